@@ -1,0 +1,202 @@
+package run
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"runhook/shared/task"
+)
+
+// Phase is a run's Status in its document.
+type Phase string
+
+// The phases.
+const (
+	Queued     Phase = "Q"
+	InProgress Phase = "P"
+	Done       Phase = "D"
+)
+
+// Outcome is how a run ended.
+type Outcome string
+
+// The outcomes; each is also the StatusDescription of the final document.
+const (
+	Success  Outcome = "Success"
+	Failed   Outcome = "Failed"
+	Canceled Outcome = "Canceled"
+)
+
+// MaxListedErrors is how many row errors a document lists.
+const MaxListedErrors = 20
+
+// RowError says which row failed, where and why, without the cell's value.
+type RowError struct {
+	// Row counts the source's data rows from 1; a header does not count.
+	Row int64
+	// Column is the destination's column, or the source's where the row could not be read; may be empty.
+	Column  string
+	Message string
+}
+
+// Counts are a run's row counts. At the end of a successful run
+// Retrieved = Processed + Skipped + Failed, where Processed = Inserted + Updated + Unchanged + Deleted.
+type Counts struct {
+	// Total is the source's number of rows, 0 until known.
+	Total     int64
+	Retrieved int64
+	Inserted  int64
+	Updated   int64
+	Unchanged int64
+	Deleted   int64
+	Skipped   int64
+	Failed    int64
+}
+
+// Processed is the number of rows that reached the destination's present state.
+func (c Counts) Processed() int64 { return c.Inserted + c.Updated + c.Unchanged + c.Deleted }
+
+// Document is the status document: what a poller gets, byte for byte. The names are those of
+// the original product where it publishes one, and ours elsewhere.
+type Document struct {
+	ExecuteID         task.ID `json:"ExecuteId"`
+	ImportID          Number  `json:"ImportId"`
+	TaskName          string
+	Status            Phase
+	StatusDescription string
+	Success           *bool
+	PercentComplete   float64
+	Message           string
+	RowCount          int64
+	RowsRetrieved     int64
+	RowsProcessed     int64
+	RowsInserted      int64
+	RowsUpdated       int64
+	RowsUnchanged     int64
+	RowsDeleted       int64
+	RowsSkipped       int64
+	RowsFailed        int64
+	CurrentErrorCount int64
+	TotalErrorCount   int64
+	Errors            []RowError
+	CreatedOn         Time
+	StartedOn         *Time
+	UpdatedOn         Time
+	CompletedOn       *Time
+	DurationMs        int64
+	ExecutionCount    int
+	Trigger           Trigger
+	Parameters        map[string]ParameterOrigin
+	CorrelationID     string `json:"CorrelationId"`
+	PollingURL        string `json:"PollingUrl"`
+	RetryAfter        string
+	// CancelURL and RejectedURL stand only in the POST's answer, never in a stored document.
+	CancelURL   string `json:"CancelUrl,omitempty"`
+	RejectedURL string `json:"RejectedUrl,omitempty"`
+}
+
+// ParameterOrigin is what a document says of a parameter: where its value came from, never the value.
+type ParameterOrigin struct {
+	From task.Origin
+}
+
+// Time is a moment in a document: UTC, RFC 3339 with milliseconds.
+type Time time.Time
+
+const timeLayout = "2006-01-02T15:04:05.000Z"
+
+// MarshalJSON writes the moment as a JSON string.
+func (t Time) MarshalJSON() ([]byte, error) {
+	return []byte(`"` + time.Time(t).UTC().Format(timeLayout) + `"`), nil
+}
+
+// UnmarshalJSON reads any RFC 3339 string.
+func (t *Time) UnmarshalJSON(data []byte) error {
+	var parsed time.Time
+	if err := json.Unmarshal(data, &parsed); err != nil {
+		return err
+	}
+	*t = Time(parsed)
+	return nil
+}
+
+// QueuedDocument is the document of a run that no runner has taken yet, made from its request alone,
+// so that every process makes the same one.
+func QueuedDocument(r Request, n Number) Document {
+	doc := Document{
+		ExecuteID: r.Task, ImportID: n, TaskName: r.TaskName,
+		Status: Queued, StatusDescription: "Queued", Message: "Waiting for a runner",
+		Errors: []RowError{}, CreatedOn: Time(r.CreatedOn), UpdatedOn: Time(r.CreatedOn),
+		Trigger: r.Trigger, Parameters: map[string]ParameterOrigin{},
+		CorrelationID: r.CorrelationID, PollingURL: r.PollingURL(n),
+		RetryAfter: formatSpan(r.RetryAfter),
+	}
+	for name, value := range r.Parameters {
+		doc.Parameters[name] = ParameterOrigin{From: value.From}
+	}
+	return doc
+}
+
+// Begin turns a document into that of a run under way.
+func (d *Document) Begin(startedOn, now time.Time, executions int) {
+	d.Status, d.StatusDescription, d.Message = InProgress, "In progress", "Starting"
+	d.StartedOn, d.UpdatedOn = new(Time(startedOn)), Time(now)
+	d.DurationMs = max(0, now.Sub(startedOn).Milliseconds())
+	d.ExecutionCount = executions
+}
+
+// End turns a document into the final one. message says why a run failed; it must hold no cell value.
+func (d *Document) End(outcome Outcome, message string, now time.Time) {
+	d.Status, d.StatusDescription, d.Message = Done, string(outcome), message
+	d.Success = new(outcome == Success)
+	d.UpdatedOn, d.CompletedOn = Time(now), new(Time(now))
+	if d.StartedOn != nil {
+		d.DurationMs = max(0, now.Sub(time.Time(*d.StartedOn)).Milliseconds())
+	}
+	if outcome == Success {
+		d.PercentComplete = 100
+	}
+	d.RetryAfter = formatSpan(0)
+}
+
+// SetCounts copies counts into the document's fields.
+func (d *Document) SetCounts(c Counts) {
+	d.RowCount, d.RowsRetrieved, d.RowsProcessed = c.Total, c.Retrieved, c.Processed()
+	d.RowsInserted, d.RowsUpdated, d.RowsUnchanged, d.RowsDeleted = c.Inserted, c.Updated, c.Unchanged, c.Deleted
+	d.RowsSkipped, d.RowsFailed = c.Skipped, c.Failed
+}
+
+// Outcome is how the run ended, empty while it has not.
+func (d *Document) Outcome() Outcome {
+	if d.Status != Done {
+		return ""
+	}
+	return Outcome(d.StatusDescription)
+}
+
+// Encode returns the document's bytes; for a final document they are stored once and served for ever.
+func (d *Document) Encode() ([]byte, error) {
+	if d.Errors == nil {
+		d.Errors = []RowError{}
+	}
+	data, err := json.Marshal(d)
+	if err != nil {
+		return nil, fmt.Errorf("encode the document of run %s: %w", d.ImportID, err)
+	}
+	return data, nil
+}
+
+// DecodeDocument reads a stored document.
+func DecodeDocument(data []byte) (Document, error) {
+	var doc Document
+	if err := json.Unmarshal(data, &doc); err != nil {
+		return doc, fmt.Errorf("decode a status document: %w", err)
+	}
+	return doc, nil
+}
+
+// formatSpan writes seconds as the original product does: hh:mm:ss.
+func formatSpan(seconds int) string {
+	return fmt.Sprintf("%02d:%02d:%02d", seconds/3600, seconds/60%60, seconds%60)
+}

@@ -1,0 +1,60 @@
+// Package run holds what a run is: the request that starts it, the document that tells how it
+// went, the counts, and the ways it can end. It knows neither NATS nor HTTP.
+package run
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"runhook/shared/task"
+)
+
+// Number is a run's number: the stream sequence of its request, unique over all tasks of a
+// store and never 0.
+type Number uint64
+
+// ParseNumber reads a run number as it stands in a URL: decimal digits only.
+func ParseNumber(text string) (Number, error) {
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || n == 0 || text[0] == '+' {
+		return 0, fmt.Errorf("%q is not a run number", text)
+	}
+	return Number(n), nil
+}
+
+func (n Number) String() string { return strconv.FormatUint(uint64(n), 10) }
+
+// Trigger says what started a run.
+type Trigger string
+
+// Webhook is the trigger of a run started by a POST.
+const Webhook Trigger = "webhook"
+
+// Request is the one message that makes a run: everything a runner needs to execute it and
+// everything a status answer needs before a runner took it. It is stored as JSON.
+type Request struct {
+	Task     task.ID
+	TaskName string
+	// Definition is the hash of the accepted definition; the run executes exactly that one.
+	Definition string
+	Parameters task.Values `json:",omitempty"`
+	// Base is scheme and host of the POST ("https://hooks.example.org"), without a trailing
+	// slash; empty makes PollingUrl relative.
+	Base          string `json:",omitempty"`
+	Trigger       Trigger
+	CorrelationID string `json:",omitempty"`
+	TraceParent   string `json:",omitempty"`
+	WorkflowRunID string `json:",omitempty"`
+	// RetryAfter is the seconds between polls, as the task had it.
+	RetryAfter int
+	CreatedOn  time.Time
+}
+
+// StatusPath is the path of a run's status URL.
+func StatusPath(id task.ID, n Number) string {
+	return "/task/executepolling/" + string(id) + "/" + n.String() + "/status"
+}
+
+// PollingURL is the status URL as it stands in every document of the run, without a signature.
+func (r Request) PollingURL(n Number) string { return r.Base + StatusPath(r.Task, n) }

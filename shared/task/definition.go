@@ -1,0 +1,137 @@
+// Package task holds what a task is: its definition as written in a task file, the parameters
+// callers may pass, and how a parameter gets its value. It knows neither NATS nor HTTP.
+package task
+
+import "time"
+
+// Definition is one parsed and checked task file (DESIGN: one YAML file, one task). It is
+// immutable after Parse: a change of the file makes another Definition with another Hash.
+type Definition struct {
+	ID          ID
+	Name        string
+	Description string
+	// Enabled is the file's own word; a task whose file was removed is disabled by its record.
+	Enabled    bool
+	Parameters []Parameter
+	Source     Source
+	// Where is an expression; rows for which it is false are skipped. Empty keeps every row.
+	Where       string
+	Mapping     []Column
+	Destination Destination
+	OnRowError  RowErrorPolicy
+	// MaxRowErrors is the number of failed rows above which the run fails. Default 1000.
+	MaxRowErrors int
+	// Concurrency is how many runs of the task may be under way over all runners. Default 1.
+	Concurrency int
+	// RetryAfter is what pollers are asked to wait between polls, whole seconds. Default 30 s.
+	RetryAfter time.Duration
+	// FailedStatus is the HTTP status of a poll that finds the run failed. Default 200.
+	FailedStatus int
+	// AllowOrigins lists the origins that browsers may call from. Default ["*"].
+	AllowOrigins []string
+
+	// Text is the file's bytes as they were read; Hash is their SHA-256 in hex. Both name the
+	// definition for ever: a run executes the Hash that was accepted with it.
+	Text []byte
+	Hash string
+}
+
+// RowErrorPolicy says what a failed row does to its run.
+type RowErrorPolicy string
+
+// The values of on_row_error.
+const (
+	ContinueOnRowError RowErrorPolicy = "continue"
+	StopOnRowError     RowErrorPolicy = "stop"
+)
+
+// Parameter is one optional or required prompt of a task.
+type Parameter struct {
+	// Name is the unqualified column name, the caller's usual key ("FirstName").
+	Name string
+	// Filter is the qualified column ("CsContact.FirstName"), empty when the file gave a name only.
+	Filter string
+	// Required: a run without any value is refused before anything starts.
+	Required bool
+	// Default is the task's own value, used when the request has none. Empty means none.
+	Default []string
+	// SourceDefault is the source's default, for sources that cannot apply one themselves.
+	SourceDefault []string
+	// Multiple: the value is a list of strings, and a request may send an array.
+	Multiple    bool
+	Description string
+}
+
+// Column is one entry of mapping, in file order: the destination's column and the expression
+// over the source's row that makes its value.
+type Column struct {
+	Name       string
+	Expression string
+	// Line is where the entry stands in the file, for error messages.
+	Line int
+}
+
+// Source says where rows come from. Exactly one member is set.
+type Source struct {
+	CSV *CSVSource
+}
+
+// CSVSource reads a delimited text file inside the folder of a files connection.
+type CSVSource struct {
+	Connection string
+	Path       string
+	// Delimiter is one character; 0 means a comma.
+	Delimiter rune
+	// Encoding is a WHATWG encoding label ("utf-8", "windows-1252"); empty means UTF-8, where a
+	// byte order mark decides if there is one.
+	Encoding string
+}
+
+// Destination says where rows go. Exactly one member is set.
+type Destination struct {
+	SQL *SQLDestination
+	CSV *CSVDestination
+}
+
+// Action is what is done with each row at the destination.
+type Action string
+
+// The actions of a sql destination, and of a csv one.
+const (
+	Insert  Action = "insert"
+	Update  Action = "update"
+	Upsert  Action = "upsert"
+	Delete  Action = "delete"
+	Replace Action = "replace"
+	Append  Action = "append"
+)
+
+// SQLDestination writes one table of a database connection.
+type SQLDestination struct {
+	Connection string
+	Table      string
+	// Key lists the columns that identify a row; required but for insert.
+	Key    []string
+	Action Action
+	// Create makes a missing table from the mapping, with Key as primary key.
+	Create bool
+}
+
+// CSVDestination writes a delimited text file inside the folder of a files connection.
+type CSVDestination struct {
+	Connection string
+	Path       string
+	Action     Action
+}
+
+// Restartable reports whether an interrupted run may start over from the first row without
+// writing a row twice: true for update, upsert, delete and csv replace, false for insert and append.
+func (d Destination) Restartable() bool {
+	switch {
+	case d.SQL != nil:
+		return d.SQL.Action != Insert
+	case d.CSV != nil:
+		return d.CSV.Action != Append
+	}
+	return false
+}
