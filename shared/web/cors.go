@@ -1,0 +1,84 @@
+package web
+
+import (
+	"strings"
+
+	"github.com/valyala/fasthttp"
+)
+
+// CORS lets pages of other sites call a route and read its answers, errors included.
+type CORS struct {
+	// Origins returns the origins that may call, as scheme://host[:port]; "*" is any. It is asked
+	// for every request, before the handler. nil allows any origin.
+	Origins func(rc *fasthttp.RequestCtx) []string
+}
+
+// AnyOrigin allows every page.
+var AnyOrigin = &CORS{}
+
+// exposedHeaders are those that a page's script may read.
+const exposedHeaders = "Location, Retry-After, ETag, Idempotency-Replayed, Preference-Applied"
+
+// preflightMaxAge is how long a browser may keep a preflight's answer: two hours, its own limit.
+const preflightMaxAge = "7200"
+
+// apply sets the headers that every answer carries. An origin that is not listed gets none of
+// them: its request is still answered, and the browser keeps the answer from the page.
+func (c *CORS) apply(rc *fasthttp.RequestCtx) {
+	header := &rc.Response.Header
+	if c.Origins == nil {
+		header.Set(fasthttp.HeaderAccessControlAllowOrigin, "*")
+		header.Set(fasthttp.HeaderAccessControlExposeHeaders, exposedHeaders)
+		return
+	}
+	origin := rc.Request.Header.Peek(fasthttp.HeaderOrigin)
+	allowed := false
+	for _, listed := range c.Origins(rc) {
+		if listed == "*" {
+			header.Set(fasthttp.HeaderAccessControlAllowOrigin, "*")
+			header.Set(fasthttp.HeaderAccessControlExposeHeaders, exposedHeaders)
+			return
+		}
+		allowed = allowed || (len(origin) > 0 && strings.EqualFold(listed, string(origin)))
+	}
+	header.Add(fasthttp.HeaderVary, fasthttp.HeaderOrigin)
+	if allowed {
+		header.SetBytesV(fasthttp.HeaderAccessControlAllowOrigin, origin)
+		header.Set(fasthttp.HeaderAccessControlExposeHeaders, exposedHeaders)
+	}
+}
+
+// preflight adds what only the answer to a preflight carries, unless its origin was refused.
+func (c *CORS) preflight(rc *fasthttp.RequestCtx, methods []string) {
+	header := &rc.Response.Header
+	if len(rc.Request.Header.Peek(fasthttp.HeaderAccessControlRequestMethod)) == 0 ||
+		len(header.Peek(fasthttp.HeaderAccessControlAllowOrigin)) == 0 {
+		return
+	}
+	header.Del(fasthttp.HeaderAccessControlExposeHeaders)
+	header.Set(fasthttp.HeaderAccessControlAllowMethods, strings.Join(methods, ", "))
+	header.Set(fasthttp.HeaderAccessControlMaxAge, preflightMaxAge)
+	header.Add(fasthttp.HeaderVary, fasthttp.HeaderAccessControlRequestHeaders)
+	// Whatever headers a page wants to send are allowed: those we do not know are ignored.
+	if wanted := rc.Request.Header.Peek(fasthttp.HeaderAccessControlRequestHeaders); isHeaderList(wanted) {
+		header.SetBytesV(fasthttp.HeaderAccessControlAllowHeaders, wanted)
+	}
+}
+
+// isHeaderList reports whether text is a list of header names that may be repeated in an answer.
+func isHeaderList(text []byte) bool {
+	if len(text) == 0 || len(text) > 1024 {
+		return false
+	}
+	for _, c := range text {
+		if !isTokenByte(c) && c != ',' && c != ' ' {
+			return false
+		}
+	}
+	return true
+}
+
+// isTokenByte reports whether c may stand in a token of RFC 9110.
+func isTokenByte(c byte) bool {
+	return c > ' ' && c < 0x7f && !strings.ContainsRune(`"(),/:;<=>?@[\]{}`, rune(c))
+}

@@ -1,0 +1,48 @@
+package web
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/valyala/fasthttp"
+	"github.com/valyala/fasthttp/fasthttpadaptor"
+)
+
+// readyTimeout bounds one readiness check.
+const readyTimeout = 2 * time.Second
+
+// Health returns the routes /livez, which answers 200 while the process serves, and /readyz, which
+// answers 503 with the reason while ready returns an error. The reason is shown to anyone who can
+// reach the route.
+func Health(ready func(ctx context.Context) error) []Route {
+	ok := func(_ context.Context, rc *fasthttp.RequestCtx) error {
+		rc.SetContentType("text/plain; charset=utf-8")
+		rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
+		rc.SetBodyString("ok\n")
+		return nil
+	}
+	return []Route{
+		{Method: fasthttp.MethodGet, Pattern: "/livez", Summary: "Whether the process serves", Handler: ok},
+		{Method: fasthttp.MethodGet, Pattern: "/readyz", Summary: "Whether the service can do its work",
+			Handler: func(ctx context.Context, rc *fasthttp.RequestCtx) error {
+				limited, cancel := context.WithTimeout(ctx, readyTimeout)
+				defer cancel()
+				if err := ready(limited); err != nil {
+					return &Problem{Status: fasthttp.StatusServiceUnavailable, Title: "Not ready", Detail: err.Error(), Cause: err}
+				}
+				return ok(ctx, rc)
+			}},
+	}
+}
+
+// Metrics returns the route /metrics, which shows what gatherer has in Prometheus's format.
+func Metrics(gatherer prometheus.Gatherer) []Route {
+	answer := fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
+	return []Route{{Method: fasthttp.MethodGet, Pattern: "/metrics", Summary: "Measurements in Prometheus's format",
+		Handler: func(_ context.Context, rc *fasthttp.RequestCtx) error {
+			answer(rc)
+			return nil
+		}}}
+}

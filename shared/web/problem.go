@@ -1,0 +1,164 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"runhook/shared/bus"
+)
+
+// Problem is an error as a client is told it: RFC 9457 problem details. A Handler returns one, or
+// any error of the table in this file; everything else becomes a 500 without details.
+type Problem struct {
+	// Type names the kind of problem, a URN, "about:blank" where the status says it all.
+	Type string `json:"type"`
+	// Title is the kind in words; the status's own phrase when left empty.
+	Title string `json:"title"`
+	// Status is the HTTP status.
+	Status int `json:"status"`
+	// Detail says what was wrong with this request and what to do about it.
+	Detail string `json:"detail,omitempty"`
+	// Errors lists single faults where there are several.
+	Errors []Fault `json:"errors,omitempty"`
+	// Template is the body that would have been right, as JSON.
+	Template json.RawMessage `json:"template,omitempty"`
+
+	// RetryAfter is sent as a header in whole seconds, rounded up; 0 sends none.
+	RetryAfter time.Duration `json:"-"`
+	// Cause is logged with answers of 500 and above and never sent.
+	Cause error `json:"-"`
+}
+
+// Fault is one of several things wrong with a request.
+type Fault struct {
+	// Name is what the fault is about: a parameter, a member, a header.
+	Name   string `json:"name,omitempty"`
+	Detail string `json:"detail"`
+}
+
+func (p *Problem) Error() string {
+	if p.Detail == "" {
+		return fasthttp.StatusMessage(p.Status)
+	}
+	return p.Detail
+}
+
+func (p *Problem) Unwrap() error { return p.Cause }
+
+// Refuse returns a Problem of a status with a detail.
+func Refuse(status int, detail string) *Problem {
+	return &Problem{Status: status, Detail: detail}
+}
+
+// problemType makes the type of a kind of problem.
+func problemType(kind string) string { return "urn:runhook:problem:" + kind }
+
+// The answers to errors that are not Problems themselves: the one table from error to status.
+// The first that errors.Is finds decides.
+var answers = []struct {
+	err    error
+	answer Problem
+}{
+	{bus.ErrMaybeStored, Problem{
+		Type: problemType("maybe-stored"), Title: "The run may have been stored", Status: fasthttp.StatusServiceUnavailable,
+		Detail:     "The request was sent to NATS and no acknowledgement came, so the run may have been stored. To repeat the request without starting a second run, send it with an Idempotency-Key.",
+		RetryAfter: 5 * time.Second,
+	}},
+	{bus.ErrUnavailable, Problem{
+		Type: problemType("store-unavailable"), Title: "The store is not available", Status: fasthttp.StatusServiceUnavailable,
+		Detail:     "NATS cannot be reached or cannot store at the moment; nothing was started.",
+		RetryAfter: 5 * time.Second,
+	}},
+	{bus.ErrKeyReused, Problem{
+		Type: problemType("idempotency-key-reused"), Title: "Idempotency-Key is already used", Status: fasthttp.StatusUnprocessableEntity,
+		Detail: "This Idempotency-Key was used before with other parameters; send a new key for a new run.",
+	}},
+	{bus.ErrNoRun, Problem{Status: fasthttp.StatusNotFound, Detail: "This task has no run of that number."}},
+	{bus.ErrRunGone, Problem{Status: fasthttp.StatusGone, Detail: "The record of this run has passed its retention."}},
+	{fasthttp.ErrBodyTooLarge, Problem{
+		Type: problemType("body-too-large"), Title: "The body is too large", Status: fasthttp.StatusRequestEntityTooLarge,
+	}},
+	{context.Canceled, Problem{
+		Status: fasthttp.StatusServiceUnavailable, Detail: "The server is stopping; send the request again.", RetryAfter: 5 * time.Second,
+	}},
+	{context.DeadlineExceeded, Problem{
+		Status: fasthttp.StatusServiceUnavailable, Detail: "NATS did not answer in time.", RetryAfter: 5 * time.Second,
+	}},
+}
+
+// problemOf turns any error into what the client is told.
+func problemOf(err error) *Problem {
+	if p, ok := errors.AsType[*Problem](err); ok {
+		return p
+	}
+	for _, known := range answers {
+		if errors.Is(err, known.err) {
+			p := known.answer
+			p.Cause = err
+			return &p
+		}
+	}
+	return &Problem{
+		Status: fasthttp.StatusInternalServerError, Cause: err,
+		Detail: "The server failed in a way it did not expect; its log says more.",
+	}
+}
+
+// problemOfRead turns an error met while a request was still being read into what the client is told.
+func (s *Server) problemOfRead(err error) *Problem {
+	if errors.Is(err, fasthttp.ErrBodyTooLarge) {
+		p := problemOf(err)
+		p.Detail = "The body may have at most " + strconv.Itoa(s.maxBody) + " bytes."
+		return p
+	}
+	if _, ok := errors.AsType[*fasthttp.ErrSmallBuffer](err); ok {
+		return Refuse(fasthttp.StatusRequestHeaderFieldsTooLarge,
+			"The request line and the headers may have at most "+strconv.Itoa(s.maxHeader)+" bytes together.")
+	}
+	if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Timeout() {
+		return Refuse(fasthttp.StatusRequestTimeout, "The request did not arrive whole within "+s.readTimeout.String()+".")
+	}
+	return Refuse(fasthttp.StatusBadRequest, "The request is not well-formed HTTP/1.1, or ended too early.")
+}
+
+// write answers rc with the problem, in place of whatever was prepared.
+func (p *Problem) write(rc *fasthttp.RequestCtx) {
+	out := *p
+	if out.Type == "" {
+		out.Type = "about:blank"
+	}
+	if out.Title == "" {
+		out.Title = fasthttp.StatusMessage(out.Status)
+	}
+	body, err := json.Marshal(out)
+	if err != nil { // only a Template that is not JSON gets here
+		out.Template = nil
+		body, _ = json.Marshal(out)
+	}
+	rc.SetStatusCode(out.Status)
+	rc.SetContentType("application/problem+json")
+	rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
+	if out.RetryAfter > 0 {
+		SetRetryAfter(rc, out.RetryAfter)
+	}
+	rc.SetBody(body)
+}
+
+// SetRetryAfter sets Retry-After in whole seconds, rounded up, at least 1.
+func SetRetryAfter(rc *fasthttp.RequestCtx, after time.Duration) {
+	seconds := max(1, int64((after+time.Second-1)/time.Second))
+	rc.Response.Header.Set(fasthttp.HeaderRetryAfter, strconv.FormatInt(seconds, 10))
+}
+
+// SetJSON answers with a JSON body, which is copied.
+func SetJSON(rc *fasthttp.RequestCtx, status int, body []byte) {
+	rc.SetStatusCode(status)
+	rc.SetContentType("application/json")
+	rc.SetBody(body)
+}

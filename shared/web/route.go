@@ -1,0 +1,213 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fasthttp/router"
+	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
+)
+
+// Handler answers one request, or returns the error that the client is to be told (see Problem).
+// ctx ends when the server begins to stop: waits end with it, and what must not be cut short uses
+// context.WithoutCancel with a time-out of its own. Bytes got from rc are valid until the handler
+// returns; what outlives it must be copied.
+type Handler func(ctx context.Context, rc *fasthttp.RequestCtx) error
+
+// Route is one row of a service's table of routes.
+type Route struct {
+	Method string
+	// Pattern is a path whose {name} segments PathValue reads. A GET route answers HEAD too.
+	Pattern string
+	// Summary is one line for the API's description.
+	Summary string
+	Handler Handler
+	// CORS lets pages of other sites call the route; nil for none. The routes of one pattern share
+	// what the first of them has. A preflight is answered without a route of its own.
+	CORS *CORS
+}
+
+// PathValue returns the decoded segment of the path that a pattern calls {name}; what cannot be
+// decoded is returned as it stands. The result may alias the request.
+func PathValue(rc *fasthttp.RequestCtx, name string) string {
+	raw, _ := rc.UserValue(name).(string)
+	if !strings.Contains(raw, "%") {
+		return raw
+	}
+	if decoded, err := url.PathUnescape(raw); err == nil {
+		return decoded
+	}
+	return raw
+}
+
+// site is what the routes of one pattern share.
+type site struct {
+	pattern string
+	methods []string
+	cors    *CORS
+}
+
+// refusalKey is the user value under which a request that was refused before it was routed carries
+// its Problem to its site's refuse.
+const refusalKey = "runhook.refusal"
+
+// mount builds the router of all routes. It never redirects; a known path with another method is
+// 405 with Allow, an unknown one 404, both as problems.
+func (s *Server) mount(routes []Route) (err error) {
+	s.router = router.New()
+	s.router.RedirectTrailingSlash = false
+	s.router.RedirectFixedPath = false
+	s.router.HandleMethodNotAllowed = false
+	s.router.HandleOPTIONS = false
+	s.router.NotFound = s.notFound
+	defer func() { // the router panics on patterns that contradict each other
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("mount the routes: %v", fault)
+		}
+	}()
+
+	var sites []*site
+	bySite := make(map[string]*site)
+	for _, r := range routes {
+		at := bySite[r.Pattern]
+		if at == nil {
+			at = &site{pattern: r.Pattern, cors: r.CORS}
+			bySite[r.Pattern] = at
+			sites = append(sites, at)
+		}
+		if slices.Contains(at.methods, r.Method) {
+			return fmt.Errorf("mount the routes: %s %s is there twice", r.Method, r.Pattern)
+		}
+		at.methods = append(at.methods, r.Method)
+	}
+	for _, r := range routes {
+		at := bySite[r.Pattern]
+		s.router.Handle(r.Method, r.Pattern, s.wrap(at, r.Handler))
+		if r.Method == fasthttp.MethodGet && !slices.Contains(at.methods, fasthttp.MethodHead) {
+			at.methods = append(at.methods, fasthttp.MethodHead)
+			s.router.Handle(fasthttp.MethodHead, r.Pattern, s.wrap(at, r.Handler))
+		}
+	}
+	for _, at := range sites {
+		if !slices.Contains(at.methods, fasthttp.MethodOptions) {
+			at.methods = append(at.methods, fasthttp.MethodOptions)
+			s.router.Handle(fasthttp.MethodOptions, at.pattern, s.wrap(at, at.options))
+		}
+		slices.Sort(at.methods)
+		s.router.Handle(router.MethodWild, at.pattern, s.wrap(at, at.refuse))
+		if prefix, _, found := strings.Cut(at.pattern, "{"); at.cors != nil && found {
+			s.corsPrefixes = append(s.corsPrefixes, prefix)
+		}
+	}
+	return nil
+}
+
+// options answers a preflight, and an OPTIONS request that is none.
+func (at *site) options(_ context.Context, rc *fasthttp.RequestCtx) error {
+	rc.Response.Header.Set(fasthttp.HeaderAllow, strings.Join(at.methods, ", "))
+	if at.cors != nil {
+		at.cors.preflight(rc, at.methods)
+	}
+	rc.SetStatusCode(fasthttp.StatusNoContent)
+	return nil
+}
+
+// refuse answers a request to a known path that no route takes, or that could not be read whole.
+func (at *site) refuse(_ context.Context, rc *fasthttp.RequestCtx) error {
+	if p, ok := rc.UserValue(refusalKey).(*Problem); ok {
+		return p
+	}
+	allow := strings.Join(at.methods, ", ")
+	rc.Response.Header.Set(fasthttp.HeaderAllow, allow)
+	return Refuse(fasthttp.StatusMethodNotAllowed, "This address takes "+allow+".")
+}
+
+// notFound answers a path that no pattern fits.
+func (s *Server) notFound(rc *fasthttp.RequestCtx) {
+	p, refused := rc.UserValue(refusalKey).(*Problem)
+	if !refused {
+		p = Refuse(fasthttp.StatusNotFound, "There is nothing at this address.")
+	}
+	path := string(rc.Path())
+	if slices.ContainsFunc(s.corsPrefixes, func(prefix string) bool { return strings.HasPrefix(path, prefix) }) {
+		AnyOrigin.apply(rc)
+	}
+	p.write(rc)
+	s.logAccess(rc, time.Time{})
+}
+
+// wrap makes a router's handler of ours: cross-origin headers on every answer, errors to problems,
+// panics to 500, and the access log.
+func (s *Server) wrap(at *site, handle Handler) fasthttp.RequestHandler {
+	return func(rc *fasthttp.RequestCtx) {
+		var start time.Time
+		if s.logsAccess {
+			start = time.Now()
+		}
+		if at.cors != nil {
+			at.cors.apply(rc)
+		}
+		if err := s.guarded(handle, rc); err != nil {
+			s.answerError(rc, err)
+		}
+		if s.logsAccess {
+			s.logAccess(rc, start)
+		}
+	}
+}
+
+// panicked is the error of a handler that panicked.
+type panicked struct {
+	value any
+	stack []byte
+}
+
+func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+
+func (s *Server) guarded(handle Handler, rc *fasthttp.RequestCtx) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = &panicked{value: value, stack: debug.Stack()}
+		}
+	}()
+	return handle(s.stopping, rc)
+}
+
+// answerError writes the problem of an error and logs, once, what only the operator should see.
+func (s *Server) answerError(rc *fasthttp.RequestCtx, err error) {
+	p := problemOf(err)
+	if p.Status >= fasthttp.StatusInternalServerError {
+		level := zerolog.WarnLevel
+		if p.Status == fasthttp.StatusInternalServerError {
+			level = zerolog.ErrorLevel
+		}
+		line := s.log.WithLevel(level).Bytes("method", rc.Method()).Bytes("path", rc.Path()).Int("status", p.Status)
+		if fault, ok := err.(*panicked); ok {
+			line = line.Bytes("stack", fault.stack)
+		}
+		if p.Cause != nil {
+			line = line.AnErr("error", p.Cause)
+		}
+		line.Msg("request failed")
+	}
+	p.write(rc)
+}
+
+// logAccess writes the access log's line, without the query: it may hold a signature.
+func (s *Server) logAccess(rc *fasthttp.RequestCtx, start time.Time) {
+	if !s.logsAccess {
+		return
+	}
+	line := s.log.Debug().Bytes("method", rc.Method()).Bytes("path", rc.Path()).
+		Int("status", rc.Response.StatusCode()).Stringer("peer", rc.RemoteAddr())
+	if !start.IsZero() {
+		line = line.Dur("duration", time.Since(start))
+	}
+	line.Msg("request")
+}

@@ -1,0 +1,239 @@
+// Package web is the HTTP edge that the services share: one server policy (limits, time-outs,
+// clean stop), one way to answer errors, cross-origin rules, the addresses that answers carry,
+// run signatures, and the guard of the admin routes.
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/fasthttp/router"
+	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
+)
+
+// Options are the settings of a Server.
+type Options struct {
+	// Listen is the address to listen on, "127.0.0.1:8080"; port 0 takes a free one.
+	Listen string
+	// MaxBody is the largest request body in bytes. Default 256 KiB.
+	MaxBody int
+	// MaxHeader is the largest request line and headers together in bytes. Every connection keeps a
+	// buffer of this size. Default 8 KiB.
+	MaxHeader int
+	// ReadTimeout bounds the arrival of one whole request, and the silence of a new connection.
+	// Default 20 s.
+	ReadTimeout time.Duration
+	// IdleTimeout is how long a connection may wait for its next request. Default 75 s.
+	IdleTimeout time.Duration
+	// WriteTimeout bounds the writing of one answer. Default 30 s.
+	WriteTimeout time.Duration
+	// StopGrace is how long requests under way may take to end once the server stops; then their
+	// connections are cut. Default 10 s.
+	StopGrace time.Duration
+	// Log gets failures, and at debug level each request.
+	Log zerolog.Logger
+}
+
+func (o *Options) setDefaults() {
+	setDefault(&o.MaxBody, 256<<10)
+	setDefault(&o.MaxHeader, 8<<10)
+	setDefault(&o.ReadTimeout, 20*time.Second)
+	setDefault(&o.IdleTimeout, 75*time.Second)
+	setDefault(&o.WriteTimeout, 30*time.Second)
+	setDefault(&o.StopGrace, 10*time.Second)
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Server is one listener with its routes.
+type Server struct {
+	log         zerolog.Logger
+	logsAccess  bool
+	maxBody     int
+	maxHeader   int
+	readTimeout time.Duration
+	stopGrace   time.Duration
+
+	http         *fasthttp.Server
+	router       *router.Router
+	corsPrefixes []string
+	listener     net.Listener
+
+	// stopping is the context of the handlers: it ends when the server begins to stop.
+	stopping context.Context
+	// cut ends when the grace of a stop is over: lingering connections end with it.
+	cut context.Context
+
+	mu    sync.Mutex
+	conns map[*conn]struct{}
+	open  sync.WaitGroup
+}
+
+// New binds the address and mounts the routes; Run serves them. An address that cannot be bound is
+// an error that says what to do.
+func New(o Options, tables ...[]Route) (*Server, error) {
+	o.setDefaults()
+	s := &Server{
+		log: o.Log, logsAccess: o.Log.GetLevel() <= zerolog.DebugLevel && zerolog.GlobalLevel() <= zerolog.DebugLevel,
+		maxBody: o.MaxBody, maxHeader: o.MaxHeader, readTimeout: o.ReadTimeout, stopGrace: o.StopGrace,
+		conns: make(map[*conn]struct{}),
+	}
+	var routes []Route
+	for _, table := range tables {
+		routes = append(routes, table...)
+	}
+	if err := s.mount(routes); err != nil {
+		return nil, err
+	}
+	s.http = &fasthttp.Server{
+		Handler:            s.router.Handler,
+		ErrorHandler:       s.refuseUnread,
+		HeaderReceived:     s.headerReceived,
+		ConnState:          s.connState,
+		Name:               "runhook",
+		ReadBufferSize:     o.MaxHeader,
+		MaxRequestBodySize: o.MaxBody,
+		ReadTimeout:        o.ReadTimeout,
+		IdleTimeout:        o.IdleTimeout,
+		WriteTimeout:       o.WriteTimeout,
+		Logger:             fasthttpLog{o.Log},
+		// The pool's cleaner sleeps this long before it sees that the server has stopped.
+		MaxIdleWorkerDuration:        250 * time.Millisecond,
+		DisablePreParseMultipartForm: true,
+		NoDefaultContentType:         true,
+		SecureErrorLogMessage:        true,
+		CloseOnShutdown:              true,
+	}
+	listener, err := net.Listen("tcp", o.Listen)
+	if err != nil {
+		return nil, bindError(o.Listen, err)
+	}
+	s.listener = listener
+	return s, nil
+}
+
+func bindError(address string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("cannot listen on %s: another program has this port; stop it, or choose another address with --listen", address)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("cannot listen on %s: this port needs more rights; choose one above 1023 with --listen", address)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("cannot listen on %s: this machine has no such address; choose another with --listen", address)
+	}
+	return fmt.Errorf("cannot listen on %q: %w; --listen takes host:port, as 127.0.0.1:8080", address, err)
+}
+
+// Addr is the address that the server listens on, with the port it was given.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// URL is the server's address for a client on this machine, without a trailing slash.
+func (s *Server) URL() string {
+	host, port, _ := net.SplitHostPort(s.Addr().String())
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+		if ip.To4() == nil {
+			host = "::1"
+		}
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// Close gives the address back; only for a server whose Run is never called.
+func (s *Server) Close() error { return s.listener.Close() }
+
+// Run serves until ctx ends, then stops: it takes no more connections, ends the handlers' context,
+// lets requests under way end within StopGrace, and cuts what is left. It returns when every
+// connection is closed: nil, or an error if a handler did not end even then.
+func (s *Server) Run(ctx context.Context) error {
+	stopping, stop := context.WithCancel(ctx)
+	defer stop()
+	cut, cutAll := context.WithCancel(context.WithoutCancel(ctx))
+	defer cutAll()
+	s.stopping, s.cut = stopping, cut
+	everyone := func(*conn) bool { return true }
+
+	served := make(chan error, 1)
+	go func() { served <- s.http.Serve(listener{s.listener, s}) }()
+	select {
+	case err := <-served:
+		stop()
+		cutAll()
+		s.closeConns(everyone)
+		return errors.Join(fmt.Errorf("serve on %s: %w", s.Addr(), err), s.awaitClosed())
+	case <-ctx.Done():
+	}
+
+	grace, cancel := context.WithTimeout(cut, s.stopGrace)
+	defer cancel()
+	s.closeConns(func(c *conn) bool { return !c.heard.Load() })
+	err := s.http.ShutdownWithContext(grace)
+	cutAll()
+	s.closeConns(everyone)
+	<-served
+	if err != nil {
+		s.log.Warn().Dur("grace", s.stopGrace).Msg("requests were still under way when the server stopped; their connections were cut")
+	}
+	return s.awaitClosed()
+}
+
+// awaitClosed waits until every connection's goroutine has ended, at most another StopGrace.
+func (s *Server) awaitClosed() error {
+	closed := make(chan struct{})
+	go func() {
+		s.open.Wait()
+		close(closed)
+	}()
+	timer := time.NewTimer(s.stopGrace)
+	defer timer.Stop()
+	select {
+	case <-closed:
+		return nil
+	case <-timer.C:
+		return errors.New("stop the HTTP server: a request did not end")
+	}
+}
+
+// refuseUnread answers a request that could not be read whole. The connection is closed after it,
+// so it lingers: else the reset would overtake the answer on its way to a client still sending.
+func (s *Server) refuseUnread(rc *fasthttp.RequestCtx, err error) {
+	p := s.problemOfRead(err)
+	rc.SetUserValue(refusalKey, p)
+	if c, ok := rc.Conn().(*conn); ok {
+		c.lingers.Store(true)
+		_ = c.SetWriteDeadline(time.Now().Add(lingerTotal)) // if it fails, so does the write
+	}
+	if at, _ := s.router.Lookup(router.MethodWild, string(rc.Request.URI().PathOriginal()), rc); at != nil {
+		at(rc)
+		return
+	}
+	s.notFound(rc)
+}
+
+// headerReceived makes a body that is declared too large be refused before the client is told to
+// continue: without the expectation fasthttp checks the length at once.
+func (s *Server) headerReceived(header *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	if header.ContentLength() > s.maxBody {
+		header.Del(fasthttp.HeaderExpect)
+	}
+	return fasthttp.RequestConfig{}
+}
+
+// fasthttpLog takes the library's few own lines: faults of single connections.
+type fasthttpLog struct{ log zerolog.Logger }
+
+func (l fasthttpLog) Printf(format string, args ...any) {
+	l.log.Debug().Msg(strings.TrimSpace(fmt.Sprintf(format, args...)))
+}
