@@ -15,7 +15,9 @@ type Definition struct {
 	Parameters []Parameter
 	Source     Source
 	// Where is an expression; rows for which it is false are skipped. Empty keeps every row.
-	Where       string
+	Where string
+	// WhereLine is where it stands in the file, for error messages; 0 without one.
+	WhereLine   int
 	Mapping     []Column
 	Destination Destination
 	OnRowError  RowErrorPolicy

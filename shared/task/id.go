@@ -17,12 +17,11 @@ func NewID() ID { return ID(uuid.NewString()) }
 // ParseID accepts a GUID in any of the forms people paste (upper case, in braces, without
 // hyphens) and returns its canonical form. Anything else is an error that shows the text.
 func ParseID(text string) (ID, error) {
-	if strings.HasPrefix(text, "urn:") {
-		return "", fmt.Errorf("%q is not a GUID", text)
-	}
+	// uuid.Parse takes any character for a brace, and a colon marks the urn form, which nobody pastes.
+	braces := strings.HasPrefix(text, "{") && strings.HasSuffix(text, "}")
 	parsed, err := uuid.Parse(text)
-	if err != nil {
-		return "", fmt.Errorf("%q is not a GUID", text)
+	if err != nil || strings.Contains(text, ":") || len(text) == 38 && !braces {
+		return "", fmt.Errorf("%s is not a GUID", quote(text))
 	}
 	return ID(parsed.String()), nil
 }

@@ -1,0 +1,203 @@
+package task
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/htmlindex"
+
+	"runhook/shared/mapping"
+)
+
+// Parse reads a task file. file is only how messages name it. An error is an [*Invalid] with
+// every problem of the file. The definition keeps text, which must not be changed afterwards.
+func Parse(text []byte, file string) (*Definition, error) {
+	r := &reader{file: file}
+	var def *Definition
+	if root := r.readDocument(text); root != nil {
+		def = r.define(r.readSection(root, "", taskFields))
+	}
+	if len(r.problems) > 0 {
+		slices.SortStableFunc(r.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
+		return nil, &Invalid{Problems: r.problems}
+	}
+	hash := sha256.Sum256(text)
+	def.Text, def.Hash = text, hex.EncodeToString(hash[:])
+	return def, nil
+}
+
+// define makes the definition from the file's fields and checks what concerns more than one of them.
+func (r *reader) define(file *fieldSet) *Definition {
+	def := &Definition{
+		Name:         file.text("name"),
+		Description:  file.text("description"),
+		Enabled:      file.contents["enabled"].on,
+		Mapping:      file.contents["mapping"].columns,
+		OnRowError:   RowErrorPolicy(file.text("on_row_error")),
+		MaxRowErrors: file.contents["max_row_errors"].number,
+		Concurrency:  file.contents["concurrency"].number,
+		RetryAfter:   time.Duration(file.contents["retry_after"].number) * time.Second,
+		FailedStatus: r.failedStatus(file),
+		AllowOrigins: r.origins(file),
+	}
+	if id, ok := file.field("id"); ok {
+		var err error
+		if def.ID, err = ParseID(strings.TrimSpace(id.text)); err != nil {
+			r.report(id.line, "id: %v, like 555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd; `runhook task new` makes one", err)
+		}
+	}
+	if list, ok := file.field("parameters"); ok {
+		def.Parameters = r.parameters(list.sections)
+	}
+	if source, ok := file.field("source"); ok {
+		def.Source.CSV = r.csvSource(source.section.contents["csv"].section)
+	}
+	if destination, ok := file.field("destination"); ok {
+		def.Destination = r.destination(destination.section, def.Mapping)
+	}
+	if !file.refused["parameters"] {
+		r.checkExpressions(file, def)
+	}
+	return def
+}
+
+func (r *reader) failedStatus(file *fieldSet) int {
+	status := file.contents["failed_status"]
+	switch {
+	case status.number == 408 || status.number == 429:
+		r.report(status.line, "failed_status: clients repeat a request that is answered %d; take another 4xx, like 422", status.number)
+	case 200 < status.number && status.number < 400:
+		r.report(status.line, "failed_status must be 200 or a 4xx, like 422, not %d", status.number)
+	}
+	return status.number
+}
+
+// origins checks allow_origins and puts each origin into the form that browsers send.
+func (r *reader) origins(file *fieldSet) []string {
+	given := file.contents["allow_origins"]
+	var origins []string
+	for _, text := range given.texts {
+		origin, err := url.Parse(strings.ToLower(text))
+		switch {
+		case text == "*":
+			origins = append(origins, text)
+		case err != nil || origin.Scheme != "https" && origin.Scheme != "http" || origin.Host == "" ||
+			origin.Host != strings.TrimPrefix(strings.ToLower(text), origin.Scheme+"://"):
+			r.report(given.line, "allow_origins: %s must be * or scheme and host alone, like https://example.org", quote(text))
+		case origin.Scheme == "https" && origin.Port() == "443" || origin.Scheme == "http" && origin.Port() == "80":
+			r.report(given.line, "allow_origins: browsers leave the usual port out; write %s://%s", origin.Scheme, origin.Hostname())
+		default:
+			origins = append(origins, origin.String())
+		}
+	}
+	return origins
+}
+
+func (r *reader) csvSource(csv *fieldSet) *CSVSource {
+	if csv == nil {
+		return nil
+	}
+	source := &CSVSource{Connection: csv.text("connection"), Path: csv.text("path"), Encoding: csv.text("encoding")}
+	r.checkPath(csv, "source.csv.path")
+	source.Delimiter, _ = utf8.DecodeRuneInString(csv.text("delimiter"))
+	given, ok := csv.field("encoding")
+	if known, err := htmlindex.Get(given.text); ok && (err != nil || known == encoding.Replacement) {
+		r.report(given.line, "source.csv.encoding: unknown encoding %s; known are utf-8, windows-1252, iso-8859-15, utf-16le, shift_jis and the other labels of the WHATWG", quote(source.Encoding))
+	}
+	return source
+}
+
+// checkPath refuses what no files connection can hold. The runner checks again, with the real folder.
+func (r *reader) checkPath(csv *fieldSet, name string) {
+	given := csv.contents["path"]
+	slashed := strings.ReplaceAll(given.text, `\`, "/")
+	clean := path.Clean(slashed)
+	drive := len(slashed) > 1 && slashed[1] == ':'
+	switch extension := strings.ToLower(path.Ext(slashed)); {
+	case path.IsAbs(slashed) || drive:
+		r.report(given.line, "%s must be relative to the connection's folder, not %s", name, quote(given.text))
+	case clean == ".." || strings.HasPrefix(clean, "../"):
+		r.report(given.line, "%s: %s leaves the connection's folder", name, quote(given.text))
+	case clean == "." || strings.HasSuffix(slashed, "/"):
+		r.report(given.line, "%s: %s is a folder, not a file", name, quote(given.text))
+	case extension == ".xlsx" || extension == ".gz":
+		r.report(given.line, "%s: %s files are not supported yet", name, extension)
+	}
+}
+
+func (r *reader) destination(kinds *fieldSet, columns []Column) (d Destination) {
+	if csv := kinds.contents["csv"].section; csv != nil {
+		r.checkPath(csv, "destination.csv.path")
+		d.CSV = &CSVDestination{Connection: csv.text("connection"), Path: csv.text("path"), Action: Action(csv.text("action"))}
+	}
+	if sql := kinds.contents["sql"].section; sql != nil {
+		d.SQL = &SQLDestination{
+			Connection: sql.text("connection"), Table: sql.text("table"), Key: sql.contents["key"].texts,
+			Action: Action(sql.text("action")), Create: sql.contents["create"].on,
+		}
+		r.checkKey(sql, d.SQL, columns)
+	}
+	return d
+}
+
+// checkKey holds the key against the action and the mapping. A mapping that could not be read is
+// empty, and has its own problem.
+func (r *reader) checkKey(sql *fieldSet, d *SQLDestination, columns []Column) {
+	line := cmp.Or(sql.contents["key"].line, sql.line)
+	if len(d.Key) == 0 && d.Action != Insert {
+		r.report(line, "destination.sql.key is missing: %s needs the columns that identify a row, like key: [id]", d.Action)
+		return
+	}
+	if columns == nil {
+		return
+	}
+	names := make([]string, len(columns))
+	folded := map[string]string{}
+	for i, column := range columns {
+		names[i] = column.Name
+		// Databases do not tell columns apart by case.
+		lower := strings.ToLower(column.Name)
+		if other, again := folded[lower]; again {
+			r.report(column.Line, "mapping: %s and %s are one column to a database", quote(other), quote(column.Name))
+		}
+		folded[lower] = column.Name
+	}
+	for i, key := range d.Key {
+		switch near := nearest(key, names); {
+		case slices.Contains(d.Key[:i], key):
+			r.report(line, "destination.sql.key has %s twice", quote(key))
+		case slices.Contains(names, key):
+		case near != "":
+			r.report(line, "destination.sql.key: mapping has no column %s; did you mean %q?", quote(key), near)
+		default:
+			r.report(line, "destination.sql.key: mapping has no column %s; it has %s", quote(key), strings.Join(names, ", "))
+		}
+	}
+	if d.Action == Update && !slices.ContainsFunc(names, func(n string) bool { return !slices.Contains(d.Key, n) }) {
+		r.report(line, "destination.sql: update has nothing to write; mapping needs a column that is not in key")
+	}
+}
+
+// checkExpressions compiles where and mapping, as far as that can be done without the source's columns.
+func (r *reader) checkExpressions(file *fieldSet, def *Definition) {
+	names := def.ExpressionNames()
+	if where, ok := file.field("where"); ok && strings.TrimSpace(where.text) != "" {
+		def.Where, def.WhereLine = where.text, where.line
+		if err := mapping.Check(where.text, names); err != nil {
+			r.report(where.line, "where: %v", err)
+		}
+	}
+	for _, column := range def.Mapping {
+		if err := mapping.Check(column.Expression, names); err != nil {
+			r.report(column.Line, "mapping.%s: %v", column.Name, err)
+		}
+	}
+}
