@@ -5,7 +5,15 @@ package bus
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
 
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -23,7 +31,49 @@ var (
 	ErrNoRun = errors.New("no such run")
 	// ErrRunGone: there was such a run, and its record has passed the retention (410).
 	ErrRunGone = errors.New("the run's record is gone")
+	// ErrClaimed: another runner holds the run, or it has ended.
+	ErrClaimed = errors.New("the run is claimed or has ended")
+	// ErrLost: the claim is no longer ours; the attempt must stop and write nothing more.
+	ErrLost = errors.New("the claim was lost to another runner")
+	// ErrNoConsumer: the task's consumer does not exist on the server.
+	ErrNoConsumer = errors.New("the task has no consumer")
 )
+
+// oldestServer is the first NATS release with everything the topology needs: message schedules
+// with time zones, atomic publish, per-message TTL.
+const oldestServer = "2.14.0"
+
+// Config says how to reach a store.
+type Config struct {
+	// URLs is a comma-separated list of NATS servers. Ignored when InProcess is set.
+	URLs string
+	// Credentials is a file: a NATS .creds file, or one line "user:password". Empty for none.
+	Credentials string
+	// Name shows in the server's list of connections.
+	Name string
+	// InProcess connects to a server in this process without a socket.
+	InProcess nats.InProcessConnProvider
+	// User and Password are for InProcess servers that ask for them.
+	User, Password string
+	// ConnectTimeout bounds the first connection, which is retried until then. Default 10 s.
+	ConnectTimeout time.Duration
+	Log            zerolog.Logger
+}
+
+// Bus is a connection to one store. Its methods are safe for concurrent use.
+type Bus struct {
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	log     zerolog.Logger
+	storeID string
+	// lease is the AckWait of every consumer, as stored with the topology.
+	lease time.Duration
+	// replicated: a read may come from a replica that lags, so misses are confirmed by the leader.
+	replicated bool
+
+	runs, finals, progress jetstream.Stream
+	tasks                  jetstream.KeyValue
+}
 
 // Accepted is a stored request.
 type Accepted struct {
@@ -48,57 +98,159 @@ type Task struct {
 	// Enabled is false when the file says so or when the file was removed.
 	Enabled   bool
 	AppliedOn time.Time
+	// FromFolder: the task came with `serve --tasks`, so that removing its file disables it.
+	FromFolder bool
+	// Revision grows with every change of the task.
+	Revision uint64
 }
 
-// Bus is a connection to one store. Its methods are safe for concurrent use.
-type Bus struct{}
-
-// Submit makes a run durable and returns its number. key is the caller's idempotency key, empty
-// for none; without one Submit never publishes twice.
-func (b *Bus) Submit(ctx context.Context, request run.Request, key string) (Accepted, error) {
-	return Accepted{}, nil
+// Connect connects to a store's NATS servers. It waits up to ConnectTimeout for the first one and
+// refuses servers that are too old. The connection then reconnects for ever; while it is down every
+// method answers at once with ErrUnavailable instead of queueing what might be sent too late.
+func Connect(ctx context.Context, config Config) (*Bus, error) {
+	options := []nats.Option{
+		nats.Name(config.Name),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(200 * time.Millisecond),
+		nats.ReconnectBufSize(-1),
+		nats.Timeout(2 * time.Second),
+		nats.PingInterval(10 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				config.Log.Warn().Err(err).Msg("connection to NATS lost, reconnecting")
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			config.Log.Info().Str("server", nc.ConnectedServerName()).Msg("reconnected to NATS")
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			config.Log.Warn().Err(err).Msg("NATS reported an error")
+		}),
+	}
+	urls := config.URLs
+	if config.InProcess != nil {
+		urls = nats.DefaultURL
+		options = append(options, nats.InProcessServer(config.InProcess))
+		if config.User != "" {
+			options = append(options, nats.UserInfo(config.User, config.Password))
+		}
+	}
+	if config.Credentials != "" {
+		option, err := credentials(config.Credentials)
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, option)
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = 10 * time.Second
+	}
+	nc, err := dial(ctx, urls, config.ConnectTimeout, options)
+	if err != nil {
+		return nil, err
+	}
+	if version := nc.ConnectedServerVersion(); older(version, oldestServer) {
+		nc.Close()
+		return nil, fmt.Errorf("the NATS server at %s is version %s; Runhook needs %s or newer: upgrade it, or use `runhook serve`, which brings its own",
+			urls, version, oldestServer)
+	}
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(5*time.Second))
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("open JetStream: %w", err)
+	}
+	return &Bus{nc: nc, js: js, log: config.Log}, nil
 }
 
-// Lookup tells how a run stands: final document, else live progress, else claim, else the
-// request. It returns ErrNoRun, ErrRunGone or ErrUnavailable.
-func (b *Bus) Lookup(ctx context.Context, id task.ID, n run.Number) (Status, error) {
-	return Status{}, nil
+// Close ends the connection after what was already sent has left. It does not wait for consumers:
+// whoever pulls stops first.
+func (b *Bus) Close() {
+	_ = b.nc.FlushTimeout(time.Second) // a best effort: an unreachable server must not hold up the stop
+	b.nc.Close()
 }
-
-// Await is Lookup that waits until the run has ended; when ctx ends first it returns the last
-// status seen and no error.
-func (b *Bus) Await(ctx context.Context, id task.ID, n run.Number) (Status, error) {
-	return Status{}, nil
-}
-
-// Runs lists the newest runs first, of one task or (empty id) of all; at most limit.
-func (b *Bus) Runs(ctx context.Context, id task.ID, limit int) ([]Status, error) {
-	return nil, nil
-}
-
-// Apply stores a definition and makes it current. It reports whether anything changed.
-func (b *Bus) Apply(ctx context.Context, def *task.Definition) (changed bool, err error) {
-	return false, nil
-}
-
-// Ready reports why the store cannot be used right now, nil when it can.
-func (b *Bus) Ready(ctx context.Context) error { return nil }
 
 // StoreID is the random id of the store, known once Check or Init has succeeded.
-func (b *Bus) StoreID() string { return "" }
+func (b *Bus) StoreID() string { return b.storeID }
 
-// TaskView is a process's in-memory view of the task bucket, kept current by a watch.
-type TaskView struct{}
+// Lease is how long a delivery may go without an extension before it is delivered again.
+func (b *Bus) Lease() time.Duration { return b.lease }
 
-// WatchTasks starts a view that follows the bucket until ctx ends. It returns once the bucket's
-// present content is loaded, or with an error.
-func (b *Bus) WatchTasks(ctx context.Context) (*TaskView, error) { return nil, nil }
+// Ready reports why the store cannot be used right now, nil when it can.
+func (b *Bus) Ready(ctx context.Context) error {
+	if !b.nc.IsConnected() {
+		return fmt.Errorf("%w: not connected", ErrUnavailable)
+	}
+	if _, err := b.js.Stream(ctx, runsStream); err != nil {
+		return fmt.Errorf("%w: stream %s: %w", ErrUnavailable, runsStream, err)
+	}
+	return nil
+}
 
-// Get returns a task by id.
-func (v *TaskView) Get(id task.ID) (Task, bool) { return Task{}, false }
+// dial tries until a server answers, so that services may be started in any order.
+func dial(ctx context.Context, urls string, limit time.Duration, options []nats.Option) (*nats.Conn, error) {
+	deadline := time.Now().Add(limit)
+	for {
+		nc, err := nats.Connect(urls, options...)
+		if err == nil {
+			return nc, nil
+		}
+		retry := errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout)
+		if !retry || time.Now().After(deadline) {
+			return nil, fmt.Errorf("cannot connect to NATS at %s: %w: check --nats (and --credentials), and that the server is up", redact(urls), err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
 
-// All returns every task, by name.
-func (v *TaskView) All() []Task { return nil }
+// credentials reads a .creds file or a line "user:password".
+func credentials(path string) (nats.Option, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("--credentials: %w", err)
+	}
+	if strings.Contains(string(data), "-----BEGIN NATS") {
+		return nats.UserCredentials(path), nil
+	}
+	user, password, ok := strings.Cut(strings.TrimSpace(string(data)), ":")
+	if !ok || strings.Contains(password, "\n") {
+		return nil, fmt.Errorf("--credentials: %s holds neither a NATS .creds file nor one line \"user:password\"", path)
+	}
+	return nats.UserInfo(user, password), nil
+}
 
-// Loaded reports whether the view has ever had the bucket's content.
-func (v *TaskView) Loaded() bool { return false }
+// redact removes user information from URLs before they are shown.
+func redact(urls string) string {
+	parts := strings.Split(urls, ",")
+	for i, part := range parts {
+		if scheme, rest, ok := strings.Cut(part, "://"); ok {
+			if at := strings.LastIndex(rest, "@"); at >= 0 {
+				parts[i] = scheme + "://" + rest[at+1:]
+			}
+		}
+	}
+	return strings.Join(parts, ",")
+}
+
+// older compares dotted versions by their numbers; a pre-release counts as its release.
+func older(version, than string) bool {
+	a, b := numbers(version), numbers(than)
+	for i := range b {
+		if a[i] != b[i] {
+			return a[i] < b[i]
+		}
+	}
+	return false
+}
+
+func numbers(version string) (n [3]int) {
+	version, _, _ = strings.Cut(version, "-")
+	for i, part := range strings.SplitN(version, ".", 3) {
+		n[i], _ = strconv.Atoi(part) // what is no number counts as 0, so an odd version is too old
+	}
+	return n
+}

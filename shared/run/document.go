@@ -146,6 +146,18 @@ func (d *Document) Begin(startedOn, now time.Time, executions int) {
 	d.ExecutionCount = executions
 }
 
+// Resume turns a queued document into what a claim tells of the run, for the moments when nobody
+// can see its live progress. writtenOn is when the claim was written.
+func (d *Document) Resume(c Claim, writtenOn time.Time) {
+	d.Begin(c.StartedOn, writtenOn, c.Executions)
+	d.Message = "Running"
+	d.SetCounts(c.Checkpoint.Counts)
+	d.PercentComplete = c.Checkpoint.Percent
+	d.Errors = append(d.Errors, c.Checkpoint.Errors...)
+	d.CurrentErrorCount = c.Checkpoint.Counts.Failed
+	d.TotalErrorCount = c.EarlierErrors + d.CurrentErrorCount
+}
+
 // End turns a document into the final one. message says why a run failed; it must hold no cell value.
 func (d *Document) End(outcome Outcome, message string, now time.Time) {
 	d.Status, d.StatusDescription, d.Message = Done, string(outcome), message

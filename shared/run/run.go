@@ -39,6 +39,8 @@ type Request struct {
 	// Definition is the hash of the accepted definition; the run executes exactly that one.
 	Definition string
 	Parameters task.Values `json:",omitempty"`
+	// ParameterHash tells two requests under one idempotency key apart.
+	ParameterHash string `json:",omitempty"`
 	// Base is scheme and host of the POST ("https://hooks.example.org"), without a trailing
 	// slash; empty makes PollingUrl relative.
 	Base          string `json:",omitempty"`

@@ -1,0 +1,302 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"runhook/services/runner/pipeline"
+	"runhook/shared/bus"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// attempt is one execution of a run by this process, from its delivery to its verdict.
+type attempt struct {
+	*Runner
+	request run.Request
+	number  run.Number
+	log     zerolog.Logger
+	meter   pipeline.Meter
+
+	mu       sync.Mutex
+	delivery *bus.Delivery // replaced when the run is delivered to us again
+
+	// writing guards the claim: the keeper renews it while the pipeline may mark it.
+	writing  sync.Mutex
+	claim    *bus.Claim
+	state    run.Claim
+	renewed  time.Time
+	progress *bus.Progress
+}
+
+// The causes with which an attempt's own context is canceled, besides errStopping.
+var (
+	errLostClaim  = errors.New("another runner has taken the run over")
+	errOutOfTouch = errors.New("the claim could not be renewed for the length of the lease")
+)
+
+// attempt takes a delivered request through its life: claim, execute, finish, acknowledge.
+func (r *Runner) attempt(ctx context.Context, d *bus.Delivery) {
+	log := r.Log.With().Str("task", d.Request.TaskName).Stringer("run", d.Number).Logger()
+	if d.Request.CorrelationID != "" {
+		log = log.With().Str("correlation_id", d.Request.CorrelationID).Logger()
+	}
+	if d.Malformed != nil || d.Request.Task != d.Task {
+		log.Error().Err(d.Malformed).Msg("a message on the task's queue is no run request; somebody else published it, and it is dropped")
+		r.acknowledge(ctx, d, log)
+		return
+	}
+	a := &attempt{
+		Runner: r, request: d.Request, number: d.Number, log: log, delivery: d,
+		progress: r.Bus.Progress(d.Task, d.Number),
+	}
+	r.mu.Lock()
+	r.running[d.Number] = a
+	r.mu.Unlock()
+	r.metrics.running.Inc()
+	defer func() {
+		r.metrics.running.Dec()
+		r.mu.Lock()
+		delete(r.running, d.Number)
+		r.mu.Unlock()
+	}()
+
+	verdict, err := a.takeClaim(ctx)
+	switch {
+	case err != nil:
+		log.Warn().Err(err).Msg("the run could not be claimed now; it will be delivered again")
+		a.retry(time.Second)
+	case verdict == ended:
+		r.acknowledge(ctx, a.delivered(), log)
+	case verdict == heldElsewhere:
+		a.retry(r.Bus.Lease())
+	case verdict == taken:
+		a.execute(ctx)
+	}
+}
+
+// execute runs the claimed run's pipeline while the keeper keeps the claim and the lease, and ends it.
+func (a *attempt) execute(parent context.Context) {
+	if a.state.Executions == 1 {
+		a.metrics.wait.WithLabelValues(a.request.TaskName).Observe(time.Since(a.request.CreatedOn).Seconds())
+	}
+	a.metrics.started.WithLabelValues(a.request.TaskName).Inc()
+	a.log.Info().Int("execution", a.state.Executions).Msg("run started")
+
+	ctx, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
+	var keeper sync.WaitGroup
+	stopKeeper := make(chan struct{})
+	keeper.Go(func() { a.keep(ctx, stopKeeper, cancel) })
+	err := a.work(ctx)
+	close(stopKeeper)
+	keeper.Wait()
+
+	switch cause := context.Cause(ctx); {
+	case err == nil || !errors.Is(err, context.Canceled):
+		a.finish(parent, err)
+	case errors.Is(cause, errStopping):
+		a.handBack(context.WithoutCancel(parent))
+	default:
+		a.log.Warn().Err(cause).Msg("attempt abandoned; the run will be delivered again")
+	}
+}
+
+// work executes the accepted definition. A panic fails the run, not the runner.
+func (a *attempt) work(ctx context.Context) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			a.log.Error().Bytes("stack", debug.Stack()).Msg("the task panicked")
+			err = &run.Failure{Message: "The task panicked; this is a fault of Runhook or of a connector. The runner's log has the details."}
+		}
+	}()
+	if reason := a.refuse(); reason != nil {
+		return reason
+	}
+	def, err := a.definition(ctx, a.request)
+	switch {
+	case errors.Is(err, bus.ErrUnavailable), ctx.Err() != nil:
+		return err
+	case err != nil:
+		return &run.Failure{Message: err.Error()}
+	}
+	job := pipeline.Job{Task: def, Parameters: a.request.Parameters, Connections: a.Connections}
+	if !def.Destination.Restartable() {
+		if a.state.Checkpoint.Writing {
+			return interrupted(def.Destination, a.state.Furthest)
+		}
+		job.BeforeWrite = a.markWriting
+	}
+	return pipeline.Run(ctx, job, &a.meter)
+}
+
+// refuse ends a run that keeps stopping its runner.
+func (a *attempt) refuse() error {
+	if a.state.Idle < run.MaxIdle {
+		return nil
+	}
+	return &run.Failure{Message: fmt.Sprintf(
+		"Given up after %d interrupted attempts that got no further than row %d. The run may be stopping its runner: look at the runners' logs before you POST again.",
+		a.state.Executions-1, a.state.Furthest)}
+}
+
+// interrupted is how a run ends that was interrupted and cannot start over without writing rows twice.
+func interrupted(d task.Destination, row int64) error {
+	action := "insert"
+	if d.CSV != nil {
+		action = "append"
+	}
+	rows := "Rows of the source from the first on may have been written"
+	if row > 0 {
+		rows = "Rows 1 to " + strconv.FormatInt(row, 10) + " of the source were written, and later ones may have been"
+	}
+	return &run.Failure{Message: "The run was interrupted. " + rows + "; starting over would " + action +
+		" them twice. Look at the destination, remove what is there, and POST again."}
+}
+
+// markWriting makes durable that rows may have been written, before the first batch is.
+func (a *attempt) markWriting(ctx context.Context, _ int64) error {
+	pause := newBackoff(50*time.Millisecond, time.Second)
+	for {
+		a.writing.Lock()
+		if a.state.Checkpoint.Writing {
+			a.writing.Unlock()
+			return nil
+		}
+		next := a.state
+		next.Checkpoint.Writing = true
+		err := a.renew(ctx, next)
+		a.writing.Unlock()
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, bus.ErrLost):
+			return context.Canceled // the keeper will see the same and say why
+		case !pause.wait(ctx):
+			return ctx.Err()
+		}
+	}
+}
+
+// finish writes the final document, for as long as it takes, and then clears away. err is why the
+// run failed, nil when it succeeded.
+func (a *attempt) finish(ctx context.Context, err error) {
+	doc := a.document()
+	switch failure, ok := errors.AsType[*run.Failure](err); {
+	case err == nil:
+		doc.End(run.Success, summary(doc), time.Now())
+	case ok:
+		doc.End(run.Failed, failure.Message, time.Now())
+	default:
+		a.log.Error().Err(err).Msg("the run failed with an unexpected error")
+		doc.End(run.Failed, "An unexpected error; the runner's log has the details.", time.Now())
+	}
+	pause := newBackoff(50*time.Millisecond, 5*time.Second)
+	for {
+		err := a.claim.Finish(context.WithoutCancel(ctx), doc)
+		if err == nil {
+			break
+		}
+		if errors.Is(err, bus.ErrLost) {
+			a.log.Warn().Msg("the run has been taken over or has ended elsewhere; this result is dropped")
+			return
+		}
+		if pause.first() {
+			a.log.Warn().Err(err).Msg("the final document cannot be written now, trying again")
+		}
+		a.extend()
+		if !pause.wait(ctx) {
+			a.log.Warn().Msg("stopped before the final document could be written; the run will be delivered again")
+			return
+		}
+	}
+	a.count(doc)
+
+	// The claim and the live document are cleared beside the acknowledgement: nobody waits for them.
+	var clearing sync.WaitGroup
+	clearing.Go(func() {
+		clean := context.WithoutCancel(ctx)
+		if err := errors.Join(a.progress.Remove(clean), a.claim.Remove(clean)); err != nil {
+			a.log.Debug().Err(err).Msg("leftovers of an ended run stay until the retention")
+		}
+	})
+	a.acknowledge(context.WithoutCancel(ctx), a.delivered(), a.log)
+	clearing.Wait()
+}
+
+// handBack gives a run that was stopped in an orderly way to another runner, at once.
+func (a *attempt) handBack(ctx context.Context) {
+	a.writing.Lock()
+	defer a.writing.Unlock()
+	next := a.state
+	next.HandedBack = true
+	next.Checkpoint = a.checkpoint()
+	if err := a.renew(ctx, next); err != nil {
+		a.log.Warn().Err(err).Msg("the run could not be handed back; another runner takes it when the lease ends")
+		return
+	}
+	a.log.Info().Int64("row", next.Checkpoint.Row).Msg("run handed back")
+	a.retry(0)
+}
+
+// count puts an ended run into log and metrics.
+func (a *attempt) count(doc run.Document) {
+	outcome, name := string(doc.Outcome()), doc.TaskName
+	a.metrics.finished.WithLabelValues(name, outcome).Inc()
+	a.metrics.duration.WithLabelValues(name).Observe(float64(doc.DurationMs) / 1000)
+	for result, n := range map[string]int64{
+		"inserted": doc.RowsInserted, "updated": doc.RowsUpdated, "unchanged": doc.RowsUnchanged,
+		"deleted": doc.RowsDeleted, "skipped": doc.RowsSkipped, "failed": doc.RowsFailed,
+	} {
+		if n > 0 {
+			a.metrics.rows.WithLabelValues(name, result).Add(float64(n))
+		}
+	}
+	a.log.Info().Str("outcome", outcome).Int64("rows", doc.RowsProcessed).Int64("rows_failed", doc.RowsFailed).
+		Int64("ms", doc.DurationMs).Str("message", doc.Message).Msg("run ended")
+}
+
+// acknowledge tells the queue that a run has ended. When it cannot be told, the run comes back once
+// more and its final document is found.
+func (r *Runner) acknowledge(ctx context.Context, d *bus.Delivery, log zerolog.Logger) {
+	if err := d.Done(ctx); err != nil {
+		log.Debug().Err(err).Msg("the acknowledgement was not confirmed")
+	}
+}
+
+func (a *attempt) adopt(d *bus.Delivery) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.delivery = d
+}
+
+func (a *attempt) delivered() *bus.Delivery {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.delivery
+}
+
+func (a *attempt) retry(delay time.Duration) {
+	if err := a.delivered().Retry(delay); err != nil {
+		a.log.Debug().Err(err).Msg("the request could not be handed back; its lease will run out")
+	}
+}
+
+// summary is the message of a successful run.
+func summary(doc run.Document) string {
+	text := strconv.FormatInt(doc.RowsProcessed, 10) + " rows processed"
+	if doc.RowsSkipped > 0 {
+		text += ", " + strconv.FormatInt(doc.RowsSkipped, 10) + " skipped"
+	}
+	if doc.RowsFailed > 0 {
+		text += ", " + strconv.FormatInt(doc.RowsFailed, 10) + " failed"
+	}
+	return text
+}

@@ -1,0 +1,144 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"runhook/shared/bus"
+	"runhook/shared/run"
+)
+
+const (
+	// progressInterval is how often the live document is written at most: four times a second.
+	progressInterval = 250 * time.Millisecond
+	// checkpointInterval is how often a claim is renewed at most because its checkpoint moved.
+	checkpointInterval = time.Second
+)
+
+// keep keeps the claim, the lease and the live document of a running attempt until stop is closed
+// or ctx ends. It cancels the attempt when the claim is lost, and when it could not be renewed for
+// as long as the lease: from then on another runner may rightly take the run.
+func (a *attempt) keep(ctx context.Context, stop <-chan struct{}, cancel context.CancelCauseFunc) {
+	ticker := time.NewTicker(progressInterval)
+	defer ticker.Stop()
+	extended := a.renewed
+	var shown pipelineState
+	for {
+		select {
+		case <-stop:
+			return
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		lease := a.Bus.Lease()
+		if time.Since(extended) >= lease/3 {
+			a.extend()
+			extended = time.Now()
+		}
+		if err := a.renewWhenDue(ctx, lease); errors.Is(err, bus.ErrLost) {
+			cancel(errLostClaim)
+			return
+		}
+		if time.Since(a.renewedAt()) >= lease {
+			cancel(errOutOfTouch)
+			return
+		}
+		doc := a.document()
+		if state := stateOf(doc); state != shown {
+			err := a.progress.Write(ctx, doc)
+			if errors.Is(err, bus.ErrLost) { // somebody else shows progress: is the claim still ours?
+				a.due()
+			}
+			if err == nil {
+				shown = state
+			}
+		}
+	}
+}
+
+// renewWhenDue renews the claim when its checkpoint moved, and at least three times in a lease.
+func (a *attempt) renewWhenDue(ctx context.Context, lease time.Duration) error {
+	a.writing.Lock()
+	defer a.writing.Unlock()
+	checkpoint := a.checkpoint()
+	since := time.Since(a.renewed)
+	moved := checkpoint.Row != a.state.Checkpoint.Row || checkpoint.Counts.Failed != a.state.Checkpoint.Counts.Failed
+	if since < lease/3 && (!moved || since < checkpointInterval) {
+		return nil
+	}
+	next := a.state
+	next.Checkpoint = checkpoint
+	return a.renew(ctx, next)
+}
+
+// renew writes the claim; the caller holds writing.
+func (a *attempt) renew(ctx context.Context, next run.Claim) error {
+	began := time.Now()
+	if err := a.claim.Renew(ctx, next); err != nil {
+		return err
+	}
+	a.state, a.renewed = next, began
+	return nil
+}
+
+// due makes the next tick renew the claim, whatever its age.
+func (a *attempt) due() {
+	a.writing.Lock()
+	defer a.writing.Unlock()
+	a.renewed = a.renewed.Add(-a.Bus.Lease() / 3)
+}
+
+func (a *attempt) renewedAt() time.Time {
+	a.writing.Lock()
+	defer a.writing.Unlock()
+	return a.renewed
+}
+
+// checkpoint is how far the attempt has got; the caller holds writing.
+func (a *attempt) checkpoint() run.Checkpoint {
+	now := a.meter.Snapshot()
+	return run.Checkpoint{
+		Counts: now.Counts, Percent: max(now.PercentComplete, a.state.Checkpoint.Percent), Errors: now.Errors,
+		Writing: a.state.Checkpoint.Writing, Row: now.Counts.Retrieved,
+	}
+}
+
+// document is the live document of this moment.
+func (a *attempt) document() run.Document {
+	now := a.meter.Snapshot()
+	a.writing.Lock()
+	state := a.state
+	a.writing.Unlock()
+	doc := run.QueuedDocument(a.request, a.number)
+	doc.Begin(state.StartedOn, time.Now(), state.Executions)
+	if now.Message != "" {
+		doc.Message = now.Message
+	}
+	doc.SetCounts(now.Counts)
+	// What an earlier attempt showed stays the floor: the percentage never goes backwards.
+	doc.PercentComplete = max(now.PercentComplete, state.Checkpoint.Percent)
+	doc.Errors = append(doc.Errors, now.Errors...)
+	doc.CurrentErrorCount = now.Counts.Failed
+	doc.TotalErrorCount = state.EarlierErrors + now.Counts.Failed
+	return doc
+}
+
+// pipelineState is what of a document is worth a write of the live document.
+type pipelineState struct {
+	percent float64
+	message string
+	rows    int64
+	failed  int64
+}
+
+func stateOf(d run.Document) pipelineState {
+	return pipelineState{d.PercentComplete, d.Message, d.RowsRetrieved, d.RowsFailed}
+}
+
+func (a *attempt) extend() {
+	if err := a.delivered().Extend(); err != nil {
+		a.log.Debug().Err(err).Msg("the lease could not be extended now")
+	}
+}

@@ -1,0 +1,213 @@
+// Package runner executes runs: it pulls requests while it has a free slot, claims each run, keeps
+// the lease alive, runs the task's pipeline, and writes the one final document.
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"runhook/services/runner/connection"
+	"runhook/shared/bus"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// Options says how a runner works.
+type Options struct {
+	Bus   *bus.Bus
+	Tasks *bus.TaskView
+	// Connections are the databases and folders that tasks name; nil is a set without any.
+	Connections *connection.Set
+	// Slots is how many runs are under way at once. Default 16.
+	Slots int
+	// Grace is how long running work may go on after a stop was asked for, before it is handed
+	// back. Default 5 s; negative is none.
+	Grace time.Duration
+	// Home names the place that this process alone works from, such as a locked data directory: a
+	// claim from the same home belongs to a process that is gone. Empty when there is no such place.
+	Home string
+	Log  zerolog.Logger
+	// Metrics is where the runner's metrics are registered; nil registers them nowhere.
+	Metrics prometheus.Registerer
+}
+
+// Runner is one process's executor.
+type Runner struct {
+	Options
+	owner   string
+	slots   *slots
+	metrics *metrics
+	// definitions holds parsed accepted definitions by hash: most runs of a task share one.
+	definitions *lru.Cache[string, *task.Definition]
+
+	mu      sync.Mutex
+	running map[run.Number]*attempt
+}
+
+const cachedDefinitions = 256
+
+// New makes a runner; Run starts it.
+func New(o Options) (*Runner, error) {
+	if o.Slots == 0 {
+		o.Slots = 16
+	}
+	if o.Slots < 0 {
+		return nil, fmt.Errorf("--slots %d: at least 1", o.Slots)
+	}
+	if o.Grace == 0 {
+		o.Grace = 5 * time.Second
+	}
+	if o.Connections == nil {
+		o.Connections = &connection.Set{}
+	}
+	definitions, err := lru.New[string, *task.Definition](cachedDefinitions)
+	if err != nil {
+		return nil, fmt.Errorf("make the cache of definitions: %w", err)
+	}
+	owner := uuid.NewString()
+	if o.Home != "" {
+		owner = o.Home + "/" + owner
+	}
+	return &Runner{
+		Options: o, owner: owner, definitions: definitions, metrics: newMetrics(o.Metrics),
+		running: map[run.Number]*attempt{},
+	}, nil
+}
+
+// errStopping is the cause with which work is canceled when the grace is over.
+var errStopping = errors.New("the runner is stopping")
+
+// Run executes runs until ctx ends. Then it takes no new work, gives running work the grace, hands
+// back what is left, and returns when every attempt has ended.
+func (r *Runner) Run(ctx context.Context) error {
+	work, stopWork := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stopWork(nil)
+	r.slots = newSlots(work, r.Slots)
+
+	var attempts sync.WaitGroup
+	r.follow(ctx, func(d *bus.Delivery) {
+		attempts.Go(func() {
+			defer r.slots.release(work)
+			r.attempt(work, d)
+		})
+	})
+
+	finished := make(chan struct{})
+	go func() { defer close(finished); attempts.Wait() }()
+	select {
+	case <-finished:
+	case <-time.After(max(r.Grace, 0)):
+		stopWork(errStopping)
+		<-finished
+	}
+	return nil
+}
+
+// follow keeps one puller for each task, until ctx ends and all of them have.
+func (r *Runner) follow(ctx context.Context, start func(*bus.Delivery)) {
+	var pullers sync.WaitGroup
+	defer pullers.Wait()
+	pulling := map[task.ID]context.CancelFunc{}
+	defer func() {
+		for _, stop := range pulling {
+			stop()
+		}
+	}()
+	for {
+		changed := r.Tasks.Changed()
+		known := map[task.ID]bool{}
+		for _, t := range r.Tasks.All() { // disabled ones too: what was accepted is run
+			known[t.ID] = true
+			if pulling[t.ID] == nil {
+				pull, stop := context.WithCancel(ctx)
+				pulling[t.ID] = stop
+				pullers.Go(func() { r.pull(pull, t.ID, start) })
+			}
+		}
+		for id, stop := range pulling {
+			if !known[id] {
+				stop()
+				delete(pulling, id)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+	}
+}
+
+// pull takes one task's requests while there is a free slot, until ctx ends.
+func (r *Runner) pull(ctx context.Context, id task.ID, start func(*bus.Delivery)) {
+	var queue *bus.Queue
+	pause := newBackoff(100*time.Millisecond, 5*time.Second)
+	for ctx.Err() == nil {
+		delivery, err := r.next(ctx, id, &queue)
+		switch {
+		case err == nil:
+			pause.reset()
+			r.dispatch(delivery, start)
+		case ctx.Err() != nil, errors.Is(err, context.Canceled), errors.Is(err, bus.ErrIdle):
+		default:
+			// Logged once an outage, not once a try.
+			if pause.first() {
+				r.Log.Warn().Err(err).Str("task", string(id)).Msg("cannot pull requests, trying again")
+			}
+			queue = nil
+			pause.wait(ctx)
+		}
+	}
+}
+
+func (r *Runner) next(ctx context.Context, id task.ID, queue **bus.Queue) (*bus.Delivery, error) {
+	pull, done, err := r.slots.wait(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if *queue == nil {
+		if *queue, err = r.Bus.Queue(ctx, id); err != nil {
+			return nil, err
+		}
+	}
+	return (*queue).Next(pull)
+}
+
+// dispatch starts an attempt, or lets the attempt that is already running here adopt the delivery.
+func (r *Runner) dispatch(d *bus.Delivery, start func(*bus.Delivery)) {
+	r.mu.Lock()
+	running := r.running[d.Number]
+	r.mu.Unlock()
+	switch {
+	case running != nil:
+		running.adopt(d)
+	case r.slots.take():
+		start(d)
+	default: // the last slot went while the request was on its way
+		if err := d.Retry(0); err != nil {
+			r.Log.Debug().Err(err).Stringer("run", d.Number).Msg("a request could not be handed back; its lease will run out")
+		}
+	}
+}
+
+// definition returns the definition that was accepted with a request, whatever is current now.
+func (r *Runner) definition(ctx context.Context, request run.Request) (*task.Definition, error) {
+	if def, ok := r.definitions.Get(request.Definition); ok {
+		return def, nil
+	}
+	def, err := r.Bus.Definition(ctx, request.Task, request.Definition)
+	if err != nil {
+		return nil, err
+	}
+	r.definitions.Add(request.Definition, def)
+	return def, nil
+}

@@ -1,0 +1,171 @@
+package bus
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// writeTimeout bounds one write of a claim or a final document before it is read back.
+const writeTimeout = 5 * time.Second
+
+// Claim is the right to execute a run and to write its final document, held by one runner at a
+// time. Every write of the claim or of the final carries the sequence of the claim's last write,
+// and the store checks it against both, in one step: whoever lost the claim can write neither.
+type Claim struct {
+	bus      *Bus
+	task     task.ID
+	number   run.Number
+	sequence uint64
+	// Token is the claim's sequence when it was taken: it grows with every taker of the run, so a
+	// destination can refuse the writes of an earlier one (a fencing token).
+	Token uint64
+}
+
+// Seen is somebody's claim as it was read.
+type Seen struct {
+	State    run.Claim
+	sequence uint64
+}
+
+// SameAs reports whether nobody has written the claim between two looks.
+func (s Seen) SameAs(other Seen) bool { return s.sequence == other.sequence }
+
+// Claim takes a run that nobody holds and that has not ended; otherwise ErrClaimed.
+func (b *Bus) Claim(ctx context.Context, id task.ID, n run.Number, state run.Claim) (*Claim, error) {
+	return b.take(ctx, id, n, 0, state)
+}
+
+// TakeOver takes a run from the holder that seen shows, unless the claim has moved since: then
+// ErrClaimed.
+func (b *Bus) TakeOver(ctx context.Context, id task.ID, n run.Number, seen Seen, state run.Claim) (*Claim, error) {
+	return b.take(ctx, id, n, seen.sequence, state)
+}
+
+func (b *Bus) take(ctx context.Context, id task.ID, n run.Number, expected uint64, state run.Claim) (*Claim, error) {
+	claim := &Claim{bus: b, task: id, number: n, sequence: expected}
+	err := claim.Renew(ctx, state)
+	if errors.Is(err, ErrLost) {
+		return nil, ErrClaimed
+	}
+	if err != nil {
+		return nil, err
+	}
+	claim.Token = claim.sequence
+	return claim, nil
+}
+
+// FindClaim returns the run's claim as the leader has it; ok is false when there is none.
+func (b *Bus) FindClaim(ctx context.Context, id task.ID, n run.Number) (seen Seen, ok bool, err error) {
+	stored, err := b.leaderLast(ctx, runsBucket, claimSubject(id, n))
+	if errors.Is(err, errMissing) {
+		return Seen{}, false, nil
+	}
+	if err != nil {
+		return Seen{}, false, err
+	}
+	seen.sequence = stored.sequence
+	if err := json.Unmarshal(stored.data, &seen.State); err != nil {
+		return Seen{}, false, fmt.Errorf("decode the claim of run %s: %w", n, err)
+	}
+	return seen, true, nil
+}
+
+// Ended reports whether the run has its final document, as the leader has it.
+func (b *Bus) Ended(ctx context.Context, id task.ID, n run.Number) (bool, error) {
+	_, err := b.leaderLast(ctx, runsBucket, finalSubject(id, n))
+	if errors.Is(err, errMissing) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Renew writes the claim again with a new state. ErrLost means that another runner has the run:
+// stop, and write nothing more. ErrUnavailable means that it could not be written now; the claim may
+// still be held.
+func (c *Claim) Renew(ctx context.Context, state run.Claim) error {
+	data, err := json.Marshal(state)
+	if err != nil {
+		return fmt.Errorf("encode the claim of run %s: %w", c.number, err)
+	}
+	subject := claimSubject(c.task, c.number)
+	sequence, err := c.write(ctx, &nats.Msg{Subject: subject, Data: data})
+	if err != nil {
+		return err
+	}
+	c.sequence = sequence
+	return nil
+}
+
+// Finish writes the final document, which is also the completion event: the store copies it, with
+// its CloudEvents headers, to those who subscribed. It happens once for a run, whoever tries.
+// Errors are those of Renew.
+func (c *Claim) Finish(ctx context.Context, doc run.Document) error {
+	data, err := doc.Encode()
+	if err != nil {
+		return err
+	}
+	_, err = c.write(ctx, &nats.Msg{
+		Subject: finalSubject(c.task, c.number), Data: data,
+		Header: eventHeaders(c.bus.storeID, doc),
+	})
+	return err
+}
+
+// write publishes under the fence. When the acknowledgement does not come, or says that the fence
+// has moved, it reads back before it decides: the write may be the one that moved it.
+func (c *Claim) write(ctx context.Context, msg *nats.Msg) (uint64, error) {
+	attempt, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	ack, err := c.bus.js.PublishMsg(attempt, msg, jetstream.WithExpectStream(runsBucket),
+		jetstream.WithExpectLastSequenceForSubject(c.sequence, fenceSubject(c.task, c.number)))
+	if err == nil {
+		return ack.Sequence, nil
+	}
+	wasRefused := refused(err)
+	stored, readErr := c.bus.leaderLast(ctx, runsBucket, msg.Subject)
+	switch {
+	case readErr == nil && stored.sequence > c.sequence && bytes.Equal(stored.data, msg.Data):
+		return stored.sequence, nil
+	case wasRefused && (readErr == nil || errors.Is(readErr, errMissing)):
+		return 0, ErrLost
+	}
+	return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// Remove deletes the claim's message once the final document is written. A delete marker would stay
+// for ever and become an event, so the message itself goes. What is left behind by an error expires
+// with the retention and is harmless: the final document is looked for first.
+func (c *Claim) Remove(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	err := c.bus.finals.DeleteMsg(ctx, c.sequence)
+	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+		return fmt.Errorf("remove the claim of run %s: %w", c.number, err)
+	}
+	return nil
+}
+
+// eventHeaders are the CloudEvents 1.0 attributes in binary mode
+// (github.com/cloudevents/spec, NATS protocol binding: attributes as ce- headers).
+func eventHeaders(storeID string, doc run.Document) nats.Header {
+	kind := map[run.Outcome]string{run.Success: "success", run.Failed: "failed", run.Canceled: "canceled"}
+	header := nats.Header{}
+	header.Set("ce-specversion", "1.0")
+	header.Set("ce-id", string(doc.ExecuteID)+"."+doc.ImportID.String())
+	header.Set("ce-source", "/"+storeID+"/task/"+string(doc.ExecuteID))
+	header.Set("ce-type", "runhook.run."+kind[doc.Outcome()])
+	header.Set("ce-subject", doc.ImportID.String())
+	header.Set("ce-time", time.Time(doc.UpdatedOn).UTC().Format(time.RFC3339Nano))
+	header.Set("content-type", "application/json")
+	return header
+}

@@ -1,0 +1,167 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// Lookup tells how a run stands: its final document, else its live progress, else its claim, else
+// its request. It returns ErrNoRun, ErrRunGone or ErrUnavailable.
+//
+// An answer that rests on a miss is only given after the final document was looked for once more
+// (from the leader where replicas may lag): a run never goes back from done, and a fresh run is
+// never unknown.
+func (b *Bus) Lookup(ctx context.Context, id task.ID, n run.Number) (Status, error) {
+	final, err := b.last(ctx, b.finals, finalSubject(id, n))
+	if err == nil {
+		return finalStatus(final.data)
+	}
+	if !errors.Is(err, errMissing) {
+		return Status{}, err
+	}
+	unfinished, err := b.unfinished(ctx, id, n)
+	if err != nil && !errors.Is(err, ErrNoRun) && !errors.Is(err, ErrRunGone) {
+		return Status{}, err
+	}
+	final, confirmErr := b.confirmLast(ctx, b.finals, runsBucket, finalSubject(id, n))
+	switch {
+	case confirmErr == nil:
+		return finalStatus(final.data)
+	case !errors.Is(confirmErr, errMissing):
+		return Status{}, confirmErr
+	}
+	return unfinished, err
+}
+
+func finalStatus(data []byte) (Status, error) {
+	doc, err := run.DecodeDocument(data)
+	return Status{Document: doc, Bytes: data, Final: true}, err
+}
+
+// unfinished is what can be said of a run whose final document was not seen.
+func (b *Bus) unfinished(ctx context.Context, id task.ID, n run.Number) (Status, error) {
+	live, err := b.last(ctx, b.progress, progressSubject(id, n))
+	if err == nil {
+		doc, err := run.DecodeDocument(live.data)
+		return Status{Document: doc, Bytes: live.data}, err
+	}
+	if !errors.Is(err, errMissing) {
+		return Status{}, err
+	}
+	claim, err := b.last(ctx, b.finals, claimSubject(id, n))
+	if err != nil && !errors.Is(err, errMissing) {
+		return Status{}, err
+	}
+	claimed := err == nil
+	request, err := b.request(ctx, id, n)
+	if err != nil {
+		return Status{}, err
+	}
+	doc := run.QueuedDocument(request, n)
+	if claimed {
+		var state run.Claim
+		if err := json.Unmarshal(claim.data, &state); err != nil {
+			return Status{}, fmt.Errorf("decode the claim of run %s: %w", n, err)
+		}
+		doc.Resume(state, claim.time)
+	}
+	data, err := doc.Encode()
+	return Status{Document: doc, Bytes: data}, err
+}
+
+// request reads a run's request, or says why there is none.
+func (b *Bus) request(ctx context.Context, id task.ID, n run.Number) (run.Request, error) {
+	stored, err := b.at(ctx, b.runs, uint64(n))
+	if errors.Is(err, errMissing) && b.replicated {
+		stored, err = b.leaderAt(ctx, runsStream, uint64(n))
+	}
+	if errors.Is(err, errMissing) {
+		ctx, cancel := context.WithTimeout(ctx, readTimeout)
+		defer cancel()
+		info, err := b.runs.Info(ctx)
+		switch {
+		case err != nil:
+			return run.Request{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		case uint64(n) > info.State.LastSeq:
+			return run.Request{}, ErrNoRun
+		}
+		return run.Request{}, ErrRunGone
+	}
+	if err != nil {
+		return run.Request{}, err
+	}
+	var request run.Request
+	if owner, ok := taskOfRequest(stored.subject); !ok || owner != id {
+		return request, ErrNoRun
+	}
+	if err := json.Unmarshal(stored.data, &request); err != nil {
+		return request, fmt.Errorf("decode run request %s: %w", n, err)
+	}
+	return request, nil
+}
+
+// lookAgain is how often Await looks itself: republished documents are core messages, which a
+// reconnect or a slow route can lose.
+const lookAgain = 2 * time.Second
+
+// Await is Lookup that waits until the run has ended. When ctx ends first it returns the last
+// status seen and no error.
+func (b *Bus) Await(ctx context.Context, id task.ID, n run.Number) (Status, error) {
+	return b.await(ctx, id, n, func(s Status) bool { return s.Final })
+}
+
+// AwaitChange waits until the run's document is no longer the one whose UpdatedOn is since, or until
+// the run has ended; otherwise it is Await.
+func (b *Bus) AwaitChange(ctx context.Context, id task.ID, n run.Number, since run.Time) (Status, error) {
+	return b.await(ctx, id, n, func(s Status) bool {
+		return s.Final || !time.Time(s.Document.UpdatedOn).Equal(time.Time(since))
+	})
+}
+
+func (b *Bus) await(ctx context.Context, id task.ID, n run.Number, enough func(Status) bool) (Status, error) {
+	updates := make(chan *nats.Msg, 64)
+	follow, err := b.nc.ChanSubscribe(followSubject(id, n), updates)
+	if err != nil {
+		return Status{}, fmt.Errorf("%w: follow run %s: %w", ErrUnavailable, n, err)
+	}
+	defer func() { _ = follow.Unsubscribe() }() // fails only with the connection
+	again := time.NewTicker(lookAgain)
+	defer again.Stop()
+
+	var latest Status
+	for look := true; ; {
+		if look {
+			// The subscription travels ahead of this read on the same connection, so nothing that
+			// happens after it can be missed.
+			status, err := b.Lookup(context.WithoutCancel(ctx), id, n)
+			if err != nil {
+				return Status{}, err
+			}
+			latest = status
+		}
+		if enough(latest) || ctx.Err() != nil {
+			return latest, nil
+		}
+		select {
+		case <-ctx.Done():
+			return latest, nil
+		case <-again.C:
+			look = true
+		case msg := <-updates:
+			look = false
+			doc, err := run.DecodeDocument(msg.Data)
+			if err != nil {
+				return Status{}, err
+			}
+			latest = Status{Document: doc, Bytes: msg.Data, Final: doc.Status == run.Done}
+		}
+	}
+}

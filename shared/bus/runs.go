@@ -1,0 +1,121 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// Runs lists the newest runs first, of one task or (empty id) of all; at most limit.
+func (b *Bus) Runs(ctx context.Context, id task.ID, limit int) ([]Status, error) {
+	info, err := b.runs.Info(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	requests, err := b.newest(ctx, id, limit, info.State.FirstSeq, info.State.LastSeq)
+	if err != nil {
+		return nil, err
+	}
+	statuses := make([]Status, 0, len(requests))
+	for _, r := range requests {
+		status, err := b.Lookup(ctx, r.task, r.number)
+		if errors.Is(err, ErrRunGone) || errors.Is(err, ErrNoRun) {
+			continue // expired between the two reads
+		}
+		if err != nil {
+			return nil, err
+		}
+		statuses = append(statuses, status)
+	}
+	return statuses, nil
+}
+
+// FindRun returns the task of a run number, for callers who only have the number.
+func (b *Bus) FindRun(ctx context.Context, n run.Number) (task.ID, error) {
+	stored, err := b.leaderAt(ctx, runsStream, uint64(n))
+	if errors.Is(err, errMissing) {
+		return "", ErrNoRun
+	}
+	if err != nil {
+		return "", err
+	}
+	id, ok := taskOfRequest(stored.subject)
+	if !ok {
+		return "", ErrNoRun
+	}
+	return id, nil
+}
+
+type listed struct {
+	task   task.ID
+	number run.Number
+}
+
+// newest reads the stream backwards in windows that double: a stream can only be read forwards, and
+// the newest runs of a task may lie close to the end or far away.
+func (b *Bus) newest(ctx context.Context, id task.ID, limit int, first, last uint64) ([]listed, error) {
+	filter := "run.request.*"
+	if id != "" {
+		filter = requestSubject(id)
+	}
+	var found []listed // newest first
+	window := uint64(max(64, 2*limit))
+	for upper := last + 1; upper > first && len(found) < limit; window *= 2 {
+		lower := first
+		if upper-first > window {
+			lower = upper - window
+		}
+		page, err := b.between(ctx, filter, lower, upper)
+		if err != nil {
+			return nil, err
+		}
+		for i := len(page) - 1; i >= 0 && len(found) < limit; i-- {
+			found = append(found, page[i])
+		}
+		upper = lower
+	}
+	return found, nil
+}
+
+// between reads the requests with lower <= sequence < upper, oldest first.
+func (b *Bus) between(ctx context.Context, filter string, lower, upper uint64) ([]listed, error) {
+	consumer, err := b.runs.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{filter}, HeadersOnly: true,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(lower, 1),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: list runs: %w", ErrUnavailable, err)
+	}
+	var page []listed
+	for {
+		batch, err := consumer.FetchNoWait(256)
+		if err != nil {
+			return nil, fmt.Errorf("%w: list runs: %w", ErrUnavailable, err)
+		}
+		got := 0
+		for msg := range batch.Messages() {
+			got++
+			meta, err := msg.Metadata()
+			if err != nil {
+				return nil, fmt.Errorf("%w: list runs: %w", ErrUnavailable, err)
+			}
+			if meta.Sequence.Stream >= upper {
+				return page, nil
+			}
+			if id, ok := taskOfRequest(msg.Subject()); ok {
+				page = append(page, listed{id, run.Number(meta.Sequence.Stream)})
+			}
+		}
+		if err := batch.Error(); err != nil {
+			return nil, fmt.Errorf("%w: list runs: %w", ErrUnavailable, err)
+		}
+		if got == 0 {
+			return page, nil
+		}
+	}
+}

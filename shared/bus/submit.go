@@ -1,0 +1,98 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/run"
+)
+
+const (
+	// submitTimeout bounds one publish. It is short enough that a caller hears 503 before its own
+	// client gives up, and long enough for a leader election.
+	submitTimeout = 5 * time.Second
+	// duplicateInProcess is a cluster's answer to a duplicate whose original is not yet agreed upon.
+	duplicateInProcess = jetstream.ErrorCode(10158)
+	duplicateWait      = 5 * time.Millisecond
+)
+
+// Submit makes a run durable and returns its number. key is the caller's idempotency key, empty
+// for none: a key that the task has seen within the window returns the original run, Replayed.
+//
+// ErrUnavailable means that nothing was stored, ErrMaybeStored that it cannot be known (without a
+// key Submit never publishes twice), ErrKeyReused that the key belongs to other parameters.
+func (b *Bus) Submit(ctx context.Context, request run.Request, key string) (Accepted, error) {
+	data, err := json.Marshal(request)
+	if err != nil {
+		return Accepted{}, fmt.Errorf("encode a run request: %w", err)
+	}
+	msg := &nats.Msg{Subject: requestSubject(request.Task), Data: data, Header: nats.Header{}}
+	options := []jetstream.PublishOpt{jetstream.WithExpectStream(runsStream)}
+	if key != "" {
+		msg.Header.Set(headerParameters, request.ParameterHash)
+		options = append(options, jetstream.WithMsgID(string(request.Task)+"."+key))
+	}
+	ctx, cancel := context.WithTimeout(ctx, submitTimeout)
+	defer cancel()
+	ack, err := b.publishRequest(ctx, msg, options)
+	if err != nil {
+		return Accepted{}, err
+	}
+	accepted := Accepted{Number: run.Number(ack.Sequence), Request: request}
+	if !ack.Duplicate {
+		return accepted, nil
+	}
+	return b.original(ctx, accepted)
+}
+
+func (b *Bus) publishRequest(ctx context.Context, msg *nats.Msg, options []jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	for {
+		ack, err := b.js.PublishMsg(ctx, msg, options...)
+		if err == nil {
+			return ack, nil
+		}
+		api, isAPI := errors.AsType[*jetstream.APIError](err)
+		switch {
+		case isAPI && api.ErrorCode == duplicateInProcess:
+			select {
+			case <-ctx.Done():
+				return nil, ErrMaybeStored
+			case <-time.After(duplicateWait):
+			}
+		case isAPI, // the server said no
+			errors.Is(err, jetstream.ErrNoStreamResponse), // nobody was there to take it
+			errors.Is(err, nats.ErrReconnectBufExceeded),  // it never left this process
+			errors.Is(err, nats.ErrConnectionClosed),
+			errors.Is(err, nats.ErrMaxPayload):
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		default:
+			return nil, fmt.Errorf("%w: %w", ErrMaybeStored, err)
+		}
+	}
+}
+
+// original reads the request that a duplicate's acknowledgement points at, so that a replay can
+// answer exactly as the first POST did.
+func (b *Bus) original(ctx context.Context, duplicate Accepted) (Accepted, error) {
+	stored, err := b.at(ctx, b.runs, uint64(duplicate.Number))
+	if errors.Is(err, errMissing) { // a replica that lags
+		stored, err = b.leaderAt(ctx, runsStream, uint64(duplicate.Number))
+	}
+	if err != nil {
+		return Accepted{}, fmt.Errorf("read the original of a repeated request: %w", err)
+	}
+	if stored.header.Get(headerParameters) != duplicate.Request.ParameterHash {
+		return Accepted{}, ErrKeyReused
+	}
+	original := Accepted{Number: duplicate.Number, Replayed: true}
+	if err := json.Unmarshal(stored.data, &original.Request); err != nil {
+		return Accepted{}, fmt.Errorf("decode run request %s: %w", duplicate.Number, err)
+	}
+	return original, nil
+}

@@ -1,0 +1,134 @@
+package bus
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/task"
+)
+
+// stored is the value of a task's key: its current definition and what is said about it.
+type stored struct {
+	Text       []byte
+	Hash       string
+	AppliedOn  time.Time
+	FromFolder bool `json:",omitempty"`
+	// Removed: the task's file is gone. The task is disabled; its runs still answer.
+	Removed bool `json:",omitempty"`
+}
+
+func (s stored) task(revision uint64) (Task, error) {
+	def, err := task.Parse(s.Text, "the stored definition")
+	if err != nil {
+		return Task{}, err
+	}
+	return Task{
+		Definition: def, Enabled: def.Enabled && !s.Removed,
+		AppliedOn: s.AppliedOn, FromFolder: s.FromFolder, Revision: revision,
+	}, nil
+}
+
+// Apply stores a definition, makes its consumer, and then makes it current, in this order, so that
+// no service ever sees a task whose runs nobody could take. It reports whether anything changed:
+// an unchanged definition writes nothing. fromFolder marks tasks that `serve --tasks` follows.
+func (b *Bus) Apply(ctx context.Context, def *task.Definition, fromFolder bool) (changed bool, err error) {
+	return b.change(ctx, def.ID, func(now *stored) (*stored, error) {
+		if now != nil && now.Hash == def.Hash && !now.Removed && now.FromFolder == fromFolder {
+			return nil, b.ensureConsumer(ctx, def)
+		}
+		_, err := b.tasks.Create(ctx, definitionKey(def.ID, def.Hash), def.Text)
+		if err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
+			return nil, fmt.Errorf("store a definition of task %q: %w", def.Name, explain(err))
+		}
+		if err := b.ensureConsumer(ctx, def); err != nil {
+			return nil, err
+		}
+		return &stored{Text: def.Text, Hash: def.Hash, AppliedOn: time.Now().UTC(), FromFolder: fromFolder}, nil
+	})
+}
+
+// Remove disables a task whose file was removed. Its queued runs finish and its old ones still
+// answer. A task that does not exist, or is removed already, is no error.
+func (b *Bus) Remove(ctx context.Context, id task.ID) (changed bool, err error) {
+	return b.change(ctx, id, func(now *stored) (*stored, error) {
+		if now == nil || now.Removed {
+			return nil, nil
+		}
+		next := *now
+		next.Removed = true
+		return &next, nil
+	})
+}
+
+// change replaces a task's record by what decide makes of the present one (nil: there is none);
+// a nil result changes nothing. It decides again when another process was faster.
+func (b *Bus) change(ctx context.Context, id task.ID, decide func(*stored) (*stored, error)) (bool, error) {
+	for {
+		var now *stored
+		var revision uint64
+		entry, err := b.tasks.Get(ctx, string(id))
+		switch {
+		case errors.Is(err, jetstream.ErrKeyNotFound):
+		case err != nil:
+			return false, fmt.Errorf("read task %s: %w", id, explain(err))
+		default:
+			revision, now = entry.Revision(), new(stored)
+			if err := json.Unmarshal(entry.Value(), now); err != nil {
+				return false, fmt.Errorf("decode task %s: %w", id, err)
+			}
+		}
+		next, err := decide(now)
+		if next == nil || err != nil {
+			return false, err
+		}
+		data, err := json.Marshal(next)
+		if err != nil {
+			return false, fmt.Errorf("encode task %s: %w", id, err)
+		}
+		if _, err = b.tasks.Update(ctx, string(id), data, revision); err == nil {
+			return true, nil
+		}
+		if !refused(err) {
+			return false, fmt.Errorf("store task %s: %w", id, explain(err))
+		}
+	}
+}
+
+// Definition returns an accepted definition by its hash, whether or not it is still current.
+func (b *Bus) Definition(ctx context.Context, id task.ID, hash string) (*task.Definition, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	entry, err := b.tasks.Get(ctx, definitionKey(id, hash))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, fmt.Errorf("the definition %.12s of task %s is not stored any more", hash, id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: read the definition of task %s: %w", ErrUnavailable, id, err)
+	}
+	return task.Parse(bytes.Clone(entry.Value()), "the stored definition")
+}
+
+func definitionKey(id task.ID, hash string) string { return string(id) + "." + hash }
+
+// ensureConsumer makes the task's durable consumer or fits it to the definition. MaxAckPending is
+// what keeps runs of one task from overlapping, over all runners. MaxDeliver is off: a run ends by
+// a final document, never by being given up silently.
+func (b *Bus) ensureConsumer(ctx context.Context, def *task.Definition) error {
+	config := jetstream.ConsumerConfig{
+		Durable: string(def.ID), FilterSubject: requestSubject(def.ID),
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: b.lease,
+		MaxDeliver: -1, MaxAckPending: cmp.Or(def.Concurrency, 1),
+		DeliverPolicy: jetstream.DeliverAllPolicy,
+	}
+	if _, err := b.runs.CreateOrUpdateConsumer(ctx, config); err != nil {
+		return fmt.Errorf("make the consumer of task %q: %w", def.Name, explain(err))
+	}
+	return nil
+}

@@ -1,0 +1,156 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Topology says how the streams and buckets of a store are made.
+type Topology struct {
+	// Replicas of every stream and bucket. Default 1.
+	Replicas int
+	// Retention is how long runs, their results and their events are kept. Default 365 days.
+	Retention time.Duration
+	// IdempotencyWindow is how long an idempotency key is remembered; never longer than Retention. Default 24 h.
+	IdempotencyWindow time.Duration
+	// Lease is how long a runner may be silent before its run is delivered again. Default 30 s.
+	Lease time.Duration
+}
+
+const (
+	progressAge  = 24 * time.Hour
+	maxConsumers = 100_000 // one a task; the server's own limit, where none is set, is 1,000
+	leaseKey     = "runhook-lease"
+)
+
+func (t *Topology) fill() {
+	t.Replicas = max(t.Replicas, 1)
+	if t.Retention == 0 {
+		t.Retention = 365 * 24 * time.Hour
+	}
+	if t.IdempotencyWindow == 0 {
+		t.IdempotencyWindow = 24 * time.Hour
+	}
+	t.IdempotencyWindow = min(t.IdempotencyWindow, t.Retention)
+	if t.Lease == 0 {
+		t.Lease = 30 * time.Second
+	}
+}
+
+// streams lists every stream in the order in which they are made. Buckets are made as streams:
+// a KV call would switch off what they need (deleting single messages) and cannot republish both.
+func (t Topology) streams() []jetstream.StreamConfig {
+	bucket := func(name, subjects string, storage jetstream.StorageType) jetstream.StreamConfig {
+		return jetstream.StreamConfig{
+			Name: name, Subjects: []string{subjects}, Storage: storage, Replicas: t.Replicas,
+			MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, AllowDirect: true, AllowRollup: true,
+		}
+	}
+	follow := func(source string) *jetstream.RePublish {
+		return &jetstream.RePublish{Source: source, Destination: "run.status.{{wildcard(1)}}.{{wildcard(2)}}"}
+	}
+
+	requests := jetstream.StreamConfig{
+		Name:     runsStream,
+		Subjects: []string{"run.request.*", "run.schedule.*"},
+		Storage:  jetstream.FileStorage, Replicas: t.Replicas,
+		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
+		MaxAge: t.Retention, Duplicates: t.IdempotencyWindow, MaxConsumers: maxConsumers,
+		AllowDirect: true, AllowMsgTTL: true, AllowMsgSchedules: true, AllowAtomicPublish: true,
+		// The lease belongs to the store: whoever makes a consumer must use the same one.
+		Metadata: map[string]string{leaseKey: t.Lease.String()},
+	}
+
+	runs := bucket(runsBucket, "$KV.runs.>", jetstream.FileStorage)
+	runs.MaxAge = t.Retention
+	runs.RePublish = follow("$KV.runs.final.*.*")
+
+	progress := bucket(progressBucket, "$KV.progress.>", jetstream.MemoryStorage)
+	progress.MaxAge = progressAge
+	progress.RePublish = follow("$KV.progress.*.*")
+
+	events := jetstream.StreamConfig{
+		Name: eventsStream, Storage: jetstream.FileStorage, Replicas: t.Replicas,
+		Retention: jetstream.LimitsPolicy, AllowDirect: true,
+		// Longer than the source's: an emptied stream would source everything again.
+		MaxAge: t.Retention + 24*time.Hour,
+		Sources: []*jetstream.StreamSource{{
+			Name: runsBucket,
+			SubjectTransforms: []jetstream.SubjectTransformConfig{{
+				Source: "$KV.runs.final.*.*", Destination: "run.completed.{{wildcard(1)}}",
+			}},
+		}},
+	}
+
+	return []jetstream.StreamConfig{
+		requests, runs, events, progress,
+		bucket(controlBucket, "$KV.control.>", jetstream.FileStorage),
+		bucket(tasksStream, "$KV."+tasksBucket+".>", jetstream.FileStorage),
+	}
+}
+
+// Init makes the store's streams and buckets, or changes existing ones to fit, and gives a new
+// store its id. It is safe to call again and from several processes.
+func (b *Bus) Init(ctx context.Context, topology Topology) error {
+	topology.fill()
+	for _, config := range topology.streams() {
+		if _, err := b.js.CreateOrUpdateStream(ctx, config); err != nil {
+			return fmt.Errorf("make stream %s: %w", config.Name, explain(err))
+		}
+	}
+	_, err := b.js.Publish(ctx, storeIDSubject, []byte(uuid.NewString()), jetstream.WithExpectLastSequencePerSubject(0))
+	if err != nil && !refused(err) {
+		return fmt.Errorf("write the store id: %w", explain(err))
+	}
+	return b.Check(ctx)
+}
+
+// Check opens the store that Init made; a missing part is an error that says what to run.
+func (b *Bus) Check(ctx context.Context) error {
+	opened := map[string]jetstream.Stream{}
+	for _, config := range (Topology{}).streams() {
+		stream, err := b.js.Stream(ctx, config.Name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return fmt.Errorf("this NATS has no stream %s: run `runhook init --nats URL` once, with an administrator's credentials", config.Name)
+		}
+		if err != nil {
+			return fmt.Errorf("open stream %s: %w", config.Name, explain(err))
+		}
+		opened[config.Name] = stream
+	}
+	b.runs, b.finals, b.progress = opened[runsStream], opened[runsBucket], opened[progressBucket]
+	config := b.runs.CachedInfo().Config
+	b.replicated = config.Replicas > 1
+	lease, err := time.ParseDuration(config.Metadata[leaseKey])
+	if err != nil {
+		return fmt.Errorf("stream %s does not say its lease: run `runhook init --nats URL` again", runsStream)
+	}
+	b.lease = lease
+	tasks, err := b.js.KeyValue(ctx, tasksBucket)
+	if err != nil {
+		return fmt.Errorf("open bucket %s: %w", tasksBucket, explain(err))
+	}
+	b.tasks = tasks
+	id, err := b.leaderLast(ctx, controlBucket, storeIDSubject)
+	if err != nil {
+		return fmt.Errorf("read the store id: %w: run `runhook init --nats URL` again", err)
+	}
+	b.storeID = string(id.data)
+	return nil
+}
+
+// explain adds what to do to errors of the JetStream API that a user can cause.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return fmt.Errorf("%w: start the NATS server with JetStream (-js), and enable it for this account", err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w: no answer from JetStream; is the cluster's leader up?", ErrUnavailable)
+	}
+	return err
+}

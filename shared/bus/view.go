@@ -1,0 +1,130 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/task"
+)
+
+// TaskView is a process's in-memory view of the task bucket, kept current by a watch. It goes on
+// answering from what it has while NATS is away.
+type TaskView struct {
+	mu      sync.RWMutex
+	tasks   map[task.ID]Task
+	loaded  bool
+	changed chan struct{} // closed and replaced at every change
+}
+
+// WatchTasks starts a view that follows the bucket until ctx ends. It returns once the bucket's
+// present content is loaded, or with an error. done is closed when the view has stopped.
+func (b *Bus) WatchTasks(ctx context.Context) (view *TaskView, done <-chan struct{}, err error) {
+	// Definitions have two tokens, so this sees the tasks themselves only.
+	watcher, err := b.tasks.Watch(ctx, "*")
+	if err != nil {
+		return nil, nil, fmt.Errorf("watch the tasks: %w", explain(err))
+	}
+	view = &TaskView{tasks: map[task.ID]Task{}, changed: make(chan struct{})}
+	loaded, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		defer func() { _ = watcher.Stop() }() // it has ended with ctx already; an error says nothing new
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case entry, open := <-watcher.Updates():
+				switch {
+				case !open:
+					return
+				case entry == nil:
+					view.setLoaded()
+					close(loaded)
+				default:
+					b.note(view, entry)
+				}
+			}
+		}
+	}()
+	select {
+	case <-loaded:
+		return view, stopped, nil
+	case <-stopped:
+		return nil, nil, fmt.Errorf("watch the tasks: %w", ErrUnavailable)
+	}
+}
+
+// Get returns a task by id.
+func (v *TaskView) Get(id task.ID) (Task, bool) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	found, ok := v.tasks[id]
+	return found, ok
+}
+
+// All returns every task, by name.
+func (v *TaskView) All() []Task {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	all := make([]Task, 0, len(v.tasks))
+	for _, t := range v.tasks {
+		all = append(all, t)
+	}
+	slices.SortFunc(all, func(a, b Task) int {
+		return strings.Compare(a.Name+"\x00"+string(a.ID), b.Name+"\x00"+string(b.ID))
+	})
+	return all
+}
+
+// Loaded reports whether the view has ever had the bucket's whole content.
+func (v *TaskView) Loaded() bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.loaded
+}
+
+// Changed returns a channel that is closed at the next change. Take it before reading the view.
+func (v *TaskView) Changed() <-chan struct{} {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.changed
+}
+
+func (v *TaskView) setLoaded() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.loaded = true
+}
+
+// note takes one change of the bucket into the view. A record that cannot be read leaves the task
+// as it was known: one bad record must not take a working task away.
+func (b *Bus) note(view *TaskView, entry jetstream.KeyValueEntry) {
+	id := task.ID(entry.Key())
+	var changed Task
+	if entry.Operation() == jetstream.KeyValuePut {
+		var value stored
+		err := json.Unmarshal(entry.Value(), &value)
+		if err == nil {
+			changed, err = value.task(entry.Revision())
+		}
+		if err != nil {
+			b.log.Error().Err(err).Str("task", string(id)).Msg("a stored task cannot be read; apply its file again")
+			return
+		}
+	}
+	view.mu.Lock()
+	defer view.mu.Unlock()
+	if changed.Definition == nil {
+		delete(view.tasks, id)
+	} else {
+		view.tasks[id] = changed
+	}
+	close(view.changed)
+	view.changed = make(chan struct{})
+}

@@ -1,0 +1,88 @@
+// Package bustest gives a test a real store: an embedded NATS server of its own, ready in a few
+// milliseconds, that the test can also kill and restart.
+package bustest
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"runhook/shared/broker"
+	"runhook/shared/bus"
+)
+
+// Store is an embedded server with its streams made.
+type Store struct {
+	*bus.Bus
+	// Broker is the server behind Bus.
+	Broker *broker.Broker
+	// Dir is where it keeps its streams.
+	Dir string
+
+	t testing.TB
+}
+
+// New starts a server that listens on a free loopback port, makes the streams, and stops everything
+// at the end of the test. topology's zero value is the default one.
+func New(t testing.TB, topology bus.Topology) *Store {
+	t.Helper()
+	// Not t.TempDir: the server may still write for a moment after a bounded stop.
+	dir, err := os.MkdirTemp("", "runhook-test-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	s := &Store{t: t, Dir: dir}
+	s.Start("127.0.0.1:0")
+	s.Bus = s.Connect("test")
+	if err := s.Init(t.Context(), topology); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Start starts the server again, on the streams that it has; listen is an address as broker takes it.
+func (s *Store) Start(listen string) {
+	s.t.Helper()
+	started, err := broker.Start(broker.Options{Dir: s.Dir, Listen: listen, Log: zerolog.Nop()})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.Broker = started
+	s.t.Cleanup(started.Stop)
+}
+
+// Restart stops the server and starts it again on the same port.
+func (s *Store) Restart() {
+	s.t.Helper()
+	listen := s.Broker.Addr().String()
+	s.Broker.Stop()
+	s.Start(listen)
+}
+
+// Connect opens another connection to the server, over its socket, closed at the end of the test.
+// It does not Check the store.
+func (s *Store) Connect(name string) *bus.Bus {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second)
+	defer cancel()
+	connected, err := bus.Connect(ctx, bus.Config{URLs: s.Broker.URL(), Name: name, Log: zerolog.Nop()})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(connected.Close)
+	return connected
+}
+
+// Open is Connect and Check: what a service does.
+func (s *Store) Open(name string) *bus.Bus {
+	s.t.Helper()
+	opened := s.Connect(name)
+	if err := opened.Check(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+	return opened
+}
