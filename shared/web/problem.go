@@ -16,8 +16,9 @@ import (
 // Problem is an error as a client is told it: RFC 9457 problem details. A Handler returns one, or
 // any error of the table in this file; everything else becomes a 500 without details.
 type Problem struct {
-	// Type names the kind of problem, a URN, "about:blank" where the status says it all.
-	Type string `json:"type"`
+	// Kind names the kind of problem in lower-case words with hyphens; it becomes the member "type"
+	// (urn:runhook:problem:<kind>) and the reason in metrics. Empty where the status says it all.
+	Kind string `json:"-"`
 	// Title is the kind in words; the status's own phrase when left empty.
 	Title string `json:"title"`
 	// Status is the HTTP status.
@@ -56,9 +57,6 @@ func Refuse(status int, detail string) *Problem {
 	return &Problem{Status: status, Detail: detail}
 }
 
-// problemType makes the type of a kind of problem.
-func problemType(kind string) string { return "urn:runhook:problem:" + kind }
-
 // The answers to errors that are not Problems themselves: the one table from error to status.
 // The first that errors.Is finds decides.
 var answers = []struct {
@@ -66,23 +64,23 @@ var answers = []struct {
 	answer Problem
 }{
 	{bus.ErrMaybeStored, Problem{
-		Type: problemType("maybe-stored"), Title: "The run may have been stored", Status: fasthttp.StatusServiceUnavailable,
+		Kind: "maybe-stored", Title: "The run may have been stored", Status: fasthttp.StatusServiceUnavailable,
 		Detail:     "The request was sent to NATS and no acknowledgement came, so the run may have been stored. To repeat the request without starting a second run, send it with an Idempotency-Key.",
 		RetryAfter: 5 * time.Second,
 	}},
 	{bus.ErrUnavailable, Problem{
-		Type: problemType("store-unavailable"), Title: "The store is not available", Status: fasthttp.StatusServiceUnavailable,
+		Kind: "store-unavailable", Title: "The store is not available", Status: fasthttp.StatusServiceUnavailable,
 		Detail:     "NATS cannot be reached or cannot store at the moment; nothing was started.",
 		RetryAfter: 5 * time.Second,
 	}},
 	{bus.ErrKeyReused, Problem{
-		Type: problemType("idempotency-key-reused"), Title: "Idempotency-Key is already used", Status: fasthttp.StatusUnprocessableEntity,
+		Kind: "idempotency-key-reused", Title: "Idempotency-Key is already used", Status: fasthttp.StatusUnprocessableEntity,
 		Detail: "This Idempotency-Key was used before with other parameters; send a new key for a new run.",
 	}},
 	{bus.ErrNoRun, Problem{Status: fasthttp.StatusNotFound, Detail: "This task has no run of that number."}},
 	{bus.ErrRunGone, Problem{Status: fasthttp.StatusGone, Detail: "The record of this run has passed its retention."}},
 	{fasthttp.ErrBodyTooLarge, Problem{
-		Type: problemType("body-too-large"), Title: "The body is too large", Status: fasthttp.StatusRequestEntityTooLarge,
+		Kind: "body-too-large", Title: "The body is too large", Status: fasthttp.StatusRequestEntityTooLarge,
 	}},
 	{context.Canceled, Problem{
 		Status: fasthttp.StatusServiceUnavailable, Detail: "The server is stopping; send the request again.", RetryAfter: 5 * time.Second,
@@ -92,8 +90,8 @@ var answers = []struct {
 	}},
 }
 
-// problemOf turns any error into what the client is told.
-func problemOf(err error) *Problem {
+// ProblemOf turns any error into what the client is told.
+func ProblemOf(err error) *Problem {
 	if p, ok := errors.AsType[*Problem](err); ok {
 		return p
 	}
@@ -113,7 +111,7 @@ func problemOf(err error) *Problem {
 // problemOfRead turns an error met while a request was still being read into what the client is told.
 func (s *Server) problemOfRead(err error) *Problem {
 	if errors.Is(err, fasthttp.ErrBodyTooLarge) {
-		p := problemOf(err)
+		p := ProblemOf(err)
 		p.Detail = "The body may have at most " + strconv.Itoa(s.maxBody) + " bytes."
 		return p
 	}
@@ -129,9 +127,12 @@ func (s *Server) problemOfRead(err error) *Problem {
 
 // write answers rc with the problem, in place of whatever was prepared.
 func (p *Problem) write(rc *fasthttp.RequestCtx) {
-	out := *p
-	if out.Type == "" {
-		out.Type = "about:blank"
+	out := struct {
+		Type string `json:"type"`
+		Problem
+	}{"about:blank", *p}
+	if out.Kind != "" {
+		out.Type = "urn:runhook:problem:" + out.Kind
 	}
 	if out.Title == "" {
 		out.Title = fasthttp.StatusMessage(out.Status)
