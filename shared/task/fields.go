@@ -14,6 +14,10 @@ type field struct {
 	min, max int
 	// byDefault is the value without the field, as the file would say it; "" for none.
 	byDefault string
+	// example is a value as YAML, for a file to start from; starter marks a field that such a file
+	// sets although it is not required.
+	example string
+	starter bool
 	// meaning says what the field is for, as a sentence part.
 	meaning string
 	// later marks a field that is known and refused, because what it asks for does not exist yet;
@@ -63,21 +67,55 @@ const (
 
 // taskFields is the table: what a task file may say.
 var taskFields = []field{
-	{name: "id", kind: kindText, required: true, meaning: "the GUID in the webhook's URL; `runhook task new` makes one"},
-	{name: "name", kind: kindText, required: true, max: maxNameLetters, meaning: "what people call the task"},
-	{name: "description", kind: kindProse, meaning: "what the task is for, shown to people"},
-	{name: "enabled", kind: kindFlag, byDefault: "true", meaning: "false refuses new runs; those already accepted finish"},
-	{name: "parameters", kind: kindSections, max: maxParameters, fields: parameterFields, meaning: "what a caller may pass in QueryParameters"},
-	{name: "source", kind: kindAlternatives, required: true, fields: sourceFields, meaning: "where the rows come from"},
-	{name: "where", kind: kindExpression, meaning: "rows for which the expression is false are skipped"},
-	{name: "mapping", kind: kindColumns, required: true, max: maxColumns, meaning: "destination column: expression over the row; a bare name passes the value untouched"},
-	{name: "destination", kind: kindAlternatives, required: true, fields: destinationFields, meaning: "where the rows go"},
 	{
-		name: "on_row_error", kind: kindChoice, values: []string{string(ContinueOnRowError), string(StopOnRowError)}, byDefault: string(ContinueOnRowError),
-		meaning: "what a row that fails does to its run",
+		name: "id", kind: kindText, required: true,
+		meaning: "the GUID in the webhook's URL; `runhook task new` makes one",
 	},
-	{name: "max_row_errors", kind: kindWhole, max: maxRowErrors, byDefault: "1000", meaning: "the run fails above this many failed rows"},
-	{name: "concurrency", kind: kindWhole, min: 1, max: maxConcurrency, byDefault: "1", meaning: "runs at once over all runners"},
+	{
+		name: "name", kind: kindText, max: maxNameLetters, required: true,
+		meaning: "what people call the task",
+	},
+	{
+		name: "description", kind: kindProse, example: "Copies members, all or those of one last name",
+		meaning: "what the task is for, shown to people",
+	},
+	{
+		name: "enabled", kind: kindFlag, byDefault: "true",
+		meaning: "false refuses new runs; those already accepted finish",
+	},
+	{
+		name: "parameters", kind: kindSections, max: maxParameters, fields: parameterFields, starter: true,
+		meaning: "what a caller may pass in QueryParameters",
+	},
+	{
+		name: "source", kind: kindAlternatives, fields: sourceFields, required: true,
+		meaning: "where the rows come from",
+	},
+	{
+		name: "where", kind: kindExpression, example: `params.LastName == "" || LastName == params.LastName`, starter: true,
+		meaning: "rows for which the expression is false are skipped",
+	},
+	{
+		name: "mapping", kind: kindColumns, max: maxColumns, example: "id: ID\nfull_name: FirstName + \" \" + LastName", required: true,
+		meaning: "destination column: expression over the row; a bare name passes the value untouched",
+	},
+	{
+		name: "destination", kind: kindAlternatives, fields: destinationFields, required: true,
+		meaning: "where the rows go",
+	},
+	{
+		name: "on_row_error", kind: kindChoice, byDefault: string(ContinueOnRowError),
+		values:  []string{string(ContinueOnRowError), string(StopOnRowError)},
+		meaning: "what a row that fails does to its run: continue or stop",
+	},
+	{
+		name: "max_row_errors", kind: kindWhole, max: maxRowErrors, byDefault: "1000",
+		meaning: "the run fails above this many failed rows",
+	},
+	{
+		name: "concurrency", kind: kindWhole, min: 1, max: maxConcurrency, byDefault: "1",
+		meaning: "runs at once over all runners",
+	},
 	{name: "overlap", later: true},
 	{name: "max_queued", later: true},
 	{name: "timeout", later: true},
@@ -88,62 +126,127 @@ var taskFields = []field{
 		name: "retry_after", kind: kindSeconds, min: 1, max: maxRetryAfter, byDefault: "30s", laterValues: []string{"auto"},
 		meaning: "how long pollers are asked to wait between polls",
 	},
-	{name: "failed_status", kind: kindWhole, min: 200, max: 499, byDefault: "200", meaning: "the HTTP status of a poll that finds the run failed: 200, or a 4xx that clients do not retry"},
+	{
+		name: "failed_status", kind: kindWhole, min: 200, max: 499, byDefault: "200",
+		meaning: "the HTTP status of a poll that finds the run failed: 200, or a 4xx but 408 and 429",
+	},
 	{name: "deduplicate", later: true},
 	{name: "former_ids", later: true},
 	{name: "schedule", later: true},
 	{name: "then", later: true},
 	{name: "notify", later: true},
 	{name: "auth", later: true},
-	{name: "allow_origins", kind: kindTexts, max: maxTexts, byDefault: "*", meaning: "the sites whose pages may call, like https://example.org"},
+	{
+		name: "allow_origins", kind: kindTexts, max: maxTexts, byDefault: "*",
+		meaning: "the sites whose pages may call, like https://example.org",
+	},
 	{name: "rate_limit", later: true},
 	{name: "pool", later: true},
 }
 
 var parameterFields = []field{
-	{name: "name", kind: kindText, max: maxNameLetters, meaning: "the caller's key"},
-	{name: "filter", kind: kindText, max: maxNameLetters, meaning: "the source's filter column, like CsContact.FirstName, whose key is FirstName"},
-	{name: "prompt", kind: kindChoice, values: []string{"optional", "required"}, byDefault: "optional", meaning: "required refuses a run without any value"},
-	{name: "default", kind: kindTextOrTexts, max: maxTexts, meaning: "the task's value where the request has none"},
-	{name: "source_default", kind: kindTextOrTexts, max: maxTexts, meaning: "the value where neither the request nor the task has one"},
-	{name: "multiple", kind: kindFlag, byDefault: "false", meaning: "the value is a list, and a request may pass an array"},
-	{name: "description", kind: kindProse, meaning: "what the parameter does, shown to people"},
+	{
+		name: "name", kind: kindText, max: maxNameLetters, example: "LastName", starter: true,
+		meaning: "the caller's key",
+	},
+	{
+		name: "filter", kind: kindText, max: maxNameLetters, example: "CsContact.LastName",
+		meaning: "instead of name: the source's filter column, whose key is LastName",
+	},
+	{
+		name: "prompt", kind: kindChoice, values: []string{"optional", "required"}, byDefault: "optional",
+		meaning: "required refuses a run without any value",
+	},
+	{
+		name: "default", kind: kindTextOrTexts, max: maxTexts, example: "Smith",
+		meaning: "the task's value where the request has none",
+	},
+	{
+		name: "source_default", kind: kindTextOrTexts, max: maxTexts, example: "Smith",
+		meaning: "the value where neither the request nor the task has one",
+	},
+	{
+		name: "multiple", kind: kindFlag, byDefault: "false",
+		meaning: "true makes the value a list, and a request may pass an array",
+	},
+	{
+		name: "description", kind: kindProse, example: "Only members of this name",
+		meaning: "what the parameter does, shown to people",
+	},
 }
 
 var sourceFields = []field{
 	{name: "imis", kind: kindSection, later: true},
 	{name: "sql", kind: kindSection, later: true},
-	{name: "csv", kind: kindSection, meaning: "a delimited text file", fields: []field{
-		{name: "connection", kind: kindText, required: true, meaning: "the files connection it is in"},
-		{name: "path", kind: kindText, required: true, meaning: "the file, relative to the connection's folder"},
-		{name: "delimiter", kind: kindCharacter, byDefault: ",", meaning: `the character between fields; "\t" for a tab`},
-		{name: "encoding", kind: kindText, meaning: "the text's encoding, like windows-1252; without it UTF-8, or what a byte order mark says"},
-		{name: "sheet", later: true},
-	}},
+	{name: "csv", kind: kindSection, fields: csvSourceFields, meaning: "a delimited text file"},
 	{name: "http", kind: kindSection, later: true},
 	{name: "rate", later: true},
 }
 
+var csvSourceFields = []field{
+	{
+		name: "connection", kind: kindText, example: "drop", required: true,
+		meaning: "the files connection it is in, from the runner's connections.yaml",
+	},
+	{
+		name: "path", kind: kindText, example: "members.csv", required: true,
+		meaning: "the file, relative to the connection's folder",
+	},
+	{
+		name: "delimiter", kind: kindCharacter, byDefault: ",",
+		meaning: `the character between fields; "\t" for a tab`,
+	},
+	{
+		name: "encoding", kind: kindText, example: "windows-1252",
+		meaning: "the text's encoding; without it UTF-8, or what a byte order mark says",
+	},
+	{name: "sheet", later: true},
+}
+
 var destinationFields = []field{
-	{name: "sql", kind: kindSection, meaning: "a table of a database", fields: []field{
-		{name: "connection", kind: kindText, required: true, meaning: "the database connection it is in"},
-		{name: "table", kind: kindText, required: true, meaning: "the table's name"},
-		{name: "key", kind: kindTexts, max: maxKeyColumns, meaning: "the columns that identify a row"},
-		{
-			name: "action", kind: kindChoice, required: true, values: []string{string(Insert), string(Update), string(Upsert), string(Delete)},
-			meaning: "what is done with each row",
-		},
-		{name: "create", kind: kindFlag, byDefault: "false", meaning: "true makes a missing table from the mapping, with key as primary key"},
-	}},
+	{name: "sql", kind: kindSection, fields: sqlDestinationFields, meaning: "a table of a database"},
 	{name: "imis", kind: kindSection, later: true},
-	{name: "csv", kind: kindSection, meaning: "a delimited text file", fields: []field{
-		{name: "connection", kind: kindText, required: true, meaning: "the files connection it is in"},
-		{name: "path", kind: kindText, required: true, meaning: "the file, relative to the connection's folder"},
-		{
-			name: "action", kind: kindChoice, required: true, values: []string{string(Replace), string(Append)},
-			meaning: "what is done with the file that is there",
-		},
-	}},
+	{name: "csv", kind: kindSection, fields: csvDestinationFields, meaning: "a delimited text file"},
 	{name: "http", kind: kindSection, later: true},
 	{name: "nats", kind: kindSection, later: true},
+}
+
+var sqlDestinationFields = []field{
+	{
+		name: "connection", kind: kindText, example: "warehouse", required: true,
+		meaning: "the database connection it is in, from the runner's connections.yaml",
+	},
+	{
+		name: "table", kind: kindText, example: "members", required: true,
+		meaning: "the table's name",
+	},
+	{
+		name: "key", kind: kindTexts, max: maxKeyColumns, example: "[id]", starter: true,
+		meaning: "the columns of mapping that identify a row; needed but for insert",
+	},
+	{
+		name: "action", kind: kindChoice, example: string(Upsert), required: true,
+		values:  []string{string(Insert), string(Update), string(Upsert), string(Delete)},
+		meaning: "what is done with each row: insert, update, upsert or delete",
+	},
+	{
+		name: "create", kind: kindFlag, byDefault: "false", example: "true", starter: true,
+		meaning: "true makes a missing table from the mapping, with key as primary key",
+	},
+}
+
+var csvDestinationFields = []field{
+	{
+		name: "connection", kind: kindText, example: "drop", required: true,
+		meaning: "the files connection it is in, from the runner's connections.yaml",
+	},
+	{
+		name: "path", kind: kindText, example: "members-out.csv", required: true,
+		meaning: "the file, relative to the connection's folder",
+	},
+	{
+		name: "action", kind: kindChoice, example: string(Replace), required: true,
+		values:  []string{string(Replace), string(Append)},
+		meaning: "what is done with the file that is there: replace or append",
+	},
 }

@@ -127,9 +127,14 @@ func (r *reader) reportUnknown(key *yaml.Node, path string, table []field) (near
 
 // defaultNode is the YAML of a field's default.
 func defaultNode(f field) *yaml.Node {
-	scalar := &yaml.Node{Kind: yaml.ScalarNode, Value: f.byDefault, Line: 1}
-	if f.kind == kindTexts {
-		return &yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{scalar}, Line: 1}
+	scalar := &yaml.Node{Kind: yaml.ScalarNode, Value: f.byDefault, Tag: "!!str"}
+	switch f.kind {
+	case kindFlag:
+		scalar.Tag = "!!bool"
+	case kindWhole:
+		scalar.Tag = "!!int"
+	case kindTexts:
+		return &yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{scalar}}
 	}
 	return scalar
 }
