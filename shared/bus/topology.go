@@ -59,8 +59,8 @@ func (t Topology) streams() []jetstream.StreamConfig {
 		Name:     runsStream,
 		Subjects: []string{"run.request.*", "run.schedule.*"},
 		Storage:  jetstream.FileStorage, Replicas: t.Replicas,
-		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
-		MaxAge: t.Retention, Duplicates: t.IdempotencyWindow, MaxConsumers: maxConsumers,
+		Retention: jetstream.LimitsPolicy, // no limit but the age: nothing is pushed out by what is new
+		MaxAge:    t.Retention, Duplicates: t.IdempotencyWindow, MaxConsumers: maxConsumers,
 		AllowDirect: true, AllowMsgTTL: true, AllowMsgSchedules: true, AllowAtomicPublish: true,
 		// The lease belongs to the store: whoever makes a consumer must use the same one.
 		Metadata: map[string]string{leaseKey: t.Lease.String()},

@@ -1,0 +1,449 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"runhook/shared/bus"
+	"runhook/shared/bustest"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// The embedded server's own, which outlive its shutdown for a moment.
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*Server).startGoRoutine.func1"),
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushLoop"),
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).syncBlocks"))
+}
+
+func definition(t testing.TB, name string, concurrency int) *task.Definition {
+	t.Helper()
+	text := fmt.Sprintf(`id: %s
+name: %s
+concurrency: %d
+source: {csv: {connection: drop, path: in.csv}}
+mapping: {id: id}
+destination: {csv: {connection: drop, path: out.csv, action: replace}}
+`, task.NewID(), name, concurrency)
+	def, err := task.Parse([]byte(text), "test.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return def
+}
+
+// applied stores a definition and returns a request for it.
+func applied(t testing.TB, store *bustest.Store) run.Request {
+	t.Helper()
+	def := definition(t, "Test", 1)
+	if _, err := store.Apply(t.Context(), def, false); err != nil {
+		t.Fatal(err)
+	}
+	return run.Request{
+		Task: def.ID, TaskName: def.Name, Definition: def.Hash, Trigger: run.Webhook,
+		RetryAfter: 30, CreatedOn: time.Now().UTC().Truncate(time.Millisecond),
+		Base: "https://hooks.example.org", ParameterHash: "h1",
+	}
+}
+
+func submit(t testing.TB, b *bus.Bus, request run.Request) run.Number {
+	t.Helper()
+	accepted, err := b.Submit(t.Context(), request, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return accepted.Number
+}
+
+func TestRunGoesThroughItsPhases(t *testing.T) {
+	store := bustest.New(t, bus.Topology{})
+	request := applied(t, store)
+	ctx := t.Context()
+	n := submit(t, store.Bus, request)
+
+	expect := func(phase run.Phase, percent float64) bus.Status {
+		t.Helper()
+		status, err := store.Lookup(ctx, request.Task, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status.Document.Status != phase || status.Document.PercentComplete != percent {
+			t.Fatalf("got %s at %v%%, want %s at %v%%", status.Document.Status, status.Document.PercentComplete, phase, percent)
+		}
+		return status
+	}
+	queued := expect(run.Queued, 0)
+	wantURL := "https://hooks.example.org/task/executepolling/" + string(request.Task) + "/" + n.String() + "/status"
+	if queued.Document.PollingURL != wantURL {
+		t.Errorf("PollingUrl %s, want %s", queued.Document.PollingURL, wantURL)
+	}
+
+	queue, err := store.Queue(ctx, request.Task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	delivery, err := queue.Next(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if delivery.Number != n || delivery.Request.Definition != request.Definition {
+		t.Fatalf("delivered %s %+v", delivery.Number, delivery.Request)
+	}
+	state := run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now().UTC(), Checkpoint: run.Checkpoint{Percent: 7}}
+	claim, err := store.Claim(ctx, request.Task, n, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(run.InProgress, 7) // from the claim alone
+
+	doc := run.QueuedDocument(request, n)
+	doc.Begin(state.StartedOn, time.Now(), 1)
+	doc.PercentComplete = 42.5
+	progress := store.Progress(request.Task, n)
+	if err := progress.Write(ctx, doc); err != nil {
+		t.Fatal(err)
+	}
+	expect(run.InProgress, 42.5)
+
+	doc.End(run.Success, "done", time.Now())
+	if err := claim.Finish(ctx, doc); err != nil {
+		t.Fatal(err)
+	}
+	final := expect(run.Done, 100)
+	if err := errors.Join(progress.Remove(ctx), claim.Remove(ctx), delivery.Done(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	if again := expect(run.Done, 100); string(again.Bytes) != string(final.Bytes) || !again.Final {
+		t.Errorf("the final document changed:\n%s\n%s", final.Bytes, again.Bytes)
+	}
+	if _, found, err := store.FindClaim(ctx, request.Task, n); found || err != nil {
+		t.Errorf("the claim is still there: %v %v", found, err)
+	}
+}
+
+func TestLookupOfWhatIsNotThere(t *testing.T) {
+	store := bustest.New(t, bus.Topology{})
+	request, other := applied(t, store), applied(t, store)
+	n := submit(t, store.Bus, request)
+	for name, test := range map[string]struct {
+		id   task.ID
+		n    run.Number
+		want error
+	}{
+		"a number above the last":   {request.Task, n + 1, bus.ErrNoRun},
+		"another task's number":     {other.Task, n, bus.ErrNoRun},
+		"a task that never existed": {task.NewID(), n, bus.ErrNoRun},
+	} {
+		if _, err := store.Lookup(t.Context(), test.id, test.n); !errors.Is(err, test.want) {
+			t.Errorf("%s: got %v, want %v", name, err, test.want)
+		}
+	}
+	if err := store.DeleteRequest(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Lookup(t.Context(), request.Task, n); !errors.Is(err, bus.ErrRunGone) {
+		t.Errorf("a deleted run: got %v, want %v", err, bus.ErrRunGone)
+	}
+}
+
+func TestIdempotencyKey(t *testing.T) {
+	store := bustest.New(t, bus.Topology{})
+	first, otherTask := applied(t, store), applied(t, store)
+	ctx := t.Context()
+	original, err := store.Submit(ctx, first, "key-1")
+	if err != nil || original.Replayed {
+		t.Fatalf("first: %+v, %v", original, err)
+	}
+
+	again := first
+	again.CreatedOn = first.CreatedOn.Add(time.Hour)
+	store.Restart() // the window lives in the stream, not in memory
+	replay, err := retryUnavailable(ctx, func() (bus.Accepted, error) { return store.Submit(ctx, again, "key-1") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !replay.Replayed || replay.Number != original.Number || !replay.Request.CreatedOn.Equal(first.CreatedOn) {
+		t.Errorf("replay: %+v, want the original %+v", replay, original)
+	}
+
+	changed := first
+	changed.ParameterHash = "h2"
+	if _, err := store.Submit(ctx, changed, "key-1"); !errors.Is(err, bus.ErrKeyReused) {
+		t.Errorf("other parameters: got %v, want %v", err, bus.ErrKeyReused)
+	}
+	if elsewhere, err := store.Submit(ctx, otherTask, "key-1"); err != nil || elsewhere.Replayed {
+		t.Errorf("the same key at another task: %+v, %v", elsewhere, err)
+	}
+}
+
+// retryUnavailable repeats what may fail while a connection comes back.
+func retryUnavailable[T any](ctx context.Context, do func() (T, error)) (T, error) {
+	for {
+		result, err := do()
+		if !errors.Is(err, bus.ErrUnavailable) || ctx.Err() != nil {
+			return result, err
+		}
+		time.Sleep(5 * time.Millisecond) // pacing, not synchronising: the loop ends with the event
+	}
+}
+
+func TestOneOfManyContendersEndsARun(t *testing.T) {
+	store := bustest.New(t, bus.Topology{})
+	request := applied(t, store)
+	ctx := t.Context()
+	const runs, contenders = 20, 6
+	var finals [runs]int
+	for i := range finals {
+		n := submit(t, store.Bus, request)
+		var mu sync.Mutex
+		var all sync.WaitGroup
+		for c := range contenders {
+			all.Go(func() {
+				state := run.Claim{Owner: fmt.Sprint(c), Executions: 1, StartedOn: time.Now()}
+				claim, err := store.Claim(ctx, request.Task, n, state)
+				if err != nil {
+					if !errors.Is(err, bus.ErrClaimed) {
+						t.Error(err)
+					}
+					return
+				}
+				doc := run.QueuedDocument(request, n)
+				doc.End(run.Success, fmt.Sprint(c), time.Now())
+				if err := claim.Finish(ctx, doc); err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				finals[i]++
+			})
+		}
+		all.Wait()
+	}
+	for i, count := range finals {
+		if count != 1 {
+			t.Errorf("run %d ended %d times", i, count)
+		}
+	}
+}
+
+func TestTakeoverFencesTheFormerHolder(t *testing.T) {
+	store := bustest.New(t, bus.Topology{})
+	request := applied(t, store)
+	ctx := t.Context()
+	n := submit(t, store.Bus, request)
+	state := run.Claim{Owner: "first", Executions: 1, StartedOn: time.Now()}
+	former, err := store.Claim(ctx, request.Task, n, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale, _, err := store.FindClaim(ctx, request.Task, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := former.Renew(ctx, state); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.TakeOver(ctx, request.Task, n, stale, state.Next("second")); !errors.Is(err, bus.ErrClaimed) {
+		t.Fatalf("a claim that moved was taken over: %v", err)
+	}
+	seen, _, err := store.FindClaim(ctx, request.Task, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	holder, err := store.TakeOver(ctx, request.Task, n, seen, state.Next("second"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if holder.Token <= former.Token {
+		t.Errorf("token %d after %d", holder.Token, former.Token)
+	}
+	doc := run.QueuedDocument(request, n)
+	doc.End(run.Success, "from the former holder", time.Now())
+	for name, err := range map[string]error{"renew": former.Renew(ctx, state), "finish": former.Finish(ctx, doc)} {
+		if !errors.Is(err, bus.ErrLost) {
+			t.Errorf("the former holder's %s: got %v, want %v", name, err, bus.ErrLost)
+		}
+	}
+	doc.Message = "from the holder"
+	if err := holder.Finish(ctx, doc); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Claim(ctx, request.Task, n, state); !errors.Is(err, bus.ErrClaimed) {
+		t.Errorf("an ended run was claimed: %v", err)
+	}
+	if err := holder.Finish(ctx, doc); err != nil {
+		t.Errorf("finishing again after a lost acknowledgement: %v", err)
+	}
+}
+
+func TestAwaitReturnsWhenTheRunEnds(t *testing.T) {
+	store := bustest.New(t, bus.Topology{})
+	waiter := store.Open("waiter") // over a socket, as another process would
+	request := applied(t, store)
+	ctx := t.Context()
+	n := submit(t, store.Bus, request)
+	claim, err := store.Claim(ctx, request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	type answer struct {
+		status bus.Status
+		err    error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		status, err := waiter.Await(ctx, request.Task, n)
+		answers <- answer{status, err}
+	}()
+	doc := run.QueuedDocument(request, n)
+	doc.End(run.Failed, "no", time.Now())
+	if err := claim.Finish(ctx, doc); err != nil {
+		t.Fatal(err)
+	}
+	got := <-answers
+	if got.err != nil || !got.status.Final || got.status.Document.Outcome() != run.Failed {
+		t.Errorf("await: %+v, %v", got.status.Document, got.err)
+	}
+
+	open := submit(t, store.Bus, request)
+	short, cancel := context.WithCancel(ctx)
+	cancel()
+	if status, err := waiter.Await(short, request.Task, open); err != nil || status.Document.Status != run.Queued {
+		t.Errorf("await that ran out of time: %+v, %v", status.Document, err)
+	}
+}
+
+func TestViewFollowsTheTasks(t *testing.T) {
+	store := bustest.New(t, bus.Topology{})
+	ctx, cancel := context.WithCancel(t.Context())
+	view, done, err := store.WatchTasks(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	until := func(what string, holds func() bool) {
+		t.Helper()
+		limit := time.After(10 * time.Second)
+		for {
+			changed := view.Changed()
+			if holds() {
+				return
+			}
+			select {
+			case <-changed:
+			case <-limit:
+				t.Fatalf("not within 10 s: %s", what)
+			}
+		}
+	}
+	def := definition(t, "Followed", 1)
+	if changed, err := store.Apply(ctx, def, true); err != nil || !changed {
+		t.Fatalf("apply: %v, %v", changed, err)
+	}
+	until("the task appears", func() bool { got, ok := view.Get(def.ID); return ok && got.Enabled && got.FromFolder })
+	if changed, err := store.Apply(ctx, def, true); err != nil || changed {
+		t.Errorf("applying the same again: changed %v, %v", changed, err)
+	}
+
+	edited, err := task.Parse([]byte(strings.Replace(string(def.Text), "Followed", "Renamed", 1)), "test.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Apply(ctx, edited, true); err != nil {
+		t.Fatal(err)
+	}
+	until("the new name appears", func() bool { got, _ := view.Get(def.ID); return got.Name == "Renamed" })
+	if accepted, err := store.Definition(ctx, def.ID, def.Hash); err != nil || accepted.Name != "Followed" {
+		t.Errorf("the accepted definition: %v, %v", accepted, err)
+	}
+
+	if _, err := store.Remove(ctx, def.ID); err != nil {
+		t.Fatal(err)
+	}
+	until("the task is disabled", func() bool { got, ok := view.Get(def.ID); return ok && !got.Enabled })
+	if _, err := store.Apply(ctx, edited, true); err != nil {
+		t.Fatal(err)
+	}
+	until("the task is back", func() bool { got, _ := view.Get(def.ID); return got.Enabled })
+	cancel()
+	<-done
+}
+
+func TestQueueKeepsRunsOfATaskApart(t *testing.T) {
+	store := bustest.New(t, bus.Topology{})
+	request := applied(t, store)
+	first, second := submit(t, store.Bus, request), submit(t, store.Bus, request)
+	queue, err := store.Queue(t.Context(), request.Task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	delivery, err := queue.Next(t.Context())
+	if err != nil || delivery.Number != first {
+		t.Fatalf("first delivery: %v, %v", delivery, err)
+	}
+	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if early, err := queue.Next(short); early != nil {
+		t.Fatalf("a second run was delivered while the first is open: %v, %v", early, err)
+	}
+	if err := delivery.Done(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if delivery, err = queue.Next(t.Context()); err != nil || delivery.Number != second {
+		t.Fatalf("second delivery: %v, %v", delivery, err)
+	}
+}
+
+func TestRunsListsTheNewestFirst(t *testing.T) {
+	store := bustest.New(t, bus.Topology{})
+	quiet, busy := applied(t, store), applied(t, store)
+	old := submit(t, store.Bus, quiet)
+	var last run.Number
+	for range 300 { // more than one window away from the end
+		last = submit(t, store.Bus, busy)
+	}
+	all, err := store.Runs(t.Context(), "", 3)
+	if err != nil || len(all) != 3 || all[0].Document.ImportID != last || all[2].Document.ImportID != last-2 {
+		t.Errorf("all: %d runs, %v", len(all), err)
+	}
+	one, err := store.Runs(t.Context(), quiet.Task, 3)
+	if err != nil || len(one) != 1 || one[0].Document.ImportID != old {
+		t.Errorf("one task's: %d runs, %v", len(one), err)
+	}
+}
+
+func TestCheckSaysWhatToRun(t *testing.T) {
+	store := bustest.New(t, bus.Topology{})
+	if err := store.DeleteStore(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	err := store.Connect("late").Check(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "runhook init") {
+		t.Errorf("got %v, want a word about `runhook init`", err)
+	}
+}
+
+func TestUnavailable(t *testing.T) {
+	store := bustest.New(t, bus.Topology{})
+	request := applied(t, store)
+	n := submit(t, store.Bus, request)
+	store.Broker.Stop()
+	if _, err := store.Submit(t.Context(), request, ""); !errors.Is(err, bus.ErrUnavailable) && !errors.Is(err, bus.ErrMaybeStored) {
+		t.Errorf("submit: %v", err)
+	}
+	if _, err := store.Lookup(t.Context(), request.Task, n); !errors.Is(err, bus.ErrUnavailable) {
+		t.Errorf("lookup: %v", err)
+	}
+	if err := store.Ready(t.Context()); !errors.Is(err, bus.ErrUnavailable) {
+		t.Errorf("ready: %v", err)
+	}
+}
