@@ -1,0 +1,45 @@
+# Runhook: `make demo` starts it on real data, `make test` passes every test.
+SHELL := /bin/bash
+TOOL  := go tool -modfile=.ci/tools.mod
+
+.PHONY: help demo build test quick lint vulncheck fuzz bench needs fmt
+
+help: ## show what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+
+demo: ## start everything in one process, run a task on real data, print what to try
+	@go run . serve --demo
+
+build: ## build the program, without cgo, as ./runhook
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o runhook .
+
+test: needs lint ## install what the tests need, then check and test everything
+	go test -race -shuffle=on -timeout 12m ./...
+
+quick: ## the tests without the race detector, for the time between two edits
+	go test -shuffle=on ./...
+
+lint: ## format, vet, staticcheck, unchecked errors, tidy go.mod
+	@unformatted=$$($(TOOL) gofumpt -l .); test -z "$$unformatted" || { echo "not formatted (run make fmt):" $$unformatted; exit 1; }
+	go mod tidy -diff
+	go vet ./...
+	$(TOOL) staticcheck ./...
+	$(TOOL) errcheck -ignoretests ./...
+
+fmt: ## format the code
+	$(TOOL) gofumpt -w .
+
+vulncheck: ## look for known vulnerabilities (needs the vulnerability database)
+	$(TOOL) govulncheck ./...
+
+fuzz: ## fuzz every parser, FUZZTIME each (default 20s)
+	@for target in $$(grep -rhoE --include='*_test.go' '^func Fuzz\w+' . | cut -c6-); do \
+		dir=$$(dirname $$(grep -rl --include='*_test.go' "^func $$target(" .)); \
+		echo "$$target in $$dir"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $${FUZZTIME:-20s} $$dir || exit 1; \
+	done
+
+bench: ## measure the whole system beside its limits (prints a table)
+	go test -tags bench -run '^TestBench$$' -count=1 -timeout 30m -v ./services/... . | grep -vE '^(=== |--- |ok|PASS|\?)'
+
+needs: ## install the programs the tests drive: a browser, a proxy, Node with the NATS client
+	@.ci/needs
