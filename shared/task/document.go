@@ -138,6 +138,8 @@ func syntaxHint(before string, fault, began byte) string {
 	switch {
 	case fault == '\t':
 		return "a tab cannot indent; use spaces"
+	case fault != 0 && began != fault && before == "":
+		return "look at the indentation of this line and of those above"
 	case fault == ':' || fault == '?':
 		return "put text that contains a colon or a question mark in single quotes, as in full_name: 'A ? \"x\" : \"y\"'"
 	case strings.HasSuffix(before, `"`) || strings.HasSuffix(before, "'"):

@@ -170,7 +170,7 @@ var parameterFields = []field{
 		meaning: "true makes the value a list, and a request may pass an array",
 	},
 	{
-		name: "description", kind: kindProse, example: "Only members of this name",
+		name: "description", kind: kindProse, example: "Only this last name",
 		meaning: "what the parameter does, shown to people",
 	},
 }

@@ -8,12 +8,9 @@ import (
 )
 
 // nearest returns the candidate that name was most likely meant to be, in whatever letter case,
-// or "" when none is near: up to a third of the letters may differ.
+// or "" when none is near: about a third of the letters may differ.
 func nearest(name string, candidates []string) string {
-	best, bestDistance := "", len(name)/3+1
-	if len(name) <= 2 {
-		bestDistance = 1
-	}
+	best, bestDistance := "", (len(name)+1)/3+1
 	for _, candidate := range candidates {
 		if difference := len(candidate) - len(name); difference > bestDistance || -difference > bestDistance {
 			continue

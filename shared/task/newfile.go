@@ -118,7 +118,8 @@ func alignComments(lines []string) []string {
 		case len(text) < column:
 			aligned = append(aligned, fmt.Sprintf("%-*s # %s", column, text, comment))
 		default:
-			aligned = append(aligned, "# "+comment, text)
+			indent := text[:len(text)-len(strings.TrimLeft(text, " "))]
+			aligned = append(aligned, indent+"# "+comment, text)
 		}
 	}
 	return aligned

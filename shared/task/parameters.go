@@ -124,6 +124,8 @@ func (r *reader) nameParameter(entry *fieldSet, parameter *Parameter) bool {
 	name, named := entry.field("name")
 	filter, filtered := entry.field("filter")
 	switch {
+	case entry.refused["name"] || entry.refused["filter"]:
+		return false // reported
 	case named && filtered:
 		r.report(entry.line, "parameters: give name or filter, not both; the key of a filter is its column, %s", quote(filter.text))
 		return false
@@ -174,7 +176,7 @@ func (p Parameter) qualified() string {
 // parameterDefault reads a default; empty texts are no values, as they are none in a request.
 func (r *reader) parameterDefault(entry *fieldSet, name string) []string {
 	given := entry.contents[name]
-	if given.list && !entry.contents["multiple"].on {
+	if given.list && !entry.contents["multiple"].on && !entry.refused["multiple"] {
 		r.report(given.line, "parameters.%s: a list needs multiple: true", name)
 	}
 	return slices.DeleteFunc(given.texts, func(text string) bool { return text == "" })

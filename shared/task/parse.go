@@ -54,17 +54,20 @@ func (r *reader) define(file *fieldSet) *Definition {
 			r.report(id.line, "id: %v, like 555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd; `runhook task new` makes one", err)
 		}
 	}
-	if list, ok := file.field("parameters"); ok {
-		def.Parameters = r.parameters(list.sections)
-	}
+	entries := file.contents["parameters"].sections
+	def.Parameters = r.parameters(entries)
 	if source, ok := file.field("source"); ok {
 		def.Source.CSV = r.csvSource(source.section.contents["csv"].section)
 	}
 	if destination, ok := file.field("destination"); ok {
 		def.Destination = r.destination(destination.section, def.Mapping)
 	}
-	if !file.refused["parameters"] {
-		r.checkExpressions(file, def)
+	if where, ok := file.field("where"); ok && strings.TrimSpace(where.text) != "" {
+		def.Where, def.WhereLine = where.text, where.line
+	}
+	// A parameter that could not be read would make every expression wrong that names it.
+	if !file.refused["parameters"] && len(def.Parameters) == len(entries) {
+		r.checkExpressions(def)
 	}
 	return def
 }
@@ -117,7 +120,10 @@ func (r *reader) csvSource(csv *fieldSet) *CSVSource {
 
 // checkPath refuses what no files connection can hold. The runner checks again, with the real folder.
 func (r *reader) checkPath(csv *fieldSet, name string) {
-	given := csv.contents["path"]
+	given, ok := csv.field("path")
+	if !ok {
+		return
+	}
 	slashed := strings.ReplaceAll(given.text, `\`, "/")
 	clean := path.Clean(slashed)
 	drive := len(slashed) > 1 && slashed[1] == ':'
@@ -152,6 +158,9 @@ func (r *reader) destination(kinds *fieldSet, columns []Column) (d Destination) 
 // empty, and has its own problem.
 func (r *reader) checkKey(sql *fieldSet, d *SQLDestination, columns []Column) {
 	line := cmp.Or(sql.contents["key"].line, sql.line)
+	if d.Action == "" || sql.refused["key"] {
+		return // reported
+	}
 	if len(d.Key) == 0 && d.Action != Insert {
 		r.report(line, "destination.sql.key is missing: %s needs the columns that identify a row, like key: [id]", d.Action)
 		return
@@ -187,12 +196,11 @@ func (r *reader) checkKey(sql *fieldSet, d *SQLDestination, columns []Column) {
 }
 
 // checkExpressions compiles where and mapping, as far as that can be done without the source's columns.
-func (r *reader) checkExpressions(file *fieldSet, def *Definition) {
+func (r *reader) checkExpressions(def *Definition) {
 	names := def.ExpressionNames()
-	if where, ok := file.field("where"); ok && strings.TrimSpace(where.text) != "" {
-		def.Where, def.WhereLine = where.text, where.line
-		if err := mapping.Check(where.text, names); err != nil {
-			r.report(where.line, "where: %v", err)
+	if def.Where != "" {
+		if err := mapping.Check(def.Where, names); err != nil {
+			r.report(def.WhereLine, "where: %v", err)
 		}
 	}
 	for _, column := range def.Mapping {

@@ -36,7 +36,8 @@ type content struct {
 }
 
 // fieldSet is a mapping of the file that was held against a table: it has known fields only, each
-// with content of the right kind, given or by default. A field with a problem is not in it.
+// with content of the right kind, given or by default. A field whose value was refused is not in
+// it, so that every check of a content first asks whether there is one.
 type fieldSet struct {
 	line     int
 	contents map[string]content
@@ -157,12 +158,11 @@ func (r *reader) read(node *yaml.Node, name string, f field) (content, bool) {
 			r.report(node.Line, "%s must be a mapping of fields", name)
 			return content{}, false
 		}
-		before := len(r.problems)
 		set := r.readSection(node, name, f.fields)
 		if f.kind == kindAlternatives {
 			r.checkAlternatives(set, name, f.fields)
 		}
-		return content{section: set}, len(r.problems) == before
+		return content{section: set}, true
 	case kindSections:
 		return r.readSections(node, name, f)
 	case kindTexts, kindTextOrTexts:
@@ -178,7 +178,12 @@ func (r *reader) read(node *yaml.Node, name string, f field) (content, bool) {
 	}
 	c, ok := f.scalar(node)
 	if !ok {
-		r.report(node.Line, "%s must be %s, not %s", name, f.takes(), shape(node))
+		message := fmt.Sprintf("%s must be %s, not %s", name, f.takes(), shape(node))
+		quoted := node.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0
+		if quoted && (f.kind == kindFlag || f.kind == kindWhole) {
+			message += " in quotes"
+		}
+		r.report(node.Line, "%s", message)
 	}
 	return c, ok
 }
@@ -296,16 +301,17 @@ func (r *reader) readSections(node *yaml.Node, name string, f field) (content, b
 		r.report(node.Line, "%s must be a list: each entry begins with a hyphen, as in - name: FirstName", name)
 		return content{}, false
 	}
-	before := len(r.problems)
 	var c content
+	ok := true
 	for _, item := range node.Content {
 		if item.Kind != yaml.MappingNode {
 			r.report(item.Line, "%s: each entry must be a mapping, as in - name: FirstName, not %s", name, shape(item))
+			ok = false
 			continue
 		}
 		c.sections = append(c.sections, r.readSection(item, name, f.fields))
 	}
-	return c, len(r.problems) == before
+	return c, ok
 }
 
 // checkAlternatives reports anything but exactly one of a table's sections.
