@@ -1,0 +1,174 @@
+// Package ingress accepts webhooks: it finds the task, reads the body, resolves the parameters,
+// makes the run durable with one message, and answers.
+package ingress
+
+import (
+	"context"
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
+
+	"runhook/shared/bus"
+	"runhook/shared/task"
+	"runhook/shared/web"
+)
+
+// Options says how an ingress works.
+type Options struct {
+	Bus *bus.Bus
+	// Tasks is what the POSTs are checked against; while it is nil or not loaded they get 503.
+	Tasks *bus.TaskView
+	// Locator makes the addresses in answers; nil takes the request's own scheme and Host.
+	Locator *web.Locator
+	// Keys sign the Location of a run where SignedLinks is on (--run-links signed).
+	Keys        *web.Keys
+	SignedLinks bool
+	Log         zerolog.Logger
+	// Metrics is where the ingress's metrics are registered; nil registers them nowhere.
+	Metrics prometheus.Registerer
+}
+
+// Ingress is one process's entrance for webhooks. It has no goroutines of its own.
+type Ingress struct {
+	Options
+	metrics metrics
+}
+
+// New checks the options and makes an ingress.
+func New(o Options) (*Ingress, error) {
+	if o.SignedLinks && o.Keys == nil {
+		return nil, errors.New("--run-links signed needs --run-key-file")
+	}
+	if o.Locator == nil {
+		o.Locator = new(web.Locator)
+	}
+	return &Ingress{Options: o, metrics: newMetrics(o.Metrics)}, nil
+}
+
+// Routes are the webhooks.
+func (in *Ingress) Routes() []web.Route {
+	cors := &web.CORS{Origins: in.origins}
+	return []web.Route{
+		{
+			Method: fasthttp.MethodPost, Pattern: "/task/execute/{task}", CORS: cors,
+			Summary: "Start a run and answer at once", Handler: in.post(in.answerExecute),
+		},
+		{
+			Method: fasthttp.MethodPost, Pattern: "/task/executepolling/{task}", CORS: cors,
+			Summary: "Start a run that is then polled", Handler: in.post(in.answerPolling),
+		},
+	}
+}
+
+// metrics label tasks by name, never by GUID: a GUID is what lets somebody call the webhook.
+type metrics struct {
+	accepted *prometheus.CounterVec
+	replayed *prometheus.CounterVec
+	refused  *prometheus.CounterVec
+}
+
+func newMetrics(registry prometheus.Registerer) metrics {
+	factory := promauto.With(registry)
+	return metrics{
+		accepted: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "runhook_runs_accepted_total", Help: "Runs made durable, by task.",
+		}, []string{"task"}),
+		replayed: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "runhook_runs_replayed_total", Help: "POSTs answered with the run that their Idempotency-Key had started, by task.",
+		}, []string{"task"}),
+		refused: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "runhook_posts_refused_total", Help: "POSTs that started nothing, by task (empty for none) and reason.",
+		}, []string{"task", "reason"}),
+	}
+}
+
+// find returns the task that a request's path names. It reports false for what is no GUID, no task,
+// or not known because the tasks have not been loaded.
+func (in *Ingress) find(rc *fasthttp.RequestCtx) (bus.Task, bool) {
+	if in.Tasks == nil {
+		return bus.Task{}, false
+	}
+	segment := web.PathValue(rc, "task")
+	// Most callers use the canonical form, which needs no parsing. The view keeps no key it is asked
+	// for, so the segment may alias the request.
+	if found, ok := in.Tasks.Get(task.ID(segment)); ok {
+		return found, true
+	}
+	id, err := task.ParseID(segment)
+	if err != nil {
+		return bus.Task{}, false
+	}
+	return in.Tasks.Get(id)
+}
+
+// origins are those of the task; where there is none, any page may read that.
+func (in *Ingress) origins(rc *fasthttp.RequestCtx) []string {
+	if found, ok := in.find(rc); ok && len(found.AllowOrigins) > 0 {
+		return found.AllowOrigins
+	}
+	return anyOrigin
+}
+
+var anyOrigin = []string{"*"}
+
+// refusal makes the Problem of a POST that starts nothing.
+func refusal(status int, kind, title, detail string) *web.Problem {
+	return &web.Problem{Status: status, Kind: kind, Title: title, Detail: detail}
+}
+
+// usable returns the task of a request, or why no run of it can be started.
+func (in *Ingress) usable(rc *fasthttp.RequestCtx) (bus.Task, error) {
+	found, ok := in.find(rc)
+	switch {
+	case !ok && (in.Tasks == nil || !in.Tasks.Loaded()):
+		p := refusal(fasthttp.StatusServiceUnavailable, "tasks-not-loaded", "The tasks are not loaded",
+			"The tasks have not been loaded from NATS yet; nothing was started.")
+		p.RetryAfter = notLoadedRetry
+		return found, p
+	case !ok:
+		return found, refusal(fasthttp.StatusNotFound, "unknown-task", "There is no such task",
+			"No task has this id. Copy the webhook's address again from the task.")
+	case !found.Enabled:
+		return found, refusal(fasthttp.StatusConflict, "task-disabled", "The task is disabled",
+			"The task is disabled, so nothing was started. Enable it, or remove the call.")
+	}
+	return found, nil
+}
+
+// post is the way of every POST: check, store, count, answer.
+func (in *Ingress) post(answer answerFunc) web.Handler {
+	return func(ctx context.Context, rc *fasthttp.RequestCtx) error {
+		target, err := in.usable(rc)
+		var accepted bus.Accepted
+		if err == nil {
+			accepted, err = in.accept(ctx, rc, target)
+		}
+		if err != nil {
+			in.countRefusal(target, err)
+			return err
+		}
+		counter := in.metrics.accepted
+		if accepted.Replayed {
+			counter = in.metrics.replayed
+			rc.Response.Header.Set("Idempotency-Replayed", "true")
+		}
+		counter.WithLabelValues(target.Name).Inc()
+		in.Log.Debug().Str("task", target.Name).Stringer("run", accepted.Number).
+			Bool("replayed", accepted.Replayed).Str("correlation", accepted.Request.CorrelationID).Msg("run accepted")
+		return answer(ctx, rc, target, accepted)
+	}
+}
+
+func (in *Ingress) countRefusal(target bus.Task, err error) {
+	name, reason := "", web.ProblemOf(err).Kind
+	if target.Definition != nil {
+		name = target.Name
+	}
+	if reason == "" {
+		reason = "error"
+	}
+	in.metrics.refused.WithLabelValues(name, reason).Inc()
+}
