@@ -1,0 +1,209 @@
+// Package mapping compiles and evaluates the expressions of a task: where and mapping. The
+// language is expr-lang/expr; a row's columns are names, row["Member Type"] is any column, and
+// params.FirstName is a resolved parameter.
+package mapping
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/types"
+	"github.com/expr-lang/expr/vm"
+)
+
+// Check reports whether text compiles, as far as that can be told before the source's columns
+// are known: syntax, functions, and params.X only for the parameters in params. The error shows
+// the expression with a caret where it is wrong.
+func Check(text string, params []string) error {
+	values := make(Params, len(params))
+	for _, name := range params {
+		values[name] = nil
+	}
+	_, err := compile(text, &resolver{params: values}, types.Map{types.Extra: types.Any})
+	return err
+}
+
+// Params are the values of params.X by X: a string, or a []string for a parameter that takes
+// several. A nil value stands for one that is not known yet.
+type Params map[string]any
+
+// Columns are the columns of a source in the order of its rows' cells.
+type Columns struct {
+	Names []string
+	// Text says that every cell is a string and never nil, as in a CSV file. It lets the
+	// compiler find an expression that could fit no row.
+	Text bool
+}
+
+// Scope is what the expressions of one run see: the columns, the parameters, and the current row.
+// A scope and the programs compiled in it belong to one goroutine.
+type Scope struct {
+	// Row holds the current row's cells. Whoever reads the rows overwrites them in place.
+	Row []any
+
+	columns map[string]int
+	names   []string
+	params  Params
+	types   types.Map
+	// env is what a program reads: the cells it uses, copied there before it runs.
+	env     map[string]any
+	machine vm.VM
+}
+
+// NewScope returns the scope for rows with these columns.
+func NewScope(columns Columns, params Params) *Scope {
+	s := &Scope{
+		Row:     make([]any, len(columns.Names)),
+		columns: make(map[string]int, len(columns.Names)),
+		names:   columns.Names,
+		params:  params,
+		types:   make(types.Map, len(columns.Names)),
+		env:     make(map[string]any),
+	}
+	var kind types.Type = types.Any
+	if columns.Text {
+		kind = types.String
+	}
+	for i, name := range columns.Names {
+		s.columns[name] = i
+		s.types[columnPrefix+name] = kind
+	}
+	return s
+}
+
+// Program is a compiled expression.
+type Program struct {
+	scope *Scope
+	text  []rune
+	// column is the only cell of an expression that is a bare column, else -1.
+	column   int
+	compiled *vm.Program
+	// reads are the cells that the program uses, by their names in the environment.
+	reads []cell
+	kind  reflect.Kind
+}
+
+type cell struct {
+	name  string
+	index int
+}
+
+// Compile compiles an expression against the scope's columns. An unknown column or parameter is an
+// error that names the nearest one.
+func (s *Scope) Compile(text string) (*Program, error) {
+	names := &resolver{columns: s.columns, names: s.names, params: s.params, closed: true, used: map[string]int{}}
+	compiled, err := compile(text, names, s.types)
+	if err != nil {
+		return nil, err
+	}
+	p := &Program{scope: s, text: []rune(text), column: -1, compiled: compiled, kind: compiled.Node().Type().Kind()}
+	if root, ok := compiled.Node().(*ast.IdentifierNode); ok {
+		if i, ok := names.used[root.Value]; ok {
+			// A bare column needs no machine.
+			p.column = i
+			return p, nil
+		}
+	}
+	for name, i := range names.used {
+		p.reads = append(p.reads, cell{name, i})
+	}
+	return p, nil
+}
+
+// CompileCondition is Compile for an expression that must give true or false.
+func (s *Scope) CompileCondition(text string) (*Program, error) {
+	p, err := s.Compile(text)
+	if err != nil {
+		return nil, err
+	}
+	if kind := p.Kind(); kind != reflect.Bool && kind != reflect.Interface {
+		return nil, fmt.Errorf("must give true or false, not %s\n | %s", kind, strings.TrimSpace(text))
+	}
+	return p, nil
+}
+
+// Kind is that of the program's values as far as the compiler knows it, and reflect.Interface otherwise.
+func (p *Program) Kind() reflect.Kind { return p.kind }
+
+// Error is what an expression that fails for a row returns. It shows no value.
+type Error struct {
+	// Part is the operator or function that failed, as the task file has it, and At the character
+	// of the expression at which it stands, from 1. Part is empty where that is not known.
+	Part string
+	At   int
+}
+
+func (e *Error) Error() string {
+	if e.Part == "" {
+		return "cannot be computed for this row"
+	}
+	return fmt.Sprintf("cannot be computed: %s, at character %d of the expression, fails for this row", e.Part, e.At)
+}
+
+// Eval evaluates the program for the scope's current row. A bare column is returned untouched. The
+// error is an [*Error].
+func (p *Program) Eval() (any, error) {
+	if p.column >= 0 {
+		return p.scope.Row[p.column], nil
+	}
+	env := p.scope.env
+	for _, c := range p.reads {
+		env[c.name] = p.scope.Row[c.index]
+	}
+	value, err := p.scope.machine.Run(p.compiled, env)
+	if err != nil {
+		return nil, p.locate(err)
+	}
+	return value, nil
+}
+
+// True evaluates a condition. A null is not true; anything else but true or false is an error.
+func (p *Program) True() (bool, error) {
+	value, err := p.Eval()
+	if err != nil {
+		return false, err
+	}
+	switch value := value.(type) {
+	case bool:
+		return value, nil
+	case nil:
+		return false, nil
+	}
+	return false, &Error{}
+}
+
+// locate keeps of an error where the machine was. Its own words may quote a cell.
+func (p *Program) locate(err error) *Error {
+	var at *file.Error
+	if errors.As(err, &at) && at.From < at.To && at.To <= len(p.text) {
+		return &Error{Part: string(p.text[at.From:at.To]), At: at.From + 1}
+	}
+	return &Error{}
+}
+
+// compile is what Check and Compile share. A panic of the compiler is an error of the expression.
+func compile(text string, names *resolver, env types.Map) (program *vm.Program, err error) {
+	defer func() {
+		if recover() != nil {
+			program, err = nil, fmt.Errorf("cannot be compiled\n | %s", strings.TrimSpace(text))
+		}
+	}()
+	options := append([]expr.Option{
+		expr.Env(env),
+		expr.Patch((*localNames)(names)),
+		expr.Patch(names),
+		expr.Patch((*leftovers)(names)),
+		expr.Patch(nullSafe{}),
+	}, nullSafeFunctions...)
+	program, err = expr.Compile(text, options...)
+	if names.err != nil {
+		// What the names are comes before what the compiler made of them.
+		return nil, names.err.Bind(file.NewSource(text))
+	}
+	return program, err
+}

@@ -1,0 +1,229 @@
+package mapping_test
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"runhook/shared/mapping"
+)
+
+var members = mapping.Columns{Names: []string{"ID", "FirstName", "LastName", "Member Type", "date", "Age"}, Text: true}
+
+func textScope(cells ...any) *mapping.Scope {
+	scope := mapping.NewScope(members, mapping.Params{
+		"FirstName": "Ann", "Empty": "", "States": []string{"CA", "NV"}, "None": []string(nil), "A.Id": "7",
+	})
+	copy(scope.Row, []any{"00042", "Ann", "Lee", "REG", "2026-01-31", "41"})
+	copy(scope.Row, cells)
+	return scope
+}
+
+func TestEval(t *testing.T) {
+	for expression, want := range map[string]any{
+		`ID`:                         "00042",
+		`  ID `:                      "00042",
+		`row["Member Type"]`:         "REG",
+		`row.ID`:                     "00042",
+		`FirstName + " " + LastName`: "Ann Lee",
+		`upper(LastName)`:            "LEE",
+		`int(Age) + 1`:               42,
+		`date(date).Year()`:          2026,
+		`params.FirstName`:           "Ann",
+		`params["A.Id"]`:             "7",
+		`params.FirstName == "" || FirstName == params.FirstName`:  true,
+		`params.Empty == "" || FirstName == params.Empty`:          true,
+		`"NV" in params.States`:                                    true,
+		`"NV" in params.None`:                                      false,
+		`len(params.None)`:                                         0,
+		`let FullName = FirstName + LastName; FullName + FullName`: "AnnLeeAnnLee",
+		`FirstName + (Age == "" ? nil : nil)`:                      nil,
+		`(Age == "41" ? nil : Age) + "x"`:                          nil,
+		`nil + "a"`:                                                nil,
+		`nil < 3`:                                                  false,
+		`filter(params.States, # startsWith "C")`:                  []any{"CA"},
+		`"a" < LastName`:                                           false,
+		`LastName matches "^L"`:                                    true,
+	} {
+		t.Run(expression, func(t *testing.T) {
+			program, err := textScope().Compile(expression)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := program.Eval()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("got %#v, want %#v", got, want)
+			}
+		})
+	}
+}
+
+// Typed cells, as a database gives them, may be null; none of these may panic.
+func TestNulls(t *testing.T) {
+	scope := mapping.NewScope(mapping.Columns{Names: []string{"n", "s", "i"}}, nil)
+	copy(scope.Row, []any{nil, "text", int64(9007199254740993)})
+	for expression, want := range map[string]any{
+		`n + s`: nil, `s + n`: nil, `n + 1`: nil, `1 - n`: nil, `n * 2`: nil, `i / n`: nil, `i % n`: nil,
+		`n < 1`: false, `1 <= n`: false, `n > n`: false, `n >= s`: false, `n == nil`: true, `n == s`: false,
+		`n contains "x"`: false, `s + "!"`: "text!", `i`: int64(9007199254740993), `n`: nil,
+		`n ?? "none"`: "none", `let x = n; x + "a"`: nil,
+	} {
+		program, err := scope.Compile(expression)
+		if err != nil {
+			t.Errorf("%s: %v", expression, err)
+			continue
+		}
+		if got, err := program.Eval(); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s = %#v, %v; want %#v", expression, got, err, want)
+		}
+	}
+}
+
+func TestCompileErrors(t *testing.T) {
+	for expression, want := range map[string]string{
+		`FristName`:               "unknown column FristName; did you mean FirstName? (1:1)\n | FristName\n | ^",
+		`"x" + row["MemberType"]`: "unknown column MemberType; did you mean Member Type? (1:10)",
+		`params.FristName`:        "unknown parameter FristName; did you mean FirstName?",
+		`uper(LastName)`:          "unknown function uper; did you mean upper? (1:1)",
+		`FirstName +`:             "unexpected token EOF",
+		`Age > 18`:                "mismatched types string and int",
+		`row`:                     "row must be followed by a column's name",
+		`keys(params)`:            "params must be followed by a parameter's name",
+		`row[ID]`:                 "row must be followed by a column's name",
+		`$env`:                    "unknown name $env",
+		``:                        "unexpected token EOF",
+	} {
+		_, err := textScope().Compile(expression)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", expression, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "column of") {
+			t.Errorf("%s: the error shows an internal name: %v", expression, err)
+		}
+	}
+}
+
+func TestCondition(t *testing.T) {
+	if _, err := textScope().CompileCondition(`FirstName`); err == nil || !strings.Contains(err.Error(), "true or false, not string") {
+		t.Errorf("a text as condition: %v", err)
+	}
+	scope := mapping.NewScope(mapping.Columns{Names: []string{"active"}}, nil)
+	condition, err := scope.CompileCondition("active")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		cell any
+		want bool
+		ok   bool
+	}{{true, true, true}, {false, false, true}, {nil, false, true}, {"yes", false, false}} {
+		scope.Row[0] = c.cell
+		if got, err := condition.True(); got != c.want || (err == nil) != c.ok {
+			t.Errorf("%v: %v, %v", c.cell, got, err)
+		}
+	}
+}
+
+// A row's fault names the part of the expression and never shows the cell.
+func TestRowFault(t *testing.T) {
+	scope := textScope("", "", "", "", "", "4711secret")
+	for expression, part := range map[string]string{
+		`FirstName + string(int(Age))`: "int, at character 20",
+		`LastName matches Age + "["`:   "matches, at character 10",
+		`[1,2][int("7")]`:              "[, at character 6",
+	} {
+		program, err := scope.Compile(expression)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = program.Eval()
+		if err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "cannot be computed: ") {
+			t.Errorf("%s: %v", expression, err)
+		}
+		if err != nil && !strings.Contains(err.Error(), part) {
+			t.Errorf("%s: %v does not name %s", expression, err, part)
+		}
+	}
+	// The parameter's value is the caller's; no compile error may show it.
+	secret := mapping.NewScope(members, mapping.Params{"P": "[4711secret"})
+	copy(secret.Row, []any{"1", "Ann", "Lee", "REG", "", ""})
+	program, err := secret.Compile(`LastName matches params.P`)
+	if err == nil {
+		_, err = program.Eval()
+	}
+	if err == nil || strings.Contains(err.Error(), "4711") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	for _, good := range []string{
+		`FirstName + " " + LastName`, `params.FirstName == "" || Any == params.FirstName`, `row["Member Type"]`,
+		`int(Age) > 18 ? "adult" : nil`, `params.FirstName in ["a", "b"]`, `"x" in params.FirstName`,
+	} {
+		if err := mapping.Check(good, []string{"FirstName"}); err != nil {
+			t.Errorf("%s: %v", good, err)
+		}
+	}
+	for bad, want := range map[string]string{
+		`FirstName +`:       "^",
+		`params.LastName`:   "unknown parameter LastName (1:8)\n | params.LastName\n | .......^",
+		`params.FristName`:  "did you mean FirstName?",
+		`nosuch(FirstName)`: "unknown function nosuch",
+		`uper(FirstName)`:   "did you mean upper",
+		`"a" - `:            "^",
+	} {
+		if err := mapping.Check(bad, []string{"FirstName"}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", bad, err, want)
+		}
+	}
+	if err := mapping.Check(`params.X`, nil); err == nil || !strings.Contains(err.Error(), "the task has none") {
+		t.Errorf("no parameters: %v", err)
+	}
+}
+
+func FuzzCheck(f *testing.F) {
+	f.Add(`FirstName + " " + LastName`)
+	f.Add(`let x = row["a"]; params.P ?? x`)
+	f.Add(`filter([1,2], # > 1) | map(# + nil)`)
+	f.Fuzz(func(t *testing.T, text string) {
+		checked := mapping.Check(text, []string{"P"})
+		scope := mapping.NewScope(mapping.Columns{Names: []string{"FirstName", "LastName", "a"}}, mapping.Params{"P": "v"})
+		program, err := scope.Compile(text)
+		if err == nil {
+			_, _ = program.Eval()
+			if checked != nil {
+				t.Errorf("%q compiles with columns and fails Check: %v", text, checked)
+			}
+		}
+	})
+}
+
+func BenchmarkEval(b *testing.B) {
+	for _, expression := range []string{`ID`, `FirstName + " " + LastName`, `params.FirstName == "" || FirstName == params.FirstName`, `upper(LastName)`, `int(Age)`} {
+		b.Run(expression, func(b *testing.B) {
+			program, err := textScope().Compile(expression)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := program.Eval(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkCompile(b *testing.B) {
+	scope := textScope()
+	for b.Loop() {
+		if _, err := scope.Compile("ID"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

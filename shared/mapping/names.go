@@ -1,0 +1,133 @@
+package mapping
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/builtin"
+	"github.com/expr-lang/expr/file"
+
+	"runhook/shared/nearest"
+)
+
+// columnPrefix begins the name that a column has in a compiled expression, so that a column called
+// date or count does not hide the function.
+const columnPrefix = "column "
+
+// resolver replaces the names of an expression by what they stand for.
+type resolver struct {
+	columns map[string]int
+	names   []string
+	params  Params
+	// closed: there are no columns but these.
+	closed bool
+	// used collects the columns that the expression reads, by their compiled names.
+	used map[string]int
+	// locals are the names that the expression declares with let.
+	locals map[string]bool
+	// err is the first problem.
+	err *file.Error
+}
+
+// localNames is the pass that collects what let declares, before names are resolved.
+type localNames resolver
+
+func (l *localNames) Visit(node *ast.Node) {
+	if declared, ok := (*node).(*ast.VariableDeclaratorNode); ok {
+		if l.locals == nil {
+			l.locals = map[string]bool{}
+		}
+		l.locals[declared.Name] = true
+	}
+}
+
+// Visit resolves one node; its children have been visited.
+func (r *resolver) Visit(node *ast.Node) {
+	switch n := (*node).(type) {
+	case *ast.IdentifierNode:
+		if n.Value == "$env" {
+			r.fail(n, "unknown name $env")
+		} else if !r.locals[n.Value] && n.Value != "row" && n.Value != "params" {
+			r.column(node, n.Value)
+		}
+	case *ast.MemberNode:
+		base, ok := n.Node.(*ast.IdentifierNode)
+		property, constant := n.Property.(*ast.StringNode)
+		switch {
+		case !ok || r.locals[base.Value]:
+		case base.Value == "row" && constant:
+			r.column(node, property.Value)
+		case base.Value == "params" && constant:
+			r.param(node, property.Value)
+		}
+	case *ast.CallNode:
+		if callee, ok := n.Callee.(*ast.IdentifierNode); ok {
+			if name, ok := strings.CutPrefix(callee.Value, columnPrefix); ok {
+				r.failFirst(callee, "unknown function %s%s", name, nearest.Hint(name, builtin.Names))
+			}
+		}
+	}
+}
+
+func (r *resolver) column(node *ast.Node, name string) {
+	i, known := r.columns[name]
+	if r.closed && !known {
+		r.fail(*node, "unknown column %s%s", name, nearest.Hint(name, r.names))
+		// Go on under its name, so that a call of it can be told from a column.
+		ast.Patch(node, &ast.IdentifierNode{Value: columnPrefix + name})
+		return
+	}
+	ast.Patch(node, &ast.IdentifierNode{Value: columnPrefix + name})
+	if r.used != nil {
+		r.used[columnPrefix+name] = i
+	}
+}
+
+func (r *resolver) param(node *ast.Node, name string) {
+	value, known := r.params[name]
+	switch {
+	case !known && len(r.params) == 0:
+		r.fail(*node, "unknown parameter %s; the task has none", name)
+	case !known:
+		r.fail(*node, "unknown parameter %s%s", name, nearest.Hint(name, r.paramNames()))
+	case value == nil:
+		ast.Patch(node, &ast.IdentifierNode{Value: columnPrefix + "of unknown type"})
+	default:
+		// A constant that the compiler does not look into: its messages must not show the value.
+		ast.Patch(node, &ast.ConstantNode{Value: value})
+	}
+}
+
+func (r *resolver) paramNames() []string {
+	names := make([]string, 0, len(r.params))
+	for name := range r.params {
+		names = append(names, name)
+	}
+	return names
+}
+
+func (r *resolver) fail(node ast.Node, format string, args ...any) {
+	if r.err == nil {
+		r.failFirst(node, format, args...)
+	}
+}
+
+// failFirst replaces an earlier problem, where that was a consequence.
+func (r *resolver) failFirst(node ast.Node, format string, args ...any) {
+	r.err = &file.Error{Location: node.Location(), Message: fmt.Sprintf(format, args...)}
+}
+
+// leftovers is the pass that refuses row and params where they are not followed by one name.
+type leftovers resolver
+
+func (l *leftovers) Visit(node *ast.Node) {
+	if n, ok := (*node).(*ast.IdentifierNode); ok && !l.locals[n.Value] {
+		switch n.Value {
+		case "row":
+			(*resolver)(l).fail(n, `row must be followed by a column's name, as in row["Member Type"]`)
+		case "params":
+			(*resolver)(l).fail(n, "params must be followed by a parameter's name, as in params.FirstName")
+		}
+	}
+}
