@@ -1,0 +1,108 @@
+// Package connection holds the runner's connections: where databases and folders are and how to
+// reach them. They come from connections.yaml, stay on the runner, and no message shows a secret.
+package connection
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"runhook/shared/nearest"
+	"runhook/shared/run"
+)
+
+// Set is the connections of one connections file. The zero Set, and a nil one, have none.
+type Set struct {
+	// file is how messages name the connections file: without its folder, for they reach callers.
+	file        string
+	connections map[string]connection
+}
+
+// connection is one entry of the file.
+type connection struct {
+	kind string
+	// path is absolute: a database file or a folder.
+	path string
+}
+
+// The kinds of connection that exist.
+const (
+	sqliteKind = "sqlite"
+	filesKind  = "files"
+)
+
+// Load reads a connections file. Relative paths in it are relative to its folder. When the file does
+// not exist the error is fs.ErrNotExist; what is wrong in it is an [*Invalid].
+func Load(path string) (*Set, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the connections file: %w", err)
+	}
+	return Parse(data, path)
+}
+
+// SQLite is a connection to a SQLite database.
+type SQLite struct {
+	// Name is the connection's.
+	Name string
+	// Path is the database file's, absolute.
+	Path string
+}
+
+// SQLite returns the database connection of that name. The error is a [*run.Failure] that says
+// which connections there are.
+func (s *Set) SQLite(name string) (SQLite, error) {
+	c, err := s.find(name, sqliteKind)
+	return SQLite{Name: name, Path: c.path}, err
+}
+
+// Files opens the folder of the files connection of that name, for the caller to close. What is
+// opened in it stays in it, also through symbolic links. The error is a [*run.Failure].
+func (s *Set) Files(name string) (*os.Root, error) {
+	c, err := s.find(name, filesKind)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(c.path)
+	switch {
+	case os.IsNotExist(err):
+		return nil, failf("the folder of connection %s does not exist on the runner; make it, or correct %s", name, s.file)
+	case os.IsPermission(err):
+		return nil, failf("the runner may not read the folder of connection %s", name)
+	case err != nil:
+		return nil, failf("connection %s is not a folder on the runner; correct %s", name, s.file)
+	}
+	return root, nil
+}
+
+// find returns the connection of that name and kind.
+func (s *Set) find(name, kind string) (connection, error) {
+	if s == nil || len(s.connections) == 0 {
+		return connection{}, failf("the task names the connection %s, and the runner has no connections; add it to its connections file, as in %s: {%s: ./data/…}", name, name, kind)
+	}
+	c, ok := s.connections[name]
+	names := slices.Sorted(maps.Keys(s.connections))
+	switch {
+	case !ok:
+		return c, failf("there is no connection %s in %s%s It has %s.", name, s.file, cmp.Or(nearest.Hint(name, names), "."), strings.Join(names, ", "))
+	case c.kind != kind:
+		return c, failf("the connection %s in %s is of kind %s; the task needs one of kind %s there", name, s.file, c.kind, kind)
+	}
+	return c, nil
+}
+
+// absolute resolves a path of the file against its folder.
+func absolute(path, file string) (string, error) {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(filepath.Dir(file), path)
+	}
+	return filepath.Abs(path)
+}
+
+func failf(format string, args ...any) error {
+	return &run.Failure{Message: fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,192 @@
+package connection
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+
+	"runhook/shared/nearest"
+)
+
+// supportedKinds can be used; laterKinds are known, and refused until they are built.
+var (
+	supportedKinds = []string{sqliteKind, filesKind}
+	laterKinds     = []string{"postgres", "mysql", "sqlserver", "imis", "http"}
+)
+
+// Problem is one thing wrong with a connections file. It shows names and lines, never a value: any
+// value may be a secret.
+type Problem struct {
+	// Line counts from 1; 0 where the problem is the whole file's.
+	Line    int
+	Message string
+}
+
+// Invalid is what is wrong with a connections file.
+type Invalid struct {
+	File     string
+	Problems []Problem
+}
+
+// Error gives a line for each problem: file:line: message.
+func (e *Invalid) Error() string {
+	lines := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		lines[i] = fmt.Sprintf("%s: %s", e.File, p.Message)
+		if p.Line > 0 {
+			lines[i] = fmt.Sprintf("%s:%d: %s", e.File, p.Line, p.Message)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Parse reads the text of a connections file. name is the file's path: messages show it, and
+// relative paths are relative to its folder. ${NAME} in a value is replaced by that variable of the
+// environment, after the YAML is read, so that a value never changes what the file says; $${ is a
+// literal ${. The error is an [*Invalid] with every problem of the file.
+func Parse(data []byte, name string) (*Set, error) {
+	r := &reader{name: name, set: &Set{file: filepath.Base(name), connections: map[string]connection{}}}
+	r.read(data)
+	if len(r.problems) > 0 {
+		slices.SortStableFunc(r.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
+		return nil, &Invalid{File: name, Problems: r.problems}
+	}
+	return r.set, nil
+}
+
+// reader reads one connections file and collects what is wrong with it.
+type reader struct {
+	name     string
+	set      *Set
+	problems []Problem
+}
+
+func (r *reader) report(line int, format string, args ...any) {
+	r.problems = append(r.problems, Problem{Line: line, Message: fmt.Sprintf(format, args...)})
+}
+
+func (r *reader) read(data []byte) {
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	var document yaml.Node
+	switch err := decoder.Decode(&document); {
+	case errors.Is(err, io.EOF):
+		return
+	case err != nil:
+		line := 0
+		if fault, ok := errors.AsType[*yaml.LoadError](err); ok {
+			line = fault.Mark.Line
+		}
+		// The parser's own words may quote the line, and a secret in it.
+		r.report(line, "is not valid YAML here; check indentation, quotes and colons, and put quotes around a value with ${NAME}")
+		return
+	}
+	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		r.report(0, "has more than one YAML document; keep one, without a line of ---")
+		return
+	}
+	root := document.Content[0]
+	if root.Kind == yaml.ScalarNode && root.ShortTag() == "!!null" {
+		return
+	}
+	if root.Kind != yaml.MappingNode {
+		r.report(root.Line, "must be a mapping of connections, as in warehouse: {sqlite: ./data/warehouse.db}")
+		return
+	}
+	first := map[string]int{}
+	for i := 0; i < len(root.Content); i += 2 {
+		key, value := root.Content[i], root.Content[i+1]
+		line, again := first[key.Value]
+		switch {
+		case key.Kind != yaml.ScalarNode || strings.TrimSpace(key.Value) == "" || key.ShortTag() == "!!merge":
+			r.report(key.Line, "a connection's name must be text, and not empty")
+		case again:
+			r.report(key.Line, "the connection %s is given twice; first on line %d", key.Value, line)
+		default:
+			first[key.Value] = key.Line
+			r.connection(key.Value, value)
+		}
+	}
+}
+
+// connection reads one entry: a mapping of exactly one kind to what that kind needs.
+func (r *reader) connection(name string, node *yaml.Node) {
+	if node.Kind != yaml.MappingNode || len(node.Content) != 2 || node.Content[0].Kind != yaml.ScalarNode {
+		r.report(node.Line, "the connection %s must have exactly one kind, as in %s: {sqlite: ./data/warehouse.db}", name, name)
+		return
+	}
+	kind, value := node.Content[0], node.Content[1]
+	switch {
+	case slices.Contains(laterKinds, kind.Value):
+		r.report(kind.Line, "the connection %s: %s is not supported yet", name, kind.Value)
+		return
+	case !slices.Contains(supportedKinds, kind.Value):
+		message := nearest.Hint(kind.Value, slices.Concat(supportedKinds, laterKinds))
+		r.report(kind.Line, "the connection %s has the unknown kind %q%s", name, kind.Value, cmp.Or(message, "; the kinds are "+strings.Join(supportedKinds, ", ")))
+		return
+	case value.Kind != yaml.ScalarNode || value.ShortTag() == "!!null":
+		r.report(value.Line, "the connection %s: %s must be a path", name, kind.Value)
+		return
+	}
+	path, ok := r.expand(value)
+	if !ok {
+		return
+	}
+	if strings.TrimSpace(path) == "" || strings.ContainsRune(path, 0) {
+		r.report(value.Line, "the connection %s: %s must be a path, and not empty", name, kind.Value)
+		return
+	}
+	path, err := absolute(path, r.name)
+	if err != nil {
+		r.report(value.Line, "the connection %s: the folder of the file is not known; give an absolute path", name)
+		return
+	}
+	r.set.connections[name] = connection{kind: kind.Value, path: path}
+}
+
+// expand replaces ${NAME} in a scalar by the environment's variables.
+func (r *reader) expand(node *yaml.Node) (text string, ok bool) {
+	var expanded strings.Builder
+	rest, ok := node.Value, true
+	for {
+		before, after, found := strings.Cut(rest, "${")
+		if !found {
+			expanded.WriteString(rest)
+			return expanded.String(), ok
+		}
+		if literal, escaped := strings.CutSuffix(before, "$"); escaped {
+			expanded.WriteString(literal + "${")
+			rest = after
+			continue
+		}
+		expanded.WriteString(before)
+		variable, after, closed := strings.Cut(after, "}")
+		if !closed || !isVariable(variable) {
+			r.report(node.Line, "${ must be followed by the name of an environment variable and }; write $${ for the characters themselves")
+			return "", false
+		}
+		value, set := os.LookupEnv(variable)
+		if !set {
+			r.report(node.Line, "the environment variable %s is not set", variable)
+			ok = false
+		}
+		expanded.WriteString(value)
+		rest = after
+	}
+}
+
+func isVariable(name string) bool {
+	for i, letter := range name {
+		if letter != '_' && (letter < 'A' || letter > 'Z') && (letter < 'a' || letter > 'z') && (i == 0 || letter < '0' || letter > '9') {
+			return false
+		}
+	}
+	return name != ""
+}
