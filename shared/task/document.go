@@ -118,7 +118,7 @@ func (r *reader) reportSyntax(data []byte, err error) {
 	}
 	lines := strings.Split(string(data), "\n")
 	mark, began := fault.Mark, fault.ContextMark
-	if mark.Line == 0 || mark.Line >= len(lines) && began.Line > 0 {
+	if mark.Line == 0 || mark.Line > r.lastLine && began.Line > 0 {
 		mark = began // something begun there has no end
 	}
 	message := "not readable as YAML: " + fault.Message
@@ -128,7 +128,7 @@ func (r *reader) reportSyntax(data []byte, err error) {
 	if hint := syntaxHint(before(lines, fault.Mark), at(lines, fault.Mark), at(lines, began)); hint != "" {
 		message += "; " + hint
 	}
-	r.report(max(1, mark.Line), "%s", message)
+	r.report(mark.Line, "%s", message)
 }
 
 // syntaxHint guesses what the author meant from the text before the fault, the character at it,

@@ -20,7 +20,7 @@ import (
 // Parse reads a task file. file is only how messages name it. An error is an [*Invalid] with
 // every problem of the file. The definition keeps text, which must not be changed afterwards.
 func Parse(text []byte, file string) (*Definition, error) {
-	r := &reader{file: file}
+	r := newReader(text, file)
 	var def *Definition
 	if root := r.readDocument(text); root != nil {
 		def = r.define(r.readSection(root, "", taskFields))

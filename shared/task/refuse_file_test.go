@@ -20,7 +20,7 @@ func TestParseRefusesFiles(t *testing.T) {
 		},
 		{
 			"a document without content", "---\n",
-			"2: the file is empty; `runhook task new` makes one to start from",
+			"1: the file is empty; `runhook task new` makes one to start from",
 		},
 		{
 			"a list", "- id: 1\n",

@@ -165,7 +165,7 @@ func (d *Definition) unknown(key string, keys []string) string {
 	}
 	message := fmt.Sprintf("%s is not a parameter of this task", quote(key))
 	if near := nearest(key, d.ExpressionNames()); near != "" {
-		message += fmt.Sprintf("; did you mean %s?", near)
+		return fmt.Sprintf("%s; did you mean %s? Its parameters are %s", message, near, strings.Join(keys, ", "))
 	}
 	return message + "; its parameters are " + strings.Join(keys, ", ")
 }

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -14,11 +15,20 @@ import (
 
 // reader reads one task file and collects what is wrong with it.
 type reader struct {
-	file     string
+	file string
+	// lastLine is the last line with text, where problems are put that YAML sees behind it.
+	lastLine int
 	problems []Problem
 }
 
+func newReader(data []byte, file string) *reader {
+	text := bytes.TrimRight(data, "\r\n")
+	breaks := max(bytes.Count(text, []byte("\n")), bytes.Count(text, []byte("\r")))
+	return &reader{file: file, lastLine: breaks + 1}
+}
+
 func (r *reader) report(line int, format string, args ...any) {
+	line = max(1, min(line, r.lastLine))
 	r.problems = append(r.problems, Problem{File: r.file, Line: line, Message: fmt.Sprintf(format, args...)})
 }
 
