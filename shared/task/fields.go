@@ -55,14 +55,15 @@ func (k kind) hasEntries() bool {
 
 // The bounds keep one file from costing every service memory and time; none is near what a task needs.
 const (
-	maxNameLetters = 200
-	maxParameters  = 100
-	maxColumns     = 2000
-	maxKeyColumns  = 32
-	maxTexts       = 1000
-	maxConcurrency = 1000
-	maxRowErrors   = 1_000_000_000
-	maxRetryAfter  = 3600
+	maxNameLetters       = 200
+	maxExpressionLetters = 10_000
+	maxParameters        = 100
+	maxColumns           = 2000
+	maxKeyColumns        = 32
+	maxTexts             = 1000
+	maxConcurrency       = 1000
+	maxRowErrors         = 1_000_000_000
+	maxRetryAfter        = 3600
 )
 
 // taskFields is the table: what a task file may say.

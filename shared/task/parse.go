@@ -15,6 +15,7 @@ import (
 	"golang.org/x/text/encoding/htmlindex"
 
 	"runhook/shared/mapping"
+	"runhook/shared/nearest"
 )
 
 // Parse reads a task file. file is only how messages name it. An error is an [*Invalid] with
@@ -61,6 +62,7 @@ func (r *reader) define(file *fieldSet) *Definition {
 	}
 	if destination, ok := file.field("destination"); ok {
 		def.Destination = r.destination(destination.section, def.Mapping)
+		r.checkLoop(destination.section, def)
 	}
 	if where, ok := file.field("where"); ok && strings.TrimSpace(where.text) != "" {
 		def.Where, def.WhereLine = where.text, where.line
@@ -154,6 +156,14 @@ func (r *reader) destination(kinds *fieldSet, columns []Column) (d Destination) 
 	return d
 }
 
+// checkLoop refuses to append to the file that is being read, which would never end.
+func (r *reader) checkLoop(kinds *fieldSet, def *Definition) {
+	from, to := def.Source.CSV, def.Destination.CSV
+	if from != nil && to != nil && to.Action == Append && from.Connection == to.Connection && path.Clean(from.Path) == path.Clean(to.Path) {
+		r.report(kinds.contents["csv"].line, "destination.csv: the source reads the file that this appends to, and would never end; take another path")
+	}
+}
+
 // checkKey holds the key against the action and the mapping. A mapping that could not be read is
 // empty, and has its own problem.
 func (r *reader) checkKey(sql *fieldSet, d *SQLDestination, columns []Column) {
@@ -180,7 +190,7 @@ func (r *reader) checkKey(sql *fieldSet, d *SQLDestination, columns []Column) {
 		folded[lower] = column.Name
 	}
 	for i, key := range d.Key {
-		switch near := nearest(key, names); {
+		switch near := nearest.Name(key, names); {
 		case slices.Contains(d.Key[:i], key):
 			r.report(line, "destination.sql.key has %s twice", quote(key))
 		case slices.Contains(names, key):
@@ -198,14 +208,17 @@ func (r *reader) checkKey(sql *fieldSet, d *SQLDestination, columns []Column) {
 // checkExpressions compiles where and mapping, as far as that can be done without the source's columns.
 func (r *reader) checkExpressions(def *Definition) {
 	names := def.ExpressionNames()
-	if def.Where != "" {
-		if err := mapping.Check(def.Where, names); err != nil {
-			r.report(def.WhereLine, "where: %v", err)
+	check := func(line int, name, expression string) {
+		if letters := utf8.RuneCountInString(expression); letters > maxExpressionLetters {
+			r.report(line, "%s: the expression has %d letters; it may have %d", name, letters, maxExpressionLetters)
+		} else if err := mapping.Check(expression, names); err != nil {
+			r.report(line, "%s: %v", name, err)
 		}
 	}
+	if def.Where != "" {
+		check(def.WhereLine, "where", def.Where)
+	}
 	for _, column := range def.Mapping {
-		if err := mapping.Check(column.Expression, names); err != nil {
-			r.report(column.Line, "mapping.%s: %v", column.Name, err)
-		}
+		check(column.Line, "mapping."+column.Name, column.Expression)
 	}
 }

@@ -150,3 +150,11 @@ func expectRefusals(t *testing.T, refusals []refusal) {
 
 // lines makes a text of several lines.
 func lines(l ...string) string { return strings.Join(l, "\n") }
+
+func TestInvalidIsNotLongerThanAPage(t *testing.T) {
+	_, err := Parse([]byte(strings.Repeat("name: x\n", 1000)), "task.yaml")
+	text := err.Error()
+	if got := strings.Count(text, "\n") + 1; got != 101 || !strings.HasSuffix(text, "\ntask.yaml: and 903 more problems") {
+		t.Errorf("got %d lines, which end in …%s", got, text[len(text)-60:])
+	}
+}

@@ -27,11 +27,16 @@ type Invalid struct {
 	Problems []Problem
 }
 
-// Error gives each problem its own line.
+// Error gives each problem its own line, the first hundred of them.
 func (e *Invalid) Error() string {
-	lines := make([]string, len(e.Problems))
+	const most = 100
+	var lines []string
 	for i, problem := range e.Problems {
-		lines[i] = problem.String()
+		if i == most {
+			lines = append(lines, fmt.Sprintf("%s: and %d more problems", problem.File, len(e.Problems)-most))
+			break
+		}
+		lines = append(lines, problem.String())
 	}
 	return strings.Join(lines, "\n")
 }

@@ -167,8 +167,8 @@ func TestParseRefusesFiles(t *testing.T) {
 			`12: unknown field "colour"; the fields are id, name, description, enabled, parameters, source, where, mapping, destination, on_row_error, max_row_errors, concurrency, retry_after, failed_status, allow_origins`,
 		},
 		{
-			"an unknown field in a section", with("table: members", "tabel: members"),
-			`11: unknown field "tabel" in destination.sql; did you mean "table"?`,
+			"an unknown field in a section", with("table: members", "tables: members"),
+			`11: unknown field "tables" in destination.sql; did you mean "table"?`,
 		},
 		{
 			"an unknown field of a parameter", with("- name: FirstName", "- name: FirstName\n    requird: true"),
@@ -179,7 +179,7 @@ func TestParseRefusesFiles(t *testing.T) {
 			`12: unknown field "scedule"; did you mean "schedule"? It is not supported yet`,
 		},
 		{
-			"every problem at once", lines("nam: x", "concurrency: 0", "source: {csv: {path: /x}}", "mapping: {id: ID}", "parameters:", "  - promt: required", "  - {filter: Name, multiple: ja}", "destination: {sql: {action: delete, tabel: x, key: [no]}}"),
+			"every problem at once", lines("nam: x", "concurrency: 0", "source: {csv: {path: /x}}", "mapping: {id: ID}", "parameters:", "  - promt: required", "  - {filter: Name, multiple: ja}", "destination: {sql: {action: delete, tables: x, key: [no]}}"),
 			lines(
 				`1: unknown field "nam"; did you mean "name"?`,
 				"1: id is missing: the GUID in the webhook's URL; `runhook task new` makes one",
@@ -190,7 +190,7 @@ func TestParseRefusesFiles(t *testing.T) {
 				"6: parameters: an entry needs a name, or a filter like CsContact.FirstName",
 				`7: parameters.multiple must be true or false, not "ja"`,
 				`7: parameters.filter must be a qualified column, like CsContact.FirstName, not "Name"`,
-				`8: unknown field "tabel" in destination.sql; did you mean "table"?`,
+				`8: unknown field "tables" in destination.sql; did you mean "table"?`,
 				"8: destination.sql.connection is missing: the database connection it is in, from the runner's connections.yaml",
 				`8: destination.sql.key: mapping has no column "no"; it has id`,
 			),

@@ -290,6 +290,10 @@ func TestParseRefusesValues(t *testing.T) {
 			"8: mapping has 2001 entries; it may have 2000",
 		},
 		{
+			"an expression without end", and("where: '" + strings.Repeat("(", 10_001) + "'"),
+			"12: where: the expression has 10001 letters; it may have 10000",
+		},
+		{
 			"no action", with(", action: upsert", ""),
 			"11: destination.sql.action is missing: what is done with each row: insert, update, upsert or delete",
 		},
@@ -324,6 +328,10 @@ func TestParseRefusesValues(t *testing.T) {
 		{
 			"an update of the key alone", strings.Replace(with("[id]", "[id, full_name]"), "upsert", "update", 1),
 			"11: destination.sql: update has nothing to write; mapping needs a column that is not in key",
+		},
+		{
+			"appending to the source", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", "csv: {connection: drop, path: ./in.csv, action: append}"),
+			"11: destination.csv: the source reads the file that this appends to, and would never end; take another path",
 		},
 		{
 			"the action of another destination", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", "csv: {connection: drop, path: ../out.csv, action: upsert}"),

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"runhook/shared/nearest"
 )
 
 // GivenKind is the kind of a value that a request passes.
@@ -77,7 +79,8 @@ func (e *ParameterError) report(key, format string, args ...any) {
 
 // Resolve decides the value of every parameter: the request's, unless null or empty; else the
 // task's default, unless empty; else the source's own. In an array, null and empty elements are
-// no values. An error is a [*ParameterError]; then nothing may start.
+// no values. An error is a [*ParameterError]; then nothing may start. Values may share slices with
+// the definition and are not to be changed.
 func (d *Definition) Resolve(given []Given) (Values, error) {
 	var wrong ParameterError
 	keys := d.Keys()
@@ -164,7 +167,7 @@ func (d *Definition) unknown(key string, keys []string) string {
 		return fmt.Sprintf("%s is not a parameter of this task, which has none", quote(key))
 	}
 	message := fmt.Sprintf("%s is not a parameter of this task", quote(key))
-	if near := nearest(key, d.ExpressionNames()); near != "" {
+	if near := nearest.Name(key, d.ExpressionNames()); near != "" {
 		return fmt.Sprintf("%s; did you mean %s? Its parameters are %s", message, near, strings.Join(keys, ", "))
 	}
 	return message + "; its parameters are " + strings.Join(keys, ", ")

@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
+
+	"runhook/shared/nearest"
 )
 
 // reader reads one task file and collects what is wrong with it.
@@ -123,7 +125,7 @@ func (r *reader) reportUnknown(key *yaml.Node, path string, table []field) (near
 	if path != "" {
 		message += " in " + path
 	}
-	near = nearest(key.Value, names)
+	near = nearest.Name(key.Value, names)
 	switch {
 	case near == "":
 		message += "; the fields are " + strings.Join(supported, ", ")
