@@ -128,14 +128,17 @@ func (at *site) refuse(_ context.Context, rc *fasthttp.RequestCtx) error {
 	return Refuse(fasthttp.StatusMethodNotAllowed, "This address takes "+allow+".")
 }
 
-// notFound answers a path that no pattern fits.
+// notFound answers a path that no pattern fits, and a request that ended before its path was known.
 func (s *Server) notFound(rc *fasthttp.RequestCtx) {
-	p, refused := rc.UserValue(refusalKey).(*Problem)
-	if !refused {
+	p, unread := rc.UserValue(refusalKey).(*Problem)
+	if !unread {
 		p = Refuse(fasthttp.StatusNotFound, "There is nothing at this address.")
 	}
-	path := string(rc.Path())
-	if slices.ContainsFunc(s.corsPrefixes, func(prefix string) bool { return strings.HasPrefix(path, prefix) }) {
+	path := string(rc.Request.URI().PathOriginal())
+	if slices.ContainsFunc(s.corsPrefixes, func(prefix string) bool {
+		// What is said of an unread request tells nothing about any task: every page may read it.
+		return unread || strings.HasPrefix(path, prefix)
+	}) {
 		AnyOrigin.apply(rc)
 	}
 	p.write(rc)

@@ -1,0 +1,383 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
+
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// request makes a request as a handler gets it, from a peer, with headers as "Name: value" lines.
+func request(t testing.TB, peer string, headers ...string) *fasthttp.RequestCtx {
+	t.Helper()
+	var rc fasthttp.RequestCtx
+	addr, err := net.ResolveTCPAddr("tcp", peer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rc.Init(&fasthttp.Request{}, addr, nil)
+	for _, line := range headers {
+		name, value, _ := strings.Cut(line, ": ")
+		rc.Request.Header.Add(name, value)
+	}
+	return &rc
+}
+
+func TestBase(t *testing.T) {
+	for _, c := range []struct {
+		name, public, location string
+		trusted                []string
+		peer                   string
+		headers                []string
+		want                   string
+		refused                bool
+	}{
+		{name: "the Host", headers: []string{"Host: a.example.org"}, want: "http://a.example.org"},
+		{name: "with a port", headers: []string{"Host: a.example.org:8080"}, want: "http://a.example.org:8080"},
+		{name: "IPv6", headers: []string{"Host: [::1]:8080"}, want: "http://[::1]:8080"},
+		{name: "no Host", want: ""},
+		{name: "a space", headers: []string{"Host: a b"}, refused: true},
+		{name: "a path", headers: []string{"Host: a/b"}, refused: true},
+		{name: "markup", headers: []string{`Host: "><script>`}, refused: true},
+		{name: "credentials", headers: []string{"Host: u@a"}, refused: true},
+		{name: "a port that is none", headers: []string{"Host: a:x"}, refused: true},
+		{name: "an empty port", headers: []string{"Host: a:"}, refused: true},
+		{name: "a broken IPv6", headers: []string{"Host: [::1"}, refused: true},
+		{name: "an IPv6 zone", headers: []string{"Host: [fe80::1%25eth0]"}, refused: true},
+		{name: "odd also where it is not used", public: "https://p", headers: []string{"Host: a b"}, refused: true},
+		{name: "public", public: "https://p.example.org/hooks/", headers: []string{"Host: a"}, want: "https://p.example.org/hooks"},
+		{name: "relative", location: "relative", headers: []string{"Host: a"}, want: ""},
+		{name: "relative wins over public", public: "https://p", location: "relative", headers: []string{"Host: a"}, want: ""},
+		{name: "forwarded by nobody we trust", trusted: []string{"10.0.0.0/8"}, peer: "192.0.2.1:1", headers: []string{"Host: a", "X-Forwarded-Proto: https", "X-Forwarded-Host: evil"}, want: "http://a"},
+		{name: "by a trusted proxy", trusted: []string{"10.0.0.0/8"}, headers: []string{"Host: a", "X-Forwarded-Proto: HTTPS", "X-Forwarded-Host: b:444"}, want: "https://b:444"},
+		{name: "by one trusted address", trusted: []string{"10.0.0.1"}, headers: []string{"Host: a", "X-Forwarded-Proto: https"}, want: "https://a"},
+		{name: "by a trusted IPv6 proxy", trusted: []string{"fd00::/8"}, peer: "[fd00::1]:1", headers: []string{"Host: a", "X-Forwarded-Proto: https"}, want: "https://a"},
+		{name: "IPv4 in IPv6", trusted: []string{"10.0.0.0/8"}, peer: "[::ffff:10.0.0.1]:1", headers: []string{"Host: a", "X-Forwarded-Proto: https"}, want: "https://a"},
+		{name: "odd forwarded words", trusted: []string{"10.0.0.0/8"}, headers: []string{"Host: a", "X-Forwarded-Proto: gopher", "X-Forwarded-Host: x y"}, want: "http://a"},
+		{
+			name: "the client's own words stand left", trusted: []string{"10.0.0.0/8"},
+			headers: []string{"Host: a", "X-Forwarded-For: 192.0.2.1", "X-Forwarded-Host: evil, b", "X-Forwarded-Proto: http, https"}, want: "https://b",
+		},
+		{
+			name: "two trusted proxies", trusted: []string{"10.0.0.0/8"},
+			headers: []string{"Host: a", "X-Forwarded-For: 192.0.2.9, 192.0.2.1, 10.0.0.2", "X-Forwarded-Host: evil, b, inner", "X-Forwarded-Proto: ftp, https, http"}, want: "https://b",
+		},
+		{name: "Forwarded", trusted: []string{"10.0.0.0/8"}, headers: []string{"Host: a", `Forwarded: for=192.0.2.1;proto=https;host="b:8443"`}, want: "https://b:8443"},
+		{
+			name: "Forwarded through two", trusted: []string{"10.0.0.0/8"},
+			headers: []string{"Host: a", `Forwarded: host=evil, for=192.0.2.1;host=b;proto=https`, `Forwarded: for="10.0.0.2:77";host=inner;proto=http`}, want: "https://b",
+		},
+		{name: "X-Forwarded wins", trusted: []string{"10.0.0.0/8"}, headers: []string{"Host: a", "Forwarded: host=evil", "X-Forwarded-Proto: https"}, want: "https://a"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l, err := NewLocator(c.public, c.trusted, c.location)
+			if err != nil {
+				t.Fatal(err)
+			}
+			peer := c.peer
+			if peer == "" {
+				peer = "10.0.0.1:1"
+			}
+			got, err := l.Base(request(t, peer, c.headers...))
+			if (err != nil) != c.refused {
+				t.Fatalf("error %v", err)
+			}
+			if p, ok := errors.AsType[*Problem](err); c.refused && (!ok || p.Status != 400) {
+				t.Errorf("error %v", err)
+			}
+			if got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
+	for _, wrong := range []struct{ public, trusted, location, flag string }{
+		{public: "hooks.example.org", flag: "--public-url"},
+		{public: "ftp://a", flag: "--public-url"},
+		{public: "https://a?x=1", flag: "--public-url"},
+		{public: "https://u:p@a", flag: "--public-url"},
+		{trusted: "10.0.0.0/99", flag: "--trusted-proxies"},
+		{trusted: "proxy", flag: "--trusted-proxies"},
+		{location: "both", flag: "--location"},
+	} {
+		var trusted []string
+		if wrong.trusted != "" {
+			trusted = []string{wrong.trusted}
+		}
+		if _, err := NewLocator(wrong.public, trusted, wrong.location); err == nil || !strings.Contains(err.Error(), wrong.flag) {
+			t.Errorf("%+v: %v", wrong, err)
+		}
+	}
+}
+
+func TestSignatures(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "run.key")
+	if err := CreateKeyFile(path); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v %v", info.Mode(), err)
+	}
+	if err := CreateKeyFile(path); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a second key file: %v", err)
+	}
+	old, err := LoadKeys(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const id, store = task.ID("555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd"), "s1"
+	read, control := old.Sign(ReadRun, store, id, 7), old.Sign(ControlRun, store, id, 7)
+	for _, c := range []struct {
+		name, sig string
+		scope     Scope
+		store     string
+		id        task.ID
+		n         run.Number
+		want      bool
+	}{
+		{"read", read, ReadRun, store, id, 7, true},
+		{"control", control, ControlRun, store, id, 7, true},
+		{"control reads", control, ReadRun, store, id, 7, true},
+		{"read does not control", read, ControlRun, store, id, 7, false},
+		{"another run", read, ReadRun, store, id, 8, false},
+		{"another store", read, ReadRun, "s2", id, 7, false},
+		{"another task", read, ReadRun, store, "555e1a89-5d7d-4daf-ae0e-7b9b2b7933de", 7, false},
+		{"cut", read[:40], ReadRun, store, id, 7, false},
+		{"none", "", ReadRun, store, id, 7, false},
+		{"no base64", "ü", ReadRun, store, id, 7, false},
+	} {
+		if got := old.Verify(c.sig, c.scope, c.store, c.id, c.n); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+	if strings.ContainsAny(read, "+/=&?") || strings.ContainsAny(control, "+/=&?") {
+		t.Errorf("%s and %s need escapes in a URL", read, control)
+	}
+
+	line, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(t.TempDir(), "new.key")
+	if err := CreateKeyFile(other); err != nil {
+		t.Fatal(err)
+	}
+	first, err := os.ReadFile(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(text string) string {
+		if err := os.WriteFile(other, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return other
+	}
+	rotated, err := LoadKeys(write("# the new one\n" + string(first) + "\n" + string(line)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !rotated.Verify(read, ReadRun, store, id, 7) {
+		t.Error("the old key no longer verifies")
+	}
+	if fresh := rotated.Sign(ReadRun, store, id, 7); fresh == read || old.Verify(fresh, ReadRun, store, id, 7) {
+		t.Error("the first key does not sign")
+	}
+
+	for text, want := range map[string]string{
+		"":                          "there is no key",
+		string(line) + "not base64": other + ":2: this is not base64",
+		"c2hvcnQ=\n":                other + ":1: this key has 5 bytes and must have 32",
+	} {
+		if _, err := LoadKeys(write(text)); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), strings.TrimSpace(string(line))) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	if _, err := LoadKeys(filepath.Join(t.TempDir(), "none")); err == nil || !strings.Contains(err.Error(), "--run-key-file") {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+func TestPreferredWait(t *testing.T) {
+	for _, c := range []struct {
+		headers []string
+		want    time.Duration
+	}{
+		{nil, 0},
+		{[]string{"Prefer: wait=10"}, 10 * time.Second},
+		{[]string{"Prefer: respond-async, WAIT = 10"}, 10 * time.Second},
+		{[]string{"Prefer: respond-async", `Prefer: wait="3"; x=y`}, 3 * time.Second},
+		{[]string{"Prefer: wait=120"}, 2 * time.Minute},
+		{[]string{"Prefer: wait=4000000000"}, 2 * time.Minute},
+		{[]string{"Prefer: wait=99999999999999999999"}, 0},
+		{[]string{"Prefer: wait=-1"}, 0},
+		{[]string{"Prefer: wait=1.5"}, 0},
+		{[]string{"Prefer: wait"}, 0},
+		{[]string{"Prefer: waiting=5"}, 0},
+		{[]string{"Prefer: wait=5, wait=9"}, 5 * time.Second},
+	} {
+		if got := PreferredWait(request(t, "127.0.0.1:1", c.headers...)); got != c.want {
+			t.Errorf("%q: %v, want %v", c.headers, got, c.want)
+		}
+	}
+}
+
+func TestCorrelation(t *testing.T) {
+	const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	for _, c := range []struct {
+		name    string
+		headers []string
+		want    Correlation
+	}{
+		{"nothing", nil, Correlation{}},
+		{"all", []string{"X-Correlation-Id: order 7", "Traceparent: " + parent, "x-ms-workflow-run-id: 085"}, Correlation{"order 7", parent, "085"}},
+		{"the workflow stands in", []string{"x-ms-workflow-run-id: 085"}, Correlation{"085", "", "085"}},
+		{"the trace stands in", []string{"traceparent: " + parent}, Correlation{"4bf92f3577b34da6a3ce929d0e0e4736", parent, ""}},
+		{"control characters", []string{"X-Correlation-Id: a\x01\tb\x7fc\u0085d\u2028e"}, Correlation{ID: "abcde"}},
+		{"not UTF-8", []string{"X-Correlation-Id: a\xffb"}, Correlation{ID: "ab"}},
+		{"letters of any script", []string{"X-Correlation-Id: Größe"}, Correlation{ID: "Größe"}},
+		{"too long", []string{"X-Correlation-Id: " + strings.Repeat("x", 500)}, Correlation{ID: strings.Repeat("x", 128)}},
+		{"cut between characters", []string{"X-Correlation-Id: " + strings.Repeat("x", 127) + "é"}, Correlation{ID: strings.Repeat("x", 127)}},
+		{"a traceparent that is none", []string{"traceparent: 00-xyz"}, Correlation{}},
+		{"one of zeros", []string{"traceparent: 00-00000000000000000000000000000000-00f067aa0ba902b7-01"}, Correlation{}},
+		{"one in upper case", []string{"traceparent: " + strings.ToUpper(parent)}, Correlation{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := CorrelationOf(&request(t, "127.0.0.1:1", c.headers...).Request.Header); got != c.want {
+				t.Errorf("%+v, want %+v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestAdmin(t *testing.T) {
+	const token = "0123456789abcdef0123"
+	file := filepath.Join(t.TempDir(), "admin.token")
+	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const here, away = "127.0.0.1:999", "192.0.2.1:999"
+	for _, c := range []struct {
+		name, file, public, trusted, peer string
+		headers                           []string
+		status                            int
+	}{
+		{name: "this machine", peer: here, headers: []string{"Host: localhost:8080"}},
+		{name: "this machine, IPv6", peer: "[::1]:999", headers: []string{"Host: [::1]:8080"}},
+		{name: "another machine", peer: away, headers: []string{"Host: localhost"}, status: 403},
+		{name: "a name that was made to point here", peer: here, headers: []string{"Host: evil.example.org"}, status: 403},
+		{name: "no Host", peer: here, status: 403},
+		{name: "a page of ours", peer: here, headers: []string{"Host: localhost:8080", "Origin: http://localhost:8080", "Sec-Fetch-Site: same-origin"}},
+		{name: "a page of another site", peer: here, headers: []string{"Host: localhost:8080", "Origin: https://evil.example.org"}, status: 403},
+		{name: "a page of another port", peer: here, headers: []string{"Host: localhost:8080", "Origin: http://localhost:3000"}, status: 403},
+		{name: "a file on the disk", peer: here, headers: []string{"Host: localhost:8080", "Origin: null"}, status: 403},
+		{name: "a form of another site", peer: here, headers: []string{"Host: localhost:8080", "Sec-Fetch-Site: cross-site"}, status: 403},
+		{name: "through a proxy: X-Forwarded-For", peer: here, headers: []string{"Host: localhost", "X-Forwarded-For: 192.0.2.1"}, status: 403},
+		{name: "through a proxy: any X-Forwarded", peer: here, headers: []string{"Host: localhost", "x-forwarded-anything: 1"}, status: 403},
+		{name: "through a proxy: Forwarded", peer: here, headers: []string{"Host: localhost", "Forwarded: for=192.0.2.1"}, status: 403},
+		{name: "through a proxy: Via", peer: here, headers: []string{"Host: localhost", "Via: 1.1 proxy"}, status: 403},
+		{name: "behind a public URL", public: "https://p", peer: here, headers: []string{"Host: localhost"}, status: 403},
+		{name: "behind a trusted proxy", trusted: "10.0.0.1", peer: here, headers: []string{"Host: localhost"}, status: 403},
+
+		{name: "the token", file: file, peer: away, headers: []string{"Host: a.example.org", "Authorization: Bearer " + token}},
+		{name: "the token through a proxy", file: file, public: "https://p", peer: away, headers: []string{"Host: a", "Via: 1.1 p", "Authorization: bearer " + token}},
+		{name: "the token from the public page", file: file, public: "https://p", peer: away, headers: []string{"Host: inner:80", "Origin: https://p", "Authorization: Bearer " + token}},
+		{name: "the token from another page", file: file, peer: away, headers: []string{"Host: a", "Origin: https://evil", "Authorization: Bearer " + token}, status: 403},
+		{name: "no token", file: file, peer: here, headers: []string{"Host: localhost"}, status: 401},
+		{name: "a wrong token", file: file, peer: here, headers: []string{"Host: localhost", "Authorization: Bearer " + token + "x"}, status: 401},
+		{name: "a part of it", file: file, peer: here, headers: []string{"Host: localhost", "Authorization: Bearer " + token[:19]}, status: 401},
+		{name: "another scheme", file: file, peer: here, headers: []string{"Host: localhost", "Authorization: Basic " + token}, status: 401},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var trusted []string
+			if c.trusted != "" {
+				trusted = []string{c.trusted}
+			}
+			locator, err := NewLocator(c.public, trusted, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			admin, err := NewAdmin(c.file, locator)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rc := request(t, c.peer, c.headers...)
+			passed := false
+			err = admin.Guard(func(context.Context, *fasthttp.RequestCtx) error {
+				passed = true
+				return nil
+			})(t.Context(), rc)
+			p, _ := errors.AsType[*Problem](err)
+			switch {
+			case c.status == 0 && (err != nil || !passed):
+				t.Errorf("refused: %v", err)
+			case c.status != 0 && (p == nil || p.Status != c.status || passed):
+				t.Errorf("let in, or %v", err)
+			case c.status == 401 && string(rc.Response.Header.Peek("WWW-Authenticate")) != "Bearer":
+				t.Error("401 without WWW-Authenticate")
+			}
+		})
+	}
+	for _, text := range []string{"", "short", "two words of some length"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := NewAdmin(file, new(Locator)); err == nil || !strings.Contains(err.Error(), "--admin-token-file") {
+			t.Errorf("token %q: %v", text, err)
+		}
+	}
+	if _, err := NewAdmin(file+".none", new(Locator)); err == nil || !strings.Contains(err.Error(), "--admin-token-file") {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+func TestHealthAndMetrics(t *testing.T) {
+	broken := errors.New("the stream RUNS is missing; run `runhook init`")
+	var fault error
+	registry := prometheus.NewRegistry()
+	counter := prometheus.NewCounter(prometheus.CounterOpts{Name: "seen_total", Help: "Seen."})
+	registry.MustRegister(counter)
+	counter.Add(3)
+	address := serve(t, Options{}, append(Health(func(context.Context) error { return fault }), Metrics(registry)...)...)
+	get := func(path string) (*http.Response, string) {
+		return talk(t, address, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n")
+	}
+	for _, path := range []string{"/livez", "/readyz"} {
+		if response, body := get(path); response.StatusCode != 200 || body != "ok\n" {
+			t.Errorf("%s: %s %s", path, response.Status, body)
+		}
+	}
+	fault = broken
+	response, body := get("/readyz")
+	wantProblem(t, response, body, 503)
+	if !strings.Contains(body, "runhook init") {
+		t.Errorf("the reason is missing: %s", body)
+	}
+	if response, _ := get("/livez"); response.StatusCode != 200 {
+		t.Errorf("/livez: %s", response.Status)
+	}
+	if response, body := get("/metrics"); response.StatusCode != 200 || !strings.Contains(body, "seen_total 3") || !strings.HasPrefix(response.Header.Get("Content-Type"), "text/plain") {
+		t.Errorf("%s %s %s", response.Status, response.Header.Get("Content-Type"), body)
+	}
+}
+
+func FuzzHost(f *testing.F) {
+	for _, seed := range []string{"a", "a:1", "[::1]:2", "a b", "", "[", "]:", "a:99999999", "é"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, host string) {
+		if isHost([]byte(host)) && strings.ContainsAny(host, " \t\r\n\"'<>/\\?#@%{}|^`") {
+			t.Errorf("%q is taken for a host", host)
+		}
+	})
+}

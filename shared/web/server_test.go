@@ -1,0 +1,443 @@
+package web
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
+	"go.uber.org/goleak"
+
+	"runhook/shared/bus"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// fasthttp's clock of the Date header runs for the process's life.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
+}
+
+// logBuffer is a log that a test reads while the server still writes.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// serve runs a server on a free port for the test and returns its host:port.
+func serve(t testing.TB, o Options, routes ...Route) string {
+	t.Helper()
+	o.Listen = "127.0.0.1:0"
+	s, err := New(o, routes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		http.DefaultClient.CloseIdleConnections()
+	})
+	return s.Addr().String()
+}
+
+// echo answers with the length of the body.
+var echo = Route{Method: fasthttp.MethodPost, Pattern: "/task/{task}", CORS: AnyOrigin,
+	Handler: func(_ context.Context, rc *fasthttp.RequestCtx) error {
+		rc.SetBodyString(fmt.Sprint(len(rc.PostBody())))
+		return nil
+	}}
+
+// talk sends raw bytes and reads one answer. The answer's body is closed and read.
+func talk(t testing.TB, address string, parts ...string) (*http.Response, string) {
+	t.Helper()
+	conn := dial(t, address)
+	for _, part := range parts {
+		if _, err := io.WriteString(conn, part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return hear(t, conn)
+}
+
+func dial(t testing.TB, address string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+func hear(t testing.TB, conn net.Conn) (*http.Response, string) {
+	t.Helper()
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response, string(body)
+}
+
+// wantProblem checks that an answer is a problem of a status, readable by any page.
+func wantProblem(t testing.TB, response *http.Response, body string, status int) {
+	t.Helper()
+	var p struct {
+		Type, Title, Detail string
+		Status              int
+	}
+	if err := json.Unmarshal([]byte(body), &p); err != nil {
+		t.Fatalf("%s %s: %v", response.Status, body, err)
+	}
+	if response.StatusCode != status || p.Status != status || p.Title == "" || p.Type == "" || p.Detail == "" ||
+		response.Header.Get("Content-Type") != "application/problem+json" || response.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("want %d, got %s %v %s", status, response.Status, response.Header, body)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	address := serve(t, Options{ReadTimeout: 300 * time.Millisecond}, echo)
+	const head = "POST /task/1 HTTP/1.1\r\nHost: a\r\nOrigin: https://b.example.org\r\n"
+	for _, c := range []struct {
+		name, request string
+		status        int
+	}{
+		{"the largest body", head + "Content-Length: 262144\r\n\r\n" + strings.Repeat("x", 262144), 200},
+		{"a body of one byte more", head + "Content-Length: 262145\r\n\r\n" + strings.Repeat("x", 262145), 413},
+		{"a declared body that is never sent", head + "Content-Length: 10485760\r\n\r\n", 413},
+		{"a declared body that waits to continue", head + "Content-Length: 10485760\r\nExpect: 100-continue\r\n\r\n", 413},
+		{"a chunked body that grows too large", head + "Transfer-Encoding: chunked\r\n\r\n" + strings.Repeat("10000\r\n"+strings.Repeat("x", 65536)+"\r\n", 5) + "0\r\n\r\n", 413},
+		{"too many headers", head + strings.Repeat("X-Filler: "+strings.Repeat("y", 90)+"\r\n", 200) + "\r\n", 431},
+		{"a long path", "POST /task/" + strings.Repeat("y", 20_000) + " HTTP/1.1\r\nHost: a\r\n\r\n", 431},
+		{"a slow head", head, 408},
+		{"a slow body", head + "Content-Length: 10\r\n\r\nxxx", 408},
+		{"a slow chunked body", head + "Transfer-Encoding: chunked\r\n\r\n3\r\nxxx\r\n", 408},
+		{"no HTTP", "\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 400},
+		{"two lengths", head + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx", 400},
+		{"a length that is none", head + "Content-Length: -5\r\n\r\n", 400},
+		{"a broken chunk", head + "Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400},
+		{"a bad header line", "POST /task/1 HTTP/1.1\r\nHost: a\r\nbad header\r\n\r\n", 400},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			response, body := talk(t, address, c.request)
+			if c.status == 200 {
+				if response.StatusCode != 200 || body != "262144" {
+					t.Errorf("%s %s", response.Status, body)
+				}
+				return
+			}
+			wantProblem(t, response, body, c.status)
+			if response.Header.Get("Access-Control-Allow-Origin") != "*" {
+				t.Errorf("a page cannot read it: %v", response.Header)
+			}
+			if !response.Close {
+				t.Error("the connection stays open")
+			}
+		})
+	}
+}
+
+// TestTenMegabytes: a client that sends everything before it reads still gets the answer, not a reset.
+func TestTenMegabytes(t *testing.T) {
+	address := serve(t, Options{}, echo)
+	for range 5 {
+		response, body := talk(t, address, "POST /task/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 10485760\r\n\r\n", strings.Repeat("x", 10<<20))
+		wantProblem(t, response, body, 413)
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+"/task/1", io.MultiReader(bytes.NewReader(make([]byte, 10<<20))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != 413 {
+		t.Errorf("net/http got %s", response.Status)
+	}
+}
+
+// TestEndlessBody: a client that never stops sending is cut off.
+func TestEndlessBody(t *testing.T) {
+	address := serve(t, Options{}, echo)
+	conn := dial(t, address)
+	if _, err := io.WriteString(conn, "POST /task/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000000\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	sent, block := 0, make([]byte, 1<<20)
+	for sent < 1<<30 {
+		n, err := conn.Write(block)
+		sent += n
+		if err != nil {
+			break
+		}
+	}
+	if sent >= 1<<30 {
+		t.Errorf("%d bytes were taken", sent)
+	}
+}
+
+func TestTruncatedRequests(t *testing.T) {
+	address := serve(t, Options{}, echo)
+	whole := "POST /task/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
+	for cut := range len(whole) {
+		conn := dial(t, address)
+		if _, err := io.WriteString(conn, whole[:cut]); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(conn)
+		if err != nil {
+			t.Fatalf("after %d bytes: %v", cut, err)
+		}
+		if len(answer) > 0 && !bytes.HasPrefix(answer, []byte("HTTP/1.1 400 ")) {
+			t.Errorf("after %d bytes: %s", cut, answer)
+		}
+	}
+	if response, body := talk(t, address, whole); response.StatusCode != 200 || body != "5" {
+		t.Errorf("the whole request: %s %s", response.Status, body)
+	}
+}
+
+func TestFiveThousandIdleConnections(t *testing.T) {
+	address := serve(t, Options{}, echo)
+	const idle = 5000
+	half := make([]net.Conn, 0, idle)
+	for i := range idle {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Skipf("this system gives no more than %d connections: %v", i, err)
+		}
+		defer conn.Close()
+		if i%2 == 0 { // half of them have sent a part of a request
+			if _, err := io.WriteString(conn, "POST /task/1 HTT"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		half = append(half, conn)
+	}
+	for range 20 {
+		start := time.Now()
+		response, body := talk(t, address, "POST /task/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi")
+		if response.StatusCode != 200 || body != "2" {
+			t.Fatalf("%s %s", response.Status, body)
+		}
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("an answer took %v", took)
+		}
+	}
+	if len(half) != idle {
+		t.Errorf("%d connections", len(half))
+	}
+}
+
+func TestPanics(t *testing.T) {
+	var log logBuffer
+	address := serve(t, Options{Log: zerolog.New(&log).Level(zerolog.InfoLevel)}, Route{
+		Method: fasthttp.MethodGet, Pattern: "/boom", CORS: AnyOrigin,
+		Handler: func(_ context.Context, rc *fasthttp.RequestCtx) error {
+			rc.SetBodyString("half an answer")
+			panic("secret words")
+		},
+	})
+	conn := dial(t, address)
+	for range 2 { // the connection and the server live on
+		if _, err := io.WriteString(conn, "GET /boom?sig=hidden HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		response, body := hear(t, conn)
+		wantProblem(t, response, body, 500)
+		if strings.Contains(body, "secret") || strings.Contains(body, "half") || strings.Contains(body, ".go") || response.Header.Get("Access-Control-Allow-Origin") != "*" {
+			t.Errorf("%v %s", response.Header, body)
+		}
+	}
+	text := log.String()
+	if strings.Count(text, "\n") != 2 || !strings.Contains(text, "secret words") || !strings.Contains(text, "server_test.go") || strings.Contains(text, "hidden") {
+		t.Errorf("the log is %s", text)
+	}
+}
+
+func TestErrorsBecomeProblems(t *testing.T) {
+	failing := errors.New("the password is 1234")
+	for _, c := range []struct {
+		err     error
+		status  int
+		retries bool
+	}{
+		{fmt.Errorf("submit: %w", bus.ErrUnavailable), 503, true},
+		{fmt.Errorf("submit: %w: %w", bus.ErrMaybeStored, context.DeadlineExceeded), 503, true},
+		{bus.ErrKeyReused, 422, false},
+		{bus.ErrNoRun, 404, false},
+		{bus.ErrRunGone, 410, false},
+		{context.Canceled, 503, true},
+		{context.DeadlineExceeded, 503, true},
+		{Refuse(409, "because"), 409, false},
+		{fmt.Errorf("open: %w", &Problem{Status: 429, Detail: "slowly", RetryAfter: 1500 * time.Millisecond, Cause: failing}), 429, true},
+		{failing, 500, false},
+	} {
+		t.Run(c.err.Error(), func(t *testing.T) {
+			var log logBuffer
+			address := serve(t, Options{Log: zerolog.New(&log).Level(zerolog.InfoLevel)}, Route{Method: fasthttp.MethodGet, Pattern: "/",
+				Handler: func(context.Context, *fasthttp.RequestCtx) error { return c.err }})
+			response, body := talk(t, address, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			wantProblem(t, response, body, c.status)
+			if got := response.Header.Get("Retry-After"); (got != "") != c.retries {
+				t.Errorf("Retry-After %q", got)
+			}
+			if strings.Contains(body, "1234") {
+				t.Errorf("the client learns %s", body)
+			}
+			if logged := strings.Count(log.String(), "\n"); logged != c.status/500 {
+				t.Errorf("%d lines are logged: %s", logged, log.String())
+			}
+		})
+	}
+}
+
+func TestRouting(t *testing.T) {
+	answer := func(text string) Handler {
+		return func(_ context.Context, rc *fasthttp.RequestCtx) error {
+			rc.SetBodyString(text + PathValue(rc, "task"))
+			return nil
+		}
+	}
+	address := serve(t, Options{},
+		Route{Method: "POST", Pattern: "/task/execute/{task}", CORS: AnyOrigin, Handler: answer("execute ")},
+		Route{Method: "GET", Pattern: "/task/poll/{task}/{run}/status", CORS: AnyOrigin, Handler: answer("status ")},
+		Route{Method: "GET", Pattern: "/api/tasks", Handler: answer("tasks")},
+		Route{Method: "DELETE", Pattern: "/api/tasks", Handler: answer("gone")},
+	)
+	for _, c := range []struct {
+		method, path string
+		status       int
+		body, allow  string
+		cors         bool
+	}{
+		{"POST", "/task/execute/a%7Bb%7D", 200, "execute a{b}", "", true},
+		{"POST", "/task/execute/a%2", 200, "execute a%2", "", true},
+		{"GET", "/task/execute/a", 405, "", "OPTIONS, POST", true},
+		{"BREW", "/task/execute/a", 405, "", "OPTIONS, POST", true},
+		{"OPTIONS", "/task/execute/a", 204, "", "OPTIONS, POST", true},
+		{"POST", "/task/execute/a/", 404, "", "", true},
+		{"POST", "/task/execute/", 404, "", "", true},
+		{"POST", "/TASK/execute/a", 404, "", "", false},
+		{"POST", "//task/execute/a", 404, "", "", false},
+		{"GET", "/task/poll/a/1/status", 200, "status a", "", true},
+		{"HEAD", "/task/poll/a/1/status", 200, "", "", true},
+		{"POST", "/task/poll/a/1/status", 405, "", "GET, HEAD, OPTIONS", true},
+		{"GET", "/api/tasks", 200, "tasks", "", false},
+		{"PUT", "/api/tasks", 405, "", "DELETE, GET, HEAD, OPTIONS", false},
+		{"OPTIONS", "/api/tasks", 204, "", "DELETE, GET, HEAD, OPTIONS", false},
+		{"GET", "/", 404, "", "", false},
+	} {
+		t.Run(c.method+" "+c.path, func(t *testing.T) {
+			conn := dial(t, address)
+			if _, err := io.WriteString(conn, c.method+" "+c.path+" HTTP/1.1\r\nHost: a\r\nOrigin: https://b.example.org\r\nAccess-Control-Request-Method: POST\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: c.method})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer response.Body.Close()
+			body, err := io.ReadAll(response.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if response.StatusCode != c.status || response.Header.Get("Allow") != c.allow || (response.Header.Get("Access-Control-Allow-Origin") == "*") != c.cors {
+				t.Errorf("%s %v", response.Status, response.Header)
+			}
+			if c.status >= 400 {
+				wantProblem(t, response, string(body), c.status)
+			} else if string(body) != c.body {
+				t.Errorf("body %s", body)
+			}
+			if response.Header.Get("Server") != "runhook" {
+				t.Errorf("Server: %s", response.Header.Get("Server"))
+			}
+		})
+	}
+	for _, routes := range [][]Route{
+		{echo, echo},
+		{{Method: "GET", Pattern: "no slash", Handler: echo.Handler}},
+	} {
+		if s, err := New(Options{Listen: "127.0.0.1:0"}, routes); err == nil {
+			t.Errorf("routes that contradict each other are taken: %v", s.Close())
+		}
+	}
+}
+
+func TestBind(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for listen, want := range map[string]string{
+		taken.Addr().String(): "another program has this port",
+		"203.0.113.1:0":       "this machine has no such address",
+		"8080":                "--listen takes host:port",
+		"127.0.0.1:99999":     "--listen takes host:port",
+	} {
+		s, err := New(Options{Listen: listen})
+		if err == nil {
+			t.Fatalf("%s: bound, close: %v", listen, s.Close())
+		}
+		if !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "--listen") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", listen, err)
+		}
+	}
+}
+
+func TestAccessLog(t *testing.T) {
+	var log logBuffer
+	address := serve(t, Options{Log: zerolog.New(&log).Level(zerolog.DebugLevel)}, echo)
+	talk(t, address, "POST /task/1?sig=hidden HTTP/1.1\r\nHost: a\r\n\r\n")
+	talk(t, address, "GET /nothing?sig=hidden HTTP/1.1\r\nHost: a\r\n\r\n")
+	text := log.String()
+	for _, want := range []string{`"method":"POST","path":"/task/1","status":200`, `"method":"GET","path":"/nothing","status":404`, `"duration"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s is not in %s", want, text)
+		}
+	}
+	if strings.Contains(text, "hidden") {
+		t.Errorf("the query is logged: %s", text)
+	}
+}

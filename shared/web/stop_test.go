@@ -1,0 +1,120 @@
+package web
+
+import (
+	"context"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
+)
+
+// started runs a server and returns it with its stop and the result of Run.
+func started(t *testing.T, o Options, routes ...Route) (s *Server, stop context.CancelFunc, served <-chan error) {
+	t.Helper()
+	o.Listen, o.Log = "127.0.0.1:0", zerolog.Nop()
+	s, err := New(o, routes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	t.Cleanup(stop)
+	result := make(chan error, 1)
+	go func() { result <- s.Run(ctx) }()
+	return s, stop, result
+}
+
+func await(t *testing.T, served <-chan error, within time.Duration) error {
+	t.Helper()
+	select {
+	case err := <-served:
+		return err
+	case <-time.After(within):
+		t.Fatalf("Run has not returned within %v", within)
+		return nil
+	}
+}
+
+func TestStopLetsRequestsEnd(t *testing.T) {
+	entered := make(chan struct{})
+	s, stop, served := started(t, Options{}, Route{Method: "GET", Pattern: "/", Handler: func(ctx context.Context, rc *fasthttp.RequestCtx) error {
+		close(entered)
+		<-ctx.Done() // a wait ends with the stop, and still answers
+		rc.SetBodyString("ended")
+		return nil
+	}})
+	silent, part := dial(t, s.Addr().String()), dial(t, s.Addr().String())
+	if _, err := io.WriteString(part, "GET / HT"); err != nil {
+		t.Fatal(err)
+	}
+	conn := dial(t, s.Addr().String())
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	<-entered
+	if err := part.Close(); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	stop()
+	if response, body := hear(t, conn); response.StatusCode != 200 || body != "ended" {
+		t.Errorf("%s %s", response.Status, body)
+	}
+	if err := await(t, served, 5*time.Second); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("the stop took %v", took)
+	}
+	if n, err := silent.Read(make([]byte, 1)); err == nil {
+		t.Errorf("a silent connection got %d bytes", n)
+	}
+	if conn, err := net.Dial("tcp", s.Addr().String()); err == nil {
+		_ = conn.Close()
+		t.Error("the address still takes connections")
+	}
+}
+
+func TestStopIsBounded(t *testing.T) {
+	release := make(chan struct{})
+	entered := make(chan struct{})
+	s, stop, served := started(t, Options{StopGrace: 200 * time.Millisecond}, Route{Method: "GET", Pattern: "/", Handler: func(context.Context, *fasthttp.RequestCtx) error {
+		close(entered)
+		<-release // a handler that does not listen
+		return nil
+	}}, echo)
+	slow := dial(t, s.Addr().String())
+	if _, err := io.WriteString(slow, "POST /task/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(dial(t, s.Addr().String()), "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	<-entered
+	stop()
+	if err := await(t, served, 5*time.Second); err == nil {
+		t.Error("Run says nothing of a request that did not end")
+	}
+	close(release)
+	s.open.Wait()
+}
+
+func TestStopCutsLingering(t *testing.T) {
+	s, stop, served := started(t, Options{StopGrace: 200 * time.Millisecond}, echo)
+	conn := dial(t, s.Addr().String())
+	if _, err := io.WriteString(conn, "POST /task/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 10485760\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	response, body := hear(t, conn)
+	wantProblem(t, response, body, 413) // and the client keeps its side open
+	start := time.Now()
+	stop()
+	if err := await(t, served, 5*time.Second); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(start); took > lingerIdle-500*time.Millisecond {
+		t.Errorf("the stop took %v", took)
+	}
+}
