@@ -1,0 +1,71 @@
+// Package demo holds what `runhook serve --demo` brings along: a public data set, tasks on it, and
+// a first run that shows what they do.
+package demo
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"runhook/shared/task"
+)
+
+//go:embed connections.yaml files/airports.csv tasks/*.yaml
+var content embed.FS
+
+// Airports is the task that the demo runs.
+const Airports = task.ID("3b0f5c1e-7a53-4a86-9d0c-6a1d5f3e2c01")
+
+// Files says where the demo's files are.
+type Files struct {
+	// Tasks is the folder of task files.
+	Tasks string
+	// Connections is the connections file.
+	Connections string
+	// Database is the SQLite database that the task Airports writes.
+	Database string
+	// Source is the CSV file that it reads.
+	Source string
+}
+
+// Unpack writes the demo into the folder dir, which it makes. What is there already stays as it is,
+// so that the demo can be changed.
+func Unpack(dir string) (Files, error) {
+	err := fs.WalkDir(content, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if entry.IsDir() {
+			return os.MkdirAll(path, 0o755)
+		}
+		return unpackFile(name, path)
+	})
+	if err != nil {
+		return Files{}, fmt.Errorf("unpack the demo: %w", err)
+	}
+	return Files{
+		Tasks:       filepath.Join(dir, "tasks"),
+		Connections: filepath.Join(dir, "connections.yaml"),
+		Database:    filepath.Join(dir, "demo.db"),
+		Source:      filepath.Join(dir, "files", "airports.csv"),
+	}, nil
+}
+
+// unpackFile writes beside and renames, so that a file is there whole or not at all.
+func unpackFile(name, path string) error {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	data, err := content.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path+".new", data, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}

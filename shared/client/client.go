@@ -1,0 +1,195 @@
+// Package client is the HTTP client of the command line and of tests: it starts runs, waits for
+// their end, and asks the admin routes of a Runhook server.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// DefaultServer is where a `runhook serve` without flags listens.
+const DefaultServer = "http://127.0.0.1:8080"
+
+// maxAnswer bounds what is read of one answer. The largest is a list of runs.
+const maxAnswer = 64 << 20
+
+// requestTimeout bounds one request that does not ask the server to wait.
+const requestTimeout = 30 * time.Second
+
+// Client speaks to one server. It is safe for concurrent use.
+type Client struct {
+	base  string
+	token string
+	http  *http.Client
+}
+
+// New makes a client of the server at an address such as http://127.0.0.1:8080, which may have a
+// path in front of Runhook's own. tokenFile holds the admin token; empty for none.
+func New(server, tokenFile string) (*Client, error) {
+	parsed, err := url.Parse(server)
+	if err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "" {
+		return nil, fmt.Errorf("--server %q is not an address such as http://127.0.0.1:8080", server)
+	}
+	c := &Client{
+		base: strings.TrimRight(parsed.String(), "/"),
+		http: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+	}
+	if tokenFile != "" {
+		token, err := os.ReadFile(tokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("--token-file: %w", err)
+		}
+		if c.token = strings.TrimSpace(string(token)); c.token == "" || strings.ContainsAny(c.token, " \r\n\t") {
+			return nil, fmt.Errorf("--token-file %s must hold the token on one line and nothing else", tokenFile)
+		}
+	}
+	return c, nil
+}
+
+// URL is the address of a path on the server.
+func (c *Client) URL(path string) string { return c.base + path }
+
+// Close closes the idle connections; requests under way go on.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Problem is an answer that says why the server did not do what was asked (RFC 9457).
+type Problem struct {
+	Status int
+	Title  string
+	Detail string
+	// Errors are the faults of a task file, where that is what was refused.
+	Errors []Fault
+	// RetryAfter is when the server says to try again; 0 when it does not say.
+	RetryAfter time.Duration
+}
+
+// Fault is one problem of a task file.
+type Fault struct {
+	Line    int
+	Message string
+}
+
+func (p *Problem) Error() string {
+	switch {
+	case p.Detail != "":
+		return p.Detail
+	case p.Title != "":
+		return p.Title
+	}
+	return fmt.Sprintf("the server answered %d %s", p.Status, http.StatusText(p.Status))
+}
+
+// passing reports whether the same request may succeed later.
+func (p *Problem) passing() bool {
+	return p.Status == http.StatusTooManyRequests || p.Status >= http.StatusInternalServerError
+}
+
+// Unreachable is the error of a request that got no whole answer. Whether the server has seen it
+// is not known.
+type Unreachable struct {
+	Server string
+	Cause  error
+}
+
+func (e *Unreachable) Error() string {
+	return fmt.Sprintf("the server at %s does not answer (%v); start it with `runhook serve`, or name another with --server", e.Server, e.Cause)
+}
+
+func (e *Unreachable) Unwrap() error { return e.Cause }
+
+// answer is a whole answer of the server.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// do sends one request and reads the answer whole. wait is how long the server was asked to hold it.
+func (c *Client) do(ctx context.Context, method, path string, header http.Header, body []byte, wait time.Duration) (answer, error) {
+	limited, cancel := context.WithTimeout(ctx, requestTimeout+wait)
+	defer cancel()
+	request, err := http.NewRequestWithContext(limited, method, c.URL(path), bytes.NewReader(body))
+	if err != nil {
+		return answer{}, fmt.Errorf("make a request: %w", err)
+	}
+	for name, values := range header {
+		request.Header[name] = values
+	}
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return answer{}, c.unreachable(ctx, err)
+	}
+	defer func() { _ = response.Body.Close() }() // it is read whole, or the connection is dropped
+	got := answer{status: response.StatusCode, header: response.Header}
+	if got.body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer)); err != nil {
+		return answer{}, c.unreachable(ctx, err)
+	}
+	return got, nil
+}
+
+// ask is do for requests of which every answer outside 2xx is an error.
+func (c *Client) ask(ctx context.Context, method, path string, header http.Header, body []byte) (answer, error) {
+	got, err := c.do(ctx, method, path, header, body, 0)
+	if err == nil && (got.status < 200 || got.status > 299) {
+		return answer{}, problemOf(got)
+	}
+	return got, err
+}
+
+// unreachable explains a request without an answer; the caller's own end of ctx stays what it is.
+func (c *Client) unreachable(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if fault, ok := errors.AsType[*url.Error](err); ok {
+		err = fault.Err // without the URL, which may hold a signature
+	}
+	return &Unreachable{Server: c.base, Cause: err}
+}
+
+// isJSON tells a status document from a problem: a failed run may be answered with a 4xx.
+func (a answer) isJSON() bool {
+	mediaType, _, _ := strings.Cut(a.header.Get("Content-Type"), ";")
+	return strings.TrimSpace(mediaType) == "application/json"
+}
+
+func problemOf(a answer) *Problem {
+	p := &Problem{}
+	if json.Unmarshal(a.body, p) != nil { // a proxy's page: the status has to do
+		p = &Problem{}
+	}
+	p.Status = a.status
+	if seconds, err := strconv.Atoi(a.header.Get("Retry-After")); err == nil && seconds > 0 {
+		p.RetryAfter = time.Duration(seconds) * time.Second
+	}
+	return p
+}
+
+// get asks for JSON and decodes it into value.
+func (c *Client) get(ctx context.Context, path string, value any) error {
+	got, err := c.ask(ctx, http.MethodGet, path, nil, nil)
+	if err != nil {
+		return err
+	}
+	return c.decode(got, value)
+}
+
+func (c *Client) decode(got answer, value any) error {
+	if err := json.Unmarshal(got.body, value); err != nil {
+		return fmt.Errorf("the answer of %s is not what a Runhook server sends: %w; is --server right?", c.base, err)
+	}
+	return nil
+}

@@ -1,0 +1,114 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"runhook/shared/nearest"
+	"runhook/shared/task"
+)
+
+// Task is a task as the server lists it.
+type Task struct {
+	ID          task.ID `json:"Id"`
+	Name        string
+	Description string
+	Enabled     bool
+	// Definition is the hash of the current definition.
+	Definition        string
+	AppliedOn         time.Time
+	ExecuteURL        string `json:"ExecuteUrl"`
+	ExecutePollingURL string `json:"ExecutePollingUrl"`
+	// Template is the body to POST.
+	Template   any
+	Parameters []Parameter
+	// Text is the task file; lists leave it out.
+	Text string `json:",omitempty"`
+}
+
+// Parameter is one parameter of a task.
+type Parameter struct {
+	Name        string
+	Filter      string
+	Prompt      string
+	Default     any
+	Multiple    bool
+	Description string
+}
+
+// Tasks lists all tasks, by name.
+func (c *Client) Tasks(ctx context.Context) ([]Task, error) {
+	var list struct{ Tasks []Task }
+	err := c.get(ctx, "/api/tasks", &list)
+	return list.Tasks, err
+}
+
+// Task returns one task with its text.
+func (c *Client) Task(ctx context.Context, id task.ID) (Task, error) {
+	var found Task
+	err := c.get(ctx, "/api/tasks/"+string(id), &found)
+	return found, err
+}
+
+// Apply stores a task file's text under its id and reports whether that changed anything.
+func (c *Client) Apply(ctx context.Context, id task.ID, text []byte) (changed bool, err error) {
+	got, err := c.ask(ctx, http.MethodPut, "/api/tasks/"+string(id), http.Header{"Content-Type": {"application/yaml"}}, text)
+	if err != nil {
+		return false, err
+	}
+	var applied struct{ Changed bool }
+	err = c.decode(got, &applied)
+	return applied.Changed, err
+}
+
+// Find turns what a user typed into a task's id: a GUID in any form, taken as it is, or a part of
+// the name of exactly one task. Letter case does not count, and a whole name wins over a part.
+func (c *Client) Find(ctx context.Context, typed string) (task.ID, error) {
+	if id, err := task.ParseID(typed); err == nil {
+		return id, nil
+	}
+	tasks, err := c.Tasks(ctx)
+	if err != nil {
+		return "", err
+	}
+	return pick(tasks, typed)
+}
+
+func pick(tasks []Task, typed string) (task.ID, error) {
+	var names []string
+	var whole, part []Task
+	wanted := strings.ToLower(strings.TrimSpace(typed))
+	for _, t := range tasks {
+		names = append(names, t.Name)
+		name := strings.ToLower(t.Name)
+		if name == wanted {
+			whole = append(whole, t)
+		}
+		if strings.Contains(name, wanted) {
+			part = append(part, t)
+		}
+	}
+	found := part
+	if len(whole) > 0 {
+		found = whole
+	}
+	switch {
+	case len(found) == 1:
+		return found[0].ID, nil
+	case len(tasks) == 0:
+		return "", fmt.Errorf("there is no task %q: the server has no tasks; `runhook task new` makes one", typed)
+	case len(found) == 0:
+		return "", fmt.Errorf("no task has %q in its name%s `runhook task list` shows all", typed, cmp.Or(nearest.Hint(typed, names), "."))
+	}
+	choices := make([]string, len(found))
+	for i, t := range found {
+		choices[i] = fmt.Sprintf("%s (%s)", t.Name, t.ID)
+	}
+	slices.Sort(choices)
+	return "", fmt.Errorf("%q fits %d tasks; write more of the name, or the id: %s", typed, len(found), strings.Join(choices, ", "))
+}

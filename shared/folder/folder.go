@@ -1,0 +1,228 @@
+// Package folder keeps the tasks of a store what a folder of task files says, while `serve --tasks`
+// runs.
+package folder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"github.com/rs/zerolog"
+
+	"runhook/shared/bus"
+	"runhook/shared/task"
+)
+
+const (
+	// settle is how long a folder must be quiet before it is read: editors write in several steps.
+	settle = 100 * time.Millisecond
+	// unrest is how long that is waited for at most, so that a change is seen within a second.
+	unrest = 400 * time.Millisecond
+	// reread is how often the folder is read anyway: not every file system reports changes.
+	reread = 30 * time.Second
+	// retry is the pause before what the store did not take is applied again.
+	retry = time.Second
+)
+
+// Folder is a folder of task files that is followed.
+type Folder struct {
+	dir     string
+	store   *bus.Bus
+	tasks   *bus.TaskView
+	log     zerolog.Logger
+	watcher *fsnotify.Watcher
+
+	// applied is the definition of each task that was last applied from its file.
+	applied map[task.ID]string
+	// removed are the tasks whose files are known to be gone.
+	removed map[task.ID]bool
+	// reported are the faults that were logged and still stand.
+	reported map[string]bool
+}
+
+// Open begins to watch a folder. One that does not exist is an error: taken for an empty one, it
+// would disable every task that came from it.
+func Open(dir string, store *bus.Bus, tasks *bus.TaskView, log zerolog.Logger) (*Folder, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("--tasks: %w", err)
+	}
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("--tasks %s: there is no such folder; make it, or correct the path", dir)
+	case err != nil:
+		return nil, fmt.Errorf("--tasks: %w", err)
+	case !info.IsDir():
+		return nil, fmt.Errorf("--tasks %s is a file; give the folder that it is in, or use `runhook task apply`", dir)
+	}
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		return nil, fmt.Errorf("follow the folder of task files: %w", err)
+	}
+	// The folder above tells when this one is replaced as a whole.
+	if err := errors.Join(watcher.Add(dir), watcher.Add(filepath.Dir(dir))); err != nil {
+		_ = watcher.Close()
+		return nil, fmt.Errorf("--tasks %s cannot be followed: %w", dir, err)
+	}
+	return &Folder{
+		dir: dir, store: store, tasks: tasks, log: log, watcher: watcher,
+		applied: map[task.ID]string{}, removed: map[task.ID]bool{}, reported: map[string]bool{},
+	}, nil
+}
+
+// Close stops watching.
+func (f *Folder) Close() error { return f.watcher.Close() }
+
+// Apply applies the folder once: good files are applied, broken ones are logged and leave their
+// tasks as they were, and tasks whose files are gone are disabled. Its error is the store's; what
+// was not applied is applied by the next call.
+func (f *Folder) Apply(ctx context.Context) error {
+	defs, faults := task.ReadDir(f.dir)
+	f.report(faults)
+	var failed []error
+	present := map[task.ID]bool{}
+	for _, def := range defs {
+		present[def.ID] = true
+		delete(f.removed, def.ID)
+		if f.applied[def.ID] == def.Hash {
+			continue
+		}
+		changed, err := f.store.Apply(ctx, def, true)
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		f.applied[def.ID] = def.Hash
+		if changed {
+			f.log.Info().Str("task", def.Name).Str("definition", def.Hash).Msg("task applied from the folder")
+		}
+	}
+	// A file that cannot be read may be any task's, so nothing is taken for gone.
+	if faults == nil {
+		failed = append(failed, f.remove(ctx, present)...)
+	}
+	return errors.Join(failed...)
+}
+
+// remove disables the tasks that came from the folder and are not in it any more.
+func (f *Folder) remove(ctx context.Context, present map[task.ID]bool) (failed []error) {
+	known := map[task.ID]bool{}
+	for id := range f.applied {
+		known[id] = true
+	}
+	for _, t := range f.tasks.All() {
+		if t.FromFolder {
+			known[t.ID] = true
+		}
+	}
+	for id := range known {
+		if present[id] || f.removed[id] {
+			continue
+		}
+		changed, err := f.store.Remove(ctx, id)
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		f.removed[id] = true
+		delete(f.applied, id)
+		if changed {
+			f.log.Info().Str("task", f.name(id)).Msg("task disabled: its file is gone from the folder")
+		}
+	}
+	return failed
+}
+
+// name is how a log line calls a task: its GUID lets somebody start it.
+func (f *Folder) name(id task.ID) string {
+	if t, ok := f.tasks.Get(id); ok {
+		return t.Name
+	}
+	return string(id)
+}
+
+// report logs each fault of the files once, until it is mended.
+func (f *Folder) report(err error) {
+	standing := map[string]bool{}
+	for _, fault := range separate(err) {
+		text := fault.Error()
+		standing[text] = true
+		if f.reported[text] {
+			continue
+		}
+		invalid, ok := errors.AsType[*task.Invalid](fault)
+		if !ok {
+			f.log.Error().Err(fault).Msg("the folder of task files has a fault")
+			continue
+		}
+		for _, problem := range invalid.Problems {
+			f.log.Error().Str("file", problem.File).Int("line", problem.Line).Msg("a task file is not used: " + problem.Message)
+		}
+	}
+	f.reported = standing
+}
+
+// separate returns the errors that errors.Join joined.
+func separate(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
+}
+
+// Follow applies the folder whenever it changes, until ctx ends.
+func (f *Folder) Follow(ctx context.Context) {
+	next, early := time.NewTimer(reread), time.Time{}
+	defer next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case event := <-f.watcher.Events:
+			if !f.concerns(event) {
+				continue
+			}
+		case err := <-f.watcher.Errors:
+			f.log.Warn().Err(err).Msg("changes of the folder of task files may have been missed; reading it again")
+		case <-next.C:
+			early = time.Time{}
+			next.Reset(f.applyLogged(ctx))
+			continue
+		}
+		if early.IsZero() {
+			early = time.Now()
+		}
+		next.Reset(min(settle, unrest-time.Since(early)))
+	}
+}
+
+// applyLogged applies the folder and returns when to do so again at the latest.
+func (f *Folder) applyLogged(ctx context.Context) time.Duration {
+	err := f.Apply(ctx)
+	if err == nil || ctx.Err() != nil {
+		return reread
+	}
+	f.log.Warn().Err(err).Msg("the folder of task files was not applied whole; trying again")
+	return retry
+}
+
+// concerns reports whether an event is the folder's, and watches a folder that has come back.
+func (f *Folder) concerns(event fsnotify.Event) bool {
+	if event.Name == f.dir {
+		if event.Has(fsnotify.Create) {
+			if err := f.watcher.Add(f.dir); err != nil {
+				f.log.Warn().Err(err).Msg("the folder of task files has come back and cannot be followed; it is read every 30 s")
+			}
+		}
+		return true
+	}
+	return filepath.Dir(event.Name) == f.dir && event.Op != fsnotify.Chmod
+}
