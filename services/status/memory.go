@@ -1,0 +1,133 @@
+package status
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"runhook/shared/bus"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// defaultRetryAfter is what pollers are asked to wait where the run's own setting is not known.
+const defaultRetryAfter = 30 * time.Second
+
+// key names a run.
+type key struct {
+	id     task.ID
+	number run.Number
+}
+
+// sighting is what this process has seen of a run. It is never changed, only replaced.
+type sighting struct {
+	// body is the document as it is answered.
+	body       []byte
+	phase      run.Phase
+	percent    float64
+	executions int
+	updatedOn  time.Time
+	retryAfter time.Duration
+
+	// The rest is set for a finished run only.
+	outcome run.Outcome
+	etag    string
+	// seenOn is when the store last had the final document.
+	seenOn time.Time
+}
+
+func (s *sighting) final() bool { return s.phase == run.Done }
+
+// memory is what this process has seen of the runs polled last, so that its answers about a run
+// never go backwards, finished runs cost no read, and a poll has an answer while the store is away.
+// It is safe for concurrent use.
+type memory struct {
+	mu   sync.Mutex
+	runs *simplelru.LRU[key, *sighting]
+}
+
+func newMemory(size int) *memory {
+	runs, err := simplelru.NewLRU[key, *sighting](size, nil)
+	if err != nil {
+		panic(err) // only a size that is not positive is refused
+	}
+	return &memory{runs: runs}
+}
+
+// recall returns what was last seen of a run, nil for nothing.
+func (m *memory) recall(k key) *sighting {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	seen, _ := m.runs.Get(k)
+	return seen
+}
+
+// forget drops a run whose record is gone.
+func (m *memory) forget(k key) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.runs.Remove(k)
+}
+
+// note takes what the store says of a run and returns what is to be answered: that, unless
+// something newer was seen already. k must not alias a request.
+func (m *memory) note(k key, status bus.Status) (*sighting, error) {
+	now := newSighting(status)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if before, ok := m.runs.Peek(k); ok {
+		if before.newerThan(now) {
+			return before, nil
+		}
+		// A claim may be older than the progress that was lost with NATS's memory.
+		if now.percent < before.percent && !now.final() {
+			status.Document.PercentComplete = before.percent
+			body, err := status.Document.Encode()
+			if err != nil {
+				return nil, fmt.Errorf("keep the percentage of run %s: %w", k.number, err)
+			}
+			now.body, now.percent = body, before.percent
+		}
+	}
+	m.runs.Add(k, now)
+	return now, nil
+}
+
+// newerThan reports whether s tells of a later moment of the run than other. A later execution is
+// newer whatever its runner's clock says.
+func (s *sighting) newerThan(other *sighting) bool {
+	switch {
+	case s.final() != other.final():
+		return s.final()
+	case s.executions != other.executions:
+		return s.executions > other.executions
+	}
+	return s.updatedOn.After(other.updatedOn)
+}
+
+func newSighting(status bus.Status) *sighting {
+	doc := &status.Document
+	seen := &sighting{
+		body: status.Bytes, phase: doc.Status, percent: doc.PercentComplete, executions: doc.ExecutionCount,
+		updatedOn: time.Time(doc.UpdatedOn), retryAfter: span(doc.RetryAfter),
+	}
+	if seen.final() {
+		hash := sha256.Sum256(status.Bytes)
+		seen.etag = `"` + hex.EncodeToString(hash[:16]) + `"`
+		seen.outcome, seen.seenOn = doc.Outcome(), time.Now()
+	}
+	return seen
+}
+
+// span reads a document's RetryAfter, hh:mm:ss.
+func span(text string) time.Duration {
+	var hours, minutes, seconds int
+	if _, err := fmt.Sscanf(text, "%d:%d:%d", &hours, &minutes, &seconds); err != nil {
+		return defaultRetryAfter
+	}
+	return time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute + time.Duration(seconds)*time.Second
+}

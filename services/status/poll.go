@@ -1,0 +1,252 @@
+package status
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"runhook/shared/bus"
+	"runhook/shared/run"
+	"runhook/shared/web"
+)
+
+// target is what the path of a status address names.
+type target struct {
+	key
+	// task has no Definition where no task has the id; the runs of a former one still answer.
+	task bus.Task
+}
+
+func (t target) known() bool { return t.task.Definition != nil }
+
+// taskName labels metrics: never the GUID, which is what lets somebody call the webhook.
+func (t target) taskName() string {
+	if t.known() {
+		return t.task.Name
+	}
+	return ""
+}
+
+// poll answers how a run stands: 202 with Location and Retry-After until it has ended, then, without
+// those two, the same bytes for as long as the store keeps them.
+func (s *Service) poll(ctx context.Context, rc *fasthttp.RequestCtx) error {
+	at, err := s.target(rc)
+	var seen *sighting
+	if err == nil {
+		err = s.mayRead(rc, at)
+	}
+	if err == nil {
+		seen, err = s.latest(ctx, rc, at)
+	}
+	if err == nil {
+		err = s.answer(rc, at, seen)
+	}
+	s.polls.WithLabelValues(at.taskName(), outcome(rc, seen, err)).Inc()
+	return err
+}
+
+// outcome is what a poll's metric calls it.
+func outcome(rc *fasthttp.RequestCtx, seen *sighting, err error) string {
+	if err != nil {
+		switch web.ProblemOf(err).Status {
+		case fasthttp.StatusNotFound:
+			return "unknown"
+		case fasthttp.StatusGone:
+			return "gone"
+		case fasthttp.StatusForbidden:
+			return "forbidden"
+		case fasthttp.StatusServiceUnavailable:
+			return "unavailable"
+		}
+		return "error"
+	}
+	switch {
+	case rc.Response.StatusCode() == fasthttp.StatusNotModified:
+		return "unchanged"
+	case seen.outcome == run.Success:
+		return "success"
+	case seen.outcome == run.Failed:
+		return "failed"
+	case seen.outcome == run.Canceled:
+		return "canceled"
+	case seen.phase == run.InProgress:
+		return "running"
+	}
+	return "queued"
+}
+
+var (
+	errUnknownTask = &web.Problem{
+		Kind: "unknown-task", Title: "There is no such task", Status: fasthttp.StatusNotFound,
+		Detail: "No task has this id. Poll the address that the POST's answer has in Location.",
+	}
+	errNotSigned = &web.Problem{
+		Kind: "signature-needed", Title: "The address needs its signature", Status: fasthttp.StatusForbidden,
+		Detail: "This server tells how a run stands only under the run's signed address. Poll Location exactly as the POST's answer has it, with its ?sig=, or send the admin token.",
+	}
+	errWrongSignature = &web.Problem{
+		Kind: "wrong-signature", Title: "The signature does not fit", Status: fasthttp.StatusForbidden,
+		Detail: "The sig of this address is not that of this run. Poll Location exactly as the POST's answer has it, or send the admin token.",
+	}
+)
+
+// target reads the path.
+func (s *Service) target(rc *fasthttp.RequestCtx) (target, error) {
+	var at target
+	at.id, at.task = s.task(rc)
+	if at.id == "" {
+		return at, errUnknownTask
+	}
+	number, err := run.ParseNumber(web.PathValue(rc, "run"))
+	if err != nil {
+		return at, bus.ErrNoRun
+	}
+	at.number = number
+	return at, nil
+}
+
+// mayRead refuses a poll without the run's signature where --run-links is signed.
+func (s *Service) mayRead(rc *fasthttp.RequestCtx, at target) error {
+	if !s.SignedLinks {
+		return nil
+	}
+	sig := rc.QueryArgs().Peek("sig")
+	if len(sig) > 0 && s.Keys.Verify(string(sig), web.ReadRun, s.Bus.StoreID(), at.id, at.number) {
+		return nil
+	}
+	// Only who claims to be an administrator is taken for one: without a token every program of this
+	// machine would be.
+	if len(rc.Request.Header.Peek(fasthttp.HeaderAuthorization)) > 0 {
+		if s.Admin.Check(rc) == nil {
+			return nil
+		}
+		rc.Response.Header.Del(fasthttp.HeaderWWWAuthenticate) // the answer is 403
+	}
+	if len(sig) > 0 {
+		return errWrongSignature
+	}
+	return errNotSigned
+}
+
+// latest is how the run stands, as far as it can be told: from memory where it has ended, else from
+// the store, else, while that is away, what was seen last.
+func (s *Service) latest(ctx context.Context, rc *fasthttp.RequestCtx, at target) (*sighting, error) {
+	before := s.memory.recall(at.key)
+	wait := web.PreferredWait(rc)
+	if before != nil && before.final() && time.Since(before.seenOn) < s.TrustFinal {
+		setWaitApplied(rc, wait)
+		return before, nil
+	}
+	if err := s.loaded(); err != nil {
+		return nil, err
+	}
+	status, err := s.look(ctx, at, wait)
+	switch {
+	case err == nil:
+		setWaitApplied(rc, wait)
+		return s.memory.note(at.key, status)
+	case errors.Is(err, bus.ErrUnavailable):
+		s.Log.Debug().Err(err).Str("task", at.taskName()).Stringer("run", at.number).Msg("answered a poll without the store")
+		if before != nil {
+			return before, nil
+		}
+		return s.unseen(rc, at)
+	case errors.Is(err, bus.ErrNoRun), errors.Is(err, bus.ErrRunGone):
+		s.memory.forget(at.key)
+		if !at.known() {
+			return nil, errUnknownTask
+		}
+	}
+	return nil, err
+}
+
+func setWaitApplied(rc *fasthttp.RequestCtx, wait time.Duration) {
+	if wait > 0 {
+		web.SetWaitApplied(rc, wait)
+	}
+}
+
+// look asks the store, and waits for the run's end where the client prefers that. A server that
+// stops ends the wait, not the read.
+func (s *Service) look(ctx context.Context, at target, wait time.Duration) (bus.Status, error) {
+	if wait == 0 {
+		return s.Bus.Lookup(context.WithoutCancel(ctx), at.id, at.number)
+	}
+	limited, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	return s.Bus.Await(limited, at.id, at.number)
+}
+
+// unseen is the answer about a run that this process never saw while it cannot ask for it. It is a
+// 202 all the same: many clients give a run up at any other status. It says queued, so that no later
+// answer can go back behind it.
+func (s *Service) unseen(rc *fasthttp.RequestCtx, at target) (*sighting, error) {
+	base, err := s.Locator.Base(rc)
+	if err != nil {
+		return nil, err
+	}
+	retryAfter := defaultRetryAfter
+	if at.known() && at.task.RetryAfter > 0 {
+		retryAfter = at.task.RetryAfter
+	}
+	doc := run.QueuedDocument(run.Request{
+		Task: at.id, TaskName: at.taskName(), Base: base, Trigger: run.Webhook,
+		RetryAfter: int(retryAfter / time.Second), CreatedOn: time.Now(),
+	}, at.number)
+	doc.Message = "The store cannot be reached at the moment, so how the run stands is not known. Poll again."
+	body, err := doc.Encode()
+	if err != nil {
+		return nil, err
+	}
+	return newSighting(bus.Status{Document: doc, Bytes: body}), nil
+}
+
+func (s *Service) answer(rc *fasthttp.RequestCtx, at target, seen *sighting) error {
+	if !seen.final() {
+		return s.answerUnfinished(rc, at, seen)
+	}
+	rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-cache")
+	rc.Response.Header.Set(fasthttp.HeaderETag, seen.etag)
+	code := fasthttp.StatusOK
+	if seen.outcome == run.Failed && at.known() && at.task.FailedStatus != 0 {
+		code = at.task.FailedStatus
+	}
+	// RFC 9110, 13.2.1: a condition counts only where the answer would be a success.
+	if code == fasthttp.StatusOK && hasTag(rc.Request.Header.Peek(fasthttp.HeaderIfNoneMatch), seen.etag) {
+		rc.SetStatusCode(fasthttp.StatusNotModified)
+		return nil
+	}
+	web.SetJSON(rc, code, seen.body)
+	return nil
+}
+
+func (s *Service) answerUnfinished(rc *fasthttp.RequestCtx, at target, seen *sighting) error {
+	base, err := s.Locator.Base(rc)
+	if err != nil {
+		return err
+	}
+	location := base + run.StatusPath(at.id, at.number)
+	if s.SignedLinks {
+		location += "?sig=" + s.Keys.Sign(web.ReadRun, s.Bus.StoreID(), at.id, at.number)
+	}
+	rc.Response.Header.Set(fasthttp.HeaderLocation, location)
+	rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
+	web.SetRetryAfter(rc, seen.retryAfter)
+	web.SetJSON(rc, fasthttp.StatusAccepted, seen.body)
+	return nil
+}
+
+// hasTag reports whether an If-None-Match header lists the tag. Ours holds no comma, so parts of a
+// foreign one that does cannot be taken for it.
+func hasTag(header []byte, etag string) bool {
+	for part := range bytes.SplitSeq(header, []byte(",")) {
+		part = bytes.TrimPrefix(bytes.TrimSpace(part), []byte("W/"))
+		if string(part) == etag || string(part) == "*" {
+			return true
+		}
+	}
+	return false
+}

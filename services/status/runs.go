@@ -1,0 +1,88 @@
+package status
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/valyala/fasthttp"
+
+	"runhook/shared/bus"
+	"runhook/shared/run"
+	"runhook/shared/task"
+	"runhook/shared/web"
+)
+
+const (
+	defaultRuns = 50
+	maxRuns     = 500
+)
+
+// listRuns answers GET /api/runs?task=&limit= with the newest runs first.
+func (s *Service) listRuns(ctx context.Context, rc *fasthttp.RequestCtx) error {
+	query, err := queryValues(rc, "task", "limit")
+	if err != nil {
+		return err
+	}
+	var id task.ID
+	if text, given := query["task"]; given {
+		if id, err = task.ParseID(text); err != nil {
+			return wrongValue("task", err.Error())
+		}
+		if _, known := s.known(id); !known {
+			return wrongValue("task", "no task has the id "+string(id))
+		}
+	}
+	limit := defaultRuns
+	if text, given := query["limit"]; given {
+		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxRuns {
+			return wrongValue("limit", fmt.Sprintf("%q is not a number from 1 to %d", text, maxRuns))
+		}
+	}
+	found, err := s.Bus.Runs(ctx, id, limit)
+	if err != nil {
+		return err
+	}
+	answer := struct{ Runs []json.RawMessage }{make([]json.RawMessage, 0, len(found))}
+	for _, status := range found {
+		seen, err := s.memory.note(key{status.Document.ExecuteID, status.Document.ImportID}, status)
+		if err != nil {
+			return err
+		}
+		answer.Runs = append(answer.Runs, seen.body)
+	}
+	return writeJSON(rc, answer)
+}
+
+// showRun answers GET /api/runs/{run} with the run's document.
+func (s *Service) showRun(ctx context.Context, rc *fasthttp.RequestCtx) error {
+	if _, err := queryValues(rc); err != nil {
+		return err
+	}
+	var id task.ID
+	number, err := run.ParseNumber(web.PathValue(rc, "run"))
+	if err == nil {
+		id, err = s.Bus.FindRun(ctx, number)
+	} else {
+		err = bus.ErrNoRun
+	}
+	if errors.Is(err, bus.ErrNoRun) {
+		return web.Refuse(fasthttp.StatusNotFound, "There is no run of this number, or its record has passed its retention.")
+	}
+	if err != nil {
+		return err
+	}
+	status, err := s.Bus.Lookup(ctx, id, number)
+	if err != nil {
+		return err
+	}
+	seen, err := s.memory.note(key{id, number}, status)
+	if err != nil {
+		return err
+	}
+	rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
+	web.SetJSON(rc, fasthttp.StatusOK, seen.body)
+	return nil
+}

@@ -1,0 +1,135 @@
+// Package status tells how runs stand: it answers polls and long polls, and the admin routes that
+// list and apply tasks and list runs.
+package status
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
+
+	"runhook/shared/bus"
+	"runhook/shared/task"
+	"runhook/shared/web"
+)
+
+// Options says how a status service works.
+type Options struct {
+	// Bus is a store that was checked; it may go away and come back later.
+	Bus *bus.Bus
+	// Tasks is the view of the tasks; while it is nil or not loaded every request gets 503.
+	Tasks *bus.TaskView
+	// Locator makes the addresses in answers; nil takes the request's own scheme and Host.
+	Locator *web.Locator
+	// Admin guards the routes below /api; nil opens them to programs of this machine only.
+	Admin *web.Admin
+	// Keys verify and sign the addresses of runs where SignedLinks is on (--run-links signed).
+	Keys        *web.Keys
+	SignedLinks bool
+	// Remember is how many runs this process remembers, those polled last: finished ones are
+	// answered without asking the store, others while the store cannot be reached. Default 10,000,
+	// about 20 MB.
+	Remember int
+	// TrustFinal is how long a finished run is answered from memory before the store is asked again
+	// whether it is still kept. Default 1 minute.
+	TrustFinal time.Duration
+	Log        zerolog.Logger
+	// Metrics is where the service's metrics are registered; nil registers them nowhere.
+	Metrics prometheus.Registerer
+}
+
+// Service is one process's answers about runs and tasks. It has no goroutines of its own.
+type Service struct {
+	Options
+	memory *memory
+	polls  *prometheus.CounterVec
+}
+
+// New checks the options and makes a service.
+func New(o Options) (*Service, error) {
+	if o.SignedLinks && o.Keys == nil {
+		return nil, errors.New("--run-links signed needs --run-key-file")
+	}
+	if o.Locator == nil {
+		o.Locator = new(web.Locator)
+	}
+	if o.Admin == nil {
+		o.Admin = new(web.Admin)
+	}
+	if o.Remember <= 0 {
+		o.Remember = 10_000
+	}
+	if o.TrustFinal <= 0 {
+		o.TrustFinal = time.Minute
+	}
+	return &Service{
+		Options: o, memory: newMemory(o.Remember),
+		polls: promauto.With(o.Metrics).NewCounterVec(prometheus.CounterOpts{
+			Name: "runhook_polls_total",
+			Help: "Polls answered, by task (empty for none) and by how the run stood or why that was not told.",
+		}, []string{"task", "outcome"}),
+	}, nil
+}
+
+// Routes are the status address of a run, and the admin routes.
+func (s *Service) Routes() []web.Route {
+	return append([]web.Route{{
+		Method: fasthttp.MethodGet, Pattern: "/task/executepolling/{task}/{run}/status",
+		CORS:    &web.CORS{Origins: s.origins},
+		Summary: "How a run stands", Handler: s.poll,
+	}},
+		s.adminRoute(fasthttp.MethodGet, "/api/tasks", "List the tasks", s.listTasks),
+		s.adminRoute(fasthttp.MethodGet, "/api/tasks/{task}", "Show a task", s.showTask),
+		s.adminRoute(fasthttp.MethodPut, "/api/tasks/{task}", "Apply a task file", s.applyTask),
+		s.adminRoute(fasthttp.MethodGet, "/api/runs", "List the newest runs", s.listRuns),
+		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}", "Show a run", s.showRun),
+	)
+}
+
+// task returns the task that a request's path names. id is empty for what is no GUID, and found has
+// no Definition where no task has the id. Neither aliases the request.
+func (s *Service) task(rc *fasthttp.RequestCtx) (id task.ID, found bus.Task) {
+	segment := web.PathValue(rc, "task")
+	// Most callers use the canonical form, which needs no parsing. The view keeps no key it is asked
+	// for, so the segment may alias the request.
+	if found, ok := s.known(task.ID(segment)); ok {
+		return found.ID, found
+	}
+	id, err := task.ParseID(segment)
+	if err != nil {
+		return "", bus.Task{}
+	}
+	found, _ = s.known(id)
+	return id, found
+}
+
+func (s *Service) known(id task.ID) (bus.Task, bool) {
+	if s.Tasks == nil {
+		return bus.Task{}, false
+	}
+	return s.Tasks.Get(id)
+}
+
+// loaded reports why nothing can be said yet: a store that was never seen.
+func (s *Service) loaded() error {
+	if s.Tasks != nil && s.Tasks.Loaded() {
+		return nil
+	}
+	return &web.Problem{
+		Kind: "tasks-not-loaded", Title: "The tasks are not loaded", Status: fasthttp.StatusServiceUnavailable,
+		Detail: "The tasks have not been loaded from NATS yet; ask again.", RetryAfter: 5 * time.Second,
+	}
+}
+
+// origins are those of the task; where there is none, any page may read that.
+func (s *Service) origins(rc *fasthttp.RequestCtx) []string {
+	if _, found := s.task(rc); found.Definition != nil && len(found.AllowOrigins) > 0 {
+		return found.AllowOrigins
+	}
+	return anyOrigin
+}
+
+var anyOrigin = []string{"*"}

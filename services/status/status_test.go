@@ -1,0 +1,269 @@
+package status_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"runhook/services/status"
+	"runhook/shared/bus"
+	"runhook/shared/bustest"
+	"runhook/shared/openapi"
+	"runhook/shared/run"
+	"runhook/shared/task"
+	"runhook/shared/web"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// The embedded server's own, which outlive its shutdown for a moment.
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*Server).startGoRoutine.func1"),
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushLoop"),
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).syncBlocks"),
+		// Package-level clocks of fasthttp, which never end.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
+}
+
+// site is a status service on a socket, with a store of its own behind it.
+type site struct {
+	*bustest.Store
+	t    testing.TB
+	url  string
+	view *bus.TaskView
+	// stop stops the server and waits until it has ended.
+	stop func()
+}
+
+// open starts a service on a new store; change may change its options.
+func open(t testing.TB, change func(*status.Options)) *site {
+	t.Helper()
+	return openOn(t, bustest.New(t, bus.Topology{}), change)
+}
+
+func openOn(t testing.TB, store *bustest.Store, change func(*status.Options)) *site {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	opened := store.Open("status")
+	view, viewDone, err := opened.WatchTasks(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := status.Options{Bus: opened, Tasks: view, Log: zerolog.Nop()}
+	if change != nil {
+		change(&options)
+	}
+	service, err := status.New(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := web.New(web.Options{Listen: "127.0.0.1:0", WriteTimeout: 500 * time.Millisecond, Log: zerolog.Nop()},
+		service.Routes(), openapi.Routes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run(ctx) }()
+	s := &site{Store: store, t: t, url: server.URL(), view: view}
+	s.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		<-viewDone
+	})
+	t.Cleanup(s.stop)
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	return s
+}
+
+// answer is an HTTP answer whose body was read.
+type answer struct {
+	*http.Response
+	body []byte
+}
+
+// do sends a request; headers are name, value pairs. Connections are kept.
+func (s *site) do(method, path string, body []byte, headers ...string) answer {
+	s.t.Helper()
+	url := path
+	if strings.HasPrefix(path, "/") {
+		url = s.url + path
+	}
+	request, err := http.NewRequestWithContext(s.t.Context(), method, url, bytes.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		request.Header.Set(headers[i], headers[i+1])
+		if headers[i] == "Host" {
+			request.Host = headers[i+1]
+		}
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	read, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return answer{response, read}
+}
+
+func (s *site) get(path string, headers ...string) answer {
+	s.t.Helper()
+	return s.do(http.MethodGet, path, nil, headers...)
+}
+
+// document reads a status document and holds it against its schema.
+func (a answer) document(t testing.TB) run.Document {
+	t.Helper()
+	conforms(t, "StatusDocument", a.body)
+	doc, err := run.DecodeDocument(a.body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+// expect fails the test unless the answer has the status.
+func (a answer) expect(t testing.TB, code int) answer {
+	t.Helper()
+	if a.StatusCode != code {
+		t.Fatalf("%s %s: status %d, want %d: %s", a.Request.Method, a.Request.URL, a.StatusCode, code, a.body)
+	}
+	return a
+}
+
+// problem checks that the answer is a problem of the status and returns its members.
+func (a answer) problem(t testing.TB, code int) map[string]any {
+	t.Helper()
+	a.expect(t, code)
+	if got := a.Header.Get("Content-Type"); got != "application/problem+json" {
+		t.Errorf("Content-Type %q, want application/problem+json", got)
+	}
+	conforms(t, "Problem", a.body)
+	var members map[string]any
+	if err := json.Unmarshal(a.body, &members); err != nil {
+		t.Fatal(err)
+	}
+	return members
+}
+
+// taskFile is a task's file; extra are further lines.
+func taskFile(id task.ID, name string, extra ...string) []byte {
+	return fmt.Appendf(nil, `id: %s
+name: %s
+source: {csv: {connection: drop, path: in.csv}}
+mapping: {id: id}
+destination: {csv: {connection: drop, path: out.csv, action: replace}}
+%s
+`, id, name, strings.Join(extra, "\n"))
+}
+
+// apply stores a task and waits until the service sees it.
+func (s *site) apply(name string, extra ...string) *task.Definition {
+	s.t.Helper()
+	def, err := task.Parse(taskFile(task.NewID(), name, extra...), "test.yaml")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.reapply(def)
+	return def
+}
+
+func (s *site) reapply(def *task.Definition) {
+	s.t.Helper()
+	if _, err := s.Apply(s.t.Context(), def, false); err != nil {
+		s.t.Fatal(err)
+	}
+	s.awaitTask(def.ID, func(t bus.Task) bool { return t.Hash == def.Hash })
+}
+
+// awaitTask waits until the service sees the task as it should be.
+func (s *site) awaitTask(id task.ID, right func(bus.Task) bool) {
+	s.t.Helper()
+	deadline := time.After(10 * time.Second)
+	for {
+		changed := s.view.Changed()
+		if seen, ok := s.view.Get(id); ok && right(seen) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			s.t.Fatal("the service does not see the change of the task")
+		}
+	}
+}
+
+// started is a run as a test drives it through its phases.
+type started struct {
+	s        *site
+	number   run.Number
+	doc      run.Document
+	claim    *bus.Claim
+	progress *bus.Progress
+}
+
+// submit makes a run of the task durable.
+func (s *site) submit(def *task.Definition) *started {
+	s.t.Helper()
+	request := run.Request{
+		Task: def.ID, TaskName: def.Name, Definition: def.Hash, Trigger: run.Webhook,
+		RetryAfter: int(def.RetryAfter / time.Second), CreatedOn: time.Now().UTC(), Base: "https://hooks.example.org",
+	}
+	accepted, err := s.Submit(s.t.Context(), request, "")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return &started{s: s, number: accepted.Number, doc: run.QueuedDocument(request, accepted.Number)}
+}
+
+func (r *started) path() string { return run.StatusPath(r.doc.ExecuteID, r.number) }
+
+// begin claims the run; percent is what its claim knows.
+func (r *started) begin(percent float64) *started {
+	r.s.t.Helper()
+	now := time.Now().UTC()
+	claim, err := r.s.Claim(r.s.t.Context(), r.doc.ExecuteID, r.number, run.Claim{
+		Owner: "test", Executions: 1, StartedOn: now, Checkpoint: run.Checkpoint{Percent: percent},
+	})
+	if err != nil {
+		r.s.t.Fatal(err)
+	}
+	r.doc.Begin(now, now, 1)
+	r.claim, r.progress = claim, r.s.Progress(r.doc.ExecuteID, r.number)
+	return r
+}
+
+// reach writes live progress.
+func (r *started) reach(percent float64) *started {
+	r.s.t.Helper()
+	r.doc.PercentComplete, r.doc.UpdatedOn = percent, run.Time(time.Now())
+	if err := r.progress.Write(r.s.t.Context(), r.doc); err != nil {
+		r.s.t.Fatal(err)
+	}
+	return r
+}
+
+// end writes the final document.
+func (r *started) end(outcome run.Outcome, message string) *started {
+	r.s.t.Helper()
+	r.doc.End(outcome, message, time.Now())
+	if err := r.claim.Finish(r.s.t.Context(), r.doc); err != nil {
+		r.s.t.Fatal(err)
+	}
+	return r
+}

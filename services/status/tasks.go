@@ -1,0 +1,203 @@
+package status
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"runhook/shared/bus"
+	"runhook/shared/run"
+	"runhook/shared/task"
+	"runhook/shared/web"
+)
+
+// taskDocument is a task as the admin routes show it.
+type taskDocument struct {
+	ID                task.ID `json:"Id"`
+	Name              string
+	Description       string
+	Enabled           bool
+	Definition        string
+	AppliedOn         run.Time
+	ExecuteURL        string `json:"ExecuteUrl"`
+	ExecutePollingURL string `json:"ExecutePollingUrl"`
+	Template          json.RawMessage
+	Parameters        []parameterDocument
+	Text              *string `json:",omitempty"`
+}
+
+// parameterDocument is a parameter as the admin routes show it. Name is what a caller passes.
+type parameterDocument struct {
+	Name        string
+	Filter      string
+	Prompt      string
+	Default     []string
+	Multiple    bool
+	Description string
+}
+
+// describe makes a task's document for the caller of a request.
+func (s *Service) describe(rc *fasthttp.RequestCtx, t bus.Task, withText bool) (taskDocument, error) {
+	base, err := s.Locator.Base(rc)
+	if err != nil {
+		return taskDocument{}, err
+	}
+	doc := taskDocument{
+		ID: t.ID, Name: t.Name, Description: t.Description, Enabled: t.Enabled,
+		Definition: t.Hash, AppliedOn: run.Time(t.AppliedOn),
+		ExecuteURL:        base + "/task/execute/" + string(t.ID),
+		ExecutePollingURL: base + "/task/executepolling/" + string(t.ID),
+		Template:          t.Template(), Parameters: []parameterDocument{},
+	}
+	for i, parameter := range t.Parameters {
+		prompt := "optional"
+		if parameter.Required {
+			prompt = "required"
+		}
+		doc.Parameters = append(doc.Parameters, parameterDocument{
+			Name: t.Key(i), Filter: parameter.Filter, Prompt: prompt,
+			Default: append([]string{}, parameter.Default...), Multiple: parameter.Multiple, Description: parameter.Description,
+		})
+	}
+	if withText {
+		doc.Text = new(string(t.Text))
+	}
+	return doc, nil
+}
+
+// listTasks answers GET /api/tasks with every task, by name.
+func (s *Service) listTasks(_ context.Context, rc *fasthttp.RequestCtx) error {
+	if _, err := queryValues(rc); err != nil {
+		return err
+	}
+	answer := struct{ Tasks []taskDocument }{[]taskDocument{}}
+	for _, t := range s.Tasks.All() {
+		doc, err := s.describe(rc, t, false)
+		if err != nil {
+			return err
+		}
+		answer.Tasks = append(answer.Tasks, doc)
+	}
+	return writeJSON(rc, answer)
+}
+
+// showTask answers GET /api/tasks/{task} with the task and the file it was made from.
+func (s *Service) showTask(_ context.Context, rc *fasthttp.RequestCtx) error {
+	if _, err := queryValues(rc); err != nil {
+		return err
+	}
+	_, found := s.task(rc)
+	if found.Definition == nil {
+		return web.Refuse(fasthttp.StatusNotFound, "No task has this id; /api/tasks lists all.")
+	}
+	doc, err := s.describe(rc, found, true)
+	if err != nil {
+		return err
+	}
+	return writeJSON(rc, doc)
+}
+
+// seeTimeout bounds the wait until this process sees what it has applied.
+const seeTimeout = 5 * time.Second
+
+// applyTask answers PUT /api/tasks/{task}: it makes the task file in the body current, and answers
+// once this process uses it. An unchanged file changes nothing.
+func (s *Service) applyTask(ctx context.Context, rc *fasthttp.RequestCtx) error {
+	if _, err := queryValues(rc); err != nil {
+		return err
+	}
+	id, now := s.task(rc)
+	if id == "" {
+		return web.Refuse(fasthttp.StatusNotFound, "The address ends with the task's id, a GUID; `runhook task new` makes one.")
+	}
+	def, err := task.Parse(bytes.Clone(rc.PostBody()), "body")
+	if invalid, ok := errors.AsType[*task.Invalid](err); ok {
+		return refuseFile(rc, invalid)
+	}
+	if err != nil {
+		return err
+	}
+	if def.ID != id {
+		return &web.Problem{
+			Kind: "other-task", Title: "The file is another task's", Status: fasthttp.StatusUnprocessableEntity,
+			Detail: fmt.Sprintf("The id in the file is %s, and the address names %s; nothing was applied.", def.ID, id),
+		}
+	}
+	// What is in force already stays whose it is: the folder's, if it came from there.
+	unchanged := now.Definition != nil && now.Hash == def.Hash && now.Enabled == def.Enabled
+	// A stop must not leave a definition stored and not current.
+	changed, err := s.Bus.Apply(context.WithoutCancel(ctx), def, unchanged && now.FromFolder)
+	if err != nil {
+		return err
+	}
+	applied, err := s.awaitTask(ctx, def)
+	if err != nil {
+		return err
+	}
+	doc, err := s.describe(rc, applied, false)
+	if err != nil {
+		return err
+	}
+	if changed {
+		s.Log.Info().Str("task", def.Name).Str("definition", def.Hash).Msg("task applied")
+	}
+	return writeJSON(rc, struct {
+		Changed bool
+		Task    taskDocument
+	}{changed, doc})
+}
+
+// awaitTask returns the task once the view has this definition of it.
+func (s *Service) awaitTask(ctx context.Context, def *task.Definition) (bus.Task, error) {
+	ctx, cancel := context.WithTimeout(ctx, seeTimeout)
+	defer cancel()
+	for {
+		changed := s.Tasks.Changed()
+		if seen, ok := s.Tasks.Get(def.ID); ok && seen.Hash == def.Hash && seen.Enabled == def.Enabled {
+			return seen, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return bus.Task{}, &web.Problem{
+				Kind: "not-seen", Title: "The task is stored, and not seen yet", Status: fasthttp.StatusServiceUnavailable,
+				Detail:     "The task file is stored. This service has not seen it yet, or it was replaced by another one at the same time; get the task to see which.",
+				RetryAfter: time.Second, Cause: ctx.Err(),
+			}
+		}
+	}
+}
+
+// fileFault is one problem of a task file, as the answer lists it.
+type fileFault struct {
+	Line    int
+	Message string
+}
+
+// refuseFile answers 422 with every problem of a task file and where it stands.
+func refuseFile(rc *fasthttp.RequestCtx, invalid *task.Invalid) error {
+	problem := struct {
+		Type   string      `json:"type"`
+		Title  string      `json:"title"`
+		Status int         `json:"status"`
+		Detail string      `json:"detail"`
+		Errors []fileFault `json:"errors"`
+	}{
+		"urn:runhook:problem:invalid-task-file", "The task file cannot be used", fasthttp.StatusUnprocessableEntity,
+		"Nothing was applied. errors lists what is wrong in the file, by line.", nil,
+	}
+	for _, p := range invalid.Problems {
+		problem.Errors = append(problem.Errors, fileFault{p.Line, p.Message})
+	}
+	if err := writeJSON(rc, problem); err != nil {
+		return err
+	}
+	rc.SetStatusCode(fasthttp.StatusUnprocessableEntity)
+	rc.SetContentType("application/problem+json")
+	return nil
+}
