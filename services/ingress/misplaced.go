@@ -49,7 +49,7 @@ func parameterNamed(def *task.Definition, name string) (string, bool) {
 // The words that people use for it, and how many letters may differ from the right one.
 var otherNames = map[string]bool{
 	"parameters": true, "parameter": true, "params": true, "param": true,
-	"query": true, "queryparams": true, "queryparam": true, "querystring": true,
+	"query": true, "queryparams": true, "queryparam": true, "querystring": true, "iqaparameters": true,
 }
 
 const (

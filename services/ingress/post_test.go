@@ -297,6 +297,9 @@ func TestOriginsOfATask(t *testing.T) {
 				got.Get("Access-Control-Allow-Methods") != "OPTIONS, POST" || got.Get("Access-Control-Max-Age") == "") {
 				t.Errorf("preflight of %s: %d %v", c.path, got.Status, got.Header)
 			}
+			if vary := got.Get("Vary"); (c.allowed != "*") != strings.Contains(vary, "Origin") {
+				t.Errorf("Vary: %s", vary)
+			}
 			if method == http.MethodPut && (got.Status != 405 || got.Get("Allow") != "OPTIONS, POST") {
 				t.Errorf("PUT: %d %v", got.Status, got.Header)
 			}

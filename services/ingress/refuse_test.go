@@ -176,3 +176,17 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 }
+
+func TestResemblesQueryParameters(t *testing.T) {
+	for name, want := range map[string]bool{
+		"QueryParameters": true, "queryparameters": true, "query_parameters": true, "Query-Parameters": true, "QueryParameter": true,
+		"QueryParams": true, "QuerryParametrs": true, "IQAParameters": true, "Parameters": true, "params": true, "query": true,
+		"QueryParameters[ID]": true, "QueryParameters.ID": true,
+		"": false, "id": false, "data": false, "type": false, "subject": false, "eventType": false, "code": false, "sig": false,
+		"api-version": false, "metadata": false, "[QueryParameters]": true, strings.Repeat("q", 10_000): false,
+	} {
+		if got := resemblesQueryParameters(name); got != want {
+			t.Errorf("%.40q: %v", name, got)
+		}
+	}
+}

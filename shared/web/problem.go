@@ -142,6 +142,9 @@ func (p *Problem) write(rc *fasthttp.RequestCtx) {
 		out.Template = nil
 		body, _ = json.Marshal(out)
 	}
+	for _, prepared := range []string{fasthttp.HeaderLocation, fasthttp.HeaderRetryAfter, fasthttp.HeaderETag} {
+		rc.Response.Header.Del(prepared)
+	}
 	rc.SetStatusCode(out.Status)
 	rc.SetContentType("application/problem+json")
 	rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
