@@ -50,6 +50,8 @@ type Scope struct {
 	names   []string
 	params  Params
 	types   types.Map
+	// used are the columns that the programs read.
+	used []bool
 	// env is what a program reads: the cells it uses, copied there before it runs.
 	env     map[string]any
 	machine vm.VM
@@ -63,6 +65,7 @@ func NewScope(columns Columns, params Params) *Scope {
 		names:   columns.Names,
 		params:  params,
 		types:   make(types.Map, len(columns.Names)),
+		used:    make([]bool, len(columns.Names)),
 		env:     make(map[string]any),
 	}
 	var kind types.Type = types.Any
@@ -101,6 +104,9 @@ func (s *Scope) Compile(text string) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, i := range names.used {
+		s.used[i] = true
+	}
 	p := &Program{scope: s, text: []rune(text), column: -1, compiled: compiled, kind: compiled.Node().Type().Kind()}
 	if root, ok := compiled.Node().(*ast.IdentifierNode); ok {
 		if i, ok := names.used[root.Value]; ok {
@@ -114,6 +120,9 @@ func (s *Scope) Compile(text string) (*Program, error) {
 	}
 	return p, nil
 }
+
+// Used says of each column whether a program compiled so far reads it.
+func (s *Scope) Used() []bool { return s.used }
 
 // CompileCondition is Compile for an expression that must give true or false.
 func (s *Scope) CompileCondition(text string) (*Program, error) {

@@ -1,0 +1,276 @@
+// Package csvfile reads and writes delimited text files inside the folders of files connections.
+package csvfile
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/htmlindex"
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
+
+	"runhook/services/runner/connection"
+	"runhook/services/runner/row"
+	"runhook/shared/mapping"
+	"runhook/shared/task"
+)
+
+// Source reads the rows of one file. It belongs to one goroutine.
+type Source struct {
+	// place is how messages name the file.
+	place   string
+	file    *os.File
+	size    int64
+	counted *counter
+	reader  *reader
+	// charset is what messages call the encoding; decoded says that the text went through a
+	// decoder, which puts U+FFFD where it could not.
+	charset string
+	decoded bool
+
+	header []string
+	used   []bool
+	rows   int64
+	// undecodable is how many rows were not valid in the encoding.
+	undecodable int64
+}
+
+// Open opens the file and reads its header. Whatever is wrong is a [*run.Failure].
+func Open(connections *connection.Set, from *task.CSVSource) (*Source, error) {
+	root, err := connections.Files(from.Connection)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	s := &Source{place: "the file " + from.Path + " of connection " + from.Connection}
+	if err := s.open(root, from); err != nil {
+		return nil, err
+	}
+	if err := s.readHeader(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Source) open(root *os.Root, from *task.CSVSource) error {
+	delimiter := cmp.Or(from.Delimiter, ',')
+	if delimiter == '"' || delimiter == '\n' || delimiter == '\r' || delimiter == utf8.RuneError {
+		return row.Failf("source.csv.delimiter cannot be a quote or a line end")
+	}
+	path := filepath.FromSlash(from.Path)
+	info, err := root.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		// A pipe would block the open.
+		return row.Failf("%s is not a file", s.place)
+	}
+	if err == nil {
+		s.file, err = root.Open(path)
+	}
+	if err != nil {
+		return s.explain(err)
+	}
+	s.size = info.Size()
+	// No further than the file is long now: a task may append to the file that it reads.
+	s.counted = &counter{in: io.LimitReader(s.file, s.size)}
+	text, err := s.decode(from.Encoding)
+	if err != nil {
+		s.Close()
+		return err
+	}
+	s.reader = newReader(text, delimiter)
+	return nil
+}
+
+// explain says why a file could not be opened or read.
+func (s *Source) explain(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return row.Failf("%s does not exist", s.place)
+	case errors.Is(err, fs.ErrPermission):
+		return row.Failf("%s may not be read by the runner; correct its permissions", s.place)
+	}
+	return row.Failf("%s cannot be read; it must be a file inside the connection's folder, and links must not lead out of it", s.place)
+}
+
+// decode returns the file's text as UTF-8, without a byte order mark.
+func (s *Source) decode(label string) (io.Reader, error) {
+	mark := make([]byte, 3)
+	n, err := io.ReadFull(s.counted, mark)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, s.explain(err)
+	}
+	mark = mark[:n]
+	var charset encoding.Encoding
+	if label != "" {
+		if charset, err = htmlindex.Get(label); err != nil || charset == encoding.Replacement {
+			return nil, row.Failf("source.csv.encoding: unknown encoding %q; give a label like utf-8, windows-1252 or utf-16le", label)
+		}
+		s.charset, _ = htmlindex.Name(charset)
+	}
+	switch {
+	case bytes.HasPrefix(mark, []byte("\xEF\xBB\xBF")):
+		s.charset, mark = "UTF-8", nil
+		return s.counted, nil
+	case bytes.HasPrefix(mark, []byte("\xFF\xFE")):
+		s.charset, charset = "UTF-16LE", unicode.UTF16(unicode.LittleEndian, unicode.UseBOM)
+	case bytes.HasPrefix(mark, []byte("\xFE\xFF")):
+		s.charset, charset = "UTF-16BE", unicode.UTF16(unicode.BigEndian, unicode.UseBOM)
+	}
+	text := io.MultiReader(bytes.NewReader(mark), s.counted)
+	if charset == nil || charset == unicode.UTF8 {
+		s.charset = "UTF-8"
+		return text, nil
+	}
+	s.decoded = true
+	return transform.NewReader(text, charset.NewDecoder()), nil
+}
+
+func (s *Source) readHeader() error {
+	switch err := s.reader.read(); {
+	case errors.Is(err, io.EOF):
+		return row.Failf("%s is empty; its first row must name the columns", s.place)
+	case err != nil:
+		return s.fatal(err, "the header")
+	case !s.valid(s.reader.record):
+		return row.Failf("the header of %s is not valid %s; set source.csv.encoding to what the file is in, like windows-1252", s.place, s.charset)
+	case bytes.IndexByte(s.reader.record, 0) >= 0:
+		return row.Failf("the header of %s has zero bytes; if the file is in UTF-16, set source.csv.encoding to utf-16le or utf-16be", s.place)
+	case bytes.IndexByte(cutLineEnd(s.reader.record), '\r') >= 0 && !bytes.Contains(s.reader.record, []byte("\r\n")):
+		return row.Failf("%s ends its lines with a carriage return alone; save it with line ends of \\n or \\r\\n", s.place)
+	}
+	first := map[string]int{}
+	text := string(s.reader.record)
+	for i, f := range s.reader.fields {
+		name := strings.TrimSpace(f.text(text))
+		if name == "" {
+			return row.Failf("column %d in the header of %s has no name; give every column one", i+1, s.place)
+		}
+		if earlier, again := first[name]; again {
+			return row.Failf("the header of %s names two columns %s: %d and %d; rename one", s.place, name, earlier, i+1)
+		}
+		first[name] = i + 1
+		s.header = append(s.header, name)
+	}
+	s.used = make([]bool, len(s.header))
+	for i := range s.used {
+		s.used[i] = true
+	}
+	return nil
+}
+
+// Columns are those of the header. All cells are strings.
+func (s *Source) Columns() mapping.Columns { return mapping.Columns{Names: s.header, Text: true} }
+
+// Use leaves the cells of columns that are not used out of what Next fills in.
+func (s *Source) Use(used []bool) { copy(s.used, used) }
+
+// Next reads the next row into cells and returns how much memory they hold. After a [*row.Fault],
+// which is the row's own, the next call goes on with the next row. io.EOF is the end, anything else
+// ends the run.
+func (s *Source) Next(_ context.Context, cells []any) (int, error) {
+	err := s.reader.read()
+	if errors.Is(err, io.EOF) {
+		if s.rows > 0 && s.undecodable == s.rows {
+			return 0, row.Failf("no row of %s is valid %s; set source.csv.encoding to what the file is in, like windows-1252", s.place, s.charset)
+		}
+		return 0, io.EOF
+	}
+	s.rows++
+	if err != nil && !errors.Is(err, errQuote) {
+		return 0, s.fatal(err, "row "+strconv.FormatInt(s.rows, 10))
+	}
+	if !s.valid(s.reader.record) {
+		s.undecodable++
+		return 0, row.Faultf(s.undecodableColumn(), "is not valid %s", s.charset)
+	}
+	if err != nil {
+		column := ""
+		if at := len(s.reader.fields); at < len(s.header) {
+			column = s.header[at]
+		}
+		return 0, row.Faultf(column, "has a quote in the wrong place: quotes stand around a whole field, and double inside it")
+	}
+	if len(s.reader.fields) != len(s.header) {
+		return 0, row.Faultf("", "has the wrong number of fields: %d where the header has %d", len(s.reader.fields), len(s.header))
+	}
+	// One string for the row; the cells share it.
+	text := string(s.reader.record)
+	for i, f := range s.reader.fields {
+		if s.used[i] {
+			cells[i] = f.text(text)
+		}
+	}
+	return len(text), nil
+}
+
+// fatal says why nothing can be read after some row.
+func (s *Source) fatal(err error, where string) error {
+	switch {
+	case errors.Is(err, errQuote):
+		return row.Failf("%s of %s has a quote in the wrong place: quotes stand around a whole field, and double inside it", where, s.place)
+	case errors.Is(err, errUnclosed):
+		return row.Failf("%s of %s opens a quote that is never closed", where, s.place)
+	case errors.Is(err, errTooLong):
+		return row.Failf("%s of %s is longer than %d MiB; perhaps a quote in it is never closed", where, s.place, maxRecord>>20)
+	}
+	return row.Failf("%s could not be read any further at %s: the disk or the network share failed", s.place, where)
+}
+
+// valid reports whether a record is text in the file's encoding.
+func (s *Source) valid(record []byte) bool {
+	if s.decoded {
+		return !bytes.Contains(record, []byte("\uFFFD"))
+	}
+	return utf8.Valid(record)
+}
+
+func (s *Source) undecodableColumn() string {
+	for i, f := range s.reader.fields {
+		if i < len(s.header) && !s.valid(s.reader.record[f.from:f.to]) {
+			return s.header[i]
+		}
+	}
+	return ""
+}
+
+// Progress is the part of the file that has been read, 0 to 1.
+func (s *Source) Progress() float64 {
+	if s.size == 0 {
+		return 1
+	}
+	return float64(s.counted.read) / float64(s.size)
+}
+
+// Close closes the file.
+func (s *Source) Close() error { return s.file.Close() }
+
+// text is the field's content in its record.
+func (f field) text(record string) string {
+	if f.escaped {
+		return strings.ReplaceAll(record[f.from:f.to], `""`, `"`)
+	}
+	return record[f.from:f.to]
+}
+
+// counter counts the bytes that were read.
+type counter struct {
+	in   io.Reader
+	read int64
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.in.Read(p)
+	c.read += int64(n)
+	return n, err
+}

@@ -1,0 +1,73 @@
+package pipeline
+
+import (
+	"context"
+
+	"runhook/services/runner/csvfile"
+	"runhook/services/runner/row"
+	"runhook/services/runner/sqldb"
+	"runhook/shared/mapping"
+	"runhook/shared/task"
+)
+
+// source is what rows are read from. A connector for another kind implements it in a package of its
+// own and is opened in openSource. One goroutine uses it.
+type source interface {
+	// Columns are those of every row.
+	Columns() mapping.Columns
+	// Use says which columns matter; the cells of the others need not be filled in.
+	Use(used []bool)
+	// Next reads the next row into cells, and returns about how much memory they hold. io.EOF is the
+	// end. After a *row.Fault, which is that row's own, it can go on; any other error ends the run,
+	// and is a *run.Failure or ctx's.
+	Next(ctx context.Context, cells []any) (size int, err error)
+	// Progress is the part that has been read, 0 to 1.
+	Progress() float64
+	Close() error
+}
+
+// destination is what rows are written to. One goroutine uses it.
+type destination interface {
+	// Write writes the batch's pending rows as one unit, and sets the outcome of each. It calls
+	// before when nothing is left to do but to make the batch last. After any error, which is a
+	// *run.Failure, ctx's or before's, nothing of the batch is in the destination.
+	Write(ctx context.Context, batch *row.Batch, before func(row int64) error) error
+	// Finish is called once, after the last batch of a run that succeeds.
+	Finish() error
+	// Close releases everything. kept is false where the rows written so far went with it, because
+	// there was no Finish.
+	Close() (kept bool)
+}
+
+func openSource(job Job) (source, error) {
+	if csv := job.Task.Source.CSV; csv != nil {
+		return csvfile.Open(job.Connections, csv)
+	}
+	return nil, row.Failf("the task's source is of a kind that this runner does not know; a newer one may")
+}
+
+func openDestination(ctx context.Context, job Job, rows *mapper) (destination, error) {
+	switch to := job.Task.Destination; {
+	case to.SQL != nil:
+		columns := make([]sqldb.Column, len(rows.columns))
+		for i, c := range rows.columns {
+			columns[i] = sqldb.Column{Name: c.name, Kind: c.value.Kind()}
+		}
+		return sqldb.Open(ctx, job.Connections, to.SQL, columns)
+	case to.CSV != nil:
+		names := make([]string, len(rows.columns))
+		for i, c := range rows.columns {
+			names[i] = c.name
+		}
+		return csvfile.Create(job.Connections, to.CSV, names)
+	}
+	return nil, row.Failf("the task's destination is of a kind that this runner does not know; a newer one may")
+}
+
+// destinationName is how progress messages name the destination.
+func destinationName(t *task.Definition) string {
+	if t.Destination.SQL != nil {
+		return "the table " + t.Destination.SQL.Table
+	}
+	return "the file " + t.Destination.CSV.Path
+}

@@ -1,0 +1,65 @@
+package pipeline
+
+import (
+	"runhook/services/runner/row"
+	"runhook/shared/mapping"
+)
+
+// mapper makes the destination's rows of the source's: where and mapping, compiled once for the run.
+type mapper struct {
+	scope   *mapping.Scope
+	where   *mapping.Program // nil keeps every row
+	columns []mappedColumn
+}
+
+type mappedColumn struct {
+	name  string
+	value *mapping.Program
+}
+
+// compile compiles the task's expressions against the columns that the source really has.
+func compile(job Job, columns mapping.Columns) (*mapper, error) {
+	m := &mapper{scope: mapping.NewScope(columns, job.Task.ExpressionParams(job.Parameters))}
+	if job.Task.Where != "" {
+		where, err := m.scope.CompileCondition(job.Task.Where)
+		if err != nil {
+			return nil, row.Failf("where: %v", err)
+		}
+		m.where = where
+	}
+	for _, c := range job.Task.Mapping {
+		value, err := m.scope.Compile(c.Expression)
+		if err != nil {
+			return nil, row.Failf("mapping.%s: %v", c.Name, err)
+		}
+		m.columns = append(m.columns, mappedColumn{c.Name, value})
+	}
+	return m, nil
+}
+
+// apply maps the scope's current row into r, and returns how much memory its values hold.
+func (m *mapper) apply(r *row.Row) (size int) {
+	if m.where != nil {
+		keep, err := m.where.True()
+		if err != nil {
+			r.Reject(row.Faultf("where", "%v", err))
+			return 0
+		}
+		if !keep {
+			r.Skip()
+			return 0
+		}
+	}
+	for i, c := range m.columns {
+		value, err := c.value.Eval()
+		if err != nil {
+			r.Reject(row.Faultf(c.name, "%v", err))
+			return 0
+		}
+		if text, ok := value.(string); ok {
+			size += len(text)
+		}
+		r.Values[i] = value
+	}
+	return size
+}

@@ -1,0 +1,218 @@
+// Package pipeline executes a task: it reads rows from the source, maps them, and writes them to
+// the destination in batches, while reading goes on beside the writing. It holds a few batches in
+// memory, however many rows there are.
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"runhook/services/runner/connection"
+	"runhook/services/runner/row"
+	"runhook/shared/task"
+)
+
+// Job is what one attempt at a run executes.
+type Job struct {
+	Task        *task.Definition
+	Parameters  task.Values
+	Connections *connection.Set
+	// BeforeWrite, when set, is called before each batch is committed, or its bytes are written to a
+	// file, with the number of the last source row that the batch reaches. An error from it stops
+	// the attempt, nothing of that batch is written, and Run returns the error.
+	BeforeWrite func(ctx context.Context, row int64) error
+}
+
+// aheadBatches is how many batches may be read and not yet be taken by the writer.
+const aheadBatches = 2
+
+// Run executes the job and counts in m, whose zero value is expected, as it goes. It returns nil for
+// success; an error that is a [*run.Failure] when the run failed, for good and with the reason for
+// its status document; ctx's error when ctx ended; or BeforeWrite's. Whatever it returns, the counts
+// are those of what is in the destination, and no goroutine is left.
+func Run(ctx context.Context, job Job, m *Meter) (err error) {
+	// Deferred first, to come last: it also gets what the other deferred calls do.
+	defer func() {
+		if err != nil && ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		err = sentence(err)
+	}()
+	defer catchPanic(&err)
+
+	m.say("Opening the source")
+	from, err := openSource(job)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	rows, err := compile(job, from.Columns())
+	if err != nil {
+		return err
+	}
+	from.Use(rows.scope.Used())
+
+	m.say("Opening the destination")
+	to, err := openDestination(ctx, job, rows)
+	if err != nil {
+		return err
+	}
+	return transfer(ctx, job, m, from, rows, to)
+}
+
+// transfer moves all rows, and closes the destination.
+func transfer(ctx context.Context, job Job, m *Meter, from source, rows *mapper, to destination) (err error) {
+	defer func() {
+		if kept := to.Close(); !kept && err != nil {
+			m.withdraw()
+		}
+	}()
+	defer catchPanic(&err)
+
+	ctx, stop := context.WithCancel(ctx)
+	r := &reader{from: from, rows: rows, meter: m, read: make(chan *row.Batch, aheadBatches), written: make(chan *row.Batch, aheadBatches)}
+	var reading sync.WaitGroup
+	var readErr error
+	reading.Go(func() {
+		defer close(r.read)
+		defer catchPanic(&readErr)
+		readErr = r.run(ctx)
+	})
+	// Also on the way out of a panic: the reader uses what Run closes.
+	defer reading.Wait()
+	defer stop()
+
+	m.say("Writing to " + destinationName(job.Task))
+	w := &writer{job: job, meter: m, to: to}
+	for batch := range r.read {
+		if err := w.write(ctx, batch); err != nil {
+			return err
+		}
+		r.recycle(batch)
+	}
+	reading.Wait()
+	if readErr != nil {
+		return readErr
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := to.Finish(); err != nil {
+		return err
+	}
+	m.finish()
+	return nil
+}
+
+// reader reads and maps rows on a goroutine of its own.
+type reader struct {
+	from  source
+	rows  *mapper
+	meter *Meter
+	// read has the batches that are to be written, written those that can be used again.
+	read, written chan *row.Batch
+}
+
+func (r *reader) run(ctx context.Context) error {
+	batch := r.batch()
+	for number := int64(1); ; number++ {
+		size, err := r.from.Next(ctx, r.rows.scope.Row)
+		if fault, ok := errors.AsType[*row.Fault](err); ok {
+			batch.Add(number).Reject(fault)
+		} else if err != nil {
+			// The rows before the end, or before a failure of the source, are still written.
+			if passErr := r.pass(ctx, batch); passErr != nil || !errors.Is(err, io.EOF) {
+				return cmp.Or(passErr, err)
+			}
+			r.meter.total(number - 1)
+			return nil
+		} else {
+			batch.Grow(size + r.rows.apply(batch.Add(number)))
+		}
+		if batch.Full() {
+			if err := r.pass(ctx, batch); err != nil {
+				return err
+			}
+			batch = r.batch()
+		}
+	}
+}
+
+// batch returns an empty batch.
+func (r *reader) batch() *row.Batch {
+	select {
+	case batch := <-r.written:
+		batch.Reset()
+		return batch
+	default:
+		return row.NewBatch(len(r.rows.columns))
+	}
+}
+
+// recycle hands a batch that was written back.
+func (r *reader) recycle(batch *row.Batch) {
+	select {
+	case r.written <- batch:
+	default:
+	}
+}
+
+// pass hands a batch to the writer.
+func (r *reader) pass(ctx context.Context, batch *row.Batch) error {
+	if batch.Len() == 0 {
+		return nil
+	}
+	batch.Progress = r.from.Progress()
+	select {
+	case r.read <- batch:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// writer writes the batches and decides what failed rows do to the run.
+type writer struct {
+	job    Job
+	meter  *Meter
+	to     destination
+	failed int
+}
+
+func (w *writer) write(ctx context.Context, batch *row.Batch) error {
+	stop := w.job.Task.OnRowError == task.StopOnRowError
+	if !stop {
+		batch.Limit = max(0, w.job.Task.MaxRowErrors-w.failed)
+	} else {
+		batch.Limit = 0
+	}
+	if batch.Writable() {
+		before := func(row int64) error { return nil }
+		if w.job.BeforeWrite != nil {
+			before = func(row int64) error { return w.job.BeforeWrite(ctx, row) }
+		}
+		if err := w.to.Write(ctx, batch, before); err != nil {
+			return err
+		}
+	} else {
+		for range batch.Pending() {
+		}
+	}
+	w.meter.add(batch)
+	for _, r := range batch.Reached() {
+		if r.Outcome != row.Failed {
+			continue
+		}
+		w.failed++
+		if stop {
+			return row.Failf("stopped at row %d, as on_row_error asks: %v", r.Number, r.Fault)
+		}
+		if batch.Stopped() && w.failed > w.job.Task.MaxRowErrors {
+			return row.Failf("more than %d rows failed, the limit that max_row_errors sets; the last at row %d: %v", w.job.Task.MaxRowErrors, r.Number, r.Fault)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,75 @@
+// Package row holds what flows through a run's pipeline: rows in batches, what became of each, and
+// the fault of a row that failed.
+package row
+
+import (
+	"fmt"
+
+	"runhook/shared/run"
+)
+
+// Outcome is what became of a row.
+type Outcome uint8
+
+// The outcomes. A row is Ready until its destination has dealt with it.
+const (
+	Ready Outcome = iota
+	Inserted
+	Updated
+	Unchanged
+	Deleted
+	// Skipped: where dropped the row, or an update or delete found nothing to change.
+	Skipped
+	Failed
+)
+
+// Fault says why a row failed. It goes into status documents: no cell value, no driver's words.
+type Fault struct {
+	// Column is the destination's column, or the source's where the row could not be read; it may
+	// be empty.
+	Column string
+	// Message goes on where the column's name ends: "is not a number".
+	Message string
+}
+
+// Error joins column and message.
+func (f *Fault) Error() string {
+	if f.Column == "" {
+		return f.Message
+	}
+	return f.Column + " " + f.Message
+}
+
+// Faultf returns a fault of a column.
+func Faultf(column, format string, args ...any) *Fault {
+	return &Fault{Column: column, Message: fmt.Sprintf(format, args...)}
+}
+
+// Failf returns a [*run.Failure]: an error that ends the run.
+func Failf(format string, args ...any) error {
+	return &run.Failure{Message: fmt.Sprintf(format, args...)}
+}
+
+// Row is one row of the source, mapped to the destination's columns.
+type Row struct {
+	// Number counts the source's data rows from 1.
+	Number int64
+	// Values are the mapping's values in its order. They mean something only in a row that is Ready
+	// to be written.
+	Values []any
+	// Outcome is what the destination sets, together with Fault for one that Failed.
+	Outcome Outcome
+	Fault   *Fault
+
+	// decided is what the row was before any destination saw it: Ready, Skipped or Failed.
+	decided Outcome
+}
+
+// Skip decides that the row is not written: where dropped it.
+func (r *Row) Skip() { r.decided, r.Outcome = Skipped, Skipped }
+
+// Reject decides that the row failed before it could be written.
+func (r *Row) Reject(fault *Fault) { r.decided, r.Outcome, r.Fault = Failed, Failed, fault }
+
+// Fail sets the outcome of a row that its destination did not take.
+func (r *Row) Fail(fault *Fault) { r.Outcome, r.Fault = Failed, fault }

@@ -1,0 +1,369 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"runhook/services/runner/connection"
+	"runhook/services/runner/row"
+	"runhook/shared/task"
+)
+
+// maxParameters bounds how many values one statement that inserts several rows takes; more are not
+// faster.
+const maxParameters = 250
+
+// cancelCheck is after how many rows a transaction looks whether its run goes on.
+const cancelCheck = 128
+
+// Destination writes rows to one table, a batch in a transaction. It belongs to one goroutine.
+type Destination struct {
+	action task.Action
+	table  *table
+	db     *sql.DB
+	conn   *sql.Conn
+
+	// Prepared statements; nil where the action does not need them.
+	insert, insertMany, update, remove, exists *sql.Stmt
+
+	// several is how many rows insertMany takes; together holds those that wait for it, with their
+	// values in values.
+	several  int
+	together []*row.Row
+	values   []any
+	// streak is how many rows upsert has found missing without one that was there: rows go together
+	// only where that is likely.
+	streak int
+	// key holds the values of a row's key while a statement looks for it.
+	key []any
+}
+
+// Open opens the database, makes a missing table where the task wants that, and holds the mapping's
+// columns against the table. Whatever is wrong is a [*run.Failure], before the first row.
+func Open(ctx context.Context, connections *connection.Set, to *task.SQLDestination, columns []Column) (*Destination, error) {
+	where, err := connections.SQLite(to.Connection)
+	if err != nil {
+		return nil, err
+	}
+	d := &Destination{action: to.Action}
+	if d.db, d.conn, err = openSQLite(ctx, where, to.Create); err != nil {
+		return nil, err
+	}
+	if d.table, err = openTable(ctx, d.conn, to, columns); err != nil {
+		d.Close()
+		return nil, err
+	}
+	if err := d.prepare(ctx); err != nil {
+		d.Close()
+		return nil, d.table.explain(ctx, err)
+	}
+	return d, nil
+}
+
+func (d *Destination) prepare(ctx context.Context) error {
+	t := d.table
+	d.several = max(1, maxParameters/len(t.target))
+	statements := map[**sql.Stmt]string{}
+	switch d.action {
+	case task.Insert:
+		statements[&d.insert] = t.insertStatement(1)
+		statements[&d.insertMany] = t.insertStatement(d.several)
+	case task.Upsert:
+		statements[&d.insert] = t.insertMissingStatement(1)
+		statements[&d.insertMany] = t.insertMissingStatement(d.several)
+		statements[&d.update] = t.updateStatement()
+		d.streak = d.several // a first load is the likely case
+	case task.Update:
+		statements[&d.update] = t.updateStatement()
+		statements[&d.exists] = t.existsStatement()
+	case task.Delete:
+		statements[&d.remove] = t.deleteStatement()
+	}
+	for at, text := range statements {
+		if text == "" {
+			continue
+		}
+		statement, err := d.conn.PrepareContext(ctx, text)
+		if err != nil {
+			return err
+		}
+		*at = statement
+	}
+	return nil
+}
+
+// errRefused is how a transaction ends in which the database refused a row.
+var errRefused = errors.New("the database refused a row")
+
+// Write writes the batch's rows in one transaction. Where the database refuses a row, the whole is
+// taken back and done again with a savepoint for each, so that only that row fails. before is called
+// ahead of the commit; its error, like any other, leaves nothing of the batch.
+func (d *Destination) Write(ctx context.Context, batch *row.Batch, before func(row int64) error) error {
+	err := d.transaction(ctx, batch, before, d.writeFast)
+	if errors.Is(err, errRefused) {
+		err = d.transaction(ctx, batch, before, d.writeCarefully)
+	}
+	return err
+}
+
+// transaction is all that one batch does to the database.
+func (d *Destination) transaction(ctx context.Context, batch *row.Batch, before func(row int64) error, write func(context.Context, *row.Batch) error) (err error) {
+	if _, err := d.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return d.table.explain(ctx, err)
+	}
+	// A statement that has begun is let end: it is short, and to watch it costs more than it does.
+	whole := context.WithoutCancel(ctx)
+	committed := false
+	defer func() {
+		if !committed {
+			// Without a transaction, which some errors end by themselves, there is nothing to roll back.
+			_, _ = d.conn.ExecContext(whole, "ROLLBACK")
+		}
+	}()
+	if err := write(ctx, batch); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := before(batch.Last()); err != nil {
+		return err
+	}
+	if _, err := d.conn.ExecContext(whole, "COMMIT"); err != nil {
+		if d.table.refused(err) != nil {
+			return row.Failf("the rows up to %d break a rule of the table %s that is checked when they are committed together; none of this batch was written", batch.Last(), d.table.name)
+		}
+		return d.table.explain(whole, err)
+	}
+	committed = true
+	return nil
+}
+
+// writeFast writes the rows on the understanding that the database takes them all.
+func (d *Destination) writeFast(ctx context.Context, batch *row.Batch) error {
+	d.together, d.values = d.together[:0], d.values[:0]
+	whole := context.WithoutCancel(ctx)
+	count := 0
+	for r := range batch.Pending() {
+		if count++; count%cancelCheck == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if fault := d.table.convert(r.Values); fault != nil {
+			r.Fail(fault)
+			continue
+		}
+		var err error
+		if d.insertMany != nil && (d.action == task.Insert || d.streak >= d.several) {
+			err = d.putTogether(whole, r)
+		} else {
+			r.Outcome, err = d.put(whole, r.Values)
+		}
+		if err != nil {
+			return d.refusedOr(ctx, err)
+		}
+	}
+	if err := d.putEach(whole); err != nil {
+		return d.refusedOr(ctx, err)
+	}
+	return nil
+}
+
+func (d *Destination) refusedOr(ctx context.Context, err error) error {
+	if d.table.refused(err) != nil {
+		return errRefused
+	}
+	return d.table.explain(ctx, err)
+}
+
+// putTogether has the row wait for others, and inserts them all at once when there are enough.
+func (d *Destination) putTogether(ctx context.Context, r *row.Row) error {
+	d.together = append(d.together, r)
+	d.values = append(d.values, r.Values...)
+	r.Outcome = row.Inserted
+	if len(d.together) < d.several {
+		return nil
+	}
+	if d.action == task.Insert {
+		_, err := d.insertMany.ExecContext(ctx, d.values...)
+		d.together, d.values = d.together[:0], d.values[:0]
+		return err
+	}
+	if _, err := d.conn.ExecContext(ctx, "SAVEPOINT together"); err != nil {
+		return err
+	}
+	inserted, err := affected(d.insertMany.ExecContext(ctx, d.values...))
+	if err != nil {
+		return err
+	}
+	if inserted != int64(len(d.together)) {
+		// Some were there. Which ones is found out row by row.
+		if _, err := d.conn.ExecContext(ctx, "ROLLBACK TO together"); err != nil {
+			return err
+		}
+		if err := d.putEach(ctx); err != nil {
+			return err
+		}
+	}
+	d.together, d.values = d.together[:0], d.values[:0]
+	_, err = d.conn.ExecContext(ctx, "RELEASE together")
+	return err
+}
+
+// putEach writes the rows that wait one by one.
+func (d *Destination) putEach(ctx context.Context) error {
+	for _, r := range d.together {
+		var err error
+		if r.Outcome, err = d.put(ctx, r.Values); err != nil {
+			return err
+		}
+	}
+	d.together, d.values = d.together[:0], d.values[:0]
+	return nil
+}
+
+// writeCarefully writes the rows so that one that the database refuses is the only one to fail.
+func (d *Destination) writeCarefully(ctx context.Context, batch *row.Batch) error {
+	whole := context.WithoutCancel(ctx)
+	count := 0
+	for r := range batch.Pending() {
+		if count++; count%cancelCheck == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if fault := d.table.convert(r.Values); fault != nil {
+			r.Fail(fault)
+			continue
+		}
+		if _, err := d.conn.ExecContext(whole, "SAVEPOINT one"); err != nil {
+			return d.table.explain(ctx, err)
+		}
+		outcome, err := d.put(whole, r.Values)
+		if err == nil {
+			r.Outcome = outcome
+		} else if fault := d.table.refused(err); fault == nil {
+			return d.table.explain(ctx, err)
+		} else {
+			r.Fail(fault)
+			if _, err := d.conn.ExecContext(whole, "ROLLBACK TO one"); err != nil {
+				return row.Failf("the table %s ends the whole transaction when it refuses a row (ON CONFLICT ROLLBACK, or a trigger), so row %d cannot fail alone; nothing of its batch was written", d.table.name, r.Number)
+			}
+		}
+		if _, err := d.conn.ExecContext(whole, "RELEASE one"); err != nil {
+			return d.table.explain(ctx, err)
+		}
+	}
+	return nil
+}
+
+// put writes one row.
+func (d *Destination) put(ctx context.Context, values []any) (row.Outcome, error) {
+	switch d.action {
+	case task.Insert:
+		_, err := d.insert.ExecContext(ctx, values...)
+		return row.Inserted, err
+	case task.Upsert:
+		return d.upsert(ctx, values)
+	case task.Delete:
+		deleted, err := affected(d.remove.ExecContext(ctx, d.keyOf(values)...))
+		if deleted == 0 {
+			return row.Skipped, err
+		}
+		return row.Deleted, err
+	}
+	changed, err := d.change(ctx, values)
+	if changed || err != nil {
+		return row.Updated, err
+	}
+	var one int
+	switch err := d.exists.QueryRowContext(ctx, d.keyOf(values)...).Scan(&one); {
+	case errors.Is(err, sql.ErrNoRows):
+		return row.Skipped, nil
+	case err != nil:
+		return row.Ready, err
+	}
+	return row.Unchanged, nil
+}
+
+// upsert tries first what the row before was, an insert or an update.
+func (d *Destination) upsert(ctx context.Context, values []any) (row.Outcome, error) {
+	if d.streak == 0 {
+		if changed, err := d.change(ctx, values); changed || err != nil {
+			return row.Updated, err
+		}
+		inserted, err := affected(d.insert.ExecContext(ctx, values...))
+		if inserted == 0 {
+			return row.Unchanged, err
+		}
+		d.streak++
+		return row.Inserted, err
+	}
+	inserted, err := affected(d.insert.ExecContext(ctx, values...))
+	if inserted > 0 || err != nil {
+		d.streak++
+		return row.Inserted, err
+	}
+	d.streak = 0
+	changed, err := d.change(ctx, values)
+	if changed {
+		return row.Updated, err
+	}
+	return row.Unchanged, err
+}
+
+// change updates the row that has the key, if a value of it differs.
+func (d *Destination) change(ctx context.Context, values []any) (bool, error) {
+	if d.update == nil {
+		return false, nil
+	}
+	changed, err := affected(d.update.ExecContext(ctx, values...))
+	return changed > 0, err
+}
+
+// keyOf returns the values of a row's key, until the next call.
+func (d *Destination) keyOf(values []any) []any {
+	d.key = d.key[:0]
+	for _, at := range d.table.key {
+		d.key = append(d.key, values[at])
+	}
+	return d.key
+}
+
+func affected(result sql.Result, err error) (int64, error) {
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// convert makes of the mapping's values, in place, what the columns store.
+func (t *table) convert(values []any) *row.Fault {
+	for i := range t.target {
+		c := &t.target[i]
+		converted, problem := c.kind.convert(values[i])
+		if problem != "" {
+			return row.Faultf(c.name, "%s", problem)
+		}
+		if converted == nil && c.notNull {
+			return row.Faultf(c.name, "must not be empty")
+		}
+		values[i] = converted
+	}
+	if t.keyed {
+		for _, at := range t.key {
+			if values[at] == nil || values[at] == "" {
+				return row.Faultf(t.target[at].name, "must not be empty: it is the key")
+			}
+		}
+	}
+	return nil
+}
+
+// Finish has nothing left to do: every batch is committed.
+func (d *Destination) Finish() error { return nil }
+
+// Close closes the database. The batches that were committed are kept.
+func (d *Destination) Close() (kept bool) {
+	d.conn.Close()
+	d.db.Close()
+	return true
+}

@@ -1,0 +1,115 @@
+// Package sqldb writes rows to a table of a database through database/sql.
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"modernc.org/sqlite"
+	lib "modernc.org/sqlite/lib"
+
+	"runhook/services/runner/connection"
+	"runhook/services/runner/row"
+)
+
+// lockWait is how long a transaction waits for other writers of the database, in milliseconds.
+const lockWait = "60000"
+
+// openSQLite opens the database of a connection, and makes its file when create is set. The journal
+// is a write-ahead log, so that readers are not in the way.
+func openSQLite(ctx context.Context, to connection.SQLite, create bool) (*sql.DB, *sql.Conn, error) {
+	mode := "rw"
+	if create {
+		mode = "rwc"
+	}
+	if info, err := os.Stat(to.Path); err == nil && info.IsDir() {
+		return nil, nil, row.Failf("the database of connection %s is a folder, not a file", to.Name)
+	} else if errors.Is(err, os.ErrNotExist) && !create {
+		return nil, nil, row.Failf("the database of connection %s does not exist; correct the connection, or set create: true in the task", to.Name)
+	} else if _, err := os.Stat(filepath.Dir(to.Path)); errors.Is(err, os.ErrNotExist) {
+		return nil, nil, row.Failf("the folder of the database of connection %s does not exist; make it", to.Name)
+	}
+	name := url.URL{Path: filepath.ToSlash(to.Path)}
+	db, err := sql.Open("sqlite", "file:"+name.EscapedPath()+"?mode="+mode+"&_busy_timeout="+lockWait+"&_foreign_keys=1")
+	if err != nil {
+		return nil, nil, explain(ctx, err, to.Name)
+	}
+	db.SetMaxOpenConns(1)
+	conn, err := db.Conn(ctx)
+	if err == nil {
+		_, err = conn.ExecContext(ctx, "PRAGMA journal_mode = WAL")
+	}
+	if err != nil {
+		db.Close()
+		return nil, nil, explain(ctx, err, to.Name)
+	}
+	return db, conn, nil
+}
+
+// explain turns an error of the driver into one that ends the run and holds none of its words, for
+// they may quote a row.
+func explain(ctx context.Context, err error, connection string) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	known, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return row.Failf("the database of connection %s cannot be used; the driver refused", connection)
+	}
+	switch known.Code() & 0xff {
+	case lib.SQLITE_BUSY, lib.SQLITE_LOCKED:
+		return row.Failf("the database of connection %s was locked by another writer for longer than a minute; end that one, and run the task again", connection)
+	case lib.SQLITE_READONLY, lib.SQLITE_PERM:
+		return row.Failf("the database of connection %s may not be written by the runner; correct the permissions of its file and folder", connection)
+	case lib.SQLITE_CANTOPEN:
+		return row.Failf("the database of connection %s cannot be opened; correct its path, or the permissions of its file and folder", connection)
+	case lib.SQLITE_NOTADB:
+		return row.Failf("the database of connection %s is not a SQLite database", connection)
+	case lib.SQLITE_FULL:
+		return row.Failf("the disk of the database of connection %s is full", connection)
+	case lib.SQLITE_CORRUPT, lib.SQLITE_IOERR:
+		return row.Failf("the database of connection %s is damaged or its disk fails (SQLite result code %d)", connection, known.Code())
+	case lib.SQLITE_SCHEMA:
+		return row.Failf("a table in connection %s was changed during the run; run the task again", connection)
+	}
+	return row.Failf("the database of connection %s refused (SQLite result code %d)", connection, known.Code())
+}
+
+// refused returns what is wrong with the row when the database refused it for the row's own sake,
+// and nil when the error is another.
+func (t *table) refused(err error) *row.Fault {
+	known, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return nil
+	}
+	switch known.Code() {
+	case lib.SQLITE_CONSTRAINT_PRIMARYKEY, lib.SQLITE_CONSTRAINT_ROWID:
+		return row.Faultf(strings.Join(t.primaryKey(), ", "), "breaks a uniqueness rule")
+	case lib.SQLITE_CONSTRAINT_UNIQUE:
+		return row.Faultf(t.onlyUnique(), "breaks a uniqueness rule")
+	case lib.SQLITE_CONSTRAINT_NOTNULL:
+		return row.Faultf("", "must not be empty in every column that needs a value")
+	case lib.SQLITE_CONSTRAINT_FOREIGNKEY:
+		return row.Faultf("", "refers to a row of another table that does not exist, or is referred to by one")
+	case lib.SQLITE_CONSTRAINT_CHECK:
+		return row.Faultf("", "breaks a check rule of the table")
+	case lib.SQLITE_CONSTRAINT_TRIGGER:
+		return row.Faultf("", "is refused by a trigger of the table")
+	case lib.SQLITE_CONSTRAINT_DATATYPE, lib.SQLITE_MISMATCH:
+		return row.Faultf("", "has a value of the wrong type")
+	case lib.SQLITE_TOOBIG:
+		return row.Faultf("", "is too long")
+	}
+	if known.Code()&0xff == lib.SQLITE_CONSTRAINT {
+		return row.Faultf("", "breaks a rule of the table")
+	}
+	return nil
+}
+
+// quoteName writes a name so that SQL takes it as one, whatever is in it.
+func quoteName(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
