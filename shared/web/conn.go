@@ -1,12 +1,11 @@
 package web
 
 import (
+	"context"
 	"io"
 	"net"
 	"sync/atomic"
 	"time"
-
-	"context"
 
 	"github.com/valyala/fasthttp"
 )

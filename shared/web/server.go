@@ -4,6 +4,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -172,18 +173,19 @@ func (s *Server) Run(ctx context.Context) error {
 		stop()
 		cutAll()
 		s.closeConns(everyone)
-		return errors.Join(fmt.Errorf("serve on %s: %w", s.Addr(), err), s.awaitClosed())
+		return errors.Join(fmt.Errorf("serve on %s: %w", s.Addr(), cmp.Or(err, net.ErrClosed)), s.awaitClosed())
 	case <-ctx.Done():
 	}
 
 	grace, cancel := context.WithTimeout(cut, s.stopGrace)
 	defer cancel()
+	_ = s.listener.Close() // also where Serve has not come to know it yet
 	s.closeConns(func(c *conn) bool { return !c.heard.Load() })
 	err := s.http.ShutdownWithContext(grace)
 	cutAll()
 	s.closeConns(everyone)
 	<-served
-	if err != nil {
+	if errors.Is(err, context.DeadlineExceeded) {
 		s.log.Warn().Dur("grace", s.stopGrace).Msg("requests were still under way when the server stopped; their connections were cut")
 	}
 	return s.awaitClosed()

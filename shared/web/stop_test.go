@@ -118,3 +118,19 @@ func TestStopCutsLingering(t *testing.T) {
 		t.Errorf("the stop took %v", took)
 	}
 }
+
+func TestStopBeforeTheStart(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	for range 20 {
+		s, err := New(Options{Listen: "127.0.0.1:0", Log: zerolog.Nop()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan error, 1)
+		go func() { served <- s.Run(ctx) }()
+		if err := await(t, served, 5*time.Second); err != nil {
+			t.Error(err)
+		}
+	}
+}
