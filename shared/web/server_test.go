@@ -4,130 +4,20 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
-	"go.uber.org/goleak"
 
 	"runhook/shared/bus"
 )
-
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// fasthttp's clock of the Date header runs for the process's life.
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
-}
-
-// logBuffer is a log that a test reads while the server still writes.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
-// serve runs a server on a free port for the test and returns its host:port.
-func serve(t testing.TB, o Options, routes ...Route) string {
-	t.Helper()
-	o.Listen = "127.0.0.1:0"
-	s, err := New(o, routes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	served := make(chan error, 1)
-	go func() { served <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-		http.DefaultClient.CloseIdleConnections()
-	})
-	return s.Addr().String()
-}
-
-// echo answers with the length of the body.
-var echo = Route{Method: fasthttp.MethodPost, Pattern: "/task/{task}", CORS: AnyOrigin,
-	Handler: func(_ context.Context, rc *fasthttp.RequestCtx) error {
-		rc.SetBodyString(fmt.Sprint(len(rc.PostBody())))
-		return nil
-	}}
-
-// talk sends raw bytes and reads one answer. The answer's body is closed and read.
-func talk(t testing.TB, address string, parts ...string) (*http.Response, string) {
-	t.Helper()
-	conn := dial(t, address)
-	for _, part := range parts {
-		if _, err := io.WriteString(conn, part); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return hear(t, conn)
-}
-
-func dial(t testing.TB, address string) net.Conn {
-	t.Helper()
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	return conn
-}
-
-func hear(t testing.TB, conn net.Conn) (*http.Response, string) {
-	t.Helper()
-	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response, string(body)
-}
-
-// wantProblem checks that an answer is a problem of a status, readable by any page.
-func wantProblem(t testing.TB, response *http.Response, body string, status int) {
-	t.Helper()
-	var p struct {
-		Type, Title, Detail string
-		Status              int
-	}
-	if err := json.Unmarshal([]byte(body), &p); err != nil {
-		t.Fatalf("%s %s: %v", response.Status, body, err)
-	}
-	if response.StatusCode != status || p.Status != status || p.Title == "" || p.Type == "" || p.Detail == "" ||
-		response.Header.Get("Content-Type") != "application/problem+json" || response.Header.Get("Cache-Control") != "no-store" {
-		t.Errorf("want %d, got %s %v %s", status, response.Status, response.Header, body)
-	}
-}
 
 func TestLimits(t *testing.T) {
 	address := serve(t, Options{ReadTimeout: 300 * time.Millisecond}, echo)
