@@ -22,7 +22,7 @@ const (
 func (a *attempt) keep(ctx context.Context, stop <-chan struct{}, cancel context.CancelCauseFunc) {
 	ticker := time.NewTicker(progressInterval)
 	defer ticker.Stop()
-	extended := a.renewed
+	extended := a.renewedAt()
 	var shown pipelineState
 	for {
 		select {

@@ -1,0 +1,272 @@
+package runner_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"database/sql"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"runhook/shared/bus"
+	"runhook/shared/bustest"
+	"runhook/shared/run"
+)
+
+// A runner process is killed with SIGKILL between every two steps of one run. Another process then
+// ends the run: once, with every row where it belongs.
+func TestKillBetweenAnyTwoSteps(t *testing.T) {
+	const rows = 20_000
+	for _, action := range []string{"upsert", "insert"} {
+		for _, step := range []struct {
+			name    string
+			subject string // of the publish that is the step
+			nth     int
+			// wrote: rows may have been written when the process died, so an insert cannot start over.
+			wrote bool
+		}{
+			{"claiming", "$KV.runs.claim.", 1, false},
+			{"marking that rows may be written", "$KV.runs.claim.", 2, true},
+			{"ending", "$KV.runs.final.", 1, true},
+			{"acknowledging", "$JS.ACK.", 1, true},
+			{"removing the claim", "$JS.API.STREAM.MSG.DELETE.KV_runs", 1, true},
+		} {
+			if step.nth == 2 && action == "upsert" {
+				continue // an upsert marks nothing, and ends before its claim is renewed
+			}
+			for _, after := range []bool{false, true} {
+				moment := "before"
+				if after {
+					moment = "after"
+				}
+				t.Run(action+"/"+moment+" "+step.name, func(t *testing.T) {
+					t.Parallel()
+					w := newWorkshop(t, action, rows)
+					n := w.submit(t)
+					w.runUntilKilled(t, step.subject, step.nth, after)
+
+					successor := w.start(t, w.store.Broker.URL())
+					status, err := w.store.Await(t.Context(), w.request.Task, n)
+					if err != nil {
+						t.Fatal(err)
+					}
+					doc := status.Document
+					ended := strings.HasPrefix(step.name, "ack") || strings.HasPrefix(step.name, "remov") || step.name == "ending" && after
+					interrupted := action == "insert" && step.wrote && !ended && (after || step.nth == 1)
+					switch {
+					case interrupted:
+						if doc.Outcome() != run.Failed || !strings.Contains(doc.Message, "interrupted") || !strings.Contains(doc.Message, "rows") && !strings.Contains(doc.Message, "Rows") {
+							t.Errorf("ended %s: %s; want Failed, saying which rows may be there", doc.Outcome(), doc.Message)
+						}
+					case doc.Outcome() != run.Success || doc.RowsProcessed != rows:
+						t.Errorf("ended %s with %d rows: %s; want Success with %d", doc.Outcome(), doc.RowsProcessed, doc.Message, rows)
+					}
+					if got := w.rows(t); got > rows || !interrupted && got != rows {
+						t.Errorf("%d rows in the table, want %d", got, rows)
+					}
+					w.waitUntilQuiet(t)
+					eventually(t, "the completion event is stored", func() bool { return w.events(t) > 0 })
+					if events := w.events(t); events != 1 {
+						t.Errorf("%d completion events, want 1", events)
+					}
+					again, err := w.store.Lookup(t.Context(), w.request.Task, n)
+					if err != nil || !bytes.Equal(again.Bytes, status.Bytes) {
+						t.Errorf("the final document changed: %v\n%s\n%s", err, status.Bytes, again.Bytes)
+					}
+					successor.kill(t)
+				})
+			}
+		}
+	}
+}
+
+// workshop is a store, a task with its files, and runner processes that work on it.
+type workshop struct {
+	store   *bustest.Store
+	dir     string
+	request run.Request
+	metrics *prometheus.Registry // of the runner in this process
+}
+
+func newWorkshop(t *testing.T, action string, rows int) *workshop {
+	t.Helper()
+	w := &workshop{store: bustest.New(t, bus.Topology{Lease: time.Second}), dir: t.TempDir()}
+	var csv strings.Builder
+	csv.WriteString("id,name\n")
+	for i := range rows {
+		fmt.Fprintf(&csv, "%d,name %d\n", i, i)
+	}
+	write(t, filepath.Join(w.dir, "in.csv"), csv.String())
+	write(t, filepath.Join(w.dir, "connections.yaml"), "drop: {files: .}\nwarehouse: {sqlite: ./warehouse.db}\n")
+	def := parse(t, fmt.Sprintf(`id: %s
+name: Killed
+source: {csv: {connection: drop, path: in.csv}}
+mapping: {id: id, name: name}
+destination: {sql: {connection: warehouse, table: people, key: [id], action: %s, create: true}}
+`, taskID(), action))
+	if _, err := w.store.Apply(t.Context(), def, false); err != nil {
+		t.Fatal(err)
+	}
+	w.request = request(def)
+	return w
+}
+
+func (w *workshop) submit(t *testing.T) run.Number {
+	t.Helper()
+	accepted, err := w.store.Submit(t.Context(), w.request, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return accepted.Number
+}
+
+// rows counts the table's rows; a table that was never made has none.
+func (w *workshop) rows(t *testing.T) (count int) {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(w.dir, "warehouse.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var tables int
+	if err := db.QueryRow(`select count(*) from sqlite_master where name = 'people'`).Scan(&tables); err != nil {
+		t.Fatal(err)
+	}
+	if tables == 0 {
+		return 0
+	}
+	if err := db.QueryRow(`select count(*) from people`).Scan(&count); err != nil {
+		t.Fatal(err)
+	}
+	return count
+}
+
+func (w *workshop) events(t *testing.T) uint64 {
+	t.Helper()
+	stream, err := jetStream(t, w.store).Stream(t.Context(), "EVENTS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stream.CachedInfo().State.Msgs
+}
+
+// waitUntilQuiet waits until the task's queue holds nothing that could still be delivered.
+func (w *workshop) waitUntilQuiet(t *testing.T) {
+	t.Helper()
+	js := jetStream(t, w.store)
+	eventually(t, "the queue is empty", func() bool {
+		consumer, err := js.Consumer(t.Context(), "RUNS", string(w.request.Task))
+		if err != nil {
+			t.Fatal(err)
+		}
+		info := consumer.CachedInfo()
+		return info.NumAckPending == 0 && info.NumPending == 0
+	})
+}
+
+// process is a runner in a process of its own, which can be killed.
+type process struct {
+	cmd    *exec.Cmd
+	exited chan struct{}
+}
+
+const runnerProcess = "RUNHOOK_TEST_RUNNER"
+
+func (w *workshop) start(t *testing.T, url string) *process {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), runnerProcess+"="+url, "RUNHOOK_TEST_CONNECTIONS="+filepath.Join(w.dir, "connections.yaml"))
+	cmd.Stderr = &testWriter{t: t}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p := &process{cmd: cmd, exited: make(chan struct{})}
+	go func() { defer close(p.exited); _ = cmd.Wait() }()
+	t.Cleanup(func() { p.kill(t) })
+	return p
+}
+
+func (p *process) kill(t *testing.T) {
+	t.Helper()
+	_ = p.cmd.Process.Kill() // SIGKILL; an error only says that it has ended
+	<-p.exited
+}
+
+// runUntilKilled starts a runner behind a wire tap that kills it at the nth publish to a subject,
+// before or after the server has it.
+func (w *workshop) runUntilKilled(t *testing.T, subject string, nth int, after bool) {
+	t.Helper()
+	tap, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tap.Close()
+	p := w.start(t, "nats://"+tap.Addr().String())
+	client, err := tap.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	server, err := net.Dial("tcp", w.store.Broker.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	var answers sync.WaitGroup
+	answers.Go(func() { _, _ = io.Copy(client, server) })
+	defer answers.Wait()
+	defer server.Close()
+
+	lines := bufio.NewReaderSize(client, 1<<20)
+	for seen := 0; ; {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			t.Fatalf("the runner ended before it published %s: %v", subject, err)
+		}
+		frame := []byte(line)
+		fields := strings.Fields(line)
+		hit := false
+		if fields[0] == "PUB" || fields[0] == "HPUB" {
+			size, err := strconv.Atoi(fields[len(fields)-1])
+			if err != nil {
+				t.Fatalf("not a NATS publish: %q", line)
+			}
+			body := make([]byte, size+2)
+			if _, err := io.ReadFull(lines, body); err != nil {
+				t.Fatal(err)
+			}
+			frame = append(frame, body...)
+			if strings.HasPrefix(fields[1], subject) && !bytes.HasPrefix(body, []byte("+WPI")) {
+				seen++
+				hit = seen == nth
+			}
+		}
+		if hit && !after {
+			p.kill(t)
+			return
+		}
+		if _, err := server.Write(frame); err != nil {
+			t.Fatal(err)
+		}
+		if hit {
+			p.kill(t)
+			return
+		}
+	}
+}
+
+// runAsRunner is what a child process of these tests does instead of running tests.
+func runAsRunner(url string) error {
+	return serve(context.Background(), url, os.Getenv("RUNHOOK_TEST_CONNECTIONS"))
+}

@@ -1,0 +1,123 @@
+package runner_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"runhook/services/runner"
+	"runhook/services/runner/connection"
+	"runhook/shared/bus"
+	"runhook/shared/bustest"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+func TestMain(m *testing.M) {
+	if url := os.Getenv(runnerProcess); url != "" {
+		if err := runAsRunner(url); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*Server).startGoRoutine.func1"))
+}
+
+// serve runs a runner as the program does, until ctx ends.
+func serve(ctx context.Context, url, connections string) error {
+	log := zerolog.New(os.Stderr)
+	store, err := bus.Connect(ctx, bus.Config{URLs: url, Name: "runner", Log: log})
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	if err := store.Check(ctx); err != nil {
+		return err
+	}
+	set, err := connection.Load(connections)
+	if err != nil {
+		return err
+	}
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	view, done, err := store.WatchTasks(watch)
+	if err != nil {
+		stop()
+		return err
+	}
+	defer func() { stop(); <-done }()
+	r, err := runner.New(runner.Options{Bus: store, Tasks: view, Connections: set, Log: log, Grace: 100 * time.Millisecond})
+	if err != nil {
+		return err
+	}
+	return r.Run(ctx)
+}
+
+func taskID() task.ID { return task.NewID() }
+
+func parse(t testing.TB, text string) *task.Definition {
+	t.Helper()
+	def, err := task.Parse([]byte(text), "test.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return def
+}
+
+func request(def *task.Definition) run.Request {
+	return run.Request{
+		Task: def.ID, TaskName: def.Name, Definition: def.Hash, Trigger: run.Webhook,
+		RetryAfter: 30, CreatedOn: time.Now().UTC(),
+	}
+}
+
+func write(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func jetStream(t testing.TB, store *bustest.Store) jetstream.JetStream {
+	t.Helper()
+	nc, err := nats.Connect(store.Broker.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+// eventually asks again until it holds; for what no event tells.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for limit := time.Now().Add(20 * time.Second); !holds(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatalf("not within 20 s: %s", what)
+		}
+	}
+}
+
+// testWriter puts a log into the test's, and sees what the race detector says in a child.
+type testWriter struct{ t testing.TB }
+
+func (w *testWriter) Write(p []byte) (int, error) {
+	w.t.Logf("%s", p)
+	if bytes.Contains(p, []byte("DATA RACE")) {
+		w.t.Error("a data race in a runner process")
+	}
+	return len(p), nil
+}
