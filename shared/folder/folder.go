@@ -75,7 +75,7 @@ func Open(dir string, store *bus.Bus, tasks *bus.TaskView, log zerolog.Logger) (
 	}, nil
 }
 
-// Close stops watching.
+// Close stops watching, and Follow with it.
 func (f *Folder) Close() error { return f.watcher.Close() }
 
 // Apply applies the folder once: good files are applied, broken ones are logged and leave their
@@ -178,7 +178,7 @@ func separate(err error) []error {
 	return []error{err}
 }
 
-// Follow applies the folder whenever it changes, until ctx ends.
+// Follow applies the folder whenever it changes, until ctx ends or the folder is closed.
 func (f *Folder) Follow(ctx context.Context) {
 	next, early := time.NewTimer(reread), time.Time{}
 	defer next.Stop()
@@ -186,11 +186,17 @@ func (f *Folder) Follow(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case event := <-f.watcher.Events:
+		case event, open := <-f.watcher.Events:
+			if !open {
+				return
+			}
 			if !f.concerns(event) {
 				continue
 			}
-		case err := <-f.watcher.Errors:
+		case err, open := <-f.watcher.Errors:
+			if !open {
+				return
+			}
 			f.log.Warn().Err(err).Msg("changes of the folder of task files may have been missed; reading it again")
 		case <-next.C:
 			early = time.Time{}

@@ -1,0 +1,200 @@
+// Runhook turns an HTTP POST into a long-running data task, and tells the caller how it went.
+// This program is all of it: `runhook serve` runs everything in one process, the other commands run
+// one service, or speak to a server.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/rs/zerolog"
+	"golang.org/x/term"
+
+	"runhook/shared/client"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the second Ctrl-C ends the program at once
+	os.Exit(runhook(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// The exit codes.
+const (
+	exitSuccess  = 0
+	exitFailed   = 1
+	exitNoStart  = 2
+	exitCanceled = 3
+)
+
+// grammar is the command line.
+type grammar struct {
+	LogLevel string `enum:"debug,info,warn,error" default:"info" help:"What to log: debug, info, warn or error. The log is pretty on a terminal and JSON elsewhere."`
+
+	Serve   serveCommand   `cmd:"" help:"Run everything in one process, with a NATS server of its own."`
+	Run     runCommand     `cmd:"" help:"Start a run of a task."`
+	Runs    runsCommand    `cmd:"" help:"Look at runs: list, show."`
+	Task    taskCommand    `cmd:"" help:"Work on tasks: new, validate, apply, list, show."`
+	Init    initCommand    `cmd:"" help:"Make the streams and buckets on an existing NATS, once."`
+	Ingress ingressCommand `cmd:"" help:"Run the service that accepts webhooks, on an existing NATS."`
+	Runner  runnerCommand  `cmd:"" help:"Run the service that executes runs, on an existing NATS."`
+	Status  statusCommand  `cmd:"" help:"Run the service that answers polls, on an existing NATS."`
+	Version versionCommand `cmd:"" help:"Show the version."`
+}
+
+// program is what every command gets from its caller.
+type program struct {
+	stdout, stderr io.Writer
+	log            zerolog.Logger
+}
+
+// runhook is the whole program: it executes the command line args and returns the exit code. A service
+// runs until ctx ends. Everything below it knows neither signals nor os.Exit.
+func runhook(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	var commands grammar
+	helped := false
+	parser, err := kong.New(&commands,
+		kong.Name("runhook"),
+		kong.Description("Runhook turns an HTTP POST into a long-running data task, and tells the caller how it went.\n\n"+
+			"Start with `runhook serve --demo`. Every flag has an environment variable, RUNHOOK_ and its name: --nats-listen is RUNHOOK_NATS_LISTEN.\n\n"+
+			"Exit codes: 0 success, 1 failed, 2 could not start, 3 canceled."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(int) { helped = true }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
+		kong.DefaultEnvars("RUNHOOK"),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Vars{"nats": defaultNATS, "server": client.DefaultServer},
+	)
+	if err != nil {
+		return fail(stderr, err)
+	}
+	command, err := parser.Parse(args)
+	if helped {
+		return exitSuccess
+	}
+	if err != nil {
+		return fail(stderr, wrongUsage(err))
+	}
+	level, _ := zerolog.ParseLevel(commands.LogLevel) // the grammar takes no others
+	return fail(stderr, command.Run(&program{stdout: stdout, stderr: stderr, log: newLog(stderr, level)}))
+}
+
+// wrongUsage adds where to read what a command takes.
+func wrongUsage(err error) error {
+	help := "runhook --help"
+	if parse, ok := errors.AsType[*kong.ParseError](err); ok && parse.Context != nil {
+		if selected := parse.Context.Selected(); selected != nil {
+			help = selected.FullPath() + " --help"
+		}
+	}
+	return fmt.Errorf("%w; see `%s`", err, help)
+}
+
+// exit is an error with an exit code of its own.
+type exit struct {
+	code int
+	// err is what to say, nil for nothing.
+	err error
+}
+
+func (e *exit) Error() string {
+	if e.err == nil {
+		return "exit code " + strconv.Itoa(e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exit) Unwrap() error { return e.err }
+
+// fail says what went wrong, if anything did, and returns the exit code.
+func fail(stderr io.Writer, err error) int {
+	code := exitNoStart
+	coded, isCoded := errors.AsType[*exit](err)
+	_, isProblem := errors.AsType[*client.Problem](err)
+	switch {
+	case err == nil:
+		return exitSuccess
+	case isCoded:
+		code = coded.code
+	case errors.Is(err, context.Canceled):
+		code, err = exitCanceled, errors.New("interrupted")
+	case isProblem:
+		code = exitFailed
+	}
+	if !isCoded || coded.err != nil {
+		fmt.Fprintf(stderr, "runhook: %v\n", err)
+	}
+	return code
+}
+
+// newLog logs for people on a terminal, and for programs elsewhere.
+func newLog(stderr io.Writer, level zerolog.Level) zerolog.Logger {
+	out := stderr
+	if isTerminal(stderr) {
+		out = zerolog.ConsoleWriter{Out: stderr, TimeFormat: time.TimeOnly}
+	}
+	return zerolog.New(out).Level(level).With().Timestamp().Logger()
+}
+
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// newMetrics makes a service's registry, with the process's own figures in it.
+func newMetrics() *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return registry
+}
+
+// span is a length of time on the command line: 90m, 12h, or, as only here, 365d.
+type span time.Duration
+
+// UnmarshalText reads a Go duration or a number of days.
+func (s *span) UnmarshalText(text []byte) error {
+	if days, ok := strings.CutSuffix(string(text), "d"); ok {
+		n, err := strconv.Atoi(days)
+		if err == nil && n > 0 && n <= 36500 {
+			*s = span(time.Duration(n) * 24 * time.Hour)
+			return nil
+		}
+	} else if parsed, err := time.ParseDuration(string(text)); err == nil && parsed > 0 {
+		*s = span(parsed)
+		return nil
+	}
+	return fmt.Errorf("%q is not a length of time such as 365d, 12h or 30m", text)
+}
+
+type versionCommand struct{}
+
+// Run shows the version and what it was built from.
+func (versionCommand) Run(p *program) error {
+	version, revision := "unknown", ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		version = info.Main.Version
+		for _, setting := range info.Settings {
+			if setting.Key == "vcs.revision" {
+				revision = " " + setting.Value
+			}
+		}
+	}
+	_, err := fmt.Fprintf(p.stdout, "runhook %s%s %s %s/%s\n", version, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
+}

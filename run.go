@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+
+	"runhook/shared/client"
+	"runhook/shared/run"
+)
+
+type runCommand struct {
+	ServerFlags
+	JSONFlag
+	Task  string   `arg:"" help:"The task's id, or a unique part of its name."`
+	Param []string `short:"p" sep:"none" placeholder:"NAME=VALUE" help:"A parameter's value. Several of one name make a list."`
+	Wait  bool     `short:"w" help:"Wait for the end, showing progress."`
+}
+
+// Help shows examples and the exit codes.
+func (*runCommand) Help() string {
+	return `Examples:
+
+    runhook run "Refresh lapsed" -p FirstName=Ann --wait
+    runhook run 555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd
+
+With --wait the exit code tells how the run ended: 0 success, 1 failed (or its end was not seen), 2 it could not be started, 3 canceled. Ctrl-C ends the waiting, not the run.`
+}
+
+// Run starts the run, and with --wait follows it.
+func (c *runCommand) Run(ctx context.Context, p *program) error {
+	values, err := parseParameters(c.Param)
+	if err != nil {
+		return err
+	}
+	server, err := c.client()
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	id, err := server.Find(ctx, c.Task)
+	if err != nil {
+		return &exit{exitNoStart, err}
+	}
+	started, err := server.Start(ctx, id, values)
+	if err != nil {
+		return &exit{exitNoStart, err}
+	}
+	if !c.Wait {
+		if c.JSON {
+			return printJSON(p.stdout, started.Document)
+		}
+		_, err := fmt.Fprintf(p.stdout, "Run %s of %q is accepted. How it goes: runhook runs show %[1]s, or GET %[3]s\n",
+			started.Number, started.Document.TaskName, server.URL(run.StatusPath(started.Task, started.Number)+started.Query))
+		return err
+	}
+	doc, err := c.follow(ctx, p, server, started)
+	if err != nil {
+		return err
+	}
+	return c.report(p, doc)
+}
+
+// parseParameters reads NAME=VALUE pairs.
+func parseParameters(pairs []string) (map[string][]string, error) {
+	values := map[string][]string{}
+	for _, pair := range pairs {
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok || name == "" {
+			return nil, fmt.Errorf("--param %q is not NAME=VALUE", pair)
+		}
+		values[name] = append(values[name], value)
+	}
+	return values, nil
+}
+
+// follow shows the progress until the run has ended.
+func (c *runCommand) follow(ctx context.Context, p *program, server *client.Client, started client.Started) (run.Document, error) {
+	show, done := c.lines(p), func() {}
+	every := 2 * time.Second
+	if isTerminal(p.stderr) {
+		show, done = c.bar(p)
+		every = time.Second
+	}
+	fmt.Fprintf(p.stderr, "Run %s of %q is accepted.\n", started.Number, started.Document.TaskName)
+	away := func(err error) {
+		fmt.Fprintf(p.stderr, "Still waiting: %v\n", err)
+	}
+	doc, err := server.Wait(ctx, started, every, show, away)
+	done()
+	switch {
+	case err == nil:
+		return doc, nil
+	case errors.Is(err, context.Canceled):
+		return doc, &exit{exitFailed, fmt.Errorf("stopped waiting; run %s goes on: `runhook runs show %[1]s` tells how it went", started.Number)}
+	}
+	return doc, &exit{exitFailed, fmt.Errorf("run %s was started, and its end was not seen: %w", started.Number, err)}
+}
+
+// bar shows progress on a terminal.
+func (c *runCommand) bar(p *program) (show func(run.Document), done func()) {
+	bar := progressbar.NewOptions(100,
+		progressbar.OptionSetWriter(p.stderr), progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetElapsedTime(true), progressbar.OptionSetPredictTime(false))
+	show = func(doc run.Document) {
+		bar.Describe(doc.StatusDescription + ": " + doc.Message)
+		_ = bar.Set(int(doc.PercentComplete)) // a terminal that went away does not end the wait
+	}
+	return show, func() { _ = bar.Clear() }
+}
+
+// lines shows each step of the progress on a line of its own.
+func (c *runCommand) lines(p *program) func(run.Document) {
+	var last string
+	return func(doc run.Document) {
+		line := fmt.Sprintf("%s, %.1f %%, %d rows: %s", doc.StatusDescription, doc.PercentComplete, doc.RowsRetrieved, doc.Message)
+		if doc.Status != run.Done && line != last {
+			fmt.Fprintln(p.stderr, line)
+		}
+		last = line
+	}
+}
+
+// report says how the run ended, in words and by the exit code.
+func (c *runCommand) report(p *program, doc run.Document) error {
+	if c.JSON {
+		if err := printJSON(p.stdout, doc); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintln(p.stdout, client.Summary(doc))
+		printErrors(p.stdout, doc)
+	}
+	switch doc.Outcome() {
+	case run.Success:
+		return nil
+	case run.Canceled:
+		return &exit{exitCanceled, fmt.Errorf("run %s was canceled: %s", doc.ImportID, doc.Message)}
+	}
+	return &exit{exitFailed, fmt.Errorf("run %s failed: %s", doc.ImportID, doc.Message)}
+}

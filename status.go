@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"runhook/shared/openapi"
+)
+
+// AdminFlag guards the routes that only an administrator may use.
+type AdminFlag struct {
+	AdminTokenFile string `placeholder:"FILE" help:"One line: the token that the admin routes ask for. Without it they are open to this machine only."`
+}
+
+// checkListen refuses to show the admin routes to other machines without a token.
+func (f *AdminFlag) checkListen(address string) error {
+	if !isOpen(address) || f.AdminTokenFile != "" {
+		return nil
+	}
+	return fmt.Errorf("--listen %s can be reached from other machines, and the admin routes with it: "+
+		"give --admin-token-file FILE (make one with `openssl rand -hex 32 > FILE`), or listen on 127.0.0.1", address)
+}
+
+// isOpen reports whether other machines can reach a listen address; one that cannot be read is left
+// to whoever listens.
+func isOpen(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil || host == "localhost" {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return err != nil || !ip.Unmap().IsLoopback()
+}
+
+type statusCommand struct {
+	Listen string `default:"127.0.0.1:8082" placeholder:"HOST:PORT" help:"Where polls are answered (${default}). Beyond loopback it needs --admin-token-file."`
+	NATSFlags
+	EdgeFlags
+	AdminFlag
+}
+
+// Help shows an example.
+func (*statusCommand) Help() string {
+	return `Answers polls, and the admin routes /api that ` + "`runhook task` and `runhook runs`" + ` use.
+
+Example:
+
+    runhook status --nats nats://127.0.0.1:4222 --run-key-file run.key --admin-token-file admin.token`
+}
+
+// Run answers polls until ctx ends.
+func (c *statusCommand) Run(ctx context.Context, p *program) error {
+	if err := errors.Join(c.check(), c.checkListen(c.Listen)); err != nil {
+		return err
+	}
+	keys, err := c.sharedKeys()
+	if err != nil {
+		return err
+	}
+	metrics := newMetrics()
+	edge, err := newEdge(c.EdgeFlags, keys, p, metrics)
+	if err != nil {
+		return err
+	}
+	store, err := c.open(ctx, "runhook status", p)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	tasks, stopTasks, err := watchTasks(ctx, store)
+	if err != nil {
+		return err
+	}
+	defer stopTasks()
+	answers, err := edge.status(store, tasks, c.AdminTokenFile)
+	if err != nil {
+		return err
+	}
+	server, err := edge.listen(c.Listen, store, tasks, answers, openapi.Routes())
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(p.stdout, "Runhook's status service listens on %s. Ctrl-C stops it.\n", server.URL())
+	return failedServing(server.Run(ctx))
+}
