@@ -9,21 +9,13 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// The embedded server's own, which outlive its shutdown for a moment.
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*Server).startGoRoutine.func1"),
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushLoop"),
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).syncBlocks"))
-}
+func TestMain(m *testing.M) { bustest.Main(m) }
 
 func definition(t testing.TB, name string, concurrency int) *task.Definition {
 	t.Helper()
