@@ -28,9 +28,9 @@ type sighting struct {
 	// body is the document as it is answered.
 	body       []byte
 	phase      run.Phase
-	percent    float64
 	executions int
-	updatedOn  time.Time
+	percent    float64
+	rows       int64
 	retryAfter time.Duration
 
 	// The rest is set for a finished run only.
@@ -83,7 +83,7 @@ func (m *memory) note(k key, status bus.Status) (*sighting, error) {
 		if before.newerThan(now) {
 			return before, nil
 		}
-		// A claim may be older than the progress that was lost with NATS's memory.
+		// A run that was taken over may begin below what its former runner had shown.
 		if now.percent < before.percent && !now.final() {
 			status.Document.PercentComplete = before.percent
 			body, err := status.Document.Encode()
@@ -97,8 +97,9 @@ func (m *memory) note(k key, status bus.Status) (*sighting, error) {
 	return now, nil
 }
 
-// newerThan reports whether s tells of a later moment of the run than other. A later execution is
-// newer whatever its runner's clock says.
+// newerThan reports whether s tells of a later moment of the run than other. The clocks of runners
+// and of NATS may differ, so no times are compared: within one execution percentage and rows only
+// grow, and a later execution is newer though it counts its rows from the start.
 func (s *sighting) newerThan(other *sighting) bool {
 	switch {
 	case s.final() != other.final():
@@ -106,14 +107,14 @@ func (s *sighting) newerThan(other *sighting) bool {
 	case s.executions != other.executions:
 		return s.executions > other.executions
 	}
-	return s.updatedOn.After(other.updatedOn)
+	return s.percent > other.percent || s.rows > other.rows
 }
 
 func newSighting(status bus.Status) *sighting {
 	doc := &status.Document
 	seen := &sighting{
-		body: status.Bytes, phase: doc.Status, percent: doc.PercentComplete, executions: doc.ExecutionCount,
-		updatedOn: time.Time(doc.UpdatedOn), retryAfter: span(doc.RetryAfter),
+		body: status.Bytes, phase: doc.Status, executions: doc.ExecutionCount,
+		percent: doc.PercentComplete, rows: doc.RowsRetrieved, retryAfter: span(doc.RetryAfter),
 	}
 	if seen.final() {
 		hash := sha256.Sum256(status.Bytes)

@@ -30,6 +30,7 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*Server).startGoRoutine.func1"),
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushLoop"),
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).syncBlocks"),
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).trySetupSourceConsumer.func3"),
 		// Package-level clocks of fasthttp, which never end.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
 }
@@ -86,6 +87,23 @@ func openOn(t testing.TB, store *bustest.Store, change func(*status.Options)) *s
 	return s
 }
 
+// startAgain starts the stopped NATS server again, makes what stood in its memory only, and waits
+// until the test's own connection is back.
+func (s *site) startAgain(listen string) {
+	s.t.Helper()
+	s.Start(listen)
+	if err := s.Connect("init").Init(s.t.Context(), bus.Topology{}); err != nil {
+		s.t.Fatal(err)
+	}
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for deadline := time.Now().Add(10 * time.Second); s.Ready(s.t.Context()) != nil; <-again.C {
+		if time.Now().After(deadline) {
+			s.t.Fatal("no connection to the server that was started again")
+		}
+	}
+}
+
 // answer is an HTTP answer whose body was read.
 type answer struct {
 	*http.Response
@@ -95,13 +113,18 @@ type answer struct {
 // do sends a request; headers are name, value pairs. Connections are kept.
 func (s *site) do(method, path string, body []byte, headers ...string) answer {
 	s.t.Helper()
-	url := path
-	if strings.HasPrefix(path, "/") {
-		url = s.url + path
-	}
-	request, err := http.NewRequestWithContext(s.t.Context(), method, url, bytes.NewReader(body))
+	got, err := s.send(method, path, body, headers...)
 	if err != nil {
 		s.t.Fatal(err)
+	}
+	return got
+}
+
+// send is do for goroutines other than the test's.
+func (s *site) send(method, path string, body []byte, headers ...string) (answer, error) {
+	request, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, bytes.NewReader(body))
+	if err != nil {
+		return answer{}, err
 	}
 	for i := 0; i < len(headers); i += 2 {
 		request.Header.Set(headers[i], headers[i+1])
@@ -111,14 +134,11 @@ func (s *site) do(method, path string, body []byte, headers ...string) answer {
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		s.t.Fatal(err)
+		return answer{}, err
 	}
 	defer func() { _ = response.Body.Close() }()
 	read, err := io.ReadAll(response.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return answer{response, read}
+	return answer{response, read}, err
 }
 
 func (s *site) get(path string, headers ...string) answer {

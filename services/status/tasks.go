@@ -133,7 +133,8 @@ func (s *Service) applyTask(ctx context.Context, rc *fasthttp.RequestCtx) error 
 	// A stop must not leave a definition stored and not current.
 	changed, err := s.Bus.Apply(context.WithoutCancel(ctx), def, unchanged && now.FromFolder)
 	if err != nil {
-		return err
+		// While the store is away that is what the caller is to be told, whatever it broke.
+		return errors.Join(s.Bus.Ready(ctx), err)
 	}
 	applied, err := s.awaitTask(ctx, def)
 	if err != nil {

@@ -1,0 +1,133 @@
+package status_test
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"runhook/services/status"
+	"runhook/shared/run"
+	"runhook/shared/task"
+	"runhook/shared/web"
+)
+
+// runKeys makes a key file as serve does, and loads it.
+func runKeys(t testing.TB) *web.Keys {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "run.key")
+	if err := web.CreateKeyFile(path); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := web.LoadKeys(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys
+}
+
+const adminToken = "a-token-that-nobody-guesses"
+
+// admin makes the guard of the admin routes; token may be empty.
+func admin(t testing.TB, token, publicURL string) *web.Admin {
+	t.Helper()
+	file := ""
+	if token != "" {
+		file = filepath.Join(t.TempDir(), "token")
+		if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	locator, err := web.NewLocator(publicURL, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	guard, err := web.NewAdmin(file, locator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return guard
+}
+
+func TestSignedLinksNeedAKey(t *testing.T) {
+	if _, err := status.New(status.Options{SignedLinks: true}); err == nil || !strings.Contains(err.Error(), "--run-key-file") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSignedLinks(t *testing.T) {
+	keys := runKeys(t)
+	s := open(t, func(o *status.Options) {
+		o.SignedLinks, o.Keys, o.Admin = true, keys, admin(t, adminToken, "")
+	})
+	def := s.apply("Refresh")
+	r, other := s.submit(def), s.submit(def)
+	sign := func(scope web.Scope, storeID string, id task.ID, n run.Number) string {
+		return "?sig=" + keys.Sign(scope, storeID, id, n)
+	}
+	right := sign(web.ReadRun, s.StoreID(), def.ID, r.number)
+	for _, test := range []struct {
+		name, query string
+		headers     []string
+		want        int
+		kind        string
+	}{
+		{"read", right, nil, 202, ""},
+		{"control", sign(web.ControlRun, s.StoreID(), def.ID, r.number), nil, 202, ""},
+		{"read among others", right + "&cache=no", nil, 202, ""},
+		{"admin", "", []string{"Authorization", "Bearer " + adminToken}, 202, ""},
+		{"none", "", nil, 403, "signature-needed"},
+		{"empty", "?sig=", nil, 403, "signature-needed"},
+		{"of another run", sign(web.ReadRun, s.StoreID(), def.ID, other.number), nil, 403, "wrong-signature"},
+		{"of another task", sign(web.ReadRun, s.StoreID(), task.NewID(), r.number), nil, 403, "wrong-signature"},
+		{"of another store", sign(web.ReadRun, "other", def.ID, r.number), nil, 403, "wrong-signature"},
+		{"of another key", "?sig=" + runKeys(t).Sign(web.ReadRun, s.StoreID(), def.ID, r.number), nil, 403, "wrong-signature"},
+		{"cut short", right[:len(right)-1], nil, 403, "wrong-signature"},
+		{"wrong token", "", []string{"Authorization", "Bearer a-token-that-is-wrong"}, 403, "signature-needed"},
+		{"admin from another site", "", []string{"Authorization", "Bearer " + adminToken, "Origin", "https://evil.example"}, 403, "signature-needed"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := s.get(r.path()+test.query, test.headers...).expect(t, test.want)
+			if test.want == 202 {
+				if location := got.Header.Get("Location"); location != s.url+r.path()+right {
+					t.Errorf("Location %s has not the signature", location)
+				}
+				if doc := got.document(t); strings.Contains(doc.PollingURL, "sig=") {
+					t.Errorf("PollingUrl %s holds a signature", doc.PollingURL)
+				}
+				return
+			}
+			if problem := got.problem(t, 403); problem["type"] != "urn:runhook:problem:"+test.kind {
+				t.Errorf("type %v, want %s", problem["type"], test.kind)
+			}
+			if got.Header.Get("Www-Authenticate") != "" {
+				t.Error("403 with WWW-Authenticate")
+			}
+		})
+	}
+	// Whether there is such a run is not told either.
+	s.get(run.StatusPath(def.ID, 999)).problem(t, http.StatusForbidden)
+
+	// The end, too, is for who has the signature.
+	location := s.get(r.path() + right).Header.Get("Location")
+	r.begin(0).end(run.Success, "done")
+	path := strings.TrimPrefix(location, s.url)
+	s.get(path).expect(t, http.StatusOK)
+	s.get(r.path()).problem(t, http.StatusForbidden)
+}
+
+// Without a token an administrator is any program of this machine; such a program has to ask for it.
+func TestSignedLinksWithoutAToken(t *testing.T) {
+	s := open(t, func(o *status.Options) { o.SignedLinks, o.Keys = true, runKeys(t) })
+	r := s.submit(s.apply("Refresh"))
+	s.get(r.path()).problem(t, http.StatusForbidden)
+}
+
+func TestPlainLinksCarryNoSignature(t *testing.T) {
+	s := open(t, func(o *status.Options) { o.Keys = runKeys(t) })
+	r := s.submit(s.apply("Refresh"))
+	if location := s.get(r.path()+"?sig=left-over").expect(t, 202).Header.Get("Location"); location != s.url+r.path() {
+		t.Errorf("Location %s", location)
+	}
+}

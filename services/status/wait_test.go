@@ -1,0 +1,137 @@
+package status_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"runhook/shared/run"
+)
+
+// soon is longer than any answer takes that follows an event, and shorter than the time after which
+// a long poll would look by itself.
+const soon = time.Second
+
+// startWaiting sends a long poll and returns once it waits for the run's next document.
+func (s *site) startWaiting(path string, wait string) <-chan answer {
+	s.t.Helper()
+	idle := s.Broker.NumSubscriptions()
+	answers := make(chan answer, 1)
+	go func() {
+		defer close(answers)
+		got, err := s.send(http.MethodGet, path, nil, "Prefer", wait)
+		if err != nil {
+			s.t.Error(err)
+			return
+		}
+		answers <- got
+	}()
+	again := time.NewTicker(time.Millisecond)
+	defer again.Stop()
+	for deadline := time.Now().Add(10 * time.Second); s.Broker.NumSubscriptions() == idle; <-again.C {
+		if time.Now().After(deadline) {
+			s.t.Fatal("the long poll does not follow the run")
+		}
+	}
+	return answers
+}
+
+// within returns the answer, which must come within the limit.
+func within(t *testing.T, limit time.Duration, answers <-chan answer) answer {
+	t.Helper()
+	select {
+	case got, ok := <-answers:
+		if !ok {
+			t.Fatal("no answer")
+		}
+		return got
+	case <-time.After(limit):
+		t.Fatalf("no answer within %s", limit)
+		return answer{}
+	}
+}
+
+func TestLongPollAnswersWhenTheRunEnds(t *testing.T) {
+	s := open(t, nil)
+	r := s.submit(s.apply("Refresh")).begin(0)
+	answers := s.startWaiting(r.path(), "wait=100")
+	r.reach(10).reach(20) // changes are not what it waits for
+	select {
+	case got := <-answers:
+		t.Fatalf("answered before the end: %d %s", got.StatusCode, got.body)
+	default:
+	}
+	r.end(run.Success, "done")
+	got := within(t, soon, answers).expect(t, http.StatusOK)
+	if doc := got.document(t); doc.Outcome() != run.Success {
+		t.Errorf("%s", doc.StatusDescription)
+	}
+	if applied := got.Header.Get("Preference-Applied"); applied != "wait=100" {
+		t.Errorf("Preference-Applied %q", applied)
+	}
+	if got.Header.Get("ETag") == "" || got.Header.Get("Location") != "" {
+		t.Errorf("headers %v", got.Header)
+	}
+	// An ended run has nothing to wait for.
+	start := time.Now()
+	if again := s.get(r.path(), "Prefer", "wait=100").expect(t, http.StatusOK); string(again.body) != string(got.body) {
+		t.Errorf("another document: %s", again.body)
+	}
+	if took := time.Since(start); took > soon {
+		t.Errorf("a poll of an ended run waited %s", took)
+	}
+}
+
+func TestLongPollEndsWithItsWait(t *testing.T) {
+	s := open(t, nil)
+	r := s.submit(s.apply("Refresh")).begin(0)
+	start := time.Now()
+	// Longer than the server's WriteTimeout, which must not count the wait.
+	answers := s.startWaiting(r.path(), "respond-async, wait=1")
+	r.reach(30)
+	got := within(t, 10*time.Second, answers).expect(t, http.StatusAccepted)
+	if took := time.Since(start); took < time.Second {
+		t.Errorf("answered after %s, before the wait was over", took)
+	}
+	if doc := got.document(t); doc.PercentComplete != 30 {
+		t.Errorf("not the latest document: %v%%", doc.PercentComplete)
+	}
+	if got.Header.Get("Preference-Applied") != "wait=1" || got.Header.Get("Location") == "" || got.Header.Get("Retry-After") != "30" {
+		t.Errorf("headers %v", got.Header)
+	}
+}
+
+func TestLongestWaitIsBounded(t *testing.T) {
+	s := open(t, nil)
+	r := s.submit(s.apply("Refresh")).begin(0).end(run.Success, "done")
+	for prefer, want := range map[string]string{
+		"wait=9999": "wait=120", "wait=0": "", "wait=soon": "", "wait=-1": "", "respond-async": "", "": "",
+	} {
+		if got := s.get(r.path(), "Prefer", prefer).Header.Get("Preference-Applied"); got != want {
+			t.Errorf("Prefer %q: applied %q, want %q", prefer, got, want)
+		}
+	}
+}
+
+func TestLongPollOfNoRunDoesNotWait(t *testing.T) {
+	s := open(t, nil)
+	def := s.apply("Refresh")
+	start := time.Now()
+	got := s.get(run.StatusPath(def.ID, 999), "Prefer", "wait=100")
+	got.problem(t, http.StatusNotFound)
+	if took := time.Since(start); took > soon || got.Header.Get("Preference-Applied") != "" {
+		t.Errorf("took %s, headers %v", took, got.Header)
+	}
+}
+
+func TestStopAnswersLongPolls(t *testing.T) {
+	s := open(t, nil)
+	r := s.submit(s.apply("Refresh")).begin(0)
+	answers := s.startWaiting(r.path(), "wait=100")
+	start := time.Now()
+	s.stop()
+	within(t, soon, answers).expect(t, http.StatusAccepted).document(t)
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("the stop took %s", took)
+	}
+}
