@@ -34,10 +34,19 @@ func neverNull(node ast.Node) bool {
 		return true
 	case *ast.IdentifierNode:
 		return strings.HasPrefix(n.Value, columnPrefix) && n.Type().Kind() == reflect.String
+	case *ast.BuiltinNode:
+		return neverNullFunctions[n.Name]
 	case *ast.BinaryNode:
 		return neverNull(n.Left) && neverNull(n.Right)
 	}
 	return false
+}
+
+// neverNullFunctions always give a value, or fail.
+var neverNullFunctions = map[string]bool{
+	"len": true, "int": true, "float": true, "string": true, "upper": true, "lower": true, "trim": true,
+	"trimPrefix": true, "trimSuffix": true, "replace": true, "repeat": true, "indexOf": true,
+	"lastIndexOf": true, "now": true, "date": true, "duration": true,
 }
 
 var nullSafeOperators = map[string]func(a, b any) any{

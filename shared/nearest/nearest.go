@@ -18,7 +18,7 @@ func Name(name string, candidates []string) string {
 		if difference := len(candidate) - len(name); difference > bestDistance || -difference > bestDistance {
 			continue
 		}
-		distance := levenshtein.ComputeDistance(strings.ToLower(name), strings.ToLower(candidate))
+		distance := distance(strings.ToLower(name), strings.ToLower(candidate))
 		if distance < bestDistance {
 			best, bestDistance = candidate, distance
 		}
@@ -32,4 +32,20 @@ func Hint(name string, candidates []string) string {
 		return "; did you mean " + near + "?"
 	}
 	return ""
+}
+
+// distance is Levenshtein's, but for two neighbours that changed places, which are one slip.
+func distance(a, b string) int {
+	d := levenshtein.ComputeDistance(a, b)
+	if d != 2 || len(a) != len(b) {
+		return d
+	}
+	i := 0
+	for a[i] == b[i] {
+		i++
+	}
+	if i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] {
+		return 1
+	}
+	return d
 }

@@ -11,6 +11,9 @@ func TestName(t *testing.T) {
 	for name, want := range map[string]string{
 		"FristName": "FirstName",
 		"lastname":  "LastName",
+		"Emial":     "Email",
+		"IDx":       "ID",
+		"Nmae":      "",
 		"id":        "ID",
 		"IX":        "",
 		"Telephone": "",

@@ -15,6 +15,7 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/row"
+	"runhook/shared/run"
 )
 
 // lockWait is how long a transaction waits for other writers of the database, in milliseconds.
@@ -52,10 +53,13 @@ func openSQLite(ctx context.Context, to connection.SQLite, create bool) (*sql.DB
 }
 
 // explain turns an error of the driver into one that ends the run and holds none of its words, for
-// they may quote a row.
+// they may quote a row. A failure stays what it is.
 func explain(ctx context.Context, err error, connection string) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if failure, ok := errors.AsType[*run.Failure](err); ok {
+		return failure
 	}
 	known, ok := errors.AsType[*sqlite.Error](err)
 	if !ok {

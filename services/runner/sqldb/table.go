@@ -69,7 +69,6 @@ func openTable(ctx context.Context, conn *sql.Conn, to *task.SQLDestination, col
 	return t, t.match(to, columns)
 }
 
-// explain passes failures on and turns an error of the driver into one.
 func (t *table) explain(ctx context.Context, err error) error { return explain(ctx, err, t.connection) }
 
 func (t *table) read(ctx context.Context, conn *sql.Conn) (found bool, err error) {

@@ -1,0 +1,428 @@
+package pipeline_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"runhook/services/runner/pipeline"
+	"runhook/services/runner/row"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+func TestWhereAndParameters(t *testing.T) {
+	b := newBench(t)
+	b.write("members.csv", "ID,Name,Member Type\n1,Ann,REG\n2,Bob,STU\n3,Ann,STU\n")
+	b.job.Task.Parameters = []task.Parameter{
+		{Name: "FirstName"}, {Name: "Types", Multiple: true},
+		{Name: "Id", Filter: "A.Id"}, {Name: "Id", Filter: "B.Id"},
+	}
+	b.job.Task.Where = `(params.FirstName == "" || Name == params.FirstName) && (len(params.Types) == 0 || row["Member Type"] in params.Types) && params["A.Id"] == "" && params["B.Id"] == ""`
+	for _, c := range []struct {
+		values task.Values
+		want   string
+	}{
+		{nil, "1 2 3"},
+		{task.Values{"FirstName": {Values: []string{"Ann"}}}, "1 3"},
+		{task.Values{"FirstName": {Values: []string{"Ann"}}, "Types": {Values: []string{"STU", "X"}, Multiple: true}}, "3"},
+		{task.Values{"B.Id": {Values: []string{"7"}}}, ""},
+	} {
+		b.job.Parameters = c.values
+		b.toFile(task.Replace)
+		s, err := b.run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for line := range strings.Lines(b.read("out.csv")) {
+			if id, _, _ := strings.Cut(line, ","); id != "id" {
+				ids = append(ids, id)
+			}
+		}
+		if got := strings.Join(ids, " "); got != c.want || s.Counts.Skipped != int64(3-len(ids)) {
+			t.Errorf("%v: rows %s, want %s; counts %+v", c.values, got, c.want, s.Counts)
+		}
+	}
+}
+
+// faulty writes rows of which every nth is no number, from 1.
+func (b *bench) faulty(rows, nth int) {
+	var text strings.Builder
+	text.WriteString("ID,Name\n")
+	for i := 1; i <= rows; i++ {
+		if i%nth == 0 {
+			fmt.Fprintf(&text, "4711secret%d,x\n", i)
+		} else {
+			fmt.Fprintf(&text, "%d,x\n", i)
+		}
+	}
+	b.write("members.csv", text.String())
+}
+
+func TestStopOnRowError(t *testing.T) {
+	for _, where := range []string{"conversion", "mapping", "database"} {
+		b := newBench(t)
+		b.faulty(10_000, 4321)
+		b.job.Task.OnRowError = task.StopOnRowError
+		switch where {
+		case "conversion":
+			b.exec("CREATE TABLE members (id INTEGER PRIMARY KEY, name TEXT)")
+		case "mapping":
+			b.mapping("id", "int(ID)", "name", "Name")
+		case "database":
+			b.exec("CREATE TABLE members (id TEXT PRIMARY KEY CHECK (id NOT LIKE '%secret%'), name TEXT)")
+		}
+		s := b.fail("Stopped at row 4321, as on_row_error asks: ")
+		b.counts(s, run.Counts{Retrieved: 4321, Inserted: 4320, Failed: 1})
+		if got := b.query("SELECT count(*), max(CAST(id AS INTEGER)) FROM members"); got != "4320 4320" {
+			t.Errorf("%s: the table has %s", where, got)
+		}
+	}
+}
+
+func TestMaxRowErrors(t *testing.T) {
+	for _, where := range []string{"conversion", "mapping", "database"} {
+		b := newBench(t)
+		b.faulty(10_000, 100)
+		b.job.Task.MaxRowErrors = 30
+		switch where {
+		case "conversion":
+			b.exec("CREATE TABLE members (id INTEGER PRIMARY KEY, name TEXT)")
+		case "mapping":
+			b.mapping("id", "int(ID)", "name", "Name")
+		case "database":
+			b.exec("CREATE TABLE members (id TEXT PRIMARY KEY CHECK (id NOT LIKE '%secret%'), name TEXT)")
+		}
+		s := b.fail("More than 30 rows failed, the limit that max_row_errors sets; the last at row 3100: ")
+		b.counts(s, run.Counts{Retrieved: 3100, Inserted: 3069, Failed: 31})
+		if got := b.query("SELECT count(*) FROM members"); got != "3069" {
+			t.Errorf("%s: the table has %s", where, got)
+		}
+		if strings.Contains(fmt.Sprint(s), "4711") {
+			t.Errorf("%s: the snapshot shows a value: %v", where, s)
+		}
+		b.job.Task.MaxRowErrors = 100
+		if s, err := b.run(t.Context()); err != nil || s.Counts.Failed != 100 {
+			t.Errorf("%s: at the limit: %v, %+v", where, err, s.Counts)
+		}
+	}
+}
+
+// BeforeWrite is called ahead of every batch with its last row, and what it says counts.
+func TestBeforeWrite(t *testing.T) {
+	for _, kind := range []string{"sql", "append", "replace"} {
+		b := newBench(t)
+		memberFile(t, filepath.Join(b.folder, "members.csv"), 3*row.MaxRows)
+		b.mapping("id", "ID", "name", "FirstName")
+		if kind != "sql" {
+			b.toFile(task.Action(kind))
+		}
+		stop := errors.New("the claim is lost")
+		var rows []int64
+		b.job.BeforeWrite = func(_ context.Context, n int64) error {
+			rows = append(rows, n)
+			if len(rows) == 3 {
+				return stop
+			}
+			return nil
+		}
+		s, err := b.run(t.Context())
+		if !errors.Is(err, stop) {
+			t.Fatalf("%s: got %v, want BeforeWrite's error", kind, err)
+		}
+		if got := fmt.Sprint(rows); got != fmt.Sprint([]int64{row.MaxRows, 2 * row.MaxRows, 3 * row.MaxRows}) {
+			t.Errorf("%s: called with %s", kind, got)
+		}
+		written := int64(2 * row.MaxRows)
+		switch kind {
+		case "sql":
+			if got := b.query("SELECT count(*) FROM members"); got != strconv.FormatInt(written, 10) {
+				t.Errorf("the table has %s rows", got)
+			}
+		case "append":
+			if got := strings.Count(b.read("out.csv"), "\n") - 1; int64(got) != written {
+				t.Errorf("the file has %d rows", got)
+			}
+		case "replace":
+			written = 0
+			if got := b.read("out.csv"); got != "(no file)" {
+				t.Error("there is a file")
+			}
+		}
+		if s.Counts.Inserted != written || s.Counts.Retrieved != 2*row.MaxRows {
+			t.Errorf("%s: counts %+v", kind, s.Counts)
+		}
+	}
+}
+
+func TestBeforeWriteIsNotCalledForNothing(t *testing.T) {
+	b := newBench(t)
+	b.write("members.csv", "ID,Name\n1,Ann\n2\n")
+	b.job.Task.Where = "false"
+	b.job.BeforeWrite = func(context.Context, int64) error { return errors.New("called") }
+	b.succeed(run.Counts{Total: 2, Retrieved: 2, Skipped: 1, Failed: 1})
+}
+
+// A run that is canceled ends at once, with the counts of what is in the table.
+func TestCancel(t *testing.T) {
+	b := newBench(t)
+	memberFile(t, filepath.Join(b.folder, "members.csv"), 100_000)
+	b.mapping("id", "ID", "name", "FirstName")
+	for range 5 {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		batches, after := 0, 1+rand.IntN(10)
+		b.job.BeforeWrite = func(ctx context.Context, _ int64) error {
+			if batches++; batches == after {
+				cancel(errors.New("somebody asked"))
+				<-ctx.Done()
+			}
+			return nil
+		}
+		b.exec("DROP TABLE IF EXISTS members")
+		s, err := b.run(ctx)
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("got %v, want context.Canceled", err)
+		}
+		if got := b.query("SELECT count(*) FROM members"); got != strconv.FormatInt(s.Counts.Inserted, 10) || s.Counts.Retrieved != s.Counts.Inserted {
+			t.Errorf("the table has %s rows, the counts are %+v", got, s.Counts)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if s, err := b.run(ctx); !errors.Is(err, context.Canceled) || s.Counts.Retrieved != 0 {
+		t.Errorf("canceled before: %v, %+v", err, s.Counts)
+	}
+}
+
+// Waiting for another writer of the database must not outlast the run.
+func TestCancelWhileTheDatabaseIsLocked(t *testing.T) {
+	b := newBench(t)
+	b.write("members.csv", "ID,Name\n1,Ann\n")
+	b.succeed(run.Counts{Total: 1, Retrieved: 1, Inserted: 1})
+	db := b.open()
+	defer db.Close()
+	other, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if _, err := other.ExecContext(t.Context(), "BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	if _, err := b.run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want context.DeadlineExceeded", err)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
+func TestProgressNeverGoesBackwards(t *testing.T) {
+	b := newBench(t)
+	memberFile(t, filepath.Join(b.folder, "members.csv"), 50_000)
+	b.mapping("id", "ID", "name", "FirstName")
+	var m pipeline.Meter
+	var last pipeline.Snapshot
+	seen := map[float64]bool{}
+	b.job.BeforeWrite = func(context.Context, int64) error {
+		now := m.Snapshot()
+		if now.PercentComplete < last.PercentComplete || now.PercentComplete >= 100 || now.Counts.Retrieved < last.Counts.Retrieved {
+			t.Errorf("after %+v came %+v", last, now)
+		}
+		if now.Message != "Writing to the table members" {
+			t.Errorf("the message is %q", now.Message)
+		}
+		seen[now.PercentComplete] = true
+		last = now
+		return nil
+	}
+	if err := pipeline.Run(t.Context(), b.job, &m); err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) < 10 {
+		t.Errorf("only %d different percentages", len(seen))
+	}
+	if m.Snapshot().PercentComplete != 100 {
+		t.Errorf("ended at %v%%", m.Snapshot().PercentComplete)
+	}
+}
+
+// Memory does not grow with the number of rows.
+func TestMemoryIsFlat(t *testing.T) {
+	if testing.Short() {
+		t.Skip("reads a large file")
+	}
+	b := newBench(t)
+	b.mapping("id", "ID", "name", `FirstName + " " + LastName`)
+	peak := func(rows int) (highest uint64) {
+		memberFile(t, filepath.Join(b.folder, "members.csv"), rows)
+		b.toFile(task.Replace)
+		runtime.GC()
+		b.job.BeforeWrite = func(context.Context, int64) error {
+			var stats runtime.MemStats
+			runtime.ReadMemStats(&stats)
+			highest = max(highest, stats.HeapInuse+stats.StackInuse)
+			return nil
+		}
+		if _, err := b.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return highest
+	}
+	peak(50_000) // what is only allocated once
+	small, large := peak(50_000), peak(1_000_000)
+	t.Logf("peak %d KiB for 50,000 rows, %d KiB for 1,000,000", small>>10, large>>10)
+	if large > small+16<<20 {
+		t.Errorf("peak %d KiB for 50,000 rows, %d KiB for 1,000,000", small>>10, large>>10)
+	}
+}
+
+// Whatever the rows, the counts say what is in the table.
+func TestCountsEqualTheTable(t *testing.T) {
+	for seed := range uint64(40) {
+		random := rand.New(rand.NewPCG(seed, 7))
+		b := newBench(t)
+		b.exec("CREATE TABLE members (id INTEGER PRIMARY KEY, name TEXT CHECK (name <> 'bad'))")
+		b.table().Action = []task.Action{task.Insert, task.Upsert, task.Update, task.Delete}[random.IntN(4)]
+		if b.table().Action != task.Insert {
+			b.exec("WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 3 FROM n WHERE i < 3000) INSERT INTO members SELECT i, 'n' || (i % 5) FROM n")
+		}
+		b.job.Task.Where = `Name != "drop"`
+		b.job.Task.MaxRowErrors = random.IntN(200)
+		if random.IntN(4) == 0 {
+			b.job.Task.OnRowError = task.StopOnRowError
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		if random.IntN(3) == 0 {
+			end := random.IntN(6)
+			b.job.BeforeWrite = func(context.Context, int64) error {
+				if end--; end < 0 {
+					cancel()
+				}
+				return nil
+			}
+		}
+		type model map[int]string
+		var text strings.Builder
+		text.WriteString("ID,Name\n")
+		faults := 1 + random.IntN(400)
+		for i := range 8000 {
+			id, name := strconv.Itoa(random.IntN(4000)), "n"+strconv.Itoa(random.IntN(5))
+			if random.IntN(2) == 0 {
+				id = strconv.Itoa(i + 4000)
+			}
+			switch random.IntN(5 * faults) {
+			case 0:
+				id = "word"
+			case 1:
+				name = "bad"
+			case 2:
+				name = "x,y"
+			case 3:
+				id = ""
+			}
+			if random.IntN(10) == 0 {
+				name = "drop"
+			}
+			text.WriteString(id + "," + name + "\n")
+		}
+		b.write("members.csv", text.String())
+		before := b.content(t)
+		s, err := b.run(ctx)
+		cancel()
+		after := b.content(t)
+
+		// Execute the rows that were reached on a model of the table.
+		want := run.Counts{Total: s.Counts.Total, Retrieved: s.Counts.Retrieved}
+		content := model{}
+		for id, name := range before {
+			content[id] = name
+		}
+		lines := strings.Split(strings.TrimSpace(text.String()), "\n")[1:]
+		made := 1 << 40
+		for _, line := range lines[:s.Counts.Retrieved] {
+			cells := strings.Split(line, ",")
+			if len(cells) != 2 {
+				want.Failed++
+				continue
+			}
+			if cells[1] == "drop" {
+				want.Skipped++
+				continue
+			}
+			id, notNumber := strconv.Atoi(cells[0])
+			old, there := content[id]
+			action := b.table().Action
+			switch {
+			case cells[0] == "" && action == task.Insert && cells[1] != "bad":
+				want.Inserted++ // the table makes a number
+				made++
+				content[made] = cells[1]
+			case notNumber != nil, action == task.Insert && (there || cells[1] == "bad"):
+				want.Failed++
+			case action == task.Delete && there:
+				want.Deleted++
+				delete(content, id)
+			case action == task.Delete, action == task.Update && !there:
+				want.Skipped++
+			case cells[1] == "bad":
+				want.Failed++
+			case !there:
+				want.Inserted++
+				content[id] = cells[1]
+			case old != cells[1]:
+				want.Updated++
+				content[id] = cells[1]
+			default:
+				want.Unchanged++
+			}
+		}
+		if s.Counts != want {
+			t.Errorf("seed %d, %s, %v:\ncounts %+v\nwant   %+v", seed, b.table().Action, err, s.Counts, want)
+		}
+		if len(after) != len(content) {
+			t.Errorf("seed %d, %s, %v: the table has %d rows, want %d", seed, b.table().Action, err, len(after), len(content))
+		}
+		for id, name := range content {
+			if id < 1<<40 && after[id] != name {
+				t.Fatalf("seed %d, %s, %v: row %d is %q, want %q", seed, b.table().Action, err, id, after[id], name)
+			}
+		}
+	}
+}
+
+// content reads the table members.
+func (b *bench) content(t *testing.T) map[int]string {
+	t.Helper()
+	db := b.open()
+	defer db.Close()
+	rows, err := db.Query("SELECT id, name FROM members")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	content := map[int]string{}
+	for rows.Next() {
+		var id int
+		var name string
+		if err := rows.Scan(&id, &name); err != nil {
+			t.Fatal(err)
+		}
+		content[id] = name
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
