@@ -260,7 +260,7 @@ func (a *attempt) count(doc run.Document) {
 		}
 	}
 	a.log.Info().Str("outcome", outcome).Int64("rows", doc.RowsProcessed).Int64("rows_failed", doc.RowsFailed).
-		Int64("ms", doc.DurationMs).Str("message", doc.Message).Msg("run ended")
+		Int64("ms", doc.DurationMs).Str("detail", doc.Message).Msg("run ended")
 }
 
 // acknowledge tells the queue that a run has ended. When it cannot be told, the run comes back once

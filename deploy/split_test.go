@@ -1,0 +1,126 @@
+package deploy_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"runhook/shared/broker"
+)
+
+// The services of their own, on one NATS server, behind nginx with the configuration as shipped.
+func TestSplitServicesBehindNginx(t *testing.T) {
+	nginx := need(t, "nginx")
+	nats, err := broker.Start(broker.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nats.Stop)
+	dir := taskFiles(t)
+	key := filepath.Join(dir, "run.key")
+	if err := os.WriteFile(key, []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	launch(t, program, "init", "--nats", nats.URL()).await(t, `(?i)ready|made|done`)
+
+	front, ingress, status := freeAddress(t), freeAddress(t), freeAddress(t)
+	launch(t, program, "ingress", "--nats", nats.URL(), "--listen", ingress, "--trusted-proxies", "127.0.0.1/32", "--run-key-file", key).await(t, "listens on")
+	launch(t, program, "status", "--nats", nats.URL(), "--listen", status, "--trusted-proxies", "127.0.0.1/32", "--run-key-file", key,
+		"--admin-token-file", tokenFile(t, dir)).await(t, "listens on")
+	launch(t, program, "runner", "--nats", nats.URL(), "--listen", "127.0.0.1:0", "--connections", filepath.Join(dir, "connections.yaml")).await(t, "executes runs")
+	launch(t, program, "task", "apply", filepath.Join(dir, "tasks"), "--server", "http://"+status, "--token-file", tokenFile(t, dir)).await(t, "People")
+
+	conf := strings.NewReplacer("127.0.0.1:8080", front, "127.0.0.1:8081", ingress, "127.0.0.1:8082", status).
+		Replace(read(t, "nginx/runhook.conf"))
+	user := ""
+	if os.Getuid() == 0 {
+		user = "user root;\n" // its workers write into the test's own folder
+	}
+	whole := user + "daemon off;\npid " + dir + "/nginx.pid;\nerror_log stderr;\nevents {}\nhttp {\naccess_log off;\n" +
+		"client_body_temp_path " + dir + "/body;\nproxy_temp_path " + dir + "/proxy;\nfastcgi_temp_path " + dir + "/f;\n" +
+		"uwsgi_temp_path " + dir + "/u;\nscgi_temp_path " + dir + "/s;\n" + conf + "}\n"
+	confFile := filepath.Join(dir, "nginx.conf")
+	if err := os.WriteFile(confFile, []byte(whole), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	launch(t, nginx, "-p", dir, "-c", confFile)
+	eventuallyListens(t, front)
+
+	ask := func(method, path, body string, header ...string) (*http.Response, string) {
+		t.Helper()
+		url := path
+		if strings.HasPrefix(path, "/") {
+			url = "http://" + front + path
+		}
+		request, err := http.NewRequest(method, url, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; i < len(header); i += 2 {
+			request.Header.Set(header[i], header[i+1])
+		}
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		data, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer, string(data)
+	}
+
+	// A task becomes known to a split service within a second of its being applied.
+	var started *http.Response
+	eventually(t, "the ingress knows the task", func() bool {
+		started, _ = ask("POST", "/task/executepolling/"+sampleTask, `{"QueryParameters":{"ID":"CA"}}`)
+		return started.StatusCode != 404
+	})
+	location := started.Header.Get("Location")
+	if started.StatusCode != 202 || !strings.HasPrefix(location, "http://"+front+"/task/executepolling/") {
+		t.Fatalf("POST through the proxy: %s, Location %q", started.Status, location)
+	}
+	ended, text := ask("GET", location, "", "Prefer", "wait=30")
+	var doc document
+	if err := json.Unmarshal([]byte(text), &doc); err != nil || ended.StatusCode != 200 || doc.RowsProcessed != 2 || doc.PollingUrl != location {
+		t.Errorf("poll through the proxy: %s %s", ended.Status, text)
+	}
+	for _, test := range []struct {
+		method, path, body string
+		want               int
+	}{
+		{"POST", "/task/execute/" + sampleTask, "", 200},
+		{"OPTIONS", "/task/executepolling/" + sampleTask, "", 204},
+		{"OPTIONS", strings.TrimPrefix(location, "http://"+front), "", 204},
+		{"GET", "/task/executepolling/" + sampleTask, "", 405},
+		{"GET", "/openapi.json", "", 200},
+		{"GET", "/api/tasks", "", 404}, // stays inside
+		{"GET", "/metrics", "", 404},
+		{"POST", "/task/execute/" + sampleTask, strings.Repeat(" ", 300<<10), 413},
+	} {
+		answer, text := ask(test.method, test.path, test.body)
+		if answer.StatusCode != test.want {
+			t.Errorf("%s %s: %s, want %d\n%s", test.method, test.path, answer.Status, test.want, text)
+		}
+		if test.want == 413 && answer.Header.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("the 413 is the proxy's, not ours: %s", text)
+		}
+	}
+}
+
+func tokenFile(t *testing.T, dir string) string {
+	t.Helper()
+	path := filepath.Join(dir, "admin.token")
+	if err := os.WriteFile(path, []byte("0123456789abcdef0123456789abcdef\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
