@@ -107,6 +107,9 @@ func (c *runCommand) bar(p *program) (show func(run.Document), done func()) {
 		progressbar.OptionSetWriter(p.stderr), progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish(),
 		progressbar.OptionSetElapsedTime(true), progressbar.OptionSetPredictTime(false))
 	show = func(doc run.Document) {
+		if doc.Status == run.Done {
+			return // what is shown then is the result
+		}
 		bar.Describe(doc.StatusDescription + ": " + doc.Message)
 		_ = bar.Set(int(doc.PercentComplete)) // a terminal that went away does not end the wait
 	}

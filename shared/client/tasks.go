@@ -3,6 +3,7 @@ package client
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -25,7 +26,7 @@ type Task struct {
 	ExecuteURL        string `json:"ExecuteUrl"`
 	ExecutePollingURL string `json:"ExecutePollingUrl"`
 	// Template is the body to POST.
-	Template   any
+	Template   json.RawMessage
 	Parameters []Parameter
 	// Text is the task file; lists leave it out.
 	Text string `json:",omitempty"`
@@ -36,7 +37,7 @@ type Parameter struct {
 	Name        string
 	Filter      string
 	Prompt      string
-	Default     any
+	Default     []string
 	Multiple    bool
 	Description string
 }

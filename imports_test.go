@@ -1,0 +1,162 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// listed is what `go list` tells of a package.
+type listed struct {
+	ImportPath string
+	Imports    []string
+}
+
+// rule forbids imports. who and what are import paths, of which "…/" names all below it.
+type rule struct {
+	why string
+	// who may not import what, but for those in except.
+	who    []string
+	what   []string
+	except []string
+}
+
+// houseRules are what keeps the parts apart.
+var houseRules = []rule{
+	{
+		why: "what services share knows none of them",
+		who: []string{"runhook/shared/"}, what: []string{"runhook/services/"},
+	},
+	{
+		why: "only shared/bus knows NATS; shared/broker and shared/bustest run its server",
+		who: []string{"runhook", "runhook/"}, what: []string{"github.com/nats-io/"},
+		// The example is what somebody else's program does.
+		except: []string{"runhook/shared/bus", "runhook/shared/broker", "runhook/shared/bustest", "runhook/deploy/examples/"},
+	},
+	{
+		why: "only the HTTP edge knows fasthttp",
+		who: []string{"runhook", "runhook/"}, what: []string{"github.com/valyala/fasthttp", "github.com/valyala/fasthttp/", "github.com/fasthttp/"},
+		except: []string{"runhook/shared/web", "runhook/shared/openapi", "runhook/services/ingress", "runhook/services/status"},
+	},
+	{
+		why:  "what a task and a run are depends on no technology",
+		who:  []string{"runhook/shared/task", "runhook/shared/run"},
+		what: []string{"net/http", "github.com/nats-io/", "github.com/valyala/", "github.com/fasthttp/", "github.com/rs/zerolog", "runhook/shared/bus", "runhook/shared/web"},
+	},
+}
+
+// breaks lists the imports of a package that the rules forbid. deps are all that it imports,
+// directly or not.
+func breaks(path string, direct, deps []string) (broken []string) {
+	for _, r := range houseRules {
+		if !fits(path, r.who) || fits(path, r.except) {
+			continue
+		}
+		imports := direct
+		if slices.Contains(r.who, path) && path != "runhook" {
+			imports = deps // a domain package may not get there by a detour either
+		}
+		for _, imported := range imports {
+			if fits(imported, r.what) {
+				broken = append(broken, path+" imports "+imported+": "+r.why)
+			}
+		}
+	}
+	service := func(path string) string {
+		rest, ok := strings.CutPrefix(path, "runhook/services/")
+		if !ok {
+			return ""
+		}
+		name, _, _ := strings.Cut(rest, "/")
+		return name
+	}
+	for _, imported := range deps {
+		if mine, other := service(path), service(imported); mine != "" && other != "" && mine != other {
+			broken = append(broken, path+" imports "+imported+": services do not know each other")
+		}
+	}
+	return broken
+}
+
+// fits reports whether a path is one of those, or below one that ends with a slash.
+func fits(path string, those []string) bool {
+	return slices.ContainsFunc(those, func(that string) bool {
+		return path == that || strings.HasSuffix(that, "/") && strings.HasPrefix(path, that)
+	})
+}
+
+func TestRulesOfTheHouse(t *testing.T) {
+	command := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
+	out, err := command.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	imports := map[string][]string{}
+	for decoder := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		imports[p.ImportPath] = p.Imports
+	}
+	if len(imports) < 10 {
+		t.Fatalf("go list found %d packages", len(imports))
+	}
+	for path, direct := range imports {
+		for _, broken := range breaks(path, direct, reach(path, imports)) {
+			t.Error(broken)
+		}
+	}
+}
+
+// reach lists what a package imports, directly or through packages of this module.
+func reach(path string, imports map[string][]string) []string {
+	seen := map[string]bool{}
+	for next := slices.Clone(imports[path]); len(next) > 0; {
+		imported := next[0]
+		next = next[1:]
+		if !seen[imported] {
+			seen[imported] = true
+			next = append(next, imports[imported]...)
+		}
+	}
+	var all []string
+	for imported := range seen {
+		all = append(all, imported)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// The rules catch what they forbid.
+func TestRulesCatch(t *testing.T) {
+	for _, c := range []struct {
+		path, imports string
+		broken        bool
+	}{
+		{"runhook/services/ingress", "runhook/services/status", true},
+		{"runhook/services/runner/pipeline", "runhook/services/ingress", true},
+		{"runhook/services/runner", "runhook/services/runner/pipeline", false},
+		{"runhook/shared/web", "runhook/services/status", true},
+		{"runhook/services/ingress", "github.com/nats-io/nats.go/jetstream", true},
+		{"runhook", "github.com/nats-io/nats.go", true},
+		{"runhook/shared/bus", "github.com/nats-io/nats.go/jetstream", false},
+		{"runhook/services/runner", "github.com/valyala/fasthttp", true},
+		{"runhook", "github.com/valyala/fasthttp/reuseport", true},
+		{"runhook/services/status", "github.com/valyala/fasthttp", false},
+		{"runhook/shared/task", "net/http", true},
+		{"runhook/shared/run", "runhook/shared/task", false},
+		{"runhook/shared/run", "runhook/shared/bus", true},
+		{"runhook", "runhook/services/runner", false},
+	} {
+		if broken := breaks(c.path, []string{c.imports}, []string{c.imports}); (len(broken) > 0) != c.broken {
+			t.Errorf("%s imports %s: %v", c.path, c.imports, broken)
+		}
+	}
+}

@@ -1,0 +1,371 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"database/sql"
+
+	"runhook/shared/client"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// limit bounds every wait of a test.
+const limit = 60 * time.Second
+
+// output collects what a program writes and lets a test wait for it.
+type output struct {
+	mu      sync.Mutex
+	text    bytes.Buffer
+	changed chan struct{}
+}
+
+func newOutput() *output { return &output{changed: make(chan struct{})} }
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	close(o.changed)
+	o.changed = make(chan struct{})
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// await waits until the output matches and returns the submatches; nil when ended closes first.
+func (o *output) await(t testing.TB, pattern string, ended <-chan struct{}) []string {
+	t.Helper()
+	matcher, over := regexp.MustCompile(pattern), time.After(limit)
+	for {
+		o.mu.Lock()
+		changed, found := o.changed, matcher.FindStringSubmatch(o.text.String())
+		o.mu.Unlock()
+		if found != nil {
+			return found
+		}
+		select {
+		case <-changed:
+		case <-ended:
+			return matcher.FindStringSubmatch(o.String())
+		case <-over:
+			t.Fatalf("no %q in %s:\n%s", pattern, limit, o)
+		}
+	}
+}
+
+// instance is a running program, in this process or as one of its own.
+type instance struct {
+	t           testing.TB
+	out, log    *output
+	ended       chan struct{}
+	code        int
+	stop, kill  func()
+	url, nats   string
+	client      *client.Client
+	description string
+}
+
+// await waits for the program's end and returns its exit code.
+func (i *instance) await() int {
+	i.t.Helper()
+	select {
+	case <-i.ended:
+	case <-time.After(limit):
+		i.t.Fatalf("%s has not ended in %s\n%s", i.description, limit, i.log)
+	}
+	return i.code
+}
+
+// end stops the program and wants a clean end.
+func (i *instance) end() {
+	i.t.Helper()
+	i.stop()
+	if code := i.await(); code != exitSuccess {
+		i.t.Fatalf("%s: exit code %d\n%s", i.description, code, i.log)
+	}
+}
+
+// listening waits until the program says where it listens.
+func (i *instance) listening() *instance {
+	i.t.Helper()
+	found := i.out.await(i.t, `on (http://\S*:\d+)`, i.ended)
+	if found == nil {
+		i.t.Fatalf("%s ended with %d: %s%s", i.description, i.code, i.out, i.log)
+	}
+	i.url = found[1]
+	if found := regexp.MustCompile(`NATS on (nats://\S+),`).FindStringSubmatch(i.out.String()); found != nil {
+		i.nats = found[1]
+	}
+	var err error
+	if i.client, err = client.New(i.url, ""); err != nil {
+		i.t.Fatal(err)
+	}
+	i.t.Cleanup(i.client.Close)
+	return i
+}
+
+// begin runs the program in this process, until the end of the test at the latest.
+func begin(t testing.TB, args ...string) *instance {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	i := &instance{
+		t: t, out: newOutput(), log: newOutput(), ended: make(chan struct{}), stop: cancel,
+		description: "runhook " + strings.Join(args, " "),
+	}
+	go func() {
+		defer close(i.ended)
+		i.code = runhook(ctx, args, i.out, i.log)
+	}()
+	t.Cleanup(func() { cancel(); i.await() })
+	return i
+}
+
+// spawn runs the real program as a process of its own.
+func spawn(t testing.TB, args ...string) *instance {
+	t.Helper()
+	command := exec.Command(binary(t), args...)
+	i := &instance{
+		t: t, out: newOutput(), log: newOutput(), ended: make(chan struct{}),
+		stop:        func() { _ = command.Process.Signal(syscall.SIGTERM) },
+		kill:        func() { _ = command.Process.Kill() },
+		description: "runhook " + strings.Join(args, " "),
+	}
+	command.Stdout, command.Stderr = i.out, i.log
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(i.ended)
+		_ = command.Wait()
+		i.code = command.ProcessState.ExitCode()
+	}()
+	t.Cleanup(func() { i.kill(); i.await() })
+	return i
+}
+
+// call runs a command to its end and returns its exit code, output and messages.
+func call(t testing.TB, args ...string) (code int, out, messages string) {
+	t.Helper()
+	i := begin(t, args...)
+	code = i.await()
+	return code, i.out.String(), i.log.String()
+}
+
+// mustCall is call of a command that has to succeed.
+func mustCall(t testing.TB, args ...string) string {
+	t.Helper()
+	code, out, messages := call(t, args...)
+	if code != exitSuccess {
+		t.Fatalf("runhook %s: exit code %d\n%s%s", strings.Join(args, " "), code, out, messages)
+	}
+	return out
+}
+
+// build makes the real program, once.
+var build = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "runhook-binary-*")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "runhook")
+	command := exec.Command("go", "build", "-o", path, ".")
+	command.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if said, err := command.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, said)
+	}
+	built = dir
+	return path, nil
+})
+
+// built is the folder of the built program, empty while there is none.
+var built string
+
+func removeBinary() { _ = os.RemoveAll(built) }
+
+func binary(t testing.TB) string {
+	t.Helper()
+	path, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// site is a folder with everything that `runhook serve` is given in a test: the task "Copy people"
+// from people.csv into the table people of site.db, which a test can lock to hold a run.
+type site struct {
+	t    testing.TB
+	dir  string
+	copy task.ID
+}
+
+const (
+	siteConnections = "here: {files: .}\ndb: {sqlite: ./site.db}\n"
+	sitePeople      = "id,name,city\n1,Ann,Oslo\n2,Ben,Rome\n3,Cy,Oslo\n"
+	siteTask        = `id: %s
+name: Copy people
+parameters:
+  - name: City
+source: {csv: {connection: here, path: people.csv}}
+where: params.City == "" || city == params.City
+mapping: {id: id, name: name}
+destination: {sql: {connection: db, table: people, key: [id], action: upsert, create: true}}
+`
+)
+
+func newSite(t testing.TB) *site {
+	t.Helper()
+	s := &site{t: t, dir: t.TempDir(), copy: task.NewID()}
+	s.write("connections.yaml", siteConnections)
+	s.write("people.csv", sitePeople)
+	s.write("tasks/copy.yaml", fmt.Sprintf(siteTask, s.copy))
+	return s
+}
+
+func (s *site) path(name string) string { return filepath.Join(s.dir, filepath.FromSlash(name)) }
+
+func (s *site) write(name, text string) {
+	s.t.Helper()
+	if err := os.MkdirAll(filepath.Dir(s.path(name)), 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.WriteFile(s.path(name), []byte(text), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// args is the command line that serves the site on free ports; later flags win.
+func (s *site) args(more ...string) []string {
+	return append([]string{
+		"serve", "--listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--data", s.path("data"),
+		"--tasks", s.path("tasks"), "--connections", s.path("connections.yaml"), "--durability", "interval",
+	}, more...)
+}
+
+func (s *site) open() *sql.DB { return s.openFile("site.db") }
+
+func (s *site) openFile(name string) *sql.DB {
+	s.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+s.path(name))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// people are the names in the table.
+func (s *site) people() string {
+	s.t.Helper()
+	return names(s.t, s.open(), "select name from people order by id")
+}
+
+func (s *site) execute(statement string) {
+	s.t.Helper()
+	if _, err := s.open().ExecContext(s.t.Context(), statement); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func names(t testing.TB, db *sql.DB, query string) string {
+	t.Helper()
+	rows, err := db.Query(query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }()
+	var all []string
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, name)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(all, ",")
+}
+
+// hold locks the destination, so that a run stays under way until release.
+func (s *site) hold() (release func()) {
+	s.t.Helper()
+	s.execute("pragma journal_mode = wal") // as the runner has it; to switch would not wait for a lock
+	connection, err := s.open().Conn(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := connection.ExecContext(s.t.Context(), "begin immediate"); err != nil {
+		s.t.Fatal(err)
+	}
+	release = sync.OnceFunc(func() {
+		_, _ = connection.ExecContext(context.WithoutCancel(s.t.Context()), "rollback")
+		_ = connection.Close()
+	})
+	s.t.Cleanup(release)
+	return release
+}
+
+// start starts a run of the site's task.
+func (i *instance) start(id task.ID, values map[string][]string) client.Started {
+	i.t.Helper()
+	started, err := i.client.Start(i.t.Context(), id, values)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	return started
+}
+
+// awaitRunning waits until a runner has taken the run.
+func (i *instance) awaitRunning(started client.Started) {
+	i.t.Helper()
+	for over := time.Now().Add(limit); time.Now().Before(over); {
+		doc, _, err := i.client.Status(i.t.Context(), started, 0)
+		if err != nil {
+			i.t.Fatal(err)
+		}
+		if doc.Status == run.InProgress {
+			return
+		}
+	}
+	i.t.Fatal("the run was not taken")
+}
+
+// awaitEnd waits for a run's end.
+func (i *instance) awaitEnd(started client.Started) run.Document {
+	i.t.Helper()
+	ctx, cancel := context.WithTimeout(i.t.Context(), 2*limit)
+	defer cancel()
+	doc, err := i.client.Wait(ctx, started, 10*time.Second, nil, nil)
+	if err != nil {
+		i.t.Fatalf("%v\n%s", err, i.log)
+	}
+	return doc
+}
+
+// freePort is an address that nobody listens on at the moment.
+func freePort(t testing.TB) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	return listener.Addr().String()
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"encoding/json"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"runhook/shared/run"
+)
+
+func TestRun(t *testing.T) {
+	s := newSite(t)
+	s.write("tasks/missing.yaml", strings.NewReplacer(string(s.copy), "11111111-2222-4333-8444-555555555555",
+		"Copy people", "Copy nobody", "people.csv", "nobody.csv").Replace(read(t, s.path("tasks/copy.yaml"))))
+	i := begin(t, s.args()...).listening()
+	unheard := freePort(t)
+	for name, c := range map[string]struct {
+		args []string
+		code int
+		// out and says are parts of the output and of the messages.
+		out, says string
+	}{
+		"success":           {[]string{"Copy people", "--wait"}, exitSuccess, "3 rows read", "is accepted."},
+		"by id":             {[]string{"{" + strings.ToUpper(string(s.copy)) + "}", "--wait"}, exitSuccess, "Success", ""},
+		"part of the name":  {[]string{"PEOPLE", "-p", "City=Rome", "--wait"}, exitSuccess, "1 inserted", ""},
+		"not waiting":       {[]string{"people"}, exitSuccess, "runhook runs show", ""},
+		"failed":            {[]string{"nobody", "--wait"}, exitFailed, "Failed", "nobody.csv"},
+		"failed, unseen":    {[]string{"nobody"}, exitSuccess, "is accepted", ""},
+		"unknown parameter": {[]string{"people", "-p", "Citty=Rome", "--wait"}, exitNoStart, "", "Citty"},
+		"no parameter":      {[]string{"people", "-p", "City"}, exitNoStart, "", "is not NAME=VALUE"},
+		"ambiguous":         {[]string{"copy"}, exitNoStart, "", `"copy" fits 2 tasks`},
+		"unknown task":      {[]string{"Copy pepole"}, exitNoStart, "", "did you mean Copy people?"},
+		"unknown id":        {[]string{"00000000-0000-4000-8000-000000000000"}, exitNoStart, "", "No task has this id"},
+		"no server":         {[]string{"people", "--server", "http://" + unheard}, exitNoStart, "", "start it with `runhook serve`"},
+		"no address":        {[]string{"people", "--server", "localhost"}, exitNoStart, "", "--server"},
+		"no task":           {nil, exitNoStart, "", "see `runhook run --help`"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name == "part of the name" {
+				s.execute("drop table if exists people")
+			}
+			code, out, messages := call(t, append([]string{"run", "--server", i.url}, c.args...)...)
+			if code != c.code || !strings.Contains(out, c.out) || !strings.Contains(messages, c.says) {
+				t.Errorf("exit code %d, output %q, messages %q", code, out, messages)
+			}
+			if c.out == "" && out != "" {
+				t.Errorf("unexpected output %q", out)
+			}
+		})
+	}
+}
+
+func TestRunJSON(t *testing.T) {
+	s := newSite(t)
+	i := begin(t, s.args()...).listening()
+	var doc run.Document
+	if err := json.Unmarshal([]byte(mustCall(t, "run", "people", "--wait", "--json", "--server", i.url)), &doc); err != nil || doc.RowsInserted != 3 {
+		t.Errorf("%v %+v", err, doc)
+	}
+	var docs []run.Document
+	if err := json.Unmarshal([]byte(mustCall(t, "runs", "list", "--json", "--server", i.url)), &docs); err != nil || len(docs) != 1 {
+		t.Errorf("%v %+v", err, docs)
+	}
+	if err := json.Unmarshal([]byte(mustCall(t, "runs", "show", "1", "--json", "--server", i.url)), &doc); err != nil || doc.ImportID != 1 {
+		t.Errorf("%v %+v", err, doc)
+	}
+	if shown := mustCall(t, "runs", "show", doc.ImportID.String(), "--server", i.url); !strings.Contains(shown, "Copy people ("+string(s.copy)+")") {
+		t.Errorf("runs show: %s", shown)
+	}
+	if listed := mustCall(t, "runs", "list", "--task", "people", "--limit", "5", "--server", i.url); !strings.Contains(listed, "Copy people  Success") {
+		t.Errorf("runs list: %s", listed)
+	}
+	for _, wrong := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"runs", "show", "77"}, exitFailed, "no run"},
+		{[]string{"runs", "show", "x1"}, exitNoStart, "`runhook runs list`"},
+		{[]string{"runs", "list", "--limit", "0"}, exitNoStart, "--limit 0"},
+	} {
+		if code, _, messages := call(t, append(wrong.args, "--server", i.url)...); code != wrong.code || !oneLine(messages, wrong.says) {
+			t.Errorf("%v: exit code %d, %s", wrong.args, code, messages)
+		}
+	}
+}
+
+// A run that was canceled cannot be made yet; what the command line says of one can be seen.
+func TestRunReportsCanceled(t *testing.T) {
+	p := &program{stdout: newOutput(), stderr: newOutput(), log: zerolog.Nop()}
+	doc := run.Document{ImportID: 7}
+	doc.End(run.Canceled, "stopped by Ann", time.Now())
+	out := newOutput()
+	if code := fail(out, (&runCommand{}).report(p, doc)); code != exitCanceled || !oneLine(out.String(), "stopped by Ann") {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+}
+
+func TestRunWaitShowsPlainLines(t *testing.T) {
+	s := newSite(t)
+	i := begin(t, s.args()...).listening()
+	release := s.hold()
+	waiting := begin(t, "run", "people", "--wait", "--server", i.url)
+	waiting.log.await(t, `In progress, 0\.0 %`, waiting.ended)
+	release()
+	if code := waiting.await(); code != exitSuccess {
+		t.Fatalf("exit code %d: %s", code, waiting.log)
+	}
+	if strings.ContainsAny(waiting.log.String()+waiting.out.String(), "\r\x1b") {
+		t.Errorf("lines for no terminal hold control characters: %q", waiting.log)
+	}
+}
+
+func TestRunWaitSurvivesARestart(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	listen := freePort(t)
+	flags := s.args("--listen", listen, "--grace", "100ms")
+	first := begin(t, flags...).listening()
+	release := s.hold()
+	waiting := begin(t, "run", "people", "--wait", "--server", first.url)
+	waiting.log.await(t, `In progress`, waiting.ended)
+	first.end()
+	waiting.log.await(t, `Still waiting: the server at \S+ does not answer`, waiting.ended)
+	second := begin(t, flags...).listening()
+	release()
+	if code := waiting.await(); code != exitSuccess || !strings.HasPrefix(waiting.out.String(), "Success") {
+		t.Fatalf("exit code %d: %s%s\n%s", code, waiting.out, waiting.log, second.log)
+	}
+}
+
+func TestRunWaitEndsWithoutTheRun(t *testing.T) {
+	s := newSite(t)
+	i := begin(t, s.args()...).listening()
+	release := s.hold()
+	waiting := begin(t, "run", "people", "--wait", "--server", i.url)
+	waiting.log.await(t, `In progress`, waiting.ended)
+	waiting.stop()
+	if code := waiting.await(); code != exitFailed || !strings.Contains(waiting.log.String(), "stopped waiting; run 1 goes on") {
+		t.Fatalf("exit code %d: %s", code, waiting.log)
+	}
+	release()
+	docs, err := i.client.Runs(t.Context(), s.copy, 1)
+	if err != nil || len(docs) != 1 || docs[0].Status == run.Done {
+		t.Fatalf("%v %v", docs, err)
+	}
+}
+
+// A server that answers with anything but Runhook's answers is told apart from one that is away.
+func TestRunOnAnotherServer(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = connection.Write([]byte("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/html\r\n\r\n<html>"))
+			_ = connection.Close()
+		}
+	}()
+	defer func() { _ = listener.Close() }()
+	code, _, messages := call(t, "task", "list", "--server", "http://"+listener.Addr().String())
+	if code != exitNoStart || !oneLine(messages, "is --server right?") {
+		t.Errorf("exit code %d: %s", code, messages)
+	}
+}

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"runhook/deploy/demo"
+	"runhook/shared/run"
+)
+
+func TestServeOnAnEmptyDirectory(t *testing.T) {
+	t.Chdir(t.TempDir())
+	flags := []string{"serve", "--listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0"}
+	i := begin(t, flags...).listening()
+	if !strings.Contains(i.out.String(), "There are no tasks yet") {
+		t.Errorf("it does not say what to do first:\n%s", i.out)
+	}
+	for _, path := range []string{"/livez", "/readyz", "/metrics", "/openapi.json"} {
+		if status := get(t, i.url+path); status != http.StatusOK {
+			t.Errorf("GET %s: %d", path, status)
+		}
+	}
+	if said := mustCall(t, "task", "list", "--server", i.url); !strings.Contains(said, "There are no tasks") {
+		t.Errorf("task list: %s", said)
+	}
+	key := read(t, "data/run.key")
+	if info, err := os.Stat("data/run.key"); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the run key is not its owner's alone: %v %v", info.Mode(), err)
+	}
+	i.end()
+
+	begin(t, flags...).listening().end()
+	if read(t, "data/run.key") != key {
+		t.Error("the second start made another run key: signed addresses stopped working")
+	}
+}
+
+func get(t testing.TB, url string) int {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	return response.StatusCode
+}
+
+func read(t testing.TB, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func TestDemo(t *testing.T) {
+	// Taken by this test or by another program: the demo has to find a free port either way.
+	if taken, err := net.Listen("tcp", defaultNATS); err == nil {
+		defer func() { _ = taken.Close() }()
+	}
+	s := &site{t: t, dir: t.TempDir()}
+	flags := []string{"serve", "--demo", "--listen", "127.0.0.1:0", "--data", s.path("data")}
+	i := begin(t, flags...).listening()
+	i.out.await(t, `sqlite3 \S+`, i.ended)
+	if i.nats == "" || strings.HasSuffix(i.nats, ":4222") {
+		t.Errorf("NATS is on %q", i.nats)
+	}
+	if !strings.Contains(i.out.String(), "3376 rows read, 205 inserted, 0 updated, 0 unchanged, 0 deleted, 3171 skipped, 0 failed") {
+		t.Errorf("the first run is not shown as it is:\n%s", i.out)
+	}
+	s.dir = filepath.Join(s.dir, "data", "demo")
+	states := func() string {
+		db := s.openFile("demo.db")
+		return names(t, db, "select state || ' ' || count(*) from airports group by state order by state")
+	}
+	if states() != "CA 205" {
+		t.Errorf("rows: %s", states())
+	}
+	if said := mustCall(t, "run", "airports", "-p", "State=TX", "--wait", "--server", i.url); !strings.HasPrefix(said, "Success") || !strings.Contains(said, "209 inserted") {
+		t.Errorf("run State=TX: %s", said)
+	}
+	if states() != "CA 205,TX 209" {
+		t.Errorf("rows: %s", states())
+	}
+	place := names(t, s.openFile("demo.db"), "select place || ' ' || typeof(latitude) from airports where iata = 'LAX'")
+	if place != "Los Angeles, CA real" {
+		t.Errorf("the mapping made %q", place)
+	}
+	mustCall(t, "run", "northern", "--wait", "--server", i.url)
+	if lines := strings.Count(read(t, s.path("files/northern.csv")), "\n"); lines != 160+1 {
+		t.Errorf("northern.csv has %d lines", lines)
+	}
+	for _, command := range regexp.MustCompile(`(?m)^  (curl .*)$`).FindAllStringSubmatch(i.out.String(), -1) {
+		if !strings.Contains(command[1], i.url+"/task/executepolling/"+string(demo.Airports)) && !strings.Contains(command[1], "$location") {
+			t.Errorf("this line to paste goes elsewhere: %s", command[1])
+		}
+	}
+	i.end()
+
+	again := begin(t, flags...).listening()
+	again.out.await(t, `205 unchanged`, again.ended)
+	docs, err := again.client.Runs(t.Context(), demo.Airports, 0)
+	if err != nil || len(docs) != 3 {
+		t.Errorf("runs after the restart: %d %v", len(docs), err)
+	}
+	again.end()
+}
+
+func TestServeFollowsTheFolder(t *testing.T) {
+	s := newSite(t)
+	s.write("tasks/broken.yaml", "id: 1\nnmae: Broken\n")
+	i := begin(t, s.args()...).listening()
+	// A broken file is logged, with its line, and does not keep the good one away.
+	i.log.await(t, `"file":"[^"]*broken.yaml","line":2`, i.ended)
+	if doc := i.awaitEnd(i.start(s.copy, map[string][]string{"City": {"Oslo"}})); doc.Outcome() != run.Success || s.people() != "Ann,Cy" {
+		t.Fatalf("%+v, %s", doc, s.people())
+	}
+
+	s.write("tasks/copy.yaml", strings.Replace(read(t, s.path("tasks/copy.yaml")), "name: name", "name: upper(name)", 1))
+	changed := time.Now()
+	i.log.await(t, `(?s)(task applied from the folder.*){2}`, i.ended)
+	if took := time.Since(changed); took > time.Second {
+		t.Errorf("the change was in force after %s", took)
+	}
+	i.awaitEnd(i.start(s.copy, nil))
+	if s.people() != "ANN,BEN,CY" {
+		t.Errorf("the changed task was not used: %s", s.people())
+	}
+	i.end()
+
+	// A file that was removed while nobody looked disables its task too.
+	for _, file := range []string{"tasks/copy.yaml", "tasks/broken.yaml"} {
+		if err := os.Remove(s.path(file)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	i = begin(t, s.args()...).listening()
+	code, _, messages := call(t, "run", string(s.copy), "--server", i.url)
+	if code != exitNoStart || !strings.Contains(messages, "disabled") {
+		t.Errorf("exit code %d: %s", code, messages)
+	}
+	if docs, err := i.client.Runs(t.Context(), s.copy, 0); err != nil || len(docs) != 2 {
+		t.Errorf("old runs do not answer any more: %d %v", len(docs), err)
+	}
+}
+
+func TestTwoServeOnOneDirectory(t *testing.T) {
+	s := newSite(t)
+	first := begin(t, s.args()...).listening()
+	code, out, messages := call(t, s.args()...)
+	if code != exitNoStart || out != "" || !oneLine(messages, "another `runhook serve` uses the data directory") {
+		t.Errorf("exit code %d: %s%s", code, out, messages)
+	}
+	if status := get(t, first.url+"/readyz"); status != http.StatusOK {
+		t.Errorf("the first instance was disturbed: %d", status)
+	}
+}
+
+// oneLine reports whether messages is one line of this program that contains text.
+func oneLine(messages, text string) bool {
+	return strings.HasPrefix(messages, "runhook: ") && strings.Count(messages, "\n") == 1 && strings.Contains(messages, text)
+}
+
+func TestServeRefuses(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	s := newSite(t)
+	s.write("file", "")
+	s.write("short.token", "abc\n")
+	s.write("auth", "no colon here\n")
+	s.write("wrong.yaml", "db: {sqlight: ./site.db}\n")
+	for name, refused := range map[string]struct {
+		flags []string
+		says  string
+	}{
+		"HTTP port taken":            {[]string{"--listen", taken.Addr().String()}, "another program has this port"},
+		"NATS port taken":            {[]string{"--nats-listen", taken.Addr().String()}, "--nats-listen"},
+		"no address":                 {[]string{"--listen", "8080"}, "--listen takes host:port"},
+		"data directory is a file":   {[]string{"--data", s.path("file")}, "choose another with --data"},
+		"data directory below file":  {[]string{"--data", s.path("file/data")}, "choose another with --data"},
+		"no tasks folder":            {[]string{"--tasks", s.path("none")}, "there is no such folder"},
+		"tasks folder is a file":     {[]string{"--tasks", s.path("file")}, "is a file"},
+		"no connections file":        {[]string{"--connections", s.path("none.yaml")}, "none.yaml"},
+		"wrong connections file":     {[]string{"--connections", s.path("wrong.yaml")}, "wrong.yaml:1: the connection db has the unknown kind"},
+		"HTTP open without token":    {[]string{"--listen", "0.0.0.0:0"}, "give --admin-token-file"},
+		"HTTP open on every address": {[]string{"--listen", ":0"}, "give --admin-token-file"},
+		"HTTP open on IPv6":          {[]string{"--listen", "[::]:0"}, "give --admin-token-file"},
+		"NATS open without password": {[]string{"--nats-listen", "0.0.0.0:0"}, "give --nats-auth-file"},
+		"token too short":            {[]string{"--admin-token-file", s.path("short.token")}, "openssl rand"},
+		"password file":              {[]string{"--nats-auth-file", s.path("auth")}, "one line user:password"},
+		"no run key file":            {[]string{"--run-key-file", s.path("none.key")}, "there is no file"},
+		"wrong run key":              {[]string{"--run-key-file", s.path("people.csv")}, "not base64"},
+		"demo and tasks":             {[]string{"--demo"}, "--demo brings tasks"},
+		"public URL":                 {[]string{"--public-url", "hooks.example.org"}, "--public-url"},
+		"proxies":                    {[]string{"--trusted-proxies", "anybody"}, "--trusted-proxies"},
+		"slots":                      {[]string{"--slots", "0"}, "--slots 0: at least 1"},
+		"slots are a number":         {[]string{"--slots", "many"}, "--slots"},
+		"grace":                      {[]string{"--grace=-1s"}, "--grace"},
+		"retention":                  {[]string{"--retention", "7 days"}, "365d, 12h or 30m"},
+		"retention of nothing":       {[]string{"--retention", "0d"}, "365d, 12h or 30m"},
+		"body":                       {[]string{"--max-body", "0"}, "--max-body 0"},
+		"durability":                 {[]string{"--durability", "never"}, "--durability"},
+		"log level":                  {[]string{"--log-level", "loud"}, "--log-level"},
+		"unknown flag":               {[]string{"--lisen", "x"}, "unknown flag --lisen"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, out, messages := call(t, s.args(append([]string{"--log-level=error"}, refused.flags...)...)...)
+			if code != exitNoStart || out != "" || !oneLine(messages, refused.says) {
+				t.Errorf("exit code %d, output %q, messages:\n%s", code, out, messages)
+			}
+		})
+	}
+}
+
+func TestServeListensBeyondLoopback(t *testing.T) {
+	s := newSite(t)
+	s.write("admin.token", "0123456789abcdef0123456789abcdef\n")
+	s.write("auth", "app:secret\n")
+	i := begin(t, s.args("--listen", "0.0.0.0:0", "--admin-token-file", s.path("admin.token"),
+		"--nats-listen", "0.0.0.0:0", "--nats-auth-file", s.path("auth"))...).listening()
+	if code, _, messages := call(t, "task", "list", "--server", i.url); code != exitFailed || !strings.Contains(messages, "--token-file") {
+		t.Errorf("without the token: exit code %d, %s", code, messages)
+	}
+	if said := mustCall(t, "task", "list", "--server", i.url, "--token-file", s.path("admin.token")); !strings.Contains(said, "Copy people") {
+		t.Errorf("with the token: %s", said)
+	}
+	port := i.nats[strings.LastIndex(i.nats, ":"):]
+	if code, _, messages := call(t, "init", "--nats", "nats://127.0.0.1"+port); code != exitNoStart {
+		t.Errorf("NATS took a client without a password: %d %s", code, messages)
+	}
+	mustCall(t, "init", "--nats", "nats://127.0.0.1"+port, "--credentials", s.path("auth"))
+	// This process comes in with a password of its own.
+	if doc := i.awaitEnd(i.start(s.copy, nil)); doc.Outcome() != run.Success {
+		t.Errorf("%+v", doc)
+	}
+}

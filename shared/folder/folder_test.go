@@ -1,0 +1,258 @@
+package folder_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"runhook/shared/bus"
+	"runhook/shared/bustest"
+	"runhook/shared/folder"
+	"runhook/shared/task"
+)
+
+func TestMain(m *testing.M) {
+	// The NATS server's own, which end some time after it has stopped.
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*Server).startGoRoutine.func1"),
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).trySetupSourceConsumer.func3"),
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushLoop"),
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).syncBlocks"))
+}
+
+// log collects log lines.
+type log struct {
+	mu    sync.Mutex
+	lines bytes.Buffer
+}
+
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lines.Write(p)
+}
+
+func (l *log) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.lines.String(), text)
+}
+
+// fixture is a store, its view of the tasks, and a folder.
+type fixture struct {
+	t     *testing.T
+	store *bustest.Store
+	tasks *bus.TaskView
+	dir   string
+	log   *log
+}
+
+func newFixture(t *testing.T) *fixture {
+	store := bustest.New(t, bus.Topology{})
+	ctx, cancel := context.WithCancel(t.Context())
+	view, done, err := store.WatchTasks(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cancel(); <-done })
+	f := &fixture{t: t, store: store, tasks: view, dir: filepath.Join(t.TempDir(), "tasks"), log: &log{}}
+	f.check(os.Mkdir(f.dir, 0o755))
+	return f
+}
+
+func (f *fixture) check(err error) {
+	f.t.Helper()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *fixture) write(name string, id task.ID, title string) {
+	f.t.Helper()
+	text := fmt.Sprintf("id: %s\nname: %s\nsource: {csv: {connection: a, path: b.csv}}\nmapping: {id: id}\ndestination: {csv: {connection: a, path: c.csv, action: replace}}\n", id, title)
+	f.check(os.WriteFile(filepath.Join(f.dir, name), []byte(text), 0o644))
+}
+
+// follow opens the folder, applies it, and follows it until the returned function is called.
+func (f *fixture) follow() (stop func()) {
+	f.t.Helper()
+	opened, err := folder.Open(f.dir, f.store.Bus, f.tasks, zerolog.New(f.log))
+	f.check(err)
+	f.check(opened.Apply(f.t.Context()))
+	ctx, cancel := context.WithCancel(f.t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); opened.Follow(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		<-done
+		f.check(opened.Close())
+	})
+	f.t.Cleanup(stop)
+	return stop
+}
+
+// await waits until the view shows what is wanted: "title" of an enabled task, "-" of a disabled one.
+func (f *fixture) await(id task.ID, want string) {
+	f.t.Helper()
+	over := time.After(20 * time.Second)
+	for {
+		changed := f.tasks.Changed()
+		t, ok := f.tasks.Get(id)
+		if ok && (t.Enabled && t.Name == want || !t.Enabled && want == "-") {
+			return
+		}
+		select {
+		case <-changed:
+		case <-over:
+			f.t.Fatalf("want %q, is %+v\n%s", want, t, f.log.lines.String())
+		}
+	}
+}
+
+func TestFollow(t *testing.T) {
+	f := newFixture(t)
+	a, b, c := task.NewID(), task.NewID(), task.NewID()
+	f.write("a.yaml", a, "A")
+	f.write("b.yml", b, "B")
+	stop := f.follow()
+	f.await(a, "A")
+	f.await(b, "B")
+
+	f.write("a.yaml", a, "A2")
+	f.await(a, "A2")
+	f.write("c.yaml", c, "C")
+	f.await(c, "C")
+
+	// An editor that writes beside and renames.
+	f.write(".a.new", a, "A3")
+	f.check(os.Rename(filepath.Join(f.dir, ".a.new"), filepath.Join(f.dir, "a.yaml")))
+	f.await(a, "A3")
+
+	f.check(os.Remove(filepath.Join(f.dir, "b.yml")))
+	f.await(b, "-")
+	f.write("b.yml", b, "B") // the same file again
+	f.await(b, "B")
+
+	// The folder is replaced as a whole.
+	f.check(os.Rename(f.dir, f.dir+".old"))
+	f.check(os.Mkdir(f.dir, 0o755))
+	f.write("a.yaml", a, "A4")
+	f.await(a, "A4")
+	f.await(b, "-")
+	f.write("a.yaml", a, "A5")
+	f.await(a, "A5")
+	stop()
+
+	// What changed while nobody looked.
+	f.check(os.Remove(filepath.Join(f.dir, "a.yaml")))
+	f.write("c.yaml", c, "C2")
+	f.follow()
+	f.await(a, "-")
+	f.await(c, "C2")
+}
+
+func TestBrokenFiles(t *testing.T) {
+	f := newFixture(t)
+	a, b, c := task.NewID(), task.NewID(), task.NewID()
+	f.write("a.yaml", a, "A")
+	f.write("b.yaml", b, "B")
+	f.follow()
+	f.await(a, "A")
+	f.await(b, "B")
+
+	// The broken file's task stays, and so does that of a file that is gone: it may be the broken one.
+	f.check(os.WriteFile(filepath.Join(f.dir, "a.yaml"), []byte("nmae: A\n"), 0o644))
+	f.check(os.Remove(filepath.Join(f.dir, "b.yaml")))
+	f.write("c.yaml", c, "C")
+	f.await(c, "C")
+	f.write("c.yaml", c, "C2")
+	f.await(c, "C2")
+	for id, want := range map[task.ID]string{a: "A", b: "B"} {
+		if now, _ := f.tasks.Get(id); !now.Enabled || now.Name != want {
+			t.Errorf("%s is %+v", want, now)
+		}
+	}
+	if n := f.log.count("unknown field"); n != 1 {
+		t.Errorf("the fault was logged %d times:\n%s", n, f.log.lines.String())
+	}
+
+	f.write("a.yaml", a, "A2")
+	f.await(a, "A2")
+	f.await(b, "-")
+
+	// Two files of one task: neither is used, and both are named.
+	f.write("twin.yaml", a, "Twin")
+	f.write("c.yaml", c, "C3")
+	f.await(c, "C3")
+	if now, _ := f.tasks.Get(a); now.Name != "A2" {
+		t.Errorf("one of two twins was used: %s", now.Name)
+	}
+	if f.log.count("a.yaml and ") != 1 {
+		t.Errorf("the twins are not named:\n%s", f.log.lines.String())
+	}
+}
+
+// A task that was applied by other means is not the folder's to disable.
+func TestOtherTasksStay(t *testing.T) {
+	f := newFixture(t)
+	a, other := task.NewID(), task.NewID()
+	def, err := task.Parse(fmt.Appendf(nil, "id: %s\nname: Other\nsource: {csv: {connection: a, path: b.csv}}\nmapping: {id: id}\ndestination: {csv: {connection: a, path: c.csv, action: replace}}\n", other), "other")
+	f.check(err)
+	_, err = f.store.Apply(t.Context(), def, false)
+	f.check(err)
+	f.await(other, "Other")
+	f.write("a.yaml", a, "A")
+	f.follow()
+	f.await(a, "A")
+	f.check(os.Remove(filepath.Join(f.dir, "a.yaml")))
+	f.await(a, "-")
+	if now, _ := f.tasks.Get(other); !now.Enabled {
+		t.Error("a task that did not come from the folder was disabled")
+	}
+}
+
+// The store is away while a file changes; what was not applied is applied once it is back.
+func TestStoreIsAway(t *testing.T) {
+	f := newFixture(t)
+	a := task.NewID()
+	f.write("a.yaml", a, "A")
+	f.follow()
+	f.await(a, "A")
+	listen := f.store.Broker.Addr().String()
+	f.store.Broker.Stop()
+	f.write("a.yaml", a, "A2")
+	for over := time.Now().Add(20 * time.Second); f.log.count("was not applied whole") == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(over) {
+			t.Fatalf("nothing was tried:\n%s", f.log.lines.String())
+		}
+	}
+	f.store.Start(listen)
+	f.await(a, "A2")
+}
+
+func TestOpenRefuses(t *testing.T) {
+	f := newFixture(t)
+	file := filepath.Join(f.dir, "file")
+	f.check(os.WriteFile(file, nil, 0o644))
+	for dir, says := range map[string]string{filepath.Join(f.dir, "none"): "there is no such folder", file: "is a file"} {
+		if _, err := folder.Open(dir, f.store.Bus, f.tasks, zerolog.Nop()); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+	opened, err := folder.Open(f.dir, f.store.Bus, f.tasks, zerolog.Nop())
+	f.check(err)
+	f.check(opened.Close())
+	ended, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("over"))
+	opened.Follow(ended)
+}

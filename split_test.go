@@ -1,0 +1,111 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"runhook/shared/broker"
+	"runhook/shared/client"
+	"runhook/shared/run"
+	"runhook/shared/web"
+)
+
+// The three services apart, on a NATS that is not theirs.
+func TestServicesApart(t *testing.T) {
+	s := newSite(t)
+	existing, err := broker.Start(broker.Options{Dir: s.path("nats"), Listen: "127.0.0.1:0", Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(existing.Stop)
+	key := s.path("run.key")
+	if err := web.CreateKeyFile(key); err != nil {
+		t.Fatal(err)
+	}
+	nats := []string{"--nats", existing.URL(), "--listen", "127.0.0.1:0"}
+	if code, _, messages := call(t, append([]string{"ingress", "--run-key-file", key}, nats...)...); code != exitNoStart || !oneLine(messages, "run `runhook init --nats URL` once") {
+		t.Fatalf("before init: exit code %d, %s", code, messages)
+	}
+	if said := mustCall(t, "init", "--nats", existing.URL(), "--retention", "30d"); !strings.Contains(said, "is ready") {
+		t.Fatalf("init: %s", said)
+	}
+	mustCall(t, "init", "--nats", existing.URL(), "--retention", "30d") // again changes nothing
+
+	ingress := begin(t, append([]string{"ingress", "--run-key-file", key}, nats...)...).listening()
+	status := begin(t, append([]string{"status", "--run-key-file", key}, nats...)...).listening()
+	runner := begin(t, append([]string{"runner", "--connections", s.path("connections.yaml")}, nats...)...).listening()
+	for _, service := range []*instance{ingress, status, runner} {
+		for _, path := range []string{"/livez", "/readyz", "/metrics"} {
+			if code := get(t, service.url+path); code != http.StatusOK {
+				t.Errorf("%s %s: %d", service.description, path, code)
+			}
+		}
+	}
+	if code := get(t, ingress.url+"/api/tasks"); code != http.StatusNotFound {
+		t.Errorf("the ingress has admin routes: %d", code)
+	}
+
+	mustCall(t, "task", "apply", s.path("tasks"), "--server", status.url)
+	started := startWhenKnown(t, ingress, s)
+	if doc := status.awaitEnd(started); doc.Outcome() != run.Success || s.people() != "Ann,Ben,Cy" {
+		t.Errorf("%+v, %s", doc, s.people())
+	}
+	for _, service := range []*instance{runner, status, ingress} {
+		service.end()
+	}
+}
+
+// startWhenKnown starts a run as soon as the ingress has seen the task, which was applied elsewhere.
+func startWhenKnown(t *testing.T, ingress *instance, s *site) client.Started {
+	t.Helper()
+	for {
+		started, err := ingress.client.Start(t.Context(), s.copy, nil)
+		if err == nil {
+			return started
+		}
+		if !strings.Contains(err.Error(), "No task has this id") {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestServicesRefuse(t *testing.T) {
+	s := newSite(t)
+	unheard := "nats://" + freePort(t)
+	if err := web.CreateKeyFile(s.path("run.key")); err != nil {
+		t.Fatal(err)
+	}
+	key := []string{"--run-key-file", s.path("run.key")}
+	for name, refused := range map[string]struct {
+		args []string
+		says string
+	}{
+		"ingress without NATS":         {append([]string{"ingress"}, key...), "missing flags: --nats"},
+		"ingress without a key":        {[]string{"ingress", "--nats", unheard}, "head -c 32 /dev/urandom | base64 > run.key"},
+		"status without a key":         {[]string{"status", "--nats", unheard}, "head -c 32 /dev/urandom | base64 > run.key"},
+		"status open without a token":  {append([]string{"status", "--nats", unheard, "--listen", "0.0.0.0:0"}, key...), "give --admin-token-file"},
+		"runner without connections":   {[]string{"runner", "--nats", unheard, "--connections", s.path("none.yaml")}, "none.yaml"},
+		"runner without slots":         {[]string{"runner", "--nats", unheard, "--slots", "0"}, "--slots 0"},
+		"init with too many replicas":  {[]string{"init", "--nats", unheard, "--replicas", "9"}, "--replicas 9"},
+		"credentials that are neither": {[]string{"init", "--nats", unheard, "--credentials", s.path("people.csv")}, "user:password"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, out, messages := call(t, refused.args...)
+			if code != exitNoStart || out != "" || !oneLine(messages, refused.says) {
+				t.Errorf("exit code %d, output %q, messages %q", code, out, messages)
+			}
+		})
+	}
+}
+
+// NATS is not there; a stop while it is awaited ends the program.
+func TestServiceIsStoppedWhileItConnects(t *testing.T) {
+	i := begin(t, "runner", "--nats", "nats://"+freePort(t))
+	i.stop()
+	if code := i.await(); code != exitCanceled || !oneLine(i.log.String(), "interrupted") {
+		t.Errorf("exit code %d: %s", code, i.log)
+	}
+}
