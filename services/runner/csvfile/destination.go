@@ -28,7 +28,9 @@ type Destination struct {
 	temporary string
 	// complete is the length of the file up to the last whole batch.
 	complete int64
-	buffer   []byte
+	// began is the length of the file before this run.
+	began  int64
+	buffer []byte
 }
 
 // Create opens the file for what the task does with it. columns are the mapping's. Whatever is
@@ -86,7 +88,8 @@ func (d *Destination) openAppend() error {
 	if err != nil {
 		return d.explain(err)
 	}
-	if d.complete = info.Size(); d.complete == 0 {
+	d.began, d.complete = info.Size(), info.Size()
+	if d.complete == 0 {
 		d.buffer = appendRecord(d.buffer, d.columns)
 		return nil
 	}
@@ -172,6 +175,9 @@ func (d *Destination) Finish() error {
 	// A header may still be waiting for rows that never came.
 	if err := d.flush(); err != nil {
 		return err
+	}
+	if d.complete == d.began && d.temporary == "" {
+		return nil // nothing was appended
 	}
 	if err := d.file.Sync(); err != nil {
 		return d.explain(err)

@@ -15,7 +15,7 @@ import (
 	"runhook/shared/task"
 )
 
-const header = "ID,FirstName,LastName,Email,Joined\n"
+const memberHeader = "ID,FirstName,LastName,Email,Joined\n"
 
 // memberFile writes a CSV of that many members.
 func memberFile(t testing.TB, path string, rows int) {
@@ -26,7 +26,7 @@ func memberFile(t testing.TB, path string, rows int) {
 	}
 	defer f.Close()
 	var text strings.Builder
-	text.WriteString(header)
+	text.WriteString(memberHeader)
 	for i := range rows {
 		fmt.Fprintf(&text, "%08d,Margaret,Ann Lee,member%d@example.org,2026-01-31\n", i, i)
 		if text.Len() > 1<<20 {

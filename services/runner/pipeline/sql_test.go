@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"runhook/services/runner/connection"
 	"runhook/services/runner/pipeline"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -20,6 +21,39 @@ func TestUpsertTellsInsertedUpdatedAndUnchanged(t *testing.T) {
 	b.succeed(run.Counts{Total: 7, Retrieved: 7, Inserted: 2, Updated: 2, Unchanged: 3})
 	if got, want := b.query("SELECT id, name FROM members ORDER BY id"), "1 Ann; 2 bob; 3 Cy; 4 Di; 5 Eve"; got != want {
 		t.Errorf("the table has %s, want %s", got, want)
+	}
+}
+
+// Letter case is a change, also where the column does not tell it apart.
+func TestUpsertSeesLetterCase(t *testing.T) {
+	b := newBench(t)
+	b.exec(`CREATE TABLE members (id TEXT PRIMARY KEY COLLATE NOCASE, name TEXT COLLATE NOCASE); INSERT INTO members VALUES ('a', 'ann')`)
+	b.write("members.csv", "ID,Name\nA,Ann\n")
+	b.succeed(run.Counts{Total: 1, Retrieved: 1, Updated: 1})
+	if got := b.query("SELECT * FROM members"); got != "a Ann" {
+		t.Errorf("the table has %s", got)
+	}
+}
+
+func TestUpsertOfKeysOnly(t *testing.T) {
+	b := newBench(t)
+	b.mapping("id", "ID")
+	b.write("members.csv", "ID,Name\n1,Ann\n2,Bob\n1,Cy\n")
+	b.succeed(run.Counts{Total: 3, Retrieved: 3, Inserted: 2, Unchanged: 1})
+}
+
+// A path may have what a URI gives a meaning.
+func TestOddDatabasePath(t *testing.T) {
+	b := newBench(t)
+	set, err := connection.Parse([]byte("drop: {files: .}\nwarehouse: {sqlite: './a %20?mode=memory#&ü.db'}"), b.folder+"/connections.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.job.Connections = set
+	b.write("members.csv", "ID,Name\n1,Ann\n")
+	b.succeed(run.Counts{Total: 1, Retrieved: 1, Inserted: 1})
+	if b.read("a %20?mode=memory#&ü.db") == "(no file)" {
+		t.Error("the database is not where the connection says")
 	}
 }
 
@@ -168,15 +202,17 @@ func TestTextIsConvertedByTheColumnsType(t *testing.T) {
 
 func TestEmptyKeyIsARowError(t *testing.T) {
 	for _, action := range []task.Action{task.Upsert, task.Update, task.Delete} {
-		b := newBench(t)
-		b.exec("CREATE TABLE members (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO members VALUES (1, 'x')")
-		b.table().Action = action
-		b.write("members.csv", "ID,Name\n,Ann\n1,Ann\n")
-		s, err := b.run(t.Context())
-		if err != nil {
-			t.Fatal(err)
+		for _, declared := range []string{"INTEGER", "TEXT"} {
+			b := newBench(t)
+			b.exec("CREATE TABLE members (id " + declared + " PRIMARY KEY, name TEXT); INSERT INTO members VALUES (1, 'x')")
+			b.table().Action = action
+			b.write("members.csv", "ID,Name\n,Ann\n1,Ann\n")
+			s, err := b.run(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.rowErrors(s, run.RowError{Row: 1, Column: "id", Message: "must not be empty"})
 		}
-		b.rowErrors(s, run.RowError{Row: 1, Column: "id", Message: "must not be empty"})
 	}
 }
 

@@ -35,7 +35,8 @@ func openSQLite(ctx context.Context, to connection.SQLite, create bool) (*sql.DB
 	} else if _, err := os.Stat(filepath.Dir(to.Path)); errors.Is(err, os.ErrNotExist) {
 		return nil, nil, row.Failf("the folder of the database of connection %s does not exist; make it", to.Name)
 	}
-	name := url.URL{Path: filepath.ToSlash(to.Path)}
+	// A URI's path begins with a slash, on Windows too.
+	name := url.URL{Path: "/" + strings.TrimPrefix(filepath.ToSlash(to.Path), "/")}
 	db, err := sql.Open("sqlite", "file:"+name.EscapedPath()+"?mode="+mode+"&_busy_timeout="+lockWait+"&_foreign_keys=1")
 	if err != nil {
 		return nil, nil, explain(ctx, err, to.Name)

@@ -1,0 +1,104 @@
+package sqldb
+
+import (
+	"encoding/json"
+	"math"
+	"testing"
+	"time"
+)
+
+// Values that are not text, as expressions and typed sources give them. Text is tested with a real
+// table, in package pipeline.
+func TestConvertTypedValues(t *testing.T) {
+	noon := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	const notNumber, notWhole = "is not a number", "is not a whole number"
+	for _, c := range []struct {
+		kind  kind
+		value any
+		want  any
+		fault string
+	}{
+		{integerKind, 42, int64(42), ""},
+		{integerKind, int64(math.MaxInt64), int64(math.MaxInt64), ""},
+		{integerKind, 42.0, int64(42), ""},
+		{integerKind, 42.5, nil, notWhole},
+		{integerKind, 1e300, nil, notWhole},
+		{integerKind, true, int64(1), ""},
+		{integerKind, json.Number("9007199254740993"), int64(9007199254740993), ""},
+		{integerKind, json.Number("1.5"), nil, notWhole},
+		{integerKind, []any{1}, nil, "is a list or an object, not a single value"},
+		{integerKind, noon, nil, notWhole},
+		{realKind, 1.5, 1.5, ""},
+		{realKind, 2, int64(2), ""},
+		{realKind, math.NaN(), nil, notNumber},
+		{realKind, math.Inf(1), nil, notNumber},
+		{numericKind, json.Number("123456789012345678901.25"), "123456789012345678901.25", ""},
+		{numericKind, 1.5, 1.5, ""},
+		{booleanKind, false, int64(0), ""},
+		{booleanKind, 1, int64(1), ""},
+		{booleanKind, 2, nil, booleanKind.problem()},
+		{booleanKind, 0.5, nil, booleanKind.problem()},
+		{dateKind, noon.Truncate(24 * time.Hour), "2026-01-31", ""},
+		{dateKind, noon, nil, dateKind.problem()},
+		{dateKind, 20260131, nil, dateKind.problem()},
+		{dateKind, true, nil, dateKind.problem()},
+		{dateTimeKind, noon, "2026-01-31T12:00:00Z", ""},
+		{timeKind, time.Hour, nil, timeKind.problem()},
+		{textKind, 42, "42", ""},
+		{textKind, true, "true", ""},
+		{textKind, json.Number("1.10"), "1.10", ""},
+		{textKind, map[string]any{}, nil, "is a list or an object, not a single value"},
+		{anyKind, 42, int64(42), ""},
+		{anyKind, json.Number("7"), int64(7), ""},
+		{anyKind, json.Number("1.10"), "1.10", ""},
+		{anyKind, noon, "2026-01-31T12:00:00Z", ""},
+		{anyKind, []string{"a"}, nil, "is a list or an object, not a single value"},
+		{integerKind, nil, nil, ""},
+		{textKind, nil, nil, ""},
+	} {
+		got, fault := c.kind.convert(c.value)
+		if got != c.want || fault != c.fault {
+			t.Errorf("kind %d, %T %v: %#v, %q; want %#v, %q", c.kind, c.value, c.value, got, fault, c.want, c.fault)
+		}
+		if fault != "" {
+			continue
+		}
+		// A batch that is written again converts what was converted.
+		if again, fault := c.kind.convert(got); again != got || fault != "" {
+			t.Errorf("kind %d: %#v converted again is %#v, %q", c.kind, got, again, fault)
+		}
+	}
+}
+
+func TestKindOf(t *testing.T) {
+	for declared, want := range map[string]kind{
+		"": anyKind, "BLOB": anyKind, "JSON": anyKind, "UUID": anyKind,
+		"text": textKind, "VARCHAR(20)": textKind, "nvarchar(20)": textKind, "CLOB": textKind,
+		"INTEGER": integerKind, "bigint": integerKind, "UNSIGNED INT": integerKind,
+		"REAL": realKind, "double precision": realKind, "FLOAT": realKind,
+		"NUMERIC(10,2)": numericKind, "decimal(5)": numericKind, "NUMBER": numericKind,
+		"BOOL": booleanKind, "boolean": booleanKind,
+		"DATE": dateKind, "DATETIME": dateTimeKind, "timestamp with time zone": dateTimeKind, "TIME": timeKind,
+	} {
+		if got := kindOf(declared); got != want {
+			t.Errorf("%q: kind %d, want %d", declared, got, want)
+		}
+	}
+}
+
+func FuzzConvertText(f *testing.F) {
+	for _, text := range []string{"", "1", "-1.5e3", "yes", "2026-01-31", "2026-01-31T00:00:00Z", "18:30", "+-1", ".", "1e", "e5"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for k := anyKind; k <= timeKind; k++ {
+			got, fault := k.convert(text)
+			if (fault != "") && got != nil {
+				t.Errorf("kind %d, %q: %v and %q", k, text, got, fault)
+			}
+			if again, fault2 := k.convert(got); fault == "" && (again != got || fault2 != "") {
+				t.Errorf("kind %d, %q: %#v converted again is %#v, %q", k, text, got, again, fault2)
+			}
+		}
+	})
+}
