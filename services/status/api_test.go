@@ -264,8 +264,11 @@ func TestQueriesAreRefused(t *testing.T) {
 // adminRoutes are requests to every admin route.
 func adminRoutes(def *task.Definition, n run.Number) []struct{ method, path string } {
 	return []struct{ method, path string }{
-		{"GET", "/api/tasks"}, {"GET", "/api/tasks/" + string(def.ID)}, {"PUT", "/api/tasks/" + string(def.ID)},
-		{"GET", "/api/runs"}, {"GET", "/api/runs/" + n.String()},
+		{"GET", "/api/tasks"},
+		{"GET", "/api/tasks/" + string(def.ID)},
+		{"PUT", "/api/tasks/" + string(def.ID)},
+		{"GET", "/api/runs"},
+		{"GET", "/api/runs/" + n.String()},
 	}
 }
 

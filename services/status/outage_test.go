@@ -28,7 +28,9 @@ func (s *site) until(path, what string, right func(answer) bool) answer {
 func TestPollWhileTheStoreIsAway(t *testing.T) {
 	s := open(t, nil)
 	def := s.apply("Refresh", "retry_after: 7")
-	seen, unseen := s.submit(def).begin(1).reach(42.5), s.submit(def).begin(3)
+	seen, unseen := s.submit(def).begin(1), s.submit(def).begin(3)
+	seen.doc.SetCounts(run.Counts{Total: 1000, Retrieved: 425, Inserted: 425})
+	seen.reach(42.5)
 	finished := s.submit(def).begin(0).end(run.Success, "done")
 	before := s.get(seen.path()).expect(t, http.StatusAccepted)
 	ended := s.get(finished.path()).expect(t, http.StatusOK)
@@ -72,8 +74,8 @@ func TestPollWhileTheStoreIsAway(t *testing.T) {
 	})
 	// Live progress stood in NATS's memory; the claim that is left knows less.
 	s.until(seen.path(), "anything", func(a answer) bool {
-		if doc := a.document(t); doc.Status != run.InProgress || doc.PercentComplete != 42.5 {
-			t.Fatalf("went back to %s at %v%%", doc.Status, doc.PercentComplete)
+		if doc := a.document(t); doc.Status != run.InProgress || doc.PercentComplete != 42.5 || doc.RowsRetrieved != 425 {
+			t.Fatalf("went back to %s at %v%%, %d rows", doc.Status, doc.PercentComplete, doc.RowsRetrieved)
 		}
 		return true
 	})

@@ -75,6 +75,14 @@ func TestFinishedRunNeedsNoStore(t *testing.T) {
 	s := open(t, nil)
 	r := s.submit(s.apply("Refresh")).begin(0).end(run.Failed, "no such file")
 	first := s.get(r.path()).expect(t, http.StatusOK)
+	before := s.messages()
+	for range 50 {
+		s.get(r.path()).expect(t, http.StatusOK)
+	}
+	if sent := s.messages() - before; sent >= 50 {
+		t.Errorf("50 polls of a finished run sent NATS %d messages", sent)
+	}
+
 	listen := s.Broker.Addr().String()
 	s.Broker.Stop()
 	again := s.get(r.path()).expect(t, http.StatusOK)
@@ -87,6 +95,16 @@ func TestFinishedRunNeedsNoStore(t *testing.T) {
 	if later := other.get(r.path()).expect(t, http.StatusOK); !bytes.Equal(first.body, later.body) || first.Header.Get("ETag") != later.Header.Get("ETag") {
 		t.Errorf("another process answered differently: %s", later.body)
 	}
+}
+
+// messages is how many messages NATS has got from its clients.
+func (s *site) messages() int64 {
+	s.t.Helper()
+	figures, err := s.Broker.Varz(nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return figures.InMsgs
 }
 
 func TestConditionalPoll(t *testing.T) {
@@ -213,6 +231,9 @@ func TestRunPastItsRetentionIsGone(t *testing.T) {
 	}
 	// Of a task that is not there either, nothing is known to be gone.
 	s.get(run.StatusPath(task.NewID(), queued.number)).problem(t, http.StatusNotFound)
+	// What is gone is not remembered either.
+	s.Broker.Stop()
+	s.get(ended.path()).expect(t, http.StatusAccepted)
 }
 
 func TestRunsOfADisabledTaskAnswer(t *testing.T) {
