@@ -111,31 +111,47 @@ func (r *Runner) Run(ctx context.Context) error {
 	return nil
 }
 
-// follow keeps one puller for each task, until ctx ends and all of them have.
+// maxPullers is how many requests of one task are asked for at the same time. One pull takes about a
+// millisecond on a busy machine, so that a single puller would hold short runs back.
+const maxPullers = 8
+
+// pulling is the pullers of one task.
+type pulling struct {
+	pullers int
+	stop    context.CancelFunc
+}
+
+// follow keeps pullers for each task, as many as its concurrency can use, until ctx ends and all of
+// them have.
 func (r *Runner) follow(ctx context.Context, start func(*bus.Delivery)) {
-	var pullers sync.WaitGroup
-	defer pullers.Wait()
-	pulling := map[task.ID]context.CancelFunc{}
+	var all sync.WaitGroup
+	defer all.Wait()
+	tasks := map[task.ID]pulling{}
 	defer func() {
-		for _, stop := range pulling {
-			stop()
+		for _, p := range tasks {
+			p.stop()
 		}
 	}()
 	for {
 		changed := r.Tasks.Changed()
-		known := map[task.ID]bool{}
+		wanted := map[task.ID]int{}
 		for _, t := range r.Tasks.All() { // disabled ones too: what was accepted is run
-			known[t.ID] = true
-			if pulling[t.ID] == nil {
-				pull, stop := context.WithCancel(ctx)
-				pulling[t.ID] = stop
-				pullers.Go(func() { r.pull(pull, t.ID, start) })
+			wanted[t.ID] = min(t.Concurrency, r.Slots, maxPullers)
+		}
+		for id, p := range tasks {
+			if wanted[id] != p.pullers {
+				p.stop()
+				delete(tasks, id)
 			}
 		}
-		for id, stop := range pulling {
-			if !known[id] {
-				stop()
-				delete(pulling, id)
+		for id, pullers := range wanted {
+			if _, ok := tasks[id]; ok {
+				continue
+			}
+			pull, stop := context.WithCancel(ctx)
+			tasks[id] = pulling{pullers, stop}
+			for others := range pullers {
+				all.Go(func() { r.pull(pull, id, others, start) })
 			}
 		}
 		select {
@@ -146,12 +162,18 @@ func (r *Runner) follow(ctx context.Context, start func(*bus.Delivery)) {
 	}
 }
 
-// pull takes one task's requests while there is a free slot, until ctx ends.
-func (r *Runner) pull(ctx context.Context, id task.ID, start func(*bus.Delivery)) {
+// pull takes a task's requests, one at a time, while there is a free slot, until ctx ends. others is
+// how many pullers of the task come before this one.
+func (r *Runner) pull(ctx context.Context, id task.ID, others int, start func(*bus.Delivery)) {
 	var queue *bus.Queue
+	defer func() {
+		if queue != nil {
+			queue.Close()
+		}
+	}()
 	pause := newBackoff(100*time.Millisecond, 5*time.Second)
 	for ctx.Err() == nil {
-		delivery, err := r.next(ctx, id, &queue)
+		delivery, err := r.next(ctx, id, others, &queue)
 		switch {
 		case err == nil:
 			pause.reset()
@@ -162,14 +184,17 @@ func (r *Runner) pull(ctx context.Context, id task.ID, start func(*bus.Delivery)
 			if pause.first() {
 				r.Log.Warn().Err(err).Str("task", string(id)).Msg("cannot pull requests, trying again")
 			}
-			queue = nil
+			if queue != nil {
+				queue.Close()
+				queue = nil
+			}
 			pause.wait(ctx)
 		}
 	}
 }
 
-func (r *Runner) next(ctx context.Context, id task.ID, queue **bus.Queue) (*bus.Delivery, error) {
-	pull, done, err := r.slots.wait(ctx)
+func (r *Runner) next(ctx context.Context, id task.ID, others int, queue **bus.Queue) (*bus.Delivery, error) {
+	pull, done, err := r.slots.wait(ctx, others)
 	if err != nil {
 		return nil, err
 	}

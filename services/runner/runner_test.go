@@ -20,7 +20,7 @@ import (
 )
 
 // runHere starts a runner in this process on the workshop's store; stop stops it as a signal does.
-func (w *workshop) runHere(t *testing.T, o runner.Options) (stop func()) {
+func (w *workshop) runHere(t testing.TB, o runner.Options) (stop func()) {
 	t.Helper()
 	set, err := connection.Load(filepath.Join(w.dir, "connections.yaml"))
 	if err != nil {
@@ -31,7 +31,12 @@ func (w *workshop) runHere(t *testing.T, o runner.Options) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Bus, o.Tasks, o.Connections, o.Log = w.store.Bus, view, set, zerolog.New(&testWriter{t: t})
+	o.Bus, o.Tasks, o.Connections = w.store.Bus, view, set
+	if _, benchmark := t.(*testing.B); !benchmark {
+		o.Log = zerolog.New(&testWriter{t: t})
+	} else {
+		o.Log = zerolog.Nop()
+	}
 	w.metrics = prometheus.NewRegistry()
 	o.Metrics = w.metrics
 	r, err := runner.New(o)

@@ -13,23 +13,25 @@ type slots struct {
 	// open ends when the last slot is taken, and is a new one as soon as a slot is free again.
 	open  context.Context
 	close context.CancelFunc
-	// freed is closed when a slot becomes free after there was none.
+	// freed is closed and replaced whenever a slot becomes free.
 	freed chan struct{}
 }
 
 func newSlots(ctx context.Context, n int) *slots {
-	s := &slots{free: n}
+	s := &slots{free: n, freed: make(chan struct{})}
 	s.open, s.close = context.WithCancel(ctx)
 	return s
 }
 
-// wait returns a context that lasts while a slot is free and ctx lasts, once there is one.
-func (s *slots) wait(ctx context.Context) (context.Context, context.CancelFunc, error) {
+// wait waits until more than others slots are free, and returns a context that lasts until the last
+// slot is taken or ctx ends. A puller that counts the pullers of its task before it as others does
+// not ask for more than could be started.
+func (s *slots) wait(ctx context.Context, others int) (context.Context, context.CancelFunc, error) {
 	for {
 		s.mu.Lock()
 		free, open, freed := s.free, s.open, s.freed
 		s.mu.Unlock()
-		if free > 0 {
+		if free > others {
 			pull, cancel := context.WithCancel(ctx)
 			stop := context.AfterFunc(open, cancel)
 			return pull, func() { stop(); cancel() }, nil
@@ -50,7 +52,6 @@ func (s *slots) take() bool {
 		return false
 	}
 	if s.free--; s.free == 0 {
-		s.freed = make(chan struct{})
 		s.close()
 	}
 	return true
@@ -61,6 +62,7 @@ func (s *slots) release(ctx context.Context) {
 	defer s.mu.Unlock()
 	if s.free++; s.free == 1 {
 		s.open, s.close = context.WithCancel(ctx)
-		close(s.freed)
 	}
+	close(s.freed)
+	s.freed = make(chan struct{})
 }

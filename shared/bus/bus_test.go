@@ -395,6 +395,43 @@ func TestQueueKeepsRunsOfATaskApart(t *testing.T) {
 	}
 }
 
+// A pull that is given up while a request is on its way must not leave it leased to nobody: it would
+// come back only after the lease.
+func TestPullGivenUpLosesNoRequest(t *testing.T) {
+	store := bustest.New(t, bus.Topology{})
+	def := definition(t, "Busy", 1000)
+	if _, err := store.Apply(t.Context(), def, false); err != nil {
+		t.Fatal(err)
+	}
+	request := applied(t, store)
+	request.Task = def.ID
+	queue, err := store.Queue(t.Context(), def.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leased := 0
+	for range 300 {
+		pull, cancel := context.WithCancel(t.Context())
+		var submitting sync.WaitGroup
+		submitting.Go(func() { submit(t, store.Bus, request); cancel() })
+		for {
+			if _, err := queue.Next(pull); err != nil {
+				break
+			}
+			leased++
+		}
+		submitting.Wait()
+	}
+	queue.Close()
+	consumer, err := subscriber(t, store).Consumer(t.Context(), "RUNS", string(def.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info := consumer.CachedInfo(); info.NumAckPending != leased {
+		t.Errorf("%d requests are leased and %d of them were delivered", info.NumAckPending, leased)
+	}
+}
+
 func TestRunsListsTheNewestFirst(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
 	quiet, busy := applied(t, store), applied(t, store)

@@ -17,41 +17,136 @@ import (
 // ErrIdle: no request came within one pull; pull again.
 var ErrIdle = errors.New("no request came")
 
-// Queue is the queue of one task's requests, shared by all runners.
+// Queue is one puller's end of a task's queue of requests, which all runners share. It is for one
+// goroutine.
+//
+// It pulls by itself instead of through the client library's Next, which loses a request that
+// arrives while its context ends: it would come back only when its lease has run out.
 type Queue struct {
-	consumer jetstream.Consumer
+	bus      *Bus
 	task     task.ID
+	inbox    *nats.Subscription // nil until the first pull, and after one was given up
+	arriving chan *nats.Msg
 }
+
+// pullFor is how long one pull stays open at the server; pullLost is how much later it is given up
+// as lost with its server.
+const (
+	pullFor  = 30 * time.Second
+	pullLost = 5 * time.Second
+)
 
 // Queue opens a task's queue. ErrNoConsumer means that the task was never applied to this store.
 func (b *Bus) Queue(ctx context.Context, id task.ID) (*Queue, error) {
-	consumer, err := b.runs.Consumer(ctx, string(id))
+	_, err := b.runs.Consumer(ctx, string(id))
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return nil, ErrNoConsumer
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: open the queue of task %s: %w", ErrUnavailable, id, err)
 	}
-	return &Queue{consumer: consumer, task: id}, nil
+	return &Queue{bus: b, task: id}, nil
 }
 
-// Next leases the next request of the queue. When ctx ends no request is left leased to this call.
-// It returns ErrIdle when none came within half a minute or so, ErrNoConsumer when the queue has
-// gone, ErrUnavailable when NATS has.
-func (q *Queue) Next(ctx context.Context) (*Delivery, error) {
-	msg, err := q.consumer.Next(jetstream.FetchContext(ctx))
-	switch {
-	case err == nil:
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case errors.Is(err, nats.ErrTimeout):
-		return nil, ErrIdle
-	case errors.Is(err, jetstream.ErrConsumerDeleted), errors.Is(err, jetstream.ErrConsumerNotFound),
-		errors.Is(err, jetstream.ErrConsumerDoesNotExist):
-		return nil, ErrNoConsumer
-	default:
-		return nil, fmt.Errorf("%w: pull: %w", ErrUnavailable, err)
+// Close gives the queue up. A request that was just arriving goes back to the others.
+func (q *Queue) Close() {
+	if msg := q.giveUp(); msg != nil {
+		_ = msg.Nak() // if it is not heard, the lease runs out
 	}
+}
+
+// Next leases the next request of the queue. When ctx ends no request stays leased to this call: one
+// that was already on its way is returned, with no error. It returns ErrIdle when none came within
+// half a minute or so, ErrNoConsumer when the queue has gone, ErrUnavailable when NATS has.
+func (q *Queue) Next(ctx context.Context) (*Delivery, error) {
+	if err := q.ask(); err != nil {
+		return nil, err
+	}
+	lost := time.NewTimer(pullFor + pullLost)
+	defer lost.Stop()
+	for {
+		var msg *nats.Msg
+		select {
+		case msg = <-q.arriving:
+		case <-ctx.Done():
+			if msg = q.giveUp(); msg == nil {
+				return nil, ctx.Err()
+			}
+			return q.delivery(msg)
+		case <-lost.C:
+			return nil, q.abandon(fmt.Errorf("%w: a pull was not answered", ErrUnavailable))
+		}
+		status := msg.Header.Get("Status")
+		switch {
+		case msg.Reply != "" && status == "":
+			return q.delivery(msg)
+		case status == "100": // an idle server's heartbeat
+		case status == "404", status == "408":
+			return nil, ErrIdle
+		case status == "503":
+			return nil, q.abandon(ErrNoConsumer)
+		default:
+			return nil, q.abandon(fmt.Errorf("%w: the pull ended: %s %s", ErrUnavailable, status, msg.Header.Get("Description")))
+		}
+	}
+}
+
+// ask sends one pull request. Its answer is one message: a request, or a status that ends the pull.
+func (q *Queue) ask() error {
+	if q.inbox == nil {
+		q.arriving = make(chan *nats.Msg, 8)
+		inbox, err := q.bus.nc.ChanSubscribe(q.bus.nc.NewInbox(), q.arriving)
+		if err != nil {
+			return fmt.Errorf("%w: pull: %w", ErrUnavailable, err)
+		}
+		q.inbox = inbox
+	}
+	pull, err := json.Marshal(map[string]any{"batch": 1, "expires": pullFor.Nanoseconds()})
+	if err != nil {
+		return fmt.Errorf("encode a pull: %w", err)
+	}
+	subject := "$JS.API.CONSUMER.MSG.NEXT." + runsStream + "." + string(q.task)
+	if err := q.bus.nc.PublishRequest(subject, q.inbox.Subject, pull); err != nil {
+		return q.abandon(fmt.Errorf("%w: pull: %w", ErrUnavailable, err))
+	}
+	return nil
+}
+
+// giveUp ends an open pull so that nothing is leased to it any more, and returns the request that
+// arrived meanwhile, if one did. The server ends a pull whose inbox nobody listens to; what it sent
+// before it heard so has arrived when the flush returns.
+func (q *Queue) giveUp() *nats.Msg {
+	if q.inbox == nil {
+		return nil
+	}
+	inbox, arriving := q.inbox, q.arriving
+	q.inbox, q.arriving = nil, nil
+	defer func() { _ = inbox.Unsubscribe() }() // drained already, or gone with the connection
+	if inbox.Drain() != nil || q.bus.nc.FlushTimeout(readTimeout) != nil {
+		return nil
+	}
+	for {
+		select {
+		case msg := <-arriving:
+			if msg.Reply != "" && msg.Header.Get("Status") == "" {
+				return msg
+			}
+		default:
+			return nil
+		}
+	}
+}
+
+// abandon drops the inbox with whatever pull is open, and returns err.
+func (q *Queue) abandon(err error) error {
+	if q.inbox != nil {
+		_ = q.inbox.Unsubscribe()
+		q.inbox, q.arriving = nil, nil
+	}
+	return err
+}
+
+func (q *Queue) delivery(msg *nats.Msg) (*Delivery, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return nil, fmt.Errorf("%w: a delivery without metadata: %w", ErrUnavailable, err)
@@ -60,7 +155,7 @@ func (q *Queue) Next(ctx context.Context) (*Delivery, error) {
 		Task: q.task, Number: run.Number(meta.Sequence.Stream),
 		Redelivered: meta.NumDelivered > 1, Stored: meta.Timestamp, msg: msg,
 	}
-	d.Malformed = json.Unmarshal(msg.Data(), &d.Request)
+	d.Malformed = json.Unmarshal(msg.Data, &d.Request)
 	return d, nil
 }
 
@@ -77,7 +172,7 @@ type Delivery struct {
 	// Stored is when the request became durable.
 	Stored time.Time
 
-	msg jetstream.Msg
+	msg *nats.Msg
 }
 
 // Extend renews the lease. An error means that NATS could not be told; the lease may run out.
@@ -88,7 +183,7 @@ func (d *Delivery) Extend() error { return d.msg.InProgress() }
 func (d *Delivery) Done(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	return d.msg.DoubleAck(ctx)
+	return d.msg.AckSync(nats.Context(ctx))
 }
 
 // Retry hands the delivery back, to be delivered again after delay.

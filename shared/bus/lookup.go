@@ -53,9 +53,8 @@ func (b *Bus) unfinished(ctx context.Context, id task.ID, n run.Number) (Status,
 		doc, err := run.DecodeDocument(live.data)
 		return Status{Document: doc, Bytes: live.data}, err
 	}
-	if !errors.Is(err, errMissing) {
-		return Status{}, err
-	}
+	// Live progress stands in memory only, and a restarted server may have lost its bucket: the claim
+	// tells enough then, and if the server is gone it will say so too.
 	claim, err := b.last(ctx, b.finals, claimSubject(id, n))
 	if err != nil && !errors.Is(err, errMissing) {
 		return Status{}, err

@@ -43,16 +43,20 @@ func (p *Progress) Write(ctx context.Context, doc run.Document) error {
 	}
 	ack, err := p.bus.js.PublishMsg(ctx, &nats.Msg{Subject: p.subject, Data: data},
 		jetstream.WithExpectStream(progressBucket), jetstream.WithExpectLastSequencePerSubject(p.revision))
-	switch {
-	case err == nil:
+	if err == nil {
 		p.revision = ack.Sequence
 		return nil
-	case refused(err):
-		p.opened = false // the bucket may also have been emptied by a restart; look again next time
+	}
+	p.opened = false // whatever it was: look again next time
+	if refused(err) {
 		return ErrLost
 	}
-	p.opened = false
-	return fmt.Errorf("%w: write progress: %w", ErrUnavailable, err)
+	if errors.Is(err, jetstream.ErrNoStreamResponse) {
+		if _, err := p.bus.remakeProgress(ctx); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("write progress: %w", explain(err))
 }
 
 // Remove deletes the live document after the final one is written. The message itself goes: a
@@ -68,4 +72,18 @@ func (p *Progress) Remove(ctx context.Context) error {
 		return fmt.Errorf("remove progress: %w", err)
 	}
 	return nil
+}
+
+// remakeProgress makes the bucket of live documents again after a restart of a single server has
+// lost it. Where this connection may not make streams, progress stays unseen until `runhook init`.
+func (b *Bus) remakeProgress(ctx context.Context) (jetstream.Stream, error) {
+	runs, err := b.js.Stream(ctx, runsStream)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := b.js.CreateOrUpdateStream(ctx, Topology{Replicas: runs.CachedInfo().Config.Replicas}.progress())
+	if err != nil {
+		return nil, fmt.Errorf("make stream %s again: %w", progressBucket, explain(err))
+	}
+	return stream, nil
 }

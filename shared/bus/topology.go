@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -45,16 +46,6 @@ func (t *Topology) fill() {
 // streams lists every stream in the order in which they are made. Buckets are made as streams:
 // a KV call would switch off what they need (deleting single messages) and cannot republish both.
 func (t Topology) streams() []jetstream.StreamConfig {
-	bucket := func(name, subjects string, storage jetstream.StorageType) jetstream.StreamConfig {
-		return jetstream.StreamConfig{
-			Name: name, Subjects: []string{subjects}, Storage: storage, Replicas: t.Replicas,
-			MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, AllowDirect: true, AllowRollup: true,
-		}
-	}
-	follow := func(source string) *jetstream.RePublish {
-		return &jetstream.RePublish{Source: source, Destination: "run.status.{{wildcard(1)}}.{{wildcard(2)}}"}
-	}
-
 	requests := jetstream.StreamConfig{
 		Name:     runsStream,
 		Subjects: []string{"run.request.*", "run.schedule.*"},
@@ -66,13 +57,11 @@ func (t Topology) streams() []jetstream.StreamConfig {
 		Metadata: map[string]string{leaseKey: t.Lease.String()},
 	}
 
-	runs := bucket(runsBucket, "$KV.runs.>", jetstream.FileStorage)
+	runs := t.bucket(runsBucket, "$KV.runs.>", jetstream.FileStorage)
 	runs.MaxAge = t.Retention
 	runs.RePublish = follow("$KV.runs.final.*.*")
 
-	progress := bucket(progressBucket, "$KV.progress.>", jetstream.MemoryStorage)
-	progress.MaxAge = progressAge
-	progress.RePublish = follow("$KV.progress.*.*")
+	progress := t.progress()
 
 	events := jetstream.StreamConfig{
 		Name: eventsStream, Storage: jetstream.FileStorage, Replicas: t.Replicas,
@@ -89,9 +78,31 @@ func (t Topology) streams() []jetstream.StreamConfig {
 
 	return []jetstream.StreamConfig{
 		requests, runs, events, progress,
-		bucket(controlBucket, "$KV.control.>", jetstream.FileStorage),
-		bucket(tasksStream, "$KV."+tasksBucket+".>", jetstream.FileStorage),
+		t.bucket(controlBucket, "$KV.control.>", jetstream.FileStorage),
+		t.bucket(tasksStream, "$KV."+tasksBucket+".>", jetstream.FileStorage),
 	}
+}
+
+// bucket is the stream behind a key-value bucket.
+func (t Topology) bucket(name, subjects string, storage jetstream.StorageType) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: name, Subjects: []string{subjects}, Storage: storage, Replicas: t.Replicas,
+		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, AllowDirect: true, AllowRollup: true,
+	}
+}
+
+// progress is the bucket of live documents. It stands in memory, so a single server that restarts
+// has lost even the bucket, and it must be possible to make it again.
+func (t Topology) progress() jetstream.StreamConfig {
+	config := t.bucket(progressBucket, "$KV.progress.>", jetstream.MemoryStorage)
+	config.MaxAge = progressAge
+	config.RePublish = follow("$KV.progress.*.*")
+	return config
+}
+
+// follow republishes what is put under source to the subject on which runs are followed.
+func follow(source string) *jetstream.RePublish {
+	return &jetstream.RePublish{Source: source, Destination: "run.status.{{wildcard(1)}}.{{wildcard(2)}}"}
 }
 
 // Init makes the store's streams and buckets, or changes existing ones to fit, and gives a new
@@ -115,6 +126,9 @@ func (b *Bus) Check(ctx context.Context) error {
 	opened := map[string]jetstream.Stream{}
 	for _, config := range (Topology{}).streams() {
 		stream, err := b.js.Stream(ctx, config.Name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) && config.Name == progressBucket {
+			stream, err = b.remakeProgress(ctx)
+		}
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return fmt.Errorf("this NATS has no stream %s: run `runhook init --nats URL` once, with an administrator's credentials", config.Name)
 		}
@@ -144,13 +158,18 @@ func (b *Bus) Check(ctx context.Context) error {
 	return nil
 }
 
-// explain adds what to do to errors of the JetStream API that a user can cause.
+// explain adds what to do to errors of the JetStream API that a user can cause, and marks those that
+// mean that NATS cannot be reached.
 func explain(err error) error {
 	switch {
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return fmt.Errorf("%w: start the NATS server with JetStream (-js), and enable it for this account", err)
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return fmt.Errorf("%w: no answer from JetStream; is the cluster's leader up?", ErrUnavailable)
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse),
+		errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionClosed),
+		errors.Is(err, nats.ErrDisconnected), errors.Is(err, nats.ErrConnectionReconnecting):
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return err
 }
