@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
@@ -110,13 +109,7 @@ func (a *attempt) execute(parent context.Context) {
 }
 
 // work executes the accepted definition. A panic fails the run, not the runner.
-func (a *attempt) work(ctx context.Context) (err error) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			a.log.Error().Bytes("stack", debug.Stack()).Msg("the task panicked")
-			err = &run.Failure{Message: "The task panicked; this is a fault of Runhook or of a connector. The runner's log has the details."}
-		}
-	}()
+func (a *attempt) work(ctx context.Context) error {
 	if reason := a.refuse(); reason != nil {
 		return reason
 	}
@@ -134,7 +127,11 @@ func (a *attempt) work(ctx context.Context) (err error) {
 		}
 		job.BeforeWrite = a.markWriting
 	}
-	return pipeline.Run(ctx, job, &a.meter)
+	err = pipeline.Run(ctx, job, &a.meter)
+	if panicked, ok := errors.AsType[*pipeline.Panic](err); ok {
+		a.log.Error().Bytes("stack", panicked.Stack).Msg("the task panicked")
+	}
+	return err
 }
 
 // refuse ends a run that keeps stopping its runner.
