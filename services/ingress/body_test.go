@@ -54,8 +54,10 @@ func TestBody(t *testing.T) {
 		{"no parameter", `{"QueryParameters":{}}`, ``},
 		{"a string", `{"QueryParameters":{"FirstName":"Ann"}}`, `FirstName="Ann"`},
 		{"an empty string", `{"QueryParameters":{"FirstName":""}}`, `FirstName=""`},
-		{"the original page's template", "{\n  \"QueryParameters\": {\n    \"FirstName\": \"\",\n    \"LastName\": \"\", \n    \"Email\": \"\", \n  }\n}\n",
-			`FirstName="" LastName="" Email=""`},
+		{
+			"the original page's template", "{\n  \"QueryParameters\": {\n    \"FirstName\": \"\",\n    \"LastName\": \"\", \n    \"Email\": \"\", \n  }\n}\n",
+			`FirstName="" LastName="" Email=""`,
+		},
 		{"comments", "// who\n{/* all */\"QueryParameters\":{\"ID\":\"1\" // one\n}}", `ID="1"`},
 		{"a byte order mark", bom + `{"QueryParameters":{"ID":"1"}}`, `ID="1"`},
 		{"another letter case", `{"queryPARAMETERS":{"iD":"1"}}`, `iD="1"`},

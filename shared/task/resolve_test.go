@@ -102,67 +102,83 @@ func TestResolveRefuses(t *testing.T) {
 		want       string
 	}{
 		{
-			"an unknown parameter", "{name: FirstName}, {name: LastName}", []Given{str("Colour", "x")},
+			"an unknown parameter", "{name: FirstName}, {name: LastName}",
+			[]Given{str("Colour", "x")},
 			`"Colour" is not a parameter of this task; its parameters are FirstName, LastName`,
 		},
 		{
-			"a misspelled parameter", "{name: FirstName}, {name: LastName}", []Given{str("FristName", "x")},
+			"a misspelled parameter", "{name: FirstName}, {name: LastName}",
+			[]Given{str("FristName", "x")},
 			`"FristName" is not a parameter of this task; did you mean FirstName? Its parameters are FirstName, LastName`,
 		},
 		{
-			"a parameter where there are none", "", []Given{null("FirstName")},
+			"a parameter where there are none", "",
+			[]Given{null("FirstName")},
 			`"FirstName" is not a parameter of this task, which has none`,
 		},
 		{
-			"a wrong qualified name", "{filter: CsContact.FirstName}", []Given{str("CsContac.FirstName", "x")},
+			"a wrong qualified name", "{filter: CsContact.FirstName}",
+			[]Given{str("CsContac.FirstName", "x")},
 			`"CsContac.FirstName" is not a parameter of this task; did you mean CsContact.FirstName? Its parameters are FirstName`,
 		},
 		{
-			"an ambiguous name", "{filter: CsContact1.ImisId}, {filter: CsContact2.ImisId}", []Given{str("imisid", "x")},
+			"an ambiguous name", "{filter: CsContact1.ImisId}, {filter: CsContact2.ImisId}",
+			[]Given{str("imisid", "x")},
 			`"imisid" is ambiguous; send CsContact1.ImisId or CsContact2.ImisId`,
 		},
 		{
-			"two keys equal but for case", "{name: FirstName}", []Given{str("FirstName", "x"), str("firstname", "x")},
+			"two keys equal but for case", "{name: FirstName}",
+			[]Given{str("FirstName", "x"), str("firstname", "x")},
 			`"FirstName" and "firstname" are both the parameter FirstName; send one of them`,
 		},
 		{
-			"a key twice", "{name: A}", []Given{null("A"), str("A", "x")},
+			"a key twice", "{name: A}",
+			[]Given{null("A"), str("A", "x")},
 			`"A" and "A" are both the parameter A; send one of them`,
 		},
 		{
-			"a bare and a qualified key", "{filter: CsContact.FirstName}", []Given{str("FirstName", "x"), str("CsContact.FirstName", "x")},
+			"a bare and a qualified key", "{filter: CsContact.FirstName}",
+			[]Given{str("FirstName", "x"), str("CsContact.FirstName", "x")},
 			`"FirstName" and "CsContact.FirstName" are both the parameter FirstName; send one of them`,
 		},
 		{
-			"an array where one value is meant", "{name: A}", []Given{array("A", item("x"))},
+			"an array where one value is meant", "{name: A}",
+			[]Given{array("A", item("x"))},
 			"A takes one value, not an array",
 		},
 		{
-			"an object", "{name: A}", []Given{{"a", GivenValue{Kind: GivenObject}}},
+			"an object", "{name: A}",
+			[]Given{{"a", GivenValue{Kind: GivenObject}}},
 			"A cannot be an object; send text, a number, true, false or null",
 		},
 		{
-			"an array in an array", "{name: A, multiple: true}", []Given{array("A", GivenValue{Kind: GivenArray})},
+			"an array in an array", "{name: A, multiple: true}",
+			[]Given{array("A", GivenValue{Kind: GivenArray})},
 			"A takes an array of single values, without arrays or objects in it",
 		},
 		{
-			"an object in an array", "{name: A, multiple: true}", []Given{array("A", GivenValue{Kind: GivenObject})},
+			"an object in an array", "{name: A, multiple: true}",
+			[]Given{array("A", GivenValue{Kind: GivenObject})},
 			"A takes an array of single values, without arrays or objects in it",
 		},
 		{
-			"a required parameter without value", "{name: A, prompt: required}, {name: B, prompt: required}", []Given{str("A", "")},
+			"a required parameter without value", "{name: A, prompt: required}, {name: B, prompt: required}",
+			[]Given{str("A", "")},
 			"A is required and has no value; B is required and has no value",
 		},
 		{
-			"a required list without value", `{name: A, prompt: required, multiple: true, default: [""]}`, []Given{array("A", item(""))},
+			"a required list without value", `{name: A, prompt: required, multiple: true, default: [""]}`,
+			[]Given{array("A", item(""))},
 			"A is required and has no value",
 		},
 		{
-			"everything at once", "{name: A, prompt: required}, {name: B, prompt: required}", []Given{str("C", "x"), array("B", item("x"))},
+			"everything at once", "{name: A, prompt: required}, {name: B, prompt: required}",
+			[]Given{str("C", "x"), array("B", item("x"))},
 			`"C" is not a parameter of this task; its parameters are A, B; B takes one value, not an array; A is required and has no value`,
 		},
 		{
-			"a long key", "{name: A}", []Given{str(strings.Repeat("é", 1000), "x")},
+			"a long key", "{name: A}",
+			[]Given{str(strings.Repeat("é", 1000), "x")},
 			`"` + strings.Repeat("é", 60) + `…" is not a parameter of this task; its parameters are A`,
 		},
 	}

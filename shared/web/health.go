@@ -25,7 +25,8 @@ func Health(ready func(ctx context.Context) error) []Route {
 	}
 	return []Route{
 		{Method: fasthttp.MethodGet, Pattern: "/livez", Summary: "Whether the process serves", Handler: ok},
-		{Method: fasthttp.MethodGet, Pattern: "/readyz", Summary: "Whether the service can do its work",
+		{
+			Method: fasthttp.MethodGet, Pattern: "/readyz", Summary: "Whether the service can do its work",
 			Handler: func(ctx context.Context, rc *fasthttp.RequestCtx) error {
 				limited, cancel := context.WithTimeout(ctx, readyTimeout)
 				defer cancel()
@@ -33,16 +34,19 @@ func Health(ready func(ctx context.Context) error) []Route {
 					return &Problem{Status: fasthttp.StatusServiceUnavailable, Title: "Not ready", Detail: err.Error(), Cause: err}
 				}
 				return ok(ctx, rc)
-			}},
+			},
+		},
 	}
 }
 
 // Metrics returns the route /metrics, which shows what gatherer has in Prometheus's format.
 func Metrics(gatherer prometheus.Gatherer) []Route {
 	answer := fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
-	return []Route{{Method: fasthttp.MethodGet, Pattern: "/metrics", Summary: "Measurements in Prometheus's format",
+	return []Route{{
+		Method: fasthttp.MethodGet, Pattern: "/metrics", Summary: "Measurements in Prometheus's format",
 		Handler: func(_ context.Context, rc *fasthttp.RequestCtx) error {
 			answer(rc)
 			return nil
-		}}}
+		},
+	}}
 }

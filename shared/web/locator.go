@@ -66,8 +66,10 @@ func (l *Locator) BehindProxy() bool { return l.public != "" || len(l.trusted) >
 func (l *Locator) Base(rc *fasthttp.RequestCtx) (string, error) {
 	host := rc.Request.Header.Host()
 	if len(host) > 0 && !isHost(host) {
-		return "", &Problem{Kind: "bad-host", Status: fasthttp.StatusBadRequest,
-			Detail: "The Host header is not a host name with an optional port."}
+		return "", &Problem{
+			Kind: "bad-host", Status: fasthttp.StatusBadRequest,
+			Detail: "The Host header is not a host name with an optional port.",
+		}
 	}
 	if l.relative {
 		return "", nil

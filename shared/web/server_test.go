@@ -206,8 +206,10 @@ func TestErrorsBecomeProblems(t *testing.T) {
 	} {
 		t.Run(c.err.Error(), func(t *testing.T) {
 			var log logBuffer
-			address := serve(t, Options{Log: zerolog.New(&log).Level(zerolog.InfoLevel)}, Route{Method: fasthttp.MethodGet, Pattern: "/",
-				Handler: func(context.Context, *fasthttp.RequestCtx) error { return c.err }})
+			address := serve(t, Options{Log: zerolog.New(&log).Level(zerolog.InfoLevel)}, Route{
+				Method: fasthttp.MethodGet, Pattern: "/",
+				Handler: func(context.Context, *fasthttp.RequestCtx) error { return c.err },
+			})
 			response, body := talk(t, address, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 			wantProblem(t, response, body, c.status)
 			if got := response.Header.Get("Retry-After"); (got != "") != c.retries {

@@ -63,11 +63,13 @@ func serve(t testing.TB, o Options, routes ...Route) string {
 }
 
 // echo answers with the length of the body.
-var echo = Route{Method: fasthttp.MethodPost, Pattern: "/task/{task}", CORS: AnyOrigin,
+var echo = Route{
+	Method: fasthttp.MethodPost, Pattern: "/task/{task}", CORS: AnyOrigin,
 	Handler: func(_ context.Context, rc *fasthttp.RequestCtx) error {
 		rc.SetBodyString(fmt.Sprint(len(rc.PostBody())))
 		return nil
-	}}
+	},
+}
 
 // talk sends raw bytes and reads one answer. The answer's body is closed and read.
 func talk(t testing.TB, address string, parts ...string) (*http.Response, string) {

@@ -22,8 +22,10 @@ func TestWhereAndParameters(t *testing.T) {
 	b := newBench(t)
 	b.write("members.csv", "ID,Name,Member Type\n1,Ann,REG\n2,Bob,STU\n3,Ann,STU\n")
 	b.job.Task.Parameters = []task.Parameter{
-		{Name: "FirstName"}, {Name: "Types", Multiple: true},
-		{Name: "Id", Filter: "A.Id"}, {Name: "Id", Filter: "B.Id"},
+		{Name: "FirstName"},
+		{Name: "Types", Multiple: true},
+		{Name: "Id", Filter: "A.Id"},
+		{Name: "Id", Filter: "B.Id"},
 	}
 	b.job.Task.Where = `(params.FirstName == "" || Name == params.FirstName) && (len(params.Types) == 0 || row["Member Type"] in params.Types) && params["A.Id"] == "" && params["B.Id"] == ""`
 	for _, c := range []struct {
