@@ -151,7 +151,7 @@ func (c *ingressCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(p.stdout, "Runhook's ingress listens on %s. Ctrl-C stops it.\n", server.URL())
+	p.printf("Runhook's ingress listens on %s. Ctrl-C stops it.\n", server.URL())
 	return failedServing(server.Run(ctx))
 }
 

@@ -89,6 +89,6 @@ func (c *initCommand) Run(ctx context.Context, p *program) error {
 	if err := store.Init(ctx, c.topology(c.Replicas)); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "The store %s is ready. Start the services: runhook ingress, runhook runner, runhook status.\n", store.StoreID())
-	return err
+	p.printf("The store %s is ready. Start the services: runhook ingress, runhook runner, runhook status.\n", store.StoreID())
+	return nil
 }

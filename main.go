@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"text/tabwriter"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -59,6 +61,31 @@ type grammar struct {
 type program struct {
 	stdout, stderr io.Writer
 	log            zerolog.Logger
+}
+
+// printf writes to the output. That nobody reads it is no reason to stop.
+func (p *program) printf(format string, args ...any) { _, _ = fmt.Fprintf(p.stdout, format, args...) }
+
+// notef writes what is for people beside the output.
+func (p *program) notef(format string, args ...any) { _, _ = fmt.Fprintf(p.stderr, format, args...) }
+
+// printJSON writes a value to the output as indented JSON.
+func (p *program) printJSON(value any) error {
+	encoder := json.NewEncoder(p.stdout)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(value)
+}
+
+// printTable writes rows to the output with their columns aligned.
+func (p *program) printTable(rows [][]string) error {
+	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		if _, err := fmt.Fprintln(table, strings.Join(row, "\t")); err != nil {
+			return err
+		}
+	}
+	return table.Flush()
 }
 
 // runhook is the whole program: it executes the command line args and returns the exit code. A service
@@ -138,7 +165,7 @@ func fail(stderr io.Writer, err error) int {
 		code = exitFailed
 	}
 	if !isCoded || coded.err != nil {
-		fmt.Fprintf(stderr, "runhook: %v\n", err)
+		_, _ = fmt.Fprintf(stderr, "runhook: %v\n", err)
 	}
 	return code
 }
@@ -195,6 +222,6 @@ func (versionCommand) Run(p *program) error {
 			}
 		}
 	}
-	_, err := fmt.Fprintf(p.stdout, "runhook %s%s %s %s/%s\n", version, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return err
+	p.printf("runhook %s%s %s %s/%s\n", version, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return nil
 }

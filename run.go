@@ -52,11 +52,11 @@ func (c *runCommand) Run(ctx context.Context, p *program) error {
 	}
 	if !c.Wait {
 		if c.JSON {
-			return printJSON(p.stdout, started.Document)
+			return p.printJSON(started.Document)
 		}
-		_, err := fmt.Fprintf(p.stdout, "Run %s of %q is accepted. How it goes: runhook runs show %[1]s, or GET %[3]s\n",
+		p.printf("Run %s of %q is accepted. How it goes: runhook runs show %[1]s, or GET %[3]s\n",
 			started.Number, started.Document.TaskName, server.URL(run.StatusPath(started.Task, started.Number)+started.Query))
-		return err
+		return nil
 	}
 	doc, err := c.follow(ctx, p, server, started)
 	if err != nil {
@@ -86,9 +86,9 @@ func (c *runCommand) follow(ctx context.Context, p *program, server *client.Clie
 		show, done = c.bar(p)
 		every = time.Second
 	}
-	fmt.Fprintf(p.stderr, "Run %s of %q is accepted.\n", started.Number, started.Document.TaskName)
+	p.notef("Run %s of %q is accepted.\n", started.Number, started.Document.TaskName)
 	away := func(err error) {
-		fmt.Fprintf(p.stderr, "Still waiting: %v\n", err)
+		p.notef("Still waiting: %v\n", err)
 	}
 	doc, err := server.Wait(ctx, started, every, show, away)
 	done()
@@ -122,7 +122,7 @@ func (c *runCommand) lines(p *program) func(run.Document) {
 	return func(doc run.Document) {
 		line := fmt.Sprintf("%s, %.1f %%, %d rows: %s", doc.StatusDescription, doc.PercentComplete, doc.RowsRetrieved, doc.Message)
 		if doc.Status != run.Done && line != last {
-			fmt.Fprintln(p.stderr, line)
+			p.notef("%s\n", line)
 		}
 		last = line
 	}
@@ -131,12 +131,12 @@ func (c *runCommand) lines(p *program) func(run.Document) {
 // report says how the run ended, in words and by the exit code.
 func (c *runCommand) report(p *program, doc run.Document) error {
 	if c.JSON {
-		if err := printJSON(p.stdout, doc); err != nil {
+		if err := p.printJSON(doc); err != nil {
 			return err
 		}
 	} else {
-		fmt.Fprintln(p.stdout, client.Summary(doc))
-		printErrors(p.stdout, doc)
+		p.printf("%s\n", client.Summary(doc))
+		p.printErrors(doc)
 	}
 	switch doc.Outcome() {
 	case run.Success:

@@ -2,7 +2,8 @@ package main
 
 import (
 	"encoding/json"
-	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -152,23 +153,30 @@ func TestRunWaitEndsWithoutTheRun(t *testing.T) {
 
 // A server that answers with anything but Runhook's answers is told apart from one that is away.
 func TestRunOnAnotherServer(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		for {
-			connection, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = connection.Write([]byte("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/html\r\n\r\n<html>"))
-			_ = connection.Close()
-		}
-	}()
-	defer func() { _ = listener.Close() }()
-	code, _, messages := call(t, "task", "list", "--server", "http://"+listener.Addr().String())
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("<html>"))
+	}))
+	defer other.Close()
+	code, _, messages := call(t, "task", "list", "--server", other.URL)
 	if code != exitNoStart || !oneLine(messages, "is --server right?") {
 		t.Errorf("exit code %d: %s", code, messages)
+	}
+}
+
+// Where links are signed, the signature of the POST's answer is what the waiting goes on with.
+func TestRunWaitWithSignedLinks(t *testing.T) {
+	s := newSite(t)
+	i := begin(t, s.args("--run-links", "signed")...).listening()
+	if said := mustCall(t, "run", "people", "--wait", "--server", i.url); !strings.HasPrefix(said, "Success") {
+		t.Errorf("run --wait: %s", said)
+	}
+	said := mustCall(t, "run", "people", "--server", i.url)
+	shown := said[strings.Index(said, "http://"):]
+	if status := get(t, strings.TrimSpace(shown)); status != http.StatusOK && status != http.StatusAccepted {
+		t.Errorf("the address shown answers %d: %s", status, said)
+	}
+	plain, _, _ := strings.Cut(shown, "?")
+	if status := get(t, plain); status < 400 {
+		t.Errorf("without its signature it answers %d", status)
 	}
 }

@@ -102,6 +102,6 @@ func (c *runnerCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(p.stdout, "Runhook's runner executes runs; health and metrics are on %s. Ctrl-C stops it.\n", server.URL())
+	p.printf("Runhook's runner executes runs; health and metrics are on %s. Ctrl-C stops it.\n", server.URL())
 	return serveAndExecute(ctx, p, server, executing)
 }

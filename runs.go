@@ -3,10 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
-	"text/tabwriter"
+	"strconv"
 	"time"
 
 	"runhook/shared/client"
@@ -47,19 +46,20 @@ func (c *runsListCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	if c.JSON {
-		return printJSON(p.stdout, docs)
+		return p.printJSON(docs)
 	}
 	if len(docs) == 0 {
-		_, err := fmt.Fprintln(p.stdout, "There are no runs.")
-		return err
+		p.printf("There are no runs.\n")
+		return nil
 	}
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "RUN\tTASK\tSTATUS\tSTARTED BY\tCREATED\tTOOK\tROWS\tFAILED ROWS")
+	rows := [][]string{{"RUN", "TASK", "STATUS", "STARTED BY", "CREATED", "TOOK", "ROWS", "FAILED ROWS"}}
 	for _, doc := range docs {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\n", doc.ImportID, doc.TaskName, standing(doc), doc.Trigger,
-			clock(doc.CreatedOn), took(doc), doc.RowsProcessed, doc.RowsFailed)
+		rows = append(rows, []string{
+			doc.ImportID.String(), doc.TaskName, standing(doc), string(doc.Trigger), clock(doc.CreatedOn), took(doc),
+			strconv.FormatInt(doc.RowsProcessed, 10), strconv.FormatInt(doc.RowsFailed, 10),
+		})
 	}
-	return table.Flush()
+	return p.printTable(rows)
 }
 
 // standing is a run's status in a word, with the percentage while that says something.
@@ -101,53 +101,47 @@ func (c *runsShowCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	if c.JSON {
-		return printJSON(p.stdout, doc)
+		return p.printJSON(doc)
 	}
-	return printRun(p.stdout, doc)
-}
-
-func printRun(w io.Writer, doc run.Document) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	line := func(name string, value any) { fmt.Fprintf(table, "%s\t%v\n", name, value) }
-	line("Run", doc.ImportID)
-	line("Task", fmt.Sprintf("%s (%s)", doc.TaskName, doc.ExecuteID))
-	line("Status", standing(doc))
-	if doc.Message != "" {
-		line("Message", doc.Message)
+	rows := [][]string{
+		{"Run", doc.ImportID.String()},
+		{"Task", fmt.Sprintf("%s (%s)", doc.TaskName, doc.ExecuteID)},
+		{"Status", standing(doc)},
+		{"Message", doc.Message},
+		{"Rows", client.Summary(doc)},
+		{"Created", clock(doc.CreatedOn)},
 	}
-	line("Result", client.Summary(doc))
-	line("Created", clock(doc.CreatedOn))
 	if doc.StartedOn != nil {
-		line("Started", clock(*doc.StartedOn))
+		rows = append(rows, []string{"Started", clock(*doc.StartedOn)})
 	}
 	if doc.CompletedOn != nil {
-		line("Completed", clock(*doc.CompletedOn))
+		rows = append(rows, []string{"Completed", clock(*doc.CompletedOn)})
 	}
-	line("Times started", doc.ExecutionCount)
+	rows = append(rows, []string{"Times started", strconv.Itoa(doc.ExecutionCount)})
 	for _, name := range slices.Sorted(maps.Keys(doc.Parameters)) {
-		line("Parameter "+name, "from the "+string(doc.Parameters[name].From))
+		rows = append(rows, []string{"Parameter " + name, "from the " + string(doc.Parameters[name].From)})
 	}
 	if doc.CorrelationID != "" {
-		line("Correlation id", doc.CorrelationID)
+		rows = append(rows, []string{"Correlation id", doc.CorrelationID})
 	}
-	line("Status URL", doc.PollingURL)
-	if err := table.Flush(); err != nil {
+	rows = append(rows, []string{"Status URL", doc.PollingURL})
+	if err := p.printTable(rows); err != nil {
 		return err
 	}
-	printErrors(w, doc)
+	p.printErrors(doc)
 	return nil
 }
 
 // printErrors lists the rows that failed.
-func printErrors(w io.Writer, doc run.Document) {
+func (p *program) printErrors(doc run.Document) {
 	for _, fault := range doc.Errors {
 		column := fault.Column
 		if column != "" {
 			column = " " + column
 		}
-		fmt.Fprintf(w, "  row %d%s: %s\n", fault.Row, column, fault.Message)
+		p.printf("  row %d%s: %s\n", fault.Row, column, fault.Message)
 	}
 	if more := doc.TotalErrorCount - int64(len(doc.Errors)); more > 0 && len(doc.Errors) > 0 {
-		fmt.Fprintf(w, "  and %d more\n", more)
+		p.printf("  and %d more\n", more)
 	}
 }

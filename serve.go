@@ -234,7 +234,7 @@ func (c *serveCommand) announce(p *program, server *web.Server, embedded *broker
 	if len(tasks.All()) == 0 && c.tasksFolder() == "" {
 		hint = "There are no tasks yet: `runhook task new > mine.yaml` makes a file to start from, `runhook task apply mine.yaml` applies it.\n"
 	}
-	fmt.Fprintf(p.stdout, "Runhook listens on %s (%s, data in %s). Ctrl-C stops it.\n%s", server.URL(), nats, c.Data, hint)
+	p.printf("Runhook listens on %s (%s, data in %s). Ctrl-C stops it.\n%s", server.URL(), nats, c.Data, hint)
 }
 
 // tour runs the demo's first run through the server's own address.

@@ -83,6 +83,6 @@ func (c *statusCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(p.stdout, "Runhook's status service listens on %s. Ctrl-C stops it.\n", server.URL())
+	p.printf("Runhook's status service listens on %s. Ctrl-C stops it.\n", server.URL())
 	return failedServing(server.Run(ctx))
 }

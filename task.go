@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
-	"text/tabwriter"
 
 	"runhook/shared/client"
 	"runhook/shared/task"
@@ -25,14 +22,6 @@ func (f *ServerFlags) client() (*client.Client, error) { return client.New(f.Ser
 // JSONFlag asks for output that programs read.
 type JSONFlag struct {
 	JSON bool `name:"json" help:"Print JSON."`
-}
-
-// printJSON writes a value as indented JSON.
-func printJSON(w io.Writer, value any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(value)
 }
 
 type taskCommand struct {
@@ -72,9 +61,9 @@ type taskValidateCommand struct {
 func (c *taskValidateCommand) Run(p *program) error {
 	defs, err := readTasks(c.Files)
 	for _, def := range defs {
-		fmt.Fprintf(p.stdout, "%s (%s) is valid\n", def.Name, def.ID)
+		p.printf("%s (%s) is valid\n", def.Name, def.ID)
 		if !def.Destination.Restartable() {
-			fmt.Fprintln(p.stdout, "  note: a run that is interrupted after it began to write cannot start over with this action; it ends Failed and says which rows may be there")
+			p.printf("  note: a run that is interrupted after it began to write cannot start over with this action; it ends Failed and says which rows may be there\n")
 		}
 	}
 	return err
@@ -157,7 +146,7 @@ func (c *taskApplyCommand) Run(ctx context.Context, p *program) error {
 		if changed {
 			did = "applied"
 		}
-		fmt.Fprintf(p.stdout, "%s: %s (%s)\n", did, def.Name, def.ID)
+		p.printf("%s: %s (%s)\n", did, def.Name, def.ID)
 	}
 	return nil
 }
@@ -187,14 +176,13 @@ func (c *taskListCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	if c.JSON {
-		return printJSON(p.stdout, tasks)
+		return p.printJSON(tasks)
 	}
 	if len(tasks) == 0 {
-		_, err := fmt.Fprintln(p.stdout, "There are no tasks; `runhook task new` makes a file to start from.")
-		return err
+		p.printf("There are no tasks; `runhook task new` makes a file to start from.\n")
+		return nil
 	}
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "NAME\tENABLED\tPARAMETERS\tID")
+	rows := [][]string{{"NAME", "ENABLED", "PARAMETERS", "ID"}}
 	for _, t := range tasks {
 		names := make([]string, len(t.Parameters))
 		for i, parameter := range t.Parameters {
@@ -203,9 +191,9 @@ func (c *taskListCommand) Run(ctx context.Context, p *program) error {
 				names[i] += " (required)"
 			}
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", t.Name, yesNo(t.Enabled), strings.Join(names, ", "), t.ID)
+		rows = append(rows, []string{t.Name, yesNo(t.Enabled), strings.Join(names, ", "), string(t.ID)})
 	}
-	return table.Flush()
+	return p.printTable(rows)
 }
 
 func yesNo(yes bool) string {
@@ -237,9 +225,9 @@ func (c *taskShowCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	if c.JSON {
-		return printJSON(p.stdout, found)
+		return p.printJSON(found)
 	}
-	fmt.Fprintf(p.stdout, "%s (enabled: %s, applied %s)\n\nStart a run:            POST %s\nStart one and poll it:  POST %s\nBody:                   %s\n\n%s",
+	p.printf("%s (enabled: %s, applied %s)\n\nStart a run:            POST %s\nStart one and poll it:  POST %s\nBody:                   %s\n\n%s",
 		found.Name, yesNo(found.Enabled), found.AppliedOn.Format("2006-01-02 15:04:05 MST"),
 		found.ExecuteURL, found.ExecutePollingURL, found.Template, found.Text)
 	return nil

@@ -21,18 +21,18 @@ func Tour(ctx context.Context, server *client.Client, files Files, program strin
 	if err != nil {
 		return fmt.Errorf("wait for the demo's run: %w", err)
 	}
-	fmt.Fprintf(out, `
+	_, err = fmt.Fprintf(out, `
 Demo: run %s of the task "%s" copied the airports of California
   from %s
   to   %s, table airports
 
   %s
 `, doc.ImportID, doc.TaskName, files.Source, files.Database, client.Summary(doc))
-	if doc.Outcome() != run.Success {
-		return nil
+	if err != nil || doc.Outcome() != run.Success {
+		return err
 	}
 	webhook := server.URL("/task/executepolling/" + string(Airports))
-	fmt.Fprintf(out, `
+	_, err = fmt.Fprintf(out, `
 Your turn. POST to the webhook for Texas; 202 comes at once, and Location says where to ask:
 
   curl -i %[1]s -d '{"QueryParameters":{"State":"TX"}}'
@@ -56,7 +56,7 @@ The tasks are files; change one and it is in force within a second:
   %[5]s
 
 `, webhook, program, serverFlag(server), files.Database, files.Tasks)
-	return nil
+	return err
 }
 
 // serverFlag is what the command line needs to find a server that has not the usual address.

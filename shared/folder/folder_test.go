@@ -119,6 +119,16 @@ func (f *fixture) await(id task.ID, want string) {
 	}
 }
 
+// awaitLog waits until a text was logged so many times.
+func (f *fixture) awaitLog(text string, times int) {
+	f.t.Helper()
+	for over := time.Now().Add(20 * time.Second); f.log.count(text) < times; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(over) {
+			f.t.Fatalf("%q was not logged %d times:\n%s", text, times, f.log.lines.String())
+		}
+	}
+}
+
 func TestFollow(t *testing.T) {
 	f := newFixture(t)
 	a, b, c := task.NewID(), task.NewID(), task.NewID()
@@ -231,13 +241,9 @@ func TestStoreIsAway(t *testing.T) {
 	listen := f.store.Broker.Addr().String()
 	f.store.Broker.Stop()
 	f.write("a.yaml", a, "A2")
-	for over := time.Now().Add(20 * time.Second); f.log.count("was not applied whole") == 0; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(over) {
-			t.Fatalf("nothing was tried:\n%s", f.log.lines.String())
-		}
-	}
+	f.awaitLog("was not applied whole", 1)
 	f.store.Start(listen)
-	f.await(a, "A2")
+	f.awaitLog("task applied from the folder", 2)
 }
 
 func TestOpenRefuses(t *testing.T) {

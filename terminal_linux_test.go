@@ -1,0 +1,73 @@
+package main
+
+import (
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// terminal opens a pseudo terminal: what is written to tty comes out of the returned output.
+func terminal(t testing.TB) (tty *os.File, screen *output) {
+	t.Helper()
+	pty, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skipf("no pseudo terminals here: %v", err)
+	}
+	number, err := unix.IoctlGetInt(int(pty.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetPointerInt(int(pty.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	if tty, err = os.OpenFile("/dev/pts/"+strconv.Itoa(number), os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
+		t.Fatal(err)
+	}
+	screen = newOutput()
+	copied := make(chan struct{})
+	go func() {
+		defer close(copied)
+		_, _ = io.Copy(screen, pty) // ends when the last tty is closed
+	}()
+	t.Cleanup(func() {
+		_ = tty.Close()
+		<-copied
+		_ = pty.Close()
+	})
+	return tty, screen
+}
+
+func TestRunWaitShowsABarOnATerminal(t *testing.T) {
+	s := newSite(t)
+	i := begin(t, s.args()...).listening()
+	release := s.hold()
+	tty, screen := terminal(t)
+	ended := make(chan struct{})
+	code := -1
+	go func() {
+		defer close(ended)
+		code = runhook(t.Context(), []string{"run", "people", "--wait", "--server", i.url}, tty, tty)
+	}()
+	screen.await(t, `In progress: .*\|.*\|`, ended)
+	release()
+	screen.await(t, `Success after`, ended)
+	<-ended
+	if code != exitSuccess || !strings.Contains(screen.String(), "\r") {
+		t.Errorf("exit code %d, screen %q", code, screen)
+	}
+}
+
+// The log is for people on a terminal.
+func TestLogOnATerminal(t *testing.T) {
+	tty, screen := terminal(t)
+	log := newLog(tty, 1)
+	log.Info().Str("task", "Copy people").Msg("run started")
+	screen.await(t, `run started.*task=`, make(chan struct{}))
+	if strings.Contains(screen.String(), `{"`) {
+		t.Errorf("the log is JSON on a terminal: %s", screen)
+	}
+}
