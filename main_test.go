@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
+	"runhook/shared/bustest"
 )
 
 func TestMain(m *testing.M) {
@@ -16,16 +16,10 @@ func TestMain(m *testing.M) {
 			_ = os.Unsetenv(name)
 		}
 	}
-	goleak.VerifyTestMain(testsThenCleanup{m},
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"), // one a process, for ever
-		// The NATS server's own, which end some time after it has stopped.
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*Server).startGoRoutine.func1"),
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).trySetupSourceConsumer.func3"),
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushLoop"),
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).syncBlocks"))
+	bustest.Main(testsThenCleanup{m})
 }
 
-// testsThenCleanup removes the built program before goleak ends the process.
+// testsThenCleanup removes the built program before Main ends the process.
 type testsThenCleanup struct{ m *testing.M }
 
 func (t testsThenCleanup) Run() int {

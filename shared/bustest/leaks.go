@@ -5,13 +5,13 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"testing"
 	"time"
 )
 
 // Main runs a package's tests and fails them when a goroutine of this module is left behind. The
 // embedded server's own goroutines, some of which outlive its shutdown for a while, do not count.
-func Main(m *testing.M) {
+// m is a [testing.M], or what wraps one.
+func Main(m interface{ Run() int }) {
 	code := m.Run()
 	for limit := time.Now().Add(5 * time.Second); code == 0; time.Sleep(10 * time.Millisecond) {
 		left := ours()

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
-	"go.uber.org/goleak"
 
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
@@ -21,14 +20,7 @@ import (
 	"runhook/shared/task"
 )
 
-func TestMain(m *testing.M) {
-	// The NATS server's own, which end some time after it has stopped.
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*Server).startGoRoutine.func1"),
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).trySetupSourceConsumer.func3"),
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushLoop"),
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).syncBlocks"))
-}
+func TestMain(m *testing.M) { bustest.Main(m) }
 
 // log collects log lines.
 type log struct {
