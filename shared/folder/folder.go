@@ -24,6 +24,8 @@ const (
 	unrest = 400 * time.Millisecond
 	// reread is how often the folder is read anyway: not every file system reports changes.
 	reread = 30 * time.Second
+	// seeLimit bounds the wait until this process sees what it has applied.
+	seeLimit = 5 * time.Second
 	// retry is the pause before what the store did not take is applied again.
 	retry = time.Second
 )
@@ -38,6 +40,8 @@ type Folder struct {
 
 	// applied is the definition of each task that was last applied from its file.
 	applied map[task.ID]string
+	// awaited are those of them that the view has not shown yet.
+	awaited map[task.ID]string
 	// removed are the tasks whose files are known to be gone.
 	removed map[task.ID]bool
 	// reported are the faults that were logged and still stand.
@@ -71,7 +75,7 @@ func Open(dir string, store *bus.Bus, tasks *bus.TaskView, log zerolog.Logger) (
 	}
 	return &Folder{
 		dir: dir, store: store, tasks: tasks, log: log, watcher: watcher,
-		applied: map[task.ID]string{}, removed: map[task.ID]bool{}, reported: map[string]bool{},
+		applied: map[task.ID]string{}, awaited: map[task.ID]string{}, removed: map[task.ID]bool{}, reported: map[string]bool{},
 	}, nil
 }
 
@@ -79,8 +83,8 @@ func Open(dir string, store *bus.Bus, tasks *bus.TaskView, log zerolog.Logger) (
 func (f *Folder) Close() error { return f.watcher.Close() }
 
 // Apply applies the folder once: good files are applied, broken ones are logged and leave their
-// tasks as they were, and tasks whose files are gone are disabled. Its error is the store's; what
-// was not applied is applied by the next call.
+// tasks as they were, and tasks whose files are gone are disabled. When it returns, the view of
+// the tasks shows it. Its error is the store's; what was not applied is applied by the next call.
 func (f *Folder) Apply(ctx context.Context) error {
 	defs, faults := task.ReadDir(f.dir)
 	f.report(faults)
@@ -97,7 +101,7 @@ func (f *Folder) Apply(ctx context.Context) error {
 			failed = append(failed, err)
 			continue
 		}
-		f.applied[def.ID] = def.Hash
+		f.applied[def.ID], f.awaited[def.ID] = def.Hash, def.Hash
 		if changed {
 			f.log.Info().Str("task", def.Name).Str("definition", def.Hash).Msg("task applied from the folder")
 		}
@@ -106,7 +110,36 @@ func (f *Folder) Apply(ctx context.Context) error {
 	if faults == nil {
 		failed = append(failed, f.remove(ctx, present)...)
 	}
+	f.awaitSeen(ctx)
+	clear(f.awaited) // once waited for is enough
 	return errors.Join(failed...)
+}
+
+// awaitSeen waits until the view has what was applied; not for ever, for somebody else may have
+// applied another definition since.
+func (f *Folder) awaitSeen(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, seeLimit)
+	defer cancel()
+	for {
+		changed := f.tasks.Changed()
+		if f.seen() {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (f *Folder) seen() bool {
+	for id, hash := range f.awaited {
+		if t, ok := f.tasks.Get(id); ok && t.Hash == hash {
+			delete(f.awaited, id)
+		}
+	}
+	return len(f.awaited) == 0
 }
 
 // remove disables the tasks that came from the folder and are not in it any more.
