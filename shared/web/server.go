@@ -184,7 +184,9 @@ func (s *Server) Run(ctx context.Context) error {
 	err := s.http.ShutdownWithContext(grace)
 	cutAll()
 	s.closeConns(everyone)
-	_ = <-served
+	if ended := <-served; ended != nil {
+		s.log.Debug().Err(ended).Msg("the listener closed")
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		s.log.Warn().Dur("grace", s.stopGrace).Msg("requests were still under way when the server stopped; their connections were cut")
 	}
