@@ -2,7 +2,11 @@
 // callers may pass, and how a parameter gets its value. It knows neither NATS nor HTTP.
 package task
 
-import "time"
+import (
+	"path"
+	"strings"
+	"time"
+)
 
 // Definition is one parsed and checked task file (DESIGN: one YAML file, one task). It is
 // immutable after Parse: a change of the file makes another Definition with another Hash.
@@ -73,20 +77,70 @@ type Column struct {
 	Line int
 }
 
-// Source says where rows come from. Exactly one member is set.
+// Source says where rows come from. Exactly one of CSV, SQL and HTTP is set.
 type Source struct {
-	CSV *CSVSource
+	CSV  *CSVSource
+	SQL  *SQLSource
+	HTTP *HTTPSource
+	// Rate is a brake on how fast rows are read; its zero value is none.
+	Rate Rate
 }
 
-// CSVSource reads a delimited text file inside the folder of a files connection.
+// CSVSource reads a delimited text file inside the folder of a files connection: as it is, compressed
+// (.gz), or a sheet of a workbook (.xlsx).
 type CSVSource struct {
 	Connection string
 	Path       string
-	// Delimiter is one character; 0 means a comma.
+	// Delimiter is one character; 0 means a comma. It means nothing for a workbook.
 	Delimiter rune
 	// Encoding is a WHATWG encoding label ("utf-8", "windows-1252"); empty means UTF-8, where a
-	// byte order mark decides if there is one.
+	// byte order mark decides if there is one. It means nothing for a workbook.
 	Encoding string
+	// Sheet is the name of a workbook's sheet; empty means the first.
+	Sheet string
+}
+
+// IsWorkbook reports whether the path is that of an .xlsx file.
+func (s *CSVSource) IsWorkbook() bool { return strings.EqualFold(path.Ext(s.Path), ".xlsx") }
+
+// SQLSource reads the rows of a query.
+type SQLSource struct {
+	Connection string
+	// Query is one select. Its named parameters, see CutQuery, are parameters of the task.
+	Query string
+	// OrderBy lists columns of the query to put the rows in order by; empty leaves the query's order.
+	OrderBy []string
+}
+
+// HTTPSource reads pages of JSON.
+type HTTPSource struct {
+	Connection string
+	// Path is the first page's path and query below the connection's URL, with the task's parameters
+	// in it as {params.Name}; see ExpandPath.
+	Path string
+	// Items is where a page has its list of rows; empty means that the page is the list. This and
+	// the other places in a page are names of members, with dots between.
+	Items string
+	// Next is how the page after a page is found; nil means that there is one page.
+	Next *NextPage
+	// Total is where a page has the number of rows of all pages; empty where it has none.
+	Total string
+	// Columns are names that a row may lack, besides those that the first rows have.
+	Columns []string
+}
+
+// NextPage is how the next page is found. Exactly one of its members but From is set.
+type NextPage struct {
+	// Link is where a page has the address of the next one.
+	Link string
+	// Header: the Link header has it, as rel=next.
+	Header bool
+	// Offset is the query parameter for the number of rows to pass over.
+	Offset string
+	// Page is the query parameter for the number of the page.
+	Page string
+	// Cursor is the query parameter for what a page has at From.
+	Cursor, From string
 }
 
 // Destination says where rows go. Exactly one member is set.

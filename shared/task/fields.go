@@ -39,6 +39,7 @@ const (
 	kindFlag                     // true or false
 	kindWhole                    // a whole number, min to max
 	kindSeconds                  // whole seconds, min to max: 90, 90s or 1m30s
+	kindRate                     // a number per second, minute or hour: 200/s
 	kindCharacter                // one character, tab included
 	kindTexts                    // a list of texts
 	kindTextOrTexts              // a text or a list of texts
@@ -64,6 +65,7 @@ const (
 	maxConcurrency       = 1000
 	maxRowErrors         = 1_000_000_000
 	maxRetryAfter        = 3600
+	maxRate              = 1_000_000
 )
 
 // taskFields is the table: what a task file may say.
@@ -177,11 +179,14 @@ var parameterFields = []field{
 }
 
 var sourceFields = []field{
+	{name: "csv", kind: kindSection, fields: csvSourceFields, meaning: "a delimited text file, compressed (.gz) or not, or a sheet of a workbook (.xlsx)"},
+	{name: "sql", kind: kindSection, fields: sqlSourceFields, meaning: "a query of a database"},
+	{name: "http", kind: kindSection, fields: httpSourceFields, meaning: "pages of JSON from a web service"},
 	{name: "imis", kind: kindSection, later: true},
-	{name: "sql", kind: kindSection, later: true},
-	{name: "csv", kind: kindSection, fields: csvSourceFields, meaning: "a delimited text file"},
-	{name: "http", kind: kindSection, later: true},
-	{name: "rate", later: true},
+	{
+		name: "rate", kind: kindRate, max: maxRate, example: "200/s",
+		meaning: "a brake: at most so many rows per second (/s), minute (/m) or hour (/h)",
+	},
 }
 
 var csvSourceFields = []field{
@@ -191,7 +196,7 @@ var csvSourceFields = []field{
 	},
 	{
 		name: "path", kind: kindText, example: "members.csv", required: true,
-		meaning: "the file, relative to the connection's folder",
+		meaning: "the file, relative to the connection's folder; .csv, .csv.gz or .xlsx",
 	},
 	{
 		name: "delimiter", kind: kindCharacter, byDefault: ",",
@@ -201,7 +206,79 @@ var csvSourceFields = []field{
 		name: "encoding", kind: kindText, example: "windows-1252",
 		meaning: "the text's encoding; without it UTF-8, or what a byte order mark says",
 	},
-	{name: "sheet", later: true},
+	{
+		name: "sheet", kind: kindText, max: maxNameLetters, example: "Members",
+		meaning: "the sheet of a workbook; without it the first",
+	},
+}
+
+var sqlSourceFields = []field{
+	{
+		name: "connection", kind: kindText, example: "warehouse", required: true,
+		meaning: "the database connection it reads, from the runner's connections.yaml",
+	},
+	{
+		name: "query", kind: kindProse, example: "select * from members", required: true,
+		meaning: "one select; :State is the parameter State, null when it has no value",
+	},
+	{
+		name: "order_by", kind: kindTextOrTexts, max: maxKeyColumns, example: "[id]",
+		meaning: "columns of the query to put the rows in order by; with unique ones an interrupted run can continue",
+	},
+}
+
+var httpSourceFields = []field{
+	{
+		name: "connection", kind: kindText, example: "partner", required: true,
+		meaning: "the http connection it reads, from the runner's connections.yaml",
+	},
+	{
+		name: "path", kind: kindText, max: maxExpressionLetters, example: `"/people?state={params.LastName}"`, required: true,
+		meaning: "the first page, below the connection's url; {params.State} is a parameter, and a query parameter that is one without a value is left out",
+	},
+	{
+		name: "items", kind: kindText, max: maxNameLetters, example: "data.people",
+		meaning: "where the list of rows is in a page, names with dots; without it the page is the list",
+	},
+	{
+		name: "next", kind: kindSection, fields: nextFields,
+		meaning: "how the next page is found: exactly one of link, header, offset, page or cursor; without it there is one page",
+	},
+	{
+		name: "total", kind: kindText, max: maxNameLetters, example: "meta.total",
+		meaning: "where a page says how many rows there are on all pages, names with dots",
+	},
+	{
+		name: "columns", kind: kindTexts, max: maxColumns, example: "[middleName]",
+		meaning: "names that a row may lack: those that the first rows all lack must be here",
+	},
+}
+
+var nextFields = []field{
+	{
+		name: "link", kind: kindText, max: maxNameLetters, example: "links.next",
+		meaning: "where a page has the next one's address, names with dots; none is the end",
+	},
+	{
+		name: "header", kind: kindFlag, byDefault: "false", example: "true",
+		meaning: "true follows the Link header's rel=next; none is the end",
+	},
+	{
+		name: "offset", kind: kindText, max: maxNameLetters, example: "offset",
+		meaning: "the query parameter for how many rows to pass over; a page without rows is the end",
+	},
+	{
+		name: "page", kind: kindText, max: maxNameLetters, example: "page",
+		meaning: "the query parameter for the page's number, from 1 or from what path says; a page without rows is the end",
+	},
+	{
+		name: "cursor", kind: kindText, max: maxNameLetters, example: "after",
+		meaning: "the query parameter for what the page before has at from; nothing there is the end",
+	},
+	{
+		name: "from", kind: kindText, max: maxNameLetters, example: "meta.cursor",
+		meaning: "with cursor: where a page has it, names with dots",
+	},
 }
 
 var destinationFields = []field{

@@ -9,7 +9,7 @@ import (
 func FuzzParse(f *testing.F) {
 	for _, text := range []string{
 		sample, string(NewFile("555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd", "x")), "", "a: &a [*a]", "? {a: b}\n: c", "- - - ?", "\ufeff---\n...\n---\n",
-		and(`where: 'params["x"] == row["y"]'`), with("[id]", "{id: }"), with("- name: FirstName", "- {filter: a.b, default: [[]]}"), "<<: *x", "a: !!binary x", "\"\\x00\": 1",
+		and(`where: 'params["x"] == row["y"]'`), with("[id]", "{id: }"), with("- name: FirstName", "- {filter: a.b, default: [[]]}"), "<<: *x", "a: !!binary x", fromSQL("select 1 where :FirstName"), fromHTTP("path: /x?y={params.FirstName}, next: {link: a.b}"), "\"\\x00\": 1",
 	} {
 		f.Add([]byte(text))
 	}
@@ -25,7 +25,7 @@ func FuzzParse(f *testing.F) {
 		if id, err := ParseID(string(def.ID)); err != nil || id != def.ID {
 			t.Errorf("the id is %q", def.ID)
 		}
-		if def.Name == "" || len(def.Mapping) == 0 || def.Source.CSV == nil || (def.Destination.SQL == nil) == (def.Destination.CSV == nil) {
+		if def.Name == "" || len(def.Mapping) == 0 || sources(def.Source) != 1 || (def.Destination.SQL == nil) == (def.Destination.CSV == nil) {
 			t.Errorf("incomplete: %+v", def)
 		}
 		if def.Concurrency < 1 || def.MaxRowErrors < 0 || def.RetryAfter < 1e9 || def.FailedStatus < 200 || len(def.Hash) != 64 {
@@ -42,6 +42,15 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("read again: %+v, %v", again, err)
 		}
 	})
+}
+
+func sources(s Source) (n int) {
+	for _, set := range []bool{s.CSV != nil, s.SQL != nil, s.HTTP != nil} {
+		if set {
+			n++
+		}
+	}
+	return n
 }
 
 func expectUsable(t *testing.T, err error, lines int) {

@@ -70,10 +70,7 @@ func (f field) starterBody() (lines []string) {
 		}
 	default:
 		for _, member := range f.fields {
-			// A section that is commented out shows only what it needs.
-			if f.required || f.kind == kindSections || member.required {
-				lines = append(lines, member.starterLines()...)
-			}
+			lines = append(lines, member.starterLines()...)
 		}
 	}
 	for i, line := range lines {

@@ -47,8 +47,8 @@ func TestNewFileShowsFieldsThatCanBeUncommented(t *testing.T) {
 	found := 0
 	for _, match := range optional.FindAllStringSubmatchIndex(text, -1) {
 		field := text[match[4]:match[5]]
-		if strings.HasPrefix(field, "filter:") {
-			continue // takes the place of name
+		if strings.HasPrefix(field, "filter:") || strings.HasPrefix(field, "sheet:") {
+			continue // takes the place of name; goes with a path of .xlsx
 		}
 		found++
 		uncommented := text[:match[3]] + field + text[match[1]:]

@@ -100,6 +100,16 @@ func (d *Definition) ExpressionParams(v Values) map[string]any {
 	return params
 }
 
+// IsMultiple reports whether a name of ExpressionNames is that of a parameter with several values.
+func (d *Definition) IsMultiple(name string) bool {
+	for i, parameter := range d.Parameters {
+		if parameter.Multiple && (d.Key(i) == name || parameter.Filter == name) {
+			return true
+		}
+	}
+	return false
+}
+
 // parameters makes the parameters from their entries in the file.
 func (r *reader) parameters(entries []*fieldSet) []Parameter {
 	var made []Parameter

@@ -11,9 +11,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"golang.org/x/text/encoding"
-	"golang.org/x/text/encoding/htmlindex"
-
 	"runhook/shared/mapping"
 	"runhook/shared/nearest"
 )
@@ -58,7 +55,7 @@ func (r *reader) define(file *fieldSet) *Definition {
 	entries := file.contents["parameters"].sections
 	def.Parameters = r.parameters(entries)
 	if source, ok := file.field("source"); ok {
-		def.Source.CSV = r.csvSource(source.section.contents["csv"].section)
+		def.Source = r.source(source.section, def)
 	}
 	if destination, ok := file.field("destination"); ok {
 		def.Destination = r.destination(destination.section, def.Mapping)
@@ -106,20 +103,6 @@ func (r *reader) origins(file *fieldSet) []string {
 	return origins
 }
 
-func (r *reader) csvSource(csv *fieldSet) *CSVSource {
-	if csv == nil {
-		return nil
-	}
-	source := &CSVSource{Connection: csv.text("connection"), Path: csv.text("path"), Encoding: csv.text("encoding")}
-	r.checkPath(csv, "source.csv.path")
-	source.Delimiter, _ = utf8.DecodeRuneInString(csv.text("delimiter"))
-	given, ok := csv.field("encoding")
-	if known, err := htmlindex.Get(given.text); ok && (err != nil || known == encoding.Replacement) {
-		r.report(given.line, "source.csv.encoding: unknown encoding %s; known are utf-8, windows-1252, iso-8859-15, utf-16le, shift_jis and the other labels of the WHATWG", quote(source.Encoding))
-	}
-	return source
-}
-
 // checkPath refuses what no files connection can hold. The runner checks again, with the real folder.
 func (r *reader) checkPath(csv *fieldSet, name string) {
 	given, ok := csv.field("path")
@@ -136,8 +119,8 @@ func (r *reader) checkPath(csv *fieldSet, name string) {
 		r.report(given.line, "%s: %s leaves the connection's folder", name, quote(given.text))
 	case clean == "." || strings.HasSuffix(slashed, "/"):
 		r.report(given.line, "%s: %s is a folder, not a file", name, quote(given.text))
-	case extension == ".xlsx" || extension == ".gz":
-		r.report(given.line, "%s: %s files are not supported yet", name, extension)
+	case strings.HasPrefix(name, "destination.") && (extension == ".xlsx" || extension == ".gz"):
+		r.report(given.line, "%s: %s files can be read and not written; take another name", name, extension)
 	}
 }
 

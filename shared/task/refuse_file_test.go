@@ -221,30 +221,6 @@ func TestParseRefusesFiles(t *testing.T) {
 			"6: source.imis is not supported yet",
 		},
 		{
-			"a source of sql", with("csv: {connection: drop, path: in.csv}", "sql: {}"),
-			"6: source.sql is not supported yet",
-		},
-		{
-			"a source of http", with("csv: {connection: drop, path: in.csv}", "http: {}"),
-			"6: source.http is not supported yet",
-		},
-		{
-			"a rate", with("  csv: {connection: drop, path: in.csv}", "  csv: {connection: drop, path: in.csv}\n  rate: 200/s"),
-			"7: source.rate is not supported yet",
-		},
-		{
-			"a sheet", with("in.csv", "in.csv, sheet: 1"),
-			"6: source.csv.sheet is not supported yet",
-		},
-		{
-			"a workbook", with("in.csv", "in.XLSX"),
-			"6: source.csv.path: .xlsx files are not supported yet",
-		},
-		{
-			"a compressed file", with("in.csv", "in.csv.gz"),
-			"6: source.csv.path: .gz files are not supported yet",
-		},
-		{
 			"a destination of imis", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", "imis: {}"),
 			"11: destination.imis is not supported yet",
 		},

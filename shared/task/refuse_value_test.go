@@ -194,13 +194,14 @@ func TestParseRefusesValues(t *testing.T) {
 		},
 		{
 			"a source without kind", with("csv: {connection: drop, path: in.csv}", "{}"),
-			"6: source is missing its kind: csv",
+			"6: source is missing its kind: csv, sql or http",
 		},
 		{
 			"a source of two kinds", with("  csv: {connection: drop, path: in.csv}", "  csv: {connection: drop, path: in.csv}\n  sql: {}"),
 			lines(
-				"6: source must be exactly one of its kinds; it has sql, csv",
-				"7: source.sql is not supported yet",
+				"6: source must be exactly one of its kinds; it has csv, sql",
+				"7: source.sql.connection is missing: the database connection it reads, from the runner's connections.yaml",
+				"7: source.sql.query is missing: one select; :State is the parameter State, null when it has no value",
 			),
 		},
 		{
@@ -213,7 +214,7 @@ func TestParseRefusesValues(t *testing.T) {
 		},
 		{
 			"no path", with(", path: in.csv", ""),
-			"6: source.csv.path is missing: the file, relative to the connection's folder",
+			"6: source.csv.path is missing: the file, relative to the connection's folder; .csv, .csv.gz or .xlsx",
 		},
 		{
 			"an absolute path", with("in.csv", "/in.csv"),

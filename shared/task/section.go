@@ -39,7 +39,8 @@ type content struct {
 	line     int
 	text     string // text, prose, expression, choice
 	number   int    // whole, seconds
-	on       bool   // flag
+	rate     Rate
+	on       bool // flag
 	texts    []string
 	list     bool // texts were written as a list
 	columns  []Column
@@ -221,6 +222,9 @@ func (f field) scalar(node *yaml.Node) (c content, ok bool) {
 		// 010 and 1_000 mean different numbers to different readers of YAML.
 		plain := node.ShortTag() == "!!int" && strconv.Itoa(number) == c.text
 		return c, err == nil && plain && f.min <= number && number <= f.max
+	case kindRate:
+		c.rate, ok = parseRate(c.text, f.max)
+		return c, ok
 	case kindSeconds:
 		duration, err := time.ParseDuration(c.text)
 		if number, notNumber := strconv.Atoi(c.text); notNumber == nil && number <= f.max {
@@ -254,6 +258,8 @@ func (f field) takes() string {
 		return fmt.Sprintf("a whole number from %d to %d", f.min, f.max)
 	case kindSeconds:
 		return fmt.Sprintf("whole seconds from %d to %d, like 30 or 30s", f.min, f.max)
+	case kindRate:
+		return fmt.Sprintf("a number of 1 to %d with /s, /m or /h, like 200/s", f.max)
 	case kindTexts:
 		return "a list of texts, like [one, two]"
 	}

@@ -1,0 +1,127 @@
+package task
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// The ways in which a query is not one that only reads.
+var (
+	errQueryEmpty   = errors.New("there is no select in it")
+	errQuerySeveral = errors.New("there is more than one statement in it; keep one select, without a semicolon before its end")
+	errQueryWrites  = errors.New("it must be a select (or with … select); a source only reads")
+	errQueryOpen    = errors.New("a quote, a bracket or a comment in it has no beginning or no end")
+	errQueryUnnamed = errors.New("a parameter in it has no name; write :State for the parameter State")
+)
+
+// CutQuery checks that a query is one statement that reads. It returns the query as the database
+// gets it, without a semicolon at its end and with placeholder(n) in place of its n-th parameter,
+// from 1, and the names of those parameters (:State, also @State and $State), each once. A
+// qualified name is written with its dots: :CsContact1.ImisId.
+func CutQuery(query string, placeholder func(n int) string) (text string, names []string, err error) {
+	var out strings.Builder
+	depth, first, verb := 0, "", ""
+	ended := false
+	for rest := query; rest != ""; {
+		token := rest[:tokenLength(rest)]
+		if token == "" {
+			return "", nil, errQueryOpen
+		}
+		rest = rest[len(token):]
+		word := strings.ToLower(token)
+		switch {
+		case strings.TrimSpace(token) == "" || strings.HasPrefix(token, "--") || strings.HasPrefix(token, "/*"):
+			out.WriteString(token)
+			continue
+		case token == ";":
+			ended = true
+			continue
+		case ended:
+			return "", nil, errQuerySeveral
+		case token == "(":
+			depth++
+		case token == ")":
+			depth--
+		case token[0] == '?' || len(token) == 1 && strings.Contains(":@$", token):
+			return "", nil, errQueryUnnamed
+		case strings.Contains(":@$", token[:1]):
+			at := slices.Index(names, token[1:])
+			if at < 0 {
+				at = len(names)
+				names = append(names, token[1:])
+			}
+			token = placeholder(at + 1)
+		case depth == 0 && verb == "" && slices.Contains([]string{"select", "values", "insert", "update", "delete", "replace"}, word):
+			verb = word
+		}
+		if first == "" {
+			first = word
+		}
+		// A query that closes more than it opens could change what is put around it.
+		if depth < 0 {
+			return "", nil, errQueryOpen
+		}
+		out.WriteString(token)
+	}
+	switch {
+	case first == "":
+		return "", nil, errQueryEmpty
+	case first != "select" && first != "with" && first != "values", verb != "select" && verb != "values":
+		return "", nil, errQueryWrites
+	case depth > 0:
+		return "", nil, errQueryOpen
+	}
+	return out.String(), names, nil
+}
+
+// tokenLength is the length of the token of SQL that text begins with; 0 for one that has no end.
+func tokenLength(text string) int {
+	switch letter := text[0]; {
+	case strings.HasPrefix(text, "--"):
+		if end := strings.IndexByte(text, '\n'); end >= 0 {
+			return end + 1
+		}
+		return len(text)
+	case strings.HasPrefix(text, "/*"):
+		// A comment without an end would swallow whatever is put behind the query.
+		if end := strings.Index(text[2:], "*/"); end >= 0 {
+			return end + 4
+		}
+		return 0
+	case letter == '\'' || letter == '"' || letter == '`':
+		// A doubled quote is read as the end of one and the beginning of the next.
+		return closed(text, letter)
+	case letter == '[':
+		return closed(text, ']')
+	case strings.IndexByte(":@$", letter) >= 0:
+		return 1 + wordLength(text[1:], true)
+	case wordLength(text, false) > 0:
+		return wordLength(text, false)
+	}
+	_, size := utf8.DecodeRuneInString(text)
+	return size
+}
+
+// closed is the length up to the closing quote, 0 without one.
+func closed(text string, quote byte) int {
+	if end := strings.IndexByte(text[1:], quote); end >= 0 {
+		return end + 2
+	}
+	return 0
+}
+
+// wordLength is the length of the word that text begins with; dotted takes dots between letters in.
+func wordLength(text string, dotted bool) int {
+	for i := 0; i < len(text); i++ {
+		letter := text[i]
+		switch {
+		case 'a' <= letter && letter <= 'z', 'A' <= letter && letter <= 'Z', '0' <= letter && letter <= '9', letter == '_', letter >= utf8.RuneSelf:
+		case dotted && letter == '.' && i > 0 && wordLength(text[i+1:], false) > 0:
+		default:
+			return i
+		}
+	}
+	return len(text)
+}

@@ -1,0 +1,200 @@
+package task
+
+import (
+	"net/url"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+const csvOfSample = "csv: {connection: drop, path: in.csv}"
+
+func fromSQL(query string) string {
+	return with(csvOfSample, "sql: {connection: warehouse, query: '"+strings.ReplaceAll(query, "'", "''")+"'}")
+}
+
+func fromHTTP(fields string) string {
+	return with(csvOfSample, "http: {connection: partner, "+fields+"}")
+}
+
+func TestParseReadsSources(t *testing.T) {
+	for text, want := range map[string]Source{
+		with(csvOfSample, `csv: {connection: drop, path: in.XLSX, sheet: "Members 2026"}`): {
+			CSV: &CSVSource{Connection: "drop", Path: "in.XLSX", Sheet: "Members 2026", Delimiter: ','},
+		},
+		with(csvOfSample, "csv: {connection: drop, path: in.csv.gz}\n  rate: 30/m"): {
+			CSV: &CSVSource{Connection: "drop", Path: "in.csv.gz", Delimiter: ','}, Rate: Rate{30, time.Minute},
+		},
+		with(csvOfSample, "rate: 1/h\n  sql:\n    connection: w\n    query: |\n      select a,\n      b from t\n    order_by: a"): {
+			SQL: &SQLSource{Connection: "w", Query: "select a,\nb from t\n", OrderBy: []string{"a"}}, Rate: Rate{1, time.Hour},
+		},
+		with(csvOfSample, "rate: 200/s\n  sql: {connection: w, query: select 1 where :FirstName = 1, order_by: [a, b c]}"): {
+			SQL: &SQLSource{Connection: "w", Query: "select 1 where :FirstName = 1", OrderBy: []string{"a", "b c"}}, Rate: Rate{200, time.Second},
+		},
+		fromHTTP(`path: "/people/{params.FirstName}", items: data.people, total: meta.total, columns: [middle], next: {cursor: after, from: meta.next}`): {
+			HTTP: &HTTPSource{
+				Connection: "partner", Path: "/people/{params.FirstName}", Items: "data.people", Total: "meta.total", Columns: []string{"middle"},
+				Next: &NextPage{Cursor: "after", From: "meta.next"},
+			},
+		},
+		fromHTTP(`path: people, next: {header: true}`):  {HTTP: &HTTPSource{Connection: "partner", Path: "people", Next: &NextPage{Header: true}}},
+		fromHTTP(`path: people, next: {offset: skip}`):  {HTTP: &HTTPSource{Connection: "partner", Path: "people", Next: &NextPage{Offset: "skip"}}},
+		fromHTTP(`path: people, next: {page: p}`):       {HTTP: &HTTPSource{Connection: "partner", Path: "people", Next: &NextPage{Page: "p"}}},
+		fromHTTP(`path: people, next: {link: a.'@b'}`):  {HTTP: &HTTPSource{Connection: "partner", Path: "people", Next: &NextPage{Link: "a.'@b'"}}},
+		fromHTTP(`path: /a, next: {link: n, from: x}}`): {},
+	} {
+		def, err := Parse([]byte(text), "task.yaml")
+		if want == (Source{}) {
+			if err == nil {
+				t.Errorf("accepted %s", text)
+			}
+			continue
+		}
+		if err != nil || !reflect.DeepEqual(def.Source, want) {
+			t.Errorf("%s:\ngot  %+v, %v\nwant %+v", text, def, err, want)
+		}
+	}
+}
+
+func TestParseRefusesSources(t *testing.T) {
+	several := strings.Replace(fromSQL("select 1 where a = :States"), "- name: FirstName", "- {name: FirstName}\n  - {name: States, multiple: true}", 1)
+	manyInPath := strings.Replace(fromHTTP(`path: "/p/{params.States}"`), "- name: FirstName", "- {name: FirstName}\n  - {name: States, multiple: true}", 1)
+	const next = "source.http.next must have exactly one of link, header, offset, page or cursor; it has "
+	expectRefusals(t, []refusal{
+		{"a rate without a time", with(csvOfSample, csvOfSample+"\n  rate: 200"), "7: source.rate must be a number of 1 to 1000000 with /s, /m or /h, like 200/s, not 200"},
+		{"a rate of nothing", with(csvOfSample, csvOfSample+"\n  rate: 0/s"), `7: source.rate must be a number of 1 to 1000000 with /s, /m or /h, like 200/s, not "0/s"`},
+		{"a rate per day", with(csvOfSample, csvOfSample+"\n  rate: 1/d"), `7: source.rate must be a number of 1 to 1000000 with /s, /m or /h, like 200/s, not "1/d"`},
+		{"a rate alone", with(csvOfSample, "rate: 1/s"), "6: source is missing its kind: csv, sql or http"},
+		{"a sheet of a text", with("in.csv", "in.csv, sheet: x"), "6: source.csv.sheet is for workbooks, and path is not that of an .xlsx file; remove it"},
+		{"iMIS", with(csvOfSample, `imis: {connection: imis-prod, query: "$/x"}`), "6: source.imis is not supported yet"},
+
+		{"no statement", fromSQL(" -- nothing"), "6: source.sql.query: there is no select in it"},
+		{"several statements", fromSQL("select 1; select 2"), "6: source.sql.query: there is more than one statement in it; keep one select, without a semicolon before its end"},
+		{"a delete", fromSQL("delete from members"), "6: source.sql.query: it must be a select (or with … select); a source only reads"},
+		{"a delete behind with", fromSQL("with a as (select 1) delete from members"), "6: source.sql.query: it must be a select (or with … select); a source only reads"},
+		{"a pragma", fromSQL("pragma journal_mode = off"), "6: source.sql.query: it must be a select (or with … select); a source only reads"},
+		{"a quote without end", fromSQL("select 'a"), "6: source.sql.query: a quote, a bracket or a comment in it has no beginning or no end"},
+		{"a bracket too many", fromSQL("select 1) union select (2"), "6: source.sql.query: a quote, a bracket or a comment in it has no beginning or no end"},
+		{"a parameter without name", fromSQL("select ?"), "6: source.sql.query: a parameter in it has no name; write :State for the parameter State"},
+		{"an unknown parameter", fromSQL("select :FristName"), "6: source.sql.query: :FristName is no parameter of the task; did you mean FirstName?"},
+		{"another unknown parameter", fromSQL("select $x"), "6: source.sql.query: :x is no parameter of the task; it has FirstName"},
+		{
+			"a multiple parameter", several,
+			`7: source.sql.query: :States: the parameter is multiple, and a query takes one value; name it in where instead, as in "x" in params.States`,
+		},
+
+		{"an unknown parameter in a path", fromHTTP(`path: "/p?a={params.FirstNam}"`), "6: source.http.path: {params.FirstNam} is no parameter of the task; did you mean FirstName?"},
+		{"braces without params", fromHTTP(`path: "/p?a={FirstName}"`), "6: source.http.path: braces must hold a parameter, as in {params.State}; write a brace itself as %7B or %7D"},
+		{"a brace without end", fromHTTP(`path: "/p?a={params.FirstName"`), "6: source.http.path: braces must hold a parameter, as in {params.State}; write a brace itself as %7B or %7D"},
+		{"a brace without beginning", fromHTTP(`path: "/p}"`), "6: source.http.path: a } has no { before it; write a brace itself as %7B or %7D"},
+		{"a list in a path", manyInPath, "7: source.http.path: {params.States}: the parameter is multiple, and a list can only be the whole value of a query parameter, as in ?state={params.States}"},
+		{"a whole address", fromHTTP(`path: "https://example.org/people"`), "6: source.http.path must be below the connection's url; write only what follows it, like /people"},
+		{"another host", fromHTTP(`path: "//example.org/people"`), "6: source.http.path must be below the connection's url; write only what follows it, like /people"},
+		{"a path that leaves", fromHTTP(`path: "/a/%2e%2e/b"`), "6: source.http.path leaves the connection's url; it cannot have .. in it"},
+		{"a fragment", fromHTTP(`path: "/a#b"`), "6: source.http.path must be a path, perhaps with a query, like /people?limit=500; write other characters as %20 and the like"},
+		{"a bad escape", fromHTTP(`path: "/a%zz"`), "6: source.http.path must be a path, perhaps with a query, like /people?limit=500; write other characters as %20 and the like"},
+		{"a place with nothing between dots", fromHTTP(`path: /a, items: data..people`), `6: source.http.items must be names with dots between, like data.people, not "data..people"`},
+		{"next without a way", fromHTTP(`path: /a, next: {}`), "6: source.http.next must have one of link, header, offset, page or cursor"},
+		{"a header that is off", fromHTTP(`path: /a, next: {header: false}`), "6: source.http.next must have one of link, header, offset, page or cursor"},
+		{"next with two ways", fromHTTP(`path: /a, next: {link: a, header: true}`), "6: " + next + "link, header"},
+		{"a cursor from nowhere", fromHTTP(`path: /a, next: {cursor: a}`), "6: source.http.next.from is missing: where a page has the cursor, like meta.cursor"},
+		{"from without a cursor", fromHTTP(`path: /a, next: {offset: a, from: b}`), "6: source.http.next.from goes with cursor alone; remove it"},
+		{"next as a text", fromHTTP(`path: /a, next: link`), "6: source.http.next must be a mapping of fields"},
+		{"a workbook to write", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", "csv: {connection: drop, path: out.xlsx, action: replace}"), "11: destination.csv.path: .xlsx files can be read and not written; take another name"},
+	})
+}
+
+func TestCutQuery(t *testing.T) {
+	numbered := func(n int) string { return "?" + strconv.Itoa(n) }
+	for query, want := range map[string]struct {
+		text  string
+		names []string
+	}{
+		"select 1":                      {"select 1", nil},
+		"select :a, @b, $a, :c.d where": {"select ?1, ?2, ?1, ?3 where", []string{"a", "b", "c.d"}},
+		"select ':x', \":y\", `:z`, [:w] -- :v\n, '''' /* :u */ ; ": {"select ':x', \":y\", `:z`, [:w] -- :v\n, '''' /* :u */  ", nil},
+		"with a as (select 1) select * from a;;":                    {"with a as (select 1) select * from a", nil},
+		"values (:Größe)":                                           {"values (?1)", []string{"Größe"}},
+		"select :a.":                                                {"select ?1.", []string{"a"}},
+		"select replace(a,b)":                                       {"select replace(a,b)", nil},
+	} {
+		text, names, err := CutQuery(query, numbered)
+		if err != nil || text != want.text || !slices.Equal(names, want.names) {
+			t.Errorf("%s: got %q, %q, %v; want %q", query, text, names, err, want)
+		}
+	}
+}
+
+func FuzzCutQuery(f *testing.F) {
+	for _, seed := range []string{"select :a.b from [x] where '''' = \"\" ; -- x", "with a as (select 1) values (@a) /* x */", "select \xff:é"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		// What was cut can be cut again, and has no parameter left.
+		text, _, err := CutQuery(query, func(int) string { return "null" })
+		if err != nil {
+			return
+		}
+		again, names, err := CutQuery(text, func(int) string { return "x" })
+		if err != nil || len(names) > 0 || again != text {
+			t.Errorf("%q became %q, then %q, %q, %v", query, text, again, names, err)
+		}
+	})
+}
+
+func TestExpandPath(t *testing.T) {
+	params := map[string]any{
+		"State": "CA", "Odd": "a&b=c d/../?#%é{x}", "None": "", "States": []string{"CA", "N V"}, "NoStates": []string{}, "Dots": "..", "C.Id": "7",
+	}
+	for path, want := range map[string]string{
+		"/people":                              "/people",
+		"/people?state={params.State}":         "/people?state=CA",
+		"/people?state={params.Odd}&x=1":       "/people?state=a%26b%3Dc+d%2F..%2F%3F%23%25%C3%A9%7Bx%7D&x=1",
+		"/people?state={params.None}&x=1":      "/people?x=1",
+		"/people?x=1&state={params.None}":      "/people?x=1",
+		"/people?state={params.None}":          "/people",
+		"/people?state={params.States}&x=1":    "/people?state=CA&state=N+V&x=1",
+		"/people?state={params.NoStates}":      "/people",
+		"/people?q=state:{params.State}":       "/people?q=state:CA",
+		"/people?q=state:{params.None}":        "/people?q=state:",
+		"/people/{params.State}/{params.C.Id}": "/people/CA/7",
+		"/people/{params.Odd}":                 "/people/a&b=c%20d%2F..%2F%3F%23%25%C3%A9%7Bx%7D",
+		"/x?a={params.State}{params.State}":    "/x?a=CACA",
+	} {
+		got, err := ExpandPath(path, params)
+		if err != nil || got != want {
+			t.Errorf("%s: got %s, %v; want %s", path, got, err, want)
+		}
+	}
+	for _, path := range []string{"/people/{params.None}", "/people/{params.Dots}", "/people/{params.States}", "/people?a=x{params.States}"} {
+		if got, err := ExpandPath(path, params); err == nil {
+			t.Errorf("%s became %s", path, got)
+		}
+	}
+}
+
+// Whatever a value is, it stays the one value of its place.
+func FuzzExpandPath(f *testing.F) {
+	f.Add("a&b=c", "x/../y")
+	f.Add("..", "%2e")
+	f.Fuzz(func(t *testing.T, inQuery, inPath string) {
+		target, err := ExpandPath("/a/{params.P}/z?q={params.Q}&r=1", map[string]any{"Q": inQuery, "P": inPath})
+		if err != nil {
+			return
+		}
+		u, err := url.Parse(target)
+		if err != nil || u.Host != "" || u.Fragment != "" {
+			t.Fatalf("%q, %q: %s is %+v, %v", inQuery, inPath, target, u, err)
+		}
+		query := u.Query()
+		if len(query) > 2 || query.Get("r") != "1" || query.Get("q") != inQuery {
+			t.Errorf("%q became %s", inQuery, target)
+		}
+		if parts := strings.Split(u.EscapedPath(), "/"); len(parts) != 4 || u.Path != "/a/"+inPath+"/z" {
+			t.Errorf("%q became %s", inPath, target)
+		}
+	})
+}

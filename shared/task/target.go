@@ -1,0 +1,108 @@
+package task
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// piece is a part of an http source's path: text as it is, or a parameter.
+type piece struct {
+	text      string
+	parameter string
+	// inQuery: the piece stands behind the question mark. whole: it is all of a query parameter's
+	// value.
+	inQuery, whole bool
+}
+
+// cutPath cuts a path at its parameters: /people?state={params.State}.
+func cutPath(path string) ([]piece, error) {
+	var pieces []piece
+	inQuery := false
+	for rest := path; ; {
+		text, after, found := strings.Cut(rest, "{")
+		if strings.Contains(text, "}") {
+			return nil, errors.New("a } has no { before it; write a brace itself as %7B or %7D")
+		}
+		pieces = append(pieces, piece{text: text, inQuery: inQuery})
+		inQuery = inQuery || strings.Contains(text, "?")
+		if !found {
+			return pieces, nil
+		}
+		inside, after, closed := strings.Cut(after, "}")
+		name, ok := strings.CutPrefix(inside, "params.")
+		if !closed || !ok || name == "" {
+			return nil, errors.New("braces must hold a parameter, as in {params.State}; write a brace itself as %7B or %7D")
+		}
+		end := after == "" || after[0] == '&'
+		pieces = append(pieces, piece{parameter: name, inQuery: inQuery, whole: inQuery && end && strings.HasSuffix(text, "=")})
+		rest = after
+	}
+}
+
+// ExpandPath puts a run's parameters, see [Definition.ExpressionParams], into the path of an http
+// source. A value is escaped, so that it stays one value of its query parameter or one segment of
+// the path. A query parameter whose whole value is a parameter is left out when that has no value,
+// and repeated when it has several.
+func ExpandPath(path string, params map[string]any) (string, error) {
+	pieces, err := cutPath(path)
+	if err != nil {
+		return "", err
+	}
+	var out strings.Builder
+	for i, p := range pieces {
+		values := texts(params[p.parameter])
+		switch {
+		case p.parameter == "":
+			text := p.text
+			if i+1 < len(pieces) && pieces[i+1].whole {
+				// The name goes with its value.
+				at := strings.LastIndexAny(text, "?&") + 1
+				text = text[:at]
+			}
+			out.WriteString(text)
+		case p.whole:
+			before := pieces[i-1].text
+			name := before[strings.LastIndexAny(before, "?&")+1:]
+			for n, value := range values {
+				if n > 0 {
+					out.WriteByte('&')
+				}
+				out.WriteString(name + url.QueryEscape(value))
+			}
+		case len(values) > 1:
+			return "", fmt.Errorf("{params.%s} has several values, and its place takes one", p.parameter)
+		case p.inQuery:
+			out.WriteString(url.QueryEscape(strings.Join(values, "")))
+		case len(values) == 0 || values[0] == "." || values[0] == "..":
+			return "", fmt.Errorf("{params.%s} has no value that can be a part of a path; make it required, or pass another", p.parameter)
+		default:
+			out.WriteString(url.PathEscape(values[0]))
+		}
+	}
+	return tidyQuery(out.String()), nil
+}
+
+// tidyQuery removes the separators that parameters without a value leave behind.
+func tidyQuery(target string) string {
+	path, query, _ := strings.Cut(target, "?")
+	parts := slices.DeleteFunc(strings.Split(query, "&"), func(part string) bool { return part == "" })
+	if len(parts) == 0 {
+		return path
+	}
+	return path + "?" + strings.Join(parts, "&")
+}
+
+// texts are the values of a parameter as an expression sees it, without empty ones.
+func texts(value any) []string {
+	var all []string
+	switch v := value.(type) {
+	case string:
+		all = []string{v}
+	case []string:
+		all = slices.Clone(v)
+	}
+	return slices.DeleteFunc(all, func(text string) bool { return text == "" })
+}
