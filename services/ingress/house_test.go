@@ -218,7 +218,7 @@ func (h *house) finish(t testing.TB, doc run.Document, outcome run.Outcome) []by
 	}
 	doc.Begin(now, now, 1)
 	doc.End(outcome, "as the test wants", now)
-	if err := claim.Finish(t.Context(), doc); err != nil {
+	if err := claim.Finish(t.Context(), doc, run.RejectedSet{}); err != nil {
 		t.Fatal(err)
 	}
 	data, err := doc.Encode()

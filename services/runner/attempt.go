@@ -33,6 +33,9 @@ type attempt struct {
 	state    run.Claim
 	renewed  time.Time
 	progress *bus.Progress
+	// rejected names the chunks of rejected rows that this attempt has stored, earlier those that the
+	// one before it had.
+	rejected, earlier run.RejectedSet
 }
 
 // The causes with which an attempt's own context is canceled, besides errStopping.
@@ -127,7 +130,15 @@ func (a *attempt) work(ctx context.Context) error {
 		}
 		job.BeforeWrite = a.markWriting
 	}
+	a.dropEarlier(ctx)
+	rejected := a.rejectedRows(def)
+	job.Reject = rejected.add
 	err = pipeline.Run(ctx, job, &a.meter)
+	if _, failed := errors.AsType[*run.Failure](err); err == nil || failed {
+		if flushErr := rejected.flush(ctx); flushErr != nil {
+			return flushErr
+		}
+	}
 	if panicked, ok := errors.AsType[*pipeline.Panic](err); ok {
 		a.log.Error().Bytes("stack", panicked.Stack).Msg("the task panicked")
 	}
@@ -197,7 +208,7 @@ func (a *attempt) finish(ctx context.Context, err error) {
 	}
 	pause := newBackoff(50*time.Millisecond, 5*time.Second)
 	for {
-		err := a.claim.Finish(context.WithoutCancel(ctx), doc)
+		err := a.claim.Finish(context.WithoutCancel(ctx), doc, a.stored())
 		if err == nil {
 			break
 		}

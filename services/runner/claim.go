@@ -64,6 +64,7 @@ func (a *attempt) takeClaim(ctx context.Context) (verdict, error) {
 			return 0, err
 		}
 		a.log.Info().Str("from", seen.State.Owner).Int("execution", next.Executions).Msg("run taken over")
+		a.earlier = seen.State.Checkpoint.Rejected
 		return a.hold(claim, next), nil
 	}
 	return 0, ctx.Err()

@@ -101,7 +101,7 @@ func (a *attempt) checkpoint() run.Checkpoint {
 	now := a.meter.Snapshot()
 	return run.Checkpoint{
 		Counts: now.Counts, Percent: max(now.PercentComplete, a.state.Checkpoint.Percent), Errors: now.Errors,
-		Writing: a.state.Checkpoint.Writing, Row: now.Counts.Retrieved,
+		Writing: a.state.Checkpoint.Writing, Row: now.Counts.Retrieved, Rejected: a.rejected,
 	}
 }
 

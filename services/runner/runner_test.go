@@ -245,7 +245,7 @@ func TestEndedRunIsOnlyAcknowledged(t *testing.T) {
 	claim := w.abandon(t, n, run.Claim{})
 	doc := run.QueuedDocument(w.request, n)
 	doc.End(run.Failed, "ended by somebody else", time.Now())
-	if err := claim.Finish(t.Context(), doc); err != nil {
+	if err := claim.Finish(t.Context(), doc, run.RejectedSet{}); err != nil {
 		t.Fatal(err)
 	}
 	w.runHere(t, runner.Options{})
@@ -338,7 +338,7 @@ func TestRunnerThatLostItsClaimWritesNoMore(t *testing.T) {
 	}
 	doc := run.QueuedDocument(w.request, n)
 	doc.End(run.Canceled, "by the new holder", time.Now())
-	if err := taken.Finish(t.Context(), doc); err != nil {
+	if err := taken.Finish(t.Context(), doc, run.RejectedSet{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := w.await(t, n); got.Outcome() != run.Canceled {

@@ -272,7 +272,7 @@ func (r *started) reach(percent float64) *started {
 func (r *started) end(outcome run.Outcome, message string) *started {
 	r.s.t.Helper()
 	r.doc.End(outcome, message, time.Now())
-	if err := r.claim.Finish(r.s.t.Context(), r.doc); err != nil {
+	if err := r.claim.Finish(r.s.t.Context(), r.doc, run.RejectedSet{}); err != nil {
 		r.s.t.Fatal(err)
 	}
 	return r

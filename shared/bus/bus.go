@@ -35,6 +35,8 @@ var (
 	ErrClaimed = errors.New("the run is claimed or has ended")
 	// ErrLost: the claim is no longer ours; the attempt must stop and write nothing more.
 	ErrLost = errors.New("the claim was lost to another runner")
+	// ErrNotEnded: the run is queued or in progress.
+	ErrNotEnded = errors.New("the run has not ended")
 	// ErrNoConsumer: the task's consumer does not exist on the server.
 	ErrNoConsumer = errors.New("the task has no consumer")
 )
@@ -73,6 +75,7 @@ type Bus struct {
 
 	runs, finals, progress jetstream.Stream
 	tasks                  jetstream.KeyValue
+	rows                   jetstream.ObjectStore
 }
 
 // Accepted is a stored request.

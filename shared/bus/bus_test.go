@@ -107,7 +107,7 @@ func TestRunGoesThroughItsPhases(t *testing.T) {
 	expect(run.InProgress, 42.5)
 
 	doc.End(run.Success, "done", time.Now())
-	if err := claim.Finish(ctx, doc); err != nil {
+	if err := claim.Finish(ctx, doc, run.RejectedSet{}); err != nil {
 		t.Fatal(err)
 	}
 	final := expect(run.Done, 100)
@@ -210,7 +210,7 @@ func TestOneOfManyContendersEndsARun(t *testing.T) {
 				}
 				doc := run.QueuedDocument(request, n)
 				doc.End(run.Success, fmt.Sprint(c), time.Now())
-				if err := claim.Finish(ctx, doc); err != nil {
+				if err := claim.Finish(ctx, doc, run.RejectedSet{}); err != nil {
 					t.Error(err)
 					return
 				}
@@ -261,19 +261,19 @@ func TestTakeoverFencesTheFormerHolder(t *testing.T) {
 	}
 	doc := run.QueuedDocument(request, n)
 	doc.End(run.Success, "from the former holder", time.Now())
-	for name, err := range map[string]error{"renew": former.Renew(ctx, state), "finish": former.Finish(ctx, doc)} {
+	for name, err := range map[string]error{"renew": former.Renew(ctx, state), "finish": former.Finish(ctx, doc, run.RejectedSet{})} {
 		if !errors.Is(err, bus.ErrLost) {
 			t.Errorf("the former holder's %s: got %v, want %v", name, err, bus.ErrLost)
 		}
 	}
 	doc.Message = "from the holder"
-	if err := holder.Finish(ctx, doc); err != nil {
+	if err := holder.Finish(ctx, doc, run.RejectedSet{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := store.Claim(ctx, request.Task, n, state); !errors.Is(err, bus.ErrClaimed) {
 		t.Errorf("an ended run was claimed: %v", err)
 	}
-	if err := holder.Finish(ctx, doc); err != nil {
+	if err := holder.Finish(ctx, doc, run.RejectedSet{}); err != nil {
 		t.Errorf("finishing again after a lost acknowledgement: %v", err)
 	}
 }
@@ -299,7 +299,7 @@ func TestAwaitReturnsWhenTheRunEnds(t *testing.T) {
 	}()
 	doc := run.QueuedDocument(request, n)
 	doc.End(run.Failed, "no", time.Now())
-	if err := claim.Finish(ctx, doc); err != nil {
+	if err := claim.Finish(ctx, doc, run.RejectedSet{}); err != nil {
 		t.Fatal(err)
 	}
 	got := <-answers

@@ -107,17 +107,18 @@ func (c *Claim) Renew(ctx context.Context, state run.Claim) error {
 }
 
 // Finish writes the final document, which is also the completion event: the store copies it, with
-// its CloudEvents headers, to those who subscribed. It happens once for a run, whoever tries.
-// Errors are those of Renew.
-func (c *Claim) Finish(ctx context.Context, doc run.Document) error {
+// its CloudEvents headers, to those who subscribed. It happens once for a run, whoever tries, and
+// names in the same write the rejected rows that belong to it. Errors are those of Renew.
+func (c *Claim) Finish(ctx context.Context, doc run.Document, rejected run.RejectedSet) error {
 	data, err := doc.Encode()
 	if err != nil {
 		return err
 	}
-	_, err = c.write(ctx, &nats.Msg{
-		Subject: finalSubject(c.task, c.number), Data: data,
-		Header: eventHeaders(c.bus.storeID, doc),
-	})
+	header := eventHeaders(c.bus.storeID, doc)
+	if rejected.Chunks > 0 {
+		header.Set(headerRejected, formatRejected(rejected))
+	}
+	_, err = c.write(ctx, &nats.Msg{Subject: finalSubject(c.task, c.number), Data: data, Header: header})
 	return err
 }
 

@@ -49,7 +49,7 @@ func TestFinalDocumentIsTheCompletionEvent(t *testing.T) {
 		doc := run.QueuedDocument(request, n)
 		doc.End(outcome, "", time.Now())
 		finals[string(request.Task)+"."+n.String()] = doc
-		if err := claim.Finish(ctx, doc); err != nil {
+		if err := claim.Finish(ctx, doc, run.RejectedSet{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -120,7 +120,7 @@ func TestAnyClientFollowsARunLive(t *testing.T) {
 		t.Fatal(err)
 	}
 	doc.End(run.Success, "", time.Now())
-	if err := claim.Finish(ctx, doc); err != nil {
+	if err := claim.Finish(ctx, doc, run.RejectedSet{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []run.Phase{run.InProgress, run.Done} {

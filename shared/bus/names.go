@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"fmt"
 	"strings"
 
 	"runhook/shared/run"
@@ -16,6 +17,8 @@ const (
 	controlBucket  = "KV_control"  // the store id; later: cancel requests
 	tasksBucket    = "tasks"       // <task>, <task>.<sha256>
 	tasksStream    = "KV_" + tasksBucket
+	rowsBucket     = "rows" // <task>.<run>.<token>.<n>, an object store
+	rowsStream     = "OBJ_" + rowsBucket
 
 	storeIDSubject = "$KV.control.store"
 )
@@ -50,8 +53,14 @@ func followSubject(id task.ID, n run.Number) string {
 	return "run.status." + string(id) + "." + n.String()
 }
 
+// rejectedName is the object that holds a chunk of rejected rows.
+func rejectedName(id task.ID, n run.Number, token uint64, chunk int) string {
+	return fmt.Sprintf("%s.%s.%d.%d", id, n, token, chunk)
+}
+
 // Headers of our own messages.
 const (
 	headerParameters = "Runhook-Parameters" // hash of the resolved parameters, on requests
+	headerRejected   = "Runhook-Rejected"   // token and number of chunks of the rejected rows, on finals
 	headerSubject    = "Nats-Subject"       // set by the server on republished messages
 )

@@ -80,6 +80,18 @@ func (t Topology) streams() []jetstream.StreamConfig {
 		requests, runs, events, progress,
 		t.bucket(controlBucket, "$KV.control.>", jetstream.FileStorage),
 		t.bucket(tasksStream, "$KV."+tasksBucket+".>", jetstream.FileStorage),
+		t.rows(),
+	}
+}
+
+// rows is the stream behind the object store of rejected rows.
+func (t Topology) rows() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: rowsStream, Subjects: []string{"$O." + rowsBucket + ".C.>", "$O." + rowsBucket + ".M.>"},
+		Storage: jetstream.FileStorage, Replicas: t.Replicas,
+		Discard: jetstream.DiscardNew, AllowDirect: true, AllowRollup: true,
+		// Longer than the final document that names them, so that it never names what has gone.
+		MaxAge: t.Retention + 24*time.Hour,
 	}
 }
 
@@ -150,6 +162,9 @@ func (b *Bus) Check(ctx context.Context) error {
 		return fmt.Errorf("open bucket %s: %w", tasksBucket, explain(err))
 	}
 	b.tasks = tasks
+	if b.rows, err = b.js.ObjectStore(ctx, rowsBucket); err != nil {
+		return fmt.Errorf("open object store %s: %w", rowsBucket, explain(err))
+	}
 	id, err := b.leaderLast(ctx, controlBucket, storeIDSubject)
 	if err != nil {
 		return fmt.Errorf("read the store id: %w: run `runhook init --nats URL` again", err)

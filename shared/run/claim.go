@@ -31,6 +31,8 @@ type Checkpoint struct {
 	Writing bool `json:",omitempty"`
 	// Row is the last source row that a confirmed batch reached.
 	Row int64 `json:",omitempty"`
+	// Rejected names the chunks of rejected rows that are stored.
+	Rejected RejectedSet `json:",omitzero"`
 }
 
 // MaxIdle is how often a run may be taken over without getting any further before it ends Failed: a

@@ -41,6 +41,8 @@ type Source struct {
 	header []string
 	used   []bool
 	rows   int64
+	// text is the last row's.
+	text string
 	// undecodable is how many rows were not valid in the encoding.
 	undecodable int64
 }
@@ -190,28 +192,28 @@ func (s *Source) Next(_ context.Context, cells []any) (int, error) {
 	if err != nil && !errors.Is(err, errQuote) {
 		return 0, s.fatal(err, "row "+strconv.FormatInt(s.rows, 10))
 	}
+	// One string for the row; the cells share it.
+	s.text = string(s.reader.record)
 	if !s.valid(s.reader.record) {
 		s.undecodable++
-		return 0, row.Faultf(s.undecodableColumn(), "is not valid %s", s.charset)
+		return len(s.text), row.Faultf(s.undecodableColumn(), "is not valid %s", s.charset)
 	}
 	if err != nil {
 		column := ""
 		if at := len(s.reader.fields); at < len(s.header) {
 			column = s.header[at]
 		}
-		return 0, row.Faultf(column, "has a quote in the wrong place: quotes stand around a whole field, and double inside it")
+		return len(s.text), row.Faultf(column, "has a quote in the wrong place: quotes stand around a whole field, and double inside it")
 	}
 	if len(s.reader.fields) != len(s.header) {
-		return 0, row.Faultf("", "has the wrong number of fields: %d where the header has %d", len(s.reader.fields), len(s.header))
+		return len(s.text), row.Faultf("", "has the wrong number of fields: %d where the header has %d", len(s.reader.fields), len(s.header))
 	}
-	// One string for the row; the cells share it.
-	text := string(s.reader.record)
 	for i, f := range s.reader.fields {
 		if s.used[i] {
-			cells[i] = f.text(text)
+			cells[i] = f.text(s.text)
 		}
 	}
-	return len(text), nil
+	return len(s.text), nil
 }
 
 // fatal says why nothing can be read after some row.

@@ -15,15 +15,22 @@ import (
 type source interface {
 	// Columns are those of every row.
 	Columns() mapping.Columns
-	// Use says which columns matter; the cells of the others need not be filled in.
-	Use(used []bool)
-	// Next reads the next row into cells, and returns about how much memory they hold. io.EOF is the
+	// Next reads the next row into cells, and returns about how much memory it holds. io.EOF is the
 	// end. After a *row.Fault, which is that row's own, it can go on; any other error ends the run,
 	// and is a *run.Failure or ctx's.
 	Next(ctx context.Context, cells []any) (size int, err error)
 	// Progress is the part that has been read, 0 to 1.
 	Progress() float64
 	Close() error
+}
+
+// recorder is a source that keeps a row whole for less than its cells would take, such as a line of
+// text. From any other source the cells themselves are kept.
+type recorder interface {
+	// Use says which columns the task names; the cells of the others need not be filled in.
+	Use(used []bool)
+	// Record is the row that Next came to last, also when that was a fault.
+	Record() row.Record
 }
 
 // destination is what rows are written to. One goroutine uses it.

@@ -8,10 +8,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/row"
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -24,6 +26,9 @@ type Job struct {
 	// file, with the number of the last source row that the batch reaches. An error from it stops
 	// the attempt, nothing of that batch is written, and Run returns the error.
 	BeforeWrite func(ctx context.Context, row int64) error
+	// Reject, when set, is given each row that fails, whole, in the order of the source, with the
+	// source's columns. An error from it stops the attempt, and Run returns the error.
+	Reject func(ctx context.Context, columns []string, rejected run.RejectedRow) error
 }
 
 // aheadBatches is how many batches may be read and not yet be taken by the writer.
@@ -53,7 +58,9 @@ func Run(ctx context.Context, job Job, m *Meter) (err error) {
 	if err != nil {
 		return err
 	}
-	from.Use(rows.scope.Used())
+	if lines, ok := from.(recorder); ok {
+		lines.Use(rows.scope.Used())
+	}
 
 	m.say("Opening the destination")
 	to, err := openDestination(ctx, job, rows)
@@ -74,6 +81,7 @@ func transfer(ctx context.Context, job Job, m *Meter, from source, rows *mapper,
 
 	ctx, stop := context.WithCancel(ctx)
 	r := &reader{from: from, rows: rows, meter: m, read: make(chan *row.Batch, aheadBatches), written: make(chan *row.Batch, aheadBatches)}
+	r.lines, _ = from.(recorder)
 	var reading sync.WaitGroup
 	var readErr error
 	reading.Go(func() {
@@ -86,7 +94,7 @@ func transfer(ctx context.Context, job Job, m *Meter, from source, rows *mapper,
 	defer stop()
 
 	m.say("Writing to " + destinationName(job.Task))
-	w := &writer{job: job, meter: m, to: to}
+	w := &writer{job: job, meter: m, to: to, columns: from.Columns().Names}
 	for batch := range r.read {
 		if err := w.write(ctx, batch); err != nil {
 			return err
@@ -107,9 +115,14 @@ func transfer(ctx context.Context, job Job, m *Meter, from source, rows *mapper,
 	return nil
 }
 
+// cellSize is the memory that a kept cell takes besides what it holds.
+const cellSize = 16
+
 // reader reads and maps rows on a goroutine of its own.
 type reader struct {
-	from  source
+	from source
+	// lines is from where that is a recorder, else nil.
+	lines recorder
 	rows  *mapper
 	meter *Meter
 	// read has the batches that are to be written, written those that can be used again.
@@ -119,9 +132,12 @@ type reader struct {
 func (r *reader) run(ctx context.Context) error {
 	batch := r.batch()
 	for number := int64(1); ; number++ {
-		size, err := r.from.Next(ctx, r.rows.scope.Row)
+		size, err := r.next(ctx)
 		if fault, ok := errors.AsType[*row.Fault](err); ok {
-			batch.Add(number).Reject(fault)
+			failed := batch.Add(number)
+			failed.Reject(fault)
+			failed.Record = r.record()
+			batch.Grow(size)
 		} else if err != nil {
 			// The rows before the end, or before a failure of the source, are still written.
 			if passErr := r.pass(ctx, batch); passErr != nil || !errors.Is(err, io.EOF) {
@@ -130,7 +146,9 @@ func (r *reader) run(ctx context.Context) error {
 			r.meter.total(number - 1)
 			return nil
 		} else {
-			batch.Grow(size + r.rows.apply(batch.Add(number)))
+			read := batch.Add(number)
+			read.Record = r.record()
+			batch.Grow(size + r.rows.apply(read))
 		}
 		if batch.Full() {
 			if err := r.pass(ctx, batch); err != nil {
@@ -139,6 +157,26 @@ func (r *reader) run(ctx context.Context) error {
 			batch = r.batch()
 		}
 	}
+}
+
+// next reads a row into the scope.
+func (r *reader) next(ctx context.Context) (size int, err error) {
+	cells := r.rows.scope.Row
+	if r.lines == nil {
+		// A row that cannot be read must not be kept with the cells of the one before.
+		clear(cells)
+		size = len(cells) * cellSize
+	}
+	read, err := r.from.Next(ctx, cells)
+	return size + read, err
+}
+
+// record keeps the row that was read last.
+func (r *reader) record() row.Record {
+	if r.lines != nil {
+		return r.lines.Record()
+	}
+	return row.Cells(slices.Clone(r.rows.scope.Row))
 }
 
 // batch returns an empty batch.
@@ -180,6 +218,8 @@ type writer struct {
 	meter  *Meter
 	to     destination
 	failed int
+	// columns are the source's.
+	columns []string
 }
 
 func (w *writer) write(ctx context.Context, batch *row.Batch) error {
@@ -207,6 +247,9 @@ func (w *writer) write(ctx context.Context, batch *row.Batch) error {
 			continue
 		}
 		w.failed++
+		if err := w.reject(ctx, r); err != nil {
+			return err
+		}
 		if stop {
 			return row.Failf("stopped at row %d, as on_row_error asks: %v", r.Number, r.Fault)
 		}
@@ -215,4 +258,14 @@ func (w *writer) write(ctx context.Context, batch *row.Batch) error {
 		}
 	}
 	return nil
+}
+
+// reject hands on a row that failed.
+func (w *writer) reject(ctx context.Context, r row.Row) error {
+	if w.job.Reject == nil {
+		return nil
+	}
+	return w.job.Reject(ctx, w.columns, run.RejectedRow{
+		Row: r.Number, Column: r.Fault.Column, Reason: r.Fault.Reason(), Cells: r.Record.Texts(),
+	})
 }

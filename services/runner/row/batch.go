@@ -32,6 +32,7 @@ func NewBatch(width int) *Batch { return &Batch{width: width, Limit: -1} }
 // Reset empties the batch. The rows that it had must not be used any more.
 func (b *Batch) Reset() {
 	clear(b.slab[:cap(b.slab)])
+	clear(b.rows)
 	b.rows, b.slab, b.bytes = b.rows[:0], b.slab[:0], 0
 	b.Limit, b.Progress, b.reached, b.stopped = -1, 0, 0, false
 }

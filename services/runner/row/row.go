@@ -4,6 +4,7 @@ package row
 
 import (
 	"fmt"
+	"strings"
 
 	"runhook/shared/run"
 )
@@ -30,6 +31,8 @@ type Fault struct {
 	Column string
 	// Message goes on where the column's name ends: "is not a number".
 	Message string
+	// Words are the driver's or server's own, where it has any. They go to the rejected rows only.
+	Words string
 }
 
 // Error joins column and message.
@@ -38,6 +41,24 @@ func (f *Fault) Error() string {
 		return f.Message
 	}
 	return f.Column + " " + f.Message
+}
+
+// Reason is what the rejected rows say: the message, and the driver's or server's own words.
+func (f *Fault) Reason() string {
+	if f.Words == "" {
+		return f.Message
+	}
+	return f.Message + ": " + f.Words
+}
+
+// Saying returns the fault with a driver's or server's own words, of which it keeps the beginning.
+func (f *Fault) Saying(words string) *Fault {
+	const most = 2000
+	if words = strings.ToValidUTF8(words, "\uFFFD"); len(words) > most {
+		words = strings.ToValidUTF8(words[:most], "") + "…"
+	}
+	f.Words = words
+	return f
 }
 
 // Faultf returns a fault of a column.
@@ -60,6 +81,9 @@ type Row struct {
 	// Outcome is what the destination sets, together with Fault for one that Failed.
 	Outcome Outcome
 	Fault   *Fault
+
+	// Record is the source's row, for when this one fails.
+	Record Record
 
 	// decided is what the row was before any destination saw it: Ready, Skipped or Failed.
 	decided Outcome

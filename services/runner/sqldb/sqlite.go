@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
@@ -18,8 +19,12 @@ import (
 	"runhook/shared/run"
 )
 
-// lockWait is how long a transaction waits for other writers of the database, in milliseconds.
-const lockWait = "60000"
+// lockWaitTime is how long a transaction waits for other writers of the database; lockWait is the
+// same in milliseconds.
+const (
+	lockWaitTime = time.Minute
+	lockWait     = "60000"
+)
 
 // openSQLite opens the database of a connection, and makes its file when create is set. The journal
 // is a write-ahead log, so that readers are not in the way.
@@ -44,13 +49,31 @@ func openSQLite(ctx context.Context, to connection.SQLite, create bool) (*sql.DB
 	db.SetMaxOpenConns(1)
 	conn, err := db.Conn(ctx)
 	if err == nil {
-		_, err = conn.ExecContext(ctx, "PRAGMA journal_mode = WAL")
+		err = useWAL(ctx, conn)
 	}
 	if err != nil {
 		db.Close()
 		return nil, nil, explain(ctx, err, to.Name)
 	}
 	return db, conn, nil
+}
+
+// useWAL switches a database to a write-ahead log. Only the first user of a new database really
+// switches; SQLite does not wait for another one's lock there, so this does.
+func useWAL(ctx context.Context, conn *sql.Conn) error {
+	limit := time.Now().Add(lockWaitTime)
+	for {
+		_, err := conn.ExecContext(ctx, "PRAGMA journal_mode = WAL")
+		known, ok := errors.AsType[*sqlite.Error](err)
+		if !ok || known.Code()&0xff != lib.SQLITE_BUSY || time.Now().After(limit) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // explain turns an error of the driver into one that ends the run and holds none of its words, for
@@ -92,6 +115,14 @@ func (t *table) refused(err error) *row.Fault {
 	if !ok {
 		return nil
 	}
+	if fault := t.rule(known); fault != nil {
+		return fault.Saying(known.Error())
+	}
+	return nil
+}
+
+// rule says which kind of rule of the table a row broke, nil for any other error.
+func (t *table) rule(known *sqlite.Error) *row.Fault {
 	switch known.Code() {
 	case lib.SQLITE_CONSTRAINT_PRIMARYKEY, lib.SQLITE_CONSTRAINT_ROWID:
 		return row.Faultf(strings.Join(t.primaryKey(), ", "), "breaks a uniqueness rule")

@@ -1,0 +1,50 @@
+package row
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+	"time"
+)
+
+// AppendObject appends a row as a JSON object: names are its members, in their order. Numbers keep
+// their digits, times are RFC 3339, null stays null.
+func AppendObject(to []byte, names []string, values []any) ([]byte, *Fault) {
+	to = append(to, '{')
+	for i, value := range values {
+		if i > 0 {
+			to = append(to, ',')
+		}
+		to = append(appendJSON(to, names[i]), ':')
+		before := len(to)
+		if to = appendJSON(to, value); len(to) == before {
+			return to, Faultf(names[i], "cannot be written as JSON")
+		}
+	}
+	return append(to, '}'), nil
+}
+
+// appendJSON appends nothing for what JSON cannot hold, such as an infinite number.
+func appendJSON(to []byte, value any) []byte {
+	switch v := value.(type) {
+	case nil:
+		return append(to, "null"...)
+	case bool:
+		return strconv.AppendBool(to, v)
+	case int:
+		return strconv.AppendInt(to, int64(v), 10)
+	case int64:
+		return strconv.AppendInt(to, v, 10)
+	case []byte:
+		value = string(v)
+	case time.Duration:
+		value = v.String()
+	}
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if encoder.Encode(value) != nil {
+		return to
+	}
+	return append(to, bytes.TrimSuffix(text.Bytes(), []byte("\n"))...)
+}

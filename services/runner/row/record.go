@@ -1,0 +1,25 @@
+package row
+
+// Record is a row as its source read it, whole. It is kept until it is known whether the row failed,
+// so it must not change when the source reads on.
+type Record interface {
+	// Texts are the row's cells as text, one for each of the source's columns. Of a row that could not
+	// be read they are what could.
+	Texts() []string
+}
+
+// Cells is the record of a row whose cells are values.
+type Cells []any
+
+// Texts writes lists and objects as JSON.
+func (c Cells) Texts() []string {
+	texts := make([]string, len(c))
+	for i, cell := range c {
+		text, ok := Text(cell)
+		if !ok {
+			text = string(appendJSON(nil, cell))
+		}
+		texts[i] = text
+	}
+	return texts
+}

@@ -1,0 +1,47 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Redeliver makes every request that is leased to somebody available at once, instead of when its
+// lease runs out. It is for a process that knows the former holders to be gone, such as `serve` after
+// a restart; a holder that lives keeps its claim and only sees its run offered to others.
+//
+// The server looks at its leases again when their length changes, so the length is changed, and back.
+func (b *Bus) Redeliver(ctx context.Context) error {
+	consumers := b.runs.ListConsumers(ctx)
+	var leased []jetstream.ConsumerConfig
+	for info := range consumers.Info() {
+		if info.NumAckPending > 0 {
+			leased = append(leased, info.Config)
+		}
+	}
+	if err := consumers.Err(); err != nil {
+		return fmt.Errorf("list the queues: %w", explain(err))
+	}
+	if len(leased) == 0 {
+		return nil
+	}
+	for _, config := range leased {
+		config.AckWait = time.Millisecond
+		if _, err := b.runs.UpdateConsumer(ctx, config); err != nil {
+			return fmt.Errorf("end the leases of task %s: %w", config.Durable, explain(err))
+		}
+	}
+	select { // the server looks 100 ms after the change
+	case <-ctx.Done():
+	case <-time.After(250 * time.Millisecond):
+	}
+	for _, config := range leased {
+		config.AckWait = b.lease
+		if _, err := b.runs.UpdateConsumer(context.WithoutCancel(ctx), config); err != nil {
+			return fmt.Errorf("restore the leases of task %s: %w", config.Durable, explain(err))
+		}
+	}
+	return ctx.Err()
+}
