@@ -27,13 +27,22 @@ type connection struct {
 	kind string
 	// path is absolute: a database file or a folder.
 	path string
+	http HTTP
 }
 
 // The kinds of connection that exist.
 const (
 	sqliteKind = "sqlite"
 	filesKind  = "files"
+	httpKind   = "http"
 )
+
+// needs are the entries that kinds need, to show in messages.
+var needs = map[string]string{
+	sqliteKind: "./data/…",
+	filesKind:  "./data/…",
+	httpKind:   `{url: "https://…"}`,
+}
 
 // Load reads a connections file. Relative paths in it are relative to its folder. When the file does
 // not exist the error is fs.ErrNotExist; what is wrong in it is an [*Invalid].
@@ -60,6 +69,16 @@ func (s *Set) SQLite(name string) (SQLite, error) {
 	return SQLite{Name: name, Path: c.path}, err
 }
 
+// HTTP returns the web service of that name. The error is a [*run.Failure].
+func (s *Set) HTTP(name string) (HTTP, error) {
+	c, err := s.find(name, httpKind)
+	if err != nil {
+		return HTTP{}, err
+	}
+	c.http.Name = name
+	return c.http, nil
+}
+
 // Files opens the folder of the files connection of that name, for the caller to close. What is
 // opened in it stays in it, also through symbolic links. The error is a [*run.Failure].
 func (s *Set) Files(name string) (*os.Root, error) {
@@ -82,7 +101,7 @@ func (s *Set) Files(name string) (*os.Root, error) {
 // find returns the connection of that name and kind.
 func (s *Set) find(name, kind string) (connection, error) {
 	if s == nil || len(s.connections) == 0 {
-		return connection{}, failf("the task names the connection %s, and the runner has no connections; add it to its connections file, as in %s: {%s: ./data/…}", name, name, kind)
+		return connection{}, failf("the task names the connection %s, and the runner has no connections; add it to its connections file, as in %s: {%s: %s}", name, name, kind, needs[kind])
 	}
 	c, ok := s.connections[name]
 	names := slices.Sorted(maps.Keys(s.connections))

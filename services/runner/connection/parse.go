@@ -18,8 +18,8 @@ import (
 
 // supportedKinds can be used; laterKinds are known, and refused until they are built.
 var (
-	supportedKinds = []string{sqliteKind, filesKind}
-	laterKinds     = []string{"postgres", "mysql", "sqlserver", "imis", "http"}
+	supportedKinds = []string{sqliteKind, filesKind, httpKind}
+	laterKinds     = []string{"postgres", "mysql", "sqlserver", "imis"}
 )
 
 // Problem is one thing wrong with a connections file. It shows names and lines, never a value: any
@@ -130,6 +130,9 @@ func (r *reader) connection(name string, node *yaml.Node) {
 	case !slices.Contains(supportedKinds, kind.Value):
 		message := nearest.Hint(kind.Value, slices.Concat(supportedKinds, laterKinds))
 		r.report(kind.Line, "the connection %s has the unknown kind %q%s", name, kind.Value, cmp.Or(message, "; the kinds are "+strings.Join(supportedKinds, ", ")))
+		return
+	case kind.Value == httpKind:
+		r.http(name, value)
 		return
 	case value.Kind != yaml.ScalarNode || value.ShortTag() == "!!null":
 		r.report(value.Line, "the connection %s: %s must be a path", name, kind.Value)

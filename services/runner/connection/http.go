@@ -1,0 +1,111 @@
+package connection
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+
+	"runhook/shared/nearest"
+)
+
+// HTTP is a connection to a web service.
+type HTTP struct {
+	// Name is the connection's.
+	Name string
+	// URL is where everything begins that the connection may be used for: scheme, host and perhaps a
+	// path, without query.
+	URL *url.URL
+	// Headers go with every request; credentials are among them.
+	Headers http.Header
+}
+
+// http reads what an http connection needs: url, and perhaps headers.
+func (r *reader) http(name string, node *yaml.Node) {
+	if node.Kind != yaml.MappingNode {
+		r.report(node.Line, `the connection %s: http must have a url, as in %s: {http: {url: "https://api.example.org"}}`, name, name)
+		return
+	}
+	c := HTTP{Headers: http.Header{}}
+	seen := map[string]bool{}
+	for i := 0; i < len(node.Content); i += 2 {
+		key, value := node.Content[i], node.Content[i+1]
+		switch {
+		case seen[key.Value]:
+			r.report(key.Line, "the connection %s: %s is given twice", name, key.Value)
+		case key.Value == "url":
+			c.URL = r.url(name, value)
+		case key.Value == "headers":
+			r.headers(name, value, c.Headers)
+		default:
+			hint := nearest.Hint(key.Value, []string{"url", "headers"})
+			if hint == "" {
+				hint = "; an http connection has url and headers"
+			}
+			r.report(key.Line, "the connection %s has the unknown field %q%s", name, key.Value, hint)
+		}
+		seen[key.Value] = true
+	}
+	if !seen["url"] {
+		r.report(node.Line, `the connection %s: url is missing, as in %s: {http: {url: "https://api.example.org"}}`, name, name)
+	}
+	r.set.connections[name] = connection{kind: httpKind, http: c}
+}
+
+// url reads where a web service is. A problem is reported without the text, which may have a secret.
+func (r *reader) url(name string, node *yaml.Node) *url.URL {
+	if node.Kind != yaml.ScalarNode {
+		r.report(node.Line, "the connection %s: url must be text", name)
+		return nil
+	}
+	text, ok := r.expand(node)
+	if !ok {
+		return nil
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "":
+		r.report(node.Line, "the connection %s: url must begin with https:// or http:// and a host, as in https://api.example.org/v1", name)
+	case u.User != nil:
+		r.report(node.Line, `the connection %s: url cannot hold a user and password; give headers: {Authorization: "Basic ${…}"} instead`, name)
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		r.report(node.Line, "the connection %s: url cannot have a ? or a #; a query belongs to the task, and a key to headers", name)
+	}
+	return u
+}
+
+func (r *reader) headers(name string, node *yaml.Node, to http.Header) {
+	if node.Kind != yaml.MappingNode {
+		r.report(node.Line, `the connection %s: headers must be names with values, as in headers: {Authorization: "Bearer ${TOKEN}"}`, name)
+		return
+	}
+	for i := 0; i < len(node.Content); i += 2 {
+		key, value := node.Content[i], node.Content[i+1]
+		if value.Kind != yaml.ScalarNode {
+			r.report(value.Line, "the connection %s: the header %s must be text", name, key.Value)
+			continue
+		}
+		text, ok := r.expand(value)
+		switch {
+		case !ok:
+		case key.Kind != yaml.ScalarNode || !isHeaderName(key.Value):
+			r.report(key.Line, "the connection %s has a header whose name is not one: letters, digits and hyphens", name)
+		case strings.ContainsFunc(text, isControl) || strings.TrimSpace(text) == "":
+			r.report(value.Line, "the connection %s: the value of the header %s is empty or has a line end or control character in it", name, key.Value)
+		case len(to.Values(key.Value)) > 0:
+			r.report(key.Line, "the connection %s: the header %s is given twice", name, key.Value)
+		default:
+			to.Set(key.Value, text)
+		}
+	}
+}
+
+func isHeaderName(name string) bool {
+	return name != "" && !strings.ContainsFunc(name, func(letter rune) bool {
+		plain := 'a' <= letter && letter <= 'z' || 'A' <= letter && letter <= 'Z' || '0' <= letter && letter <= '9'
+		return !plain && !strings.ContainsRune("!#$%&'*+-.^_`|~", letter)
+	})
+}
+
+func isControl(letter rune) bool { return letter < ' ' && letter != '\t' || letter == 0x7f }
