@@ -35,6 +35,8 @@ type Definition struct {
 	FailedStatus int
 	// AllowOrigins lists the origins that browsers may call from. Default ["*"].
 	AllowOrigins []string
+	// FormerIDs are the ids that the task had before, in file order.
+	FormerIDs []FormerID
 
 	// Text is the file's bytes as they were read; Hash is their SHA-256 in hex. Both name the
 	// definition for ever: a run executes the Hash that was accepted with it.

@@ -12,6 +12,11 @@ type field struct {
 	// min and max bound a number, in seconds for a duration; max also bounds the letters of a text
 	// and the entries of a list, 0 for no bound.
 	min, max int
+	// pattern is a regular expression of what a text looks like, for the JSON Schema; the parser has a
+	// check of its own, which says more.
+	pattern string
+	// oneOf are fields of each section of a list, of which it has exactly one.
+	oneOf []string
 	// byDefault is the value without the field, as the file would say it; "" for none.
 	byDefault string
 	// example is a value as YAML, for a file to start from; starter marks a field that such a file
@@ -39,6 +44,7 @@ const (
 	kindFlag                     // true or false
 	kindWhole                    // a whole number, min to max
 	kindSeconds                  // whole seconds, min to max: 90, 90s or 1m30s
+	kindMoment                   // a date, or a date and a time of day
 	kindRate                     // a number per second, minute or hour: 200/s
 	kindCharacter                // one character, tab included
 	kindTexts                    // a list of texts
@@ -65,13 +71,17 @@ const (
 	maxConcurrency       = 1000
 	maxRowErrors         = 1_000_000_000
 	maxRetryAfter        = 3600
+	maxFormerIDs         = 100
 	maxRate              = 1_000_000
 )
+
+// guidPattern fits the forms of a GUID that ParseID takes.
+const guidPattern = `^\s*(\{[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|[0-9A-Fa-f]{32})\s*$`
 
 // taskFields is the table: what a task file may say.
 var taskFields = []field{
 	{
-		name: "id", kind: kindText, required: true,
+		name: "id", kind: kindText, pattern: guidPattern, required: true,
 		meaning: "the GUID in the webhook's URL; `runhook task new` makes one",
 	},
 	{
@@ -87,7 +97,7 @@ var taskFields = []field{
 		meaning: "false refuses new runs; those already accepted finish",
 	},
 	{
-		name: "parameters", kind: kindSections, max: maxParameters, fields: parameterFields, starter: true,
+		name: "parameters", kind: kindSections, max: maxParameters, fields: parameterFields, oneOf: []string{"name", "filter"}, starter: true,
 		meaning: "what a caller may pass in QueryParameters",
 	},
 	{
@@ -134,7 +144,10 @@ var taskFields = []field{
 		meaning: "the HTTP status of a poll that finds the run failed: 200, or a 4xx but 408 and 429",
 	},
 	{name: "deduplicate", later: true},
-	{name: "former_ids", later: true},
+	{
+		name: "former_ids", kind: kindSections, max: maxFormerIDs, fields: formerIDFields,
+		meaning: "ids that the task had before; `runhook task rotate` writes them",
+	},
 	{name: "schedule", later: true},
 	{name: "then", later: true},
 	{name: "notify", later: true},
@@ -147,13 +160,24 @@ var taskFields = []field{
 	{name: "pool", later: true},
 }
 
+var formerIDFields = []field{
+	{
+		name: "id", kind: kindText, pattern: guidPattern, example: "0b9f3c62-8d1e-4f57-a3c4-2e6d7b8a9c01", required: true,
+		meaning: "the former GUID; POSTs to it still start runs until the date",
+	},
+	{
+		name: "until", kind: kindMoment, example: "2031-01-31", required: true,
+		meaning: "the last day, or the moment, that it does so; later POSTs are answered 410",
+	},
+}
+
 var parameterFields = []field{
 	{
-		name: "name", kind: kindText, max: maxNameLetters, example: "LastName", starter: true,
+		name: "name", kind: kindText, max: maxNameLetters, pattern: `^[^.]*$`, example: "LastName", starter: true,
 		meaning: "the caller's key",
 	},
 	{
-		name: "filter", kind: kindText, max: maxNameLetters, example: "CsContact.LastName",
+		name: "filter", kind: kindText, max: maxNameLetters, pattern: `.\..*[^.]$`, example: "CsContact.LastName",
 		meaning: "instead of name: the source's filter column, whose key is LastName",
 	},
 	{

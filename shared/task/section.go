@@ -41,6 +41,7 @@ type content struct {
 	number   int    // whole, seconds
 	rate     Rate
 	on       bool // flag
+	moment   time.Time
 	texts    []string
 	list     bool // texts were written as a list
 	columns  []Column
@@ -232,6 +233,10 @@ func (f field) scalar(node *yaml.Node) (c content, ok bool) {
 		}
 		c.number = int(duration / time.Second)
 		return c, err == nil && duration%time.Second == 0 && f.min <= c.number && c.number <= f.max
+	case kindMoment:
+		var err error
+		c.moment, err = ParseMoment(c.text)
+		return c, err == nil
 	}
 	return c, true // prose and expressions may be anything
 }
@@ -260,6 +265,8 @@ func (f field) takes() string {
 		return fmt.Sprintf("whole seconds from %d to %d, like 30 or 30s", f.min, f.max)
 	case kindRate:
 		return fmt.Sprintf("a number of 1 to %d with /s, /m or /h, like 200/s", f.max)
+	case kindMoment:
+		return "a date like 2031-01-31, or a moment like 2031-01-31T12:00:00Z"
 	case kindTexts:
 		return "a list of texts, like [one, two]"
 	}
