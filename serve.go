@@ -130,6 +130,10 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 		beside.Go(func() { followed.Follow(ctx) })
 	}
 
+	// Whoever had runs leased from this directory is gone: they go on now, not when the leases end.
+	if err := store.Redeliver(ctx); err != nil {
+		return err
+	}
 	metrics := newMetrics()
 	// The lock makes this process the only one that executes runs from this directory.
 	executing, err := c.runner(store, tasks, connections, "serve/"+store.StoreID(), p, metrics)

@@ -370,6 +370,63 @@ func TestViewFollowsTheTasks(t *testing.T) {
 	<-done
 }
 
+func TestViewSeesChangesSoonAfterAnOutage(t *testing.T) {
+	store := bustest.New(t, bus.Topology{})
+	ctx, cancel := context.WithCancel(t.Context())
+	view, done, err := store.WatchTasks(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store.Restart()
+	def := definition(t, "After", 1)
+	if _, err := retryUnavailable(ctx, func() (bool, error) { return store.Apply(ctx, def, false) }); err != nil {
+		t.Fatal(err)
+	}
+	limit := time.After(5 * time.Second)
+	for known := false; !known; {
+		changed := view.Changed()
+		if _, known = view.Get(def.ID); known {
+			break
+		}
+		select {
+		case <-changed:
+		case <-limit:
+			t.Fatal("the view did not see the new task within 5 s")
+		}
+	}
+	cancel()
+	<-done
+}
+
+func TestRedeliverDoesNotWaitForTheLease(t *testing.T) {
+	store := bustest.New(t, bus.Topology{}) // a lease of 30 s
+	request := applied(t, store)
+	n := submit(t, store.Bus, request)
+	next := func() *bus.Delivery {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		queue, err := store.Queue(ctx, request.Task)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer queue.Close()
+		delivery, err := queue.Next(ctx)
+		if err != nil || delivery.Number != n {
+			t.Fatalf("delivered %v, %v", delivery, err)
+		}
+		return delivery
+	}
+	next()
+	store.Restart()
+	if _, err := retryUnavailable(t.Context(), func() (struct{}, error) { return struct{}{}, store.Redeliver(t.Context()) }); err != nil {
+		t.Fatal(err)
+	}
+	if again := next(); !again.Redelivered {
+		t.Error("the second delivery does not say so")
+	}
+}
+
 func TestQueueKeepsRunsOfATaskApart(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
 	request := applied(t, store)

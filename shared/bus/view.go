@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/shared/task"
@@ -25,31 +28,20 @@ type TaskView struct {
 // WatchTasks starts a view that follows the bucket until ctx ends. It returns once the bucket's
 // present content is loaded, or with an error. done is closed when the view has stopped.
 func (b *Bus) WatchTasks(ctx context.Context) (view *TaskView, done <-chan struct{}, err error) {
-	// Definitions have two tokens, so this sees the tasks themselves only.
-	watcher, err := b.tasks.Watch(ctx, "*")
+	watcher, err := b.watchTasks(ctx)
 	if err != nil {
-		return nil, nil, fmt.Errorf("watch the tasks: %w", explain(err))
+		return nil, nil, err
 	}
 	view = &TaskView{tasks: map[task.ID]Task{}, changed: make(chan struct{})}
 	loaded, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
-		defer func() { _ = watcher.Stop() }() // it has ended with ctx already; an error says nothing new
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case entry, open := <-watcher.Updates():
-				switch {
-				case !open:
-					return
-				case entry == nil:
-					view.setLoaded()
-					close(loaded)
-				default:
-					b.note(view, entry)
-				}
-			}
+		reconnected := b.nc.StatusChanged(nats.CONNECTED)
+		defer b.nc.RemoveStatusListener(reconnected)
+		for watcher != nil {
+			b.follow(ctx, watcher, view, loaded, reconnected)
+			_ = watcher.Stop() // it may have ended with its connection; an error says nothing new
+			watcher = b.watchAgain(ctx)
 		}
 	}()
 	select {
@@ -57,6 +49,59 @@ func (b *Bus) WatchTasks(ctx context.Context) (view *TaskView, done <-chan struc
 		return view, stopped, nil
 	case <-stopped:
 		return nil, nil, fmt.Errorf("watch the tasks: %w", ErrUnavailable)
+	}
+}
+
+// watchTasks watches the keys of one token: definitions have two, so it sees the tasks themselves.
+func (b *Bus) watchTasks(ctx context.Context) (jetstream.KeyWatcher, error) {
+	watcher, err := b.tasks.Watch(ctx, "*")
+	if err != nil {
+		return nil, fmt.Errorf("watch the tasks: %w", explain(err))
+	}
+	return watcher, nil
+}
+
+// watchAgain watches until it succeeds; nil when ctx ends first.
+func (b *Bus) watchAgain(ctx context.Context) jetstream.KeyWatcher {
+	for ctx.Err() == nil {
+		if watcher, err := b.watchTasks(ctx); err == nil {
+			return watcher
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// follow takes one watch's changes into the view, until ctx ends or the watch does. A new connection
+// ends it too: the library notices only after missed heartbeats that a watch has not survived, and
+// until then changes would go unseen. loaded is closed by the first watch that was read whole.
+func (b *Bus) follow(ctx context.Context, watcher jetstream.KeyWatcher, view *TaskView, loaded chan struct{}, reconnected <-chan nats.Status) {
+	seen := map[task.ID]bool{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-reconnected:
+			return
+		case entry, open := <-watcher.Updates():
+			switch {
+			case !open:
+				return
+			case entry != nil:
+				seen[task.ID(entry.Key())] = true
+				b.note(view, entry)
+			default: // all that was there when the watch began has been read
+				view.keep(seen)
+				select {
+				case <-loaded:
+				default:
+					close(loaded)
+				}
+			}
+		}
 	}
 }
 
@@ -96,10 +141,14 @@ func (v *TaskView) Changed() <-chan struct{} {
 	return v.changed
 }
 
-func (v *TaskView) setLoaded() {
+// keep forgets the tasks that a whole reading of the bucket did not show, and marks the view loaded.
+func (v *TaskView) keep(seen map[task.ID]bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.loaded = true
+	maps.DeleteFunc(v.tasks, func(id task.ID, _ Task) bool { return !seen[id] })
+	close(v.changed)
+	v.changed = make(chan struct{})
 }
 
 // note takes one change of the bucket into the view. A record that cannot be read leaves the task
