@@ -19,7 +19,7 @@ type answerFunc func(ctx context.Context, rc *fasthttp.RequestCtx, target bus.Ta
 // answerExecute is for callers who do not wait: 200 and no Location, because a client with the
 // asynchronous pattern on would otherwise begin to poll.
 func (in *Ingress) answerExecute(_ context.Context, rc *fasthttp.RequestCtx, _ bus.Task, accepted bus.Accepted) error {
-	return answerQueued(rc, fasthttp.StatusOK, accepted)
+	return in.answerQueued(rc, fasthttp.StatusOK, accepted)
 }
 
 // answerPolling is for callers who poll: 202 with Location and Retry-After, or, where the caller
@@ -28,7 +28,7 @@ func (in *Ingress) answerPolling(ctx context.Context, rc *fasthttp.RequestCtx, t
 	wait := web.PreferredWait(rc)
 	if wait == 0 {
 		in.setPolling(rc, accepted)
-		return answerQueued(rc, fasthttp.StatusAccepted, accepted)
+		return in.answerQueued(rc, fasthttp.StatusAccepted, accepted)
 	}
 	limited, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
@@ -36,22 +36,20 @@ func (in *Ingress) answerPolling(ctx context.Context, rc *fasthttp.RequestCtx, t
 	if err != nil {
 		in.Log.Warn().Err(err).Str("task", target.Name).Stringer("run", accepted.Number).Msg("waiting for a run ended early; its caller was told to poll")
 		in.setPolling(rc, accepted)
-		return answerQueued(rc, fasthttp.StatusAccepted, accepted)
+		return in.answerQueued(rc, fasthttp.StatusAccepted, accepted)
 	}
 	web.SetWaitApplied(rc, wait)
 	if !status.Final {
 		in.setPolling(rc, accepted)
 		rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
-		web.SetJSON(rc, fasthttp.StatusAccepted, status.Bytes)
-		return nil
+		return in.answerDocument(rc, fasthttp.StatusAccepted, status.Document, accepted)
 	}
 	code := fasthttp.StatusOK
 	if status.Document.Outcome() == run.Failed && target.FailedStatus != 0 {
 		code = target.FailedStatus
 	}
 	rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-cache")
-	web.SetJSON(rc, code, status.Bytes)
-	return nil
+	return in.answerDocument(rc, code, status.Document, accepted)
 }
 
 // setPolling sets the two headers that a poller lives by. A replay gets those of the original.
@@ -65,13 +63,23 @@ func (in *Ingress) setPolling(rc *fasthttp.RequestCtx, accepted bus.Accepted) {
 	web.SetRetryAfter(rc, time.Duration(request.RetryAfter)*time.Second)
 }
 
-func answerQueued(rc *fasthttp.RequestCtx, status int, accepted bus.Accepted) error {
-	document := run.QueuedDocument(accepted.Request, accepted.Number)
-	body, err := document.Encode()
+func (in *Ingress) answerQueued(rc *fasthttp.RequestCtx, status int, accepted bus.Accepted) error {
+	rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
+	return in.answerDocument(rc, status, run.QueuedDocument(accepted.Request, accepted.Number), accepted)
+}
+
+// answerDocument answers with a document and the addresses that only the POST's answer has, because
+// they reveal rows.
+func (in *Ingress) answerDocument(rc *fasthttp.RequestCtx, status int, doc run.Document, accepted bus.Accepted) error {
+	if in.Keys != nil {
+		id := accepted.Request.Task
+		doc.RejectedURL = accepted.Request.Base + run.RejectedPath(id, accepted.Number) +
+			"?sig=" + in.Keys.Sign(web.ControlRun, in.Bus.StoreID(), id, accepted.Number)
+	}
+	body, err := doc.Encode()
 	if err != nil {
 		return fmt.Errorf("answer for run %s, which is stored: %w", accepted.Number, err)
 	}
-	rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
 	web.SetJSON(rc, status, body)
 	return nil
 }

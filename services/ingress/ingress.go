@@ -23,7 +23,8 @@ type Options struct {
 	Tasks *bus.TaskView
 	// Locator makes the addresses in answers; nil takes the request's own scheme and Host.
 	Locator *web.Locator
-	// Keys sign the Location of a run where SignedLinks is on (--run-links signed).
+	// Keys sign RejectedUrl, which is left out without them, and the Location of a run where
+	// SignedLinks is on (--run-links signed).
 	Keys        *web.Keys
 	SignedLinks bool
 	Log         zerolog.Logger

@@ -113,8 +113,14 @@ func (s *Service) mayRead(rc *fasthttp.RequestCtx, at target) error {
 	if !s.SignedLinks {
 		return nil
 	}
+	return s.holds(rc, at, web.ReadRun, errNotSigned, errWrongSignature)
+}
+
+// holds refuses who has neither a signature of that scope over the run nor the admin token: with
+// unsigned where there is no signature at all, else with wrong.
+func (s *Service) holds(rc *fasthttp.RequestCtx, at target, scope web.Scope, unsigned, wrong error) error {
 	sig := rc.QueryArgs().Peek("sig")
-	if len(sig) > 0 && s.Keys.Verify(string(sig), web.ReadRun, s.Bus.StoreID(), at.id, at.number) {
+	if len(sig) > 0 && s.Keys != nil && s.Keys.Verify(string(sig), scope, s.Bus.StoreID(), at.id, at.number) {
 		return nil
 	}
 	// Only who claims to be an administrator is taken for one: without a token every program of this
@@ -126,9 +132,9 @@ func (s *Service) mayRead(rc *fasthttp.RequestCtx, at target) error {
 		rc.Response.Header.Del(fasthttp.HeaderWWWAuthenticate) // the answer is 403
 	}
 	if len(sig) > 0 {
-		return errWrongSignature
+		return wrong
 	}
-	return errNotSigned
+	return unsigned
 }
 
 // latest is how the run stands, as far as it can be told: from memory where it has ended, else from

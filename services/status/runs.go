@@ -61,16 +61,7 @@ func (s *Service) showRun(ctx context.Context, rc *fasthttp.RequestCtx) error {
 	if _, err := queryValues(rc); err != nil {
 		return err
 	}
-	var id task.ID
-	number, err := run.ParseNumber(web.PathValue(rc, "run"))
-	if err == nil {
-		id, err = s.Bus.FindRun(ctx, number)
-	} else {
-		err = bus.ErrNoRun
-	}
-	if errors.Is(err, bus.ErrNoRun) {
-		return web.Refuse(fasthttp.StatusNotFound, "There is no run of this number, or its record has passed its retention.")
-	}
+	id, number, err := s.findRun(ctx, rc)
 	if err != nil {
 		return err
 	}
@@ -85,4 +76,17 @@ func (s *Service) showRun(ctx context.Context, rc *fasthttp.RequestCtx) error {
 	rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
 	web.SetJSON(rc, fasthttp.StatusOK, seen.body)
 	return nil
+}
+
+// findRun reads the number in the path, and finds the task whose run it is.
+func (s *Service) findRun(ctx context.Context, rc *fasthttp.RequestCtx) (id task.ID, number run.Number, err error) {
+	if number, err = run.ParseNumber(web.PathValue(rc, "run")); err != nil {
+		err = bus.ErrNoRun
+	} else {
+		id, err = s.Bus.FindRun(ctx, number)
+	}
+	if errors.Is(err, bus.ErrNoRun) {
+		err = web.Refuse(fasthttp.StatusNotFound, "There is no run of this number, or its record has passed its retention.")
+	}
+	return id, number, err
 }

@@ -26,7 +26,8 @@ type Options struct {
 	Locator *web.Locator
 	// Admin guards the routes below /api; nil opens them to programs of this machine only.
 	Admin *web.Admin
-	// Keys verify and sign the addresses of runs where SignedLinks is on (--run-links signed).
+	// Keys verify what opens rejected rows, and verify and sign the addresses of runs where
+	// SignedLinks is on (--run-links signed). Without them rejected rows need the admin token.
 	Keys        *web.Keys
 	SignedLinks bool
 	// Remember is how many runs this process remembers, those polled last: finished ones are
@@ -80,12 +81,17 @@ func (s *Service) Routes() []web.Route {
 		Method: fasthttp.MethodGet, Pattern: "/task/executepolling/{task}/{run}/status",
 		CORS:    &web.CORS{Origins: s.origins},
 		Summary: "How a run stands", Handler: s.poll,
+	}, {
+		Method: fasthttp.MethodGet, Pattern: "/task/executepolling/{task}/{run}/rejected",
+		CORS:    &web.CORS{Origins: s.origins},
+		Summary: "The rows that a run rejected", Handler: s.rejected,
 	}},
 		s.adminRoute(fasthttp.MethodGet, "/api/tasks", "List the tasks", s.listTasks),
 		s.adminRoute(fasthttp.MethodGet, "/api/tasks/{task}", "Show a task", s.showTask),
 		s.adminRoute(fasthttp.MethodPut, "/api/tasks/{task}", "Apply a task file", s.applyTask),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs", "List the newest runs", s.listRuns),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}", "Show a run", s.showRun),
+		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}/rejected", "Download the rows that a run rejected", s.rejectedByNumber),
 	)
 }
 
