@@ -67,13 +67,18 @@ func (s *Store) Restart() {
 // It does not Check the store.
 func (s *Store) Connect(name string) *bus.Bus {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second)
+	return connect(s.t, s.Broker.URL(), name)
+}
+
+func connect(t testing.TB, urls, name string) *bus.Bus {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	connected, err := bus.Connect(ctx, bus.Config{URLs: s.Broker.URL(), Name: name, Log: zerolog.Nop()})
+	connected, err := bus.Connect(ctx, bus.Config{URLs: urls, Name: name, Log: zerolog.Nop()})
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
-	s.t.Cleanup(connected.Close)
+	t.Cleanup(connected.Close)
 	return connected
 }
 

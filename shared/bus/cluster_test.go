@@ -1,0 +1,89 @@
+package bus_test
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"runhook/shared/bus"
+	"runhook/shared/bustest"
+	"runhook/shared/run"
+)
+
+// On a cluster a read may come from a replica that lags, and a duplicate may be refused while its
+// original is being agreed upon. Neither may show.
+func TestCluster(t *testing.T) {
+	cluster := bustest.NewCluster(t, bus.Topology{})
+	ctx := t.Context()
+	def := definition(t, "Replicated", 1)
+	if _, err := cluster.Apply(ctx, def, false); err != nil {
+		t.Fatal(err)
+	}
+	request := run.Request{
+		Task: def.ID, TaskName: def.Name, Definition: def.Hash, Trigger: run.Webhook, RetryAfter: 30,
+		CreatedOn: time.Now().UTC(), ParameterHash: "h",
+	}
+	var processes [3]*bus.Bus
+	for i := range processes {
+		processes[i] = cluster.Open(t, fmt.Sprint("process ", i))
+	}
+
+	t.Run("concurrent duplicates are one run", func(t *testing.T) {
+		for round := range 20 {
+			var mu sync.Mutex
+			var all sync.WaitGroup
+			numbers, fresh := map[run.Number]bool{}, 0
+			for i := range 12 {
+				all.Go(func() {
+					accepted, err := processes[i%3].Submit(ctx, request, fmt.Sprint("key ", round))
+					mu.Lock()
+					defer mu.Unlock()
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					numbers[accepted.Number] = true
+					if !accepted.Replayed {
+						fresh++
+					}
+				})
+			}
+			all.Wait()
+			if len(numbers) != 1 || fresh != 1 {
+				t.Fatalf("round %d: numbers %v, %d of them fresh", round, numbers, fresh)
+			}
+		}
+	})
+
+	t.Run("a status never goes back", func(t *testing.T) {
+		for range 100 {
+			accepted, err := processes[0].Submit(ctx, request, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := accepted.Number
+			if status, err := processes[1].Lookup(ctx, def.ID, n); err != nil || status.Document.Status != run.Queued {
+				t.Fatalf("run %s right after its POST: %v, %v", n, status.Document.Status, err)
+			}
+			claim, err := processes[2].Claim(ctx, def.ID, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			doc := run.QueuedDocument(request, n)
+			doc.End(run.Success, "", time.Now())
+			if err := claim.Finish(ctx, doc, run.RejectedSet{}); err != nil {
+				t.Fatal(err)
+			}
+			for _, process := range processes {
+				if status, err := process.Lookup(ctx, def.ID, n); err != nil || !status.Final {
+					t.Fatalf("run %s right after its end: %v, %v", n, status.Document.Status, err)
+				}
+			}
+			if _, err := processes[1].Claim(ctx, def.ID, n, run.Claim{Owner: "other"}); !errors.Is(err, bus.ErrClaimed) {
+				t.Fatalf("an ended run was claimed: %v", err)
+			}
+		}
+	})
+}
