@@ -246,12 +246,12 @@ func (s *Source) undecodableColumn() string {
 	return ""
 }
 
-// Progress is the part of the file that has been read, 0 to 1.
-func (s *Source) Progress() float64 {
+// Progress is the part of the file that has been read, 0 to 1. The number of rows is not known.
+func (s *Source) Progress() (part float64, total int64) {
 	if s.size == 0 {
-		return 1
+		return 1, 0
 	}
-	return float64(s.counted.read) / float64(s.size)
+	return float64(s.counted.read) / float64(s.size), 0
 }
 
 // Close closes the file.

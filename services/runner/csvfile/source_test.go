@@ -64,7 +64,7 @@ func FuzzSource(f *testing.F) {
 					t.Fatalf("cell %d is %T", i, cell)
 				}
 			}
-			if p := s.Progress(); p < 0 || p > 1 {
+			if p, _ := s.Progress(); p < 0 || p > 1 {
 				t.Fatalf("progress %v", p)
 			}
 			if rows > len(data) {

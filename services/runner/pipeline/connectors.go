@@ -17,10 +17,11 @@ type source interface {
 	Columns() mapping.Columns
 	// Next reads the next row into cells, and returns about how much memory it holds. io.EOF is the
 	// end. After a *row.Fault, which is that row's own, it can go on; any other error ends the run,
-	// and is a *run.Failure or ctx's.
+	// and is a *run.Failure or ctx's. ctx is the same in every call, and ends when the run does.
 	Next(ctx context.Context, cells []any) (size int, err error)
-	// Progress is the part that has been read, 0 to 1.
-	Progress() float64
+	// Progress is the part that has been read, 0 to 1, and the number of all rows; 0 of either means
+	// that it is not known. It is called after every row.
+	Progress() (part float64, total int64)
 	Close() error
 }
 
@@ -46,9 +47,13 @@ type destination interface {
 	Close() (kept bool)
 }
 
-func openSource(job Job) (source, error) {
-	if csv := job.Task.Source.CSV; csv != nil {
-		return csvfile.Open(job.Connections, csv)
+func openSource(ctx context.Context, job Job) (source, error) {
+	params := job.Task.ExpressionParams(job.Parameters)
+	switch from := job.Task.Source; {
+	case from.CSV != nil:
+		return csvfile.Open(job.Connections, from.CSV)
+	case from.SQL != nil:
+		return sqldb.OpenSource(ctx, job.Connections, from.SQL, params)
 	}
 	return nil, row.Failf("the task's source is of a kind that this runner does not know; a newer one may")
 }

@@ -31,9 +31,9 @@ func (b *broken) call(name string) {
 	}
 }
 
-func (b *broken) Columns() mapping.Columns { return mapping.Columns{Names: []string{"ID"}, Text: true} }
-func (b *broken) Use([]bool)               {}
-func (b *broken) Progress() float64        { return float64(b.row) / 10 }
+func (b *broken) Columns() mapping.Columns   { return mapping.Columns{Names: []string{"ID"}, Text: true} }
+func (b *broken) Use([]bool)                 {}
+func (b *broken) Progress() (float64, int64) { return float64(b.row) / 10, 0 }
 
 func (b *broken) Next(_ context.Context, cells []any) (int, error) {
 	if b.row++; b.row > 10 {

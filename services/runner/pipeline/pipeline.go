@@ -4,11 +4,7 @@
 package pipeline
 
 import (
-	"cmp"
 	"context"
-	"errors"
-	"io"
-	"slices"
 	"sync"
 
 	"runhook/services/runner/connection"
@@ -31,9 +27,6 @@ type Job struct {
 	Reject func(ctx context.Context, columns []string, rejected run.RejectedRow) error
 }
 
-// aheadBatches is how many batches may be read and not yet be taken by the writer.
-const aheadBatches = 2
-
 // Run executes the job and counts in m, whose zero value is expected, as it goes. It returns nil for
 // success; an error that is a [*run.Failure] when the run failed, for good and with the reason for
 // its status document; ctx's error when ctx ended; or BeforeWrite's. Whatever it returns, the counts
@@ -49,7 +42,7 @@ func Run(ctx context.Context, job Job, m *Meter) (err error) {
 	defer catchPanic(&err)
 
 	m.say("Opening the source")
-	from, err := openSource(job)
+	from, err := openSource(ctx, job)
 	if err != nil {
 		return err
 	}
@@ -80,8 +73,7 @@ func transfer(ctx context.Context, job Job, m *Meter, from source, rows *mapper,
 	defer catchPanic(&err)
 
 	ctx, stop := context.WithCancel(ctx)
-	r := &reader{from: from, rows: rows, meter: m, read: make(chan *row.Batch, aheadBatches), written: make(chan *row.Batch, aheadBatches)}
-	r.lines, _ = from.(recorder)
+	r := newReader(job, from, rows, m)
 	var reading sync.WaitGroup
 	var readErr error
 	reading.Go(func() {
@@ -113,103 +105,6 @@ func transfer(ctx context.Context, job Job, m *Meter, from source, rows *mapper,
 	}
 	m.finish()
 	return nil
-}
-
-// cellSize is the memory that a kept cell takes besides what it holds.
-const cellSize = 16
-
-// reader reads and maps rows on a goroutine of its own.
-type reader struct {
-	from source
-	// lines is from where that is a recorder, else nil.
-	lines recorder
-	rows  *mapper
-	meter *Meter
-	// read has the batches that are to be written, written those that can be used again.
-	read, written chan *row.Batch
-}
-
-func (r *reader) run(ctx context.Context) error {
-	batch := r.batch()
-	for number := int64(1); ; number++ {
-		size, err := r.next(ctx)
-		if fault, ok := errors.AsType[*row.Fault](err); ok {
-			failed := batch.Add(number)
-			failed.Reject(fault)
-			failed.Record = r.record()
-			batch.Grow(size)
-		} else if err != nil {
-			// The rows before the end, or before a failure of the source, are still written.
-			if passErr := r.pass(ctx, batch); passErr != nil || !errors.Is(err, io.EOF) {
-				return cmp.Or(passErr, err)
-			}
-			r.meter.total(number - 1)
-			return nil
-		} else {
-			read := batch.Add(number)
-			read.Record = r.record()
-			batch.Grow(size + r.rows.apply(read))
-		}
-		if batch.Full() {
-			if err := r.pass(ctx, batch); err != nil {
-				return err
-			}
-			batch = r.batch()
-		}
-	}
-}
-
-// next reads a row into the scope.
-func (r *reader) next(ctx context.Context) (size int, err error) {
-	cells := r.rows.scope.Row
-	if r.lines == nil {
-		// A row that cannot be read must not be kept with the cells of the one before.
-		clear(cells)
-		size = len(cells) * cellSize
-	}
-	read, err := r.from.Next(ctx, cells)
-	return size + read, err
-}
-
-// record keeps the row that was read last.
-func (r *reader) record() row.Record {
-	if r.lines != nil {
-		return r.lines.Record()
-	}
-	return row.Cells(slices.Clone(r.rows.scope.Row))
-}
-
-// batch returns an empty batch.
-func (r *reader) batch() *row.Batch {
-	select {
-	case batch := <-r.written:
-		batch.Reset()
-		return batch
-	default:
-		return row.NewBatch(len(r.rows.columns))
-	}
-}
-
-// recycle hands a batch that was written back.
-func (r *reader) recycle(batch *row.Batch) {
-	select {
-	case r.written <- batch:
-	default:
-	}
-}
-
-// pass hands a batch to the writer.
-func (r *reader) pass(ctx context.Context, batch *row.Batch) error {
-	if batch.Len() == 0 {
-		return nil
-	}
-	batch.Progress = r.from.Progress()
-	select {
-	case r.read <- batch:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // writer writes the batches and decides what failed rows do to the run.

@@ -40,9 +40,7 @@ func openSQLite(ctx context.Context, to connection.SQLite, create bool) (*sql.DB
 	} else if _, err := os.Stat(filepath.Dir(to.Path)); errors.Is(err, os.ErrNotExist) {
 		return nil, nil, row.Failf("the folder of the database of connection %s does not exist; make it", to.Name)
 	}
-	// A URI's path begins with a slash, on Windows too.
-	name := url.URL{Path: "/" + strings.TrimPrefix(filepath.ToSlash(to.Path), "/")}
-	db, err := sql.Open("sqlite", "file:"+name.EscapedPath()+"?mode="+mode+"&_busy_timeout="+lockWait+"&_foreign_keys=1")
+	db, err := sql.Open("sqlite", address(to.Path)+"?mode="+mode+"&_busy_timeout="+lockWait+"&_foreign_keys=1")
 	if err != nil {
 		return nil, nil, explain(ctx, err, to.Name)
 	}
@@ -56,6 +54,31 @@ func openSQLite(ctx context.Context, to connection.SQLite, create bool) (*sql.DB
 		return nil, nil, explain(ctx, err, to.Name)
 	}
 	return db, conn, nil
+}
+
+// openToRead opens the database of a connection so that nothing can be written to it.
+func openToRead(ctx context.Context, from connection.SQLite) (*sql.DB, error) {
+	if info, err := os.Stat(from.Path); errors.Is(err, os.ErrNotExist) {
+		return nil, row.Failf("the database of connection %s does not exist; correct the connection", from.Name)
+	} else if err == nil && info.IsDir() {
+		return nil, row.Failf("the database of connection %s is a folder, not a file", from.Name)
+	}
+	db, err := sql.Open("sqlite", address(from.Path)+"?mode=ro&_busy_timeout="+lockWait+"&_query_only=1")
+	if err != nil {
+		return nil, explain(ctx, err, from.Name)
+	}
+	db.SetMaxOpenConns(1)
+	if err := db.PingContext(ctx); err != nil {
+		db.Close()
+		return nil, explain(ctx, err, from.Name)
+	}
+	return db, nil
+}
+
+// address is a database file as a URI. Its path begins with a slash, on Windows too.
+func address(path string) string {
+	name := url.URL{Path: "/" + strings.TrimPrefix(filepath.ToSlash(path), "/")}
+	return "file:" + name.EscapedPath()
 }
 
 // useWAL switches a database to a write-ahead log. Only the first user of a new database really

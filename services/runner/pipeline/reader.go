@@ -1,0 +1,202 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"runhook/services/runner/row"
+)
+
+// aheadBatches is how many batches may be read and not yet be taken by the writer.
+const aheadBatches = 2
+
+// patience is how often it is looked whether the source keeps a batch waiting. One that was begun
+// before the last look is written as it is, so that what a slow source has given is soon to be seen.
+const patience = 250 * time.Millisecond
+
+// cellSize is the memory that a kept cell takes besides what it holds.
+const cellSize = 16
+
+// reader reads and maps rows on a goroutine of its own.
+type reader struct {
+	from source
+	// lines is from where that is a recorder, else nil.
+	lines recorder
+	brake *brake // nil without a rate
+	rows  *mapper
+	meter *Meter
+	// read has the batches that are to be written, written those that can be used again.
+	read, written chan *row.Batch
+
+	// mu guards what follows.
+	mu sync.Mutex
+	// batch is being filled; passed counts those before it.
+	batch  *row.Batch
+	passed int
+	// total is the source's number of rows, as far as the meter knows it.
+	total int64
+}
+
+func newReader(job Job, from source, rows *mapper, m *Meter) *reader {
+	r := &reader{
+		from: from, brake: newBrake(job.Task.Source.Rate), rows: rows, meter: m,
+		read: make(chan *row.Batch, aheadBatches), written: make(chan *row.Batch, aheadBatches),
+	}
+	r.lines, _ = from.(recorder)
+	r.batch = r.empty()
+	return r
+}
+
+// run reads until the source ends. The rows before the end, or before a failure of the source, are
+// still written.
+func (r *reader) run(ctx context.Context) error {
+	looking, stop := context.WithCancel(ctx)
+	var relief sync.WaitGroup
+	relief.Go(func() { r.relieve(looking) })
+	defer relief.Wait()
+	defer stop()
+	for number := int64(1); ; number++ {
+		size, err := r.next(ctx)
+		fault, faulty := errors.AsType[*row.Fault](err)
+		if err != nil && !faulty {
+			if flushErr := r.flush(ctx); flushErr != nil || !errors.Is(err, io.EOF) {
+				return cmp.Or(flushErr, err)
+			}
+			r.meter.total(number - 1)
+			return nil
+		}
+		if r.brake != nil {
+			// Before the row is passed on, and not before it is read: the end needs no wait.
+			if err := r.brake.wait(ctx); err != nil {
+				return err
+			}
+		}
+		if err := r.add(ctx, number, size, fault); err != nil {
+			return err
+		}
+	}
+}
+
+// next reads a row into the scope.
+func (r *reader) next(ctx context.Context) (size int, err error) {
+	cells := r.rows.scope.Row
+	if r.lines == nil {
+		// A row that cannot be read must not be kept with the cells of the one before.
+		clear(cells)
+		size = len(cells) * cellSize
+	}
+	read, err := r.from.Next(ctx, cells)
+	return size + read, err
+}
+
+// add puts the row that was read last into the batch: mapped, or with its fault.
+func (r *reader) add(ctx context.Context, number int64, size int, fault *row.Fault) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	read := r.batch.Add(number)
+	read.Record = r.record()
+	if fault != nil {
+		read.Reject(fault)
+	} else {
+		size += r.rows.apply(read)
+	}
+	r.batch.Grow(size)
+	var total int64
+	if r.batch.Progress, total = r.from.Progress(); total != r.total {
+		r.total = total
+		r.meter.total(total)
+	}
+	if r.batch.Full() {
+		return r.pass(ctx)
+	}
+	return nil
+}
+
+// record keeps the row that was read last.
+func (r *reader) record() row.Record {
+	if r.lines != nil {
+		return r.lines.Record()
+	}
+	return row.Cells(slices.Clone(r.rows.scope.Row))
+}
+
+// flush passes on what is left.
+func (r *reader) flush(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.batch.Len() == 0 {
+		return nil
+	}
+	return r.pass(ctx)
+}
+
+// pass hands the batch to the writer and begins another; r.mu is held.
+func (r *reader) pass(ctx context.Context) error {
+	select {
+	case r.read <- r.batch:
+		r.batch = r.empty()
+		r.passed++
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// relieve passes batches on that the source keeps waiting, while the writer has nothing to do.
+func (r *reader) relieve(ctx context.Context) {
+	look := time.NewTicker(patience)
+	defer look.Stop()
+	for seen := -1; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+			seen = r.relieveBatch(seen)
+		}
+	}
+}
+
+// relieveBatch passes the batch on if it is the one that was begun at the last look, seen, and returns
+// the one that is begun now, -1 for none.
+func (r *reader) relieveBatch(seen int) (begun int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.batch.Len() == 0:
+		return -1
+	case seen != r.passed:
+		return r.passed
+	}
+	select {
+	case r.read <- r.batch:
+		r.batch = r.empty()
+		r.passed++
+		return -1
+	default:
+		return seen
+	}
+}
+
+// empty returns an empty batch.
+func (r *reader) empty() *row.Batch {
+	select {
+	case batch := <-r.written:
+		batch.Reset()
+		return batch
+	default:
+		return row.NewBatch(len(r.rows.columns))
+	}
+}
+
+// recycle hands a batch that was written back.
+func (r *reader) recycle(batch *row.Batch) {
+	select {
+	case r.written <- batch:
+	default:
+	}
+}

@@ -1,0 +1,150 @@
+package pipeline
+
+import (
+	"context"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"runhook/services/runner/row"
+	"runhook/shared/mapping"
+	"runhook/shared/task"
+)
+
+// slow is a source that gives a row every now and then, and a destination that notes what it gets.
+type slow struct {
+	t     *testing.T
+	pause time.Duration
+	rows  int
+	given int
+	// batches are the sizes of the batches that were written, at are the times.
+	batches []int
+	at      []time.Duration
+	began   time.Time
+}
+
+func (s *slow) Columns() mapping.Columns     { return mapping.Columns{Names: []string{"ID"}, Text: true} }
+func (s *slow) Progress() (float64, int64)   { return 0, int64(s.rows) }
+func (s *slow) Close() error                 { return nil }
+func (s *slow) Finish() error                { return nil }
+func (s slowDestination) Close() (kept bool) { return true }
+
+func (s *slow) Next(ctx context.Context, cells []any) (int, error) {
+	if s.given == s.rows {
+		return 0, io.EOF
+	}
+	select {
+	case <-time.After(s.pause):
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	s.given++
+	cells[0] = "1"
+	return 1, nil
+}
+
+type slowDestination struct{ *slow }
+
+func (s slowDestination) Write(_ context.Context, batch *row.Batch, before func(int64) error) error {
+	for r := range batch.Pending() {
+		r.Outcome = row.Inserted
+	}
+	s.batches = append(s.batches, len(batch.Reached()))
+	s.at = append(s.at, time.Since(s.began))
+	return before(batch.Last())
+}
+
+// run moves the rows, in a time of its own.
+func (s *slow) run(rate task.Rate) (took time.Duration, m *Meter) {
+	s.t.Helper()
+	m = &Meter{}
+	synctest.Test(s.t, func(t *testing.T) {
+		job := Job{Task: &task.Definition{
+			Source: task.Source{Rate: rate}, Mapping: []task.Column{{Name: "id", Expression: "ID"}},
+			Destination: task.Destination{SQL: &task.SQLDestination{Table: "members"}},
+		}}
+		rows, err := compile(job, s.Columns())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.began = time.Now()
+		if err := transfer(t.Context(), job, m, s, rows, slowDestination{s}); err != nil {
+			t.Error(err)
+		}
+		took = time.Since(s.began)
+	})
+	return took, m
+}
+
+// What a slow source has given is written within half a second, and nothing is written twice.
+func TestSlowSourceIsSeenInTime(t *testing.T) {
+	s := &slow{t: t, pause: time.Minute, rows: 5}
+	_, m := s.run(task.Rate{})
+	if counts := m.Snapshot().Counts; counts.Inserted != 5 || counts.Total != 5 || len(s.batches) != 5 {
+		t.Fatalf("%+v in batches of %v", counts, s.batches)
+	}
+	for i, at := range s.at {
+		if late := at - time.Duration(i+1)*time.Minute; late > 2*patience {
+			t.Errorf("row %d was written %v after it was read", i+1, late)
+		}
+	}
+}
+
+// A fast source fills its batches.
+func TestFastSourceFillsItsBatches(t *testing.T) {
+	s := &slow{t: t, pause: time.Microsecond, rows: 3*row.MaxRows + 1}
+	s.run(task.Rate{})
+	if len(s.batches) != 4 || s.batches[0] != row.MaxRows {
+		t.Errorf("batches of %v", s.batches)
+	}
+}
+
+func TestRateIsKept(t *testing.T) {
+	for _, c := range []struct {
+		rate task.Rate
+		rows int
+		want time.Duration
+	}{
+		{task.Rate{Count: 200, Per: time.Second}, 2000, 10 * time.Second},
+		{task.Rate{Count: 100_000, Per: time.Second}, 200_000, 2 * time.Second},
+		{task.Rate{Count: 30, Per: time.Minute}, 10, 18 * time.Second}, // the first needs no wait
+		{task.Rate{Count: 1, Per: time.Hour}, 3, 2 * time.Hour},        // nor does the end
+	} {
+		s := &slow{t: t, rows: c.rows}
+		took, m := s.run(c.rate)
+		if took < c.want*95/100 || took > c.want*105/100 {
+			t.Errorf("%v: %d rows took %v, want about %v", c.rate, c.rows, took, c.want)
+		}
+		if n := m.Snapshot().Counts.Inserted; n != int64(c.rows) {
+			t.Errorf("%v: %d of %d rows", c.rate, n, c.rows)
+		}
+	}
+	// What was lost to something else is not made up for in a burst.
+	synctest.Test(t, func(t *testing.T) {
+		b := newBrake(task.Rate{Count: 200, Per: time.Second})
+		time.Sleep(time.Minute)
+		began := time.Now()
+		for range 200 {
+			if err := b.wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(began); took < 900*time.Millisecond {
+			t.Errorf("200 rows took %v after a pause", took)
+		}
+	})
+}
+
+func TestBrakeLetsGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		b := newBrake(task.Rate{Count: 1, Per: time.Hour})
+		_ = b.wait(ctx)
+		began := time.Now()
+		if err := b.wait(ctx); err == nil || time.Since(began) != time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
+}

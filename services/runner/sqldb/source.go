@@ -1,0 +1,210 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"modernc.org/sqlite"
+	lib "modernc.org/sqlite/lib"
+
+	"runhook/services/runner/connection"
+	"runhook/services/runner/row"
+	"runhook/shared/mapping"
+	"runhook/shared/nearest"
+	"runhook/shared/task"
+)
+
+// maxCell bounds the memory that one cell may take.
+const maxCell = 16 << 20
+
+// Source reads the rows of one query, over a connection that cannot write. It belongs to one
+// goroutine. Whole numbers are int64, other numbers float64, which is what SQLite keeps, booleans of
+// a column declared so true or false, and everything else text as it is stored, dates too.
+type Source struct {
+	connection string
+	db         *sql.DB
+	columns    []string
+	booleans   []bool
+	// query is what gives the rows, and args are its parameters. It begins with the first Next: the
+	// destination may be the same database, and must not wait for it.
+	query string
+	args  []any
+	rows  *sql.Rows
+	// cells point to the values that a row is scanned into.
+	cells  []any
+	values []any
+}
+
+// OpenSource connects, and asks the database for the query's columns. params are the task's
+// parameters as expressions see them. Whatever is wrong is a [*run.Failure], before the first row.
+func OpenSource(ctx context.Context, connections *connection.Set, from *task.SQLSource, params map[string]any) (*Source, error) {
+	where, err := connections.SQLite(from.Connection)
+	if err != nil {
+		return nil, err
+	}
+	query, names, err := task.CutQuery(from.Query, func(n int) string { return "?" + strconv.Itoa(n) })
+	if err != nil {
+		return nil, row.Failf("source.sql.query: %v", err)
+	}
+	s := &Source{connection: from.Connection}
+	for _, name := range names {
+		value, err := argument(name, params)
+		if err != nil {
+			return nil, err
+		}
+		s.args = append(s.args, value)
+	}
+	if s.db, err = openToRead(ctx, where); err != nil {
+		return nil, err
+	}
+	if err := s.prepare(ctx, query, from.OrderBy); err != nil {
+		s.db.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// argument is what a parameter is in the query: text, or null where it has no value.
+func argument(name string, params map[string]any) (any, error) {
+	switch value := params[name].(type) {
+	case nil:
+		return nil, row.Failf("source.sql.query: :%s is no parameter of the task", name)
+	case string:
+		if value != "" {
+			return value, nil
+		}
+		return nil, nil
+	}
+	return nil, row.Failf("source.sql.query: :%s is a parameter with several values, and a query takes one; name it in where instead, as in \"x\" in params.%s", name, name)
+}
+
+// prepare asks for the columns, without any row, and makes of the query the one that is executed: in
+// the task's order, and with columns that have lost their declared types, of which the driver would
+// make something else than what is stored.
+func (s *Source) prepare(ctx context.Context, query string, orderBy []string) error {
+	// The query ends with its line: a comment may be the last of it.
+	rows, err := s.db.QueryContext(ctx, "select * from (\n"+query+"\n) limit 0", s.args...)
+	if err != nil {
+		return s.refuse(ctx, err)
+	}
+	defer rows.Close()
+	types, err := rows.ColumnTypes()
+	if err != nil {
+		return explain(ctx, err, s.connection)
+	}
+	var selected, ordered []string
+	for _, column := range types {
+		name := column.Name()
+		if first, again := cutRepeated(name, s.columns); again {
+			return row.Failf("source.sql.query gives two columns named %s; give one another name with as", first)
+		}
+		s.columns = append(s.columns, name)
+		s.booleans = append(s.booleans, kindOf(column.DatabaseTypeName()) == booleanKind)
+		selected = append(selected, "+q."+quoteName(name))
+	}
+	for _, name := range orderBy {
+		if !slices.Contains(s.columns, name) {
+			return row.Failf("source.sql.order_by: the query has no column %s%s", name, hint(name, s.columns))
+		}
+		ordered = append(ordered, "q."+quoteName(name))
+	}
+	s.query = "select " + strings.Join(selected, ", ") + " from (\n" + query + "\n) as q"
+	if len(ordered) > 0 {
+		s.query += " order by " + strings.Join(ordered, ", ")
+	}
+	s.values = make([]any, len(s.columns))
+	for i := range s.values {
+		s.cells = append(s.cells, &s.values[i])
+	}
+	return rows.Err()
+}
+
+// repeated is how SQLite names a column whose name an earlier one has.
+var repeated = regexp.MustCompile(`^(.*):\d+$`)
+
+func cutRepeated(name string, earlier []string) (first string, again bool) {
+	if match := repeated.FindStringSubmatch(name); match != nil && slices.Contains(earlier, match[1]) {
+		return match[1], true
+	}
+	return name, slices.Contains(earlier, name)
+}
+
+func hint(name string, columns []string) string {
+	if near := nearest.Hint(name, columns); near != "" {
+		return near
+	}
+	return "; it has " + strings.Join(columns, ", ")
+}
+
+// refuse says why the database does not take the query. Its words then are about the query and its
+// tables: it has not seen a row.
+func (s *Source) refuse(ctx context.Context, err error) error {
+	known, ok := errors.AsType[*sqlite.Error](err)
+	if !ok || ctx.Err() != nil || known.Code() != lib.SQLITE_ERROR {
+		return explain(ctx, err, s.connection)
+	}
+	words := strings.TrimPrefix(known.Error(), "SQL logic error: ")
+	words = strings.TrimSuffix(words, " ("+strconv.Itoa(known.Code())+")")
+	return row.Failf("source.sql.query is refused by the database of connection %s: %s", s.connection, words)
+}
+
+// Columns are those of the query. Cells are typed.
+func (s *Source) Columns() mapping.Columns { return mapping.Columns{Names: s.columns} }
+
+// Next reads the next row into cells; see the pipeline's source.
+func (s *Source) Next(ctx context.Context, cells []any) (size int, err error) {
+	if s.rows == nil {
+		if s.rows, err = s.db.QueryContext(ctx, s.query, s.args...); err != nil {
+			return 0, explain(ctx, err, s.connection)
+		}
+	}
+	if !s.rows.Next() {
+		if err := s.rows.Err(); err != nil {
+			return 0, explain(ctx, err, s.connection)
+		}
+		return 0, io.EOF
+	}
+	if err := s.rows.Scan(s.cells...); err != nil {
+		return 0, explain(ctx, err, s.connection)
+	}
+	copy(cells, s.values)
+	for i, value := range s.values {
+		length := 0
+		switch v := value.(type) {
+		case int64:
+			if s.booleans[i] && (v == 0 || v == 1) {
+				cells[i] = v == 1
+			}
+		case []byte:
+			length = len(v)
+		case string:
+			if length = len(v); !utf8.ValidString(v) {
+				return size, row.Faultf(s.columns[i], "is text that is not valid UTF-8")
+			}
+		}
+		if length > maxCell {
+			cells[i] = nil
+			return size, row.Faultf(s.columns[i], "is longer than %d MiB", maxCell>>20)
+		}
+		size += length
+	}
+	return size, nil
+}
+
+// Progress is not known: to count the rows could take as long as to read them.
+func (s *Source) Progress() (part float64, total int64) { return 0, 0 }
+
+// Close ends the query and closes the database.
+func (s *Source) Close() error {
+	if s.rows != nil {
+		s.rows.Close()
+	}
+	return s.db.Close()
+}
