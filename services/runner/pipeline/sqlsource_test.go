@@ -1,0 +1,191 @@
+package pipeline_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// fromQuery makes the job write the query's columns id and name to out.csv.
+func (b *bench) fromQuery(query string, orderBy ...string) {
+	b.job.Task.Source = task.Source{SQL: &task.SQLSource{Connection: "warehouse", Query: query, OrderBy: orderBy}}
+	b.mapping("id", "id", "name", "name")
+	b.toFile(task.Replace)
+}
+
+// parameters gives the job parameters with these values: name, value, name, value, …
+func (b *bench) parameters(pairs ...string) {
+	b.job.Parameters = task.Values{}
+	for i := 0; i < len(pairs); i += 2 {
+		b.job.Task.Parameters = append(b.job.Task.Parameters, task.Parameter{Name: pairs[i]})
+		if pairs[i+1] != "" {
+			b.job.Parameters[pairs[i]] = task.Value{Values: []string{pairs[i+1]}}
+		}
+	}
+}
+
+const someMembers = `create table members (id integer primary key, name text, state text, active boolean, joined date, paid real, data blob, n numeric);
+insert into members values
+	(9007199254740993, 'Ann', 'CA', 1, '2026-01-31', 12.5, x'616263', '1.10'),
+	(2, 'Bob', 'NV', 0, '2026-01-31 18:30:00', 0.1, null, 7),
+	(3, null, 'CA', null, null, null, null, null)`
+
+func TestQueryIsRead(t *testing.T) {
+	for name, c := range map[string]struct {
+		query   string
+		orderBy []string
+		params  []string
+		want    string
+	}{
+		"all":               {"select * from members order by id", nil, nil, "2,Bob\n3,\n9007199254740993,Ann\n"},
+		"ordered":           {"select * from members -- all", []string{"name", "id"}, nil, "3,\n9007199254740993,Ann\n2,Bob\n"},
+		"with":              {"with m as (select * from members) select id, name from m order by id desc limit 1;", nil, nil, "9007199254740993,Ann\n"},
+		"values":            {"select 1 as id, ':x' as name union all values (2, '''')", nil, nil, "1,:x\n2,'\n"},
+		"a parameter":       {"select * from members where state = :State order by id", nil, []string{"State", "CA"}, "3,\n9007199254740993,Ann\n"},
+		"twice":             {"select * from members where (:State is null or state = @State) and id > $Least order by id", nil, []string{"State", "", "Least", "2"}, "3,\n9007199254740993,Ann\n"},
+		"not SQL":           {"select * from members where state = :State", nil, []string{"State", "CA' or '1'='1"}, ""},
+		"a number as text":  {"select * from members where id = :ID", nil, []string{"ID", "2"}, "2,Bob\n"},
+		"no rows":           {"select * from members where false", nil, nil, ""},
+		"an odd name":       {`select id as "a ""b"" c", id, name from members where id = 2`, []string{`a "b" c`}, nil, "2,Bob\n"},
+		"keeps its order":   {"select * from members order by state desc, id", nil, nil, "2,Bob\n3,\n9007199254740993,Ann\n"},
+		"a grouped one":     {"select max(id) id, state as name from members group by state order by state", nil, nil, "9007199254740993,CA\n2,NV\n"},
+		"a quoted mark":     {"select id, '?;' || name as name from members where id = 2 /* ; :nothing */", nil, nil, "2,?;Bob\n"},
+		"a column with dot": {"select id, name from members where id = :CsContact.ID", nil, []string{"CsContact.ID", "2"}, "2,Bob\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.exec(someMembers)
+			b.fromQuery(c.query, c.orderBy...)
+			b.parameters(c.params...)
+			n := int64(strings.Count(c.want, "\n"))
+			b.succeed(run.Counts{Retrieved: n, Inserted: n})
+			if got := b.read("out.csv"); got != "id,name\n"+c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// Values come as what they are, and as they are stored.
+func TestQueryGivesTypedCells(t *testing.T) {
+	b := newBench(t)
+	b.exec(someMembers)
+	b.fromQuery("select * from members order by id")
+	b.mapping("id", "id + 1", "active", "active ? 'yes' : 'no'", "joined", "joined", "paid", "paid", "data", "data", "n", "n")
+	b.job.Task.Where = "active != nil"
+	b.succeed(run.Counts{Retrieved: 3, Inserted: 2, Skipped: 1})
+	want := "id,active,joined,paid,data,n\n3,no,2026-01-31 18:30:00,0.1,,7\n9007199254740994,yes,2026-01-31,12.5,abc,1.1\n"
+	if got := b.read("out.csv"); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestQueryIsRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		query   string
+		orderBy string
+		want    string
+	}{
+		"a delete":            {"delete from members", "", "source.sql.query: it must be a select"},
+		"several":             {"select 1; drop table members", "", "more than one statement"},
+		"a hidden write":      {"with a as (select 1) insert into members(id) select 5", "", "it must be a select"},
+		"no such table":       {"select * from member", "", "is refused by the database of connection warehouse: no such table: member"},
+		"no such column":      {"select nme from members", "", "no such column: nme"},
+		"no SQL":              {"select from where", "", "is refused by the database"},
+		"an unknown :name":    {"select :State", "", ":State is no parameter of the task"},
+		"a list":              {"select :States", "", ":States is a parameter with several values, and a query takes one"},
+		"a column twice":      {"select id, name, id from members", "", "gives two columns named id; give one another name with as"},
+		"an unknown order":    {"select id, name from members", "nmae", "source.sql.order_by: the query has no column nmae; did you mean name?"},
+		"an unknown order 2":  {"select id, name from members", "x", "source.sql.order_by: the query has no column x; it has id, name"},
+		"a bracket":           {"select 1) ; select (2", "", "no beginning or no end"},
+		"a bracket alone":     {"select 1) union select (2", "", "no beginning or no end"},
+		"an unknown function": {"select nosuch('x')", "", "no such function: nosuch"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.exec(someMembers)
+			b.fromQuery(c.query)
+			if c.orderBy != "" {
+				b.fromQuery(c.query, c.orderBy)
+			}
+			if name != "an unknown :name" {
+				b.job.Task.Parameters = []task.Parameter{{Name: "States", Multiple: true}}
+			}
+			s := b.fail(c.want)
+			if s.Counts.Retrieved != 0 || b.read("out.csv") != "(no file)" || b.query("select count(*) from members") != "3" {
+				t.Errorf("something was done: %+v", s.Counts)
+			}
+		})
+	}
+}
+
+func TestDatabaseIsOnlyRead(t *testing.T) {
+	b := newBench(t)
+	b.fromQuery("select 1 as id, 2 as name")
+	b.fail("he database of connection warehouse does not exist; correct the connection")
+	if _, err := os.Stat(filepath.Join(b.folder, "warehouse.db")); !errors.Is(err, os.ErrNotExist) {
+		t.Error("the database was made")
+	}
+	b.write("warehouse.db", strings.Repeat("not a database", 100))
+	b.fail("is not a SQLite database")
+}
+
+// A database that is read may be the one that is written, in whatever mode it is.
+func TestQueryAndTableInOneDatabase(t *testing.T) {
+	for _, mode := range []string{"delete", "wal"} {
+		b := newBench(t)
+		b.exec("pragma journal_mode = " + mode)
+		b.exec(someMembers)
+		b.exec("with recursive n(i) as (select 10 union all select i + 1 from n where i < 5009) insert into members(id, name) select i, 'N' || i from n")
+		b.fromQuery("select id, name from members", "id")
+		b.job.Task.Destination = task.Destination{SQL: &task.SQLDestination{
+			Connection: "warehouse", Table: "people", Key: []string{"id"}, Action: task.Upsert, Create: true,
+		}}
+		b.succeed(run.Counts{Retrieved: 5003, Inserted: 5003})
+		if got := b.query("select count(*), sum(length(name)) from people"); got != b.query("select count(*), sum(length(name)) from members") {
+			t.Errorf("%s: %s", mode, got)
+		}
+	}
+}
+
+func TestCellsThatNothingCanTake(t *testing.T) {
+	b := newBench(t)
+	b.exec("create table members (id integer, name text)")
+	b.exec("insert into members values (1, cast(x'ff41' as text)), (2, cast(zeroblob(17000000) as text)), (3, 'Ann')")
+	b.fromQuery("select id, name from members", "id")
+	s := b.succeed(run.Counts{Retrieved: 3, Inserted: 1, Failed: 2})
+	b.rowErrors(s,
+		run.RowError{Row: 1, Column: "name", Message: "is text that is not valid UTF-8"},
+		run.RowError{Row: 2, Column: "name", Message: "is longer than 16 MiB"})
+}
+
+// A query that computes for ever is ended with its run.
+func TestEndlessQueryIsCanceled(t *testing.T) {
+	b := newBench(t)
+	b.exec(someMembers)
+	b.fromQuery("with recursive n(i) as (select 1 union all select i + 1 from n) select i as id, '' as name from n where i < 0")
+	ctx, cancel := context.WithCancel(t.Context())
+	began := make(chan struct{})
+	b.job.BeforeWrite = func(context.Context, int64) error { return nil }
+	go func() {
+		// The destination's file is made before the query begins.
+		for {
+			if files, _ := filepath.Glob(filepath.Join(b.folder, ".out.csv.*")); len(files) > 0 {
+				break
+			}
+		}
+		close(began)
+		cancel()
+	}()
+	_, err := b.run(ctx)
+	<-began
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
