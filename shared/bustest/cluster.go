@@ -76,10 +76,11 @@ func NewCluster(t testing.TB, topology bus.Topology) *Cluster {
 	}
 }
 
-// Open opens another connection to the cluster, as a service does.
-func (c *Cluster) Open(t testing.TB, name string) *bus.Bus {
+// Open opens another connection, as a service does, to one of the servers: a read is answered by the
+// replica that is nearest, which may be one that lags.
+func (c *Cluster) Open(t testing.TB, name string, server int) *bus.Bus {
 	t.Helper()
-	opened := connect(t, c.URLs, name)
+	opened := connect(t, c.Servers[server].ClientURL(), name)
 	if err := opened.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
