@@ -97,6 +97,7 @@ type workshop struct {
 	dir     string
 	request run.Request
 	metrics *prometheus.Registry // of the runner in this process
+	log     *safeBuffer          // where that one logs; nil for the test's own log
 }
 
 func newWorkshop(t *testing.T, action string, rows int) *workshop {

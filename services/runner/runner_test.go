@@ -32,9 +32,12 @@ func (w *workshop) runHere(t testing.TB, o runner.Options) (stop func()) {
 		t.Fatal(err)
 	}
 	o.Bus, o.Tasks, o.Connections = w.store.Bus, view, set
-	if _, benchmark := t.(*testing.B); !benchmark {
+	switch _, benchmark := t.(*testing.B); {
+	case w.log != nil:
+		o.Log = zerolog.New(w.log)
+	case !benchmark:
 		o.Log = zerolog.New(&testWriter{t: t})
-	} else {
+	default:
 		o.Log = zerolog.Nop()
 	}
 	w.metrics = prometheus.NewRegistry()

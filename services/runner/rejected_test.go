@@ -1,0 +1,281 @@
+package runner_test
+
+import (
+	"bytes"
+	"database/sql"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"runhook/services/runner"
+	"runhook/shared/run"
+)
+
+// newRejectingWorkshop has a source of 20,000 rows of which each 25th has no key, 800 in all.
+func newRejectingWorkshop(t *testing.T) *workshop {
+	t.Helper()
+	w := newWorkshop(t, "upsert", 0)
+	var text strings.Builder
+	text.WriteString("id,name\n")
+	for i := 1; i <= 20_000; i++ {
+		id := fmt.Sprint(i)
+		if i%25 == 0 {
+			id = ""
+		}
+		fmt.Fprintf(&text, "%s,name %d\n", id, i)
+	}
+	write(t, filepath.Join(w.dir, "in.csv"), text.String())
+	return w
+}
+
+// rejected reads all rejected rows of an ended run.
+func (w *workshop) rejected(t *testing.T, n run.Number) (rows []run.RejectedRow) {
+	t.Helper()
+	found, err := w.store.RejectedRows(t.Context(), w.request.Task, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range found.Chunks() {
+		chunk, err := found.Chunk(t.Context(), i+1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(chunk.Columns, []string{"id", "name"}) || chunk.Delimiter != "," || len(chunk.Rows) > 256 {
+			t.Fatalf("chunk %d: columns %v, delimiter %q, %d rows", i+1, chunk.Columns, chunk.Delimiter, len(chunk.Rows))
+		}
+		rows = append(rows, chunk.Rows...)
+	}
+	return rows
+}
+
+// A runner is killed around the writes of rejected rows. What the run ends with are the rows of the
+// attempt that ended it, each once, whatever an earlier one had stored.
+func TestKillWhileRowsAreRejected(t *testing.T) {
+	for _, step := range []struct {
+		name    string
+		subject string
+		nth     int
+	}{
+		{"the cells of the first chunk", "$O.rows.C.", 1},
+		{"the name of the first chunk", "$O.rows.M.", 1},
+		{"the name of the last chunk", "$O.rows.M.", 4},
+		{"the final document", "$KV.runs.final.", 1},
+		{"acknowledging", "$JS.ACK.", 1},
+	} {
+		for _, after := range []bool{false, true} {
+			moment := "before"
+			if after {
+				moment = "after"
+			}
+			t.Run(moment+" "+step.name, func(t *testing.T) {
+				t.Parallel()
+				w := newRejectingWorkshop(t)
+				n := w.submit(t)
+				w.runUntilKilled(t, step.subject, step.nth, after)
+				successor := w.start(t, w.store.Broker.URL())
+				doc := w.await(t, n)
+				if doc.Outcome() != run.Success || doc.RowsFailed != 800 || doc.RowsProcessed != 19_200 {
+					t.Fatalf("ended %s with %d failed and %d processed: %s", doc.Outcome(), doc.RowsFailed, doc.RowsProcessed, doc.Message)
+				}
+				rows := w.rejected(t, n)
+				if len(rows) != 800 {
+					t.Fatalf("%d rejected rows, want 800", len(rows))
+				}
+				for i, r := range rows {
+					number := int64(25 * (i + 1))
+					if r.Row != number || r.Column != "id" || !slices.Equal(r.Cells, []string{"", fmt.Sprintf("name %d", number)}) || r.Reason == "" {
+						t.Fatalf("rejected row %d is %+v", i, r)
+					}
+				}
+				w.waitUntilQuiet(t)
+				successor.kill(t)
+			})
+		}
+	}
+}
+
+// A takeover removes what the attempt before it had stored and named.
+func TestTakeoverDropsTheEarlierAttemptsRows(t *testing.T) {
+	w := newRejectingWorkshop(t)
+	n := w.submit(t)
+	claim := w.abandon(t, n, run.Claim{})
+	for chunk := range 3 { // the third is stored and not yet named
+		if err := claim.StoreRejected(t.Context(), chunk+1, []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	state := run.Claim{Owner: "silent", Executions: 1, HandedBack: true, StartedOn: time.Now(), Checkpoint: run.Checkpoint{
+		Rejected: run.RejectedSet{Token: claim.Token, Chunks: 2},
+	}}
+	if err := claim.Renew(t.Context(), state); err != nil {
+		t.Fatal(err)
+	}
+	w.runHere(t, runner.Options{})
+	if doc := w.await(t, n); doc.RowsFailed != 800 {
+		t.Fatalf("%+v", doc)
+	}
+	objects, err := jetStream(t, w.store).ObjectStore(t.Context(), "rows")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := objects.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, object := range kept {
+		if strings.Contains(object.Name, fmt.Sprintf(".%d.", claim.Token)) {
+			t.Errorf("%s is still there", object.Name)
+		}
+	}
+	if len(kept) != 4 {
+		t.Errorf("%d chunks are kept, want the 4 of the attempt that ended", len(kept))
+	}
+}
+
+// A run whose rows all pass stores nothing, and names nothing.
+func TestNoRejectedRowsAreStoredWhereNoneFailed(t *testing.T) {
+	w := newWorkshop(t, "upsert", 10)
+	w.runHere(t, runner.Options{})
+	n := w.submit(t)
+	w.await(t, n)
+	if rows := w.rejected(t, n); len(rows) != 0 {
+		t.Errorf("%d rows", len(rows))
+	}
+	stream, err := jetStream(t, w.store).Stream(t.Context(), "OBJ_rows")
+	if err != nil || stream.CachedInfo().State.Msgs != 0 {
+		t.Errorf("%d messages in the object store, %v", stream.CachedInfo().State.Msgs, err)
+	}
+}
+
+// A run that ends because too many rows failed shows those too, the last one included.
+func TestRejectedRowsOfAFailedRun(t *testing.T) {
+	w := newRejectingWorkshop(t)
+	def := parse(t, fmt.Sprintf(`id: %s
+name: Strict
+source: {csv: {connection: drop, path: in.csv}}
+mapping: {id: id, name: name}
+destination: {sql: {connection: warehouse, table: people, key: [id], action: upsert, create: true}}
+max_row_errors: 2
+`, w.request.Task))
+	if _, err := w.store.Apply(t.Context(), def, false); err != nil {
+		t.Fatal(err)
+	}
+	w.request = request(def)
+	w.runHere(t, runner.Options{})
+	n := w.submit(t)
+	doc := w.await(t, n)
+	rows := w.rejected(t, n)
+	if doc.Outcome() != run.Failed || doc.RowsFailed != 3 || len(rows) != 3 || rows[2].Row != 75 {
+		t.Errorf("%s, %d failed, rejected %+v", doc.Outcome(), doc.RowsFailed, rows)
+	}
+}
+
+// While the store cannot take rejected rows the run waits for it and loses none.
+func TestRejectedRowsWaitForTheStore(t *testing.T) {
+	w := newRejectingWorkshop(t)
+	release := w.lock(t)
+	w.runHere(t, runner.Options{})
+	n := w.submit(t)
+	w.awaitClaim(t, n)
+	listen := w.store.Broker.Addr().String()
+	w.store.Broker.Stop()
+	release()
+	w.store.Start(listen)
+	eventually(t, "the connection is back", func() bool { return w.store.Ready(t.Context()) == nil })
+	if doc := w.await(t, n); doc.RowsFailed != 800 {
+		t.Fatalf("%s: %d failed: %s", doc.Outcome(), doc.RowsFailed, doc.Message)
+	}
+	if rows := w.rejected(t, n); len(rows) != 800 {
+		t.Errorf("%d rejected rows", len(rows))
+	}
+}
+
+// Cells and a driver's own words are in the rejected rows and nowhere else that is stored or logged.
+func TestValuesStandInRejectedRowsOnly(t *testing.T) {
+	const canary = "canary7f3a"
+	w := newWorkshop(t, "upsert", 0)
+	write(t, filepath.Join(w.dir, "in.csv"), "id,name\n"+
+		"1,"+canary+" by trigger\n"+ // refused by the database, in words with the value
+		","+canary+" without a key\n"+
+		"3,"+canary+",ragged\n"+
+		"4,"+canary+"\xff\n"+
+		"5,\""+canary+"\"x\n"+
+		"6,fine\n")
+	db, err := sql.Open("sqlite", filepath.Join(w.dir, "warehouse.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(`create table people (id text primary key, name text);
+		create trigger picky before insert on people when new.name like 'canary%' begin select raise(abort, 'canary7f3a in the words of the driver'); end`); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	w.log = &safeBuffer{}
+	w.runHere(t, runner.Options{})
+	n := w.submit(t)
+	doc := w.await(t, n)
+	rows := w.rejected(t, n)
+	if doc.RowsFailed != 5 || doc.RowsProcessed != 1 || len(rows) != 5 {
+		t.Fatalf("%d failed, %d processed, rejected %+v", doc.RowsFailed, doc.RowsProcessed, rows)
+	}
+	if !strings.Contains(rows[0].Reason, canary+" in the words of the driver") {
+		t.Errorf("the driver's words are not in %q", rows[0].Reason)
+	}
+	for i, want := range [][]string{
+		{"1", canary + " by trigger"}, {"", canary + " without a key"}, {"3", canary + ",ragged"},
+		{"4", canary + "\uFFFD"}, {"5", "\"" + canary + "\"x"},
+	} {
+		if !slices.Equal(rows[i].Cells, want) {
+			t.Errorf("cells %q, want %q", rows[i].Cells, want)
+		}
+	}
+
+	eventually(t, "the completion event is stored", func() bool { return w.events(t) > 0 })
+	js := jetStream(t, w.store)
+	searched := 0
+	for _, name := range []string{"RUNS", "KV_runs", "EVENTS", "KV_progress", "KV_control", "KV_tasks"} {
+		stream, err := js.Stream(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		state := stream.CachedInfo().State
+		for sequence := state.FirstSeq; sequence <= state.LastSeq && state.Msgs > 0; sequence++ {
+			msg, err := stream.GetMsg(t.Context(), sequence)
+			if err != nil {
+				continue // removed since
+			}
+			searched++
+			if bytes.Contains(msg.Data, []byte(canary)) || strings.Contains(fmt.Sprint(msg.Header), canary) {
+				t.Errorf("%s holds a value: %s", name, msg.Data)
+			}
+		}
+	}
+	if searched < 3 {
+		t.Errorf("only %d messages were searched", searched)
+	}
+	if text := w.log.String(); !strings.Contains(text, "run ended") || strings.Contains(text, canary) {
+		t.Errorf("the log: %s", text)
+	}
+}
+
+// safeBuffer is a buffer that several goroutines write to.
+type safeBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
