@@ -19,7 +19,7 @@ import (
 const notLoadedRetry = 5 * time.Second
 
 // accept checks the whole request and makes its run durable.
-func (in *Ingress) accept(ctx context.Context, rc *fasthttp.RequestCtx, target bus.Task) (bus.Accepted, error) {
+func (in *Ingress) accept(ctx context.Context, rc *fasthttp.RequestCtx, target called) (bus.Accepted, error) {
 	key, err := idempotencyKey(&rc.Request.Header)
 	if err != nil {
 		return bus.Accepted{}, err
@@ -35,12 +35,16 @@ func (in *Ingress) accept(ctx context.Context, rc *fasthttp.RequestCtx, target b
 	correlation := web.CorrelationOf(&rc.Request.Header)
 	// A stop must not cut a publish short: whether the run was stored could then not be told. Submit
 	// bounds itself.
-	return in.Bus.Submit(context.WithoutCancel(ctx), run.Request{
+	request := run.Request{
 		Task: target.ID, TaskName: target.Name, Definition: target.Hash,
 		Parameters: values, ParameterHash: values.Hash(), Base: base, Trigger: run.Webhook,
 		CorrelationID: correlation.ID, TraceParent: correlation.TraceParent, WorkflowRunID: correlation.WorkflowRunID,
 		RetryAfter: int(target.RetryAfter / time.Second), CreatedOn: time.Now().UTC(),
-	}, key)
+	}
+	if target.as != target.ID {
+		request.CalledAs = target.as
+	}
+	return in.Bus.Submit(context.WithoutCancel(ctx), request, key)
 }
 
 // parameters reads the body and the query string, and resolves what they pass.

@@ -32,7 +32,8 @@ func (in *Ingress) answerPolling(ctx context.Context, rc *fasthttp.RequestCtx, t
 	}
 	limited, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	status, err := in.Bus.Await(limited, target.ID, accepted.Number)
+	// A replay's run may be stored under the id that the task had then.
+	status, err := in.Bus.Await(limited, accepted.Request.Task, accepted.Number)
 	if err != nil {
 		in.Log.Warn().Err(err).Str("task", target.Name).Stringer("run", accepted.Number).Msg("waiting for a run ended early; its caller was told to poll")
 		in.setPolling(rc, accepted)

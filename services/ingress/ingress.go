@@ -5,6 +5,7 @@ package ingress
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
@@ -86,23 +87,31 @@ func newMetrics(registry prometheus.Registerer) metrics {
 	}
 }
 
-// find returns the task that a request's path names. It reports false for what is no GUID, no task,
-// or not known because the tasks have not been loaded.
-func (in *Ingress) find(rc *fasthttp.RequestCtx) (bus.Task, bool) {
+// called is the task that a request's path names.
+type called struct {
+	bus.Task
+	// as is the id in the path: a former one of the task's, or its own.
+	as task.ID
+}
+
+// find returns the task that a request's path names, by its id or a former one. It reports false for
+// what is no GUID, no task, or not known because the tasks have not been loaded.
+func (in *Ingress) find(rc *fasthttp.RequestCtx) (called, bool) {
 	if in.Tasks == nil {
-		return bus.Task{}, false
+		return called{}, false
 	}
 	segment := web.PathValue(rc, "task")
 	// Most callers use the canonical form, which needs no parsing. The view keeps no key it is asked
 	// for, so the segment may alias the request.
 	if found, ok := in.Tasks.Get(task.ID(segment)); ok {
-		return found, true
+		return called{found, found.ID}, true
 	}
 	id, err := task.ParseID(segment)
 	if err != nil {
-		return bus.Task{}, false
+		return called{}, false
 	}
-	return in.Tasks.Get(id)
+	found, ok := in.Tasks.Of(id)
+	return called{found, id}, ok && !found.Deleted
 }
 
 // origins are those of the task; where there is none, any page may read that.
@@ -121,7 +130,7 @@ func refusal(status int, kind, title, detail string) *web.Problem {
 }
 
 // usable returns the task of a request, or why no run of it can be started.
-func (in *Ingress) usable(rc *fasthttp.RequestCtx) (bus.Task, error) {
+func (in *Ingress) usable(rc *fasthttp.RequestCtx) (called, error) {
 	found, ok := in.find(rc)
 	switch {
 	case !ok && (in.Tasks == nil || !in.Tasks.Loaded()):
@@ -132,6 +141,9 @@ func (in *Ingress) usable(rc *fasthttp.RequestCtx) (bus.Task, error) {
 	case !ok:
 		return found, refusal(fasthttp.StatusNotFound, "unknown-task", "There is no such task",
 			"No task has this id. Copy the webhook's address again from the task.")
+	case found.as != found.ID && !time.Now().Before(found.FormerUntil(found.as)):
+		return found, refusal(fasthttp.StatusGone, "former-id", "The address has expired",
+			"The task has a new id, and this former one starts no more runs. Copy the webhook's new address from the task.")
 	case !found.Enabled:
 		return found, refusal(fasthttp.StatusConflict, "task-disabled", "The task is disabled",
 			"The task is disabled, so nothing was started. Enable it, or remove the call.")
@@ -148,7 +160,7 @@ func (in *Ingress) post(answer answerFunc) web.Handler {
 			accepted, err = in.accept(ctx, rc, target)
 		}
 		if err != nil {
-			in.countRefusal(target, err)
+			in.countRefusal(target.Task, err)
 			return err
 		}
 		counter := in.metrics.accepted
@@ -159,7 +171,7 @@ func (in *Ingress) post(answer answerFunc) web.Handler {
 		counter.WithLabelValues(target.Name).Inc()
 		in.Log.Debug().Str("task", target.Name).Stringer("run", accepted.Number).
 			Bool("replayed", accepted.Replayed).Str("correlation", accepted.Request.CorrelationID).Msg("run accepted")
-		return answer(ctx, rc, target, accepted)
+		return answer(ctx, rc, target.Task, accepted)
 	}
 }
 

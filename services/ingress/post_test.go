@@ -213,14 +213,7 @@ func TestStopEndsAWaitWithItsRun(t *testing.T) {
 }
 
 func TestLocations(t *testing.T) {
-	path := t.TempDir() + "/run.key"
-	if err := web.CreateKeyFile(path); err != nil {
-		t.Fatal(err)
-	}
-	keys, err := web.LoadKeys(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	keys := runKeys(t)
 	locator := func(public, location string, trusted ...string) *web.Locator {
 		l, err := web.NewLocator(public, trusted, location)
 		if err != nil {
