@@ -85,7 +85,14 @@ func (s *Source) open(root *os.Root, from *task.CSVSource) error {
 	s.size = info.Size()
 	// No further than the file is long now: a task may append to the file that it reads.
 	s.counted = &counter{in: io.LimitReader(s.file, s.size)}
-	text, err := s.decode(from.Encoding)
+	in := io.Reader(s.counted)
+	if strings.EqualFold(filepath.Ext(path), ".gz") {
+		if in, err = unzip(s.counted); err != nil {
+			s.Close()
+			return s.damaged(err, "its beginning")
+		}
+	}
+	text, err := s.decode(in, from.Encoding)
 	if err != nil {
 		s.Close()
 		return err
@@ -106,11 +113,11 @@ func (s *Source) explain(err error) error {
 }
 
 // decode returns the file's text as UTF-8, without a byte order mark.
-func (s *Source) decode(label string) (io.Reader, error) {
+func (s *Source) decode(in io.Reader, label string) (io.Reader, error) {
 	mark := make([]byte, 3)
-	n, err := io.ReadFull(s.counted, mark)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, s.explain(err)
+	n, err := readUp(in, mark)
+	if err != nil {
+		return nil, s.damaged(err, "its beginning")
 	}
 	mark = mark[:n]
 	var charset encoding.Encoding
@@ -122,14 +129,14 @@ func (s *Source) decode(label string) (io.Reader, error) {
 	}
 	switch {
 	case bytes.HasPrefix(mark, []byte("\xEF\xBB\xBF")):
-		s.charset, mark = "UTF-8", nil
-		return s.counted, nil
+		s.charset = "UTF-8"
+		return in, nil
 	case bytes.HasPrefix(mark, []byte("\xFF\xFE")):
 		s.charset, charset = "UTF-16LE", unicode.UTF16(unicode.LittleEndian, unicode.UseBOM)
 	case bytes.HasPrefix(mark, []byte("\xFE\xFF")):
 		s.charset, charset = "UTF-16BE", unicode.UTF16(unicode.BigEndian, unicode.UseBOM)
 	}
-	text := io.MultiReader(bytes.NewReader(mark), s.counted)
+	text := io.MultiReader(bytes.NewReader(mark), in)
 	if charset == nil || charset == unicode.UTF8 {
 		s.charset = "UTF-8"
 		return text, nil
@@ -226,6 +233,19 @@ func (s *Source) fatal(err error, where string) error {
 	case errors.Is(err, errTooLong):
 		return row.Failf("%s of %s is longer than %d MiB; perhaps a quote in it is never closed", where, s.place, maxRecord>>20)
 	}
+	return s.damaged(err, where)
+}
+
+// damaged says why the bytes of the file end at some place.
+func (s *Source) damaged(err error, where string) error {
+	switch {
+	case errors.Is(err, errBomb):
+		return row.Failf("%s becomes more than %d times as long when it is unpacked, which no table does; it was read as far as %s", s.place, maxExpansion, where)
+	case errors.Is(err, errNotZipped):
+		return row.Failf("%s is not compressed, or not by gzip; give it another name than .gz", s.place)
+	case errors.Is(err, errZip):
+		return row.Failf("%s is damaged or not complete: it cannot be unpacked any further at %s; copy it anew", s.place, where)
+	}
 	return row.Failf("%s could not be read any further at %s: the disk or the network share failed", s.place, where)
 }
 
@@ -263,6 +283,15 @@ func (f field) text(record string) string {
 		return strings.ReplaceAll(record[f.from:f.to], `""`, `"`)
 	}
 	return record[f.from:f.to]
+}
+
+// readUp fills p as far as in reaches.
+func readUp(in io.Reader, p []byte) (int, error) {
+	n, err := io.ReadFull(in, p)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil
+	}
+	return n, err
 }
 
 // counter counts the bytes that were read.

@@ -1,0 +1,111 @@
+package pipeline_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"runhook/services/runner/pipeline"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+func zip(t testing.TB, text string) string {
+	t.Helper()
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	if _, err := w.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func manyMembers(n int) string {
+	var text strings.Builder
+	text.WriteString("ID,Name\n")
+	for i := range n {
+		fmt.Fprintf(&text, "%d,%x\n", i, i*i)
+	}
+	return text.String()
+}
+
+// fromZipped makes the job read members.csv.gz.
+func (b *bench) fromZipped(content string) {
+	b.write("members.csv.gz", content)
+	b.job.Task.Source.CSV = &task.CSVSource{Connection: "drop", Path: "members.csv.gz"}
+}
+
+func TestCompressedFile(t *testing.T) {
+	const text = "ID,Name\n1,Zoë\n2,\"a\nb\"\n"
+	for name, content := range map[string]string{
+		"plain":           zip(t, text),
+		"with mark":       zip(t, "\xEF\xBB\xBF"+text),
+		"utf-16":          zip(t, "\xFF\xFE"+encode(t, text, "utf-16le")),
+		"in several":      zip(t, text[:10]) + zip(t, text[10:]),
+		"in many":         zip(t, "") + zip(t, text) + zip(t, ""),
+		"without the end": zip(t, strings.TrimSuffix(text, "\n")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.fromZipped(content)
+			b.succeed(run.Counts{Retrieved: 2, Inserted: 2})
+			if got := b.query("select * from members"); got != "1 Zoë; 2 a\nb" {
+				t.Errorf("got %s", got)
+			}
+		})
+	}
+}
+
+func TestCompressedFileThatIsNone(t *testing.T) {
+	text := manyMembers(100_000)
+	good := zip(t, text)
+	bombRows := zip(t, "ID,Name\n"+strings.Repeat("1,"+strings.Repeat("a", 4000)+"\n", 30_000))
+	for name, c := range map[string]struct{ content, want string }{
+		"a text":                 {text, "is not compressed, or not by gzip"},
+		"nothing":                {"", "is damaged or not complete"},
+		"an empty text":          {zip(t, ""), "is empty; its first row must name the columns"},
+		"a part":                 {good[:len(good)/2], "is damaged or not complete: it cannot be unpacked any further at row "},
+		"without its checksum":   {good[:len(good)-8], "is damaged or not complete"},
+		"a wrong checksum":       {good[:len(good)-8] + "12345678", "is damaged or not complete"},
+		"damaged":                {good[:len(good)/2] + strings.Repeat("\xff", 100) + good[len(good)/2+100:], "is damaged or not complete"},
+		"something behind it":    {good + "something", "is damaged or not complete"},
+		"a bomb of zeros":        {zip(t, strings.Repeat("\x00", 200<<20)), "longer than 16 MiB"},
+		"a bomb of rows":         {bombRows, "becomes more than 500 times as long when it is unpacked"},
+		"a bomb in one field":    {zip(t, "ID,Name\n1,"+strings.Repeat("a", 100<<20)), "longer than 16 MiB"},
+		"a bomb of header names": {zip(t, strings.Repeat("a,", 20<<20)), "longer than 16 MiB"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.fromZipped(c.content)
+			b.fail(c.want)
+		})
+	}
+}
+
+// The percentage is that of the compressed file.
+func TestCompressedFileShowsProgress(t *testing.T) {
+	b := newBench(t)
+	b.fromZipped(zip(t, manyMembers(50_000)))
+	var m pipeline.Meter
+	last := 0.0
+	b.job.BeforeWrite = func(context.Context, int64) error {
+		now := m.Snapshot().PercentComplete
+		if now < last || now > 99.99 {
+			t.Errorf("from %v to %v", last, now)
+		}
+		last = now
+		return nil
+	}
+	if err := pipeline.Run(t.Context(), b.job, &m); err != nil {
+		t.Fatal(err)
+	}
+	if last < 60 {
+		t.Errorf("the last percentage before the end is %v", last)
+	}
+}
