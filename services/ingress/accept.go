@@ -33,8 +33,6 @@ func (in *Ingress) accept(ctx context.Context, rc *fasthttp.RequestCtx, target c
 		return bus.Accepted{}, err
 	}
 	correlation := web.CorrelationOf(&rc.Request.Header)
-	// A stop must not cut a publish short: whether the run was stored could then not be told. Submit
-	// bounds itself.
 	request := run.Request{
 		Task: target.ID, TaskName: target.Name, Definition: target.Hash,
 		Parameters: values, ParameterHash: values.Hash(), Base: base, Trigger: run.Webhook,
@@ -44,6 +42,8 @@ func (in *Ingress) accept(ctx context.Context, rc *fasthttp.RequestCtx, target c
 	if target.as != target.ID {
 		request.CalledAs = target.as
 	}
+	// A stop must not cut a publish short: whether the run was stored could then not be told. Submit
+	// bounds itself.
 	return in.Bus.Submit(context.WithoutCancel(ctx), request, key)
 }
 

@@ -145,8 +145,11 @@ func (a *attempt) work(ctx context.Context) error {
 	return err
 }
 
-// refuse ends a run that keeps stopping its runner.
+// refuse ends a run whose task was deleted before it came, and one that keeps stopping its runner.
 func (a *attempt) refuse() error {
+	if of, ok := a.Tasks.Of(a.request.Task); ok && of.Deleted {
+		return &run.Failure{Message: "The task was deleted, and this run came too late to be executed."}
+	}
 	if a.state.Idle < run.MaxIdle {
 		return nil
 	}

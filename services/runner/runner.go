@@ -115,9 +115,13 @@ func (r *Runner) Run(ctx context.Context) error {
 // millisecond on a busy machine, so that a single puller would hold short runs back.
 const maxPullers = 8
 
+// quiet is how long the queue of an ended id is kept, for an ingress that has not heard of the end.
+const quiet = time.Hour
+
 // pulling is the pullers of one task.
 type pulling struct {
 	pullers int
+	ended   bool
 	stop    context.CancelFunc
 }
 
@@ -134,24 +138,25 @@ func (r *Runner) follow(ctx context.Context, start func(*bus.Delivery)) {
 	}()
 	for {
 		changed := r.Tasks.Changed()
-		wanted := map[task.ID]int{}
-		for _, t := range r.Tasks.All() { // disabled ones too: what was accepted is run
-			wanted[t.ID] = min(t.Concurrency, r.Slots, maxPullers)
+		wanted := map[task.ID]bus.TaskQueue{}
+		for _, q := range r.Tasks.Queues() {
+			q.Concurrency = min(q.Concurrency, r.Slots, maxPullers)
+			wanted[q.Task] = q
 		}
 		for id, p := range tasks {
-			if wanted[id] != p.pullers {
+			if q := wanted[id]; q.Concurrency != p.pullers || q.Ended != p.ended {
 				p.stop()
 				delete(tasks, id)
 			}
 		}
-		for id, pullers := range wanted {
+		for id, q := range wanted {
 			if _, ok := tasks[id]; ok {
 				continue
 			}
 			pull, stop := context.WithCancel(ctx)
-			tasks[id] = pulling{pullers, stop}
-			for others := range pullers {
-				all.Go(func() { r.pull(pull, id, others, start) })
+			tasks[id] = pulling{q.Concurrency, q.Ended, stop}
+			for others := range q.Concurrency {
+				all.Go(func() { r.pull(pull, q, others, start) })
 			}
 		}
 		select {
@@ -164,7 +169,11 @@ func (r *Runner) follow(ctx context.Context, start func(*bus.Delivery)) {
 
 // pull takes a task's requests, one at a time, while there is a free slot, until ctx ends. others is
 // how many pullers of the task come before this one.
-func (r *Runner) pull(ctx context.Context, id task.ID, others int, start func(*bus.Delivery)) {
+func (r *Runner) pull(ctx context.Context, from bus.TaskQueue, others int, start func(*bus.Delivery)) {
+	id := from.Task
+	if !r.awaitFormer(ctx, from) {
+		return
+	}
 	var queue *bus.Queue
 	defer func() {
 		if queue != nil {
@@ -178,6 +187,8 @@ func (r *Runner) pull(ctx context.Context, id task.ID, others int, start func(*b
 		case err == nil:
 			pause.reset()
 			r.dispatch(delivery, start)
+		case errors.Is(err, bus.ErrIdle) && from.Ended:
+			r.retire(ctx, id)
 		case ctx.Err() != nil, errors.Is(err, context.Canceled), errors.Is(err, bus.ErrIdle):
 		default:
 			// Logged once an outage, not once a try.
@@ -190,6 +201,34 @@ func (r *Runner) pull(ctx context.Context, id task.ID, others int, start func(*b
 			}
 			pause.wait(ctx)
 		}
+	}
+}
+
+// awaitFormer waits until the queues of the task's former ids are drained, so that its runs stay in
+// order and do not overlap across a rotation. It reports false when ctx ended first.
+func (r *Runner) awaitFormer(ctx context.Context, from bus.TaskQueue) bool {
+	for _, former := range from.After {
+		pause := newBackoff(100*time.Millisecond, time.Second)
+		for {
+			drained, err := r.Bus.Drained(ctx, former)
+			if err != nil && ctx.Err() == nil && pause.first() {
+				r.Log.Warn().Err(err).Msg("cannot look into the queue of a rotated task, trying again")
+			}
+			if drained && err == nil {
+				break
+			}
+			if !pause.wait(ctx) {
+				return false
+			}
+		}
+	}
+	return ctx.Err() == nil
+}
+
+// retire removes the queue of an ended id once it may go. The view tells then, and ends the pulling.
+func (r *Runner) retire(ctx context.Context, id task.ID) {
+	if _, err := r.Bus.Retire(ctx, id, quiet); err != nil && ctx.Err() == nil {
+		r.Log.Debug().Err(err).Msg("the queue of an ended task stays for now")
 	}
 }
 

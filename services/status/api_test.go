@@ -29,6 +29,10 @@ type shownTask struct {
 		Default                           []string
 		Multiple                          bool
 	}
+	FormerIDs []struct {
+		ID    task.ID `json:"Id"`
+		Until time.Time
+	} `json:"FormerIds"`
 	Text *string
 }
 
@@ -267,6 +271,8 @@ func adminRoutes(def *task.Definition, n run.Number) []struct{ method, path stri
 		{"GET", "/api/tasks"},
 		{"GET", "/api/tasks/" + string(def.ID)},
 		{"PUT", "/api/tasks/" + string(def.ID)},
+		{"POST", "/api/tasks/" + string(def.ID) + "/disable"},
+		{"POST", "/api/tasks/" + string(def.ID) + "/enable"},
 		{"GET", "/api/runs"},
 		{"GET", "/api/runs/" + n.String()},
 	}
@@ -305,7 +311,7 @@ func TestMethodsThatAreNotThere(t *testing.T) {
 	s := open(t, nil)
 	def := s.apply("Refresh")
 	for _, path := range []string{"/api/tasks", "/api/tasks/" + string(def.ID), "/api/runs", "/api/runs/1"} {
-		for _, method := range []string{http.MethodPost, http.MethodDelete, http.MethodPatch} {
+		for _, method := range []string{http.MethodPost, http.MethodPatch} {
 			if allow := s.do(method, path, nil); allow.problem(t, http.StatusMethodNotAllowed) == nil || allow.Header.Get("Allow") == "" {
 				t.Errorf("%s %s: no Allow", method, path)
 			}

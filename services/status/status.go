@@ -3,6 +3,7 @@
 package status
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -30,6 +31,10 @@ type Options struct {
 	// SignedLinks is on (--run-links signed). Without them rejected rows need the admin token.
 	Keys        *web.Keys
 	SignedLinks bool
+	// EditFile changes the file of a task that came with `serve --tasks`, and applies it. change gets
+	// the file's text, nil where there is no such file, and returns the new one; nil removes the file.
+	// EditFile itself is nil where no folder is followed: such a task is changed elsewhere then.
+	EditFile func(ctx context.Context, id task.ID, change func(text []byte) ([]byte, error)) error
 	// Remember is how many runs this process remembers, those polled last: finished ones are
 	// answered without asking the store, others while the store cannot be reached. Default 10,000,
 	// about 20 MB.
@@ -89,20 +94,27 @@ func (s *Service) Routes() []web.Route {
 		s.adminRoute(fasthttp.MethodGet, "/api/tasks", "List the tasks", s.listTasks),
 		s.adminRoute(fasthttp.MethodGet, "/api/tasks/{task}", "Show a task", s.showTask),
 		s.adminRoute(fasthttp.MethodPut, "/api/tasks/{task}", "Apply a task file", s.applyTask),
+		s.adminRoute(fasthttp.MethodDelete, "/api/tasks/{task}", "Delete a task", s.deleteTask),
+		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/enable", "Enable a task", s.enableTask),
+		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/disable", "Disable a task", s.disableTask),
+		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/rotate", "Give a task a new id", s.rotateTask),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs", "List the newest runs", s.listRuns),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}", "Show a run", s.showRun),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}/rejected", "Download the rows that a run rejected", s.rejectedByNumber),
 	)
 }
 
-// task returns the task that a request's path names. id is empty for what is no GUID, and found has
-// no Definition where no task has the id. Neither aliases the request.
+// task returns the id that a request's path names, and the task that its runs belong to: the one
+// that has the id, the one that it was rotated to, or a deleted one. id is empty for what is no GUID,
+// and found has no Definition where no task ever had the id. Neither aliases the request.
 func (s *Service) task(rc *fasthttp.RequestCtx) (id task.ID, found bus.Task) {
 	segment := web.PathValue(rc, "task")
 	// Most callers use the canonical form, which needs no parsing. The view keeps no key it is asked
 	// for, so the segment may alias the request.
-	if found, ok := s.known(task.ID(segment)); ok {
-		return found.ID, found
+	if s.Tasks != nil {
+		if found, ok := s.Tasks.Get(task.ID(segment)); ok {
+			return found.ID, found
+		}
 	}
 	id, err := task.ParseID(segment)
 	if err != nil {
@@ -112,11 +124,12 @@ func (s *Service) task(rc *fasthttp.RequestCtx) (id task.ID, found bus.Task) {
 	return id, found
 }
 
+// known returns the task that an id's runs belong to.
 func (s *Service) known(id task.ID) (bus.Task, bool) {
 	if s.Tasks == nil {
 		return bus.Task{}, false
 	}
-	return s.Tasks.Get(id)
+	return s.Tasks.Of(id)
 }
 
 // loaded reports why nothing can be said yet: a store that was never seen.

@@ -28,7 +28,8 @@ type taskDocument struct {
 	ExecutePollingURL string `json:"ExecutePollingUrl"`
 	Template          json.RawMessage
 	Parameters        []parameterDocument
-	Text              *string `json:",omitempty"`
+	FormerIDs         []formerDocument `json:"FormerIds"`
+	Text              *string          `json:",omitempty"`
 }
 
 // parameterDocument is a parameter as the admin routes show it. Name is what a caller passes.
@@ -39,6 +40,12 @@ type parameterDocument struct {
 	Default     []string
 	Multiple    bool
 	Description string
+}
+
+// formerDocument is a former id of a task as the admin routes show it.
+type formerDocument struct {
+	ID    task.ID `json:"Id"`
+	Until run.Time
 }
 
 // describe makes a task's document for the caller of a request.
@@ -52,7 +59,10 @@ func (s *Service) describe(rc *fasthttp.RequestCtx, t bus.Task, withText bool) (
 		Definition: t.Hash, AppliedOn: run.Time(t.AppliedOn),
 		ExecuteURL:        base + "/task/execute/" + string(t.ID),
 		ExecutePollingURL: base + "/task/executepolling/" + string(t.ID),
-		Template:          t.Template(), Parameters: []parameterDocument{},
+		Template:          t.Template(), Parameters: []parameterDocument{}, FormerIDs: []formerDocument{},
+	}
+	for _, former := range t.FormerIDs {
+		doc.FormerIDs = append(doc.FormerIDs, formerDocument{former.ID, run.Time(former.Until)})
 	}
 	for i, parameter := range t.Parameters {
 		prompt := "optional"
@@ -91,9 +101,9 @@ func (s *Service) showTask(_ context.Context, rc *fasthttp.RequestCtx) error {
 	if _, err := queryValues(rc); err != nil {
 		return err
 	}
-	_, found := s.task(rc)
-	if found.Definition == nil {
-		return web.Refuse(fasthttp.StatusNotFound, "No task has this id; /api/tasks lists all.")
+	found, err := s.current(rc)
+	if err != nil {
+		return err
 	}
 	doc, err := s.describe(rc, found, true)
 	if err != nil {
@@ -129,9 +139,15 @@ func (s *Service) applyTask(ctx context.Context, rc *fasthttp.RequestCtx) error 
 		}
 	}
 	// What is in force already stays whose it is: the folder's, if it came from there.
-	unchanged := now.Definition != nil && now.Hash == def.Hash && now.Enabled == def.Enabled
+	unchanged := now.Definition != nil && now.ID == id && !now.Deleted && now.Hash == def.Hash && now.Enabled == def.Enabled
 	// A stop must not leave a definition stored and not current.
 	changed, err := s.Bus.Apply(context.WithoutCancel(ctx), def, unchanged && now.FromFolder)
+	if errors.Is(err, bus.ErrRotated) {
+		return &web.Problem{
+			Kind: "former-id", Title: "The id is a former one", Status: fasthttp.StatusConflict,
+			Detail: fmt.Sprintf("The task with the id %s was rotated to %s, and the file is from before; nothing was applied. `runhook task show %[2]s` prints the file as it is now.", id, now.ID),
+		}
+	}
 	if err != nil {
 		// While the store is away that is what the caller is to be told, whatever it broke.
 		return errors.Join(s.Bus.Ready(ctx), err)

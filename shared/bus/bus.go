@@ -37,6 +37,10 @@ var (
 	ErrLost = errors.New("the claim was lost to another runner")
 	// ErrNotEnded: the run is queued or in progress.
 	ErrNotEnded = errors.New("the run has not ended")
+	// ErrRotated: the id is a former one of a task that is there.
+	ErrRotated = errors.New("the id is a former one of another task")
+	// ErrChanged: the task was changed by somebody else at the same time.
+	ErrChanged = errors.New("the task was changed at the same time")
 	// ErrNoConsumer: the task's consumer does not exist on the server.
 	ErrNoConsumer = errors.New("the task has no consumer")
 )
@@ -103,6 +107,8 @@ type Task struct {
 	AppliedOn time.Time
 	// FromFolder: the task came with `serve --tasks`, so that removing its file disables it.
 	FromFolder bool
+	// Deleted: the task is gone for callers; it is only known for the sake of its runs.
+	Deleted bool
 	// Revision grows with every change of the task.
 	Revision uint64
 }

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,7 +37,9 @@ func (b *Bus) Submit(ctx context.Context, request run.Request, key string) (Acce
 	options := []jetstream.PublishOpt{jetstream.WithExpectStream(runsStream)}
 	if key != "" {
 		msg.Header.Set(headerParameters, request.ParameterHash)
-		options = append(options, jetstream.WithMsgID(string(request.Task)+"."+key))
+		// A caller who repeats a POST uses the same id, whatever it leads to by then.
+		id := cmp.Or(request.CalledAs, request.Task)
+		options = append(options, jetstream.WithMsgID(string(id)+"."+key))
 	}
 	ctx, cancel := context.WithTimeout(ctx, submitTimeout)
 	defer cancel()

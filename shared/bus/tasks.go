@@ -16,49 +16,86 @@ import (
 
 // stored is the value of a task's key: its current definition and what is said about it.
 type stored struct {
+	// Text and Hash are empty in the record of a former id that this store has never had as a task.
 	Text       []byte
 	Hash       string
 	AppliedOn  time.Time
 	FromFolder bool `json:",omitempty"`
 	// Removed: the task's file is gone. The task is disabled; its runs still answer.
 	Removed bool `json:",omitempty"`
+
+	// Successor is the id that the task was given in place of this one.
+	Successor task.ID `json:",omitempty"`
+	// Deleted: the task is gone for callers; its runs still answer.
+	Deleted bool `json:",omitempty"`
+	// EndedOn is when Successor or Deleted was set.
+	EndedOn time.Time `json:",omitzero"`
+	// Retired: the task has ended, and its queue is gone.
+	Retired bool `json:",omitempty"`
 }
 
-func (s stored) task(revision uint64) (Task, error) {
+// ended reports whether no new run can be stored under the id.
+func (s *stored) ended() bool { return s.Successor != "" || s.Deleted }
+
+func (s *stored) task(revision uint64) (Task, error) {
+	t := Task{AppliedOn: s.AppliedOn, FromFolder: s.FromFolder, Deleted: s.Deleted, Revision: revision}
+	if len(s.Text) == 0 && s.ended() {
+		return t, nil
+	}
 	def, err := task.Parse(s.Text, "the stored definition")
 	if err != nil {
 		return Task{}, err
 	}
-	return Task{
-		Definition: def, Enabled: def.Enabled && !s.Removed,
-		AppliedOn: s.AppliedOn, FromFolder: s.FromFolder, Revision: revision,
-	}, nil
+	t.Definition, t.Enabled = def, def.Enabled && !s.Removed && !s.ended()
+	return t, nil
 }
 
 // Apply stores a definition, makes its consumer, and then makes it current, in this order, so that
 // no service ever sees a task whose runs nobody could take. It reports whether anything changed:
-// an unchanged definition writes nothing. fromFolder marks tasks that `serve --tasks` follows.
+// an unchanged definition writes nothing. fromFolder marks tasks that `serve --tasks` follows, and
+// what a folder says is always applied; otherwise an id that was rotated away is ErrRotated.
+//
+// The former ids that the definition lists lead to it from then on.
 func (b *Bus) Apply(ctx context.Context, def *task.Definition, fromFolder bool) (changed bool, err error) {
-	return b.change(ctx, def.ID, func(now *stored) (*stored, error) {
-		if now != nil && now.Hash == def.Hash && !now.Removed && now.FromFolder == fromFolder {
+	changed, err = b.change(ctx, def.ID, func(now *stored) (*stored, error) {
+		if now != nil && now.Successor != "" && !fromFolder {
+			if err := b.mayReturn(ctx, def, now.Successor); err != nil {
+				return nil, err
+			}
+		}
+		if now != nil && now.Hash == def.Hash && !now.Removed && !now.ended() && now.FromFolder == fromFolder {
 			return nil, b.ensureConsumer(ctx, def)
 		}
-		_, err := b.tasks.Create(ctx, definitionKey(def.ID, def.Hash), def.Text)
-		if err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
-			return nil, fmt.Errorf("store a definition of task %q: %w", def.Name, explain(err))
-		}
-		if err := b.ensureConsumer(ctx, def); err != nil {
+		if err := b.prepare(ctx, def); err != nil {
 			return nil, err
 		}
 		return &stored{Text: def.Text, Hash: def.Hash, AppliedOn: time.Now().UTC(), FromFolder: fromFolder}, nil
 	})
+	if err != nil {
+		return changed, err
+	}
+	for _, former := range def.FormerIDs {
+		if err := b.succeed(ctx, former.ID, def.ID); err != nil {
+			return changed, err
+		}
+	}
+	return changed, nil
+}
+
+// prepare stores a definition under its hash and makes the consumer that it needs.
+func (b *Bus) prepare(ctx context.Context, def *task.Definition) error {
+	_, err := b.tasks.Create(ctx, definitionKey(def.ID, def.Hash), def.Text)
+	if err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
+		return fmt.Errorf("store a definition of task %q: %w", def.Name, explain(err))
+	}
+	return b.ensureConsumer(ctx, def)
 }
 
 // Remove disables a task whose file was removed. Its queued runs finish and its old ones still
 // answer. A task that does not exist, or is removed already, is no error.
 func (b *Bus) Remove(ctx context.Context, id task.ID) (changed bool, err error) {
 	return b.change(ctx, id, func(now *stored) (*stored, error) {
-		if now == nil || now.Removed {
+		if now == nil || now.Removed || now.ended() {
 			return nil, nil
 		}
 		next := *now

@@ -19,10 +19,19 @@ import (
 // TaskView is a process's in-memory view of the task bucket, kept current by a watch. It goes on
 // answering from what it has while NATS is away.
 type TaskView struct {
-	mu      sync.RWMutex
+	mu sync.RWMutex
+	// tasks are those that callers see; records are all, ended ones too.
 	tasks   map[task.ID]Task
+	records map[task.ID]known
 	loaded  bool
 	changed chan struct{} // closed and replaced at every change
+}
+
+// known is a task's record as the view keeps it.
+type known struct {
+	Task
+	successor task.ID
+	retired   bool
 }
 
 // WatchTasks starts a view that follows the bucket until ctx ends. It returns once the bucket's
@@ -32,7 +41,7 @@ func (b *Bus) WatchTasks(ctx context.Context) (view *TaskView, done <-chan struc
 	if err != nil {
 		return nil, nil, err
 	}
-	view = &TaskView{tasks: map[task.ID]Task{}, changed: make(chan struct{})}
+	view = &TaskView{tasks: map[task.ID]Task{}, records: map[task.ID]known{}, changed: make(chan struct{})}
 	loaded, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -105,12 +114,76 @@ func (b *Bus) follow(ctx context.Context, watcher jetstream.KeyWatcher, view *Ta
 	}
 }
 
-// Get returns a task by id.
+// Get returns the task that has the id now.
 func (v *TaskView) Get(id task.ID) (Task, bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	found, ok := v.tasks[id]
 	return found, ok
+}
+
+// Of returns the task that a run of the id belongs to: the one that has the id, the one that it was
+// rotated to, whose ID is another then, or a deleted one.
+func (v *TaskView) Of(id task.ID) (Task, bool) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	for range maxRotations {
+		record, ok := v.records[id]
+		if !ok {
+			break
+		}
+		if record.successor == "" {
+			return record.Task, true
+		}
+		id = record.successor
+	}
+	return Task{}, false
+}
+
+// IDs returns the id and all that were rotated to it: those under which the task's runs are stored.
+func (v *TaskView) IDs(id task.ID) []task.ID {
+	v.mu.RLock()
+	former := slices.Collect(maps.Keys(v.records))
+	v.mu.RUnlock()
+	ids := []task.ID{id}
+	for _, other := range former {
+		if current, ok := v.Of(other); ok && current.Definition != nil && current.ID == id && other != id {
+			ids = append(ids, other)
+		}
+	}
+	return ids
+}
+
+// TaskQueue is a queue of requests that runners pull from.
+type TaskQueue struct {
+	Task task.ID
+	// Concurrency is how many requests may be under way at once.
+	Concurrency int
+	// After are the queues of the task's former ids: what is in them comes first.
+	After []task.ID
+	// Ended: no ingress puts requests into it but those that have not heard so yet.
+	Ended bool
+}
+
+// Queues returns every queue that there is: those of disabled tasks too, because what was accepted
+// is run, and those of ended ids until they are retired.
+func (v *TaskView) Queues() []TaskQueue {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	queues := make([]TaskQueue, 0, len(v.records))
+	for id, record := range v.records {
+		if record.retired || record.Definition == nil {
+			continue
+		}
+		queue := TaskQueue{Task: id, Concurrency: record.Concurrency, Ended: record.Deleted || record.successor != ""}
+		for _, former := range record.FormerIDs {
+			if before, ok := v.records[former.ID]; ok && !before.retired && before.Definition != nil {
+				queue.After = append(queue.After, former.ID)
+			}
+		}
+		queues = append(queues, queue)
+	}
+	return queues
 }
 
 // All returns every task, by name.
@@ -155,24 +228,28 @@ func (v *TaskView) keep(seen map[task.ID]bool) {
 // as it was known: one bad record must not take a working task away.
 func (b *Bus) note(view *TaskView, entry jetstream.KeyValueEntry) {
 	id := task.ID(entry.Key())
-	var changed Task
+	var changed known
 	if entry.Operation() == jetstream.KeyValuePut {
 		var value stored
 		err := json.Unmarshal(entry.Value(), &value)
 		if err == nil {
-			changed, err = value.task(entry.Revision())
+			changed.Task, err = value.task(entry.Revision())
 		}
 		if err != nil {
 			b.log.Error().Err(err).Str("task", string(id)).Msg("a stored task cannot be read; apply its file again")
 			return
 		}
+		changed.successor, changed.retired = value.Successor, value.Retired
 	}
 	view.mu.Lock()
 	defer view.mu.Unlock()
-	if changed.Definition == nil {
-		delete(view.tasks, id)
-	} else {
-		view.tasks[id] = changed
+	delete(view.tasks, id)
+	delete(view.records, id)
+	if entry.Operation() == jetstream.KeyValuePut {
+		view.records[id] = changed
+		if changed.successor == "" && !changed.Deleted {
+			view.tasks[id] = changed.Task
+		}
 	}
 	close(view.changed)
 	view.changed = make(chan struct{})

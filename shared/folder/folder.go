@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -38,6 +39,8 @@ type Folder struct {
 	log     zerolog.Logger
 	watcher *fsnotify.Watcher
 
+	// mu lets the folder be applied or edited by one at a time.
+	mu sync.Mutex
 	// applied is the definition of each task that was last applied from its file.
 	applied map[task.ID]string
 	// awaited are those of them that the view has not shown yet.
@@ -86,6 +89,12 @@ func (f *Folder) Close() error { return f.watcher.Close() }
 // tasks as they were, and tasks whose files are gone are disabled. When it returns, the view of
 // the tasks shows it. Its error is the store's; what was not applied is applied by the next call.
 func (f *Folder) Apply(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.apply(ctx)
+}
+
+func (f *Folder) apply(ctx context.Context) error {
 	defs, faults := task.ReadDir(f.dir)
 	f.report(faults)
 	var failed []error
@@ -102,6 +111,9 @@ func (f *Folder) Apply(ctx context.Context) error {
 			continue
 		}
 		f.applied[def.ID], f.awaited[def.ID] = def.Hash, def.Hash
+		for _, former := range def.FormerIDs {
+			delete(f.applied, former.ID) // if it comes back, it is applied anew
+		}
 		if changed {
 			f.log.Info().Str("task", def.Name).Str("definition", def.Hash).Msg("task applied from the folder")
 		}

@@ -34,7 +34,9 @@ const Webhook Trigger = "webhook"
 // Request is the one message that makes a run: everything a runner needs to execute it and
 // everything a status answer needs before a runner took it. It is stored as JSON.
 type Request struct {
-	Task     task.ID
+	Task task.ID
+	// CalledAs is the former id of the task that the caller used; empty where it used Task.
+	CalledAs task.ID `json:",omitempty"`
 	TaskName string
 	// Definition is the hash of the accepted definition; the run executes exactly that one.
 	Definition string

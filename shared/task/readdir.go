@@ -36,8 +36,8 @@ func ReadFile(file string) (*Definition, error) {
 
 // ReadDir reads the task files of a folder: *.yaml and *.yml, by name, without subfolders and
 // without names that begin with a dot. The good files are returned even when there is an error,
-// which joins those of the others. Of files with the same id none is returned: which of them is
-// meant cannot be told.
+// which joins those of the others. Of files with the same id none is returned, nor of two of which
+// one has an id that is a former one of the other: which of them is meant cannot be told.
 //
 // While there is an error, a task that is missing in the result may only have a broken file; a
 // caller that disables tasks whose files are gone has to wait for a result without an error.
@@ -48,7 +48,7 @@ func ReadDir(dir string) ([]*Definition, error) {
 	}
 	var faults []error
 	var defs []*Definition
-	files := map[ID][]string{}
+	files, contrary := map[ID][]string{}, map[ID]bool{}
 	for _, entry := range entries {
 		if !isTaskFile(entry) {
 			continue
@@ -69,7 +69,41 @@ func ReadDir(dir string) ([]*Definition, error) {
 				strings.Join(same, " and "), id))
 		}
 	}
+	for _, def := range defs {
+		for _, former := range def.FormerIDs {
+			if same := files[former.ID]; len(same) > 0 {
+				faults = append(faults, fmt.Errorf("%s has the id %s, which %s lists in former_ids; neither is used until the one file or the entry in the other is removed",
+					strings.Join(same, " and "), former.ID, strings.Join(files[def.ID], " and ")))
+				contrary[former.ID], contrary[def.ID] = true, true
+			}
+		}
+	}
+	defs = slices.DeleteFunc(defs, func(def *Definition) bool { return contrary[def.ID] })
 	return defs, errors.Join(faults...)
+}
+
+// FindFile returns the file of a folder that has the task of an id, and its definition; "" and nil
+// where no file that can be used has it.
+func FindFile(dir string, id ID) (file string, def *Definition, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", nil, fmt.Errorf("read the folder of task files: %w", err)
+	}
+	for _, entry := range entries {
+		if !isTaskFile(entry) {
+			continue
+		}
+		path := filepath.Join(dir, entry.Name())
+		read, err := ReadFile(path)
+		switch {
+		case err != nil || read.ID != id:
+		case def != nil:
+			return "", nil, fmt.Errorf("%s and %s have the same id %s; give one of them a new id", file, path, id)
+		default:
+			file, def = path, read
+		}
+	}
+	return file, def, nil
 }
 
 func isTaskFile(entry os.DirEntry) bool {

@@ -1,0 +1,194 @@
+package status
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"runhook/shared/bus"
+	"runhook/shared/task"
+	"runhook/shared/web"
+)
+
+// rotationDays is how long a former id goes on starting runs where nobody says otherwise.
+const rotationDays = 30
+
+// current returns the task that a request's path names by its id or a former one.
+func (s *Service) current(rc *fasthttp.RequestCtx) (bus.Task, error) {
+	_, found := s.task(rc)
+	if found.Definition == nil || found.Deleted {
+		return bus.Task{}, web.Refuse(fasthttp.StatusNotFound, "No task has this id; /api/tasks lists all.")
+	}
+	return found, nil
+}
+
+// enableTask answers POST /api/tasks/{task}/enable.
+func (s *Service) enableTask(ctx context.Context, rc *fasthttp.RequestCtx) error {
+	if _, err := queryValues(rc); err != nil {
+		return err
+	}
+	return s.edit(ctx, rc, "task enabled", func(text []byte) ([]byte, error) { return task.SetEnabled(text, true) })
+}
+
+// disableTask answers POST /api/tasks/{task}/disable.
+func (s *Service) disableTask(ctx context.Context, rc *fasthttp.RequestCtx) error {
+	if _, err := queryValues(rc); err != nil {
+		return err
+	}
+	return s.edit(ctx, rc, "task disabled", func(text []byte) ([]byte, error) { return task.SetEnabled(text, false) })
+}
+
+// rotateTask answers POST /api/tasks/{task}/rotate?until= with the task under its new id.
+func (s *Service) rotateTask(ctx context.Context, rc *fasthttp.RequestCtx) error {
+	query, err := queryValues(rc, "until")
+	if err != nil {
+		return err
+	}
+	until := time.Now().AddDate(0, 0, rotationDays)
+	if text, given := query["until"]; given {
+		if until, err = task.ParseMoment(text); err != nil {
+			return wrongValue("until", "give a date like 2031-01-31, or a moment like 2031-01-31T12:00:00Z")
+		}
+	}
+	id := task.NewID()
+	return s.edit(ctx, rc, "task rotated to a new id", func(text []byte) ([]byte, error) { return task.Rotate(text, id, until) })
+}
+
+// edit changes the text of the task that a request names, where it is kept, and answers as applyTask
+// does, once this process uses the result.
+func (s *Service) edit(ctx context.Context, rc *fasthttp.RequestCtx, done string, change func([]byte) ([]byte, error)) error {
+	was, err := s.current(rc)
+	if err != nil {
+		return err
+	}
+	// A stop must not leave half of it done.
+	def, err := s.revise(context.WithoutCancel(ctx), was, change)
+	if err != nil {
+		return s.explainEdit(ctx, err)
+	}
+	now, err := s.awaitTask(ctx, def)
+	if err != nil {
+		return err
+	}
+	doc, err := s.describe(rc, now, false)
+	if err != nil {
+		return err
+	}
+	changed := def.Hash != was.Hash || now.Enabled != was.Enabled
+	if changed {
+		s.Log.Info().Str("task", def.Name).Str("definition", def.Hash).Msg(done)
+	}
+	return writeJSON(rc, struct {
+		Changed bool
+		Task    taskDocument
+	}{changed, doc})
+}
+
+// revise edits a task's text: in its file where it came from a folder, whose word counts, else in the
+// store.
+func (s *Service) revise(ctx context.Context, was bus.Task, change func([]byte) ([]byte, error)) (def *task.Definition, err error) {
+	if was.FromFolder {
+		if s.EditFile == nil {
+			return nil, errElsewhere
+		}
+		err = s.EditFile(ctx, was.ID, func(text []byte) ([]byte, error) {
+			if text == nil {
+				return nil, errNoFile
+			}
+			edited, err := change(text)
+			if err == nil {
+				def, err = task.Parse(edited, "the task's file")
+			}
+			return edited, err
+		})
+		return def, err
+	}
+	edited, err := change(was.Text)
+	if err != nil {
+		return nil, err
+	}
+	if def, err = task.Parse(edited, "the stored definition"); err != nil {
+		return nil, err
+	}
+	if def.Hash == was.Hash && def.Enabled == was.Enabled {
+		return def, nil
+	}
+	return def, s.Bus.Revise(ctx, was, def)
+}
+
+// deleteTask answers DELETE /api/tasks/{task} with 204, once callers of this process get 404.
+func (s *Service) deleteTask(ctx context.Context, rc *fasthttp.RequestCtx) error {
+	if _, err := queryValues(rc); err != nil {
+		return err
+	}
+	was, err := s.current(rc)
+	if err != nil {
+		return err
+	}
+	uncut := context.WithoutCancel(ctx)
+	if was.FromFolder && s.EditFile != nil {
+		err = s.EditFile(uncut, was.ID, func([]byte) ([]byte, error) {
+			_, err := s.Bus.Delete(uncut, was)
+			return nil, err
+		})
+	} else {
+		_, err = s.Bus.Delete(uncut, was)
+	}
+	if err != nil {
+		return s.explainEdit(ctx, err)
+	}
+	limited, cancel := context.WithTimeout(ctx, seeTimeout)
+	defer cancel()
+	for {
+		changed := s.Tasks.Changed()
+		if _, there := s.Tasks.Get(was.ID); !there {
+			break
+		}
+		select {
+		case <-changed:
+		case <-limited.Done():
+			return limited.Err()
+		}
+	}
+	s.Log.Info().Str("task", was.Name).Msg("task deleted")
+	rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
+	rc.SetStatusCode(fasthttp.StatusNoContent)
+	return nil
+}
+
+var (
+	errElsewhere = &web.Problem{
+		Kind: "in-a-folder", Title: "The task's file is elsewhere", Status: fasthttp.StatusConflict,
+		Detail: "The task came with `runhook serve --tasks`, and this server follows no folder, so its file would undo the change. Change the file in its folder.",
+	}
+	errNoFile = &web.Problem{
+		Kind: "no-file", Title: "The task's file is gone", Status: fasthttp.StatusConflict,
+		Detail: "The task came from the folder of --tasks, and there is no file with its id that can be used; nothing was changed. Put the file back or mend it, or delete the task.",
+	}
+)
+
+// explainEdit turns what kept a task from being changed into what the client is told.
+func (s *Service) explainEdit(ctx context.Context, err error) error {
+	conflict := func(kind, title, detail string) error {
+		return &web.Problem{Kind: kind, Title: title, Status: fasthttp.StatusConflict, Detail: detail}
+	}
+	if _, ok := errors.AsType[*web.Problem](err); ok {
+		return err
+	}
+	if open, ok := errors.AsType[*bus.OpenRuns](err); ok {
+		return conflict("open-runs", "The task has open runs", "The task was not deleted: "+open.Error()+
+			". Disable the task, so that no new ones come, and delete it when they have ended.")
+	}
+	switch {
+	case errors.Is(err, bus.ErrChanged):
+		return conflict("changed", "The task was changed at the same time", "Somebody else changed the task at the same time; nothing was done. Look at it, and try again.")
+	case errors.Is(err, bus.ErrUnavailable):
+		return err
+	}
+	if unready := s.Bus.Ready(ctx); unready != nil {
+		return errors.Join(unready, err)
+	}
+	return conflict("not-changed", "The task cannot be changed", "The task was not changed: "+err.Error()+".")
+}

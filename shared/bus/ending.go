@@ -1,0 +1,244 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// An id ends when its task is rotated to another one or deleted. Its record stays, so that its runs
+// still answer, and so does its queue for a while: an ingress that has not heard of it yet may still
+// store a run.
+
+// Revise replaces the definition of a task that is still as it was read; otherwise it changes
+// nothing and returns ErrChanged. A definition with another id rotates the task: from then on its
+// former id leads to the new one.
+func (b *Bus) Revise(ctx context.Context, was Task, def *task.Definition) error {
+	if err := b.prepare(ctx, def); err != nil {
+		return err
+	}
+	next := &stored{Text: def.Text, Hash: def.Hash, AppliedOn: time.Now().UTC(), FromFolder: was.FromFolder}
+	if def.ID == was.ID {
+		return b.replace(ctx, was.ID, next, was.Revision)
+	}
+	if err := b.replace(ctx, def.ID, next, 0); err != nil {
+		return err
+	}
+	ended := &stored{
+		Text: was.Text, Hash: was.Hash, AppliedOn: was.AppliedOn, FromFolder: was.FromFolder,
+		Successor: def.ID, EndedOn: time.Now().UTC(),
+	}
+	err := b.replace(ctx, was.ID, ended, was.Revision)
+	if errors.Is(err, ErrChanged) { // two rotations at once: the other one's id is the task's
+		undo := errors.Join(b.tasks.Purge(ctx, string(def.ID)), b.runs.DeleteConsumer(ctx, string(def.ID)))
+		if undo != nil {
+			return fmt.Errorf("take back the new id %s of task %q: %w", def.ID, def.Name, explain(undo))
+		}
+	}
+	return err
+}
+
+// replace writes a task's record if it is still the one of a revision; 0 for none.
+func (b *Bus) replace(ctx context.Context, id task.ID, next *stored, revision uint64) error {
+	data, err := json.Marshal(next)
+	if err != nil {
+		return fmt.Errorf("encode task %s: %w", id, err)
+	}
+	if _, err = b.tasks.Update(ctx, string(id), data, revision); err == nil {
+		return nil
+	}
+	if refused(err) {
+		return ErrChanged
+	}
+	return fmt.Errorf("store task %s: %w", id, explain(err))
+}
+
+// succeed makes a former id lead to the one that has taken its place.
+func (b *Bus) succeed(ctx context.Context, former, current task.ID) error {
+	_, err := b.change(ctx, former, func(now *stored) (*stored, error) {
+		switch {
+		case now == nil: // it was a task elsewhere, and has no queue here
+			return &stored{Successor: current, EndedOn: time.Now().UTC(), Retired: true}, nil
+		case now.Successor == current:
+			return nil, nil
+		}
+		next := *now
+		next.Successor = current
+		if !now.ended() {
+			next.EndedOn = time.Now().UTC()
+		}
+		return &next, nil
+	})
+	return err
+}
+
+// mayReturn refuses a definition under an id that was rotated away, as long as the task that it was
+// rotated to is there: applying a file from before would undo the rotation for callers. A definition
+// that lists the present id among its former ones means just that.
+func (b *Bus) mayReturn(ctx context.Context, def *task.Definition, successor task.ID) error {
+	for range maxRotations {
+		entry, err := b.tasks.Get(ctx, string(successor))
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read task %s: %w", successor, explain(err))
+		}
+		var now stored
+		if err := json.Unmarshal(entry.Value(), &now); err != nil {
+			return fmt.Errorf("decode task %s: %w", successor, err)
+		}
+		switch {
+		case now.Deleted, !def.FormerUntil(successor).IsZero():
+			return nil
+		case now.Successor == "":
+			return fmt.Errorf("%w: %s", ErrRotated, successor)
+		}
+		successor = now.Successor
+	}
+	return nil
+}
+
+// maxRotations bounds how far successors are followed; a loop of them is possible where folders and
+// people contradict each other.
+const maxRotations = 100
+
+// OpenRuns is the error of what cannot be done while a task has runs that have not ended.
+type OpenRuns struct {
+	// Runs are the first of them.
+	Runs []run.Number
+	// More: there are others.
+	More bool
+}
+
+func (e *OpenRuns) Error() string {
+	numbers := make([]string, len(e.Runs))
+	for i, n := range e.Runs {
+		numbers[i] = n.String()
+	}
+	if e.More {
+		numbers = append(numbers, "more")
+	}
+	if len(numbers) == 1 {
+		return "run " + numbers[0] + " has not ended"
+	}
+	last := len(numbers) - 1
+	return "runs " + strings.Join(numbers[:last], ", ") + " and " + numbers[last] + " have not ended"
+}
+
+// Delete takes a task away from callers; its runs still answer. While it has open runs, under its
+// present or a former id, it returns an [*OpenRuns]. A run that is stored later through an ingress
+// that has not heard of it yet is for the runner to end. It reports false for a task that is not there.
+func (b *Bus) Delete(ctx context.Context, t Task) (deleted bool, err error) {
+	ids := []task.ID{t.ID}
+	for _, former := range t.FormerIDs {
+		ids = append(ids, former.ID)
+	}
+	var open OpenRuns
+	for _, id := range ids {
+		if err := b.addOpen(ctx, id, &open); err != nil {
+			return false, err
+		}
+	}
+	if len(open.Runs) > 0 {
+		return false, &open
+	}
+	return b.change(ctx, t.ID, func(now *stored) (*stored, error) {
+		if now == nil || now.ended() {
+			return nil, nil
+		}
+		next := *now
+		next.Deleted, next.EndedOn = true, time.Now().UTC()
+		return &next, nil
+	})
+}
+
+// maxListed is how many open runs are named.
+const maxListed = 10
+
+// addOpen adds the open runs of an id. None of them is below what its consumer has acknowledged.
+func (b *Bus) addOpen(ctx context.Context, id task.ID, open *OpenRuns) error {
+	info, err := b.waiting(ctx, id)
+	if info == nil || err != nil {
+		return err
+	}
+	state, err := b.runs.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	stored, err := b.between(ctx, requestSubject(id), info.AckFloor.Stream+1, state.State.LastSeq+1)
+	if err != nil {
+		return err
+	}
+	for _, r := range stored {
+		if open.More {
+			return nil
+		}
+		ended, err := b.Ended(ctx, id, r.number)
+		switch {
+		case err != nil:
+			return err
+		case ended:
+		case len(open.Runs) == maxListed:
+			open.More = true
+		default:
+			open.Runs = append(open.Runs, r.number)
+		}
+	}
+	return nil
+}
+
+// waiting is the state of an id's consumer, nil where there is nothing in its queue.
+func (b *Bus) waiting(ctx context.Context, id task.ID) (*jetstream.ConsumerInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	consumer, err := b.runs.Consumer(ctx, string(id))
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: look into the queue of task %s: %w", ErrUnavailable, id, err)
+	}
+	info := consumer.CachedInfo()
+	if info.NumPending == 0 && info.NumAckPending == 0 {
+		return nil, nil
+	}
+	return info, nil
+}
+
+// Drained reports whether nothing is in a task's queue: no request waits, none is being executed.
+func (b *Bus) Drained(ctx context.Context, id task.ID) (bool, error) {
+	info, err := b.waiting(ctx, id)
+	return info == nil, err
+}
+
+// Retire removes the queue of an id that ended at least quiet ago, by the clock of whoever ended it,
+// and that nothing is left in. It reports whether the queue is gone now.
+func (b *Bus) Retire(ctx context.Context, id task.ID, quiet time.Duration) (bool, error) {
+	retired, err := b.change(ctx, id, func(now *stored) (*stored, error) {
+		if now == nil || !now.ended() || now.Retired || time.Since(now.EndedOn) < quiet {
+			return nil, nil
+		}
+		if drained, err := b.Drained(ctx, id); err != nil || !drained {
+			return nil, err
+		}
+		next := *now
+		next.Retired = true
+		return &next, nil
+	})
+	if !retired || err != nil {
+		return false, err
+	}
+	if err := b.runs.DeleteConsumer(ctx, string(id)); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return true, fmt.Errorf("remove the queue of task %s: %w", id, explain(err))
+	}
+	return true, nil
+}
