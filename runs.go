@@ -133,15 +133,18 @@ func (c *runsShowCommand) Run(ctx context.Context, p *program) error {
 }
 
 // printErrors lists the rows that failed.
-func (p *program) printErrors(doc run.Document) {
-	for _, fault := range doc.Errors {
+func (p *program) printErrors(doc run.Document) { p.printRowErrors(doc.Errors, doc.TotalErrorCount) }
+
+// printRowErrors lists row errors and says how many of all there are more.
+func (p *program) printRowErrors(faults []run.RowError, all int64) {
+	for _, fault := range faults {
 		column := fault.Column
 		if column != "" {
-			column = " " + column
+			column = ", " + column
 		}
 		p.printf("  row %d%s: %s\n", fault.Row, column, fault.Message)
 	}
-	if more := doc.TotalErrorCount - int64(len(doc.Errors)); more > 0 && len(doc.Errors) > 0 {
+	if more := all - int64(len(faults)); more > 0 && len(faults) > 0 {
 		p.printf("  and %d more\n", more)
 	}
 }

@@ -27,6 +27,7 @@ type JSONFlag struct {
 type taskCommand struct {
 	New      taskNewCommand      `cmd:"" help:"Print a task file to start from, with a new id."`
 	Validate taskValidateCommand `cmd:"" help:"Check task files, without a server."`
+	Preview  taskPreviewCommand  `cmd:"" help:"Show the first rows that a task file would write, and write nothing."`
 	Apply    taskApplyCommand    `cmd:"" help:"Make task files the server's tasks."`
 	List     taskListCommand     `cmd:"" help:"List the server's tasks."`
 	Show     taskShowCommand     `cmd:"" help:"Show one task: its webhooks, parameters and file."`

@@ -1,0 +1,106 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"runhook/services/runner/row"
+	"runhook/shared/run"
+)
+
+// Sample is what Preview read: the first rows that the destination would be given.
+type Sample struct {
+	// Columns are the mapping's, in its order.
+	Columns []string
+	Rows    []SampleRow
+	// Counts are of the rows read: Retrieved, Skipped and Failed. Total is 0 unless End.
+	Counts run.Counts
+	// Errors are the first row errors, at most run.MaxListedErrors.
+	Errors []run.RowError
+	// End says that the source has no more rows.
+	End bool
+}
+
+// SampleRow is one mapped row.
+type SampleRow struct {
+	// Number counts the source's data rows from 1.
+	Number int64
+	// Values are as the expressions gave them, one for each column.
+	Values []any
+}
+
+// Preview reads the job's source until most rows have passed where and mapping, or it ends. It opens
+// no destination and writes nothing, so that what only the destination can tell, such as whether a
+// text fits its column, is not seen. Errors are as in Run.
+func Preview(ctx context.Context, job Job, most int) (sample *Sample, err error) {
+	defer func() {
+		if err != nil && ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		err = sentence(err)
+	}()
+	defer catchPanic(&err)
+
+	from, err := openSource(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	defer from.Close()
+	rows, err := compile(job, from.Columns())
+	if err != nil {
+		return nil, err
+	}
+	if lines, ok := from.(recorder); ok {
+		lines.Use(rows.scope.Used())
+	}
+	sample = &Sample{}
+	for _, c := range rows.columns {
+		sample.Columns = append(sample.Columns, c.name)
+	}
+	brake := newBrake(job.Task.Source.Rate)
+	for number := int64(1); len(sample.Rows) < most; number++ {
+		clear(rows.scope.Row)
+		_, err := from.Next(ctx, rows.scope.Row)
+		fault, faulty := errors.AsType[*row.Fault](err)
+		switch {
+		case errors.Is(err, io.EOF):
+			sample.End = true
+			sample.Counts.Total = sample.Counts.Retrieved
+			return sample, nil
+		case err != nil && !faulty:
+			return nil, err
+		}
+		read := row.Row{Number: number, Values: make([]any, len(rows.columns))}
+		if faulty {
+			read.Reject(fault)
+		} else {
+			rows.apply(&read)
+		}
+		sample.add(&read)
+		if brake != nil {
+			if err := brake.wait(ctx); err != nil {
+				return nil, err
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+	}
+	return sample, nil
+}
+
+func (s *Sample) add(r *row.Row) {
+	s.Counts.Retrieved++
+	switch r.Outcome {
+	case row.Skipped:
+		s.Counts.Skipped++
+	case row.Failed:
+		s.Counts.Failed++
+		if len(s.Errors) < run.MaxListedErrors {
+			s.Errors = append(s.Errors, run.RowError{Row: r.Number, Column: r.Fault.Column, Message: r.Fault.Message})
+		}
+	default:
+		s.Rows = append(s.Rows, SampleRow{Number: r.Number, Values: r.Values})
+	}
+}
