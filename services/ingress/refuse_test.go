@@ -119,7 +119,7 @@ func TestRefusals(t *testing.T) {
 			}
 		})
 	}
-	runs, err := h.Runs(t.Context(), "", 10)
+	runs, err := h.Runs(t.Context(), 10)
 	if err != nil || len(runs) != 0 {
 		t.Errorf("%d runs were started (%v)", len(runs), err)
 	}

@@ -26,14 +26,17 @@ func (s *Service) listRuns(ctx context.Context, rc *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	var id task.ID
+	var ids []task.ID
 	if text, given := query["task"]; given {
-		if id, err = task.ParseID(text); err != nil {
+		id, err := task.ParseID(text)
+		if err != nil {
 			return wrongValue("task", err.Error())
 		}
-		if _, known := s.known(id); !known {
+		of, known := s.known(id)
+		if !known {
 			return wrongValue("task", "no task has the id "+string(id))
 		}
+		ids = s.Tasks.IDs(of.ID)
 	}
 	limit := defaultRuns
 	if text, given := query["limit"]; given {
@@ -41,7 +44,7 @@ func (s *Service) listRuns(ctx context.Context, rc *fasthttp.RequestCtx) error {
 			return wrongValue("limit", fmt.Sprintf("%q is not a number from 1 to %d", text, maxRuns))
 		}
 	}
-	found, err := s.Bus.Runs(ctx, id, limit)
+	found, err := s.Bus.Runs(ctx, limit, ids...)
 	if err != nil {
 		return err
 	}

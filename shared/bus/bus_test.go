@@ -497,11 +497,11 @@ func TestRunsListsTheNewestFirst(t *testing.T) {
 	for range 300 { // more than one window away from the end
 		last = submit(t, store.Bus, busy)
 	}
-	all, err := store.Runs(t.Context(), "", 3)
+	all, err := store.Runs(t.Context(), 3)
 	if err != nil || len(all) != 3 || all[0].Document.ImportID != last || all[2].Document.ImportID != last-2 {
 		t.Errorf("all: %d runs, %v", len(all), err)
 	}
-	one, err := store.Runs(t.Context(), quiet.Task, 3)
+	one, err := store.Runs(t.Context(), 3, quiet.Task)
 	if err != nil || len(one) != 1 || one[0].Document.ImportID != old {
 		t.Errorf("one task's: %d runs, %v", len(one), err)
 	}

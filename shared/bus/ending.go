@@ -174,7 +174,7 @@ func (b *Bus) addOpen(ctx context.Context, id task.ID, open *OpenRuns) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	stored, err := b.between(ctx, requestSubject(id), info.AckFloor.Stream+1, state.State.LastSeq+1)
+	stored, err := b.between(ctx, []string{requestSubject(id)}, info.AckFloor.Stream+1, state.State.LastSeq+1)
 	if err != nil {
 		return err
 	}

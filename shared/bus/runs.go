@@ -11,13 +11,13 @@ import (
 	"runhook/shared/task"
 )
 
-// Runs lists the newest runs first, of one task or (empty id) of all; at most limit.
-func (b *Bus) Runs(ctx context.Context, id task.ID, limit int) ([]Status, error) {
+// Runs lists the newest runs first, of the ids given or, without any, of all tasks; at most limit.
+func (b *Bus) Runs(ctx context.Context, limit int, ids ...task.ID) ([]Status, error) {
 	info, err := b.runs.Info(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	requests, err := b.newest(ctx, id, limit, info.State.FirstSeq, info.State.LastSeq)
+	requests, err := b.newest(ctx, ids, limit, info.State.FirstSeq, info.State.LastSeq)
 	if err != nil {
 		return nil, err
 	}
@@ -58,10 +58,13 @@ type listed struct {
 
 // newest reads the stream backwards in windows that double: a stream can only be read forwards, and
 // the newest runs of a task may lie close to the end or far away.
-func (b *Bus) newest(ctx context.Context, id task.ID, limit int, first, last uint64) ([]listed, error) {
-	filter := "run.request.*"
-	if id != "" {
-		filter = requestSubject(id)
+func (b *Bus) newest(ctx context.Context, ids []task.ID, limit int, first, last uint64) ([]listed, error) {
+	filters := []string{"run.request.*"}
+	if len(ids) > 0 {
+		filters = nil
+		for _, id := range ids {
+			filters = append(filters, requestSubject(id))
+		}
 	}
 	var found []listed // newest first
 	window := uint64(max(64, 2*limit))
@@ -70,7 +73,7 @@ func (b *Bus) newest(ctx context.Context, id task.ID, limit int, first, last uin
 		if upper-first > window {
 			lower = upper - window
 		}
-		page, err := b.between(ctx, filter, lower, upper)
+		page, err := b.between(ctx, filters, lower, upper)
 		if err != nil {
 			return nil, err
 		}
@@ -83,9 +86,9 @@ func (b *Bus) newest(ctx context.Context, id task.ID, limit int, first, last uin
 }
 
 // between reads the requests with lower <= sequence < upper, oldest first.
-func (b *Bus) between(ctx context.Context, filter string, lower, upper uint64) ([]listed, error) {
+func (b *Bus) between(ctx context.Context, filters []string, lower, upper uint64) ([]listed, error) {
 	consumer, err := b.runs.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{filter}, HeadersOnly: true,
+		FilterSubjects: filters, HeadersOnly: true,
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(lower, 1),
 	})
 	if err != nil {
