@@ -127,7 +127,7 @@ func TestTakeoverDropsTheEarlierAttemptsRows(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, object := range kept {
-		if strings.Contains(object.Name, fmt.Sprintf(".%d.", claim.Token)) {
+		if strings.HasPrefix(object.Name, fmt.Sprintf("%s.%s.%d.", w.request.Task, n, claim.Token)) {
 			t.Errorf("%s is still there", object.Name)
 		}
 	}
