@@ -2,14 +2,12 @@ package csvfile
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+	"syscall"
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/row"
@@ -22,7 +20,8 @@ type Destination struct {
 	root    *os.Root
 	path    string
 	columns []string
-	file    *os.File
+	// file is open for writing and locked; nil before append has anything to write.
+	file *os.File
 	// temporary is the file beside path that replace writes and renames; empty for append, and when
 	// it is there no more.
 	temporary string
@@ -33,7 +32,7 @@ type Destination struct {
 	buffer []byte
 }
 
-// Create opens the file for what the task does with it. columns are the mapping's. Whatever is
+// Create prepares the file for what the task does with it. columns are the mapping's. Whatever is
 // wrong is a [*run.Failure].
 func Create(connections *connection.Set, to *task.CSVDestination, columns []string) (*Destination, error) {
 	root, err := connections.Files(to.Connection)
@@ -45,7 +44,7 @@ func Create(connections *connection.Set, to *task.CSVDestination, columns []stri
 		root:  root, path: filepath.FromSlash(to.Path), columns: columns,
 	}
 	if to.Action == task.Append {
-		err = d.openAppend()
+		err = d.tryAppend()
 	} else {
 		err = d.openReplace()
 	}
@@ -56,76 +55,7 @@ func Create(connections *connection.Set, to *task.CSVDestination, columns []stri
 	return d, nil
 }
 
-func (d *Destination) openReplace() error {
-	mode := fs.FileMode(0o644)
-	switch info, err := d.root.Stat(d.path); {
-	case err == nil && !info.Mode().IsRegular():
-		return row.Failf("%s is not a file, and cannot be replaced", d.place)
-	case err == nil:
-		mode = info.Mode().Perm()
-	}
-	folder, name := filepath.Split(d.path)
-	temporary := folder + "." + name + "." + rand.Text() + ".tmp"
-	file, err := d.root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return d.explain(err)
-	}
-	d.file, d.temporary = file, temporary
-	d.buffer = appendRecord(d.buffer, d.columns)
-	return nil
-}
-
-func (d *Destination) openAppend() error {
-	if info, err := d.root.Stat(d.path); err == nil && !info.Mode().IsRegular() {
-		return row.Failf("%s is not a file, and nothing can be appended to it", d.place)
-	}
-	file, err := d.root.OpenFile(d.path, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return d.explain(err)
-	}
-	d.file = file
-	info, err := file.Stat()
-	if err != nil {
-		return d.explain(err)
-	}
-	d.began, d.complete = info.Size(), info.Size()
-	if d.complete == 0 {
-		d.buffer = appendRecord(d.buffer, d.columns)
-		return nil
-	}
-	return d.checkHeader()
-}
-
-// checkHeader compares the header of the file with the mapping, and sees to it that the first new
-// row begins a line.
-func (d *Destination) checkHeader() error {
-	header := newReader(d.file, ',')
-	if err := header.read(); err != nil {
-		return row.Failf("%s has no header that can be read; nothing was appended", d.place)
-	}
-	text := string(header.record)
-	var names []string
-	for _, f := range header.fields {
-		names = append(names, f.text(text))
-	}
-	names[0] = strings.TrimPrefix(names[0], "\uFEFF")
-	if !slices.Equal(names, d.columns) {
-		return row.Failf("the header of %s does not have the columns of the mapping in their order (%s); nothing was appended", d.place, strings.Join(d.columns, ","))
-	}
-	last := make([]byte, 1)
-	if _, err := d.file.ReadAt(last, d.complete-1); err != nil {
-		return d.explain(err)
-	}
-	if last[0] != '\n' {
-		d.buffer = append(d.buffer, '\n')
-	}
-	if _, err := d.file.Seek(d.complete, io.SeekStart); err != nil {
-		return d.explain(err)
-	}
-	return nil
-}
-
-// explain says why a file could not be opened or written.
+// explain says why a file could not be opened.
 func (d *Destination) explain(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -133,7 +63,15 @@ func (d *Destination) explain(err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return row.Failf("%s may not be written by the runner; correct the permissions", d.place)
 	}
-	return row.Failf("%s cannot be written; the disk may be full, or its path may lead out of the connection's folder", d.place)
+	return row.Failf("%s cannot be opened; its path must not lead out of the connection's folder, and the disk must have room", d.place)
+}
+
+// explainWrite says why what was opened could not be written.
+func (d *Destination) explainWrite(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG) {
+		return row.Failf("there is no room to write %s: the disk is full, or a quota or limit is reached; make room, and run the task again", d.place)
+	}
+	return row.Failf("%s could not be written any further: the disk or the network share failed", d.place)
 }
 
 // Write appends the batch's rows to the file in one write. before is called when they are ready to
@@ -152,6 +90,12 @@ func (d *Destination) Write(ctx context.Context, batch *row.Batch, before func(r
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if len(d.buffer) == 0 {
+		return nil
+	}
+	if err := d.openAppend(ctx); err != nil {
+		return err
+	}
 	if err := before(batch.Last()); err != nil {
 		return err
 	}
@@ -163,24 +107,33 @@ func (d *Destination) flush() error {
 	n, err := d.file.Write(d.buffer)
 	if err != nil {
 		_ = d.file.Truncate(d.complete)
-		return d.explain(err)
+		return d.explainWrite(err)
 	}
 	d.complete += int64(n)
 	d.buffer = d.buffer[:0]
 	return nil
 }
 
-// Finish brings the file to disk, and for replace puts it in its place.
-func (d *Destination) Finish() error {
+// Finish brings the file to disk, and for replace puts it in its place. Nothing happens to a file to
+// which nothing was appended, but that an empty or missing one gets its header.
+func (d *Destination) Finish(ctx context.Context) error {
+	if d.file == nil {
+		if info, err := d.root.Stat(d.path); err == nil && info.Size() > 0 {
+			return nil
+		}
+		if err := d.openAppend(ctx); err != nil {
+			return err
+		}
+	}
 	// A header may still be waiting for rows that never came.
 	if err := d.flush(); err != nil {
 		return err
 	}
 	if d.complete == d.began && d.temporary == "" {
-		return nil // nothing was appended
+		return nil // another run was first
 	}
 	if err := d.file.Sync(); err != nil {
-		return d.explain(err)
+		return d.explainWrite(err)
 	}
 	if d.temporary == "" {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"runhook/services/runner/csvfile"
+	"runhook/services/runner/httpjson"
 	"runhook/services/runner/row"
 	"runhook/services/runner/sqldb"
 	"runhook/shared/mapping"
@@ -41,7 +42,7 @@ type destination interface {
 	// *run.Failure, ctx's or before's, nothing of the batch is in the destination.
 	Write(ctx context.Context, batch *row.Batch, before func(row int64) error) error
 	// Finish is called once, after the last batch of a run that succeeds.
-	Finish() error
+	Finish(ctx context.Context) error
 	// Close releases everything. kept is false where the rows written so far went with it, because
 	// there was no Finish.
 	Close() (kept bool)
@@ -54,6 +55,8 @@ func openSource(ctx context.Context, job Job) (source, error) {
 		return csvfile.Open(job.Connections, from.CSV)
 	case from.SQL != nil:
 		return sqldb.OpenSource(ctx, job.Connections, from.SQL, params)
+	case from.HTTP != nil:
+		return httpjson.Open(ctx, job.Connections, from.HTTP, params)
 	}
 	return nil, row.Failf("the task's source is of a kind that this runner does not know; a newer one may")
 }

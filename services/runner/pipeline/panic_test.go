@@ -59,7 +59,7 @@ func (b brokenDestination) Write(_ context.Context, batch *row.Batch, before fun
 	return before(batch.Last())
 }
 
-func (b brokenDestination) Finish() error { b.call("Finish"); return nil }
+func (b brokenDestination) Finish(context.Context) error { b.call("Finish"); return nil }
 
 func (b brokenDestination) Close() bool { b.call("Close"); return b.kept }
 

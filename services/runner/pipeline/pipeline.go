@@ -100,7 +100,7 @@ func transfer(ctx context.Context, job Job, m *Meter, from source, rows *mapper,
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := to.Finish(); err != nil {
+	if err := to.Finish(ctx); err != nil {
 		return err
 	}
 	m.finish()

@@ -359,7 +359,7 @@ func (t *table) convert(values []any) *row.Fault {
 }
 
 // Finish has nothing left to do: every batch is committed.
-func (d *Destination) Finish() error { return nil }
+func (d *Destination) Finish(context.Context) error { return nil }
 
 // Close closes the database. The batches that were committed are kept.
 func (d *Destination) Close() (kept bool) {

@@ -1,0 +1,138 @@
+package csvfile
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"runhook/services/runner/row"
+)
+
+// tryAppend refuses, before a row is read, a file to which nothing could be appended.
+func (d *Destination) tryAppend() error {
+	info, err := d.root.Stat(d.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if _, err := d.root.Stat(filepath.Dir(d.path)); err != nil {
+			return d.explain(err)
+		}
+		return nil // it is made with the first rows
+	case err != nil:
+		return d.explain(err)
+	case !info.Mode().IsRegular():
+		return row.Failf("%s is not a file, and nothing can be appended to it", d.place)
+	case info.Size() == 0:
+		return nil
+	}
+	file, err := d.root.OpenFile(d.path, os.O_RDWR, 0)
+	if err != nil {
+		return d.explain(err)
+	}
+	defer file.Close()
+	return d.checkHeader(file)
+}
+
+// openAppend opens the file for append, once, and locks it for as long as this run goes on: two that
+// append at the same time would overwrite each other. Everything that was seen of the file before is
+// looked at again under the lock.
+func (d *Destination) openAppend(ctx context.Context) error {
+	if d.file != nil {
+		return nil
+	}
+	file, err := d.lockedFile(ctx)
+	if err != nil {
+		return err
+	}
+	d.file = file
+	if d.began, err = file.Seek(0, io.SeekEnd); err != nil {
+		return d.explainWrite(err)
+	}
+	d.complete = d.began
+	if d.began == 0 {
+		d.buffer = append(appendRecord(nil, d.columns), d.buffer...)
+		return nil
+	}
+	if err := d.checkHeader(file); err != nil {
+		return err
+	}
+	last := make([]byte, 1)
+	if _, err := file.ReadAt(last, d.began-1); err != nil {
+		return d.explainWrite(err)
+	}
+	if last[0] != '\n' && len(d.buffer) > 0 {
+		d.buffer = slices.Insert(d.buffer, 0, '\n')
+	}
+	if _, err := file.Seek(d.began, io.SeekStart); err != nil {
+		return d.explainWrite(err)
+	}
+	return nil
+}
+
+// lockedFile waits for the lock. A file that was replaced meanwhile is not the one any more.
+func (d *Destination) lockedFile(ctx context.Context) (*os.File, error) {
+	for {
+		file, err := d.root.OpenFile(d.path, os.O_RDWR|os.O_CREATE, 0o644)
+		if err != nil {
+			return nil, d.explain(err)
+		}
+		if err := d.waitForLock(ctx, file); err != nil {
+			file.Close()
+			return nil, err
+		}
+		mine, err := file.Stat()
+		if err != nil {
+			file.Close()
+			return nil, d.explain(err)
+		}
+		if there, err := d.root.Stat(d.path); err == nil && os.SameFile(mine, there) {
+			return file, nil
+		}
+		file.Close()
+	}
+}
+
+// waitForLock asks again and again: a wait inside the system could not be ended with ctx.
+func (d *Destination) waitForLock(ctx context.Context, file *os.File) error {
+	const longest = 250 * time.Millisecond
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for next := 5 * time.Millisecond; ; next = min(2*next, longest) {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-pause.C:
+		}
+		locked, err := tryLock(file)
+		if err != nil {
+			return row.Failf("%s cannot be locked against other writers; append needs a disk or network share that has file locks", d.place)
+		}
+		if locked {
+			return nil
+		}
+		pause.Reset(next)
+	}
+}
+
+// checkHeader compares the header of the file with the mapping.
+func (d *Destination) checkHeader(file *os.File) error {
+	header := newReader(io.NewSectionReader(file, 0, maxRecord), ',')
+	if err := header.read(); err != nil {
+		return row.Failf("%s has no header that can be read; nothing was appended", d.place)
+	}
+	text := string(header.record)
+	var names []string
+	for _, f := range header.fields {
+		names = append(names, f.text(text))
+	}
+	names[0] = strings.TrimPrefix(names[0], "\uFEFF")
+	if !slices.Equal(names, d.columns) {
+		return row.Failf("the header of %s does not have the columns of the mapping in their order (%s); nothing was appended", d.place, strings.Join(d.columns, ","))
+	}
+	return nil
+}

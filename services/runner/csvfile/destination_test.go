@@ -1,0 +1,300 @@
+package csvfile
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"runhook/services/runner/connection"
+	"runhook/services/runner/row"
+	"runhook/shared/task"
+)
+
+// connections has the files connection drop on a folder.
+func connections(t testing.TB, folder string) *connection.Set {
+	t.Helper()
+	set, err := connection.Parse([]byte("drop: {files: .}\n"), filepath.Join(folder, "connections.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+// create opens out.csv in the folder, with the columns who and n.
+func create(t testing.TB, folder string, action task.Action) *Destination {
+	t.Helper()
+	d, err := Create(connections(t, folder), &task.CSVDestination{Connection: "drop", Path: "out.csv", Action: action}, []string{"who", "n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// rows is a batch of count rows of somebody.
+func rows(who string, from, count int) *row.Batch {
+	b := row.NewBatch(2)
+	for i := range count {
+		r := b.Add(int64(from + i))
+		r.Values[0], r.Values[1] = who, from+i
+	}
+	return b
+}
+
+func anyTime(int64) error { return nil }
+
+// appendRows is a whole run that appends, in many batches.
+func appendRows(ctx context.Context, d *Destination, who string, batches int) error {
+	defer d.Close()
+	for i := range batches {
+		if err := d.Write(ctx, rows(who, 100*i, 100), anyTime); err != nil {
+			return err
+		}
+	}
+	return d.Finish(ctx)
+}
+
+// checkAppended expects one header and each writer's rows together and in order.
+func checkAppended(t *testing.T, folder string, writers, each int) {
+	t.Helper()
+	f, err := os.Open(filepath.Join(folder, "out.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	if !lines.Scan() || lines.Text() != "who,n" {
+		t.Fatalf("the file begins with %q", lines.Text())
+	}
+	seen := map[string]bool{}
+	for range writers {
+		who := ""
+		for n := range each {
+			if !lines.Scan() {
+				t.Fatalf("the file ends in row %d of %s", n, who)
+			}
+			name, number, _ := strings.Cut(lines.Text(), ",")
+			if n == 0 {
+				who = name
+			}
+			if name != who || number != fmt.Sprint(n) || n == 0 && seen[who] {
+				t.Fatalf("%q stands where row %d of %s should", lines.Text(), n, who)
+			}
+		}
+		seen[who] = true
+	}
+	if lines.Scan() {
+		t.Errorf("%q stands behind everything", lines.Text())
+	}
+}
+
+func TestAppendsAtTheSameTime(t *testing.T) {
+	folder := t.TempDir()
+	var all sync.WaitGroup
+	for i := range 5 {
+		d := create(t, folder, task.Append) // all have seen that there is no file
+		all.Go(func() {
+			if err := appendRows(t.Context(), d, fmt.Sprint("run ", i), 20); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	checkAppended(t, folder, 5, 2000)
+}
+
+const childFolder = "RUNHOOK_TEST_FOLDER"
+
+// TestChild is no test: it is what the processes do that other tests start.
+func TestChild(t *testing.T) {
+	folder := os.Getenv(childFolder)
+	if folder == "" {
+		t.Skip("only in a child process")
+	}
+	action := task.Action(os.Getenv("RUNHOOK_TEST_ACTION"))
+	d := create(t, folder, action)
+	if action == task.Replace {
+		if err := d.Write(t.Context(), rows("killed", 0, 100), anyTime); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Println("written")
+		_, _ = os.Stdin.Read(make([]byte, 1)) // until it is killed
+		return
+	}
+	if err := appendRows(t.Context(), d, fmt.Sprint("process ", os.Getpid()), 20); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func child(t *testing.T, folder string, action task.Action) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestChild$")
+	cmd.Env = append(os.Environ(), childFolder+"="+folder, "RUNHOOK_TEST_ACTION="+string(action))
+	return cmd
+}
+
+func TestProcessesThatAppendAtTheSameTime(t *testing.T) {
+	folder := t.TempDir()
+	var all sync.WaitGroup
+	for range 4 {
+		cmd := child(t, folder, task.Append)
+		all.Go(func() {
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+	all.Wait()
+	checkAppended(t, folder, 4, 2000)
+}
+
+func TestTheWaitForAnotherAppendCanBeEnded(t *testing.T) {
+	folder := t.TempDir()
+	first, second := create(t, folder, task.Append), create(t, folder, task.Append)
+	defer first.Close()
+	if err := first.Write(t.Context(), rows("first", 0, 1), anyTime); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	err := second.Write(ctx, rows("second", 0, 1), func(int64) error { t.Error("it was about to write"); return nil })
+	second.Close()
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	if text, _ := os.ReadFile(filepath.Join(folder, "out.csv")); string(text) != "who,n\nfirst,0\n" {
+		t.Errorf("the file is %q", text)
+	}
+}
+
+// What is seen under the lock counts, not what was seen when the run began.
+func TestAppendLooksAgainUnderTheLock(t *testing.T) {
+	for name, change := range map[string]struct{ before, now, want, problem string }{
+		"another header":   {"who,n\n", "n,who\n", "n,who\n", "nothing was appended"},
+		"emptied":          {"who,n\nold,1\n", "", "who,n\nnew,0\n", ""},
+		"without line end": {"who,n\n", "who,n\nold,1", "who,n\nold,1\nnew,0\n", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			path := filepath.Join(folder, "out.csv")
+			if err := os.WriteFile(path, []byte(change.before), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			d := create(t, folder, task.Append)
+			defer d.Close()
+			// Another program replaces the file.
+			if err := os.WriteFile(path+".new", []byte(change.now), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(path+".new", path); err != nil {
+				t.Fatal(err)
+			}
+			err := d.Write(t.Context(), rows("new", 0, 1), anyTime)
+			if (err != nil) != (change.problem != "") || err != nil && !strings.Contains(err.Error(), change.problem) {
+				t.Errorf("got %v", err)
+			}
+			if text, _ := os.ReadFile(path); string(text) != change.want {
+				t.Errorf("the file is %q, want %q", text, change.want)
+			}
+		})
+	}
+}
+
+// A run without rows waits for nobody, and leaves the file alone.
+func TestAppendOfNothing(t *testing.T) {
+	folder := t.TempDir()
+	holder := create(t, folder, task.Append)
+	defer holder.Close()
+	if err := holder.Write(t.Context(), rows("holder", 0, 1), anyTime); err != nil {
+		t.Fatal(err)
+	}
+	if err := appendRows(t.Context(), create(t, folder, task.Append), "nobody", 0); err != nil {
+		t.Error(err)
+	}
+	unused := t.TempDir()
+	if err := appendRows(t.Context(), create(t, unused, task.Append), "nobody", 0); err != nil {
+		t.Error(err)
+	}
+	if text, err := os.ReadFile(filepath.Join(unused, "out.csv")); string(text) != "who,n\n" {
+		t.Errorf("a new file is %q, %v", text, err)
+	}
+	if create(t, folder, task.Append).Close(); len(list(t, folder)) != 1 {
+		t.Errorf("the folder has %v", list(t, folder))
+	}
+}
+
+func list(t *testing.T, folder string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		names = append(names, entry.Name())
+	}
+	return names
+}
+
+// A replace removes what killed ones of the same file have left, and nothing else.
+func TestReplaceSweepsUpAfterTheKilled(t *testing.T) {
+	folder := t.TempDir()
+	killed := child(t, folder, task.Replace)
+	stdin, err := killed.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	stdout, err := killed.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := killed.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() && lines.Text() != "written" {
+	}
+	orphan := list(t, folder)
+	if len(orphan) != 1 || !strings.HasPrefix(orphan[0], ".out.csv.") {
+		t.Fatalf("the child's folder has %v", orphan)
+	}
+
+	kept := []string{".out.csv.tmp", ".out.csv.short.tmp", ".other.csv." + rand.Text() + ".tmp", "out.csv." + rand.Text() + ".tmp"}
+	for _, name := range kept {
+		if err := os.WriteFile(filepath.Join(folder, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	alive := create(t, folder, task.Replace) // while the child lives
+	defer alive.Close()
+	if got := list(t, folder); len(got) != len(kept)+2 {
+		t.Errorf("with two writers at work the folder has %v", got)
+	}
+	_ = killed.Process.Kill()
+	_ = killed.Wait()
+	next := create(t, folder, task.Replace)
+	if err := next.Write(t.Context(), rows("next", 0, 1), anyTime); err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Finish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !next.Close() {
+		t.Error("not kept")
+	}
+	got := strings.Join(list(t, folder), " ")
+	if strings.Contains(got, orphan[0]) || len(list(t, folder)) != len(kept)+2 || !strings.Contains(got, filepath.Base(alive.temporary)) {
+		t.Errorf("the folder has %s", got)
+	}
+	if text, _ := os.ReadFile(filepath.Join(folder, "out.csv")); string(text) != "who,n\nnext,0\n" {
+		t.Errorf("the file is %q", text)
+	}
+}

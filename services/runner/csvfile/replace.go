@@ -1,0 +1,94 @@
+package csvfile
+
+import (
+	"crypto/rand"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"runhook/services/runner/row"
+)
+
+// openReplace makes the temporary file beside the one to be replaced.
+func (d *Destination) openReplace() error {
+	mode := fs.FileMode(0o644)
+	switch info, err := d.root.Stat(d.path); {
+	case err == nil && !info.Mode().IsRegular():
+		return row.Failf("%s is not a file, and cannot be replaced", d.place)
+	case err == nil:
+		mode = info.Mode().Perm()
+	}
+	for d.file == nil {
+		temporary := d.temporaryName(rand.Text())
+		file, err := d.root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+		if err != nil {
+			return d.explain(err)
+		}
+		// The lock says that somebody writes here, and it ends with the process. Where there are no
+		// locks nobody sweeps either.
+		locked, err := tryLock(file)
+		if canLock && err == nil && (!locked || !d.isThere(file, temporary)) {
+			file.Close() // somebody's sweep was faster
+			continue
+		}
+		d.file, d.temporary = file, temporary
+	}
+	d.sweep()
+	d.buffer = appendRecord(d.buffer, d.columns)
+	return nil
+}
+
+func (d *Destination) temporaryName(random string) string {
+	folder, name := filepath.Split(d.path)
+	return folder + "." + name + "." + random + ".tmp"
+}
+
+func (d *Destination) isThere(file *os.File, path string) bool {
+	mine, err := file.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := d.root.Stat(path)
+	return err == nil && os.SameFile(mine, there)
+}
+
+// sweep removes temporary files of the same target whose writers were killed: nobody has them locked.
+// What cannot be removed only costs room.
+func (d *Destination) sweep() {
+	if !canLock {
+		return
+	}
+	folder, err := d.root.Open(filepath.Dir(d.path))
+	if err != nil {
+		return
+	}
+	defer folder.Close()
+	before, after, _ := strings.Cut(filepath.Base(d.temporaryName("\x00")), "\x00")
+	random := len(rand.Text())
+	for {
+		names, err := folder.Readdirnames(1000)
+		for _, name := range names {
+			if strings.HasPrefix(name, before) && strings.HasSuffix(name, after) && len(name) == len(before)+random+len(after) {
+				d.removeOrphan(filepath.Join(filepath.Dir(d.path), name))
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (d *Destination) removeOrphan(path string) {
+	if info, err := d.root.Lstat(path); err != nil || !info.Mode().IsRegular() || path == filepath.Clean(d.temporary) {
+		return
+	}
+	file, err := d.root.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	if locked, err := tryLock(file); err == nil && locked {
+		_ = d.root.Remove(path)
+	}
+}

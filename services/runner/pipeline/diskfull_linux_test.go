@@ -1,0 +1,93 @@
+package pipeline_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+
+	"runhook/services/runner/pipeline"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+const fullDiskChild = "RUNHOOK_TEST_FULL_DISK"
+
+// fullDiskResult is what the child says about its run.
+type fullDiskResult struct {
+	Message string
+	Counts  run.Counts
+	File    string
+	Left    []string
+}
+
+// TestFullDiskChild is no test: it is the process in which no file may grow beyond a limit.
+func TestFullDiskChild(t *testing.T) {
+	action := os.Getenv(fullDiskChild)
+	if action == "" {
+		t.Skip("only in a child process")
+	}
+	b := newBench(t)
+	memberFile(t, b.folder+"/members.csv", 20_000)
+	b.toFile(task.Action(action))
+	b.mapping(memberMapping...)
+	b.write("out.csv", "id,first_name,last_name,email,joined\nbefore,,,,\n")
+	signal.Ignore(syscall.SIGXFSZ) // so that the write fails, as on a full disk
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 500_000, Max: 500_000}); err != nil {
+		t.Fatal(err)
+	}
+	var m pipeline.Meter
+	err := pipeline.Run(t.Context(), b.job, &m)
+	failure, ok := errors.AsType[*run.Failure](err)
+	if !ok {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(b.folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := fullDiskResult{Message: failure.Message, Counts: m.Snapshot().Counts, File: b.read("out.csv")}
+	for _, entry := range entries {
+		result.Left = append(result.Left, entry.Name())
+	}
+	text, err := json.Marshal(result)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Printf("result %s\n", text)
+}
+
+// A disk that fills while a file is written fails the run, which says so. Replace leaves the file as
+// it was; append leaves whole batches, and counts those.
+func TestFullDisk(t *testing.T) {
+	for _, action := range []task.Action{task.Replace, task.Append} {
+		t.Run(string(action), func(t *testing.T) {
+			cmd := exec.Command(os.Args[0], "-test.run=^TestFullDiskChild$")
+			cmd.Env = append(os.Environ(), fullDiskChild+"="+string(action))
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			_, text, _ := strings.Cut(string(out), "result ")
+			var got fullDiskResult
+			if err := json.NewDecoder(strings.NewReader(text)).Decode(&got); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			if !strings.Contains(got.Message, "no room to write the file out.csv") {
+				t.Errorf("the run says %q", got.Message)
+			}
+			lines := strings.Count(got.File, "\n") - 2 // the header and the row before
+			if int64(lines) != got.Counts.Inserted || !strings.HasSuffix(got.File, "\n") || len(got.Left) != 2 {
+				t.Errorf("%d rows counted, %d in the file, which ends %q; the folder has %v", got.Counts.Inserted, lines, got.File[max(0, len(got.File)-20):], got.Left)
+			}
+			if written := got.Counts.Inserted > 0; written != (action == task.Append) {
+				t.Errorf("%d rows are counted as inserted", got.Counts.Inserted)
+			}
+		})
+	}
+}
