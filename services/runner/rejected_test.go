@@ -226,8 +226,11 @@ func TestValuesStandInRejectedRowsOnly(t *testing.T) {
 		t.Errorf("the driver's words are not in %q", rows[0].Reason)
 	}
 	for i, want := range [][]string{
-		{"1", canary + " by trigger"}, {"", canary + " without a key"}, {"3", canary + ",ragged"},
-		{"4", canary + "\uFFFD"}, {"5", "\"" + canary + "\"x"},
+		{"1", canary + " by trigger"},
+		{"", canary + " without a key"},
+		{"3", canary + ",ragged"},
+		{"4", canary + "\uFFFD"},
+		{"5", "\"" + canary + "\"x"},
 	} {
 		if !slices.Equal(rows[i].Cells, want) {
 			t.Errorf("cells %q, want %q", rows[i].Cells, want)

@@ -27,7 +27,7 @@ type slow struct {
 func (s *slow) Columns() mapping.Columns     { return mapping.Columns{Names: []string{"ID"}, Text: true} }
 func (s *slow) Progress() (float64, int64)   { return 0, int64(s.rows) }
 func (s *slow) Close() error                 { return nil }
-func (s *slow) Finish(context.Context) error                { return nil }
+func (s *slow) Finish(context.Context) error { return nil }
 func (s slowDestination) Close() (kept bool) { return true }
 
 func (s *slow) Next(ctx context.Context, cells []any) (int, error) {
