@@ -38,6 +38,8 @@ type Columns struct {
 	// Text says that every cell is a string and never nil, as in a CSV file. It lets the
 	// compiler find an expression that could fit no row.
 	Text bool
+	// Unknown says that the source has no row, and so nothing to tell its columns by: any name is one.
+	Unknown bool
 }
 
 // Scope is what the expressions of one run see: the columns, the parameters, and the current row.
@@ -48,6 +50,7 @@ type Scope struct {
 
 	columns map[string]int
 	names   []string
+	open    bool
 	params  Params
 	types   types.Map
 	// used are the columns that the programs read.
@@ -63,6 +66,7 @@ func NewScope(columns Columns, params Params) *Scope {
 		Row:     make([]any, len(columns.Names)),
 		columns: make(map[string]int, len(columns.Names)),
 		names:   columns.Names,
+		open:    columns.Unknown,
 		params:  params,
 		types:   make(types.Map, len(columns.Names)),
 		used:    make([]bool, len(columns.Names)),
@@ -71,6 +75,9 @@ func NewScope(columns Columns, params Params) *Scope {
 	var kind types.Type = types.Any
 	if columns.Text {
 		kind = types.String
+	}
+	if columns.Unknown {
+		s.types[types.Extra] = types.Any
 	}
 	for i, name := range columns.Names {
 		s.columns[name] = i
@@ -99,7 +106,7 @@ type cell struct {
 // Compile compiles an expression against the scope's columns. An unknown column or parameter is an
 // error that names the nearest one.
 func (s *Scope) Compile(text string) (*Program, error) {
-	names := &resolver{columns: s.columns, names: s.names, params: s.params, closed: true, used: map[string]int{}}
+	names := &resolver{columns: s.columns, names: s.names, params: s.params, closed: !s.open, used: map[string]int{}}
 	compiled, err := compile(text, names, s.types)
 	if err != nil {
 		return nil, err

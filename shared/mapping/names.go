@@ -79,7 +79,7 @@ func (r *resolver) column(node *ast.Node, name string) {
 		return
 	}
 	ast.Patch(node, &ast.IdentifierNode{Value: columnPrefix + name})
-	if r.used != nil {
+	if r.used != nil && known {
 		r.used[columnPrefix+name] = i
 	}
 }

@@ -1,0 +1,228 @@
+package httpjson
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"runhook/services/runner/connection"
+	"runhook/services/runner/row"
+)
+
+// patience is how long a service is waited for and how often it is asked again.
+type patience struct {
+	// attempts is how often a page is asked for before the run fails.
+	attempts int
+	// first is the wait before the second attempt, which doubles with each; most is the longest wait,
+	// also for a Retry-After.
+	first, most time.Duration
+	// silence is how long a service may send nothing.
+	silence time.Duration
+}
+
+var usualPatience = patience{attempts: 5, first: 500 * time.Millisecond, most: time.Minute, silence: time.Minute}
+
+// maxRedirects bounds how many redirects one request follows, all below the connection's url.
+const maxRedirects = 5
+
+var (
+	errElsewhere = errors.New("a redirect out of the connection's url")
+	errRedirects = errors.New("too many redirects")
+	errSilence   = errors.New("the service sent nothing for too long")
+)
+
+// client asks one connection for documents, and never leaves its url: what it sends has credentials.
+type client struct {
+	to       connection.HTTP
+	http     *http.Client
+	patience patience
+}
+
+func newClient(to connection.HTTP, p patience) *client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.ResponseHeaderTimeout = p.silence
+	c := &client{to: to, patience: p}
+	c.http = &http.Client{Transport: transport, CheckRedirect: func(request *http.Request, via []*http.Request) error {
+		switch {
+		case !c.holds(request.URL):
+			return errElsewhere
+		case len(via) > maxRedirects:
+			return errRedirects
+		}
+		return nil
+	}}
+	return c
+}
+
+func (c *client) close() { c.http.CloseIdleConnections() }
+
+// locate is a path with its query below the connection's url.
+func (c *client) locate(target string) (*url.URL, error) {
+	below, err := url.Parse("/" + strings.TrimLeft(target, "/"))
+	if err != nil {
+		return nil, row.Failf("source.http.path is not a path; write other characters as %%20 and the like")
+	}
+	u := *c.to.URL
+	u.Path = strings.TrimSuffix(c.to.URL.Path, "/") + below.Path
+	u.RawPath = strings.TrimSuffix(c.to.URL.EscapedPath(), "/") + below.EscapedPath()
+	u.RawQuery = below.RawQuery
+	if !c.holds(&u) {
+		return nil, row.Failf("source.http.path leaves the url of connection %s", c.to.Name)
+	}
+	return &u, nil
+}
+
+// holds reports whether an address is below the connection's url.
+func (c *client) holds(u *url.URL) bool {
+	base := strings.TrimSuffix(path.Clean("/"+c.to.URL.Path), "/")
+	below := path.Clean("/" + u.Path)
+	return u.Scheme == c.to.URL.Scheme && host(u) == host(c.to.URL) && u.User == nil && (below == base || strings.HasPrefix(below, base+"/"))
+}
+
+// host is the host with its port, given or usual.
+func host(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return strings.ToLower(u.Hostname()) + ":" + port
+}
+
+// refusal is how a request ends that gets no document.
+type refusal struct {
+	// status is the answer's, 0 without one.
+	status int
+	// why goes on where what was asked for ends: "cannot be reached".
+	why string
+	// passing faults may be gone at another attempt, and not before wait.
+	passing bool
+	wait    time.Duration
+}
+
+func (r *refusal) Error() string { return r.why }
+
+// answer is a document that is being read.
+type answer struct {
+	header http.Header
+	status int
+	// size is the document's length, -1 where it is not known.
+	size int64
+	body io.ReadCloser
+}
+
+// get asks for a document once. The error is a *refusal, or ctx's.
+func (c *client) get(ctx context.Context, u *url.URL) (*answer, error) {
+	requesting, cancel := context.WithCancelCause(ctx)
+	request, err := http.NewRequestWithContext(requesting, http.MethodGet, u.String(), nil)
+	if err != nil {
+		cancel(nil)
+		return nil, &refusal{why: "has an address that cannot be asked for"}
+	}
+	request.Header = c.to.Headers.Clone()
+	if request.Header.Get("Accept") == "" {
+		request.Header.Set("Accept", "application/json")
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		cancel(nil)
+		return nil, c.unreached(ctx, err)
+	}
+	body := &listener{body: response.Body, silence: c.patience.silence, cancel: cancel}
+	if response.StatusCode != http.StatusOK && response.StatusCode != http.StatusNoContent {
+		body.Close()
+		return nil, c.refused(response)
+	}
+	return &answer{header: response.Header, status: response.StatusCode, size: response.ContentLength, body: body}, nil
+}
+
+// unreached says why there is no answer.
+func (c *client) unreached(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var certificate *tls.CertificateVerificationError
+	var name *net.DNSError
+	switch {
+	case errors.Is(err, errElsewhere):
+		return &refusal{why: "redirects out of the url of the connection, where its credentials must not go; correct the url in the connections file, or path"}
+	case errors.Is(err, errRedirects):
+		return &refusal{why: "redirects " + strconv.Itoa(maxRedirects) + " times and more"}
+	case errors.As(err, &certificate):
+		return &refusal{why: "cannot be trusted: the certificate of the service is not valid for the url of the connection"}
+	case errors.As(err, &name) && name.IsNotFound:
+		return &refusal{why: "cannot be reached: there is no host of the name that the connection's url has"}
+	}
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		return &refusal{why: "got no answer within " + c.patience.silence.String(), passing: true}
+	}
+	return &refusal{why: "cannot be reached: the service refuses or drops the connection", passing: true}
+}
+
+// refused says what an answer without a document means.
+func (c *client) refused(response *http.Response) error {
+	status := response.StatusCode
+	r := &refusal{status: status, why: "is answered " + strings.TrimSpace(strconv.Itoa(status)+" "+http.StatusText(status))}
+	switch {
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		r.why += "; correct the credentials in the headers of the connection"
+	case status == http.StatusNotFound:
+		r.why += "; correct path, or the url of the connection"
+	case status == http.StatusTooManyRequests || status == http.StatusRequestTimeout || status >= 500:
+		r.passing = true
+		r.wait = retryAfter(response.Header.Get("Retry-After"), time.Now())
+	}
+	return r
+}
+
+// retryAfter is the wait that a service asks for, 0 for none.
+func retryAfter(text string, now time.Time) time.Duration {
+	if seconds, err := strconv.Atoi(text); err == nil && seconds >= 0 && seconds < 1e9 {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
+}
+
+// rest waits before attempt number made+1; false means that there is to be none.
+func (c *client) rest(ctx context.Context, made int, asked time.Duration) bool {
+	wait := min(c.patience.first<<(made-1), c.patience.most)
+	if made >= c.patience.attempts || asked > c.patience.most {
+		return false
+	}
+	timer := time.NewTimer(max(wait, asked))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// listener reads a body and gives up when nothing comes for too long. Closing it ends the request.
+type listener struct {
+	body    io.ReadCloser
+	silence time.Duration
+	cancel  context.CancelCauseFunc
+}
+
+func (l *listener) Read(p []byte) (int, error) {
+	silence := time.AfterFunc(l.silence, func() { l.cancel(errSilence) })
+	defer silence.Stop()
+	return l.body.Read(p)
+}
+
+func (l *listener) Close() error {
+	l.cancel(nil)
+	return l.body.Close()
+}

@@ -1,0 +1,264 @@
+package httpjson
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"hash/maphash"
+	"io"
+	"strings"
+
+	"runhook/shared/task"
+)
+
+// The bounds of what one page may take: maxItem bounds a row, and everything that is not the list
+// of rows; maxPage the page.
+const (
+	maxItem = 16 << 20
+	maxPage = 4 << 30
+)
+
+// The ways in which a document is not a page.
+var (
+	errEmpty   = errors.New("is empty")
+	errSyntax  = errors.New("is not valid JSON")
+	errHTML    = errors.New("is not JSON but a web page; perhaps it asks to log in, or the url or path is that of a page for people")
+	errTooLong = errors.New("has a row, or something beside its rows, of more than 16 MiB")
+	errHuge    = errors.New("is longer than 4 GiB; ask the service for smaller pages, with a parameter in path")
+	errTwice   = errors.New("has its list of rows twice")
+	errNoList  = errors.New("has no list of rows")
+	errOther   = errors.New("has something that is not a list")
+	errBehind  = errors.New("has something behind the end of its JSON")
+)
+
+// page is one document that is read as it comes: what is before the list of rows, the rows one by
+// one, and what is behind it.
+type page struct {
+	answer *answer
+	in     *bounded
+	tokens *json.Decoder
+	places places
+	stack  []frame
+	// inItems: the list has begun and not ended. listed: it has begun. begun: the document has.
+	inItems, listed, begun bool
+	// next and total are what stands at their places; nil for nothing.
+	next, total json.Token
+
+	// rows counts the rows that were read; sum is of all their bytes.
+	rows int
+	sum  maphash.Hash
+	item json.RawMessage
+}
+
+// places are where a page has what is looked for, as names with dots.
+type places struct {
+	items, next, total string
+}
+
+func placesOf(from *task.HTTPSource) places {
+	p := places{items: from.Items, total: from.Total}
+	if from.Next != nil {
+		p.next = from.Next.Link + from.Next.From // a page is found by one of them
+	}
+	return p
+}
+
+// frame is an object or a list that has begun.
+type frame struct {
+	object bool
+	// key is the name of the object's member that is being read; valueNext: its value is to come.
+	key       string
+	valueNext bool
+}
+
+func newPage(a *answer, where places, seed maphash.Seed) *page {
+	p := &page{answer: a, places: where, in: &bounded{in: a.body}}
+	p.sum.SetSeed(seed)
+	text := bufio.NewReader(p.in)
+	p.in.left = maxItem
+	if mark, err := text.Peek(3); err == nil && bytes.Equal(mark, []byte("\xEF\xBB\xBF")) {
+		_, _ = text.Discard(3) // what was peeked is there
+	}
+	p.tokens = json.NewDecoder(text)
+	p.tokens.UseNumber()
+	return p
+}
+
+// read returns the next row's JSON, which is valid until the next call, and io.EOF when the whole
+// document has been read.
+func (p *page) read() ([]byte, error) {
+	if !p.inItems {
+		if err := p.walk(); err != nil {
+			return nil, err
+		}
+	}
+	p.in.left = maxItem
+	if p.tokens.More() {
+		if err := p.tokens.Decode(&p.item); err != nil {
+			return nil, p.explain(err)
+		}
+		p.rows++
+		_, _ = p.sum.Write(p.item) // a hash cannot fail
+		return p.item, nil
+	}
+	if _, err := p.tokens.Token(); err != nil {
+		return nil, p.explain(err)
+	}
+	p.inItems = false
+	p.pop()
+	return nil, p.walk()
+}
+
+// walk reads up to the list of rows, and returns nil there; without one, or behind it, up to the end
+// of the document, which is io.EOF.
+func (p *page) walk() error {
+	for {
+		p.in.left = maxItem
+		token, err := p.tokens.Token()
+		if errors.Is(err, io.EOF) && p.in.err == nil && len(p.stack) == 0 {
+			return p.end()
+		}
+		if err != nil {
+			return p.explain(err)
+		}
+		top := p.top()
+		delimiter, isDelimiter := token.(json.Delim)
+		switch {
+		case isDelimiter && (delimiter == '}' || delimiter == ']'):
+			p.pop()
+			continue
+		case top != nil && top.object && !top.valueNext:
+			top.key, top.valueNext = token.(string), true
+			continue
+		}
+		if top == nil && p.begun {
+			return errBehind
+		}
+		p.begun = true
+		path, ok := p.path()
+		if ok && path == p.places.items {
+			if p.listed {
+				return errTwice
+			}
+			p.listed = true
+			if delimiter != '[' && token != nil {
+				return errOther
+			}
+		}
+		if ok && path == p.places.next && path != "" {
+			p.next = token
+		}
+		if ok && path == p.places.total && path != "" {
+			p.total = token
+		}
+		switch {
+		case isDelimiter:
+			p.stack = append(p.stack, frame{object: delimiter == '{'})
+			if ok && path == p.places.items {
+				p.inItems = true
+				return nil
+			}
+		case top != nil:
+			top.valueNext = false
+		}
+	}
+}
+
+// end is what the end of the document means.
+func (p *page) end() error {
+	switch {
+	case !p.begun:
+		return errEmpty
+	case !p.listed:
+		return errNoList
+	}
+	return io.EOF
+}
+
+func (p *page) top() *frame {
+	if len(p.stack) == 0 {
+		return nil
+	}
+	return &p.stack[len(p.stack)-1]
+}
+
+// pop ends the object or list that was begun last.
+func (p *page) pop() {
+	p.stack = p.stack[:len(p.stack)-1]
+	if top := p.top(); top != nil {
+		top.valueNext = false
+	}
+}
+
+// path names the value that begins; false within a list, where nothing is looked for.
+func (p *page) path() (string, bool) {
+	var names []string
+	for _, f := range p.stack {
+		if !f.object {
+			return "", false
+		}
+		names = append(names, f.key)
+	}
+	return strings.Join(names, "."), true
+}
+
+// explain says what is wrong with the document, where it is not that it could not be read.
+func (p *page) explain(err error) error {
+	switch {
+	case p.in.err != nil:
+		return p.in.err
+	case strings.Contains(p.answer.header.Get("Content-Type"), "html") || p.in.beginsLikeHTML():
+		return errHTML
+	}
+	return errSyntax
+}
+
+// close ends the request.
+func (p *page) close() { p.answer.body.Close() }
+
+// bounded reads a body no further than is allowed.
+type bounded struct {
+	in io.Reader
+	// left is what may still be read of this row, total is what was read.
+	left  int
+	total int64
+	begin []byte
+	// err is why reading ended before the body did.
+	err error
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	switch {
+	case b.err != nil:
+		return 0, b.err
+	case b.left <= 0:
+		b.err = errTooLong
+		return 0, b.err
+	case b.total > maxPage:
+		b.err = errHuge
+		return 0, b.err
+	}
+	n, err := b.in.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	b.total += int64(n)
+	if missing := 64 - len(b.begin); missing > 0 {
+		b.begin = append(b.begin, p[:min(n, missing)]...)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.err = &broken{err}
+		err = b.err
+	}
+	return n, err
+}
+
+func (b *bounded) beginsLikeHTML() bool {
+	return bytes.HasPrefix(bytes.TrimSpace(b.begin), []byte("<"))
+}
+
+// broken is a body that the network ended.
+type broken struct{ cause error }
+
+func (b *broken) Error() string { return "broke off" }
+
+func (b *broken) Unwrap() error { return b.cause }

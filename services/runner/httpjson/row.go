@@ -1,0 +1,117 @@
+package httpjson
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"runhook/services/runner/row"
+)
+
+// readRow reads an item, which is JSON, into the cells of the columns at index. A member that the
+// item lacks leaves its cell as it is.
+func readRow(item []byte, index map[string]int, columns []string, cells []any) *row.Fault {
+	switch {
+	case !utf8.Valid(item):
+		return row.Faultf("", "is not valid UTF-8")
+	case len(item) == 0 || item[0] != '{':
+		return row.Faultf("", "is not an object with columns")
+	}
+	broken := brokenLetters(item)
+	given := make([]bool, len(columns))
+	members := json.NewDecoder(bytes.NewReader(item))
+	members.UseNumber()
+	_, err := members.Token()
+	for err == nil && members.More() {
+		var name json.Token
+		if name, err = members.Token(); err != nil {
+			break
+		}
+		i, wanted := index[name.(string)]
+		if !wanted {
+			var unused json.RawMessage
+			err = members.Decode(&unused)
+			continue
+		}
+		if given[i] {
+			return row.Faultf(columns[i], "is there twice")
+		}
+		given[i] = true
+		var value any
+		if err = members.Decode(&value); err == nil {
+			cells[i] = exact(value)
+		}
+		if broken && hasReplacement(value) {
+			return row.Faultf(columns[i], "has half a letter in it")
+		}
+	}
+	if err != nil {
+		return row.Faultf("", "is nested too deep")
+	}
+	return nil
+}
+
+// keys are the names of an item's members, nil where it is no object.
+func keys(item []byte) (names []string) {
+	members := json.NewDecoder(bytes.NewReader(item))
+	if token, err := members.Token(); err != nil || token != json.Delim('{') {
+		return nil
+	}
+	for members.More() {
+		name, err := members.Token()
+		var unused json.RawMessage
+		if err != nil || members.Decode(&unused) != nil {
+			break
+		}
+		names = append(names, name.(string))
+	}
+	return names
+}
+
+// exact keeps numbers from being rounded: a whole one becomes an int64 if it fits, any other stays the
+// digits that it is.
+func exact(value any) any {
+	switch v := value.(type) {
+	case json.Number:
+		if whole, err := strconv.ParseInt(v.String(), 10, 64); err == nil && strconv.FormatInt(whole, 10) == v.String() {
+			return whole
+		}
+	case map[string]any:
+		for name, member := range v {
+			v[name] = exact(member)
+		}
+	case []any:
+		for i, member := range v {
+			v[i] = exact(member)
+		}
+	}
+	return value
+}
+
+// brokenLetters reports whether an item could have an escape that is half a letter: the decoder puts
+// U+FFFD there, without a word. An item that has U+FFFD itself is taken at its word.
+func brokenLetters(item []byte) bool {
+	return bytes.Contains(item, []byte(`\u`)) && !bytes.Contains(item, []byte("\uFFFD")) && !bytes.Contains(bytes.ToLower(item), []byte(`\ufffd`))
+}
+
+func hasReplacement(value any) bool {
+	switch v := value.(type) {
+	case string:
+		return strings.ContainsRune(v, utf8.RuneError)
+	case map[string]any:
+		for _, member := range v {
+			if hasReplacement(member) {
+				return true
+			}
+		}
+	case []any:
+		for _, member := range v {
+			if hasReplacement(member) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,335 @@
+// Package httpjson reads rows from web services that give them as pages of JSON.
+package httpjson
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"runhook/services/runner/connection"
+	"runhook/services/runner/row"
+	"runhook/shared/mapping"
+	"runhook/shared/task"
+)
+
+// The columns are those of the first rows: so many, or as many as come in this much text or time.
+const (
+	sampleRows  = 1000
+	sampleBytes = 4 << 20
+	sampleTime  = time.Second
+)
+
+// The bounds of what a service may do without giving rows that are new.
+const (
+	maxEmptyPages = 100
+	maxSamePages  = 2
+)
+
+// Source reads the rows of one http source. It belongs to one goroutine. Cells are what JSON has:
+// text, true and false, whole numbers as int64, other numbers digit for digit as json.Number, lists
+// and objects as such, and nil for null and for what a row lacks.
+type Source struct {
+	from   *task.HTTPSource
+	client *client
+	// reading ends with the run, or with the source.
+	reading context.Context
+	stop    context.CancelFunc
+	bound   bool
+
+	columns []string
+	index   map[string]int
+	// sample are the first rows, which were read for their columns and are still to be given; empty
+	// says that there were none.
+	sample [][]byte
+	empty  bool
+
+	first *url.URL
+	pages pages
+	page  *page
+	// breaks is how often the page broke off without a row more.
+	breaks int
+	// seed is that of all hashes.
+	seed maphash.Seed
+	// rows and total are of all pages; total is 0 until a page says it.
+	rows, total int64
+	ended       bool
+}
+
+// Open asks for the first page and reads the columns from its first rows. params are the task's
+// parameters as expressions see them. Whatever is wrong is a [*run.Failure], or ctx's error.
+func Open(ctx context.Context, connections *connection.Set, from *task.HTTPSource, params map[string]any) (*Source, error) {
+	return open(ctx, connections, from, params, usualPatience)
+}
+
+func open(ctx context.Context, connections *connection.Set, from *task.HTTPSource, params map[string]any, p patience) (*Source, error) {
+	to, err := connections.HTTP(from.Connection)
+	if err != nil {
+		return nil, err
+	}
+	target, err := task.ExpandPath(from.Path, params)
+	if err != nil {
+		return nil, row.Failf("source.http.path: %v", err)
+	}
+	s := &Source{from: from, client: newClient(to, p), seed: maphash.MakeSeed(), index: map[string]int{}}
+	if s.first, err = s.client.locate(target); err != nil {
+		return nil, err
+	}
+	s.pages = newPages(s.first, from.Next)
+	s.reading, s.stop = context.WithCancel(ctx)
+	if err := s.readSample(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// readSample reads the first rows for the columns that they have.
+func (s *Source) readSample() error {
+	limit := time.Now().Add(sampleTime)
+	for bytes := 0; len(s.sample) < sampleRows && bytes < sampleBytes; {
+		item, err := s.read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		for _, name := range keys(item) {
+			s.addColumn(name)
+		}
+		s.sample = append(s.sample, slices.Clone(item))
+		bytes += len(item)
+		if time.Now().After(limit) {
+			break
+		}
+	}
+	if len(s.sample) > 0 && len(s.columns) == 0 {
+		return row.Failf("the rows of %s are not objects with columns; set source.http.items to where the list of objects is", s.place(1))
+	}
+	for _, name := range s.from.Columns {
+		s.addColumn(name)
+	}
+	s.empty = len(s.sample) == 0
+	return nil
+}
+
+func (s *Source) addColumn(name string) {
+	if _, known := s.index[name]; !known {
+		s.index[name] = len(s.columns)
+		s.columns = append(s.columns, name)
+	}
+}
+
+// Columns are those that the first rows have, and those that the task names. Without any row they are
+// not known.
+func (s *Source) Columns() mapping.Columns {
+	return mapping.Columns{Names: s.columns, Unknown: s.empty}
+}
+
+// Next reads the next row into cells; see the pipeline's source.
+func (s *Source) Next(ctx context.Context, cells []any) (int, error) {
+	if !s.bound {
+		// What waits for the service must let go when the run ends.
+		s.bound = true
+		context.AfterFunc(ctx, s.stop)
+	}
+	var item []byte
+	if len(s.sample) > 0 {
+		item, s.sample = s.sample[0], s.sample[1:]
+	} else {
+		var err error
+		if item, err = s.read(); err != nil {
+			if ctx.Err() != nil {
+				return 0, ctx.Err()
+			}
+			return 0, err
+		}
+	}
+	if fault := readRow(item, s.index, s.columns, cells); fault != nil {
+		return len(item), fault
+	}
+	return len(item), nil
+}
+
+// read returns the next row's JSON, from whichever page, and io.EOF after the last.
+func (s *Source) read() ([]byte, error) {
+	for !s.ended {
+		if s.page == nil {
+			if err := s.turn(); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		item, err := s.page.read()
+		switch {
+		case err == nil:
+			s.rows++
+			s.breaks = 0
+			return item, nil
+		case errors.Is(err, io.EOF):
+			if err := s.finish(); err != nil {
+				return nil, err
+			}
+		default:
+			if err := s.resume(err); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return nil, io.EOF
+}
+
+// turn asks for the page that is next.
+func (s *Source) turn() error {
+	a, err := s.ask(0)
+	refused, ok := errors.AsType[*refusal](err)
+	switch {
+	case ok && refused.status == http.StatusNotFound && s.pages.counted() && s.total > 0 && s.rows >= s.total:
+		// Some services say so that there is no page behind the last.
+		s.ended = true
+		return nil
+	case ok:
+		return s.fail(err)
+	case err != nil:
+		return err
+	case a.status == http.StatusNoContent:
+		a.body.Close()
+		s.ended = true
+		return nil
+	}
+	s.page = newPage(a, placesOf(s.from), s.seed)
+	return nil
+}
+
+// ask asks for the page until it comes, or there is no hope. made attempts have failed before.
+func (s *Source) ask(made int) (*answer, error) {
+	for {
+		a, err := s.client.get(s.reading, s.pages.url)
+		made++
+		refused, ok := errors.AsType[*refusal](err)
+		if !ok {
+			return a, err
+		}
+		if !refused.passing {
+			return nil, refused
+		}
+		if !s.client.rest(s.reading, made, refused.wait) {
+			if err := s.reading.Err(); err != nil {
+				return nil, err
+			}
+			if refused.wait > s.client.patience.most {
+				return nil, &refusal{why: fmt.Sprintf("%s, and asks to wait for %v; run the task later, or more slowly with source.rate", refused.why, refused.wait)}
+			}
+			return nil, &refusal{why: fmt.Sprintf("%s, %d times in a row; run the task again later", refused.why, made)}
+		}
+	}
+}
+
+// resume reads a page again whose connection broke, up to where it had been read.
+func (s *Source) resume(err error) error {
+	if _, ok := errors.AsType[*broken](err); !ok {
+		return s.fail(err)
+	}
+	before := s.page
+	before.close()
+	for {
+		s.breaks++
+		if !s.client.rest(s.reading, s.breaks, 0) {
+			return s.fail(fmt.Errorf("broke off %d times in a row; run the task again later", s.breaks))
+		}
+		a, err := s.ask(s.breaks)
+		if err != nil {
+			return s.fail(err)
+		}
+		s.page = newPage(a, placesOf(s.from), s.seed)
+		for err == nil && s.page.rows < before.rows {
+			_, err = s.page.read()
+		}
+		_, again := errors.AsType[*broken](err)
+		switch {
+		case err == nil && s.page.sum.Sum64() == before.sum.Sum64():
+			return nil
+		case err == nil || errors.Is(err, io.EOF):
+			return s.fail(errors.New("broke off, and has other rows now; run the task again"))
+		case !again:
+			return s.fail(err)
+		}
+		s.page.close()
+	}
+}
+
+// finish learns from a page that has been read what the next one is.
+func (s *Source) finish() error {
+	p := s.page
+	p.close()
+	s.page = nil
+	s.learnTotal(p)
+	more, err := s.pages.turn(p, s.client, s.rows)
+	if err != nil {
+		return s.fail(err)
+	}
+	s.ended = !more
+	return nil
+}
+
+func (s *Source) learnTotal(p *page) {
+	if total := whole(p.total); total > 0 {
+		s.total = total
+	}
+}
+
+// place is how messages name a page.
+func (s *Source) place(number int) string {
+	path, _, _ := strings.Cut(s.from.Path, "?")
+	return fmt.Sprintf("page %d of %s, connection %s,", number, path, s.from.Connection)
+}
+
+// fail says which page something is wrong with. ctx's error stays what it is.
+func (s *Source) fail(err error) error {
+	if ctxErr := s.reading.Err(); ctxErr != nil {
+		return ctxErr
+	}
+	items := "source.http.items"
+	switch at := s.from.Items; {
+	case errors.Is(err, errNoList) && at != "":
+		return row.Failf("%s has nothing at %s, where %s says that its list of rows is", s.place(s.pages.number), at, items)
+	case errors.Is(err, errOther) && at != "":
+		return row.Failf("%s has something at %s that is not a list; correct %s", s.place(s.pages.number), at, items)
+	case errors.Is(err, errOther):
+		return row.Failf("%s is not a list; set %s to where in it the list of rows is, like data.people", s.place(s.pages.number), items)
+	}
+	return row.Failf("%s %v", s.place(s.pages.number), err)
+}
+
+// Progress is the part of the rows that has been read, where the service says how many there are, or
+// that of the only page, where it says how long that is.
+func (s *Source) Progress() (part float64, total int64) {
+	if s.page != nil {
+		s.learnTotal(s.page)
+	}
+	read := s.rows - int64(len(s.sample))
+	switch {
+	case s.total > 0:
+		return min(1, float64(read)/float64(s.total)), s.total
+	case s.page != nil && s.from.Next == nil && s.page.answer.size > 0:
+		return min(1, float64(s.page.in.total)/float64(s.page.answer.size)), 0
+	}
+	return 0, 0
+}
+
+// Close ends what is being asked for.
+func (s *Source) Close() error {
+	s.stop()
+	if s.page != nil {
+		s.page.close()
+	}
+	s.client.close()
+	return nil
+}
