@@ -10,6 +10,7 @@ import (
 	"runhook/services/ingress"
 	"runhook/services/status"
 	"runhook/shared/bus"
+	"runhook/shared/folder"
 	"runhook/shared/openapi"
 	"runhook/shared/web"
 )
@@ -68,15 +69,20 @@ func (e *edge) ingress(store *bus.Bus, tasks *bus.TaskView) ([]web.Route, error)
 	return service.Routes(), nil
 }
 
-func (e *edge) status(store *bus.Bus, tasks *bus.TaskView, adminTokenFile string) ([]web.Route, error) {
+// status makes the status service. followed is the folder of task files, nil for none.
+func (e *edge) status(store *bus.Bus, tasks *bus.TaskView, adminTokenFile string, followed *folder.Folder) ([]web.Route, error) {
 	admin, err := web.NewAdmin(adminTokenFile, e.locator)
 	if err != nil {
 		return nil, err
 	}
-	service, err := status.New(status.Options{
+	o := status.Options{
 		Bus: store, Tasks: tasks, Locator: e.locator, Admin: admin, Keys: e.keys, SignedLinks: e.RunLinks == "signed",
 		Log: e.program.log, Metrics: e.metrics,
-	})
+	}
+	if followed != nil {
+		o.EditFile = followed.Edit
+	}
+	service, err := status.New(o)
 	if err != nil {
 		return nil, err
 	}

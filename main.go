@@ -49,7 +49,7 @@ type grammar struct {
 	Serve   serveCommand   `cmd:"" help:"Run everything in one process, with a NATS server of its own."`
 	Run     runCommand     `cmd:"" help:"Start a run of a task."`
 	Runs    runsCommand    `cmd:"" help:"Look at runs: list, show."`
-	Task    taskCommand    `cmd:"" help:"Work on tasks: new, validate, preview, apply, list, show."`
+	Task    taskCommand    `cmd:"" help:"Work on tasks: new, validate, preview, apply, enable, disable, rotate, delete, list, show, fields, schema."`
 	Init    initCommand    `cmd:"" help:"Make the streams and buckets on an existing NATS, once."`
 	Ingress ingressCommand `cmd:"" help:"Run the service that accepts webhooks, on an existing NATS."`
 	Runner  runnerCommand  `cmd:"" help:"Run the service that executes runs, on an existing NATS."`
@@ -59,6 +59,8 @@ type grammar struct {
 
 // program is what every command gets from its caller.
 type program struct {
+	// stdin is where people answer questions; nil where nobody can.
+	stdin          *os.File
 	stdout, stderr io.Writer
 	log            zerolog.Logger
 }
@@ -119,7 +121,7 @@ func runhook(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return fail(stderr, wrongUsage(err))
 	}
 	level, _ := zerolog.ParseLevel(commands.LogLevel) // the grammar takes no others
-	return fail(stderr, command.Run(&program{stdout: stdout, stderr: stderr, log: newLog(stderr, level)}))
+	return fail(stderr, command.Run(&program{stdin: os.Stdin, stdout: stdout, stderr: stderr, log: newLog(stderr, level)}))
 }
 
 // wrongUsage adds where to read what a command takes.

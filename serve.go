@@ -118,8 +118,9 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	var beside sync.WaitGroup // what runs beside the server, until ctx ends
 	defer beside.Wait()
 	defer stop()
+	var followed *folder.Folder
 	if dir := c.tasksFolder(); dir != "" {
-		followed, err := folder.Open(dir, store, tasks, p.log)
+		followed, err = folder.Open(dir, store, tasks, p.log)
 		if err != nil {
 			return err
 		}
@@ -148,7 +149,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	answers, err := edge.status(store, tasks, c.AdminTokenFile)
+	answers, err := edge.status(store, tasks, c.AdminTokenFile, followed)
 	if err != nil {
 		return err
 	}

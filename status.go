@@ -75,7 +75,7 @@ func (c *statusCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer stopTasks()
-	answers, err := edge.status(store, tasks, c.AdminTokenFile)
+	answers, err := edge.status(store, tasks, c.AdminTokenFile, nil)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -28,6 +29,8 @@ type Task struct {
 	// Template is the body to POST.
 	Template   json.RawMessage
 	Parameters []Parameter
+	// FormerIDs are the ids that the task had before.
+	FormerIDs []FormerID `json:"FormerIds"`
 	// Text is the task file; lists leave it out.
 	Text string `json:",omitempty"`
 }
@@ -40,6 +43,12 @@ type Parameter struct {
 	Default     []string
 	Multiple    bool
 	Description string
+}
+
+// FormerID is an id that a task had before, and the moment up to which POSTs to it start runs.
+type FormerID struct {
+	ID    task.ID `json:"Id"`
+	Until time.Time
 }
 
 // Tasks lists all tasks, by name.
@@ -65,6 +74,44 @@ func (c *Client) Apply(ctx context.Context, id task.ID, text []byte) (changed bo
 	var applied struct{ Changed bool }
 	err = c.decode(got, &applied)
 	return applied.Changed, err
+}
+
+// Enable enables or disables a task, in its file where that is in the server's folder of tasks. It
+// reports whether that changed anything.
+func (c *Client) Enable(ctx context.Context, id task.ID, enabled bool) (changed bool, err error) {
+	verb := "/disable"
+	if enabled {
+		verb = "/enable"
+	}
+	changed, _, err = c.change(ctx, "/api/tasks/"+string(id)+verb)
+	return changed, err
+}
+
+// Rotate gives a task a new id and returns the task under it. The present one goes on starting runs
+// until the moment given.
+func (c *Client) Rotate(ctx context.Context, id task.ID, until time.Time) (Task, error) {
+	_, rotated, err := c.change(ctx, "/api/tasks/"+string(id)+"/rotate?until="+url.QueryEscape(until.UTC().Format(time.RFC3339)))
+	return rotated, err
+}
+
+// Delete takes a task away. Its runs still answer.
+func (c *Client) Delete(ctx context.Context, id task.ID) error {
+	_, err := c.ask(ctx, http.MethodDelete, "/api/tasks/"+string(id), nil, nil)
+	return err
+}
+
+// change asks the server to change a task.
+func (c *Client) change(ctx context.Context, path string) (changed bool, t Task, err error) {
+	got, err := c.ask(ctx, http.MethodPost, path, nil, nil)
+	if err != nil {
+		return false, t, err
+	}
+	var answer struct {
+		Changed bool
+		Task    Task
+	}
+	err = c.decode(got, &answer)
+	return answer.Changed, answer.Task, err
 }
 
 // Find turns what a user typed into a task's id: a GUID in any form, taken as it is, or a part of

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bytes"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// post POSTs to a task's webhook and returns the status.
+func (i *instance) post(id task.ID) int {
+	i.t.Helper()
+	response, err := http.Post(i.url+"/task/execute/"+string(id), "application/json", strings.NewReader(""))
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	return response.StatusCode
+}
+
+// TestTaskChanges walks a task through all that can be done to it where the server follows a folder.
+func TestTaskChanges(t *testing.T) {
+	s := newSite(t)
+	before := read(t, s.path("tasks/copy.yaml"))
+	i := begin(t, s.args()...).listening()
+	task := func(args ...string) string { return mustCall(t, append(append([]string{"task"}, args...), "--server", i.url)...) }
+	ended := i.start(s.copy, nil)
+	if doc := i.awaitEnd(ended); doc.Outcome() != run.Success {
+		t.Fatalf("%+v", doc)
+	}
+
+	if said := task("disable", "copy"); said != "Copy people is disabled.\n" {
+		t.Error(said)
+	}
+	if got, want := read(t, s.path("tasks/copy.yaml")), strings.Replace(before, "name: Copy people\n", "name: Copy people\nenabled: false\n", 1); got != want {
+		t.Errorf("the file is\n%s", got)
+	}
+	if code := i.post(s.copy); code != http.StatusConflict {
+		t.Errorf("a disabled task: %d", code)
+	}
+	if said := task("disable", "copy"); said != "Copy people is disabled already.\n" {
+		t.Error(said)
+	}
+	task("enable", "copy")
+
+	said := task("rotate", "copy", "--until", "12h")
+	tasks, err := i.client.Tasks(t.Context())
+	if err != nil || len(tasks) != 1 || tasks[0].ID == s.copy || !strings.Contains(said, "new id "+string(tasks[0].ID)) {
+		t.Fatalf("%v %+v\n%s", err, tasks, said)
+	}
+	rotated := tasks[0]
+	if left := time.Until(rotated.FormerIDs[0].Until); rotated.FormerIDs[0].ID != s.copy || left < 11*time.Hour || left > 12*time.Hour {
+		t.Errorf("former ids %+v", rotated.FormerIDs)
+	}
+	if text := read(t, s.path("tasks/copy.yaml")); !strings.Contains(text, "id: "+string(rotated.ID)+"\nformer_ids:\n  - {id: "+string(s.copy)+", until: ") {
+		t.Errorf("the file is\n%s", text)
+	}
+	// The former id starts runs of the new one, and the address of the earlier run answers.
+	later := i.start(s.copy, nil)
+	if doc := i.awaitEnd(later); doc.ExecuteID != rotated.ID || doc.Outcome() != run.Success {
+		t.Errorf("%+v", doc)
+	}
+	if doc, _, err := i.client.Status(t.Context(), ended, 0); err != nil || doc.ExecuteID != s.copy || doc.Outcome() != run.Success {
+		t.Errorf("%v %+v", err, doc)
+	}
+	if said := task("rotate", string(rotated.ID), "--until", "now"); !strings.Contains(said, "starts no more runs") {
+		t.Error(said)
+	}
+	if code := i.post(rotated.ID); code != http.StatusGone {
+		t.Errorf("an id that was rotated away at once: %d", code)
+	}
+	if listed := mustCall(t, "runs", "list", "--task", "copy", "--server", i.url); strings.Count(listed, "Success") != 2 {
+		t.Errorf("the runs of former ids are not listed:\n%s", listed)
+	}
+
+	release := s.hold()
+	held := i.start(s.copy, nil)
+	if code, _, messages := call(t, "task", "delete", "copy", "--yes", "--server", i.url); code != exitFailed || !strings.Contains(messages, "run "+held.Number.String()+" has not ended") {
+		t.Errorf("with an open run: %d %s", code, messages)
+	}
+	if _, err := os.Stat(s.path("tasks/copy.yaml")); err != nil {
+		t.Errorf("the file of a task that was not deleted: %v", err)
+	}
+	release()
+	i.awaitEnd(held)
+	if code, _, messages := call(t, "task", "delete", "copy", "--server", i.url); code != exitNoStart || !oneLine(messages, "add --yes") {
+		t.Errorf("without a terminal: %d %s", code, messages)
+	}
+	task("delete", "copy", "--yes")
+	if _, err := os.Stat(s.path("tasks/copy.yaml")); !os.IsNotExist(err) {
+		t.Errorf("the file is there: %v", err)
+	}
+	if code := i.post(s.copy); code != http.StatusNotFound {
+		t.Errorf("a deleted task: %d", code)
+	}
+	if doc, _, err := i.client.Status(t.Context(), ended, 0); err != nil || doc.Outcome() != run.Success {
+		t.Errorf("a run of a deleted task: %v %+v", err, doc)
+	}
+	i.end()
+
+	// None of it is undone by another start.
+	i = begin(t, s.args()...).listening()
+	if tasks, err := i.client.Tasks(t.Context()); err != nil || len(tasks) != 0 {
+		t.Errorf("after another start: %v %+v", err, tasks)
+	}
+	i.end()
+}
+
+func TestRotateUntil(t *testing.T) {
+	now := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	for text, want := range map[string]time.Time{
+		"now": now, "30d": now.AddDate(0, 0, 30), "12h": now.Add(12 * time.Hour),
+		"2031-01-31": time.Date(2031, 2, 1, 0, 0, 0, 0, time.UTC), "2031-01-31T10:00:00+01:00": time.Date(2031, 1, 31, 9, 0, 0, 0, time.UTC),
+	} {
+		var m moment
+		if err := m.UnmarshalText([]byte(text)); err != nil || !m.after(now).Equal(want) {
+			t.Errorf("%s: %v, %v", text, m.after(now), err)
+		}
+	}
+	if code, _, messages := call(t, "task", "rotate", "x", "--until", "soon"); code != exitNoStart || !oneLine(messages, `"soon" is neither now, nor a length of time`) {
+		t.Errorf("%d %s", code, messages)
+	}
+}
+
+func TestTaskSchemaAndFields(t *testing.T) {
+	schema, err := jsonschema.UnmarshalJSON(strings.NewReader(mustCall(t, "task", "schema")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiler := jsonschema.NewCompiler()
+	if err := compiler.AddResource("task.schema.json", schema); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := compiler.Compile("task.schema.json"); err != nil {
+		t.Error(err)
+	}
+	if page := mustCall(t, "task", "fields"); !bytes.Equal([]byte(page), task.Reference()) {
+		t.Errorf("fields: %.200s", page)
+	}
+}
