@@ -16,9 +16,10 @@ import (
 type runCommand struct {
 	ServerFlags
 	JSONFlag
-	Task  string   `arg:"" help:"The task's id, or a unique part of its name."`
-	Param []string `short:"p" sep:"none" placeholder:"NAME=VALUE" help:"A parameter's value. Several of one name make a list."`
-	Wait  bool     `short:"w" help:"Wait for the end, showing progress."`
+	Task   string   `arg:"" help:"The task's id, or a unique part of its name."`
+	Param  []string `short:"p" sep:"none" placeholder:"NAME=VALUE" help:"A parameter's value. Several of one name make a list."`
+	Wait   bool     `short:"w" help:"Wait for the end, showing progress."`
+	DryRun bool     `help:"Do everything but write, and say what would have been written."`
 }
 
 // Help shows examples and the exit codes.
@@ -27,6 +28,9 @@ func (*runCommand) Help() string {
 
     runhook run "Refresh lapsed" -p FirstName=Ann --wait
     runhook run 555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd
+    runhook run "Refresh lapsed" --dry-run --wait
+
+A dry run is executed where the task is: it reads the source, maps every row, and tries the rows on the destination in transactions that are rolled back. The counts are what would have been; a row that comes again in a later batch counts as if it came for the first time.
 
 With --wait the exit code tells how the run ended: 0 success, 1 failed (or its end was not seen), 2 it could not be started, 3 canceled. Ctrl-C ends the waiting, not the run.`
 }
@@ -46,7 +50,11 @@ func (c *runCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return &exit{exitNoStart, err}
 	}
-	started, err := server.Start(ctx, id, values)
+	start := server.Start
+	if c.DryRun {
+		start = server.Try
+	}
+	started, err := start(ctx, id, values)
 	if err != nil {
 		return &exit{exitNoStart, err}
 	}
@@ -135,6 +143,9 @@ func (c *runCommand) report(p *program, doc run.Document) error {
 			return err
 		}
 	} else {
+		if doc.Trigger == run.DryRun {
+			p.printf("Dry run, nothing was written.\n")
+		}
 		p.printf("%s\n", client.Summary(doc))
 		p.printErrors(doc)
 	}

@@ -55,6 +55,27 @@ func TestRun(t *testing.T) {
 	}
 }
 
+func TestRunDryRun(t *testing.T) {
+	s := newSite(t)
+	s.execute("create table people (id text primary key, name text check (name <> 'Ben'))")
+	i := begin(t, s.args()...).listening()
+	said := mustCall(t, "run", "people", "--dry-run", "--wait", "--server", i.url)
+	if !strings.Contains(said, "3 rows read, 2 inserted") || !strings.Contains(said, "row 2: breaks a check rule") || !strings.Contains(said, "Dry run, nothing was written") {
+		t.Errorf("run --dry-run: %s", said)
+	}
+	if got := s.people(); got != "" {
+		t.Errorf("the table has %s", got)
+	}
+	shown := mustCall(t, "runs", "show", "1", "--server", i.url)
+	if !strings.Contains(shown, "dry run") || !strings.Contains(shown, "Dry run, nothing was written: 2 rows processed, 1 failed") {
+		t.Errorf("runs show: %s", shown)
+	}
+	mustCall(t, "run", "people", "--wait", "--server", i.url)
+	if got := s.people(); got != "Ann,Cy" {
+		t.Errorf("the table has %q", got)
+	}
+}
+
 func TestRunJSON(t *testing.T) {
 	s := newSite(t)
 	i := begin(t, s.args()...).listening()

@@ -109,6 +109,7 @@ func (c *runsShowCommand) Run(ctx context.Context, p *program) error {
 		{"Status", standing(doc)},
 		{"Message", doc.Message},
 		{"Rows", client.Summary(doc)},
+		{"Started by", string(doc.Trigger)},
 		{"Created", clock(doc.CreatedOn)},
 	}
 	if doc.StartedOn != nil {

@@ -19,7 +19,7 @@ import (
 const notLoadedRetry = 5 * time.Second
 
 // accept checks the whole request and makes its run durable.
-func (in *Ingress) accept(ctx context.Context, rc *fasthttp.RequestCtx, target called) (bus.Accepted, error) {
+func (in *Ingress) accept(ctx context.Context, rc *fasthttp.RequestCtx, target called, dry bool) (bus.Accepted, error) {
 	key, err := idempotencyKey(&rc.Request.Header)
 	if err != nil {
 		return bus.Accepted{}, err
@@ -38,6 +38,10 @@ func (in *Ingress) accept(ctx context.Context, rc *fasthttp.RequestCtx, target c
 		Parameters: values, ParameterHash: values.Hash(), Base: base, Trigger: run.Webhook,
 		CorrelationID: correlation.ID, TraceParent: correlation.TraceParent, WorkflowRunID: correlation.WorkflowRunID,
 		RetryAfter: int(target.RetryAfter / time.Second), CreatedOn: time.Now().UTC(),
+	}
+	if dry {
+		// Under one idempotency key, trying a task is not the same as running it.
+		request.DryRun, request.ParameterHash = true, "dry run "+request.ParameterHash
 	}
 	if target.as != target.ID {
 		request.CalledAs = target.as

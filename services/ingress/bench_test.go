@@ -50,7 +50,7 @@ func BenchmarkPost(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	handle := in.post(in.answerPolling)
+	handle := in.post(in.answerPolling, false)
 	b.ReportAllocs()
 	b.SetParallelism(32)
 	b.RunParallel(func(pb *testing.PB) {

@@ -56,11 +56,16 @@ func (in *Ingress) Routes() []web.Route {
 	return []web.Route{
 		{
 			Method: fasthttp.MethodPost, Pattern: "/task/execute/{task}", CORS: cors,
-			Summary: "Start a run and answer at once", Handler: in.post(in.answerExecute),
+			Summary: "Start a run and answer at once", Handler: in.post(in.answerExecute, false),
 		},
 		{
 			Method: fasthttp.MethodPost, Pattern: "/task/executepolling/{task}", CORS: cors,
-			Summary: "Start a run that is then polled", Handler: in.post(in.answerPolling),
+			Summary: "Start a run that is then polled", Handler: in.post(in.answerPolling, false),
+		},
+		{
+			// A path and not a header: where it is misspelt, or the server does not know it, nothing runs.
+			Method: fasthttp.MethodPost, Pattern: "/task/dryrun/{task}", CORS: cors,
+			Summary: "Start a run that writes nothing, and is then polled", Handler: in.post(in.answerPolling, true),
 		},
 	}
 }
@@ -151,13 +156,13 @@ func (in *Ingress) usable(rc *fasthttp.RequestCtx) (called, error) {
 	return found, nil
 }
 
-// post is the way of every POST: check, store, count, answer.
-func (in *Ingress) post(answer answerFunc) web.Handler {
+// post is the way of every POST: check, store, count, answer. dry makes the run one that writes nothing.
+func (in *Ingress) post(answer answerFunc, dry bool) web.Handler {
 	return func(ctx context.Context, rc *fasthttp.RequestCtx) error {
 		target, err := in.usable(rc)
 		var accepted bus.Accepted
 		if err == nil {
-			accepted, err = in.accept(ctx, rc, target)
+			accepted, err = in.accept(ctx, rc, target, dry)
 		}
 		if err != nil {
 			in.countRefusal(target.Task, err)

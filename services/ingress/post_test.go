@@ -129,6 +129,41 @@ func TestIdempotencyKey(t *testing.T) {
 	}
 }
 
+// A dry run is asked for on a path of its own, and nothing else makes one.
+func TestDryRunIsSubmitted(t *testing.T) {
+	h := open(t, nil)
+	body := `{"QueryParameters":{"FirstName":"Ann"}}`
+	got := h.post(t, "/task/dryrun/"+membersID, body, "Idempotency-Key", "k")
+	doc := got.document(t)
+	if got.Status != 202 || doc.Trigger != run.DryRun || got.Get("Location") != h.URL+run.StatusPath(membersID, doc.ImportID) {
+		t.Errorf("%d %v %s", got.Status, got.Header, got.Body)
+	}
+	again := h.post(t, "/task/dryrun/"+membersID, body, "Idempotency-Key", "k")
+	if again.Get("Idempotency-Replayed") != "true" || again.document(t).ImportID != doc.ImportID {
+		t.Errorf("the replay is %d %v", again.Status, again.Header)
+	}
+	for _, path := range []string{"/task/execute/", "/task/executepolling/"} {
+		if real := h.post(t, path+membersID, body, "Idempotency-Key", "k"); real.Status != 422 {
+			t.Errorf("%s under the key of a dry run: %d %s", path, real.Status, real.Body)
+		}
+		if real := h.post(t, path+membersID, body).document(t); real.Trigger != run.Webhook {
+			t.Errorf("%s: %+v", path, real)
+		}
+	}
+	queue, err := h.Queue(t.Context(), membersID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer queue.Close()
+	delivery, err := queue.Next(t.Context())
+	if err != nil || !delivery.Request.DryRun || delivery.Number != doc.ImportID {
+		t.Errorf("%+v %v", delivery, err)
+	}
+	if wrong := h.post(t, "/task/dryrun/"+membersID, `{"QueryParameters":{"Nmae":"Ann"}}`); wrong.Status != 400 {
+		t.Errorf("%d %s", wrong.Status, wrong.Body)
+	}
+}
+
 func TestPreferWait(t *testing.T) {
 	h := open(t, nil)
 	for outcome, status := range map[run.Outcome]int{run.Success: 200, run.Canceled: 200, run.Failed: 422} {

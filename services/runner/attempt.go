@@ -123,8 +123,8 @@ func (a *attempt) work(ctx context.Context) error {
 	case err != nil:
 		return &run.Failure{Message: err.Error()}
 	}
-	job := pipeline.Job{Task: def, Parameters: a.request.Parameters, Connections: a.Connections}
-	if !def.Destination.Restartable() {
+	job := pipeline.Job{Task: def, Parameters: a.request.Parameters, Connections: a.Connections, DryRun: a.request.DryRun}
+	if !def.Destination.Restartable() && !job.DryRun {
 		if a.state.Checkpoint.Writing {
 			return interrupted(def.Destination, a.state.Furthest)
 		}
@@ -202,9 +202,9 @@ func (a *attempt) finish(ctx context.Context, err error) {
 	doc := a.document()
 	switch failure, ok := errors.AsType[*run.Failure](err); {
 	case err == nil:
-		doc.End(run.Success, summary(doc), time.Now())
+		doc.End(run.Success, a.message(summary(doc)), time.Now())
 	case ok:
-		doc.End(run.Failed, failure.Message, time.Now())
+		doc.End(run.Failed, a.message(failure.Message), time.Now())
 	default:
 		a.log.Error().Err(err).Msg("the run failed with an unexpected error")
 		doc.End(run.Failed, "An unexpected error; the runner's log has the details.", time.Now())
@@ -298,6 +298,14 @@ func (a *attempt) retry(delay time.Duration) {
 	if err := a.delivered().Retry(delay); err != nil {
 		a.log.Debug().Err(err).Msg("the request could not be handed back; its lease will run out")
 	}
+}
+
+// message is a final document's.
+func (a *attempt) message(text string) string {
+	if a.request.DryRun {
+		return "Dry run, nothing was written: " + text
+	}
+	return text
 }
 
 // summary is the message of a successful run.

@@ -115,6 +115,9 @@ func (a *attempt) document() run.Document {
 	doc.Begin(state.StartedOn, time.Now(), state.Executions)
 	if now.Message != "" {
 		doc.Message = now.Message
+		if a.request.DryRun {
+			doc.Message = "Dry run: " + now.Message
+		}
 	}
 	doc.SetCounts(now.Counts)
 	// What an earlier attempt showed stays the floor: the percentage never goes backwards.

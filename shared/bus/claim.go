@@ -167,6 +167,9 @@ func eventHeaders(storeID string, doc run.Document) nats.Header {
 	header.Set("ce-type", "runhook.run."+kind[doc.Outcome()])
 	header.Set("ce-subject", doc.ImportID.String())
 	header.Set("ce-time", time.Time(doc.UpdatedOn).UTC().Format(time.RFC3339Nano))
+	if doc.Trigger == run.DryRun {
+		header.Set("ce-dryrun", "true") // so that who acts on completions can pass it over
+	}
 	header.Set("content-type", "application/json")
 	return header
 }

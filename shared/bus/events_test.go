@@ -171,3 +171,32 @@ func TestNoServerSaysWhereItLooked(t *testing.T) {
 		t.Errorf("got %v, want the address and no secret", err)
 	}
 }
+
+func TestDryRunsAreMarked(t *testing.T) {
+	store := bustest.New(t, bus.Topology{})
+	request := applied(t, store)
+	events, err := subscriber(t, store).CreateConsumer(t.Context(), "EVENTS", jetstream.ConsumerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dry, want := range map[bool]string{true: "true", false: ""} {
+		request.DryRun = dry
+		n := submit(t, store.Bus, request)
+		claim, err := store.Claim(t.Context(), request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc := run.QueuedDocument(request, n)
+		doc.End(run.Success, "", time.Now())
+		if err := claim.Finish(t.Context(), doc, run.RejectedSet{}); err != nil {
+			t.Fatal(err)
+		}
+		msg, err := events.Next(jetstream.FetchContext(t.Context()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := msg.Headers().Get("ce-dryrun"); got != want {
+			t.Errorf("dry run %v: ce-dryrun is %q", dry, got)
+		}
+	}
+}

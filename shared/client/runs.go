@@ -38,6 +38,15 @@ type Started struct {
 // several as an array. The POST carries an idempotency key of its own, so it is repeated without
 // starting a second run when the server may or may not have stored it.
 func (c *Client) Start(ctx context.Context, id task.ID, values map[string][]string) (Started, error) {
+	return c.start(ctx, "/task/executepolling/"+string(id), values)
+}
+
+// Try starts a dry run, as Start starts a run: it does everything but write to the destination.
+func (c *Client) Try(ctx context.Context, id task.ID, values map[string][]string) (Started, error) {
+	return c.start(ctx, "/task/dryrun/"+string(id), values)
+}
+
+func (c *Client) start(ctx context.Context, path string, values map[string][]string) (Started, error) {
 	body, err := json.Marshal(map[string]any{"QueryParameters": parameters(values)})
 	if err != nil {
 		return Started{}, fmt.Errorf("encode the parameters: %w", err)
@@ -48,7 +57,7 @@ func (c *Client) Start(ctx context.Context, id task.ID, values map[string][]stri
 	}
 	pause := firstPause
 	for try := 1; ; try++ {
-		got, err := c.ask(ctx, http.MethodPost, "/task/executepolling/"+string(id), header, body)
+		got, err := c.ask(ctx, http.MethodPost, path, header, body)
 		if err == nil {
 			return c.started(got)
 		}

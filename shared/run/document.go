@@ -132,6 +132,9 @@ func QueuedDocument(r Request, n Number) Document {
 		CorrelationID: r.CorrelationID, PollingURL: r.PollingURL(n),
 		RetryAfter: formatSpan(r.RetryAfter),
 	}
+	if r.DryRun {
+		doc.Trigger = DryRun
+	}
 	for name, value := range r.Parameters {
 		doc.Parameters[name] = ParameterOrigin{From: value.From}
 	}

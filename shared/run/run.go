@@ -28,8 +28,11 @@ func (n Number) String() string { return strconv.FormatUint(uint64(n), 10) }
 // Trigger says what started a run.
 type Trigger string
 
-// Webhook is the trigger of a run started by a POST.
-const Webhook Trigger = "webhook"
+// The triggers. A run that only tries its task has DryRun, whatever started it.
+const (
+	Webhook Trigger = "webhook"
+	DryRun  Trigger = "dry run"
+)
 
 // Request is the one message that makes a run: everything a runner needs to execute it and
 // everything a status answer needs before a runner took it. It is stored as JSON.
@@ -38,6 +41,8 @@ type Request struct {
 	// CalledAs is the former id of the task that the caller used; empty where it used Task.
 	CalledAs task.ID `json:",omitempty"`
 	TaskName string
+	// DryRun: the run does everything but write to the destination.
+	DryRun bool `json:",omitempty"`
 	// Definition is the hash of the accepted definition; the run executes exactly that one.
 	Definition string
 	Parameters task.Values `json:",omitempty"`

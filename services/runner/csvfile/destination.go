@@ -35,13 +35,9 @@ type Destination struct {
 // Create prepares the file for what the task does with it. columns are the mapping's. Whatever is
 // wrong is a [*run.Failure].
 func Create(connections *connection.Set, to *task.CSVDestination, columns []string) (*Destination, error) {
-	root, err := connections.Files(to.Connection)
+	d, err := locate(connections, to, columns)
 	if err != nil {
 		return nil, err
-	}
-	d := &Destination{
-		place: "the file " + to.Path + " of connection " + to.Connection,
-		root:  root, path: filepath.FromSlash(to.Path), columns: columns,
 	}
 	if to.Action == task.Append {
 		err = d.tryAppend()
@@ -53,6 +49,17 @@ func Create(connections *connection.Set, to *task.CSVDestination, columns []stri
 		return nil, err
 	}
 	return d, nil
+}
+
+func locate(connections *connection.Set, to *task.CSVDestination, columns []string) (*Destination, error) {
+	root, err := connections.Files(to.Connection)
+	if err != nil {
+		return nil, err
+	}
+	return &Destination{
+		place: "the file " + to.Path + " of connection " + to.Connection,
+		root:  root, path: filepath.FromSlash(to.Path), columns: columns,
+	}, nil
 }
 
 // explain says why a file could not be opened.

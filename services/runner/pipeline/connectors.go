@@ -68,11 +68,17 @@ func openDestination(ctx context.Context, job Job, rows *mapper) (destination, e
 		for i, c := range rows.columns {
 			columns[i] = sqldb.Column{Name: c.name, Kind: c.value.Kind()}
 		}
+		if job.DryRun {
+			return sqldb.Try(ctx, job.Connections, to.SQL, columns)
+		}
 		return sqldb.Open(ctx, job.Connections, to.SQL, columns)
 	case to.CSV != nil:
 		names := make([]string, len(rows.columns))
 		for i, c := range rows.columns {
 			names[i] = c.name
+		}
+		if job.DryRun {
+			return csvfile.Try(job.Connections, to.CSV, names)
 		}
 		return csvfile.Create(job.Connections, to.CSV, names)
 	}

@@ -18,6 +18,9 @@ type Job struct {
 	Task        *task.Definition
 	Parameters  task.Values
 	Connections *connection.Set
+	// DryRun: everything is done but the writing. The destination is checked, and what it says of
+	// each row counts, as far as it can be told without writing.
+	DryRun bool
 	// BeforeWrite, when set, is called before each batch is committed, or its bytes are written to a
 	// file, with the number of the last source row that the batch reaches. An error from it stops
 	// the attempt, nothing of that batch is written, and Run returns the error.

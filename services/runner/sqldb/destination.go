@@ -23,6 +23,8 @@ type Destination struct {
 	table  *table
 	db     *sql.DB
 	conn   *sql.Conn
+	// trial: no transaction is committed.
+	trial bool
 
 	// Prepared statements; nil where the action does not need them.
 	insert, insertMany, update, remove, exists *sql.Stmt
@@ -50,6 +52,11 @@ func Open(ctx context.Context, connections *connection.Set, to *task.SQLDestinat
 	if d.db, d.conn, err = openSQLite(ctx, where, to.Create); err != nil {
 		return nil, err
 	}
+	return d.begin(ctx, to, columns)
+}
+
+// begin gets the destination ready on its open connection, or closes it.
+func (d *Destination) begin(ctx context.Context, to *task.SQLDestination, columns []Column) (_ *Destination, err error) {
 	if d.table, err = openTable(ctx, d.conn, to, columns); err != nil {
 		d.Close()
 		return nil, err
@@ -129,6 +136,9 @@ func (d *Destination) transaction(ctx context.Context, batch *row.Batch, before 
 	}
 	if err := before(batch.Last()); err != nil {
 		return err
+	}
+	if d.trial {
+		return nil
 	}
 	if _, err := d.conn.ExecContext(whole, "COMMIT"); err != nil {
 		if d.table.refused(err) != nil {

@@ -29,29 +29,59 @@ const (
 // openSQLite opens the database of a connection, and makes its file when create is set. The journal
 // is a write-ahead log, so that readers are not in the way.
 func openSQLite(ctx context.Context, to connection.SQLite, create bool) (*sql.DB, *sql.Conn, error) {
+	if _, err := findFile(to, create); err != nil {
+		return nil, nil, err
+	}
 	mode := "rw"
 	if create {
 		mode = "rwc"
 	}
-	if info, err := os.Stat(to.Path); err == nil && info.IsDir() {
-		return nil, nil, row.Failf("the database of connection %s is a folder, not a file", to.Name)
-	} else if errors.Is(err, os.ErrNotExist) && !create {
-		return nil, nil, row.Failf("the database of connection %s does not exist; correct the connection, or set create: true in the task", to.Name)
-	} else if _, err := os.Stat(filepath.Dir(to.Path)); errors.Is(err, os.ErrNotExist) {
-		return nil, nil, row.Failf("the folder of the database of connection %s does not exist; make it", to.Name)
-	}
-	db, err := sql.Open("sqlite", address(to.Path)+"?mode="+mode+"&_busy_timeout="+lockWait+"&_foreign_keys=1")
+	db, conn, err := connect(ctx, writing(to, mode), to.Name)
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := useWAL(ctx, conn); err != nil {
+		conn.Close()
+		db.Close()
 		return nil, nil, explain(ctx, err, to.Name)
+	}
+	return db, conn, nil
+}
+
+// findFile says whether the database's file is there, and fails where it cannot be used or, if create
+// is set, be made.
+func findFile(to connection.SQLite, create bool) (found bool, err error) {
+	info, err := os.Stat(to.Path)
+	missing := errors.Is(err, os.ErrNotExist)
+	switch {
+	case err == nil && info.IsDir():
+		return false, row.Failf("the database of connection %s is a folder, not a file", to.Name)
+	case missing && !create:
+		return false, row.Failf("the database of connection %s does not exist; correct the connection, or set create: true in the task", to.Name)
+	case missing:
+		if _, err := os.Stat(filepath.Dir(to.Path)); errors.Is(err, os.ErrNotExist) {
+			return false, row.Failf("the folder of the database of connection %s does not exist; make it", to.Name)
+		}
+	}
+	return !missing, nil
+}
+
+// writing is the address of a database that is written to.
+func writing(to connection.SQLite, mode string) string {
+	return address(to.Path) + "?mode=" + mode + "&_busy_timeout=" + lockWait + "&_foreign_keys=1"
+}
+
+// connect opens a database with one connection. name is what messages call it.
+func connect(ctx context.Context, address, name string) (*sql.DB, *sql.Conn, error) {
+	db, err := sql.Open("sqlite", address)
+	if err != nil {
+		return nil, nil, explain(ctx, err, name)
 	}
 	db.SetMaxOpenConns(1)
 	conn, err := db.Conn(ctx)
-	if err == nil {
-		err = useWAL(ctx, conn)
-	}
 	if err != nil {
 		db.Close()
-		return nil, nil, explain(ctx, err, to.Name)
+		return nil, nil, explain(ctx, err, name)
 	}
 	return db, conn, nil
 }
