@@ -25,7 +25,7 @@ type JSONFlag struct {
 }
 
 type taskCommand struct {
-	New      taskNewCommand      `cmd:"" help:"Print a task file to start from, with a new id."`
+	New      taskNewCommand      `cmd:"" help:"Make a task file, from a CSV file, from a table, or to fill in."`
 	Validate taskValidateCommand `cmd:"" help:"Check task files, without a server."`
 	Preview  taskPreviewCommand  `cmd:"" help:"Show the first rows that a task file would write, and write nothing."`
 	Apply    taskApplyCommand    `cmd:"" help:"Make task files the server's tasks."`
@@ -37,27 +37,6 @@ type taskCommand struct {
 	Show     taskShowCommand     `cmd:"" help:"Show one task: its webhooks, parameters and file."`
 	Fields   taskFieldsCommand   `cmd:"" help:"Explain every field of a task file."`
 	Schema   taskSchemaCommand   `cmd:"" help:"Print the JSON Schema of a task file, for editors."`
-}
-
-type taskNewCommand struct {
-	Name string `default:"My task" help:"The task's name (${default})."`
-}
-
-// Help shows an example.
-func (*taskNewCommand) Help() string {
-	return `Example:
-
-    runhook task new --name "Refresh lapsed members" > tasks/lapsed.yaml`
-}
-
-// Run prints the file.
-func (c *taskNewCommand) Run(p *program) error {
-	text := task.NewFile(task.NewID(), c.Name)
-	if _, err := task.Parse(text, "--name"); err != nil {
-		return fmt.Errorf("--name %q cannot be a task's name: it is one line, not empty, of at most 200 letters", c.Name)
-	}
-	_, err := p.stdout.Write(text)
-	return err
 }
 
 type taskValidateCommand struct {

@@ -68,7 +68,7 @@ func TestTaskNewIsValid(t *testing.T) {
 	if said := mustCall(t, "task", "validate", s.path("new.yaml")); !strings.Contains(said, `Ann's "own": #1 (`) {
 		t.Errorf("validate: %s", said)
 	}
-	for _, name := range []string{"", "two\nlines", strings.Repeat("x", 201)} {
+	for _, name := range []string{"two\nlines", strings.Repeat("x", 201)} {
 		if code, out, messages := call(t, "task", "new", "--name="+name); code != exitNoStart || out != "" || !strings.Contains(messages, "--name") {
 			t.Errorf("a task called %q: exit code %d, %s%s", name, code, out, messages)
 		}

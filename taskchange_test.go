@@ -30,7 +30,9 @@ func TestTaskChanges(t *testing.T) {
 	s := newSite(t)
 	before := read(t, s.path("tasks/copy.yaml"))
 	i := begin(t, s.args()...).listening()
-	task := func(args ...string) string { return mustCall(t, append(append([]string{"task"}, args...), "--server", i.url)...) }
+	task := func(args ...string) string {
+		return mustCall(t, append(append([]string{"task"}, args...), "--server", i.url)...)
+	}
 	ended := i.start(s.copy, nil)
 	if doc := i.awaitEnd(ended); doc.Outcome() != run.Success {
 		t.Fatalf("%+v", doc)

@@ -13,6 +13,13 @@ import (
 // terminal opens a pseudo terminal: what is written to tty comes out of the returned output.
 func terminal(t testing.TB) (tty *os.File, screen *output) {
 	t.Helper()
+	tty, screen, _ = keyboard(t)
+	return tty, screen
+}
+
+// keyboard is terminal with what a person types on it.
+func keyboard(t testing.TB) (tty *os.File, screen *output, keys *os.File) {
+	t.Helper()
 	pty, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
 		t.Skipf("no pseudo terminals here: %v", err)
@@ -38,7 +45,7 @@ func terminal(t testing.TB) (tty *os.File, screen *output) {
 		<-copied
 		_ = pty.Close()
 	})
-	return tty, screen
+	return tty, screen, pty
 }
 
 func TestRunWaitShowsABarOnATerminal(t *testing.T) {
@@ -69,5 +76,33 @@ func TestLogOnATerminal(t *testing.T) {
 	screen.await(t, `run started.*task=`, make(chan struct{}))
 	if strings.Contains(screen.String(), `{"`) {
 		t.Errorf("the log is JSON on a terminal: %s", screen)
+	}
+}
+
+// A person at a terminal is asked, and reads what to do next.
+func TestNewTaskAsks(t *testing.T) {
+	s := newSite(t)
+	t.Chdir(s.dir)
+	tty, screen, keys := keyboard(t)
+	p := &program{stdin: tty, stdout: tty, stderr: tty}
+	ended := make(chan struct{})
+	var err error
+	go func() {
+		defer close(ended)
+		err = new(taskNewCommand).Run(t.Context(), p)
+	}()
+	for _, step := range []struct{ question, answer string }{
+		{"Rows come from", "people.csv"}, {"They go to", "db.people"}, {"Columns that identify", "id"}, {"The task's name", "All people"},
+	} {
+		screen.await(t, step.question, ended)
+		if _, err := keys.WriteString(step.answer + "\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-ended
+	screen.await(t, `Next:`, ended)
+	text, readErr := os.ReadFile("tasks/all-people.yaml")
+	if err != nil || readErr != nil || !strings.Contains(string(text), "key: [id], action: upsert") {
+		t.Errorf("%v %v\n%s\n%s", err, readErr, text, screen)
 	}
 }

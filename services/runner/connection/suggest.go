@@ -1,0 +1,51 @@
+package connection
+
+import (
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Covering returns the files connection whose folder a file is in, the innermost of several, and the
+// file's path in it as a task names it; ok is false where none covers it.
+func (s *Set) Covering(file string) (name, path string, ok bool) {
+	file, err := filepath.Abs(file)
+	if s == nil || err != nil {
+		return "", "", false
+	}
+	deepest := -1
+	for _, candidate := range slices.Sorted(maps.Keys(s.connections)) {
+		c := s.connections[candidate]
+		relative, err := filepath.Rel(c.path, file)
+		if c.kind != filesKind || err != nil || !filepath.IsLocal(relative) || len(c.path) <= deepest {
+			continue
+		}
+		name, path, ok, deepest = candidate, filepath.ToSlash(relative), true, len(c.path)
+	}
+	return name, path, ok
+}
+
+// Databases are the names of the database connections.
+func (s *Set) Databases() []string {
+	var names []string
+	if s == nil {
+		return nil
+	}
+	for name, c := range s.connections {
+		if c.kind == sqliteKind {
+			names = append(names, name)
+		}
+	}
+	slices.SortFunc(names, strings.Compare)
+	return names
+}
+
+// Has reports whether there is a connection of that name.
+func (s *Set) Has(name string) bool {
+	if s == nil {
+		return false
+	}
+	_, ok := s.connections[name]
+	return ok
+}

@@ -1,0 +1,16 @@
+package pipeline
+
+import "context"
+
+// Columns opens the job's source and returns the names of its columns. Of the job's task it needs no
+// more than the source. Errors are as in Run.
+func Columns(ctx context.Context, job Job) (names []string, err error) {
+	defer func() { err = sentence(err) }()
+	defer catchPanic(&err)
+	from, err := openSource(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	defer from.Close()
+	return from.Columns().Names, nil
+}

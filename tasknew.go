@@ -1,0 +1,374 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"runhook/services/runner/connection"
+	"runhook/services/runner/pipeline"
+	"runhook/shared/nearest"
+	"runhook/shared/task"
+)
+
+type taskNewCommand struct {
+	ConnectionsFlag
+	Name      string   `help:"The task's name. Default: that of the file or table."`
+	FromCSV   string   `name:"from-csv" placeholder:"FILE" help:"Read the rows of this CSV file, with its columns mapped to themselves."`
+	FromTable string   `name:"from-table" placeholder:"CONNECTION.TABLE" help:"Read the rows of this table, with its columns mapped to themselves."`
+	To        string   `placeholder:"WHERE" help:"Write them to CONNECTION.TABLE, or to a file ending in .csv. Default: a table of the same name."`
+	Key       []string `placeholder:"COLUMN" help:"The columns that identify a row: those that are there are updated. Default: every run adds rows."`
+	Out       string   `short:"o" placeholder:"FILE" help:"The task file to write; - prints it. Default: tasks/, and the task's name."`
+	Force     bool     `help:"Overwrite the file."`
+}
+
+// Help shows examples.
+func (*taskNewCommand) Help() string {
+	return `Writes a task file that is complete and valid. On a terminal, without flags, it asks. Without a terminal and without --from-csv or --from-table it prints a file with every field explained.
+
+Examples:
+
+    runhook task new
+    runhook task new --from-csv members.csv --key id
+    runhook task new --from-csv members.csv --to warehouse.members --key id --name "Refresh members"
+    runhook task new --from-table crm.members --to export/members.csv
+    runhook task new --name "Refresh lapsed members" > tasks/lapsed.yaml`
+}
+
+// Run makes the file and says what comes next.
+func (c *taskNewCommand) Run(ctx context.Context, p *program) error {
+	if c.FromCSV != "" && c.FromTable != "" {
+		return errors.New("--from-csv and --from-table: a task has one source; leave one of them out")
+	}
+	if c.FromCSV == "" && c.FromTable == "" && c.Out == "" && p.asks() && isTerminal(p.stdout) {
+		if err := c.ask(ctx, p); err != nil {
+			return err
+		}
+	}
+	if c.FromCSV == "" && c.FromTable == "" {
+		if c.To != "" || len(c.Key) > 0 {
+			return errors.New("--to and --key go with --from-csv or --from-table; without them the file shows every field there is")
+		}
+		name := cmp.Or(c.Name, "My task")
+		return c.write(p, name, task.NewFile(task.NewID(), name), nil)
+	}
+	connections, err := c.connections()
+	if err != nil {
+		return err
+	}
+	made, err := c.draft(ctx, connections)
+	if err != nil {
+		return err
+	}
+	return c.write(p, made.Name, made.File(), made)
+}
+
+// ask fills in the flags from what a person answers.
+func (c *taskNewCommand) ask(ctx context.Context, p *program) error {
+	questions := []struct {
+		question string
+		take     func(answer string)
+		skip     func() bool
+	}{
+		{"Rows come from (a CSV file, or CONNECTION.TABLE; Enter for a file with every field explained): ", func(answer string) {
+			if looksLikeFile(answer) {
+				c.FromCSV = answer
+			} else {
+				c.FromTable = answer
+			}
+		}, func() bool { return false }},
+		{"They go to (CONNECTION.TABLE, or a file ending in .csv; Enter for a table of the same name): ", func(answer string) { c.To = answer }, func() bool { return c.FromCSV == "" && c.FromTable == "" || c.To != "" }},
+		{"Columns that identify a row, with commas (Enter for none: every run adds rows): ", func(answer string) {
+			for name := range strings.SplitSeq(answer, ",") {
+				if name = strings.TrimSpace(name); name != "" {
+					c.Key = append(c.Key, name)
+				}
+			}
+		}, func() bool {
+			return c.FromCSV == "" && c.FromTable == "" || len(c.Key) > 0 || isCSV(c.To)
+		}},
+		{"The task's name (Enter for the name of the file or table): ", func(answer string) { c.Name = answer }, func() bool { return c.Name != "" }},
+	}
+	for _, q := range questions {
+		if q.skip() {
+			continue
+		}
+		answer, err := p.ask(ctx, q.question)
+		if err != nil {
+			return err
+		}
+		if answer != "" {
+			q.take(answer)
+		}
+	}
+	return nil
+}
+
+// looksLikeFile tells a file from CONNECTION.TABLE.
+func looksLikeFile(text string) bool {
+	if _, err := os.Stat(text); err == nil {
+		return true
+	}
+	lower := strings.ToLower(text)
+	return isCSV(text) || strings.ContainsAny(text, `/\`) || strings.HasSuffix(lower, ".xlsx") || strings.HasSuffix(lower, ".gz")
+}
+
+func isCSV(path string) bool { return strings.EqualFold(filepath.Ext(path), ".csv") }
+
+// drafted is a draft with what its connections file lacks.
+type drafted struct {
+	task.Draft
+	// missing are lines for the connections file.
+	missing []string
+}
+
+// draft makes the task from its source's columns.
+func (c *taskNewCommand) draft(ctx context.Context, connections *connection.Set) (*drafted, error) {
+	made := &drafted{Draft: task.Draft{ID: task.NewID()}}
+	var base string
+	var err error
+	if c.FromCSV != "" {
+		base, err = c.fromCSV(ctx, connections, made)
+	} else {
+		base, err = c.fromTable(ctx, connections, made)
+	}
+	if err != nil {
+		return nil, err
+	}
+	made.Name = cmp.Or(c.Name, base)
+	if err := c.addDestination(connections, made, base); err != nil {
+		return nil, err
+	}
+	return made, nil
+}
+
+// fromCSV reads the header of the file, whose delimiter and encoding it finds out.
+func (c *taskNewCommand) fromCSV(ctx context.Context, connections *connection.Set, made *drafted) (base string, err error) {
+	absolute, err := filepath.Abs(c.FromCSV)
+	if err != nil {
+		return "", fmt.Errorf("--from-csv: %w", err)
+	}
+	if info, err := os.Stat(absolute); err != nil {
+		return "", fmt.Errorf("--from-csv: %w", err)
+	} else if info.IsDir() {
+		return "", fmt.Errorf("--from-csv %s is a folder; name the file", c.FromCSV)
+	}
+	name, path, covered := connections.Covering(absolute)
+	reading := connections
+	if !covered {
+		name, path = spare(connections, "files"), filepath.Base(absolute)
+		folder := fmt.Sprintf("%s: {files: %s}", name, strconv.Quote(strings.ReplaceAll(filepath.ToSlash(filepath.Dir(absolute)), "${", "$${")))
+		made.missing = append(made.missing, folder)
+		if reading, err = connection.Parse([]byte(folder), "connections.yaml"); err != nil {
+			return "", err
+		}
+	}
+	source := &task.CSVSource{Connection: name, Path: path}
+	if isPlain := !source.IsWorkbook() && !strings.EqualFold(filepath.Ext(path), ".gz"); isPlain {
+		if source.Delimiter, source.Encoding, err = sniff(absolute); err != nil {
+			return "", fmt.Errorf("--from-csv: %w", err)
+		}
+	}
+	made.Source = task.Source{CSV: source}
+	made.Columns, err = pipeline.Columns(ctx, pipeline.Job{Task: &task.Definition{Source: made.Source}, Connections: reading})
+	if err != nil {
+		return "", fmt.Errorf("--from-csv %s: %w", c.FromCSV, err)
+	}
+	base = strings.TrimSuffix(filepath.Base(path), ".gz")
+	return strings.TrimSuffix(base, filepath.Ext(base)), nil
+}
+
+// sniff finds out the delimiter of a CSV file, from its first line, and the encoding, from its
+// beginning: "" for UTF-8 and what a byte order mark says.
+func sniff(path string) (delimiter rune, encoding string, err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return 0, "", err
+	}
+	defer file.Close()
+	beginning := make([]byte, 1<<20)
+	n, err := io.ReadFull(file, beginning)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return 0, "", err
+	}
+	beginning = beginning[:n]
+	if bytes.HasPrefix(beginning, []byte{0xff, 0xfe}) || bytes.HasPrefix(beginning, []byte{0xfe, 0xff}) {
+		return 0, "", nil // UTF-16 by its mark
+	}
+	for cut := 0; cut < utf8.UTFMax && n == cap(beginning) && !utf8.Valid(beginning); cut++ {
+		beginning = beginning[:len(beginning)-1] // it may end inside a letter
+	}
+	if !utf8.Valid(beginning) {
+		encoding = "windows-1252"
+	}
+	header, _, _ := bytes.Cut(beginning, []byte("\n"))
+	most := 0
+	for _, candidate := range ",;\t|" {
+		if count := bytes.Count(header, []byte(string(candidate))); count > most {
+			delimiter, most = candidate, count
+		}
+	}
+	return delimiter, encoding, nil
+}
+
+// fromTable reads the columns of a table.
+func (c *taskNewCommand) fromTable(ctx context.Context, connections *connection.Set, made *drafted) (base string, err error) {
+	name, table, ok := strings.Cut(c.FromTable, ".")
+	if !ok || name == "" || table == "" {
+		return "", fmt.Errorf("--from-table %q is not CONNECTION.TABLE, like crm.members", c.FromTable)
+	}
+	made.Source = task.Source{SQL: &task.SQLSource{Connection: name, Query: `select * from "` + strings.ReplaceAll(table, `"`, `""`) + `"`}}
+	made.Columns, err = pipeline.Columns(ctx, pipeline.Job{Task: &task.Definition{Source: made.Source}, Connections: connections})
+	if err != nil && connections == nil {
+		return "", fmt.Errorf("--from-table %s: there is no connections.yaml here; name the file of connections with --connections", c.FromTable)
+	}
+	if err != nil {
+		return "", fmt.Errorf("--from-table %s: %w", c.FromTable, err)
+	}
+	return table, nil
+}
+
+// addDestination adds where the rows go: as --to says, or a table with the source's name.
+func (c *taskNewCommand) addDestination(connections *connection.Set, made *drafted, base string) error {
+	if isCSV(c.To) {
+		if len(c.Key) > 0 {
+			return errors.New("--key is for tables; a CSV file is replaced as a whole")
+		}
+		name, path, ok := connections.Covering(c.To)
+		if !ok {
+			absolute, err := filepath.Abs(c.To)
+			if err != nil {
+				return fmt.Errorf("--to: %w", err)
+			}
+			name, path = spare(connections, "export"), filepath.Base(absolute)
+			made.missing = append(made.missing, fmt.Sprintf("%s: {files: %s}", name, strconv.Quote(filepath.ToSlash(filepath.Dir(absolute)))))
+		}
+		made.Destination = task.Destination{CSV: &task.CSVDestination{Connection: name, Path: path, Action: task.Replace}}
+		return nil
+	}
+	to := &task.SQLDestination{Table: identifierOf(base), Action: task.Insert, Create: true}
+	if c.To != "" {
+		name, table, ok := strings.Cut(c.To, ".")
+		if !ok || name == "" || table == "" {
+			return fmt.Errorf("--to %q is neither CONNECTION.TABLE, like warehouse.members, nor a file ending in .csv", c.To)
+		}
+		to.Connection, to.Table = name, table
+	} else if databases := connections.Databases(); len(databases) == 1 {
+		to.Connection = databases[0]
+	} else if len(databases) > 1 {
+		return fmt.Errorf("which database do the rows go to? Give --to CONNECTION.%s; there are %s", to.Table, strings.Join(databases, ", "))
+	} else {
+		to.Connection = spare(connections, "warehouse")
+	}
+	if !connections.Has(to.Connection) {
+		made.missing = append(made.missing, fmt.Sprintf("%s: {sqlite: ./%s.db}", to.Connection, to.Connection))
+	}
+	for _, key := range c.Key {
+		if !slices.Contains(made.Columns, key) {
+			return fmt.Errorf("--key %s: there is no such column%s The columns are %s", key, cmp.Or(nearest.Hint(key, made.Columns), "."), strings.Join(made.Columns, ", "))
+		}
+	}
+	if len(c.Key) > 0 {
+		to.Key, to.Action = c.Key, task.Upsert
+	}
+	made.Destination = task.Destination{SQL: to}
+	return nil
+}
+
+// spare is a name that no connection has.
+func spare(connections *connection.Set, name string) string {
+	free := name
+	for n := 2; connections.Has(free); n++ {
+		free = name + strconv.Itoa(n)
+	}
+	return free
+}
+
+// identifierOf makes a table's name of a file's: letters and digits, in lower case.
+func identifierOf(text string) string {
+	words := strings.FieldsFunc(strings.ToLower(text), func(letter rune) bool { return !unicode.IsLetter(letter) && !unicode.IsDigit(letter) })
+	return cmp.Or(strings.Join(words, "_"), "rows")
+}
+
+// write puts the file where it belongs and says what comes next. made is nil for a file with every
+// field explained.
+func (c *taskNewCommand) write(p *program, name string, text []byte, made *drafted) error {
+	if _, err := task.Parse(text, "the new file"); err != nil {
+		if _, err := task.Parse(task.NewFile(task.NewID(), name), "--name"); err != nil {
+			return fmt.Errorf("--name %q cannot be a task's name: it is one line, not empty, of at most 200 letters", name)
+		}
+		return fmt.Errorf("no valid task can be made of this: %w", err)
+	}
+	path := c.Out
+	if path == "-" || path == "" && made == nil && !(p.asks() && isTerminal(p.stdout)) {
+		_, err := p.stdout.Write(text)
+		return err
+	}
+	if path == "" {
+		path = filepath.Join("tasks", strings.ReplaceAll(identifierOf(name), "_", "-")+".yaml")
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("cannot make the folder of the task file: %w", err)
+	}
+	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	if c.Force {
+		flags = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
+	}
+	file, err := os.OpenFile(path, flags, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s is there already: give another name with --out, or overwrite it with --force", path)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write the task file: %w", err)
+	}
+	_, err = file.Write(text)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return fmt.Errorf("cannot write the task file: %w", err)
+	}
+	c.sayNext(p, path, name, made)
+	return nil
+}
+
+// sayNext prints what there is now, and the commands to go on with.
+func (c *taskNewCommand) sayNext(p *program, path, name string, made *drafted) {
+	if made == nil {
+		p.printf("Wrote %s, with every field explained.\n\nNext: edit it, and\n    runhook task validate %s\n", path, quoted(path))
+		return
+	}
+	connections := cmp.Or(c.Connections, "connections.yaml")
+	p.printf("Wrote %s: %s, mapped to themselves.\n", path, plural(len(made.Columns), "column"))
+	if len(made.missing) > 0 {
+		p.printf("\n%s lacks what it names; add:\n    %s\n", connections, strings.Join(made.missing, "\n    "))
+	}
+	p.printf("\nNext:\n    runhook task preview %s --connections %s\n    runhook serve --tasks %s --connections %s\n    runhook run %s --wait\n",
+		quoted(path), quoted(connections), quoted(filepath.Dir(path)), quoted(connections), quoted(name))
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return strconv.Itoa(n) + " " + word + "s"
+}
+
+// quoted is a word of a command line, in quotes where a shell needs them.
+func quoted(word string) string {
+	plain := func(letter rune) bool {
+		return unicode.IsLetter(letter) || unicode.IsDigit(letter) || strings.ContainsRune("._/-:", letter)
+	}
+	if word != "" && strings.IndexFunc(word, func(letter rune) bool { return !plain(letter) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}

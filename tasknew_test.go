@@ -1,0 +1,138 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// TestNewTaskFromACSV goes the way of a newcomer: make a task of a file, add what is printed to the
+// connections, look at the rows, run it, and write what came of it into a file again.
+func TestNewTaskFromACSV(t *testing.T) {
+	s := newSite(t)
+	t.Chdir(s.dir)
+	t.Setenv("RUNHOOK_CONNECTIONS", "mine.yaml")
+	s.write("mine.yaml", "here: {files: ./none}\n")
+	s.write("in/Members 2031.csv", "id;Member Type;Größe\n1;Full;\"1;80\"\n2;Lapsed;1,70\n")
+
+	said := mustCall(t, "task", "new", "--from-csv", "in/Members 2031.csv", "--key", "id")
+	file := filepath.Join("tasks", "members-2031.yaml")
+	if !strings.HasPrefix(said, "Wrote "+file+": 3 columns, mapped to themselves.\n\nmine.yaml lacks what it names; add:\n") || !strings.Contains(said, "runhook run 'Members 2031' --wait\n") {
+		t.Fatalf("%s", said)
+	}
+	def, err := task.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if def.Source.CSV.Delimiter != ';' || def.Destination.SQL.Table != "members_2031" || def.Destination.SQL.Action != task.Upsert || len(def.Mapping) != 3 {
+		t.Errorf("%s", def.Text)
+	}
+	if code, _, messages := call(t, "task", "new", "--from-csv", "in/Members 2031.csv"); code != exitNoStart || !oneLine(messages, "is there already: give another name with --out, or overwrite it with --force") {
+		t.Errorf("%d %s", code, messages)
+	}
+
+	var lines strings.Builder
+	for line := range strings.Lines(said) {
+		if strings.HasPrefix(line, "    ") && strings.Contains(line, "{") {
+			lines.WriteString(strings.TrimSpace(line) + "\n")
+		}
+	}
+	s.write("mine.yaml", lines.String())
+	if preview := mustCall(t, "task", "preview", file); !strings.Contains(preview, "1;80") || !strings.Contains(preview, "2 to write") {
+		t.Errorf("%s", preview)
+	}
+	i := begin(t, "serve", "--listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--data", "data", "--tasks", "tasks").listening()
+	defer i.end()
+	mustCall(t, "run", "Members 2031", "--wait", "--server", i.url)
+	if got := names(t, s.openFile("warehouse.db"), `select "Größe" from members_2031 order by id`); got != "1;80,1,70" {
+		t.Errorf("the table has %s", got)
+	}
+
+	said = mustCall(t, "task", "new", "--from-table", "warehouse.members_2031", "--to", "in/out.csv", "--name", "Out", "--out", "tasks/out.yaml")
+	if strings.Contains(said, "lacks") {
+		t.Errorf("%s", said)
+	}
+	if doc := i.awaitEnd(i.start(i.task(t, "Out"), nil)); doc.Outcome() != run.Success || doc.RowsInserted != 2 {
+		t.Errorf("%+v", doc)
+	}
+	if got := read(t, "in/out.csv"); got != "id,Member Type,Größe\n1,Full,1;80\n2,Lapsed,\"1,70\"\n" {
+		t.Errorf("the file has %q", got)
+	}
+}
+
+// task waits until the server has the task of a name.
+func (i *instance) task(t *testing.T, name string) task.ID {
+	t.Helper()
+	i.log.await(t, `"task":"`+name+`".*task applied|task applied.*`+name, i.ended)
+	id, err := i.client.Find(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func TestNewTaskChoosesConnections(t *testing.T) {
+	s := newSite(t)
+	t.Chdir(s.dir)
+	mustCall(t, "task", "new", "--from-csv", "people.csv", "--out", "a.yaml")
+	def, err := task.ReadFile("a.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if def.Name != "people" || def.Source.CSV.Connection != "here" || def.Source.CSV.Path != "people.csv" || def.Source.CSV.Encoding != "" ||
+		def.Destination.SQL.Connection != "db" || def.Destination.SQL.Action != task.Insert || !def.Destination.SQL.Create {
+		t.Errorf("%s", def.Text)
+	}
+	mustCall(t, "task", "new", "--from-csv", "people.csv", "--to", "db.folk", "--out", "a.yaml", "--force")
+	if def, err = task.ReadFile("a.yaml"); err != nil || def.Destination.SQL.Table != "folk" {
+		t.Errorf("%v", err)
+	}
+	s.write("latin.csv", "id,name\n1,Gr\xf6\xdfe\n")
+	if text := mustCall(t, "task", "new", "--from-csv", "latin.csv", "--out", "-"); !strings.Contains(text, "encoding: windows-1252}") {
+		t.Errorf("%s", text)
+	}
+	s.write("one.csv", "id\n1\n")
+	if text := mustCall(t, "task", "new", "--from-csv", "one.csv", "--out", "-"); strings.Contains(text, "delimiter") || !strings.Contains(text, "  id: id\n") {
+		t.Errorf("%s", text)
+	}
+	if _, err := os.Stat("tasks/one.yaml"); err == nil {
+		t.Error("a file was written that was to be printed")
+	}
+}
+
+func TestNewTaskRefuses(t *testing.T) {
+	s := newSite(t)
+	t.Chdir(s.dir)
+	s.write("empty.csv", "")
+	for args, says := range map[string]string{
+		"--from-csv people.csv --from-table db.people": "a task has one source",
+		"--from-csv none.csv":                          "none.csv: no such file",
+		"--from-csv tasks":                             "is a folder",
+		"--from-csv empty.csv":                         "is empty; its first row must name the columns",
+		"--from-csv people.csv --key nmae":             "there is no such column; did you mean name?",
+		"--from-csv people.csv --to people":            "is neither CONNECTION.TABLE",
+		"--from-csv people.csv --to x.csv --key id":    "--key is for tables",
+		"--from-table people":                          "is not CONNECTION.TABLE",
+		"--from-table crm.people":                      "There is no connection crm in connections.yaml. It has db, here.",
+		"--to db.people":                               "go with --from-csv or --from-table",
+	} {
+		code, out, messages := call(t, append([]string{"task", "new"}, strings.Fields(args)...)...)
+		if code != exitNoStart || out != "" || !strings.Contains(messages, says) {
+			t.Errorf("%s: %d %s%s", args, code, out, messages)
+		}
+	}
+	if err := os.Remove("connections.yaml"); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, messages := call(t, "task", "new", "--from-table", "db.people"); code != exitNoStart || !oneLine(messages, "name the file of connections with --connections") {
+		t.Errorf("%d %s", code, messages)
+	}
+	s.write("connections.yaml", siteConnections+"other: {sqlite: ./other.db}\n")
+	if code, _, messages := call(t, "task", "new", "--from-csv", "people.csv"); code != exitNoStart || !oneLine(messages, "Give --to CONNECTION.people; there are db, other") {
+		t.Errorf("%d %s", code, messages)
+	}
+}
