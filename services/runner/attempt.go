@@ -123,7 +123,11 @@ func (a *attempt) work(ctx context.Context) error {
 	case err != nil:
 		return &run.Failure{Message: err.Error()}
 	}
-	job := pipeline.Job{Task: def, Parameters: a.request.Parameters, Connections: a.Connections, DryRun: a.request.DryRun}
+	job := pipeline.Job{
+		Task: def, Parameters: a.request.Parameters, Connections: a.Connections,
+		Run: string(a.request.Task) + "." + a.number.String(), Publish: a.publish,
+		DryRun: a.request.DryRun,
+	}
 	if !def.Destination.Restartable() && !job.DryRun {
 		if a.state.Checkpoint.Writing {
 			return interrupted(def.Destination, a.state.Furthest)

@@ -68,10 +68,12 @@ type Config struct {
 
 // Bus is a connection to one store. Its methods are safe for concurrent use.
 type Bus struct {
-	nc      *nats.Conn
-	js      jetstream.JetStream
-	log     zerolog.Logger
-	storeID string
+	nc *nats.Conn
+	js jetstream.JetStream
+	// publisher is js for Publish.
+	publisher jetstream.JetStream
+	log       zerolog.Logger
+	storeID   string
 	// lease is the AckWait of every consumer, as stored with the topology.
 	lease time.Duration
 	// replicated: a read may come from a replica that lags, so misses are confirmed by the leader.
@@ -169,7 +171,12 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 		nc.Close()
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
-	return &Bus{nc: nc, js: js, log: config.Log}, nil
+	fast, err := publisher(nc)
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("open JetStream: %w", err)
+	}
+	return &Bus{nc: nc, js: js, publisher: fast, log: config.Log}, nil
 }
 
 // Close ends the connection after what was already sent has left. It does not wait for consumers:

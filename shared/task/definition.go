@@ -147,8 +147,10 @@ type NextPage struct {
 
 // Destination says where rows go. Exactly one member is set.
 type Destination struct {
-	SQL *SQLDestination
-	CSV *CSVDestination
+	SQL  *SQLDestination
+	CSV  *CSVDestination
+	HTTP *HTTPDestination
+	NATS *NATSDestination
 }
 
 // Action is what is done with each row at the destination.
@@ -182,8 +184,25 @@ type CSVDestination struct {
 	Action     Action
 }
 
-// Restartable reports whether an interrupted run may start over from the first row without
-// writing a row twice: true for update, upsert, delete and csv replace, false for insert and append.
+// HTTPDestination sends rows as JSON to a web service.
+type HTTPDestination struct {
+	Connection string
+	// Path follows the connection's url and may have a query.
+	Path string
+	// Method is POST, PUT or PATCH.
+	Method string
+	// Batch is how many rows go in one request: 1 sends a row's object, more an array of them.
+	Batch int
+}
+
+// NATSDestination publishes each row as a JSON message.
+type NATSDestination struct {
+	Subject string
+}
+
+// Restartable reports whether an interrupted run may start over from the first row: true for update,
+// upsert, delete and csv replace, which come to the same, and for http and nats, where a batch may
+// arrive more than once anyway; false for insert and append, which would write rows twice.
 func (d Destination) Restartable() bool {
 	switch {
 	case d.SQL != nil:
@@ -191,5 +210,9 @@ func (d Destination) Restartable() bool {
 	case d.CSV != nil:
 		return d.CSV.Action != Append
 	}
-	return false
+	return true
 }
+
+// AtLeastOnce reports whether an interruption can make rows arrive more than once: where the
+// destination cannot be asked what it has.
+func (d Destination) AtLeastOnce() bool { return d.HTTP != nil || d.NATS != nil }

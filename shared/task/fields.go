@@ -69,6 +69,7 @@ const (
 	maxKeyColumns        = 32
 	maxTexts             = 1000
 	maxConcurrency       = 1000
+	maxRowsPerRequest    = 1000
 	maxRowErrors         = 1_000_000_000
 	maxRetryAfter        = 3600
 	maxFormerIDs         = 100
@@ -309,8 +310,8 @@ var destinationFields = []field{
 	{name: "sql", kind: kindSection, fields: sqlDestinationFields, meaning: "a table of a database"},
 	{name: "imis", kind: kindSection, later: true},
 	{name: "csv", kind: kindSection, fields: csvDestinationFields, meaning: "a delimited text file"},
-	{name: "http", kind: kindSection, later: true},
-	{name: "nats", kind: kindSection, later: true},
+	{name: "http", kind: kindSection, fields: httpDestinationFields, meaning: "a web service, which gets the rows as JSON; after an interruption some arrive again"},
+	{name: "nats", kind: kindSection, fields: natsDestinationFields, meaning: "a subject, to which each row is published as JSON; after an interruption some arrive again"},
 }
 
 var sqlDestinationFields = []field{
@@ -350,5 +351,31 @@ var csvDestinationFields = []field{
 		name: "action", kind: kindChoice, example: string(Replace), required: true,
 		values:  []string{string(Replace), string(Append)},
 		meaning: "what is done with the file that is there: replace or append",
+	},
+}
+
+var httpDestinationFields = []field{
+	{
+		name: "connection", kind: kindText, example: "partner", required: true,
+		meaning: "the http connection it sends to, from the runner's connections.yaml",
+	},
+	{
+		name: "path", kind: kindText, example: "/members", required: true,
+		meaning: "what follows the connection's url, perhaps with a query",
+	},
+	{
+		name: "method", kind: kindChoice, byDefault: "POST", values: []string{"POST", "PUT", "PATCH"},
+		meaning: "how the rows are sent: POST, PUT or PATCH",
+	},
+	{
+		name: "batch", kind: kindWhole, min: 1, max: maxRowsPerRequest, byDefault: "1",
+		meaning: "how many rows go in one request: 1 sends an object, more an array of objects",
+	},
+}
+
+var natsDestinationFields = []field{
+	{
+		name: "subject", kind: kindText, max: maxNameLetters, example: "members.changed", required: true,
+		meaning: "the subject on the runner's own NATS; a stream that listens there acknowledges each message, and drops one that is sent again",
 	},
 }

@@ -137,6 +137,8 @@ func (r *reader) destination(kinds *fieldSet, columns []Column) (d Destination) 
 		}
 		r.checkKey(sql, d.SQL, columns)
 	}
+	d.HTTP = r.httpDestination(kinds.contents["http"].section)
+	d.NATS = r.natsDestination(kinds.contents["nats"].section)
 	return d
 }
 

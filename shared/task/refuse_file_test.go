@@ -224,12 +224,55 @@ func TestParseRefusesFiles(t *testing.T) {
 			"11: destination.imis is not supported yet",
 		},
 		{
-			"a destination of http", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", "http: {}"),
-			"11: destination.http is not supported yet",
+			"a destination of http without its fields", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", `http: {}`),
+			lines(
+				"11: destination.http.connection is missing: the http connection it sends to, from the runner's connections.yaml",
+				"11: destination.http.path is missing: what follows the connection's url, perhaps with a query",
+			),
 		},
 		{
-			"a destination of nats", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", "nats: {}"),
-			"11: destination.nats is not supported yet",
+			"http to another host", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", `http: {connection: partner, path: "https://elsewhere.example.org/x"}`),
+			"11: destination.http.path must be below the connection's url; write only what follows it, like /people",
+		},
+		{
+			"http out of its url", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", `http: {connection: partner, path: ../admin}`),
+			"11: destination.http.path leaves the connection's url; it cannot have .. in it",
+		},
+		{
+			"http by GET", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", `http: {connection: partner, path: /x, method: GET}`),
+			lines(`11: destination.http.method must be POST, PUT or PATCH, not "GET"`),
+		},
+		{
+			"an empty batch", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", `http: {connection: partner, path: /x, batch: 0}`),
+			"11: destination.http.batch must be a whole number from 1 to 1000, not 0",
+		},
+		{
+			"a destination of nats without a subject", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", `nats: {}`),
+			"11: destination.nats.subject is missing: the subject on the runner's own NATS; a stream that listens there acknowledges each message, and drops one that is sent again",
+		},
+		{
+			"many subjects", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", `nats: {subject: members.*}`),
+			"11: destination.nats.subject: rows are published to one subject, and * and > stand for many; write it out",
+		},
+		{
+			"a subject of Runhook", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", `nats: {subject: run.request.x}`),
+			"11: destination.nats.subject: subjects that begin with run., $ or _ belong to Runhook and NATS themselves; take another, like members.changed",
+		},
+		{
+			"a subject of NATS", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", `nats: {subject: $JS.API.STREAM.DELETE.RUNS}`),
+			"11: destination.nats.subject: subjects that begin with run., $ or _ belong to Runhook and NATS themselves; take another, like members.changed",
+		},
+		{
+			"an inbox", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", `nats: {subject: _INBOX.x}`),
+			"11: destination.nats.subject: subjects that begin with run., $ or _ belong to Runhook and NATS themselves; take another, like members.changed",
+		},
+		{
+			"a subject that is none", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", `nats: {subject: members..changed}`),
+			lines(`11: destination.nats.subject must be words with dots between and no spaces, like members.changed, not "members..changed"`),
+		},
+		{
+			"a subject with a space", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", `nats: {subject: members changed}`),
+			lines(`11: destination.nats.subject must be words with dots between and no spaces, like members.changed, not "members changed"`),
 		},
 		{
 			"retry_after auto", and("retry_after: auto"),

@@ -101,14 +101,19 @@ func (r *reader) checkTarget(given content, def *Definition) {
 	for _, piece := range pieces {
 		literal += piece.text
 	}
-	target, err := url.Parse(literal)
+	r.checkBelow(given.line, name, literal)
+}
+
+// checkBelow checks a path, perhaps with a query, that is to follow the url of an http connection.
+func (r *reader) checkBelow(line int, name, path string) {
+	target, err := url.Parse(path)
 	switch {
 	case err != nil || target.Fragment != "":
-		r.report(given.line, "%s must be a path, perhaps with a query, like /people?limit=500; write other characters as %%20 and the like", name)
+		r.report(line, "%s must be a path, perhaps with a query, like /people?limit=500; write other characters as %%20 and the like", name)
 	case target.IsAbs() || target.Host != "":
-		r.report(given.line, "%s must be below the connection's url; write only what follows it, like /people", name)
+		r.report(line, "%s must be below the connection's url; write only what follows it, like /people", name)
 	case slices.Contains(strings.Split(target.Path, "/"), ".."):
-		r.report(given.line, "%s leaves the connection's url; it cannot have .. in it", name)
+		r.report(line, "%s leaves the connection's url; it cannot have .. in it", name)
 	}
 }
 

@@ -54,6 +54,8 @@ func newClient(to connection.HTTP, p patience) *client {
 		switch {
 		case !c.holds(request.URL):
 			return errElsewhere
+		case request.Method != via[0].Method:
+			return http.ErrUseLastResponse // what was to be sent would not be
 		case len(via) > maxRedirects:
 			return errRedirects
 		}
@@ -64,18 +66,18 @@ func newClient(to connection.HTTP, p patience) *client {
 
 func (c *client) close() { c.http.CloseIdleConnections() }
 
-// locate is a path with its query below the connection's url.
-func (c *client) locate(target string) (*url.URL, error) {
+// locate is a path with its query below the connection's url. field is whose path it is.
+func (c *client) locate(field, target string) (*url.URL, error) {
 	below, err := url.Parse("/" + strings.TrimLeft(target, "/"))
 	if err != nil {
-		return nil, row.Failf("source.http.path is not a path; write other characters as %%20 and the like")
+		return nil, row.Failf("%s is not a path; write other characters as %%20 and the like", field)
 	}
 	u := *c.to.URL
 	u.Path = strings.TrimSuffix(c.to.URL.Path, "/") + below.Path
 	u.RawPath = strings.TrimSuffix(c.to.URL.EscapedPath(), "/") + below.EscapedPath()
 	u.RawQuery = below.RawQuery
 	if !c.holds(&u) {
-		return nil, row.Failf("source.http.path leaves the url of connection %s", c.to.Name)
+		return nil, row.Failf("%s leaves the url of connection %s", field, c.to.Name)
 	}
 	return &u, nil
 }

@@ -78,7 +78,7 @@ func open(ctx context.Context, connections *connection.Set, from *task.HTTPSourc
 		return nil, row.Failf("source.http.path: %v", err)
 	}
 	s := &Source{from: from, client: newClient(to, p), seed: maphash.MakeSeed(), index: map[string]int{}}
-	if s.first, err = s.client.locate(target); err != nil {
+	if s.first, err = s.client.locate("source.http.path", target); err != nil {
 		return nil, err
 	}
 	s.pages = newPages(s.first, from.Next)

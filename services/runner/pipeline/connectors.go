@@ -7,6 +7,7 @@ import (
 	"runhook/services/runner/httpjson"
 	"runhook/services/runner/row"
 	"runhook/services/runner/sqldb"
+	"runhook/services/runner/subject"
 	"runhook/shared/mapping"
 	"runhook/shared/task"
 )
@@ -39,7 +40,8 @@ type recorder interface {
 type destination interface {
 	// Write writes the batch's pending rows as one unit, and sets the outcome of each. It calls
 	// before when nothing is left to do but to make the batch last. After any error, which is a
-	// *run.Failure, ctx's or before's, nothing of the batch is in the destination.
+	// *run.Failure, ctx's or before's, nothing of the batch is in the destination; where that cannot
+	// be had (task.Destination.AtLeastOnce) some of it may be, uncounted.
 	Write(ctx context.Context, batch *row.Batch, before func(row int64) error) error
 	// Finish is called once, after the last batch of a run that succeeds.
 	Finish(ctx context.Context) error
@@ -62,6 +64,10 @@ func openSource(ctx context.Context, job Job) (source, error) {
 }
 
 func openDestination(ctx context.Context, job Job, rows *mapper) (destination, error) {
+	names := make([]string, len(rows.columns))
+	for i, c := range rows.columns {
+		names[i] = c.name
+	}
 	switch to := job.Task.Destination; {
 	case to.SQL != nil:
 		columns := make([]sqldb.Column, len(rows.columns))
@@ -73,22 +79,33 @@ func openDestination(ctx context.Context, job Job, rows *mapper) (destination, e
 		}
 		return sqldb.Open(ctx, job.Connections, to.SQL, columns)
 	case to.CSV != nil:
-		names := make([]string, len(rows.columns))
-		for i, c := range rows.columns {
-			names[i] = c.name
-		}
 		if job.DryRun {
 			return csvfile.Try(job.Connections, to.CSV, names)
 		}
 		return csvfile.Create(job.Connections, to.CSV, names)
+	case to.HTTP != nil:
+		if job.DryRun {
+			return httpjson.Try(job.Connections, to.HTTP, names)
+		}
+		return httpjson.OpenDestination(job.Connections, to.HTTP, job.Run, names)
+	case to.NATS != nil:
+		if job.DryRun {
+			return subject.Try(to.NATS, names)
+		}
+		return subject.Open(to.NATS, job.Publish, job.Run, names)
 	}
 	return nil, row.Failf("the task's destination is of a kind that this runner does not know; a newer one may")
 }
 
 // destinationName is how progress messages name the destination.
 func destinationName(t *task.Definition) string {
-	if t.Destination.SQL != nil {
-		return "the table " + t.Destination.SQL.Table
+	switch to := t.Destination; {
+	case to.SQL != nil:
+		return "the table " + to.SQL.Table
+	case to.HTTP != nil:
+		return "the web service of connection " + to.HTTP.Connection
+	case to.NATS != nil:
+		return "the subject " + to.NATS.Subject
 	}
 	return "the file " + t.Destination.CSV.Path
 }

@@ -9,6 +9,7 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/row"
+	"runhook/services/runner/subject"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -28,6 +29,11 @@ type Job struct {
 	// Reject, when set, is given each row that fails, whole, in the order of the source, with the
 	// source's columns. An error from it stops the attempt, and Run returns the error.
 	Reject func(ctx context.Context, columns []string, rejected run.RejectedRow) error
+	// Run names the run to services and streams that drop what they are sent again: the same for
+	// every attempt at the run, and for no other.
+	Run string
+	// Publish is what a nats destination publishes with.
+	Publish subject.Publish
 }
 
 // Run executes the job and counts in m, whose zero value is expected, as it goes. It returns nil for
@@ -140,6 +146,7 @@ func (w *writer) write(ctx context.Context, batch *row.Batch) error {
 		}
 	}
 	w.meter.add(batch)
+	var end error
 	for _, r := range batch.Reached() {
 		if r.Outcome != row.Failed {
 			continue
@@ -148,14 +155,15 @@ func (w *writer) write(ctx context.Context, batch *row.Batch) error {
 		if err := w.reject(ctx, r); err != nil {
 			return err
 		}
-		if stop {
-			return row.Failf("stopped at row %d, as on_row_error asks: %v", r.Number, r.Fault)
-		}
-		if batch.Stopped() && w.failed > w.job.Task.MaxRowErrors {
-			return row.Failf("more than %d rows failed, the limit that max_row_errors sets; the last at row %d: %v", w.job.Task.MaxRowErrors, r.Number, r.Fault)
+		switch {
+		case end != nil: // a service that is sent many rows at once refuses more than the one
+		case stop:
+			end = row.Failf("stopped at row %d, as on_row_error asks: %v", r.Number, r.Fault)
+		case w.failed > w.job.Task.MaxRowErrors:
+			end = row.Failf("more than %d rows failed, the limit that max_row_errors sets; the last at row %d: %v", w.job.Task.MaxRowErrors, r.Number, r.Fault)
 		}
 	}
-	return nil
+	return end
 }
 
 // reject hands on a row that failed.

@@ -27,6 +27,8 @@ type reader struct {
 	from source
 	// lines is from where that is a recorder, else nil.
 	lines recorder
+	// most is how many rows to be written fill a batch, 0 for as many as a batch has.
+	most  int
 	brake *brake // nil without a rate
 	rows  *mapper
 	meter *Meter
@@ -48,6 +50,9 @@ func newReader(job Job, from source, rows *mapper, m *Meter) *reader {
 		read: make(chan *row.Batch, aheadBatches), written: make(chan *row.Batch, aheadBatches),
 	}
 	r.lines, _ = from.(recorder)
+	if to := job.Task.Destination.HTTP; to != nil {
+		r.most = to.Batch // a batch is a request
+	}
 	r.batch = r.empty()
 	return r
 }
@@ -189,7 +194,9 @@ func (r *reader) empty() *row.Batch {
 		batch.Reset()
 		return batch
 	default:
-		return row.NewBatch(len(r.rows.columns))
+		batch := row.NewBatch(len(r.rows.columns))
+		batch.Most = r.most
+		return batch
 	}
 }
 

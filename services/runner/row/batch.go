@@ -14,13 +14,17 @@ type Batch struct {
 	// Limit is how many rows of the batch may fail; with one more the batch ends. Negative means
 	// any number.
 	Limit int
+	// Most is how many rows that are Ready to be written fill the batch; 0 for no such bound.
+	Most int
 	// Progress is the part of the source that had been read when the batch ended, 0 to 1.
 	Progress float64
 
 	rows  []Row
 	width int
-	slab  []any
-	bytes int
+	// counted rows have been looked at for Most; ready of them are Ready.
+	counted, ready int
+	slab           []any
+	bytes          int
 	// reached is how many rows the last pass of Pending came to.
 	reached int
 	stopped bool
@@ -35,6 +39,7 @@ func (b *Batch) Reset() {
 	clear(b.rows)
 	b.rows, b.slab, b.bytes = b.rows[:0], b.slab[:0], 0
 	b.Limit, b.Progress, b.reached, b.stopped = -1, 0, 0, false
+	b.counted, b.ready = 0, 0
 }
 
 // Add appends a row whose Values are to be filled in. The row is valid until the next Add.
@@ -53,7 +58,14 @@ func (b *Batch) Add(number int64) *Row {
 func (b *Batch) Grow(bytes int) { b.bytes += bytes }
 
 // Full reports whether the batch should be written before more is added.
-func (b *Batch) Full() bool { return len(b.rows) >= MaxRows || b.bytes >= MaxBytes }
+func (b *Batch) Full() bool {
+	for ; b.Most > 0 && b.counted < len(b.rows); b.counted++ {
+		if b.rows[b.counted].decided == Ready {
+			b.ready++
+		}
+	}
+	return len(b.rows) >= MaxRows || b.bytes >= MaxBytes || b.Most > 0 && b.ready >= b.Most
+}
 
 // Len is the number of rows in the batch.
 func (b *Batch) Len() int { return len(b.rows) }

@@ -1,0 +1,39 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"runhook/shared/bus"
+	"runhook/shared/run"
+)
+
+// publishTries is how often a batch is published that NATS did not take or acknowledge. While NATS is
+// away for longer, the claim is lost before they are used up.
+const publishTries = 10
+
+// publish is what a run's nats destination publishes with.
+func (a *attempt) publish(ctx context.Context, subject string, ids []string, messages [][]byte) (tooLarge map[int]string, err error) {
+	pause := newBackoff(100*time.Millisecond, 5*time.Second)
+	for try := 1; ; try++ {
+		tooLarge, err = a.Bus.Publish(ctx, subject, ids, messages)
+		switch {
+		case err == nil:
+			return tooLarge, nil
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case errors.Is(err, bus.ErrUnavailable) && try < publishTries:
+			if pause.wait(ctx) {
+				continue
+			}
+			return nil, ctx.Err()
+		}
+		a.log.Error().Err(err).Str("subject", subject).Msg("rows cannot be published")
+		why := "NATS does not take or acknowledge them"
+		if errors.Is(err, bus.ErrRefused) {
+			why = "a permission, or the stream that listens there, refuses them"
+		}
+		return nil, &run.Failure{Message: "The rows cannot be published to the subject " + subject + ": " + why + "; the runner's log says more."}
+	}
+}
