@@ -49,67 +49,72 @@ type Source struct {
 
 // Open opens the file and reads its header. Whatever is wrong is a [*run.Failure].
 func Open(connections *connection.Set, from *task.CSVSource) (*Source, error) {
-	root, err := connections.Files(from.Connection)
+	file, size, err := OpenFile(connections, from)
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close()
-	s := &Source{place: "the file " + from.Path + " of connection " + from.Connection}
-	if err := s.open(root, from); err != nil {
-		return nil, err
-	}
-	if err := s.readHeader(); err != nil {
+	s := &Source{place: place(from), file: file, size: size}
+	if err := s.begin(from); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Source) open(root *os.Root, from *task.CSVSource) error {
-	delimiter := cmp.Or(from.Delimiter, ',')
-	if delimiter == '"' || delimiter == '\n' || delimiter == '\r' || delimiter == utf8.RuneError {
-		return row.Failf("source.csv.delimiter cannot be a quote or a line end")
+// OpenFile opens the file of a source to read it, and returns how long it is. Whatever is wrong is a
+// [*run.Failure].
+func OpenFile(connections *connection.Set, from *task.CSVSource) (file *os.File, size int64, err error) {
+	root, err := connections.Files(from.Connection)
+	if err != nil {
+		return nil, 0, err
 	}
+	defer root.Close()
 	path := filepath.FromSlash(from.Path)
 	info, err := root.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
 		// A pipe would block the open.
-		return row.Failf("%s is not a file", s.place)
+		return nil, 0, row.Failf("%s is not a file", place(from))
 	}
 	if err == nil {
-		s.file, err = root.Open(path)
+		file, err = root.Open(path)
 	}
-	if err != nil {
-		return s.explain(err)
+	switch {
+	case err == nil:
+		return file, info.Size(), nil
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, 0, row.Failf("%s does not exist", place(from))
+	case errors.Is(err, fs.ErrPermission):
+		return nil, 0, row.Failf("%s may not be read by the runner; correct its permissions", place(from))
 	}
-	s.size = info.Size()
+	return nil, 0, row.Failf("%s cannot be read; it must be a file inside the connection's folder, and links must not lead out of it", place(from))
+}
+
+// place is how messages name the file.
+func place(from *task.CSVSource) string {
+	return "the file " + from.Path + " of connection " + from.Connection
+}
+
+// begin makes text of the file and reads the header.
+func (s *Source) begin(from *task.CSVSource) error {
+	delimiter := cmp.Or(from.Delimiter, ',')
+	if delimiter == '"' || delimiter == '\n' || delimiter == '\r' || delimiter == utf8.RuneError {
+		return row.Failf("source.csv.delimiter cannot be a quote or a line end")
+	}
 	// No further than the file is long now: a task may append to the file that it reads.
 	s.counted = &counter{in: io.LimitReader(s.file, s.size)}
 	in := io.Reader(s.counted)
-	if strings.EqualFold(filepath.Ext(path), ".gz") {
+	if strings.EqualFold(filepath.Ext(from.Path), ".gz") {
+		var err error
 		if in, err = unzip(s.counted); err != nil {
-			s.Close()
 			return s.damaged(err, "its beginning")
 		}
 	}
 	text, err := s.decode(in, from.Encoding)
 	if err != nil {
-		s.Close()
 		return err
 	}
 	s.reader = newReader(text, delimiter)
-	return nil
-}
-
-// explain says why a file could not be opened or read.
-func (s *Source) explain(err error) error {
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return row.Failf("%s does not exist", s.place)
-	case errors.Is(err, fs.ErrPermission):
-		return row.Failf("%s may not be read by the runner; correct its permissions", s.place)
-	}
-	return row.Failf("%s cannot be read; it must be a file inside the connection's folder, and links must not lead out of it", s.place)
+	return s.readHeader()
 }
 
 // decode returns the file's text as UTF-8, without a byte order mark.
@@ -215,12 +220,26 @@ func (s *Source) Next(_ context.Context, cells []any) (int, error) {
 	if len(s.reader.fields) != len(s.header) {
 		return len(s.text), row.Faultf("", "has the wrong number of fields: %d where the header has %d", len(s.reader.fields), len(s.header))
 	}
+	if s.isHeader() {
+		return len(s.text), row.Faultf("", "is the header again")
+	}
 	for i, f := range s.reader.fields {
 		if s.used[i] {
 			cells[i] = f.text(s.text)
 		}
 	}
 	return len(s.text), nil
+}
+
+// isHeader reports whether the row is the header once more, as in files that were put behind each
+// other. A single column may well hold its own name.
+func (s *Source) isHeader() bool {
+	for i, f := range s.reader.fields {
+		if strings.TrimSpace(f.text(s.text)) != s.header[i] {
+			return false
+		}
+	}
+	return len(s.header) > 1
 }
 
 // fatal says why nothing can be read after some row.

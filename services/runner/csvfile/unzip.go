@@ -3,11 +3,10 @@ package csvfile
 import (
 	"bufio"
 	"compress/flate"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
-
-	"compress/gzip"
 )
 
 // maxExpansion bounds how many times as long as the file its text may be. Tables of repeated text

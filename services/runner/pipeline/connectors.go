@@ -7,6 +7,7 @@ import (
 	"runhook/services/runner/httpjson"
 	"runhook/services/runner/row"
 	"runhook/services/runner/sqldb"
+	"runhook/services/runner/xlsxfile"
 	"runhook/services/runner/subject"
 	"runhook/shared/mapping"
 	"runhook/shared/task"
@@ -53,6 +54,8 @@ type destination interface {
 func openSource(ctx context.Context, job Job) (source, error) {
 	params := job.Task.ExpressionParams(job.Parameters)
 	switch from := job.Task.Source; {
+	case from.CSV != nil && from.CSV.IsWorkbook():
+		return xlsxfile.Open(job.Connections, from.CSV)
 	case from.CSV != nil:
 		return csvfile.Open(job.Connections, from.CSV)
 	case from.SQL != nil:

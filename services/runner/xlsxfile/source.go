@@ -1,0 +1,170 @@
+// Package xlsxfile reads the rows of a sheet of a workbook (.xlsx), inside the folders of files
+// connections. The sheet is read as it comes; only the workbook's texts are held in memory.
+package xlsxfile
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"runhook/services/runner/connection"
+	"runhook/services/runner/csvfile"
+	"runhook/services/runner/row"
+	"runhook/shared/mapping"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// Source reads the rows of one sheet. It belongs to one goroutine. Cells are text: numbers are their
+// digits, dates and times ISO 8601, booleans true or false; formulas are the values that they had when
+// the workbook was saved, and merged cells have theirs in the first.
+type Source struct {
+	// place is how messages name the sheet.
+	place string
+	file  *os.File
+	sheet *sheet
+
+	header []string
+	// at are the columns of the sheet that the header names.
+	at   []int
+	used []bool
+	// texts are the last row's.
+	texts []string
+}
+
+// Open opens the workbook and reads the sheet's header, its first row with anything in it. Whatever is
+// wrong is a [*run.Failure].
+func Open(connections *connection.Set, from *task.CSVSource) (*Source, error) {
+	file, size, err := csvfile.OpenFile(connections, from)
+	if err != nil {
+		return nil, err
+	}
+	s := &Source{place: "the file " + from.Path + " of connection " + from.Connection, file: file}
+	if err := s.open(size, from.Sheet); err != nil {
+		s.Close()
+		if _, ok := errors.AsType[*run.Failure](err); ok {
+			return nil, err
+		}
+		return nil, s.fail(err)
+	}
+	return s, nil
+}
+
+func (s *Source) open(size int64, name string) error {
+	book, err := openWorkbook(s.file, size)
+	if err != nil {
+		return err
+	}
+	entry, err := book.find(name)
+	if err != nil {
+		return err
+	}
+	if s.sheet, err = book.openSheet(entry); err != nil {
+		return err
+	}
+	s.place = "the sheet " + entry.name + " in " + s.place
+	return s.readHeader()
+}
+
+func (s *Source) readHeader() error {
+	for {
+		_, err := s.sheet.read()
+		switch {
+		case errors.Is(err, io.EOF):
+			return row.Failf("%s is empty; its first row must name the columns", s.place)
+		case err != nil:
+			return err
+		}
+		for i, c := range s.sheet.cells {
+			name := strings.TrimSpace(c.text)
+			if name == "" {
+				continue // nothing can name what is below, such as notes beside the table
+			}
+			if earlier := slices.Index(s.header, name); earlier >= 0 {
+				return row.Failf("the header of %s names two columns %s: %s and %s; rename one", s.place, name, columnName(s.at[earlier]), columnName(i))
+			}
+			s.header = append(s.header, name)
+			s.at = append(s.at, i)
+		}
+		if len(s.header) > 0 {
+			s.used = make([]bool, len(s.header))
+			s.Use(slices.Repeat([]bool{true}, len(s.header)))
+			return nil
+		}
+	}
+}
+
+// Columns are those of the header. All cells are strings.
+func (s *Source) Columns() mapping.Columns { return mapping.Columns{Names: s.header, Text: true} }
+
+// Use says which columns the task names. The others may have errors.
+func (s *Source) Use(used []bool) { copy(s.used, used) }
+
+// Next reads the next row with anything in it into cells; see the pipeline's source.
+func (s *Source) Next(_ context.Context, cells []any) (size int, err error) {
+	for {
+		_, err := s.sheet.read()
+		switch {
+		case errors.Is(err, io.EOF):
+			return 0, io.EOF
+		case err != nil:
+			return 0, s.fail(err)
+		}
+		if s.take(cells) {
+			break
+		}
+	}
+	for i, text := range s.texts {
+		size += len(text)
+		if column := s.at[i]; s.used[i] && column < len(s.sheet.cells) && s.sheet.cells[column].failed {
+			return size, row.Faultf(s.header[i], "has an error of the workbook, such as #N/A, in the place of a value")
+		}
+	}
+	if len(s.header) > 1 && slices.EqualFunc(s.texts, s.header, func(text, name string) bool { return strings.TrimSpace(text) == name }) {
+		return size, row.Faultf("", "is the header again")
+	}
+	return size, nil
+}
+
+// take fills in the cells of the row that was read; false means that it has none.
+func (s *Source) take(cells []any) (something bool) {
+	s.texts = make([]string, len(s.header))
+	for i, column := range s.at {
+		if column < len(s.sheet.cells) {
+			s.texts[i] = s.sheet.cells[column].text
+		}
+		cells[i] = s.texts[i]
+		something = something || s.texts[i] != ""
+	}
+	return something
+}
+
+// Record is the row that Next came to last.
+func (s *Source) Record() row.Record { return record(s.texts) }
+
+type record []string
+
+// Texts are the cells.
+func (r record) Texts() []string { return r }
+
+// Progress is the part of the sheet that has been read, 0 to 1. The number of rows is not known.
+func (s *Source) Progress() (part float64, total int64) { return s.sheet.progress(), 0 }
+
+// Close closes the file.
+func (s *Source) Close() error {
+	if s.sheet != nil {
+		s.sheet.in.Close()
+	}
+	return s.file.Close()
+}
+
+// fail says what is wrong with the workbook.
+func (s *Source) fail(err error) error {
+	if p, ok := errors.AsType[problem](err); ok {
+		return row.Failf("%s %s", s.place, string(p))
+	}
+	return row.Failf("%s could not be read any further: the disk or the network share failed", s.place)
+}

@@ -1,0 +1,205 @@
+package xlsxfile
+
+import (
+	"archive/zip"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	"runhook/shared/nearest"
+)
+
+// The bounds of what a workbook may unpack to. A part is as long as the workbook says, for the zip
+// reader holds it to that; so it is refused before it is read. maxStrings bounds the memory for the
+// workbook's texts, which must all be there.
+const (
+	maxParts     = 10_000
+	maxSmallPart = 16 << 20
+	maxStrings   = 256 << 20
+	maxSheet     = 8 << 30
+	// maxExpansion bounds how many times as long as in the file a part may be, when it is longer than
+	// freeExpansion.
+	maxExpansion  = 500
+	freeExpansion = 64 << 20
+)
+
+// A problem is what is wrong with a workbook; it goes on where the file's name ends.
+type problem string
+
+func (p problem) Error() string { return string(p) }
+
+var (
+	errNoWorkbook = problem("is not a workbook of the kind .xlsx; save one of the kind .xls, or one with a password, as .xlsx without password")
+	errDamaged    = problem("is damaged, or not a workbook of the kind .xlsx; open it in a spreadsheet program and save it anew")
+)
+
+// workbook is an open .xlsx file.
+type workbook struct {
+	parts map[string]*zip.File
+	// main is the part that lists the sheets.
+	main   string
+	sheets []sheetEntry
+	// from1904: days are counted from 1904 and not from 1900.
+	from1904 bool
+	styles   []format
+	texts    texts
+}
+
+// sheetEntry is a sheet of tables in the workbook's list.
+type sheetEntry struct {
+	name, part string
+}
+
+// relations are what a part refers to.
+type relations struct {
+	Relation []struct {
+		ID     string `xml:"Id,attr"`
+		Type   string `xml:"Type,attr"`
+		Target string `xml:"Target,attr"`
+	} `xml:"Relationship"`
+}
+
+// openWorkbook reads what all sheets need. An error is a problem, or of reading the file.
+func openWorkbook(in io.ReaderAt, size int64) (*workbook, error) {
+	archive, err := zip.NewReader(in, size)
+	switch {
+	case errors.Is(err, zip.ErrFormat):
+		return nil, errNoWorkbook
+	case err != nil:
+		return nil, errDamaged
+	case len(archive.File) > maxParts:
+		return nil, problem(fmt.Sprintf("has more than %d parts, which no workbook has", maxParts))
+	}
+	w := &workbook{parts: map[string]*zip.File{}}
+	for _, part := range archive.File {
+		// Some programs write the names with a slash before them, or with backslashes.
+		w.parts[strings.TrimPrefix(strings.ReplaceAll(part.Name, `\`, "/"), "/")] = part
+	}
+	if err := w.readMain(); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// readMain reads the workbook's own part and those it refers to, but for the sheets.
+func (w *workbook) readMain() error {
+	root, err := w.relations("")
+	if err != nil {
+		return err
+	}
+	for _, r := range root.Relation {
+		if strings.HasSuffix(r.Type, "/officeDocument") {
+			w.main = resolve("", r.Target)
+		}
+	}
+	if w.main == "" {
+		return errNoWorkbook
+	}
+	var book struct {
+		Properties struct {
+			Date1904 string `xml:"date1904,attr"`
+		} `xml:"workbookPr"`
+		Sheets []struct {
+			Name       string     `xml:"name,attr"`
+			Attributes []xml.Attr `xml:",any,attr"`
+		} `xml:"sheets>sheet"`
+	}
+	if err := w.decode(w.main, &book); err != nil {
+		return err
+	}
+	w.from1904 = book.Properties.Date1904 == "1" || book.Properties.Date1904 == "true"
+	related, err := w.relations(w.main)
+	if err != nil {
+		return err
+	}
+	for _, s := range book.Sheets {
+		at := slices.IndexFunc(s.Attributes, func(a xml.Attr) bool { return a.Name.Local == "id" })
+		for _, r := range related.Relation {
+			// Sheets of charts have another type, and no rows.
+			if at >= 0 && r.ID == s.Attributes[at].Value && strings.HasSuffix(r.Type, "/worksheet") {
+				w.sheets = append(w.sheets, sheetEntry{name: s.Name, part: resolve(w.main, r.Target)})
+			}
+		}
+	}
+	for _, r := range related.Relation {
+		switch part := resolve(w.main, r.Target); {
+		case strings.HasSuffix(r.Type, "/styles"):
+			err = w.readStyles(part)
+		case strings.HasSuffix(r.Type, "/sharedStrings"):
+			err = w.readTexts(part)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// relations reads what a part refers to; "" is the file itself.
+func (w *workbook) relations(part string) (r relations, err error) {
+	folder, name := path.Split(part)
+	err = w.decode(folder+"_rels/"+name+".rels", &r)
+	return r, err
+}
+
+// resolve is the name of a part that another refers to.
+func resolve(from, target string) string {
+	target = strings.ReplaceAll(target, `\`, "/")
+	if strings.HasPrefix(target, "/") {
+		return path.Clean(target)[1:]
+	}
+	return path.Join(path.Dir(from), target)
+}
+
+// decode reads a small part whole.
+func (w *workbook) decode(part string, into any) error {
+	in, _, err := w.open(part, maxSmallPart)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	if err := xml.NewDecoder(in).Decode(into); err != nil {
+		return errDamaged
+	}
+	return nil
+}
+
+// open opens a part of at most that length, and returns how long it is.
+func (w *workbook) open(part string, most uint64) (in io.ReadCloser, size uint64, err error) {
+	file := w.parts[part]
+	switch {
+	case file == nil:
+		return nil, 0, errDamaged
+	case file.UncompressedSize64 > most:
+		return nil, 0, problem(fmt.Sprintf("has a part of %d MiB, and may have one of %d; save it as CSV", file.UncompressedSize64>>20, most>>20))
+	case file.UncompressedSize64 > freeExpansion && file.UncompressedSize64/maxExpansion > file.CompressedSize64:
+		return nil, 0, problem(fmt.Sprintf("has a part that becomes more than %d times as long when it is unpacked, which no table does", maxExpansion))
+	}
+	if in, err = file.Open(); err != nil {
+		return nil, 0, errDamaged
+	}
+	return in, file.UncompressedSize64, nil
+}
+
+// find returns the sheet of a name, in any letter case as spreadsheet programs have it, or the first.
+func (w *workbook) find(name string) (sheetEntry, error) {
+	var names []string
+	for _, s := range w.sheets {
+		if name == "" || strings.EqualFold(s.name, name) {
+			return s, nil
+		}
+		names = append(names, s.name)
+	}
+	if len(names) == 0 {
+		return sheetEntry{}, problem("has no sheet with rows")
+	}
+	hint := nearest.Hint(name, names)
+	if hint == "" {
+		hint = "; correct source.csv.sheet."
+	}
+	return sheetEntry{}, problem("has no sheet " + name + hint + " It has " + strings.Join(names, ", "))
+}
