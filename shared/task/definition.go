@@ -79,11 +79,12 @@ type Column struct {
 	Line int
 }
 
-// Source says where rows come from. Exactly one of CSV, SQL and HTTP is set.
+// Source says where rows come from. Exactly one of CSV, SQL, HTTP and IMIS is set.
 type Source struct {
 	CSV  *CSVSource
 	SQL  *SQLSource
 	HTTP *HTTPSource
+	IMIS *IMISSource
 	// Rate is a brake on how fast rows are read; its zero value is none.
 	Rate Rate
 }
@@ -144,6 +145,27 @@ type NextPage struct {
 	// Cursor is the query parameter for what a page has at From.
 	Cursor, From string
 }
+
+// IMISSource reads the rows of an IQA. Every parameter of the task is a prompt of it.
+type IMISSource struct {
+	Connection string
+	// Query is the IQA's path: $/Membership/Lapsed.
+	Query string
+	// PageSize is how many rows are asked for at a time, 1 to 500. Default 500.
+	PageSize int
+	Endpoint Endpoint
+}
+
+// Endpoint is the service of an iMIS site that runs an IQA.
+type Endpoint string
+
+// The values of endpoint.
+const (
+	// QueryEndpoint is /api/query, which takes prompts by name.
+	QueryEndpoint Endpoint = "query"
+	// IQAEndpoint is the older /api/iqa, which takes them by position.
+	IQAEndpoint Endpoint = "iqa"
+)
 
 // Destination says where rows go. Exactly one member is set.
 type Destination struct {

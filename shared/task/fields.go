@@ -74,6 +74,7 @@ const (
 	maxRetryAfter        = 3600
 	maxFormerIDs         = 100
 	maxRate              = 1_000_000
+	maxPageSize          = 500 // iMIS gives no longer page
 )
 
 // guidPattern fits the forms of a GUID that ParseID takes.
@@ -207,7 +208,7 @@ var sourceFields = []field{
 	{name: "csv", kind: kindSection, fields: csvSourceFields, meaning: "a delimited text file, compressed (.gz) or not, or a sheet of a workbook (.xlsx)"},
 	{name: "sql", kind: kindSection, fields: sqlSourceFields, meaning: "a query of a database"},
 	{name: "http", kind: kindSection, fields: httpSourceFields, meaning: "pages of JSON from a web service"},
-	{name: "imis", kind: kindSection, later: true},
+	{name: "imis", kind: kindSection, fields: imisSourceFields, meaning: "an IQA of an iMIS site; the task's parameters are its prompts"},
 	{
 		name: "rate", kind: kindRate, max: maxRate, example: "200/s",
 		meaning: "a brake: at most so many rows per second (/s), minute (/m) or hour (/h)",
@@ -276,6 +277,26 @@ var httpSourceFields = []field{
 	{
 		name: "columns", kind: kindTexts, max: maxColumns, example: "[middleName]",
 		meaning: "names that a row may lack: those that the first rows all lack must be here",
+	},
+}
+
+var imisSourceFields = []field{
+	{
+		name: "connection", kind: kindText, example: "imis-prod", required: true,
+		meaning: "the imis connection it reads, from the runner's connections.yaml",
+	},
+	{
+		name: "query", kind: kindText, pattern: `^\$/.*[^/]$`, example: `"$/Membership/Lapsed"`, required: true,
+		meaning: "the IQA's path, from $/ on",
+	},
+	{
+		name: "page_size", kind: kindWhole, min: 1, max: maxPageSize, byDefault: "500",
+		meaning: "how many rows are asked for at a time; the site may give fewer",
+	},
+	{
+		name: "endpoint", kind: kindChoice, byDefault: string(QueryEndpoint),
+		values:  []string{string(QueryEndpoint), string(IQAEndpoint)},
+		meaning: "the service that runs the IQA: query, by which prompts have names; or iqa, the only one of iMIS 2017, to which the task must list all prompts of the IQA in its order",
 	},
 }
 

@@ -216,10 +216,6 @@ func TestParseRefusesFiles(t *testing.T) {
 			),
 		},
 		{
-			"a source of imis", with("csv: {connection: drop, path: in.csv}", `imis: {connection: imis-prod, query: "$/x"}`),
-			"6: source.imis is not supported yet",
-		},
-		{
 			"a destination of imis", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", "imis: {}"),
 			"11: destination.imis is not supported yet",
 		},

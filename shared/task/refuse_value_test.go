@@ -194,7 +194,7 @@ func TestParseRefusesValues(t *testing.T) {
 		},
 		{
 			"a source without kind", with("csv: {connection: drop, path: in.csv}", "{}"),
-			"6: source is missing its kind: csv, sql or http",
+			"6: source is missing its kind: csv, sql, http or imis",
 		},
 		{
 			"a source of two kinds", with("  csv: {connection: drop, path: in.csv}", "  csv: {connection: drop, path: in.csv}\n  sql: {}"),

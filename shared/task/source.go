@@ -19,6 +19,7 @@ func (r *reader) source(kinds *fieldSet, def *Definition) (s Source) {
 	s.CSV = r.csvSource(kinds.contents["csv"].section)
 	s.SQL = r.sqlSource(kinds.contents["sql"].section, def)
 	s.HTTP = r.httpSource(kinds.contents["http"].section, def)
+	s.IMIS = r.imisSource(kinds.contents["imis"].section, def)
 	return s
 }
 

@@ -20,6 +20,15 @@ func fromHTTP(fields string) string {
 	return with(csvOfSample, "http: {connection: partner, "+fields+"}")
 }
 
+func fromIMIS(fields string) string {
+	return with(csvOfSample, "imis: {connection: imis-prod, "+fields+"}")
+}
+
+// withPrompts replaces the sample's parameter, on as many lines.
+func withPrompts(text string, parameters ...string) string {
+	return strings.Replace(text, "\n  - name: FirstName", "\n  ["+strings.Join(parameters, ", ")+"]", 1)
+}
+
 func TestParseReadsSources(t *testing.T) {
 	for text, want := range map[string]Source{
 		with(csvOfSample, `csv: {connection: drop, path: in.XLSX, sheet: "Members 2026"}`): {
@@ -44,6 +53,10 @@ func TestParseReadsSources(t *testing.T) {
 		fromHTTP(`path: people, next: {offset: skip}`):  {HTTP: &HTTPSource{Connection: "partner", Path: "people", Next: &NextPage{Offset: "skip"}}},
 		fromHTTP(`path: people, next: {page: p}`):       {HTTP: &HTTPSource{Connection: "partner", Path: "people", Next: &NextPage{Page: "p"}}},
 		fromHTTP(`path: people, next: {link: a.'@b'}`):  {HTTP: &HTTPSource{Connection: "partner", Path: "people", Next: &NextPage{Link: "a.'@b'"}}},
+		fromIMIS(`query: $/Member Ship/Lapsed`):         {IMIS: &IMISSource{Connection: "imis-prod", Query: "$/Member Ship/Lapsed", PageSize: 500, Endpoint: QueryEndpoint}},
+		withPrompts(fromIMIS(`query: "$/A", page_size: 20, endpoint: iqa`), "{filter: A.ID}", "{filter: B.ID}"): {
+			IMIS: &IMISSource{Connection: "imis-prod", Query: "$/A", PageSize: 20, Endpoint: IQAEndpoint},
+		},
 		fromHTTP(`path: /a, next: {link: n, from: x}}`): {},
 	} {
 		def, err := Parse([]byte(text), "task.yaml")
@@ -67,9 +80,19 @@ func TestParseRefusesSources(t *testing.T) {
 		{"a rate without a time", with(csvOfSample, csvOfSample+"\n  rate: 200"), "7: source.rate must be a number of 1 to 1000000 with /s, /m or /h, like 200/s, not 200"},
 		{"a rate of nothing", with(csvOfSample, csvOfSample+"\n  rate: 0/s"), `7: source.rate must be a number of 1 to 1000000 with /s, /m or /h, like 200/s, not "0/s"`},
 		{"a rate per day", with(csvOfSample, csvOfSample+"\n  rate: 1/d"), `7: source.rate must be a number of 1 to 1000000 with /s, /m or /h, like 200/s, not "1/d"`},
-		{"a rate alone", with(csvOfSample, "rate: 1/s"), "6: source is missing its kind: csv, sql or http"},
+		{"a rate alone", with(csvOfSample, "rate: 1/s"), "6: source is missing its kind: csv, sql, http or imis"},
 		{"a sheet of a text", with("in.csv", "in.csv, sheet: x"), "6: source.csv.sheet is for workbooks, and path is not that of an .xlsx file; remove it"},
-		{"iMIS", with(csvOfSample, `imis: {connection: imis-prod, query: "$/x"}`), "6: source.imis is not supported yet"},
+		{"a path that is none", fromIMIS(`query: Membership/Lapsed`), `6: source.imis.query must be the IQA's path from $/ on, like "$/Membership/Lapsed", not "Membership/Lapsed"`},
+		{"a folder", fromIMIS(`query: $/Membership/`), `6: source.imis.query must be the IQA's path from $/ on, like "$/Membership/Lapsed", not "$/Membership/"`},
+		{"too long a page", fromIMIS(`query: $/A, page_size: 501`), "6: source.imis.page_size must be a whole number from 1 to 500, not 501"},
+		{"no such endpoint", fromIMIS(`query: $/A, endpoint: rest`), "6: source.imis.endpoint must be query or iqa, not \"rest\""},
+		{"a prompt with a name of iMIS", withPrompts(fromIMIS(`query: $/A`), "{name: Offset}"), "6: source.imis: a prompt named Offset cannot be passed by its name, which means something else to iMIS; take endpoint: iqa"},
+		{
+			"two prompts of one name", withPrompts(fromIMIS(`query: $/A`), "{filter: A.ID}", "{filter: B.ID}"),
+			"6: source.imis: A.ID cannot be passed by its name, which another prompt has too; take endpoint: iqa, and list all prompts in the IQA's order\n"+
+				"6: source.imis: B.ID cannot be passed by its name, which another prompt has too; take endpoint: iqa, and list all prompts in the IQA's order",
+		},
+		{"a list by position", withPrompts(fromIMIS(`query: $/A, endpoint: iqa`), "{name: States, multiple: true}"), "6: source.imis.endpoint: iqa takes one value for each prompt, and the parameter States is multiple"},
 
 		{"no statement", fromSQL(" -- nothing"), "6: source.sql.query: there is no select in it"},
 		{"several statements", fromSQL("select 1; select 2"), "6: source.sql.query: there is more than one statement in it; keep one select, without a semicolon before its end"},

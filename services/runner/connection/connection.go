@@ -28,6 +28,7 @@ type connection struct {
 	// path is absolute: a database file or a folder.
 	path string
 	http HTTP
+	imis IMIS
 }
 
 // The kinds of connection that exist.
@@ -35,6 +36,7 @@ const (
 	sqliteKind = "sqlite"
 	filesKind  = "files"
 	httpKind   = "http"
+	imisKind   = "imis"
 )
 
 // needs are the entries that kinds need, to show in messages.
@@ -42,6 +44,7 @@ var needs = map[string]string{
 	sqliteKind: "./data/…",
 	filesKind:  "./data/…",
 	httpKind:   `{url: "https://…"}`,
+	imisKind:   `{url: "https://…", username: …, password: "${…}"}`,
 }
 
 // Load reads a connections file. Relative paths in it are relative to its folder. When the file does
@@ -77,6 +80,16 @@ func (s *Set) HTTP(name string) (HTTP, error) {
 	}
 	c.http.Name = name
 	return c.http, nil
+}
+
+// IMIS returns the iMIS site of that name. The error is a [*run.Failure].
+func (s *Set) IMIS(name string) (IMIS, error) {
+	c, err := s.find(name, imisKind)
+	if err != nil {
+		return IMIS{}, err
+	}
+	c.imis.Name = name
+	return c.imis, nil
 }
 
 // Files opens the folder of the files connection of that name, for the caller to close. What is

@@ -49,7 +49,7 @@ func TestParseErrors(t *testing.T) {
 		"a: {sqllite: ./x}":                                     `c.yaml:1: the connection a has the unknown kind "sqllite"; did you mean sqlite?`,
 		"a: {s3: ./x}":                                          "; the kinds are sqlite, files, http",
 		"a: {postgres: 'postgres://u:hunter2@h/db'}":            "c.yaml:1: the connection a: postgres is not supported yet",
-		"a: {mysql: x}\nb: {sqlserver: x}\nc: {imis: {url: x}}": "c.yaml:3: the connection c: imis is not supported yet",
+		"a: {mysql: x}\nb: {sqlserver: x}\nc: {postgres: x}": "c.yaml:3: the connection c: postgres is not supported yet",
 		"a: {sqlite: ./x, files: ./y}":                          "must have exactly one kind",
 		"a: {}":                                                 "must have exactly one kind",
 		"a: hunter2":                                            "must have exactly one kind",

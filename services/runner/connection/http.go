@@ -35,7 +35,7 @@ func (r *reader) http(name string, node *yaml.Node) {
 		case seen[key.Value]:
 			r.report(key.Line, "the connection %s: %s is given twice", name, key.Value)
 		case key.Value == "url":
-			c.URL = r.url(name, value)
+			c.URL = r.url(name, value, `headers: {Authorization: "Basic ${…}"}`)
 		case key.Value == "headers":
 			r.headers(name, value, c.Headers)
 		default:
@@ -53,8 +53,9 @@ func (r *reader) http(name string, node *yaml.Node) {
 	r.set.connections[name] = connection{kind: httpKind, http: c}
 }
 
-// url reads where a web service is. A problem is reported without the text, which may have a secret.
-func (r *reader) url(name string, node *yaml.Node) *url.URL {
+// url reads where a web service is; login is how its connection has a user and password. A problem is
+// reported without the text, which may have a secret.
+func (r *reader) url(name string, node *yaml.Node, login string) *url.URL {
 	if node.Kind != yaml.ScalarNode {
 		r.report(node.Line, "the connection %s: url must be text", name)
 		return nil
@@ -68,7 +69,7 @@ func (r *reader) url(name string, node *yaml.Node) *url.URL {
 	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "":
 		r.report(node.Line, "the connection %s: url must begin with https:// or http:// and a host, as in https://api.example.org/v1", name)
 	case u.User != nil:
-		r.report(node.Line, `the connection %s: url cannot hold a user and password; give headers: {Authorization: "Basic ${…}"} instead`, name)
+		r.report(node.Line, `the connection %s: url cannot hold a user and password; give %s instead`, name, login)
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		r.report(node.Line, "the connection %s: url cannot have a ? or a #; a query belongs to the task, and a key to headers", name)
 	}

@@ -18,8 +18,8 @@ import (
 
 // supportedKinds can be used; laterKinds are known, and refused until they are built.
 var (
-	supportedKinds = []string{sqliteKind, filesKind, httpKind}
-	laterKinds     = []string{"postgres", "mysql", "sqlserver", "imis"}
+	supportedKinds = []string{sqliteKind, filesKind, httpKind, imisKind}
+	laterKinds     = []string{"postgres", "mysql", "sqlserver"}
 )
 
 // Problem is one thing wrong with a connections file. It shows names and lines, never a value: any
@@ -133,6 +133,9 @@ func (r *reader) connection(name string, node *yaml.Node) {
 		return
 	case kind.Value == httpKind:
 		r.http(name, value)
+		return
+	case kind.Value == imisKind:
+		r.imis(name, value)
 		return
 	case value.Kind != yaml.ScalarNode || value.ShortTag() == "!!null":
 		r.report(value.Line, "the connection %s: %s must be a path", name, kind.Value)

@@ -1,0 +1,103 @@
+package imissite
+
+import (
+	"bytes"
+	"encoding/json"
+	"mime"
+	"net/http"
+	"path"
+	"strings"
+)
+
+// The names of types in the requests and answers of QueryDefinition.
+const (
+	executeType  = "Asi.Soa.Core.DataContracts.GenericExecuteRequest, Asi.Contracts"
+	objectsType  = "System.Collections.ObjectModel.Collection`1[[System.Object, mscorlib]], mscorlib"
+	stringsType  = "System.Collections.ObjectModel.Collection`1[[System.String, mscorlib]], mscorlib"
+	resultType   = "Asi.Soa.Core.DataContracts.GenericExecuteResult, Asi.Contracts"
+	documentType = "Asi.Soa.Core.DataContracts.IqaQueryDefinitionData, Asi.Contracts"
+)
+
+// execution is the body of an _execute.
+type execution struct {
+	Type           string `json:"$type"`
+	OperationName  string
+	EntityTypeName string
+	Parameters     struct {
+		Type   string `json:"$type"`
+		Values []struct {
+			Type  string `json:"$type"`
+			Value string `json:"$value"`
+		} `json:"$values"`
+	}
+	ParameterTypeName struct {
+		Type   string   `json:"$type"`
+		Values []string `json:"$values"`
+	}
+	UseJSON bool `json:"UseJson"`
+}
+
+// findDefinition is POST /api/QueryDefinition/_execute with FindByPath. Other operations exist and are
+// not needed here.
+func (s *Site) findDefinition(w http.ResponseWriter, r *http.Request) {
+	var body bytes.Buffer
+	_, _ = body.ReadFrom(http.MaxBytesReader(w, r.Body, 1<<20))
+	decoder := json.NewDecoder(&body)
+	decoder.DisallowUnknownFields()
+	var e execution
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if kind != "application/json" || decoder.Decode(&e) != nil || decoder.More() ||
+		e.Type != executeType || e.EntityTypeName != "QueryDefinition" || e.Parameters.Type != objectsType || e.ParameterTypeName.Type != stringsType ||
+		len(e.Parameters.Values) != 1 || e.Parameters.Values[0].Type != "System.String" ||
+		len(e.ParameterTypeName.Values) != 1 || e.ParameterTypeName.Values[0] != "System.String" || e.UseJSON {
+		refuse(w, http.StatusBadRequest, "The request is invalid.")
+		return
+	}
+	if e.OperationName != "FindByPath" {
+		refuse(w, http.StatusNotImplemented, "Operation not implemented")
+		return
+	}
+	var result any
+	if q := s.query(e.Parameters.Values[0].Value); q != nil {
+		result = q.definition()
+	}
+	writeJSON(w, http.StatusOK, map[string]any{
+		"$type": resultType, "Result": result, "IsSuccessStatusCode": true, "Message": nil, "StatusCode": 200, "ValidationResults": nil,
+	})
+}
+
+// definition is an IQA as iMIS describes it, cut down to what public clients read. That a prompt's
+// Prompt and a property's Alias are always there is inferred.
+func (q *Query) definition() map[string]any {
+	var properties, parameters []any
+	for i, c := range q.Columns {
+		properties = append(properties, map[string]any{
+			"$type": "Asi.Soa.Core.DataContracts.QueryPropertyData, Asi.Contracts",
+			"Name":  c.Name, "PropertyName": strings.ReplaceAll(c.Name, " ", ""), "Alias": c.Name, "Caption": c.Name,
+			"DataTypeName": c.Type, "DisplayOrder": i + 1,
+		})
+	}
+	for _, p := range q.Prompts {
+		prompt := "Optional"
+		if p.Required {
+			prompt = "Required"
+		}
+		parameters = append(parameters, map[string]any{
+			"$type": "Asi.Soa.Core.DataContracts.CriteriaData, Asi.Contracts", "PropertyName": p.Property, "Prompt": prompt,
+			"AllowMultiple": false, "Values": list([]any{p.Default}),
+		})
+	}
+	name := path.Base(q.Path)
+	return map[string]any{
+		"$type": documentType, "Path": q.Path, "Document": map[string]any{"Name": name},
+		"Properties": list(properties), "Parameters": list(parameters),
+	}
+}
+
+// list is a list in its envelope.
+func list(values []any) map[string]any {
+	if values == nil {
+		values = []any{}
+	}
+	return map[string]any{"$type": objectsType, "$values": values}
+}
