@@ -38,6 +38,7 @@ type Site struct {
 	mu           sync.Mutex
 	queries      map[string]*Query // by path, in lower case
 	tokens       map[string]time.Time
+	tokenSays    time.Duration
 	tokenLife    time.Duration
 	pageLimit    int
 	latency      time.Duration
@@ -60,7 +61,7 @@ type Request struct {
 func New(username, password string, queries ...Query) *Site {
 	s := &Site{
 		username: username, password: password, routes: http.NewServeMux(), queries: map[string]*Query{},
-		tokens: map[string]time.Time{}, tokenLife: defaultTokenLife, pageLimit: MaxLimit,
+		tokens: map[string]time.Time{}, tokenSays: defaultTokenLife, tokenLife: defaultTokenLife, pageLimit: MaxLimit,
 		pageFaults: map[int][]Fault{}, pages: map[string][]byte{},
 	}
 	s.SetQueries(queries...)
@@ -85,11 +86,11 @@ func (s *Site) SetQueries(queries ...Query) {
 	clear(s.pages)
 }
 
-// SetTokenLife makes tokens that are issued from now on last so long.
-func (s *Site) SetTokenLife(life time.Duration) {
+// SetTokenLife makes tokens that are issued from now on say that they last so long, and last so long.
+func (s *Site) SetTokenLife(said, real time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tokenLife = life
+	s.tokenSays, s.tokenLife = said, real
 }
 
 // ExpireTokens ends all tokens that were issued, whatever life they had.
@@ -165,8 +166,8 @@ func (s *Site) token(w http.ResponseWriter, r *http.Request) {
 	token, now := rand.Text(), time.Now()
 	s.tokens[token] = now.Add(s.tokenLife)
 	writeJSON(w, http.StatusOK, map[string]any{
-		"access_token": token, "token_type": "bearer", "expires_in": int(s.tokenLife.Seconds()), "userName": s.username,
-		".issued": now.UTC().Format(http.TimeFormat), ".expires": now.Add(s.tokenLife).UTC().Format(http.TimeFormat),
+		"access_token": token, "token_type": "bearer", "expires_in": int(s.tokenSays.Seconds()), "userName": s.username,
+		".issued": now.UTC().Format(http.TimeFormat), ".expires": now.Add(s.tokenSays).UTC().Format(http.TimeFormat),
 	})
 }
 

@@ -49,11 +49,11 @@ func TestParseReadsSources(t *testing.T) {
 				Next: &NextPage{Cursor: "after", From: "meta.next"},
 			},
 		},
-		fromHTTP(`path: people, next: {header: true}`):  {HTTP: &HTTPSource{Connection: "partner", Path: "people", Next: &NextPage{Header: true}}},
-		fromHTTP(`path: people, next: {offset: skip}`):  {HTTP: &HTTPSource{Connection: "partner", Path: "people", Next: &NextPage{Offset: "skip"}}},
-		fromHTTP(`path: people, next: {page: p}`):       {HTTP: &HTTPSource{Connection: "partner", Path: "people", Next: &NextPage{Page: "p"}}},
-		fromHTTP(`path: people, next: {link: a.'@b'}`):  {HTTP: &HTTPSource{Connection: "partner", Path: "people", Next: &NextPage{Link: "a.'@b'"}}},
-		fromIMIS(`query: $/Member Ship/Lapsed`):         {IMIS: &IMISSource{Connection: "imis-prod", Query: "$/Member Ship/Lapsed", PageSize: 500, Endpoint: QueryEndpoint}},
+		fromHTTP(`path: people, next: {header: true}`): {HTTP: &HTTPSource{Connection: "partner", Path: "people", Next: &NextPage{Header: true}}},
+		fromHTTP(`path: people, next: {offset: skip}`): {HTTP: &HTTPSource{Connection: "partner", Path: "people", Next: &NextPage{Offset: "skip"}}},
+		fromHTTP(`path: people, next: {page: p}`):      {HTTP: &HTTPSource{Connection: "partner", Path: "people", Next: &NextPage{Page: "p"}}},
+		fromHTTP(`path: people, next: {link: a.'@b'}`): {HTTP: &HTTPSource{Connection: "partner", Path: "people", Next: &NextPage{Link: "a.'@b'"}}},
+		fromIMIS(`query: $/Member Ship/Lapsed`):        {IMIS: &IMISSource{Connection: "imis-prod", Query: "$/Member Ship/Lapsed", PageSize: 500, Endpoint: QueryEndpoint}},
 		withPrompts(fromIMIS(`query: "$/A", page_size: 20, endpoint: iqa`), "{filter: A.ID}", "{filter: B.ID}"): {
 			IMIS: &IMISSource{Connection: "imis-prod", Query: "$/A", PageSize: 20, Endpoint: IQAEndpoint},
 		},
@@ -89,7 +89,7 @@ func TestParseRefusesSources(t *testing.T) {
 		{"a prompt with a name of iMIS", withPrompts(fromIMIS(`query: $/A`), "{name: Offset}"), "6: source.imis: a prompt named Offset cannot be passed by its name, which means something else to iMIS; take endpoint: iqa"},
 		{
 			"two prompts of one name", withPrompts(fromIMIS(`query: $/A`), "{filter: A.ID}", "{filter: B.ID}"),
-			"6: source.imis: A.ID cannot be passed by its name, which another prompt has too; take endpoint: iqa, and list all prompts in the IQA's order\n"+
+			"6: source.imis: A.ID cannot be passed by its name, which another prompt has too; take endpoint: iqa, and list all prompts in the IQA's order\n" +
 				"6: source.imis: B.ID cannot be passed by its name, which another prompt has too; take endpoint: iqa, and list all prompts in the IQA's order",
 		},
 		{"a list by position", withPrompts(fromIMIS(`query: $/A, endpoint: iqa`), "{name: States, multiple: true}"), "6: source.imis.endpoint: iqa takes one value for each prompt, and the parameter States is multiple"},

@@ -24,18 +24,18 @@ func TestIMIS(t *testing.T) {
 
 func TestIMISErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"{imis: https://hunter2}":                                                "c.yaml:1: the connection a: imis must have url, username and password, as in a: {imis:",
-		"{imis: {url: 'https://x', username: u}}":                                "password is missing, as in a: {imis:",
-		"{imis: {}}":                                                             "url is missing",
-		"{imis: {url: 'https://x', username: u, passwort: hunter2}}":             `unknown field "passwort"; did you mean password?`,
-		"{imis: {url: 'https://x', username: u, password: hunter2, token: x}}":   `unknown field "token"; an imis connection has`,
-		"{imis: {url: 'https://x', username: u, password: ''}}":                  "password is empty",
-		"{imis: {url: 'https://x', username: u, password: }}":                    "password must be text",
-		"{imis: {url: 'https://x', username: [u], password: hunter2}}":           "username must be text",
-		"{imis: {url: 'https://x/api', username: u, password: hunter2}}":         "url is the site's, without the /api at its end",
-		"{imis: {url: 'https://x/token', username: u, password: hunter2}}":       "url is the site's, without the /token at its end",
-		"{imis: {url: 'https://u:hunter2@x', username: u, password: hunter2}}":   "url cannot hold a user and password; give username and password instead",
-		"{imis: {url: 'x.example.org', username: u, password: hunter2}}":         "url must begin with https:// or http://",
+		"{imis: https://hunter2}":                 "c.yaml:1: the connection a: imis must have url, username and password, as in a: {imis:",
+		"{imis: {url: 'https://x', username: u}}": "password is missing, as in a: {imis:",
+		"{imis: {}}": "url is missing",
+		"{imis: {url: 'https://x', username: u, passwort: hunter2}}":              `unknown field "passwort"; did you mean password?`,
+		"{imis: {url: 'https://x', username: u, password: hunter2, token: x}}":    `unknown field "token"; an imis connection has`,
+		"{imis: {url: 'https://x', username: u, password: ''}}":                   "password is empty",
+		"{imis: {url: 'https://x', username: u, password: }}":                     "password must be text",
+		"{imis: {url: 'https://x', username: [u], password: hunter2}}":            "username must be text",
+		"{imis: {url: 'https://x/api', username: u, password: hunter2}}":          "url is the site's, without the /api at its end",
+		"{imis: {url: 'https://x/token', username: u, password: hunter2}}":        "url is the site's, without the /token at its end",
+		"{imis: {url: 'https://u:hunter2@x', username: u, password: hunter2}}":    "url cannot hold a user and password; give username and password instead",
+		"{imis: {url: 'x.example.org', username: u, password: hunter2}}":          "url must begin with https:// or http://",
 		"{imis: {url: 'https://x', username: u, username: u, password: hunter2}}": "username is given twice",
 	} {
 		_, err := connection.Parse([]byte("a: "+text), "c.yaml")

@@ -5,6 +5,7 @@ import (
 
 	"runhook/services/runner/csvfile"
 	"runhook/services/runner/httpjson"
+	"runhook/services/runner/imis"
 	"runhook/services/runner/row"
 	"runhook/services/runner/sqldb"
 	"runhook/services/runner/xlsxfile"
@@ -62,6 +63,8 @@ func openSource(ctx context.Context, job Job) (source, error) {
 		return sqldb.OpenSource(ctx, job.Connections, from.SQL, params)
 	case from.HTTP != nil:
 		return httpjson.Open(ctx, job.Connections, from.HTTP, params)
+	case from.IMIS != nil:
+		return imis.Open(ctx, job.Connections, job.Task, job.Parameters)
 	}
 	return nil, row.Failf("the task's source is of a kind that this runner does not know; a newer one may")
 }

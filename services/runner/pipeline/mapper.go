@@ -19,18 +19,22 @@ type mappedColumn struct {
 
 // compile compiles the task's expressions against the columns that the source really has.
 func compile(job Job, columns mapping.Columns) (*mapper, error) {
+	place := ""
+	if from := job.Task.Source.IMIS; from != nil {
+		place = "the IQA " + from.Query + " of connection " + from.Connection + " does not fit the task; "
+	}
 	m := &mapper{scope: mapping.NewScope(columns, job.Task.ExpressionParams(job.Parameters))}
 	if job.Task.Where != "" {
 		where, err := m.scope.CompileCondition(job.Task.Where)
 		if err != nil {
-			return nil, row.Failf("where: %v", err)
+			return nil, row.Failf("%swhere: %v", place, err)
 		}
 		m.where = where
 	}
 	for _, c := range job.Task.Mapping {
 		value, err := m.scope.Compile(c.Expression)
 		if err != nil {
-			return nil, row.Failf("mapping.%s: %v", c.Name, err)
+			return nil, row.Failf("%smapping.%s: %v", place, c.Name, err)
 		}
 		m.columns = append(m.columns, mappedColumn{c.Name, value})
 	}

@@ -1,0 +1,256 @@
+package imis
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"runhook/services/runner/connection"
+	"runhook/services/runner/row"
+)
+
+// What a request may cost before it is given up.
+const (
+	// requestTimeout bounds one request with its answer: an IQA may take minutes.
+	requestTimeout = 5 * time.Minute
+	// maxTries bounds how often a request is sent; maxBlindTries does where the site answers what may
+	// pass or may not, as a 500.
+	maxTries      = 8
+	maxBlindTries = 4
+	// maxRetryAfter is the longest wait that a site can ask for.
+	maxRetryAfter = 10 * time.Minute
+	// maxBody bounds an answer.
+	maxBody = 64 << 20
+)
+
+// pause bounds the waits between tries: the first, which doubles, and the longest.
+var pause = struct{ least, most time.Duration }{500 * time.Millisecond, 30 * time.Second}
+
+const (
+	statusBadRequest     = http.StatusBadRequest
+	statusNotFound       = http.StatusNotFound
+	statusNotImplemented = http.StatusNotImplemented
+)
+
+// client sends one source's requests.
+type client struct {
+	connection connection.IMIS
+	site       *site
+	login      *login
+	body       bytes.Buffer
+}
+
+// open returns a client, to be closed.
+func open(where connection.IMIS) *client {
+	site, login := sites.use(where)
+	return &client{connection: where, site: site, login: login}
+}
+
+func (c *client) close() { sites.leave(c.site) }
+
+// refusal is an answer that says no, and will again.
+type refusal struct {
+	status int
+	// location is where a redirect leads, without its query.
+	location string
+}
+
+func (r *refusal) Error() string { return "refused with status " + strconv.Itoa(r.status) }
+
+// passing is a fault that may be gone in a moment.
+type passing struct {
+	// reason goes on where what was asked ends: "answers with status 503".
+	reason string
+	tries  int
+	// wait is what the site asks for, for everybody; 0 where it does not.
+	wait time.Duration
+	// throttled: the site is asked too often.
+	throttled bool
+}
+
+func (p *passing) Error() string { return p.reason }
+
+// ask sends a request, a POST where it has a body, and returns the answer, which is valid JSON. What may
+// pass is tried again. asked names what is asked for, in messages. The error is a [*refusal], a
+// [*run.Failure] or ctx's.
+func (c *client) ask(ctx context.Context, asked, address, body string) (string, error) {
+	for try := 1; ; try++ {
+		text, err := c.try(ctx, try, asked, address, body)
+		fault, mayPass := errors.AsType[*passing](err)
+		switch {
+		case ctx.Err() != nil:
+			return "", ctx.Err()
+		case !mayPass:
+			return text, err
+		case fault.wait > maxRetryAfter:
+			return "", row.Failf("%s: the site asks to wait %s, which is too long; start the run again then", asked, fault.wait.Round(time.Second))
+		case try >= fault.tries:
+			return "", row.Failf("%s %s, %d times in a row", asked, fault.reason, try)
+		case fault.wait > 0:
+			// The next turn waits.
+			continue
+		}
+		if err := sleep(ctx, backoff(try)); err != nil {
+			return "", err
+		}
+	}
+}
+
+// backoff is the wait after the n-th try, with jitter.
+func backoff(n int) time.Duration {
+	longest := min(pause.least<<(n-1), pause.most)
+	return longest/2 + rand.N(longest/2+1)
+}
+
+func sleep(ctx context.Context, wait time.Duration) error {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// try sends the request once, for the n-th time, in its turn, with a token that is good: where the site no longer takes the
+// one it gave, once more with a new one.
+func (c *client) try(ctx context.Context, n int, asked, address, body string) (string, error) {
+	if err := c.site.begin(ctx); err != nil {
+		return "", err
+	}
+	defer c.site.end()
+	for renewed := false; ; renewed = true {
+		if err := c.signIn(ctx); err != nil {
+			return "", c.site.hold(err, n)
+		}
+		answer, err := c.send(ctx, address, "application/json", body, "Bearer "+c.login.token)
+		if err != nil {
+			return "", c.site.hold(err, n)
+		}
+		if answer.StatusCode == http.StatusUnauthorized {
+			c.login.token = ""
+			if renewed {
+				return "", row.Failf("%s: the site signs the account of connection %s in, and then refuses the token that it gave", asked, c.connection.Name)
+			}
+			continue
+		}
+		if err := classify(answer); err != nil {
+			return "", c.site.hold(err, n)
+		}
+		return c.text(answer, asked)
+	}
+}
+
+// send sends one request and reads the answer into c.body. The error is a [*passing], a [*run.Failure]
+// or ctx's.
+func (c *client) send(ctx context.Context, address, kind, body, authorization string) (*http.Response, error) {
+	limited, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	method := http.MethodGet
+	if body != "" {
+		method = http.MethodPost
+	}
+	request, err := http.NewRequestWithContext(limited, method, strings.TrimSuffix(c.connection.URL.String(), "/")+address, strings.NewReader(body))
+	if err != nil {
+		return nil, row.Failf("the url of connection %s cannot be used", c.connection.Name)
+	}
+	request.Header.Set("Accept", "application/json")
+	request.Header.Set("User-Agent", "runhook")
+	if body != "" {
+		request.Header.Set("Content-Type", kind)
+	}
+	if authorization != "" {
+		request.Header.Set("Authorization", authorization)
+	}
+	answer, err := c.site.http.Do(request)
+	if err != nil {
+		return nil, c.explain(ctx, err)
+	}
+	defer answer.Body.Close()
+	c.body.Reset()
+	_, err = c.body.ReadFrom(io.LimitReader(answer.Body, maxBody+1))
+	switch {
+	case err != nil:
+		return nil, c.explain(ctx, err)
+	case c.body.Len() > maxBody:
+		return nil, row.Failf("an answer of the site of connection %s is longer than %d MiB; take a smaller page_size", c.connection.Name, maxBody>>20)
+	}
+	return answer, nil
+}
+
+// classify is nil for an answer that is to be read.
+func classify(answer *http.Response) error {
+	status := answer.StatusCode
+	says := "answers with status " + strconv.Itoa(status)
+	switch {
+	case status == http.StatusOK:
+		return nil
+	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable:
+		wait := retryAfter(answer.Header.Get("Retry-After"), time.Now())
+		return &passing{reason: says, tries: maxTries, wait: wait, throttled: status == http.StatusTooManyRequests}
+	case status == http.StatusBadGateway, status == http.StatusGatewayTimeout, status == http.StatusRequestTimeout:
+		return &passing{reason: says, tries: maxTries}
+	case status == http.StatusInternalServerError:
+		return &passing{reason: says, tries: maxBlindTries}
+	}
+	r := &refusal{status: status}
+	if to, err := answer.Location(); err == nil {
+		to.RawQuery, to.User, to.Fragment = "", nil, ""
+		r.location = to.String()
+	}
+	return r
+}
+
+// retryAfter reads the header: seconds, or a date. It is 0 where it says nothing.
+func retryAfter(text string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+		// At least a moment, so that it can be told from none.
+		return max(time.Duration(seconds)*time.Second, time.Millisecond)
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return max(at.Sub(now), time.Millisecond)
+	}
+	return 0
+}
+
+// text is the body of a good answer.
+func (c *client) text(answer *http.Response, asked string) (string, error) {
+	body := bytes.TrimSpace(c.body.Bytes())
+	kind, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
+	if strings.Contains(kind, "html") || bytes.HasPrefix(body, []byte("<")) {
+		return "", row.Failf("%s answers with a page for people (HTML) instead of data; the url of connection %s may be wrong, or the site under maintenance", asked, c.connection.Name)
+	}
+	if !json.Valid(body) {
+		return "", &passing{reason: "answers with something that is not JSON", tries: maxBlindTries}
+	}
+	return string(body), nil
+}
+
+// failure says that what was asked is refused.
+func (r *refusal) failure(asked string) error {
+	switch {
+	case r.location != "" && looksLikeLogin(r.location):
+		return row.Failf("%s is answered by a redirect to a page to sign in, %s; the url in the connection may be wrong", asked, r.location)
+	case r.location != "":
+		return row.Failf("%s is answered by a redirect to %s, which is not followed; correct the url in the connection", asked, r.location)
+	case r.status == http.StatusForbidden:
+		return row.Failf("%s is not allowed to the account of the connection (status 403)", asked)
+	case r.status == http.StatusProxyAuthRequired:
+		return row.Failf("%s: the proxy between asks to sign in (status 407); put user and password into HTTPS_PROXY", asked)
+	}
+	return row.Failf("%s is refused with status %d", asked, r.status)
+}
+
+func looksLikeLogin(location string) bool {
+	location = strings.ToLower(location)
+	return strings.Contains(location, "login") || strings.Contains(location, "signin") || strings.Contains(location, "sign-in")
+}

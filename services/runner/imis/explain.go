@@ -1,0 +1,67 @@
+package imis
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/http"
+	"syscall"
+
+	"runhook/services/runner/row"
+)
+
+// explain says why there is no answer. An error's own words may hold the address with its values, so none
+// of them are used. What may pass is a [*passing].
+func (c *client) explain(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	site := "the site of connection " + c.connection.Name
+	if host, ok := errors.AsType[x509.HostnameError](err); ok {
+		names := "none"
+		if host.Certificate != nil && len(host.Certificate.DNSNames) > 0 {
+			names = host.Certificate.DNSNames[0]
+		}
+		return row.Failf("%s has a certificate that is not for %s (it is for %s); correct the url", site, host.Host, names)
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return row.Failf("%s has a certificate that no authority known to the runner has signed; add that authority to the runner's system, or name its file in SSL_CERT_FILE", site)
+	}
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
+		if invalid.Reason == x509.Expired {
+			return row.Failf("%s has a certificate that has expired or is not yet valid; see also to the runner's clock", site)
+		}
+		return row.Failf("%s has a certificate that is not valid", site)
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return row.Failf("%s has a certificate that is not valid", site)
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
+		return row.Failf("%s does not speak TLS where its url says https", site)
+	}
+	if isTimeout(err) {
+		return &passing{reason: "does not answer in time", tries: maxBlindTries}
+	}
+	return &passing{reason: reason(err), tries: maxTries}
+}
+
+func isTimeout(err error) bool {
+	timeout, isNet := errors.AsType[net.Error](err)
+	return errors.Is(err, context.DeadlineExceeded) || isNet && timeout.Timeout()
+}
+
+// reason is a sentence part about a fault of the network.
+func reason(err error) string {
+	unknown, isDNS := errors.AsType[*net.DNSError](err)
+	switch {
+	case isDNS && unknown.IsNotFound:
+		return "cannot be asked: its host is not known"
+	case isDNS:
+		return "cannot be asked: its host's address cannot be found out now"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "cannot be asked: nothing listens at its address"
+	}
+	return "does not answer: the connection breaks off"
+}

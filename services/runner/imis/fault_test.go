@@ -1,0 +1,299 @@
+package imis_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"runhook/deploy/imissite"
+	"runhook/services/runner/imis"
+	"runhook/shared/task"
+)
+
+// What may pass is tried again, on any page.
+func TestPassingFaults(t *testing.T) {
+	imis.ShortenPauses(t)
+	for name, faults := range map[string][]imissite.Fault{
+		"throttled":               imissite.Times(3, imissite.Throttle("")),
+		"told when to come back":  {imissite.Throttle("0")},
+		"503 with a date":         {imissite.Throttle(time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat))},
+		"a 500 or two":            imissite.Times(3, imissite.Status(500)),
+		"a gateway away":          imissite.Times(7, imissite.Status(502)),
+		"busy":                    imissite.Times(7, imissite.Status(503)),
+		"timed out":               {imissite.Status(408), imissite.Status(504)},
+		"dropped":                 imissite.Times(3, imissite.Drop),
+		"cut short":               imissite.Times(3, imissite.CutShort),
+		"half a text":             {imissite.Answer("application/json", `{"Items":{"$values":[{"ID":`)},
+		"a token no longer taken": {imissite.Status(401)},
+		"all kinds":               {imissite.Drop, imissite.Status(500), imissite.Status(401), imissite.Throttle("")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, offset := range []int{0, 500, 1000} {
+				b := newBench(t, members(1234))
+				b.site.FailPage(offset, faults...)
+				b.expectRows(1234)
+				if got, want := len(b.site.Requests()), 3+len(faults); got != want {
+					t.Errorf("page at %d: %d requests, want %d", offset, got, want)
+				}
+			}
+		})
+	}
+}
+
+// What does not pass ends the run, after so many requests, with its reason.
+func TestLastingFaults(t *testing.T) {
+	imis.ShortenPauses(t)
+	html := imissite.Answer("text/html; charset=utf-8", "<!DOCTYPE html><html>SECRET</html>")
+	for name, c := range map[string]struct {
+		fault    imissite.Fault
+		says     string
+		requests int
+	}{
+		"throttled for ever":  {imissite.Throttle(""), "the IQA $/Membership/Lapsed Members of connection prod answers with status 429, 8 times in a row", 8},
+		"throttled for hours": {imissite.Throttle("7200"), "the site asks to wait 2h0m0s, which is too long", 1},
+		"500":                 {imissite.Status(500), "answers with status 500, 4 times in a row", 4},
+		"503":                 {imissite.Status(503), "answers with status 503, 8 times in a row", 8},
+		"dropped":             {imissite.Drop, "does not answer: the connection breaks off, 8 times in a row", 9}, // the first at once again: on a connection that had been used
+		"no access":           {imissite.Status(403), "is not allowed to the account", 1},
+		"401 for ever":        {imissite.Status(401), "signs the account of connection prod in, and then refuses the token", 2},
+		"HTML":                {html, "answers with a page for people (HTML) instead of data; the url of connection prod may be wrong", 1},
+		"HTML called JSON":    {imissite.Answer("application/json", "\r\n <html>SECRET"), "answers with a page for people (HTML)", 1},
+		"a login page":        {imissite.Redirect("/iMIS/Login.aspx?ReturnUrl=SECRET"), "is answered by a redirect to a page to sign in, http://127.0.0.1", 1},
+		"another host":        {imissite.Redirect("https://SECRET:x@evil.example.org/api/query?SECRET"), "is answered by a redirect to https://evil.example.org/api/query, which is not followed", 1},
+		"no JSON":             {imissite.Answer("text/plain", "SECRET"), "answers with something that is not JSON, 4 times in a row", 4},
+		"a list":              {imissite.Answer("application/json", "[]"), "is not a page of rows", 1},
+		"null":                {imissite.Answer("application/json", "null"), "is not a page of rows", 1},
+		"no items":            {imissite.Answer("application/json", `{"Offset":0,"Limit":500}`), "is not a page of rows", 1},
+		"items of no kind":    {imissite.Answer("application/json", `{"Items":{"$type":"x"},"HasNext":false}`), "is not a page of rows", 1},
+		"rows that are none":  {imissite.Answer("application/json", `{"Items":{"$values":[1]}}`), "is not a page of rows", 1},
+		"a column twice":      {imissite.Answer("application/json", `{"Items":{"$values":[{"ID":1,"ID":2}]}}`), "gives two columns named ID", 1},
+		"another page":        {imissite.Answer("application/json", `{"Items":{"$values":[{"ID":1}]},"Offset":7}`), "gives the page that begins at row 7 where the one at row 0 was asked for", 1},
+		"no end":              {imissite.Answer("application/json", `{"Items":{"$values":[{"ID":1}]},"Offset":0,"HasNext":true,"NextOffset":0}`), "does not come to an end", 1},
+		"no end of nothing":   {imissite.Answer("application/json", `{"Items":{"$values":[]},"Offset":0,"HasNext":true,"NextOffset":500}`), "does not come to an end", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, members(10))
+			b.site.Fail(imissite.Times(20, c.fault)...)
+			b.fail(c.says)
+			if got := len(b.site.Requests()); got != c.requests {
+				t.Errorf("%d requests, want %d", got, c.requests)
+			}
+		})
+	}
+}
+
+// The rows before a page that fails have been given.
+func TestPageFails(t *testing.T) {
+	imis.ShortenPauses(t)
+	b := newBench(t, members(1234))
+	b.site.FailPage(1000, imissite.Times(4, imissite.Status(500))...)
+	_, rows, err := b.read(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "answers with status 500, 4 times in a row") {
+		t.Errorf("got %v", err)
+	}
+	b.inOrder(rows, 1000)
+}
+
+func TestRetryAfterIsHonoured(t *testing.T) {
+	b := newBench(t, members(3))
+	b.site.Fail(imissite.Throttle("1"))
+	began := time.Now()
+	b.expectRows(3)
+	if took := time.Since(began); took < 990*time.Millisecond {
+		t.Errorf("asked again after %s", took)
+	}
+}
+
+func TestQueriesThatCannotBeRun(t *testing.T) {
+	hidden := members(3)
+	hidden.Path, hidden.NoREST = "$/Hidden", true
+	asking := members(3)
+	asking.Path, asking.Prompts[0].Required = "$/Asking", true
+	b := newBench(t, members(3), hidden, asking)
+	b.from().Query = "$/Membership/Lapsd"
+	b.fail("there is no IQA $/Membership/Lapsd on the site of connection prod, or its account cannot see it; correct source.imis.query")
+	b.from().Query = "$/Hidden"
+	b.fail(`the IQA $/Hidden of connection prod is not available through the REST API; switch on "Available via the REST API"`)
+	b.from().Query = "$/Asking"
+	b.fail("the IQA $/Asking of connection prod is refused with status 400")
+	b.from().Query = "$/membership/lapsed members" // letter case does not count
+	b.expectRows(3)
+	b.prompt("Sate", "CA")
+	b.fail("the IQA $/membership/lapsed members of connection prod: it has no prompt Sate; did you mean State?")
+	b.task.Parameters = nil
+	b.prompt("Country", "SECRET")
+	b.fail("it has no prompt Country; it has the prompts State, FullName")
+	b.from().Connection = "other"
+	if _, _, err := b.read(t.Context()); err == nil || !strings.Contains(err.Error(), "no connection other in connections.yaml") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTokenIsRenewed(t *testing.T) {
+	b := newBench(t, members(100))
+	b.from().PageSize = 10
+	b.site.SetTokenLife(0, time.Hour) // as good as not said; a 401 tells
+	b.expectRows(100)
+	if logins := b.site.Logins(); logins != 1 {
+		t.Errorf("%d logins", logins)
+	}
+	b.site.ExpireTokens()
+	b.expectRows(100)
+	if logins := b.site.Logins(); logins != 2 {
+		t.Errorf("%d logins after the token had expired", logins)
+	}
+	b.expectRows(100)
+	if logins := b.site.Logins(); logins != 2 {
+		t.Errorf("%d logins: another run did not use the token", logins)
+	}
+}
+
+// A token that tells its end is renewed before, so that no request meets a 401.
+func TestTokenIsRenewedBeforeItsEnd(t *testing.T) {
+	b := newBench(t, members(30))
+	b.site.SetTokenLife(time.Second, time.Hour)
+	b.expectRows(30)
+	// It is time that passes here, and nothing that could be waited for.
+	time.Sleep(time.Second)
+	b.expectRows(30)
+	if logins, requests := b.site.Logins(), len(b.site.Requests()); logins != 2 || requests != 2 {
+		t.Errorf("%d logins, %d requests", logins, requests)
+	}
+}
+
+// However many runs there are: one request at a time, and one login.
+func TestRunsShareTheSite(t *testing.T) {
+	b := newBench(t, members(100))
+	b.from().PageSize = 10
+	for range 2 {
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				_, rows, err := b.read(t.Context())
+				if err != nil || len(rows) != 100 {
+					t.Errorf("%d rows, %v", len(rows), err)
+				}
+			})
+		}
+		all.Wait()
+		b.site.ExpireTokens()
+	}
+	if b.site.MostAtOnce() != 1 || b.site.Logins() != 2 {
+		t.Errorf("%d requests at once, %d logins", b.site.MostAtOnce(), b.site.Logins())
+	}
+}
+
+// One run that is throttled holds the others.
+func TestThrottlingHoldsAllRuns(t *testing.T) {
+	b := newBench(t, members(3))
+	b.expectRows(3)
+	b.site.Fail(imissite.Throttle("1"))
+	began := time.Now()
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(func() { b.expectRows(3) })
+	}
+	all.Wait()
+	if took := time.Since(began); took < 990*time.Millisecond || len(b.site.Requests()) != 5 {
+		t.Errorf("%d requests within %s", len(b.site.Requests()), took)
+	}
+}
+
+// A bad login is not tried twice, by any run: the account would be locked.
+func TestBadLogin(t *testing.T) {
+	b := newBench(t, members(3))
+	b.connect(b.server.URL, "SECRET")
+	b.fail("the site of connection prod refuses its username and password. Correct them before another run")
+	for range 6 {
+		b.fail("refuses its username and password, a while ago")
+	}
+	if b.site.Logins() != 1 || len(b.site.Requests()) != 0 {
+		t.Errorf("%d logins, %d requests", b.site.Logins(), len(b.site.Requests()))
+	}
+	b.connect(b.server.URL, password)
+	b.expectRows(3)
+}
+
+func TestSitesThatAreNone(t *testing.T) {
+	imis.ShortenPauses(t)
+	answer := func(status int, kind, text string) string {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", kind)
+			w.Header().Set("Location", "/SignIn?SECRET")
+			w.WriteHeader(status)
+			_, _ = w.Write([]byte(text))
+		}))
+		t.Cleanup(server.Close)
+		return server.URL
+	}
+	tls := httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(tls.Close)
+	plain := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(plain.Close)
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	for url, says := range map[string]string{
+		answer(404, "text/html", "<html>"):              "there is no /token below its url, so it is not that of an iMIS site",
+		answer(200, "text/html", "<html>SECRET"):        "signing in to the site of connection prod answers with a page for people (HTML)",
+		answer(200, "application/json", `{"token": 1}`): "brings no token; is its url that of an iMIS site?",
+		answer(302, "text/html", ""):                    "redirect to a page to sign in",
+		answer(500, "text/html", ""):                    "answers with status 500, 4 times in a row",
+		tls.URL:                                         "has a certificate that no authority known to the runner has signed",
+		strings.Replace(plain.URL, "http", "https", 1):  "does not speak TLS where its url says https",
+		"http://" + closed.Addr().String():              "nothing listens at its address, 8 times in a row",
+	} {
+		b := newBench(t, members(3))
+		b.connect(url, password)
+		b.fail(says)
+	}
+}
+
+// The site is reached through the proxy that the environment names.
+func TestProxy(t *testing.T) {
+	b := newBench(t, members(3))
+	b.connect("http://imis.example.org", password)
+	b.expectRows(3)
+	if len(proxied.Requests()) != 1 || len(b.site.Requests()) != 0 {
+		t.Error("the site was reached some other way")
+	}
+	imis.ShortenPauses(t)
+	b.connect("http://other.example.org", password)
+	b.fail("answers with status 502")
+}
+
+// A run that ends does not wait for its page.
+func TestCancel(t *testing.T) {
+	for _, offset := range []int{0, 10} {
+		b := newBench(t, members(30))
+		b.from().PageSize = 10
+		ctx, cancel := context.WithCancel(t.Context())
+		b.site.FailPage(offset, func(w http.ResponseWriter, r *http.Request) {
+			cancel()
+			imissite.Stall(w, r)
+		})
+		if _, _, err := b.read(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		b.expectRows(30)
+	}
+}
+
+// A folder in the url is kept.
+func TestSiteInAFolder(t *testing.T) {
+	b := newBench(t, members(3))
+	below := httptest.NewServer(http.StripPrefix("/Asi.Scheduler_Prod", b.site))
+	t.Cleanup(below.Close)
+	b.connect(below.URL+"/Asi.Scheduler_Prod/", password)
+	b.expectRows(3)
+	b.from().Endpoint = task.IQAEndpoint
+	b.expectRows(3)
+}

@@ -1,0 +1,227 @@
+package imis
+
+import (
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+)
+
+// page is the rows of one answer, and what it says of the others.
+type page struct {
+	columns *columns
+	// cells are the rows' cells, one row after the other, and sizes the memory that each row holds.
+	cells []any
+	sizes []int
+	// offset and limit are those that the site took; limit is 0 where it does not say.
+	offset, limit int64
+	// total is the number of all rows, 0 where it is not known.
+	total int64
+	// more says that there is another page, which begins at next.
+	more bool
+	next int64
+}
+
+// columns are those of an IQA, by the rows of its first page.
+type columns struct {
+	names []string
+	index map[string]int
+}
+
+// errNoPage: an answer is not a page of rows.
+var errNoPage = errors.New("not a page of rows")
+
+// twice is the error of rows in which a name stands twice.
+type twice struct{ name string }
+
+func (t *twice) Error() string { return "two columns named " + t.name }
+
+// resultRow is a number that /api/iqa adds to each row.
+const resultRow = "ResultRow"
+
+// decode reads an answer, which is valid JSON, into p, whose memory it uses again. Without columns it
+// finds them.
+func (p *page) decode(text string) error {
+	p.cells, p.sizes = p.cells[:0], p.sizes[:0]
+	p.offset, p.limit, p.total, p.more, p.next = 0, 0, 0, false, 0
+	s := scanner{text: text}
+	if !s.enter('{') {
+		return errNoPage
+	}
+	found := false
+	for s.more() {
+		switch s.name() {
+		case "Items":
+			found = true
+			items := scanner{text: s.raw()}
+			if err := p.items(items); err != nil {
+				return err
+			}
+		case "Offset":
+			p.offset = s.whole()
+		case "Limit":
+			p.limit = s.whole()
+		case "TotalCount":
+			p.total = s.whole()
+		case "HasNext":
+			p.more = s.value() == true
+		case "NextOffset":
+			p.next = s.whole()
+		default:
+			s.raw()
+		}
+	}
+	if !found {
+		return errNoPage
+	}
+	return nil
+}
+
+// whole reads a number, 0 where it is none.
+func (s *scanner) whole() int64 {
+	number, _ := s.value().(int64)
+	return number
+}
+
+// items reads the list of rows, in its envelope or without.
+func (p *page) items(s scanner) error {
+	if s.next() == '{' && !s.member("$values") {
+		return errNoPage
+	}
+	if s.next() == 'n' { // null: no rows
+		return nil
+	}
+	if p.columns == nil {
+		if err := p.findColumns(s); err != nil || p.columns == nil {
+			return err
+		}
+	}
+	if !s.enter('[') {
+		return errNoPage
+	}
+	width := len(p.columns.names)
+	for s.more() {
+		if s.next() != '{' {
+			return errNoPage
+		}
+		begin := len(p.cells)
+		p.cells = append(p.cells, make([]any, width)...)
+		size := p.columns.read(&s, p.cells[begin:])
+		p.sizes = append(p.sizes, size)
+	}
+	return nil
+}
+
+// findColumns makes the columns of all names that the rows have, in their order. Without rows there
+// are none.
+func (p *page) findColumns(s scanner) error {
+	if !s.enter('[') {
+		return errNoPage
+	}
+	var found *columns
+	for s.more() {
+		if s.next() != '{' {
+			return errNoPage
+		}
+		if found == nil {
+			found = &columns{index: map[string]int{}}
+		}
+		inRow := map[string]bool{}
+		for name := range cells(&s) {
+			if inRow[name] {
+				return &twice{name}
+			}
+			inRow[name] = true
+			if _, known := found.index[name]; !known {
+				found.index[name] = len(found.names)
+				found.names = append(found.names, name)
+			}
+		}
+	}
+	p.columns = found
+	return nil
+}
+
+// read reads the row at which s stands into its cells, and returns how much memory they hold. Names
+// that are no columns are passed over.
+func (c *columns) read(s *scanner, to []any) (size int) {
+	expected := 0
+	for name, value := range cells(s) {
+		column := expected
+		if expected == len(c.names) || c.names[expected] != name {
+			known := false
+			if column, known = c.index[name]; !known {
+				continue
+			}
+		}
+		expected = column + 1
+		begin := value.at
+		to[column] = value.value()
+		size += value.at - begin
+	}
+	return size
+}
+
+// cells yields the name of each cell of the row at which s stands, and a scanner at its value, whether
+// the row is flat or an entity with a list of properties. Yield may read the value or leave it.
+func cells(s *scanner) func(yield func(string, *scanner) bool) {
+	return func(yield func(string, *scanner) bool) {
+		for s.enter('{'); s.more(); {
+			name := s.name()
+			if name == "$type" {
+				if strings.Contains(s.raw(), "GenericEntityData") {
+					properties(s, yield)
+					return
+				}
+				continue
+			}
+			s.next()
+			begin := s.at
+			if !yield(name, s) {
+				return
+			}
+			if s.at == begin {
+				s.raw()
+			}
+		}
+	}
+}
+
+// properties yields the properties of an entity, in which s stands behind its $type. One without a
+// Value is yielded with null.
+func properties(s *scanner, yield func(string, *scanner) bool) {
+	null := "null"
+	for s.more() {
+		if s.name() != "Properties" {
+			s.raw()
+			continue
+		}
+		list := scanner{text: s.raw()}
+		if !list.member("$values") || !list.enter('[') {
+			continue
+		}
+		for list.more() {
+			name, value := "", scanner{text: null}
+			property := scanner{text: list.raw()}
+			for property.enter('{'); property.more(); {
+				switch property.name() {
+				case "Name":
+					name, _ = property.value().(string)
+				case "Value":
+					value = scanner{text: property.raw()}
+				default:
+					property.raw()
+				}
+			}
+			if name != resultRow && !yield(name, &value) {
+				return
+			}
+		}
+	}
+}
+
+// number reads a whole number that is written as one or as text.
+func number(raw json.RawMessage) int64 {
+	whole, _ := strconv.ParseInt(strings.Trim(string(raw), `"`), 10, 64)
+	return whole
+}

@@ -1,0 +1,111 @@
+package imis
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"runhook/services/runner/connection"
+)
+
+// sites are those that this process has used. Its runs share them, whatever task they are of: the
+// vendor forbids to pull data with several requests at a time.
+var sites = registry{known: map[string]*site{}}
+
+type registry struct {
+	mu    sync.Mutex
+	known map[string]*site
+}
+
+// site is one iMIS site.
+type site struct {
+	http *http.Client
+	// turn is taken by the one whose request is under way. resume and what is in a login are its too.
+	turn chan struct{}
+	// resume is when the site may be asked again, after it asked to wait.
+	resume time.Time
+
+	// logins are by account, and users counts the open clients; the registry guards both.
+	logins map[credentials]*login
+	users  int
+}
+
+type credentials struct{ username, password string }
+
+// use returns the site of a connection and its account's login, until leave.
+func (r *registry) use(where connection.IMIS) (*site, *login) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := strings.ToLower(strings.TrimSuffix(where.URL.String(), "/"))
+	s := r.known[key]
+	if s == nil {
+		s = &site{http: newHTTP(), turn: make(chan struct{}, 1), logins: map[credentials]*login{}}
+		r.known[key] = s
+	}
+	s.users++
+	account := credentials{where.Username, where.Password}
+	if s.logins[account] == nil {
+		s.logins[account] = &login{}
+	}
+	return s, s.logins[account]
+}
+
+// leave closes the connections that nobody uses any more. Tokens are kept.
+func (r *registry) leave(s *site) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.users--; s.users == 0 {
+		s.http.CloseIdleConnections()
+	}
+}
+
+// newHTTP returns a client that takes proxies from the environment, and follows no redirect: those of an
+// API lead to a page to sign in, or elsewhere with the token.
+func newHTTP() *http.Client {
+	dialer := &net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy:               http.ProxyFromEnvironment,
+			DialContext:         dialer.DialContext,
+			TLSHandshakeTimeout: 15 * time.Second,
+			ForceAttemptHTTP2:   true,
+			MaxIdleConnsPerHost: 1,
+			IdleConnTimeout:     90 * time.Second,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// begin waits until no other request is under way, and until the site may be asked.
+func (s *site) begin(ctx context.Context) error {
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if wait := time.Until(s.resume); wait > 0 {
+		if err := sleep(ctx, wait); err != nil {
+			s.end()
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *site) end() { <-s.turn }
+
+// hold keeps the site from being asked before it wants to be, after the n-th try, and returns the error.
+func (s *site) hold(err error, n int) error {
+	fault, ok := errors.AsType[*passing](err)
+	if ok && fault.throttled && fault.wait == 0 {
+		fault.wait = backoff(n)
+	}
+	if ok && fault.wait > 0 {
+		s.resume = time.Now().Add(min(fault.wait, maxRetryAfter))
+	}
+	return err
+}

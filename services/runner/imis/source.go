@@ -1,0 +1,204 @@
+// Package imis reads the rows of an IQA from an iMIS site, through its REST API.
+package imis
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+
+	"runhook/services/runner/connection"
+	"runhook/services/runner/row"
+	"runhook/shared/mapping"
+	"runhook/shared/task"
+)
+
+// Source reads the rows of one IQA. While the rows of a page are being used the next page is fetched.
+// Whole numbers are int64, other numbers json.Number, dates text as iMIS writes them. It belongs to
+// one goroutine.
+type Source struct {
+	from    *task.IMISSource
+	prompts []prompt
+	client  *client
+
+	// page is being read, and row is its next; spare is the memory of the one before.
+	page, spare *page
+	row         int
+	read, total int64
+
+	// fetching is under way while ahead is true, and ends with one result.
+	ahead    bool
+	fetched  chan fetched
+	fetching sync.WaitGroup
+	ctx      context.Context
+	stop     context.CancelFunc
+}
+
+// fetched is what became of a page.
+type fetched struct {
+	page *page
+	err  error
+	// panicked is what fetching panicked with, for the reader to go on with.
+	panicked any
+}
+
+// Open signs in where that is needed, and reads the first page. Whatever is wrong is a
+// [*run.Failure], or ctx's error.
+func Open(ctx context.Context, connections *connection.Set, def *task.Definition, values task.Values) (*Source, error) {
+	from := def.Source.IMIS
+	where, err := connections.IMIS(from.Connection)
+	if err != nil {
+		return nil, err
+	}
+	s := &Source{from: from, fetched: make(chan fetched, 1), spare: &page{}}
+	if s.prompts, err = prompts(def, values); err != nil {
+		return nil, err
+	}
+	s.client = open(where)
+	s.ctx, s.stop = context.WithCancel(ctx)
+	if s.page, err = s.fetch(&page{}, int64(from.PageSize), 0); err != nil {
+		s.Close()
+		return nil, err
+	}
+	s.total = s.page.total
+	return s, nil
+}
+
+// Columns are those of the first page's rows. Of an IQA without rows they are not known.
+func (s *Source) Columns() mapping.Columns {
+	if s.page.columns == nil {
+		return mapping.Columns{Unknown: true}
+	}
+	return mapping.Columns{Names: s.page.columns.names}
+}
+
+// Next reads the next row into cells; see the pipeline's source.
+func (s *Source) Next(ctx context.Context, cells []any) (size int, err error) {
+	for s.row == len(s.page.sizes) {
+		if !s.page.more {
+			return 0, io.EOF
+		}
+		if err := s.turn(ctx); err != nil {
+			return 0, err
+		}
+	}
+	if !s.ahead && s.page.more {
+		s.fetchAhead()
+	}
+	width := len(s.page.columns.names)
+	copy(cells, s.page.cells[s.row*width:][:width])
+	size = s.page.sizes[s.row]
+	s.row++
+	s.read++
+	return size, nil
+}
+
+// fetchAhead begins to fetch the page after the present one.
+func (s *Source) fetchAhead() {
+	into, limit, offset := s.spare, s.page.limit, s.page.next
+	into.columns = s.page.columns
+	if limit <= 0 {
+		limit = int64(s.from.PageSize)
+	}
+	s.ahead = true
+	s.fetching.Go(func() {
+		var result fetched
+		defer func() {
+			result.panicked = recover()
+			s.fetched <- result
+		}()
+		result.page, result.err = s.fetch(into, limit, offset)
+	})
+}
+
+// turn waits for the next page, and makes it the present one.
+func (s *Source) turn(ctx context.Context) error {
+	if !s.ahead {
+		s.fetchAhead()
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case result := <-s.fetched:
+		s.ahead = false
+		if result.panicked != nil {
+			panic(result.panicked)
+		}
+		if result.err != nil {
+			return result.err
+		}
+		s.spare, s.page, s.row = s.page, result.page, 0
+		s.total = s.page.total
+		return nil
+	}
+}
+
+// fetch asks for a page, and reads it into that memory. The error is a [*run.Failure] or a context's.
+func (s *Source) fetch(into *page, limit, offset int64) (*page, error) {
+	text, err := s.client.ask(s.ctx, s.asked(), "/api/"+string(s.from.Endpoint)+"?"+pageQuery(s.from, s.prompts, limit, offset), "")
+	if refused, ok := errors.AsType[*refusal](err); ok {
+		return nil, s.explain(refused)
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = into.decode(text)
+	again, isTwice := errors.AsType[*twice](err)
+	switch {
+	case isTwice:
+		return nil, row.Failf("%s gives two columns named %s; give one of them another alias", s.asked(), again.name)
+	case err != nil:
+		return nil, row.Failf("%s answers with JSON that is not a page of rows as iMIS gives it", s.asked())
+	case into.offset != offset:
+		return nil, row.Failf("%s gives the page that begins at row %d where the one at row %d was asked for", s.asked(), into.offset, offset)
+	case into.more && (into.next <= offset || len(into.sizes) == 0):
+		return nil, row.Failf("%s does not come to an end: after the page at row %d it names one that begins at row %d", s.asked(), offset, into.next)
+	}
+	return into, nil
+}
+
+// asked names the IQA in messages.
+func (s *Source) asked() string {
+	return "the IQA " + s.from.Query + " of connection " + s.from.Connection
+}
+
+// explain says why the site refuses the IQA. The prompts and the path are looked up in its definition,
+// for iMIS does not say the same everywhere.
+func (s *Source) explain(r *refusal) error {
+	if r.status == statusNotImplemented {
+		return row.Failf("%s is not available through the REST API; switch on \"Available via the REST API\" in its properties", s.asked())
+	}
+	if r.status != statusBadRequest && r.status != statusNotFound {
+		return r.failure(s.asked())
+	}
+	definition, err := s.client.definition(s.ctx, s.from)
+	switch {
+	case s.ctx.Err() != nil:
+		return s.ctx.Err()
+	case err != nil:
+		return r.failure(s.asked())
+	case definition == nil:
+		return row.Failf("there is no IQA %s on the site of connection %s, or its account cannot see it; correct source.imis.query", s.from.Query, s.from.Connection)
+	}
+	if wrong := definition.compare(s.from.Endpoint, s.prompts); len(wrong) > 0 {
+		return row.Failf("%s: %s", s.asked(), strings.Join(wrong, "; "))
+	}
+	return row.Failf("%s is refused with status %d: a value may not fit its prompt", s.asked(), r.status)
+}
+
+// Progress goes by the number of rows that the site tells.
+func (s *Source) Progress() (part float64, total int64) {
+	if s.total <= 0 {
+		return 0, 0
+	}
+	return min(1, float64(s.read)/float64(s.total)), s.total
+}
+
+// Close ends what is being fetched, and waits for it.
+func (s *Source) Close() error {
+	s.stop()
+	s.fetching.Wait()
+	s.client.close()
+	return nil
+}
