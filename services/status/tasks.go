@@ -175,7 +175,7 @@ func (s *Service) awaitTask(ctx context.Context, def *task.Definition) (bus.Task
 	defer cancel()
 	for {
 		changed := s.Tasks.Changed()
-		if seen, ok := s.Tasks.Get(def.ID); ok && seen.Hash == def.Hash && seen.Enabled == def.Enabled {
+		if seen, ok := s.Tasks.Get(def.ID); ok && seen.Enabled == def.Enabled && s.Tasks.Shows(def.ID, def.Hash) {
 			return seen, nil
 		}
 		select {

@@ -140,6 +140,16 @@ func (v *TaskView) Of(id task.ID) (Task, bool) {
 	return Task{}, false
 }
 
+// Shows reports whether the task of an id has the definition of a hash, and all that comes with it:
+// the former ids that it lists lead to it.
+func (v *TaskView) Shows(id task.ID, hash string) bool {
+	now, ok := v.Get(id)
+	return ok && now.Hash == hash && !slices.ContainsFunc(now.FormerIDs, func(former task.FormerID) bool {
+		of, ok := v.Of(former.ID)
+		return !ok || of.ID != id
+	})
+}
+
 // IDs returns the id and all that were rotated to it: those under which the task's runs are stored.
 func (v *TaskView) IDs(id task.ID) []task.ID {
 	v.mu.RLock()

@@ -147,7 +147,7 @@ func (f *Folder) awaitSeen(ctx context.Context) {
 
 func (f *Folder) seen() bool {
 	for id, hash := range f.awaited {
-		if t, ok := f.tasks.Get(id); ok && t.Hash == hash {
+		if f.tasks.Shows(id, hash) {
 			delete(f.awaited, id)
 		}
 	}
