@@ -39,6 +39,8 @@ func (b *Bus) Publish(ctx context.Context, subject string, ids []string, message
 		err = b.publishToStream(ctx, subject, ids, messages, tooLarge)
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		err = b.publishPlain(ctx, subject, ids, messages, tooLarge)
+	default:
+		err = explain(err)
 	}
 	// The server tells of a subject that may not be published to beside everything else.
 	if now := b.nc.LastError(); now != before && errors.Is(now, nats.ErrPermissionViolation) {
