@@ -8,8 +8,8 @@ import (
 	"runhook/services/runner/imis"
 	"runhook/services/runner/row"
 	"runhook/services/runner/sqldb"
-	"runhook/services/runner/xlsxfile"
 	"runhook/services/runner/subject"
+	"runhook/services/runner/xlsxfile"
 	"runhook/shared/mapping"
 	"runhook/shared/task"
 )
