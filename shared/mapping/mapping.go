@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/expr-lang/expr"
@@ -109,7 +110,7 @@ func (s *Scope) Compile(text string) (*Program, error) {
 	names := &resolver{columns: s.columns, names: s.names, params: s.params, closed: !s.open, used: map[string]int{}}
 	compiled, err := compile(text, names, s.types)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w%s", err, s.spelling(text))
 	}
 	for _, i := range names.used {
 		s.used[i] = true
@@ -126,6 +127,16 @@ func (s *Scope) Compile(text string) (*Program, error) {
 		p.reads = append(p.reads, cell{name, i})
 	}
 	return p, nil
+}
+
+// spelling goes on after an error where a column's name that needs brackets stands without them.
+func (s *Scope) spelling(text string) string {
+	for _, name := range s.names {
+		if !isName(name) && strings.Contains(text, name) && !strings.Contains(text, `"`+name) && !strings.Contains(text, "'"+name) {
+			return fmt.Sprintf("\nThe column %s is written row[%q].", name, name)
+		}
+	}
+	return ""
 }
 
 // Used says of each column whether a program compiled so far reads it.
@@ -152,13 +163,22 @@ type Error struct {
 	// of the expression at which it stands, from 1. Part is empty where that is not known.
 	Part string
 	At   int
+	// Reason says why; empty where that is not known.
+	Reason string
 }
 
 func (e *Error) Error() string {
 	if e.Part == "" {
 		return "cannot be computed for this row"
 	}
-	return fmt.Sprintf("cannot be computed: %s, at character %d of the expression, fails for this row", e.Part, e.At)
+	return fmt.Sprintf("cannot be computed: %s, at character %d of the expression, fails for this row%s", e.Part, e.At, e.because())
+}
+
+func (e *Error) because() string {
+	if e.Reason == "" {
+		return ""
+	}
+	return ": " + e.Reason
 }
 
 // Eval evaluates the program for the scope's current row. A bare column is returned untouched. The
@@ -196,10 +216,11 @@ func (p *Program) True() (bool, error) {
 // locate keeps of an error where the machine was. Its own words may quote a cell.
 func (p *Program) locate(err error) *Error {
 	var at *file.Error
-	if errors.As(err, &at) && at.From < at.To && at.To <= len(p.text) {
-		return &Error{Part: string(p.text[at.From:at.To]), At: at.From + 1}
+	if !errors.As(err, &at) || at.From >= at.To || at.To > len(p.text) {
+		return &Error{}
 	}
-	return &Error{}
+	because, _ := errors.AsType[reason](err)
+	return &Error{Part: string(p.text[at.From:at.To]), At: at.From + 1, Reason: string(because)}
 }
 
 // compile is what Check and Compile share. A panic of the compiler is an error of the expression.
@@ -211,11 +232,12 @@ func compile(text string, names *resolver, env types.Map) (program *vm.Program, 
 	}()
 	options := append([]expr.Option{
 		expr.Env(env),
-		expr.Patch((*localNames)(names)),
+		expr.Patch((*calls)(names)),
 		expr.Patch(names),
 		expr.Patch((*leftovers)(names)),
+		expr.Patch((*mismatches)(names)),
 		expr.Patch(nullSafe{}),
-	}, nullSafeFunctions...)
+	}, slices.Concat(nullSafeFunctions, functionOptions)...)
 	program, err = expr.Compile(text, options...)
 	if names.err != nil {
 		// What the names are comes before what the compiler made of them.

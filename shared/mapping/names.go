@@ -1,11 +1,12 @@
 package mapping
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/expr-lang/expr/ast"
-	"github.com/expr-lang/expr/builtin"
 	"github.com/expr-lang/expr/file"
 
 	"runhook/shared/nearest"
@@ -30,16 +31,45 @@ type resolver struct {
 	err *file.Error
 }
 
-// localNames is the pass that collects what let declares, before names are resolved.
-type localNames resolver
+// calls is the pass that comes before the names: it collects what let declares, and tells the calls of
+// our functions from columns of the same name.
+type calls resolver
 
-func (l *localNames) Visit(node *ast.Node) {
-	if declared, ok := (*node).(*ast.VariableDeclaratorNode); ok {
-		if l.locals == nil {
-			l.locals = map[string]bool{}
+func (c *calls) Visit(node *ast.Node) {
+	switch n := (*node).(type) {
+	case *ast.VariableDeclaratorNode:
+		if c.locals == nil {
+			c.locals = map[string]bool{}
 		}
-		l.locals[declared.Name] = true
+		c.locals[n.Name] = true
+	case *ast.BuiltinNode:
+		c.call(node, n.Name, n.Arguments)
+	case *ast.CallNode:
+		if callee, ok := n.Callee.(*ast.IdentifierNode); ok {
+			c.call(node, callee.Value, n.Arguments)
+		}
 	}
+}
+
+func (c *calls) call(node *ast.Node, name string, arguments []ast.Node) {
+	f, ours := functions[name]
+	if !ours {
+		return
+	}
+	if f.format && len(arguments) > 1 {
+		format, ok := arguments[1].(*ast.StringNode)
+		if !ok {
+			(*resolver)(c).fail(arguments[1], `the format of %s must be a text in quotes, such as "dd.MM.yyyy"`, name)
+			return
+		}
+		layout, err := layoutOf(format.Value)
+		if err != nil {
+			(*resolver)(c).fail(format, "the format %q %v", format.Value, err)
+			return
+		}
+		ast.Patch(&arguments[1], &ast.StringNode{Value: layout})
+	}
+	ast.Patch(node, &ast.CallNode{Callee: &ast.IdentifierNode{Value: functionPrefix + name}, Arguments: arguments})
 }
 
 // Visit resolves one node; its children have been visited.
@@ -48,7 +78,7 @@ func (r *resolver) Visit(node *ast.Node) {
 	case *ast.IdentifierNode:
 		if n.Value == "$env" {
 			r.fail(n, "unknown name $env")
-		} else if !r.locals[n.Value] && n.Value != "row" && n.Value != "params" {
+		} else if !r.locals[n.Value] && n.Value != "row" && n.Value != "params" && !strings.HasPrefix(n.Value, functionPrefix) {
 			r.column(node, n.Value)
 		}
 	case *ast.MemberNode:
@@ -64,7 +94,7 @@ func (r *resolver) Visit(node *ast.Node) {
 	case *ast.CallNode:
 		if callee, ok := n.Callee.(*ast.IdentifierNode); ok {
 			if name, ok := strings.CutPrefix(callee.Value, columnPrefix); ok {
-				r.failFirst(callee, "unknown function %s%s", name, nearest.Hint(name, builtin.Names))
+				r.failFirst(callee, "unknown function %s%s", name, nearest.Hint(name, functionNames))
 			}
 		}
 	}
@@ -73,7 +103,7 @@ func (r *resolver) Visit(node *ast.Node) {
 func (r *resolver) column(node *ast.Node, name string) {
 	i, known := r.columns[name]
 	if r.closed && !known {
-		r.fail(*node, "unknown column %s%s", name, nearest.Hint(name, r.names))
+		r.fail(*node, "unknown column %s%s", name, cmp.Or(nearest.Hint(name, r.names), r.columnsThatAre(name)))
 		// Go on under its name, so that a call of it can be told from a column.
 		ast.Patch(node, &ast.IdentifierNode{Value: columnPrefix + name})
 		return
@@ -82,6 +112,17 @@ func (r *resolver) column(node *ast.Node, name string) {
 	if r.used != nil && known {
 		r.used[columnPrefix+name] = i
 	}
+}
+
+// columnsThatAre goes on where no column's name is near. What is meant may be a text.
+func (r *resolver) columnsThatAre(name string) string {
+	const most = 12
+	names, more := r.names, ""
+	if len(names) > most {
+		more = fmt.Sprintf(" and %d more", len(names)-most)
+		names = names[:most]
+	}
+	return fmt.Sprintf("; the source has %s%s. A text stands in quotes, and in a task file in two kinds of them: '\"%s\"'", strings.Join(names, ", "), more, name)
 }
 
 func (r *resolver) param(node *ast.Node, name string) {
@@ -130,4 +171,14 @@ func (l *leftovers) Visit(node *ast.Node) {
 			(*resolver)(l).fail(n, "params must be followed by a parameter's name, as in params.FirstName")
 		}
 	}
+}
+
+// isName reports whether a column's name can stand in an expression as it is.
+func isName(name string) bool {
+	for i, letter := range name {
+		if letter != '_' && !unicode.IsLetter(letter) && (i == 0 || !unicode.IsDigit(letter)) {
+			return false
+		}
+	}
+	return name != ""
 }

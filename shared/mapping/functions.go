@@ -1,0 +1,290 @@
+package mapping
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/builtin"
+)
+
+// reason is why a function fails for a row. It goes into status documents: it shows no value.
+type reason string
+
+func (r reason) Error() string { return string(r) }
+
+// function is one that the language does not bring along, or not in the way that rows need.
+type function struct {
+	call func(args ...any) (any, error)
+	// signature is what the compiler takes it for; what it gives may be null all the same.
+	signature any
+	// format says that the second argument is a date's format.
+	format bool
+}
+
+// functions are ours, by the name that expressions use.
+var functions = map[string]function{
+	"coalesce":   {call: coalesce, signature: new(func(any, ...any) any)},
+	"date":       {call: date, signature: new(func(any, ...string) time.Time), format: true},
+	"float":      {call: float, signature: new(func(any) float64)},
+	"formatDate": {call: formatDate, signature: new(func(any, ...string) string), format: true},
+	"int":        {call: whole, signature: new(func(any) int)},
+	"number":     {call: number, signature: new(func(any, ...string) any)},
+	"round":      {call: round, signature: new(func(any, ...int) any)},
+	"string":     {call: text, signature: new(func(any) string)},
+}
+
+// forNull are functions of the language that fail at a null, and here give null. What they give
+// otherwise is the signature's.
+var forNull = map[string]any{
+	"abs": new(func(any) any), "ceil": new(func(any) any), "floor": new(func(any) any), "len": new(func(any) int),
+	"upper": new(func(any) string), "lower": new(func(any) string), "trim": new(func(any, ...string) string),
+	"trimPrefix": new(func(any, ...string) string), "trimSuffix": new(func(any, ...string) string),
+	"replace": new(func(any, ...any) string), "repeat": new(func(any, int) string),
+	"split": new(func(any, string, ...int) []string), "splitAfter": new(func(any, string, ...int) []string),
+	"indexOf": new(func(any, string) int), "lastIndexOf": new(func(any, string) int),
+}
+
+// functionPrefix begins the name that a function of ours has in a compiled expression, and lookup is
+// what a constant map does.
+const (
+	functionPrefix = "function "
+	lookup         = functionPrefix + "of a map"
+)
+
+// functionNames are those that can be called, for suggestions.
+var functionNames = func() []string {
+	names := slices.Clone(builtin.Names)
+	for name := range functions {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}()
+
+var functionOptions = func() (options []expr.Option) {
+	for name, f := range functions {
+		options = append(options, expr.Function(functionPrefix+name, f.call, f.signature))
+	}
+	for name, signature := range forNull {
+		original := builtin.Builtins[builtin.Index[name]]
+		options = append(options, expr.Function(functionPrefix+name, func(args ...any) (any, error) {
+			if args[0] == nil {
+				return nil, nil
+			}
+			if digits, ok := args[0].(json.Number); ok {
+				args[0] = plainNumber(digits)
+			}
+			if original.Fast != nil {
+				return original.Fast(args[0]), nil
+			}
+			if original.Safe != nil {
+				value, _, err := original.Safe(args...)
+				return value, err
+			}
+			return original.Func(args...)
+		}, signature))
+	}
+	options = append(options, expr.Function(lookup, find, new(func(any, any) any)))
+	return options
+}()
+
+// coalesce gives the first value that is neither null nor an empty text.
+func coalesce(args ...any) (any, error) {
+	for _, value := range args {
+		if value != nil && value != "" {
+			return value, nil
+		}
+	}
+	return nil, nil
+}
+
+// number gives an exact number: of a text, or of any number. A second argument is the text's decimal
+// mark, and then points, commas, spaces and apostrophes that are not it are left out.
+func number(args ...any) (any, error) {
+	switch v := args[0].(type) {
+	case nil, int, int64:
+		return v, nil
+	case string:
+		digits := strings.TrimSpace(v)
+		if len(args) == 2 {
+			mark, _ := args[1].(string)
+			if mark != "." && mark != "," {
+				return nil, reason(`its second argument is the decimal mark, "." or ","`)
+			}
+			digits = strings.NewReplacer(mark, ".", ".", "", ",", "", " ", "", "'", "", "\u00a0", "", "\u202f", "").Replace(digits)
+		}
+		if digits == "" {
+			return nil, nil
+		}
+		exact, ok := parseDecimal(digits)
+		if !ok {
+			return nil, reason("the text is not a number")
+		}
+		return exact.number(), nil
+	}
+	if exact, ok := decimalOf(args[0]); ok {
+		return exact.number(), nil
+	}
+	return nil, reason("it takes a text or a number")
+}
+
+// round rounds half away from zero, to a number of digits after the point.
+func round(args ...any) (any, error) {
+	digits := 0
+	if len(args) == 2 {
+		var ok bool
+		if digits, ok = args[1].(int); !ok || digits < 0 || digits > maxDigits {
+			return nil, reason("its second argument is how many digits after the point stay, 0 or more")
+		}
+	}
+	value, err := number(args[0])
+	exact, ok := decimalOf(value)
+	switch {
+	case err != nil || value == nil:
+		return value, err
+	case !ok:
+		return nil, reason("it takes a number")
+	}
+	rounded := exact.round(digits).number()
+	if _, isFloat := args[0].(float64); isFloat {
+		return rounded.Float64()
+	}
+	return rounded, nil
+}
+
+// whole is int.
+func whole(args ...any) (any, error) {
+	switch v := args[0].(type) {
+	case nil:
+		return nil, nil
+	case int:
+		return v, nil
+	case int64:
+		return int(v), nil
+	case float64:
+		return int(v), nil
+	case string:
+		if n, err := strconv.Atoi(strings.TrimSpace(v)); err == nil {
+			return n, nil
+		}
+		return nil, reason("the text is not a whole number")
+	case json.Number:
+		if exact, ok := parseDecimal(v.String()); ok {
+			if n, err := strconv.Atoi(truncated(exact)); err == nil {
+				return n, nil
+			}
+		}
+		return nil, reason("the number is too large")
+	}
+	return nil, reason("it takes a text or a number")
+}
+
+// truncated is what stands before the point.
+func truncated(d decimal) string {
+	before, _, _ := strings.Cut(d.number().String(), ".")
+	return before
+}
+
+func float(args ...any) (any, error) {
+	switch v := args[0].(type) {
+	case nil:
+		return nil, nil
+	case float64:
+		return v, nil
+	case int:
+		return float64(v), nil
+	case int64:
+		return float64(v), nil
+	case json.Number:
+		return v.Float64()
+	case string:
+		if f, err := strconv.ParseFloat(strings.TrimSpace(v), 64); err == nil {
+			return f, nil
+		}
+		return nil, reason("the text is not a number")
+	}
+	return nil, reason("it takes a text or a number")
+}
+
+// text is string: as the value would be written into a column of texts.
+func text(args ...any) (any, error) {
+	switch v := args[0].(type) {
+	case nil, string:
+		return v, nil
+	case json.Number:
+		return v.String(), nil
+	case []byte:
+		return string(v), nil
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64), nil
+	case time.Time:
+		return v.Format(time.RFC3339Nano), nil
+	}
+	return fmt.Sprint(args[0]), nil
+}
+
+// plainNumber is an exact number for functions that know no such thing.
+func plainNumber(digits json.Number) any {
+	if n, err := strconv.Atoi(digits.String()); err == nil {
+		return n
+	}
+	f, err := digits.Float64()
+	if err != nil {
+		return nil
+	}
+	return f
+}
+
+// date reads a date: its text, its layout (which the compiler has made of the format), its zone.
+func date(args ...any) (any, error) {
+	layouts, zone := isoLayouts, time.UTC
+	if len(args) > 1 {
+		layouts = []string{args[1].(string)}
+	}
+	if len(args) > 2 {
+		name, _ := args[2].(string)
+		var err error
+		if zone, err = time.LoadLocation(name); err != nil || name == "" {
+			return nil, reason(`its third argument is a time zone, such as "Europe/Paris"`)
+		}
+	}
+	switch v := args[0].(type) {
+	case nil, time.Time:
+		return v, nil
+	case string:
+		return parseDate(v, layouts, zone)
+	}
+	return nil, reason("it takes a text or a date")
+}
+
+// formatDate writes a date, yyyy-MM-dd without a format.
+func formatDate(args ...any) (any, error) {
+	value, err := date(args[0])
+	if err != nil || value == nil {
+		return value, err
+	}
+	layout := isoDate
+	if len(args) > 1 {
+		layout = args[1].(string)
+	}
+	return value.(time.Time).Format(layout), nil
+}
+
+// find looks a value up in a constant map; null, and what is not there, give null.
+func find(args ...any) (any, error) {
+	key := args[1]
+	if key == nil {
+		return nil, nil
+	}
+	name, err := text(key)
+	if err != nil {
+		return nil, err
+	}
+	return args[0].(map[string]any)[name.(string)], nil
+}
