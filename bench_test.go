@@ -80,6 +80,7 @@ func TestBench(t *testing.T) {
 	b.noop("interval")
 	b.noop("always")
 	b.copyRows()
+	b.copySheet()
 	_ = b.out.Flush()
 }
 
@@ -411,6 +412,11 @@ destination: {csv: {connection: here, path: noop.csv, action: append}}
 `)
 		case "copy":
 			write("tasks/"+name+".yaml", head+`source: {csv: {connection: here, path: big.csv}}
+mapping: {id: id, name: first + " " + last, email: email, city: city}
+destination: {sql: {connection: copy, table: people, key: [id], action: insert, create: true}}
+`)
+		case "sheet":
+			write("tasks/"+name+".yaml", head+`source: {csv: {connection: here, path: big.xlsx}}
 mapping: {id: id, name: first + " " + last, email: email, city: city}
 destination: {sql: {connection: copy, table: people, key: [id], action: insert, create: true}}
 `)
