@@ -81,6 +81,7 @@ func TestBench(t *testing.T) {
 	b.noop("always")
 	b.copyRows()
 	b.copySheet()
+	b.copyIQA()
 	_ = b.out.Flush()
 }
 
@@ -391,13 +392,18 @@ func (s *server) stop() {
 
 // serve starts the real program on a fresh data directory with the named tasks.
 func (b *bench) serve(durability string, names ...string) *server {
+	return b.serveOn(durability, "here: {files: .}\ncopy: {sqlite: ./copy.db}\n", names...)
+}
+
+// serveOn is serve with connections.
+func (b *bench) serveOn(durability, connections string, names ...string) *server {
 	dir := b.t.TempDir()
 	s := &server{dir: dir, tasks: map[string]task.ID{}, url: "http://" + freeAddress(b), nats: "nats://" + freeAddress(b)}
 	write := func(name, text string) {
 		b.check(os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
 		b.check(os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
 	}
-	write("connections.yaml", "here: {files: .}\ncopy: {sqlite: ./copy.db}\n")
+	write("connections.yaml", connections)
 	write("one.csv", "id\n1\n")
 	for _, name := range names {
 		s.tasks[name] = task.NewID()
@@ -410,6 +416,8 @@ where: "false"
 mapping: {id: id}
 destination: {csv: {connection: here, path: noop.csv, action: append}}
 `)
+		case "iqa-fast", "iqa-slow":
+			write("tasks/"+name+".yaml", head+iqaTask(strings.TrimPrefix(name, "iqa-")))
 		case "copy":
 			write("tasks/"+name+".yaml", head+`source: {csv: {connection: here, path: big.csv}}
 mapping: {id: id, name: first + " " + last, email: email, city: city}
@@ -538,6 +546,9 @@ func serveRole(role, dir string) error {
 	if role == "constant" {
 		answer := bytes.Repeat([]byte("x"), 900) // about a status document
 		return fasthttp.ListenAndServe(address, func(rc *fasthttp.RequestCtx) { rc.SetBody(answer) })
+	}
+	if role == "imis" {
+		return serveIMIS(address)
 	}
 	nats, err := broker.Start(broker.Options{
 		Dir: dir, Listen: os.Getenv("RUNHOOK_BENCH_NATS"), Durable: role == "accept-always", Log: zerolog.Nop(),

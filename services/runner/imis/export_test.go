@@ -11,3 +11,10 @@ func ShortenPauses(t *testing.T) {
 	pause.least, pause.most = time.Millisecond, 4*time.Millisecond
 	t.Cleanup(func() { pause = before })
 }
+
+// ForgetSites makes a test independent of those before it: a port may be another site's by now.
+func ForgetSites() {
+	sites.mu.Lock()
+	defer sites.mu.Unlock()
+	clear(sites.known)
+}

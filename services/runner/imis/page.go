@@ -53,8 +53,7 @@ func (p *page) decode(text string) error {
 		switch s.name() {
 		case "Items":
 			found = true
-			items := scanner{text: s.raw()}
-			if err := p.items(items); err != nil {
+			if err := p.items(&s); err != nil {
 				return err
 			}
 		case "Offset":
@@ -84,20 +83,40 @@ func (s *scanner) whole() int64 {
 }
 
 // items reads the list of rows, in its envelope or without.
-func (p *page) items(s scanner) error {
-	if s.next() == '{' && !s.member("$values") {
+func (p *page) items(s *scanner) error {
+	if s.next() != '{' {
+		return p.rows(s)
+	}
+	if !s.member("$values") {
 		return errNoPage
 	}
-	if s.next() == 'n' { // null: no rows
+	if err := p.rows(s); err != nil {
+		return err
+	}
+	for s.more() {
+		s.name()
+		s.raw()
+	}
+	return nil
+}
+
+// rows reads a list of rows, or null, which is none.
+func (p *page) rows(s *scanner) error {
+	if s.next() == 'n' {
+		s.word()
 		return nil
 	}
 	if p.columns == nil {
-		if err := p.findColumns(s); err != nil || p.columns == nil {
+		if err := p.findColumns(*s); err != nil {
 			return err
 		}
 	}
 	if !s.enter('[') {
 		return errNoPage
+	}
+	if p.columns == nil { // the list is empty
+		s.more()
+		return nil
 	}
 	width := len(p.columns.names)
 	for s.more() {
@@ -106,7 +125,7 @@ func (p *page) items(s scanner) error {
 		}
 		begin := len(p.cells)
 		p.cells = append(p.cells, make([]any, width)...)
-		size := p.columns.read(&s, p.cells[begin:])
+		size := p.columns.read(s, p.cells[begin:])
 		p.sizes = append(p.sizes, size)
 	}
 	return nil
