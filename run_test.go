@@ -90,7 +90,7 @@ func TestRunJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(mustCall(t, "runs", "show", "1", "--json", "--server", i.url)), &doc); err != nil || doc.ImportID != 1 {
 		t.Errorf("%v %+v", err, doc)
 	}
-	if shown := mustCall(t, "runs", "show", doc.ImportID.String(), "--server", i.url); !strings.Contains(shown, "Copy people ("+string(s.copy)+")") {
+	if shown := mustCall(t, "runs", "show", doc.ImportID.String(), "--server", i.url); !strings.Contains(shown, `Run 1 of "Copy people": Success`) {
 		t.Errorf("runs show: %s", shown)
 	}
 	if listed := mustCall(t, "runs", "list", "--task", "people", "--limit", "5", "--server", i.url); !strings.Contains(listed, "Copy people  Success") {

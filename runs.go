@@ -3,12 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"time"
 
-	"runhook/shared/client"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -103,34 +100,7 @@ func (c *runsShowCommand) Run(ctx context.Context, p *program) error {
 	if c.JSON {
 		return p.printJSON(doc)
 	}
-	rows := [][]string{
-		{"Run", doc.ImportID.String()},
-		{"Task", fmt.Sprintf("%s (%s)", doc.TaskName, doc.ExecuteID)},
-		{"Status", standing(doc)},
-		{"Message", doc.Message},
-		{"Rows", client.Summary(doc)},
-		{"Started by", string(doc.Trigger)},
-		{"Created", clock(doc.CreatedOn)},
-	}
-	if doc.StartedOn != nil {
-		rows = append(rows, []string{"Started", clock(*doc.StartedOn)})
-	}
-	if doc.CompletedOn != nil {
-		rows = append(rows, []string{"Completed", clock(*doc.CompletedOn)})
-	}
-	rows = append(rows, []string{"Times started", strconv.Itoa(doc.ExecutionCount)})
-	for _, name := range slices.Sorted(maps.Keys(doc.Parameters)) {
-		rows = append(rows, []string{"Parameter " + name, "from the " + string(doc.Parameters[name].From)})
-	}
-	if doc.CorrelationID != "" {
-		rows = append(rows, []string{"Correlation id", doc.CorrelationID})
-	}
-	rows = append(rows, []string{"Status URL", doc.PollingURL})
-	if err := p.printTable(rows); err != nil {
-		return err
-	}
-	p.printErrors(doc)
-	return nil
+	return p.printRun(doc)
 }
 
 // printErrors lists the rows that failed.

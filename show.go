@@ -1,0 +1,117 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// printRun prints a run for people: how it stands, what became of the rows, when, and what to do next.
+func (p *program) printRun(doc run.Document) error {
+	p.printf("Run %s of %q: %s\n%s\n\n", doc.ImportID, doc.TaskName, standing(doc), doc.Message)
+	facts := [][]string{{"Rows", rowsInWords(doc)}, {"Started by", string(doc.Trigger)}, {"Accepted", clock(doc.CreatedOn)}}
+	if doc.StartedOn != nil {
+		waited := time.Time(*doc.StartedOn).Sub(time.Time(doc.CreatedOn))
+		facts = append(facts, []string{"Started", clock(*doc.StartedOn) + ", after " + length(waited) + " in the queue"})
+	}
+	ran := time.Duration(doc.DurationMs) * time.Millisecond
+	switch {
+	case doc.CompletedOn != nil:
+		facts = append(facts, []string{"Ended", clock(*doc.CompletedOn) + ", after " + length(ran)})
+	case doc.StartedOn != nil:
+		facts = append(facts, []string{"Last seen", clock(doc.UpdatedOn) + ", after " + length(ran)})
+	}
+	if doc.ExecutionCount > 1 {
+		facts = append(facts, []string{"Attempts", strconv.Itoa(doc.ExecutionCount) + ": it was interrupted and started over"})
+	}
+	heading := "Parameters"
+	for _, name := range slices.Sorted(maps.Keys(doc.Parameters)) {
+		facts = append(facts, []string{heading, name + ": " + origins[doc.Parameters[name].From]})
+		heading = ""
+	}
+	if doc.CorrelationID != "" {
+		facts = append(facts, []string{"Correlation", shown(doc.CorrelationID)})
+	}
+	facts = append(facts, []string{"Task", string(doc.ExecuteID)}, []string{"Status URL", doc.PollingURL})
+	if err := p.printTable(facts); err != nil {
+		return err
+	}
+	if len(doc.Errors) > 0 {
+		p.printf("\n%s failed:\n", rows(doc.TotalErrorCount))
+	}
+	p.printErrors(doc)
+	if next := nextStep(doc); next != "" {
+		p.printf("\n%s\n", next)
+	}
+	return nil
+}
+
+// origins say where a parameter's value came from.
+var origins = map[task.Origin]string{
+	task.FromRequest: "from the request",
+	task.FromTask:    "the task's default",
+	task.FromSource:  "none given, so the source's own default",
+}
+
+// rowsInWords counts rows by what became of them, and leaves out what there is none of.
+func rowsInWords(doc run.Document) string {
+	read := strconv.FormatInt(doc.RowsRetrieved, 10)
+	if doc.RowCount > doc.RowsRetrieved {
+		read += " of " + strconv.FormatInt(doc.RowCount, 10)
+	}
+	var became []string
+	for _, part := range []struct {
+		n    int64
+		what string
+	}{
+		{doc.RowsInserted, "inserted"}, {doc.RowsUpdated, "updated"}, {doc.RowsUnchanged, "unchanged"},
+		{doc.RowsDeleted, "deleted"}, {doc.RowsSkipped, "skipped"}, {doc.RowsFailed, "failed"},
+	} {
+		if part.n > 0 {
+			became = append(became, strconv.FormatInt(part.n, 10)+" "+part.what)
+		}
+	}
+	if len(became) == 0 {
+		return read + " read"
+	}
+	return read + " read: " + strings.Join(became, ", ")
+}
+
+// length is a length of time as people say it.
+func length(d time.Duration) string {
+	switch {
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.2f s", max(0, d.Seconds()))
+	case d < time.Minute:
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	}
+	return strings.TrimSuffix(d.Round(time.Second).String(), "0s")
+}
+
+// nextStep is what somebody who looks at the run may want to do, empty for nothing.
+func nextStep(doc run.Document) string {
+	again := fmt.Sprintf("runhook run %q", doc.TaskName)
+	if len(doc.Parameters) > 0 {
+		again += " -p NAME=VALUE"
+	}
+	switch doc.Outcome() {
+	case run.Success:
+		if doc.Trigger == run.DryRun {
+			return "To write: " + again
+		}
+	case run.Failed:
+		return "When that is corrected, start it again: " + again
+	case "":
+		if doc.Status == run.Queued {
+			return "It waits for a runner: an earlier run of the task may be under way (runhook runs list), or no runner is up."
+		}
+		return "It goes on. To wait for its end: curl -H 'Prefer: wait=60' '" + doc.PollingURL + "'"
+	}
+	return ""
+}
