@@ -13,6 +13,8 @@ import (
 type runsCommand struct {
 	List runsListCommand `cmd:"" help:"List the newest runs."`
 	Show runsShowCommand `cmd:"" help:"Show how a run stands, or how it ended."`
+
+	Rejected runsRejectedCommand `cmd:"" help:"Download the rows that failed, with the reasons."`
 }
 
 type runsListCommand struct {
@@ -104,7 +106,12 @@ func (c *runsShowCommand) Run(ctx context.Context, p *program) error {
 }
 
 // printErrors lists the rows that failed.
-func (p *program) printErrors(doc run.Document) { p.printRowErrors(doc.Errors, doc.TotalErrorCount) }
+func (p *program) printErrors(doc run.Document) {
+	p.printRowErrors(doc.Errors, doc.TotalErrorCount)
+	if doc.Status == run.Done && doc.RowsFailed > 0 {
+		p.printf("`runhook runs rejected %s` prints these rows whole, with the reasons.\n", doc.ImportID)
+	}
+}
 
 // printRowErrors lists row errors and says how many of all there are more.
 func (p *program) printRowErrors(faults []run.RowError, all int64) {

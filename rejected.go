@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/term"
+
+	"runhook/shared/run"
+)
+
+type runsRejectedCommand struct {
+	ServerFlags
+	Number string `arg:"" name:"run" help:"The run's number."`
+	Output string `short:"o" placeholder:"FILE" help:"Write into this file, and replace it when all rows are there; without it they are printed. A name that ends in .xlsx makes a workbook."`
+	XLSX   bool   `name:"xlsx" help:"A workbook instead of CSV."`
+}
+
+// Help says what is in the rows.
+func (*runsRejectedCommand) Help() string {
+	return `Prints or saves the rows of a run that failed: each row whole, as it was read, with the columns
+Row, Column and Reason behind it. Repair them and let the same task read the file: columns that its
+mapping does not name do no harm.
+
+Examples:
+
+    runhook runs rejected 7
+    runhook runs rejected 7 --output rejected.csv
+    runhook runs rejected 7 --output rejected.xlsx`
+}
+
+// Run downloads the rows.
+func (c *runsRejectedCommand) Run(ctx context.Context, p *program) error {
+	number, err := run.ParseNumber(c.Number)
+	if err != nil {
+		return fmt.Errorf("%w; `runhook runs list` shows the newest", err)
+	}
+	workbook := c.XLSX || strings.EqualFold(filepath.Ext(c.Output), ".xlsx")
+	if out, ok := p.stdout.(*os.File); workbook && c.Output == "" && ok && term.IsTerminal(int(out.Fd())) {
+		return errors.New("a workbook is nothing to read on a terminal; save it with --output rejected.xlsx")
+	}
+	server, err := c.client()
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	if c.Output == "" {
+		return server.Rejected(ctx, number, workbook, p.stdout)
+	}
+	// Half of the rows must not look like all of them. The file is for its owner: it has their data.
+	file, err := os.CreateTemp(filepath.Dir(c.Output), "."+filepath.Base(c.Output)+".*.tmp")
+	if err != nil {
+		return fmt.Errorf("--output: cannot write into the folder of %s: %w", c.Output, errors.Unwrap(err))
+	}
+	defer os.Remove(file.Name()) // nothing is there after the rename
+	err = server.Rejected(ctx, number, workbook, file)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(file.Name(), c.Output); err != nil {
+		return fmt.Errorf("--output: cannot replace %s: %w", c.Output, errors.Unwrap(err))
+	}
+	p.notef("The rows are in %s.\n", c.Output)
+	return nil
+}
