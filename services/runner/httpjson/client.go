@@ -139,7 +139,7 @@ func (c *client) get(ctx context.Context, u *url.URL) (*answer, error) {
 	}
 	body := &listener{body: response.Body, silence: c.patience.silence, cancel: cancel}
 	if response.StatusCode != http.StatusOK && response.StatusCode != http.StatusNoContent {
-		body.Close()
+		_ = body.Close()
 		return nil, c.refused(response)
 	}
 	return &answer{header: response.Header, status: response.StatusCode, size: response.ContentLength, body: body}, nil
