@@ -74,12 +74,16 @@ func TestWhatIsRefused(t *testing.T) {
 			w.Header().Set("Retry-After", "3600")
 			w.WriteHeader(429)
 		}, "is answered 429 Too Many Requests, and asks to wait for 1h0m0s", 1},
-		"a redirect elsewhere":  {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusFound) }, "redirects out of the url of the connection", 1},
-		"a redirect above":      {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", http.StatusFound) }, "redirects out of the url of the connection", 1},
-		"a redirect by dots":    {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/v1/%2e%2e/other", http.StatusFound) }, "redirects out of the url of the connection", 1},
-		"redirects without end": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/v1/x"+r.URL.Path[3:], http.StatusFound) }, "redirects 5 times and more", 6},
-		"a hang":                {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "got no answer within 300ms, 3 times in a row", 3},
-		"a slammed door":        {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "refuses or drops the connection, 3 times in a row", 3},
+		"a redirect elsewhere": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusFound) }, "redirects out of the url of the connection", 1},
+		"a redirect above":     {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", http.StatusFound) }, "redirects out of the url of the connection", 1},
+		"a redirect by dots": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/v1/%2e%2e/other", http.StatusFound)
+		}, "redirects out of the url of the connection", 1},
+		"redirects without end": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/v1/x"+r.URL.Path[3:], http.StatusFound)
+		}, "redirects 5 times and more", 6},
+		"a hang":         {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "got no answer within 300ms, 3 times in a row", 3},
+		"a slammed door": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "refuses or drops the connection, 3 times in a row", 3},
 		"a hang within the page": {func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, `[{"id":1},`)
 			w.(http.Flusher).Flush()
