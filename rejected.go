@@ -56,7 +56,7 @@ func (c *runsRejectedCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return fmt.Errorf("--output: cannot write into the folder of %s: %w", c.Output, errors.Unwrap(err))
 	}
-	defer os.Remove(file.Name()) // nothing is there after the rename
+	defer func() { _ = os.Remove(file.Name()) }() // nothing is there after the rename
 	err = server.Rejected(ctx, number, workbook, file)
 	if err = errors.Join(err, file.Close()); err != nil {
 		return err

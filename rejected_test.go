@@ -66,7 +66,8 @@ func TestRunsRejected(t *testing.T) {
 	}
 
 	for _, c := range []struct{ args, says string }{
-		{"99", "There is no run of this number"}, {"x", "is not a run number"},
+		{"99", "There is no run of this number"},
+		{"x", "is not a run number"},
 		{first + " --output " + s.path("nowhere/x.csv"), "cannot write into the folder of"},
 	} {
 		code, _, messages := call(t, append([]string{"runs", "rejected", "--server", i.url}, strings.Fields(c.args)...)...)

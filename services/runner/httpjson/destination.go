@@ -167,7 +167,7 @@ func (d *Destination) post(ctx context.Context) (reply, error) {
 		return reply{}, d.client.unreached(ctx, err)
 	}
 	body := &listener{body: response.Body, silence: d.client.patience.silence, cancel: cancel}
-	defer body.Close()
+	defer func() { _ = body.Close() }() // it only ends the request
 	got := reply{status: response.StatusCode}
 	if ends(got.status) {
 		return reply{}, d.client.refused(response)
@@ -191,7 +191,7 @@ func setDefault(header http.Header, name, value string) {
 // idempotencyKey is the same for the same rows of the same run, whoever sends them.
 func (d *Destination) idempotencyKey() string {
 	hash := sha256.New()
-	fmt.Fprintf(hash, "%s\n%d\n", d.run, d.rows[0].Number)
+	hash.Write([]byte(d.run + "\n" + strconv.FormatInt(d.rows[0].Number, 10) + "\n"))
 	hash.Write(d.body)
 	return hex.EncodeToString(hash.Sum(nil)[:16])
 }
