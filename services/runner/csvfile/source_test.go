@@ -51,6 +51,9 @@ func FuzzSource(f *testing.F) {
 				break
 			}
 			if _, ok := errors.AsType[*row.Fault](err); ok {
+				if texts := s.Record().Texts(); len(texts) != len(cells) {
+					t.Fatalf("a row that cannot be read has the cells %q", texts)
+				}
 				continue
 			}
 			if _, ok := errors.AsType[*run.Failure](err); ok {
@@ -62,6 +65,11 @@ func FuzzSource(f *testing.F) {
 			for i, cell := range cells {
 				if _, ok := cell.(string); !ok {
 					t.Fatalf("cell %d is %T", i, cell)
+				}
+			}
+			for i, text := range s.Record().Texts() {
+				if text != cells[i] {
+					t.Fatalf("cell %d is %q, and kept as %q", i, cells[i], text)
 				}
 			}
 			if p, _ := s.Progress(); p < 0 || p > 1 {
