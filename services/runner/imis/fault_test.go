@@ -189,19 +189,47 @@ func TestRunsShareTheSite(t *testing.T) {
 	}
 }
 
-// One run that is throttled holds the others.
+// One run that is throttled holds the others, for as long as the site says or as a back-off lasts.
 func TestThrottlingHoldsAllRuns(t *testing.T) {
-	b := newBench(t, members(3))
-	b.expectRows(3)
-	b.site.Fail(imissite.Throttle("1"))
-	began := time.Now()
-	var all sync.WaitGroup
-	for range 3 {
-		all.Go(func() { b.expectRows(3) })
+	for _, retryAfter := range []string{"1", ""} {
+		b := newBench(t, members(3))
+		b.expectRows(3)
+		b.site.Fail(imissite.Throttle(retryAfter))
+		began := time.Now()
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() {
+				b.expectRows(3)
+				if took := time.Since(began); took < 240*time.Millisecond {
+					t.Errorf("Retry-After %q: a run was through after %s", retryAfter, took)
+				}
+			})
+		}
+		all.Wait()
+		if requests := len(b.site.Requests()); requests != 5 {
+			t.Errorf("Retry-After %q: %d requests", retryAfter, requests)
+		}
 	}
-	all.Wait()
-	if took := time.Since(began); took < 990*time.Millisecond || len(b.site.Requests()) != 5 {
-		t.Errorf("%d requests within %s", len(b.site.Requests()), took)
+}
+
+// Between runs no connection to the site is kept.
+func TestConnectionsAreClosed(t *testing.T) {
+	b := newBench(t, members(3))
+	closed := make(chan struct{}, 100)
+	server := httptest.NewUnstartedServer(b.site)
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			closed <- struct{}{}
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	b.connect(server.URL, password)
+	b.expectRows(3)
+	select {
+	case <-closed:
+	case <-time.After(20 * time.Second):
+		t.Error("the connection is still open")
 	}
 }
 

@@ -21,6 +21,7 @@ type Source struct {
 	from    *task.IMISSource
 	prompts []prompt
 	client  *client
+	columns mapping.Columns
 
 	// page is being read, and row is its next; spare is the memory of the one before.
 	page, spare *page
@@ -62,16 +63,16 @@ func Open(ctx context.Context, connections *connection.Set, def *task.Definition
 		return nil, err
 	}
 	s.total = s.page.total
+	if found := s.page.columns; found != nil {
+		s.columns.Names = found.names
+	} else {
+		s.columns.Unknown = true
+	}
 	return s, nil
 }
 
 // Columns are those of the first page's rows. Of an IQA without rows they are not known.
-func (s *Source) Columns() mapping.Columns {
-	if s.page.columns == nil {
-		return mapping.Columns{Unknown: true}
-	}
-	return mapping.Columns{Names: s.page.columns.names}
-}
+func (s *Source) Columns() mapping.Columns { return s.columns }
 
 // Next reads the next row into cells; see the pipeline's source.
 func (s *Source) Next(ctx context.Context, cells []any) (size int, err error) {
@@ -86,7 +87,7 @@ func (s *Source) Next(ctx context.Context, cells []any) (size int, err error) {
 	if !s.ahead && s.page.more {
 		s.fetchAhead()
 	}
-	width := len(s.page.columns.names)
+	width := len(s.columns.Names)
 	copy(cells, s.page.cells[s.row*width:][:width])
 	size = s.page.sizes[s.row]
 	s.row++
