@@ -83,6 +83,8 @@ func transfer(ctx context.Context, job Job, m *Meter, from source, rows *mapper,
 
 	ctx, stop := context.WithCancel(ctx)
 	r := newReader(job, from, rows, m)
+	// From here on the source is the reader's alone.
+	w := &writer{job: job, meter: m, to: to, columns: from.Columns().Names}
 	var reading sync.WaitGroup
 	var readErr error
 	reading.Go(func() {
@@ -95,7 +97,6 @@ func transfer(ctx context.Context, job Job, m *Meter, from source, rows *mapper,
 	defer stop()
 
 	m.say("Writing to " + destinationName(job.Task))
-	w := &writer{job: job, meter: m, to: to, columns: from.Columns().Names}
 	for batch := range r.read {
 		if err := w.write(ctx, batch); err != nil {
 			return err
