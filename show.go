@@ -70,8 +70,12 @@ func rowsInWords(doc run.Document) string {
 		n    int64
 		what string
 	}{
-		{doc.RowsInserted, "inserted"}, {doc.RowsUpdated, "updated"}, {doc.RowsUnchanged, "unchanged"},
-		{doc.RowsDeleted, "deleted"}, {doc.RowsSkipped, "skipped"}, {doc.RowsFailed, "failed"},
+		{doc.RowsInserted, "inserted"},
+		{doc.RowsUpdated, "updated"},
+		{doc.RowsUnchanged, "unchanged"},
+		{doc.RowsDeleted, "deleted"},
+		{doc.RowsSkipped, "skipped"},
+		{doc.RowsFailed, "failed"},
 	} {
 		if part.n > 0 {
 			became = append(became, strconv.FormatInt(part.n, 10)+" "+part.what)

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -69,10 +71,11 @@ func (b book) bytes(t testing.TB) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	w := zip.NewWriter(&out)
-	for name, content := range b {
+	// Always in the same order, the sheet first: a test that damages bytes must hit the same ones.
+	for _, name := range slices.Backward(slices.Sorted(maps.Keys(b))) {
 		part, err := w.Create(name)
 		if err == nil {
-			_, err = io.WriteString(part, content)
+			_, err = io.WriteString(part, b[name])
 		}
 		if err != nil {
 			t.Fatal(err)
