@@ -77,8 +77,13 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	}
 	defer unlock()
 	var example demo.Files
+	var service *demo.Service
 	if c.Demo {
-		if example, err = demo.Unpack(filepath.Join(c.Data, "demo")); err != nil {
+		if service, err = demo.Listen(ctx); err != nil {
+			return err
+		}
+		defer service.Close()
+		if example, err = demo.Unpack(filepath.Join(c.Data, "demo"), service.URL()); err != nil {
 			return err
 		}
 		c.Tasks, c.Connections = example.Tasks, example.Connections
@@ -159,6 +164,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	}
 	c.announce(p, server, embedded, tasks)
 	if c.Demo {
+		beside.Go(func() { service.Run(ctx) })
 		beside.Go(func() { tour(ctx, p, server.URL(), example) })
 	}
 	return serveAndExecute(ctx, p, server, executing)

@@ -3,6 +3,7 @@
 package demo
 
 import (
+	"bytes"
 	"embed"
 	"errors"
 	"fmt"
@@ -13,11 +14,21 @@ import (
 	"runhook/shared/task"
 )
 
-//go:embed connections.yaml files/airports.csv tasks/*.yaml
+//go:embed connections.yaml files/*.csv tasks/*.yaml
 var content embed.FS
 
-// Airports is the task that the demo runs.
-const Airports = task.ID("3b0f5c1e-7a53-4a86-9d0c-6a1d5f3e2c01")
+const (
+	connections = "connections.yaml"
+	// noService stands in it for the web service's address.
+	noService = "http://demo.invalid"
+)
+
+// The tasks that the tour starts by their webhooks: Airports is what the demo runs itself, and Report
+// must be given a state.
+const (
+	Airports = task.ID("3b0f5c1e-7a53-4a86-9d0c-6a1d5f3e2c01")
+	Report   = task.ID("3b0f5c1e-7a53-4a86-9d0c-6a1d5f3e2c03")
+)
 
 // Files says where the demo's files are.
 type Files struct {
@@ -32,8 +43,9 @@ type Files struct {
 }
 
 // Unpack writes the demo into the folder dir, which it makes. What is there already stays as it is,
-// so that the demo can be changed.
-func Unpack(dir string) (Files, error) {
+// so that the demo can be changed, but for the connections file: service is the present address of
+// the web service.
+func Unpack(dir, service string) (Files, error) {
 	err := fs.WalkDir(content, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -42,28 +54,31 @@ func Unpack(dir string) (Files, error) {
 		if entry.IsDir() {
 			return os.MkdirAll(path, 0o755)
 		}
-		return unpackFile(name, path)
+		data, err := content.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		if name == connections {
+			return write(path, bytes.ReplaceAll(data, []byte(noService), []byte(service)))
+		}
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return write(path, data)
 	})
 	if err != nil {
 		return Files{}, fmt.Errorf("unpack the demo: %w", err)
 	}
 	return Files{
 		Tasks:       filepath.Join(dir, "tasks"),
-		Connections: filepath.Join(dir, "connections.yaml"),
+		Connections: filepath.Join(dir, connections),
 		Database:    filepath.Join(dir, "demo.db"),
 		Source:      filepath.Join(dir, "files", "airports.csv"),
 	}, nil
 }
 
-// unpackFile writes beside and renames, so that a file is there whole or not at all.
-func unpackFile(name, path string) error {
-	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	data, err := content.ReadFile(name)
-	if err != nil {
-		return err
-	}
+// write writes beside and renames, so that a file is there whole or not at all.
+func write(path string, data []byte) error {
 	if err := os.WriteFile(path+".new", data, 0o644); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 	"time"
 
 	"runhook/shared/client"
@@ -31,33 +32,52 @@ Demo: run %s of the task "%s" copied the airports of California
 	if err != nil || doc.Outcome() != run.Success {
 		return err
 	}
-	webhook := server.URL("/task/executepolling/" + string(Airports))
-	_, err = fmt.Fprintf(out, `
-Your turn. POST to the webhook for Texas; 202 comes at once, and Location says where to ask:
+	folder := filepath.Dir(files.Tasks)
+	_, err = fmt.Fprintf(out, tourText, server.URL("/task/executepolling/"+string(Airports)), program, serverFlag(server),
+		files.Database, folder, server.URL("/task/execute/"+string(Report)))
+	return err
+}
+
+const tourText = `
+Your turn: a guided tour to paste into another terminal.
+
+1. POST to the webhook for Texas. 202 comes at once, and Location says where to ask; then the same for Alaska, asking there until it has ended:
 
   curl -i %[1]s -d '{"QueryParameters":{"State":"TX"}}'
-
-The same for Alaska, asking there until it has ended:
-
   location=$(curl -s -o /dev/null -w '%%header{location}' %[1]s -d '{"QueryParameters":{"State":"AK"}}')
   curl -i -H 'Prefer: wait=30' "$location"
 
-Start one from the command line and watch it, and see all runs:
+2. From the table into a CSV file, for a state that must be named: the first is refused and says so, the second runs.
 
-  %[2]s run northern -p Latitude=65 --wait%[3]s
+  curl -i -X POST %[6]s
+  %[2]s run report -p State=CA --wait%[3]s
+
+3. Read a web service page by page, and watch a run that takes half a minute:
+
+  %[2]s run "from a service" --wait%[3]s
+  %[2]s run slowly --wait%[3]s
+
+4. Three rows of visits.csv are wrong. See which, take them, correct them, and run them again:
+
+  %[2]s run visits --wait%[3]s
+  %[2]s runs list --task visits%[3]s
+  %[2]s runs rejected NUMBER -o %[5]s/files/visits.csv%[3]s
+  sed -i.old 's/31.02/28.02/; s/two/2/; s/12x/120/' %[5]s/files/visits.csv
+  %[2]s run visits --wait%[3]s
+
+5. Before a task writes: the first rows it would write, without the server, and everything but the writes, on it:
+
+  %[2]s task preview %[5]s/tasks/northern.yaml -p Latitude=70 --connections %[5]s/connections.yaml
+  %[2]s run northern -p Latitude=70 --dry-run --wait%[3]s
+
+6. What is there now:
+
   %[2]s runs list%[3]s
-
-The rows that are there now:
-
   sqlite3 %[4]s 'select state, count(*) from airports group by state'
 
-The tasks are files; change one and it is in force within a second:
+The tasks are files in %[5]s/tasks; change one and it is in force within a second.
 
-  %[5]s
-
-`, webhook, program, serverFlag(server), files.Database, files.Tasks)
-	return err
-}
+`
 
 // serverFlag is what the command line needs to find a server that has not the usual address.
 func serverFlag(server *client.Client) string {

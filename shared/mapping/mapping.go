@@ -171,14 +171,11 @@ func (e *Error) Error() string {
 	if e.Part == "" {
 		return "cannot be computed for this row"
 	}
-	return fmt.Sprintf("cannot be computed: %s, at character %d of the expression, fails for this row%s", e.Part, e.At, e.because())
-}
-
-func (e *Error) because() string {
+	place := fmt.Sprintf("cannot be computed: %s, at character %d of the expression", e.Part, e.At)
 	if e.Reason == "" {
-		return ""
+		return place + ", fails for this row"
 	}
-	return ": " + e.Reason
+	return place + ": " + e.Reason
 }
 
 // Eval evaluates the program for the scope's current row. A bare column is returned untouched. The
