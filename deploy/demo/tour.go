@@ -54,8 +54,8 @@ Your turn: a guided tour to paste into another terminal.
 
 3. Read a web service page by page, and watch a run that takes half a minute:
 
-  %[2]s run "from a service" --wait%[3]s
-  %[2]s run slowly --wait%[3]s
+  %[2]s run "web service" --wait%[3]s
+  %[2]s run slow --wait%[3]s
 
 4. Three rows of visits.csv are wrong. See which, take them, correct them, and run them again:
 

@@ -1,0 +1,54 @@
+//go:build !bench
+
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// The tour's lines do what it says when they are pasted.
+func TestTourOfTheDemo(t *testing.T) {
+	s := &site{t: t, dir: t.TempDir()}
+	i := begin(t, "serve", "--demo", "--listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--grace", "100ms", "--data", s.path("data")).listening()
+	i.out.await(t, `in force within a second`, i.ended)
+	_, tour, _ := strings.Cut(i.out.String(), "Your turn")
+	var script strings.Builder
+	for _, line := range regexp.MustCompile(`(?m)^  (\S.*)$`).FindAllStringSubmatch(tour, -1) {
+		command := strings.NewReplacer("go run .", binary(t), os.Args[0], binary(t)).Replace(line[1])
+		switch {
+		case strings.HasPrefix(command, "sqlite3 "):
+			continue // not on every machine
+		case strings.Contains(command, "run slow"):
+			command = strings.Replace(command, " --wait", "", 1)
+		case strings.Contains(command, "NUMBER"):
+			command = strings.Replace(command, "NUMBER", "$("+binary(t)+" runs list --task visits --json --server "+i.url+" | sed -n 's/.*\"ImportId\": \\([0-9]*\\).*/\\1/p' | head -1)", 1)
+		}
+		script.WriteString(command + "\n")
+	}
+	out, err := exec.CommandContext(t.Context(), "sh", "-ec", script.String()).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s\n%s", err, &script, out)
+	}
+	contains(t, "the tour", strings.ReplaceAll(string(out), "\r", ""), `HTTP/1.1 202 Accepted
+HTTP/1.1 200 OK
+HTTP/1.1 400 Bad Request
+…State is required and has no value…
+Success after … s: 205 rows read, 205 inserted, 0 updated, 0 unchanged, 0 deleted, 0 skipped, 0 failed
+Success after … s: 3376 rows read, 3376 inserted, 0 updated, 0 unchanged, 0 deleted, 0 skipped, 0 failed
+Run … of "Slow copy" is accepted…
+Success after … s: 8 rows read, 5 inserted, 0 updated, 0 unchanged, 0 deleted, 0 skipped, 3 failed
+Success after … s: 3 rows read, 3 inserted, 0 updated, 0 unchanged, 0 deleted, 0 skipped, 0 failed
+Read all 3376 rows of the source: 6 to write, 3370 skipped by where, 0 failed. Nothing was written.
+Dry run, nothing was written.
+`)
+	if _, err := os.Stat(s.path("data/demo/files/northern.csv")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the dry run wrote: %v", err)
+	}
+	i.end()
+}
