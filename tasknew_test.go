@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -67,12 +68,15 @@ func TestNewTaskFromACSV(t *testing.T) {
 // task waits until the server has the task of a name.
 func (i *instance) task(t *testing.T, name string) task.ID {
 	t.Helper()
-	i.log.await(t, `"task":"`+name+`".*task applied|task applied.*`+name, i.ended)
-	id, err := i.client.Find(t.Context(), name)
-	if err != nil {
-		t.Fatal(err)
+	for over := time.Now().Add(limit); ; time.Sleep(10 * time.Millisecond) { // the folder is followed; nothing tells us when
+		id, err := i.client.Find(t.Context(), name)
+		if err == nil {
+			return id
+		}
+		if time.Now().After(over) {
+			t.Fatal(err)
+		}
 	}
-	return id
 }
 
 func TestNewTaskChoosesConnections(t *testing.T) {
