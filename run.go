@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -55,6 +56,9 @@ func (c *runCommand) Run(ctx context.Context, p *program) error {
 		start = server.Try
 	}
 	started, err := start(ctx, id, values)
+	if problem, ok := errors.AsType[*client.Problem](err); ok && problem.Status == http.StatusBadRequest {
+		err = fmt.Errorf("%w Parameters are given as -p NAME=VALUE", err)
+	}
 	if err != nil {
 		return &exit{exitNoStart, err}
 	}

@@ -24,7 +24,11 @@ type ConnectionsFlag struct {
 // connections loads the connections file; without one there are no connections.
 func (f *ConnectionsFlag) connections() (*connection.Set, error) {
 	if f.Connections != "" {
-		return connection.Load(f.Connections)
+		set, err := connection.Load(f.Connections)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("--connections: there is no file %s; it names the databases and folders of the tasks, as in warehouse: {sqlite: ./data/warehouse.db}", f.Connections)
+		}
+		return set, err
 	}
 	set, err := connection.Load("connections.yaml")
 	if errors.Is(err, fs.ErrNotExist) {

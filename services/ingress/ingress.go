@@ -151,7 +151,7 @@ func (in *Ingress) usable(rc *fasthttp.RequestCtx) (called, error) {
 			"The task has a new id, and this former one starts no more runs. Copy the webhook's new address from the task.")
 	case !found.Enabled:
 		return found, refusal(fasthttp.StatusConflict, "task-disabled", "The task is disabled",
-			"The task is disabled, so nothing was started. Enable it, or remove the call.")
+			"The task is disabled, so nothing was started. Enable it (runhook task enable), or remove the call.")
 	}
 	return found, nil
 }

@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"encoding/json"
+	"math"
 	"reflect"
 	"strings"
 
@@ -120,7 +121,7 @@ var nullSafeOperators = map[string]func(a, b any) any{
 	"+":  arithmetic("+", func(a, b any) any { return runtime.Add(a, b) }),
 	"-":  arithmetic("-", func(a, b any) any { return runtime.Subtract(a, b) }),
 	"*":  arithmetic("*", func(a, b any) any { return runtime.Multiply(a, b) }),
-	"/":  arithmetic("/", func(a, b any) any { return runtime.Divide(a, b) }),
+	"/":  arithmetic("/", divide),
 	"%":  arithmetic("%", func(a, b any) any { return runtime.Modulo(a, b) }),
 	"<":  comparison(func(order int) bool { return order < 0 }, func(a, b any) any { return runtime.Less(a, b) }),
 	"<=": comparison(func(order int) bool { return order <= 0 }, func(a, b any) any { return runtime.LessOrEqual(a, b) }),
@@ -142,6 +143,15 @@ func numbers(a, b any) (x, y decimal, ok bool) {
 	return x, y, left && right
 }
 
+// divide refuses what would be infinite.
+func divide(a, b any) any {
+	quotient := runtime.Divide(a, b)
+	if math.IsInf(quotient, 0) || math.IsNaN(quotient) {
+		panic(reason("it divides by 0"))
+	}
+	return quotient
+}
+
 func arithmetic(operator string, other func(a, b any) any) func(a, b any) any {
 	return func(a, b any) any {
 		x, y, ok := numbers(a, b)
@@ -150,7 +160,7 @@ func arithmetic(operator string, other func(a, b any) any) func(a, b any) any {
 		}
 		result, ok := calculate(operator, x, y)
 		if !ok {
-			panic(reason("it has no result, as when something is divided by 0"))
+			panic(reason("it divides by 0, or has too many digits"))
 		}
 		return result.number()
 	}

@@ -82,7 +82,7 @@ func OpenFile(connections *connection.Set, from *task.CSVSource) (file *os.File,
 	case err == nil:
 		return file, info.Size(), nil
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, 0, row.Failf("%s does not exist", place(from))
+		return nil, 0, row.Failf("%s does not exist; put it into the connection's folder, or correct source.csv.path", place(from))
 	case errors.Is(err, fs.ErrPermission):
 		return nil, 0, row.Failf("%s may not be read by the runner; correct its permissions", place(from))
 	}

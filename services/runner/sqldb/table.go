@@ -81,7 +81,7 @@ func (t *table) read(ctx context.Context, conn *sql.Conn) (found bool, err error
 		return false, err
 	}
 	if kind == "view" {
-		return false, row.Failf("%s in connection %s is a view; name a table", t.name, t.connection)
+		return false, row.Failf("destination.sql.table: %s in connection %s is a view; name a table", t.name, t.connection)
 	}
 	rows, err := conn.QueryContext(ctx, `SELECT name, type, "notnull", dflt_value IS NOT NULL, pk, hidden FROM pragma_table_xinfo(?)`, t.name)
 	if err != nil {
