@@ -7,9 +7,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -50,8 +52,15 @@ func subscribe(ctx context.Context, url string) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err != nil {
-			continue // none came within one pull, or the connection is coming back
+		if errors.Is(err, nats.ErrTimeout) {
+			continue // none came within one pull
+		}
+		if nc.IsClosed() {
+			return err
+		}
+		if err != nil { // the connection is coming back
+			time.Sleep(time.Second)
+			continue
 		}
 		var run struct {
 			TaskName, StatusDescription string
