@@ -82,6 +82,7 @@ func TestBench(t *testing.T) {
 	b.copyRows()
 	b.copySheet()
 	b.copyIQA()
+	b.mapping()
 	_ = b.out.Flush()
 }
 
