@@ -54,7 +54,7 @@ func (s *Site) findDefinition(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if e.OperationName != "FindByPath" {
-		refuse(w, http.StatusNotImplemented, "Operation not implemented")
+		notImplemented(w, "Operation not implemented")
 		return
 	}
 	var result any

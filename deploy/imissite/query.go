@@ -94,6 +94,7 @@ func (s *Site) runIQA(w http.ResponseWriter, r *http.Request) {
 type pageRequest struct {
 	query         *Query
 	offset, limit int
+	names         []string
 	positional    []string
 	rest          url.Values
 	key           string
@@ -101,9 +102,29 @@ type pageRequest struct {
 
 // page reads the parts that both services share. known are the names that are no prompts.
 func (s *Site) page(w http.ResponseWriter, r *http.Request, known ...string) (p pageRequest, ok bool) {
+	p, ok = readPage(r, known...)
+	if !ok || len(p.names) != 1 {
+		refuse(w, http.StatusBadRequest, "The request is invalid.")
+		return p, false
+	}
+	p.query = s.query(p.names[0])
+	switch {
+	case p.query == nil:
+		// No answer for a path that does not exist is documented: inferred.
+		refuse(w, http.StatusNotFound, "The query does not exist.")
+		return p, false
+	case p.query.NoREST:
+		notImplemented(w, "Operation not implemented")
+		return p, false
+	}
+	return p, true
+}
+
+// readPage reads what every request for a page may say, and puts the rest aside. It is false where that is
+// not as it must be.
+func readPage(r *http.Request, known ...string) (p pageRequest, ok bool) {
 	given, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		refuse(w, http.StatusBadRequest, "The request is invalid.")
 		return p, false
 	}
 	p.rest, p.key = url.Values{}, r.URL.Path+"?"+given.Encode()
@@ -131,21 +152,8 @@ func (s *Site) page(w http.ResponseWriter, r *http.Request, known ...string) (p 
 	p.offset = number("offset", 0, 0, 1<<31-1)
 	p.limit = number("limit", defaultLimit, 1, MaxLimit)
 	p.positional = fixed["parameter"]
-	if !ok || len(fixed["queryname"]) != 1 {
-		refuse(w, http.StatusBadRequest, "The request is invalid.")
-		return p, false
-	}
-	p.query = s.query(fixed["queryname"][0])
-	switch {
-	case p.query == nil:
-		// No answer for a path that does not exist is documented: inferred.
-		refuse(w, http.StatusNotFound, "The query does not exist.")
-		return p, false
-	case p.query.NoREST:
-		refuse(w, http.StatusNotImplemented, "Operation not implemented")
-		return p, false
-	}
-	return p, true
+	p.names = fixed["queryname"]
+	return p, ok
 }
 
 // rowWriter appends row i of a query as JSON.
@@ -178,20 +186,26 @@ func (p pageRequest) answer(s *Site, w http.ResponseWriter, values []string, ope
 func (p pageRequest) render(rows []int, write rowWriter) []byte {
 	from := min(p.offset, len(rows))
 	to := min(from+p.limit, len(rows))
-	page := []byte(`{"$type":"Asi.Soa.Core.DataContracts.PagedResult, Asi.Contracts",` +
-		`"Items":{"$type":"System.Collections.Generic.List` + "`" + `1[[System.Object, mscorlib]], mscorlib","$values":[`)
+	var items []byte
 	for n, i := range rows[from:to] {
 		if n > 0 {
-			page = append(page, ',')
+			items = append(items, ',')
 		}
-		page = write(page, p.query, i)
+		items = write(items, p.query, i)
 	}
+	return p.page(items, to, len(rows))
+}
+
+// page puts items into the envelope of a page that ends before to, of so many.
+func (p pageRequest) page(items []byte, to, total int) []byte {
+	page := []byte(`{"$type":"Asi.Soa.Core.DataContracts.PagedResult, Asi.Contracts",` +
+		`"Items":{"$type":"System.Collections.Generic.List` + "`" + `1[[System.Object, mscorlib]], mscorlib","$values":[`)
 	next := 0
-	if to < len(rows) {
+	if to < total {
 		next = to
 	}
-	return fmt.Appendf(page, `]},"Offset":%d,"Limit":%d,"Count":%d,"TotalCount":%d,"NextPageLink":null,"HasNext":%t,"NextOffset":%d}`,
-		p.offset, p.limit, to-from, len(rows), next > 0, next)
+	return fmt.Appendf(append(page, items...), `]},"Offset":%d,"Limit":%d,"Count":%d,"TotalCount":%d,"NextPageLink":null,"HasNext":%t,"NextOffset":%d}`,
+		p.offset, p.limit, to-min(p.offset, total), total, next > 0, next)
 }
 
 // appendFlatRow writes the row as /api/query does.

@@ -1,13 +1,13 @@
-// Package imissite is a stand-in for an iMIS site, for tests and for the demo: the part of its REST
-// API that runs IQAs. It is written from the vendor's documentation and from what public clients of
+// Package imissite is a stand-in for an iMIS site, for tests and for the demo: the parts of its REST
+// API that run IQAs, describe entities and write them. It is written from the vendor's documentation and from what public clients of
 // iMIS do, and is strict: what a real site might let pass is refused here. What is neither documented
 // nor seen, and so inferred, is marked so where it is decided.
 package imissite
 
 import (
+	"bytes"
 	"crypto/rand"
-	"encoding/json"
-	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -29,14 +29,16 @@ const (
 	defaultTokenLife = 1199 * time.Second
 )
 
-// Site answers as an iMIS site with one account and some IQAs. It is an [http.Handler], and may be
+// Site answers as an iMIS site with one account, some IQAs and some entities. It is an [http.Handler], and may be
 // changed while it serves.
 type Site struct {
 	username, password string
 	routes             *http.ServeMux
 
 	mu           sync.Mutex
-	queries      map[string]*Query // by path, in lower case
+	queries      map[string]*Query  // by path, in lower case
+	entities     map[string]*entity // by name, in lower case
+	partial      bool
 	tokens       map[string]time.Time
 	tokenSays    time.Duration
 	tokenLife    time.Duration
@@ -45,22 +47,24 @@ type Site struct {
 	logins       int
 	failedLogins int
 	faults       []Fault
+	writeFaults  []Fault
 	pageFaults   map[int][]Fault
 	requests     []Request
 	busy, most   int
 	pages        map[string][]byte
 }
 
-// Request is one that the site got.
+// Request is one that the site got. Its path is in lower case.
 type Request struct {
 	Method, Path string
 	Query        url.Values
+	Body         string
 }
 
 // New returns a site with the account and the IQAs.
 func New(username, password string, queries ...Query) *Site {
 	s := &Site{
-		username: username, password: password, routes: http.NewServeMux(), queries: map[string]*Query{},
+		username: username, password: password, routes: http.NewServeMux(), queries: map[string]*Query{}, entities: map[string]*entity{strings.ToLower(partyName): newParty()},
 		tokens: map[string]time.Time{}, tokenSays: defaultTokenLife, tokenLife: defaultTokenLife, pageLimit: MaxLimit,
 		pageFaults: map[int][]Fault{}, pages: map[string][]byte{},
 	}
@@ -70,8 +74,16 @@ func New(username, password string, queries ...Query) *Site {
 	s.routes.HandleFunc("GET /api/query", s.authorized(s.runQuery))
 	s.routes.HandleFunc("GET /api/iqa", s.authorized(s.runIQA))
 	s.routes.HandleFunc("POST /api/querydefinition/_execute", s.authorized(s.findDefinition))
+	s.routes.HandleFunc("GET /api/boentitydefinition", s.authorized(s.listDefinitions))
+	s.routes.HandleFunc("GET /api/metadata/{entity}", s.onEntity(s.metadata))
+	s.routes.HandleFunc("GET /api/{entity}", s.onEntity(s.find))
+	s.routes.HandleFunc("GET /api/{entity}/{key}", s.onEntity(s.show))
+	s.routes.HandleFunc("POST /api/{entity}", s.onEntity(s.insert))
+	s.routes.HandleFunc("POST /api/{entity}/_validate", s.onEntity(s.validate))
+	s.routes.HandleFunc("PUT /api/{entity}/{key}", s.onEntity(s.update))
+	s.routes.HandleFunc("DELETE /api/{entity}/{key}", s.onEntity(s.delete))
 	s.routes.HandleFunc("/api/", s.authorized(func(w http.ResponseWriter, r *http.Request) {
-		refuse(w, http.StatusNotImplemented, "Service not implemented")
+		notImplemented(w, "Service not implemented")
 	}))
 	return s
 }
@@ -138,7 +150,7 @@ func (s *Site) MostAtOnce() int {
 
 // ServeHTTP answers one request.
 func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	r.URL.Path = strings.ToLower(r.URL.Path)
+	r.URL.Path, r.URL.RawPath = strings.ToLower(r.URL.Path), strings.ToLower(r.URL.RawPath)
 	s.routes.ServeHTTP(w, r)
 }
 
@@ -193,9 +205,16 @@ func (s *Site) authorized(answer http.HandlerFunc) http.HandlerFunc {
 			}
 		}
 		if fault != nil {
-			fault(w, r)
+			fault.with(s.withToken(answer), w, r)
 			return
 		}
+		s.withToken(answer)(w, r)
+	}
+}
+
+// withToken answers only requests with a token that is good.
+func (s *Site) withToken(answer http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		s.mu.Lock()
 		ends, known := s.tokens[token]
@@ -209,9 +228,11 @@ func (s *Site) authorized(answer http.HandlerFunc) http.HandlerFunc {
 }
 
 func (s *Site) begin(r *http.Request) (Fault, time.Duration) {
+	body, _ := io.ReadAll(r.Body) // what is missing of it is refused later
+	r.Body = io.NopCloser(bytes.NewReader(body))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.requests = append(s.requests, Request{r.Method, r.URL.Path, r.URL.Query()})
+	s.requests = append(s.requests, Request{r.Method, r.URL.Path, r.URL.Query(), string(body)})
 	s.busy++
 	s.most = max(s.most, s.busy)
 	return s.nextFault(r), s.latency
@@ -228,15 +249,4 @@ func (s *Site) query(path string) *Query {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.queries[strings.ToLower(path)]
-}
-
-// refuse answers an error as the web framework of iMIS words it.
-func refuse(w http.ResponseWriter, status int, format string, args ...any) {
-	writeJSON(w, status, map[string]any{"$type": "System.Web.Http.HttpError, System.Web.Http", "Message": fmt.Sprintf(format, args...)})
-}
-
-func writeJSON(w http.ResponseWriter, status int, answer any) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(answer) // who does not wait for the answer does not get it
 }
