@@ -19,7 +19,7 @@ var content embed.FS
 
 const (
 	connections = "connections.yaml"
-	// noService stands in it for the web service's address.
+	// noService stands in it for the address of the service.
 	noService = "http://demo.invalid"
 )
 
@@ -38,13 +38,11 @@ type Files struct {
 	Connections string
 	// Database is the SQLite database that the task Airports writes.
 	Database string
-	// Source is the CSV file that it reads.
-	Source string
 }
 
 // Unpack writes the demo into the folder dir, which it makes. What is there already stays as it is,
 // so that the demo can be changed, but for the connections file: service is the present address of
-// the web service.
+// the [Service].
 func Unpack(dir, service string) (Files, error) {
 	err := fs.WalkDir(content, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
@@ -73,7 +71,6 @@ func Unpack(dir, service string) (Files, error) {
 		Tasks:       filepath.Join(dir, "tasks"),
 		Connections: filepath.Join(dir, connections),
 		Database:    filepath.Join(dir, "demo.db"),
-		Source:      filepath.Join(dir, "files", "airports.csv"),
 	}, nil
 }
 

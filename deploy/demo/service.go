@@ -11,16 +11,20 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"runhook/deploy/imissite"
 )
 
 // pageRows is how many airports the service gives on a page.
 const pageRows = 500
 
-// Service is the web service that the demo reads: GET /airports gives the airports as pages of JSON,
-// of one state with ?state=CA. Only programs of this machine reach it.
+// Service is what the demo reads and writes on the web: GET /airports gives the airports as pages of JSON,
+// of one state with ?state=CA, and beside it is a stand-in for an iMIS site. Only programs of this
+// machine reach it.
 type Service struct {
 	listener net.Listener
 	airports []airport
+	site     *imissite.Site
 }
 
 type airport struct {
@@ -49,6 +53,7 @@ func Listen(ctx context.Context) (*Service, error) {
 			Latitude: json.RawMessage(cells[5]), Longitude: json.RawMessage(cells[6]),
 		})
 	}
+	s.site = newSite(s.airports)
 	if s.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
 		return nil, fmt.Errorf("listen for the demo's web service: %w", err)
 	}
@@ -62,6 +67,7 @@ func (s *Service) URL() string { return "http://" + s.listener.Addr().String() }
 func (s *Service) Run(ctx context.Context) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /airports", s.page)
+	mux.Handle("/", s.site)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {

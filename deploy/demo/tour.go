@@ -24,11 +24,11 @@ func Tour(ctx context.Context, server *client.Client, files Files, program strin
 	}
 	_, err = fmt.Fprintf(out, `
 Demo: run %s of the task "%s" copied the airports of California
-  from %s
+  from the IQA $/Demo/Airports of a site that stands in for iMIS
   to   %s, table airports
 
   %s
-`, doc.ImportID, doc.TaskName, files.Source, files.Database, client.Summary(doc))
+`, doc.ImportID, doc.TaskName, files.Database, client.Summary(doc))
 	if err != nil || doc.Outcome() != run.Success {
 		return err
 	}

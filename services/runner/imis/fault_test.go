@@ -2,6 +2,7 @@ package imis_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -260,8 +261,16 @@ func TestSitesThatAreNone(t *testing.T) {
 		t.Cleanup(server.Close)
 		return server.URL
 	}
-	tls := httptest.NewTLSServer(http.NotFoundHandler())
-	t.Cleanup(tls.Close)
+	unknown := httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(unknown.Close)
+	certificate, err := imissite.Certificate("imis.example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := httptest.NewUnstartedServer(http.NotFoundHandler())
+	elsewhere.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	elsewhere.StartTLS()
+	t.Cleanup(elsewhere.Close)
 	plain := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(plain.Close)
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
@@ -275,7 +284,8 @@ func TestSitesThatAreNone(t *testing.T) {
 		answer(200, "application/json", `{"token": 1}`): "brings no token; is its url that of an iMIS site?",
 		answer(302, "text/html", ""):                    "redirect to a page to sign in",
 		answer(500, "text/html", ""):                    "answers with status 500, 4 times in a row",
-		tls.URL:                                         "has a certificate that no authority known to the runner has signed",
+		unknown.URL:                                     "has a certificate that no authority known to the runner has signed",
+		elsewhere.URL:                                   "has a certificate that is not for 127.0.0.1 (it is for imis.example.org); correct the url",
 		strings.Replace(plain.URL, "http", "https", 1):  "does not speak TLS where its url says https",
 		"http://" + closed.Addr().String():              "nothing listens at its address, 8 times in a row",
 	} {
