@@ -29,6 +29,12 @@ type Definition struct {
 	MaxRowErrors int
 	// Concurrency is how many runs of the task may be under way over all runners. Default 1.
 	Concurrency int
+	// Timeout is how long a run may take from its first start, over all attempts. Default 2 h; 0 is no
+	// limit, in a definition that no file made.
+	Timeout time.Duration
+	// StartWithin is how long a run may wait for a runner before it ends Failed; 0 for ever.
+	StartWithin time.Duration
+	Retry       Retry
 	// RetryAfter is what pollers are asked to wait between polls, whole seconds. Default 30 s.
 	RetryAfter time.Duration
 	// FailedStatus is the HTTP status of a poll that finds the run failed. Default 200.
@@ -42,6 +48,14 @@ type Definition struct {
 	// definition for ever: a run executes the Hash that was accepted with it.
 	Text []byte
 	Hash string
+}
+
+// Retry says how a run is attempted again after a fault that may pass.
+type Retry struct {
+	// Attempts is how often the run is attempted at most. Default 3.
+	Attempts int
+	// Backoff is the wait before the second attempt, which doubles with each further one. Default 30 s.
+	Backoff time.Duration
 }
 
 // RowErrorPolicy says what a failed row does to its run.

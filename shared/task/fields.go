@@ -75,6 +75,9 @@ const (
 	maxFormerIDs         = 100
 	maxRate              = 1_000_000
 	maxPageSize          = 500 // iMIS gives no longer page
+	maxTimeout           = 30 * 24 * 3600
+	maxAttempts          = 100
+	maxBackoff           = 3600
 )
 
 // guidPattern fits the forms of a GUID that ParseID takes.
@@ -133,9 +136,18 @@ var taskFields = []field{
 	},
 	{name: "overlap", later: true},
 	{name: "max_queued", later: true},
-	{name: "timeout", later: true},
-	{name: "start_within", later: true},
-	{name: "retry", later: true},
+	{
+		name: "timeout", kind: kindSeconds, min: 1, max: maxTimeout, byDefault: "2h",
+		meaning: "how long a run may take from its first start, all attempts and the waits between them counted; then it ends Failed",
+	},
+	{
+		name: "start_within", kind: kindSeconds, min: 1, max: maxTimeout, example: "10m",
+		meaning: "a run that no runner has taken by then ends Failed instead of starting late; without it a run waits as long as it must",
+	},
+	{
+		name: "retry", kind: kindSection, fields: retryFields,
+		meaning: "how often a run is attempted whose source or destination fails in a way that may pass",
+	},
 	{name: "disable_after_failures", later: true},
 	{
 		name: "retry_after", kind: kindSeconds, min: 1, max: maxRetryAfter, byDefault: "30s", laterValues: []string{"auto"},
@@ -160,6 +172,17 @@ var taskFields = []field{
 	},
 	{name: "rate_limit", later: true},
 	{name: "pool", later: true},
+}
+
+var retryFields = []field{
+	{
+		name: "attempts", kind: kindWhole, min: 1, max: maxAttempts, byDefault: "3",
+		meaning: "how often the run is attempted at most; 1 never tries again. Attempts that an interruption ended do not count",
+	},
+	{
+		name: "backoff", kind: kindSeconds, min: 1, max: maxBackoff, byDefault: "30s",
+		meaning: "the wait before the second attempt; it doubles with each further one, up to an hour, and is longer where the other side asks for that",
+	},
 }
 
 var formerIDFields = []field{

@@ -8,8 +8,9 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
+
+	"go.yaml.in/yaml/v4"
 
 	"runhook/shared/mapping"
 	"runhook/shared/nearest"
@@ -42,7 +43,10 @@ func (r *reader) define(file *fieldSet) *Definition {
 		OnRowError:   RowErrorPolicy(file.text("on_row_error")),
 		MaxRowErrors: file.contents["max_row_errors"].number,
 		Concurrency:  file.contents["concurrency"].number,
-		RetryAfter:   time.Duration(file.contents["retry_after"].number) * time.Second,
+		Timeout:      file.seconds("timeout"),
+		StartWithin:  file.seconds("start_within"),
+		Retry:        r.retry(file),
+		RetryAfter:   file.seconds("retry_after"),
 		FailedStatus: r.failedStatus(file),
 		AllowOrigins: r.origins(file),
 	}
@@ -70,6 +74,15 @@ func (r *reader) define(file *fieldSet) *Definition {
 		r.checkExpressions(def)
 	}
 	return def
+}
+
+// retry reads the section, or its defaults where the file has none.
+func (r *reader) retry(file *fieldSet) Retry {
+	section := file.contents["retry"].section
+	if section == nil {
+		section = r.readSection(&yaml.Node{Kind: yaml.MappingNode}, "retry", retryFields)
+	}
+	return Retry{Attempts: section.contents["attempts"].number, Backoff: section.seconds("backoff")}
 }
 
 func (r *reader) failedStatus(file *fieldSet) int {

@@ -58,6 +58,9 @@ destination:
 on_row_error: stop
 max_row_errors: 0
 concurrency: 4
+timeout: 90m
+start_within: 600
+retry: {attempts: 5, backoff: 2m}
 retry_after: 1m30s
 failed_status: 422
 allow_origins: [https://Example.org, "http://localhost:8080"]
@@ -77,7 +80,8 @@ allow_origins: [https://Example.org, "http://localhost:8080"]
 		Where:  `FirstName != ""`, WhereLine: 15,
 		Mapping:     []Column{{"zip", "Zip", 17}, {"id", "ID", 18}},
 		Destination: Destination{CSV: &CSVDestination{Connection: "out", Path: "out.csv", Action: Append}},
-		OnRowError:  StopOnRowError, MaxRowErrors: 0, Concurrency: 4, RetryAfter: 90 * time.Second, FailedStatus: 422,
+		OnRowError:  StopOnRowError, MaxRowErrors: 0, Concurrency: 4, Timeout: 90 * time.Minute,
+		StartWithin: 10 * time.Minute, Retry: Retry{5, 2 * time.Minute}, RetryAfter: 90 * time.Second, FailedStatus: 422,
 		AllowOrigins: []string{"https://example.org", "http://localhost:8080"},
 		Text:         []byte(text), Hash: hex.EncodeToString(hash[:]),
 	}
@@ -97,7 +101,7 @@ func TestParseFillsInDefaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !got.Enabled || got.OnRowError != ContinueOnRowError || got.MaxRowErrors != 1000 || got.Concurrency != 1 ||
-				got.RetryAfter != 30*time.Second || got.FailedStatus != 200 || !reflect.DeepEqual(got.AllowOrigins, []string{"*"}) ||
+				got.RetryAfter != 30*time.Second || got.Timeout != 2*time.Hour || got.StartWithin != 0 || got.Retry != (Retry{3, 30 * time.Second}) || got.FailedStatus != 200 || !reflect.DeepEqual(got.AllowOrigins, []string{"*"}) ||
 				got.Source.CSV.Delimiter != ',' || got.Source.CSV.Encoding != "" || got.Where != "" {
 				t.Errorf("unexpected defaults: %+v", got)
 			}

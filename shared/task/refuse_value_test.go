@@ -86,6 +86,29 @@ func TestParseRefusesValues(t *testing.T) {
 			`12: retry_after must be whole seconds from 1 to 3600, like 30 or 30s, not "2h"`,
 		},
 		{
+			"a timeout of nothing", and("timeout: 0"),
+			"12: timeout must be whole seconds from 1 to 2592000, like 30 or 30s, not 0",
+		},
+		{
+			"start_within in words", and("start_within: soon"),
+			`12: start_within must be whole seconds from 1 to 2592000, like 30 or 30s, not "soon"`,
+		},
+		{
+			"no attempt at all", and("retry: {attempts: 0, backoff: 2h}"),
+			lines(
+				"12: retry.attempts must be a whole number from 1 to 100, not 0",
+				`12: retry.backoff must be whole seconds from 1 to 3600, like 30 or 30s, not "2h"`,
+			),
+		},
+		{
+			"retry as a number", and("retry: 3"),
+			"12: retry must be a mapping of fields",
+		},
+		{
+			"an unknown field of retry", and("retry: {atempts: 3}"),
+			`12: unknown field "atempts" in retry; did you mean "attempts"?`,
+		},
+		{
 			"retry_after that overflows", and("retry_after: 9223372036854775807"),
 			"12: retry_after must be whole seconds from 1 to 3600, like 30 or 30s, not 9223372036854775807",
 		},

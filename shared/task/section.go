@@ -67,6 +67,10 @@ func (s *fieldSet) field(name string) (content, bool) {
 
 func (s *fieldSet) text(name string) string { return s.contents[name].text }
 
+func (s *fieldSet) seconds(name string) time.Duration {
+	return time.Duration(s.contents[name].number) * time.Second
+}
+
 // readSection holds a mapping against a table. path is how messages name it, "" for the file itself.
 func (r *reader) readSection(node *yaml.Node, path string, table []field) *fieldSet {
 	set := &fieldSet{line: node.Line, contents: map[string]content{}, refused: map[string]bool{}}

@@ -66,9 +66,14 @@ func Faultf(column, format string, args ...any) *Fault {
 	return &Fault{Column: column, Message: fmt.Sprintf(format, args...)}
 }
 
-// Failf returns a [*run.Failure]: an error that ends the run.
+// Failf returns a [*run.Failure]: an error that ends the run, for good.
 func Failf(format string, args ...any) error {
 	return &run.Failure{Message: fmt.Sprintf(format, args...)}
+}
+
+// Passingf is Failf for a fault that may be gone later.
+func Passingf(format string, args ...any) error {
+	return &run.Failure{Message: fmt.Sprintf(format, args...), Passing: true}
 }
 
 // Row is one row of the source, mapped to the destination's columns.
