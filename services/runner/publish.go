@@ -30,10 +30,13 @@ func (a *attempt) publish(ctx context.Context, subject string, ids []string, mes
 			return nil, ctx.Err()
 		}
 		a.log.Error().Err(err).Str("subject", subject).Msg("rows cannot be published")
-		why := "NATS does not take or acknowledge them"
-		if errors.Is(err, bus.ErrRefused) {
+		why, refused := "NATS does not take or acknowledge them", errors.Is(err, bus.ErrRefused)
+		if refused {
 			why = "a permission, or the stream that listens there, refuses them"
 		}
-		return nil, &run.Failure{Message: "The rows cannot be published to the subject " + subject + ": " + why + "; the runner's log says more."}
+		return nil, &run.Failure{
+			Message: "The rows cannot be published to the subject " + subject + ": " + why + "; the runner's log says more",
+			Passing: !refused,
+		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/row"
+	"runhook/shared/run"
 )
 
 // patience is how long a service is waited for and how often it is asked again.
@@ -110,6 +111,11 @@ type refusal struct {
 }
 
 func (r *refusal) Error() string { return r.why }
+
+// failure ends the attempt. what is what was asked for, and why replaces the refusal's own words.
+func (r *refusal) failure(what, why string) error {
+	return &run.Failure{Message: what + " " + why, Passing: r.passing, RetryAfter: r.wait}
+}
 
 // answer is a document that is being read.
 type answer struct {

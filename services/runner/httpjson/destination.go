@@ -146,7 +146,7 @@ func (d *Destination) send(ctx context.Context) (reply, error) {
 			}
 			why += "; the request with row " + strconv.FormatInt(d.rows[0].Number, 10) + " may have arrived all the same"
 		}
-		return reply{}, row.Failf("%s %s", d.place, why)
+		return reply{}, refused.failure(d.place, why)
 	}
 }
 

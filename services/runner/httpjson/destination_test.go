@@ -273,6 +273,9 @@ func TestPassingFaultsAreTriedAgain(t *testing.T) {
 			if c.failure == "" && (err != nil || outcomes(rows) != "i") || c.failure != "" && (err == nil || !strings.Contains(err.Error(), c.failure)) {
 				t.Errorf("%s, %v", outcomes(rows), err)
 			}
+			if failure, ok := errors.AsType[*run.Failure](err); ok && (!failure.Passing || c.after == "3600" && failure.RetryAfter != time.Hour) {
+				t.Errorf("passing: %v, after %s", failure.Passing, failure.RetryAfter)
+			}
 			requests, _ := r.sent()
 			if len(requests) != len(c.answers) {
 				t.Errorf("%d requests, want %d", len(requests), len(c.answers))

@@ -225,9 +225,11 @@ func (s *Source) ask(made int) (*answer, error) {
 				return nil, err
 			}
 			if refused.wait > s.client.patience.most {
-				return nil, &refusal{why: fmt.Sprintf("%s, and asks to wait for %v; run the task later, or more slowly with source.rate", refused.why, refused.wait)}
+				refused.why += fmt.Sprintf(", and asks to wait for %v; source.rate makes the task ask more slowly", refused.wait)
+				return nil, refused
 			}
-			return nil, &refusal{why: fmt.Sprintf("%s, %d times in a row; run the task again later", refused.why, made)}
+			refused.why += fmt.Sprintf(", %d times in a row", made)
+			return nil, refused
 		}
 	}
 }
@@ -242,7 +244,7 @@ func (s *Source) resume(err error) error {
 	for {
 		s.breaks++
 		if !s.client.rest(s.reading, s.breaks, 0) {
-			return s.fail(fmt.Errorf("broke off %d times in a row; run the task again later", s.breaks))
+			return s.fail(&refusal{why: fmt.Sprintf("broke off %d times in a row", s.breaks), passing: true})
 		}
 		a, err := s.ask(s.breaks)
 		if err != nil {
@@ -257,7 +259,7 @@ func (s *Source) resume(err error) error {
 		case err == nil && s.page.sum.Sum64() == before.sum.Sum64():
 			return nil
 		case err == nil || errors.Is(err, io.EOF):
-			return s.fail(errors.New("broke off, and has other rows now; run the task again"))
+			return s.fail(&refusal{why: "broke off, and has other rows now", passing: true})
 		case !again:
 			return s.fail(err)
 		}
@@ -304,6 +306,9 @@ func (s *Source) fail(err error) error {
 		return row.Failf("%s has something at %s that is not a list; correct %s", s.place(s.pages.number), at, items)
 	case errors.Is(err, errOther):
 		return row.Failf("%s is not a list; set %s to where in it the list of rows is, like data.people", s.place(s.pages.number), items)
+	}
+	if refused, ok := errors.AsType[*refusal](err); ok {
+		return refused.failure(s.place(s.pages.number), refused.why)
 	}
 	return row.Failf("%s %v", s.place(s.pages.number), err)
 }

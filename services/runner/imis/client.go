@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"mime"
@@ -15,6 +16,7 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/row"
+	"runhook/shared/run"
 )
 
 // What a request may cost before it is given up.
@@ -78,6 +80,11 @@ type passing struct {
 
 func (p *passing) Error() string { return p.reason }
 
+// failure ends the attempt; another one may do better.
+func (p *passing) failure(message string) error {
+	return &run.Failure{Message: message, Passing: true, RetryAfter: p.wait}
+}
+
 // ask sends a request, a POST where it has a body, and returns the answer, which is valid JSON. What may
 // pass is tried again. asked names what is asked for, in messages. The error is a [*refusal], a
 // [*run.Failure] or ctx's.
@@ -91,9 +98,9 @@ func (c *client) ask(ctx context.Context, asked, address, body string) (string, 
 		case !mayPass:
 			return text, err
 		case fault.wait > maxRetryAfter:
-			return "", row.Failf("%s: the site asks to wait %s, which is too long; start the run again then", asked, fault.wait.Round(time.Second))
+			return "", fault.failure(fmt.Sprintf("%s: the site asks to wait %s", asked, fault.wait.Round(time.Second)))
 		case try >= fault.tries:
-			return "", row.Failf("%s %s, %d times in a row", asked, fault.reason, try)
+			return "", fault.failure(fmt.Sprintf("%s %s, %d times in a row", asked, fault.reason, try))
 		case fault.wait > 0:
 			// The next turn waits.
 			continue

@@ -156,6 +156,12 @@ func (b *bench) inOrder(rows [][]any, want int) {
 // fail reads rows, which must end in a failure that says all of that.
 func (b *bench) fail(says ...string) {
 	b.t.Helper()
+	b.failure(says...)
+}
+
+// failure is fail, and returns what the run fails with.
+func (b *bench) failure(says ...string) *run.Failure {
+	b.t.Helper()
 	_, _, err := b.read(b.t.Context())
 	failure, ok := errors.AsType[*run.Failure](err)
 	if !ok {
@@ -171,6 +177,7 @@ func (b *bench) fail(says ...string) {
 			b.t.Errorf("the message shows a secret: %s", failure.Message)
 		}
 	}
+	return failure
 }
 
 // proxyURL starts a proxy that answers for every host as the site of proxied does.

@@ -144,7 +144,7 @@ func explain(ctx context.Context, err error, connection string) error {
 	}
 	switch known.Code() & 0xff {
 	case lib.SQLITE_BUSY, lib.SQLITE_LOCKED:
-		return row.Failf("the database of connection %s was locked by another writer for longer than a minute; end that one, and run the task again", connection)
+		return row.Passingf("the database of connection %s was locked by another writer for longer than a minute; end that one", connection)
 	case lib.SQLITE_READONLY, lib.SQLITE_PERM:
 		return row.Failf("the database of connection %s may not be written by the runner; correct the permissions of its file and folder", connection)
 	case lib.SQLITE_CANTOPEN:
@@ -156,7 +156,7 @@ func explain(ctx context.Context, err error, connection string) error {
 	case lib.SQLITE_CORRUPT, lib.SQLITE_IOERR:
 		return row.Failf("the database of connection %s is damaged or its disk fails (SQLite result code %d)", connection, known.Code())
 	case lib.SQLITE_SCHEMA:
-		return row.Failf("a table in connection %s was changed during the run; run the task again", connection)
+		return row.Passingf("a table in connection %s was changed during the run", connection)
 	}
 	return row.Failf("the database of connection %s refused (SQLite result code %d)", connection, known.Code())
 }
