@@ -9,7 +9,10 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +20,8 @@ import (
 	"runhook/deploy/imissite"
 	"runhook/services/runner/connection"
 	"runhook/services/runner/imis"
+	"runhook/services/runner/row"
+	"runhook/services/runner/sqldb"
 	"runhook/shared/task"
 )
 
@@ -31,7 +36,7 @@ const (
 func (b *bench) copyIQA() {
 	site := b.role("imis")
 	defer site.stop()
-	connections := fmt.Sprintf("copy: {sqlite: ./copy.db}\nfast: {imis: {url: '%[1]s/fast', username: bench, password: bench}}\nslow: {imis: {url: '%[1]s/slow', username: bench, password: bench}}\n", site.url)
+	connections := fmt.Sprintf("copy: {sqlite: ./copy.db}\nalone: {sqlite: ./alone.db}\nfast: {imis: {url: '%[1]s/fast', username: bench, password: bench}}\nslow: {imis: {url: '%[1]s/slow', username: bench, password: bench}}\n", site.url)
 	s := b.serveOn("interval", connections, "iqa-fast", "iqa-slow")
 	defer s.stop()
 	set, err := connection.Parse([]byte(connections), filepath.Join(s.dir, "connections.yaml"))
@@ -47,14 +52,17 @@ func (b *bench) copyIQA() {
 		return float64(rows) / (float64(doc.DurationMs) / 1000)
 	}
 	idle := s.peakMemory(b)
-	var ours, nothing, bare []float64
+	var ours, nothing, bare, writes []float64
 	for range rounds {
 		ours = append(ours, copyRows("iqa-fast", iqaRows))
 		nothing = append(nothing, b.getIQA(set))
+		writes = append(writes, b.writeIQA(set, filepath.Join(s.dir, "alone.db")))
 		bare = append(bare, b.bareIQA(site.url+"/fast"))
 	}
 	b.compare("rows IQA to SQLite, insert", median(ours), median(nothing), "/s", "fetching and decoding the same pages, nothing behind")
+	b.compare("", median(ours), median(writes), "/s", "writing the same rows, nothing in front")
 	b.compare("fetch and decode alone", median(nothing), median(bare), "/s", "a bare loop of net/http and encoding/json")
+	b.decode()
 	b.compare("IQA, 100 ms a page", copyRows("iqa-slow", slowIQARows), iqaPage/slowPage.Seconds(), "/s", "the pages' own time")
 	b.row("peak memory, idle", fmt.Sprintf("%d MB", idle), "", "", "")
 	b.row("peak memory, 200,000 rows of an IQA", fmt.Sprintf("%d MB", s.peakMemory(b)), "", "", "")
@@ -85,6 +93,52 @@ func (b *bench) getIQA(set *connection.Set) float64 {
 		b.t.Fatalf("%d rows, %v", rows-1, err)
 	}
 	return iqaRows / time.Since(began).Seconds()
+}
+
+// writeIQA is rows/s of the destination alone, with the rows of the IQA made on the spot. It begins with a new
+// database.
+func (b *bench) writeIQA(set *connection.Set, database string) float64 {
+	_ = os.Remove(database)
+	columns := []sqldb.Column{{Name: "id", Kind: reflect.Interface}, {Name: "name", Kind: reflect.Interface}, {Name: "email", Kind: reflect.Interface}, {Name: "city", Kind: reflect.Interface}}
+	began := time.Now()
+	table, err := sqldb.Open(b.t.Context(), set, &task.SQLDestination{Connection: "alone", Table: "people", Key: []string{"id"}, Action: task.Insert, Create: true}, columns)
+	b.check(err)
+	defer table.Close()
+	batch := row.NewBatch(len(columns))
+	for i := range iqaRows {
+		n := strconv.Itoa(i)
+		r := batch.Add(int64(i + 1))
+		r.Values[0], r.Values[1], r.Values[2], r.Values[3] = int64(i), "First"+n+" Last"+n, "person"+n+"@example.org", "Springfield"
+		if batch.Full() || i+1 == iqaRows {
+			b.check(table.Write(b.t.Context(), batch, func(int64) error { return nil }))
+			for _, written := range batch.Reached() {
+				if written.Outcome != row.Inserted {
+					b.t.Fatalf("row %d: %v %v", written.Number, written.Outcome, written.Fault)
+				}
+			}
+			batch.Reset()
+		}
+	}
+	b.check(table.Finish(b.t.Context()))
+	return iqaRows / time.Since(began).Seconds()
+}
+
+// decode: a page of 500 rows in memory, without network: the benchmark that stands beside the code.
+func (b *bench) decode() {
+	out, err := exec.Command("go", "test", "-run", "^$", "-bench", "^BenchmarkDecode$", "-count", strconv.Itoa(rounds), "./services/runner/imis").CombinedOutput()
+	if err != nil {
+		b.t.Fatalf("%v\n%s", err, out)
+	}
+	speeds := map[string][]float64{}
+	for _, line := range regexp.MustCompile(`(?m)^BenchmarkDecode/(\S+?)(?:-\d+)?\s.* (\S+) MB/s`).FindAllStringSubmatch(string(out), -1) {
+		speed, err := strconv.ParseFloat(line[2], 64)
+		b.check(err)
+		speeds[line[1]] = append(speeds[line[1]], speed)
+	}
+	if len(speeds["page"]) != rounds || len(speeds["encoding-json"]) != rounds {
+		b.t.Fatalf("the benchmark says\n%s", out)
+	}
+	b.compare("decoding a page of an IQA", median(speeds["page"]), median(speeds["encoding-json"]), " MB/s", "encoding/json into maps, of the same bytes")
 }
 
 // bareIQA is rows/s of what anybody would write first.
