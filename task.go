@@ -48,12 +48,7 @@ func (c *taskValidateCommand) Run(p *program) error {
 	defs, err := readTasks(c.Files)
 	for _, def := range defs {
 		p.printf("%s (%s) is valid\n", def.Name, def.ID)
-		if !def.Destination.Restartable() {
-			p.printf("  note: a run that is interrupted after it began to write cannot start over with this action; it ends Failed and says which rows may be there\n")
-		}
-		if def.Destination.AtLeastOnce() {
-			p.printf("  note: rows reach this destination at least once; a run that is interrupted starts over and sends its rows again\n")
-		}
+		p.printf("  note: %s\n", def.Interruption())
 	}
 	return err
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/rs/zerolog"
 
 	"runhook/services/runner/pipeline"
+	"runhook/services/runner/sqldb"
 	"runhook/shared/bus"
 	"runhook/shared/run"
-	"runhook/shared/task"
 )
 
 // attempt is one execution of a run by this process, from its delivery to its verdict.
@@ -33,9 +33,12 @@ type attempt struct {
 	state    run.Claim
 	renewed  time.Time
 	progress *bus.Progress
-	// rejected names the chunks of rejected rows that this attempt has stored, earlier those that the
-	// one before it had.
-	rejected, earlier run.RejectedSet
+	// earlier is the claim as the attempt before this one left it.
+	earlier run.Claim
+	// kept is the checkpoint at the destination, where that has one.
+	kept kept
+	// chunks is how many chunks of rejected rows were stored under this claim's token.
+	chunks int
 }
 
 // The causes with which an attempt's own context is canceled, besides errStopping.
@@ -102,6 +105,8 @@ func (a *attempt) execute(parent context.Context) {
 	keeper.Wait()
 
 	switch cause := context.Cause(ctx); {
+	case errors.Is(err, errLostClaim), errors.Is(err, sqldb.ErrLost):
+		a.log.Warn().Err(err).Msg("attempt abandoned; the run is another runner's")
 	case err == nil || !errors.Is(err, context.Canceled):
 		a.finish(parent, err)
 	case errors.Is(cause, errStopping):
@@ -123,26 +128,16 @@ func (a *attempt) work(ctx context.Context) error {
 	case err != nil:
 		return &run.Failure{Message: err.Error()}
 	}
+	rejected := a.rejectedRows(def)
 	job := pipeline.Job{
 		Task: def, Parameters: a.request.Parameters, Connections: a.Connections,
 		Run: string(a.request.Task) + "." + a.number.String(), Publish: a.publish,
-		DryRun: a.request.DryRun,
+		DryRun: a.request.DryRun, Reject: rejected.add, Stored: rejected.stored,
 	}
-	if !def.Destination.Restartable() && !job.DryRun {
-		if a.state.Checkpoint.Writing {
-			return interrupted(def.Destination, a.state.Furthest)
-		}
-		job.BeforeWrite = a.markWriting
+	if !job.DryRun {
+		a.guard(&job)
 	}
-	a.dropEarlier(ctx)
-	rejected := a.rejectedRows(def)
-	job.Reject = rejected.add
 	err = pipeline.Run(ctx, job, &a.meter)
-	if _, failed := errors.AsType[*run.Failure](err); err == nil || failed {
-		if flushErr := rejected.flush(ctx); flushErr != nil {
-			return flushErr
-		}
-	}
 	if panicked, ok := errors.AsType[*pipeline.Panic](err); ok {
 		a.log.Error().Bytes("stack", panicked.Stack).Msg("the task panicked")
 	}
@@ -162,44 +157,6 @@ func (a *attempt) refuse() error {
 		a.state.Executions-1, a.state.Furthest)}
 }
 
-// interrupted is how a run ends that was interrupted and cannot start over without writing rows twice.
-func interrupted(d task.Destination, row int64) error {
-	action := "insert"
-	if d.CSV != nil {
-		action = "append"
-	}
-	rows := "Rows of the source from the first on may have been written"
-	if row > 0 {
-		rows = "Rows 1 to " + strconv.FormatInt(row, 10) + " of the source were written, and later ones may have been"
-	}
-	return &run.Failure{Message: "The run was interrupted. " + rows + "; starting over would " + action +
-		" them twice. Look at the destination, remove what is there, and POST again."}
-}
-
-// markWriting makes durable that rows may have been written, before the first batch is.
-func (a *attempt) markWriting(ctx context.Context, _ int64) error {
-	pause := newBackoff(50*time.Millisecond, time.Second)
-	for {
-		a.writing.Lock()
-		if a.state.Checkpoint.Writing {
-			a.writing.Unlock()
-			return nil
-		}
-		next := a.state
-		next.Checkpoint.Writing = true
-		err := a.renew(ctx, next)
-		a.writing.Unlock()
-		switch {
-		case err == nil:
-			return nil
-		case errors.Is(err, bus.ErrLost):
-			return context.Canceled // the keeper will see the same and say why
-		case !pause.wait(ctx):
-			return ctx.Err()
-		}
-	}
-}
-
 // finish writes the final document, for as long as it takes, and then clears away. err is why the
 // run failed, nil when it succeeded.
 func (a *attempt) finish(ctx context.Context, err error) {
@@ -215,7 +172,7 @@ func (a *attempt) finish(ctx context.Context, err error) {
 	}
 	pause := newBackoff(50*time.Millisecond, 5*time.Second)
 	for {
-		err := a.claim.Finish(context.WithoutCancel(ctx), doc, a.stored())
+		err := a.claim.Finish(context.WithoutCancel(ctx), doc, a.meter.Snapshot().Confirmed.Rejected)
 		if err == nil {
 			break
 		}
@@ -241,6 +198,8 @@ func (a *attempt) finish(ctx context.Context, err error) {
 		if err := errors.Join(a.progress.Remove(clean), a.claim.Remove(clean)); err != nil {
 			a.log.Debug().Err(err).Msg("leftovers of an ended run stay until the retention")
 		}
+		a.sweepRejected(clean)
+		a.forget(clean)
 	})
 	a.acknowledge(context.WithoutCancel(ctx), a.delivered(), a.log)
 	clearing.Wait()
@@ -252,12 +211,11 @@ func (a *attempt) handBack(ctx context.Context) {
 	defer a.writing.Unlock()
 	next := a.state
 	next.HandedBack = true
-	next.Checkpoint = a.checkpoint()
 	if err := a.renew(ctx, next); err != nil {
 		a.log.Warn().Err(err).Msg("the run could not be handed back; another runner takes it when the lease ends")
 		return
 	}
-	a.log.Info().Int64("row", next.Checkpoint.Row).Msg("run handed back")
+	a.log.Info().Int64("row", a.state.Checkpoint.Row).Msg("run handed back")
 	a.retry(0)
 }
 

@@ -25,9 +25,10 @@ func (a *attempt) takeClaim(ctx context.Context) (verdict, error) {
 	id := a.request.Task
 	fresh := run.Claim{Owner: a.owner, Executions: 1, StartedOn: time.Now().UTC()}
 	for ctx.Err() == nil {
+		began := time.Now()
 		claim, err := a.Bus.Claim(ctx, id, a.number, fresh)
 		if err == nil {
-			return a.hold(claim, fresh), nil
+			return a.hold(claim, fresh, began), nil
 		}
 		if !errors.Is(err, bus.ErrClaimed) {
 			return 0, err
@@ -56,6 +57,7 @@ func (a *attempt) takeClaim(ctx context.Context) (verdict, error) {
 			}
 		}
 		next := seen.State.Next(a.owner)
+		began = time.Now()
 		claim, err = a.Bus.TakeOver(ctx, id, a.number, seen, next)
 		if errors.Is(err, bus.ErrClaimed) {
 			return heldElsewhere, nil
@@ -64,14 +66,16 @@ func (a *attempt) takeClaim(ctx context.Context) (verdict, error) {
 			return 0, err
 		}
 		a.log.Info().Str("from", seen.State.Owner).Int("execution", next.Executions).Msg("run taken over")
-		a.earlier = seen.State.Checkpoint.Rejected
-		return a.hold(claim, next), nil
+		a.earlier = seen.State
+		return a.hold(claim, next, began), nil
 	}
 	return 0, ctx.Err()
 }
 
-func (a *attempt) hold(claim *bus.Claim, state run.Claim) verdict {
-	a.claim, a.state, a.renewed = claim, state, time.Now()
+// hold takes note of a claim, which was written at that moment or later.
+func (a *attempt) hold(claim *bus.Claim, state run.Claim, written time.Time) verdict {
+	a.claim, a.state, a.renewed = claim, state, written
+	a.meter.Begin(state.Checkpoint)
 	return taken
 }
 

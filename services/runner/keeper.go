@@ -62,20 +62,24 @@ func (a *attempt) keep(ctx context.Context, stop <-chan struct{}, cancel context
 func (a *attempt) renewWhenDue(ctx context.Context, lease time.Duration) error {
 	a.writing.Lock()
 	defer a.writing.Unlock()
-	checkpoint := a.checkpoint()
 	since := time.Since(a.renewed)
-	moved := checkpoint.Row != a.state.Checkpoint.Row || checkpoint.Counts.Failed != a.state.Checkpoint.Counts.Failed
+	moved := a.meter.Snapshot().Confirmed.Row != a.state.Checkpoint.Row
 	if since < lease/3 && (!moved || since < checkpointInterval) {
 		return nil
 	}
-	next := a.state
-	next.Checkpoint = checkpoint
-	return a.renew(ctx, next)
+	return a.renew(ctx, a.state)
 }
 
-// renew writes the claim; the caller holds writing.
+// renew writes the claim as next with the present checkpoint; the caller holds writing.
 func (a *attempt) renew(ctx context.Context, next run.Claim) error {
 	began := time.Now()
+	now := a.meter.Snapshot()
+	next.Token = a.claim.Token
+	next.EarlierErrors = a.earlier.EarlierErrors + now.Dropped
+	writing, percent := next.Checkpoint.Writing, a.state.Checkpoint.Percent
+	next.Checkpoint = now.Confirmed
+	next.Checkpoint.Writing = writing
+	next.Checkpoint.Percent = max(now.Confirmed.Percent, percent)
 	if err := a.claim.Renew(ctx, next); err != nil {
 		return err
 	}
@@ -94,15 +98,6 @@ func (a *attempt) renewedAt() time.Time {
 	a.writing.Lock()
 	defer a.writing.Unlock()
 	return a.renewed
-}
-
-// checkpoint is how far the attempt has got; the caller holds writing.
-func (a *attempt) checkpoint() run.Checkpoint {
-	now := a.meter.Snapshot()
-	return run.Checkpoint{
-		Counts: now.Counts, Percent: max(now.PercentComplete, a.state.Checkpoint.Percent), Errors: now.Errors,
-		Writing: a.state.Checkpoint.Writing, Row: now.Counts.Retrieved, Rejected: a.rejected,
-	}
 }
 
 // document is the live document of this moment.
@@ -124,7 +119,7 @@ func (a *attempt) document() run.Document {
 	doc.PercentComplete = max(now.PercentComplete, state.Checkpoint.Percent)
 	doc.Errors = append(doc.Errors, now.Errors...)
 	doc.CurrentErrorCount = now.Counts.Failed
-	doc.TotalErrorCount = state.EarlierErrors + now.Counts.Failed
+	doc.TotalErrorCount = a.earlier.EarlierErrors + now.Dropped + now.Counts.Failed
 	return doc
 }
 

@@ -17,12 +17,18 @@ const (
 	chunkBytes = 1 << 20
 )
 
-// rejectedRows gathers the rows that an attempt rejects and stores them in chunks. The pipeline's
-// goroutine adds; what is stored is told to the attempt, whose checkpoint names it.
+// storeAfter is how long rejected rows may wait for more, where a checkpoint waits for them.
+const storeAfter = checkpointInterval
+
+// rejectedRows gathers the rows that an attempt rejects and stores them in chunks. It belongs to the
+// pipeline's goroutine.
 type rejectedRows struct {
 	attempt *attempt
 	chunk   run.RejectedChunk
 	bytes   int
+	// set names what is stored, and last is when anything was.
+	set  run.RejectedSet
+	last time.Time
 }
 
 func (a *attempt) rejectedRows(def *task.Definition) *rejectedRows {
@@ -30,7 +36,15 @@ func (a *attempt) rejectedRows(def *task.Definition) *rejectedRows {
 	if csv := def.Source.CSV; csv != nil {
 		delimiter = cmp.Or(csv.Delimiter, delimiter)
 	}
-	return &rejectedRows{attempt: a, chunk: run.RejectedChunk{Delimiter: string(delimiter)}}
+	return &rejectedRows{attempt: a, chunk: run.RejectedChunk{Delimiter: string(delimiter)}, last: time.Now()}
+}
+
+// stored names the chunks that are stored; see the pipeline's job.
+func (r *rejectedRows) stored(ctx context.Context, now bool) (set run.RejectedSet, all bool, err error) {
+	if now || time.Since(r.last) >= storeAfter {
+		err = r.flush(ctx)
+	}
+	return r.set, len(r.chunk.Rows) == 0, err
 }
 
 // add takes a row, and stores the chunk that it fills.
@@ -57,7 +71,7 @@ func (r *rejectedRows) flush(ctx context.Context) error {
 		return err
 	}
 	a := r.attempt
-	next := a.stored().Chunks + 1
+	next := a.chunks + 1
 	pause := newBackoff(50*time.Millisecond, 5*time.Second)
 	for {
 		err := a.claim.StoreRejected(ctx, next, data)
@@ -78,24 +92,27 @@ func (r *rejectedRows) flush(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	a.writing.Lock()
-	a.rejected = run.RejectedSet{Token: a.claim.Token, Chunks: next}
-	a.writing.Unlock()
+	a.chunks = next
+	r.set = r.set.With(a.claim.Token, next)
 	clear(r.chunk.Rows)
-	r.chunk.Rows, r.bytes = r.chunk.Rows[:0], 0
+	r.chunk.Rows, r.bytes, r.last = r.chunk.Rows[:0], 0, time.Now()
 	return nil
 }
 
-// stored names the chunks of this attempt that are stored.
-func (a *attempt) stored() run.RejectedSet {
-	a.writing.Lock()
-	defer a.writing.Unlock()
-	return a.rejected
-}
-
-// dropEarlier removes what the attempt before this one stored: the run starts over.
-func (a *attempt) dropEarlier(ctx context.Context) {
-	if err := a.claim.DropRejected(ctx, a.earlier); err != nil {
-		a.log.Debug().Err(err).Msg("rejected rows of an earlier attempt stay until they expire")
+// sweepRejected removes the chunks that count no more, of this attempt and of the one before: those of
+// rows that were gone through again, and those that no checkpoint came to name.
+func (a *attempt) sweepRejected(ctx context.Context) {
+	keep := a.meter.Snapshot().Confirmed.Rejected
+	tokens := map[uint64]bool{a.earlier.Token: true}
+	if a.chunks > 0 {
+		tokens[a.claim.Token] = true
+	}
+	for _, some := range a.earlier.Checkpoint.Rejected {
+		tokens[some.Token] = true
+	}
+	for token := range tokens {
+		if err := a.claim.DropRejected(ctx, token, keep); err != nil {
+			a.log.Debug().Err(err).Msg("rejected rows that do not count stay until they expire")
+		}
 	}
 }

@@ -34,7 +34,11 @@ func (r *started) reject(named int, chunks ...run.RejectedChunk) {
 		}
 	}
 	r.doc.End(run.Success, "done", time.Now())
-	if err := r.claim.Finish(r.s.t.Context(), r.doc, run.RejectedSet{Token: r.claim.Token, Chunks: named}); err != nil {
+	var set run.RejectedSet
+	for chunk := range named {
+		set = set.With(r.claim.Token, chunk+1)
+	}
+	if err := r.claim.Finish(r.s.t.Context(), r.doc, set); err != nil {
 		r.s.t.Fatal(err)
 	}
 }

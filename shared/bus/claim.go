@@ -115,7 +115,7 @@ func (c *Claim) Finish(ctx context.Context, doc run.Document, rejected run.Rejec
 		return err
 	}
 	header := eventHeaders(c.bus.storeID, doc)
-	if rejected.Chunks > 0 {
+	if len(rejected) > 0 {
 		header.Set(headerRejected, formatRejected(rejected))
 	}
 	_, err = c.write(ctx, &nats.Msg{Subject: finalSubject(c.task, c.number), Data: data, Header: header})

@@ -61,6 +61,6 @@ func rejectedName(id task.ID, n run.Number, token uint64, chunk int) string {
 // Headers of our own messages.
 const (
 	headerParameters = "Runhook-Parameters" // hash of the resolved parameters, on requests
-	headerRejected   = "Runhook-Rejected"   // token and number of chunks of the rejected rows, on finals
+	headerRejected   = "Runhook-Rejected"   // the chunks of the rejected rows, on finals
 	headerSubject    = "Nats-Subject"       // set by the server on republished messages
 )

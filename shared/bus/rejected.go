@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -24,18 +25,28 @@ func (c *Claim) StoreRejected(ctx context.Context, chunk int, data []byte) error
 	return nil
 }
 
-// DropRejected removes the chunks of an attempt that counts no more, those that were stored and not
-// yet named too. What an error leaves behind is ignored, and expires.
-func (c *Claim) DropRejected(ctx context.Context, of run.RejectedSet) error {
-	for chunk := 1; of.Token != 0; chunk++ {
+// DropRejected removes the chunks that one attempt at the run, with that token, stored and keep does not
+// name, those too that no checkpoint came to name. What an error leaves behind is ignored, and expires.
+func (c *Claim) DropRejected(ctx context.Context, token uint64, keep run.RejectedSet) error {
+	named, last := map[int]bool{}, 0
+	for _, some := range keep {
+		for chunk := some.From; some.Token == token && chunk <= some.To; chunk++ {
+			named[chunk] = true
+			last = max(last, chunk)
+		}
+	}
+	for chunk := 1; token != 0; chunk++ {
+		if named[chunk] {
+			continue
+		}
 		limited, cancel := context.WithTimeout(ctx, writeTimeout)
-		err := c.bus.rows.Delete(limited, rejectedName(c.task, c.number, of.Token, chunk))
+		err := c.bus.rows.Delete(limited, rejectedName(c.task, c.number, token, chunk))
 		cancel()
-		if errors.Is(err, jetstream.ErrObjectNotFound) && chunk > of.Chunks {
+		if errors.Is(err, jetstream.ErrObjectNotFound) && chunk > last {
 			return nil
 		}
 		if err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
-			return fmt.Errorf("remove the rejected rows of an earlier attempt at run %s: %w", c.number, explain(err))
+			return fmt.Errorf("remove rejected rows of run %s that do not count: %w", c.number, explain(err))
 		}
 	}
 	return nil
@@ -73,13 +84,17 @@ func (b *Bus) RejectedRows(ctx context.Context, id task.ID, n run.Number) (*Reje
 }
 
 // Chunks is how many there are; 0 when no row was rejected.
-func (r *RejectedRows) Chunks() int { return r.set.Chunks }
+func (r *RejectedRows) Chunks() int { return r.set.Chunks() }
 
 // Chunk reads a chunk, counted from 1. ErrUnavailable means that it cannot be read now.
 func (r *RejectedRows) Chunk(ctx context.Context, chunk int) (run.RejectedChunk, error) {
+	token, number, ok := r.set.Chunk(chunk)
+	if !ok {
+		return run.RejectedChunk{}, fmt.Errorf("run %s has no chunk %d of rejected rows", r.number, chunk)
+	}
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	data, err := r.bus.rows.GetBytes(ctx, rejectedName(r.task, r.number, r.set.Token, chunk))
+	data, err := r.bus.rows.GetBytes(ctx, rejectedName(r.task, r.number, token, number))
 	if err != nil {
 		// It outlives the document that names it, so a replica that does not have it lags.
 		return run.RejectedChunk{}, fmt.Errorf("%w: read the rejected rows of run %s: %w", ErrUnavailable, r.number, err)
@@ -87,12 +102,22 @@ func (r *RejectedRows) Chunk(ctx context.Context, chunk int) (run.RejectedChunk,
 	return run.DecodeRejectedChunk(data)
 }
 
-func formatRejected(set run.RejectedSet) string { return fmt.Sprintf("%d %d", set.Token, set.Chunks) }
+// formatRejected writes a set as token, first and last chunk, and so on.
+func formatRejected(set run.RejectedSet) string {
+	var words []string
+	for _, some := range set {
+		words = append(words, fmt.Sprintf("%d %d %d", some.Token, some.From, some.To))
+	}
+	return strings.Join(words, " ")
+}
 
 func parseRejected(text string) (set run.RejectedSet, err error) {
-	if text == "" {
-		return set, nil
+	for rest := strings.NewReader(text); rest.Len() > 0; {
+		var some run.RejectedChunks
+		if _, err := fmt.Fscan(rest, &some.Token, &some.From, &some.To); err != nil {
+			return nil, err
+		}
+		set = append(set, some)
 	}
-	_, err = fmt.Sscanf(text, "%d %d", &set.Token, &set.Chunks)
-	return set, err
+	return set, nil
 }

@@ -17,38 +17,45 @@ type Claim struct {
 	Furthest int64 `json:",omitempty"`
 	// HandedBack: the holder stopped in an orderly way; the run may be taken at once.
 	HandedBack bool `json:",omitempty"`
+	// Token is the holder's fencing token, 0 in the first write of a claim, which makes it.
+	Token uint64 `json:",omitempty"`
+	// Checkpoint is how far the run is, whichever attempt got there.
 	Checkpoint Checkpoint
-	// EarlierErrors counts the row errors of the attempts before this one.
+	// EarlierErrors counts the row errors of attempts whose rows were gone through again.
 	EarlierErrors int64 `json:",omitempty"`
 }
 
-// Checkpoint is how far a run is known to have got.
+// Checkpoint is how far a run is known to have got: what its destination has confirmed, and what an
+// attempt needs to continue there. All of it is of the same moment.
 type Checkpoint struct {
+	// Row is the last source row that a confirmed batch reached; an attempt that continues begins with
+	// the one after it.
+	Row     int64 `json:",omitempty"`
 	Counts  Counts
 	Percent float64
 	Errors  []RowError `json:",omitempty"`
-	// Writing: a batch may have been written. It is set durably before the first one is.
+	// Source is what the source was, such as a file's size, time and hash; empty where that cannot be
+	// told. Mark is a hash of row Row. Where either is another one, the source has changed.
+	Source string `json:",omitempty"`
+	Mark   string `json:",omitempty"`
+	// Writing: a batch may have been written. Where a destination cannot be asked what it has, it is
+	// set durably before the first one is.
 	Writing bool `json:",omitempty"`
-	// Row is the last source row that a confirmed batch reached.
-	Row int64 `json:",omitempty"`
-	// Rejected names the chunks of rejected rows that are stored.
-	Rejected RejectedSet `json:",omitzero"`
+	// Rejected names the chunks of rejected rows that are stored, those up to Row.
+	Rejected RejectedSet `json:",omitempty"`
 }
 
 // MaxIdle is how often a run may be taken over without getting any further before it ends Failed: a
 // run that stops its runner must not block its task for ever.
 const MaxIdle = 5
 
-// Next is the claim of whoever takes the run over from this one.
+// Next is the claim of whoever takes the run over from this one, or tries again what this one did not
+// end. It begins where this one got.
 func (c Claim) Next(owner string) Claim {
-	next := Claim{
-		Owner: owner, Executions: c.Executions + 1, StartedOn: c.StartedOn,
-		Idle: c.Idle, Furthest: max(c.Furthest, c.Checkpoint.Row),
-		EarlierErrors: c.EarlierErrors + c.Checkpoint.Counts.Failed,
-	}
-	// The percentage that was shown stays, because it never goes backwards; whether rows may have
-	// been written stays, because that is still true.
-	next.Checkpoint = Checkpoint{Percent: c.Checkpoint.Percent, Writing: c.Checkpoint.Writing}
+	next := c
+	next.Owner, next.Executions = owner, c.Executions+1
+	next.Furthest = max(c.Furthest, c.Checkpoint.Row)
+	next.HandedBack, next.Token = false, 0
 	switch {
 	case c.HandedBack:
 	case c.Checkpoint.Row > c.Furthest:

@@ -3,6 +3,7 @@ package run
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"runhook/shared/task"
 )
@@ -49,12 +50,46 @@ func DecodeRejectedChunk(data []byte) (RejectedChunk, error) {
 	return c, nil
 }
 
-// RejectedSet names the chunks of one attempt's rejected rows: those of Token, 1 to Chunks. The zero
-// set has none.
-type RejectedSet struct {
+// RejectedSet names the chunks of a run's rejected rows, in the order of the rows.
+type RejectedSet []RejectedChunks
+
+// RejectedChunks names some of the chunks that one attempt stored.
+type RejectedChunks struct {
 	// Token is the fencing token of the attempt's claim.
-	Token  uint64 `json:",omitempty"`
-	Chunks int    `json:",omitempty"`
+	Token uint64
+	// From and To are the numbers of the first and the last one.
+	From, To int
+}
+
+// With is the set and one chunk more.
+func (s RejectedSet) With(token uint64, chunk int) RejectedSet {
+	if last := len(s) - 1; last >= 0 && s[last].Token == token && s[last].To+1 == chunk {
+		longer := slices.Clone(s)
+		longer[last].To = chunk
+		return longer
+	}
+	return append(slices.Clip(s), RejectedChunks{token, chunk, chunk})
+}
+
+// Chunks is how many there are.
+func (s RejectedSet) Chunks() (count int) {
+	for _, some := range s {
+		count += some.To - some.From + 1
+	}
+	return count
+}
+
+// Chunk is the token and number of a chunk, counted from 1 over the whole set; ok is false where there
+// are not so many.
+func (s RejectedSet) Chunk(at int) (token uint64, chunk int, ok bool) {
+	for _, some := range s {
+		count := some.To - some.From + 1
+		if at >= 1 && at <= count {
+			return some.Token, some.From + at - 1, true
+		}
+		at -= count
+	}
+	return 0, 0, false
 }
 
 // RejectedPath is the path of a run's rejected rows.

@@ -236,9 +236,9 @@ type NATSDestination struct {
 	Subject string
 }
 
-// Restartable reports whether an interrupted run may start over from the first row: true for update,
-// upsert, delete and csv replace, which come to the same, and for http and nats, where a batch may
-// arrive more than once anyway; false for insert and append, which would write rows twice.
+// Restartable reports whether an interrupted run that cannot continue may start over from the first row:
+// true for update, upsert, delete and csv replace, which come to the same, and for http and nats, where a
+// batch may arrive more than once anyway; false for insert and append, which would write rows twice.
 func (d Destination) Restartable() bool {
 	switch {
 	case d.SQL != nil:
@@ -249,6 +249,8 @@ func (d Destination) Restartable() bool {
 	return true
 }
 
-// AtLeastOnce reports whether an interruption can make rows arrive more than once: where the
-// destination cannot be asked what it has.
-func (d Destination) AtLeastOnce() bool { return d.HTTP != nil || d.NATS != nil }
+// AtLeastOnce reports whether an interruption can make rows arrive more than once: where what is written
+// and the checkpoint behind it cannot be made one step.
+func (d Destination) AtLeastOnce() bool {
+	return d.HTTP != nil || d.NATS != nil || d.CSV != nil && d.CSV.Action == Append
+}

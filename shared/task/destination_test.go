@@ -18,7 +18,7 @@ func TestParseDestinations(t *testing.T) {
 		{"nats: {subject: members.changed}", Destination{NATS: &NATSDestination{Subject: "members.changed"}}, true, true},
 		{"nats: {subject: runs}", Destination{NATS: &NATSDestination{Subject: "runs"}}, true, true},
 		{"csv: {connection: drop, path: o.csv, action: replace}", Destination{CSV: &CSVDestination{Connection: "drop", Path: "o.csv", Action: Replace}}, true, false},
-		{"csv: {connection: drop, path: o.csv, action: append}", Destination{CSV: &CSVDestination{Connection: "drop", Path: "o.csv", Action: Append}}, false, false},
+		{"csv: {connection: drop, path: o.csv, action: append}", Destination{CSV: &CSVDestination{Connection: "drop", Path: "o.csv", Action: Append}}, false, true},
 	} {
 		def, err := Parse([]byte("id: "+string(NewID())+"\nname: x\nsource: {csv: {connection: drop, path: in.csv}}\nmapping: {id: ID}\ndestination: {"+c.text+"}\n"), "x.yaml")
 		if err != nil {

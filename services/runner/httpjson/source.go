@@ -135,11 +135,7 @@ func (s *Source) Columns() mapping.Columns {
 
 // Next reads the next row into cells; see the pipeline's source.
 func (s *Source) Next(ctx context.Context, cells []any) (int, error) {
-	if !s.bound {
-		// What waits for the service must let go when the run ends.
-		s.bound = true
-		context.AfterFunc(ctx, s.stop)
-	}
+	s.bind(ctx)
 	var item []byte
 	if len(s.sample) > 0 {
 		item, s.sample = s.sample[0], s.sample[1:]

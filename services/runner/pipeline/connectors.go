@@ -26,6 +26,13 @@ type source interface {
 	// Progress is the part that has been read, 0 to 1, and the number of all rows; 0 of either means
 	// that it is not known. It is called after every row.
 	Progress() (part float64, total int64)
+	// Version tells whether the source is what it was when it had another one, as far as can be told
+	// without reading it; it is asked for before Next.
+	Version() (string, error)
+	// Skip passes over that many rows from the first on, before Next is called. io.EOF says that there
+	// are not so many, if it is known by then; other errors are those of Next. What it skips is the same
+	// only where the task's source is ordered.
+	Skip(ctx context.Context, rows int64) error
 	Close() error
 }
 

@@ -9,7 +9,8 @@ import (
 	"runhook/shared/run"
 )
 
-// Meter is how far a run is. Run writes it; anybody may read it meanwhile. The zero Meter is ready.
+// Meter is how far a run is. Run writes it; anybody may read it meanwhile. The zero Meter is ready, and
+// Begin makes one ready for a run that earlier attempts were at.
 type Meter struct {
 	mu  sync.Mutex
 	now Snapshot
@@ -27,6 +28,11 @@ type Snapshot struct {
 	Errors []run.RowError
 	// ErrorCount is the number of all row errors.
 	ErrorCount int64
+	// Confirmed is where an attempt that comes after this one can continue: what the destination has
+	// confirmed and whose rejected rows are stored. It may be a little behind the rest.
+	Confirmed run.Checkpoint
+	// Dropped is the number of row errors of earlier attempts whose rows are gone through again.
+	Dropped int64
 }
 
 // mostBeforeEnd is the percentage that a run does not pass before it has succeeded.
@@ -42,6 +48,25 @@ func (m *Meter) Snapshot() Snapshot {
 	return now
 }
 
+// Begin sets the meter to where earlier attempts got.
+func (m *Meter) Begin(from run.Checkpoint) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.now.Confirmed = from
+	m.now.Counts, m.now.Errors, m.now.ErrorCount = from.Counts, slices.Clip(from.Errors), from.Counts.Failed
+	m.now.PercentComplete = max(m.now.PercentComplete, min(from.Percent, mostBeforeEnd))
+}
+
+// restart drops what earlier attempts counted: all rows are gone through again. The percentage that was
+// shown stays.
+func (m *Meter) restart() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.now.Dropped += m.now.Counts.Failed
+	m.now.Confirmed = run.Checkpoint{}
+	m.now.Counts, m.now.Errors, m.now.ErrorCount = run.Counts{}, nil, 0
+}
+
 func (m *Meter) say(message string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -55,11 +80,10 @@ func (m *Meter) total(rows int64) {
 	m.now.Counts.Total = rows
 }
 
-// add counts the rows of a batch that the run has reached.
-func (m *Meter) add(batch *row.Batch) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	counts := &m.now.Counts
+// after is what the meter shows once a batch is written: with the rows of it that the run has reached.
+func (m *Meter) after(batch *row.Batch) Snapshot {
+	next := m.Snapshot()
+	counts := &next.Counts
 	for _, r := range batch.Reached() {
 		counts.Retrieved++
 		switch r.Outcome {
@@ -75,16 +99,40 @@ func (m *Meter) add(batch *row.Batch) {
 			counts.Skipped++
 		case row.Failed:
 			counts.Failed++
-			m.now.ErrorCount++
-			if len(m.now.Errors) < run.MaxListedErrors {
-				m.now.Errors = append(m.now.Errors, run.RowError{Row: r.Number, Column: r.Fault.Column, Message: r.Fault.Message})
+			next.ErrorCount++
+			if len(next.Errors) < run.MaxListedErrors {
+				next.Errors = append(next.Errors, run.RowError{Row: r.Number, Column: r.Fault.Column, Message: r.Fault.Message})
 			}
 		default:
 			panic("a destination left a row without an outcome")
 		}
 	}
 	percent := math.Floor(batch.Progress*10000) / 100
-	m.now.PercentComplete = max(m.now.PercentComplete, min(percent, mostBeforeEnd))
+	next.PercentComplete = max(next.PercentComplete, min(percent, mostBeforeEnd))
+	return next
+}
+
+// checkpoint is the snapshot as what a later attempt continues from.
+func (s Snapshot) checkpoint(source, mark string, rejected run.RejectedSet) run.Checkpoint {
+	return run.Checkpoint{
+		Row: s.Counts.Retrieved, Counts: s.Counts, Percent: s.PercentComplete, Errors: s.Errors,
+		Source: source, Mark: mark, Rejected: rejected,
+	}
+}
+
+// confirm moves the checkpoint.
+func (m *Meter) confirm(at run.Checkpoint) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.now.Confirmed = at
+}
+
+// set shows what after returned, with the total that has been learned meanwhile.
+func (m *Meter) set(next Snapshot) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	next.Counts.Total = m.now.Counts.Total
+	m.now = next
 }
 
 // withdraw takes back the rows that went with their destination when the run failed.

@@ -31,9 +31,11 @@ func (b *broken) call(name string) {
 	}
 }
 
-func (b *broken) Columns() mapping.Columns   { return mapping.Columns{Names: []string{"ID"}, Text: true} }
-func (b *broken) Use([]bool)                 {}
-func (b *broken) Progress() (float64, int64) { return float64(b.row) / 10, 0 }
+func (b *broken) Columns() mapping.Columns                 { return mapping.Columns{Names: []string{"ID"}, Text: true} }
+func (b *broken) Use([]bool)                               {}
+func (b *broken) Progress() (float64, int64)               { return float64(b.row) / 10, 0 }
+func (b *broken) Version() (string, error)                 { b.call("Version"); return "", nil }
+func (b *broken) Skip(_ context.Context, rows int64) error { b.row += rows; return nil }
 
 func (b *broken) Next(_ context.Context, cells []any) (int, error) {
 	if b.row++; b.row > 10 {

@@ -5,10 +5,11 @@ package pipeline
 
 import (
 	"context"
-	"sync"
+	"errors"
+	"strconv"
 
 	"runhook/services/runner/connection"
-	"runhook/services/runner/row"
+	"runhook/services/runner/sqldb"
 	"runhook/services/runner/subject"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -29,6 +30,15 @@ type Job struct {
 	// Reject, when set, is given each row that fails, whole, in the order of the source, with the
 	// source's columns. An error from it stops the attempt, and Run returns the error.
 	Reject func(ctx context.Context, columns []string, rejected run.RejectedRow) error
+	// Stored, when set, returns the chunks in which the rows given to Reject are stored. now: those that
+	// wait are stored first; otherwise all is false while any waits for more.
+	Stored func(ctx context.Context, now bool) (set run.RejectedSet, all bool, err error)
+	// Fence, when set, is what the checkpoint is kept under at a destination that keeps it itself. Confirm
+	// is called once it stands, before the first row, and says whether the run is still this attempt's.
+	Fence   *sqldb.Fence
+	Confirm func(ctx context.Context) error
+	// over: the run starts over, whatever earlier attempts have left.
+	over bool
 	// Run names the run to services and streams that drop what they are sent again: the same for
 	// every attempt at the run, and for no other.
 	Run string
@@ -36,10 +46,11 @@ type Job struct {
 	Publish subject.Publish
 }
 
-// Run executes the job and counts in m, whose zero value is expected, as it goes. It returns nil for
-// success; an error that is a [*run.Failure] when the run failed, for good and with the reason for
-// its status document; ctx's error when ctx ended; or BeforeWrite's. Whatever it returns, the counts
-// are those of what is in the destination, and no goroutine is left.
+// Run executes the job, from where m is, and counts in m as it goes. It returns nil for success; an error
+// that is a [*run.Failure] when the run failed, for good and with the reason for its status document;
+// ctx's error when ctx ended; [sqldb.ErrLost] when a later attempt has taken the destination over; or
+// BeforeWrite's or Confirm's. Whatever it returns, the counts are those of what is in the destination,
+// and no goroutine is left.
 func Run(ctx context.Context, job Job, m *Meter) (err error) {
 	// Deferred first, to come last: it also gets what the other deferred calls do.
 	defer func() {
@@ -48,6 +59,16 @@ func Run(ctx context.Context, job Job, m *Meter) (err error) {
 		}
 		err = sentence(err)
 	}()
+	if err = execute(ctx, job, m); errors.Is(err, errMoved) {
+		m.restart()
+		job.over = true
+		err = execute(ctx, job, m)
+	}
+	return err
+}
+
+// execute is one way through the source.
+func execute(ctx context.Context, job Job, m *Meter) (err error) {
 	defer catchPanic(&err)
 
 	m.say("Opening the source")
@@ -63,7 +84,6 @@ func Run(ctx context.Context, job Job, m *Meter) (err error) {
 	if lines, ok := from.(recorder); ok {
 		lines.Use(rows.scope.Used())
 	}
-
 	m.say("Opening the destination")
 	to, err := openDestination(ctx, job, rows)
 	if err != nil {
@@ -82,97 +102,33 @@ func transfer(ctx context.Context, job Job, m *Meter, from source, rows *mapper,
 	defer catchPanic(&err)
 
 	ctx, stop := context.WithCancel(ctx)
-	r := newReader(job, from, rows, m)
-	// From here on the source is the reader's alone.
-	w := &writer{job: job, meter: m, to: to, columns: from.Columns().Names}
-	var reading sync.WaitGroup
-	var readErr error
-	reading.Go(func() {
-		defer close(r.read)
-		defer catchPanic(&readErr)
-		readErr = r.run(ctx)
-	})
-	// Also on the way out of a panic: the reader uses what Run closes.
-	defer reading.Wait()
 	defer stop()
-
-	m.say("Writing to " + destinationName(job.Task))
-	for batch := range r.read {
-		if err := w.write(ctx, batch); err != nil {
+	version := ""
+	if job.Task.Continues() && !job.DryRun {
+		if version, err = from.Version(); err != nil {
 			return err
 		}
-		r.recycle(batch)
 	}
-	reading.Wait()
-	if readErr != nil {
-		return readErr
-	}
-	if err := ctx.Err(); err != nil {
+	begin, err := beginning(ctx, job, m, to)
+	if err != nil {
 		return err
 	}
-	if err := to.Finish(ctx); err != nil {
-		return err
-	}
-	m.finish()
-	return nil
-}
-
-// writer writes the batches and decides what failed rows do to the run.
-type writer struct {
-	job    Job
-	meter  *Meter
-	to     destination
-	failed int
-	// columns are the source's.
-	columns []string
-}
-
-func (w *writer) write(ctx context.Context, batch *row.Batch) error {
-	stop := w.job.Task.OnRowError == task.StopOnRowError
-	if !stop {
-		batch.Limit = max(0, w.job.Task.MaxRowErrors-w.failed)
-	} else {
-		batch.Limit = 0
-	}
-	if batch.Writable() {
-		before := func(row int64) error { return nil }
-		if w.job.BeforeWrite != nil {
-			before = func(row int64) error { return w.job.BeforeWrite(ctx, row) }
-		}
-		if err := w.to.Write(ctx, batch, before); err != nil {
+	r := newReader(job, from, rows, m)
+	w := newWriter(job, m, to, from.Columns().Names, version, begin)
+	if begin.Row > 0 {
+		m.say("Going on behind row " + strconv.FormatInt(begin.Row, 10))
+		if err := r.continueAt(ctx, job, begin, version); err != nil {
 			return err
 		}
-	} else {
-		for range batch.Pending() {
+	}
+	err = w.writeAll(ctx, r)
+	if _, failed := errors.AsType[*run.Failure](err); err == nil || failed {
+		if storeErr := w.storeRest(ctx); storeErr != nil {
+			return storeErr
 		}
 	}
-	w.meter.add(batch)
-	var end error
-	for _, r := range batch.Reached() {
-		if r.Outcome != row.Failed {
-			continue
-		}
-		w.failed++
-		if err := w.reject(ctx, r); err != nil {
-			return err
-		}
-		switch {
-		case end != nil: // a service that is sent many rows at once refuses more than the one
-		case stop:
-			end = row.Failf("stopped at row %d, as on_row_error asks: %v", r.Number, r.Fault)
-		case w.failed > w.job.Task.MaxRowErrors:
-			end = row.Failf("more than %d rows failed, the limit that max_row_errors sets; the last at row %d: %v", w.job.Task.MaxRowErrors, r.Number, r.Fault)
-		}
+	if err == nil {
+		m.finish()
 	}
-	return end
-}
-
-// reject hands on a row that failed.
-func (w *writer) reject(ctx context.Context, r row.Row) error {
-	if w.job.Reject == nil {
-		return nil
-	}
-	return w.job.Reject(ctx, w.columns, run.RejectedRow{
-		Row: r.Number, Column: r.Fault.Column, Reason: r.Fault.Reason(), Cells: r.Record.Texts(),
-	})
+	return err
 }

@@ -32,6 +32,8 @@ type reader struct {
 	brake *brake // nil without a rate
 	rows  *mapper
 	meter *Meter
+	// passedOver is how many rows come before the first that is read.
+	passedOver int64
 	// read has the batches that are to be written, written those that can be used again.
 	read, written chan *row.Batch
 
@@ -65,7 +67,7 @@ func (r *reader) run(ctx context.Context) error {
 	relief.Go(func() { r.relieve(looking) })
 	defer relief.Wait()
 	defer stop()
-	for number := int64(1); ; number++ {
+	for number := r.passedOver + 1; ; number++ {
 		size, err := r.next(ctx)
 		fault, faulty := errors.AsType[*row.Fault](err)
 		if err != nil && !faulty {

@@ -24,11 +24,13 @@ type slow struct {
 	began   time.Time
 }
 
-func (s *slow) Columns() mapping.Columns     { return mapping.Columns{Names: []string{"ID"}, Text: true} }
-func (s *slow) Progress() (float64, int64)   { return 0, int64(s.rows) }
-func (s *slow) Close() error                 { return nil }
-func (s *slow) Finish(context.Context) error { return nil }
-func (s slowDestination) Close() (kept bool) { return true }
+func (s *slow) Columns() mapping.Columns          { return mapping.Columns{Names: []string{"ID"}, Text: true} }
+func (s *slow) Progress() (float64, int64)        { return 0, int64(s.rows) }
+func (s *slow) Close() error                      { return nil }
+func (s *slow) Version() (string, error)          { return "", nil }
+func (s *slow) Skip(context.Context, int64) error { return nil }
+func (s *slow) Finish(context.Context) error      { return nil }
+func (s slowDestination) Close() (kept bool)      { return true }
 
 func (s *slow) Next(ctx context.Context, cells []any) (int, error) {
 	if s.given == s.rows {

@@ -25,6 +25,10 @@ type Destination struct {
 	conn   *sql.Conn
 	// trial: no transaction is committed.
 	trial bool
+	// fence is that of the run whose checkpoint is kept in the database, with record to write it; nil
+	// before Raise, and where nothing is kept.
+	fence  *Fence
+	record *sql.Stmt
 
 	// Prepared statements; nil where the action does not need them.
 	insert, insertMany, update, remove, exists *sql.Stmt

@@ -37,6 +37,8 @@ type Source struct {
 	query string
 	args  []any
 	rows  *sql.Rows
+	// skip is how many rows the query passes over.
+	skip int64
 	// cells point to the values that a row is scanned into.
 	cells  []any
 	values []any
@@ -161,7 +163,11 @@ func (s *Source) Columns() mapping.Columns { return mapping.Columns{Names: s.col
 // Next reads the next row into cells; see the pipeline's source.
 func (s *Source) Next(ctx context.Context, cells []any) (size int, err error) {
 	if s.rows == nil {
-		if s.rows, err = s.db.QueryContext(ctx, s.query, s.args...); err != nil {
+		query := s.query
+		if s.skip > 0 {
+			query += " limit -1 offset " + strconv.FormatInt(s.skip, 10)
+		}
+		if s.rows, err = s.db.QueryContext(ctx, query, s.args...); err != nil {
 			return 0, explain(ctx, err, s.connection)
 		}
 	}
@@ -196,6 +202,15 @@ func (s *Source) Next(ctx context.Context, cells []any) (size int, err error) {
 		size += length
 	}
 	return size, nil
+}
+
+// Version is not known: what the rows are is the database's.
+func (s *Source) Version() (string, error) { return "", nil }
+
+// Skip has the query pass over rows; see the pipeline's source.
+func (s *Source) Skip(_ context.Context, rows int64) error {
+	s.skip = rows
+	return nil
 }
 
 // Progress is not known: to count the rows could take as long as to read them.

@@ -1,0 +1,263 @@
+package pipeline
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"runhook/services/runner/row"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// writer writes the batches, keeps the checkpoint in step with them, and decides what failed rows do to
+// the run.
+type writer struct {
+	job   Job
+	meter *Meter
+	to    destination
+	// ledger is to where that keeps the checkpoint itself, else nil.
+	ledger ledger
+	// columns are the source's, and version is what it is.
+	columns []string
+	version string
+	failed  int
+
+	// earlier names the rejected rows of the attempts before this one, stored those of this one that
+	// belong to batches that are written. waiting: there are others.
+	earlier, stored run.RejectedSet
+	waiting         bool
+	// last is the mark of the last row reached, where marks are made.
+	last  string
+	marks bool
+}
+
+func newWriter(job Job, m *Meter, to destination, columns []string, version string, begin run.Checkpoint) *writer {
+	w := &writer{
+		job: job, meter: m, to: to, columns: columns, version: version,
+		failed: int(begin.Counts.Failed), earlier: begin.Rejected, last: begin.Mark,
+		marks: job.Task.Continues() && !job.DryRun,
+	}
+	if job.Fence != nil {
+		w.ledger, _ = to.(ledger)
+	}
+	return w
+}
+
+// writeAll writes what r reads, until it ends or fails.
+func (w *writer) writeAll(ctx context.Context, r *reader) (err error) {
+	defer catchPanic(&err)
+	if err := w.endedBefore(); err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	// From here on the source is the reader's alone.
+	var reading sync.WaitGroup
+	var readErr error
+	reading.Go(func() {
+		defer close(r.read)
+		defer catchPanic(&readErr)
+		readErr = r.run(ctx)
+	})
+	// Also on the way out of a panic: the reader uses what Run closes.
+	defer reading.Wait()
+	defer stop()
+
+	w.meter.say("Writing to " + destinationName(w.job.Task))
+	for batch := range r.read {
+		if err := w.write(ctx, batch); err != nil {
+			return err
+		}
+		r.recycle(batch)
+	}
+	reading.Wait()
+	if readErr != nil {
+		return readErr
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if w.ledger == nil && w.job.Confirm != nil {
+		if err := w.job.Confirm(ctx); err != nil {
+			return err
+		}
+	}
+	return w.to.Finish(ctx)
+}
+
+// write writes a batch. Where the destination keeps the checkpoint, that is part of the batch; elsewhere
+// it follows once the rejected rows are stored.
+func (w *writer) write(ctx context.Context, batch *row.Batch) error {
+	batch.Limit = 0
+	if w.job.Task.OnRowError != task.StopOnRowError {
+		batch.Limit = max(0, w.job.Task.MaxRowErrors-w.failed)
+	}
+	recorded := false
+	var next Snapshot
+	if batch.Writable() {
+		var stored run.RejectedSet
+		before := func(last int64) (err error) {
+			if w.job.BeforeWrite != nil {
+				if err := w.job.BeforeWrite(ctx, last); err != nil {
+					return err
+				}
+			}
+			if w.ledger != nil {
+				next, stored, err = w.record(ctx, batch)
+				recorded = err == nil
+			}
+			return err
+		}
+		if err := w.to.Write(ctx, batch, before); err != nil {
+			return err
+		}
+		if recorded {
+			w.meter.set(next)
+			w.stored = stored
+			return w.verdict(batch)
+		}
+	} else {
+		for range batch.Pending() {
+		}
+	}
+	next = w.meter.after(batch)
+	w.meter.set(next)
+	w.mark(batch)
+	if err := w.reject(ctx, batch); err != nil {
+		return err
+	}
+	if w.ledger == nil {
+		if err := w.confirm(ctx, next); err != nil {
+			return err
+		}
+	}
+	return w.verdict(batch)
+}
+
+// record stores the batch's rejected rows, and puts the checkpoint behind it into its transaction.
+func (w *writer) record(ctx context.Context, batch *row.Batch) (next Snapshot, stored run.RejectedSet, err error) {
+	// Those of batches before, of which nothing was to be written, stay if this one is taken back.
+	if err := w.storeWaiting(ctx); err != nil {
+		return next, nil, err
+	}
+	if err := w.reject(ctx, batch); err != nil {
+		return next, nil, err
+	}
+	stored = w.stored
+	if w.waiting {
+		if stored, _, err = w.job.Stored(ctx, true); err != nil {
+			return next, nil, err
+		}
+		w.waiting = false
+	}
+	w.mark(batch)
+	next = w.meter.after(batch)
+	next.Confirmed = next.checkpoint(w.version, w.last, w.named(stored))
+	return next, stored, w.ledger.Record(ctx, next.Confirmed)
+}
+
+// confirm moves the checkpoint behind the batch that was written, unless rejected rows still wait to be
+// stored.
+func (w *writer) confirm(ctx context.Context, next Snapshot) error {
+	if w.waiting {
+		stored, all, err := w.job.Stored(ctx, false)
+		if err != nil || !all {
+			return err
+		}
+		w.stored, w.waiting = stored, false
+	}
+	w.meter.confirm(next.checkpoint(w.version, w.last, w.named(w.stored)))
+	return nil
+}
+
+// storeRest stores the rejected rows that still wait when the run has come to an end of its own.
+func (w *writer) storeRest(ctx context.Context) error {
+	if !w.waiting {
+		return nil
+	}
+	if err := w.storeWaiting(ctx); err != nil {
+		return err
+	}
+	now := w.meter.Snapshot()
+	if w.ledger == nil {
+		now.Confirmed = now.checkpoint(w.version, w.last, nil)
+	}
+	now.Confirmed.Rejected = w.named(w.stored)
+	w.meter.confirm(now.Confirmed)
+	return nil
+}
+
+func (w *writer) storeWaiting(ctx context.Context) (err error) {
+	if w.waiting {
+		if w.stored, _, err = w.job.Stored(ctx, true); err == nil {
+			w.waiting = false
+		}
+	}
+	return err
+}
+
+// named are the rejected rows of all attempts so far, with those of this one.
+func (w *writer) named(stored run.RejectedSet) run.RejectedSet {
+	return slices.Concat(w.earlier, stored)
+}
+
+// mark takes note of the last row of the batch that the run reached.
+func (w *writer) mark(batch *row.Batch) {
+	if reached := batch.Reached(); len(reached) > 0 && w.marks {
+		w.last = markOf(reached[len(reached)-1].Record)
+	}
+}
+
+// reject hands on the rows of the batch that failed.
+func (w *writer) reject(ctx context.Context, batch *row.Batch) error {
+	if w.job.Reject == nil {
+		return nil
+	}
+	for _, r := range batch.Reached() {
+		if r.Outcome != row.Failed {
+			continue
+		}
+		w.waiting = w.job.Stored != nil
+		err := w.job.Reject(ctx, w.columns, run.RejectedRow{
+			Row: r.Number, Column: r.Fault.Column, Reason: r.Fault.Reason(), Cells: r.Record.Texts(),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// verdict counts the batch's failed rows, and says why they end the run, if they do.
+func (w *writer) verdict(batch *row.Batch) (end error) {
+	for _, r := range batch.Reached() {
+		if r.Outcome != row.Failed {
+			continue
+		}
+		w.failed++
+		switch {
+		case end != nil: // a service that is sent many rows at once refuses more than the one
+		case w.job.Task.OnRowError == task.StopOnRowError:
+			end = stoppedAt(r.Number, r.Fault)
+		case w.failed > w.job.Task.MaxRowErrors:
+			end = row.Failf("more than %d rows failed, the limit that max_row_errors sets; the last at row %d: %v", w.job.Task.MaxRowErrors, r.Number, r.Fault)
+		}
+	}
+	return end
+}
+
+// endedBefore is the verdict of an earlier attempt that had no time to tell it.
+func (w *writer) endedBefore() error {
+	first := w.meter.Snapshot().Errors
+	switch {
+	case w.job.Task.OnRowError == task.StopOnRowError && len(first) > 0:
+		return stoppedAt(first[0].Row, row.Faultf(first[0].Column, "%s", first[0].Message))
+	case w.failed > w.job.Task.MaxRowErrors:
+		return row.Failf("more than %d rows failed, the limit that max_row_errors sets", w.job.Task.MaxRowErrors)
+	}
+	return nil
+}
+
+func stoppedAt(number int64, fault *row.Fault) error {
+	return row.Failf("stopped at row %d, as on_row_error asks: %v", number, fault)
+}

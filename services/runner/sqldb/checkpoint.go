@@ -1,0 +1,162 @@
+package sqldb
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"time"
+
+	"modernc.org/sqlite"
+	lib "modernc.org/sqlite/lib"
+
+	"runhook/services/runner/connection"
+	"runhook/services/runner/row"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// checkpointTable holds, beside the rows themselves, how far each unfinished run is.
+const checkpointTable = "runhook_checkpoint"
+
+// The statements on it. A run's row belongs to the attempt with the highest token that came by.
+const (
+	makeCheckpoints = `CREATE TABLE IF NOT EXISTS ` + checkpointTable +
+		` (store TEXT NOT NULL, task TEXT NOT NULL, run INTEGER NOT NULL, token INTEGER NOT NULL, state TEXT NOT NULL, PRIMARY KEY (store, task, run))`
+	raiseToken = `INSERT INTO ` + checkpointTable + ` (store, task, run, token, state) VALUES (?1, ?2, ?3, ?4, '')` +
+		` ON CONFLICT (store, task, run) DO UPDATE SET token = excluded.token WHERE token <= excluded.token`
+	readCheckpoint   = `SELECT state FROM ` + checkpointTable + ` WHERE store = ?1 AND task = ?2 AND run = ?3`
+	writeCheckpoint  = `UPDATE ` + checkpointTable + ` SET state = ?5 WHERE store = ?1 AND task = ?2 AND run = ?3 AND token = ?4`
+	removeCheckpoint = `DELETE FROM ` + checkpointTable + ` WHERE store = ?1 AND task = ?2 AND run = ?3 AND token = ?4`
+)
+
+// forgetWait is how long a checkpoint's removal waits for other writers of the database.
+const forgetWait = 2 * time.Second
+
+// ErrLost: a later attempt at the run has been at the destination, or the run has ended. Nothing more
+// may be written.
+var ErrLost = errors.New("another attempt at the run has taken the destination over")
+
+// Fence names a run, and the attempt at it that is to write.
+type Fence struct {
+	// Store is the id of the store that numbers the runs.
+	Store  string
+	Task   task.ID
+	Number run.Number
+	// Token is higher for every later attempt.
+	Token uint64
+	// Takeover: an earlier attempt may still be in the middle of a transaction. It is waited for until
+	// the context ends, for what it writes counts if it comes to its end.
+	Takeover bool
+}
+
+func (f *Fence) key() []any {
+	return []any{f.Store, string(f.Task), int64(f.Number), int64(f.Token)}
+}
+
+// Raise makes this attempt the one that may write, in one transaction with reading what earlier ones
+// had written; found is false where they have left nothing. It returns ErrLost when there was a later
+// attempt.
+func (d *Destination) Raise(ctx context.Context, fence *Fence) (at run.Checkpoint, found bool, err error) {
+	for {
+		at, found, err = d.raise(ctx, fence)
+		known, ok := errors.AsType[*sqlite.Error](err)
+		if !ok || !fence.Takeover || known.Code()&0xff != lib.SQLITE_BUSY || ctx.Err() != nil {
+			break
+		}
+	}
+	if err != nil {
+		return at, false, d.explainCheckpoint(ctx, err)
+	}
+	d.fence = fence
+	d.record, err = d.conn.PrepareContext(ctx, writeCheckpoint)
+	if err != nil {
+		return at, false, d.explainCheckpoint(ctx, err)
+	}
+	return at, found, nil
+}
+
+func (d *Destination) raise(ctx context.Context, fence *Fence) (at run.Checkpoint, found bool, err error) {
+	if _, err := d.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return at, false, err
+	}
+	whole := context.WithoutCancel(ctx)
+	defer func() {
+		if err != nil {
+			_, _ = d.conn.ExecContext(whole, "ROLLBACK")
+		}
+	}()
+	if _, err := d.conn.ExecContext(whole, makeCheckpoints); err != nil {
+		return at, false, err
+	}
+	raised, err := affected(d.conn.ExecContext(whole, raiseToken, fence.key()...))
+	if err != nil {
+		return at, false, err
+	}
+	if raised != 1 {
+		return at, false, ErrLost
+	}
+	var state string
+	if err := d.conn.QueryRowContext(whole, readCheckpoint, fence.key()[:3]...).Scan(&state); err != nil {
+		return at, false, err
+	}
+	if state != "" {
+		if err := json.Unmarshal([]byte(state), &at); err != nil {
+			return at, false, row.Failf("the table %s in connection %s has something for this run that is no checkpoint; look at what was written, delete its row (run %d), and POST again", checkpointTable, d.table.connection, fence.Number)
+		}
+	}
+	_, err = d.conn.ExecContext(whole, "COMMIT")
+	return at, state != "", err
+}
+
+// Record makes a checkpoint part of the transaction of the batch that is being written. It returns
+// ErrLost when this attempt may not write any more.
+func (d *Destination) Record(ctx context.Context, at run.Checkpoint) error {
+	state, err := json.Marshal(at)
+	if err != nil {
+		return err
+	}
+	written, err := affected(d.record.ExecContext(context.WithoutCancel(ctx), append(d.fence.key(), string(state))...))
+	if err != nil {
+		return d.explainCheckpoint(ctx, err)
+	}
+	if written != 1 {
+		return ErrLost
+	}
+	return nil
+}
+
+// explainCheckpoint says why the table of checkpoints cannot be used.
+func (d *Destination) explainCheckpoint(ctx context.Context, err error) error {
+	known, ok := errors.AsType[*sqlite.Error](err)
+	switch {
+	case errors.Is(err, ErrLost):
+		return err
+	case ctx.Err() != nil, !ok, known.Code()&0xff != lib.SQLITE_ERROR && known.Code()&0xff != lib.SQLITE_CONSTRAINT:
+		return d.table.explain(ctx, err)
+	}
+	return row.Failf("the runner keeps in the table %[1]s of connection %[2]s how far a run is, and cannot make or use it there; let its account create and write that table, or, where a table or view of another make has that name, rename it. The table is made by: %[3]s", checkpointTable, d.table.connection, makeCheckpoints)
+}
+
+// Forget removes what Raise and Record have left of a run that has ended. What an error leaves behind
+// means nothing: no run ever has that number again.
+func Forget(ctx context.Context, connections *connection.Set, to *task.SQLDestination, fence *Fence) error {
+	where, err := connections.SQLite(to.Connection)
+	if err != nil {
+		return err
+	}
+	if _, err := findFile(where, false); err != nil {
+		return err
+	}
+	milliseconds := strconv.FormatInt(forgetWait.Milliseconds(), 10)
+	db, conn, err := connect(ctx, address(where.Path)+"?mode=rw&_busy_timeout="+milliseconds, where.Name)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	defer conn.Close()
+	if _, err := conn.ExecContext(ctx, removeCheckpoint, fence.key()...); err != nil {
+		return explain(ctx, err, where.Name)
+	}
+	return nil
+}

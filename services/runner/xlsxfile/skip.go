@@ -1,0 +1,36 @@
+package xlsxfile
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"runhook/services/runner/csvfile"
+)
+
+// Version tells whether the workbook is what it was; see the pipeline's source.
+func (s *Source) Version() (string, error) { return csvfile.FileVersion(s.file, s.place) }
+
+// skipCheck is after how many rows a skip looks whether its run goes on.
+const skipCheck = 1000
+
+// Skip passes over rows, as Next would read them; see the pipeline's source.
+func (s *Source) Skip(ctx context.Context, rows int64) error {
+	cells := make([]any, len(s.header))
+	for n := int64(0); n < rows; {
+		_, err := s.sheet.read()
+		switch {
+		case errors.Is(err, io.EOF):
+			return io.EOF
+		case err != nil:
+			return s.fail(err)
+		}
+		if s.take(cells) {
+			n++
+		}
+		if n%skipCheck == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
