@@ -104,7 +104,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 
 	store, err := bus.Connect(ctx, bus.Config{
 		Name: "runhook serve", InProcess: embedded,
-		User: embedded.InternalUser, Password: embedded.InternalPassword, Log: p.log,
+		User: embedded.InternalUser, Password: embedded.InternalPassword, Full: embedded.Full, Log: p.log,
 	})
 	if err != nil {
 		return err

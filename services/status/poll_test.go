@@ -100,7 +100,7 @@ func TestFinishedRunNeedsNoStore(t *testing.T) {
 // messages is how many messages NATS has got from its clients.
 func (s *site) messages() int64 {
 	s.t.Helper()
-	figures, err := s.Broker.Varz(nil)
+	figures, err := s.Broker.Server().Varz(nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ const soon = time.Second
 // startWaiting sends a long poll and returns once it waits for the run's next document.
 func (s *site) startWaiting(path string, wait string) <-chan answer {
 	s.t.Helper()
-	idle := s.Broker.NumSubscriptions()
+	idle := s.Broker.Server().NumSubscriptions()
 	answers := make(chan answer, 1)
 	go func() {
 		defer close(answers)
@@ -28,7 +28,7 @@ func (s *site) startWaiting(path string, wait string) <-chan answer {
 	}()
 	again := time.NewTicker(time.Millisecond)
 	defer again.Stop()
-	for deadline := time.Now().Add(10 * time.Second); s.Broker.NumSubscriptions() == idle; <-again.C {
+	for deadline := time.Now().Add(10 * time.Second); s.Broker.Server().NumSubscriptions() == idle; <-again.C {
 		if time.Now().After(deadline) {
 			s.t.Fatal("the long poll does not follow the run")
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -30,17 +31,25 @@ type Options struct {
 	Log     zerolog.Logger
 }
 
-// Broker is a running embedded server.
+// Broker is a running embedded server. When its store stops taking writes, because the disk is full
+// or fails, it starts the server again: see supervise.
 type Broker struct {
-	*server.Server
 	// InternalUser and InternalPassword let this process in when Options has a User; both are
 	// random and live as long as the process.
 	InternalUser, InternalPassword string
+
+	options Options
+	logger  *logger
+	server  atomic.Pointer[server.Server]
+	full    atomic.Bool
+
+	stop       chan struct{}
+	supervised chan struct{}
 }
 
 // stopLimit bounds a stop: a server with thousands of consumers writes each one's state, and what
 // it has not written is rebuilt at the next start.
-const stopLimit = 10 * time.Second
+var stopLimit = 10 * time.Second // shorter in tests
 
 // Start starts the server and waits until it takes connections. A taken port, an unwritable
 // directory and a directory with somebody else's data are errors that say what to do.
@@ -53,77 +62,127 @@ func Start(o Options) (*Broker, error) {
 		return nil, fmt.Errorf("cannot write in the data directory: %w: choose another with --data, or change its owner", err)
 	}
 	_, _ = probe.Close(), os.Remove(probe.Name())
-
-	config := &server.Options{
-		ServerName: "runhook", JetStream: true, StoreDir: o.Dir, SyncAlways: o.Durable,
-		NoSigs: true, DontListen: o.Listen == "", MaxPayload: 8 << 20,
-	}
 	if o.Listen != "" {
-		if config.Host, config.Port, err = address(o.Listen); err != nil {
+		if o.Listen, err = address(o.Listen); err != nil {
 			return nil, err
 		}
 	}
-	broker := &Broker{}
+	broker := &Broker{
+		options: o, logger: &logger{log: o.Log, failed: make(chan string, 1)},
+		stop: make(chan struct{}), supervised: make(chan struct{}),
+	}
 	if o.User != "" {
 		broker.InternalUser, broker.InternalPassword = "runhook-internal", rand.Text()
-		config.Users = []*server.User{
-			{Username: o.User, Password: o.Password},
-			{Username: broker.InternalUser, Password: broker.InternalPassword},
-		}
 	}
-	if broker.Server, err = server.NewServer(config); err != nil {
-		return nil, fmt.Errorf("set up the embedded NATS server: %w", err)
+	if err := broker.start(); err != nil {
+		return nil, err
 	}
-	logger := &logger{log: o.Log}
-	broker.SetLoggerV2(logger, false, false, false)
-	started := make(chan struct{})
-	go func() { defer close(started); broker.Server.Start() }()
-	if !broker.ReadyForConnections(20 * time.Second) {
-		broker.Shutdown()
-		<-started
-		if fatal := logger.fatal(); fatal != "" {
-			return nil, fmt.Errorf("the embedded NATS server did not start: %s", fatal)
-		}
-		return nil, errors.New("the embedded NATS server did not start within 20 s")
-	}
+	go broker.supervise()
 	return broker, nil
 }
 
+// start starts a server on what the directory holds.
+func (b *Broker) start() error {
+	o := b.options
+	config := &server.Options{
+		ServerName: "runhook", JetStream: true, StoreDir: o.Dir, SyncAlways: o.Durable,
+		NoSigs: true, DontListen: o.Listen == "", MaxPayload: 8 << 20,
+		// The disk is the limit. The server's own would be what is free at its start, for good: a
+		// server that starts on a full disk could never store anything again.
+		JetStreamMaxStore: 1 << 60,
+	}
+	if o.Listen != "" {
+		host, port, _ := net.SplitHostPort(o.Listen) // checked by address
+		config.Host = host
+		config.Port, _ = strconv.Atoi(port)
+	}
+	if o.User != "" {
+		config.Users = []*server.User{
+			{Username: o.User, Password: o.Password},
+			{Username: b.InternalUser, Password: b.InternalPassword},
+		}
+	}
+	b.logger.forget()
+	next, err := server.NewServer(config)
+	if err != nil {
+		return fmt.Errorf("set up the embedded NATS server: %w", err)
+	}
+	next.SetLoggerV2(b.logger, false, false, false)
+	started := make(chan struct{})
+	go func() { defer close(started); next.Start() }()
+	if !next.ReadyForConnections(20*time.Second) || !next.JetStreamEnabled() {
+		next.Shutdown()
+		<-started
+		next.WaitForShutdown()
+		if fatal := b.logger.fatal(); fatal != "" {
+			return fmt.Errorf("the embedded NATS server did not start: %s", fatal)
+		}
+		return errors.New("the embedded NATS server did not start within 20 s")
+	}
+	b.server.Store(next)
+	return nil
+}
+
+// Server is the running server. Another one takes its place when it has to be started again.
+func (b *Broker) Server() *server.Server { return b.server.Load() }
+
+// InProcessConn connects to the server without a socket; a connection that is lost with the server
+// finds the next one here.
+func (b *Broker) InProcessConn() (net.Conn, error) { return b.Server().InProcessConn() }
+
+// Addr is where the server listens; nil when it listens nowhere.
+func (b *Broker) Addr() net.Addr { return b.Server().Addr() }
+
 // URL is where other programs connect; empty when the server listens nowhere.
 func (b *Broker) URL() string {
-	if addr := b.Addr(); addr != nil {
-		return "nats://" + addr.String()
+	if b.options.Listen == "" {
+		return ""
 	}
-	return ""
+	return "nats://" + b.options.Listen
 }
 
 // Stop stops the server in bounded time. Everything acknowledged is on disk before and after.
 func (b *Broker) Stop() {
-	b.Shutdown()
+	select {
+	case <-b.stop:
+	default:
+		close(b.stop)
+	}
 	stopped := make(chan struct{})
-	go func() { defer close(stopped); b.WaitForShutdown() }()
+	go func() {
+		defer close(stopped)
+		<-b.supervised
+		shutdown(b.Server())
+	}()
 	select {
 	case <-stopped:
 	case <-time.After(stopLimit):
 	}
 }
 
-// address splits a listen address and sees whether it is free, because the server itself reports a
-// taken port only in its log.
-func address(listen string) (host string, port int, err error) {
-	host, portText, err := net.SplitHostPort(listen)
+// shutdown stops a server and waits until nothing of it touches its directory any more.
+func shutdown(s *server.Server) {
+	s.Shutdown()
+	s.WaitForShutdown()
+}
+
+// address checks a listen address and sees whether it is free, because the server itself reports a
+// taken port only in its log. It returns the address with the port that port 0 took, so that a
+// server that is started again has the same.
+func address(listen string) (string, error) {
+	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
-		return "", 0, fmt.Errorf("--nats-listen %s: %w: write it as 127.0.0.1:4222", listen, err)
+		return "", fmt.Errorf("--nats-listen %s: %w: write it as 127.0.0.1:4222", listen, err)
 	}
-	if port, err = strconv.Atoi(portText); err != nil || port < 0 || port > 65535 {
-		return "", 0, fmt.Errorf("--nats-listen %s: %q is not a port", listen, portText)
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return "", fmt.Errorf("--nats-listen %s: %q is not a port", listen, port)
 	}
 	probe, err := net.Listen("tcp", listen)
 	if err != nil {
-		return "", 0, fmt.Errorf("--nats-listen %s: %w: is another NATS server or another runhook running? choose another address", listen, err)
+		return "", fmt.Errorf("--nats-listen %s: %w: is another NATS server or another runhook running? choose another address", listen, err)
 	}
 	defer func() { _ = probe.Close() }()
-	return host, probe.Addr().(*net.TCPAddr).Port, nil
+	return net.JoinHostPort(host, strconv.Itoa(probe.Addr().(*net.TCPAddr).Port)), nil
 }
 
 // Dir is where a data directory keeps the server's streams.

@@ -63,7 +63,10 @@ type Config struct {
 	User, Password string
 	// ConnectTimeout bounds the first connection, which is retried until then. Default 10 s.
 	ConnectTimeout time.Duration
-	Log            zerolog.Logger
+	// Full tells that the store takes no writes at the moment; they are refused with ErrFull then
+	// without asking it. Nil where that is not known.
+	Full func() bool
+	Log  zerolog.Logger
 }
 
 // Bus is a connection to one store. Its methods are safe for concurrent use.
@@ -72,6 +75,7 @@ type Bus struct {
 	js jetstream.JetStream
 	// publisher is js for Publish.
 	publisher jetstream.JetStream
+	full      func() bool
 	log       zerolog.Logger
 	storeID   string
 	// lease is the AckWait of every consumer, as stored with the topology.
@@ -176,7 +180,7 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 		nc.Close()
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
-	return &Bus{nc: nc, js: js, publisher: fast, log: config.Log}, nil
+	return &Bus{nc: nc, js: js, publisher: fast, full: config.Full, log: config.Log}, nil
 }
 
 // Close ends the connection after what was already sent has left. It does not wait for consumers:

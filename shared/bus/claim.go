@@ -125,6 +125,9 @@ func (c *Claim) Finish(ctx context.Context, doc run.Document, rejected run.Rejec
 // write publishes under the fence. When the acknowledgement does not come, or says that the fence
 // has moved, it reads back before it decides: the write may be the one that moved it.
 func (c *Claim) write(ctx context.Context, msg *nats.Msg) (uint64, error) {
+	if err := c.bus.writable(); err != nil {
+		return 0, err
+	}
 	attempt, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	ack, err := c.bus.js.PublishMsg(attempt, msg, jetstream.WithExpectStream(runsBucket),

@@ -48,6 +48,9 @@ func (b *Bus) Revise(ctx context.Context, was Task, def *task.Definition) error 
 
 // replace writes a task's record if it is still the one of a revision; 0 for none.
 func (b *Bus) replace(ctx context.Context, id task.ID, next *stored, revision uint64) error {
+	if err := b.writable(); err != nil {
+		return err
+	}
 	data, err := json.Marshal(next)
 	if err != nil {
 		return fmt.Errorf("encode task %s: %w", id, err)

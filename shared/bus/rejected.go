@@ -16,6 +16,9 @@ import (
 // means nothing until a checkpoint or the final document names it. To store a chunk again replaces
 // it. ErrUnavailable means that it could not be stored now; any other error will not pass by itself.
 func (c *Claim) StoreRejected(ctx context.Context, chunk int, data []byte) error {
+	if err := c.bus.writable(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	_, err := c.bus.rows.PutBytes(ctx, rejectedName(c.task, c.number, c.Token, chunk), data)

@@ -29,6 +29,9 @@ const (
 // ErrUnavailable means that nothing was stored, ErrMaybeStored that it cannot be known (without a
 // key Submit never publishes twice), ErrKeyReused that the key belongs to other parameters.
 func (b *Bus) Submit(ctx context.Context, request run.Request, key string) (Accepted, error) {
+	if err := b.writable(); err != nil {
+		return Accepted{}, err
+	}
 	data, err := json.Marshal(request)
 	if err != nil {
 		return Accepted{}, fmt.Errorf("encode a run request: %w", err)

@@ -84,6 +84,9 @@ func (b *Bus) Apply(ctx context.Context, def *task.Definition, fromFolder bool) 
 
 // prepare stores a definition under its hash and makes the consumer that it needs.
 func (b *Bus) prepare(ctx context.Context, def *task.Definition) error {
+	if err := b.writable(); err != nil {
+		return fmt.Errorf("store a definition of task %q: %w", def.Name, err)
+	}
 	_, err := b.tasks.Create(ctx, definitionKey(def.ID, def.Hash), def.Text)
 	if err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
 		return fmt.Errorf("store a definition of task %q: %w", def.Name, explain(err))
@@ -124,6 +127,9 @@ func (b *Bus) change(ctx context.Context, id task.ID, decide func(*stored) (*sto
 		next, err := decide(now)
 		if next == nil || err != nil {
 			return false, err
+		}
+		if err := b.writable(); err != nil {
+			return false, fmt.Errorf("store task %s: %w", id, err)
 		}
 		data, err := json.Marshal(next)
 		if err != nil {

@@ -68,6 +68,11 @@ var answers = []struct {
 		Detail:     "The request was sent to NATS and no acknowledgement came, so the run may have been stored. To repeat the request without starting a second run, send it with an Idempotency-Key.",
 		RetryAfter: 5 * time.Second,
 	}},
+	{bus.ErrFull, Problem{
+		Kind: "store-full", Title: "The store is full", Status: fasthttp.StatusServiceUnavailable,
+		Detail:     "The disk that the store is on is full, so nothing was started. What was accepted before is safe, and new requests are taken as soon as there is room again; whoever runs this server has to make some.",
+		RetryAfter: 10 * time.Second,
+	}},
 	{bus.ErrUnavailable, Problem{
 		Kind: "store-unavailable", Title: "The store is not available", Status: fasthttp.StatusServiceUnavailable,
 		Detail:     "NATS cannot be reached or cannot store at the moment; nothing was started.",

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"runhook/shared/run"
+)
+
+// smallDisk mounts a file system of its own of a few MiB; where that is not allowed the test is skipped.
+func smallDisk(t *testing.T, mib int) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "runhook-disk-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dm", mib)); err != nil {
+		_ = os.Remove(dir)
+		t.Skipf("a small file system cannot be mounted here: %v", err)
+	}
+	t.Logf("the disk that fills up is a tmpfs of %d MiB", mib)
+	t.Cleanup(func() {
+		if err := errors.Join(syscall.Unmount(dir, syscall.MNT_DETACH), os.Remove(dir)); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// fill writes a file until nothing more fits.
+func fill(t *testing.T, path string) {
+	t.Helper()
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	for size := 64 << 10; size > 0; {
+		if _, err := file.Write(make([]byte, size)); err != nil {
+			if !errors.Is(err, syscall.ENOSPC) {
+				t.Fatal(err)
+			}
+			size /= 2
+		}
+	}
+}
+
+// answer is what a POST or a GET got.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (i *instance) request(method, url string) (answer, error) {
+	request, err := http.NewRequestWithContext(i.t.Context(), method, url, nil)
+	if err != nil {
+		return answer{}, err
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: limit}
+	response, err := client.Do(request)
+	if err != nil {
+		return answer{}, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	return answer{response.StatusCode, response.Header, body}, err
+}
+
+// A disk that fills gives 503 and takes nothing away; when there is room again the same process goes
+// on with everything it accepted.
+func TestFullDiskRecovers(t *testing.T) {
+	for _, durability := range []string{"always", "interval"} {
+		t.Run(durability, func(t *testing.T) { fullDisk(t, durability) })
+	}
+}
+
+func fullDisk(t *testing.T, durability string) {
+	disk := smallDisk(t, 24)
+	s := newSite(t)
+	i := spawn(t, s.args("--data", disk+"/data", "--durability", durability)...).listening()
+	listener, err := nats.Connect(i.nats, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	post := fmt.Sprintf("%s/task/execute/%s", i.url, s.copy)
+	accepted := map[string]string{} // run number → status URL
+	submit := func() answer {
+		got, err := i.request(http.MethodPost, post)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.status/100 == 2 {
+			var doc run.Document
+			if err := json.Unmarshal(got.body, &doc); err != nil {
+				t.Fatal(err)
+			}
+			if _, twice := accepted[doc.ImportID.String()]; twice {
+				t.Fatalf("the run number %s was given out twice", doc.ImportID)
+			}
+			accepted[doc.ImportID.String()] = doc.PollingURL
+		}
+		return got
+	}
+
+	submit()
+	var ended string
+	for _, url := range accepted {
+		ended = url
+	}
+	var before answer
+	eventually(t, i, "the first run has ended", func() bool {
+		before, err = i.request(http.MethodGet, ended)
+		return err == nil && before.status == http.StatusOK
+	})
+	release := s.hold()
+	for range 20 {
+		submit() // the first is under way, the others wait
+	}
+	fill(t, disk+"/filler")
+
+	var refused answer
+	eventually(t, i, "a POST is told that the disk is full", func() bool {
+		refused = submit()
+		return refused.status == http.StatusServiceUnavailable && bytes.Contains(refused.body, []byte("disk"))
+	})
+	seconds, err := strconv.Atoi(refused.header.Get("Retry-After"))
+	if err != nil || seconds < 1 || !bytes.Contains(refused.body, []byte(`"title":"The store is full"`)) {
+		t.Errorf("Retry-After %q, %s", refused.header.Get("Retry-After"), refused.body)
+	}
+	i.log.await(t, `takes no more writes`, i.ended)
+	release() // what is under way comes to its end and cannot say so
+	eventually(t, i, "what ended before can still be read", func() bool {
+		now, err := i.request(http.MethodGet, ended)
+		return err == nil && now.status == http.StatusOK && bytes.Equal(now.body, before.body)
+	})
+	for range 5 {
+		asked := time.Now()
+		if got := submit(); got.status != http.StatusServiceUnavailable {
+			t.Errorf("a POST on a full disk: %d %s", got.status, got.body)
+		} else if took := time.Since(asked); took > 2*time.Second {
+			t.Errorf("the 503 took %s", took)
+		}
+	}
+	for number, url := range accepted {
+		if got, err := i.request(http.MethodGet, url); err != nil || (got.status != http.StatusAccepted && got.status != http.StatusOK) {
+			t.Errorf("run %s while the disk is full: %d %v %s", number, got.status, err, got.body)
+		}
+	}
+
+	if err := os.Remove(disk + "/filler"); err != nil {
+		t.Fatal(err)
+	}
+	i.log.await(t, `room in the data directory again`, i.ended)
+	eventually(t, i, "POSTs are taken again", func() bool { return submit().status == http.StatusOK })
+	for number, url := range accepted {
+		eventually(t, i, "run "+number+" has ended", func() bool {
+			got, err := i.request(http.MethodGet, url)
+			if err == nil && got.status != http.StatusOK && got.status != http.StatusAccepted {
+				t.Fatalf("run %s: %d %s", number, got.status, got.body)
+			}
+			return err == nil && got.status == http.StatusOK
+		})
+	}
+	if !listener.IsConnected() {
+		t.Errorf("a client of --nats-listen has not come back: %s", listener.Status())
+	}
+	wantOneEventEach(t, i, accepted)
+	i.end()
+}

@@ -1,0 +1,125 @@
+package broker_test
+
+import (
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"runhook/shared/broker"
+	"runhook/shared/bustest"
+)
+
+func TestMain(m *testing.M) { bustest.Main(m) }
+
+// A stop does not take longer than it may, however many tasks there are; what it leaves open is there
+// at the next start.
+func TestStopIsBounded(t *testing.T) {
+	const tasks = 300
+	restore := broker.SetStopLimit(time.Second)
+	defer restore()
+	o := broker.Options{Dir: t.TempDir(), Log: zerolog.Nop()}
+	first, err := broker.Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	js := connect(t, first)
+	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s.*"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range tasks {
+		subject := fmt.Sprintf("s.%d", i)
+		consumer, err := stream.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: fmt.Sprintf("c%d", i), FilterSubject: subject})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := js.Publish(t.Context(), subject, nil); err != nil {
+			t.Fatal(err)
+		}
+		msg, err := consumer.Next(jetstream.FetchMaxWait(10 * time.Second)) // its state has to be written
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := msg.Ack(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asked := time.Now()
+	first.Stop()
+	took := time.Since(asked)
+	if t.Logf("a stop with %d consumers took %s", tasks, took); took > 2*time.Second {
+		t.Errorf("it may take %s", time.Second)
+	}
+	first.Server().WaitForShutdown()
+	second, err := broker.Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Stop()
+	again, err := connect(t, second).Stream(t.Context(), "S")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if state := again.CachedInfo().State; state.Msgs != tasks || state.Consumers != tasks {
+		t.Errorf("after the restart: %+v", state)
+	}
+}
+
+func connect(t *testing.T, b *broker.Broker) jetstream.JetStream {
+	t.Helper()
+	nc, err := nats.Connect("", nats.InProcessServer(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+// A write that fails makes the server start again, on the same port; connections come back.
+func TestFailedWriteStartsTheServerAgain(t *testing.T) {
+	b, err := broker.Start(broker.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Stop()
+	reconnected := make(chan struct{}, 2)
+	handler := nats.ReconnectHandler(func(*nats.Conn) { reconnected <- struct{}{} })
+	for _, option := range []nats.Option{nats.InProcessServer(b), nil} {
+		options := []nats.Option{handler, nats.ReconnectWait(20 * time.Millisecond), nats.MaxReconnects(-1)}
+		if option != nil {
+			options = append(options, option)
+		}
+		nc, err := nats.Connect(b.URL(), options...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+	}
+	before, address := b.Server(), b.Addr().(*net.TCPAddr).Port
+	// What a stream says when its store has failed.
+	before.Errorf("JetStream stream '%s > %s' critical write error: %v", "$G", "RUNS", "no space left on device")
+	for range 2 {
+		select {
+		case <-reconnected:
+		case <-time.After(20 * time.Second):
+			t.Fatal("a connection has not come back")
+		}
+	}
+	if after := b.Server(); after == before || after.Addr().(*net.TCPAddr).Port != address {
+		t.Errorf("the server is the same, or listens on another port: %v", after.Addr())
+	}
+	for deadline := time.Now().Add(10 * time.Second); b.Full(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it is still said to be full")
+		}
+	}
+}

@@ -1,0 +1,109 @@
+package broker
+
+import (
+	"fmt"
+	"os"
+	"time"
+)
+
+const (
+	// roomNeeded is how much must be writable before the store is used again: enough to say that the
+	// disk is not full, little enough for the smallest one.
+	roomNeeded = 4 << 20
+	// lookForRoom is how often it is tried while there was none.
+	lookForRoom = time.Second
+	// steady is how long a server must have run without a failed write before the next failure is
+	// answered at once: a disk that fails over and over gets a pause in between.
+	steady = 10 * time.Second
+)
+
+// supervise starts the server again when its store has stopped taking writes. A stream whose write
+// failed, mostly because the disk is full, refuses everything until then, even when there is room
+// again. It happens twice: at once, so that readers see what is on disk and nothing else, and when
+// there is room. In between Full is true.
+func (b *Broker) supervise() {
+	defer close(b.supervised)
+	var restarted time.Time
+	for {
+		var reason string
+		select {
+		case <-b.stop:
+			return
+		case reason = <-b.logger.failed:
+		}
+		b.full.Store(true)
+		b.options.Log.Error().Str("reason", reason).Str("dir", b.options.Dir).
+			Msg("the data directory takes no more writes: POSTs get 503 and what is running waits, until there is room again")
+		if time.Since(restarted) < steady && !b.pause(steady) {
+			return
+		}
+		if !b.restart() {
+			return
+		}
+		for room := b.room(); room != nil; room = b.room() {
+			if !b.pause(lookForRoom) {
+				return
+			}
+		}
+		select {
+		case <-b.logger.failed: // something wrote all the same, such as the copy of finals into events
+			if !b.restart() {
+				return
+			}
+		default:
+		}
+		b.full.Store(false)
+		restarted = time.Now()
+		b.options.Log.Info().Msg("there is room in the data directory again; everything goes on")
+	}
+}
+
+// Full reports that the store takes no writes at the moment. What is in it can be read.
+func (b *Broker) Full() bool { return b.full.Load() }
+
+// restart starts the server again, as soon as that is possible; false when the broker is stopped
+// before. Every connection is lost and comes back by itself.
+func (b *Broker) restart() bool {
+	shutdown(b.Server())
+	said := ""
+	for {
+		err := b.start()
+		if err == nil {
+			return true
+		}
+		if err.Error() != said { // once, not every second
+			said = err.Error()
+			b.options.Log.Error().Err(err).Msg("the embedded NATS server cannot be started again, trying until it can")
+		}
+		if !b.pause(lookForRoom) {
+			return false
+		}
+	}
+}
+
+// pause waits; false when the broker is stopped meanwhile.
+func (b *Broker) pause(d time.Duration) bool {
+	select {
+	case <-b.stop:
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// room tries whether the directory takes as much as is needed; nil when it does. What counts is what
+// can be written, whatever stands in the way: the disk, a quota, a limit on files.
+func (b *Broker) room() error {
+	probe, err := os.CreateTemp(b.options.Dir, ".room-*")
+	if err != nil {
+		return fmt.Errorf("look for room in the data directory: %w", err)
+	}
+	defer func() { _, _ = probe.Close(), os.Remove(probe.Name()) }()
+	block := make([]byte, 64<<10)
+	for range roomNeeded / len(block) {
+		if _, err := probe.Write(block); err != nil {
+			return fmt.Errorf("look for room in the data directory: %w", err)
+		}
+	}
+	return probe.Sync()
+}
