@@ -187,12 +187,13 @@ type Destination struct {
 	CSV  *CSVDestination
 	HTTP *HTTPDestination
 	NATS *NATSDestination
+	IMIS *IMISDestination
 }
 
 // Action is what is done with each row at the destination.
 type Action string
 
-// The actions of a sql destination, and of a csv one.
+// The actions of a sql and of an imis destination, and of a csv one.
 const (
 	Insert  Action = "insert"
 	Update  Action = "update"
@@ -236,15 +237,43 @@ type NATSDestination struct {
 	Subject string
 }
 
+// IMISDestination writes the records of one panel or business object of an iMIS site.
+type IMISDestination struct {
+	Connection string
+	// Entity is what the REST API calls the panel or business object.
+	Entity string
+	Action Action
+	// Key lists the columns of the mapping that are a record's identity, Match those that a record must
+	// have equal to be a row's. Insert may do without; any other action has exactly one of the two.
+	Key, Match []string
+	// OnMultiple is for a row that several records match, OnBlankMatch for one that has no value to
+	// match by. Both skip by default.
+	OnMultiple, OnBlankMatch RowPolicy
+	// Append lists multi-select columns whose values are added to those of the record.
+	Append []string
+}
+
+// RowPolicy says what becomes of a row that cannot be told a record.
+type RowPolicy string
+
+// The values of on_multiple and on_blank_match.
+const (
+	SkipRow RowPolicy = "skip"
+	FailRow RowPolicy = "fail"
+)
+
 // Restartable reports whether an interrupted run that cannot continue may start over from the first row:
 // true for update, upsert, delete and csv replace, which come to the same, and for http and nats, where a
 // batch may arrive more than once anyway; false for insert and append, which would write rows twice.
+// An insert into iMIS that has match finds what it wrote before.
 func (d Destination) Restartable() bool {
 	switch {
 	case d.SQL != nil:
 		return d.SQL.Action != Insert
 	case d.CSV != nil:
 		return d.CSV.Action != Append
+	case d.IMIS != nil:
+		return d.IMIS.Action != Insert || len(d.IMIS.Match) > 0
 	}
 	return true
 }
@@ -252,5 +281,5 @@ func (d Destination) Restartable() bool {
 // AtLeastOnce reports whether an interruption can make rows arrive more than once: where what is written
 // and the checkpoint behind it cannot be made one step.
 func (d Destination) AtLeastOnce() bool {
-	return d.HTTP != nil || d.NATS != nil || d.CSV != nil && d.CSV.Action == Append
+	return d.HTTP != nil || d.NATS != nil || (d.CSV != nil || d.IMIS != nil) && !d.Restartable()
 }

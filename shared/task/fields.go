@@ -352,7 +352,7 @@ var nextFields = []field{
 
 var destinationFields = []field{
 	{name: "sql", kind: kindSection, fields: sqlDestinationFields, meaning: "a table of a database"},
-	{name: "imis", kind: kindSection, later: true},
+	{name: "imis", kind: kindSection, fields: imisDestinationFields, meaning: "a panel or business object of an iMIS site, one row at a time"},
 	{name: "csv", kind: kindSection, fields: csvDestinationFields, meaning: "a delimited text file"},
 	{name: "http", kind: kindSection, fields: httpDestinationFields, meaning: "a web service, which gets the rows as JSON; after an interruption some arrive again"},
 	{name: "nats", kind: kindSection, fields: natsDestinationFields, meaning: "a subject, to which each row is published as JSON; after an interruption some arrive again"},
@@ -379,6 +379,42 @@ var sqlDestinationFields = []field{
 	{
 		name: "create", kind: kindFlag, byDefault: "false", example: "true", starter: true,
 		meaning: "true makes a missing table from the mapping, with key as primary key",
+	},
+}
+
+var imisDestinationFields = []field{
+	{
+		name: "connection", kind: kindText, example: "imis-prod", required: true,
+		meaning: "the imis connection it writes to, from the runner's connections.yaml",
+	},
+	{
+		name: "entity", kind: kindText, max: maxNameLetters, pattern: `^[A-Za-z][A-Za-z0-9_.-]*$`, example: "My_Panel", required: true,
+		meaning: "the panel or business object, by the name that the REST API has for it; never a contact (Party)",
+	},
+	{
+		name: "action", kind: kindChoice, example: string(Upsert), required: true,
+		values:  []string{string(Insert), string(Update), string(Upsert), string(Delete)},
+		meaning: "what is done with each row: insert, update, upsert or delete; insert with match inserts only what none matches",
+	},
+	{
+		name: "key", kind: kindTexts, max: maxKeyColumns, example: "[ID, Ordinal]",
+		meaning: "the columns of mapping that are the record's identity; update, upsert and delete need it, or match",
+	},
+	{
+		name: "match", kind: kindTexts, max: maxKeyColumns, example: "[ID, Code]",
+		meaning: "instead of key: the columns of mapping that a record must have equal to be the row's",
+	},
+	{
+		name: "on_multiple", kind: kindChoice, byDefault: string(SkipRow), values: []string{string(SkipRow), string(FailRow)},
+		meaning: "with match: what becomes of a row that more than one record matches: skip or fail",
+	},
+	{
+		name: "on_blank_match", kind: kindChoice, byDefault: string(SkipRow), values: []string{string(SkipRow), string(FailRow)},
+		meaning: "with match: what becomes of a row that has no value in a column of match: skip or fail",
+	},
+	{
+		name: "append", kind: kindTexts, max: maxColumns, example: "[Interests]",
+		meaning: "multi-select columns of mapping whose values an update adds to those that are there, instead of replacing them",
 	},
 }
 

@@ -8,6 +8,9 @@ import (
 // imisQueryWords are the names that /api/query has for itself, in lower case.
 var imisQueryWords = []string{"queryname", "limit", "offset"}
 
+// imisFilterWords are those that /api/{Entity} has.
+var imisFilterWords = []string{"limit", "offset"}
+
 // imisSource makes an imis source, all of whose task's parameters are prompts.
 func (r *reader) imisSource(imis *fieldSet, def *Definition) *IMISSource {
 	if imis == nil {
@@ -36,4 +39,94 @@ func (r *reader) imisSource(imis *fieldSet, def *Definition) *IMISSource {
 
 func isIQAPath(text string) bool {
 	return strings.HasPrefix(text, "$/") && !strings.HasSuffix(text, "/") && !strings.Contains(text, "//")
+}
+
+// imisContacts are the entities that are a contact itself, in lower case; the first of them the API
+// writes in a form of its own.
+var imisContacts = []string{"party", "person", "organization", "contact", "individual", "cscontact", "cscontactbasic"}
+
+const contactForms = 3
+
+// imisDestination makes an imis destination. A mapping that could not be read is nil, and has its own
+// problem.
+func (r *reader) imisDestination(imis *fieldSet, columns []Column) *IMISDestination {
+	if imis == nil {
+		return nil
+	}
+	d := &IMISDestination{
+		Connection: imis.text("connection"), Entity: imis.text("entity"), Action: Action(imis.text("action")),
+		Key: imis.contents["key"].texts, Match: imis.contents["match"].texts, Append: imis.contents["append"].texts,
+		OnMultiple: RowPolicy(imis.text("on_multiple")), OnBlankMatch: RowPolicy(imis.text("on_blank_match")),
+	}
+	r.checkEntity(imis, d)
+	r.checkIdentified(imis, d)
+	if columns == nil {
+		return d
+	}
+	names := r.columnNames(columns, "iMIS")
+	for _, name := range []string{"key", "match", "append"} {
+		r.checkColumns(imis.contents[name].line, "destination.imis."+name, imis.contents[name].texts, names)
+	}
+	if len(d.Key) > 0 && d.Action == Update && !slices.ContainsFunc(names, func(n string) bool { return !slices.Contains(d.Key, n) }) {
+		r.report(imis.contents["key"].line, "destination.imis: update has nothing to write; mapping needs a column that is not in key")
+	}
+	return d
+}
+
+// checkEntity refuses what is no entity's name, and contacts.
+func (r *reader) checkEntity(imis *fieldSet, d *IMISDestination) {
+	entity, ok := imis.field("entity")
+	contact := slices.Index(imisContacts, strings.ToLower(entity.text))
+	switch {
+	case !ok:
+	case !isEntityName(entity.text):
+		r.report(entity.line, "destination.imis.entity must be the name of a panel or business object, like My_Panel, not %s", quote(entity.text))
+	case contact >= 0 && d.Action == Delete:
+		r.report(entity.line, "destination.imis: %s is a contact, and contacts are never deleted", entity.text)
+	case contact >= 0 && contact < contactForms:
+		r.report(entity.line, "destination.imis: to write contacts themselves (%s) is not supported yet; write to a panel or business object that belongs to them", entity.text)
+	}
+}
+
+func isEntityName(text string) bool {
+	for i, letter := range text {
+		isLetter := 'a' <= letter && letter <= 'z' || 'A' <= letter && letter <= 'Z'
+		if !isLetter && (i == 0 || (letter < '0' || letter > '9') && !strings.ContainsRune("_.-", letter)) {
+			return false
+		}
+	}
+	return text != ""
+}
+
+// checkIdentified holds key, match and what depends on them against the action.
+func (r *reader) checkIdentified(imis *fieldSet, d *IMISDestination) {
+	key, match := len(d.Key) > 0, len(d.Match) > 0
+	switch {
+	case d.Action == "" || imis.refused["key"] || imis.refused["match"]:
+		return // reported
+	case key && match:
+		r.report(imis.contents["match"].line, "destination.imis: a record is found by key, its identity, or by match, columns that it has equal; remove one of the two")
+	case !key && !match && d.Action != Insert:
+		r.report(imis.line, "destination.imis: %s needs the columns that identify a record, like key: [ID], or columns to find it by, like match: [ID, Code]", d.Action)
+	}
+	for _, name := range []string{"on_multiple", "on_blank_match"} {
+		// A default has no line.
+		if given := imis.contents[name]; given.line > 0 && !match {
+			r.report(given.line, "destination.imis.%s means something only with match; add match, or remove it", name)
+		}
+	}
+	for _, column := range d.Match {
+		if slices.Contains(imisFilterWords, strings.ToLower(column)) {
+			r.report(imis.contents["match"].line, "destination.imis.match: a record cannot be found by a column named %s, which means something else to iMIS", column)
+		}
+	}
+	for _, column := range d.Append {
+		switch {
+		case d.Action != Update && d.Action != Upsert:
+			r.report(imis.contents["append"].line, "destination.imis.append means something only where records are updated, and the action is %s; remove it", d.Action)
+			return
+		case slices.Contains(d.Key, column) || slices.Contains(d.Match, column):
+			r.report(imis.contents["append"].line, "destination.imis.append: %s is what the record is found by, so nothing can be added to it", quote(column))
+		}
+	}
 }

@@ -152,6 +152,7 @@ func (r *reader) destination(kinds *fieldSet, columns []Column) (d Destination) 
 	}
 	d.HTTP = r.httpDestination(kinds.contents["http"].section)
 	d.NATS = r.natsDestination(kinds.contents["nats"].section)
+	d.IMIS = r.imisDestination(kinds.contents["imis"].section, columns)
 	return d
 }
 
@@ -177,30 +178,41 @@ func (r *reader) checkKey(sql *fieldSet, d *SQLDestination, columns []Column) {
 	if columns == nil {
 		return
 	}
+	names := r.columnNames(columns, "a database")
+	r.checkColumns(line, "destination.sql.key", d.Key, names)
+	if d.Action == Update && !slices.ContainsFunc(names, func(n string) bool { return !slices.Contains(d.Key, n) }) {
+		r.report(line, "destination.sql: update has nothing to write; mapping needs a column that is not in key")
+	}
+}
+
+// columnNames are the mapping's, of which none may differ from another by letter case alone: who, as a
+// sentence part, does not tell such columns apart.
+func (r *reader) columnNames(columns []Column, who string) []string {
 	names := make([]string, len(columns))
 	folded := map[string]string{}
 	for i, column := range columns {
 		names[i] = column.Name
-		// Databases do not tell columns apart by case.
 		lower := strings.ToLower(column.Name)
 		if other, again := folded[lower]; again {
-			r.report(column.Line, "mapping: %s and %s are one column to a database", quote(other), quote(column.Name))
+			r.report(column.Line, "mapping: %s and %s are one column to %s", quote(other), quote(column.Name), who)
 		}
 		folded[lower] = column.Name
 	}
-	for i, key := range d.Key {
-		switch near := nearest.Name(key, names); {
-		case slices.Contains(d.Key[:i], key):
-			r.report(line, "destination.sql.key has %s twice", quote(key))
-		case slices.Contains(names, key):
+	return names
+}
+
+// checkColumns holds a list of columns against the mapping's names.
+func (r *reader) checkColumns(line int, name string, list, names []string) {
+	for i, column := range list {
+		switch near := nearest.Name(column, names); {
+		case slices.Contains(list[:i], column):
+			r.report(line, "%s has %s twice", name, quote(column))
+		case slices.Contains(names, column):
 		case near != "":
-			r.report(line, "destination.sql.key: mapping has no column %s; did you mean %q?", quote(key), near)
+			r.report(line, "%s: mapping has no column %s; did you mean %q?", name, quote(column), near)
 		default:
-			r.report(line, "destination.sql.key: mapping has no column %s; it has %s", quote(key), strings.Join(names, ", "))
+			r.report(line, "%s: mapping has no column %s; it has %s", name, quote(column), strings.Join(names, ", "))
 		}
-	}
-	if d.Action == Update && !slices.ContainsFunc(names, func(n string) bool { return !slices.Contains(d.Key, n) }) {
-		r.report(line, "destination.sql: update has nothing to write; mapping needs a column that is not in key")
 	}
 }
 
