@@ -21,8 +21,6 @@ import (
 
 // What a request may cost before it is given up.
 const (
-	// requestTimeout bounds one request with its answer: an IQA may take minutes.
-	requestTimeout = 5 * time.Minute
 	// maxTries bounds how often a request is sent; maxBlindTries does where the site answers what may
 	// pass or may not, as a 500.
 	maxTries      = 8
@@ -36,13 +34,18 @@ const (
 // pause bounds the waits between tries: the first, which doubles, and the longest.
 var pause = struct{ least, most time.Duration }{500 * time.Millisecond, 30 * time.Second}
 
+// patience is how long one request may take with its answer: read for one that reads, as an IQA that takes
+// minutes, and change for one that changes a record. linger is what a change that is under way still
+// gets when its run ends: it is better known what became of it.
+var patience = struct{ read, change, linger time.Duration }{5 * time.Minute, 2 * time.Minute, 3 * time.Second}
+
 const (
 	statusBadRequest     = http.StatusBadRequest
 	statusNotFound       = http.StatusNotFound
 	statusNotImplemented = http.StatusNotImplemented
 )
 
-// client sends one source's requests.
+// client sends the requests of one source or destination.
 type client struct {
 	connection connection.IMIS
 	site       *site
@@ -63,6 +66,10 @@ type refusal struct {
 	status int
 	// location is where a redirect leads, without its query.
 	location string
+	// body is what the site says of it, which may show values.
+	body string
+	// doubted: an earlier try of the same call may have been carried out.
+	doubted bool
 }
 
 func (r *refusal) Error() string { return "refused with status " + strconv.Itoa(r.status) }
@@ -76,6 +83,10 @@ type passing struct {
 	wait time.Duration
 	// throttled: the site is asked too often.
 	throttled bool
+	// undone: the site has certainly not carried out what was asked.
+	undone bool
+	// blind: it is not known whether the site is at fault or what was asked.
+	blind bool
 }
 
 func (p *passing) Error() string { return p.reason }
@@ -85,22 +96,74 @@ func (p *passing) failure(message string) error {
 	return &run.Failure{Message: message, Passing: true, RetryAfter: p.wait}
 }
 
-// ask sends a request, a POST where it has a body, and returns the answer, which is valid JSON. What may
-// pass is tried again. asked names what is asked for, in messages. The error is a [*refusal], a
-// [*run.Failure] or ctx's.
+// call is one request of the API.
+type call struct {
+	method, address, body string
+	// once: what it does must not be done twice, so it is sent again only where it was not carried out.
+	once bool
+}
+
+// changes reports whether the call changes records.
+func (c call) changes() bool {
+	return c.once || c.method == http.MethodPut || c.method == http.MethodDelete
+}
+
+// spent is the end of a call that did not come to an answer.
+type spent struct {
+	*passing
+	tried int
+	// lost: the call is one to make once, and may have been carried out.
+	lost bool
+}
+
+// failure says so, of what was asked.
+func (s *spent) failure(asked string) error {
+	switch {
+	case s.wait > maxRetryAfter:
+		return s.passing.failure(fmt.Sprintf("%s: the site asks to wait %s", asked, s.wait.Round(time.Second)))
+	case s.lost:
+		return row.Failf("%s %s", asked, s.reason)
+	}
+	return s.passing.failure(fmt.Sprintf("%s %s, %d times in a row", asked, s.reason, s.tried))
+}
+
+// ask sends a request that changes nothing, a POST where it has a body, and returns the answer, which is
+// valid JSON. asked names what is asked for, in messages. The error is a [*refusal], a [*run.Failure]
+// or ctx's.
 func (c *client) ask(ctx context.Context, asked, address, body string) (string, error) {
+	method := http.MethodGet
+	if body != "" {
+		method = http.MethodPost
+	}
+	text, err := c.do(ctx, asked, call{method: method, address: address, body: body})
+	if s, ok := errors.AsType[*spent](err); ok {
+		return "", s.failure(asked)
+	}
+	return text, err
+}
+
+// do makes a call and returns the answer: valid JSON, or nothing where a change is answered so. What may
+// pass is tried again. The error is a [*refusal], a [*spent], a [*run.Failure] or ctx's.
+func (c *client) do(ctx context.Context, asked string, call call) (string, error) {
+	doubted := false
 	for try := 1; ; try++ {
-		text, err := c.try(ctx, try, asked, address, body)
+		text, err := c.try(ctx, try, asked, call)
 		fault, mayPass := errors.AsType[*passing](err)
 		switch {
+		case err == nil:
+			return text, nil
 		case ctx.Err() != nil:
 			return "", ctx.Err()
 		case !mayPass:
-			return text, err
-		case fault.wait > maxRetryAfter:
-			return "", fault.failure(fmt.Sprintf("%s: the site asks to wait %s", asked, fault.wait.Round(time.Second)))
-		case try >= fault.tries:
-			return "", fault.failure(fmt.Sprintf("%s %s, %d times in a row", asked, fault.reason, try))
+			if refused, ok := errors.AsType[*refusal](err); ok {
+				refused.doubted = doubted
+			}
+			return "", err
+		}
+		doubted = doubted || !fault.undone
+		switch lost := call.once && !fault.undone; {
+		case lost, fault.wait > maxRetryAfter, try >= fault.tries:
+			return "", &spent{passing: fault, tried: try, lost: lost}
 		case fault.wait > 0:
 			// The next turn waits.
 			continue
@@ -130,16 +193,19 @@ func sleep(ctx context.Context, wait time.Duration) error {
 
 // try sends the request once, for the n-th time, in its turn, with a token that is good: where the site no longer takes the
 // one it gave, once more with a new one.
-func (c *client) try(ctx context.Context, n int, asked, address, body string) (string, error) {
+func (c *client) try(ctx context.Context, n int, asked string, call call) (string, error) {
 	if err := c.site.begin(ctx); err != nil {
 		return "", err
 	}
 	defer c.site.end()
 	for renewed := false; ; renewed = true {
 		if err := c.signIn(ctx); err != nil {
+			if fault, ok := errors.AsType[*passing](err); ok {
+				fault.undone = true
+			}
 			return "", c.site.hold(err, n)
 		}
-		answer, err := c.send(ctx, address, "application/json", body, "Bearer "+c.login.token)
+		answer, err := c.send(ctx, call, "application/json", "Bearer "+c.login.token)
 		if err != nil {
 			return "", c.site.hold(err, n)
 		}
@@ -150,8 +216,14 @@ func (c *client) try(ctx context.Context, n int, asked, address, body string) (s
 			}
 			continue
 		}
-		if err := classify(answer); err != nil {
+		if err := classify(answer, call); err != nil {
+			if refused, ok := errors.AsType[*refusal](err); ok {
+				refused.body = c.body.String()
+			}
 			return "", c.site.hold(err, n)
+		}
+		if call.changes() && len(bytes.TrimSpace(c.body.Bytes())) == 0 {
+			return "", nil
 		}
 		return c.text(answer, asked)
 	}
@@ -159,20 +231,23 @@ func (c *client) try(ctx context.Context, n int, asked, address, body string) (s
 
 // send sends one request and reads the answer into c.body. The error is a [*passing], a [*run.Failure]
 // or ctx's.
-func (c *client) send(ctx context.Context, address, kind, body, authorization string) (*http.Response, error) {
-	limited, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	method := http.MethodGet
-	if body != "" {
-		method = http.MethodPost
+func (c *client) send(ctx context.Context, call call, kind, authorization string) (*http.Response, error) {
+	timeout := patience.read
+	if call.changes() {
+		timeout = patience.change
+		lasting, end := linger(ctx)
+		defer end()
+		ctx = lasting
 	}
-	request, err := http.NewRequestWithContext(limited, method, strings.TrimSuffix(c.connection.URL.String(), "/")+address, strings.NewReader(body))
+	limited, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(limited, call.method, strings.TrimSuffix(c.connection.URL.String(), "/")+call.address, strings.NewReader(call.body))
 	if err != nil {
 		return nil, row.Failf("the url of connection %s cannot be used", c.connection.Name)
 	}
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", "runhook")
-	if body != "" {
+	if call.body != "" {
 		request.Header.Set("Content-Type", kind)
 	}
 	if authorization != "" {
@@ -194,20 +269,34 @@ func (c *client) send(ctx context.Context, address, kind, body, authorization st
 	return answer, nil
 }
 
+// linger returns a context that outlasts ctx a little, until end.
+func linger(ctx context.Context) (lasting context.Context, end context.CancelFunc) {
+	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		if sleep(lasting, patience.linger) == nil {
+			cancel()
+		}
+	})
+	return lasting, func() {
+		stop()
+		cancel()
+	}
+}
+
 // classify is nil for an answer that is to be read.
-func classify(answer *http.Response) error {
+func classify(answer *http.Response, call call) error {
 	status := answer.StatusCode
 	says := "answers with status " + strconv.Itoa(status)
 	switch {
-	case status == http.StatusOK:
+	case status == http.StatusOK, call.changes() && (status == http.StatusCreated || status == http.StatusNoContent):
 		return nil
 	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable:
 		wait := retryAfter(answer.Header.Get("Retry-After"), time.Now())
-		return &passing{reason: says, tries: maxTries, wait: wait, throttled: status == http.StatusTooManyRequests}
+		return &passing{reason: says, tries: maxTries, wait: wait, throttled: status == http.StatusTooManyRequests, undone: true}
 	case status == http.StatusBadGateway, status == http.StatusGatewayTimeout, status == http.StatusRequestTimeout:
 		return &passing{reason: says, tries: maxTries}
 	case status == http.StatusInternalServerError:
-		return &passing{reason: says, tries: maxBlindTries}
+		return &passing{reason: says, tries: maxBlindTries, blind: true}
 	}
 	r := &refusal{status: status}
 	if to, err := answer.Location(); err == nil {

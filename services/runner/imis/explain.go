@@ -42,9 +42,15 @@ func (c *client) explain(ctx context.Context, err error) error {
 		return row.Failf("%s does not speak TLS where its url says https", site)
 	}
 	if isTimeout(err) {
-		return &passing{reason: "does not answer in time", tries: maxBlindTries}
+		return &passing{reason: "does not answer in time", tries: maxBlindTries, undone: isUnsent(err)}
 	}
-	return &passing{reason: reason(err), tries: maxTries}
+	return &passing{reason: reason(err), tries: maxTries, undone: isUnsent(err)}
+}
+
+// isUnsent reports whether there was no connection that the request could have been sent on.
+func isUnsent(err error) bool {
+	operation, ok := errors.AsType[*net.OpError](err)
+	return ok && (operation.Op == "dial" || operation.Op == "proxyconnect")
 }
 
 func isTimeout(err error) bool {

@@ -18,3 +18,6 @@ func ForgetSites() {
 	defer sites.mu.Unlock()
 	clear(sites.known)
 }
+
+// ReadEntity reads a definition as a site gives it.
+func ReadEntity(text string) *Entity { return readEntity(&scanner{text: text}) }

@@ -40,11 +40,12 @@ func (c *client) signIn(ctx context.Context) error {
 	}
 	form := url.Values{"grant_type": {"password"}, "username": {c.connection.Username}, "password": {c.connection.Password}}
 	asked := "signing in to the site of connection " + c.connection.Name
-	answer, err := c.send(ctx, "/token", "application/x-www-form-urlencoded", form.Encode(), "")
+	ask := call{method: http.MethodPost, address: "/token", body: form.Encode()}
+	answer, err := c.send(ctx, ask, "application/x-www-form-urlencoded", "")
 	if err != nil {
 		return err
 	}
-	err = classify(answer)
+	err = classify(answer, ask)
 	if refused, ok := errors.AsType[*refusal](err); ok {
 		switch refused.status {
 		case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:

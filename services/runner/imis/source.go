@@ -1,4 +1,5 @@
-// Package imis reads the rows of an IQA from an iMIS site, through its REST API.
+// Package imis reads the rows of an IQA from an iMIS site, and writes rows to its panels and business
+// objects, through its REST API.
 package imis
 
 import (

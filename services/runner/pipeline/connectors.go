@@ -106,6 +106,11 @@ func openDestination(ctx context.Context, job Job, rows *mapper) (destination, e
 			return subject.Try(to.NATS, names)
 		}
 		return subject.Open(to.NATS, job.Publish, job.Run, names)
+	case to.IMIS != nil:
+		if job.DryRun {
+			return imis.Try(ctx, job.Connections, to.IMIS, names)
+		}
+		return imis.OpenDestination(ctx, job.Connections, to.IMIS, names)
 	}
 	return nil, row.Failf("the task's destination is of a kind that this runner does not know; a newer one may")
 }
@@ -119,6 +124,8 @@ func destinationName(t *task.Definition) string {
 		return "the web service of connection " + to.HTTP.Connection
 	case to.NATS != nil:
 		return "the subject " + to.NATS.Subject
+	case to.IMIS != nil:
+		return "the entity " + to.IMIS.Entity + " of connection " + to.IMIS.Connection
 	}
 	return "the file " + t.Destination.CSV.Path
 }

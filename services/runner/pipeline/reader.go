@@ -52,8 +52,11 @@ func newReader(job Job, from source, rows *mapper, m *Meter) *reader {
 		read: make(chan *row.Batch, aheadBatches), written: make(chan *row.Batch, aheadBatches),
 	}
 	r.lines, _ = from.(recorder)
-	if to := job.Task.Destination.HTTP; to != nil {
-		r.most = to.Batch // a batch is a request
+	switch to := job.Task.Destination; {
+	case to.HTTP != nil:
+		r.most = to.HTTP.Batch // a batch is a request
+	case to.IMIS != nil:
+		r.most = 1 // each row has requests of its own
 	}
 	r.batch = r.empty()
 	return r
