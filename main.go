@@ -49,7 +49,7 @@ type grammar struct {
 	Serve   serveCommand   `cmd:"" help:"Run everything in one process, with a NATS server of its own."`
 	Run     runCommand     `cmd:"" help:"Start a run of a task."`
 	Runs    runsCommand    `cmd:"" help:"Look at runs: list, show."`
-	Task    taskCommand    `cmd:"" help:"Work on tasks: new, validate, preview, apply, enable, disable, rotate, delete, list, show, fields, schema."`
+	Task    taskCommand    `cmd:"" help:"Work on tasks: new, validate, check, preview, apply, enable, disable, rotate, delete, list, show, fields, schema."`
 	Init    initCommand    `cmd:"" help:"Make the streams and buckets on an existing NATS, once."`
 	Ingress ingressCommand `cmd:"" help:"Run the service that accepts webhooks, on an existing NATS."`
 	Runner  runnerCommand  `cmd:"" help:"Run the service that executes runs, on an existing NATS."`

@@ -26,7 +26,8 @@ type JSONFlag struct {
 
 type taskCommand struct {
 	New      taskNewCommand      `cmd:"" help:"Make a task file, from a CSV file, from a table, or to fill in."`
-	Validate taskValidateCommand `cmd:"" help:"Check task files, without a server."`
+	Validate taskValidateCommand `cmd:"" help:"Check task files alone, without what they name."`
+	Check    taskCheckCommand    `cmd:"" help:"Check tasks against what they name: connections, source, parameters, columns, destination."`
 	Preview  taskPreviewCommand  `cmd:"" help:"Show the first rows that a task file would write, and write nothing."`
 	Apply    taskApplyCommand    `cmd:"" help:"Make task files the server's tasks."`
 	Enable   taskEnableCommand   `cmd:"" help:"Let a task take new runs again."`

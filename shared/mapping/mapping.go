@@ -110,7 +110,7 @@ func (s *Scope) Compile(text string) (*Program, error) {
 	names := &resolver{columns: s.columns, names: s.names, params: s.params, closed: !s.open, used: map[string]int{}}
 	compiled, err := compile(text, names, s.types)
 	if err != nil {
-		return nil, fmt.Errorf("%w%s", err, s.spelling(text))
+		return nil, fmt.Errorf("%w%s%s", err, names.others(), s.spelling(text))
 	}
 	for _, i := range names.used {
 		s.used[i] = true
@@ -152,6 +152,14 @@ func (s *Scope) CompileCondition(text string) (*Program, error) {
 		return nil, fmt.Errorf("must give true or false, not %s\n | %s", kind, strings.TrimSpace(text))
 	}
 	return p, nil
+}
+
+// Column is the column that the expression passes untouched; ok is false for any other expression.
+func (p *Program) Column() (name string, ok bool) {
+	if p.column < 0 {
+		return "", false
+	}
+	return p.scope.names[p.column], true
 }
 
 // Kind is that of the program's values as far as the compiler knows it, and reflect.Interface otherwise.

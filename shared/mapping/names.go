@@ -3,6 +3,7 @@ package mapping
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -27,6 +28,9 @@ type resolver struct {
 	used map[string]int
 	// locals are the names that the expression declares with let.
 	locals map[string]bool
+	// unknown are the names that are no columns, each once, and named is the one that err is about.
+	unknown []string
+	named   string
 	// err is the first problem.
 	err *file.Error
 }
@@ -94,6 +98,8 @@ func (r *resolver) Visit(node *ast.Node) {
 	case *ast.CallNode:
 		if callee, ok := n.Callee.(*ast.IdentifierNode); ok {
 			if name, ok := strings.CutPrefix(callee.Value, columnPrefix); ok {
+				r.unknown = slices.DeleteFunc(r.unknown, func(unknown string) bool { return unknown == name })
+				r.named = ""
 				r.failFirst(callee, "unknown function %s%s", name, nearest.Hint(name, functionNames))
 			}
 		}
@@ -103,6 +109,12 @@ func (r *resolver) Visit(node *ast.Node) {
 func (r *resolver) column(node *ast.Node, name string) {
 	i, known := r.columns[name]
 	if r.closed && !known {
+		if !slices.Contains(r.unknown, name) {
+			r.unknown = append(r.unknown, name)
+		}
+		if r.err == nil {
+			r.named = name
+		}
 		r.fail(*node, "unknown column %s%s", name, cmp.Or(nearest.Hint(name, r.names), r.columnsThatAre(name)))
 		// Go on under its name, so that a call of it can be told from a column.
 		ast.Patch(node, &ast.IdentifierNode{Value: columnPrefix + name})
@@ -112,6 +124,24 @@ func (r *resolver) column(node *ast.Node, name string) {
 	if r.used != nil && known {
 		r.used[columnPrefix+name] = i
 	}
+}
+
+// others goes on after an error that names the first unknown column, where there are more.
+func (r *resolver) others() string {
+	var more []string
+	for _, name := range r.unknown {
+		if name == r.named {
+			continue
+		}
+		if near := nearest.Name(name, r.names); near != "" {
+			name += " (" + near + "?)"
+		}
+		more = append(more, name)
+	}
+	if len(more) == 0 {
+		return ""
+	}
+	return "\nUnknown too: " + strings.Join(more, ", ") + "."
 }
 
 // columnsThatAre goes on where no column's name is near. What is meant may be a text.

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"runhook/services/runner/check"
 	"runhook/services/runner/row"
 	"runhook/shared/mapping"
 )
@@ -19,26 +20,34 @@ type mappedColumn struct {
 
 // compile compiles the task's expressions against the columns that the source really has.
 func compile(job Job, columns mapping.Columns) (*mapper, error) {
-	place := ""
-	if from := job.Task.Source.IMIS; from != nil {
-		place = "the IQA " + from.Query + " of connection " + from.Connection + " does not fit the task; "
+	var faults check.Report
+	m := compileAll(job, columns, &faults)
+	err := faults.Err()
+	if from := job.Task.Source.IMIS; from != nil && err != nil {
+		err = row.Failf("the IQA %s of connection %s does not fit the task; %v", from.Query, from.Connection, err)
 	}
+	return m, err
+}
+
+// compileAll is compile that reports what is wrong with any expression, and leaves it out.
+func compileAll(job Job, columns mapping.Columns, found *check.Report) *mapper {
 	m := &mapper{scope: mapping.NewScope(columns, job.Task.ExpressionParams(job.Parameters))}
 	if job.Task.Where != "" {
 		where, err := m.scope.CompileCondition(job.Task.Where)
 		if err != nil {
-			return nil, row.Failf("%swhere: %v", place, err)
+			found.Errorf(check.At("where"), "where: %v", err)
 		}
 		m.where = where
 	}
 	for _, c := range job.Task.Mapping {
 		value, err := m.scope.Compile(c.Expression)
 		if err != nil {
-			return nil, row.Failf("%smapping.%s: %v", place, c.Name, err)
+			found.Errorf(check.At("mapping", c.Name), "mapping.%s: %v", c.Name, err)
+			continue
 		}
 		m.columns = append(m.columns, mappedColumn{c.Name, value})
 	}
-	return m, nil
+	return m
 }
 
 // apply maps the scope's current row into r, and returns how much memory its values hold.

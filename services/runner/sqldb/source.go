@@ -14,6 +14,7 @@ import (
 	"modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
 
+	"runhook/services/runner/check"
 	"runhook/services/runner/connection"
 	"runhook/services/runner/row"
 	"runhook/shared/mapping"
@@ -31,7 +32,9 @@ type Source struct {
 	connection string
 	db         *sql.DB
 	columns    []string
-	booleans   []bool
+	// declared are the columns' declared types, and booleans those that are declared true or false.
+	declared []string
+	booleans []bool
 	// query is what gives the rows, and args are its parameters. It begins with the first Next: the
 	// destination may be the same database, and must not wait for it.
 	query string
@@ -51,26 +54,36 @@ func OpenSource(ctx context.Context, connections *connection.Set, from *task.SQL
 	if err != nil {
 		return nil, err
 	}
-	query, names, err := task.CutQuery(from.Query, func(n int) string { return "?" + strconv.Itoa(n) })
-	if err != nil {
-		return nil, row.Failf("source.sql.query: %v", err)
-	}
 	s := &Source{connection: from.Connection}
-	for _, name := range names {
-		value, err := argument(name, params)
-		if err != nil {
-			return nil, err
-		}
-		s.args = append(s.args, value)
+	query, err := s.bind(from.Query, params)
+	if err != nil {
+		return nil, err
 	}
 	if s.db, err = openToRead(ctx, where); err != nil {
 		return nil, err
 	}
-	if err := s.prepare(ctx, query, from.OrderBy); err != nil {
+	if err := s.prepareInOrder(ctx, query, from.OrderBy); err != nil {
 		s.db.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// bind takes a query's arguments from the task's parameters, and returns the query as the database
+// gets it.
+func (s *Source) bind(query string, params map[string]any) (string, error) {
+	query, names, err := task.CutQuery(query, func(n int) string { return "?" + strconv.Itoa(n) })
+	if err != nil {
+		return "", row.Failf("source.sql.query: %v", err)
+	}
+	for _, name := range names {
+		value, err := argument(name, params)
+		if err != nil {
+			return "", err
+		}
+		s.args = append(s.args, value)
+	}
+	return query, nil
 }
 
 // argument is what a parameter is in the query: text, or null where it has no value.
@@ -87,10 +100,34 @@ func argument(name string, params map[string]any) (any, error) {
 	return nil, row.Failf("source.sql.query: :%s is a parameter with several values, and a query takes one; name it in where instead, as in \"x\" in params.%s", name, name)
 }
 
-// prepare asks for the columns, without any row, and makes of the query the one that is executed: in
-// the task's order, and with columns that have lost their declared types, of which the driver would
-// make something else than what is stored.
-func (s *Source) prepare(ctx context.Context, query string, orderBy []string) error {
+// prepareInOrder is prepare with the task's order.
+func (s *Source) prepareInOrder(ctx context.Context, query string, orderBy []string) error {
+	if err := s.prepare(ctx, query); err != nil {
+		return err
+	}
+	var faults check.Report
+	s.checkOrder(orderBy, &faults)
+	separator := " order by "
+	for _, name := range orderBy {
+		s.query += separator + "q." + quoteName(name)
+		separator = ", "
+	}
+	return faults.Err()
+}
+
+// checkOrder reports what of the order is no column of the query.
+func (s *Source) checkOrder(orderBy []string, found *check.Report) {
+	for _, name := range orderBy {
+		if !slices.Contains(s.columns, name) {
+			found.Errorf(check.At("source", "sql", "order_by"), "source.sql.order_by: the query has no column %s%s", name, hint(name, s.columns))
+		}
+	}
+}
+
+// prepare asks for the columns, without any row, and makes of the query the one that is executed:
+// with columns that have lost their declared types, of which the driver would make something else
+// than what is stored.
+func (s *Source) prepare(ctx context.Context, query string) error {
 	// The query ends with its line: a comment may be the last of it.
 	rows, err := s.db.QueryContext(ctx, "select * from (\n"+query+"\n) limit 0", s.args...)
 	if err != nil {
@@ -101,26 +138,18 @@ func (s *Source) prepare(ctx context.Context, query string, orderBy []string) er
 	if err != nil {
 		return explain(ctx, err, s.connection)
 	}
-	var selected, ordered []string
+	var selected []string
 	for _, column := range types {
 		name := column.Name()
 		if first, again := cutRepeated(name, s.columns); again {
 			return row.Failf("source.sql.query gives two columns named %s; give one another name with as", first)
 		}
 		s.columns = append(s.columns, name)
+		s.declared = append(s.declared, column.DatabaseTypeName())
 		s.booleans = append(s.booleans, kindOf(column.DatabaseTypeName()) == booleanKind)
 		selected = append(selected, "+q."+quoteName(name))
 	}
-	for _, name := range orderBy {
-		if !slices.Contains(s.columns, name) {
-			return row.Failf("source.sql.order_by: the query has no column %s%s", name, hint(name, s.columns))
-		}
-		ordered = append(ordered, "q."+quoteName(name))
-	}
 	s.query = "select " + strings.Join(selected, ", ") + " from (\n" + query + "\n) as q"
-	if len(ordered) > 0 {
-		s.query += " order by " + strings.Join(ordered, ", ")
-	}
 	s.values = make([]any, len(s.columns))
 	for i := range s.values {
 		s.cells = append(s.cells, &s.values[i])

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"runhook/services/runner/check"
 	"runhook/services/runner/row"
 	"runhook/shared/nearest"
 	"runhook/shared/task"
@@ -51,12 +52,15 @@ type tableColumn struct {
 // openTable reads the table, makes it where the task wants that, and holds the mapping against it.
 func openTable(ctx context.Context, conn *sql.Conn, to *task.SQLDestination, columns []Column) (*table, error) {
 	t := &table{connection: to.Connection, name: to.Table, keyed: to.Action != task.Insert}
+	names := namesOf(columns)
+	var faults check.Report
 	found, err := t.read(ctx, conn)
 	if err == nil && !found && !to.Create {
 		return nil, t.missing(ctx, conn)
 	}
 	if err == nil && !found {
-		if err = checkKey(to, columns); err != nil {
+		checkKey(to, names, &faults)
+		if err := faults.Err(); err != nil {
 			return nil, err
 		}
 		if _, err = conn.ExecContext(ctx, t.createStatement(to.Key, columns)); err == nil {
@@ -66,7 +70,16 @@ func openTable(ctx context.Context, conn *sql.Conn, to *task.SQLDestination, col
 	if err != nil {
 		return nil, t.explain(ctx, err)
 	}
-	return t, t.match(to, columns)
+	t.match(to, names, &faults)
+	return t, faults.Err()
+}
+
+func namesOf(columns []Column) []string {
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = c.Name
+	}
+	return names
 }
 
 func (t *table) explain(ctx context.Context, err error) error { return explain(ctx, err, t.connection) }
@@ -153,13 +166,12 @@ func (t *table) missing(ctx context.Context, conn *sql.Conn) error {
 }
 
 // checkKey sees to it that a new table can have the key.
-func checkKey(to *task.SQLDestination, columns []Column) error {
+func checkKey(to *task.SQLDestination, columns []string, found *check.Report) {
 	for _, key := range to.Key {
-		if !slices.ContainsFunc(columns, func(c Column) bool { return strings.EqualFold(c.Name, key) }) {
-			return row.Failf("destination.sql.key: the mapping has no column %s", key)
+		if !slices.ContainsFunc(columns, func(name string) bool { return strings.EqualFold(name, key) }) {
+			keyIsMissing(key, columns, found)
 		}
 	}
-	return nil
 }
 
 func (t *table) createStatement(key []string, columns []Column) string {
@@ -182,45 +194,63 @@ func (t *table) createStatement(key []string, columns []Column) string {
 	return sql.String()
 }
 
-// match finds the mapping's columns and the key in the table, and refuses what no row could pass.
-func (t *table) match(to *task.SQLDestination, columns []Column) error {
+// match finds the mapping's columns and the key in the table, and reports all that no row could pass.
+func (t *table) match(to *task.SQLDestination, columns []string, found *check.Report) {
 	var names []string
 	for _, c := range t.columns {
 		names = append(names, c.name)
 	}
-	for _, c := range columns {
-		at := slices.IndexFunc(t.columns, func(have tableColumn) bool { return strings.EqualFold(have.name, c.Name) })
+	t.target = make([]tableColumn, 0, len(columns))
+	for _, name := range columns {
+		field := check.At("mapping", name)
+		at := slices.IndexFunc(t.columns, func(have tableColumn) bool { return strings.EqualFold(have.name, name) })
 		switch {
 		case at < 0:
-			return row.Failf("the table %s in connection %s has no column %s%s", t.name, t.connection, c.Name, nearest.Hint(c.Name, names))
+			found.Errorf(field, "the table %s in connection %s has no column %s%s", t.name, t.connection, name, nearest.Hint(name, names))
+			t.target = append(t.target, tableColumn{name: name})
+			continue
 		case t.columns[at].computed:
-			return row.Failf("the column %s of the table %s is computed by the database; take it out of the mapping", c.Name, t.name)
+			found.Errorf(field, "the column %s of the table %s is computed by the database; take it out of the mapping", name, t.name)
 		case slices.Contains(t.target, t.columns[at]):
-			return row.Failf("the mapping writes the column %s of the table %s twice", c.Name, t.name)
+			found.Errorf(field, "the mapping writes the column %s of the table %s twice", name, t.name)
 		}
 		t.target = append(t.target, t.columns[at])
 	}
-	for _, key := range to.Key {
-		at := slices.IndexFunc(t.target, func(c tableColumn) bool { return strings.EqualFold(c.name, key) })
-		if at < 0 {
-			return row.Failf("destination.sql.key: the mapping has no column %s", key)
-		}
-		t.key = append(t.key, at)
-	}
-	if to.Action != task.Insert && len(t.key) == 0 {
-		return row.Failf("destination.sql.key is missing: %s needs the columns that identify a row", to.Action)
-	}
-	if to.Action == task.Upsert && !t.identifies(to.Key) {
-		return row.Failf("upsert needs a primary key or a unique index of the table %s on exactly %s; make one, or correct destination.sql.key", t.name, strings.Join(to.Key, ", "))
-	}
+	t.matchKey(to, columns, found)
 	if to.Action == task.Insert || to.Action == task.Upsert {
 		for _, c := range t.columns {
 			if c.required && !c.computed && !slices.Contains(t.target, c) {
-				return row.Failf("the column %s of the table %s must not be empty and has no default; add it to the mapping", c.name, t.name)
+				found.Errorf(check.At("mapping"), "the column %s of the table %s must not be empty and has no default; add it to the mapping", c.name, t.name)
 			}
 		}
 	}
-	return nil
+}
+
+// matchKey finds the key in the mapping, and sees to it that it identifies rows where it has to.
+func (t *table) matchKey(to *task.SQLDestination, columns []string, found *check.Report) {
+	missing := false
+	for _, key := range to.Key {
+		at := slices.IndexFunc(t.target, func(c tableColumn) bool { return strings.EqualFold(c.name, key) })
+		if at < 0 {
+			keyIsMissing(key, columns, found)
+			missing = true
+			continue
+		}
+		t.key = append(t.key, at)
+		missing = missing || !slices.Contains(t.columns, t.target[at])
+	}
+	switch {
+	case to.Action != task.Insert && len(to.Key) == 0:
+		found.Errorf(keyField, "destination.sql.key is missing: %s needs the columns that identify a row", to.Action)
+	case to.Action == task.Upsert && !missing && !t.identifies(to.Key):
+		found.Errorf(keyField, "upsert needs a primary key or a unique index of the table %s on exactly %s; make one, or correct destination.sql.key", t.name, strings.Join(to.Key, ", "))
+	}
+}
+
+var keyField = check.At("destination", "sql", "key")
+
+func keyIsMissing(key string, columns []string, found *check.Report) {
+	found.Errorf(keyField, "destination.sql.key: the mapping has no column %s%s", key, nearest.Hint(key, columns))
 }
 
 // identifies reports whether the columns are the primary key or those of a unique index.

@@ -1,0 +1,150 @@
+package pipeline
+
+import (
+	"context"
+	"reflect"
+	"slices"
+
+	"runhook/services/runner/check"
+	"runhook/services/runner/csvfile"
+	"runhook/services/runner/httpjson"
+	"runhook/services/runner/sqldb"
+	"runhook/shared/mapping"
+	"runhook/shared/task"
+)
+
+// Check looks, here and now, at what a run of the job would meet: connections, the source and its
+// columns, expressions, and the destination with its columns, rights and rules. It reports all that
+// it finds, and changes nothing. Parameters may lack values that the task requires. The error is ctx's,
+// or a [*Panic].
+func Check(ctx context.Context, job Job) (found []check.Finding, err error) {
+	defer catchPanic(&err)
+	var report check.Report
+	columns, types, err := checkSource(ctx, job, &report)
+	if err != nil {
+		return nil, err
+	}
+	// Of a source whose columns are not known the rest can still be seen.
+	mapped := checkExpressions(job, columns, types, &report)
+	if err := checkDestination(ctx, job, mapped, &report); err != nil {
+		return nil, err
+	}
+	return report.Findings, nil
+}
+
+// checkSource returns the source's columns, with what is known of their values where something is.
+func checkSource(ctx context.Context, job Job, found *check.Report) (mapping.Columns, []check.Column, error) {
+	none := mapping.Columns{Unknown: true}
+	params := job.Task.ExpressionParams(job.Parameters)
+	switch from := job.Task.Source; {
+	case from.CSV != nil:
+		root, err := job.Connections.Files(from.CSV.Connection)
+		if err != nil {
+			found.Fail(check.At("source", "csv", "connection"), err)
+			return none, nil, nil
+		}
+		root.Close()
+		file, err := openSource(ctx, job)
+		if err != nil {
+			found.Fail(check.At("source", "csv", "path"), err)
+			return none, nil, ctx.Err()
+		}
+		defer file.Close()
+		return file.Columns(), nil, nil
+	case from.SQL != nil:
+		return sqldb.CheckSource(ctx, job.Connections, from.SQL, params, found)
+	case from.HTTP != nil:
+		if missing := withoutValue(job); missing != "" {
+			found.Warnf(check.At("source", "http", "path"), "the first page was not asked for, and its columns are not known: the parameter %s is required and has no value here; give one with -p %[1]s=VALUE", missing)
+			return none, nil, nil
+		}
+		columns, err := httpjson.CheckSource(ctx, job.Connections, from.HTTP, params, found)
+		return columns, nil, err
+	}
+	return none, nil, nil
+}
+
+// withoutValue names a required parameter that has no value.
+func withoutValue(job Job) string {
+	for i, parameter := range job.Task.Parameters {
+		if key := job.Task.Key(i); parameter.Required && len(job.Parameters[key].Values) == 0 {
+			return key
+		}
+	}
+	return ""
+}
+
+// checkExpressions compiles where and mapping, and returns the mapping's columns with what is known of
+// their values.
+func checkExpressions(job Job, columns mapping.Columns, types []check.Column, found *check.Report) []check.Column {
+	rows := compileAll(job, columns, found)
+	for i, used := range rows.scope.Used() {
+		if used && i < len(types) && types[i].Unseen {
+			found.Warnf(fieldThatUses(job.Task, rows, columns.Names[i]), "no row that was looked at has the column %s, though the source names it; a run fails where none of its first rows has it", columns.Names[i])
+		}
+	}
+	mapped := make([]check.Column, len(job.Task.Mapping))
+	for i, c := range job.Task.Mapping {
+		mapped[i] = check.Column{Name: c.Name}
+		at := slices.IndexFunc(rows.columns, func(compiled mappedColumn) bool { return compiled.name == c.Name })
+		if at < 0 {
+			continue // reported
+		}
+		value := rows.columns[at].value
+		mapped[i].Kind = kindOf(value.Kind())
+		if name, ok := value.Column(); ok {
+			mapped[i].From = name
+			if from := slices.Index(columns.Names, name); from < len(types) {
+				mapped[i].Kind, mapped[i].Length = types[from].Kind, types[from].Length
+			}
+		}
+	}
+	return mapped
+}
+
+// fieldThatUses is the first column of the mapping that passes the source's column, or the mapping.
+func fieldThatUses(def *task.Definition, rows *mapper, column string) check.Field {
+	for _, c := range rows.columns {
+		if name, ok := c.value.Column(); ok && name == column {
+			return check.At("mapping", c.name)
+		}
+	}
+	if len(def.Mapping) == 0 {
+		return check.At("where")
+	}
+	return check.At("mapping")
+}
+
+// kindOf is what a compiled expression tells of its values. That of a text is left open: it may be
+// made for the column that it goes to.
+func kindOf(kind reflect.Kind) check.Kind {
+	switch kind {
+	case reflect.Bool:
+		return check.Boolean
+	case reflect.Int:
+		return check.Whole
+	case reflect.Float64:
+		return check.Number
+	case reflect.Struct: // the only one is a moment
+		return check.Moment
+	}
+	return check.Unknown
+}
+
+func checkDestination(ctx context.Context, job Job, mapped []check.Column, found *check.Report) error {
+	names := make([]string, len(mapped))
+	for i, c := range mapped {
+		names[i] = c.Name
+	}
+	switch to := job.Task.Destination; {
+	case to.SQL != nil:
+		return sqldb.Check(ctx, job.Connections, to.SQL, mapped, found)
+	case to.CSV != nil:
+		csvfile.Check(job.Connections, to.CSV, names, found)
+	case to.HTTP != nil:
+		return httpjson.Check(ctx, job.Connections, to.HTTP, found)
+	case to.NATS != nil:
+		found.Notef(check.At("destination", "nats", "subject"), "whether a stream keeps what is published to %s shows in a run, for no server is asked here", to.NATS.Subject)
+	}
+	return nil
+}

@@ -1,0 +1,236 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"runhook/services/runner/check"
+	"runhook/services/runner/connection"
+	"runhook/shared/mapping"
+	"runhook/shared/task"
+)
+
+// Check looks at the database and the table of a destination, and reports all that would keep rows
+// out, without a change to either. columns are the mapping's. The error is ctx's.
+func Check(ctx context.Context, connections *connection.Set, to *task.SQLDestination, columns []check.Column, found *check.Report) error {
+	atConnection := check.At("destination", "sql", "connection")
+	where, err := connections.SQLite(to.Connection)
+	if err != nil {
+		found.Fail(atConnection, err)
+		return nil
+	}
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = c.Name
+	}
+	there, err := findFile(where, to.Create)
+	if err != nil {
+		found.Fail(atConnection, err)
+		return nil
+	}
+	checkRights(where, there, found)
+	t := &table{connection: to.Connection, name: to.Table}
+	if there {
+		if there, err = t.look(ctx, where, to.Create); err != nil {
+			found.Fail(check.At("destination", "sql", "table"), err)
+			return ctx.Err()
+		}
+	}
+	if !there {
+		checkKey(to, names, found)
+		found.Notef(check.At("destination", "sql", "table"), "there is no table %s in connection %s yet; the first run makes it", to.Table, to.Connection)
+		return nil
+	}
+	t.match(to, names, found)
+	for i, c := range columns {
+		t.checkKind(t.target[i], c, found)
+	}
+	return nil
+}
+
+// look reads the table over a connection that cannot write. The error is a [*run.Failure] or ctx's.
+func (t *table) look(ctx context.Context, where connection.SQLite, create bool) (found bool, err error) {
+	db, err := openToRead(ctx, where)
+	if err != nil {
+		return false, err
+	}
+	defer db.Close()
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return false, t.explain(ctx, err)
+	}
+	defer conn.Close()
+	if found, err = t.read(ctx, conn); err != nil {
+		return false, t.explain(ctx, err)
+	}
+	if !found && !create {
+		return false, t.missing(ctx, conn)
+	}
+	return found, nil
+}
+
+// checkRights reports what the runner may not write: the database's file, or its folder, where the
+// journal has to be. there says that there is a file.
+func checkRights(where connection.SQLite, there bool, found *check.Report) {
+	at := check.At("destination", "sql", "connection")
+	if there {
+		file, err := os.OpenFile(where.Path, os.O_RDWR, 0)
+		if err != nil {
+			found.Errorf(at, "the database of connection %s may not be written by this user; correct the permissions of its file", where.Name)
+		} else {
+			_ = file.Close() // nothing was written
+		}
+	}
+	if !check.Writable(filepath.Dir(where.Path)) {
+		found.Errorf(at, "the folder of the database of connection %s may not be written by this user, and the database's journal has to be in it; correct its permissions", where.Name)
+	}
+}
+
+// checkKind holds the kind of a column's values against what the table's column takes.
+func (t *table) checkKind(c tableColumn, from check.Column, found *check.Report) {
+	at := check.At("mapping", from.Name)
+	values := "its values are " + string(from.Kind)
+	if from.From != "" {
+		values = "the source's column " + from.From + " is " + string(from.Kind)
+	}
+	wrong := c.kind.problem()
+	switch c.kind.takes(from.Kind) {
+	case never:
+		found.Errorf(at, "%s, and the column %s of the table %s takes none of that: each row would fail, because it %s; convert it, or correct the table", values, c.name, t.name, wrong)
+	case perhaps:
+		found.Warnf(at, "%s, and the column %s of the table %s does not take all of that: a row whose value %s fails", values, c.name, t.name, wrong)
+	}
+}
+
+// fit is whether a kind of column takes a kind of values.
+type fit int
+
+const (
+	always fit = iota
+	perhaps
+	never
+)
+
+// takes is what convert makes of values of a kind, before any is there.
+func (k kind) takes(values check.Kind) fit {
+	if k == anyKind || k == textKind {
+		return always
+	}
+	isTime := k == dateKind || k == dateTimeKind || k == timeKind
+	switch values {
+	case check.Text:
+		return perhaps
+	case check.Whole:
+		if k == booleanKind {
+			return perhaps
+		}
+		return when(isTime, never)
+	case check.Number:
+		if k == integerKind || k == booleanKind {
+			return perhaps
+		}
+		return when(isTime, never)
+	case check.Boolean:
+		return when(isTime, never)
+	case check.Moment:
+		if k == dateKind {
+			return perhaps
+		}
+		return when(k != dateTimeKind, never)
+	case check.Binary:
+		return never
+	}
+	return always
+}
+
+func when(so bool, then fit) fit {
+	if so {
+		return then
+	}
+	return always
+}
+
+// CheckSource asks the database for the query's columns, and reports what is wrong with the query. It
+// returns no columns where there are none to be had. The error is ctx's.
+func CheckSource(ctx context.Context, connections *connection.Set, from *task.SQLSource, params map[string]any, found *check.Report) (mapping.Columns, []check.Column, error) {
+	none := mapping.Columns{Unknown: true}
+	where, err := connections.SQLite(from.Connection)
+	if err != nil {
+		found.Fail(check.At("source", "sql", "connection"), err)
+		return none, nil, nil
+	}
+	s := &Source{connection: from.Connection}
+	query, err := s.bind(from.Query, params)
+	if err != nil {
+		found.Fail(check.At("source", "sql", "query"), err)
+		return none, nil, nil
+	}
+	if s.db, err = openToRead(ctx, where); err != nil {
+		found.Fail(check.At("source", "sql", "connection"), err)
+		return none, nil, ctx.Err()
+	}
+	defer s.db.Close()
+	if err := s.prepare(ctx, query); err != nil {
+		found.Fail(check.At("source", "sql", "query"), err)
+		return none, nil, ctx.Err()
+	}
+	before := len(found.Findings)
+	s.checkOrder(from.OrderBy, found)
+	if len(from.OrderBy) > 0 && len(found.Findings) == before {
+		s.checkTies(ctx, query, from.OrderBy, found)
+	}
+	columns := make([]check.Column, len(s.columns))
+	for i, name := range s.columns {
+		columns[i] = declaredColumn(name, s.declared[i])
+	}
+	return s.Columns(), columns, ctx.Err()
+}
+
+// tiesTime bounds the search for rows that order_by does not tell apart, which may have to read them
+// all.
+const tiesTime = 10 * time.Second
+
+// checkTies warns of rows that order_by does not tell apart.
+func (s *Source) checkTies(ctx context.Context, query string, orderBy []string, found *check.Report) {
+	limited, cancel := context.WithTimeout(ctx, tiesTime)
+	defer cancel()
+	at := check.At("source", "sql", "order_by")
+	names := strings.Join(orderBy, ", ")
+	var one int
+	err := s.db.QueryRowContext(limited, "select 1 from (\n"+query+"\n) group by "+quoteNames(orderBy)+" having count(*) > 1 limit 1", s.args...).Scan(&one)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+	case err == nil:
+		found.Warnf(at, "several rows have the same %s, and their order is then not fixed; add the columns that tell each row from all others", names)
+	case ctx.Err() == nil:
+		found.Notef(at, "whether %s tells each row from all others was not found out in %s; if it does not, add the columns that do", names, tiesTime)
+	}
+}
+
+// declaredLength is the length that a type declares for texts: VARCHAR(20).
+var declaredLength = regexp.MustCompile(`(?i)char[a-z ]*\(\s*(\d+)\s*\)`)
+
+// declaredColumn is what a column's declared type says of its values. SQLite keeps what it is given
+// all the same, so that of a text nothing is said but its length.
+func declaredColumn(name, declared string) check.Column {
+	c := check.Column{Name: name}
+	switch kindOf(declared) {
+	case integerKind:
+		c.Kind = check.Whole
+	case realKind:
+		c.Kind = check.Number
+	case booleanKind:
+		c.Kind = check.Boolean
+	}
+	if match := declaredLength.FindStringSubmatch(declared); match != nil {
+		c.Length, _ = strconv.Atoi(match[1])
+	}
+	return c
+}

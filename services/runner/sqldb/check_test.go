@@ -1,0 +1,62 @@
+package sqldb
+
+import (
+	"encoding/json"
+	"testing"
+
+	"runhook/services/runner/check"
+)
+
+// What is said of kinds before a run is what convert then does with their values.
+func TestFitIsWhatConvertDoes(t *testing.T) {
+	values := map[check.Kind][]any{
+		check.Text:    {"2026-01-31", "18:30", "2026-01-31T18:30:00", "1", "yes", "1.5", "Ann"},
+		check.Whole:   {int64(1), int64(20260131)},
+		check.Number:  {json.Number("1"), json.Number("1.5"), 2.5},
+		check.Boolean: {true, false},
+		check.Moment:  {"2026-01-31T00:00:00", "2026-01-31T18:30:00"},
+		check.Binary:  {"YWJj/w=="},
+	}
+	for k := anyKind; k <= timeKind; k++ {
+		for kind, all := range values {
+			taken := 0
+			for _, value := range all {
+				if _, problem := k.convert(value); problem == "" {
+					taken++
+				}
+			}
+			want := perhaps
+			switch taken {
+			case 0:
+				want = never
+			case len(all):
+				want = always
+			}
+			if got := k.takes(kind); got != want {
+				t.Errorf("a column of kind %d and values of kind %s: %d, want %d (%d of %d are taken)", k, kind, got, want, taken, len(all))
+			}
+		}
+		if k.takes(check.Unknown) != always {
+			t.Errorf("kind %d: something is said of values of which nothing is known", k)
+		}
+	}
+}
+
+func TestDeclaredColumn(t *testing.T) {
+	for declared, want := range map[string]check.Column{
+		"":                   {},
+		"INTEGER":            {Kind: check.Whole},
+		"BOOLEAN":            {Kind: check.Boolean},
+		"REAL":               {Kind: check.Number},
+		"TEXT":               {},
+		"VARCHAR(20)":        {Length: 20},
+		"nvarchar ( 300 )":   {Length: 300},
+		"CHARACTER(7)":       {Length: 7},
+		"DECIMAL(10,2)":      {},
+		"VARYING CHAR X (9)": {Length: 9},
+	} {
+		if got := declaredColumn("", declared); got != want {
+			t.Errorf("%q: %+v, want %+v", declared, got, want)
+		}
+	}
+}
