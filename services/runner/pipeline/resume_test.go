@@ -1,0 +1,443 @@
+package pipeline_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httputil"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"runhook/deploy/imissite"
+	"runhook/services/runner/pipeline"
+	"runhook/services/runner/row"
+	"runhook/services/runner/sqldb"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// story is several attempts at one run, with the rejected rows that they store.
+type story struct {
+	b *bench
+	// token is that of the last attempt, claim its last checkpoint as a claim would have it.
+	token uint64
+	claim run.Checkpoint
+	// chunks are the stored ones, by their only name.
+	chunks map[run.RejectedChunks][]run.RejectedRow
+	stored int
+	meter  pipeline.Meter
+}
+
+func newStory(b *bench) *story {
+	return &story{b: b, chunks: map[run.RejectedChunks][]run.RejectedRow{}}
+}
+
+var errStopped = errors.New("the runner was killed")
+
+// attempt runs until a batch reaches the row stop, which is then not written; 0 lets it come to its end.
+func (s *story) attempt(stop int64) error {
+	s.b.t.Helper()
+	s.token++
+	var waiting []run.RejectedRow
+	var set run.RejectedSet
+	job := s.b.job
+	job.Fence = &sqldb.Fence{Store: "store", Task: "task", Number: 1, Token: s.token}
+	job.BeforeWrite = func(_ context.Context, last int64) error {
+		if stop > 0 && last >= stop {
+			return errStopped
+		}
+		return nil
+	}
+	job.Reject = func(_ context.Context, _ []string, r run.RejectedRow) error {
+		waiting = append(waiting, r)
+		return nil
+	}
+	job.Stored = func(_ context.Context, now bool) (run.RejectedSet, bool, error) {
+		if len(waiting) > 0 && (now || rand.IntN(2) == 0) {
+			s.stored++
+			set = set.With(s.token, s.stored)
+			s.chunks[run.RejectedChunks{Token: s.token, From: s.stored, To: s.stored}] = waiting
+			waiting = nil
+		}
+		return set, len(waiting) == 0, nil
+	}
+	s.meter = pipeline.Meter{}
+	s.meter.Begin(s.claim)
+	err := pipeline.Run(s.b.t.Context(), job, &s.meter)
+	s.claim = s.meter.Snapshot().Confirmed
+	return err
+}
+
+// rejected are the rows that the last checkpoint names.
+func (s *story) rejected() (rows []run.RejectedRow) {
+	set := s.meter.Snapshot().Confirmed.Rejected
+	for at := 1; at <= set.Chunks(); at++ {
+		token, chunk, _ := set.Chunk(at)
+		rows = append(rows, s.chunks[run.RejectedChunks{Token: token, From: chunk, To: chunk}]...)
+	}
+	return rows
+}
+
+// resumable are the sources that a run can continue in, each of 12,000 rows with ids from 1; every 25th
+// has no name, and every 40th is for where to drop.
+var resumable = map[string]func(*bench){
+	"csv": func(b *bench) { b.write("members.csv", resumableText()) },
+	"a compressed csv": func(b *bench) {
+		b.fromZipped(gzipped(b.t, resumableText()))
+	},
+	"a workbook": func(b *bench) {
+		rows := [][]string{{"ID", "Name", "Keep"}}
+		for i := 1; i <= resumableRows; i++ {
+			rows = append(rows, resumableRow(i))
+		}
+		b.workbook("members.xlsx", rows...)
+		b.job.Task.Source.CSV = &task.CSVSource{Connection: "drop", Path: "members.xlsx"}
+	},
+	"a query": func(b *bench) {
+		b.exec("create table people (ID integer primary key, Name text, Keep text); with recursive n(i) as (select 1 union all select i + 1 from n where i < " + strconv.Itoa(resumableRows) +
+			") insert into people select i, case when i % 25 = 0 then '' else 'name ' || i end, case when i % 40 = 0 then 'no' else 'yes' end from n")
+		b.job.Task.Source = task.Source{SQL: &task.SQLSource{Connection: "warehouse", Query: "select * from people", OrderBy: []string{"ID"}}}
+	},
+	"pages": func(b *bench) {
+		b.fromService(func(w http.ResponseWriter, r *http.Request) {
+			skip, _ := strconv.Atoi(r.URL.Query().Get("skip"))
+			page := []map[string]string{}
+			for i := skip + 1; i <= min(skip+700, resumableRows); i++ {
+				cells := resumableRow(i)
+				page = append(page, map[string]string{"ID": cells[0], "Name": cells[1], "Keep": cells[2]})
+			}
+			_ = json.NewEncoder(w).Encode(page)
+		}, task.HTTPSource{Path: "/", Next: &task.NextPage{Offset: "skip"}})
+	},
+	"an IQA": func(b *bench) {
+		site := b.fromIMIS(resumableRows)
+		site.SetQueries(imissite.Query{
+			Path:    "$/Members",
+			Columns: []imissite.Column{{Name: "ID", Type: "String"}, {Name: "Name", Type: "String"}, {Name: "Keep", Type: "String"}},
+			Count:   resumableRows,
+			Row: func(i int) []any {
+				cells := resumableRow(i + 1)
+				return []any{cells[0], cells[1], cells[2]}
+			},
+		})
+	},
+}
+
+const resumableRows = 12_000
+
+func resumableRow(i int) []string {
+	name, keep := "name "+strconv.Itoa(i), "yes"
+	if i%25 == 0 {
+		name = ""
+	}
+	if i%40 == 0 {
+		keep = "no"
+	}
+	return []string{strconv.Itoa(i), name, keep}
+}
+
+func resumableText() string {
+	var text strings.Builder
+	text.WriteString("ID,Name,Keep\n")
+	for i := 1; i <= resumableRows; i++ {
+		text.WriteString(strings.Join(resumableRow(i), ",") + "\n")
+	}
+	return text.String()
+}
+
+// A run that is stopped again and again continues each time behind its last batch, and ends with the
+// rows, the counts, the errors and the rejected rows of one that nothing has disturbed.
+func TestRunContinues(t *testing.T) {
+	for name, from := range resumable {
+		for _, action := range []task.Action{task.Insert, task.Upsert} {
+			t.Run(name+"/"+string(action), func(t *testing.T) {
+				t.Parallel()
+				seed := uint64(time.Now().UnixNano())
+				t.Logf("seed %d", seed)
+				random := rand.New(rand.NewPCG(seed, 0))
+				b := newBench(t)
+				from(b)
+				b.exec("create table members (id integer primary key, name text not null check (name <> ''))")
+				b.mapping("id", "int(ID)", "name", "Name")
+				b.job.Task.Where = `Keep == "yes"`
+				b.table().Action = action
+				s := newStory(b)
+				stops, err := 0, errStopped
+				for at := int64(1); errors.Is(err, errStopped); stops++ {
+					err = s.attempt(at)
+					at += 1 + random.Int64N(3*row.MaxRows)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				const dropped, failed = resumableRows / 40, resumableRows/25 - resumableRows/200
+				want := run.Counts{
+					Total: resumableRows, Retrieved: resumableRows, Inserted: resumableRows - dropped - failed,
+					Skipped: dropped, Failed: failed,
+				}
+				end := s.meter.Snapshot()
+				if stops < 4 || end.Counts != want || end.Dropped != 0 || len(end.Errors) != run.MaxListedErrors {
+					t.Errorf("after %d stops: %+v, %d dropped, %d listed; want %+v", stops, end.Counts, end.Dropped, len(end.Errors), want)
+				}
+				for i, e := range end.Errors[1:] {
+					if e.Row <= end.Errors[i].Row {
+						t.Errorf("the listed errors are out of order: %v", end.Errors)
+					}
+				}
+				if got := b.query("select count(*), count(distinct id), sum(id % 40 = 0 or id % 25 = 0) from members"); got != fmt.Sprint(want.Inserted, want.Inserted, 0) {
+					t.Errorf("the table has %s", got)
+				}
+				var last int64
+				rejected := s.rejected()
+				for _, r := range rejected {
+					if r.Row <= last || r.Row%25 != 0 || r.Row%200 == 0 {
+						t.Fatalf("rejected row %d comes after %d", r.Row, last)
+					}
+					last = r.Row
+				}
+				if len(rejected) != failed {
+					t.Errorf("%d rejected rows, want %d", len(rejected), failed)
+				}
+			})
+		}
+	}
+}
+
+// A file that was changed since is not continued in, whatever was changed of it.
+func TestChangedFile(t *testing.T) {
+	for change, edit := range map[string]func(b *bench){
+		"its end":  func(b *bench) { b.write("members.csv", resumableText()+"20000,more,yes\n") },
+		"its rows": func(b *bench) { b.write("members.csv", strings.Replace(resumableText(), "name 1,", "Name 1,", 1)) },
+		"its time": func(b *bench) {
+			then := time.Now().Add(-time.Hour)
+			if err := os.Chtimes(filepath.Join(b.folder, "members.csv"), then, then); err != nil {
+				b.t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(change, func(t *testing.T) {
+			for _, action := range []task.Action{task.Insert, task.Upsert} {
+				b := newBench(t)
+				resumable["csv"](b)
+				b.mapping("id", "int(ID)", "name", "Name")
+				b.table().Action = action
+				s := newStory(b)
+				if err := s.attempt(2*row.MaxRows + 1); !errors.Is(err, errStopped) {
+					t.Fatal(err)
+				}
+				edit(b)
+				err := s.attempt(0)
+				switch counts := s.meter.Snapshot().Counts; {
+				case action == task.Upsert:
+					if err != nil || counts.Retrieved < resumableRows || counts.Inserted+counts.Updated+counts.Unchanged != counts.Retrieved || counts.Unchanged < 2*row.MaxRows-1 {
+						t.Errorf("an upsert must start over: %v, %+v", err, counts)
+					}
+				case err == nil || !strings.Contains(err.Error(), "The run was interrupted, and the source has changed since") || !strings.Contains(err.Error(), "Rows 1 to 4000 of the source were written;"):
+					t.Errorf("an insert must not start over: %v", err)
+				case counts.Inserted != 4000 || b.query("select count(*) from members") != "4000":
+					t.Errorf("%+v", counts)
+				}
+			}
+		})
+	}
+}
+
+// A source whose rows have moved is noticed by the last one that was written.
+func TestMovedRows(t *testing.T) {
+	b := newBench(t)
+	resumable["a query"](b)
+	b.mapping("id", "ID", "name", "Name")
+	b.table().Action = task.Insert
+	s := newStory(b)
+	if err := s.attempt(2*row.MaxRows + 1); !errors.Is(err, errStopped) {
+		t.Fatal(err)
+	}
+	b.exec("delete from people where id = 17")
+	if err := s.attempt(0); err == nil || !strings.Contains(err.Error(), "the source has changed since") {
+		t.Errorf("got %v", err)
+	}
+	if got := b.query("select count(*) from members"); got != "4000" {
+		t.Errorf("the table has %s", got)
+	}
+	b.exec("insert into people values (17, 'name 17', 'yes'); delete from people where id > 100")
+	if err := s.attempt(0); err == nil || !strings.Contains(err.Error(), "the source has changed since") {
+		t.Errorf("a shorter source: %v", err)
+	}
+}
+
+// Without an order there is nothing to continue in: an insert ends, an upsert starts over, and what the
+// attempts before had counted as errors stays counted.
+func TestQueryWithoutOrder(t *testing.T) {
+	for _, action := range []task.Action{task.Insert, task.Upsert} {
+		b := newBench(t)
+		resumable["a query"](b)
+		b.job.Task.Source.SQL.OrderBy = nil
+		b.exec("create table members (id integer primary key, name text not null check (name <> ''))")
+		b.mapping("id", "ID", "name", "Name")
+		b.table().Action = action
+		s := newStory(b)
+		if err := s.attempt(1); !errors.Is(err, errStopped) {
+			t.Fatal(err)
+		}
+		if err := s.attempt(2*row.MaxRows + 1); !errors.Is(err, errStopped) {
+			t.Fatalf("nothing was written before, so that it can begin: %v", err)
+		}
+		err := s.attempt(0)
+		end := s.meter.Snapshot()
+		switch {
+		case action == task.Insert:
+			if err == nil || !strings.Contains(err.Error(), "no order to continue in. Rows 1 to 4000 of the source were written; starting over would insert them twice") {
+				t.Errorf("got %v", err)
+			}
+		case err != nil || end.Counts.Retrieved != resumableRows || end.Counts.Unchanged != 3840 || end.Counts.Failed != 480 || end.Dropped != 160:
+			t.Errorf("%v, %+v, %d dropped", err, end.Counts, end.Dropped)
+		case len(s.rejected()) != 480:
+			t.Errorf("%d rejected rows", len(s.rejected()))
+		}
+	}
+}
+
+// An attempt that another one has overtaken writes nothing more; nor does one that only comes to the
+// destination when the other has ended.
+func TestFence(t *testing.T) {
+	b := newBench(t)
+	resumable["pages"](b)
+	b.mapping("id", "int(ID)", "name", "Name")
+	b.table().Action = task.Insert
+	service, set := b.job.Task.Source.HTTP, b.job.Connections
+	pages, err := set.HTTP(service.Connection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A page in the middle comes to the first attempt when the second has ended.
+	second := newStory(b)
+	second.token = 1
+	var came atomic.Bool
+	proxy := httputil.NewSingleHostReverseProxy(pages.URL)
+	b.fromService(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("skip") == "7000" && !came.Swap(true) {
+			if err := second.attempt(0); err != nil {
+				t.Error(err)
+			}
+		}
+		proxy.ServeHTTP(w, r)
+	}, *service)
+	b.mapping("id", "int(ID)", "name", "Name")
+	first := newStory(b)
+	if err := first.attempt(0); !errors.Is(err, sqldb.ErrLost) {
+		t.Errorf("the attempt that was overtaken: %v", err)
+	}
+	if got := second.meter.Snapshot().Counts; got.Inserted != resumableRows {
+		t.Errorf("the second attempt counts %+v", got)
+	}
+	if got := b.query("select count(*), count(distinct id) from members"); got != fmt.Sprint(resumableRows, resumableRows) {
+		t.Errorf("the table has %s", got)
+	}
+	if got := b.query("select token from runhook_checkpoint where store = 'store' and task = 'task' and run = 1"); got != "2" {
+		t.Errorf("the table of checkpoints has %s", got)
+	}
+	first.token = 0
+	if err := first.attempt(0); !errors.Is(err, sqldb.ErrLost) {
+		t.Errorf("an attempt with an older token: %v", err)
+	}
+
+	// The row goes when the run has ended. Who comes then is told so by the claim.
+	fence := &sqldb.Fence{Store: "store", Task: "task", Number: 1, Token: 2}
+	if err := sqldb.Forget(t.Context(), b.job.Connections, b.table(), fence); err != nil {
+		t.Fatal(err)
+	}
+	late := b.job
+	late.Fence = &sqldb.Fence{Store: "store", Task: "task", Number: 1, Token: 1}
+	late.Confirm = func(context.Context) error { return errStopped }
+	if err := pipeline.Run(t.Context(), late, &pipeline.Meter{}); !errors.Is(err, errStopped) {
+		t.Errorf("an attempt whose claim is gone: %v", err)
+	}
+	if got := b.query("select count(*) from members"); got != strconv.Itoa(resumableRows) {
+		t.Errorf("the table has %s rows", got)
+	}
+}
+
+// A database in which the table of checkpoints cannot be says so before the first row.
+func TestNoPlaceForCheckpoints(t *testing.T) {
+	b := newBench(t)
+	resumable["csv"](b)
+	b.exec("create view runhook_checkpoint as select 1 as store")
+	s := newStory(b)
+	err := s.attempt(0)
+	if err == nil || !strings.Contains(err.Error(), "he runner keeps in the table runhook_checkpoint of connection warehouse how far a run is, and cannot make or use it there; let its account") {
+		t.Errorf("got %v", err)
+	}
+	if got := s.meter.Snapshot().Counts.Retrieved; got != 0 {
+		t.Errorf("%d rows were read", got)
+	}
+}
+
+// What an earlier attempt is still writing is waited for, and counts.
+func TestTakeoverWaitsForAnOpenTransaction(t *testing.T) {
+	b := newBench(t)
+	resumable["csv"](b)
+	b.mapping("id", "int(ID)", "name", "Name")
+	b.table().Action = task.Insert
+	first, second := newStory(b), newStory(b)
+	inside, goOn := make(chan struct{}), make(chan struct{})
+	job := b.job
+	job.Fence = &sqldb.Fence{Store: "store", Task: "task", Number: 1, Token: 1}
+	job.BeforeWrite = func(_ context.Context, last int64) error {
+		if last == 3*row.MaxRows {
+			close(inside)
+			<-goOn
+		}
+		return nil
+	}
+	ended := make(chan error)
+	go func() { ended <- pipeline.Run(t.Context(), job, &first.meter) }()
+	<-inside
+	second.token = 1
+	go func() { ended <- second.attempt(0) }()
+	time.AfterFunc(100*time.Millisecond, func() { close(goOn) }) // whoever is first, the rows are the same
+	for range 2 {
+		if err := <-ended; err != nil && !errors.Is(err, sqldb.ErrLost) {
+			t.Error(err)
+		}
+	}
+	if got := b.query("select count(*), count(distinct id) from members"); got != fmt.Sprint(resumableRows, resumableRows) {
+		t.Errorf("the table has %s", got)
+	}
+	if got := second.meter.Snapshot().Counts; got.Inserted != resumableRows {
+		t.Errorf("the second attempt counts %+v", got)
+	}
+}
+
+// A run that its rows have ended ends so again, when the runner was killed before it could say so.
+func TestVerdictIsKept(t *testing.T) {
+	for _, stop := range []bool{false, true} {
+		b := newBench(t)
+		resumable["csv"](b)
+		b.exec("create table members (id integer primary key, name text not null check (name <> ''))")
+		b.mapping("id", "int(ID)", "name", "Name")
+		b.job.Task.MaxRowErrors = 100
+		want := "ore than 100 rows failed, the limit that max_row_errors sets"
+		if stop {
+			b.job.Task.OnRowError = task.StopOnRowError
+			want = "topped at row 25, as on_row_error asks: "
+		}
+		s := newStory(b)
+		first := s.attempt(0)
+		counts := s.meter.Snapshot().Counts
+		again := s.attempt(0)
+		if first == nil || again == nil || !strings.Contains(first.Error(), want) || !strings.Contains(again.Error(), want) {
+			t.Errorf("first %v, then %v", first, again)
+		}
+		if now := s.meter.Snapshot(); now.Counts != counts || len(s.rejected()) != int(counts.Failed) {
+			t.Errorf("first %+v, then %+v with %d rejected rows", counts, now.Counts, len(s.rejected()))
+		}
+	}
+}
