@@ -131,6 +131,12 @@ func (d *Destination) insert(ctx context.Context, fields []field) (row.Outcome, 
 			return row.Inserted, nil
 		case isRefusal && refused.status == http.StatusConflict && try > 1:
 			return row.Inserted, nil // it was only late
+		case isRefusal && refused.status == http.StatusConflict && d.to.Action == task.Upsert:
+			// Somebody else may have been faster.
+			if found, several, findErr := d.find(ctx, fields); findErr == nil && found != nil && !several {
+				return d.update(ctx, found, fields)
+			}
+			return row.Ready, d.refused(err, fields)
 		case !isSpent || !lost.lost:
 			return row.Ready, d.refused(err, fields)
 		}
