@@ -93,7 +93,7 @@ func TestInsertUpdateDelete(t *testing.T) {
 	if rows := site.Rows("My_Visits"); len(rows) != 1 || !reflect.DeepEqual(rows[0], stored) {
 		t.Errorf("stored %v", rows)
 	}
-	expect(201, "POST", "/api/my_visits", body("My_Visits", "101", nil, "ID=\"101\"\nPlace=\"Oslo\""))
+	expect(201, "POST", "/api/my_visits", body("My_Visits", "101", nil, "ID=\"101\"\nPlace=\"Zürch\""))
 	if rows := site.Rows("My_Visits"); rows[1]["Ordinal"] != int64(2) || rows[1]["Guests"] != int64(1) {
 		t.Errorf("stored %v", rows)
 	}
@@ -102,6 +102,7 @@ func TestInsertUpdateDelete(t *testing.T) {
 		t.Errorf("got %s\n then %s", got, again)
 	}
 	expect(404, "GET", "/api/My_Visits/101", "")
+	expect(404, "GET", "/api/My_Visits/101%7C1", "")
 	expect(404, "GET", "/api/My_Visits/~101%7C3", "")
 	expect(404, "PUT", "/api/My_Visits/~101%7C3", got)
 
@@ -319,6 +320,7 @@ func TestContacts(t *testing.T) {
 		"one of no name":        {"POST", "/api/Party", fmt.Sprintf(person, "", ""), 400},
 		"one with an ID":        {"POST", "/api/Party", fmt.Sprintf(person, `"PartyId":"200",`, "C"), 400},
 		"a member that is none": {"POST", "/api/Party", fmt.Sprintf(person, `"Nickname":"c",`, "C"), 400},
+		"another type":          {"POST", "/api/Party", strings.Replace(fmt.Sprintf(person, "", "C"), "PersonData", "PartyData", 1), 400},
 		"as an entity":          {"POST", "/api/Party", body("Party", "", nil, `LastName="C"`), 400},
 		"a change":              {"PUT", "/api/Party/102", fmt.Sprintf(person, `"PartyId":"102",`, "New"), 200},
 		"a change of another":   {"PUT", "/api/Party/102", fmt.Sprintf(person, `"PartyId":"101",`, "New"), 400},
