@@ -20,6 +20,11 @@ var visits = imissite.Entity{Name: "My_Visits", ObjectType: "Multi", Properties:
 	{Name: "Fee", Type: "Decimal"},
 	{Name: "Done", Type: "Boolean"},
 	{Name: "Kind", Type: "String", Values: []string{"A", "B"}, Multiple: true},
+}, Check: func(row imissite.Row) (property, message string) {
+	if row["Place"] == "Nice" {
+		return "Place", "No more visits to Nice."
+	}
+	return "", ""
 }}
 
 // newEntities is a site with a panel of each kind, and two contacts.
@@ -184,6 +189,7 @@ func TestRefusedWrites(t *testing.T) {
 		"no date":                 {replace(`2026-01-31T00:00:00`, `31.01.2026`), "Arrived is not a date."},
 		"a day that is none":      {replace(`2026-01-31T00:00:00`, `2026-02-31T00:00:00`), "Arrived is not a date."},
 		"a date alone":            {replace(`2026-01-31T00:00:00`, `2026-01-31`), "Arrived is not a date."},
+		"against a rule":          {replace(`"Rome"`, `"Nice"`), "No more visits to Nice."},
 		"not in the list":         {replace(`A,B`, `A,C`), "Kind has a value that is not in its list."},
 		"an Ordinal":              {body("My_Visits", "101", nil, whole+"\nOrdinal={\"$type\":\"System.Int32\",\"$value\":7}"), "Ordinal is given by the site and cannot be set."},
 	} {
