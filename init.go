@@ -63,7 +63,8 @@ func (f *RetentionFlags) topology(replicas int) bus.Topology {
 
 type initCommand struct {
 	NATSFlags
-	Replicas int `default:"1" help:"Copies of everything: 1 for a single server (the default), 3 or 5 for a cluster."`
+	Replicas   int    `default:"1" help:"Copies of everything: 1 for a single server (the default), 3 or 5 for a cluster."`
+	Durability string `enum:"always,interval" default:"interval" help:"What the server is set to. always: sync_interval is always, and services group what they write at the same time to a single server. interval: anything else (the default). It sets nothing at the server."`
 	RetentionFlags
 }
 
@@ -86,7 +87,9 @@ func (c *initCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer store.Close()
-	if err := store.Init(ctx, c.topology(c.Replicas)); err != nil {
+	topology := c.topology(c.Replicas)
+	topology.Synced = c.Durability == "always"
+	if err := store.Init(ctx, topology); err != nil {
 		return err
 	}
 	p.printf("The store %s is ready. Start the services: runhook ingress, runhook runner, runhook status.\n", store.StoreID())

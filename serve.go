@@ -110,7 +110,9 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer store.Close()
-	if err := store.Init(ctx, c.topology(1)); err != nil {
+	topology := c.topology(1)
+	topology.Synced = c.Durability == "always"
+	if err := store.Init(ctx, topology); err != nil {
 		return err
 	}
 	tasks, stopTasks, err := watchTasks(ctx, store)

@@ -75,9 +75,11 @@ type Bus struct {
 	js jetstream.JetStream
 	// publisher is js for Publish.
 	publisher jetstream.JetStream
-	full      func() bool
-	log       zerolog.Logger
-	storeID   string
+	// requests publishes to RUNS, results claims and final documents.
+	requests, results *group
+	full              func() bool
+	log               zerolog.Logger
+	storeID           string
 	// lease is the AckWait of every consumer, as stored with the topology.
 	lease time.Duration
 	// replicated: a read may come from a replica that lags, so misses are confirmed by the leader.
@@ -180,7 +182,10 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 		nc.Close()
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
-	return &Bus{nc: nc, js: js, publisher: fast, full: config.Full, log: config.Log}, nil
+	return &Bus{
+		nc: nc, js: js, publisher: fast, full: config.Full, log: config.Log,
+		requests: newGroup(nc, js, runsStream), results: newGroup(nc, js, runsBucket),
+	}, nil
 }
 
 // Close ends the connection after what was already sent has left. It does not wait for consumers:
@@ -188,6 +193,8 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 func (b *Bus) Close() {
 	_ = b.nc.FlushTimeout(time.Second) // a best effort: an unreachable server must not hold up the stop
 	b.nc.Close()
+	b.requests.close()
+	b.results.close()
 }
 
 // StoreID is the random id of the store, known once Check or Init has succeeded.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -15,7 +16,16 @@ import (
 	"runhook/shared/task"
 )
 
-func TestMain(m *testing.M) { bustest.Main(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(brokerProcess); dir != "" {
+		if err := runAsBroker(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	bustest.Main(m)
+}
 
 func definition(t testing.TB, name string, concurrency int) *task.Definition {
 	t.Helper()

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -26,6 +27,8 @@ type Claim struct {
 	task     task.ID
 	number   run.Number
 	sequence uint64
+	// vanishes: the claim was stored with the final document so that it expires by itself.
+	vanishes bool
 	// Token is the claim's sequence when it was taken: it grows with every taker of the run, so a
 	// destination can refuse the writes of an earlier one (a fencing token).
 	Token uint64
@@ -98,11 +101,11 @@ func (c *Claim) Renew(ctx context.Context, state run.Claim) error {
 		return fmt.Errorf("encode the claim of run %s: %w", c.number, err)
 	}
 	subject := claimSubject(c.task, c.number)
-	sequence, err := c.write(ctx, &nats.Msg{Subject: subject, Data: data})
+	stored, err := c.write(ctx, entry{msg: &nats.Msg{Subject: subject, Data: data, Header: nats.Header{}}})
 	if err != nil {
 		return err
 	}
-	c.sequence = sequence
+	c.sequence = stored.sequence
 	return nil
 }
 
@@ -118,38 +121,52 @@ func (c *Claim) Finish(ctx context.Context, doc run.Document, rejected run.Rejec
 	if len(rejected) > 0 {
 		header.Set(headerRejected, formatRejected(rejected))
 	}
-	_, err = c.write(ctx, &nats.Msg{Subject: finalSubject(c.task, c.number), Data: data, Header: header})
+	stored, err := c.write(ctx, entry{
+		msg: &nats.Msg{Subject: finalSubject(c.task, c.number), Data: data, Header: header},
+		// Where it costs nothing, the claim is replaced by one that expires, which saves its removal.
+		// It comes before the final, so that the final stays the last behind the fence.
+		before: &nats.Msg{
+			Subject: claimSubject(c.task, c.number), Data: []byte("{}"),
+			Header: nats.Header{jetstream.MsgTTLHeader: {"1s"}},
+		},
+	})
+	c.vanishes = stored.whole
 	return err
 }
 
 // write publishes under the fence. When the acknowledgement does not come, or says that the fence
 // has moved, it reads back before it decides: the write may be the one that moved it.
-func (c *Claim) write(ctx context.Context, msg *nats.Msg) (uint64, error) {
+func (c *Claim) write(ctx context.Context, e entry) (receipt, error) {
 	if err := c.bus.writable(); err != nil {
-		return 0, err
+		return receipt{}, err
 	}
 	attempt, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	ack, err := c.bus.js.PublishMsg(attempt, msg, jetstream.WithExpectStream(runsBucket),
-		jetstream.WithExpectLastSequenceForSubject(c.sequence, fenceSubject(c.task, c.number)))
+	e.fence = fenceSubject(c.task, c.number)
+	e.msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(c.sequence, 10))
+	e.msg.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, e.fence)
+	written, err := c.bus.results.publish(attempt, e)
 	if err == nil {
-		return ack.Sequence, nil
+		return written, nil
 	}
 	wasRefused := refused(err)
-	stored, readErr := c.bus.leaderLast(ctx, runsBucket, msg.Subject)
+	stored, readErr := c.bus.leaderLast(ctx, runsBucket, e.msg.Subject)
 	switch {
-	case readErr == nil && stored.sequence > c.sequence && bytes.Equal(stored.data, msg.Data):
-		return stored.sequence, nil
+	case readErr == nil && stored.sequence > c.sequence && bytes.Equal(stored.data, e.msg.Data):
+		return receipt{sequence: stored.sequence}, nil
 	case wasRefused && (readErr == nil || errors.Is(readErr, errMissing)):
-		return 0, ErrLost
+		return receipt{}, ErrLost
 	}
-	return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	return receipt{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
 // Remove deletes the claim's message once the final document is written. A delete marker would stay
 // for ever and become an event, so the message itself goes. What is left behind by an error expires
 // with the retention and is harmless: the final document is looked for first.
 func (c *Claim) Remove(ctx context.Context) error {
+	if c.vanishes {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	err := c.bus.finals.DeleteMsg(ctx, c.sequence)

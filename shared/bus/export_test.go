@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"runhook/shared/run"
+	"runhook/shared/task"
 )
 
 // DeleteRequest removes a stored request, as the retention does.
@@ -13,3 +14,42 @@ func (b *Bus) DeleteRequest(ctx context.Context, n run.Number) error {
 
 // DeleteStore removes the stream of requests.
 func (b *Bus) DeleteStore(ctx context.Context) error { return b.js.DeleteStream(ctx, runsStream) }
+
+// Stored reads a run's request.
+func (b *Bus) Stored(ctx context.Context, id task.ID, n run.Number) (run.Request, error) {
+	return b.request(ctx, id, n)
+}
+
+// Batches is how many batches were begun, of requests and of results.
+func (b *Bus) Batches() (requests, results uint64) {
+	count := func(g *group) uint64 {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return g.batches
+	}
+	return count(b.requests), count(b.results)
+}
+
+// Gather makes the next n writes wait for each other, whatever else is under way, so that they are
+// there to go together.
+func (b *Bus) Gather(n int, results bool) {
+	g := b.requests
+	if results {
+		g = b.results
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.batch, g.expected = true, n
+	g.committing.Go(func() {
+		<-g.full
+		g.commit()
+	})
+}
+
+// TellLeft refuses a batch whose only member has left, and returns how many writes then count as
+// under way.
+func (b *Bus) TellLeft() int {
+	g := newGroup(b.nc, b.js, runsStream)
+	g.tell([]*member{{left: true, turn: make(chan turn, 1)}}, 0, errNotStored)
+	return g.single
+}

@@ -37,48 +37,48 @@ func (b *Bus) Submit(ctx context.Context, request run.Request, key string) (Acce
 		return Accepted{}, fmt.Errorf("encode a run request: %w", err)
 	}
 	msg := &nats.Msg{Subject: requestSubject(request.Task), Data: data, Header: nats.Header{}}
-	options := []jetstream.PublishOpt{jetstream.WithExpectStream(runsStream)}
 	if key != "" {
 		msg.Header.Set(headerParameters, request.ParameterHash)
 		// A caller who repeats a POST uses the same id, whatever it leads to by then.
 		id := cmp.Or(request.CalledAs, request.Task)
-		options = append(options, jetstream.WithMsgID(string(id)+"."+key))
+		msg.Header.Set(jetstream.MsgIDHeader, string(id)+"."+key)
 	}
 	ctx, cancel := context.WithTimeout(ctx, submitTimeout)
 	defer cancel()
-	ack, err := b.publishRequest(ctx, msg, options)
+	stored, err := b.publishRequest(ctx, msg)
 	if err != nil {
 		return Accepted{}, err
 	}
-	accepted := Accepted{Number: run.Number(ack.Sequence), Request: request}
-	if !ack.Duplicate {
+	accepted := Accepted{Number: run.Number(stored.sequence), Request: request}
+	if !stored.duplicate {
 		return accepted, nil
 	}
 	return b.original(ctx, accepted)
 }
 
-func (b *Bus) publishRequest(ctx context.Context, msg *nats.Msg, options []jetstream.PublishOpt) (*jetstream.PubAck, error) {
+func (b *Bus) publishRequest(ctx context.Context, msg *nats.Msg) (receipt, error) {
 	for {
-		ack, err := b.js.PublishMsg(ctx, msg, options...)
+		stored, err := b.requests.publish(ctx, entry{msg: msg})
 		if err == nil {
-			return ack, nil
+			return stored, nil
 		}
 		api, isAPI := errors.AsType[*jetstream.APIError](err)
 		switch {
 		case isAPI && api.ErrorCode == duplicateInProcess:
 			select {
 			case <-ctx.Done():
-				return nil, ErrMaybeStored
+				return receipt{}, ErrMaybeStored
 			case <-time.After(duplicateWait):
 			}
 		case isAPI, // the server said no
 			errors.Is(err, jetstream.ErrNoStreamResponse), // nobody was there to take it
 			errors.Is(err, nats.ErrReconnectBufExceeded),  // it never left this process
+			errors.Is(err, errNotSent),
 			errors.Is(err, nats.ErrConnectionClosed),
 			errors.Is(err, nats.ErrMaxPayload):
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+			return receipt{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		default:
-			return nil, fmt.Errorf("%w: %w", ErrMaybeStored, err)
+			return receipt{}, fmt.Errorf("%w: %w", ErrMaybeStored, err)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,12 +22,17 @@ type Topology struct {
 	IdempotencyWindow time.Duration
 	// Lease is how long a runner may be silent before its run is delivered again. Default 30 s.
 	Lease time.Duration
+	// Synced: the servers sync every write to disk before they acknowledge it. It sets nothing at the
+	// servers; whoever publishes to a single one of them groups what waits, since syncs are what it
+	// has least of.
+	Synced bool
 }
 
 const (
 	progressAge  = 24 * time.Hour
 	maxConsumers = 100_000 // one a task; the server's own limit, where none is set, is 1,000
 	leaseKey     = "runhook-lease"
+	syncedKey    = "runhook-synced"
 )
 
 func (t *Topology) fill() {
@@ -54,12 +60,13 @@ func (t Topology) streams() []jetstream.StreamConfig {
 		MaxAge:    t.Retention, Duplicates: t.IdempotencyWindow, MaxConsumers: maxConsumers,
 		AllowDirect: true, AllowMsgTTL: true, AllowMsgSchedules: true, AllowAtomicPublish: true,
 		// The lease belongs to the store: whoever makes a consumer must use the same one.
-		Metadata: map[string]string{leaseKey: t.Lease.String()},
+		Metadata: map[string]string{leaseKey: t.Lease.String(), syncedKey: strconv.FormatBool(t.Synced)},
 	}
 
 	runs := t.bucket(runsBucket, "$KV.runs.>", jetstream.FileStorage)
 	runs.MaxAge = t.Retention
 	runs.RePublish = follow("$KV.runs.final.*.*")
+	runs.AllowAtomicPublish, runs.AllowMsgTTL = true, true
 
 	progress := t.progress()
 
@@ -152,6 +159,11 @@ func (b *Bus) Check(ctx context.Context) error {
 	b.runs, b.finals, b.progress = opened[runsStream], opened[runsBucket], opened[progressBucket]
 	config := b.runs.CachedInfo().Config
 	b.replicated = config.Replicas > 1
+	// Replicas group what they agree on by themselves, and writes that are not synced cost less singly.
+	grouped := config.Metadata[syncedKey] == "true" && !b.replicated
+	b.requests.enable(grouped && config.AllowAtomicPublish)
+	results := b.finals.CachedInfo().Config
+	b.results.enable(grouped && results.AllowAtomicPublish && results.AllowMsgTTL)
 	lease, err := time.ParseDuration(config.Metadata[leaseKey])
 	if err != nil {
 		return fmt.Errorf("stream %s does not say its lease: run `runhook init --nats URL` again", runsStream)

@@ -22,11 +22,12 @@ type Store struct {
 	// Dir is where it keeps its streams.
 	Dir string
 
-	t testing.TB
+	t      testing.TB
+	synced bool
 }
 
 // New starts a server that listens on a free loopback port, makes the streams, and stops everything
-// at the end of the test. topology's zero value is the default one.
+// at the end of the test. topology's zero value is the default one; where it says Synced the server is.
 func New(t testing.TB, topology bus.Topology) *Store {
 	t.Helper()
 	// Not t.TempDir: the server may still write for a moment after a bounded stop.
@@ -35,7 +36,7 @@ func New(t testing.TB, topology bus.Topology) *Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s := &Store{t: t, Dir: dir}
+	s := &Store{t: t, Dir: dir, synced: topology.Synced}
 	s.Start("127.0.0.1:0")
 	s.Bus = s.Connect("test")
 	if err := s.Init(t.Context(), topology); err != nil {
@@ -47,7 +48,7 @@ func New(t testing.TB, topology bus.Topology) *Store {
 // Start starts the server again, on the streams that it has; listen is an address as broker takes it.
 func (s *Store) Start(listen string) {
 	s.t.Helper()
-	started, err := broker.Start(broker.Options{Dir: s.Dir, Listen: listen, Log: zerolog.Nop()})
+	started, err := broker.Start(broker.Options{Dir: s.Dir, Listen: listen, Durable: s.synced, Log: zerolog.Nop()})
 	if err != nil {
 		s.t.Fatal(err)
 	}

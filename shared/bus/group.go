@@ -1,0 +1,380 @@
+package bus
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// A single server that syncs every write spends one sync on each message, one after the other. An
+// atomic batch is synced as a whole, so messages that wait at the same time go as one: while one is
+// under way the next gathers. Their callers need not know: a batch that the server refuses, be it
+// because of one member, stored nothing, and its members are published one by one as if there had
+// been none.
+
+const (
+	// fewest is how many messages make a batch worth its fixed cost, which is that of nearly as many
+	// single ones: the server stages a batch in files of its own, which it syncs, too. Fewer go
+	// singly, and no more than alongside at a time.
+	fewest    = 12
+	alongside = 8
+	// most is how many entries a batch has at most; the server takes 1,000 messages.
+	most = 400
+	// longestHold bounds how long a batch waits to be full.
+	longestHold = 10 * time.Millisecond
+)
+
+// entry is what is to be published.
+type entry struct {
+	// msg has all headers but those for the stream and for a batch.
+	msg *nats.Msg
+	// before is stored right before msg, on msg's condition, where both go with a batch; whoever
+	// goes alone goes without it. It is nil for nothing.
+	before *nats.Msg
+	// fence is the subject whose last sequence msg expects; empty for none. The server looks at the
+	// fences of a whole batch before it stores any of it, so two entries behind one fence must not
+	// meet in a batch: both would pass.
+	fence string
+}
+
+// receipt is the answer to an entry that is stored.
+type receipt struct {
+	sequence uint64
+	// duplicate: the message's id was known, and sequence is the original's.
+	duplicate bool
+	// whole: what was to be stored before the message was.
+	whole bool
+}
+
+var (
+	// errNotSent: the context ended while the entry still waited for its turn.
+	errNotSent = errors.New("the message was not sent in time")
+	// errUnacknowledged: the entry went with a batch, and whether that was stored is not known.
+	errUnacknowledged = errors.New("the batch was not acknowledged")
+	// errNotStored: nothing of a batch was stored; its members go alone.
+	errNotStored = errors.New("the batch was not stored")
+)
+
+// group publishes to one stream. It is safe for concurrent use.
+type group struct {
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	stream string
+	// prefix begins the ids of this group's batches; no other group has the same.
+	prefix string
+
+	committing sync.WaitGroup
+
+	mu      sync.Mutex
+	on      bool // else every entry goes singly, at once
+	single  int  // entries that are under way on their own
+	batch   bool // a batch is under way, or about to be
+	batches uint64
+	waiting []*member
+	// expected is how many must wait for the next batch to be full, 0 while nobody asks; full tells.
+	expected int
+	full     chan struct{}
+}
+
+// member is an entry that waits for its turn.
+type member struct {
+	entry
+	turn chan turn // has room for one, so that nobody waits to fill it
+	left bool      // nobody waits any more
+}
+
+// turn is what comes of waiting: the outcome of a batch, or leave to go alone.
+type turn struct {
+	alone   bool
+	receipt receipt
+	err     error
+}
+
+func newGroup(nc *nats.Conn, js jetstream.JetStream, stream string) *group {
+	return &group{nc: nc, js: js, stream: stream, prefix: rand.Text()[:12], full: make(chan struct{}, 1)}
+}
+
+// enable turns grouping on or off.
+func (g *group) enable(on bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.on = on
+}
+
+// close waits for what is under way; the connection is closed before.
+func (g *group) close() { g.committing.Wait() }
+
+// publish stores an entry. Its errors are those of jetstream's PublishMsg, errNotSent, which means
+// that the entry never left, and errUnacknowledged.
+func (g *group) publish(ctx context.Context, e entry) (receipt, error) {
+	e.msg.Header.Set(jetstream.ExpectedStreamHeader, g.stream)
+	m := &member{entry: e, turn: make(chan turn, 1)}
+	if g.mayGo(m) {
+		return g.alone(ctx, m)
+	}
+	select {
+	case t := <-m.turn:
+		return g.take(ctx, m, t)
+	case <-ctx.Done():
+		return g.leave(ctx, m)
+	}
+}
+
+// mayGo lets an entry go at once while little is under way, and else makes it wait for its turn.
+func (g *group) mayGo(m *member) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.on || !g.batch && len(g.waiting) == 0 && g.single < alongside {
+		g.single++
+		return true
+	}
+	g.waiting = append(g.waiting, m)
+	if len(g.waiting) == g.expected {
+		g.expected = 0
+		g.full <- struct{}{}
+	}
+	return false
+}
+
+func (g *group) take(ctx context.Context, m *member, t turn) (receipt, error) {
+	if t.alone {
+		return g.alone(ctx, m)
+	}
+	return t.receipt, t.err
+}
+
+// alone publishes one entry that counts among the single ones.
+func (g *group) alone(ctx context.Context, m *member) (receipt, error) {
+	defer func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.single--
+		g.next()
+	}()
+	ack, err := g.js.PublishMsg(ctx, m.msg)
+	if err != nil {
+		return receipt{}, err
+	}
+	return receipt{sequence: ack.Sequence, duplicate: ack.Duplicate}, nil
+}
+
+// leave ends the wait of an entry whose context has ended.
+func (g *group) leave(ctx context.Context, m *member) (receipt, error) {
+	g.mu.Lock()
+	m.left = true
+	waiting := slices.Index(g.waiting, m)
+	if waiting >= 0 {
+		g.waiting = slices.Delete(g.waiting, waiting, waiting+1)
+	}
+	g.mu.Unlock()
+	if waiting >= 0 {
+		return receipt{}, fmt.Errorf("%w: %w", errNotSent, ctx.Err())
+	}
+	select {
+	case t := <-m.turn: // it came in the same moment
+		return g.take(ctx, m, t)
+	default: // it is in the batch that is under way
+		return receipt{}, fmt.Errorf("%w: %w", errUnacknowledged, ctx.Err())
+	}
+}
+
+// next gives those who wait their turn, as far as something may start; the caller holds mu.
+func (g *group) next() {
+	switch {
+	case g.batch:
+	case len(g.waiting) >= fewest:
+		g.batch = true
+		g.committing.Go(g.commit)
+	default:
+		for len(g.waiting) > 0 && g.single < alongside {
+			g.single++
+			g.waiting[0].turn <- turn{alone: true}
+			g.waiting = g.waiting[1:]
+		}
+	}
+}
+
+// commit stores batches for as long as enough entries wait for one.
+func (g *group) commit() {
+	for {
+		g.mu.Lock()
+		if len(g.waiting) < fewest {
+			g.batch = false
+			g.next()
+			g.mu.Unlock()
+			return
+		}
+		g.batches++
+		id, members := g.prefix+strconv.FormatUint(g.batches, 36), g.gather()
+		g.mu.Unlock()
+		began := time.Now()
+		last, err := g.send(id, members)
+		took := time.Since(began)
+		g.tell(members, last, err)
+		if err == nil {
+			g.hold(len(members), min(took/4, longestHold))
+		}
+	}
+}
+
+// gather takes the members of the next batch out of those that wait, in their order, one of each
+// fence; the caller holds mu.
+func (g *group) gather() []*member {
+	var members, rest []*member
+	fences := map[string]bool{}
+	for _, m := range g.waiting {
+		if len(members) == most || m.fence != "" && fences[m.fence] {
+			rest = append(rest, m)
+			continue
+		}
+		fences[m.fence] = true
+		members = append(members, m)
+	}
+	g.waiting = rest
+	return members
+}
+
+// tell tells the members of a batch what became of them; last is the sequence of its last message.
+func (g *group) tell(members []*member, last uint64, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, m := range slices.Backward(members) {
+		sequence := last
+		last-- // a batch is stored without a gap
+		if m.before != nil {
+			last--
+		}
+		switch {
+		case m.left:
+		case errors.Is(err, errNotStored):
+			g.single++
+			m.turn <- turn{alone: true}
+		case err != nil:
+			m.turn <- turn{err: err}
+		default:
+			m.turn <- turn{receipt: receipt{sequence: sequence, whole: m.before != nil}}
+		}
+	}
+}
+
+// hold waits a little for the callers of the batch before, who mostly come back with their next
+// entry: without it they and those who came meanwhile would take turns, in batches of half the size.
+func (g *group) hold(former int, limit time.Duration) {
+	g.mu.Lock()
+	select { // what came when an earlier hold had just ended
+	case <-g.full:
+	default:
+	}
+	g.expected = min(len(g.waiting)+former, most)
+	g.mu.Unlock()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-g.full:
+	case <-timer.C:
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.expected = 0
+	}
+}
+
+// The headers that make messages an atomic batch.
+const (
+	headerBatch         = "Nats-Batch-Id"
+	headerBatchSequence = "Nats-Batch-Sequence"
+	headerBatchCommit   = "Nats-Batch-Commit"
+)
+
+// send publishes a batch and returns the sequence of its last message. errNotStored means that
+// nothing of it was stored, errUnacknowledged that any of it may have been.
+func (g *group) send(id string, members []*member) (last uint64, err error) {
+	messages := batched(members)
+	var answer *nats.Msg
+	for i, msg := range messages {
+		msg.Header.Set(headerBatch, id)
+		msg.Header.Set(headerBatchSequence, strconv.Itoa(i+1))
+		if i == len(messages)-1 {
+			msg.Header.Set(headerBatchCommit, "1")
+			answer, err = g.nc.RequestMsg(msg, writeTimeout)
+		} else if err = g.nc.PublishMsg(msg); err != nil {
+			return 0, fmt.Errorf("%w: %w", errNotStored, err) // without its commit a batch is dropped
+		}
+	}
+	switch {
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrMaxPayload):
+		return 0, fmt.Errorf("%w: %w", errNotStored, err)
+	case err != nil:
+		return 0, fmt.Errorf("%w: %s", errUnacknowledged, err.Error())
+	}
+	return committed(answer.Data, id, len(messages))
+}
+
+// batched makes the messages of a batch. The members' own stay as they are, for who may have to go
+// alone.
+func batched(members []*member) (messages []*nats.Msg) {
+	for _, m := range members {
+		header := maps.Clone(m.msg.Header)
+		if m.before != nil {
+			// The condition holds for both: nothing comes between them.
+			first := maps.Clone(m.before.Header)
+			for _, name := range []string{jetstream.ExpectedLastSubjSeqHeader, jetstream.ExpectedLastSubjSeqSubjHeader} {
+				first[name] = header[name]
+				delete(header, name)
+			}
+			messages = append(messages, &nats.Msg{Subject: m.before.Subject, Data: m.before.Data, Header: first})
+		}
+		messages = append(messages, &nats.Msg{Subject: m.msg.Subject, Data: m.msg.Data, Header: header})
+	}
+	return messages
+}
+
+// committed reads the answer to a batch of n messages.
+func committed(answer []byte, id string, n int) (last uint64, err error) {
+	var ack struct {
+		Error *jetstream.APIError `json:"error"`
+		Seq   uint64              `json:"seq"`
+		Batch string              `json:"batch"`
+		Count int                 `json:"count"`
+	}
+	switch err := json.Unmarshal(answer, &ack); {
+	case err != nil:
+		return 0, fmt.Errorf("%w: %s", errUnacknowledged, err.Error())
+	case ack.Error != nil && refusesAll(ack.Error.ErrorCode):
+		return 0, fmt.Errorf("%w: %s", errNotStored, ack.Error.Error())
+	case ack.Error != nil:
+		return 0, fmt.Errorf("%w: %s", errUnacknowledged, ack.Error.Error())
+	case ack.Batch != id || ack.Count != n || ack.Seq < uint64(n):
+		return 0, fmt.Errorf("%w: the answer to batch %s of %d messages is %s", errUnacknowledged, id, n, answer)
+	}
+	return ack.Seq, nil
+}
+
+// refusesAll reports whether an error of the server's refuses a batch before any of it is stored.
+// Others, of a store that fails, may come in the middle.
+func refusesAll(code jetstream.ErrorCode) bool {
+	switch code {
+	case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant,
+		duplicateInProcess,
+		10174, // atomic publish is disabled
+		10175, // a message lacks its place in the batch
+		10176, // the batch is incomplete: it took too long, could not be staged, or part of it was lost
+		10177, // it has a header that a batch may not have
+		10179, // its id is invalid
+		10199, // it is too large
+		10200, // its commit is invalid
+		10201, // it has a message whose id is known
+		10210: // too many batches are under way
+		return true
+	}
+	return false
+}

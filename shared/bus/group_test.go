@@ -1,0 +1,452 @@
+package bus_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"runhook/shared/broker"
+	"runhook/shared/bus"
+	"runhook/shared/bustest"
+	"runhook/shared/run"
+)
+
+// together starts n writes that are stored as batches, as far as they can, and waits for them.
+func together(t *testing.T, store *bustest.Store, n int, results bool, write func(i int)) {
+	t.Helper()
+	requestsBefore, resultsBefore := store.Batches()
+	store.Gather(n, results)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { write(i) })
+	}
+	all.Wait()
+	requests, finals := store.Batches()
+	if grown := requests - requestsBefore + finals - resultsBefore; grown == 0 {
+		t.Fatal("nothing went as a batch")
+	}
+}
+
+// numbered is a request that can be told from others.
+func numbered(request run.Request, i int) run.Request {
+	request.CorrelationID = fmt.Sprint("caller ", i)
+	return request
+}
+
+func TestGroupedRequestsGetTheirOwnNumbers(t *testing.T) {
+	store := bustest.New(t, bus.Topology{Synced: true})
+	request := applied(t, store)
+	before := submit(t, store.Bus, request)
+	const callers = 64
+	var numbers [callers]run.Number
+	together(t, store, callers, false, func(i int) {
+		numbers[i] = submit(t, store.Bus, numbered(request, i))
+	})
+	seen := map[run.Number]bool{}
+	for i, n := range numbers {
+		if n <= before || n > before+callers || seen[n] {
+			t.Errorf("caller %d got %d, a second time or none of the %d after %d", i, n, callers, before)
+		}
+		seen[n] = true
+		stored, err := store.Stored(t.Context(), request.Task, n)
+		if err != nil || stored.CorrelationID != numbered(request, i).CorrelationID {
+			t.Errorf("caller %d got the number of %s: %v", i, stored.CorrelationID, err)
+		}
+	}
+	if requests, _ := store.Batches(); requests != 1 {
+		t.Errorf("%d batches, want one", requests)
+	}
+}
+
+// A lone write, a server that does not sync and replicas have nothing to gain.
+func TestOnlyWhatWaitsIsGrouped(t *testing.T) {
+	for name, topology := range map[string]bus.Topology{"alone": {Synced: true}, "not synced": {}} {
+		store := bustest.New(t, topology)
+		request := applied(t, store)
+		callers := 1
+		if !topology.Synced {
+			callers = 64
+		}
+		var all sync.WaitGroup
+		for range callers {
+			all.Go(func() {
+				for range 5 {
+					submit(t, store.Bus, request)
+				}
+			})
+		}
+		all.Wait()
+		if requests, _ := store.Batches(); requests != 0 {
+			t.Errorf("%s: %d batches", name, requests)
+		}
+	}
+}
+
+// A batch that is refused because of some of its members harms none of the others.
+func TestRefusedMembersHarmNobody(t *testing.T) {
+	store := bustest.New(t, bus.Topology{Synced: true})
+	request := applied(t, store)
+	ctx := t.Context()
+	first, err := store.Submit(ctx, numbered(request, -1), "known")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const callers = 60
+	var numbers [callers]run.Number
+	together(t, store, callers, false, func(i int) {
+		r, key := numbered(request, i), ""
+		switch i % 6 {
+		case 1:
+			key = "known"
+		case 2:
+			key, r.ParameterHash = "known", "other"
+		case 3:
+			key = "new"
+		}
+		accepted, err := store.Submit(ctx, r, key)
+		switch i % 6 {
+		case 1:
+			if err != nil || !accepted.Replayed || accepted.Number != first.Number {
+				t.Errorf("a known key: %+v, %v", accepted, err)
+			}
+			return
+		case 2:
+			if !errors.Is(err, bus.ErrKeyReused) {
+				t.Errorf("a known key with other parameters: %+v, %v", accepted, err)
+			}
+			return
+		}
+		if err != nil {
+			t.Errorf("caller %d: %v", i, err)
+		}
+		numbers[i] = accepted.Number
+	})
+	owners := map[run.Number]int{}
+	for i, n := range numbers {
+		if i%6 == 1 || i%6 == 2 {
+			continue
+		}
+		owners[n]++
+		if i%6 == 3 {
+			if n != numbers[3] {
+				t.Errorf("one key got the numbers %d and %d", n, numbers[3])
+			}
+			continue
+		}
+		stored, err := store.Stored(ctx, request.Task, n)
+		if err != nil || stored.CorrelationID != numbered(request, i).CorrelationID || owners[n] > 1 {
+			t.Errorf("caller %d got number %d of %s: %v", i, n, stored.CorrelationID, err)
+		}
+	}
+}
+
+// A key that came with a batch is known, also to a server that was restarted.
+func TestKeysOfABatchAreKnown(t *testing.T) {
+	store := bustest.New(t, bus.Topology{Synced: true})
+	request := applied(t, store)
+	const callers = 20
+	var numbers [callers]run.Number
+	key := func(i int) string { return fmt.Sprint("key-", i) }
+	together(t, store, callers, false, func(i int) {
+		accepted, err := store.Submit(t.Context(), request, key(i))
+		if err != nil || accepted.Replayed {
+			t.Errorf("%+v %v", accepted, err)
+		}
+		numbers[i] = accepted.Number
+	})
+	store.Restart()
+	again := store.Open("again")
+	for i, n := range numbers {
+		accepted, err := again.Submit(t.Context(), request, key(i))
+		if err != nil || !accepted.Replayed || accepted.Number != n {
+			t.Errorf("the key of run %d: %+v %v", n, accepted, err)
+		}
+	}
+}
+
+// Forty runs with six contenders each, whose claims all wait for the same batch.
+func TestFenceHoldsWithinABatch(t *testing.T) {
+	store := bustest.New(t, bus.Topology{Synced: true})
+	request := applied(t, store)
+	ctx := t.Context()
+	const runs, contenders = 40, 6
+	numbers := make([]run.Number, runs)
+	for i := range numbers {
+		numbers[i] = submit(t, store.Bus, request)
+	}
+	var claims [runs * contenders]*bus.Claim
+	together(t, store, len(claims), true, func(i int) {
+		claim, err := store.Claim(ctx, request.Task, numbers[i/contenders], run.Claim{Owner: fmt.Sprint(i), Executions: 1})
+		if err != nil && !errors.Is(err, bus.ErrClaimed) {
+			t.Error(err)
+		}
+		claims[i] = claim
+	})
+	var holders []*bus.Claim
+	for i := range numbers {
+		var held []*bus.Claim
+		for _, claim := range claims[i*contenders : (i+1)*contenders] {
+			if claim != nil {
+				held = append(held, claim)
+			}
+		}
+		if len(held) != 1 {
+			t.Fatalf("run %d has %d holders", numbers[i], len(held))
+		}
+		seen, found, err := store.FindClaim(ctx, request.Task, numbers[i])
+		if err != nil || !found {
+			t.Fatal(found, err)
+		}
+		if seen.State.Owner != fmt.Sprint(i*contenders+slot(claims[i*contenders:], held[0])) {
+			t.Errorf("run %d is held by %s", numbers[i], seen.State.Owner)
+		}
+		holders = append(holders, held[0])
+	}
+
+	// Half of the runs are taken over; all holders, former and present, end theirs at the same time.
+	ending := make([]*bus.Claim, runs, runs+runs/2)
+	copy(ending, holders)
+	for i := range runs / 2 {
+		seen, _, err := store.FindClaim(ctx, request.Task, numbers[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		holder, err := store.TakeOver(ctx, request.Task, numbers[i], seen, seen.State.Next("taker"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ending = append(ending, holder)
+	}
+	together(t, store, len(ending), true, func(i int) {
+		doc := run.QueuedDocument(request, numbers[i%runs])
+		doc.End(run.Success, fmt.Sprint(i), time.Now())
+		err := ending[i].Finish(ctx, doc, run.RejectedSet{})
+		if lost := i < runs/2; lost != errors.Is(err, bus.ErrLost) || !lost && err != nil {
+			t.Errorf("claim %d of run %d: %v", i, numbers[i%runs], err)
+		}
+	})
+	for i, n := range numbers {
+		want := i
+		if i < runs/2 {
+			want += runs
+		}
+		status, err := store.Lookup(ctx, request.Task, n)
+		if err != nil || !status.Final || status.Document.Message != fmt.Sprint(want) {
+			t.Errorf("run %d ended as %q, want %d: %v", n, status.Document.Message, want, err)
+		}
+	}
+}
+
+func slot(claims []*bus.Claim, claim *bus.Claim) int {
+	for i, other := range claims {
+		if other == claim {
+			return i
+		}
+	}
+	return -1
+}
+
+// The claim that a final document brings along gives nobody the run, and goes by itself.
+func TestClaimVanishesWithItsFinal(t *testing.T) {
+	store := bustest.New(t, bus.Topology{Synced: true})
+	request := applied(t, store)
+	ctx := t.Context()
+	const runs = 20
+	var numbers, others [runs]run.Number
+	var claims [runs]*bus.Claim
+	state := run.Claim{Owner: "me", Executions: 1}
+	for i := range numbers {
+		numbers[i], others[i] = submit(t, store.Bus, request), submit(t, store.Bus, request)
+		var err error
+		if claims[i], err = store.Claim(ctx, request.Task, numbers[i], state); err != nil {
+			t.Fatal(err)
+		}
+	}
+	together(t, store, 2*runs, true, func(i int) {
+		if i >= runs { // claims that go with them have their own sequences
+			claim, err := store.Claim(ctx, request.Task, others[i-runs], state)
+			if err == nil {
+				err = claim.Renew(ctx, state)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			return
+		}
+		doc := run.QueuedDocument(request, numbers[i])
+		doc.End(run.Success, "ended", time.Now())
+		if err := claims[i].Finish(ctx, doc, run.RejectedSet{}); err != nil {
+			t.Error(err)
+		}
+		if err := claims[i].Remove(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, n := range numbers {
+		seen, found, err := store.FindClaim(ctx, request.Task, n)
+		if err != nil || !found {
+			t.Fatalf("run %d: the claim was not replaced: %v", n, err)
+		}
+		if _, err := store.TakeOver(ctx, request.Task, n, seen, run.Claim{Owner: "other", Executions: 2}); !errors.Is(err, bus.ErrClaimed) {
+			t.Errorf("run %d has ended and was taken over: %v", n, err)
+		}
+	}
+	for _, n := range numbers {
+		for limit := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+			_, found, err := store.FindClaim(ctx, request.Task, n)
+			if err == nil && !found {
+				break
+			}
+			if time.Now().After(limit) {
+				t.Fatalf("run %d: the claim is still there: %v", n, err)
+			}
+		}
+		if status, err := store.Lookup(ctx, request.Task, n); err != nil || !status.Final {
+			t.Errorf("run %d: %+v %v", n, status.Document, err)
+		}
+	}
+}
+
+// Whoever leaves the queue of a batch leaves it usable.
+func TestCallerThatGivesUpWasNotStored(t *testing.T) {
+	store := bustest.New(t, bus.Topology{Synced: true})
+	request := applied(t, store)
+	before := submit(t, store.Bus, request)
+	store.Gather(20, false)
+	impatient, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	_, err := store.Submit(impatient, request, "")
+	if !errors.Is(err, bus.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("got %v, want %v", err, bus.ErrUnavailable)
+	}
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() { submit(t, store.Bus, request) })
+	}
+	all.Wait()
+	if n := submit(t, store.Bus, request); n != before+21 {
+		t.Errorf("run %d, want %d", n, before+21)
+	}
+	if left := store.TellLeft(); left != 0 {
+		t.Errorf("%d writes count for ever as under way", left)
+	}
+}
+
+// brokerProcess makes the test binary a synced NATS server on the directory that it names.
+const brokerProcess = "RUNHOOK_TEST_BROKER"
+
+func runAsBroker(dir string) error {
+	b, err := broker.Start(broker.Options{Dir: dir, Listen: os.Getenv(brokerProcess + "_LISTEN"), Durable: true, Log: zerolog.Nop()})
+	if err != nil {
+		return err
+	}
+	fmt.Println(b.URL())
+	select {}
+}
+
+// startBroker starts a server as a process of its own.
+func startBroker(t *testing.T, dir, listen string) (url string, kill func()) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), brokerProcess+"="+dir, brokerProcess+"_LISTEN="+listen)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill = sync.OnceFunc(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	t.Cleanup(kill)
+	url, err = bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatalf("the server did not start: %v", err)
+	}
+	return strings.TrimSpace(url), kill
+}
+
+// The server is killed while batches are under way: whoever has a number has its own, and whoever has
+// none was told that it may have been stored, or that it was not.
+func TestServerKilledAmongBatches(t *testing.T) {
+	dir := t.TempDir()
+	url, kill := startBroker(t, dir, "127.0.0.1:0")
+	connect := func() *bus.Bus {
+		b, err := bus.Connect(t.Context(), bus.Config{URLs: url, Name: "test", Log: zerolog.Nop()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(b.Close)
+		return b
+	}
+	b := connect()
+	if err := b.Init(t.Context(), bus.Topology{Synced: true}); err != nil {
+		t.Fatal(err)
+	}
+	def := definition(t, "Test", 1)
+	if _, err := b.Apply(t.Context(), def, false); err != nil {
+		t.Fatal(err)
+	}
+	request := run.Request{Task: def.ID, TaskName: def.Name, Definition: def.Hash, Trigger: run.Webhook, CreatedOn: time.Now().UTC()}
+	const callers, enough = 64, 500
+	owners := map[run.Number]int{}
+	for round := range 2 {
+		var mu sync.Mutex
+		var all sync.WaitGroup
+		got := 0
+		killed := make(chan struct{})
+		for c := range callers {
+			all.Go(func() {
+				for i := 0; ; i++ {
+					me := (round*callers+c)*1_000_000 + i
+					accepted, err := b.Submit(t.Context(), numbered(request, me), "")
+					if err != nil {
+						if !errors.Is(err, bus.ErrMaybeStored) && !errors.Is(err, bus.ErrUnavailable) {
+							t.Error(err)
+						}
+						return
+					}
+					mu.Lock()
+					if former, taken := owners[accepted.Number]; taken {
+						t.Errorf("callers %d and %d have number %d", former, me, accepted.Number)
+					}
+					owners[accepted.Number] = me
+					if got++; got == enough {
+						close(killed)
+					}
+					mu.Unlock()
+				}
+			})
+		}
+		<-killed
+		kill()
+		all.Wait()
+		if requests, _ := b.Batches(); requests == 0 {
+			t.Fatal("nothing went as a batch")
+		}
+		again, killAgain := startBroker(t, dir, strings.TrimPrefix(url, "nats://"))
+		url, kill = again, killAgain
+		b = connect()
+		if err := b.Check(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n, me := range owners {
+		stored, err := b.Stored(t.Context(), request.Task, n)
+		if err != nil || stored.CorrelationID != numbered(request, me).CorrelationID {
+			t.Errorf("caller %d was given number %d, which is of %q: %v", me, n, stored.CorrelationID, err)
+		}
+	}
+}
