@@ -37,7 +37,8 @@ func (in *Ingress) accept(ctx context.Context, rc *fasthttp.RequestCtx, target c
 		Task: target.ID, TaskName: target.Name, Definition: target.Hash,
 		Parameters: values, ParameterHash: values.Hash(), Base: base, Trigger: run.Webhook,
 		CorrelationID: correlation.ID, TraceParent: correlation.TraceParent, WorkflowRunID: correlation.WorkflowRunID,
-		RetryAfter: int(target.RetryAfter / time.Second), CreatedOn: time.Now().UTC(),
+		RetryAfter: int(target.RetryAfter / time.Second), StartWithin: int(target.StartWithin / time.Second),
+		CreatedOn: time.Now().UTC(),
 	}
 	if dry {
 		// Under one idempotency key, trying a task is not the same as running it.

@@ -14,6 +14,7 @@ import (
 	"runhook/services/runner/sqldb"
 	"runhook/shared/bus"
 	"runhook/shared/run"
+	"runhook/shared/task"
 )
 
 // attempt is one execution of a run by this process, from its delivery to its verdict.
@@ -46,6 +47,9 @@ var (
 	errLostClaim  = errors.New("another runner has taken the run over")
 	errOutOfTouch = errors.New("the claim could not be renewed for the length of the lease")
 )
+
+// errOverdue: the run was taken too late to be started.
+var errOverdue = errors.New("the run is overdue")
 
 // attempt takes a delivered request through its life: claim, execute, finish, acknowledge.
 func (r *Runner) attempt(ctx context.Context, d *bus.Delivery) {
@@ -83,51 +87,90 @@ func (r *Runner) attempt(ctx context.Context, d *bus.Delivery) {
 	case verdict == heldElsewhere:
 		a.retry(r.Bus.Lease())
 	case verdict == taken:
-		a.execute(ctx)
+		for a != nil {
+			a = a.execute(ctx)
+		}
 	}
 }
 
-// execute runs the claimed run's pipeline while the keeper keeps the claim and the lease, and ends it.
-func (a *attempt) execute(parent context.Context) {
-	if a.state.Executions == 1 {
-		a.metrics.wait.WithLabelValues(a.request.TaskName).Observe(time.Since(a.request.CreatedOn).Seconds())
-	}
-	a.metrics.started.WithLabelValues(a.request.TaskName).Inc()
-	a.log.Info().Int("execution", a.state.Executions).Msg("run started")
-
+// execute sees to the claimed run while the keeper keeps the claim and the lease, and ends it or lets go
+// of it. It returns the attempt that follows this one, nil when there is none here.
+func (a *attempt) execute(parent context.Context) (next *attempt) {
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
 	var keeper sync.WaitGroup
 	stopKeeper := make(chan struct{})
 	keeper.Go(func() { a.keep(ctx, stopKeeper, cancel) })
-	err := a.work(ctx)
+	err := a.perform(ctx, cancel)
 	close(stopKeeper)
 	keeper.Wait()
 
-	switch cause := context.Cause(ctx); {
+	cause := context.Cause(ctx)
+	timeout, over := errors.AsType[*run.Failure](cause)
+	switch {
 	case errors.Is(err, errLostClaim), errors.Is(err, sqldb.ErrLost):
 		a.log.Warn().Err(err).Msg("attempt abandoned; the run is another runner's")
-	case err == nil || !errors.Is(err, context.Canceled):
+	case errors.Is(err, errRested):
+		return a.again(parent)
+	case errors.Is(err, errOverdue):
+		a.conclude(parent, run.OverdueDocument(a.request, a.number, time.Now()))
+	case err == nil || !errors.Is(err, context.Canceled) && !errors.Is(err, errStopping):
 		a.finish(parent, err)
-	case errors.Is(cause, errStopping):
+	case over:
+		a.finish(parent, timeout)
+	case errors.Is(err, errStopping), errors.Is(cause, errStopping):
 		a.handBack(context.WithoutCancel(parent))
 	default:
 		a.log.Warn().Err(cause).Msg("attempt abandoned; the run will be delivered again")
 	}
+	return nil
 }
 
-// work executes the accepted definition. A panic fails the run, not the runner.
-func (a *attempt) work(ctx context.Context) error {
+// perform makes the attempt, or waits for the next one where the run was taken over in such a wait.
+func (a *attempt) perform(ctx context.Context, cancel context.CancelCauseFunc) error {
 	if reason := a.refuse(); reason != nil {
 		return reason
 	}
-	def, err := a.definition(ctx, a.request)
-	switch {
-	case errors.Is(err, bus.ErrUnavailable), ctx.Err() != nil:
+	def, err := a.accepted(ctx)
+	if err != nil {
 		return err
-	case err != nil:
-		return &run.Failure{Message: err.Error()}
 	}
+	stop, err := a.limit(def, cancel)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	if pause := a.state.Pause; pause != nil {
+		return a.await(ctx, *pause)
+	}
+	if a.state.Executions == 1 {
+		a.metrics.wait.WithLabelValues(a.request.TaskName).Observe(time.Since(a.request.CreatedOn).Seconds())
+	}
+	a.metrics.started.WithLabelValues(a.request.TaskName).Inc()
+	a.log.Info().Int("execution", a.state.Executions).Msg("run started")
+	return a.rest(ctx, def, a.work(ctx, def))
+}
+
+// accepted is the accepted definition, for which it waits while NATS is away.
+func (a *attempt) accepted(ctx context.Context) (*task.Definition, error) {
+	pause := newBackoff(50*time.Millisecond, time.Second)
+	for {
+		def, err := a.definition(ctx, a.request)
+		switch {
+		case err == nil:
+			return def, nil
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case !errors.Is(err, bus.ErrUnavailable):
+			return nil, &run.Failure{Message: err.Error()}
+		case !pause.wait(ctx):
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// work executes the definition. A panic fails the run, not the runner.
+func (a *attempt) work(ctx context.Context, def *task.Definition) error {
 	rejected := a.rejectedRows(def)
 	job := pipeline.Job{
 		Task: def, Parameters: a.request.Parameters, Connections: a.Connections,
@@ -137,15 +180,19 @@ func (a *attempt) work(ctx context.Context) error {
 	if !job.DryRun {
 		a.guard(&job)
 	}
-	err = pipeline.Run(ctx, job, &a.meter)
+	err := pipeline.Run(ctx, job, &a.meter)
 	if panicked, ok := errors.AsType[*pipeline.Panic](err); ok {
 		a.log.Error().Bytes("stack", panicked.Stack).Msg("the task panicked")
 	}
 	return err
 }
 
-// refuse ends a run whose task was deleted before it came, and one that keeps stopping its runner.
+// refuse ends a run whose task was deleted before it came, one that comes too late, and one that keeps
+// stopping its runner.
 func (a *attempt) refuse() error {
+	if a.request.Overdue(a.delivered().Stored, a.state.StartedOn) {
+		return errOverdue
+	}
 	if of, ok := a.Tasks.Of(a.request.Task); ok && of.Deleted {
 		return &run.Failure{Message: "The task was deleted, and this run came too late to be executed."}
 	}
@@ -157,8 +204,7 @@ func (a *attempt) refuse() error {
 		a.state.Executions-1, a.state.Furthest)}
 }
 
-// finish writes the final document, for as long as it takes, and then clears away. err is why the
-// run failed, nil when it succeeded.
+// finish ends the run. err is why it failed, nil when it succeeded.
 func (a *attempt) finish(ctx context.Context, err error) {
 	doc := a.document()
 	switch failure, ok := errors.AsType[*run.Failure](err); {
@@ -170,6 +216,11 @@ func (a *attempt) finish(ctx context.Context, err error) {
 		a.log.Error().Err(err).Msg("the run failed with an unexpected error")
 		doc.End(run.Failed, "An unexpected error; the runner's log has the details.", time.Now())
 	}
+	a.conclude(ctx, doc)
+}
+
+// conclude writes the final document, for as long as it takes, and then clears away.
+func (a *attempt) conclude(ctx context.Context, doc run.Document) {
 	pause := newBackoff(50*time.Millisecond, 5*time.Second)
 	for {
 		err := a.claim.Finish(context.WithoutCancel(ctx), doc, a.meter.Snapshot().Confirmed.Rejected)

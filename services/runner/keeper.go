@@ -73,18 +73,24 @@ func (a *attempt) renewWhenDue(ctx context.Context, lease time.Duration) error {
 // renew writes the claim as next with the present checkpoint; the caller holds writing.
 func (a *attempt) renew(ctx context.Context, next run.Claim) error {
 	began := time.Now()
-	now := a.meter.Snapshot()
-	next.Token = a.claim.Token
-	next.EarlierErrors = a.earlier.EarlierErrors + now.Dropped
-	writing, percent := next.Checkpoint.Writing, a.state.Checkpoint.Percent
-	next.Checkpoint = now.Confirmed
-	next.Checkpoint.Writing = writing
-	next.Checkpoint.Percent = max(now.Confirmed.Percent, percent)
+	next = a.present(next)
 	if err := a.claim.Renew(ctx, next); err != nil {
 		return err
 	}
 	a.state, a.renewed = next, began
 	return nil
+}
+
+// present is a claim's state with the present checkpoint; the caller holds writing.
+func (a *attempt) present(state run.Claim) run.Claim {
+	now := a.meter.Snapshot()
+	state.Token = a.claim.Token
+	state.EarlierErrors = a.earlier.EarlierErrors + now.Dropped
+	writing := state.Checkpoint.Writing
+	state.Checkpoint = now.Confirmed
+	state.Checkpoint.Writing = writing
+	state.Checkpoint.Percent = max(now.Confirmed.Percent, a.state.Checkpoint.Percent)
+	return state
 }
 
 // due makes the next tick renew the claim, whatever its age.
@@ -108,10 +114,14 @@ func (a *attempt) document() run.Document {
 	a.writing.Unlock()
 	doc := run.QueuedDocument(a.request, a.number)
 	doc.Begin(state.StartedOn, time.Now(), state.Executions)
-	if now.Message != "" {
-		doc.Message = now.Message
+	doing := now.Message
+	if state.Pause != nil {
+		doing = state.Pause.Message(state.Tried)
+	}
+	if doing != "" {
+		doc.Message = doing
 		if a.request.DryRun {
-			doc.Message = "Dry run: " + now.Message
+			doc.Message = "Dry run: " + doing
 		}
 	}
 	doc.SetCounts(now.Counts)

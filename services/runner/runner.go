@@ -48,6 +48,9 @@ type Runner struct {
 	// definitions holds parsed accepted definitions by hash: most runs of a task share one.
 	definitions *lru.Cache[string, *task.Definition]
 
+	// stopping is closed when no new work is taken any more.
+	stopping <-chan struct{}
+
 	mu      sync.Mutex
 	running map[run.Number]*attempt
 }
@@ -90,7 +93,7 @@ var errStopping = errors.New("the runner is stopping")
 func (r *Runner) Run(ctx context.Context) error {
 	work, stopWork := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stopWork(nil)
-	r.slots = newSlots(work, r.Slots)
+	r.slots, r.stopping = newSlots(work, r.Slots), ctx.Done()
 
 	var attempts sync.WaitGroup
 	r.follow(ctx, func(d *bus.Delivery) {
@@ -248,12 +251,8 @@ func (r *Runner) next(ctx context.Context, id task.ID, others int, queue **bus.Q
 
 // dispatch starts an attempt, or lets the attempt that is already running here adopt the delivery.
 func (r *Runner) dispatch(d *bus.Delivery, start func(*bus.Delivery)) {
-	r.mu.Lock()
-	running := r.running[d.Number]
-	r.mu.Unlock()
 	switch {
-	case running != nil:
-		running.adopt(d)
+	case r.adopt(d):
 	case r.slots.take():
 		start(d)
 	default: // the last slot went while the request was on its way
@@ -261,6 +260,18 @@ func (r *Runner) dispatch(d *bus.Delivery, start func(*bus.Delivery)) {
 			r.Log.Debug().Err(err).Stringer("run", d.Number).Msg("a request could not be handed back; its lease will run out")
 		}
 	}
+}
+
+// adopt gives a delivery to the attempt that is at work on its run here, if one is.
+func (r *Runner) adopt(d *bus.Delivery) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	running := r.running[d.Number]
+	if running == nil {
+		return false
+	}
+	running.adopt(d)
+	return true
 }
 
 // definition returns the definition that was accepted with a request, whatever is current now.

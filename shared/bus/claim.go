@@ -67,6 +67,12 @@ func (b *Bus) take(ctx context.Context, id task.ID, n run.Number, expected uint6
 	return claim, nil
 }
 
+// Again writes the claim for another attempt by its holder, which gets a token of its own. ErrClaimed
+// means that another runner has the run.
+func (c *Claim) Again(ctx context.Context, state run.Claim) (*Claim, error) {
+	return c.bus.take(ctx, c.task, c.number, c.sequence, state)
+}
+
 // FindClaim returns the run's claim as the leader has it; ok is false when there is none.
 func (b *Bus) FindClaim(ctx context.Context, id task.ID, n run.Number) (seen Seen, ok bool, err error) {
 	stored, err := b.leaderLast(ctx, runsBucket, claimSubject(id, n))

@@ -23,6 +23,10 @@ type Claim struct {
 	Checkpoint Checkpoint
 	// EarlierErrors counts the row errors of attempts whose rows were gone through again.
 	EarlierErrors int64 `json:",omitempty"`
+	// Tried counts the attempts that a fault ended which may pass.
+	Tried int `json:",omitempty"`
+	// Pause is what the run waits for before its next attempt; nil while one is under way.
+	Pause *Pause `json:",omitempty"`
 }
 
 // Checkpoint is how far a run is known to have got: what its destination has confirmed, and what an
@@ -56,8 +60,11 @@ func (c Claim) Next(owner string) Claim {
 	next.Owner, next.Executions = owner, c.Executions+1
 	next.Furthest = max(c.Furthest, c.Checkpoint.Row)
 	next.HandedBack, next.Token = false, 0
+	if c.Pause != nil { // no attempt is under way that could have been interrupted: the taker waits on
+		next.Executions = c.Executions
+	}
 	switch {
-	case c.HandedBack:
+	case c.HandedBack, c.Pause != nil:
 	case c.Checkpoint.Row > c.Furthest:
 		next.Idle = 0
 	default:

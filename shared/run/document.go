@@ -154,6 +154,9 @@ func (d *Document) Begin(startedOn, now time.Time, executions int) {
 func (d *Document) Resume(c Claim, writtenOn time.Time) {
 	d.Begin(c.StartedOn, writtenOn, c.Executions)
 	d.Message = "Running"
+	if c.Pause != nil {
+		d.Message = c.Pause.Message(c.Tried)
+	}
 	d.SetCounts(c.Checkpoint.Counts)
 	d.PercentComplete = c.Checkpoint.Percent
 	d.Errors = append(d.Errors, c.Checkpoint.Errors...)

@@ -57,7 +57,9 @@ type Request struct {
 	WorkflowRunID string `json:",omitempty"`
 	// RetryAfter is the seconds between polls, as the task had it.
 	RetryAfter int
-	CreatedOn  time.Time
+	// StartWithin is how many seconds the run may wait for a runner, as the task had it; 0 for ever.
+	StartWithin int `json:",omitempty"`
+	CreatedOn   time.Time
 }
 
 // StatusPath is the path of a run's status URL.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"time"
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/sqldb"
@@ -46,9 +47,13 @@ type Job struct {
 	Publish subject.Publish
 }
 
+// storeTime bounds how long a run that is ended by its context may still store the rows that it rejected.
+const storeTime = 10 * time.Second
+
 // Run executes the job, from where m is, and counts in m as it goes. It returns nil for success; an error
 // that is a [*run.Failure] when the run failed, for good and with the reason for its status document;
-// ctx's error when ctx ended; [sqldb.ErrLost] when a later attempt has taken the destination over; or
+// ctx's error when ctx ended, where a [*run.Failure] as its cause says that this is how the run ends;
+// [sqldb.ErrLost] when a later attempt has taken the destination over; or
 // BeforeWrite's or Confirm's. Whatever it returns, the counts are those of what is in the destination,
 // and no goroutine is left.
 func Run(ctx context.Context, job Job, m *Meter) (err error) {
@@ -122,8 +127,15 @@ func transfer(ctx context.Context, job Job, m *Meter, from source, rows *mapper,
 		}
 	}
 	err = w.writeAll(ctx, r)
-	if _, failed := errors.AsType[*run.Failure](err); err == nil || failed {
-		if storeErr := w.storeRest(ctx); storeErr != nil {
+	_, failed := errors.AsType[*run.Failure](err)
+	storing := ctx
+	if _, over := errors.AsType[*run.Failure](context.Cause(ctx)); over { // the run's time; it fails
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
+		defer cancel()
+		storing, failed = limited, true
+	}
+	if err == nil || failed {
+		if storeErr := w.storeRest(storing); storeErr != nil {
 			return storeErr
 		}
 	}

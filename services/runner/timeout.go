@@ -1,0 +1,41 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// limit cancels the attempt when the run's time is over, with the failure as the cause. The time
+// counts from the first start, whoever made it. A run whose time is over already fails at once. stop
+// ends the watch.
+func (a *attempt) limit(def *task.Definition, cancel context.CancelCauseFunc) (stop func(), err error) {
+	if def.Timeout <= 0 {
+		return func() {}, nil
+	}
+	over := &run.Failure{Message: "Stopped by the timeout of " + span(def.Timeout) + "; a task that needs longer says so in timeout"}
+	left := time.Until(a.state.StartedOn.Add(def.Timeout))
+	if left <= 0 {
+		return nil, over
+	}
+	timer := time.AfterFunc(left, func() { cancel(over) })
+	return func() { timer.Stop() }, nil
+}
+
+// span writes a length of time as task files do: 2h, 90s.
+func span(d time.Duration) string {
+	d = d.Round(time.Second)
+	for _, unit := range []struct {
+		of   time.Duration
+		name string
+	}{{time.Hour, "h"}, {time.Minute, "m"}} {
+		if d >= unit.of && d%unit.of == 0 {
+			return strconv.FormatInt(int64(d/unit.of), 10) + unit.name
+		}
+	}
+	return fmt.Sprint(d)
+}

@@ -1,0 +1,115 @@
+package runner_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"runhook/services/runner"
+	"runhook/shared/run"
+)
+
+// limited gives the workshop's task one more line.
+func (w *workshop) limited(t *testing.T, line string) {
+	t.Helper()
+	w.retask(t, "name: Killed\n", "name: Killed\n"+line+"\n")
+}
+
+func wantTimeout(t *testing.T, doc run.Document, timeout string) {
+	t.Helper()
+	if doc.Outcome() != run.Failed || !strings.HasPrefix(doc.Message, "Stopped by the timeout of "+timeout+";") {
+		t.Errorf("ended as %+v", doc)
+	}
+}
+
+// A destination that does not go on.
+func TestTimeoutEndsARunThatHangsWriting(t *testing.T) {
+	t.Parallel()
+	w := newWorkshop(t, "upsert", 10)
+	w.limited(t, "timeout: 1s")
+	defer w.lock(t)()
+	w.runHere(t, runner.Options{})
+	wantTimeout(t, w.await(t, w.submit(t)), "1s")
+	w.waitUntilQuiet(t)
+}
+
+// A source that does not go on.
+func TestTimeoutEndsARunThatHangsReading(t *testing.T) {
+	t.Parallel()
+	end := make(chan struct{})
+	defer close(end)
+	w := reading(t, &service{answer: func(int, http.ResponseWriter) { <-end }}, "timeout: 1s")
+	w.runHere(t, runner.Options{})
+	wantTimeout(t, w.await(t, w.submit(t)), "1s")
+}
+
+// The rows that failed before the time was over are there.
+func TestTimeoutKeepsTheRejectedRows(t *testing.T) {
+	t.Parallel()
+	end := make(chan struct{})
+	defer close(end)
+	from := &service{answer: func(n int, w http.ResponseWriter) {
+		if n > 0 {
+			<-end
+		}
+		// As many as a source reads for its columns.
+		more := strings.Repeat(`, {"id": 1, "name": "Ann"}`, 1000)
+		_, _ = fmt.Fprintln(w, `{"data": [{"id": 1, "name": "Ann"}, {"id": null, "name": "Ben"}`+more+`], "next": "?2"}`)
+	}}
+	w := reading(t, from, "timeout: 3s")
+	w.retask(t, "path: /people}", "path: /people, items: data, next: {link: next}}")
+	w.runHere(t, runner.Options{})
+	n := w.submit(t)
+	doc := w.await(t, n)
+	wantTimeout(t, doc, "3s")
+	if rows := w.rejected(t, n); doc.RowsFailed != 1 || len(rows) != 1 || rows[0].Row != 2 {
+		t.Errorf("%d failed, rejected %+v", doc.RowsFailed, rows)
+	}
+}
+
+// The time counts from the first start, whoever made it.
+func TestTimeoutCountsOverAllAttempts(t *testing.T) {
+	t.Parallel()
+	w := newWorkshop(t, "upsert", 10)
+	n := w.submit(t)
+	w.abandon(t, n, run.Claim{StartedOn: time.Now().Add(-3 * time.Hour)})
+	w.runHere(t, runner.Options{})
+	wantTimeout(t, w.await(t, n), "2h")
+	if w.rows(t) != 0 {
+		t.Error("it was begun once more")
+	}
+}
+
+func TestTimeoutEndsARunThatWaits(t *testing.T) {
+	t.Parallel()
+	w := newWorkshop(t, "upsert", 10)
+	n := w.submit(t)
+	w.abandon(t, n, run.Claim{
+		StartedOn: time.Now().Add(-2*time.Hour + 3*time.Second),
+		Tried:     1, Pause: &run.Pause{Until: time.Now().Add(time.Hour), Length: time.Hour, Why: "x", Attempts: 3},
+	})
+	w.runHere(t, runner.Options{})
+	wantTimeout(t, w.await(t, n), "2h")
+}
+
+func TestARunThatIsTakenTooLateIsNotStarted(t *testing.T) {
+	t.Parallel()
+	w := newWorkshop(t, "upsert", 10)
+	w.request.StartWithin = 1
+	n := w.submit(t)
+	submitted := time.Now()
+	eventually(t, "a second has passed", func() bool { return time.Since(submitted) > 1100*time.Millisecond })
+	w.request.StartWithin = 3600
+	inTime := w.submit(t)
+	w.runHere(t, runner.Options{})
+	doc := w.await(t, n)
+	if doc.Outcome() != run.Failed || doc.StartedOn != nil || doc.ExecutionCount != 0 || !strings.HasPrefix(doc.Message, "No runner took the run within 1s") {
+		t.Errorf("ended as %+v", doc)
+	}
+	if doc := w.await(t, inTime); doc.Outcome() != run.Success {
+		t.Errorf("the other ended as %+v", doc)
+	}
+	w.waitUntilQuiet(t)
+}
