@@ -34,6 +34,8 @@ type attempt struct {
 	state    run.Claim
 	renewed  time.Time
 	progress *bus.Progress
+	// begun is the claim as this attempt took it.
+	begun run.Claim
 	// earlier is the claim as the attempt before this one left it.
 	earlier run.Claim
 	// kept is the checkpoint at the destination, where that has one.
@@ -140,14 +142,14 @@ func (a *attempt) perform(ctx context.Context, cancel context.CancelCauseFunc) e
 		return err
 	}
 	defer stop()
-	if pause := a.state.Pause; pause != nil {
+	if pause := a.begun.Pause; pause != nil {
 		return a.await(ctx, *pause)
 	}
-	if a.state.Executions == 1 {
+	if a.begun.Executions == 1 {
 		a.metrics.wait.WithLabelValues(a.request.TaskName).Observe(time.Since(a.request.CreatedOn).Seconds())
 	}
 	a.metrics.started.WithLabelValues(a.request.TaskName).Inc()
-	a.log.Info().Int("execution", a.state.Executions).Msg("run started")
+	a.log.Info().Int("execution", a.begun.Executions).Msg("run started")
 	return a.rest(ctx, def, a.work(ctx, def))
 }
 
@@ -190,18 +192,18 @@ func (a *attempt) work(ctx context.Context, def *task.Definition) error {
 // refuse ends a run whose task was deleted before it came, one that comes too late, and one that keeps
 // stopping its runner.
 func (a *attempt) refuse() error {
-	if a.request.Overdue(a.delivered().Stored, a.state.StartedOn) {
+	if a.request.Overdue(a.delivered().Stored, a.begun.StartedOn) {
 		return errOverdue
 	}
 	if of, ok := a.Tasks.Of(a.request.Task); ok && of.Deleted {
 		return &run.Failure{Message: "The task was deleted, and this run came too late to be executed."}
 	}
-	if a.state.Idle < run.MaxIdle {
+	if a.begun.Idle < run.MaxIdle {
 		return nil
 	}
 	return &run.Failure{Message: fmt.Sprintf(
 		"Given up after %d interrupted attempts that got no further than row %d. The run may be stopping its runner: look at the runners' logs before you POST again.",
-		a.state.Executions-1, a.state.Furthest)}
+		a.begun.Executions-1, a.begun.Furthest)}
 }
 
 // finish ends the run. err is why it failed, nil when it succeeded.

@@ -74,7 +74,7 @@ func (a *attempt) takeClaim(ctx context.Context) (verdict, error) {
 
 // hold takes note of a claim, which was written at that moment or later.
 func (a *attempt) hold(claim *bus.Claim, state run.Claim, written time.Time) verdict {
-	a.claim, a.state, a.renewed = claim, state, written
+	a.claim, a.begun, a.state, a.renewed = claim, state, state, written
 	a.meter.Begin(state.Checkpoint)
 	return taken
 }

@@ -29,7 +29,7 @@ func (a *attempt) guard(job *pipeline.Job) {
 	}
 	job.Fence = &sqldb.Fence{
 		Store: a.Bus.StoreID(), Task: a.request.Task, Number: a.number,
-		Token: a.claim.Token, Takeover: a.state.Executions > 1,
+		Token: a.claim.Token, Takeover: a.begun.Executions > 1,
 	}
 	a.kept = kept{to.SQL, job.Fence}
 }

@@ -26,7 +26,7 @@ func (a *attempt) rest(ctx context.Context, def *task.Definition, err error) err
 	if !ok || !failure.Passing {
 		return err
 	}
-	tried := a.state.Tried + 1
+	tried := a.begun.Tried + 1
 	if tried >= def.Retry.Attempts {
 		if tried > 1 {
 			failure.Message += fmt.Sprintf("; given up after %d attempts", tried)
@@ -38,7 +38,7 @@ func (a *attempt) rest(ctx context.Context, def *task.Definition, err error) err
 		return err
 	}
 	wait := max(backoffOf(def.Retry, tried), failure.RetryAfter)
-	if left := def.Timeout - time.Since(a.state.StartedOn); def.Timeout > 0 && wait >= left {
+	if left := def.Timeout - time.Since(a.begun.StartedOn); def.Timeout > 0 && wait >= left {
 		failure.Message += fmt.Sprintf("; the next attempt would begin in %s, after the timeout of %s", span(wait), span(def.Timeout))
 		return err
 	}

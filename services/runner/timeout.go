@@ -18,7 +18,7 @@ func (a *attempt) limit(def *task.Definition, cancel context.CancelCauseFunc) (s
 		return func() {}, nil
 	}
 	over := &run.Failure{Message: "Stopped by the timeout of " + span(def.Timeout) + "; a task that needs longer says so in timeout"}
-	left := time.Until(a.state.StartedOn.Add(def.Timeout))
+	left := time.Until(a.begun.StartedOn.Add(def.Timeout))
 	if left <= 0 {
 		return nil, over
 	}
