@@ -49,15 +49,26 @@ func watchTasks(ctx context.Context, store *bus.Bus) (tasks *bus.TaskView, stop 
 	return tasks, func() { cancel(); <-ended }, nil
 }
 
-// RetentionFlags say how long a store keeps what.
+// RetentionFlags say how long a store keeps what, and how long it waits for a runner.
 type RetentionFlags struct {
 	Retention         span `default:"365d" placeholder:"TIME" help:"How long runs, results and events are kept (${default})."`
 	IdempotencyWindow span `default:"24h" placeholder:"TIME" help:"How long an Idempotency-Key is remembered (${default})."`
+
+	Lease time.Duration `default:"30s" placeholder:"TIME" help:"How long a runner may be silent before its runs are given to another (${default}). Runners take a change at their next start."`
+}
+
+func (f *RetentionFlags) checkLease() error {
+	const least = 2 * time.Second
+	if f.Lease < least {
+		return fmt.Errorf("--lease %s: at least %s, or runners that are only slow would lose their runs", f.Lease, least)
+	}
+	return nil
 }
 
 func (f *RetentionFlags) topology(replicas int) bus.Topology {
 	return bus.Topology{
 		Replicas: replicas, Retention: time.Duration(f.Retention), IdempotencyWindow: time.Duration(f.IdempotencyWindow),
+		Lease: f.Lease,
 	}
 }
 
@@ -81,6 +92,9 @@ Example:
 func (c *initCommand) Run(ctx context.Context, p *program) error {
 	if c.Replicas < 1 || c.Replicas > 5 {
 		return fmt.Errorf("--replicas %d: 1 to 5, and not more than the cluster has servers", c.Replicas)
+	}
+	if err := c.checkLease(); err != nil {
+		return err
 	}
 	store, err := c.connect(ctx, "runhook init", p)
 	if err != nil {

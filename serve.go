@@ -63,7 +63,7 @@ func (c *serveCommand) check() error {
 		return fmt.Errorf("--nats-listen %s can be reached from other machines, and who reaches NATS can read and start everything: "+
 			"give --nats-auth-file FILE with one line user:password, or listen on %s", c.NATSListen, defaultNATS)
 	}
-	return errors.Join(c.checkListen(c.Listen), c.EdgeFlags.check(), c.SlotFlags.check())
+	return errors.Join(c.checkListen(c.Listen), c.EdgeFlags.check(), c.SlotFlags.check(), c.checkLease())
 }
 
 // Run runs all three services around an embedded NATS server until ctx ends.

@@ -128,16 +128,23 @@ func follow(source string) *jetstream.RePublish {
 // store its id. It is safe to call again and from several processes.
 func (b *Bus) Init(ctx context.Context, topology Topology) error {
 	topology.fill()
+	lease, err := b.storedLease(ctx)
+	if err != nil {
+		return err
+	}
 	for _, config := range topology.streams() {
 		if _, err := b.js.CreateOrUpdateStream(ctx, config); err != nil {
 			return fmt.Errorf("make stream %s: %w", config.Name, explain(err))
 		}
 	}
-	_, err := b.js.Publish(ctx, storeIDSubject, []byte(uuid.NewString()), jetstream.WithExpectLastSequencePerSubject(0))
+	_, err = b.js.Publish(ctx, storeIDSubject, []byte(uuid.NewString()), jetstream.WithExpectLastSequencePerSubject(0))
 	if err != nil && !refused(err) {
 		return fmt.Errorf("write the store id: %w", explain(err))
 	}
-	return b.Check(ctx)
+	if err := b.Check(ctx); err != nil || lease == topology.Lease {
+		return err
+	}
+	return b.fitLeases(ctx)
 }
 
 // Check opens the store that Init made; a missing part is an error that says what to run.

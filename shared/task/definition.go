@@ -253,14 +253,13 @@ type IMISDestination struct {
 	Append []string
 }
 
-// RowPolicy says what becomes of a row that is not matched by exactly one record.
+// RowPolicy says what becomes of a row that cannot be told a record.
 type RowPolicy string
 
-// The values of on_multiple and on_blank_match; AllRecords is of the first alone.
+// The values of on_multiple and on_blank_match.
 const (
-	SkipRow    RowPolicy = "skip"
-	FailRow    RowPolicy = "fail"
-	AllRecords RowPolicy = "all"
+	SkipRow RowPolicy = "skip"
+	FailRow RowPolicy = "fail"
 )
 
 // Restartable reports whether an interrupted run that cannot continue may start over from the first row:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -178,11 +177,4 @@ func (p *panels) count(method string) (n int) {
 		}
 	}
 	return n
-}
-
-// replaceBody changes the body of a request.
-func replaceBody(r *http.Request, change func(string) string) {
-	body, _ := io.ReadAll(r.Body)
-	changed := change(string(body))
-	r.Body, r.ContentLength = io.NopCloser(strings.NewReader(changed)), int64(len(changed))
 }
