@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 TOOL  := go tool -modfile=.ci/tools.mod
 
-.PHONY: help demo build test quick lint vulncheck fuzz bench needs fmt
+.PHONY: help demo build test quick lint vulncheck fuzz bench chaos needs fmt
 
 help: ## show what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -22,7 +22,7 @@ quick: ## the tests without the race detector, for the time between two edits
 lint: ## format, vet, staticcheck, unchecked errors, tidy go.mod
 	@unformatted=$$($(TOOL) gofumpt -l .); test -z "$$unformatted" || { echo "not formatted (run make fmt):" $$unformatted; exit 1; }
 	go mod tidy -diff
-	go vet ./...
+	go vet ./... && go vet -tags bench . && go vet -tags chaos ./deploy/chaos
 	$(TOOL) staticcheck ./...
 	$(TOOL) errcheck -ignoretests -exclude .ci/errcheck-exclude ./...
 
@@ -40,6 +40,9 @@ fuzz: ## fuzz every parser, FUZZTIME each (default 20s)
 
 bench: ## measure the whole system beside its limits (prints a table)
 	@go test -tags bench -run '^TestBench$$' -count=1 -timeout 30m -v . | grep -vE '^(=== |--- |ok|PASS)'
+
+chaos: ## break things under load for CHAOS_TIME (default 2m), in the order of CHAOS_SEED (default random), and count what is lost
+	@go test -tags chaos -count=1 -timeout 0 -v ./deploy/chaos
 
 needs: ## install the programs the tests drive: a browser, a proxy, Node with the NATS client
 	@.ci/needs

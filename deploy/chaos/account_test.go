@@ -1,0 +1,292 @@
+//go:build chaos
+
+package chaos
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"runhook/shared/run"
+)
+
+// account holds everything that was seen against everything that is there.
+type account struct {
+	t        *testing.T
+	house    *house
+	ledger   *ledger
+	witness  *witness
+	mischief *mischief
+	mode     string
+	seed     uint64
+	took     time.Duration
+
+	stored stored
+	// lost are accepted runs without a final document or without an event; doubled are runs with two
+	// events, and keys with two runs.
+	lost, doubled int
+	tables        []tableAccount
+	attempts      map[int]int
+	outcomes      map[string]int
+}
+
+// tableAccount is what a destination has against what it should.
+type tableAccount struct {
+	name             string
+	runs             int
+	written, want    int64
+	missing, doubled int64
+}
+
+// settle waits until everything stored has ended, stops the program, compares, and prints.
+func (a *account) settle() {
+	a.await()
+	a.compareRuns()
+	for _, p := range a.house.services {
+		code, took, err := p.end(syscall.SIGTERM, 0)
+		if err == nil && code != 0 {
+			err = fmt.Errorf("%s ended with the exit code %d, %s after SIGTERM", p.name, code, took)
+		}
+		if err != nil {
+			a.ledger.wrong(0, "%v", err)
+		}
+	}
+	a.compareRows()
+	a.print()
+	if len(a.ledger.wrongs) > 0 {
+		a.tell()
+		a.t.Fail()
+	}
+}
+
+// await waits until each stored request has its final document, and each of those its event.
+func (a *account) await() {
+	var err error
+	for limit := time.Now().Add(drainLimit); ; time.Sleep(500 * time.Millisecond) {
+		a.stored, err = a.witness.read(a.t.Context())
+		if err == nil && len(a.stored.finals) == len(a.stored.requests) && a.witness.eventCount() >= len(a.stored.finals) {
+			return
+		}
+		if time.Now().After(limit) {
+			a.ledger.wrong(0, "%s after the last fault there are %d requests, %d final documents, %d events delivered (%v)",
+				drainLimit, len(a.stored.requests), len(a.stored.finals), a.witness.eventCount(), err)
+			return
+		}
+	}
+}
+
+// compareRuns holds what the clients were told against what the store has.
+func (a *account) compareRuns() {
+	l := a.ledger
+	a.attempts, a.outcomes = map[int]int{}, map[string]int{}
+	for n, e := range l.runs {
+		if request, ok := a.stored.requests[n]; !ok || request.Task != e.work.id || batchOf(request) != e.batch {
+			l.wrong(n, "the run was accepted for %s, and what is stored is %+v", e.batch, request)
+		}
+		final, ok := a.stored.bytes[n]
+		switch {
+		case !ok:
+			a.lost++
+			l.wrong(n, "the run was accepted and has no final document")
+		case e.final != nil && !bytes.Equal(final, e.final):
+			l.wrong(n, "a poll was answered\n%s\nand the final document is\n%s", e.final, final)
+		}
+	}
+	for n, doc := range a.stored.finals {
+		a.attempts[doc.ExecutionCount]++
+		a.outcomes[doc.StatusDescription]++
+		if doc.Outcome() != run.Success {
+			l.wrong(n, "%s ended %s: %s", doc.TaskName, doc.StatusDescription, doc.Message)
+		}
+		switch count := a.stored.events[n]; {
+		case count == 0:
+			a.lost++
+			l.wrong(n, "the final document has no event")
+		case count > 1:
+			a.doubled++
+			l.wrong(n, "the final document has %d events", count)
+		}
+		id := string(doc.ExecuteID) + "." + n.String()
+		a.witness.mu.Lock()
+		delivered := len(a.witness.events[id])
+		a.witness.mu.Unlock()
+		if delivered != 1 {
+			l.wrong(n, "%d events of it were delivered to the integration", delivered)
+		}
+	}
+	for n := range a.stored.events {
+		if _, ok := a.stored.finals[n]; !ok {
+			l.wrong(n, "there is an event and no final document")
+		}
+	}
+	for id, count := range a.stored.ids {
+		if count > 1 {
+			a.doubled++
+			l.wrong(0, "the key %s has %d runs", id, count)
+		}
+	}
+	for key, numbers := range l.keys {
+		if len(numbers) > 1 {
+			a.doubled++
+			l.wrong(0, "the key %s was answered with the runs %v", key, slices.Sorted(maps.Keys(numbers)))
+		}
+	}
+}
+
+func batchOf(r run.Request) string {
+	if v, ok := r.Parameters["Batch"]; ok && len(v.Values) == 1 {
+		return v.Values[0]
+	}
+	return ""
+}
+
+// compareRows holds what stands in the destinations against what the runs were to write, and the
+// counts in their documents against both.
+func (a *account) compareRows() {
+	l := a.ledger
+	for _, w := range a.house.works {
+		runs := map[string]run.Number{}
+		for n, request := range a.stored.requests {
+			if request.Task == w.id {
+				runs[batchOf(request)] = n
+			}
+		}
+		if w.table == "" {
+			continue
+		}
+		rows, again := written(a.t, a.house.dir, w.table)
+		account := tableAccount{name: w.name, runs: len(runs)}
+		for batch, n := range runs {
+			account.want += w.rows
+			if rows[batch] != w.rows || again[batch] != 0 {
+				l.wrong(n, "%s has %d rows of it, %d of them doubled, and should have %d", w.table, rows[batch], again[batch], w.rows)
+			}
+			account.missing += max(0, w.rows-(rows[batch]-again[batch]))
+			if doc, ok := a.stored.finals[n]; ok && doc.Outcome() == run.Success && (doc.RowsInserted != w.rows || doc.RowsRetrieved != w.rows || doc.RowsProcessed != w.rows || doc.RowsFailed != 0) {
+				l.wrong(n, "its document counts %d rows read, %d processed, %d inserted, %d updated, %d unchanged, %d failed; %d were inserted",
+					doc.RowsRetrieved, doc.RowsProcessed, doc.RowsInserted, doc.RowsUpdated, doc.RowsUnchanged, doc.RowsFailed, w.rows)
+			}
+		}
+		for batch, n := range rows {
+			account.written += n
+			account.doubled += again[batch]
+			if _, ok := runs[batch]; !ok {
+				l.wrong(0, "%s has %d rows of %s, which is no run", w.table, n, batch)
+			}
+		}
+		a.tables = append(a.tables, account)
+	}
+	if what := exported(a.house.dir); what != "" {
+		l.wrong(0, "%s", what)
+	}
+}
+
+// print prints the figures.
+func (a *account) print() {
+	l := a.ledger
+	faults := 0
+	var kinds []string
+	for _, name := range slices.Sorted(maps.Keys(a.mischief.done)) {
+		if n := a.mischief.done[name]; n > 0 {
+			faults += n
+			kinds = append(kinds, fmt.Sprintf("%d %s", n, name))
+		}
+	}
+	var attempts []string
+	for _, n := range slices.Sorted(maps.Keys(a.attempts)) {
+		attempts = append(attempts, fmt.Sprintf("%d runs in %d", a.attempts[n], n))
+	}
+	delivered, again := 0, 0
+	for _, sequences := range a.witness.events {
+		delivered++
+		again += len(sequences) - 1
+	}
+	out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(out, "%s\t%s\n", name, fmt.Sprintf(format, args...))
+	}
+	fmt.Printf("\n%s, %s, seed %d\n", a.mode, a.took.Round(time.Second), a.seed)
+	row("runs accepted", "%d, and %d stored whose answer was lost", len(l.runs), len(a.stored.requests)-len(l.runs))
+	row("final documents", "%d (%s)", len(a.stored.finals), counted(a.outcomes))
+	row("events", "%d stored, %d delivered, %d of them twice", sum(a.stored.events), delivered, again)
+	row("lost", "%d", a.lost)
+	row("doubled", "%d", a.doubled)
+	for _, table := range a.tables {
+		row("rows of "+table.name, "%d written, %d expected, %d missing, %d doubled", table.written, table.want, table.missing, table.doubled)
+	}
+	row("attempts", "%s", strings.Join(attempts, ", "))
+	row("faults", "%d: %s", faults, strings.Join(kinds, ", "))
+	row("POSTs refused", "%d with 503, %d without an answer; %d accepted after a repeat with their key", l.counts["POST 503"], l.counts["POST without an answer"], l.counts["accepted after a repeat"])
+	row("polls refused", "%d with 503, %d without an answer, %d answered from memory", l.counts["poll 503"], l.counts["poll without an answer"], l.counts["poll answered from memory"])
+	row("longest outage", "%s for a POST, %s for a poll", l.outages["POST"].Round(100*time.Millisecond), l.outages["poll"].Round(100*time.Millisecond))
+	if a.mode == "cluster" {
+		row("leader elections", "%d", a.witness.elections)
+	}
+	row("wrong", "%d", len(l.wrongs))
+	_ = out.Flush()
+}
+
+func counted(by map[string]int) string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(by)) {
+		all = append(all, fmt.Sprintf("%d %s", by[name], name))
+	}
+	return strings.Join(all, ", ")
+}
+
+func sum[K comparable](by map[K]int) (n int) {
+	for _, each := range by {
+		n += each
+	}
+	return n
+}
+
+// toldRuns is of how many runs that went wrong the whole story is told.
+const toldRuns = 3
+
+// tell says what was wrong, and of the first runs that it happened to everything that is known.
+func (a *account) tell() {
+	kinds := map[string]int{}
+	var told []run.Number
+	fmt.Printf("\n%d things were wrong:\n", len(a.ledger.wrongs))
+	for i, w := range a.ledger.wrongs {
+		if i < 100 {
+			fmt.Printf("- run %d: %s\n", w.run, w.what)
+		}
+		kinds[w.what]++
+		if w.run != 0 && len(told) < toldRuns && !slices.Contains(told, w.run) {
+			told = append(told, w.run)
+		}
+	}
+	fmt.Printf("\nThe faults, seed %d:\n  %s\n", a.seed, strings.Join(a.mischief.story, "\n  "))
+	for _, n := range told {
+		a.tellRun(n)
+	}
+}
+
+func (a *account) tellRun(n run.Number) {
+	fmt.Printf("\nThe story of run %d\n", n)
+	if request, ok := a.stored.requests[n]; ok {
+		fmt.Printf("request: %+v\n", request)
+	} else {
+		fmt.Println("request: none is stored")
+	}
+	if e := a.ledger.runs[n]; e != nil {
+		fmt.Printf("POSTed %s, accepted %s, key %q, batch %s\nseen by its client:\n  %s\n",
+			e.posted.Format("15:04:05.000"), e.answered.Format("15:04:05.000"), e.key, e.batch, strings.Join(e.said, "\n  "))
+	}
+	fmt.Printf("seen on NATS:\n  %s\n", strings.Join(a.witness.notes[n], "\n  "))
+	fmt.Printf("final: %s\nevents: %d stored\n", a.stored.bytes[n], a.stored.events[n])
+	for _, p := range a.house.services {
+		if lines := grep(p.log, fmt.Sprintf(`"run":"%d"`, n)); len(lines) > 0 {
+			fmt.Printf("log of %s:\n  %s\n", p.name, strings.Join(lines, "\n  "))
+		}
+	}
+}

@@ -1,0 +1,112 @@
+//go:build chaos
+
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// TestChaos runs one half of CHAOS_TIME in one process and the other on a cluster, unless CHAOS_MODE
+// names one of them.
+func TestChaos(t *testing.T) {
+	length, seed, mode := settings(t)
+	fmt.Printf("CHAOS_SEED=%d CHAOS_TIME=%s CHAOS_MODE=%s\n", seed, length, mode)
+	program := build(t, t.TempDir())
+	modes := []struct {
+		name   string
+		start  func(*house)
+		faults []fault
+	}{
+		{"embedded", (*house).embedded, embeddedFaults()},
+	}
+	if mode == "both" {
+		length /= time.Duration(len(modes))
+	}
+	for _, each := range modes {
+		if mode != "both" && mode != each.name {
+			continue
+		}
+		t.Run(each.name, func(t *testing.T) {
+			dir, err := os.MkdirTemp("", "runhook-chaos-*")
+			check(t, err)
+			h := newHouse(t, dir, program)
+			t.Cleanup(func() {
+				if t.Failed() {
+					fmt.Printf("The seed was %d; logs and data are in %s\n", seed, dir)
+				} else {
+					_ = os.RemoveAll(dir)
+				}
+			})
+			each.start(h)
+			h.awaitTasks()
+			live(t, h, each.name, length, seed, each.faults)
+		})
+	}
+}
+
+// settings reads what `make chaos` passes.
+func settings(t *testing.T) (length time.Duration, seed uint64, mode string) {
+	length, seed, mode = 2*time.Minute, rand.Uint64N(1_000_000), "both"
+	var err error
+	if text := os.Getenv("CHAOS_TIME"); text != "" {
+		length, err = time.ParseDuration(text)
+		check(t, err)
+	}
+	if text := os.Getenv("CHAOS_SEED"); text != "" {
+		seed, err = strconv.ParseUint(text, 10, 64)
+		check(t, err)
+	}
+	if text := os.Getenv("CHAOS_MODE"); text != "" {
+		mode = text
+	}
+	switch mode {
+	case "embedded", "cluster", "both":
+	default:
+		t.Fatalf("CHAOS_MODE=%s: embedded, cluster or both", mode)
+	}
+	return length, seed, mode
+}
+
+// drainLimit bounds how long runs may take to end after the last fault.
+const drainLimit = 4 * time.Minute
+
+// live lets the clients work and things break for a while, and then looks at what has become of it.
+func live(t *testing.T, h *house, mode string, length time.Duration, seed uint64, faults []fault) {
+	ledger := newLedger()
+	watching, err := witnesses(t.Context(), h.nats)
+	check(t, err)
+	defer watching.close()
+	stopped, stop := context.WithTimeout(t.Context(), length)
+	defer stop()
+	gone, leave := context.WithCancel(t.Context())
+	defer leave()
+	clients := newCallers(ledger, h.posts, h.polls, stopped, gone)
+	for _, w := range h.works {
+		clients.begin(w)
+	}
+	breaking := newMischief(h, ledger, seed, faults)
+	began := time.Now()
+	breaking.run(stopped)
+
+	if err := h.awaitReady(); err != nil {
+		ledger.wrong(0, "%v", err)
+	}
+	// The polls go on to the end of every run that they follow.
+	polled := make(chan struct{})
+	go func() { defer close(polled); clients.all.Wait() }()
+	select {
+	case <-polled:
+	case <-time.After(drainLimit):
+		ledger.wrong(0, "some polled runs have not ended %s after the last fault", drainLimit)
+	}
+	leave()
+	<-polled
+	a := &account{t: t, house: h, ledger: ledger, witness: watching, mischief: breaking, mode: mode, seed: seed, took: time.Since(began)}
+	a.settle()
+}

@@ -1,0 +1,176 @@
+//go:build chaos
+
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"syscall"
+	"time"
+
+	"runhook/deploy/imissite"
+)
+
+// fault is one way to break something. It returns when what it broke has been started or joined
+// again, though not yet ready.
+type fault struct {
+	name string
+	// weight is how often it is drawn against the others.
+	weight int
+	do     func(m *mischief) error
+}
+
+// mischief breaks a house, in an order that its seed decides.
+type mischief struct {
+	house  *house
+	ledger *ledger
+	rand   *rand.Rand
+	faults []fault
+	// done counts the faults by name; story has each with its time.
+	done  map[string]int
+	story []string
+}
+
+func newMischief(h *house, l *ledger, seed uint64, faults []fault) *mischief {
+	return &mischief{house: h, ledger: l, rand: rand.New(rand.NewPCG(seed, 1)), faults: faults, done: map[string]int{}}
+}
+
+// run breaks things until ctx ends.
+func (m *mischief) run(ctx context.Context) {
+	for m.pause(ctx, m.between(500*time.Millisecond, 4*time.Second)) {
+		f := m.draw()
+		began := time.Now()
+		m.story = append(m.story, began.Format("15:04:05.000 ")+f.name)
+		if err := f.do(m); err != nil {
+			m.ledger.wrong(0, "%s: %v", f.name, err)
+		}
+		m.done[f.name]++
+		// Half of the faults hit a house that has not recovered from the one before.
+		if m.rand.IntN(2) == 0 {
+			if err := m.house.awaitReady(); err != nil {
+				m.ledger.wrong(0, "after %s: %v", f.name, err)
+			}
+		}
+		for _, p := range append(m.house.servers, m.house.services...) {
+			p.mu.Lock()
+			if p.died != "" {
+				m.ledger.wrong(0, "%s", p.died)
+				p.died = ""
+			}
+			p.mu.Unlock()
+		}
+	}
+}
+
+func (m *mischief) pause(ctx context.Context, wait time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(wait):
+		return true
+	}
+}
+
+func (m *mischief) between(least, most time.Duration) time.Duration {
+	return least + time.Duration(m.rand.Int64N(int64(most-least)))
+}
+
+func (m *mischief) draw() fault {
+	sum := 0
+	for _, f := range m.faults {
+		sum += f.weight
+	}
+	at := m.rand.IntN(sum)
+	for _, f := range m.faults {
+		if at -= f.weight; at < 0 {
+			return f
+		}
+	}
+	panic("the weights do not add up")
+}
+
+// one draws a process by the beginning of its name.
+func (m *mischief) one(kind string) *process {
+	var some []*process
+	for _, p := range append(m.house.services, m.house.servers...) {
+		if len(p.name) >= len(kind) && p.name[:len(kind)] == kind {
+			some = append(some, p)
+		}
+	}
+	return some[m.rand.IntN(len(some))]
+}
+
+// kill ends processes with SIGKILL and starts them again after a while.
+func (m *mischief) kill(processes ...*process) error {
+	for _, p := range processes {
+		p.kill()
+	}
+	return m.startLater(processes...)
+}
+
+func (m *mischief) startLater(processes ...*process) error {
+	if m.rand.IntN(3) == 0 {
+		time.Sleep(m.between(0, 3*time.Second))
+	}
+	for _, p := range processes {
+		if err := p.start(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stop ends a process as a service manager does, and wants a clean end in time.
+func (m *mischief) stop(p *process) error {
+	ready := p.isReady()
+	code, took, err := p.end(syscall.SIGTERM, 0)
+	if err == nil && ready && code != 0 {
+		err = fmt.Errorf("%s ended with the exit code %d, %s after SIGTERM", p.name, code, took)
+	}
+	if started := m.startLater(p); err == nil {
+		err = started
+	}
+	return err
+}
+
+// freeze stops a process from running for a while.
+func (m *mischief) freeze(p *process, least, most time.Duration) error {
+	p.pause()
+	time.Sleep(m.between(least, most))
+	p.resume()
+	return nil
+}
+
+// siteFaults are what the stand-in site does for its next requests.
+var siteFaults = map[string]imissite.Fault{
+	"throttles": imissite.Throttle("1"), "answers 503": imissite.Status(503), "drops": imissite.Drop, "cuts short": imissite.CutShort,
+}
+
+func failSite(m *mischief) error {
+	names := slices.Sorted(maps.Keys(siteFaults))
+	name := names[m.rand.IntN(len(names))]
+	m.done["site "+name]++
+	m.done["site"]--
+	m.house.site.Fail(imissite.Times(1+m.rand.IntN(3), siteFaults[name])...)
+	return nil
+}
+
+// embeddedFaults break `runhook serve`.
+func embeddedFaults() []fault {
+	return []fault{
+		{"kill serve", 6, func(m *mischief) error { return m.kill(m.one("serve")) }},
+		{"stop serve", 2, func(m *mischief) error { return m.stop(m.one("serve")) }},
+		{"stop serve twice", 1, func(m *mischief) error {
+			p := m.one("serve")
+			if _, _, err := p.end(syscall.SIGTERM, m.between(0, 300*time.Millisecond)); err != nil {
+				return err
+			}
+			return m.startLater(p)
+		}},
+		{"pause serve", 2, func(m *mischief) error { return m.freeze(m.one("serve"), time.Second, lease+3*time.Second) }},
+		{"site", 2, failSite},
+	}
+}

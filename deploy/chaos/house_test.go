@@ -1,0 +1,170 @@
+//go:build chaos
+
+package chaos
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"runhook/deploy/imissite"
+)
+
+// lease is how long a runner may be silent: short, so that takeovers happen within a run of minutes.
+const lease = 5 * time.Second
+
+// house is all that runs: the program's processes, the NATS servers where they are apart, and the
+// stand-in for an iMIS site.
+type house struct {
+	t       *testing.T
+	dir     string
+	program string
+	site    *imissite.Site
+	works   []*work
+
+	posts, polls []string
+	// nats is where the witness connects.
+	nats     string
+	services []*process
+	servers  []*process
+	// wires connect clients with the servers, one each; routes connect server i with server j.
+	wires  []*link
+	routes map[[2]int]*link
+}
+
+// newHouse builds the program and lays out what its tasks need.
+func newHouse(t *testing.T, dir, program string) *house {
+	h := &house{t: t, dir: dir, program: program, works: works(), site: imissite.New("chaos", "chaos", members())}
+	h.site.SetLatency(30 * time.Millisecond)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// The parameters of a task that reads an IQA are its prompts, and no column has the Batch.
+		query := r.URL.Query()
+		query.Del("Batch")
+		r.URL.RawQuery = query.Encode()
+		h.site.ServeHTTP(w, r)
+	})}
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(func() { _ = server.Close() })
+	lay(t, dir, "http://"+listener.Addr().String(), h.works)
+	t.Cleanup(func() {
+		for _, p := range append(h.services, h.servers...) {
+			p.kill()
+		}
+	})
+	return h
+}
+
+// process adds a process of the house.
+func (h *house) process(name, path string, args ...string) *process {
+	return &process{name: name, path: path, args: args, log: filepath.Join(h.dir, name+".log")}
+}
+
+// service adds a process of the program that listens for HTTP.
+func (h *house) service(name string, args ...string) (p *process, url string) {
+	listen := port(h.t)
+	p = h.process(name, h.program, append(args, "--listen", listen, "--log-level", "info")...)
+	p.ready = "http://" + listen + "/readyz"
+	h.services = append(h.services, p)
+	return p, "http://" + listen
+}
+
+// embedded starts everything in one process.
+func (h *house) embedded() {
+	nats := port(h.t)
+	_, url := h.service("serve", "serve", "--data", filepath.Join(h.dir, "data"), "--tasks", filepath.Join(h.dir, "tasks"),
+		"--connections", filepath.Join(h.dir, "connections.yaml"), "--nats-listen", nats, "--lease", lease.String(), "--grace", "1s", "--slots", "32")
+	h.posts, h.polls, h.nats = []string{url}, []string{url}, "nats://"+nats
+	h.startAll()
+}
+
+// clustered starts three NATS servers and several of each service.
+func (h *house) clustered() {
+	h.startServers()
+	urls := []string{}
+	for _, wire := range h.wires {
+		urls = append(urls, "nats://"+wire.listener.Addr().String())
+	}
+	h.nats = strings.Join(urls, ",")
+	key := filepath.Join(h.dir, "run.key")
+	check(h.t, os.WriteFile(key, []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))+"\n"), 0o600))
+	h.command("init", "--nats", h.nats, "--replicas", "3", "--lease", lease.String())
+
+	for i := range 2 {
+		_, url := h.service(fmt.Sprint("ingress-", i), "ingress", "--nats", h.nats, "--run-key-file", key)
+		h.posts = append(h.posts, url)
+		_, url = h.service(fmt.Sprint("status-", i), "status", "--nats", h.nats, "--run-key-file", key)
+		h.polls = append(h.polls, url)
+	}
+	for i := range 3 {
+		h.service(fmt.Sprint("runner-", i), "runner", "--nats", h.nats, "--connections", filepath.Join(h.dir, "connections.yaml"), "--grace", "1s")
+	}
+	h.startAll()
+	h.command("task", "apply", filepath.Join(h.dir, "tasks"), "--server", h.polls[0])
+}
+
+// command runs a command of the program, again and again until it succeeds: a new cluster elects its
+// leaders first.
+func (h *house) command(args ...string) {
+	h.t.Helper()
+	for limit := time.Now().Add(startLimit); ; time.Sleep(500 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+		said, err := exec.CommandContext(ctx, h.program, args...).CombinedOutput()
+		cancel()
+		if err == nil {
+			return
+		}
+		if time.Now().After(limit) {
+			h.t.Fatalf("runhook %s: %v\n%s", strings.Join(args, " "), err, said)
+		}
+	}
+}
+
+func (h *house) startAll() {
+	h.t.Helper()
+	for _, p := range h.services {
+		check(h.t, p.start())
+	}
+	check(h.t, h.awaitReady())
+}
+
+// awaitReady waits until everything works.
+func (h *house) awaitReady() error {
+	for _, p := range append(h.servers, h.services...) {
+		if err := p.awaitReady(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// awaitTasks waits until every ingress knows every task.
+func (h *house) awaitTasks() {
+	h.t.Helper()
+	for _, base := range h.posts {
+		for _, w := range h.works {
+			for limit := time.Now().Add(startLimit); ; time.Sleep(50 * time.Millisecond) {
+				// A body that cannot be parsed starts nothing, and is refused only once the task is known.
+				answer, err := shortly.Post(base+"/task/execute/"+string(w.id), "application/json", strings.NewReader("{"))
+				if err == nil {
+					_ = answer.Body.Close()
+					if answer.StatusCode == http.StatusBadRequest {
+						break
+					}
+				}
+				if time.Now().After(limit) {
+					h.t.Fatalf("%s does not know the task %s", base, w.name)
+				}
+			}
+		}
+	}
+}

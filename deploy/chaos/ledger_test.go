@@ -1,0 +1,146 @@
+//go:build chaos
+
+package chaos
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"runhook/shared/run"
+)
+
+// entry is what the clients know of one run.
+type entry struct {
+	work   *work
+	number run.Number
+	path   string
+	batch  string
+	key    string
+
+	posted, answered time.Time
+	// final are the bytes of the first 200.
+	final []byte
+	ended time.Time
+	// said are the last things that happened to it as seen from outside.
+	said []string
+}
+
+// ledger is the clients' account of everything: what was accepted, what they were told, and what was
+// wrong. It is safe for concurrent use.
+type ledger struct {
+	mu   sync.Mutex
+	runs map[run.Number]*entry
+	// lost are the batches of POSTs whose answer did not come and that were not repeated: a run of
+	// each may be stored or not.
+	lost map[string]*work
+	// keys are the runs under each idempotency key.
+	keys map[string]map[run.Number]bool
+	// open counts the runs of each task that no client has seen ended.
+	open map[*work]int
+	// wrongs are what must not happen, each with the run that it happened to (0 for none).
+	wrongs []wrong
+	// counts are by what happened.
+	counts map[string]int
+	// outages are the longest by who met them.
+	outages map[string]time.Duration
+}
+
+type wrong struct {
+	run  run.Number
+	what string
+}
+
+func newLedger() *ledger {
+	return &ledger{
+		runs: map[run.Number]*entry{}, lost: map[string]*work{}, keys: map[string]map[run.Number]bool{},
+		open: map[*work]int{}, counts: map[string]int{}, outages: map[string]time.Duration{},
+	}
+}
+
+func (l *ledger) count(what string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.counts[what]++
+}
+
+func (l *ledger) wrong(n run.Number, format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	text := fmt.Sprintf(format, args...)
+	l.wrongs = append(l.wrongs, wrong{n, text})
+	if len(l.wrongs) <= 20 {
+		fmt.Printf("  WRONG: run %d: %s\n", n, text)
+	}
+}
+
+// accepted notes the answer to a POST.
+func (l *ledger) accepted(e *entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e.answered = time.Now()
+	if e.key != "" {
+		if l.keys[e.key] == nil {
+			l.keys[e.key] = map[run.Number]bool{}
+		}
+		l.keys[e.key][e.number] = true
+	}
+	if before := l.runs[e.number]; before != nil {
+		if before.batch != e.batch {
+			l.wrongs = append(l.wrongs, wrong{e.number, "the number was given to two POSTs, " + before.batch + " and " + e.batch})
+		}
+		return
+	}
+	l.runs[e.number] = e
+	l.counts["accepted"]++
+	l.open[e.work]++
+}
+
+// ended notes that a run has ended, once.
+func (l *ledger) endedRun(e *entry, final []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e.ended.IsZero() {
+		e.ended, e.final = time.Now(), final
+		l.open[e.work]--
+	}
+}
+
+func (l *ledger) openRuns(w *work) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.open[w]
+}
+
+func (l *ledger) say(e *entry, format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e.said = append(e.said, time.Now().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
+	if len(e.said) > 40 {
+		e.said = append(e.said[:5], e.said[len(e.said)-30:]...)
+	}
+}
+
+// outage measures how long one client goes without an answer that helps it.
+type outage struct {
+	ledger *ledger
+	who    string
+	since  time.Time
+}
+
+func (o *outage) failed(began time.Time) {
+	if o.since.IsZero() {
+		o.since = began
+	}
+}
+
+func (o *outage) over() {
+	if o.since.IsZero() {
+		return
+	}
+	took := time.Since(o.since)
+	o.since = time.Time{}
+	o.ledger.mu.Lock()
+	defer o.ledger.mu.Unlock()
+	o.ledger.outages[o.who] = max(o.ledger.outages[o.who], took)
+}
