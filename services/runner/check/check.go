@@ -139,3 +139,36 @@ type Column struct {
 	// Unseen: the source names the column, and no row that was looked at has it.
 	Unseen bool
 }
+
+// Fit is whether a destination's column takes a kind of values.
+type Fit int
+
+// The fits.
+const (
+	Always Fit = iota
+	Perhaps
+	Never
+)
+
+// Unless is Always, unless something is so.
+func Unless(so bool, then Fit) Fit {
+	if so {
+		return then
+	}
+	return Always
+}
+
+// Fit reports a column of the mapping whose values its column of the destination, named to, does not take.
+// problem is what is said of a value that it does not take: "is not a number".
+func (r *Report) Fit(c Column, fit Fit, to, problem string) {
+	values := "its values are " + string(c.Kind)
+	if c.From != "" {
+		values = "the source's column " + c.From + " is " + string(c.Kind)
+	}
+	switch fit {
+	case Never:
+		r.Errorf(At("mapping", c.Name), "%s, and %s takes none of that: each row would fail, because it %s; convert it, or map another column", values, to, problem)
+	case Perhaps:
+		r.Warnf(At("mapping", c.Name), "%s, and %s does not take all of that: a row whose value %s fails", values, to, problem)
+	}
+}

@@ -51,7 +51,15 @@ type client struct {
 	site       *site
 	login      *login
 	body       bytes.Buffer
+	// impatient: somebody waits for the answer, and little is tried again.
+	impatient bool
 }
+
+// What an impatient client asks again, and waits for.
+const (
+	maxImpatientTries = 2
+	maxImpatientWait  = 30 * time.Second
+)
 
 // open returns a client, to be closed.
 func open(where connection.IMIS) *client {
@@ -96,7 +104,7 @@ func (p *passing) failure(message string) error {
 	return &run.Failure{Message: message, Passing: true, RetryAfter: p.wait}
 }
 
-// call is one request of the API.
+// call is one request of the API. Without an address there is none: the account is only signed in.
 type call struct {
 	method, address, body string
 	// once: what it does must not be done twice, so it is sent again only where it was not carried out.
@@ -112,6 +120,8 @@ func (c call) changes() bool {
 type spent struct {
 	*passing
 	tried int
+	// tooLong: the site asks for a wait that is longer than anybody waits here.
+	tooLong bool
 	// lost: the call is one to make once, and may have been carried out.
 	lost bool
 }
@@ -119,7 +129,7 @@ type spent struct {
 // failure says so, of what was asked.
 func (s *spent) failure(asked string) error {
 	switch {
-	case s.wait > maxRetryAfter:
+	case s.tooLong:
 		return s.passing.failure(fmt.Sprintf("%s: the site asks to wait %s", asked, s.wait.Round(time.Second)))
 	case s.lost:
 		return row.Failf("%s %s", asked, s.reason)
@@ -142,6 +152,16 @@ func (c *client) ask(ctx context.Context, asked, address, body string) (string, 
 	return text, err
 }
 
+// greet signs in where that is needed. The error is a [*run.Failure] or ctx's.
+func (c *client) greet(ctx context.Context) error {
+	asked := "signing in to the site of connection " + c.connection.Name
+	_, err := c.do(ctx, asked, call{})
+	if s, ok := errors.AsType[*spent](err); ok {
+		return s.failure(asked)
+	}
+	return err
+}
+
 // do makes a call and returns the answer: valid JSON, or nothing where a change is answered so. What may
 // pass is tried again. The error is a [*refusal], a [*spent], a [*run.Failure] or ctx's.
 func (c *client) do(ctx context.Context, asked string, call call) (string, error) {
@@ -161,9 +181,13 @@ func (c *client) do(ctx context.Context, asked string, call call) (string, error
 			return "", err
 		}
 		doubted = doubted || !fault.undone
+		longest, tries := maxRetryAfter, fault.tries
+		if c.impatient {
+			longest, tries = maxImpatientWait, min(tries, maxImpatientTries)
+		}
 		switch lost := call.once && !fault.undone; {
-		case lost, fault.wait > maxRetryAfter, try >= fault.tries:
-			return "", &spent{passing: fault, tried: try, lost: lost}
+		case lost, fault.wait > longest, try >= tries:
+			return "", &spent{passing: fault, tried: try, tooLong: fault.wait > longest, lost: lost}
 		case fault.wait > 0:
 			// The next turn waits.
 			continue
@@ -204,6 +228,9 @@ func (c *client) try(ctx context.Context, n int, asked string, call call) (strin
 				fault.undone = true
 			}
 			return "", c.site.hold(err, n)
+		}
+		if call.address == "" {
+			return "", nil
 		}
 		answer, err := c.send(ctx, call, "application/json", "Bearer "+c.login.token)
 		if err != nil {

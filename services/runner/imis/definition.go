@@ -8,14 +8,42 @@ import (
 	"slices"
 	"strings"
 
+	"runhook/services/runner/check"
 	"runhook/shared/nearest"
 	"runhook/shared/task"
 )
 
 // definition is what the site says an IQA is.
 type definition struct {
-	// prompts are the names of its prompts, in order.
-	prompts []string
+	// prompts and columns are in order.
+	prompts []iqaPrompt
+	columns []iqaColumn
+}
+
+// iqaPrompt is a prompt of an IQA.
+type iqaPrompt struct {
+	name string
+	// required: without a value the site refuses to run the IQA, which has none of its own.
+	required bool
+	// multiple: it takes several values.
+	multiple bool
+}
+
+// iqaColumn is a column of an IQA. Which of its names the rows have for it is not documented for all
+// versions.
+type iqaColumn struct {
+	// names begin with the likeliest.
+	names []string
+	kind  check.Kind
+}
+
+// promptNames are the names of the prompts, in order.
+func (d *definition) promptNames() []string {
+	names := make([]string, len(d.prompts))
+	for i, p := range d.prompts {
+		names[i] = p.name
+	}
+	return names
 }
 
 // findByPath is the body of the request for the definition of the IQA at a path.
@@ -43,20 +71,68 @@ func (c *client) definition(ctx context.Context, from *task.IMISSource) (*defini
 	if answer == nil {
 		return nil, nil
 	}
+	return readDefinition(answer), nil
+}
+
+// readDefinition reads the members of an IqaQueryDefinitionData, any of which may be missing.
+func readDefinition(answer map[string]any) *definition {
 	d := &definition{}
-	parameters, _ := answer["Parameters"].([]any)
-	for _, parameter := range parameters {
-		if criteria, ok := parameter.(map[string]any); ok {
-			name, _ := criteria["PropertyName"].(string)
-			d.prompts = append(d.prompts, name)
+	for criteria := range objects(answer["Parameters"]) {
+		d.prompts = append(d.prompts, iqaPrompt{
+			name: textOf(criteria["PropertyName"]), required: isRequired(criteria["Prompt"]) && !hasValue(criteria["Values"]), multiple: criteria["AllowMultiple"] == true,
+		})
+	}
+	for property := range objects(answer["Properties"]) {
+		var c iqaColumn
+		for _, member := range []string{"Alias", "Caption", "PropertyName", "Name"} {
+			if name := textOf(property[member]); name != "" && !slices.Contains(c.names, name) {
+				c.names = append(c.names, name)
+			}
+		}
+		if len(c.names) == 0 {
+			continue
+		}
+		c.kind = columnKinds[strings.TrimPrefix(textOf(property["DataTypeName"]), "System.")]
+		d.columns = append(d.columns, c)
+	}
+	return d
+}
+
+// objects yields the objects of a list.
+func objects(list any) func(yield func(map[string]any) bool) {
+	elements, _ := list.([]any)
+	return func(yield func(map[string]any) bool) {
+		for _, element := range elements {
+			if object, ok := element.(map[string]any); ok && !yield(object) {
+				return
+			}
 		}
 	}
-	return d, nil
+}
+
+// isRequired reads a prompt's Prompt, whose values are not documented: the word is that of iMIS's own
+// pages.
+func isRequired(prompt any) bool {
+	return strings.EqualFold(textOf(prompt), "required")
+}
+
+// hasValue reports whether a prompt has a value of its own.
+func hasValue(values any) bool {
+	list, _ := values.([]any)
+	return slices.ContainsFunc(list, func(value any) bool { return value != nil && value != "" })
+}
+
+// columnKinds are those of a column's DataTypeName.
+var columnKinds = map[string]check.Kind{
+	"String": check.Text, "Guid": check.Text, "Boolean": check.Boolean, "DateTime": check.Moment,
+	"Byte": check.Whole, "SByte": check.Whole, "Int16": check.Whole, "Int32": check.Whole, "Int64": check.Whole,
+	"Decimal": check.Number, "Double": check.Number, "Single": check.Number, "Byte[]": check.Binary,
 }
 
 // compare says what of a task's prompts does not fit the IQA's.
 func (d *definition) compare(endpoint task.Endpoint, given []prompt) (wrong []string) {
-	has := "it has the prompts " + strings.Join(d.prompts, ", ")
+	names := d.promptNames()
+	has := "it has the prompts " + strings.Join(names, ", ")
 	if len(d.prompts) == 0 {
 		has = "it has no prompts"
 	}
@@ -67,10 +143,10 @@ func (d *definition) compare(endpoint task.Endpoint, given []prompt) (wrong []st
 		return wrong
 	}
 	for _, p := range given {
-		if p.value == "" || slices.ContainsFunc(d.prompts, func(name string) bool { return strings.EqualFold(name, p.name) }) {
+		if p.value == "" || slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, p.name) }) {
 			continue
 		}
-		wrong = append(wrong, "it has no prompt "+p.name+cmp.Or(nearest.Hint(p.name, d.prompts), "; "+has))
+		wrong = append(wrong, "it has no prompt "+p.name+cmp.Or(nearest.Hint(p.name, names), "; "+has))
 	}
 	return wrong
 }

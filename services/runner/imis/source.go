@@ -138,10 +138,16 @@ func (s *Source) turn(ctx context.Context) error {
 
 // fetch asks for a page, and reads it into that memory. The error is a [*run.Failure] or a context's.
 func (s *Source) fetch(into *page, limit, offset int64) (*page, error) {
-	text, err := s.client.ask(s.ctx, s.asked(), "/api/"+string(s.from.Endpoint)+"?"+pageQuery(s.from, s.prompts, limit, offset), "")
+	got, err := s.request(into, limit, offset)
 	if refused, ok := errors.AsType[*refusal](err); ok {
 		return nil, s.explain(refused)
 	}
+	return got, err
+}
+
+// request is fetch whose error may be a [*refusal] too.
+func (s *Source) request(into *page, limit, offset int64) (*page, error) {
+	text, err := s.client.ask(s.ctx, s.asked(), "/api/"+string(s.from.Endpoint)+"?"+pageQuery(s.from, s.prompts, limit, offset), "")
 	if err != nil {
 		return nil, err
 	}
@@ -181,12 +187,17 @@ func (s *Source) explain(r *refusal) error {
 	case err != nil:
 		return r.failure(s.asked())
 	case definition == nil:
-		return row.Failf("there is no IQA %s on the site of connection %s, or its account cannot see it; correct source.imis.query", s.from.Query, s.from.Connection)
+		return s.missing()
 	}
 	if wrong := definition.compare(s.from.Endpoint, s.prompts); len(wrong) > 0 {
 		return row.Failf("%s: %s", s.asked(), strings.Join(wrong, "; "))
 	}
 	return row.Failf("%s is refused with status %d: a value may not fit its prompt", s.asked(), r.status)
+}
+
+// missing says that there is no such IQA.
+func (s *Source) missing() error {
+	return row.Failf("there is no IQA %s on the site of connection %s, or its account cannot see it; correct source.imis.query", s.from.Query, s.from.Connection)
 }
 
 // Progress goes by the number of rows that the site tells.

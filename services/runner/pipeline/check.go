@@ -8,6 +8,7 @@ import (
 	"runhook/services/runner/check"
 	"runhook/services/runner/csvfile"
 	"runhook/services/runner/httpjson"
+	"runhook/services/runner/imis"
 	"runhook/services/runner/sqldb"
 	"runhook/shared/mapping"
 	"runhook/shared/task"
@@ -60,6 +61,8 @@ func checkSource(ctx context.Context, job Job, found *check.Report) (mapping.Col
 		}
 		columns, err := httpjson.CheckSource(ctx, job.Connections, from.HTTP, params, found)
 		return columns, nil, err
+	case from.IMIS != nil:
+		return imis.CheckSource(ctx, job.Connections, job.Task, job.Parameters, found)
 	}
 	return none, nil, nil
 }
@@ -139,6 +142,8 @@ func checkDestination(ctx context.Context, job Job, mapped []check.Column, found
 	switch to := job.Task.Destination; {
 	case to.SQL != nil:
 		return sqldb.Check(ctx, job.Connections, to.SQL, mapped, found)
+	case to.IMIS != nil:
+		return imis.Check(ctx, job.Connections, to.IMIS, mapped, found)
 	case to.CSV != nil:
 		csvfile.Check(job.Connections, to.CSV, names, found)
 	case to.HTTP != nil:

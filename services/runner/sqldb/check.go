@@ -50,7 +50,8 @@ func Check(ctx context.Context, connections *connection.Set, to *task.SQLDestina
 	}
 	t.match(to, names, found)
 	for i, c := range columns {
-		t.checkKind(t.target[i], c, found)
+		k := t.target[i].kind
+		found.Fit(c, k.takes(c.Kind), "the column "+t.target[i].name+" of the table "+t.name, k.problem())
 	}
 	return nil
 }
@@ -93,68 +94,36 @@ func checkRights(where connection.SQLite, there bool, found *check.Report) {
 	}
 }
 
-// checkKind holds the kind of a column's values against what the table's column takes.
-func (t *table) checkKind(c tableColumn, from check.Column, found *check.Report) {
-	at := check.At("mapping", from.Name)
-	values := "its values are " + string(from.Kind)
-	if from.From != "" {
-		values = "the source's column " + from.From + " is " + string(from.Kind)
-	}
-	wrong := c.kind.problem()
-	switch c.kind.takes(from.Kind) {
-	case never:
-		found.Errorf(at, "%s, and the column %s of the table %s takes none of that: each row would fail, because it %s; convert it, or correct the table", values, c.name, t.name, wrong)
-	case perhaps:
-		found.Warnf(at, "%s, and the column %s of the table %s does not take all of that: a row whose value %s fails", values, c.name, t.name, wrong)
-	}
-}
-
-// fit is whether a kind of column takes a kind of values.
-type fit int
-
-const (
-	always fit = iota
-	perhaps
-	never
-)
-
 // takes is what convert makes of values of a kind, before any is there.
-func (k kind) takes(values check.Kind) fit {
+func (k kind) takes(values check.Kind) check.Fit {
 	if k == anyKind || k == textKind {
-		return always
+		return check.Always
 	}
 	isTime := k == dateKind || k == dateTimeKind || k == timeKind
 	switch values {
 	case check.Text:
-		return perhaps
+		return check.Perhaps
 	case check.Whole:
 		if k == booleanKind {
-			return perhaps
+			return check.Perhaps
 		}
-		return when(isTime, never)
+		return check.Unless(isTime, check.Never)
 	case check.Number:
 		if k == integerKind || k == booleanKind {
-			return perhaps
+			return check.Perhaps
 		}
-		return when(isTime, never)
+		return check.Unless(isTime, check.Never)
 	case check.Boolean:
-		return when(isTime, never)
+		return check.Unless(isTime, check.Never)
 	case check.Moment:
 		if k == dateKind {
-			return perhaps
+			return check.Perhaps
 		}
-		return when(k != dateTimeKind, never)
+		return check.Unless(k != dateTimeKind, check.Never)
 	case check.Binary:
-		return never
+		return check.Never
 	}
-	return always
-}
-
-func when(so bool, then fit) fit {
-	if so {
-		return then
-	}
-	return always
+	return check.Always
 }
 
 // CheckSource asks the database for the query's columns, and reports what is wrong with the query. It

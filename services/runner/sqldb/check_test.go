@@ -25,18 +25,18 @@ func TestFitIsWhatConvertDoes(t *testing.T) {
 					taken++
 				}
 			}
-			want := perhaps
+			want := check.Perhaps
 			switch taken {
 			case 0:
-				want = never
+				want = check.Never
 			case len(all):
-				want = always
+				want = check.Always
 			}
 			if got := k.takes(kind); got != want {
 				t.Errorf("a column of kind %d and values of kind %s: %d, want %d (%d of %d are taken)", k, kind, got, want, taken, len(all))
 			}
 		}
-		if k.takes(check.Unknown) != always {
+		if k.takes(check.Unknown) != check.Always {
 			t.Errorf("kind %d: something is said of values of which nothing is known", k)
 		}
 	}

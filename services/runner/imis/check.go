@@ -1,0 +1,322 @@
+package imis
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"runhook/services/runner/check"
+	"runhook/services/runner/connection"
+	"runhook/shared/mapping"
+	"runhook/shared/nearest"
+	"runhook/shared/task"
+)
+
+// lookedAt is how many rows of an IQA are asked for to look at.
+const lookedAt = 100
+
+var atQuery = check.At("source", "imis", "query")
+
+// CheckSource signs in, and looks at what the site says of the IQA and at its first rows. It reports what
+// does not fit the task's parameters, and returns the columns, as far as they are known. The error is
+// ctx's.
+func CheckSource(ctx context.Context, connections *connection.Set, def *task.Definition, values task.Values, found *check.Report) (mapping.Columns, []check.Column, error) {
+	none := mapping.Columns{Unknown: true}
+	s, err := enter(ctx, connections, def.Source.IMIS)
+	if err != nil {
+		found.Fail(check.At("source", "imis", "connection"), err)
+		return none, nil, ctx.Err()
+	}
+	defer s.Close()
+	if s.prompts, err = prompts(def, values); err != nil {
+		found.Fail(check.At("parameters"), err)
+		return none, nil, nil
+	}
+	d, err := s.client.definition(s.ctx, s.from)
+	refused, isRefused := errors.AsType[*refusal](err)
+	switch {
+	case ctx.Err() != nil:
+		return none, nil, ctx.Err()
+	case isRefused:
+		found.Warnf(atQuery, "%v, so that its prompts and types could not be looked at", refused.failure("the definition of "+s.asked()))
+		d = &definition{}
+	case err != nil:
+		found.Fail(atQuery, err)
+		return none, nil, nil
+	case d == nil:
+		found.Fail(atQuery, s.missing())
+		return none, nil, nil
+	default:
+		s.checkPrompts(d, def, found)
+	}
+	seen := s.look(d, found)
+	columns, types := d.merge(seen)
+	return columns, types, ctx.Err()
+}
+
+// enter opens a source that has nothing read yet, and signs in. The error is a [*run.Failure] or ctx's.
+func enter(ctx context.Context, connections *connection.Set, from *task.IMISSource) (*Source, error) {
+	where, err := connections.IMIS(from.Connection)
+	if err != nil {
+		return nil, err
+	}
+	s := &Source{from: from, fetched: make(chan fetched, 1), client: open(where)}
+	s.client.impatient = true
+	s.ctx, s.stop = context.WithCancel(ctx)
+	if err := s.client.greet(s.ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// look asks for the first rows, with the prompts that the IQA has, and reports why there are none to be
+// had. It returns the names of the columns that they have, nil where there is no row.
+func (s *Source) look(d *definition, found *check.Report) []string {
+	var lacking []string
+	known := len(d.columns)+len(d.prompts) > 0
+	repeated := d.repeated()
+	if s.from.Endpoint == task.IQAEndpoint {
+		if known {
+			s.prompts = s.prompts[:min(len(s.prompts), len(d.prompts))]
+		}
+		for i, p := range d.prompts {
+			if p.required && (i >= len(s.prompts) || s.prompts[i].value == "") {
+				lacking = append(lacking, p.name)
+			}
+		}
+	} else {
+		if known {
+			s.prompts = slices.DeleteFunc(s.prompts, func(p prompt) bool { return d.prompt(p.name) == nil || hasName(repeated, p.name) })
+		}
+		for _, p := range d.prompts {
+			has := slices.ContainsFunc(s.prompts, func(given prompt) bool { return strings.EqualFold(given.name, p.name) && given.value != "" })
+			if p.required && !has {
+				lacking = append(lacking, p.name)
+			}
+		}
+	}
+	page, err := s.request(&page{}, min(lookedAt, int64(s.from.PageSize)), 0)
+	refused, isRefused := errors.AsType[*refusal](err)
+	switch {
+	case isRefused && refused.status != statusNotImplemented && len(lacking) > 0:
+		found.Warnf(atQuery, "no rows were looked at, for the IQA requires a value for %s; give it one with -p NAME=VALUE", strings.Join(lacking, ", "))
+	case isRefused:
+		found.Fail(atQuery, s.explain(refused))
+	case err != nil:
+		found.Fail(atQuery, err)
+	case page.columns != nil:
+		return page.columns.names
+	}
+	return nil
+}
+
+// merge returns the columns: those that rows have, and those that only the definition has. Without either
+// they are not known.
+func (d *definition) merge(seen []string) (mapping.Columns, []check.Column) {
+	columns := make([]check.Column, len(seen))
+	for i, name := range seen {
+		columns[i].Name = name
+	}
+	for _, c := range d.columns {
+		at := slices.IndexFunc(columns, func(have check.Column) bool { return slices.Contains(c.names, have.Name) && !have.Unseen })
+		if at >= 0 {
+			columns[at].Kind = c.kind
+			continue
+		}
+		if !slices.ContainsFunc(columns, func(have check.Column) bool { return have.Name == c.names[0] }) {
+			columns = append(columns, check.Column{Name: c.names[0], Kind: c.kind, Unseen: len(seen) > 0})
+		}
+	}
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = c.Name
+	}
+	return mapping.Columns{Names: names, Unknown: len(names) == 0}, columns
+}
+
+// prompt finds a prompt by its name, nil where there is none.
+func (d *definition) prompt(name string) *iqaPrompt {
+	i := slices.IndexFunc(d.prompts, func(p iqaPrompt) bool { return strings.EqualFold(p.name, name) })
+	if i < 0 {
+		return nil
+	}
+	return &d.prompts[i]
+}
+
+// repeated are the names that several prompts have.
+func (d *definition) repeated() (names []string) {
+	for i, p := range d.prompts {
+		if d.prompt(p.name) != &d.prompts[i] && !hasName(names, p.name) {
+			names = append(names, p.name)
+		}
+	}
+	return names
+}
+
+// hasName reports whether one of the names is this, in any letter case.
+func hasName(names []string, name string) bool {
+	return slices.ContainsFunc(names, func(one string) bool { return strings.EqualFold(one, name) })
+}
+
+// checkPrompts holds the task's parameters against the IQA's prompts.
+func (s *Source) checkPrompts(d *definition, def *task.Definition, found *check.Report) {
+	if s.from.Endpoint == task.IQAEndpoint {
+		s.checkPositions(d, def, found)
+		return
+	}
+	repeated := d.repeated()
+	for _, name := range repeated {
+		found.Errorf(check.At("source", "imis", "endpoint"), "%s has several prompts named %s, which /api/query cannot tell apart: set endpoint: iqa, and list all its prompts in this order, those with a filter such as First.%[2]s and Second.%[2]s: %s",
+			s.asked(), name, strings.Join(d.promptNames(), ", "))
+	}
+	given := map[string]bool{}
+	for i, parameter := range def.Parameters {
+		given[strings.ToLower(parameter.Name)] = true
+		if hasName(repeated, parameter.Name) {
+			continue
+		}
+		p := d.prompt(parameter.Name)
+		if p == nil {
+			found.Errorf(atParameter(parameter), "%s has no prompt %s%s", s.asked(), parameter.Name, cmp.Or(nearest.Hint(parameter.Name, d.promptNames()), d.have()))
+			continue
+		}
+		checkPrompt(*p, parameter, def.Key(i), found)
+	}
+	for _, p := range d.prompts {
+		switch {
+		case given[strings.ToLower(p.name)], hasName(repeated, p.name):
+		case p.required:
+			found.Errorf(atQuery, "%s requires a value for its prompt %s, and the task has no parameter for it; add - {name: %[2]s, prompt: required} to parameters", s.asked(), p.name)
+		default:
+			found.Notef(atQuery, "the prompt %s is no parameter of the task, so that callers cannot pass it; add - name: %[1]s to parameters if they are to", p.name)
+		}
+	}
+}
+
+// checkPositions is checkPrompts for the service that knows prompts by their position.
+func (s *Source) checkPositions(d *definition, def *task.Definition, found *check.Report) {
+	for i, parameter := range def.Parameters {
+		if i >= len(d.prompts) {
+			found.Errorf(atParameter(parameter), "this is parameter number %d, and %s%s; take out what is too many", i+1, s.asked(), strings.TrimPrefix(d.have(), "; it"))
+			continue
+		}
+		p := d.prompts[i]
+		if !strings.EqualFold(p.name, parameter.Name) {
+			found.Warnf(atParameter(parameter), "endpoint: iqa passes values by position, and prompt number %d of the IQA is %s; list the parameters in this order: %s", i+1, p.name, strings.Join(d.promptNames(), ", "))
+		}
+		checkPrompt(p, parameter, def.Key(i), found)
+	}
+	for _, p := range d.prompts[min(len(def.Parameters), len(d.prompts)):] {
+		if p.required {
+			found.Errorf(atQuery, "%s requires a value for its prompt %s, and the task has no parameter for it; list all prompts in this order: %s", s.asked(), p.name, strings.Join(d.promptNames(), ", "))
+		}
+	}
+}
+
+// checkPrompt holds a parameter against the prompt that it is for.
+func checkPrompt(p iqaPrompt, parameter task.Parameter, key string, found *check.Report) {
+	switch {
+	case p.required && !parameter.Required && len(parameter.Default) == 0:
+		found.Errorf(atParameter(parameter), "the IQA requires a value, and the task does not: a run without one fails. Set prompt: required, or a default")
+	case !p.required && parameter.Required:
+		found.Notef(atParameter(parameter), "the task requires a value, and the IQA does not; take prompt: required out if callers may leave it out")
+	}
+	if parameter.Multiple && !p.multiple {
+		found.Warnf(atParameter(parameter), "the IQA's prompt takes one value, and the parameter %s takes several; set it to take multiple values in the IQA, or take multiple: true out", key)
+	}
+}
+
+func atParameter(p task.Parameter) check.Field {
+	return check.At("parameters", cmp.Or(p.Filter, p.Name))
+}
+
+// have says which prompts there are.
+func (d *definition) have() string {
+	if len(d.prompts) == 0 {
+		return "; it has no prompts"
+	}
+	return "; it has the prompts " + strings.Join(d.promptNames(), ", ")
+}
+
+// Check signs in, and looks at what the site says of a destination's entity. It reports all that does not
+// fit, and changes nothing. columns are the mapping's. The error is ctx's.
+func Check(ctx context.Context, connections *connection.Set, to *task.IMISDestination, columns []check.Column, found *check.Report) error {
+	where, err := connections.IMIS(to.Connection)
+	if err != nil {
+		found.Fail(check.At("destination", "imis", "connection"), err)
+		return nil
+	}
+	d := &Destination{client: open(where), to: to}
+	d.client.impatient = true
+	defer d.Close()
+	if err := d.client.greet(ctx); err != nil {
+		found.Fail(check.At("destination", "imis", "connection"), err)
+		return ctx.Err()
+	}
+	atEntity := check.At("destination", "imis", "entity")
+	if d.entity, err = d.client.entity(ctx, to.Entity); err != nil {
+		found.Fail(atEntity, err)
+		return ctx.Err()
+	}
+	if err := d.probe(ctx); err != nil {
+		found.Fail(atEntity, err)
+	}
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = c.Name
+	}
+	for _, m := range d.entity.Fit(to, names) {
+		switch {
+		case m.Column != "":
+			found.Errorf(check.At("mapping", m.Column), "%s", m.Message)
+		case m.Field != "":
+			found.Errorf(check.At("destination", "imis", m.Field), "%s", m.Message)
+		default:
+			found.Errorf(check.At("destination", "imis"), "%s", m.Message)
+		}
+	}
+	if len(d.entity.Properties) == 0 {
+		found.Warnf(atEntity, "the site does not say which columns %s has, so that they could not be looked up", d.asked())
+	}
+	for _, c := range columns {
+		if p := d.entity.property(c.Name); p != nil {
+			p.check(c, d.entity.Name, found)
+		}
+	}
+	return ctx.Err()
+}
+
+// check holds what is known of a column's values against the property.
+func (p *Property) check(c check.Column, entity string, found *check.Report) {
+	to := "the column " + p.Name + " of " + entity
+	_, problem := p.field("?")
+	found.Fit(c, kindOf(p.Type).takes(c.Kind), to, problem)
+	if p.MaxLength > 0 && c.Length > p.MaxLength && kindOf(p.Type) == textKind {
+		found.Warnf(check.At("mapping", c.Name), "the source's column %s has texts of up to %d letters, and %s takes %d: a row with a longer one fails; shorten it, as in %s[:%[4]d]", c.From, c.Length, to, p.MaxLength, c.From)
+	}
+	if p.ReadOnly && !p.Identity {
+		found.Warnf(check.At("mapping", c.Name), "the site gives %s its value by itself; take it out of the mapping", to)
+	}
+}
+
+// takes is what field makes of values of a kind, before any is there.
+func (k kind) takes(values check.Kind) check.Fit {
+	if k == anyKind || k == textKind || values == check.Unknown {
+		return check.Always
+	}
+	number := values == check.Whole || values == check.Number
+	switch {
+	case values == check.Text:
+		return check.Perhaps
+	case k == binaryKind && (values == check.Whole || values == check.Boolean): // there are such texts in base64
+		return check.Perhaps
+	case k == booleanKind && number, k == integerKind && values == check.Number:
+		return check.Perhaps
+	}
+	fits := k == integerKind && values == check.Whole || k == decimalKind && number || k == booleanKind && values == check.Boolean ||
+		k == dateKind && values == check.Moment || k == binaryKind && values == check.Binary
+	return check.Unless(!fits, check.Never)
+}
