@@ -1,6 +1,9 @@
 package main
 
 import (
+	"net/http"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -76,5 +79,44 @@ func wantOneEventEach(t testing.TB, i *instance, accepted map[string]string) {
 		if n != 1 {
 			t.Errorf("run %s has %d events", number, n)
 		}
+	}
+}
+
+// A data directory whose last block was cut short is served on: the log says in one line what is
+// missing, what is whole answers, and new runs get numbers that nobody was given.
+func TestServeOnCutFiles(t *testing.T) {
+	s := newSite(t)
+	i := begin(t, s.args()...).listening()
+	release := s.hold()
+	first := i.start(s.copy, nil)
+	i.awaitRunning(first)
+	waiting := i.start(s.copy, nil)
+	release()
+	done := i.awaitEnd(first)
+	i.awaitEnd(waiting)
+	i.end()
+
+	block := s.path("data/nats/jetstream/$G/streams/RUNS/msgs/1.blk")
+	info, err := os.Stat(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(block, info.Size()-7); err != nil {
+		t.Fatal(err)
+	}
+	i = begin(t, s.args()...).listening()
+	i.log.await(t, `"last_run_left":\d+,"highest_run_seen":2,"next_run":2001,.*the data directory is damaged: the last accepted requests are lost`, i.ended)
+	if lines := strings.Count(i.log.String(), "the data directory is damaged"); lines != 1 {
+		t.Errorf("%d lines say so", lines)
+	}
+	if doc := i.awaitEnd(first); doc.Message != done.Message || doc.UpdatedOn != done.UpdatedOn {
+		t.Errorf("the run before: %+v, was %+v", doc, done)
+	}
+	next := i.start(s.copy, nil)
+	if doc := i.awaitEnd(next); doc.ImportID != 2001 {
+		t.Errorf("the next run is %s", doc.ImportID)
+	}
+	if status := get(t, strings.Replace(next.Document.PollingURL, "/2001/", "/1500/", 1)); status != http.StatusGone {
+		t.Errorf("a number between: %d", status)
 	}
 }

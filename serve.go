@@ -115,6 +115,9 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	if err := store.Init(ctx, topology); err != nil {
 		return err
 	}
+	if err := store.Repair(ctx, embedded.CutOff); err != nil {
+		return err
+	}
 	tasks, stopTasks, err := watchTasks(ctx, store)
 	if err != nil {
 		return err

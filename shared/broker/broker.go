@@ -38,6 +38,10 @@ type Broker struct {
 	// random and live as long as the process.
 	InternalUser, InternalPassword string
 
+	// CutOff is, by stream, how many bytes at the end of its files Start found unreadable, mostly
+	// after a power cut.
+	CutOff map[string]int64
+
 	options Options
 	logger  *logger
 	server  atomic.Pointer[server.Server]
@@ -74,9 +78,11 @@ func Start(o Options) (*Broker, error) {
 	if o.User != "" {
 		broker.InternalUser, broker.InternalPassword = "runhook-internal", rand.Text()
 	}
+	found := newestBlocks(o.Dir)
 	if err := broker.start(); err != nil {
 		return nil, err
 	}
+	broker.CutOff = cutOff(found)
 	go broker.supervise()
 	return broker, nil
 }

@@ -21,6 +21,8 @@ const (
 	rowsStream     = "OBJ_" + rowsBucket
 
 	storeIDSubject = "$KV.control.store"
+	// repairSubject is there while a repair is under way.
+	repairSubject = "$KV.control.repair"
 )
 
 func requestSubject(id task.ID) string { return "run.request." + string(id) }

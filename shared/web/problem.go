@@ -83,7 +83,7 @@ var answers = []struct {
 		Detail: "This Idempotency-Key was used before with other parameters; send a new key for a new run.",
 	}},
 	{bus.ErrNoRun, Problem{Status: fasthttp.StatusNotFound, Detail: "This task has no run of that number."}},
-	{bus.ErrRunGone, Problem{Status: fasthttp.StatusGone, Detail: "The record of this run has passed its retention."}},
+	{bus.ErrRunGone, Problem{Status: fasthttp.StatusGone, Detail: "The record of this run is gone: it has passed its retention, or was lost with damaged data."}},
 	{fasthttp.ErrBodyTooLarge, Problem{
 		Kind: "body-too-large", Title: "The body is too large", Status: fasthttp.StatusRequestEntityTooLarge,
 	}},

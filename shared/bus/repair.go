@@ -1,0 +1,424 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// Repair looks for damage in the files of a store that only this process uses, such as a last block
+// that a power cut or a broken disk has cut short, says what is missing, and makes it safe to go on:
+//
+//   - No run number, fencing token or position in the events is given out twice: where the end of a
+//     stream is lost, its sequence is moved past everything that anybody may have seen of it.
+//   - Final documents that are lost and have their copy in the events are taken back from there, and
+//     events that are lost are copied again from the final documents.
+//   - A run that was acknowledged and has no final document left is ended as Failed: it had ended, and
+//     to execute it again could do everything twice. What was not acknowledged is executed again.
+//
+// cutOff is, by stream, what the server found unreadable. A store without damage costs a few reads.
+func (b *Bus) Repair(ctx context.Context, cutOff map[string]int64) error {
+	found, err := b.damage(ctx, cutOff)
+	if err != nil {
+		return fmt.Errorf("look for damage in the store: %w", err)
+	}
+	if !found.any() {
+		return nil
+	}
+	// Whoever stops in the middle of it starts over: the traces are gone by then.
+	if _, err := b.js.Publish(ctx, repairSubject, nil); err != nil {
+		return fmt.Errorf("note that the store is being repaired: %w", explain(err))
+	}
+	if err := b.mend(ctx, found); err != nil {
+		return fmt.Errorf("repair the store: %w", err)
+	}
+	control, err := b.js.Stream(ctx, controlBucket)
+	if err == nil {
+		err = control.Purge(ctx, jetstream.WithPurgeSubject(repairSubject))
+	}
+	if err != nil {
+		return fmt.Errorf("note that the store is repaired: %w", explain(err))
+	}
+	return nil
+}
+
+// damage is what tells of lost messages.
+type damage struct {
+	// cutOff is the bytes that the server could not read, by stream.
+	cutOff map[string]int64
+	// runsLast and finalsLast are the last sequences that are left in RUNS and in the bucket.
+	runsLast, finalsLast uint64
+	// number is the highest run number that is known of from anything but RUNS.
+	number uint64
+	// copied is the highest sequence of the bucket that the events have a copy of.
+	copied uint64
+	// noEvents: there is not one event, and there are final documents.
+	noEvents bool
+	// unfinished: an earlier repair did not come to its end.
+	unfinished bool
+}
+
+func (d damage) any() bool { return len(d.cutOff) > 0 || d.requests() || d.results() }
+
+// requests reports whether the end of RUNS is lost.
+func (d damage) requests() bool {
+	return d.cutOff[runsStream] > 0 || d.number > d.runsLast || d.unfinished
+}
+
+// results reports whether claims and final documents, or the events, are lost.
+func (d damage) results() bool {
+	return d.cutOff[runsBucket] > 0 || d.copied > d.finalsLast || d.finalsLast == 0 && d.number > 0 ||
+		d.cutOff[eventsStream] > 0 || d.noEvents || d.unfinished
+}
+
+func (b *Bus) damage(ctx context.Context, cutOff map[string]int64) (damage, error) {
+	found := damage{cutOff: cutOff}
+	for stream, last := range map[jetstream.Stream]*uint64{b.runs: &found.runsLast, b.finals: &found.finalsLast} {
+		info, err := stream.Info(ctx)
+		if err != nil {
+			return found, explain(err)
+		}
+		*last = info.State.LastSeq
+	}
+	consumers := b.runs.ListConsumers(ctx)
+	for info := range consumers.Info() {
+		found.number = max(found.number, info.Delivered.Stream)
+	}
+	if err := consumers.Err(); err != nil {
+		return found, fmt.Errorf("list the queues: %w", explain(err))
+	}
+	var newest record
+	for _, subject := range []string{"$KV.runs.claim.>", "$KV.runs.final.>"} {
+		var err error
+		if newest, err = b.leaderLast(ctx, runsBucket, subject); err != nil && !errors.Is(err, errMissing) {
+			return found, err
+		}
+		found.number = max(found.number, numberOf(newest.subject))
+	}
+	event, err := b.leaderLast(ctx, eventsStream, "run.completed.*")
+	if err != nil && !errors.Is(err, errMissing) {
+		return found, err
+	}
+	// Some of the last events may only be late: the server begins to copy some seconds after its start.
+	found.noEvents = errors.Is(err, errMissing) && newest.sequence > 0
+	var number uint64
+	number, found.copied = origin(event.header)
+	found.number = max(found.number, number)
+	_, err = b.leaderLast(ctx, controlBucket, repairSubject)
+	if err != nil && !errors.Is(err, errMissing) {
+		return found, err
+	}
+	found.unfinished = err == nil
+	return found, nil
+}
+
+// copyTime bounds the wait for the events.
+const copyTime = time.Minute
+
+// awaitCopies waits until the events have copied everything that they are going to.
+func (b *Bus) awaitCopies(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, copyTime)
+	defer cancel()
+	for {
+		events, err := b.js.Stream(ctx, eventsStream)
+		if err != nil {
+			return fmt.Errorf("stream %s: %w", eventsStream, explain(err))
+		}
+		sources := events.CachedInfo().Sources
+		if len(sources) == 1 && sources[0].Lag == 0 && sources[0].Active >= 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: the server does not copy the final documents into %s", ErrUnavailable, eventsStream)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// numberOf is the run number at the end of a subject, 0 for none.
+func numberOf(subject string) uint64 {
+	n, err := strconv.ParseUint(subject[strings.LastIndex(subject, ".")+1:], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// origin is what a copy in the events says of the final document that it was made of: its run number,
+// and its sequence in the bucket (Nats-Stream-Source: stream, sequence and more, divided by blanks).
+func origin(header nats.Header) (number, sequence uint64) {
+	fields := strings.Fields(header.Get("Nats-Stream-Source"))
+	if len(fields) < 2 {
+		return 0, 0
+	}
+	sequence, err := strconv.ParseUint(fields[1], 10, 64)
+	if err != nil {
+		return 0, 0
+	}
+	return numberOf("." + header.Get("ce-subject")), sequence
+}
+
+func (b *Bus) mend(ctx context.Context, found damage) error {
+	if found.results() {
+		if _, err := b.advance(ctx, b.finals, "$KV.runs.skipped", found.copied); err != nil {
+			return err
+		}
+		returned, copied, err := b.reconcile(ctx)
+		if err != nil {
+			return err
+		}
+		ended, err := b.endForgotten(ctx)
+		if err != nil {
+			return err
+		}
+		b.log.Error().Int64("unreadable_bytes", found.cutOff[runsBucket]).Int64("unreadable_bytes_of_events", found.cutOff[eventsStream]).
+			Int("finals_taken_back_from_events", returned).Int("events_copied_again", copied).Int("ended_failed", ended).
+			Msg("the data directory is damaged: the last claims, final documents or events are lost. What one of them tells of the others " +
+				"is put back, runs whose end is forgotten are ended as Failed, and runs that were under way are executed again")
+	}
+	if found.requests() {
+		number, err := b.highestNumber(ctx)
+		if err != nil {
+			return err
+		}
+		next, err := b.advance(ctx, b.runs, "run.schedule.skipped", max(number, found.number))
+		if err != nil {
+			return err
+		}
+		b.log.Error().Int64("unreadable_bytes", found.cutOff[runsStream]).
+			Uint64("last_run_left", found.runsLast).Uint64("highest_run_seen", max(number, found.number)).Uint64("next_run", next).
+			Msg("the data directory is damaged: the last accepted requests are lost. Runs behind the last that is left, if there were any " +
+				"and they have not ended, are not executed; their status is 410, and new runs get numbers that nobody was given")
+	}
+	for stream, bytes := range found.cutOff {
+		if said := lostWhat[stream]; said != "" {
+			b.log.Error().Int64("unreadable_bytes", bytes).Msg("the data directory is damaged: " + said)
+		}
+	}
+	return nil
+}
+
+// lostWhat is what the end of a stream held, in terms of what people know.
+var lostWhat = map[string]string{
+	tasksStream:   "the last changes of tasks may be lost. Look at `runhook task list`, and apply their files again",
+	controlBucket: "the store's id may be lost. If it was, signed addresses that were given out no longer fit",
+	rowsStream:    "the rejected rows of the last runs may be incomplete",
+}
+
+// reconcile makes the final documents and the events fit each other again: one final and one event
+// for each run that either knows of. A final that is written, again or anew, is copied into the events
+// by the server; so an event that is not of the present final goes. Who had received that one gets
+// another with the same ce-id.
+func (b *Bus) reconcile(ctx context.Context) (returned, copied int, err error) {
+	if err := b.awaitCopies(ctx); err != nil {
+		return 0, 0, err
+	}
+	events, err := b.js.Stream(ctx, eventsStream)
+	if err != nil {
+		return 0, 0, explain(err)
+	}
+	seen := map[uint64]bool{}
+	err = b.scan(ctx, events, jetstream.OrderedConsumerConfig{}, func(msg jetstream.Msg) error {
+		meta, err := msg.Metadata()
+		if err != nil {
+			return err
+		}
+		doc, err := run.DecodeDocument(msg.Data())
+		if err != nil {
+			return err
+		}
+		seen[uint64(doc.ImportID)] = true
+		_, sequence := origin(msg.Headers())
+		subject := finalSubject(doc.ExecuteID, doc.ImportID)
+		final, err := b.leaderLast(ctx, runsBucket, subject)
+		switch {
+		case err == nil && final.sequence == sequence:
+			return nil
+		case errors.Is(err, errMissing):
+			returned++
+			err = b.writeFinal(ctx, subject, 0, msg.Headers(), msg.Data())
+		}
+		if err == nil {
+			err = events.DeleteMsg(ctx, meta.Sequence.Stream)
+		}
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return returned, 0, err
+	}
+	err = b.scan(ctx, b.finals, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{"$KV.runs.final.*.*"},
+	}, func(msg jetstream.Msg) error {
+		if seen[numberOf(msg.Subject())] {
+			return nil
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return err
+		}
+		copied++
+		seen[numberOf(msg.Subject())] = true
+		return b.writeFinal(ctx, msg.Subject(), meta.Sequence.Stream, msg.Headers(), msg.Data())
+	})
+	return returned, copied, err
+}
+
+// writeFinal writes a final document again, byte for byte, in the place of the one at a sequence.
+func (b *Bus) writeFinal(ctx context.Context, subject string, inPlaceOf uint64, was nats.Header, data []byte) error {
+	header := nats.Header{}
+	for name, values := range was {
+		if !strings.HasPrefix(name, "Nats-") { // those belong to the message that was
+			header[name] = values
+		}
+	}
+	_, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: data, Header: header},
+		jetstream.WithExpectLastSequencePerSubject(inPlaceOf))
+	return err
+}
+
+// skipped is by how much a sequence is moved past what is known of it: what was lost without a trace
+// was less, as far as one can tell.
+const skipped = 1000
+
+// advance moves a stream's sequence past what was ever given out of it, to a round number, and returns
+// the next one. subject takes the messages that do it, and keeps the last of them.
+func (b *Bus) advance(ctx context.Context, stream jetstream.Stream, subject string, seen uint64) (next uint64, err error) {
+	info, err := stream.Info(ctx)
+	if err != nil {
+		return 0, explain(err)
+	}
+	last := info.State.LastSeq
+	goal := (max(seen, last)/skipped + 2) * skipped
+	if goal-last > 1000*skipped {
+		return 0, fmt.Errorf("stream %s ends at %d, and something knows of %d: that is too much to be the damage of its end; restore a backup",
+			info.Config.Name, last, seen)
+	}
+	for last < goal {
+		ack, err := b.js.Publish(ctx, subject, nil)
+		if err != nil {
+			return 0, fmt.Errorf("move the sequence of stream %s on: %w", info.Config.Name, explain(err))
+		}
+		last = ack.Sequence
+	}
+	err = stream.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeKeep(1))
+	if err != nil {
+		return 0, fmt.Errorf("move the sequence of stream %s on: %w", info.Config.Name, explain(err))
+	}
+	return last + 1, nil
+}
+
+// highestNumber is the highest run number that a claim or a final document has.
+func (b *Bus) highestNumber(ctx context.Context) (highest uint64, err error) {
+	err = b.scan(ctx, b.finals, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{"$KV.runs.*.*.*"}, HeadersOnly: true,
+	}, func(msg jetstream.Msg) error {
+		highest = max(highest, numberOf(msg.Subject()))
+		return nil
+	})
+	return highest, err
+}
+
+// endForgotten ends the runs that will not be delivered any more and have no final document, and has
+// all others delivered again.
+func (b *Bus) endForgotten(ctx context.Context) (ended int, err error) {
+	acknowledged := map[task.ID]uint64{} // everything up to here
+	consumers := b.runs.ListConsumers(ctx)
+	for info := range consumers.Info() {
+		acknowledged[task.ID(info.Name)] = info.AckFloor.Stream
+	}
+	if err := consumers.Err(); err != nil {
+		return 0, fmt.Errorf("list the queues: %w", explain(err))
+	}
+	for id := range acknowledged {
+		if _, err := b.runs.ResetConsumer(ctx, string(id)); err != nil {
+			return 0, fmt.Errorf("have the runs of task %s delivered again: %w", id, explain(err))
+		}
+	}
+	err = b.scan(ctx, b.runs, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{"run.request.*"}, HeadersOnly: true,
+	}, func(msg jetstream.Msg) error {
+		meta, err := msg.Metadata()
+		if err != nil {
+			return err
+		}
+		id, _ := taskOfRequest(msg.Subject())
+		n := run.Number(meta.Sequence.Stream)
+		if uint64(n) > acknowledged[id] {
+			return nil
+		}
+		done, err := b.Ended(ctx, id, n)
+		if err != nil || done {
+			return err
+		}
+		if err := b.endAsLost(ctx, id, n); err != nil {
+			return err
+		}
+		ended++
+		return nil
+	})
+	return ended, err
+}
+
+// endAsLost writes the final document of a run whose own one is lost.
+func (b *Bus) endAsLost(ctx context.Context, id task.ID, n run.Number) error {
+	request, err := b.request(ctx, id, n)
+	if err != nil {
+		return err
+	}
+	seen, _, err := b.FindClaim(ctx, id, n) // one that its run had removed may be back
+	if err != nil {
+		return err
+	}
+	now := time.Now().UTC()
+	claim, err := b.TakeOver(ctx, id, n, seen, run.Claim{Owner: "repair", Executions: 1, StartedOn: now})
+	if err != nil {
+		return err
+	}
+	doc := run.QueuedDocument(request, n)
+	doc.End(run.Failed, "This run had ended, and the record of how is lost: the server's data was damaged. "+
+		"Look at its destination, and POST again if its rows are not there.", now)
+	if err := claim.Finish(ctx, doc, run.RejectedSet{}); err != nil {
+		return err
+	}
+	return claim.Remove(ctx)
+}
+
+// scan reads a stream's messages, in their order, to the present end.
+func (b *Bus) scan(ctx context.Context, stream jetstream.Stream, config jetstream.OrderedConsumerConfig, each func(jetstream.Msg) error) error {
+	consumer, err := stream.OrderedConsumer(ctx, config)
+	if err != nil {
+		return explain(err)
+	}
+	for {
+		batch, err := consumer.FetchNoWait(256)
+		if err != nil {
+			return explain(err)
+		}
+		got := 0
+		for msg := range batch.Messages() {
+			got++
+			if err := each(msg); err != nil {
+				return err
+			}
+		}
+		if err := batch.Error(); err != nil {
+			return explain(err)
+		}
+		if got == 0 {
+			return nil
+		}
+	}
+}
