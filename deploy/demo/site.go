@@ -3,6 +3,7 @@ package demo
 import (
 	"encoding/json"
 	"strconv"
+	"strings"
 
 	"runhook/deploy/imissite"
 )
@@ -40,12 +41,22 @@ func newSite(airports []airport) *imissite.Site {
 		contacts[i] = imissite.Contact{ID: id(i), LastName: a.Name}
 	}
 	site.SetContacts(contacts...)
-	// The limits are such that a few airports of California are refused.
-	site.SetEntities(imissite.Entity{Name: "Demo_Airfield", Properties: []imissite.Property{
-		{Name: "Code", Type: "String", MaxLength: 4, Required: true},
-		{Name: "Title", Type: "String", MaxLength: 35},
-		{Name: "Place", Type: "String", MaxLength: 25},
-		{Name: "Latitude", Type: "Decimal"},
-	}})
+	// Five airports of California do not fit: two have too long a name, and three are refused by a rule that the
+	// site does not tell before.
+	site.SetEntities(imissite.Entity{
+		Name: "Demo_Airfield",
+		Properties: []imissite.Property{
+			{Name: "Code", Type: "String", MaxLength: 4, Required: true},
+			{Name: "Title", Type: "String", MaxLength: 35},
+			{Name: "Place", Type: "String", MaxLength: 40},
+			{Name: "Latitude", Type: "Decimal"},
+		},
+		Check: func(row imissite.Row) (property, message string) {
+			if place, _ := row["Place"].(string); strings.Contains(place, "/") {
+				return "Place", "Place must name one city only."
+			}
+			return "", ""
+		},
+	})
 	return site
 }

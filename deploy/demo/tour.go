@@ -47,17 +47,26 @@ Your turn: a guided tour to paste into another terminal.
   location=$(curl -s -o /dev/null -w '%%header{location}' %[1]s -d '{"QueryParameters":{"State":"AK"}}')
   curl -i -H 'Prefer: wait=30' "$location"
 
-2. From the table into a CSV file, for a state that must be named: the first is refused and says so, the second runs.
+2. Back into iMIS: from the table into a panel of the site, which five airports do not fit. See which and why, correct the task, and run it again:
+
+  %[2]s run panel -p State=CA --wait%[3]s
+  %[2]s runs list --task panel%[3]s
+  %[2]s runs rejected NUMBER%[3]s
+  sed -i.old 's/: name$/: name[:35]/; s|: place$|: split(place, "/")[0]|' %[5]s/tasks/panel.yaml
+  %[2]s task apply %[5]s/tasks/panel.yaml%[3]s
+  %[2]s run panel -p State=CA --wait%[3]s
+
+3. From the table into a CSV file, for a state that must be named: the first is refused and says so, the second runs.
 
   curl -i -X POST %[6]s
   %[2]s run report -p State=CA --wait%[3]s
 
-3. Read a web service page by page, and watch a run that takes half a minute:
+4. Read a web service page by page, and watch a run that takes half a minute:
 
   %[2]s run "web service" --wait%[3]s
   %[2]s run slow --wait%[3]s
 
-4. Three rows of visits.csv are wrong. See which, take them, correct them, and run them again:
+5. Three rows of visits.csv are wrong. Take them, correct them, and run them again:
 
   %[2]s run visits --wait%[3]s
   %[2]s runs list --task visits%[3]s
@@ -65,12 +74,12 @@ Your turn: a guided tour to paste into another terminal.
   sed -i.old 's/31.02/28.02/; s/two/2/; s/12x/120/' %[5]s/files/visits.csv
   %[2]s run visits --wait%[3]s
 
-5. Before a task writes: the first rows it would write, without the server, and everything but the writes, on it:
+6. Before a task writes: the first rows it would write, without the server, and everything but the writes, on it:
 
   %[2]s task preview %[5]s/tasks/northern.yaml -p Latitude=70 --connections %[5]s/connections.yaml
   %[2]s run northern -p Latitude=70 --dry-run --wait%[3]s
 
-6. What is there now:
+7. What is there now:
 
   %[2]s runs list%[3]s
   sqlite3 %[4]s 'select state, count(*) from airports group by state'

@@ -22,6 +22,9 @@ type Entity struct {
 	// Properties are listed without ID, which every entity of Party has, and without Ordinal, which
 	// every Multi has. Both are added in front, and are its key, followed by those with Identity.
 	Properties []Property
+	// Check is a rule of the site's own that no metadata tell, nil for none: it says what of a row is not valid,
+	// and of which property; an empty message is none.
+	Check func(row Row) (property, message string)
 	// NoREST: it is not available through the REST API.
 	NoREST bool
 	// NoMetadata: the site has no metadata of it. NoValidate: it does not validate without saving.

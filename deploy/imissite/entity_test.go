@@ -20,6 +20,11 @@ var visits = imissite.Entity{Name: "My_Visits", ObjectType: "Multi", Properties:
 	{Name: "Fee", Type: "Decimal"},
 	{Name: "Done", Type: "Boolean"},
 	{Name: "Kind", Type: "String", Values: []string{"A", "B"}, Multiple: true},
+}, Check: func(row imissite.Row) (property, message string) {
+	if row["Place"] == "Nice" {
+		return "Place", "No more visits to Nice."
+	}
+	return "", ""
 }}
 
 // newEntities is a site with a panel of each kind, and two contacts.
@@ -93,7 +98,7 @@ func TestInsertUpdateDelete(t *testing.T) {
 	if rows := site.Rows("My_Visits"); len(rows) != 1 || !reflect.DeepEqual(rows[0], stored) {
 		t.Errorf("stored %v", rows)
 	}
-	expect(201, "POST", "/api/my_visits", body("My_Visits", "101", nil, "ID=\"101\"\nPlace=\"Oslo\""))
+	expect(201, "POST", "/api/my_visits", body("My_Visits", "101", nil, "ID=\"101\"\nPlace=\"Zürch\""))
 	if rows := site.Rows("My_Visits"); rows[1]["Ordinal"] != int64(2) || rows[1]["Guests"] != int64(1) {
 		t.Errorf("stored %v", rows)
 	}
@@ -102,6 +107,7 @@ func TestInsertUpdateDelete(t *testing.T) {
 		t.Errorf("got %s\n then %s", got, again)
 	}
 	expect(404, "GET", "/api/My_Visits/101", "")
+	expect(404, "GET", "/api/My_Visits/101%7C1", "")
 	expect(404, "GET", "/api/My_Visits/~101%7C3", "")
 	expect(404, "PUT", "/api/My_Visits/~101%7C3", got)
 
@@ -183,6 +189,7 @@ func TestRefusedWrites(t *testing.T) {
 		"no date":                 {replace(`2026-01-31T00:00:00`, `31.01.2026`), "Arrived is not a date."},
 		"a day that is none":      {replace(`2026-01-31T00:00:00`, `2026-02-31T00:00:00`), "Arrived is not a date."},
 		"a date alone":            {replace(`2026-01-31T00:00:00`, `2026-01-31`), "Arrived is not a date."},
+		"against a rule":          {replace(`"Rome"`, `"Nice"`), "No more visits to Nice."},
 		"not in the list":         {replace(`A,B`, `A,C`), "Kind has a value that is not in its list."},
 		"an Ordinal":              {body("My_Visits", "101", nil, whole+"\nOrdinal={\"$type\":\"System.Int32\",\"$value\":7}"), "Ordinal is given by the site and cannot be set."},
 	} {
@@ -319,6 +326,7 @@ func TestContacts(t *testing.T) {
 		"one of no name":        {"POST", "/api/Party", fmt.Sprintf(person, "", ""), 400},
 		"one with an ID":        {"POST", "/api/Party", fmt.Sprintf(person, `"PartyId":"200",`, "C"), 400},
 		"a member that is none": {"POST", "/api/Party", fmt.Sprintf(person, `"Nickname":"c",`, "C"), 400},
+		"another type":          {"POST", "/api/Party", strings.Replace(fmt.Sprintf(person, "", "C"), "PersonData", "PartyData", 1), 400},
 		"as an entity":          {"POST", "/api/Party", body("Party", "", nil, `LastName="C"`), 400},
 		"a change":              {"PUT", "/api/Party/102", fmt.Sprintf(person, `"PartyId":"102",`, "New"), 200},
 		"a change of another":   {"PUT", "/api/Party/102", fmt.Sprintf(person, `"PartyId":"101",`, "New"), 400},

@@ -192,6 +192,11 @@ func (s *Site) read(e *entity, r *http.Request, old Row) (row Row, wrong []inval
 			wrong = append(wrong, invalid{p.Name, p.Name + " " + message, row[p.Name]})
 		}
 	}
+	if e.Check != nil {
+		if property, message := e.Check(row); message != "" {
+			wrong = append(wrong, invalid{property, message, row[property]})
+		}
+	}
 	if e.Parent == partyName {
 		id := cellText(row["ID"])
 		parent := given.PrimaryParentIdentity.elements()

@@ -253,13 +253,14 @@ type IMISDestination struct {
 	Append []string
 }
 
-// RowPolicy says what becomes of a row that cannot be told a record.
+// RowPolicy says what becomes of a row that is not matched by exactly one record.
 type RowPolicy string
 
-// The values of on_multiple and on_blank_match.
+// The values of on_multiple and on_blank_match; AllRecords is of the first alone.
 const (
-	SkipRow RowPolicy = "skip"
-	FailRow RowPolicy = "fail"
+	SkipRow    RowPolicy = "skip"
+	FailRow    RowPolicy = "fail"
+	AllRecords RowPolicy = "all"
 )
 
 // Restartable reports whether an interrupted run that cannot continue may start over from the first row:

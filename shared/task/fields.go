@@ -405,8 +405,9 @@ var imisDestinationFields = []field{
 		meaning: "instead of key: the columns of mapping that a record must have equal to be the row's",
 	},
 	{
-		name: "on_multiple", kind: kindChoice, byDefault: string(SkipRow), values: []string{string(SkipRow), string(FailRow)},
-		meaning: "with match: what becomes of a row that more than one record matches: skip or fail",
+		name: "on_multiple", kind: kindChoice, byDefault: string(SkipRow),
+		values:  []string{string(SkipRow), string(FailRow), string(AllRecords)},
+		meaning: "with match: what becomes of a row that more than one record matches: skip, fail, or all, which updates or deletes every one of them",
 	},
 	{
 		name: "on_blank_match", kind: kindChoice, byDefault: string(SkipRow), values: []string{string(SkipRow), string(FailRow)},

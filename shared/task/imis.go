@@ -115,6 +115,9 @@ func (r *reader) checkIdentified(imis *fieldSet, d *IMISDestination) {
 			r.report(given.line, "destination.imis.%s means something only with match; add match, or remove it", name)
 		}
 	}
+	if d.OnMultiple == AllRecords && d.Action == Insert {
+		r.report(imis.contents["on_multiple"].line, "destination.imis.on_multiple: all means something only where records are changed, and the action is insert; take skip or fail")
+	}
 	for _, column := range d.Match {
 		if slices.Contains(imisFilterWords, strings.ToLower(column)) {
 			r.report(imis.contents["match"].line, "destination.imis.match: a record cannot be found by a column named %s, which means something else to iMIS", column)

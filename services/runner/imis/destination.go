@@ -135,7 +135,7 @@ func (d *Destination) asked() string {
 	}
 	asked := entityAsked(name, d.to.Connection)
 	if d.number > 0 {
-		asked += ", at row " + strconv.FormatInt(d.number, 10) + ","
+		asked += " (row " + strconv.FormatInt(d.number, 10) + ")"
 	}
 	return asked
 }

@@ -21,3 +21,10 @@ func ForgetSites() {
 
 // ReadEntity reads a definition as a site gives it.
 func ReadEntity(text string) *Entity { return readEntity(&scanner{text: text}) }
+
+// ShortenPatience makes a change give up soon, and linger for no longer.
+func ShortenPatience(t *testing.T, change time.Duration) {
+	before := patience
+	patience.change, patience.linger = change, change
+	t.Cleanup(func() { patience = before })
+}

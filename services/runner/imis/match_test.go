@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"runhook/deploy/imissite"
+	"runhook/services/runner/imis"
 	"runhook/shared/task"
 )
 
@@ -100,6 +101,36 @@ func TestMatchDoesNotMoveARecord(t *testing.T) {
 	if got := p.count("PUT"); got != 0 {
 		t.Errorf("%d PUTs", got)
 	}
+}
+
+// Every record that a row matches is changed where the task wants that.
+func TestAllMatches(t *testing.T) {
+	imis.ShortenPauses(t)
+	for action, want := range map[task.Action][]string{
+		task.Update: {"updated", "unchanged", "skipped", "updated"}, task.Upsert: {"updated", "unchanged", "inserted", "updated"}, task.Delete: {"deleted", "skipped", "skipped", "deleted"},
+	} {
+		p := newPanels(t, "My_Certificates", action, "ID", "Code", "Hours")
+		p.to.Match, p.to.OnMultiple = []string{"ID", "Code"}, task.AllRecords
+		withCertificates(p)
+		p.expect([][]any{{"101", "CFA", "5"}, {"101", "CFA", "5"}, {"102", "NEW", "5"}, {"101", "CPA", "5"}}, want...)
+		five := 0
+		for _, r := range p.site.Rows("My_Certificates") {
+			if r["Hours"] == int64(5) {
+				five++
+			}
+		}
+		if rows := len(p.site.Rows("My_Certificates")); five != map[task.Action]int{task.Update: 3, task.Upsert: 4}[action] || rows != map[task.Action]int{task.Update: 4, task.Upsert: 5, task.Delete: 1}[action] {
+			t.Errorf("%s: stored %v", action, p.site.Rows("My_Certificates"))
+		}
+	}
+	p := newPanels(t, "My_Certificates", task.Update, "ID", "Code", "Hours")
+	p.to.Match, p.to.OnMultiple = []string{"Code"}, task.AllRecords
+	withCertificates(p)
+	p.columns = []string{"Code", "Hours"}
+	p.site.FailWrites(nil, imissite.Status(400))
+	p.expect([][]any{{"CFA", "5"}}, "is refused with status 400; 1 of the 2 records that the row matches were done before")
+	p.site.SetPageLimit(1)
+	p.expect([][]any{{"CFA", "6"}, {"CPA", "6"}}, "matches more than 1 records, or than the site gives at a time; match by more columns", "updated")
 }
 
 // Values are added to those of a multi-select, and none twice.

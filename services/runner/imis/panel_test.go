@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -177,4 +178,11 @@ func (p *panels) count(method string) (n int) {
 		}
 	}
 	return n
+}
+
+// replaceBody changes the body of a request.
+func replaceBody(r *http.Request, change func(string) string) {
+	body, _ := io.ReadAll(r.Body)
+	changed := change(string(body))
+	r.Body, r.ContentLength = io.NopCloser(strings.NewReader(changed)), int64(len(changed))
 }

@@ -3,8 +3,10 @@ package imis
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"runhook/services/runner/row"
@@ -18,43 +20,51 @@ func (d *Destination) write(ctx context.Context, fields []field) (row.Outcome, e
 	if d.to.Action == task.Insert && len(d.match) == 0 {
 		return d.insert(ctx, fields)
 	}
-	found, several, err := d.find(ctx, fields)
+	found, err := d.find(ctx, fields)
+	several := len(found) > 1
 	switch {
 	case err != nil:
 		return row.Ready, err
 	case several && d.to.OnMultiple == task.FailRow:
 		return row.Ready, row.Faultf("", "matches more than one record")
-	case several:
+	case several && d.to.OnMultiple == task.SkipRow:
+		return row.Skipped, nil
+	case len(found) == 0 && d.inserts():
+		return d.insert(ctx, fields)
+	case d.to.Action == task.Insert:
 		return row.Skipped, nil
 	}
-	switch d.to.Action {
-	case task.Insert:
-		if found == nil {
-			return d.insert(ctx, fields)
+	return d.each(found, func(one *record) (row.Outcome, error) {
+		if d.to.Action == task.Delete {
+			return d.remove(ctx, one)
 		}
-		return row.Skipped, nil
-	case task.Upsert:
-		if found == nil {
-			return d.insert(ctx, fields)
-		}
-		return d.update(ctx, found, fields)
-	case task.Update:
-		if found == nil {
-			return row.Skipped, nil
-		}
-		return d.update(ctx, found, fields)
-	}
-	if found == nil {
-		return row.Skipped, nil
-	}
-	return d.remove(ctx, found)
+		return d.update(ctx, one, fields)
+	})
 }
 
-// find looks for the record of a row, by its key or by what it matches. several says that there are more
-// than one.
-func (d *Destination) find(ctx context.Context, fields []field) (found *record, several bool, err error) {
+// each changes the records of one row, which is skipped where there are none.
+func (d *Destination) each(found []*record, change func(*record) (row.Outcome, error)) (outcome row.Outcome, err error) {
+	outcome = row.Skipped
+	for i, one := range found {
+		got, err := change(one)
+		if fault, ok := errors.AsType[*row.Fault](err); ok && i > 0 {
+			fault.Message += fmt.Sprintf("; %d of the %d records that the row matches were done before", i, len(found))
+		}
+		if err != nil {
+			return row.Ready, err
+		}
+		if got != row.Skipped && (outcome == row.Skipped || got != row.Unchanged) {
+			outcome = got
+		}
+	}
+	return outcome, nil
+}
+
+// find looks for the record of a row by its key, or for those that it matches. There may be more of those
+// than are returned.
+func (d *Destination) find(ctx context.Context, fields []field) ([]*record, error) {
 	if len(d.match) > 0 {
-		return d.findMatch(ctx, fields)
+		return d.findMatches(ctx, fields)
 	}
 	identity := make([]string, len(d.key))
 	for i, at := range d.key {
@@ -62,44 +72,54 @@ func (d *Destination) find(ctx context.Context, fields []field) (found *record, 
 	}
 	text, err := d.client.do(ctx, d.asked(), call{method: http.MethodGet, address: addressOf(d.entity.Name, identity)})
 	if refused, ok := errors.AsType[*refusal](err); ok && refused.status == statusNotFound {
-		return nil, false, nil
+		return nil, nil
 	}
 	if err != nil {
-		return nil, false, d.refused(err, fields)
+		return nil, d.refused(err, fields)
 	}
 	found, ok := readRecord(text)
 	if !ok {
-		return nil, false, row.Failf("%s is answered with what is not a record as iMIS gives it", d.asked())
+		return nil, row.Failf("%s is answered with what is not a record as iMIS gives it", d.asked())
 	}
-	return found, false, d.is(found, fields, d.key)
+	return []*record{found}, d.is(found, fields, d.key)
 }
 
-// findMatch asks for records that have those values. A value is sent behind the operator eq, so that it can be
-// none itself.
-func (d *Destination) findMatch(ctx context.Context, fields []field) (found *record, several bool, err error) {
+// maxMatches is how many records one row may change.
+const maxMatches = 500
+
+// findMatches asks for records that have those values, for no more than it needs. A value is sent behind the
+// operator eq, so that it can be none itself.
+func (d *Destination) findMatches(ctx context.Context, fields []field) (found []*record, err error) {
 	var query strings.Builder
 	for _, at := range d.match {
 		query.WriteString(escape(fields[at].property.Name) + "=" + escape("eq:"+fields[at].plain) + "&")
 	}
-	text, err := d.client.do(ctx, d.asked(), call{method: http.MethodGet, address: "/api/" + d.entity.Name + "?" + query.String() + "limit=2"})
+	limit := "2"
+	if d.to.OnMultiple == task.AllRecords {
+		limit = strconv.Itoa(maxMatches)
+	}
+	text, err := d.client.do(ctx, d.asked(), call{method: http.MethodGet, address: "/api/" + d.entity.Name + "?" + query.String() + "limit=" + limit})
 	if err != nil {
-		return nil, false, d.refused(err, fields)
+		return nil, d.refused(err, fields)
 	}
 	list := listing{}
 	if !list.read(text) {
-		return nil, false, row.Failf("%s is answered with what is not a list of records as iMIS gives it", d.asked())
+		return nil, row.Failf("%s is answered with what is not a list of records as iMIS gives it", d.asked())
+	}
+	if list.more && d.to.OnMultiple == task.AllRecords {
+		return nil, row.Faultf("", "matches more than %d records, or than the site gives at a time; match by more columns", len(list.items))
 	}
 	for _, item := range list.items {
 		one, ok := readRecord(item)
 		if !ok {
-			return nil, false, row.Failf("%s is answered with what is not a record as iMIS gives it", d.asked())
+			return nil, row.Failf("%s is answered with what is not a record as iMIS gives it", d.asked())
 		}
 		if err := d.is(one, fields, d.match); err != nil {
-			return nil, false, err
+			return nil, err
 		}
-		found, several = one, found != nil
+		found = append(found, one)
 	}
-	return found, several, nil
+	return found, nil
 }
 
 // is looks whether a record has those of a row's values by which it was found: to change another one would be
@@ -131,6 +151,12 @@ func (d *Destination) insert(ctx context.Context, fields []field) (row.Outcome, 
 			return row.Inserted, nil
 		case isRefusal && refused.status == http.StatusConflict && try > 1:
 			return row.Inserted, nil // it was only late
+		case isRefusal && refused.status == http.StatusConflict && d.to.Action == task.Upsert:
+			// Somebody else may have been faster.
+			if found, findErr := d.find(ctx, fields); findErr == nil && len(found) == 1 {
+				return d.update(ctx, found[0], fields)
+			}
+			return row.Ready, d.refused(err, fields)
 		case !isSpent || !lost.lost:
 			return row.Ready, d.refused(err, fields)
 		}
@@ -164,11 +190,11 @@ func (d *Destination) arrived(ctx context.Context, fields []field, try int) (boo
 	if err := sleep(ctx, backoff(try)); err != nil {
 		return false, err
 	}
-	found, several, err := d.find(ctx, fields)
-	if found == nil || several || err != nil || len(d.match) > 0 || d.to.Action != task.Insert {
-		return found != nil, err // it was looked for before, and was not there
+	found, err := d.find(ctx, fields)
+	if len(found) == 0 || err != nil || len(d.match) > 0 || d.to.Action != task.Insert {
+		return len(found) > 0, err // it was looked for before, and was not there
 	}
-	changes, err := d.changes(found, fields)
+	changes, err := d.changes(found[0], fields)
 	if len(changes) > 0 || err != nil {
 		return false, d.isThere()
 	}
@@ -198,9 +224,9 @@ func (d *Destination) checkKeyed(ctx context.Context, fields []field) {
 	if d.keyed || len(d.key) == 0 {
 		return
 	}
-	found, _, err := d.find(ctx, fields)
+	found, err := d.find(ctx, fields)
 	switch {
-	case found != nil && err == nil:
+	case len(found) > 0 && err == nil:
 		d.keyed = true
 	case err == nil:
 		d.end = row.Failf("%s took a record, and does not have it under the key that it came with (%s): the site gives one of its own. Take match instead of key",

@@ -64,7 +64,7 @@ func TestPanelFailsInTheMiddle(t *testing.T) {
 	site := b.toPanel(task.Insert)
 	b.write("members.csv", "ID,Name\n101,A\n102,B\n103,C\n")
 	site.FailWrites(nil, nil, imissite.Status(403))
-	s := b.fail("he entity My_Panel of connection prod, at row 3, is not allowed to the account of the connection (status 403)")
+	s := b.fail("he entity My_Panel of connection prod (row 3) is not allowed to the account of the connection (status 403)")
 	b.counts(s, run.Counts{Retrieved: 2, Inserted: 2})
 	if rows := site.Rows("My_Panel"); len(rows) != 2 {
 		t.Errorf("stored %v", rows)
