@@ -51,9 +51,11 @@ type Scope struct {
 
 	columns map[string]int
 	names   []string
-	open    bool
-	params  Params
-	types   types.Map
+	// signature tells the columns from those of other sources.
+	signature string
+	open      bool
+	params    Params
+	types     types.Map
 	// used are the columns that the programs read.
 	used []bool
 	// env is what a program reads: the cells it uses, copied there before it runs.
@@ -64,14 +66,15 @@ type Scope struct {
 // NewScope returns the scope for rows with these columns.
 func NewScope(columns Columns, params Params) *Scope {
 	s := &Scope{
-		Row:     make([]any, len(columns.Names)),
-		columns: make(map[string]int, len(columns.Names)),
-		names:   columns.Names,
-		open:    columns.Unknown,
-		params:  params,
-		types:   make(types.Map, len(columns.Names)),
-		used:    make([]bool, len(columns.Names)),
-		env:     make(map[string]any),
+		Row:       make([]any, len(columns.Names)),
+		columns:   make(map[string]int, len(columns.Names)),
+		names:     columns.Names,
+		signature: columns.signature(),
+		open:      columns.Unknown,
+		params:    params,
+		types:     make(types.Map, len(columns.Names)),
+		used:      make([]bool, len(columns.Names)),
+		env:       make(map[string]any),
 	}
 	var kind types.Type = types.Any
 	if columns.Text {
@@ -107,23 +110,22 @@ type cell struct {
 // Compile compiles an expression against the scope's columns. An unknown column or parameter is an
 // error that names the nearest one.
 func (s *Scope) Compile(text string) (*Program, error) {
-	names := &resolver{columns: s.columns, names: s.names, params: s.params, closed: !s.open, used: map[string]int{}}
-	compiled, err := compile(text, names, s.types)
+	compiled, used, err := s.shared(text)
 	if err != nil {
-		return nil, fmt.Errorf("%w%s%s", err, names.others(), s.spelling(text))
+		return nil, err
 	}
-	for _, i := range names.used {
+	for _, i := range used {
 		s.used[i] = true
 	}
 	p := &Program{scope: s, text: []rune(text), column: -1, compiled: compiled, kind: compiled.Node().Type().Kind()}
 	if root, ok := compiled.Node().(*ast.IdentifierNode); ok {
-		if i, ok := names.used[root.Value]; ok {
+		if i, ok := used[root.Value]; ok {
 			// A bare column needs no machine.
 			p.column = i
 			return p, nil
 		}
 	}
-	for name, i := range names.used {
+	for name, i := range used {
 		p.reads = append(p.reads, cell{name, i})
 	}
 	return p, nil

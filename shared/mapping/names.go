@@ -26,6 +26,8 @@ type resolver struct {
 	closed bool
 	// used collects the columns that the expression reads, by their compiled names.
 	used map[string]int
+	// valued: the value of a parameter is part of the program.
+	valued bool
 	// locals are the names that the expression declares with let.
 	locals map[string]bool
 	// unknown are the names that are no columns, each once, and named is the one that err is about.
@@ -157,6 +159,7 @@ func (r *resolver) columnsThatAre(name string) string {
 
 func (r *resolver) param(node *ast.Node, name string) {
 	value, known := r.params[name]
+	r.valued = true
 	switch {
 	case !known && len(r.params) == 0:
 		r.fail(*node, "unknown parameter %s; the task has none", name)

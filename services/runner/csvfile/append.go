@@ -121,7 +121,7 @@ func (d *Destination) waitForLock(ctx context.Context, file *os.File) error {
 
 // checkHeader compares the header of the file with the mapping.
 func (d *Destination) checkHeader(file *os.File) error {
-	header := newReader(io.NewSectionReader(file, 0, maxRecord), ',')
+	header := newSizedReader(io.NewSectionReader(file, 0, maxRecord), ',', 4<<10)
 	if err := header.read(); err != nil {
 		return row.Failf("%s has no header that can be read; nothing was appended", d.place)
 	}

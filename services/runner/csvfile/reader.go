@@ -41,8 +41,15 @@ type field struct {
 	escaped bool
 }
 
+// largestRead is how much is read at once; a text that is known to be small needs less.
+const largestRead = 64 << 10
+
 func newReader(in io.Reader, delimiter rune) *reader {
-	return &reader{in: in, delimiter: []byte(string(delimiter)), buffer: make([]byte, 64<<10)}
+	return newSizedReader(in, delimiter, largestRead)
+}
+
+func newSizedReader(in io.Reader, delimiter rune, size int) *reader {
+	return &reader{in: in, delimiter: []byte(string(delimiter)), buffer: make([]byte, size)}
 }
 
 // read takes the next record, without empty lines; io.EOF after the last. After errQuote the fields

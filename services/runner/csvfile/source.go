@@ -103,17 +103,19 @@ func (s *Source) begin(from *task.CSVSource) error {
 	// No further than the file is long now: a task may append to the file that it reads.
 	s.counted = &counter{in: io.LimitReader(s.file, s.size)}
 	in := io.Reader(s.counted)
+	size := min(max(s.size+1, 4<<10), largestRead)
 	if strings.EqualFold(filepath.Ext(from.Path), ".gz") {
 		var err error
 		if in, err = unzip(s.counted); err != nil {
 			return s.damaged(err, "its beginning")
 		}
+		size = largestRead
 	}
 	text, err := s.decode(in, from.Encoding)
 	if err != nil {
 		return err
 	}
-	s.reader = newReader(text, delimiter)
+	s.reader = newSizedReader(text, delimiter, int(size))
 	return s.readHeader()
 }
 
