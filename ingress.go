@@ -70,7 +70,7 @@ func (e *edge) ingress(store *bus.Bus, tasks *bus.TaskView) ([]web.Route, error)
 }
 
 // status makes the status service. followed is the folder of task files, nil for none.
-func (e *edge) status(store *bus.Bus, tasks *bus.TaskView, adminTokenFile string, followed *folder.Folder) ([]web.Route, error) {
+func (e *edge) status(store *bus.Bus, tasks *bus.TaskView, adminTokenFile string, followed *folder.Folder) (*status.Service, error) {
 	admin, err := web.NewAdmin(adminTokenFile, e.locator)
 	if err != nil {
 		return nil, err
@@ -82,11 +82,7 @@ func (e *edge) status(store *bus.Bus, tasks *bus.TaskView, adminTokenFile string
 	if followed != nil {
 		o.EditFile = followed.Edit
 	}
-	service, err := status.New(o)
-	if err != nil {
-		return nil, err
-	}
-	return service.Routes(), nil
+	return status.New(o)
 }
 
 // listen binds the address for the services' routes, health and metrics.

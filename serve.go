@@ -163,11 +163,12 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	server, err := edge.listen(c.Listen, store, tasks, webhooks, answers, openapi.Routes())
+	server, err := edge.listen(c.Listen, store, tasks, webhooks, answers.Routes(), openapi.Routes())
 	if err != nil {
 		return err
 	}
 	c.announce(p, server, embedded, tasks)
+	beside.Go(func() { answers.Sweep(ctx) })
 	if c.Demo {
 		beside.Go(func() { service.Run(ctx) })
 		beside.Go(func() { tour(ctx, p, server.URL(), example) })

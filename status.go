@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 
 	"runhook/shared/openapi"
 )
@@ -79,10 +80,15 @@ func (c *statusCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	server, err := edge.listen(c.Listen, store, tasks, answers, openapi.Routes())
+	server, err := edge.listen(c.Listen, store, tasks, answers.Routes(), openapi.Routes())
 	if err != nil {
 		return err
 	}
 	p.printf("Runhook's status service listens on %s. Ctrl-C stops it.\n", server.URL())
+	var sweep sync.WaitGroup
+	defer sweep.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	sweep.Go(func() { answers.Sweep(ctx) })
 	return failedServing(server.Run(ctx))
 }

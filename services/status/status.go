@@ -47,7 +47,7 @@ type Options struct {
 	Metrics prometheus.Registerer
 }
 
-// Service is one process's answers about runs and tasks. It has no goroutines of its own.
+// Service is one process's answers about runs and tasks, and its sweep. It has no goroutines of its own.
 type Service struct {
 	Options
 	memory *memory

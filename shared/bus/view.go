@@ -169,6 +169,8 @@ type TaskQueue struct {
 	Task task.ID
 	// Concurrency is how many requests may be under way at once.
 	Concurrency int
+	// StartWithin is how long a request that is put into it now may wait; 0 for ever.
+	StartWithin time.Duration
 	// After are the queues of the task's former ids: what is in them comes first.
 	After []task.ID
 	// Ended: no ingress puts requests into it but those that have not heard so yet.
@@ -185,7 +187,7 @@ func (v *TaskView) Queues() []TaskQueue {
 		if record.retired || record.Definition == nil {
 			continue
 		}
-		queue := TaskQueue{Task: id, Concurrency: record.Concurrency, Ended: record.Deleted || record.successor != ""}
+		queue := TaskQueue{Task: id, Concurrency: record.Concurrency, StartWithin: record.StartWithin, Ended: record.Deleted || record.successor != ""}
 		for _, former := range record.FormerIDs {
 			if before, ok := v.records[former.ID]; ok && !before.retired && before.Definition != nil {
 				queue.After = append(queue.After, former.ID)

@@ -1,0 +1,250 @@
+package status_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"runhook/services/status"
+	"runhook/shared/bus"
+	"runhook/shared/bustest"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// sweeping runs the sweep of a service of its own until the end of the test.
+func sweeping(t *testing.T, store *bustest.Store, name string) {
+	t.Helper()
+	opened := store.Open(name)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	view, done, err := opened.WatchTasks(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	service, err := status.New(status.Options{Bus: opened, Tasks: view, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sweep sync.WaitGroup
+	sweep.Go(func() { service.Sweep(ctx) })
+	t.Cleanup(func() { cancel(); sweep.Wait(); <-done })
+}
+
+// queue applies a task, with a line more, and submits runs of it that may wait that many seconds.
+func queue(t *testing.T, store *bustest.Store, line string, startWithin, runs int) (run.Request, []run.Number) {
+	t.Helper()
+	def, err := task.Parse([]byte(fmt.Sprintf("id: %s\nname: Late\nsource: {csv: {connection: a, path: a.csv}}\nmapping: {id: id}\ndestination: {csv: {connection: a, path: b.csv, action: replace}}\n%s\n", task.NewID(), line)), "late.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Apply(t.Context(), def, false); err != nil {
+		t.Fatal(err)
+	}
+	request := run.Request{
+		Task: def.ID, TaskName: def.Name, Definition: def.Hash, Trigger: run.Webhook,
+		RetryAfter: 30, StartWithin: startWithin, CreatedOn: time.Now().UTC(),
+	}
+	var numbers []run.Number
+	for range runs {
+		accepted, err := store.Submit(t.Context(), request, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		numbers = append(numbers, accepted.Number)
+	}
+	return request, numbers
+}
+
+func awaitFinal(t *testing.T, store *bustest.Store, id task.ID, n run.Number) run.Document {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	status, err := store.Await(ctx, id, n)
+	if err != nil || !status.Final {
+		t.Fatalf("run %s has not ended: %+v, %v", n, status.Document, err)
+	}
+	return status.Document
+}
+
+func events(t *testing.T, store *bustest.Store) jetstream.Stream {
+	t.Helper()
+	nc, err := nats.Connect(store.Broker.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), "EVENTS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stream
+}
+
+// Two processes sweep at once. Runs that nobody took in time end once each; one that a runner has, and
+// one that still has time, go on.
+func TestRunsThatNobodyTookInTimeEnd(t *testing.T) {
+	store := bustest.New(t, bus.Topology{})
+	request, numbers := queue(t, store, "start_within: 2s", 2, 20)
+	taken := numbers[3]
+	claim, err := store.Claim(t.Context(), request.Task, taken, run.Claim{Owner: "a runner", Executions: 1, StartedOn: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	patient := request
+	patient.StartWithin = 3600
+	waits, err := store.Submit(t.Context(), patient, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sweeping(t, store, "one")
+	sweeping(t, store, "two")
+	for _, n := range numbers {
+		if n == taken {
+			continue
+		}
+		doc := awaitFinal(t, store, request.Task, n)
+		if doc.Outcome() != run.Failed || doc.ExecutionCount != 0 || doc.StartedOn != nil || !strings.HasPrefix(doc.Message, "No runner took the run within 2s, as start_within asks") {
+			t.Errorf("run %s ended as %+v", n, doc)
+		}
+		if waited := time.Time(*doc.CompletedOn).Sub(time.Time(doc.CreatedOn)); waited < 2*time.Second-5*time.Millisecond {
+			t.Errorf("run %s was ended after %s", n, waited)
+		}
+	}
+	for _, n := range []run.Number{taken, waits.Number} {
+		if status, err := store.Lookup(t.Context(), request.Task, n); err != nil || status.Final {
+			t.Errorf("run %s: %+v, %v", n, status.Document, err)
+		}
+	}
+	doc := run.QueuedDocument(request, taken)
+	doc.End(run.Success, "done", time.Now())
+	if err := claim.Finish(t.Context(), doc, nil); err != nil {
+		t.Errorf("the runner's own result is refused: %v", err)
+	}
+	stream := events(t, store)
+	for limit := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		info, err := stream.Info(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.State.Msgs == 20 {
+			return
+		}
+		if info.State.Msgs > 20 || time.Now().After(limit) {
+			t.Fatalf("%d events of 20 runs", info.State.Msgs)
+		}
+	}
+}
+
+// A task that comes to have start_within while the sweep goes on.
+func TestTheSweepFollowsTheTask(t *testing.T) {
+	store := bustest.New(t, bus.Topology{})
+	request, _ := queue(t, store, "", 0, 1)
+	sweeping(t, store, "sweep")
+	def, err := store.Definition(t.Context(), request.Task, request.Definition)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := task.Parse([]byte(string(def.Text)+"start_within: 1s\n"), "late.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Apply(t.Context(), next, false); err != nil {
+		t.Fatal(err)
+	}
+	request.Definition, request.StartWithin = next.Hash, 1
+	accepted, err := store.Submit(t.Context(), request, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if doc := awaitFinal(t, store, request.Task, accepted.Number); doc.Outcome() != run.Failed {
+		t.Errorf("ended as %+v", doc)
+	}
+}
+
+// After half the time that runs are kept, what nobody is at work on ends; a runner that is, goes on.
+func TestOldRunsEnd(t *testing.T) {
+	store := bustest.New(t, bus.Topology{Retention: 12 * time.Second, Lease: 2 * time.Second})
+	request, numbers := queue(t, store, "", 0, 3)
+	queued, abandoned, working := numbers[0], numbers[1], numbers[2]
+	state := run.Claim{Owner: "a runner", Executions: 1, StartedOn: time.Now(), Checkpoint: run.Checkpoint{Row: 7, Counts: run.Counts{Retrieved: 7, Inserted: 7}}}
+	gone, err := store.Claim(t.Context(), request.Task, abandoned, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	claim, err := store.Claim(t.Context(), request.Task, working, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var keeper sync.WaitGroup
+	defer keeper.Wait()
+	defer cancel()
+	keeper.Go(func() {
+		for ticker := time.NewTicker(200 * time.Millisecond); ctx.Err() == nil; <-ticker.C {
+			if err := claim.Renew(ctx, state); err != nil && ctx.Err() == nil {
+				t.Errorf("the runner that is at work lost its claim: %v", err)
+			}
+		}
+	})
+	sweeping(t, store, "sweep")
+	if doc := awaitFinal(t, store, request.Task, queued); doc.Outcome() != run.Failed || !strings.HasPrefix(doc.Message, "The run has not ended within 6s, half the time for which runs are kept: no runner took it") {
+		t.Errorf("ended as %+v", doc)
+	}
+	if doc := awaitFinal(t, store, request.Task, abandoned); doc.Outcome() != run.Failed || doc.ExecutionCount != 1 || doc.RowsInserted != 7 || !strings.Contains(doc.Message, "the runner that had it is gone") {
+		t.Errorf("ended as %+v", doc)
+	}
+	if err := gone.Renew(t.Context(), state); err == nil {
+		t.Error("the runner that was gone renewed its claim after the run had ended")
+	}
+	if status, err := store.Lookup(t.Context(), request.Task, working); err != nil || status.Final {
+		t.Errorf("the run that a runner is at work on: %+v, %v", status.Document, err)
+	}
+}
+
+// The sweep costs next to nothing: idle queues are not looked at, and what was ended is not looked at
+// again, though no runner acknowledges it.
+func TestTheSweepIsCheap(t *testing.T) {
+	store := bustest.New(t, bus.Topology{})
+	for range 50 {
+		queue(t, store, "", 0, 1)
+	}
+	request, numbers := queue(t, store, "start_within: 1s", 1, 200)
+	sweeping(t, store, "the sweep")
+	last := numbers[len(numbers)-1]
+	awaitFinal(t, store, request.Task, last)
+	sent := func() int64 {
+		t.Helper()
+		conns, err := store.Broker.Server().Connz(&server.ConnzOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, conn := range conns.Conns {
+			if conn.Name == "the sweep" {
+				return conn.InMsgs
+			}
+		}
+		t.Fatal("no such connection")
+		return 0
+	}
+	before := sent()
+	accepted, err := store.Submit(t.Context(), request, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	awaitFinal(t, store, request.Task, accepted.Number)
+	if cost := sent() - before; cost > 20 {
+		t.Errorf("one more run cost the sweep %d messages", cost)
+	}
+}

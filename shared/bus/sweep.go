@@ -1,0 +1,93 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// Retention is how long the store keeps runs.
+func (b *Bus) Retention() time.Duration { return b.runs.CachedInfo().Config.MaxAge }
+
+// Waiting is a request that no runner has acknowledged.
+type Waiting struct {
+	Number   run.Number
+	Request  run.Request
+	StoredOn time.Time
+}
+
+// Unacknowledged shows the requests of a task's queue that have not been acknowledged, oldest first and
+// behind a number, until show returns false. Those that have ended may be among them, and so may those
+// that are under way. All up to the number done have been acknowledged. Where nothing is in the queue it
+// costs one look at the queue.
+func (b *Bus) Unacknowledged(ctx context.Context, id task.ID, behind run.Number, show func(Waiting) (more bool, err error)) (done run.Number, err error) {
+	info, err := b.waiting(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	if info == nil {
+		return math.MaxUint64, nil
+	}
+	done = run.Number(info.AckFloor.Stream)
+	for behind = max(behind, done); ; {
+		stored, err := b.following(ctx, id, uint64(behind)+1)
+		if errors.Is(err, errMissing) {
+			return done, nil
+		}
+		if err != nil {
+			return done, err
+		}
+		behind = run.Number(stored.sequence)
+		waiting := Waiting{Number: behind, StoredOn: stored.time}
+		if json.Unmarshal(stored.data, &waiting.Request) != nil || waiting.Request.Task != id {
+			continue // somebody else published it; the runner drops it
+		}
+		if more, err := show(waiting); err != nil || !more {
+			return done, err
+		}
+	}
+}
+
+// following reads the first request of a task at a sequence or behind it, from any replica.
+func (b *Bus) following(ctx context.Context, id task.ID, sequence uint64) (record, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	msg, err := b.runs.GetMsg(ctx, sequence, jetstream.WithGetMsgSubject(requestSubject(id)))
+	return fromRaw(msg, err)
+}
+
+// EndUnclaimed writes the final document of a run that nobody holds: under the fence, so that in one
+// step it is claimed and ended. ErrClaimed means that a runner holds the run, or that it has ended.
+func (b *Bus) EndUnclaimed(ctx context.Context, id task.ID, n run.Number, doc run.Document) error {
+	return b.endAt(ctx, &Claim{bus: b, task: id, number: n}, doc, nil)
+}
+
+// EndAbandoned writes the final document of a run whose holder has fallen silent, and removes its claim.
+// seen is that claim; ErrClaimed means that it has moved since.
+func (b *Bus) EndAbandoned(ctx context.Context, id task.ID, n run.Number, seen Seen, doc run.Document) error {
+	claim := &Claim{bus: b, task: id, number: n, sequence: seen.sequence}
+	if err := b.endAt(ctx, claim, doc, seen.State.Checkpoint.Rejected); err != nil {
+		return err
+	}
+	_ = claim.Remove(ctx) // what stays expires
+	return nil
+}
+
+func (b *Bus) endAt(ctx context.Context, claim *Claim, doc run.Document, rejected run.RejectedSet) error {
+	err := claim.Finish(ctx, doc, rejected)
+	if errors.Is(err, ErrLost) {
+		return ErrClaimed
+	}
+	if err != nil {
+		return fmt.Errorf("end run %s: %w", claim.number, err)
+	}
+	return nil
+}
