@@ -88,7 +88,7 @@ func (a *attempt) present(state run.Claim) run.Claim {
 	state.EarlierErrors = a.earlier.EarlierErrors + now.Dropped
 	writing := state.Checkpoint.Writing
 	state.Checkpoint = now.Confirmed
-	state.Checkpoint.Writing = writing
+	state.Checkpoint.Writing = writing || now.Confirmed.Writing
 	state.Checkpoint.Percent = max(now.Confirmed.Percent, a.state.Checkpoint.Percent)
 	return state
 }

@@ -175,9 +175,15 @@ const runnerProcess = "RUNHOOK_TEST_RUNNER"
 
 func (w *workshop) start(t *testing.T, url string) *process {
 	t.Helper()
+	return w.startLogging(t, url, io.Discard)
+}
+
+// startLogging is start, with the log also written to that place.
+func (w *workshop) startLogging(t *testing.T, url string, log io.Writer) *process {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), runnerProcess+"="+url, "RUNHOOK_TEST_CONNECTIONS="+filepath.Join(w.dir, "connections.yaml"))
-	cmd.Stderr = &testWriter{t: t}
+	cmd.Stderr = io.MultiWriter(&testWriter{t: t}, log)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -24,10 +24,13 @@ func (a *attempt) publish(ctx context.Context, subject string, ids []string, mes
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case errors.Is(err, bus.ErrUnavailable) && try < publishTries:
-			if pause.wait(ctx) {
-				continue
+			if !pause.wait(ctx) {
+				return nil, ctx.Err()
 			}
-			return nil, ctx.Err()
+			if err := a.confirm(ctx, false); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		a.log.Error().Err(err).Str("subject", subject).Msg("rows cannot be published")
 		why, refused := "NATS does not take or acknowledge them", errors.Is(err, bus.ErrRefused)

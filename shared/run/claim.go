@@ -45,6 +45,8 @@ type Checkpoint struct {
 	// Writing: a batch may have been written. Where a destination cannot be asked what it has, it is
 	// set durably before the first one is.
 	Writing bool `json:",omitempty"`
+	// Length is how long a file is that rows are appended to, with the rows up to Row.
+	Length int64 `json:",omitempty"`
 	// Rejected names the chunks of rejected rows that are stored, those up to Row.
 	Rejected RejectedSet `json:",omitempty"`
 }

@@ -61,15 +61,20 @@ func (d *Destination) openAppend(ctx context.Context) error {
 	if err := d.checkHeader(file); err != nil {
 		return err
 	}
+	if err := d.findWritten(); err != nil {
+		return err
+	}
+	return d.endLine()
+}
+
+// endLine begins a new line where the last one has no end.
+func (d *Destination) endLine() error {
 	last := make([]byte, 1)
-	if _, err := file.ReadAt(last, d.began-1); err != nil {
+	if _, err := d.file.ReadAt(last, d.complete-1); err != nil {
 		return d.explainWrite(err)
 	}
 	if last[0] != '\n' && len(d.buffer) > 0 {
 		d.buffer = slices.Insert(d.buffer, 0, '\n')
-	}
-	if _, err := file.Seek(d.began, io.SeekStart); err != nil {
-		return d.explainWrite(err)
 	}
 	return nil
 }

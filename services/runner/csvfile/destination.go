@@ -27,9 +27,14 @@ type Destination struct {
 	temporary string
 	// complete is the length of the file up to the last whole batch.
 	complete int64
-	// began is the length of the file before this run.
+	// began is the length of the file before this attempt wrote.
 	began  int64
 	buffer []byte
+	// resumed: an interrupted attempt at this run was at the length behind; written is what the file has
+	// from there on, as far as it may be that attempt's rows.
+	resumed bool
+	behind  int64
+	written []byte
 }
 
 // Create prepares the file for what the task does with it. columns are the mapping's. Whatever is
@@ -111,6 +116,9 @@ func (d *Destination) Write(ctx context.Context, batch *row.Batch, before func(r
 
 // flush writes what is in the buffer. A part of it is taken back.
 func (d *Destination) flush() error {
+	if err := d.recognize(); err != nil {
+		return err
+	}
 	n, err := d.file.Write(d.buffer)
 	if err != nil {
 		_ = d.file.Truncate(d.complete)
@@ -136,7 +144,7 @@ func (d *Destination) Finish(ctx context.Context) error {
 	if err := d.flush(); err != nil {
 		return err
 	}
-	if d.complete == d.began && d.temporary == "" {
+	if d.complete == d.began && d.temporary == "" && !d.resumed {
 		return nil // another run was first
 	}
 	if err := d.file.Sync(); err != nil {

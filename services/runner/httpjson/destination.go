@@ -84,7 +84,7 @@ func (d *Destination) Write(ctx context.Context, batch *row.Batch, before func(r
 	if err := before(batch.Last()); err != nil {
 		return err
 	}
-	r, err := d.send(ctx)
+	r, err := d.send(ctx, func() error { return before(batch.Last()) })
 	if err != nil {
 		return err
 	}
@@ -122,8 +122,9 @@ type reply struct {
 	body   []byte
 }
 
-// send sends the body until it is answered for good. The error ends the run.
-func (d *Destination) send(ctx context.Context) (reply, error) {
+// send sends the body until it is answered for good, and asks before each time but the first. The error
+// ends the run.
+func (d *Destination) send(ctx context.Context, before func() error) (reply, error) {
 	for made := 1; ; made++ {
 		got, err := d.post(ctx)
 		if err == nil {
@@ -134,6 +135,9 @@ func (d *Destination) send(ctx context.Context) (reply, error) {
 			return reply{}, err // ctx's
 		}
 		if refused.passing && d.client.rest(ctx, made, refused.wait) {
+			if err := before(); err != nil {
+				return reply{}, err
+			}
 			continue
 		}
 		if ctx.Err() != nil {

@@ -116,7 +116,7 @@ func (m *Meter) after(batch *row.Batch) Snapshot {
 func (s Snapshot) checkpoint(source, mark string, rejected run.RejectedSet) run.Checkpoint {
 	return run.Checkpoint{
 		Row: s.Counts.Retrieved, Counts: s.Counts, Percent: s.PercentComplete, Errors: s.Errors,
-		Source: source, Mark: mark, Rejected: rejected,
+		Source: source, Mark: mark, Rejected: rejected, Writing: s.Confirmed.Writing,
 	}
 }
 

@@ -24,6 +24,15 @@ type ledger interface {
 	Record(ctx context.Context, at run.Checkpoint) error
 }
 
+// appended is a destination that rows are put behind what is there. What an interrupted attempt has put
+// there behind its last checkpoint it recognizes, and does not put there again.
+type appended interface {
+	// Length is where the next row goes, 0 before the first is about to be written.
+	Length() int64
+	// ContinueBehind says where an earlier attempt was at the checkpoint; before the first row.
+	ContinueBehind(length int64)
+}
+
 // beginning decides where this attempt begins, and sets the meter there: at what the destination
 // itself keeps, else at the checkpoint that the meter began with.
 func beginning(ctx context.Context, job Job, m *Meter, to destination) (from run.Checkpoint, err error) {
@@ -53,6 +62,9 @@ func beginning(ctx context.Context, job Job, m *Meter, to destination) (from run
 	}
 	m.Begin(from)
 	if from.Row == 0 && !from.Writing || job.Task.Continues() {
+		if file, ok := to.(appended); ok && (from.Row > 0 || from.Writing) {
+			file.ContinueBehind(from.Length)
+		}
 		return from, nil
 	}
 	if !job.Task.Destination.Restartable() {

@@ -33,7 +33,9 @@ type story struct {
 	// chunks are the stored ones, by their only name.
 	chunks map[run.RejectedChunks][]run.RejectedRow
 	stored int
-	meter  pipeline.Meter
+	// lazy: rejected rows are stored when they must be, so that no checkpoint comes before.
+	lazy  bool
+	meter pipeline.Meter
 }
 
 func newStory(b *bench) *story {
@@ -61,7 +63,7 @@ func (s *story) attempt(stop int64) error {
 		return nil
 	}
 	job.Stored = func(_ context.Context, now bool) (run.RejectedSet, bool, error) {
-		if len(waiting) > 0 && (now || rand.IntN(2) == 0) {
+		if len(waiting) > 0 && (now || !s.lazy && rand.IntN(2) == 0) {
 			s.stored++
 			set = set.With(s.token, s.stored)
 			s.chunks[run.RejectedChunks{Token: s.token, From: s.stored, To: s.stored}] = waiting
@@ -208,6 +210,100 @@ func TestRunContinues(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Rows are appended once, though the checkpoint is behind what was written, and though the last write was
+// cut short. What another writer has put there meanwhile stays.
+func TestAppendContinues(t *testing.T) {
+	var want strings.Builder
+	for i := 1; i <= resumableRows; i++ {
+		want.WriteString(resumableRow(i)[0] + "," + resumableRow(i)[1] + "\n")
+	}
+	for name, c := range map[string]struct {
+		there string // before the run
+		// torn is how many bytes of the file are lost with the killed writer, foreign what another one adds.
+		torn    int64
+		foreign string
+	}{
+		"a new file":                  {"", 0, ""},
+		"a new file, torn":            {"", 1234, ""},
+		"a file with rows":            {"id,name\nx,y\n", 0, ""},
+		"a file without its line end": {"id,name\nx,y", 777, ""},
+		"another writer came":         {"id,name\nx,y\n", 0, "foreign,row\n"},
+	} {
+		for _, row0 := range []bool{false, true} {
+			b := newBench(t)
+			resumable["csv"](b)
+			b.mapping("id", "ID", "name", "Name")
+			b.toFile(task.Append)
+			if c.there != "" {
+				b.write("out.csv", c.there)
+			}
+			s := newStory(b)
+			if err := s.attempt(2*row.MaxRows + 1); !errors.Is(err, errStopped) {
+				t.Fatal(err)
+			}
+			old := s.claim
+			if err := s.attempt(4*row.MaxRows + 1); !errors.Is(err, errStopped) {
+				t.Fatal(err)
+			}
+			if s.claim.Row != 4*row.MaxRows {
+				t.Fatalf("%+v", s.claim)
+			}
+			s.claim = old // the claim had only been renewed so far
+			if row0 {
+				s.claim = run.Checkpoint{Writing: true, Length: int64(len(c.there))}
+			}
+			path := filepath.Join(b.folder, "out.csv")
+			if err := os.WriteFile(path, []byte(b.read("out.csv")[:int64(len(b.read("out.csv")))-c.torn]+c.foreign), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.attempt(0); err != nil {
+				t.Fatal(err)
+			}
+			got := b.read("out.csv")
+			wantText := want.String()
+			before := c.there
+			if before == "" {
+				before = "id,name\n"
+			}
+			if !strings.HasSuffix(before, "\n") {
+				before += "\n"
+			}
+			if c.foreign != "" {
+				got = strings.Replace(got, c.foreign, "", 1)
+			}
+			if got != before+wantText {
+				t.Errorf("%s, from row %d: %d bytes with %d lines, want %d bytes with %d", name, s.claim.Row, len(got), strings.Count(got, "\n"), len(before+wantText), strings.Count(before+wantText, "\n"))
+			}
+			if end := s.meter.Snapshot().Counts; end.Inserted != resumableRows {
+				t.Errorf("%s: %+v", name, end)
+			}
+		}
+	}
+}
+
+// While rejected rows wait to be stored, the checkpoint stays where it was, and so does the length that
+// goes with it.
+func TestAppendContinuesBeforeTheFirstCheckpoint(t *testing.T) {
+	b := newBench(t)
+	resumable["csv"](b)
+	b.mapping("id", `int(Name == "" ? "none" : ID)`)
+	b.toFile(task.Append)
+	s := newStory(b)
+	s.lazy = true
+	for _, stop := range []int64{3*row.MaxRows + 1, 5*row.MaxRows + 1} {
+		if err := s.attempt(stop); !errors.Is(err, errStopped) || s.claim.Row != 0 || !s.claim.Writing {
+			t.Fatalf("%v, %+v", err, s.claim)
+		}
+	}
+	if err := s.attempt(0); err != nil {
+		t.Fatal(err)
+	}
+	const failed = resumableRows / 25
+	if got := strings.Count(b.read("out.csv"), "\n"); got != 1+resumableRows-failed || len(s.rejected()) != failed {
+		t.Errorf("%d lines and %d rejected rows, want %d and %d", got, len(s.rejected()), 1+resumableRows-failed, failed)
 	}
 }
 

@@ -97,6 +97,7 @@ func (w *writer) write(ctx context.Context, batch *row.Batch) error {
 	if batch.Writable() {
 		var stored run.RejectedSet
 		before := func(last int64) (err error) {
+			w.begun()
 			if w.job.BeforeWrite != nil {
 				if err := w.job.BeforeWrite(ctx, last); err != nil {
 					return err
@@ -166,8 +167,25 @@ func (w *writer) confirm(ctx context.Context, next Snapshot) error {
 		}
 		w.stored, w.waiting = stored, false
 	}
-	w.meter.confirm(next.checkpoint(w.version, w.last, w.named(w.stored)))
+	at := next.checkpoint(w.version, w.last, w.named(w.stored))
+	if file, ok := w.to.(appended); ok {
+		at.Length = file.Length()
+	}
+	w.meter.confirm(at)
 	return nil
+}
+
+// begun puts into the first checkpoint, which is of no row yet, that rows may be written now, and where.
+func (w *writer) begun() {
+	at := w.meter.Snapshot().Confirmed
+	if w.ledger != nil || at.Row > 0 || at.Writing {
+		return
+	}
+	if file, ok := w.to.(appended); ok {
+		at.Length = file.Length()
+	}
+	at.Writing = true
+	w.meter.confirm(at)
 }
 
 // storeRest stores the rejected rows that still wait when the run has come to an end of its own.
@@ -180,7 +198,7 @@ func (w *writer) storeRest(ctx context.Context) error {
 	}
 	now := w.meter.Snapshot()
 	if w.ledger == nil {
-		now.Confirmed = now.checkpoint(w.version, w.last, nil)
+		return w.confirm(ctx, now)
 	}
 	now.Confirmed.Rejected = w.named(w.stored)
 	w.meter.confirm(now.Confirmed)

@@ -1,0 +1,389 @@
+package runner_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/services/runner"
+	"runhook/shared/run"
+)
+
+// lastingRows is how many rows the source of newLastingWorkshop has, of which every 25th fails.
+const lastingRows = 6000
+
+// newLastingWorkshop has a task whose runs take a few seconds, batch after batch.
+func newLastingWorkshop(t *testing.T, destination string) *workshop {
+	t.Helper()
+	w := newWorkshop(t, "upsert", 0)
+	var text strings.Builder
+	text.WriteString("id,name\n")
+	for i := 1; i <= lastingRows; i++ {
+		id := strconv.Itoa(i)
+		if i%25 == 0 {
+			id = "none"
+		}
+		fmt.Fprintf(&text, "%s,name %d\n", id, i)
+	}
+	write(t, filepath.Join(w.dir, "in.csv"), text.String())
+	w.exec(t, `pragma journal_mode = wal; create table people (id integer, name text)`)
+	def := parse(t, fmt.Sprintf(`id: %s
+name: Lasting
+source: {csv: {connection: drop, path: in.csv}, rate: 2000/s}
+mapping: {id: int(id), name: name}
+destination: {%s}
+`, w.request.Task, destination))
+	if _, err := w.store.Apply(t.Context(), def, false); err != nil {
+		t.Fatal(err)
+	}
+	w.request = request(def)
+	return w
+}
+
+const (
+	toTable = "sql: {connection: warehouse, table: people, action: insert}"
+	toFile  = "csv: {connection: drop, path: out.csv, action: append}"
+)
+
+func (w *workshop) exec(t *testing.T, statements string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(w.dir, "warehouse.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(statements); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// undisturbed checks that the run ended as one that nothing had happened to: every row once, every
+// rejected row once, and the counts of both.
+func (w *workshop) undisturbed(t *testing.T, n run.Number, doc run.Document) {
+	t.Helper()
+	const failed = lastingRows / 25
+	if doc.Outcome() != run.Success || doc.RowsRetrieved != lastingRows || doc.RowsInserted != lastingRows-failed || doc.RowsFailed != failed ||
+		doc.CurrentErrorCount != failed || doc.TotalErrorCount != failed || len(doc.Errors) != run.MaxListedErrors {
+		t.Errorf("ended as %+v", doc)
+	}
+	rejected := w.rejected(t, n)
+	if len(rejected) != failed {
+		t.Errorf("%d rejected rows, want %d", len(rejected), failed)
+	}
+	for i, r := range rejected {
+		if r.Row != int64(25*(i+1)) {
+			t.Fatalf("rejected row %d is row %d", i+1, r.Row)
+		}
+	}
+	var ids []string
+	if strings.Contains(w.destination(t), "csv") {
+		data, err := os.ReadFile(filepath.Join(w.dir, "out.csv"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range strings.Split(strings.TrimSpace(string(data)), "\n")[1:] {
+			id, _, _ := strings.Cut(line, ",")
+			ids = append(ids, id)
+		}
+	} else {
+		ids = w.ids(t)
+	}
+	if len(ids) != lastingRows-failed {
+		last := 0
+		for i, id := range ids {
+			number, err := strconv.Atoi(id)
+			if err != nil || number <= last {
+				t.Logf("line %d: %q comes after %d", i+1, id, last)
+			}
+			last = number
+		}
+		t.Errorf("%d rows are written, want %d", len(ids), lastingRows-failed)
+	}
+	slices.Sort(ids)
+	if once := len(slices.Compact(ids)); once != lastingRows-failed {
+		t.Errorf("%d different rows are written, want %d", once, lastingRows-failed)
+	}
+}
+
+func (w *workshop) destination(t *testing.T) string {
+	t.Helper()
+	def, err := w.store.Definition(t.Context(), w.request.Task, w.request.Definition)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(def.Text[strings.Index(string(def.Text), "destination"):])
+}
+
+// ids are those in the table.
+func (w *workshop) ids(t *testing.T) (ids []string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(w.dir, "warehouse.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	rows, err := db.Query("select id from people")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return ids
+}
+
+// state is the run's claim, or its zero value once it has ended.
+func (w *workshop) state(t *testing.T, n run.Number) (state run.Claim, ended bool) {
+	t.Helper()
+	seen, found, err := w.store.FindClaim(t.Context(), w.request.Task, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !found {
+		ended, err = w.store.Ended(t.Context(), w.request.Task, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return seen.State, ended
+}
+
+// Runners are killed at moments that nobody has chosen, one after the other. The run ends as if nothing
+// had happened.
+func TestKilledAtAnyMoment(t *testing.T) {
+	for _, destination := range []string{toTable, toFile} {
+		t.Run(destination[:3], func(t *testing.T) {
+			t.Parallel()
+			seed := uint64(time.Now().UnixNano())
+			t.Logf("seed %d", seed)
+			random := rand.New(rand.NewPCG(seed, 0))
+			w := newLastingWorkshop(t, destination)
+			n := w.submit(t)
+			for kills := 1; kills <= run.MaxIdle-1; kills++ {
+				p := w.start(t, w.store.Broker.URL())
+				var state run.Claim
+				over := false
+				eventually(t, "the run is taken", func() bool {
+					state, over = w.state(t, n)
+					return state.Executions == kills || over
+				})
+				time.Sleep(time.Duration(random.Int64N(int64(1500 * time.Millisecond)))) // that is the moment, not a wait for something
+				p.kill(t)
+				if over {
+					break
+				}
+			}
+			p := w.start(t, w.store.Broker.URL())
+			doc := w.await(t, n)
+			t.Logf("%d attempts", doc.ExecutionCount)
+			w.undisturbed(t, n, doc)
+			w.endedOnce(t, n, doc)
+			p.kill(t)
+		})
+	}
+}
+
+// A runner that is stopped hands its run back, and another one goes on behind the last batch.
+func TestHandedBackRunContinuesElsewhere(t *testing.T) {
+	w := newLastingWorkshop(t, toTable)
+	stop := w.runHere(t, runner.Options{Grace: -1})
+	n := w.submit(t)
+	eventually(t, "a part is written", func() bool { return len(w.ids(t)) > 1000 })
+	stop()
+	seen := w.awaitClaim(t, n)
+	at := seen.State.Checkpoint
+	if !seen.State.HandedBack || at.Row < 1000 || at.Counts.Inserted != int64(len(w.ids(t))) || at.Counts.Failed != at.Row/25 || at.Rejected.Chunks() == 0 {
+		t.Fatalf("handed back as %+v, with %d rows in the table", seen.State, len(w.ids(t)))
+	}
+	began := time.Now()
+	w.runHere(t, runner.Options{})
+	doc := w.await(t, n)
+	if doc.ExecutionCount != 2 {
+		t.Errorf("%d attempts", doc.ExecutionCount)
+	}
+	if whole := time.Second * lastingRows / 2000; time.Since(began) > whole {
+		t.Errorf("it took %v, longer than the whole run takes", time.Since(began))
+	}
+	w.undisturbed(t, n, doc)
+	eventually(t, "the database's checkpoint is gone", func() bool {
+		return w.count(t, "runhook_checkpoint") == 0
+	})
+}
+
+func (w *workshop) count(t *testing.T, table string) (count int) {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(w.dir, "warehouse.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.QueryRow("select count(*) from " + table).Scan(&count); err != nil {
+		t.Fatal(err)
+	}
+	return count
+}
+
+// pause stops a process in the middle of a run, while it is not inside a transaction: there it would
+// hold the database's lock, and nobody could get on.
+func (w *workshop) pause(t *testing.T, p *process) {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(w.dir, "warehouse.db")+"?_pragma=busy_timeout(50)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	eventually(t, "it is stopped between two transactions", func() bool {
+		p.signal(t, syscall.SIGSTOP)
+		if _, err := db.Exec("begin immediate"); err != nil {
+			p.signal(t, syscall.SIGCONT)
+			return false
+		}
+		_, err := db.Exec("rollback")
+		return err == nil
+	})
+}
+
+func (p *process) signal(t *testing.T, s syscall.Signal) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sequences are the last sequences of everything that a runner writes to the store.
+func (w *workshop) sequences(t *testing.T) map[string]uint64 {
+	t.Helper()
+	all := map[string]uint64{}
+	js := jetStream(t, w.store)
+	for _, name := range []string{"RUNS", "KV_runs", "KV_progress", "EVENTS", "OBJ_rows"} {
+		stream, err := js.Stream(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[name] = stream.CachedInfo().State.LastSeq
+	}
+	return all
+}
+
+// A runner is paused in the middle of a run until another has taken the run over and ended it. When it
+// wakes up it writes nothing any more: no row, no progress, no claim, no final document, no event.
+func TestPausedRunnerWritesNothingMore(t *testing.T) {
+	w := newLastingWorkshop(t, toTable)
+	n := w.submit(t)
+	log := &safeBuffer{}
+	paused := w.startLogging(t, w.store.Broker.URL(), log)
+	eventually(t, "a part is written", func() bool { return len(w.ids(t)) > 500 })
+	w.pause(t, paused)
+	before := len(w.ids(t))
+
+	other := w.start(t, w.store.Broker.URL())
+	doc := w.await(t, n)
+	if doc.ExecutionCount != 2 || before >= lastingRows/2 {
+		t.Fatalf("%d attempts, paused with %d rows", doc.ExecutionCount, before)
+	}
+	w.undisturbed(t, n, doc)
+	w.endedOnce(t, n, doc)
+	other.kill(t)
+	was := w.sequences(t)
+
+	paused.signal(t, syscall.SIGCONT)
+	eventually(t, "it gives the run up", func() bool { return strings.Contains(log.String(), "attempt abandoned") })
+	w.undisturbed(t, n, doc)
+	w.endedOnce(t, n, doc)
+	if now := w.sequences(t); fmt.Sprint(now) != fmt.Sprint(was) {
+		t.Errorf("the store was written to: %v, then %v", was, now)
+	}
+	paused.kill(t)
+}
+
+// Where a destination cannot refuse, a runner that was paused looks at its claim before the next batch.
+// A file that it appends to stays locked while it is paused, and nobody else writes there.
+func TestPausedRunnerAppendsNothingMore(t *testing.T) {
+	w := newLastingWorkshop(t, toFile)
+	n := w.submit(t)
+	paused := w.start(t, w.store.Broker.URL())
+	size := func() int64 {
+		info, err := os.Stat(filepath.Join(w.dir, "out.csv"))
+		if err != nil {
+			return 0
+		}
+		return info.Size()
+	}
+	eventually(t, "a part is written", func() bool { return size() > 5000 })
+	paused.signal(t, syscall.SIGSTOP)
+	other := w.start(t, w.store.Broker.URL())
+	eventually(t, "the run is taken over", func() bool {
+		state, _ := w.state(t, n)
+		return state.Executions == 2
+	})
+	paused.signal(t, syscall.SIGCONT)
+	doc := w.await(t, n)
+	w.undisturbed(t, n, doc)
+	w.endedOnce(t, n, doc)
+	other.kill(t)
+	paused.kill(t)
+}
+
+// The same with messages: nothing is published any more.
+func TestPausedRunnerPublishesNothingMore(t *testing.T) {
+	w := newLastingWorkshop(t, "nats: {subject: members.changed}")
+	js := jetStream(t, w.store)
+	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "MEMBERS", Subjects: []string{"members.>"}, Duplicates: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages := func() uint64 {
+		info, err := stream.Info(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.State.Msgs
+	}
+	n := w.submit(t)
+	log := &safeBuffer{}
+	paused := w.startLogging(t, w.store.Broker.URL(), log)
+	// What was handed to the network when it is paused arrives, so this is between two batches.
+	seen, since := uint64(0), time.Now()
+	eventually(t, "a part is published, and the next batch is still being read", func() bool {
+		if now := messages(); now != seen {
+			seen, since = now, time.Now()
+		}
+		return seen > 1000 && time.Since(since) > 60*time.Millisecond
+	})
+	paused.signal(t, syscall.SIGSTOP)
+	other := w.start(t, w.store.Broker.URL())
+	doc := w.await(t, n)
+	w.endedOnce(t, n, doc)
+	other.kill(t)
+	was := messages()
+	const good = lastingRows - lastingRows/25
+	if doc.RowsInserted != good || was < good || was > good+good/2 {
+		t.Errorf("%d messages, at least once each of %d, and counts %+v", was, good, doc)
+	}
+	paused.signal(t, syscall.SIGCONT)
+	eventually(t, "it gives the run up", func() bool { return strings.Contains(log.String(), "attempt abandoned") })
+	if now := messages(); now != was {
+		t.Errorf("%d messages, and %d when the paused runner had woken up", was, now)
+	}
+	paused.kill(t)
+}
