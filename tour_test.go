@@ -53,6 +53,7 @@ Success after … s: 3376 rows read, 3376 inserted, 0 updated, 0 unchanged, 0 de
 Run … of "Slow copy" is accepted…
 Success after … s: 8 rows read, 5 inserted, 0 updated, 0 unchanged, 0 deleted, 0 skipped, 3 failed
 Success after … s: 3 rows read, 3 inserted, 0 updated, 0 unchanged, 0 deleted, 0 skipped, 0 failed
+Into a panel …: nothing is wrong
 Read all 3376 rows of the source: 6 to write, 3370 skipped by where, 0 failed. Nothing was written.
 Dry run, nothing was written.
 `)

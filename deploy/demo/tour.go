@@ -74,8 +74,9 @@ Your turn: a guided tour to paste into another terminal.
   sed -i.old 's/31.02/28.02/; s/two/2/; s/12x/120/' %[5]s/files/visits.csv
   %[2]s run visits --wait%[3]s
 
-6. Before a task writes: the first rows it would write, without the server, and everything but the writes, on it:
+6. Before a task writes: whether it fits all that it names, and the first rows it would write, both without the server; and everything but the writes, on it:
 
+  %[2]s task check %[5]s/tasks/panel.yaml --connections %[5]s/connections.yaml
   %[2]s task preview %[5]s/tasks/northern.yaml -p Latitude=70 --connections %[5]s/connections.yaml
   %[2]s run northern -p Latitude=70 --dry-run --wait%[3]s
 
