@@ -25,7 +25,7 @@ type JSONFlag struct {
 }
 
 type taskCommand struct {
-	New      taskNewCommand      `cmd:"" help:"Make a task file, from a CSV file, from a table, or to fill in."`
+	New      taskNewCommand      `cmd:"" help:"Make a task file, from a CSV file, a table or an IQA, or to fill in."`
 	Validate taskValidateCommand `cmd:"" help:"Check task files alone, without what they name."`
 	Check    taskCheckCommand    `cmd:"" help:"Check tasks against what they name: connections, source, parameters, columns, destination."`
 	Preview  taskPreviewCommand  `cmd:"" help:"Show the first rows that a task file would write, and write nothing."`

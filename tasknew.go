@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -17,6 +18,7 @@ import (
 	"unicode/utf8"
 
 	"runhook/services/runner/connection"
+	"runhook/services/runner/imis"
 	"runhook/services/runner/pipeline"
 	"runhook/shared/nearest"
 	"runhook/shared/task"
@@ -27,15 +29,36 @@ type taskNewCommand struct {
 	Name      string   `help:"The task's name. Default: that of the file or table."`
 	FromCSV   string   `name:"from-csv" placeholder:"FILE" help:"Read the rows of this CSV file, with its columns mapped to themselves."`
 	FromTable string   `name:"from-table" placeholder:"CONNECTION.TABLE" help:"Read the rows of this table, with its columns mapped to themselves."`
+	FromIQA   string   `name:"from-iqa" placeholder:"CONNECTION" help:"Read the rows of the IQA at PATH on this iMIS site, with its prompts as parameters and its columns mapped to themselves."`
 	To        string   `placeholder:"WHERE" help:"Write them to CONNECTION.TABLE, or to a file ending in .csv. Default: a table of the same name."`
 	Key       []string `placeholder:"COLUMN" help:"The columns that identify a row: those that are there are updated. Default: every run adds rows."`
 	Out       string   `short:"o" placeholder:"FILE" help:"The task file to write; - prints it. Default: tasks/, and the task's name."`
 	Force     bool     `help:"Overwrite the file."`
+	Path      string   `arg:"" optional:"" help:"The path of the IQA, for --from-iqa."`
+}
+
+// from says whether a source is given, and that it is one.
+func (c *taskNewCommand) from() (given bool, err error) {
+	sources := 0
+	for _, source := range []string{c.FromCSV, c.FromTable, c.FromIQA} {
+		if source != "" {
+			sources++
+		}
+	}
+	switch {
+	case sources > 1:
+		return true, errors.New("--from-csv, --from-table and --from-iqa: a task has one source; leave the others out")
+	case c.Path != "" && c.FromIQA == "":
+		return true, fmt.Errorf("%q: only the path of an IQA stands alone, behind --from-iqa CONNECTION", c.Path)
+	case c.FromIQA != "" && !strings.HasPrefix(c.Path, "$/"):
+		return true, fmt.Errorf("--from-iqa %s needs the path of an IQA behind it, as in --from-iqa %[1]s '$/Membership/Lapsed'", c.FromIQA)
+	}
+	return sources == 1, nil
 }
 
 // Help shows examples.
 func (*taskNewCommand) Help() string {
-	return `Writes a task file that is complete and valid. On a terminal, without flags, it asks. Without a terminal and without --from-csv or --from-table it prints a file with every field explained.
+	return `Writes a task file that is complete and valid. On a terminal, without flags, it asks. Without a terminal and without --from-csv, --from-table or --from-iqa it prints a file with every field explained.
 
 Examples:
 
@@ -43,22 +66,27 @@ Examples:
     runhook task new --from-csv members.csv --key id
     runhook task new --from-csv members.csv --to warehouse.members --key id --name "Refresh members"
     runhook task new --from-table crm.members --to export/members.csv
+    runhook task new --from-iqa imis-prod '$/Membership/Lapsed' --to warehouse.lapsed --key ID
     runhook task new --name "Refresh lapsed members" > tasks/lapsed.yaml`
 }
 
 // Run makes the file and says what comes next.
 func (c *taskNewCommand) Run(ctx context.Context, p *program) error {
-	if c.FromCSV != "" && c.FromTable != "" {
-		return errors.New("--from-csv and --from-table: a task has one source; leave one of them out")
+	given, err := c.from()
+	if err != nil {
+		return err
 	}
-	if c.FromCSV == "" && c.FromTable == "" && c.Out == "" && p.asks() && isTerminal(p.stdout) {
+	if !given && c.Out == "" && p.asks() && isTerminal(p.stdout) {
 		if err := c.ask(ctx, p); err != nil {
 			return err
 		}
+		if given, err = c.from(); err != nil {
+			return err
+		}
 	}
-	if c.FromCSV == "" && c.FromTable == "" {
+	if !given {
 		if c.To != "" || len(c.Key) > 0 {
-			return errors.New("--to and --key go with --from-csv or --from-table; without them the file shows every field there is")
+			return errors.New("--to and --key go with --from-csv, --from-table or --from-iqa; without them the file shows every field there is")
 		}
 		name := cmp.Or(c.Name, "My task")
 		return c.write(p, name, task.NewFile(task.NewID(), name), nil)
@@ -76,19 +104,24 @@ func (c *taskNewCommand) Run(ctx context.Context, p *program) error {
 
 // ask fills in the flags from what a person answers.
 func (c *taskNewCommand) ask(ctx context.Context, p *program) error {
+	none := func() bool { return c.FromCSV == "" && c.FromTable == "" && c.FromIQA == "" }
 	questions := []struct {
 		question string
 		take     func(answer string)
 		skip     func() bool
 	}{
-		{"Rows come from (a CSV file, or CONNECTION.TABLE; Enter for a file with every field explained): ", func(answer string) {
-			if looksLikeFile(answer) {
+		{"Rows come from (a CSV file, CONNECTION.TABLE, or CONNECTION $/PATH for an IQA; Enter for a file with every field explained): ", func(answer string) {
+			connection, path, isIQA := strings.Cut(answer, " $/")
+			switch {
+			case isIQA:
+				c.FromIQA, c.Path = strings.TrimSpace(connection), "$/"+strings.TrimSpace(path)
+			case looksLikeFile(answer):
 				c.FromCSV = answer
-			} else {
+			default:
 				c.FromTable = answer
 			}
 		}, func() bool { return false }},
-		{"They go to (CONNECTION.TABLE, or a file ending in .csv; Enter for a table of the same name): ", func(answer string) { c.To = answer }, func() bool { return c.FromCSV == "" && c.FromTable == "" || c.To != "" }},
+		{"They go to (CONNECTION.TABLE, or a file ending in .csv; Enter for a table of the same name): ", func(answer string) { c.To = answer }, func() bool { return none() || c.To != "" }},
 		{"Columns that identify a row, with commas (Enter for none: every run adds rows): ", func(answer string) {
 			for name := range strings.SplitSeq(answer, ",") {
 				if name = strings.TrimSpace(name); name != "" {
@@ -96,9 +129,9 @@ func (c *taskNewCommand) ask(ctx context.Context, p *program) error {
 				}
 			}
 		}, func() bool {
-			return c.FromCSV == "" && c.FromTable == "" || len(c.Key) > 0 || isCSV(c.To)
+			return none() || len(c.Key) > 0 || isCSV(c.To)
 		}},
-		{"The task's name (Enter for the name of the file or table): ", func(answer string) { c.Name = answer }, func() bool { return c.Name != "" }},
+		{"The task's name (Enter for the name of what is read): ", func(answer string) { c.Name = answer }, func() bool { return c.Name != "" }},
 	}
 	for _, q := range questions {
 		if q.skip() {
@@ -138,9 +171,12 @@ func (c *taskNewCommand) draft(ctx context.Context, connections *connection.Set)
 	made := &drafted{Draft: task.Draft{ID: task.NewID()}}
 	var base string
 	var err error
-	if c.FromCSV != "" {
+	switch {
+	case c.FromCSV != "":
 		base, err = c.fromCSV(ctx, connections, made)
-	} else {
+	case c.FromIQA != "":
+		base, err = c.fromIQA(ctx, connections, made)
+	default:
 		base, err = c.fromTable(ctx, connections, made)
 	}
 	if err != nil {
@@ -237,6 +273,21 @@ func (c *taskNewCommand) fromTable(ctx context.Context, connections *connection.
 		return "", fmt.Errorf("--from-table %s: %w", c.FromTable, err)
 	}
 	return table, nil
+}
+
+// fromIQA asks the site what the IQA is.
+func (c *taskNewCommand) fromIQA(ctx context.Context, connections *connection.Set, made *drafted) (base string, err error) {
+	if connections == nil {
+		return "", fmt.Errorf("--from-iqa %s: there is no connections.yaml here; name the file of connections with --connections", c.FromIQA)
+	}
+	source := &task.IMISSource{Connection: c.FromIQA, Query: c.Path}
+	iqa, err := imis.Describe(ctx, connections, source)
+	if err != nil {
+		return "", fmt.Errorf("--from-iqa %s %s: %w", c.FromIQA, c.Path, err)
+	}
+	source.Endpoint = iqa.Endpoint
+	made.Source, made.Parameters, made.Columns = task.Source{IMIS: source}, iqa.Parameters, iqa.Columns
+	return path.Base(c.Path), nil
 }
 
 // addDestination adds where the rows go: as --to says, or a table with the source's name.
@@ -351,8 +402,14 @@ func (c *taskNewCommand) sayNext(p *program, path, name string, made *drafted) {
 	if len(made.missing) > 0 {
 		p.printf("\n%s lacks what it names; add:\n    %s\n", connections, strings.Join(made.missing, "\n    "))
 	}
-	p.printf("\nNext:\n    runhook task preview %s --connections %s\n    runhook serve --tasks %s --connections %s\n    runhook run %s --wait\n",
-		quoted(path), quoted(connections), quoted(filepath.Dir(path)), quoted(connections), quoted(name))
+	required := ""
+	for _, parameter := range made.Parameters {
+		if parameter.Required {
+			required += " -p " + quoted(cmp.Or(parameter.Filter, parameter.Name)) + "=VALUE"
+		}
+	}
+	p.printf("\nNext:\n    runhook task check %[1]s --connections %[2]s%[5]s\n    runhook task preview %[1]s --connections %[2]s%[5]s\n    runhook serve --tasks %[3]s --connections %[2]s\n    runhook run %[4]s --wait%[5]s\n",
+		quoted(path), quoted(connections), quoted(filepath.Dir(path)), quoted(name), required)
 }
 
 func plural(n int, word string) string {

@@ -122,7 +122,7 @@ func TestNewTaskRefuses(t *testing.T) {
 		"--from-csv people.csv --to x.csv --key id":    "--key is for tables",
 		"--from-table people":                          "is not CONNECTION.TABLE",
 		"--from-table crm.people":                      "There is no connection crm in connections.yaml. It has db, here.",
-		"--to db.people":                               "go with --from-csv or --from-table",
+		"--to db.people":                               "go with --from-csv, --from-table or --from-iqa",
 	} {
 		code, out, messages := call(t, append([]string{"task", "new"}, strings.Fields(args)...)...)
 		if code != exitNoStart || out != "" || !strings.Contains(messages, says) {

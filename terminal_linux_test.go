@@ -81,28 +81,37 @@ func TestLogOnATerminal(t *testing.T) {
 
 // A person at a terminal is asked, and reads what to do next.
 func TestNewTaskAsks(t *testing.T) {
-	s := newSite(t)
-	t.Chdir(s.dir)
-	tty, screen, keys := keyboard(t)
-	p := &program{stdin: tty, stdout: tty, stderr: tty}
-	ended := make(chan struct{})
-	var err error
-	go func() {
-		defer close(ended)
-		err = new(taskNewCommand).Run(t.Context(), p)
-	}()
-	for _, step := range []struct{ question, answer string }{
-		{"Rows come from", "people.csv"}, {"They go to", "db.people"}, {"Columns that identify", "id"}, {"The task's name", "All people"},
+	for rows, says := range map[string]string{
+		"people.csv":      "csv: {connection: here, path: people.csv",
+		"prod  $/Members": `imis: {connection: prod, query: "$/Members"`,
 	} {
-		screen.await(t, step.question, ended)
-		if _, err := keys.WriteString(step.answer + "\n"); err != nil {
-			t.Fatal(err)
+		s := newIMISSite(t)
+		t.Chdir(s.dir)
+		tty, screen, keys := keyboard(t)
+		p := &program{stdin: tty, stdout: tty, stderr: tty}
+		ended := make(chan struct{})
+		var err error
+		go func() {
+			defer close(ended)
+			err = new(taskNewCommand).Run(t.Context(), p)
+		}()
+		key := "id"
+		if strings.Contains(rows, "$/") {
+			key = "ID"
 		}
-	}
-	<-ended
-	screen.await(t, `Next:`, ended)
-	text, readErr := os.ReadFile("tasks/all-people.yaml")
-	if err != nil || readErr != nil || !strings.Contains(string(text), "key: [id], action: upsert") {
-		t.Errorf("%v %v\n%s\n%s", err, readErr, text, screen)
+		for _, step := range []struct{ question, answer string }{
+			{"Rows come from", rows}, {"They go to", "db.people"}, {"Columns that identify", key}, {"The task's name", "All people"},
+		} {
+			screen.await(t, step.question, ended)
+			if _, err := keys.WriteString(step.answer + "\n"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		<-ended
+		screen.await(t, `Next:`, ended)
+		text, readErr := os.ReadFile("tasks/all-people.yaml")
+		if err != nil || readErr != nil || !strings.Contains(string(text), "key: ["+key+"], action: upsert") || !strings.Contains(string(text), says) {
+			t.Errorf("%v %v\n%s\n%s", err, readErr, text, screen)
+		}
 	}
 }

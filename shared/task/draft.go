@@ -13,8 +13,10 @@ import (
 type Draft struct {
 	ID   ID
 	Name string
-	// Source is a csv or a sql one.
-	Source Source
+	// Source is a csv, a sql or an imis one. Of an imis one with the endpoint iqa the parameters are all
+	// prompts of the IQA, in its order.
+	Source     Source
+	Parameters []Parameter
 	// Columns are the source's, of which there is at least one.
 	Columns []string
 	// Destination is a csv or a sql one. Create is set for a table.
@@ -27,10 +29,9 @@ func (d Draft) File() []byte {
 		"# A task: what happens when somebody POSTs to its webhook. `runhook task fields` explains every field.",
 		"id: " + string(d.ID),
 		"name: " + scalar(d.Name),
-		"source:",
-		"  " + d.sourceLine(),
-		"mapping:" + strings.Repeat(" ", 36) + " # destination column: expression over the row",
 	}
+	lines = append(lines, d.parameterLines()...)
+	lines = append(lines, "source:", "  "+d.sourceLine(), "mapping:"+strings.Repeat(" ", 36)+" # destination column: expression over the row")
 	used := map[string]bool{}
 	for _, column := range d.Columns {
 		lines = append(lines, "  "+scalar(unused(column, used))+": "+expressionScalar(columnExpression(column)))
@@ -51,7 +52,50 @@ func unused(column string, used map[string]bool) string {
 	return name
 }
 
+// parameterLines write the parameters, with what a person has to decide about them.
+func (d Draft) parameterLines() []string {
+	if len(d.Parameters) == 0 {
+		return nil
+	}
+	lines := []string{"# What callers may pass. Of one that is not passed the default applies, and else the source's own."}
+	if from := d.Source.IMIS; from != nil && from.Endpoint == IQAEndpoint {
+		lines = append(lines,
+			"# The names of the IQA's prompts do not tell them apart, so their values go by position: keep all, in this",
+			"# order. Callers use these names, which may be changed.")
+	}
+	lines = append(lines, "parameters:")
+	for _, p := range d.Parameters {
+		name := "name: " + scalar(p.Name)
+		if p.Filter != "" {
+			name = "filter: " + scalar(p.Filter)
+		}
+		more := ""
+		if p.Multiple {
+			more = ", multiple: true"
+		}
+		if p.Required {
+			lines = append(lines,
+				"  # The IQA requires a value: a POST without one is refused. Or give it a default, as in default: CA, instead",
+				"  # of prompt: required.")
+			more = ", prompt: required" + more
+		}
+		if more == "" {
+			lines = append(lines, "  - "+name)
+			continue
+		}
+		lines = append(lines, "  - {"+name+more+"}")
+	}
+	return lines
+}
+
 func (d Draft) sourceLine() string {
+	if from := d.Source.IMIS; from != nil {
+		line := fmt.Sprintf("imis: {connection: %s, query: %s", scalar(from.Connection), scalar(from.Query))
+		if from.Endpoint == IQAEndpoint {
+			line += ", endpoint: iqa"
+		}
+		return line + "}"
+	}
 	if from := d.Source.SQL; from != nil {
 		return fmt.Sprintf("sql: {connection: %s, query: %s}", scalar(from.Connection), scalar(from.Query))
 	}

@@ -11,6 +11,12 @@ var imisQueryWords = []string{"queryname", "limit", "offset"}
 // imisFilterWords are those that /api/{Entity} has.
 var imisFilterWords = []string{"limit", "offset"}
 
+// IsPromptName reports whether a prompt of an IQA can be passed by its name, as a parameter of a task.
+func IsPromptName(name string) bool {
+	return strings.TrimSpace(name) == name && name != "" && !strings.Contains(name, ".") && !strings.ContainsFunc(name, isControl) &&
+		!slices.Contains(imisQueryWords, strings.ToLower(name))
+}
+
 // imisSource makes an imis source, all of whose task's parameters are prompts.
 func (r *reader) imisSource(imis *fieldSet, def *Definition) *IMISSource {
 	if imis == nil {

@@ -204,7 +204,8 @@ func (s *Source) checkPositions(d *definition, def *task.Definition, found *chec
 			continue
 		}
 		p := d.prompts[i]
-		if !strings.EqualFold(p.name, parameter.Name) {
+		// The task may call prompts what it likes, but not one by the name of another.
+		if !strings.EqualFold(bare(p.name), parameter.Name) && slices.ContainsFunc(d.prompts, func(other iqaPrompt) bool { return strings.EqualFold(bare(other.name), parameter.Name) }) {
 			found.Warnf(atParameter(parameter), "endpoint: iqa passes values by position, and prompt number %d of the IQA is %s; list the parameters in this order: %s", i+1, p.name, strings.Join(d.promptNames(), ", "))
 		}
 		checkPrompt(p, parameter, def.Key(i), found)
@@ -215,6 +216,9 @@ func (s *Source) checkPositions(d *definition, def *task.Definition, found *chec
 		}
 	}
 }
+
+// bare is the name of a prompt without what qualifies it.
+func bare(name string) string { return name[strings.LastIndexByte(name, '.')+1:] }
 
 // checkPrompt holds a parameter against the prompt that it is for.
 func checkPrompt(p iqaPrompt, parameter task.Parameter, key string, found *check.Report) {
