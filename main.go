@@ -54,6 +54,8 @@ type grammar struct {
 	Ingress ingressCommand `cmd:"" help:"Run the service that accepts webhooks, on an existing NATS."`
 	Runner  runnerCommand  `cmd:"" help:"Run the service that executes runs, on an existing NATS."`
 	Status  statusCommand  `cmd:"" help:"Run the service that answers polls, on an existing NATS."`
+	Backup  backupCommand  `cmd:"" help:"Write the whole store into a file."`
+	Restore restoreCommand `cmd:"" help:"Make a store of such a file."`
 	Version versionCommand `cmd:"" help:"Show the version."`
 }
 

@@ -176,6 +176,9 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	return serveAndExecute(ctx, p, server, executing)
 }
 
+// errInUse: somebody holds the lock of a data directory.
+var errInUse = errors.New("another `runhook serve` uses the data directory")
+
 // lockData makes the data directory and keeps a second instance out of it.
 func lockData(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -187,7 +190,7 @@ func lockData(dir string) (unlock func(), err error) {
 		return nil, fmt.Errorf("cannot write in the data directory: %w: choose another with --data, or change its owner", err)
 	}
 	if !locked {
-		return nil, fmt.Errorf("another `runhook serve` uses the data directory %s: stop it, or choose another with --data", dir)
+		return nil, fmt.Errorf("%w %s: stop it, or choose another with --data", errInUse, dir)
 	}
 	return func() { _ = lock.Unlock() }, nil // the end of the process unlocks it too
 }

@@ -75,12 +75,7 @@ func (t Topology) streams() []jetstream.StreamConfig {
 		Retention: jetstream.LimitsPolicy, AllowDirect: true,
 		// Longer than the source's: an emptied stream would source everything again.
 		MaxAge: t.Retention + 24*time.Hour,
-		Sources: []*jetstream.StreamSource{{
-			Name: runsBucket,
-			SubjectTransforms: []jetstream.SubjectTransformConfig{{
-				Source: "$KV.runs.final.*.*", Destination: "run.completed.{{wildcard(1)}}",
-			}},
-		}},
+		Sources: eventsSources(),
 	}
 
 	return []jetstream.StreamConfig{
@@ -89,6 +84,16 @@ func (t Topology) streams() []jetstream.StreamConfig {
 		t.bucket(tasksStream, "$KV."+tasksBucket+".>", jetstream.FileStorage),
 		t.rows(),
 	}
+}
+
+// eventsSources are what the events are copied from.
+func eventsSources() []*jetstream.StreamSource {
+	return []*jetstream.StreamSource{{
+		Name: runsBucket,
+		SubjectTransforms: []jetstream.SubjectTransformConfig{{
+			Source: "$KV.runs.final.*.*", Destination: "run.completed.{{wildcard(1)}}",
+		}},
+	}}
 }
 
 // rows is the stream behind the object store of rejected rows.

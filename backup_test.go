@@ -1,0 +1,268 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"runhook/shared/broker"
+	"runhook/shared/bus"
+	"runhook/shared/run"
+)
+
+// statusOf reads a status URL of one server at another one.
+func (i *instance) statusOf(url string) (status int, body []byte) {
+	i.t.Helper()
+	at := strings.Index(url, "/task/")
+	response, err := http.Get(i.url + url[at:])
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err = io.ReadAll(response.Body)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	return response.StatusCode, body
+}
+
+// accept starts a run and returns its number and status URL; ok is false when it was not accepted.
+func (i *instance) accept(s *site) (number, url string, ok bool) {
+	response, err := http.Post(i.url+"/task/executepolling/"+string(s.copy), "", nil)
+	if err != nil {
+		return "", "", false
+	}
+	defer func() { _ = response.Body.Close() }()
+	var doc run.Document
+	if response.StatusCode/100 != 2 || json.NewDecoder(response.Body).Decode(&doc) != nil {
+		return "", "", false
+	}
+	return doc.ImportID.String(), doc.PollingURL, true
+}
+
+// A store is backed up while POSTs come and runs are under way. The restored one has everything that
+// was accepted before: what had ended, byte for byte; what had not, it ends.
+func TestBackupUnderLoad(t *testing.T) {
+	s := newSite(t)
+	i := begin(t, s.args("--grace", "0s")...).listening()
+	ended := map[string][]byte{} // status URL → document
+	before := map[string]string{}
+	for range 5 {
+		number, url, _ := i.accept(s)
+		before[number] = url
+		eventually(t, i, "run "+number+" has ended", func() bool {
+			status, body := i.statusOf(url)
+			ended[url] = body
+			return status == http.StatusOK
+		})
+	}
+	release := s.hold()
+	for range 10 { // one under way, the others wait
+		number, url, _ := i.accept(s)
+		before[number] = url
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var loading sync.WaitGroup
+	var mu sync.Mutex
+	after := map[string]string{}
+	for range 4 {
+		loading.Go(func() {
+			for ctx.Err() == nil {
+				if number, url, ok := i.accept(s); ok {
+					mu.Lock()
+					after[number] = url
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	file := s.path("runhook.backup")
+	said := mustCall(t, "backup", file, "--nats", i.nats)
+	stop()
+	loading.Wait()
+	release()
+	oldStore := regexpStore(t, said)
+	i.end()
+	t.Logf("%d runs were accepted before the backup, %d while it was made", len(before), len(after))
+
+	said = mustCall(t, "restore", file, "--data", s.path("restored"))
+	if !strings.Contains(said, "Restored the store "+oldStore) || strings.Count(said, oldStore) != 1 {
+		t.Errorf("restore says: %s", said)
+	}
+	r := begin(t, s.args("--data", s.path("restored"))...).listening()
+	if strings.Contains(r.log.String(), "damaged") {
+		t.Errorf("the restored store is taken for a damaged one:\n%s", r.log)
+	}
+	for url, document := range ended {
+		if status, body := r.statusOf(url); status != http.StatusOK || !bytes.Equal(body, document) {
+			t.Errorf("%s: %d\n%s\nwas\n%s", url, status, body, document)
+		}
+	}
+	present := map[string]string{}
+	for number, url := range before {
+		present[number] = url
+		eventually(t, r, "run "+number+" has ended", func() bool {
+			status, _ := r.statusOf(url)
+			return status == http.StatusOK
+		})
+	}
+	number, url, ok := r.accept(s)
+	if !ok || before[number] != "" || after[number] != "" {
+		t.Errorf("the next run is %s, which was somebody else's", number)
+	}
+	present[number] = url
+	for number, url := range after { // in the backup or not, but never another one's
+		switch status, _ := r.statusOf(url); status {
+		case http.StatusOK, http.StatusAccepted:
+			present[number] = url
+		case http.StatusGone:
+		default:
+			t.Errorf("run %s, accepted during the backup: %d", number, status)
+		}
+	}
+	for number, url := range present {
+		eventually(t, r, "run "+number+" has ended", func() bool {
+			status, _ := r.statusOf(url)
+			return status == http.StatusOK
+		})
+	}
+	wantOneEventEach(t, r, present)
+	if status := get(t, r.url+"/readyz"); status != http.StatusOK {
+		t.Errorf("readyz: %d", status)
+	}
+}
+
+func regexpStore(t *testing.T, said string) string {
+	t.Helper()
+	_, rest, ok := strings.Cut(said, "the store ")
+	if !ok || len(rest) < 36 {
+		t.Fatalf("backup says: %s", said)
+	}
+	return rest[:36]
+}
+
+// backedUp makes a stopped data directory with a run that ended, and a backup of it.
+func backedUp(t *testing.T) (s *site, file, url string) {
+	t.Helper()
+	s = newSite(t)
+	i := begin(t, s.args()...).listening()
+	started := i.start(s.copy, nil)
+	i.awaitEnd(started)
+	i.end()
+	file = s.path("runhook.backup")
+	mustCall(t, "backup", file, "--data", s.path("data"))
+	return s, file, started.Document.PollingURL
+}
+
+func TestRestoreRefuses(t *testing.T) {
+	s, file, url := backedUp(t)
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the backup is not its owner's alone: %v %v", info.Mode(), err)
+	}
+	target := s.path("restored")
+	refused := func(what, says string, args ...string) {
+		t.Helper()
+		code, out, messages := call(t, append([]string{"restore", "--log-level=error"}, args...)...)
+		if code != exitNoStart || out != "" || !oneLine(messages, says) {
+			t.Errorf("%s: exit code %d, %s%s", what, code, out, messages)
+		}
+		if _, err := os.Stat(target); !os.IsNotExist(err) {
+			t.Errorf("%s: the data directory was touched", what)
+		}
+	}
+	for _, size := range []int{0, 1, 511, 700, len(whole) / 2, len(whole) - 3000, len(whole) - 1024 - 520} {
+		s.write("cut", string(whole[:size]))
+		says := "is cut short"
+		if size <= 512 {
+			says = "is not a backup"
+		}
+		refused("cut", says, s.path("cut"), "--data", target)
+	}
+	for _, at := range []int{len(whole) / 3, len(whole) - 1024 - 600} {
+		changed := bytes.Clone(whole)
+		changed[at] ^= 1
+		s.write("changed", string(changed))
+		code, _, messages := call(t, "restore", s.path("changed"), "--data", target)
+		if code != exitNoStart || !strings.Contains(messages, "damaged") && !strings.Contains(messages, "cut short") {
+			t.Errorf("a changed byte at %d: %d %s", at, code, messages)
+		}
+	}
+	refused("another file", "is not a backup", s.path("people.csv"), "--data", target)
+	refused("no file", "no such file", s.path("none"), "--data", target)
+	refused("a used directory", "is not empty (it has", file, "--data", s.path("data"))
+	i := begin(t, s.args()...).listening()
+	refused("a used NATS", "there is a store of Runhook already", file, "--nats", i.nats)
+	if doc, _ := i.statusOf(url); doc != http.StatusOK {
+		t.Errorf("the store that was there: %d", doc)
+	}
+	code, _, messages := call(t, "backup", s.path("another"), "--data", s.path("data"))
+	if code != exitNoStart || !oneLine(messages, "give its --nats-listen address") {
+		t.Errorf("backup of a used directory: %d %s", code, messages)
+	}
+	code, _, messages = call(t, "backup", file, "--nats", i.nats)
+	if code != exitNoStart || !oneLine(messages, "is there already") {
+		t.Errorf("backup onto a file: %d %s", code, messages)
+	}
+	if now := read(t, file); now != string(whole) {
+		t.Error("the backup that was there has changed")
+	}
+	code, _, messages = call(t, "backup", s.path("another"), "--data", s.path("tasks"))
+	if code != exitNoStart || !oneLine(messages, "there is no store") {
+		t.Errorf("backup of no data directory: %d %s", code, messages)
+	}
+	left, err := filepath.Glob(s.path("*partial*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+// A backup of an embedded server can move to an existing NATS.
+func TestRestoreIntoNATS(t *testing.T) {
+	s, file, url := backedUp(t)
+	nats, err := broker.Start(broker.Options{Dir: s.path("nats"), Listen: "127.0.0.1:0", Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nats.Stop()
+	mustCall(t, "restore", file, "--nats", nats.URL())
+	status := begin(t, "status", "--nats", nats.URL(), "--listen", "127.0.0.1:0", "--run-key-file", s.path("data/run.key")).listening()
+	if code, body := status.statusOf(url); code != http.StatusOK {
+		t.Errorf("%d %s", code, body)
+	}
+	// A restore that fails leaves nothing there.
+	empty, err := broker.Start(broker.Options{Dir: s.path("other"), Listen: "127.0.0.1:0", Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer empty.Stop()
+	if code, _, messages := call(t, "restore", file, "--nats", empty.URL(), "--replicas", "3"); code != exitNoStart || !strings.Contains(messages, "replicas") {
+		t.Errorf("three copies on one server: %d %s", code, messages)
+	}
+	store, err := bus.Connect(t.Context(), bus.Config{URLs: empty.URL(), Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if id, err := store.ReadStoreID(t.Context()); err == nil {
+		t.Errorf("a store %s was left", id)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := store.Init(ctx, bus.Topology{}); err != nil {
+		t.Error(err)
+	}
+}
