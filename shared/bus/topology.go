@@ -74,7 +74,7 @@ func (t Topology) streams() []jetstream.StreamConfig {
 		Name: eventsStream, Storage: jetstream.FileStorage, Replicas: t.Replicas,
 		Retention: jetstream.LimitsPolicy, AllowDirect: true,
 		// Longer than the source's: an emptied stream would source everything again.
-		MaxAge: t.Retention + 24*time.Hour,
+		MaxAge:  t.Retention + 24*time.Hour,
 		Sources: eventsSources(),
 	}
 
