@@ -297,16 +297,20 @@ func (c *client) send(ctx context.Context, call call, kind, authorization string
 }
 
 // linger returns a context that outlasts ctx a little, until end.
-func linger(ctx context.Context) (lasting context.Context, end context.CancelFunc) {
+func linger(ctx context.Context) (lasting context.Context, end func()) {
 	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended, longest := make(chan struct{}), patience.linger
 	stop := context.AfterFunc(ctx, func() {
-		if sleep(lasting, patience.linger) == nil {
+		defer close(ended)
+		if sleep(lasting, longest) == nil {
 			cancel()
 		}
 	})
 	return lasting, func() {
-		stop()
 		cancel()
+		if !stop() {
+			<-ended
+		}
 	}
 }
 
