@@ -145,6 +145,11 @@ func TestDefinitionIsFound(t *testing.T) {
 	p.site.SetEntities(more...)
 	p.site.SetPageLimit(2)
 	p.expect([][]any{{"101", "x"}}, "inserted")
+	for _, r := range p.site.Requests() {
+		if strings.HasPrefix(r.Path, "/api/metadata") {
+			t.Error("the definition was not found on its page")
+		}
+	}
 
 	p.site.Fail(imissite.Status(http.StatusForbidden)) // the definitions
 	p.expect([][]any{{"102", "x"}, {"102", strings.Repeat("x", 21)}}, "inserted", "Motto is too long (max 20)")

@@ -22,9 +22,9 @@ func ForgetSites() {
 // ReadEntity reads a definition as a site gives it.
 func ReadEntity(text string) *Entity { return readEntity(&scanner{text: text}) }
 
-// ShortenPatience makes a change give up soon, and linger for no longer.
-func ShortenPatience(t *testing.T, change time.Duration) {
+// ShortenPatience makes a change give up, and end with its run, after other times.
+func ShortenPatience(t *testing.T, change, linger time.Duration) {
 	before := patience
-	patience.change, patience.linger = change, change
+	patience.change, patience.linger = change, linger
 	t.Cleanup(func() { patience = before })
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -102,7 +103,7 @@ func TestLostInsertThatCannotBeLookedFor(t *testing.T) {
 		"500":     "may have been inserted, and may not: the site answers with status 500",
 		"late":    "may have been inserted, and may not: the site does not answer in time",
 	} {
-		imis.ShortenPatience(t, 300*time.Millisecond)
+		imis.ShortenPatience(t, 300*time.Millisecond, time.Second)
 		p := newPanels(t, "My_Certificates", task.Insert, "ID", "Code")
 		p.site.FailWrites(imissite.AfterStoring(map[string]imissite.Fault{"dropped": imissite.Drop, "500": imissite.Status(500), "late": imissite.Stall}[fault]))
 		p.expect([][]any{{"101", "A"}, {"102", "B"}}, says, "inserted")
@@ -126,6 +127,11 @@ func TestLostInsertByKey(t *testing.T) {
 			t.Errorf("%d POSTs; stored %v", got, p.site.Rows("My_Profile"))
 		}
 	}
+	// One that was only late is the row's all the same.
+	late := newPanels(t, "My_Profile", task.Insert, "ID", "Motto")
+	late.to.Key = []string{"ID"}
+	late.site.FailWrites(nil, imissite.Drop, imissite.AfterStoring(imissite.Status(409)))
+	late.expect([][]any{{"101", "a"}, {"102", "b"}}, "inserted", "inserted")
 	// Another's record is not taken for the row's.
 	p := newPanels(t, "My_Profile", task.Insert, "ID", "Motto")
 	p.to.Key = []string{"ID"}
@@ -181,7 +187,7 @@ func TestTooManyDoubtfulRows(t *testing.T) {
 // A change that is under way when its run ends is still let come to its answer, for a moment.
 func TestCancelDuringAChange(t *testing.T) {
 	for _, slow := range []time.Duration{50 * time.Millisecond, time.Hour} {
-		imis.ShortenPatience(t, 300*time.Millisecond)
+		imis.ShortenPatience(t, time.Hour, 300*time.Millisecond)
 		p := newPanels(t, "My_Certificates", task.Insert, "ID", "Code")
 		ctx, cancel := context.WithCancel(t.Context())
 		p.site.FailWrites(func(w http.ResponseWriter, r *http.Request) {
@@ -194,8 +200,12 @@ func TestCancelDuringAChange(t *testing.T) {
 		}
 		batch := row.NewBatch(2)
 		copy(batch.Add(1).Values, []any{"101", "A"})
+		began := time.Now()
 		err = d.Write(ctx, batch, func(int64) error { return nil })
 		d.Close()
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("it took %s", took)
+		}
 		if slow < time.Second && (err != nil || batch.Reached()[0].Outcome != row.Inserted) {
 			t.Errorf("got %v", err)
 		}
@@ -221,5 +231,24 @@ func TestNothingIsWrittenWithoutLeave(t *testing.T) {
 	}
 	if slices.Contains(p.requests(), "POST /api/my_certificates") {
 		t.Error("it was written")
+	}
+}
+
+// Where it is signing in that fails, nothing can have been inserted.
+func TestSigningInFailsBeforeAnInsert(t *testing.T) {
+	imis.ShortenPauses(t)
+	var dropped atomic.Int32
+	p := newPanels(t, "My_Certificates", task.Insert, "ID", "Code")
+	p.behind(func(r *http.Request) {
+		if r.URL.Path == "/token" && p.count(http.MethodPost) == 2 {
+			if dropped.Add(1) <= 2 {
+				panic(http.ErrAbortHandler)
+			}
+		}
+	})
+	p.site.FailWrites(nil, p.site.Expire)
+	p.expect([][]any{{"101", "A"}, {"102", "B"}}, "inserted", "inserted")
+	if dropped.Load() != 3 {
+		t.Errorf("%d logins", dropped.Load())
 	}
 }
