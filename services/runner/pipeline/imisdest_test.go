@@ -2,6 +2,7 @@ package pipeline_test
 
 import (
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,9 +14,9 @@ import (
 )
 
 // toPanel makes the job write to a panel of a stand-in site, whose contacts are 101 to 103.
-func (b *bench) toPanel(action task.Action) *imissite.Site {
+func (b *bench) toPanel(action task.Action) (site *imissite.Site, address string) {
 	b.t.Helper()
-	site := imissite.New("runhook", "secret")
+	site = imissite.New("runhook", "secret")
 	site.SetEntities(imissite.Entity{Name: "My_Panel", ObjectType: "Multi", Properties: []imissite.Property{
 		{Name: "Code", Type: "String", MaxLength: 5, Required: true}, {Name: "Hours", Type: "Integer"},
 	}})
@@ -33,12 +34,12 @@ func (b *bench) toPanel(action task.Action) *imissite.Site {
 		Connection: "prod", Entity: "My_Panel", Action: action, Match: []string{"ID", "Code"}, OnMultiple: task.SkipRow, OnBlankMatch: task.SkipRow,
 	}}
 	b.mapping("ID", "ID", "Code", "Name", "Hours", "int(ID) - 100")
-	return site
+	return site, server.URL
 }
 
 func TestPanelIsWritten(t *testing.T) {
 	b := newBench(t)
-	site := b.toPanel(task.Upsert)
+	site, _ := b.toPanel(task.Upsert)
 	b.write("members.csv", "ID,Name\n101,CPA\n102,CFA\n103,TOOLONG\n999,X\n101,CPA\n103,\n")
 	rejected := b.reject()
 	want := run.Counts{Total: 6, Retrieved: 6, Inserted: 2, Unchanged: 1, Failed: 2, Skipped: 1}
@@ -61,12 +62,58 @@ func TestPanelIsWritten(t *testing.T) {
 // A run that fails in the middle counts the rows that are there, and no more.
 func TestPanelFailsInTheMiddle(t *testing.T) {
 	b := newBench(t)
-	site := b.toPanel(task.Insert)
+	site, _ := b.toPanel(task.Insert)
 	b.write("members.csv", "ID,Name\n101,A\n102,B\n103,C\n")
 	site.FailWrites(nil, nil, imissite.Status(403))
 	s := b.fail("he entity My_Panel of connection prod (row 3) is not allowed to the account of the connection (status 403)")
 	b.counts(s, run.Counts{Retrieved: 2, Inserted: 2})
 	if rows := site.Rows("My_Panel"); len(rows) != 2 {
 		t.Errorf("stored %v", rows)
+	}
+}
+
+// The task that the page about iMIS shows, from a database to a panel.
+func TestExampleOfThePage(t *testing.T) {
+	page, err := os.ReadFile("../imis/IMIS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, found := strings.Cut(string(page), "```yaml\nid: ")
+	text, _, closed := strings.Cut("id: "+text, "```")
+	def, err := task.Parse([]byte(text), "IMIS.md")
+	if !found || !closed || err != nil {
+		t.Fatalf("the page has no task: %v", err)
+	}
+
+	b := newBench(t)
+	site, address := b.toPanel(task.Upsert)
+	site.SetEntities(imissite.Entity{Name: def.Destination.IMIS.Entity, ObjectType: "Multi", Properties: []imissite.Property{
+		{Name: "Code", Type: "String", MaxLength: 5, Required: true},
+		{Name: "Hours", Type: "Integer"},
+		{Name: "Earned", Type: "Date"},
+		{Name: "Topics", Type: "String", Values: []string{"A", "B", "C"}, Multiple: true},
+	}})
+	b.exec(`create table hours (member_id text, course text, hours integer, day text, topics text);
+		insert into hours values ('101', 'CPA', 3, '2026-01-31', 'A'), ('101', 'CFA', 1, '2026-02-28', 'C'), ('102', 'CPA', 2, null, null), ('103', 'WRONG', 2, null, 'Z'), ('999', 'X', 2, null, null)`)
+	set, err := connection.Parse([]byte("imis-prod: {imis: {url: '"+address+"', username: runhook, password: secret}}\nwarehouse: {sqlite: ./warehouse.db}\n"), filepath.Join(b.folder, "connections.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.job.Connections, b.job.Task = set, def
+	b.job.DryRun = true
+	want := run.Counts{Total: 5, Retrieved: 5, Inserted: 3, Failed: 2}
+	b.succeed(want)
+	if rows := site.Rows("My_Certificates"); len(rows) != 0 {
+		t.Errorf("a dry run stored %v", rows)
+	}
+	b.job.DryRun = false
+	s := b.succeed(want)
+	b.rowErrors(s,
+		run.RowError{Row: 4, Column: "Topics", Message: "is not one of the allowed values (A, B, C)"},
+		run.RowError{Row: 5, Column: "ID", Message: "is refused by the site's validation"})
+	b.exec("update hours set topics = 'B,A', hours = 4 where course = 'CPA' and member_id = '101'")
+	b.succeed(run.Counts{Total: 5, Retrieved: 5, Updated: 1, Unchanged: 2, Failed: 2})
+	if row := site.Rows("My_Certificates")[1]; row["Topics"] != "A,B" || row["Hours"] != int64(4) || row["Earned"] != "2026-01-31T00:00:00" {
+		t.Errorf("stored %v", row)
 	}
 }
