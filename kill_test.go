@@ -56,17 +56,28 @@ func TestSIGTERMStopsInTime(t *testing.T) {
 	waiting.await()
 }
 
-// The second signal does not wait for anything.
+// The second signal does not wait for anything, and the run goes on after the next start.
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	i := spawn(t, s.args("--grace", "1h")...).listening()
-	defer s.hold()()
-	i.awaitRunning(i.start(s.copy, nil))
+	release := s.hold()
+	started := i.start(s.copy, nil)
+	i.awaitRunning(started)
 	i.stop()
 	i.log.await(t, `no more requests are taken`, i.ended)
+	asked := time.Now()
 	i.stop()
 	if code := i.await(); code == exitSuccess {
 		t.Error("the second signal was a clean end")
 	}
+	if took := time.Since(asked); took > time.Second {
+		t.Errorf("the second signal took %s", took)
+	}
+	release()
+	again := spawn(t, s.args()...).listening()
+	if doc := again.awaitEnd(started); doc.Outcome() != run.Success || doc.RowsProcessed != 3 {
+		t.Errorf("the run that was under way: %+v", doc)
+	}
+	again.end()
 }

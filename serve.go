@@ -277,16 +277,16 @@ func ownName() string {
 	return os.Args[0]
 }
 
-// serveAndExecute answers HTTP and executes runs until ctx ends: then HTTP stops first, so that
-// nothing more is accepted, and the runner after it.
+// serveAndExecute answers HTTP and executes runs until ctx ends. Then both stop at the same time: nothing
+// more is accepted or begun, what was accepted is answered, and runs under way get their grace.
 func serveAndExecute(ctx context.Context, p *program, server *web.Server, executing *runner.Runner) error {
-	running, stopRunning := context.WithCancel(context.WithoutCancel(ctx))
+	running, stopRunning := context.WithCancel(ctx)
 	defer stopRunning()
+	defer context.AfterFunc(ctx, func() { p.log.Info().Msg("no more requests are taken; runs under way get their grace") })()
 	ended := make(chan error, 1)
 	go func() { ended <- executing.Run(running) }()
 	served := server.Run(ctx)
-	p.log.Info().Msg("no more requests are taken; runs under way get their grace")
-	stopRunning()
+	stopRunning() // also where the server failed
 	if err := errors.Join(served, <-ended); err != nil {
 		return &exit{exitFailed, err}
 	}

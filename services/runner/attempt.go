@@ -81,6 +81,8 @@ func (r *Runner) attempt(ctx context.Context, d *bus.Delivery) {
 
 	verdict, err := a.takeClaim(ctx)
 	switch {
+	case err != nil && r.isStopping():
+		a.retry(0)
 	case err != nil:
 		log.Warn().Err(err).Msg("the run could not be claimed now; it will be delivered again")
 		a.retry(time.Second)

@@ -93,6 +93,8 @@ func (a *attempt) watch(ctx context.Context, seen bus.Seen) (still bool, err err
 	select {
 	case <-ctx.Done():
 		return false, ctx.Err()
+	case <-a.stopping:
+		return false, errStopping
 	case <-timer.C:
 	}
 	a.extend()

@@ -91,7 +91,12 @@ type workshop struct {
 
 func newWorkshop(t *testing.T, action string, rows int) *workshop {
 	t.Helper()
-	w := &workshop{store: bustest.New(t, bus.Topology{Lease: time.Second}), dir: t.TempDir()}
+	return newWorkshopWith(t, action, rows, time.Second)
+}
+
+func newWorkshopWith(t *testing.T, action string, rows int, lease time.Duration) *workshop {
+	t.Helper()
+	w := &workshop{store: bustest.New(t, bus.Topology{Lease: lease}), dir: t.TempDir()}
 	var csv strings.Builder
 	csv.WriteString("id,name\n")
 	for i := range rows {

@@ -88,8 +88,13 @@ func New(o Options) (*Runner, error) {
 // errStopping is the cause with which work is canceled when the grace is over.
 var errStopping = errors.New("the runner is stopping")
 
+// stopLimit is how long work that was told to stop may take to do so.
+var stopLimit = 10 * time.Second // shorter in tests
+
 // Run executes runs until ctx ends. Then it takes no new work, gives running work the grace, hands
-// back what is left, and returns when every attempt has ended.
+// back what is left, and returns when every attempt has ended. One that does not end, in a statement of
+// a database perhaps, is left behind, and Run returns an error: its run goes on elsewhere when its lease
+// has run out.
 func (r *Runner) Run(ctx context.Context) error {
 	work, stopWork := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stopWork(nil)
@@ -107,11 +112,18 @@ func (r *Runner) Run(ctx context.Context) error {
 	go func() { defer close(finished); attempts.Wait() }()
 	select {
 	case <-finished:
+		return nil
 	case <-time.After(max(r.Grace, 0)):
-		stopWork(errStopping)
-		<-finished
 	}
-	return nil
+	stopWork(errStopping)
+	select {
+	case <-finished:
+		return nil
+	case <-time.After(stopLimit):
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return fmt.Errorf("stop the runner: %d of its runs did not stop; they go on elsewhere when their leases have run out", len(r.running))
 }
 
 // maxPullers is how many requests of one task are asked for at the same time. One pull takes about a
@@ -253,12 +265,21 @@ func (r *Runner) next(ctx context.Context, id task.ID, others int, queue **bus.Q
 func (r *Runner) dispatch(d *bus.Delivery, start func(*bus.Delivery)) {
 	switch {
 	case r.adopt(d):
-	case r.slots.take():
+	case !r.isStopping() && r.slots.take():
 		start(d)
-	default: // the last slot went while the request was on its way
+	default: // the last slot went while the request was on its way, or the runner has begun to stop
 		if err := d.Retry(0); err != nil {
 			r.Log.Debug().Err(err).Stringer("run", d.Number).Msg("a request could not be handed back; its lease will run out")
 		}
+	}
+}
+
+func (r *Runner) isStopping() bool {
+	select {
+	case <-r.stopping:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -74,6 +75,25 @@ func TestStopLetsRequestsEnd(t *testing.T) {
 	if conn, err := net.Dial("tcp", s.Addr().String()); err == nil {
 		_ = conn.Close()
 		t.Error("the address still takes connections")
+	}
+}
+
+// A connection that is kept and has no request under way ends with the server, at once.
+func TestStopClosesConnectionsThatAreKept(t *testing.T) {
+	s, stop, served := started(t, Options{StopGrace: time.Minute}, Route{Method: "GET", Pattern: "/", Handler: func(context.Context, *fasthttp.RequestCtx) error { return nil }})
+	conn := dial(t, s.Addr().String())
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if response, _ := hear(t, conn); response.Close {
+		t.Fatal("the connection is not kept")
+	}
+	stop()
+	if err := await(t, served, 5*time.Second); err != nil {
+		t.Error(err)
+	}
+	if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("the connection gave %d bytes, %v", n, err)
 	}
 }
 

@@ -1,0 +1,110 @@
+package runner_test
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"modernc.org/sqlite"
+
+	"runhook/services/runner"
+	"runhook/services/runner/connection"
+	"runhook/shared/run"
+)
+
+// A runner that waits to see whether another one's claim moves gives the run back when it stops, at once.
+func TestAStopEndsTheWatchOfAClaim(t *testing.T) {
+	w := newWorkshopWith(t, "upsert", 10, 20*time.Second)
+	n := w.submit(t)
+	w.abandon(t, n, run.Claim{})
+	if err := w.store.Redeliver(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stop := w.runHere(t, runner.Options{Grace: time.Hour})
+	eventually(t, "the runner looks at the run", func() bool { return w.running(t) == 1 })
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); stop() }()
+	select {
+	case <-stopped:
+	case <-time.After(5 * time.Second): // the watch is twice as long
+		t.Error("the stop waits for the watch")
+		<-stopped
+	}
+	queue, err := w.store.Queue(t.Context(), w.request.Task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if d, err := queue.Next(ctx); err != nil || d.Number != n {
+		t.Errorf("the run was not given back: %v", err)
+	}
+	queue.Close()
+}
+
+// hold is a SQL function that does not return before the test lets it.
+var hold = struct {
+	entered chan struct{}
+	release chan struct{}
+}{entered: make(chan struct{}, 100), release: make(chan struct{})}
+
+func init() {
+	sqlite.MustRegisterScalarFunction("runner_test_hold", 0, func(*sqlite.FunctionContext, []driver.Value) (driver.Value, error) {
+		hold.entered <- struct{}{}
+		<-hold.release
+		return int64(0), nil
+	})
+}
+
+// A statement that does not end does not keep a runner from stopping. The next one goes on with the run.
+func TestAStopIsBounded(t *testing.T) {
+	defer runner.SetStopLimit(200 * time.Millisecond)()
+	w := newWorkshop(t, "upsert", 10)
+	w.lock(t)() // makes the table
+	db, err := sql.Open("sqlite", filepath.Join(w.dir, "warehouse.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), "create trigger slow before insert on people begin select runner_test_hold(); end"); err != nil {
+		t.Fatal(err)
+	}
+	set, err := connection.Load(filepath.Join(w.dir, "connections.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	watch, stopWatch := context.WithCancel(context.Background())
+	view, done, err := w.store.WatchTasks(watch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { stopWatch(); <-done }()
+	r, err := runner.New(runner.Options{Bus: w.store.Bus, Tasks: view, Connections: set, Grace: -1, Log: zerolog.New(&testWriter{t: t})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx) }()
+	n := w.submit(t)
+	<-hold.entered
+	stop()
+	select {
+	case err := <-ended:
+		if err == nil || !strings.Contains(err.Error(), "1 of its runs did not stop; they go on elsewhere") {
+			t.Errorf("the stop says: %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("the stop waits for the statement")
+	}
+	close(hold.release)
+	w.runHere(t, runner.Options{})
+	if doc := w.await(t, n); doc.Outcome() != run.Success || doc.RowsProcessed != 10 || w.rows(t) != 10 {
+		t.Errorf("ended as %+v with %d rows", doc, w.rows(t))
+	}
+}
