@@ -69,6 +69,8 @@ func TestErrorsReadWell(t *testing.T) {
 	g.runs(s, i)
 	g.chapter("Rows that fail")
 	g.rows(s, i)
+	g.chapter("Panels of iMIS")
+	g.panels(s)
 
 	got := strings.TrimLeft(g.text.String(), "\n")
 	const golden = "testdata/errors.txt"

@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"errors"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -115,5 +116,28 @@ func TestExampleOfThePage(t *testing.T) {
 	b.succeed(run.Counts{Total: 5, Retrieved: 5, Updated: 1, Unchanged: 2, Failed: 2})
 	if row := site.Rows("My_Certificates")[1]; row["Topics"] != "A,B" || row["Hours"] != int64(4) || row["Earned"] != "2026-01-31T00:00:00" {
 		t.Errorf("stored %v", row)
+	}
+}
+
+// An insert goes on where it was, and stores nothing twice.
+func TestPanelInsertContinues(t *testing.T) {
+	b := newBench(t)
+	site, _ := b.toPanel(task.Insert)
+	b.job.Task.Destination.IMIS.Match = nil
+	b.write("members.csv", "ID,Name\n101,A\n102,TOOLONG\n103,C\n101,D\n102,E\n")
+	s := newStory(b)
+	if err := s.attempt(4); !errors.Is(err, errStopped) {
+		t.Fatal(err)
+	}
+	if err := s.attempt(0); err != nil {
+		t.Fatal(err)
+	}
+	b.counts(s.meter.Snapshot(), run.Counts{Total: 5, Retrieved: 5, Inserted: 4, Failed: 1})
+	codes := ""
+	for _, row := range site.Rows("My_Panel") {
+		codes += row["Code"].(string)
+	}
+	if codes != "ACDE" {
+		t.Errorf("stored %s", codes)
 	}
 }
