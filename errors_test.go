@@ -61,6 +61,8 @@ func TestErrorsReadWell(t *testing.T) {
 	g.commands(s, i.url)
 	g.chapter("Task files")
 	g.taskFiles()
+	g.chapter("Tasks that do not fit what they name")
+	g.checks()
 	g.chapter("Connections files")
 	g.connections()
 	g.chapter("Webhooks and polls")
@@ -146,6 +148,28 @@ func (g *gallery) commands(s *site, server string) {
 			g.t.Errorf("runhook %s succeeds", line)
 		}
 		g.add("runhook "+strings.ReplaceAll(line, "SERVER", "http://SERVER"), said)
+	}
+}
+
+// checks are what `runhook task check` says.
+func (g *gallery) checks() {
+	s := newIMISSite(g.t)
+	for _, file := range []string{
+		errorTask("11111111-1111-4111-8111-111111111111", "T", "poeple.csv", "id: id\n  nmae: name", "sql: {connection: bd, table: people, key: [id], action: upsert}", ""),
+		errorTask("11111111-1111-4111-8111-111111111111", "T", "people.csv", "ID: idd + nme\n  born: id == \"1\"", "sql: {connection: db, table: people, key: [born], action: upsert}", ""),
+		"id: 11111111-1111-4111-8111-111111111111\nname: T\nparameters: [{name: State}, {name: Country}]\nsource: {imis: {connection: prod, query: $/Required}}\nmapping: {Code: FullNam, Hours: Member, Hour: 1}\ndestination: {imis: {connection: prod, entity: My_Panel, key: [Code], action: upsert}}\n",
+		"id: 11111111-1111-4111-8111-111111111111\nname: T\nsource: {imis: {connection: prod, query: $/Mebmers}}\nmapping: {ID: ID}\ndestination: {imis: {connection: prod, entity: My_Panl, action: insert}}\n",
+	} {
+		s.write("checked.yaml", file)
+		code, out, messages := call(g.t, "task", "check", s.path("checked.yaml"), "--connections", s.path("connections.yaml"))
+		if code != exitFailed {
+			g.t.Errorf("exit code %d: %s%s", code, out, messages)
+		}
+		g.add("  | "+strings.ReplaceAll(strings.TrimRight(file, "\n"), "\n", "\n  | "), strings.ReplaceAll(out+messages, s.dir, "DIR"))
+	}
+	for _, args := range []string{"", " Members", " $/Mebmers", " $/Hidden"} {
+		_, _, messages := call(g.t, append([]string{"task", "new", "--connections", s.path("connections.yaml"), "--from-iqa", "prod"}, strings.Fields(args)...)...)
+		g.add("runhook task new --from-iqa prod"+args, messages)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"runhook/deploy/imissite"
+	"runhook/shared/run"
 )
 
 // imisSite is a site for checks with an iMIS site beside it, as the connection prod.
@@ -270,4 +271,25 @@ func TestCheckOfSitesThatAreNone(t *testing.T) {
 	s.connect(s.url, "right")
 	s.imis.Fail(imissite.Throttle("60"))
 	s.expectFindings(body, ":3: error: source.imis.query: the definition of the IQA $/Members of connection prod: the site asks to wait 1m0s")
+}
+
+// What passed its check, and was changed on the site since, fails before its first row.
+func TestColumnThatVanishesBetweenCheckAndRun(t *testing.T) {
+	s := newIMISSite(t)
+	s.exec("insert into members (id, name) values (1, 'before')")
+	s.write("tasks/members.yaml", "id: 22222222-2222-4222-8222-222222222222\nname: Members\nsource: {imis: {connection: prod, query: $/Members}}\n"+mapMembers+toMembers)
+	mustCall(t, "task", "check", s.path("tasks/members.yaml"), "--connections", s.path("connections.yaml"))
+	s.imis.SetQueries(imissite.Query{Path: "$/Members", Columns: []imissite.Column{{Name: "ID", Type: "Int32"}, {Name: "Name", Type: "String"}}, Count: 3, Row: func(i int) []any { return []any{i + 1, "after"} }})
+	i := begin(t, s.args()...).listening()
+	defer i.end()
+	doc := i.awaitEnd(i.start("22222222-2222-4222-8222-222222222222", nil))
+	if doc.Outcome() != run.Failed || !strings.Contains(doc.Message, `The IQA $/Members of connection prod does not fit the task; mapping.name: unknown column Full Name`) || doc.RowsRetrieved != 0 {
+		t.Errorf("%+v", doc)
+	}
+	if got := names(t, s.openFile("site.db"), "select name from members"); got != "before" {
+		t.Errorf("the table has %s", got)
+	}
+	if code, out, _ := call(t, "task", "check", s.path("tasks/members.yaml"), "--connections", s.path("connections.yaml")); code != exitFailed || !strings.Contains(out, "error: mapping.name: unknown column Full Name") {
+		t.Errorf("%d %s", code, out)
+	}
 }

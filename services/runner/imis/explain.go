@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strconv"
 	"syscall"
 
 	"runhook/services/runner/row"
@@ -41,6 +42,15 @@ func (c *client) explain(ctx context.Context, err error) error {
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
 		return row.Failf("%s does not speak TLS where its url says https", site)
 	}
+	if refused, ok := errors.AsType[*proxyRefusal](err); ok {
+		switch {
+		case refused.status == http.StatusProxyAuthRequired:
+			return row.Failf("%s is behind a proxy that asks to sign in (status 407); put user and password into HTTPS_PROXY", site)
+		case refused.status >= http.StatusInternalServerError:
+			return &passing{reason: "cannot be asked: the proxy between does not reach it (status " + strconv.Itoa(refused.status) + ")", tries: maxTries, undone: true}
+		}
+		return row.Failf("%s is behind a proxy that refuses to connect to it (status %d); correct HTTPS_PROXY, or name the host in NO_PROXY", site, refused.status)
+	}
 	if isTimeout(err) {
 		return &passing{reason: "does not answer in time", tries: maxBlindTries, undone: isUnsent(err)}
 	}
@@ -53,6 +63,13 @@ func isUnsent(err error) bool {
 	return ok && (operation.Op == "dial" || operation.Op == "proxyconnect")
 }
 
+// proxyRefusal is the answer of a proxy that does not connect to the site.
+type proxyRefusal struct{ status int }
+
+func (p *proxyRefusal) Error() string {
+	return "the proxy refuses with status " + strconv.Itoa(p.status)
+}
+
 func isTimeout(err error) bool {
 	timeout, isNet := errors.AsType[net.Error](err)
 	return errors.Is(err, context.DeadlineExceeded) || isNet && timeout.Timeout()
@@ -60,8 +77,11 @@ func isTimeout(err error) bool {
 
 // reason is a sentence part about a fault of the network.
 func reason(err error) string {
+	dialed, isProxy := errors.AsType[*net.OpError](err)
 	unknown, isDNS := errors.AsType[*net.DNSError](err)
 	switch {
+	case isProxy && dialed.Op == "proxyconnect":
+		return "cannot be asked: the proxy that HTTPS_PROXY or HTTP_PROXY names is not there"
 	case isDNS && unknown.IsNotFound:
 		return "cannot be asked: its host is not known"
 	case isDNS:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -73,6 +74,12 @@ func newHTTP() *http.Client {
 			DialContext:         dialer.DialContext,
 			TLSHandshakeTimeout: 15 * time.Second,
 			ForceAttemptHTTP2:   true,
+			OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
+				if answer.StatusCode != http.StatusOK {
+					return &proxyRefusal{answer.StatusCode}
+				}
+				return nil
+			},
 			MaxIdleConnsPerHost: 1,
 			IdleConnTimeout:     90 * time.Second,
 		},
