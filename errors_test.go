@@ -327,6 +327,9 @@ func (g *gallery) runs(s *site, i *instance) {
 		}
 		g.add(strings.TrimSpace(c.more+"from "+c.path+", "+strings.ReplaceAll(c.mapping, "\n ", ",")+" to "+c.destination), doc.Message)
 	}
+	defer s.hold()()
+	doc := g.tried(s, i, errorTask("33333333-3333-4333-8444-333333333333", "Held", "people.csv", "id: id\n  name: name", "sql: {connection: db, table: there, key: [id], action: update}", "timeout: 1s\n"))
+	g.add("timeout: 1s, and the database is locked", doc.Message)
 }
 
 func (g *gallery) rows(s *site, i *instance) {

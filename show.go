@@ -28,7 +28,7 @@ func (p *program) printRun(doc run.Document) error {
 		facts = append(facts, []string{"Last seen", clock(doc.UpdatedOn) + ", after " + length(ran)})
 	}
 	if doc.ExecutionCount > 1 {
-		facts = append(facts, []string{"Attempts", strconv.Itoa(doc.ExecutionCount) + ": it was interrupted, and taken up again"})
+		facts = append(facts, []string{"Attempts", strconv.Itoa(doc.ExecutionCount) + ": it was interrupted, or failed in a way that may pass, and taken up again"})
 	}
 	heading := "Parameters"
 	for _, name := range slices.Sorted(maps.Keys(doc.Parameters)) {

@@ -17,12 +17,15 @@ func (a *attempt) limit(def *task.Definition, cancel context.CancelCauseFunc) (s
 	if def.Timeout <= 0 {
 		return func() {}, nil
 	}
-	over := &run.Failure{Message: "Stopped by the timeout of " + span(def.Timeout) + "; a task that needs longer says so in timeout"}
+	over := func(doing string) error {
+		return &run.Failure{Message: "Stopped by the timeout of " + span(def.Timeout) + ". What it was doing: " + doing +
+			". A task that needs longer says so in timeout"}
+	}
 	left := time.Until(a.begun.StartedOn.Add(def.Timeout))
 	if left <= 0 {
-		return nil, over
+		return nil, over("Starting again after an interruption")
 	}
-	timer := time.AfterFunc(left, func() { cancel(over) })
+	timer := time.AfterFunc(left, func() { cancel(over(a.document().Message)) })
 	return func() { timer.Stop() }, nil
 }
 

@@ -19,7 +19,7 @@ func (w *workshop) limited(t *testing.T, line string) {
 
 func wantTimeout(t *testing.T, doc run.Document, timeout string) {
 	t.Helper()
-	if doc.Outcome() != run.Failed || !strings.HasPrefix(doc.Message, "Stopped by the timeout of "+timeout+";") {
+	if doc.Outcome() != run.Failed || !strings.HasPrefix(doc.Message, "Stopped by the timeout of "+timeout+". What it was doing: ") {
 		t.Errorf("ended as %+v", doc)
 	}
 }
@@ -31,7 +31,11 @@ func TestTimeoutEndsARunThatHangsWriting(t *testing.T) {
 	w.limited(t, "timeout: 1s")
 	defer w.lock(t)()
 	w.runHere(t, runner.Options{})
-	wantTimeout(t, w.await(t, w.submit(t)), "1s")
+	doc := w.await(t, w.submit(t))
+	wantTimeout(t, doc, "1s")
+	if !strings.Contains(doc.Message, "the destination.") && !strings.Contains(doc.Message, "Writing to the table people.") {
+		t.Errorf("it does not say where it hung: %s", doc.Message)
+	}
 	w.waitUntilQuiet(t)
 }
 
