@@ -250,7 +250,7 @@ func (a *attempt) conclude(ctx context.Context, doc run.Document) {
 	var clearing sync.WaitGroup
 	clearing.Go(func() {
 		clean := context.WithoutCancel(ctx)
-		if err := errors.Join(a.progress.Remove(clean), a.claim.Remove(clean)); err != nil {
+		if err := errors.Join(a.progress.Remove(clean), a.claim.Remove()); err != nil {
 			a.log.Debug().Err(err).Msg("leftovers of an ended run stay until the retention")
 		}
 		a.sweepRejected(clean)

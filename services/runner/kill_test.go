@@ -31,12 +31,12 @@ func TestKillBetweenAnyTwoSteps(t *testing.T) {
 	for _, action := range []string{"upsert", "insert"} {
 		for _, step := range []struct {
 			name    string
-			subject string // of the publish that is the step
+			subject string // as runUntilKilled takes it
 		}{
 			{"claiming", "$KV.runs.claim."},
 			{"ending", "$KV.runs.final."},
 			{"acknowledging", "$JS.ACK."},
-			{"removing the claim", "$JS.API.STREAM.MSG.DELETE.KV_runs"},
+			{"removing the claim", "$KV.runs.claim. Nats-TTL"},
 		} {
 			for _, after := range []bool{false, true} {
 				moment := "before"
@@ -248,7 +248,8 @@ func (w *workshop) runUntilKilled(t *testing.T, subject string, nth int, after b
 				t.Fatal(err)
 			}
 			frame = append(frame, body...)
-			if strings.HasPrefix(fields[1], subject) && !bytes.HasPrefix(body, []byte("+WPI")) {
+			begin, header, _ := strings.Cut(subject, " ")
+			if strings.HasPrefix(fields[1], begin) && bytes.Contains(body, []byte(header)) && !bytes.HasPrefix(body, []byte("+WPI")) {
 				seen++
 				hit = seen == nth
 			}

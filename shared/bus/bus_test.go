@@ -121,7 +121,7 @@ func TestRunGoesThroughItsPhases(t *testing.T) {
 		t.Fatal(err)
 	}
 	final := expect(run.Done, 100)
-	if err := errors.Join(progress.Remove(ctx), claim.Remove(ctx), delivery.Done(ctx)); err != nil {
+	if err := errors.Join(progress.Remove(ctx), claim.Remove(), delivery.Done(ctx)); err != nil {
 		t.Fatal(err)
 	}
 	if again := expect(run.Done, 100); string(again.Bytes) != string(final.Bytes) || !again.Final {

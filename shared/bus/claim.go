@@ -27,8 +27,10 @@ type Claim struct {
 	task     task.ID
 	number   run.Number
 	sequence uint64
-	// vanishes: the claim was stored with the final document so that it expires by itself.
-	vanishes bool
+	// final is the sequence of the final document, once it is written, and removed says that the claim
+	// was taken away with that.
+	final   uint64
+	removed bool
 	// Token is the claim's sequence when it was taken: it grows with every taker of the run, so a
 	// destination can refuse the writes of an earlier one (a fencing token).
 	Token uint64
@@ -83,6 +85,9 @@ func (b *Bus) FindClaim(ctx context.Context, id task.ID, n run.Number) (seen See
 		return Seen{}, false, err
 	}
 	seen.sequence = stored.sequence
+	if stored.header.Get(jetstream.MsgTTLHeader) != "" { // its run has ended, and it is about to go
+		return Seen{}, false, nil
+	}
 	if err := json.Unmarshal(stored.data, &seen.State); err != nil {
 		return Seen{}, false, fmt.Errorf("decode the claim of run %s: %w", n, err)
 	}
@@ -129,14 +134,13 @@ func (c *Claim) Finish(ctx context.Context, doc run.Document, rejected run.Rejec
 	}
 	stored, err := c.write(ctx, entry{
 		msg: &nats.Msg{Subject: finalSubject(c.task, c.number), Data: data, Header: header},
-		// Where it costs nothing, the claim is replaced by one that expires, which saves its removal.
-		// It comes before the final, so that the final stays the last behind the fence.
-		before: &nats.Msg{
-			Subject: claimSubject(c.task, c.number), Data: []byte("{}"),
-			Header: nats.Header{jetstream.MsgTTLHeader: {"1s"}},
-		},
+		// The claim goes with it where that costs nothing. Its removal comes first, so that the final
+		// stays the last behind the fence.
+		before: c.removal(),
 	})
-	c.vanishes = stored.whole
+	if err == nil {
+		c.final, c.removed = stored.sequence, stored.whole
+	}
 	return err
 }
 
@@ -148,9 +152,7 @@ func (c *Claim) write(ctx context.Context, e entry) (receipt, error) {
 	}
 	attempt, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	e.fence = fenceSubject(c.task, c.number)
-	e.msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(c.sequence, 10))
-	e.msg.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, e.fence)
+	e.fence = c.expect(e.msg, c.sequence)
 	written, err := c.bus.results.publish(attempt, e)
 	if err == nil {
 		return written, nil
@@ -166,20 +168,39 @@ func (c *Claim) write(ctx context.Context, e entry) (receipt, error) {
 	return receipt{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// Remove deletes the claim's message once the final document is written. A delete marker would stay
-// for ever and become an event, so the message itself goes. What is left behind by an error expires
+// Remove takes the claim away once the final document is written. A delete marker would stay for ever,
+// so the claim is replaced by a message that expires: that takes one write, which nobody waits for,
+// where deleting the message takes a call of the server's API. What is left behind by an error expires
 // with the retention and is harmless: the final document is looked for first.
-func (c *Claim) Remove(ctx context.Context) error {
-	if c.vanishes {
+func (c *Claim) Remove() error {
+	if c.removed {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	err := c.bus.finals.DeleteMsg(ctx, c.sequence)
-	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+	msg := c.removal()
+	msg.Header.Set(jetstream.ExpectedStreamHeader, runsBucket)
+	c.expect(msg, max(c.final, c.sequence))
+	if err := c.bus.nc.PublishMsg(msg); err != nil {
 		return fmt.Errorf("remove the claim of run %s: %w", c.number, err)
 	}
 	return nil
+}
+
+// expires is how long the message that replaces a claim is kept; less is not possible.
+const expires = "1s"
+
+func (c *Claim) removal() *nats.Msg {
+	return &nats.Msg{
+		Subject: claimSubject(c.task, c.number), Data: []byte("{}"),
+		Header: nats.Header{jetstream.MsgTTLHeader: {expires}},
+	}
+}
+
+// expect makes a message depend on the last sequence behind the run's fence.
+func (c *Claim) expect(msg *nats.Msg, sequence uint64) (fence string) {
+	fence = fenceSubject(c.task, c.number)
+	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(sequence, 10))
+	msg.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, fence)
+	return fence
 }
 
 // eventHeaders are the CloudEvents 1.0 attributes in binary mode

@@ -53,3 +53,9 @@ func (b *Bus) TellLeft() int {
 	g.tell([]*member{{left: true, turn: make(chan turn, 1)}}, 0, errNotStored)
 	return g.single
 }
+
+// StoredClaim is whatever is stored in the place of a run's claim.
+func (b *Bus) StoredClaim(ctx context.Context, id task.ID, n run.Number) (Seen, bool) {
+	stored, err := b.leaderLast(ctx, runsBucket, claimSubject(id, n))
+	return Seen{sequence: stored.sequence}, err == nil
+}

@@ -255,63 +255,92 @@ func slot(claims []*bus.Claim, claim *bus.Claim) int {
 	return -1
 }
 
-// The claim that a final document brings along gives nobody the run, and goes by itself.
-func TestClaimVanishesWithItsFinal(t *testing.T) {
-	store := bustest.New(t, bus.Topology{Synced: true})
-	request := applied(t, store)
-	ctx := t.Context()
-	const runs = 20
-	var numbers, others [runs]run.Number
-	var claims [runs]*bus.Claim
-	state := run.Claim{Owner: "me", Executions: 1}
-	for i := range numbers {
-		numbers[i], others[i] = submit(t, store.Bus, request), submit(t, store.Bus, request)
-		var err error
-		if claims[i], err = store.Claim(ctx, request.Task, numbers[i], state); err != nil {
-			t.Fatal(err)
-		}
+// A claim is gone with its run's final document, or soon after it, for whoever looks for one; and what
+// stands in its place gives nobody the run, and goes by itself.
+func TestClaimGoesWithItsFinal(t *testing.T) {
+	for name, grouped := range map[string]bool{"in a batch": true, "alone": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := bustest.New(t, bus.Topology{Synced: grouped})
+			request := applied(t, store)
+			ctx := t.Context()
+			const runs = 20
+			var numbers, others [runs]run.Number
+			var claims [runs]*bus.Claim
+			state := run.Claim{Owner: "me", Executions: 1}
+			for i := range numbers {
+				numbers[i], others[i] = submit(t, store.Bus, request), submit(t, store.Bus, request)
+				var err error
+				if claims[i], err = store.Claim(ctx, request.Task, numbers[i], state); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write := func(i int) {
+				if i >= runs { // claims that go with them have their own sequences
+					claim, err := store.Claim(ctx, request.Task, others[i-runs], state)
+					if err == nil {
+						err = claim.Renew(ctx, state)
+					}
+					if err != nil {
+						t.Error(err)
+					}
+					return
+				}
+				doc := run.QueuedDocument(request, numbers[i])
+				doc.End(run.Success, "ended", time.Now())
+				if err := claims[i].Finish(ctx, doc, run.RejectedSet{}); err != nil {
+					t.Error(err)
+				}
+			}
+			if grouped {
+				together(t, store, 2*runs, true, write)
+			} else {
+				for i := range runs {
+					write(i)
+				}
+			}
+			for i, n := range numbers {
+				if err := claims[i].Remove(); err != nil {
+					t.Error(err)
+				}
+				if _, found, err := store.FindClaim(ctx, request.Task, n); grouped && (found || err != nil) {
+					t.Errorf("run %d has ended and is claimed: %v", n, err)
+				}
+				if !grouped { // nobody waited for it
+					eventually(t, "the claim is no claim any more, though something is stored in its place", func() bool {
+						_, stored := store.StoredClaim(ctx, request.Task, n)
+						_, found, err := store.FindClaim(ctx, request.Task, n)
+						return stored && !found && err == nil
+					})
+				}
+				if grouped { // even who sees what is there is refused
+					seen, _ := store.StoredClaim(ctx, request.Task, n)
+					if _, err := store.TakeOver(ctx, request.Task, n, seen, run.Claim{Owner: "other", Executions: 2}); !errors.Is(err, bus.ErrClaimed) {
+						t.Errorf("run %d has ended and was taken over: %v", n, err)
+					}
+				}
+				if _, err := store.Claim(ctx, request.Task, n, state); !errors.Is(err, bus.ErrClaimed) {
+					t.Errorf("run %d has ended and was claimed: %v", n, err)
+				}
+			}
+			for _, n := range numbers {
+				eventually(t, "nothing is left of the claim", func() bool {
+					_, found := store.StoredClaim(ctx, request.Task, n)
+					return !found
+				})
+				if status, err := store.Lookup(ctx, request.Task, n); err != nil || !status.Final {
+					t.Errorf("run %d: %+v %v", n, status.Document, err)
+				}
+			}
+		})
 	}
-	together(t, store, 2*runs, true, func(i int) {
-		if i >= runs { // claims that go with them have their own sequences
-			claim, err := store.Claim(ctx, request.Task, others[i-runs], state)
-			if err == nil {
-				err = claim.Renew(ctx, state)
-			}
-			if err != nil {
-				t.Error(err)
-			}
-			return
-		}
-		doc := run.QueuedDocument(request, numbers[i])
-		doc.End(run.Success, "ended", time.Now())
-		if err := claims[i].Finish(ctx, doc, run.RejectedSet{}); err != nil {
-			t.Error(err)
-		}
-		if err := claims[i].Remove(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	for _, n := range numbers {
-		seen, found, err := store.FindClaim(ctx, request.Task, n)
-		if err != nil || !found {
-			t.Fatalf("run %d: the claim was not replaced: %v", n, err)
-		}
-		if _, err := store.TakeOver(ctx, request.Task, n, seen, run.Claim{Owner: "other", Executions: 2}); !errors.Is(err, bus.ErrClaimed) {
-			t.Errorf("run %d has ended and was taken over: %v", n, err)
-		}
-	}
-	for _, n := range numbers {
-		for limit := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-			_, found, err := store.FindClaim(ctx, request.Task, n)
-			if err == nil && !found {
-				break
-			}
-			if time.Now().After(limit) {
-				t.Fatalf("run %d: the claim is still there: %v", n, err)
-			}
-		}
-		if status, err := store.Lookup(ctx, request.Task, n); err != nil || !status.Final {
-			t.Errorf("run %d: %+v %v", n, status.Document, err)
+}
+
+func eventually(t *testing.T, what string, happens func() bool) {
+	t.Helper()
+	for limit := time.Now().Add(20 * time.Second); !happens(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatalf("not within 20 s: %s", what)
 		}
 	}
 }

@@ -378,12 +378,13 @@ func (b *Bus) endAsLost(ctx context.Context, id task.ID, n run.Number) error {
 	if err != nil {
 		return err
 	}
-	seen, _, err := b.FindClaim(ctx, id, n) // one that its run had removed may be back
-	if err != nil {
+	// A claim that its run had removed may be back, or what removed it is there and not the final.
+	left, err := b.leaderLast(ctx, runsBucket, claimSubject(id, n))
+	if err != nil && !errors.Is(err, errMissing) {
 		return err
 	}
 	now := time.Now().UTC()
-	claim, err := b.TakeOver(ctx, id, n, seen, run.Claim{Owner: "repair", Executions: 1, StartedOn: now})
+	claim, err := b.take(ctx, id, n, left.sequence, run.Claim{Owner: "repair", Executions: 1, StartedOn: now})
 	if err != nil {
 		return err
 	}
@@ -393,7 +394,7 @@ func (b *Bus) endAsLost(ctx context.Context, id task.ID, n run.Number) error {
 	if err := claim.Finish(ctx, doc, run.RejectedSet{}); err != nil {
 		return err
 	}
-	return claim.Remove(ctx)
+	return claim.Remove()
 }
 
 // scan reads a stream's messages, in their order, to the present end.

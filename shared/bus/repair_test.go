@@ -68,21 +68,26 @@ func (r *ran) end(t *testing.T, d *bus.Delivery) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		doc := run.QueuedDocument(d.Request, d.Number)
-		doc.End(run.Success, "done", time.Now())
-		if err := claim.Finish(t.Context(), doc, run.RejectedSet{}); err != nil {
-			t.Fatal(err)
-		}
-		status, err := r.Lookup(t.Context(), d.Task, d.Number)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.finals[d.Number] = string(status.Bytes)
-		if err := claim.Remove(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		r.finish(t, claim, d.Request, d.Number)
 	}
 	if err := d.Done(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (r *ran) finish(t *testing.T, claim *bus.Claim, request run.Request, n run.Number) {
+	t.Helper()
+	doc := run.QueuedDocument(request, n)
+	doc.End(run.Success, "done", time.Now())
+	if err := claim.Finish(t.Context(), doc, run.RejectedSet{}); err != nil {
+		t.Fatal(err)
+	}
+	status, err := r.Lookup(t.Context(), request.Task, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.finals[n] = string(status.Bytes)
+	if err := claim.Remove(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -239,9 +244,7 @@ func (r *ran) reject(t *testing.T) {
 	if err := claim.StoreRejected(t.Context(), 1, []byte(strings.Repeat("x", 100))); err != nil {
 		t.Fatal(err)
 	}
-	if err := claim.Remove(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	r.finish(t, claim, r.request, accepted.Number)
 }
 
 // A number that was given out and lost is gone, not unknown, and is nobody else's run later.

@@ -77,7 +77,7 @@ func (b *Bus) EndAbandoned(ctx context.Context, id task.ID, n run.Number, seen S
 	if err := b.endAt(ctx, claim, doc, seen.State.Checkpoint.Rejected); err != nil {
 		return err
 	}
-	_ = claim.Remove(ctx) // what stays expires
+	_ = claim.Remove() // what stays expires
 	return nil
 }
 

@@ -175,7 +175,10 @@ func (b *Bus) Check(ctx context.Context) error {
 	grouped := config.Metadata[syncedKey] == "true" && !b.replicated
 	b.requests.enable(grouped && config.AllowAtomicPublish)
 	results := b.finals.CachedInfo().Config
-	b.results.enable(grouped && results.AllowAtomicPublish && results.AllowMsgTTL)
+	if !results.AllowMsgTTL {
+		return fmt.Errorf("stream %s does not let messages expire: run `runhook init --nats URL` again", runsBucket)
+	}
+	b.results.enable(grouped && results.AllowAtomicPublish)
 	lease, err := time.ParseDuration(config.Metadata[leaseKey])
 	if err != nil {
 		return fmt.Errorf("stream %s does not say its lease: run `runhook init --nats URL` again", runsStream)
