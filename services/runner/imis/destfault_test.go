@@ -49,6 +49,25 @@ func TestLastingFaultsOfWrites(t *testing.T) {
 	}
 }
 
+// Answers that are none end the run, wherever they come.
+func TestStrangeAnswers(t *testing.T) {
+	for _, text := range []string{`[]`, `7`, `null`, `{}`, `{"Items":7}`, `{"Items":{"$values":[7]}}`, `{"Items":[null]}`, `{"Items":[{"$type":"GenericEntityData","Properties":[7]}]}`} {
+		for at := range 3 {
+			p := newPanels(t, "My_Profile", task.Update, "ID", "Motto")
+			p.to.Match = []string{"Motto"}
+			p.site.Fail(append(imissite.Times(at, nil), imissite.Answer("application/json", text))...)
+			_, err := p.write([]any{"101", "x"})
+			if err != nil && (!strings.Contains(err.Error(), "as iMIS gives it") && !strings.Contains(err.Error(), "a form of its own")) {
+				t.Errorf("%d, %s: %v", at, text, err)
+			}
+		}
+		p := newPanels(t, "My_Profile", task.Update, "ID", "Motto")
+		p.to.Key = []string{"ID"}
+		p.site.Fail(nil, nil, imissite.Answer("application/json", text))
+		p.fail([][]any{{"101", "x"}}, "the entity My_Profile of connection prod (row 1) is answered with what is not a record as iMIS gives it")
+	}
+}
+
 // A site that lets nobody in, or is none, is told before the first row.
 func TestSitesThatCannotBeWrittenTo(t *testing.T) {
 	imis.ShortenPauses(t)

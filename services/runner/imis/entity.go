@@ -137,12 +137,15 @@ type listing struct {
 // read is false for what is no page.
 func (l *listing) read(text string) bool {
 	s, found := scanner{text: text}, false
-	for s.enter('{'); s.more(); {
+	if !s.enter('{') {
+		return false
+	}
+	for s.more() {
 		switch s.name() {
 		case "Items":
 			s.next()
 			inside := scanner{text: s.raw()}
-			found = inside.next() == '[' || inside.member("$values")
+			found = inside.next() == '[' || inside.next() == 'n' || inside.member("$values")
 			if inside.enter('[') {
 				for inside.more() {
 					l.items = append(l.items, inside.raw())
@@ -268,6 +271,9 @@ func (e *Entity) Fit(to *task.IMISDestination, columns []string) (misfits []Misf
 	}
 	if inserts {
 		e.fitInsert(to, columns, add)
+	}
+	if to.Action == task.Delete && e.Parent == party && strings.EqualFold(e.Kind, "Standard") {
+		add("action", "", "%s is no panel but an object of iMIS itself, whose records may be contacts, and contacts are never deleted", e.Name)
 	}
 	for _, column := range to.Match {
 		if p := e.property(column); p != nil && kindOf(p.Type) == binaryKind {

@@ -90,13 +90,18 @@ func TestDestinationsThatCannotBeOpened(t *testing.T) {
 			"EventId",
 			"destination.imis.action: to insert records that belong to a record of Event, as those of My_Sessions do, is not supported yet; take update",
 		},
+		"what may be contacts": {
+			task.IMISDestination{Entity: "CsNames", Action: task.Delete, Key: []string{"ID"}},
+			"ID",
+			"destination.imis.action: CsNames is no panel but an object of iMIS itself, whose records may be contacts, and contacts are never deleted",
+		},
 		"no such connection": {
 			task.IMISDestination{Connection: "prd", Entity: "My_Certificates", Action: task.Insert}, "ID Code", "no connection prd in connections.yaml; did you mean prod?",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPanels(t, "", task.Insert, strings.Fields(c.columns)...)
-			p.site.SetEntities(hidden, imissite.Entity{Name: "My_Sessions", ObjectType: "Standard", Parent: "Event", Properties: []imissite.Property{{Name: "EventId", Type: "String", Identity: true}}})
+			p.site.SetEntities(hidden, imissite.Entity{Name: "CsNames", ObjectType: "Standard"}, imissite.Entity{Name: "My_Sessions", ObjectType: "Standard", Parent: "Event", Properties: []imissite.Property{{Name: "EventId", Type: "String", Identity: true}}})
 			if c.to.Connection == "" {
 				c.to.Connection = "prod"
 			}
@@ -180,6 +185,20 @@ func TestDefinitionsOfOtherShapes(t *testing.T) {
 		if got := imis.ReadEntity(text); !reflect.DeepEqual(got, &want) {
 			t.Errorf("%s\ngot  %+v\nwant %+v", text, got, want)
 		}
+	}
+}
+
+// An account that may add records, and not read them, can insert.
+func TestAccountThatMayNotRead(t *testing.T) {
+	for action, opens := range map[task.Action]bool{task.Insert: true, task.Update: false} {
+		p := newPanels(t, "My_Profile", action, "ID", "Motto")
+		p.site.Fail(nil, imissite.Status(http.StatusForbidden))
+		if opens {
+			p.expect([][]any{{"101", "x"}}, "inserted")
+			continue
+		}
+		p.to.Key = []string{"ID"}
+		p.fail(nil, "the entity My_Profile of connection prod is not allowed to the account of the connection (status 403)")
 	}
 }
 

@@ -28,3 +28,16 @@ func ShortenPatience(t *testing.T, change, linger time.Duration) {
 	patience.change, patience.linger = change, linger
 	t.Cleanup(func() { patience = before })
 }
+
+// ChangeRecord gives a record other values: names and their JSON. It is false for what is no record.
+func ChangeRecord(text string, changes map[string]string) (string, bool) {
+	r, ok := readRecord(text)
+	if !ok {
+		return "", false
+	}
+	var fields []field
+	for name, json := range changes {
+		fields = append(fields, field{property: &Property{Name: name}, json: json})
+	}
+	return r.change(fields), true
+}

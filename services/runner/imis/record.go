@@ -40,7 +40,10 @@ const (
 func readRecord(text string) (r *record, ok bool) {
 	r = &record{text: text, end: -1}
 	s := scanner{text: text}
-	for s.enter('{'); s.more(); {
+	if !s.enter('{') {
+		return r, false
+	}
+	for s.more() {
 		switch s.name() {
 		case "$type":
 			ok = strings.Contains(s.raw(), "GenericEntityData")
@@ -70,8 +73,11 @@ func (r *record) read(s *scanner) {
 	} else {
 		r.empty = true
 		for s.more() {
-			r.properties = append(r.properties, readProperty(s))
-			r.empty = false
+			if r.empty = false; s.next() == '{' {
+				r.properties = append(r.properties, readProperty(s))
+			} else {
+				s.raw()
+			}
 		}
 		r.end = s.at - 1 // before the bracket
 	}
@@ -81,6 +87,7 @@ func (r *record) read(s *scanner) {
 	}
 }
 
+// readProperty reads the object at which s stands.
 func readProperty(s *scanner) (p storedProperty) {
 	for s.enter('{'); s.more(); {
 		switch s.name() {
@@ -101,9 +108,9 @@ func readProperty(s *scanner) (p storedProperty) {
 	return p
 }
 
-// property finds a property of the record, nil where it has none of that name.
+// property finds a property of the record, in any letter case; nil where it has none of that name.
 func (r *record) property(name string) *storedProperty {
-	i := slices.IndexFunc(r.properties, func(p storedProperty) bool { return p.name == name })
+	i := slices.IndexFunc(r.properties, func(p storedProperty) bool { return strings.EqualFold(p.name, name) })
 	if i < 0 {
 		return nil
 	}
