@@ -30,7 +30,7 @@ func (*taskCheckCommand) Help() string {
     the source: whether it is there, takes the task's parameters, and has the columns that where and mapping name
     the destination: whether it is there and may be written, and has the columns, key, types and rules that the mapping fits
 
-Nothing is written, no row is sent, and no server of Runhook is needed. Of the source no more is read than its first rows; ` + "`runhook run TASK --dry-run`" + ` tries them all. Errors make the exit code 1; warnings and notes do not.
+Nothing is written, no row is sent, and no server of Runhook is needed. Of the source no more is read than its first rows, which are held against the destination; ` + "`runhook run TASK --dry-run`" + ` tries them all. Errors make the exit code 1; warnings and notes do not.
 
 Examples:
 

@@ -157,6 +157,7 @@ func TestCheckFindsEachFaultOfAnIQA(t *testing.T) {
 func TestCheckFindsEachFaultOfAPanel(t *testing.T) {
 	s := newIMISSite(t)
 	s.exec("create table notes (id text, code varchar(5), motto varchar(50), member boolean)")
+	s.write("rows.csv", "id,code,earned\n101,A,2026-01-31\n101,SECRET,2026-01-31\n101,B,SECRET\n101,,\n")
 	from := "source: {sql: {connection: db, query: 'select id, code, motto, member from notes'}}\n"
 	const mapPanel, toPanel = "mapping:\n  ID: id\n  Code: code\n", "destination:\n  imis: {connection: prod, entity: My_Panel, action: insert}\n"
 	for _, c := range []struct {
@@ -180,6 +181,11 @@ func TestCheckFindsEachFaultOfAPanel(t *testing.T) {
 		}},
 		{from + "mapping:\n  ID: id\n  Code: motto\n" + toPanel, []string{
 			":6: warning: mapping.Code: the source's column motto has texts of up to 50 letters, and the column Code of My_Panel takes 5: a row with a longer one fails; shorten it, as in motto[:5]",
+		}},
+		{"source: {csv: {connection: here, path: rows.csv}}\nmapping:\n  ID: id\n  Code: code\n  Earned: earned\n" + toPanel, []string{
+			":6: warning: mapping.Code: of the first 4 rows 1 would fail, from row 2 on: Code is too long (max 5)",
+			":6: warning: mapping.Code: of the first 4 rows 1 would fail, from row 4 on: Code must not be empty",
+			":7: warning: mapping.Earned: of the first 4 rows 1 would fail, from row 3 on: Earned is not a date like 2026-01-31 or 2026-01-31T18:30:00",
 		}},
 		{from + "mapping:\n  Hours: 1\n" + toPanel, []string{
 			":4: error: mapping.ID: a record of My_Panel belongs to a contact; map the column ID, the contact's iMIS ID",

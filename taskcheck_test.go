@@ -46,6 +46,9 @@ func (s *site) check(body string, args ...string) (code int, findings string) {
 	if (code == exitFailed) != strings.Contains(messages, "runhook: ") || code == exitNoStart || out == "" {
 		s.t.Fatalf("exit code %d: %s%s", code, out, messages)
 	}
+	if strings.Contains(out, "SECRET") {
+		s.t.Errorf("a cell's value is shown: %s", out)
+	}
 	return code, strings.ReplaceAll(out, s.path("checked.yaml"), "")
 }
 
@@ -90,6 +93,7 @@ func TestCheckFindsEachFault(t *testing.T) {
 	s := checkSite(t)
 	s.write("short.csv", "id,name\n1\n")
 	s.write("empty.csv", "")
+	s.write("odd.csv", "id,name,born\n1,Ann,SECRET\n2,Ben,SECRET\n3,Cy,2001-02-03\n4,Dan\nSECRET,Eve,\n6,Fay,SECRET\n")
 	s.write("other.csv", "name,id\n")
 	s.write("folder.csv/x", "")
 	s.write("broken.db", strings.Repeat("not a database ", 100))
@@ -171,6 +175,14 @@ func TestCheckFindsEachFault(t *testing.T) {
 		}},
 		{fromPeople + "mapping: {id: id, name: name, member: len(name)}\n" + upsert, []string{
 			":4: warning: mapping.member: its values are a whole number, and the column member of the table people does not take all of that: a row whose value is not true or false (true, t, yes, y or 1; false, f, no, n or 0) fails",
+			":4: warning: mapping.member: of the first 3 rows 3 would fail, from row 1 on: member is not true or false (true, t, yes, y or 1; false, f, no, n or 0)",
+		}},
+
+		// The first rows.
+		{"source: {csv: {connection: here, path: odd.csv}}\nwhere: int(id) > 1\nmapping:\n  id: id\n  name: name\n  born: born\n" + upsert, []string{
+			":3: warning: source: of the first 6 rows 1 would fail, from row 4 on: has the wrong number of fields: 2 where the header has 3",
+			":4: warning: where: of the first 6 rows 1 would fail, from row 5 on: where cannot be computed: int, at character 1 of the expression: the text is not a whole number",
+			":8: warning: mapping.born: of the first 6 rows 2 would fail, from row 2 on: born is not a date like 2026-01-31",
 		}},
 		{"source: {sql: {connection: db, query: 'select id, name, member from people'}}\nmapping: {id: id, name: name, born: member}\n" + upsert, []string{
 			":4: error: mapping.born: the source's column member is true or false, and the column born of the table people takes none of that: each row would fail, because it is not a date like 2026-01-31; convert it, or map another column",

@@ -9,51 +9,49 @@ import (
 
 	"runhook/services/runner/check"
 	"runhook/services/runner/connection"
+	"runhook/services/runner/row"
 	"runhook/shared/mapping"
 	"runhook/shared/nearest"
 	"runhook/shared/task"
 )
 
-// lookedAt is how many rows of an IQA are asked for to look at.
-const lookedAt = 100
-
 var atQuery = check.At("source", "imis", "query")
 
 // CheckSource signs in, and looks at what the site says of the IQA and at its first rows. It reports what
-// does not fit the task's parameters, and returns the columns, as far as they are known. The error is
-// ctx's.
-func CheckSource(ctx context.Context, connections *connection.Set, def *task.Definition, values task.Values, found *check.Report) (mapping.Columns, []check.Column, error) {
+// does not fit the task's parameters, and returns the columns, as far as they are known, and the first
+// rows. The error is ctx's.
+func CheckSource(ctx context.Context, connections *connection.Set, def *task.Definition, values task.Values, found *check.Report) (mapping.Columns, []check.Column, []check.Cells, error) {
 	none := mapping.Columns{Unknown: true}
 	s, err := enter(ctx, connections, def.Source.IMIS)
 	if err != nil {
 		found.Fail(check.At("source", "imis", "connection"), err)
-		return none, nil, ctx.Err()
+		return none, nil, nil, ctx.Err()
 	}
 	defer s.Close()
 	if s.prompts, err = prompts(def, values); err != nil {
 		found.Fail(check.At("parameters"), err)
-		return none, nil, nil
+		return none, nil, nil, nil
 	}
 	d, err := s.client.definition(s.ctx, s.from)
 	refused, isRefused := errors.AsType[*refusal](err)
 	switch {
 	case ctx.Err() != nil:
-		return none, nil, ctx.Err()
+		return none, nil, nil, ctx.Err()
 	case isRefused:
 		found.Warnf(atQuery, "%v, so that its prompts and types could not be looked at", refused.failure("the definition of "+s.asked()))
 		d = &definition{}
 	case err != nil:
 		found.Fail(atQuery, err)
-		return none, nil, nil
+		return none, nil, nil, nil
 	case d == nil:
 		found.Fail(atQuery, s.missing())
-		return none, nil, nil
+		return none, nil, nil, nil
 	default:
 		s.checkPrompts(d, def, found)
 	}
-	seen := s.look(d, found)
+	seen, rows := s.look(d, found)
 	columns, types := d.merge(seen)
-	return columns, types, ctx.Err()
+	return columns, types, rows, ctx.Err()
 }
 
 // enter opens a source that has nothing read yet, and signs in. The error is a [*run.Failure] or ctx's.
@@ -73,8 +71,8 @@ func enter(ctx context.Context, connections *connection.Set, from *task.IMISSour
 }
 
 // look asks for the first rows, with the prompts that the IQA has, and reports why there are none to be
-// had. It returns the names of the columns that they have, nil where there is no row.
-func (s *Source) look(d *definition, found *check.Report) []string {
+// had. names are those of the columns that they have, nil where there is no row.
+func (s *Source) look(d *definition, found *check.Report) (names []string, rows []check.Cells) {
 	var lacking []string
 	known := len(d.columns)+len(d.prompts) > 0
 	repeated := d.repeated()
@@ -98,7 +96,7 @@ func (s *Source) look(d *definition, found *check.Report) []string {
 			}
 		}
 	}
-	page, err := s.request(&page{}, min(lookedAt, int64(s.from.PageSize)), 0)
+	page, err := s.request(&page{}, min(check.Looked, int64(s.from.PageSize)), 0)
 	refused, isRefused := errors.AsType[*refusal](err)
 	switch {
 	case isRefused && refused.status != statusNotImplemented && len(lacking) > 0:
@@ -108,9 +106,12 @@ func (s *Source) look(d *definition, found *check.Report) []string {
 	case err != nil:
 		found.Fail(atQuery, err)
 	case page.columns != nil:
-		return page.columns.names
+		names = page.columns.names
+		for i := range page.sizes {
+			rows = append(rows, check.Cells{Values: page.cells[i*len(names):][:len(names)]})
+		}
 	}
-	return nil
+	return names, rows
 }
 
 // merge returns the columns: those that rows have, and those that only the definition has. Without either
@@ -246,24 +247,25 @@ func (d *definition) have() string {
 }
 
 // Check signs in, and looks at what the site says of a destination's entity. It reports all that does not
-// fit, and changes nothing. columns are the mapping's. The error is ctx's.
-func Check(ctx context.Context, connections *connection.Set, to *task.IMISDestination, columns []check.Column, found *check.Report) error {
+// fit, and changes nothing. columns are the mapping's. What the entity takes is
+// nil where there is none. The error is ctx's.
+func Check(ctx context.Context, connections *connection.Set, to *task.IMISDestination, columns []check.Column, found *check.Report) (check.Takes, error) {
 	where, err := connections.IMIS(to.Connection)
 	if err != nil {
 		found.Fail(check.At("destination", "imis", "connection"), err)
-		return nil
+		return nil, nil
 	}
 	d := &Destination{client: open(where), to: to}
 	d.client.impatient = true
 	defer d.Close()
 	if err := d.client.greet(ctx); err != nil {
 		found.Fail(check.At("destination", "imis", "connection"), err)
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 	atEntity := check.At("destination", "imis", "entity")
 	if d.entity, err = d.client.entity(ctx, to.Entity); err != nil {
 		found.Fail(atEntity, err)
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 	if err := d.probe(ctx); err != nil {
 		found.Fail(atEntity, err)
@@ -290,7 +292,11 @@ func Check(ctx context.Context, connections *connection.Set, to *task.IMISDestin
 			p.check(c, d.entity.Name, found)
 		}
 	}
-	return ctx.Err()
+	d.arrange(names)
+	return func(values []any) *row.Fault {
+		_, fault := d.fields(values)
+		return fault
+	}, ctx.Err()
 }
 
 // check holds what is known of a column's values against the property.

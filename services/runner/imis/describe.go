@@ -27,7 +27,7 @@ type IQA struct {
 // [*run.Failure] or ctx's.
 func Describe(ctx context.Context, connections *connection.Set, from *task.IMISSource) (*IQA, error) {
 	asking := *from
-	asking.Endpoint, asking.PageSize = task.QueryEndpoint, lookedAt
+	asking.Endpoint, asking.PageSize = task.QueryEndpoint, check.Looked
 	s, err := enter(ctx, connections, &asking)
 	if err != nil {
 		return nil, err
@@ -44,7 +44,8 @@ func Describe(ctx context.Context, connections *connection.Set, from *task.IMISS
 		return nil, s.missing()
 	}
 	var found check.Report
-	columns, _ := d.merge(s.look(d, &found))
+	seen, _ := s.look(d, &found)
+	columns, _ := d.merge(seen)
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()

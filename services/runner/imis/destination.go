@@ -79,6 +79,12 @@ func (d *Destination) prepare(ctx context.Context, columns []string) (err error)
 		}
 		return row.Failf("%s does not fit the task; %s", d.asked(), strings.Join(texts, "; "))
 	}
+	d.arrange(columns)
+	return nil
+}
+
+// arrange says which of the mapping's columns is which property, and which are the key or matched.
+func (d *Destination) arrange(columns []string) {
 	for i, column := range columns {
 		p := d.entity.property(column)
 		if p == nil { // of an entity that tells no properties
@@ -97,7 +103,6 @@ func (d *Destination) prepare(ctx context.Context, columns []string) (err error)
 	for _, column := range key {
 		d.key = append(d.key, slices.Index(columns, column))
 	}
-	return nil
 }
 
 // probe asks for one record, to see whether the entity can be reached at all, and is one that is written as

@@ -4,11 +4,13 @@ import (
 	"context"
 	"reflect"
 	"slices"
+	"strings"
 
 	"runhook/services/runner/check"
 	"runhook/services/runner/csvfile"
 	"runhook/services/runner/httpjson"
 	"runhook/services/runner/imis"
+	"runhook/services/runner/row"
 	"runhook/services/runner/sqldb"
 	"runhook/shared/mapping"
 	"runhook/shared/task"
@@ -21,50 +23,62 @@ import (
 func Check(ctx context.Context, job Job) (found []check.Finding, err error) {
 	defer catchPanic(&err)
 	var report check.Report
-	columns, types, err := checkSource(ctx, job, &report)
+	from, err := checkSource(ctx, job, &report)
 	if err != nil {
 		return nil, err
 	}
 	// Of a source whose columns are not known the rest can still be seen.
-	mapped := checkExpressions(job, columns, types, &report)
-	if err := checkDestination(ctx, job, mapped, &report); err != nil {
+	rows := compileAll(job, from.columns, &report)
+	takes, err := checkDestination(ctx, job, mappedColumns(job, from, rows, &report), &report)
+	if err != nil {
 		return nil, err
+	}
+	if (rows.where != nil || job.Task.Where == "") && len(rows.columns) == len(job.Task.Mapping) {
+		checkRows(job, from.first, rows, takes, &report)
 	}
 	return report.Findings, nil
 }
 
-// checkSource returns the source's columns, with what is known of their values where something is.
-func checkSource(ctx context.Context, job Job, found *check.Report) (mapping.Columns, []check.Column, error) {
-	none := mapping.Columns{Unknown: true}
+// looked is what was seen of a source.
+type looked struct {
+	columns mapping.Columns
+	// types are what is known of the columns' values, in their order; nil where nothing is.
+	types []check.Column
+	first []check.Cells
+}
+
+// checkSource looks at the source, as far as it is to be seen.
+func checkSource(ctx context.Context, job Job, found *check.Report) (s looked, err error) {
+	s.columns.Unknown = true
 	params := job.Task.ExpressionParams(job.Parameters)
 	switch from := job.Task.Source; {
 	case from.CSV != nil:
 		root, err := job.Connections.Files(from.CSV.Connection)
 		if err != nil {
 			found.Fail(check.At("source", "csv", "connection"), err)
-			return none, nil, nil
+			return s, nil
 		}
 		root.Close()
 		file, err := openSource(ctx, job)
 		if err != nil {
 			found.Fail(check.At("source", "csv", "path"), err)
-			return none, nil, ctx.Err()
+			return s, ctx.Err()
 		}
 		defer file.Close()
-		return file.Columns(), nil, nil
+		s.columns = file.Columns()
+		s.first = check.First(ctx, len(s.columns.Names), file.Next)
 	case from.SQL != nil:
-		return sqldb.CheckSource(ctx, job.Connections, from.SQL, params, found)
+		s.columns, s.types, s.first, err = sqldb.CheckSource(ctx, job.Connections, from.SQL, params, found)
 	case from.HTTP != nil:
 		if missing := withoutValue(job); missing != "" {
 			found.Warnf(check.At("source", "http", "path"), "the first page was not asked for, and its columns are not known: the parameter %s is required and has no value here; give one with -p %[1]s=VALUE", missing)
-			return none, nil, nil
+			return s, nil
 		}
-		columns, err := httpjson.CheckSource(ctx, job.Connections, from.HTTP, params, found)
-		return columns, nil, err
+		s.columns, s.first, err = httpjson.CheckSource(ctx, job.Connections, from.HTTP, params, found)
 	case from.IMIS != nil:
-		return imis.CheckSource(ctx, job.Connections, job.Task, job.Parameters, found)
+		s.columns, s.types, s.first, err = imis.CheckSource(ctx, job.Connections, job.Task, job.Parameters, found)
 	}
-	return none, nil, nil
+	return s, err
 }
 
 // withoutValue names a required parameter that has no value.
@@ -77,10 +91,9 @@ func withoutValue(job Job) string {
 	return ""
 }
 
-// checkExpressions compiles where and mapping, and returns the mapping's columns with what is known of
-// their values.
-func checkExpressions(job Job, columns mapping.Columns, types []check.Column, found *check.Report) []check.Column {
-	rows := compileAll(job, columns, found)
+// mappedColumns are the mapping's columns with what is known of their values.
+func mappedColumns(job Job, from looked, rows *mapper, found *check.Report) []check.Column {
+	columns, types := from.columns, from.types
 	for i, used := range rows.scope.Used() {
 		if used && i < len(types) && types[i].Unseen {
 			found.Warnf(fieldThatUses(job.Task, rows, columns.Names[i]), "no row that was looked at has the column %s, though the source names it; a run fails where none of its first rows has it", columns.Names[i])
@@ -134,7 +147,42 @@ func kindOf(kind reflect.Kind) check.Kind {
 	return check.Unknown
 }
 
-func checkDestination(ctx context.Context, job Job, mapped []check.Column, found *check.Report) error {
+// checkRows maps the source's first rows, and reports those that would fail. takes is the destination's, nil
+// where it takes what it gets.
+func checkRows(job Job, first []check.Cells, rows *mapper, takes check.Takes, found *check.Report) {
+	var faults check.Tally
+	for i, cells := range first {
+		number := int64(i + 1)
+		if cells.Fault != nil {
+			faults.Add(number, cells.Fault)
+			continue
+		}
+		clear(rows.scope.Row)
+		copy(rows.scope.Row, cells.Values)
+		read := row.Row{Number: number, Values: make([]any, len(rows.columns))}
+		rows.apply(&read)
+		switch {
+		case read.Outcome == row.Failed:
+			faults.Add(number, read.Fault)
+		case read.Outcome == row.Ready && takes != nil:
+			if fault := takes(read.Values); fault != nil {
+				faults.Add(number, fault)
+			}
+		}
+	}
+	faults.Report(len(first), func(column string) check.Field {
+		switch {
+		case slices.ContainsFunc(job.Task.Mapping, func(c task.Column) bool { return strings.EqualFold(c.Name, column) }):
+			return check.At("mapping", column)
+		case column == "where":
+			return check.At("where")
+		}
+		return check.At("source")
+	}, found)
+}
+
+// checkDestination looks at the destination, and returns what it takes, where that can be told.
+func checkDestination(ctx context.Context, job Job, mapped []check.Column, found *check.Report) (check.Takes, error) {
 	names := make([]string, len(mapped))
 	for i, c := range mapped {
 		names[i] = c.Name
@@ -147,9 +195,9 @@ func checkDestination(ctx context.Context, job Job, mapped []check.Column, found
 	case to.CSV != nil:
 		csvfile.Check(job.Connections, to.CSV, names, found)
 	case to.HTTP != nil:
-		return httpjson.Check(ctx, job.Connections, to.HTTP, found)
+		return nil, httpjson.Check(ctx, job.Connections, to.HTTP, found)
 	case to.NATS != nil:
 		found.Notef(check.At("destination", "nats", "subject"), "whether a stream keeps what is published to %s shows in a run, for no server is asked here", to.NATS.Subject)
 	}
-	return nil
+	return nil, nil
 }

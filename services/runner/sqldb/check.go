@@ -18,13 +18,14 @@ import (
 )
 
 // Check looks at the database and the table of a destination, and reports all that would keep rows
-// out, without a change to either. columns are the mapping's. The error is ctx's.
-func Check(ctx context.Context, connections *connection.Set, to *task.SQLDestination, columns []check.Column, found *check.Report) error {
+// out, without a change to either. columns are the mapping's. What the table takes is nil where there is
+// none. The error is ctx's.
+func Check(ctx context.Context, connections *connection.Set, to *task.SQLDestination, columns []check.Column, found *check.Report) (check.Takes, error) {
 	atConnection := check.At("destination", "sql", "connection")
 	where, err := connections.SQLite(to.Connection)
 	if err != nil {
 		found.Fail(atConnection, err)
-		return nil
+		return nil, nil
 	}
 	names := make([]string, len(columns))
 	for i, c := range columns {
@@ -33,27 +34,27 @@ func Check(ctx context.Context, connections *connection.Set, to *task.SQLDestina
 	there, err := findFile(where, to.Create)
 	if err != nil {
 		found.Fail(atConnection, err)
-		return nil
+		return nil, nil
 	}
 	checkRights(where, there, found)
-	t := &table{connection: to.Connection, name: to.Table}
+	t := &table{connection: to.Connection, name: to.Table, keyed: to.Action != task.Insert}
 	if there {
 		if there, err = t.look(ctx, where, to.Create); err != nil {
 			found.Fail(check.At("destination", "sql", "table"), err)
-			return ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
 	if !there {
 		checkKey(to, names, found)
 		found.Notef(check.At("destination", "sql", "table"), "there is no table %s in connection %s yet; the first run makes it", to.Table, to.Connection)
-		return nil
+		return nil, nil
 	}
 	t.match(to, names, found)
 	for i, c := range columns {
 		k := t.target[i].kind
 		found.Fit(c, k.takes(c.Kind), "the column "+t.target[i].name+" of the table "+t.name, k.problem())
 	}
-	return nil
+	return t.convert, nil
 }
 
 // look reads the table over a connection that cannot write. The error is a [*run.Failure] or ctx's.
@@ -127,28 +128,28 @@ func (k kind) takes(values check.Kind) check.Fit {
 }
 
 // CheckSource asks the database for the query's columns, and reports what is wrong with the query. It
-// returns no columns where there are none to be had. The error is ctx's.
-func CheckSource(ctx context.Context, connections *connection.Set, from *task.SQLSource, params map[string]any, found *check.Report) (mapping.Columns, []check.Column, error) {
+// returns no columns where there are none to be had, and the first rows. The error is ctx's.
+func CheckSource(ctx context.Context, connections *connection.Set, from *task.SQLSource, params map[string]any, found *check.Report) (mapping.Columns, []check.Column, []check.Cells, error) {
 	none := mapping.Columns{Unknown: true}
 	where, err := connections.SQLite(from.Connection)
 	if err != nil {
 		found.Fail(check.At("source", "sql", "connection"), err)
-		return none, nil, nil
+		return none, nil, nil, nil
 	}
 	s := &Source{connection: from.Connection}
 	query, err := s.bind(from.Query, params)
 	if err != nil {
 		found.Fail(check.At("source", "sql", "query"), err)
-		return none, nil, nil
+		return none, nil, nil, nil
 	}
 	if s.db, err = openToRead(ctx, where); err != nil {
 		found.Fail(check.At("source", "sql", "connection"), err)
-		return none, nil, ctx.Err()
+		return none, nil, nil, ctx.Err()
 	}
 	defer s.db.Close()
 	if err := s.prepare(ctx, query); err != nil {
 		found.Fail(check.At("source", "sql", "query"), err)
-		return none, nil, ctx.Err()
+		return none, nil, nil, ctx.Err()
 	}
 	before := len(found.Findings)
 	s.checkOrder(from.OrderBy, found)
@@ -159,7 +160,12 @@ func CheckSource(ctx context.Context, connections *connection.Set, from *task.SQ
 	for i, name := range s.columns {
 		columns[i] = declaredColumn(name, s.declared[i])
 	}
-	return s.Columns(), columns, ctx.Err()
+	defer func() {
+		if s.rows != nil {
+			s.rows.Close()
+		}
+	}()
+	return s.Columns(), columns, check.First(ctx, len(columns), s.Next), ctx.Err()
 }
 
 // tiesTime bounds the search for rows that order_by does not tell apart, which may have to read them
