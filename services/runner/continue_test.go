@@ -4,12 +4,15 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -312,6 +315,85 @@ func TestPausedRunnerWritesNothingMore(t *testing.T) {
 	w.endedOnce(t, n, doc)
 	if now := w.sequences(t); fmt.Sprint(now) != fmt.Sprint(was) {
 		t.Errorf("the store was written to: %v, then %v", was, now)
+	}
+	paused.kill(t)
+}
+
+// line is a connection to the store that can be made silent without being cut.
+type line struct {
+	url    string
+	silent sync.Mutex // held while nothing goes through
+}
+
+func (w *workshop) line(t *testing.T) *line {
+	t.Helper()
+	tap, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &line{url: "nats://" + tap.Addr().String()}
+	var copying sync.WaitGroup
+	copying.Go(func() {
+		for {
+			client, err := tap.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", w.store.Broker.Addr().String())
+			if err != nil {
+				client.Close()
+				return
+			}
+			for _, way := range [][2]net.Conn{{client, server}, {server, client}} {
+				copying.Go(func() {
+					defer client.Close()
+					defer server.Close()
+					_, _ = io.Copy(&gate{way[1], l}, way[0])
+				})
+			}
+		}
+	})
+	t.Cleanup(func() { tap.Close(); copying.Wait() })
+	return l
+}
+
+type gate struct {
+	to   io.Writer
+	line *line
+}
+
+func (g *gate) Write(p []byte) (int, error) {
+	g.line.silent.Lock()
+	defer g.line.silent.Unlock()
+	return g.to.Write(p)
+}
+
+// A paused runner that cannot hear from the store that its run is another's is refused by the database.
+func TestPausedRunnerIsRefusedByTheDatabase(t *testing.T) {
+	w := newLastingWorkshop(t, toTable)
+	var text strings.Builder // no row fails: what does would go to the store first
+	text.WriteString("id,name\n")
+	for i := range lastingRows {
+		fmt.Fprintf(&text, "%d,x\n", i+1)
+	}
+	write(t, filepath.Join(w.dir, "in.csv"), text.String())
+	n := w.submit(t)
+	log, line := &safeBuffer{}, w.line(t)
+	paused := w.startLogging(t, line.url, log)
+	eventually(t, "a part is written", func() bool { return len(w.ids(t)) > 500 })
+	w.pause(t, paused)
+	other := w.start(t, w.store.Broker.URL())
+	if doc := w.await(t, n); doc.RowsInserted != lastingRows || doc.ExecutionCount != 2 {
+		t.Errorf("ended as %+v", doc)
+	}
+	other.kill(t)
+
+	line.silent.Lock()
+	paused.signal(t, syscall.SIGCONT)
+	eventually(t, "the database refuses", func() bool { return strings.Contains(log.String(), "taken the destination over") })
+	line.silent.Unlock()
+	if ids := w.ids(t); len(ids) != lastingRows {
+		t.Errorf("%d rows, want %d", len(ids), lastingRows)
 	}
 	paused.kill(t)
 }

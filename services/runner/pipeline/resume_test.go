@@ -291,6 +291,7 @@ func TestAppendContinuesBeforeTheFirstCheckpoint(t *testing.T) {
 	resumable["csv"](b)
 	b.mapping("id", `int(Name == "" ? "none" : ID)`)
 	b.toFile(task.Append)
+	b.write("out.csv", "id\nearlier\n")
 	s := newStory(b)
 	s.lazy = true
 	for _, stop := range []int64{3*row.MaxRows + 1, 5*row.MaxRows + 1} {
@@ -302,8 +303,8 @@ func TestAppendContinuesBeforeTheFirstCheckpoint(t *testing.T) {
 		t.Fatal(err)
 	}
 	const failed = resumableRows / 25
-	if got := strings.Count(b.read("out.csv"), "\n"); got != 1+resumableRows-failed || len(s.rejected()) != failed {
-		t.Errorf("%d lines and %d rejected rows, want %d and %d", got, len(s.rejected()), 1+resumableRows-failed, failed)
+	if got := strings.Count(b.read("out.csv"), "\n"); got != 2+resumableRows-failed || len(s.rejected()) != failed {
+		t.Errorf("%d lines and %d rejected rows, want %d and %d", got, len(s.rejected()), 2+resumableRows-failed, failed)
 	}
 }
 
@@ -398,6 +399,23 @@ func TestQueryWithoutOrder(t *testing.T) {
 		case len(s.rejected()) != 480:
 			t.Errorf("%d rejected rows", len(s.rejected()))
 		}
+	}
+}
+
+// Nor is a file continued in where the source has no order, once anything may have been written.
+func TestAppendWithoutOrder(t *testing.T) {
+	b := newBench(t)
+	resumable["a query"](b)
+	b.job.Task.Source.SQL.OrderBy = nil
+	b.mapping("id", "ID")
+	b.toFile(task.Append)
+	s := newStory(b)
+	if err := s.attempt(1); !errors.Is(err, errStopped) {
+		t.Fatal(err)
+	}
+	err := s.attempt(0)
+	if err == nil || !strings.Contains(err.Error(), "Rows of the source from the first on may have been written; starting over would append them twice") {
+		t.Errorf("got %v", err)
 	}
 }
 

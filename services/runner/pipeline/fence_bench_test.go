@@ -1,0 +1,42 @@
+package pipeline_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"runhook/services/runner/pipeline"
+	"runhook/services/runner/sqldb"
+	"runhook/shared/task"
+)
+
+// BenchmarkCheckpointInSQLite reports rows/s of whole runs into SQLite with the checkpoint in the batches'
+// transactions, and without one. They take turns, so that the ratio means something on a busy machine.
+func BenchmarkCheckpointInSQLite(b *testing.B) {
+	const rows = 100_000
+	w := newBench(b)
+	memberFile(b, filepath.Join(w.folder, "members.csv"), rows)
+	w.mapping(memberMapping...)
+	w.table().Action = task.Insert
+	var spent [2]float64
+	for i := 0; b.Loop(); i++ {
+		for turn := range spent {
+			w.job.Fence = nil
+			if (i+turn)%2 == 1 {
+				w.job.Fence = &sqldb.Fence{Store: "store", Task: "task", Number: 1, Token: 1}
+			}
+			b.StopTimer()
+			os.Remove(filepath.Join(w.folder, "warehouse.db"))
+			b.StartTimer()
+			before := b.Elapsed()
+			var m pipeline.Meter
+			if err := pipeline.Run(b.Context(), w.job, &m); err != nil {
+				b.Fatal(err)
+			}
+			spent[(i+turn)%2] += (b.Elapsed() - before).Seconds()
+		}
+	}
+	b.ReportMetric(float64(rows*b.N)/spent[1], "rows/s")
+	b.ReportMetric(float64(rows*b.N)/spent[0], "rows/s-without")
+	b.ReportMetric(spent[0]/spent[1], "ratio")
+}
