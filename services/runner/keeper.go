@@ -46,7 +46,8 @@ func (a *attempt) keep(ctx context.Context, stop <-chan struct{}, cancel context
 			return
 		}
 		doc := a.document()
-		if state := stateOf(doc); state != shown {
+		// Whoever is paused right here must not show anything when another has taken the run over.
+		if state := stateOf(doc); state != shown && time.Since(a.renewedAt()) < lease/2 {
 			err := a.progress.Write(ctx, doc)
 			if errors.Is(err, bus.ErrLost) { // somebody else shows progress: is the claim still ours?
 				a.due()
