@@ -188,19 +188,18 @@ func (b *bench) latency() {
 }
 
 // noop: whole runs/s, from the first POST to the last final document, where the task itself has
-// nothing to do.
+// nothing to do, and how much each run writes to disk, by the streams' own sequences.
 func (b *bench) noop(durability string) {
-	const runs = 6000
-	n := runs
+	n := 12000
 	if durability == "always" {
-		n = runs / 4
+		n = 6000
 	}
 	s := b.serve(durability, "noop")
 	defer s.stop()
 	nc, err := nats.Connect(s.nats)
 	b.check(err)
 	defer nc.Close()
-	var finals atomic.Int64
+	var finals, removals atomic.Int64
 	done := make(chan struct{})
 	_, err = nc.Subscribe("$KV.runs.final.>", func(*nats.Msg) {
 		if finals.Add(1) == int64(n) {
@@ -208,7 +207,21 @@ func (b *bench) noop(durability string) {
 		}
 	})
 	b.check(err)
+	_, err = nc.Subscribe("$KV.runs.claim.>", func(msg *nats.Msg) {
+		if msg.Header.Get(jetstream.MsgTTLHeader) != "" {
+			removals.Add(1)
+		}
+	})
+	b.check(err)
 	b.check(nc.Flush())
+	js, err := jetstream.New(nc)
+	b.check(err)
+	written := func(stream string) float64 {
+		info, err := js.Stream(context.Background(), stream)
+		b.check(err)
+		return float64(info.CachedInfo().State.LastSeq)
+	}
+	requests, results, events := written("RUNS"), written("KV_runs"), written("EVENTS")
 	before := b.fsync(200)
 	began := time.Now()
 	var posting sync.WaitGroup
@@ -224,12 +237,22 @@ func (b *bench) noop(durability string) {
 	posting.Wait()
 	<-done
 	ours := float64(n) / time.Since(began).Seconds()
-	if durability == "always" {
-		rate := 1000 * 2 / (before + b.fsync(200))
-		b.compare("no-op runs, "+durability, ours, rate, "/s", "fsyncs of small appends; a run has three durable writes")
-		return
+	syncs := 1000 * 2 / (before + b.fsync(200))
+	for limit := time.Now().Add(time.Minute); written("EVENTS")-events < float64(n); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(limit) {
+			b.t.Fatalf("%v of %d events", written("EVENTS")-events, n)
+		}
 	}
-	b.compare("no-op runs, "+durability, ours, b.publish(s.nats), "/s", "raw JetStream publish; a run has three durable writes")
+
+	b.compare("no-op runs, "+durability, ours, syncs, "/s", "fsyncs of small appends, one after the other")
+	if durability == "interval" {
+		b.compare("", ours, b.publish(s.nats), "/s", fmt.Sprintf("raw JetStream publish over TCP, %d waiting callers", callers))
+	}
+	each := func(count float64) string { return figure(count / float64(n)) }
+	claims := written("KV_runs") - results - float64(finals.Load()) - float64(removals.Load())
+	b.row("its durable writes", each(written("RUNS")-requests+claims+float64(finals.Load()))+" a run", "", "",
+		"requests "+each(written("RUNS")-requests)+", claims "+each(claims)+", finals "+each(float64(finals.Load()))+
+			"; nobody waits for events "+each(written("EVENTS")-events)+", removals of claims "+each(float64(removals.Load())))
 }
 
 // copyRows: rows/s of a large file into SQLite, beside a bare loop of the same reader and driver.
