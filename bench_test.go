@@ -166,7 +166,11 @@ func (b *bench) latency() {
 		nc, err := nats.Connect(s.nats)
 		b.check(err)
 		claimed := make(chan time.Time, 1024)
-		_, err = nc.Subscribe("$KV.runs.claim.>", func(*nats.Msg) { claimed <- time.Now() })
+		_, err = nc.Subscribe("$KV.runs.claim.>", func(msg *nats.Msg) {
+			if msg.Header.Get(jetstream.MsgTTLHeader) == "" { // else it is the claim's removal
+				claimed <- time.Now()
+			}
+		})
 		b.check(err)
 		b.check(nc.Flush())
 		var waits, syncs []float64
