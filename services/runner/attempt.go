@@ -114,15 +114,17 @@ func (a *attempt) execute(parent context.Context) (next *attempt) {
 	switch {
 	case errors.Is(err, errLostClaim), errors.Is(err, sqldb.ErrLost):
 		a.log.Warn().Err(err).Msg("attempt abandoned; the run is another runner's")
-	case errors.Is(err, errRested):
+	case errors.Is(err, errRested) && !a.isStopping():
 		return a.again(parent)
 	case errors.Is(err, errOverdue):
 		a.conclude(parent, run.OverdueDocument(a.request, a.number, time.Now()))
-	case err == nil || !errors.Is(err, context.Canceled) && !errors.Is(err, errStopping):
+	case errors.Is(err, errStopping), errors.Is(err, errRested):
+		a.handBack(context.WithoutCancel(parent))
+	case err == nil || !errors.Is(err, context.Canceled):
 		a.finish(parent, err)
 	case over:
 		a.finish(parent, timeout)
-	case errors.Is(err, errStopping), errors.Is(cause, errStopping):
+	case errors.Is(cause, errStopping):
 		a.handBack(context.WithoutCancel(parent))
 	default:
 		a.log.Warn().Err(cause).Msg("attempt abandoned; the run will be delivered again")

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -19,15 +20,20 @@ import (
 type service struct {
 	mu    sync.Mutex
 	asked []time.Time
-	// answer answers the n-th request, from 0.
+	// answer answers the n-th request, from 0; page, in its place, the one with a query.
 	answer func(n int, w http.ResponseWriter)
+	page   func(query string, w http.ResponseWriter)
 }
 
-func (s *service) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	n := len(s.asked)
 	s.asked = append(s.asked, time.Now())
 	s.mu.Unlock()
+	if s.page != nil {
+		s.page(r.URL.RawQuery, w)
+		return
+	}
 	s.answer(n, w)
 }
 
@@ -224,48 +230,59 @@ func TestAWaitKeepsItsPlace(t *testing.T) {
 	}
 }
 
-// The next attempt continues behind what the one before had written.
+// The next attempt continues behind what the one before had written, whether the database or the claim
+// knows how far that was.
 func TestTheNextAttemptContinues(t *testing.T) {
-	t.Parallel()
 	const rows = 1500
-	var first strings.Builder
+	var text strings.Builder
 	for i := range rows {
-		fmt.Fprintf(&first, `,{"id":%d,"name":"x"}`, i+1)
+		fmt.Fprintf(&text, `,{"id":%d,"name":"x"}`, i+1)
 	}
-	page := `{"data":[` + first.String()[1:] + `],"next":"?2"}`
-	second := fickle(1)
-	from := &service{}
-	from.answer = func(_ int, w http.ResponseWriter) { _, _ = io.WriteString(w, page) }
-	w := reading(t, from, "retry: {backoff: 1}")
-	mux := http.NewServeMux()
-	mux.HandleFunc("/people", func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.RawQuery == "" {
-			from.ServeHTTP(w, r)
-			return
-		}
-		second.ServeHTTP(w, r)
-	})
-	second.answer = func(n int, w http.ResponseWriter) {
-		switch n {
-		case 0, 1: // broken off, and then another page
-			_, _ = fmt.Fprintf(w, `{"data":[{"id":%d,"name":"y"},`, rows+1+n)
-			if n == 0 {
-				w.(http.Flusher).Flush()
-				panic(http.ErrAbortHandler)
+	first := `{"data":[` + text.String()[1:] + `],"next":"?2"}`
+	for name, destination := range map[string]string{
+		"database": "sql: {connection: warehouse, table: people, key: [id], action: upsert, create: true}",
+		"file":     "csv: {connection: drop, path: out.csv, action: append}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			asked := 0
+			second := func(w http.ResponseWriter) {
+				switch asked++; asked {
+				case 1, 2: // broken off, and then another page
+					_, _ = fmt.Fprintf(w, `{"data":[{"id":%d,"name":"y"},`, rows+asked)
+					if asked == 1 {
+						w.(http.Flusher).Flush()
+						panic(http.ErrAbortHandler)
+					}
+					_, _ = io.WriteString(w, `{"id":0,"name":"y"}]}`)
+				default:
+					_, _ = fmt.Fprintf(w, `{"data":[{"id":%d,"name":"y"}]}`, rows+1)
+				}
 			}
-			_, _ = io.WriteString(w, `{"id":0,"name":"y"}]}`)
-		default:
-			_, _ = fmt.Fprintf(w, `{"data":[{"id":%d,"name":"y"}]}`, rows+1)
-		}
-	}
-	server := httptest.NewServer(mux)
-	t.Cleanup(server.Close)
-	write(t, filepath.Join(w.dir, "connections.yaml"), "warehouse: {sqlite: ./warehouse.db}\npartner: {http: {url: \""+server.URL+"\"}}\n")
-	w.retask(t, "path: /people}", "path: /people, items: data, next: {link: next}}")
-	w.runHere(t, runner.Options{})
-	doc := w.await(t, w.submit(t))
-	if doc.Outcome() != run.Success || doc.ExecutionCount != 2 || doc.RowsInserted != rows+1 || doc.RowsUnchanged != 0 || doc.RowsUpdated != 0 || w.rows(t) != rows+1 {
-		t.Errorf("ended as %+v with %d rows", doc, w.rows(t))
+			w := reading(t, &service{page: func(query string, w http.ResponseWriter) {
+				if query == "" {
+					_, _ = io.WriteString(w, first)
+				} else {
+					second(w)
+				}
+			}}, "retry: {backoff: 1}")
+			w.retask(t, "path: /people}", "path: /people, items: data, next: {link: next}}")
+			w.retask(t, "sql: {connection: warehouse, table: people, key: [id], action: upsert, create: true}", destination)
+			w.runHere(t, runner.Options{})
+			doc := w.await(t, w.submit(t))
+			if doc.Outcome() != run.Success || doc.ExecutionCount != 2 || doc.RowsInserted != rows+1 || doc.RowsUnchanged != 0 || doc.RowsUpdated != 0 {
+				t.Errorf("ended as %+v", doc)
+			}
+			if name == "database" && w.rows(t) != rows+1 {
+				t.Errorf("%d rows in the table", w.rows(t))
+			}
+			if name == "file" {
+				text, err := os.ReadFile(filepath.Join(w.dir, "out.csv"))
+				if lines := strings.Count(string(text), "\n"); err != nil || lines != 1+rows+1 {
+					t.Errorf("%d lines in the file, %v", lines, err)
+				}
+			}
+		})
 	}
 }
 

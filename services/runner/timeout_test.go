@@ -59,11 +59,14 @@ func TestTimeoutKeepsTheRejectedRows(t *testing.T) {
 			<-end
 		}
 		// As many as a source reads for its columns.
-		more := strings.Repeat(`, {"id": 1, "name": "Ann"}`, 1000)
-		_, _ = fmt.Fprintln(w, `{"data": [{"id": 1, "name": "Ann"}, {"id": null, "name": "Ben"}`+more+`], "next": "?2"}`)
+		more := strings.Repeat(`, {"id": 1, "name": "7"}`, 1000)
+		_, _ = fmt.Fprintln(w, `{"data": [{"id": 1, "name": "7"}, {"id": 2, "name": "Ben"}`+more+`], "next": "?2"}`)
 	}}
 	w := reading(t, from, "timeout: 3s")
 	w.retask(t, "path: /people}", "path: /people, items: data, next: {link: next}}")
+	w.retask(t, "mapping: {id: id, name: name}", "mapping: {id: id, name: int(name)}")
+	// Where a database keeps the checkpoint, the rejected rows are stored with each batch.
+	w.retask(t, "sql: {connection: warehouse, table: people, key: [id], action: upsert, create: true}", "csv: {connection: drop, path: out.csv, action: append}")
 	w.runHere(t, runner.Options{})
 	n := w.submit(t)
 	doc := w.await(t, n)

@@ -52,6 +52,7 @@ type Service struct {
 	Options
 	memory *memory
 	polls  *prometheus.CounterVec
+	swept  *prometheus.CounterVec
 }
 
 // New checks the options and makes a service.
@@ -71,12 +72,17 @@ func New(o Options) (*Service, error) {
 	if o.TrustFinal <= 0 {
 		o.TrustFinal = time.Minute
 	}
+	factory := promauto.With(o.Metrics)
 	return &Service{
 		Options: o, memory: newMemory(o.Remember),
-		polls: promauto.With(o.Metrics).NewCounterVec(prometheus.CounterOpts{
+		polls: factory.NewCounterVec(prometheus.CounterOpts{
 			Name: "runhook_polls_total",
 			Help: "Polls answered, by task (empty for none) and by how the run stood or why that was not told.",
 		}, []string{"task", "outcome"}),
+		swept: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "runhook_runs_swept_total",
+			Help: "Runs ended because no runner held them in time, by task.",
+		}, []string{"task"}),
 	}, nil
 }
 

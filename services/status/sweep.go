@@ -151,7 +151,7 @@ func (q *queueSweep) end(ctx context.Context, w bus.Waiting, now time.Time) erro
 	err := q.Bus.EndUnclaimed(ctx, q.id, w.Number, doc)
 	switch {
 	case err == nil:
-		q.swept(doc)
+		q.tell(doc)
 		return nil
 	case !errors.Is(err, bus.ErrClaimed):
 		return err
@@ -208,7 +208,7 @@ func (q *queueSweep) watch(ctx context.Context, h *holding, now time.Time) error
 	}
 	switch {
 	case err == nil:
-		q.swept(doc)
+		q.tell(doc)
 	case !errors.Is(err, bus.ErrClaimed):
 		return err
 	case found: // its claim moved in this moment
@@ -220,6 +220,7 @@ func (q *queueSweep) watch(ctx context.Context, h *holding, now time.Time) error
 	return nil
 }
 
-func (q *queueSweep) swept(doc run.Document) {
+func (q *queueSweep) tell(doc run.Document) {
+	q.swept.WithLabelValues(doc.TaskName).Inc()
 	q.Log.Info().Str("task", doc.TaskName).Stringer("run", doc.ImportID).Str("detail", doc.Message).Msg("ended a run that no runner holds")
 }
