@@ -110,6 +110,22 @@ func (s *sighting) newerThan(other *sighting) bool {
 	return s.percent > other.percent || s.rows > other.rows
 }
 
+// remembered is what is answered of the run while the store cannot be asked: a final document as it
+// is, any other with a message that says so.
+func (s *sighting) remembered() (*sighting, error) {
+	if s.final() {
+		return s, nil
+	}
+	doc, err := run.DecodeDocument(s.body)
+	if err != nil {
+		return nil, err
+	}
+	doc.Message = outOfReach + "; this is what was seen last. Poll again."
+	answer := *s
+	answer.body, err = doc.Encode()
+	return &answer, err
+}
+
 func newSighting(status bus.Status) *sighting {
 	doc := &status.Document
 	seen := &sighting{

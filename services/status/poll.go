@@ -157,7 +157,7 @@ func (s *Service) latest(ctx context.Context, rc *fasthttp.RequestCtx, at target
 	case errors.Is(err, bus.ErrUnavailable):
 		s.Log.Debug().Err(err).Str("task", at.taskName()).Stringer("run", at.number).Msg("answered a poll without the store")
 		if before != nil {
-			return before, nil
+			return before.remembered()
 		}
 		return s.unseen(rc, at)
 	case errors.Is(err, bus.ErrNoRun), errors.Is(err, bus.ErrRunGone):
@@ -186,6 +186,10 @@ func (s *Service) look(ctx context.Context, at target, wait time.Duration) (bus.
 	return s.Bus.Await(limited, at.id, at.number)
 }
 
+// outOfReach begins the message of every answer that was given without the store: another process may
+// have answered something newer, or know that the run has ended.
+const outOfReach = "The store cannot be reached at the moment"
+
 // unseen is the answer about a run that this process never saw while it cannot ask for it. It is a
 // 202 all the same: many clients give a run up at any other status. It says queued, so that no later
 // answer can go back behind it.
@@ -202,7 +206,7 @@ func (s *Service) unseen(rc *fasthttp.RequestCtx, at target) (*sighting, error) 
 		Task: at.id, TaskName: at.taskName(), Base: base, Trigger: run.Webhook,
 		RetryAfter: int(retryAfter / time.Second), CreatedOn: time.Now(),
 	}, at.number)
-	doc.Message = "The store cannot be reached at the moment, so how the run stands is not known. Poll again."
+	doc.Message = outOfReach + ", so how the run stands is not known. Poll again."
 	body, err := doc.Encode()
 	if err != nil {
 		return nil, err

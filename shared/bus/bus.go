@@ -84,6 +84,8 @@ type Bus struct {
 	lease time.Duration
 	// replicated: a read may come from a replica that lags, so misses are confirmed by the leader.
 	replicated bool
+	// vouchers are those of the streams that Lookup reads, by name.
+	vouchers map[string]*voucher
 
 	runs, finals, progress jetstream.Stream
 	tasks                  jetstream.KeyValue
@@ -183,7 +185,7 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
 	return &Bus{
-		nc: nc, js: js, publisher: fast, full: config.Full, log: config.Log,
+		nc: nc, js: js, publisher: fast, full: config.Full, log: config.Log, vouchers: newVouchers(),
 		requests: newGroup(nc, js, runsStream), results: newGroup(nc, js, runsBucket),
 	}, nil
 }

@@ -57,6 +57,27 @@ func TestCluster(t *testing.T) {
 		}
 	})
 
+	t.Run("progress is seen as it was written", func(t *testing.T) {
+		accepted, err := processes[0].Submit(ctx, request, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		progress, doc := processes[0].Progress(request.Task, accepted.Number), run.QueuedDocument(request, accepted.Number)
+		doc.Begin(time.Now(), time.Now(), 1)
+		for i := range 300 {
+			doc.PercentComplete = float64(i) / 4
+			if err := progress.Write(ctx, doc); err != nil {
+				t.Fatal(err)
+			}
+			for _, process := range processes {
+				seen, err := process.Lookup(ctx, request.Task, accepted.Number)
+				if err != nil || seen.Document.PercentComplete != doc.PercentComplete {
+					t.Fatalf("after %v%% was written, %v%% is seen (%v)", doc.PercentComplete, seen.Document.PercentComplete, err)
+				}
+			}
+		}
+	})
+
 	// Under load, because an idle replica hardly lags.
 	t.Run("a status never goes back", func(t *testing.T) {
 		var all sync.WaitGroup

@@ -16,9 +16,10 @@ import (
 // Lookup tells how a run stands: its final document, else its live progress, else its claim, else
 // its request. It returns ErrNoRun, ErrRunGone or ErrUnavailable.
 //
-// An answer that rests on a miss is only given after the final document was looked for once more
-// (from the leader where replicas may lag): a run never goes back from done, and a fresh run is
-// never unknown.
+// An answer that rests on a miss is only given after the final document was looked for once more: a
+// run never goes back from done, and a fresh run is never unknown. On a cluster, where replicas lag
+// and processes ask different ones, whatever is not final comes from the leader, and from one that is
+// in touch with the others: no process tells of a run what another has seen to be over.
 func (b *Bus) Lookup(ctx context.Context, id task.ID, n run.Number) (Status, error) {
 	final, err := b.last(ctx, b.finals, finalSubject(id, n))
 	if err == nil {
@@ -38,6 +39,9 @@ func (b *Bus) Lookup(ctx context.Context, id task.ID, n run.Number) (Status, err
 	case !errors.Is(confirmErr, errMissing):
 		return Status{}, confirmErr
 	}
+	if vouchErr := b.vouch(ctx, b.finals, runsBucket); vouchErr != nil {
+		return Status{}, vouchErr
+	}
 	return unfinished, err
 }
 
@@ -48,14 +52,23 @@ func finalStatus(data []byte) (Status, error) {
 
 // unfinished is what can be said of a run whose final document was not seen.
 func (b *Bus) unfinished(ctx context.Context, id task.ID, n run.Number) (Status, error) {
-	live, err := b.last(ctx, b.progress, progressSubject(id, n))
+	live, err := b.confirmLast(ctx, b.progress, progressBucket, progressSubject(id, n))
+	if err == nil || b.replicated && errors.Is(err, errMissing) {
+		if vouchErr := b.vouch(ctx, b.progress, progressBucket); vouchErr != nil {
+			return Status{}, vouchErr
+		}
+	}
 	if err == nil {
 		doc, err := run.DecodeDocument(live.data)
 		return Status{Document: doc, Bytes: live.data}, err
 	}
 	// Live progress stands in memory only, and a restarted server may have lost its bucket: the claim
-	// tells enough then, and if the server is gone it will say so too.
-	claim, err := b.last(ctx, b.finals, claimSubject(id, n))
+	// tells enough then, and if the server is gone it will say so too. A cluster keeps the bucket, so
+	// that there an error only means that more is known than can be read now.
+	if b.replicated && !errors.Is(err, errMissing) {
+		return Status{}, err
+	}
+	claim, err := b.confirmLast(ctx, b.finals, runsBucket, claimSubject(id, n))
 	if err != nil && !errors.Is(err, errMissing) {
 		return Status{}, err
 	}
@@ -83,9 +96,12 @@ func (b *Bus) request(ctx context.Context, id task.ID, n run.Number) (run.Reques
 		stored, err = b.leaderAt(ctx, runsStream, uint64(n))
 	}
 	if errors.Is(err, errMissing) {
-		ctx, cancel := context.WithTimeout(ctx, readTimeout)
+		limited, cancel := context.WithTimeout(ctx, readTimeout)
 		defer cancel()
-		info, err := b.runs.Info(ctx)
+		info, err := b.runs.Info(limited)
+		if err == nil {
+			err = b.vouch(ctx, b.runs, runsStream)
+		}
 		switch {
 		case err != nil:
 			return run.Request{}, fmt.Errorf("%w: %w", ErrUnavailable, err)

@@ -22,6 +22,33 @@ type Cluster struct {
 	// URLs of all servers, comma-separated.
 	URLs    string
 	Servers []*server.Server
+
+	// routes are the wires between every two servers.
+	routes map[[2]int]*Wire
+}
+
+// Silence keeps a server from hearing the others and them from hearing it, or lets them again. Its
+// clients still reach it.
+func (c *Cluster) Silence(server int, silent bool) {
+	for pair, wire := range c.routes {
+		if pair[0] == server || pair[1] == server {
+			wire.Silence(silent)
+		}
+	}
+}
+
+// Leader is the server that leads a stream.
+func (c *Cluster) Leader(t testing.TB, stream string) int {
+	t.Helper()
+	for limit := time.Now().Add(30 * time.Second); time.Now().Before(limit); time.Sleep(20 * time.Millisecond) {
+		for i, s := range c.Servers {
+			if s.JetStreamIsStreamLeader(server.DEFAULT_GLOBAL_ACCOUNT, stream) {
+				return i
+			}
+		}
+	}
+	t.Fatalf("stream %s has no leader", stream)
+	return 0
 }
 
 // NewCluster starts three servers on free loopback ports and makes the streams with three replicas.
@@ -34,19 +61,23 @@ func NewCluster(t testing.TB, topology bus.Topology) *Cluster {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	const size = 3
-	var routes []string
-	ports := make([]int, size)
-	for i := range ports {
-		ports[i] = freePort(t)
-		routes = append(routes, "nats://127.0.0.1:"+strconv.Itoa(ports[i]))
-	}
-	c := &Cluster{}
+	c := &Cluster{routes: map[[2]int]*Wire{}}
 	var urls []string
+	nowhere := "127.0.0.1:" + strconv.Itoa(freePort(t))
+	var ports [size]int
 	for i := range size {
+		ports[i] = freePort(t)
+		var routes []string
+		for j := range i {
+			wire := NewWire(t, "127.0.0.1:0", "127.0.0.1:"+strconv.Itoa(ports[j]))
+			c.routes[[2]int{j, i}] = wire
+			routes = append(routes, "nats://"+wire.Address())
+		}
 		options := &server.Options{
 			ServerName: fmt.Sprintf("s%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true,
 			JetStream: true, StoreDir: filepath.Join(dir, strconv.Itoa(i)),
-			Cluster: server.ClusterOpts{Name: "runhook", Host: "127.0.0.1", Port: ports[i]},
+			// The servers and their clients know each other by the wires only, which a test can cut.
+			Cluster: server.ClusterOpts{Name: "runhook", Host: "127.0.0.1", Port: ports[i], NoAdvertise: true, Advertise: nowhere},
 			Routes:  server.RoutesFromStr(strings.Join(routes, ",")),
 		}
 		s, err := server.NewServer(options)
@@ -85,6 +116,36 @@ func (c *Cluster) Open(t testing.TB, name string, server int) *bus.Bus {
 		t.Fatal(err)
 	}
 	return opened
+}
+
+// Relieve makes other servers the leaders of all streams.
+func (c *Cluster) Relieve(t testing.TB, place int) {
+	t.Helper()
+	c.lead(t, func(leader int) bool { return leader != place })
+}
+
+// Promote makes one server the leader of all streams.
+func (c *Cluster) Promote(t testing.TB, place int) {
+	t.Helper()
+	c.lead(t, func(leader int) bool { return leader == place })
+}
+
+// lead has leaders step down until all are right: who follows them cannot be chosen.
+func (c *Cluster) lead(t testing.TB, right func(leader int) bool) {
+	t.Helper()
+	for limit := time.Now().Add(90 * time.Second); time.Now().Before(limit); time.Sleep(50 * time.Millisecond) {
+		wrong := 0
+		for _, stream := range []string{"RUNS", "EVENTS", "KV_runs", "KV_progress"} {
+			if leader := c.Leader(t, stream); !right(leader) {
+				wrong++
+				_ = c.Servers[leader].JetStreamStepdownStream(server.DEFAULT_GLOBAL_ACCOUNT, stream) // asked again until it has
+			}
+		}
+		if wrong == 0 {
+			return
+		}
+	}
+	t.Fatal("the streams do not get the leaders they should")
 }
 
 func freePort(t testing.TB) int {

@@ -1,0 +1,152 @@
+package bus_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"runhook/shared/bus"
+	"runhook/shared/bustest"
+	"runhook/shared/run"
+)
+
+// clusterRequest makes a cluster with one task, and a request of it.
+func clusterRequest(t *testing.T) (*bustest.Cluster, run.Request) {
+	t.Helper()
+	cluster := bustest.NewCluster(t, bus.Topology{})
+	def := definition(t, "Replicated", 1)
+	if _, err := cluster.Apply(t.Context(), def, false); err != nil {
+		t.Fatal(err)
+	}
+	return cluster, run.Request{
+		Task: def.ID, TaskName: def.Name, Definition: def.Hash, Trigger: run.Webhook, RetryAfter: 30,
+		CreatedOn: time.Now().UTC(), ParameterHash: "h",
+	}
+}
+
+// A process that reads from a server which lags behind tells nothing older than what others have told.
+func TestLaggingReplicaTellsNothingOld(t *testing.T) {
+	cluster, request := clusterRequest(t)
+	ctx := t.Context()
+	// Reads go to the nearest replica: that of the server which the process is connected to.
+	const lagging = 0
+	cluster.Relieve(t, lagging)
+	others := cluster.Open(t, "others", (lagging+1)%3)
+	status := cluster.Open(t, "status", lagging)
+
+	// One run that is under way, with its progress, before the server falls behind.
+	n := submit(t, others, request)
+	claim, err := others.Claim(ctx, request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	progress, doc := others.Progress(request.Task, n), run.QueuedDocument(request, n)
+	doc.Begin(time.Now(), time.Now(), 1)
+	doc.PercentComplete = 10
+	if err := progress.Write(ctx, doc); err != nil {
+		t.Fatal(err)
+	}
+	for seen := (bus.Status{}); seen.Document.PercentComplete != 10; {
+		if seen, err = status.Lookup(ctx, request.Task, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	cluster.Silence(lagging, true)
+	defer cluster.Silence(lagging, false)
+	doc.PercentComplete = 60
+	if err := progress.Write(ctx, doc); err != nil {
+		t.Fatal(err)
+	}
+	if seen, err := status.Lookup(ctx, request.Task, n); err == nil && seen.Document.PercentComplete != 60 {
+		t.Errorf("it went back to %v%%", seen.Document.PercentComplete)
+	}
+	doc.End(run.Success, "", time.Now())
+	if err := claim.Finish(ctx, doc, run.RejectedSet{}); err != nil {
+		t.Fatal(err)
+	}
+	if seen, err := status.Lookup(ctx, request.Task, n); err == nil && !seen.Final || err != nil && !errors.Is(err, bus.ErrUnavailable) {
+		t.Errorf("of a run that has ended it told %s, %v", seen.Document.Status, err)
+	}
+	fresh := submit(t, others, request)
+	if seen, err := status.Lookup(ctx, request.Task, fresh); err != nil && !errors.Is(err, bus.ErrUnavailable) {
+		t.Errorf("of a fresh run it told %s, %v", seen.Document.Status, err)
+	}
+
+	cluster.Silence(lagging, false)
+	recovers(t, func() error {
+		if seen, err := status.Lookup(ctx, request.Task, n); err != nil || !seen.Final {
+			return fmt.Errorf("%v, final %v", err, seen.Final)
+		}
+		_, err := status.Lookup(ctx, request.Task, fresh)
+		return err
+	})
+}
+
+// A leader that is cut off goes on answering for a while, though the others have elected another.
+func TestLeaderThatIsCutOffTellsNothingOld(t *testing.T) {
+	cluster, request := clusterRequest(t)
+	ctx := t.Context()
+	const alone = 0
+	cluster.Promote(t, alone)
+	status := cluster.Open(t, "status", alone)
+	others := cluster.Open(t, "others", (alone+1)%3)
+	n := submit(t, others, request)
+	if _, err := status.Lookup(ctx, request.Task, n); err != nil {
+		t.Fatal(err)
+	}
+
+	cluster.Silence(alone, true)
+	defer cluster.Silence(alone, false)
+	var claim *bus.Claim
+	recovers(t, func() (err error) { // the others elect a leader first
+		claim, err = others.Claim(ctx, request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
+		if errors.Is(err, bus.ErrClaimed) { // an acknowledgement was lost on the way
+			seen, _, findErr := others.FindClaim(ctx, request.Task, n)
+			if findErr != nil {
+				return findErr
+			}
+			claim, err = others.TakeOver(ctx, request.Task, n, seen, seen.State.Next("me"))
+		}
+		return err
+	})
+	doc := run.QueuedDocument(request, n)
+	doc.End(run.Success, "", time.Now())
+	recovers(t, func() error { return claim.Finish(ctx, doc, run.RejectedSet{}) })
+	var fresh run.Number
+	recovers(t, func() error {
+		accepted, err := others.Submit(ctx, request, "")
+		fresh = accepted.Number
+		return err
+	})
+	if seen, err := status.Lookup(ctx, request.Task, n); err == nil && !seen.Final || err != nil && !errors.Is(err, bus.ErrUnavailable) {
+		t.Errorf("of a run that has ended it told %s, %v", seen.Document.Status, err)
+	}
+	if seen, err := status.Lookup(ctx, request.Task, fresh); err != nil && !errors.Is(err, bus.ErrUnavailable) {
+		t.Errorf("of a fresh run it told %s, %v", seen.Document.Status, err)
+	}
+
+	cluster.Silence(alone, false)
+	recovers(t, func() error {
+		if seen, err := status.Lookup(ctx, request.Task, n); err != nil || !seen.Final {
+			return fmt.Errorf("%v, final %v", err, seen.Final)
+		}
+		_, err := status.Lookup(ctx, request.Task, fresh)
+		return err
+	})
+}
+
+// recovers tries until there is no error, for as long as a cluster may take to come to itself.
+func recovers(t *testing.T, try func() error) {
+	t.Helper()
+	for limit := time.Now().Add(90 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		err := try()
+		if err == nil {
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatal(err)
+		}
+	}
+}
