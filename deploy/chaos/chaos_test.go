@@ -24,6 +24,7 @@ func TestChaos(t *testing.T) {
 		faults []fault
 	}{
 		{"embedded", (*house).embedded, embeddedFaults()},
+		{"cluster", (*house).clustered, clusterFaults()},
 	}
 	if mode == "both" {
 		length /= time.Duration(len(modes))
@@ -90,7 +91,7 @@ func live(t *testing.T, h *house, mode string, length time.Duration, seed uint64
 	for _, w := range h.works {
 		clients.begin(w)
 	}
-	breaking := newMischief(h, ledger, seed, faults)
+	breaking := newMischief(h, ledger, watching, seed, faults)
 	began := time.Now()
 	breaking.run(stopped)
 

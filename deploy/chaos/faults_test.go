@@ -25,17 +25,18 @@ type fault struct {
 
 // mischief breaks a house, in an order that its seed decides.
 type mischief struct {
-	house  *house
-	ledger *ledger
-	rand   *rand.Rand
-	faults []fault
+	house   *house
+	ledger  *ledger
+	witness *witness
+	rand    *rand.Rand
+	faults  []fault
 	// done counts the faults by name; story has each with its time.
 	done  map[string]int
 	story []string
 }
 
-func newMischief(h *house, l *ledger, seed uint64, faults []fault) *mischief {
-	return &mischief{house: h, ledger: l, rand: rand.New(rand.NewPCG(seed, 1)), faults: faults, done: map[string]int{}}
+func newMischief(h *house, l *ledger, w *witness, seed uint64, faults []fault) *mischief {
+	return &mischief{house: h, ledger: l, witness: w, rand: rand.New(rand.NewPCG(seed, 1)), faults: faults, done: map[string]int{}}
 }
 
 // run breaks things until ctx ends.
@@ -173,4 +174,68 @@ func embeddedFaults() []fault {
 		{"pause serve", 2, func(m *mischief) error { return m.freeze(m.one("serve"), time.Second, lease+3*time.Second) }},
 		{"site", 2, failSite},
 	}
+}
+
+// clusterFaults break the services, the NATS servers, and the wires between them.
+func clusterFaults() []fault {
+	var all []fault
+	for _, kind := range []string{"ingress", "status", "runner"} {
+		weight := 2
+		if kind == "runner" {
+			weight = 4
+		}
+		all = append(all,
+			fault{"kill " + kind, weight, func(m *mischief) error { return m.kill(m.one(kind)) }},
+			fault{"stop " + kind, 1, func(m *mischief) error { return m.stop(m.one(kind)) }})
+	}
+	return append(all,
+		fault{"pause runner", 4, func(m *mischief) error { return m.freeze(m.one("runner"), lease/2, 2*lease) }},
+		fault{"pause ingress or status", 1, func(m *mischief) error {
+			return m.freeze(m.one([]string{"ingress", "status"}[m.rand.IntN(2)]), time.Second, lease)
+		}},
+		fault{"kill leader", 4, func(m *mischief) error { return m.kill(m.leader()) }},
+		fault{"kill follower", 3, func(m *mischief) error { return m.kill(m.follower()) }},
+		fault{"stop leader", 2, func(m *mischief) error { return m.stop(m.leader()) }},
+		fault{"pause leader", 2, func(m *mischief) error { return m.freeze(m.leader(), time.Second, 2*lease) }},
+		fault{"pause follower", 2, func(m *mischief) error { return m.freeze(m.follower(), time.Second, 2*lease) }},
+		fault{"cut leader off", 2, func(m *mischief) error { return m.cutOff(m.leader()) }},
+		fault{"cut follower off", 2, func(m *mischief) error { return m.cutOff(m.follower()) }},
+		fault{"kill two servers", 1, func(m *mischief) error {
+			kept := m.rand.IntN(len(m.house.servers))
+			return m.kill(slices.Concat(m.house.servers[:kept], m.house.servers[kept+1:])...)
+		}},
+		fault{"kill all servers", 1, func(m *mischief) error { return m.kill(m.house.servers...) }},
+		fault{"drop clients' connections", 3, func(m *mischief) error {
+			m.house.wires[m.rand.IntN(len(m.house.wires))].Drop()
+			return nil
+		}},
+		fault{"site", 3, failSite},
+	)
+}
+
+// leader is the server that leads one of the streams, drawn anew each time.
+func (m *mischief) leader() *process {
+	stream := []string{"RUNS", "KV_runs", "EVENTS"}[m.rand.IntN(3)]
+	other := m.rand.IntN(len(m.house.servers))
+	if place, ok := m.house.leader(m.witness, stream); ok {
+		return m.house.servers[place]
+	}
+	return m.house.servers[other]
+}
+
+// follower is a server that leads none of the runs.
+func (m *mischief) follower() *process {
+	step := 1 + m.rand.IntN(len(m.house.servers)-1)
+	place, _ := m.house.leader(m.witness, "KV_runs")
+	return m.house.servers[(place+step)%len(m.house.servers)]
+}
+
+// cutOff keeps a server from the others for a while; its clients still reach it.
+func (m *mischief) cutOff(p *process) error {
+	place := slices.Index(m.house.servers, p)
+	silent := m.rand.IntN(2) == 0
+	m.house.cutOff(place, true, silent)
+	time.Sleep(m.between(time.Second, 2*lease))
+	m.house.cutOff(place, false, silent)
+	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"runhook/deploy/imissite"
+	"runhook/shared/bustest"
 )
 
 // lease is how long a runner may be silent: short, so that takeovers happen within a run of minutes.
@@ -36,8 +37,8 @@ type house struct {
 	services []*process
 	servers  []*process
 	// wires connect clients with the servers, one each; routes connect server i with server j.
-	wires  []*link
-	routes map[[2]int]*link
+	wires  []*bustest.Wire
+	routes map[[2]int]*bustest.Wire
 }
 
 // newHouse builds the program and lays out what its tasks need.
@@ -92,7 +93,7 @@ func (h *house) clustered() {
 	h.startServers()
 	urls := []string{}
 	for _, wire := range h.wires {
-		urls = append(urls, "nats://"+wire.listener.Addr().String())
+		urls = append(urls, "nats://"+wire.Address())
 	}
 	h.nats = strings.Join(urls, ",")
 	key := filepath.Join(h.dir, "run.key")

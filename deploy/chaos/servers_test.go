@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"runhook/shared/bustest"
 )
 
 // serverRole makes the test binary a NATS server instead of running tests: its value is the server's
@@ -85,16 +87,16 @@ func (h *house) startServers() {
 	var clients, clusters [size]string
 	for i := range size {
 		clients[i], clusters[i] = port(h.t), port(h.t)
-		h.wires = append(h.wires, newLink(h.t, port(h.t), clients[i]))
+		h.wires = append(h.wires, bustest.NewWire(h.t, port(h.t), clients[i]))
 	}
 	nowhere := port(h.t)
-	h.routes = map[[2]int]*link{}
+	h.routes = map[[2]int]*bustest.Wire{}
 	for i := range size {
 		var routes []string
 		for j := range i {
-			wire := newLink(h.t, port(h.t), clusters[j])
+			wire := bustest.NewWire(h.t, port(h.t), clusters[j])
 			h.routes[[2]int{j, i}] = wire
-			routes = append(routes, "nats://"+wire.listener.Addr().String())
+			routes = append(routes, "nats://"+wire.Address())
 		}
 		p := h.process(fmt.Sprint("nats-", i), os.Args[0])
 		p.env = []string{
@@ -109,11 +111,16 @@ func (h *house) startServers() {
 	}
 }
 
-// cutOff cuts a server off from the others, or joins it again.
-func (h *house) cutOff(place int, cut bool) {
+// cutOff cuts a server off from the others, or joins it again: its connections to them end, or, where
+// silent, stay and let nothing through.
+func (h *house) cutOff(place int, cut, silent bool) {
 	for pair, wire := range h.routes {
-		if pair[0] == place || pair[1] == place {
-			wire.setCut(cut)
+		switch {
+		case pair[0] != place && pair[1] != place:
+		case silent:
+			wire.Silence(cut)
+		default:
+			wire.Cut(cut)
 		}
 	}
 }

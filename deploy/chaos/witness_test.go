@@ -235,23 +235,31 @@ func (w *witness) each(ctx context.Context, name, filter string, take func(msg j
 	for _, n := range info.State.Subjects {
 		left += n
 	}
-	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{filter}})
+	consumer, err := stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		FilterSubject: filter, AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
+	})
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", name, err)
 	}
-	for left > 0 {
-		msg, err := consumer.Next(jetstream.FetchMaxWait(20 * time.Second))
-		if err != nil {
+	defer func() { _ = stream.DeleteConsumer(ctx, consumer.CachedInfo().Name) }()
+	for limit := time.Now().Add(time.Minute); left > 0; {
+		batch, err := consumer.Fetch(int(min(left, 500)), jetstream.FetchMaxWait(2*time.Second))
+		if err == nil {
+			for msg := range batch.Messages() {
+				meta, err := msg.Metadata()
+				if err != nil {
+					return err
+				}
+				if err := take(msg, meta.Sequence.Stream); err != nil {
+					return fmt.Errorf("stream %s, message %d: %w", name, meta.Sequence.Stream, err)
+				}
+				left--
+			}
+			err = batch.Error()
+		}
+		if err != nil && time.Now().After(limit) {
 			return fmt.Errorf("stream %s: %d messages are missing at the end: %w", name, left, err)
 		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return err
-		}
-		if err := take(msg, meta.Sequence.Stream); err != nil {
-			return fmt.Errorf("stream %s, message %d: %w", name, meta.Sequence.Stream, err)
-		}
-		left--
 	}
 	return nil
 }
