@@ -277,6 +277,33 @@ func TestCheckOfSitesThatAreNone(t *testing.T) {
 	s.connect(s.url, "right")
 	s.imis.Fail(imissite.Throttle("60"))
 	s.expectFindings(body, ":3: error: source.imis.query: the definition of the IQA $/Members of connection prod: the site asks to wait 1m0s")
+
+	// A site that does not tell what its IQAs are is read all the same.
+	s.imis.SetQueries(imissite.Query{Path: "$/Untold", Columns: []imissite.Column{{Name: "ID"}}, Count: 1, Row: func(int) []any { return []any{1} }})
+	other := httptest.NewServer(s.imis) // which nobody was asked to leave alone
+	defer other.Close()
+	s.connect(other.URL, "right")
+	s.imis.Fail(imissite.Status(http.StatusForbidden))
+	s.expectFindings("source: {imis: {connection: prod, query: $/Untold}}\nmapping: {id: ID, name: Nmae}\n"+toMembers,
+		":3: warning: source.imis.query: the definition of the IQA $/Untold of connection prod is not allowed to the account of the connection (status 403), so that its prompts and types could not be looked at",
+		":4: error: mapping.name: unknown column Nmae; the source has ID. A text stands in quotes, and in a task file in two kinds of them: '\"Nmae\"' (1:1)\n     | Nmae\n     | ^")
+}
+
+// A check that is interrupted ends.
+func TestCheckIsInterrupted(t *testing.T) {
+	s := newIMISSite(t)
+	s.write("checked.yaml", checkHead+"source: {imis: {connection: prod, query: $/Members}}\n"+mapMembers+toMembers)
+	reached := make(chan struct{})
+	s.imis.Fail(func(w http.ResponseWriter, r *http.Request) {
+		close(reached)
+		imissite.Stall(w, r)
+	})
+	i := begin(t, "task", "check", s.path("checked.yaml"), "--connections", s.path("connections.yaml"))
+	<-reached
+	i.stop()
+	if code := i.await(); code != exitCanceled || i.out.String() != "" {
+		t.Errorf("exit code %d: %s%s", code, i.out, i.log)
+	}
 }
 
 // What passed its check, and was changed on the site since, fails before its first row.

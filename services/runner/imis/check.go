@@ -73,29 +73,14 @@ func enter(ctx context.Context, connections *connection.Set, from *task.IMISSour
 // look asks for the first rows, with the prompts that the IQA has, and reports why there are none to be
 // had. names are those of the columns that they have, nil where there is no row.
 func (s *Source) look(d *definition, found *check.Report) (names []string, rows []check.Cells) {
-	var lacking []string
-	known := len(d.columns)+len(d.prompts) > 0
-	repeated := d.repeated()
-	if s.from.Endpoint == task.IQAEndpoint {
-		if known {
-			s.prompts = s.prompts[:min(len(s.prompts), len(d.prompts))]
-		}
-		for i, p := range d.prompts {
-			if p.required && (i >= len(s.prompts) || s.prompts[i].value == "") {
-				lacking = append(lacking, p.name)
-			}
-		}
-	} else {
-		if known {
-			s.prompts = slices.DeleteFunc(s.prompts, func(p prompt) bool { return d.prompt(p.name) == nil || hasName(repeated, p.name) })
-		}
-		for _, p := range d.prompts {
-			has := slices.ContainsFunc(s.prompts, func(given prompt) bool { return strings.EqualFold(given.name, p.name) && given.value != "" })
-			if p.required && !has {
-				lacking = append(lacking, p.name)
-			}
-		}
+	switch known := len(d.columns)+len(d.prompts) > 0; {
+	case known && s.from.Endpoint == task.IQAEndpoint:
+		s.prompts = s.prompts[:min(len(s.prompts), len(d.prompts))]
+	case known:
+		repeated := d.repeated()
+		s.prompts = slices.DeleteFunc(s.prompts, func(p prompt) bool { return d.prompt(p.name) == nil || hasName(repeated, p.name) })
 	}
+	lacking := d.lacking(s.from.Endpoint, s.prompts)
 	page, err := s.request(&page{}, min(check.Looked, int64(s.from.PageSize)), 0)
 	refused, isRefused := errors.AsType[*refusal](err)
 	switch {
@@ -112,6 +97,20 @@ func (s *Source) look(d *definition, found *check.Report) (names []string, rows 
 		}
 	}
 	return names, rows
+}
+
+// lacking are the names of the prompts that require a value and are given none.
+func (d *definition) lacking(endpoint task.Endpoint, given []prompt) (names []string) {
+	for i, p := range d.prompts {
+		has := slices.ContainsFunc(given, func(g prompt) bool { return strings.EqualFold(g.name, p.name) && g.value != "" })
+		if endpoint == task.IQAEndpoint {
+			has = i < len(given) && given[i].value != ""
+		}
+		if p.required && !has {
+			names = append(names, p.name)
+		}
+	}
+	return names
 }
 
 // merge returns the columns: those that rows have, and those that only the definition has. Without either

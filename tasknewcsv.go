@@ -1,0 +1,87 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"runhook/services/runner/connection"
+	"runhook/services/runner/pipeline"
+	"runhook/shared/task"
+)
+
+// fromCSV reads the header of the file, whose delimiter and encoding it finds out.
+func (c *taskNewCommand) fromCSV(ctx context.Context, connections *connection.Set, made *drafted) (base string, err error) {
+	absolute, err := filepath.Abs(c.FromCSV)
+	if err != nil {
+		return "", fmt.Errorf("--from-csv: %w", err)
+	}
+	if info, err := os.Stat(absolute); err != nil {
+		return "", fmt.Errorf("--from-csv: %w", err)
+	} else if info.IsDir() {
+		return "", fmt.Errorf("--from-csv %s is a folder; name the file", c.FromCSV)
+	}
+	name, path, covered := connections.Covering(absolute)
+	reading := connections
+	if !covered {
+		name, path = spare(connections, "files"), filepath.Base(absolute)
+		folder := fmt.Sprintf("%s: {files: %s}", name, strconv.Quote(strings.ReplaceAll(filepath.ToSlash(filepath.Dir(absolute)), "${", "$${")))
+		made.missing = append(made.missing, folder)
+		if reading, err = connection.Parse([]byte(folder), "connections.yaml"); err != nil {
+			return "", err
+		}
+	}
+	source := &task.CSVSource{Connection: name, Path: path}
+	if isPlain := !source.IsWorkbook() && !strings.EqualFold(filepath.Ext(path), ".gz"); isPlain {
+		if source.Delimiter, source.Encoding, err = sniff(absolute); err != nil {
+			return "", fmt.Errorf("--from-csv: %w", err)
+		}
+	}
+	made.Source = task.Source{CSV: source}
+	made.Columns, err = pipeline.Columns(ctx, pipeline.Job{Task: &task.Definition{Source: made.Source}, Connections: reading})
+	if err != nil {
+		return "", fmt.Errorf("--from-csv %s: %w", c.FromCSV, err)
+	}
+	base = strings.TrimSuffix(filepath.Base(path), ".gz")
+	return strings.TrimSuffix(base, filepath.Ext(base)), nil
+}
+
+// sniff finds out the delimiter of a CSV file, from its first line, and the encoding, from its
+// beginning: "" for UTF-8 and what a byte order mark says.
+func sniff(path string) (delimiter rune, encoding string, err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return 0, "", err
+	}
+	defer file.Close()
+	beginning := make([]byte, 1<<20)
+	n, err := io.ReadFull(file, beginning)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return 0, "", err
+	}
+	beginning = beginning[:n]
+	if bytes.HasPrefix(beginning, []byte{0xff, 0xfe}) || bytes.HasPrefix(beginning, []byte{0xfe, 0xff}) {
+		return 0, "", nil // UTF-16 by its mark
+	}
+	for cut := 0; cut < utf8.UTFMax && n == cap(beginning) && !utf8.Valid(beginning); cut++ {
+		beginning = beginning[:len(beginning)-1] // it may end inside a letter
+	}
+	if !utf8.Valid(beginning) {
+		encoding = "windows-1252"
+	}
+	header, _, _ := bytes.Cut(beginning, []byte("\n"))
+	most := 0
+	for _, candidate := range ",;\t|" {
+		if count := bytes.Count(header, []byte(string(candidate))); count > most {
+			delimiter, most = candidate, count
+		}
+	}
+	return delimiter, encoding, nil
+}
