@@ -86,6 +86,26 @@ func TestFullDiskRecovers(t *testing.T) {
 	}
 }
 
+// A start on a full disk says what is wrong in one line.
+func TestStartOnAFullDisk(t *testing.T) {
+	disk := smallDisk(t, 16)
+	s := newSite(t)
+	i := begin(t, s.args("--data", disk+"/data")...).listening()
+	started := i.start(s.copy, nil)
+	i.awaitEnd(started)
+	i.end()
+	fill(t, disk+"/filler")
+	code, out, messages := call(t, s.args("--data", disk+"/data")...)
+	if code != exitNoStart || out != "" || !oneLine(messages, "the disk of the data directory is full") {
+		t.Errorf("exit code %d: %s%s", code, out, messages)
+	}
+	if err := os.Remove(disk + "/filler"); err != nil {
+		t.Fatal(err)
+	}
+	i = begin(t, s.args("--data", disk+"/data")...).listening()
+	i.awaitEnd(started)
+}
+
 func fullDisk(t *testing.T, durability string) {
 	disk := smallDisk(t, 24)
 	s := newSite(t)

@@ -310,7 +310,8 @@ func (s *site) hold() (release func()) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if _, err := connection.ExecContext(s.t.Context(), "begin immediate"); err != nil {
+	// A run that has ended may still be taking its checkpoint away.
+	if _, err := connection.ExecContext(s.t.Context(), "pragma busy_timeout = 10000; begin immediate"); err != nil {
 		s.t.Fatal(err)
 	}
 	release = sync.OnceFunc(func() {

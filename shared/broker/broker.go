@@ -61,11 +61,13 @@ func Start(o Options) (*Broker, error) {
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("cannot make the data directory: %w: choose another with --data", err)
 	}
-	probe, err := os.CreateTemp(o.Dir, ".write-*")
+	err := room(o.Dir)
+	if noRoom([]any{err}) {
+		return nil, fmt.Errorf("the disk of the data directory is full: %w: make room, or move the directory and give it with --data", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot write in the data directory: %w: choose another with --data, or change its owner", err)
 	}
-	_, _ = probe.Close(), os.Remove(probe.Name())
 	if o.Listen != "" {
 		if o.Listen, err = address(o.Listen); err != nil {
 			return nil, err

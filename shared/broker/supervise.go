@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"fmt"
 	"os"
 	"time"
 )
@@ -40,7 +39,7 @@ func (b *Broker) supervise() {
 		if !b.restart() {
 			return
 		}
-		for room := b.room(); room != nil; room = b.room() {
+		for room(b.options.Dir) != nil {
 			if !b.pause(lookForRoom) {
 				return
 			}
@@ -91,19 +90,20 @@ func (b *Broker) pause(d time.Duration) bool {
 	}
 }
 
-// room tries whether the directory takes as much as is needed; nil when it does. What counts is what
+// room tries whether a directory takes as much as is needed; nil when it does. What counts is what
 // can be written, whatever stands in the way: the disk, a quota, a limit on files.
-func (b *Broker) room() error {
-	probe, err := os.CreateTemp(b.options.Dir, ".room-*")
+func room(dir string) error {
+	probe, err := os.CreateTemp(dir, ".room-*")
 	if err != nil {
-		return fmt.Errorf("look for room in the data directory: %w", err)
+		return err
 	}
-	defer func() { _, _ = probe.Close(), os.Remove(probe.Name()) }()
+	defer func() { _ = os.Remove(probe.Name()) }()
 	block := make([]byte, 64<<10)
 	for range roomNeeded / len(block) {
 		if _, err := probe.Write(block); err != nil {
-			return fmt.Errorf("look for room in the data directory: %w", err)
+			_ = probe.Close()
+			return err
 		}
 	}
-	return probe.Sync()
+	return probe.Close()
 }
