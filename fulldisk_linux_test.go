@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -165,6 +166,14 @@ func fullDisk(t *testing.T, durability string) {
 	eventually(t, i, "what ended before can still be read", func() bool {
 		now, err := i.request(http.MethodGet, ended)
 		return err == nil && now.status == http.StatusOK && bytes.Equal(now.body, before.body)
+	})
+	// Somebody else writes all the same, and fails the restarted server's store once more.
+	failures := strings.Count(i.log.String(), "Critical write error")
+	eventually(t, i, "a write from outside fails", func() bool {
+		if err := listener.Publish("run.schedule.outside", make([]byte, 100<<10)); err != nil {
+			t.Log(err)
+		}
+		return strings.Count(i.log.String(), "Critical write error") > failures
 	})
 	for range 5 {
 		asked := time.Now()

@@ -163,16 +163,21 @@ func (r *ran) cut(t *testing.T, stream string, bytes int64, killed bool) {
 		}
 	}
 	r.Start(listen)
-	for deadline := time.Now().Add(10 * time.Second); r.Ready(t.Context()) != nil; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the connection has not come back")
-		}
-	}
+	r.awaitReady(t)
 	if err := r.Init(t.Context(), bus.Topology{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Repair(t.Context(), r.Broker.CutOff); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func (r *ran) awaitReady(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); r.Ready(t.Context()) != nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the connection has not come back")
+		}
 	}
 }
 

@@ -239,10 +239,15 @@ func (b *Bus) renew(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	event, err := b.leaderLast(ctx, eventsStream, "run.completed.*")
+	if err != nil && !errors.Is(err, errMissing) {
+		return err
+	}
+	_, copied := origin(event.header)
 	if _, err := b.advance(ctx, b.runs, "run.schedule.skipped", number); err != nil {
 		return err
 	}
-	if _, err := b.advance(ctx, b.finals, "$KV.runs.skipped", 0); err != nil {
+	if _, err := b.advance(ctx, b.finals, "$KV.runs.skipped", copied); err != nil {
 		return err
 	}
 	if err := b.resumeEvents(ctx); err != nil {

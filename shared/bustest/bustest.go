@@ -30,18 +30,25 @@ type Store struct {
 // at the end of the test. topology's zero value is the default one; where it says Synced the server is.
 func New(t testing.TB, topology bus.Topology) *Store {
 	t.Helper()
+	s := Empty(t, topology.Synced)
+	if err := s.Init(t.Context(), topology); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Empty is New without the streams; synced is as in the topology that they will have.
+func Empty(t testing.TB, synced bool) *Store {
+	t.Helper()
 	// Not t.TempDir: the server may still write for a moment after a bounded stop.
 	dir, err := os.MkdirTemp("", "runhook-test-*")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s := &Store{t: t, Dir: dir, synced: topology.Synced}
+	s := &Store{t: t, Dir: dir, synced: synced}
 	s.Start("127.0.0.1:0")
 	s.Bus = s.Connect("test")
-	if err := s.Init(t.Context(), topology); err != nil {
-		t.Fatal(err)
-	}
 	return s
 }
 

@@ -1,0 +1,122 @@
+package bus_test
+
+import (
+	"errors"
+	"io"
+	"testing"
+
+	"runhook/shared/bus"
+	"runhook/shared/bustest"
+	"runhook/shared/run"
+)
+
+type part struct {
+	stream string
+	data   []byte
+}
+
+// backUp backs the store up, and executes two other runs before each stream is read.
+func (r *ran) backUp(t *testing.T) (parts []part, during []run.Number) {
+	t.Helper()
+	last := ""
+	err := r.Backup(t.Context(), func(stream string, data []byte) error {
+		parts = append(parts, part{stream, append([]byte(nil), data...)})
+		if stream != last {
+			last = stream
+			during = append(during, r.execute(t), r.execute(t))
+			r.events(t, len(r.finals))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parts, during
+}
+
+// restored is a new store made of the parts.
+func (r *ran) restored(t *testing.T, parts []part) *ran {
+	t.Helper()
+	other := &ran{Store: bustest.Empty(t, false), request: r.request, finals: map[run.Number]string{}}
+	err := other.Restore(t.Context(), 0, func() (string, []byte, error) {
+		if len(parts) == 0 {
+			return "", nil, io.EOF
+		}
+		next := parts[0]
+		parts = parts[1:]
+		return next.stream, next.data, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return other
+}
+
+// Whatever is executed while the streams are read one after the other, what is restored fits
+// together: no run is acknowledged that has no final document, and each final has one event.
+func TestBackupOfAStoreInUse(t *testing.T) {
+	r := newRan(t, 4)
+	r.events(t, 4)
+	parts, during := r.backUp(t)
+	other := r.restored(t, parts)
+	if other.StoreID() == r.StoreID() || other.StoreID() == "" {
+		t.Errorf("the store's id is %q, and was %q", other.StoreID(), r.StoreID())
+	}
+	next := other.execute(t) // and with it all that is still in the queue
+	if next <= during[len(during)-1] {
+		t.Errorf("run %s comes after run %s of the store before", next, during[len(during)-1])
+	}
+	there := map[run.Number]bool{next: true}
+	for n, final := range r.finals {
+		status, err := other.Lookup(t.Context(), r.request.Task, n)
+		switch anew := other.finals[n]; {
+		case errors.Is(err, bus.ErrRunGone) && n > 4:
+			continue
+		case err != nil || !status.Final:
+			t.Errorf("run %s: %v, %+v", n, err, status.Document)
+		case anew == "" && string(status.Bytes) != final:
+			t.Errorf("run %s:\n%s\nwas\n%s", n, status.Bytes, final)
+		}
+		there[n] = true
+	}
+	t.Logf("of the %d runs that ended while it was made the backup has %d", len(during), len(there)-5)
+	other.Restart()
+	other.awaitReady(t)
+	there[other.execute(t)] = true
+	found := other.events(t, len(there))
+	for n := range there {
+		if found[n.String()] != 1 {
+			t.Errorf("run %s has %d events", n, found[n.String()])
+		}
+	}
+	if len(found) != len(there) {
+		t.Errorf("%d runs have events, and there are %d", len(found), len(there))
+	}
+}
+
+// A run that was under way at the time of the backup can be taken at once.
+func TestRestoredClaimsAreHandedBack(t *testing.T) {
+	r := newRan(t, 1)
+	open := submit(t, r.Bus, r.request)
+	claim, err := r.Claim(t.Context(), r.request.Task, open, run.Claim{Owner: "somebody", Executions: 1, Checkpoint: run.Checkpoint{Row: 7}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parts []part
+	err = r.Backup(t.Context(), func(stream string, data []byte) error {
+		parts = append(parts, part{stream, append([]byte(nil), data...)})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := r.restored(t, parts)
+	seen, found, err := other.FindClaim(t.Context(), r.request.Task, open)
+	if err != nil || !found || !seen.State.HandedBack || seen.State.Checkpoint.Row != 7 {
+		t.Errorf("the claim is %+v, %v %v", seen.State, found, err)
+	}
+	taken, err := other.TakeOver(t.Context(), r.request.Task, open, seen, seen.State.Next("another"))
+	if err != nil || taken.Token <= claim.Token {
+		t.Errorf("taken with token %d after %d, %v", taken.Token, claim.Token, err)
+	}
+}
