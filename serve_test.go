@@ -241,3 +241,19 @@ func TestServeListensBeyondLoopback(t *testing.T) {
 		t.Errorf("%+v", doc)
 	}
 }
+
+// Whoever publishes has to know whether the server syncs every write.
+func TestServeKeepsItsDurabilityWithTheStore(t *testing.T) {
+	s := &site{t: t, dir: t.TempDir()}
+	for _, step := range []struct{ durability, kept string }{
+		{"always", `"runhook-synced":"true"`}, {"interval", `"runhook-synced":"false"`},
+	} {
+		i := begin(t, "serve", "--listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--data", s.path("data"), "--durability", step.durability).listening()
+		config := read(t, filepath.Join(s.path("data"), "nats", "jetstream", "$G", "streams", "RUNS", "meta.inf"))
+		if !strings.Contains(config, step.kept) {
+			t.Errorf("--durability %s: no %s in %s", step.durability, step.kept, config)
+		}
+		i.stop()
+		i.await()
+	}
+}

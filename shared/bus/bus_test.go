@@ -526,6 +526,18 @@ func TestCheckSaysWhatToRun(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "runhook init") {
 		t.Errorf("got %v, want a word about `runhook init`", err)
 	}
+
+	old := bustest.New(t, bus.Topology{})
+	if err := old.ForbidExpiry(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	err = old.Connect("late").Check(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "KV_runs") || !strings.Contains(err.Error(), "runhook init") {
+		t.Errorf("got %v, want a word about KV_runs and `runhook init`", err)
+	}
+	if err := old.Init(t.Context(), bus.Topology{}); err != nil {
+		t.Errorf("a store of before: %v", err)
+	}
 }
 
 func TestUnavailable(t *testing.T) {
