@@ -24,7 +24,38 @@ type Cluster struct {
 	Servers []*server.Server
 
 	// routes are the wires between every two servers.
-	routes map[[2]int]*Wire
+	routes  map[[2]int]*Wire
+	options []*server.Options
+}
+
+// begin starts a server, and stops it at the end of the test.
+func begin(t testing.TB, options *server.Options) *server.Server {
+	t.Helper()
+	s, err := server.NewServer(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("a server of the cluster did not start")
+	}
+	return s
+}
+
+// Restart stops a server and starts it again on its data and its address.
+func (c *Cluster) Restart(t testing.TB, place int) {
+	t.Helper()
+	c.Servers[place].Shutdown()
+	c.Servers[place].WaitForShutdown()
+	c.Servers[place] = begin(t, c.options[place].Clone())
+}
+
+// StepDown has a stream's leader give its place to another server.
+func (c *Cluster) StepDown(t testing.TB, stream string) {
+	t.Helper()
+	leader := c.Leader(t, stream)
+	_ = c.Servers[leader].JetStreamStepdownStream(server.DEFAULT_GLOBAL_ACCOUNT, stream) // it may have lost its place already
 }
 
 // Silence keeps a server from hearing the others and them from hearing it, or lets them again. Its
@@ -80,17 +111,10 @@ func NewCluster(t testing.TB, topology bus.Topology) *Cluster {
 			Cluster: server.ClusterOpts{Name: "runhook", Host: "127.0.0.1", Port: ports[i], NoAdvertise: true, Advertise: nowhere},
 			Routes:  server.RoutesFromStr(strings.Join(routes, ",")),
 		}
-		s, err := server.NewServer(options)
-		if err != nil {
-			t.Fatal(err)
-		}
-		go s.Start()
-		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-		c.Servers = append(c.Servers, s)
-		if !s.ReadyForConnections(10 * time.Second) {
-			t.Fatal("a server of the cluster did not start")
-		}
-		urls = append(urls, s.ClientURL())
+		c.options = append(c.options, options)
+		c.Servers = append(c.Servers, begin(t, options))
+		options.Port = c.Servers[i].Addr().(*net.TCPAddr).Port // a restart takes the same
+		urls = append(urls, c.Servers[i].ClientURL())
 	}
 	c.URLs = strings.Join(urls, ",")
 	c.Bus = connect(t, c.URLs, "test")

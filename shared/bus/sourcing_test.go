@@ -1,0 +1,138 @@
+package bus_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/bus"
+	"runhook/shared/run"
+)
+
+// Each run that ends has exactly one event, although the leaders of the results and of the events
+// change again and again, and those of servers that stop and come back.
+func TestEventsAreCompleteAcrossLeaderChanges(t *testing.T) {
+	cluster, request := clusterRequest(t)
+	ctx := t.Context()
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	finished := map[run.Number]bool{}
+	for i := range 4 {
+		process := cluster.Open(t, "process", i%3)
+		all.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if n, ok := oneRun(ctx, process, request); ok {
+					mu.Lock()
+					finished[n] = true
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	for i := range 6 {
+		for _, stream := range []string{"EVENTS", "KV_runs"} {
+			mu.Lock()
+			before := len(finished)
+			mu.Unlock()
+			cluster.StepDown(t, stream)
+			recovers(t, func() error { // runs end again under the new leader
+				mu.Lock()
+				defer mu.Unlock()
+				if len(finished) < before+20 {
+					return bus.ErrUnavailable
+				}
+				return nil
+			})
+		}
+		if i%2 == 1 {
+			cluster.Restart(t, cluster.Leader(t, "EVENTS"))
+		}
+	}
+	close(stop)
+	all.Wait()
+
+	nc, err := nats.Connect(cluster.Servers[0].ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	recovers(t, func() error { // the sourcing of a new leader takes a while to begin
+		results, err := subjects(ctx, js, "KV_runs", "$KV.runs.final.>")
+		if err != nil {
+			return err
+		}
+		events, err := subjects(ctx, js, "EVENTS", ">")
+		if err == nil && events < results {
+			err = bus.ErrUnavailable
+		}
+		return err
+	})
+	events := map[string]int{}
+	consumer, err := js.CreateConsumer(ctx, "EVENTS", jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for left := consumer.CachedInfo().NumPending; left > 0; left-- {
+		msg, err := consumer.Next(jetstream.FetchMaxWait(20 * time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		events[msg.Headers().Get("ce-id")]++
+	}
+	for n := range finished {
+		if id := string(request.Task) + "." + n.String(); events[id] != 1 {
+			t.Errorf("run %s has %d events", n, events[id])
+		}
+	}
+	for id, n := range events {
+		if n != 1 {
+			t.Errorf("%s came %d times", id, n)
+		}
+	}
+	t.Logf("%d runs ended", len(finished))
+}
+
+// oneRun takes a run to its end, and reports whether it is known to have got there.
+func oneRun(ctx context.Context, process *bus.Bus, request run.Request) (run.Number, bool) {
+	accepted, err := process.Submit(ctx, request, "")
+	if err != nil {
+		return 0, false
+	}
+	claim, err := process.Claim(ctx, request.Task, accepted.Number, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
+	if err != nil {
+		return 0, false
+	}
+	doc := run.QueuedDocument(request, accepted.Number)
+	doc.End(run.Success, "", time.Now())
+	return accepted.Number, claim.Finish(ctx, doc, run.RejectedSet{}) == nil
+}
+
+// subjects counts the messages of a stream under a filter.
+func subjects(ctx context.Context, js jetstream.JetStream, name, filter string) (n uint64, err error) {
+	stream, err := js.Stream(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(filter))
+	if err != nil {
+		return 0, err
+	}
+	for _, count := range info.State.Subjects {
+		n += count
+	}
+	return n, nil
+}
