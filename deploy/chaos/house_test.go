@@ -44,13 +44,14 @@ type house struct {
 // newHouse builds the program and lays out what its tasks need.
 func newHouse(t *testing.T, dir, program string) *house {
 	h := &house{t: t, dir: dir, program: program, works: works(), site: imissite.New("chaos", "chaos", members())}
+	h.site.SetEntities(panel())
 	h.site.SetLatency(30 * time.Millisecond)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// The parameters of a task that reads an IQA are its prompts, and no column has the Batch.
 		query := r.URL.Query()
-		query.Del("Batch")
+		query.Del("Batch") // nothing else of the site has such a name
 		r.URL.RawQuery = query.Encode()
 		h.site.ServeHTTP(w, r)
 	})}

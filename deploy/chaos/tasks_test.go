@@ -33,6 +33,8 @@ type work struct {
 	// cannot be told from those of others.
 	rows  int64
 	table string
+	// again: a batch may be sent twice, so that a row which one attempt inserted is updated by the next.
+	again bool
 }
 
 const (
@@ -41,6 +43,8 @@ const (
 	orderRate   = "500/s"
 	memberRows  = 900
 	catalogRows = 600
+	panelRows   = 40
+	panelName   = "Chaos_Title"
 )
 
 // works lists the tasks: short ones and long ones, which are what a fault hits in the middle.
@@ -77,6 +81,13 @@ destination: {sql: {connection: insert, table: orders, action: insert}}
 source: {imis: {connection: site, query: "$/Chaos/Members", page_size: 100}}
 mapping: {batch: params.Batch, id: ID, name: FullName}
 destination: {sql: {connection: iqa, table: members, key: [batch, id], action: upsert, create: true}}
+`,
+		},
+		{
+			name: "panel", every: 3 * time.Second, open: 4, rows: panelRows, table: "site." + panelName, again: true,
+			file: `source: {sql: {connection: catalog, query: "select id, title from catalog where id <= ` + strconv.Itoa(panelRows) + `", order_by: [id]}}
+mapping: {Code: 'params.Batch + "-" + string(id)', Title: title}
+destination: {imis: {connection: site, entity: ` + panelName + `, key: [Code], action: upsert}}
 `,
 		},
 		{
@@ -144,6 +155,23 @@ func members() imissite.Query {
 		Count:   memberRows,
 		Row:     func(i int) []any { return []any{strconv.Itoa(i + 1), fmt.Sprintf("Member %d", i+1)} },
 	}
+}
+
+// panel is the business object of the stand-in site.
+func panel() imissite.Entity {
+	return imissite.Entity{Name: panelName, ObjectType: "Standard", Parent: "Standalone", Properties: []imissite.Property{
+		{Name: "Code", Type: "String", MaxLength: 40, Required: true, Identity: true}, {Name: "Title", Type: "String", MaxLength: 40},
+	}}
+}
+
+// inPanel counts the rows of each batch in the panel; its key keeps a row from being there twice.
+func inPanel(site *imissite.Site) (rows, doubled map[string]int64) {
+	rows = map[string]int64{}
+	for _, row := range site.Rows(panelName) {
+		batch, _, _ := strings.Cut(fmt.Sprint(row["Code"]), "-")
+		rows[batch]++
+	}
+	return rows, map[string]int64{}
 }
 
 // written counts the rows of each batch in a table, and how many of them are not there for the first
