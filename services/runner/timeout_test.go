@@ -83,8 +83,9 @@ func TestTimeoutCountsOverAllAttempts(t *testing.T) {
 	n := w.submit(t)
 	w.abandon(t, n, run.Claim{StartedOn: time.Now().Add(-3 * time.Hour)})
 	w.runHere(t, runner.Options{})
-	wantTimeout(t, w.await(t, n), "2h")
-	if w.rows(t) != 0 {
+	doc := w.await(t, n)
+	wantTimeout(t, doc, "2h")
+	if w.rows(t) != 0 || !strings.Contains(doc.Message, "Starting again after an interruption") {
 		t.Error("it was begun once more")
 	}
 }

@@ -191,14 +191,23 @@ func TestOldRunsEnd(t *testing.T) {
 	var keeper sync.WaitGroup
 	defer keeper.Wait()
 	defer cancel()
+	renewed := make(chan struct{}, 1000)
 	keeper.Go(func() {
 		for ticker := time.NewTicker(200 * time.Millisecond); ctx.Err() == nil; <-ticker.C {
+			renewed <- struct{}{}
 			if err := claim.Renew(ctx, state); err != nil && ctx.Err() == nil {
 				t.Errorf("the runner that is at work lost its claim: %v", err)
 			}
 		}
 	})
 	sweeping(t, store, "sweep")
+	for range 10 {
+		<-renewed
+	}
+	later, err := store.Submit(t.Context(), request, "")
+	if err != nil {
+		t.Fatal(err)
+	}
 	if doc := awaitFinal(t, store, request.Task, queued); doc.Outcome() != run.Failed || !strings.HasPrefix(doc.Message, "The run has not ended within 6s, half the time for which runs are kept: no runner took it") {
 		t.Errorf("ended as %+v", doc)
 	}
@@ -208,6 +217,7 @@ func TestOldRunsEnd(t *testing.T) {
 	if err := gone.Renew(t.Context(), state); err == nil {
 		t.Error("the runner that was gone renewed its claim after the run had ended")
 	}
+	awaitFinal(t, store, request.Task, later.Number) // by then the sweep has seen the others' claims twice
 	if status, err := store.Lookup(t.Context(), request.Task, working); err != nil || status.Final {
 		t.Errorf("the run that a runner is at work on: %+v, %v", status.Document, err)
 	}
