@@ -248,7 +248,7 @@ func TestAppendContinues(t *testing.T) {
 			if err := s.attempt(4*row.MaxRows + 1); !errors.Is(err, errStopped) {
 				t.Fatal(err)
 			}
-			if s.claim.Row != 4*row.MaxRows {
+			if s.claim.Row <= old.Row {
 				t.Fatalf("%+v", s.claim)
 			}
 			s.claim = old // the claim had only been renewed so far
@@ -331,15 +331,16 @@ func TestChangedFile(t *testing.T) {
 					t.Fatal(err)
 				}
 				edit(b)
+				written := s.claim.Row // batches may be small on a busy machine
 				err := s.attempt(0)
 				switch counts := s.meter.Snapshot().Counts; {
 				case action == task.Upsert:
-					if err != nil || counts.Retrieved < resumableRows || counts.Inserted+counts.Updated+counts.Unchanged != counts.Retrieved || counts.Unchanged < 2*row.MaxRows-1 {
+					if err != nil || counts.Retrieved < resumableRows || counts.Inserted+counts.Updated+counts.Unchanged != counts.Retrieved || counts.Unchanged < written-1 {
 						t.Errorf("an upsert must start over: %v, %+v", err, counts)
 					}
-				case err == nil || !strings.Contains(err.Error(), "The run was interrupted, and the source has changed since") || !strings.Contains(err.Error(), "Rows 1 to 4000 of the source were written;"):
+				case err == nil || !strings.Contains(err.Error(), "The run was interrupted, and the source has changed since") || !strings.Contains(err.Error(), fmt.Sprintf("Rows 1 to %d of the source were written;", written)):
 					t.Errorf("an insert must not start over: %v", err)
-				case counts.Inserted != 4000 || b.query("select count(*) from members") != "4000":
+				case written < 1 || counts.Inserted != written || b.query("select count(*) from members") != strconv.FormatInt(written, 10):
 					t.Errorf("%+v", counts)
 				}
 			}
@@ -357,12 +358,13 @@ func TestMovedRows(t *testing.T) {
 	if err := s.attempt(2*row.MaxRows + 1); !errors.Is(err, errStopped) {
 		t.Fatal(err)
 	}
+	written := strconv.FormatInt(s.claim.Row, 10)
 	b.exec("delete from people where id = 17")
 	if err := s.attempt(0); err == nil || !strings.Contains(err.Error(), "the source has changed since") {
 		t.Errorf("got %v", err)
 	}
-	if got := b.query("select count(*) from members"); got != "4000" {
-		t.Errorf("the table has %s", got)
+	if got := b.query("select count(*) from members"); got != written {
+		t.Errorf("the table has %s, want %s", got, written)
 	}
 	b.exec("insert into people values (17, 'name 17', 'yes'); delete from people where id > 100")
 	if err := s.attempt(0); err == nil || !strings.Contains(err.Error(), "the source has changed since") {
@@ -387,14 +389,15 @@ func TestQueryWithoutOrder(t *testing.T) {
 		if err := s.attempt(2*row.MaxRows + 1); !errors.Is(err, errStopped) {
 			t.Fatalf("nothing was written before, so that it can begin: %v", err)
 		}
+		was := s.claim
 		err := s.attempt(0)
 		end := s.meter.Snapshot()
 		switch {
 		case action == task.Insert:
-			if err == nil || !strings.Contains(err.Error(), "no order to continue in. Rows 1 to 4000 of the source were written; starting over would insert them twice") {
+			if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("no order to continue in. Rows 1 to %d of the source were written; starting over would insert them twice", was.Row)) {
 				t.Errorf("got %v", err)
 			}
-		case err != nil || end.Counts.Retrieved != resumableRows || end.Counts.Unchanged != 3840 || end.Counts.Failed != 480 || end.Dropped != 160:
+		case err != nil || end.Counts.Retrieved != resumableRows || was.Row < 25 || end.Counts.Unchanged != was.Counts.Inserted || end.Counts.Failed != 480 || end.Dropped != was.Counts.Failed:
 			t.Errorf("%v, %+v, %d dropped", err, end.Counts, end.Dropped)
 		case len(s.rejected()) != 480:
 			t.Errorf("%d rejected rows", len(s.rejected()))
@@ -504,8 +507,10 @@ func TestTakeoverWaitsForAnOpenTransaction(t *testing.T) {
 	inside, goOn := make(chan struct{}), make(chan struct{})
 	job := b.job
 	job.Fence = &sqldb.Fence{Store: "store", Task: "task", Number: 1, Token: 1}
+	waited := false
 	job.BeforeWrite = func(_ context.Context, last int64) error {
-		if last == 3*row.MaxRows {
+		if last >= 3*row.MaxRows && !waited {
+			waited = true
 			close(inside)
 			<-goOn
 		}
