@@ -135,6 +135,8 @@ func (g *gallery) commands(s *site, server string) {
 		"task validate DIR/none.yaml", "task validate DIR/broken.yaml", "task apply DIR/empty --server SERVER", "task show 00000000-0000-4000-8000-000000000000 --server SERVER",
 		"task preview DIR/tasks/list.yaml --connections DIR/connections.yaml", "task preview DIR/tasks/copy.yaml", "task preview DIR/tasks/copy.yaml --rows 0",
 		"task rotate nothing --server SERVER", "task delete nothing --server SERVER",
+		"backup DIR/new.backup --data DIR/data", "backup DIR/new.backup --data DIR/tasks", "backup DIR/new.backup --nats nats://127.0.0.1:1",
+		"restore DIR/people.csv --data DIR/new", "restore DIR/none.backup --data DIR/new",
 	} {
 		args := strings.Fields(strings.NewReplacer("SERVER", server, "DIR", s.dir).Replace(line))
 		for n := range args {
