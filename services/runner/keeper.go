@@ -126,8 +126,9 @@ func (a *attempt) document() run.Document {
 		}
 	}
 	doc.SetCounts(now.Counts)
-	// What an earlier attempt showed stays the floor: the percentage never goes backwards.
-	doc.PercentComplete = max(now.PercentComplete, state.Checkpoint.Percent)
+	// No more than the claim has is shown: the live document dies with its server, and the percentage
+	// never goes backwards.
+	doc.PercentComplete = state.Checkpoint.Percent
 	doc.Errors = append(doc.Errors, now.Errors...)
 	doc.CurrentErrorCount = now.Counts.Failed
 	doc.TotalErrorCount = a.earlier.EarlierErrors + now.Dropped + now.Counts.Failed
