@@ -29,8 +29,14 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // the second Ctrl-C ends the program at once
+	ctx, stop := context.WithCancel(context.Background())
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-heard
+		signal.Stop(heard) // before anything stops: the second Ctrl-C ends the program at once
+		stop()
+	}()
 	os.Exit(runhook(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 

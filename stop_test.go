@@ -97,7 +97,7 @@ func TestSIGTERMUnderLoad(t *testing.T) {
 	<-load.reached
 	asked := time.Now()
 	first.end()
-	if took := time.Since(asked); took > 8*time.Second {
+	if took := time.Since(asked); took > 20*time.Second {
 		t.Errorf("the stop took %s", took)
 	}
 	load.posters.Wait()
@@ -171,8 +171,10 @@ func TestARunMovesToAnotherRunner(t *testing.T) {
 	stopped := time.Now()
 	from.log.await(t, `run handed back`, from.ended)
 	to.log.await(t, `run started`, to.ended)
-	if took := time.Since(stopped); took > 2*time.Second {
-		t.Errorf("the run went on after %s", took)
+	took := time.Since(stopped)
+	t.Logf("the run went on after %s", took)
+	if took > 10*time.Second { // the lease is 30 s
+		t.Error("the run was not given back at once")
 	}
 	doc := status.awaitEnd(started)
 	if doc.Outcome() != run.Success || doc.ExecutionCount != 2 || doc.RowsInserted != rows || doc.RowsUnchanged != 0 || doc.RowsRetrieved != rows {
