@@ -78,7 +78,7 @@ func TestCompressedFileThatIsNone(t *testing.T) {
 		"a bomb of zeros":        {gzipped(t, strings.Repeat("\x00", 20<<20)), "longer than 16 MiB"},
 		"a bomb of rows":         {bombRows, "becomes more than 500 times as long when it is unpacked"},
 		"a bomb in one field":    {gzipped(t, "ID,Name\n1,"+strings.Repeat("a", 20<<20)), "longer than 16 MiB"},
-		"a bomb of header names": {gzipped(t, strings.Repeat("a,", 10<<20)), "longer than 16 MiB"},
+		"a bomb of header names": {gzipped(t, strings.Repeat("aaaaaaa,", 3<<20)), "longer than 16 MiB"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)

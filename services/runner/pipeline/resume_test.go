@@ -34,7 +34,9 @@ type story struct {
 	chunks map[run.RejectedChunks][]run.RejectedRow
 	stored int
 	// lazy: rejected rows are stored when they must be, so that no checkpoint comes before.
-	lazy  bool
+	lazy bool
+	// eager: they are stored at once.
+	eager bool
 	meter pipeline.Meter
 }
 
@@ -63,7 +65,7 @@ func (s *story) attempt(stop int64) error {
 		return nil
 	}
 	job.Stored = func(_ context.Context, now bool) (run.RejectedSet, bool, error) {
-		if len(waiting) > 0 && (now || !s.lazy && rand.IntN(2) == 0) {
+		if len(waiting) > 0 && (now || s.eager || !s.lazy && rand.IntN(2) == 0) {
 			s.stored++
 			set = set.With(s.token, s.stored)
 			s.chunks[run.RejectedChunks{Token: s.token, From: s.stored, To: s.stored}] = waiting
@@ -438,9 +440,11 @@ func TestFence(t *testing.T) {
 	second := newStory(b)
 	second.token = 1
 	var came atomic.Bool
+	ended := make(chan struct{})
 	proxy := httputil.NewSingleHostReverseProxy(pages.URL)
 	b.fromService(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Get("skip") == "7000" && !came.Swap(true) {
+			defer close(ended)
 			if err := second.attempt(0); err != nil {
 				t.Error(err)
 			}
@@ -452,6 +456,7 @@ func TestFence(t *testing.T) {
 	if err := first.attempt(0); !errors.Is(err, sqldb.ErrLost) {
 		t.Errorf("the attempt that was overtaken: %v", err)
 	}
+	<-ended // the first may be told while the second is still writing
 	if got := second.meter.Snapshot().Counts; got.Inserted != resumableRows {
 		t.Errorf("the second attempt counts %+v", got)
 	}
