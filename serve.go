@@ -169,6 +169,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	}
 	c.announce(p, server, embedded, tasks)
 	beside.Go(func() { answers.Sweep(ctx) })
+	beside.Go(func() { store.KeepEvents(ctx, embedded.Recovered()) })
 	if c.Demo {
 		beside.Go(func() { service.Run(ctx) })
 		beside.Go(func() { tour(ctx, p, server.URL(), example) })

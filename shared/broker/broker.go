@@ -46,6 +46,8 @@ type Broker struct {
 	logger  *logger
 	server  atomic.Pointer[server.Server]
 	full    atomic.Bool
+	// recovered gets a value when the store takes writes again.
+	recovered chan struct{}
 
 	stop       chan struct{}
 	supervised chan struct{}
@@ -74,7 +76,7 @@ func Start(o Options) (*Broker, error) {
 		}
 	}
 	broker := &Broker{
-		options: o, logger: &logger{log: o.Log, failed: make(chan string, 1)},
+		options: o, logger: &logger{log: o.Log, failed: make(chan string, 1)}, recovered: make(chan struct{}, 1),
 		stop: make(chan struct{}), supervised: make(chan struct{}),
 	}
 	if o.User != "" {
