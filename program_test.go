@@ -74,6 +74,7 @@ type instance struct {
 	out, log    *output
 	ended       chan struct{}
 	code        int
+	pid         int // of a spawned one
 	stop, kill  func()
 	url, nats   string
 	client      *client.Client
@@ -148,6 +149,7 @@ func spawn(t testing.TB, args ...string) *instance {
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
+	i.pid = command.Process.Pid
 	go func() {
 		defer close(i.ended)
 		_ = command.Wait()
