@@ -107,7 +107,7 @@ func (b *Bus) Ended(ctx context.Context, id task.ID, n run.Number) (bool, error)
 // stop, and write nothing more. ErrUnavailable means that it could not be written now; the claim may
 // still be held.
 func (c *Claim) Renew(ctx context.Context, state run.Claim) error {
-	data, err := json.Marshal(state)
+	data, err := state.Encode()
 	if err != nil {
 		return fmt.Errorf("encode the claim of run %s: %w", c.number, err)
 	}

@@ -267,7 +267,7 @@ func (b *Bus) renew(ctx context.Context) error {
 			return nil
 		}
 		state.HandedBack = true // its holder does not know this store
-		data, err := json.Marshal(state)
+		data, err := state.Encode()
 		if err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ func (b *Bus) Submit(ctx context.Context, request run.Request, key string) (Acce
 	if err := b.writable(); err != nil {
 		return Accepted{}, err
 	}
-	data, err := json.Marshal(request)
+	data, err := request.Encode()
 	if err != nil {
 		return Accepted{}, fmt.Errorf("encode a run request: %w", err)
 	}
