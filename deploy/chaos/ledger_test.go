@@ -21,7 +21,6 @@ type entry struct {
 	posted, answered time.Time
 	// final are the bytes of the first 200.
 	final []byte
-	ended time.Time
 	// said are the last things that happened to it as seen from outside.
 	said []string
 }
@@ -36,8 +35,11 @@ type ledger struct {
 	lost map[string]*work
 	// keys are the runs under each idempotency key.
 	keys map[string]map[run.Number]bool
-	// open counts the runs of each task that no client has seen ended.
+	// open counts the accepted runs of each task whose event has not come; over are those whose event has.
 	open map[*work]int
+	over map[run.Number]bool
+	// held are the tasks that nobody POSTs to for now.
+	held map[*work]bool
 	// wrongs are what must not happen, each with the run that it happened to (0 for none).
 	wrongs []wrong
 	// counts are by what happened.
@@ -54,7 +56,7 @@ type wrong struct {
 func newLedger() *ledger {
 	return &ledger{
 		runs: map[run.Number]*entry{}, lost: map[string]*work{}, keys: map[string]map[run.Number]bool{},
-		open: map[*work]int{}, counts: map[string]int{}, outages: map[string]time.Duration{},
+		open: map[*work]int{}, over: map[run.Number]bool{}, held: map[*work]bool{}, counts: map[string]int{}, outages: map[string]time.Duration{},
 	}
 }
 
@@ -93,23 +95,50 @@ func (l *ledger) accepted(e *entry) {
 	}
 	l.runs[e.number] = e
 	l.counts["accepted"]++
-	l.open[e.work]++
-}
-
-// ended notes that a run has ended, once.
-func (l *ledger) endedRun(e *entry, final []byte) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if e.ended.IsZero() {
-		e.ended, e.final = time.Now(), final
-		l.open[e.work]--
+	if !l.over[e.number] { // its event may overtake the answer
+		l.open[e.work]++
 	}
 }
 
-func (l *ledger) openRuns(w *work) int {
+// polled notes the first 200 that a poll of a run got.
+func (l *ledger) polled(e *entry, final []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.open[w]
+	if e.final == nil {
+		e.final = final
+	}
+}
+
+// happened notes that the event of a run has come.
+func (l *ledger) happened(n run.Number) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e := l.runs[n]; e != nil && !l.over[n] {
+		l.open[e.work]--
+	}
+	l.over[n] = true
+}
+
+// takes reports whether another run of a task may be started.
+func (l *ledger) takes(w *work) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.held[w] && l.open[w] < w.open
+}
+
+// hold keeps the clients from starting runs of some tasks, or lets them again.
+func (l *ledger) hold(works []*work, held bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, w := range works {
+		l.held[w] = held
+	}
+}
+
+func (l *ledger) counted(what string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.counts[what]
 }
 
 func (l *ledger) say(e *entry, format string, args ...any) {

@@ -49,7 +49,7 @@ func (c *callers) begin(w *work) {
 	c.all.Go(func() {
 		down := &outage{ledger: c.ledger, who: "POST"}
 		for c.pause(c.stopped, w.every) {
-			if c.ledger.openRuns(w) < w.open {
+			if c.ledger.takes(w) {
 				c.post(w, down)
 			}
 		}
@@ -222,7 +222,7 @@ func (c *callers) poll(e *entry) {
 			if e.final != nil && !bytes.Equal(e.final, body) {
 				c.ledger.wrong(e.number, "the final document changed from\n%s\nto\n%s", e.final, body)
 			}
-			c.ledger.endedRun(e, body)
+			c.ledger.polled(e, body)
 			later++
 			every = 3 * time.Second
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,8 +22,9 @@ import (
 // witness is an integration of somebody else, which keeps a durable consumer on the completion
 // events, and an observer that notes what it can see of each run for the story of one that went wrong.
 type witness struct {
-	nc *nats.Conn
-	js jetstream.JetStream
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	ledger *ledger
 
 	mu sync.Mutex
 	// events are the stream sequences under which each ce-id came.
@@ -40,7 +42,7 @@ type witness struct {
 const consumerName = "chaos-integration"
 
 // witnesses connects and begins; it survives whatever happens to the servers.
-func witnesses(ctx context.Context, urls string) (*witness, error) {
+func witnesses(ctx context.Context, urls string, l *ledger) (*witness, error) {
 	nc, err := nats.Connect(urls, nats.Name("chaos"), nats.MaxReconnects(-1), nats.ReconnectWait(200*time.Millisecond),
 		nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2), nats.Timeout(2*time.Second), nats.RetryOnFailedConnect(true))
 	if err != nil {
@@ -50,7 +52,7 @@ func witnesses(ctx context.Context, urls string) (*witness, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &witness{nc: nc, js: js, events: map[string]map[uint64]bool{}, notes: map[run.Number][]string{}}
+	w := &witness{nc: nc, js: js, ledger: l, events: map[string]map[uint64]bool{}, notes: map[run.Number][]string{}}
 	ctx, w.stop = context.WithCancel(ctx)
 	for subject, note := range map[string]func(*nats.Msg){
 		"$KV.runs.>":     w.noteWrite,
@@ -124,6 +126,7 @@ func (w *witness) event(id string, sequence uint64) {
 	if !w.events[id][sequence] {
 		w.events[id][sequence] = true
 		w.last = time.Now()
+		w.ledger.happened(runOf(id))
 	}
 }
 
@@ -219,6 +222,17 @@ func (w *witness) read(ctx context.Context) (s stored, err error) {
 		}),
 	)
 	return s, err
+}
+
+// open counts the stored runs of some tasks that have not ended.
+func (w *witness) open(ctx context.Context, works []*work) (n int, err error) {
+	all, err := w.read(ctx)
+	for number, request := range all.requests {
+		if _, ended := all.finals[number]; !ended && slices.ContainsFunc(works, func(w *work) bool { return w.id == request.Task }) {
+			n++
+		}
+	}
+	return n, err
 }
 
 // each reads a stream from its beginning to its present end.
