@@ -30,13 +30,18 @@ type mischief struct {
 	witness *witness
 	rand    *rand.Rand
 	faults  []fault
+	// first are those that have not been drawn.
+	first []fault
 	// done counts the faults by name; story has each with its time.
 	done  map[string]int
 	story []string
 }
 
 func newMischief(h *house, l *ledger, w *witness, seed uint64, faults []fault) *mischief {
-	return &mischief{house: h, ledger: l, witness: w, rand: rand.New(rand.NewPCG(seed, 1)), faults: faults, done: map[string]int{}}
+	m := &mischief{house: h, ledger: l, witness: w, rand: rand.New(rand.NewPCG(seed, 1)), faults: faults, done: map[string]int{}}
+	m.first = slices.Clone(faults)
+	m.rand.Shuffle(len(m.first), func(i, j int) { m.first[i], m.first[j] = m.first[j], m.first[i] })
+	return m
 }
 
 // run breaks things until ctx ends.
@@ -79,7 +84,13 @@ func (m *mischief) between(least, most time.Duration) time.Duration {
 	return least + time.Duration(m.rand.Int64N(int64(most-least)))
 }
 
+// draw takes each kind once, so that a short run has as many as it can, and then by weight.
 func (m *mischief) draw() fault {
+	if last := len(m.first) - 1; last >= 0 {
+		f := m.first[last]
+		m.first = m.first[:last]
+		return f
+	}
 	sum := 0
 	for _, f := range m.faults {
 		sum += f.weight
@@ -126,13 +137,18 @@ func (m *mischief) startLater(processes ...*process) error {
 
 // stop ends a process as a service manager does, and wants a clean end in time.
 func (m *mischief) stop(p *process) error {
+	err := m.end(p)
+	if started := m.startLater(p); err == nil {
+		err = started
+	}
+	return err
+}
+
+func (m *mischief) end(p *process) error {
 	ready := p.isReady()
 	code, took, err := p.end(syscall.SIGTERM, 0)
 	if err == nil && ready && code != 0 {
 		err = fmt.Errorf("%s ended with the exit code %d, %s after SIGTERM", p.name, code, took)
-	}
-	if started := m.startLater(p); err == nil {
-		err = started
 	}
 	return err
 }
@@ -159,9 +175,9 @@ func failSite(m *mischief) error {
 	return nil
 }
 
-// embeddedFaults break `runhook serve`.
+// embeddedFaults break `runhook serve` and its data directory.
 func embeddedFaults() []fault {
-	return []fault{
+	all := []fault{
 		{"kill serve", 6, func(m *mischief) error { return m.kill(m.one("serve")) }},
 		{"stop serve", 2, func(m *mischief) error { return m.stop(m.one("serve")) }},
 		{"stop serve twice", 1, func(m *mischief) error {
@@ -172,8 +188,13 @@ func embeddedFaults() []fault {
 			return m.startLater(p)
 		}},
 		{"pause serve", 2, func(m *mischief) error { return m.freeze(m.one("serve"), time.Second, lease+3*time.Second) }},
+		{"torn write", 3, tearWrites},
 		{"site", 2, failSite},
 	}
+	if canFill {
+		all = append(all, fault{"disk full", 2, fullDisk})
+	}
+	return all
 }
 
 // clusterFaults break the services, the NATS servers, and the wires between them.

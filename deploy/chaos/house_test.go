@@ -31,6 +31,10 @@ type house struct {
 	site    *imissite.Site
 	works   []*work
 
+	// data is the data directory of `serve`; mounts: it can stand on a disk of its own.
+	data   string
+	mounts bool
+
 	posts, polls []string
 	// nats is where the witness connects.
 	nats     string
@@ -82,8 +86,10 @@ func (h *house) service(name string, args ...string) (p *process, url string) {
 
 // embedded starts everything in one process.
 func (h *house) embedded() {
+	h.data = filepath.Join(h.dir, "data")
+	h.chooseDisk()
 	nats := port(h.t)
-	_, url := h.service("serve", "serve", "--data", filepath.Join(h.dir, "data"), "--tasks", filepath.Join(h.dir, "tasks"),
+	_, url := h.service("serve", "serve", "--data", h.data, "--tasks", filepath.Join(h.dir, "tasks"),
 		"--connections", filepath.Join(h.dir, "connections.yaml"), "--nats-listen", nats, "--lease", lease.String(), "--grace", "1s", "--slots", "32")
 	h.posts, h.polls, h.nats = []string{url}, []string{url}, "nats://"+nats
 	h.startAll()

@@ -141,6 +141,9 @@ func (c *callers) send(e *entry, path string) (run.Number, string, error) {
 	switch {
 	case answer.StatusCode == http.StatusServiceUnavailable:
 		c.ledger.count("POST 503")
+		if bytes.Contains(data, []byte(`"title":"The store is full"`)) {
+			c.ledger.count(storeFull)
+		}
 		if after, err := strconv.Atoi(answer.Header.Get("Retry-After")); err != nil || after < 1 {
 			c.ledger.wrong(0, "a POST's 503 has the Retry-After %q", answer.Header.Get("Retry-After"))
 		}

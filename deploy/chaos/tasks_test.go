@@ -35,6 +35,8 @@ type work struct {
 	table string
 	// again: a batch may be sent twice, so that a row which one attempt inserted is updated by the next.
 	again bool
+	// files: a run writes a file of its own.
+	files bool
 }
 
 const (
@@ -100,6 +102,7 @@ destination: {csv: {connection: here, path: export.csv, action: replace}}
 	}
 	for _, w := range all {
 		w.id = task.NewID()
+		w.files = strings.Contains(w.file, "destination: {sql") || strings.Contains(w.file, "destination: {csv")
 	}
 	return all
 }
