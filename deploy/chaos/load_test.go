@@ -167,6 +167,9 @@ func (c *callers) send(e *entry, path string) (run.Number, string, error) {
 	return doc.ImportID, polling.Path, nil
 }
 
+// claimOnly is the message of a document that is made of a claim, without a live document.
+const claimOnly = "Running"
+
 // unknownState is in the message of a document that is made without the store.
 const unknownState = "cannot be reached"
 
@@ -213,9 +216,15 @@ func (c *callers) poll(e *entry) {
 			c.ledger.count("poll answered from memory")
 			continue
 		}
+		interrupted := !down.since.IsZero()
 		down.over()
 		if (status == http.StatusOK) != (doc.Status == run.Done) || status == http.StatusAccepted && header.Get("Retry-After") == "" {
 			c.ledger.wrong(e.number, "a poll was answered %d with Retry-After %q and %s", status, header.Get("Retry-After"), body)
+		}
+		if interrupted && doc.Message == claimOnly && doc.ExecutionCount == seen.ExecutionCount && doc.RowsRetrieved < seen.RowsRetrieved {
+			// The live document is lost with the server, and the claim has the counts of its checkpoint.
+			c.ledger.count("poll back at the checkpoint")
+			seen.RowsRetrieved = doc.RowsRetrieved
 		}
 		if what := backwards(seen, doc); what != "" {
 			c.ledger.wrong(e.number, "a poll went back: %s", what)
