@@ -94,6 +94,9 @@ func Start(o Options) (*Broker, error) {
 // start starts a server on what the directory holds.
 func (b *Broker) start() error {
 	o := b.options
+	if err := forgetCopied(o.Dir); err != nil {
+		return err
+	}
 	config := &server.Options{
 		ServerName: "runhook", JetStream: true, StoreDir: o.Dir, SyncAlways: o.Durable,
 		NoSigs: true, DontListen: o.Listen == "", MaxPayload: 8 << 20,
@@ -130,6 +133,22 @@ func (b *Broker) start() error {
 		return errors.New("the embedded NATS server did not start within 20 s")
 	}
 	b.server.Store(next)
+	return nil
+}
+
+// forgetCopied removes what the server noted of how far a stream is a copy of another. The note can be
+// ahead of the copies that are there, when the disk was full or the power was cut, and would have the
+// server pass over those that are not (nats-server 2.15.2); without it, it looks at the last copy.
+func forgetCopied(dir string) error {
+	notes, err := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", "*", "sources.db"))
+	if err != nil {
+		return fmt.Errorf("look into the data directory: %w", err)
+	}
+	for _, note := range notes {
+		if err := os.Remove(note); err != nil {
+			return fmt.Errorf("cannot write in the data directory: %w: change its owner, or choose another with --data", err)
+		}
+	}
 	return nil
 }
 
