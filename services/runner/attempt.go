@@ -248,12 +248,12 @@ func (a *attempt) conclude(ctx context.Context, doc run.Document) {
 	}
 	a.count(doc)
 
-	// The claim and the live document are cleared beside the acknowledgement: nobody waits for them.
+	// What is left is cleared beside the acknowledgement: nobody waits for it.
 	var clearing sync.WaitGroup
 	clearing.Go(func() {
 		clean := context.WithoutCancel(ctx)
-		if err := errors.Join(a.progress.Remove(clean), a.claim.Remove()); err != nil {
-			a.log.Debug().Err(err).Msg("leftovers of an ended run stay until the retention")
+		if err := a.progress.Remove(clean); err != nil {
+			a.log.Debug().Err(err).Msg("the live document of an ended run stays until it expires")
 		}
 		a.sweepRejected(clean)
 		a.forget(clean)

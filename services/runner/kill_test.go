@@ -36,7 +36,6 @@ func TestKillBetweenAnyTwoSteps(t *testing.T) {
 			{"claiming", "$KV.runs.claim."},
 			{"ending", "$KV.runs.final."},
 			{"acknowledging", "$JS.ACK."},
-			{"removing the claim", "$KV.runs.claim. Nats-TTL"},
 		} {
 			for _, after := range []bool{false, true} {
 				moment := "before"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"runhook/shared/bus"
@@ -15,6 +16,9 @@ import (
 const (
 	sweepAgain  = 5 * time.Second // after an error
 	sweepAtMost = time.Hour
+	// sweepClaims is how often ended runs' claims are removed: at thousands of runs a second they are
+	// still few then, and the store is not held up for long.
+	sweepClaims = 5 * time.Second
 )
 
 // Sweep ends runs that no runner will: those that no runner took in time (start_within), and those that
@@ -22,11 +26,15 @@ const (
 // sweep at once: each run is ended once, by whoever is first, and whoever delivers it later finds that it
 // has ended.
 //
-// It looks at a queue when something in it is due, or could be if it came right now.
+// It looks at a queue when something in it is due, or could be if it came right now. Beside that it
+// removes the claims of runs that have ended.
 func (s *Service) Sweep(ctx context.Context) {
 	if s.Tasks == nil {
 		return
 	}
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() { s.removeClaims(ctx) })
 	sweeps := map[task.ID]*queueSweep{}
 	for ctx.Err() == nil {
 		changed := s.Tasks.Changed()
@@ -55,6 +63,24 @@ func (s *Service) Sweep(ctx context.Context) {
 		case <-timer.C:
 		}
 		timer.Stop()
+	}
+}
+
+// removeClaims removes the claims of ended runs again and again until ctx ends.
+func (s *Service) removeClaims(ctx context.Context) {
+	again := time.NewTicker(sweepClaims)
+	defer again.Stop()
+	var last uint64
+	for {
+		var err error
+		if last, err = s.Bus.RemoveClaims(ctx, last); err != nil && ctx.Err() == nil {
+			s.Log.Debug().Err(err).Msg("claims of ended runs stay for now")
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-again.C:
+		}
 	}
 }
 

@@ -121,7 +121,7 @@ func TestRunGoesThroughItsPhases(t *testing.T) {
 		t.Fatal(err)
 	}
 	final := expect(run.Done, 100)
-	if err := errors.Join(progress.Remove(ctx), claim.Remove(), delivery.Done(ctx)); err != nil {
+	if err := errors.Join(progress.Remove(ctx), delivery.Done(ctx)); err != nil {
 		t.Fatal(err)
 	}
 	if again := expect(run.Done, 100); string(again.Bytes) != string(final.Bytes) || !again.Final {
@@ -525,18 +525,6 @@ func TestCheckSaysWhatToRun(t *testing.T) {
 	err := store.Connect("late").Check(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "runhook init") {
 		t.Errorf("got %v, want a word about `runhook init`", err)
-	}
-
-	old := bustest.New(t, bus.Topology{})
-	if err := old.ForbidExpiry(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	err = old.Connect("late").Check(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "KV_runs") || !strings.Contains(err.Error(), "runhook init") {
-		t.Errorf("got %v, want a word about KV_runs and `runhook init`", err)
-	}
-	if err := old.Init(t.Context(), bus.Topology{}); err != nil {
-		t.Errorf("a store of before: %v", err)
 	}
 }
 

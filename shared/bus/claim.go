@@ -27,10 +27,6 @@ type Claim struct {
 	task     task.ID
 	number   run.Number
 	sequence uint64
-	// final is the sequence of the final document, once it is written, and removed says that the claim
-	// was taken away with that.
-	final   uint64
-	removed bool
 	// Token is the claim's sequence when it was taken: it grows with every taker of the run, so a
 	// destination can refuse the writes of an earlier one (a fencing token).
 	Token uint64
@@ -75,19 +71,20 @@ func (c *Claim) Again(ctx context.Context, state run.Claim) (*Claim, error) {
 	return c.bus.take(ctx, c.task, c.number, c.sequence, state)
 }
 
-// FindClaim returns the run's claim as the leader has it; ok is false when there is none.
+// FindClaim returns the claim of a run that has not ended, as the leader has it; ok is false when there
+// is none.
 func (b *Bus) FindClaim(ctx context.Context, id task.ID, n run.Number) (seen Seen, ok bool, err error) {
-	stored, err := b.leaderLast(ctx, runsBucket, claimSubject(id, n))
+	stored, err := b.leaderLast(ctx, runsBucket, fenceSubject(id, n))
 	if errors.Is(err, errMissing) {
 		return Seen{}, false, nil
 	}
 	if err != nil {
 		return Seen{}, false, err
 	}
-	seen.sequence = stored.sequence
-	if stored.header.Get(jetstream.MsgTTLHeader) != "" { // its run has ended, and it is about to go
+	if stored.subject != claimSubject(id, n) { // it is the final document; the claim before it is about to go
 		return Seen{}, false, nil
 	}
+	seen.sequence = stored.sequence
 	if err := json.Unmarshal(stored.data, &seen.State); err != nil {
 		return Seen{}, false, fmt.Errorf("decode the claim of run %s: %w", n, err)
 	}
@@ -132,15 +129,9 @@ func (c *Claim) Finish(ctx context.Context, doc run.Document, rejected run.Rejec
 	if len(rejected) > 0 {
 		header.Set(headerRejected, formatRejected(rejected))
 	}
-	stored, err := c.write(ctx, entry{
+	_, err = c.write(ctx, entry{
 		msg: &nats.Msg{Subject: finalSubject(c.task, c.number), Data: data, Header: header},
-		// The claim goes with it where that costs nothing. Its removal comes first, so that the final
-		// stays the last behind the fence.
-		before: c.removal(),
 	})
-	if err == nil {
-		c.final, c.removed = stored.sequence, stored.whole
-	}
 	return err
 }
 
@@ -158,41 +149,14 @@ func (c *Claim) write(ctx context.Context, e entry) (receipt, error) {
 		return written, nil
 	}
 	wasRefused := refused(err)
-	stored, readErr := c.bus.leaderLast(ctx, runsBucket, e.msg.Subject)
+	stored, readErr := c.bus.leaderLast(ctx, runsBucket, e.fence)
 	switch {
-	case readErr == nil && stored.sequence > c.sequence && bytes.Equal(stored.data, e.msg.Data):
+	case readErr == nil && stored.subject == e.msg.Subject && stored.sequence > c.sequence && bytes.Equal(stored.data, e.msg.Data):
 		return receipt{sequence: stored.sequence}, nil
 	case wasRefused && (readErr == nil || errors.Is(readErr, errMissing)):
 		return receipt{}, ErrLost
 	}
 	return receipt{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
-}
-
-// Remove takes the claim away once the final document is written. A delete marker would stay for ever,
-// so the claim is replaced by a message that expires: that takes one write, which nobody waits for,
-// where deleting the message takes a call of the server's API. What is left behind by an error expires
-// with the retention and is harmless: the final document is looked for first.
-func (c *Claim) Remove() error {
-	if c.removed {
-		return nil
-	}
-	msg := c.removal()
-	msg.Header.Set(jetstream.ExpectedStreamHeader, runsBucket)
-	c.expect(msg, max(c.final, c.sequence))
-	if err := c.bus.nc.PublishMsg(msg); err != nil {
-		return fmt.Errorf("remove the claim of run %s: %w", c.number, err)
-	}
-	return nil
-}
-
-// expires is how long the message that replaces a claim is kept; less is not possible.
-const expires = "1s"
-
-func (c *Claim) removal() *nats.Msg {
-	return &nats.Msg{
-		Subject: claimSubject(c.task, c.number), Data: []byte("{}"),
-		Header: nats.Header{jetstream.MsgTTLHeader: {expires}},
-	}
 }
 
 // expect makes a message depend on the last sequence behind the run's fence.

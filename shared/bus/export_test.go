@@ -54,19 +54,8 @@ func (b *Bus) TellLeft() int {
 	return g.single
 }
 
-// StoredClaim is whatever is stored in the place of a run's claim.
+// StoredClaim is a run's claim, whether or not the run has ended.
 func (b *Bus) StoredClaim(ctx context.Context, id task.ID, n run.Number) (Seen, bool) {
 	stored, err := b.leaderLast(ctx, runsBucket, claimSubject(id, n))
 	return Seen{sequence: stored.sequence}, err == nil
-}
-
-// ForbidExpiry makes the bucket of results one as they were before claims expired.
-func (b *Bus) ForbidExpiry(ctx context.Context) error {
-	config := b.finals.CachedInfo().Config
-	config.AllowMsgTTL, config.AllowAtomicPublish = false, false
-	if err := b.js.DeleteStream(ctx, runsBucket); err != nil {
-		return err
-	}
-	_, err := b.js.CreateStream(ctx, config)
-	return err
 }

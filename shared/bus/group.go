@@ -28,8 +28,8 @@ const (
 	// singly, and no more than alongside at a time.
 	fewest    = 12
 	alongside = 8
-	// most is how many entries a batch has at most; the server takes 1,000 messages.
-	most = 400
+	// most is how many entries a batch has at most; the server takes 1,000.
+	most = 500
 	// longestHold bounds how long a batch waits to be full.
 	longestHold = 10 * time.Millisecond
 )
@@ -38,9 +38,6 @@ const (
 type entry struct {
 	// msg has all headers but those for the stream and for a batch.
 	msg *nats.Msg
-	// before is stored right before msg, on msg's condition, where both go with a batch; whoever
-	// goes alone goes without it. It is nil for nothing.
-	before *nats.Msg
 	// fence is the subject whose last sequence msg expects; empty for none. The server looks at the
 	// fences of a whole batch before it stores any of it, so two entries behind one fence must not
 	// meet in a batch: both would pass.
@@ -52,8 +49,6 @@ type receipt struct {
 	sequence uint64
 	// duplicate: the message's id was known, and sequence is the original's.
 	duplicate bool
-	// whole: what was to be stored before the message was.
-	whole bool
 }
 
 var (
@@ -251,9 +246,6 @@ func (g *group) tell(members []*member, last uint64, err error) {
 	for _, m := range slices.Backward(members) {
 		sequence := last
 		last-- // a batch is stored without a gap
-		if m.before != nil {
-			last--
-		}
 		switch {
 		case m.left:
 		case errors.Is(err, errNotStored):
@@ -262,7 +254,7 @@ func (g *group) tell(members []*member, last uint64, err error) {
 		case err != nil:
 			m.turn <- turn{err: err}
 		default:
-			m.turn <- turn{receipt: receipt{sequence: sequence, whole: m.before != nil}}
+			m.turn <- turn{receipt: receipt{sequence: sequence}}
 		}
 	}
 }
@@ -323,17 +315,7 @@ func (g *group) send(id string, members []*member) (last uint64, err error) {
 // alone.
 func batched(members []*member) (messages []*nats.Msg) {
 	for _, m := range members {
-		header := maps.Clone(m.msg.Header)
-		if m.before != nil {
-			// The condition holds for both: nothing comes between them.
-			first := maps.Clone(m.before.Header)
-			for _, name := range []string{jetstream.ExpectedLastSubjSeqHeader, jetstream.ExpectedLastSubjSeqSubjHeader} {
-				first[name] = header[name]
-				delete(header, name)
-			}
-			messages = append(messages, &nats.Msg{Subject: m.before.Subject, Data: m.before.Data, Header: first})
-		}
-		messages = append(messages, &nats.Msg{Subject: m.msg.Subject, Data: m.msg.Data, Header: header})
+		messages = append(messages, &nats.Msg{Subject: m.msg.Subject, Data: m.msg.Data, Header: maps.Clone(m.msg.Header)})
 	}
 	return messages
 }

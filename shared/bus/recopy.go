@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// recopyWindow is how many of the last sequences of the bucket are looked at; a run takes three.
+	// recopyWindow is how many of the last sequences of the bucket are looked at; a run takes two.
 	recopyWindow = 50_000
 	// recopySettle is how long a final may be seen without its event before that counts as lost.
 	recopySettle = 2 * time.Second

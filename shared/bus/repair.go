@@ -378,7 +378,7 @@ func (b *Bus) endAsLost(ctx context.Context, id task.ID, n run.Number) error {
 	if err != nil {
 		return err
 	}
-	// A claim that its run had removed may be back, or what removed it is there and not the final.
+	// The claim may be there and its run's final document not.
 	left, err := b.leaderLast(ctx, runsBucket, claimSubject(id, n))
 	if err != nil && !errors.Is(err, errMissing) {
 		return err
@@ -391,10 +391,7 @@ func (b *Bus) endAsLost(ctx context.Context, id task.ID, n run.Number) error {
 	doc := run.QueuedDocument(request, n)
 	doc.End(run.Failed, "This run had ended, and the record of how is lost: the server's data was damaged. "+
 		"Look at its destination, and POST again if its rows are not there.", now)
-	if err := claim.Finish(ctx, doc, run.RejectedSet{}); err != nil {
-		return err
-	}
-	return claim.Remove()
+	return claim.Finish(ctx, doc, run.RejectedSet{})
 }
 
 // scan reads a stream's messages, in their order, to the present end.

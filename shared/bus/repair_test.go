@@ -87,9 +87,6 @@ func (r *ran) finish(t *testing.T, claim *bus.Claim, request run.Request, n run.
 		t.Fatal(err)
 	}
 	r.finals[n] = string(status.Bytes)
-	if err := claim.Remove(); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // events is the stored completion events, by run number, once there are as many as runs.

@@ -256,8 +256,9 @@ func (b *Bus) renew(ctx context.Context) error {
 	return b.scan(ctx, b.finals, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{"$KV.runs.claim.*.*"},
 	}, func(msg jetstream.Msg) error {
-		if msg.Headers().Get(jetstream.MsgTTLHeader) != "" { // the removal of one, about to go
-			return nil
+		id, n, _ := claimedRun(msg.Subject())
+		if ended, err := b.Ended(ctx, id, n); err != nil || ended {
+			return err
 		}
 		var state run.Claim
 		if err := json.Unmarshal(msg.Data(), &state); err != nil {

@@ -70,15 +70,11 @@ func (b *Bus) EndUnclaimed(ctx context.Context, id task.ID, n run.Number, doc ru
 	return b.endAt(ctx, &Claim{bus: b, task: id, number: n}, doc, nil)
 }
 
-// EndAbandoned writes the final document of a run whose holder has fallen silent, and removes its claim.
-// seen is that claim; ErrClaimed means that it has moved since.
+// EndAbandoned writes the final document of a run whose holder has fallen silent. seen is its claim;
+// ErrClaimed means that it has moved since.
 func (b *Bus) EndAbandoned(ctx context.Context, id task.ID, n run.Number, seen Seen, doc run.Document) error {
 	claim := &Claim{bus: b, task: id, number: n, sequence: seen.sequence}
-	if err := b.endAt(ctx, claim, doc, seen.State.Checkpoint.Rejected); err != nil {
-		return err
-	}
-	_ = claim.Remove() // what stays expires
-	return nil
+	return b.endAt(ctx, claim, doc, seen.State.Checkpoint.Rejected)
 }
 
 func (b *Bus) endAt(ctx context.Context, claim *Claim, doc run.Document, rejected run.RejectedSet) error {

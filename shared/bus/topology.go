@@ -66,7 +66,7 @@ func (t Topology) streams() []jetstream.StreamConfig {
 	runs := t.bucket(runsBucket, "$KV.runs.>", jetstream.FileStorage)
 	runs.MaxAge = t.Retention
 	runs.RePublish = follow("$KV.runs.final.*.*")
-	runs.AllowAtomicPublish, runs.AllowMsgTTL = true, true
+	runs.AllowAtomicPublish = true
 
 	progress := t.progress()
 
@@ -77,7 +77,6 @@ func (t Topology) streams() []jetstream.StreamConfig {
 		MaxAge:  t.Retention + 24*time.Hour,
 		Sources: eventsSources(),
 	}
-
 	return []jetstream.StreamConfig{
 		requests, runs, events, progress,
 		t.bucket(controlBucket, "$KV.control.>", jetstream.FileStorage),
@@ -137,7 +136,13 @@ func (b *Bus) Init(ctx context.Context, topology Topology) error {
 	if err != nil {
 		return err
 	}
-	for _, config := range topology.streams() {
+	streams := topology.streams()
+	for i := range streams {
+		if err := b.keepUnchangeable(ctx, &streams[i]); err != nil {
+			return err
+		}
+	}
+	for _, config := range streams {
 		if _, err := b.js.CreateOrUpdateStream(ctx, config); err != nil {
 			return fmt.Errorf("make stream %s: %w", config.Name, explain(err))
 		}
@@ -150,6 +155,20 @@ func (b *Bus) Init(ctx context.Context, topology Topology) error {
 		return err
 	}
 	return b.fitLeases(ctx)
+}
+
+// keepUnchangeable leaves a stream that is there what the server does not let be changed.
+func (b *Bus) keepUnchangeable(ctx context.Context, config *jetstream.StreamConfig) error {
+	stream, err := b.js.Stream(ctx, config.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open stream %s: %w", config.Name, explain(err))
+	}
+	was := stream.CachedInfo().Config
+	config.AllowMsgTTL = config.AllowMsgTTL || was.AllowMsgTTL
+	return nil
 }
 
 // Check opens the store that Init made; a missing part is an error that says what to run.
@@ -175,9 +194,6 @@ func (b *Bus) Check(ctx context.Context) error {
 	grouped := config.Metadata[syncedKey] == "true" && !b.replicated
 	b.requests.enable(grouped && config.AllowAtomicPublish)
 	results := b.finals.CachedInfo().Config
-	if !results.AllowMsgTTL {
-		return fmt.Errorf("stream %s does not let messages expire: run `runhook init --nats URL` again", runsBucket)
-	}
 	b.results.enable(grouped && results.AllowAtomicPublish)
 	lease, err := time.ParseDuration(config.Metadata[leaseKey])
 	if err != nil {

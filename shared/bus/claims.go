@@ -1,0 +1,114 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// RemoveClaims takes away the claims of runs that have ended. They mean nothing any more, since whoever
+// asks for a claim looks for the final document, and only take room: so nobody waits for it, and it is
+// done for many at once, which costs the store one write for each task instead of one for each run.
+//
+// since is what the call before returned, 0 at first: where nothing was written in between, this is one
+// look. Several processes may do it at once. After an error some of the claims are still there.
+func (b *Bus) RemoveClaims(ctx context.Context, since uint64) (last uint64, err error) {
+	info, err := b.finals.Info(ctx)
+	if err != nil {
+		return since, explain(err)
+	}
+	if last = info.State.LastSeq; last == since {
+		return last, nil
+	}
+	tasks := map[task.ID]*taskClaims{}
+	err = b.scan(ctx, b.finals, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{"$KV.runs.claim.*.*"}, HeadersOnly: true,
+	}, func(msg jetstream.Msg) error {
+		meta, err := msg.Metadata()
+		if err != nil {
+			return err
+		}
+		if meta.Sequence.Stream > last { // those of runs that were started meanwhile
+			return errEnough
+		}
+		id, n, ok := claimedRun(msg.Subject())
+		if !ok {
+			return nil
+		}
+		claims := tasks[id]
+		if claims == nil {
+			claims = &taskClaims{}
+			if claims.acknowledged, err = b.acknowledged(ctx, id); err != nil {
+				return err
+			}
+			tasks[id] = claims
+		}
+		if claims.open {
+			return nil
+		}
+		ended := n <= claims.acknowledged
+		if !ended {
+			if ended, err = b.Ended(ctx, id, n); err != nil {
+				return err
+			}
+		}
+		if claims.open = !ended; ended {
+			claims.below = meta.Sequence.Stream + 1
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return since, err
+	}
+	for id, claims := range tasks {
+		if claims.below == 0 {
+			continue
+		}
+		err := b.finals.Purge(ctx, jetstream.WithPurgeSubject("$KV.runs.claim."+string(id)+".*"), jetstream.WithPurgeSequence(claims.below))
+		if err != nil {
+			return since, fmt.Errorf("remove the claims of ended runs: %w", explain(err))
+		}
+	}
+	return last, nil
+}
+
+// errEnough ends a scan before the stream's end.
+var errEnough = errors.New("enough was read")
+
+// taskClaims is what a scan has seen of a task's claims, in the order in which they were written. Nothing
+// is removed that it has not seen: the claim of a run that has not ended, and all behind it, stay. It is
+// written again before long, and stands behind the others then.
+type taskClaims struct {
+	// acknowledged is the number up to which all runs of the task have ended.
+	acknowledged run.Number
+	// below is the sequence before which all claims are of ended runs; open says that at it one is not.
+	below uint64
+	open  bool
+}
+
+// acknowledged is the number up to which all requests of a task are acknowledged, 0 where that is not known.
+func (b *Bus) acknowledged(ctx context.Context, id task.ID) (run.Number, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	consumer, err := b.runs.Consumer(ctx, string(id))
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%w: look into the queue of task %s: %w", ErrUnavailable, id, err)
+	}
+	return run.Number(consumer.CachedInfo().AckFloor.Stream), nil
+}
+
+// claimedRun is the inverse of claimSubject; ok is false for any other subject.
+func claimedRun(subject string) (id task.ID, n run.Number, ok bool) {
+	rest, ok := strings.CutPrefix(subject, "$KV.runs.claim.")
+	name, _, found := strings.Cut(rest, ".")
+	return task.ID(name), run.Number(numberOf(subject)), ok && found
+}

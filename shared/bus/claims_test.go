@@ -1,0 +1,112 @@
+package bus_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"runhook/shared/bus"
+	"runhook/shared/bustest"
+	"runhook/shared/run"
+)
+
+// The claims of ended runs go, many at once; the claim of a run that has not ended stays, whatever stands
+// around it, and its holder notices nothing.
+func TestClaimsOfEndedRunsGo(t *testing.T) {
+	store := bustest.New(t, bus.Topology{})
+	ctx := t.Context()
+	state := run.Claim{Owner: "me", Executions: 1}
+	claimed := func(request run.Request) (run.Number, *bus.Claim) {
+		t.Helper()
+		n := submit(t, store.Bus, request)
+		claim, err := store.Claim(ctx, request.Task, n, state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n, claim
+	}
+	finish := func(request run.Request, n run.Number, claim *bus.Claim) {
+		t.Helper()
+		doc := run.QueuedDocument(request, n)
+		doc.End(run.Success, "ended", time.Now())
+		if err := claim.Finish(ctx, doc, run.RejectedSet{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended := func(request run.Request) run.Number {
+		t.Helper()
+		n, claim := claimed(request)
+		finish(request, n, claim)
+		return n
+	}
+	first, second := applied(t, store), applied(t, store)
+	acknowledged := ended(first)
+	queue, err := store.Queue(ctx, first.Task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	delivery, err := queue.Next(ctx)
+	if err == nil {
+		err = delivery.Done(ctx)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := ended(first)
+	open, claim := claimed(first)
+	behind := ended(first)
+	other := ended(second)
+	seen, _ := store.StoredClaim(ctx, first.Task, before)
+
+	stored := func(request run.Request, n run.Number) bool {
+		_, found := store.StoredClaim(ctx, request.Task, n)
+		return found
+	}
+	for _, n := range []run.Number{acknowledged, before, behind} {
+		if _, found, err := store.FindClaim(ctx, first.Task, n); found || err != nil {
+			t.Errorf("run %d has ended and is claimed: %v", n, err)
+		}
+	}
+	last, err := store.RemoveClaims(ctx, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stored(first, acknowledged) || stored(first, before) || stored(second, other) {
+		t.Errorf("claims of ended runs are left: %v %v %v", stored(first, acknowledged), stored(first, before), stored(second, other))
+	}
+	if !stored(first, open) {
+		t.Fatal("the claim of a run that has not ended was removed")
+	}
+	for _, n := range []run.Number{acknowledged, before, behind} { // with a claim or without
+		if _, err := store.Claim(ctx, first.Task, n, state); !errors.Is(err, bus.ErrClaimed) {
+			t.Errorf("run %d has ended and was claimed: %v", n, err)
+		}
+		if status, err := store.Lookup(ctx, first.Task, n); err != nil || !status.Final {
+			t.Errorf("run %d: %+v %v", n, status.Document, err)
+		}
+	}
+	if _, err := store.TakeOver(ctx, first.Task, before, seen, state); !errors.Is(err, bus.ErrClaimed) {
+		t.Errorf("an ended run was taken over by who had seen its claim: %v", err)
+	}
+
+	if err := claim.Renew(ctx, state); err != nil { // it stands behind the others now
+		t.Fatal(err)
+	}
+	again, err := store.RemoveClaims(ctx, last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stored(first, behind) || !stored(first, open) {
+		t.Errorf("after the open claim was renewed: %v %v, want only its own", stored(first, behind), stored(first, open))
+	}
+	finish(first, open, claim)
+	if _, err := store.RemoveClaims(ctx, again); err != nil {
+		t.Fatal(err)
+	}
+	if stored(first, open) {
+		t.Error("the last claim is left though its run has ended")
+	}
+	if events := (&ran{Store: store}).events(t, 5); len(events) != 5 {
+		t.Errorf("events of %d runs, want 5: %v", len(events), events)
+	}
+}
