@@ -77,6 +77,12 @@ func (t Topology) streams() []jetstream.StreamConfig {
 		MaxAge:  t.Retention + 24*time.Hour,
 		Sources: eventsSources(),
 	}
+	if t.Synced && t.Replicas == 1 {
+		// They are copies, which the server makes again from behind the last that it finds: a sync for
+		// each would bring nothing, and one server has none to spare.
+		events.PersistMode = jetstream.AsyncPersistMode
+	}
+
 	return []jetstream.StreamConfig{
 		requests, runs, events, progress,
 		t.bucket(controlBucket, "$KV.control.>", jetstream.FileStorage),
@@ -168,6 +174,10 @@ func (b *Bus) keepUnchangeable(ctx context.Context, config *jetstream.StreamConf
 	}
 	was := stream.CachedInfo().Config
 	config.AllowMsgTTL = config.AllowMsgTTL || was.AllowMsgTTL
+	config.PersistMode = was.PersistMode
+	if was.PersistMode == jetstream.AsyncPersistMode && config.Replicas > 1 {
+		return fmt.Errorf("stream %s was made for a single server (--durability always) and cannot have %d replicas: run `runhook backup` and `runhook restore` into a new cluster", config.Name, config.Replicas)
+	}
 	return nil
 }
 
