@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"maps"
 	"slices"
 )
 
@@ -35,21 +34,27 @@ type Values map[string]Value
 // request. What the task or the source added is left out, so that a POST repeated under its
 // idempotency key is the same one even if the task's defaults were edited in between.
 func (v Values) Hash() string {
-	hash := sha256.New()
-	write := func(text string) {
-		// The length before each text keeps ("ab", "c") apart from ("a", "bc").
-		_ = binary.Write(hash, binary.BigEndian, uint64(len(text)))
-		hash.Write([]byte(text))
-	}
-	for _, key := range slices.Sorted(maps.Keys(v)) {
-		if v[key].From != FromRequest {
-			continue
-		}
-		write(key)
-		_ = binary.Write(hash, binary.BigEndian, uint64(len(v[key].Values)))
-		for _, value := range v[key].Values {
-			write(value)
+	keys := make([]string, 0, 16) // on the stack, for as many parameters as nearly every task has
+	for key, value := range v {
+		if value.From == FromRequest {
+			keys = append(keys, key)
 		}
 	}
-	return hex.EncodeToString(hash.Sum(nil))
+	slices.Sort(keys)
+	data := make([]byte, 0, 512)
+	for _, key := range keys {
+		data = appendSized(data, key)
+		values := v[key].Values
+		data = binary.BigEndian.AppendUint64(data, uint64(len(values)))
+		for _, value := range values {
+			data = appendSized(data, value)
+		}
+	}
+	hash := sha256.Sum256(data)
+	return hex.EncodeToString(hash[:])
+}
+
+// appendSized appends a text behind its length, which keeps ("ab", "c") apart from ("a", "bc").
+func appendSized(data []byte, text string) []byte {
+	return append(binary.BigEndian.AppendUint64(data, uint64(len(text))), text...)
 }
