@@ -381,3 +381,19 @@ func FuzzHost(f *testing.F) {
 		}
 	})
 }
+
+// Every run has an address that is signed.
+func BenchmarkSign(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "key")
+	if err := CreateKeyFile(path); err != nil {
+		b.Fatal(err)
+	}
+	keys, err := LoadKeys(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		_ = keys.Sign(ControlRun, "store", "7c9e6679-7425-40de-944b-e07fc1f90ae7", 12_345)
+	}
+}

@@ -9,9 +9,11 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"hash"
 	"io/fs"
 	"os"
 	"strings"
+	"sync"
 
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -33,7 +35,14 @@ const runKeyBytes = 32
 // Keys sign runs: the first key signs, every key verifies, so that a new one can be put first
 // while links signed with the old one still work. Keys are safe for concurrent use.
 type Keys struct {
-	keys [][]byte
+	keys []*signer
+}
+
+// signer is one key: HMACs that are ready for it, because most of the work is to get one ready.
+type signer struct{ sync.Pool }
+
+func newSigner(key []byte) *signer {
+	return &signer{sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}
 }
 
 // LoadKeys reads a --run-key-file: one key a line, 32 random bytes in base64. Empty lines and
@@ -60,7 +69,7 @@ func LoadKeys(path string) (*Keys, error) {
 		if len(key) != runKeyBytes {
 			return nil, fmt.Errorf("%s:%d: this key has %d bytes and must have %d, as `openssl rand -base64 32` prints them", path, number, len(key), runKeyBytes)
 		}
-		keys.keys = append(keys.keys, key)
+		keys.keys = append(keys.keys, newSigner(key))
 	}
 	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf("--run-key-file: read %s: %w", path, err)
@@ -90,7 +99,7 @@ func CreateKeyFile(path string) error {
 
 // Sign returns the value of ?sig= that gives scope over one run of one store.
 func (k *Keys) Sign(scope Scope, storeID string, id task.ID, n run.Number) string {
-	return base64.RawURLEncoding.EncodeToString(signature(k.keys[0], scope, storeID, id, n))
+	return base64.RawURLEncoding.EncodeToString(k.keys[0].sign(scope, storeID, id, n))
 }
 
 // Verify reports whether sig gives scope over the run, in a time that does not depend on how much
@@ -102,16 +111,18 @@ func (k *Keys) Verify(sig string, scope Scope, storeID string, id task.ID, n run
 	}
 	valid := false
 	for _, key := range k.keys {
-		valid = hmac.Equal(given, signature(key, scope, storeID, id, n)) || valid
+		valid = hmac.Equal(given, key.sign(scope, storeID, id, n)) || valid
 		if scope == ReadRun {
-			valid = hmac.Equal(given, signature(key, ControlRun, storeID, id, n)) || valid
+			valid = hmac.Equal(given, key.sign(ControlRun, storeID, id, n)) || valid
 		}
 	}
 	return valid
 }
 
-func signature(key []byte, scope Scope, storeID string, id task.ID, n run.Number) []byte {
-	mac := hmac.New(sha256.New, key)
+func (s *signer) sign(scope Scope, storeID string, id task.ID, n run.Number) []byte {
+	mac := s.Get().(hash.Hash)
+	defer s.Put(mac)
+	mac.Reset()
 	// None of the parts can hold a line break, so no two inputs make the same text.
 	mac.Write([]byte(string(scope) + "\n" + storeID + "\n" + string(id) + "\n" + n.String()))
 	return mac.Sum(nil)
