@@ -54,7 +54,7 @@ func (d *Document) Encode() ([]byte, error) {
 	w.text("RetryAfter", d.RetryAfter)
 	w.textIfAny("CancelUrl", d.CancelURL)
 	w.textIfAny("RejectedUrl", d.RejectedURL)
-	data, err := w.finish(d)
+	data, err := finish(&w, d)
 	if err != nil {
 		return nil, fmt.Errorf("encode the document of run %s: %w", d.ImportID, err)
 	}
@@ -81,7 +81,7 @@ func (r *Request) Encode() ([]byte, error) {
 	w.integer("RetryAfter", int64(r.RetryAfter))
 	w.integerIfAny("StartWithin", int64(r.StartWithin))
 	w.time("CreatedOn", r.CreatedOn)
-	return w.finish(r)
+	return finish(&w, r)
 }
 
 // Encode returns the bytes to store.
@@ -105,7 +105,7 @@ func (c *Claim) Encode() ([]byte, error) {
 		w.integer("Attempts", int64(p.Attempts))
 		w.close()
 	}
-	return w.finish(c)
+	return finish(&w, c)
 }
 
 func (w *writer) checkpoint(name string, c *Checkpoint) {

@@ -63,9 +63,11 @@ type Request struct {
 }
 
 // StatusPath is the path of a run's status URL.
-func StatusPath(id task.ID, n Number) string {
-	return "/task/executepolling/" + string(id) + "/" + n.String() + "/status"
-}
+func StatusPath(id task.ID, n Number) string { return statusURL("", id, n) }
 
 // PollingURL is the status URL as it stands in every document of the run, without a signature.
-func (r Request) PollingURL(n Number) string { return r.Base + StatusPath(r.Task, n) }
+func (r Request) PollingURL(n Number) string { return statusURL(r.Base, r.Task, n) }
+
+func statusURL(base string, id task.ID, n Number) string {
+	return base + "/task/executepolling/" + string(id) + "/" + n.String() + "/status"
+}

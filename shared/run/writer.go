@@ -19,10 +19,11 @@ type writer struct {
 // newWriter begins the object; size is about how many bytes it will have.
 func newWriter(size int) writer { return writer{data: append(make([]byte, 0, size), '{')} }
 
-// finish ends the object, which is value's.
-func (w *writer) finish(value any) ([]byte, error) {
+// finish ends the object, which is value's. It takes a copy of that only where it needs one, so that
+// encoding alone moves nothing to the heap.
+func finish[T any](w *writer, value *T) ([]byte, error) {
 	if w.failed {
-		return json.Marshal(value)
+		return json.Marshal(*value)
 	}
 	return append(w.data, '}'), nil
 }
