@@ -49,13 +49,15 @@ type Scope struct {
 	// Row holds the current row's cells. Whoever reads the rows overwrites them in place.
 	Row []any
 
-	columns map[string]int
-	names   []string
+	names []string
+	text  bool
 	// signature tells the columns from those of other sources.
 	signature string
 	open      bool
 	params    Params
-	types     types.Map
+	// columns and types are what is compiled against, nil until anything is.
+	columns map[string]int
+	types   types.Map
 	// used are the columns that the programs read.
 	used []bool
 	// env is what a program reads: the cells it uses, copied there before it runs.
@@ -65,29 +67,36 @@ type Scope struct {
 
 // NewScope returns the scope for rows with these columns.
 func NewScope(columns Columns, params Params) *Scope {
-	s := &Scope{
+	return &Scope{
 		Row:       make([]any, len(columns.Names)),
-		columns:   make(map[string]int, len(columns.Names)),
 		names:     columns.Names,
+		text:      columns.Text,
 		signature: columns.signature(),
 		open:      columns.Unknown,
 		params:    params,
-		types:     make(types.Map, len(columns.Names)),
 		used:      make([]bool, len(columns.Names)),
 		env:       make(map[string]any),
 	}
+}
+
+// declare says what the columns are, for the compiler.
+func (s *Scope) declare() {
+	if s.columns != nil {
+		return
+	}
+	s.columns = make(map[string]int, len(s.names))
+	s.types = make(types.Map, len(s.names))
 	var kind types.Type = types.Any
-	if columns.Text {
+	if s.text {
 		kind = types.String
 	}
-	if columns.Unknown {
+	if s.open {
 		s.types[types.Extra] = types.Any
 	}
-	for i, name := range columns.Names {
+	for i, name := range s.names {
 		s.columns[name] = i
 		s.types[columnPrefix+name] = kind
 	}
-	return s
 }
 
 // Program is a compiled expression.

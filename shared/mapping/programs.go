@@ -52,6 +52,7 @@ func (s *Scope) shared(text string) (*vm.Program, map[string]int, error) {
 	if known, ok := programs.Get(key); ok {
 		return known.program, known.used, nil
 	}
+	s.declare()
 	names := &resolver{columns: s.columns, names: s.names, params: s.params, closed: !s.open, used: map[string]int{}}
 	program, err := compile(text, names, s.types)
 	if err != nil {

@@ -20,6 +20,8 @@ type Set struct {
 	// file is how messages name the connections file: without its folder, for they reach callers.
 	file        string
 	connections map[string]connection
+	// kept are the folders that are open until Keep's release; nil where Keep was not called.
+	kept map[string]*os.Root
 }
 
 // connection is one entry of the file.
@@ -92,23 +94,59 @@ func (s *Set) IMIS(name string) (IMIS, error) {
 	return c.imis, nil
 }
 
-// Files opens the folder of the files connection of that name, for the caller to close. What is
-// opened in it stays in it, also through symbolic links. The error is a [*run.Failure].
-func (s *Set) Files(name string) (*os.Root, error) {
+// Folder is the folder of a files connection. What is opened in it stays in it, also through symbolic
+// links.
+type Folder struct {
+	*os.Root
+	kept bool
+}
+
+// Close closes the folder, unless it is kept open for others.
+func (f Folder) Close() error {
+	if f.kept {
+		return nil
+	}
+	return f.Root.Close()
+}
+
+// Keep returns the set for one goroutine that opens the same folders several times: each stays open from
+// its first use until release. It is not for long: a folder that is put in another's place meanwhile is
+// not seen.
+func (s *Set) Keep() (keeping *Set, release func()) {
+	if s == nil {
+		return nil, func() {}
+	}
+	keeping = &Set{file: s.file, connections: s.connections, kept: map[string]*os.Root{}}
+	return keeping, func() {
+		for _, root := range keeping.kept {
+			root.Close()
+		}
+	}
+}
+
+// Files opens the folder of the files connection of that name, for the caller to close. The error is a
+// [*run.Failure].
+func (s *Set) Files(name string) (Folder, error) {
 	c, err := s.find(name, filesKind)
 	if err != nil {
-		return nil, err
+		return Folder{}, err
+	}
+	if root, ok := s.kept[name]; ok {
+		return Folder{root, true}, nil
 	}
 	root, err := os.OpenRoot(c.path)
 	switch {
 	case os.IsNotExist(err):
-		return nil, failf("the folder of connection %s does not exist on the runner; make it, or correct %s", name, s.file)
+		return Folder{}, failf("the folder of connection %s does not exist on the runner; make it, or correct %s", name, s.file)
 	case os.IsPermission(err):
-		return nil, failf("the runner may not read the folder of connection %s", name)
+		return Folder{}, failf("the runner may not read the folder of connection %s", name)
 	case err != nil:
-		return nil, failf("connection %s is not a folder on the runner; correct %s", name, s.file)
+		return Folder{}, failf("connection %s is not a folder on the runner; correct %s", name, s.file)
 	}
-	return root, nil
+	if s.kept != nil {
+		s.kept[name] = root
+	}
+	return Folder{root, s.kept != nil}, nil
 }
 
 // find returns the connection of that name and kind.
@@ -117,9 +155,9 @@ func (s *Set) find(name, kind string) (connection, error) {
 		return connection{}, failf("the task names the connection %s, and the runner has no connections; add it to its connections file, as in %s: {%s: %s}", name, name, kind, needs[kind])
 	}
 	c, ok := s.connections[name]
-	names := slices.Sorted(maps.Keys(s.connections))
 	switch {
 	case !ok:
+		names := slices.Sorted(maps.Keys(s.connections))
 		return c, failf("there is no connection %s in %s%s It has %s.", name, s.file, cmp.Or(nearest.Hint(name, names), "."), strings.Join(names, ", "))
 	case c.kind != kind:
 		return c, failf("the connection %s in %s is of kind %s; the task needs one of kind %s there", name, s.file, c.kind, kind)

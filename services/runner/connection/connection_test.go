@@ -147,6 +147,60 @@ func TestFilesStayInside(t *testing.T) {
 	}
 }
 
+// A folder that is put in another's place is the connection's from then on, but for whoever keeps it.
+func TestReplacedFolder(t *testing.T) {
+	outside := t.TempDir()
+	inside := filepath.Join(outside, "inside")
+	set, err := connection.Parse([]byte("drop: {files: inside}"), filepath.Join(outside, "connections.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keeping, release := set.Keep()
+	show := func(from *connection.Set) string {
+		t.Helper()
+		folder, err := from.Files("drop")
+		if err != nil {
+			return err.Error()
+		}
+		defer folder.Close()
+		content, err := folder.ReadFile("which")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(content)
+	}
+	made := func(content string) {
+		t.Helper()
+		if err := errors.Join(os.Mkdir(inside, 0o700), os.WriteFile(filepath.Join(inside, "which"), []byte(content), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	made("first")
+	for range 2 {
+		if got := show(set) + " " + show(keeping); got != "first first" {
+			t.Errorf("got %s", got)
+		}
+	}
+	if err := os.Rename(inside, inside+".old"); err != nil {
+		t.Fatal(err)
+	}
+	if got := show(set); !strings.Contains(got, "does not exist") {
+		t.Errorf("after the folder went: %s", got)
+	}
+	made("second")
+	if got := show(set) + " " + show(keeping); got != "second first" {
+		t.Errorf("got %s", got)
+	}
+	kept, err := keeping.Files("drop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+	if _, err := kept.Stat("which"); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("after the release the folder is still open: %v", err)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("warehouse: {sqlite: ./data/${HOME}}\n"))
 	f.Add([]byte("a: &x {files: y}\nb: *x\n"))

@@ -25,8 +25,7 @@ func (d *Destination) findWritten() error {
 	from := d.behind
 	if from == 0 { // it made the file, and the header is there
 		header := appendRecord(nil, d.columns)
-		begins := make([]byte, len(header))
-		if _, err := d.file.ReadAt(begins, 0); err != nil || !bytes.Equal(begins, header) {
+		if !beginsWith(d.file, header) {
 			return nil
 		}
 		from = int64(len(header))

@@ -17,7 +17,7 @@ import (
 // Destination writes rows to one file as CSV in UTF-8 with commas and line ends of \n.
 type Destination struct {
 	place   string
-	root    *os.Root
+	root    connection.Folder
 	path    string
 	columns []string
 	// file is open for writing and locked; nil before append has anything to write.

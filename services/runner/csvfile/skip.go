@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
+	"sync"
 
 	"runhook/services/runner/row"
 )
@@ -15,23 +17,34 @@ import (
 // versionBytes is how much of a file's beginning its version covers.
 const versionBytes = 1 << 20
 
-// FileVersion tells a file from what it was at another time: its size, its time and a hash of its
-// beginning. The place up to which file has been read stays where it is.
-func FileVersion(file *os.File, place string) (string, error) {
-	failed := row.Failf("%s could not be read: the disk or the network share failed", place)
-	info, err := file.Stat()
-	if err != nil {
-		return "", failed
-	}
+// FileVersion tells a file from what it was at another time: its size and time, of info, and a hash of
+// its beginning. The place up to which file has been read stays where it is.
+func FileVersion(file *os.File, info fs.FileInfo, place string) (string, error) {
 	hash := sha256.New()
-	if _, err := io.Copy(hash, io.NewSectionReader(file, 0, versionBytes)); err != nil {
-		return "", failed
+	buffer := buffers.Get().(*[largestRead]byte)
+	defer buffers.Put(buffer)
+	if _, err := io.CopyBuffer(hash, io.NewSectionReader(file, 0, versionBytes), buffer[:]); err != nil {
+		return "", row.Failf("%s could not be read: the disk or the network share failed", place)
 	}
-	return fmt.Sprintf("%d %d %x", info.Size(), info.ModTime().UnixNano(), hash.Sum(nil)[:16]), nil
+	return version(info, hash.Sum(nil)), nil
 }
 
-// Version tells whether the file is what it was; see the pipeline's source.
-func (s *Source) Version() (string, error) { return FileVersion(s.file, s.place) }
+// buffers are what versions are made with.
+var buffers = sync.Pool{New: func() any { return new([largestRead]byte) }}
+
+func version(info fs.FileInfo, hash []byte) string {
+	return fmt.Sprintf("%d %d %x", info.Size(), info.ModTime().UnixNano(), hash[:16])
+}
+
+// Version tells whether the file is what it was; see the pipeline's source. What is no longer than its
+// head was read once, and its version is of just what was read.
+func (s *Source) Version() (string, error) {
+	if s.AtHand() {
+		hash := sha256.Sum256(s.head)
+		return version(s.info, hash[:]), nil
+	}
+	return FileVersion(s.file, s.info, s.place)
+}
 
 // skipCheck is after how many rows a skip looks whether its run goes on.
 const skipCheck = 1000

@@ -28,8 +28,11 @@ import (
 // Source reads the rows of one file. It belongs to one goroutine.
 type Source struct {
 	// place is how messages name the file.
-	place   string
-	file    *os.File
+	place string
+	file  *os.File
+	// info is what the file was when it was opened, and head its first bytes then.
+	info    fs.FileInfo
+	head    []byte
 	size    int64
 	counted *counter
 	reader  *reader
@@ -47,13 +50,16 @@ type Source struct {
 	undecodable int64
 }
 
+// headBytes is how much of a file is read when it is opened. One that is not longer is read then for good.
+const headBytes = 4 << 10
+
 // Open opens the file and reads its header. Whatever is wrong is a [*run.Failure].
 func Open(connections *connection.Set, from *task.CSVSource) (*Source, error) {
-	file, size, err := OpenFile(connections, from)
+	file, info, err := OpenFile(connections, from)
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{place: place(from), file: file, size: size}
+	s := &Source{place: place(from), file: file, info: info, size: info.Size()}
 	if err := s.begin(from); err != nil {
 		s.Close()
 		return nil, err
@@ -61,32 +67,37 @@ func Open(connections *connection.Set, from *task.CSVSource) (*Source, error) {
 	return s, nil
 }
 
-// OpenFile opens the file of a source to read it, and returns how long it is. Whatever is wrong is a
+// OpenFile opens the file of a source to read it, and returns what it is then. Whatever is wrong is a
 // [*run.Failure].
-func OpenFile(connections *connection.Set, from *task.CSVSource) (file *os.File, size int64, err error) {
+func OpenFile(connections *connection.Set, from *task.CSVSource) (file *os.File, info fs.FileInfo, err error) {
 	root, err := connections.Files(from.Connection)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	defer root.Close()
 	path := filepath.FromSlash(from.Path)
-	info, err := root.Stat(path)
+	info, err = root.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
 		// A pipe would block the open.
-		return nil, 0, row.Failf("%s is not a file", place(from))
+		return nil, nil, row.Failf("%s is not a file", place(from))
 	}
 	if err == nil {
 		file, err = root.Open(path)
 	}
-	switch {
-	case err == nil:
-		return file, info.Size(), nil
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, 0, row.Failf("%s does not exist; put it into the connection's folder, or correct source.csv.path", place(from))
-	case errors.Is(err, fs.ErrPermission):
-		return nil, 0, row.Failf("%s may not be read by the runner; correct its permissions", place(from))
+	if err == nil {
+		// Another file may have been put in its place in between.
+		if info, err = file.Stat(); err == nil {
+			return file, info, nil
+		}
+		file.Close()
 	}
-	return nil, 0, row.Failf("%s cannot be read; it must be a file inside the connection's folder, and links must not lead out of it", place(from))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil, row.Failf("%s does not exist; put it into the connection's folder, or correct source.csv.path", place(from))
+	case errors.Is(err, fs.ErrPermission):
+		return nil, nil, row.Failf("%s may not be read by the runner; correct its permissions", place(from))
+	}
+	return nil, nil, row.Failf("%s cannot be read; it must be a file inside the connection's folder, and links must not lead out of it", place(from))
 }
 
 // place is how messages name the file.
@@ -100,12 +111,17 @@ func (s *Source) begin(from *task.CSVSource) error {
 	if delimiter == '"' || delimiter == '\n' || delimiter == '\r' || delimiter == utf8.RuneError {
 		return row.Failf("source.csv.delimiter cannot be a quote or a line end")
 	}
+	s.head = make([]byte, min(s.size, headBytes))
+	n, err := readUp(s.file, s.head)
+	if err != nil {
+		return s.damaged(err, "its beginning")
+	}
+	s.head = s.head[:n]
 	// No further than the file is long now: a task may append to the file that it reads.
-	s.counted = &counter{in: io.LimitReader(s.file, s.size)}
+	s.counted = &counter{in: io.MultiReader(bytes.NewReader(s.head), io.LimitReader(s.file, s.size-int64(n)))}
 	in := io.Reader(s.counted)
-	size := min(max(s.size+1, 4<<10), largestRead)
+	size := min(max(s.size+1, 512), largestRead)
 	if strings.EqualFold(filepath.Ext(from.Path), ".gz") {
-		var err error
 		if in, err = unzip(s.counted); err != nil {
 			return s.damaged(err, "its beginning")
 		}
@@ -184,6 +200,9 @@ func (s *Source) readHeader() error {
 	}
 	return nil
 }
+
+// AtHand reports whether the file was read whole when it was opened.
+func (s *Source) AtHand() bool { return int64(len(s.head)) == s.size }
 
 // Columns are those of the header. All cells are strings.
 func (s *Source) Columns() mapping.Columns { return mapping.Columns{Names: s.header, Text: true} }

@@ -45,6 +45,10 @@ type recorder interface {
 	Record() row.Record
 }
 
+// rowsAtHand is a source that may have all its rows in memory from the beginning: nothing is gained by
+// reading them beside the writing.
+type rowsAtHand interface{ AtHand() bool }
+
 // destination is what rows are written to. One goroutine uses it.
 type destination interface {
 	// Write writes the batch's pending rows as one unit, and sets the outcome of each. It calls

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/unicode"
 
+	"runhook/services/runner/connection"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -278,5 +279,31 @@ func TestValuesThatAreNoText(t *testing.T) {
 	b.rowErrors(s, run.RowError{Row: 1, Column: "list", Message: "is a list or an object"})
 	if got := b.read("out.csv"); got != "id,list\n" {
 		t.Errorf("the file is %q", got)
+	}
+}
+
+// What is in the folder counts when a run begins, also when the folder is another by then.
+func TestFolderThatIsReplaced(t *testing.T) {
+	b := newBench(t)
+	b.toFile(task.Append)
+	folder := b.folder
+	set, err := connection.Parse([]byte("drop: {files: ./drop}\n"), filepath.Join(folder, "connections.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.job.Connections = set
+	b.fail("The folder of connection drop does not exist")
+	for _, name := range []string{"Ann", "Bob"} {
+		if err := os.RemoveAll(filepath.Join(folder, "drop")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Mkdir(filepath.Join(folder, "drop"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		b.write("drop/members.csv", "ID,Name\n1,"+name+"\n")
+		b.succeed(run.Counts{Total: 1, Retrieved: 1, Inserted: 1})
+		if got, want := b.read("drop/out.csv"), "id,name\n1,"+name+"\n"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }

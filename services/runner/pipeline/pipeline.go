@@ -76,6 +76,10 @@ func Run(ctx context.Context, job Job, m *Meter) (err error) {
 func execute(ctx context.Context, job Job, m *Meter) (err error) {
 	defer catchPanic(&err)
 
+	// Source and destination are often in the same folder.
+	var release func()
+	job.Connections, release = job.Connections.Keep()
+	defer release()
 	m.say("Opening the source")
 	from, err := openSource(ctx, job)
 	if err != nil {

@@ -22,9 +22,11 @@ const patience = 250 * time.Millisecond
 // cellSize is the memory that a kept cell takes besides what it holds.
 const cellSize = 16
 
-// reader reads and maps rows on a goroutine of its own.
+// reader reads and maps rows, on a goroutine of its own unless they are at hand.
 type reader struct {
 	from source
+	// atHand: no row has to be waited for.
+	atHand bool
 	// lines is from where that is a recorder, else nil.
 	lines recorder
 	// most is how many rows to be written fill a batch, 0 for as many as a batch has.
@@ -36,6 +38,8 @@ type reader struct {
 	passedOver int64
 	// read has the batches that are to be written, written those that can be used again.
 	read, written chan *row.Batch
+	// write, when set, is given the batches instead.
+	write func(ctx context.Context, batch *row.Batch) error
 
 	// mu guards what follows.
 	mu sync.Mutex
@@ -49,7 +53,12 @@ type reader struct {
 func newReader(job Job, from source, rows *mapper, m *Meter) *reader {
 	r := &reader{
 		from: from, brake: newBrake(job.Task.Source.Rate), rows: rows, meter: m,
-		read: make(chan *row.Batch, aheadBatches), written: make(chan *row.Batch, aheadBatches),
+	}
+	if whole, ok := from.(rowsAtHand); ok {
+		r.atHand = whole.AtHand() && r.brake == nil
+	}
+	if !r.atHand {
+		r.read, r.written = make(chan *row.Batch, aheadBatches), make(chan *row.Batch, aheadBatches)
 	}
 	r.lines, _ = from.(recorder)
 	switch to := job.Task.Destination; {
@@ -62,14 +71,19 @@ func newReader(job Job, from source, rows *mapper, m *Meter) *reader {
 	return r
 }
 
-// run reads until the source ends. The rows before the end, or before a failure of the source, are
-// still written.
+// run fills batches, and passes on those that the source keeps waiting.
 func (r *reader) run(ctx context.Context) error {
 	looking, stop := context.WithCancel(ctx)
 	var relief sync.WaitGroup
 	relief.Go(func() { r.relieve(looking) })
 	defer relief.Wait()
 	defer stop()
+	return r.fill(ctx)
+}
+
+// fill reads until the source ends. The rows before the end, or before a failure of the source, are
+// still written.
+func (r *reader) fill(ctx context.Context) error {
 	for number := r.passedOver + 1; ; number++ {
 		size, err := r.next(ctx)
 		fault, faulty := errors.AsType[*row.Fault](err)
@@ -147,6 +161,11 @@ func (r *reader) flush(ctx context.Context) error {
 
 // pass hands the batch to the writer and begins another; r.mu is held.
 func (r *reader) pass(ctx context.Context) error {
+	if r.write != nil {
+		err := r.write(ctx, r.batch)
+		r.batch.Reset()
+		return err
+	}
 	select {
 	case r.read <- r.batch:
 		r.batch = r.empty()

@@ -18,6 +18,8 @@ type slow struct {
 	pause time.Duration
 	rows  int
 	given int
+	// atHand: it says that no row has to be waited for.
+	atHand bool
 	// batches are the sizes of the batches that were written, at are the times.
 	batches []int
 	at      []time.Duration
@@ -26,6 +28,7 @@ type slow struct {
 
 func (s *slow) Columns() mapping.Columns          { return mapping.Columns{Names: []string{"ID"}, Text: true} }
 func (s *slow) Progress() (float64, int64)        { return 0, int64(s.rows) }
+func (s *slow) AtHand() bool                      { return s.atHand }
 func (s *slow) Close() error                      { return nil }
 func (s *slow) Version() (string, error)          { return "", nil }
 func (s *slow) Skip(context.Context, int64) error { return nil }
@@ -99,6 +102,25 @@ func TestFastSourceFillsItsBatches(t *testing.T) {
 	s.run(task.Rate{})
 	if len(s.batches) != 4 || s.batches[0] != row.MaxRows {
 		t.Errorf("batches of %v", s.batches)
+	}
+}
+
+// Rows at hand are written in batches like others, and where a rate makes them wait, in time.
+func TestRowsAtHand(t *testing.T) {
+	s := &slow{t: t, atHand: true, rows: 2*row.MaxRows + 1}
+	_, m := s.run(task.Rate{})
+	if counts := m.Snapshot().Counts; counts.Inserted != int64(s.rows) || counts.Total != int64(s.rows) || len(s.batches) != 3 {
+		t.Errorf("%+v in batches of %v", counts, s.batches)
+	}
+	s = &slow{t: t, atHand: true, rows: 5}
+	s.run(task.Rate{Count: 30, Per: time.Minute})
+	if len(s.batches) != 5 {
+		t.Fatalf("batches of %v", s.batches)
+	}
+	for i, at := range s.at {
+		if late := at - time.Duration(i)*2*time.Second; late > 2*patience {
+			t.Errorf("row %d was written %v after it was read", i+1, late)
+		}
 	}
 }
 

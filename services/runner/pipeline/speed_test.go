@@ -177,3 +177,18 @@ func BenchmarkCSVToCSV(b *testing.B) {
 	}
 	b.ReportMetric(float64(rows*b.N)/b.Elapsed().Seconds(), "rows/s")
 }
+
+// BenchmarkNothing is a whole run that has nothing to do: one row, which where drops.
+func BenchmarkNothing(b *testing.B) {
+	w := newBench(b)
+	w.write("members.csv", "ID,Name\n1,Ann\n")
+	w.toFile(task.Append)
+	w.job.Task.Where = "false"
+	b.ReportAllocs()
+	for b.Loop() {
+		var m pipeline.Meter
+		if err := pipeline.Run(b.Context(), w.job, &m); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

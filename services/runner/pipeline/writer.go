@@ -50,29 +50,13 @@ func (w *writer) writeAll(ctx context.Context, r *reader) (err error) {
 	if err := w.endedBefore(); err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancel(ctx)
-	// From here on the source is the reader's alone.
-	var reading sync.WaitGroup
-	var readErr error
-	reading.Go(func() {
-		defer close(r.read)
-		defer catchPanic(&readErr)
-		readErr = r.run(ctx)
-	})
-	// Also on the way out of a panic: the reader uses what Run closes.
-	defer reading.Wait()
-	defer stop()
-
 	w.meter.say("Writing to " + destinationName(w.job.Task))
-	for batch := range r.read {
-		if err := w.write(ctx, batch); err != nil {
-			return err
-		}
-		r.recycle(batch)
+	read := w.readBeside
+	if r.atHand {
+		read = w.readHere
 	}
-	reading.Wait()
-	if readErr != nil {
-		return readErr
+	if err := read(ctx, r); err != nil {
+		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -83,6 +67,37 @@ func (w *writer) writeAll(ctx context.Context, r *reader) (err error) {
 		}
 	}
 	return w.to.Finish(ctx)
+}
+
+// readBeside has r read on a goroutine of its own while batches are written.
+func (w *writer) readBeside(ctx context.Context, r *reader) error {
+	reads, stop := context.WithCancel(ctx)
+	// From here on the source is the reader's alone.
+	var reading sync.WaitGroup
+	var readErr error
+	reading.Go(func() {
+		defer close(r.read)
+		defer catchPanic(&readErr)
+		readErr = r.run(reads)
+	})
+	// Also on the way out of a panic: the reader uses what Run closes.
+	defer reading.Wait()
+	defer stop()
+
+	for batch := range r.read {
+		if err := w.write(ctx, batch); err != nil {
+			return err
+		}
+		r.recycle(batch)
+	}
+	reading.Wait()
+	return readErr
+}
+
+// readHere reads and writes in turn.
+func (w *writer) readHere(ctx context.Context, r *reader) error {
+	r.write = w.write
+	return r.fill(ctx)
 }
 
 // write writes a batch. Where the destination keeps the checkpoint, that is part of the batch; elsewhere

@@ -9,7 +9,7 @@ import (
 )
 
 // Version tells whether the workbook is what it was; see the pipeline's source.
-func (s *Source) Version() (string, error) { return csvfile.FileVersion(s.file, s.place) }
+func (s *Source) Version() (string, error) { return csvfile.FileVersion(s.file, s.info, s.place) }
 
 // skipCheck is after how many rows a skip looks whether its run goes on.
 const skipCheck = 1000

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -25,6 +26,8 @@ type Source struct {
 	// place is how messages name the sheet.
 	place string
 	file  *os.File
+	// info is what the file was when it was opened.
+	info  fs.FileInfo
 	sheet *sheet
 
 	header []string
@@ -38,12 +41,12 @@ type Source struct {
 // Open opens the workbook and reads the sheet's header, its first row with anything in it. Whatever is
 // wrong is a [*run.Failure].
 func Open(connections *connection.Set, from *task.CSVSource) (*Source, error) {
-	file, size, err := csvfile.OpenFile(connections, from)
+	file, info, err := csvfile.OpenFile(connections, from)
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{place: "the file " + from.Path + " of connection " + from.Connection, file: file}
-	if err := s.open(size, from.Sheet); err != nil {
+	s := &Source{place: "the file " + from.Path + " of connection " + from.Connection, file: file, info: info}
+	if err := s.open(info.Size(), from.Sheet); err != nil {
 		s.Close()
 		if _, ok := errors.AsType[*run.Failure](err); ok {
 			return nil, err
