@@ -102,12 +102,9 @@ func (r *Runner) attempt(ctx context.Context, d *bus.Delivery) {
 func (a *attempt) execute(parent context.Context) (next *attempt) {
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
-	var keeper sync.WaitGroup
-	stopKeeper := make(chan struct{})
-	keeper.Go(func() { a.keep(ctx, stopKeeper, cancel) })
+	stopKeeper := a.startKeeper(ctx, cancel)
 	err := a.perform(ctx, cancel)
-	close(stopKeeper)
-	keeper.Wait()
+	stopKeeper()
 
 	cause := context.Cause(ctx)
 	timeout, over := errors.AsType[*run.Failure](cause)
@@ -150,9 +147,9 @@ func (a *attempt) perform(ctx context.Context, cancel context.CancelCauseFunc) e
 		return a.await(ctx, *pause)
 	}
 	if a.begun.Executions == 1 {
-		a.metrics.wait.WithLabelValues(a.request.TaskName).Observe(time.Since(a.request.CreatedOn).Seconds())
+		a.metrics.wait.of(a.request.TaskName).Observe(time.Since(a.request.CreatedOn).Seconds())
 	}
-	a.metrics.started.WithLabelValues(a.request.TaskName).Inc()
+	a.metrics.started.of(a.request.TaskName).Inc()
 	a.log.Info().Int("execution", a.begun.Executions).Msg("run started")
 	return a.rest(ctx, def, a.work(ctx, def))
 }
@@ -279,14 +276,21 @@ func (a *attempt) handBack(ctx context.Context) {
 // count puts an ended run into log and metrics.
 func (a *attempt) count(doc run.Document) {
 	outcome, name := string(doc.Outcome()), doc.TaskName
-	a.metrics.finished.WithLabelValues(name, outcome).Inc()
-	a.metrics.duration.WithLabelValues(name).Observe(float64(doc.DurationMs) / 1000)
-	for result, n := range map[string]int64{
-		"inserted": doc.RowsInserted, "updated": doc.RowsUpdated, "unchanged": doc.RowsUnchanged,
-		"deleted": doc.RowsDeleted, "skipped": doc.RowsSkipped, "failed": doc.RowsFailed,
+	a.metrics.finished.of(name, outcome).Inc()
+	a.metrics.duration.of(name).Observe(float64(doc.DurationMs) / 1000)
+	for _, some := range [...]struct {
+		result string
+		rows   int64
+	}{
+		{"inserted", doc.RowsInserted},
+		{"updated", doc.RowsUpdated},
+		{"unchanged", doc.RowsUnchanged},
+		{"deleted", doc.RowsDeleted},
+		{"skipped", doc.RowsSkipped},
+		{"failed", doc.RowsFailed},
 	} {
-		if n > 0 {
-			a.metrics.rows.WithLabelValues(name, result).Add(float64(n))
+		if some.rows > 0 {
+			a.metrics.rows.of(name, some.result).Add(float64(some.rows))
 		}
 	}
 	a.log.Info().Str("outcome", outcome).Int64("rows", doc.RowsProcessed).Int64("rows_failed", doc.RowsFailed).

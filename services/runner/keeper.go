@@ -16,22 +16,31 @@ const (
 	checkpointInterval = time.Second
 )
 
-// keep keeps the claim, the lease and the live document of a running attempt until stop is closed
-// or ctx ends. It cancels the attempt when the claim is lost, and when it could not be renewed for
-// as long as the lease: from then on another runner may rightly take the run.
-func (a *attempt) keep(ctx context.Context, stop <-chan struct{}, cancel context.CancelCauseFunc) {
+// startKeeper has the claim, the lease and the live document of a running attempt kept until stop is
+// called, which returns when nothing more is done. Most runs are over before there is anything to keep.
+func (a *attempt) startKeeper(ctx context.Context, cancel context.CancelCauseFunc) (stop func()) {
+	extended := a.renewedAt()
+	stopping, stopped := make(chan struct{}), make(chan struct{})
+	first := time.AfterFunc(progressInterval, func() {
+		defer close(stopped)
+		a.keep(ctx, extended, stopping, cancel)
+	})
+	return func() {
+		if !first.Stop() {
+			close(stopping)
+			<-stopped
+		}
+	}
+}
+
+// keep keeps the claim, the lease, which was extended at that moment, and the live document, four times a
+// second, until stop is closed or ctx ends. It cancels the attempt when the claim is lost, and when it
+// could not be renewed for as long as the lease: from then on another runner may rightly take the run.
+func (a *attempt) keep(ctx context.Context, extended time.Time, stop <-chan struct{}, cancel context.CancelCauseFunc) {
 	ticker := time.NewTicker(progressInterval)
 	defer ticker.Stop()
-	extended := a.renewedAt()
 	var shown pipelineState
 	for {
-		select {
-		case <-stop:
-			return
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
 		lease := a.Bus.Lease()
 		if time.Since(extended) >= lease/3 {
 			a.extend()
@@ -55,6 +64,13 @@ func (a *attempt) keep(ctx context.Context, stop <-chan struct{}, cancel context
 			if err == nil {
 				shown = state
 			}
+		}
+		select {
+		case <-stop:
+			return
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
 		}
 	}
 }

@@ -1,6 +1,9 @@
 package runner
 
 import (
+	"slices"
+	"sync"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
@@ -8,11 +11,39 @@ import (
 // metrics label tasks by name, never by GUID: a GUID is what lets somebody call the webhook.
 type metrics struct {
 	running  prometheus.Gauge
-	started  *prometheus.CounterVec
-	finished *prometheus.CounterVec
-	wait     *prometheus.HistogramVec
-	duration *prometheus.HistogramVec
-	rows     *prometheus.CounterVec
+	started  *series[prometheus.Counter]
+	finished *series[prometheus.Counter]
+	wait     *series[prometheus.Observer]
+	duration *series[prometheus.Observer]
+	rows     *series[prometheus.Counter]
+}
+
+// series are the metrics of a vector by their labels, at most two. A vector of the library takes many
+// times as long to find one as that takes to count.
+type series[M any] struct {
+	find  func(labels ...string) M
+	mu    sync.RWMutex
+	known map[[2]string]M
+}
+
+func newSeries[M any](find func(labels ...string) M) *series[M] {
+	return &series[M]{find: find, known: map[[2]string]M{}}
+}
+
+// of returns the metric with these labels; it is not shown before it is asked for.
+func (s *series[M]) of(labels ...string) M {
+	var key [2]string
+	copy(key[:], labels)
+	s.mu.RLock()
+	metric, ok := s.known[key]
+	s.mu.RUnlock()
+	if !ok {
+		metric = s.find(slices.Clone(labels)...)
+		s.mu.Lock()
+		s.known[key] = metric
+		s.mu.Unlock()
+	}
+	return metric
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
@@ -23,20 +54,20 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		running: factory.NewGauge(prometheus.GaugeOpts{
 			Name: "runhook_runs_running", Help: "Runs under way in this runner.",
 		}),
-		started: factory.NewCounterVec(prometheus.CounterOpts{
+		started: newSeries(factory.NewCounterVec(prometheus.CounterOpts{
 			Name: "runhook_runs_started_total", Help: "Attempts started, by task.",
-		}, []string{"task"}),
-		finished: factory.NewCounterVec(prometheus.CounterOpts{
+		}, []string{"task"}).WithLabelValues),
+		finished: newSeries(factory.NewCounterVec(prometheus.CounterOpts{
 			Name: "runhook_runs_finished_total", Help: "Runs ended, by task and outcome.",
-		}, []string{"task", "outcome"}),
-		wait: factory.NewHistogramVec(prometheus.HistogramOpts{
+		}, []string{"task", "outcome"}).WithLabelValues),
+		wait: newSeries(factory.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "runhook_run_wait_seconds", Help: "Time from the POST to the first start.", Buckets: waits,
-		}, []string{"task"}),
-		duration: factory.NewHistogramVec(prometheus.HistogramOpts{
+		}, []string{"task"}).WithLabelValues),
+		duration: newSeries(factory.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "runhook_run_duration_seconds", Help: "Time from the first start to the end.", Buckets: durations,
-		}, []string{"task"}),
-		rows: factory.NewCounterVec(prometheus.CounterOpts{
+		}, []string{"task"}).WithLabelValues),
+		rows: newSeries(factory.NewCounterVec(prometheus.CounterOpts{
 			Name: "runhook_rows_total", Help: "Rows of ended runs, by task and what became of them.",
-		}, []string{"task", "result"}),
+		}, []string{"task", "result"}).WithLabelValues),
 	}
 }
