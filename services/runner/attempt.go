@@ -245,18 +245,14 @@ func (a *attempt) conclude(ctx context.Context, doc run.Document) {
 	}
 	a.count(doc)
 
-	// What is left is cleared beside the acknowledgement: nobody waits for it.
-	var clearing sync.WaitGroup
-	clearing.Go(func() {
-		clean := context.WithoutCancel(ctx)
-		if err := a.progress.Remove(clean); err != nil {
-			a.log.Debug().Err(err).Msg("the live document of an ended run stays until it expires")
-		}
-		a.sweepRejected(clean)
-		a.forget(clean)
-	})
-	a.acknowledge(context.WithoutCancel(ctx), a.delivered(), a.log)
-	clearing.Wait()
+	clean := context.WithoutCancel(ctx)
+	a.acknowledge(clean, a.delivered(), a.log)
+	// What is left nobody waits for; mostly there is nothing.
+	if err := a.progress.Remove(clean); err != nil {
+		a.log.Debug().Err(err).Msg("the live document of an ended run stays until it expires")
+	}
+	a.sweepRejected(clean)
+	a.forget(clean)
 }
 
 // handBack gives a run that was stopped in an orderly way to another runner, at once.
