@@ -102,11 +102,10 @@ type Folder struct {
 }
 
 // Close closes the folder, unless it is kept open for others.
-func (f Folder) Close() error {
-	if f.kept {
-		return nil
+func (f Folder) Close() {
+	if !f.kept {
+		f.Root.Close()
 	}
-	return f.Root.Close()
 }
 
 // Keep returns the set for one goroutine that opens the same folders several times: each stays open from
