@@ -186,7 +186,7 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 	}
 	return &Bus{
 		nc: nc, js: js, publisher: fast, full: config.Full, log: config.Log, vouchers: newVouchers(),
-		requests: newGroup(nc, js, runsStream), results: newGroup(nc, js, runsBucket),
+		requests: newGroup(nc, runsStream), results: newGroup(nc, runsBucket),
 	}, nil
 }
 

@@ -49,7 +49,7 @@ func (b *Bus) Gather(n int, results bool) {
 // TellLeft refuses a batch whose only member has left, and returns how many writes then count as
 // under way.
 func (b *Bus) TellLeft() int {
-	g := newGroup(b.nc, b.js, runsStream)
+	g := newGroup(b.nc, runsStream)
 	g.tell([]*member{{left: true, turn: make(chan turn, 1)}}, 0, errNotStored)
 	return g.single
 }

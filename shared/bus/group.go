@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -63,7 +62,6 @@ var (
 // group publishes to one stream. It is safe for concurrent use.
 type group struct {
 	nc     *nats.Conn
-	js     jetstream.JetStream
 	stream string
 	// prefix begins the ids of this group's batches; no other group has the same.
 	prefix string
@@ -95,8 +93,8 @@ type turn struct {
 	err     error
 }
 
-func newGroup(nc *nats.Conn, js jetstream.JetStream, stream string) *group {
-	return &group{nc: nc, js: js, stream: stream, prefix: rand.Text()[:12], full: make(chan struct{}, 1)}
+func newGroup(nc *nats.Conn, stream string) *group {
+	return &group{nc: nc, stream: stream, prefix: rand.Text()[:12], full: make(chan struct{}, 1)}
 }
 
 // enable turns grouping on or off.
@@ -156,11 +154,7 @@ func (g *group) alone(ctx context.Context, m *member) (receipt, error) {
 		g.single--
 		g.next()
 	}()
-	ack, err := g.js.PublishMsg(ctx, m.msg)
-	if err != nil {
-		return receipt{}, err
-	}
-	return receipt{sequence: ack.Sequence, duplicate: ack.Duplicate}, nil
+	return publishAcknowledged(ctx, g.nc, m.msg)
 }
 
 // leave ends the wait of an entry whose context has ended.
@@ -322,23 +316,18 @@ func batched(members []*member) (messages []*nats.Msg) {
 
 // committed reads the answer to a batch of n messages.
 func committed(answer []byte, id string, n int) (last uint64, err error) {
-	var ack struct {
-		Error *jetstream.APIError `json:"error"`
-		Seq   uint64              `json:"seq"`
-		Batch string              `json:"batch"`
-		Count int                 `json:"count"`
-	}
-	switch err := json.Unmarshal(answer, &ack); {
+	switch ack, err := readAck(answer); {
 	case err != nil:
 		return 0, fmt.Errorf("%w: %s", errUnacknowledged, err.Error())
 	case ack.Error != nil && refusesAll(ack.Error.ErrorCode):
 		return 0, fmt.Errorf("%w: %s", errNotStored, ack.Error.Error())
 	case ack.Error != nil:
 		return 0, fmt.Errorf("%w: %s", errUnacknowledged, ack.Error.Error())
-	case ack.Batch != id || ack.Count != n || ack.Seq < uint64(n):
+	case ack.Batch != id || ack.Count != n || ack.Sequence < uint64(n):
 		return 0, fmt.Errorf("%w: the answer to batch %s of %d messages is %s", errUnacknowledged, id, n, answer)
+	default:
+		return ack.Sequence, nil
 	}
-	return ack.Seq, nil
 }
 
 // refusesAll reports whether an error of the server's refuses a batch before any of it is stored.
