@@ -61,7 +61,7 @@ func (r *Runner) attempt(ctx context.Context, d *bus.Delivery) {
 	}
 	if d.Malformed != nil || d.Request.Task != d.Task {
 		log.Error().Err(d.Malformed).Msg("a message on the task's queue is no run request; somebody else published it, and it is dropped")
-		r.acknowledge(ctx, d, log)
+		d.Done()
 		return
 	}
 	a := &attempt{
@@ -87,7 +87,7 @@ func (r *Runner) attempt(ctx context.Context, d *bus.Delivery) {
 		log.Warn().Err(err).Msg("the run could not be claimed now; it will be delivered again")
 		a.retry(time.Second)
 	case verdict == ended:
-		r.acknowledge(ctx, a.delivered(), log)
+		a.delivered().Done()
 	case verdict == heldElsewhere:
 		a.retry(r.Bus.Lease())
 	case verdict == taken:
@@ -246,7 +246,7 @@ func (a *attempt) conclude(ctx context.Context, doc run.Document) {
 	a.count(doc)
 
 	clean := context.WithoutCancel(ctx)
-	a.acknowledge(clean, a.delivered(), a.log)
+	a.delivered().Done()
 	// What is left nobody waits for; mostly there is nothing.
 	if err := a.progress.Remove(clean); err != nil {
 		a.log.Debug().Err(err).Msg("the live document of an ended run stays until it expires")
@@ -291,14 +291,6 @@ func (a *attempt) count(doc run.Document) {
 	}
 	a.log.Info().Str("outcome", outcome).Int64("rows", doc.RowsProcessed).Int64("rows_failed", doc.RowsFailed).
 		Int64("ms", doc.DurationMs).Str("detail", doc.Message).Msg("run ended")
-}
-
-// acknowledge tells the queue that a run has ended. When it cannot be told, the run comes back once
-// more and its final document is found.
-func (r *Runner) acknowledge(ctx context.Context, d *bus.Delivery, log zerolog.Logger) {
-	if err := d.Done(ctx); err != nil {
-		log.Debug().Err(err).Msg("the acknowledgement was not confirmed")
-	}
 }
 
 func (a *attempt) adopt(d *bus.Delivery) {

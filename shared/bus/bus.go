@@ -77,9 +77,11 @@ type Bus struct {
 	publisher jetstream.JetStream
 	// requests publishes to RUNS, results claims and final documents.
 	requests, results *group
-	full              func() bool
-	log               zerolog.Logger
-	storeID           string
+	// acknowledged are the deliveries that are done.
+	acknowledged *acknowledgements
+	full         func() bool
+	log          zerolog.Logger
+	storeID      string
 	// lease is the AckWait of every consumer, as stored with the topology.
 	lease time.Duration
 	// replicated: a read may come from a replica that lags, so misses are confirmed by the leader.
@@ -184,16 +186,24 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 		nc.Close()
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
+	acknowledged, err := newAcknowledgements(nc, confirmWithin)
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
 	return &Bus{
-		nc: nc, js: js, publisher: fast, full: config.Full, log: config.Log, vouchers: newVouchers(),
+		nc: nc, js: js, publisher: fast, acknowledged: acknowledged, full: config.Full, log: config.Log, vouchers: newVouchers(),
 		requests: newGroup(nc, runsStream), results: newGroup(nc, runsBucket),
 	}, nil
 }
 
-// Close ends the connection after what was already sent has left. It does not wait for consumers:
-// whoever pulls stops first.
+// Close ends the connection after what was already sent has left, and acknowledgements have been
+// confirmed. It does not wait for consumers: whoever pulls stops first.
 func (b *Bus) Close() {
-	_ = b.nc.FlushTimeout(time.Second) // a best effort: an unreachable server must not hold up the stop
+	// Both are a best effort: an unreachable server must not hold up the stop.
+	if b.nc.FlushTimeout(time.Second) == nil {
+		b.acknowledged.close()
+	}
 	b.nc.Close()
 	b.requests.close()
 	b.results.close()

@@ -153,7 +153,7 @@ func (q *Queue) delivery(msg *nats.Msg) (*Delivery, error) {
 	}
 	d := &Delivery{
 		Task: q.task, Number: run.Number(meta.Sequence.Stream),
-		Redelivered: meta.NumDelivered > 1, Stored: meta.Timestamp, msg: msg,
+		Redelivered: meta.NumDelivered > 1, Stored: meta.Timestamp, bus: q.bus, msg: msg,
 	}
 	d.Malformed = json.Unmarshal(msg.Data, &d.Request)
 	return d, nil
@@ -172,19 +172,17 @@ type Delivery struct {
 	// Stored is when the request became durable.
 	Stored time.Time
 
+	bus *Bus
 	msg *nats.Msg
 }
 
 // Extend renews the lease. An error means that NATS could not be told; the lease may run out.
 func (d *Delivery) Extend() error { return d.msg.InProgress() }
 
-// Done tells the queue that the run has ended, and waits until it has heard. The final document is
-// written before: a lost Done only brings the run back to somebody who finds that document.
-func (d *Delivery) Done(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	return d.msg.AckSync(nats.Context(ctx))
-}
+// Done tells the queue that the run has ended, and waits for nothing: the queue confirms that it has
+// heard, and is told again while it does not. The final document is written before: a Done that is
+// lost for all that only brings the run back to somebody who finds that document.
+func (d *Delivery) Done() { d.bus.acknowledged.publish(d.msg.Reply) }
 
 // Retry hands the delivery back, to be delivered again after delay.
 func (d *Delivery) Retry(delay time.Duration) error {

@@ -2,6 +2,8 @@ package bus
 
 import (
 	"context"
+	"testing"
+	"time"
 
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -58,4 +60,25 @@ func (b *Bus) TellLeft() int {
 func (b *Bus) StoredClaim(ctx context.Context, id task.ID, n run.Number) (Seen, bool) {
 	stored, err := b.leaderLast(ctx, runsBucket, claimSubject(id, n))
 	return Seen{sequence: stored.sequence}, err == nil
+}
+
+// Acknowledging is the connection's own acknowledging, which takes confirmations to be late after
+// within.
+func (b *Bus) Acknowledging(t testing.TB, within time.Duration) (publish func(subject string), open func() int) {
+	t.Helper()
+	a, err := newAcknowledgements(b.nc, within)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(a.close)
+	return a.publish, a.unconfirmed
+}
+
+// Unconfirmed is how many deliveries are done of which the server has not confirmed that it knows.
+func (b *Bus) Unconfirmed() int { return b.acknowledged.unconfirmed() }
+
+func (a *acknowledgements) unconfirmed() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.open)
 }
