@@ -126,22 +126,17 @@ func (r *Runner) Run(ctx context.Context) error {
 	return fmt.Errorf("stop the runner: %d of its runs did not stop; they go on elsewhere when their leases have run out", len(r.running))
 }
 
-// maxPullers is how many requests of one task are asked for at the same time. One pull takes about a
-// millisecond on a busy machine, so that a single puller would hold short runs back.
-const maxPullers = 8
-
 // quiet is how long the queue of an ended id is kept, for an ingress that has not heard of the end.
 const quiet = time.Hour
 
-// pulling is the pullers of one task.
+// pulling is the puller of one task.
 type pulling struct {
-	pullers int
-	ended   bool
-	stop    context.CancelFunc
+	concurrency int
+	ended       bool
+	stop        context.CancelFunc
 }
 
-// follow keeps pullers for each task, as many as its concurrency can use, until ctx ends and all of
-// them have.
+// follow keeps a puller for each task until ctx ends and all of them have.
 func (r *Runner) follow(ctx context.Context, start func(*bus.Delivery)) {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -155,11 +150,10 @@ func (r *Runner) follow(ctx context.Context, start func(*bus.Delivery)) {
 		changed := r.Tasks.Changed()
 		wanted := map[task.ID]bus.TaskQueue{}
 		for _, q := range r.Tasks.Queues() {
-			q.Concurrency = min(q.Concurrency, r.Slots, maxPullers)
 			wanted[q.Task] = q
 		}
 		for id, p := range tasks {
-			if q := wanted[id]; q.Concurrency != p.pullers || q.Ended != p.ended {
+			if q := wanted[id]; q.Concurrency != p.concurrency || q.Ended != p.ended {
 				p.stop()
 				delete(tasks, id)
 			}
@@ -170,9 +164,7 @@ func (r *Runner) follow(ctx context.Context, start func(*bus.Delivery)) {
 			}
 			pull, stop := context.WithCancel(ctx)
 			tasks[id] = pulling{q.Concurrency, q.Ended, stop}
-			for others := range q.Concurrency {
-				all.Go(func() { r.pull(pull, q, others, start) })
-			}
+			all.Go(func() { r.pull(pull, q, start) })
 		}
 		select {
 		case <-ctx.Done():
@@ -182,10 +174,8 @@ func (r *Runner) follow(ctx context.Context, start func(*bus.Delivery)) {
 	}
 }
 
-// pull takes a task's requests, one at a time, while there is a free slot, until ctx ends. others is
-// how many pullers of the task come before this one.
-func (r *Runner) pull(ctx context.Context, from bus.TaskQueue, others int, start func(*bus.Delivery)) {
-	id := from.Task
+// pull takes a task's requests while there is a free slot, until ctx ends.
+func (r *Runner) pull(ctx context.Context, from bus.TaskQueue, start func(*bus.Delivery)) {
 	if !r.awaitFormer(ctx, from) {
 		return
 	}
@@ -197,18 +187,19 @@ func (r *Runner) pull(ctx context.Context, from bus.TaskQueue, others int, start
 	}()
 	pause := newBackoff(100*time.Millisecond, 5*time.Second)
 	for ctx.Err() == nil {
-		delivery, err := r.next(ctx, id, others, &queue)
+		err := r.next(ctx, from, &queue, func(d *bus.Delivery) {
+			pause.reset()
+			r.dispatch(d, start)
+		})
 		switch {
 		case err == nil:
-			pause.reset()
-			r.dispatch(delivery, start)
 		case errors.Is(err, bus.ErrIdle) && from.Ended:
-			r.retire(ctx, id)
+			r.retire(ctx, from.Task)
 		case ctx.Err() != nil, errors.Is(err, context.Canceled), errors.Is(err, bus.ErrIdle):
 		default:
 			// Logged once an outage, not once a try.
 			if pause.first() {
-				r.Log.Warn().Err(err).Str("task", string(id)).Msg("cannot pull requests, trying again")
+				r.Log.Warn().Err(err).Str("task", string(from.Task)).Msg("cannot pull requests, trying again")
 			}
 			if queue != nil {
 				queue.Close()
@@ -247,18 +238,20 @@ func (r *Runner) retire(ctx context.Context, id task.ID) {
 	}
 }
 
-func (r *Runner) next(ctx context.Context, id task.ID, others int, queue **bus.Queue) (*bus.Delivery, error) {
-	pull, done, err := r.slots.wait(ctx, others)
+// next makes one pull, which asks for no more than could be started at this moment. It is given up when
+// the last slot is taken, perhaps by another task.
+func (r *Runner) next(ctx context.Context, from bus.TaskQueue, queue **bus.Queue, take func(*bus.Delivery)) error {
+	free, pull, done, err := r.slots.wait(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer done()
 	if *queue == nil {
-		if *queue, err = r.Bus.Queue(ctx, id); err != nil {
-			return nil, err
+		if *queue, err = r.Bus.Queue(ctx, from.Task); err != nil {
+			return err
 		}
 	}
-	return (*queue).Next(pull)
+	return (*queue).Pull(pull, min(free, from.Concurrency), take)
 }
 
 // dispatch starts an attempt, or lets the attempt that is already running here adopt the delivery.

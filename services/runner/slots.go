@@ -23,22 +23,21 @@ func newSlots(ctx context.Context, n int) *slots {
 	return s
 }
 
-// wait waits until more than others slots are free, and returns a context that lasts until the last
-// slot is taken or ctx ends. A puller that counts the pullers of its task before it as others does
-// not ask for more than could be started.
-func (s *slots) wait(ctx context.Context, others int) (context.Context, context.CancelFunc, error) {
+// wait waits until a slot is free, and returns how many are and a context that lasts until the last
+// slot is taken or ctx ends.
+func (s *slots) wait(ctx context.Context) (free int, pull context.Context, done context.CancelFunc, err error) {
 	for {
 		s.mu.Lock()
 		free, open, freed := s.free, s.open, s.freed
 		s.mu.Unlock()
-		if free > others {
+		if free > 0 {
 			pull, cancel := context.WithCancel(ctx)
 			stop := context.AfterFunc(open, cancel)
-			return pull, func() { stop(); cancel() }, nil
+			return free, pull, func() { stop(); cancel() }, nil
 		}
 		select {
 		case <-ctx.Done():
-			return nil, nil, ctx.Err()
+			return 0, nil, nil, ctx.Err()
 		case <-freed:
 		}
 	}

@@ -461,7 +461,7 @@ func TestQueueKeepsRunsOfATaskApart(t *testing.T) {
 	}
 }
 
-// A pull that is given up while a request is on its way must not leave it leased to nobody: it would
+// A pull that is given up while requests are on their way must not leave any leased to nobody: it would
 // come back only after the lease.
 func TestPullGivenUpLosesNoRequest(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
@@ -475,27 +475,95 @@ func TestPullGivenUpLosesNoRequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leased := 0
-	for range 300 {
+	leased := map[run.Number]bool{}
+	take := func(d *bus.Delivery) {
+		if leased[d.Number] {
+			t.Errorf("%s came twice", d.Number)
+		}
+		leased[d.Number] = true
+	}
+	for range 200 {
 		pull, cancel := context.WithCancel(t.Context())
 		var submitting sync.WaitGroup
-		submitting.Go(func() { submit(t, store.Bus, request); cancel() })
+		for i := range 4 {
+			submitting.Go(func() {
+				submit(t, store.Bus, request)
+				if i == 0 {
+					cancel()
+				}
+			})
+		}
 		for {
-			if _, err := queue.Next(pull); err != nil {
+			if err := queue.Pull(pull, 8, take); err != nil {
 				break
 			}
-			leased++
 		}
 		submitting.Wait()
+		cancel()
 	}
 	queue.Close()
 	consumer, err := subscriber(t, store).Consumer(t.Context(), "RUNS", string(def.ID))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if info := consumer.CachedInfo(); info.NumAckPending != leased {
-		t.Errorf("%d requests are leased and %d of them were delivered", info.NumAckPending, leased)
+	if info := consumer.CachedInfo(); info.NumAckPending != len(leased) {
+		t.Errorf("%d requests are leased and %d of them were delivered", info.NumAckPending, len(leased))
 	}
+}
+
+// One pull brings as many requests as it asked for, each as soon as it comes, and no more.
+func TestPullBringsWhatItAsksFor(t *testing.T) {
+	store := bustest.New(t, bus.Topology{})
+	def := definition(t, "Busy", 1000)
+	if _, err := store.Apply(t.Context(), def, false); err != nil {
+		t.Fatal(err)
+	}
+	request := applied(t, store)
+	request.Task = def.ID
+	queue, err := store.Queue(t.Context(), def.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	numbers := []run.Number{submit(t, store.Bus, request), submit(t, store.Bus, request)}
+	var taken []*bus.Delivery
+	err = queue.Pull(t.Context(), 4, func(d *bus.Delivery) {
+		taken = append(taken, d)
+		if len(taken) >= 2 && len(numbers) < 5 { // the pull is open, and waits for two more
+			numbers = append(numbers, submit(t, store.Bus, request))
+		}
+	})
+	if err != nil || len(taken) != 4 {
+		t.Fatalf("%d came, %v", len(taken), err)
+	}
+	for i, d := range taken {
+		if d.Number != numbers[i] {
+			t.Errorf("run %s came in place %d, before %s", d.Number, i, numbers[i])
+		}
+	}
+	consumer, err := subscriber(t, store).Consumer(t.Context(), "RUNS", string(def.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info := consumer.CachedInfo(); info.NumAckPending != 4 || info.NumPending != 1 || info.NumWaiting != 0 {
+		t.Errorf("%d are leased, %d wait, %d pulls are open", info.NumAckPending, info.NumPending, info.NumWaiting)
+	}
+	// What goes back comes again at once, although its pull has ended.
+	queue.Close()
+	for _, d := range taken {
+		if err := d.Retry(0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if queue, err = store.Queue(t.Context(), def.ID); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	again := map[run.Number]bool{}
+	if err := queue.Pull(ctx, 5, func(d *bus.Delivery) { again[d.Number] = true }); err != nil || len(again) != 5 {
+		t.Errorf("%d runs came again, %v", len(again), err)
+	}
+	queue.Close()
 }
 
 func TestRunsListsTheNewestFirst(t *testing.T) {

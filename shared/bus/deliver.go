@@ -26,14 +26,16 @@ type Queue struct {
 	bus      *Bus
 	task     task.ID
 	inbox    *nats.Subscription // nil until the first pull, and after one was given up
-	arriving chan *nats.Msg
+	arriving chan *nats.Msg     // has room for whatever one pull brings
 }
 
-// pullFor is how long one pull stays open at the server; pullLost is how much later it is given up
-// as lost with its server.
 const (
+	// pullFor is how long one pull stays open at the server; pullLost is how much later it is given up
+	// as lost with its server.
 	pullFor  = 30 * time.Second
 	pullLost = 5 * time.Second
+	// mostPulled is how many requests one pull asks for at most.
+	mostPulled = 64
 )
 
 // Queue opens a task's queue. ErrNoConsumer means that the task was never applied to this store.
@@ -48,63 +50,69 @@ func (b *Bus) Queue(ctx context.Context, id task.ID) (*Queue, error) {
 	return &Queue{bus: b, task: id}, nil
 }
 
-// Close gives the queue up. A request that was just arriving goes back to the others.
+// Close gives the queue up.
 func (q *Queue) Close() {
-	if msg := q.giveUp(); msg != nil {
-		_ = msg.Nak() // if it is not heard, the lease runs out
+	for _, msg := range q.giveUp() { // of a pull that failed
+		_ = q.bus.nc.Publish(msg.Reply, handBack) // if it is not heard, the lease runs out
 	}
 }
 
-// Next leases the next request of the queue. When ctx ends no request stays leased to this call: one
-// that was already on its way is returned, with no error. It returns ErrIdle when none came within
-// half a minute or so, ErrNoConsumer when the queue has gone, ErrUnavailable when NATS has.
-func (q *Queue) Next(ctx context.Context) (*Delivery, error) {
-	if err := q.ask(); err != nil {
-		return nil, err
+// Next is Pull for one request.
+func (q *Queue) Next(ctx context.Context) (next *Delivery, err error) {
+	err = q.Pull(ctx, 1, func(d *Delivery) { next = d })
+	if next != nil {
+		return next, nil
+	}
+	return nil, err
+}
+
+// Pull leases up to n requests of the queue and passes each to take when it comes. It returns nil when
+// n have come. When ctx ends no request stays leased to this call: those that were already on their way
+// are passed to take before it returns. It returns ErrIdle when half a minute or so brought fewer than
+// n, ErrNoConsumer when the queue has gone, ErrUnavailable when NATS has.
+func (q *Queue) Pull(ctx context.Context, n int, take func(*Delivery)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	n = max(1, min(n, mostPulled))
+	if err := q.ask(n); err != nil {
+		return err
 	}
 	lost := time.NewTimer(pullFor + pullLost)
 	defer lost.Stop()
-	for {
-		var msg *nats.Msg
+	for n > 0 {
 		select {
-		case msg = <-q.arriving:
-		case <-ctx.Done():
-			if msg = q.giveUp(); msg == nil {
-				return nil, ctx.Err()
+		case msg := <-q.arriving:
+			if isRequest(msg) {
+				n--
+				q.pass(msg, take)
+			} else if err := q.status(msg); err != nil {
+				return err
 			}
-			return q.delivery(msg)
+		case <-ctx.Done():
+			for _, msg := range q.giveUp() {
+				q.pass(msg, take)
+			}
+			return ctx.Err()
 		case <-lost.C:
-			return nil, q.abandon(fmt.Errorf("%w: a pull was not answered", ErrUnavailable))
-		}
-		status := msg.Header.Get("Status")
-		switch {
-		case msg.Reply != "" && status == "":
-			return q.delivery(msg)
-		case status == "100": // an idle server's heartbeat
-		case status == "404", status == "408":
-			return nil, ErrIdle
-		case status == "503":
-			return nil, q.abandon(ErrNoConsumer)
-		default:
-			return nil, q.abandon(fmt.Errorf("%w: the pull ended: %s %s", ErrUnavailable, status, msg.Header.Get("Description")))
+			return q.abandon(fmt.Errorf("%w: a pull was not answered", ErrUnavailable))
 		}
 	}
+	return nil
 }
 
-// ask sends one pull request. Its answer is one message: a request, or a status that ends the pull.
-func (q *Queue) ask() error {
+// ask sends one pull request. Its answer is up to n requests, and a status that ends the pull where
+// they are fewer.
+func (q *Queue) ask(n int) error {
 	if q.inbox == nil {
-		q.arriving = make(chan *nats.Msg, 8)
+		q.arriving = make(chan *nats.Msg, mostPulled+8)
 		inbox, err := q.bus.nc.ChanSubscribe(q.bus.nc.NewInbox(), q.arriving)
 		if err != nil {
 			return fmt.Errorf("%w: pull: %w", ErrUnavailable, err)
 		}
 		q.inbox = inbox
 	}
-	pull, err := json.Marshal(map[string]any{"batch": 1, "expires": pullFor.Nanoseconds()})
-	if err != nil {
-		return fmt.Errorf("encode a pull: %w", err)
-	}
+	pull := fmt.Appendf(nil, `{"batch":%d,"expires":%d}`, n, pullFor.Nanoseconds())
 	subject := "$JS.API.CONSUMER.MSG.NEXT." + runsStream + "." + string(q.task)
 	if err := q.bus.nc.PublishRequest(subject, q.inbox.Subject, pull); err != nil {
 		return q.abandon(fmt.Errorf("%w: pull: %w", ErrUnavailable, err))
@@ -112,27 +120,43 @@ func (q *Queue) ask() error {
 	return nil
 }
 
-// giveUp ends an open pull so that nothing is leased to it any more, and returns the request that
-// arrived meanwhile, if one did. The server ends a pull whose inbox nobody listens to; what it sent
-// before it heard so has arrived when the flush returns.
-func (q *Queue) giveUp() *nats.Msg {
+func isRequest(msg *nats.Msg) bool { return msg.Reply != "" && msg.Header.Get("Status") == "" }
+
+// status is why the pull has ended, nil when it has not.
+func (q *Queue) status(msg *nats.Msg) error {
+	switch status := msg.Header.Get("Status"); status {
+	case "100": // an idle server's heartbeat
+		return nil
+	case "404", "408":
+		return ErrIdle
+	case "503":
+		return q.abandon(ErrNoConsumer)
+	default:
+		return q.abandon(fmt.Errorf("%w: the pull ended: %s %s", ErrUnavailable, status, msg.Header.Get("Description")))
+	}
+}
+
+// giveUp ends an open pull so that nothing is leased to it any more, and returns the requests that
+// arrived meanwhile. The server ends a pull whose inbox nobody listens to; what it sent before it heard
+// so has arrived when the flush returns.
+func (q *Queue) giveUp() (arrived []*nats.Msg) {
 	if q.inbox == nil {
 		return nil
 	}
 	inbox, arriving := q.inbox, q.arriving
 	q.inbox, q.arriving = nil, nil
 	defer func() { _ = inbox.Unsubscribe() }() // drained already, or gone with the connection
-	if inbox.Drain() != nil || q.bus.nc.FlushTimeout(readTimeout) != nil {
-		return nil
+	if inbox.Drain() == nil {
+		_ = q.bus.nc.FlushTimeout(readTimeout) // if that fails, what has arrived by now is all there is
 	}
 	for {
 		select {
 		case msg := <-arriving:
-			if msg.Reply != "" && msg.Header.Get("Status") == "" {
-				return msg
+			if isRequest(msg) {
+				arrived = append(arrived, msg)
 			}
 		default:
-			return nil
+			return arrived
 		}
 	}
 }
@@ -146,17 +170,19 @@ func (q *Queue) abandon(err error) error {
 	return err
 }
 
-func (q *Queue) delivery(msg *nats.Msg) (*Delivery, error) {
+// pass passes a request on.
+func (q *Queue) pass(msg *nats.Msg, take func(*Delivery)) {
 	meta, err := msg.Metadata()
-	if err != nil {
-		return nil, fmt.Errorf("%w: a delivery without metadata: %w", ErrUnavailable, err)
+	if err != nil { // nothing that the server sends
+		q.bus.log.Error().Err(err).Str("task", string(q.task)).Msg("a message without metadata came to a pull")
+		return
 	}
 	d := &Delivery{
 		Task: q.task, Number: run.Number(meta.Sequence.Stream),
-		Redelivered: meta.NumDelivered > 1, Stored: meta.Timestamp, bus: q.bus, msg: msg,
+		Redelivered: meta.NumDelivered > 1, Stored: meta.Timestamp, bus: q.bus, reply: msg.Reply,
 	}
 	d.Malformed = json.Unmarshal(msg.Data, &d.Request)
-	return d, nil
+	take(d)
 }
 
 // Delivery is one request leased to this process. It goes to another runner when it is neither
@@ -172,22 +198,28 @@ type Delivery struct {
 	// Stored is when the request became durable.
 	Stored time.Time
 
-	bus *Bus
-	msg *nats.Msg
+	bus   *Bus
+	reply string // the subject of what the queue is told
 }
 
+// What a queue is told of a delivery.
+var (
+	inProgress = []byte("+WPI")
+	handBack   = []byte("-NAK")
+)
+
 // Extend renews the lease. An error means that NATS could not be told; the lease may run out.
-func (d *Delivery) Extend() error { return d.msg.InProgress() }
+func (d *Delivery) Extend() error { return d.bus.nc.Publish(d.reply, inProgress) }
 
 // Done tells the queue that the run has ended, and waits for nothing: the queue confirms that it has
 // heard, and is told again while it does not. The final document is written before: a Done that is
 // lost for all that only brings the run back to somebody who finds that document.
-func (d *Delivery) Done() { d.bus.acknowledged.publish(d.msg.Reply) }
+func (d *Delivery) Done() { d.bus.acknowledged.publish(d.reply) }
 
 // Retry hands the delivery back, to be delivered again after delay.
 func (d *Delivery) Retry(delay time.Duration) error {
 	if delay == 0 {
-		return d.msg.Nak()
+		return d.bus.nc.Publish(d.reply, handBack)
 	}
-	return d.msg.NakWithDelay(delay)
+	return d.bus.nc.Publish(d.reply, fmt.Appendf(nil, `%s {"delay": %d}`, handBack, delay.Nanoseconds()))
 }
