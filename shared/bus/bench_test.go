@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"strconv"
 	"sync"
 	"testing"
 
@@ -33,4 +34,33 @@ func BenchmarkSubmitTogether(b *testing.B) {
 		})
 	}
 	submitting.Wait()
+}
+
+// Requests that are pulled and acknowledged, as many at a time as free slots would allow.
+func BenchmarkPull(b *testing.B) {
+	for _, n := range []int{1, 8, 64} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			store := bustest.New(b, bus.Topology{})
+			def := definition(b, "Busy", 1000)
+			if _, err := store.Apply(b.Context(), def, false); err != nil {
+				b.Fatal(err)
+			}
+			request := applied(b, store)
+			request.Task = def.ID
+			for range b.N {
+				submit(b, store.Bus, request)
+			}
+			queue, err := store.Queue(b.Context(), def.ID)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			for left := b.N; left > 0; {
+				if err := queue.Pull(b.Context(), min(n, left), func(d *bus.Delivery) { left--; d.Done() }); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -167,16 +167,19 @@ func (c *Claim) expect(msg *nats.Msg, sequence uint64) (fence string) {
 	return fence
 }
 
+// eventKinds end the types of completion events.
+var eventKinds = map[run.Outcome]string{run.Success: "success", run.Failed: "failed", run.Canceled: "canceled"}
+
 // eventHeaders are the CloudEvents 1.0 attributes in binary mode
 // (github.com/cloudevents/spec, NATS protocol binding: attributes as ce- headers).
 func eventHeaders(storeID string, doc run.Document) nats.Header {
-	kind := map[run.Outcome]string{run.Success: "success", run.Failed: "failed", run.Canceled: "canceled"}
-	header := nats.Header{}
+	number := doc.ImportID.String()
+	header := make(nats.Header, 12) // with what the stream and the fence add
 	header.Set("ce-specversion", "1.0")
-	header.Set("ce-id", string(doc.ExecuteID)+"."+doc.ImportID.String())
+	header.Set("ce-id", string(doc.ExecuteID)+"."+number)
 	header.Set("ce-source", "/"+storeID+"/task/"+string(doc.ExecuteID))
-	header.Set("ce-type", "runhook.run."+kind[doc.Outcome()])
-	header.Set("ce-subject", doc.ImportID.String())
+	header.Set("ce-type", "runhook.run."+eventKinds[doc.Outcome()])
+	header.Set("ce-subject", number)
 	header.Set("ce-time", time.Time(doc.UpdatedOn).UTC().Format(time.RFC3339Nano))
 	if doc.Trigger == run.DryRun {
 		header.Set("ce-dryrun", "true") // so that who acts on completions can pass it over
