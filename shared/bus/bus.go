@@ -77,11 +77,11 @@ type Bus struct {
 	publisher jetstream.JetStream
 	// requests publishes to RUNS, results claims and final documents.
 	requests, results *group
-	// acknowledged are the deliveries that are done.
-	acknowledged *acknowledgements
-	full         func() bool
-	log          zerolog.Logger
-	storeID      string
+	// done are the acknowledgements of deliveries.
+	done    *acknowledgements
+	full    func() bool
+	log     zerolog.Logger
+	storeID string
 	// lease is the AckWait of every consumer, as stored with the topology.
 	lease time.Duration
 	// replicated: a read may come from a replica that lags, so misses are confirmed by the leader.
@@ -192,7 +192,7 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 		return nil, err
 	}
 	return &Bus{
-		nc: nc, js: js, publisher: fast, acknowledged: acknowledged, full: config.Full, log: config.Log, vouchers: newVouchers(),
+		nc: nc, js: js, publisher: fast, done: acknowledged, full: config.Full, log: config.Log, vouchers: newVouchers(),
 		requests: newGroup(nc, runsStream), results: newGroup(nc, runsBucket),
 	}, nil
 }
@@ -202,7 +202,7 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 func (b *Bus) Close() {
 	// Both are a best effort: an unreachable server must not hold up the stop.
 	if b.nc.FlushTimeout(time.Second) == nil {
-		b.acknowledged.close()
+		b.done.close()
 	}
 	b.nc.Close()
 	b.requests.close()

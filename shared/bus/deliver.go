@@ -214,7 +214,7 @@ func (d *Delivery) Extend() error { return d.bus.nc.Publish(d.reply, inProgress)
 // Done tells the queue that the run has ended, and waits for nothing: the queue confirms that it has
 // heard, and is told again while it does not. The final document is written before: a Done that is
 // lost for all that only brings the run back to somebody who finds that document.
-func (d *Delivery) Done() { d.bus.acknowledged.publish(d.reply) }
+func (d *Delivery) Done() { d.bus.done.publish(d.reply) }
 
 // Retry hands the delivery back, to be delivered again after delay.
 func (d *Delivery) Retry(delay time.Duration) error {

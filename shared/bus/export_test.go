@@ -75,7 +75,7 @@ func (b *Bus) Acknowledging(t testing.TB, within time.Duration) (publish func(su
 }
 
 // Unconfirmed is how many deliveries are done of which the server has not confirmed that it knows.
-func (b *Bus) Unconfirmed() int { return b.acknowledged.unconfirmed() }
+func (b *Bus) Unconfirmed() int { return b.done.unconfirmed() }
 
 func (a *acknowledgements) unconfirmed() int {
 	a.mu.Lock()
