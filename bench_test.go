@@ -584,7 +584,7 @@ func serveRole(role, dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := store.Init(ctx, bus.Topology{Synced: role == "accept-always"}); err != nil {
+	if err := store.Init(ctx, bus.Topology{Synced: role == "accept-always", Embedded: true}); err != nil {
 		return err
 	}
 	def, err := task.Parse([]byte(fmt.Sprintf(`id: %s

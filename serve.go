@@ -111,7 +111,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	}
 	defer store.Close()
 	topology := c.topology(1)
-	topology.Synced = c.Durability == "always"
+	topology.Synced, topology.Embedded = c.Durability == "always", true
 	if err := store.Init(ctx, topology); err != nil {
 		return err
 	}

@@ -199,10 +199,8 @@ func (b *Bus) restoreStream(ctx context.Context, name string, description []byte
 	if replicas > 0 {
 		of.Config["num_replicas"] = json.RawMessage(fmt.Sprint(replicas))
 	}
-	if replicas > 1 {
-		delete(of.Config, "persist_mode") // what only a single server can do
-	}
-	delete(of.Config, "sources") // a source would be copied from its beginning: see resumeEvents
+	delete(of.Config, "persist_mode") // what only the embedded server may do: see Topology.Embedded
+	delete(of.Config, "sources")      // a source would be copied from its beginning: see resumeEvents
 	reply, err := b.api(ctx, "STREAM.RESTORE."+name, of)
 	if err != nil {
 		return name, nil, err

@@ -26,6 +26,9 @@ type Topology struct {
 	// servers; whoever publishes to a single one of them groups what waits, since syncs are what it
 	// has least of.
 	Synced bool
+	// Embedded: the one server is part of this program, and finds out at each start from the last event
+	// how far the events have come (package broker). They need not be on disk at once then.
+	Embedded bool
 }
 
 const (
@@ -77,9 +80,8 @@ func (t Topology) streams() []jetstream.StreamConfig {
 		MaxAge:  t.Retention + 24*time.Hour,
 		Sources: eventsSources(),
 	}
-	if t.Synced && t.Replicas == 1 {
-		// They are copies, which the server makes again from behind the last that it finds: a sync for
-		// each would bring nothing, and one server has none to spare.
+	if t.Embedded {
+		// They are copies, which are made again: a write or a sync of its own for each would bring nothing.
 		events.PersistMode = jetstream.AsyncPersistMode
 	}
 
@@ -176,7 +178,7 @@ func (b *Bus) keepUnchangeable(ctx context.Context, config *jetstream.StreamConf
 	config.AllowMsgTTL = config.AllowMsgTTL || was.AllowMsgTTL
 	config.PersistMode = was.PersistMode
 	if was.PersistMode == jetstream.AsyncPersistMode && config.Replicas > 1 {
-		return fmt.Errorf("stream %s was made for a single server (--durability always) and cannot have %d replicas: run `runhook backup` and `runhook restore` into a new cluster", config.Name, config.Replicas)
+		return fmt.Errorf("stream %s was made by `runhook serve` for its own server and cannot have %d replicas: run `runhook backup` and `runhook restore` into a new cluster", config.Name, config.Replicas)
 	}
 	return nil
 }

@@ -16,8 +16,8 @@ import (
 	"runhook/shared/run"
 )
 
-// A single server that syncs every write does not sync the events. Those that a power cut takes are
-// copied again, once, and who has read further than what is left gets what comes next.
+// The embedded server does not write every event to disk at once. Those that are lost with it are copied
+// again, once, and who has read further than what is left gets what comes next.
 func TestEventsWithoutSyncComeAgain(t *testing.T) {
 	t.Parallel()
 	r := &ran{Store: bustest.New(t, bus.Topology{Synced: true}), finals: map[run.Number]string{}}
@@ -43,7 +43,7 @@ func TestEventsWithoutSyncComeAgain(t *testing.T) {
 	if len(r.Broker.CutOff) > 0 {
 		t.Errorf("%v is taken for damage", r.Broker.CutOff)
 	}
-	if err := r.Init(t.Context(), bus.Topology{Synced: true}); err != nil {
+	if err := r.Init(t.Context(), bus.Topology{Synced: true, Embedded: true}); err != nil {
 		t.Fatal(err)
 	}
 	newest, reader := r.execute(t), r.eventsConsumer(t)
@@ -62,9 +62,9 @@ func TestEventsWithoutSyncComeAgain(t *testing.T) {
 func TestInitKeepsWhatCannotChange(t *testing.T) {
 	store := bustest.New(t, bus.Topology{Synced: true})
 	if err := store.Init(t.Context(), bus.Topology{}); err != nil {
-		t.Errorf("a store that is no longer synced: %v", err)
+		t.Errorf("a store that is served from elsewhere now: %v", err)
 	}
-	err := store.Init(t.Context(), bus.Topology{Replicas: 3})
+	err := store.Init(t.Context(), bus.Topology{Replicas: 3}) // which this server could not do either
 	if err == nil || !strings.Contains(err.Error(), "EVENTS") || !strings.Contains(err.Error(), "runhook restore") {
 		t.Errorf("got %v, want what to do about EVENTS", err)
 	}

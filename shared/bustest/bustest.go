@@ -28,8 +28,10 @@ type Store struct {
 
 // New starts a server that listens on a free loopback port, makes the streams, and stops everything
 // at the end of the test. topology's zero value is the default one; where it says Synced the server is.
+// It is Embedded, as in `runhook serve`.
 func New(t testing.TB, topology bus.Topology) *Store {
 	t.Helper()
+	topology.Embedded = true
 	s := Empty(t, topology.Synced)
 	if err := s.Init(t.Context(), topology); err != nil {
 		t.Fatal(err)
