@@ -119,7 +119,7 @@ func (c *backupCommand) open(ctx context.Context, p *program) (store *bus.Bus, s
 type restoreCommand struct {
 	File string `arg:"" help:"A file of 'runhook backup'."`
 	StoreFlags
-	Replicas int `default:"0" help:"With --nats: copies of everything, 1, 3 or 5. Default: as it was backed up."`
+	Replicas int `default:"0" help:"With --nats: copies of everything, 1, 3 or 5. Default: as it was backed up; needed where a single server's backup goes into a cluster, or the other way round."`
 }
 
 // Help shows examples.

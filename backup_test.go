@@ -17,7 +17,9 @@ import (
 
 	"runhook/shared/broker"
 	"runhook/shared/bus"
+	"runhook/shared/bustest"
 	"runhook/shared/run"
+	"runhook/shared/web"
 )
 
 // statusOf reads a status URL of one server at another one.
@@ -265,4 +267,60 @@ func TestRestoreIntoNATS(t *testing.T) {
 	if err := store.Init(ctx, bus.Topology{}); err != nil {
 		t.Error(err)
 	}
+}
+
+// What three services made on a cluster moves to another cluster, as it was, and to one embedded server.
+func TestBackupOfACluster(t *testing.T) {
+	s := newSite(t)
+	cluster := bustest.EmptyCluster(t)
+	mustCall(t, "init", "--nats", cluster.URLs, "--replicas", "3")
+	key := s.path("run.key")
+	if err := web.CreateKeyFile(key); err != nil {
+		t.Fatal(err)
+	}
+	service := func(name, nats string, more ...string) *instance {
+		return begin(t, append([]string{name, "--nats", nats, "--listen", "127.0.0.1:0"}, more...)...).listening()
+	}
+	ingress := service("ingress", cluster.URLs, "--run-key-file", key)
+	status := service("status", cluster.URLs, "--run-key-file", key)
+	runner := service("runner", cluster.URLs, "--connections", s.path("connections.yaml"))
+	mustCall(t, "task", "apply", s.path("tasks"), "--server", status.url)
+	started := startWhenKnown(t, ingress, s)
+	status.awaitEnd(started)
+	ended, document := started.Document.PollingURL, []byte(nil)
+	eventually(t, status, "the run has ended", func() bool {
+		code, body := status.statusOf(ended)
+		document = body
+		return code == http.StatusOK
+	})
+	runner.end()
+	_, queued, ok := ingress.accept(s)
+	if !ok {
+		t.Fatal("the second run was not accepted")
+	}
+	file := s.path("cluster.backup")
+	mustCall(t, "backup", file, "--nats", cluster.URLs)
+
+	compare := func(ingress, status *instance) {
+		t.Helper()
+		if code, body := status.statusOf(ended); code != http.StatusOK || !bytes.Equal(body, document) {
+			t.Errorf("%d\n%s\nwas\n%s", code, body, document)
+		}
+		eventually(t, status, "the run that was queued has ended", func() bool {
+			code, _ := status.statusOf(queued)
+			return code == http.StatusOK
+		})
+		_, fresh, ok := ingress.accept(s)
+		eventually(t, status, "a new run has ended", func() bool {
+			code, _ := status.statusOf(fresh)
+			return ok && code == http.StatusOK
+		})
+	}
+	other := bustest.EmptyCluster(t)
+	mustCall(t, "restore", file, "--nats", other.URLs)
+	service("runner", other.URLs, "--connections", s.path("connections.yaml"))
+	compare(service("ingress", other.URLs, "--run-key-file", key), service("status", other.URLs, "--run-key-file", key))
+	mustCall(t, "restore", file, "--data", s.path("restored"))
+	serve := begin(t, s.args("--data", s.path("restored"))...).listening()
+	compare(serve, serve)
 }

@@ -86,6 +86,8 @@ type Bus struct {
 	lease time.Duration
 	// replicated: a read may come from a replica that lags, so misses are confirmed by the leader.
 	replicated bool
+	// restoredIDs are for Submit.
+	restoredIDs restoredIDs
 	// vouchers are those of the streams that Lookup reads, by name.
 	vouchers map[string]*voucher
 

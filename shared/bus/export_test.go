@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -81,4 +83,32 @@ func (a *acknowledgements) unconfirmed() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return len(a.open)
+}
+
+// EventCounts is how many completion events each run has.
+func (b *Bus) EventCounts(ctx context.Context) (map[run.Number]int, error) {
+	events, err := b.js.Stream(ctx, eventsStream)
+	if err != nil {
+		return nil, err
+	}
+	counts := map[run.Number]int{}
+	err = b.scan(ctx, events, jetstream.OrderedConsumerConfig{HeadersOnly: true}, func(msg jetstream.Msg) error {
+		counts[run.Number(numberOf("."+msg.Headers().Get("ce-subject")))]++
+		return nil
+	})
+	return counts, err
+}
+
+// Lagging says which stream has a replica that lacks something.
+func (b *Bus) Lagging(ctx context.Context) string {
+	for _, name := range backedUp {
+		stream, err := b.js.Stream(ctx, name)
+		if err != nil {
+			return err.Error()
+		}
+		if behind := lagging(stream.CachedInfo()); behind != "" {
+			return name + ": " + behind
+		}
+	}
+	return ""
 }

@@ -23,6 +23,8 @@ const (
 	storeIDSubject = "$KV.control.store"
 	// repairSubject is there while a repair is under way.
 	repairSubject = "$KV.control.repair"
+	// restoredSubject is there in a store that was restored: the last sequence of RUNS that came with the backup.
+	restoredSubject = "$KV.control.restored"
 )
 
 func requestSubject(id task.ID) string { return "run.request." + string(id) }

@@ -394,12 +394,20 @@ func (b *Bus) endAsLost(ctx context.Context, id task.ID, n run.Number) error {
 	return claim.Finish(ctx, doc, run.RejectedSet{})
 }
 
+const (
+	// heardOf is about how long the servers of a cluster take to tell each other who listens, and
+	// notHeardOf how long that may take at most.
+	heardOf    = 20 * time.Millisecond
+	notHeardOf = 10 * time.Second
+)
+
 // scan reads a stream's messages, in their order, to the present end.
 func (b *Bus) scan(ctx context.Context, stream jetstream.Stream, config jetstream.OrderedConsumerConfig, each func(jetstream.Msg) error) error {
 	consumer, err := stream.OrderedConsumer(ctx, config)
 	if err != nil {
 		return explain(err)
 	}
+	unheard := time.Now().Add(notHeardOf)
 	for {
 		batch, err := consumer.FetchNoWait(256)
 		if err != nil {
@@ -412,11 +420,19 @@ func (b *Bus) scan(ctx context.Context, stream jetstream.Stream, config jetstrea
 				return err
 			}
 		}
-		if err := batch.Error(); err != nil {
+		err = batch.Error()
+		// Where a server has just made the consumer, the one that this process is connected to may not
+		// have heard of it yet.
+		if errors.Is(err, nats.ErrNoResponders) && time.Now().Before(unheard) {
+			time.Sleep(heardOf)
+			continue
+		}
+		if err != nil {
 			return explain(err)
 		}
 		if got == 0 {
 			return nil
 		}
+		unheard = time.Now().Add(notHeardOf)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -126,6 +127,11 @@ func (b *Bus) ask(ctx context.Context, subject string, data []byte) ([]byte, err
 	ctx, cancel := context.WithTimeout(ctx, snapshotWait)
 	defer cancel()
 	reply, err := b.nc.RequestWithContext(ctx, subject, data)
+	for late := time.Now().Add(notHeardOf); errors.Is(err, nats.ErrNoResponders) && time.Now().Before(late); {
+		// The server that has just begun to listen may be another than this process is connected to.
+		time.Sleep(heardOf)
+		reply, err = b.nc.RequestWithContext(ctx, subject, data)
+	}
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -146,7 +152,8 @@ var ErrNotEmpty = errors.New("there is a store of Runhook already")
 
 // Restore makes a store of the parts of a backup, where there is none: else it is ErrNotEmpty. next
 // returns the parts as Backup gave them, and an error at the end, io.EOF or another, which Restore
-// returns where it comes too early. replicas is for all streams; 0 leaves what they had.
+// returns where it comes too early. replicas is for all streams; 0 leaves what they had, where that is
+// one on a single server or more on a cluster: anything else is somebody's decision.
 //
 // The store gets an id of its own, and numbers that no run had before: what was accepted after the
 // backup is unknown to it, and a signature or checkpoint of that time must not fit. Runs that were
@@ -159,6 +166,13 @@ func (b *Bus) Restore(ctx context.Context, replicas int, next func() (stream str
 			return explain(err)
 		}
 	}
+	name, part, err := next()
+	if err == nil && replicas == 0 {
+		err = b.fits(part)
+	}
+	if err != nil {
+		return err
+	}
 	defer func() {
 		if err == nil {
 			return
@@ -167,7 +181,6 @@ func (b *Bus) Restore(ctx context.Context, replicas int, next func() (stream str
 			_ = b.js.DeleteStream(context.WithoutCancel(ctx), name) // what is not there need not go
 		}
 	}()
-	name, part, err := next()
 	for _, expected := range backedUp {
 		if err != nil {
 			return err
@@ -179,8 +192,28 @@ func (b *Bus) Restore(ctx context.Context, replicas int, next func() (stream str
 			return fmt.Errorf("restore stream %s: %w", expected, err)
 		}
 	}
+	if err := b.awaitReplicas(ctx); err != nil {
+		return err
+	}
 	if err := b.renew(ctx); err != nil {
 		return fmt.Errorf("make the restored store one of its own: %w", err)
+	}
+	return nil
+}
+
+// fits refuses copies that would be more than the servers, or that a cluster would keep on one of them.
+func (b *Bus) fits(description []byte) error {
+	var of struct {
+		Config jetstream.StreamConfig `json:"config"`
+	}
+	if err := json.Unmarshal(description, &of); err != nil {
+		return fmt.Errorf("decode the backup's first stream: %w", err)
+	}
+	switch copies, cluster := of.Config.Replicas, b.nc.ConnectedClusterName() != ""; {
+	case copies > 1 && !cluster:
+		return fmt.Errorf("the backup is of a cluster with %d copies of everything, and this NATS is a single server: give --replicas 1", copies)
+	case copies <= 1 && cluster:
+		return errors.New("the backup is of a single server, and this NATS is a cluster: give --replicas 3, or as many copies of everything as you want")
 	}
 	return nil
 }
@@ -225,6 +258,53 @@ func (b *Bus) restoreStream(ctx context.Context, name string, description []byte
 	}
 }
 
+// awaitReplicas waits until each replica of the restored streams has what its leader has: who reads them
+// next may ask any of them.
+func (b *Bus) awaitReplicas(ctx context.Context) error {
+	for _, name := range backedUp {
+		last, changed := "", time.Now()
+		for {
+			stream, err := b.js.Stream(ctx, name)
+			if err != nil {
+				return fmt.Errorf("stream %s: %w", name, explain(err))
+			}
+			behind := lagging(stream.CachedInfo())
+			if behind == "" {
+				break
+			}
+			if behind != last {
+				last, changed = behind, time.Now()
+			}
+			if time.Since(changed) > copyTime {
+				return fmt.Errorf("%w: the replicas of stream %s do not get what was restored: %s", ErrUnavailable, name, behind)
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}
+	return nil
+}
+
+// lagging says which replicas of a stream lack something; it is empty when none does.
+func lagging(info *jetstream.StreamInfo) string {
+	if info.Config.Replicas == 1 {
+		return ""
+	}
+	if info.Cluster == nil || info.Cluster.Leader == "" || len(info.Cluster.Replicas) != info.Config.Replicas-1 {
+		return "some are not there"
+	}
+	var behind []string
+	for _, peer := range info.Cluster.Replicas {
+		if !peer.Current || peer.Lag > 0 {
+			behind = append(behind, fmt.Sprintf("%s lacks %d", peer.Name, peer.Lag))
+		}
+	}
+	return strings.Join(behind, ", ")
+}
+
 // renew makes a restored store one of its own.
 func (b *Bus) renew(ctx context.Context) error {
 	if _, err := b.js.Publish(ctx, storeIDSubject, []byte(uuid.NewString())); err != nil {
@@ -234,6 +314,9 @@ func (b *Bus) renew(ctx context.Context) error {
 		return err
 	}
 	if err := b.Check(ctx); err != nil {
+		return err
+	}
+	if err := b.noteRestored(ctx); err != nil {
 		return err
 	}
 	number, err := b.highestNumber(ctx)

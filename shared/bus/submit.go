@@ -57,6 +57,12 @@ func (b *Bus) Submit(ctx context.Context, request run.Request, key string) (Acce
 }
 
 func (b *Bus) publishRequest(ctx context.Context, msg *nats.Msg) (receipt, error) {
+	if id := msg.Header.Get(jetstream.MsgIDHeader); id != "" {
+		sequence, ok, err := b.restored(ctx, id)
+		if ok || err != nil {
+			return receipt{sequence: sequence, duplicate: ok}, err
+		}
+	}
 	for {
 		stored, err := b.requests.publish(ctx, entry{msg: msg})
 		if err == nil {

@@ -86,6 +86,18 @@ func (c *Cluster) Leader(t testing.TB, stream string) int {
 // Everything is stopped at the end of the test.
 func NewCluster(t testing.TB, topology bus.Topology) *Cluster {
 	t.Helper()
+	c := EmptyCluster(t)
+	topology.Replicas = len(c.Servers)
+	if err := c.Init(t.Context(), topology); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// EmptyCluster is NewCluster without the streams. dirs are where the first servers keep theirs; the
+// others get a place of their own.
+func EmptyCluster(t testing.TB, dirs ...string) *Cluster {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "runhook-cluster-*")
 	if err != nil {
 		t.Fatal(err)
@@ -104,9 +116,12 @@ func NewCluster(t testing.TB, topology bus.Topology) *Cluster {
 			c.routes[[2]int{j, i}] = wire
 			routes = append(routes, "nats://"+wire.Address())
 		}
+		if len(dirs) == i {
+			dirs = append(dirs, filepath.Join(dir, strconv.Itoa(i)))
+		}
 		options := &server.Options{
 			ServerName: fmt.Sprintf("s%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true,
-			JetStream: true, StoreDir: filepath.Join(dir, strconv.Itoa(i)),
+			JetStream: true, StoreDir: dirs[i],
 			// The servers and their clients know each other by the wires only, which a test can cut.
 			Cluster: server.ClusterOpts{Name: "runhook", Host: "127.0.0.1", Port: ports[i], NoAdvertise: true, Advertise: nowhere},
 			Routes:  server.RoutesFromStr(strings.Join(routes, ",")),
@@ -118,17 +133,22 @@ func NewCluster(t testing.TB, topology bus.Topology) *Cluster {
 	}
 	c.URLs = strings.Join(urls, ",")
 	c.Bus = connect(t, c.URLs, "test")
-	topology.Replicas = size
-	// A new cluster elects its leader first; until then it refuses to make streams.
-	for limit := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		err := c.Init(t.Context(), topology)
-		if err == nil {
-			return c
-		}
-		if time.Now().After(limit) {
-			t.Fatal(err)
+	c.awaitLeader(t)
+	return c
+}
+
+// awaitLeader waits until a new cluster has elected its leader, which knows all servers: before, it
+// refuses to make streams.
+func (c *Cluster) awaitLeader(t testing.TB) {
+	t.Helper()
+	for limit := time.Now().Add(30 * time.Second); time.Now().Before(limit); time.Sleep(20 * time.Millisecond) {
+		for _, s := range c.Servers {
+			if s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == len(c.Servers) {
+				return
+			}
 		}
 	}
+	t.Fatal("the cluster has no leader")
 }
 
 // Open opens another connection, as a service does, to one of the servers: a read is answered by the

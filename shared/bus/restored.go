@@ -1,0 +1,98 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// A server knows the ids of a stream's messages from the moment when it stored them or started, but not
+// those of a stream that it has restored (seen with nats-server 2.15.2): a POST that is repeated with its
+// key would be another run. So until they have passed the window, Submit knows them itself.
+
+// restoredIDs are the ids of the requests that came with a backup.
+type restoredIDs struct {
+	mu     sync.Mutex
+	loaded bool
+	ids    map[string]restoredID
+}
+
+// restoredID is whose an id is.
+type restoredID struct {
+	sequence uint64
+	until    time.Time
+}
+
+// loadLimit bounds how long reading them may take: they are headers of a day or so.
+const loadLimit = time.Minute
+
+// noteRestored notes which requests came with the backup.
+func (b *Bus) noteRestored(ctx context.Context) error {
+	info, err := b.runs.Info(ctx)
+	if err != nil {
+		return explain(err)
+	}
+	_, err = b.js.Publish(ctx, restoredSubject, strconv.AppendUint(nil, info.State.LastSeq, 10))
+	if err != nil {
+		return fmt.Errorf("note what was restored: %w", explain(err))
+	}
+	return nil
+}
+
+// restored returns the sequence of a request that came with the backup of a restored store; ok is false
+// where there is none of that id, or where its window has passed.
+func (b *Bus) restored(ctx context.Context, id string) (sequence uint64, ok bool, err error) {
+	r := &b.restoredIDs
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.loaded {
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadLimit) // others wait for it, too
+		defer cancel()
+		ids, err := b.readRestored(limited)
+		if err != nil {
+			return 0, false, fmt.Errorf("%w: read the idempotency keys of a restored store: %w", ErrUnavailable, err)
+		}
+		r.ids, r.loaded = ids, true
+	}
+	found, ok := r.ids[id]
+	return found.sequence, ok && time.Now().Before(found.until), nil
+}
+
+func (b *Bus) readRestored(ctx context.Context) (map[string]restoredID, error) {
+	noted, err := b.leaderLast(ctx, controlBucket, restoredSubject)
+	if errors.Is(err, errMissing) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	last, err := strconv.ParseUint(string(noted.data), 10, 64)
+	if err != nil {
+		return nil, err
+	}
+	window := b.runs.CachedInfo().Config.Duplicates
+	if time.Since(noted.time) > window {
+		return nil, nil
+	}
+	since, ids := time.Now().Add(-window), map[string]restoredID{}
+	err = b.scan(ctx, b.runs, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{"run.request.*"}, HeadersOnly: true,
+		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since,
+	}, func(msg jetstream.Msg) error {
+		id := msg.Headers().Get(jetstream.MsgIDHeader)
+		if id == "" {
+			return nil
+		}
+		meta, err := msg.Metadata()
+		if err == nil && meta.Sequence.Stream <= last {
+			ids[id] = restoredID{meta.Sequence.Stream, meta.Timestamp.Add(window)}
+		}
+		return err
+	})
+	return ids, err
+}

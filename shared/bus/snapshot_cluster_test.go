@@ -1,0 +1,271 @@
+package bus_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/bus"
+	"runhook/shared/bustest"
+	"runhook/shared/run"
+)
+
+// kept is what a store held when it was backed up.
+type kept struct {
+	request run.Request
+	finals  map[run.Number][]byte
+	// rejected is a run that has rejected rows, queued one that nobody took, open one that is under way.
+	rejected, queued, open run.Number
+	token                  uint64
+	parts                  []part
+}
+
+const (
+	keptKey    = "the key of the queued run"
+	keptColumn = "of the rejected rows"
+)
+
+// keep fills a store and backs it up.
+func keep(t *testing.T, store *bus.Bus) kept {
+	t.Helper()
+	ctx := t.Context()
+	def := definition(t, "Kept", 2)
+	if _, err := store.Apply(ctx, def, false); err != nil {
+		t.Fatal(err)
+	}
+	k := kept{finals: map[run.Number][]byte{}, request: run.Request{
+		Task: def.ID, TaskName: def.Name, Definition: def.Hash, Trigger: run.Webhook, RetryAfter: 30,
+		CreatedOn: time.Now().UTC().Truncate(time.Millisecond), ParameterHash: "h",
+	}}
+	queue, err := store.Queue(ctx, def.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		n := submit(t, store, k.request)
+		if d, err := queue.Next(ctx); err != nil || d.Number != n {
+			t.Fatal(d, err)
+		} else {
+			k.rejected = n
+			k.finals[n] = end(t, store, d, i == 19)
+		}
+	}
+	k.open = submit(t, store, k.request)
+	if d, err := queue.Next(ctx); err != nil || d.Number != k.open {
+		t.Fatal(d, err)
+	}
+	claim, err := store.Claim(ctx, def.ID, k.open, run.Claim{Owner: "somebody", Executions: 1, StartedOn: time.Now(), Checkpoint: run.Checkpoint{Row: 7}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.token = claim.Token
+	accepted, err := store.Submit(ctx, k.request, keptKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.queued = accepted.Number
+	queue.Close()
+	recovers(t, func() error { return oneEventEach(ctx, store, k.request, len(k.finals)) })
+	err = store.Backup(ctx, func(stream string, data []byte) error {
+		k.parts = append(k.parts, part{stream, bytes.Clone(data)})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// end takes a delivered run to its end, and returns its final document as a poller gets it.
+func end(t *testing.T, store *bus.Bus, d *bus.Delivery, reject bool) []byte {
+	t.Helper()
+	ctx := t.Context()
+	claim, err := store.Claim(ctx, d.Task, d.Number, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var set run.RejectedSet
+	if reject {
+		chunk, err := run.RejectedChunk{Columns: []string{keptColumn}}.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := claim.StoreRejected(ctx, 1, chunk); err != nil {
+			t.Fatal(err)
+		}
+		set = run.RejectedSet{{Token: claim.Token, From: 1, To: 1}}
+	}
+	doc := run.QueuedDocument(d.Request, d.Number)
+	doc.End(run.Success, "done", time.Now())
+	if err := claim.Finish(ctx, doc, set); err != nil {
+		t.Fatal(err)
+	}
+	if err := claim.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Done(ctx); err != nil {
+		t.Fatal(err)
+	}
+	status, err := store.Lookup(ctx, d.Task, d.Number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status.Bytes
+}
+
+// oneEventEach holds the events against the number of runs that have ended.
+func oneEventEach(ctx context.Context, store *bus.Bus, request run.Request, want int) error {
+	counts, err := store.EventCounts(ctx)
+	if err != nil {
+		return err
+	}
+	for n, count := range counts {
+		if count != 1 {
+			return fmt.Errorf("run %s has %d events", n, count)
+		}
+	}
+	if len(counts) != want {
+		return fmt.Errorf("%d runs have events, and %d have ended", len(counts), want)
+	}
+	return nil
+}
+
+// restore makes a store of the backup.
+func (k *kept) restore(ctx context.Context, store *bus.Bus, replicas int) error {
+	parts := k.parts
+	return store.Restore(ctx, replicas, func() (string, []byte, error) {
+		if len(parts) == 0 {
+			return "", nil, io.EOF
+		}
+		next := parts[0]
+		parts = parts[1:]
+		return next.stream, next.data, nil
+	})
+}
+
+// compare holds a restored store against what was backed up, and takes what is left in it to its end.
+func (k *kept) compare(t *testing.T, store *bus.Bus, urls string, replicas int) {
+	t.Helper()
+	ctx := t.Context()
+	if err := store.Check(ctx); err != nil {
+		t.Fatal(err)
+	}
+	nc, err := nats.Connect(urls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for info := range js.ListStreams(ctx).Info() {
+		if info.Config.Replicas != replicas {
+			t.Errorf("stream %s has %d replicas", info.Config.Name, info.Config.Replicas)
+		}
+	}
+	for n, final := range k.finals {
+		if status, err := store.Lookup(ctx, k.request.Task, n); err != nil || !bytes.Equal(status.Bytes, final) {
+			t.Errorf("run %s: %v\n%s\nwas\n%s", n, err, status.Bytes, final)
+		}
+	}
+	rows, err := store.RejectedRows(ctx, k.request.Task, k.rejected)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunk, err := rows.Chunk(ctx, 1)
+	if err != nil || rows.Chunks() != 1 || len(chunk.Columns) != 1 || chunk.Columns[0] != keptColumn {
+		t.Errorf("the rejected rows are %+v, %v", chunk, err)
+	}
+	if again, err := store.Submit(ctx, k.request, keptKey); err != nil || !again.Replayed || again.Number != k.queued {
+		t.Errorf("the POST of run %s, repeated: %+v, %v", k.queued, again, err)
+	}
+	if _, err := store.Definition(ctx, k.request.Task, k.request.Definition); err != nil {
+		t.Error(err)
+	}
+	seen, ok, err := store.FindClaim(ctx, k.request.Task, k.open)
+	if err != nil || !ok || !seen.State.HandedBack || seen.State.Checkpoint.Row != 7 {
+		t.Fatalf("the claim of the run under way is %+v, %v %v", seen.State, ok, err)
+	}
+	claim, err := store.TakeOver(ctx, k.request.Task, k.open, seen, seen.State.Next("another"))
+	if err != nil || claim.Token <= k.token {
+		t.Fatalf("taken with token %d after %d, %v", claim.Token, k.token, err)
+	}
+	fresh := submit(t, store, k.request)
+	if fresh <= k.queued {
+		t.Errorf("the next run is %s, and there was %s", fresh, k.queued)
+	}
+	queue, err := store.Queue(ctx, k.request.Task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer queue.Close()
+	for ended := 0; ended < 3; {
+		d, err := queue.Next(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case k.finals[d.Number] != nil:
+			err = d.Done(ctx)
+		case d.Number == k.open:
+			doc := run.QueuedDocument(d.Request, d.Number)
+			doc.End(run.Success, "", time.Now())
+			if err = claim.Finish(ctx, doc, nil); err == nil {
+				err = d.Done(ctx)
+			}
+			ended++
+		default:
+			end(t, store, d, false)
+			ended++
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	recovers(t, func() error { return oneEventEach(ctx, store, k.request, len(k.finals)+3) })
+}
+
+// What three servers hold can be restored into three others and into one, and what one holds into three.
+func TestBackupOfACluster(t *testing.T) {
+	t.Run("into a cluster", func(t *testing.T) {
+		k := keep(t, bustest.NewCluster(t, bus.Topology{Lease: 2 * time.Second}).Bus)
+		other := bustest.EmptyCluster(t)
+		if err := k.restore(t.Context(), other.Bus, 0); err != nil {
+			t.Fatal(err)
+		}
+		if behind := other.Lagging(t.Context()); behind != "" {
+			t.Errorf("right after the restore %s", behind)
+		}
+		k.compare(t, other.Open(t, "any", 1), other.URLs, 3)
+	})
+	t.Run("into one server", func(t *testing.T) {
+		k := keep(t, bustest.NewCluster(t, bus.Topology{Lease: 2 * time.Second}).Bus)
+		other := bustest.Empty(t, false)
+		if err := k.restore(t.Context(), other.Bus, 0); err == nil || !strings.Contains(err.Error(), "--replicas 1") {
+			t.Errorf("without a word of replicas: %v", err)
+		}
+		if err := k.restore(t.Context(), other.Bus, 1); err != nil {
+			t.Fatal(err)
+		}
+		k.compare(t, other.Bus, other.Broker.URL(), 1)
+	})
+	t.Run("of one server", func(t *testing.T) {
+		k := keep(t, bustest.New(t, bus.Topology{Lease: 2 * time.Second}).Bus)
+		other := bustest.EmptyCluster(t)
+		if err := k.restore(t.Context(), other.Bus, 0); err == nil || !strings.Contains(err.Error(), "--replicas 3") {
+			t.Errorf("without a word of replicas: %v", err)
+		}
+		if err := k.restore(t.Context(), other.Bus, 3); err != nil {
+			t.Fatal(err)
+		}
+		k.compare(t, other.Open(t, "any", 1), other.URLs, 3)
+	})
+}
