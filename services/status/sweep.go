@@ -24,7 +24,7 @@ const (
 // Sweep ends runs that no runner will: those that no runner took in time (start_within), and those that
 // have not ended after half the time that runs are kept. It returns when ctx ends. Several processes may
 // sweep at once: each run is ended once, by whoever is first, and whoever delivers it later finds that it
-// has ended.
+// has ended. It also removes the definitions of tasks that no run can need any more.
 //
 // It looks at a queue when something in it is due, or could be if it came right now. Beside that it
 // removes the claims of runs that have ended.
@@ -36,9 +36,13 @@ func (s *Service) Sweep(ctx context.Context) {
 	defer beside.Wait()
 	beside.Go(func() { s.removeClaims(ctx) })
 	sweeps := map[task.ID]*queueSweep{}
+	var definitions time.Time
 	for ctx.Err() == nil {
 		changed := s.Tasks.Changed()
-		next := time.Now().Add(sweepAtMost)
+		if !definitions.After(time.Now()) {
+			definitions = s.sweepDefinitions(ctx)
+		}
+		next := definitions
 		present := map[task.ID]bool{}
 		for _, queue := range s.Tasks.Queues() {
 			present[queue.Task] = true
@@ -82,6 +86,19 @@ func (s *Service) removeClaims(ctx context.Context) {
 		case <-again.C:
 		}
 	}
+}
+
+// sweepDefinitions removes definitions that no run can need any more, and returns when to look again.
+func (s *Service) sweepDefinitions(ctx context.Context) time.Time {
+	removed, err := s.Bus.SweepDefinitions(ctx)
+	if removed > 0 {
+		s.Log.Info().Int("definitions", removed).Msg("removed definitions of tasks that no run can need any more")
+	}
+	if err != nil && ctx.Err() == nil {
+		s.Log.Debug().Err(err).Msg("cannot look for old definitions now, trying again")
+		return time.Now().Add(sweepAgain)
+	}
+	return time.Now().Add(min(sweepAtMost, s.Bus.Retention()/4))
 }
 
 // queueSweep is what the sweep knows of one task's queue.

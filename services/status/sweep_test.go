@@ -258,3 +258,31 @@ func TestTheSweepIsCheap(t *testing.T) {
 		t.Errorf("one more run cost the sweep %d messages", cost)
 	}
 }
+
+// What no run can need any more of a task's definitions goes by itself.
+func TestSweepRemovesOldDefinitions(t *testing.T) {
+	store := bustest.New(t, bus.Topology{Retention: 2 * time.Second})
+	request, _ := queue(t, store, "description: before", 0, 0)
+	now, err := task.Parse([]byte(fmt.Sprintf("id: %s\nname: Late\nsource: {csv: {connection: a, path: a.csv}}\nmapping: {id: id}\ndestination: {csv: {connection: a, path: b.csv, action: replace}}\n", request.Task)), "late.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Apply(t.Context(), now, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Definition(t.Context(), request.Task, request.Definition); err != nil {
+		t.Fatal(err)
+	}
+	sweeping(t, store, "sweep")
+	for limit := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if _, err := store.Definition(t.Context(), request.Task, request.Definition); err != nil {
+			break
+		}
+		if time.Now().After(limit) {
+			t.Fatal("the old definition is still there")
+		}
+	}
+	if _, err := store.Definition(t.Context(), now.ID, now.Hash); err != nil {
+		t.Error(err)
+	}
+}

@@ -112,3 +112,6 @@ func (b *Bus) Lagging(ctx context.Context) string {
 	}
 	return ""
 }
+
+// Prepare stores a definition that is about to become current.
+func (b *Bus) Prepare(ctx context.Context, def *task.Definition) error { return b.prepare(ctx, def) }

@@ -87,8 +87,8 @@ func (b *Bus) prepare(ctx context.Context, def *task.Definition) error {
 	if err := b.writable(); err != nil {
 		return fmt.Errorf("store a definition of task %q: %w", def.Name, err)
 	}
-	_, err := b.tasks.Create(ctx, definitionKey(def.ID, def.Hash), def.Text)
-	if err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
+	// Where it is stored already it is stored again: it is kept from its last use on.
+	if _, err := b.tasks.Put(ctx, definitionKey(def.ID, def.Hash), def.Text); err != nil {
 		return fmt.Errorf("store a definition of task %q: %w", def.Name, explain(err))
 	}
 	return b.ensureConsumer(ctx, def)

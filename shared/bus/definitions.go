@@ -1,0 +1,146 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// unheardOf is how long after a change of a task a process may still accept runs of its former definition.
+const unheardOf = time.Hour
+
+// definition is an accepted definition as it is stored.
+type definition struct {
+	hash     string
+	sequence uint64
+	storedOn time.Time
+}
+
+// SweepDefinitions removes the definitions that no run can need any more: those that are not their task's
+// current one and have not been for as long as runs are kept, and that no stored request names. It
+// returns how many went.
+func (b *Bus) SweepDefinitions(ctx context.Context) (removed int, err error) {
+	stored, err := b.definitions(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("list the stored definitions: %w", explain(err))
+	}
+	for id, all := range stored {
+		if len(all) == 1 { // the current one
+			continue
+		}
+		n, err := b.sweepDefinitions(ctx, id, all)
+		removed += n
+		if err != nil {
+			return removed, fmt.Errorf("remove old definitions of task %s: %w", id, explain(err))
+		}
+	}
+	return removed, nil
+}
+
+func (b *Bus) sweepDefinitions(ctx context.Context, id task.ID, stored []definition) (removed int, err error) {
+	entry, err := b.tasks.Get(ctx, string(id))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return 0, nil // it is about to be made
+	}
+	if err != nil {
+		return 0, err
+	}
+	old := time.Now().Add(-b.Retention())
+	if entry.Created().After(old) {
+		return 0, nil // until then another one may have been current
+	}
+	var now struct{ Hash string }
+	if err := json.Unmarshal(entry.Value(), &now); err != nil {
+		return 0, err
+	}
+	var spare []definition
+	for _, def := range stored {
+		if def.hash != now.Hash && def.storedOn.Before(old) {
+			spare = append(spare, def)
+		}
+	}
+	if len(spare) == 0 {
+		return 0, nil
+	}
+	named, err := b.namedDefinitions(ctx, id, entry.Created().Add(unheardOf))
+	if err != nil {
+		return 0, err
+	}
+	stream, err := b.js.Stream(ctx, tasksStream)
+	if err != nil {
+		return 0, err
+	}
+	for _, def := range spare {
+		if named[def.hash] {
+			continue
+		}
+		// One that was just accepted again has another sequence and stays.
+		err := stream.DeleteMsg(ctx, def.sequence)
+		if err == nil {
+			removed++
+		} else if !errors.Is(err, jetstream.ErrMsgNotFound) {
+			return removed, err
+		}
+	}
+	return removed, nil
+}
+
+// definitions lists the stored definitions of each task.
+func (b *Bus) definitions(ctx context.Context) (map[task.ID][]definition, error) {
+	watcher, err := b.tasks.Watch(ctx, "*.*", jetstream.MetaOnly(), jetstream.IgnoreDeletes())
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		_ = watcher.Stop() // it ends with its connection, too
+		for range watcher.Updates() {
+		}
+	}()
+	found := map[task.ID][]definition{}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case entry, open := <-watcher.Updates():
+			if !open {
+				return nil, ErrUnavailable
+			}
+			if entry == nil {
+				return found, nil
+			}
+			id, hash, _ := strings.Cut(entry.Key(), ".")
+			found[task.ID(id)] = append(found[task.ID(id)], definition{hash, entry.Revision(), entry.Created()})
+		}
+	}
+}
+
+// namedDefinitions are the hashes of the definitions that a task's stored requests name, as far as they
+// were stored until then: later ones can only name the present one.
+func (b *Bus) namedDefinitions(ctx context.Context, id task.ID, until time.Time) (map[string]bool, error) {
+	named := map[string]bool{}
+	for sequence := uint64(1); ; {
+		stored, err := b.following(ctx, id, sequence)
+		if errors.Is(err, errMissing) {
+			return named, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if stored.time.After(until) {
+			return named, nil
+		}
+		sequence = stored.sequence + 1
+		var request run.Request
+		if json.Unmarshal(stored.data, &request) == nil { // else somebody else published it
+			named[request.Definition] = true
+		}
+	}
+}
