@@ -81,26 +81,19 @@ func TestEventsAreCompleteAcrossLeaderChanges(t *testing.T) {
 		}
 		return err
 	})
-	events := map[string]int{}
-	consumer, err := js.CreateConsumer(ctx, "EVENTS", jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for left := consumer.CachedInfo().NumPending; left > 0; left-- {
-		msg, err := consumer.Next(jetstream.FetchMaxWait(20 * time.Second))
-		if err != nil {
-			t.Fatal(err)
-		}
-		events[msg.Headers().Get("ce-id")]++
-	}
+	var events map[run.Number]int
+	recovers(t, func() (err error) {
+		events, err = cluster.EventCounts(ctx)
+		return err
+	})
 	for n := range finished {
-		if id := string(request.Task) + "." + n.String(); events[id] != 1 {
-			t.Errorf("run %s has %d events", n, events[id])
+		if events[n] != 1 {
+			t.Errorf("run %s has %d events", n, events[n])
 		}
 	}
-	for id, n := range events {
-		if n != 1 {
-			t.Errorf("%s came %d times", id, n)
+	for n, count := range events {
+		if count != 1 {
+			t.Errorf("the event of run %s came %d times", n, count)
 		}
 	}
 	t.Logf("%d runs ended", len(finished))

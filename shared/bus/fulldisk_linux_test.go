@@ -1,0 +1,176 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"runhook/shared/bus"
+	"runhook/shared/bustest"
+	"runhook/shared/run"
+)
+
+// smallDisk mounts a file system of some MiB, where that is allowed.
+func smallDisk(t *testing.T, mib int) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "runhook-disk-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dm", mib)); err != nil {
+		_ = os.Remove(dir)
+		t.Skipf("the disk of one server in this process cannot be filled where a tmpfs cannot be mounted: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(syscall.Unmount(dir, syscall.MNT_DETACH), os.Remove(dir)); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// fill writes a file until nothing more fits.
+func fill(t *testing.T, path string) {
+	t.Helper()
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	for size := 64 << 10; size > 0; {
+		if _, err := file.Write(make([]byte, size)); err != nil {
+			if !errors.Is(err, syscall.ENOSPC) {
+				t.Fatal(err)
+			}
+			size /= 2
+		}
+	}
+}
+
+// The disk of one of three servers fills up while runs are accepted and end: the two others go on, or
+// refuse for a moment, and nothing that was accepted is lost.
+func TestFullDiskOfOneServer(t *testing.T) {
+	disk := smallDisk(t, 24)
+	cluster := bustest.EmptyCluster(t, filepath.Join(disk, "nats"))
+	ctx := t.Context()
+	if err := cluster.Init(ctx, bus.Topology{Replicas: 3}); err != nil {
+		t.Fatal(err)
+	}
+	def := definition(t, "Replicated", 1)
+	if _, err := cluster.Apply(ctx, def, false); err != nil {
+		t.Fatal(err)
+	}
+	request := run.Request{
+		Task: def.ID, TaskName: def.Name, Definition: def.Hash, Trigger: run.Webhook, RetryAfter: 30,
+		CreatedOn: time.Now().UTC(), ParameterHash: "h",
+	}
+	const full = 0
+	cluster.Promote(t, full) // the worst place
+	var mu sync.Mutex
+	accepted, ended := map[run.Number]bool{}, map[run.Number]bool{}
+	var count [3]int // of those that ended, by the server that the process is connected to
+	load, stop := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	for i := range 3 {
+		process := cluster.Open(t, "process", i)
+		all.Go(func() {
+			for load.Err() == nil {
+				stored, err := process.Submit(ctx, request, "")
+				if err != nil {
+					if !errors.Is(err, bus.ErrUnavailable) && !errors.Is(err, bus.ErrMaybeStored) {
+						t.Errorf("a POST: %v", err)
+					}
+					continue
+				}
+				mu.Lock()
+				accepted[stored.Number] = true
+				mu.Unlock()
+				claim, err := process.Claim(ctx, request.Task, stored.Number, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
+				if err != nil {
+					continue
+				}
+				doc := run.QueuedDocument(request, stored.Number)
+				doc.End(run.Success, "", time.Now())
+				if claim.Finish(ctx, doc, nil) == nil {
+					mu.Lock()
+					ended[stored.Number] = true
+					count[i]++
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	more := func() { // runs end again, whichever server they came in through
+		t.Helper()
+		mu.Lock()
+		before := count
+		mu.Unlock()
+		recovers(t, func() error {
+			mu.Lock()
+			defer mu.Unlock()
+			for i := range count {
+				if count[i] < before[i]+20 {
+					return fmt.Errorf("runs that came in through server %d do not end", i)
+				}
+			}
+			return nil
+		})
+	}
+	more()
+	fill(t, filepath.Join(disk, "filler"))
+	recovers(t, func() error { // it notices when a file has to grow
+		if cluster.Servers[full].JetStreamEnabled() {
+			return errors.New("the server goes on")
+		}
+		return nil
+	})
+	more()
+	if err := os.Remove(filepath.Join(disk, "filler")); err != nil {
+		t.Fatal(err)
+	}
+	more()
+	if cluster.Servers[full].JetStreamEnabled() {
+		t.Error("the server came back without a restart, and DATA.md says that it does not")
+	}
+	cluster.Restart(t, full)
+	more()
+	stop()
+	all.Wait()
+	recovers(t, func() error {
+		if behind := cluster.Lagging(ctx); behind != "" {
+			return errors.New(behind)
+		}
+		return nil
+	})
+	for n := range accepted {
+		if _, err := cluster.Stored(ctx, request.Task, n); err != nil {
+			t.Errorf("the accepted run %s: %v", n, err)
+		}
+	}
+	for n := range ended {
+		if done, err := cluster.Ended(ctx, request.Task, n); err != nil || !done {
+			t.Errorf("run %s, which had ended: %v %v", n, done, err)
+		}
+	}
+	var counts map[run.Number]int
+	recovers(t, func() error {
+		var err error
+		counts, err = cluster.EventCounts(ctx)
+		if err == nil && len(counts) < len(ended) {
+			err = fmt.Errorf("%d events of %d runs", len(counts), len(ended))
+		}
+		return err
+	})
+	for n := range ended {
+		if counts[n] != 1 {
+			t.Errorf("run %s has %d events", n, counts[n])
+		}
+	}
+	t.Logf("%d runs accepted, %d ended", len(accepted), len(ended))
+}
