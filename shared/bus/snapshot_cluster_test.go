@@ -107,9 +107,6 @@ func end(t *testing.T, store *bus.Bus, d *bus.Delivery, reject bool) []byte {
 	if err := claim.Finish(ctx, doc, set); err != nil {
 		t.Fatal(err)
 	}
-	if err := claim.Remove(); err != nil {
-		t.Fatal(err)
-	}
 	if err := d.Done(ctx); err != nil {
 		t.Fatal(err)
 	}
