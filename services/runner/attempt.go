@@ -50,6 +50,9 @@ var (
 	errOutOfTouch = errors.New("the claim could not be renewed for the length of the lease")
 )
 
+// abandoned is the wait before a run whose claim could not be kept is delivered again.
+const abandoned = time.Second
+
 // errOverdue: the run was taken too late to be started.
 var errOverdue = errors.New("the run is overdue")
 
@@ -125,6 +128,7 @@ func (a *attempt) execute(parent context.Context) (next *attempt) {
 		a.handBack(context.WithoutCancel(parent))
 	default:
 		a.log.Warn().Err(cause).Msg("attempt abandoned; the run will be delivered again")
+		a.retry(abandoned) // soon, not when the lease of the delivery has run out: the claim says who may go on
 	}
 	return nil
 }
