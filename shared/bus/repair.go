@@ -401,6 +401,9 @@ const (
 	notHeardOf = 10 * time.Second
 )
 
+// scanned is how many messages a scan asks for at once; each time the server makes a consumer anew.
+const scanned = 4096
+
 // scan reads a stream's messages, in their order, to the present end.
 func (b *Bus) scan(ctx context.Context, stream jetstream.Stream, config jetstream.OrderedConsumerConfig, each func(jetstream.Msg) error) error {
 	consumer, err := stream.OrderedConsumer(ctx, config)
@@ -409,7 +412,7 @@ func (b *Bus) scan(ctx context.Context, stream jetstream.Stream, config jetstrea
 	}
 	unheard := time.Now().Add(notHeardOf)
 	for {
-		batch, err := consumer.FetchNoWait(256)
+		batch, err := consumer.FetchNoWait(scanned)
 		if err != nil {
 			return explain(err)
 		}
