@@ -1,0 +1,53 @@
+package bus_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"runhook/shared/bus"
+	"runhook/shared/bustest"
+	"runhook/shared/run"
+)
+
+// A runner that was paused while another took its run over does not write its own progress over the
+// other's: it hears that it was overtaken, and looks at its claim.
+func TestProgressOfAFormerHolderIsRefused(t *testing.T) {
+	store := bustest.New(t, bus.Topology{})
+	request := applied(t, store)
+	ctx := t.Context()
+	n := submit(t, store.Bus, request)
+	if _, err := store.Claim(ctx, request.Task, n, run.Claim{Owner: "other", Executions: 2}); err != nil {
+		t.Fatal(err)
+	}
+	shown := func(execution int, percent float64) run.Document {
+		doc := run.QueuedDocument(request, n)
+		doc.Begin(time.Now(), time.Now(), execution)
+		doc.PercentComplete = percent
+		return doc
+	}
+	want := func(percent float64) {
+		t.Helper()
+		status, err := store.Lookup(ctx, request.Task, n)
+		if err != nil || status.Document.PercentComplete != percent {
+			t.Errorf("%v%% is shown, want %v%% (%v)", status.Document.PercentComplete, percent, err)
+		}
+	}
+	paused, other := store.Progress(request.Task, n), store.Progress(request.Task, n)
+	for _, percent := range []float64{10, 20} { // the writer's own writes follow each other
+		if err := paused.Write(ctx, shown(1, percent)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := other.Write(ctx, shown(2, 30)); err != nil { // in the place of what an earlier attempt left
+		t.Fatal(err)
+	}
+	if err := paused.Write(ctx, shown(1, 25)); !errors.Is(err, bus.ErrLost) {
+		t.Errorf("the former holder's write: %v, want %v", err, bus.ErrLost)
+	}
+	want(30)
+	if err := other.Write(ctx, shown(2, 40)); err != nil {
+		t.Errorf("the holder's next write: %v", err)
+	}
+	want(40)
+}
