@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"context"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/shared/bus"
+	"runhook/shared/bustest"
 	"runhook/shared/run"
 )
 
@@ -97,6 +99,50 @@ func TestEventsAreCompleteAcrossLeaderChanges(t *testing.T) {
 		}
 	}
 	t.Logf("%d runs ended", len(finished))
+}
+
+// Events outlive the results that they are copied from: an integration that was away for as long as
+// results are kept still gets each once, after a restart of the server too.
+func TestEventsOutliveResults(t *testing.T) {
+	store := bustest.New(t, bus.Topology{Retention: 2 * time.Second})
+	ctx := t.Context()
+	request := applied(t, store)
+	js := subscriber(t, store)
+	const runs = 3
+	for range runs {
+		if _, ok := oneRun(ctx, store.Bus, request); !ok {
+			t.Fatal("a run did not end")
+		}
+	}
+	recovers(t, func() error {
+		results, err := subjects(ctx, js, "KV_runs", "$KV.runs.final.>")
+		if err == nil && results > 0 {
+			err = bus.ErrUnavailable
+		}
+		return err
+	})
+	store.Restart()
+	recovers(t, func() error {
+		_, err := js.Stream(ctx, "EVENTS")
+		return err
+	})
+	consumer, err := js.CreateConsumer(ctx, "EVENTS", jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pending := consumer.CachedInfo().NumPending; pending != runs {
+		t.Fatalf("%d events are left of %d runs", pending, runs)
+	}
+	for i := range runs {
+		msg, err := consumer.Next(jetstream.FetchMaxWait(20 * time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		meta, err := msg.Metadata()
+		if id := string(request.Task) + "." + strconv.Itoa(i+1); err != nil || msg.Headers().Get("ce-id") != id || meta.Sequence.Stream != uint64(i+1) {
+			t.Errorf("event %d is %s at %+v, want %s (%v)", i+1, msg.Headers().Get("ce-id"), meta, id, err)
+		}
+	}
 }
 
 // oneRun takes a run to its end, and reports whether it is known to have got there.
