@@ -211,7 +211,7 @@ func (g *group) commit() {
 		took := time.Since(began)
 		g.tell(members, last, err)
 		if err == nil {
-			g.hold(len(members), min(took/4, longestHold))
+			g.hold(len(members), min(took/2, longestHold))
 		}
 	}
 }
