@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sys/unix"
 
+	"runhook/shared/bustest"
 	"runhook/shared/run"
 )
 
@@ -53,7 +54,7 @@ func smallDisk(t *testing.T, mib int) disk {
 func (d disk) fill(t *testing.T, pid int) {
 	t.Helper()
 	if d.mounted {
-		fill(t, d.dir+"/filler")
+		bustest.FillDisk(t, d.dir+"/filler")
 		return
 	}
 	limitFiles(t, pid, 0)
@@ -74,24 +75,6 @@ func limitFiles(t *testing.T, pid int, length uint64) {
 	t.Helper()
 	if err := unix.Prlimit(pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: length, Max: unix.RLIM_INFINITY}, nil); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// fill writes a file until nothing more fits.
-func fill(t *testing.T, path string) {
-	t.Helper()
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = file.Close() }()
-	for size := 64 << 10; size > 0; {
-		if _, err := file.Write(make([]byte, size)); err != nil {
-			if !errors.Is(err, syscall.ENOSPC) {
-				t.Fatal(err)
-			}
-			size /= 2
-		}
 	}
 }
 

@@ -35,24 +35,6 @@ func smallDisk(t *testing.T, mib int) string {
 	return dir
 }
 
-// fill writes a file until nothing more fits.
-func fill(t *testing.T, path string) {
-	t.Helper()
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = file.Close() }()
-	for size := 64 << 10; size > 0; {
-		if _, err := file.Write(make([]byte, size)); err != nil {
-			if !errors.Is(err, syscall.ENOSPC) {
-				t.Fatal(err)
-			}
-			size /= 2
-		}
-	}
-}
-
 // The disk of one of three servers fills up while runs are accepted and end: the two others go on, or
 // refuse for a moment, and nothing that was accepted is lost.
 func TestFullDiskOfOneServer(t *testing.T) {
@@ -123,7 +105,7 @@ func TestFullDiskOfOneServer(t *testing.T) {
 		})
 	}
 	more()
-	fill(t, filepath.Join(disk, "filler"))
+	bustest.FillDisk(t, filepath.Join(disk, "filler"))
 	recovers(t, func() error { // it notices when a file has to grow
 		if cluster.Servers[full].JetStreamEnabled() {
 			return errors.New("the server goes on")
