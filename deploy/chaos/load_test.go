@@ -216,13 +216,13 @@ func (c *callers) poll(e *entry) {
 			c.ledger.count("poll answered from memory")
 			continue
 		}
-		interrupted := !down.since.IsZero()
 		down.over()
 		if (status == http.StatusOK) != (doc.Status == run.Done) || status == http.StatusAccepted && header.Get("Retry-After") == "" {
 			c.ledger.wrong(e.number, "a poll was answered %d with Retry-After %q and %s", status, header.Get("Retry-After"), body)
 		}
-		if interrupted && doc.Message == claimOnly && doc.ExecutionCount == seen.ExecutionCount && doc.RowsRetrieved < seen.RowsRetrieved {
-			// The live document is lost with the server, and the claim has the counts of its checkpoint.
+		if doc.Message == claimOnly && doc.ExecutionCount == seen.ExecutionCount && doc.RowsRetrieved < seen.RowsRetrieved {
+			// The live document is lost with the server, be it between two polls, and the claim has the
+			// counts of its checkpoint.
 			c.ledger.count("poll back at the checkpoint")
 			seen.RowsRetrieved = doc.RowsRetrieved
 		}

@@ -63,7 +63,7 @@ func Start(o Options) (*Broker, error) {
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("cannot make the data directory: %w: choose another with --data", err)
 	}
-	err := room(o.Dir)
+	err := room(o.Dir, roomNeeded)
 	if noRoom([]any{err}) {
 		return nil, fmt.Errorf("the disk of the data directory is full: %w: make room, or move the directory and give it with --data", err)
 	}

@@ -3,6 +3,8 @@ package broker_test
 import (
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -84,9 +86,11 @@ func connect(t *testing.T, b *broker.Broker) jetstream.JetStream {
 	return js
 }
 
-// A write that fails makes the server start again, on the same port; connections come back.
+// A write that fails makes the server start again, with the room of the reserve, on the same port;
+// connections come back.
 func TestFailedWriteStartsTheServerAgain(t *testing.T) {
-	b, err := broker.Start(broker.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Log: zerolog.Nop()})
+	dir := t.TempDir()
+	b, err := broker.Start(broker.Options{Dir: dir, Listen: "127.0.0.1:0", Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,6 +110,7 @@ func TestFailedWriteStartsTheServerAgain(t *testing.T) {
 	}
 	before, address := b.Server(), b.Addr().(*net.TCPAddr).Port
 	// What a stream says when its store has failed.
+	reserve := awaitReserve(t, dir)
 	before.Errorf("JetStream stream '%s > %s' critical write error: %v", "$G", "RUNS", "no space left on device")
 	for range 2 {
 		select {
@@ -120,6 +125,22 @@ func TestFailedWriteStartsTheServerAgain(t *testing.T) {
 	for deadline := time.Now().Add(10 * time.Second); b.Full(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it is still said to be full")
+		}
+	}
+	if !awaitReserve(t, dir).ModTime().After(reserve.ModTime()) {
+		t.Error("the reserve was not given up")
+	}
+}
+
+// awaitReserve waits until there is a whole reserve.
+func awaitReserve(t *testing.T, dir string) os.FileInfo {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if info, err := os.Stat(filepath.Join(dir, ".reserve")); err == nil && info.Size() == 4<<20 {
+			return info
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("there is no reserve")
 		}
 	}
 }

@@ -1,7 +1,9 @@
 package broker
 
 import (
+	"crypto/rand"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -9,6 +11,9 @@ const (
 	// roomNeeded is how much must be writable before the store is used again: enough to say that the
 	// disk is not full, little enough for the smallest one.
 	roomNeeded = 4 << 20
+	// reserved is the size of a file that is given up when the disk is full: a server that starts without
+	// any room may end the whole program, where it cannot rewrite a block of a stream (nats-server 2.15.2).
+	reserved = 4 << 20
 	// lookForRoom is how often it is tried while there was none.
 	lookForRoom = time.Second
 	// steady is how long a server must have run without a failed write before the next failure is
@@ -22,6 +27,7 @@ const (
 // there is room. In between Full is true.
 func (b *Broker) supervise() {
 	defer close(b.supervised)
+	b.keepReserve()
 	var restarted time.Time
 	for {
 		var reason string
@@ -36,10 +42,11 @@ func (b *Broker) supervise() {
 		if time.Since(restarted) < steady && !b.pause(steady) {
 			return
 		}
+		_ = os.Remove(b.reserve()) // where there is none, or it cannot go, it is tried without
 		if !b.restart() {
 			return
 		}
-		for room(b.options.Dir) != nil {
+		for room(b.options.Dir, roomNeeded+reserved) != nil {
 			if !b.pause(lookForRoom) {
 				return
 			}
@@ -51,6 +58,7 @@ func (b *Broker) supervise() {
 			}
 		default:
 		}
+		b.keepReserve()
 		b.full.Store(false)
 		restarted = time.Now()
 		select {
@@ -97,16 +105,30 @@ func (b *Broker) pause(d time.Duration) bool {
 	}
 }
 
+func (b *Broker) reserve() string { return filepath.Join(b.options.Dir, ".reserve") }
+
+// keepReserve sees to it that there is a reserve. Without one everything works, as long as there is room.
+func (b *Broker) keepReserve() {
+	if info, err := os.Stat(b.reserve()); err == nil && info.Size() == reserved {
+		return
+	}
+	block := make([]byte, reserved)
+	_, _ = rand.Read(block) // never fails; no file system makes it smaller
+	if err := os.WriteFile(b.reserve(), block, 0o600); err != nil {
+		_ = os.Remove(b.reserve())
+	}
+}
+
 // room tries whether a directory takes as much as is needed; nil when it does. What counts is what
 // can be written, whatever stands in the way: the disk, a quota, a limit on files.
-func room(dir string) error {
+func room(dir string, needed int) error {
 	probe, err := os.CreateTemp(dir, ".room-*")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.Remove(probe.Name()) }()
 	block := make([]byte, 64<<10)
-	for range roomNeeded / len(block) {
+	for range needed / len(block) {
 		if _, err := probe.Write(block); err != nil {
 			_ = probe.Close()
 			return err
