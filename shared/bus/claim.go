@@ -129,10 +129,6 @@ func (c *Claim) Finish(ctx context.Context, doc run.Document, rejected run.Rejec
 	if len(rejected) > 0 {
 		header.Set(headerRejected, formatRejected(rejected))
 	}
-	if c.bus.replicated {
-		// By it the events refuse a second copy of the same final document, should a new leader make one.
-		header[jetstream.MsgIDHeader] = []string{string(c.task) + "." + c.number.String() + "." + strconv.FormatUint(c.Token, 10)}
-	}
 	_, err = c.write(ctx, entry{
 		msg: &nats.Msg{Subject: finalSubject(c.task, c.number), Data: data, Header: header},
 	})

@@ -145,60 +145,6 @@ func TestEventsOutliveResults(t *testing.T) {
 	}
 }
 
-// A final document that is copied a second time, as by a leader that does not know what the former one
-// has done, is one event all the same.
-func TestEventIsStoredOnceThoughCopiedTwice(t *testing.T) {
-	cluster, request := clusterRequest(t)
-	ctx := t.Context()
-	nc, err := nats.Connect(cluster.Servers[0].ClientURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	events, err := js.Stream(ctx, "EVENTS")
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := events.CachedInfo().Config
-	again := *config.Sources[0]
-	again.SubjectTransforms = []jetstream.SubjectTransformConfig{{ // the same to us, another source to the server
-		Source: "$KV.runs.final.*.*", Destination: "run.completed.{{Wildcard(1)}}",
-	}}
-	config.Sources = append(config.Sources, &again)
-	if _, err := js.UpdateStream(ctx, config); err != nil {
-		t.Fatal(err)
-	}
-	process := cluster.Open(t, "process", 0)
-	const runs = 20
-	for ended := 0; ended < runs; {
-		if _, ok := oneRun(ctx, process, request); ok {
-			ended++
-		}
-	}
-	recovers(t, func() error { // both have copied all
-		events, err := js.Stream(ctx, "EVENTS")
-		if err != nil {
-			return err
-		}
-		for _, source := range events.CachedInfo().Sources {
-			if source.Lag > 0 || source.Active < 0 {
-				return bus.ErrUnavailable
-			}
-		}
-		if n, err := subjects(ctx, js, "EVENTS", ">"); err != nil || n < runs {
-			return bus.ErrUnavailable
-		}
-		return nil
-	})
-	if n, err := subjects(ctx, js, "EVENTS", ">"); n != runs || err != nil {
-		t.Errorf("%d events of %d runs: %v", n, runs, err)
-	}
-}
-
 // oneRun takes a run to its end, and reports whether it is known to have got there.
 func oneRun(ctx context.Context, process *bus.Bus, request run.Request) (run.Number, bool) {
 	accepted, err := process.Submit(ctx, request, "")

@@ -34,10 +34,8 @@ type Topology struct {
 const (
 	progressAge  = 24 * time.Hour
 	maxConsumers = 100_000 // one a task; the server's own limit, where none is set, is 1,000
-	// copiedTwice is how far apart two copies of one final document may be and still be known as such.
-	copiedTwice = 2 * time.Minute
-	leaseKey    = "runhook-lease"
-	syncedKey   = "runhook-synced"
+	leaseKey     = "runhook-lease"
+	syncedKey    = "runhook-synced"
 )
 
 func (t *Topology) fill() {
@@ -81,9 +79,6 @@ func (t Topology) streams() []jetstream.StreamConfig {
 		// Longer than the source's: an emptied stream would source everything again.
 		MaxAge:  t.Retention + 24*time.Hour,
 		Sources: eventsSources(),
-	}
-	if t.Replicas > 1 {
-		events.Duplicates = copiedTwice
 	}
 	if t.Embedded {
 		// They are copies, which are made again: a write or a sync of its own for each would bring nothing.
