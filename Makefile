@@ -8,10 +8,10 @@ help: ## show what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
 
 demo: ## start everything in one process, run a task on real data, print what to try
-	@go run . serve --demo
+	@go run ./cmd/runhook serve --demo
 
 build: ## build the program, without cgo, as ./runhook
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o runhook .
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o runhook ./cmd/runhook
 
 test: needs lint ## install what the tests need, then check and test everything
 	go test -race -shuffle=on -timeout 12m ./...
@@ -22,7 +22,7 @@ quick: ## the tests without the race detector, for the time between two edits
 lint: ## format, vet, staticcheck, unchecked errors, tidy go.mod
 	@unformatted=$$($(TOOL) gofumpt -l .); test -z "$$unformatted" || { echo "not formatted (run make fmt):" $$unformatted; exit 1; }
 	go mod tidy -diff
-	go vet ./... && go vet -tags bench . && go vet -tags chaos ./deploy/chaos
+	go vet ./... && go vet -tags bench ./cmd/runhook && go vet -tags chaos ./deploy/chaos
 	$(TOOL) staticcheck ./...
 	$(TOOL) errcheck -ignoretests -exclude .ci/errcheck-exclude ./...
 
@@ -39,7 +39,7 @@ fuzz: ## fuzz every parser, FUZZTIME each (default 20s)
 	done
 
 bench: ## measure the whole system beside its limits (prints a table)
-	@go test -tags bench -run '^TestBench$$' -count=1 -timeout 30m -v . | grep -vE '^(=== |--- |ok|PASS)'
+	@go test -tags bench -run '^TestBench$$' -count=1 -timeout 30m -v ./cmd/runhook | grep -vE '^(=== |--- |ok|PASS)'
 
 chaos: ## break things under load for CHAOS_TIME (default 2m), in the order of CHAOS_SEED (default random), and count what is lost
 	@go test -tags chaos -count=1 -timeout 0 -v ./deploy/chaos

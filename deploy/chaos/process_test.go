@@ -221,7 +221,7 @@ func grep(path string, texts ...string) (lines []string) {
 func build(t *testing.T, dir string) string {
 	t.Helper()
 	path := filepath.Join(dir, "runhook")
-	command := exec.Command("go", "build", "-o", path, "runhook")
+	command := exec.Command("go", "build", "-o", path, "runhook/cmd/runhook")
 	command.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if said, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, said)

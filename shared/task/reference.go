@@ -10,7 +10,7 @@ import (
 func Reference() []byte {
 	var page strings.Builder
 	page.WriteString("# The fields of a task file\n\n" +
-		"<!-- Made from the table in fields.go: `go run . task fields > shared/task/FIELDS.md` writes it. -->\n\n" +
+		"<!-- Made from the table in fields.go: `go run ./cmd/runhook task fields > shared/task/FIELDS.md` writes it. -->\n\n" +
 		"One YAML file is one task. A field that is not listed here is an error, and `runhook task validate FILE` says where.\n" +
 		"For completion and checks while you type, write `runhook task schema > task.schema.json` and begin a task file with\n" +
 		"`# yaml-language-server: $schema=task.schema.json`.\n\n" +

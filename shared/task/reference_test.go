@@ -10,7 +10,7 @@ import (
 func TestReferencePage(t *testing.T) {
 	page, err := os.ReadFile("FIELDS.md")
 	if err != nil || !bytes.Equal(page, Reference()) {
-		t.Errorf("FIELDS.md is not what the table of fields says (%v); write it anew: go run . task fields > shared/task/FIELDS.md", err)
+		t.Errorf("FIELDS.md is not what the table of fields says (%v); write it anew: go run ./cmd/runhook task fields > shared/task/FIELDS.md", err)
 	}
 }
 

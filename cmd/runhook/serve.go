@@ -273,7 +273,7 @@ func tour(ctx context.Context, p *program, url string, example demo.Files) {
 // ownName is how the reader of this process's output would start it again.
 func ownName() string {
 	if strings.Contains(os.Args[0], string(filepath.Separator)+"go-build") {
-		return "go run ."
+		return "go run ./cmd/runhook"
 	}
 	return os.Args[0]
 }

@@ -21,7 +21,7 @@ func TestTourOfTheDemo(t *testing.T) {
 	var script strings.Builder
 	started := "" // by the last line that started a run
 	for _, line := range regexp.MustCompile(`(?m)^  (\S.*)$`).FindAllStringSubmatch(tour, -1) {
-		command := strings.NewReplacer("go run .", binary(t), os.Args[0], binary(t)).Replace(line[1])
+		command := strings.NewReplacer("go run ./cmd/runhook", binary(t), os.Args[0], binary(t)).Replace(line[1])
 		if run := regexp.MustCompile(` run (\w+) `).FindStringSubmatch(command); run != nil {
 			started = run[1]
 		}

@@ -125,7 +125,7 @@ func (b *bench) writeIQA(set *connection.Set, database string) float64 {
 
 // decode: a page of 500 rows in memory, without network: the benchmark that stands beside the code.
 func (b *bench) decode() {
-	out, err := exec.Command("go", "test", "-run", "^$", "-bench", "^BenchmarkDecode$", "-count", strconv.Itoa(rounds), "./services/runner/imis").CombinedOutput()
+	out, err := exec.Command("go", "test", "-run", "^$", "-bench", "^BenchmarkDecode$", "-count", strconv.Itoa(rounds), "runhook/services/runner/imis").CombinedOutput()
 	if err != nil {
 		b.t.Fatalf("%v\n%s", err, out)
 	}
