@@ -17,11 +17,11 @@ import (
 	"strings"
 	"time"
 
-	"runhook/deploy/imissite"
 	"runhook/services/runner/connection"
-	"runhook/services/runner/imis"
+	"runhook/services/runner/connector/imis"
+	"runhook/services/runner/connector/imis/imissite"
+	"runhook/services/runner/connector/sqldb"
 	"runhook/services/runner/row"
-	"runhook/services/runner/sqldb"
 	"runhook/shared/task"
 )
 
@@ -125,7 +125,7 @@ func (b *bench) writeIQA(set *connection.Set, database string) float64 {
 
 // decode: a page of 500 rows in memory, without network: the benchmark that stands beside the code.
 func (b *bench) decode() {
-	out, err := exec.Command("go", "test", "-run", "^$", "-bench", "^BenchmarkDecode$", "-count", strconv.Itoa(rounds), "runhook/services/runner/imis").CombinedOutput()
+	out, err := exec.Command("go", "test", "-run", "^$", "-bench", "^BenchmarkDecode$", "-count", strconv.Itoa(rounds), "runhook/services/runner/connector/imis").CombinedOutput()
 	if err != nil {
 		b.t.Fatalf("%v\n%s", err, out)
 	}

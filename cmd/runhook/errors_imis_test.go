@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"runhook/deploy/imissite"
 	"runhook/services/runner/connection"
+	"runhook/services/runner/connector/imis/imissite"
 	"runhook/services/runner/pipeline"
 	"runhook/shared/run"
 	"runhook/shared/task"

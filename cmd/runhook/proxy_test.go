@@ -14,7 +14,7 @@ import (
 	"sync"
 	"testing"
 
-	"runhook/deploy/imissite"
+	"runhook/services/runner/connector/imis/imissite"
 )
 
 // tunnel is a proxy that connects to one address, whatever it is asked for, if it is told the right

@@ -13,7 +13,7 @@ import (
 
 	"github.com/gofrs/flock"
 
-	"runhook/deploy/demo"
+	"runhook/cmd/runhook/demo"
 	"runhook/services/runner"
 	"runhook/shared/broker"
 	"runhook/shared/bus"

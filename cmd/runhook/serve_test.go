@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"runhook/deploy/demo"
+	"runhook/cmd/runhook/demo"
 	"runhook/shared/run"
 )
 

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"runhook/deploy/imissite"
+	"runhook/services/runner/connector/imis/imissite"
 	"runhook/shared/run"
 )
 

@@ -15,7 +15,7 @@ import (
 	"unicode"
 
 	"runhook/services/runner/connection"
-	"runhook/services/runner/imis"
+	"runhook/services/runner/connector/imis"
 	"runhook/services/runner/pipeline"
 	"runhook/shared/nearest"
 	"runhook/shared/task"

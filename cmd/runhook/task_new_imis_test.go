@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"runhook/deploy/imissite"
+	"runhook/services/runner/connector/imis/imissite"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )

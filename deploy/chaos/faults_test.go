@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"runhook/deploy/imissite"
+	"runhook/services/runner/connector/imis/imissite"
 )
 
 // fault is one way to break something. It returns when what it broke has been started or joined

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"runhook/deploy/imissite"
+	"runhook/services/runner/connector/imis/imissite"
 	"runhook/shared/bustest"
 )
 

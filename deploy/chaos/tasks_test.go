@@ -15,7 +15,7 @@ import (
 
 	_ "modernc.org/sqlite"
 
-	"runhook/deploy/imissite"
+	"runhook/services/runner/connector/imis/imissite"
 	"runhook/shared/task"
 )
 

@@ -10,8 +10,8 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"runhook/services/runner/connector/sqldb"
 	"runhook/services/runner/pipeline"
-	"runhook/services/runner/sqldb"
 	"runhook/shared/bus"
 	"runhook/shared/run"
 	"runhook/shared/task"

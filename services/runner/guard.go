@@ -5,8 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"runhook/services/runner/connector/sqldb"
 	"runhook/services/runner/pipeline"
-	"runhook/services/runner/sqldb"
 	"runhook/shared/bus"
 	"runhook/shared/task"
 )

@@ -158,7 +158,7 @@ func TestEditsRefuse(t *testing.T) {
 // What we ship and what `task new` makes can be edited.
 func TestShippedFilesCanBeEdited(t *testing.T) {
 	texts := map[string][]byte{"new": NewFile(NewID(), "x")}
-	files, err := filepath.Glob("../../deploy/demo/tasks/*.yaml")
+	files, err := filepath.Glob("../../cmd/runhook/demo/tasks/*.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,7 +66,7 @@ func TestSchemaAccepts(t *testing.T) {
 		"origins":        and("allow_origins: [https://example.org, '*']"),
 		"a rate":         with("csv: {connection: drop, path: in.csv}", "csv: {connection: drop, path: in.csv}\n  rate: 200/s"),
 	}
-	shipped, err := filepath.Glob("../../deploy/demo/tasks/*.yaml")
+	shipped, err := filepath.Glob("../../cmd/runhook/demo/tasks/*.yaml")
 	if err != nil || len(shipped) == 0 {
 		t.Fatalf("no task files in the demo: %v", err)
 	}

@@ -7,11 +7,11 @@ import (
 	"strings"
 
 	"runhook/services/runner/check"
-	"runhook/services/runner/csvfile"
-	"runhook/services/runner/httpjson"
-	"runhook/services/runner/imis"
+	"runhook/services/runner/connector/csvfile"
+	"runhook/services/runner/connector/httpjson"
+	"runhook/services/runner/connector/imis"
+	"runhook/services/runner/connector/sqldb"
 	"runhook/services/runner/row"
-	"runhook/services/runner/sqldb"
 	"runhook/shared/mapping"
 	"runhook/shared/task"
 )

@@ -3,13 +3,13 @@ package pipeline
 import (
 	"context"
 
-	"runhook/services/runner/csvfile"
-	"runhook/services/runner/httpjson"
-	"runhook/services/runner/imis"
+	"runhook/services/runner/connector/csvfile"
+	"runhook/services/runner/connector/httpjson"
+	"runhook/services/runner/connector/imis"
+	"runhook/services/runner/connector/sqldb"
+	"runhook/services/runner/connector/subject"
+	"runhook/services/runner/connector/xlsxfile"
 	"runhook/services/runner/row"
-	"runhook/services/runner/sqldb"
-	"runhook/services/runner/subject"
-	"runhook/services/runner/xlsxfile"
 	"runhook/shared/mapping"
 	"runhook/shared/task"
 )

@@ -5,8 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"runhook/services/runner/connector/sqldb"
 	"runhook/services/runner/pipeline"
-	"runhook/services/runner/sqldb"
 	"runhook/shared/task"
 )
 

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"runhook/deploy/imissite"
 	"runhook/services/runner/connection"
+	"runhook/services/runner/connector/imis/imissite"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )

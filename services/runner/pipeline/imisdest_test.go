@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"runhook/deploy/imissite"
 	"runhook/services/runner/connection"
+	"runhook/services/runner/connector/imis/imissite"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -75,7 +75,7 @@ func TestPanelFailsInTheMiddle(t *testing.T) {
 
 // The task that the page about iMIS shows, from a database to a panel.
 func TestExampleOfThePage(t *testing.T) {
-	page, err := os.ReadFile("../imis/IMIS.md")
+	page, err := os.ReadFile("../connector/imis/IMIS.md")
 	if err != nil {
 		t.Fatal(err)
 	}

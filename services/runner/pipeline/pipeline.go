@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"runhook/services/runner/connection"
-	"runhook/services/runner/sqldb"
-	"runhook/services/runner/subject"
+	"runhook/services/runner/connector/sqldb"
+	"runhook/services/runner/connector/subject"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )

@@ -8,8 +8,8 @@ import (
 	"io"
 	"strconv"
 
+	"runhook/services/runner/connector/sqldb"
 	"runhook/services/runner/row"
-	"runhook/services/runner/sqldb"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )

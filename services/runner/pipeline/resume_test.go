@@ -16,10 +16,10 @@ import (
 	"testing"
 	"time"
 
-	"runhook/deploy/imissite"
+	"runhook/services/runner/connector/imis/imissite"
+	"runhook/services/runner/connector/sqldb"
 	"runhook/services/runner/pipeline"
 	"runhook/services/runner/row"
-	"runhook/services/runner/sqldb"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )

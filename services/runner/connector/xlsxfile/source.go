@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"runhook/services/runner/connection"
-	"runhook/services/runner/csvfile"
+	"runhook/services/runner/connector/csvfile"
 	"runhook/services/runner/row"
 	"runhook/shared/mapping"
 	"runhook/shared/run"

@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"runhook/deploy/imissite"
-	"runhook/services/runner/imis"
+	"runhook/services/runner/connector/imis"
+	"runhook/services/runner/connector/imis/imissite"
 	"runhook/services/runner/row"
 	"runhook/shared/run"
 	"runhook/shared/task"

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"runhook/deploy/imissite"
+	"runhook/services/runner/connector/imis/imissite"
 )
 
 // pageRows is how many airports the service gives on a page.

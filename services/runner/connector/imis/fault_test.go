@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"runhook/deploy/imissite"
-	"runhook/services/runner/imis"
+	"runhook/services/runner/connector/imis"
+	"runhook/services/runner/connector/imis/imissite"
 	"runhook/shared/task"
 )
 

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"runhook/services/runner/connection"
-	"runhook/services/runner/csvfile"
+	"runhook/services/runner/connector/csvfile"
 	"runhook/services/runner/row"
 	"runhook/shared/run"
 	"runhook/shared/task"

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"runhook/deploy/imissite"
+	"runhook/services/runner/connector/imis/imissite"
 )
 
 // A write that meets a fault is stored or not, as the fault says; what only reads meets none.

@@ -5,7 +5,7 @@ import (
 	"reflect"
 	"testing"
 
-	"runhook/deploy/imissite"
+	"runhook/services/runner/connector/imis/imissite"
 	"runhook/shared/task"
 )
 

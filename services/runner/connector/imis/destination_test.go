@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"runhook/deploy/imissite"
+	"runhook/services/runner/connector/imis/imissite"
 	"runhook/shared/task"
 )
 

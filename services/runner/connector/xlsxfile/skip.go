@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io"
 
-	"runhook/services/runner/csvfile"
+	"runhook/services/runner/connector/csvfile"
 )
 
 // Version tells whether the workbook is what it was; see the pipeline's source.

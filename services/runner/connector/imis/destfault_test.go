@@ -8,8 +8,8 @@ import (
 	"sync"
 	"testing"
 
-	"runhook/deploy/imissite"
-	"runhook/services/runner/imis"
+	"runhook/services/runner/connector/imis"
+	"runhook/services/runner/connector/imis/imissite"
 	"runhook/services/runner/row"
 	"runhook/shared/task"
 )

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"runhook/deploy/imissite"
+	"runhook/services/runner/connector/imis/imissite"
 )
 
 // visits is a panel with several rows a contact, and every type of property.

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"runhook/services/runner/imis"
+	"runhook/services/runner/connector/imis"
 )
 
 const generic = `"$type":"Asi.Soa.Core.DataContracts.GenericEntityData, Asi.Contracts"`

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"runhook/deploy/imissite"
-	"runhook/services/runner/imis"
+	"runhook/services/runner/connector/imis"
+	"runhook/services/runner/connector/imis/imissite"
 	"runhook/shared/task"
 )
 

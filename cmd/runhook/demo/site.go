@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"runhook/deploy/imissite"
+	"runhook/services/runner/connector/imis/imissite"
 )
 
 // The account of the stand-in site. Only programs of this machine reach it.

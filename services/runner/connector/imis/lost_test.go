@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"runhook/deploy/imissite"
-	"runhook/services/runner/imis"
+	"runhook/services/runner/connector/imis"
+	"runhook/services/runner/connector/imis/imissite"
 	"runhook/services/runner/row"
 	"runhook/shared/task"
 )

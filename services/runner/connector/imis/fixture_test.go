@@ -15,9 +15,9 @@ import (
 
 	"go.uber.org/goleak"
 
-	"runhook/deploy/imissite"
 	"runhook/services/runner/connection"
-	"runhook/services/runner/imis"
+	"runhook/services/runner/connector/imis"
+	"runhook/services/runner/connector/imis/imissite"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )

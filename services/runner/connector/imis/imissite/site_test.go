@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"runhook/deploy/imissite"
+	"runhook/services/runner/connector/imis/imissite"
 )
 
 func newSite() *imissite.Site {
