@@ -118,7 +118,7 @@ func TestFullDiskOfOneServer(t *testing.T) {
 	}
 	more()
 	if cluster.Servers[full].JetStreamEnabled() {
-		t.Error("the server came back without a restart, and DATA.md says that it does not")
+		t.Error("the server came back without a restart, and deploy/docs/data.md says that it does not")
 	}
 	cluster.Restart(t, full)
 	more()

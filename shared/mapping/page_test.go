@@ -14,7 +14,7 @@ import (
 
 // The page on expressions tells the truth.
 func TestExamplesOfThePage(t *testing.T) {
-	page, err := os.ReadFile("EXPRESSIONS.md")
+	page, err := os.ReadFile("../../deploy/docs/expressions.md")
 	if err != nil {
 		t.Fatal(err)
 	}

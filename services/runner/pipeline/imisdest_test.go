@@ -75,13 +75,13 @@ func TestPanelFailsInTheMiddle(t *testing.T) {
 
 // The task that the page about iMIS shows, from a database to a panel.
 func TestExampleOfThePage(t *testing.T) {
-	page, err := os.ReadFile("../connector/imis/IMIS.md")
+	page, err := os.ReadFile("../../../deploy/docs/imis.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, text, found := strings.Cut(string(page), "```yaml\nid: ")
 	text, _, closed := strings.Cut("id: "+text, "```")
-	def, err := task.Parse([]byte(text), "IMIS.md")
+	def, err := task.Parse([]byte(text), "imis.md")
 	if !found || !closed || err != nil {
 		t.Fatalf("the page has no task: %v", err)
 	}
