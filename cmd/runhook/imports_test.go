@@ -150,6 +150,7 @@ func TestRulesCatch(t *testing.T) {
 		{"runhook/services/runner", "github.com/valyala/fasthttp", true},
 		{"runhook/cmd/runhook", "github.com/valyala/fasthttp/reuseport", true},
 		{"runhook/services/status", "github.com/valyala/fasthttp", false},
+		{"runhook/services/status/sweep", "github.com/valyala/fasthttp", true},
 		{"runhook/shared/task", "net/http", true},
 		{"runhook/shared/run", "runhook/shared/task", false},
 		{"runhook/shared/run", "runhook/shared/bus", true},

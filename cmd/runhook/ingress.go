@@ -9,6 +9,7 @@ import (
 
 	"runhook/services/ingress"
 	"runhook/services/status"
+	"runhook/services/status/sweep"
 	"runhook/shared/bus"
 	"runhook/shared/folder"
 	"runhook/shared/openapi"
@@ -83,6 +84,10 @@ func (e *edge) status(store *bus.Bus, tasks *bus.TaskView, adminTokenFile string
 		o.EditFile = followed.Edit
 	}
 	return status.New(o)
+}
+
+func (e *edge) sweeper(store *bus.Bus, tasks *bus.TaskView) *sweep.Sweeper {
+	return sweep.New(sweep.Options{Bus: store, Tasks: tasks, Log: e.program.log, Metrics: e.metrics})
 }
 
 // listen binds the address for the services' routes, health and metrics.

@@ -168,7 +168,8 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	c.announce(p, server, embedded, tasks)
-	beside.Go(func() { answers.Sweep(ctx) })
+	sweeper := edge.sweeper(store, tasks)
+	beside.Go(func() { sweeper.Run(ctx) })
 	beside.Go(func() { store.KeepEvents(ctx, embedded.Recovered()) })
 	if c.Demo {
 		beside.Go(func() { service.Run(ctx) })

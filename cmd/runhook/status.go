@@ -85,10 +85,11 @@ func (c *statusCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	p.printf("Runhook's status service listens on %s. Ctrl-C stops it.\n", server.URL())
-	var sweep sync.WaitGroup
-	defer sweep.Wait()
+	var swept sync.WaitGroup
+	defer swept.Wait()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	sweep.Go(func() { answers.Sweep(ctx) })
+	sweeper := edge.sweeper(store, tasks)
+	swept.Go(func() { sweeper.Run(ctx) })
 	return failedServing(server.Run(ctx))
 }

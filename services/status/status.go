@@ -47,12 +47,11 @@ type Options struct {
 	Metrics prometheus.Registerer
 }
 
-// Service is one process's answers about runs and tasks, and its sweep. It has no goroutines of its own.
+// Service is one process's answers about runs and tasks. It has no goroutines of its own.
 type Service struct {
 	Options
 	memory *memory
 	polls  *prometheus.CounterVec
-	swept  *prometheus.CounterVec
 }
 
 // New checks the options and makes a service.
@@ -72,17 +71,12 @@ func New(o Options) (*Service, error) {
 	if o.TrustFinal <= 0 {
 		o.TrustFinal = time.Minute
 	}
-	factory := promauto.With(o.Metrics)
 	return &Service{
 		Options: o, memory: newMemory(o.Remember),
-		polls: factory.NewCounterVec(prometheus.CounterOpts{
+		polls: promauto.With(o.Metrics).NewCounterVec(prometheus.CounterOpts{
 			Name: "runhook_polls_total",
 			Help: "Polls answered, by task (empty for none) and by how the run stood or why that was not told.",
 		}, []string{"task", "outcome"}),
-		swept: factory.NewCounterVec(prometheus.CounterOpts{
-			Name: "runhook_runs_swept_total",
-			Help: "Runs ended because no runner held them in time, by task.",
-		}, []string{"task"}),
 	}, nil
 }
 

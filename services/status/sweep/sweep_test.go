@@ -1,4 +1,4 @@
-package status_test
+package sweep_test
 
 import (
 	"context"
@@ -13,14 +13,16 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
-	"runhook/services/status"
+	"runhook/services/status/sweep"
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
-// sweeping runs the sweep of a service of its own until the end of the test.
+func TestMain(m *testing.M) { bustest.Main(m) }
+
+// sweeping runs a sweeper on a connection of its own until the end of the test.
 func sweeping(t *testing.T, store *bustest.Store, name string) {
 	t.Helper()
 	opened := store.Open(name)
@@ -29,13 +31,10 @@ func sweeping(t *testing.T, store *bustest.Store, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	service, err := status.New(status.Options{Bus: opened, Tasks: view, Log: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var sweep sync.WaitGroup
-	sweep.Go(func() { service.Sweep(ctx) })
-	t.Cleanup(func() { cancel(); sweep.Wait(); <-done })
+	sweeper := sweep.New(sweep.Options{Bus: opened, Tasks: view, Log: zerolog.Nop()})
+	var ran sync.WaitGroup
+	ran.Go(func() { sweeper.Run(ctx) })
+	t.Cleanup(func() { cancel(); ran.Wait(); <-done })
 }
 
 // queue applies a task, with a line more, and submits runs of it that may wait that many seconds.

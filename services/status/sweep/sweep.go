@@ -1,0 +1,125 @@
+// Package sweep ends the runs that no runner will, and removes what ended runs leave in the store.
+package sweep
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/rs/zerolog"
+
+	"runhook/shared/bus"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// How often the sweep looks, where nothing says when it must.
+const (
+	again  = 5 * time.Second // after an error
+	atMost = time.Hour
+	// claimsEvery is how often ended runs' claims are removed: at thousands of runs a second they are
+	// still few then, and the store is not held up for long.
+	claimsEvery = 5 * time.Second
+)
+
+// Options says what a sweeper works on.
+type Options struct {
+	// Bus is a store that was checked; it may go away and come back later.
+	Bus *bus.Bus
+	// Tasks tells which queues there are.
+	Tasks *bus.TaskView
+	Log   zerolog.Logger
+	// Metrics is where the sweeper's metrics are registered; nil registers them nowhere.
+	Metrics prometheus.Registerer
+}
+
+// Sweeper ends runs and removes what they leave. Several processes may sweep one store at once.
+type Sweeper struct {
+	store *bus.Bus
+	tasks *bus.TaskView
+	log   zerolog.Logger
+	swept *prometheus.CounterVec
+}
+
+// New makes a sweeper; Run has it work.
+func New(o Options) *Sweeper {
+	return &Sweeper{o.Bus, o.Tasks, o.Log, promauto.With(o.Metrics).NewCounterVec(prometheus.CounterOpts{
+		Name: "runhook_runs_swept_total",
+		Help: "Runs ended because no runner held them in time, by task.",
+	}, []string{"task"})}
+}
+
+// Run ends runs that no runner will, until ctx ends: those that no runner took in time (start_within),
+// and those that have not ended after half the time that runs are kept. Each run is ended once, by the
+// sweeper that is first; whoever delivers it later finds that it has ended. Run also removes the claims
+// of ended runs, and the definitions of tasks that no run can need any more.
+//
+// It looks at a queue when something in it is due, or could be if it came right now.
+func (s *Sweeper) Run(ctx context.Context) {
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() { s.removeClaims(ctx) })
+	queues := map[task.ID]*queue{}
+	var definitions time.Time
+	for ctx.Err() == nil {
+		changed := s.tasks.Changed()
+		if !definitions.After(time.Now()) {
+			definitions = s.sweepDefinitions(ctx)
+		}
+		next := definitions
+		present := map[task.ID]bool{}
+		for _, found := range s.tasks.Queues() {
+			present[found.Task] = true
+			q := queues[found.Task]
+			if q == nil {
+				q = &queue{sweeper: s, id: found.Task, held: map[run.Number]*holding{}}
+				queues[found.Task] = q
+			}
+			if due := q.lookIfDue(ctx, found.StartWithin); due.Before(next) {
+				next = due
+			}
+		}
+		maps.DeleteFunc(queues, func(id task.ID, _ *queue) bool { return !present[id] })
+		timer := time.NewTimer(time.Until(next))
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// removeClaims removes the claims of ended runs again and again until ctx ends.
+func (s *Sweeper) removeClaims(ctx context.Context) {
+	ticker := time.NewTicker(claimsEvery)
+	defer ticker.Stop()
+	var last uint64
+	for {
+		var err error
+		if last, err = s.store.RemoveClaims(ctx, last); err != nil && ctx.Err() == nil {
+			s.log.Debug().Err(err).Msg("claims of ended runs stay for now")
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// sweepDefinitions removes definitions that no run can need any more, and returns when to look again.
+func (s *Sweeper) sweepDefinitions(ctx context.Context) time.Time {
+	removed, err := s.store.SweepDefinitions(ctx)
+	if removed > 0 {
+		s.log.Info().Int("definitions", removed).Msg("removed definitions of tasks that no run can need any more")
+	}
+	if err != nil && ctx.Err() == nil {
+		s.log.Debug().Err(err).Msg("cannot look for old definitions now, trying again")
+		return time.Now().Add(again)
+	}
+	return time.Now().Add(min(atMost, s.store.Retention()/4))
+}
