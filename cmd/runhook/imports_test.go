@@ -43,6 +43,10 @@ var houseRules = []rule{
 		except: []string{"runhook/shared/web", "runhook/shared/openapi", "runhook/services/ingress", "runhook/services/status"},
 	},
 	{
+		why: "what is answered to an error depends on the error, not on who stored the run",
+		who: []string{"runhook/shared/web"}, what: []string{"runhook/shared/bus", "runhook/shared/bus/", "github.com/nats-io/"},
+	},
+	{
 		why:  "what a task and a run are depends on no technology",
 		who:  []string{"runhook/shared/task", "runhook/shared/run"},
 		what: []string{"net/http", "github.com/nats-io/", "github.com/valyala/", "github.com/fasthttp/", "github.com/rs/zerolog", "runhook/shared/bus", "runhook/shared/web"},
@@ -147,6 +151,8 @@ func TestRulesCatch(t *testing.T) {
 		{"runhook/services/ingress", "github.com/nats-io/nats.go/jetstream", true},
 		{"runhook/cmd/runhook", "github.com/nats-io/nats.go", true},
 		{"runhook/shared/bus", "github.com/nats-io/nats.go/jetstream", false},
+		{"runhook/shared/web", "runhook/shared/bus", true},
+		{"runhook/shared/web", "runhook/shared/run", false},
 		{"runhook/services/runner", "github.com/valyala/fasthttp", true},
 		{"runhook/cmd/runhook", "github.com/valyala/fasthttp/reuseport", true},
 		{"runhook/services/status", "github.com/valyala/fasthttp", false},

@@ -3,7 +3,6 @@ package runner
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"sync"
 	"time"
@@ -168,8 +167,8 @@ func (a *attempt) accepted(ctx context.Context) (*task.Definition, error) {
 			return def, nil
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		case !errors.Is(err, bus.ErrUnavailable):
-			return nil, &run.Failure{Message: err.Error()}
+		case !errors.Is(err, run.ErrUnavailable):
+			return nil, run.Failf("%s", err)
 		case !pause.wait(ctx):
 			return nil, ctx.Err()
 		}
@@ -201,14 +200,14 @@ func (a *attempt) refuse() error {
 		return errOverdue
 	}
 	if of, ok := a.Tasks.Of(a.request.Task); ok && of.Deleted {
-		return &run.Failure{Message: "The task was deleted, and this run came too late to be executed."}
+		return run.Failf("The task was deleted, and this run came too late to be executed.")
 	}
 	if a.begun.Idle < run.MaxIdle {
 		return nil
 	}
-	return &run.Failure{Message: fmt.Sprintf(
+	return run.Failf(
 		"Given up after %d interrupted attempts that got no further than row %d. The run may be stopping its runner: look at the runners' logs before you POST again.",
-		a.begun.Executions-1, a.begun.Furthest)}
+		a.begun.Executions-1, a.begun.Furthest)
 }
 
 // finish ends the run. err is why it failed, nil when it succeeded.

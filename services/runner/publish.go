@@ -23,7 +23,7 @@ func (a *attempt) publish(ctx context.Context, subject string, ids []string, mes
 			return tooLarge, nil
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		case errors.Is(err, bus.ErrUnavailable) && try < publishTries:
+		case errors.Is(err, run.ErrUnavailable) && try < publishTries:
 			if !pause.wait(ctx) {
 				return nil, ctx.Err()
 			}
@@ -33,13 +33,9 @@ func (a *attempt) publish(ctx context.Context, subject string, ids []string, mes
 			continue
 		}
 		a.log.Error().Err(err).Str("subject", subject).Msg("rows cannot be published")
-		why, refused := "NATS does not take or acknowledge them", errors.Is(err, bus.ErrRefused)
-		if refused {
-			why = "a permission, or the stream that listens there, refuses them"
+		if errors.Is(err, bus.ErrRefused) {
+			return nil, run.Failf("The rows cannot be published to the subject %s: a permission, or the stream that listens there, refuses them; the runner's log says more", subject)
 		}
-		return nil, &run.Failure{
-			Message: "The rows cannot be published to the subject " + subject + ": " + why + "; the runner's log says more",
-			Passing: !refused,
-		}
+		return nil, run.Passingf("The rows cannot be published to the subject %s: NATS does not take or acknowledge them; the runner's log says more", subject)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"time"
 
-	"runhook/shared/bus"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -81,9 +80,9 @@ func (r *rejectedRows) flush(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if !errors.Is(err, bus.ErrUnavailable) {
+		if !errors.Is(err, run.ErrUnavailable) {
 			a.log.Error().Err(err).Msg("rejected rows cannot be stored")
-			return &run.Failure{Message: "The rows that failed cannot be stored; the runner's log says why. Correct that, and POST again."}
+			return run.Failf("The rows that failed cannot be stored; the runner's log says why. Correct that, and POST again.")
 		}
 		if pause.first() {
 			a.log.Warn().Err(err).Msg("rejected rows cannot be stored now, trying again")

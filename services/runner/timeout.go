@@ -18,8 +18,7 @@ func (a *attempt) limit(def *task.Definition, cancel context.CancelCauseFunc) (s
 		return func() {}, nil
 	}
 	over := func(doing string) error {
-		return &run.Failure{Message: "Stopped by the timeout of " + span(def.Timeout) + ". What it was doing: " + doing +
-			". A task that needs longer says so in timeout"}
+		return run.Failf("Stopped by the timeout of %s. What it was doing: %s. A task that needs longer says so in timeout", span(def.Timeout), doing)
 	}
 	left := time.Until(a.begun.StartedOn.Add(def.Timeout))
 	if left <= 0 {

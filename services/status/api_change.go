@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"runhook/shared/bus"
+	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/web"
 )
@@ -184,7 +185,7 @@ func (s *Service) explainEdit(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, bus.ErrChanged):
 		return conflict("changed", "The task was changed at the same time", "Somebody else changed the task at the same time; nothing was done. Look at it, and try again.")
-	case errors.Is(err, bus.ErrUnavailable):
+	case errors.Is(err, run.ErrUnavailable):
 		return err
 	}
 	if unready := s.Bus.Ready(ctx); unready != nil {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"runhook/shared/bus"
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/web"
@@ -84,11 +83,11 @@ func (s *Service) showRun(ctx context.Context, rc *fasthttp.RequestCtx) error {
 // findRun reads the number in the path, and finds the task whose run it is.
 func (s *Service) findRun(ctx context.Context, rc *fasthttp.RequestCtx) (id task.ID, number run.Number, err error) {
 	if number, err = run.ParseNumber(web.PathValue(rc, "run")); err != nil {
-		err = bus.ErrNoRun
+		err = run.ErrNoRun
 	} else {
 		id, err = s.Bus.FindRun(ctx, number)
 	}
-	if errors.Is(err, bus.ErrNoRun) {
+	if errors.Is(err, run.ErrNoRun) {
 		err = web.Refuse(fasthttp.StatusNotFound, "There is no run of this number, or its record has passed its retention.")
 	}
 	return id, number, err

@@ -102,7 +102,7 @@ func (s *Service) target(rc *fasthttp.RequestCtx) (target, error) {
 	}
 	number, err := run.ParseNumber(web.PathValue(rc, "run"))
 	if err != nil {
-		return at, bus.ErrNoRun
+		return at, run.ErrNoRun
 	}
 	at.number = number
 	return at, nil
@@ -154,13 +154,13 @@ func (s *Service) latest(ctx context.Context, rc *fasthttp.RequestCtx, at target
 	case err == nil:
 		setWaitApplied(rc, wait)
 		return s.memory.note(at.key, status)
-	case errors.Is(err, bus.ErrUnavailable):
+	case errors.Is(err, run.ErrUnavailable):
 		s.Log.Debug().Err(err).Str("task", at.taskName()).Stringer("run", at.number).Msg("answered a poll without the store")
 		if before != nil {
 			return before.remembered()
 		}
 		return s.unseen(rc, at)
-	case errors.Is(err, bus.ErrNoRun), errors.Is(err, bus.ErrRunGone):
+	case errors.Is(err, run.ErrNoRun), errors.Is(err, run.ErrRunGone):
 		s.memory.forget(at.key)
 		if !at.known() {
 			return nil, errUnknownTask

@@ -87,7 +87,7 @@ func (s *Service) answerRejected(ctx context.Context, rc *fasthttp.RequestCtx, i
 	whole := context.WithoutCancel(ctx)
 	rows, err := s.Bus.RejectedRows(whole, id, number)
 	switch {
-	case errors.Is(err, bus.ErrNotEnded):
+	case errors.Is(err, run.ErrNotEnded):
 		return errNotEnded
 	case err != nil:
 		return err

@@ -21,22 +21,10 @@ import (
 
 // The errors callers tell apart with errors.Is.
 var (
-	// ErrUnavailable: NATS cannot be reached or cannot store; nothing was stored.
-	ErrUnavailable = errors.New("NATS is not available")
-	// ErrMaybeStored: the request was sent and no acknowledgement came; it may have been stored.
-	ErrMaybeStored = errors.New("no acknowledgement came; the run may have been stored")
-	// ErrKeyReused: the idempotency key was used before with other parameters.
-	ErrKeyReused = errors.New("the idempotency key was used before with other parameters")
-	// ErrNoRun: there never was such a run of this task (404).
-	ErrNoRun = errors.New("no such run")
-	// ErrRunGone: there was such a run, and its record has passed the retention (410).
-	ErrRunGone = errors.New("the run's record is gone")
 	// ErrClaimed: another runner holds the run, or it has ended.
 	ErrClaimed = errors.New("the run is claimed or has ended")
 	// ErrLost: the claim is no longer ours; the attempt must stop and write nothing more.
 	ErrLost = errors.New("the claim was lost to another runner")
-	// ErrNotEnded: the run is queued or in progress.
-	ErrNotEnded = errors.New("the run has not ended")
 	// ErrRotated: the id is a former one of a task that is there.
 	ErrRotated = errors.New("the id is a former one of another task")
 	// ErrChanged: the task was changed by somebody else at the same time.
@@ -63,7 +51,7 @@ type Config struct {
 	User, Password string
 	// ConnectTimeout bounds the first connection, which is retried until then. Default 10 s.
 	ConnectTimeout time.Duration
-	// Full tells that the store takes no writes at the moment; they are refused with ErrFull then
+	// Full tells that the store takes no writes at the moment; they are refused with run.ErrFull then
 	// without asking it. Nil where that is not known.
 	Full func() bool
 	Log  zerolog.Logger
@@ -129,7 +117,7 @@ type Task struct {
 
 // Connect connects to a store's NATS servers. It waits up to ConnectTimeout for the first one and
 // refuses servers that are too old. The connection then reconnects for ever; while it is down every
-// method answers at once with ErrUnavailable instead of queueing what might be sent too late.
+// method answers at once with run.ErrUnavailable instead of queueing what might be sent too late.
 func Connect(ctx context.Context, config Config) (*Bus, error) {
 	options := []nats.Option{
 		nats.Name(config.Name),
@@ -220,10 +208,10 @@ func (b *Bus) Lease() time.Duration { return b.lease }
 // Ready reports why the store cannot be used right now, nil when it can.
 func (b *Bus) Ready(ctx context.Context) error {
 	if !b.nc.IsConnected() {
-		return fmt.Errorf("%w: not connected", ErrUnavailable)
+		return fmt.Errorf("%w: not connected", run.ErrUnavailable)
 	}
 	if _, err := b.js.Stream(ctx, runsStream); err != nil {
-		return fmt.Errorf("%w: stream %s: %w", ErrUnavailable, runsStream, err)
+		return fmt.Errorf("%w: stream %s: %w", run.ErrUnavailable, runsStream, err)
 	}
 	return nil
 }

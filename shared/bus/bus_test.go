@@ -142,9 +142,9 @@ func TestLookupOfWhatIsNotThere(t *testing.T) {
 		n    run.Number
 		want error
 	}{
-		"a number above the last":   {request.Task, n + 1, bus.ErrNoRun},
-		"another task's number":     {other.Task, n, bus.ErrNoRun},
-		"a task that never existed": {task.NewID(), n, bus.ErrNoRun},
+		"a number above the last":   {request.Task, n + 1, run.ErrNoRun},
+		"another task's number":     {other.Task, n, run.ErrNoRun},
+		"a task that never existed": {task.NewID(), n, run.ErrNoRun},
 	} {
 		if _, err := store.Lookup(t.Context(), test.id, test.n); !errors.Is(err, test.want) {
 			t.Errorf("%s: got %v, want %v", name, err, test.want)
@@ -153,8 +153,8 @@ func TestLookupOfWhatIsNotThere(t *testing.T) {
 	if err := store.DeleteRequest(t.Context(), n); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Lookup(t.Context(), request.Task, n); !errors.Is(err, bus.ErrRunGone) {
-		t.Errorf("a deleted run: got %v, want %v", err, bus.ErrRunGone)
+	if _, err := store.Lookup(t.Context(), request.Task, n); !errors.Is(err, run.ErrRunGone) {
+		t.Errorf("a deleted run: got %v, want %v", err, run.ErrRunGone)
 	}
 }
 
@@ -180,8 +180,8 @@ func TestIdempotencyKey(t *testing.T) {
 
 	changed := first
 	changed.ParameterHash = "h2"
-	if _, err := store.Submit(ctx, changed, "key-1"); !errors.Is(err, bus.ErrKeyReused) {
-		t.Errorf("other parameters: got %v, want %v", err, bus.ErrKeyReused)
+	if _, err := store.Submit(ctx, changed, "key-1"); !errors.Is(err, run.ErrKeyReused) {
+		t.Errorf("other parameters: got %v, want %v", err, run.ErrKeyReused)
 	}
 	if elsewhere, err := store.Submit(ctx, otherTask, "key-1"); err != nil || elsewhere.Replayed {
 		t.Errorf("the same key at another task: %+v, %v", elsewhere, err)
@@ -192,7 +192,7 @@ func TestIdempotencyKey(t *testing.T) {
 func retryUnavailable[T any](ctx context.Context, do func() (T, error)) (T, error) {
 	for {
 		result, err := do()
-		if !errors.Is(err, bus.ErrUnavailable) || ctx.Err() != nil {
+		if !errors.Is(err, run.ErrUnavailable) || ctx.Err() != nil {
 			return result, err
 		}
 		time.Sleep(5 * time.Millisecond) // pacing, not synchronising: the loop ends with the event
@@ -605,13 +605,13 @@ func TestUnavailable(t *testing.T) {
 	request := applied(t, store)
 	n := submit(t, store.Bus, request)
 	store.Broker.Stop()
-	if _, err := store.Submit(t.Context(), request, ""); !errors.Is(err, bus.ErrUnavailable) && !errors.Is(err, bus.ErrMaybeStored) {
+	if _, err := store.Submit(t.Context(), request, ""); !errors.Is(err, run.ErrUnavailable) && !errors.Is(err, run.ErrMaybeStored) {
 		t.Errorf("submit: %v", err)
 	}
-	if _, err := store.Lookup(t.Context(), request.Task, n); !errors.Is(err, bus.ErrUnavailable) {
+	if _, err := store.Lookup(t.Context(), request.Task, n); !errors.Is(err, run.ErrUnavailable) {
 		t.Errorf("lookup: %v", err)
 	}
-	if err := store.Ready(t.Context()); !errors.Is(err, bus.ErrUnavailable) {
+	if err := store.Ready(t.Context()); !errors.Is(err, run.ErrUnavailable) {
 		t.Errorf("ready: %v", err)
 	}
 }

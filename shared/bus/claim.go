@@ -101,7 +101,7 @@ func (b *Bus) Ended(ctx context.Context, id task.ID, n run.Number) (bool, error)
 }
 
 // Renew writes the claim again with a new state. ErrLost means that another runner has the run:
-// stop, and write nothing more. ErrUnavailable means that it could not be written now; the claim may
+// stop, and write nothing more. run.ErrUnavailable means that it could not be written now; the claim may
 // still be held.
 func (c *Claim) Renew(ctx context.Context, state run.Claim) error {
 	data, err := state.Encode()
@@ -156,7 +156,7 @@ func (c *Claim) write(ctx context.Context, e entry) (receipt, error) {
 	case wasRefused && (readErr == nil || errors.Is(readErr, errMissing)):
 		return receipt{}, ErrLost
 	}
-	return receipt{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	return receipt{}, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
 }
 
 // expect makes a message depend on the last sequence behind the run's fence.

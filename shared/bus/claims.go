@@ -101,7 +101,7 @@ func (b *Bus) acknowledged(ctx context.Context, id task.ID) (run.Number, error) 
 		return 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("%w: look into the queue of task %s: %w", ErrUnavailable, id, err)
+		return 0, fmt.Errorf("%w: look into the queue of task %s: %w", run.ErrUnavailable, id, err)
 	}
 	return run.Number(consumer.CachedInfo().AckFloor.Stream), nil
 }

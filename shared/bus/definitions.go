@@ -111,7 +111,7 @@ func (b *Bus) definitions(ctx context.Context) (map[task.ID][]definition, error)
 			return nil, ctx.Err()
 		case entry, open := <-watcher.Updates():
 			if !open {
-				return nil, ErrUnavailable
+				return nil, run.ErrUnavailable
 			}
 			if entry == nil {
 				return found, nil

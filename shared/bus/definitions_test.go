@@ -43,7 +43,7 @@ func TestSweepDefinitions(t *testing.T) {
 		t.Helper()
 		n := submit(t, store.Bus, request)
 		recovers(t, func() error {
-			if _, err := store.Lookup(ctx, id, n); !errors.Is(err, bus.ErrRunGone) {
+			if _, err := store.Lookup(ctx, id, n); !errors.Is(err, run.ErrRunGone) {
 				return errors.New("the run is still there")
 			}
 			return nil

@@ -45,7 +45,7 @@ func (b *Bus) Queue(ctx context.Context, id task.ID) (*Queue, error) {
 		return nil, ErrNoConsumer
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: open the queue of task %s: %w", ErrUnavailable, id, err)
+		return nil, fmt.Errorf("%w: open the queue of task %s: %w", run.ErrUnavailable, id, err)
 	}
 	return &Queue{bus: b, task: id}, nil
 }
@@ -69,7 +69,7 @@ func (q *Queue) Next(ctx context.Context) (next *Delivery, err error) {
 // Pull leases up to n requests of the queue and passes each to take when it comes. It returns nil when
 // n have come. When ctx ends no request stays leased to this call: those that were already on their way
 // are passed to take before it returns. It returns ErrIdle when half a minute or so brought fewer than
-// n, ErrNoConsumer when the queue has gone, ErrUnavailable when NATS has.
+// n, ErrNoConsumer when the queue has gone, run.ErrUnavailable when NATS has.
 func (q *Queue) Pull(ctx context.Context, n int, take func(*Delivery)) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -95,7 +95,7 @@ func (q *Queue) Pull(ctx context.Context, n int, take func(*Delivery)) error {
 			}
 			return ctx.Err()
 		case <-lost.C:
-			return q.abandon(fmt.Errorf("%w: a pull was not answered", ErrUnavailable))
+			return q.abandon(fmt.Errorf("%w: a pull was not answered", run.ErrUnavailable))
 		}
 	}
 	return nil
@@ -108,14 +108,14 @@ func (q *Queue) ask(n int) error {
 		q.arriving = make(chan *nats.Msg, mostPulled+8)
 		inbox, err := q.bus.nc.ChanSubscribe(q.bus.nc.NewInbox(), q.arriving)
 		if err != nil {
-			return fmt.Errorf("%w: pull: %w", ErrUnavailable, err)
+			return fmt.Errorf("%w: pull: %w", run.ErrUnavailable, err)
 		}
 		q.inbox = inbox
 	}
 	pull := fmt.Appendf(nil, `{"batch":%d,"expires":%d}`, n, pullFor.Nanoseconds())
 	subject := "$JS.API.CONSUMER.MSG.NEXT." + runsStream + "." + string(q.task)
 	if err := q.bus.nc.PublishRequest(subject, q.inbox.Subject, pull); err != nil {
-		return q.abandon(fmt.Errorf("%w: pull: %w", ErrUnavailable, err))
+		return q.abandon(fmt.Errorf("%w: pull: %w", run.ErrUnavailable, err))
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func (q *Queue) status(msg *nats.Msg) error {
 	case "503":
 		return q.abandon(ErrNoConsumer)
 	default:
-		return q.abandon(fmt.Errorf("%w: the pull ended: %s %s", ErrUnavailable, status, msg.Header.Get("Description")))
+		return q.abandon(fmt.Errorf("%w: the pull ended: %s %s", run.ErrUnavailable, status, msg.Header.Get("Description")))
 	}
 }
 

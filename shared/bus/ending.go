@@ -175,7 +175,7 @@ func (b *Bus) addOpen(ctx context.Context, id task.ID, open *OpenRuns) error {
 	}
 	state, err := b.runs.Info(ctx)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return fmt.Errorf("%w: %w", run.ErrUnavailable, err)
 	}
 	stored, err := b.between(ctx, []string{requestSubject(id)}, info.AckFloor.Stream+1, state.State.LastSeq+1)
 	if err != nil {
@@ -208,7 +208,7 @@ func (b *Bus) waiting(ctx context.Context, id task.ID) (*jetstream.ConsumerInfo,
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: look into the queue of task %s: %w", ErrUnavailable, id, err)
+		return nil, fmt.Errorf("%w: look into the queue of task %s: %w", run.ErrUnavailable, id, err)
 	}
 	info := consumer.CachedInfo()
 	if info.NumPending == 0 && info.NumAckPending == 0 {

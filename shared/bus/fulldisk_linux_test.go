@@ -65,7 +65,7 @@ func TestFullDiskOfOneServer(t *testing.T) {
 			for load.Err() == nil {
 				stored, err := process.Submit(ctx, request, "")
 				if err != nil {
-					if !errors.Is(err, bus.ErrUnavailable) && !errors.Is(err, bus.ErrMaybeStored) {
+					if !errors.Is(err, run.ErrUnavailable) && !errors.Is(err, run.ErrMaybeStored) {
 						t.Errorf("a POST: %v", err)
 					}
 					continue

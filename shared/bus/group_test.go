@@ -120,7 +120,7 @@ func TestRefusedMembersHarmNobody(t *testing.T) {
 			}
 			return
 		case 2:
-			if !errors.Is(err, bus.ErrKeyReused) {
+			if !errors.Is(err, run.ErrKeyReused) {
 				t.Errorf("a known key with other parameters: %+v, %v", accepted, err)
 			}
 			return
@@ -273,8 +273,8 @@ func TestCallerThatGivesUpWasNotStored(t *testing.T) {
 	impatient, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	_, err := store.Submit(impatient, request, "")
-	if !errors.Is(err, bus.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("got %v, want %v", err, bus.ErrUnavailable)
+	if !errors.Is(err, run.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("got %v, want %v", err, run.ErrUnavailable)
 	}
 	var all sync.WaitGroup
 	for range 20 {
@@ -361,7 +361,7 @@ func TestServerKilledAmongBatches(t *testing.T) {
 					me := (round*callers+c)*1_000_000 + i
 					accepted, err := b.Submit(t.Context(), numbered(request, me), "")
 					if err != nil {
-						if !errors.Is(err, bus.ErrMaybeStored) && !errors.Is(err, bus.ErrUnavailable) {
+						if !errors.Is(err, run.ErrMaybeStored) && !errors.Is(err, run.ErrUnavailable) {
 							t.Error(err)
 						}
 						return

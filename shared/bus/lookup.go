@@ -14,7 +14,7 @@ import (
 )
 
 // Lookup tells how a run stands: its final document, else its live progress, else its claim, else
-// its request. It returns ErrNoRun, ErrRunGone or ErrUnavailable.
+// its request. It returns run.ErrNoRun, run.ErrRunGone or run.ErrUnavailable.
 //
 // An answer that rests on a miss is only given after the final document was looked for once more: a
 // run never goes back from done, and a fresh run is never unknown. On a cluster, where replicas lag
@@ -29,7 +29,7 @@ func (b *Bus) Lookup(ctx context.Context, id task.ID, n run.Number) (Status, err
 		return Status{}, err
 	}
 	unfinished, err := b.unfinished(ctx, id, n)
-	if err != nil && !errors.Is(err, ErrNoRun) && !errors.Is(err, ErrRunGone) {
+	if err != nil && !errors.Is(err, run.ErrNoRun) && !errors.Is(err, run.ErrRunGone) {
 		return Status{}, err
 	}
 	final, confirmErr := b.confirmLast(ctx, b.finals, runsBucket, finalSubject(id, n))
@@ -104,18 +104,18 @@ func (b *Bus) request(ctx context.Context, id task.ID, n run.Number) (run.Reques
 		}
 		switch {
 		case err != nil:
-			return run.Request{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+			return run.Request{}, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
 		case uint64(n) > info.State.LastSeq:
-			return run.Request{}, ErrNoRun
+			return run.Request{}, run.ErrNoRun
 		}
-		return run.Request{}, ErrRunGone
+		return run.Request{}, run.ErrRunGone
 	}
 	if err != nil {
 		return run.Request{}, err
 	}
 	var request run.Request
 	if owner, ok := taskOfRequest(stored.subject); !ok || owner != id {
-		return request, ErrNoRun
+		return request, run.ErrNoRun
 	}
 	if err := json.Unmarshal(stored.data, &request); err != nil {
 		return request, fmt.Errorf("decode run request %s: %w", n, err)
@@ -145,7 +145,7 @@ func (b *Bus) await(ctx context.Context, id task.ID, n run.Number, enough func(S
 	updates := make(chan *nats.Msg, 64)
 	follow, err := b.nc.ChanSubscribe(followSubject(id, n), updates)
 	if err != nil {
-		return Status{}, fmt.Errorf("%w: follow run %s: %w", ErrUnavailable, n, err)
+		return Status{}, fmt.Errorf("%w: follow run %s: %w", run.ErrUnavailable, n, err)
 	}
 	defer func() { _ = follow.Unsubscribe() }() // fails only with the connection
 	again := time.NewTicker(lookAgain)

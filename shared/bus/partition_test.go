@@ -66,11 +66,11 @@ func TestLaggingReplicaTellsNothingOld(t *testing.T) {
 	if err := claim.Finish(ctx, doc, run.RejectedSet{}); err != nil {
 		t.Fatal(err)
 	}
-	if seen, err := status.Lookup(ctx, request.Task, n); err == nil && !seen.Final || err != nil && !errors.Is(err, bus.ErrUnavailable) {
+	if seen, err := status.Lookup(ctx, request.Task, n); err == nil && !seen.Final || err != nil && !errors.Is(err, run.ErrUnavailable) {
 		t.Errorf("of a run that has ended it told %s, %v", seen.Document.Status, err)
 	}
 	fresh := submit(t, others, request)
-	if seen, err := status.Lookup(ctx, request.Task, fresh); err != nil && !errors.Is(err, bus.ErrUnavailable) {
+	if seen, err := status.Lookup(ctx, request.Task, fresh); err != nil && !errors.Is(err, run.ErrUnavailable) {
 		t.Errorf("of a fresh run it told %s, %v", seen.Document.Status, err)
 	}
 
@@ -120,10 +120,10 @@ func TestLeaderThatIsCutOffTellsNothingOld(t *testing.T) {
 		fresh = accepted.Number
 		return err
 	})
-	if seen, err := status.Lookup(ctx, request.Task, n); err == nil && !seen.Final || err != nil && !errors.Is(err, bus.ErrUnavailable) {
+	if seen, err := status.Lookup(ctx, request.Task, n); err == nil && !seen.Final || err != nil && !errors.Is(err, run.ErrUnavailable) {
 		t.Errorf("of a run that has ended it told %s, %v", seen.Document.Status, err)
 	}
-	if seen, err := status.Lookup(ctx, request.Task, fresh); err != nil && !errors.Is(err, bus.ErrUnavailable) {
+	if seen, err := status.Lookup(ctx, request.Task, fresh); err != nil && !errors.Is(err, run.ErrUnavailable) {
 		t.Errorf("of a fresh run it told %s, %v", seen.Document.Status, err)
 	}
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"runhook/shared/run"
+
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -27,7 +29,7 @@ var ErrRefused = errors.New("the message was refused")
 // it returns when the server has them, and who is not subscribed then will not get them.
 //
 // tooLarge holds, by index, the messages that were not taken because of their size, with the reason.
-// After an error, ErrRefused or ErrUnavailable, any part of the others may have been published.
+// After an error, ErrRefused or run.ErrUnavailable, any part of the others may have been published.
 func (b *Bus) Publish(ctx context.Context, subject string, ids []string, messages [][]byte) (tooLarge map[int]string, err error) {
 	before := b.nc.LastError()
 	tooLarge = map[int]string{}
@@ -82,7 +84,7 @@ func (b *Bus) publishToStream(ctx context.Context, subject string, ids []string,
 		if errors.Is(err, nats.ErrMaxPayload) {
 			tooLarge[i] = err.Error()
 		} else if err != nil {
-			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+			return fmt.Errorf("%w: %w", run.ErrUnavailable, err)
 		}
 		waiting[i] = future
 	}
@@ -113,5 +115,5 @@ func forItsSize(err error) (reason string, other error) {
 	case ok && api.Code < 500:
 		return "", fmt.Errorf("%w: %w", ErrRefused, api)
 	}
-	return "", fmt.Errorf("%w: %w", ErrUnavailable, err)
+	return "", fmt.Errorf("%w: %w", run.ErrUnavailable, err)
 }

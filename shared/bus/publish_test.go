@@ -17,6 +17,7 @@ import (
 
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
+	"runhook/shared/run"
 )
 
 func messages(n int) (ids []string, data [][]byte) {
@@ -95,11 +96,11 @@ func TestPublishThatIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	ids, data := messages(20)
-	if _, err := store.Publish(t.Context(), "full", ids, data); !errors.Is(err, bus.ErrUnavailable) { // there may be room later
+	if _, err := store.Publish(t.Context(), "full", ids, data); !errors.Is(err, run.ErrUnavailable) { // there may be room later
 		t.Errorf("a full stream: %v", err)
 	}
 	store.Broker.Stop()
-	if _, err := store.Publish(t.Context(), "full", ids, data); !errors.Is(err, bus.ErrUnavailable) {
+	if _, err := store.Publish(t.Context(), "full", ids, data); !errors.Is(err, run.ErrUnavailable) {
 		t.Errorf("no server: %v", err)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"runhook/shared/run"
+
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -47,7 +49,7 @@ func fromRaw(msg *jetstream.RawStreamMsg, err error) (record, error) {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return record{}, errMissing
 	case err != nil:
-		return record{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return record{}, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
 	}
 	return record{msg.Subject, msg.Sequence, msg.Header, msg.Data, msg.Time}, nil
 }
@@ -81,7 +83,7 @@ func (b *Bus) fromLeader(ctx context.Context, stream string, query map[string]an
 	}
 	reply, err := b.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, body)
 	if err != nil {
-		return record{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return record{}, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
 	}
 	var answer struct {
 		Error   *jetstream.APIError
@@ -100,7 +102,7 @@ func (b *Bus) fromLeader(ctx context.Context, stream string, query map[string]an
 	case answer.Error != nil && answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
 		return record{}, errMissing
 	case answer.Error != nil:
-		return record{}, fmt.Errorf("%w: %w", ErrUnavailable, answer.Error)
+		return record{}, fmt.Errorf("%w: %w", run.ErrUnavailable, answer.Error)
 	case answer.Message == nil:
 		return record{}, errMissing
 	}

@@ -14,7 +14,7 @@ import (
 
 // StoreRejected stores a chunk, counted from 1, of the rows that this claim's holder rejected. It
 // means nothing until a checkpoint or the final document names it. To store a chunk again replaces
-// it. ErrUnavailable means that it could not be stored now; any other error will not pass by itself.
+// it. run.ErrUnavailable means that it could not be stored now; any other error will not pass by itself.
 func (c *Claim) StoreRejected(ctx context.Context, chunk int, data []byte) error {
 	if err := c.bus.writable(); err != nil {
 		return err
@@ -63,18 +63,18 @@ type RejectedRows struct {
 	set    run.RejectedSet
 }
 
-// RejectedRows finds the rejected rows of a run. It returns ErrNotEnded, or the errors of Lookup.
+// RejectedRows finds the rejected rows of a run. It returns run.ErrNotEnded, or the errors of Lookup.
 func (b *Bus) RejectedRows(ctx context.Context, id task.ID, n run.Number) (*RejectedRows, error) {
 	status, err := b.Lookup(ctx, id, n)
 	if err != nil {
 		return nil, err
 	}
 	if !status.Final {
-		return nil, ErrNotEnded
+		return nil, run.ErrNotEnded
 	}
 	final, err := b.confirmLast(ctx, b.finals, runsBucket, finalSubject(id, n))
 	if errors.Is(err, errMissing) {
-		return nil, ErrRunGone
+		return nil, run.ErrRunGone
 	}
 	if err != nil {
 		return nil, err
@@ -89,7 +89,7 @@ func (b *Bus) RejectedRows(ctx context.Context, id task.ID, n run.Number) (*Reje
 // Chunks is how many there are; 0 when no row was rejected.
 func (r *RejectedRows) Chunks() int { return r.set.Chunks() }
 
-// Chunk reads a chunk, counted from 1. ErrUnavailable means that it cannot be read now.
+// Chunk reads a chunk, counted from 1. run.ErrUnavailable means that it cannot be read now.
 func (r *RejectedRows) Chunk(ctx context.Context, chunk int) (run.RejectedChunk, error) {
 	token, number, ok := r.set.Chunk(chunk)
 	if !ok {
@@ -100,7 +100,7 @@ func (r *RejectedRows) Chunk(ctx context.Context, chunk int) (run.RejectedChunk,
 	data, err := r.bus.rows.GetBytes(ctx, rejectedName(r.task, r.number, token, number))
 	if err != nil {
 		// It outlives the document that names it, so a replica that does not have it lags.
-		return run.RejectedChunk{}, fmt.Errorf("%w: read the rejected rows of run %s: %w", ErrUnavailable, r.number, err)
+		return run.RejectedChunk{}, fmt.Errorf("%w: read the rejected rows of run %s: %w", run.ErrUnavailable, r.number, err)
 	}
 	return run.DecodeRejectedChunk(data)
 }

@@ -139,7 +139,7 @@ func (b *Bus) awaitCopies(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%w: the server does not copy the final documents into %s", ErrUnavailable, eventsStream)
+			return fmt.Errorf("%w: the server does not copy the final documents into %s", run.ErrUnavailable, eventsStream)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -259,7 +259,7 @@ func TestRepairOfLostRequests(t *testing.T) {
 		lost = accepted.Number
 	}
 	r.cut(t, "RUNS", 5, true)
-	if _, err := r.Lookup(t.Context(), r.request.Task, lost); !errors.Is(err, bus.ErrRunGone) {
+	if _, err := r.Lookup(t.Context(), r.request.Task, lost); !errors.Is(err, run.ErrRunGone) {
 		t.Errorf("the lost run: %v", err)
 	}
 	if next := r.execute(t); next <= lost {

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"runhook/shared/run"
+
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -55,7 +57,7 @@ func (b *Bus) restored(ctx context.Context, id string) (sequence uint64, ok bool
 		defer cancel()
 		ids, err := b.readRestored(limited)
 		if err != nil {
-			return 0, false, fmt.Errorf("%w: read the idempotency keys of a restored store: %w", ErrUnavailable, err)
+			return 0, false, fmt.Errorf("%w: read the idempotency keys of a restored store: %w", run.ErrUnavailable, err)
 		}
 		r.ids, r.loaded = ids, true
 	}

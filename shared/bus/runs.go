@@ -15,7 +15,7 @@ import (
 func (b *Bus) Runs(ctx context.Context, limit int, ids ...task.ID) ([]Status, error) {
 	info, err := b.runs.Info(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
 	}
 	requests, err := b.newest(ctx, ids, limit, info.State.FirstSeq, info.State.LastSeq)
 	if err != nil {
@@ -24,7 +24,7 @@ func (b *Bus) Runs(ctx context.Context, limit int, ids ...task.ID) ([]Status, er
 	statuses := make([]Status, 0, len(requests))
 	for _, r := range requests {
 		status, err := b.Lookup(ctx, r.task, r.number)
-		if errors.Is(err, ErrRunGone) || errors.Is(err, ErrNoRun) {
+		if errors.Is(err, run.ErrRunGone) || errors.Is(err, run.ErrNoRun) {
 			continue // expired between the two reads
 		}
 		if err != nil {
@@ -39,14 +39,14 @@ func (b *Bus) Runs(ctx context.Context, limit int, ids ...task.ID) ([]Status, er
 func (b *Bus) FindRun(ctx context.Context, n run.Number) (task.ID, error) {
 	stored, err := b.leaderAt(ctx, runsStream, uint64(n))
 	if errors.Is(err, errMissing) {
-		return "", ErrNoRun
+		return "", run.ErrNoRun
 	}
 	if err != nil {
 		return "", err
 	}
 	id, ok := taskOfRequest(stored.subject)
 	if !ok {
-		return "", ErrNoRun
+		return "", run.ErrNoRun
 	}
 	return id, nil
 }
@@ -92,20 +92,20 @@ func (b *Bus) between(ctx context.Context, filters []string, lower, upper uint64
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(lower, 1),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: list runs: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: list runs: %w", run.ErrUnavailable, err)
 	}
 	var page []listed
 	for {
 		batch, err := consumer.FetchNoWait(256)
 		if err != nil {
-			return nil, fmt.Errorf("%w: list runs: %w", ErrUnavailable, err)
+			return nil, fmt.Errorf("%w: list runs: %w", run.ErrUnavailable, err)
 		}
 		got := 0
 		for msg := range batch.Messages() {
 			got++
 			meta, err := msg.Metadata()
 			if err != nil {
-				return nil, fmt.Errorf("%w: list runs: %w", ErrUnavailable, err)
+				return nil, fmt.Errorf("%w: list runs: %w", run.ErrUnavailable, err)
 			}
 			if meta.Sequence.Stream >= upper {
 				return page, nil
@@ -115,7 +115,7 @@ func (b *Bus) between(ctx context.Context, filters []string, lower, upper uint64
 			}
 		}
 		if err := batch.Error(); err != nil {
-			return nil, fmt.Errorf("%w: list runs: %w", ErrUnavailable, err)
+			return nil, fmt.Errorf("%w: list runs: %w", run.ErrUnavailable, err)
 		}
 		if got == 0 {
 			return page, nil

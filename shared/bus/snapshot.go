@@ -92,11 +92,11 @@ func (b *Bus) snapshot(ctx context.Context, name string, add func([]byte) error)
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-idle.C:
-			return fmt.Errorf("%w: nothing came for %s", ErrUnavailable, snapshotWait)
+			return fmt.Errorf("%w: nothing came for %s", run.ErrUnavailable, snapshotWait)
 		case part := <-parts:
 			if len(part.Data) == 0 {
 				if status := part.Header.Get("Status"); status != "" && status != "204" {
-					return fmt.Errorf("%w: %s %s", ErrUnavailable, status, part.Header.Get("Description"))
+					return fmt.Errorf("%w: %s %s", run.ErrUnavailable, status, part.Header.Get("Description"))
 				}
 				return nil
 			}
@@ -276,7 +276,7 @@ func (b *Bus) awaitReplicas(ctx context.Context) error {
 				last, changed = behind, time.Now()
 			}
 			if time.Since(changed) > copyTime {
-				return fmt.Errorf("%w: the replicas of stream %s do not get what was restored: %s", ErrUnavailable, name, behind)
+				return fmt.Errorf("%w: the replicas of stream %s do not get what was restored: %s", run.ErrUnavailable, name, behind)
 			}
 			select {
 			case <-ctx.Done():
@@ -405,7 +405,7 @@ func (b *Bus) resumeEvents(ctx context.Context) error {
 		}
 		select {
 		case <-limited.Done():
-			return fmt.Errorf("%w: the server does not copy the final documents into %s", ErrUnavailable, eventsStream)
+			return fmt.Errorf("%w: the server does not copy the final documents into %s", run.ErrUnavailable, eventsStream)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"io"
 	"testing"
 
-	"runhook/shared/bus"
 	"runhook/shared/bustest"
 	"runhook/shared/run"
 )
@@ -70,7 +69,7 @@ func TestBackupOfAStoreInUse(t *testing.T) {
 	for n, final := range r.finals {
 		status, err := other.Lookup(t.Context(), r.request.Task, n)
 		switch anew := other.finals[n]; {
-		case errors.Is(err, bus.ErrRunGone) && n > 4:
+		case errors.Is(err, run.ErrRunGone) && n > 4:
 			continue
 		case err != nil || !status.Final:
 			t.Errorf("run %s: %v, %+v", n, err, status.Document)

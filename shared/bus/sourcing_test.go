@@ -51,7 +51,7 @@ func TestEventsAreCompleteAcrossLeaderChanges(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				if len(finished) < before+20 {
-					return bus.ErrUnavailable
+					return run.ErrUnavailable
 				}
 				return nil
 			})
@@ -79,7 +79,7 @@ func TestEventsAreCompleteAcrossLeaderChanges(t *testing.T) {
 		}
 		events, err := subjects(ctx, js, "EVENTS", ">")
 		if err == nil && events < results {
-			err = bus.ErrUnavailable
+			err = run.ErrUnavailable
 		}
 		return err
 	})
@@ -117,7 +117,7 @@ func TestEventsOutliveResults(t *testing.T) {
 	recovers(t, func() error {
 		results, err := subjects(ctx, js, "KV_runs", "$KV.runs.final.>")
 		if err == nil && results > 0 {
-			err = bus.ErrUnavailable
+			err = run.ErrUnavailable
 		}
 		return err
 	})

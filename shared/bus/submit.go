@@ -26,8 +26,8 @@ const (
 // Submit makes a run durable and returns its number. key is the caller's idempotency key, empty
 // for none: a key that the task has seen within the window returns the original run, Replayed.
 //
-// ErrUnavailable means that nothing was stored, ErrMaybeStored that it cannot be known (without a
-// key Submit never publishes twice), ErrKeyReused that the key belongs to other parameters.
+// run.ErrUnavailable means that nothing was stored, run.ErrMaybeStored that it cannot be known (without a
+// key Submit never publishes twice), run.ErrKeyReused that the key belongs to other parameters.
 func (b *Bus) Submit(ctx context.Context, request run.Request, key string) (Accepted, error) {
 	if err := b.writable(); err != nil {
 		return Accepted{}, err
@@ -73,7 +73,7 @@ func (b *Bus) publishRequest(ctx context.Context, msg *nats.Msg) (receipt, error
 		case isAPI && api.ErrorCode == duplicateInProcess:
 			select {
 			case <-ctx.Done():
-				return receipt{}, ErrMaybeStored
+				return receipt{}, run.ErrMaybeStored
 			case <-time.After(duplicateWait):
 			}
 		case isAPI, // the server said no
@@ -82,9 +82,9 @@ func (b *Bus) publishRequest(ctx context.Context, msg *nats.Msg) (receipt, error
 			errors.Is(err, errNotSent),
 			errors.Is(err, nats.ErrConnectionClosed),
 			errors.Is(err, nats.ErrMaxPayload):
-			return receipt{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+			return receipt{}, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
 		default:
-			return receipt{}, fmt.Errorf("%w: %w", ErrMaybeStored, err)
+			return receipt{}, fmt.Errorf("%w: %w", run.ErrMaybeStored, err)
 		}
 	}
 }
@@ -100,7 +100,7 @@ func (b *Bus) original(ctx context.Context, duplicate Accepted) (Accepted, error
 		return Accepted{}, fmt.Errorf("read the original of a repeated request: %w", err)
 	}
 	if stored.header.Get(headerParameters) != duplicate.Request.ParameterHash {
-		return Accepted{}, ErrKeyReused
+		return Accepted{}, run.ErrKeyReused
 	}
 	original := Accepted{Number: duplicate.Number, Replayed: true}
 	if err := json.Unmarshal(stored.data, &original.Request); err != nil {

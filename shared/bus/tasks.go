@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -153,7 +154,7 @@ func (b *Bus) Definition(ctx context.Context, id task.ID, hash string) (*task.De
 		return nil, fmt.Errorf("the definition %.12s of task %s is not stored any more", hash, id)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: read the definition of task %s: %w", ErrUnavailable, id, err)
+		return nil, fmt.Errorf("%w: read the definition of task %s: %w", run.ErrUnavailable, id, err)
 	}
 	return task.Parse(bytes.Clone(entry.Value()), "the stored definition")
 }

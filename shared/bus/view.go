@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -57,7 +58,7 @@ func (b *Bus) WatchTasks(ctx context.Context) (view *TaskView, done <-chan struc
 	case <-loaded:
 		return view, stopped, nil
 	case <-stopped:
-		return nil, nil, fmt.Errorf("watch the tasks: %w", ErrUnavailable)
+		return nil, nil, fmt.Errorf("watch the tasks: %w", run.ErrUnavailable)
 	}
 }
 

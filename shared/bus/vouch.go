@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"runhook/shared/run"
+
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -37,7 +39,7 @@ func newVouchers() map[string]*voucher {
 	return map[string]*voucher{runsStream: {}, runsBucket: {}, progressBucket: {}}
 }
 
-// vouch returns ErrUnavailable unless what was read from the stream's leader just now is up to date.
+// vouch returns run.ErrUnavailable unless what was read from the stream's leader just now is up to date.
 // On a single server it always is.
 func (b *Bus) vouch(ctx context.Context, stream jetstream.Stream, name string) error {
 	if !b.replicated {
@@ -58,14 +60,14 @@ func (b *Bus) vouch(ctx context.Context, stream jetstream.Stream, name string) e
 	asked := time.Now()
 	info, err := stream.Info(limited)
 	if err != nil {
-		err = fmt.Errorf("%w: ask the leader of %s whether it is one: %w", ErrUnavailable, name, err)
+		err = fmt.Errorf("%w: ask the leader of %s whether it is one: %w", run.ErrUnavailable, name, err)
 	} else {
 		heard, ok := lastHeard(info.Cluster)
 		v.server, v.until = server, asked.Add(electionAfter-vouchMargin-heard)
 		if ok && time.Now().Before(v.until) {
 			return nil
 		}
-		err = fmt.Errorf("%w: the leader of %s has lost touch with the other servers", ErrUnavailable, name)
+		err = fmt.Errorf("%w: the leader of %s has lost touch with the other servers", run.ErrUnavailable, name)
 	}
 	v.until, v.refused, v.why = time.Time{}, time.Now(), err
 	return err

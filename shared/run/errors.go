@@ -1,6 +1,29 @@
 package run
 
-import "time"
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// The errors of the store that callers tell apart with errors.Is.
+var (
+	// ErrUnavailable: the store cannot be reached or cannot store; nothing was stored.
+	ErrUnavailable = errors.New("NATS is not available")
+	// ErrFull: the store can be read but takes no writes, because its disk is full; nothing was
+	// stored. It comes together with ErrUnavailable.
+	ErrFull = errors.New("the disk of the store is full")
+	// ErrMaybeStored: the request was sent and no acknowledgement came; it may have been stored.
+	ErrMaybeStored = errors.New("no acknowledgement came; the run may have been stored")
+	// ErrKeyReused: the idempotency key was used before with other parameters.
+	ErrKeyReused = errors.New("the idempotency key was used before with other parameters")
+	// ErrNoRun: the task never had such a run.
+	ErrNoRun = errors.New("no such run")
+	// ErrRunGone: the run's record has passed its retention.
+	ErrRunGone = errors.New("the run's record is gone")
+	// ErrNotEnded: the run is queued or in progress.
+	ErrNotEnded = errors.New("the run has not ended")
+)
 
 // Failure is an error that ends a run Failed. Message goes into the status document, the events
 // and the logs, so it holds no cell value, no secret and not a driver's own words.
@@ -14,3 +37,13 @@ type Failure struct {
 }
 
 func (f *Failure) Error() string { return f.Message }
+
+// Failf returns a permanent [*Failure].
+func Failf(format string, args ...any) error {
+	return &Failure{Message: fmt.Sprintf(format, args...)}
+}
+
+// Passingf returns a temporary [*Failure]: another attempt may succeed.
+func Passingf(format string, args ...any) error {
+	return &Failure{Message: fmt.Sprintf(format, args...), Passing: true}
+}

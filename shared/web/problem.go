@@ -8,9 +8,9 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/valyala/fasthttp"
+	"runhook/shared/run"
 
-	"runhook/shared/bus"
+	"github.com/valyala/fasthttp"
 )
 
 // Problem is an error as a client is told it: RFC 9457 problem details. A Handler returns one, or
@@ -63,27 +63,27 @@ var answers = []struct {
 	err    error
 	answer Problem
 }{
-	{bus.ErrMaybeStored, Problem{
+	{run.ErrMaybeStored, Problem{
 		Kind: "maybe-stored", Title: "The run may have been stored", Status: fasthttp.StatusServiceUnavailable,
 		Detail:     "The request was sent to NATS and no acknowledgement came, so the run may have been stored. To repeat the request without starting a second run, send it with an Idempotency-Key.",
 		RetryAfter: 5 * time.Second,
 	}},
-	{bus.ErrFull, Problem{
+	{run.ErrFull, Problem{
 		Kind: "store-full", Title: "The store is full", Status: fasthttp.StatusServiceUnavailable,
 		Detail:     "The disk that the store is on is full, so nothing was started. What was accepted before is safe, and new requests are taken as soon as there is room again; whoever runs this server has to make some.",
 		RetryAfter: 10 * time.Second,
 	}},
-	{bus.ErrUnavailable, Problem{
+	{run.ErrUnavailable, Problem{
 		Kind: "store-unavailable", Title: "The store is not available", Status: fasthttp.StatusServiceUnavailable,
 		Detail:     "NATS cannot be reached or cannot store at the moment; nothing was started.",
 		RetryAfter: 5 * time.Second,
 	}},
-	{bus.ErrKeyReused, Problem{
+	{run.ErrKeyReused, Problem{
 		Kind: "idempotency-key-reused", Title: "Idempotency-Key is already used", Status: fasthttp.StatusUnprocessableEntity,
 		Detail: "This Idempotency-Key was used before with other parameters; send a new key for a new run.",
 	}},
-	{bus.ErrNoRun, Problem{Status: fasthttp.StatusNotFound, Detail: "This task has no run of that number."}},
-	{bus.ErrRunGone, Problem{Status: fasthttp.StatusGone, Detail: "The record of this run is gone: it has passed its retention, or was lost with damaged data."}},
+	{run.ErrNoRun, Problem{Status: fasthttp.StatusNotFound, Detail: "This task has no run of that number."}},
+	{run.ErrRunGone, Problem{Status: fasthttp.StatusGone, Detail: "The record of this run is gone: it has passed its retention, or was lost with damaged data."}},
 	{fasthttp.ErrBodyTooLarge, Problem{
 		Kind: "body-too-large", Title: "The body is too large", Status: fasthttp.StatusRequestEntityTooLarge,
 	}},

@@ -13,10 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"runhook/shared/run"
+
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
-
-	"runhook/shared/bus"
 )
 
 func TestLimits(t *testing.T) {
@@ -193,11 +193,11 @@ func TestErrorsBecomeProblems(t *testing.T) {
 		status  int
 		retries bool
 	}{
-		{fmt.Errorf("submit: %w", bus.ErrUnavailable), 503, true},
-		{fmt.Errorf("submit: %w: %w", bus.ErrMaybeStored, context.DeadlineExceeded), 503, true},
-		{bus.ErrKeyReused, 422, false},
-		{bus.ErrNoRun, 404, false},
-		{bus.ErrRunGone, 410, false},
+		{fmt.Errorf("submit: %w", run.ErrUnavailable), 503, true},
+		{fmt.Errorf("submit: %w: %w", run.ErrMaybeStored, context.DeadlineExceeded), 503, true},
+		{run.ErrKeyReused, 422, false},
+		{run.ErrNoRun, 404, false},
+		{run.ErrRunGone, 410, false},
 		{context.Canceled, 503, true},
 		{context.DeadlineExceeded, 503, true},
 		{Refuse(409, "because"), 409, false},

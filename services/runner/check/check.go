@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"runhook/services/runner/row"
 	"runhook/shared/run"
 )
 
@@ -101,15 +100,15 @@ func (r *Report) Err() error {
 	case first == nil:
 		return nil
 	case more == 0:
-		return row.Failf("%s", first.Message)
+		return run.Failf("%s", first.Message)
 	case strings.Contains(first.Message, "\n"):
-		return row.Failf("%s\nThat is not all: `runhook task check` lists %d more", first.Message, more)
+		return run.Failf("%s\nThat is not all: `runhook task check` lists %d more", first.Message, more)
 	}
 	end := "."
 	if strings.HasSuffix(first.Message, "?") {
 		end = ""
 	}
-	return row.Failf("%s%s That is not all: `runhook task check` lists %d more", first.Message, end, more)
+	return run.Failf("%s%s That is not all: `runhook task check` lists %d more", first.Message, end, more)
 }
 
 // Kind is the kind of the values in a column, as far as it is known.

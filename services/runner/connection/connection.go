@@ -136,11 +136,11 @@ func (s *Set) Files(name string) (Folder, error) {
 	root, err := os.OpenRoot(c.path)
 	switch {
 	case os.IsNotExist(err):
-		return Folder{}, failf("the folder of connection %s does not exist on the runner; make it, or correct %s", name, s.file)
+		return Folder{}, run.Failf("the folder of connection %s does not exist on the runner; make it, or correct %s", name, s.file)
 	case os.IsPermission(err):
-		return Folder{}, failf("the runner may not read the folder of connection %s", name)
+		return Folder{}, run.Failf("the runner may not read the folder of connection %s", name)
 	case err != nil:
-		return Folder{}, failf("connection %s is not a folder on the runner; correct %s", name, s.file)
+		return Folder{}, run.Failf("connection %s is not a folder on the runner; correct %s", name, s.file)
 	}
 	if s.kept != nil {
 		s.kept[name] = root
@@ -151,15 +151,15 @@ func (s *Set) Files(name string) (Folder, error) {
 // find returns the connection of that name and kind.
 func (s *Set) find(name, kind string) (connection, error) {
 	if s == nil || len(s.connections) == 0 {
-		return connection{}, failf("the task names the connection %s, and the runner has no connections; add it to its connections file, as in %s: {%s: %s}", name, name, kind, needs[kind])
+		return connection{}, run.Failf("the task names the connection %s, and the runner has no connections; add it to its connections file, as in %s: {%s: %s}", name, name, kind, needs[kind])
 	}
 	c, ok := s.connections[name]
 	switch {
 	case !ok:
 		names := slices.Sorted(maps.Keys(s.connections))
-		return c, failf("there is no connection %s in %s%s It has %s.", name, s.file, cmp.Or(nearest.Hint(name, names), "."), strings.Join(names, ", "))
+		return c, run.Failf("there is no connection %s in %s%s It has %s.", name, s.file, cmp.Or(nearest.Hint(name, names), "."), strings.Join(names, ", "))
 	case c.kind != kind:
-		return c, failf("the connection %s in %s is of kind %s; the task needs one of kind %s there", name, s.file, c.kind, kind)
+		return c, run.Failf("the connection %s in %s is of kind %s; the task needs one of kind %s there", name, s.file, c.kind, kind)
 	}
 	return c, nil
 }
@@ -170,8 +170,4 @@ func absolute(path, file string) (string, error) {
 		path = filepath.Join(filepath.Dir(file), path)
 	}
 	return filepath.Abs(path)
-}
-
-func failf(format string, args ...any) error {
-	return &run.Failure{Message: fmt.Sprintf(format, args...)}
 }

@@ -11,6 +11,7 @@ import (
 	"runhook/services/runner/connector/xlsxfile"
 	"runhook/services/runner/row"
 	"runhook/shared/mapping"
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -77,7 +78,7 @@ func openSource(ctx context.Context, job Job) (source, error) {
 	case from.IMIS != nil:
 		return imis.Open(ctx, job.Connections, job.Task, job.Parameters)
 	}
-	return nil, row.Failf("the task's source is of a kind that this runner does not know; a newer one may")
+	return nil, run.Failf("the task's source is of a kind that this runner does not know; a newer one may")
 }
 
 func openDestination(ctx context.Context, job Job, rows *mapper) (destination, error) {
@@ -116,7 +117,7 @@ func openDestination(ctx context.Context, job Job, rows *mapper) (destination, e
 		}
 		return imis.OpenDestination(ctx, job.Connections, to.IMIS, names)
 	}
-	return nil, row.Failf("the task's destination is of a kind that this runner does not know; a newer one may")
+	return nil, run.Failf("the task's destination is of a kind that this runner does not know; a newer one may")
 }
 
 // destinationName is how progress messages name the destination.

@@ -4,6 +4,7 @@ import (
 	"runhook/services/runner/check"
 	"runhook/services/runner/row"
 	"runhook/shared/mapping"
+	"runhook/shared/run"
 )
 
 // mapper makes the destination's rows of the source's: where and mapping, compiled once for the run.
@@ -24,7 +25,7 @@ func compile(job Job, columns mapping.Columns) (*mapper, error) {
 	m := compileAll(job, columns, &faults)
 	err := faults.Err()
 	if from := job.Task.Source.IMIS; from != nil && err != nil {
-		err = row.Failf("the IQA %s of connection %s does not fit the task; %v", from.Query, from.Connection, err)
+		err = run.Failf("the IQA %s of connection %s does not fit the task; %v", from.Query, from.Connection, err)
 	}
 	return m, err
 }

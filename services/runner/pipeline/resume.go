@@ -140,5 +140,5 @@ func interrupted(to task.Destination, last int64, why string) error {
 			rows = "Rows 1 to " + strconv.FormatInt(last, 10) + " of the source were written"
 		}
 	}
-	return row.Failf("The run was interrupted, and %s. %s; starting over would %s them twice. Look at the destination, remove what is there, and POST again.", why, rows, action)
+	return run.Failf("The run was interrupted, and %s. %s; starting over would %s them twice. Look at the destination, remove what is there, and POST again.", why, rows, action)
 }

@@ -5,8 +5,6 @@ package row
 import (
 	"fmt"
 	"strings"
-
-	"runhook/shared/run"
 )
 
 // Outcome is what became of a row.
@@ -64,16 +62,6 @@ func (f *Fault) Saying(words string) *Fault {
 // Faultf returns a fault of a column.
 func Faultf(column, format string, args ...any) *Fault {
 	return &Fault{Column: column, Message: fmt.Sprintf(format, args...)}
-}
-
-// Failf returns a [*run.Failure]: an error that ends the run, for good.
-func Failf(format string, args ...any) error {
-	return &run.Failure{Message: fmt.Sprintf(format, args...)}
-}
-
-// Passingf is Failf for a fault that may be gone later.
-func Passingf(format string, args ...any) error {
-	return &run.Failure{Message: fmt.Sprintf(format, args...), Passing: true}
 }
 
 // Row is one row of the source, mapped to the destination's columns.

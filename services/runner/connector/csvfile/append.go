@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"runhook/services/runner/row"
+	"runhook/shared/run"
 )
 
 // tryAppend refuses, before a row is read, a file to which nothing could be appended.
@@ -27,7 +27,7 @@ func (d *Destination) tryAppend() error {
 	case err != nil:
 		return d.explain(err)
 	case !info.Mode().IsRegular():
-		return row.Failf("%s is not a file, and nothing can be appended to it", d.place)
+		return run.Failf("%s is not a file, and nothing can be appended to it", d.place)
 	case info.Size() == 0:
 		return nil
 	}
@@ -116,7 +116,7 @@ func (d *Destination) waitForLock(ctx context.Context, file *os.File) error {
 		}
 		locked, err := tryLock(file)
 		if err != nil {
-			return row.Failf("%s cannot be locked against other writers; append needs a disk or network share that has file locks", d.place)
+			return run.Failf("%s cannot be locked against other writers; append needs a disk or network share that has file locks", d.place)
 		}
 		if locked {
 			return nil
@@ -133,7 +133,7 @@ func (d *Destination) checkHeader(file *os.File) error {
 	}
 	header := newSizedReader(io.NewSectionReader(file, 0, maxRecord), ',', 4<<10)
 	if err := header.read(); err != nil {
-		return row.Failf("%s has no header that can be read; nothing was appended", d.place)
+		return run.Failf("%s has no header that can be read; nothing was appended", d.place)
 	}
 	text := string(header.record)
 	var names []string
@@ -142,7 +142,7 @@ func (d *Destination) checkHeader(file *os.File) error {
 	}
 	names[0] = strings.TrimPrefix(names[0], "\uFEFF")
 	if !slices.Equal(names, d.columns) {
-		return row.Failf("the header of %s does not have the columns of the mapping in their order (%s); nothing was appended", d.place, strings.Join(d.columns, ","))
+		return run.Failf("the header of %s does not have the columns of the mapping in their order (%s); nothing was appended", d.place, strings.Join(d.columns, ","))
 	}
 	return nil
 }

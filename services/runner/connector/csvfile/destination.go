@@ -11,6 +11,7 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/row"
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -71,19 +72,19 @@ func locate(connections *connection.Set, to *task.CSVDestination, columns []stri
 func (d *Destination) explain(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return row.Failf("the folder of %s does not exist; make it", d.place)
+		return run.Failf("the folder of %s does not exist; make it", d.place)
 	case errors.Is(err, fs.ErrPermission):
-		return row.Failf("%s may not be written by the runner; correct the permissions", d.place)
+		return run.Failf("%s may not be written by the runner; correct the permissions", d.place)
 	}
-	return row.Failf("%s cannot be opened; its path must not lead out of the connection's folder, and the disk must have room", d.place)
+	return run.Failf("%s cannot be opened; its path must not lead out of the connection's folder, and the disk must have room", d.place)
 }
 
 // explainWrite says why what was opened could not be written.
 func (d *Destination) explainWrite(err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG) {
-		return row.Failf("there is no room to write %s: the disk is full, or a quota or limit is reached; make room, and run the task again", d.place)
+		return run.Failf("there is no room to write %s: the disk is full, or a quota or limit is reached; make room, and run the task again", d.place)
 	}
-	return row.Failf("%s could not be written any further: the disk or the network share failed", d.place)
+	return run.Failf("%s could not be written any further: the disk or the network share failed", d.place)
 }
 
 // Write appends the batch's rows to the file in one write. before is called when they are ready to

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"runhook/services/runner/row"
+	"runhook/shared/run"
 )
 
 // openReplace makes the temporary file beside the one to be replaced.
@@ -15,7 +15,7 @@ func (d *Destination) openReplace() error {
 	mode := fs.FileMode(0o644)
 	switch info, err := d.root.Stat(d.path); {
 	case err == nil && !info.Mode().IsRegular():
-		return row.Failf("%s is not a file, and cannot be replaced", d.place)
+		return run.Failf("%s is not a file, and cannot be replaced", d.place)
 	case err == nil:
 		mode = info.Mode().Perm()
 	}

@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"sync"
 
-	"runhook/services/runner/row"
+	"runhook/shared/run"
 )
 
 // versionBytes is how much of a file's beginning its version covers.
@@ -24,7 +24,7 @@ func FileVersion(file *os.File, info fs.FileInfo, place string) (string, error) 
 	buffer := buffers.Get().(*[largestRead]byte)
 	defer buffers.Put(buffer)
 	if _, err := io.CopyBuffer(hash, io.NewSectionReader(file, 0, versionBytes), buffer[:]); err != nil {
-		return "", row.Failf("%s could not be read: the disk or the network share failed", place)
+		return "", run.Failf("%s could not be read: the disk or the network share failed", place)
 	}
 	return version(info, hash.Sum(nil)), nil
 }

@@ -22,6 +22,7 @@ import (
 	"runhook/services/runner/connection"
 	"runhook/services/runner/row"
 	"runhook/shared/mapping"
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -79,7 +80,7 @@ func OpenFile(connections *connection.Set, from *task.CSVSource) (file *os.File,
 	info, err = root.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
 		// A pipe would block the open.
-		return nil, nil, row.Failf("%s is not a file", place(from))
+		return nil, nil, run.Failf("%s is not a file", place(from))
 	}
 	if err == nil {
 		file, err = root.Open(path)
@@ -93,11 +94,11 @@ func OpenFile(connections *connection.Set, from *task.CSVSource) (file *os.File,
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil, row.Failf("%s does not exist; put it into the connection's folder, or correct source.csv.path", place(from))
+		return nil, nil, run.Failf("%s does not exist; put it into the connection's folder, or correct source.csv.path", place(from))
 	case errors.Is(err, fs.ErrPermission):
-		return nil, nil, row.Failf("%s may not be read by the runner; correct its permissions", place(from))
+		return nil, nil, run.Failf("%s may not be read by the runner; correct its permissions", place(from))
 	}
-	return nil, nil, row.Failf("%s cannot be read; it must be a file inside the connection's folder, and links must not lead out of it", place(from))
+	return nil, nil, run.Failf("%s cannot be read; it must be a file inside the connection's folder, and links must not lead out of it", place(from))
 }
 
 // place is how messages name the file.
@@ -109,7 +110,7 @@ func place(from *task.CSVSource) string {
 func (s *Source) begin(from *task.CSVSource) error {
 	delimiter := cmp.Or(from.Delimiter, ',')
 	if delimiter == '"' || delimiter == '\n' || delimiter == '\r' || delimiter == utf8.RuneError {
-		return row.Failf("source.csv.delimiter cannot be a quote or a line end")
+		return run.Failf("source.csv.delimiter cannot be a quote or a line end")
 	}
 	s.head = make([]byte, min(s.size, headBytes))
 	n, err := readUp(s.file, s.head)
@@ -146,7 +147,7 @@ func (s *Source) decode(in io.Reader, label string) (io.Reader, error) {
 	var charset encoding.Encoding
 	if label != "" {
 		if charset, err = htmlindex.Get(label); err != nil || charset == encoding.Replacement {
-			return nil, row.Failf("source.csv.encoding: unknown encoding %q; give a label like utf-8, windows-1252 or utf-16le", label)
+			return nil, run.Failf("source.csv.encoding: unknown encoding %q; give a label like utf-8, windows-1252 or utf-16le", label)
 		}
 		s.charset, _ = htmlindex.Name(charset)
 	}
@@ -171,25 +172,25 @@ func (s *Source) decode(in io.Reader, label string) (io.Reader, error) {
 func (s *Source) readHeader() error {
 	switch err := s.reader.read(); {
 	case errors.Is(err, io.EOF):
-		return row.Failf("%s is empty; its first row must name the columns", s.place)
+		return run.Failf("%s is empty; its first row must name the columns", s.place)
 	case err != nil:
 		return s.fatal(err, "the header")
 	case !s.valid(s.reader.record):
-		return row.Failf("the header of %s is not valid %s; set source.csv.encoding to what the file is in, like windows-1252", s.place, s.charset)
+		return run.Failf("the header of %s is not valid %s; set source.csv.encoding to what the file is in, like windows-1252", s.place, s.charset)
 	case bytes.IndexByte(s.reader.record, 0) >= 0:
-		return row.Failf("the header of %s has zero bytes; if the file is in UTF-16, set source.csv.encoding to utf-16le or utf-16be", s.place)
+		return run.Failf("the header of %s has zero bytes; if the file is in UTF-16, set source.csv.encoding to utf-16le or utf-16be", s.place)
 	case bytes.IndexByte(cutLineEnd(s.reader.record), '\r') >= 0 && !bytes.Contains(s.reader.record, []byte("\r\n")):
-		return row.Failf("%s ends its lines with a carriage return alone; save it with line ends of \\n or \\r\\n", s.place)
+		return run.Failf("%s ends its lines with a carriage return alone; save it with line ends of \\n or \\r\\n", s.place)
 	}
 	first := map[string]int{}
 	text := string(s.reader.record)
 	for i, f := range s.reader.fields {
 		name := strings.TrimSpace(f.text(text))
 		if name == "" {
-			return row.Failf("column %d in the header of %s has no name; give every column one", i+1, s.place)
+			return run.Failf("column %d in the header of %s has no name; give every column one", i+1, s.place)
 		}
 		if earlier, again := first[name]; again {
-			return row.Failf("the header of %s names two columns %s: %d and %d; rename one", s.place, name, earlier, i+1)
+			return run.Failf("the header of %s names two columns %s: %d and %d; rename one", s.place, name, earlier, i+1)
 		}
 		first[name] = i + 1
 		s.header = append(s.header, name)
@@ -217,7 +218,7 @@ func (s *Source) Next(_ context.Context, cells []any) (int, error) {
 	err := s.reader.read()
 	if errors.Is(err, io.EOF) {
 		if s.rows > 0 && s.undecodable == s.rows {
-			return 0, row.Failf("no row of %s is valid %s; set source.csv.encoding to what the file is in, like windows-1252", s.place, s.charset)
+			return 0, run.Failf("no row of %s is valid %s; set source.csv.encoding to what the file is in, like windows-1252", s.place, s.charset)
 		}
 		return 0, io.EOF
 	}
@@ -267,11 +268,11 @@ func (s *Source) isHeader() bool {
 func (s *Source) fatal(err error, where string) error {
 	switch {
 	case errors.Is(err, errQuote):
-		return row.Failf("%s of %s has a quote in the wrong place: quotes stand around a whole field, and double inside it", where, s.place)
+		return run.Failf("%s of %s has a quote in the wrong place: quotes stand around a whole field, and double inside it", where, s.place)
 	case errors.Is(err, errUnclosed):
-		return row.Failf("%s of %s opens a quote that is never closed", where, s.place)
+		return run.Failf("%s of %s opens a quote that is never closed", where, s.place)
 	case errors.Is(err, errTooLong):
-		return row.Failf("%s of %s is longer than %d MiB; perhaps a quote in it is never closed", where, s.place, maxRecord>>20)
+		return run.Failf("%s of %s is longer than %d MiB; perhaps a quote in it is never closed", where, s.place, maxRecord>>20)
 	}
 	return s.damaged(err, where)
 }
@@ -280,13 +281,13 @@ func (s *Source) fatal(err error, where string) error {
 func (s *Source) damaged(err error, where string) error {
 	switch {
 	case errors.Is(err, errBomb):
-		return row.Failf("%s becomes more than %d times as long when it is unpacked, which no table does; it was read as far as %s", s.place, maxExpansion, where)
+		return run.Failf("%s becomes more than %d times as long when it is unpacked, which no table does; it was read as far as %s", s.place, maxExpansion, where)
 	case errors.Is(err, errNotZipped):
-		return row.Failf("%s is not compressed, or not by gzip; give it another name than .gz", s.place)
+		return run.Failf("%s is not compressed, or not by gzip; give it another name than .gz", s.place)
 	case errors.Is(err, errZip):
-		return row.Failf("%s is damaged or not complete: it cannot be unpacked any further at %s; copy it anew", s.place, where)
+		return run.Failf("%s is damaged or not complete: it cannot be unpacked any further at %s; copy it anew", s.place, where)
 	}
-	return row.Failf("%s could not be read any further at %s: the disk or the network share failed", s.place, where)
+	return run.Failf("%s could not be read any further at %s: the disk or the network share failed", s.place, where)
 }
 
 // valid reports whether a record is text in the file's encoding.

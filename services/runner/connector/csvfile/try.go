@@ -8,6 +8,7 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/row"
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -38,7 +39,7 @@ func Try(connections *connection.Set, to *task.CSVDestination, columns []string)
 func (d *Destination) tryReplace() error {
 	switch info, err := d.root.Stat(d.path); {
 	case err == nil && !info.Mode().IsRegular():
-		return row.Failf("%s is not a file, and cannot be replaced", d.place)
+		return run.Failf("%s is not a file, and cannot be replaced", d.place)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return d.explain(err)
 	case err != nil:

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"runhook/services/runner/connection"
-	"runhook/services/runner/row"
 	"runhook/shared/run"
 )
 
@@ -71,14 +70,14 @@ func (c *client) close() { c.http.CloseIdleConnections() }
 func (c *client) locate(field, target string) (*url.URL, error) {
 	below, err := url.Parse("/" + strings.TrimLeft(target, "/"))
 	if err != nil {
-		return nil, row.Failf("%s is not a path; write other characters as %%20 and the like", field)
+		return nil, run.Failf("%s is not a path; write other characters as %%20 and the like", field)
 	}
 	u := *c.to.URL
 	u.Path = strings.TrimSuffix(c.to.URL.Path, "/") + below.Path
 	u.RawPath = strings.TrimSuffix(c.to.URL.EscapedPath(), "/") + below.EscapedPath()
 	u.RawQuery = below.RawQuery
 	if !c.holds(&u) {
-		return nil, row.Failf("%s leaves the url of connection %s", field, c.to.Name)
+		return nil, run.Failf("%s leaves the url of connection %s", field, c.to.Name)
 	}
 	return &u, nil
 }

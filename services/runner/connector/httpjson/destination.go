@@ -17,6 +17,7 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/row"
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -242,7 +243,7 @@ func (d *Destination) settle(r reply) error {
 		case e.Index == nil:
 			continue // another service's own shape
 		case *e.Index < 0 || *e.Index >= len(d.rows):
-			return row.Failf("%s is answered with an error of the row with index %d, and the request had %d; the rows were sent, and it is not known which were taken", d.place, *e.Index, len(d.rows))
+			return run.Failf("%s is answered with an error of the row with index %d, and the request had %d; the rows were sent, and it is not known which were taken", d.place, *e.Index, len(d.rows))
 		}
 		column := ""
 		if slices.Contains(d.columns, e.Column) { // anything else could be a value

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"runhook/services/runner/connection"
-	"runhook/services/runner/row"
 	"runhook/shared/mapping"
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -75,7 +75,7 @@ func open(ctx context.Context, connections *connection.Set, from *task.HTTPSourc
 	}
 	target, err := task.ExpandPath(from.Path, params)
 	if err != nil {
-		return nil, row.Failf("source.http.path: %v", err)
+		return nil, run.Failf("source.http.path: %v", err)
 	}
 	s := &Source{from: from, client: newClient(to, p), seed: maphash.MakeSeed(), index: map[string]int{}}
 	if s.first, err = s.client.locate("source.http.path", target); err != nil {
@@ -111,7 +111,7 @@ func (s *Source) readSample() error {
 		}
 	}
 	if len(s.sample) > 0 && len(s.columns) == 0 {
-		return row.Failf("the rows of %s are not objects with columns; set source.http.items to where the list of objects is", s.place(1))
+		return run.Failf("the rows of %s are not objects with columns; set source.http.items to where the list of objects is", s.place(1))
 	}
 	for _, name := range s.from.Columns {
 		s.addColumn(name)
@@ -297,16 +297,16 @@ func (s *Source) fail(err error) error {
 	items := "source.http.items"
 	switch at := s.from.Items; {
 	case errors.Is(err, errNoList) && at != "":
-		return row.Failf("%s has nothing at %s, where %s says that its list of rows is", s.place(s.pages.number), at, items)
+		return run.Failf("%s has nothing at %s, where %s says that its list of rows is", s.place(s.pages.number), at, items)
 	case errors.Is(err, errOther) && at != "":
-		return row.Failf("%s has something at %s that is not a list; correct %s", s.place(s.pages.number), at, items)
+		return run.Failf("%s has something at %s that is not a list; correct %s", s.place(s.pages.number), at, items)
 	case errors.Is(err, errOther):
-		return row.Failf("%s is not a list; set %s to where in it the list of rows is, like data.people", s.place(s.pages.number), items)
+		return run.Failf("%s is not a list; set %s to where in it the list of rows is, like data.people", s.place(s.pages.number), items)
 	}
 	if refused, ok := errors.AsType[*refusal](err); ok {
 		return refused.failure(s.place(s.pages.number), refused.why)
 	}
-	return row.Failf("%s %v", s.place(s.pages.number), err)
+	return run.Failf("%s %v", s.place(s.pages.number), err)
 }
 
 // Progress is the part of the rows that has been read, where the service says how many there are, or

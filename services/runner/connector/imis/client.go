@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"runhook/services/runner/connection"
-	"runhook/services/runner/row"
 	"runhook/shared/run"
 )
 
@@ -132,7 +131,7 @@ func (s *spent) failure(asked string) error {
 	case s.tooLong:
 		return s.passing.failure(fmt.Sprintf("%s: the site asks to wait %s", asked, s.wait.Round(time.Second)))
 	case s.lost:
-		return row.Failf("%s %s", asked, s.reason)
+		return run.Failf("%s %s", asked, s.reason)
 	}
 	return s.passing.failure(fmt.Sprintf("%s %s, %d times in a row", asked, s.reason, s.tried))
 }
@@ -239,7 +238,7 @@ func (c *client) try(ctx context.Context, n int, asked string, call call) (strin
 		if answer.StatusCode == http.StatusUnauthorized {
 			c.login.token = ""
 			if renewed {
-				return "", row.Failf("%s: the site signs the account of connection %s in, and then refuses the token that it gave", asked, c.connection.Name)
+				return "", run.Failf("%s: the site signs the account of connection %s in, and then refuses the token that it gave", asked, c.connection.Name)
 			}
 			continue
 		}
@@ -270,7 +269,7 @@ func (c *client) send(ctx context.Context, call call, kind, authorization string
 	defer cancel()
 	request, err := http.NewRequestWithContext(limited, call.method, strings.TrimSuffix(c.connection.URL.String(), "/")+call.address, strings.NewReader(call.body))
 	if err != nil {
-		return nil, row.Failf("the url of connection %s cannot be used", c.connection.Name)
+		return nil, run.Failf("the url of connection %s cannot be used", c.connection.Name)
 	}
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", "runhook")
@@ -291,7 +290,7 @@ func (c *client) send(ctx context.Context, call call, kind, authorization string
 	case err != nil:
 		return nil, c.explain(ctx, err)
 	case c.body.Len() > maxBody:
-		return nil, row.Failf("an answer of the site of connection %s is longer than %d MiB; take a smaller page_size", c.connection.Name, maxBody>>20)
+		return nil, run.Failf("an answer of the site of connection %s is longer than %d MiB; take a smaller page_size", c.connection.Name, maxBody>>20)
 	}
 	return answer, nil
 }
@@ -354,7 +353,7 @@ func (c *client) text(answer *http.Response, asked string) (string, error) {
 	body := bytes.TrimSpace(c.body.Bytes())
 	kind, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
 	if strings.Contains(kind, "html") || bytes.HasPrefix(body, []byte("<")) {
-		return "", row.Failf("%s answers with a page for people (HTML) instead of data; the url of connection %s may be wrong, or the site under maintenance", asked, c.connection.Name)
+		return "", run.Failf("%s answers with a page for people (HTML) instead of data; the url of connection %s may be wrong, or the site under maintenance", asked, c.connection.Name)
 	}
 	if !json.Valid(body) {
 		return "", &passing{reason: "answers with something that is not JSON", tries: maxBlindTries}
@@ -366,15 +365,15 @@ func (c *client) text(answer *http.Response, asked string) (string, error) {
 func (r *refusal) failure(asked string) error {
 	switch {
 	case r.location != "" && looksLikeLogin(r.location):
-		return row.Failf("%s is answered by a redirect to a page to sign in, %s; the url in the connection may be wrong", asked, r.location)
+		return run.Failf("%s is answered by a redirect to a page to sign in, %s; the url in the connection may be wrong", asked, r.location)
 	case r.location != "":
-		return row.Failf("%s is answered by a redirect to %s, which is not followed; correct the url in the connection", asked, r.location)
+		return run.Failf("%s is answered by a redirect to %s, which is not followed; correct the url in the connection", asked, r.location)
 	case r.status == http.StatusForbidden:
-		return row.Failf("%s is not allowed to the account of the connection (status 403)", asked)
+		return run.Failf("%s is not allowed to the account of the connection (status 403)", asked)
 	case r.status == http.StatusProxyAuthRequired:
-		return row.Failf("%s: the proxy between asks to sign in (status 407); put user and password into HTTPS_PROXY", asked)
+		return run.Failf("%s: the proxy between asks to sign in (status 407); put user and password into HTTPS_PROXY", asked)
 	}
-	return row.Failf("%s is refused with status %d", asked, r.status)
+	return run.Failf("%s is refused with status %d", asked, r.status)
 }
 
 func looksLikeLogin(location string) bool {

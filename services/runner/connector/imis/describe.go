@@ -9,7 +9,7 @@ import (
 
 	"runhook/services/runner/check"
 	"runhook/services/runner/connection"
-	"runhook/services/runner/row"
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -52,7 +52,7 @@ func Describe(ctx context.Context, connections *connection.Set, from *task.IMISS
 	case found.Failed():
 		return nil, found.Err()
 	case len(columns.Names) == 0:
-		return nil, row.Failf("the site does not say which columns %s has, and it gives no rows to tell them by", s.asked())
+		return nil, run.Failf("the site does not say which columns %s has, and it gives no rows to tell them by", s.asked())
 	}
 	iqa := &IQA{Columns: columns.Names}
 	iqa.Parameters, iqa.Endpoint = d.parameters()

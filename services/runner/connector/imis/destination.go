@@ -10,6 +10,7 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/row"
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -77,7 +78,7 @@ func (d *Destination) prepare(ctx context.Context, columns []string) (err error)
 		for i, m := range misfits {
 			texts[i] = m.String()
 		}
-		return row.Failf("%s does not fit the task; %s", d.asked(), strings.Join(texts, "; "))
+		return run.Failf("%s does not fit the task; %s", d.asked(), strings.Join(texts, "; "))
 	}
 	d.arrange(columns)
 	return nil
@@ -112,7 +113,7 @@ func (d *Destination) probe(ctx context.Context) error {
 	refused, isRefusal := errors.AsType[*refusal](err)
 	switch {
 	case isRefusal && refused.status == statusNotImplemented:
-		return row.Failf("%s is not available through the REST API; switch on \"Available via the REST API\" in its properties", d.asked())
+		return run.Failf("%s is not available through the REST API; switch on \"Available via the REST API\" in its properties", d.asked())
 	case isRefusal && refused.status == http.StatusForbidden && d.to.Action == task.Insert && len(d.to.Match) == 0:
 		return nil // an account that may add and not read
 	case isRefusal:
@@ -122,11 +123,11 @@ func (d *Destination) probe(ctx context.Context) error {
 	}
 	list := listing{}
 	if !list.read(text) {
-		return row.Failf("%s is answered with what is not a list of records as iMIS gives it", d.asked())
+		return run.Failf("%s is answered with what is not a list of records as iMIS gives it", d.asked())
 	}
 	for _, item := range list.items {
 		if _, ok := readRecord(item); !ok {
-			return row.Failf("%s has records of a form of its own, as contacts have; to write those is not supported", d.asked())
+			return run.Failf("%s has records of a form of its own, as contacts have; to write those is not supported", d.asked())
 		}
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 
 	"runhook/services/runner/row"
 	"runhook/shared/nearest"
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -90,7 +91,7 @@ func (c *client) entity(ctx context.Context, name string) (*Entity, error) {
 		if definitions, ok := errors.AsType[*refusal](err); ok && definitions.status == http.StatusForbidden {
 			return nil, definitions.failure("the list of business objects (BoEntityDefinition) of connection " + c.connection.Name)
 		}
-		return nil, row.Failf("there is no panel or business object %s on the site of connection %s, or its account cannot see it%s", name, c.connection.Name,
+		return nil, run.Failf("there is no panel or business object %s on the site of connection %s, or its account cannot see it%s", name, c.connection.Name,
 			cmp.Or(nearest.Hint(name, names), "; correct destination.imis.entity"))
 	}
 	return nil, refused.failure(asked)
@@ -107,7 +108,7 @@ func (c *client) definedEntity(ctx context.Context, name string) (found *Entity,
 		}
 		list := listing{}
 		if !list.read(text) {
-			return nil, names, row.Failf("%s is not a list as iMIS gives it", asked)
+			return nil, names, run.Failf("%s is not a list as iMIS gives it", asked)
 		}
 		for _, definition := range list.items {
 			s := scanner{text: definition}

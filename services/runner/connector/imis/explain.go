@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"syscall"
 
-	"runhook/services/runner/row"
+	"runhook/shared/run"
 )
 
 // explain says why there is no answer. An error's own words may hold the address with its values, so none
@@ -25,31 +25,31 @@ func (c *client) explain(ctx context.Context, err error) error {
 		if host.Certificate != nil && len(host.Certificate.DNSNames) > 0 {
 			names = host.Certificate.DNSNames[0]
 		}
-		return row.Failf("%s has a certificate that is not for %s (it is for %s); correct the url", site, host.Host, names)
+		return run.Failf("%s has a certificate that is not for %s (it is for %s); correct the url", site, host.Host, names)
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return row.Failf("%s has a certificate that no authority known to the runner has signed; add that authority to the runner's system, or name its file in SSL_CERT_FILE", site)
+		return run.Failf("%s has a certificate that no authority known to the runner has signed; add that authority to the runner's system, or name its file in SSL_CERT_FILE", site)
 	}
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
 		if invalid.Reason == x509.Expired {
-			return row.Failf("%s has a certificate that has expired or is not yet valid; see also to the runner's clock", site)
+			return run.Failf("%s has a certificate that has expired or is not yet valid; see also to the runner's clock", site)
 		}
-		return row.Failf("%s has a certificate that is not valid", site)
+		return run.Failf("%s has a certificate that is not valid", site)
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return row.Failf("%s has a certificate that is not valid", site)
+		return run.Failf("%s has a certificate that is not valid", site)
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
-		return row.Failf("%s does not speak TLS where its url says https", site)
+		return run.Failf("%s does not speak TLS where its url says https", site)
 	}
 	if refused, ok := errors.AsType[*proxyRefusal](err); ok {
 		switch {
 		case refused.status == http.StatusProxyAuthRequired:
-			return row.Failf("%s is behind a proxy that asks to sign in (status 407); put user and password into HTTPS_PROXY", site)
+			return run.Failf("%s is behind a proxy that asks to sign in (status 407); put user and password into HTTPS_PROXY", site)
 		case refused.status >= http.StatusInternalServerError:
 			return &passing{reason: "cannot be asked: the proxy between does not reach it (status " + strconv.Itoa(refused.status) + ")", tries: maxTries, undone: true}
 		}
-		return row.Failf("%s is behind a proxy that refuses to connect to it (status %d); correct HTTPS_PROXY, or name the host in NO_PROXY", site, refused.status)
+		return run.Failf("%s is behind a proxy that refuses to connect to it (status %d); correct HTTPS_PROXY, or name the host in NO_PROXY", site, refused.status)
 	}
 	if isTimeout(err) {
 		return &passing{reason: "does not answer in time", tries: maxBlindTries, undone: isUnsent(err)}

@@ -8,7 +8,7 @@ import (
 	"net/url"
 	"time"
 
-	"runhook/services/runner/row"
+	"runhook/shared/run"
 )
 
 const (
@@ -52,7 +52,7 @@ func (c *client) signIn(ctx context.Context) error {
 			l.token, l.refused = "", time.Now()
 			return c.badLogin("")
 		case http.StatusNotFound:
-			return row.Failf("%s: there is no /token below its url, so it is not that of an iMIS site", asked)
+			return run.Failf("%s: there is no /token below its url, so it is not that of an iMIS site", asked)
 		}
 		return refused.failure(asked)
 	}
@@ -68,7 +68,7 @@ func (c *client) signIn(ctx context.Context) error {
 		Life  json.RawMessage `json:"expires_in"`
 	}
 	if json.Unmarshal([]byte(text), &granted) != nil || granted.Token == "" {
-		return row.Failf("%s brings no token; is its url that of an iMIS site?", asked)
+		return run.Failf("%s brings no token; is its url that of an iMIS site?", asked)
 	}
 	life := time.Duration(number(granted.Life)) * time.Second
 	if life <= 0 {
@@ -79,5 +79,5 @@ func (c *client) signIn(ctx context.Context) error {
 }
 
 func (c *client) badLogin(when string) error {
-	return row.Failf("the site of connection %s refuses its username and password%s. Correct them before another run: iMIS locks an account after five failed logins", c.connection.Name, when)
+	return run.Failf("the site of connection %s refuses its username and password%s. Correct them before another run: iMIS locks an account after five failed logins", c.connection.Name, when)
 }

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"runhook/services/runner/row"
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -31,7 +31,7 @@ func prompts(def *task.Definition, values task.Values) ([]prompt, error) {
 		default:
 			// No way is known to write this character within a list.
 			if slices.ContainsFunc(given, func(one string) bool { return strings.Contains(one, "|") }) {
-				return nil, row.Failf("a value of the parameter %s has a | in it, which iMIS takes for the end of a value where there are several", p.key)
+				return nil, run.Failf("a value of the parameter %s has a | in it, which iMIS takes for the end of a value where there are several", p.key)
 			}
 			p.value = "in:" + strings.Join(given, "|")
 		}

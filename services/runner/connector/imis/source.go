@@ -10,8 +10,8 @@ import (
 	"sync"
 
 	"runhook/services/runner/connection"
-	"runhook/services/runner/row"
 	"runhook/shared/mapping"
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -155,13 +155,13 @@ func (s *Source) request(into *page, limit, offset int64) (*page, error) {
 	again, isTwice := errors.AsType[*twice](err)
 	switch {
 	case isTwice:
-		return nil, row.Failf("%s gives two columns named %s; give one of them another alias", s.asked(), again.name)
+		return nil, run.Failf("%s gives two columns named %s; give one of them another alias", s.asked(), again.name)
 	case err != nil:
-		return nil, row.Failf("%s answers with JSON that is not a page of rows as iMIS gives it", s.asked())
+		return nil, run.Failf("%s answers with JSON that is not a page of rows as iMIS gives it", s.asked())
 	case into.offset != offset:
-		return nil, row.Failf("%s gives the page that begins at row %d where the one at row %d was asked for", s.asked(), into.offset, offset)
+		return nil, run.Failf("%s gives the page that begins at row %d where the one at row %d was asked for", s.asked(), into.offset, offset)
 	case into.more && (into.next <= offset || len(into.sizes) == 0):
-		return nil, row.Failf("%s does not come to an end: after the page at row %d it names one that begins at row %d", s.asked(), offset, into.next)
+		return nil, run.Failf("%s does not come to an end: after the page at row %d it names one that begins at row %d", s.asked(), offset, into.next)
 	}
 	return into, nil
 }
@@ -175,7 +175,7 @@ func (s *Source) asked() string {
 // for iMIS does not say the same everywhere.
 func (s *Source) explain(r *refusal) error {
 	if r.status == statusNotImplemented {
-		return row.Failf("%s is not available through the REST API; switch on \"Available via the REST API\" in its properties", s.asked())
+		return run.Failf("%s is not available through the REST API; switch on \"Available via the REST API\" in its properties", s.asked())
 	}
 	if r.status != statusBadRequest && r.status != statusNotFound {
 		return r.failure(s.asked())
@@ -190,14 +190,14 @@ func (s *Source) explain(r *refusal) error {
 		return s.missing()
 	}
 	if wrong := definition.compare(s.from.Endpoint, s.prompts); len(wrong) > 0 {
-		return row.Failf("%s: %s", s.asked(), strings.Join(wrong, "; "))
+		return run.Failf("%s: %s", s.asked(), strings.Join(wrong, "; "))
 	}
-	return row.Failf("%s is refused with status %d: a value may not fit its prompt", s.asked(), r.status)
+	return run.Failf("%s is refused with status %d: a value may not fit its prompt", s.asked(), r.status)
 }
 
 // missing says that there is no such IQA.
 func (s *Source) missing() error {
-	return row.Failf("there is no IQA %s on the site of connection %s, or its account cannot see it; correct source.imis.query", s.from.Query, s.from.Connection)
+	return run.Failf("there is no IQA %s on the site of connection %s, or its account cannot see it; correct source.imis.query", s.from.Query, s.from.Connection)
 }
 
 // Progress goes by the number of rows that the site tells.

@@ -79,7 +79,7 @@ func (d *Destination) find(ctx context.Context, fields []field) ([]*record, erro
 	}
 	found, ok := readRecord(text)
 	if !ok {
-		return nil, row.Failf("%s is answered with what is not a record as iMIS gives it", d.asked())
+		return nil, run.Failf("%s is answered with what is not a record as iMIS gives it", d.asked())
 	}
 	return []*record{found}, d.is(found, fields, d.key)
 }
@@ -104,7 +104,7 @@ func (d *Destination) findMatches(ctx context.Context, fields []field) (found []
 	}
 	list := listing{}
 	if !list.read(text) {
-		return nil, row.Failf("%s is answered with what is not a list of records as iMIS gives it", d.asked())
+		return nil, run.Failf("%s is answered with what is not a list of records as iMIS gives it", d.asked())
 	}
 	if list.more && d.to.OnMultiple == task.AllRecords {
 		return nil, row.Faultf("", "matches more than %d records, or than the site gives at a time; match by more columns", len(list.items))
@@ -112,7 +112,7 @@ func (d *Destination) findMatches(ctx context.Context, fields []field) (found []
 	for _, item := range list.items {
 		one, ok := readRecord(item)
 		if !ok {
-			return nil, row.Failf("%s is answered with what is not a record as iMIS gives it", d.asked())
+			return nil, run.Failf("%s is answered with what is not a record as iMIS gives it", d.asked())
 		}
 		if err := d.is(one, fields, d.match); err != nil {
 			return nil, err
@@ -165,7 +165,7 @@ func (d *Destination) insert(ctx context.Context, fields []field) (row.Outcome, 
 		failure, isFailure := errors.AsType[*run.Failure](err)
 		switch {
 		case isFailure:
-			return row.Ready, row.Failf("%s; the row may have been inserted all the same", failure.Message)
+			return row.Ready, run.Failf("%s; the row may have been inserted all the same", failure.Message)
 		case err != nil:
 			return row.Ready, err
 		case there:
@@ -213,7 +213,7 @@ func (d *Destination) isThere() *row.Fault {
 // doubt counts a row of which it is not known what became, and ends the run with the last of too many.
 func (d *Destination) doubt(fault *row.Fault) error {
 	if d.doubtful++; d.doubtful >= maxDoubtful {
-		d.end = row.Failf("%s: the last %d rows ended without an answer that says what became of them; the site may be out of order", entityAsked(d.entity.Name, d.to.Connection), d.doubtful)
+		d.end = run.Failf("%s: the last %d rows ended without an answer that says what became of them; the site may be out of order", entityAsked(d.entity.Name, d.to.Connection), d.doubtful)
 	}
 	return fault
 }
@@ -229,7 +229,7 @@ func (d *Destination) checkKeyed(ctx context.Context, fields []field) {
 	case len(found) > 0 && err == nil:
 		d.keyed = true
 	case err == nil:
-		d.end = row.Failf("%s took a record, and does not have it under the key that it came with (%s): the site gives one of its own. Take match instead of key",
+		d.end = run.Failf("%s took a record, and does not have it under the key that it came with (%s): the site gives one of its own. Take match instead of key",
 			d.asked(), strings.Join(d.to.Key, ", "))
 	}
 }
@@ -304,7 +304,7 @@ func (d *Destination) remove(ctx context.Context, found *record) (row.Outcome, e
 // addressOf is that of a record that was found.
 func (d *Destination) addressOf(found *record) (string, error) {
 	if len(found.identity) == 0 {
-		return "", row.Failf("%s gives records without an identity, by which they could be changed", d.asked())
+		return "", run.Failf("%s gives records without an identity, by which they could be changed", d.asked())
 	}
 	for _, element := range found.identity {
 		if problem := unaddressable(element); problem != "" {

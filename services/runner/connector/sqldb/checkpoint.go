@@ -11,7 +11,6 @@ import (
 	lib "modernc.org/sqlite/lib"
 
 	"runhook/services/runner/connection"
-	"runhook/services/runner/row"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -102,7 +101,7 @@ func (d *Destination) raise(ctx context.Context, fence *Fence) (at run.Checkpoin
 	}
 	if state != "" {
 		if err := json.Unmarshal([]byte(state), &at); err != nil {
-			return at, false, row.Failf("the table %s in connection %s has something for this run that is no checkpoint; look at what was written, delete its row (run %d), and POST again", checkpointTable, d.table.connection, fence.Number)
+			return at, false, run.Failf("the table %s in connection %s has something for this run that is no checkpoint; look at what was written, delete its row (run %d), and POST again", checkpointTable, d.table.connection, fence.Number)
 		}
 	}
 	_, err = d.conn.ExecContext(whole, "COMMIT")
@@ -135,7 +134,7 @@ func (d *Destination) explainCheckpoint(ctx context.Context, err error) error {
 	case ctx.Err() != nil, !ok, known.Code()&0xff != lib.SQLITE_ERROR && known.Code()&0xff != lib.SQLITE_CONSTRAINT:
 		return d.table.explain(ctx, err)
 	}
-	return row.Failf("the runner keeps in the table %[1]s of connection %[2]s how far a run is, and cannot make or use it there; let its account create and write that table, or, where a table or view of another make has that name, rename it. The table is made by: %[3]s", checkpointTable, d.table.connection, makeCheckpoints)
+	return run.Failf("the runner keeps in the table %[1]s of connection %[2]s how far a run is, and cannot make or use it there; let its account create and write that table, or, where a table or view of another make has that name, rename it. The table is made by: %[3]s", checkpointTable, d.table.connection, makeCheckpoints)
 }
 
 // Forget removes what Raise and Record have left of a run that has ended. What an error leaves behind

@@ -7,6 +7,7 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/row"
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -146,7 +147,7 @@ func (d *Destination) transaction(ctx context.Context, batch *row.Batch, before 
 	}
 	if _, err := d.conn.ExecContext(whole, "COMMIT"); err != nil {
 		if d.table.refused(err) != nil {
-			return row.Failf("the rows up to %d break a rule of the table %s that is checked when they are committed together; none of this batch was written", batch.Last(), d.table.name)
+			return run.Failf("the rows up to %d break a rule of the table %s that is checked when they are committed together; none of this batch was written", batch.Last(), d.table.name)
 		}
 		return d.table.explain(whole, err)
 	}
@@ -259,7 +260,7 @@ func (d *Destination) writeCarefully(ctx context.Context, batch *row.Batch) erro
 		} else {
 			r.Fail(fault)
 			if _, err := d.conn.ExecContext(whole, "ROLLBACK TO one"); err != nil {
-				return row.Failf("the table %s ends the whole transaction when it refuses a row (ON CONFLICT ROLLBACK, or a trigger), so row %d cannot fail alone; nothing of its batch was written", d.table.name, r.Number)
+				return run.Failf("the table %s ends the whole transaction when it refuses a row (ON CONFLICT ROLLBACK, or a trigger), so row %d cannot fail alone; nothing of its batch was written", d.table.name, r.Number)
 			}
 		}
 		if _, err := d.conn.ExecContext(whole, "RELEASE one"); err != nil {

@@ -19,6 +19,7 @@ import (
 	"runhook/services/runner/row"
 	"runhook/shared/mapping"
 	"runhook/shared/nearest"
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -74,7 +75,7 @@ func OpenSource(ctx context.Context, connections *connection.Set, from *task.SQL
 func (s *Source) bind(query string, params map[string]any) (string, error) {
 	query, names, err := task.CutQuery(query, func(n int) string { return "?" + strconv.Itoa(n) })
 	if err != nil {
-		return "", row.Failf("source.sql.query: %v", err)
+		return "", run.Failf("source.sql.query: %v", err)
 	}
 	for _, name := range names {
 		value, err := argument(name, params)
@@ -90,14 +91,14 @@ func (s *Source) bind(query string, params map[string]any) (string, error) {
 func argument(name string, params map[string]any) (any, error) {
 	switch value := params[name].(type) {
 	case nil:
-		return nil, row.Failf("source.sql.query: :%s is no parameter of the task", name)
+		return nil, run.Failf("source.sql.query: :%s is no parameter of the task", name)
 	case string:
 		if value != "" {
 			return value, nil
 		}
 		return nil, nil
 	}
-	return nil, row.Failf("source.sql.query: :%s is a parameter with several values, and a query takes one; name it in where instead, as in \"x\" in params.%s", name, name)
+	return nil, run.Failf("source.sql.query: :%s is a parameter with several values, and a query takes one; name it in where instead, as in \"x\" in params.%s", name, name)
 }
 
 // prepareInOrder is prepare with the task's order.
@@ -142,7 +143,7 @@ func (s *Source) prepare(ctx context.Context, query string) error {
 	for _, column := range types {
 		name := column.Name()
 		if first, again := cutRepeated(name, s.columns); again {
-			return row.Failf("source.sql.query gives two columns named %s; give one another name with as", first)
+			return run.Failf("source.sql.query gives two columns named %s; give one another name with as", first)
 		}
 		s.columns = append(s.columns, name)
 		s.declared = append(s.declared, column.DatabaseTypeName())
@@ -183,7 +184,7 @@ func (s *Source) refuse(ctx context.Context, err error) error {
 	}
 	words := strings.TrimPrefix(known.Error(), "SQL logic error: ")
 	words = strings.TrimSuffix(words, " ("+strconv.Itoa(known.Code())+")")
-	return row.Failf("source.sql.query is refused by the database of connection %s: %s", s.connection, words)
+	return run.Failf("source.sql.query is refused by the database of connection %s: %s", s.connection, words)
 }
 
 // Columns are those of the query. Cells are typed.

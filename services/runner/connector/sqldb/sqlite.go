@@ -55,12 +55,12 @@ func findFile(to connection.SQLite, create bool) (found bool, err error) {
 	missing := errors.Is(err, os.ErrNotExist)
 	switch {
 	case err == nil && info.IsDir():
-		return false, row.Failf("the database of connection %s is a folder, not a file", to.Name)
+		return false, run.Failf("the database of connection %s is a folder, not a file", to.Name)
 	case missing && !create:
-		return false, row.Failf("the database of connection %s does not exist; correct the connection, or set create: true in the task", to.Name)
+		return false, run.Failf("the database of connection %s does not exist; correct the connection, or set create: true in the task", to.Name)
 	case missing:
 		if _, err := os.Stat(filepath.Dir(to.Path)); errors.Is(err, os.ErrNotExist) {
-			return false, row.Failf("the folder of the database of connection %s does not exist; make it", to.Name)
+			return false, run.Failf("the folder of the database of connection %s does not exist; make it", to.Name)
 		}
 	}
 	return !missing, nil
@@ -89,9 +89,9 @@ func connect(ctx context.Context, address, name string) (*sql.DB, *sql.Conn, err
 // openToRead opens the database of a connection so that nothing can be written to it.
 func openToRead(ctx context.Context, from connection.SQLite) (*sql.DB, error) {
 	if info, err := os.Stat(from.Path); errors.Is(err, os.ErrNotExist) {
-		return nil, row.Failf("the database of connection %s does not exist; correct the connection", from.Name)
+		return nil, run.Failf("the database of connection %s does not exist; correct the connection", from.Name)
 	} else if err == nil && info.IsDir() {
-		return nil, row.Failf("the database of connection %s is a folder, not a file", from.Name)
+		return nil, run.Failf("the database of connection %s is a folder, not a file", from.Name)
 	}
 	db, err := sql.Open("sqlite", address(from.Path)+"?mode=ro&_busy_timeout="+lockWait+"&_query_only=1")
 	if err != nil {
@@ -140,25 +140,25 @@ func explain(ctx context.Context, err error, connection string) error {
 	}
 	known, ok := errors.AsType[*sqlite.Error](err)
 	if !ok {
-		return row.Failf("the database of connection %s cannot be used; the driver refused", connection)
+		return run.Failf("the database of connection %s cannot be used; the driver refused", connection)
 	}
 	switch known.Code() & 0xff {
 	case lib.SQLITE_BUSY, lib.SQLITE_LOCKED:
-		return row.Passingf("the database of connection %s was locked by another writer for longer than a minute; end that one", connection)
+		return run.Passingf("the database of connection %s was locked by another writer for longer than a minute; end that one", connection)
 	case lib.SQLITE_READONLY, lib.SQLITE_PERM:
-		return row.Failf("the database of connection %s may not be written by the runner; correct the permissions of its file and folder", connection)
+		return run.Failf("the database of connection %s may not be written by the runner; correct the permissions of its file and folder", connection)
 	case lib.SQLITE_CANTOPEN:
-		return row.Failf("the database of connection %s cannot be opened; correct its path, or the permissions of its file and folder", connection)
+		return run.Failf("the database of connection %s cannot be opened; correct its path, or the permissions of its file and folder", connection)
 	case lib.SQLITE_NOTADB:
-		return row.Failf("the database of connection %s is not a SQLite database", connection)
+		return run.Failf("the database of connection %s is not a SQLite database", connection)
 	case lib.SQLITE_FULL:
-		return row.Failf("the disk of the database of connection %s is full", connection)
+		return run.Failf("the disk of the database of connection %s is full", connection)
 	case lib.SQLITE_CORRUPT, lib.SQLITE_IOERR:
-		return row.Failf("the database of connection %s is damaged or its disk fails (SQLite result code %d)", connection, known.Code())
+		return run.Failf("the database of connection %s is damaged or its disk fails (SQLite result code %d)", connection, known.Code())
 	case lib.SQLITE_SCHEMA:
-		return row.Passingf("a table in connection %s was changed during the run", connection)
+		return run.Passingf("a table in connection %s was changed during the run", connection)
 	}
-	return row.Failf("the database of connection %s refused (SQLite result code %d)", connection, known.Code())
+	return run.Failf("the database of connection %s refused (SQLite result code %d)", connection, known.Code())
 }
 
 // refused returns what is wrong with the row when the database refused it for the row's own sake,

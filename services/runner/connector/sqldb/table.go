@@ -10,8 +10,8 @@ import (
 	"strings"
 
 	"runhook/services/runner/check"
-	"runhook/services/runner/row"
 	"runhook/shared/nearest"
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -94,7 +94,7 @@ func (t *table) read(ctx context.Context, conn *sql.Conn) (found bool, err error
 		return false, err
 	}
 	if kind == "view" {
-		return false, row.Failf("destination.sql.table: %s in connection %s is a view; name a table", t.name, t.connection)
+		return false, run.Failf("destination.sql.table: %s in connection %s is a view; name a table", t.name, t.connection)
 	}
 	rows, err := conn.QueryContext(ctx, `SELECT name, type, "notnull", dflt_value IS NOT NULL, pk, hidden FROM pragma_table_xinfo(?)`, t.name)
 	if err != nil {
@@ -162,7 +162,7 @@ func (t *table) missing(ctx context.Context, conn *sql.Conn) error {
 	if err := rows.Err(); err != nil {
 		return t.explain(ctx, err)
 	}
-	return row.Failf("there is no table %s in connection %s%s Set create: true in the task to have it made", t.name, t.connection, cmp.Or(nearest.Hint(t.name, names), "."))
+	return run.Failf("there is no table %s in connection %s%s Set create: true in the task to have it made", t.name, t.connection, cmp.Or(nearest.Hint(t.name, names), "."))
 }
 
 // checkKey sees to it that a new table can have the key.

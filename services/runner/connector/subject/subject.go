@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"runhook/services/runner/row"
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -29,12 +30,12 @@ type Destination struct {
 	messages [][]byte
 }
 
-// Open prepares to publish. run names the run in messages' ids, columns are the mapping's.
-func Open(to *task.NATSDestination, publish Publish, run string, columns []string) (*Destination, error) {
+// Open prepares to publish. runID names the run in messages' ids, columns are the mapping's.
+func Open(to *task.NATSDestination, publish Publish, runID string, columns []string) (*Destination, error) {
 	if publish == nil {
-		return nil, row.Failf("this process has no NATS to publish to")
+		return nil, run.Failf("this process has no NATS to publish to")
 	}
-	return &Destination{publish: publish, subject: to.Subject, run: run, columns: columns}, nil
+	return &Destination{publish: publish, subject: to.Subject, run: runID, columns: columns}, nil
 }
 
 // Try is Open for a dry run: every row becomes a message, and none is published.

@@ -77,7 +77,7 @@ func (s *Source) readHeader() error {
 		_, err := s.sheet.read()
 		switch {
 		case errors.Is(err, io.EOF):
-			return row.Failf("%s is empty; its first row must name the columns", s.place)
+			return run.Failf("%s is empty; its first row must name the columns", s.place)
 		case err != nil:
 			return err
 		}
@@ -87,7 +87,7 @@ func (s *Source) readHeader() error {
 				continue // nothing can name what is below, such as notes beside the table
 			}
 			if earlier := slices.Index(s.header, name); earlier >= 0 {
-				return row.Failf("the header of %s names two columns %s: %s and %s; rename one", s.place, name, columnName(s.at[earlier]), columnName(i))
+				return run.Failf("the header of %s names two columns %s: %s and %s; rename one", s.place, name, columnName(s.at[earlier]), columnName(i))
 			}
 			s.header = append(s.header, name)
 			s.at = append(s.at, i)
@@ -167,7 +167,7 @@ func (s *Source) Close() error {
 // fail says what is wrong with the workbook.
 func (s *Source) fail(err error) error {
 	if p, ok := errors.AsType[problem](err); ok {
-		return row.Failf("%s %s", s.place, string(p))
+		return run.Failf("%s %s", s.place, string(p))
 	}
-	return row.Failf("%s could not be read any further: the disk or the network share failed", s.place)
+	return run.Failf("%s could not be read any further: the disk or the network share failed", s.place)
 }
