@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,17 +12,10 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
-	"strconv"
-	"strings"
 	"syscall"
-	"text/tabwriter"
-	"time"
 
 	"github.com/alecthomas/kong"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/rs/zerolog"
-	"golang.org/x/term"
 
 	"runhook/shared/client"
 )
@@ -40,14 +32,6 @@ func main() {
 	os.Exit(runhook(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// The exit codes.
-const (
-	exitSuccess  = 0
-	exitFailed   = 1
-	exitNoStart  = 2
-	exitCanceled = 3
-)
-
 // grammar is the command line.
 type grammar struct {
 	LogLevel string `enum:"debug,info,warn,error" default:"info" help:"What to log: debug, info, warn or error. The log is pretty on a terminal and JSON elsewhere."`
@@ -63,39 +47,6 @@ type grammar struct {
 	Backup  backupCommand  `cmd:"" help:"Write the whole store into a file."`
 	Restore restoreCommand `cmd:"" help:"Make a store of such a file."`
 	Version versionCommand `cmd:"" help:"Show the version."`
-}
-
-// program is what every command gets from its caller.
-type program struct {
-	// stdin is where people answer questions; nil where nobody can.
-	stdin          *os.File
-	stdout, stderr io.Writer
-	log            zerolog.Logger
-}
-
-// printf writes to the output. That nobody reads it is no reason to stop.
-func (p *program) printf(format string, args ...any) { _, _ = fmt.Fprintf(p.stdout, format, args...) }
-
-// notef writes what is for people beside the output.
-func (p *program) notef(format string, args ...any) { _, _ = fmt.Fprintf(p.stderr, format, args...) }
-
-// printJSON writes a value to the output as indented JSON.
-func (p *program) printJSON(value any) error {
-	encoder := json.NewEncoder(p.stdout)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(value)
-}
-
-// printTable writes rows to the output with their columns aligned.
-func (p *program) printTable(rows [][]string) error {
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	for _, row := range rows {
-		if _, err := fmt.Fprintln(table, strings.Join(row, "\t")); err != nil {
-			return err
-		}
-	}
-	return table.Flush()
 }
 
 // runhook is the whole program: it executes the command line args and returns the exit code. A service
@@ -143,22 +94,6 @@ func wrongUsage(err error) error {
 	return fmt.Errorf("%w; see `%s`", err, help)
 }
 
-// exit is an error with an exit code of its own.
-type exit struct {
-	code int
-	// err is what to say, nil for nothing.
-	err error
-}
-
-func (e *exit) Error() string {
-	if e.err == nil {
-		return "exit code " + strconv.Itoa(e.code)
-	}
-	return e.err.Error()
-}
-
-func (e *exit) Unwrap() error { return e.err }
-
 // fail says what went wrong, if anything did, and returns the exit code.
 func fail(stderr io.Writer, err error) int {
 	code := exitNoStart
@@ -178,45 +113,6 @@ func fail(stderr io.Writer, err error) int {
 		_, _ = fmt.Fprintf(stderr, "runhook: %v\n", err)
 	}
 	return code
-}
-
-// newLog logs for people on a terminal, and for programs elsewhere.
-func newLog(stderr io.Writer, level zerolog.Level) zerolog.Logger {
-	out := stderr
-	if isTerminal(stderr) {
-		out = zerolog.ConsoleWriter{Out: stderr, TimeFormat: time.TimeOnly}
-	}
-	return zerolog.New(out).Level(level).With().Timestamp().Logger()
-}
-
-func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd()))
-}
-
-// newMetrics makes a service's registry, with the process's own figures in it.
-func newMetrics() *prometheus.Registry {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return registry
-}
-
-// span is a length of time on the command line: 90m, 12h, or, as only here, 365d.
-type span time.Duration
-
-// UnmarshalText reads a Go duration or a number of days.
-func (s *span) UnmarshalText(text []byte) error {
-	if days, ok := strings.CutSuffix(string(text), "d"); ok {
-		n, err := strconv.Atoi(days)
-		if err == nil && n > 0 && n <= 36500 {
-			*s = span(time.Duration(n) * 24 * time.Hour)
-			return nil
-		}
-	} else if parsed, err := time.ParseDuration(string(text)); err == nil && parsed > 0 {
-		*s = span(parsed)
-		return nil
-	}
-	return fmt.Errorf("%q is not a length of time such as 365d, 12h or 30m", text)
 }
 
 type versionCommand struct{}

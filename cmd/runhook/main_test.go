@@ -26,3 +26,38 @@ func (t testsThenCleanup) Run() int {
 	defer removeBinary()
 	return t.m.Run()
 }
+
+func TestHelp(t *testing.T) {
+	for _, args := range [][]string{
+		nil,
+		{"--help"},
+		{"serve", "--help"},
+		{"ingress", "--help"},
+		{"runner", "--help"},
+		{"status", "--help"},
+		{"init", "--help"},
+		{"task", "--help"},
+		{"task", "apply", "--help"},
+		{"run", "--help"},
+		{"runs", "list", "--help"},
+		{"runs", "show", "--help"},
+	} {
+		out := mustCall(t, args...)
+		if !strings.HasPrefix(out, "Usage: runhook") {
+			t.Errorf("%v: %s", args, out)
+		}
+		// Every flag but --help names its variable.
+		for line := range strings.Lines(out) {
+			if trimmed := strings.TrimSpace(line); strings.HasPrefix(trimmed, "--") {
+				name, _, _ := strings.Cut(strings.Fields(trimmed[2:])[0], "=")
+				variable := "RUNHOOK_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+				if !strings.Contains(out, "($"+variable+")") {
+					t.Errorf("%v: --%s does not name %s", args, name, variable)
+				}
+			}
+		}
+	}
+	if version := mustCall(t, "version"); !strings.HasPrefix(version, "runhook ") || !strings.Contains(version, "go1.") {
+		t.Errorf("version: %s", version)
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -75,19 +74,6 @@ func (c *runCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	return c.report(p, doc)
-}
-
-// parseParameters reads NAME=VALUE pairs.
-func parseParameters(pairs []string) (map[string][]string, error) {
-	values := map[string][]string{}
-	for _, pair := range pairs {
-		name, value, ok := strings.Cut(pair, "=")
-		if !ok || name == "" {
-			return nil, fmt.Errorf("--param %q is not NAME=VALUE", pair)
-		}
-		values[name] = append(values[name], value)
-	}
-	return values, nil
 }
 
 // follow shows the progress until the run has ended.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,6 +12,33 @@ import (
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
+
+type runsShowCommand struct {
+	ServerFlags
+	JSONFlag
+	Number string `arg:"" name:"run" help:"The run's number."`
+}
+
+// Run shows the run.
+func (c *runsShowCommand) Run(ctx context.Context, p *program) error {
+	number, err := run.ParseNumber(c.Number)
+	if err != nil {
+		return fmt.Errorf("%w; `runhook runs list` shows the newest", err)
+	}
+	server, err := c.client()
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	doc, err := server.Run(ctx, number)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return p.printJSON(doc)
+	}
+	return p.printRun(doc)
+}
 
 // printRun prints a run for people: how it stands, what became of the rows, when, and what to do next.
 func (p *program) printRun(doc run.Document) error {

@@ -11,10 +11,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/gofrs/flock"
-
 	"runhook/cmd/runhook/demo"
-	"runhook/services/runner"
 	"runhook/shared/broker"
 	"runhook/shared/bus"
 	"runhook/shared/client"
@@ -22,9 +19,6 @@ import (
 	"runhook/shared/openapi"
 	"runhook/shared/web"
 )
-
-// defaultNATS is where other programs find the NATS server of `runhook serve`.
-const defaultNATS = "127.0.0.1:4222"
 
 type serveCommand struct {
 	Listen string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where HTTP is answered (${default}). Beyond loopback it needs --admin-token-file."`
@@ -178,25 +172,6 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	return serveAndExecute(ctx, p, server, executing)
 }
 
-// errInUse: somebody holds the lock of a data directory.
-var errInUse = errors.New("another `runhook serve` uses the data directory")
-
-// lockData makes the data directory and keeps a second instance out of it.
-func lockData(dir string) (unlock func(), err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("cannot make the data directory: %w: choose another with --data", err)
-	}
-	lock := flock.New(filepath.Join(dir, "lock"))
-	locked, err := lock.TryLock()
-	if err != nil {
-		return nil, fmt.Errorf("cannot write in the data directory: %w: choose another with --data, or change its owner", err)
-	}
-	if !locked {
-		return nil, fmt.Errorf("%w %s: stop it, or choose another with --data", errInUse, dir)
-	}
-	return func() { _ = lock.Unlock() }, nil // the end of the process unlocks it too
-}
-
 // ownKeys loads --run-key-file, or the key of the data directory, which it makes at the first start.
 func (c *serveCommand) ownKeys() (*web.Keys, error) {
 	if c.RunKeyFile != "" {
@@ -277,20 +252,4 @@ func ownName() string {
 		return "go run ./cmd/runhook"
 	}
 	return os.Args[0]
-}
-
-// serveAndExecute answers HTTP and executes runs until ctx ends. Then both stop at the same time: nothing
-// more is accepted or begun, what was accepted is answered, and runs under way get their grace.
-func serveAndExecute(ctx context.Context, p *program, server *web.Server, executing *runner.Runner) error {
-	running, stopRunning := context.WithCancel(ctx)
-	defer stopRunning()
-	defer context.AfterFunc(ctx, func() { p.log.Info().Msg("no more requests are taken; runs under way get their grace") })()
-	ended := make(chan error, 1)
-	go func() { ended <- executing.Run(running) }()
-	served := server.Run(ctx)
-	stopRunning() // also where the server failed
-	if err := errors.Join(served, <-ended); err != nil {
-		return &exit{exitFailed, err}
-	}
-	return nil
 }

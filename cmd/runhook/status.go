@@ -3,38 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net"
-	"net/netip"
 	"sync"
 
 	"runhook/shared/openapi"
 )
-
-// AdminFlag guards the routes that only an administrator may use.
-type AdminFlag struct {
-	AdminTokenFile string `placeholder:"FILE" help:"One line: the token that the admin routes ask for. Without it they are open to this machine only."`
-}
-
-// checkListen refuses to show the admin routes to other machines without a token.
-func (f *AdminFlag) checkListen(address string) error {
-	if !isOpen(address) || f.AdminTokenFile != "" {
-		return nil
-	}
-	return fmt.Errorf("--listen %s can be reached from other machines, and the admin routes with it: "+
-		"give --admin-token-file FILE (make one with `openssl rand -hex 32 > FILE`), or listen on 127.0.0.1", address)
-}
-
-// isOpen reports whether other machines can reach a listen address; one that cannot be read is left
-// to whoever listens.
-func isOpen(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil || host == "localhost" {
-		return false
-	}
-	ip, err := netip.ParseAddr(host)
-	return err != nil || !ip.Unmap().IsLoopback()
-}
 
 type statusCommand struct {
 	Listen string `default:"127.0.0.1:8082" placeholder:"HOST:PORT" help:"Where polls are answered (${default}). Beyond loopback it needs --admin-token-file."`

@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"net/http"
 	"os"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -113,37 +110,4 @@ func TestTaskChanges(t *testing.T) {
 		t.Errorf("after another start: %v %+v", err, tasks)
 	}
 	i.end()
-}
-
-func TestRotateUntil(t *testing.T) {
-	now := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
-	for text, want := range map[string]time.Time{
-		"now": now, "30d": now.AddDate(0, 0, 30), "12h": now.Add(12 * time.Hour),
-		"2031-01-31": time.Date(2031, 2, 1, 0, 0, 0, 0, time.UTC), "2031-01-31T10:00:00+01:00": time.Date(2031, 1, 31, 9, 0, 0, 0, time.UTC),
-	} {
-		var m moment
-		if err := m.UnmarshalText([]byte(text)); err != nil || !m.after(now).Equal(want) {
-			t.Errorf("%s: %v, %v", text, m.after(now), err)
-		}
-	}
-	if code, _, messages := call(t, "task", "rotate", "x", "--until", "soon"); code != exitNoStart || !oneLine(messages, `"soon" is neither now, nor a length of time`) {
-		t.Errorf("%d %s", code, messages)
-	}
-}
-
-func TestTaskSchemaAndFields(t *testing.T) {
-	schema, err := jsonschema.UnmarshalJSON(strings.NewReader(mustCall(t, "task", "schema")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	compiler := jsonschema.NewCompiler()
-	if err := compiler.AddResource("task.schema.json", schema); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := compiler.Compile("task.schema.json"); err != nil {
-		t.Error(err)
-	}
-	if page := mustCall(t, "task", "fields"); !bytes.Equal([]byte(page), task.Reference()) {
-		t.Errorf("fields: %.200s", page)
-	}
 }

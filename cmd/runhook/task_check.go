@@ -154,10 +154,3 @@ func (p *program) printFindings(findings []found, def *task.Definition) {
 	}
 	p.printf("%s (%s): %s\n", def.Name, def.ID, verdict)
 }
-
-func isPlural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word + " was"
-	}
-	return plural(n, word) + " were"
-}

@@ -339,21 +339,3 @@ func (c *taskNewCommand) sayNext(p *program, path, name string, made *drafted) {
 	p.printf("\nNext:\n    runhook task check %[1]s --connections %[2]s%[5]s\n    runhook task preview %[1]s --connections %[2]s%[5]s\n    runhook serve --tasks %[3]s --connections %[2]s\n    runhook run %[4]s --wait%[5]s\n",
 		quoted(path), quoted(connections), quoted(filepath.Dir(path)), quoted(name), required)
 }
-
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return strconv.Itoa(n) + " " + word + "s"
-}
-
-// quoted is a word of a command line, in quotes where a shell needs them.
-func quoted(word string) string {
-	plain := func(letter rune) bool {
-		return unicode.IsLetter(letter) || unicode.IsDigit(letter) || strings.ContainsRune("._/-:", letter)
-	}
-	if word != "" && strings.IndexFunc(word, func(letter rune) bool { return !plain(letter) }) < 0 {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-}

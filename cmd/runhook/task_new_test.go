@@ -140,3 +140,16 @@ func TestNewTaskRefuses(t *testing.T) {
 		t.Errorf("%d %s", code, messages)
 	}
 }
+
+func TestTaskNewIsValid(t *testing.T) {
+	s := newSite(t)
+	s.write("new.yaml", mustCall(t, "task", "new", "--name", `Ann's "own": #1`))
+	if said := mustCall(t, "task", "validate", s.path("new.yaml")); !strings.Contains(said, `Ann's "own": #1 (`) {
+		t.Errorf("validate: %s", said)
+	}
+	for _, name := range []string{"two\nlines", strings.Repeat("x", 201)} {
+		if code, out, messages := call(t, "task", "new", "--name="+name); code != exitNoStart || out != "" || !strings.Contains(messages, "--name") {
+			t.Errorf("a task called %q: exit code %d, %s%s", name, code, out, messages)
+		}
+	}
+}

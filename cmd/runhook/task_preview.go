@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"runhook/services/runner/pipeline"
 	"runhook/services/runner/row"
 	"runhook/shared/run"
-	"runhook/shared/task"
 )
 
 type taskPreviewCommand struct {
@@ -73,22 +71,6 @@ func (c *taskPreviewCommand) Run(ctx context.Context, p *program) error {
 	return c.print(p, sample)
 }
 
-// givenValues are the command line's parameters as a request would pass them.
-func givenValues(given map[string][]string) []task.Given {
-	var values []task.Given
-	for name, texts := range given {
-		value := task.Given{Key: name, GivenValue: task.GivenValue{Kind: task.GivenArray}}
-		for _, text := range texts {
-			value.Items = append(value.Items, task.GivenValue{Kind: task.GivenString, Text: text})
-		}
-		if len(texts) == 1 {
-			value.GivenValue = value.Items[0]
-		}
-		values = append(values, value)
-	}
-	return values
-}
-
 func (c *taskPreviewCommand) print(p *program, sample *pipeline.Sample) error {
 	if len(sample.Rows) > 0 {
 		header := []string{"ROW"}
@@ -118,17 +100,6 @@ func (c *taskPreviewCommand) print(p *program, sample *pipeline.Sample) error {
 	return nil
 }
 
-// rows counts rows in words.
-func rows(n int64) string {
-	if n == 1 {
-		return "1 row"
-	}
-	return strconv.FormatInt(n, 10) + " rows"
-}
-
-// maxShown is how many characters of a value are shown in a table.
-const maxShown = 40
-
 // shownValue is a value for a terminal: null can be told from an empty text.
 func shownValue(value any) string {
 	if value == nil {
@@ -140,25 +111,6 @@ func shownValue(value any) string {
 		text = strings.TrimSuffix(strings.TrimPrefix(string(object), `{"":`), "}")
 	}
 	return shown(text)
-}
-
-// shown is a text of unknown origin on one line of a terminal, which it must not control.
-func shown(text string) string {
-	var line strings.Builder
-	for i, letter := range []rune(text) {
-		if i == maxShown {
-			line.WriteRune('…')
-			break
-		}
-		switch {
-		case letter == ' ' || unicode.IsGraphic(letter) && !unicode.IsSpace(letter):
-			line.WriteRune(letter)
-		default:
-			quoted := strconv.QuoteRune(letter)
-			line.WriteString(quoted[1 : len(quoted)-1])
-		}
-	}
-	return line.String()
 }
 
 func (c *taskPreviewCommand) printJSON(p *program, sample *pipeline.Sample) error {

@@ -1,0 +1,272 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"runhook/services/runner/connection"
+	"runhook/shared/bus"
+	"runhook/shared/client"
+	"runhook/shared/task"
+	"runhook/shared/web"
+)
+
+// defaultNATS is where other programs find the NATS server of `runhook serve`.
+const defaultNATS = "127.0.0.1:4222"
+
+// NATSFlags say how to reach an existing NATS.
+type NATSFlags struct {
+	NATS        string `name:"nats" required:"" placeholder:"URL,…" help:"NATS servers, such as nats://a:4222,nats://b:4222."`
+	Credentials string `placeholder:"FILE" help:"A NATS .creds file, or a file with one line user:password."`
+}
+
+// connect connects without looking at what the store holds.
+func (f *NATSFlags) connect(ctx context.Context, name string, p *program) (*bus.Bus, error) {
+	return bus.Connect(ctx, bus.Config{URLs: f.NATS, Credentials: f.Credentials, Name: name, Log: p.log})
+}
+
+// open connects to a store that `runhook init` has made.
+func (f *NATSFlags) open(ctx context.Context, name string, p *program) (*bus.Bus, error) {
+	store, err := f.connect(ctx, name, p)
+	if err != nil {
+		return nil, err
+	}
+	if err := store.Check(ctx); err != nil {
+		store.Close()
+		return nil, err
+	}
+	return store, nil
+}
+
+// RetentionFlags say how long a store keeps what, and how long it waits for a runner.
+type RetentionFlags struct {
+	Retention         span `default:"365d" placeholder:"TIME" help:"How long runs, results and events are kept (${default})."`
+	IdempotencyWindow span `default:"24h" placeholder:"TIME" help:"How long an Idempotency-Key is remembered (${default})."`
+
+	Lease time.Duration `default:"30s" placeholder:"TIME" help:"How long a runner may be silent before its runs are given to another (${default}). Runners take a change at their next start."`
+}
+
+func (f *RetentionFlags) checkLease() error {
+	const least = 2 * time.Second
+	if f.Lease < least {
+		return fmt.Errorf("--lease %s: at least %s, or runners that are only slow would lose their runs", f.Lease, least)
+	}
+	return nil
+}
+
+func (f *RetentionFlags) topology(replicas int) bus.Topology {
+	return bus.Topology{
+		Replicas: replicas, Retention: time.Duration(f.Retention), IdempotencyWindow: time.Duration(f.IdempotencyWindow),
+		Lease: f.Lease,
+	}
+}
+
+// EdgeFlags are the settings of everything that answers HTTP for callers.
+type EdgeFlags struct {
+	PublicURL      string   `name:"public-url" placeholder:"URL" help:"Address under which callers reach this server, for Location and PollingUrl. Default: each request's own scheme and Host."`
+	Location       string   `enum:"absolute,relative" default:"absolute" help:"Whether addresses in answers are absolute (the default) or relative."`
+	TrustedProxies []string `placeholder:"ADDRESS" help:"Addresses or ranges of proxies whose forwarded headers are believed, such as 10.0.0.0/8."`
+	RunKeyFile     string   `placeholder:"FILE" help:"Keys that sign addresses of runs: 32 random bytes in base64 a line; the first signs. serve makes one in its data directory."`
+	RunLinks       string   `enum:"plain,signed" default:"plain" help:"signed: a status is shown only under its signed address. Default: plain."`
+	MaxBody        int      `default:"262144" placeholder:"BYTES" help:"Largest request body (${default})."`
+}
+
+func (f *EdgeFlags) check() error {
+	if f.MaxBody < 1 {
+		return fmt.Errorf("--max-body %d: at least 1 byte", f.MaxBody)
+	}
+	return nil
+}
+
+// sharedKeys loads the keys of a service that runs apart from the others: all must have the same.
+func (f *EdgeFlags) sharedKeys() (*web.Keys, error) {
+	if f.RunKeyFile == "" {
+		return nil, errors.New("--run-key-file is missing: the ingress and status services sign and check addresses with one key; " +
+			"make it with `head -c 32 /dev/urandom | base64 > run.key` and give every one of them --run-key-file run.key")
+	}
+	return web.LoadKeys(f.RunKeyFile)
+}
+
+// AdminFlag guards the routes that only an administrator may use.
+type AdminFlag struct {
+	AdminTokenFile string `placeholder:"FILE" help:"One line: the token that the admin routes ask for. Without it they are open to this machine only."`
+}
+
+// checkListen refuses to show the admin routes to other machines without a token.
+func (f *AdminFlag) checkListen(address string) error {
+	if !isOpen(address) || f.AdminTokenFile != "" {
+		return nil
+	}
+	return fmt.Errorf("--listen %s can be reached from other machines, and the admin routes with it: "+
+		"give --admin-token-file FILE (make one with `openssl rand -hex 32 > FILE`), or listen on 127.0.0.1", address)
+}
+
+// isOpen reports whether other machines can reach a listen address; one that cannot be read is left
+// to whoever listens.
+func isOpen(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil || host == "localhost" {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return err != nil || !ip.Unmap().IsLoopback()
+}
+
+// ConnectionsFlag says where a runner's connections are.
+type ConnectionsFlag struct {
+	Connections string `placeholder:"FILE" help:"File of the databases and folders that tasks name. Default: ./connections.yaml where there is one."`
+}
+
+// connections loads the connections file; without one there are no connections.
+func (f *ConnectionsFlag) connections() (*connection.Set, error) {
+	if f.Connections != "" {
+		set, err := connection.Load(f.Connections)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("--connections: there is no file %s; it names the databases and folders of the tasks, as in warehouse: {sqlite: ./data/warehouse.db}", f.Connections)
+		}
+		return set, err
+	}
+	set, err := connection.Load("connections.yaml")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return set, err
+}
+
+// SlotFlags say how much a runner does at once and how it stops.
+type SlotFlags struct {
+	Slots int           `default:"16" help:"How many runs are under way at once (${default})."`
+	Grace time.Duration `default:"5s" help:"How long running work may go on at a stop before it is handed back (${default})."`
+}
+
+func (f *SlotFlags) check() error {
+	switch {
+	case f.Slots < 1:
+		return fmt.Errorf("--slots %d: at least 1", f.Slots)
+	case f.Grace < 0:
+		return fmt.Errorf("--grace %s: at least 0s", f.Grace)
+	}
+	return nil
+}
+
+// ServerFlags say which server a client command speaks to.
+type ServerFlags struct {
+	Server    string `default:"${server}" placeholder:"URL" help:"The Runhook server (${default})."`
+	TokenFile string `placeholder:"FILE" help:"File with the server's admin token."`
+}
+
+func (f *ServerFlags) client() (*client.Client, error) { return client.New(f.Server, f.TokenFile) }
+
+// JSONFlag asks for output that programs read.
+type JSONFlag struct {
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+// TaskArg is the task that a command works on.
+type TaskArg struct {
+	ServerFlags
+	Task string `arg:"" help:"The task's id, or a unique part of its name."`
+}
+
+// on finds the task and works on it.
+func (c *TaskArg) on(ctx context.Context, work func(server *client.Client, found client.Task) error) error {
+	server, err := c.client()
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	id, err := server.Find(ctx, c.Task)
+	if err != nil {
+		return err
+	}
+	found, err := server.Task(ctx, id)
+	if err != nil {
+		return err
+	}
+	return work(server, found)
+}
+
+func (c *TaskArg) enable(ctx context.Context, p *program, enabled bool, word string) error {
+	return c.on(ctx, func(server *client.Client, found client.Task) error {
+		changed, err := server.Enable(ctx, found.ID, enabled)
+		if err != nil {
+			return err
+		}
+		if !changed {
+			word += " already"
+		}
+		p.printf("%s is %s.\n", found.Name, word)
+		return nil
+	})
+}
+
+// whereHelp says where the commands that change a task change it.
+const whereHelp = `The one line of the task's file is changed, and everything else stays as it was written: in the file itself where the server follows a folder (--tasks), else in the text that was applied, which ` + "`runhook task show`" + ` prints.`
+
+// StoreFlags say which store a backup is of: the data directory of a `runhook serve` that is stopped,
+// or a NATS that is up.
+type StoreFlags struct {
+	Data        string `default:"data" placeholder:"DIR" help:"The data directory of a stopped 'runhook serve' (./${default})."`
+	NATS        string `name:"nats" placeholder:"URL,…" help:"NATS servers instead of a directory: those of a running 'runhook serve' (its --nats-listen) or of a cluster."`
+	Credentials string `placeholder:"FILE" help:"A NATS .creds file, or a file with one line user:password."`
+}
+
+// connect connects to --nats.
+func (f *StoreFlags) connect(ctx context.Context, name string, p *program) (*bus.Bus, error) {
+	flags := NATSFlags{NATS: f.NATS, Credentials: f.Credentials}
+	return flags.connect(ctx, name, p)
+}
+
+// span is a length of time on the command line: 90m, 12h, or, as only here, 365d.
+type span time.Duration
+
+// UnmarshalText reads a Go duration or a number of days.
+func (s *span) UnmarshalText(text []byte) error {
+	if days, ok := strings.CutSuffix(string(text), "d"); ok {
+		n, err := strconv.Atoi(days)
+		if err == nil && n > 0 && n <= 36500 {
+			*s = span(time.Duration(n) * 24 * time.Hour)
+			return nil
+		}
+	} else if parsed, err := time.ParseDuration(string(text)); err == nil && parsed > 0 {
+		*s = span(parsed)
+		return nil
+	}
+	return fmt.Errorf("%q is not a length of time such as 365d, 12h or 30m", text)
+}
+
+// parseParameters reads NAME=VALUE pairs.
+func parseParameters(pairs []string) (map[string][]string, error) {
+	values := map[string][]string{}
+	for _, pair := range pairs {
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok || name == "" {
+			return nil, fmt.Errorf("--param %q is not NAME=VALUE", pair)
+		}
+		values[name] = append(values[name], value)
+	}
+	return values, nil
+}
+
+// givenValues are the command line's parameters as a request would pass them.
+func givenValues(given map[string][]string) []task.Given {
+	var values []task.Given
+	for name, texts := range given {
+		value := task.Given{Key: name, GivenValue: task.GivenValue{Kind: task.GivenArray}}
+		for _, text := range texts {
+			value.Items = append(value.Items, task.GivenValue{Kind: task.GivenString, Text: text})
+		}
+		if len(texts) == 1 {
+			value.GivenValue = value.Items[0]
+		}
+		values = append(values, value)
+	}
+	return values
+}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/term"
+
+	"runhook/shared/run"
+)
+
+// program is what every command gets from its caller.
+type program struct {
+	// stdin is where people answer questions; nil where nobody can.
+	stdin          *os.File
+	stdout, stderr io.Writer
+	log            zerolog.Logger
+}
+
+// printf writes to the output. That nobody reads it is no reason to stop.
+func (p *program) printf(format string, args ...any) { _, _ = fmt.Fprintf(p.stdout, format, args...) }
+
+// notef writes what is for people beside the output.
+func (p *program) notef(format string, args ...any) { _, _ = fmt.Fprintf(p.stderr, format, args...) }
+
+// printJSON writes a value to the output as indented JSON.
+func (p *program) printJSON(value any) error {
+	encoder := json.NewEncoder(p.stdout)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(value)
+}
+
+// printTable writes rows to the output with their columns aligned.
+func (p *program) printTable(rows [][]string) error {
+	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		if _, err := fmt.Fprintln(table, strings.Join(row, "\t")); err != nil {
+			return err
+		}
+	}
+	return table.Flush()
+}
+
+// printErrors lists the rows that failed.
+func (p *program) printErrors(doc run.Document) {
+	p.printRowErrors(doc.Errors, doc.TotalErrorCount)
+	if doc.Status == run.Done && doc.RowsFailed > 0 {
+		p.printf("`runhook runs rejected %s` prints these rows whole, with the reasons.\n", doc.ImportID)
+	}
+}
+
+// printRowErrors lists row errors and says how many of all there are more.
+func (p *program) printRowErrors(faults []run.RowError, all int64) {
+	for _, fault := range faults {
+		column := fault.Column
+		if column != "" {
+			column = ", " + column
+		}
+		p.printf("  row %d%s: %s\n", fault.Row, column, fault.Message)
+	}
+	if more := all - int64(len(faults)); more > 0 && len(faults) > 0 {
+		p.printf("  and %d more\n", more)
+	}
+}
+
+// The exit codes.
+const (
+	exitSuccess  = 0
+	exitFailed   = 1
+	exitNoStart  = 2
+	exitCanceled = 3
+)
+
+// exit is an error with an exit code of its own.
+type exit struct {
+	code int
+	// err is what to say, nil for nothing.
+	err error
+}
+
+func (e *exit) Error() string {
+	if e.err == nil {
+		return "exit code " + strconv.Itoa(e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exit) Unwrap() error { return e.err }
+
+// newLog logs for people on a terminal, and for programs elsewhere.
+func newLog(stderr io.Writer, level zerolog.Level) zerolog.Logger {
+	out := stderr
+	if isTerminal(stderr) {
+		out = zerolog.ConsoleWriter{Out: stderr, TimeFormat: time.TimeOnly}
+	}
+	return zerolog.New(out).Level(level).With().Timestamp().Logger()
+}
+
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return strconv.Itoa(n) + " " + word + "s"
+}
+
+func isPlural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word + " was"
+	}
+	return plural(n, word) + " were"
+}
+
+// rows counts rows in words.
+func rows(n int64) string {
+	if n == 1 {
+		return "1 row"
+	}
+	return strconv.FormatInt(n, 10) + " rows"
+}
+
+// maxShown is how many characters of a value are shown in a table.
+const maxShown = 40
+
+// shown is a text of unknown origin on one line of a terminal, which it must not control.
+func shown(text string) string {
+	var line strings.Builder
+	for i, letter := range []rune(text) {
+		if i == maxShown {
+			line.WriteRune('…')
+			break
+		}
+		switch {
+		case letter == ' ' || unicode.IsGraphic(letter) && !unicode.IsSpace(letter):
+			line.WriteRune(letter)
+		default:
+			quoted := strconv.QuoteRune(letter)
+			line.WriteString(quoted[1 : len(quoted)-1])
+		}
+	}
+	return line.String()
+}
+
+// quoted is a word of a command line, in quotes where a shell needs them.
+func quoted(word string) string {
+	plain := func(letter rune) bool {
+		return unicode.IsLetter(letter) || unicode.IsDigit(letter) || strings.ContainsRune("._/-:", letter)
+	}
+	if word != "" && strings.IndexFunc(word, func(letter rune) bool { return !plain(letter) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+func clock(t run.Time) string { return time.Time(t).Local().Format(time.DateTime) }
+
+// standing is a run's status in a word, with the percentage while that says something.
+func standing(doc run.Document) string {
+	if doc.Status == run.InProgress {
+		return fmt.Sprintf("%s %.0f %%", doc.StatusDescription, doc.PercentComplete)
+	}
+	return doc.StatusDescription
+}
+
+func yesNo(yes bool) string {
+	if yes {
+		return "yes"
+	}
+	return "no"
+}

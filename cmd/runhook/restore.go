@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"runhook/shared/backup"
+	"runhook/shared/broker"
+	"runhook/shared/bus"
+)
+
+type restoreCommand struct {
+	File string `arg:"" help:"A file of 'runhook backup'."`
+	StoreFlags
+	Replicas int `default:"0" help:"With --nats: copies of everything, 1, 3 or 5. Default: as it was backed up; needed where a single server's backup goes into a cluster, or the other way round."`
+}
+
+// Help shows examples.
+func (*restoreCommand) Help() string {
+	return `Makes a store of a backup, in an empty data directory or in a NATS that has none yet. It checks the whole file first, and leaves nothing behind when it fails.
+
+Status addresses of before answer as they did, runs that were queued or under way at the time of the backup are executed, and run numbers go on behind a gap. The restored store has an id of its own: signed addresses that were given out before no longer fit. Runs that ended after the backup are executed again; make sure that this is what you want.
+
+Examples:
+
+    runhook restore runhook-2026-01-31.backup --data /var/lib/runhook-new
+    runhook restore runhook-2026-01-31.backup --nats nats://a:4222,nats://b:4222,nats://c:4222 --replicas 3 --credentials admin.creds`
+}
+
+// Run restores the backup.
+func (c *restoreCommand) Run(ctx context.Context, p *program) error {
+	if c.Replicas < 0 || c.Replicas > 5 {
+		return fmt.Errorf("--replicas %d: 1 to 5, and not more than the cluster has servers", c.Replicas)
+	}
+	file, err := backup.Open(c.File)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	var id string
+	if c.NATS != "" {
+		id, err = c.intoNATS(ctx, p, file)
+	} else {
+		id, err = c.intoDirectory(ctx, p, file)
+	}
+	if err != nil {
+		return err
+	}
+	p.printf("Restored the store %s of %s as the store %s.\n", file.Manifest.Store, file.Manifest.MadeOn.Format(time.DateTime+" MST"), id)
+	return nil
+}
+
+func (c *restoreCommand) intoNATS(ctx context.Context, p *program, file *backup.Reader) (id string, err error) {
+	store, err := c.connect(ctx, "runhook restore", p)
+	if err != nil {
+		return "", err
+	}
+	defer store.Close()
+	err = store.Restore(ctx, c.Replicas, file.Next)
+	if errors.Is(err, bus.ErrNotEmpty) {
+		return "", fmt.Errorf("%w on this NATS: a backup is restored where there is none", err)
+	}
+	return store.StoreID(), err
+}
+
+// intoDirectory restores beside the place where `runhook serve` looks, and puts it there when it is whole.
+func (c *restoreCommand) intoDirectory(ctx context.Context, p *program, file *backup.Reader) (id string, err error) {
+	if err := empty(c.Data); err != nil {
+		return "", err
+	}
+	unlock, err := lockData(c.Data)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	dir := filepath.Join(c.Data, restoring)
+	if err := os.RemoveAll(dir); err != nil {
+		return "", fmt.Errorf("remove what an earlier restore has left: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	store, stop, err := embedded(ctx, dir, "runhook restore", p)
+	if err != nil {
+		return "", err
+	}
+	err = store.Restore(ctx, 1, file.Next)
+	id = store.StoreID()
+	stop()
+	if err != nil {
+		return "", err
+	}
+	if err := syncFiles(dir); err != nil {
+		return "", fmt.Errorf("put the restored store on disk: %w", err)
+	}
+	if err := os.Rename(dir, broker.Dir(c.Data)); err != nil {
+		return "", fmt.Errorf("put the restored store in its place: %w", err)
+	}
+	return id, nil
+}
+
+// restoring is where a restore works, inside of the data directory.
+const restoring = "restoring"
+
+// empty refuses a data directory with anything in it; one that is not there is empty.
+func empty(data string) error {
+	entries, err := os.ReadDir(data)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look into the data directory: %w: choose another with --data", err)
+	}
+	for _, entry := range entries {
+		if !slices.Contains([]string{"lock", "lost+found", restoring}, entry.Name()) {
+			return fmt.Errorf("the data directory %s is not empty (it has %s): a backup is restored into an empty one; choose another with --data", data, entry.Name())
+		}
+	}
+	return nil
+}
+
+// syncFiles puts every file below a directory on disk.
+func syncFiles(dir string) error {
+	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		file, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			return err
+		}
+		return errors.Join(file.Sync(), file.Close())
+	})
+}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"runhook/shared/client"
+)
+
+type taskDeleteCommand struct {
+	TaskArg
+	Yes bool `short:"y" help:"Do not ask."`
+}
+
+// Help says what stays.
+func (*taskDeleteCommand) Help() string {
+	return `The task's webhooks are answered 404 from then on, and its file is removed where the server follows a folder (--tasks). Its runs can still be looked at. A task with runs that have not ended is not deleted.
+
+Example:
+
+    runhook task delete "Refresh lapsed" --yes`
+}
+
+// Run deletes the task.
+func (c *taskDeleteCommand) Run(ctx context.Context, p *program) error {
+	return c.on(ctx, func(server *client.Client, found client.Task) error {
+		if !c.Yes {
+			answer, err := p.ask(ctx, fmt.Sprintf("Delete %s (%s)? Type yes: ", found.Name, found.ID))
+			if errors.Is(err, errNoTerminal) {
+				return fmt.Errorf("this would delete %s (%s): add --yes", found.Name, found.ID)
+			}
+			if err != nil {
+				return err
+			}
+			if answer != "yes" {
+				return errors.New("nothing was deleted")
+			}
+		}
+		if err := server.Delete(ctx, found.ID); err != nil {
+			return err
+		}
+		p.printf("%s (%s) is deleted.\n", found.Name, found.ID)
+		return nil
+	})
+}

@@ -1,0 +1,19 @@
+package main
+
+import "context"
+
+type taskEnableCommand struct{ TaskArg }
+
+// Help says what is changed.
+func (*taskEnableCommand) Help() string {
+	return whereHelp + `
+
+Example:
+
+    runhook task enable "Refresh lapsed"`
+}
+
+// Run enables the task.
+func (c *taskEnableCommand) Run(ctx context.Context, p *program) error {
+	return c.enable(ctx, p, true, "enabled")
+}

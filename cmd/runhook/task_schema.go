@@ -1,0 +1,26 @@
+package main
+
+import "runhook/shared/task"
+
+type taskSchemaCommand struct{}
+
+// Help says how editors use it.
+func (*taskSchemaCommand) Help() string {
+	return `Editors that know the YAML language server (VS Code with the YAML extension, Neovim, JetBrains and others) complete fields and mark mistakes when a task file begins with
+
+    # yaml-language-server: $schema=task.schema.json
+
+Example:
+
+    runhook task schema > tasks/task.schema.json`
+}
+
+// Run prints the schema.
+func (*taskSchemaCommand) Run(p *program) error {
+	schema, err := task.Schema()
+	if err != nil {
+		return err
+	}
+	_, err = p.stdout.Write(schema)
+	return err
+}
