@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"runhook/services/runner/connection"
+	"runhook/services/runner/connector"
 	"runhook/services/runner/connector/imis"
 	"runhook/services/runner/connector/imis/imissite"
 	"runhook/services/runner/connector/sqldb"
@@ -99,7 +100,7 @@ func (b *bench) getIQA(set *connection.Set) float64 {
 // database.
 func (b *bench) writeIQA(set *connection.Set, database string) float64 {
 	_ = os.Remove(database)
-	columns := []sqldb.Column{{Name: "id", Kind: reflect.Interface}, {Name: "name", Kind: reflect.Interface}, {Name: "email", Kind: reflect.Interface}, {Name: "city", Kind: reflect.Interface}}
+	columns := []connector.Column{{Name: "id", Kind: reflect.Interface}, {Name: "name", Kind: reflect.Interface}, {Name: "email", Kind: reflect.Interface}, {Name: "city", Kind: reflect.Interface}}
 	began := time.Now()
 	table, err := sqldb.Open(b.t.Context(), set, &task.SQLDestination{Connection: "alone", Table: "people", Key: []string{"id"}, Action: task.Insert, Create: true}, columns)
 	b.check(err)

@@ -10,6 +10,7 @@ import (
 
 	"runhook/services/runner/check"
 	"runhook/services/runner/connection"
+	"runhook/services/runner/connector"
 	"runhook/services/runner/pipeline"
 	"runhook/shared/task"
 )
@@ -104,7 +105,7 @@ func checkTask(ctx context.Context, def *task.Definition, given map[string][]str
 	if err != nil {
 		return nil, err
 	}
-	findings, err := pipeline.Check(ctx, pipeline.Job{Task: def, Parameters: values, Connections: connections})
+	findings, err := pipeline.Check(ctx, connector.Job{Task: def, Parameters: values, Connections: connections})
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"runhook/services/runner/connector"
 	"runhook/services/runner/pipeline"
 	"runhook/services/runner/row"
 	"runhook/shared/run"
@@ -55,7 +56,7 @@ func (c *taskPreviewCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	sample, err := pipeline.Preview(ctx, pipeline.Job{Task: def, Parameters: values, Connections: connections}, c.Rows)
+	sample, err := pipeline.Preview(ctx, connector.Job{Task: def, Parameters: values, Connections: connections}, c.Rows)
 	if _, failed := errors.AsType[*run.Failure](err); failed {
 		if connections == nil {
 			err = fmt.Errorf("%w; --connections names the file", err)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"runhook/services/runner/connector/sqldb"
+	"runhook/services/runner/connector"
 	"runhook/services/runner/pipeline"
 	"runhook/shared/bus"
 	"runhook/shared/run"
@@ -111,7 +111,7 @@ func (a *attempt) execute(parent context.Context) (next *attempt) {
 	cause := context.Cause(ctx)
 	timeout, over := errors.AsType[*run.Failure](cause)
 	switch {
-	case errors.Is(err, errLostClaim), errors.Is(err, sqldb.ErrLost):
+	case errors.Is(err, errLostClaim), errors.Is(err, connector.ErrLost):
 		a.log.Warn().Err(err).Msg("attempt abandoned; the run is another runner's")
 	case errors.Is(err, errRested) && !a.isStopping():
 		return a.again(parent)
@@ -178,10 +178,10 @@ func (a *attempt) accepted(ctx context.Context) (*task.Definition, error) {
 // work executes the definition. A panic fails the run, not the runner.
 func (a *attempt) work(ctx context.Context, def *task.Definition) error {
 	rejected := a.rejectedRows(def)
-	job := pipeline.Job{
-		Task: def, Parameters: a.request.Parameters, Connections: a.Connections,
+	job := pipeline.Job{Reject: rejected.add, Stored: rejected.stored}
+	job.Job = connector.Job{
+		Task: def, Parameters: a.request.Parameters, Connections: a.Connections, DryRun: a.request.DryRun,
 		Run: string(a.request.Task) + "." + a.number.String(), Publish: a.publish,
-		DryRun: a.request.DryRun, Reject: rejected.add, Stored: rejected.stored,
 	}
 	if !job.DryRun {
 		a.guard(&job)

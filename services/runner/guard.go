@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"runhook/services/runner/connector"
 	"runhook/services/runner/connector/sqldb"
 	"runhook/services/runner/pipeline"
 	"runhook/shared/bus"
@@ -14,7 +15,7 @@ import (
 // kept is where a run's checkpoint stands at its destination.
 type kept struct {
 	at    *task.SQLDestination
-	fence *sqldb.Fence
+	fence *connector.Fence
 }
 
 // guard has the pipeline write only while the run is this attempt's. A database refuses the writes of
@@ -27,7 +28,7 @@ func (a *attempt) guard(job *pipeline.Job) {
 		job.BeforeWrite = func(ctx context.Context, _ int64) error { return a.confirm(ctx, mark) }
 		return
 	}
-	job.Fence = &sqldb.Fence{
+	job.Fence = &connector.Fence{
 		Store: a.Bus.StoreID(), Task: a.request.Task, Number: a.number,
 		Token: a.claim.Token, Takeover: a.begun.Executions > 1,
 	}

@@ -7,12 +7,12 @@ import (
 	"strings"
 
 	"runhook/services/runner/check"
+	"runhook/services/runner/connector"
 	"runhook/services/runner/connector/csvfile"
 	"runhook/services/runner/connector/httpjson"
 	"runhook/services/runner/connector/imis"
 	"runhook/services/runner/connector/sqldb"
 	"runhook/services/runner/row"
-	"runhook/shared/mapping"
 	"runhook/shared/task"
 )
 
@@ -20,7 +20,7 @@ import (
 // columns, expressions, and the destination with its columns, rights and rules. It reports all that
 // it finds, and changes nothing. Parameters may lack values that the task requires. The error is ctx's,
 // or a [*Panic].
-func Check(ctx context.Context, job Job) (found []check.Finding, err error) {
+func Check(ctx context.Context, job connector.Job) (found []check.Finding, err error) {
 	defer catchPanic(&err)
 	var report check.Report
 	from, err := checkSource(ctx, job, &report)
@@ -28,28 +28,20 @@ func Check(ctx context.Context, job Job) (found []check.Finding, err error) {
 		return nil, err
 	}
 	// Of a source whose columns are not known the rest can still be seen.
-	rows := compileAll(job, from.columns, &report)
+	rows := compileAll(job, from.Columns, &report)
 	takes, err := checkDestination(ctx, job, mappedColumns(job, from, rows, &report), &report)
 	if err != nil {
 		return nil, err
 	}
 	if (rows.where != nil || job.Task.Where == "") && len(rows.columns) == len(job.Task.Mapping) {
-		checkRows(job, from.first, rows, takes, &report)
+		checkRows(job, from.First, rows, takes, &report)
 	}
 	return report.Findings, nil
 }
 
-// looked is what was seen of a source.
-type looked struct {
-	columns mapping.Columns
-	// types are what is known of the columns' values, in their order; nil where nothing is.
-	types []check.Column
-	first []check.Cells
-}
-
 // checkSource looks at the source, as far as it is to be seen.
-func checkSource(ctx context.Context, job Job, found *check.Report) (s looked, err error) {
-	s.columns.Unknown = true
+func checkSource(ctx context.Context, job connector.Job, found *check.Report) (s connector.Looked, err error) {
+	s.Columns.Unknown = true
 	params := job.Task.ExpressionParams(job.Parameters)
 	switch from := job.Task.Source; {
 	case from.CSV != nil:
@@ -65,24 +57,24 @@ func checkSource(ctx context.Context, job Job, found *check.Report) (s looked, e
 			return s, ctx.Err()
 		}
 		defer file.Close()
-		s.columns = file.Columns()
-		s.first = check.First(ctx, len(s.columns.Names), file.Next)
+		s.Columns = file.Columns()
+		s.First = check.First(ctx, len(s.Columns.Names), file.Next)
 	case from.SQL != nil:
-		s.columns, s.types, s.first, err = sqldb.CheckSource(ctx, job.Connections, from.SQL, params, found)
+		s.Columns, s.Types, s.First, err = sqldb.CheckSource(ctx, job.Connections, from.SQL, params, found)
 	case from.HTTP != nil:
 		if missing := withoutValue(job); missing != "" {
 			found.Warnf(check.At("source", "http", "path"), "the first page was not asked for, and its columns are not known: the parameter %s is required and has no value here; give one with -p %[1]s=VALUE", missing)
 			return s, nil
 		}
-		s.columns, s.first, err = httpjson.CheckSource(ctx, job.Connections, from.HTTP, params, found)
+		s.Columns, s.First, err = httpjson.CheckSource(ctx, job.Connections, from.HTTP, params, found)
 	case from.IMIS != nil:
-		s.columns, s.types, s.first, err = imis.CheckSource(ctx, job.Connections, job.Task, job.Parameters, found)
+		s.Columns, s.Types, s.First, err = imis.CheckSource(ctx, job.Connections, job.Task, job.Parameters, found)
 	}
 	return s, err
 }
 
 // withoutValue names a required parameter that has no value.
-func withoutValue(job Job) string {
+func withoutValue(job connector.Job) string {
 	for i, parameter := range job.Task.Parameters {
 		if key := job.Task.Key(i); parameter.Required && len(job.Parameters[key].Values) == 0 {
 			return key
@@ -92,8 +84,8 @@ func withoutValue(job Job) string {
 }
 
 // mappedColumns are the mapping's columns with what is known of their values.
-func mappedColumns(job Job, from looked, rows *mapper, found *check.Report) []check.Column {
-	columns, types := from.columns, from.types
+func mappedColumns(job connector.Job, from connector.Looked, rows *mapper, found *check.Report) []check.Column {
+	columns, types := from.Columns, from.Types
 	for i, used := range rows.scope.Used() {
 		if used && i < len(types) && types[i].Unseen {
 			found.Warnf(fieldThatUses(job.Task, rows, columns.Names[i]), "no row that was looked at has the column %s, though the source names it; a run fails where none of its first rows has it", columns.Names[i])
@@ -149,7 +141,7 @@ func kindOf(kind reflect.Kind) check.Kind {
 
 // checkRows maps the source's first rows, and reports those that would fail. takes is the destination's, nil
 // where it takes what it gets.
-func checkRows(job Job, first []check.Cells, rows *mapper, takes check.Takes, found *check.Report) {
+func checkRows(job connector.Job, first []check.Cells, rows *mapper, takes check.Takes, found *check.Report) {
 	var faults check.Tally
 	for i, cells := range first {
 		number := int64(i + 1)
@@ -182,7 +174,7 @@ func checkRows(job Job, first []check.Cells, rows *mapper, takes check.Takes, fo
 }
 
 // checkDestination looks at the destination, and returns what it takes, where that can be told.
-func checkDestination(ctx context.Context, job Job, mapped []check.Column, found *check.Report) (check.Takes, error) {
+func checkDestination(ctx context.Context, job connector.Job, mapped []check.Column, found *check.Report) (check.Takes, error) {
 	names := make([]string, len(mapped))
 	for i, c := range mapped {
 		names[i] = c.Name

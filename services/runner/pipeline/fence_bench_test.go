@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"runhook/services/runner/connector/sqldb"
+	"runhook/services/runner/connector"
 	"runhook/services/runner/pipeline"
 	"runhook/shared/task"
 )
@@ -23,7 +23,7 @@ func BenchmarkCheckpointInSQLite(b *testing.B) {
 		for turn := range spent {
 			w.job.Fence = nil
 			if (i+turn)%2 == 1 {
-				w.job.Fence = &sqldb.Fence{Store: "store", Task: "task", Number: 1, Token: 1}
+				w.job.Fence = &connector.Fence{Store: "store", Task: "task", Number: 1, Token: 1}
 			}
 			b.StopTimer()
 			os.Remove(filepath.Join(w.folder, "warehouse.db"))

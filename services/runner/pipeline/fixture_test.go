@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"runhook/services/runner/connection"
+	"runhook/services/runner/connector"
 	"runhook/services/runner/pipeline"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -35,7 +36,7 @@ func newBench(t testing.TB) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &bench{t: t, folder: folder, job: pipeline.Job{
+	return &bench{t: t, folder: folder, job: pipeline.Job{Job: connector.Job{
 		Connections: set,
 		Task: &task.Definition{
 			Name:    "copy",
@@ -46,7 +47,7 @@ func newBench(t testing.TB) *bench {
 			}},
 			OnRowError: task.ContinueOnRowError, MaxRowErrors: 1000,
 		},
-	}}
+	}}}
 }
 
 // table returns the job's sql destination.

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"runhook/services/runner/check"
+	"runhook/services/runner/connector"
 	"runhook/services/runner/row"
 	"runhook/shared/mapping"
 	"runhook/shared/run"
@@ -20,7 +21,7 @@ type mappedColumn struct {
 }
 
 // compile compiles the task's expressions against the columns that the source really has.
-func compile(job Job, columns mapping.Columns) (*mapper, error) {
+func compile(job connector.Job, columns mapping.Columns) (*mapper, error) {
 	var faults check.Report
 	m := compileAll(job, columns, &faults)
 	err := faults.Err()
@@ -31,7 +32,7 @@ func compile(job Job, columns mapping.Columns) (*mapper, error) {
 }
 
 // compileAll is compile that reports what is wrong with any expression, and leaves it out.
-func compileAll(job Job, columns mapping.Columns, found *check.Report) *mapper {
+func compileAll(job connector.Job, columns mapping.Columns, found *check.Report) *mapper {
 	m := &mapper{scope: mapping.NewScope(columns, job.Task.ExpressionParams(job.Parameters))}
 	if job.Task.Where != "" {
 		where, err := m.scope.CompileCondition(job.Task.Where)

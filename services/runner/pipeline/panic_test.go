@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"runhook/services/runner/connector"
 	"runhook/services/runner/row"
 	"runhook/shared/mapping"
 	"runhook/shared/run"
@@ -72,11 +73,11 @@ func TestPanicsFailTheRun(t *testing.T) {
 	for _, at := range []string{"Next", "index in Next", "Write", "index in Write", "Finish", "Close"} {
 		t.Run(at, func(t *testing.T) {
 			b := &broken{at: at}
-			job := Job{Task: &task.Definition{
+			job := Job{Job: connector.Job{Task: &task.Definition{
 				Mapping: []task.Column{{Name: "id", Expression: "ID"}}, MaxRowErrors: 10,
 				Destination: task.Destination{SQL: &task.SQLDestination{Table: "members"}},
-			}}
-			rows, err := compile(job, b.Columns())
+			}}}
+			rows, err := compile(job.Job, b.Columns())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -9,21 +9,13 @@ import (
 	"strconv"
 	"time"
 
-	"runhook/services/runner/connection"
-	"runhook/services/runner/connector/sqldb"
-	"runhook/services/runner/connector/subject"
+	"runhook/services/runner/connector"
 	"runhook/shared/run"
-	"runhook/shared/task"
 )
 
 // Job is what one attempt at a run executes.
 type Job struct {
-	Task        *task.Definition
-	Parameters  task.Values
-	Connections *connection.Set
-	// DryRun: everything is done but the writing. The destination is checked, and what it says of
-	// each row counts, as far as it can be told without writing.
-	DryRun bool
+	connector.Job
 	// BeforeWrite, when set, is called before each batch is committed, or its bytes are written to a
 	// file, with the number of the last source row that the batch reaches. An error from it stops
 	// the attempt, nothing of that batch is written, and Run returns the error.
@@ -34,17 +26,11 @@ type Job struct {
 	// Stored, when set, returns the chunks in which the rows given to Reject are stored. now: those that
 	// wait are stored first; otherwise all is false while any waits for more.
 	Stored func(ctx context.Context, now bool) (set run.RejectedSet, all bool, err error)
-	// Fence, when set, is what the checkpoint is kept under at a destination that keeps it itself. Confirm
-	// is called once it stands, before the first row, and says whether the run is still this attempt's.
-	Fence   *sqldb.Fence
+	// Confirm, when set, says whether the run is still this attempt's. It is called once the Fence stands,
+	// before the first row, or else before Finish.
 	Confirm func(ctx context.Context) error
 	// over: the run starts over, whatever earlier attempts have left.
 	over bool
-	// Run names the run to services and streams that drop what they are sent again: the same for
-	// every attempt at the run, and for no other.
-	Run string
-	// Publish is what a nats destination publishes with.
-	Publish subject.Publish
 }
 
 // storeTime bounds how long a run that is ended by its context may still store the rows that it rejected.
@@ -53,7 +39,7 @@ const storeTime = 10 * time.Second
 // Run executes the job, from where m is, and counts in m as it goes. It returns nil for success; an error
 // that is a [*run.Failure] when the run failed, for good and with the reason for its status document;
 // ctx's error when ctx ended, where a [*run.Failure] as its cause says that this is how the run ends;
-// [sqldb.ErrLost] when a later attempt has taken the destination over; or
+// [connector.ErrLost] when a later attempt has taken the destination over; or
 // BeforeWrite's or Confirm's. Whatever it returns, the counts are those of what is in the destination,
 // and no goroutine is left.
 func Run(ctx context.Context, job Job, m *Meter) (err error) {
@@ -81,20 +67,20 @@ func execute(ctx context.Context, job Job, m *Meter) (err error) {
 	job.Connections, release = job.Connections.Keep()
 	defer release()
 	m.say("Opening the source")
-	from, err := openSource(ctx, job)
+	from, err := openSource(ctx, job.Job)
 	if err != nil {
 		return err
 	}
 	defer from.Close()
-	rows, err := compile(job, from.Columns())
+	rows, err := compile(job.Job, from.Columns())
 	if err != nil {
 		return err
 	}
-	if lines, ok := from.(recorder); ok {
+	if lines, ok := from.(connector.Recorder); ok {
 		lines.Use(rows.scope.Used())
 	}
 	m.say("Opening the destination")
-	to, err := openDestination(ctx, job, rows)
+	to, err := openDestination(ctx, job.Job, rows)
 	if err != nil {
 		return err
 	}
@@ -102,7 +88,7 @@ func execute(ctx context.Context, job Job, m *Meter) (err error) {
 }
 
 // transfer moves all rows, and closes the destination.
-func transfer(ctx context.Context, job Job, m *Meter, from source, rows *mapper, to destination) (err error) {
+func transfer(ctx context.Context, job Job, m *Meter, from connector.Source, rows *mapper, to connector.Destination) (err error) {
 	defer func() {
 		if kept := to.Close(); !kept && err != nil {
 			m.withdraw()

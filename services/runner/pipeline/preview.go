@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 
+	"runhook/services/runner/connector"
 	"runhook/services/runner/row"
 	"runhook/shared/run"
 )
@@ -33,7 +34,7 @@ type SampleRow struct {
 // Preview reads the job's source until most rows have passed where and mapping, or it ends. It opens
 // no destination and writes nothing, so that what only the destination can tell, such as whether a
 // text fits its column, is not seen. Errors are as in Run.
-func Preview(ctx context.Context, job Job, most int) (sample *Sample, err error) {
+func Preview(ctx context.Context, job connector.Job, most int) (sample *Sample, err error) {
 	defer func() {
 		if err != nil && ctx.Err() != nil {
 			err = ctx.Err()
@@ -51,7 +52,7 @@ func Preview(ctx context.Context, job Job, most int) (sample *Sample, err error)
 	if err != nil {
 		return nil, err
 	}
-	if lines, ok := from.(recorder); ok {
+	if lines, ok := from.(connector.Recorder); ok {
 		lines.Use(rows.scope.Used())
 	}
 	sample = &Sample{}

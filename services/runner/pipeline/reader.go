@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"runhook/services/runner/connector"
 	"runhook/services/runner/row"
 )
 
@@ -24,11 +25,11 @@ const cellSize = 16
 
 // reader reads and maps rows, on a goroutine of its own unless they are at hand.
 type reader struct {
-	from source
+	from connector.Source
 	// atHand: no row has to be waited for.
 	atHand bool
 	// lines is from where that is a recorder, else nil.
-	lines recorder
+	lines connector.Recorder
 	// most is how many rows to be written fill a batch, 0 for as many as a batch has.
 	most  int
 	brake *brake // nil without a rate
@@ -50,17 +51,17 @@ type reader struct {
 	total int64
 }
 
-func newReader(job Job, from source, rows *mapper, m *Meter) *reader {
+func newReader(job Job, from connector.Source, rows *mapper, m *Meter) *reader {
 	r := &reader{
 		from: from, brake: newBrake(job.Task.Source.Rate), rows: rows, meter: m,
 	}
-	if whole, ok := from.(rowsAtHand); ok {
+	if whole, ok := from.(connector.AtHand); ok {
 		r.atHand = whole.AtHand() && r.brake == nil
 	}
 	if !r.atHand {
 		r.read, r.written = make(chan *row.Batch, aheadBatches), make(chan *row.Batch, aheadBatches)
 	}
-	r.lines, _ = from.(recorder)
+	r.lines, _ = from.(connector.Recorder)
 	switch to := job.Task.Destination; {
 	case to.HTTP != nil:
 		r.most = to.HTTP.Batch // a batch is a request

@@ -8,7 +8,7 @@ import (
 	"io"
 	"strconv"
 
-	"runhook/services/runner/connector/sqldb"
+	"runhook/services/runner/connector"
 	"runhook/services/runner/row"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -17,27 +17,11 @@ import (
 // errMoved: the source is not what it was, or has no order, and the run may start over.
 var errMoved = errors.New("there is nothing to continue")
 
-// ledger is a destination that keeps the run's checkpoint in the same transactions as the rows, so
-// that a row is written once, by the attempt that may.
-type ledger interface {
-	Raise(ctx context.Context, fence *sqldb.Fence) (at run.Checkpoint, found bool, err error)
-	Record(ctx context.Context, at run.Checkpoint) error
-}
-
-// appended is a destination that rows are put behind what is there. What an interrupted attempt has put
-// there behind its last checkpoint it recognizes, and does not put there again.
-type appended interface {
-	// Length is where the next row goes, 0 before the first is about to be written.
-	Length() int64
-	// ContinueBehind says where an earlier attempt was at the checkpoint; before the first row.
-	ContinueBehind(length int64)
-}
-
 // beginning decides where this attempt begins, and sets the meter there: at what the destination
 // itself keeps, else at the checkpoint that the meter began with.
-func beginning(ctx context.Context, job Job, m *Meter, to destination) (from run.Checkpoint, err error) {
+func beginning(ctx context.Context, job Job, m *Meter, to connector.Destination) (from run.Checkpoint, err error) {
 	from = m.Snapshot().Confirmed
-	if kept, ok := to.(ledger); ok && job.Fence != nil {
+	if kept, ok := to.(connector.Ledger); ok && job.Fence != nil {
 		there, found, err := kept.Raise(ctx, job.Fence)
 		if err != nil {
 			return from, err
@@ -62,7 +46,7 @@ func beginning(ctx context.Context, job Job, m *Meter, to destination) (from run
 	}
 	m.Begin(from)
 	if from.Row == 0 && !from.Writing || job.Task.Continues() {
-		if file, ok := to.(appended); ok && (from.Row > 0 || from.Writing) {
+		if file, ok := to.(connector.Appended); ok && (from.Row > 0 || from.Writing) {
 			file.ContinueBehind(from.Length)
 		}
 		return from, nil

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"runhook/services/runner/connector"
 	"runhook/services/runner/connector/imis/imissite"
 	"runhook/services/runner/connector/sqldb"
 	"runhook/services/runner/pipeline"
@@ -53,7 +54,7 @@ func (s *story) attempt(stop int64) error {
 	var waiting []run.RejectedRow
 	var set run.RejectedSet
 	job := s.b.job
-	job.Fence = &sqldb.Fence{Store: "store", Task: "task", Number: 1, Token: s.token}
+	job.Fence = &connector.Fence{Store: "store", Task: "task", Number: 1, Token: s.token}
 	job.BeforeWrite = func(_ context.Context, last int64) error {
 		if stop > 0 && last >= stop {
 			return errStopped
@@ -453,7 +454,7 @@ func TestFence(t *testing.T) {
 	}, *service)
 	b.mapping("id", "int(ID)", "name", "Name")
 	first := newStory(b)
-	if err := first.attempt(0); !errors.Is(err, sqldb.ErrLost) {
+	if err := first.attempt(0); !errors.Is(err, connector.ErrLost) {
 		t.Errorf("the attempt that was overtaken: %v", err)
 	}
 	<-ended // the first may be told while the second is still writing
@@ -467,17 +468,17 @@ func TestFence(t *testing.T) {
 		t.Errorf("the table of checkpoints has %s", got)
 	}
 	first.token = 0
-	if err := first.attempt(0); !errors.Is(err, sqldb.ErrLost) {
+	if err := first.attempt(0); !errors.Is(err, connector.ErrLost) {
 		t.Errorf("an attempt with an older token: %v", err)
 	}
 
 	// The row goes when the run has ended. Who comes then is told so by the claim.
-	fence := &sqldb.Fence{Store: "store", Task: "task", Number: 1, Token: 2}
+	fence := &connector.Fence{Store: "store", Task: "task", Number: 1, Token: 2}
 	if err := sqldb.Forget(t.Context(), b.job.Connections, b.table(), fence); err != nil {
 		t.Fatal(err)
 	}
 	late := b.job
-	late.Fence = &sqldb.Fence{Store: "store", Task: "task", Number: 1, Token: 1}
+	late.Fence = &connector.Fence{Store: "store", Task: "task", Number: 1, Token: 1}
 	late.Confirm = func(context.Context) error { return errStopped }
 	if err := pipeline.Run(t.Context(), late, &pipeline.Meter{}); !errors.Is(err, errStopped) {
 		t.Errorf("an attempt whose claim is gone: %v", err)
@@ -511,7 +512,7 @@ func TestTakeoverWaitsForAnOpenTransaction(t *testing.T) {
 	first, second := newStory(b), newStory(b)
 	inside, goOn := make(chan struct{}), make(chan struct{})
 	job := b.job
-	job.Fence = &sqldb.Fence{Store: "store", Task: "task", Number: 1, Token: 1}
+	job.Fence = &connector.Fence{Store: "store", Task: "task", Number: 1, Token: 1}
 	waited := false
 	job.BeforeWrite = func(_ context.Context, last int64) error {
 		if last >= 3*row.MaxRows && !waited {
@@ -528,7 +529,7 @@ func TestTakeoverWaitsForAnOpenTransaction(t *testing.T) {
 	go func() { ended <- second.attempt(0) }()
 	time.AfterFunc(100*time.Millisecond, func() { close(goOn) }) // whoever is first, the rows are the same
 	for range 2 {
-		if err := <-ended; err != nil && !errors.Is(err, sqldb.ErrLost) {
+		if err := <-ended; err != nil && !errors.Is(err, connector.ErrLost) {
 			t.Error(err)
 		}
 	}

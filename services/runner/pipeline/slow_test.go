@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"runhook/services/runner/connector"
 	"runhook/services/runner/row"
 	"runhook/shared/mapping"
 	"runhook/shared/task"
@@ -65,11 +66,11 @@ func (s *slow) run(rate task.Rate) (took time.Duration, m *Meter) {
 	s.t.Helper()
 	m = &Meter{}
 	synctest.Test(s.t, func(t *testing.T) {
-		job := Job{Task: &task.Definition{
+		job := Job{Job: connector.Job{Task: &task.Definition{
 			Source: task.Source{Rate: rate}, Mapping: []task.Column{{Name: "id", Expression: "ID"}},
 			Destination: task.Destination{SQL: &task.SQLDestination{Table: "members"}},
-		}}
-		rows, err := compile(job, s.Columns())
+		}}}
+		rows, err := compile(job.Job, s.Columns())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"runhook/services/runner/connector"
 	"runhook/services/runner/row"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -15,9 +16,9 @@ import (
 type writer struct {
 	job   Job
 	meter *Meter
-	to    destination
+	to    connector.Destination
 	// ledger is to where that keeps the checkpoint itself, else nil.
-	ledger ledger
+	ledger connector.Ledger
 	// columns are the source's, and version is what it is.
 	columns []string
 	version string
@@ -32,14 +33,14 @@ type writer struct {
 	marks bool
 }
 
-func newWriter(job Job, m *Meter, to destination, columns []string, version string, begin run.Checkpoint) *writer {
+func newWriter(job Job, m *Meter, to connector.Destination, columns []string, version string, begin run.Checkpoint) *writer {
 	w := &writer{
 		job: job, meter: m, to: to, columns: columns, version: version,
 		failed: int(begin.Counts.Failed), earlier: begin.Rejected, last: begin.Mark,
 		marks: job.Task.Continues() && !job.DryRun,
 	}
 	if job.Fence != nil {
-		w.ledger, _ = to.(ledger)
+		w.ledger, _ = to.(connector.Ledger)
 	}
 	return w
 }
@@ -183,7 +184,7 @@ func (w *writer) confirm(ctx context.Context, next Snapshot) error {
 		w.stored, w.waiting = stored, false
 	}
 	at := next.checkpoint(w.version, w.last, w.named(w.stored))
-	if file, ok := w.to.(appended); ok {
+	if file, ok := w.to.(connector.Appended); ok {
 		at.Length = file.Length()
 	}
 	w.meter.confirm(at)
@@ -196,7 +197,7 @@ func (w *writer) begun() {
 	if w.ledger != nil || at.Row > 0 || at.Writing {
 		return
 	}
-	if file, ok := w.to.(appended); ok {
+	if file, ok := w.to.(connector.Appended); ok {
 		at.Length = file.Length()
 	}
 	at.Writing = true

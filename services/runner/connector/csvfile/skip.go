@@ -36,7 +36,7 @@ func version(info fs.FileInfo, hash []byte) string {
 	return fmt.Sprintf("%d %d %x", info.Size(), info.ModTime().UnixNano(), hash[:16])
 }
 
-// Version tells whether the file is what it was; see the pipeline's source. What is no longer than its
+// Version tells whether the file is what it was; see connector.Source. What is no longer than its
 // head was read once, and its version is of just what was read.
 func (s *Source) Version() (string, error) {
 	if s.AtHand() {
@@ -49,7 +49,7 @@ func (s *Source) Version() (string, error) {
 // skipCheck is after how many rows a skip looks whether its run goes on.
 const skipCheck = 1000
 
-// Skip passes over rows, as Next would read them; see the pipeline's source.
+// Skip passes over rows, as Next would read them; see connector.Source.
 func (s *Source) Skip(ctx context.Context, rows int64) error {
 	for range rows {
 		err := s.reader.read()

@@ -133,7 +133,7 @@ func (s *Source) Columns() mapping.Columns {
 	return mapping.Columns{Names: s.columns, Unknown: s.empty}
 }
 
-// Next reads the next row into cells; see the pipeline's source.
+// Next reads the next row into cells; see connector.Source.
 func (s *Source) Next(ctx context.Context, cells []any) (int, error) {
 	s.bind(ctx)
 	var item []byte

@@ -75,7 +75,7 @@ func Open(ctx context.Context, connections *connection.Set, def *task.Definition
 // Columns are those of the first page's rows. Of an IQA without rows they are not known.
 func (s *Source) Columns() mapping.Columns { return s.columns }
 
-// Next reads the next row into cells; see the pipeline's source.
+// Next reads the next row into cells; see connector.Source.
 func (s *Source) Next(ctx context.Context, cells []any) (size int, err error) {
 	for s.row == len(s.page.sizes) {
 		if !s.page.more {

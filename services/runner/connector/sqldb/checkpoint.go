@@ -11,6 +11,7 @@ import (
 	lib "modernc.org/sqlite/lib"
 
 	"runhook/services/runner/connection"
+	"runhook/services/runner/connector"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -32,31 +33,15 @@ const (
 // forgetWait is how long a checkpoint's removal waits for other writers of the database.
 const forgetWait = 2 * time.Second
 
-// ErrLost: a later attempt at the run has been at the destination, or the run has ended. Nothing more
-// may be written.
-var ErrLost = errors.New("another attempt at the run has taken the destination over")
-
-// Fence names a run, and the attempt at it that is to write.
-type Fence struct {
-	// Store is the id of the store that numbers the runs.
-	Store  string
-	Task   task.ID
-	Number run.Number
-	// Token is higher for every later attempt.
-	Token uint64
-	// Takeover: an earlier attempt may still be in the middle of a transaction. It is waited for until
-	// the context ends, for what it writes counts if it comes to its end.
-	Takeover bool
-}
-
-func (f *Fence) key() []any {
+// fenceKey is what the statements are given of a fence.
+func fenceKey(f *connector.Fence) []any {
 	return []any{f.Store, string(f.Task), int64(f.Number), int64(f.Token)}
 }
 
 // Raise makes this attempt the one that may write, in one transaction with reading what earlier ones
 // had written; found is false where they have left nothing. It returns ErrLost when there was a later
 // attempt.
-func (d *Destination) Raise(ctx context.Context, fence *Fence) (at run.Checkpoint, found bool, err error) {
+func (d *Destination) Raise(ctx context.Context, fence *connector.Fence) (at run.Checkpoint, found bool, err error) {
 	for {
 		at, found, err = d.raise(ctx, fence)
 		known, ok := errors.AsType[*sqlite.Error](err)
@@ -75,7 +60,7 @@ func (d *Destination) Raise(ctx context.Context, fence *Fence) (at run.Checkpoin
 	return at, found, nil
 }
 
-func (d *Destination) raise(ctx context.Context, fence *Fence) (at run.Checkpoint, found bool, err error) {
+func (d *Destination) raise(ctx context.Context, fence *connector.Fence) (at run.Checkpoint, found bool, err error) {
 	if _, err := d.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return at, false, err
 	}
@@ -88,15 +73,15 @@ func (d *Destination) raise(ctx context.Context, fence *Fence) (at run.Checkpoin
 	if _, err := d.conn.ExecContext(whole, makeCheckpoints); err != nil {
 		return at, false, err
 	}
-	raised, err := affected(d.conn.ExecContext(whole, raiseToken, fence.key()...))
+	raised, err := affected(d.conn.ExecContext(whole, raiseToken, fenceKey(fence)...))
 	if err != nil {
 		return at, false, err
 	}
 	if raised != 1 {
-		return at, false, ErrLost
+		return at, false, connector.ErrLost
 	}
 	var state string
-	if err := d.conn.QueryRowContext(whole, readCheckpoint, fence.key()[:3]...).Scan(&state); err != nil {
+	if err := d.conn.QueryRowContext(whole, readCheckpoint, fenceKey(fence)[:3]...).Scan(&state); err != nil {
 		return at, false, err
 	}
 	if state != "" {
@@ -109,18 +94,18 @@ func (d *Destination) raise(ctx context.Context, fence *Fence) (at run.Checkpoin
 }
 
 // Record makes a checkpoint part of the transaction of the batch that is being written. It returns
-// ErrLost when this attempt may not write any more.
+// connector.ErrLost when this attempt may not write any more.
 func (d *Destination) Record(ctx context.Context, at run.Checkpoint) error {
 	state, err := json.Marshal(at)
 	if err != nil {
 		return err
 	}
-	written, err := affected(d.record.ExecContext(context.WithoutCancel(ctx), append(d.fence.key(), string(state))...))
+	written, err := affected(d.record.ExecContext(context.WithoutCancel(ctx), append(fenceKey(d.fence), string(state))...))
 	if err != nil {
 		return d.explainCheckpoint(ctx, err)
 	}
 	if written != 1 {
-		return ErrLost
+		return connector.ErrLost
 	}
 	return nil
 }
@@ -129,7 +114,7 @@ func (d *Destination) Record(ctx context.Context, at run.Checkpoint) error {
 func (d *Destination) explainCheckpoint(ctx context.Context, err error) error {
 	known, ok := errors.AsType[*sqlite.Error](err)
 	switch {
-	case errors.Is(err, ErrLost):
+	case errors.Is(err, connector.ErrLost):
 		return err
 	case ctx.Err() != nil, !ok, known.Code()&0xff != lib.SQLITE_ERROR && known.Code()&0xff != lib.SQLITE_CONSTRAINT:
 		return d.table.explain(ctx, err)
@@ -139,7 +124,7 @@ func (d *Destination) explainCheckpoint(ctx context.Context, err error) error {
 
 // Forget removes what Raise and Record have left of a run that has ended. What an error leaves behind
 // means nothing: no run ever has that number again.
-func Forget(ctx context.Context, connections *connection.Set, to *task.SQLDestination, fence *Fence) error {
+func Forget(ctx context.Context, connections *connection.Set, to *task.SQLDestination, fence *connector.Fence) error {
 	where, err := connections.SQLite(to.Connection)
 	if err != nil {
 		return err
@@ -154,7 +139,7 @@ func Forget(ctx context.Context, connections *connection.Set, to *task.SQLDestin
 	}
 	defer db.Close()
 	defer conn.Close()
-	if _, err := conn.ExecContext(ctx, removeCheckpoint, fence.key()...); err != nil {
+	if _, err := conn.ExecContext(ctx, removeCheckpoint, fenceKey(fence)...); err != nil {
 		return explain(ctx, err, where.Name)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"runhook/services/runner/connection"
+	"runhook/services/runner/connector"
 	"runhook/shared/task"
 )
 
@@ -23,7 +24,7 @@ func TestRaiseWaitsForTheEarlierAttempt(t *testing.T) {
 		t.Fatal(err)
 	}
 	to := &task.SQLDestination{Connection: "warehouse", Table: "members", Action: task.Insert, Create: true}
-	d, err := Open(t.Context(), set, to, []Column{{Name: "id", Kind: reflect.String}})
+	d, err := Open(t.Context(), set, to, []connector.Column{{Name: "id", Kind: reflect.String}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +41,7 @@ func TestRaiseWaitsForTheEarlierAttempt(t *testing.T) {
 	if _, err := db.Exec("begin immediate"); err != nil {
 		t.Fatal(err)
 	}
-	fence := &Fence{Store: "s", Task: "t", Number: 1, Token: 7}
+	fence := &connector.Fence{Store: "s", Task: "t", Number: 1, Token: 7}
 	if _, _, err := d.Raise(t.Context(), fence); err == nil || !strings.Contains(err.Error(), "was locked by another writer") {
 		t.Fatalf("a first attempt: %v", err)
 	}

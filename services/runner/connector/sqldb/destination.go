@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"runhook/services/runner/connection"
+	"runhook/services/runner/connector"
 	"runhook/services/runner/row"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -28,7 +29,7 @@ type Destination struct {
 	trial bool
 	// fence is that of the run whose checkpoint is kept in the database, with record to write it; nil
 	// before Raise, and where nothing is kept.
-	fence  *Fence
+	fence  *connector.Fence
 	record *sql.Stmt
 
 	// Prepared statements; nil where the action does not need them.
@@ -48,7 +49,7 @@ type Destination struct {
 
 // Open opens the database, makes a missing table where the task wants that, and holds the mapping's
 // columns against the table. Whatever is wrong is a [*run.Failure], before the first row.
-func Open(ctx context.Context, connections *connection.Set, to *task.SQLDestination, columns []Column) (*Destination, error) {
+func Open(ctx context.Context, connections *connection.Set, to *task.SQLDestination, columns []connector.Column) (*Destination, error) {
 	where, err := connections.SQLite(to.Connection)
 	if err != nil {
 		return nil, err
@@ -61,7 +62,7 @@ func Open(ctx context.Context, connections *connection.Set, to *task.SQLDestinat
 }
 
 // begin gets the destination ready on its open connection, or closes it.
-func (d *Destination) begin(ctx context.Context, to *task.SQLDestination, columns []Column) (_ *Destination, err error) {
+func (d *Destination) begin(ctx context.Context, to *task.SQLDestination, columns []connector.Column) (_ *Destination, err error) {
 	if d.table, err = openTable(ctx, d.conn, to, columns); err != nil {
 		d.Close()
 		return nil, err

@@ -190,7 +190,7 @@ func (s *Source) refuse(ctx context.Context, err error) error {
 // Columns are those of the query. Cells are typed.
 func (s *Source) Columns() mapping.Columns { return mapping.Columns{Names: s.columns} }
 
-// Next reads the next row into cells; see the pipeline's source.
+// Next reads the next row into cells; see connector.Source.
 func (s *Source) Next(ctx context.Context, cells []any) (size int, err error) {
 	if s.rows == nil {
 		query := s.query
@@ -237,7 +237,7 @@ func (s *Source) Next(ctx context.Context, cells []any) (size int, err error) {
 // Version is not known: what the rows are is the database's.
 func (s *Source) Version() (string, error) { return "", nil }
 
-// Skip has the query pass over rows; see the pipeline's source.
+// Skip has the query pass over rows; see connector.Source.
 func (s *Source) Skip(_ context.Context, rows int64) error {
 	s.skip = rows
 	return nil

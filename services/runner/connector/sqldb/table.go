@@ -5,23 +5,15 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"reflect"
 	"slices"
 	"strings"
 
 	"runhook/services/runner/check"
+	"runhook/services/runner/connector"
 	"runhook/shared/nearest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
-
-// Column is a column that the mapping writes.
-type Column struct {
-	Name string
-	// Kind is that of the mapping's values, reflect.Interface where it is not known. It decides the
-	// type of a column that is made.
-	Kind reflect.Kind
-}
 
 // table is what the database says of the destination's table.
 type table struct {
@@ -50,9 +42,9 @@ type tableColumn struct {
 }
 
 // openTable reads the table, makes it where the task wants that, and holds the mapping against it.
-func openTable(ctx context.Context, conn *sql.Conn, to *task.SQLDestination, columns []Column) (*table, error) {
+func openTable(ctx context.Context, conn *sql.Conn, to *task.SQLDestination, columns []connector.Column) (*table, error) {
 	t := &table{connection: to.Connection, name: to.Table, keyed: to.Action != task.Insert}
-	names := namesOf(columns)
+	names := connector.Names(columns)
 	var faults check.Report
 	found, err := t.read(ctx, conn)
 	if err == nil && !found && !to.Create {
@@ -72,14 +64,6 @@ func openTable(ctx context.Context, conn *sql.Conn, to *task.SQLDestination, col
 	}
 	t.match(to, names, &faults)
 	return t, faults.Err()
-}
-
-func namesOf(columns []Column) []string {
-	names := make([]string, len(columns))
-	for i, c := range columns {
-		names[i] = c.Name
-	}
-	return names
 }
 
 func (t *table) explain(ctx context.Context, err error) error { return explain(ctx, err, t.connection) }
@@ -174,7 +158,7 @@ func checkKey(to *task.SQLDestination, columns []string, found *check.Report) {
 	}
 }
 
-func (t *table) createStatement(key []string, columns []Column) string {
+func (t *table) createStatement(key []string, columns []connector.Column) string {
 	var sql strings.Builder
 	sql.WriteString("CREATE TABLE IF NOT EXISTS " + quoteName(t.name) + " (")
 	for i, c := range columns {

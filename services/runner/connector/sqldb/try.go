@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"runhook/services/runner/connection"
+	"runhook/services/runner/connector"
 	"runhook/shared/task"
 )
 
@@ -14,7 +15,7 @@ import (
 // one whose key came in an earlier batch counts as if it were the first, and a rule that is checked
 // only when a transaction is committed is not checked. A table that would be made is made in a
 // temporary database instead, where all rows stay until the end.
-func Try(ctx context.Context, connections *connection.Set, to *task.SQLDestination, columns []Column) (*Destination, error) {
+func Try(ctx context.Context, connections *connection.Set, to *task.SQLDestination, columns []connector.Column) (*Destination, error) {
 	where, err := connections.SQLite(to.Connection)
 	if err != nil {
 		return nil, err

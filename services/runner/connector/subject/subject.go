@@ -6,19 +6,15 @@ import (
 	"context"
 	"strconv"
 
+	"runhook/services/runner/connector"
 	"runhook/services/runner/row"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
-// Publish publishes messages to a subject, each under an id, and returns when they have arrived.
-// tooLarge are those, by index, that were not taken for their size, with the server's words. The error
-// is a [*run.Failure] or ctx's; any part of the messages may have been published then.
-type Publish func(ctx context.Context, subject string, ids []string, messages [][]byte) (tooLarge map[int]string, err error)
-
 // Destination publishes the rows of one run. It belongs to one goroutine.
 type Destination struct {
-	publish Publish
+	publish connector.Publish
 	subject string
 	// run is what a message's id begins with: the same for every attempt at the run, so that a stream
 	// drops a row that is published again.
@@ -31,7 +27,7 @@ type Destination struct {
 }
 
 // Open prepares to publish. runID names the run in messages' ids, columns are the mapping's.
-func Open(to *task.NATSDestination, publish Publish, runID string, columns []string) (*Destination, error) {
+func Open(to *task.NATSDestination, publish connector.Publish, runID string, columns []string) (*Destination, error) {
 	if publish == nil {
 		return nil, run.Failf("this process has no NATS to publish to")
 	}

@@ -8,13 +8,13 @@ import (
 	"runhook/services/runner/connector/csvfile"
 )
 
-// Version tells whether the workbook is what it was; see the pipeline's source.
+// Version tells whether the workbook is what it was; see connector.Source.
 func (s *Source) Version() (string, error) { return csvfile.FileVersion(s.file, s.info, s.place) }
 
 // skipCheck is after how many rows a skip looks whether its run goes on.
 const skipCheck = 1000
 
-// Skip passes over rows, as Next would read them; see the pipeline's source.
+// Skip passes over rows, as Next would read them; see connector.Source.
 func (s *Source) Skip(ctx context.Context, rows int64) error {
 	cells := make([]any, len(s.header))
 	for n := int64(0); n < rows; {

@@ -106,7 +106,7 @@ func (s *Source) Columns() mapping.Columns { return mapping.Columns{Names: s.hea
 // Use says which columns the task names. The others may have errors.
 func (s *Source) Use(used []bool) { copy(s.used, used) }
 
-// Next reads the next row with anything in it into cells; see the pipeline's source.
+// Next reads the next row with anything in it into cells; see connector.Source.
 func (s *Source) Next(_ context.Context, cells []any) (size int, err error) {
 	for {
 		_, err := s.sheet.read()

@@ -1,0 +1,221 @@
+// Package connector is the contract between a run and what its rows come from and go to. A kind of
+// source or destination is one folder below this one: kind.go implements [SourceKind] or
+// [DestinationKind], the rest [Source] or [Destination]. Package builtin has a line for each kind, and
+// package connectortest the suite that each passes. Nothing else of the program knows kinds.
+//
+// # The life of a source and a destination
+//
+// An attempt at a run makes these calls, in this order. Steps with a condition are left out otherwise.
+//
+//  1. SourceKind.Open, with the run's ctx.
+//  2. Source.Columns. Recorder.Use, of a Recorder.
+//  3. DestinationKind.Open, with the mapping's columns. If the job is a dry run, what it opens changes
+//     nothing at the destination, and gives each row the outcome that it would have.
+//  4. Source.Version, if the task can continue an interrupted run.
+//  5. Ledger.Raise, of a Ledger, if the job has a Fence.
+//  6. Appended.ContinueBehind, of an Appended, if an earlier attempt left a checkpoint.
+//  7. Source.Skip, once, and Next for the checkpoint's row, if the attempt continues. If the source is
+//     not what it was, both are closed, and a run that may start over begins again at step 1.
+//  8. Source.Next for each row, with Progress and Recorder.Record after each, until io.EOF. Beside it, on
+//     another goroutine, Destination.Write for each batch, in the order of the rows.
+//  9. Destination.Finish, once, if nothing has failed.
+//  10. Destination.Close, then Source.Close, each once.
+//  11. LedgerKind.Forget, after the run's result is stored. It may come from another process, or never.
+//
+// A kind opens all that it needs in Open; if Open returns an error, it has closed all that it opened.
+//
+// Any error but a [*row.Fault] of Next ends the attempt: the next call is Close. It is a [*run.Failure],
+// which is written into the run's status document and so holds no cell's value, no secret, and no
+// driver's or server's words; or ctx's error when ctx has ended. A Failure that is Passing may be gone
+// later: the run gets another attempt, from step 1 on, if the task has any left.
+//
+// Close comes when no other call is under way: at any moment after Open, also before the first row, in
+// the middle, after an error, after ctx has ended, and after a panic. It ends all that the connector has
+// begun: when it returns, no goroutine, file, lock, request or transaction of it is left.
+//
+// A connector belongs to one goroutine at a time. Source and destination may be in the same file,
+// folder, database or site, so neither holds a lock that the other would wait for.
+package connector
+
+import (
+	"context"
+	"errors"
+	"reflect"
+
+	"runhook/services/runner/check"
+	"runhook/services/runner/connection"
+	"runhook/services/runner/row"
+	"runhook/shared/mapping"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// Source gives rows. The package comment has the order of calls.
+type Source interface {
+	// Columns are those of every row.
+	Columns() mapping.Columns
+	// Next reads the next row into cells, which are as many as the columns and, unless the source is a
+	// Recorder, nil. It returns about how much memory the row holds. io.EOF is the end, in every further
+	// call too. After a *row.Fault, which is that row's own, it goes on with the next row. ctx is the same
+	// in every call of Skip and Next.
+	Next(ctx context.Context, cells []any) (size int, err error)
+	// Progress is the part that has been read, 0 to 1, which never falls, and the number of all rows; 0 of
+	// either means that it is not known.
+	Progress() (part float64, total int64)
+	// Version identifies the source's state, as far as it can be told without reading all of it: if it
+	// differs from that of an earlier attempt, the source has changed. Empty means that nothing is known.
+	Version() (string, error)
+	// Skip passes over that many rows, those with a fault among them, so that Next gives the row that it
+	// would give after as many calls. If there are not so many, it or the Next after it returns io.EOF;
+	// other errors are those of Next. What it skips is the same as in an earlier attempt only if the
+	// task's source is ordered.
+	Skip(ctx context.Context, rows int64) error
+	// Close releases all that the source holds. Its error means nothing to a run.
+	Close() error
+}
+
+// Recorder is a Source that keeps a row whole for less than its cells would take, such as a line of
+// text. From any other source the cells themselves are kept.
+type Recorder interface {
+	// Use says which columns the task names; the cells of the others need not be filled in.
+	Use(used []bool)
+	// Record is the row that Next came to last, also when that was a fault.
+	Record() row.Record
+}
+
+// AtHand is a Source that may have all its rows in memory from the beginning: nothing is gained by
+// reading them beside the writing.
+type AtHand interface{ AtHand() bool }
+
+// Destination takes rows. The package comment has the order of calls.
+type Destination interface {
+	// Write writes the batch's pending rows as one unit, and sets the outcome of each: one of package
+	// row, but Ready. A row that the destination does not take is Failed, with a fault, and keeps no other
+	// from being written. Write calls before when nothing is left to do but to make the batch last, and
+	// not if no row is left to be written; in a dry run it need not. It may call before again if it tries
+	// again. After any error, which is a *run.Failure, ctx's or before's, nothing of the batch is in the
+	// destination; if that cannot be had (task.Destination.AtLeastOnce), nothing is after an error of the
+	// first before, and later some of it may be, uncounted.
+	Write(ctx context.Context, batch *row.Batch, before func(row int64) error) error
+	// Finish makes all that was written last, in its place.
+	Finish(ctx context.Context) error
+	// Close releases all that the destination holds. kept is false if the rows written so far went with
+	// it, because there was no Finish; in a dry run it is true.
+	Close() (kept bool)
+}
+
+// Ledger is a Destination that keeps the run's checkpoint in the same transactions as the rows, so that
+// a row is written once, by the attempt that may.
+type Ledger interface {
+	Destination
+	// Raise makes this attempt the one that may write, in one step with reading the checkpoint of earlier
+	// ones; found is false if they have left none. It returns ErrLost if there was a later attempt.
+	Raise(ctx context.Context, fence *Fence) (at run.Checkpoint, found bool, err error)
+	// Record makes the checkpoint last with the batch that is being written: it is called in Write's
+	// before. It returns ErrLost if this attempt may not write any more.
+	Record(ctx context.Context, at run.Checkpoint) error
+}
+
+// ErrLost: a later attempt at the run has been at the destination, or the run has ended. Nothing more
+// may be written.
+var ErrLost = errors.New("another attempt at the run has taken the destination over")
+
+// Fence names a run, and the attempt at it that is to write.
+type Fence struct {
+	// Store is the id of the store that numbers the runs.
+	Store  string
+	Task   task.ID
+	Number run.Number
+	// Token is higher for every later attempt.
+	Token uint64
+	// Takeover: an earlier attempt may still be in the middle of a transaction. Raise waits for it until
+	// the context ends, because its rows count if it commits.
+	Takeover bool
+}
+
+// Appended is a Destination that rows are put behind what is there. What an interrupted attempt has put
+// there behind its last checkpoint it recognizes, and does not put there again.
+type Appended interface {
+	// Length is where the next row goes, 0 before the first is about to be written.
+	Length() int64
+	// ContinueBehind says where an earlier attempt was at the checkpoint.
+	ContinueBehind(length int64)
+}
+
+// Column is a column that the mapping writes.
+type Column struct {
+	Name string
+	// Kind is that of the mapping's values, reflect.Interface where it is not known. It decides the
+	// type of a column that is made.
+	Kind reflect.Kind
+}
+
+// Names are the columns' names.
+func Names(columns []Column) []string {
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = c.Name
+	}
+	return names
+}
+
+// Job is what a kind is told of a run.
+type Job struct {
+	Task        *task.Definition
+	Parameters  task.Values
+	Connections *connection.Set
+	// DryRun: everything is done but the writing. The destination is checked, and what it says of
+	// each row counts, as far as it can be told without writing.
+	DryRun bool
+	// Run names the run to services and streams that drop what they are sent again: the same for
+	// every attempt at the run, and for no other.
+	Run string
+	// Publish publishes to NATS; nil without a connection to it.
+	Publish Publish
+	// Fence, when set, is what a Ledger keeps the checkpoint under.
+	Fence *Fence
+}
+
+// Publish publishes messages to a subject, each under an id, and returns when they have arrived.
+// tooLarge are those, by index, that were not taken for their size, with the server's words. The error
+// is a [*run.Failure] or ctx's; any part of the messages may have been published then.
+type Publish func(ctx context.Context, subject string, ids []string, messages [][]byte) (tooLarge map[int]string, err error)
+
+// Looked is what was seen of a source.
+type Looked struct {
+	Columns mapping.Columns
+	// Types are what is known of the columns' values, in their order; nil if nothing is.
+	Types []check.Column
+	// First are the first rows, at most check.Looked.
+	First []check.Cells
+}
+
+// Unseen is what was seen of a source whose columns are not known.
+func Unseen() Looked { return Looked{Columns: mapping.Columns{Unknown: true}} }
+
+// SourceKind opens the sources of one kind. Open and Check are given jobs whose task has such a source;
+// of the task's other fields either needs the parameters alone.
+type SourceKind interface {
+	// Open opens the job's source, before its first row. Any error is a [*run.Failure] or ctx's.
+	Open(ctx context.Context, job Job) (Source, error)
+	// Check looks, now, at what Open and the first rows would meet, and reports all that it finds. Required
+	// parameters may lack a value. The error is ctx's.
+	Check(ctx context.Context, job Job, found *check.Report) (Looked, error)
+}
+
+// DestinationKind opens the destinations of one kind, for jobs whose task has one.
+type DestinationKind interface {
+	// Open opens the job's destination. columns are the mapping's. Any error is a [*run.Failure] or ctx's.
+	Open(ctx context.Context, job Job, columns []Column) (Destination, error)
+	// Check looks, now, at what Open would meet, changes nothing, and reports all that it finds. takes is
+	// what the destination takes, nil if that cannot be told. The error is ctx's.
+	Check(ctx context.Context, job Job, columns []check.Column, found *check.Report) (takes check.Takes, err error)
+}
+
+// LedgerKind is a DestinationKind whose destinations are Ledgers.
+type LedgerKind interface {
+	DestinationKind
+	// Forget removes the checkpoint of a run that has ended, under the job's Fence. If it returns an
+	// error, what it leaves behind means nothing, because no other run ever has that number.
+	Forget(ctx context.Context, job Job) error
+}
