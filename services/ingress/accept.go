@@ -15,9 +15,6 @@ import (
 	"runhook/shared/web"
 )
 
-// notLoadedRetry is what callers are asked to wait while the tasks have not been loaded.
-const notLoadedRetry = 5 * time.Second
-
 // accept checks the whole request and makes its run durable.
 func (in *Ingress) accept(ctx context.Context, rc *fasthttp.RequestCtx, target called, dry bool) (bus.Accepted, error) {
 	key, err := idempotencyKey(&rc.Request.Header)
@@ -28,7 +25,7 @@ func (in *Ingress) accept(ctx context.Context, rc *fasthttp.RequestCtx, target c
 	if err != nil {
 		return bus.Accepted{}, err
 	}
-	base, err := in.Locator.Base(rc)
+	base, err := in.options.Locator.Base(rc)
 	if err != nil {
 		return bus.Accepted{}, err
 	}
@@ -49,7 +46,7 @@ func (in *Ingress) accept(ctx context.Context, rc *fasthttp.RequestCtx, target c
 	}
 	// A stop must not cut a publish short: whether the run was stored could then not be told. Submit
 	// bounds itself.
-	return in.Bus.Submit(context.WithoutCancel(ctx), request, key)
+	return in.options.Bus.Submit(context.WithoutCancel(ctx), request, key)
 }
 
 // parameters reads the body and the query string, and resolves what they pass.

@@ -33,9 +33,9 @@ func (in *Ingress) answerPolling(ctx context.Context, rc *fasthttp.RequestCtx, t
 	limited, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	// A replay's run may be stored under the id that the task had then.
-	status, err := in.Bus.Await(limited, accepted.Request.Task, accepted.Number)
+	status, err := in.options.Bus.Await(limited, accepted.Request.Task, accepted.Number)
 	if err != nil {
-		in.Log.Warn().Err(err).Str("task", target.Name).Stringer("run", accepted.Number).Msg("waiting for a run ended early; its caller was told to poll")
+		in.options.Log.Warn().Err(err).Str("task", target.Name).Stringer("run", accepted.Number).Msg("waiting for a run ended early; its caller was told to poll")
 		in.setPolling(rc, accepted)
 		return in.answerQueued(rc, fasthttp.StatusAccepted, accepted)
 	}
@@ -57,8 +57,8 @@ func (in *Ingress) answerPolling(ctx context.Context, rc *fasthttp.RequestCtx, t
 func (in *Ingress) setPolling(rc *fasthttp.RequestCtx, accepted bus.Accepted) {
 	request := accepted.Request
 	location := request.PollingURL(accepted.Number)
-	if in.SignedLinks {
-		location += "?sig=" + in.Keys.Sign(web.ReadRun, in.Bus.StoreID(), request.Task, accepted.Number)
+	if in.options.SignedLinks {
+		location += "?sig=" + in.options.Keys.Sign(web.ReadRun, in.options.Bus.StoreID(), request.Task, accepted.Number)
 	}
 	rc.Response.Header.Set(fasthttp.HeaderLocation, location)
 	web.SetRetryAfter(rc, time.Duration(request.RetryAfter)*time.Second)
@@ -72,10 +72,10 @@ func (in *Ingress) answerQueued(rc *fasthttp.RequestCtx, status int, accepted bu
 // answerDocument answers with a document and the addresses that only the POST's answer has, because
 // they reveal rows.
 func (in *Ingress) answerDocument(rc *fasthttp.RequestCtx, status int, doc run.Document, accepted bus.Accepted) error {
-	if in.Keys != nil {
+	if in.options.Keys != nil {
 		id := accepted.Request.Task
 		doc.RejectedURL = accepted.Request.Base + run.RejectedPath(id, accepted.Number) +
-			"?sig=" + in.Keys.Sign(web.ControlRun, in.Bus.StoreID(), id, accepted.Number)
+			"?sig=" + in.options.Keys.Sign(web.ControlRun, in.options.Bus.StoreID(), id, accepted.Number)
 	}
 	body, err := doc.Encode()
 	if err != nil {

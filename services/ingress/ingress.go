@@ -20,7 +20,7 @@ import (
 // Options says how an ingress works.
 type Options struct {
 	Bus *bus.Bus
-	// Tasks is what the POSTs are checked against; while it is nil or not loaded they get 503.
+	// Tasks is what the POSTs are checked against; while it is not loaded they get 503.
 	Tasks *bus.TaskView
 	// Locator makes the addresses in answers; nil takes the request's own scheme and Host.
 	Locator *web.Locator
@@ -35,7 +35,7 @@ type Options struct {
 
 // Ingress is one process's entrance for webhooks. It has no goroutines of its own.
 type Ingress struct {
-	Options
+	options Options
 	metrics metrics
 }
 
@@ -44,15 +44,12 @@ func New(o Options) (*Ingress, error) {
 	if o.SignedLinks && o.Keys == nil {
 		return nil, errors.New("--run-links signed needs --run-key-file")
 	}
-	if o.Locator == nil {
-		o.Locator = new(web.Locator)
-	}
-	return &Ingress{Options: o, metrics: newMetrics(o.Metrics)}, nil
+	return &Ingress{options: o, metrics: newMetrics(o.Metrics)}, nil
 }
 
 // Routes are the webhooks.
 func (in *Ingress) Routes() []web.Route {
-	cors := &web.CORS{Origins: in.origins}
+	cors := web.TaskOrigins(func(rc *fasthttp.RequestCtx) *task.Definition { return in.find(rc).Definition })
 	return []web.Route{
 		{
 			Method: fasthttp.MethodPost, Pattern: "/task/execute/{task}", CORS: cors,
@@ -92,42 +89,21 @@ func newMetrics(registry prometheus.Registerer) metrics {
 	}
 }
 
-// called is the task that a request's path names.
+// called is the task that a request's path names, without a Definition where there is none.
 type called struct {
 	bus.Task
 	// as is the id in the path: a former one of the task's, or its own.
 	as task.ID
 }
 
-// find returns the task that a request's path names, by its id or a former one. It reports false for
-// what is no GUID, no task, or not known because the tasks have not been loaded.
-func (in *Ingress) find(rc *fasthttp.RequestCtx) (called, bool) {
-	if in.Tasks == nil {
-		return called{}, false
+// find returns the task that a request's path names, by its id or a former one.
+func (in *Ingress) find(rc *fasthttp.RequestCtx) called {
+	id, found := in.options.Tasks.Named(web.PathValue(rc, "task"))
+	if found.Deleted {
+		return called{as: id}
 	}
-	segment := web.PathValue(rc, "task")
-	// Most callers use the canonical form, which needs no parsing. The view keeps no key it is asked
-	// for, so the segment may alias the request.
-	if found, ok := in.Tasks.Get(task.ID(segment)); ok {
-		return called{found, found.ID}, true
-	}
-	id, err := task.ParseID(segment)
-	if err != nil {
-		return called{}, false
-	}
-	found, ok := in.Tasks.Of(id)
-	return called{found, id}, ok && !found.Deleted
+	return called{found, id}
 }
-
-// origins are those of the task; where there is none, any page may read that.
-func (in *Ingress) origins(rc *fasthttp.RequestCtx) []string {
-	if found, ok := in.find(rc); ok && len(found.AllowOrigins) > 0 {
-		return found.AllowOrigins
-	}
-	return anyOrigin
-}
-
-var anyOrigin = []string{"*"}
 
 // refusal makes the Problem of a POST that starts nothing.
 func refusal(status int, kind, title, detail string) *web.Problem {
@@ -136,14 +112,11 @@ func refusal(status int, kind, title, detail string) *web.Problem {
 
 // usable returns the task of a request, or why no run of it can be started.
 func (in *Ingress) usable(rc *fasthttp.RequestCtx) (called, error) {
-	found, ok := in.find(rc)
+	found := in.find(rc)
 	switch {
-	case !ok && (in.Tasks == nil || !in.Tasks.Loaded()):
-		p := refusal(fasthttp.StatusServiceUnavailable, "tasks-not-loaded", "The tasks are not loaded",
-			"The tasks have not been loaded from NATS yet; nothing was started.")
-		p.RetryAfter = notLoadedRetry
-		return found, p
-	case !ok:
+	case found.Definition == nil && !in.options.Tasks.Loaded():
+		return found, web.ErrTasksNotLoaded
+	case found.Definition == nil:
 		return found, refusal(fasthttp.StatusNotFound, "unknown-task", "There is no such task",
 			"No task has this id. Copy the webhook's address again from the task.")
 	case found.as != found.ID && !time.Now().Before(found.FormerUntil(found.as)):
@@ -174,7 +147,7 @@ func (in *Ingress) post(answer answerFunc, dry bool) web.Handler {
 			rc.Response.Header.Set("Idempotency-Replayed", "true")
 		}
 		counter.WithLabelValues(target.Name).Inc()
-		in.Log.Debug().Str("task", target.Name).Stringer("run", accepted.Number).
+		in.options.Log.Debug().Str("task", target.Name).Stringer("run", accepted.Number).
 			Bool("replayed", accepted.Replayed).Str("correlation", accepted.Request.CorrelationID).Msg("run accepted")
 		return answer(ctx, rc, target.Task, accepted)
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"runhook/shared/bus"
 	"runhook/shared/task"
 )
 
@@ -153,7 +154,7 @@ func TestStoreAway(t *testing.T) {
 }
 
 func TestTasksNeverLoaded(t *testing.T) {
-	h := open(t, func(o *Options) { o.Tasks = nil })
+	h := open(t, func(o *Options) { o.Tasks = new(bus.TaskView) })
 	got := h.post(t, "/task/execute/"+membersID, "")
 	if got.Status != 503 || got.Get("Retry-After") != "5" || got.problem(t).Type != "urn:runhook:problem:tasks-not-loaded" {
 		t.Errorf("%d %v %s", got.Status, got.Header, got.Body)

@@ -16,7 +16,7 @@ import (
 func (s *Service) adminRoute(method, pattern, summary string, handle web.Handler) web.Route {
 	return web.Route{
 		Method: method, Pattern: pattern, Summary: summary,
-		Handler: s.Admin.Guard(func(ctx context.Context, rc *fasthttp.RequestCtx) error {
+		Handler: s.options.Admin.Guard(func(ctx context.Context, rc *fasthttp.RequestCtx) error {
 			if err := s.loaded(); err != nil {
 				return err
 			}

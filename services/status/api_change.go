@@ -79,7 +79,7 @@ func (s *Service) edit(ctx context.Context, rc *fasthttp.RequestCtx, done string
 	}
 	changed := def.Hash != was.Hash || now.Enabled != was.Enabled
 	if changed {
-		s.Log.Info().Str("task", def.Name).Str("definition", def.Hash).Msg(done)
+		s.options.Log.Info().Str("task", def.Name).Str("definition", def.Hash).Msg(done)
 	}
 	return writeJSON(rc, struct {
 		Changed bool
@@ -91,10 +91,10 @@ func (s *Service) edit(ctx context.Context, rc *fasthttp.RequestCtx, done string
 // store.
 func (s *Service) revise(ctx context.Context, was bus.Task, change func([]byte) ([]byte, error)) (def *task.Definition, err error) {
 	if was.FromFolder {
-		if s.EditFile == nil {
+		if s.options.EditFile == nil {
 			return nil, errElsewhere
 		}
-		err = s.EditFile(ctx, was.ID, func(text []byte) ([]byte, error) {
+		err = s.options.EditFile(ctx, was.ID, func(text []byte) ([]byte, error) {
 			if text == nil {
 				return nil, errNoFile
 			}
@@ -116,7 +116,7 @@ func (s *Service) revise(ctx context.Context, was bus.Task, change func([]byte) 
 	if def.Hash == was.Hash && def.Enabled == was.Enabled {
 		return def, nil
 	}
-	return def, s.Bus.Revise(ctx, was, def)
+	return def, s.options.Bus.Revise(ctx, was, def)
 }
 
 // deleteTask answers DELETE /api/tasks/{task} with 204, once callers of this process get 404.
@@ -129,13 +129,13 @@ func (s *Service) deleteTask(ctx context.Context, rc *fasthttp.RequestCtx) error
 		return err
 	}
 	uncut := context.WithoutCancel(ctx)
-	if was.FromFolder && s.EditFile != nil {
-		err = s.EditFile(uncut, was.ID, func([]byte) ([]byte, error) {
-			_, err := s.Bus.Delete(uncut, was)
+	if was.FromFolder && s.options.EditFile != nil {
+		err = s.options.EditFile(uncut, was.ID, func([]byte) ([]byte, error) {
+			_, err := s.options.Bus.Delete(uncut, was)
 			return nil, err
 		})
 	} else {
-		_, err = s.Bus.Delete(uncut, was)
+		_, err = s.options.Bus.Delete(uncut, was)
 	}
 	if err != nil {
 		return s.explainEdit(ctx, err)
@@ -143,8 +143,8 @@ func (s *Service) deleteTask(ctx context.Context, rc *fasthttp.RequestCtx) error
 	limited, cancel := context.WithTimeout(ctx, seeTimeout)
 	defer cancel()
 	for {
-		changed := s.Tasks.Changed()
-		if _, there := s.Tasks.Get(was.ID); !there {
+		changed := s.options.Tasks.Changed()
+		if _, there := s.options.Tasks.Get(was.ID); !there {
 			break
 		}
 		select {
@@ -153,7 +153,7 @@ func (s *Service) deleteTask(ctx context.Context, rc *fasthttp.RequestCtx) error
 			return limited.Err()
 		}
 	}
-	s.Log.Info().Str("task", was.Name).Msg("task deleted")
+	s.options.Log.Info().Str("task", was.Name).Msg("task deleted")
 	rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
 	rc.SetStatusCode(fasthttp.StatusNoContent)
 	return nil
@@ -188,7 +188,7 @@ func (s *Service) explainEdit(ctx context.Context, err error) error {
 	case errors.Is(err, run.ErrUnavailable):
 		return err
 	}
-	if unready := s.Bus.Ready(ctx); unready != nil {
+	if unready := s.options.Bus.Ready(ctx); unready != nil {
 		return errors.Join(unready, err)
 	}
 	return conflict("not-changed", "The task cannot be changed", "The task was not changed: "+err.Error()+".")

@@ -31,11 +31,11 @@ func (s *Service) listRuns(ctx context.Context, rc *fasthttp.RequestCtx) error {
 		if err != nil {
 			return wrongValue("task", err.Error())
 		}
-		of, known := s.known(id)
+		of, known := s.options.Tasks.Of(id)
 		if !known {
 			return wrongValue("task", "no task has the id "+string(id))
 		}
-		ids = s.Tasks.IDs(of.ID)
+		ids = s.options.Tasks.IDs(of.ID)
 	}
 	limit := defaultRuns
 	if text, given := query["limit"]; given {
@@ -43,7 +43,7 @@ func (s *Service) listRuns(ctx context.Context, rc *fasthttp.RequestCtx) error {
 			return wrongValue("limit", fmt.Sprintf("%q is not a number from 1 to %d", text, maxRuns))
 		}
 	}
-	found, err := s.Bus.Runs(ctx, limit, ids...)
+	found, err := s.options.Bus.Runs(ctx, limit, ids...)
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (s *Service) showRun(ctx context.Context, rc *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	status, err := s.Bus.Lookup(ctx, id, number)
+	status, err := s.options.Bus.Lookup(ctx, id, number)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (s *Service) findRun(ctx context.Context, rc *fasthttp.RequestCtx) (id task
 	if number, err = run.ParseNumber(web.PathValue(rc, "run")); err != nil {
 		err = run.ErrNoRun
 	} else {
-		id, err = s.Bus.FindRun(ctx, number)
+		id, err = s.options.Bus.FindRun(ctx, number)
 	}
 	if errors.Is(err, run.ErrNoRun) {
 		err = web.Refuse(fasthttp.StatusNotFound, "There is no run of this number, or its record has passed its retention.")

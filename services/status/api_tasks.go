@@ -50,7 +50,7 @@ type formerDocument struct {
 
 // describe makes a task's document for the caller of a request.
 func (s *Service) describe(rc *fasthttp.RequestCtx, t bus.Task, withText bool) (taskDocument, error) {
-	base, err := s.Locator.Base(rc)
+	base, err := s.options.Locator.Base(rc)
 	if err != nil {
 		return taskDocument{}, err
 	}
@@ -86,7 +86,7 @@ func (s *Service) listTasks(_ context.Context, rc *fasthttp.RequestCtx) error {
 		return err
 	}
 	answer := struct{ Tasks []taskDocument }{[]taskDocument{}}
-	for _, t := range s.Tasks.All() {
+	for _, t := range s.options.Tasks.All() {
 		doc, err := s.describe(rc, t, false)
 		if err != nil {
 			return err
@@ -127,7 +127,7 @@ func (s *Service) applyTask(ctx context.Context, rc *fasthttp.RequestCtx) error 
 	}
 	def, err := task.Parse(bytes.Clone(rc.PostBody()), "body")
 	if invalid, ok := errors.AsType[*task.Invalid](err); ok {
-		return refuseFile(rc, invalid)
+		return refuseFile(invalid)
 	}
 	if err != nil {
 		return err
@@ -141,7 +141,7 @@ func (s *Service) applyTask(ctx context.Context, rc *fasthttp.RequestCtx) error 
 	// What is in force already stays whose it is: the folder's, if it came from there.
 	unchanged := now.Definition != nil && now.ID == id && !now.Deleted && now.Hash == def.Hash && now.Enabled == def.Enabled
 	// A stop must not leave a definition stored and not current.
-	changed, err := s.Bus.Apply(context.WithoutCancel(ctx), def, unchanged && now.FromFolder)
+	changed, err := s.options.Bus.Apply(context.WithoutCancel(ctx), def, unchanged && now.FromFolder)
 	if errors.Is(err, bus.ErrRotated) {
 		return &web.Problem{
 			Kind: "former-id", Title: "The id is a former one", Status: fasthttp.StatusConflict,
@@ -150,7 +150,7 @@ func (s *Service) applyTask(ctx context.Context, rc *fasthttp.RequestCtx) error 
 	}
 	if err != nil {
 		// While the store is away that is what the caller is to be told, whatever it broke.
-		return errors.Join(s.Bus.Ready(ctx), err)
+		return errors.Join(s.options.Bus.Ready(ctx), err)
 	}
 	applied, err := s.awaitTask(ctx, def)
 	if err != nil {
@@ -161,7 +161,7 @@ func (s *Service) applyTask(ctx context.Context, rc *fasthttp.RequestCtx) error 
 		return err
 	}
 	if changed {
-		s.Log.Info().Str("task", def.Name).Str("definition", def.Hash).Msg("task applied")
+		s.options.Log.Info().Str("task", def.Name).Str("definition", def.Hash).Msg("task applied")
 	}
 	return writeJSON(rc, struct {
 		Changed bool
@@ -174,8 +174,8 @@ func (s *Service) awaitTask(ctx context.Context, def *task.Definition) (bus.Task
 	ctx, cancel := context.WithTimeout(ctx, seeTimeout)
 	defer cancel()
 	for {
-		changed := s.Tasks.Changed()
-		if seen, ok := s.Tasks.Get(def.ID); ok && seen.Enabled == def.Enabled && s.Tasks.Shows(def.ID, def.Hash) {
+		changed := s.options.Tasks.Changed()
+		if seen, ok := s.options.Tasks.Get(def.ID); ok && seen.Enabled == def.Enabled && s.options.Tasks.Shows(def.ID, def.Hash) {
 			return seen, nil
 		}
 		select {
@@ -190,31 +190,14 @@ func (s *Service) awaitTask(ctx context.Context, def *task.Definition) (bus.Task
 	}
 }
 
-// fileFault is one problem of a task file, as the answer lists it.
-type fileFault struct {
-	Line    int
-	Message string
-}
-
 // refuseFile answers 422 with every problem of a task file and where it stands.
-func refuseFile(rc *fasthttp.RequestCtx, invalid *task.Invalid) error {
-	problem := struct {
-		Type   string      `json:"type"`
-		Title  string      `json:"title"`
-		Status int         `json:"status"`
-		Detail string      `json:"detail"`
-		Errors []fileFault `json:"errors"`
-	}{
-		"urn:runhook:problem:invalid-task-file", "The task file cannot be used", fasthttp.StatusUnprocessableEntity,
-		"Nothing was applied. errors lists what is wrong in the file, by line.", nil,
+func refuseFile(invalid *task.Invalid) error {
+	p := &web.Problem{
+		Kind: "invalid-task-file", Title: "The task file cannot be used", Status: fasthttp.StatusUnprocessableEntity,
+		Detail: "Nothing was applied. errors lists what is wrong in the file, by line.",
 	}
-	for _, p := range invalid.Problems {
-		problem.Errors = append(problem.Errors, fileFault{p.Line, p.Message})
+	for _, fault := range invalid.Problems {
+		p.Errors = append(p.Errors, web.Fault{Line: fault.Line, Detail: fault.Message})
 	}
-	if err := writeJSON(rc, problem); err != nil {
-		return err
-	}
-	rc.SetStatusCode(fasthttp.StatusUnprocessableEntity)
-	rc.SetContentType("application/problem+json")
-	return nil
+	return p
 }

@@ -110,7 +110,7 @@ func (s *Service) target(rc *fasthttp.RequestCtx) (target, error) {
 
 // mayRead refuses a poll without the run's signature where --run-links is signed.
 func (s *Service) mayRead(rc *fasthttp.RequestCtx, at target) error {
-	if !s.SignedLinks {
+	if !s.options.SignedLinks {
 		return nil
 	}
 	return s.holds(rc, at, web.ReadRun, errNotSigned, errWrongSignature)
@@ -120,13 +120,13 @@ func (s *Service) mayRead(rc *fasthttp.RequestCtx, at target) error {
 // unsigned where there is no signature at all, else with wrong.
 func (s *Service) holds(rc *fasthttp.RequestCtx, at target, scope web.Scope, unsigned, wrong error) error {
 	sig := rc.QueryArgs().Peek("sig")
-	if len(sig) > 0 && s.Keys != nil && s.Keys.Verify(string(sig), scope, s.Bus.StoreID(), at.id, at.number) {
+	if len(sig) > 0 && s.options.Keys != nil && s.options.Keys.Verify(string(sig), scope, s.options.Bus.StoreID(), at.id, at.number) {
 		return nil
 	}
 	// Only who claims to be an administrator is taken for one: without a token every program of this
 	// machine would be.
 	if len(rc.Request.Header.Peek(fasthttp.HeaderAuthorization)) > 0 {
-		if s.Admin.Check(rc) == nil {
+		if s.options.Admin.Check(rc) == nil {
 			return nil
 		}
 		rc.Response.Header.Del(fasthttp.HeaderWWWAuthenticate) // the answer is 403
@@ -142,7 +142,7 @@ func (s *Service) holds(rc *fasthttp.RequestCtx, at target, scope web.Scope, uns
 func (s *Service) latest(ctx context.Context, rc *fasthttp.RequestCtx, at target) (*sighting, error) {
 	before := s.memory.recall(at.key)
 	wait := web.PreferredWait(rc)
-	if before != nil && before.final() && time.Since(before.seenOn) < s.TrustFinal {
+	if before != nil && before.final() && time.Since(before.seenOn) < s.options.TrustFinal {
 		setWaitApplied(rc, wait)
 		return before, nil
 	}
@@ -155,7 +155,7 @@ func (s *Service) latest(ctx context.Context, rc *fasthttp.RequestCtx, at target
 		setWaitApplied(rc, wait)
 		return s.memory.note(at.key, status)
 	case errors.Is(err, run.ErrUnavailable):
-		s.Log.Debug().Err(err).Str("task", at.taskName()).Stringer("run", at.number).Msg("answered a poll without the store")
+		s.options.Log.Debug().Err(err).Str("task", at.taskName()).Stringer("run", at.number).Msg("answered a poll without the store")
 		if before != nil {
 			return before.remembered()
 		}
@@ -179,11 +179,11 @@ func setWaitApplied(rc *fasthttp.RequestCtx, wait time.Duration) {
 // stops ends the wait, not the read.
 func (s *Service) look(ctx context.Context, at target, wait time.Duration) (bus.Status, error) {
 	if wait == 0 {
-		return s.Bus.Lookup(context.WithoutCancel(ctx), at.id, at.number)
+		return s.options.Bus.Lookup(context.WithoutCancel(ctx), at.id, at.number)
 	}
 	limited, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	return s.Bus.Await(limited, at.id, at.number)
+	return s.options.Bus.Await(limited, at.id, at.number)
 }
 
 // outOfReach begins the message of every answer that was given without the store: another process may
@@ -194,7 +194,7 @@ const outOfReach = "The store cannot be reached at the moment"
 // 202 all the same: many clients give a run up at any other status. It says queued, so that no later
 // answer can go back behind it.
 func (s *Service) unseen(rc *fasthttp.RequestCtx, at target) (*sighting, error) {
-	base, err := s.Locator.Base(rc)
+	base, err := s.options.Locator.Base(rc)
 	if err != nil {
 		return nil, err
 	}
@@ -234,13 +234,13 @@ func (s *Service) answer(rc *fasthttp.RequestCtx, at target, seen *sighting) err
 }
 
 func (s *Service) answerUnfinished(rc *fasthttp.RequestCtx, at target, seen *sighting) error {
-	base, err := s.Locator.Base(rc)
+	base, err := s.options.Locator.Base(rc)
 	if err != nil {
 		return err
 	}
 	location := base + run.StatusPath(at.id, at.number)
-	if s.SignedLinks {
-		location += "?sig=" + s.Keys.Sign(web.ReadRun, s.Bus.StoreID(), at.id, at.number)
+	if s.options.SignedLinks {
+		location += "?sig=" + s.options.Keys.Sign(web.ReadRun, s.options.Bus.StoreID(), at.id, at.number)
 	}
 	rc.Response.Header.Set(fasthttp.HeaderLocation, location)
 	rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")

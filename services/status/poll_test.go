@@ -296,7 +296,7 @@ func TestPagesOfListedOriginsMayPoll(t *testing.T) {
 }
 
 func TestNothingIsAnsweredBeforeTheTasksAreLoaded(t *testing.T) {
-	s := open(t, func(o *status.Options) { o.Tasks = nil })
+	s := open(t, func(o *status.Options) { o.Tasks = new(bus.TaskView) })
 	for _, path := range []string{run.StatusPath(task.NewID(), 1), "/api/tasks", "/api/tasks/" + string(task.NewID()), "/api/runs", "/api/runs/1"} {
 		got := s.get(path)
 		got.problem(t, http.StatusServiceUnavailable)

@@ -21,7 +21,7 @@ import (
 type Options struct {
 	// Bus is a store that was checked; it may go away and come back later.
 	Bus *bus.Bus
-	// Tasks is the view of the tasks; while it is nil or not loaded every request gets 503.
+	// Tasks is the view of the tasks; while it is not loaded every request gets 503.
 	Tasks *bus.TaskView
 	// Locator makes the addresses in answers; nil takes the request's own scheme and Host.
 	Locator *web.Locator
@@ -49,18 +49,15 @@ type Options struct {
 
 // Service is one process's answers about runs and tasks. It has no goroutines of its own.
 type Service struct {
-	Options
-	memory *memory
-	polls  *prometheus.CounterVec
+	options Options
+	memory  *memory
+	polls   *prometheus.CounterVec
 }
 
 // New checks the options and makes a service.
 func New(o Options) (*Service, error) {
 	if o.SignedLinks && o.Keys == nil {
 		return nil, errors.New("--run-links signed needs --run-key-file")
-	}
-	if o.Locator == nil {
-		o.Locator = new(web.Locator)
 	}
 	if o.Admin == nil {
 		o.Admin = new(web.Admin)
@@ -72,7 +69,7 @@ func New(o Options) (*Service, error) {
 		o.TrustFinal = time.Minute
 	}
 	return &Service{
-		Options: o, memory: newMemory(o.Remember),
+		options: o, memory: newMemory(o.Remember),
 		polls: promauto.With(o.Metrics).NewCounterVec(prometheus.CounterOpts{
 			Name: "runhook_polls_total",
 			Help: "Polls answered, by task (empty for none) and by how the run stood or why that was not told.",
@@ -82,13 +79,15 @@ func New(o Options) (*Service, error) {
 
 // Routes are the status address of a run, and the admin routes.
 func (s *Service) Routes() []web.Route {
+	cors := web.TaskOrigins(func(rc *fasthttp.RequestCtx) *task.Definition {
+		_, found := s.task(rc)
+		return found.Definition
+	})
 	return append([]web.Route{{
-		Method: fasthttp.MethodGet, Pattern: "/task/executepolling/{task}/{run}/status",
-		CORS:    &web.CORS{Origins: s.origins},
+		Method: fasthttp.MethodGet, Pattern: "/task/executepolling/{task}/{run}/status", CORS: cors,
 		Summary: "How a run stands", Handler: s.poll,
 	}, {
-		Method: fasthttp.MethodGet, Pattern: "/task/executepolling/{task}/{run}/rejected",
-		CORS:    &web.CORS{Origins: s.origins},
+		Method: fasthttp.MethodGet, Pattern: "/task/executepolling/{task}/{run}/rejected", CORS: cors,
 		Summary: "The rows that a run rejected", Handler: s.rejected,
 	}},
 		s.adminRoute(fasthttp.MethodGet, "/api/tasks", "List the tasks", s.listTasks),
@@ -104,51 +103,16 @@ func (s *Service) Routes() []web.Route {
 	)
 }
 
-// task returns the id that a request's path names, and the task that its runs belong to: the one
-// that has the id, the one that it was rotated to, or a deleted one. id is empty for what is no GUID,
-// and found has no Definition where no task ever had the id. Neither aliases the request.
+// task returns the id that a request's path names, and the task that its runs belong to, as
+// [bus.TaskView.Named] does.
 func (s *Service) task(rc *fasthttp.RequestCtx) (id task.ID, found bus.Task) {
-	segment := web.PathValue(rc, "task")
-	// Most callers use the canonical form, which needs no parsing. The view keeps no key it is asked
-	// for, so the segment may alias the request.
-	if s.Tasks != nil {
-		if found, ok := s.Tasks.Get(task.ID(segment)); ok {
-			return found.ID, found
-		}
-	}
-	id, err := task.ParseID(segment)
-	if err != nil {
-		return "", bus.Task{}
-	}
-	found, _ = s.known(id)
-	return id, found
-}
-
-// known returns the task that an id's runs belong to.
-func (s *Service) known(id task.ID) (bus.Task, bool) {
-	if s.Tasks == nil {
-		return bus.Task{}, false
-	}
-	return s.Tasks.Of(id)
+	return s.options.Tasks.Named(web.PathValue(rc, "task"))
 }
 
 // loaded reports why nothing can be said yet: a store that was never seen.
 func (s *Service) loaded() error {
-	if s.Tasks != nil && s.Tasks.Loaded() {
+	if s.options.Tasks.Loaded() {
 		return nil
 	}
-	return &web.Problem{
-		Kind: "tasks-not-loaded", Title: "The tasks are not loaded", Status: fasthttp.StatusServiceUnavailable,
-		Detail: "The tasks have not been loaded from NATS yet; ask again.", RetryAfter: 5 * time.Second,
-	}
+	return web.ErrTasksNotLoaded
 }
-
-// origins are those of the task; where there is none, any page may read that.
-func (s *Service) origins(rc *fasthttp.RequestCtx) []string {
-	if _, found := s.task(rc); found.Definition != nil && len(found.AllowOrigins) > 0 {
-		return found.AllowOrigins
-	}
-	return anyOrigin
-}
-
-var anyOrigin = []string{"*"}

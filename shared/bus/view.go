@@ -18,7 +18,7 @@ import (
 )
 
 // TaskView is a process's in-memory view of the task bucket, kept current by a watch. It goes on
-// answering from what it has while NATS is away.
+// answering from what it has while NATS is away. The zero TaskView is not loaded and has no tasks.
 type TaskView struct {
 	mu sync.RWMutex
 	// tasks are those that callers see; records are all, ended ones too.
@@ -139,6 +139,21 @@ func (v *TaskView) Of(id task.ID) (Task, bool) {
 		id = record.successor
 	}
 	return Task{}, false
+}
+
+// Named is Of for an id as text, from the path of a request. id is empty for what is no GUID, and found
+// has no Definition where no task ever had the id. Neither aliases text.
+func (v *TaskView) Named(text string) (id task.ID, found Task) {
+	// Most callers use the canonical form, which needs no parsing.
+	if found, ok := v.Get(task.ID(text)); ok {
+		return found.ID, found
+	}
+	id, err := task.ParseID(text)
+	if err != nil {
+		return "", Task{}
+	}
+	found, _ = v.Of(id)
+	return id, found
 }
 
 // Shows reports whether the task of an id has the definition of a hash, and all that comes with it:

@@ -1,16 +1,30 @@
 package web
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/valyala/fasthttp"
+
+	"runhook/shared/task"
 )
 
 // CORS lets pages of other sites call a route and read its answers, errors included.
 type CORS struct {
-	// Origins returns the origins that may call, as scheme://host[:port]; "*" is any. It is asked
-	// for every request, before the handler. nil allows any origin.
+	// Origins returns the origins that may call, as scheme://host[:port]; "*" or none at all is any.
+	// It is asked for every request, before the handler. nil allows any origin.
 	Origins func(rc *fasthttp.RequestCtx) []string
+}
+
+// TaskOrigins lets the pages call that a request's task allows. find returns that task; nil, where
+// the request names none, lets any page read that.
+func TaskOrigins(find func(rc *fasthttp.RequestCtx) *task.Definition) *CORS {
+	return &CORS{Origins: func(rc *fasthttp.RequestCtx) []string {
+		if found := find(rc); found != nil {
+			return found.AllowOrigins
+		}
+		return nil
+	}}
 }
 
 // AnyOrigin allows every page.
@@ -26,21 +40,17 @@ const preflightMaxAge = "7200"
 // them: its request is still answered, and the browser keeps the answer from the page.
 func (c *CORS) apply(rc *fasthttp.RequestCtx) {
 	header := &rc.Response.Header
-	if c.Origins == nil {
+	var origins []string
+	if c.Origins != nil {
+		origins = c.Origins(rc)
+	}
+	if len(origins) == 0 || slices.Contains(origins, "*") {
 		header.Set(fasthttp.HeaderAccessControlAllowOrigin, "*")
 		header.Set(fasthttp.HeaderAccessControlExposeHeaders, exposedHeaders)
 		return
 	}
 	origin := rc.Request.Header.Peek(fasthttp.HeaderOrigin)
-	allowed := false
-	for _, listed := range c.Origins(rc) {
-		if listed == "*" {
-			header.Set(fasthttp.HeaderAccessControlAllowOrigin, "*")
-			header.Set(fasthttp.HeaderAccessControlExposeHeaders, exposedHeaders)
-			return
-		}
-		allowed = allowed || (len(origin) > 0 && strings.EqualFold(listed, string(origin)))
-	}
+	allowed := len(origin) > 0 && slices.ContainsFunc(origins, func(listed string) bool { return strings.EqualFold(listed, string(origin)) })
 	header.Add(fasthttp.HeaderVary, fasthttp.HeaderOrigin)
 	if allowed {
 		header.SetBytesV(fasthttp.HeaderAccessControlAllowOrigin, origin)

@@ -13,7 +13,8 @@ import (
 )
 
 // Locator tells under which address a request's caller reaches this server, for Location headers
-// and the URLs in documents. It is safe for concurrent use.
+// and the URLs in documents. It is safe for concurrent use. The zero Locator, and nil, take the
+// request's own scheme and Host.
 type Locator struct {
 	public   string
 	relative bool
@@ -70,6 +71,9 @@ func (l *Locator) Base(rc *fasthttp.RequestCtx) (string, error) {
 			Kind: "bad-host", Status: fasthttp.StatusBadRequest,
 			Detail: "The Host header is not a host name with an optional port.",
 		}
+	}
+	if l == nil {
+		l = new(Locator)
 	}
 	if l.relative {
 		return "", nil

@@ -38,9 +38,23 @@ type Problem struct {
 
 // Fault is one of several things wrong with a request.
 type Fault struct {
-	// Name is what the fault is about: a parameter, a member, a header.
-	Name   string `json:"name,omitempty"`
+	// Name is what the fault is about: a parameter, a member, a header. Empty in a file.
+	Name string `json:"name,omitempty"`
+	// Line is where the fault stands in a task file, from 1; 0 outside of one.
+	Line   int    `json:"-"`
 	Detail string `json:"detail"`
+}
+
+// MarshalJSON gives the faults of a task file the members of the schema FileFault.
+func (f Fault) MarshalJSON() ([]byte, error) {
+	if f.Line > 0 {
+		return json.Marshal(struct {
+			Line    int
+			Message string
+		}{f.Line, f.Detail})
+	}
+	type fault Fault // without this method
+	return json.Marshal(fault(f))
 }
 
 func (p *Problem) Error() string {
@@ -55,6 +69,13 @@ func (p *Problem) Unwrap() error { return p.Cause }
 // Refuse returns a Problem of a status with a detail.
 func Refuse(status int, detail string) *Problem {
 	return &Problem{Status: status, Detail: detail}
+}
+
+// ErrTasksNotLoaded is the Problem of a request that needs the tasks before they were loaded.
+var ErrTasksNotLoaded = &Problem{
+	Kind: "tasks-not-loaded", Title: "The tasks are not loaded", Status: fasthttp.StatusServiceUnavailable,
+	Detail:     "The tasks have not been loaded from NATS yet, so nothing was done; send the request again.",
+	RetryAfter: 5 * time.Second,
 }
 
 // The answers to errors that are not Problems themselves: the one table from error to status.
