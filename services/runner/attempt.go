@@ -3,44 +3,40 @@ package runner
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"runhook/services/runner/connector"
+	"runhook/services/runner/connector/sqldb"
 	"runhook/services/runner/pipeline"
 	"runhook/shared/bus"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
-// attempt is one execution of a run by this process, from its delivery to its verdict.
+// attempt is one execution of a run by this process, from the claim that it begins with to its verdict.
 type attempt struct {
-	*Runner
+	runner  *Runner
+	hold    *hold
 	request run.Request
-	number  run.Number
 	log     zerolog.Logger
-	meter   pipeline.Meter
-
-	mu       sync.Mutex
-	delivery *bus.Delivery // replaced when the run is delivered to us again
-
-	// writing guards the claim: the keeper renews it while the pipeline may mark it.
-	writing  sync.Mutex
-	claim    *bus.Claim
-	state    run.Claim
-	renewed  time.Time
-	progress *bus.Progress
+	live    *bus.Progress
 	// begun is the claim as this attempt took it.
 	begun run.Claim
-	// earlier is the claim as the attempt before this one left it.
-	earlier run.Claim
+	meter *pipeline.Meter
 	// kept is the checkpoint at the destination, where that has one.
 	kept kept
 	// chunks is how many chunks of rejected rows were stored under this claim's token.
 	chunks int
+}
+
+// kept is where a run's checkpoint stands at its destination.
+type kept struct {
+	at    *task.SQLDestination
+	fence *connector.Fence
 }
 
 // The causes with which an attempt's own context is canceled, besides errStopping.
@@ -66,37 +62,31 @@ func (r *Runner) attempt(ctx context.Context, d *bus.Delivery) {
 		d.Done()
 		return
 	}
-	a := &attempt{
-		Runner: r, request: d.Request, number: d.Number, log: log, delivery: d,
-		progress: r.Bus.Progress(d.Task, d.Number),
-	}
-	r.mu.Lock()
-	r.running[d.Number] = a
-	r.mu.Unlock()
-	r.metrics.running.Inc()
-	defer func() {
-		r.metrics.running.Dec()
-		r.mu.Lock()
-		delete(r.running, d.Number)
-		r.mu.Unlock()
-	}()
+	h := newHold(r.Bus, d, log)
+	defer r.keepTrack(h)()
 
-	verdict, err := a.takeClaim(ctx)
+	verdict, err := h.take(ctx, r)
 	switch {
 	case err != nil && r.isStopping():
-		a.retry(0)
+		h.retry(0)
 	case err != nil:
 		log.Warn().Err(err).Msg("the run could not be claimed now; it will be delivered again")
-		a.retry(time.Second)
+		h.retry(time.Second)
 	case verdict == ended:
-		a.delivered().Done()
+		h.done()
 	case verdict == heldElsewhere:
-		a.retry(r.Bus.Lease())
+		h.retry(h.lease())
 	case verdict == taken:
+		a := newAttempt(r, h, d.Request, log, r.Bus.Progress(d.Task, d.Number))
 		for a != nil {
 			a = a.execute(ctx)
 		}
 	}
+}
+
+// newAttempt returns the attempt that has just begun with the claim of h.
+func newAttempt(r *Runner, h *hold, request run.Request, log zerolog.Logger, live *bus.Progress) *attempt {
+	return &attempt{runner: r, hold: h, request: request, log: log, live: live, begun: h.last(), meter: h.meter}
 }
 
 // execute sees to the claimed run while the keeper keeps the claim and the lease, and ends it or lets go
@@ -113,10 +103,10 @@ func (a *attempt) execute(parent context.Context) (next *attempt) {
 	switch {
 	case errors.Is(err, errLostClaim), errors.Is(err, connector.ErrLost):
 		a.log.Warn().Err(err).Msg("attempt abandoned; the run is another runner's")
-	case errors.Is(err, errRested) && !a.isStopping():
+	case errors.Is(err, errRested) && !a.runner.isStopping():
 		return a.again(parent)
 	case errors.Is(err, errOverdue):
-		a.conclude(parent, run.OverdueDocument(a.request, a.number, time.Now()))
+		a.conclude(parent, run.OverdueDocument(a.request, a.hold.number, time.Now()))
 	case errors.Is(err, errStopping), errors.Is(err, errRested):
 		a.handBack(context.WithoutCancel(parent))
 	case err == nil || !errors.Is(err, context.Canceled):
@@ -127,7 +117,7 @@ func (a *attempt) execute(parent context.Context) (next *attempt) {
 		a.handBack(context.WithoutCancel(parent))
 	default:
 		a.log.Warn().Err(cause).Msg("attempt abandoned; the run will be delivered again")
-		a.retry(abandoned) // soon, not when the lease of the delivery has run out: the claim says who may go on
+		a.hold.retry(abandoned) // soon, not when the lease of the delivery has run out: the claim says who may go on
 	}
 	return nil
 }
@@ -150,18 +140,36 @@ func (a *attempt) perform(ctx context.Context, cancel context.CancelCauseFunc) e
 		return a.await(ctx, *pause)
 	}
 	if a.begun.Executions == 1 {
-		a.metrics.wait.of(a.request.TaskName).Observe(time.Since(a.request.CreatedOn).Seconds())
+		a.runner.metrics.wait.of(a.request.TaskName).Observe(time.Since(a.request.CreatedOn).Seconds())
 	}
-	a.metrics.started.of(a.request.TaskName).Inc()
+	a.runner.metrics.started.of(a.request.TaskName).Inc()
 	a.log.Info().Int("execution", a.begun.Executions).Msg("run started")
 	return a.rest(ctx, def, a.work(ctx, def))
+}
+
+// limit cancels the attempt when the run's time is over, with the failure as the cause. The time
+// counts from the first start, whoever made it. A run whose time is over already fails at once. stop
+// ends the watch.
+func (a *attempt) limit(def *task.Definition, cancel context.CancelCauseFunc) (stop func(), err error) {
+	if def.Timeout <= 0 {
+		return func() {}, nil
+	}
+	over := func(doing string) error {
+		return run.Failf("Stopped by the timeout of %s. What it was doing: %s. A task that needs longer says so in timeout", span(def.Timeout), doing)
+	}
+	left := time.Until(a.begun.StartedOn.Add(def.Timeout))
+	if left <= 0 {
+		return nil, over("Starting again after an interruption")
+	}
+	timer := time.AfterFunc(left, func() { cancel(over(a.document().Message)) })
+	return func() { timer.Stop() }, nil
 }
 
 // accepted is the accepted definition, for which it waits while NATS is away.
 func (a *attempt) accepted(ctx context.Context) (*task.Definition, error) {
 	pause := newBackoff(50*time.Millisecond, time.Second)
 	for {
-		def, err := a.definition(ctx, a.request)
+		def, err := a.runner.definition(ctx, a.request)
 		switch {
 		case err == nil:
 			return def, nil
@@ -180,26 +188,43 @@ func (a *attempt) work(ctx context.Context, def *task.Definition) error {
 	rejected := a.rejectedRows(def)
 	job := pipeline.Job{Reject: rejected.add, Stored: rejected.stored}
 	job.Job = connector.Job{
-		Task: def, Parameters: a.request.Parameters, Connections: a.Connections, DryRun: a.request.DryRun,
-		Run: string(a.request.Task) + "." + a.number.String(), Publish: a.publish,
+		Task: def, Parameters: a.request.Parameters, Connections: a.runner.Connections, DryRun: a.request.DryRun,
+		Run: string(a.request.Task) + "." + a.hold.number.String(), Publish: a.publish,
 	}
 	if !job.DryRun {
 		a.guard(&job)
 	}
-	err := pipeline.Run(ctx, job, &a.meter)
+	err := pipeline.Run(ctx, job, a.meter)
 	if panicked, ok := errors.AsType[*pipeline.Panic](err); ok {
 		a.log.Error().Bytes("stack", panicked.Stack).Msg("the task panicked")
 	}
 	return err
 }
 
+// guard has the pipeline write only while the run is this attempt's. A database refuses the writes of
+// an attempt that was overtaken; elsewhere the claim is looked at before each batch.
+func (a *attempt) guard(job *pipeline.Job) {
+	to := job.Task.Destination
+	job.Confirm = func(ctx context.Context) error { return a.hold.confirm(ctx, false) }
+	if to.SQL == nil {
+		mark := !to.Restartable()
+		job.BeforeWrite = func(ctx context.Context, _ int64) error { return a.hold.confirm(ctx, mark) }
+		return
+	}
+	job.Fence = &connector.Fence{
+		Store: a.runner.Bus.StoreID(), Task: a.request.Task, Number: a.hold.number,
+		Token: a.hold.claim.Token, Takeover: a.begun.Executions > 1,
+	}
+	a.kept = kept{to.SQL, job.Fence}
+}
+
 // refuse ends a run whose task was deleted before it came, one that comes too late, and one that keeps
 // stopping its runner.
 func (a *attempt) refuse() error {
-	if a.request.Overdue(a.delivered().Stored, a.begun.StartedOn) {
+	if a.request.Overdue(a.hold.delivery.Load().Stored, a.begun.StartedOn) {
 		return errOverdue
 	}
-	if of, ok := a.Tasks.Of(a.request.Task); ok && of.Deleted {
+	if of, ok := a.runner.Tasks.Of(a.request.Task); ok && of.Deleted {
 		return run.Failf("The task was deleted, and this run came too late to be executed.")
 	}
 	if a.begun.Idle < run.MaxIdle {
@@ -229,7 +254,7 @@ func (a *attempt) finish(ctx context.Context, err error) {
 func (a *attempt) conclude(ctx context.Context, doc run.Document) {
 	pause := newBackoff(50*time.Millisecond, 5*time.Second)
 	for {
-		err := a.claim.Finish(context.WithoutCancel(ctx), doc, a.meter.Snapshot().Confirmed.Rejected)
+		err := a.hold.finish(context.WithoutCancel(ctx), doc)
 		if err == nil {
 			break
 		}
@@ -240,78 +265,45 @@ func (a *attempt) conclude(ctx context.Context, doc run.Document) {
 		if pause.first() {
 			a.log.Warn().Err(err).Msg("the final document cannot be written now, trying again")
 		}
-		a.extend()
+		a.hold.extend()
 		if !pause.wait(ctx) {
 			a.log.Warn().Msg("stopped before the final document could be written; the run will be delivered again")
 			return
 		}
 	}
-	a.count(doc)
+	a.runner.metrics.count(doc)
+	a.log.Info().Str("outcome", string(doc.Outcome())).Int64("rows", doc.RowsProcessed).Int64("rows_failed", doc.RowsFailed).
+		Int64("ms", doc.DurationMs).Str("detail", doc.Message).Msg("run ended")
 
 	clean := context.WithoutCancel(ctx)
-	a.delivered().Done()
+	a.hold.done()
 	// What is left nobody waits for; mostly there is nothing.
-	if err := a.progress.Remove(clean); err != nil {
+	if err := a.live.Remove(clean); err != nil {
 		a.log.Debug().Err(err).Msg("the live document of an ended run stays until it expires")
 	}
 	a.sweepRejected(clean)
 	a.forget(clean)
 }
 
+// forget removes the checkpoint that the destination keeps of a run that has ended.
+func (a *attempt) forget(ctx context.Context) {
+	if a.kept.fence == nil {
+		return
+	}
+	if err := sqldb.Forget(ctx, a.runner.Connections, a.kept.at, a.kept.fence); err != nil {
+		a.log.Debug().Err(err).Msg("the checkpoint of an ended run stays in its database, where it means nothing any more")
+	}
+}
+
 // handBack gives a run that was stopped in an orderly way to another runner, at once.
 func (a *attempt) handBack(ctx context.Context) {
-	a.writing.Lock()
-	defer a.writing.Unlock()
-	next := a.state
-	next.HandedBack = true
-	if err := a.renew(ctx, next); err != nil {
+	row, err := a.hold.handBack(ctx)
+	if err != nil {
 		a.log.Warn().Err(err).Msg("the run could not be handed back; another runner takes it when the lease ends")
 		return
 	}
-	a.log.Info().Int64("row", a.state.Checkpoint.Row).Msg("run handed back")
-	a.retry(0)
-}
-
-// count puts an ended run into log and metrics.
-func (a *attempt) count(doc run.Document) {
-	outcome, name := string(doc.Outcome()), doc.TaskName
-	a.metrics.finished.of(name, outcome).Inc()
-	a.metrics.duration.of(name).Observe(float64(doc.DurationMs) / 1000)
-	for _, some := range [...]struct {
-		result string
-		rows   int64
-	}{
-		{"inserted", doc.RowsInserted},
-		{"updated", doc.RowsUpdated},
-		{"unchanged", doc.RowsUnchanged},
-		{"deleted", doc.RowsDeleted},
-		{"skipped", doc.RowsSkipped},
-		{"failed", doc.RowsFailed},
-	} {
-		if some.rows > 0 {
-			a.metrics.rows.of(name, some.result).Add(float64(some.rows))
-		}
-	}
-	a.log.Info().Str("outcome", outcome).Int64("rows", doc.RowsProcessed).Int64("rows_failed", doc.RowsFailed).
-		Int64("ms", doc.DurationMs).Str("detail", doc.Message).Msg("run ended")
-}
-
-func (a *attempt) adopt(d *bus.Delivery) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.delivery = d
-}
-
-func (a *attempt) delivered() *bus.Delivery {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.delivery
-}
-
-func (a *attempt) retry(delay time.Duration) {
-	if err := a.delivered().Retry(delay); err != nil {
-		a.log.Debug().Err(err).Msg("the request could not be handed back; its lease will run out")
-	}
+	a.log.Info().Int64("row", row).Msg("run handed back")
+	a.hold.retry(0)
 }
 
 // message is a final document's.
@@ -332,4 +324,18 @@ func summary(doc run.Document) string {
 		text += ", " + strconv.FormatInt(doc.RowsFailed, 10) + " failed"
 	}
 	return text
+}
+
+// span writes a length of time as task files do: 2h, 90s.
+func span(d time.Duration) string {
+	d = d.Round(time.Second)
+	for _, unit := range []struct {
+		of   time.Duration
+		name string
+	}{{time.Hour, "h"}, {time.Minute, "m"}} {
+		if d >= unit.of && d%unit.of == 0 {
+			return strconv.FormatInt(int64(d/unit.of), 10) + unit.name
+		}
+	}
+	return fmt.Sprint(d)
 }

@@ -6,6 +6,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"runhook/shared/run"
 )
 
 // metrics label tasks by name, never by GUID: a GUID is what lets somebody call the webhook.
@@ -69,5 +71,26 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		rows: newSeries(factory.NewCounterVec(prometheus.CounterOpts{
 			Name: "runhook_rows_total", Help: "Rows of ended runs, by task and what became of them.",
 		}, []string{"task", "result"}).WithLabelValues),
+	}
+}
+
+// count counts a run that has ended.
+func (m *metrics) count(doc run.Document) {
+	m.finished.of(doc.TaskName, string(doc.Outcome())).Inc()
+	m.duration.of(doc.TaskName).Observe(float64(doc.DurationMs) / 1000)
+	for _, some := range [...]struct {
+		result string
+		rows   int64
+	}{
+		{"inserted", doc.RowsInserted},
+		{"updated", doc.RowsUpdated},
+		{"unchanged", doc.RowsUnchanged},
+		{"deleted", doc.RowsDeleted},
+		{"skipped", doc.RowsSkipped},
+		{"failed", doc.RowsFailed},
+	} {
+		if some.rows > 0 {
+			m.rows.of(doc.TaskName, some.result).Add(float64(some.rows))
+		}
 	}
 }

@@ -17,7 +17,7 @@ const publishTries = 10
 func (a *attempt) publish(ctx context.Context, subject string, ids []string, messages [][]byte) (tooLarge map[int]string, err error) {
 	pause := newBackoff(100*time.Millisecond, 5*time.Second)
 	for try := 1; ; try++ {
-		tooLarge, err = a.Bus.Publish(ctx, subject, ids, messages)
+		tooLarge, err = a.runner.Bus.Publish(ctx, subject, ids, messages)
 		switch {
 		case err == nil:
 			return tooLarge, nil
@@ -27,7 +27,7 @@ func (a *attempt) publish(ctx context.Context, subject string, ids []string, mes
 			if !pause.wait(ctx) {
 				return nil, ctx.Err()
 			}
-			if err := a.confirm(ctx, false); err != nil {
+			if err := a.hold.confirm(ctx, false); err != nil {
 				return nil, err
 			}
 			continue

@@ -73,7 +73,7 @@ func (r *rejectedRows) flush(ctx context.Context) error {
 	next := a.chunks + 1
 	pause := newBackoff(50*time.Millisecond, 5*time.Second)
 	for {
-		err := a.claim.StoreRejected(ctx, next, data)
+		err := a.hold.claim.StoreRejected(ctx, next, data)
 		if err == nil {
 			break
 		}
@@ -92,7 +92,7 @@ func (r *rejectedRows) flush(ctx context.Context) error {
 		}
 	}
 	a.chunks = next
-	r.set = r.set.With(a.claim.Token, next)
+	r.set = r.set.With(a.hold.claim.Token, next)
 	clear(r.chunk.Rows)
 	r.chunk.Rows, r.bytes, r.last = r.chunk.Rows[:0], 0, time.Now()
 	return nil
@@ -102,15 +102,15 @@ func (r *rejectedRows) flush(ctx context.Context) error {
 // rows that were gone through again, and those that no checkpoint came to name.
 func (a *attempt) sweepRejected(ctx context.Context) {
 	keep := a.meter.Snapshot().Confirmed.Rejected
-	tokens := map[uint64]bool{a.earlier.Token: true}
+	tokens := map[uint64]bool{a.hold.before: true}
 	if a.chunks > 0 {
-		tokens[a.claim.Token] = true
+		tokens[a.hold.claim.Token] = true
 	}
-	for _, some := range a.earlier.Checkpoint.Rejected {
+	for _, some := range a.begun.Checkpoint.Rejected {
 		tokens[some.Token] = true
 	}
 	for token := range tokens {
-		if err := a.claim.DropRejected(ctx, token, keep); err != nil {
+		if err := a.hold.claim.DropRejected(ctx, token, keep); err != nil {
 			a.log.Debug().Err(err).Msg("rejected rows that do not count stay until they expire")
 		}
 	}

@@ -33,7 +33,7 @@ func (a *attempt) rest(ctx context.Context, def *task.Definition, err error) err
 		}
 		return err
 	}
-	if written := a.written(); written && !def.Continues() && !def.Destination.Restartable() {
+	if a.hold.written() && !def.Continues() && !def.Destination.Restartable() {
 		failure.Message += "; it is not tried again, because rows were written, and starting over would write them twice"
 		return err
 	}
@@ -45,27 +45,8 @@ func (a *attempt) rest(ctx context.Context, def *task.Definition, err error) err
 	pause := run.Pause{Until: time.Now().UTC().Add(wait), Length: wait, Why: failure.Message, Attempts: def.Retry.Attempts}
 	a.log.Warn().Int("attempt", tried).Int("of", def.Retry.Attempts).Dur("wait", wait).Str("detail", failure.Message).
 		Msg("attempt failed; the run waits for the next")
-	a.notePause(ctx, pause)
+	a.hold.pause(ctx, pause)
 	return a.await(ctx, pause)
-}
-
-// notePause writes the claim, so that whoever takes the run over waits on instead of trying at once.
-// What cannot be written now the keeper writes.
-func (a *attempt) notePause(ctx context.Context, pause run.Pause) {
-	a.writing.Lock()
-	defer a.writing.Unlock()
-	next := a.state.Rest(pause)
-	if err := a.renew(ctx, next); err != nil {
-		a.state, a.renewed = next, a.renewed.Add(-a.Bus.Lease()/3)
-	}
-}
-
-// written reports whether the destination may have rows of the run.
-func (a *attempt) written() bool {
-	a.writing.Lock()
-	defer a.writing.Unlock()
-	now := a.present(a.state).Checkpoint
-	return now.Writing || now.Row > 0
 }
 
 // await waits until a pause is over.
@@ -75,48 +56,31 @@ func (a *attempt) await(ctx context.Context, pause run.Pause) error {
 	select {
 	case <-timer.C:
 		return errRested
-	case <-a.stopping:
+	case <-a.runner.stopping:
 		return errStopping
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// again begins the next attempt at the run, by the same way as one that takes the run over: with a claim
-// of its own, whose token is newer than whatever of this attempt may still be on its way. It returns nil
-// when the run is another runner's, or may be by now.
+// again begins the next attempt at the run. It returns nil when the run is another runner's, or may be by
+// now.
 func (a *attempt) again(ctx context.Context) *attempt {
-	a.state = a.present(a.state) // nobody else uses it any more
-	began, state := time.Now(), a.state.Again()
+	began := time.Now()
 	pause := newBackoff(50*time.Millisecond, time.Second)
 	for {
-		written := time.Now()
-		claim, err := a.claim.Again(ctx, state)
+		err := a.hold.again(ctx)
 		switch {
 		case err == nil:
-			return a.successor(claim, state, written)
+			return newAttempt(a.runner, a.hold, a.request, a.log, a.live)
 		case errors.Is(err, bus.ErrClaimed):
 			a.log.Warn().Msg("the run has been taken over while it waited for its next attempt")
 			return nil
-		case time.Since(began) >= a.Bus.Lease() || !pause.wait(ctx):
+		case time.Since(began) >= a.hold.lease() || !pause.wait(ctx):
 			a.log.Warn().Err(err).Msg("the next attempt cannot be begun now; the run will be delivered again")
 			return nil
 		}
 	}
-}
-
-// successor is the attempt that holds the run after this one, in the same runner.
-func (a *attempt) successor(claim *bus.Claim, state run.Claim, written time.Time) *attempt {
-	next := &attempt{
-		Runner: a.Runner, request: a.request, number: a.number, log: a.log, progress: a.progress,
-		earlier: a.state,
-	}
-	next.hold(claim, state, written)
-	a.Runner.mu.Lock() // under which a delivery is adopted
-	defer a.Runner.mu.Unlock()
-	next.delivery = a.delivered()
-	a.running[a.number] = next
-	return next
 }
 
 // backoffOf is the wait after so many tries: it doubles, and is up to a quarter longer, so that what

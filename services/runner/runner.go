@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -52,7 +53,7 @@ type Runner struct {
 	stopping <-chan struct{}
 
 	mu      sync.Mutex
-	running map[run.Number]*attempt
+	running map[run.Number]*hold
 }
 
 const cachedDefinitions = 256
@@ -81,7 +82,7 @@ func New(o Options) (*Runner, error) {
 	}
 	return &Runner{
 		Options: o, owner: owner, definitions: definitions, metrics: newMetrics(o.Metrics),
-		running: map[run.Number]*attempt{},
+		running: map[run.Number]*hold{},
 	}, nil
 }
 
@@ -254,7 +255,7 @@ func (r *Runner) next(ctx context.Context, from bus.TaskQueue, queue **bus.Queue
 	return (*queue).Pull(pull, min(free, from.Concurrency), take)
 }
 
-// dispatch starts an attempt, or lets the attempt that is already running here adopt the delivery.
+// dispatch starts an attempt, or lets the run that is already under way here adopt the delivery.
 func (r *Runner) dispatch(d *bus.Delivery, start func(*bus.Delivery)) {
 	switch {
 	case r.adopt(d):
@@ -276,16 +277,36 @@ func (r *Runner) isStopping() bool {
 	}
 }
 
-// adopt gives a delivery to the attempt that is at work on its run here, if one is.
+// keepTrack counts a run as under way until done.
+func (r *Runner) keepTrack(h *hold) (done func()) {
+	r.mu.Lock()
+	r.running[h.number] = h
+	r.mu.Unlock()
+	r.metrics.running.Inc()
+	return func() {
+		r.metrics.running.Dec()
+		r.mu.Lock()
+		delete(r.running, h.number)
+		r.mu.Unlock()
+	}
+}
+
+// adopt gives a delivery to the hold of its run, if this runner has one.
 func (r *Runner) adopt(d *bus.Delivery) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	running := r.running[d.Number]
-	if running == nil {
+	h := r.running[d.Number]
+	if h == nil {
 		return false
 	}
-	running.adopt(d)
+	h.delivery.Store(d)
 	return true
+}
+
+// outlives reports whether a claim's owner is known to be gone without watching: it is this very
+// runner, which would know if it were still at work, or an earlier process of the same home.
+func (r *Runner) outlives(owner string) bool {
+	return owner == r.owner || r.Home != "" && strings.HasPrefix(owner, r.Home+"/")
 }
 
 // definition returns the definition that was accepted with a request, whatever is current now.

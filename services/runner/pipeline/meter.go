@@ -57,6 +57,14 @@ func (m *Meter) Begin(from run.Checkpoint) {
 	m.now.PercentComplete = max(m.now.PercentComplete, min(from.Percent, mostBeforeEnd))
 }
 
+// Continue sets the meter to where the attempt begins that took this claim.
+func (m *Meter) Continue(c run.Claim) {
+	m.Begin(c.Checkpoint)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.now.Dropped = c.EarlierErrors
+}
+
 // restart drops what earlier attempts counted: all rows are gone through again. The percentage that was
 // shown stays.
 func (m *Meter) restart() {
