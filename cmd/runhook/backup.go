@@ -9,7 +9,6 @@ import (
 
 	"runhook/shared/backup"
 	"runhook/shared/broker"
-	"runhook/shared/bus"
 )
 
 type backupCommand struct {
@@ -31,12 +30,12 @@ Examples:
 
 // Run writes the backup.
 func (c *backupCommand) Run(ctx context.Context, p *program) error {
-	store, stop, err := c.open(ctx, p)
+	process, err := open(ctx, p, c.reach)
 	if err != nil {
 		return err
 	}
-	defer stop()
-	id, err := store.ReadStoreID(ctx)
+	defer process.close()
+	id, err := process.store.ReadStoreID(ctx)
 	if err != nil {
 		return err
 	}
@@ -44,7 +43,7 @@ func (c *backupCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	if err := store.Backup(ctx, file.Add); err != nil {
+	if err := process.store.Backup(ctx, file.Add); err != nil {
 		file.Abort()
 		return err
 	}
@@ -56,31 +55,23 @@ func (c *backupCommand) Run(ctx context.Context, p *program) error {
 	return nil
 }
 
-func (c *backupCommand) open(ctx context.Context, p *program) (store *bus.Bus, stop func(), err error) {
+// reach connects to the store that the flags name.
+func (c *backupCommand) reach(ctx context.Context, p *process) error {
 	if c.NATS != "" {
-		store, err = c.connect(ctx, "runhook backup", p)
-		if err != nil {
-			return nil, nil, err
-		}
-		return store, store.Close, nil
+		return c.connect("runhook backup")(ctx, p)
 	}
 	dir := broker.Dir(c.Data)
 	if _, err := os.Stat(dir); err != nil {
-		return nil, nil, fmt.Errorf("there is no store in the data directory %s: give --data as `runhook serve` has it, or --nats", c.Data)
+		return fmt.Errorf("there is no store in the data directory %s: give --data as `runhook serve` has it, or --nats", c.Data)
 	}
-	unlock, err := lockData(c.Data)
+	err := p.lock(c.Data)
 	if errors.Is(err, errInUse) {
-		return nil, nil, fmt.Errorf("a `runhook serve` uses the data directory %s: give its --nats-listen address instead, such as --nats nats://%s, or stop it first", c.Data, defaultNATS)
+		return fmt.Errorf("a `runhook serve` uses the data directory %s: give its --nats-listen address instead, such as --nats nats://%s, or stop it first", c.Data, defaultNATS)
 	}
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	store, end, err := embedded(ctx, dir, "runhook backup", p)
-	if err != nil {
-		unlock()
-		return nil, nil, err
-	}
-	return store, func() { end(); unlock() }, nil
+	return p.embed(ctx, dir, "runhook backup")
 }
 
 // bytesText is a size for people.

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/gofrs/flock"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/rs/zerolog"
 
 	"runhook/services/ingress"
 	"runhook/services/runner"
@@ -23,44 +25,166 @@ import (
 	"runhook/shared/web"
 )
 
+// process is what the services of this process share.
+type process struct {
+	log     zerolog.Logger
+	metrics *prometheus.Registry
+	store   *bus.Bus
+	tasks   *bus.TaskView
+	undos   []func()
+}
+
+// step adds one thing to a process. Whatever it starts or holds it gives to undo at once.
+type step func(ctx context.Context, p *process) error
+
+// open makes a process by its steps, in their order. If one fails, everything before it is undone.
+func open(ctx context.Context, p *program, steps ...step) (*process, error) {
+	opened := &process{log: p.log, metrics: prometheus.NewRegistry()}
+	opened.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, do := range steps {
+		if err := do(ctx, opened); err != nil {
+			opened.close()
+			return nil, err
+		}
+	}
+	return opened, nil
+}
+
+// undo has close do this before everything that it was given earlier.
+func (p *process) undo(this func()) { p.undos = append(p.undos, this) }
+
+// close undoes everything, the last first.
+func (p *process) close() {
+	for _, undo := range slices.Backward(p.undos) {
+		undo()
+	}
+}
+
+// beside runs work until ctx ends, or until close comes to it, which waits for its end.
+func (p *process) beside(ctx context.Context, work func(context.Context)) {
+	ctx, stop := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		work(ctx)
+	}()
+	p.undo(func() { stop(); <-ended })
+}
+
+// errInUse: somebody holds the lock of a data directory.
+var errInUse = errors.New("another `runhook serve` uses the data directory")
+
+// lock makes the data directory and keeps a second instance out of it.
+func (p *process) lock(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("cannot make the data directory: %w: choose another with --data", err)
+	}
+	lock := flock.New(filepath.Join(dir, "lock"))
+	locked, err := lock.TryLock()
+	if err != nil {
+		return fmt.Errorf("cannot write in the data directory: %w: choose another with --data, or change its owner", err)
+	}
+	if !locked {
+		return fmt.Errorf("%w %s: stop it, or choose another with --data", errInUse, dir)
+	}
+	p.undo(func() { _ = lock.Unlock() }) // the end of the process unlocks it too
+	return nil
+}
+
+// connect connects to a store without looking at what it holds.
+func (p *process) connect(ctx context.Context, c bus.Config) (err error) {
+	c.Log = p.log
+	if p.store, err = bus.Connect(ctx, c); err != nil {
+		return err
+	}
+	p.undo(p.store.Close)
+	return nil
+}
+
+// embed starts a NATS server on a directory, for this process alone, and connects to it. Once that is
+// undone, nothing is written to the directory any more.
+func (p *process) embed(ctx context.Context, dir, name string) error {
+	server, err := broker.Start(broker.Options{Dir: dir, Log: p.log})
+	if err != nil {
+		return err
+	}
+	p.undo(func() { server.Stop(); server.Server().WaitForShutdown() })
+	return p.connect(ctx, bus.Config{Name: name, InProcess: server, Full: server.Full})
+}
+
+// checkStore opens a store that `runhook init` has made.
+func checkStore(ctx context.Context, p *process) error { return p.store.Check(ctx) }
+
 // watchTasks starts the process's view of the tasks. It goes on when ctx ends, for what is still
-// under way, until stop is called.
-func watchTasks(ctx context.Context, store *bus.Bus) (tasks *bus.TaskView, stop func(), err error) {
+// under way, until it is undone.
+func watchTasks(ctx context.Context, p *process) error {
 	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	loaded := context.AfterFunc(ctx, cancel)
-	tasks, ended, err := store.WatchTasks(watching)
-	if !loaded() && err == nil {
-		<-ended
-		err = ctx.Err()
-	}
+	tasks, ended, err := p.store.WatchTasks(watching)
+	stopped := !loaded()
 	if err != nil {
 		cancel()
-		return nil, nil, err
+		return err
 	}
-	return tasks, func() { cancel(); <-ended }, nil
+	p.tasks = tasks
+	p.undo(func() { cancel(); <-ended })
+	if stopped {
+		return ctx.Err()
+	}
+	return nil
 }
 
-// edge makes the services that answer HTTP in this process, from what they share.
+// ready tells whether a service can do its work: NATS is reachable, its streams are there, and the
+// tasks are loaded.
+func (p *process) ready(ctx context.Context) error {
+	if err := p.store.Ready(ctx); err != nil {
+		return err
+	}
+	if !p.tasks.Loaded() {
+		return errors.New("the tasks are not loaded yet")
+	}
+	return nil
+}
+
+// listen binds the address for the services' routes, health and metrics.
+func (p *process) listen(address string, maxBody int, routes ...[]web.Route) (*web.Server, error) {
+	routes = append(routes, web.Health(p.ready), web.Metrics(p.metrics))
+	return web.New(web.Options{Listen: address, MaxBody: maxBody, Log: p.log}, routes...)
+}
+
+// runner makes the runner. home is as in [runner.Options].
+func (p *process) runner(f SlotFlags, connections *connection.Set, home string) (*runner.Runner, error) {
+	return runner.New(runner.Options{
+		Bus: p.store, Tasks: p.tasks, Connections: connections, Slots: f.Slots,
+		Grace: cmp.Or(f.Grace, -1), // there 0 is the default, and less is none
+		Home:  home, Log: p.log, Metrics: p.metrics,
+	})
+}
+
+// sweeper makes what ends or moves the runs that no runner holds.
+func (p *process) sweeper() *sweep.Sweeper {
+	return sweep.New(sweep.Options{Bus: p.store, Tasks: p.tasks, Log: p.log, Metrics: p.metrics})
+}
+
+// edge makes the services that answer HTTP.
 type edge struct {
-	EdgeFlags
 	locator *web.Locator
 	keys    *web.Keys
-	program *program
-	metrics *prometheus.Registry
+	signed  bool
 }
 
-func newEdge(f EdgeFlags, keys *web.Keys, p *program, metrics *prometheus.Registry) (*edge, error) {
+func newEdge(f EdgeFlags, keys *web.Keys) (*edge, error) {
 	locator, err := web.NewLocator(f.PublicURL, f.TrustedProxies, f.Location)
 	if err != nil {
 		return nil, err
 	}
-	return &edge{EdgeFlags: f, locator: locator, keys: keys, program: p, metrics: metrics}, nil
+	return &edge{locator: locator, keys: keys, signed: f.RunLinks == "signed"}, nil
 }
 
-func (e *edge) ingress(store *bus.Bus, tasks *bus.TaskView) ([]web.Route, error) {
+// ingress makes the ingress service, of which there are only its routes.
+func (e *edge) ingress(p *process) ([]web.Route, error) {
 	service, err := ingress.New(ingress.Options{
-		Bus: store, Tasks: tasks, Locator: e.locator, Keys: e.keys, SignedLinks: e.RunLinks == "signed",
-		Log: e.program.log, Metrics: e.metrics,
+		Bus: p.store, Tasks: p.tasks, Locator: e.locator, Keys: e.keys, SignedLinks: e.signed, Log: p.log, Metrics: p.metrics,
 	})
 	if err != nil {
 		return nil, err
@@ -68,95 +192,23 @@ func (e *edge) ingress(store *bus.Bus, tasks *bus.TaskView) ([]web.Route, error)
 	return service.Routes(), nil
 }
 
-// status makes the status service. followed is the folder of task files, nil for none.
-func (e *edge) status(store *bus.Bus, tasks *bus.TaskView, adminTokenFile string, followed *folder.Folder) (*status.Service, error) {
+// status makes the routes of the status service. followed is the folder of task files, nil for none.
+func (e *edge) status(p *process, adminTokenFile string, followed *folder.Folder) ([]web.Route, error) {
 	admin, err := web.NewAdmin(adminTokenFile, e.locator)
 	if err != nil {
 		return nil, err
 	}
 	o := status.Options{
-		Bus: store, Tasks: tasks, Locator: e.locator, Admin: admin, Keys: e.keys, SignedLinks: e.RunLinks == "signed",
-		Log: e.program.log, Metrics: e.metrics,
+		Bus: p.store, Tasks: p.tasks, Locator: e.locator, Admin: admin, Keys: e.keys, SignedLinks: e.signed, Log: p.log, Metrics: p.metrics,
 	}
 	if followed != nil {
 		o.EditFile = followed.Edit
 	}
-	return status.New(o)
-}
-
-func (e *edge) sweeper(store *bus.Bus, tasks *bus.TaskView) *sweep.Sweeper {
-	return sweep.New(sweep.Options{Bus: store, Tasks: tasks, Log: e.program.log, Metrics: e.metrics})
-}
-
-// listen binds the address for the services' routes, health and metrics.
-func (e *edge) listen(address string, store *bus.Bus, tasks *bus.TaskView, routes ...[]web.Route) (*web.Server, error) {
-	routes = append(routes, web.Health(ready(store, tasks)), web.Metrics(e.metrics))
-	return web.New(web.Options{Listen: address, MaxBody: e.MaxBody, Log: e.program.log}, routes...)
-}
-
-// ready tells whether a service can do its work: NATS is reachable, its streams are there, and the
-// tasks are loaded.
-func ready(store *bus.Bus, tasks *bus.TaskView) func(context.Context) error {
-	return func(ctx context.Context) error {
-		if err := store.Ready(ctx); err != nil {
-			return err
-		}
-		if !tasks.Loaded() {
-			return errors.New("the tasks are not loaded yet")
-		}
-		return nil
-	}
-}
-
-// runner makes the runner. home is as in [runner.Options].
-func (f *SlotFlags) runner(store *bus.Bus, tasks *bus.TaskView, connections *connection.Set, home string, p *program, metrics *prometheus.Registry) (*runner.Runner, error) {
-	return runner.New(runner.Options{
-		Bus: store, Tasks: tasks, Connections: connections, Slots: f.Slots,
-		Grace: cmp.Or(f.Grace, -1), // there 0 is the default, and less is none
-		Home:  home, Log: p.log, Metrics: metrics,
-	})
-}
-
-// newMetrics makes a service's registry, with the process's own figures in it.
-func newMetrics() *prometheus.Registry {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return registry
-}
-
-// errInUse: somebody holds the lock of a data directory.
-var errInUse = errors.New("another `runhook serve` uses the data directory")
-
-// lockData makes the data directory and keeps a second instance out of it.
-func lockData(dir string) (unlock func(), err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("cannot make the data directory: %w: choose another with --data", err)
-	}
-	lock := flock.New(filepath.Join(dir, "lock"))
-	locked, err := lock.TryLock()
+	service, err := status.New(o)
 	if err != nil {
-		return nil, fmt.Errorf("cannot write in the data directory: %w: choose another with --data, or change its owner", err)
+		return nil, err
 	}
-	if !locked {
-		return nil, fmt.Errorf("%w %s: stop it, or choose another with --data", errInUse, dir)
-	}
-	return func() { _ = lock.Unlock() }, nil // the end of the process unlocks it too
-}
-
-// embedded starts a NATS server on a directory, for this process alone, and connects to it. stop ends
-// both, and returns when nothing is written to the directory any more.
-func embedded(ctx context.Context, dir, name string, p *program) (store *bus.Bus, stop func(), err error) {
-	server, err := broker.Start(broker.Options{Dir: dir, Log: p.log})
-	if err != nil {
-		return nil, nil, err
-	}
-	end := func() { server.Stop(); server.Server().WaitForShutdown() }
-	store, err = bus.Connect(ctx, bus.Config{Name: name, InProcess: server, Full: server.Full, Log: p.log})
-	if err != nil {
-		end()
-		return nil, nil, err
-	}
-	return store, func() { store.Close(); end() }, nil
+	return service.Routes(), nil
 }
 
 // serveAndExecute answers HTTP and executes runs until ctx ends. Then both stop at the same time: nothing
@@ -169,10 +221,7 @@ func serveAndExecute(ctx context.Context, p *program, server *web.Server, execut
 	go func() { ended <- executing.Run(running) }()
 	served := server.Run(ctx)
 	stopRunning() // also where the server failed
-	if err := errors.Join(served, <-ended); err != nil {
-		return &exit{exitFailed, err}
-	}
-	return nil
+	return failedServing(errors.Join(served, <-ended))
 }
 
 // failedServing gives the error of a service that had started its exit code.

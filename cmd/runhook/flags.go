@@ -27,22 +27,11 @@ type NATSFlags struct {
 	Credentials string `placeholder:"FILE" help:"A NATS .creds file, or a file with one line user:password."`
 }
 
-// connect connects without looking at what the store holds.
-func (f *NATSFlags) connect(ctx context.Context, name string, p *program) (*bus.Bus, error) {
-	return bus.Connect(ctx, bus.Config{URLs: f.NATS, Credentials: f.Credentials, Name: name, Log: p.log})
-}
-
-// open connects to a store that `runhook init` has made.
-func (f *NATSFlags) open(ctx context.Context, name string, p *program) (*bus.Bus, error) {
-	store, err := f.connect(ctx, name, p)
-	if err != nil {
-		return nil, err
+// connect is the step to a store on this NATS, whatever it holds.
+func (f *NATSFlags) connect(name string) step {
+	return func(ctx context.Context, p *process) error {
+		return p.connect(ctx, bus.Config{URLs: f.NATS, Credentials: f.Credentials, Name: name})
 	}
-	if err := store.Check(ctx); err != nil {
-		store.Close()
-		return nil, err
-	}
-	return store, nil
 }
 
 // RetentionFlags say how long a store keeps what, and how long it waits for a runner.
@@ -85,13 +74,17 @@ func (f *EdgeFlags) check() error {
 	return nil
 }
 
-// sharedKeys loads the keys of a service that runs apart from the others: all must have the same.
-func (f *EdgeFlags) sharedKeys() (*web.Keys, error) {
+// sharedEdge is the edge of a service that runs apart from the others: all must have the same keys.
+func (f *EdgeFlags) sharedEdge() (*edge, error) {
 	if f.RunKeyFile == "" {
 		return nil, errors.New("--run-key-file is missing: the ingress and status services sign and check addresses with one key; " +
 			"make it with `head -c 32 /dev/urandom | base64 > run.key` and give every one of them --run-key-file run.key")
 	}
-	return web.LoadKeys(f.RunKeyFile)
+	keys, err := web.LoadKeys(f.RunKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	return newEdge(*f, keys)
 }
 
 // AdminFlag guards the routes that only an administrator may use.
@@ -218,10 +211,9 @@ type StoreFlags struct {
 	Credentials string `placeholder:"FILE" help:"A NATS .creds file, or a file with one line user:password."`
 }
 
-// connect connects to --nats.
-func (f *StoreFlags) connect(ctx context.Context, name string, p *program) (*bus.Bus, error) {
-	flags := NATSFlags{NATS: f.NATS, Credentials: f.Credentials}
-	return flags.connect(ctx, name, p)
+// connect is the step to the store on --nats.
+func (f *StoreFlags) connect(name string) step {
+	return (&NATSFlags{NATS: f.NATS, Credentials: f.Credentials}).connect(name)
 }
 
 // span is a length of time on the command line: 90m, 12h, or, as only here, 365d.

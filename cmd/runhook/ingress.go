@@ -27,30 +27,20 @@ func (c *ingressCommand) Run(ctx context.Context, p *program) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	keys, err := c.sharedKeys()
+	edge, err := c.sharedEdge()
 	if err != nil {
 		return err
 	}
-	metrics := newMetrics()
-	edge, err := newEdge(c.EdgeFlags, keys, p, metrics)
+	process, err := open(ctx, p, c.connect("runhook ingress"), checkStore, watchTasks)
 	if err != nil {
 		return err
 	}
-	store, err := c.open(ctx, "runhook ingress", p)
+	defer process.close()
+	webhooks, err := edge.ingress(process)
 	if err != nil {
 		return err
 	}
-	defer store.Close()
-	tasks, stopTasks, err := watchTasks(ctx, store)
-	if err != nil {
-		return err
-	}
-	defer stopTasks()
-	webhooks, err := edge.ingress(store, tasks)
-	if err != nil {
-		return err
-	}
-	server, err := edge.listen(c.Listen, store, tasks, webhooks, openapi.Routes())
+	server, err := process.listen(c.Listen, c.MaxBody, webhooks, openapi.Routes())
 	if err != nil {
 		return err
 	}

@@ -29,16 +29,16 @@ func (c *initCommand) Run(ctx context.Context, p *program) error {
 	if err := c.checkLease(); err != nil {
 		return err
 	}
-	store, err := c.connect(ctx, "runhook init", p)
+	process, err := open(ctx, p, c.connect("runhook init"))
 	if err != nil {
 		return err
 	}
-	defer store.Close()
+	defer process.close()
 	topology := c.topology(c.Replicas)
 	topology.Synced = c.Durability == "always"
-	if err := store.Init(ctx, topology); err != nil {
+	if err := process.store.Init(ctx, topology); err != nil {
 		return err
 	}
-	p.printf("The store %s is ready. Start the services: runhook ingress, runhook runner, runhook status.\n", store.StoreID())
+	p.printf("The store %s is ready. Start the services: runhook ingress, runhook runner, runhook status.\n", process.store.StoreID())
 	return nil
 }

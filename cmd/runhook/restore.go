@@ -57,16 +57,16 @@ func (c *restoreCommand) Run(ctx context.Context, p *program) error {
 }
 
 func (c *restoreCommand) intoNATS(ctx context.Context, p *program, file *backup.Reader) (id string, err error) {
-	store, err := c.connect(ctx, "runhook restore", p)
+	process, err := open(ctx, p, c.connect("runhook restore"))
 	if err != nil {
 		return "", err
 	}
-	defer store.Close()
-	err = store.Restore(ctx, c.Replicas, file.Next)
+	defer process.close()
+	err = process.store.Restore(ctx, c.Replicas, file.Next)
 	if errors.Is(err, bus.ErrNotEmpty) {
 		return "", fmt.Errorf("%w on this NATS: a backup is restored where there is none", err)
 	}
-	return store.StoreID(), err
+	return process.store.StoreID(), err
 }
 
 // intoDirectory restores beside the place where `runhook serve` looks, and puts it there when it is whole.
@@ -74,23 +74,23 @@ func (c *restoreCommand) intoDirectory(ctx context.Context, p *program, file *ba
 	if err := empty(c.Data); err != nil {
 		return "", err
 	}
-	unlock, err := lockData(c.Data)
+	locked, err := open(ctx, p, func(_ context.Context, p *process) error { return p.lock(c.Data) })
 	if err != nil {
 		return "", err
 	}
-	defer unlock()
+	defer locked.close()
 	dir := filepath.Join(c.Data, restoring)
 	if err := os.RemoveAll(dir); err != nil {
 		return "", fmt.Errorf("remove what an earlier restore has left: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	store, stop, err := embedded(ctx, dir, "runhook restore", p)
+	process, err := open(ctx, p, func(ctx context.Context, p *process) error { return p.embed(ctx, dir, "runhook restore") })
 	if err != nil {
 		return "", err
 	}
-	err = store.Restore(ctx, 1, file.Next)
-	id = store.StoreID()
-	stop()
+	err = process.store.Restore(ctx, 1, file.Next)
+	id = process.store.StoreID()
+	process.close()
 	if err != nil {
 		return "", err
 	}

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-
-	"runhook/shared/web"
 )
 
 type runnerCommand struct {
@@ -31,22 +29,16 @@ func (c *runnerCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	store, err := c.open(ctx, "runhook runner", p)
+	process, err := open(ctx, p, c.connect("runhook runner"), checkStore, watchTasks)
 	if err != nil {
 		return err
 	}
-	defer store.Close()
-	tasks, stopTasks, err := watchTasks(ctx, store)
+	defer process.close()
+	executing, err := process.runner(c.SlotFlags, connections, "")
 	if err != nil {
 		return err
 	}
-	defer stopTasks()
-	metrics := newMetrics()
-	executing, err := c.runner(store, tasks, connections, "", p, metrics)
-	if err != nil {
-		return err
-	}
-	server, err := web.New(web.Options{Listen: c.Listen, Log: p.log}, web.Health(ready(store, tasks)), web.Metrics(metrics))
+	server, err := process.listen(c.Listen, 0)
 	if err != nil {
 		return err
 	}

@@ -9,9 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 
 	"runhook/cmd/runhook/demo"
+	"runhook/services/runner/connection"
 	"runhook/shared/broker"
 	"runhook/shared/bus"
 	"runhook/shared/client"
@@ -65,111 +65,77 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	unlock, err := lockData(c.Data)
+	s := serving{serveCommand: c}
+	process, err := open(ctx, p, s.lock, s.bringDemo, s.load, s.startBroker, s.openStore, watchTasks, s.followTasks, redeliver)
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	var example demo.Files
-	var service *demo.Service
-	if c.Demo {
-		if service, err = demo.Listen(ctx); err != nil {
-			return err
-		}
-		defer service.Close()
-		if example, err = demo.Unpack(filepath.Join(c.Data, "demo"), service.URL()); err != nil {
-			return err
-		}
-		c.Tasks, c.Connections = example.Tasks, example.Connections
-	}
-	connections, err := c.connections()
-	if err != nil {
-		return err
-	}
-	keys, err := c.ownKeys()
-	if err != nil {
-		return err
-	}
-	embedded, err := c.startBroker(p)
-	if err != nil {
-		return err
-	}
-	defer embedded.Stop()
-
-	store, err := bus.Connect(ctx, bus.Config{
-		Name: "runhook serve", InProcess: embedded,
-		User: embedded.InternalUser, Password: embedded.InternalPassword, Full: embedded.Full, Log: p.log,
-	})
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	topology := c.topology(1)
-	topology.Synced, topology.Embedded = c.Durability == "always", true
-	if err := store.Init(ctx, topology); err != nil {
-		return err
-	}
-	if err := store.Repair(ctx, embedded.CutOff); err != nil {
-		return err
-	}
-	tasks, stopTasks, err := watchTasks(ctx, store)
-	if err != nil {
-		return err
-	}
-	defer stopTasks()
-
-	ctx, stop := context.WithCancel(ctx)
-	var beside sync.WaitGroup // what runs beside the server, until ctx ends
-	defer beside.Wait()
-	defer stop()
-	var followed *folder.Folder
-	if dir := c.tasksFolder(); dir != "" {
-		followed, err = folder.Open(dir, store, tasks, p.log)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = followed.Close() }() // nothing is written through it
-		if err := followed.Apply(ctx); err != nil {
-			return err
-		}
-		beside.Go(func() { followed.Follow(ctx) })
-	}
-
-	// Whoever had runs leased from this directory is gone: they go on now, not when the leases end.
-	if err := store.Redeliver(ctx); err != nil {
-		return err
-	}
-	metrics := newMetrics()
+	defer process.close()
 	// The lock makes this process the only one that executes runs from this directory.
-	executing, err := c.runner(store, tasks, connections, "serve/"+store.StoreID(), p, metrics)
+	executing, err := process.runner(c.SlotFlags, s.connections, "serve/"+process.store.StoreID())
 	if err != nil {
 		return err
 	}
-	edge, err := newEdge(c.EdgeFlags, keys, p, metrics)
+	webhooks, err := s.edge.ingress(process)
 	if err != nil {
 		return err
 	}
-	webhooks, err := edge.ingress(store, tasks)
+	answers, err := s.edge.status(process, c.AdminTokenFile, s.folder)
 	if err != nil {
 		return err
 	}
-	answers, err := edge.status(store, tasks, c.AdminTokenFile, followed)
+	server, err := process.listen(c.Listen, c.MaxBody, webhooks, answers, openapi.Routes())
 	if err != nil {
 		return err
 	}
-	server, err := edge.listen(c.Listen, store, tasks, webhooks, answers.Routes(), openapi.Routes())
-	if err != nil {
-		return err
-	}
-	c.announce(p, server, embedded, tasks)
-	sweeper := edge.sweeper(store, tasks)
-	beside.Go(func() { sweeper.Run(ctx) })
-	beside.Go(func() { store.KeepEvents(ctx, embedded.Recovered()) })
+	s.announce(p, server, process.tasks)
+	process.beside(ctx, process.sweeper().Run)
+	process.beside(ctx, func(ctx context.Context) { process.store.KeepEvents(ctx, s.broker.Recovered()) })
 	if c.Demo {
-		beside.Go(func() { service.Run(ctx) })
-		beside.Go(func() { tour(ctx, p, server.URL(), example) })
+		process.beside(ctx, s.demo.Run)
+		process.beside(ctx, func(ctx context.Context) { tour(ctx, p, server.URL(), s.example) })
 	}
 	return serveAndExecute(ctx, p, server, executing)
+}
+
+// serving is what a `runhook serve` has besides what every service has.
+type serving struct {
+	*serveCommand
+	demo        *demo.Service // nil without --demo
+	example     demo.Files
+	connections *connection.Set
+	edge        *edge
+	broker      *broker.Broker
+	folder      *folder.Folder // nil for none
+}
+
+func (s *serving) lock(_ context.Context, p *process) error { return p.lock(s.Data) }
+
+// bringDemo brings what the demo reads and writes.
+func (s *serving) bringDemo(ctx context.Context, p *process) (err error) {
+	if !s.Demo {
+		return nil
+	}
+	if s.demo, err = demo.Listen(ctx); err != nil {
+		return err
+	}
+	p.undo(s.demo.Close)
+	s.example, err = demo.Unpack(filepath.Join(s.Data, "demo"), s.demo.URL())
+	s.Tasks, s.Connections = s.example.Tasks, s.example.Connections
+	return err
+}
+
+// load reads the files that flags name.
+func (s *serving) load(context.Context, *process) (err error) {
+	if s.connections, err = s.ConnectionsFlag.connections(); err != nil {
+		return err
+	}
+	keys, err := s.ownKeys()
+	if err != nil {
+		return err
+	}
+	s.edge, err = newEdge(s.EdgeFlags, keys)
+	return err
 }
 
 // ownKeys loads --run-key-file, or the key of the data directory, which it makes at the first start.
@@ -185,20 +151,20 @@ func (c *serveCommand) ownKeys() (*web.Keys, error) {
 }
 
 // startBroker starts the embedded NATS server. A demo makes do with any port.
-func (c *serveCommand) startBroker(p *program) (*broker.Broker, error) {
-	o := broker.Options{Dir: broker.Dir(c.Data), Listen: c.NATSListen, Durable: c.Durability == "always", Log: p.log}
-	if c.NATSAuthFile != "" {
-		data, err := os.ReadFile(c.NATSAuthFile)
+func (s *serving) startBroker(_ context.Context, p *process) (err error) {
+	o := broker.Options{Dir: broker.Dir(s.Data), Listen: s.NATSListen, Durable: s.Durability == "always", Log: p.log}
+	if s.NATSAuthFile != "" {
+		data, err := os.ReadFile(s.NATSAuthFile)
 		if err != nil {
-			return nil, fmt.Errorf("--nats-auth-file: %w", err)
+			return fmt.Errorf("--nats-auth-file: %w", err)
 		}
 		user, password, ok := strings.Cut(strings.TrimSpace(string(data)), ":")
 		if !ok || user == "" || password == "" || strings.ContainsAny(password, "\r\n") {
-			return nil, fmt.Errorf("--nats-auth-file %s must hold one line user:password and nothing else", c.NATSAuthFile)
+			return fmt.Errorf("--nats-auth-file %s must hold one line user:password and nothing else", s.NATSAuthFile)
 		}
 		o.User, o.Password = user, password
 	}
-	if c.Demo && c.NATSListen == defaultNATS {
+	if s.Demo && s.NATSListen == defaultNATS {
 		probe, err := net.Listen("tcp", defaultNATS)
 		if err != nil {
 			o.Listen = "127.0.0.1:0"
@@ -206,8 +172,49 @@ func (c *serveCommand) startBroker(p *program) (*broker.Broker, error) {
 			_ = probe.Close()
 		}
 	}
-	return broker.Start(o)
+	if s.broker, err = broker.Start(o); err != nil {
+		return err
+	}
+	p.undo(s.broker.Stop)
+	return nil
 }
+
+// openStore makes or changes the store, and repairs what a crash has left of it.
+func (s *serving) openStore(ctx context.Context, p *process) error {
+	err := p.connect(ctx, bus.Config{
+		Name: "runhook serve", InProcess: s.broker, User: s.broker.InternalUser, Password: s.broker.InternalPassword, Full: s.broker.Full,
+	})
+	if err != nil {
+		return err
+	}
+	topology := s.topology(1)
+	topology.Synced, topology.Embedded = s.Durability == "always", true
+	if err := p.store.Init(ctx, topology); err != nil {
+		return err
+	}
+	return p.store.Repair(ctx, s.broker.CutOff)
+}
+
+// followTasks applies the folder of task files, if there is one, and follows it.
+func (s *serving) followTasks(ctx context.Context, p *process) (err error) {
+	dir := s.tasksFolder()
+	if dir == "" {
+		return nil
+	}
+	if s.folder, err = folder.Open(dir, p.store, p.tasks, p.log); err != nil {
+		return err
+	}
+	p.undo(func() { _ = s.folder.Close() }) // nothing is written through it
+	if err := s.folder.Apply(ctx); err != nil {
+		return err
+	}
+	p.beside(ctx, s.folder.Follow)
+	return nil
+}
+
+// redeliver has the runs go on now that were leased from this directory, not when their leases end:
+// whoever had them is gone.
+func redeliver(ctx context.Context, p *process) error { return p.store.Redeliver(ctx) }
 
 // tasksFolder is the folder to follow: --tasks, or ./tasks where there is one; empty for none.
 func (c *serveCommand) tasksFolder() string {
@@ -222,16 +229,16 @@ func (c *serveCommand) tasksFolder() string {
 }
 
 // announce says where the program listens, whatever the log's level.
-func (c *serveCommand) announce(p *program, server *web.Server, embedded *broker.Broker, tasks *bus.TaskView) {
+func (s *serving) announce(p *program, server *web.Server, tasks *bus.TaskView) {
 	nats := "NATS for this process only"
-	if url := embedded.URL(); url != "" {
+	if url := s.broker.URL(); url != "" {
 		nats = "NATS on " + url
 	}
 	hint := ""
-	if len(tasks.All()) == 0 && c.tasksFolder() == "" {
+	if len(tasks.All()) == 0 && s.tasksFolder() == "" {
 		hint = "There are no tasks yet: `runhook task new > mine.yaml` makes a file to start from, `runhook task apply mine.yaml` applies it.\n"
 	}
-	p.printf("Runhook listens on %s (%s, data in %s). Ctrl-C stops it.\n%s", server.URL(), nats, c.Data, hint)
+	p.printf("Runhook listens on %s (%s, data in %s). Ctrl-C stops it.\n%s", server.URL(), nats, s.Data, hint)
 }
 
 // tour runs the demo's first run through the server's own address.

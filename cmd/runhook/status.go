@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"sync"
 
 	"runhook/shared/openapi"
 )
@@ -29,39 +28,24 @@ func (c *statusCommand) Run(ctx context.Context, p *program) error {
 	if err := errors.Join(c.check(), c.checkListen(c.Listen)); err != nil {
 		return err
 	}
-	keys, err := c.sharedKeys()
+	edge, err := c.sharedEdge()
 	if err != nil {
 		return err
 	}
-	metrics := newMetrics()
-	edge, err := newEdge(c.EdgeFlags, keys, p, metrics)
+	process, err := open(ctx, p, c.connect("runhook status"), checkStore, watchTasks)
 	if err != nil {
 		return err
 	}
-	store, err := c.open(ctx, "runhook status", p)
+	defer process.close()
+	answers, err := edge.status(process, c.AdminTokenFile, nil)
 	if err != nil {
 		return err
 	}
-	defer store.Close()
-	tasks, stopTasks, err := watchTasks(ctx, store)
-	if err != nil {
-		return err
-	}
-	defer stopTasks()
-	answers, err := edge.status(store, tasks, c.AdminTokenFile, nil)
-	if err != nil {
-		return err
-	}
-	server, err := edge.listen(c.Listen, store, tasks, answers.Routes(), openapi.Routes())
+	server, err := process.listen(c.Listen, c.MaxBody, answers, openapi.Routes())
 	if err != nil {
 		return err
 	}
 	p.printf("Runhook's status service listens on %s. Ctrl-C stops it.\n", server.URL())
-	var swept sync.WaitGroup
-	defer swept.Wait()
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	sweeper := edge.sweeper(store, tasks)
-	swept.Go(func() { sweeper.Run(ctx) })
+	process.beside(ctx, process.sweeper().Run)
 	return failedServing(server.Run(ctx))
 }
