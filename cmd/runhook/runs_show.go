@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"runhook/shared/client"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -43,7 +44,7 @@ func (c *runsShowCommand) Run(ctx context.Context, p *program) error {
 // printRun prints a run for people: how it stands, what became of the rows, when, and what to do next.
 func (p *program) printRun(doc run.Document) error {
 	p.printf("Run %s of %q: %s\n%s\n\n", doc.ImportID, doc.TaskName, standing(doc), doc.Message)
-	facts := [][]string{{"Rows", rowsInWords(doc)}, {"Started by", string(doc.Trigger)}, {"Accepted", clock(doc.CreatedOn)}}
+	facts := [][]string{{"Rows", client.Rows(doc)}, {"Started by", string(doc.Trigger)}, {"Accepted", clock(doc.CreatedOn)}}
 	if doc.StartedOn != nil {
 		waited := time.Time(*doc.StartedOn).Sub(time.Time(doc.CreatedOn))
 		facts = append(facts, []string{"Started", clock(*doc.StartedOn) + ", after " + length(waited) + " in the queue"})
@@ -85,34 +86,6 @@ var origins = map[task.Origin]string{
 	task.FromRequest: "from the request",
 	task.FromTask:    "the task's default",
 	task.FromSource:  "none given, so the source's own default",
-}
-
-// rowsInWords counts rows by what became of them, and leaves out what there is none of.
-func rowsInWords(doc run.Document) string {
-	read := strconv.FormatInt(doc.RowsRetrieved, 10)
-	if doc.RowCount > doc.RowsRetrieved {
-		read += " of " + strconv.FormatInt(doc.RowCount, 10)
-	}
-	var became []string
-	for _, part := range []struct {
-		n    int64
-		what string
-	}{
-		{doc.RowsInserted, "inserted"},
-		{doc.RowsUpdated, "updated"},
-		{doc.RowsUnchanged, "unchanged"},
-		{doc.RowsDeleted, "deleted"},
-		{doc.RowsSkipped, "skipped"},
-		{doc.RowsFailed, "failed"},
-	} {
-		if part.n > 0 {
-			became = append(became, strconv.FormatInt(part.n, 10)+" "+part.what)
-		}
-	}
-	if len(became) == 0 {
-		return read + " read"
-	}
-	return read + " read: " + strings.Join(became, ", ")
 }
 
 // length is a length of time as people say it.

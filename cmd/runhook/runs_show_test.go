@@ -35,7 +35,7 @@ func TestRunsShow(t *testing.T) {
 	const whole = `Run 7 of "Refresh lapsed": Success
 7 rows processed, 1 skipped, 2 failed
 
-Rows        10 read: 7 inserted, 1 skipped, 2 failed
+Rows        10 rows read, 7 inserted, 1 skipped, 2 failed
 Started by  webhook
 Accepted    2026-01-31 06:00:00
 Started     2026-01-31 06:00:00, after 0.12 s in the queue
@@ -58,7 +58,7 @@ Status URL  https://hooks.example.org/task/executepolling/555e1a89-5d7d-4daf-ae0
 		"a failure":  {failed, "Attempts    3: it was interrupted, or failed in a way that may pass, and taken up again"},
 		"a failure ": {failed, `start it again: runhook run "Refresh lapsed"`},
 		"queued":     {base, "It waits for a runner"},
-		"under way":  {moving, "In progress 10 %\nStarting\n\nRows        4 of 40 read: 4 updated\n"},
+		"under way":  {moving, "In progress 10 %\nStarting\n\nRows        4 of 40 rows read, 4 updated\n"},
 		"under way ": {moving, "curl -H 'Prefer: wait=60' 'https://hooks.example.org/task/"},
 	} {
 		out := newOutput()

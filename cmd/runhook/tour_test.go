@@ -41,18 +41,18 @@ func TestTourOfTheDemo(t *testing.T) {
 	}
 	contains(t, "the tour", strings.ReplaceAll(string(out), "\r", ""), `HTTP/1.1 202 Accepted
 HTTP/1.1 200 OK
-Success after … s: 205 rows read, 200 inserted, 0 updated, 0 unchanged, 0 deleted, 0 skipped, 5 failed
+Success after … s: 205 rows read, 200 inserted, 5 failed
   row 57, Title: is too long (max 35)
 …id,iata,name,place,latitude,Row,Column,Reason
 …2Q3,…,Place,…Place must name one city only.…
-Success after … s: 205 rows read, 5 inserted, 0 updated, 200 unchanged, 0 deleted, 0 skipped, 0 failed
+Success after … s: 205 rows read, 5 inserted, 200 unchanged
 HTTP/1.1 400 Bad Request
 …State is required and has no value…
-Success after … s: 205 rows read, 205 inserted, 0 updated, 0 unchanged, 0 deleted, 0 skipped, 0 failed
-Success after … s: 3376 rows read, 3376 inserted, 0 updated, 0 unchanged, 0 deleted, 0 skipped, 0 failed
+Success after … s: 205 rows read, 205 inserted
+Success after … s: 3376 rows read, 3376 inserted
 Run … of "Slow copy" is accepted…
-Success after … s: 8 rows read, 5 inserted, 0 updated, 0 unchanged, 0 deleted, 0 skipped, 3 failed
-Success after … s: 3 rows read, 3 inserted, 0 updated, 0 unchanged, 0 deleted, 0 skipped, 0 failed
+Success after … s: 8 rows read, 5 inserted, 3 failed
+Success after … s: 3 rows read, 3 inserted
 Into a panel …: nothing is wrong
 Read all 3376 rows of the source: 6 to write, 3370 skipped by where, 0 failed. Nothing was written.
 Dry run, nothing was written.

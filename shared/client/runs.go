@@ -205,7 +205,34 @@ func (c *Client) Run(ctx context.Context, n run.Number) (run.Document, error) {
 
 // Summary says in one line how far a run has come, or how it ended.
 func Summary(doc run.Document) string {
-	return fmt.Sprintf("%s after %.2f s: %d rows read, %d inserted, %d updated, %d unchanged, %d deleted, %d skipped, %d failed",
-		doc.StatusDescription, (time.Duration(doc.DurationMs) * time.Millisecond).Seconds(),
-		doc.RowsRetrieved, doc.RowsInserted, doc.RowsUpdated, doc.RowsUnchanged, doc.RowsDeleted, doc.RowsSkipped, doc.RowsFailed)
+	return fmt.Sprintf("%s after %.2f s: %s", doc.StatusDescription, (time.Duration(doc.DurationMs) * time.Millisecond).Seconds(), Rows(doc))
+}
+
+// Rows counts a run's rows by what became of them, without the counts that are 0.
+func Rows(doc run.Document) string {
+	said := strconv.FormatInt(doc.RowsRetrieved, 10)
+	if doc.RowCount > doc.RowsRetrieved {
+		said += " of " + strconv.FormatInt(doc.RowCount, 10)
+	}
+	if said == "1" {
+		said += " row read"
+	} else {
+		said += " rows read"
+	}
+	for _, part := range []struct {
+		n    int64
+		what string
+	}{
+		{doc.RowsInserted, "inserted"},
+		{doc.RowsUpdated, "updated"},
+		{doc.RowsUnchanged, "unchanged"},
+		{doc.RowsDeleted, "deleted"},
+		{doc.RowsSkipped, "skipped"},
+		{doc.RowsFailed, "failed"},
+	} {
+		if part.n > 0 {
+			said += fmt.Sprintf(", %d %s", part.n, part.what)
+		}
+	}
+	return said
 }
