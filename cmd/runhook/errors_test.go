@@ -142,8 +142,11 @@ func (g *gallery) commands(s *site, server string) {
 		for n := range args {
 			args[n] = strings.ReplaceAll(args[n], "two_lines", "two lines")
 		}
-		if line == "run people" {
+		switch line {
+		case "run people":
 			args = append(args, "--server", "http://127.0.0.1:1")
+		case "serve --listen nowhere":
+			args = append(args, "--data", s.path("unheard"), "--nats-listen", "127.0.0.1:0")
 		}
 		code, _, said := call(g.t, args...)
 		if code == exitSuccess {

@@ -164,7 +164,19 @@ func call(t testing.TB, args ...string) (code int, out, messages string) {
 	t.Helper()
 	i := begin(t, args...)
 	code = i.await()
-	return code, i.out.String(), i.log.String()
+	return code, i.out.String(), spoken(i.log.String())
+}
+
+// spoken is what a program tells people, without the log beside it: it is chance whether NATS has
+// something to log.
+func spoken(said string) string {
+	var all strings.Builder
+	for line := range strings.Lines(said) {
+		if !strings.HasPrefix(line, `{"level":`) {
+			all.WriteString(line)
+		}
+	}
+	return all.String()
 }
 
 // mustCall is call of a command that has to succeed.
@@ -260,9 +272,11 @@ func (s *site) args(more ...string) []string {
 
 func (s *site) open() *sql.DB { return s.openFile("site.db") }
 
+// openFile opens a database, and waits for a run that has it: also one that has ended may still be
+// taking its checkpoint away.
 func (s *site) openFile(name string) *sql.DB {
 	s.t.Helper()
-	db, err := sql.Open("sqlite", "file:"+s.path(name))
+	db, err := sql.Open("sqlite", "file:"+s.path(name)+"?_busy_timeout=30000")
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -312,8 +326,7 @@ func (s *site) hold() (release func()) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	// A run that has ended may still be taking its checkpoint away.
-	if _, err := connection.ExecContext(s.t.Context(), "pragma busy_timeout = 10000; begin immediate"); err != nil {
+	if _, err := connection.ExecContext(s.t.Context(), "begin immediate"); err != nil {
 		s.t.Fatal(err)
 	}
 	release = sync.OnceFunc(func() {

@@ -27,7 +27,7 @@ func TestRun(t *testing.T) {
 	}{
 		"success":           {[]string{"Copy people", "--wait"}, exitSuccess, "3 rows read", "is accepted."},
 		"by id":             {[]string{"{" + strings.ToUpper(string(s.copy)) + "}", "--wait"}, exitSuccess, "Success", ""},
-		"part of the name":  {[]string{"PEOPLE", "-p", "City=Rome", "--wait"}, exitSuccess, "1 inserted", ""},
+		"part of the name":  {[]string{"PEOPLE", "-p", "City=Rome", "--wait"}, exitSuccess, "2 skipped", ""},
 		"not waiting":       {[]string{"people"}, exitSuccess, "runhook runs show", ""},
 		"failed":            {[]string{"nobody", "--wait"}, exitFailed, "Failed", "nobody.csv"},
 		"failed, unseen":    {[]string{"nobody"}, exitSuccess, "is accepted", ""},
@@ -41,9 +41,6 @@ func TestRun(t *testing.T) {
 		"no task":           {nil, exitNoStart, "", "see `runhook run --help`"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if name == "part of the name" {
-				s.execute("drop table if exists people")
-			}
 			code, out, messages := call(t, append([]string{"run", "--server", i.url}, c.args...)...)
 			if code != c.code || !strings.Contains(out, c.out) || !strings.Contains(messages, c.says) {
 				t.Errorf("exit code %d, output %q, messages %q", code, out, messages)
