@@ -124,7 +124,7 @@ func (g *gallery) commands(s *site, server string) {
 	s.write("empty/readme.txt", "")
 	s.write("two lines.token", "a\nb\n")
 	for _, line := range []string{
-		"nosuch", "serve --nosuch", "serve --listen nowhere --data DIR/nowhere", "serve --listen 0.0.0.0:8080", "serve --nats-listen 0.0.0.0:4222", "serve --demo --tasks tasks",
+		"nosuch", "serve --nosuch", "serve --listen nowhere --data DIR/fresh", "serve --listen 0.0.0.0:8080", "serve --nats-listen 0.0.0.0:4222", "serve --demo --tasks tasks",
 		"serve --data DIR/data --listen 127.0.0.1:0", "serve --slots 0", "serve --retention soon", "serve --durability never",
 		"serve --data DIR/people.csv --listen 127.0.0.1:0", "serve --connections DIR/none.yaml --data DIR/other --listen 127.0.0.1:0",
 		"runner", "ingress --nats nats://127.0.0.1:1", "init --nats nats://127.0.0.1:1 --replicas 9",
