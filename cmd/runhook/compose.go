@@ -17,6 +17,7 @@ import (
 	"runhook/services/ingress"
 	"runhook/services/runner"
 	"runhook/services/runner/connection"
+	"runhook/services/runner/connector/builtin"
 	"runhook/services/status"
 	"runhook/services/status/sweep"
 	"runhook/shared/broker"
@@ -155,7 +156,7 @@ func (p *process) listen(address string, maxBody int, routes ...[]web.Route) (*w
 // runner makes the runner. home is as in [runner.Options].
 func (p *process) runner(f SlotFlags, connections *connection.Set, home string) (*runner.Runner, error) {
 	return runner.New(runner.Options{
-		Bus: p.store, Tasks: p.tasks, Connections: connections, Slots: f.Slots,
+		Bus: p.store, Tasks: p.tasks, Kinds: builtin.Kinds(), Connections: connections, Slots: f.Slots,
 		Grace: cmp.Or(f.Grace, -1), // there 0 is the default, and less is none
 		Home:  home, Log: p.log, Metrics: p.metrics,
 	})

@@ -11,6 +11,7 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector"
+	"runhook/services/runner/connector/builtin"
 	"runhook/services/runner/connector/imis/imissite"
 	"runhook/services/runner/pipeline"
 	"runhook/shared/run"
@@ -49,7 +50,7 @@ func (g *gallery) panels(s *site) {
 			return
 		}
 		var m pipeline.Meter
-		err = pipeline.Run(g.t.Context(), pipeline.Job{Job: connector.Job{Task: def, Connections: set}}, &m)
+		err = pipeline.Run(g.t.Context(), pipeline.Job{Kinds: builtin.Kinds(), Job: connector.Job{Task: def, Connections: set}}, &m)
 		var said []string
 		for _, fault := range m.Snapshot().Errors {
 			said = append(said, fmt.Sprintf("row %d, %s: %s", fault.Row, fault.Column, fault.Message))

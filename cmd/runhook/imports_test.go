@@ -51,6 +51,14 @@ var houseRules = []rule{
 		who:  []string{"runhook/shared/task", "runhook/shared/run"},
 		what: []string{"net/http", "github.com/nats-io/", "github.com/valyala/", "github.com/fasthttp/", "github.com/rs/zerolog", "runhook/shared/bus", "runhook/shared/web"},
 	},
+	{
+		why: "a run knows no kind of connector; who composes the program hands it their table",
+		who: []string{
+			"runhook/services/runner", "runhook/services/runner/pipeline", "runhook/services/runner/connector",
+			"runhook/services/runner/connection", "runhook/services/runner/check", "runhook/services/runner/row",
+		},
+		what: []string{"runhook/services/runner/connector/"},
+	},
 }
 
 // breaks lists the imports of a package that the rules forbid. deps are all that it imports,
@@ -161,6 +169,11 @@ func TestRulesCatch(t *testing.T) {
 		{"runhook/shared/run", "runhook/shared/task", false},
 		{"runhook/shared/run", "runhook/shared/bus", true},
 		{"runhook/cmd/runhook", "runhook/services/runner", false},
+		{"runhook/services/runner/pipeline", "runhook/services/runner/connector/sqldb", true},
+		{"runhook/services/runner", "runhook/services/runner/connector/builtin", true},
+		{"runhook/services/runner", "runhook/services/runner/connector", false},
+		{"runhook/services/runner/connector/xlsxfile", "runhook/services/runner/connector/csvfile", false},
+		{"runhook/cmd/runhook", "runhook/services/runner/connector/builtin", false},
 	} {
 		if broken := breaks(c.path, []string{c.imports}, []string{c.imports}); (len(broken) > 0) != c.broken {
 			t.Errorf("%s imports %s: %v", c.path, c.imports, broken)

@@ -11,6 +11,7 @@ import (
 	"runhook/services/runner/check"
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector"
+	"runhook/services/runner/connector/builtin"
 	"runhook/services/runner/pipeline"
 	"runhook/shared/task"
 )
@@ -105,7 +106,7 @@ func checkTask(ctx context.Context, def *task.Definition, given map[string][]str
 	if err != nil {
 		return nil, err
 	}
-	findings, err := pipeline.Check(ctx, connector.Job{Task: def, Parameters: values, Connections: connections})
+	findings, err := pipeline.Check(ctx, builtin.Kinds(), connector.Job{Task: def, Parameters: values, Connections: connections})
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector"
+	"runhook/services/runner/connector/builtin"
 	"runhook/services/runner/connector/imis"
 	"runhook/services/runner/pipeline"
 	"runhook/shared/nearest"
@@ -194,7 +195,7 @@ func (c *taskNewCommand) fromTable(ctx context.Context, connections *connection.
 		return "", fmt.Errorf("--from-table %q is not CONNECTION.TABLE, like crm.members", c.FromTable)
 	}
 	made.Source = task.Source{SQL: &task.SQLSource{Connection: name, Query: `select * from "` + strings.ReplaceAll(table, `"`, `""`) + `"`}}
-	made.Columns, err = pipeline.Columns(ctx, connector.Job{Task: &task.Definition{Source: made.Source}, Connections: connections})
+	made.Columns, err = pipeline.Columns(ctx, builtin.Kinds(), connector.Job{Task: &task.Definition{Source: made.Source}, Connections: connections})
 	if err != nil && connections == nil {
 		return "", fmt.Errorf("--from-table %s: there is no connections.yaml here; name the file of connections with --connections", c.FromTable)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector"
+	"runhook/services/runner/connector/builtin"
 	"runhook/services/runner/pipeline"
 	"runhook/shared/task"
 )
@@ -46,7 +47,7 @@ func (c *taskNewCommand) fromCSV(ctx context.Context, connections *connection.Se
 		}
 	}
 	made.Source = task.Source{CSV: source}
-	made.Columns, err = pipeline.Columns(ctx, connector.Job{Task: &task.Definition{Source: made.Source}, Connections: reading})
+	made.Columns, err = pipeline.Columns(ctx, builtin.Kinds(), connector.Job{Task: &task.Definition{Source: made.Source}, Connections: reading})
 	if err != nil {
 		return "", fmt.Errorf("--from-csv %s: %w", c.FromCSV, err)
 	}

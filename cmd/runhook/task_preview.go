@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"runhook/services/runner/connector"
+	"runhook/services/runner/connector/builtin"
 	"runhook/services/runner/pipeline"
 	"runhook/services/runner/row"
 	"runhook/shared/run"
@@ -56,7 +57,7 @@ func (c *taskPreviewCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	sample, err := pipeline.Preview(ctx, connector.Job{Task: def, Parameters: values, Connections: connections}, c.Rows)
+	sample, err := pipeline.Preview(ctx, builtin.Kinds(), connector.Job{Task: def, Parameters: values, Connections: connections}, c.Rows)
 	if _, failed := errors.AsType[*run.Failure](err); failed {
 		if connections == nil {
 			err = fmt.Errorf("%w; --connections names the file", err)

@@ -10,7 +10,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"runhook/services/runner/connector"
-	"runhook/services/runner/connector/sqldb"
 	"runhook/services/runner/pipeline"
 	"runhook/shared/bus"
 	"runhook/shared/run"
@@ -27,16 +26,10 @@ type attempt struct {
 	// begun is the claim as this attempt took it.
 	begun run.Claim
 	meter *pipeline.Meter
-	// kept is the checkpoint at the destination, where that has one.
-	kept kept
+	// forget removes the checkpoint that the destination keeps; nil if it keeps none.
+	forget func(ctx context.Context) error
 	// chunks is how many chunks of rejected rows were stored under this claim's token.
 	chunks int
-}
-
-// kept is where a run's checkpoint stands at its destination.
-type kept struct {
-	at    *task.SQLDestination
-	fence *connector.Fence
 }
 
 // The causes with which an attempt's own context is canceled, besides errStopping.
@@ -186,7 +179,7 @@ func (a *attempt) accepted(ctx context.Context) (*task.Definition, error) {
 // work executes the definition. A panic fails the run, not the runner.
 func (a *attempt) work(ctx context.Context, def *task.Definition) error {
 	rejected := a.rejectedRows(def)
-	job := pipeline.Job{Reject: rejected.add, Stored: rejected.stored}
+	job := pipeline.Job{Kinds: a.runner.Kinds, Reject: rejected.add, Stored: rejected.stored}
 	job.Job = connector.Job{
 		Task: def, Parameters: a.request.Parameters, Connections: a.runner.Connections, DryRun: a.request.DryRun,
 		Run: string(a.request.Task) + "." + a.hold.number.String(), Publish: a.publish,
@@ -201,13 +194,15 @@ func (a *attempt) work(ctx context.Context, def *task.Definition) error {
 	return err
 }
 
-// guard has the pipeline write only while the run is this attempt's. A database refuses the writes of
-// an attempt that was overtaken; elsewhere the claim is looked at before each batch.
+// guard has the pipeline write only while the run is this attempt's. A destination that keeps the
+// checkpoint refuses the writes of an attempt that was overtaken; elsewhere the claim is looked at before
+// each batch.
 func (a *attempt) guard(job *pipeline.Job) {
-	to := job.Task.Destination
 	job.Confirm = func(ctx context.Context) error { return a.hold.confirm(ctx, false) }
-	if to.SQL == nil {
-		mark := !to.Restartable()
+	kind, _ := job.Kinds.Destination(job.Task.Destination) // the pipeline fails without one
+	ledger, ok := kind.(connector.LedgerKind)
+	if !ok {
+		mark := !job.Task.Destination.Restartable()
 		job.BeforeWrite = func(ctx context.Context, _ int64) error { return a.hold.confirm(ctx, mark) }
 		return
 	}
@@ -215,7 +210,8 @@ func (a *attempt) guard(job *pipeline.Job) {
 		Store: a.runner.Bus.StoreID(), Task: a.request.Task, Number: a.hold.number,
 		Token: a.hold.claim.Token, Takeover: a.begun.Executions > 1,
 	}
-	a.kept = kept{to.SQL, job.Fence}
+	kept := job.Job
+	a.forget = func(ctx context.Context) error { return ledger.Forget(ctx, kept) }
 }
 
 // refuse ends a run whose task was deleted before it came, one that comes too late, and one that keeps
@@ -282,15 +278,10 @@ func (a *attempt) conclude(ctx context.Context, doc run.Document) {
 		a.log.Debug().Err(err).Msg("the live document of an ended run stays until it expires")
 	}
 	a.sweepRejected(clean)
-	a.forget(clean)
-}
-
-// forget removes the checkpoint that the destination keeps of a run that has ended.
-func (a *attempt) forget(ctx context.Context) {
-	if a.kept.fence == nil {
+	if a.forget == nil {
 		return
 	}
-	if err := sqldb.Forget(ctx, a.runner.Connections, a.kept.at, a.kept.fence); err != nil {
+	if err := a.forget(clean); err != nil {
 		a.log.Debug().Err(err).Msg("the checkpoint of an ended run stays in its database, where it means nothing any more")
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"runhook/services/runner"
 	"runhook/services/runner/connection"
+	"runhook/services/runner/connector/builtin"
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
 	"runhook/shared/run"
@@ -53,7 +54,7 @@ func serve(ctx context.Context, url, connections string) error {
 		return err
 	}
 	defer func() { stop(); <-done }()
-	r, err := runner.New(runner.Options{Bus: store, Tasks: view, Connections: set, Log: log, Grace: 100 * time.Millisecond})
+	r, err := runner.New(runner.Options{Kinds: builtin.Kinds(), Bus: store, Tasks: view, Connections: set, Log: log, Grace: 100 * time.Millisecond})
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"runhook/services/runner/connection"
+	"runhook/services/runner/connector"
 	"runhook/shared/bus"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -25,6 +26,8 @@ import (
 type Options struct {
 	Bus   *bus.Bus
 	Tasks *bus.TaskView
+	// Kinds are the kinds of source and destination that tasks may have.
+	Kinds connector.Kinds
 	// Connections are the databases and folders that tasks name; nil is a set without any.
 	Connections *connection.Set
 	// Slots is how many runs are under way at once. Default 16.

@@ -15,6 +15,7 @@ import (
 
 	"runhook/services/runner"
 	"runhook/services/runner/connection"
+	"runhook/services/runner/connector/builtin"
 	"runhook/shared/bus"
 	"runhook/shared/run"
 )
@@ -31,7 +32,7 @@ func (w *workshop) runHere(t testing.TB, o runner.Options) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Bus, o.Tasks, o.Connections = w.store.Bus, view, set
+	o.Bus, o.Tasks, o.Kinds, o.Connections = w.store.Bus, view, builtin.Kinds(), set
 	switch _, benchmark := t.(*testing.B); {
 	case w.log != nil:
 		o.Log = zerolog.New(w.log)

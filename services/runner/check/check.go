@@ -139,6 +139,15 @@ type Column struct {
 	Unseen bool
 }
 
+// Names are the columns' names.
+func Names(columns []Column) []string {
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = c.Name
+	}
+	return names
+}
+
 // Fit is whether a destination's column takes a kind of values.
 type Fit int
 

@@ -219,3 +219,58 @@ type LedgerKind interface {
 	// error, what it leaves behind means nothing, because no other run ever has that number.
 	Forget(ctx context.Context, job Job) error
 }
+
+// Kinds are the kinds of source and destination that a program has, by the names that tasks have for
+// them.
+type Kinds struct {
+	Sources      map[string]SourceKind
+	Destinations map[string]DestinationKind
+}
+
+// Source returns the kind of a task's source. The error is a [*run.Failure].
+func (k Kinds) Source(from task.Source) (SourceKind, error) {
+	kind := k.Sources[sourceName(from)]
+	if kind == nil {
+		return nil, run.Failf("the task's source is of a kind that this runner does not know; a newer one may")
+	}
+	return kind, nil
+}
+
+// Destination returns the kind of a task's destination. The error is a [*run.Failure].
+func (k Kinds) Destination(to task.Destination) (DestinationKind, error) {
+	kind := k.Destinations[destinationName(to)]
+	if kind == nil {
+		return nil, run.Failf("the task's destination is of a kind that this runner does not know; a newer one may")
+	}
+	return kind, nil
+}
+
+func sourceName(from task.Source) string {
+	switch {
+	case from.CSV != nil:
+		return "csv"
+	case from.SQL != nil:
+		return "sql"
+	case from.HTTP != nil:
+		return "http"
+	case from.IMIS != nil:
+		return "imis"
+	}
+	return ""
+}
+
+func destinationName(to task.Destination) string {
+	switch {
+	case to.SQL != nil:
+		return "sql"
+	case to.CSV != nil:
+		return "csv"
+	case to.HTTP != nil:
+		return "http"
+	case to.NATS != nil:
+		return "nats"
+	case to.IMIS != nil:
+		return "imis"
+	}
+	return ""
+}

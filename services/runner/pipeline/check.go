@@ -8,10 +8,6 @@ import (
 
 	"runhook/services/runner/check"
 	"runhook/services/runner/connector"
-	"runhook/services/runner/connector/csvfile"
-	"runhook/services/runner/connector/httpjson"
-	"runhook/services/runner/connector/imis"
-	"runhook/services/runner/connector/sqldb"
 	"runhook/services/runner/row"
 	"runhook/shared/task"
 )
@@ -19,17 +15,25 @@ import (
 // Check looks, here and now, at what a run of the job would meet: connections, the source and its
 // columns, expressions, and the destination with its columns, rights and rules. It reports all that
 // it finds, and changes nothing. Parameters may lack values that the task requires. The error is ctx's,
-// or a [*Panic].
-func Check(ctx context.Context, job connector.Job) (found []check.Finding, err error) {
+// a [*run.Failure] where kinds lacks one of the task's, or a [*Panic].
+func Check(ctx context.Context, kinds connector.Kinds, job connector.Job) (found []check.Finding, err error) {
 	defer catchPanic(&err)
 	var report check.Report
-	from, err := checkSource(ctx, job, &report)
+	source, err := kinds.Source(job.Task.Source)
+	if err != nil {
+		return nil, err
+	}
+	destination, err := kinds.Destination(job.Task.Destination)
+	if err != nil {
+		return nil, err
+	}
+	from, err := source.Check(ctx, job, &report)
 	if err != nil {
 		return nil, err
 	}
 	// Of a source whose columns are not known the rest can still be seen.
 	rows := compileAll(job, from.Columns, &report)
-	takes, err := checkDestination(ctx, job, mappedColumns(job, from, rows, &report), &report)
+	takes, err := destination.Check(ctx, job, mappedColumns(job, from, rows, &report), &report)
 	if err != nil {
 		return nil, err
 	}
@@ -37,50 +41,6 @@ func Check(ctx context.Context, job connector.Job) (found []check.Finding, err e
 		checkRows(job, from.First, rows, takes, &report)
 	}
 	return report.Findings, nil
-}
-
-// checkSource looks at the source, as far as it is to be seen.
-func checkSource(ctx context.Context, job connector.Job, found *check.Report) (s connector.Looked, err error) {
-	s.Columns.Unknown = true
-	params := job.Task.ExpressionParams(job.Parameters)
-	switch from := job.Task.Source; {
-	case from.CSV != nil:
-		root, err := job.Connections.Files(from.CSV.Connection)
-		if err != nil {
-			found.Fail(check.At("source", "csv", "connection"), err)
-			return s, nil
-		}
-		root.Close()
-		file, err := openSource(ctx, job)
-		if err != nil {
-			found.Fail(check.At("source", "csv", "path"), err)
-			return s, ctx.Err()
-		}
-		defer file.Close()
-		s.Columns = file.Columns()
-		s.First = check.First(ctx, len(s.Columns.Names), file.Next)
-	case from.SQL != nil:
-		s.Columns, s.Types, s.First, err = sqldb.CheckSource(ctx, job.Connections, from.SQL, params, found)
-	case from.HTTP != nil:
-		if missing := withoutValue(job); missing != "" {
-			found.Warnf(check.At("source", "http", "path"), "the first page was not asked for, and its columns are not known: the parameter %s is required and has no value here; give one with -p %[1]s=VALUE", missing)
-			return s, nil
-		}
-		s.Columns, s.First, err = httpjson.CheckSource(ctx, job.Connections, from.HTTP, params, found)
-	case from.IMIS != nil:
-		s.Columns, s.Types, s.First, err = imis.CheckSource(ctx, job.Connections, job.Task, job.Parameters, found)
-	}
-	return s, err
-}
-
-// withoutValue names a required parameter that has no value.
-func withoutValue(job connector.Job) string {
-	for i, parameter := range job.Task.Parameters {
-		if key := job.Task.Key(i); parameter.Required && len(job.Parameters[key].Values) == 0 {
-			return key
-		}
-	}
-	return ""
 }
 
 // mappedColumns are the mapping's columns with what is known of their values.
@@ -171,25 +131,4 @@ func checkRows(job connector.Job, first []check.Cells, rows *mapper, takes check
 		}
 		return check.At("source")
 	}, found)
-}
-
-// checkDestination looks at the destination, and returns what it takes, where that can be told.
-func checkDestination(ctx context.Context, job connector.Job, mapped []check.Column, found *check.Report) (check.Takes, error) {
-	names := make([]string, len(mapped))
-	for i, c := range mapped {
-		names[i] = c.Name
-	}
-	switch to := job.Task.Destination; {
-	case to.SQL != nil:
-		return sqldb.Check(ctx, job.Connections, to.SQL, mapped, found)
-	case to.IMIS != nil:
-		return imis.Check(ctx, job.Connections, to.IMIS, mapped, found)
-	case to.CSV != nil:
-		csvfile.Check(job.Connections, to.CSV, names, found)
-	case to.HTTP != nil:
-		return nil, httpjson.Check(ctx, job.Connections, to.HTTP, found)
-	case to.NATS != nil:
-		found.Notef(check.At("destination", "nats", "subject"), "whether a stream keeps what is published to %s shows in a run, for no server is asked here", to.NATS.Subject)
-	}
-	return nil, nil
 }

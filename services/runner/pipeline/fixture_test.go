@@ -14,6 +14,7 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector"
+	"runhook/services/runner/connector/builtin"
 	"runhook/services/runner/pipeline"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -36,7 +37,7 @@ func newBench(t testing.TB) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &bench{t: t, folder: folder, job: pipeline.Job{Job: connector.Job{
+	return &bench{t: t, folder: folder, job: pipeline.Job{Kinds: builtin.Kinds(), Job: connector.Job{
 		Connections: set,
 		Task: &task.Definition{
 			Name:    "copy",

@@ -52,6 +52,15 @@ func compileAll(job connector.Job, columns mapping.Columns, found *check.Report)
 	return m
 }
 
+// target are the columns that the mapping writes.
+func (m *mapper) target() []connector.Column {
+	columns := make([]connector.Column, len(m.columns))
+	for i, c := range m.columns {
+		columns[i] = connector.Column{Name: c.name, Kind: c.value.Kind()}
+	}
+	return columns
+}
+
 // apply maps the scope's current row into r, and returns how much memory its values hold.
 func (m *mapper) apply(r *row.Row) (size int) {
 	if m.where != nil {

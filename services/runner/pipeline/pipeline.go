@@ -16,6 +16,8 @@ import (
 // Job is what one attempt at a run executes.
 type Job struct {
 	connector.Job
+	// Kinds are those that the task's source and destination are looked up in.
+	Kinds connector.Kinds
 	// BeforeWrite, when set, is called before each batch is committed, or its bytes are written to a
 	// file, with the number of the last source row that the batch reaches. An error from it stops
 	// the attempt, nothing of that batch is written, and Run returns the error.
@@ -67,7 +69,7 @@ func execute(ctx context.Context, job Job, m *Meter) (err error) {
 	job.Connections, release = job.Connections.Keep()
 	defer release()
 	m.say("Opening the source")
-	from, err := openSource(ctx, job.Job)
+	from, err := openSource(ctx, job.Kinds, job.Job)
 	if err != nil {
 		return err
 	}
@@ -80,11 +82,24 @@ func execute(ctx context.Context, job Job, m *Meter) (err error) {
 		lines.Use(rows.scope.Used())
 	}
 	m.say("Opening the destination")
-	to, err := openDestination(ctx, job.Job, rows)
+	kind, err := job.Kinds.Destination(job.Task.Destination)
+	if err != nil {
+		return err
+	}
+	to, err := kind.Open(ctx, job.Job, rows.target())
 	if err != nil {
 		return err
 	}
 	return transfer(ctx, job, m, from, rows, to)
+}
+
+// openSource opens the job's source, of whatever kind.
+func openSource(ctx context.Context, kinds connector.Kinds, job connector.Job) (connector.Source, error) {
+	kind, err := kinds.Source(job.Task.Source)
+	if err != nil {
+		return nil, err
+	}
+	return kind.Open(ctx, job)
 }
 
 // transfer moves all rows, and closes the destination.

@@ -34,7 +34,7 @@ type SampleRow struct {
 // Preview reads the job's source until most rows have passed where and mapping, or it ends. It opens
 // no destination and writes nothing, so that what only the destination can tell, such as whether a
 // text fits its column, is not seen. Errors are as in Run.
-func Preview(ctx context.Context, job connector.Job, most int) (sample *Sample, err error) {
+func Preview(ctx context.Context, kinds connector.Kinds, job connector.Job, most int) (sample *Sample, err error) {
 	defer func() {
 		if err != nil && ctx.Err() != nil {
 			err = ctx.Err()
@@ -43,7 +43,7 @@ func Preview(ctx context.Context, job connector.Job, most int) (sample *Sample, 
 	}()
 	defer catchPanic(&err)
 
-	from, err := openSource(ctx, job)
+	from, err := openSource(ctx, kinds, job)
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ func TestPreview(t *testing.T) {
 		2: "1:[1 Ann] 4:[4 <nil>] {Total:0 Retrieved:4 Inserted:0 Updated:0 Unchanged:0 Deleted:0 Skipped:0 Failed:2}",
 		9: "1:[1 Ann] 4:[4 <nil>] 6:[6 Flo] {Total:6 Retrieved:6 Inserted:0 Updated:0 Unchanged:0 Deleted:0 Skipped:1 Failed:2}",
 	} {
-		sample, err := pipeline.Preview(t.Context(), b.job.Job, most)
+		sample, err := pipeline.Preview(t.Context(), b.job.Kinds, b.job.Job, most)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -44,18 +44,18 @@ func TestPreview(t *testing.T) {
 
 func TestPreviewFails(t *testing.T) {
 	b := newBench(t)
-	if _, err := pipeline.Preview(t.Context(), b.job.Job, 5); !isFailure(err, "members.csv") {
+	if _, err := pipeline.Preview(t.Context(), b.job.Kinds, b.job.Job, 5); !isFailure(err, "members.csv") {
 		t.Errorf("no file: %v", err)
 	}
 	b.write("members.csv", "ID,Name\n1,Ann\n")
 	b.mapping("id", "Id")
-	if _, err := pipeline.Preview(t.Context(), b.job.Job, 5); !isFailure(err, "did you mean ID?") {
+	if _, err := pipeline.Preview(t.Context(), b.job.Kinds, b.job.Job, 5); !isFailure(err, "did you mean ID?") {
 		t.Errorf("no column: %v", err)
 	}
 	b.mapping("id", "ID")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := pipeline.Preview(ctx, b.job.Job, 5); !errors.Is(err, context.Canceled) {
+	if _, err := pipeline.Preview(ctx, b.job.Kinds, b.job.Job, 5); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: %v", err)
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 	"runhook/services/runner/check"
 	"runhook/services/runner/connection"
-	"runhook/shared/mapping"
+	"runhook/services/runner/connector"
 	"runhook/shared/task"
 )
 
@@ -18,21 +18,21 @@ var checkPatience = patience{attempts: 2, first: 500 * time.Millisecond, most: 5
 
 // CheckSource asks for the first page of a source, and reports what is wrong with it. The columns are
 // not known where there is none. The error is ctx's.
-func CheckSource(ctx context.Context, connections *connection.Set, from *task.HTTPSource, params map[string]any, found *check.Report) (mapping.Columns, []check.Cells, error) {
+func CheckSource(ctx context.Context, connections *connection.Set, from *task.HTTPSource, params map[string]any, found *check.Report) (connector.Looked, error) {
 	if _, err := connections.HTTP(from.Connection); err != nil {
 		found.Fail(check.At("source", "http", "connection"), err)
-		return mapping.Columns{Unknown: true}, nil, nil
+		return connector.Unseen(), nil
 	}
 	s, err := open(ctx, connections, from, params, checkPatience)
 	if err != nil {
 		found.Fail(check.At("source", "http", "path"), err)
-		return mapping.Columns{Unknown: true}, nil, ctx.Err()
+		return connector.Unseen(), ctx.Err()
 	}
 	defer s.Close()
 	if s.empty {
 		found.Warnf(check.At("source", "http", "path"), "the first page has no rows, so that the columns that the task names could not be looked up")
 	}
-	return s.Columns(), check.First(ctx, len(s.columns), s.Next), ctx.Err()
+	return connector.Looked{Columns: s.Columns(), First: check.First(ctx, len(s.columns), s.Next)}, ctx.Err()
 }
 
 // Check asks the service of a destination with HEAD, which changes nothing, whether it is there, and

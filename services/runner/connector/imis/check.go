@@ -9,6 +9,7 @@ import (
 
 	"runhook/services/runner/check"
 	"runhook/services/runner/connection"
+	"runhook/services/runner/connector"
 	"runhook/services/runner/row"
 	"runhook/shared/mapping"
 	"runhook/shared/nearest"
@@ -20,38 +21,39 @@ var atQuery = check.At("source", "imis", "query")
 // CheckSource signs in, and looks at what the site says of the IQA and at its first rows. It reports what
 // does not fit the task's parameters, and returns the columns, as far as they are known, and the first
 // rows. The error is ctx's.
-func CheckSource(ctx context.Context, connections *connection.Set, def *task.Definition, values task.Values, found *check.Report) (mapping.Columns, []check.Column, []check.Cells, error) {
-	none := mapping.Columns{Unknown: true}
+func CheckSource(ctx context.Context, connections *connection.Set, def *task.Definition, values task.Values, found *check.Report) (looked connector.Looked, err error) {
+	looked = connector.Unseen()
 	s, err := enter(ctx, connections, def.Source.IMIS)
 	if err != nil {
 		found.Fail(check.At("source", "imis", "connection"), err)
-		return none, nil, nil, ctx.Err()
+		return looked, ctx.Err()
 	}
 	defer s.Close()
 	if s.prompts, err = prompts(def, values); err != nil {
 		found.Fail(check.At("parameters"), err)
-		return none, nil, nil, nil
+		return looked, nil
 	}
 	d, err := s.client.definition(s.ctx, s.from)
 	refused, isRefused := errors.AsType[*refusal](err)
 	switch {
 	case ctx.Err() != nil:
-		return none, nil, nil, ctx.Err()
+		return looked, ctx.Err()
 	case isRefused:
 		found.Warnf(atQuery, "%v, so that its prompts and types could not be looked at", refused.failure("the definition of "+s.asked()))
 		d = &definition{}
 	case err != nil:
 		found.Fail(atQuery, err)
-		return none, nil, nil, nil
+		return looked, nil
 	case d == nil:
 		found.Fail(atQuery, s.missing())
-		return none, nil, nil, nil
+		return looked, nil
 	default:
 		s.checkPrompts(d, def, found)
 	}
 	seen, rows := s.look(d, found)
-	columns, types := d.merge(seen)
-	return columns, types, rows, ctx.Err()
+	looked.First = rows
+	looked.Columns, looked.Types = d.merge(seen)
+	return looked, ctx.Err()
 }
 
 // enter opens a source that has nothing read yet, and signs in. The error is a [*run.Failure] or ctx's.
@@ -130,10 +132,7 @@ func (d *definition) merge(seen []string) (mapping.Columns, []check.Column) {
 			columns = append(columns, check.Column{Name: c.names[0], Kind: c.kind, Unseen: len(seen) > 0})
 		}
 	}
-	names := make([]string, len(columns))
-	for i, c := range columns {
-		names[i] = c.Name
-	}
+	names := check.Names(columns)
 	return mapping.Columns{Names: names, Unknown: len(names) == 0}, columns
 }
 
@@ -269,10 +268,7 @@ func Check(ctx context.Context, connections *connection.Set, to *task.IMISDestin
 	if err := d.probe(ctx); err != nil {
 		found.Fail(atEntity, err)
 	}
-	names := make([]string, len(columns))
-	for i, c := range columns {
-		names[i] = c.Name
-	}
+	names := check.Names(columns)
 	for _, m := range d.entity.Fit(to, names) {
 		switch {
 		case m.Column != "":

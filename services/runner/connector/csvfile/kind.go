@@ -1,0 +1,70 @@
+package csvfile
+
+import (
+	"context"
+
+	"runhook/services/runner/check"
+	"runhook/services/runner/connection"
+	"runhook/services/runner/connector"
+	"runhook/shared/task"
+)
+
+var (
+	_ connector.Source      = (*Source)(nil)
+	_ connector.Recorder    = (*Source)(nil)
+	_ connector.AtHand      = (*Source)(nil)
+	_ connector.Destination = (*Destination)(nil)
+	_ connector.Appended    = (*Destination)(nil)
+	_ connector.Destination = (*Trial)(nil)
+)
+
+// SourceKind reads files of text, and leaves workbooks to Workbook.
+type SourceKind struct {
+	// Workbook opens an .xlsx file.
+	Workbook func(connections *connection.Set, from *task.CSVSource) (connector.Source, error)
+}
+
+// Open opens the job's file.
+func (k SourceKind) Open(_ context.Context, job connector.Job) (connector.Source, error) {
+	from := job.Task.Source.CSV
+	if from.IsWorkbook() {
+		return k.Workbook(job.Connections, from)
+	}
+	return Open(job.Connections, from)
+}
+
+// Check looks at the folder, the file's header and its first rows.
+func (k SourceKind) Check(ctx context.Context, job connector.Job, found *check.Report) (connector.Looked, error) {
+	root, err := job.Connections.Files(job.Task.Source.CSV.Connection)
+	if err != nil {
+		found.Fail(check.At("source", "csv", "connection"), err)
+		return connector.Unseen(), nil
+	}
+	root.Close()
+	file, err := k.Open(ctx, job)
+	if err != nil {
+		found.Fail(check.At("source", "csv", "path"), err)
+		return connector.Unseen(), ctx.Err()
+	}
+	defer file.Close()
+	columns := file.Columns()
+	return connector.Looked{Columns: columns, First: check.First(ctx, len(columns.Names), file.Next)}, nil
+}
+
+// DestinationKind writes files of text.
+type DestinationKind struct{}
+
+// Open prepares the job's file.
+func (DestinationKind) Open(_ context.Context, job connector.Job, columns []connector.Column) (connector.Destination, error) {
+	to, names := job.Task.Destination.CSV, connector.Names(columns)
+	if job.DryRun {
+		return Try(job.Connections, to, names)
+	}
+	return Create(job.Connections, to, names)
+}
+
+// Check looks at the file and its folder. It takes any row.
+func (DestinationKind) Check(_ context.Context, job connector.Job, columns []check.Column, found *check.Report) (check.Takes, error) {
+	Check(job.Connections, job.Task.Destination.CSV, check.Names(columns), found)
+	return nil, nil
+}

@@ -1,0 +1,43 @@
+package imis
+
+import (
+	"context"
+
+	"runhook/services/runner/check"
+	"runhook/services/runner/connector"
+)
+
+var (
+	_ connector.Source      = (*Source)(nil)
+	_ connector.Destination = (*Destination)(nil)
+)
+
+// SourceKind reads the rows of IQAs.
+type SourceKind struct{}
+
+// Open signs in, and reads the first page of the job's IQA.
+func (SourceKind) Open(ctx context.Context, job connector.Job) (connector.Source, error) {
+	return Open(ctx, job.Connections, job.Task, job.Parameters)
+}
+
+// Check signs in, and looks at the IQA and its first rows.
+func (SourceKind) Check(ctx context.Context, job connector.Job, found *check.Report) (connector.Looked, error) {
+	return CheckSource(ctx, job.Connections, job.Task, job.Parameters, found)
+}
+
+// DestinationKind writes records.
+type DestinationKind struct{}
+
+// Open signs in, and holds the mapping against the job's entity.
+func (DestinationKind) Open(ctx context.Context, job connector.Job, columns []connector.Column) (connector.Destination, error) {
+	to, names := job.Task.Destination.IMIS, connector.Names(columns)
+	if job.DryRun {
+		return Try(ctx, job.Connections, to, names)
+	}
+	return OpenDestination(ctx, job.Connections, to, names)
+}
+
+// Check signs in, and looks at the entity.
+func (DestinationKind) Check(ctx context.Context, job connector.Job, columns []check.Column, found *check.Report) (check.Takes, error) {
+	return Check(ctx, job.Connections, job.Task.Destination.IMIS, columns, found)
+}

@@ -1,0 +1,50 @@
+package sqldb
+
+import (
+	"context"
+
+	"runhook/services/runner/check"
+	"runhook/services/runner/connector"
+)
+
+var (
+	_ connector.Source     = (*Source)(nil)
+	_ connector.Ledger     = (*Destination)(nil)
+	_ connector.LedgerKind = DestinationKind{}
+)
+
+// SourceKind reads the rows of queries.
+type SourceKind struct{}
+
+// Open connects to the job's database.
+func (SourceKind) Open(ctx context.Context, job connector.Job) (connector.Source, error) {
+	return OpenSource(ctx, job.Connections, job.Task.Source.SQL, job.Task.ExpressionParams(job.Parameters))
+}
+
+// Check asks the database for the query's columns and its first rows.
+func (SourceKind) Check(ctx context.Context, job connector.Job, found *check.Report) (s connector.Looked, err error) {
+	s.Columns, s.Types, s.First, err = CheckSource(ctx, job.Connections, job.Task.Source.SQL, job.Task.ExpressionParams(job.Parameters), found)
+	return s, err
+}
+
+// DestinationKind writes rows to tables, and keeps each run's checkpoint beside them.
+type DestinationKind struct{}
+
+// Open connects to the job's database.
+func (DestinationKind) Open(ctx context.Context, job connector.Job, columns []connector.Column) (connector.Destination, error) {
+	to := job.Task.Destination.SQL
+	if job.DryRun {
+		return Try(ctx, job.Connections, to, columns)
+	}
+	return Open(ctx, job.Connections, to, columns)
+}
+
+// Check looks at the database and the table.
+func (DestinationKind) Check(ctx context.Context, job connector.Job, columns []check.Column, found *check.Report) (check.Takes, error) {
+	return Check(ctx, job.Connections, job.Task.Destination.SQL, columns, found)
+}
+
+// Forget removes the run's checkpoint.
+func (DestinationKind) Forget(ctx context.Context, job connector.Job) error {
+	return Forget(ctx, job.Connections, job.Task.Destination.SQL, job.Fence)
+}

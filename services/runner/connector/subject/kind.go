@@ -1,0 +1,28 @@
+package subject
+
+import (
+	"context"
+
+	"runhook/services/runner/check"
+	"runhook/services/runner/connector"
+)
+
+var _ connector.Destination = (*Destination)(nil)
+
+// DestinationKind publishes rows.
+type DestinationKind struct{}
+
+// Open prepares to publish the job's rows.
+func (DestinationKind) Open(_ context.Context, job connector.Job, columns []connector.Column) (connector.Destination, error) {
+	to, names := job.Task.Destination.NATS, connector.Names(columns)
+	if job.DryRun {
+		return Try(to, names)
+	}
+	return Open(to, job.Publish, job.Run, names)
+}
+
+// Check asks no server.
+func (DestinationKind) Check(_ context.Context, job connector.Job, _ []check.Column, found *check.Report) (check.Takes, error) {
+	found.Notef(check.At("destination", "nats", "subject"), "whether a stream keeps what is published to %s shows in a run, for no server is asked here", job.Task.Destination.NATS.Subject)
+	return nil, nil
+}

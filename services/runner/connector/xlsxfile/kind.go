@@ -1,0 +1,17 @@
+package xlsxfile
+
+import (
+	"runhook/services/runner/connection"
+	"runhook/services/runner/connector"
+	"runhook/shared/task"
+)
+
+var (
+	_ connector.Source   = (*Source)(nil)
+	_ connector.Recorder = (*Source)(nil)
+)
+
+// Workbook is Open for the kind of source that reads files.
+func Workbook(connections *connection.Set, from *task.CSVSource) (connector.Source, error) {
+	return Open(connections, from)
+}
