@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -15,6 +16,9 @@ type listed struct {
 	ImportPath string
 	Imports    []string
 }
+
+// command is the package of the program.
+const command = "runhook/cmd/runhook"
 
 // rule forbids imports. who and what are import paths, of which "…/" names all below it.
 type rule struct {
@@ -101,9 +105,31 @@ func fits(path string, those []string) bool {
 	})
 }
 
+// lacks lists what the program must link and does not import.
+func lacks(imports []string) (missing []string) {
+	for what, why := range map[string]string{
+		"time/tzdata": "a machine or image without zone files knows the zones too",
+	} {
+		if !slices.Contains(imports, what) {
+			missing = append(missing, command+" does not import "+what+": "+why)
+		}
+	}
+	return missing
+}
+
+// atRoot lists the Go files among the entries of the repository's root, which shows rooms and no code.
+func atRoot(entries []string) (files []string) {
+	for _, name := range entries {
+		if strings.HasSuffix(name, ".go") {
+			files = append(files, name+" lies in the repository's root; the program is in cmd/runhook")
+		}
+	}
+	return files
+}
+
 func TestRulesOfTheHouse(t *testing.T) {
-	command := exec.Command("go", "list", "-json=ImportPath,Imports", "runhook/...")
-	out, err := command.Output()
+	listing := exec.Command("go", "list", "-json=ImportPath,Imports", "runhook/...")
+	out, err := listing.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,6 +150,23 @@ func TestRulesOfTheHouse(t *testing.T) {
 		for _, broken := range breaks(path, direct, reach(path, imports)) {
 			t.Error(broken)
 		}
+	}
+	for _, missing := range lacks(imports[command]) {
+		t.Error(missing)
+	}
+	root, err := os.ReadDir("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var entries []string
+	for _, entry := range root {
+		entries = append(entries, entry.Name())
+	}
+	if !slices.Contains(entries, "go.mod") {
+		t.Fatalf("%v is not the root", entries)
+	}
+	for _, file := range atRoot(entries) {
+		t.Error(file)
 	}
 }
 
@@ -178,5 +221,14 @@ func TestRulesCatch(t *testing.T) {
 		if broken := breaks(c.path, []string{c.imports}, []string{c.imports}); (len(broken) > 0) != c.broken {
 			t.Errorf("%s imports %s: %v", c.path, c.imports, broken)
 		}
+	}
+	if missing := lacks([]string{"time", "runhook/shared/bus"}); len(missing) != 1 {
+		t.Errorf("without zones: %v", missing)
+	}
+	if missing := lacks([]string{"time/tzdata"}); len(missing) > 0 {
+		t.Errorf("with zones: %v", missing)
+	}
+	if files := atRoot([]string{".ci", "go.mod", "README.md", "serve.go", "serve_test.go"}); len(files) != 2 {
+		t.Errorf("code in the root: %v", files)
 	}
 }

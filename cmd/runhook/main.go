@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"syscall"
+	_ "time/tzdata" // a machine or image without zone files reads the dates of a mapping's zones all the same
 
 	"github.com/alecthomas/kong"
 	"github.com/rs/zerolog"
