@@ -12,15 +12,15 @@ import (
 )
 
 type backupCommand struct {
-	File string `arg:"" help:"The file to write. It must not be there yet."`
+	File string `arg:"" help:"The file to write. It must not exist."`
 	StoreFlags
 }
 
 // Help shows examples.
 func (*backupCommand) Help() string {
-	return `Writes the whole store, which is tasks, queued and running runs, results, events and rejected rows, into one file. The store may be in use: everything that was accepted before the backup began is in it.
+	return `Writes the whole store into one file: tasks, runs, results, events and failed rows. The store may be in use. The backup holds everything accepted before it began.
 
-The file holds what rejected rows hold, so keep it as you keep that data. Not in it: run.key, the folder of task files, connections.yaml and the data that tasks read and write.
+The file holds failed rows. Protect it as you protect the data. It does not hold run.key, task files, connections.yaml, or the data that tasks read and write.
 
 Examples:
 

@@ -39,7 +39,7 @@ type RetentionFlags struct {
 	Retention         span `default:"365d" placeholder:"TIME" help:"How long runs, results and events are kept (${default})."`
 	IdempotencyWindow span `default:"24h" placeholder:"TIME" help:"How long an Idempotency-Key is remembered (${default})."`
 
-	Lease time.Duration `default:"30s" placeholder:"TIME" help:"How long a runner may be silent before its runs are given to another (${default}). Runners take a change at their next start."`
+	Lease time.Duration `default:"30s" placeholder:"TIME" help:"How long a runner may be silent before another may take over its runs (${default}). Runners take a change at their next start."`
 }
 
 func (f *RetentionFlags) checkLease() error {
@@ -59,11 +59,11 @@ func (f *RetentionFlags) topology(replicas int) bus.Topology {
 
 // EdgeFlags are the settings of everything that answers HTTP for callers.
 type EdgeFlags struct {
-	PublicURL      string   `name:"public-url" placeholder:"URL" help:"Address under which callers reach this server, for Location and PollingUrl. Default: each request's own scheme and Host."`
-	Location       string   `enum:"absolute,relative" default:"absolute" help:"Whether addresses in answers are absolute (the default) or relative."`
-	TrustedProxies []string `placeholder:"ADDRESS" help:"Addresses or ranges of proxies whose forwarded headers are believed, such as 10.0.0.0/8."`
-	RunKeyFile     string   `placeholder:"FILE" help:"Keys that sign addresses of runs: 32 random bytes in base64 a line; the first signs. serve makes one in its data directory."`
-	RunLinks       string   `enum:"plain,signed" default:"plain" help:"signed: a status is shown only under its signed address. Default: plain."`
+	PublicURL      string   `name:"public-url" placeholder:"URL" help:"URL under which callers reach this server, for Location and PollingUrl. Default: each request's own scheme and Host."`
+	Location       string   `enum:"absolute,relative" default:"absolute" help:"Whether URLs in answers are absolute (the default) or relative."`
+	TrustedProxies []string `placeholder:"ADDRESS" help:"Addresses or ranges of proxies whose forwarded headers count, such as 10.0.0.0/8."`
+	RunKeyFile     string   `placeholder:"FILE" help:"Keys that sign the URLs of runs: 32 random bytes in base64 a line; the first signs. serve makes one in its data directory."`
+	RunLinks       string   `enum:"plain,signed" default:"plain" help:"signed: a status URL needs its signature. Default: plain."`
 	MaxBody        int      `default:"262144" placeholder:"BYTES" help:"Largest request body (${default})."`
 }
 
@@ -89,7 +89,7 @@ func (f *EdgeFlags) sharedEdge() (*edge, error) {
 
 // AdminFlag guards the routes that only an administrator may use.
 type AdminFlag struct {
-	AdminTokenFile string `placeholder:"FILE" help:"One line: the token that the admin routes ask for. Without it they are open to this machine only."`
+	AdminTokenFile string `placeholder:"FILE" help:"One line: the token that the admin routes require. Without it they answer this machine only."`
 }
 
 // checkListen refuses to show the admin routes to other machines without a token.
@@ -114,7 +114,7 @@ func isOpen(address string) bool {
 
 // ConnectionsFlag says where a runner's connections are.
 type ConnectionsFlag struct {
-	Connections string `placeholder:"FILE" help:"File of the databases and folders that tasks name. Default: ./connections.yaml where there is one."`
+	Connections string `placeholder:"FILE" help:"File of the sites, databases and folders that tasks name. Default: ./connections.yaml, if it exists."`
 }
 
 // connections loads the connections file; without one there are no connections.
@@ -135,8 +135,8 @@ func (f *ConnectionsFlag) connections() (*connection.Set, error) {
 
 // SlotFlags say how much a runner does at once and how it stops.
 type SlotFlags struct {
-	Slots int           `default:"16" help:"How many runs are under way at once (${default})."`
-	Grace time.Duration `default:"5s" help:"How long running work may go on at a stop before it is handed back (${default})."`
+	Slots int           `default:"16" help:"How many runs may be in progress at once (${default})."`
+	Grace time.Duration `default:"5s" help:"How long runs may go on at a stop before they are handed back (${default})."`
 }
 
 func (f *SlotFlags) check() error {
@@ -201,7 +201,7 @@ func (c *TaskArg) enable(ctx context.Context, p *program, enabled bool, word str
 }
 
 // whereHelp says where the commands that change a task change it.
-const whereHelp = `The one line of the task's file is changed, and everything else stays as it was written: in the file itself where the server follows a folder (--tasks), else in the text that was applied, which ` + "`runhook task show`" + ` prints.`
+const whereHelp = `One line of the task's file is changed, and everything else stays as it was written. If the server follows a folder (--tasks), that is the file itself; otherwise it is the applied text, which ` + "`runhook task show`" + ` prints.`
 
 // StoreFlags say which store a backup is of: the data directory of a `runhook serve` that is stopped,
 // or a NATS that is up.

@@ -8,13 +8,13 @@ import (
 type initCommand struct {
 	NATSFlags
 	Replicas   int    `default:"1" help:"Copies of everything: 1 for a single server (the default), 3 or 5 for a cluster."`
-	Durability string `enum:"always,interval" default:"interval" help:"What the server is set to. always: sync_interval is always, and services group what they write at the same time to a single server. interval: anything else (the default). It sets nothing at the server."`
+	Durability string `enum:"always,interval" default:"interval" help:"How the server is configured; this flag does not configure it. always: its sync_interval is always, and services group their writes to a single server. interval: any other sync_interval (the default)."`
 	RetentionFlags
 }
 
 // Help shows an example.
 func (*initCommand) Help() string {
-	return `Makes the streams and buckets, or changes them to fit the flags. It needs an administrator's credentials and is safe to run again; the services themselves only check what it made.
+	return `Creates the streams and buckets, or changes them to fit the flags. It needs an administrator's credentials. It is safe to run again. The services only check the streams and buckets.
 
 Example:
 

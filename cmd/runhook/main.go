@@ -39,14 +39,14 @@ type grammar struct {
 
 	Serve   serveCommand   `cmd:"" help:"Run everything in one process, with a NATS server of its own."`
 	Run     runCommand     `cmd:"" help:"Start a run of a task."`
-	Runs    runsCommand    `cmd:"" help:"Look at runs: list, show."`
-	Task    taskCommand    `cmd:"" help:"Work on tasks: new, validate, check, preview, apply, enable, disable, rotate, delete, list, show, fields, schema."`
-	Init    initCommand    `cmd:"" help:"Make the streams and buckets on an existing NATS, once."`
+	Runs    runsCommand    `cmd:"" help:"Show runs and their failed rows: list, show, rejected."`
+	Task    taskCommand    `cmd:"" help:"Make, try and change tasks: new, validate, check, preview, apply, enable, disable, rotate, delete, list, show, fields, schema."`
+	Init    initCommand    `cmd:"" help:"Create the streams and buckets on an existing NATS, once."`
 	Ingress ingressCommand `cmd:"" help:"Run the service that accepts webhooks, on an existing NATS."`
 	Runner  runnerCommand  `cmd:"" help:"Run the service that executes runs, on an existing NATS."`
 	Status  statusCommand  `cmd:"" help:"Run the service that answers polls, on an existing NATS."`
 	Backup  backupCommand  `cmd:"" help:"Write the whole store into a file."`
-	Restore restoreCommand `cmd:"" help:"Make a store of such a file."`
+	Restore restoreCommand `cmd:"" help:"Create a store from a backup."`
 	Version versionCommand `cmd:"" help:"Show the version."`
 }
 

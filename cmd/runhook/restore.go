@@ -16,16 +16,16 @@ import (
 )
 
 type restoreCommand struct {
-	File string `arg:"" help:"A file of 'runhook backup'."`
+	File string `arg:"" help:"A file that 'runhook backup' wrote."`
 	StoreFlags
-	Replicas int `default:"0" help:"With --nats: copies of everything, 1, 3 or 5. Default: as it was backed up; needed where a single server's backup goes into a cluster, or the other way round."`
+	Replicas int `default:"0" help:"With --nats: copies of everything, 1, 3 or 5. Default: as in the backup. Needed if a single server's backup goes into a cluster, or the other way round."`
 }
 
 // Help shows examples.
 func (*restoreCommand) Help() string {
-	return `Makes a store of a backup, in an empty data directory or in a NATS that has none yet. It checks the whole file first, and leaves nothing behind when it fails.
+	return `Creates a store from a backup, in an empty data directory or on a NATS that has no store. It checks the whole file first, and leaves nothing behind if it fails.
 
-Status addresses of before answer as they did, runs that were queued or under way at the time of the backup are executed, and run numbers go on behind a gap. The restored store has an id of its own: signed addresses that were given out before no longer fit. Runs that ended after the backup are executed again; make sure that this is what you want.
+Status URLs answer with the same bytes as before. Runs that were queued or in progress at the time of the backup are executed. Run numbers continue after a gap. Signed URLs of the old store end. Runs that ended after the backup are executed again: make sure that you want this.
 
 Examples:
 

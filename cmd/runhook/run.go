@@ -19,7 +19,7 @@ type runCommand struct {
 	Task   string   `arg:"" help:"The task's id, or a unique part of its name."`
 	Param  []string `short:"p" sep:"none" placeholder:"NAME=VALUE" help:"A parameter's value. Several of one name make a list."`
 	Wait   bool     `short:"w" help:"Wait for the end, showing progress."`
-	DryRun bool     `help:"Do everything but write, and say what would have been written."`
+	DryRun bool     `help:"Do everything but write, and show what would have been written."`
 }
 
 // Help shows examples and the exit codes.
@@ -30,9 +30,9 @@ func (*runCommand) Help() string {
     runhook run 555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd
     runhook run "Refresh lapsed" --dry-run --wait
 
-A dry run is executed where the task is: it reads the source, maps every row, and tries the rows on the destination in transactions that are rolled back. The counts are what would have been; a row that comes again in a later batch counts as if it came for the first time.
+A dry run is executed on the runner. It reads the source, maps every row, and tries the rows on the destination in transactions that are rolled back. The counts are those of a real run, except that a row whose key came in an earlier batch counts as if it came first.
 
-With --wait the exit code tells how the run ended: 0 success, 1 failed (or its end was not seen), 2 it could not be started, 3 canceled. Ctrl-C ends the waiting, not the run.`
+With --wait the exit code is the result: 0 success, 1 failed (or its end was not seen), 2 could not be started, 3 canceled. Ctrl-C ends the waiting, not the run.`
 }
 
 // Run starts the run, and with --wait follows it.

@@ -5,7 +5,7 @@ import (
 )
 
 type runnerCommand struct {
-	Listen string `default:"127.0.0.1:8083" placeholder:"HOST:PORT" help:"Where health and metrics are answered (${default})."`
+	Listen string `default:"127.0.0.1:8083" placeholder:"HOST:PORT" help:"Where health and metrics are served (${default})."`
 	NATSFlags
 	ConnectionsFlag
 	SlotFlags
@@ -13,7 +13,7 @@ type runnerCommand struct {
 
 // Help shows an example.
 func (*runnerCommand) Help() string {
-	return `Executes runs. Start as many as there is work for, each with the connections that the tasks name.
+	return `Executes runs. Start as many runners as you need, each with the connections that tasks name.
 
 Example:
 

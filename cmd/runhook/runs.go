@@ -2,7 +2,7 @@ package main
 
 type runsCommand struct {
 	List runsListCommand `cmd:"" help:"List the newest runs."`
-	Show runsShowCommand `cmd:"" help:"Show how a run stands, or how it ended."`
+	Show runsShowCommand `cmd:"" help:"Show a run's progress or result."`
 
-	Rejected runsRejectedCommand `cmd:"" help:"Download the rows that failed, with the reasons."`
+	Rejected runsRejectedCommand `cmd:"" help:"Download the failed rows, with the reasons."`
 }

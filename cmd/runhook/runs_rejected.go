@@ -16,15 +16,13 @@ import (
 type runsRejectedCommand struct {
 	ServerFlags
 	Number string `arg:"" name:"run" help:"The run's number."`
-	Output string `short:"o" placeholder:"FILE" help:"Write into this file, and replace it when all rows are there; without it they are printed. A name that ends in .xlsx makes a workbook."`
+	Output string `short:"o" placeholder:"FILE" help:"Write into this file, and replace it when all rows have arrived. Default: print. A name that ends in .xlsx makes a workbook."`
 	XLSX   bool   `name:"xlsx" help:"A workbook instead of CSV."`
 }
 
 // Help says what is in the rows.
 func (*runsRejectedCommand) Help() string {
-	return `Prints or saves the rows of a run that failed: each row whole, as it was read, with the columns
-Row, Column and Reason behind it. Repair them and let the same task read the file: columns that its
-mapping does not name do no harm.
+	return `Prints or saves the failed rows of a run. Each row is whole, as it was read, with the columns Row, Column and Reason added. Correct the rows, and run the same task on the corrected file: columns that its mapping does not name do no harm.
 
 Examples:
 

@@ -21,10 +21,10 @@ import (
 )
 
 type serveCommand struct {
-	Listen string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where HTTP is answered (${default}). Beyond loopback it needs --admin-token-file."`
+	Listen string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where HTTP is served (${default}). Beyond loopback it needs --admin-token-file."`
 	Data   string `default:"data" placeholder:"DIR" help:"Where runs, results and tasks are kept (./${default})."`
-	Tasks  string `placeholder:"DIR" help:"Folder of task files to apply and follow. Default: ./tasks where there is one."`
-	Demo   bool   `help:"Bring a public data set and tasks on it, run one, and show what to try."`
+	Tasks  string `placeholder:"DIR" help:"Folder of task files to apply and follow. Default: ./tasks, if it exists."`
+	Demo   bool   `help:"Use a public data set with tasks on it, run one task, and show what to try."`
 
 	ConnectionsFlag
 	SlotFlags
@@ -33,8 +33,8 @@ type serveCommand struct {
 	RetentionFlags
 
 	NATSListen   string `name:"nats-listen" default:"${nats}" placeholder:"HOST:PORT" help:"Where other programs reach the embedded NATS (${default}). Empty: nowhere. Beyond loopback it needs --nats-auth-file."`
-	NATSAuthFile string `name:"nats-auth-file" placeholder:"FILE" help:"One line user:password, asked of every program that connects to --nats-listen."`
-	Durability   string `enum:"always,interval" default:"always" help:"always: on disk before a POST is answered (the default). interval: faster, and a power cut may cost the last moments."`
+	NATSAuthFile string `name:"nats-auth-file" placeholder:"FILE" help:"One line user:password, required from every program that connects to --nats-listen."`
+	Durability   string `enum:"always,interval" default:"always" help:"always: a run is on disk before its POST is answered (the default). interval: faster, and a power cut may lose the last moments."`
 }
 
 // Help shows examples.
@@ -45,7 +45,7 @@ func (*serveCommand) Help() string {
     runhook serve --data /var/lib/runhook --tasks ./tasks --connections ./connections.yaml
     runhook serve --listen 0.0.0.0:8080 --admin-token-file admin.token --public-url https://hooks.example.org
 
-Ctrl-C stops it: what is running gets --grace to end, then it is handed back and goes on after the next start. A second Ctrl-C ends it at once; nothing accepted is lost then either.`
+Ctrl-C stops it: runs in progress get --grace to end. Others are handed back and continue after the next start. A second Ctrl-C ends it at once. Nothing accepted is lost in either case.`
 }
 
 // check refuses flags that do not fit together, before anything is touched.

@@ -16,7 +16,7 @@ type taskApplyCommand struct {
 
 // Help says what applying does.
 func (*taskApplyCommand) Help() string {
-	return `Nothing is applied unless every file is valid. A task that is not in a folder any more stays as it is.
+	return `Nothing is applied unless every file is valid. Tasks whose files are gone from the folder stay unchanged.
 
 Example:
 

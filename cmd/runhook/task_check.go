@@ -25,14 +25,14 @@ type taskCheckCommand struct {
 
 // Help says what is looked at, and what is not done.
 func (*taskCheckCommand) Help() string {
-	return `Looks, from this machine, at what a run of each task would meet, and says all that it finds at once, each with what to do:
+	return `Checks, from this machine, what a run of each task would meet, and lists all findings at once, each with what to do:
 
-    the file: all that task validate says
-    connections: whether they exist, answer, and take the credentials, which are tried once (iMIS locks an account after five failed logins)
-    the source: whether it is there, takes the task's parameters, and has the columns that where and mapping name
-    the destination: whether it is there and may be written, and has the columns, key, types and rules that the mapping fits
+    the file: all that task validate checks
+    connections: whether they exist, answer, and accept the credentials, which are tried once (iMIS locks an account after five failed logins)
+    the source: whether it exists, takes the task's parameters, and has the columns that where and mapping name
+    the destination: whether it exists and may be written, and whether the mapping fits its columns, key, types and rules
 
-Nothing is written, no row is sent, and no server of Runhook is needed. Of the source no more is read than its first rows, which are held against the destination; ` + "`runhook run TASK --dry-run`" + ` tries them all. Errors make the exit code 1; warnings and notes do not.
+Nothing is written, no row is sent, and no Runhook server is needed. It compares the source's first rows with the destination; ` + "`runhook run TASK --dry-run`" + ` tries all rows. Errors make the exit code 1; warnings and notes do not.
 
 Examples:
 

@@ -15,7 +15,7 @@ type taskDeleteCommand struct {
 
 // Help says what stays.
 func (*taskDeleteCommand) Help() string {
-	return `The task's webhooks are answered 404 from then on, and its file is removed where the server follows a folder (--tasks). Its runs can still be looked at. A task with runs that have not ended is not deleted.
+	return `The task's webhooks then answer 404. If the server follows a folder (--tasks), the task's file is removed. Its runs stay readable. A task with runs that have not ended is not deleted.
 
 Example:
 

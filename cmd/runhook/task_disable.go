@@ -6,7 +6,7 @@ type taskDisableCommand struct{ TaskArg }
 
 // Help says what is changed.
 func (*taskDisableCommand) Help() string {
-	return `Callers are answered 409. ` + whereHelp + `
+	return `Callers then get 409. ` + whereHelp + `
 
 Example:
 

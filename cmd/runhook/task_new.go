@@ -30,7 +30,7 @@ type taskNewCommand struct {
 	FromTable string   `name:"from-table" placeholder:"CONNECTION.TABLE" help:"Read the rows of this table, with its columns mapped to themselves."`
 	FromIQA   string   `name:"from-iqa" placeholder:"CONNECTION" help:"Read the rows of the IQA at PATH on this iMIS site, with its prompts as parameters and its columns mapped to themselves."`
 	To        string   `placeholder:"WHERE" help:"Write them to CONNECTION.TABLE, or to a file ending in .csv. Default: a table of the same name."`
-	Key       []string `placeholder:"COLUMN" help:"The columns that identify a row: those that are there are updated. Default: every run adds rows."`
+	Key       []string `placeholder:"COLUMN" help:"The columns that identify a row: existing rows are updated. Default: every run adds rows."`
 	Out       string   `short:"o" placeholder:"FILE" help:"The task file to write; - prints it. Default: tasks/, and the task's name."`
 	Force     bool     `help:"Overwrite the file."`
 	Path      string   `arg:"" optional:"" help:"The path of the IQA, for --from-iqa."`
@@ -57,7 +57,7 @@ func (c *taskNewCommand) from() (given bool, err error) {
 
 // Help shows examples.
 func (*taskNewCommand) Help() string {
-	return `Writes a task file that is complete and valid. On a terminal, without flags, it asks. Without a terminal and without --from-csv, --from-table or --from-iqa it prints a file with every field explained.
+	return `Writes a task file that is complete and valid. On a terminal, without flags, it asks. Without a terminal, and without --from-csv, --from-table or --from-iqa, it prints a file that explains every field.
 
 Examples:
 

@@ -25,7 +25,7 @@ type taskPreviewCommand struct {
 
 // Help says what it does not do.
 func (*taskPreviewCommand) Help() string {
-	return `Reads the source on this machine, applies where and mapping, and prints the first rows that would be written, with what failed before them. Nothing is written, the destination is not opened, and no server is needed. Whether the destination takes the rows is what ` + "`runhook run TASK --dry-run`" + ` tries.
+	return `Reads the source on this machine, applies where and mapping, and prints the first rows that would be written, and rows that failed before them. Nothing is written, the destination is not opened, and no server is needed. ` + "`runhook run TASK --dry-run`" + ` tries the rows on the destination.
 
 Example:
 

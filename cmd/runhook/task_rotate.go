@@ -11,12 +11,12 @@ import (
 
 type taskRotateCommand struct {
 	TaskArg
-	Until moment `default:"30d" placeholder:"WHEN" help:"Until when the present id still starts runs: now, a length of time such as 30d or 12h, a date, or a moment (${default})."`
+	Until moment `default:"30d" placeholder:"WHEN" help:"Until when the current id still starts runs: now, a length of time such as 30d or 12h, a date, or a moment (${default})."`
 }
 
 // Help says what becomes of the present id.
 func (*taskRotateCommand) Help() string {
-	return `The present id goes into the file's former_ids. Until the time given, POSTs to it start runs of the new id, and their answers show the new id: where the present one has come to the wrong people, use --until now. After that they are answered 410. The addresses of earlier runs keep working.
+	return `The current id goes into the file's former_ids. Until the time given, POSTs to it start runs of the new id, and their answers show the new id: if the current id has leaked, use --until now. After that, POSTs get 410. The URLs of earlier runs keep working.
 
 ` + whereHelp + `
 

@@ -6,7 +6,7 @@ type taskSchemaCommand struct{}
 
 // Help says how editors use it.
 func (*taskSchemaCommand) Help() string {
-	return `Editors that know the YAML language server (VS Code with the YAML extension, Neovim, JetBrains and others) complete fields and mark mistakes when a task file begins with
+	return `Editors with the YAML language server (VS Code with the YAML extension, Neovim, JetBrains and others) complete fields and mark mistakes if a task file begins with
 
     # yaml-language-server: $schema=task.schema.json
 
