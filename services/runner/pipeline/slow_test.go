@@ -83,7 +83,7 @@ func (s *slow) run(rate task.Rate) (took time.Duration, m *Meter) {
 	return took, m
 }
 
-// What a slow source has given is written within half a second, and nothing is written twice.
+// What a slow source has given is written within a quarter of a second, and nothing is written twice.
 func TestSlowSourceIsSeenInTime(t *testing.T) {
 	s := &slow{t: t, pause: time.Minute, rows: 5}
 	_, m := s.run(task.Rate{})
@@ -94,6 +94,15 @@ func TestSlowSourceIsSeenInTime(t *testing.T) {
 		if late := at - time.Duration(i+1)*time.Minute; late > 2*patience {
 			t.Errorf("row %d was written %v after it was read", i+1, late)
 		}
+	}
+}
+
+// What a source gives that never fills a batch in time is written four times a second.
+func TestSlowSourceMovesFourTimesASecond(t *testing.T) {
+	s := &slow{t: t, pause: time.Millisecond, rows: 10_000}
+	took, _ := s.run(task.Rate{})
+	if perSecond := float64(len(s.batches)) / took.Seconds(); perSecond < 3.9 || perSecond > 4.1 {
+		t.Errorf("%d batches in %v, %.2f a second", len(s.batches), took, perSecond)
 	}
 }
 
