@@ -14,6 +14,7 @@ import (
 	"runhook/services/runner/connection"
 	"runhook/shared/bus"
 	"runhook/shared/client"
+	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/web"
 )
@@ -160,6 +161,20 @@ func (f *ServerFlags) client() (*client.Client, error) { return client.New(f.Ser
 // JSONFlag asks for output that programs read.
 type JSONFlag struct {
 	JSON bool `name:"json" help:"Print JSON."`
+}
+
+// RunArg is the run that a command shows.
+type RunArg struct {
+	ServerFlags
+	Number string `arg:"" name:"run" help:"The run's number."`
+}
+
+func (a *RunArg) number() (run.Number, error) {
+	number, err := run.ParseNumber(a.Number)
+	if err != nil {
+		return 0, fmt.Errorf("%w; `runhook runs list` shows the newest", err)
+	}
+	return number, nil
 }
 
 // TaskArg is the task that a command works on.

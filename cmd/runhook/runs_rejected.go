@@ -7,15 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"golang.org/x/term"
-
-	"runhook/shared/run"
 )
 
 type runsRejectedCommand struct {
-	ServerFlags
-	Number string `arg:"" name:"run" help:"The run's number."`
+	RunArg
 	Output string `short:"o" placeholder:"FILE" help:"Write into this file, and replace it when all rows have arrived. Default: print. A name that ends in .xlsx makes a workbook."`
 	XLSX   bool   `name:"xlsx" help:"A workbook instead of CSV."`
 }
@@ -33,12 +28,12 @@ Examples:
 
 // Run downloads the rows.
 func (c *runsRejectedCommand) Run(ctx context.Context, p *program) error {
-	number, err := run.ParseNumber(c.Number)
+	number, err := c.number()
 	if err != nil {
-		return fmt.Errorf("%w; `runhook runs list` shows the newest", err)
+		return err
 	}
 	workbook := c.XLSX || strings.EqualFold(filepath.Ext(c.Output), ".xlsx")
-	if out, ok := p.stdout.(*os.File); workbook && c.Output == "" && ok && term.IsTerminal(int(out.Fd())) {
+	if workbook && c.Output == "" && isTerminal(p.stdout) {
 		return errors.New("a workbook is nothing to read on a terminal; save it with --output rejected.xlsx")
 	}
 	server, err := c.client()

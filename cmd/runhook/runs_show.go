@@ -15,16 +15,15 @@ import (
 )
 
 type runsShowCommand struct {
-	ServerFlags
+	RunArg
 	JSONFlag
-	Number string `arg:"" name:"run" help:"The run's number."`
 }
 
 // Run shows the run.
 func (c *runsShowCommand) Run(ctx context.Context, p *program) error {
-	number, err := run.ParseNumber(c.Number)
+	number, err := c.number()
 	if err != nil {
-		return fmt.Errorf("%w; `runhook runs list` shows the newest", err)
+		return err
 	}
 	server, err := c.client()
 	if err != nil {
