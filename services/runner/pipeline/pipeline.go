@@ -123,11 +123,12 @@ func transfer(ctx context.Context, job Job, m *Meter, from connector.Source, row
 	if err != nil {
 		return err
 	}
-	r := newReader(job, from, rows, m)
+	r := newReader(ctx, job, from, rows, m)
+	defer r.stop()
 	w := newWriter(job, m, to, from.Columns().Names, version, begin)
 	if begin.Row > 0 {
 		m.say("Going on behind row " + strconv.FormatInt(begin.Row, 10))
-		if err := r.continueAt(ctx, job, begin, version); err != nil {
+		if err := r.continueAt(job, begin, version); err != nil {
 			return err
 		}
 	}

@@ -27,6 +27,9 @@ const cellSize = 16
 // reader reads and maps rows, on a goroutine of its own unless they are at hand.
 type reader struct {
 	from connector.Source
+	// ctx is the source's in every call, until stop.
+	ctx  context.Context
+	stop context.CancelFunc
 	// atHand: no row has to be waited for.
 	atHand bool
 	// lines is from where that is a recorder, else nil.
@@ -52,10 +55,11 @@ type reader struct {
 	total int64
 }
 
-func newReader(job Job, from connector.Source, rows *mapper, m *Meter) *reader {
+func newReader(ctx context.Context, job Job, from connector.Source, rows *mapper, m *Meter) *reader {
 	r := &reader{
 		from: from, brake: newBrake(job.Task.Source.Rate), rows: rows, meter: m,
 	}
+	r.ctx, r.stop = context.WithCancel(ctx)
 	if whole, ok := from.(connector.AtHand); ok {
 		r.atHand = whole.AtHand() && r.brake == nil
 	}
@@ -74,20 +78,21 @@ func newReader(job Job, from connector.Source, rows *mapper, m *Meter) *reader {
 }
 
 // run fills batches, and passes on those that the source keeps waiting.
-func (r *reader) run(ctx context.Context) error {
-	looking, stop := context.WithCancel(ctx)
+func (r *reader) run() error {
+	looking, stop := context.WithCancel(r.ctx)
 	var relief sync.WaitGroup
 	relief.Go(func() { r.relieve(looking) })
 	defer relief.Wait()
 	defer stop()
-	return r.fill(ctx)
+	return r.fill()
 }
 
 // fill reads until the source ends. The rows before the end, or before a failure of the source, are
 // still written.
-func (r *reader) fill(ctx context.Context) error {
+func (r *reader) fill() error {
+	ctx := r.ctx
 	for number := r.passedOver + 1; ; number++ {
-		size, err := r.next(ctx)
+		size, err := r.next()
 		fault, faulty := errors.AsType[*row.Fault](err)
 		if err != nil && !faulty {
 			if flushErr := r.flush(ctx); flushErr != nil || !errors.Is(err, io.EOF) {
@@ -109,14 +114,14 @@ func (r *reader) fill(ctx context.Context) error {
 }
 
 // next reads a row into the scope.
-func (r *reader) next(ctx context.Context) (size int, err error) {
+func (r *reader) next() (size int, err error) {
 	cells := r.rows.scope.Row
 	if r.lines == nil {
 		// A row that cannot be read must not be kept with the cells of the one before.
 		clear(cells)
 		size = len(cells) * cellSize
 	}
-	read, err := r.from.Next(ctx, cells)
+	read, err := r.from.Next(r.ctx, cells)
 	return size + read, err
 }
 

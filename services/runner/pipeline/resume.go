@@ -60,10 +60,10 @@ func beginning(ctx context.Context, job Job, m *Meter, to connector.Destination)
 
 // continueAt takes the source to the row behind the checkpoint, and makes sure that it is the source
 // that the checkpoint was made of.
-func (r *reader) continueAt(ctx context.Context, job Job, from run.Checkpoint, version string) error {
+func (r *reader) continueAt(job Job, from run.Checkpoint, version string) error {
 	same := version == from.Source
 	if same {
-		err := r.skipTo(ctx, from)
+		err := r.skipTo(from)
 		if err != nil && !errors.Is(err, errMoved) {
 			return err
 		}
@@ -80,11 +80,11 @@ func (r *reader) continueAt(ctx context.Context, job Job, from run.Checkpoint, v
 }
 
 // skipTo passes over the rows up to the checkpoint's, of which the last must be the one that it was.
-func (r *reader) skipTo(ctx context.Context, from run.Checkpoint) error {
-	if err := r.from.Skip(ctx, from.Row-1); err != nil {
+func (r *reader) skipTo(from run.Checkpoint) error {
+	if err := r.from.Skip(r.ctx, from.Row-1); err != nil {
 		return movedAt(err)
 	}
-	_, err := r.next(ctx)
+	_, err := r.next()
 	if _, faulty := errors.AsType[*row.Fault](err); err != nil && !faulty {
 		return movedAt(err)
 	}

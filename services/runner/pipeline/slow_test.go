@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"io"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,7 @@ import (
 	"runhook/services/runner/connector"
 	"runhook/services/runner/row"
 	"runhook/shared/mapping"
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -113,6 +115,50 @@ func TestFastSourceFillsItsBatches(t *testing.T) {
 	if len(s.batches) != 4 || s.batches[0] != row.MaxRows {
 		t.Errorf("batches of %v", s.batches)
 	}
+}
+
+// stubborn is a source that waits for as long as the ctx of its first call lasts, as one may that asks a
+// server.
+type stubborn struct {
+	*slow
+	first context.Context
+}
+
+func (s *stubborn) Skip(ctx context.Context, _ int64) error { s.first = ctx; return nil }
+
+func (s *stubborn) Next(ctx context.Context, cells []any) (int, error) {
+	if s.given > 3 {
+		<-s.first.Done()
+		return 0, s.first.Err()
+	}
+	return s.slow.Next(ctx, cells)
+}
+
+// fullDestination takes no row.
+type fullDestination struct{ slowDestination }
+
+func (fullDestination) Write(context.Context, *row.Batch, func(int64) error) error {
+	return errors.New("full")
+}
+
+// A source that continues is let go when the destination fails.
+func TestSourceIsLetGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{t: t, rows: 10}
+		job := Job{Job: connector.Job{Task: &task.Definition{
+			Mapping:     []task.Column{{Name: "id", Expression: "ID"}},
+			Destination: task.Destination{HTTP: &task.HTTPDestination{}},
+		}}}
+		rows, err := compile(job.Job, s.Columns())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m Meter
+		m.Begin(run.Checkpoint{Row: 1, Mark: markOf(row.Cells{"1"})})
+		if err := transfer(t.Context(), job, &m, &stubborn{slow: s}, rows, fullDestination{slowDestination{s}}); err == nil || err.Error() != "full" {
+			t.Errorf("got %v", err)
+		}
+	})
 }
 
 // Rows at hand are written in batches like others, and where a rate makes them wait, in time.

@@ -72,18 +72,17 @@ func (w *writer) writeAll(ctx context.Context, r *reader) (err error) {
 
 // readBeside has r read on a goroutine of its own while batches are written.
 func (w *writer) readBeside(ctx context.Context, r *reader) error {
-	reads, stop := context.WithCancel(ctx)
 	// From here on the source is the reader's alone.
 	var reading sync.WaitGroup
 	var readErr error
 	reading.Go(func() {
 		defer close(r.read)
 		defer catchPanic(&readErr)
-		readErr = r.run(reads)
+		readErr = r.run()
 	})
 	// Also on the way out of a panic: the reader uses what Run closes.
 	defer reading.Wait()
-	defer stop()
+	defer r.stop()
 
 	for batch := range r.read {
 		if err := w.write(ctx, batch); err != nil {
@@ -98,7 +97,7 @@ func (w *writer) readBeside(ctx context.Context, r *reader) error {
 // readHere reads and writes in turn.
 func (w *writer) readHere(ctx context.Context, r *reader) error {
 	r.write = w.write
-	return r.fill(ctx)
+	return r.fill()
 }
 
 // write writes a batch. Where the destination keeps the checkpoint, that is part of the batch; elsewhere
