@@ -132,7 +132,7 @@ func fileOf(paths []string, def *task.Definition) string {
 func place(findings []check.Finding, def *task.Definition, file string) []found {
 	placed := make([]found, len(findings))
 	for i, f := range findings {
-		placed[i] = found{file, def.Line(f.Field...), f.Severity, f.Field.String(), f.Text()}
+		placed[i] = found{file, task.Line(def, f.Field...), f.Severity, f.Field.String(), f.Text()}
 	}
 	slices.SortStableFunc(placed, func(a, b found) int { return cmp.Compare(a.Line, b.Line) })
 	return placed

@@ -284,3 +284,27 @@ func (d Destination) Restartable() bool {
 func (d Destination) AtLeastOnce() bool {
 	return d.HTTP != nil || d.NATS != nil || (d.CSV != nil || d.IMIS != nil) && !d.Restartable()
 }
+
+// FormerID is an id that a task had before it was rotated.
+type FormerID struct {
+	ID ID
+	// Until is the moment up to which a POST to the id still starts a run.
+	Until time.Time
+}
+
+// FormerUntil is the moment up to which id, a former one, still starts runs of the task; the zero
+// time where the task does not list it.
+func (d *Definition) FormerUntil(id ID) time.Time {
+	for _, former := range d.FormerIDs {
+		if former.ID == id {
+			return former.Until
+		}
+	}
+	return time.Time{}
+}
+
+// Rate is a number of things in a time. The zero Rate is no limit.
+type Rate struct {
+	Count int
+	Per   time.Duration
+}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"runhook/shared/mapping"
+	"runhook/shared/wording"
 )
 
 // Draft is a task that copies what is there: every column of a source to the column of the same name.
@@ -102,7 +103,7 @@ func (d Draft) sourceLine() string {
 	from := d.Source.CSV
 	line := fmt.Sprintf("csv: {connection: %s, path: %s", scalar(from.Connection), scalar(from.Path))
 	if from.Delimiter != 0 && from.Delimiter != ',' {
-		line += ", delimiter: " + string(jsonString(string(from.Delimiter)))
+		line += ", delimiter: " + wording.JSON(string(from.Delimiter))
 	}
 	if from.Encoding != "" {
 		line += ", encoding: " + scalar(from.Encoding)
@@ -147,7 +148,7 @@ func columnExpression(column string) string {
 	if identifier.MatchString(column) && !slices.Contains(keywords, column) && mapping.Check(column, nil) == nil {
 		return column
 	}
-	return "row[" + string(jsonString(column)) + "]"
+	return "row[" + wording.JSON(column) + "]"
 }
 
 // scalar writes a text as a YAML scalar.
@@ -155,7 +156,7 @@ func scalar(text string) string {
 	if plainText.MatchString(text) && strings.TrimSpace(text) == text && !slices.Contains(otherWords, strings.ToLower(text)) {
 		return text
 	}
-	return string(jsonString(text)) // which is YAML too
+	return wording.JSON(text) // which is YAML too
 }
 
 // expressionScalar writes an expression as a YAML scalar that reads as the expression does.
@@ -164,7 +165,7 @@ func expressionScalar(expression string) string {
 		return "'" + strings.ReplaceAll(expression, "'", "''") + "'"
 	}
 	if slices.Contains(otherWords, strings.ToLower(expression)) {
-		return string(jsonString(expression))
+		return wording.JSON(expression)
 	}
 	return expression
 }

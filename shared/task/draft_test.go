@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"runhook/shared/wording"
 )
 
 func draft(columns ...string) Draft {
@@ -65,7 +67,7 @@ func FuzzDraft(f *testing.F) {
 	f.Add("a: b", "'")
 	f.Fuzz(func(t *testing.T, a, b string) {
 		for _, name := range []string{a, b} {
-			if strings.TrimSpace(name) != name || name == "" || strings.ContainsFunc(name, isControl) || strings.ToValidUTF8(name, "") != name || strings.ContainsRune(name, '\ufeff') {
+			if strings.TrimSpace(name) != name || name == "" || strings.ContainsFunc(name, wording.IsControl) || strings.ToValidUTF8(name, "") != name || strings.ContainsRune(name, '\ufeff') {
 				return // no source has such a column
 			}
 		}

@@ -6,24 +6,6 @@ import (
 	"time"
 )
 
-// FormerID is an id that a task had before it was rotated.
-type FormerID struct {
-	ID ID
-	// Until is the moment up to which a POST to the id still starts a run.
-	Until time.Time
-}
-
-// FormerUntil is the moment up to which id, a former one, still starts runs of the task; the zero
-// time where the task does not list it.
-func (d *Definition) FormerUntil(id ID) time.Time {
-	for _, former := range d.FormerIDs {
-		if former.ID == id {
-			return former.Until
-		}
-	}
-	return time.Time{}
-}
-
 // ParseMoment reads a moment as a task file has it: RFC 3339, or a date, which means the end of that
 // day in UTC.
 func ParseMoment(text string) (time.Time, error) {

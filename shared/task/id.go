@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+
+	"runhook/shared/wording"
 )
 
 // ID names a task in URLs, subjects and keys. It is always the canonical form of a GUID:
@@ -21,7 +23,7 @@ func ParseID(text string) (ID, error) {
 	braces := strings.HasPrefix(text, "{") && strings.HasSuffix(text, "}")
 	parsed, err := uuid.Parse(text)
 	if err != nil || strings.Contains(text, ":") || len(text) == 38 && !braces {
-		return "", fmt.Errorf("%s is not a GUID", quote(text))
+		return "", fmt.Errorf("%s is not a GUID", wording.Quote(text))
 	}
 	return ID(parsed.String()), nil
 }

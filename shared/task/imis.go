@@ -3,19 +3,69 @@ package task
 import (
 	"slices"
 	"strings"
+
+	"runhook/shared/wording"
 )
 
-// imisQueryWords are the names that /api/query has for itself, in lower case.
-var imisQueryWords = []string{"queryname", "limit", "offset"}
+var imisSourceFields = []field{
+	{
+		name: "connection", kind: kindText, example: "imis-prod", required: true,
+		meaning: "the imis connection it reads, from the runner's connections.yaml",
+	},
+	{
+		name: "query", kind: kindText, pattern: `^\$/.*[^/]$`, example: `"$/Membership/Lapsed"`, required: true,
+		meaning: "the IQA's path, from $/ on",
+	},
+	{
+		name: "page_size", kind: kindWhole, min: 1, max: maxPageSize, byDefault: "500",
+		meaning: "how many rows are asked for at a time; the site may give fewer",
+	},
+	{
+		name: "endpoint", kind: kindChoice, byDefault: string(QueryEndpoint),
+		values:  []string{string(QueryEndpoint), string(IQAEndpoint)},
+		meaning: "the service that runs the IQA: query, by which prompts have names; or iqa, the only one of iMIS 2017, to which the task must list all prompts of the IQA in its order",
+	},
+}
+
+var imisDestinationFields = []field{
+	{
+		name: "connection", kind: kindText, example: "imis-prod", required: true,
+		meaning: "the imis connection it writes to, from the runner's connections.yaml",
+	},
+	{
+		name: "entity", kind: kindText, max: maxNameLetters, pattern: `^[A-Za-z][A-Za-z0-9_.-]*$`, example: "My_Panel", required: true,
+		meaning: "the panel or business object, by the name that the REST API has for it; never a contact (Party)",
+	},
+	{
+		name: "action", kind: kindChoice, example: string(Upsert), required: true,
+		values:  []string{string(Insert), string(Update), string(Upsert), string(Delete)},
+		meaning: "what is done with each row: insert, update, upsert or delete; insert with match inserts only what none matches",
+	},
+	{
+		name: "key", kind: kindTexts, max: maxKeyColumns, example: "[ID, Ordinal]",
+		meaning: "the columns of mapping that are the record's identity; update, upsert and delete need it, or match",
+	},
+	{
+		name: "match", kind: kindTexts, max: maxKeyColumns, example: "[ID, Code]",
+		meaning: "instead of key: the columns of mapping that a record must have equal to be the row's",
+	},
+	{
+		name: "on_multiple", kind: kindChoice, byDefault: string(SkipRow),
+		values:  []string{string(SkipRow), string(FailRow), string(AllRecords)},
+		meaning: "with match: what becomes of a row that more than one record matches: skip, fail, or all, which updates or deletes every one of them",
+	},
+	{
+		name: "on_blank_match", kind: kindChoice, byDefault: string(SkipRow), values: []string{string(SkipRow), string(FailRow)},
+		meaning: "with match: what becomes of a row that has no value in a column of match: skip or fail",
+	},
+	{
+		name: "append", kind: kindTexts, max: maxColumns, example: "[Interests]",
+		meaning: "multi-select columns of mapping whose values an update adds to those that are there, instead of replacing them",
+	},
+}
 
 // imisFilterWords are those that /api/{Entity} has.
 var imisFilterWords = []string{"limit", "offset"}
-
-// IsPromptName reports whether a prompt of an IQA can be passed by its name, as a parameter of a task.
-func IsPromptName(name string) bool {
-	return strings.TrimSpace(name) == name && name != "" && !strings.Contains(name, ".") && !strings.ContainsFunc(name, isControl) &&
-		!slices.Contains(imisQueryWords, strings.ToLower(name))
-}
 
 // imisSource makes an imis source, all of whose task's parameters are prompts.
 func (r *reader) imisSource(imis *fieldSet, def *Definition) *IMISSource {
@@ -27,16 +77,16 @@ func (r *reader) imisSource(imis *fieldSet, def *Definition) *IMISSource {
 		PageSize: imis.contents["page_size"].number, Endpoint: Endpoint(imis.text("endpoint")),
 	}
 	if query, ok := imis.field("query"); ok && !isIQAPath(query.text) {
-		r.report(query.line, `source.imis.query must be the IQA's path from $/ on, like "$/Membership/Lapsed", not %s`, quote(query.text))
+		r.report(query.line, `source.imis.query must be the IQA's path from $/ on, like "$/Membership/Lapsed", not %s`, wording.Quote(query.text))
 	}
 	for i, parameter := range def.Parameters {
 		switch {
 		case source.Endpoint == IQAEndpoint && parameter.Multiple:
 			r.report(imis.line, "source.imis.endpoint: iqa takes one value for each prompt, and the parameter %s is multiple", def.Key(i))
 		case source.Endpoint == IQAEndpoint:
-		case slices.Contains(imisQueryWords, strings.ToLower(parameter.Name)):
+		case IsReservedPrompt(parameter.Name):
 			r.report(imis.line, "source.imis: a prompt named %s cannot be passed by its name, which means something else to iMIS; take endpoint: iqa", parameter.Name)
-		case len(def.sharing(parameter.Name)) > 1:
+		case def.Key(i) != parameter.Name:
 			r.report(imis.line, "source.imis: %s cannot be passed by its name, which another prompt has too; take endpoint: iqa, and list all prompts in the IQA's order", def.Key(i))
 		}
 	}
@@ -86,7 +136,7 @@ func (r *reader) checkEntity(imis *fieldSet, d *IMISDestination) {
 	switch {
 	case !ok:
 	case !isEntityName(entity.text):
-		r.report(entity.line, "destination.imis.entity must be the name of a panel or business object, like My_Panel, not %s", quote(entity.text))
+		r.report(entity.line, "destination.imis.entity must be the name of a panel or business object, like My_Panel, not %s", wording.Quote(entity.text))
 	case contact >= 0 && d.Action == Delete:
 		r.report(entity.line, "destination.imis: %s is a contact, and contacts are never deleted", entity.text)
 	case contact >= 0 && contact < contactForms:
@@ -135,7 +185,7 @@ func (r *reader) checkIdentified(imis *fieldSet, d *IMISDestination) {
 			r.report(imis.contents["append"].line, "destination.imis.append means something only where records are updated, and the action is %s; remove it", d.Action)
 			return
 		case slices.Contains(d.Key, column) || slices.Contains(d.Match, column):
-			r.report(imis.contents["append"].line, "destination.imis.append: %s is what the record is found by, so nothing can be added to it", quote(column))
+			r.report(imis.contents["append"].line, "destination.imis.append: %s is what the record is found by, so nothing can be added to it", wording.Quote(column))
 		}
 	}
 }

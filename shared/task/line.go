@@ -1,15 +1,13 @@
 package task
 
-import (
-	"go.yaml.in/yaml/v4"
-)
+import "go.yaml.in/yaml/v4"
 
-// Line is the line of the task's file at which a field stands, named by the fields above it and its
+// Line is the line of a task's file at which a field stands, named by the fields above it and its
 // own: destination, sql, key. Of a parameter the last part is its name or filter. Where the file lacks
 // the field, it is the line of the deepest one above that is there; 1 where none is.
-func (d *Definition) Line(field ...string) int {
-	r := newReader(d.Text, "")
-	node, line := r.readDocument(d.Text), 1
+func Line(def *Definition, field ...string) int {
+	r := newReader(def.Text, "")
+	node, line := r.readDocument(def.Text), 1
 	for _, name := range field {
 		key, value := below(node, name)
 		if key == nil {

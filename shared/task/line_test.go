@@ -39,7 +39,7 @@ destination:
 		{1, []string{"where"}},
 		{1, nil},
 	} {
-		if got := def.Line(c.field...); got != c.line {
+		if got := Line(def, c.field...); got != c.line {
 			t.Errorf("%q: line %d, want %d", c.field, got, c.line)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"runhook/shared/wording"
 )
 
 // NewFile is a task file to start from: a task that parses, with every field there is, the
@@ -22,7 +24,7 @@ func NewFile(id ID, name string) []byte {
 		case "id":
 			f.example = string(id)
 		case "name":
-			f.example = string(jsonString(name)) // which is YAML too
+			f.example = wording.JSON(name) // which is YAML too
 		}
 		block := f.starterLines()
 		// A field with a body stands apart.

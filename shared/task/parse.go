@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/url"
-	"path"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -14,6 +13,7 @@ import (
 
 	"runhook/shared/mapping"
 	"runhook/shared/nearest"
+	"runhook/shared/wording"
 )
 
 // Parse reads a task file. file is only how messages name it. An error is an [*Invalid] with
@@ -107,7 +107,7 @@ func (r *reader) origins(file *fieldSet) []string {
 			origins = append(origins, text)
 		case err != nil || origin.Scheme != "https" && origin.Scheme != "http" || origin.Host == "" ||
 			origin.Host != strings.TrimPrefix(strings.ToLower(text), origin.Scheme+"://"):
-			r.report(given.line, "allow_origins: %s must be * or scheme and host alone, like https://example.org", quote(text))
+			r.report(given.line, "allow_origins: %s must be * or scheme and host alone, like https://example.org", wording.Quote(text))
 		case origin.Scheme == "https" && origin.Port() == "443" || origin.Scheme == "http" && origin.Port() == "80":
 			r.report(given.line, "allow_origins: browsers leave the usual port out; write %s://%s", origin.Scheme, origin.Hostname())
 		default:
@@ -115,27 +115,6 @@ func (r *reader) origins(file *fieldSet) []string {
 		}
 	}
 	return origins
-}
-
-// checkPath refuses what no files connection can hold. The runner checks again, with the real folder.
-func (r *reader) checkPath(csv *fieldSet, name string) {
-	given, ok := csv.field("path")
-	if !ok {
-		return
-	}
-	slashed := strings.ReplaceAll(given.text, `\`, "/")
-	clean := path.Clean(slashed)
-	drive := len(slashed) > 1 && slashed[1] == ':'
-	switch extension := strings.ToLower(path.Ext(slashed)); {
-	case path.IsAbs(slashed) || drive:
-		r.report(given.line, "%s must be relative to the connection's folder, not %s", name, quote(given.text))
-	case clean == ".." || strings.HasPrefix(clean, "../"):
-		r.report(given.line, "%s: %s leaves the connection's folder", name, quote(given.text))
-	case clean == "." || strings.HasSuffix(slashed, "/"):
-		r.report(given.line, "%s: %s is a folder, not a file", name, quote(given.text))
-	case strings.HasPrefix(name, "destination.") && (extension == ".xlsx" || extension == ".gz"):
-		r.report(given.line, "%s: %s files can be read and not written; take another name", name, extension)
-	}
 }
 
 func (r *reader) destination(kinds *fieldSet, columns []Column) (d Destination) {
@@ -156,35 +135,6 @@ func (r *reader) destination(kinds *fieldSet, columns []Column) (d Destination) 
 	return d
 }
 
-// checkLoop refuses to append to the file that is being read, which would never end.
-func (r *reader) checkLoop(kinds *fieldSet, def *Definition) {
-	from, to := def.Source.CSV, def.Destination.CSV
-	if from != nil && to != nil && to.Action == Append && from.Connection == to.Connection && path.Clean(from.Path) == path.Clean(to.Path) {
-		r.report(kinds.contents["csv"].line, "destination.csv: the source reads the file that this appends to, and would never end; take another path")
-	}
-}
-
-// checkKey holds the key against the action and the mapping. A mapping that could not be read is
-// empty, and has its own problem.
-func (r *reader) checkKey(sql *fieldSet, d *SQLDestination, columns []Column) {
-	line := cmp.Or(sql.contents["key"].line, sql.line)
-	if d.Action == "" || sql.refused["key"] {
-		return // reported
-	}
-	if len(d.Key) == 0 && d.Action != Insert {
-		r.report(line, "destination.sql.key is missing: %s needs the columns that identify a row, like key: [id]", d.Action)
-		return
-	}
-	if columns == nil {
-		return
-	}
-	names := r.columnNames(columns, "a database")
-	r.checkColumns(line, "destination.sql.key", d.Key, names)
-	if d.Action == Update && !slices.ContainsFunc(names, func(n string) bool { return !slices.Contains(d.Key, n) }) {
-		r.report(line, "destination.sql: update has nothing to write; mapping needs a column that is not in key")
-	}
-}
-
 // columnNames are the mapping's, of which none may differ from another by letter case alone: who, as a
 // sentence part, does not tell such columns apart.
 func (r *reader) columnNames(columns []Column, who string) []string {
@@ -194,7 +144,7 @@ func (r *reader) columnNames(columns []Column, who string) []string {
 		names[i] = column.Name
 		lower := strings.ToLower(column.Name)
 		if other, again := folded[lower]; again {
-			r.report(column.Line, "mapping: %s and %s are one column to %s", quote(other), quote(column.Name), who)
+			r.report(column.Line, "mapping: %s and %s are one column to %s", wording.Quote(other), wording.Quote(column.Name), who)
 		}
 		folded[lower] = column.Name
 	}
@@ -206,12 +156,12 @@ func (r *reader) checkColumns(line int, name string, list, names []string) {
 	for i, column := range list {
 		switch near := nearest.Name(column, names); {
 		case slices.Contains(list[:i], column):
-			r.report(line, "%s has %s twice", name, quote(column))
+			r.report(line, "%s has %s twice", name, wording.Quote(column))
 		case slices.Contains(names, column):
 		case near != "":
-			r.report(line, "%s: mapping has no column %s; did you mean %q?", name, quote(column), near)
+			r.report(line, "%s: mapping has no column %s; did you mean %q?", name, wording.Quote(column), near)
 		default:
-			r.report(line, "%s: mapping has no column %s; it has %s", name, quote(column), strings.Join(names, ", "))
+			r.report(line, "%s: mapping has no column %s; it has %s", name, wording.Quote(column), strings.Join(names, ", "))
 		}
 	}
 }
@@ -231,5 +181,34 @@ func (r *reader) checkExpressions(def *Definition) {
 	}
 	for _, column := range def.Mapping {
 		check(column.Line, "mapping."+column.Name, column.Expression)
+	}
+}
+
+// source makes the source from its section and holds it against the task's parameters, which are
+// known.
+func (r *reader) source(kinds *fieldSet, def *Definition) (s Source) {
+	s.Rate = kinds.contents["rate"].rate
+	s.CSV = r.csvSource(kinds.contents["csv"].section)
+	s.SQL = r.sqlSource(kinds.contents["sql"].section, def)
+	s.HTTP = r.httpSource(kinds.contents["http"].section, def)
+	s.IMIS = r.imisSource(kinds.contents["imis"].section, def)
+	return s
+}
+
+// checkParameter reports a name that is no parameter of the task, or one with several values where
+// multiple says what to do about it.
+func (r *reader) checkParameter(def *Definition, line int, place, name, multiple string) {
+	keys := def.ExpressionNames()
+	switch {
+	case !slices.Contains(keys, name) && len(keys) == 0:
+		r.report(line, "%s is no parameter; the task has none", place)
+	case !slices.Contains(keys, name):
+		hint := nearest.Hint(name, keys)
+		if hint == "" {
+			hint = "; it has " + strings.Join(keys, ", ")
+		}
+		r.report(line, "%s is no parameter of the task%s", place, hint)
+	case multiple != "" && def.IsMultiple(name):
+		r.report(line, "%s: the parameter is multiple, and %s", place, multiple)
 	}
 }

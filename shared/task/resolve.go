@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"runhook/shared/nearest"
+	"runhook/shared/wording"
 )
 
 // GivenKind is the kind of a value that a request passes.
@@ -125,7 +126,7 @@ func (d *Definition) requested(given []Given, keys []string, wrong *ParameterErr
 		r := &requested[i]
 		if r.by != "" {
 			r.wrong = true
-			wrong.report(g.Key, "%s and %s are both the parameter %s; send one of them", quote(r.by), quote(g.Key), keys[i])
+			wrong.report(g.Key, "%s and %s are both the parameter %s; send one of them", wording.Quote(r.by), wording.Quote(g.Key), keys[i])
 			continue
 		}
 		r.by = g.Key
@@ -156,7 +157,7 @@ func (d *Definition) find(key string, keys []string, wrong *ParameterError) (ind
 		for at, i := range sharing {
 			filters[at] = d.Parameters[i].Filter
 		}
-		wrong.report(key, "%s is ambiguous; send %s", quote(key), either(filters))
+		wrong.report(key, "%s is ambiguous; send %s", wording.Quote(key), wording.Either(filters))
 	}
 	return 0, false
 }
@@ -164,9 +165,9 @@ func (d *Definition) find(key string, keys []string, wrong *ParameterError) (ind
 // unknown says that there is no such parameter, which is nearest, and which there are.
 func (d *Definition) unknown(key string, keys []string) string {
 	if len(keys) == 0 {
-		return fmt.Sprintf("%s is not a parameter of this task, which has none", quote(key))
+		return fmt.Sprintf("%s is not a parameter of this task, which has none", wording.Quote(key))
 	}
-	message := fmt.Sprintf("%s is not a parameter of this task", quote(key))
+	message := fmt.Sprintf("%s is not a parameter of this task", wording.Quote(key))
 	if near := nearest.Name(key, d.ExpressionNames()); near != "" {
 		return fmt.Sprintf("%s; did you mean %s? Its parameters are %s", message, near, strings.Join(keys, ", "))
 	}

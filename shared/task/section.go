@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"runhook/shared/nearest"
+	"runhook/shared/wording"
 )
 
 // reader reads one task file and collects what is wrong with it.
@@ -83,7 +84,7 @@ func (r *reader) readSection(node *yaml.Node, path string, table []field) *field
 		case key.Kind != yaml.ScalarNode:
 			r.report(key.Line, "%s has a key that is not a name", cmp.Or(path, "the file"))
 		case again:
-			r.report(key.Line, "%s is given twice; first on line %d", quote(key.Value), line)
+			r.report(key.Line, "%s is given twice; first on line %d", wording.Quote(key.Value), line)
 		case at < 0:
 			meant := r.reportUnknown(key, path, table)
 			set.refused[meant] = true
@@ -127,7 +128,7 @@ func (r *reader) reportUnknown(key *yaml.Node, path string, table []field) (near
 			supported = append(supported, f.name)
 		}
 	}
-	message := "unknown field " + quote(key.Value)
+	message := "unknown field " + wording.Quote(key.Value)
 	if path != "" {
 		message += " in " + path
 	}
@@ -210,11 +211,11 @@ func (r *reader) read(node *yaml.Node, name string, f field) (content, bool) {
 func (f field) scalar(node *yaml.Node) (c content, ok bool) {
 	switch c.text = node.Value; f.kind {
 	case kindText:
-		oneLine := !strings.ContainsFunc(c.text, isControl)
+		oneLine := !strings.ContainsFunc(c.text, wording.IsControl)
 		return c, strings.TrimSpace(c.text) != "" && oneLine && (f.max == 0 || len([]rune(c.text)) <= f.max)
 	case kindCharacter:
 		letter, size := utf8.DecodeRuneInString(c.text)
-		usable := letter == '\t' || letter != '"' && letter != utf8.RuneError && !isControl(letter)
+		usable := letter == '\t' || letter != '"' && letter != utf8.RuneError && !wording.IsControl(letter)
 		return c, size == len(c.text) && usable
 	case kindChoice:
 		return c, slices.Contains(f.values, c.text)
@@ -260,7 +261,7 @@ func (f field) takes() string {
 	case kindCharacter:
 		return `one character, like ";" or "\t"`
 	case kindChoice:
-		return either(f.values)
+		return wording.Either(f.values)
 	case kindFlag:
 		return "true or false"
 	case kindWhole:
@@ -309,14 +310,14 @@ func (r *reader) readColumns(node *yaml.Node, name string) (content, bool) {
 		key, value := node.Content[i], node.Content[i+1]
 		line, again := first[key.Value]
 		switch {
-		case key.Kind != yaml.ScalarNode || strings.TrimSpace(key.Value) == "" || strings.ContainsFunc(key.Value, isControl):
+		case key.Kind != yaml.ScalarNode || strings.TrimSpace(key.Value) == "" || strings.ContainsFunc(key.Value, wording.IsControl):
 			r.report(key.Line, "%s: a column's name must be text on one line, and not empty", name)
 		case again:
-			r.report(key.Line, "%s: the column %s is given twice; first on line %d", name, quote(key.Value), line)
+			r.report(key.Line, "%s: the column %s is given twice; first on line %d", name, wording.Quote(key.Value), line)
 		case value.Kind != yaml.ScalarNode:
-			r.report(value.Line, "%s: the column %s must have an expression, not %s", name, quote(key.Value), shape(value))
+			r.report(value.Line, "%s: the column %s must have an expression, not %s", name, wording.Quote(key.Value), shape(value))
 		case strings.TrimSpace(value.Value) == "":
-			r.report(value.Line, "%s: the column %s has no expression", name, quote(key.Value))
+			r.report(value.Line, "%s: the column %s has no expression", name, wording.Quote(key.Value))
 		default:
 			first[key.Value] = key.Line
 			c.columns = append(c.columns, Column{Name: key.Value, Expression: value.Value, Line: key.Line})
@@ -361,7 +362,7 @@ func (r *reader) checkAlternatives(set *fieldSet, name string, table []field) {
 	case len(given) > 1:
 		r.report(set.line, "%s must be exactly one of its kinds; it has %s", name, strings.Join(given, ", "))
 	case len(given) == 0:
-		r.report(set.line, "%s is missing its kind: %s", name, either(possible))
+		r.report(set.line, "%s is missing its kind: %s", name, wording.Either(possible))
 	}
 }
 
@@ -370,10 +371,6 @@ func countEntries(node *yaml.Node) int {
 		return len(node.Content) / 2
 	}
 	return len(node.Content)
-}
-
-func isControl(letter rune) bool {
-	return letter < ' ' || 0x7f <= letter && letter < 0xa0 || letter == '\u2028' || letter == '\u2029'
 }
 
 // join is the name of a field in messages: the fields above it and its own, with dots.
@@ -394,7 +391,18 @@ func shape(node *yaml.Node) string {
 	case node.ShortTag() == "!!null":
 		return "an empty value"
 	case node.ShortTag() == "!!str":
-		return quote(node.Value)
+		return wording.Quote(node.Value)
 	}
 	return node.Value
+}
+
+// parseRate reads a rate like 200/s, of 1 to most.
+func parseRate(text string, most int) (Rate, bool) {
+	count, unit, _ := strings.Cut(text, "/")
+	per, ok := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour}[unit]
+	number, err := strconv.Atoi(count)
+	if !ok || err != nil || strconv.Itoa(number) != count || number < 1 || number > most {
+		return Rate{}, false
+	}
+	return Rate{Count: number, Per: per}, true
 }

@@ -8,25 +8,25 @@ import (
 	"strings"
 )
 
-// piece is a part of an http source's path: text as it is, or a parameter.
-type piece struct {
-	text      string
-	parameter string
-	// inQuery: the piece stands behind the question mark. whole: it is all of a query parameter's
+// PathPiece is a part of an http source's path: text as it is, or a parameter.
+type PathPiece struct {
+	Text      string
+	Parameter string
+	// InQuery: the piece stands behind the question mark. Whole: it is all of a query parameter's
 	// value.
-	inQuery, whole bool
+	InQuery, Whole bool
 }
 
-// cutPath cuts a path at its parameters: /people?state={params.State}.
-func cutPath(path string) ([]piece, error) {
-	var pieces []piece
+// CutPath cuts a path at its parameters: /people?state={params.State}.
+func CutPath(path string) ([]PathPiece, error) {
+	var pieces []PathPiece
 	inQuery := false
 	for rest := path; ; {
 		text, after, found := strings.Cut(rest, "{")
 		if strings.Contains(text, "}") {
 			return nil, errors.New("a } has no { before it; write a brace itself as %7B or %7D")
 		}
-		pieces = append(pieces, piece{text: text, inQuery: inQuery})
+		pieces = append(pieces, PathPiece{Text: text, InQuery: inQuery})
 		inQuery = inQuery || strings.Contains(text, "?")
 		if !found {
 			return pieces, nil
@@ -37,7 +37,7 @@ func cutPath(path string) ([]piece, error) {
 			return nil, errors.New("braces must hold a parameter, as in {params.State}; write a brace itself as %7B or %7D")
 		}
 		end := after == "" || after[0] == '&'
-		pieces = append(pieces, piece{parameter: name, inQuery: inQuery, whole: inQuery && end && strings.HasSuffix(text, "=")})
+		pieces = append(pieces, PathPiece{Parameter: name, InQuery: inQuery, Whole: inQuery && end && strings.HasSuffix(text, "=")})
 		rest = after
 	}
 }
@@ -47,24 +47,24 @@ func cutPath(path string) ([]piece, error) {
 // the path. A query parameter whose whole value is a parameter is left out when that has no value,
 // and repeated when it has several.
 func ExpandPath(path string, params map[string]any) (string, error) {
-	pieces, err := cutPath(path)
+	pieces, err := CutPath(path)
 	if err != nil {
 		return "", err
 	}
 	var out strings.Builder
 	for i, p := range pieces {
-		values := texts(params[p.parameter])
+		values := texts(params[p.Parameter])
 		switch {
-		case p.parameter == "":
-			text := p.text
-			if i+1 < len(pieces) && pieces[i+1].whole {
+		case p.Parameter == "":
+			text := p.Text
+			if i+1 < len(pieces) && pieces[i+1].Whole {
 				// The name goes with its value.
 				at := strings.LastIndexAny(text, "?&") + 1
 				text = text[:at]
 			}
 			out.WriteString(text)
-		case p.whole:
-			before := pieces[i-1].text
+		case p.Whole:
+			before := pieces[i-1].Text
 			name := before[strings.LastIndexAny(before, "?&")+1:]
 			for n, value := range values {
 				if n > 0 {
@@ -73,11 +73,11 @@ func ExpandPath(path string, params map[string]any) (string, error) {
 				out.WriteString(name + url.QueryEscape(value))
 			}
 		case len(values) > 1:
-			return "", fmt.Errorf("{params.%s} has several values, and its place takes one", p.parameter)
-		case p.inQuery:
+			return "", fmt.Errorf("{params.%s} has several values, and its place takes one", p.Parameter)
+		case p.InQuery:
 			out.WriteString(url.QueryEscape(strings.Join(values, "")))
 		case len(values) == 0 || values[0] == "." || values[0] == "..":
-			return "", fmt.Errorf("{params.%s} has no value that can be a part of a path; make it required, or pass another", p.parameter)
+			return "", fmt.Errorf("{params.%s} has no value that can be a part of a path; make it required, or pass another", p.Parameter)
 		default:
 			out.WriteString(url.PathEscape(values[0]))
 		}

@@ -4,18 +4,15 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"runhook/shared/wording"
 )
 
-func (r *reader) httpDestination(http *fieldSet) *HTTPDestination {
-	if http == nil {
-		return nil
-	}
-	if path, ok := http.field("path"); ok {
-		r.checkBelow(path.line, "destination.http.path", path.text)
-	}
-	return &HTTPDestination{
-		Connection: http.text("connection"), Path: http.text("path"), Method: http.text("method"), Batch: http.contents["batch"].number,
-	}
+var natsDestinationFields = []field{
+	{
+		name: "subject", kind: kindText, max: maxNameLetters, example: "members.changed", required: true,
+		meaning: "the subject on the runner's own NATS; a stream that listens there acknowledges each message, and drops one that is sent again",
+	},
 }
 
 func (r *reader) natsDestination(nats *fieldSet) *NATSDestination {
@@ -28,7 +25,7 @@ func (r *reader) natsDestination(nats *fieldSet) *NATSDestination {
 	switch {
 	case !ok:
 	case slices.Contains(words, "") || strings.ContainsFunc(given.text, unicode.IsSpace):
-		r.report(given.line, "%s must be words with dots between and no spaces, like members.changed, not %s", name, quote(given.text))
+		r.report(given.line, "%s must be words with dots between and no spaces, like members.changed, not %s", name, wording.Quote(given.text))
 	case slices.ContainsFunc(words, func(w string) bool { return strings.ContainsAny(w, "*>") }):
 		r.report(given.line, "%s: rows are published to one subject, and * and > stand for many; write it out", name)
 	case words[0] == "run" || strings.HasPrefix(words[0], "$") || strings.HasPrefix(words[0], "_"):
