@@ -35,6 +35,7 @@ import (
 	"runhook/shared/broker"
 	"runhook/shared/bus"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 	"runhook/shared/web"
 )
 
@@ -587,7 +588,7 @@ func serveRole(role, dir string) error {
 	if err := store.Init(ctx, bus.Topology{Synced: role == "accept-always", Embedded: true}); err != nil {
 		return err
 	}
-	def, err := task.Parse([]byte(fmt.Sprintf(`id: %s
+	def, err := taskfile.Parse([]byte(fmt.Sprintf(`id: %s
 name: Accept
 parameters: [{name: FirstName}]
 source: {csv: {connection: a, path: a.csv}}

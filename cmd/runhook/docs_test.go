@@ -104,7 +104,7 @@ func (d documents) faults() (faults []string) {
 	linked := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(d.text)) {
 		text := d.text[name]
-		if base := strings.ToLower(path.Base(name)); base != "destinations.md" && base != "fields.md" {
+		if path.Base(name) != "destinations.md" {
 			faults = append(faults, longLines(name, text)...)
 		}
 		for _, command := range commandsOf(text) {

@@ -15,7 +15,7 @@ import (
 	"runhook/services/runner/connector/imis/imissite"
 	"runhook/services/runner/pipeline"
 	"runhook/shared/run"
-	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 // panels are runs and rows that a site of iMIS does not take.
@@ -44,7 +44,7 @@ func (g *gallery) panels(s *site) {
 	try := func(mapping, fields string) {
 		text := errorTask("66666666-6666-4666-8666-666666666666", "Courses", "courses.csv", mapping, "imis: {connection: imis, "+fields+"}", "")
 		did := strings.ReplaceAll(mapping, "\n ", ",") + " to " + fields
-		def, err := task.Parse([]byte(text), "task.yaml")
+		def, err := taskfile.Parse([]byte(text), "task.yaml")
 		if err != nil {
 			g.add(did, err.Error())
 			return

@@ -22,6 +22,7 @@ import (
 	"runhook/shared/client"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 var update = flag.Bool("update", false, "write testdata/errors.txt anew")
@@ -187,7 +188,7 @@ func (g *gallery) taskFiles() {
 		errorTask("11111111-1111-4111-8111-111111111111", "T", "a.csv", "full name: uper(Name)", "sql: {connection: db, table: t, key: [ID], action: upsert}", "max_row_errors: many\nconcurrency: 0\nretry_after: 1ms\n"),
 		errorTask("11111111-1111-4111-8111-111111111111", "T", "a.csv", "joined: 'date(Joined, \"dd.mm.jjjj\")'", "sql: {connection: db, table: t, action: insert}\n  csv: {connection: here, path: b.csv, action: replace}", ""),
 	} {
-		_, err := task.Parse([]byte(file), "tasks/mine.yaml")
+		_, err := taskfile.Parse([]byte(file), "tasks/mine.yaml")
 		g.add("  | "+strings.ReplaceAll(strings.TrimRight(file, "\n"), "\n", "\n  | "), fmt.Sprint(err))
 	}
 }
@@ -273,7 +274,7 @@ func (g *gallery) webhooks(server string, copyPeople task.ID) {
 
 // tried is the document of a run of a task file that is applied for it.
 func (g *gallery) tried(s *site, i *instance, text string) run.Document {
-	def, err := task.Parse([]byte(text), "mine.yaml")
+	def, err := taskfile.Parse([]byte(text), "mine.yaml")
 	if err != nil {
 		g.t.Fatalf("%v\n%s", err, text)
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 // readTasks reads files and folders. It returns the good tasks, and an error that has one line for
@@ -36,9 +37,9 @@ func readTasks(paths []string) ([]*task.Definition, error) {
 
 func readTask(path string) ([]*task.Definition, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return task.ReadDir(path)
+		return taskfile.ReadDir(path)
 	}
-	def, err := task.ReadFile(path)
+	def, err := taskfile.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}

@@ -51,9 +51,12 @@ var houseRules = []rule{
 		who: []string{"runhook/shared/web"}, what: []string{"runhook/shared/bus", "runhook/shared/bus/", "github.com/nats-io/"},
 	},
 	{
-		why:  "what a task and a run are depends on no technology",
-		who:  []string{"runhook/shared/task", "runhook/shared/run"},
-		what: []string{"net/http", "github.com/nats-io/", "github.com/valyala/", "github.com/fasthttp/", "github.com/rs/zerolog", "runhook/shared/bus", "runhook/shared/web"},
+		why: "what a task and a run are depends on no technology",
+		who: []string{"runhook/shared/task", "runhook/shared/run"},
+		what: []string{
+			"net/http", "github.com/nats-io/", "github.com/valyala/", "github.com/fasthttp/", "github.com/rs/zerolog", "runhook/shared/bus", "runhook/shared/web",
+			"go.yaml.in/", "gopkg.in/", "sigs.k8s.io/yaml", "runhook/shared/taskfile",
+		},
 	},
 	{
 		why: "a run knows no kind of connector; who composes the program hands it their table",
@@ -209,6 +212,10 @@ func TestRulesCatch(t *testing.T) {
 		{"runhook/services/status", "github.com/valyala/fasthttp", false},
 		{"runhook/services/status/sweep", "github.com/valyala/fasthttp", true},
 		{"runhook/shared/task", "net/http", true},
+		{"runhook/shared/task", "go.yaml.in/yaml/v4", true},
+		{"runhook/shared/task", "runhook/shared/taskfile", true},
+		{"runhook/shared/run", "gopkg.in/yaml.v3", true},
+		{"runhook/shared/taskfile", "go.yaml.in/yaml/v4", false},
 		{"runhook/shared/run", "runhook/shared/task", false},
 		{"runhook/shared/run", "runhook/shared/bus", true},
 		{"runhook/cmd/runhook", "runhook/services/runner", false},
@@ -230,5 +237,8 @@ func TestRulesCatch(t *testing.T) {
 	}
 	if files := atRoot([]string{".ci", "go.mod", "README.md", "serve.go", "serve_test.go"}); len(files) != 2 {
 		t.Errorf("code in the root: %v", files)
+	}
+	if broken := breaks("runhook/shared/task", []string{"runhook/shared/nearest"}, []string{"go.yaml.in/yaml/v4", "runhook/shared/nearest"}); len(broken) == 0 {
+		t.Error("a domain package may come to YAML by a detour")
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"runhook/services/runner/connector/builtin"
 	"runhook/services/runner/pipeline"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 type taskCheckCommand struct {
@@ -118,10 +119,10 @@ func checkTask(ctx context.Context, def *task.Definition, given map[string][]str
 func fileOf(paths []string, def *task.Definition) string {
 	for _, path := range paths {
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
-			if file, _, err := task.FindFile(path, def.ID); err == nil && file != "" {
+			if file, _, err := taskfile.FindFile(path, def.ID); err == nil && file != "" {
 				return file
 			}
-		} else if read, err := task.ReadFile(path); err == nil && read.ID == def.ID {
+		} else if read, err := taskfile.ReadFile(path); err == nil && read.ID == def.ID {
 			return path
 		}
 	}
@@ -132,7 +133,7 @@ func fileOf(paths []string, def *task.Definition) string {
 func place(findings []check.Finding, def *task.Definition, file string) []found {
 	placed := make([]found, len(findings))
 	for i, f := range findings {
-		placed[i] = found{file, task.Line(def, f.Field...), f.Severity, f.Field.String(), f.Text()}
+		placed[i] = found{file, taskfile.Line(def, f.Field...), f.Severity, f.Field.String(), f.Text()}
 	}
 	slices.SortStableFunc(placed, func(a, b found) int { return cmp.Compare(a.Line, b.Line) })
 	return placed

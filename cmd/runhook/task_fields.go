@@ -1,11 +1,11 @@
 package main
 
-import "runhook/shared/task"
+import "runhook/shared/taskfile"
 
 type taskFieldsCommand struct{}
 
 // Run prints the page.
 func (taskFieldsCommand) Run(p *program) error {
-	_, err := p.stdout.Write(task.Reference())
+	_, err := p.stdout.Write(taskfile.Reference())
 	return err
 }

@@ -21,6 +21,7 @@ import (
 	"runhook/services/runner/pipeline"
 	"runhook/shared/nearest"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 type taskNewCommand struct {
@@ -88,7 +89,7 @@ func (c *taskNewCommand) Run(ctx context.Context, p *program) error {
 			return errors.New("--to and --key go with --from-csv, --from-table or --from-iqa; without them the file shows every field there is")
 		}
 		name := cmp.Or(c.Name, "My task")
-		return c.write(p, name, task.NewFile(task.NewID(), name), nil)
+		return c.write(p, name, taskfile.NewFile(task.NewID(), name), nil)
 	}
 	connections, err := c.connections()
 	if err != nil {
@@ -160,14 +161,14 @@ func isCSV(path string) bool { return strings.EqualFold(filepath.Ext(path), ".cs
 
 // drafted is a draft with what its connections file lacks.
 type drafted struct {
-	task.Draft
+	taskfile.Draft
 	// missing are lines for the connections file.
 	missing []string
 }
 
 // draft makes the task from its source's columns.
 func (c *taskNewCommand) draft(ctx context.Context, connections *connection.Set) (*drafted, error) {
-	made := &drafted{Draft: task.Draft{ID: task.NewID()}}
+	made := &drafted{Draft: taskfile.Draft{ID: task.NewID()}}
 	var base string
 	var err error
 	switch {
@@ -285,8 +286,8 @@ func identifierOf(text string) string {
 // write puts the file where it belongs and says what comes next. made is nil for a file with every
 // field explained.
 func (c *taskNewCommand) write(p *program, name string, text []byte, made *drafted) error {
-	if _, err := task.Parse(text, "the new file"); err != nil {
-		if _, err := task.Parse(task.NewFile(task.NewID(), name), "--name"); err != nil {
+	if _, err := taskfile.Parse(text, "the new file"); err != nil {
+		if _, err := taskfile.Parse(taskfile.NewFile(task.NewID(), name), "--name"); err != nil {
 			return fmt.Errorf("--name %q cannot be a task's name: it is one line, not empty, of at most 200 letters", name)
 		}
 		return fmt.Errorf("no valid task can be made of this: %w", err)

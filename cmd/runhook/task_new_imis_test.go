@@ -8,6 +8,7 @@ import (
 	"runhook/services/runner/connector/imis/imissite"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 // A task is made of what iMIS says of an IQA; it is valid, passes its check, and copies the rows.
@@ -40,7 +41,7 @@ func TestNewTaskFromAnIQA(t *testing.T) {
 		{"$/A folder/Odd & new", task.IQAEndpoint, []string{"Limit", "Prompt2.State", "Prompt3.State", "Prompt4", "no: yes"}, 2},
 	} {
 		said := mustCall(t, "task", "new", "--from-iqa", "prod", c.path, "--to", "db.copied", "--key", "ID", "--out", "made.yaml", "--force")
-		def, err := task.ReadFile("made.yaml")
+		def, err := taskfile.ReadFile("made.yaml")
 		if err != nil {
 			t.Fatalf("%s: %v", c.path, err)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 // TestNewTaskFromACSV goes the way of a newcomer: make a task of a file, add what is printed to the
@@ -25,7 +26,7 @@ func TestNewTaskFromACSV(t *testing.T) {
 	if !strings.HasPrefix(said, "Wrote "+file+": 3 columns, mapped to themselves.\n\nmine.yaml lacks what it names; add:\n") || !strings.Contains(said, "runhook run 'Members 2031' --wait\n") {
 		t.Fatalf("%s", said)
 	}
-	def, err := task.ReadFile(file)
+	def, err := taskfile.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +84,7 @@ func TestNewTaskChoosesConnections(t *testing.T) {
 	s := newSite(t)
 	t.Chdir(s.dir)
 	mustCall(t, "task", "new", "--from-csv", "people.csv", "--out", "a.yaml")
-	def, err := task.ReadFile("a.yaml")
+	def, err := taskfile.ReadFile("a.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +93,7 @@ func TestNewTaskChoosesConnections(t *testing.T) {
 		t.Errorf("%s", def.Text)
 	}
 	mustCall(t, "task", "new", "--from-csv", "people.csv", "--to", "db.folk", "--out", "a.yaml", "--force")
-	if def, err = task.ReadFile("a.yaml"); err != nil || def.Destination.SQL.Table != "folk" {
+	if def, err = taskfile.ReadFile("a.yaml"); err != nil || def.Destination.SQL.Table != "folk" {
 		t.Errorf("%v", err)
 	}
 	s.write("latin.csv", "id,name\n1,Gr\xf6\xdfe\n")

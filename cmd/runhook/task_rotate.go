@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"runhook/shared/client"
-	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 type taskRotateCommand struct {
@@ -62,7 +62,7 @@ func (m *moment) UnmarshalText(text []byte) error {
 		*m = moment{from: time.Duration(length)}
 		return nil
 	}
-	at, err := task.ParseMoment(string(text))
+	at, err := taskfile.ParseMoment(string(text))
 	if err != nil {
 		return fmt.Errorf("%q is neither now, nor a length of time such as 30d, nor a date such as 2031-01-31", text)
 	}

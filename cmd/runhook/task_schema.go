@@ -1,6 +1,6 @@
 package main
 
-import "runhook/shared/task"
+import "runhook/shared/taskfile"
 
 type taskSchemaCommand struct{}
 
@@ -17,7 +17,7 @@ Example:
 
 // Run prints the schema.
 func (*taskSchemaCommand) Run(p *program) error {
-	schema, err := task.Schema()
+	schema, err := taskfile.Schema()
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 func TestTaskSchemaAndFields(t *testing.T) {
@@ -22,7 +22,7 @@ func TestTaskSchemaAndFields(t *testing.T) {
 	if _, err := compiler.Compile("task.schema.json"); err != nil {
 		t.Error(err)
 	}
-	if page := mustCall(t, "task", "fields"); !bytes.Equal([]byte(page), task.Reference()) {
+	if page := mustCall(t, "task", "fields"); !bytes.Equal([]byte(page), taskfile.Reference()) {
 		t.Errorf("fields: %.200s", page)
 	}
 }

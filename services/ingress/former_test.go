@@ -8,13 +8,14 @@ import (
 
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 // rotate gives a task a new id, with the present one as a former id until then, and waits until the
 // ingress sees it.
 func (h *house) rotate(t *testing.T, file string, until time.Time) *task.Definition {
 	t.Helper()
-	text, err := task.Rotate([]byte(file), task.NewID(), until)
+	text, err := taskfile.Rotate([]byte(file), task.NewID(), until)
 	if err != nil {
 		t.Fatal(err)
 	}

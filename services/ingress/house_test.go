@@ -17,6 +17,7 @@ import (
 	"runhook/shared/bustest"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 	"runhook/shared/web"
 )
 
@@ -78,7 +79,7 @@ func open(t testing.TB, change func(*Options)) *house {
 	t.Helper()
 	h := &house{Store: bustest.New(t, bus.Topology{}), Metrics: prometheus.NewRegistry()}
 	for _, file := range []string{members, listed} {
-		def, err := task.Parse([]byte(file), "task.yaml")
+		def, err := taskfile.Parse([]byte(file), "task.yaml")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -186,7 +187,7 @@ func (a answer) problem(t testing.TB) problem {
 
 func parse(t testing.TB, file string) *task.Definition {
 	t.Helper()
-	def, err := task.Parse([]byte(file), "task.yaml")
+	def, err := taskfile.Parse([]byte(file), "task.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"runhook/shared/bus"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 // rotate gives the workshop's task a new id and returns a workshop of that.
@@ -18,7 +19,7 @@ func (w *workshop) rotate(t *testing.T) *workshop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := task.Rotate(def.Text, task.NewID(), time.Now().Add(time.Hour))
+	text, err := taskfile.Rotate(def.Text, task.NewID(), time.Now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}

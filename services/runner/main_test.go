@@ -19,6 +19,7 @@ import (
 	"runhook/shared/bustest"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 func TestMain(m *testing.M) {
@@ -65,7 +66,7 @@ func taskID() task.ID { return task.NewID() }
 
 func parse(t testing.TB, text string) *task.Definition {
 	t.Helper()
-	def, err := task.Parse([]byte(text), "test.yaml")
+	def, err := taskfile.Parse([]byte(text), "test.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"runhook/shared/bus"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 	"runhook/shared/web"
 )
 
@@ -30,7 +31,7 @@ func (s *Service) enableTask(ctx context.Context, rc *fasthttp.RequestCtx) error
 	if _, err := queryValues(rc); err != nil {
 		return err
 	}
-	return s.edit(ctx, rc, "task enabled", func(text []byte) ([]byte, error) { return task.SetEnabled(text, true) })
+	return s.edit(ctx, rc, "task enabled", func(text []byte) ([]byte, error) { return taskfile.SetEnabled(text, true) })
 }
 
 // disableTask answers POST /api/tasks/{task}/disable.
@@ -38,7 +39,7 @@ func (s *Service) disableTask(ctx context.Context, rc *fasthttp.RequestCtx) erro
 	if _, err := queryValues(rc); err != nil {
 		return err
 	}
-	return s.edit(ctx, rc, "task disabled", func(text []byte) ([]byte, error) { return task.SetEnabled(text, false) })
+	return s.edit(ctx, rc, "task disabled", func(text []byte) ([]byte, error) { return taskfile.SetEnabled(text, false) })
 }
 
 // rotateTask answers POST /api/tasks/{task}/rotate?until= with the task under its new id.
@@ -49,12 +50,12 @@ func (s *Service) rotateTask(ctx context.Context, rc *fasthttp.RequestCtx) error
 	}
 	until := time.Now().AddDate(0, 0, rotationDays)
 	if text, given := query["until"]; given {
-		if until, err = task.ParseMoment(text); err != nil {
+		if until, err = taskfile.ParseMoment(text); err != nil {
 			return wrongValue("until", "give a date like 2031-01-31, or a moment like 2031-01-31T12:00:00Z")
 		}
 	}
 	id := task.NewID()
-	return s.edit(ctx, rc, "task rotated to a new id", func(text []byte) ([]byte, error) { return task.Rotate(text, id, until) })
+	return s.edit(ctx, rc, "task rotated to a new id", func(text []byte) ([]byte, error) { return taskfile.Rotate(text, id, until) })
 }
 
 // edit changes the text of the task that a request names, where it is kept, and answers as applyTask
@@ -100,7 +101,7 @@ func (s *Service) revise(ctx context.Context, was bus.Task, change func([]byte) 
 			}
 			edited, err := change(text)
 			if err == nil {
-				def, err = task.Parse(edited, "the task's file")
+				def, err = taskfile.Parse(edited, "the task's file")
 			}
 			return edited, err
 		})
@@ -110,7 +111,7 @@ func (s *Service) revise(ctx context.Context, was bus.Task, change func([]byte) 
 	if err != nil {
 		return nil, err
 	}
-	if def, err = task.Parse(edited, "the stored definition"); err != nil {
+	if def, err = taskfile.Parse(edited, "the stored definition"); err != nil {
 		return nil, err
 	}
 	if def.Hash == was.Hash && def.Enabled == was.Enabled {

@@ -11,6 +11,7 @@ import (
 	"runhook/shared/bus"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 func (s *site) change(method, path string) (changed bool, shown shownTask) {
@@ -120,7 +121,7 @@ func TestDeleteATask(t *testing.T) {
 func TestChangeATaskOfAFolder(t *testing.T) {
 	fromFolder := func(s *site) *task.Definition {
 		t.Helper()
-		def, err := task.Parse(taskFile(task.NewID(), "Refresh"), "test.yaml")
+		def, err := taskfile.Parse(taskFile(task.NewID(), "Refresh"), "test.yaml")
 		if err != nil {
 			t.Fatal(err)
 		}

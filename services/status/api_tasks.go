@@ -13,6 +13,7 @@ import (
 	"runhook/shared/bus"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 	"runhook/shared/web"
 )
 
@@ -125,8 +126,8 @@ func (s *Service) applyTask(ctx context.Context, rc *fasthttp.RequestCtx) error 
 	if id == "" {
 		return web.Refuse(fasthttp.StatusNotFound, "The address ends with the task's id, a GUID; `runhook task new` makes one.")
 	}
-	def, err := task.Parse(bytes.Clone(rc.PostBody()), "body")
-	if invalid, ok := errors.AsType[*task.Invalid](err); ok {
+	def, err := taskfile.Parse(bytes.Clone(rc.PostBody()), "body")
+	if invalid, ok := errors.AsType[*taskfile.Invalid](err); ok {
 		return refuseFile(invalid)
 	}
 	if err != nil {
@@ -191,7 +192,7 @@ func (s *Service) awaitTask(ctx context.Context, def *task.Definition) (bus.Task
 }
 
 // refuseFile answers 422 with every problem of a task file and where it stands.
-func refuseFile(invalid *task.Invalid) error {
+func refuseFile(invalid *taskfile.Invalid) error {
 	p := &web.Problem{
 		Kind: "invalid-task-file", Title: "The task file cannot be used", Status: fasthttp.StatusUnprocessableEntity,
 		Detail: "Nothing was applied. errors lists what is wrong in the file, by line.",

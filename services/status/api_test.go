@@ -12,6 +12,7 @@ import (
 	"runhook/shared/bus"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 	"runhook/shared/web"
 )
 
@@ -147,7 +148,7 @@ func TestApplyATask(t *testing.T) {
 // What `serve --tasks` brought stays the folder's while it is the same file.
 func TestApplyLeavesTheFolderItsTasks(t *testing.T) {
 	s := open(t, nil)
-	def, err := task.Parse(taskFile(task.NewID(), "Refresh"), "test.yaml")
+	def, err := taskfile.Parse(taskFile(task.NewID(), "Refresh"), "test.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

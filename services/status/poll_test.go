@@ -15,6 +15,7 @@ import (
 	"runhook/shared/bustest"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 	"runhook/shared/web"
 )
 
@@ -131,7 +132,7 @@ func TestConditionalPoll(t *testing.T) {
 		}
 	}
 	// A condition counts only where the answer would be a success.
-	failing, err := task.Parse(taskFile(def.ID, "Refresh", "failed_status: 422"), "test.yaml")
+	failing, err := taskfile.Parse(taskFile(def.ID, "Refresh", "failed_status: 422"), "test.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

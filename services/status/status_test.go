@@ -20,6 +20,7 @@ import (
 	"runhook/shared/openapi"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 	"runhook/shared/web"
 )
 
@@ -185,7 +186,7 @@ destination: {csv: {connection: drop, path: out.csv, action: replace}}
 // apply stores a task and waits until the service sees it.
 func (s *site) apply(name string, extra ...string) *task.Definition {
 	s.t.Helper()
-	def, err := task.Parse(taskFile(task.NewID(), name, extra...), "test.yaml")
+	def, err := taskfile.Parse(taskFile(task.NewID(), name, extra...), "test.yaml")
 	if err != nil {
 		s.t.Fatal(err)
 	}

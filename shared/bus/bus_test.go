@@ -14,6 +14,7 @@ import (
 	"runhook/shared/bustest"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 func TestMain(m *testing.M) {
@@ -36,7 +37,7 @@ source: {csv: {connection: drop, path: in.csv}}
 mapping: {id: id}
 destination: {csv: {connection: drop, path: out.csv, action: replace}}
 `, task.NewID(), name, concurrency)
-	def, err := task.Parse([]byte(text), "test.yaml")
+	def, err := taskfile.Parse([]byte(text), "test.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -357,7 +358,7 @@ func TestViewFollowsTheTasks(t *testing.T) {
 		t.Errorf("applying the same again: changed %v, %v", changed, err)
 	}
 
-	edited, err := task.Parse([]byte(strings.Replace(string(def.Text), "Followed", "Renamed", 1)), "test.yaml")
+	edited, err := taskfile.Parse([]byte(strings.Replace(string(def.Text), "Followed", "Renamed", 1)), "test.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"runhook/shared/bustest"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 // An old definition goes when it has not been current for as long as runs are kept, nobody has just
@@ -24,7 +25,7 @@ func TestSweepDefinitions(t *testing.T) {
 	text := string(definition(t, "Version 0", 1).Text)
 	versions := make([]*task.Definition, 3)
 	for i, name := range []string{"Version 0", "Version 1", "Version 2"} {
-		def, err := task.Parse([]byte(strings.Replace(text, "Version 0", name, 1)), "test.yaml")
+		def, err := taskfile.Parse([]byte(strings.Replace(text, "Version 0", name, 1)), "test.yaml")
 		if err != nil {
 			t.Fatal(err)
 		}

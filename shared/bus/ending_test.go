@@ -13,6 +13,7 @@ import (
 	"runhook/shared/bustest"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 // watch opens a view of the store's tasks, and a function that waits until the view is as it should be.
@@ -52,11 +53,11 @@ func put(t testing.TB, store *bustest.Store, def *task.Definition) {
 // rotated is a definition under a new id.
 func rotated(t testing.TB, def *task.Definition) *task.Definition {
 	t.Helper()
-	text, err := task.Rotate(def.Text, task.NewID(), time.Now().Add(time.Hour))
+	text, err := taskfile.Rotate(def.Text, task.NewID(), time.Now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
-	next, err := task.Parse(text, "rotated.yaml")
+	next, err := taskfile.Parse(text, "rotated.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,11 +179,11 @@ func TestReviseKeepsWhatSomebodyElseChanged(t *testing.T) {
 	put(t, store, def)
 	await("the task", func() bool { _, ok := view.Get(def.ID); return ok })
 	was, _ := view.Get(def.ID)
-	disabled, err := task.SetEnabled(def.Text, false)
+	disabled, err := taskfile.SetEnabled(def.Text, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	next, err := task.Parse(disabled, "disabled.yaml")
+	next, err := taskfile.Parse(disabled, "disabled.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

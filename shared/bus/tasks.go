@@ -13,6 +13,7 @@ import (
 
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 // stored is the value of a task's key: its current definition and what is said about it.
@@ -43,7 +44,7 @@ func (s *stored) task(revision uint64) (Task, error) {
 	if len(s.Text) == 0 && s.ended() {
 		return t, nil
 	}
-	def, err := task.Parse(s.Text, "the stored definition")
+	def, err := taskfile.Parse(s.Text, "the stored definition")
 	if err != nil {
 		return Task{}, err
 	}
@@ -156,7 +157,7 @@ func (b *Bus) Definition(ctx context.Context, id task.ID, hash string) (*task.De
 	if err != nil {
 		return nil, fmt.Errorf("%w: read the definition of task %s: %w", run.ErrUnavailable, id, err)
 	}
-	return task.Parse(bytes.Clone(entry.Value()), "the stored definition")
+	return taskfile.Parse(bytes.Clone(entry.Value()), "the stored definition")
 }
 
 func definitionKey(id task.ID, hash string) string { return string(id) + "." + hash }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 // Edit changes the file of a task and applies the folder, so that the change is in force when it
@@ -18,7 +19,7 @@ import (
 func (f *Folder) Edit(ctx context.Context, id task.ID, change func(text []byte) ([]byte, error)) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	file, def, err := task.FindFile(f.dir, id)
+	file, def, err := taskfile.FindFile(f.dir, id)
 	if err != nil {
 		return err
 	}

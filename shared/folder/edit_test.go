@@ -13,6 +13,7 @@ import (
 
 	"runhook/shared/folder"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 // edit opens the folder as `serve` does, and edits a task's file.
@@ -46,7 +47,7 @@ func TestEditWritesTheFile(t *testing.T) {
 	before := f.read("a.yaml")
 	opened := f.open()
 
-	f.edit(opened, a, func(text []byte) ([]byte, error) { return task.SetEnabled(text, false) })
+	f.edit(opened, a, func(text []byte) ([]byte, error) { return taskfile.SetEnabled(text, false) })
 	if now, _ := f.tasks.Get(a); now.Enabled || !now.FromFolder {
 		t.Errorf("not in force when Edit returns: %+v", now)
 	}
@@ -56,7 +57,7 @@ func TestEditWritesTheFile(t *testing.T) {
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o640 {
 		t.Errorf("%v %v", info.Mode(), err)
 	}
-	f.edit(opened, a, func(text []byte) ([]byte, error) { return task.SetEnabled(text, true) })
+	f.edit(opened, a, func(text []byte) ([]byte, error) { return taskfile.SetEnabled(text, true) })
 	f.await(a, "A")
 
 	// Nothing is left beside it, and a refusal writes nothing.
@@ -77,7 +78,7 @@ func TestEditRotates(t *testing.T) {
 	// Another file is broken, so that nothing is taken for gone.
 	f.check(os.WriteFile(filepath.Join(f.dir, "broken.yaml"), []byte("x"), 0o644))
 	opened := f.open()
-	f.edit(opened, a, func(text []byte) ([]byte, error) { return task.Rotate(text, b, time.Now().Add(time.Hour)) })
+	f.edit(opened, a, func(text []byte) ([]byte, error) { return taskfile.Rotate(text, b, time.Now().Add(time.Hour)) })
 	f.await(b, "A")
 	if of, ok := f.tasks.Of(a); !ok || of.ID != b {
 		t.Errorf("the former id leads to %+v", of)
@@ -142,7 +143,7 @@ func TestEditFollowsALink(t *testing.T) {
 	elsewhere := filepath.Join(t.TempDir(), "a.yaml")
 	f.check(os.Rename(filepath.Join(f.dir, "a.yaml"), elsewhere))
 	f.check(os.Symlink(elsewhere, filepath.Join(f.dir, "a.yaml")))
-	f.edit(f.open(), a, func(text []byte) ([]byte, error) { return task.SetEnabled(text, false) })
+	f.edit(f.open(), a, func(text []byte) ([]byte, error) { return taskfile.SetEnabled(text, false) })
 	text, err := os.ReadFile(elsewhere)
 	if err != nil || !strings.Contains(string(text), "enabled: false") {
 		t.Errorf("%v %s", err, text)
@@ -157,7 +158,7 @@ func TestFormerIDOfAFileThatIsThere(t *testing.T) {
 	f := newFixture(t)
 	a, b := task.NewID(), task.NewID()
 	f.write("a.yaml", a, "A")
-	rotated, err := task.Rotate([]byte(f.read("a.yaml")), b, time.Now().Add(time.Hour))
+	rotated, err := taskfile.Rotate([]byte(f.read("a.yaml")), b, time.Now().Add(time.Hour))
 	f.check(err)
 	f.check(os.WriteFile(filepath.Join(f.dir, "b.yaml"), rotated, 0o644))
 	f.open()

@@ -16,6 +16,7 @@ import (
 
 	"runhook/shared/bus"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 const (
@@ -95,7 +96,7 @@ func (f *Folder) Apply(ctx context.Context) error {
 }
 
 func (f *Folder) apply(ctx context.Context) error {
-	defs, faults := task.ReadDir(f.dir)
+	defs, faults := taskfile.ReadDir(f.dir)
 	f.report(faults)
 	var failed []error
 	present := map[task.ID]bool{}
@@ -200,7 +201,7 @@ func (f *Folder) report(err error) {
 		if f.reported[text] {
 			continue
 		}
-		invalid, ok := errors.AsType[*task.Invalid](fault)
+		invalid, ok := errors.AsType[*taskfile.Invalid](fault)
 		if !ok {
 			f.log.Error().Err(fault).Msg("the folder of task files has a fault")
 			continue

@@ -18,6 +18,7 @@ import (
 	"runhook/shared/bustest"
 	"runhook/shared/folder"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 func TestMain(m *testing.M) { bustest.Main(m) }
@@ -208,7 +209,7 @@ func TestBrokenFiles(t *testing.T) {
 func TestOtherTasksStay(t *testing.T) {
 	f := newFixture(t)
 	a, other := task.NewID(), task.NewID()
-	def, err := task.Parse(fmt.Appendf(nil, "id: %s\nname: Other\nsource: {csv: {connection: a, path: b.csv}}\nmapping: {id: id}\ndestination: {csv: {connection: a, path: c.csv, action: replace}}\n", other), "other")
+	def, err := taskfile.Parse(fmt.Appendf(nil, "id: %s\nname: Other\nsource: {csv: {connection: a, path: b.csv}}\nmapping: {id: id}\ndestination: {csv: {connection: a, path: c.csv, action: replace}}\n", other), "other")
 	f.check(err)
 	_, err = f.store.Apply(t.Context(), def, false)
 	f.check(err)

@@ -1,5 +1,5 @@
-// Package task holds what a task is: its definition as written in a task file, the parameters
-// callers may pass, and how a parameter gets its value. It knows neither NATS nor HTTP.
+// Package task holds what a task is: its definition, the parameters callers may pass, and how a
+// parameter gets its value. It knows neither NATS nor HTTP nor YAML: shared/taskfile reads a task's file.
 package task
 
 import (
@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Definition is one parsed and checked task file (DESIGN: one YAML file, one task). It is
-// immutable after Parse: a change of the file makes another Definition with another Hash.
+// Definition is one task, as taskfile.Parse makes it of one file. It is immutable: a change of the
+// file makes another Definition with another Hash.
 type Definition struct {
 	ID          ID
 	Name        string

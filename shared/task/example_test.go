@@ -2,9 +2,9 @@ package task_test
 
 import (
 	"fmt"
-	"strings"
 
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 const members = `id: 555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd
@@ -22,7 +22,7 @@ destination:
 `
 
 func Example() {
-	def, err := task.Parse([]byte(members), "members.yaml")
+	def, err := taskfile.Parse([]byte(members), "members.yaml")
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -39,13 +39,4 @@ func Example() {
 	// {"QueryParameters":{"FirstName":""}}
 	// [Eve] request <nil>
 	// [Ann] task <nil>
-}
-
-func ExampleParse_invalid() {
-	broken := strings.NewReplacer("mapping", "maping", "action: upsert", "action: merge").Replace(members)
-	_, err := task.Parse([]byte(broken), "members.yaml")
-	fmt.Println(err)
-	// Output:
-	// members.yaml:8: unknown field "maping"; did you mean "mapping"?
-	// members.yaml:12: destination.sql.action must be insert, update, upsert or delete, not "merge"
 }

@@ -1,8 +1,11 @@
-package task
+package task_test
 
 import (
 	"strings"
 	"testing"
+
+	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 func TestInterruption(t *testing.T) {
@@ -58,7 +61,7 @@ func TestInterruption(t *testing.T) {
 			"Failed",
 		},
 	} {
-		def, err := Parse([]byte("id: "+string(NewID())+"\nname: x\nsource: {"+c.source+"}\nmapping: {id: id}\ndestination: {"+c.destination+"}\n"), "x.yaml")
+		def, err := taskfile.Parse([]byte("id: "+string(task.NewID())+"\nname: x\nsource: {"+c.source+"}\nmapping: {id: id}\ndestination: {"+c.destination+"}\n"), "x.yaml")
 		if err != nil {
 			t.Errorf("%s: %v", c.source, err)
 			continue

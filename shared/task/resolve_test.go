@@ -1,71 +1,76 @@
-package task
+package task_test
 
 import (
 	"encoding/json"
 	"reflect"
 	"strings"
 	"testing"
+
+	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
-// parameterized is the sample with these parameters, in YAML.
-func parameterized(t testing.TB, parameters ...string) *Definition {
+// parameterized is a task with these parameters, in YAML.
+func parameterized(t testing.TB, parameters ...string) *task.Definition {
 	t.Helper()
-	text := with("parameters:\n  - name: FirstName\n", "parameters: ["+strings.Join(parameters, ", ")+"]\n")
-	def, err := Parse([]byte(text), "task.yaml")
+	def, err := taskfile.Parse([]byte("id: 555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd\nname: x\nparameters: ["+strings.Join(parameters, ", ")+"]\n"+
+		"source: {csv: {connection: c, path: p}}\nmapping: {id: ID}\ndestination: {csv: {connection: c, path: q, action: replace}}\n"), "task.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return def
 }
 
-func str(key, value string) Given { return Given{key, GivenValue{Kind: GivenString, Text: value}} }
-func null(key string) Given       { return Given{key, GivenValue{Kind: GivenNull}} }
-func array(key string, items ...GivenValue) Given {
-	return Given{key, GivenValue{Kind: GivenArray, Items: items}}
+func str(key, value string) task.Given {
+	return task.Given{key, task.GivenValue{Kind: task.GivenString, Text: value}}
+}
+func null(key string) task.Given { return task.Given{key, task.GivenValue{Kind: task.GivenNull}} }
+func array(key string, items ...task.GivenValue) task.Given {
+	return task.Given{key, task.GivenValue{Kind: task.GivenArray, Items: items}}
 }
 
-func item(value string) GivenValue { return GivenValue{Kind: GivenString, Text: value} }
+func item(value string) task.GivenValue { return task.GivenValue{Kind: task.GivenString, Text: value} }
 
 func TestResolve(t *testing.T) {
-	ask := func(given ...Given) []Given { return given }
-	from := func(origin Origin, values ...string) Value { return Value{Values: values, From: origin} }
-	list := func(origin Origin, values ...string) Value {
-		return Value{Values: values, From: origin, Multiple: true}
+	ask := func(given ...task.Given) []task.Given { return given }
+	from := func(origin task.Origin, values ...string) task.Value { return task.Value{Values: values, From: origin} }
+	list := func(origin task.Origin, values ...string) task.Value {
+		return task.Value{Values: values, From: origin, Multiple: true}
 	}
 	tests := []struct {
 		name       string
 		parameters string
-		given      []Given
-		want       Values
+		given      []task.Given
+		want       task.Values
 	}{
-		{"the request's value", "{name: A, default: task}", ask(str("A", "request")), Values{"A": from(FromRequest, "request")}},
-		{"the task's where there is none", "{name: A, default: task}", nil, Values{"A": from(FromTask, "task")}},
-		{"the task's for null", "{name: A, default: task}", ask(null("A")), Values{"A": from(FromTask, "task")}},
-		{"the task's for an empty text", "{name: A, default: task}", ask(str("A", "")), Values{"A": from(FromTask, "task")}},
-		{"the source's own, which is not known here", "{name: A}", nil, Values{"A": from(FromSource)}},
-		{"the source's own for an empty default", `{name: A, default: ""}`, nil, Values{"A": from(FromSource)}},
-		{"the source's own as the task knows it", "{name: A, source_default: source}", nil, Values{"A": from(FromSource, "source")}},
-		{"the task's before the source's", "{name: A, default: task, source_default: source}", nil, Values{"A": from(FromTask, "task")}},
-		{"required, by the request", "{name: A, prompt: required}", ask(str("A", "x")), Values{"A": from(FromRequest, "x")}},
-		{"required, by the task", "{name: A, prompt: required, default: task}", ask(null("A")), Values{"A": from(FromTask, "task")}},
-		{"required, by the source", "{name: A, prompt: required, source_default: s}", nil, Values{"A": from(FromSource, "s")}},
-		{"a blank is a value", "{name: A, default: task}", ask(str("A", " ")), Values{"A": from(FromRequest, " ")}},
+		{"the request's value", "{name: A, default: task}", ask(str("A", "request")), task.Values{"A": from(task.FromRequest, "request")}},
+		{"the task's where there is none", "{name: A, default: task}", nil, task.Values{"A": from(task.FromTask, "task")}},
+		{"the task's for null", "{name: A, default: task}", ask(null("A")), task.Values{"A": from(task.FromTask, "task")}},
+		{"the task's for an empty text", "{name: A, default: task}", ask(str("A", "")), task.Values{"A": from(task.FromTask, "task")}},
+		{"the source's own, which is not known here", "{name: A}", nil, task.Values{"A": from(task.FromSource)}},
+		{"the source's own for an empty default", `{name: A, default: ""}`, nil, task.Values{"A": from(task.FromSource)}},
+		{"the source's own as the task knows it", "{name: A, source_default: source}", nil, task.Values{"A": from(task.FromSource, "source")}},
+		{"the task's before the source's", "{name: A, default: task, source_default: source}", nil, task.Values{"A": from(task.FromTask, "task")}},
+		{"required, by the request", "{name: A, prompt: required}", ask(str("A", "x")), task.Values{"A": from(task.FromRequest, "x")}},
+		{"required, by the task", "{name: A, prompt: required, default: task}", ask(null("A")), task.Values{"A": from(task.FromTask, "task")}},
+		{"required, by the source", "{name: A, prompt: required, source_default: s}", nil, task.Values{"A": from(task.FromSource, "s")}},
+		{"a blank is a value", "{name: A, default: task}", ask(str("A", " ")), task.Values{"A": from(task.FromRequest, " ")}},
 		{
-			"a number, digit for digit", "{name: A}", ask(Given{"A", GivenValue{Kind: GivenNumber, Text: "9007199254740993.10"}}),
-			Values{"A": from(FromRequest, "9007199254740993.10")},
+			"a number, digit for digit", "{name: A}", ask(task.Given{"A", task.GivenValue{Kind: task.GivenNumber, Text: "9007199254740993.10"}}),
+			task.Values{"A": from(task.FromRequest, "9007199254740993.10")},
 		},
-		{"a boolean", "{name: A}", ask(Given{"A", GivenValue{Kind: GivenBool, Text: "false"}}), Values{"A": from(FromRequest, "false")}},
-		{"an array", "{name: A, multiple: true}", ask(array("A", item("x"), GivenValue{Kind: GivenNumber, Text: "1"})), Values{"A": list(FromRequest, "x", "1")}},
-		{"an array without its empty elements", "{name: A, multiple: true}", ask(array("A", item(""), item("x"), GivenValue{})), Values{"A": list(FromRequest, "x")}},
-		{"an empty array is no value", "{name: A, multiple: true, default: [d, e]}", ask(array("A")), Values{"A": list(FromTask, "d", "e")}},
-		{"one value where several may be", "{name: A, multiple: true, default: d}", ask(str("A", "x")), Values{"A": list(FromRequest, "x")}},
-		{"a key in another letter case", "{name: FirstName}", ask(str("FIRSTNAME", "x")), Values{"FirstName": from(FromRequest, "x")}},
-		{"the column of a filter", "{filter: CsContact.FirstName}", ask(str("firstName", "x")), Values{"FirstName": from(FromRequest, "x")}},
-		{"the qualified name of a filter", "{filter: CsContact.FirstName}", ask(str("cscontact.firstname", "x")), Values{"FirstName": from(FromRequest, "x")}},
+		{"a boolean", "{name: A}", ask(task.Given{"A", task.GivenValue{Kind: task.GivenBool, Text: "false"}}), task.Values{"A": from(task.FromRequest, "false")}},
+		{"an array", "{name: A, multiple: true}", ask(array("A", item("x"), task.GivenValue{Kind: task.GivenNumber, Text: "1"})), task.Values{"A": list(task.FromRequest, "x", "1")}},
+		{"an array without its empty elements", "{name: A, multiple: true}", ask(array("A", item(""), item("x"), task.GivenValue{})), task.Values{"A": list(task.FromRequest, "x")}},
+		{"an empty array is no value", "{name: A, multiple: true, default: [d, e]}", ask(array("A")), task.Values{"A": list(task.FromTask, "d", "e")}},
+		{"one value where several may be", "{name: A, multiple: true, default: d}", ask(str("A", "x")), task.Values{"A": list(task.FromRequest, "x")}},
+		{"a key in another letter case", "{name: FirstName}", ask(str("FIRSTNAME", "x")), task.Values{"FirstName": from(task.FromRequest, "x")}},
+		{"the column of a filter", "{filter: CsContact.FirstName}", ask(str("firstName", "x")), task.Values{"FirstName": from(task.FromRequest, "x")}},
+		{"the qualified name of a filter", "{filter: CsContact.FirstName}", ask(str("cscontact.firstname", "x")), task.Values{"FirstName": from(task.FromRequest, "x")}},
 		{
 			"two filters on one column", "{filter: CsContact1.ImisId}, {filter: CsContact2.ImisId}, {name: ID}",
 			ask(str("CsContact2.imisid", "2"), str("CsContact1.ImisId", "1")),
-			Values{"CsContact1.ImisId": from(FromRequest, "1"), "CsContact2.ImisId": from(FromRequest, "2"), "ID": from(FromSource)},
+			task.Values{"CsContact1.ImisId": from(task.FromRequest, "1"), "CsContact2.ImisId": from(task.FromRequest, "2"), "ID": from(task.FromSource)},
 		},
 	}
 	for _, tt := range tests {
@@ -82,7 +87,7 @@ func TestResolve(t *testing.T) {
 	}
 }
 
-func reread(t *testing.T, v Values) (stored Values) {
+func reread(t *testing.T, v task.Values) (stored task.Values) {
 	t.Helper()
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -98,87 +103,87 @@ func TestResolveRefuses(t *testing.T) {
 	tests := []struct {
 		name       string
 		parameters string
-		given      []Given
+		given      []task.Given
 		want       string
 	}{
 		{
 			"an unknown parameter", "{name: FirstName}, {name: LastName}",
-			[]Given{str("Colour", "x")},
+			[]task.Given{str("Colour", "x")},
 			`"Colour" is not a parameter of this task; its parameters are FirstName, LastName`,
 		},
 		{
 			"a misspelled parameter", "{name: FirstName}, {name: LastName}",
-			[]Given{str("FristName", "x")},
+			[]task.Given{str("FristName", "x")},
 			`"FristName" is not a parameter of this task; did you mean FirstName? Its parameters are FirstName, LastName`,
 		},
 		{
 			"a parameter where there are none", "",
-			[]Given{null("FirstName")},
+			[]task.Given{null("FirstName")},
 			`"FirstName" is not a parameter of this task, which has none`,
 		},
 		{
 			"a wrong qualified name", "{filter: CsContact.FirstName}",
-			[]Given{str("CsContac.FirstName", "x")},
+			[]task.Given{str("CsContac.FirstName", "x")},
 			`"CsContac.FirstName" is not a parameter of this task; did you mean CsContact.FirstName? Its parameters are FirstName`,
 		},
 		{
 			"an ambiguous name", "{filter: CsContact1.ImisId}, {filter: CsContact2.ImisId}",
-			[]Given{str("imisid", "x")},
+			[]task.Given{str("imisid", "x")},
 			`"imisid" is ambiguous; send CsContact1.ImisId or CsContact2.ImisId`,
 		},
 		{
 			"two keys equal but for case", "{name: FirstName}",
-			[]Given{str("FirstName", "x"), str("firstname", "x")},
+			[]task.Given{str("FirstName", "x"), str("firstname", "x")},
 			`"FirstName" and "firstname" are both the parameter FirstName; send one of them`,
 		},
 		{
 			"a key twice", "{name: A}",
-			[]Given{null("A"), str("A", "x")},
+			[]task.Given{null("A"), str("A", "x")},
 			`"A" and "A" are both the parameter A; send one of them`,
 		},
 		{
 			"a bare and a qualified key", "{filter: CsContact.FirstName}",
-			[]Given{str("FirstName", "x"), str("CsContact.FirstName", "x")},
+			[]task.Given{str("FirstName", "x"), str("CsContact.FirstName", "x")},
 			`"FirstName" and "CsContact.FirstName" are both the parameter FirstName; send one of them`,
 		},
 		{
 			"an array where one value is meant", "{name: A}",
-			[]Given{array("A", item("x"))},
+			[]task.Given{array("A", item("x"))},
 			"A takes one value, not an array",
 		},
 		{
 			"an object", "{name: A}",
-			[]Given{{"a", GivenValue{Kind: GivenObject}}},
+			[]task.Given{{"a", task.GivenValue{Kind: task.GivenObject}}},
 			"A cannot be an object; send text, a number, true, false or null",
 		},
 		{
 			"an array in an array", "{name: A, multiple: true}",
-			[]Given{array("A", GivenValue{Kind: GivenArray})},
+			[]task.Given{array("A", task.GivenValue{Kind: task.GivenArray})},
 			"A takes an array of single values, without arrays or objects in it",
 		},
 		{
 			"an object in an array", "{name: A, multiple: true}",
-			[]Given{array("A", GivenValue{Kind: GivenObject})},
+			[]task.Given{array("A", task.GivenValue{Kind: task.GivenObject})},
 			"A takes an array of single values, without arrays or objects in it",
 		},
 		{
 			"a required parameter without value", "{name: A, prompt: required}, {name: B, prompt: required}",
-			[]Given{str("A", "")},
+			[]task.Given{str("A", "")},
 			"A is required and has no value; B is required and has no value",
 		},
 		{
 			"a required list without value", `{name: A, prompt: required, multiple: true, default: [""]}`,
-			[]Given{array("A", item(""))},
+			[]task.Given{array("A", item(""))},
 			"A is required and has no value",
 		},
 		{
 			"everything at once", "{name: A, prompt: required}, {name: B, prompt: required}",
-			[]Given{str("C", "x"), array("B", item("x"))},
+			[]task.Given{str("C", "x"), array("B", item("x"))},
 			`"C" is not a parameter of this task; its parameters are A, B; B takes one value, not an array; A is required and has no value`,
 		},
 		{
 			"a long key", "{name: A}",
-			[]Given{str(strings.Repeat("é", 1000), "x")},
+			[]task.Given{str(strings.Repeat("é", 1000), "x")},
 			`"` + strings.Repeat("é", 60) + `…" is not a parameter of this task; its parameters are A`,
 		},
 	}
@@ -196,8 +201,8 @@ func TestResolveRefuses(t *testing.T) {
 }
 
 func TestResolveNamesTheParameterOfEachProblem(t *testing.T) {
-	_, err := parameterized(t, "{name: A, prompt: required}, {name: B}").Resolve([]Given{array("b"), str("nope", "secret")})
-	wrong, ok := err.(*ParameterError)
+	_, err := parameterized(t, "{name: A, prompt: required}, {name: B}").Resolve([]task.Given{array("b"), str("nope", "secret")})
+	wrong, ok := err.(*task.ParameterError)
 	if !ok {
 		t.Fatalf("got %T, want a *ParameterError", err)
 	}
@@ -214,13 +219,13 @@ func TestResolveNamesTheParameterOfEachProblem(t *testing.T) {
 }
 
 func TestResolveBoundsItsAnswer(t *testing.T) {
-	given := make([]Given, 1000)
+	given := make([]task.Given, 1000)
 	for i := range given {
 		given[i] = str("wrong", "x")
 	}
 	_, err := parameterized(t, "{name: A}").Resolve(given)
-	wrong, ok := err.(*ParameterError)
-	if !ok || len(wrong.Problems) != maxParameterProblems || wrong.More != 1000-maxParameterProblems {
+	wrong, ok := err.(*task.ParameterError)
+	if !ok || len(wrong.Problems) != 20 || wrong.More != 980 {
 		t.Fatalf("got %v", err)
 	}
 	if !strings.HasSuffix(err.Error(), "; and 980 more") {
@@ -231,7 +236,7 @@ func TestResolveBoundsItsAnswer(t *testing.T) {
 func TestHashTellsRequestsApart(t *testing.T) {
 	def := parameterized(t, "{filter: T.A, default: x}, {name: B, multiple: true}, {name: C}")
 	edited := parameterized(t, "{filter: T.A, default: y}, {name: B, multiple: true}, {name: C, source_default: z}")
-	hash := func(d *Definition, given ...Given) string {
+	hash := func(d *task.Definition, given ...task.Given) string {
 		t.Helper()
 		values, err := d.Resolve(given)
 		if err != nil {
@@ -247,7 +252,7 @@ func TestHashTellsRequestsApart(t *testing.T) {
 		"nothing, under edited defaults": {hash(def), hash(edited)},
 		"nothing and empty":              {hash(def), hash(def, null("A"), array("B"), str("C", ""))},
 		"order and spelling of keys":     {hash(def, str("A", "1"), str("C", "2")), hash(def, str("c", "2"), str("t.a", "1"))},
-		"a number and its digits":        {hash(def, str("A", "1")), hash(def, Given{"A", GivenValue{Kind: GivenNumber, Text: "1"}})},
+		"a number and its digits":        {hash(def, str("A", "1")), hash(def, task.Given{"A", task.GivenValue{Kind: task.GivenNumber, Text: "1"}})},
 		"one value and a list of it":     {hash(def, str("B", "1")), hash(def, array("B", item("1")))},
 	}
 	for name, pair := range same {
@@ -275,12 +280,12 @@ func FuzzResolve(f *testing.F) {
 	f.Add("Straße", "a", "STRASSE", "\xff", byte(0x35))
 	def := parameterized(f, "{name: FirstName, prompt: required, default: d}", "{filter: CsContact1.ImisId}", "{filter: CsContact2.ImisId}", "{name: Group, multiple: true}")
 	f.Fuzz(func(t *testing.T, key1, value1, key2, value2 string, kinds byte) {
-		kind := func(n byte) GivenKind { return GivenKind(n % 6) }
-		first := GivenValue{Kind: kind(kinds & 0xf), Text: value1}
-		second := GivenValue{Kind: kind(kinds >> 4), Text: value2, Items: []GivenValue{first}}
-		values, err := def.Resolve([]Given{{key1, first}, {key2, second}})
+		kind := func(n byte) task.GivenKind { return task.GivenKind(n % 6) }
+		first := task.GivenValue{Kind: kind(kinds & 0xf), Text: value1}
+		second := task.GivenValue{Kind: kind(kinds >> 4), Text: value2, Items: []task.GivenValue{first}}
+		values, err := def.Resolve([]task.Given{{key1, first}, {key2, second}})
 		if err != nil {
-			if wrong, ok := err.(*ParameterError); !ok || len(wrong.Problems) == 0 || values != nil {
+			if wrong, ok := err.(*task.ParameterError); !ok || len(wrong.Problems) == 0 || values != nil {
 				t.Fatalf("got %v, %v", values, err)
 			}
 			return
@@ -289,7 +294,7 @@ func FuzzResolve(f *testing.F) {
 			t.Fatalf("got %v", values)
 		}
 		for key, value := range values {
-			if !value.Multiple && len(value.Values) > 1 || (len(value.Values) == 0) != (value.From == FromSource) {
+			if !value.Multiple && len(value.Values) > 1 || (len(value.Values) == 0) != (value.From == task.FromSource) {
 				t.Errorf("%s: got %+v", key, value)
 			}
 		}
@@ -298,7 +303,7 @@ func FuzzResolve(f *testing.F) {
 
 func BenchmarkResolve(b *testing.B) {
 	def := parameterized(b, "{filter: CsContact.FirstName}", "{filter: CsContact.LastName}", "{filter: CsContact.Email, default: x}")
-	given := []Given{str("FirstName", "Ann"), str("LastName", "Smith")}
+	given := []task.Given{str("FirstName", "Ann"), str("LastName", "Smith")}
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := def.Resolve(given); err != nil {

@@ -12,6 +12,7 @@ import (
 	"runhook/services/runner/connector/imis/imissite"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 // toPanel makes the job write to a panel of a stand-in site, whose contacts are 101 to 103.
@@ -81,7 +82,7 @@ func TestExampleOfThePage(t *testing.T) {
 	}
 	_, text, found := strings.Cut(string(page), "```yaml\nid: ")
 	text, _, closed := strings.Cut("id: "+text, "```")
-	def, err := task.Parse([]byte(text), "imis.md")
+	def, err := taskfile.Parse([]byte(text), "imis.md")
 	if !found || !closed || err != nil {
 		t.Fatalf("the page has no task: %v", err)
 	}

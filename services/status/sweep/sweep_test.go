@@ -18,6 +18,7 @@ import (
 	"runhook/shared/bustest"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 func TestMain(m *testing.M) { bustest.Main(m) }
@@ -40,7 +41,7 @@ func sweeping(t *testing.T, store *bustest.Store, name string) {
 // queue applies a task, with a line more, and submits runs of it that may wait that many seconds.
 func queue(t *testing.T, store *bustest.Store, line string, startWithin, runs int) (run.Request, []run.Number) {
 	t.Helper()
-	def, err := task.Parse([]byte(fmt.Sprintf("id: %s\nname: Late\nsource: {csv: {connection: a, path: a.csv}}\nmapping: {id: id}\ndestination: {csv: {connection: a, path: b.csv, action: replace}}\n%s\n", task.NewID(), line)), "late.yaml")
+	def, err := taskfile.Parse([]byte(fmt.Sprintf("id: %s\nname: Late\nsource: {csv: {connection: a, path: a.csv}}\nmapping: {id: id}\ndestination: {csv: {connection: a, path: b.csv, action: replace}}\n%s\n", task.NewID(), line)), "late.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +156,7 @@ func TestTheSweepFollowsTheTask(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	next, err := task.Parse([]byte(string(def.Text)+"start_within: 1s\n"), "late.yaml")
+	next, err := taskfile.Parse([]byte(string(def.Text)+"start_within: 1s\n"), "late.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +263,7 @@ func TestTheSweepIsCheap(t *testing.T) {
 func TestSweepRemovesOldDefinitions(t *testing.T) {
 	store := bustest.New(t, bus.Topology{Retention: 2 * time.Second})
 	request, _ := queue(t, store, "description: before", 0, 0)
-	now, err := task.Parse([]byte(fmt.Sprintf("id: %s\nname: Late\nsource: {csv: {connection: a, path: a.csv}}\nmapping: {id: id}\ndestination: {csv: {connection: a, path: b.csv, action: replace}}\n", request.Task)), "late.yaml")
+	now, err := taskfile.Parse([]byte(fmt.Sprintf("id: %s\nname: Late\nsource: {csv: {connection: a, path: a.csv}}\nmapping: {id: id}\ndestination: {csv: {connection: a, path: b.csv, action: replace}}\n", request.Task)), "late.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

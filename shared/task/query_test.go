@@ -1,0 +1,45 @@
+package task
+
+import (
+	"slices"
+	"strconv"
+	"testing"
+)
+
+func TestCutQuery(t *testing.T) {
+	numbered := func(n int) string { return "?" + strconv.Itoa(n) }
+	for query, want := range map[string]struct {
+		text  string
+		names []string
+	}{
+		"select 1":                      {"select 1", nil},
+		"select :a, @b, $a, :c.d where": {"select ?1, ?2, ?1, ?3 where", []string{"a", "b", "c.d"}},
+		"select ':x', \":y\", `:z`, [:w] -- :v\n, '''' /* :u */ ; ": {"select ':x', \":y\", `:z`, [:w] -- :v\n, '''' /* :u */  ", nil},
+		"with a as (select 1) select * from a;;":                    {"with a as (select 1) select * from a", nil},
+		"values (:Größe)":                                           {"values (?1)", []string{"Größe"}},
+		"select :a.":                                                {"select ?1.", []string{"a"}},
+		"select replace(a,b)":                                       {"select replace(a,b)", nil},
+	} {
+		text, names, err := CutQuery(query, numbered)
+		if err != nil || text != want.text || !slices.Equal(names, want.names) {
+			t.Errorf("%s: got %q, %q, %v; want %q", query, text, names, err, want)
+		}
+	}
+}
+
+func FuzzCutQuery(f *testing.F) {
+	for _, seed := range []string{"select :a.b from [x] where '''' = \"\" ; -- x", "with a as (select 1) values (@a) /* x */", "select \xff:é"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		// What was cut can be cut again, and has no parameter left.
+		text, _, err := CutQuery(query, func(int) string { return "null" })
+		if err != nil {
+			return
+		}
+		again, names, err := CutQuery(text, func(int) string { return "x" })
+		if err != nil || len(names) > 0 || again != text {
+			t.Errorf("%q became %q, then %q, %q, %v", query, text, again, names, err)
+		}
+	})
+}

@@ -1,0 +1,61 @@
+package task
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+)
+
+func TestExpandPath(t *testing.T) {
+	params := map[string]any{
+		"State": "CA", "Odd": "a&b=c d/../?#%é{x}", "None": "", "States": []string{"CA", "N V"}, "NoStates": []string{}, "Dots": "..", "C.Id": "7",
+	}
+	for path, want := range map[string]string{
+		"/people":                              "/people",
+		"/people?state={params.State}":         "/people?state=CA",
+		"/people?state={params.Odd}&x=1":       "/people?state=a%26b%3Dc+d%2F..%2F%3F%23%25%C3%A9%7Bx%7D&x=1",
+		"/people?state={params.None}&x=1":      "/people?x=1",
+		"/people?x=1&state={params.None}":      "/people?x=1",
+		"/people?state={params.None}":          "/people",
+		"/people?state={params.States}&x=1":    "/people?state=CA&state=N+V&x=1",
+		"/people?state={params.NoStates}":      "/people",
+		"/people?q=state:{params.State}":       "/people?q=state:CA",
+		"/people?q=state:{params.None}":        "/people?q=state:",
+		"/people/{params.State}/{params.C.Id}": "/people/CA/7",
+		"/people/{params.Odd}":                 "/people/a&b=c%20d%2F..%2F%3F%23%25%C3%A9%7Bx%7D",
+		"/x?a={params.State}{params.State}":    "/x?a=CACA",
+	} {
+		got, err := ExpandPath(path, params)
+		if err != nil || got != want {
+			t.Errorf("%s: got %s, %v; want %s", path, got, err, want)
+		}
+	}
+	for _, path := range []string{"/people/{params.None}", "/people/{params.Dots}", "/people/{params.States}", "/people?a=x{params.States}"} {
+		if got, err := ExpandPath(path, params); err == nil {
+			t.Errorf("%s became %s", path, got)
+		}
+	}
+}
+
+// Whatever a value is, it stays the one value of its place.
+func FuzzExpandPath(f *testing.F) {
+	f.Add("a&b=c", "x/../y")
+	f.Add("..", "%2e")
+	f.Fuzz(func(t *testing.T, inQuery, inPath string) {
+		target, err := ExpandPath("/a/{params.P}/z?q={params.Q}&r=1", map[string]any{"Q": inQuery, "P": inPath})
+		if err != nil {
+			return
+		}
+		u, err := url.Parse(target)
+		if err != nil || u.Host != "" || u.Fragment != "" {
+			t.Fatalf("%q, %q: %s is %+v, %v", inQuery, inPath, target, u, err)
+		}
+		query := u.Query()
+		if len(query) > 2 || query.Get("r") != "1" || query.Get("q") != inQuery {
+			t.Errorf("%q became %s", inQuery, target)
+		}
+		if parts := strings.Split(u.EscapedPath(), "/"); len(parts) != 4 || u.Path != "/a/"+inPath+"/z" {
+			t.Errorf("%q became %s", inPath, target)
+		}
+	})
+}

@@ -1,0 +1,99 @@
+package taskfile
+
+import (
+	"path"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/htmlindex"
+
+	"runhook/shared/task"
+	"runhook/shared/wording"
+)
+
+var csvSourceFields = []field{
+	{
+		name: "connection", kind: kindText, example: "drop", required: true,
+		meaning: "the files connection it is in, from the runner's connections.yaml",
+	},
+	{
+		name: "path", kind: kindText, example: "members.csv", required: true,
+		meaning: "the file, relative to the connection's folder; .csv, .csv.gz or .xlsx",
+	},
+	{
+		name: "delimiter", kind: kindCharacter, byDefault: ",",
+		meaning: `the character between fields; "\t" for a tab`,
+	},
+	{
+		name: "encoding", kind: kindText, example: "windows-1252",
+		meaning: "the text's encoding; without it UTF-8, or what a byte order mark says",
+	},
+	{
+		name: "sheet", kind: kindText, max: maxNameLetters, example: "Members",
+		meaning: "the sheet of a workbook; without it the first",
+	},
+}
+
+var csvDestinationFields = []field{
+	{
+		name: "connection", kind: kindText, example: "drop", required: true,
+		meaning: "the files connection it is in, from the runner's connections.yaml",
+	},
+	{
+		name: "path", kind: kindText, example: "members-out.csv", required: true,
+		meaning: "the file, relative to the connection's folder",
+	},
+	{
+		name: "action", kind: kindChoice, example: string(task.Replace), required: true,
+		values:  []string{string(task.Replace), string(task.Append)},
+		meaning: "what is done with the file that is there: replace or append",
+	},
+}
+
+func (r *reader) csvSource(csv *fieldSet) *task.CSVSource {
+	if csv == nil {
+		return nil
+	}
+	source := &task.CSVSource{Connection: csv.text("connection"), Path: csv.text("path"), Encoding: csv.text("encoding"), Sheet: csv.text("sheet")}
+	r.checkPath(csv, "source.csv.path")
+	source.Delimiter, _ = utf8.DecodeRuneInString(csv.text("delimiter"))
+	given, ok := csv.field("encoding")
+	if known, err := htmlindex.Get(given.text); ok && (err != nil || known == encoding.Replacement) {
+		r.report(given.line, "source.csv.encoding: unknown encoding %s; known are utf-8, windows-1252, iso-8859-15, utf-16le, shift_jis and the other labels of the WHATWG", wording.Quote(source.Encoding))
+	}
+	_, hasPath := csv.field("path")
+	if sheet, ok := csv.field("sheet"); ok && hasPath && !source.IsWorkbook() {
+		r.report(sheet.line, "source.csv.sheet is for workbooks, and path is not that of an .xlsx file; remove it")
+	}
+	return source
+}
+
+// checkPath refuses what no files connection can hold. The runner checks again, with the real folder.
+func (r *reader) checkPath(csv *fieldSet, name string) {
+	given, ok := csv.field("path")
+	if !ok {
+		return
+	}
+	slashed := strings.ReplaceAll(given.text, `\`, "/")
+	clean := path.Clean(slashed)
+	drive := len(slashed) > 1 && slashed[1] == ':'
+	switch extension := strings.ToLower(path.Ext(slashed)); {
+	case path.IsAbs(slashed) || drive:
+		r.report(given.line, "%s must be relative to the connection's folder, not %s", name, wording.Quote(given.text))
+	case clean == ".." || strings.HasPrefix(clean, "../"):
+		r.report(given.line, "%s: %s leaves the connection's folder", name, wording.Quote(given.text))
+	case clean == "." || strings.HasSuffix(slashed, "/"):
+		r.report(given.line, "%s: %s is a folder, not a file", name, wording.Quote(given.text))
+	case strings.HasPrefix(name, "destination.") && (extension == ".xlsx" || extension == ".gz"):
+		r.report(given.line, "%s: %s files can be read and not written; take another name", name, extension)
+	}
+}
+
+// checkLoop refuses to append to the file that is being read, which would never end.
+func (r *reader) checkLoop(kinds *fieldSet, def *task.Definition) {
+	from, to := def.Source.CSV, def.Destination.CSV
+	if from != nil && to != nil && to.Action == task.Append && from.Connection == to.Connection && path.Clean(from.Path) == path.Clean(to.Path) {
+		r.report(kinds.contents["csv"].line, "destination.csv: the source reads the file that this appends to, and would never end; take another path")
+	}
+}

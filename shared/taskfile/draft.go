@@ -1,0 +1,172 @@
+package taskfile
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"runhook/shared/mapping"
+	"runhook/shared/task"
+	"runhook/shared/wording"
+)
+
+// Draft is a task that copies what is there: every column of a source to the column of the same name.
+type Draft struct {
+	ID   task.ID
+	Name string
+	// Source is a csv, a sql or an imis one. Of an imis one with the endpoint iqa the parameters are all
+	// prompts of the IQA, in its order.
+	Source     task.Source
+	Parameters []task.Parameter
+	// Columns are the source's, of which there is at least one.
+	Columns []string
+	// Destination is a csv or a sql one. Create is set for a table.
+	Destination task.Destination
+}
+
+// File is the draft's task file. It parses if the draft's names are what Parse accepts.
+func (d Draft) File() []byte {
+	lines := []string{
+		"# A task: what happens when somebody POSTs to its webhook. `runhook task fields` explains every field.",
+		"id: " + string(d.ID),
+		"name: " + scalar(d.Name),
+	}
+	lines = append(lines, d.parameterLines()...)
+	lines = append(lines, "source:", "  "+d.sourceLine(), "mapping:"+strings.Repeat(" ", 36)+" # destination column: expression over the row")
+	used := map[string]bool{}
+	for _, column := range d.Columns {
+		lines = append(lines, "  "+scalar(unused(column, used))+": "+expressionScalar(columnExpression(column)))
+	}
+	lines = append(lines, "destination:")
+	lines = append(lines, d.destinationLines()...)
+	return []byte(strings.Join(lines, "\n") + "\n")
+}
+
+// unused is the name that a column gets in the destination: its own, with a number where another
+// column differs by letter case only, which a database does not see.
+func unused(column string, used map[string]bool) string {
+	name := column
+	for n := 2; used[strings.ToLower(name)]; n++ {
+		name = fmt.Sprintf("%s_%d", column, n)
+	}
+	used[strings.ToLower(name)] = true
+	return name
+}
+
+// parameterLines write the parameters, with what a person has to decide about them.
+func (d Draft) parameterLines() []string {
+	if len(d.Parameters) == 0 {
+		return nil
+	}
+	lines := []string{"# What callers may pass. Of one that is not passed the default applies, and else the source's own."}
+	if from := d.Source.IMIS; from != nil && from.Endpoint == task.IQAEndpoint {
+		lines = append(lines,
+			"# The names of the IQA's prompts do not tell them apart, so their values go by position: keep all, in this",
+			"# order. Callers use these names, which may be changed.")
+	}
+	lines = append(lines, "parameters:")
+	for _, p := range d.Parameters {
+		name := "name: " + scalar(p.Name)
+		if p.Filter != "" {
+			name = "filter: " + scalar(p.Filter)
+		}
+		more := ""
+		if p.Multiple {
+			more = ", multiple: true"
+		}
+		if p.Required {
+			lines = append(lines,
+				"  # The IQA requires a value: a POST without one is refused. Or give it a default, as in default: CA, instead",
+				"  # of prompt: required.")
+			more = ", prompt: required" + more
+		}
+		if more == "" {
+			lines = append(lines, "  - "+name)
+			continue
+		}
+		lines = append(lines, "  - {"+name+more+"}")
+	}
+	return lines
+}
+
+func (d Draft) sourceLine() string {
+	if from := d.Source.IMIS; from != nil {
+		line := fmt.Sprintf("imis: {connection: %s, query: %s", scalar(from.Connection), scalar(from.Query))
+		if from.Endpoint == task.IQAEndpoint {
+			line += ", endpoint: iqa"
+		}
+		return line + "}"
+	}
+	if from := d.Source.SQL; from != nil {
+		return fmt.Sprintf("sql: {connection: %s, query: %s}", scalar(from.Connection), scalar(from.Query))
+	}
+	from := d.Source.CSV
+	line := fmt.Sprintf("csv: {connection: %s, path: %s", scalar(from.Connection), scalar(from.Path))
+	if from.Delimiter != 0 && from.Delimiter != ',' {
+		line += ", delimiter: " + wording.JSON(string(from.Delimiter))
+	}
+	if from.Encoding != "" {
+		line += ", encoding: " + scalar(from.Encoding)
+	}
+	return line + "}"
+}
+
+func (d Draft) destinationLines() []string {
+	if to := d.Destination.CSV; to != nil {
+		return []string{fmt.Sprintf("  csv: {connection: %s, path: %s, action: %s}", scalar(to.Connection), scalar(to.Path), to.Action)}
+	}
+	to := d.Destination.SQL
+	if len(to.Key) == 0 {
+		return []string{
+			"  # Every run adds all rows. To update what is there, name the columns that identify a row and write",
+			"  # key: [id], action: upsert",
+			fmt.Sprintf("  sql: {connection: %s, table: %s, action: %s, create: %t}", scalar(to.Connection), scalar(to.Table), to.Action, to.Create),
+		}
+	}
+	keys := make([]string, len(to.Key))
+	for i, key := range to.Key {
+		keys[i] = scalar(key)
+	}
+	return []string{fmt.Sprintf("  sql: {connection: %s, table: %s, key: [%s], action: %s, create: %t}",
+		scalar(to.Connection), scalar(to.Table), strings.Join(keys, ", "), to.Action, to.Create)}
+}
+
+var (
+	identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	// plainText needs no quotes as a YAML scalar, but for the words in otherWords.
+	plainText = regexp.MustCompile(`^[A-Za-z_/.][A-Za-z0-9_ ./-]*$`)
+	// otherWords mean something else than themselves to a reader of YAML.
+	otherWords = []string{"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
+	// keywords mean something else than a column in an expression.
+	keywords = []string{
+		"row", "params", "true", "false", "nil", "and", "or", "not", "in", "matches", "contains", "startsWith", "endsWith", "let", "if", "else",
+	}
+)
+
+// columnExpression is the expression that passes a column untouched: its bare name where that is one.
+func columnExpression(column string) string {
+	if identifier.MatchString(column) && !slices.Contains(keywords, column) && mapping.Check(column, nil) == nil {
+		return column
+	}
+	return "row[" + wording.JSON(column) + "]"
+}
+
+// scalar writes a text as a YAML scalar.
+func scalar(text string) string {
+	if plainText.MatchString(text) && strings.TrimSpace(text) == text && !slices.Contains(otherWords, strings.ToLower(text)) {
+		return text
+	}
+	return wording.JSON(text) // which is YAML too
+}
+
+// expressionScalar writes an expression as a YAML scalar that reads as the expression does.
+func expressionScalar(expression string) string {
+	if strings.Contains(expression, ": ") || strings.Contains(expression, " #") || strings.HasSuffix(expression, ":") {
+		return "'" + strings.ReplaceAll(expression, "'", "''") + "'"
+	}
+	if slices.Contains(otherWords, strings.ToLower(expression)) {
+		return wording.JSON(expression)
+	}
+	return expression
+}

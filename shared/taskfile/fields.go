@@ -1,0 +1,249 @@
+package taskfile
+
+import "runhook/shared/task"
+
+// field is one row of the table of task file fields. The parser knows a field only from here, so
+// that what is read, what is refused and what is said about a field cannot drift apart.
+type field struct {
+	name string
+	kind kind
+	// required: the file, or the section, is refused without it.
+	required bool
+	// values are the words of a choice.
+	values []string
+	// min and max bound a number, in seconds for a duration; max also bounds the letters of a text
+	// and the entries of a list, 0 for no bound.
+	min, max int
+	// pattern is a regular expression of what a text looks like, for the JSON Schema; the parser has a
+	// check of its own, which says more.
+	pattern string
+	// oneOf are fields of each section of a list, of which it has exactly one.
+	oneOf []string
+	// byDefault is the value without the field, as the file would say it; "" for none.
+	byDefault string
+	// example is a value as YAML, for a file to start from; starter marks a field that such a file
+	// sets although it is not required.
+	example string
+	starter bool
+	// meaning says what the field is for, as a sentence part.
+	meaning string
+	// later marks a field that is known and refused, because what it asks for does not exist yet;
+	// laterValues are such values of a field that does exist.
+	later       bool
+	laterValues []string
+	// fields are those of a section, of each section of a list, or the alternatives.
+	fields []field
+}
+
+// kind says what YAML a field takes and what becomes of it.
+type kind int
+
+const (
+	kindText         kind = iota // a scalar on one line
+	kindProse                    // a scalar of any number of lines
+	kindExpression               // a scalar: an expression over the row, see package mapping
+	kindChoice                   // one of values
+	kindFlag                     // true or false
+	kindWhole                    // a whole number, min to max
+	kindSeconds                  // whole seconds, min to max: 90, 90s or 1m30s
+	kindMoment                   // a date, or a date and a time of day
+	kindRate                     // a number per second, minute or hour: 200/s
+	kindCharacter                // one character, tab included
+	kindTexts                    // a list of texts
+	kindTextOrTexts              // a text or a list of texts
+	kindColumns                  // destination column → expression, in order
+	kindSection                  // a mapping with fields
+	kindSections                 // a list of such mappings
+	kindAlternatives             // a mapping with exactly one of its sections
+)
+
+// hasEntries reports whether max bounds how many entries a value of the kind has.
+func (k kind) hasEntries() bool {
+	return k == kindTexts || k == kindTextOrTexts || k == kindColumns || k == kindSections
+}
+
+// The bounds keep one file from costing every service memory and time; none is near what a task needs.
+const (
+	maxNameLetters       = 200
+	maxExpressionLetters = 10_000
+	maxParameters        = 100
+	maxColumns           = 2000
+	maxKeyColumns        = 32
+	maxTexts             = 1000
+	maxConcurrency       = 1000
+	maxRowsPerRequest    = 1000
+	maxRowErrors         = 1_000_000_000
+	maxRetryAfter        = 3600
+	maxFormerIDs         = 100
+	maxRate              = 1_000_000
+	maxPageSize          = 500 // iMIS gives no longer page
+	maxTimeout           = 30 * 24 * 3600
+	maxAttempts          = 100
+	maxBackoff           = 3600
+)
+
+// guidPattern fits the forms of a GUID that ParseID takes.
+const guidPattern = `^\s*(\{[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|[0-9A-Fa-f]{32})\s*$`
+
+// taskFields is the table: what a task file may say.
+var taskFields = []field{
+	{
+		name: "id", kind: kindText, pattern: guidPattern, required: true,
+		meaning: "the GUID in the webhook's URL; `runhook task new` makes one",
+	},
+	{
+		name: "name", kind: kindText, max: maxNameLetters, required: true,
+		meaning: "what people call the task",
+	},
+	{
+		name: "description", kind: kindProse, example: "Copies members, all or those of one last name",
+		meaning: "what the task is for, shown to people",
+	},
+	{
+		name: "enabled", kind: kindFlag, byDefault: "true",
+		meaning: "false refuses new runs; those already accepted finish",
+	},
+	{
+		name: "parameters", kind: kindSections, max: maxParameters, fields: parameterFields, oneOf: []string{"name", "filter"}, starter: true,
+		meaning: "what a caller may pass in QueryParameters",
+	},
+	{
+		name: "source", kind: kindAlternatives, fields: sourceFields, required: true,
+		meaning: "where the rows come from",
+	},
+	{
+		name: "where", kind: kindExpression, example: `params.LastName == "" || LastName == params.LastName`, starter: true,
+		meaning: "rows for which the expression is false are skipped",
+	},
+	{
+		name: "mapping", kind: kindColumns, max: maxColumns, example: "id: ID\nfull_name: FirstName + \" \" + LastName", required: true,
+		meaning: "destination column: expression over the row; a bare name passes the value untouched",
+	},
+	{
+		name: "destination", kind: kindAlternatives, fields: destinationFields, required: true,
+		meaning: "where the rows go",
+	},
+	{
+		name: "on_row_error", kind: kindChoice, byDefault: string(task.ContinueOnRowError),
+		values:  []string{string(task.ContinueOnRowError), string(task.StopOnRowError)},
+		meaning: "what a row that fails does to its run: continue or stop",
+	},
+	{
+		name: "max_row_errors", kind: kindWhole, max: maxRowErrors, byDefault: "1000",
+		meaning: "the run fails above this many failed rows",
+	},
+	{
+		name: "concurrency", kind: kindWhole, min: 1, max: maxConcurrency, byDefault: "1",
+		meaning: "runs at once over all runners",
+	},
+	{name: "overlap", later: true},
+	{name: "max_queued", later: true},
+	{
+		name: "timeout", kind: kindSeconds, min: 1, max: maxTimeout, byDefault: "2h",
+		meaning: "how long a run may take from its first start, all attempts and the waits between them counted; then it ends Failed",
+	},
+	{
+		name: "start_within", kind: kindSeconds, min: 1, max: maxTimeout, example: "10m",
+		meaning: "a run that no runner has taken by then ends Failed instead of starting late; without it a run waits as long as it must",
+	},
+	{
+		name: "retry", kind: kindSection, fields: retryFields,
+		meaning: "how often a run is attempted whose source or destination fails in a way that may pass",
+	},
+	{name: "disable_after_failures", later: true},
+	{
+		name: "retry_after", kind: kindSeconds, min: 1, max: maxRetryAfter, byDefault: "30s", laterValues: []string{"auto"},
+		meaning: "how long pollers are asked to wait between polls",
+	},
+	{
+		name: "failed_status", kind: kindWhole, min: 200, max: 499, byDefault: "200",
+		meaning: "the HTTP status of a poll that finds the run failed: 200, or a 4xx but 408 and 429",
+	},
+	{name: "deduplicate", later: true},
+	{
+		name: "former_ids", kind: kindSections, max: maxFormerIDs, fields: formerIDFields,
+		meaning: "ids that the task had before; `runhook task rotate` writes them",
+	},
+	{name: "schedule", later: true},
+	{name: "then", later: true},
+	{name: "notify", later: true},
+	{name: "auth", later: true},
+	{
+		name: "allow_origins", kind: kindTexts, max: maxTexts, byDefault: "*",
+		meaning: "the sites whose pages may call, like https://example.org",
+	},
+	{name: "rate_limit", later: true},
+	{name: "pool", later: true},
+}
+
+var retryFields = []field{
+	{
+		name: "attempts", kind: kindWhole, min: 1, max: maxAttempts, byDefault: "3",
+		meaning: "how often the run is attempted at most; 1 never tries again. Attempts that an interruption ended do not count",
+	},
+	{
+		name: "backoff", kind: kindSeconds, min: 1, max: maxBackoff, byDefault: "30s",
+		meaning: "the wait before the second attempt; it doubles with each further one, up to an hour, and is longer where the other side asks for that",
+	},
+}
+
+var formerIDFields = []field{
+	{
+		name: "id", kind: kindText, pattern: guidPattern, example: "0b9f3c62-8d1e-4f57-a3c4-2e6d7b8a9c01", required: true,
+		meaning: "the former GUID; POSTs to it still start runs until the date",
+	},
+	{
+		name: "until", kind: kindMoment, example: "2031-01-31", required: true,
+		meaning: "the last day, or the moment, that it does so; later POSTs are answered 410",
+	},
+}
+
+var parameterFields = []field{
+	{
+		name: "name", kind: kindText, max: maxNameLetters, pattern: `^[^.]*$`, example: "LastName", starter: true,
+		meaning: "the caller's key",
+	},
+	{
+		name: "filter", kind: kindText, max: maxNameLetters, pattern: `.\..*[^.]$`, example: "CsContact.LastName",
+		meaning: "instead of name: the source's filter column, whose key is LastName",
+	},
+	{
+		name: "prompt", kind: kindChoice, values: []string{"optional", "required"}, byDefault: "optional",
+		meaning: "required refuses a run without any value",
+	},
+	{
+		name: "default", kind: kindTextOrTexts, max: maxTexts, example: "Smith",
+		meaning: "the task's value where the request has none",
+	},
+	{
+		name: "source_default", kind: kindTextOrTexts, max: maxTexts, example: "Smith",
+		meaning: "the value where neither the request nor the task has one",
+	},
+	{
+		name: "multiple", kind: kindFlag, byDefault: "false",
+		meaning: "true makes the value a list, and a request may pass an array",
+	},
+	{
+		name: "description", kind: kindProse, example: "Only this last name",
+		meaning: "what the parameter does, shown to people",
+	},
+}
+
+var sourceFields = []field{
+	{name: "csv", kind: kindSection, fields: csvSourceFields, meaning: "a delimited text file, compressed (.gz) or not, or a sheet of a workbook (.xlsx)"},
+	{name: "sql", kind: kindSection, fields: sqlSourceFields, meaning: "a query of a database"},
+	{name: "http", kind: kindSection, fields: httpSourceFields, meaning: "pages of JSON from a web service"},
+	{name: "imis", kind: kindSection, fields: imisSourceFields, meaning: "an IQA of an iMIS site; the task's parameters are its prompts"},
+	{
+		name: "rate", kind: kindRate, max: maxRate, example: "200/s",
+		meaning: "a brake: at most so many rows per second (/s), minute (/m) or hour (/h)",
+	},
+}
+
+var destinationFields = []field{
+	{name: "sql", kind: kindSection, fields: sqlDestinationFields, meaning: "a table of a database"},
+	{name: "imis", kind: kindSection, fields: imisDestinationFields, meaning: "a panel or business object of an iMIS site, one row at a time"},
+	{name: "csv", kind: kindSection, fields: csvDestinationFields, meaning: "a delimited text file"},
+	{name: "http", kind: kindSection, fields: httpDestinationFields, meaning: "a web service, which gets the rows as JSON; after an interruption some arrive again"},
+	{name: "nats", kind: kindSection, fields: natsDestinationFields, meaning: "a subject, to which each row is published as JSON; after an interruption some arrive again"},
+}

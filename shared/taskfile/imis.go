@@ -1,0 +1,192 @@
+package taskfile
+
+import (
+	"slices"
+	"strings"
+
+	"runhook/shared/task"
+	"runhook/shared/wording"
+)
+
+var imisSourceFields = []field{
+	{
+		name: "connection", kind: kindText, example: "imis-prod", required: true,
+		meaning: "the imis connection it reads, from the runner's connections.yaml",
+	},
+	{
+		name: "query", kind: kindText, pattern: `^\$/.*[^/]$`, example: `"$/Membership/Lapsed"`, required: true,
+		meaning: "the IQA's path, from $/ on",
+	},
+	{
+		name: "page_size", kind: kindWhole, min: 1, max: maxPageSize, byDefault: "500",
+		meaning: "how many rows are asked for at a time; the site may give fewer",
+	},
+	{
+		name: "endpoint", kind: kindChoice, byDefault: string(task.QueryEndpoint),
+		values:  []string{string(task.QueryEndpoint), string(task.IQAEndpoint)},
+		meaning: "the service that runs the IQA: query, by which prompts have names; or iqa, the only one of iMIS 2017, to which the task must list all prompts of the IQA in its order",
+	},
+}
+
+var imisDestinationFields = []field{
+	{
+		name: "connection", kind: kindText, example: "imis-prod", required: true,
+		meaning: "the imis connection it writes to, from the runner's connections.yaml",
+	},
+	{
+		name: "entity", kind: kindText, max: maxNameLetters, pattern: `^[A-Za-z][A-Za-z0-9_.-]*$`, example: "My_Panel", required: true,
+		meaning: "the panel or business object, by the name that the REST API has for it; never a contact (Party)",
+	},
+	{
+		name: "action", kind: kindChoice, example: string(task.Upsert), required: true,
+		values:  []string{string(task.Insert), string(task.Update), string(task.Upsert), string(task.Delete)},
+		meaning: "what is done with each row: insert, update, upsert or delete; insert with match inserts only what none matches",
+	},
+	{
+		name: "key", kind: kindTexts, max: maxKeyColumns, example: "[ID, Ordinal]",
+		meaning: "the columns of mapping that are the record's identity; update, upsert and delete need it, or match",
+	},
+	{
+		name: "match", kind: kindTexts, max: maxKeyColumns, example: "[ID, Code]",
+		meaning: "instead of key: the columns of mapping that a record must have equal to be the row's",
+	},
+	{
+		name: "on_multiple", kind: kindChoice, byDefault: string(task.SkipRow),
+		values:  []string{string(task.SkipRow), string(task.FailRow), string(task.AllRecords)},
+		meaning: "with match: what becomes of a row that more than one record matches: skip, fail, or all, which updates or deletes every one of them",
+	},
+	{
+		name: "on_blank_match", kind: kindChoice, byDefault: string(task.SkipRow), values: []string{string(task.SkipRow), string(task.FailRow)},
+		meaning: "with match: what becomes of a row that has no value in a column of match: skip or fail",
+	},
+	{
+		name: "append", kind: kindTexts, max: maxColumns, example: "[Interests]",
+		meaning: "multi-select columns of mapping whose values an update adds to those that are there, instead of replacing them",
+	},
+}
+
+// imisFilterWords are those that /api/{Entity} has.
+var imisFilterWords = []string{"limit", "offset"}
+
+// imisSource makes an imis source, all of whose task's parameters are prompts.
+func (r *reader) imisSource(imis *fieldSet, def *task.Definition) *task.IMISSource {
+	if imis == nil {
+		return nil
+	}
+	source := &task.IMISSource{
+		Connection: imis.text("connection"), Query: imis.text("query"),
+		PageSize: imis.contents["page_size"].number, Endpoint: task.Endpoint(imis.text("endpoint")),
+	}
+	if query, ok := imis.field("query"); ok && !isIQAPath(query.text) {
+		r.report(query.line, `source.imis.query must be the IQA's path from $/ on, like "$/Membership/Lapsed", not %s`, wording.Quote(query.text))
+	}
+	for i, parameter := range def.Parameters {
+		switch {
+		case source.Endpoint == task.IQAEndpoint && parameter.Multiple:
+			r.report(imis.line, "source.imis.endpoint: iqa takes one value for each prompt, and the parameter %s is multiple", def.Key(i))
+		case source.Endpoint == task.IQAEndpoint:
+		case task.IsReservedPrompt(parameter.Name):
+			r.report(imis.line, "source.imis: a prompt named %s cannot be passed by its name, which means something else to iMIS; take endpoint: iqa", parameter.Name)
+		case def.Key(i) != parameter.Name:
+			r.report(imis.line, "source.imis: %s cannot be passed by its name, which another prompt has too; take endpoint: iqa, and list all prompts in the IQA's order", def.Key(i))
+		}
+	}
+	return source
+}
+
+func isIQAPath(text string) bool {
+	return strings.HasPrefix(text, "$/") && !strings.HasSuffix(text, "/") && !strings.Contains(text, "//")
+}
+
+// imisContacts are the entities that are a contact itself, in lower case; the first of them the API
+// writes in a form of its own.
+var imisContacts = []string{"party", "person", "organization", "contact", "individual", "cscontact", "cscontactbasic"}
+
+const contactForms = 3
+
+// imisDestination makes an imis destination. A mapping that could not be read is nil, and has its own
+// problem.
+func (r *reader) imisDestination(imis *fieldSet, columns []task.Column) *task.IMISDestination {
+	if imis == nil {
+		return nil
+	}
+	d := &task.IMISDestination{
+		Connection: imis.text("connection"), Entity: imis.text("entity"), Action: task.Action(imis.text("action")),
+		Key: imis.contents["key"].texts, Match: imis.contents["match"].texts, Append: imis.contents["append"].texts,
+		OnMultiple: task.RowPolicy(imis.text("on_multiple")), OnBlankMatch: task.RowPolicy(imis.text("on_blank_match")),
+	}
+	r.checkEntity(imis, d)
+	r.checkIdentified(imis, d)
+	if columns == nil {
+		return d
+	}
+	names := r.columnNames(columns, "iMIS")
+	for _, name := range []string{"key", "match", "append"} {
+		r.checkColumns(imis.contents[name].line, "destination.imis."+name, imis.contents[name].texts, names)
+	}
+	if len(d.Key) > 0 && d.Action == task.Update && !slices.ContainsFunc(names, func(n string) bool { return !slices.Contains(d.Key, n) }) {
+		r.report(imis.contents["key"].line, "destination.imis: update has nothing to write; mapping needs a column that is not in key")
+	}
+	return d
+}
+
+// checkEntity refuses what is no entity's name, and contacts.
+func (r *reader) checkEntity(imis *fieldSet, d *task.IMISDestination) {
+	entity, ok := imis.field("entity")
+	contact := slices.Index(imisContacts, strings.ToLower(entity.text))
+	switch {
+	case !ok:
+	case !isEntityName(entity.text):
+		r.report(entity.line, "destination.imis.entity must be the name of a panel or business object, like My_Panel, not %s", wording.Quote(entity.text))
+	case contact >= 0 && d.Action == task.Delete:
+		r.report(entity.line, "destination.imis: %s is a contact, and contacts are never deleted", entity.text)
+	case contact >= 0 && contact < contactForms:
+		r.report(entity.line, "destination.imis: to write contacts themselves (%s) is not supported yet; write to a panel or business object that belongs to them", entity.text)
+	}
+}
+
+func isEntityName(text string) bool {
+	for i, letter := range text {
+		isLetter := 'a' <= letter && letter <= 'z' || 'A' <= letter && letter <= 'Z'
+		if !isLetter && (i == 0 || (letter < '0' || letter > '9') && !strings.ContainsRune("_.-", letter)) {
+			return false
+		}
+	}
+	return text != ""
+}
+
+// checkIdentified holds key, match and what depends on them against the action.
+func (r *reader) checkIdentified(imis *fieldSet, d *task.IMISDestination) {
+	key, match := len(d.Key) > 0, len(d.Match) > 0
+	switch {
+	case d.Action == "" || imis.refused["key"] || imis.refused["match"]:
+		return // reported
+	case key && match:
+		r.report(imis.contents["match"].line, "destination.imis: a record is found by key, its identity, or by match, columns that it has equal; remove one of the two")
+	case !key && !match && d.Action != task.Insert:
+		r.report(imis.line, "destination.imis: %s needs the columns that identify a record, like key: [ID], or columns to find it by, like match: [ID, Code]", d.Action)
+	}
+	for _, name := range []string{"on_multiple", "on_blank_match"} {
+		// A default has no line.
+		if given := imis.contents[name]; given.line > 0 && !match {
+			r.report(given.line, "destination.imis.%s means something only with match; add match, or remove it", name)
+		}
+	}
+	if d.OnMultiple == task.AllRecords && d.Action == task.Insert {
+		r.report(imis.contents["on_multiple"].line, "destination.imis.on_multiple: all means something only where records are changed, and the action is insert; take skip or fail")
+	}
+	for _, column := range d.Match {
+		if slices.Contains(imisFilterWords, strings.ToLower(column)) {
+			r.report(imis.contents["match"].line, "destination.imis.match: a record cannot be found by a column named %s, which means something else to iMIS", column)
+		}
+	}
+	for _, column := range d.Append {
+		switch {
+		case d.Action != task.Update && d.Action != task.Upsert:
+			r.report(imis.contents["append"].line, "destination.imis.append means something only where records are updated, and the action is %s; remove it", d.Action)
+			return
+		case slices.Contains(d.Key, column) || slices.Contains(d.Match, column):
+			r.report(imis.contents["append"].line, "destination.imis.append: %s is what the record is found by, so nothing can be added to it", wording.Quote(column))
+		}
+	}
+}

@@ -1,0 +1,218 @@
+// Package taskfile holds how a task is written: it reads, checks, explains, makes and edits task files,
+// of which each is one task in YAML. What may stand in one is a table of fields, of which each kind of
+// source and destination has its own.
+package taskfile
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v4"
+
+	"runhook/shared/mapping"
+	"runhook/shared/nearest"
+	"runhook/shared/task"
+	"runhook/shared/wording"
+)
+
+// Parse reads a task file. file is only how messages name it. An error is an [*Invalid] with
+// every problem of the file. The definition keeps text, which must not be changed afterwards.
+func Parse(text []byte, file string) (*task.Definition, error) {
+	r := newReader(text, file)
+	var def *task.Definition
+	if root := r.readDocument(text); root != nil {
+		def = r.define(r.readSection(root, "", taskFields))
+	}
+	if len(r.problems) > 0 {
+		slices.SortStableFunc(r.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
+		return nil, &Invalid{Problems: r.problems}
+	}
+	hash := sha256.Sum256(text)
+	def.Text, def.Hash = text, hex.EncodeToString(hash[:])
+	return def, nil
+}
+
+// define makes the definition from the file's fields and checks what concerns more than one of them.
+func (r *reader) define(file *fieldSet) *task.Definition {
+	def := &task.Definition{
+		Name:         file.text("name"),
+		Description:  file.text("description"),
+		Enabled:      file.contents["enabled"].on,
+		Mapping:      file.contents["mapping"].columns,
+		OnRowError:   task.RowErrorPolicy(file.text("on_row_error")),
+		MaxRowErrors: file.contents["max_row_errors"].number,
+		Concurrency:  file.contents["concurrency"].number,
+		Timeout:      file.seconds("timeout"),
+		StartWithin:  file.seconds("start_within"),
+		Retry:        r.retry(file),
+		RetryAfter:   file.seconds("retry_after"),
+		FailedStatus: r.failedStatus(file),
+		AllowOrigins: r.origins(file),
+	}
+	if id, ok := file.field("id"); ok {
+		var err error
+		if def.ID, err = task.ParseID(strings.TrimSpace(id.text)); err != nil {
+			r.report(id.line, "id: %v, like 555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd; `runhook task new` makes one", err)
+		}
+	}
+	def.FormerIDs = r.formerIDs(file.contents["former_ids"].sections, def.ID)
+	entries := file.contents["parameters"].sections
+	def.Parameters = r.parameters(entries)
+	if source, ok := file.field("source"); ok {
+		def.Source = r.source(source.section, def)
+	}
+	if destination, ok := file.field("destination"); ok {
+		def.Destination = r.destination(destination.section, def.Mapping)
+		r.checkLoop(destination.section, def)
+	}
+	if where, ok := file.field("where"); ok && strings.TrimSpace(where.text) != "" {
+		def.Where, def.WhereLine = where.text, where.line
+	}
+	// A parameter that could not be read would make every expression wrong that names it.
+	if !file.refused["parameters"] && len(def.Parameters) == len(entries) {
+		r.checkExpressions(def)
+	}
+	return def
+}
+
+// retry reads the section, or its defaults where the file has none.
+func (r *reader) retry(file *fieldSet) task.Retry {
+	section := file.contents["retry"].section
+	if section == nil {
+		section = r.readSection(&yaml.Node{Kind: yaml.MappingNode}, "retry", retryFields)
+	}
+	return task.Retry{Attempts: section.contents["attempts"].number, Backoff: section.seconds("backoff")}
+}
+
+func (r *reader) failedStatus(file *fieldSet) int {
+	status := file.contents["failed_status"]
+	switch {
+	case status.number == 408 || status.number == 429:
+		r.report(status.line, "failed_status: clients repeat a request that is answered %d; take another 4xx, like 422", status.number)
+	case 200 < status.number && status.number < 400:
+		r.report(status.line, "failed_status must be 200 or a 4xx, like 422, not %d", status.number)
+	}
+	return status.number
+}
+
+// origins checks allow_origins and puts each origin into the form that browsers send.
+func (r *reader) origins(file *fieldSet) []string {
+	given := file.contents["allow_origins"]
+	var origins []string
+	for _, text := range given.texts {
+		origin, err := url.Parse(strings.ToLower(text))
+		switch {
+		case text == "*":
+			origins = append(origins, text)
+		case err != nil || origin.Scheme != "https" && origin.Scheme != "http" || origin.Host == "" ||
+			origin.Host != strings.TrimPrefix(strings.ToLower(text), origin.Scheme+"://"):
+			r.report(given.line, "allow_origins: %s must be * or scheme and host alone, like https://example.org", wording.Quote(text))
+		case origin.Scheme == "https" && origin.Port() == "443" || origin.Scheme == "http" && origin.Port() == "80":
+			r.report(given.line, "allow_origins: browsers leave the usual port out; write %s://%s", origin.Scheme, origin.Hostname())
+		default:
+			origins = append(origins, origin.String())
+		}
+	}
+	return origins
+}
+
+func (r *reader) destination(kinds *fieldSet, columns []task.Column) (d task.Destination) {
+	if csv := kinds.contents["csv"].section; csv != nil {
+		r.checkPath(csv, "destination.csv.path")
+		d.CSV = &task.CSVDestination{Connection: csv.text("connection"), Path: csv.text("path"), Action: task.Action(csv.text("action"))}
+	}
+	if sql := kinds.contents["sql"].section; sql != nil {
+		d.SQL = &task.SQLDestination{
+			Connection: sql.text("connection"), Table: sql.text("table"), Key: sql.contents["key"].texts,
+			Action: task.Action(sql.text("action")), Create: sql.contents["create"].on,
+		}
+		r.checkKey(sql, d.SQL, columns)
+	}
+	d.HTTP = r.httpDestination(kinds.contents["http"].section)
+	d.NATS = r.natsDestination(kinds.contents["nats"].section)
+	d.IMIS = r.imisDestination(kinds.contents["imis"].section, columns)
+	return d
+}
+
+// columnNames are the mapping's, of which none may differ from another by letter case alone: who, as a
+// sentence part, does not tell such columns apart.
+func (r *reader) columnNames(columns []task.Column, who string) []string {
+	names := make([]string, len(columns))
+	folded := map[string]string{}
+	for i, column := range columns {
+		names[i] = column.Name
+		lower := strings.ToLower(column.Name)
+		if other, again := folded[lower]; again {
+			r.report(column.Line, "mapping: %s and %s are one column to %s", wording.Quote(other), wording.Quote(column.Name), who)
+		}
+		folded[lower] = column.Name
+	}
+	return names
+}
+
+// checkColumns holds a list of columns against the mapping's names.
+func (r *reader) checkColumns(line int, name string, list, names []string) {
+	for i, column := range list {
+		switch near := nearest.Name(column, names); {
+		case slices.Contains(list[:i], column):
+			r.report(line, "%s has %s twice", name, wording.Quote(column))
+		case slices.Contains(names, column):
+		case near != "":
+			r.report(line, "%s: mapping has no column %s; did you mean %q?", name, wording.Quote(column), near)
+		default:
+			r.report(line, "%s: mapping has no column %s; it has %s", name, wording.Quote(column), strings.Join(names, ", "))
+		}
+	}
+}
+
+// checkExpressions compiles where and mapping, as far as that can be done without the source's columns.
+func (r *reader) checkExpressions(def *task.Definition) {
+	names := def.ExpressionNames()
+	check := func(line int, name, expression string) {
+		if letters := utf8.RuneCountInString(expression); letters > maxExpressionLetters {
+			r.report(line, "%s: the expression has %d letters; it may have %d", name, letters, maxExpressionLetters)
+		} else if err := mapping.Check(expression, names); err != nil {
+			r.report(line, "%s: %v", name, err)
+		}
+	}
+	if def.Where != "" {
+		check(def.WhereLine, "where", def.Where)
+	}
+	for _, column := range def.Mapping {
+		check(column.Line, "mapping."+column.Name, column.Expression)
+	}
+}
+
+// source makes the source from its section and holds it against the task's parameters, which are
+// known.
+func (r *reader) source(kinds *fieldSet, def *task.Definition) (s task.Source) {
+	s.Rate = kinds.contents["rate"].rate
+	s.CSV = r.csvSource(kinds.contents["csv"].section)
+	s.SQL = r.sqlSource(kinds.contents["sql"].section, def)
+	s.HTTP = r.httpSource(kinds.contents["http"].section, def)
+	s.IMIS = r.imisSource(kinds.contents["imis"].section, def)
+	return s
+}
+
+// checkParameter reports a name that is no parameter of the task, or one with several values where
+// multiple says what to do about it.
+func (r *reader) checkParameter(def *task.Definition, line int, place, name, multiple string) {
+	keys := def.ExpressionNames()
+	switch {
+	case !slices.Contains(keys, name) && len(keys) == 0:
+		r.report(line, "%s is no parameter; the task has none", place)
+	case !slices.Contains(keys, name):
+		hint := nearest.Hint(name, keys)
+		if hint == "" {
+			hint = "; it has " + strings.Join(keys, ", ")
+		}
+		r.report(line, "%s is no parameter of the task%s", place, hint)
+	case multiple != "" && def.IsMultiple(name):
+		r.report(line, "%s: the parameter is multiple, and %s", place, multiple)
+	}
+}

@@ -1,0 +1,409 @@
+package taskfile
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v4"
+
+	"runhook/shared/nearest"
+	"runhook/shared/task"
+	"runhook/shared/wording"
+)
+
+// reader reads one task file and collects what is wrong with it.
+type reader struct {
+	file string
+	// lastLine is the last line with text, where problems are put that YAML sees behind it.
+	lastLine int
+	problems []Problem
+}
+
+func newReader(data []byte, file string) *reader {
+	text := bytes.TrimRight(data, "\r\n")
+	breaks := max(bytes.Count(text, []byte("\n")), bytes.Count(text, []byte("\r")))
+	return &reader{file: file, lastLine: breaks + 1}
+}
+
+func (r *reader) report(line int, format string, args ...any) {
+	line = max(1, min(line, r.lastLine))
+	r.problems = append(r.problems, Problem{File: r.file, Line: line, Message: fmt.Sprintf(format, args...)})
+}
+
+// A content is a field's value as the table's kind has it; only the members of that kind are set.
+type content struct {
+	line     int
+	text     string // text, prose, expression, choice
+	number   int    // whole, seconds
+	rate     task.Rate
+	on       bool // flag
+	moment   time.Time
+	texts    []string
+	list     bool // texts were written as a list
+	columns  []task.Column
+	section  *fieldSet // section, alternatives
+	sections []*fieldSet
+}
+
+// fieldSet is a mapping of the file that was held against a table: it has known fields only, each
+// with content of the right kind, given or by default. A field whose value was refused is not in
+// it, so that every check of a content first asks whether there is one.
+type fieldSet struct {
+	line     int
+	contents map[string]content
+	// refused holds the given fields that were reported, so that they are not reported as missing too.
+	refused map[string]bool
+}
+
+// field returns a field's content and whether the field has any.
+func (s *fieldSet) field(name string) (content, bool) {
+	c, ok := s.contents[name]
+	return c, ok
+}
+
+func (s *fieldSet) text(name string) string { return s.contents[name].text }
+
+func (s *fieldSet) seconds(name string) time.Duration {
+	return time.Duration(s.contents[name].number) * time.Second
+}
+
+// readSection holds a mapping against a table. path is how messages name it, "" for the file itself.
+func (r *reader) readSection(node *yaml.Node, path string, table []field) *fieldSet {
+	set := &fieldSet{line: node.Line, contents: map[string]content{}, refused: map[string]bool{}}
+	first := map[string]int{}
+	for i := 0; i < len(node.Content); i += 2 {
+		key, value := node.Content[i], node.Content[i+1]
+		line, again := first[key.Value]
+		at := slices.IndexFunc(table, func(f field) bool { return f.name == key.Value })
+		switch {
+		case key.Kind != yaml.ScalarNode:
+			r.report(key.Line, "%s has a key that is not a name", cmp.Or(path, "the file"))
+		case again:
+			r.report(key.Line, "%s is given twice; first on line %d", wording.Quote(key.Value), line)
+		case at < 0:
+			meant := r.reportUnknown(key, path, table)
+			set.refused[meant] = true
+		case table[at].later:
+			r.report(key.Line, "%s is not supported yet", join(path, key.Value))
+			set.refused[key.Value] = true
+		default:
+			if c, ok := r.read(value, join(path, key.Value), table[at]); ok {
+				c.line = key.Line
+				set.contents[key.Value] = c
+			} else {
+				set.refused[key.Value] = true
+			}
+		}
+		if !again && key.Kind == yaml.ScalarNode {
+			first[key.Value] = key.Line
+		}
+	}
+	for _, f := range table {
+		_, given := set.contents[f.name]
+		switch {
+		case given || set.refused[f.name]:
+		case f.required:
+			r.report(node.Line, "%s is missing: %s", join(path, f.name), f.meaning)
+		case f.byDefault != "":
+			// A default is read as if the file had it, so that the table cannot name one that is refused.
+			if c, ok := r.read(defaultNode(f), join(path, f.name), f); ok {
+				set.contents[f.name] = c
+			}
+		}
+	}
+	return set
+}
+
+// reportUnknown reports a field that the table does not have and returns the one probably meant.
+func (r *reader) reportUnknown(key *yaml.Node, path string, table []field) (near string) {
+	var names, supported []string
+	for _, f := range table {
+		names = append(names, f.name)
+		if !f.later {
+			supported = append(supported, f.name)
+		}
+	}
+	message := "unknown field " + wording.Quote(key.Value)
+	if path != "" {
+		message += " in " + path
+	}
+	near = nearest.Name(key.Value, names)
+	switch {
+	case near == "":
+		message += "; the fields are " + strings.Join(supported, ", ")
+	case !slices.Contains(supported, near):
+		message += fmt.Sprintf("; did you mean %q? It is not supported yet", near)
+	default:
+		message += fmt.Sprintf("; did you mean %q?", near)
+	}
+	r.report(key.Line, "%s", message)
+	return near
+}
+
+// defaultNode is the YAML of a field's default.
+func defaultNode(f field) *yaml.Node {
+	scalar := &yaml.Node{Kind: yaml.ScalarNode, Value: f.byDefault, Tag: "!!str"}
+	switch f.kind {
+	case kindFlag:
+		scalar.Tag = "!!bool"
+	case kindWhole:
+		scalar.Tag = "!!int"
+	case kindTexts:
+		return &yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{scalar}}
+	}
+	return scalar
+}
+
+// read reads one value as the field's kind asks; what does not fit is reported.
+func (r *reader) read(node *yaml.Node, name string, f field) (content, bool) {
+	if node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null" {
+		r.report(node.Line, "%s has no value; give it one or remove it", name)
+		return content{}, false
+	}
+	if entries := countEntries(node); f.kind.hasEntries() && f.max > 0 && entries > f.max {
+		r.report(node.Line, "%s has %d entries; it may have %d", name, entries, f.max)
+		return content{}, false
+	}
+	switch f.kind {
+	case kindColumns:
+		return r.readColumns(node, name)
+	case kindSection, kindAlternatives:
+		if node.Kind != yaml.MappingNode {
+			r.report(node.Line, "%s must be a mapping of fields", name)
+			return content{}, false
+		}
+		set := r.readSection(node, name, f.fields)
+		if f.kind == kindAlternatives {
+			r.checkAlternatives(set, name, f.fields)
+		}
+		return content{section: set}, true
+	case kindSections:
+		return r.readSections(node, name, f)
+	case kindTexts, kindTextOrTexts:
+		return r.readTexts(node, name, f)
+	}
+	if node.Kind != yaml.ScalarNode {
+		r.report(node.Line, "%s must be %s, not %s", name, f.takes(), shape(node))
+		return content{}, false
+	}
+	if slices.Contains(f.laterValues, node.Value) {
+		r.report(node.Line, "%s: %s is not supported yet", name, node.Value)
+		return content{}, false
+	}
+	c, ok := f.scalar(node)
+	if !ok {
+		message := fmt.Sprintf("%s must be %s, not %s", name, f.takes(), shape(node))
+		quoted := node.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0
+		if quoted && (f.kind == kindFlag || f.kind == kindWhole) {
+			message += " in quotes"
+		}
+		r.report(node.Line, "%s", message)
+	}
+	return c, ok
+}
+
+// scalar reads a scalar as the field's kind, and says whether it fits.
+func (f field) scalar(node *yaml.Node) (c content, ok bool) {
+	switch c.text = node.Value; f.kind {
+	case kindText:
+		oneLine := !strings.ContainsFunc(c.text, wording.IsControl)
+		return c, strings.TrimSpace(c.text) != "" && oneLine && (f.max == 0 || len([]rune(c.text)) <= f.max)
+	case kindCharacter:
+		letter, size := utf8.DecodeRuneInString(c.text)
+		usable := letter == '\t' || letter != '"' && letter != utf8.RuneError && !wording.IsControl(letter)
+		return c, size == len(c.text) && usable
+	case kindChoice:
+		return c, slices.Contains(f.values, c.text)
+	case kindFlag:
+		c.on = c.text == "true"
+		return c, node.ShortTag() == "!!bool" && (c.on || c.text == "false")
+	case kindWhole:
+		number, err := strconv.Atoi(c.text)
+		c.number = number
+		// 010 and 1_000 mean different numbers to different readers of YAML.
+		plain := node.ShortTag() == "!!int" && strconv.Itoa(number) == c.text
+		return c, err == nil && plain && f.min <= number && number <= f.max
+	case kindRate:
+		c.rate, ok = parseRate(c.text, f.max)
+		return c, ok
+	case kindSeconds:
+		duration, err := time.ParseDuration(c.text)
+		if number, notNumber := strconv.Atoi(c.text); notNumber == nil && number <= f.max {
+			duration, err = time.Duration(number)*time.Second, nil
+		}
+		c.number = int(duration / time.Second)
+		return c, err == nil && duration%time.Second == 0 && f.min <= c.number && c.number <= f.max
+	case kindMoment:
+		var err error
+		c.moment, err = ParseMoment(c.text)
+		return c, err == nil
+	}
+	return c, true // prose and expressions may be anything
+}
+
+// takes says what a field takes, as a sentence part.
+func (f field) takes() string {
+	switch f.kind {
+	case kindText:
+		if f.max > 0 {
+			return fmt.Sprintf("text on one line, of 1 to %d letters", f.max)
+		}
+		return "text on one line, and not empty"
+	case kindProse:
+		return "text"
+	case kindExpression:
+		return "an expression"
+	case kindCharacter:
+		return `one character, like ";" or "\t"`
+	case kindChoice:
+		return wording.Either(f.values)
+	case kindFlag:
+		return "true or false"
+	case kindWhole:
+		return fmt.Sprintf("a whole number from %d to %d", f.min, f.max)
+	case kindSeconds:
+		return fmt.Sprintf("whole seconds from %d to %d, like 30 or 30s", f.min, f.max)
+	case kindRate:
+		return fmt.Sprintf("a number of 1 to %d with /s, /m or /h, like 200/s", f.max)
+	case kindMoment:
+		return "a date like 2031-01-31, or a moment like 2031-01-31T12:00:00Z"
+	case kindTexts:
+		return "a list of texts, like [one, two]"
+	}
+	return "text or a list of texts"
+}
+
+func (r *reader) readTexts(node *yaml.Node, name string, f field) (content, bool) {
+	items := node.Content
+	if f.kind == kindTextOrTexts && node.Kind == yaml.ScalarNode {
+		items = []*yaml.Node{node}
+	} else if node.Kind != yaml.SequenceNode {
+		r.report(node.Line, "%s must be %s", name, f.takes())
+		return content{}, false
+	}
+	c := content{texts: []string{}, list: node.Kind == yaml.SequenceNode}
+	for _, item := range items {
+		if item.Kind != yaml.ScalarNode || item.ShortTag() == "!!null" {
+			r.report(item.Line, "%s must be %s, not with %s in it", name, f.takes(), shape(item))
+			return content{}, false
+		}
+		c.texts = append(c.texts, item.Value)
+	}
+	return c, true
+}
+
+// readColumns reads the mapping, whose keys are the author's own.
+func (r *reader) readColumns(node *yaml.Node, name string) (content, bool) {
+	if node.Kind != yaml.MappingNode || len(node.Content) == 0 {
+		r.report(node.Line, "%s must have at least one line, destination column: expression", name)
+		return content{}, false
+	}
+	before := len(r.problems)
+	first := map[string]int{}
+	var c content
+	for i := 0; i < len(node.Content); i += 2 {
+		key, value := node.Content[i], node.Content[i+1]
+		line, again := first[key.Value]
+		switch {
+		case key.Kind != yaml.ScalarNode || strings.TrimSpace(key.Value) == "" || strings.ContainsFunc(key.Value, wording.IsControl):
+			r.report(key.Line, "%s: a column's name must be text on one line, and not empty", name)
+		case again:
+			r.report(key.Line, "%s: the column %s is given twice; first on line %d", name, wording.Quote(key.Value), line)
+		case value.Kind != yaml.ScalarNode:
+			r.report(value.Line, "%s: the column %s must have an expression, not %s", name, wording.Quote(key.Value), shape(value))
+		case strings.TrimSpace(value.Value) == "":
+			r.report(value.Line, "%s: the column %s has no expression", name, wording.Quote(key.Value))
+		default:
+			first[key.Value] = key.Line
+			c.columns = append(c.columns, task.Column{Name: key.Value, Expression: value.Value, Line: key.Line})
+		}
+	}
+	return c, len(r.problems) == before
+}
+
+func (r *reader) readSections(node *yaml.Node, name string, f field) (content, bool) {
+	if node.Kind != yaml.SequenceNode {
+		r.report(node.Line, "%s must be a list: each entry begins with a hyphen, as in - name: FirstName", name)
+		return content{}, false
+	}
+	var c content
+	ok := true
+	for _, item := range node.Content {
+		if item.Kind != yaml.MappingNode {
+			r.report(item.Line, "%s: each entry must be a mapping, as in - name: FirstName, not %s", name, shape(item))
+			ok = false
+			continue
+		}
+		c.sections = append(c.sections, r.readSection(item, name, f.fields))
+	}
+	return c, ok
+}
+
+// checkAlternatives reports anything but exactly one of a table's sections.
+func (r *reader) checkAlternatives(set *fieldSet, name string, table []field) {
+	var given, possible []string
+	for _, f := range table {
+		if f.kind != kindSection {
+			continue
+		}
+		if _, ok := set.contents[f.name]; ok || set.refused[f.name] {
+			given = append(given, f.name)
+		}
+		if !f.later {
+			possible = append(possible, f.name)
+		}
+	}
+	switch {
+	case len(given) > 1:
+		r.report(set.line, "%s must be exactly one of its kinds; it has %s", name, strings.Join(given, ", "))
+	case len(given) == 0:
+		r.report(set.line, "%s is missing its kind: %s", name, wording.Either(possible))
+	}
+}
+
+func countEntries(node *yaml.Node) int {
+	if node.Kind == yaml.MappingNode {
+		return len(node.Content) / 2
+	}
+	return len(node.Content)
+}
+
+// join is the name of a field in messages: the fields above it and its own, with dots.
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
+
+// shape says what a node is, as the last part of "must be …, not …".
+func shape(node *yaml.Node) string {
+	switch {
+	case node.Kind == yaml.MappingNode:
+		return "a mapping"
+	case node.Kind == yaml.SequenceNode:
+		return "a list"
+	case node.ShortTag() == "!!null":
+		return "an empty value"
+	case node.ShortTag() == "!!str":
+		return wording.Quote(node.Value)
+	}
+	return node.Value
+}
+
+// parseRate reads a rate like 200/s, of 1 to most.
+func parseRate(text string, most int) (task.Rate, bool) {
+	count, unit, _ := strings.Cut(text, "/")
+	per, ok := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour}[unit]
+	number, err := strconv.Atoi(count)
+	if !ok || err != nil || strconv.Itoa(number) != count || number < 1 || number > most {
+		return task.Rate{}, false
+	}
+	return task.Rate{Count: number, Per: per}, true
+}

@@ -1,0 +1,87 @@
+package taskfile
+
+import (
+	"cmp"
+	"slices"
+
+	"runhook/shared/task"
+)
+
+var sqlSourceFields = []field{
+	{
+		name: "connection", kind: kindText, example: "warehouse", required: true,
+		meaning: "the database connection it reads, from the runner's connections.yaml",
+	},
+	{
+		name: "query", kind: kindProse, example: "select * from members", required: true,
+		meaning: "one select; :State is the parameter State, null when it has no value",
+	},
+	{
+		name: "order_by", kind: kindTextOrTexts, max: maxKeyColumns, example: "[id]",
+		meaning: "columns of the query to put the rows in order by; with unique ones an interrupted run can continue",
+	},
+}
+
+var sqlDestinationFields = []field{
+	{
+		name: "connection", kind: kindText, example: "warehouse", required: true,
+		meaning: "the database connection it is in, from the runner's connections.yaml",
+	},
+	{
+		name: "table", kind: kindText, example: "members", required: true,
+		meaning: "the table's name",
+	},
+	{
+		name: "key", kind: kindTexts, max: maxKeyColumns, example: "[id]", starter: true,
+		meaning: "the columns of mapping that identify a row; needed but for insert",
+	},
+	{
+		name: "action", kind: kindChoice, example: string(task.Upsert), required: true,
+		values:  []string{string(task.Insert), string(task.Update), string(task.Upsert), string(task.Delete)},
+		meaning: "what is done with each row: insert, update, upsert or delete",
+	},
+	{
+		name: "create", kind: kindFlag, byDefault: "false", example: "true", starter: true,
+		meaning: "true makes a missing table from the mapping, with key as primary key",
+	},
+}
+
+func (r *reader) sqlSource(sql *fieldSet, def *task.Definition) *task.SQLSource {
+	if sql == nil {
+		return nil
+	}
+	source := &task.SQLSource{Connection: sql.text("connection"), Query: sql.text("query"), OrderBy: sql.contents["order_by"].texts}
+	given, ok := sql.field("query")
+	if !ok {
+		return source
+	}
+	_, names, err := task.CutQuery(given.text, func(int) string { return "?" })
+	if err != nil {
+		r.report(given.line, "source.sql.query: %v", err)
+	}
+	for _, name := range names {
+		r.checkParameter(def, given.line, "source.sql.query: :"+name, name, `a query takes one value; name it in where instead, as in "x" in params.`+name)
+	}
+	return source
+}
+
+// checkKey holds the key against the action and the mapping. A mapping that could not be read is
+// empty, and has its own problem.
+func (r *reader) checkKey(sql *fieldSet, d *task.SQLDestination, columns []task.Column) {
+	line := cmp.Or(sql.contents["key"].line, sql.line)
+	if d.Action == "" || sql.refused["key"] {
+		return // reported
+	}
+	if len(d.Key) == 0 && d.Action != task.Insert {
+		r.report(line, "destination.sql.key is missing: %s needs the columns that identify a row, like key: [id]", d.Action)
+		return
+	}
+	if columns == nil {
+		return
+	}
+	names := r.columnNames(columns, "a database")
+	r.checkColumns(line, "destination.sql.key", d.Key, names)
+	if d.Action == task.Update && !slices.ContainsFunc(names, func(n string) bool { return !slices.Contains(d.Key, n) }) {
+		r.report(line, "destination.sql: update has nothing to write; mapping needs a column that is not in key")
+	}
+}
