@@ -7,19 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
-	"unicode"
 
-	"runhook/services/runner/connection"
-	"runhook/services/runner/connector"
 	"runhook/services/runner/connector/builtin"
-	"runhook/services/runner/connector/imis"
-	"runhook/services/runner/pipeline"
-	"runhook/shared/nearest"
+	"runhook/services/runner/draft"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
 )
@@ -95,7 +87,10 @@ func (c *taskNewCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	made, err := c.draft(ctx, connections)
+	made, err := draft.Make(ctx, draft.Wish{
+		Kinds: builtin.Kinds(), Connections: connections,
+		Name: c.Name, CSV: c.FromCSV, Table: c.FromTable, IQA: c.FromIQA, Path: c.Path, To: c.To, Key: c.Key,
+	})
 	if err != nil {
 		return err
 	}
@@ -129,7 +124,7 @@ func (c *taskNewCommand) ask(ctx context.Context, p *program) error {
 				}
 			}
 		}, func() bool {
-			return none() || len(c.Key) > 0 || isCSV(c.To)
+			return none() || len(c.Key) > 0 || draft.IsCSV(c.To)
 		}},
 		{"The task's name (Enter for the name of what is read): ", func(answer string) { c.Name = answer }, func() bool { return c.Name != "" }},
 	}
@@ -154,138 +149,12 @@ func looksLikeFile(text string) bool {
 		return true
 	}
 	lower := strings.ToLower(text)
-	return isCSV(text) || strings.ContainsAny(text, `/\`) || strings.HasSuffix(lower, ".xlsx") || strings.HasSuffix(lower, ".gz")
-}
-
-func isCSV(path string) bool { return strings.EqualFold(filepath.Ext(path), ".csv") }
-
-// drafted is a draft with what its connections file lacks.
-type drafted struct {
-	taskfile.Draft
-	// missing are lines for the connections file.
-	missing []string
-}
-
-// draft makes the task from its source's columns.
-func (c *taskNewCommand) draft(ctx context.Context, connections *connection.Set) (*drafted, error) {
-	made := &drafted{Draft: taskfile.Draft{ID: task.NewID()}}
-	var base string
-	var err error
-	switch {
-	case c.FromCSV != "":
-		base, err = c.fromCSV(ctx, connections, made)
-	case c.FromIQA != "":
-		base, err = c.fromIQA(ctx, connections, made)
-	default:
-		base, err = c.fromTable(ctx, connections, made)
-	}
-	if err != nil {
-		return nil, err
-	}
-	made.Name = cmp.Or(c.Name, base)
-	if err := c.addDestination(connections, made, base); err != nil {
-		return nil, err
-	}
-	return made, nil
-}
-
-// fromTable reads the columns of a table.
-func (c *taskNewCommand) fromTable(ctx context.Context, connections *connection.Set, made *drafted) (base string, err error) {
-	name, table, ok := strings.Cut(c.FromTable, ".")
-	if !ok || name == "" || table == "" {
-		return "", fmt.Errorf("--from-table %q is not CONNECTION.TABLE, like crm.members", c.FromTable)
-	}
-	made.Source = task.Source{SQL: &task.SQLSource{Connection: name, Query: `select * from "` + strings.ReplaceAll(table, `"`, `""`) + `"`}}
-	made.Columns, err = pipeline.Columns(ctx, builtin.Kinds(), connector.Job{Task: &task.Definition{Source: made.Source}, Connections: connections})
-	if err != nil && connections == nil {
-		return "", fmt.Errorf("--from-table %s: there is no connections.yaml here; name the file of connections with --connections", c.FromTable)
-	}
-	if err != nil {
-		return "", fmt.Errorf("--from-table %s: %w", c.FromTable, err)
-	}
-	return table, nil
-}
-
-// fromIQA asks the site what the IQA is.
-func (c *taskNewCommand) fromIQA(ctx context.Context, connections *connection.Set, made *drafted) (base string, err error) {
-	if connections == nil {
-		return "", fmt.Errorf("--from-iqa %s: there is no connections.yaml here; name the file of connections with --connections", c.FromIQA)
-	}
-	source := &task.IMISSource{Connection: c.FromIQA, Query: c.Path}
-	iqa, err := imis.Describe(ctx, connections, source)
-	if err != nil {
-		return "", fmt.Errorf("--from-iqa %s %s: %w", c.FromIQA, c.Path, err)
-	}
-	source.Endpoint = iqa.Endpoint
-	made.Source, made.Parameters, made.Columns = task.Source{IMIS: source}, iqa.Parameters, iqa.Columns
-	return path.Base(c.Path), nil
-}
-
-// addDestination adds where the rows go: as --to says, or a table with the source's name.
-func (c *taskNewCommand) addDestination(connections *connection.Set, made *drafted, base string) error {
-	if isCSV(c.To) {
-		if len(c.Key) > 0 {
-			return errors.New("--key is for tables; a CSV file is replaced as a whole")
-		}
-		name, path, ok := connections.Covering(c.To)
-		if !ok {
-			absolute, err := filepath.Abs(c.To)
-			if err != nil {
-				return fmt.Errorf("--to: %w", err)
-			}
-			name, path = spare(connections, "export"), filepath.Base(absolute)
-			made.missing = append(made.missing, fmt.Sprintf("%s: {files: %s}", name, strconv.Quote(filepath.ToSlash(filepath.Dir(absolute)))))
-		}
-		made.Destination = task.Destination{CSV: &task.CSVDestination{Connection: name, Path: path, Action: task.Replace}}
-		return nil
-	}
-	to := &task.SQLDestination{Table: identifierOf(base), Action: task.Insert, Create: true}
-	if c.To != "" {
-		name, table, ok := strings.Cut(c.To, ".")
-		if !ok || name == "" || table == "" {
-			return fmt.Errorf("--to %q is neither CONNECTION.TABLE, like warehouse.members, nor a file ending in .csv", c.To)
-		}
-		to.Connection, to.Table = name, table
-	} else if databases := connections.Databases(); len(databases) == 1 {
-		to.Connection = databases[0]
-	} else if len(databases) > 1 {
-		return fmt.Errorf("which database do the rows go to? Give --to CONNECTION.%s; there are %s", to.Table, strings.Join(databases, ", "))
-	} else {
-		to.Connection = spare(connections, "warehouse")
-	}
-	if !connections.Has(to.Connection) {
-		made.missing = append(made.missing, fmt.Sprintf("%s: {sqlite: ./%s.db}", to.Connection, to.Connection))
-	}
-	for _, key := range c.Key {
-		if !slices.Contains(made.Columns, key) {
-			return fmt.Errorf("--key %s: there is no such column%s The columns are %s", key, cmp.Or(nearest.Hint(key, made.Columns), "."), strings.Join(made.Columns, ", "))
-		}
-	}
-	if len(c.Key) > 0 {
-		to.Key, to.Action = c.Key, task.Upsert
-	}
-	made.Destination = task.Destination{SQL: to}
-	return nil
-}
-
-// spare is a name that no connection has.
-func spare(connections *connection.Set, name string) string {
-	free := name
-	for n := 2; connections.Has(free); n++ {
-		free = name + strconv.Itoa(n)
-	}
-	return free
-}
-
-// identifierOf makes a table's name of a file's: letters and digits, in lower case.
-func identifierOf(text string) string {
-	words := strings.FieldsFunc(strings.ToLower(text), func(letter rune) bool { return !unicode.IsLetter(letter) && !unicode.IsDigit(letter) })
-	return cmp.Or(strings.Join(words, "_"), "rows")
+	return draft.IsCSV(text) || strings.ContainsAny(text, `/\`) || strings.HasSuffix(lower, ".xlsx") || strings.HasSuffix(lower, ".gz")
 }
 
 // write puts the file where it belongs and says what comes next. made is nil for a file with every
 // field explained.
-func (c *taskNewCommand) write(p *program, name string, text []byte, made *drafted) error {
+func (c *taskNewCommand) write(p *program, name string, text []byte, made *draft.Draft) error {
 	if _, err := taskfile.Parse(text, "the new file"); err != nil {
 		if _, err := taskfile.Parse(taskfile.NewFile(task.NewID(), name), "--name"); err != nil {
 			return fmt.Errorf("--name %q cannot be a task's name: it is one line, not empty, of at most 200 letters", name)
@@ -298,7 +167,7 @@ func (c *taskNewCommand) write(p *program, name string, text []byte, made *draft
 		return err
 	}
 	if path == "" {
-		path = filepath.Join("tasks", strings.ReplaceAll(identifierOf(name), "_", "-")+".yaml")
+		path = filepath.Join("tasks", draft.FileName(name))
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("cannot make the folder of the task file: %w", err)
@@ -323,15 +192,15 @@ func (c *taskNewCommand) write(p *program, name string, text []byte, made *draft
 }
 
 // sayNext prints what there is now, and the commands to go on with.
-func (c *taskNewCommand) sayNext(p *program, path, name string, made *drafted) {
+func (c *taskNewCommand) sayNext(p *program, path, name string, made *draft.Draft) {
 	if made == nil {
 		p.printf("Wrote %s, with every field explained.\n\nNext: edit it, and\n    runhook task validate %s\n", path, quoted(path))
 		return
 	}
 	connections := cmp.Or(c.Connections, "connections.yaml")
 	p.printf("Wrote %s: %s, mapped to themselves.\n", path, plural(len(made.Columns), "column"))
-	if len(made.missing) > 0 {
-		p.printf("\n%s lacks what it names; add:\n    %s\n", connections, strings.Join(made.missing, "\n    "))
+	if len(made.Missing) > 0 {
+		p.printf("\n%s lacks what it names; add:\n    %s\n", connections, strings.Join(made.Missing, "\n    "))
 	}
 	required := ""
 	for _, parameter := range made.Parameters {

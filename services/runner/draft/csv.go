@@ -1,4 +1,4 @@
-package main
+package draft
 
 import (
 	"bytes"
@@ -8,34 +8,32 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector"
-	"runhook/services/runner/connector/builtin"
 	"runhook/services/runner/pipeline"
 	"runhook/shared/task"
 )
 
 // fromCSV reads the header of the file, whose delimiter and encoding it finds out.
-func (c *taskNewCommand) fromCSV(ctx context.Context, connections *connection.Set, made *drafted) (base string, err error) {
-	absolute, err := filepath.Abs(c.FromCSV)
+func (d *Draft) fromCSV(ctx context.Context, w Wish) (base string, err error) {
+	absolute, err := filepath.Abs(w.CSV)
 	if err != nil {
 		return "", fmt.Errorf("--from-csv: %w", err)
 	}
 	if info, err := os.Stat(absolute); err != nil {
 		return "", fmt.Errorf("--from-csv: %w", err)
 	} else if info.IsDir() {
-		return "", fmt.Errorf("--from-csv %s is a folder; name the file", c.FromCSV)
+		return "", fmt.Errorf("--from-csv %s is a folder; name the file", w.CSV)
 	}
-	name, path, covered := connections.Covering(absolute)
-	reading := connections
+	name, path, covered := w.Connections.Covering(absolute)
+	reading := w.Connections
 	if !covered {
-		name, path = spare(connections, "files"), filepath.Base(absolute)
-		folder := fmt.Sprintf("%s: {files: %s}", name, strconv.Quote(strings.ReplaceAll(filepath.ToSlash(filepath.Dir(absolute)), "${", "$${")))
-		made.missing = append(made.missing, folder)
+		name, path = w.spare("files"), filepath.Base(absolute)
+		folder := folderLine(name, absolute)
+		d.Missing = append(d.Missing, folder)
 		if reading, err = connection.Parse([]byte(folder), "connections.yaml"); err != nil {
 			return "", err
 		}
@@ -46,10 +44,10 @@ func (c *taskNewCommand) fromCSV(ctx context.Context, connections *connection.Se
 			return "", fmt.Errorf("--from-csv: %w", err)
 		}
 	}
-	made.Source = task.Source{CSV: source}
-	made.Columns, err = pipeline.Columns(ctx, builtin.Kinds(), connector.Job{Task: &task.Definition{Source: made.Source}, Connections: reading})
+	d.Source = task.Source{CSV: source}
+	d.Columns, err = pipeline.Columns(ctx, w.Kinds, connector.Job{Task: &task.Definition{Source: d.Source}, Connections: reading})
 	if err != nil {
-		return "", fmt.Errorf("--from-csv %s: %w", c.FromCSV, err)
+		return "", fmt.Errorf("--from-csv %s: %w", w.CSV, err)
 	}
 	base = strings.TrimSuffix(filepath.Base(path), ".gz")
 	return strings.TrimSuffix(base, filepath.Ext(base)), nil
