@@ -4,10 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"os"
-	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -22,7 +18,7 @@ import (
 // none. The error is ctx's.
 func Check(ctx context.Context, connections *connection.Set, to *task.SQLDestination, columns []check.Column, found *check.Report) (check.Takes, error) {
 	atConnection := check.At("destination", "sql", "connection")
-	where, err := connections.SQLite(to.Connection)
+	database, err := dialectOf(connections, to.Connection)
 	if err != nil {
 		found.Fail(atConnection, err)
 		return nil, nil
@@ -31,15 +27,15 @@ func Check(ctx context.Context, connections *connection.Set, to *task.SQLDestina
 	for i, c := range columns {
 		names[i] = c.Name
 	}
-	there, err := findFile(where, to.Create)
+	there, err := database.find(to.Create)
 	if err != nil {
 		found.Fail(atConnection, err)
 		return nil, nil
 	}
-	checkRights(where, there, found)
-	t := &table{connection: to.Connection, name: to.Table, keyed: to.Action != task.Insert}
+	database.checkRights(there, found)
+	t := newTable(database, to)
 	if there {
-		if there, err = t.look(ctx, where, to.Create); err != nil {
+		if there, err = t.look(ctx, to.Create); err != nil {
 			found.Fail(check.At("destination", "sql", "table"), err)
 			return nil, ctx.Err()
 		}
@@ -58,8 +54,8 @@ func Check(ctx context.Context, connections *connection.Set, to *task.SQLDestina
 }
 
 // look reads the table over a connection that cannot write. The error is a [*run.Failure] or ctx's.
-func (t *table) look(ctx context.Context, where connection.SQLite, create bool) (found bool, err error) {
-	db, err := openToRead(ctx, where)
+func (t *table) look(ctx context.Context, create bool) (found bool, err error) {
+	db, err := t.dialect.open(ctx, toRead)
 	if err != nil {
 		return false, err
 	}
@@ -76,23 +72,6 @@ func (t *table) look(ctx context.Context, where connection.SQLite, create bool) 
 		return false, t.missing(ctx, conn)
 	}
 	return found, nil
-}
-
-// checkRights reports what the runner may not write: the database's file, or its folder, where the
-// journal has to be. there says that there is a file.
-func checkRights(where connection.SQLite, there bool, found *check.Report) {
-	at := check.At("destination", "sql", "connection")
-	if there {
-		file, err := os.OpenFile(where.Path, os.O_RDWR, 0)
-		if err != nil {
-			found.Errorf(at, "the database of connection %s may not be written by this user; correct the permissions of its file", where.Name)
-		} else {
-			_ = file.Close() // nothing was written
-		}
-	}
-	if !check.Writable(filepath.Dir(where.Path)) {
-		found.Errorf(at, "the folder of the database of connection %s may not be written by this user, and the database's journal has to be in it; correct its permissions", where.Name)
-	}
 }
 
 // takes is what convert makes of values of a kind, before any is there.
@@ -131,18 +110,18 @@ func (k kind) takes(values check.Kind) check.Fit {
 // returns no columns where there are none to be had, and the first rows. The error is ctx's.
 func CheckSource(ctx context.Context, connections *connection.Set, from *task.SQLSource, params map[string]any, found *check.Report) (mapping.Columns, []check.Column, []check.Cells, error) {
 	none := mapping.Columns{Unknown: true}
-	where, err := connections.SQLite(from.Connection)
+	database, err := dialectOf(connections, from.Connection)
 	if err != nil {
 		found.Fail(check.At("source", "sql", "connection"), err)
 		return none, nil, nil, nil
 	}
-	s := &Source{connection: from.Connection}
+	s := &Source{connection: from.Connection, dialect: database}
 	query, err := s.bind(from.Query, params)
 	if err != nil {
 		found.Fail(check.At("source", "sql", "query"), err)
 		return none, nil, nil, nil
 	}
-	if s.db, err = openToRead(ctx, where); err != nil {
+	if s.db, err = database.open(ctx, toRead); err != nil {
 		found.Fail(check.At("source", "sql", "connection"), err)
 		return none, nil, nil, ctx.Err()
 	}
@@ -156,16 +135,12 @@ func CheckSource(ctx context.Context, connections *connection.Set, from *task.SQ
 	if len(from.OrderBy) > 0 && len(found.Findings) == before {
 		s.checkTies(ctx, query, from.OrderBy, found)
 	}
-	columns := make([]check.Column, len(s.columns))
-	for i, name := range s.columns {
-		columns[i] = declaredColumn(name, s.declared[i])
-	}
 	defer func() {
 		if s.rows != nil {
 			s.rows.Close()
 		}
 	}()
-	return s.Columns(), columns, check.First(ctx, len(columns), s.Next), ctx.Err()
+	return s.Columns(), s.types, check.First(ctx, len(s.columns), s.Next), ctx.Err()
 }
 
 // tiesTime bounds the search for rows that order_by does not tell apart, which may have to read them
@@ -179,7 +154,7 @@ func (s *Source) checkTies(ctx context.Context, query string, orderBy []string, 
 	at := check.At("source", "sql", "order_by")
 	names := strings.Join(orderBy, ", ")
 	var one int
-	err := s.db.QueryRowContext(limited, "select 1 from (\n"+query+"\n) group by "+quoteNames(orderBy)+" having count(*) > 1 limit 1", s.args...).Scan(&one)
+	err := s.db.QueryRowContext(limited, "select 1 from (\n"+query+"\n) as q group by "+quoteNames(s.dialect, orderBy)+" having count(*) > 1 limit 1", s.args...).Scan(&one)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 	case err == nil:
@@ -187,25 +162,4 @@ func (s *Source) checkTies(ctx context.Context, query string, orderBy []string, 
 	case ctx.Err() == nil:
 		found.Notef(at, "whether %s tells each row from all others was not found out in %s; if it does not, add the columns that do", names, tiesTime)
 	}
-}
-
-// declaredLength is the length that a type declares for texts: VARCHAR(20).
-var declaredLength = regexp.MustCompile(`(?i)char[a-z ]*\(\s*(\d+)\s*\)`)
-
-// declaredColumn is what a column's declared type says of its values. SQLite keeps what it is given
-// all the same, so that of a text nothing is said but its length.
-func declaredColumn(name, declared string) check.Column {
-	c := check.Column{Name: name}
-	switch kindOf(declared) {
-	case integerKind:
-		c.Kind = check.Whole
-	case realKind:
-		c.Kind = check.Number
-	case booleanKind:
-		c.Kind = check.Boolean
-	}
-	if match := declaredLength.FindStringSubmatch(declared); match != nil {
-		c.Length, _ = strconv.Atoi(match[1])
-	}
-	return c
 }

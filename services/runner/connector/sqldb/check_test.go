@@ -41,22 +41,3 @@ func TestFitIsWhatConvertDoes(t *testing.T) {
 		}
 	}
 }
-
-func TestDeclaredColumn(t *testing.T) {
-	for declared, want := range map[string]check.Column{
-		"":                   {},
-		"INTEGER":            {Kind: check.Whole},
-		"BOOLEAN":            {Kind: check.Boolean},
-		"REAL":               {Kind: check.Number},
-		"TEXT":               {},
-		"VARCHAR(20)":        {Length: 20},
-		"nvarchar ( 300 )":   {Length: 300},
-		"CHARACTER(7)":       {Length: 7},
-		"DECIMAL(10,2)":      {},
-		"VARYING CHAR X (9)": {Length: 9},
-	} {
-		if got := declaredColumn("", declared); got != want {
-			t.Errorf("%q: %+v, want %+v", declared, got, want)
-		}
-	}
-}

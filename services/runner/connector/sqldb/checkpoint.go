@@ -4,11 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"strconv"
 	"time"
-
-	"modernc.org/sqlite"
-	lib "modernc.org/sqlite/lib"
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector"
@@ -19,16 +15,20 @@ import (
 // checkpointTable holds, beside the rows themselves, how far each unfinished run is.
 const checkpointTable = "runhook_checkpoint"
 
-// The statements on it. A run's row belongs to the attempt with the highest token that came by.
-const (
-	makeCheckpoints = `CREATE TABLE IF NOT EXISTS ` + checkpointTable +
-		` (store TEXT NOT NULL, task TEXT NOT NULL, run INTEGER NOT NULL, token INTEGER NOT NULL, state TEXT NOT NULL, PRIMARY KEY (store, task, run))`
-	raiseToken = `INSERT INTO ` + checkpointTable + ` (store, task, run, token, state) VALUES (?1, ?2, ?3, ?4, '')` +
-		` ON CONFLICT (store, task, run) DO UPDATE SET token = excluded.token WHERE token <= excluded.token`
-	readCheckpoint   = `SELECT state FROM ` + checkpointTable + ` WHERE store = ?1 AND task = ?2 AND run = ?3`
-	writeCheckpoint  = `UPDATE ` + checkpointTable + ` SET state = ?5 WHERE store = ?1 AND task = ?2 AND run = ?3 AND token = ?4`
-	removeCheckpoint = `DELETE FROM ` + checkpointTable + ` WHERE store = ?1 AND task = ?2 AND run = ?3 AND token = ?4`
-)
+// checkpointSQL are the statements on it, with a fence's key as their first parameters. A run's row
+// belongs to the attempt with the highest token that came by.
+type checkpointSQL struct {
+	// make makes the table if it is not there.
+	make string
+	// raise makes the key's token the run's, with an empty state for a new run. It changes no row if the
+	// run has a higher one.
+	raise string
+	// read returns the run's state.
+	read string
+	// write sets the run's state to the parameter behind the key, and remove removes its row, if the
+	// key's token is the run's.
+	write, remove string
+}
 
 // forgetWait is how long a checkpoint's removal waits for other writers of the database.
 const forgetWait = 2 * time.Second
@@ -44,8 +44,7 @@ func fenceKey(f *connector.Fence) []any {
 func (d *Destination) Raise(ctx context.Context, fence *connector.Fence) (at run.Checkpoint, found bool, err error) {
 	for {
 		at, found, err = d.raise(ctx, fence)
-		known, ok := errors.AsType[*sqlite.Error](err)
-		if !ok || !fence.Takeover || known.Code()&0xff != lib.SQLITE_BUSY || ctx.Err() != nil {
+		if !fence.Takeover || !d.dialect.busy(err) || ctx.Err() != nil {
 			break
 		}
 	}
@@ -53,7 +52,7 @@ func (d *Destination) Raise(ctx context.Context, fence *connector.Fence) (at run
 		return at, false, d.explainCheckpoint(ctx, err)
 	}
 	d.fence = fence
-	d.record, err = d.conn.PrepareContext(ctx, writeCheckpoint)
+	d.record, err = d.conn.PrepareContext(ctx, d.dialect.checkpoints().write)
 	if err != nil {
 		return at, false, d.explainCheckpoint(ctx, err)
 	}
@@ -61,7 +60,7 @@ func (d *Destination) Raise(ctx context.Context, fence *connector.Fence) (at run
 }
 
 func (d *Destination) raise(ctx context.Context, fence *connector.Fence) (at run.Checkpoint, found bool, err error) {
-	if _, err := d.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+	if _, err := d.conn.ExecContext(ctx, d.dialect.begin()); err != nil {
 		return at, false, err
 	}
 	whole := context.WithoutCancel(ctx)
@@ -70,10 +69,11 @@ func (d *Destination) raise(ctx context.Context, fence *connector.Fence) (at run
 			_, _ = d.conn.ExecContext(whole, "ROLLBACK")
 		}
 	}()
-	if _, err := d.conn.ExecContext(whole, makeCheckpoints); err != nil {
+	statements := d.dialect.checkpoints()
+	if _, err := d.conn.ExecContext(whole, statements.make); err != nil {
 		return at, false, err
 	}
-	raised, err := affected(d.conn.ExecContext(whole, raiseToken, fenceKey(fence)...))
+	raised, err := affected(d.conn.ExecContext(whole, statements.raise, fenceKey(fence)...))
 	if err != nil {
 		return at, false, err
 	}
@@ -81,7 +81,7 @@ func (d *Destination) raise(ctx context.Context, fence *connector.Fence) (at run
 		return at, false, connector.ErrLost
 	}
 	var state string
-	if err := d.conn.QueryRowContext(whole, readCheckpoint, fenceKey(fence)[:3]...).Scan(&state); err != nil {
+	if err := d.conn.QueryRowContext(whole, statements.read, fenceKey(fence)[:3]...).Scan(&state); err != nil {
 		return at, false, err
 	}
 	if state != "" {
@@ -112,35 +112,29 @@ func (d *Destination) Record(ctx context.Context, at run.Checkpoint) error {
 
 // explainCheckpoint says why the table of checkpoints cannot be used.
 func (d *Destination) explainCheckpoint(ctx context.Context, err error) error {
-	known, ok := errors.AsType[*sqlite.Error](err)
 	switch {
 	case errors.Is(err, connector.ErrLost):
 		return err
-	case ctx.Err() != nil, !ok, known.Code()&0xff != lib.SQLITE_ERROR && known.Code()&0xff != lib.SQLITE_CONSTRAINT:
+	case ctx.Err() != nil, d.dialect.words(err) == "" && d.table.refused(err) == nil:
 		return d.table.explain(ctx, err)
 	}
-	return run.Failf("the runner keeps in the table %[1]s of connection %[2]s how far a run is, and cannot make or use it there; let its account create and write that table, or, where a table or view of another make has that name, rename it. The table is made by: %[3]s", checkpointTable, d.table.connection, makeCheckpoints)
+	return run.Failf("the runner keeps in the table %[1]s of connection %[2]s how far a run is, and cannot make or use it there; let its account create and write that table, or, where a table or view of another make has that name, rename it. The table is made by: %[3]s", checkpointTable, d.table.connection, d.dialect.checkpoints().make)
 }
 
 // Forget removes what Raise and Record have left of a run that has ended. What an error leaves behind
 // means nothing: no run ever has that number again.
 func Forget(ctx context.Context, connections *connection.Set, to *task.SQLDestination, fence *connector.Fence) error {
-	where, err := connections.SQLite(to.Connection)
+	database, err := dialectOf(connections, to.Connection)
 	if err != nil {
 		return err
 	}
-	if _, err := findFile(where, false); err != nil {
-		return err
-	}
-	milliseconds := strconv.FormatInt(forgetWait.Milliseconds(), 10)
-	db, conn, err := connect(ctx, address(where.Path)+"?mode=rw&_busy_timeout="+milliseconds, where.Name)
+	db, err := database.open(ctx, toForget)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	defer conn.Close()
-	if _, err := conn.ExecContext(ctx, removeCheckpoint, fenceKey(fence)...); err != nil {
-		return explain(ctx, err, where.Name)
+	if _, err := db.ExecContext(ctx, database.checkpoints().remove, fenceKey(fence)...); err != nil {
+		return explain(ctx, database, err)
 	}
 	return nil
 }

@@ -21,10 +21,11 @@ const cancelCheck = 128
 
 // Destination writes rows to one table, a batch in a transaction. It belongs to one goroutine.
 type Destination struct {
-	action task.Action
-	table  *table
-	db     *sql.DB
-	conn   *sql.Conn
+	action  task.Action
+	dialect dialect
+	table   *table
+	db      *sql.DB
+	conn    *sql.Conn
 	// trial: no transaction is committed.
 	trial bool
 	// fence is that of the run whose checkpoint is kept in the database, with record to write it; nil
@@ -50,20 +51,38 @@ type Destination struct {
 // Open opens the database, makes a missing table where the task wants that, and holds the mapping's
 // columns against the table. Whatever is wrong is a [*run.Failure], before the first row.
 func Open(ctx context.Context, connections *connection.Set, to *task.SQLDestination, columns []connector.Column) (*Destination, error) {
-	where, err := connections.SQLite(to.Connection)
+	database, err := dialectOf(connections, to.Connection)
 	if err != nil {
 		return nil, err
 	}
-	d := &Destination{action: to.Action}
-	if d.db, d.conn, err = openSQLite(ctx, where, to.Create); err != nil {
+	purpose := toWrite
+	if to.Create {
+		purpose = toCreate
+	}
+	d, err := connect(ctx, database, purpose, to)
+	if err != nil {
 		return nil, err
 	}
 	return d.begin(ctx, to, columns)
 }
 
+// connect opens the database, and nothing in it.
+func connect(ctx context.Context, database dialect, purpose use, to *task.SQLDestination) (*Destination, error) {
+	db, err := database.open(ctx, purpose)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		db.Close()
+		return nil, explain(ctx, database, err)
+	}
+	return &Destination{action: to.Action, dialect: database, db: db, conn: conn}, nil
+}
+
 // begin gets the destination ready on its open connection, or closes it.
 func (d *Destination) begin(ctx context.Context, to *task.SQLDestination, columns []connector.Column) (_ *Destination, err error) {
-	if d.table, err = openTable(ctx, d.conn, to, columns); err != nil {
+	if d.table, err = openTable(ctx, d.dialect, d.conn, to, columns); err != nil {
 		d.Close()
 		return nil, err
 	}
@@ -122,7 +141,7 @@ func (d *Destination) Write(ctx context.Context, batch *row.Batch, before func(r
 
 // transaction is all that one batch does to the database.
 func (d *Destination) transaction(ctx context.Context, batch *row.Batch, before func(row int64) error, write func(context.Context, *row.Batch) error) (err error) {
-	if _, err := d.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+	if _, err := d.conn.ExecContext(ctx, d.dialect.begin()); err != nil {
 		return d.table.explain(ctx, err)
 	}
 	// A statement that has begun is let end: it is short, and to watch it costs more than it does.

@@ -3,16 +3,10 @@ package sqldb
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"io"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
-
-	"modernc.org/sqlite"
-	lib "modernc.org/sqlite/lib"
 
 	"runhook/services/runner/check"
 	"runhook/services/runner/connection"
@@ -27,15 +21,15 @@ import (
 const maxCell = 16 << 20
 
 // Source reads the rows of one query, over a connection that cannot write. It belongs to one
-// goroutine. Whole numbers are int64, other numbers float64, which is what SQLite keeps, booleans of
-// a column declared so true or false, and everything else text as it is stored, dates too.
+// goroutine. Whole numbers are int64, other numbers float64, booleans of a column declared so true or
+// false, and everything else text as it is stored, dates too.
 type Source struct {
 	connection string
+	dialect    dialect
 	db         *sql.DB
 	columns    []string
-	// declared are the columns' declared types, and booleans those that are declared true or false.
-	declared []string
-	booleans []bool
+	// types are what is known of the columns' values.
+	types []check.Column
 	// query is what gives the rows, and args are its parameters. It begins with the first Next: the
 	// destination may be the same database, and must not wait for it.
 	query string
@@ -51,16 +45,16 @@ type Source struct {
 // OpenSource connects, and asks the database for the query's columns. params are the task's
 // parameters as expressions see them. Whatever is wrong is a [*run.Failure], before the first row.
 func OpenSource(ctx context.Context, connections *connection.Set, from *task.SQLSource, params map[string]any) (*Source, error) {
-	where, err := connections.SQLite(from.Connection)
+	database, err := dialectOf(connections, from.Connection)
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{connection: from.Connection}
+	s := &Source{connection: from.Connection, dialect: database}
 	query, err := s.bind(from.Query, params)
 	if err != nil {
 		return nil, err
 	}
-	if s.db, err = openToRead(ctx, where); err != nil {
+	if s.db, err = database.open(ctx, toRead); err != nil {
 		return nil, err
 	}
 	if err := s.prepareInOrder(ctx, query, from.OrderBy); err != nil {
@@ -73,7 +67,7 @@ func OpenSource(ctx context.Context, connections *connection.Set, from *task.SQL
 // bind takes a query's arguments from the task's parameters, and returns the query as the database
 // gets it.
 func (s *Source) bind(query string, params map[string]any) (string, error) {
-	query, names, err := task.CutQuery(query, func(n int) string { return "?" + strconv.Itoa(n) })
+	query, names, err := task.CutQuery(query, s.dialect.parameter)
 	if err != nil {
 		return "", run.Failf("source.sql.query: %v", err)
 	}
@@ -110,7 +104,7 @@ func (s *Source) prepareInOrder(ctx context.Context, query string, orderBy []str
 	s.checkOrder(orderBy, &faults)
 	separator := " order by "
 	for _, name := range orderBy {
-		s.query += separator + "q." + quoteName(name)
+		s.query += separator + "q." + s.dialect.quote(name)
 		separator = ", "
 	}
 	return faults.Err()
@@ -126,29 +120,27 @@ func (s *Source) checkOrder(orderBy []string, found *check.Report) {
 }
 
 // prepare asks for the columns, without any row, and makes of the query the one that is executed:
-// with columns that have lost their declared types, of which the driver would make something else
-// than what is stored.
+// whose values come as they are stored.
 func (s *Source) prepare(ctx context.Context, query string) error {
 	// The query ends with its line: a comment may be the last of it.
-	rows, err := s.db.QueryContext(ctx, "select * from (\n"+query+"\n) limit 0", s.args...)
+	rows, err := s.db.QueryContext(ctx, "select * from (\n"+query+"\n) as q limit 0", s.args...)
 	if err != nil {
 		return s.refuse(ctx, err)
 	}
 	defer rows.Close()
 	types, err := rows.ColumnTypes()
 	if err != nil {
-		return explain(ctx, err, s.connection)
+		return explain(ctx, s.dialect, err)
 	}
 	var selected []string
 	for _, column := range types {
 		name := column.Name()
-		if first, again := cutRepeated(name, s.columns); again {
+		if first, again := s.dialect.repeated(name, s.columns); again {
 			return run.Failf("source.sql.query gives two columns named %s; give one another name with as", first)
 		}
 		s.columns = append(s.columns, name)
-		s.declared = append(s.declared, column.DatabaseTypeName())
-		s.booleans = append(s.booleans, kindOf(column.DatabaseTypeName()) == booleanKind)
-		selected = append(selected, "+q."+quoteName(name))
+		s.types = append(s.types, s.dialect.column(column))
+		selected = append(selected, s.dialect.stored("q."+s.dialect.quote(name)))
 	}
 	s.query = "select " + strings.Join(selected, ", ") + " from (\n" + query + "\n) as q"
 	s.values = make([]any, len(s.columns))
@@ -156,16 +148,6 @@ func (s *Source) prepare(ctx context.Context, query string) error {
 		s.cells = append(s.cells, &s.values[i])
 	}
 	return rows.Err()
-}
-
-// repeated is how SQLite names a column whose name an earlier one has.
-var repeated = regexp.MustCompile(`^(.*):\d+$`)
-
-func cutRepeated(name string, earlier []string) (first string, again bool) {
-	if match := repeated.FindStringSubmatch(name); match != nil && slices.Contains(earlier, match[1]) {
-		return match[1], true
-	}
-	return name, slices.Contains(earlier, name)
 }
 
 func hint(name string, columns []string) string {
@@ -178,12 +160,10 @@ func hint(name string, columns []string) string {
 // refuse says why the database does not take the query. Its words then are about the query and its
 // tables: it has not seen a row.
 func (s *Source) refuse(ctx context.Context, err error) error {
-	known, ok := errors.AsType[*sqlite.Error](err)
-	if !ok || ctx.Err() != nil || known.Code() != lib.SQLITE_ERROR {
-		return explain(ctx, err, s.connection)
+	words := s.dialect.words(err)
+	if ctx.Err() != nil || words == "" {
+		return explain(ctx, s.dialect, err)
 	}
-	words := strings.TrimPrefix(known.Error(), "SQL logic error: ")
-	words = strings.TrimSuffix(words, " ("+strconv.Itoa(known.Code())+")")
 	return run.Failf("source.sql.query is refused by the database of connection %s: %s", s.connection, words)
 }
 
@@ -195,27 +175,27 @@ func (s *Source) Next(ctx context.Context, cells []any) (size int, err error) {
 	if s.rows == nil {
 		query := s.query
 		if s.skip > 0 {
-			query += " limit -1 offset " + strconv.FormatInt(s.skip, 10)
+			query += s.dialect.behind(s.skip)
 		}
 		if s.rows, err = s.db.QueryContext(ctx, query, s.args...); err != nil {
-			return 0, explain(ctx, err, s.connection)
+			return 0, explain(ctx, s.dialect, err)
 		}
 	}
 	if !s.rows.Next() {
 		if err := s.rows.Err(); err != nil {
-			return 0, explain(ctx, err, s.connection)
+			return 0, explain(ctx, s.dialect, err)
 		}
 		return 0, io.EOF
 	}
 	if err := s.rows.Scan(s.cells...); err != nil {
-		return 0, explain(ctx, err, s.connection)
+		return 0, explain(ctx, s.dialect, err)
 	}
 	copy(cells, s.values)
 	for i, value := range s.values {
 		length := 0
 		switch v := value.(type) {
 		case int64:
-			if s.booleans[i] && (v == 0 || v == 1) {
+			if s.types[i].Kind == check.Boolean && (v == 0 || v == 1) {
 				cells[i] = v == 1
 			}
 		case []byte:

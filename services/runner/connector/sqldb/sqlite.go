@@ -1,4 +1,3 @@
-// Package sqldb writes rows to a table of a database through database/sql.
 package sqldb
 
 import (
@@ -8,101 +7,94 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
 
+	"runhook/services/runner/check"
 	"runhook/services/runner/connection"
 	"runhook/services/runner/row"
 	"runhook/shared/run"
 )
 
-// lockWaitTime is how long a transaction waits for other writers of the database; lockWait is the
-// same in milliseconds.
-const (
-	lockWaitTime = time.Minute
-	lockWait     = "60000"
-)
+// lockWait is how long a transaction waits for other writers of the database.
+const lockWait = time.Minute
 
-// openSQLite opens the database of a connection, and makes its file when create is set. The journal
-// is a write-ahead log, so that readers are not in the way.
-func openSQLite(ctx context.Context, to connection.SQLite, create bool) (*sql.DB, *sql.Conn, error) {
-	if _, err := findFile(to, create); err != nil {
-		return nil, nil, err
-	}
-	mode := "rw"
-	if create {
-		mode = "rwc"
-	}
-	db, conn, err := connect(ctx, writing(to, mode), to.Name)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := useWAL(ctx, conn); err != nil {
-		conn.Close()
-		db.Close()
-		return nil, nil, explain(ctx, err, to.Name)
-	}
-	return db, conn, nil
+// sqliteDialect is a SQLite database.
+type sqliteDialect struct{ at connection.SQLite }
+
+// dialectOf returns the dialect of the connection of that name.
+func dialectOf(connections *connection.Set, name string) (dialect, error) {
+	at, err := connections.SQLite(name)
+	return sqliteDialect{at}, err
 }
 
-// findFile says whether the database's file is there, and fails where it cannot be used or, if create
-// is set, be made.
-func findFile(to connection.SQLite, create bool) (found bool, err error) {
-	info, err := os.Stat(to.Path)
+func (d sqliteDialect) find(create bool) (found bool, err error) {
+	info, err := os.Stat(d.at.Path)
 	missing := errors.Is(err, os.ErrNotExist)
 	switch {
 	case err == nil && info.IsDir():
-		return false, run.Failf("the database of connection %s is a folder, not a file", to.Name)
+		return false, run.Failf("the database of connection %s is a folder, not a file", d.at.Name)
 	case missing && !create:
-		return false, run.Failf("the database of connection %s does not exist; correct the connection, or set create: true in the task", to.Name)
+		return false, run.Failf("the database of connection %s does not exist; correct the connection, or set create: true in the task", d.at.Name)
 	case missing:
-		if _, err := os.Stat(filepath.Dir(to.Path)); errors.Is(err, os.ErrNotExist) {
-			return false, run.Failf("the folder of the database of connection %s does not exist; make it", to.Name)
+		if _, err := os.Stat(filepath.Dir(d.at.Path)); errors.Is(err, os.ErrNotExist) {
+			return false, run.Failf("the folder of the database of connection %s does not exist; make it", d.at.Name)
 		}
 	}
 	return !missing, nil
 }
 
-// writing is the address of a database that is written to.
-func writing(to connection.SQLite, mode string) string {
-	return address(to.Path) + "?mode=" + mode + "&_busy_timeout=" + lockWait + "&_foreign_keys=1"
-}
-
-// connect opens a database with one connection. name is what messages call it.
-func connect(ctx context.Context, address, name string) (*sql.DB, *sql.Conn, error) {
+func (d sqliteDialect) open(ctx context.Context, to use) (*sql.DB, error) {
+	address, err := d.address(to)
+	if err != nil {
+		return nil, err
+	}
 	db, err := sql.Open("sqlite", address)
 	if err != nil {
-		return nil, nil, explain(ctx, err, name)
+		return nil, explain(ctx, d, err)
 	}
 	db.SetMaxOpenConns(1)
-	conn, err := db.Conn(ctx)
+	err = db.PingContext(ctx)
+	if err == nil && (to == toWrite || to == toCreate) {
+		err = useWAL(ctx, db)
+	}
 	if err != nil {
 		db.Close()
-		return nil, nil, explain(ctx, err, name)
-	}
-	return db, conn, nil
-}
-
-// openToRead opens the database of a connection so that nothing can be written to it.
-func openToRead(ctx context.Context, from connection.SQLite) (*sql.DB, error) {
-	if info, err := os.Stat(from.Path); errors.Is(err, os.ErrNotExist) {
-		return nil, run.Failf("the database of connection %s does not exist; correct the connection", from.Name)
-	} else if err == nil && info.IsDir() {
-		return nil, run.Failf("the database of connection %s is a folder, not a file", from.Name)
-	}
-	db, err := sql.Open("sqlite", address(from.Path)+"?mode=ro&_busy_timeout="+lockWait+"&_query_only=1")
-	if err != nil {
-		return nil, explain(ctx, err, from.Name)
-	}
-	db.SetMaxOpenConns(1)
-	if err := db.PingContext(ctx); err != nil {
-		db.Close()
-		return nil, explain(ctx, err, from.Name)
+		return nil, explain(ctx, d, err)
 	}
 	return db, nil
+}
+
+// address is the database's file as a URI, with the settings of a use. It fails where find does.
+func (d sqliteDialect) address(to use) (string, error) {
+	var settings string
+	wait := lockWait
+	switch to {
+	case scratch:
+		return "", nil
+	case toRead:
+		settings = "?mode=ro&_query_only=1"
+		if _, err := os.Stat(d.at.Path); errors.Is(err, os.ErrNotExist) {
+			return "", run.Failf("the database of connection %s does not exist; correct the connection", d.at.Name)
+		}
+	case toCreate:
+		settings = "?mode=rwc&_foreign_keys=1"
+	case toForget:
+		settings, wait = "?mode=rw", forgetWait
+	default:
+		settings = "?mode=rw&_foreign_keys=1"
+	}
+	if _, err := d.find(to == toCreate); err != nil {
+		return "", err
+	}
+	return address(d.at.Path) + settings + "&_busy_timeout=" + strconv.FormatInt(wait.Milliseconds(), 10), nil
 }
 
 // address is a database file as a URI. Its path begins with a slash, on Windows too.
@@ -111,14 +103,13 @@ func address(path string) string {
 	return "file:" + name.EscapedPath()
 }
 
-// useWAL switches a database to a write-ahead log. Only the first user of a new database really
-// switches; SQLite does not wait for another one's lock there, so this does.
-func useWAL(ctx context.Context, conn *sql.Conn) error {
-	limit := time.Now().Add(lockWaitTime)
+// useWAL switches a database to a write-ahead log, so that readers are not in the way. Only the first
+// user of a new database really switches; SQLite does not wait for another one's lock there, so this does.
+func useWAL(ctx context.Context, db *sql.DB) error {
+	limit := time.Now().Add(lockWait)
 	for {
-		_, err := conn.ExecContext(ctx, "PRAGMA journal_mode = WAL")
-		known, ok := errors.AsType[*sqlite.Error](err)
-		if !ok || known.Code()&0xff != lib.SQLITE_BUSY || time.Now().After(limit) {
+		_, err := db.ExecContext(ctx, "PRAGMA journal_mode = WAL")
+		if primary(err) != lib.SQLITE_BUSY || time.Now().After(limit) {
 			return err
 		}
 		select {
@@ -129,54 +120,262 @@ func useWAL(ctx context.Context, conn *sql.Conn) error {
 	}
 }
 
-// explain turns an error of the driver into one that ends the run and holds none of its words, for
-// they may quote a row. A failure stays what it is.
-func explain(ctx context.Context, err error, connection string) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
+// checkRights reports what may not be written: the database's file, or its folder, where the journal
+// has to be.
+func (d sqliteDialect) checkRights(found bool, report *check.Report) {
+	at := check.At("destination", "sql", "connection")
+	if found {
+		file, err := os.OpenFile(d.at.Path, os.O_RDWR, 0)
+		if err != nil {
+			report.Errorf(at, "the database of connection %s may not be written by this user; correct the permissions of its file", d.at.Name)
+		} else {
+			_ = file.Close() // nothing was written
+		}
 	}
-	if failure, ok := errors.AsType[*run.Failure](err); ok {
-		return failure
+	if !check.Writable(filepath.Dir(d.at.Path)) {
+		report.Errorf(at, "the folder of the database of connection %s may not be written by this user, and the database's journal has to be in it; correct its permissions", d.at.Name)
 	}
+}
+
+func (sqliteDialect) quote(name string) string {
+	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
+}
+
+func (sqliteDialect) parameter(n int) string { return "?" + strconv.Itoa(n) }
+
+// inOrder leaves the number out: the driver looks each name up in every execution.
+func (sqliteDialect) inOrder(int) string { return "?" }
+
+// begin takes the lock at once: a transaction that has read before cannot wait for it.
+func (sqliteDialect) begin() string { return "BEGIN IMMEDIATE" }
+
+func (sqliteDialect) missingOnly(insert, key string) string {
+	return insert + " ON CONFLICT (" + key + ") DO NOTHING"
+}
+
+func (sqliteDialect) differs(column, parameter string) string {
+	return column + " COLLATE BINARY IS NOT " + parameter
+}
+
+func (sqliteDialect) behind(rows int64) string {
+	return " limit -1 offset " + strconv.FormatInt(rows, 10)
+}
+
+// stored takes the declared type from a column: the driver would make something else of its values.
+func (sqliteDialect) stored(column string) string { return "+" + column }
+
+func (sqliteDialect) checkpoints() checkpointSQL {
+	return checkpointSQL{
+		make: `CREATE TABLE IF NOT EXISTS ` + checkpointTable +
+			` (store TEXT NOT NULL, task TEXT NOT NULL, run INTEGER NOT NULL, token INTEGER NOT NULL, state TEXT NOT NULL, PRIMARY KEY (store, task, run))`,
+		raise: `INSERT INTO ` + checkpointTable + ` (store, task, run, token, state) VALUES (?1, ?2, ?3, ?4, '')` +
+			` ON CONFLICT (store, task, run) DO UPDATE SET token = excluded.token WHERE token <= excluded.token`,
+		read:   `SELECT state FROM ` + checkpointTable + ` WHERE store = ?1 AND task = ?2 AND run = ?3`,
+		write:  `UPDATE ` + checkpointTable + ` SET state = ?5 WHERE store = ?1 AND task = ?2 AND run = ?3 AND token = ?4`,
+		remove: `DELETE FROM ` + checkpointTable + ` WHERE store = ?1 AND task = ?2 AND run = ?3 AND token = ?4`,
+	}
+}
+
+func (sqliteDialect) relation(ctx context.Context, conn *sql.Conn, name string) (*relation, error) {
+	var r relation
+	err := conn.QueryRowContext(ctx, `SELECT name, type = 'view' FROM sqlite_schema WHERE name = ? COLLATE NOCASE AND type IN ('table', 'view')`, name).Scan(&r.name, &r.view)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil || r.view {
+		return &r, err
+	}
+	rows, err := conn.QueryContext(ctx, `SELECT name, type, "notnull", dflt_value IS NOT NULL, pk, hidden FROM pragma_table_xinfo(?)`, r.name)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var c tableColumn
+		var declared string
+		var notNull, byDefault bool
+		var hidden int
+		if err := rows.Scan(&c.name, &declared, &notNull, &byDefault, &c.inKey, &hidden); err != nil {
+			return nil, err
+		}
+		c.kind, c.computed = kindOf(declared), hidden != 0
+		// An INTEGER PRIMARY KEY makes its own numbers.
+		c.notNull = notNull && (c.inKey == 0 || c.kind != integerKind)
+		c.required = c.notNull && !byDefault
+		r.columns = append(r.columns, c)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	r.unique, err = uniqueIndexes(ctx, conn, r.name)
+	return &r, err
+}
+
+// uniqueIndexes reads the columns of a table's unique indexes. One that is partial or over an expression
+// identifies no row.
+func uniqueIndexes(ctx context.Context, conn *sql.Conn, table string) (unique [][]string, err error) {
+	rows, err := conn.QueryContext(ctx, `SELECT l.name, coalesce(i.name, '') FROM pragma_index_list(?) l, pragma_index_info(l.name) i WHERE l."unique" AND NOT l.partial ORDER BY l.seq, i.seqno`, table)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	last := ""
+	for rows.Next() {
+		var index, column string
+		if err := rows.Scan(&index, &column); err != nil {
+			return nil, err
+		}
+		if index != last {
+			unique = append(unique, nil)
+			last = index
+		}
+		unique[len(unique)-1] = append(unique[len(unique)-1], column)
+	}
+	return unique, rows.Err()
+}
+
+func (sqliteDialect) tables(ctx context.Context, conn *sql.Conn) ([]string, error) {
+	rows, err := conn.QueryContext(ctx, `SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var names []string
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, rows.Err()
+}
+
+// numbered is how SQLite names a column whose name an earlier one has.
+var numbered = regexp.MustCompile(`^(.*):\d+$`)
+
+func (sqliteDialect) repeated(name string, earlier []string) (first string, again bool) {
+	if match := numbered.FindStringSubmatch(name); match != nil && slices.Contains(earlier, match[1]) {
+		return match[1], true
+	}
+	return name, slices.Contains(earlier, name)
+}
+
+func (sqliteDialect) column(c *sql.ColumnType) check.Column {
+	return declaredColumn(c.Name(), c.DatabaseTypeName())
+}
+
+// declaredLength is the length that a type declares for texts: VARCHAR(20).
+var declaredLength = regexp.MustCompile(`(?i)char[a-z ]*\(\s*(\d+)\s*\)`)
+
+// declaredColumn is what a column's declared type says of its values. SQLite keeps what it is given
+// all the same, so that of a text nothing is said but its length.
+func declaredColumn(name, declared string) check.Column {
+	c := check.Column{Name: name}
+	switch kindOf(declared) {
+	case integerKind:
+		c.Kind = check.Whole
+	case realKind:
+		c.Kind = check.Number
+	case booleanKind:
+		c.Kind = check.Boolean
+	}
+	if match := declaredLength.FindStringSubmatch(declared); match != nil {
+		c.Length, _ = strconv.Atoi(match[1])
+	}
+	return c
+}
+
+// kindOf reads a declared type: SQLite's rules of affinity, and the names that people use for
+// booleans and dates, of which SQLite knows nothing.
+func kindOf(declared string) kind {
+	declared = strings.ToUpper(declared)
+	for _, rule := range []struct {
+		part string
+		kind kind
+	}{
+		{"BOOL", booleanKind},
+		{"DATETIME", dateTimeKind},
+		{"TIMESTAMP", dateTimeKind},
+		{"INT", integerKind},
+		{"CHAR", textKind},
+		{"CLOB", textKind},
+		{"TEXT", textKind},
+		{"BLOB", anyKind},
+		{"REAL", realKind},
+		{"FLOA", realKind},
+		{"DOUB", realKind},
+		{"DATE", dateKind},
+		{"TIME", timeKind},
+		{"NUM", numericKind},
+		{"DEC", numericKind},
+		{"MONEY", numericKind},
+	} {
+		if strings.Contains(declared, rule.part) {
+			return rule.kind
+		}
+	}
+	return anyKind
+}
+
+func (sqliteDialect) columnType(values reflect.Kind) string {
+	switch values {
+	case reflect.Bool:
+		return "BOOLEAN"
+	case reflect.Int, reflect.Int64:
+		return "INTEGER"
+	case reflect.Float64:
+		return "REAL"
+	}
+	return "TEXT"
+}
+
+// primary is the primary result code of an error, 0 for one that is not SQLite's.
+func primary(err error) int {
+	if known, ok := errors.AsType[*sqlite.Error](err); ok {
+		return known.Code() & 0xff
+	}
+	return 0
+}
+
+func (d sqliteDialect) failure(err error) error {
 	known, ok := errors.AsType[*sqlite.Error](err)
 	if !ok {
-		return run.Failf("the database of connection %s cannot be used; the driver refused", connection)
+		return run.Failf("the database of connection %s cannot be used; the driver refused", d.at.Name)
 	}
 	switch known.Code() & 0xff {
 	case lib.SQLITE_BUSY, lib.SQLITE_LOCKED:
-		return run.Passingf("the database of connection %s was locked by another writer for longer than a minute; end that one", connection)
+		return run.Passingf("the database of connection %s was locked by another writer for longer than a minute; end that one", d.at.Name)
 	case lib.SQLITE_READONLY, lib.SQLITE_PERM:
-		return run.Failf("the database of connection %s may not be written by the runner; correct the permissions of its file and folder", connection)
+		return run.Failf("the database of connection %s may not be written by the runner; correct the permissions of its file and folder", d.at.Name)
 	case lib.SQLITE_CANTOPEN:
-		return run.Failf("the database of connection %s cannot be opened; correct its path, or the permissions of its file and folder", connection)
+		return run.Failf("the database of connection %s cannot be opened; correct its path, or the permissions of its file and folder", d.at.Name)
 	case lib.SQLITE_NOTADB:
-		return run.Failf("the database of connection %s is not a SQLite database", connection)
+		return run.Failf("the database of connection %s is not a SQLite database", d.at.Name)
 	case lib.SQLITE_FULL:
-		return run.Failf("the disk of the database of connection %s is full", connection)
+		return run.Failf("the disk of the database of connection %s is full", d.at.Name)
 	case lib.SQLITE_CORRUPT, lib.SQLITE_IOERR:
-		return run.Failf("the database of connection %s is damaged or its disk fails (SQLite result code %d)", connection, known.Code())
+		return run.Failf("the database of connection %s is damaged or its disk fails (SQLite result code %d)", d.at.Name, known.Code())
 	case lib.SQLITE_SCHEMA:
-		return run.Passingf("a table in connection %s was changed during the run", connection)
+		return run.Passingf("a table in connection %s was changed during the run", d.at.Name)
 	}
-	return run.Failf("the database of connection %s refused (SQLite result code %d)", connection, known.Code())
+	return run.Failf("the database of connection %s refused (SQLite result code %d)", d.at.Name, known.Code())
 }
 
-// refused returns what is wrong with the row when the database refused it for the row's own sake,
-// and nil when the error is another.
-func (t *table) refused(err error) *row.Fault {
+func (sqliteDialect) fault(err error, t *table) *row.Fault {
 	known, ok := errors.AsType[*sqlite.Error](err)
 	if !ok {
 		return nil
 	}
-	if fault := t.rule(known); fault != nil {
+	if fault := brokenRule(known.Code(), t); fault != nil {
 		return fault.Saying(known.Error())
 	}
 	return nil
 }
 
-// rule says which kind of rule of the table a row broke, nil for any other error.
-func (t *table) rule(known *sqlite.Error) *row.Fault {
-	switch known.Code() {
+// brokenRule says which kind of rule of the table a row broke, nil for any other result code.
+func brokenRule(code int, t *table) *row.Fault {
+	switch code {
 	case lib.SQLITE_CONSTRAINT_PRIMARYKEY, lib.SQLITE_CONSTRAINT_ROWID:
 		return row.Faultf(strings.Join(t.primaryKey(), ", "), "breaks a uniqueness rule")
 	case lib.SQLITE_CONSTRAINT_UNIQUE:
@@ -194,11 +393,19 @@ func (t *table) rule(known *sqlite.Error) *row.Fault {
 	case lib.SQLITE_TOOBIG:
 		return row.Faultf("", "is too long")
 	}
-	if known.Code()&0xff == lib.SQLITE_CONSTRAINT {
+	if code&0xff == lib.SQLITE_CONSTRAINT {
 		return row.Faultf("", "breaks a rule of the table")
 	}
 	return nil
 }
 
-// quoteName writes a name so that SQL takes it as one, whatever is in it.
-func quoteName(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+func (sqliteDialect) words(err error) string {
+	known, ok := errors.AsType[*sqlite.Error](err)
+	if !ok || known.Code() != lib.SQLITE_ERROR {
+		return ""
+	}
+	words := strings.TrimPrefix(known.Error(), "SQL logic error: ")
+	return strings.TrimSuffix(words, " ("+strconv.Itoa(known.Code())+")")
+}
+
+func (sqliteDialect) busy(err error) bool { return primary(err) == lib.SQLITE_BUSY }

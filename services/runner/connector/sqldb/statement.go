@@ -2,37 +2,36 @@ package sqldb
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 )
 
-// The statements take a row's values in the mapping's order, as ?1, ?2 and so on; those that only
-// look for the key take the key's values in its order.
-
-func parameter(at int) string { return "?" + strconv.Itoa(at+1) }
+// The statements take a row's values in the mapping's order; those that only look for the key take the
+// key's values in its order.
 
 // insertStatement inserts a number of rows at once.
 func (t *table) insertStatement(rows int) string {
-	var names, values []string
+	names := make([]string, len(t.target))
 	for i, c := range t.target {
-		names = append(names, quoteName(c.name))
-		values = append(values, parameter(i))
+		names[i] = c.name
 	}
-	if rows > 1 {
-		values = slices.Repeat([]string{"?"}, len(values))
+	tuples := make([]string, rows)
+	values := make([]string, len(names))
+	for r := range tuples {
+		for i := range values {
+			values[i] = t.dialect.inOrder(r*len(values) + i + 1)
+		}
+		tuples[r] = "(" + strings.Join(values, ", ") + ")"
 	}
-	tuple := "(" + strings.Join(values, ", ") + ")"
-	return "INSERT INTO " + quoteName(t.name) + " (" + strings.Join(names, ", ") + ") VALUES " +
-		tuple + strings.Repeat(", "+tuple, rows-1)
+	return "INSERT INTO " + t.dialect.quote(t.name) + " (" + quoteNames(t.dialect, names) + ") VALUES " + strings.Join(tuples, ", ")
 }
 
 // insertMissingStatement is insertStatement that leaves out rows whose key is there.
 func (t *table) insertMissingStatement(rows int) string {
-	var key []string
-	for _, at := range t.key {
-		key = append(key, quoteName(t.target[at].name))
+	key := make([]string, len(t.key))
+	for i, at := range t.key {
+		key[i] = t.target[at].name
 	}
-	return t.insertStatement(rows) + " ON CONFLICT (" + strings.Join(key, ", ") + ") DO NOTHING"
+	return t.dialect.missingOnly(t.insertStatement(rows), quoteNames(t.dialect, key))
 }
 
 // updateStatement updates the rows that have the key and another value in any other column. It is
@@ -43,23 +42,23 @@ func (t *table) updateStatement() string {
 		if slices.Contains(t.key, i) {
 			continue
 		}
-		set = append(set, quoteName(c.name)+" = "+parameter(i))
-		// Letter case is a change too, whatever the column's collation.
-		differs = append(differs, quoteName(c.name)+" COLLATE BINARY IS NOT "+parameter(i))
+		column, value := t.dialect.quote(c.name), t.dialect.parameter(i+1)
+		set = append(set, column+" = "+value)
+		differs = append(differs, t.dialect.differs(column, value))
 	}
 	if len(set) == 0 {
 		return ""
 	}
-	return "UPDATE " + quoteName(t.name) + " SET " + strings.Join(set, ", ") +
+	return "UPDATE " + t.dialect.quote(t.name) + " SET " + strings.Join(set, ", ") +
 		" WHERE " + t.keyCondition(false) + " AND (" + strings.Join(differs, " OR ") + ")"
 }
 
 func (t *table) deleteStatement() string {
-	return "DELETE FROM " + quoteName(t.name) + " WHERE " + t.keyCondition(true)
+	return "DELETE FROM " + t.dialect.quote(t.name) + " WHERE " + t.keyCondition(true)
 }
 
 func (t *table) existsStatement() string {
-	return "SELECT 1 FROM " + quoteName(t.name) + " WHERE " + t.keyCondition(true) + " LIMIT 1"
+	return "SELECT 1 FROM " + t.dialect.quote(t.name) + " WHERE " + t.keyCondition(true) + " LIMIT 1"
 }
 
 // keyCondition finds the rows that have the key. Its parameters are the row's values, or the key's
@@ -67,11 +66,11 @@ func (t *table) existsStatement() string {
 func (t *table) keyCondition(alone bool) string {
 	var equal []string
 	for place, at := range t.key {
-		number := at
+		number := at + 1
 		if alone {
-			number = place
+			number = place + 1
 		}
-		equal = append(equal, quoteName(t.target[at].name)+" = "+parameter(number))
+		equal = append(equal, t.dialect.quote(t.target[at].name)+" = "+t.dialect.parameter(number))
 	}
 	return strings.Join(equal, " AND ")
 }

@@ -4,30 +4,32 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"errors"
 	"slices"
 	"strings"
 
 	"runhook/services/runner/check"
 	"runhook/services/runner/connector"
+	"runhook/services/runner/row"
 	"runhook/shared/nearest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
-// table is what the database says of the destination's table.
+// table is the destination's table, and what the mapping writes to it.
 type table struct {
+	dialect    dialect
 	connection string
-	name       string
-	columns    []tableColumn
-	// unique are the columns of each unique index that holds for all rows.
-	unique [][]string
+	relation
 	// target are the columns that the mapping writes, in its order, and key the positions in it of
 	// those that identify a row.
 	target []tableColumn
 	key    []int
 	// keyed: rows are found by their key, so that it must not be empty.
 	keyed bool
+}
+
+func newTable(d dialect, to *task.SQLDestination) *table {
+	return &table{dialect: d, connection: to.Connection, relation: relation{name: to.Table}, keyed: to.Action != task.Insert}
 }
 
 type tableColumn struct {
@@ -42,8 +44,8 @@ type tableColumn struct {
 }
 
 // openTable reads the table, makes it where the task wants that, and holds the mapping against it.
-func openTable(ctx context.Context, conn *sql.Conn, to *task.SQLDestination, columns []connector.Column) (*table, error) {
-	t := &table{connection: to.Connection, name: to.Table, keyed: to.Action != task.Insert}
+func openTable(ctx context.Context, d dialect, conn *sql.Conn, to *task.SQLDestination, columns []connector.Column) (*table, error) {
+	t := newTable(d, to)
 	names := connector.Names(columns)
 	var faults check.Report
 	found, err := t.read(ctx, conn)
@@ -66,84 +68,27 @@ func openTable(ctx context.Context, conn *sql.Conn, to *task.SQLDestination, col
 	return t, faults.Err()
 }
 
-func (t *table) explain(ctx context.Context, err error) error { return explain(ctx, err, t.connection) }
+func (t *table) explain(ctx context.Context, err error) error { return explain(ctx, t.dialect, err) }
+
+// refused returns what is wrong with the row when the database refused it for the row's own sake,
+// and nil when the error is another.
+func (t *table) refused(err error) *row.Fault { return t.dialect.fault(err, t) }
 
 func (t *table) read(ctx context.Context, conn *sql.Conn) (found bool, err error) {
-	var kind string
-	err = conn.QueryRowContext(ctx, `SELECT type, name FROM sqlite_schema WHERE name = ? COLLATE NOCASE AND type IN ('table', 'view')`, t.name).Scan(&kind, &t.name)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
-	if err != nil {
+	known, err := t.dialect.relation(ctx, conn, t.name)
+	if err != nil || known == nil {
 		return false, err
 	}
-	if kind == "view" {
+	t.relation = *known
+	if t.view {
 		return false, run.Failf("destination.sql.table: %s in connection %s is a view; name a table", t.name, t.connection)
 	}
-	rows, err := conn.QueryContext(ctx, `SELECT name, type, "notnull", dflt_value IS NOT NULL, pk, hidden FROM pragma_table_xinfo(?)`, t.name)
-	if err != nil {
-		return false, err
-	}
-	defer rows.Close()
-	t.columns = nil
-	for rows.Next() {
-		var c tableColumn
-		var declared string
-		var notNull, byDefault bool
-		var hidden int
-		if err := rows.Scan(&c.name, &declared, &notNull, &byDefault, &c.inKey, &hidden); err != nil {
-			return false, err
-		}
-		c.kind, c.computed = kindOf(declared), hidden != 0
-		// An INTEGER PRIMARY KEY makes its own numbers.
-		c.notNull = notNull && (c.inKey == 0 || c.kind != integerKind)
-		c.required = c.notNull && !byDefault
-		t.columns = append(t.columns, c)
-	}
-	if err := rows.Err(); err != nil {
-		return false, err
-	}
-	return true, t.readUnique(ctx, conn)
-}
-
-// readUnique reads the unique indexes. One that is partial or over an expression identifies no row.
-func (t *table) readUnique(ctx context.Context, conn *sql.Conn) error {
-	rows, err := conn.QueryContext(ctx, `SELECT l.name, coalesce(i.name, '') FROM pragma_index_list(?) l, pragma_index_info(l.name) i WHERE l."unique" AND NOT l.partial ORDER BY l.seq, i.seqno`, t.name)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	last := ""
-	t.unique = nil
-	for rows.Next() {
-		var index, column string
-		if err := rows.Scan(&index, &column); err != nil {
-			return err
-		}
-		if index != last {
-			t.unique = append(t.unique, nil)
-			last = index
-		}
-		t.unique[len(t.unique)-1] = append(t.unique[len(t.unique)-1], column)
-	}
-	return rows.Err()
+	return true, nil
 }
 
 func (t *table) missing(ctx context.Context, conn *sql.Conn) error {
-	var names []string
-	rows, err := conn.QueryContext(ctx, `SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`)
+	names, err := t.dialect.tables(ctx, conn)
 	if err != nil {
-		return t.explain(ctx, err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			return t.explain(ctx, err)
-		}
-		names = append(names, name)
-	}
-	if err := rows.Err(); err != nil {
 		return t.explain(ctx, err)
 	}
 	return run.Failf("there is no table %s in connection %s%s Set create: true in the task to have it made", t.name, t.connection, cmp.Or(nearest.Hint(t.name, names), "."))
@@ -160,19 +105,19 @@ func checkKey(to *task.SQLDestination, columns []string, found *check.Report) {
 
 func (t *table) createStatement(key []string, columns []connector.Column) string {
 	var sql strings.Builder
-	sql.WriteString("CREATE TABLE IF NOT EXISTS " + quoteName(t.name) + " (")
+	sql.WriteString("CREATE TABLE IF NOT EXISTS " + t.dialect.quote(t.name) + " (")
 	for i, c := range columns {
 		if i > 0 {
 			sql.WriteString(", ")
 		}
-		sql.WriteString(quoteName(c.Name) + " " + declaredType(c.Kind))
+		sql.WriteString(t.dialect.quote(c.Name) + " " + t.dialect.columnType(c.Kind))
 		if slices.ContainsFunc(key, func(k string) bool { return strings.EqualFold(k, c.Name) }) {
-			// A primary key of SQLite takes nulls unless told not to.
+			// The primary key of some databases takes nulls unless told not to.
 			sql.WriteString(" NOT NULL")
 		}
 	}
 	if len(key) > 0 {
-		sql.WriteString(", PRIMARY KEY (" + quoteNames(key) + ")")
+		sql.WriteString(", PRIMARY KEY (" + quoteNames(t.dialect, key) + ")")
 	}
 	sql.WriteString(")")
 	return sql.String()
@@ -273,10 +218,10 @@ func (t *table) onlyUnique() string {
 	return others[0]
 }
 
-func quoteNames(names []string) string {
+func quoteNames(d dialect, names []string) string {
 	quoted := make([]string, len(names))
 	for i, name := range names {
-		quoted[i] = quoteName(name)
+		quoted[i] = d.quote(name)
 	}
 	return strings.Join(quoted, ", ")
 }

@@ -16,31 +16,32 @@ import (
 // only when a transaction is committed is not checked. A table that would be made is made in a
 // temporary database instead, where all rows stay until the end.
 func Try(ctx context.Context, connections *connection.Set, to *task.SQLDestination, columns []connector.Column) (*Destination, error) {
-	where, err := connections.SQLite(to.Connection)
+	database, err := dialectOf(connections, to.Connection)
 	if err != nil {
 		return nil, err
 	}
-	d := &Destination{action: to.Action, trial: true}
-	found, err := findFile(where, to.Create)
+	found, err := database.find(to.Create)
 	if err != nil {
 		return nil, err
 	}
 	if found {
-		if d.db, d.conn, err = connect(ctx, writing(where, "rw"), where.Name); err != nil {
+		d, err := connect(ctx, database, toTry, to)
+		if err != nil {
 			return nil, err
 		}
-		known := &table{connection: to.Connection, name: to.Table}
+		known := newTable(database, to)
 		if found, err = known.read(ctx, d.conn); err != nil {
 			d.Close()
 			return nil, known.explain(ctx, err)
 		}
 		if found || !to.Create {
+			d.trial = true
 			return d.begin(ctx, to, columns)
 		}
 		d.Close()
 	}
-	d.trial = false // it is the database that does not last
-	if d.db, d.conn, err = connect(ctx, "", where.Name); err != nil {
+	d, err := connect(ctx, database, scratch, to)
+	if err != nil {
 		return nil, err
 	}
 	return d.begin(ctx, to, columns)

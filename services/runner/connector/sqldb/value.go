@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
-	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -26,51 +25,6 @@ const (
 	dateTimeKind
 	timeKind
 )
-
-// kindOf reads a declared type: SQLite's rules of affinity, and the names that people use for
-// booleans and dates, of which SQLite knows nothing.
-func kindOf(declared string) kind {
-	declared = strings.ToUpper(declared)
-	for _, rule := range []struct {
-		part string
-		kind kind
-	}{
-		{"BOOL", booleanKind},
-		{"DATETIME", dateTimeKind},
-		{"TIMESTAMP", dateTimeKind},
-		{"INT", integerKind},
-		{"CHAR", textKind},
-		{"CLOB", textKind},
-		{"TEXT", textKind},
-		{"BLOB", anyKind},
-		{"REAL", realKind},
-		{"FLOA", realKind},
-		{"DOUB", realKind},
-		{"DATE", dateKind},
-		{"TIME", timeKind},
-		{"NUM", numericKind},
-		{"DEC", numericKind},
-		{"MONEY", numericKind},
-	} {
-		if strings.Contains(declared, rule.part) {
-			return rule.kind
-		}
-	}
-	return anyKind
-}
-
-// declaredType is the type of a column that is made for values of a kind.
-func declaredType(kind reflect.Kind) string {
-	switch kind {
-	case reflect.Bool:
-		return "BOOLEAN"
-	case reflect.Int, reflect.Int64:
-		return "INTEGER"
-	case reflect.Float64:
-		return "REAL"
-	}
-	return "TEXT"
-}
 
 // convert makes of a mapping's value what a column of the kind stores. problem says what is wrong
 // with a value that does not fit; it never shows the value.
@@ -130,13 +84,18 @@ func (k kind) fit(value any) (any, string) {
 		switch {
 		case k == dateKind || k == dateTimeKind || k == timeKind:
 			return nil, k.problem()
+		case k == booleanKind:
+			return v, ""
 		case v:
 			return int64(1), ""
 		}
 		return int64(0), ""
 	case int64:
-		if k == booleanKind && v != 0 && v != 1 || k == dateKind || k == dateTimeKind || k == timeKind {
+		switch {
+		case k == dateKind || k == dateTimeKind || k == timeKind, k == booleanKind && v != 0 && v != 1:
 			return nil, k.problem()
+		case k == booleanKind:
+			return v == 1, ""
 		}
 		return v, ""
 	case float64:
@@ -182,9 +141,9 @@ func (k kind) parse(text string) (any, string) {
 	case booleanKind:
 		switch strings.ToLower(text) {
 		case "1", "t", "true", "y", "yes":
-			return int64(1), ""
+			return true, ""
 		case "0", "f", "false", "n", "no":
-			return int64(0), ""
+			return false, ""
 		}
 	case dateKind:
 		if _, err := time.Parse(time.DateOnly, text); err == nil {

@@ -1,0 +1,102 @@
+// Package sqldb reads the rows of a query from a database, and writes rows to a table of one, through
+// database/sql. All that depends on the database's make is in its dialect.
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"reflect"
+
+	"runhook/services/runner/check"
+	"runhook/services/runner/row"
+	"runhook/shared/run"
+)
+
+// dialect is one connection's database, in what it has of its own: how it is opened, its SQL, its
+// catalog, its types and its errors.
+type dialect interface {
+	// find reports whether the database is there. It is an error if the database cannot be used or, when
+	// create is set, be made. The error is a [*run.Failure].
+	find(create bool) (found bool, err error)
+	// open opens the database, with one connection at most. The error is a [*run.Failure] or ctx's.
+	open(ctx context.Context, to use) (*sql.DB, error)
+	// checkRights reports what keeps the runner from writing to the database, which find has found or not.
+	checkRights(found bool, report *check.Report)
+
+	// quote writes a name so that SQL takes it as one, whatever is in it.
+	quote(name string) string
+	// parameter is a statement's parameter by its number, from 1.
+	parameter(n int) string
+	// inOrder is parameter(n) in a statement that has each parameter once, in their order: many of them
+	// may cost less then.
+	inOrder(n int) string
+	// begin is the statement that begins a transaction that writes.
+	begin() string
+	// missingOnly makes an insert leave out the rows whose key is there. key are quoted names.
+	missingOnly(insert, key string) string
+	// differs is the condition that a column has another value than a parameter. Letter case differs too,
+	// whatever the column's collation, and null from all but null.
+	differs(column, parameter string) string
+	// behind is what a query ends with that passes over a number of rows.
+	behind(rows int64) string
+	// stored selects a column so that its values come as they are stored.
+	stored(column string) string
+	// checkpoints are the statements on the checkpoint table.
+	checkpoints() checkpointSQL
+
+	// relation reads what the catalog has under a name, in any letter case; nil for nothing.
+	relation(ctx context.Context, conn *sql.Conn, name string) (*relation, error)
+	// tables are the names of all tables.
+	tables(ctx context.Context, conn *sql.Conn) ([]string, error)
+	// repeated reports whether a query's column has a name that an earlier one has, and which that is.
+	repeated(name string, earlier []string) (first string, again bool)
+	// column is what the type of a query's column says of its values.
+	column(c *sql.ColumnType) check.Column
+	// columnType is the type of a column that is made for values of a kind.
+	columnType(values reflect.Kind) string
+
+	// failure turns any error of the driver into a [*run.Failure] that holds none of its words, for they
+	// may quote a row.
+	failure(err error) error
+	// fault is what is wrong with a row that the database refused for the row's own sake; nil for any
+	// other error.
+	fault(err error, t *table) *row.Fault
+	// words are what the database says of a statement that it cannot execute, whatever the rows are;
+	// empty for any other error.
+	words(err error) string
+	// busy reports whether the error is that another writer had the database for too long.
+	busy(err error) bool
+}
+
+// use is what a database is opened for.
+type use int
+
+const (
+	toRead   use = iota // nothing can be written
+	toWrite             // the database has to be there
+	toCreate            // toWrite, but a missing database is made
+	toTry               // toWrite, but nothing is changed by opening it
+	toForget            // toWrite, but others are waited for no longer than forgetWait
+	scratch             // an empty database in its place, which goes when it is closed
+)
+
+// relation is a table or a view, as the catalog has it.
+type relation struct {
+	name    string
+	view    bool
+	columns []tableColumn
+	// unique are the columns of each unique index that holds for all rows.
+	unique [][]string
+}
+
+// explain turns an error into one that ends the run. A failure stays what it is.
+func explain(ctx context.Context, d dialect, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if failure, ok := errors.AsType[*run.Failure](err); ok {
+		return failure
+	}
+	return d.failure(err)
+}

@@ -1,0 +1,74 @@
+package sqldb
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// ofOneMake is what only a dialect may name: a make of database or its driver, and SQL that others lack.
+var ofOneMake = regexp.MustCompile(`(?i)sqlite|modernc|pragma|begin immediate|on conflict \(|collate|limit -1|\?\d`)
+
+func named(source string) (lines []string) {
+	for line := range strings.Lines(source) {
+		if ofOneMake.MatchString(line) {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return lines
+}
+
+// A second make of database is one more file: no other file speaks the SQL of one.
+func TestOnlyDialectsNameADatabase(t *testing.T) {
+	entries, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := 0
+	for _, entry := range entries {
+		file := entry.Name()
+		if !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		read++
+		lines := named(string(source))
+		if file == "sqlite.go" {
+			if len(lines) == 0 {
+				t.Error("sqlite.go names no database: is this test blind?")
+			}
+			continue
+		}
+		for _, line := range lines {
+			t.Errorf("%s: %s", file, line)
+		}
+	}
+	if read < 8 {
+		t.Errorf("only %d files were read", read)
+	}
+}
+
+func TestNamesOfDatabasesAreFound(t *testing.T) {
+	for line, found := range map[string]bool{
+		`	lib "modernc.org/sqlite/lib"`:                 true,
+		`where, err := connections.SQLite(name)`:        true,
+		`"SELECT name FROM sqlite_schema"`:              true,
+		`"select * from pragma_table_xinfo(?)"`:         true,
+		`conn.ExecContext(ctx, "BEGIN IMMEDIATE")`:      true,
+		`"UPDATE t SET a = ?2 WHERE id = ?1"`:           true,
+		`insert + " ON CONFLICT (" + key + ")"`:         true,
+		`conn.ExecContext(whole, "ROLLBACK TO one")`:    false,
+		`"INSERT INTO " + t.dialect.quote(name)`:        false,
+		`(ON CONFLICT ROLLBACK, or a trigger)`:          false,
+		`return d.dialect.missingOnly(statement, keys)`: false,
+	} {
+		if got := named(line); slices.Contains(got, strings.TrimSpace(line)) != found {
+			t.Errorf("%s: found %v", line, got)
+		}
+	}
+}
