@@ -134,6 +134,7 @@ func CheckSource(ctx context.Context, connections *connection.Set, from *task.SQ
 	s.checkOrder(from.OrderBy, found)
 	if len(from.OrderBy) > 0 && len(found.Findings) == before {
 		s.checkTies(ctx, query, from.OrderBy, found)
+		s.order(from.OrderBy)
 	}
 	defer func() {
 		if s.rows != nil {

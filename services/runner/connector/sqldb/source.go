@@ -102,12 +102,17 @@ func (s *Source) prepareInOrder(ctx context.Context, query string, orderBy []str
 	}
 	var faults check.Report
 	s.checkOrder(orderBy, &faults)
+	s.order(orderBy)
+	return faults.Err()
+}
+
+// order has the query give its rows in the task's order.
+func (s *Source) order(orderBy []string) {
 	separator := " order by "
 	for _, name := range orderBy {
 		s.query += separator + "q." + s.dialect.quote(name)
 		separator = ", "
 	}
-	return faults.Err()
 }
 
 // checkOrder reports what of the order is no column of the query.
