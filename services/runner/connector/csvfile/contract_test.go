@@ -1,0 +1,84 @@
+package csvfile
+
+import (
+	"bytes"
+	"compress/gzip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/text/encoding/unicode"
+
+	"runhook/services/runner/connector"
+	"runhook/services/runner/connector/connectortest"
+	"runhook/shared/task"
+)
+
+// Files of text, as they are, compressed, and in another encoding.
+func TestSourceContract(t *testing.T) {
+	for name, c := range map[string]struct {
+		from   task.CSVSource
+		encode func(t *testing.T, text string) string
+	}{
+		"plain": {task.CSVSource{Path: "in.csv"}, func(_ *testing.T, text string) string { return text }},
+		"gzip":  {task.CSVSource{Path: "in.csv.gz"}, zipped},
+		"utf16": {task.CSVSource{Path: "in.txt", Encoding: "utf-16le"}, func(t *testing.T, text string) string {
+			encoded, err := unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM).NewEncoder().String(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return encoded
+		}},
+	} {
+		job := func(t *testing.T, folder string) connector.Job {
+			from := c.from
+			from.Connection = "drop"
+			return connector.Job{Connections: connections(t, folder), Task: &task.Definition{Source: task.Source{CSV: &from}}}
+		}
+		t.Run(name, func(t *testing.T) {
+			connectortest.Source(t, connectortest.SourceHarness{
+				Kind: SourceKind{}, Versioned: true,
+				New: func(t *testing.T) func(rows []connectortest.Row) connector.Job {
+					folder := t.TempDir()
+					return func(rows []connectortest.Row) connector.Job {
+						if err := os.WriteFile(filepath.Join(folder, c.from.Path), []byte(c.encode(t, textOf(rows))), 0o600); err != nil {
+							t.Fatal(err)
+						}
+						return job(t, folder)
+					}
+				},
+				Missing: func(t *testing.T) connector.Job { return job(t, t.TempDir()) },
+			})
+		})
+	}
+}
+
+// textOf is a file of the rows. What cannot be read any further is a quote that is never closed.
+func textOf(rows []connectortest.Row) string {
+	var text strings.Builder
+	text.WriteString("id,name\n")
+	for _, r := range rows {
+		switch {
+		case r.Broken:
+			text.WriteString(r.ID + `,"` + r.Name + "\n")
+		case r.Faulty:
+			text.WriteString(r.ID + "," + r.Name + ",more\n")
+		default:
+			text.WriteString(r.ID + "," + r.Name + "\n")
+		}
+	}
+	return text.String()
+}
+
+func zipped(t *testing.T, text string) string {
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	if _, err := w.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}

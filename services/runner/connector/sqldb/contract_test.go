@@ -1,0 +1,83 @@
+package sqldb_test
+
+import (
+	"database/sql"
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"runhook/services/runner/connection"
+	"runhook/services/runner/connector"
+	"runhook/services/runner/connector/connectortest"
+	"runhook/services/runner/connector/sqldb"
+	"runhook/shared/task"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// warehouse has the connection warehouse on a database in the folder.
+func warehouse(t *testing.T, folder string) *connection.Set {
+	t.Helper()
+	set, err := connection.Parse([]byte("warehouse: {sqlite: ./warehouse.db}\n"), filepath.Join(folder, "connections.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+// exec executes statements in the folder's database, with the arguments for the last.
+func exec(t *testing.T, folder string, f func(db *sql.DB) error) {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(folder, "warehouse.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := f(db); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSourceContract(t *testing.T) {
+	job := func(t *testing.T, folder string) connector.Job {
+		// A number that has no absolute value ends the query.
+		const query = `select id, iif(broken, abs(-9223372036854775807 - 1), iif(faulty, cast(x'ff' as text), name)) as name from members`
+		return connector.Job{Connections: warehouse(t, folder), Task: &task.Definition{
+			Source: task.Source{SQL: &task.SQLSource{Connection: "warehouse", Query: query, OrderBy: []string{"id"}}},
+		}}
+	}
+	connectortest.Source(t, connectortest.SourceHarness{
+		Kind: sqldb.SourceKind{},
+		New: func(t *testing.T) func(rows []connectortest.Row) connector.Job {
+			folder := t.TempDir()
+			return func(rows []connectortest.Row) connector.Job {
+				exec(t, folder, func(db *sql.DB) error { return insert(db, rows) })
+				return job(t, folder)
+			}
+		},
+		Missing: func(t *testing.T) connector.Job {
+			folder := t.TempDir()
+			exec(t, folder, func(db *sql.DB) error { _, err := db.Exec("create table other (id)"); return err })
+			return job(t, folder)
+		},
+	})
+}
+
+// insert makes the table members of the rows, the last first.
+func insert(db *sql.DB, rows []connectortest.Row) error {
+	tx, err := db.Begin()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.Exec("drop table if exists members; create table members (n integer primary key, id text unique, name text, faulty, broken)"); err != nil {
+		return err
+	}
+	for i := len(rows) - 1; i >= 0; i-- {
+		if _, err := tx.Exec("insert into members (id, name, faulty, broken) values (?, ?, ?, ?)", rows[i].ID, rows[i].Name, rows[i].Faulty, rows[i].Broken); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}
