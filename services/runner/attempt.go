@@ -3,7 +3,6 @@ package runner
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"runhook/shared/bus"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/wait"
 )
 
 // attempt is one execution of a run by this process, from the claim that it begins with to its verdict.
@@ -148,7 +148,7 @@ func (a *attempt) limit(def *task.Definition, cancel context.CancelCauseFunc) (s
 		return func() {}, nil
 	}
 	over := func(doing string) error {
-		return run.Failf("Stopped by the timeout of %s. What it was doing: %s. A task that needs longer says so in timeout", span(def.Timeout), doing)
+		return run.Failf("Stopped by the timeout of %s. What it was doing: %s. A task that needs longer says so in timeout", run.Span(def.Timeout), doing)
 	}
 	left := time.Until(a.begun.StartedOn.Add(def.Timeout))
 	if left <= 0 {
@@ -160,7 +160,7 @@ func (a *attempt) limit(def *task.Definition, cancel context.CancelCauseFunc) (s
 
 // accepted is the accepted definition, for which it waits while NATS is away.
 func (a *attempt) accepted(ctx context.Context) (*task.Definition, error) {
-	pause := newBackoff(50*time.Millisecond, time.Second)
+	pause := wait.Backoff{Least: 50 * time.Millisecond, Most: time.Second}
 	for {
 		def, err := a.runner.definition(ctx, a.request)
 		switch {
@@ -170,7 +170,7 @@ func (a *attempt) accepted(ctx context.Context) (*task.Definition, error) {
 			return nil, ctx.Err()
 		case !errors.Is(err, run.ErrUnavailable):
 			return nil, run.Failf("%s", err)
-		case !pause.wait(ctx):
+		case !pause.Wait(ctx):
 			return nil, ctx.Err()
 		}
 	}
@@ -248,7 +248,7 @@ func (a *attempt) finish(ctx context.Context, err error) {
 
 // conclude writes the final document, for as long as it takes, and then clears away.
 func (a *attempt) conclude(ctx context.Context, doc run.Document) {
-	pause := newBackoff(50*time.Millisecond, 5*time.Second)
+	pause := wait.Backoff{Least: 50 * time.Millisecond, Most: 5 * time.Second}
 	for {
 		err := a.hold.finish(context.WithoutCancel(ctx), doc)
 		if err == nil {
@@ -258,11 +258,11 @@ func (a *attempt) conclude(ctx context.Context, doc run.Document) {
 			a.log.Warn().Msg("the run has been taken over or has ended elsewhere; this result is dropped")
 			return
 		}
-		if pause.first() {
+		if pause.First() {
 			a.log.Warn().Err(err).Msg("the final document cannot be written now, trying again")
 		}
 		a.hold.extend()
-		if !pause.wait(ctx) {
+		if !pause.Wait(ctx) {
 			a.log.Warn().Msg("stopped before the final document could be written; the run will be delivered again")
 			return
 		}
@@ -315,18 +315,4 @@ func summary(doc run.Document) string {
 		text += ", " + strconv.FormatInt(doc.RowsFailed, 10) + " failed"
 	}
 	return text
-}
-
-// span writes a length of time as task files do: 2h, 90s.
-func span(d time.Duration) string {
-	d = d.Round(time.Second)
-	for _, unit := range []struct {
-		of   time.Duration
-		name string
-	}{{time.Hour, "h"}, {time.Minute, "m"}} {
-		if d >= unit.of && d%unit.of == 0 {
-			return strconv.FormatInt(int64(d/unit.of), 10) + unit.name
-		}
-	}
-	return fmt.Sprint(d)
 }

@@ -13,6 +13,7 @@ import (
 	"runhook/shared/bus"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/wait"
 )
 
 // checkpointInterval is how often a claim is renewed at most because its checkpoint moved.
@@ -172,7 +173,7 @@ func (h *hold) renew(ctx context.Context) error {
 // to watch it. mark makes durable, before, that rows may have been written. It returns errLostClaim when
 // the run is another runner's.
 func (h *hold) confirm(ctx context.Context, mark bool) error {
-	pause := newBackoff(50*time.Millisecond, time.Second)
+	pause := wait.Backoff{Least: 50 * time.Millisecond, Most: time.Second}
 	for {
 		certain, err := h.confirmNow(ctx, mark)
 		switch {
@@ -180,7 +181,7 @@ func (h *hold) confirm(ctx context.Context, mark bool) error {
 			return nil
 		case errors.Is(err, bus.ErrLost):
 			return errLostClaim
-		case err != nil && !pause.wait(ctx):
+		case err != nil && !pause.Wait(ctx):
 			return ctx.Err()
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"runhook/shared/bus"
 	"runhook/shared/run"
+	"runhook/shared/wait"
 )
 
 // publishTries is how often a batch is published that NATS did not take or acknowledge. While NATS is
@@ -15,7 +16,7 @@ const publishTries = 10
 
 // publish is what a run's nats destination publishes with.
 func (a *attempt) publish(ctx context.Context, subject string, ids []string, messages [][]byte) (tooLarge map[int]string, err error) {
-	pause := newBackoff(100*time.Millisecond, 5*time.Second)
+	pause := wait.Backoff{Least: 100 * time.Millisecond, Most: 5 * time.Second}
 	for try := 1; ; try++ {
 		tooLarge, err = a.runner.Bus.Publish(ctx, subject, ids, messages)
 		switch {
@@ -24,7 +25,7 @@ func (a *attempt) publish(ctx context.Context, subject string, ids []string, mes
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case errors.Is(err, run.ErrUnavailable) && try < publishTries:
-			if !pause.wait(ctx) {
+			if !pause.Wait(ctx) {
 				return nil, ctx.Err()
 			}
 			if err := a.hold.confirm(ctx, false); err != nil {

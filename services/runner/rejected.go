@@ -8,6 +8,7 @@ import (
 
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/wait"
 )
 
 // A chunk of rejected rows is stored when it has this many rows or about this many bytes.
@@ -71,7 +72,7 @@ func (r *rejectedRows) flush(ctx context.Context) error {
 	}
 	a := r.attempt
 	next := a.chunks + 1
-	pause := newBackoff(50*time.Millisecond, 5*time.Second)
+	pause := wait.Backoff{Least: 50 * time.Millisecond, Most: 5 * time.Second}
 	for {
 		err := a.hold.claim.StoreRejected(ctx, next, data)
 		if err == nil {
@@ -84,10 +85,10 @@ func (r *rejectedRows) flush(ctx context.Context) error {
 			a.log.Error().Err(err).Msg("rejected rows cannot be stored")
 			return run.Failf("The rows that failed cannot be stored; the runner's log says why. Correct that, and POST again.")
 		}
-		if pause.first() {
+		if pause.First() {
 			a.log.Warn().Err(err).Msg("rejected rows cannot be stored now, trying again")
 		}
-		if !pause.wait(ctx) {
+		if !pause.Wait(ctx) {
 			return ctx.Err()
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"runhook/shared/bus"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/wait"
 )
 
 // mostBackoff is the longest wait between two attempts, unless the other side asks for a longer one.
@@ -37,13 +38,13 @@ func (a *attempt) rest(ctx context.Context, def *task.Definition, err error) err
 		failure.Message += "; it is not tried again, because rows were written, and starting over would write them twice"
 		return err
 	}
-	wait := max(backoffOf(def.Retry, tried), failure.RetryAfter)
-	if left := def.Timeout - time.Since(a.begun.StartedOn); def.Timeout > 0 && wait >= left {
-		failure.Message += fmt.Sprintf("; the next attempt would begin in %s, after the timeout of %s", span(wait), span(def.Timeout))
+	length := max(backoffOf(def.Retry, tried), failure.RetryAfter)
+	if left := def.Timeout - time.Since(a.begun.StartedOn); def.Timeout > 0 && length >= left {
+		failure.Message += fmt.Sprintf("; the next attempt would begin in %s, after the timeout of %s", run.Span(length), run.Span(def.Timeout))
 		return err
 	}
-	pause := run.Pause{Until: time.Now().UTC().Add(wait), Length: wait, Why: failure.Message, Attempts: def.Retry.Attempts}
-	a.log.Warn().Int("attempt", tried).Int("of", def.Retry.Attempts).Dur("wait", wait).Str("detail", failure.Message).
+	pause := run.Pause{Until: time.Now().UTC().Add(length), Length: length, Why: failure.Message, Attempts: def.Retry.Attempts}
+	a.log.Warn().Int("attempt", tried).Int("of", def.Retry.Attempts).Dur("wait", length).Str("detail", failure.Message).
 		Msg("attempt failed; the run waits for the next")
 	a.hold.pause(ctx, pause)
 	return a.await(ctx, pause)
@@ -51,10 +52,8 @@ func (a *attempt) rest(ctx context.Context, def *task.Definition, err error) err
 
 // await waits until a pause is over.
 func (a *attempt) await(ctx context.Context, pause run.Pause) error {
-	timer := time.NewTimer(pause.Left(time.Now()))
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(pause.Left(time.Now())):
 		return errRested
 	case <-a.runner.stopping:
 		return errStopping
@@ -67,7 +66,7 @@ func (a *attempt) await(ctx context.Context, pause run.Pause) error {
 // now.
 func (a *attempt) again(ctx context.Context) *attempt {
 	began := time.Now()
-	pause := newBackoff(50*time.Millisecond, time.Second)
+	pause := wait.Backoff{Least: 50 * time.Millisecond, Most: time.Second}
 	for {
 		err := a.hold.again(ctx)
 		switch {
@@ -76,7 +75,7 @@ func (a *attempt) again(ctx context.Context) *attempt {
 		case errors.Is(err, bus.ErrClaimed):
 			a.log.Warn().Msg("the run has been taken over while it waited for its next attempt")
 			return nil
-		case time.Since(began) >= a.hold.lease() || !pause.wait(ctx):
+		case time.Since(began) >= a.hold.lease() || !pause.Wait(ctx):
 			a.log.Warn().Err(err).Msg("the next attempt cannot be begun now; the run will be delivered again")
 			return nil
 		}
@@ -86,9 +85,6 @@ func (a *attempt) again(ctx context.Context) *attempt {
 // backoffOf is the wait after so many tries: it doubles, and is up to a quarter longer, so that what
 // failed at the same moment does not come back at the same moment.
 func backoffOf(r task.Retry, tried int) time.Duration {
-	wait := r.Backoff
-	for range tried - 1 {
-		wait = min(2*wait, mostBackoff)
-	}
-	return wait + rand.N(wait/4+1)
+	length := wait.Doubled(r.Backoff, mostBackoff, tried)
+	return length + rand.N(length/4+1)
 }

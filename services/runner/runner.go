@@ -20,6 +20,7 @@ import (
 	"runhook/shared/bus"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/wait"
 )
 
 // Options says how a runner works.
@@ -189,10 +190,10 @@ func (r *Runner) pull(ctx context.Context, from bus.TaskQueue, start func(*bus.D
 			queue.Close()
 		}
 	}()
-	pause := newBackoff(100*time.Millisecond, 5*time.Second)
+	pause := wait.Backoff{Least: 100 * time.Millisecond, Most: 5 * time.Second}
 	for ctx.Err() == nil {
 		err := r.next(ctx, from, &queue, func(d *bus.Delivery) {
-			pause.reset()
+			pause.Reset()
 			r.dispatch(d, start)
 		})
 		switch {
@@ -202,14 +203,14 @@ func (r *Runner) pull(ctx context.Context, from bus.TaskQueue, start func(*bus.D
 		case ctx.Err() != nil, errors.Is(err, context.Canceled), errors.Is(err, bus.ErrIdle):
 		default:
 			// Logged once an outage, not once a try.
-			if pause.first() {
+			if pause.First() {
 				r.Log.Warn().Err(err).Str("task", string(from.Task)).Msg("cannot pull requests, trying again")
 			}
 			if queue != nil {
 				queue.Close()
 				queue = nil
 			}
-			pause.wait(ctx)
+			pause.Wait(ctx)
 		}
 	}
 }
@@ -218,16 +219,16 @@ func (r *Runner) pull(ctx context.Context, from bus.TaskQueue, start func(*bus.D
 // order and do not overlap across a rotation. It reports false when ctx ended first.
 func (r *Runner) awaitFormer(ctx context.Context, from bus.TaskQueue) bool {
 	for _, former := range from.After {
-		pause := newBackoff(100*time.Millisecond, time.Second)
+		pause := wait.Backoff{Least: 100 * time.Millisecond, Most: time.Second}
 		for {
 			drained, err := r.Bus.Drained(ctx, former)
-			if err != nil && ctx.Err() == nil && pause.first() {
+			if err != nil && ctx.Err() == nil && pause.First() {
 				r.Log.Warn().Err(err).Msg("cannot look into the queue of a rotated task, trying again")
 			}
 			if drained && err == nil {
 				break
 			}
-			if !pause.wait(ctx) {
+			if !pause.Wait(ctx) {
 				return false
 			}
 		}

@@ -128,9 +128,13 @@ func (s *sighting) remembered() (*sighting, error) {
 
 func newSighting(status bus.Status) *sighting {
 	doc := &status.Document
+	retryAfter, ok := doc.PollAgain()
+	if !ok {
+		retryAfter = defaultRetryAfter
+	}
 	seen := &sighting{
 		body: status.Bytes, phase: doc.Status, executions: doc.ExecutionCount,
-		percent: doc.PercentComplete, rows: doc.RowsRetrieved, retryAfter: span(doc.RetryAfter),
+		percent: doc.PercentComplete, rows: doc.RowsRetrieved, retryAfter: retryAfter,
 	}
 	if seen.final() {
 		hash := sha256.Sum256(status.Bytes)
@@ -138,13 +142,4 @@ func newSighting(status bus.Status) *sighting {
 		seen.outcome, seen.seenOn = doc.Outcome(), time.Now()
 	}
 	return seen
-}
-
-// span reads a document's RetryAfter, hh:mm:ss.
-func span(text string) time.Duration {
-	var hours, minutes, seconds int
-	if _, err := fmt.Sscanf(text, "%d:%d:%d", &hours, &minutes, &seconds); err != nil {
-		return defaultRetryAfter
-	}
-	return time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute + time.Duration(seconds)*time.Second
 }

@@ -12,9 +12,10 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"time"
+
+	"runhook/shared/wait"
 )
 
 // DefaultServer is where a `runhook serve` without flags listens.
@@ -172,9 +173,7 @@ func problemOf(a answer) *Problem {
 		p = &Problem{}
 	}
 	p.Status = a.status
-	if seconds, err := strconv.Atoi(a.header.Get("Retry-After")); err == nil && seconds > 0 {
-		p.RetryAfter = time.Duration(seconds) * time.Second
-	}
+	p.RetryAfter = wait.RetryAfter(a.header.Get("Retry-After"), time.Now())
 	return p
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/wait"
 )
 
 const (
@@ -55,21 +56,19 @@ func (c *Client) start(ctx context.Context, path string, values map[string][]str
 		"Content-Type":    {"application/json"},
 		"Idempotency-Key": {uuid.NewString()},
 	}
-	pause := firstPause
 	for try := 1; ; try++ {
 		got, err := c.ask(ctx, http.MethodPost, path, header, body)
 		if err == nil {
 			return c.started(got)
 		}
-		wait, again := later(err, pause)
+		least, again := later(err)
 		// A server that takes no connection at all has not seen the POST, and is likely not there.
 		if !again || try == startTries || try == 1 && refusedConnection(err) {
 			return Started{}, err
 		}
-		if !sleep(ctx, wait) {
+		if !wait.For(ctx, max(least, wait.Doubled(firstPause, lastPause, try))) {
 			return Started{}, context.Cause(ctx)
 		}
-		pause = min(2*pause, lastPause)
 	}
 }
 
@@ -123,25 +122,23 @@ func (c *Client) Status(ctx context.Context, s Started, wait time.Duration) (doc
 // is away, for as long as ctx lasts. update, if not nil, is called with every document, about once
 // in every; away, if not nil, once for each outage.
 func (c *Client) Wait(ctx context.Context, s Started, every time.Duration, update func(run.Document), away func(error)) (run.Document, error) {
-	pause, out := firstPause, false
-	for {
+	for failed := 0; ; {
 		asked := time.Now()
 		doc, ended, err := c.Status(ctx, s, every)
 		if err != nil {
-			wait, again := later(err, pause)
+			least, again := later(err)
 			if !again {
 				return run.Document{}, err
 			}
-			if !out && away != nil {
+			if failed++; failed == 1 && away != nil {
 				away(err)
 			}
-			out, pause = true, min(2*pause, lastPause)
-			if !sleep(ctx, min(wait, lastPause)) {
+			if !wait.For(ctx, min(lastPause, max(least, wait.Doubled(firstPause, lastPause, failed)))) {
 				return run.Document{}, context.Cause(ctx)
 			}
 			continue
 		}
-		pause, out = firstPause, false
+		failed = 0
 		if update != nil {
 			update(doc)
 		}
@@ -149,37 +146,22 @@ func (c *Client) Wait(ctx context.Context, s Started, every time.Duration, updat
 			return doc, nil
 		}
 		// A proxy may have dropped the wish to wait.
-		if !sleep(ctx, every-time.Since(asked)) {
+		if !wait.For(ctx, every-time.Since(asked)) {
 			return run.Document{}, context.Cause(ctx)
 		}
 	}
 }
 
-// later says whether a request that failed may be repeated, and after which time.
-func later(err error, pause time.Duration) (time.Duration, bool) {
+// later says whether a request that failed may be repeated, and not before which time.
+func later(err error) (least time.Duration, again bool) {
 	if problem, ok := errors.AsType[*Problem](err); ok {
-		return max(pause, problem.RetryAfter), problem.passing()
+		return problem.RetryAfter, problem.passing()
 	}
 	_, away := errors.AsType[*Unreachable](err)
-	return pause, away
+	return 0, away
 }
 
 func refusedConnection(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
-
-// sleep waits and reports whether ctx still lasts.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}
 
 // Runs lists the newest runs, newest first, of one task or, with an empty id, of all. limit is how
 // many; 0 takes the server's default.

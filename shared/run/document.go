@@ -135,7 +135,7 @@ func QueuedDocument(r Request, n Number) Document {
 		Errors: []RowError{}, CreatedOn: Time(r.CreatedOn), UpdatedOn: Time(r.CreatedOn),
 		Trigger: r.Trigger, Parameters: map[string]ParameterOrigin{},
 		CorrelationID: r.CorrelationID, PollingURL: r.PollingURL(n),
-		RetryAfter: formatSpan(r.RetryAfter),
+		RetryAfter: formatClock(r.RetryAfter),
 	}
 	if r.DryRun {
 		doc.Trigger = DryRun
@@ -180,7 +180,7 @@ func (d *Document) End(outcome Outcome, message string, now time.Time) {
 	if outcome == Success {
 		d.PercentComplete = 100
 	}
-	d.RetryAfter = formatSpan(0)
+	d.RetryAfter = formatClock(0)
 }
 
 // SetCounts copies counts into the document's fields.
@@ -205,9 +205,4 @@ func DecodeDocument(data []byte) (Document, error) {
 		return doc, fmt.Errorf("decode a status document: %w", err)
 	}
 	return doc, nil
-}
-
-// formatSpan writes seconds as the original product does: hh:mm:ss.
-func formatSpan(seconds int) string {
-	return fmt.Sprintf("%02d:%02d:%02d", seconds/3600, seconds/60%60, seconds%60)
 }

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"runhook/shared/task"
+	"runhook/shared/wait"
 )
 
 // brake holds a source to a task's rate.
@@ -29,16 +30,8 @@ func newBrake(r task.Rate) *brake {
 
 // wait returns when the next row may go on, or ctx's error.
 func (b *brake) wait(ctx context.Context) error {
-	delay := b.limiter.Reserve().Delay()
-	if delay <= 0 {
-		return nil
-	}
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
+	if delay := b.limiter.Reserve().Delay(); delay > 0 && !wait.For(ctx, delay) {
 		return ctx.Err()
 	}
+	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"runhook/shared/run"
+	"runhook/shared/wait"
 )
 
 // tryAppend refuses, before a row is read, a file to which nothing could be appended.
@@ -105,15 +106,8 @@ func (d *Destination) lockedFile(ctx context.Context) (*os.File, error) {
 
 // waitForLock asks again and again: a wait inside the system could not be ended with ctx.
 func (d *Destination) waitForLock(ctx context.Context, file *os.File) error {
-	const longest = 250 * time.Millisecond
-	pause := time.NewTimer(0)
-	defer pause.Stop()
-	for next := 5 * time.Millisecond; ; next = min(2*next, longest) {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-pause.C:
-		}
+	pause := wait.Backoff{Least: 5 * time.Millisecond, Most: 250 * time.Millisecond}
+	for {
 		locked, err := tryLock(file)
 		if err != nil {
 			return run.Failf("%s cannot be locked against other writers; append needs a disk or network share that has file locks", d.place)
@@ -121,7 +115,9 @@ func (d *Destination) waitForLock(ctx context.Context, file *os.File) error {
 		if locked {
 			return nil
 		}
-		pause.Reset(next)
+		if !pause.Wait(ctx) {
+			return ctx.Err()
+		}
 	}
 }
 

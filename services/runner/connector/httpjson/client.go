@@ -15,6 +15,7 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/shared/run"
+	"runhook/shared/wait"
 )
 
 // patience is how long a service is waited for and how often it is asked again.
@@ -184,36 +185,17 @@ func (c *client) refused(response *http.Response) error {
 		r.why += "; correct path, or the url of the connection"
 	case status == http.StatusTooManyRequests || status == http.StatusRequestTimeout || status >= 500:
 		r.passing = true
-		r.wait = retryAfter(response.Header.Get("Retry-After"), time.Now())
+		r.wait = wait.RetryAfter(response.Header.Get("Retry-After"), time.Now())
 	}
 	return r
 }
 
-// retryAfter is the wait that a service asks for, 0 for none.
-func retryAfter(text string, now time.Time) time.Duration {
-	if seconds, err := strconv.Atoi(text); err == nil && seconds >= 0 && seconds < 1e9 {
-		return time.Duration(seconds) * time.Second
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return max(0, at.Sub(now))
-	}
-	return 0
-}
-
 // rest waits before attempt number made+1; false means that there is to be none.
 func (c *client) rest(ctx context.Context, made int, asked time.Duration) bool {
-	wait := min(c.patience.first<<(made-1), c.patience.most)
 	if made >= c.patience.attempts || asked > c.patience.most {
 		return false
 	}
-	timer := time.NewTimer(max(wait, asked))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return wait.For(ctx, max(wait.Doubled(c.patience.first, c.patience.most, made), asked))
 }
 
 // listener reads a body and gives up when nothing comes for too long. Closing it ends the request.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"mime"
 	"net/http"
 	"strconv"
@@ -16,6 +15,7 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/shared/run"
+	"runhook/shared/wait"
 )
 
 // What a request may cost before it is given up.
@@ -31,7 +31,7 @@ const (
 )
 
 // pause bounds the waits between tries: the first, which doubles, and the longest.
-var pause = struct{ least, most time.Duration }{500 * time.Millisecond, 30 * time.Second}
+var pause = wait.Backoff{Least: 500 * time.Millisecond, Most: 30 * time.Second}
 
 // patience is how long one request may take with its answer: read for one that reads, as an IQA that takes
 // minutes, and change for one that changes a record. linger is what a change that is under way still
@@ -191,26 +191,9 @@ func (c *client) do(ctx context.Context, asked string, call call) (string, error
 			// The next turn waits.
 			continue
 		}
-		if err := sleep(ctx, backoff(try)); err != nil {
-			return "", err
+		if !wait.For(ctx, pause.After(try)) {
+			return "", ctx.Err()
 		}
-	}
-}
-
-// backoff is the wait after the n-th try, with jitter.
-func backoff(n int) time.Duration {
-	longest := min(pause.least<<(n-1), pause.most)
-	return longest/2 + rand.N(longest/2+1)
-}
-
-func sleep(ctx context.Context, wait time.Duration) error {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
 	}
 }
 
@@ -301,7 +284,7 @@ func linger(ctx context.Context) (lasting context.Context, end func()) {
 	ended, longest := make(chan struct{}), patience.linger
 	stop := context.AfterFunc(ctx, func() {
 		defer close(ended)
-		if sleep(lasting, longest) == nil {
+		if wait.For(lasting, longest) {
 			cancel()
 		}
 	})
@@ -321,8 +304,8 @@ func classify(answer *http.Response, call call) error {
 	case status == http.StatusOK, call.changes() && (status == http.StatusCreated || status == http.StatusNoContent):
 		return nil
 	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable:
-		wait := retryAfter(answer.Header.Get("Retry-After"), time.Now())
-		return &passing{reason: says, tries: maxTries, wait: wait, throttled: status == http.StatusTooManyRequests, undone: true}
+		after := wait.RetryAfter(answer.Header.Get("Retry-After"), time.Now())
+		return &passing{reason: says, tries: maxTries, wait: after, throttled: status == http.StatusTooManyRequests, undone: true}
 	case status == http.StatusBadGateway, status == http.StatusGatewayTimeout, status == http.StatusRequestTimeout:
 		return &passing{reason: says, tries: maxTries}
 	case status == http.StatusInternalServerError:
@@ -334,18 +317,6 @@ func classify(answer *http.Response, call call) error {
 		r.location = to.String()
 	}
 	return r
-}
-
-// retryAfter reads the header: seconds, or a date. It is 0 where it says nothing.
-func retryAfter(text string, now time.Time) time.Duration {
-	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
-		// At least a moment, so that it can be told from none.
-		return max(time.Duration(seconds)*time.Second, time.Millisecond)
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return max(at.Sub(now), time.Millisecond)
-	}
-	return 0
 }
 
 // text is the body of a good answer.

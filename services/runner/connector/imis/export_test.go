@@ -8,7 +8,7 @@ import (
 // ShortenPauses makes the waits between tries short for a test.
 func ShortenPauses(t *testing.T) {
 	before := pause
-	pause.least, pause.most = time.Millisecond, 4*time.Millisecond
+	pause.Least, pause.Most = time.Millisecond, 4*time.Millisecond
 	t.Cleanup(func() { pause = before })
 }
 

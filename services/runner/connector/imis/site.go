@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"runhook/services/runner/connection"
+	"runhook/shared/wait"
 )
 
 // sites are those that this process has used. Its runs share them, whatever task they are of: the
@@ -94,11 +95,9 @@ func (s *site) begin(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if wait := time.Until(s.resume); wait > 0 {
-		if err := sleep(ctx, wait); err != nil {
-			s.end()
-			return err
-		}
+	if !wait.For(ctx, time.Until(s.resume)) {
+		s.end()
+		return ctx.Err()
 	}
 	return nil
 }
@@ -109,7 +108,7 @@ func (s *site) end() { <-s.turn }
 func (s *site) hold(err error, n int) error {
 	fault, ok := errors.AsType[*passing](err)
 	if ok && fault.throttled && fault.wait == 0 {
-		fault.wait = backoff(n)
+		fault.wait = pause.After(n)
 	}
 	if ok && fault.wait > 0 {
 		s.resume = time.Now().Add(min(fault.wait, maxRetryAfter))

@@ -12,6 +12,7 @@ import (
 	"runhook/services/runner/row"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/wait"
 )
 
 // write does with one row what the task's action is. The error is a [*row.Fault], a [*run.Failure] or
@@ -187,8 +188,8 @@ func (d *Destination) arrived(ctx context.Context, fields []field, try int) (boo
 	if !d.findable() {
 		return false, nil
 	}
-	if err := sleep(ctx, backoff(try)); err != nil {
-		return false, err
+	if !wait.For(ctx, pause.After(try)) {
+		return false, ctx.Err()
 	}
 	found, err := d.find(ctx, fields)
 	if len(found) == 0 || err != nil || len(d.match) > 0 || d.to.Action != task.Insert {

@@ -21,6 +21,7 @@ import (
 	"runhook/services/runner/connection"
 	"runhook/services/runner/row"
 	"runhook/shared/run"
+	"runhook/shared/wait"
 )
 
 // lockWait is how long a transaction waits for other writers of the database.
@@ -112,10 +113,8 @@ func useWAL(ctx context.Context, db *sql.DB) error {
 		if primary(err) != lib.SQLITE_BUSY || time.Now().After(limit) {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if !wait.For(ctx, 10*time.Millisecond) {
 			return ctx.Err()
-		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }
