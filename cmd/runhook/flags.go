@@ -65,7 +65,7 @@ type EdgeFlags struct {
 	TrustedProxies []string `placeholder:"ADDRESS" help:"Addresses or ranges of proxies whose forwarded headers count, such as 10.0.0.0/8."`
 	RunKeyFile     string   `placeholder:"FILE" help:"Keys that sign the URLs of runs: 32 random bytes in base64 a line; the first signs. serve makes one in its data directory."`
 	RunLinks       string   `enum:"plain,signed" default:"plain" help:"signed: a status URL needs its signature. Default: plain."`
-	MaxBody        int      `default:"262144" placeholder:"BYTES" help:"Largest request body (${default})."`
+	MaxBody        int      `default:"${max_body}" placeholder:"BYTES" help:"Largest request body (${default})."`
 }
 
 func (f *EdgeFlags) check() error {

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"syscall"
 	_ "time/tzdata" // a machine or image without zone files reads the dates of a mapping's zones all the same
 
@@ -19,6 +20,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"runhook/shared/client"
+	"runhook/shared/web"
 )
 
 func main() {
@@ -68,7 +70,7 @@ func runhook(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
 		kong.DefaultEnvars("RUNHOOK"),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Vars{"nats": defaultNATS, "server": client.DefaultServer},
+		kong.Vars{"nats": defaultNATS, "server": client.DefaultServer, "max_body": strconv.Itoa(web.DefaultMaxBody)},
 	)
 	if err != nil {
 		return fail(stderr, err)

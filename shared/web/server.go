@@ -19,11 +19,14 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
+// DefaultMaxBody is the largest request body, in bytes, of a server whose options name none.
+const DefaultMaxBody = 256 << 10
+
 // Options are the settings of a Server.
 type Options struct {
 	// Listen is the address to listen on, "127.0.0.1:8080"; port 0 takes a free one.
 	Listen string
-	// MaxBody is the largest request body in bytes. Default 256 KiB.
+	// MaxBody is the largest request body in bytes. Default DefaultMaxBody.
 	MaxBody int
 	// MaxHeader is the largest request line and headers together in bytes. Every connection keeps a
 	// buffer of this size. Default 8 KiB.
@@ -43,7 +46,7 @@ type Options struct {
 }
 
 func (o *Options) setDefaults() {
-	setDefault(&o.MaxBody, 256<<10)
+	setDefault(&o.MaxBody, DefaultMaxBody)
 	setDefault(&o.MaxHeader, 8<<10)
 	setDefault(&o.ReadTimeout, 20*time.Second)
 	setDefault(&o.IdleTimeout, 75*time.Second)
