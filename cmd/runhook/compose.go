@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -156,9 +155,8 @@ func (p *process) listen(address string, maxBody int, routes ...[]web.Route) (*w
 // runner makes the runner. home is as in [runner.Options].
 func (p *process) runner(f SlotFlags, connections *connection.Set, home string) (*runner.Runner, error) {
 	return runner.New(runner.Options{
-		Bus: p.store, Tasks: p.tasks, Kinds: builtin.Kinds(), Connections: connections, Slots: f.Slots,
-		Grace: cmp.Or(f.Grace, -1), // there 0 is the default, and less is none
-		Home:  home, Log: p.log, Metrics: p.metrics,
+		Bus: p.store, Tasks: p.tasks, Kinds: builtin.Kinds(), Connections: connections, Slots: f.Slots, Grace: f.Grace,
+		Home: home, Log: p.log, Metrics: p.metrics,
 	})
 }
 

@@ -208,7 +208,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 // A runner that is stopped hands its run back, and another one goes on behind the last batch.
 func TestHandedBackRunContinuesElsewhere(t *testing.T) {
 	w := newLastingWorkshop(t, toTable)
-	stop := w.runHere(t, runner.Options{Grace: -1})
+	stop := w.runHere(t, runner.Options{})
 	n := w.submit(t)
 	eventually(t, "a part is written", func() bool { return len(w.ids(t)) > 1000 })
 	stop()

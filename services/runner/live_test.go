@@ -36,7 +36,7 @@ func TestLiveDocumentChangesFourTimesASecond(t *testing.T) {
 	if err := js.Conn().Flush(); err != nil {
 		t.Fatal(err)
 	}
-	stop := w.runHere(t, runner.Options{Grace: -1})
+	stop := w.runHere(t, runner.Options{})
 	w.submit(t)
 
 	var started time.Time

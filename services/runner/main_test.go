@@ -55,7 +55,7 @@ func serve(ctx context.Context, url, connections string) error {
 		return err
 	}
 	defer func() { stop(); <-done }()
-	r, err := runner.New(runner.Options{Kinds: builtin.Kinds(), Bus: store, Tasks: view, Connections: set, Log: log, Grace: 100 * time.Millisecond})
+	r, err := runner.New(runner.Options{Kinds: builtin.Kinds(), Bus: store, Tasks: view, Connections: set, Log: log, Slots: 16, Grace: 100 * time.Millisecond})
 	if err != nil {
 		return err
 	}

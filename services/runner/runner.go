@@ -31,10 +31,10 @@ type Options struct {
 	Kinds connector.Kinds
 	// Connections are the databases and folders that tasks name; nil is a set without any.
 	Connections *connection.Set
-	// Slots is how many runs are under way at once. Default 16.
+	// Slots is how many runs are under way at once, at least 1.
 	Slots int
 	// Grace is how long running work may go on after a stop was asked for, before it is handed
-	// back. Default 5 s; negative is none.
+	// back; 0 is none.
 	Grace time.Duration
 	// Home names the place that this process alone works from, such as a locked data directory: a
 	// claim from the same home belongs to a process that is gone. Empty when there is no such place.
@@ -64,14 +64,11 @@ const cachedDefinitions = 256
 
 // New makes a runner; Run starts it.
 func New(o Options) (*Runner, error) {
-	if o.Slots == 0 {
-		o.Slots = 16
-	}
-	if o.Slots < 0 {
+	if o.Slots < 1 {
 		return nil, fmt.Errorf("--slots %d: at least 1", o.Slots)
 	}
-	if o.Grace == 0 {
-		o.Grace = 5 * time.Second
+	if o.Grace < 0 {
+		return nil, fmt.Errorf("--grace %s: at least 0s", o.Grace)
 	}
 	if o.Connections == nil {
 		o.Connections = &connection.Set{}
@@ -118,7 +115,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	select {
 	case <-finished:
 		return nil
-	case <-time.After(max(r.Grace, 0)):
+	case <-time.After(r.Grace):
 	}
 	stopWork(errStopping)
 	select {

@@ -1,6 +1,7 @@
 package runner_test
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -32,6 +33,7 @@ func (w *workshop) runHere(t testing.TB, o runner.Options) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	o.Slots = cmp.Or(o.Slots, 16)
 	o.Bus, o.Tasks, o.Kinds, o.Connections = w.store.Bus, view, builtin.Kinds(), set
 	switch _, benchmark := t.(*testing.B); {
 	case w.log != nil:
@@ -206,7 +208,7 @@ destination: {sql: {connection: warehouse, table: people, key: [id], action: ups
 func TestStoppedRunnerHandsItsRunBackAtOnce(t *testing.T) {
 	w := newWorkshop(t, "upsert", 10)
 	release := w.lock(t)
-	stop := w.runHere(t, runner.Options{Grace: -1})
+	stop := w.runHere(t, runner.Options{})
 	n := w.submit(t)
 	w.awaitClaim(t, n)
 	stop()

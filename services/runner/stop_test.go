@@ -85,7 +85,7 @@ func TestAStopIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { stopWatch(); <-done }()
-	r, err := runner.New(runner.Options{Kinds: builtin.Kinds(), Bus: w.store.Bus, Tasks: view, Connections: set, Grace: -1, Log: zerolog.New(&testWriter{t: t})})
+	r, err := runner.New(runner.Options{Kinds: builtin.Kinds(), Bus: w.store.Bus, Tasks: view, Connections: set, Slots: 16, Log: zerolog.New(&testWriter{t: t})})
 	if err != nil {
 		t.Fatal(err)
 	}
