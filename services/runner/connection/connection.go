@@ -22,6 +22,7 @@ type Set struct {
 	connections map[string]connection
 	// kept are the folders that are open until Keep's release; nil where Keep was not called.
 	kept map[string]*os.Root
+	pool *Pool
 }
 
 // connection is one entry of the file.
@@ -90,7 +91,7 @@ func (s *Set) IMIS(name string) (IMIS, error) {
 	if err != nil {
 		return IMIS{}, err
 	}
-	c.imis.Name = name
+	c.imis.Name, c.imis.Pool = name, s.pool
 	return c.imis, nil
 }
 
@@ -115,7 +116,7 @@ func (s *Set) Keep() (keeping *Set, release func()) {
 	if s == nil {
 		return nil, func() {}
 	}
-	keeping = &Set{file: s.file, connections: s.connections, kept: map[string]*os.Root{}}
+	keeping = &Set{file: s.file, connections: s.connections, kept: map[string]*os.Root{}, pool: s.pool}
 	return keeping, func() {
 		for _, root := range keeping.kept {
 			root.Close()

@@ -17,6 +17,8 @@ type IMIS struct {
 	// URL is the site's: its /token and /api are below it.
 	URL                *url.URL
 	Username, Password string
+	// Pool is that of the set.
+	Pool *Pool
 }
 
 // imis reads what an imis connection needs: url, username and password.

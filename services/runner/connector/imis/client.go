@@ -62,11 +62,11 @@ const (
 
 // open returns a client, to be closed.
 func open(where connection.IMIS) *client {
-	site, login := sites.use(where)
+	site, login := use(where)
 	return &client{connection: where, site: site, login: login}
 }
 
-func (c *client) close() { sites.leave(c.site) }
+func (c *client) close() { c.site.leave() }
 
 // refusal is an answer that says no, and will again.
 type refusal struct {

@@ -12,13 +12,6 @@ func ShortenPauses(t *testing.T) {
 	t.Cleanup(func() { pause = before })
 }
 
-// ForgetSites makes a test independent of those before it: a port may be another site's by now.
-func ForgetSites() {
-	sites.mu.Lock()
-	defer sites.mu.Unlock()
-	clear(sites.known)
-}
-
 // ReadEntity reads a definition as a site gives it.
 func ReadEntity(text string) *Entity { return readEntity(&scanner{text: text}) }
 

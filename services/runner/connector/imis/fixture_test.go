@@ -61,7 +61,6 @@ func newBench(t testing.TB, queries ...imissite.Query) *bench {
 	b := &bench{t: t, site: imissite.New("runhook", password, queries...), values: task.Values{}}
 	b.server = httptest.NewServer(b.site)
 	t.Cleanup(b.server.Close)
-	imis.ForgetSites()
 	b.connect(b.server.URL, password)
 	b.task = &task.Definition{Source: task.Source{IMIS: &task.IMISSource{
 		Connection: "prod", Query: queries[0].Path, PageSize: 500, Endpoint: task.QueryEndpoint,

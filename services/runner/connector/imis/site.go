@@ -14,15 +14,6 @@ import (
 	"runhook/shared/wait"
 )
 
-// sites are those that this process has used. Its runs share them, whatever task they are of: the
-// vendor forbids to pull data with several requests at a time.
-var sites = registry{known: map[string]*site{}}
-
-type registry struct {
-	mu    sync.Mutex
-	known map[string]*site
-}
-
 // site is one iMIS site.
 type site struct {
 	http *http.Client
@@ -31,23 +22,26 @@ type site struct {
 	// resume is when the site may be asked again, after it asked to wait.
 	resume time.Time
 
-	// logins are by account, and users counts the open clients; the registry guards both.
+	// mu guards what follows: logins are by account, and users counts the open clients.
+	mu     sync.Mutex
 	logins map[credentials]*login
 	users  int
 }
 
 type credentials struct{ username, password string }
 
+// siteKey is the key of a site in the pool of a set of connections. The runs of a set share its sites,
+// whatever task they are of: the vendor forbids to pull data with several requests at a time.
+type siteKey string
+
 // use returns the site of a connection and its account's login, until leave.
-func (r *registry) use(where connection.IMIS) (*site, *login) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	key := strings.ToLower(strings.TrimSuffix(where.URL.String(), "/"))
-	s := r.known[key]
-	if s == nil {
-		s = &site{http: newHTTP(), turn: make(chan struct{}, 1), logins: map[credentials]*login{}}
-		r.known[key] = s
-	}
+func use(where connection.IMIS) (*site, *login) {
+	key := siteKey(strings.ToLower(strings.TrimSuffix(where.URL.String(), "/")))
+	s := connection.Share(where.Pool, key, func() *site {
+		return &site{http: newHTTP(), turn: make(chan struct{}, 1), logins: map[credentials]*login{}}
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.users++
 	account := credentials{where.Username, where.Password}
 	if s.logins[account] == nil {
@@ -57,9 +51,9 @@ func (r *registry) use(where connection.IMIS) (*site, *login) {
 }
 
 // leave closes the connections that nobody uses any more. Tokens are kept.
-func (r *registry) leave(s *site) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+func (s *site) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.users--; s.users == 0 {
 		s.http.CloseIdleConnections()
 	}
