@@ -46,7 +46,7 @@ var errOverdue = errors.New("the run is overdue")
 
 // attempt takes a delivered request through its life: claim, execute, finish, acknowledge.
 func (r *Runner) attempt(ctx context.Context, d *bus.Delivery) {
-	log := r.Log.With().Str("task", d.Request.TaskName).Stringer("run", d.Number).Logger()
+	log := r.options.Log.With().Str("task", d.Request.TaskName).Stringer("run", d.Number).Logger()
 	if d.Request.CorrelationID != "" {
 		log = log.With().Str("correlation_id", d.Request.CorrelationID).Logger()
 	}
@@ -55,7 +55,7 @@ func (r *Runner) attempt(ctx context.Context, d *bus.Delivery) {
 		d.Done()
 		return
 	}
-	h := newHold(r.Bus, d, log)
+	h := newHold(r.options.Bus, d, log)
 	defer r.keepTrack(h)()
 
 	verdict, err := h.take(ctx, r)
@@ -70,7 +70,7 @@ func (r *Runner) attempt(ctx context.Context, d *bus.Delivery) {
 	case verdict == heldElsewhere:
 		h.retry(h.lease())
 	case verdict == taken:
-		a := newAttempt(r, h, d.Request, log, r.Bus.Progress(d.Task, d.Number))
+		a := newAttempt(r, h, d.Request, log, r.options.Bus.Progress(d.Task, d.Number))
 		for a != nil {
 			a = a.execute(ctx)
 		}
@@ -140,22 +140,21 @@ func (a *attempt) perform(ctx context.Context, cancel context.CancelCauseFunc) e
 	return a.rest(ctx, def, a.work(ctx, def))
 }
 
-// limit cancels the attempt when the run's time is over, with the failure as the cause. The time
-// counts from the first start, whoever made it. A run whose time is over already fails at once. stop
-// ends the watch.
-func (a *attempt) limit(def *task.Definition, cancel context.CancelCauseFunc) (stop func(), err error) {
-	if def.Timeout <= 0 {
-		return func() {}, nil
+// refuse ends a run whose task was deleted before it came, one that comes too late, and one that keeps
+// stopping its runner.
+func (a *attempt) refuse() error {
+	if a.request.Overdue(a.hold.delivery.Load().Stored, a.begun.StartedOn) {
+		return errOverdue
 	}
-	over := func(doing string) error {
-		return run.Failf("Stopped by the timeout of %s. What it was doing: %s. A task that needs longer says so in timeout", run.Span(def.Timeout), doing)
+	if of, ok := a.runner.options.Tasks.Of(a.request.Task); ok && of.Deleted {
+		return run.Failf("The task was deleted, and this run came too late to be executed.")
 	}
-	left := time.Until(a.begun.StartedOn.Add(def.Timeout))
-	if left <= 0 {
-		return nil, over("Starting again after an interruption")
+	if a.begun.Idle < run.MaxIdle {
+		return nil
 	}
-	timer := time.AfterFunc(left, func() { cancel(over(a.document().Message)) })
-	return func() { timer.Stop() }, nil
+	return run.Failf(
+		"Given up after %d interrupted attempts that got no further than row %d. The run may be stopping its runner: look at the runners' logs before you POST again.",
+		a.begun.Executions-1, a.begun.Furthest)
 }
 
 // accepted is the accepted definition, for which it waits while NATS is away.
@@ -176,12 +175,30 @@ func (a *attempt) accepted(ctx context.Context) (*task.Definition, error) {
 	}
 }
 
+// limit cancels the attempt when the run's time is over, with the failure as the cause. The time
+// counts from the first start, whoever made it. A run whose time is over already fails at once. stop
+// ends the watch.
+func (a *attempt) limit(def *task.Definition, cancel context.CancelCauseFunc) (stop func(), err error) {
+	if def.Timeout <= 0 {
+		return func() {}, nil
+	}
+	over := func(doing string) error {
+		return run.Failf("Stopped by the timeout of %s. What it was doing: %s. A task that needs longer says so in timeout", run.Span(def.Timeout), doing)
+	}
+	left := time.Until(a.begun.StartedOn.Add(def.Timeout))
+	if left <= 0 {
+		return nil, over("Starting again after an interruption")
+	}
+	timer := time.AfterFunc(left, func() { cancel(over(a.document().Message)) })
+	return func() { timer.Stop() }, nil
+}
+
 // work executes the definition. A panic fails the run, not the runner.
 func (a *attempt) work(ctx context.Context, def *task.Definition) error {
 	rejected := a.rejectedRows(def)
-	job := pipeline.Job{Kinds: a.runner.Kinds, Reject: rejected.add, Stored: rejected.stored}
+	job := pipeline.Job{Kinds: a.runner.options.Kinds, Reject: rejected.add, Stored: rejected.stored}
 	job.Job = connector.Job{
-		Task: def, Parameters: a.request.Parameters, Connections: a.runner.Connections, DryRun: a.request.DryRun,
+		Task: def, Parameters: a.request.Parameters, Connections: a.runner.options.Connections, DryRun: a.request.DryRun,
 		Run: string(a.request.Task) + "." + a.hold.number.String(), Publish: a.publish,
 	}
 	if !job.DryRun {
@@ -207,28 +224,11 @@ func (a *attempt) guard(job *pipeline.Job) {
 		return
 	}
 	job.Fence = &connector.Fence{
-		Store: a.runner.Bus.StoreID(), Task: a.request.Task, Number: a.hold.number,
+		Store: a.runner.options.Bus.StoreID(), Task: a.request.Task, Number: a.hold.number,
 		Token: a.hold.claim.Token, Takeover: a.begun.Executions > 1,
 	}
 	kept := job.Job
 	a.forget = func(ctx context.Context) error { return ledger.Forget(ctx, kept) }
-}
-
-// refuse ends a run whose task was deleted before it came, one that comes too late, and one that keeps
-// stopping its runner.
-func (a *attempt) refuse() error {
-	if a.request.Overdue(a.hold.delivery.Load().Stored, a.begun.StartedOn) {
-		return errOverdue
-	}
-	if of, ok := a.runner.Tasks.Of(a.request.Task); ok && of.Deleted {
-		return run.Failf("The task was deleted, and this run came too late to be executed.")
-	}
-	if a.begun.Idle < run.MaxIdle {
-		return nil
-	}
-	return run.Failf(
-		"Given up after %d interrupted attempts that got no further than row %d. The run may be stopping its runner: look at the runners' logs before you POST again.",
-		a.begun.Executions-1, a.begun.Furthest)
 }
 
 // finish ends the run. err is why it failed, nil when it succeeded.

@@ -46,7 +46,7 @@ type Options struct {
 
 // Runner is one process's executor.
 type Runner struct {
-	Options
+	options Options
 	owner   string
 	slots   *slots
 	metrics *metrics
@@ -82,7 +82,7 @@ func New(o Options) (*Runner, error) {
 		owner = o.Home + "/" + owner
 	}
 	return &Runner{
-		Options: o, owner: owner, definitions: definitions, metrics: newMetrics(o.Metrics),
+		options: o, owner: owner, definitions: definitions, metrics: newMetrics(o.Metrics),
 		running: map[run.Number]*hold{},
 	}, nil
 }
@@ -100,7 +100,7 @@ var stopLimit = 10 * time.Second // shorter in tests
 func (r *Runner) Run(ctx context.Context) error {
 	work, stopWork := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stopWork(nil)
-	r.slots, r.stopping = newSlots(work, r.Slots), ctx.Done()
+	r.slots, r.stopping = newSlots(work, r.options.Slots), ctx.Done()
 
 	var attempts sync.WaitGroup
 	r.follow(ctx, func(d *bus.Delivery) {
@@ -115,7 +115,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	select {
 	case <-finished:
 		return nil
-	case <-time.After(r.Grace):
+	case <-time.After(r.options.Grace):
 	}
 	stopWork(errStopping)
 	select {
@@ -149,9 +149,9 @@ func (r *Runner) follow(ctx context.Context, start func(*bus.Delivery)) {
 		}
 	}()
 	for {
-		changed := r.Tasks.Changed()
+		changed := r.options.Tasks.Changed()
 		wanted := map[task.ID]bus.TaskQueue{}
-		for _, q := range r.Tasks.Queues() {
+		for _, q := range r.options.Tasks.Queues() {
 			wanted[q.Task] = q
 		}
 		for id, p := range tasks {
@@ -201,7 +201,7 @@ func (r *Runner) pull(ctx context.Context, from bus.TaskQueue, start func(*bus.D
 		default:
 			// Logged once an outage, not once a try.
 			if pause.First() {
-				r.Log.Warn().Err(err).Str("task", string(from.Task)).Msg("cannot pull requests, trying again")
+				r.options.Log.Warn().Err(err).Str("task", string(from.Task)).Msg("cannot pull requests, trying again")
 			}
 			if queue != nil {
 				queue.Close()
@@ -218,9 +218,9 @@ func (r *Runner) awaitFormer(ctx context.Context, from bus.TaskQueue) bool {
 	for _, former := range from.After {
 		pause := wait.Backoff{Least: 100 * time.Millisecond, Most: time.Second}
 		for {
-			drained, err := r.Bus.Drained(ctx, former)
+			drained, err := r.options.Bus.Drained(ctx, former)
 			if err != nil && ctx.Err() == nil && pause.First() {
-				r.Log.Warn().Err(err).Msg("cannot look into the queue of a rotated task, trying again")
+				r.options.Log.Warn().Err(err).Msg("cannot look into the queue of a rotated task, trying again")
 			}
 			if drained && err == nil {
 				break
@@ -235,8 +235,8 @@ func (r *Runner) awaitFormer(ctx context.Context, from bus.TaskQueue) bool {
 
 // retire removes the queue of an ended id once it may go. The view tells then, and ends the pulling.
 func (r *Runner) retire(ctx context.Context, id task.ID) {
-	if _, err := r.Bus.Retire(ctx, id, quiet); err != nil && ctx.Err() == nil {
-		r.Log.Debug().Err(err).Msg("the queue of an ended task stays for now")
+	if _, err := r.options.Bus.Retire(ctx, id, quiet); err != nil && ctx.Err() == nil {
+		r.options.Log.Debug().Err(err).Msg("the queue of an ended task stays for now")
 	}
 }
 
@@ -249,7 +249,7 @@ func (r *Runner) next(ctx context.Context, from bus.TaskQueue, queue **bus.Queue
 	}
 	defer done()
 	if *queue == nil {
-		if *queue, err = r.Bus.Queue(ctx, from.Task); err != nil {
+		if *queue, err = r.options.Bus.Queue(ctx, from.Task); err != nil {
 			return err
 		}
 	}
@@ -264,7 +264,7 @@ func (r *Runner) dispatch(d *bus.Delivery, start func(*bus.Delivery)) {
 		start(d)
 	default: // the last slot went while the request was on its way, or the runner has begun to stop
 		if err := d.Retry(0); err != nil {
-			r.Log.Debug().Err(err).Stringer("run", d.Number).Msg("a request could not be handed back; its lease will run out")
+			r.options.Log.Debug().Err(err).Stringer("run", d.Number).Msg("a request could not be handed back; its lease will run out")
 		}
 	}
 }
@@ -307,7 +307,7 @@ func (r *Runner) adopt(d *bus.Delivery) bool {
 // outlives reports whether a claim's owner is known to be gone without watching: it is this very
 // runner, which would know if it were still at work, or an earlier process of the same home.
 func (r *Runner) outlives(owner string) bool {
-	return owner == r.owner || r.Home != "" && strings.HasPrefix(owner, r.Home+"/")
+	return owner == r.owner || r.options.Home != "" && strings.HasPrefix(owner, r.options.Home+"/")
 }
 
 // definition returns the definition that was accepted with a request, whatever is current now.
@@ -315,7 +315,7 @@ func (r *Runner) definition(ctx context.Context, request run.Request) (*task.Def
 	if def, ok := r.definitions.Get(request.Definition); ok {
 		return def, nil
 	}
-	def, err := r.Bus.Definition(ctx, request.Task, request.Definition)
+	def, err := r.options.Bus.Definition(ctx, request.Task, request.Definition)
 	if err != nil {
 		return nil, err
 	}
