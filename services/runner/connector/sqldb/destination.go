@@ -398,6 +398,12 @@ func (d *Destination) Finish(context.Context) error { return nil }
 
 // Close closes the database. The batches that were committed are kept.
 func (d *Destination) Close() (kept bool) {
+	// Of a connection with open statements the database's files stay open.
+	for _, statement := range []*sql.Stmt{d.insert, d.insertMany, d.update, d.remove, d.exists, d.record} {
+		if statement != nil {
+			statement.Close()
+		}
+	}
 	d.conn.Close()
 	d.db.Close()
 	return true
