@@ -3,6 +3,9 @@ package csvfile
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/csv"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,6 +55,64 @@ func TestSourceContract(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestDestinationContract(t *testing.T) {
+	for _, action := range []task.Action{task.Append, task.Replace} {
+		job := func(t *testing.T, folder, path string) connector.Job {
+			return connector.Job{Connections: connections(t, folder), Task: &task.Definition{
+				Destination: task.Destination{CSV: &task.CSVDestination{Connection: "drop", Path: path, Action: action}},
+			}}
+		}
+		t.Run(string(action), func(t *testing.T) {
+			connectortest.Destination(t, connectortest.DestinationHarness{
+				Kind: DestinationKind{}, Refused: []any{"a list"},
+				New: func(t *testing.T) *connectortest.Place {
+					folder := t.TempDir()
+					path := filepath.Join(folder, "out.csv")
+					return &connectortest.Place{
+						Job:  job(t, folder, "out.csv"),
+						Rows: func() []string { return linesOf(t, path) },
+						Break: func() {
+							broken := func() error { return os.Mkdir(path, 0o700) }
+							if action == task.Append {
+								broken = func() error { return os.WriteFile(path, []byte("other,columns\n"), 0o600) }
+							}
+							if err := broken(); err != nil {
+								t.Fatal(err)
+							}
+						},
+					}
+				},
+				Missing: func(t *testing.T) connector.Job { return job(t, t.TempDir(), "none/out.csv") },
+			})
+		})
+	}
+}
+
+// linesOf are the rows of a file, none where it is no file, and makes sure that nothing is beside it.
+func linesOf(t *testing.T, path string) (rows []string) {
+	t.Helper()
+	beside, err := filepath.Glob(filepath.Join(filepath.Dir(path), ".*"))
+	if err != nil || len(beside) > 0 {
+		t.Errorf("left over: %v, %v", beside, err)
+	}
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir() {
+		return nil
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	records, err := csv.NewReader(bytes.NewReader(content)).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, record := range records[min(1, len(records)):] {
+		rows = append(rows, connectortest.Line(record[0], record[1]))
+	}
+	return rows
 }
 
 // textOf is a file of the rows. What cannot be read any further is a quote that is never closed.

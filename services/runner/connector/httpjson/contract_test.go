@@ -3,9 +3,12 @@ package httpjson
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -80,4 +83,46 @@ func givePage(w http.ResponseWriter, r *http.Request, rows []connectortest.Row, 
 		}
 	}
 	fmt.Fprintf(w, `{"total":%d,"rows":[%s],"next":%s}`, len(all), strings.Join(items, ","), following)
+}
+
+func TestDestinationContract(t *testing.T) {
+	job := func(t *testing.T, url string) connector.Job {
+		return connector.Job{Connections: connect(t, url), Run: "task.7", Task: &task.Definition{Destination: task.Destination{HTTP: &task.HTTPDestination{
+			Connection: "partner", Path: "/members", Method: http.MethodPost, Batch: 1000,
+		}}}}
+	}
+	connectortest.Destination(t, connectortest.DestinationHarness{
+		Kind: DestinationKind{}, Refused: math.Inf(1),
+		New: func(t *testing.T) *connectortest.Place {
+			var mu sync.Mutex
+			var rows []string
+			broken := false
+			s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				var got []struct{ ID, Name string }
+				if r.Method == http.MethodHead {
+					return
+				}
+				err := json.NewDecoder(r.Body).Decode(&got)
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil || broken {
+					w.WriteHeader(http.StatusForbidden)
+					return
+				}
+				for _, r := range got {
+					rows = append(rows, connectortest.Line(r.ID, r.Name))
+				}
+			})
+			return &connectortest.Place{
+				Job:   job(t, s.URL),
+				Rows:  func() []string { mu.Lock(); defer mu.Unlock(); return slices.Clone(rows) },
+				Break: func() { mu.Lock(); defer mu.Unlock(); broken = true },
+			}
+		},
+		Missing: func(t *testing.T) connector.Job {
+			j := job(t, "http://127.0.0.1:1")
+			j.Task.Destination.HTTP.Connection = "none"
+			return j
+		},
+	})
 }

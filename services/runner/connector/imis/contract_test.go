@@ -52,3 +52,44 @@ func iqaOf(rows []connectortest.Row) imissite.Query {
 		Count: len(rows), Row: func(i int) []any { return []any{rows[i].ID, rows[i].Name} },
 	}
 }
+
+// A table of its own, by insert and by upsert.
+func TestDestinationContract(t *testing.T) {
+	for _, action := range []task.Action{task.Insert, task.Upsert} {
+		t.Run(string(action), func(t *testing.T) {
+			place := func(t *testing.T) (*bench, *task.IMISDestination) {
+				b := newBench(t, iqaOf(nil))
+				b.site.SetEntities(imissite.Entity{Name: "My_Members", ObjectType: "Standard", Parent: "Standalone", Properties: []imissite.Property{
+					{Name: "id", Type: "String", Identity: true}, {Name: "name", Type: "String", MaxLength: 20},
+				}})
+				to := &task.IMISDestination{Connection: "prod", Entity: "My_Members", Action: action, OnMultiple: task.SkipRow, OnBlankMatch: task.SkipRow}
+				if action == task.Upsert {
+					to.Key = []string{"id"}
+				}
+				b.task = &task.Definition{Destination: task.Destination{IMIS: to}}
+				return b, to
+			}
+			connectortest.Destination(t, connectortest.DestinationHarness{
+				Kind: imis.DestinationKind{}, Refused: "longer than twenty letters",
+				New: func(t *testing.T) *connectortest.Place {
+					b, _ := place(t)
+					return &connectortest.Place{
+						Job: b.job(),
+						Rows: func() (lines []string) {
+							for _, row := range b.site.Rows("My_Members") {
+								lines = append(lines, connectortest.Line(row["id"], row["name"]))
+							}
+							return lines
+						},
+						Break: func() { b.site.FailWrites(imissite.Times(20, imissite.Status(403))...) },
+					}
+				},
+				Missing: func(t *testing.T) connector.Job {
+					b, to := place(t)
+					to.Entity = "My_None"
+					return b.job()
+				},
+			})
+		})
+	}
+}

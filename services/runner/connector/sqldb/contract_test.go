@@ -81,3 +81,71 @@ func insert(db *sql.DB, rows []connectortest.Row) error {
 	}
 	return tx.Commit()
 }
+
+// Tables that are there and that are made, rows that the table refuses and that do not fit its columns.
+func TestDestinationContract(t *testing.T) {
+	const there = "create table members (n integer primary key, id text unique, name text check (name <> 'no'))"
+	for name, c := range map[string]struct {
+		to      task.SQLDestination
+		make    string
+		refused any
+	}{
+		"insert":             {task.SQLDestination{Action: task.Insert}, there, "no"},
+		"insert, made":       {task.SQLDestination{Action: task.Insert, Create: true}, "", []any{"a list"}},
+		"upsert":             {task.SQLDestination{Action: task.Upsert, Key: []string{"id"}}, there, "no"},
+		"upsert, made":       {task.SQLDestination{Action: task.Upsert, Key: []string{"id"}, Create: true}, "", []any{"a list"}},
+		"insert, of one key": {task.SQLDestination{Action: task.Insert}, "create table members (id text primary key, name text not null)", nil},
+	} {
+		c.to.Connection, c.to.Table = "warehouse", "members"
+		job := func(t *testing.T, folder string, to task.SQLDestination) connector.Job {
+			return connector.Job{Connections: warehouse(t, folder), Task: &task.Definition{Destination: task.Destination{SQL: &to}}}
+		}
+		t.Run(name, func(t *testing.T) {
+			connectortest.Destination(t, connectortest.DestinationHarness{
+				Kind: sqldb.DestinationKind{}, Refused: c.refused,
+				New: func(t *testing.T) *connectortest.Place {
+					folder := t.TempDir()
+					if c.make != "" {
+						exec(t, folder, func(db *sql.DB) error { _, err := db.Exec(c.make); return err })
+					}
+					return &connectortest.Place{
+						Job: job(t, folder, c.to),
+						Rows: func() (rows []string) {
+							exec(t, folder, func(db *sql.DB) (err error) { rows, err = members(db); return err })
+							return rows
+						},
+						Break: func() {
+							exec(t, folder, func(db *sql.DB) error { _, err := db.Exec("drop table members"); return err })
+						},
+					}
+				},
+				Missing: func(t *testing.T) connector.Job {
+					to := c.to
+					to.Create = false
+					return job(t, t.TempDir(), to)
+				},
+			})
+		})
+	}
+}
+
+// members are the rows of the table, none without it.
+func members(db *sql.DB) (lines []string, err error) {
+	var tables int
+	if err := db.QueryRow("select count(*) from sqlite_schema where name = 'members'").Scan(&tables); err != nil || tables == 0 {
+		return nil, err
+	}
+	rows, err := db.Query("select id, name from members order by id")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, name string
+		if err := rows.Scan(&id, &name); err != nil {
+			return nil, err
+		}
+		lines = append(lines, connectortest.Line(id, name))
+	}
+	return lines, rows.Err()
+}
