@@ -90,11 +90,15 @@ type AtHand interface{ AtHand() bool }
 // Destination takes rows. The package comment has the order of calls.
 type Destination interface {
 	// Write writes the batch's pending rows as one unit, and sets the outcome of each: one of package
-	// row, but Ready. A row that the destination does not take is Failed, with a fault, and keeps no other
-	// from being written. Write calls before when nothing is left to do but to make the batch last, and
-	// not if no row is left to be written; in a dry run it need not. It may call before again if it tries
-	// again. After any error, which is a *run.Failure, ctx's or before's, nothing of the batch is in the
-	// destination; if that cannot be had (task.Destination.AtLeastOnce), nothing is after an error of the
+	// row, but Ready. A row that the destination does not take is Failed, with a fault, and keeps no
+	// other from being written. There are no more rows to be written than the task's destination wants
+	// in a batch.
+	//
+	// Write calls before when nothing is left to do but to make the batch last. It need not if no row is
+	// left to be written, nor in a dry run, and it may call before again if it tries again.
+	//
+	// After any error, which is a *run.Failure, ctx's or before's, nothing of the batch is in the
+	// destination. If that cannot be had (task.Destination.AtLeastOnce), nothing is after an error of the
 	// first before, and later some of it may be, uncounted.
 	Write(ctx context.Context, batch *row.Batch, before func(row int64) error) error
 	// Finish makes all that was written last, in its place.

@@ -442,8 +442,17 @@ func (s *destinationSuite) continued() {
 		to.(connector.Appended).ContinueBehind(length)
 		s.put(to, s.batch(after, 2)) // other batches than before
 		s.put(to, s.batch(after+2, 5))
+		length = to.(connector.Appended).Length()
 		s.finish(to)
 		s.expect(lines(0, after+7))
+
+		s.place = s.h.New(s.t)
+		to = s.open()
+		s.put(to, s.batch(0, after+7))
+		if whole := to.(connector.Appended).Length(); whole != length {
+			s.t.Errorf("the length is %d, and %d of a run that was not interrupted", length, whole)
+		}
+		to.Close()
 	}
 }
 

@@ -69,6 +69,9 @@ type seen struct {
 	cells  []any
 	fault  string
 	record []string
+	// part and total are the progress behind the row.
+	part  float64
+	total int64
 }
 
 func (s *sourceSuite) open(job connector.Job) connector.Source {
@@ -116,7 +119,6 @@ func (s *sourceSuite) rest(from connector.Source) (rows []seen) {
 		if err != nil {
 			s.t.Fatalf("row %d: %v", len(rows)+1, err)
 		}
-		rows = append(rows, got)
 		if recorder, ok := from.(connector.Recorder); ok {
 			records = append(records, recorder.Record())
 		}
@@ -125,6 +127,8 @@ func (s *sourceSuite) rest(from connector.Source) (rows []seen) {
 			s.t.Errorf("the progress went from %v of %d to %v of %d", part, total, now, all)
 		}
 		part, total = now, all
+		got.part, got.total = now, all
+		rows = append(rows, got)
 	}
 	for range 2 {
 		if _, err := s.next(s.t.Context(), from); !errors.Is(err, io.EOF) {
@@ -195,7 +199,7 @@ func (s *sourceSuite) skipTo(job connector.Job, rows int) []seen {
 	return s.rest(from)
 }
 
-// expectSkips expects that a skip comes to the same as reading.
+// expectSkips expects that a skip comes to the same as reading, also in the progress.
 func (s *sourceSuite) expectSkips(job connector.Job, skips ...int) {
 	s.t.Helper()
 	all := s.all(job)
