@@ -65,7 +65,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	s := serving{serveCommand: c}
+	s := serving{flags: c}
 	process, err := open(ctx, p, s.lock, s.bringDemo, s.load, s.startBroker, s.openStore, watchTasks, s.followTasks, redeliver)
 	if err != nil {
 		return err
@@ -100,7 +100,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 
 // serving is what a `runhook serve` has besides what every service has.
 type serving struct {
-	*serveCommand
+	flags       *serveCommand
 	demo        *demo.Service // nil without --demo
 	example     demo.Files
 	connections *connection.Set
@@ -109,32 +109,32 @@ type serving struct {
 	folder      *folder.Folder // nil for none
 }
 
-func (s *serving) lock(_ context.Context, p *process) error { return p.lock(s.Data) }
+func (s *serving) lock(_ context.Context, p *process) error { return p.lock(s.flags.Data) }
 
 // bringDemo brings what the demo reads and writes.
 func (s *serving) bringDemo(ctx context.Context, p *process) (err error) {
-	if !s.Demo {
+	if !s.flags.Demo {
 		return nil
 	}
 	if s.demo, err = demo.Listen(ctx); err != nil {
 		return err
 	}
 	p.undo(s.demo.Close)
-	s.example, err = demo.Unpack(filepath.Join(s.Data, "demo"), s.demo.URL())
-	s.Tasks, s.Connections = s.example.Tasks, s.example.Connections
+	s.example, err = demo.Unpack(filepath.Join(s.flags.Data, "demo"), s.demo.URL())
+	s.flags.Tasks, s.flags.Connections = s.example.Tasks, s.example.Connections
 	return err
 }
 
 // load reads the files that flags name.
 func (s *serving) load(context.Context, *process) (err error) {
-	if s.connections, err = s.ConnectionsFlag.connections(); err != nil {
+	if s.connections, err = s.flags.connections(); err != nil {
 		return err
 	}
-	keys, err := s.ownKeys()
+	keys, err := s.flags.ownKeys()
 	if err != nil {
 		return err
 	}
-	s.edge, err = newEdge(s.EdgeFlags, keys)
+	s.edge, err = newEdge(s.flags.EdgeFlags, keys)
 	return err
 }
 
@@ -152,19 +152,19 @@ func (c *serveCommand) ownKeys() (*web.Keys, error) {
 
 // startBroker starts the embedded NATS server. A demo makes do with any port.
 func (s *serving) startBroker(_ context.Context, p *process) (err error) {
-	o := broker.Options{Dir: broker.Dir(s.Data), Listen: s.NATSListen, Durable: s.Durability == "always", Log: p.log}
-	if s.NATSAuthFile != "" {
-		data, err := os.ReadFile(s.NATSAuthFile)
+	o := broker.Options{Dir: broker.Dir(s.flags.Data), Listen: s.flags.NATSListen, Durable: s.flags.Durability == "always", Log: p.log}
+	if s.flags.NATSAuthFile != "" {
+		data, err := os.ReadFile(s.flags.NATSAuthFile)
 		if err != nil {
 			return fmt.Errorf("--nats-auth-file: %w", err)
 		}
 		user, password, ok := strings.Cut(strings.TrimSpace(string(data)), ":")
 		if !ok || user == "" || password == "" || strings.ContainsAny(password, "\r\n") {
-			return fmt.Errorf("--nats-auth-file %s must hold one line user:password and nothing else", s.NATSAuthFile)
+			return fmt.Errorf("--nats-auth-file %s must hold one line user:password and nothing else", s.flags.NATSAuthFile)
 		}
 		o.User, o.Password = user, password
 	}
-	if s.Demo && s.NATSListen == defaultNATS {
+	if s.flags.Demo && s.flags.NATSListen == defaultNATS {
 		probe, err := net.Listen("tcp", defaultNATS)
 		if err != nil {
 			o.Listen = "127.0.0.1:0"
@@ -187,8 +187,8 @@ func (s *serving) openStore(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	topology := s.topology(1)
-	topology.Synced, topology.Embedded = s.Durability == "always", true
+	topology := s.flags.topology(1)
+	topology.Synced, topology.Embedded = s.flags.Durability == "always", true
 	if err := p.store.Init(ctx, topology); err != nil {
 		return err
 	}
@@ -197,7 +197,7 @@ func (s *serving) openStore(ctx context.Context, p *process) error {
 
 // followTasks applies the folder of task files, if there is one, and follows it.
 func (s *serving) followTasks(ctx context.Context, p *process) (err error) {
-	dir := s.tasksFolder()
+	dir := s.flags.tasksFolder()
 	if dir == "" {
 		return nil
 	}
@@ -235,10 +235,10 @@ func (s *serving) announce(p *program, server *web.Server, tasks *bus.TaskView) 
 		nats = "NATS on " + url
 	}
 	hint := ""
-	if len(tasks.All()) == 0 && s.tasksFolder() == "" {
+	if len(tasks.All()) == 0 && s.flags.tasksFolder() == "" {
 		hint = "There are no tasks yet: `runhook task new > mine.yaml` makes a file to start from, `runhook task apply mine.yaml` applies it.\n"
 	}
-	p.printf("Runhook listens on %s (%s, data in %s). Ctrl-C stops it.\n%s", server.URL(), nats, s.Data, hint)
+	p.printf("Runhook listens on %s (%s, data in %s). Ctrl-C stops it.\n%s", server.URL(), nats, s.flags.Data, hint)
 }
 
 // tour runs the demo's first run through the server's own address.
