@@ -57,8 +57,8 @@ func TestNewTaskFromAnIQA(t *testing.T) {
 			}
 			keys = append(keys, key)
 		}
-		to := def.Destination.SQL
-		if def.Source.IMIS.Query != c.path || def.Source.IMIS.Connection != "prod" || def.Source.IMIS.Endpoint != c.endpoint || !slices.Equal(keys, c.parameters) || len(def.Mapping) != c.columns ||
+		to := def.Destination.(*task.SQLDestination)
+		if def.Source.(*task.IMISSource).Query != c.path || def.Source.(*task.IMISSource).Connection != "prod" || def.Source.(*task.IMISSource).Endpoint != c.endpoint || !slices.Equal(keys, c.parameters) || len(def.Mapping) != c.columns ||
 			to.Table != "copied" || !slices.Equal(to.Key, []string{"ID"}) || to.Action != task.Upsert || !to.Create {
 			t.Errorf("%s:\n%s", c.path, def.Text)
 		}

@@ -30,7 +30,7 @@ func TestNewTaskFromACSV(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if def.Source.CSV.Delimiter != ';' || def.Destination.SQL.Table != "members_2031" || def.Destination.SQL.Action != task.Upsert || len(def.Mapping) != 3 {
+	if def.Source.(*task.CSVSource).Delimiter != ';' || def.Destination.(*task.SQLDestination).Table != "members_2031" || def.Destination.(*task.SQLDestination).Action != task.Upsert || len(def.Mapping) != 3 {
 		t.Errorf("%s", def.Text)
 	}
 	if code, _, messages := call(t, "task", "new", "--from-csv", "in/Members 2031.csv"); code != exitNoStart || !oneLine(messages, "is there already: give another name with --out, or overwrite it with --force") {
@@ -85,7 +85,7 @@ func TestNewTaskWritesWhereItIsTold(t *testing.T) {
 	t.Chdir(s.dir)
 	mustCall(t, "task", "new", "--from-csv", "people.csv", "--out", "a.yaml")
 	mustCall(t, "task", "new", "--from-csv", "people.csv", "--to", "db.folk", "--out", "a.yaml", "--force")
-	if def, err := taskfile.ReadFile("a.yaml"); err != nil || def.Destination.SQL.Table != "folk" {
+	if def, err := taskfile.ReadFile("a.yaml"); err != nil || def.Destination.(*task.SQLDestination).Table != "folk" {
 		t.Errorf("%v", err)
 	}
 	if text := mustCall(t, "task", "new", "--from-csv", "people.csv", "--out", "-"); !strings.Contains(text, "  id: id\n") {

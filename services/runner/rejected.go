@@ -1,7 +1,6 @@
 package runner
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -32,11 +31,7 @@ type rejectedRows struct {
 }
 
 func (a *attempt) rejectedRows(def *task.Definition) *rejectedRows {
-	delimiter := ','
-	if csv := def.Source.CSV; csv != nil {
-		delimiter = cmp.Or(csv.Delimiter, delimiter)
-	}
-	return &rejectedRows{attempt: a, chunk: run.RejectedChunk{Delimiter: string(delimiter)}, last: time.Now()}
+	return &rejectedRows{attempt: a, chunk: run.RejectedChunk{Delimiter: string(def.Source.Separator())}, last: time.Now()}
 }
 
 // stored names the chunks that are stored; see the pipeline's job.

@@ -1,6 +1,7 @@
 package taskfile
 
 import (
+	"fmt"
 	"path"
 	"strings"
 	"unicode/utf8"
@@ -11,6 +12,16 @@ import (
 	"runhook/shared/task"
 	"runhook/shared/wording"
 )
+
+var csvSource = form[task.Source]{
+	kind: task.CSV, fields: csvSourceFields, read: readCSVSource, draft: draftCSVSource,
+	meaning: "a delimited text file, compressed (.gz) or not, or a sheet of a workbook (.xlsx)",
+}
+
+var csvDestination = form[task.Destination]{
+	kind: task.CSV, fields: csvDestinationFields, read: readCSVDestination, draft: draftCSVDestination,
+	meaning: "a delimited text file",
+}
 
 var csvSourceFields = []field{
 	{
@@ -51,16 +62,14 @@ var csvDestinationFields = []field{
 	},
 }
 
-func (r *reader) csvSource(csv *fieldSet) *task.CSVSource {
-	if csv == nil {
-		return nil
-	}
+func readCSVSource(r *reader, given content, _ *task.Definition) task.Source {
+	csv := given.section
 	source := &task.CSVSource{Connection: csv.text("connection"), Path: csv.text("path"), Encoding: csv.text("encoding"), Sheet: csv.text("sheet")}
 	r.checkPath(csv, "source.csv.path")
 	source.Delimiter, _ = utf8.DecodeRuneInString(csv.text("delimiter"))
-	given, ok := csv.field("encoding")
-	if known, err := htmlindex.Get(given.text); ok && (err != nil || known == encoding.Replacement) {
-		r.report(given.line, "source.csv.encoding: unknown encoding %s; known are utf-8, windows-1252, iso-8859-15, utf-16le, shift_jis and the other labels of the WHATWG", wording.Quote(source.Encoding))
+	label, ok := csv.field("encoding")
+	if known, err := htmlindex.Get(label.text); ok && (err != nil || known == encoding.Replacement) {
+		r.report(label.line, "source.csv.encoding: unknown encoding %s; known are utf-8, windows-1252, iso-8859-15, utf-16le, shift_jis and the other labels of the WHATWG", wording.Quote(source.Encoding))
 	}
 	_, hasPath := csv.field("path")
 	if sheet, ok := csv.field("sheet"); ok && hasPath && !source.IsWorkbook() {
@@ -90,10 +99,30 @@ func (r *reader) checkPath(csv *fieldSet, name string) {
 	}
 }
 
-// checkLoop refuses to append to the file that is being read, which would never end.
-func (r *reader) checkLoop(kinds *fieldSet, def *task.Definition) {
-	from, to := def.Source.CSV, def.Destination.CSV
-	if from != nil && to != nil && to.Action == task.Append && from.Connection == to.Connection && path.Clean(from.Path) == path.Clean(to.Path) {
-		r.report(kinds.contents["csv"].line, "destination.csv: the source reads the file that this appends to, and would never end; take another path")
+func readCSVDestination(r *reader, given content, def *task.Definition) task.Destination {
+	csv := given.section
+	r.checkPath(csv, "destination.csv.path")
+	to := &task.CSVDestination{Connection: csv.text("connection"), Path: csv.text("path"), Action: task.Action(csv.text("action"))}
+	from, ok := def.Source.(*task.CSVSource)
+	if ok && to.Action == task.Append && from.Connection == to.Connection && path.Clean(from.Path) == path.Clean(to.Path) {
+		r.report(given.line, "destination.csv: the source reads the file that this appends to, and would never end; take another path")
 	}
+	return to
+}
+
+func draftCSVSource(source task.Source) []string {
+	from := source.(*task.CSVSource)
+	line := fmt.Sprintf("csv: {connection: %s, path: %s", scalar(from.Connection), scalar(from.Path))
+	if from.Separator() != ',' {
+		line += ", delimiter: " + wording.JSON(string(from.Delimiter))
+	}
+	if from.Encoding != "" {
+		line += ", encoding: " + scalar(from.Encoding)
+	}
+	return []string{line + "}"}
+}
+
+func draftCSVDestination(destination task.Destination) []string {
+	to := destination.(*task.CSVDestination)
+	return []string{fmt.Sprintf("csv: {connection: %s, path: %s, action: %s}", scalar(to.Connection), scalar(to.Path), to.Action)}
 }

@@ -15,12 +15,12 @@ func TestParseDestinations(t *testing.T) {
 		restartable bool
 		atLeastOnce bool
 	}{
-		{"http: {connection: partner, path: /members}", task.Destination{HTTP: &task.HTTPDestination{Connection: "partner", Path: "/members", Method: "POST", Batch: 1}}, true, true},
-		{"http: {connection: partner, path: '/members?notify=no', method: PUT, batch: 100}", task.Destination{HTTP: &task.HTTPDestination{Connection: "partner", Path: "/members?notify=no", Method: "PUT", Batch: 100}}, true, true},
-		{"nats: {subject: members.changed}", task.Destination{NATS: &task.NATSDestination{Subject: "members.changed"}}, true, true},
-		{"nats: {subject: runs}", task.Destination{NATS: &task.NATSDestination{Subject: "runs"}}, true, true},
-		{"csv: {connection: drop, path: o.csv, action: replace}", task.Destination{CSV: &task.CSVDestination{Connection: "drop", Path: "o.csv", Action: task.Replace}}, true, false},
-		{"csv: {connection: drop, path: o.csv, action: append}", task.Destination{CSV: &task.CSVDestination{Connection: "drop", Path: "o.csv", Action: task.Append}}, false, true},
+		{"http: {connection: partner, path: /members}", &task.HTTPDestination{Connection: "partner", Path: "/members", Method: "POST", Batch: 1}, true, true},
+		{"http: {connection: partner, path: '/members?notify=no', method: PUT, batch: 100}", &task.HTTPDestination{Connection: "partner", Path: "/members?notify=no", Method: "PUT", Batch: 100}, true, true},
+		{"nats: {subject: members.changed}", &task.NATSDestination{Subject: "members.changed"}, true, true},
+		{"nats: {subject: runs}", &task.NATSDestination{Subject: "runs"}, true, true},
+		{"csv: {connection: drop, path: o.csv, action: replace}", &task.CSVDestination{Connection: "drop", Path: "o.csv", Action: task.Replace}, true, false},
+		{"csv: {connection: drop, path: o.csv, action: append}", &task.CSVDestination{Connection: "drop", Path: "o.csv", Action: task.Append}, false, true},
 	} {
 		def, err := Parse([]byte("id: "+string(task.NewID())+"\nname: x\nsource: {csv: {connection: drop, path: in.csv}}\nmapping: {id: ID}\ndestination: {"+c.text+"}\n"), "x.yaml")
 		if err != nil {

@@ -33,13 +33,19 @@ func (d Draft) File() []byte {
 		"name: " + scalar(d.Name),
 	}
 	lines = append(lines, d.parameterLines()...)
-	lines = append(lines, "source:", "  "+d.sourceLine(), "mapping:"+strings.Repeat(" ", 36)+" # destination column: expression over the row")
+	lines = append(lines, "source:")
+	for _, line := range formOf(sourceForms, d.Source.Name()).draft(d.Source) {
+		lines = append(lines, "  "+line)
+	}
+	lines = append(lines, "mapping:"+strings.Repeat(" ", 36)+" # destination column: expression over the row")
 	used := map[string]bool{}
 	for _, column := range d.Columns {
 		lines = append(lines, "  "+scalar(unused(column, used))+": "+expressionScalar(columnExpression(column)))
 	}
 	lines = append(lines, "destination:")
-	lines = append(lines, d.destinationLines()...)
+	for _, line := range formOf(destinationForms, d.Destination.Name()).draft(d.Destination) {
+		lines = append(lines, "  "+line)
+	}
 	return []byte(strings.Join(lines, "\n") + "\n")
 }
 
@@ -60,10 +66,8 @@ func (d Draft) parameterLines() []string {
 		return nil
 	}
 	lines := []string{"# What callers may pass. Of one that is not passed the default applies, and else the source's own."}
-	if from := d.Source.IMIS; from != nil && from.Endpoint == task.IQAEndpoint {
-		lines = append(lines,
-			"# The names of the IQA's prompts do not tell them apart, so their values go by position: keep all, in this",
-			"# order. Callers use these names, which may be changed.")
+	if about := formOf(sourceForms, d.Source.Name()).aboutParameters; about != nil {
+		lines = append(lines, about(d.Source)...)
 	}
 	lines = append(lines, "parameters:")
 	for _, p := range d.Parameters {
@@ -88,48 +92,6 @@ func (d Draft) parameterLines() []string {
 		lines = append(lines, "  - {"+name+more+"}")
 	}
 	return lines
-}
-
-func (d Draft) sourceLine() string {
-	if from := d.Source.IMIS; from != nil {
-		line := fmt.Sprintf("imis: {connection: %s, query: %s", scalar(from.Connection), scalar(from.Query))
-		if from.Endpoint == task.IQAEndpoint {
-			line += ", endpoint: iqa"
-		}
-		return line + "}"
-	}
-	if from := d.Source.SQL; from != nil {
-		return fmt.Sprintf("sql: {connection: %s, query: %s}", scalar(from.Connection), scalar(from.Query))
-	}
-	from := d.Source.CSV
-	line := fmt.Sprintf("csv: {connection: %s, path: %s", scalar(from.Connection), scalar(from.Path))
-	if from.Delimiter != 0 && from.Delimiter != ',' {
-		line += ", delimiter: " + wording.JSON(string(from.Delimiter))
-	}
-	if from.Encoding != "" {
-		line += ", encoding: " + scalar(from.Encoding)
-	}
-	return line + "}"
-}
-
-func (d Draft) destinationLines() []string {
-	if to := d.Destination.CSV; to != nil {
-		return []string{fmt.Sprintf("  csv: {connection: %s, path: %s, action: %s}", scalar(to.Connection), scalar(to.Path), to.Action)}
-	}
-	to := d.Destination.SQL
-	if len(to.Key) == 0 {
-		return []string{
-			"  # Every run adds all rows. To update what is there, name the columns that identify a row and write",
-			"  # key: [id], action: upsert",
-			fmt.Sprintf("  sql: {connection: %s, table: %s, action: %s, create: %t}", scalar(to.Connection), scalar(to.Table), to.Action, to.Create),
-		}
-	}
-	keys := make([]string, len(to.Key))
-	for i, key := range to.Key {
-		keys[i] = scalar(key)
-	}
-	return []string{fmt.Sprintf("  sql: {connection: %s, table: %s, key: [%s], action: %s, create: %t}",
-		scalar(to.Connection), scalar(to.Table), strings.Join(keys, ", "), to.Action, to.Create)}
 }
 
 var (

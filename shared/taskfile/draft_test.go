@@ -12,8 +12,8 @@ import (
 func draft(columns ...string) Draft {
 	return Draft{
 		ID: task.NewID(), Name: "Members", Columns: columns,
-		Source:      task.Source{CSV: &task.CSVSource{Connection: "drop", Path: "in/members 2031.csv", Delimiter: ';', Encoding: "windows-1252"}},
-		Destination: task.Destination{SQL: &task.SQLDestination{Connection: "warehouse", Table: "members", Action: task.Insert, Create: true}},
+		Source:      &task.CSVSource{Connection: "drop", Path: "in/members 2031.csv", Delimiter: ';', Encoding: "windows-1252"},
+		Destination: &task.SQLDestination{Connection: "warehouse", Table: "members", Action: task.Insert, Create: true},
 	}
 }
 
@@ -26,7 +26,7 @@ func TestDraftIsATask(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, d.File())
 	}
-	if def.ID != d.ID || def.Name != d.Name || *def.Source.CSV != *d.Source.CSV || def.Destination.SQL.Table != "members" || !def.Destination.SQL.Create {
+	if def.ID != d.ID || def.Name != d.Name || *def.Source.(*task.CSVSource) != *d.Source.(*task.CSVSource) || def.Destination.(*task.SQLDestination).Table != "members" || !def.Destination.(*task.SQLDestination).Create {
 		t.Errorf("%+v\n%s", def, d.File())
 	}
 	var names []string
@@ -50,14 +50,14 @@ func TestDraftIsATask(t *testing.T) {
 
 func TestDraftOfTables(t *testing.T) {
 	d := draft("id", "name")
-	d.Source = task.Source{SQL: &task.SQLSource{Connection: "crm", Query: `select * from "old members"`}}
-	d.Destination.SQL.Key, d.Destination.SQL.Action = []string{"id"}, task.Upsert
+	d.Source = &task.SQLSource{Connection: "crm", Query: `select * from "old members"`}
+	d.Destination.(*task.SQLDestination).Key, d.Destination.(*task.SQLDestination).Action = []string{"id"}, task.Upsert
 	def, err := Parse(d.File(), "draft.yaml")
-	if err != nil || def.Source.SQL.Query != d.Source.SQL.Query || !slices.Equal(def.Destination.SQL.Key, []string{"id"}) {
+	if err != nil || def.Source.(*task.SQLSource).Query != d.Source.(*task.SQLSource).Query || !slices.Equal(def.Destination.(*task.SQLDestination).Key, []string{"id"}) {
 		t.Errorf("%v\n%s", err, d.File())
 	}
-	d.Destination = task.Destination{CSV: &task.CSVDestination{Connection: "drop", Path: "out.csv", Action: task.Replace}}
-	if def, err = Parse(d.File(), "draft.yaml"); err != nil || def.Destination.CSV.Path != "out.csv" {
+	d.Destination = &task.CSVDestination{Connection: "drop", Path: "out.csv", Action: task.Replace}
+	if def, err = Parse(d.File(), "draft.yaml"); err != nil || def.Destination.(*task.CSVDestination).Path != "out.csv" {
 		t.Errorf("%v\n%s", err, d.File())
 	}
 }

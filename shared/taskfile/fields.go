@@ -1,6 +1,10 @@
 package taskfile
 
-import "runhook/shared/task"
+import (
+	"slices"
+
+	"runhook/shared/task"
+)
 
 // field is one row of the table of task file fields. The parser knows a field only from here, so
 // that what is read, what is refused and what is said about a field cannot drift apart.
@@ -229,21 +233,41 @@ var parameterFields = []field{
 	},
 }
 
-var sourceFields = []field{
-	{name: "csv", kind: kindSection, fields: csvSourceFields, meaning: "a delimited text file, compressed (.gz) or not, or a sheet of a workbook (.xlsx)"},
-	{name: "sql", kind: kindSection, fields: sqlSourceFields, meaning: "a query of a database"},
-	{name: "http", kind: kindSection, fields: httpSourceFields, meaning: "pages of JSON from a web service"},
-	{name: "imis", kind: kindSection, fields: imisSourceFields, meaning: "an IQA of an iMIS site; the task's parameters are its prompts"},
-	{
-		name: "rate", kind: kindRate, max: maxRate, example: "200/s",
-		meaning: "a brake: at most so many rows per second (/s), minute (/m) or hour (/h)",
-	},
+// form is how one kind of source or destination is written.
+type form[T any] struct {
+	kind    task.Kind
+	meaning string
+	fields  []field
+	// read makes of the kind's section what it says, and reports what does not fit the section, or the
+	// task: its parameters, its mapping and, of a destination, its source are known.
+	read func(r *reader, given content, def *task.Definition) T
+	// draft writes it for a [Draft], in lines; nil for a kind of which there are none.
+	draft func(T) []string
+	// aboutParameters are comments of a draft above the task's parameters; nil for none.
+	aboutParameters func(T) []string
 }
 
-var destinationFields = []field{
-	{name: "sql", kind: kindSection, fields: sqlDestinationFields, meaning: "a table of a database"},
-	{name: "imis", kind: kindSection, fields: imisDestinationFields, meaning: "a panel or business object of an iMIS site, one row at a time"},
-	{name: "csv", kind: kindSection, fields: csvDestinationFields, meaning: "a delimited text file"},
-	{name: "http", kind: kindSection, fields: httpDestinationFields, meaning: "a web service, which gets the rows as JSON; after an interruption some arrive again"},
-	{name: "nats", kind: kindSection, fields: natsDestinationFields, meaning: "a subject, to which each row is published as JSON; after an interruption some arrive again"},
+var (
+	sourceForms      = []form[task.Source]{csvSource, sqlSource, httpSource, imisSource}
+	destinationForms = []form[task.Destination]{sqlDestination, imisDestination, csvDestination, httpDestination, natsDestination}
+)
+
+// formOf is the form of a kind.
+func formOf[T any](forms []form[T], kind task.Kind) form[T] {
+	return forms[slices.IndexFunc(forms, func(f form[T]) bool { return f.kind == kind })]
 }
+
+// sections are the fields of which a source or destination has one.
+func sections[T any](forms []form[T]) (fields []field) {
+	for _, f := range forms {
+		fields = append(fields, field{name: string(f.kind), kind: kindSection, fields: f.fields, meaning: f.meaning})
+	}
+	return fields
+}
+
+var sourceFields = append(sections(sourceForms), field{
+	name: "rate", kind: kindRate, max: maxRate, example: "200/s",
+	meaning: "a brake: at most so many rows per second (/s), minute (/m) or hour (/h)",
+})
+
+var destinationFields = sections(destinationForms)

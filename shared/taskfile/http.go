@@ -9,6 +9,16 @@ import (
 	"runhook/shared/wording"
 )
 
+var httpSource = form[task.Source]{
+	kind: task.HTTP, fields: httpSourceFields, read: readHTTPSource,
+	meaning: "pages of JSON from a web service",
+}
+
+var httpDestination = form[task.Destination]{
+	kind: task.HTTP, fields: httpDestinationFields, read: readHTTPDestination,
+	meaning: "a web service, which gets the rows as JSON; after an interruption some arrive again",
+}
+
 var httpSourceFields = []field{
 	{
 		name: "connection", kind: kindText, example: "partner", required: true,
@@ -82,10 +92,8 @@ var httpDestinationFields = []field{
 	},
 }
 
-func (r *reader) httpSource(http *fieldSet, def *task.Definition) *task.HTTPSource {
-	if http == nil {
-		return nil
-	}
+func readHTTPSource(r *reader, given content, def *task.Definition) task.Source {
+	http := given.section
 	source := &task.HTTPSource{
 		Connection: http.text("connection"), Path: http.text("path"), Items: http.text("items"),
 		Total: http.text("total"), Columns: http.contents["columns"].texts,
@@ -93,8 +101,8 @@ func (r *reader) httpSource(http *fieldSet, def *task.Definition) *task.HTTPSour
 	for _, name := range []string{"items", "total"} {
 		r.checkPlace(http, "source.http."+name, name)
 	}
-	if given, ok := http.field("path"); ok {
-		r.checkTarget(given, def)
+	if path, ok := http.field("path"); ok {
+		r.checkTarget(path, def)
 	}
 	if next, ok := http.field("next"); ok {
 		source.Next = r.nextPage(next.section)
@@ -176,10 +184,8 @@ func (r *reader) nextPage(next *fieldSet) *task.NextPage {
 	return n
 }
 
-func (r *reader) httpDestination(http *fieldSet) *task.HTTPDestination {
-	if http == nil {
-		return nil
-	}
+func readHTTPDestination(r *reader, given content, _ *task.Definition) task.Destination {
+	http := given.section
 	if path, ok := http.field("path"); ok {
 		r.checkBelow(path.line, "destination.http.path", path.text)
 	}

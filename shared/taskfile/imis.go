@@ -1,12 +1,23 @@
 package taskfile
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
 	"runhook/shared/task"
 	"runhook/shared/wording"
 )
+
+var imisSource = form[task.Source]{
+	kind: task.IMIS, fields: imisSourceFields, read: readIMISSource, draft: draftIMISSource, aboutParameters: draftIMISPrompts,
+	meaning: "an IQA of an iMIS site; the task's parameters are its prompts",
+}
+
+var imisDestination = form[task.Destination]{
+	kind: task.IMIS, fields: imisDestinationFields, read: readIMISDestination,
+	meaning: "a panel or business object of an iMIS site, one row at a time",
+}
 
 var imisSourceFields = []field{
 	{
@@ -68,11 +79,9 @@ var imisDestinationFields = []field{
 // imisFilterWords are those that /api/{Entity} has.
 var imisFilterWords = []string{"limit", "offset"}
 
-// imisSource makes an imis source, all of whose task's parameters are prompts.
-func (r *reader) imisSource(imis *fieldSet, def *task.Definition) *task.IMISSource {
-	if imis == nil {
-		return nil
-	}
+// readIMISSource makes an imis source, all of whose task's parameters are prompts.
+func readIMISSource(r *reader, given content, def *task.Definition) task.Source {
+	imis := given.section
 	source := &task.IMISSource{
 		Connection: imis.text("connection"), Query: imis.text("query"),
 		PageSize: imis.contents["page_size"].number, Endpoint: task.Endpoint(imis.text("endpoint")),
@@ -104,12 +113,10 @@ var imisContacts = []string{"party", "person", "organization", "contact", "indiv
 
 const contactForms = 3
 
-// imisDestination makes an imis destination. A mapping that could not be read is nil, and has its own
-// problem.
-func (r *reader) imisDestination(imis *fieldSet, columns []task.Column) *task.IMISDestination {
-	if imis == nil {
-		return nil
-	}
+// readIMISDestination makes an imis destination. A mapping that could not be read is nil, and has its
+// own problem.
+func readIMISDestination(r *reader, given content, def *task.Definition) task.Destination {
+	imis := given.section
 	d := &task.IMISDestination{
 		Connection: imis.text("connection"), Entity: imis.text("entity"), Action: task.Action(imis.text("action")),
 		Key: imis.contents["key"].texts, Match: imis.contents["match"].texts, Append: imis.contents["append"].texts,
@@ -117,10 +124,10 @@ func (r *reader) imisDestination(imis *fieldSet, columns []task.Column) *task.IM
 	}
 	r.checkEntity(imis, d)
 	r.checkIdentified(imis, d)
-	if columns == nil {
+	if def.Mapping == nil {
 		return d
 	}
-	names := r.columnNames(columns, "iMIS")
+	names := r.columnNames(def.Mapping, "iMIS")
 	for _, name := range []string{"key", "match", "append"} {
 		r.checkColumns(imis.contents[name].line, "destination.imis."+name, imis.contents[name].texts, names)
 	}
@@ -188,5 +195,24 @@ func (r *reader) checkIdentified(imis *fieldSet, d *task.IMISDestination) {
 		case slices.Contains(d.Key, column) || slices.Contains(d.Match, column):
 			r.report(imis.contents["append"].line, "destination.imis.append: %s is what the record is found by, so nothing can be added to it", wording.Quote(column))
 		}
+	}
+}
+
+func draftIMISSource(source task.Source) []string {
+	from := source.(*task.IMISSource)
+	line := fmt.Sprintf("imis: {connection: %s, query: %s", scalar(from.Connection), scalar(from.Query))
+	if from.Endpoint == task.IQAEndpoint {
+		line += ", endpoint: iqa"
+	}
+	return []string{line + "}"}
+}
+
+func draftIMISPrompts(source task.Source) []string {
+	if source.(*task.IMISSource).Endpoint != task.IQAEndpoint {
+		return nil
+	}
+	return []string{
+		"# The names of the IQA's prompts do not tell them apart, so their values go by position: keep all, in this",
+		"# order. Callers use these names, which may be changed.",
 	}
 }

@@ -9,6 +9,11 @@ import (
 	"runhook/shared/wording"
 )
 
+var natsDestination = form[task.Destination]{
+	kind: task.NATS, fields: natsDestinationFields, read: readNATSDestination,
+	meaning: "a subject, to which each row is published as JSON; after an interruption some arrive again",
+}
+
 var natsDestinationFields = []field{
 	{
 		name: "subject", kind: kindText, max: maxNameLetters, example: "members.changed", required: true,
@@ -16,21 +21,18 @@ var natsDestinationFields = []field{
 	},
 }
 
-func (r *reader) natsDestination(nats *fieldSet) *task.NATSDestination {
-	if nats == nil {
-		return nil
-	}
+func readNATSDestination(r *reader, given content, _ *task.Definition) task.Destination {
 	const name = "destination.nats.subject"
-	given, ok := nats.field("subject")
-	words := strings.Split(given.text, ".")
+	subject, ok := given.section.field("subject")
+	words := strings.Split(subject.text, ".")
 	switch {
 	case !ok:
-	case slices.Contains(words, "") || strings.ContainsFunc(given.text, unicode.IsSpace):
-		r.report(given.line, "%s must be words with dots between and no spaces, like members.changed, not %s", name, wording.Quote(given.text))
+	case slices.Contains(words, "") || strings.ContainsFunc(subject.text, unicode.IsSpace):
+		r.report(subject.line, "%s must be words with dots between and no spaces, like members.changed, not %s", name, wording.Quote(subject.text))
 	case slices.ContainsFunc(words, func(w string) bool { return strings.ContainsAny(w, "*>") }):
-		r.report(given.line, "%s: rows are published to one subject, and * and > stand for many; write it out", name)
+		r.report(subject.line, "%s: rows are published to one subject, and * and > stand for many; write it out", name)
 	case words[0] == "run" || strings.HasPrefix(words[0], "$") || strings.HasPrefix(words[0], "_"):
-		r.report(given.line, "%s: subjects that begin with run., $ or _ belong to Runhook and NATS themselves; take another, like members.changed", name)
+		r.report(subject.line, "%s: subjects that begin with run., $ or _ belong to Runhook and NATS themselves; take another, like members.changed", name)
 	}
-	return &task.NATSDestination{Subject: given.text}
+	return &task.NATSDestination{Subject: subject.text}
 }

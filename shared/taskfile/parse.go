@@ -64,11 +64,10 @@ func (r *reader) define(file *fieldSet) *task.Definition {
 	entries := file.contents["parameters"].sections
 	def.Parameters = r.parameters(entries)
 	if source, ok := file.field("source"); ok {
-		def.Source = r.source(source.section, def)
+		def.Source, def.Rate = made(r, source.section, sourceForms, def), source.section.contents["rate"].rate
 	}
 	if destination, ok := file.field("destination"); ok {
-		def.Destination = r.destination(destination.section, def.Mapping)
-		r.checkLoop(destination.section, def)
+		def.Destination = made(r, destination.section, destinationForms, def)
 	}
 	if where, ok := file.field("where"); ok && strings.TrimSpace(where.text) != "" {
 		def.Where, def.WhereLine = where.text, where.line
@@ -78,6 +77,17 @@ func (r *reader) define(file *fieldSet) *task.Definition {
 		r.checkExpressions(def)
 	}
 	return def
+}
+
+// made is what the section of a kind says. Of several sections, which are a problem of their own, each
+// is read and the last counts.
+func made[T any](r *reader, kinds *fieldSet, forms []form[T], def *task.Definition) (t T) {
+	for _, f := range forms {
+		if given, ok := kinds.field(string(f.kind)); ok {
+			t = f.read(r, given, def)
+		}
+	}
+	return t
 }
 
 // retry reads the section, or its defaults where the file has none.
@@ -119,24 +129,6 @@ func (r *reader) origins(file *fieldSet) []string {
 		}
 	}
 	return origins
-}
-
-func (r *reader) destination(kinds *fieldSet, columns []task.Column) (d task.Destination) {
-	if csv := kinds.contents["csv"].section; csv != nil {
-		r.checkPath(csv, "destination.csv.path")
-		d.CSV = &task.CSVDestination{Connection: csv.text("connection"), Path: csv.text("path"), Action: task.Action(csv.text("action"))}
-	}
-	if sql := kinds.contents["sql"].section; sql != nil {
-		d.SQL = &task.SQLDestination{
-			Connection: sql.text("connection"), Table: sql.text("table"), Key: sql.contents["key"].texts,
-			Action: task.Action(sql.text("action")), Create: sql.contents["create"].on,
-		}
-		r.checkKey(sql, d.SQL, columns)
-	}
-	d.HTTP = r.httpDestination(kinds.contents["http"].section)
-	d.NATS = r.natsDestination(kinds.contents["nats"].section)
-	d.IMIS = r.imisDestination(kinds.contents["imis"].section, columns)
-	return d
 }
 
 // columnNames are the mapping's, of which none may differ from another by letter case alone: who, as a
@@ -186,17 +178,6 @@ func (r *reader) checkExpressions(def *task.Definition) {
 	for _, column := range def.Mapping {
 		check(column.Line, "mapping."+column.Name, column.Expression)
 	}
-}
-
-// source makes the source from its section and holds it against the task's parameters, which are
-// known.
-func (r *reader) source(kinds *fieldSet, def *task.Definition) (s task.Source) {
-	s.Rate = kinds.contents["rate"].rate
-	s.CSV = r.csvSource(kinds.contents["csv"].section)
-	s.SQL = r.sqlSource(kinds.contents["sql"].section, def)
-	s.HTTP = r.httpSource(kinds.contents["http"].section, def)
-	s.IMIS = r.imisSource(kinds.contents["imis"].section, def)
-	return s
 }
 
 // checkParameter reports a name that is no parameter of the task, or one with several values where

@@ -78,10 +78,10 @@ allow_origins: [https://Example.org, "http://localhost:8080"]
 			{Name: "FirstName", Filter: "CsContact.FirstName", Required: true, Default: []string{"Ann"}, Description: "whose"},
 			{Name: "Group", Multiple: true, Default: []string{"a", "007"}, SourceDefault: []string{"z"}},
 		},
-		Source: task.Source{CSV: &task.CSVSource{Connection: "drop", Path: "sub/in.csv", Delimiter: '\t', Encoding: "windows-1252"}},
+		Source: &task.CSVSource{Connection: "drop", Path: "sub/in.csv", Delimiter: '\t', Encoding: "windows-1252"},
 		Where:  `FirstName != ""`, WhereLine: 15,
 		Mapping:     []task.Column{{Name: "zip", Expression: "Zip", Line: 17}, {Name: "id", Expression: "ID", Line: 18}},
-		Destination: task.Destination{CSV: &task.CSVDestination{Connection: "out", Path: "out.csv", Action: task.Append}},
+		Destination: &task.CSVDestination{Connection: "out", Path: "out.csv", Action: task.Append},
 		OnRowError:  task.StopOnRowError, MaxRowErrors: 0, Concurrency: 4, Timeout: 90 * time.Minute,
 		StartWithin: 10 * time.Minute, Retry: task.Retry{Attempts: 5, Backoff: 2 * time.Minute}, RetryAfter: 90 * time.Second, FailedStatus: 422,
 		AllowOrigins: []string{"https://example.org", "http://localhost:8080"},
@@ -104,12 +104,12 @@ func TestParseFillsInDefaults(t *testing.T) {
 			}
 			if !got.Enabled || got.OnRowError != task.ContinueOnRowError || got.MaxRowErrors != 1000 || got.Concurrency != 1 ||
 				got.RetryAfter != 30*time.Second || got.Timeout != 2*time.Hour || got.StartWithin != 0 || got.Retry != (task.Retry{Attempts: 3, Backoff: 30 * time.Second}) || got.FailedStatus != 200 || !reflect.DeepEqual(got.AllowOrigins, []string{"*"}) ||
-				got.Source.CSV.Delimiter != ',' || got.Source.CSV.Encoding != "" || got.Where != "" {
+				got.Source.(*task.CSVSource).Delimiter != ',' || got.Source.(*task.CSVSource).Encoding != "" || got.Where != "" {
 				t.Errorf("unexpected defaults: %+v", got)
 			}
 			want := &task.SQLDestination{Connection: "warehouse", Table: "members", Key: []string{"id"}, Action: task.Upsert}
-			if !reflect.DeepEqual(got.Destination.SQL, want) {
-				t.Errorf("destination: got %+v, want %+v", got.Destination.SQL, want)
+			if !reflect.DeepEqual(got.Destination.(*task.SQLDestination), want) {
+				t.Errorf("destination: got %+v, want %+v", got.Destination.(*task.SQLDestination), want)
 			}
 		})
 	}

@@ -29,43 +29,47 @@ func withPrompts(text string, parameters ...string) string {
 }
 
 func TestParseReadsSources(t *testing.T) {
-	for text, want := range map[string]task.Source{
+	type sourced struct {
+		from task.Source
+		rate task.Rate
+	}
+	for text, want := range map[string]sourced{
 		with(csvOfSample, `csv: {connection: drop, path: in.XLSX, sheet: "Members 2026"}`): {
-			CSV: &task.CSVSource{Connection: "drop", Path: "in.XLSX", Sheet: "Members 2026", Delimiter: ','},
+			from: &task.CSVSource{Connection: "drop", Path: "in.XLSX", Sheet: "Members 2026", Delimiter: ','},
 		},
 		with(csvOfSample, "csv: {connection: drop, path: in.csv.gz}\n  rate: 30/m"): {
-			CSV: &task.CSVSource{Connection: "drop", Path: "in.csv.gz", Delimiter: ','}, Rate: task.Rate{Count: 30, Per: time.Minute},
+			from: &task.CSVSource{Connection: "drop", Path: "in.csv.gz", Delimiter: ','}, rate: task.Rate{Count: 30, Per: time.Minute},
 		},
 		with(csvOfSample, "rate: 1/h\n  sql:\n    connection: w\n    query: |\n      select a,\n      b from t\n    order_by: a"): {
-			SQL: &task.SQLSource{Connection: "w", Query: "select a,\nb from t\n", OrderBy: []string{"a"}}, Rate: task.Rate{Count: 1, Per: time.Hour},
+			from: &task.SQLSource{Connection: "w", Query: "select a,\nb from t\n", OrderBy: []string{"a"}}, rate: task.Rate{Count: 1, Per: time.Hour},
 		},
 		with(csvOfSample, "rate: 200/s\n  sql: {connection: w, query: select 1 where :FirstName = 1, order_by: [a, b c]}"): {
-			SQL: &task.SQLSource{Connection: "w", Query: "select 1 where :FirstName = 1", OrderBy: []string{"a", "b c"}}, Rate: task.Rate{Count: 200, Per: time.Second},
+			from: &task.SQLSource{Connection: "w", Query: "select 1 where :FirstName = 1", OrderBy: []string{"a", "b c"}}, rate: task.Rate{Count: 200, Per: time.Second},
 		},
 		fromHTTP(`path: "/people/{params.FirstName}", items: data.people, total: meta.total, columns: [middle], next: {cursor: after, from: meta.next}`): {
-			HTTP: &task.HTTPSource{
+			from: &task.HTTPSource{
 				Connection: "partner", Path: "/people/{params.FirstName}", Items: "data.people", Total: "meta.total", Columns: []string{"middle"},
 				Next: &task.NextPage{Cursor: "after", From: "meta.next"},
 			},
 		},
-		fromHTTP(`path: people, next: {header: true}`): {HTTP: &task.HTTPSource{Connection: "partner", Path: "people", Next: &task.NextPage{Header: true}}},
-		fromHTTP(`path: people, next: {offset: skip}`): {HTTP: &task.HTTPSource{Connection: "partner", Path: "people", Next: &task.NextPage{Offset: "skip"}}},
-		fromHTTP(`path: people, next: {page: p}`):      {HTTP: &task.HTTPSource{Connection: "partner", Path: "people", Next: &task.NextPage{Page: "p"}}},
-		fromHTTP(`path: people, next: {link: a.'@b'}`): {HTTP: &task.HTTPSource{Connection: "partner", Path: "people", Next: &task.NextPage{Link: "a.'@b'"}}},
-		fromIMIS(`query: $/Member Ship/Lapsed`):        {IMIS: &task.IMISSource{Connection: "imis-prod", Query: "$/Member Ship/Lapsed", PageSize: 500, Endpoint: task.QueryEndpoint}},
+		fromHTTP(`path: people, next: {header: true}`): {from: &task.HTTPSource{Connection: "partner", Path: "people", Next: &task.NextPage{Header: true}}},
+		fromHTTP(`path: people, next: {offset: skip}`): {from: &task.HTTPSource{Connection: "partner", Path: "people", Next: &task.NextPage{Offset: "skip"}}},
+		fromHTTP(`path: people, next: {page: p}`):      {from: &task.HTTPSource{Connection: "partner", Path: "people", Next: &task.NextPage{Page: "p"}}},
+		fromHTTP(`path: people, next: {link: a.'@b'}`): {from: &task.HTTPSource{Connection: "partner", Path: "people", Next: &task.NextPage{Link: "a.'@b'"}}},
+		fromIMIS(`query: $/Member Ship/Lapsed`):        {from: &task.IMISSource{Connection: "imis-prod", Query: "$/Member Ship/Lapsed", PageSize: 500, Endpoint: task.QueryEndpoint}},
 		withPrompts(fromIMIS(`query: "$/A", page_size: 20, endpoint: iqa`), "{filter: A.ID}", "{filter: B.ID}"): {
-			IMIS: &task.IMISSource{Connection: "imis-prod", Query: "$/A", PageSize: 20, Endpoint: task.IQAEndpoint},
+			from: &task.IMISSource{Connection: "imis-prod", Query: "$/A", PageSize: 20, Endpoint: task.IQAEndpoint},
 		},
 		fromHTTP(`path: /a, next: {link: n, from: x}}`): {},
 	} {
 		def, err := Parse([]byte(text), "task.yaml")
-		if want == (task.Source{}) {
+		if want.from == nil {
 			if err == nil {
 				t.Errorf("accepted %s", text)
 			}
 			continue
 		}
-		if err != nil || !reflect.DeepEqual(def.Source, want) {
+		if err != nil || !reflect.DeepEqual(sourced{def.Source, def.Rate}, want) {
 			t.Errorf("%s:\ngot  %+v, %v\nwant %+v", text, def, err, want)
 		}
 	}

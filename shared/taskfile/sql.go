@@ -2,10 +2,22 @@ package taskfile
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 
 	"runhook/shared/task"
 )
+
+var sqlSource = form[task.Source]{
+	kind: task.SQL, fields: sqlSourceFields, read: readSQLSource, draft: draftSQLSource,
+	meaning: "a query of a database",
+}
+
+var sqlDestination = form[task.Destination]{
+	kind: task.SQL, fields: sqlDestinationFields, read: readSQLDestination, draft: draftSQLDestination,
+	meaning: "a table of a database",
+}
 
 var sqlSourceFields = []field{
 	{
@@ -46,21 +58,19 @@ var sqlDestinationFields = []field{
 	},
 }
 
-func (r *reader) sqlSource(sql *fieldSet, def *task.Definition) *task.SQLSource {
-	if sql == nil {
-		return nil
-	}
+func readSQLSource(r *reader, given content, def *task.Definition) task.Source {
+	sql := given.section
 	source := &task.SQLSource{Connection: sql.text("connection"), Query: sql.text("query"), OrderBy: sql.contents["order_by"].texts}
-	given, ok := sql.field("query")
+	query, ok := sql.field("query")
 	if !ok {
 		return source
 	}
-	_, names, err := task.CutQuery(given.text, func(int) string { return "?" })
+	_, names, err := task.CutQuery(query.text, func(int) string { return "?" })
 	if err != nil {
-		r.report(given.line, "source.sql.query: %v", err)
+		r.report(query.line, "source.sql.query: %v", err)
 	}
 	for _, name := range names {
-		r.checkParameter(def, given.line, "source.sql.query: :"+name, name, `a query takes one value; name it in where instead, as in "x" in params.`+name)
+		r.checkParameter(def, query.line, "source.sql.query: :"+name, name, `a query takes one value; name it in where instead, as in "x" in params.`+name)
 	}
 	return source
 }
@@ -84,4 +94,36 @@ func (r *reader) checkKey(sql *fieldSet, d *task.SQLDestination, columns []task.
 	if d.Action == task.Update && !slices.ContainsFunc(names, func(n string) bool { return !slices.Contains(d.Key, n) }) {
 		r.report(line, "destination.sql: update has nothing to write; mapping needs a column that is not in key")
 	}
+}
+
+func readSQLDestination(r *reader, given content, def *task.Definition) task.Destination {
+	sql := given.section
+	to := &task.SQLDestination{
+		Connection: sql.text("connection"), Table: sql.text("table"), Key: sql.contents["key"].texts,
+		Action: task.Action(sql.text("action")), Create: sql.contents["create"].on,
+	}
+	r.checkKey(sql, to, def.Mapping)
+	return to
+}
+
+func draftSQLSource(source task.Source) []string {
+	from := source.(*task.SQLSource)
+	return []string{fmt.Sprintf("sql: {connection: %s, query: %s}", scalar(from.Connection), scalar(from.Query))}
+}
+
+func draftSQLDestination(destination task.Destination) []string {
+	to := destination.(*task.SQLDestination)
+	if len(to.Key) == 0 {
+		return []string{
+			"# Every run adds all rows. To update what is there, name the columns that identify a row and write",
+			"# key: [id], action: upsert",
+			fmt.Sprintf("sql: {connection: %s, table: %s, action: %s, create: %t}", scalar(to.Connection), scalar(to.Table), to.Action, to.Create),
+		}
+	}
+	keys := make([]string, len(to.Key))
+	for i, key := range to.Key {
+		keys[i] = scalar(key)
+	}
+	return []string{fmt.Sprintf("sql: {connection: %s, table: %s, key: [%s], action: %s, create: %t}",
+		scalar(to.Connection), scalar(to.Table), strings.Join(keys, ", "), to.Action, to.Create)}
 }

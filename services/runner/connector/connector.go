@@ -87,6 +87,10 @@ type Recorder interface {
 // reading them beside the writing.
 type AtHand interface{ AtHand() bool }
 
+// Named is a Source whose columns are decided elsewhere: its name begins the message of a run whose
+// expressions do not fit them.
+type Named interface{ Name() string }
+
 // Destination takes rows. The package comment has the order of calls.
 type Destination interface {
 	// Write writes the batch's pending rows as one unit, and sets the outcome of each: one of package
@@ -224,16 +228,15 @@ type LedgerKind interface {
 	Forget(ctx context.Context, job Job) error
 }
 
-// Kinds are the kinds of source and destination that a program has, by the names that tasks have for
-// them.
+// Kinds are the kinds of source and destination that a program has.
 type Kinds struct {
-	Sources      map[string]SourceKind
-	Destinations map[string]DestinationKind
+	Sources      map[task.Kind]SourceKind
+	Destinations map[task.Kind]DestinationKind
 }
 
 // Source returns the kind of a task's source. The error is a [*run.Failure].
 func (k Kinds) Source(from task.Source) (SourceKind, error) {
-	kind := k.Sources[sourceName(from)]
+	kind := k.Sources[from.Name()]
 	if kind == nil {
 		return nil, run.Failf("the task's source is of a kind that this runner does not know; a newer one may")
 	}
@@ -242,39 +245,9 @@ func (k Kinds) Source(from task.Source) (SourceKind, error) {
 
 // Destination returns the kind of a task's destination. The error is a [*run.Failure].
 func (k Kinds) Destination(to task.Destination) (DestinationKind, error) {
-	kind := k.Destinations[destinationName(to)]
+	kind := k.Destinations[to.Name()]
 	if kind == nil {
 		return nil, run.Failf("the task's destination is of a kind that this runner does not know; a newer one may")
 	}
 	return kind, nil
-}
-
-func sourceName(from task.Source) string {
-	switch {
-	case from.CSV != nil:
-		return "csv"
-	case from.SQL != nil:
-		return "sql"
-	case from.HTTP != nil:
-		return "http"
-	case from.IMIS != nil:
-		return "imis"
-	}
-	return ""
-}
-
-func destinationName(to task.Destination) string {
-	switch {
-	case to.SQL != nil:
-		return "sql"
-	case to.CSV != nil:
-		return "csv"
-	case to.HTTP != nil:
-		return "http"
-	case to.NATS != nil:
-		return "nats"
-	case to.IMIS != nil:
-		return "imis"
-	}
-	return ""
 }

@@ -44,7 +44,7 @@ func (d *Draft) fromCSV(ctx context.Context, w Wish) (base string, err error) {
 			return "", fmt.Errorf("--from-csv: %w", err)
 		}
 	}
-	d.Source = task.Source{CSV: source}
+	d.Source = source
 	d.Columns, err = pipeline.Columns(ctx, w.Kinds, connector.Job{Task: &task.Definition{Source: d.Source}, Connections: reading})
 	if err != nil {
 		return "", fmt.Errorf("--from-csv %s: %w", w.CSV, err)

@@ -72,7 +72,7 @@ func (d *Draft) fromTable(ctx context.Context, w Wish) (base string, err error) 
 	if !ok || name == "" || table == "" {
 		return "", fmt.Errorf("--from-table %q is not CONNECTION.TABLE, like crm.members", w.Table)
 	}
-	d.Source = task.Source{SQL: &task.SQLSource{Connection: name, Query: `select * from "` + strings.ReplaceAll(table, `"`, `""`) + `"`}}
+	d.Source = &task.SQLSource{Connection: name, Query: `select * from "` + strings.ReplaceAll(table, `"`, `""`) + `"`}
 	d.Columns, err = pipeline.Columns(ctx, w.Kinds, connector.Job{Task: &task.Definition{Source: d.Source}, Connections: w.Connections})
 	if err != nil && w.Connections == nil {
 		return "", fmt.Errorf("--from-table %s: there is no connections.yaml here; name the file of connections with --connections", w.Table)
@@ -94,7 +94,7 @@ func (d *Draft) fromIQA(ctx context.Context, w Wish) (base string, err error) {
 		return "", fmt.Errorf("--from-iqa %s %s: %w", w.IQA, w.Path, err)
 	}
 	source.Endpoint = iqa.Endpoint
-	d.Source, d.Parameters, d.Columns = task.Source{IMIS: source}, iqa.Parameters, iqa.Columns
+	d.Source, d.Parameters, d.Columns = source, iqa.Parameters, iqa.Columns
 	return path.Base(w.Path), nil
 }
 
@@ -113,7 +113,7 @@ func (d *Draft) addDestination(w Wish, base string) error {
 			name, path = w.spare("export"), filepath.Base(absolute)
 			d.Missing = append(d.Missing, folderLine(name, absolute))
 		}
-		d.Destination = task.Destination{CSV: &task.CSVDestination{Connection: name, Path: path, Action: task.Replace}}
+		d.Destination = &task.CSVDestination{Connection: name, Path: path, Action: task.Replace}
 		return nil
 	}
 	to := &task.SQLDestination{Table: identifierOf(base), Action: task.Insert, Create: true}
@@ -141,7 +141,7 @@ func (d *Draft) addDestination(w Wish, base string) error {
 	if len(w.Key) > 0 {
 		to.Key, to.Action = w.Key, task.Upsert
 	}
-	d.Destination = task.Destination{SQL: to}
+	d.Destination = to
 	return nil
 }
 

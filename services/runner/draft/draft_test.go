@@ -59,17 +59,17 @@ func made(t *testing.T, w Wish) (*Draft, *task.Definition) {
 func TestConnectionsAreChosen(t *testing.T) {
 	dir, set := folder(t, "here: {files: .}\ndb: {sqlite: ./a.db}\n")
 	d, def := made(t, Wish{Connections: set, CSV: filepath.Join(dir, "people.csv")})
-	from, to := def.Source.CSV, def.Destination.SQL
+	from, to := def.Source.(*task.CSVSource), def.Destination.(*task.SQLDestination)
 	if def.Name != "people" || from.Connection != "here" || from.Path != "people.csv" || to.Connection != "db" || to.Table != "people" ||
 		to.Action != task.Insert || !to.Create || len(d.Missing) > 0 {
 		t.Errorf("%s%q", def.Text, d.Missing)
 	}
 	d, def = made(t, Wish{Connections: set, CSV: filepath.Join(dir, "people.csv"), To: "dw.folk", Key: []string{"id"}, Name: "Folk"})
-	if to := def.Destination.SQL; def.Name != "Folk" || to.Connection != "dw" || to.Table != "folk" || to.Action != task.Upsert || !slices.Equal(d.Missing, []string{"dw: {sqlite: ./dw.db}"}) {
+	if to := def.Destination.(*task.SQLDestination); def.Name != "Folk" || to.Connection != "dw" || to.Table != "folk" || to.Action != task.Upsert || !slices.Equal(d.Missing, []string{"dw: {sqlite: ./dw.db}"}) {
 		t.Errorf("%s%q", def.Text, d.Missing)
 	}
 	_, def = made(t, Wish{Connections: set, CSV: filepath.Join(dir, "people.csv"), To: filepath.Join(dir, "deep", "out.csv")})
-	if to := def.Destination.CSV; to.Connection != "here" || to.Path != "deep/out.csv" || to.Action != task.Replace {
+	if to := def.Destination.(*task.CSVDestination); to.Connection != "here" || to.Path != "deep/out.csv" || to.Action != task.Replace {
 		t.Errorf("%s", def.Text)
 	}
 }
@@ -85,7 +85,7 @@ func TestMissingLinesMakeConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	d, def := made(t, Wish{Connections: set, CSV: filepath.Join(odd, "people.csv"), To: filepath.Join(odd, "out.csv")})
-	if def.Source.CSV.Connection != "files2" || def.Destination.CSV.Connection != "export" || len(d.Missing) != 2 {
+	if def.Source.(*task.CSVSource).Connection != "files2" || def.Destination.(*task.CSVDestination).Connection != "export" || len(d.Missing) != 2 {
 		t.Fatalf("%s%q", def.Text, d.Missing)
 	}
 	lines, err := connection.Parse([]byte(strings.Join(d.Missing, "\n")), filepath.Join(dir, "connections.yaml"))

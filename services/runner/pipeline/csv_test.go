@@ -51,7 +51,7 @@ func TestEncodings(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t)
 			b.write("members.csv", c.mark+encode(t, text, c.encoding))
-			b.job.Task.Source.CSV.Encoding = c.label
+			b.job.Task.Source.(*task.CSVSource).Encoding = c.label
 			b.succeed(run.Counts{Total: 2, Retrieved: 2, Inserted: 2})
 			if got, want := b.query("SELECT id, name FROM members"), "1 Zoë; 2 Ægir\nÖst"; got != want {
 				t.Errorf("the table has %q, want %q", got, want)
@@ -79,7 +79,7 @@ func TestRowsThatCannotBeRead(t *testing.T) {
 func TestDelimiters(t *testing.T) {
 	for _, delimiter := range []rune{';', '\t', '|', '§'} {
 		b := newBench(t)
-		b.job.Task.Source.CSV.Delimiter = delimiter
+		b.job.Task.Source.(*task.CSVSource).Delimiter = delimiter
 		b.write("members.csv", strings.ReplaceAll("ID~Name\n1~\"A~n,n\"\n2~\n", "~", string(delimiter)))
 		b.succeed(run.Counts{Total: 2, Retrieved: 2, Inserted: 2})
 		if got, want := b.query("SELECT id, name FROM members"), "1 A"+string(delimiter)+"n,n; 2 "; got != want {
@@ -124,7 +124,7 @@ func TestSourcesThatCannotBeUsed(t *testing.T) {
 			}
 		}},
 		{"outside", "must be a file inside the connection's folder", func(_ *testing.T, b *bench) {
-			b.job.Task.Source.CSV.Path = "../members.csv"
+			b.job.Task.Source.(*task.CSVSource).Path = "../members.csv"
 		}},
 		{"link outside", "links must not lead out of it", func(t *testing.T, b *bench) {
 			outside := filepath.Join(t.TempDir(), "members.csv")
@@ -137,11 +137,11 @@ func TestSourcesThatCannotBeUsed(t *testing.T) {
 		}},
 		{"encoding", `unknown encoding "utf-9"`, func(_ *testing.T, b *bench) {
 			b.write("members.csv", "ID,Name\n")
-			b.job.Task.Source.CSV.Encoding = "utf-9"
+			b.job.Task.Source.(*task.CSVSource).Encoding = "utf-9"
 		}},
 		{"delimiter", "source.csv.delimiter cannot be", func(_ *testing.T, b *bench) {
 			b.write("members.csv", "ID,Name\n")
-			b.job.Task.Source.CSV.Delimiter = '"'
+			b.job.Task.Source.(*task.CSVSource).Delimiter = '"'
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -244,7 +244,7 @@ func TestCSVAppendsToItsOwnSource(t *testing.T) {
 	b := newBench(t)
 	memberFile(t, filepath.Join(b.folder, "members.csv"), rows)
 	b.toFile(task.Append)
-	b.job.Task.Destination.CSV.Path = "members.csv"
+	b.job.Task.Destination.(*task.CSVDestination).Path = "members.csv"
 	b.mapping("ID", "ID", "FirstName", "FirstName", "LastName", "LastName", "Email", "Email", "Joined", "Joined")
 	b.succeed(run.Counts{Total: rows, Retrieved: rows, Inserted: rows})
 	header, content, _ := strings.Cut(b.read("members.csv"), "\n")
@@ -258,14 +258,14 @@ func TestCSVDestinationsThatCannotBeUsed(t *testing.T) {
 		b := newBench(t)
 		b.write("members.csv", "ID,Name\n1,Ann\n")
 		b.toFile(action)
-		b.job.Task.Destination.CSV.Path = "none/out.csv"
+		b.job.Task.Destination.(*task.CSVDestination).Path = "none/out.csv"
 		b.fail("The folder of the file none/out.csv of connection drop does not exist")
-		b.job.Task.Destination.CSV.Path = "../out.csv"
+		b.job.Task.Destination.(*task.CSVDestination).Path = "../out.csv"
 		b.fail("lead out of the connection's folder")
 		if err := os.Mkdir(filepath.Join(b.folder, "out"), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		b.job.Task.Destination.CSV.Path = "out"
+		b.job.Task.Destination.(*task.CSVDestination).Path = "out"
 		b.fail("is not a file")
 	}
 }

@@ -127,13 +127,13 @@ func TestDryRunOfFiles(t *testing.T) {
 			if got := b.read("out.csv"); got != "id,name\n7,Old" {
 				t.Errorf("out.csv is %q", got)
 			}
-			b.job.Task.Destination.CSV.Path = "none/out.csv"
+			b.job.Task.Destination.(*task.CSVDestination).Path = "none/out.csv"
 			b.fail("The folder of the file none/out.csv of connection drop does not exist")
-			b.job.Task.Destination.CSV.Path = "."
+			b.job.Task.Destination.(*task.CSVDestination).Path = "."
 			b.fail("is not a file")
 			if action == task.Append {
 				b.write("other.csv", "a,b\n")
-				b.job.Task.Destination.CSV.Path = "other.csv"
+				b.job.Task.Destination.(*task.CSVDestination).Path = "other.csv"
 				b.fail("does not have the columns of the mapping")
 			}
 		})

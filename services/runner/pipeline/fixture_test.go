@@ -41,18 +41,18 @@ func newBench(t testing.TB) *bench {
 		Connections: set,
 		Task: &task.Definition{
 			Name:    "copy",
-			Source:  task.Source{CSV: &task.CSVSource{Connection: "drop", Path: "members.csv"}},
+			Source:  &task.CSVSource{Connection: "drop", Path: "members.csv"},
 			Mapping: []task.Column{{Name: "id", Expression: "ID"}, {Name: "name", Expression: "Name"}},
-			Destination: task.Destination{SQL: &task.SQLDestination{
+			Destination: &task.SQLDestination{
 				Connection: "warehouse", Table: "members", Key: []string{"id"}, Action: task.Upsert, Create: true,
-			}},
+			},
 			OnRowError: task.ContinueOnRowError, MaxRowErrors: 1000,
 		},
 	}}}
 }
 
 // table returns the job's sql destination.
-func (b *bench) table() *task.SQLDestination { return b.job.Task.Destination.SQL }
+func (b *bench) table() *task.SQLDestination { return b.job.Task.Destination.(*task.SQLDestination) }
 
 // mapping sets the job's mapping: name, expression, name, expression, …
 func (b *bench) mapping(pairs ...string) {
@@ -64,7 +64,7 @@ func (b *bench) mapping(pairs ...string) {
 
 // toFile makes the job write out.csv.
 func (b *bench) toFile(action task.Action) {
-	b.job.Task.Destination = task.Destination{CSV: &task.CSVDestination{Connection: "drop", Path: "out.csv", Action: action}}
+	b.job.Task.Destination = &task.CSVDestination{Connection: "drop", Path: "out.csv", Action: action}
 }
 
 func (b *bench) write(name, content string) {
@@ -147,7 +147,7 @@ func (b *bench) run(ctx context.Context) (pipeline.Snapshot, error) {
 	err := pipeline.Run(ctx, b.job, &m)
 	s := m.Snapshot()
 	c := s.Counts
-	if c.Retrieved != c.Processed()+c.Skipped+c.Failed && (err == nil || b.job.Task.Destination.CSV == nil) {
+	if c.Retrieved != c.Processed()+c.Skipped+c.Failed && (err == nil || b.job.Task.Destination.Name() != task.CSV) {
 		b.t.Errorf("retrieved %d is not processed %d + skipped %d + failed %d", c.Retrieved, c.Processed(), c.Skipped, c.Failed)
 	}
 	if err == nil && (c.Total != c.Retrieved || s.PercentComplete != 100) {

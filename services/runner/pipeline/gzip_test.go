@@ -38,7 +38,7 @@ func manyMembers(n int) string {
 // fromZipped makes the job read members.csv.gz.
 func (b *bench) fromZipped(content string) {
 	b.write("members.csv.gz", content)
-	b.job.Task.Source.CSV = &task.CSVSource{Connection: "drop", Path: "members.csv.gz"}
+	b.job.Task.Source = &task.CSVSource{Connection: "drop", Path: "members.csv.gz"}
 }
 
 func TestCompressedFile(t *testing.T) {

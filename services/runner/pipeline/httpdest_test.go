@@ -42,7 +42,7 @@ func (b *bench) toService(batch int, answer func(w http.ResponseWriter, ids []st
 		b.t.Fatal(err)
 	}
 	b.job.Connections = set
-	b.job.Task.Destination = task.Destination{HTTP: &task.HTTPDestination{Connection: "partner", Path: "/members", Method: "POST", Batch: batch}}
+	b.job.Task.Destination = &task.HTTPDestination{Connection: "partner", Path: "/members", Method: "POST", Batch: batch}
 }
 
 // reject collects rejected rows as "number column reason cells…".

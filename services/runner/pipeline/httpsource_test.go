@@ -29,7 +29,7 @@ func (b *bench) fromService(handle http.HandlerFunc, from task.HTTPSource) {
 	}
 	from.Connection = "partner"
 	b.job.Connections = set
-	b.job.Task.Source = task.Source{HTTP: &from}
+	b.job.Task.Source = &from
 	b.mapping("id", "id", "name", "name")
 }
 
@@ -79,7 +79,7 @@ func TestServiceLacksAColumn(t *testing.T) {
 	b := newBench(t)
 	b.fromService(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `[{"id":1,"nmae":"Ann"}]`) }, task.HTTPSource{Path: "/"})
 	b.fail("mapping.name: unknown column name; did you mean nmae?")
-	b.job.Task.Source.HTTP.Columns = []string{"name"}
+	b.job.Task.Source.(*task.HTTPSource).Columns = []string{"name"}
 	b.succeed(run.Counts{Retrieved: 1, Inserted: 1})
 }
 

@@ -36,7 +36,7 @@ func (b *bench) fromIMIS(count int) *imissite.Site {
 		b.t.Fatal(err)
 	}
 	b.job.Connections = set
-	b.job.Task.Source = task.Source{IMIS: &task.IMISSource{Connection: "prod", Query: "$/Members", PageSize: 500, Endpoint: task.QueryEndpoint}}
+	b.job.Task.Source = &task.IMISSource{Connection: "prod", Query: "$/Members", PageSize: 500, Endpoint: task.QueryEndpoint}
 	b.mapping("id", "ID", "name", `row["Full Name"] + "!"`, "dues", "Dues", "joined", "Joined")
 	return site
 }

@@ -32,9 +32,9 @@ func (b *bench) toPanel(action task.Action) (site *imissite.Site, address string
 		b.t.Fatal(err)
 	}
 	b.job.Connections = set
-	b.job.Task.Destination = task.Destination{IMIS: &task.IMISDestination{
+	b.job.Task.Destination = &task.IMISDestination{
 		Connection: "prod", Entity: "My_Panel", Action: action, Match: []string{"ID", "Code"}, OnMultiple: task.SkipRow, OnBlankMatch: task.SkipRow,
-	}}
+	}
 	b.mapping("ID", "ID", "Code", "Name", "Hours", "int(ID) - 100")
 	return site, server.URL
 }
@@ -89,7 +89,7 @@ func TestExampleOfThePage(t *testing.T) {
 
 	b := newBench(t)
 	site, address := b.toPanel(task.Upsert)
-	site.SetEntities(imissite.Entity{Name: def.Destination.IMIS.Entity, ObjectType: "Multi", Properties: []imissite.Property{
+	site.SetEntities(imissite.Entity{Name: def.Destination.(*task.IMISDestination).Entity, ObjectType: "Multi", Properties: []imissite.Property{
 		{Name: "Code", Type: "String", MaxLength: 5, Required: true},
 		{Name: "Hours", Type: "Integer"},
 		{Name: "Earned", Type: "Date"},
@@ -124,7 +124,7 @@ func TestExampleOfThePage(t *testing.T) {
 func TestPanelInsertContinues(t *testing.T) {
 	b := newBench(t)
 	site, _ := b.toPanel(task.Insert)
-	b.job.Task.Destination.IMIS.Match = nil
+	b.job.Task.Destination.(*task.IMISDestination).Match = nil
 	b.write("members.csv", "ID,Name\n101,A\n102,TOOLONG\n103,C\n101,D\n102,E\n")
 	s := newStory(b)
 	s.eager = true // rows behind a rejected one that waits to be stored are not confirmed, and come again

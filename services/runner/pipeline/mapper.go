@@ -21,12 +21,12 @@ type mappedColumn struct {
 }
 
 // compile compiles the task's expressions against the columns that the source really has.
-func compile(job connector.Job, columns mapping.Columns) (*mapper, error) {
+func compile(job connector.Job, from connector.Source) (*mapper, error) {
 	var faults check.Report
-	m := compileAll(job, columns, &faults)
+	m := compileAll(job, from.Columns(), &faults)
 	err := faults.Err()
-	if from := job.Task.Source.IMIS; from != nil && err != nil {
-		err = run.Failf("the IQA %s of connection %s does not fit the task; %v", from.Query, from.Connection, err)
+	if named, ok := from.(connector.Named); ok && err != nil {
+		err = run.Failf("%s does not fit the task; %v", named.Name(), err)
 	}
 	return m, err
 }

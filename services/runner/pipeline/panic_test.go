@@ -75,9 +75,10 @@ func TestPanicsFailTheRun(t *testing.T) {
 			b := &broken{at: at}
 			job := Job{Job: connector.Job{Task: &task.Definition{
 				Mapping: []task.Column{{Name: "id", Expression: "ID"}}, MaxRowErrors: 10,
-				Destination: task.Destination{SQL: &task.SQLDestination{Table: "members"}},
+				Source:      &task.CSVSource{},
+				Destination: &task.SQLDestination{Table: "members"},
 			}}}
-			rows, err := compile(job.Job, b.Columns())
+			rows, err := compile(job.Job, b)
 			if err != nil {
 				t.Fatal(err)
 			}

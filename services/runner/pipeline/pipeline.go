@@ -74,7 +74,7 @@ func execute(ctx context.Context, job Job, m *Meter) (err error) {
 		return err
 	}
 	defer from.Close()
-	rows, err := compile(job.Job, from.Columns())
+	rows, err := compile(job.Job, from)
 	if err != nil {
 		return err
 	}

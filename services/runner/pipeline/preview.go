@@ -48,7 +48,7 @@ func Preview(ctx context.Context, kinds connector.Kinds, job connector.Job, most
 		return nil, err
 	}
 	defer from.Close()
-	rows, err := compile(job, from.Columns())
+	rows, err := compile(job, from)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func Preview(ctx context.Context, kinds connector.Kinds, job connector.Job, most
 	for _, c := range rows.columns {
 		sample.Columns = append(sample.Columns, c.name)
 	}
-	brake := newBrake(job.Task.Source.Rate)
+	brake := newBrake(job.Task.Rate)
 	for number := int64(1); len(sample.Rows) < most; number++ {
 		clear(rows.scope.Row)
 		_, err := from.Next(ctx, rows.scope.Row)

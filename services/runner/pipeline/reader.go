@@ -57,7 +57,7 @@ type reader struct {
 
 func newReader(ctx context.Context, job Job, from connector.Source, rows *mapper, m *Meter) *reader {
 	r := &reader{
-		from: from, brake: newBrake(job.Task.Source.Rate), rows: rows, meter: m,
+		from: from, brake: newBrake(job.Task.Rate), rows: rows, meter: m, most: job.Task.Destination.BatchRows(),
 	}
 	r.ctx, r.stop = context.WithCancel(ctx)
 	if whole, ok := from.(connector.AtHand); ok {
@@ -67,12 +67,6 @@ func newReader(ctx context.Context, job Job, from connector.Source, rows *mapper
 		r.read, r.written = make(chan *row.Batch, aheadBatches), make(chan *row.Batch, aheadBatches)
 	}
 	r.lines, _ = from.(connector.Recorder)
-	switch to := job.Task.Destination; {
-	case to.HTTP != nil:
-		r.most = to.HTTP.Batch // a batch is a request
-	case to.IMIS != nil:
-		r.most = 1 // each row has requests of its own
-	}
 	r.batch = r.empty()
 	return r
 }

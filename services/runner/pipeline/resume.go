@@ -113,16 +113,12 @@ func markOf(record row.Record) string {
 
 // interrupted is how a run ends that cannot go on without writing rows twice, or starting over without.
 func interrupted(to task.Destination, last int64, why string) error {
-	action := "insert"
-	if to.CSV != nil {
-		action = "append"
-	}
 	rows := "Rows of the source from the first on may have been written"
 	if last > 0 {
 		rows = "Rows 1 to " + strconv.FormatInt(last, 10) + " of the source were written, and later ones may have been"
-		if to.SQL != nil {
+		if !to.AtLeastOnce() {
 			rows = "Rows 1 to " + strconv.FormatInt(last, 10) + " of the source were written"
 		}
 	}
-	return run.Failf("The run was interrupted, and %s. %s; starting over would %s them twice. Look at the destination, remove what is there, and POST again.", why, rows, action)
+	return run.Failf("The run was interrupted, and %s. %s; starting over would %s them twice. Look at the destination, remove what is there, and POST again.", why, rows, to.Repeats())
 }

@@ -104,12 +104,12 @@ var resumable = map[string]func(*bench){
 			rows = append(rows, resumableRow(i))
 		}
 		b.workbook("members.xlsx", rows...)
-		b.job.Task.Source.CSV = &task.CSVSource{Connection: "drop", Path: "members.xlsx"}
+		b.job.Task.Source = &task.CSVSource{Connection: "drop", Path: "members.xlsx"}
 	},
 	"a query": func(b *bench) {
 		b.exec("create table people (ID integer primary key, Name text, Keep text); with recursive n(i) as (select 1 union all select i + 1 from n where i < " + strconv.Itoa(resumableRows) +
 			") insert into people select i, case when i % 25 = 0 then '' else 'name ' || i end, case when i % 40 = 0 then 'no' else 'yes' end from n")
-		b.job.Task.Source = task.Source{SQL: &task.SQLSource{Connection: "warehouse", Query: "select * from people", OrderBy: []string{"ID"}}}
+		b.job.Task.Source = &task.SQLSource{Connection: "warehouse", Query: "select * from people", OrderBy: []string{"ID"}}
 	},
 	"pages": func(b *bench) {
 		b.fromService(func(w http.ResponseWriter, r *http.Request) {
@@ -381,7 +381,7 @@ func TestQueryWithoutOrder(t *testing.T) {
 	for _, action := range []task.Action{task.Insert, task.Upsert} {
 		b := newBench(t)
 		resumable["a query"](b)
-		b.job.Task.Source.SQL.OrderBy = nil
+		b.job.Task.Source.(*task.SQLSource).OrderBy = nil
 		b.exec("create table members (id integer primary key, name text not null check (name <> ''))")
 		b.mapping("id", "ID", "name", "Name")
 		b.table().Action = action
@@ -412,7 +412,7 @@ func TestQueryWithoutOrder(t *testing.T) {
 func TestAppendWithoutOrder(t *testing.T) {
 	b := newBench(t)
 	resumable["a query"](b)
-	b.job.Task.Source.SQL.OrderBy = nil
+	b.job.Task.Source.(*task.SQLSource).OrderBy = nil
 	b.mapping("id", "ID")
 	b.toFile(task.Append)
 	s := newStory(b)
@@ -432,7 +432,7 @@ func TestFence(t *testing.T) {
 	resumable["pages"](b)
 	b.mapping("id", "int(ID)", "name", "Name")
 	b.table().Action = task.Insert
-	service, set := b.job.Task.Source.HTTP, b.job.Connections
+	service, set := b.job.Task.Source.(*task.HTTPSource), b.job.Connections
 	pages, err := set.HTTP(service.Connection)
 	if err != nil {
 		t.Fatal(err)

@@ -69,10 +69,10 @@ func (s *slow) run(rate task.Rate) (took time.Duration, m *Meter) {
 	m = &Meter{}
 	synctest.Test(s.t, func(t *testing.T) {
 		job := Job{Job: connector.Job{Task: &task.Definition{
-			Source: task.Source{Rate: rate}, Mapping: []task.Column{{Name: "id", Expression: "ID"}},
-			Destination: task.Destination{SQL: &task.SQLDestination{Table: "members"}},
+			Source: &task.CSVSource{}, Rate: rate, Mapping: []task.Column{{Name: "id", Expression: "ID"}},
+			Destination: &task.SQLDestination{Table: "members"},
 		}}}
-		rows, err := compile(job.Job, s.Columns())
+		rows, err := compile(job.Job, s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -146,10 +146,11 @@ func TestSourceIsLetGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &slow{t: t, rows: 10}
 		job := Job{Job: connector.Job{Task: &task.Definition{
+			Source:      &task.HTTPSource{},
 			Mapping:     []task.Column{{Name: "id", Expression: "ID"}},
-			Destination: task.Destination{HTTP: &task.HTTPDestination{}},
+			Destination: &task.HTTPDestination{},
 		}}}
-		rows, err := compile(job.Job, s.Columns())
+		rows, err := compile(job.Job, s)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -337,9 +337,9 @@ func TestTwoRunsWriteOneDatabase(t *testing.T) {
 		job := b.job
 		def := *b.job.Task
 		def.Mapping = []task.Column{{Name: "id", Expression: "ID"}, {Name: "name", Expression: "FirstName"}}
-		to := *def.Destination.SQL
+		to := *def.Destination.(*task.SQLDestination)
 		to.Table = fmt.Sprintf("members_%d", i%2)
-		def.Destination.SQL = &to
+		def.Destination = &to
 		job.Task = &def
 		runs.Go(func() {
 			var m pipeline.Meter

@@ -14,7 +14,7 @@ import (
 
 // fromQuery makes the job write the query's columns id and name to out.csv.
 func (b *bench) fromQuery(query string, orderBy ...string) {
-	b.job.Task.Source = task.Source{SQL: &task.SQLSource{Connection: "warehouse", Query: query, OrderBy: orderBy}}
+	b.job.Task.Source = &task.SQLSource{Connection: "warehouse", Query: query, OrderBy: orderBy}
 	b.mapping("id", "id", "name", "name")
 	b.toFile(task.Replace)
 }
@@ -144,9 +144,9 @@ func TestQueryAndTableInOneDatabase(t *testing.T) {
 		b.exec(someMembers)
 		b.exec("with recursive n(i) as (select 10 union all select i + 1 from n where i < 5009) insert into members(id, name) select i, 'N' || i from n")
 		b.fromQuery("select id, name from members", "id")
-		b.job.Task.Destination = task.Destination{SQL: &task.SQLDestination{
+		b.job.Task.Destination = &task.SQLDestination{
 			Connection: "warehouse", Table: "people", Key: []string{"id"}, Action: task.Upsert, Create: true,
-		}}
+		}
 		b.succeed(run.Counts{Retrieved: 5003, Inserted: 5003})
 		if got := b.query("select count(*), sum(length(name)) from people"); got != b.query("select count(*), sum(length(name)) from members") {
 			t.Errorf("%s: %s", mode, got)

@@ -60,16 +60,16 @@ func (b *bench) workbook(name string, rows ...[]string) {
 func TestWorkbookIsRead(t *testing.T) {
 	b := newBench(t)
 	b.workbook("in.XLSX", []string{"ID", "Name", "Age"}, []string{"1", "Ann", "41"}, nil, []string{"ID", "Name", "Age"}, []string{"2.50", "Bob"}, []string{"", "", ""})
-	b.job.Task.Source.CSV = &task.CSVSource{Connection: "drop", Path: "in.XLSX", Sheet: "members"}
+	b.job.Task.Source = &task.CSVSource{Connection: "drop", Path: "in.XLSX", Sheet: "members"}
 	b.mapping("id", "ID", "name", `upper(Name) + Age`)
 	s := b.succeed(run.Counts{Retrieved: 3, Inserted: 2, Failed: 1})
 	b.rowErrors(s, run.RowError{Row: 2, Message: "is the header again"})
 	if got := b.query("select id, name from members"); got != "1 ANN41; 2.50 BOB" {
 		t.Errorf("got %s", got)
 	}
-	b.job.Task.Source.CSV.Sheet = "Membres"
+	b.job.Task.Source.(*task.CSVSource).Sheet = "Membres"
 	b.fail("has no sheet Membres; did you mean Members?")
-	b.job.Task.Source.CSV.Sheet = ""
+	b.job.Task.Source.(*task.CSVSource).Sheet = ""
 	b.mapping("id", "Id")
 	b.fail("unknown column Id; did you mean ID?")
 }
@@ -83,9 +83,9 @@ func TestWorkbookStaysInside(t *testing.T) {
 	}
 	other := &bench{t: t, folder: outside}
 	other.workbook("in.xlsx", []string{"ID"})
-	b.job.Task.Source.CSV = &task.CSVSource{Connection: "drop", Path: "out/in.xlsx"}
+	b.job.Task.Source = &task.CSVSource{Connection: "drop", Path: "out/in.xlsx"}
 	b.fail("links must not lead out of it")
-	b.job.Task.Source.CSV.Path = "none.xlsx"
+	b.job.Task.Source.(*task.CSVSource).Path = "none.xlsx"
 	b.fail("does not exist")
 }
 

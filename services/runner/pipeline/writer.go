@@ -51,7 +51,7 @@ func (w *writer) writeAll(ctx context.Context, r *reader) (err error) {
 	if err := w.endedBefore(); err != nil {
 		return err
 	}
-	w.meter.say("Writing to " + destinationName(w.job.Task))
+	w.meter.say("Writing to " + w.job.Task.Destination.Place())
 	read := w.readBeside
 	if r.atHand {
 		read = w.readHere
@@ -293,19 +293,4 @@ func (w *writer) endedBefore() error {
 
 func stoppedAt(number int64, fault *row.Fault) error {
 	return run.Failf("stopped at row %d, as on_row_error asks: %v", number, fault)
-}
-
-// destinationName is how progress messages name the destination.
-func destinationName(t *task.Definition) string {
-	switch to := t.Destination; {
-	case to.SQL != nil:
-		return "the table " + to.SQL.Table
-	case to.HTTP != nil:
-		return "the web service of connection " + to.HTTP.Connection
-	case to.NATS != nil:
-		return "the subject " + to.NATS.Subject
-	case to.IMIS != nil:
-		return "the entity " + to.IMIS.Entity + " of connection " + to.IMIS.Connection
-	}
-	return "the file " + t.Destination.CSV.Path
 }

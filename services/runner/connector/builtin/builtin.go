@@ -9,23 +9,24 @@ import (
 	"runhook/services/runner/connector/sqldb"
 	"runhook/services/runner/connector/subject"
 	"runhook/services/runner/connector/xlsxfile"
+	"runhook/shared/task"
 )
 
 // Kinds returns all of them.
 func Kinds() connector.Kinds {
 	return connector.Kinds{
-		Sources: map[string]connector.SourceKind{
-			"csv":  csvfile.SourceKind{Workbook: xlsxfile.Workbook},
-			"sql":  sqldb.SourceKind{},
-			"http": httpjson.SourceKind{},
-			"imis": imis.SourceKind{},
+		Sources: map[task.Kind]connector.SourceKind{
+			task.CSV:  csvfile.SourceKind{Workbook: xlsxfile.Workbook},
+			task.SQL:  sqldb.SourceKind{},
+			task.HTTP: httpjson.SourceKind{},
+			task.IMIS: imis.SourceKind{},
 		},
-		Destinations: map[string]connector.DestinationKind{
-			"csv":  csvfile.DestinationKind{},
-			"sql":  sqldb.DestinationKind{},
-			"http": httpjson.DestinationKind{},
-			"nats": subject.DestinationKind{},
-			"imis": imis.DestinationKind{},
+		Destinations: map[task.Kind]connector.DestinationKind{
+			task.CSV:  csvfile.DestinationKind{},
+			task.SQL:  sqldb.DestinationKind{},
+			task.HTTP: httpjson.DestinationKind{},
+			task.NATS: subject.DestinationKind{},
+			task.IMIS: imis.DestinationKind{},
 		},
 	}
 }

@@ -37,7 +37,7 @@ func TestSourceContract(t *testing.T) {
 		job := func(t *testing.T, folder string) connector.Job {
 			from := c.from
 			from.Connection = "drop"
-			return connector.Job{Connections: connections(t, folder), Task: &task.Definition{Source: task.Source{CSV: &from}}}
+			return connector.Job{Connections: connections(t, folder), Task: &task.Definition{Source: &from}}
 		}
 		t.Run(name, func(t *testing.T) {
 			connectortest.Source(t, connectortest.SourceHarness{

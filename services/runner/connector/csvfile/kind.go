@@ -26,7 +26,7 @@ type SourceKind struct {
 
 // Open opens the job's file.
 func (k SourceKind) Open(_ context.Context, job connector.Job) (connector.Source, error) {
-	from := job.Task.Source.CSV
+	from := source(job)
 	if from.IsWorkbook() {
 		return k.Workbook(job.Connections, from)
 	}
@@ -35,7 +35,7 @@ func (k SourceKind) Open(_ context.Context, job connector.Job) (connector.Source
 
 // Check looks at the folder, the file's header and its first rows.
 func (k SourceKind) Check(ctx context.Context, job connector.Job, found *check.Report) (connector.Looked, error) {
-	root, err := job.Connections.Files(job.Task.Source.CSV.Connection)
+	root, err := job.Connections.Files(source(job).Connection)
 	if err != nil {
 		found.Fail(check.At("source", "csv", "connection"), err)
 		return connector.Unseen(), nil
@@ -56,7 +56,7 @@ type DestinationKind struct{}
 
 // Open prepares the job's file.
 func (DestinationKind) Open(_ context.Context, job connector.Job, columns []connector.Column) (connector.Destination, error) {
-	to, names := job.Task.Destination.CSV, connector.Names(columns)
+	to, names := destination(job), connector.Names(columns)
 	if job.DryRun {
 		return Try(job.Connections, to, names)
 	}
@@ -65,6 +65,12 @@ func (DestinationKind) Open(_ context.Context, job connector.Job, columns []conn
 
 // Check looks at the file and its folder. It takes any row.
 func (DestinationKind) Check(_ context.Context, job connector.Job, columns []check.Column, found *check.Report) (check.Takes, error) {
-	Check(job.Connections, job.Task.Destination.CSV, check.Names(columns), found)
+	Check(job.Connections, destination(job), check.Names(columns), found)
 	return nil, nil
+}
+
+func source(job connector.Job) *task.CSVSource { return job.Task.Source.(*task.CSVSource) }
+
+func destination(job connector.Job) *task.CSVDestination {
+	return job.Task.Destination.(*task.CSVDestination)
 }

@@ -30,14 +30,14 @@ func TestSourceContract(t *testing.T) {
 					s := serve(t, func(w http.ResponseWriter, r *http.Request) { givePage(w, r, *present.Load(), next) })
 					return func(rows []connectortest.Row) connector.Job {
 						present.Store(&rows)
-						return connector.Job{Connections: connect(t, s.URL), Task: &task.Definition{Source: task.Source{HTTP: &task.HTTPSource{
+						return connector.Job{Connections: connect(t, s.URL), Task: &task.Definition{Source: &task.HTTPSource{
 							Connection: "partner", Path: "/members", Items: "rows", Total: "total", Next: next, Columns: []string{"id", "name"},
-						}}}}
+						}}}
 					}
 				},
 				Missing: func(t *testing.T) connector.Job {
 					s := answers(t, nil)
-					return connector.Job{Connections: connect(t, s.URL), Task: &task.Definition{Source: task.Source{HTTP: &task.HTTPSource{Connection: "partner", Path: "/members"}}}}
+					return connector.Job{Connections: connect(t, s.URL), Task: &task.Definition{Source: &task.HTTPSource{Connection: "partner", Path: "/members"}}}
 				},
 			})
 		})

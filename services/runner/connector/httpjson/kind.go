@@ -5,6 +5,7 @@ import (
 
 	"runhook/services/runner/check"
 	"runhook/services/runner/connector"
+	"runhook/shared/task"
 )
 
 var (
@@ -17,7 +18,7 @@ type SourceKind struct{}
 
 // Open asks for the job's first page.
 func (SourceKind) Open(ctx context.Context, job connector.Job) (connector.Source, error) {
-	return Open(ctx, job.Connections, job.Task.Source.HTTP, job.Task.ExpressionParams(job.Parameters))
+	return Open(ctx, job.Connections, source(job), job.Task.ExpressionParams(job.Parameters))
 }
 
 // Check asks for the first page, unless a parameter that it requires has no value.
@@ -28,7 +29,7 @@ func (SourceKind) Check(ctx context.Context, job connector.Job, found *check.Rep
 			return connector.Unseen(), nil
 		}
 	}
-	return CheckSource(ctx, job.Connections, job.Task.Source.HTTP, job.Task.ExpressionParams(job.Parameters), found)
+	return CheckSource(ctx, job.Connections, source(job), job.Task.ExpressionParams(job.Parameters), found)
 }
 
 // DestinationKind sends rows as JSON.
@@ -36,7 +37,7 @@ type DestinationKind struct{}
 
 // Open prepares to send the job's rows.
 func (DestinationKind) Open(_ context.Context, job connector.Job, columns []connector.Column) (connector.Destination, error) {
-	to, names := job.Task.Destination.HTTP, connector.Names(columns)
+	to, names := destination(job), connector.Names(columns)
 	if job.DryRun {
 		return Try(job.Connections, to, names)
 	}
@@ -45,5 +46,11 @@ func (DestinationKind) Open(_ context.Context, job connector.Job, columns []conn
 
 // Check asks whether the service is there. What it takes shows in a run.
 func (DestinationKind) Check(ctx context.Context, job connector.Job, _ []check.Column, found *check.Report) (check.Takes, error) {
-	return nil, Check(ctx, job.Connections, job.Task.Destination.HTTP, found)
+	return nil, Check(ctx, job.Connections, destination(job), found)
+}
+
+func source(job connector.Job) *task.HTTPSource { return job.Task.Source.(*task.HTTPSource) }
+
+func destination(job connector.Job) *task.HTTPDestination {
+	return job.Task.Destination.(*task.HTTPDestination)
 }

@@ -23,7 +23,7 @@ var atQuery = check.At("source", "imis", "query")
 // rows. The error is ctx's.
 func CheckSource(ctx context.Context, connections *connection.Set, def *task.Definition, values task.Values, found *check.Report) (looked connector.Looked, err error) {
 	looked = connector.Unseen()
-	s, err := enter(ctx, connections, def.Source.IMIS)
+	s, err := enter(ctx, connections, iqa(def))
 	if err != nil {
 		found.Fail(check.At("source", "imis", "connection"), err)
 		return looked, ctx.Err()
@@ -39,7 +39,7 @@ func CheckSource(ctx context.Context, connections *connection.Set, def *task.Def
 	case ctx.Err() != nil:
 		return looked, ctx.Err()
 	case isRefused:
-		found.Warnf(atQuery, "%v, so that its prompts and types could not be looked at", refused.failure("the definition of "+s.asked()))
+		found.Warnf(atQuery, "%v, so that its prompts and types could not be looked at", refused.failure("the definition of "+s.Name()))
 		d = &definition{}
 	case err != nil:
 		found.Fail(atQuery, err)
@@ -169,7 +169,7 @@ func (s *Source) checkPrompts(d *definition, def *task.Definition, found *check.
 	repeated := d.repeated()
 	for _, name := range repeated {
 		found.Errorf(check.At("source", "imis", "endpoint"), "%s has several prompts named %s, which /api/query cannot tell apart: set endpoint: iqa, and list all its prompts in this order, those with a filter such as First.%[2]s and Second.%[2]s: %s",
-			s.asked(), name, strings.Join(d.promptNames(), ", "))
+			s.Name(), name, strings.Join(d.promptNames(), ", "))
 	}
 	given := map[string]bool{}
 	for i, parameter := range def.Parameters {
@@ -179,7 +179,7 @@ func (s *Source) checkPrompts(d *definition, def *task.Definition, found *check.
 		}
 		p := d.prompt(parameter.Name)
 		if p == nil {
-			found.Errorf(atParameter(parameter), "%s has no prompt %s%s", s.asked(), parameter.Name, cmp.Or(nearest.Hint(parameter.Name, d.promptNames()), d.have()))
+			found.Errorf(atParameter(parameter), "%s has no prompt %s%s", s.Name(), parameter.Name, cmp.Or(nearest.Hint(parameter.Name, d.promptNames()), d.have()))
 			continue
 		}
 		checkPrompt(*p, parameter, def.Key(i), found)
@@ -188,7 +188,7 @@ func (s *Source) checkPrompts(d *definition, def *task.Definition, found *check.
 		switch {
 		case given[strings.ToLower(p.name)], hasName(repeated, p.name):
 		case p.required:
-			found.Errorf(atQuery, "%s requires a value for its prompt %s, and the task has no parameter for it; add - {name: %[2]s, prompt: required} to parameters", s.asked(), p.name)
+			found.Errorf(atQuery, "%s requires a value for its prompt %s, and the task has no parameter for it; add - {name: %[2]s, prompt: required} to parameters", s.Name(), p.name)
 		default:
 			found.Notef(atQuery, "the prompt %s is no parameter of the task, so that callers cannot pass it; add - name: %[1]s to parameters if they are to", p.name)
 		}
@@ -199,7 +199,7 @@ func (s *Source) checkPrompts(d *definition, def *task.Definition, found *check.
 func (s *Source) checkPositions(d *definition, def *task.Definition, found *check.Report) {
 	for i, parameter := range def.Parameters {
 		if i >= len(d.prompts) {
-			found.Errorf(atParameter(parameter), "this is parameter number %d, and %s%s; take out what is too many", i+1, s.asked(), strings.TrimPrefix(d.have(), "; it"))
+			found.Errorf(atParameter(parameter), "this is parameter number %d, and %s%s; take out what is too many", i+1, s.Name(), strings.TrimPrefix(d.have(), "; it"))
 			continue
 		}
 		p := d.prompts[i]
@@ -211,7 +211,7 @@ func (s *Source) checkPositions(d *definition, def *task.Definition, found *chec
 	}
 	for _, p := range d.prompts[min(len(def.Parameters), len(d.prompts)):] {
 		if p.required {
-			found.Errorf(atQuery, "%s requires a value for its prompt %s, and the task has no parameter for it; list all prompts in this order: %s", s.asked(), p.name, strings.Join(d.promptNames(), ", "))
+			found.Errorf(atQuery, "%s requires a value for its prompt %s, and the task has no parameter for it; list all prompts in this order: %s", s.Name(), p.name, strings.Join(d.promptNames(), ", "))
 		}
 	}
 }

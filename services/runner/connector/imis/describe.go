@@ -37,7 +37,7 @@ func Describe(ctx context.Context, connections *connection.Set, from *task.IMISS
 	refused, isRefused := errors.AsType[*refusal](err)
 	switch {
 	case isRefused:
-		return nil, refused.failure("the definition of " + s.asked())
+		return nil, refused.failure("the definition of " + s.Name())
 	case err != nil:
 		return nil, err
 	case d == nil:
@@ -52,7 +52,7 @@ func Describe(ctx context.Context, connections *connection.Set, from *task.IMISS
 	case found.Failed():
 		return nil, found.Err()
 	case len(columns.Names) == 0:
-		return nil, run.Failf("the site does not say which columns %s has, and it gives no rows to tell them by", s.asked())
+		return nil, run.Failf("the site does not say which columns %s has, and it gives no rows to tell them by", s.Name())
 	}
 	iqa := &IQA{Columns: columns.Names}
 	iqa.Parameters, iqa.Endpoint = d.parameters()

@@ -62,9 +62,9 @@ func newBench(t testing.TB, queries ...imissite.Query) *bench {
 	b.server = httptest.NewServer(b.site)
 	t.Cleanup(b.server.Close)
 	b.connect(b.server.URL, password)
-	b.task = &task.Definition{Source: task.Source{IMIS: &task.IMISSource{
+	b.task = &task.Definition{Source: &task.IMISSource{
 		Connection: "prod", Query: queries[0].Path, PageSize: 500, Endpoint: task.QueryEndpoint,
-	}}}
+	}}
 	return b
 }
 
@@ -79,7 +79,7 @@ func (b *bench) connect(url, password string) {
 	b.connections = set
 }
 
-func (b *bench) from() *task.IMISSource { return b.task.Source.IMIS }
+func (b *bench) from() *task.IMISSource { return b.task.Source.(*task.IMISSource) }
 
 // prompt gives the task a parameter, with a value, several, or none.
 func (b *bench) prompt(name string, values ...string) {

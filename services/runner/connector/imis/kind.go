@@ -5,10 +5,12 @@ import (
 
 	"runhook/services/runner/check"
 	"runhook/services/runner/connector"
+	"runhook/shared/task"
 )
 
 var (
 	_ connector.Source      = (*Source)(nil)
+	_ connector.Named       = (*Source)(nil)
 	_ connector.Destination = (*Destination)(nil)
 )
 
@@ -30,7 +32,7 @@ type DestinationKind struct{}
 
 // Open signs in, and holds the mapping against the job's entity.
 func (DestinationKind) Open(ctx context.Context, job connector.Job, columns []connector.Column) (connector.Destination, error) {
-	to, names := job.Task.Destination.IMIS, connector.Names(columns)
+	to, names := destination(job), connector.Names(columns)
 	if job.DryRun {
 		return Try(ctx, job.Connections, to, names)
 	}
@@ -39,5 +41,11 @@ func (DestinationKind) Open(ctx context.Context, job connector.Job, columns []co
 
 // Check signs in, and looks at the entity.
 func (DestinationKind) Check(ctx context.Context, job connector.Job, columns []check.Column, found *check.Report) (check.Takes, error) {
-	return Check(ctx, job.Connections, job.Task.Destination.IMIS, columns, found)
+	return Check(ctx, job.Connections, destination(job), columns, found)
 }
+
+func destination(job connector.Job) *task.IMISDestination {
+	return job.Task.Destination.(*task.IMISDestination)
+}
+
+func iqa(def *task.Definition) *task.IMISSource { return def.Source.(*task.IMISSource) }

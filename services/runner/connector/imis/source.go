@@ -48,7 +48,7 @@ type fetched struct {
 // Open signs in where that is needed, and reads the first page. Whatever is wrong is a
 // [*run.Failure], or ctx's error.
 func Open(ctx context.Context, connections *connection.Set, def *task.Definition, values task.Values) (*Source, error) {
-	from := def.Source.IMIS
+	from := iqa(def)
 	where, err := connections.IMIS(from.Connection)
 	if err != nil {
 		return nil, err
@@ -147,7 +147,7 @@ func (s *Source) fetch(into *page, limit, offset int64) (*page, error) {
 
 // request is fetch whose error may be a [*refusal] too.
 func (s *Source) request(into *page, limit, offset int64) (*page, error) {
-	text, err := s.client.ask(s.ctx, s.asked(), "/api/"+string(s.from.Endpoint)+"?"+pageQuery(s.from, s.prompts, limit, offset), "")
+	text, err := s.client.ask(s.ctx, s.Name(), "/api/"+string(s.from.Endpoint)+"?"+pageQuery(s.from, s.prompts, limit, offset), "")
 	if err != nil {
 		return nil, err
 	}
@@ -155,19 +155,19 @@ func (s *Source) request(into *page, limit, offset int64) (*page, error) {
 	again, isTwice := errors.AsType[*twice](err)
 	switch {
 	case isTwice:
-		return nil, run.Failf("%s gives two columns named %s; give one of them another alias", s.asked(), again.name)
+		return nil, run.Failf("%s gives two columns named %s; give one of them another alias", s.Name(), again.name)
 	case err != nil:
-		return nil, run.Failf("%s answers with JSON that is not a page of rows as iMIS gives it", s.asked())
+		return nil, run.Failf("%s answers with JSON that is not a page of rows as iMIS gives it", s.Name())
 	case into.offset != offset:
-		return nil, run.Failf("%s gives the page that begins at row %d where the one at row %d was asked for", s.asked(), into.offset, offset)
+		return nil, run.Failf("%s gives the page that begins at row %d where the one at row %d was asked for", s.Name(), into.offset, offset)
 	case into.more && (into.next <= offset || len(into.sizes) == 0):
-		return nil, run.Failf("%s does not come to an end: after the page at row %d it names one that begins at row %d", s.asked(), offset, into.next)
+		return nil, run.Failf("%s does not come to an end: after the page at row %d it names one that begins at row %d", s.Name(), offset, into.next)
 	}
 	return into, nil
 }
 
-// asked names the IQA in messages.
-func (s *Source) asked() string {
+// Name is what messages call the IQA; see connector.Named.
+func (s *Source) Name() string {
 	return "the IQA " + s.from.Query + " of connection " + s.from.Connection
 }
 
@@ -175,24 +175,24 @@ func (s *Source) asked() string {
 // for iMIS does not say the same everywhere.
 func (s *Source) explain(r *refusal) error {
 	if r.status == statusNotImplemented {
-		return run.Failf("%s is not available through the REST API; switch on \"Available via the REST API\" in its properties", s.asked())
+		return run.Failf("%s is not available through the REST API; switch on \"Available via the REST API\" in its properties", s.Name())
 	}
 	if r.status != statusBadRequest && r.status != statusNotFound {
-		return r.failure(s.asked())
+		return r.failure(s.Name())
 	}
 	definition, err := s.client.definition(s.ctx, s.from)
 	switch {
 	case s.ctx.Err() != nil:
 		return s.ctx.Err()
 	case err != nil:
-		return r.failure(s.asked())
+		return r.failure(s.Name())
 	case definition == nil:
 		return s.missing()
 	}
 	if wrong := definition.compare(s.from.Endpoint, s.prompts); len(wrong) > 0 {
-		return run.Failf("%s: %s", s.asked(), strings.Join(wrong, "; "))
+		return run.Failf("%s: %s", s.Name(), strings.Join(wrong, "; "))
 	}
-	return run.Failf("%s is refused with status %d: a value may not fit its prompt", s.asked(), r.status)
+	return run.Failf("%s is refused with status %d: a value may not fit its prompt", s.Name(), r.status)
 }
 
 // missing says that there is no such IQA.

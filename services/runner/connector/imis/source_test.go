@@ -133,7 +133,7 @@ func TestPrompts(t *testing.T) {
 	}
 	b := newBench(t, members(4))
 	b.prompt("State", "NV", "a|b")
-	b.task.Source.IMIS.Connection = "prod"
+	b.task.Source.(*task.IMISSource).Connection = "prod"
 	_, _, err := b.read(t.Context())
 	if err == nil || len(b.site.Requests()) != 0 {
 		t.Errorf("a | within a list: %v, %d requests", err, len(b.site.Requests()))

@@ -44,7 +44,7 @@ func TestSourceContract(t *testing.T) {
 		// A number that has no absolute value ends the query.
 		const query = `select id, iif(broken, abs(-9223372036854775807 - 1), iif(faulty, cast(x'ff' as text), name)) as name from members`
 		return connector.Job{Connections: warehouse(t, folder), Task: &task.Definition{
-			Source: task.Source{SQL: &task.SQLSource{Connection: "warehouse", Query: query, OrderBy: []string{"id"}}},
+			Source: &task.SQLSource{Connection: "warehouse", Query: query, OrderBy: []string{"id"}},
 		}}
 	}
 	connectortest.Source(t, connectortest.SourceHarness{

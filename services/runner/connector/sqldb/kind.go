@@ -5,6 +5,7 @@ import (
 
 	"runhook/services/runner/check"
 	"runhook/services/runner/connector"
+	"runhook/shared/task"
 )
 
 var (
@@ -18,12 +19,12 @@ type SourceKind struct{}
 
 // Open connects to the job's database.
 func (SourceKind) Open(ctx context.Context, job connector.Job) (connector.Source, error) {
-	return OpenSource(ctx, job.Connections, job.Task.Source.SQL, job.Task.ExpressionParams(job.Parameters))
+	return OpenSource(ctx, job.Connections, source(job), job.Task.ExpressionParams(job.Parameters))
 }
 
 // Check asks the database for the query's columns and its first rows.
 func (SourceKind) Check(ctx context.Context, job connector.Job, found *check.Report) (s connector.Looked, err error) {
-	s.Columns, s.Types, s.First, err = CheckSource(ctx, job.Connections, job.Task.Source.SQL, job.Task.ExpressionParams(job.Parameters), found)
+	s.Columns, s.Types, s.First, err = CheckSource(ctx, job.Connections, source(job), job.Task.ExpressionParams(job.Parameters), found)
 	return s, err
 }
 
@@ -32,7 +33,7 @@ type DestinationKind struct{}
 
 // Open connects to the job's database.
 func (DestinationKind) Open(ctx context.Context, job connector.Job, columns []connector.Column) (connector.Destination, error) {
-	to := job.Task.Destination.SQL
+	to := destination(job)
 	if job.DryRun {
 		return Try(ctx, job.Connections, to, columns)
 	}
@@ -41,10 +42,16 @@ func (DestinationKind) Open(ctx context.Context, job connector.Job, columns []co
 
 // Check looks at the database and the table.
 func (DestinationKind) Check(ctx context.Context, job connector.Job, columns []check.Column, found *check.Report) (check.Takes, error) {
-	return Check(ctx, job.Connections, job.Task.Destination.SQL, columns, found)
+	return Check(ctx, job.Connections, destination(job), columns, found)
 }
 
 // Forget removes the run's checkpoint.
 func (DestinationKind) Forget(ctx context.Context, job connector.Job) error {
-	return Forget(ctx, job.Connections, job.Task.Destination.SQL, job.Fence)
+	return Forget(ctx, job.Connections, destination(job), job.Fence)
+}
+
+func source(job connector.Job) *task.SQLSource { return job.Task.Source.(*task.SQLSource) }
+
+func destination(job connector.Job) *task.SQLDestination {
+	return job.Task.Destination.(*task.SQLDestination)
 }

@@ -5,6 +5,7 @@ import (
 
 	"runhook/services/runner/check"
 	"runhook/services/runner/connector"
+	"runhook/shared/task"
 )
 
 var _ connector.Destination = (*Destination)(nil)
@@ -14,7 +15,7 @@ type DestinationKind struct{}
 
 // Open prepares to publish the job's rows.
 func (DestinationKind) Open(_ context.Context, job connector.Job, columns []connector.Column) (connector.Destination, error) {
-	to, names := job.Task.Destination.NATS, connector.Names(columns)
+	to, names := destination(job), connector.Names(columns)
 	if job.DryRun {
 		return Try(to, names)
 	}
@@ -23,6 +24,10 @@ func (DestinationKind) Open(_ context.Context, job connector.Job, columns []conn
 
 // Check asks no server.
 func (DestinationKind) Check(_ context.Context, job connector.Job, _ []check.Column, found *check.Report) (check.Takes, error) {
-	found.Notef(check.At("destination", "nats", "subject"), "whether a stream keeps what is published to %s shows in a run, for no server is asked here", job.Task.Destination.NATS.Subject)
+	found.Notef(check.At("destination", "nats", "subject"), "whether a stream keeps what is published to %s shows in a run, for no server is asked here", destination(job).Subject)
 	return nil, nil
+}
+
+func destination(job connector.Job) *task.NATSDestination {
+	return job.Task.Destination.(*task.NATSDestination)
 }

@@ -19,7 +19,7 @@ func TestSourceContract(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return connector.Job{Connections: set, Task: &task.Definition{Source: task.Source{CSV: &task.CSVSource{Connection: "drop", Path: "in.xlsx"}}}}
+		return connector.Job{Connections: set, Task: &task.Definition{Source: &task.CSVSource{Connection: "drop", Path: "in.xlsx"}}}
 	}
 	connectortest.Source(t, connectortest.SourceHarness{
 		Kind: csvfile.SourceKind{Workbook: Workbook}, Versioned: true,

@@ -8,6 +8,81 @@ import (
 	"strings"
 )
 
+// HTTPSource reads pages of JSON.
+type HTTPSource struct {
+	Connection string
+	// Path is the first page's path and query below the connection's URL, with the task's parameters
+	// in it as {params.Name}; see ExpandPath.
+	Path string
+	// Items is where a page has its list of rows; empty means that the page is the list. This and
+	// the other places in a page are names of members, with dots between.
+	Items string
+	// Next is how the page after a page is found; nil means that there is one page.
+	Next *NextPage
+	// Total is where a page has the number of rows of all pages; empty where it has none.
+	Total string
+	// Columns are names that a row may lack, besides those that the first rows have.
+	Columns []string
+}
+
+// NextPage is how the next page is found. Exactly one of its members but From is set.
+type NextPage struct {
+	// Link is where a page has the address of the next one.
+	Link string
+	// Header: the Link header has it, as rel=next.
+	Header bool
+	// Offset is the query parameter for the number of rows to pass over.
+	Offset string
+	// Page is the query parameter for the number of the page.
+	Page string
+	// Cursor is the query parameter for what a page has at From.
+	Cursor, From string
+}
+
+// Name is HTTP.
+func (*HTTPSource) Name() Kind { return HTTP }
+
+// Ordered: pages have an order.
+func (*HTTPSource) Ordered() bool { return true }
+
+// Unchanged says what an interrupted run needs to continue.
+func (*HTTPSource) Unchanged() string { return "the source gives the same rows in the same order" }
+
+// Separator is a comma.
+func (*HTTPSource) Separator() rune { return ',' }
+
+// HTTPDestination sends rows as JSON to a web service.
+type HTTPDestination struct {
+	Connection string
+	// Path follows the connection's url and may have a query.
+	Path string
+	// Method is POST, PUT or PATCH.
+	Method string
+	// Batch is how many rows go in one request: 1 sends a row's object, more an array of them.
+	Batch int
+}
+
+// Name is HTTP.
+func (*HTTPDestination) Name() Kind { return HTTP }
+
+// Place names the destination in messages.
+func (d *HTTPDestination) Place() string { return "the web service of connection " + d.Connection }
+
+// Restartable: rows may arrive more than once anyway.
+func (*HTTPDestination) Restartable() bool { return true }
+
+// Continues: a service keeps what it was sent.
+func (*HTTPDestination) Continues() bool { return true }
+
+// AtLeastOnce: whether a request arrived is not always known.
+func (*HTTPDestination) AtLeastOnce() bool { return true }
+
+// BatchRows: a batch is a request.
+func (d *HTTPDestination) BatchRows() int { return d.Batch }
+
+// Repeats is what a run that starts over does to rows that are there.
+func (*HTTPDestination) Repeats() string { return "send" }
+
 // PathPiece is a part of an http source's path: text as it is, or a parameter.
 type PathPiece struct {
 	Text      string

@@ -7,6 +7,59 @@ import (
 	"unicode/utf8"
 )
 
+// SQLSource reads the rows of a query.
+type SQLSource struct {
+	Connection string
+	// Query is one select. Its named parameters, see CutQuery, are parameters of the task.
+	Query string
+	// OrderBy lists columns of the query to put the rows in order by; empty leaves the query's order.
+	OrderBy []string
+}
+
+// Name is SQL.
+func (*SQLSource) Name() Kind { return SQL }
+
+// Ordered: a query has an order if the task gives it one.
+func (s *SQLSource) Ordered() bool { return len(s.OrderBy) > 0 }
+
+// Unchanged says what an interrupted run needs to continue.
+func (*SQLSource) Unchanged() string { return "the source gives the same rows in the same order" }
+
+// Separator is a comma.
+func (*SQLSource) Separator() rune { return ',' }
+
+// SQLDestination writes one table of a database connection.
+type SQLDestination struct {
+	Connection string
+	Table      string
+	// Key lists the columns that identify a row; required but for insert.
+	Key    []string
+	Action Action
+	// Create makes a missing table from the mapping, with Key as primary key.
+	Create bool
+}
+
+// Name is SQL.
+func (*SQLDestination) Name() Kind { return SQL }
+
+// Place names the destination in messages.
+func (d *SQLDestination) Place() string { return "the table " + d.Table }
+
+// Restartable: any other action comes to the same twice.
+func (d *SQLDestination) Restartable() bool { return d.Action != Insert }
+
+// Continues: a table keeps what was written.
+func (*SQLDestination) Continues() bool { return true }
+
+// AtLeastOnce: rows and their checkpoint are one transaction.
+func (*SQLDestination) AtLeastOnce() bool { return false }
+
+// BatchRows: any number.
+func (*SQLDestination) BatchRows() int { return 0 }
+
+// Repeats is what a run that starts over does to rows that are there.
+func (*SQLDestination) Repeats() string { return "insert" }
+
 // The ways in which a query is not one that only reads.
 var (
 	errQueryEmpty   = errors.New("there is no select in it")

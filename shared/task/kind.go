@@ -1,0 +1,60 @@
+package task
+
+// Kind is what task files call a kind of source or destination.
+type Kind string
+
+// The kinds.
+const (
+	CSV  Kind = "csv"
+	SQL  Kind = "sql"
+	HTTP Kind = "http"
+	IMIS Kind = "imis"
+	NATS Kind = "nats"
+)
+
+// Source says where rows come from: a *CSVSource, *SQLSource, *HTTPSource or *IMISSource.
+type Source interface {
+	Name() Kind
+	// Ordered reports whether the source can be gone through again in the same order, so that a run that
+	// was interrupted can go on behind the last row that is known to have been written.
+	Ordered() bool
+	// Unchanged says, as a sentence part, what must hold so that an interrupted run can go on.
+	Unchanged() string
+	// Separator stands between the cells of a row that is given back as text.
+	Separator() rune
+}
+
+// Destination says where rows go: a *SQLDestination, *CSVDestination, *HTTPDestination,
+// *NATSDestination or *IMISDestination.
+type Destination interface {
+	Name() Kind
+	// Place names the destination in messages, as in "Writing to the table members".
+	Place() string
+	// Restartable reports whether an interrupted run that cannot continue may start over from the first
+	// row: what was written before is written over, or may arrive more than once anyway. Otherwise rows
+	// would be there twice.
+	Restartable() bool
+	// Continues reports whether a run can go on in what an interrupted attempt left at the destination.
+	Continues() bool
+	// AtLeastOnce reports whether an interruption can make rows arrive more than once: what is written
+	// and the checkpoint behind it cannot be made one step.
+	AtLeastOnce() bool
+	// BatchRows is how many rows the destination takes in one batch; 0 is any number.
+	BatchRows() int
+	// Repeats is the verb of what starting over would do twice, of a destination that is not restartable:
+	// "insert", "append".
+	Repeats() string
+}
+
+// Action is what is done with each row at the destination.
+type Action string
+
+// The actions of a sql and of an imis destination, and of a csv one.
+const (
+	Insert  Action = "insert"
+	Update  Action = "update"
+	Upsert  Action = "upsert"
+	Delete  Action = "delete"
+	Replace Action = "replace"
+	Append  Action = "append"
+)

@@ -1,0 +1,104 @@
+package task
+
+import (
+	"slices"
+	"strings"
+
+	"runhook/shared/wording"
+)
+
+// IMISSource reads the rows of an IQA. Every parameter of the task is a prompt of it.
+type IMISSource struct {
+	Connection string
+	// Query is the IQA's path: $/Membership/Lapsed.
+	Query string
+	// PageSize is how many rows are asked for at a time, 1 to 500. Default 500.
+	PageSize int
+	Endpoint Endpoint
+}
+
+// Endpoint is the service of an iMIS site that runs an IQA.
+type Endpoint string
+
+// The values of endpoint.
+const (
+	// QueryEndpoint is /api/query, which takes prompts by name.
+	QueryEndpoint Endpoint = "query"
+	// IQAEndpoint is the older /api/iqa, which takes them by position.
+	IQAEndpoint Endpoint = "iqa"
+)
+
+// Name is IMIS.
+func (*IMISSource) Name() Kind { return IMIS }
+
+// Ordered: an IQA gives its pages in order.
+func (*IMISSource) Ordered() bool { return true }
+
+// Unchanged says what an interrupted run needs to continue.
+func (*IMISSource) Unchanged() string { return "the source gives the same rows in the same order" }
+
+// Separator is a comma.
+func (*IMISSource) Separator() rune { return ',' }
+
+// IMISDestination writes the records of one panel or business object of an iMIS site.
+type IMISDestination struct {
+	Connection string
+	// Entity is what the REST API calls the panel or business object.
+	Entity string
+	Action Action
+	// Key lists the columns of the mapping that are a record's identity, Match those that a record must
+	// have equal to be a row's. Insert may do without; any other action has exactly one of the two.
+	Key, Match []string
+	// OnMultiple is for a row that several records match, OnBlankMatch for one that has no value to
+	// match by. Both skip by default.
+	OnMultiple, OnBlankMatch RowPolicy
+	// Append lists multi-select columns whose values are added to those of the record.
+	Append []string
+}
+
+// RowPolicy says what becomes of a row that is not matched by exactly one record.
+type RowPolicy string
+
+// The values of on_multiple and on_blank_match; AllRecords is of the first alone.
+const (
+	SkipRow    RowPolicy = "skip"
+	FailRow    RowPolicy = "fail"
+	AllRecords RowPolicy = "all"
+)
+
+// Name is IMIS.
+func (*IMISDestination) Name() Kind { return IMIS }
+
+// Place names the destination in messages.
+func (d *IMISDestination) Place() string {
+	return "the entity " + d.Entity + " of connection " + d.Connection
+}
+
+// Restartable: an insert that has match finds what it wrote before.
+func (d *IMISDestination) Restartable() bool { return d.Action != Insert || len(d.Match) > 0 }
+
+// Continues: a site keeps what was written.
+func (*IMISDestination) Continues() bool { return true }
+
+// AtLeastOnce: whether a record was inserted is not always known.
+func (d *IMISDestination) AtLeastOnce() bool { return !d.Restartable() }
+
+// BatchRows: each row has requests of its own.
+func (*IMISDestination) BatchRows() int { return 1 }
+
+// Repeats is what a run that starts over does to rows that are there.
+func (*IMISDestination) Repeats() string { return "insert" }
+
+// imisQueryWords are the names that /api/query has for itself, in lower case.
+var imisQueryWords = []string{"queryname", "limit", "offset"}
+
+// IsPromptName reports whether a prompt of an IQA can be passed by its name, as a parameter of a task.
+func IsPromptName(name string) bool {
+	return strings.TrimSpace(name) == name && name != "" && !strings.Contains(name, ".") && !strings.ContainsFunc(name, wording.IsControl) &&
+		!IsReservedPrompt(name)
+}
+
+// IsReservedPrompt reports whether /api/query has the name for itself, in any letter case.
+func IsReservedPrompt(name string) bool {
+	return slices.Contains(imisQueryWords, strings.ToLower(name))
+}
