@@ -61,7 +61,7 @@ func TestDestinationContract(t *testing.T) {
 	for _, action := range []task.Action{task.Append, task.Replace} {
 		job := func(t *testing.T, folder, path string) connector.Job {
 			return connector.Job{Connections: connections(t, folder), Task: &task.Definition{
-				Destination: task.Destination{CSV: &task.CSVDestination{Connection: "drop", Path: path, Action: action}},
+				Destination: &task.CSVDestination{Connection: "drop", Path: path, Action: action},
 			}}
 		}
 		t.Run(string(action), func(t *testing.T) {

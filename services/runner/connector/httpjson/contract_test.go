@@ -87,9 +87,9 @@ func givePage(w http.ResponseWriter, r *http.Request, rows []connectortest.Row, 
 
 func TestDestinationContract(t *testing.T) {
 	job := func(t *testing.T, url string) connector.Job {
-		return connector.Job{Connections: connect(t, url), Run: "task.7", Task: &task.Definition{Destination: task.Destination{HTTP: &task.HTTPDestination{
+		return connector.Job{Connections: connect(t, url), Run: "task.7", Task: &task.Definition{Destination: &task.HTTPDestination{
 			Connection: "partner", Path: "/members", Method: http.MethodPost, Batch: 1000,
-		}}}}
+		}}}
 	}
 	connectortest.Destination(t, connectortest.DestinationHarness{
 		Kind: DestinationKind{}, Refused: math.Inf(1),
@@ -121,7 +121,7 @@ func TestDestinationContract(t *testing.T) {
 		},
 		Missing: func(t *testing.T) connector.Job {
 			j := job(t, "http://127.0.0.1:1")
-			j.Task.Destination.HTTP.Connection = "none"
+			j.Task.Destination.(*task.HTTPDestination).Connection = "none"
 			return j
 		},
 	})

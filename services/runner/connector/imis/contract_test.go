@@ -66,7 +66,7 @@ func TestDestinationContract(t *testing.T) {
 				if action == task.Upsert {
 					to.Key = []string{"id"}
 				}
-				b.task = &task.Definition{Destination: task.Destination{IMIS: to}}
+				b.task = &task.Definition{Destination: to}
 				return b, to
 			}
 			connectortest.Destination(t, connectortest.DestinationHarness{

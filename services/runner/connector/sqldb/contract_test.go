@@ -98,7 +98,7 @@ func TestDestinationContract(t *testing.T) {
 	} {
 		c.to.Connection, c.to.Table = "warehouse", "members"
 		job := func(t *testing.T, folder string, to task.SQLDestination) connector.Job {
-			return connector.Job{Connections: warehouse(t, folder), Task: &task.Definition{Destination: task.Destination{SQL: &to}}}
+			return connector.Job{Connections: warehouse(t, folder), Task: &task.Definition{Destination: &to}}
 		}
 		t.Run(name, func(t *testing.T) {
 			connectortest.Destination(t, connectortest.DestinationHarness{

@@ -45,7 +45,7 @@ func TestDestinationContract(t *testing.T) {
 			return &connectortest.Place{
 				Job: connector.Job{
 					Run: "task.7", Publish: publish,
-					Task: &task.Definition{Destination: task.Destination{NATS: &task.NATSDestination{Subject: "members.changed"}}},
+					Task: &task.Definition{Destination: &task.NATSDestination{Subject: "members.changed"}},
 				},
 				Rows:  func() []string { return slices.Clone(rows) },
 				Break: func() { broken = true },
