@@ -203,12 +203,10 @@ func (s *Server) awaitClosed() error {
 		s.open.Wait()
 		close(closed)
 	}()
-	timer := time.NewTimer(s.stopGrace)
-	defer timer.Stop()
 	select {
 	case <-closed:
 		return nil
-	case <-timer.C:
+	case <-time.After(s.stopGrace):
 		return errors.New("stop the HTTP server: a request did not end")
 	}
 }

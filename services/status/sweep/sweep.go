@@ -83,13 +83,11 @@ func (s *Sweeper) Run(ctx context.Context) {
 			}
 		}
 		maps.DeleteFunc(queues, func(id task.ID, _ *queue) bool { return !present[id] })
-		timer := time.NewTimer(time.Until(next))
 		select {
 		case <-ctx.Done():
 		case <-changed:
-		case <-timer.C:
+		case <-time.After(time.Until(next)):
 		}
-		timer.Stop()
 	}
 }
 
