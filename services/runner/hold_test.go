@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,5 +64,76 @@ func TestConfirm(t *testing.T) {
 	defer cancel()
 	if err := h.confirm(short, true); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("while NATS is away: %v", err)
+	}
+}
+
+// A claim is written when its checkpoint moved, at most once a second, and three times in a lease; and what
+// could not be written when the run began to wait is with the next renewal.
+func TestRenew(t *testing.T) {
+	store := bustest.New(t, bus.Topology{Lease: time.Hour})
+	var full atomic.Bool
+	filling, err := bus.Connect(t.Context(), bus.Config{URLs: store.Broker.URL(), Full: full.Load, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(filling.Close)
+	if err := filling.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	id := task.NewID()
+	state := run.Claim{Owner: "me", Executions: 1}
+	claim, err := filling.Claim(t.Context(), id, 1, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHold(filling, &bus.Delivery{Task: id, Number: 1}, zerolog.Nop())
+	h.begin(claim, state, 0, time.Now())
+	// renewal is the claim after a renewal when the last one was so long ago.
+	renewal := func(age time.Duration) (state run.Claim, written bool) {
+		t.Helper()
+		before, _, err := store.FindClaim(t.Context(), id, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.renewed = time.Now().Add(-age)
+		if err := h.renew(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		after, _, err := store.FindClaim(t.Context(), id, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return after.State, !after.SameAs(before)
+	}
+
+	if _, written := renewal(10 * time.Minute); written {
+		t.Error("it is written again though nothing moved")
+	}
+	h.meter.Begin(run.Checkpoint{Row: 7})
+	if _, written := renewal(-time.Hour); written {
+		t.Error("it is written again though the last time is no second ago")
+	}
+	if state, written := renewal(time.Second); !written || state.Checkpoint.Row != 7 {
+		t.Errorf("its checkpoint moved a second ago: written %v, %+v", written, state)
+	}
+	if _, written := renewal(20 * time.Minute); !written {
+		t.Error("a third of the lease is over, and it is not written")
+	}
+
+	full.Store(true)
+	h.pause(t.Context(), run.Pause{Until: time.Now(), Length: time.Minute, Why: "away", Attempts: 3})
+	full.Store(false)
+	if err := h.renew(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	seen, _, err := store.FindClaim(t.Context(), id, 1)
+	if pause := seen.State.Pause; err != nil || pause == nil || pause.Why != "away" || seen.State.Tried != 1 || seen.State.Checkpoint.Row != 7 {
+		t.Errorf("the wait is not in the claim: %+v, %v", seen.State, err)
+	}
+	if _, err := h.handBack(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if seen, _, err := store.FindClaim(t.Context(), id, 1); err != nil || !seen.State.HandedBack || seen.State.Pause == nil {
+		t.Errorf("handed back as %+v, %v", seen.State, err)
 	}
 }
