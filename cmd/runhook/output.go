@@ -110,26 +110,12 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-func plural(n int, word string) string {
+// plural counts things in words.
+func plural[N int | int64](n N, word string) string {
 	if n == 1 {
 		return "1 " + word
 	}
-	return strconv.Itoa(n) + " " + word + "s"
-}
-
-func isPlural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word + " was"
-	}
-	return plural(n, word) + " were"
-}
-
-// rows counts rows in words.
-func rows(n int64) string {
-	if n == 1 {
-		return "1 row"
-	}
-	return strconv.FormatInt(n, 10) + " rows"
+	return fmt.Sprintf("%d %ss", n, word)
 }
 
 // maxShown is how many characters of a value are shown in a table.

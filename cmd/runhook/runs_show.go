@@ -71,7 +71,7 @@ func (p *program) printRun(doc run.Document) error {
 		return err
 	}
 	if len(doc.Errors) > 0 {
-		p.printf("\n%s failed:\n", rows(doc.TotalErrorCount))
+		p.printf("\n%s failed:\n", plural(doc.TotalErrorCount, "row"))
 	}
 	p.printErrors(doc)
 	if next := nextStep(doc); next != "" {

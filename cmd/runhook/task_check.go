@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -65,7 +66,7 @@ func (c *taskCheckCommand) Run(ctx context.Context, p *program) error {
 	if len(given) > 0 && len(defs) > 1 {
 		return fmt.Errorf("--param is for one task, and these are %d; name the file of one", len(defs))
 	}
-	all, errors := []found{}, 0
+	all, wrong := []found{}, 0
 	for _, def := range defs {
 		findings, err := checkTask(ctx, def, given, connections)
 		if err != nil {
@@ -84,14 +85,16 @@ func (c *taskCheckCommand) Run(ctx context.Context, p *program) error {
 	}
 	for _, f := range all {
 		if f.Severity == check.Error {
-			errors++
+			wrong++
 		}
 	}
 	switch {
 	case invalid != nil:
 		return invalid
-	case errors > 0:
-		return &exit{exitFailed, fmt.Errorf("%s found; correct them, and check again", isPlural(errors, "error"))}
+	case wrong == 1:
+		return &exit{exitFailed, errors.New("1 error was found; correct it, and check again")}
+	case wrong > 0:
+		return &exit{exitFailed, fmt.Errorf("%d errors were found; correct them, and check again", wrong)}
 	}
 	return nil
 }

@@ -93,9 +93,9 @@ func (c *taskPreviewCommand) print(p *program, sample *pipeline.Sample) error {
 		p.printf("\n")
 	}
 	counts := sample.Counts
-	read := "the first " + rows(counts.Retrieved)
+	read := "the first " + plural(counts.Retrieved, "row")
 	if sample.End {
-		read = "all " + rows(counts.Retrieved) + " of the source"
+		read = "all " + plural(counts.Retrieved, "row") + " of the source"
 	}
 	p.printf("Read %s: %d to write, %d skipped by where, %d failed. Nothing was written.\n", read, len(sample.Rows), counts.Skipped, counts.Failed)
 	p.printRowErrors(sample.Errors, counts.Failed)
