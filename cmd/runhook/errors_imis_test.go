@@ -4,7 +4,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
@@ -53,7 +52,7 @@ func (g *gallery) panels(s *site) {
 		err = pipeline.Run(g.t.Context(), pipeline.Job{Kinds: builtin.Kinds(), Job: connector.Job{Task: def, Connections: set}}, &m)
 		var said []string
 		for _, fault := range m.Snapshot().Errors {
-			said = append(said, fmt.Sprintf("row %d, %s: %s", fault.Row, fault.Column, fault.Message))
+			said = append(said, rowSaid(fault))
 		}
 		if failure, ok := errors.AsType[*run.Failure](err); ok {
 			said = append(said, failure.Message)

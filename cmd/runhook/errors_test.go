@@ -338,6 +338,15 @@ func (g *gallery) runs(s *site, i *instance) {
 	g.add("timeout: 1s, and the database is locked", doc.Message)
 }
 
+// rowSaid is what a document says of a row, as people read it.
+func rowSaid(fault run.RowError) string {
+	place := fmt.Sprintf("row %d", fault.Row)
+	if fault.Column != "" {
+		place += ", " + fault.Column
+	}
+	return place + ": " + fault.Message
+}
+
 func (g *gallery) rows(s *site, i *instance) {
 	s.execute("create table kinds (id integer primary key, whole integer, amount real, on_day date, yes boolean, code text unique not null check (length(code) < 5))")
 	s.write("kinds.csv", "id,whole,amount,on_day,yes,code\n1,x,,,,a\n2,,x,,,b\n3,,,x,,c\n4,,,,x,d\n5,,,,,toolong\n6,,,,,e\n7,,,,,e\n8\n9,\"x\"y,,,,f\n10,\x00,,,,g\n,,,,,h\n")
@@ -345,7 +354,7 @@ func (g *gallery) rows(s *site, i *instance) {
 		"id: id\n  whole: whole\n  amount: amount\n  on_day: on_day\n  yes: yes\n  code: code", "sql: {connection: db, table: kinds, key: [id], action: upsert}", ""))
 	lines := bytes.Split([]byte(read(g.t, s.path("kinds.csv"))), []byte("\n"))
 	for _, fault := range doc.Errors {
-		g.add(fmt.Sprintf("%q", lines[min(int(fault.Row), len(lines)-1)]), fmt.Sprintf("row %d, %s: %s", fault.Row, fault.Column, fault.Message))
+		g.add(fmt.Sprintf("%q", lines[min(int(fault.Row), len(lines)-1)]), rowSaid(fault))
 	}
 	s.write("values.csv", "text\nforty\n")
 	for n, expression := range []string{"int(text)", "float(text)", "number(text)", "date(text)", `date(text, "dd.MM.yyyy")`, `split(text, ",")[7]`, `text matches text + "["`, "number(1) / 0"} {
@@ -354,7 +363,7 @@ func (g *gallery) rows(s *site, i *instance) {
 			g.t.Errorf("%s: %+v", expression, doc)
 			continue
 		}
-		g.add("value: "+expression, fmt.Sprintf("row %d, %s: %s", doc.Errors[0].Row, doc.Errors[0].Column, doc.Errors[0].Message))
+		g.add("value: "+expression, rowSaid(doc.Errors[0]))
 	}
 	_ = os.Remove(filepath.Join(s.dir, "values-out.csv"))
 }

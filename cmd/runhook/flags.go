@@ -70,7 +70,7 @@ type EdgeFlags struct {
 
 func (f *EdgeFlags) check() error {
 	if f.MaxBody < 1 {
-		return fmt.Errorf("--max-body %d: at least 1 byte", f.MaxBody)
+		return fmt.Errorf("--max-body must be at least 1 byte, not %d", f.MaxBody)
 	}
 	return nil
 }
@@ -98,8 +98,8 @@ func (f *AdminFlag) checkListen(address string) error {
 	if !isOpen(address) || f.AdminTokenFile != "" {
 		return nil
 	}
-	return fmt.Errorf("--listen %s can be reached from other machines, and the admin routes with it: "+
-		"give --admin-token-file FILE (make one with `openssl rand -hex 32 > FILE`), or listen on 127.0.0.1", address)
+	return fmt.Errorf("--listen %s can be reached from other machines, and so can the admin routes; "+
+		"pass --admin-token-file FILE (make one with `openssl rand -hex 32 > FILE`), or listen on 127.0.0.1", address)
 }
 
 // isOpen reports whether other machines can reach a listen address; one that cannot be read is left
@@ -143,7 +143,7 @@ type SlotFlags struct {
 func (f *SlotFlags) check() error {
 	switch {
 	case f.Slots < 1:
-		return fmt.Errorf("--slots %d: at least 1", f.Slots)
+		return fmt.Errorf("--slots must be at least 1, not %d", f.Slots)
 	case f.Grace < 0:
 		return fmt.Errorf("--grace %s: at least 0s", f.Grace)
 	}

@@ -56,7 +56,7 @@ func (c *runCommand) Run(ctx context.Context, p *program) error {
 	}
 	started, err := start(ctx, id, values)
 	if problem, ok := errors.AsType[*client.Problem](err); ok && problem.Status == http.StatusBadRequest {
-		err = fmt.Errorf("%w Parameters are given as -p NAME=VALUE", err)
+		err = fmt.Errorf("%w Pass parameters as -p NAME=VALUE", err)
 	}
 	if err != nil {
 		return &exit{exitNoStart, err}

@@ -20,7 +20,7 @@ type runsListCommand struct {
 // Run lists the runs, newest first.
 func (c *runsListCommand) Run(ctx context.Context, p *program) error {
 	if c.Limit < 1 {
-		return fmt.Errorf("--limit %d: at least 1", c.Limit)
+		return fmt.Errorf("--limit must be at least 1, not %d", c.Limit)
 	}
 	server, err := c.client()
 	if err != nil {

@@ -66,7 +66,7 @@ func TestRunsRejected(t *testing.T) {
 	}
 
 	for _, c := range []struct{ args, says string }{
-		{"99", "There is no run of this number"},
+		{"99", "Run 99 does not exist"},
 		{"x", "is not a run number"},
 		{first + " --output " + s.path("nowhere/x.csv"), "cannot write into the folder of"},
 	} {

@@ -54,8 +54,8 @@ func (c *serveCommand) check() error {
 		return errors.New("--demo brings tasks and connections of its own: leave out --tasks and --connections, or --demo")
 	}
 	if isOpen(c.NATSListen) && c.NATSAuthFile == "" {
-		return fmt.Errorf("--nats-listen %s can be reached from other machines, and who reaches NATS can read and start everything: "+
-			"give --nats-auth-file FILE with one line user:password, or listen on %s", c.NATSListen, defaultNATS)
+		return fmt.Errorf("--nats-listen %s can be reached from other machines, and anyone who reaches NATS can read and start everything; "+
+			"pass --nats-auth-file FILE with one line user:password, or listen on %s", c.NATSListen, defaultNATS)
 	}
 	return errors.Join(c.checkListen(c.Listen), c.EdgeFlags.check(), c.SlotFlags.check(), c.checkLease())
 }

@@ -200,7 +200,7 @@ func TestServeRefuses(t *testing.T) {
 		"demo and tasks":             {[]string{"--demo"}, "--demo brings tasks"},
 		"public URL":                 {[]string{"--public-url", "hooks.example.org"}, "--public-url"},
 		"proxies":                    {[]string{"--trusted-proxies", "anybody"}, "--trusted-proxies"},
-		"slots":                      {[]string{"--slots", "0"}, "--slots 0: at least 1"},
+		"slots":                      {[]string{"--slots", "0"}, "--slots must be at least 1, not 0"},
 		"slots are a number":         {[]string{"--slots", "many"}, "--slots"},
 		"grace":                      {[]string{"--grace=-1s"}, "--grace"},
 		"retention":                  {[]string{"--retention", "7 days"}, "365d, 12h or 30m"},

@@ -76,7 +76,7 @@ func fromIQA(path, first, second string) string {
 func TestCheckFindsEachFaultOfAnIQA(t *testing.T) {
 	s := newIMISSite(t)
 	const state, fullName, required = "name: State", "name: FullName", "{name: State, prompt: required}"
-	noRows := ":7: warning: source.imis.query: no rows were looked at, for the IQA requires a value for State; give it one with -p NAME=VALUE"
+	noRows := ":7: warning: source.imis.query: read no rows, because the IQA requires a value for State; pass -p State=VALUE"
 	for _, c := range []struct {
 		body string
 		says []string
@@ -138,10 +138,10 @@ func TestCheckFindsEachFaultOfAnIQA(t *testing.T) {
 			":7: warning: mapping.member: no row that was looked at has the column Member, though the source names it; a run fails where none of its first rows has it",
 		}},
 		{"source:\n  imis: {connection: prod, query: $/Empty}\nmapping:\n  id: State\n  joined: Dues\n  dues: Joined\n  member: ID\n" + toMembers, []string{
-			":6: warning: mapping.id: the source's column State is text, and the column id of the table members does not take all of that: a row whose value is not a whole number fails",
-			":7: error: mapping.joined: the source's column Dues is a number, and the column joined of the table members takes none of that: each row would fail, because it is not a date like 2026-01-31; convert it, or map another column",
-			":8: error: mapping.dues: the source's column Joined is a date and time, and the column dues of the table members takes none of that: each row would fail, because it is not a number; convert it, or map another column",
-			":9: warning: mapping.member: the source's column ID is a whole number, and the column member of the table members does not take all of that: a row whose value is not true or false (true, t, yes, y or 1; false, f, no, n or 0) fails",
+			":6: warning: mapping.id: the source's column State is text, but the column id of the table members does not take all of that: a row whose value is not a whole number fails",
+			":7: error: mapping.joined: the source's column Dues is a number, but the column joined of the table members does not take that: each row would fail, because it is not a date like 2026-01-31; convert it, or map another column",
+			":8: error: mapping.dues: the source's column Joined is a date and time, but the column dues of the table members does not take that: each row would fail, because it is not a number; convert it, or map another column",
+			":9: warning: mapping.member: the source's column ID is a whole number, but the column member of the table members does not take all of that: a row whose value is not true or false (true, t, yes, y or 1; false, f, no, n or 0) fails",
 		}},
 	} {
 		before := s.imis.Logins()
@@ -179,9 +179,9 @@ func TestCheckFindsEachFaultOfAPanel(t *testing.T) {
 			":7: error: mapping.Hour: My_Panel has no column Hour; did you mean Hours?",
 		}},
 		{from + mapPanel + "  Hours: member\n  Earned: \"1 == 1\"\n  Paid: int(id)\n" + toPanel, []string{
-			":7: error: mapping.Hours: the source's column member is true or false, and the column Hours of My_Panel takes none of that: each row would fail, because it is not a whole number; convert it, or map another column",
-			":8: error: mapping.Earned: its values are true or false, and the column Earned of My_Panel takes none of that: each row would fail, because it is not a date like 2026-01-31 or 2026-01-31T18:30:00; convert it, or map another column",
-			":9: warning: mapping.Paid: its values are a whole number, and the column Paid of My_Panel does not take all of that: a row whose value is not true or false (true, t, yes, y or 1; false, f, no, n or 0) fails",
+			":7: error: mapping.Hours: the source's column member is true or false, but the column Hours of My_Panel does not take that: each row would fail, because it is not a whole number; convert it, or map another column",
+			":8: error: mapping.Earned: the expression gives true or false, but the column Earned of My_Panel does not take that: each row would fail, because it is not a date like 2026-01-31 or 2026-01-31T18:30:00; convert it, or map another column",
+			":9: warning: mapping.Paid: the expression gives a whole number, but the column Paid of My_Panel does not take all of that: a row whose value is not true or false (true, t, yes, y or 1; false, f, no, n or 0) fails",
 		}},
 		{from + "mapping:\n  ID: id\n  Code: motto\n" + toPanel, []string{
 			":6: warning: mapping.Code: the source's column motto has texts of up to 50 letters, and the column Code of My_Panel takes 5: a row with a longer one fails; shorten it, as in motto[:5]",
@@ -223,11 +223,11 @@ func TestCheckFindsAllFaultsOfAnIMISTaskAtOnce(t *testing.T) {
 		":4: warning: parameters.State: the IQA's prompt takes one value, and the parameter State takes several; set it to take multiple values in the IQA, or take multiple: true out",
 		":5: error: parameters.Country: the IQA $/Required of connection prod has no prompt Country; it has the prompts State, FullName",
 		":7: note: source.imis.query: the prompt FullName is no parameter of the task, so that callers cannot pass it; add - name: FullName to parameters if they are to",
-		":7: warning: source.imis.query: no rows were looked at, for the IQA requires a value for State; give it one with -p NAME=VALUE",
+		":7: warning: source.imis.query: read no rows, because the IQA requires a value for State; pass -p State=VALUE",
 		":8: error: where: unknown column Stat; did you mean State? (1:1)\n     | Stat != \"\"\n     | ^",
 		":9: error: mapping.ID: a record of My_Panel belongs to a contact; map the column ID, the contact's iMIS ID",
 		":10: error: mapping.Code: unknown column FullNam; did you mean Full Name? (1:1)\n     | FullNam\n     | ^",
-		":11: error: mapping.Hours: the source's column Member is true or false, and the column Hours of My_Panel takes none of that: each row would fail, because it is not a whole number; convert it, or map another column",
+		":11: error: mapping.Hours: the source's column Member is true or false, but the column Hours of My_Panel does not take that: each row would fail, because it is not a whole number; convert it, or map another column",
 		":13: error: mapping.Hour: My_Panel has no column Hour; did you mean Hours?",
 		":15: error: destination.imis.key: a record of My_Panel is identified by ID, Ordinal; give all of it, or find records by match",
 	)

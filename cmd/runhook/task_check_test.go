@@ -171,10 +171,10 @@ func TestCheckFindsEachFault(t *testing.T) {
 			":7: error: mapping.upper_name: the column upper_name of the table people is computed by the database; take it out of the mapping",
 		}},
 		{fromPeople + "mapping: {id: id, name: name, born: id == \"1\"}\n" + upsert, []string{
-			":4: error: mapping.born: its values are true or false, and the column born of the table people takes none of that: each row would fail, because it is not a date like 2026-01-31; convert it, or map another column",
+			":4: error: mapping.born: the expression gives true or false, but the column born of the table people does not take that: each row would fail, because it is not a date like 2026-01-31; convert it, or map another column",
 		}},
 		{fromPeople + "mapping: {id: id, name: name, member: len(name)}\n" + upsert, []string{
-			":4: warning: mapping.member: its values are a whole number, and the column member of the table people does not take all of that: a row whose value is not true or false (true, t, yes, y or 1; false, f, no, n or 0) fails",
+			":4: warning: mapping.member: the expression gives a whole number, but the column member of the table people does not take all of that: a row whose value is not true or false (true, t, yes, y or 1; false, f, no, n or 0) fails",
 			":4: warning: mapping.member: of the first 3 rows 3 would fail, from row 1 on: member is not true or false (true, t, yes, y or 1; false, f, no, n or 0)",
 		}},
 
@@ -185,7 +185,7 @@ func TestCheckFindsEachFault(t *testing.T) {
 			":8: warning: mapping.born: of the first 6 rows 2 would fail, from row 2 on: born is not a date like 2026-01-31",
 		}},
 		{"source: {sql: {connection: db, query: 'select id, name, member from people'}}\nmapping: {id: id, name: name, born: member}\n" + upsert, []string{
-			":4: error: mapping.born: the source's column member is true or false, and the column born of the table people takes none of that: each row would fail, because it is not a date like 2026-01-31; convert it, or map another column",
+			":4: error: mapping.born: the source's column member is true or false, but the column born of the table people does not take that: each row would fail, because it is not a date like 2026-01-31; convert it, or map another column",
 		}},
 
 		// A file.
@@ -286,7 +286,7 @@ func TestCheckFindsAllFaultsAtOnce(t *testing.T) {
 		":10: error: mapping.key: the table people in connection db has no column key",
 		":11: error: mapping.nmae: unknown column nam; did you mean name? (1:1)\n     | nam\n     | ^",
 		":11: error: mapping.nmae: the table people in connection db has no column nmae; did you mean name?",
-		":12: error: mapping.born: the source's column member is true or false, and the column born of the table people takes none of that: each row would fail, because it is not a date like 2026-01-31; convert it, or map another column",
+		":12: error: mapping.born: the source's column member is true or false, but the column born of the table people does not take that: each row would fail, because it is not a date like 2026-01-31; convert it, or map another column",
 		":13: error: mapping.upper_name: the column upper_name of the table people is computed by the database; take it out of the mapping",
 		":15: error: destination.sql.key: upsert needs a primary key or a unique index of the table people on exactly born; make one, or correct destination.sql.key",
 	)

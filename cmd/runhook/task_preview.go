@@ -35,7 +35,7 @@ Example:
 // Run prints the sample.
 func (c *taskPreviewCommand) Run(ctx context.Context, p *program) error {
 	if c.Rows < 1 {
-		return fmt.Errorf("--rows %d: at least 1", c.Rows)
+		return fmt.Errorf("--rows must be at least 1, not %d", c.Rows)
 	}
 	given, err := parseParameters(c.Param)
 	if err != nil {

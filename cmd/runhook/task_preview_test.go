@@ -47,7 +47,7 @@ func TestTaskPreview(t *testing.T) {
 	}{
 		{[]string{file}, exitFailed, "--connections names the file"},
 		{[]string{file, "--connections", connections, "-p", "Citty=Oslo"}, exitNoStart, "did you mean City?"},
-		{[]string{file, "--connections", connections, "--rows", "0"}, exitNoStart, "--rows 0: at least 1"},
+		{[]string{file, "--connections", connections, "--rows", "0"}, exitNoStart, "--rows must be at least 1, not 0"},
 		{[]string{s.path("none.yaml")}, exitFailed, "none.yaml"},
 		{[]string{s.dir}, exitFailed, "connections.yaml"},
 	} {

@@ -65,10 +65,10 @@ const cachedDefinitions = 256
 // New makes a runner; Run starts it.
 func New(o Options) (*Runner, error) {
 	if o.Slots < 1 {
-		return nil, fmt.Errorf("--slots %d: at least 1", o.Slots)
+		return nil, fmt.Errorf("--slots must be at least 1, not %d", o.Slots)
 	}
 	if o.Grace < 0 {
-		return nil, fmt.Errorf("--grace %s: at least 0s", o.Grace)
+		return nil, fmt.Errorf("--grace must be at least 0s, not %s", o.Grace)
 	}
 	if o.Connections == nil {
 		o.Connections = &connection.Set{}

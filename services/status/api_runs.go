@@ -88,7 +88,7 @@ func (s *Service) findRun(ctx context.Context, rc *fasthttp.RequestCtx) (id task
 		id, err = s.options.Bus.FindRun(ctx, number)
 	}
 	if errors.Is(err, run.ErrNoRun) {
-		err = web.Refuse(fasthttp.StatusNotFound, "There is no run of this number, or its record has passed its retention.")
+		err = web.Refuse(fasthttp.StatusNotFound, fmt.Sprintf("Run %s does not exist, or its record has expired; `runhook runs list` shows the newest runs.", web.PathValue(rc, "run")))
 	}
 	return id, number, err
 }

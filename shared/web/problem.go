@@ -103,7 +103,7 @@ var answers = []struct {
 		Kind: "idempotency-key-reused", Title: "Idempotency-Key is already used", Status: fasthttp.StatusUnprocessableEntity,
 		Detail: "This Idempotency-Key was used before with other parameters; send a new key for a new run.",
 	}},
-	{run.ErrNoRun, Problem{Status: fasthttp.StatusNotFound, Detail: "This task has no run of that number."}},
+	{run.ErrNoRun, Problem{Status: fasthttp.StatusNotFound, Detail: "This task has no such run; use the Location that the POST returned."}},
 	{run.ErrRunGone, Problem{Status: fasthttp.StatusGone, Detail: "The record of this run is gone: it has passed its retention, or was lost with damaged data."}},
 	{fasthttp.ErrBodyTooLarge, Problem{
 		Kind: "body-too-large", Title: "The body is too large", Status: fasthttp.StatusRequestEntityTooLarge,

@@ -169,14 +169,14 @@ func Unless(so bool, then Fit) Fit {
 // Fit reports a column of the mapping whose values its column of the destination, named to, does not take.
 // problem is what is said of a value that it does not take: "is not a number".
 func (r *Report) Fit(c Column, fit Fit, to, problem string) {
-	values := "its values are " + string(c.Kind)
+	values := "the expression gives " + string(c.Kind)
 	if c.From != "" {
 		values = "the source's column " + c.From + " is " + string(c.Kind)
 	}
 	switch fit {
 	case Never:
-		r.Errorf(At("mapping", c.Name), "%s, and %s takes none of that: each row would fail, because it %s; convert it, or map another column", values, to, problem)
+		r.Errorf(At("mapping", c.Name), "%s, but %s does not take that: each row would fail, because it %s; convert it, or map another column", values, to, problem)
 	case Perhaps:
-		r.Warnf(At("mapping", c.Name), "%s, and %s does not take all of that: a row whose value %s fails", values, to, problem)
+		r.Warnf(At("mapping", c.Name), "%s, but %s does not take all of that: a row whose value %s fails", values, to, problem)
 	}
 }

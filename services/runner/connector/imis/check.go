@@ -87,7 +87,7 @@ func (s *Source) look(d *definition, found *check.Report) (names []string, rows 
 	refused, isRefused := errors.AsType[*refusal](err)
 	switch {
 	case isRefused && refused.status != statusNotImplemented && len(lacking) > 0:
-		found.Warnf(atQuery, "no rows were looked at, for the IQA requires a value for %s; give it one with -p NAME=VALUE", strings.Join(lacking, ", "))
+		found.Warnf(atQuery, "read no rows, because the IQA requires a value for %s; pass -p %s=VALUE", strings.Join(lacking, ", "), strings.Join(lacking, "=VALUE -p "))
 	case isRefused:
 		found.Fail(atQuery, s.explain(refused))
 	case err != nil:

@@ -99,9 +99,9 @@ func TestLostInserts(t *testing.T) {
 func TestLostInsertThatCannotBeLookedFor(t *testing.T) {
 	imis.ShortenPauses(t)
 	for fault, says := range map[string]string{
-		"dropped": "may have been inserted, and may not: the site does not answer: the connection breaks off",
-		"500":     "may have been inserted, and may not: the site answers with status 500",
-		"late":    "may have been inserted, and may not: the site does not answer in time",
+		"dropped": "outcome unknown, because the site does not answer: the connection breaks off; look for the record before you send the row again",
+		"500":     "outcome unknown, because the site answers with status 500; look for the record before you send the row again",
+		"late":    "outcome unknown, because the site does not answer in time; look for the record before you send the row again",
 	} {
 		imis.ShortenPatience(t, 300*time.Millisecond, time.Second)
 		p := newPanels(t, "My_Certificates", task.Insert, "ID", "Code")
@@ -121,7 +121,7 @@ func TestLostInsertByKey(t *testing.T) {
 		p := newPanels(t, "My_Profile", action, "ID", "Motto")
 		p.to.Key = []string{"ID"}
 		p.site.FailWrites(after, nil, after, imissite.Drop)
-		doubt := "may have been inserted, and may not: the site does not answer: the connection breaks off"
+		doubt := "outcome unknown, because the site does not answer: the connection breaks off; look for the record before you send the row again"
 		p.expect([][]any{{"101", "a"}, {"102", "b"}, {"103", "c"}, {"104", "d"}}, doubt, "inserted", "inserted", "inserted")
 		if got := p.count(http.MethodPost); got != 5 || len(p.site.Rows("My_Profile")) != 4 {
 			t.Errorf("%d POSTs; stored %v", got, p.site.Rows("My_Profile"))

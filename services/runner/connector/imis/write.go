@@ -172,7 +172,7 @@ func (d *Destination) insert(ctx context.Context, fields []field) (row.Outcome, 
 		case there:
 			return row.Inserted, nil
 		case try == maxInserts || !d.findable():
-			return row.Ready, d.doubt(row.Faultf("", "may have been inserted, and may not: the site %s", lost.reason))
+			return row.Ready, d.doubt(row.Faultf("", "outcome unknown, because the site %s; look for the record before you send the row again", lost.reason))
 		}
 	}
 }
