@@ -104,9 +104,7 @@ func (d documents) faults() (faults []string) {
 	linked := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(d.text)) {
 		text := d.text[name]
-		if path.Base(name) != "destinations.md" {
-			faults = append(faults, longLines(name, text)...)
-		}
+		faults = append(faults, longLines(name, text)...)
 		for _, command := range commandsOf(text) {
 			if err := parses(command); err != nil {
 				faults = append(faults, fmt.Sprintf("%s: %s: %v", name, command, err))

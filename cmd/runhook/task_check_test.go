@@ -60,7 +60,7 @@ func (s *site) expectFindings(body string, want ...string) {
 	// What becomes of an interrupted run is said of each task, with other words by what it is.
 	lines = slices.DeleteFunc(lines, func(line string) bool { return strings.Contains(line, interruptedNote) })
 	if strings.Count(got, interruptedNote) != 1 {
-		s.t.Errorf("%s\nit is not said what becomes of a run that is interrupted:\n%s", body, got)
+		s.t.Errorf("%s\nit is not said what happens to an interrupted run:\n%s", body, got)
 	}
 	verdict := len(lines) - 2
 	if found := strings.Join(lines[:verdict], ""); found != strings.Join(append(want, ""), "\n") {
@@ -78,7 +78,7 @@ func (s *site) expectFindings(body string, want ...string) {
 }
 
 const (
-	interruptedNote = ": note: destination: a run that is interrupted "
+	interruptedNote = ": note: destination: an interrupted run "
 
 	fromPeople = "source: {csv: {connection: here, path: people.csv}}\n"
 	mapPeople  = "mapping: {id: id, name: name}\n"

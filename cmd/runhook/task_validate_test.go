@@ -19,7 +19,7 @@ func TestTaskValidate(t *testing.T) {
 	}{
 		"a file":                  {[]string{"tasks/copy.yaml"}, exitSuccess, "Copy people (" + string(s.copy) + ") is valid", ""},
 		"a folder":                {[]string{"tasks"}, exitSuccess, "is valid", ""},
-		"what cannot start over":  {[]string{"append.yaml"}, exitSuccess, "note: a run that is interrupted continues behind the last batch that was confirmed, as long as the file is the same; otherwise it ends Failed", ""},
+		"what cannot start over":  {[]string{"append.yaml"}, exitSuccess, "note: an interrupted run continues after the last confirmed batch if the file is unchanged, otherwise it ends Failed", ""},
 		"a broken one":            {[]string{"broken.yaml", "tasks/copy.yaml"}, exitFailed, "Copy people", "broken.yaml:2: "},
 		"two of one id":           {[]string{"tasks/copy.yaml", "twin.yaml"}, exitFailed, "Copy people", "have the same id"},
 		"the same twice":          {[]string{"tasks/copy.yaml", "tasks/copy.yaml"}, exitSuccess, "Copy people", ""},

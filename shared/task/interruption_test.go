@@ -17,12 +17,12 @@ func TestInterruption(t *testing.T) {
 	}{
 		{
 			"csv: {connection: drop, path: in.csv}", "sql: {connection: w, table: t, action: insert}", true,
-			[]string{"continues behind the last batch", "as long as the file is the same", "ends Failed"},
+			[]string{"continues after the last confirmed batch", "if the file is unchanged", "ends Failed"},
 			"at least once",
 		},
 		{
 			"csv: {connection: drop, path: in.csv}", "sql: {connection: w, table: t, key: [id], action: upsert}", true,
-			[]string{"continues behind the last batch", "starts over"},
+			[]string{"continues after the last confirmed batch", "starts over"},
 			"Failed",
 		},
 		{
@@ -37,12 +37,12 @@ func TestInterruption(t *testing.T) {
 		},
 		{
 			"sql: {connection: w, query: select id from a}", "sql: {connection: w, table: t, key: [id], action: delete}", false,
-			[]string{"interrupted starts over"},
+			[]string{"interrupted run starts over"},
 			"Failed",
 		},
 		{
 			"csv: {connection: drop, path: in.csv}", "csv: {connection: drop, path: o.csv, action: replace}", false,
-			[]string{"interrupted starts over"},
+			[]string{"interrupted run starts over"},
 			"at least once",
 		},
 		{

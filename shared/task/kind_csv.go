@@ -30,7 +30,7 @@ func (*CSVSource) Name() Kind { return CSV }
 func (*CSVSource) Ordered() bool { return true }
 
 // Unchanged says what an interrupted run needs to continue.
-func (*CSVSource) Unchanged() string { return "the file is the same" }
+func (*CSVSource) Unchanged() string { return "the file is unchanged" }
 
 // Separator is the delimiter.
 func (s *CSVSource) Separator() rune { return cmp.Or(s.Delimiter, ',') }

@@ -58,7 +58,7 @@ var csvDestinationFields = []field{
 	{
 		name: "action", kind: kindChoice, example: string(task.Replace), required: true,
 		values:  []string{string(task.Replace), string(task.Append)},
-		meaning: "what is done with the file that is there: replace or append",
+		meaning: "what happens to an existing file: replace or append",
 	},
 }
 

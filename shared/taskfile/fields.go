@@ -105,7 +105,7 @@ var taskFields = []field{
 	},
 	{
 		name: "enabled", kind: kindFlag, byDefault: "true",
-		meaning: "false refuses new runs; those already accepted finish",
+		meaning: "false refuses new runs; accepted runs finish",
 	},
 	{
 		name: "parameters", kind: kindSections, max: maxParameters, fields: parameterFields, oneOf: []string{"name", "filter"}, starter: true,
@@ -121,7 +121,7 @@ var taskFields = []field{
 	},
 	{
 		name: "mapping", kind: kindColumns, max: maxColumns, example: "id: ID\nfull_name: FirstName + \" \" + LastName", required: true,
-		meaning: "destination column: expression over the row; a bare name passes the value untouched",
+		meaning: "a line for each destination column, like id: ID (column: expression over the row); a bare name passes the value unchanged",
 	},
 	{
 		name: "destination", kind: kindAlternatives, fields: destinationFields, required: true,
@@ -130,7 +130,7 @@ var taskFields = []field{
 	{
 		name: "on_row_error", kind: kindChoice, byDefault: string(task.ContinueOnRowError),
 		values:  []string{string(task.ContinueOnRowError), string(task.StopOnRowError)},
-		meaning: "what a row that fails does to its run: continue or stop",
+		meaning: "what a failed row does to its run: continue or stop",
 	},
 	{
 		name: "max_row_errors", kind: kindWhole, max: maxRowErrors, byDefault: "1000",
@@ -144,15 +144,15 @@ var taskFields = []field{
 	{name: "max_queued", later: true},
 	{
 		name: "timeout", kind: kindSeconds, min: 1, max: maxTimeout, byDefault: "2h",
-		meaning: "how long a run may take from its first start, all attempts and the waits between them counted; then it ends Failed",
+		meaning: "how long a run may take from its first start, with all attempts and waits; then it ends Failed",
 	},
 	{
 		name: "start_within", kind: kindSeconds, min: 1, max: maxTimeout, example: "10m",
-		meaning: "a run that no runner has taken by then ends Failed instead of starting late; without it a run waits as long as it must",
+		meaning: "a run that no runner has started by then ends Failed; without it a run waits as long as it must",
 	},
 	{
 		name: "retry", kind: kindSection, fields: retryFields,
-		meaning: "how often a run is attempted whose source or destination fails in a way that may pass",
+		meaning: "how often and when a run is attempted again after a temporary fault of its source or destination",
 	},
 	{name: "disable_after_failures", later: true},
 	{
@@ -161,7 +161,7 @@ var taskFields = []field{
 	},
 	{
 		name: "failed_status", kind: kindWhole, min: 200, max: 499, byDefault: "200",
-		meaning: "the HTTP status of a poll that finds the run failed: 200, or a 4xx but 408 and 429",
+		meaning: "the HTTP status of a poll that finds the run failed: 200, or a 4xx except 408 and 429",
 	},
 	{name: "deduplicate", later: true},
 	{
@@ -183,11 +183,11 @@ var taskFields = []field{
 var retryFields = []field{
 	{
 		name: "attempts", kind: kindWhole, min: 1, max: maxAttempts, byDefault: "3",
-		meaning: "how often the run is attempted at most; 1 never tries again. Attempts that an interruption ended do not count",
+		meaning: "attempts in all; with 1 there is no other attempt. Attempts that an interruption ended do not count",
 	},
 	{
 		name: "backoff", kind: kindSeconds, min: 1, max: maxBackoff, byDefault: "30s",
-		meaning: "the wait before the second attempt; it doubles with each further one, up to an hour, and is longer where the other side asks for that",
+		meaning: "the wait before the second attempt; it doubles each time, up to an hour, and is longer if the other side asks for that",
 	},
 }
 
@@ -198,7 +198,7 @@ var formerIDFields = []field{
 	},
 	{
 		name: "until", kind: kindMoment, example: "2031-01-31", required: true,
-		meaning: "the last day, or the moment, that it does so; later POSTs are answered 410",
+		meaning: "the last day, or the moment, that it does so; later POSTs get 410",
 	},
 }
 
@@ -217,11 +217,11 @@ var parameterFields = []field{
 	},
 	{
 		name: "default", kind: kindTextOrTexts, max: maxTexts, example: "Smith",
-		meaning: "the task's value where the request has none",
+		meaning: "the value if the request has none",
 	},
 	{
 		name: "source_default", kind: kindTextOrTexts, max: maxTexts, example: "Smith",
-		meaning: "the value where neither the request nor the task has one",
+		meaning: "the value if neither the request nor the task has one",
 	},
 	{
 		name: "multiple", kind: kindFlag, byDefault: "false",

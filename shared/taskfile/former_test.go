@@ -54,7 +54,7 @@ func TestParseRefusesFormerIDs(t *testing.T) {
 			"nothing", and("former_ids: [{}]"),
 			lines(
 				"12: former_ids.id is missing: the former GUID; POSTs to it still start runs until the date",
-				"12: former_ids.until is missing: the last day, or the moment, that it does so; later POSTs are answered 410",
+				"12: former_ids.until is missing: the last day, or the moment, that it does so; later POSTs get 410",
 			),
 		},
 	})

@@ -57,7 +57,7 @@ var nextFields = []field{
 	},
 	{
 		name: "offset", kind: kindText, max: maxNameLetters, example: "offset",
-		meaning: "the query parameter for how many rows to pass over; a page without rows is the end",
+		meaning: "the query parameter for how many rows to skip; a page without rows is the end",
 	},
 	{
 		name: "page", kind: kindText, max: maxNameLetters, example: "page",
@@ -65,7 +65,7 @@ var nextFields = []field{
 	},
 	{
 		name: "cursor", kind: kindText, max: maxNameLetters, example: "after",
-		meaning: "the query parameter for what the page before has at from; nothing there is the end",
+		meaning: "the query parameter for the value that the previous page has at from; no value is the end",
 	},
 	{
 		name: "from", kind: kindText, max: maxNameLetters, example: "meta.cursor",
@@ -80,7 +80,7 @@ var httpDestinationFields = []field{
 	},
 	{
 		name: "path", kind: kindText, example: "/members", required: true,
-		meaning: "what follows the connection's url, perhaps with a query",
+		meaning: "the path below the connection's url, with a query or without",
 	},
 	{
 		name: "method", kind: kindChoice, byDefault: "POST", values: []string{"POST", "PUT", "PATCH"},

@@ -35,7 +35,7 @@ var imisSourceFields = []field{
 	{
 		name: "endpoint", kind: kindChoice, byDefault: string(task.QueryEndpoint),
 		values:  []string{string(task.QueryEndpoint), string(task.IQAEndpoint)},
-		meaning: "the service that runs the IQA: query, by which prompts have names; or iqa, the only one of iMIS 2017, to which the task must list all prompts of the IQA in its order",
+		meaning: "the service that runs the IQA: query, which knows prompts by name; or iqa, the only one of iMIS 2017, for which the task must list all prompts of the IQA in its order",
 	},
 }
 
@@ -51,7 +51,7 @@ var imisDestinationFields = []field{
 	{
 		name: "action", kind: kindChoice, example: string(task.Upsert), required: true,
 		values:  []string{string(task.Insert), string(task.Update), string(task.Upsert), string(task.Delete)},
-		meaning: "what is done with each row: insert, update, upsert or delete; insert with match inserts only what none matches",
+		meaning: "the action for each row: insert, update, upsert or delete; insert with match inserts only rows that no record matches",
 	},
 	{
 		name: "key", kind: kindTexts, max: maxKeyColumns, example: "[ID, Ordinal]",
@@ -59,20 +59,20 @@ var imisDestinationFields = []field{
 	},
 	{
 		name: "match", kind: kindTexts, max: maxKeyColumns, example: "[ID, Code]",
-		meaning: "instead of key: the columns of mapping that a record must have equal to be the row's",
+		meaning: "instead of key: finds a row's record by these columns of mapping",
 	},
 	{
 		name: "on_multiple", kind: kindChoice, byDefault: string(task.SkipRow),
 		values:  []string{string(task.SkipRow), string(task.FailRow), string(task.AllRecords)},
-		meaning: "with match: what becomes of a row that more than one record matches: skip, fail, or all, which updates or deletes every one of them",
+		meaning: "with match: what happens to a row that several records match: skip, fail, or all, which updates or deletes each of them",
 	},
 	{
 		name: "on_blank_match", kind: kindChoice, byDefault: string(task.SkipRow), values: []string{string(task.SkipRow), string(task.FailRow)},
-		meaning: "with match: what becomes of a row that has no value in a column of match: skip or fail",
+		meaning: "with match: what happens to a row without a value in a column of match: skip or fail",
 	},
 	{
 		name: "append", kind: kindTexts, max: maxColumns, example: "[Interests]",
-		meaning: "multi-select columns of mapping whose values an update adds to those that are there, instead of replacing them",
+		meaning: "multi-select columns of mapping: an update adds their values instead of replacing the existing ones",
 	},
 }
 

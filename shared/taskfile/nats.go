@@ -17,7 +17,7 @@ var natsDestination = form[task.Destination]{
 var natsDestinationFields = []field{
 	{
 		name: "subject", kind: kindText, max: maxNameLetters, example: "members.changed", required: true,
-		meaning: "the subject on the runner's own NATS; a stream that listens there acknowledges each message, and drops one that is sent again",
+		meaning: "the subject on the runner's own NATS; a stream that listens there acknowledges each message, and drops repeated ones",
 	},
 }
 

@@ -11,11 +11,13 @@ func Reference() []byte {
 	var page strings.Builder
 	page.WriteString("# The fields of a task file\n\n" +
 		"<!-- Made from the tables in shared/taskfile: `go run ./cmd/runhook task fields > deploy/docs/fields.md` writes it. -->\n\n" +
-		"One YAML file is one task. A field that is not listed here is an error, and\n" +
-		"`runhook task validate FILE` says where. For completion and checks while you type, write\n" +
-		"`runhook task schema > task.schema.json` and begin a task file with\n" +
-		"`# yaml-language-server: $schema=task.schema.json`.\n\n" +
-		"A required field is in bold.\n")
+		"With this page you can look up every field of a task file. A required field is in bold.\n\n" +
+		"```sh\n" +
+		"runhook task validate tasks/mine.yaml            # is every field correct?\n" +
+		"runhook task schema > tasks/task.schema.json     # completion and checks in your editor\n" +
+		"```\n\n" +
+		"For the editor, begin a task file with `# yaml-language-server: $schema=task.schema.json`. A field\n" +
+		"that is not listed here is an error.\n")
 	referTo(&page, "", taskFields)
 	return []byte(page.String())
 }

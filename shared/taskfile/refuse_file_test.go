@@ -217,14 +217,14 @@ func TestParseRefusesFiles(t *testing.T) {
 			lines(
 				"11: destination.imis.connection is missing: the imis connection it writes to, from the runner's connections.yaml",
 				"11: destination.imis.entity is missing: the panel or business object, by the name that the REST API has for it; never a contact (Party)",
-				"11: destination.imis.action is missing: what is done with each row: insert, update, upsert or delete; insert with match inserts only what none matches",
+				"11: destination.imis.action is missing: the action for each row: insert, update, upsert or delete; insert with match inserts only rows that no record matches",
 			),
 		},
 		{
 			"a destination of http without its fields", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", `http: {}`),
 			lines(
 				"11: destination.http.connection is missing: the http connection it sends to, from the runner's connections.yaml",
-				"11: destination.http.path is missing: what follows the connection's url, perhaps with a query",
+				"11: destination.http.path is missing: the path below the connection's url, with a query or without",
 			),
 		},
 		{
@@ -245,7 +245,7 @@ func TestParseRefusesFiles(t *testing.T) {
 		},
 		{
 			"a destination of nats without a subject", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", `nats: {}`),
-			"11: destination.nats.subject is missing: the subject on the runner's own NATS; a stream that listens there acknowledges each message, and drops one that is sent again",
+			"11: destination.nats.subject is missing: the subject on the runner's own NATS; a stream that listens there acknowledges each message, and drops repeated ones",
 		},
 		{
 			"many subjects", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", `nats: {subject: members.*}`),

@@ -224,7 +224,7 @@ func TestParseRefusesValues(t *testing.T) {
 			lines(
 				"6: source must be exactly one of its kinds; it has csv, sql",
 				"7: source.sql.connection is missing: the database connection it reads, from the runner's connections.yaml",
-				"7: source.sql.query is missing: one select; :State is the parameter State, null when it has no value",
+				"7: source.sql.query is missing: one select; :State is the parameter State, null if it has no value",
 			),
 		},
 		{
@@ -279,7 +279,7 @@ func TestParseRefusesValues(t *testing.T) {
 		// Mapping and destination.
 		{
 			"no mapping", with("mapping:\n  id: ID\n  full_name: FirstName + \" \" + LastName\n", ""),
-			"1: mapping is missing: destination column: expression over the row; a bare name passes the value untouched",
+			"1: mapping is missing: a line for each destination column, like id: ID (column: expression over the row); a bare name passes the value unchanged",
 		},
 		{
 			"a mapping without columns", with("\n  id: ID\n  full_name: FirstName + \" \" + LastName", " {}"),
@@ -319,7 +319,7 @@ func TestParseRefusesValues(t *testing.T) {
 		},
 		{
 			"no action", with(", action: upsert", ""),
-			"11: destination.sql.action is missing: what is done with each row: insert, update, upsert or delete",
+			"11: destination.sql.action is missing: the action for each row: insert, update, upsert or delete",
 		},
 		{
 			"an unknown action", with("upsert", "merge"),

@@ -26,11 +26,11 @@ var sqlSourceFields = []field{
 	},
 	{
 		name: "query", kind: kindProse, example: "select * from members", required: true,
-		meaning: "one select; :State is the parameter State, null when it has no value",
+		meaning: "one select; :State is the parameter State, null if it has no value",
 	},
 	{
 		name: "order_by", kind: kindTextOrTexts, max: maxKeyColumns, example: "[id]",
-		meaning: "columns of the query to put the rows in order by; with unique ones an interrupted run can continue",
+		meaning: "columns of the query that order the rows; if they are unique, an interrupted run can continue",
 	},
 }
 
@@ -45,16 +45,16 @@ var sqlDestinationFields = []field{
 	},
 	{
 		name: "key", kind: kindTexts, max: maxKeyColumns, example: "[id]", starter: true,
-		meaning: "the columns of mapping that identify a row; needed but for insert",
+		meaning: "the columns of mapping that identify a row; needed unless action is insert",
 	},
 	{
 		name: "action", kind: kindChoice, example: string(task.Upsert), required: true,
 		values:  []string{string(task.Insert), string(task.Update), string(task.Upsert), string(task.Delete)},
-		meaning: "what is done with each row: insert, update, upsert or delete",
+		meaning: "the action for each row: insert, update, upsert or delete",
 	},
 	{
 		name: "create", kind: kindFlag, byDefault: "false", example: "true", starter: true,
-		meaning: "true makes a missing table from the mapping, with key as primary key",
+		meaning: "true creates a missing table from the mapping, with key as primary key",
 	},
 }
 

@@ -103,7 +103,7 @@ func TestMaxRowErrors(t *testing.T) {
 		case "database":
 			b.exec("CREATE TABLE members (id TEXT PRIMARY KEY CHECK (id NOT LIKE '%secret%'), name TEXT)")
 		}
-		s := b.fail("More than 30 rows failed, the limit that max_row_errors sets; the last at row 3100: ")
+		s := b.fail("More failed rows than max_row_errors allows (30); the last is row 3100: ")
 		b.counts(s, run.Counts{Retrieved: 3100, Inserted: 3069, Failed: 31})
 		if got := b.query("SELECT count(*) FROM members"); got != "3069" {
 			t.Errorf("%s: the table has %s", where, got)

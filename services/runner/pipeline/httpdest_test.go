@@ -102,7 +102,7 @@ func TestHTTPRefusesABatchBeyondTheLimit(t *testing.T) {
 		b.toService(3, func(w http.ResponseWriter, _ []string) { requests++; w.WriteHeader(http.StatusBadRequest) })
 		b.job.Task.OnRowError, b.job.Task.MaxRowErrors = policy, 1
 		rejected := b.reject()
-		message := "More than 1 rows failed"
+		message := "More failed rows than max_row_errors allows (1)"
 		if policy == task.StopOnRowError {
 			message = "Stopped at row 1"
 		}

@@ -59,7 +59,7 @@ func TestServiceIsRead(t *testing.T) {
 	defer cancel()
 	b.job.Task.MaxRowErrors = 0
 	err := pipeline.Run(ctx, b.job, &m)
-	if err == nil || !strings.Contains(err.Error(), "ore than 0 rows failed, the limit that max_row_errors sets; the last at row 1401: is not an object") {
+	if err == nil || !strings.Contains(err.Error(), "ore failed rows than max_row_errors allows (0); the last is row 1401: is not an object") {
 		t.Fatal(err)
 	}
 	if s := m.Snapshot(); s.Counts.Inserted != 1400 || b.query("select name from members where id = 700699") != "N699!" {

@@ -549,7 +549,7 @@ func TestVerdictIsKept(t *testing.T) {
 		b.exec("create table members (id integer primary key, name text not null check (name <> ''))")
 		b.mapping("id", "int(ID)", "name", "Name")
 		b.job.Task.MaxRowErrors = 100
-		want := "ore than 100 rows failed, the limit that max_row_errors sets"
+		want := "ore failed rows than max_row_errors allows (100)"
 		if stop {
 			b.job.Task.OnRowError = task.StopOnRowError
 			want = "topped at row 25, as on_row_error asks: "

@@ -273,7 +273,7 @@ func (w *writer) verdict(batch *row.Batch) (end error) {
 		case w.job.Task.OnRowError == task.StopOnRowError:
 			end = stoppedAt(r.Number, r.Fault)
 		case w.failed > w.job.Task.MaxRowErrors:
-			end = run.Failf("more than %d rows failed, the limit that max_row_errors sets; the last at row %d: %v", w.job.Task.MaxRowErrors, r.Number, r.Fault)
+			end = run.Failf("more failed rows than max_row_errors allows (%d); the last is row %d: %v", w.job.Task.MaxRowErrors, r.Number, r.Fault)
 		}
 	}
 	return end
@@ -286,7 +286,7 @@ func (w *writer) endedBefore() error {
 	case w.job.Task.OnRowError == task.StopOnRowError && len(first) > 0:
 		return stoppedAt(first[0].Row, row.Faultf(first[0].Column, "%s", first[0].Message))
 	case w.failed > w.job.Task.MaxRowErrors:
-		return run.Failf("more than %d rows failed, the limit that max_row_errors sets", w.job.Task.MaxRowErrors)
+		return run.Failf("more failed rows than max_row_errors allows (%d)", w.job.Task.MaxRowErrors)
 	}
 	return nil
 }
