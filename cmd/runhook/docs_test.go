@@ -86,7 +86,7 @@ func TestDocumentChecksFind(t *testing.T) {
 		{"a guide that is not linked", "# A", "", "deploy/docs/g.md is not linked from README.md"},
 		{"a long README", "[g](deploy/docs/g.md)\n\n" + strings.Repeat("Two words\n", 651), "", "README.md: 1303 words of prose, and 1300 are allowed"},
 		{"a long README of code", "[g](deploy/docs/g.md)\n```\n" + strings.Repeat("Two words\n", 651) + "```\n", "", ""},
-		{"a command", "[g](deploy/docs/g.md)\n```sh\nrunhook task new --from-csv a.csv --to 'db.a b' &   # a task\n```\n", "", ""},
+		{"a command", "[g](deploy/docs/g.md)\n```sh\nrunhook task new --from-csv a.csv --to 'db.a b' > x &   # a task\n```\n", "", ""},
 		{"no such flag", "[g](deploy/docs/g.md)", "```sh\nrunhook serve --nosuch\n```", "deploy/docs/g.md: runhook serve --nosuch: unknown flag --nosuch"},
 	} {
 		files := map[string]string{"README.md": example.readme, "deploy/docs/g.md": example.guide}
@@ -213,8 +213,10 @@ func wordsOf(text string) (words int) {
 func commandsOf(text string) (commands []string) {
 	for _, block := range fence.FindAllString(text, -1) {
 		for _, line := range regexp.MustCompile(`(?m)^(?:\$ )?(runhook .*)$`).FindAllStringSubmatch(block, -1) {
-			command, _, _ := strings.Cut(line[1], " #")
-			commands = append(commands, strings.TrimRight(command, " &"))
+			if end := regexp.MustCompile(` [#>|&]`).FindStringIndex(line[1]); end != nil {
+				line[1] = line[1][:end[0]]
+			}
+			commands = append(commands, strings.TrimRight(line[1], " "))
 		}
 	}
 	return commands

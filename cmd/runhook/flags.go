@@ -46,7 +46,7 @@ type RetentionFlags struct {
 func (f *RetentionFlags) checkLease() error {
 	const least = 2 * time.Second
 	if f.Lease < least {
-		return fmt.Errorf("--lease %s: at least %s, or runners that are only slow would lose their runs", f.Lease, least)
+		return fmt.Errorf("--lease must be at least %s, not %s, because runners that are only slow would lose their runs", least, f.Lease)
 	}
 	return nil
 }
@@ -145,7 +145,7 @@ func (f *SlotFlags) check() error {
 	case f.Slots < 1:
 		return fmt.Errorf("--slots must be at least 1, not %d", f.Slots)
 	case f.Grace < 0:
-		return fmt.Errorf("--grace %s: at least 0s", f.Grace)
+		return fmt.Errorf("--grace must be at least 0s, not %s", f.Grace)
 	}
 	return nil
 }

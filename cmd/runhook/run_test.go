@@ -144,7 +144,7 @@ func TestRunWaitSurvivesARestart(t *testing.T) {
 	waiting := begin(t, "run", "people", "--wait", "--server", first.url)
 	waiting.log.await(t, `In progress`, waiting.ended)
 	first.end()
-	waiting.log.await(t, `Still waiting: no server answers at \S+`, waiting.ended)
+	waiting.log.await(t, `Still waiting: no answer from the server at \S+`, waiting.ended)
 	second := begin(t, flags...).listening()
 	release()
 	if code := waiting.await(); code != exitSuccess || !strings.HasPrefix(waiting.out.String(), "Success") {

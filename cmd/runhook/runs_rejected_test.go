@@ -90,7 +90,7 @@ func TestRunsRejectedThatBreaksOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, _, messages := call(t, "runs", "rejected", "7", "--server", server.URL, "--output", out)
-	if code == 0 || !strings.Contains(messages, "does not answer") || read(t, out) != "before" {
+	if code == 0 || !strings.Contains(messages, "no answer from the server") || read(t, out) != "before" {
 		t.Errorf("exit code %d, %s; the file is %s", code, messages, read(t, out))
 	}
 	if entries, err := os.ReadDir(out[:len(out)-len("/rows.csv")]); err != nil || len(entries) != 1 {

@@ -89,7 +89,7 @@ func TestServicesRefuse(t *testing.T) {
 		"status open without a token":  {append([]string{"status", "--nats", unheard, "--listen", "0.0.0.0:0"}, key...), "pass --admin-token-file"},
 		"runner without connections":   {[]string{"runner", "--nats", unheard, "--connections", s.path("none.yaml")}, "none.yaml"},
 		"runner without slots":         {[]string{"runner", "--nats", unheard, "--slots", "0"}, "--slots must be"},
-		"init with a short lease":      {[]string{"init", "--nats", unheard, "--lease", "1s"}, "--lease 1s: at least 2s"},
+		"init with a short lease":      {[]string{"init", "--nats", unheard, "--lease", "1s"}, "--lease must be at least 2s, not 1s"},
 		"init with too many replicas":  {[]string{"init", "--nats", unheard, "--replicas", "9"}, "--replicas 9"},
 		"credentials that are neither": {[]string{"init", "--nats", unheard, "--credentials", s.path("people.csv")}, "user:password"},
 	} {

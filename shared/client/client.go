@@ -103,7 +103,7 @@ type Unreachable struct {
 }
 
 func (e *Unreachable) Error() string {
-	return fmt.Sprintf("no server answers at %s (%v); start one with `runhook serve`, or pass --server URL", e.Server, e.Cause)
+	return fmt.Sprintf("no answer from the server at %s (%v); start one with `runhook serve`, or pass --server URL", e.Server, e.Cause)
 }
 
 func (e *Unreachable) Unwrap() error { return e.Cause }
