@@ -65,7 +65,7 @@ func TestAskingIsCaught(t *testing.T) {
 		{"services/runner/connector/csvfile/kind.go", "from := job.Task.Source.(*task.CSVSource)", false},
 		{"services/runner/connector/csvfile/source.go", "func Open(connections *connection.Set, from *task.CSVSource) (*Source, error) {", false},
 		{"shared/taskfile/csv.go", "from, ok := def.Source.(*task.CSVSource)", false},
-		{"cmd/runhook/task_new.go", "made.Source = &task.SQLSource{Connection: name}", false},
+		{"services/runner/draft/draft.go", "d.Source = &task.SQLSource{Connection: name}", false},
 	} {
 		if lines := asks(c.file, c.line+"\n"); (len(lines) > 0) != c.caught {
 			t.Errorf("%s: %s: %v", c.file, c.line, lines)
