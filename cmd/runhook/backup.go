@@ -9,6 +9,7 @@ import (
 
 	"runhook/shared/backup"
 	"runhook/shared/broker"
+	"runhook/shared/bus/recovery"
 )
 
 type backupCommand struct {
@@ -35,7 +36,7 @@ func (c *backupCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer process.close()
-	id, err := process.store.ReadStoreID(ctx)
+	id, err := recovery.StoreID(ctx, process.store)
 	if err != nil {
 		return err
 	}
@@ -43,7 +44,7 @@ func (c *backupCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	if err := process.store.Backup(ctx, file.Add); err != nil {
+	if err := recovery.Backup(ctx, process.store, file.Add); err != nil {
 		file.Abort()
 		return err
 	}

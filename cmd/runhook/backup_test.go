@@ -17,6 +17,7 @@ import (
 
 	"runhook/shared/broker"
 	"runhook/shared/bus"
+	"runhook/shared/bus/recovery"
 	"runhook/shared/bustest"
 	"runhook/shared/run"
 	"runhook/shared/web"
@@ -259,7 +260,7 @@ func TestRestoreIntoNATS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	if id, err := store.ReadStoreID(t.Context()); err == nil {
+	if id, err := recovery.StoreID(t.Context(), store); err == nil {
 		t.Errorf("a store %s was left", id)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -12,7 +12,7 @@ import (
 
 	"runhook/shared/backup"
 	"runhook/shared/broker"
-	"runhook/shared/bus"
+	"runhook/shared/bus/recovery"
 )
 
 type restoreCommand struct {
@@ -62,8 +62,8 @@ func (c *restoreCommand) intoNATS(ctx context.Context, p *program, file *backup.
 		return "", err
 	}
 	defer process.close()
-	err = process.store.Restore(ctx, c.Replicas, file.Next)
-	if errors.Is(err, bus.ErrNotEmpty) {
+	err = recovery.Restore(ctx, process.store, c.Replicas, file.Next)
+	if errors.Is(err, recovery.ErrNotEmpty) {
 		return "", fmt.Errorf("%w on this NATS: a backup is restored where there is none", err)
 	}
 	return process.store.StoreID(), err
@@ -88,7 +88,7 @@ func (c *restoreCommand) intoDirectory(ctx context.Context, p *program, file *ba
 	if err != nil {
 		return "", err
 	}
-	err = process.store.Restore(ctx, 1, file.Next)
+	err = recovery.Restore(ctx, process.store, 1, file.Next)
 	id = process.store.StoreID()
 	process.close()
 	if err != nil {

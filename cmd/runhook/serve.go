@@ -14,6 +14,7 @@ import (
 	"runhook/services/runner/connection"
 	"runhook/shared/broker"
 	"runhook/shared/bus"
+	"runhook/shared/bus/recovery"
 	"runhook/shared/client"
 	"runhook/shared/folder"
 	"runhook/shared/openapi"
@@ -90,7 +91,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	}
 	s.announce(p, server, process.tasks)
 	process.beside(ctx, process.sweeper().Run)
-	process.beside(ctx, func(ctx context.Context) { process.store.KeepEvents(ctx, s.broker.Recovered()) })
+	process.beside(ctx, func(ctx context.Context) { recovery.KeepEvents(ctx, process.store, s.broker.Recovered()) })
 	if c.Demo {
 		process.beside(ctx, s.demo.Run)
 		process.beside(ctx, func(ctx context.Context) { tour(ctx, p, server.URL(), s.example) })
@@ -192,7 +193,7 @@ func (s *serving) openStore(ctx context.Context, p *process) error {
 	if err := p.store.Init(ctx, topology); err != nil {
 		return err
 	}
-	return p.store.Repair(ctx, s.broker.CutOff)
+	return recovery.Repair(ctx, p.store, s.broker.CutOff)
 }
 
 // followTasks applies the folder of task files, if there is one, and follows it.

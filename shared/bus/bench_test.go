@@ -12,24 +12,24 @@ import (
 // Requests that are stored one after the other.
 func BenchmarkSubmit(b *testing.B) {
 	store := bustest.New(b, bus.Topology{})
-	request := applied(b, store)
+	request := bustest.Applied(b, store.Bus)
 	b.ReportAllocs()
 	for b.Loop() {
-		submit(b, store.Bus, request)
+		bustest.Submit(b, store.Bus, request)
 	}
 }
 
 // Requests that many callers store.
 func BenchmarkSubmitTogether(b *testing.B) {
 	store := bustest.New(b, bus.Topology{})
-	request := applied(b, store)
+	request := bustest.Applied(b, store.Bus)
 	b.ReportAllocs()
 	b.ResetTimer()
 	var submitting sync.WaitGroup
 	for c := range 64 {
 		submitting.Go(func() {
 			for i := c; i < b.N; i += 64 {
-				submit(b, store.Bus, request)
+				bustest.Submit(b, store.Bus, request)
 			}
 		})
 	}
@@ -41,14 +41,14 @@ func BenchmarkPull(b *testing.B) {
 	for _, n := range []int{1, 8, 64} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			store := bustest.New(b, bus.Topology{})
-			def := definition(b, "Busy", 1000)
+			def := bustest.Definition(b, "Busy", 1000)
 			if _, err := store.Apply(b.Context(), def, false); err != nil {
 				b.Fatal(err)
 			}
-			request := applied(b, store)
+			request := bustest.Applied(b, store.Bus)
 			request.Task = def.ID
 			for range b.N {
-				submit(b, store.Bus, request)
+				bustest.Submit(b, store.Bus, request)
 			}
 			queue, err := store.Queue(b.Context(), def.ID)
 			if err != nil {

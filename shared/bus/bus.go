@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
+	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -59,29 +60,11 @@ type Config struct {
 
 // Bus is a connection to one store. Its methods are safe for concurrent use.
 type Bus struct {
-	nc *nats.Conn
-	js jetstream.JetStream
-	// publisher is js for Publish.
+	store *jet.Store
+	// publisher is for Publish.
 	publisher jetstream.JetStream
-	// requests publishes to RUNS, results claims and final documents.
-	requests, results *group
-	// done are the acknowledgements of deliveries.
-	done    *acknowledgements
-	full    func() bool
-	log     zerolog.Logger
-	storeID string
-	// lease is the AckWait of every consumer, as stored with the topology.
-	lease time.Duration
-	// replicated: a read may come from a replica that lags, so misses are confirmed by the leader.
-	replicated bool
 	// restoredIDs are for Submit.
 	restoredIDs restoredIDs
-	// vouchers are those of the streams that Lookup reads, by name.
-	vouchers map[string]*voucher
-
-	runs, finals, progress jetstream.Stream
-	tasks                  jetstream.KeyValue
-	rows                   jetstream.ObjectStore
 }
 
 // Accepted is a stored request.
@@ -166,52 +149,39 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 		return nil, fmt.Errorf("the NATS server at %s is version %s; Runhook needs %s or newer: upgrade it, or use `runhook serve`, which brings its own",
 			urls, version, oldestServer)
 	}
-	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(5*time.Second))
-	if err != nil {
-		nc.Close()
-		return nil, fmt.Errorf("open JetStream: %w", err)
-	}
 	fast, err := publisher(nc)
 	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
-	acknowledged, err := newAcknowledgements(nc, confirmWithin)
+	store, err := jet.New(nc, config.Log, config.Full)
 	if err != nil {
 		nc.Close()
 		return nil, err
 	}
-	return &Bus{
-		nc: nc, js: js, publisher: fast, done: acknowledged, full: config.Full, log: config.Log, vouchers: newVouchers(),
-		requests: newGroup(nc, runsStream), results: newGroup(nc, runsBucket),
-	}, nil
+	return &Bus{store: store, publisher: fast}, nil
 }
 
-// Close ends the connection after what was already sent has left, and acknowledgements have been
-// confirmed. It does not wait for consumers: whoever pulls stops first.
-func (b *Bus) Close() {
-	// Both are a best effort: an unreachable server must not hold up the stop.
-	if b.nc.FlushTimeout(time.Second) == nil {
-		b.done.close()
-	}
-	b.nc.Close()
-	b.requests.close()
-	b.results.close()
-}
+// Close ends the connection after what was already sent has left, and deliveries that are done have
+// been confirmed. It does not wait for consumers: whoever pulls stops first.
+func (b *Bus) Close() { b.store.Close() }
+
+// Jet is what the packages below this one read and write the store with.
+func (b *Bus) Jet() *jet.Store { return b.store }
 
 // StoreID is the random id of the store, known once Check or Init has succeeded.
-func (b *Bus) StoreID() string { return b.storeID }
+func (b *Bus) StoreID() string { return b.store.ID }
 
 // Lease is how long a delivery may go without an extension before it is delivered again.
-func (b *Bus) Lease() time.Duration { return b.lease }
+func (b *Bus) Lease() time.Duration { return b.store.Lease }
 
 // Ready reports why the store cannot be used right now, nil when it can.
 func (b *Bus) Ready(ctx context.Context) error {
-	if !b.nc.IsConnected() {
+	if !b.store.NC.IsConnected() {
 		return fmt.Errorf("%w: not connected", run.ErrUnavailable)
 	}
-	if _, err := b.js.Stream(ctx, runsStream); err != nil {
-		return fmt.Errorf("%w: stream %s: %w", run.ErrUnavailable, runsStream, err)
+	if _, err := b.store.JS.Stream(ctx, jet.RunsStream); err != nil {
+		return fmt.Errorf("%w: stream %s: %w", run.ErrUnavailable, jet.RunsStream, err)
 	}
 	return nil
 }

@@ -4,74 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"runhook/shared/bus"
+	"runhook/shared/bus/internal/jet"
 	"runhook/shared/bustest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
 )
 
-func TestMain(m *testing.M) {
-	if dir := os.Getenv(brokerProcess); dir != "" {
-		if err := runAsBroker(dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	bustest.Main(m)
-}
-
-func definition(t testing.TB, name string, concurrency int) *task.Definition {
-	t.Helper()
-	text := fmt.Sprintf(`id: %s
-name: %s
-concurrency: %d
-source: {csv: {connection: drop, path: in.csv}}
-mapping: {id: id}
-destination: {csv: {connection: drop, path: out.csv, action: replace}}
-`, task.NewID(), name, concurrency)
-	def, err := taskfile.Parse([]byte(text), "test.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return def
-}
-
-// applied stores a definition and returns a request for it.
-func applied(t testing.TB, store *bustest.Store) run.Request {
-	t.Helper()
-	def := definition(t, "Test", 1)
-	if _, err := store.Apply(t.Context(), def, false); err != nil {
-		t.Fatal(err)
-	}
-	return run.Request{
-		Task: def.ID, TaskName: def.Name, Definition: def.Hash, Trigger: run.Webhook,
-		RetryAfter: 30, CreatedOn: time.Now().UTC().Truncate(time.Millisecond),
-		Base: "https://hooks.example.org", ParameterHash: "h1",
-	}
-}
-
-func submit(t testing.TB, b *bus.Bus, request run.Request) run.Number {
-	t.Helper()
-	accepted, err := b.Submit(t.Context(), request, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return accepted.Number
-}
+func TestMain(m *testing.M) { bustest.Main(m) }
 
 func TestRunGoesThroughItsPhases(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
-	request := applied(t, store)
+	request := bustest.Applied(t, store.Bus)
 	ctx := t.Context()
-	n := submit(t, store.Bus, request)
+	n := bustest.Submit(t, store.Bus, request)
 
 	expect := func(phase run.Phase, percent float64) bus.Status {
 		t.Helper()
@@ -136,8 +88,8 @@ func TestRunGoesThroughItsPhases(t *testing.T) {
 
 func TestLookupOfWhatIsNotThere(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
-	request, other := applied(t, store), applied(t, store)
-	n := submit(t, store.Bus, request)
+	request, other := bustest.Applied(t, store.Bus), bustest.Applied(t, store.Bus)
+	n := bustest.Submit(t, store.Bus, request)
 	for name, test := range map[string]struct {
 		id   task.ID
 		n    run.Number
@@ -151,7 +103,7 @@ func TestLookupOfWhatIsNotThere(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", name, err, test.want)
 		}
 	}
-	if err := store.DeleteRequest(t.Context(), n); err != nil {
+	if err := store.Jet().Runs.DeleteMsg(t.Context(), uint64(n)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := store.Lookup(t.Context(), request.Task, n); !errors.Is(err, run.ErrRunGone) {
@@ -161,7 +113,7 @@ func TestLookupOfWhatIsNotThere(t *testing.T) {
 
 func TestIdempotencyKey(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
-	first, otherTask := applied(t, store), applied(t, store)
+	first, otherTask := bustest.Applied(t, store.Bus), bustest.Applied(t, store.Bus)
 	ctx := t.Context()
 	original, err := store.Submit(ctx, first, "key-1")
 	if err != nil || original.Replayed {
@@ -202,12 +154,12 @@ func retryUnavailable[T any](ctx context.Context, do func() (T, error)) (T, erro
 
 func TestOneOfManyContendersEndsARun(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
-	request := applied(t, store)
+	request := bustest.Applied(t, store.Bus)
 	ctx := t.Context()
 	const runs, contenders = 20, 6
 	var finals [runs]int
 	for i := range finals {
-		n := submit(t, store.Bus, request)
+		n := bustest.Submit(t, store.Bus, request)
 		var mu sync.Mutex
 		var all sync.WaitGroup
 		for c := range contenders {
@@ -242,9 +194,9 @@ func TestOneOfManyContendersEndsARun(t *testing.T) {
 
 func TestTakeoverFencesTheFormerHolder(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
-	request := applied(t, store)
+	request := bustest.Applied(t, store.Bus)
 	ctx := t.Context()
-	n := submit(t, store.Bus, request)
+	n := bustest.Submit(t, store.Bus, request)
 	state := run.Claim{Owner: "first", Executions: 1, StartedOn: time.Now()}
 	former, err := store.Claim(ctx, request.Task, n, state)
 	if err != nil {
@@ -293,9 +245,9 @@ func TestTakeoverFencesTheFormerHolder(t *testing.T) {
 func TestAwaitReturnsWhenTheRunEnds(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
 	waiter := store.Open("waiter") // over a socket, as another process would
-	request := applied(t, store)
+	request := bustest.Applied(t, store.Bus)
 	ctx := t.Context()
-	n := submit(t, store.Bus, request)
+	n := bustest.Submit(t, store.Bus, request)
 	claim, err := store.Claim(ctx, request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
 	if err != nil {
 		t.Fatal(err)
@@ -319,7 +271,7 @@ func TestAwaitReturnsWhenTheRunEnds(t *testing.T) {
 		t.Errorf("await: %+v, %v", got.status.Document, got.err)
 	}
 
-	open := submit(t, store.Bus, request)
+	open := bustest.Submit(t, store.Bus, request)
 	short, cancel := context.WithCancel(ctx)
 	cancel()
 	if status, err := waiter.Await(short, request.Task, open); err != nil || status.Document.Status != run.Queued {
@@ -349,7 +301,7 @@ func TestViewFollowsTheTasks(t *testing.T) {
 			}
 		}
 	}
-	def := definition(t, "Followed", 1)
+	def := bustest.Definition(t, "Followed", 1)
 	if changed, err := store.Apply(ctx, def, true); err != nil || !changed {
 		t.Fatalf("apply: %v, %v", changed, err)
 	}
@@ -390,7 +342,7 @@ func TestViewSeesChangesSoonAfterAnOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	store.Restart()
-	def := definition(t, "After", 1)
+	def := bustest.Definition(t, "After", 1)
 	if _, err := retryUnavailable(ctx, func() (bool, error) { return store.Apply(ctx, def, false) }); err != nil {
 		t.Fatal(err)
 	}
@@ -412,8 +364,8 @@ func TestViewSeesChangesSoonAfterAnOutage(t *testing.T) {
 
 func TestRedeliverDoesNotWaitForTheLease(t *testing.T) {
 	store := bustest.New(t, bus.Topology{}) // a lease of 30 s
-	request := applied(t, store)
-	n := submit(t, store.Bus, request)
+	request := bustest.Applied(t, store.Bus)
+	n := bustest.Submit(t, store.Bus, request)
 	next := func() *bus.Delivery {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -441,8 +393,8 @@ func TestRedeliverDoesNotWaitForTheLease(t *testing.T) {
 
 func TestQueueKeepsRunsOfATaskApart(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
-	request := applied(t, store)
-	first, second := submit(t, store.Bus, request), submit(t, store.Bus, request)
+	request := bustest.Applied(t, store.Bus)
+	first, second := bustest.Submit(t, store.Bus, request), bustest.Submit(t, store.Bus, request)
 	queue, err := store.Queue(t.Context(), request.Task)
 	if err != nil {
 		t.Fatal(err)
@@ -466,11 +418,11 @@ func TestQueueKeepsRunsOfATaskApart(t *testing.T) {
 // come back only after the lease.
 func TestPullGivenUpLosesNoRequest(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
-	def := definition(t, "Busy", 1000)
+	def := bustest.Definition(t, "Busy", 1000)
 	if _, err := store.Apply(t.Context(), def, false); err != nil {
 		t.Fatal(err)
 	}
-	request := applied(t, store)
+	request := bustest.Applied(t, store.Bus)
 	request.Task = def.ID
 	queue, err := store.Queue(t.Context(), def.ID)
 	if err != nil {
@@ -488,7 +440,7 @@ func TestPullGivenUpLosesNoRequest(t *testing.T) {
 		var submitting sync.WaitGroup
 		for i := range 4 {
 			submitting.Go(func() {
-				submit(t, store.Bus, request)
+				bustest.Submit(t, store.Bus, request)
 				if i == 0 {
 					cancel()
 				}
@@ -520,22 +472,22 @@ func TestPullGivenUpLosesNoRequest(t *testing.T) {
 // One pull brings as many requests as it asked for, each as soon as it comes, and no more.
 func TestPullBringsWhatItAsksFor(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
-	def := definition(t, "Busy", 1000)
+	def := bustest.Definition(t, "Busy", 1000)
 	if _, err := store.Apply(t.Context(), def, false); err != nil {
 		t.Fatal(err)
 	}
-	request := applied(t, store)
+	request := bustest.Applied(t, store.Bus)
 	request.Task = def.ID
 	queue, err := store.Queue(t.Context(), def.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	numbers := []run.Number{submit(t, store.Bus, request), submit(t, store.Bus, request)}
+	numbers := []run.Number{bustest.Submit(t, store.Bus, request), bustest.Submit(t, store.Bus, request)}
 	var taken []*bus.Delivery
 	err = queue.Pull(t.Context(), 4, func(d *bus.Delivery) {
 		taken = append(taken, d)
 		if len(taken) >= 2 && len(numbers) < 5 { // the pull is open, and waits for two more
-			numbers = append(numbers, submit(t, store.Bus, request))
+			numbers = append(numbers, bustest.Submit(t, store.Bus, request))
 		}
 	})
 	if err != nil || len(taken) != 4 {
@@ -546,7 +498,7 @@ func TestPullBringsWhatItAsksFor(t *testing.T) {
 			t.Errorf("run %s came in place %d, before %s", d.Number, i, numbers[i])
 		}
 	}
-	consumer, err := subscriber(t, store).Consumer(t.Context(), "RUNS", string(def.ID))
+	consumer, err := bustest.JetStream(t, store.Broker.URL()).Consumer(t.Context(), "RUNS", string(def.ID))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -574,11 +526,11 @@ func TestPullBringsWhatItAsksFor(t *testing.T) {
 
 func TestRunsListsTheNewestFirst(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
-	quiet, busy := applied(t, store), applied(t, store)
-	old := submit(t, store.Bus, quiet)
+	quiet, busy := bustest.Applied(t, store.Bus), bustest.Applied(t, store.Bus)
+	old := bustest.Submit(t, store.Bus, quiet)
 	var last run.Number
 	for range 300 { // more than one window away from the end
-		last = submit(t, store.Bus, busy)
+		last = bustest.Submit(t, store.Bus, busy)
 	}
 	all, err := store.Runs(t.Context(), 3)
 	if err != nil || len(all) != 3 || all[0].Document.ImportID != last || all[2].Document.ImportID != last-2 {
@@ -592,7 +544,7 @@ func TestRunsListsTheNewestFirst(t *testing.T) {
 
 func TestCheckSaysWhatToRun(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
-	if err := store.DeleteStore(t.Context()); err != nil {
+	if err := store.Jet().JS.DeleteStream(t.Context(), jet.RunsStream); err != nil {
 		t.Fatal(err)
 	}
 	err := store.Connect("late").Check(t.Context())
@@ -603,8 +555,8 @@ func TestCheckSaysWhatToRun(t *testing.T) {
 
 func TestUnavailable(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
-	request := applied(t, store)
-	n := submit(t, store.Bus, request)
+	request := bustest.Applied(t, store.Bus)
+	n := bustest.Submit(t, store.Bus, request)
 	store.Broker.Stop()
 	if _, err := store.Submit(t.Context(), request, ""); !errors.Is(err, run.ErrUnavailable) && !errors.Is(err, run.ErrMaybeStored) {
 		t.Errorf("submit: %v", err)

@@ -12,12 +12,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
-
-// writeTimeout bounds one write of a claim or a final document before it is read back.
-const writeTimeout = 5 * time.Second
 
 // Claim is the right to execute a run and to write its final document, held by one runner at a
 // time. Every write of the claim or of the final carries the sequence of the claim's last write,
@@ -74,18 +72,18 @@ func (c *Claim) Again(ctx context.Context, state run.Claim) (*Claim, error) {
 // FindClaim returns the claim of a run that has not ended, as the leader has it; ok is false when there
 // is none.
 func (b *Bus) FindClaim(ctx context.Context, id task.ID, n run.Number) (seen Seen, ok bool, err error) {
-	stored, err := b.leaderLast(ctx, runsBucket, fenceSubject(id, n))
-	if errors.Is(err, errMissing) {
+	stored, err := b.store.Results.LeaderLast(ctx, jet.FenceSubject(id, n))
+	if errors.Is(err, jet.ErrMissing) {
 		return Seen{}, false, nil
 	}
 	if err != nil {
 		return Seen{}, false, err
 	}
-	if stored.subject != claimSubject(id, n) { // it is the final document; the claim before it is about to go
+	if stored.Subject != jet.ClaimSubject(id, n) { // it is the final document; the claim before it is about to go
 		return Seen{}, false, nil
 	}
-	seen.sequence = stored.sequence
-	if err := json.Unmarshal(stored.data, &seen.State); err != nil {
+	seen.sequence = stored.Sequence
+	if err := json.Unmarshal(stored.Data, &seen.State); err != nil {
 		return Seen{}, false, fmt.Errorf("decode the claim of run %s: %w", n, err)
 	}
 	return seen, true, nil
@@ -93,11 +91,7 @@ func (b *Bus) FindClaim(ctx context.Context, id task.ID, n run.Number) (seen See
 
 // Ended reports whether the run has its final document, as the leader has it.
 func (b *Bus) Ended(ctx context.Context, id task.ID, n run.Number) (bool, error) {
-	_, err := b.leaderLast(ctx, runsBucket, finalSubject(id, n))
-	if errors.Is(err, errMissing) {
-		return false, nil
-	}
-	return err == nil, err
+	return b.store.Ended(ctx, id, n)
 }
 
 // Renew writes the claim again with a new state. ErrLost means that another runner has the run:
@@ -108,12 +102,12 @@ func (c *Claim) Renew(ctx context.Context, state run.Claim) error {
 	if err != nil {
 		return fmt.Errorf("encode the claim of run %s: %w", c.number, err)
 	}
-	subject := claimSubject(c.task, c.number)
-	stored, err := c.write(ctx, entry{msg: &nats.Msg{Subject: subject, Data: data, Header: nats.Header{}}})
+	subject := jet.ClaimSubject(c.task, c.number)
+	stored, err := c.write(ctx, jet.Entry{Msg: &nats.Msg{Subject: subject, Data: data, Header: nats.Header{}}})
 	if err != nil {
 		return err
 	}
-	c.sequence = stored.sequence
+	c.sequence = stored.Sequence
 	return nil
 }
 
@@ -125,43 +119,43 @@ func (c *Claim) Finish(ctx context.Context, doc run.Document, rejected run.Rejec
 	if err != nil {
 		return err
 	}
-	header := eventHeaders(c.bus.storeID, doc)
+	header := eventHeaders(c.bus.store.ID, doc)
 	if len(rejected) > 0 {
-		header.Set(headerRejected, formatRejected(rejected))
+		header.Set(jet.HeaderRejected, formatRejected(rejected))
 	}
-	_, err = c.write(ctx, entry{
-		msg: &nats.Msg{Subject: finalSubject(c.task, c.number), Data: data, Header: header},
+	_, err = c.write(ctx, jet.Entry{
+		Msg: &nats.Msg{Subject: jet.FinalSubject(c.task, c.number), Data: data, Header: header},
 	})
 	return err
 }
 
 // write publishes under the fence. When the acknowledgement does not come, or says that the fence
 // has moved, it reads back before it decides: the write may be the one that moved it.
-func (c *Claim) write(ctx context.Context, e entry) (receipt, error) {
-	if err := c.bus.writable(); err != nil {
-		return receipt{}, err
+func (c *Claim) write(ctx context.Context, e jet.Entry) (jet.Receipt, error) {
+	if err := c.bus.store.Writable(); err != nil {
+		return jet.Receipt{}, err
 	}
-	attempt, cancel := context.WithTimeout(ctx, writeTimeout)
+	attempt, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
 	defer cancel()
-	e.fence = c.expect(e.msg, c.sequence)
-	written, err := c.bus.results.publish(attempt, e)
+	e.Fence = c.expect(e.Msg, c.sequence)
+	written, err := c.bus.store.Results.Publish(attempt, e)
 	if err == nil {
 		return written, nil
 	}
-	wasRefused := refused(err)
-	stored, readErr := c.bus.leaderLast(ctx, runsBucket, e.fence)
+	wasRefused := jet.Refused(err)
+	stored, readErr := c.bus.store.Results.LeaderLast(ctx, e.Fence)
 	switch {
-	case readErr == nil && stored.subject == e.msg.Subject && stored.sequence > c.sequence && bytes.Equal(stored.data, e.msg.Data):
-		return receipt{sequence: stored.sequence}, nil
-	case wasRefused && (readErr == nil || errors.Is(readErr, errMissing)):
-		return receipt{}, ErrLost
+	case readErr == nil && stored.Subject == e.Msg.Subject && stored.Sequence > c.sequence && bytes.Equal(stored.Data, e.Msg.Data):
+		return jet.Receipt{Sequence: stored.Sequence}, nil
+	case wasRefused && (readErr == nil || errors.Is(readErr, jet.ErrMissing)):
+		return jet.Receipt{}, ErrLost
 	}
-	return receipt{}, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
+	return jet.Receipt{}, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
 }
 
 // expect makes a message depend on the last sequence behind the run's fence.
 func (c *Claim) expect(msg *nats.Msg, sequence uint64) (fence string) {
-	fence = fenceSubject(c.task, c.number)
+	fence = jet.FenceSubject(c.task, c.number)
 	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(sequence, 10))
 	msg.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, fence)
 	return fence

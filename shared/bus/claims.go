@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -19,16 +19,16 @@ import (
 // since is what the call before returned, 0 at first: where nothing was written in between, this is one
 // look. Several processes may do it at once. After an error some of the claims are still there.
 func (b *Bus) RemoveClaims(ctx context.Context, since uint64) (last uint64, err error) {
-	info, err := b.finals.Info(ctx)
+	info, err := b.store.Results.Info(ctx)
 	if err != nil {
-		return since, explain(err)
+		return since, jet.Explain(err)
 	}
 	if last = info.State.LastSeq; last == since {
 		return last, nil
 	}
 	tasks := map[task.ID]*taskClaims{}
-	err = b.scan(ctx, b.finals, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{"$KV.runs.claim.*.*"}, HeadersOnly: true,
+	err = b.store.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{jet.Claims}, HeadersOnly: true,
 	}, func(msg jetstream.Msg) error {
 		meta, err := msg.Metadata()
 		if err != nil {
@@ -37,7 +37,7 @@ func (b *Bus) RemoveClaims(ctx context.Context, since uint64) (last uint64, err 
 		if meta.Sequence.Stream > last { // those of runs that were started meanwhile
 			return errEnough
 		}
-		id, n, ok := claimedRun(msg.Subject())
+		id, n, ok := jet.ClaimedRun(msg.Subject())
 		if !ok {
 			return nil
 		}
@@ -54,7 +54,7 @@ func (b *Bus) RemoveClaims(ctx context.Context, since uint64) (last uint64, err 
 		}
 		ended := n <= claims.acknowledged
 		if !ended {
-			if ended, err = b.Ended(ctx, id, n); err != nil {
+			if ended, err = b.store.Ended(ctx, id, n); err != nil {
 				return err
 			}
 		}
@@ -70,9 +70,9 @@ func (b *Bus) RemoveClaims(ctx context.Context, since uint64) (last uint64, err 
 		if claims.below == 0 {
 			continue
 		}
-		err := b.finals.Purge(ctx, jetstream.WithPurgeSubject("$KV.runs.claim."+string(id)+".*"), jetstream.WithPurgeSequence(claims.below))
+		err := b.store.Results.Purge(ctx, jetstream.WithPurgeSubject(jet.ClaimsOf(id)), jetstream.WithPurgeSequence(claims.below))
 		if err != nil {
-			return since, fmt.Errorf("remove the claims of ended runs: %w", explain(err))
+			return since, fmt.Errorf("remove the claims of ended runs: %w", jet.Explain(err))
 		}
 	}
 	return last, nil
@@ -94,9 +94,9 @@ type taskClaims struct {
 
 // acknowledged is the number up to which all requests of a task are acknowledged, 0 where that is not known.
 func (b *Bus) acknowledged(ctx context.Context, id task.ID) (run.Number, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
 	defer cancel()
-	consumer, err := b.runs.Consumer(ctx, string(id))
+	consumer, err := b.store.Runs.Consumer(ctx, string(id))
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return 0, nil
 	}
@@ -104,11 +104,4 @@ func (b *Bus) acknowledged(ctx context.Context, id task.ID) (run.Number, error) 
 		return 0, fmt.Errorf("%w: look into the queue of task %s: %w", run.ErrUnavailable, id, err)
 	}
 	return run.Number(consumer.CachedInfo().AckFloor.Stream), nil
-}
-
-// claimedRun is the inverse of claimSubject; ok is false for any other subject.
-func claimedRun(subject string) (id task.ID, n run.Number, ok bool) {
-	rest, ok := strings.CutPrefix(subject, "$KV.runs.claim.")
-	name, _, found := strings.Cut(rest, ".")
-	return task.ID(name), run.Number(numberOf(subject)), ok && found
 }

@@ -2,10 +2,12 @@ package bus_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
 	"runhook/shared/bus"
+	"runhook/shared/bus/internal/jet"
 	"runhook/shared/bustest"
 	"runhook/shared/run"
 )
@@ -18,7 +20,7 @@ func TestClaimsOfEndedRunsGo(t *testing.T) {
 	state := run.Claim{Owner: "me", Executions: 1}
 	claimed := func(request run.Request) (run.Number, *bus.Claim) {
 		t.Helper()
-		n := submit(t, store.Bus, request)
+		n := bustest.Submit(t, store.Bus, request)
 		claim, err := store.Claim(ctx, request.Task, n, state)
 		if err != nil {
 			t.Fatal(err)
@@ -39,7 +41,7 @@ func TestClaimsOfEndedRunsGo(t *testing.T) {
 		finish(request, n, claim)
 		return n
 	}
-	first, second := applied(t, store), applied(t, store)
+	first, second := bustest.Applied(t, store.Bus), bustest.Applied(t, store.Bus)
 	acknowledged := ended(first)
 	queue, err := store.Queue(ctx, first.Task)
 	if err != nil {
@@ -50,16 +52,27 @@ func TestClaimsOfEndedRunsGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	delivery.Done()
-	eventually(t, "the acknowledgement is confirmed", func() bool { return store.Unconfirmed() == 0 })
-	before := ended(first)
+	js := bustest.JetStream(t, store.Broker.URL())
+	bustest.Eventually(t, func() error {
+		consumer, err := js.Consumer(ctx, "RUNS", string(first.Task))
+		if err == nil && consumer.CachedInfo().AckFloor.Stream != uint64(acknowledged) {
+			err = errors.New("the acknowledgement is not confirmed")
+		}
+		return err
+	})
+	before, beforeClaim := claimed(first)
+	seen, _, err := store.FindClaim(ctx, first.Task, before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	finish(first, before, beforeClaim)
 	open, claim := claimed(first)
 	behind := ended(first)
 	other := ended(second)
-	seen, _ := store.StoredClaim(ctx, first.Task, before)
 
 	stored := func(request run.Request, n run.Number) bool {
-		_, found := store.StoredClaim(ctx, request.Task, n)
-		return found
+		_, err := store.Jet().Results.LeaderLast(ctx, jet.ClaimSubject(request.Task, n))
+		return err == nil
 	}
 	for _, n := range []run.Number{acknowledged, before, behind} {
 		if _, found, err := store.FindClaim(ctx, first.Task, n); found || err != nil {
@@ -105,7 +118,11 @@ func TestClaimsOfEndedRunsGo(t *testing.T) {
 	if stored(first, open) {
 		t.Error("the last claim is left though its run has ended")
 	}
-	if events := (&ran{Store: store}).events(t, 5); len(events) != 5 {
-		t.Errorf("events of %d runs, want 5: %v", len(events), events)
-	}
+	bustest.Eventually(t, func() error {
+		events, err := bustest.EventCounts(ctx, store.Bus)
+		if err == nil && len(events) != 5 {
+			err = fmt.Errorf("events of %d runs, want 5: %v", len(events), events)
+		}
+		return err
+	})
 }

@@ -17,7 +17,7 @@ import (
 func TestCluster(t *testing.T) {
 	cluster := bustest.NewCluster(t, bus.Topology{})
 	ctx := t.Context()
-	def := definition(t, "Replicated", 1)
+	def := bustest.Definition(t, "Replicated", 1)
 	if _, err := cluster.Apply(ctx, def, false); err != nil {
 		t.Fatal(err)
 	}

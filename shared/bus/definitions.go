@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -30,7 +31,7 @@ type definition struct {
 func (b *Bus) SweepDefinitions(ctx context.Context) (removed int, err error) {
 	stored, err := b.definitions(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("list the stored definitions: %w", explain(err))
+		return 0, fmt.Errorf("list the stored definitions: %w", jet.Explain(err))
 	}
 	for id, all := range stored {
 		if len(all) == 1 { // the current one
@@ -39,14 +40,14 @@ func (b *Bus) SweepDefinitions(ctx context.Context) (removed int, err error) {
 		n, err := b.sweepDefinitions(ctx, id, all)
 		removed += n
 		if err != nil {
-			return removed, fmt.Errorf("remove old definitions of task %s: %w", id, explain(err))
+			return removed, fmt.Errorf("remove old definitions of task %s: %w", id, jet.Explain(err))
 		}
 	}
 	return removed, nil
 }
 
 func (b *Bus) sweepDefinitions(ctx context.Context, id task.ID, stored []definition) (removed int, err error) {
-	entry, err := b.tasks.Get(ctx, string(id))
+	entry, err := b.store.Tasks.Get(ctx, string(id))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return 0, nil // it is about to be made
 	}
@@ -74,7 +75,7 @@ func (b *Bus) sweepDefinitions(ctx context.Context, id task.ID, stored []definit
 	if err != nil {
 		return 0, err
 	}
-	stream, err := b.js.Stream(ctx, tasksStream)
+	stream, err := b.store.JS.Stream(ctx, jet.TasksStream)
 	if err != nil {
 		return 0, err
 	}
@@ -95,7 +96,7 @@ func (b *Bus) sweepDefinitions(ctx context.Context, id task.ID, stored []definit
 
 // definitions lists the stored definitions of each task.
 func (b *Bus) definitions(ctx context.Context) (map[task.ID][]definition, error) {
-	watcher, err := b.tasks.Watch(ctx, "*.*", jetstream.MetaOnly(), jetstream.IgnoreDeletes())
+	watcher, err := b.store.Tasks.Watch(ctx, "*.*", jetstream.MetaOnly(), jetstream.IgnoreDeletes())
 	if err != nil {
 		return nil, err
 	}
@@ -127,19 +128,19 @@ func (b *Bus) definitions(ctx context.Context) (map[task.ID][]definition, error)
 func (b *Bus) namedDefinitions(ctx context.Context, id task.ID, until time.Time) (map[string]bool, error) {
 	named := map[string]bool{}
 	for sequence := uint64(1); ; {
-		stored, err := b.following(ctx, id, sequence)
-		if errors.Is(err, errMissing) {
+		stored, err := b.store.Runs.Following(ctx, jet.RequestSubject(id), sequence)
+		if errors.Is(err, jet.ErrMissing) {
 			return named, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		if stored.time.After(until) {
+		if stored.Time.After(until) {
 			return named, nil
 		}
-		sequence = stored.sequence + 1
+		sequence = stored.Sequence + 1
 		var request run.Request
-		if json.Unmarshal(stored.data, &request) == nil { // else somebody else published it
+		if json.Unmarshal(stored.Data, &request) == nil { // else somebody else published it
 			named[request.Definition] = true
 		}
 	}

@@ -22,7 +22,7 @@ import (
 func TestSweepDefinitions(t *testing.T) {
 	store := bustest.New(t, bus.Topology{Retention: 2 * time.Second})
 	ctx := t.Context()
-	text := string(definition(t, "Version 0", 1).Text)
+	text := string(bustest.Definition(t, "Version 0", 1).Text)
 	versions := make([]*task.Definition, 3)
 	for i, name := range []string{"Version 0", "Version 1", "Version 2"} {
 		def, err := taskfile.Parse([]byte(strings.Replace(text, "Version 0", name, 1)), "test.yaml")
@@ -42,8 +42,8 @@ func TestSweepDefinitions(t *testing.T) {
 	// pass lets the time go by for which runs are kept.
 	pass := func(request run.Request) {
 		t.Helper()
-		n := submit(t, store.Bus, request)
-		recovers(t, func() error {
+		n := bustest.Submit(t, store.Bus, request)
+		bustest.Eventually(t, func() error {
 			if _, err := store.Lookup(ctx, id, n); !errors.Is(err, run.ErrRunGone) {
 				return errors.New("the run is still there")
 			}
@@ -90,7 +90,7 @@ func TestSweepDefinitions(t *testing.T) {
 	if _, err := store.Definition(ctx, id, versions[0].Hash); err == nil {
 		t.Error("version 0 is still there")
 	}
-	if err := store.DeleteRequest(ctx, run.Number(kept.Sequence)); err != nil {
+	if err := store.Jet().Runs.DeleteMsg(ctx, kept.Sequence); err != nil {
 		t.Fatal(err)
 	}
 	if err := store.Prepare(ctx, versions[1]); err != nil { // as who is about to make it current again

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -40,7 +41,7 @@ const (
 
 // Queue opens a task's queue. ErrNoConsumer means that the task was never applied to this store.
 func (b *Bus) Queue(ctx context.Context, id task.ID) (*Queue, error) {
-	_, err := b.runs.Consumer(ctx, string(id))
+	_, err := b.store.Runs.Consumer(ctx, string(id))
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return nil, ErrNoConsumer
 	}
@@ -53,7 +54,7 @@ func (b *Bus) Queue(ctx context.Context, id task.ID) (*Queue, error) {
 // Close gives the queue up.
 func (q *Queue) Close() {
 	for _, msg := range q.giveUp() { // of a pull that failed
-		_ = q.bus.nc.Publish(msg.Reply, handBack) // if it is not heard, the lease runs out
+		_ = q.bus.store.NC.Publish(msg.Reply, handBack) // if it is not heard, the lease runs out
 	}
 }
 
@@ -106,15 +107,15 @@ func (q *Queue) Pull(ctx context.Context, n int, take func(*Delivery)) error {
 func (q *Queue) ask(n int) error {
 	if q.inbox == nil {
 		q.arriving = make(chan *nats.Msg, mostPulled+8)
-		inbox, err := q.bus.nc.ChanSubscribe(q.bus.nc.NewInbox(), q.arriving)
+		inbox, err := q.bus.store.NC.ChanSubscribe(q.bus.store.NC.NewInbox(), q.arriving)
 		if err != nil {
 			return fmt.Errorf("%w: pull: %w", run.ErrUnavailable, err)
 		}
 		q.inbox = inbox
 	}
 	pull := fmt.Appendf(nil, `{"batch":%d,"expires":%d}`, n, pullFor.Nanoseconds())
-	subject := "$JS.API.CONSUMER.MSG.NEXT." + runsStream + "." + string(q.task)
-	if err := q.bus.nc.PublishRequest(subject, q.inbox.Subject, pull); err != nil {
+	subject := "$JS.API.CONSUMER.MSG.NEXT." + jet.RunsStream + "." + string(q.task)
+	if err := q.bus.store.NC.PublishRequest(subject, q.inbox.Subject, pull); err != nil {
 		return q.abandon(fmt.Errorf("%w: pull: %w", run.ErrUnavailable, err))
 	}
 	return nil
@@ -147,7 +148,7 @@ func (q *Queue) giveUp() (arrived []*nats.Msg) {
 	q.inbox, q.arriving = nil, nil
 	defer func() { _ = inbox.Unsubscribe() }() // drained already, or gone with the connection
 	if inbox.Drain() == nil {
-		_ = q.bus.nc.FlushTimeout(readTimeout) // if that fails, what has arrived by now is all there is
+		_ = q.bus.store.NC.FlushTimeout(jet.ReadTimeout) // if that fails, what has arrived by now is all there is
 	}
 	for {
 		select {
@@ -174,7 +175,7 @@ func (q *Queue) abandon(err error) error {
 func (q *Queue) pass(msg *nats.Msg, take func(*Delivery)) {
 	meta, err := msg.Metadata()
 	if err != nil { // nothing that the server sends
-		q.bus.log.Error().Err(err).Str("task", string(q.task)).Msg("a message without metadata came to a pull")
+		q.bus.store.Log.Error().Err(err).Str("task", string(q.task)).Msg("a message without metadata came to a pull")
 		return
 	}
 	d := &Delivery{
@@ -209,17 +210,17 @@ var (
 )
 
 // Extend renews the lease. An error means that NATS could not be told; the lease may run out.
-func (d *Delivery) Extend() error { return d.bus.nc.Publish(d.reply, inProgress) }
+func (d *Delivery) Extend() error { return d.bus.store.NC.Publish(d.reply, inProgress) }
 
 // Done tells the queue that the run has ended, and waits for nothing: the queue confirms that it has
 // heard, and is told again while it does not. The final document is written before: a Done that is
 // lost for all that only brings the run back to somebody who finds that document.
-func (d *Delivery) Done() { d.bus.done.publish(d.reply) }
+func (d *Delivery) Done() { d.bus.store.Deliveries.Done(d.reply) }
 
 // Retry hands the delivery back, to be delivered again after delay.
 func (d *Delivery) Retry(delay time.Duration) error {
 	if delay == 0 {
-		return d.bus.nc.Publish(d.reply, handBack)
+		return d.bus.store.NC.Publish(d.reply, handBack)
 	}
-	return d.bus.nc.Publish(d.reply, fmt.Appendf(nil, `%s {"delay": %d}`, handBack, delay.Nanoseconds()))
+	return d.bus.store.NC.Publish(d.reply, fmt.Appendf(nil, `%s {"delay": %d}`, handBack, delay.Nanoseconds()))
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -38,9 +39,9 @@ func (b *Bus) Revise(ctx context.Context, was Task, def *task.Definition) error 
 	}
 	err := b.replace(ctx, was.ID, ended, was.Revision)
 	if errors.Is(err, ErrChanged) { // two rotations at once: the other one's id is the task's
-		undo := errors.Join(b.tasks.Purge(ctx, string(def.ID)), b.runs.DeleteConsumer(ctx, string(def.ID)))
+		undo := errors.Join(b.store.Tasks.Purge(ctx, string(def.ID)), b.store.Runs.DeleteConsumer(ctx, string(def.ID)))
 		if undo != nil {
-			return fmt.Errorf("take back the new id %s of task %q: %w", def.ID, def.Name, explain(undo))
+			return fmt.Errorf("take back the new id %s of task %q: %w", def.ID, def.Name, jet.Explain(undo))
 		}
 	}
 	return err
@@ -48,20 +49,20 @@ func (b *Bus) Revise(ctx context.Context, was Task, def *task.Definition) error 
 
 // replace writes a task's record if it is still the one of a revision; 0 for none.
 func (b *Bus) replace(ctx context.Context, id task.ID, next *stored, revision uint64) error {
-	if err := b.writable(); err != nil {
+	if err := b.store.Writable(); err != nil {
 		return err
 	}
 	data, err := json.Marshal(next)
 	if err != nil {
 		return fmt.Errorf("encode task %s: %w", id, err)
 	}
-	if _, err = b.tasks.Update(ctx, string(id), data, revision); err == nil {
+	if _, err = b.store.Tasks.Update(ctx, string(id), data, revision); err == nil {
 		return nil
 	}
-	if refused(err) {
+	if jet.Refused(err) {
 		return ErrChanged
 	}
-	return fmt.Errorf("store task %s: %w", id, explain(err))
+	return fmt.Errorf("store task %s: %w", id, jet.Explain(err))
 }
 
 // succeed makes a former id lead to the one that has taken its place.
@@ -88,12 +89,12 @@ func (b *Bus) succeed(ctx context.Context, former, current task.ID) error {
 // that lists the present id among its former ones means just that.
 func (b *Bus) mayReturn(ctx context.Context, def *task.Definition, successor task.ID) error {
 	for range maxRotations {
-		entry, err := b.tasks.Get(ctx, string(successor))
+		entry, err := b.store.Tasks.Get(ctx, string(successor))
 		if errors.Is(err, jetstream.ErrKeyNotFound) {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("read task %s: %w", successor, explain(err))
+			return fmt.Errorf("read task %s: %w", successor, jet.Explain(err))
 		}
 		var now stored
 		if err := json.Unmarshal(entry.Value(), &now); err != nil {
@@ -173,11 +174,11 @@ func (b *Bus) addOpen(ctx context.Context, id task.ID, open *OpenRuns) error {
 	if info == nil || err != nil {
 		return err
 	}
-	state, err := b.runs.Info(ctx)
+	state, err := b.store.Runs.Info(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", run.ErrUnavailable, err)
 	}
-	stored, err := b.between(ctx, []string{requestSubject(id)}, info.AckFloor.Stream+1, state.State.LastSeq+1)
+	stored, err := b.between(ctx, []string{jet.RequestSubject(id)}, info.AckFloor.Stream+1, state.State.LastSeq+1)
 	if err != nil {
 		return err
 	}
@@ -185,7 +186,7 @@ func (b *Bus) addOpen(ctx context.Context, id task.ID, open *OpenRuns) error {
 		if open.More {
 			return nil
 		}
-		ended, err := b.Ended(ctx, id, r.number)
+		ended, err := b.store.Ended(ctx, id, r.number)
 		switch {
 		case err != nil:
 			return err
@@ -201,9 +202,9 @@ func (b *Bus) addOpen(ctx context.Context, id task.ID, open *OpenRuns) error {
 
 // waiting is the state of an id's consumer, nil where there is nothing in its queue.
 func (b *Bus) waiting(ctx context.Context, id task.ID) (*jetstream.ConsumerInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
 	defer cancel()
-	consumer, err := b.runs.Consumer(ctx, string(id))
+	consumer, err := b.store.Runs.Consumer(ctx, string(id))
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return nil, nil
 	}
@@ -240,8 +241,8 @@ func (b *Bus) Retire(ctx context.Context, id task.ID, quiet time.Duration) (bool
 	if !retired || err != nil {
 		return false, err
 	}
-	if err := b.runs.DeleteConsumer(ctx, string(id)); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return true, fmt.Errorf("remove the queue of task %s: %w", id, explain(err))
+	if err := b.store.Runs.DeleteConsumer(ctx, string(id)); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return true, fmt.Errorf("remove the queue of task %s: %w", id, jet.Explain(err))
 	}
 	return true, nil
 }

@@ -77,11 +77,11 @@ func TestRotation(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
 	ctx := t.Context()
 	view, await := watch(t, store)
-	first := definition(t, "Refresh", 1)
+	first := bustest.Definition(t, "Refresh", 1)
 	put(t, store, first)
 	await("the task", func() bool { _, ok := view.Get(first.ID); return ok })
 	was, _ := view.Get(first.ID)
-	old := submit(t, store.Bus, run.Request{Task: first.ID, TaskName: "Refresh", Definition: first.Hash, CreatedOn: time.Now()})
+	old := bustest.Submit(t, store.Bus, run.Request{Task: first.ID, TaskName: "Refresh", Definition: first.Hash, CreatedOn: time.Now()})
 
 	second := rotated(t, first)
 	if err := store.Revise(ctx, was, second); err != nil {
@@ -160,7 +160,7 @@ func TestRotation(t *testing.T) {
 func TestFormerIDsOfAnotherStore(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
 	view, await := watch(t, store)
-	first := definition(t, "Refresh", 1)
+	first := bustest.Definition(t, "Refresh", 1)
 	second := rotated(t, first)
 	put(t, store, second)
 	await("the former id", func() bool { of, ok := view.Of(first.ID); return ok && of.ID == second.ID })
@@ -175,7 +175,7 @@ func TestFormerIDsOfAnotherStore(t *testing.T) {
 func TestReviseKeepsWhatSomebodyElseChanged(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
 	view, await := watch(t, store)
-	def := definition(t, "Refresh", 1)
+	def := bustest.Definition(t, "Refresh", 1)
 	put(t, store, def)
 	await("the task", func() bool { _, ok := view.Get(def.ID); return ok })
 	was, _ := view.Get(def.ID)
@@ -200,11 +200,11 @@ func TestDelete(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
 	ctx := t.Context()
 	view, await := watch(t, store)
-	def := definition(t, "Refresh", 1)
+	def := bustest.Definition(t, "Refresh", 1)
 	put(t, store, def)
 	await("the task", func() bool { _, ok := view.Get(def.ID); return ok })
 	request := run.Request{Task: def.ID, TaskName: def.Name, Definition: def.Hash, CreatedOn: time.Now()}
-	ended, open := submit(t, store.Bus, request), submit(t, store.Bus, request)
+	ended, open := bustest.Submit(t, store.Bus, request), bustest.Submit(t, store.Bus, request)
 	end := func(n run.Number) {
 		t.Helper()
 		claim, err := store.Claim(ctx, def.ID, n, run.Claim{Owner: "test", Executions: 1})
@@ -227,7 +227,7 @@ func TestDelete(t *testing.T) {
 		t.Errorf("%q, want %q", err, want)
 	}
 	for range 11 {
-		submit(t, store.Bus, request)
+		bustest.Submit(t, store.Bus, request)
 	}
 	if _, err := store.Delete(ctx, was); err == nil || !strings.HasPrefix(err.Error(), "runs 2, 3, ") || !strings.HasSuffix(err.Error(), "11 and more have not ended") {
 		t.Errorf("with many open runs: %v", err)
@@ -258,7 +258,7 @@ func TestDelete(t *testing.T) {
 // A POST repeated with its key after a rotation finds its run, by the id that the caller uses.
 func TestIdempotencyKeyOfAFormerID(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
-	first := definition(t, "Refresh", 1)
+	first := bustest.Definition(t, "Refresh", 1)
 	put(t, store, first)
 	second := rotated(t, first)
 	put(t, store, second)

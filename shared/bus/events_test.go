@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
@@ -18,30 +17,14 @@ import (
 	"runhook/shared/run"
 )
 
-// subscriber is an integration of somebody else: a plain NATS client that knows only the documented
-// stream and subject.
-func subscriber(t *testing.T, store *bustest.Store) jetstream.JetStream {
-	t.Helper()
-	nc, err := nats.Connect(store.Broker.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return js
-}
-
 func TestFinalDocumentIsTheCompletionEvent(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
-	request := applied(t, store)
+	request := bustest.Applied(t, store.Bus)
 	ctx := t.Context()
 	outcomes := []run.Outcome{run.Success, run.Failed, run.Canceled}
 	finals := map[string]run.Document{}
 	for _, outcome := range outcomes {
-		n := submit(t, store.Bus, request)
+		n := bustest.Submit(t, store.Bus, request)
 		claim, err := store.Claim(ctx, request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
 		if err != nil {
 			t.Fatal(err)
@@ -54,7 +37,7 @@ func TestFinalDocumentIsTheCompletionEvent(t *testing.T) {
 		}
 	}
 
-	consumer, err := subscriber(t, store).CreateConsumer(ctx, "EVENTS", jetstream.ConsumerConfig{
+	consumer, err := bustest.JetStream(t, store.Broker.URL()).CreateConsumer(ctx, "EVENTS", jetstream.ConsumerConfig{
 		Durable: "integration", FilterSubject: "run.completed." + string(request.Task),
 	})
 	if err != nil {
@@ -99,10 +82,10 @@ func TestFinalDocumentIsTheCompletionEvent(t *testing.T) {
 
 func TestAnyClientFollowsARunLive(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
-	request := applied(t, store)
+	request := bustest.Applied(t, store.Bus)
 	ctx := t.Context()
-	n := submit(t, store.Bus, request)
-	js := subscriber(t, store)
+	n := bustest.Submit(t, store.Bus, request)
+	js := bustest.JetStream(t, store.Broker.URL())
 	live, err := js.Conn().SubscribeSync("run.status." + string(request.Task) + "." + n.String())
 	if err != nil {
 		t.Fatal(err)
@@ -174,14 +157,14 @@ func TestNoServerSaysWhereItLooked(t *testing.T) {
 
 func TestDryRunsAreMarked(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
-	request := applied(t, store)
-	events, err := subscriber(t, store).CreateConsumer(t.Context(), "EVENTS", jetstream.ConsumerConfig{})
+	request := bustest.Applied(t, store.Bus)
+	events, err := bustest.JetStream(t, store.Broker.URL()).CreateConsumer(t.Context(), "EVENTS", jetstream.ConsumerConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for dry, want := range map[bool]string{true: "true", false: ""} {
 		request.DryRun = dry
-		n := submit(t, store.Bus, request)
+		n := bustest.Submit(t, store.Bus, request)
 		claim, err := store.Claim(t.Context(), request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
 		if err != nil {
 			t.Fatal(err)

@@ -44,7 +44,7 @@ func TestFullDiskOfOneServer(t *testing.T) {
 	if err := cluster.Init(ctx, bus.Topology{Replicas: 3}); err != nil {
 		t.Fatal(err)
 	}
-	def := definition(t, "Replicated", 1)
+	def := bustest.Definition(t, "Replicated", 1)
 	if _, err := cluster.Apply(ctx, def, false); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestFullDiskOfOneServer(t *testing.T) {
 		mu.Lock()
 		before := count
 		mu.Unlock()
-		recovers(t, func() error {
+		bustest.Eventually(t, func() error {
 			mu.Lock()
 			defer mu.Unlock()
 			for i := range count {
@@ -106,7 +106,7 @@ func TestFullDiskOfOneServer(t *testing.T) {
 	}
 	more()
 	bustest.FillDisk(t, filepath.Join(disk, "filler"))
-	recovers(t, func() error { // it notices when a file has to grow
+	bustest.Eventually(t, func() error { // it notices when a file has to grow
 		if cluster.Servers[full].JetStreamEnabled() {
 			return errors.New("the server goes on")
 		}
@@ -124,14 +124,15 @@ func TestFullDiskOfOneServer(t *testing.T) {
 	more()
 	stop()
 	all.Wait()
-	recovers(t, func() error {
-		if behind := cluster.Lagging(ctx); behind != "" {
+	js := bustest.JetStream(t, cluster.URLs)
+	bustest.Eventually(t, func() error {
+		if behind := bustest.Lagging(ctx, js); behind != "" {
 			return errors.New(behind)
 		}
 		return nil
 	})
 	for n := range accepted {
-		if _, err := cluster.Stored(ctx, request.Task, n); err != nil {
+		if _, err := cluster.Request(ctx, request.Task, n); err != nil {
 			t.Errorf("the accepted run %s: %v", n, err)
 		}
 	}
@@ -141,9 +142,9 @@ func TestFullDiskOfOneServer(t *testing.T) {
 		}
 	}
 	var counts map[run.Number]int
-	recovers(t, func() error {
+	bustest.Eventually(t, func() error {
 		var err error
-		counts, err = cluster.EventCounts(ctx)
+		counts, err = bustest.EventCounts(ctx, cluster.Bus)
 		if err == nil && len(counts) < len(ended) {
 			err = fmt.Errorf("%d events of %d runs", len(counts), len(ended))
 		}

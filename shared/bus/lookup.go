@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -21,25 +22,25 @@ import (
 // and processes ask different ones, whatever is not final comes from the leader, and from one that is
 // in touch with the others: no process tells of a run what another has seen to be over.
 func (b *Bus) Lookup(ctx context.Context, id task.ID, n run.Number) (Status, error) {
-	final, err := b.last(ctx, b.finals, finalSubject(id, n))
+	final, err := b.store.Results.Last(ctx, jet.FinalSubject(id, n))
 	if err == nil {
-		return finalStatus(final.data)
+		return finalStatus(final.Data)
 	}
-	if !errors.Is(err, errMissing) {
+	if !errors.Is(err, jet.ErrMissing) {
 		return Status{}, err
 	}
 	unfinished, err := b.unfinished(ctx, id, n)
 	if err != nil && !errors.Is(err, run.ErrNoRun) && !errors.Is(err, run.ErrRunGone) {
 		return Status{}, err
 	}
-	final, confirmErr := b.confirmLast(ctx, b.finals, runsBucket, finalSubject(id, n))
+	final, confirmErr := b.store.Results.ConfirmLast(ctx, jet.FinalSubject(id, n))
 	switch {
 	case confirmErr == nil:
-		return finalStatus(final.data)
-	case !errors.Is(confirmErr, errMissing):
+		return finalStatus(final.Data)
+	case !errors.Is(confirmErr, jet.ErrMissing):
 		return Status{}, confirmErr
 	}
-	if vouchErr := b.vouch(ctx, b.finals, runsBucket); vouchErr != nil {
+	if vouchErr := b.store.Results.Vouch(ctx); vouchErr != nil {
 		return Status{}, vouchErr
 	}
 	return unfinished, err
@@ -52,55 +53,55 @@ func finalStatus(data []byte) (Status, error) {
 
 // unfinished is what can be said of a run whose final document was not seen.
 func (b *Bus) unfinished(ctx context.Context, id task.ID, n run.Number) (Status, error) {
-	live, err := b.confirmLast(ctx, b.progress, progressBucket, progressSubject(id, n))
-	if err == nil || b.replicated && errors.Is(err, errMissing) {
-		if vouchErr := b.vouch(ctx, b.progress, progressBucket); vouchErr != nil {
+	live, err := b.store.Progress.ConfirmLast(ctx, jet.ProgressSubject(id, n))
+	if err == nil || b.store.Replicated && errors.Is(err, jet.ErrMissing) {
+		if vouchErr := b.store.Progress.Vouch(ctx); vouchErr != nil {
 			return Status{}, vouchErr
 		}
 	}
 	if err == nil {
-		doc, err := run.DecodeDocument(live.data)
-		return Status{Document: doc, Bytes: live.data}, err
+		doc, err := run.DecodeDocument(live.Data)
+		return Status{Document: doc, Bytes: live.Data}, err
 	}
 	// Live progress stands in memory only, and a restarted server may have lost its bucket: the claim
 	// tells enough then, and if the server is gone it will say so too. A cluster keeps the bucket, so
 	// that there an error only means that more is known than can be read now.
-	if b.replicated && !errors.Is(err, errMissing) {
+	if b.store.Replicated && !errors.Is(err, jet.ErrMissing) {
 		return Status{}, err
 	}
-	claim, err := b.confirmLast(ctx, b.finals, runsBucket, claimSubject(id, n))
-	if err != nil && !errors.Is(err, errMissing) {
+	claim, err := b.store.Results.ConfirmLast(ctx, jet.ClaimSubject(id, n))
+	if err != nil && !errors.Is(err, jet.ErrMissing) {
 		return Status{}, err
 	}
 	claimed := err == nil
-	request, err := b.request(ctx, id, n)
+	request, err := b.Request(ctx, id, n)
 	if err != nil {
 		return Status{}, err
 	}
 	doc := run.QueuedDocument(request, n)
 	if claimed {
 		var state run.Claim
-		if err := json.Unmarshal(claim.data, &state); err != nil {
+		if err := json.Unmarshal(claim.Data, &state); err != nil {
 			return Status{}, fmt.Errorf("decode the claim of run %s: %w", n, err)
 		}
-		doc.Resume(state, claim.time)
+		doc.Resume(state, claim.Time)
 	}
 	data, err := doc.Encode()
 	return Status{Document: doc, Bytes: data}, err
 }
 
-// request reads a run's request, or says why there is none.
-func (b *Bus) request(ctx context.Context, id task.ID, n run.Number) (run.Request, error) {
-	stored, err := b.at(ctx, b.runs, uint64(n))
-	if errors.Is(err, errMissing) && b.replicated {
-		stored, err = b.leaderAt(ctx, runsStream, uint64(n))
+// Request reads a run's request. Its errors are those of Lookup.
+func (b *Bus) Request(ctx context.Context, id task.ID, n run.Number) (run.Request, error) {
+	stored, err := b.store.Runs.At(ctx, uint64(n))
+	if errors.Is(err, jet.ErrMissing) && b.store.Replicated {
+		stored, err = b.store.Runs.LeaderAt(ctx, uint64(n))
 	}
-	if errors.Is(err, errMissing) {
-		limited, cancel := context.WithTimeout(ctx, readTimeout)
+	if errors.Is(err, jet.ErrMissing) {
+		limited, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
 		defer cancel()
-		info, err := b.runs.Info(limited)
+		info, err := b.store.Runs.Info(limited)
 		if err == nil {
-			err = b.vouch(ctx, b.runs, runsStream)
+			err = b.store.Runs.Vouch(ctx)
 		}
 		switch {
 		case err != nil:
@@ -114,10 +115,10 @@ func (b *Bus) request(ctx context.Context, id task.ID, n run.Number) (run.Reques
 		return run.Request{}, err
 	}
 	var request run.Request
-	if owner, ok := taskOfRequest(stored.subject); !ok || owner != id {
+	if owner, ok := jet.TaskOfRequest(stored.Subject); !ok || owner != id {
 		return request, run.ErrNoRun
 	}
-	if err := json.Unmarshal(stored.data, &request); err != nil {
+	if err := json.Unmarshal(stored.Data, &request); err != nil {
 		return request, fmt.Errorf("decode run request %s: %w", n, err)
 	}
 	return request, nil
@@ -143,7 +144,7 @@ func (b *Bus) AwaitChange(ctx context.Context, id task.ID, n run.Number, since r
 
 func (b *Bus) await(ctx context.Context, id task.ID, n run.Number, enough func(Status) bool) (Status, error) {
 	updates := make(chan *nats.Msg, 64)
-	follow, err := b.nc.ChanSubscribe(followSubject(id, n), updates)
+	follow, err := b.store.NC.ChanSubscribe(jet.FollowSubject(id, n), updates)
 	if err != nil {
 		return Status{}, fmt.Errorf("%w: follow run %s: %w", run.ErrUnavailable, n, err)
 	}

@@ -15,7 +15,7 @@ import (
 func clusterRequest(t *testing.T) (*bustest.Cluster, run.Request) {
 	t.Helper()
 	cluster := bustest.NewCluster(t, bus.Topology{})
-	def := definition(t, "Replicated", 1)
+	def := bustest.Definition(t, "Replicated", 1)
 	if _, err := cluster.Apply(t.Context(), def, false); err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func TestLaggingReplicaTellsNothingOld(t *testing.T) {
 	status := cluster.Open(t, "status", lagging)
 
 	// One run that is under way, with its progress, before the server falls behind.
-	n := submit(t, others, request)
+	n := bustest.Submit(t, others, request)
 	claim, err := others.Claim(ctx, request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
 	if err != nil {
 		t.Fatal(err)
@@ -69,13 +69,13 @@ func TestLaggingReplicaTellsNothingOld(t *testing.T) {
 	if seen, err := status.Lookup(ctx, request.Task, n); err == nil && !seen.Final || err != nil && !errors.Is(err, run.ErrUnavailable) {
 		t.Errorf("of a run that has ended it told %s, %v", seen.Document.Status, err)
 	}
-	fresh := submit(t, others, request)
+	fresh := bustest.Submit(t, others, request)
 	if seen, err := status.Lookup(ctx, request.Task, fresh); err != nil && !errors.Is(err, run.ErrUnavailable) {
 		t.Errorf("of a fresh run it told %s, %v", seen.Document.Status, err)
 	}
 
 	cluster.Silence(lagging, false)
-	recovers(t, func() error {
+	bustest.Eventually(t, func() error {
 		if seen, err := status.Lookup(ctx, request.Task, n); err != nil || !seen.Final {
 			return fmt.Errorf("%v, final %v", err, seen.Final)
 		}
@@ -92,7 +92,7 @@ func TestLeaderThatIsCutOffTellsNothingOld(t *testing.T) {
 	cluster.Promote(t, alone)
 	status := cluster.Open(t, "status", alone)
 	others := cluster.Open(t, "others", (alone+1)%3)
-	n := submit(t, others, request)
+	n := bustest.Submit(t, others, request)
 	if _, err := status.Lookup(ctx, request.Task, n); err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestLeaderThatIsCutOffTellsNothingOld(t *testing.T) {
 	cluster.Silence(alone, true)
 	defer cluster.Silence(alone, false)
 	var claim *bus.Claim
-	recovers(t, func() (err error) { // the others elect a leader first
+	bustest.Eventually(t, func() (err error) { // the others elect a leader first
 		claim, err = others.Claim(ctx, request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
 		if errors.Is(err, bus.ErrClaimed) { // an acknowledgement was lost on the way
 			seen, _, findErr := others.FindClaim(ctx, request.Task, n)
@@ -113,9 +113,9 @@ func TestLeaderThatIsCutOffTellsNothingOld(t *testing.T) {
 	})
 	doc := run.QueuedDocument(request, n)
 	doc.End(run.Success, "", time.Now())
-	recovers(t, func() error { return claim.Finish(ctx, doc, run.RejectedSet{}) })
+	bustest.Eventually(t, func() error { return claim.Finish(ctx, doc, run.RejectedSet{}) })
 	var fresh run.Number
-	recovers(t, func() error {
+	bustest.Eventually(t, func() error {
 		accepted, err := others.Submit(ctx, request, "")
 		fresh = accepted.Number
 		return err
@@ -128,25 +128,11 @@ func TestLeaderThatIsCutOffTellsNothingOld(t *testing.T) {
 	}
 
 	cluster.Silence(alone, false)
-	recovers(t, func() error {
+	bustest.Eventually(t, func() error {
 		if seen, err := status.Lookup(ctx, request.Task, n); err != nil || !seen.Final {
 			return fmt.Errorf("%v, final %v", err, seen.Final)
 		}
 		_, err := status.Lookup(ctx, request.Task, fresh)
 		return err
 	})
-}
-
-// recovers tries until there is no error, for as long as a cluster may take to come to itself.
-func recovers(t *testing.T, try func() error) {
-	t.Helper()
-	for limit := time.Now().Add(90 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		err := try()
-		if err == nil {
-			return
-		}
-		if time.Now().After(limit) {
-			t.Fatal(err)
-		}
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -22,7 +23,7 @@ type Progress struct {
 
 // Progress opens the live document of a run for its holder.
 func (b *Bus) Progress(id task.ID, n run.Number) *Progress {
-	return &Progress{bus: b, subject: progressSubject(id, n)}
+	return &Progress{bus: b, subject: jet.ProgressSubject(id, n)}
 }
 
 // Write replaces the live document, unless somebody else wrote it since: then ErrLost, and the
@@ -32,23 +33,23 @@ func (p *Progress) Write(ctx context.Context, doc run.Document) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
 	defer cancel()
 	if !p.opened { // an earlier attempt may have left one
-		earlier, err := p.bus.leaderLast(ctx, progressBucket, p.subject)
-		if err != nil && !errors.Is(err, errMissing) {
+		earlier, err := p.bus.store.Progress.LeaderLast(ctx, p.subject)
+		if err != nil && !errors.Is(err, jet.ErrMissing) {
 			return err
 		}
-		p.revision, p.opened = earlier.sequence, true
+		p.revision, p.opened = earlier.Sequence, true
 	}
-	ack, err := p.bus.js.PublishMsg(ctx, &nats.Msg{Subject: p.subject, Data: data},
-		jetstream.WithExpectStream(progressBucket), jetstream.WithExpectLastSequencePerSubject(p.revision))
+	ack, err := p.bus.store.JS.PublishMsg(ctx, &nats.Msg{Subject: p.subject, Data: data},
+		jetstream.WithExpectStream(jet.ProgressStream), jetstream.WithExpectLastSequencePerSubject(p.revision))
 	if err == nil {
 		p.revision = ack.Sequence
 		return nil
 	}
 	p.opened = false // whatever it was: look again next time
-	if refused(err) {
+	if jet.Refused(err) {
 		return ErrLost
 	}
 	if errors.Is(err, jetstream.ErrNoStreamResponse) {
@@ -56,7 +57,7 @@ func (p *Progress) Write(ctx context.Context, doc run.Document) error {
 			return err
 		}
 	}
-	return fmt.Errorf("write progress: %w", explain(err))
+	return fmt.Errorf("write progress: %w", jet.Explain(err))
 }
 
 // Remove deletes the live document after the final one is written. The message itself goes: a
@@ -65,9 +66,9 @@ func (p *Progress) Remove(ctx context.Context) error {
 	if !p.opened {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
 	defer cancel()
-	err := p.bus.progress.Purge(ctx, jetstream.WithPurgeSubject(p.subject))
+	err := p.bus.store.Progress.Purge(ctx, jetstream.WithPurgeSubject(p.subject))
 	if err != nil {
 		return fmt.Errorf("remove progress: %w", err)
 	}
@@ -77,13 +78,13 @@ func (p *Progress) Remove(ctx context.Context) error {
 // remakeProgress makes the bucket of live documents again after a restart of a single server has
 // lost it. Where this connection may not make streams, progress stays unseen until `runhook init`.
 func (b *Bus) remakeProgress(ctx context.Context) (jetstream.Stream, error) {
-	runs, err := b.js.Stream(ctx, runsStream)
+	runs, err := b.store.JS.Stream(ctx, jet.RunsStream)
 	if err != nil {
 		return nil, err
 	}
-	stream, err := b.js.CreateOrUpdateStream(ctx, Topology{Replicas: runs.CachedInfo().Config.Replicas}.progress())
+	stream, err := b.store.JS.CreateOrUpdateStream(ctx, Topology{Replicas: runs.CachedInfo().Config.Replicas}.progress())
 	if err != nil {
-		return nil, fmt.Errorf("make stream %s again: %w", progressBucket, explain(err))
+		return nil, fmt.Errorf("make stream %s again: %w", jet.ProgressStream, jet.Explain(err))
 	}
 	return stream, nil
 }

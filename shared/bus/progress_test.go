@@ -14,9 +14,9 @@ import (
 // other's: it hears that it was overtaken, and looks at its claim.
 func TestProgressOfAFormerHolderIsRefused(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
-	request := applied(t, store)
+	request := bustest.Applied(t, store.Bus)
 	ctx := t.Context()
-	n := submit(t, store.Bus, request)
+	n := bustest.Submit(t, store.Bus, request)
 	if _, err := store.Claim(ctx, request.Task, n, run.Claim{Owner: "other", Executions: 2}); err != nil {
 		t.Fatal(err)
 	}

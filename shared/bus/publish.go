@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 
 	"github.com/nats-io/nats.go"
@@ -14,10 +15,10 @@ import (
 // publishWindow is how many messages may wait for their acknowledgement at once.
 const publishWindow = 512
 
-// publisher publishes without waiting for each acknowledgement, and gives each up after writeTimeout.
+// publisher publishes without waiting for each acknowledgement, and gives each up after a write's time.
 func publisher(nc *nats.Conn) (jetstream.JetStream, error) {
-	return jetstream.New(nc, jetstream.WithDefaultTimeout(writeTimeout),
-		jetstream.WithPublishAsyncTimeout(writeTimeout), jetstream.WithPublishAsyncMaxPending(publishWindow))
+	return jetstream.New(nc, jetstream.WithDefaultTimeout(jet.WriteTimeout),
+		jetstream.WithPublishAsyncTimeout(jet.WriteTimeout), jetstream.WithPublishAsyncMaxPending(publishWindow))
 }
 
 // ErrRefused: the subject takes no such messages, for a reason that will not pass by itself.
@@ -31,10 +32,10 @@ var ErrRefused = errors.New("the message was refused")
 // tooLarge holds, by index, the messages that were not taken because of their size, with the reason.
 // After an error, ErrRefused or run.ErrUnavailable, any part of the others may have been published.
 func (b *Bus) Publish(ctx context.Context, subject string, ids []string, messages [][]byte) (tooLarge map[int]string, err error) {
-	before := b.nc.LastError()
+	before := b.store.NC.LastError()
 	tooLarge = map[int]string{}
-	limited, cancel := context.WithTimeout(ctx, readTimeout)
-	_, err = b.js.StreamNameBySubject(limited, subject)
+	limited, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
+	_, err = b.store.JS.StreamNameBySubject(limited, subject)
 	cancel()
 	switch {
 	case err == nil:
@@ -42,10 +43,10 @@ func (b *Bus) Publish(ctx context.Context, subject string, ids []string, message
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		err = b.publishPlain(ctx, subject, ids, messages, tooLarge)
 	default:
-		err = explain(err)
+		err = jet.Explain(err)
 	}
 	// The server tells of a subject that may not be published to beside everything else.
-	if now := b.nc.LastError(); now != before && errors.Is(now, nats.ErrPermissionViolation) {
+	if now := b.store.NC.LastError(); now != before && errors.Is(now, nats.ErrPermissionViolation) {
 		return nil, fmt.Errorf("%w: publish to %s: %w", ErrRefused, subject, now)
 	}
 	if err != nil {
@@ -62,17 +63,17 @@ func message(subject, id string, data []byte) *nats.Msg {
 
 func (b *Bus) publishPlain(ctx context.Context, subject string, ids []string, messages [][]byte, tooLarge map[int]string) error {
 	for i, data := range messages {
-		err := b.nc.PublishMsg(message(subject, ids[i], data))
+		err := b.store.NC.PublishMsg(message(subject, ids[i], data))
 		if errors.Is(err, nats.ErrMaxPayload) {
 			tooLarge[i] = err.Error()
 		} else if err != nil {
-			return explain(err)
+			return jet.Explain(err)
 		}
 	}
-	limited, cancel := context.WithTimeout(ctx, writeTimeout)
+	limited, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
 	defer cancel()
-	if err := b.nc.FlushWithContext(limited); err != nil {
-		return explain(err)
+	if err := b.store.NC.FlushWithContext(limited); err != nil {
+		return jet.Explain(err)
 	}
 	return nil
 }
@@ -80,7 +81,7 @@ func (b *Bus) publishPlain(ctx context.Context, subject string, ids []string, me
 func (b *Bus) publishToStream(ctx context.Context, subject string, ids []string, messages [][]byte, tooLarge map[int]string) error {
 	waiting := make([]jetstream.PubAckFuture, len(messages))
 	for i, data := range messages {
-		future, err := b.publisher.PublishMsgAsync(message(subject, ids[i], data), jetstream.WithStallWait(writeTimeout))
+		future, err := b.publisher.PublishMsgAsync(message(subject, ids[i], data), jetstream.WithStallWait(jet.WriteTimeout))
 		if errors.Is(err, nats.ErrMaxPayload) {
 			tooLarge[i] = err.Error()
 		} else if err != nil {

@@ -30,7 +30,7 @@ func messages(n int) (ids []string, data [][]byte) {
 // Where a stream listens, every message is stored, and one that is published again is not.
 func TestPublishToAStream(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
-	js := plainJetStream(t, store)
+	js := bustest.JetStream(t, store.Broker.URL())
 	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "MEMBERS", Subjects: []string{"members.>"}, MaxMsgSize: 200})
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +89,7 @@ func TestPublishToSubscribers(t *testing.T) {
 
 func TestPublishThatIsRefused(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
-	js := plainJetStream(t, store)
+	js := bustest.JetStream(t, store.Broker.URL())
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
 		Name: "FULL", Subjects: []string{"full"}, MaxMsgs: 10, Discard: jetstream.DiscardNew,
 	}); err != nil {
@@ -103,20 +103,6 @@ func TestPublishThatIsRefused(t *testing.T) {
 	if _, err := store.Publish(t.Context(), "full", ids, data); !errors.Is(err, run.ErrUnavailable) {
 		t.Errorf("no server: %v", err)
 	}
-}
-
-func plainJetStream(t *testing.T, store *bustest.Store) jetstream.JetStream {
-	t.Helper()
-	nc, err := nats.Connect(store.Broker.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return js
 }
 
 // A subject that the runner may not publish to must not look like one where nobody listens.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"runhook/shared/bus/internal/jet"
+
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -14,7 +16,7 @@ import (
 //
 // The server looks at its leases again when their length changes, so the length is changed, and back.
 func (b *Bus) Redeliver(ctx context.Context) error {
-	consumers := b.runs.ListConsumers(ctx)
+	consumers := b.store.Runs.ListConsumers(ctx)
 	var leased []jetstream.ConsumerConfig
 	for info := range consumers.Info() {
 		if info.NumAckPending > 0 {
@@ -22,15 +24,15 @@ func (b *Bus) Redeliver(ctx context.Context) error {
 		}
 	}
 	if err := consumers.Err(); err != nil {
-		return fmt.Errorf("list the queues: %w", explain(err))
+		return fmt.Errorf("list the queues: %w", jet.Explain(err))
 	}
 	if len(leased) == 0 {
 		return nil
 	}
 	for _, config := range leased {
 		config.AckWait = time.Millisecond
-		if _, err := b.runs.UpdateConsumer(ctx, config); err != nil {
-			return fmt.Errorf("end the leases of task %s: %w", config.Durable, explain(err))
+		if _, err := b.store.Runs.UpdateConsumer(ctx, config); err != nil {
+			return fmt.Errorf("end the leases of task %s: %w", config.Durable, jet.Explain(err))
 		}
 	}
 	select { // the server looks 100 ms after the change
@@ -38,9 +40,9 @@ func (b *Bus) Redeliver(ctx context.Context) error {
 	case <-time.After(250 * time.Millisecond):
 	}
 	for _, config := range leased {
-		config.AckWait = b.lease
-		if _, err := b.runs.UpdateConsumer(context.WithoutCancel(ctx), config); err != nil {
-			return fmt.Errorf("restore the leases of task %s: %w", config.Durable, explain(err))
+		config.AckWait = b.store.Lease
+		if _, err := b.store.Runs.UpdateConsumer(context.WithoutCancel(ctx), config); err != nil {
+			return fmt.Errorf("restore the leases of task %s: %w", config.Durable, jet.Explain(err))
 		}
 	}
 	return ctx.Err()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -16,14 +17,14 @@ import (
 // means nothing until a checkpoint or the final document names it. To store a chunk again replaces
 // it. run.ErrUnavailable means that it could not be stored now; any other error will not pass by itself.
 func (c *Claim) StoreRejected(ctx context.Context, chunk int, data []byte) error {
-	if err := c.bus.writable(); err != nil {
+	if err := c.bus.store.Writable(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
 	defer cancel()
-	_, err := c.bus.rows.PutBytes(ctx, rejectedName(c.task, c.number, c.Token, chunk), data)
+	_, err := c.bus.store.Rows.PutBytes(ctx, jet.RejectedName(c.task, c.number, c.Token, chunk), data)
 	if err != nil {
-		return fmt.Errorf("store the rejected rows of run %s: %w", c.number, explain(err))
+		return fmt.Errorf("store the rejected rows of run %s: %w", c.number, jet.Explain(err))
 	}
 	return nil
 }
@@ -42,14 +43,14 @@ func (c *Claim) DropRejected(ctx context.Context, token uint64, keep run.Rejecte
 		if named[chunk] {
 			continue
 		}
-		limited, cancel := context.WithTimeout(ctx, writeTimeout)
-		err := c.bus.rows.Delete(limited, rejectedName(c.task, c.number, token, chunk))
+		limited, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
+		err := c.bus.store.Rows.Delete(limited, jet.RejectedName(c.task, c.number, token, chunk))
 		cancel()
 		if errors.Is(err, jetstream.ErrObjectNotFound) && chunk > last {
 			return nil
 		}
 		if err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
-			return fmt.Errorf("remove rejected rows of run %s that do not count: %w", c.number, explain(err))
+			return fmt.Errorf("remove rejected rows of run %s that do not count: %w", c.number, jet.Explain(err))
 		}
 	}
 	return nil
@@ -72,14 +73,14 @@ func (b *Bus) RejectedRows(ctx context.Context, id task.ID, n run.Number) (*Reje
 	if !status.Final {
 		return nil, run.ErrNotEnded
 	}
-	final, err := b.confirmLast(ctx, b.finals, runsBucket, finalSubject(id, n))
-	if errors.Is(err, errMissing) {
+	final, err := b.store.Results.ConfirmLast(ctx, jet.FinalSubject(id, n))
+	if errors.Is(err, jet.ErrMissing) {
 		return nil, run.ErrRunGone
 	}
 	if err != nil {
 		return nil, err
 	}
-	set, err := parseRejected(final.header.Get(headerRejected))
+	set, err := parseRejected(final.Header.Get(jet.HeaderRejected))
 	if err != nil {
 		return nil, fmt.Errorf("read which rows run %s rejected: %w", n, err)
 	}
@@ -95,9 +96,9 @@ func (r *RejectedRows) Chunk(ctx context.Context, chunk int) (run.RejectedChunk,
 	if !ok {
 		return run.RejectedChunk{}, fmt.Errorf("run %s has no chunk %d of rejected rows", r.number, chunk)
 	}
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
 	defer cancel()
-	data, err := r.bus.rows.GetBytes(ctx, rejectedName(r.task, r.number, token, number))
+	data, err := r.bus.store.Rows.GetBytes(ctx, jet.RejectedName(r.task, r.number, token, number))
 	if err != nil {
 		// It outlives the document that names it, so a replica that does not have it lags.
 		return run.RejectedChunk{}, fmt.Errorf("%w: read the rejected rows of run %s: %w", run.ErrUnavailable, r.number, err)

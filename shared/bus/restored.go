@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -33,19 +34,6 @@ type restoredID struct {
 // loadLimit bounds how long reading them may take: they are headers of a day or so.
 const loadLimit = time.Minute
 
-// noteRestored notes which requests came with the backup.
-func (b *Bus) noteRestored(ctx context.Context) error {
-	info, err := b.runs.Info(ctx)
-	if err != nil {
-		return explain(err)
-	}
-	_, err = b.js.Publish(ctx, restoredSubject, strconv.AppendUint(nil, info.State.LastSeq, 10))
-	if err != nil {
-		return fmt.Errorf("note what was restored: %w", explain(err))
-	}
-	return nil
-}
-
 // restored returns the sequence of a request that came with the backup of a restored store; ok is false
 // where there is none of that id, or where its window has passed.
 func (b *Bus) restored(ctx context.Context, id string) (sequence uint64, ok bool, err error) {
@@ -66,24 +54,24 @@ func (b *Bus) restored(ctx context.Context, id string) (sequence uint64, ok bool
 }
 
 func (b *Bus) readRestored(ctx context.Context) (map[string]restoredID, error) {
-	noted, err := b.leaderLast(ctx, controlBucket, restoredSubject)
-	if errors.Is(err, errMissing) {
+	noted, err := b.store.Control.LeaderLast(ctx, jet.RestoredSubject)
+	if errors.Is(err, jet.ErrMissing) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	last, err := strconv.ParseUint(string(noted.data), 10, 64)
+	last, err := strconv.ParseUint(string(noted.Data), 10, 64)
 	if err != nil {
 		return nil, err
 	}
-	window := b.runs.CachedInfo().Config.Duplicates
-	if time.Since(noted.time) > window {
+	window := b.store.Runs.CachedInfo().Config.Duplicates
+	if time.Since(noted.Time) > window {
 		return nil, nil
 	}
 	since, ids := time.Now().Add(-window), map[string]restoredID{}
-	err = b.scan(ctx, b.runs, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{"run.request.*"}, HeadersOnly: true,
+	err = b.store.Runs.Scan(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{jet.Requests}, HeadersOnly: true,
 		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since,
 	}, func(msg jetstream.Msg) error {
 		id := msg.Headers().Get(jetstream.MsgIDHeader)

@@ -7,13 +7,14 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
 // Runs lists the newest runs first, of the ids given or, without any, of all tasks; at most limit.
 func (b *Bus) Runs(ctx context.Context, limit int, ids ...task.ID) ([]Status, error) {
-	info, err := b.runs.Info(ctx)
+	info, err := b.store.Runs.Info(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
 	}
@@ -37,14 +38,14 @@ func (b *Bus) Runs(ctx context.Context, limit int, ids ...task.ID) ([]Status, er
 
 // FindRun returns the task of a run number, for callers who only have the number.
 func (b *Bus) FindRun(ctx context.Context, n run.Number) (task.ID, error) {
-	stored, err := b.leaderAt(ctx, runsStream, uint64(n))
-	if errors.Is(err, errMissing) {
+	stored, err := b.store.Runs.LeaderAt(ctx, uint64(n))
+	if errors.Is(err, jet.ErrMissing) {
 		return "", run.ErrNoRun
 	}
 	if err != nil {
 		return "", err
 	}
-	id, ok := taskOfRequest(stored.subject)
+	id, ok := jet.TaskOfRequest(stored.Subject)
 	if !ok {
 		return "", run.ErrNoRun
 	}
@@ -59,11 +60,11 @@ type listed struct {
 // newest reads the stream backwards in windows that double: a stream can only be read forwards, and
 // the newest runs of a task may lie close to the end or far away.
 func (b *Bus) newest(ctx context.Context, ids []task.ID, limit int, first, last uint64) ([]listed, error) {
-	filters := []string{"run.request.*"}
+	filters := []string{jet.Requests}
 	if len(ids) > 0 {
 		filters = nil
 		for _, id := range ids {
-			filters = append(filters, requestSubject(id))
+			filters = append(filters, jet.RequestSubject(id))
 		}
 	}
 	var found []listed // newest first
@@ -87,7 +88,7 @@ func (b *Bus) newest(ctx context.Context, ids []task.ID, limit int, first, last 
 
 // between reads the requests with lower <= sequence < upper, oldest first.
 func (b *Bus) between(ctx context.Context, filters []string, lower, upper uint64) ([]listed, error) {
-	consumer, err := b.runs.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+	consumer, err := b.store.Runs.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: filters, HeadersOnly: true,
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(lower, 1),
 	})
@@ -110,7 +111,7 @@ func (b *Bus) between(ctx context.Context, filters []string, lower, upper uint64
 			if meta.Sequence.Stream >= upper {
 				return page, nil
 			}
-			if id, ok := taskOfRequest(msg.Subject()); ok {
+			if id, ok := jet.TaskOfRequest(msg.Subject()); ok {
 				page = append(page, listed{id, run.Number(meta.Sequence.Stream)})
 			}
 		}

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/shared/bus"
@@ -47,7 +46,7 @@ func TestEventsAreCompleteAcrossLeaderChanges(t *testing.T) {
 			before := len(finished)
 			mu.Unlock()
 			cluster.StepDown(t, stream)
-			recovers(t, func() error { // runs end again under the new leader
+			bustest.Eventually(t, func() error { // runs end again under the new leader
 				mu.Lock()
 				defer mu.Unlock()
 				if len(finished) < before+20 {
@@ -63,16 +62,8 @@ func TestEventsAreCompleteAcrossLeaderChanges(t *testing.T) {
 	close(stop)
 	all.Wait()
 
-	nc, err := nats.Connect(cluster.Servers[0].ClientURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	recovers(t, func() error { // the sourcing of a new leader takes a while to begin
+	js := bustest.JetStream(t, cluster.URLs)
+	bustest.Eventually(t, func() error { // the sourcing of a new leader takes a while to begin
 		results, err := subjects(ctx, js, "KV_runs", "$KV.runs.final.>")
 		if err != nil {
 			return err
@@ -84,8 +75,8 @@ func TestEventsAreCompleteAcrossLeaderChanges(t *testing.T) {
 		return err
 	})
 	var events map[run.Number]int
-	recovers(t, func() (err error) {
-		events, err = cluster.EventCounts(ctx)
+	bustest.Eventually(t, func() (err error) {
+		events, err = bustest.EventCounts(ctx, cluster.Bus)
 		return err
 	})
 	for n := range finished {
@@ -106,15 +97,15 @@ func TestEventsAreCompleteAcrossLeaderChanges(t *testing.T) {
 func TestEventsOutliveResults(t *testing.T) {
 	store := bustest.New(t, bus.Topology{Retention: 2 * time.Second})
 	ctx := t.Context()
-	request := applied(t, store)
-	js := subscriber(t, store)
+	request := bustest.Applied(t, store.Bus)
+	js := bustest.JetStream(t, store.Broker.URL())
 	const runs = 3
 	for range runs {
 		if _, ok := oneRun(ctx, store.Bus, request); !ok {
 			t.Fatal("a run did not end")
 		}
 	}
-	recovers(t, func() error {
+	bustest.Eventually(t, func() error {
 		results, err := subjects(ctx, js, "KV_runs", "$KV.runs.final.>")
 		if err == nil && results > 0 {
 			err = run.ErrUnavailable
@@ -122,7 +113,7 @@ func TestEventsOutliveResults(t *testing.T) {
 		return err
 	})
 	store.Restart()
-	recovers(t, func() error {
+	bustest.Eventually(t, func() error {
 		_, err := js.Stream(ctx, "EVENTS")
 		return err
 	})

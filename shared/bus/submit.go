@@ -11,17 +11,16 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 )
 
-const (
-	// submitTimeout bounds one publish. It is short enough that a caller hears 503 before its own
-	// client gives up, and long enough for a leader election.
-	submitTimeout = 5 * time.Second
-	// duplicateInProcess is a cluster's answer to a duplicate whose original is not yet agreed upon.
-	duplicateInProcess = jetstream.ErrorCode(10158)
-	duplicateWait      = 5 * time.Millisecond
-)
+// submitTimeout bounds one publish. It is short enough that a caller hears 503 before its own
+// client gives up, and long enough for a leader election.
+const submitTimeout = 5 * time.Second
+
+// duplicateWait is how long a duplicate waits for its original to be agreed upon.
+const duplicateWait = 5 * time.Millisecond
 
 // Submit makes a run durable and returns its number. key is the caller's idempotency key, empty
 // for none: a key that the task has seen within the window returns the original run, Replayed.
@@ -29,16 +28,16 @@ const (
 // run.ErrUnavailable means that nothing was stored, run.ErrMaybeStored that it cannot be known (without a
 // key Submit never publishes twice), run.ErrKeyReused that the key belongs to other parameters.
 func (b *Bus) Submit(ctx context.Context, request run.Request, key string) (Accepted, error) {
-	if err := b.writable(); err != nil {
+	if err := b.store.Writable(); err != nil {
 		return Accepted{}, err
 	}
 	data, err := request.Encode()
 	if err != nil {
 		return Accepted{}, fmt.Errorf("encode a run request: %w", err)
 	}
-	msg := &nats.Msg{Subject: requestSubject(request.Task), Data: data, Header: nats.Header{}}
+	msg := &nats.Msg{Subject: jet.RequestSubject(request.Task), Data: data, Header: nats.Header{}}
 	if key != "" {
-		msg.Header.Set(headerParameters, request.ParameterHash)
+		msg.Header.Set(jet.HeaderParameters, request.ParameterHash)
 		// A caller who repeats a POST uses the same id, whatever it leads to by then.
 		id := cmp.Or(request.CalledAs, request.Task)
 		msg.Header.Set(jetstream.MsgIDHeader, string(id)+"."+key)
@@ -49,42 +48,42 @@ func (b *Bus) Submit(ctx context.Context, request run.Request, key string) (Acce
 	if err != nil {
 		return Accepted{}, err
 	}
-	accepted := Accepted{Number: run.Number(stored.sequence), Request: request}
-	if !stored.duplicate {
+	accepted := Accepted{Number: run.Number(stored.Sequence), Request: request}
+	if !stored.Duplicate {
 		return accepted, nil
 	}
 	return b.original(ctx, accepted)
 }
 
-func (b *Bus) publishRequest(ctx context.Context, msg *nats.Msg) (receipt, error) {
+func (b *Bus) publishRequest(ctx context.Context, msg *nats.Msg) (jet.Receipt, error) {
 	if id := msg.Header.Get(jetstream.MsgIDHeader); id != "" {
 		sequence, ok, err := b.restored(ctx, id)
 		if ok || err != nil {
-			return receipt{sequence: sequence, duplicate: ok}, err
+			return jet.Receipt{Sequence: sequence, Duplicate: ok}, err
 		}
 	}
 	for {
-		stored, err := b.requests.publish(ctx, entry{msg: msg})
+		stored, err := b.store.Runs.Publish(ctx, jet.Entry{Msg: msg})
 		if err == nil {
 			return stored, nil
 		}
 		api, isAPI := errors.AsType[*jetstream.APIError](err)
 		switch {
-		case isAPI && api.ErrorCode == duplicateInProcess:
+		case isAPI && api.ErrorCode == jet.DuplicateInProcess:
 			select {
 			case <-ctx.Done():
-				return receipt{}, run.ErrMaybeStored
+				return jet.Receipt{}, run.ErrMaybeStored
 			case <-time.After(duplicateWait):
 			}
 		case isAPI, // the server said no
 			errors.Is(err, jetstream.ErrNoStreamResponse), // nobody was there to take it
 			errors.Is(err, nats.ErrReconnectBufExceeded),  // it never left this process
-			errors.Is(err, errNotSent),
+			errors.Is(err, jet.ErrNotSent),
 			errors.Is(err, nats.ErrConnectionClosed),
 			errors.Is(err, nats.ErrMaxPayload):
-			return receipt{}, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
+			return jet.Receipt{}, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
 		default:
-			return receipt{}, fmt.Errorf("%w: %w", run.ErrMaybeStored, err)
+			return jet.Receipt{}, fmt.Errorf("%w: %w", run.ErrMaybeStored, err)
 		}
 	}
 }
@@ -92,18 +91,18 @@ func (b *Bus) publishRequest(ctx context.Context, msg *nats.Msg) (receipt, error
 // original reads the request that a duplicate's acknowledgement points at, so that a replay can
 // answer exactly as the first POST did.
 func (b *Bus) original(ctx context.Context, duplicate Accepted) (Accepted, error) {
-	stored, err := b.at(ctx, b.runs, uint64(duplicate.Number))
-	if errors.Is(err, errMissing) { // a replica that lags
-		stored, err = b.leaderAt(ctx, runsStream, uint64(duplicate.Number))
+	stored, err := b.store.Runs.At(ctx, uint64(duplicate.Number))
+	if errors.Is(err, jet.ErrMissing) { // a replica that lags
+		stored, err = b.store.Runs.LeaderAt(ctx, uint64(duplicate.Number))
 	}
 	if err != nil {
 		return Accepted{}, fmt.Errorf("read the original of a repeated request: %w", err)
 	}
-	if stored.header.Get(headerParameters) != duplicate.Request.ParameterHash {
+	if stored.Header.Get(jet.HeaderParameters) != duplicate.Request.ParameterHash {
 		return Accepted{}, run.ErrKeyReused
 	}
 	original := Accepted{Number: duplicate.Number, Replayed: true}
-	if err := json.Unmarshal(stored.data, &original.Request); err != nil {
+	if err := json.Unmarshal(stored.Data, &original.Request); err != nil {
 		return Accepted{}, fmt.Errorf("decode run request %s: %w", duplicate.Number, err)
 	}
 	return original, nil

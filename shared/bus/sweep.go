@@ -8,14 +8,13 @@ import (
 	"math"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
+	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
 // Retention is how long the store keeps runs.
-func (b *Bus) Retention() time.Duration { return b.runs.CachedInfo().Config.MaxAge }
+func (b *Bus) Retention() time.Duration { return b.store.Runs.CachedInfo().Config.MaxAge }
 
 // Waiting is a request that no runner has acknowledged.
 type Waiting struct {
@@ -38,30 +37,22 @@ func (b *Bus) Unacknowledged(ctx context.Context, id task.ID, behind run.Number,
 	}
 	done = run.Number(info.AckFloor.Stream)
 	for behind = max(behind, done); ; {
-		stored, err := b.following(ctx, id, uint64(behind)+1)
-		if errors.Is(err, errMissing) {
+		stored, err := b.store.Runs.Following(ctx, jet.RequestSubject(id), uint64(behind)+1)
+		if errors.Is(err, jet.ErrMissing) {
 			return done, nil
 		}
 		if err != nil {
 			return done, err
 		}
-		behind = run.Number(stored.sequence)
-		waiting := Waiting{Number: behind, StoredOn: stored.time}
-		if json.Unmarshal(stored.data, &waiting.Request) != nil || waiting.Request.Task != id {
+		behind = run.Number(stored.Sequence)
+		waiting := Waiting{Number: behind, StoredOn: stored.Time}
+		if json.Unmarshal(stored.Data, &waiting.Request) != nil || waiting.Request.Task != id {
 			continue // somebody else published it; the runner drops it
 		}
 		if more, err := show(waiting); err != nil || !more {
 			return done, err
 		}
 	}
-}
-
-// following reads the first request of a task at a sequence or behind it, from any replica.
-func (b *Bus) following(ctx context.Context, id task.ID, sequence uint64) (record, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	msg, err := b.runs.GetMsg(ctx, sequence, jetstream.WithGetMsgSubject(requestSubject(id)))
-	return fromRaw(msg, err)
 }
 
 // EndUnclaimed writes the final document of a run that nobody holds: under the fence, so that in one

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
@@ -86,12 +87,12 @@ func (b *Bus) Apply(ctx context.Context, def *task.Definition, fromFolder bool) 
 
 // prepare stores a definition under its hash and makes the consumer that it needs.
 func (b *Bus) prepare(ctx context.Context, def *task.Definition) error {
-	if err := b.writable(); err != nil {
+	if err := b.store.Writable(); err != nil {
 		return fmt.Errorf("store a definition of task %q: %w", def.Name, err)
 	}
 	// Where it is stored already it is stored again: it is kept from its last use on.
-	if _, err := b.tasks.Put(ctx, definitionKey(def.ID, def.Hash), def.Text); err != nil {
-		return fmt.Errorf("store a definition of task %q: %w", def.Name, explain(err))
+	if _, err := b.store.Tasks.Put(ctx, jet.DefinitionKey(def.ID, def.Hash), def.Text); err != nil {
+		return fmt.Errorf("store a definition of task %q: %w", def.Name, jet.Explain(err))
 	}
 	return b.ensureConsumer(ctx, def)
 }
@@ -115,11 +116,11 @@ func (b *Bus) change(ctx context.Context, id task.ID, decide func(*stored) (*sto
 	for {
 		var now *stored
 		var revision uint64
-		entry, err := b.tasks.Get(ctx, string(id))
+		entry, err := b.store.Tasks.Get(ctx, string(id))
 		switch {
 		case errors.Is(err, jetstream.ErrKeyNotFound):
 		case err != nil:
-			return false, fmt.Errorf("read task %s: %w", id, explain(err))
+			return false, fmt.Errorf("read task %s: %w", id, jet.Explain(err))
 		default:
 			revision, now = entry.Revision(), new(stored)
 			if err := json.Unmarshal(entry.Value(), now); err != nil {
@@ -130,27 +131,27 @@ func (b *Bus) change(ctx context.Context, id task.ID, decide func(*stored) (*sto
 		if next == nil || err != nil {
 			return false, err
 		}
-		if err := b.writable(); err != nil {
+		if err := b.store.Writable(); err != nil {
 			return false, fmt.Errorf("store task %s: %w", id, err)
 		}
 		data, err := json.Marshal(next)
 		if err != nil {
 			return false, fmt.Errorf("encode task %s: %w", id, err)
 		}
-		if _, err = b.tasks.Update(ctx, string(id), data, revision); err == nil {
+		if _, err = b.store.Tasks.Update(ctx, string(id), data, revision); err == nil {
 			return true, nil
 		}
-		if !refused(err) {
-			return false, fmt.Errorf("store task %s: %w", id, explain(err))
+		if !jet.Refused(err) {
+			return false, fmt.Errorf("store task %s: %w", id, jet.Explain(err))
 		}
 	}
 }
 
 // Definition returns an accepted definition by its hash, whether or not it is still current.
 func (b *Bus) Definition(ctx context.Context, id task.ID, hash string) (*task.Definition, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
 	defer cancel()
-	entry, err := b.tasks.Get(ctx, definitionKey(id, hash))
+	entry, err := b.store.Tasks.Get(ctx, jet.DefinitionKey(id, hash))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil, fmt.Errorf("the definition %.12s of task %s is not stored any more", hash, id)
 	}
@@ -160,20 +161,18 @@ func (b *Bus) Definition(ctx context.Context, id task.ID, hash string) (*task.De
 	return taskfile.Parse(bytes.Clone(entry.Value()), "the stored definition")
 }
 
-func definitionKey(id task.ID, hash string) string { return string(id) + "." + hash }
-
 // ensureConsumer makes the task's durable consumer or fits it to the definition. MaxAckPending is
 // what keeps runs of one task from overlapping, over all runners. MaxDeliver is off: a run ends by
 // a final document, never by being given up silently.
 func (b *Bus) ensureConsumer(ctx context.Context, def *task.Definition) error {
 	config := jetstream.ConsumerConfig{
-		Durable: string(def.ID), FilterSubject: requestSubject(def.ID),
-		AckPolicy: jetstream.AckExplicitPolicy, AckWait: b.lease,
+		Durable: string(def.ID), FilterSubject: jet.RequestSubject(def.ID),
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: b.store.Lease,
 		MaxDeliver: -1, MaxAckPending: cmp.Or(def.Concurrency, 1),
 		DeliverPolicy: jetstream.DeliverAllPolicy,
 	}
-	if _, err := b.runs.CreateOrUpdateConsumer(ctx, config); err != nil {
-		return fmt.Errorf("make the consumer of task %q: %w", def.Name, explain(err))
+	if _, err := b.store.Runs.CreateOrUpdateConsumer(ctx, config); err != nil {
+		return fmt.Errorf("make the consumer of task %q: %w", def.Name, jet.Explain(err))
 	}
 	return nil
 }

@@ -7,10 +7,9 @@ import (
 	"strconv"
 	"time"
 
-	"runhook/shared/run"
+	"runhook/shared/bus/internal/jet"
 
 	"github.com/google/uuid"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -36,8 +35,6 @@ type Topology struct {
 const (
 	progressAge  = 24 * time.Hour
 	maxConsumers = 100_000 // one a task; the server's own limit, where none is set, is 1,000
-	leaseKey     = "runhook-lease"
-	syncedKey    = "runhook-synced"
 )
 
 func (t *Topology) fill() {
@@ -58,29 +55,29 @@ func (t *Topology) fill() {
 // a KV call would switch off what they need (deleting single messages) and cannot republish both.
 func (t Topology) streams() []jetstream.StreamConfig {
 	requests := jetstream.StreamConfig{
-		Name:     runsStream,
-		Subjects: []string{"run.request.*", "run.schedule.*"},
+		Name:     jet.RunsStream,
+		Subjects: []string{jet.Requests, jet.Schedules},
 		Storage:  jetstream.FileStorage, Replicas: t.Replicas,
 		Retention: jetstream.LimitsPolicy, // no limit but the age: nothing is pushed out by what is new
 		MaxAge:    t.Retention, Duplicates: t.IdempotencyWindow, MaxConsumers: maxConsumers,
 		AllowDirect: true, AllowMsgTTL: true, AllowMsgSchedules: true, AllowAtomicPublish: true,
 		// The lease belongs to the store: whoever makes a consumer must use the same one.
-		Metadata: map[string]string{leaseKey: t.Lease.String(), syncedKey: strconv.FormatBool(t.Synced)},
+		Metadata: map[string]string{jet.LeaseKey: t.Lease.String(), jet.SyncedKey: strconv.FormatBool(t.Synced)},
 	}
 
-	runs := t.bucket(runsBucket, "$KV.runs.>", jetstream.FileStorage)
+	runs := t.bucket(jet.ResultsStream, jet.Results, jetstream.FileStorage)
 	runs.MaxAge = t.Retention
-	runs.RePublish = follow("$KV.runs.final.*.*")
+	runs.RePublish = follow(jet.Finals)
 	runs.AllowAtomicPublish = true
 
 	progress := t.progress()
 
 	events := jetstream.StreamConfig{
-		Name: eventsStream, Storage: jetstream.FileStorage, Replicas: t.Replicas,
+		Name: jet.EventsStream, Storage: jetstream.FileStorage, Replicas: t.Replicas,
 		Retention: jetstream.LimitsPolicy, AllowDirect: true,
 		// Longer than the source's: an emptied stream would source everything again.
 		MaxAge:  t.Retention + 24*time.Hour,
-		Sources: eventsSources(),
+		Sources: jet.EventsSources(),
 	}
 	if t.Embedded {
 		// They are copies, which are made again: a write or a sync of its own for each would bring nothing.
@@ -89,26 +86,16 @@ func (t Topology) streams() []jetstream.StreamConfig {
 
 	return []jetstream.StreamConfig{
 		requests, runs, events, progress,
-		t.bucket(controlBucket, "$KV.control.>", jetstream.FileStorage),
-		t.bucket(tasksStream, "$KV."+tasksBucket+".>", jetstream.FileStorage),
+		t.bucket(jet.ControlStream, jet.Control, jetstream.FileStorage),
+		t.bucket(jet.TasksStream, jet.Tasks, jetstream.FileStorage),
 		t.rows(),
 	}
-}
-
-// eventsSources are what the events are copied from.
-func eventsSources() []*jetstream.StreamSource {
-	return []*jetstream.StreamSource{{
-		Name: runsBucket,
-		SubjectTransforms: []jetstream.SubjectTransformConfig{{
-			Source: "$KV.runs.final.*.*", Destination: "run.completed.{{wildcard(1)}}",
-		}},
-	}}
 }
 
 // rows is the stream behind the object store of rejected rows.
 func (t Topology) rows() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name: rowsStream, Subjects: []string{"$O." + rowsBucket + ".C.>", "$O." + rowsBucket + ".M.>"},
+		Name: jet.RowsStream, Subjects: []string{jet.RowChunks, jet.RowMeta},
 		Storage: jetstream.FileStorage, Replicas: t.Replicas,
 		Discard: jetstream.DiscardNew, AllowDirect: true, AllowRollup: true,
 		// Longer than the final document that names them, so that it never names what has gone.
@@ -127,15 +114,15 @@ func (t Topology) bucket(name, subjects string, storage jetstream.StorageType) j
 // progress is the bucket of live documents. It stands in memory, so a single server that restarts
 // has lost even the bucket, and it must be possible to make it again.
 func (t Topology) progress() jetstream.StreamConfig {
-	config := t.bucket(progressBucket, "$KV.progress.>", jetstream.MemoryStorage)
+	config := t.bucket(jet.ProgressStream, jet.Progress, jetstream.MemoryStorage)
 	config.MaxAge = progressAge
-	config.RePublish = follow("$KV.progress.*.*")
+	config.RePublish = follow(jet.LiveDocuments)
 	return config
 }
 
 // follow republishes what is put under source to the subject on which runs are followed.
 func follow(source string) *jetstream.RePublish {
-	return &jetstream.RePublish{Source: source, Destination: "run.status.{{wildcard(1)}}.{{wildcard(2)}}"}
+	return &jetstream.RePublish{Source: source, Destination: jet.FollowedAs}
 }
 
 // Init makes the store's streams and buckets, or changes existing ones to fit, and gives a new
@@ -153,13 +140,13 @@ func (b *Bus) Init(ctx context.Context, topology Topology) error {
 		}
 	}
 	for _, config := range streams {
-		if _, err := b.js.CreateOrUpdateStream(ctx, config); err != nil {
-			return fmt.Errorf("make stream %s: %w", config.Name, explain(err))
+		if _, err := b.store.JS.CreateOrUpdateStream(ctx, config); err != nil {
+			return fmt.Errorf("make stream %s: %w", config.Name, jet.Explain(err))
 		}
 	}
-	_, err = b.js.Publish(ctx, storeIDSubject, []byte(uuid.NewString()), jetstream.WithExpectLastSequencePerSubject(0))
-	if err != nil && !refused(err) {
-		return fmt.Errorf("write the store id: %w", explain(err))
+	_, err = b.store.JS.Publish(ctx, jet.StoreIDSubject, []byte(uuid.NewString()), jetstream.WithExpectLastSequencePerSubject(0))
+	if err != nil && !jet.Refused(err) {
+		return fmt.Errorf("write the store id: %w", jet.Explain(err))
 	}
 	if err := b.Check(ctx); err != nil || lease == topology.Lease {
 		return err
@@ -169,12 +156,12 @@ func (b *Bus) Init(ctx context.Context, topology Topology) error {
 
 // keepUnchangeable leaves a stream that is there what the server does not let be changed.
 func (b *Bus) keepUnchangeable(ctx context.Context, config *jetstream.StreamConfig) error {
-	stream, err := b.js.Stream(ctx, config.Name)
+	stream, err := b.store.JS.Stream(ctx, config.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("open stream %s: %w", config.Name, explain(err))
+		return fmt.Errorf("open stream %s: %w", config.Name, jet.Explain(err))
 	}
 	was := stream.CachedInfo().Config
 	config.AllowMsgTTL = config.AllowMsgTTL || was.AllowMsgTTL
@@ -189,59 +176,17 @@ func (b *Bus) keepUnchangeable(ctx context.Context, config *jetstream.StreamConf
 func (b *Bus) Check(ctx context.Context) error {
 	opened := map[string]jetstream.Stream{}
 	for _, config := range (Topology{}).streams() {
-		stream, err := b.js.Stream(ctx, config.Name)
-		if errors.Is(err, jetstream.ErrStreamNotFound) && config.Name == progressBucket {
+		stream, err := b.store.JS.Stream(ctx, config.Name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) && config.Name == jet.ProgressStream {
 			stream, err = b.remakeProgress(ctx)
 		}
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return fmt.Errorf("this NATS has no stream %s: run `runhook init --nats URL` once, with an administrator's credentials", config.Name)
 		}
 		if err != nil {
-			return fmt.Errorf("open stream %s: %w", config.Name, explain(err))
+			return fmt.Errorf("open stream %s: %w", config.Name, jet.Explain(err))
 		}
 		opened[config.Name] = stream
 	}
-	b.runs, b.finals, b.progress = opened[runsStream], opened[runsBucket], opened[progressBucket]
-	config := b.runs.CachedInfo().Config
-	b.replicated = config.Replicas > 1
-	// Replicas group what they agree on by themselves, and writes that are not synced cost less singly.
-	grouped := config.Metadata[syncedKey] == "true" && !b.replicated
-	b.requests.enable(grouped && config.AllowAtomicPublish)
-	results := b.finals.CachedInfo().Config
-	b.results.enable(grouped && results.AllowAtomicPublish)
-	lease, err := time.ParseDuration(config.Metadata[leaseKey])
-	if err != nil {
-		return fmt.Errorf("stream %s does not say its lease: run `runhook init --nats URL` again", runsStream)
-	}
-	b.lease = lease
-	tasks, err := b.js.KeyValue(ctx, tasksBucket)
-	if err != nil {
-		return fmt.Errorf("open bucket %s: %w", tasksBucket, explain(err))
-	}
-	b.tasks = tasks
-	if b.rows, err = b.js.ObjectStore(ctx, rowsBucket); err != nil {
-		return fmt.Errorf("open object store %s: %w", rowsBucket, explain(err))
-	}
-	id, err := b.leaderLast(ctx, controlBucket, storeIDSubject)
-	if err != nil {
-		return fmt.Errorf("read the store id: %w: run `runhook init --nats URL` again", err)
-	}
-	b.storeID = string(id.data)
-	return nil
-}
-
-// explain adds what to do to errors of the JetStream API that a user can cause, and marks those that
-// mean that NATS cannot be reached.
-func explain(err error) error {
-	switch {
-	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
-		return fmt.Errorf("%w: start the NATS server with JetStream (-js), and enable it for this account", err)
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
-		return fmt.Errorf("%w: no answer from JetStream; is the cluster's leader up?", run.ErrUnavailable)
-	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse),
-		errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionClosed),
-		errors.Is(err, nats.ErrDisconnected), errors.Is(err, nats.ErrConnectionReconnecting):
-		return fmt.Errorf("%w: %w", run.ErrUnavailable, err)
-	}
-	return err
+	return b.store.Use(ctx, opened)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -46,8 +47,8 @@ func (b *Bus) WatchTasks(ctx context.Context) (view *TaskView, done <-chan struc
 	loaded, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
-		reconnected := b.nc.StatusChanged(nats.CONNECTED)
-		defer b.nc.RemoveStatusListener(reconnected)
+		reconnected := b.store.NC.StatusChanged(nats.CONNECTED)
+		defer b.store.NC.RemoveStatusListener(reconnected)
 		for watcher != nil {
 			b.follow(ctx, watcher, view, loaded, reconnected)
 			_ = watcher.Stop() // it may have ended with its connection; an error says nothing new
@@ -64,9 +65,9 @@ func (b *Bus) WatchTasks(ctx context.Context) (view *TaskView, done <-chan struc
 
 // watchTasks watches the keys of one token: definitions have two, so it sees the tasks themselves.
 func (b *Bus) watchTasks(ctx context.Context) (jetstream.KeyWatcher, error) {
-	watcher, err := b.tasks.Watch(ctx, "*")
+	watcher, err := b.store.Tasks.Watch(ctx, "*")
 	if err != nil {
-		return nil, fmt.Errorf("watch the tasks: %w", explain(err))
+		return nil, fmt.Errorf("watch the tasks: %w", jet.Explain(err))
 	}
 	return watcher, nil
 }
@@ -264,7 +265,7 @@ func (b *Bus) note(view *TaskView, entry jetstream.KeyValueEntry) {
 			changed.Task, err = value.task(entry.Revision())
 		}
 		if err != nil {
-			b.log.Error().Err(err).Str("task", string(id)).Msg("a stored task cannot be read; apply its file again")
+			b.store.Log.Error().Err(err).Str("task", string(id)).Msg("a stored task cannot be read; apply its file again")
 			return
 		}
 		changed.successor, changed.retired = value.Successor, value.Retired

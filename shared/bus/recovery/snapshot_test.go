@@ -1,10 +1,11 @@
-package bus_test
+package recovery_test
 
 import (
 	"errors"
 	"io"
 	"testing"
 
+	"runhook/shared/bus/recovery"
 	"runhook/shared/bustest"
 	"runhook/shared/run"
 )
@@ -18,7 +19,7 @@ type part struct {
 func (r *ran) backUp(t *testing.T) (parts []part, during []run.Number) {
 	t.Helper()
 	last := ""
-	err := r.Backup(t.Context(), func(stream string, data []byte) error {
+	err := recovery.Backup(t.Context(), r.Bus, func(stream string, data []byte) error {
 		parts = append(parts, part{stream, append([]byte(nil), data...)})
 		if stream != last {
 			last = stream
@@ -37,7 +38,7 @@ func (r *ran) backUp(t *testing.T) (parts []part, during []run.Number) {
 func (r *ran) restored(t *testing.T, parts []part) *ran {
 	t.Helper()
 	other := &ran{Store: bustest.Empty(t, false), request: r.request, finals: map[run.Number]string{}}
-	err := other.Restore(t.Context(), 0, func() (string, []byte, error) {
+	err := recovery.Restore(t.Context(), other.Bus, 0, func() (string, []byte, error) {
 		if len(parts) == 0 {
 			return "", nil, io.EOF
 		}
@@ -84,8 +85,8 @@ func TestBackupOfAStoreInUse(t *testing.T) {
 	there[other.execute(t)] = true
 	found := other.events(t, len(there))
 	for n := range there {
-		if found[n.String()] != 1 {
-			t.Errorf("run %s has %d events", n, found[n.String()])
+		if found[n] != 1 {
+			t.Errorf("run %s has %d events", n, found[n])
 		}
 	}
 	if len(found) != len(there) {
@@ -96,13 +97,13 @@ func TestBackupOfAStoreInUse(t *testing.T) {
 // A run that was under way at the time of the backup can be taken at once.
 func TestRestoredClaimsAreHandedBack(t *testing.T) {
 	r := newRan(t, 1)
-	open := submit(t, r.Bus, r.request)
+	open := bustest.Submit(t, r.Bus, r.request)
 	claim, err := r.Claim(t.Context(), r.request.Task, open, run.Claim{Owner: "somebody", Executions: 1, Checkpoint: run.Checkpoint{Row: 7}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var parts []part
-	err = r.Backup(t.Context(), func(stream string, data []byte) error {
+	err = recovery.Backup(t.Context(), r.Bus, func(stream string, data []byte) error {
 		parts = append(parts, part{stream, append([]byte(nil), data...)})
 		return nil
 	})

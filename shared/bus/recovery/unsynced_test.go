@@ -1,14 +1,12 @@
-package bus_test
+package recovery_test
 
 import (
 	"encoding/binary"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/shared/bus"
@@ -21,7 +19,7 @@ import (
 func TestEventsWithoutSyncComeAgain(t *testing.T) {
 	t.Parallel()
 	r := &ran{Store: bustest.New(t, bus.Topology{Synced: true}), finals: map[run.Number]string{}}
-	r.request = applied(t, r.Store)
+	r.request = bustest.Applied(t, r.Store.Bus)
 	for range 5 {
 		r.execute(t)
 	}
@@ -52,21 +50,9 @@ func TestEventsWithoutSyncComeAgain(t *testing.T) {
 	}
 	found := r.events(t, 6)
 	for n := range r.finals {
-		if found[n.String()] != 1 {
-			t.Errorf("run %s has %d events", n, found[n.String()])
+		if found[n] != 1 {
+			t.Errorf("run %s has %d events", n, found[n])
 		}
-	}
-}
-
-// What the server does not let be changed of a stream is left, or said.
-func TestInitKeepsWhatCannotChange(t *testing.T) {
-	store := bustest.New(t, bus.Topology{Synced: true})
-	if err := store.Init(t.Context(), bus.Topology{}); err != nil {
-		t.Errorf("a store that is served from elsewhere now: %v", err)
-	}
-	err := store.Init(t.Context(), bus.Topology{Replicas: 3}) // which this server could not do either
-	if err == nil || !strings.Contains(err.Error(), "EVENTS") || !strings.Contains(err.Error(), "runhook restore") {
-		t.Errorf("got %v, want what to do about EVENTS", err)
 	}
 }
 
@@ -78,16 +64,7 @@ type reader struct {
 
 func (r *ran) eventsConsumer(t *testing.T) reader {
 	t.Helper()
-	nc, err := nats.Connect(r.Broker.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, err := js.Stream(t.Context(), "EVENTS")
+	stream, err := bustest.JetStream(t, r.Broker.URL()).Stream(t.Context(), "EVENTS")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package bus
+package jet
 
 import (
 	"context"
@@ -35,20 +35,16 @@ type voucher struct {
 	why     error
 }
 
-func newVouchers() map[string]*voucher {
-	return map[string]*voucher{runsStream: {}, runsBucket: {}, progressBucket: {}}
-}
-
-// vouch returns run.ErrUnavailable unless what was read from the stream's leader just now is up to date.
+// Vouch returns run.ErrUnavailable unless what was read from the stream's leader just now is up to date.
 // On a single server it always is.
-func (b *Bus) vouch(ctx context.Context, stream jetstream.Stream, name string) error {
-	if !b.replicated {
+func (s *Stream) Vouch(ctx context.Context) error {
+	if !s.store.Replicated {
 		return nil
 	}
-	v, began := b.vouchers[name], time.Now()
+	v, began := &s.voucher, time.Now()
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	server := b.nc.ConnectedServerId()
+	server := s.store.NC.ConnectedServerId()
 	if server != "" && server == v.server && time.Now().Before(v.until) {
 		return nil
 	}
@@ -58,16 +54,16 @@ func (b *Bus) vouch(ctx context.Context, stream jetstream.Stream, name string) e
 	limited, cancel := context.WithTimeout(ctx, vouchWait)
 	defer cancel()
 	asked := time.Now()
-	info, err := stream.Info(limited)
+	info, err := s.Info(limited)
 	if err != nil {
-		err = fmt.Errorf("%w: ask the leader of %s whether it is one: %w", run.ErrUnavailable, name, err)
+		err = fmt.Errorf("%w: ask the leader of %s whether it is one: %w", run.ErrUnavailable, s.name, err)
 	} else {
 		heard, ok := lastHeard(info.Cluster)
 		v.server, v.until = server, asked.Add(electionAfter-vouchMargin-heard)
 		if ok && time.Now().Before(v.until) {
 			return nil
 		}
-		err = fmt.Errorf("%w: the leader of %s has lost touch with the other servers", run.ErrUnavailable, name)
+		err = fmt.Errorf("%w: the leader of %s has lost touch with the other servers", run.ErrUnavailable, s.name)
 	}
 	v.until, v.refused, v.why = time.Time{}, time.Now(), err
 	return err

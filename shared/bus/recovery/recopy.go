@@ -1,4 +1,4 @@
-package bus
+package recovery
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"runhook/shared/bus"
+	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 )
 
@@ -30,15 +32,16 @@ type uncopied struct {
 // stored, because the disk is full, it may take it for copied after the next start (seen with
 // nats-server 2.15.2). It looks now, and whenever recovered tells that there is room again, until ctx
 // ends. It is for a store on a single server.
-func (b *Bus) KeepEvents(ctx context.Context, recovered <-chan struct{}) {
+func KeepEvents(ctx context.Context, b *bus.Bus, recovered <-chan struct{}) {
+	s := storeOf(b)
 	for {
-		copied, err := b.recopy(ctx)
+		copied, err := s.recopy(ctx)
 		if copied > 0 {
-			b.log.Warn().Int("events_copied_again", copied).Msg("the server had passed over final documents; their events are stored now")
+			s.Log.Warn().Int("events_copied_again", copied).Msg("the server had passed over final documents; their events are stored now")
 		}
 		var again <-chan time.Time
 		if err != nil && ctx.Err() == nil {
-			b.log.Debug().Err(err).Msg("cannot compare events and final documents now, trying again")
+			s.Log.Debug().Err(err).Msg("cannot compare events and final documents now, trying again")
 			again = time.After(recopyAgain)
 		}
 		select {
@@ -52,18 +55,18 @@ func (b *Bus) KeepEvents(ctx context.Context, recovered <-chan struct{}) {
 
 // recopy writes final documents that have no event again, byte for byte, so that the server copies them.
 // Runs may end meanwhile.
-func (b *Bus) recopy(ctx context.Context) (copied int, err error) {
-	info, err := b.finals.Info(ctx)
+func (s store) recopy(ctx context.Context) (copied int, err error) {
+	info, err := s.Results.Info(ctx)
 	if err != nil {
-		return 0, explain(err)
+		return 0, jet.Explain(err)
 	}
 	if info.State.Msgs == 0 {
 		return 0, nil
 	}
-	if err := b.awaitCopies(ctx); err != nil {
+	if err := s.awaitCopies(ctx); err != nil {
 		return 0, err
 	}
-	missing, err := b.uncopied(ctx, info.State.FirstSeq, info.State.LastSeq)
+	missing, err := s.uncopied(ctx, info.State.FirstSeq, info.State.LastSeq)
 	if err != nil || len(missing) == 0 {
 		return 0, err
 	}
@@ -72,7 +75,7 @@ func (b *Bus) recopy(ctx context.Context) (copied int, err error) {
 		return 0, ctx.Err()
 	case <-time.After(recopySettle):
 	}
-	still, err := b.uncopied(ctx, info.State.FirstSeq, info.State.LastSeq)
+	still, err := s.uncopied(ctx, info.State.FirstSeq, info.State.LastSeq)
 	if err != nil {
 		return 0, err
 	}
@@ -80,14 +83,14 @@ func (b *Bus) recopy(ctx context.Context) (copied int, err error) {
 		if missing[n] != final {
 			continue
 		}
-		stored, err := b.leaderLast(ctx, runsBucket, final.subject)
+		stored, err := s.Results.LeaderLast(ctx, final.subject)
 		if err == nil {
-			err = b.writeFinal(ctx, final.subject, final.sequence, stored.header, stored.data)
+			err = s.writeFinal(ctx, final.subject, final.sequence, stored.Header, stored.Data)
 		}
 		switch {
 		case err == nil:
 			copied++
-		case !errors.Is(err, errMissing) && !refused(err):
+		case !errors.Is(err, jet.ErrMissing) && !jet.Refused(err):
 			return copied, fmt.Errorf("write the final document of run %s again: %w", n, err)
 		}
 	}
@@ -96,35 +99,35 @@ func (b *Bus) recopy(ctx context.Context) (copied int, err error) {
 
 // uncopied returns the final documents between two sequences, as far as they are among the latest, that
 // have no event.
-func (b *Bus) uncopied(ctx context.Context, first, last uint64) (map[run.Number]uncopied, error) {
+func (s store) uncopied(ctx context.Context, first, last uint64) (map[run.Number]uncopied, error) {
 	found := map[run.Number]uncopied{}
-	err := b.scan(ctx, b.finals, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{"$KV.runs.final.*.*"}, HeadersOnly: true,
+	err := s.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{jet.Finals}, HeadersOnly: true,
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: latest(first, last),
 	}, func(msg jetstream.Msg) error {
 		meta, err := msg.Metadata()
 		if err != nil || meta.Sequence.Stream > last {
 			return err
 		}
-		found[run.Number(numberOf(msg.Subject()))] = uncopied{msg.Subject(), meta.Sequence.Stream}
+		found[jet.NumberOf(msg.Subject())] = uncopied{msg.Subject(), meta.Sequence.Stream}
 		return nil
 	})
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
-	events, err := b.js.Stream(ctx, eventsStream)
+	events, err := s.Events.Info(ctx)
 	if err != nil {
-		return nil, explain(err)
+		return nil, jet.Explain(err)
 	}
-	state := events.CachedInfo().State
+	state := events.State
 	if state.Msgs == 0 {
 		return found, nil
 	}
 	// They stand in the order of their final documents, one for each: as many cover the same runs and more.
-	err = b.scan(ctx, events, jetstream.OrderedConsumerConfig{
+	err = s.Events.Scan(ctx, jetstream.OrderedConsumerConfig{
 		HeadersOnly: true, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: latest(state.FirstSeq, state.LastSeq),
 	}, func(msg jetstream.Msg) error {
-		delete(found, run.Number(numberOf("."+msg.Headers().Get("ce-subject"))))
+		delete(found, jet.NumberOf("."+msg.Headers().Get("ce-subject")))
 		return nil
 	})
 	return found, err

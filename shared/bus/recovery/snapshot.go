@@ -1,10 +1,11 @@
-package bus
+package recovery
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -12,6 +13,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"runhook/shared/bus"
+	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 )
 
@@ -23,7 +26,7 @@ import (
 //   - an event, before the final document that it is a copy of: read later, it would let the restored
 //     store pass over as many new ones;
 //   - a claim or a final document, before the rejected rows that it names.
-var backedUp = []string{runsStream, eventsStream, runsBucket, rowsStream, tasksStream, controlBucket}
+var backedUp = []string{jet.RunsStream, jet.EventsStream, jet.ResultsStream, jet.RowsStream, jet.TasksStream, jet.ControlStream}
 
 const (
 	// snapshotChunk is the size of a backup's parts, below the smallest usual limit of a NATS message.
@@ -34,25 +37,27 @@ const (
 
 // Backup hands out everything that a store keeps on disk, part by part, while it is in use: all that
 // was accepted before is in it, and of what comes meanwhile a part. Live progress is left out.
-func (b *Bus) Backup(ctx context.Context, add func(stream string, part []byte) error) error {
+func Backup(ctx context.Context, b *bus.Bus, add func(stream string, part []byte) error) error {
+	s := storeOf(b)
 	for _, name := range backedUp {
-		if err := b.snapshot(ctx, name, func(part []byte) error { return add(name, part) }); err != nil {
+		if err := s.snapshot(ctx, name, func(part []byte) error { return add(name, part) }); err != nil {
 			return fmt.Errorf("back up stream %s: %w", name, err)
 		}
 	}
 	return nil
 }
 
-// ReadStoreID is the id of the store, where it was not opened with Check or Init.
-func (b *Bus) ReadStoreID(ctx context.Context) (string, error) {
-	if _, err := b.js.Stream(ctx, controlBucket); errors.Is(err, jetstream.ErrStreamNotFound) {
+// StoreID is the id of the store, where it was not opened with Check or Init.
+func StoreID(ctx context.Context, b *bus.Bus) (string, error) {
+	s := storeOf(b)
+	if _, err := s.JS.Stream(ctx, jet.ControlStream); errors.Is(err, jetstream.ErrStreamNotFound) {
 		return "", errors.New("there is no store of Runhook")
 	}
-	id, err := b.leaderLast(ctx, controlBucket, storeIDSubject)
+	id, err := s.Control.LeaderLast(ctx, jet.StoreIDSubject)
 	if err != nil {
 		return "", fmt.Errorf("read the store id: %w", err)
 	}
-	return string(id.data), nil
+	return string(id.Data), nil
 }
 
 // stream is a stream as the server describes it in a snapshot: what restoring it takes.
@@ -69,14 +74,14 @@ type failure struct {
 // snapshot reads one stream with its consumers. The first part is its description.
 // (Protocol: $JS.API.STREAM.SNAPSHOT; the server sends parts and waits for their acknowledgements, then
 // an empty message with a status.)
-func (b *Bus) snapshot(ctx context.Context, name string, add func([]byte) error) error {
+func (s store) snapshot(ctx context.Context, name string, add func([]byte) error) error {
 	parts := make(chan *nats.Msg, 256)
-	inbox, err := b.nc.ChanSubscribe(b.nc.NewInbox(), parts)
+	inbox, err := s.NC.ChanSubscribe(s.NC.NewInbox(), parts)
 	if err != nil {
-		return explain(err)
+		return jet.Explain(err)
 	}
 	defer func() { _ = inbox.Unsubscribe() }() // gone with the connection
-	reply, err := b.api(ctx, "STREAM.SNAPSHOT."+name, map[string]any{
+	reply, err := s.api(ctx, "STREAM.SNAPSHOT."+name, map[string]any{
 		"deliver_subject": inbox.Subject, "chunk_size": snapshotChunk,
 	})
 	if err != nil {
@@ -105,7 +110,7 @@ func (b *Bus) snapshot(ctx context.Context, name string, add func([]byte) error)
 			}
 			if part.Reply != "" {
 				if err := part.Respond(nil); err != nil {
-					return explain(err)
+					return jet.Explain(err)
 				}
 			}
 			idle.Reset(snapshotWait)
@@ -114,26 +119,26 @@ func (b *Bus) snapshot(ctx context.Context, name string, add func([]byte) error)
 }
 
 // api calls the JetStream API where the client library has no method for it.
-func (b *Bus) api(ctx context.Context, call string, request any) ([]byte, error) {
+func (s store) api(ctx context.Context, call string, request any) ([]byte, error) {
 	data, err := json.Marshal(request)
 	if err != nil {
 		return nil, fmt.Errorf("encode a request: %w", err)
 	}
-	return b.ask(ctx, "$JS.API."+call, data)
+	return s.ask(ctx, "$JS.API."+call, data)
 }
 
 // ask sends a request and returns its answer, unless that is an error.
-func (b *Bus) ask(ctx context.Context, subject string, data []byte) ([]byte, error) {
+func (s store) ask(ctx context.Context, subject string, data []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, snapshotWait)
 	defer cancel()
-	reply, err := b.nc.RequestWithContext(ctx, subject, data)
-	for late := time.Now().Add(notHeardOf); errors.Is(err, nats.ErrNoResponders) && time.Now().Before(late); {
+	reply, err := s.NC.RequestWithContext(ctx, subject, data)
+	for late := time.Now().Add(jet.NotHeardOf); errors.Is(err, nats.ErrNoResponders) && time.Now().Before(late); {
 		// The server that has just begun to listen may be another than this process is connected to.
-		time.Sleep(heardOf)
-		reply, err = b.nc.RequestWithContext(ctx, subject, data)
+		time.Sleep(jet.HeardOf)
+		reply, err = s.NC.RequestWithContext(ctx, subject, data)
 	}
 	if err != nil {
-		return nil, explain(err)
+		return nil, jet.Explain(err)
 	}
 	var failed failure
 	if len(reply.Data) > 0 {
@@ -158,17 +163,18 @@ var ErrNotEmpty = errors.New("there is a store of Runhook already")
 // The store gets an id of its own, and numbers that no run had before: what was accepted after the
 // backup is unknown to it, and a signature or checkpoint of that time must not fit. Runs that were
 // under way can be taken at once. After an error nothing of it is left.
-func (b *Bus) Restore(ctx context.Context, replicas int, next func() (stream string, part []byte, err error)) (err error) {
+func Restore(ctx context.Context, b *bus.Bus, replicas int, next func() (stream string, part []byte, err error)) (err error) {
+	s := storeOf(b)
 	for _, name := range backedUp {
-		if _, err := b.js.Stream(ctx, name); err == nil {
+		if _, err := s.JS.Stream(ctx, name); err == nil {
 			return fmt.Errorf("%w: stream %s", ErrNotEmpty, name)
 		} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
-			return explain(err)
+			return jet.Explain(err)
 		}
 	}
 	name, part, err := next()
 	if err == nil && replicas == 0 {
-		err = b.fits(part)
+		err = s.fits(part)
 	}
 	if err != nil {
 		return err
@@ -177,8 +183,8 @@ func (b *Bus) Restore(ctx context.Context, replicas int, next func() (stream str
 		if err == nil {
 			return
 		}
-		for _, name := range append(backedUp, progressBucket) {
-			_ = b.js.DeleteStream(context.WithoutCancel(ctx), name) // what is not there need not go
+		for _, name := range append(backedUp, jet.ProgressStream) {
+			_ = s.JS.DeleteStream(context.WithoutCancel(ctx), name) // what is not there need not go
 		}
 	}()
 	for _, expected := range backedUp {
@@ -188,28 +194,28 @@ func (b *Bus) Restore(ctx context.Context, replicas int, next func() (stream str
 		if name != expected {
 			return fmt.Errorf("stream %q comes where %q has to: this program cannot restore the backup", name, expected)
 		}
-		if name, part, err = b.restoreStream(ctx, name, part, replicas, next); err != nil && name == expected {
+		if name, part, err = s.restoreStream(ctx, name, part, replicas, next); err != nil && name == expected {
 			return fmt.Errorf("restore stream %s: %w", expected, err)
 		}
 	}
-	if err := b.awaitReplicas(ctx); err != nil {
+	if err := s.awaitReplicas(ctx); err != nil {
 		return err
 	}
-	if err := b.renew(ctx); err != nil {
+	if err := s.renew(ctx); err != nil {
 		return fmt.Errorf("make the restored store one of its own: %w", err)
 	}
 	return nil
 }
 
 // fits refuses copies that would be more than the servers, or that a cluster would keep on one of them.
-func (b *Bus) fits(description []byte) error {
+func (s store) fits(description []byte) error {
 	var of struct {
 		Config jetstream.StreamConfig `json:"config"`
 	}
 	if err := json.Unmarshal(description, &of); err != nil {
 		return fmt.Errorf("decode the backup's first stream: %w", err)
 	}
-	switch copies, cluster := of.Config.Replicas, b.nc.ConnectedClusterName() != ""; {
+	switch copies, cluster := of.Config.Replicas, s.NC.ConnectedClusterName() != ""; {
 	case copies > 1 && !cluster:
 		return fmt.Errorf("the backup is of a cluster with %d copies of everything, and this NATS is a single server: give --replicas 1", copies)
 	case copies <= 1 && cluster:
@@ -222,7 +228,7 @@ func (b *Bus) fits(description []byte) error {
 // its name with the error that kept it from being restored.
 // (Protocol: $JS.API.STREAM.RESTORE answers with a subject that takes the parts, one request each, and
 // an empty one at the end.)
-func (b *Bus) restoreStream(ctx context.Context, name string, description []byte, replicas int,
+func (s store) restoreStream(ctx context.Context, name string, description []byte, replicas int,
 	next func() (string, []byte, error),
 ) (string, []byte, error) {
 	var of stream
@@ -234,7 +240,7 @@ func (b *Bus) restoreStream(ctx context.Context, name string, description []byte
 	}
 	delete(of.Config, "persist_mode") // what only the embedded server may do: see Topology.Embedded
 	delete(of.Config, "sources")      // a source would be copied from its beginning: see resumeEvents
-	reply, err := b.api(ctx, "STREAM.RESTORE."+name, of)
+	reply, err := s.api(ctx, "STREAM.RESTORE."+name, of)
 	if err != nil {
 		return name, nil, err
 	}
@@ -247,12 +253,12 @@ func (b *Bus) restoreStream(ctx context.Context, name string, description []byte
 	for {
 		following, part, nextErr := next()
 		if nextErr != nil || following != name {
-			if _, err := b.ask(ctx, to.DeliverSubject, nil); err != nil {
+			if _, err := s.ask(ctx, to.DeliverSubject, nil); err != nil {
 				return name, nil, err
 			}
 			return following, part, nextErr
 		}
-		if _, err := b.ask(ctx, to.DeliverSubject, part); err != nil {
+		if _, err := s.ask(ctx, to.DeliverSubject, part); err != nil {
 			return name, nil, err
 		}
 	}
@@ -260,13 +266,13 @@ func (b *Bus) restoreStream(ctx context.Context, name string, description []byte
 
 // awaitReplicas waits until each replica of the restored streams has what its leader has: who reads them
 // next may ask any of them.
-func (b *Bus) awaitReplicas(ctx context.Context) error {
+func (s store) awaitReplicas(ctx context.Context) error {
 	for _, name := range backedUp {
 		last, changed := "", time.Now()
 		for {
-			stream, err := b.js.Stream(ctx, name)
+			stream, err := s.JS.Stream(ctx, name)
 			if err != nil {
-				return fmt.Errorf("stream %s: %w", name, explain(err))
+				return fmt.Errorf("stream %s: %w", name, jet.Explain(err))
 			}
 			behind := lagging(stream.CachedInfo())
 			if behind == "" {
@@ -306,42 +312,39 @@ func lagging(info *jetstream.StreamInfo) string {
 }
 
 // renew makes a restored store one of its own.
-func (b *Bus) renew(ctx context.Context) error {
-	if _, err := b.js.Publish(ctx, storeIDSubject, []byte(uuid.NewString())); err != nil {
-		return fmt.Errorf("write the store id: %w", explain(err))
+func (s store) renew(ctx context.Context) error {
+	if _, err := s.JS.Publish(ctx, jet.StoreIDSubject, []byte(uuid.NewString())); err != nil {
+		return fmt.Errorf("write the store id: %w", jet.Explain(err))
 	}
-	if _, err := b.remakeProgress(ctx); err != nil {
+	if err := s.bus.Check(ctx); err != nil {
 		return err
 	}
-	if err := b.Check(ctx); err != nil {
+	if err := s.noteRestored(ctx); err != nil {
 		return err
 	}
-	if err := b.noteRestored(ctx); err != nil {
-		return err
-	}
-	number, err := b.highestNumber(ctx)
+	number, err := s.highestNumber(ctx)
 	if err != nil {
 		return err
 	}
-	event, err := b.leaderLast(ctx, eventsStream, "run.completed.*")
-	if err != nil && !errors.Is(err, errMissing) {
+	event, err := s.Events.LeaderLast(ctx, jet.Events)
+	if err != nil && !errors.Is(err, jet.ErrMissing) {
 		return err
 	}
-	_, copied := origin(event.header)
-	if _, err := b.advance(ctx, b.runs, "run.schedule.skipped", number); err != nil {
+	_, copied := origin(event.Header)
+	if _, err := s.advance(ctx, s.Runs, jet.SkippedRequests, uint64(number)); err != nil {
 		return err
 	}
-	if _, err := b.advance(ctx, b.finals, "$KV.runs.skipped", copied); err != nil {
+	if _, err := s.advance(ctx, s.Results, jet.SkippedResults, copied); err != nil {
 		return err
 	}
-	if err := b.resumeEvents(ctx); err != nil {
+	if err := s.resumeEvents(ctx); err != nil {
 		return fmt.Errorf("go on with the completion events: %w", err)
 	}
-	return b.scan(ctx, b.finals, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{"$KV.runs.claim.*.*"},
+	return s.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{jet.Claims},
 	}, func(msg jetstream.Msg) error {
-		id, n, _ := claimedRun(msg.Subject())
-		if ended, err := b.Ended(ctx, id, n); err != nil || ended {
+		id, n, _ := jet.ClaimedRun(msg.Subject())
+		if ended, err := s.Ended(ctx, id, n); err != nil || ended {
 			return err
 		}
 		var state run.Claim
@@ -356,76 +359,85 @@ func (b *Bus) renew(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		_, err = b.js.Publish(ctx, msg.Subject(), data)
+		_, err = s.JS.Publish(ctx, msg.Subject(), data)
 		return err
 	})
+}
+
+// noteRestored notes which requests came with the backup.
+func (s store) noteRestored(ctx context.Context) error {
+	info, err := s.Runs.Info(ctx)
+	if err != nil {
+		return jet.Explain(err)
+	}
+	_, err = s.JS.Publish(ctx, jet.RestoredSubject, strconv.AppendUint(nil, info.State.LastSeq, 10))
+	if err != nil {
+		return fmt.Errorf("note what was restored: %w", jet.Explain(err))
+	}
+	return nil
 }
 
 // resumeEvents has the server copy final documents into the events again, behind the last that was
 // restored. To the server a restored stream is another one than it was, which it copies from its
 // beginning. So it is told where to begin until one event is there that is of the restored stream:
 // the last one anew, in the place of its former copy.
-func (b *Bus) resumeEvents(ctx context.Context) error {
-	newest, err := b.leaderLast(ctx, eventsStream, "run.completed.*")
-	if err != nil && !errors.Is(err, errMissing) {
+func (s store) resumeEvents(ctx context.Context) error {
+	newest, err := s.Events.LeaderLast(ctx, jet.Events)
+	if err != nil && !errors.Is(err, jet.ErrMissing) {
 		return err
 	}
-	_, copied := origin(newest.header)
-	if err := b.sourceEvents(ctx, copied+1); err != nil {
+	_, copied := origin(newest.Header)
+	if err := s.sourceEvents(ctx, copied+1); err != nil {
 		return err
 	}
 	if copied == 0 {
-		return b.sourceEvents(ctx, 0)
+		return s.sourceEvents(ctx, 0)
 	}
-	doc, err := run.DecodeDocument(newest.data)
+	doc, err := run.DecodeDocument(newest.Data)
 	if err != nil {
 		return err
 	}
-	subject := finalSubject(doc.ExecuteID, doc.ImportID)
-	final, err := b.leaderLast(ctx, runsBucket, subject)
-	if err != nil && !errors.Is(err, errMissing) {
+	subject := jet.FinalSubject(doc.ExecuteID, doc.ImportID)
+	final, err := s.Results.LeaderLast(ctx, subject)
+	if err != nil && !errors.Is(err, jet.ErrMissing) {
 		return err
 	}
-	if err := b.writeFinal(ctx, subject, final.sequence, newest.header, newest.data); err != nil {
+	if err := s.writeFinal(ctx, subject, final.Sequence, newest.Header, newest.Data); err != nil {
 		return err
-	}
-	events, err := b.js.Stream(ctx, eventsStream)
-	if err != nil {
-		return explain(err)
 	}
 	limited, cancel := context.WithTimeout(ctx, copyTime)
 	defer cancel()
 	for {
-		last, err := b.leaderLast(limited, eventsStream, "run.completed.*")
+		last, err := s.Events.LeaderLast(limited, jet.Events)
 		if err != nil {
 			return err
 		}
-		if now, err := run.DecodeDocument(last.data); err == nil && now.ImportID == doc.ImportID && last.sequence > newest.sequence {
+		if now, err := run.DecodeDocument(last.Data); err == nil && now.ImportID == doc.ImportID && last.Sequence > newest.Sequence {
 			break
 		}
 		select {
 		case <-limited.Done():
-			return fmt.Errorf("%w: the server does not copy the final documents into %s", run.ErrUnavailable, eventsStream)
+			return fmt.Errorf("%w: the server does not copy the final documents into %s", run.ErrUnavailable, jet.EventsStream)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	if err := events.DeleteMsg(ctx, newest.sequence); err != nil {
-		return explain(err)
+	if err := s.Events.DeleteMsg(ctx, newest.Sequence); err != nil {
+		return jet.Explain(err)
 	}
-	return b.sourceEvents(ctx, 0)
+	return s.sourceEvents(ctx, 0)
 }
 
 // sourceEvents has the events copy the final documents, from a sequence where the server knows of none;
 // 0 is the first.
-func (b *Bus) sourceEvents(ctx context.Context, from uint64) error {
-	events, err := b.js.Stream(ctx, eventsStream)
+func (s store) sourceEvents(ctx context.Context, from uint64) error {
+	events, err := s.Events.Info(ctx)
 	if err != nil {
-		return explain(err)
+		return jet.Explain(err)
 	}
-	config := events.CachedInfo().Config
+	config := events.Config
 	config.Subjects = nil
-	config.Sources = eventsSources()
+	config.Sources = jet.EventsSources()
 	config.Sources[0].OptStartSeq = from
-	_, err = b.js.UpdateStream(ctx, config)
-	return explain(err)
+	_, err = s.JS.UpdateStream(ctx, config)
+	return jet.Explain(err)
 }

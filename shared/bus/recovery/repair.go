@@ -1,4 +1,4 @@
-package bus
+package recovery
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"runhook/shared/bus"
+	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -26,8 +28,9 @@ import (
 //     to execute it again could do everything twice. What was not acknowledged is executed again.
 //
 // cutOff is, by stream, what the server found unreadable. A store without damage costs a few reads.
-func (b *Bus) Repair(ctx context.Context, cutOff map[string]int64) error {
-	found, err := b.damage(ctx, cutOff)
+func Repair(ctx context.Context, b *bus.Bus, cutOff map[string]int64) error {
+	s := storeOf(b)
+	found, err := s.damage(ctx, cutOff)
 	if err != nil {
 		return fmt.Errorf("look for damage in the store: %w", err)
 	}
@@ -35,18 +38,14 @@ func (b *Bus) Repair(ctx context.Context, cutOff map[string]int64) error {
 		return nil
 	}
 	// Whoever stops in the middle of it starts over: the traces are gone by then.
-	if _, err := b.js.Publish(ctx, repairSubject, nil); err != nil {
-		return fmt.Errorf("note that the store is being repaired: %w", explain(err))
+	if _, err := s.JS.Publish(ctx, jet.RepairSubject, nil); err != nil {
+		return fmt.Errorf("note that the store is being repaired: %w", jet.Explain(err))
 	}
-	if err := b.mend(ctx, found); err != nil {
+	if err := s.mend(ctx, found); err != nil {
 		return fmt.Errorf("repair the store: %w", err)
 	}
-	control, err := b.js.Stream(ctx, controlBucket)
-	if err == nil {
-		err = control.Purge(ctx, jetstream.WithPurgeSubject(repairSubject))
-	}
-	if err != nil {
-		return fmt.Errorf("note that the store is repaired: %w", explain(err))
+	if err := s.Control.Purge(ctx, jetstream.WithPurgeSubject(jet.RepairSubject)); err != nil {
+		return fmt.Errorf("note that the store is repaired: %w", jet.Explain(err))
 	}
 	return nil
 }
@@ -58,7 +57,7 @@ type damage struct {
 	// runsLast and finalsLast are the last sequences that are left in RUNS and in the bucket.
 	runsLast, finalsLast uint64
 	// number is the highest run number that is known of from anything but RUNS.
-	number uint64
+	number run.Number
 	// copied is the highest sequence of the bucket that the events have a copy of.
 	copied uint64
 	// noEvents: there is not one event, and there are final documents.
@@ -71,50 +70,50 @@ func (d damage) any() bool { return len(d.cutOff) > 0 || d.requests() || d.resul
 
 // requests reports whether the end of RUNS is lost.
 func (d damage) requests() bool {
-	return d.cutOff[runsStream] > 0 || d.number > d.runsLast || d.unfinished
+	return d.cutOff[jet.RunsStream] > 0 || uint64(d.number) > d.runsLast || d.unfinished
 }
 
 // results reports whether claims and final documents, or the events, are lost.
 func (d damage) results() bool {
-	return d.cutOff[runsBucket] > 0 || d.copied > d.finalsLast || d.finalsLast == 0 && d.number > 0 ||
-		d.cutOff[eventsStream] > 0 || d.noEvents || d.unfinished
+	return d.cutOff[jet.ResultsStream] > 0 || d.copied > d.finalsLast || d.finalsLast == 0 && d.number > 0 ||
+		d.cutOff[jet.EventsStream] > 0 || d.noEvents || d.unfinished
 }
 
-func (b *Bus) damage(ctx context.Context, cutOff map[string]int64) (damage, error) {
+func (s store) damage(ctx context.Context, cutOff map[string]int64) (damage, error) {
 	found := damage{cutOff: cutOff}
-	for stream, last := range map[jetstream.Stream]*uint64{b.runs: &found.runsLast, b.finals: &found.finalsLast} {
+	for stream, last := range map[*jet.Stream]*uint64{s.Runs: &found.runsLast, s.Results: &found.finalsLast} {
 		info, err := stream.Info(ctx)
 		if err != nil {
-			return found, explain(err)
+			return found, jet.Explain(err)
 		}
 		*last = info.State.LastSeq
 	}
-	consumers := b.runs.ListConsumers(ctx)
+	consumers := s.Runs.ListConsumers(ctx)
 	for info := range consumers.Info() {
-		found.number = max(found.number, info.Delivered.Stream)
+		found.number = max(found.number, run.Number(info.Delivered.Stream))
 	}
 	if err := consumers.Err(); err != nil {
-		return found, fmt.Errorf("list the queues: %w", explain(err))
+		return found, fmt.Errorf("list the queues: %w", jet.Explain(err))
 	}
-	var newest record
-	for _, subject := range []string{"$KV.runs.claim.>", "$KV.runs.final.>"} {
+	var newest jet.Record
+	for _, subject := range []string{jet.Claims, jet.Finals} {
 		var err error
-		if newest, err = b.leaderLast(ctx, runsBucket, subject); err != nil && !errors.Is(err, errMissing) {
+		if newest, err = s.Results.LeaderLast(ctx, subject); err != nil && !errors.Is(err, jet.ErrMissing) {
 			return found, err
 		}
-		found.number = max(found.number, numberOf(newest.subject))
+		found.number = max(found.number, jet.NumberOf(newest.Subject))
 	}
-	event, err := b.leaderLast(ctx, eventsStream, "run.completed.*")
-	if err != nil && !errors.Is(err, errMissing) {
+	event, err := s.Events.LeaderLast(ctx, jet.Events)
+	if err != nil && !errors.Is(err, jet.ErrMissing) {
 		return found, err
 	}
 	// Some of the last events may only be late: the server begins to copy some seconds after its start.
-	found.noEvents = errors.Is(err, errMissing) && newest.sequence > 0
-	var number uint64
-	number, found.copied = origin(event.header)
+	found.noEvents = errors.Is(err, jet.ErrMissing) && newest.Sequence > 0
+	var number run.Number
+	number, found.copied = origin(event.Header)
 	found.number = max(found.number, number)
-	_, err = b.leaderLast(ctx, controlBucket, repairSubject)
-	if err != nil && !errors.Is(err, errMissing) {
+	_, err = s.Control.LeaderLast(ctx, jet.RepairSubject)
+	if err != nil && !errors.Is(err, jet.ErrMissing) {
 		return found, err
 	}
 	found.unfinished = err == nil
@@ -125,38 +124,29 @@ func (b *Bus) damage(ctx context.Context, cutOff map[string]int64) (damage, erro
 const copyTime = time.Minute
 
 // awaitCopies waits until the events have copied everything that they are going to.
-func (b *Bus) awaitCopies(ctx context.Context) error {
+func (s store) awaitCopies(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, copyTime)
 	defer cancel()
 	for {
-		events, err := b.js.Stream(ctx, eventsStream)
+		info, err := s.Events.Info(ctx)
 		if err != nil {
-			return fmt.Errorf("stream %s: %w", eventsStream, explain(err))
+			return fmt.Errorf("stream %s: %w", jet.EventsStream, jet.Explain(err))
 		}
-		sources := events.CachedInfo().Sources
+		sources := info.Sources
 		if len(sources) == 1 && sources[0].Lag == 0 && sources[0].Active >= 0 {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%w: the server does not copy the final documents into %s", run.ErrUnavailable, eventsStream)
+			return fmt.Errorf("%w: the server does not copy the final documents into %s", run.ErrUnavailable, jet.EventsStream)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
 
-// numberOf is the run number at the end of a subject, 0 for none.
-func numberOf(subject string) uint64 {
-	n, err := strconv.ParseUint(subject[strings.LastIndex(subject, ".")+1:], 10, 64)
-	if err != nil {
-		return 0
-	}
-	return n
-}
-
 // origin is what a copy in the events says of the final document that it was made of: its run number,
 // and its sequence in the bucket (Nats-Stream-Source: stream, sequence and more, divided by blanks).
-func origin(header nats.Header) (number, sequence uint64) {
+func origin(header nats.Header) (number run.Number, sequence uint64) {
 	fields := strings.Fields(header.Get("Nats-Stream-Source"))
 	if len(fields) < 2 {
 		return 0, 0
@@ -165,44 +155,45 @@ func origin(header nats.Header) (number, sequence uint64) {
 	if err != nil {
 		return 0, 0
 	}
-	return numberOf("." + header.Get("ce-subject")), sequence
+	return jet.NumberOf("." + header.Get("ce-subject")), sequence
 }
 
-func (b *Bus) mend(ctx context.Context, found damage) error {
+func (s store) mend(ctx context.Context, found damage) error {
 	if found.results() {
-		if _, err := b.advance(ctx, b.finals, "$KV.runs.skipped", found.copied); err != nil {
+		if _, err := s.advance(ctx, s.Results, jet.SkippedResults, found.copied); err != nil {
 			return err
 		}
-		returned, copied, err := b.reconcile(ctx)
+		returned, copied, err := s.reconcile(ctx)
 		if err != nil {
 			return err
 		}
-		ended, err := b.endForgotten(ctx)
+		ended, err := s.endForgotten(ctx)
 		if err != nil {
 			return err
 		}
-		b.log.Error().Int64("unreadable_bytes", found.cutOff[runsBucket]).Int64("unreadable_bytes_of_events", found.cutOff[eventsStream]).
+		s.Log.Error().Int64("unreadable_bytes", found.cutOff[jet.ResultsStream]).Int64("unreadable_bytes_of_events", found.cutOff[jet.EventsStream]).
 			Int("finals_taken_back_from_events", returned).Int("events_copied_again", copied).Int("ended_failed", ended).
 			Msg("the data directory is damaged: the last claims, final documents or events are lost. What one of them tells of the others " +
 				"is put back, runs whose end is forgotten are ended as Failed, and runs that were under way are executed again")
 	}
 	if found.requests() {
-		number, err := b.highestNumber(ctx)
+		number, err := s.highestNumber(ctx)
 		if err != nil {
 			return err
 		}
-		next, err := b.advance(ctx, b.runs, "run.schedule.skipped", max(number, found.number))
+		number = max(number, found.number)
+		next, err := s.advance(ctx, s.Runs, jet.SkippedRequests, uint64(number))
 		if err != nil {
 			return err
 		}
-		b.log.Error().Int64("unreadable_bytes", found.cutOff[runsStream]).
-			Uint64("last_run_left", found.runsLast).Uint64("highest_run_seen", max(number, found.number)).Uint64("next_run", next).
+		s.Log.Error().Int64("unreadable_bytes", found.cutOff[jet.RunsStream]).
+			Uint64("last_run_left", found.runsLast).Uint64("highest_run_seen", uint64(number)).Uint64("next_run", next).
 			Msg("the data directory is damaged: the last accepted requests are lost. Runs behind the last that is left, if there were any " +
 				"and they have not ended, are not executed; their status is 410, and new runs get numbers that nobody was given")
 	}
 	for stream, bytes := range found.cutOff {
 		if said := lostWhat[stream]; said != "" {
-			b.log.Error().Int64("unreadable_bytes", bytes).Msg("the data directory is damaged: " + said)
+			s.Log.Error().Int64("unreadable_bytes", bytes).Msg("the data directory is damaged: " + said)
 		}
 	}
 	return nil
@@ -210,25 +201,21 @@ func (b *Bus) mend(ctx context.Context, found damage) error {
 
 // lostWhat is what the end of a stream held, in terms of what people know.
 var lostWhat = map[string]string{
-	tasksStream:   "the last changes of tasks may be lost. Look at `runhook task list`, and apply their files again",
-	controlBucket: "the store's id may be lost. If it was, signed addresses that were given out no longer fit",
-	rowsStream:    "the rejected rows of the last runs may be incomplete",
+	jet.TasksStream:   "the last changes of tasks may be lost. Look at `runhook task list`, and apply their files again",
+	jet.ControlStream: "the store's id may be lost. If it was, signed addresses that were given out no longer fit",
+	jet.RowsStream:    "the rejected rows of the last runs may be incomplete",
 }
 
 // reconcile makes the final documents and the events fit each other again: one final and one event
 // for each run that either knows of. A final that is written, again or anew, is copied into the events
 // by the server; so an event that is not of the present final goes. Who had received that one gets
 // another with the same ce-id.
-func (b *Bus) reconcile(ctx context.Context) (returned, copied int, err error) {
-	if err := b.awaitCopies(ctx); err != nil {
+func (s store) reconcile(ctx context.Context) (returned, copied int, err error) {
+	if err := s.awaitCopies(ctx); err != nil {
 		return 0, 0, err
 	}
-	events, err := b.js.Stream(ctx, eventsStream)
-	if err != nil {
-		return 0, 0, explain(err)
-	}
-	seen := map[uint64]bool{}
-	err = b.scan(ctx, events, jetstream.OrderedConsumerConfig{}, func(msg jetstream.Msg) error {
+	seen := map[run.Number]bool{}
+	err = s.Events.Scan(ctx, jetstream.OrderedConsumerConfig{}, func(msg jetstream.Msg) error {
 		meta, err := msg.Metadata()
 		if err != nil {
 			return err
@@ -237,19 +224,19 @@ func (b *Bus) reconcile(ctx context.Context) (returned, copied int, err error) {
 		if err != nil {
 			return err
 		}
-		seen[uint64(doc.ImportID)] = true
+		seen[doc.ImportID] = true
 		_, sequence := origin(msg.Headers())
-		subject := finalSubject(doc.ExecuteID, doc.ImportID)
-		final, err := b.leaderLast(ctx, runsBucket, subject)
+		subject := jet.FinalSubject(doc.ExecuteID, doc.ImportID)
+		final, err := s.Results.LeaderLast(ctx, subject)
 		switch {
-		case err == nil && final.sequence == sequence:
+		case err == nil && final.Sequence == sequence:
 			return nil
-		case errors.Is(err, errMissing):
+		case errors.Is(err, jet.ErrMissing):
 			returned++
-			err = b.writeFinal(ctx, subject, 0, msg.Headers(), msg.Data())
+			err = s.writeFinal(ctx, subject, 0, msg.Headers(), msg.Data())
 		}
 		if err == nil {
-			err = events.DeleteMsg(ctx, meta.Sequence.Stream)
+			err = s.Events.DeleteMsg(ctx, meta.Sequence.Stream)
 		}
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return nil
@@ -259,10 +246,10 @@ func (b *Bus) reconcile(ctx context.Context) (returned, copied int, err error) {
 	if err != nil {
 		return returned, 0, err
 	}
-	err = b.scan(ctx, b.finals, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{"$KV.runs.final.*.*"},
+	err = s.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{jet.Finals},
 	}, func(msg jetstream.Msg) error {
-		if seen[numberOf(msg.Subject())] {
+		if seen[jet.NumberOf(msg.Subject())] {
 			return nil
 		}
 		meta, err := msg.Metadata()
@@ -270,21 +257,21 @@ func (b *Bus) reconcile(ctx context.Context) (returned, copied int, err error) {
 			return err
 		}
 		copied++
-		seen[numberOf(msg.Subject())] = true
-		return b.writeFinal(ctx, msg.Subject(), meta.Sequence.Stream, msg.Headers(), msg.Data())
+		seen[jet.NumberOf(msg.Subject())] = true
+		return s.writeFinal(ctx, msg.Subject(), meta.Sequence.Stream, msg.Headers(), msg.Data())
 	})
 	return returned, copied, err
 }
 
 // writeFinal writes a final document again, byte for byte, in the place of the one at a sequence.
-func (b *Bus) writeFinal(ctx context.Context, subject string, inPlaceOf uint64, was nats.Header, data []byte) error {
+func (s store) writeFinal(ctx context.Context, subject string, inPlaceOf uint64, was nats.Header, data []byte) error {
 	header := nats.Header{}
 	for name, values := range was {
 		if !strings.HasPrefix(name, "Nats-") { // those belong to the message that was
 			header[name] = values
 		}
 	}
-	_, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: data, Header: header},
+	_, err := s.JS.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: data, Header: header},
 		jetstream.WithExpectLastSequencePerSubject(inPlaceOf))
 	return err
 }
@@ -295,10 +282,10 @@ const skipped = 1000
 
 // advance moves a stream's sequence past what was ever given out of it, to a round number, and returns
 // the next one. subject takes the messages that do it, and keeps the last of them.
-func (b *Bus) advance(ctx context.Context, stream jetstream.Stream, subject string, seen uint64) (next uint64, err error) {
+func (s store) advance(ctx context.Context, stream *jet.Stream, subject string, seen uint64) (next uint64, err error) {
 	info, err := stream.Info(ctx)
 	if err != nil {
-		return 0, explain(err)
+		return 0, jet.Explain(err)
 	}
 	last := info.State.LastSeq
 	goal := (max(seen, last)/skipped + 2) * skipped
@@ -307,25 +294,25 @@ func (b *Bus) advance(ctx context.Context, stream jetstream.Stream, subject stri
 			info.Config.Name, last, seen)
 	}
 	for last < goal {
-		ack, err := b.js.Publish(ctx, subject, nil)
+		ack, err := s.JS.Publish(ctx, subject, nil)
 		if err != nil {
-			return 0, fmt.Errorf("move the sequence of stream %s on: %w", info.Config.Name, explain(err))
+			return 0, fmt.Errorf("move the sequence of stream %s on: %w", info.Config.Name, jet.Explain(err))
 		}
 		last = ack.Sequence
 	}
 	err = stream.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeKeep(1))
 	if err != nil {
-		return 0, fmt.Errorf("move the sequence of stream %s on: %w", info.Config.Name, explain(err))
+		return 0, fmt.Errorf("move the sequence of stream %s on: %w", info.Config.Name, jet.Explain(err))
 	}
 	return last + 1, nil
 }
 
 // highestNumber is the highest run number that a claim or a final document has.
-func (b *Bus) highestNumber(ctx context.Context) (highest uint64, err error) {
-	err = b.scan(ctx, b.finals, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{"$KV.runs.*.*.*"}, HeadersOnly: true,
+func (s store) highestNumber(ctx context.Context) (highest run.Number, err error) {
+	err = s.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{jet.Claims, jet.Finals}, HeadersOnly: true,
 	}, func(msg jetstream.Msg) error {
-		highest = max(highest, numberOf(msg.Subject()))
+		highest = max(highest, jet.NumberOf(msg.Subject()))
 		return nil
 	})
 	return highest, err
@@ -333,37 +320,37 @@ func (b *Bus) highestNumber(ctx context.Context) (highest uint64, err error) {
 
 // endForgotten ends the runs that will not be delivered any more and have no final document, and has
 // all others delivered again.
-func (b *Bus) endForgotten(ctx context.Context) (ended int, err error) {
+func (s store) endForgotten(ctx context.Context) (ended int, err error) {
 	acknowledged := map[task.ID]uint64{} // everything up to here
-	consumers := b.runs.ListConsumers(ctx)
+	consumers := s.Runs.ListConsumers(ctx)
 	for info := range consumers.Info() {
 		acknowledged[task.ID(info.Name)] = info.AckFloor.Stream
 	}
 	if err := consumers.Err(); err != nil {
-		return 0, fmt.Errorf("list the queues: %w", explain(err))
+		return 0, fmt.Errorf("list the queues: %w", jet.Explain(err))
 	}
 	for id := range acknowledged {
-		if _, err := b.runs.ResetConsumer(ctx, string(id)); err != nil {
-			return 0, fmt.Errorf("have the runs of task %s delivered again: %w", id, explain(err))
+		if _, err := s.Runs.ResetConsumer(ctx, string(id)); err != nil {
+			return 0, fmt.Errorf("have the runs of task %s delivered again: %w", id, jet.Explain(err))
 		}
 	}
-	err = b.scan(ctx, b.runs, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{"run.request.*"}, HeadersOnly: true,
+	err = s.Runs.Scan(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{jet.Requests}, HeadersOnly: true,
 	}, func(msg jetstream.Msg) error {
 		meta, err := msg.Metadata()
 		if err != nil {
 			return err
 		}
-		id, _ := taskOfRequest(msg.Subject())
+		id, _ := jet.TaskOfRequest(msg.Subject())
 		n := run.Number(meta.Sequence.Stream)
 		if uint64(n) > acknowledged[id] {
 			return nil
 		}
-		done, err := b.Ended(ctx, id, n)
+		done, err := s.Ended(ctx, id, n)
 		if err != nil || done {
 			return err
 		}
-		if err := b.endAsLost(ctx, id, n); err != nil {
+		if err := s.endAsLost(ctx, id, n); err != nil {
 			return err
 		}
 		ended++
@@ -373,69 +360,20 @@ func (b *Bus) endForgotten(ctx context.Context) (ended int, err error) {
 }
 
 // endAsLost writes the final document of a run whose own one is lost.
-func (b *Bus) endAsLost(ctx context.Context, id task.ID, n run.Number) error {
-	request, err := b.request(ctx, id, n)
-	if err != nil {
-		return err
-	}
-	// The claim may be there and its run's final document not.
-	left, err := b.leaderLast(ctx, runsBucket, claimSubject(id, n))
-	if err != nil && !errors.Is(err, errMissing) {
-		return err
-	}
-	now := time.Now().UTC()
-	claim, err := b.take(ctx, id, n, left.sequence, run.Claim{Owner: "repair", Executions: 1, StartedOn: now})
+func (s store) endAsLost(ctx context.Context, id task.ID, n run.Number) error {
+	request, err := s.bus.Request(ctx, id, n)
 	if err != nil {
 		return err
 	}
 	doc := run.QueuedDocument(request, n)
 	doc.End(run.Failed, "This run had ended, and the record of how is lost: the server's data was damaged. "+
-		"Look at its destination, and POST again if its rows are not there.", now)
-	return claim.Finish(ctx, doc, run.RejectedSet{})
-}
-
-const (
-	// heardOf is about how long the servers of a cluster take to tell each other who listens, and
-	// notHeardOf how long that may take at most.
-	heardOf    = 20 * time.Millisecond
-	notHeardOf = 10 * time.Second
-)
-
-// scanned is how many messages a scan asks for at once; each time the server makes a consumer anew.
-const scanned = 4096
-
-// scan reads a stream's messages, in their order, to the present end.
-func (b *Bus) scan(ctx context.Context, stream jetstream.Stream, config jetstream.OrderedConsumerConfig, each func(jetstream.Msg) error) error {
-	consumer, err := stream.OrderedConsumer(ctx, config)
-	if err != nil {
-		return explain(err)
+		"Look at its destination, and POST again if its rows are not there.", time.Now().UTC())
+	claim, claimed, err := s.bus.FindClaim(ctx, id, n)
+	switch {
+	case err != nil:
+		return err
+	case claimed:
+		return s.bus.EndAbandoned(ctx, id, n, claim, doc)
 	}
-	unheard := time.Now().Add(notHeardOf)
-	for {
-		batch, err := consumer.FetchNoWait(scanned)
-		if err != nil {
-			return explain(err)
-		}
-		got := 0
-		for msg := range batch.Messages() {
-			got++
-			if err := each(msg); err != nil {
-				return err
-			}
-		}
-		err = batch.Error()
-		// Where a server has just made the consumer, the one that this process is connected to may not
-		// have heard of it yet.
-		if errors.Is(err, nats.ErrNoResponders) && time.Now().Before(unheard) {
-			time.Sleep(heardOf)
-			continue
-		}
-		if err != nil {
-			return explain(err)
-		}
-		if got == 0 {
-			return nil
-		}
-		unheard = time.Now().Add(notHeardOf)
-	}
+	return s.bus.EndUnclaimed(ctx, id, n, doc)
 }

@@ -1,12 +1,14 @@
-package bus_test
+package recovery_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
 
 	"runhook/shared/bus"
+	"runhook/shared/bus/recovery"
 	"runhook/shared/bustest"
 	"runhook/shared/run"
 )
@@ -15,12 +17,12 @@ import (
 // they are, and so does everything where nothing is lost.
 func TestLostEventIsCopiedAgain(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
-	request := applied(t, store)
+	request := bustest.Applied(t, store.Bus)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	const runs = 5
 	for range runs {
-		n := submit(t, store.Bus, request)
+		n := bustest.Submit(t, store.Bus, request)
 		claim, err := store.Claim(ctx, request.Task, n, run.Claim{Owner: "me", Executions: 1})
 		if err != nil {
 			t.Fatal(err)
@@ -31,7 +33,7 @@ func TestLostEventIsCopiedAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	js := subscriber(t, store)
+	js := bustest.JetStream(t, store.Broker.URL())
 	events := func() (first, last, count uint64) {
 		stream, err := js.Stream(ctx, "EVENTS")
 		if err != nil {
@@ -40,7 +42,12 @@ func TestLostEventIsCopiedAgain(t *testing.T) {
 		state := stream.CachedInfo().State
 		return state.FirstSeq, state.LastSeq, state.Msgs
 	}
-	eventually(t, "every run has its event", func() bool { _, _, count := events(); return count == runs })
+	bustest.Eventually(t, func() error {
+		if _, _, count := events(); count != runs {
+			return fmt.Errorf("%d events of %d runs", count, runs)
+		}
+		return nil
+	})
 	stream, err := js.Stream(ctx, "EVENTS")
 	if err != nil {
 		t.Fatal(err)
@@ -55,8 +62,13 @@ func TestLostEventIsCopiedAgain(t *testing.T) {
 
 	recovered := make(chan struct{})
 	var keeping sync.WaitGroup
-	keeping.Go(func() { store.KeepEvents(ctx, recovered) })
-	eventually(t, "the lost event is back", func() bool { _, last, _ := events(); return last == runs+1 })
+	keeping.Go(func() { recovery.KeepEvents(ctx, store.Bus, recovered) })
+	bustest.Eventually(t, func() error {
+		if _, last, _ := events(); last != runs+1 {
+			return fmt.Errorf("the lost event is not back: the last is at %d", last)
+		}
+		return nil
+	})
 	again, err := stream.GetMsg(ctx, runs+1)
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package bus
+package jet
 
 import (
 	"bytes"
@@ -30,7 +30,7 @@ const (
 
 // publishAcknowledged publishes to a stream and waits for its acknowledgement. It is jetstream's
 // PublishMsg, with its errors, but for reading the acknowledgement in less time.
-func publishAcknowledged(ctx context.Context, nc *nats.Conn, msg *nats.Msg) (receipt, error) {
+func publishAcknowledged(ctx context.Context, nc *nats.Conn, msg *nats.Msg) (Receipt, error) {
 	answer, err := nc.RequestMsgWithContext(ctx, msg)
 	for range unheardRetries {
 		if !errors.Is(err, nats.ErrNoResponders) {
@@ -43,19 +43,19 @@ func publishAcknowledged(ctx context.Context, nc *nats.Conn, msg *nats.Msg) (rec
 		answer, err = nc.RequestMsgWithContext(ctx, msg)
 	}
 	if errors.Is(err, nats.ErrNoResponders) {
-		return receipt{}, jetstream.ErrNoStreamResponse
+		return Receipt{}, jetstream.ErrNoStreamResponse
 	}
 	if err != nil {
-		return receipt{}, err
+		return Receipt{}, err
 	}
 	ack, err := readAck(answer.Data)
 	switch {
 	case err != nil, ack.Error == nil && ack.Stream == "":
-		return receipt{}, jetstream.ErrInvalidJSAck
+		return Receipt{}, jetstream.ErrInvalidJSAck
 	case ack.Error != nil:
-		return receipt{}, fmt.Errorf("nats: %w", ack.Error)
+		return Receipt{}, fmt.Errorf("nats: %w", ack.Error)
 	}
-	return receipt{sequence: ack.Sequence, duplicate: ack.Duplicate}, nil
+	return Receipt{Sequence: ack.Sequence, Duplicate: ack.Duplicate}, nil
 }
 
 func readAck(data []byte) (pubAck, error) {

@@ -1,6 +1,7 @@
-package bus_test
+package jet_test
 
 import (
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,10 +15,16 @@ import (
 // An acknowledgement that nobody confirms is published again, one that is confirmed is not.
 func TestLostAcknowledgementIsRepeated(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
-	nc := subscriber(t, store).Conn()
+	nc := bustest.JetStream(t, store.Broker.URL()).Conn()
 	const within = 100 * time.Millisecond
-	publish, open := store.Acknowledging(t, within)
-	publish("queue.lost") // nobody is there, which is told at once and is no confirmation
+	deliveries := store.Jet().NewDeliveries(t, within)
+	confirmed := func() error {
+		if open := deliveries.Unconfirmed(); open > 0 {
+			return fmt.Errorf("%d acknowledgements are not confirmed", open)
+		}
+		return nil
+	}
+	deliveries.Done("queue.lost") // nobody is there, which is told at once and is no confirmation
 	var heard atomic.Int32
 	if _, err := nc.Subscribe("queue.lost", func(msg *nats.Msg) {
 		if heard.Add(1) == 2 { // the first one is lost on its way
@@ -26,7 +33,7 @@ func TestLostAcknowledgementIsRepeated(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the acknowledgement is confirmed", func() bool { return open() == 0 })
+	bustest.Eventually(t, confirmed)
 	if n := heard.Load(); n != 2 {
 		t.Errorf("it was heard %d times before it was confirmed", n)
 	}
@@ -39,8 +46,8 @@ func TestLostAcknowledgementIsRepeated(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	publish("queue.other")
-	eventually(t, "the other one is confirmed", func() bool { return open() == 0 })
+	deliveries.Done("queue.other")
+	bustest.Eventually(t, confirmed)
 	if n := heard.Load(); n != 2 {
 		t.Errorf("it came %d times", n)
 	}
@@ -49,15 +56,15 @@ func TestLostAcknowledgementIsRepeated(t *testing.T) {
 // What is done when a connection is closed has been heard, and confirmed before that.
 func TestClosedConnectionLosesNoAcknowledgement(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
-	def := definition(t, "Busy", 1000)
+	def := bustest.Definition(t, "Busy", 1000)
 	if _, err := store.Apply(t.Context(), def, false); err != nil {
 		t.Fatal(err)
 	}
-	request := applied(t, store)
+	request := bustest.Applied(t, store.Bus)
 	request.Task = def.ID
 	consumer := func() (pending, acknowledged uint64) {
 		t.Helper()
-		c, err := subscriber(t, store).Consumer(t.Context(), "RUNS", string(def.ID))
+		c, err := bustest.JetStream(t, store.Broker.URL()).Consumer(t.Context(), "RUNS", string(def.ID))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +81,7 @@ func TestClosedConnectionLosesNoAcknowledgement(t *testing.T) {
 	}
 	var deliveries []*bus.Delivery
 	for range runs {
-		submit(t, store.Bus, request)
+		bustest.Submit(t, store.Bus, request)
 		d, err := queue.Next(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -85,7 +92,7 @@ func TestClosedConnectionLosesNoAcknowledgement(t *testing.T) {
 		d.Done()
 	}
 	short.Close()
-	if open := short.Unconfirmed(); open != 0 {
+	if open := short.Jet().Deliveries.Unconfirmed(); open != 0 {
 		t.Errorf("the connection is closed with %d acknowledgements that were not confirmed", open)
 	}
 	if pending, done := consumer(); pending != 0 || done != runs {

@@ -1,4 +1,4 @@
-package bus_test
+package recovery_test
 
 import (
 	"bytes"
@@ -9,10 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
 	"runhook/shared/bus"
+	"runhook/shared/bus/recovery"
 	"runhook/shared/bustest"
 	"runhook/shared/run"
 )
@@ -36,7 +34,7 @@ const (
 func keep(t *testing.T, store *bus.Bus) kept {
 	t.Helper()
 	ctx := t.Context()
-	def := definition(t, "Kept", 2)
+	def := bustest.Definition(t, "Kept", 2)
 	if _, err := store.Apply(ctx, def, false); err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +47,7 @@ func keep(t *testing.T, store *bus.Bus) kept {
 		t.Fatal(err)
 	}
 	for i := range 20 {
-		n := submit(t, store, k.request)
+		n := bustest.Submit(t, store, k.request)
 		if d, err := queue.Next(ctx); err != nil || d.Number != n {
 			t.Fatal(d, err)
 		} else {
@@ -57,7 +55,7 @@ func keep(t *testing.T, store *bus.Bus) kept {
 			k.finals[n] = end(t, store, d, i == 19)
 		}
 	}
-	k.open = submit(t, store, k.request)
+	k.open = bustest.Submit(t, store, k.request)
 	if d, err := queue.Next(ctx); err != nil || d.Number != k.open {
 		t.Fatal(d, err)
 	}
@@ -72,8 +70,8 @@ func keep(t *testing.T, store *bus.Bus) kept {
 	}
 	k.queued = accepted.Number
 	queue.Close()
-	recovers(t, func() error { return oneEventEach(ctx, store, k.request, len(k.finals)) })
-	err = store.Backup(ctx, func(stream string, data []byte) error {
+	bustest.Eventually(t, func() error { return oneEventEach(ctx, store, len(k.finals)) })
+	err = recovery.Backup(ctx, store, func(stream string, data []byte) error {
 		k.parts = append(k.parts, part{stream, bytes.Clone(data)})
 		return nil
 	})
@@ -116,8 +114,8 @@ func end(t *testing.T, store *bus.Bus, d *bus.Delivery, reject bool) []byte {
 }
 
 // oneEventEach holds the events against the number of runs that have ended.
-func oneEventEach(ctx context.Context, store *bus.Bus, request run.Request, want int) error {
-	counts, err := store.EventCounts(ctx)
+func oneEventEach(ctx context.Context, store *bus.Bus, want int) error {
+	counts, err := bustest.EventCounts(ctx, store)
 	if err != nil {
 		return err
 	}
@@ -135,7 +133,7 @@ func oneEventEach(ctx context.Context, store *bus.Bus, request run.Request, want
 // restore makes a store of the backup.
 func (k *kept) restore(ctx context.Context, store *bus.Bus, replicas int) error {
 	parts := k.parts
-	return store.Restore(ctx, replicas, func() (string, []byte, error) {
+	return recovery.Restore(ctx, store, replicas, func() (string, []byte, error) {
 		if len(parts) == 0 {
 			return "", nil, io.EOF
 		}
@@ -152,15 +150,7 @@ func (k *kept) compare(t *testing.T, store *bus.Bus, urls string, replicas int) 
 	if err := store.Check(ctx); err != nil {
 		t.Fatal(err)
 	}
-	nc, err := nats.Connect(urls)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := bustest.JetStream(t, urls)
 	for info := range js.ListStreams(ctx).Info() {
 		if info.Config.Replicas != replicas {
 			t.Errorf("stream %s has %d replicas", info.Config.Name, info.Config.Replicas)
@@ -193,7 +183,7 @@ func (k *kept) compare(t *testing.T, store *bus.Bus, urls string, replicas int) 
 	if err != nil || claim.Token <= k.token {
 		t.Fatalf("taken with token %d after %d, %v", claim.Token, k.token, err)
 	}
-	fresh := submit(t, store, k.request)
+	fresh := bustest.Submit(t, store, k.request)
 	if fresh <= k.queued {
 		t.Errorf("the next run is %s, and there was %s", fresh, k.queued)
 	}
@@ -225,24 +215,26 @@ func (k *kept) compare(t *testing.T, store *bus.Bus, urls string, replicas int) 
 			t.Fatal(err)
 		}
 	}
-	recovers(t, func() error { return oneEventEach(ctx, store, k.request, len(k.finals)+3) })
+	bustest.Eventually(t, func() error { return oneEventEach(ctx, store, len(k.finals)+3) })
 }
 
 // What three servers hold can be restored into three others and into one, and what one holds into three.
 func TestBackupOfACluster(t *testing.T) {
 	t.Run("into a cluster", func(t *testing.T) {
-		k := keep(t, bustest.NewCluster(t, bus.Topology{Lease: 2 * time.Second}).Bus)
+		cluster := bustest.NewCluster(t, bus.Topology{Lease: 2 * time.Second})
+		k := keep(t, cluster.Bus)
 		other := bustest.EmptyCluster(t)
 		if err := k.restore(t.Context(), other.Bus, 0); err != nil {
 			t.Fatal(err)
 		}
-		if behind := other.Lagging(t.Context()); behind != "" {
+		if behind := bustest.Lagging(t.Context(), bustest.JetStream(t, other.URLs)); behind != "" {
 			t.Errorf("right after the restore %s", behind)
 		}
 		k.compare(t, other.Open(t, "any", 1), other.URLs, 3)
 	})
 	t.Run("into one server", func(t *testing.T) {
-		k := keep(t, bustest.NewCluster(t, bus.Topology{Lease: 2 * time.Second}).Bus)
+		cluster := bustest.NewCluster(t, bus.Topology{Lease: 2 * time.Second})
+		k := keep(t, cluster.Bus)
 		other := bustest.Empty(t, false)
 		if err := k.restore(t.Context(), other.Bus, 0); err == nil || !strings.Contains(err.Error(), "--replicas 1") {
 			t.Errorf("without a word of replicas: %v", err)
@@ -253,7 +245,8 @@ func TestBackupOfACluster(t *testing.T) {
 		k.compare(t, other.Bus, other.Broker.URL(), 1)
 	})
 	t.Run("of one server", func(t *testing.T) {
-		k := keep(t, bustest.New(t, bus.Topology{Lease: 2 * time.Second}).Bus)
+		single := bustest.New(t, bus.Topology{Lease: 2 * time.Second})
+		k := keep(t, single.Bus)
 		other := bustest.EmptyCluster(t)
 		if err := k.restore(t.Context(), other.Bus, 0); err == nil || !strings.Contains(err.Error(), "--replicas 3") {
 			t.Errorf("without a word of replicas: %v", err)

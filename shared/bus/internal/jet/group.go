@@ -1,4 +1,4 @@
-package bus
+package jet
 
 import (
 	"context"
@@ -33,27 +33,27 @@ const (
 	longestHold = 10 * time.Millisecond
 )
 
-// entry is what is to be published.
-type entry struct {
-	// msg has all headers but those for the stream and for a batch.
-	msg *nats.Msg
-	// fence is the subject whose last sequence msg expects; empty for none. The server looks at the
+// Entry is what is to be published.
+type Entry struct {
+	// Msg has all headers but those for the stream and for a batch.
+	Msg *nats.Msg
+	// Fence is the subject whose last sequence Msg expects; empty for none. The server looks at the
 	// fences of a whole batch before it stores any of it, so two entries behind one fence must not
 	// meet in a batch: both would pass.
-	fence string
+	Fence string
 }
 
-// receipt is the answer to an entry that is stored.
-type receipt struct {
-	sequence uint64
-	// duplicate: the message's id was known, and sequence is the original's.
-	duplicate bool
+// Receipt is the answer to an entry that is stored.
+type Receipt struct {
+	Sequence uint64
+	// Duplicate: the message's id was known, and Sequence is the original's.
+	Duplicate bool
 }
 
 var (
-	// errNotSent: the context ended while the entry still waited for its turn.
-	errNotSent = errors.New("the message was not sent in time")
-	// errUnacknowledged: the entry went with a batch, and whether that was stored is not known.
+	// ErrNotSent: the context ended while the Entry still waited for its turn.
+	ErrNotSent = errors.New("the message was not sent in time")
+	// errUnacknowledged: the Entry went with a batch, and whether that was stored is not known.
 	errUnacknowledged = errors.New("the batch was not acknowledged")
 	// errNotStored: nothing of a batch was stored; its members go alone.
 	errNotStored = errors.New("the batch was not stored")
@@ -81,7 +81,7 @@ type group struct {
 
 // member is an entry that waits for its turn.
 type member struct {
-	entry
+	Entry
 	turn chan turn // has room for one, so that nobody waits to fill it
 	left bool      // nobody waits any more
 }
@@ -89,7 +89,7 @@ type member struct {
 // turn is what comes of waiting: the outcome of a batch, or leave to go alone.
 type turn struct {
 	alone   bool
-	receipt receipt
+	receipt Receipt
 	err     error
 }
 
@@ -107,11 +107,16 @@ func (g *group) enable(on bool) {
 // close waits for what is under way; the connection is closed before.
 func (g *group) close() { g.committing.Wait() }
 
-// publish stores an entry. Its errors are those of jetstream's PublishMsg, errNotSent, which means
-// that the entry never left, and errUnacknowledged.
-func (g *group) publish(ctx context.Context, e entry) (receipt, error) {
-	e.msg.Header.Set(jetstream.ExpectedStreamHeader, g.stream)
-	m := &member{entry: e, turn: make(chan turn, 1)}
+// Publish stores an entry, together with others that wait at the same time. Its errors are those of
+// jetstream's PublishMsg, ErrNotSent, which means that the entry never left, and others after which it
+// may be stored.
+func (s *Stream) Publish(ctx context.Context, e Entry) (Receipt, error) {
+	return s.group.publish(ctx, e)
+}
+
+func (g *group) publish(ctx context.Context, e Entry) (Receipt, error) {
+	e.Msg.Header.Set(jetstream.ExpectedStreamHeader, g.stream)
+	m := &member{Entry: e, turn: make(chan turn, 1)}
 	if g.mayGo(m) {
 		return g.alone(ctx, m)
 	}
@@ -139,26 +144,26 @@ func (g *group) mayGo(m *member) bool {
 	return false
 }
 
-func (g *group) take(ctx context.Context, m *member, t turn) (receipt, error) {
+func (g *group) take(ctx context.Context, m *member, t turn) (Receipt, error) {
 	if t.alone {
 		return g.alone(ctx, m)
 	}
 	return t.receipt, t.err
 }
 
-// alone publishes one entry that counts among the single ones.
-func (g *group) alone(ctx context.Context, m *member) (receipt, error) {
+// alone publishes one Entry that counts among the single ones.
+func (g *group) alone(ctx context.Context, m *member) (Receipt, error) {
 	defer func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.single--
 		g.next()
 	}()
-	return publishAcknowledged(ctx, g.nc, m.msg)
+	return publishAcknowledged(ctx, g.nc, m.Msg)
 }
 
 // leave ends the wait of an entry whose context has ended.
-func (g *group) leave(ctx context.Context, m *member) (receipt, error) {
+func (g *group) leave(ctx context.Context, m *member) (Receipt, error) {
 	g.mu.Lock()
 	m.left = true
 	waiting := slices.Index(g.waiting, m)
@@ -167,13 +172,13 @@ func (g *group) leave(ctx context.Context, m *member) (receipt, error) {
 	}
 	g.mu.Unlock()
 	if waiting >= 0 {
-		return receipt{}, fmt.Errorf("%w: %w", errNotSent, ctx.Err())
+		return Receipt{}, fmt.Errorf("%w: %w", ErrNotSent, ctx.Err())
 	}
 	select {
 	case t := <-m.turn: // it came in the same moment
 		return g.take(ctx, m, t)
 	default: // it is in the batch that is under way
-		return receipt{}, fmt.Errorf("%w: %w", errUnacknowledged, ctx.Err())
+		return Receipt{}, fmt.Errorf("%w: %w", errUnacknowledged, ctx.Err())
 	}
 }
 
@@ -222,11 +227,11 @@ func (g *group) gather() []*member {
 	var members, rest []*member
 	fences := map[string]bool{}
 	for _, m := range g.waiting {
-		if len(members) == most || m.fence != "" && fences[m.fence] {
+		if len(members) == most || m.Fence != "" && fences[m.Fence] {
 			rest = append(rest, m)
 			continue
 		}
-		fences[m.fence] = true
+		fences[m.Fence] = true
 		members = append(members, m)
 	}
 	g.waiting = rest
@@ -248,7 +253,7 @@ func (g *group) tell(members []*member, last uint64, err error) {
 		case err != nil:
 			m.turn <- turn{err: err}
 		default:
-			m.turn <- turn{receipt: receipt{sequence: sequence}}
+			m.turn <- turn{receipt: Receipt{Sequence: sequence}}
 		}
 	}
 }
@@ -274,6 +279,9 @@ func (g *group) hold(former int, limit time.Duration) {
 	}
 }
 
+// DuplicateInProcess is a cluster's answer to a duplicate whose original is not yet agreed upon.
+const DuplicateInProcess = jetstream.ErrorCode(10158)
+
 // The headers that make messages an atomic batch.
 const (
 	headerBatch         = "Nats-Batch-Id"
@@ -291,7 +299,7 @@ func (g *group) send(id string, members []*member) (last uint64, err error) {
 		msg.Header.Set(headerBatchSequence, strconv.Itoa(i+1))
 		if i == len(messages)-1 {
 			msg.Header.Set(headerBatchCommit, "1")
-			answer, err = g.nc.RequestMsg(msg, writeTimeout)
+			answer, err = g.nc.RequestMsg(msg, WriteTimeout)
 		} else if err = g.nc.PublishMsg(msg); err != nil {
 			return 0, fmt.Errorf("%w: %w", errNotStored, err) // without its commit a batch is dropped
 		}
@@ -309,7 +317,7 @@ func (g *group) send(id string, members []*member) (last uint64, err error) {
 // alone.
 func batched(members []*member) (messages []*nats.Msg) {
 	for _, m := range members {
-		messages = append(messages, &nats.Msg{Subject: m.msg.Subject, Data: m.msg.Data, Header: maps.Clone(m.msg.Header)})
+		messages = append(messages, &nats.Msg{Subject: m.Msg.Subject, Data: m.Msg.Data, Header: maps.Clone(m.Msg.Header)})
 	}
 	return messages
 }
@@ -335,7 +343,7 @@ func committed(answer []byte, id string, n int) (last uint64, err error) {
 func refusesAll(code jetstream.ErrorCode) bool {
 	switch code {
 	case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant,
-		duplicateInProcess,
+		DuplicateInProcess,
 		10174, // atomic publish is disabled
 		10175, // a message lacks its place in the batch
 		10176, // the batch is incomplete: it took too long, could not be staged, or part of it was lost

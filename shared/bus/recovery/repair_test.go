@@ -1,4 +1,4 @@
-package bus_test
+package recovery_test
 
 import (
 	"errors"
@@ -9,10 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
 	"runhook/shared/bus"
+	"runhook/shared/bus/recovery"
 	"runhook/shared/bustest"
 	"runhook/shared/run"
 )
@@ -28,7 +26,7 @@ type ran struct {
 func newRan(t *testing.T, n int) *ran {
 	t.Helper()
 	r := &ran{Store: bustest.New(t, bus.Topology{}), finals: map[run.Number]string{}}
-	r.request = applied(t, r.Store)
+	r.request = bustest.Applied(t, r.Store.Bus)
 	for range n {
 		r.execute(t)
 	}
@@ -87,35 +85,18 @@ func (r *ran) finish(t *testing.T, claim *bus.Claim, request run.Request, n run.
 	r.finals[n] = string(status.Bytes)
 }
 
-// events is the stored completion events, by run number, once there are as many as runs.
-func (r *ran) events(t *testing.T, want int) map[string]int {
+// events is how many events each run has, once there are as many runs as wanted.
+func (r *ran) events(t *testing.T, want int) map[run.Number]int {
 	t.Helper()
-	nc, err := nats.Connect(r.Broker.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		consumer, err := js.OrderedConsumer(t.Context(), "EVENTS", jetstream.OrderedConsumerConfig{HeadersOnly: true})
-		if err != nil {
-			t.Fatal(err)
+	var found map[run.Number]int
+	bustest.Eventually(t, func() (err error) {
+		found, err = bustest.EventCounts(t.Context(), r.Bus)
+		if err == nil && len(found) < want {
+			err = fmt.Errorf("%d runs have events, want %d", len(found), want)
 		}
-		found := map[string]int{}
-		batch, err := consumer.FetchNoWait(1000)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for msg := range batch.Messages() {
-			found[msg.Headers().Get("ce-subject")]++
-		}
-		if len(found) >= want || time.Now().After(deadline) {
-			return found
-		}
-	}
+		return err
+	})
+	return found
 }
 
 // cut stops the server, takes bytes off the end of a stream's last block, and starts it again. killed
@@ -162,7 +143,7 @@ func (r *ran) cut(t *testing.T, stream string, bytes int64, killed bool) {
 	if err := r.Init(t.Context(), bus.Topology{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Repair(t.Context(), r.Broker.CutOff); err != nil {
+	if err := recovery.Repair(t.Context(), r.Bus, r.Broker.CutOff); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -216,8 +197,8 @@ func TestRepairOfCutFiles(t *testing.T) {
 				}
 				found := r.events(t, first+3)
 				for n := range r.finals {
-					if found[n.String()] != 1 {
-						t.Errorf("run %s has %d events", n, found[n.String()])
+					if found[n] != 1 {
+						t.Errorf("run %s has %d events", n, found[n])
 					}
 				}
 				// Nothing is found the next time.

@@ -1,4 +1,4 @@
-package bus
+package jet
 
 import (
 	"fmt"
@@ -24,8 +24,8 @@ const (
 	settleWithin = time.Second
 )
 
-// acknowledgements are those which the server has not confirmed.
-type acknowledgements struct {
+// Deliveries are those whose runs have ended and of which the server has not confirmed that it knows.
+type Deliveries struct {
 	nc     *nats.Conn
 	within time.Duration
 	// prefix begins the subjects that confirmations come to; a number follows.
@@ -33,7 +33,7 @@ type acknowledgements struct {
 
 	mu   sync.Mutex
 	last uint64
-	open map[uint64]acknowledgement
+	open map[uint64]done
 	// timer runs while any is open.
 	timer *time.Timer
 	// settled is closed when none is open any more; nil while nobody waits for that.
@@ -41,105 +41,107 @@ type acknowledgements struct {
 	closed  bool
 }
 
-type acknowledgement struct {
+// done is one delivery as the server was told.
+type done struct {
 	subject string
 	sent    time.Time
 	repeats int
 }
 
-func newAcknowledgements(nc *nats.Conn, within time.Duration) (*acknowledgements, error) {
-	a := &acknowledgements{nc: nc, within: within, prefix: nc.NewInbox() + ".", open: map[uint64]acknowledgement{}}
-	if _, err := nc.Subscribe(a.prefix+"*", a.confirmed); err != nil {
+func newDeliveries(nc *nats.Conn, within time.Duration) (*Deliveries, error) {
+	d := &Deliveries{nc: nc, within: within, prefix: nc.NewInbox() + ".", open: map[uint64]done{}}
+	if _, err := nc.Subscribe(d.prefix+"*", d.confirmed); err != nil {
 		return nil, fmt.Errorf("listen for confirmations: %w", err)
 	}
-	return a, nil
+	return d, nil
 }
 
-// publish acknowledges the delivery that came with this reply subject.
-func (a *acknowledgements) publish(subject string) {
+// Done acknowledges the delivery that came with this reply subject, and waits for nothing: the server
+// is told again while it does not confirm.
+func (d *Deliveries) Done(subject string) {
 	now := time.Now()
-	a.mu.Lock()
-	a.last++
-	number := a.last
-	a.open[number] = acknowledgement{subject: subject, sent: now}
-	if len(a.open) == 1 {
-		a.wake()
+	d.mu.Lock()
+	d.last++
+	number := d.last
+	d.open[number] = done{subject: subject, sent: now}
+	if len(d.open) == 1 {
+		d.wake()
 	}
-	a.mu.Unlock()
-	a.send(number, subject)
+	d.mu.Unlock()
+	d.send(number, subject)
 }
 
 // send publishes an acknowledgement, which is an empty message. Its error needs no attention: what did
 // not leave is not confirmed.
-func (a *acknowledgements) send(number uint64, subject string) {
-	_ = a.nc.PublishRequest(subject, a.prefix+strconv.FormatUint(number, 36), nil)
+func (d *Deliveries) send(number uint64, subject string) {
+	_ = d.nc.PublishRequest(subject, d.prefix+strconv.FormatUint(number, 36), nil)
 }
 
-func (a *acknowledgements) confirmed(msg *nats.Msg) {
-	number, err := strconv.ParseUint(msg.Subject[len(a.prefix):], 36, 64)
+func (d *Deliveries) confirmed(msg *nats.Msg) {
+	number, err := strconv.ParseUint(msg.Subject[len(d.prefix):], 36, 64)
 	if err != nil || msg.Header.Get("Status") != "" { // nobody heard it
 		return
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.open, number)
-	a.settle()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.open, number)
+	d.settle()
 }
 
 // settle tells who waits that nothing is open; the caller holds mu.
-func (a *acknowledgements) settle() {
-	if len(a.open) == 0 && a.settled != nil {
-		close(a.settled)
-		a.settled = nil
+func (d *Deliveries) settle() {
+	if len(d.open) == 0 && d.settled != nil {
+		close(d.settled)
+		d.settled = nil
 	}
 }
 
 // wake sets the timer; the caller holds mu.
-func (a *acknowledgements) wake() {
+func (d *Deliveries) wake() {
 	switch {
-	case a.closed:
-	case a.timer == nil:
-		a.timer = time.AfterFunc(a.within, a.repeat)
+	case d.closed:
+	case d.timer == nil:
+		d.timer = time.AfterFunc(d.within, d.repeat)
 	default:
-		a.timer.Reset(a.within)
+		d.timer.Reset(d.within)
 	}
 }
 
 // repeat publishes again what should have been confirmed by now.
-func (a *acknowledgements) repeat() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for number, open := range a.open {
+func (d *Deliveries) repeat() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for number, open := range d.open {
 		switch {
-		case time.Since(open.sent) < a.within:
+		case time.Since(open.sent) < d.within:
 		case open.repeats == repeats:
-			delete(a.open, number)
+			delete(d.open, number)
 		default:
 			open.repeats++
 			open.sent = time.Now()
-			a.open[number] = open
-			a.send(number, open.subject)
+			d.open[number] = open
+			d.send(number, open.subject)
 		}
 	}
-	a.settle()
-	if len(a.open) > 0 {
-		a.wake()
+	d.settle()
+	if len(d.open) > 0 {
+		d.wake()
 	}
 }
 
 // close waits a moment for what is open to be confirmed.
-func (a *acknowledgements) close() {
-	a.mu.Lock()
-	a.closed = true
-	if a.timer != nil {
-		a.timer.Stop()
+func (d *Deliveries) close() {
+	d.mu.Lock()
+	d.closed = true
+	if d.timer != nil {
+		d.timer.Stop()
 	}
 	var settled chan struct{}
-	if len(a.open) > 0 {
+	if len(d.open) > 0 {
 		settled = make(chan struct{})
-		a.settled = settled
+		d.settled = settled
 	}
-	a.mu.Unlock()
+	d.mu.Unlock()
 	if settled == nil {
 		return
 	}

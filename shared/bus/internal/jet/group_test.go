@@ -1,4 +1,4 @@
-package bus_test
+package jet_test
 
 import (
 	"bufio"
@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,22 +17,33 @@ import (
 
 	"runhook/shared/broker"
 	"runhook/shared/bus"
+	"runhook/shared/bus/internal/jet"
 	"runhook/shared/bustest"
 	"runhook/shared/run"
 )
 
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(brokerProcess); dir != "" {
+		if err := runAsBroker(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	bustest.Main(m)
+}
+
 // together starts n writes that are stored as batches, as far as they can, and waits for them.
-func together(t *testing.T, store *bustest.Store, n int, results bool, write func(i int)) {
+func together(t *testing.T, stream *jet.Stream, n int, write func(i int)) {
 	t.Helper()
-	requestsBefore, resultsBefore := store.Batches()
-	store.Gather(n, results)
+	before := stream.Batches()
+	stream.Gather(n)
 	var all sync.WaitGroup
 	for i := range n {
 		all.Go(func() { write(i) })
 	}
 	all.Wait()
-	requests, finals := store.Batches()
-	if grown := requests - requestsBefore + finals - resultsBefore; grown == 0 {
+	if stream.Batches() == before {
 		t.Fatal("nothing went as a batch")
 	}
 }
@@ -44,12 +56,12 @@ func numbered(request run.Request, i int) run.Request {
 
 func TestGroupedRequestsGetTheirOwnNumbers(t *testing.T) {
 	store := bustest.New(t, bus.Topology{Synced: true})
-	request := applied(t, store)
-	before := submit(t, store.Bus, request)
+	request := bustest.Applied(t, store.Bus)
+	before := bustest.Submit(t, store.Bus, request)
 	const callers = 64
 	var numbers [callers]run.Number
-	together(t, store, callers, false, func(i int) {
-		numbers[i] = submit(t, store.Bus, numbered(request, i))
+	together(t, store.Jet().Runs, callers, func(i int) {
+		numbers[i] = bustest.Submit(t, store.Bus, numbered(request, i))
 	})
 	seen := map[run.Number]bool{}
 	for i, n := range numbers {
@@ -57,12 +69,12 @@ func TestGroupedRequestsGetTheirOwnNumbers(t *testing.T) {
 			t.Errorf("caller %d got %d, a second time or none of the %d after %d", i, n, callers, before)
 		}
 		seen[n] = true
-		stored, err := store.Stored(t.Context(), request.Task, n)
+		stored, err := store.Request(t.Context(), request.Task, n)
 		if err != nil || stored.CorrelationID != numbered(request, i).CorrelationID {
 			t.Errorf("caller %d got the number of %s: %v", i, stored.CorrelationID, err)
 		}
 	}
-	if requests, _ := store.Batches(); requests != 1 {
+	if requests := store.Jet().Runs.Batches(); requests != 1 {
 		t.Errorf("%d batches, want one", requests)
 	}
 }
@@ -71,7 +83,7 @@ func TestGroupedRequestsGetTheirOwnNumbers(t *testing.T) {
 func TestOnlyWhatWaitsIsGrouped(t *testing.T) {
 	for name, topology := range map[string]bus.Topology{"alone": {Synced: true}, "not synced": {}} {
 		store := bustest.New(t, topology)
-		request := applied(t, store)
+		request := bustest.Applied(t, store.Bus)
 		callers := 1
 		if !topology.Synced {
 			callers = 64
@@ -80,12 +92,12 @@ func TestOnlyWhatWaitsIsGrouped(t *testing.T) {
 		for range callers {
 			all.Go(func() {
 				for range 5 {
-					submit(t, store.Bus, request)
+					bustest.Submit(t, store.Bus, request)
 				}
 			})
 		}
 		all.Wait()
-		if requests, _ := store.Batches(); requests != 0 {
+		if requests := store.Jet().Runs.Batches(); requests != 0 {
 			t.Errorf("%s: %d batches", name, requests)
 		}
 	}
@@ -94,7 +106,7 @@ func TestOnlyWhatWaitsIsGrouped(t *testing.T) {
 // A batch that is refused because of some of its members harms none of the others.
 func TestRefusedMembersHarmNobody(t *testing.T) {
 	store := bustest.New(t, bus.Topology{Synced: true})
-	request := applied(t, store)
+	request := bustest.Applied(t, store.Bus)
 	ctx := t.Context()
 	first, err := store.Submit(ctx, numbered(request, -1), "known")
 	if err != nil {
@@ -102,7 +114,7 @@ func TestRefusedMembersHarmNobody(t *testing.T) {
 	}
 	const callers = 60
 	var numbers [callers]run.Number
-	together(t, store, callers, false, func(i int) {
+	together(t, store.Jet().Runs, callers, func(i int) {
 		r, key := numbered(request, i), ""
 		switch i % 6 {
 		case 1:
@@ -142,7 +154,7 @@ func TestRefusedMembersHarmNobody(t *testing.T) {
 			}
 			continue
 		}
-		stored, err := store.Stored(ctx, request.Task, n)
+		stored, err := store.Request(ctx, request.Task, n)
 		if err != nil || stored.CorrelationID != numbered(request, i).CorrelationID || owners[n] > 1 {
 			t.Errorf("caller %d got number %d of %s: %v", i, n, stored.CorrelationID, err)
 		}
@@ -152,11 +164,11 @@ func TestRefusedMembersHarmNobody(t *testing.T) {
 // A key that came with a batch is known, also to a server that was restarted.
 func TestKeysOfABatchAreKnown(t *testing.T) {
 	store := bustest.New(t, bus.Topology{Synced: true})
-	request := applied(t, store)
+	request := bustest.Applied(t, store.Bus)
 	const callers = 20
 	var numbers [callers]run.Number
 	key := func(i int) string { return fmt.Sprint("key-", i) }
-	together(t, store, callers, false, func(i int) {
+	together(t, store.Jet().Runs, callers, func(i int) {
 		accepted, err := store.Submit(t.Context(), request, key(i))
 		if err != nil || accepted.Replayed {
 			t.Errorf("%+v %v", accepted, err)
@@ -176,15 +188,15 @@ func TestKeysOfABatchAreKnown(t *testing.T) {
 // Forty runs with six contenders each, whose claims all wait for the same batch.
 func TestFenceHoldsWithinABatch(t *testing.T) {
 	store := bustest.New(t, bus.Topology{Synced: true})
-	request := applied(t, store)
+	request := bustest.Applied(t, store.Bus)
 	ctx := t.Context()
 	const runs, contenders = 40, 6
 	numbers := make([]run.Number, runs)
 	for i := range numbers {
-		numbers[i] = submit(t, store.Bus, request)
+		numbers[i] = bustest.Submit(t, store.Bus, request)
 	}
 	var claims [runs * contenders]*bus.Claim
-	together(t, store, len(claims), true, func(i int) {
+	together(t, store.Jet().Results, len(claims), func(i int) {
 		claim, err := store.Claim(ctx, request.Task, numbers[i/contenders], run.Claim{Owner: fmt.Sprint(i), Executions: 1})
 		if err != nil && !errors.Is(err, bus.ErrClaimed) {
 			t.Error(err)
@@ -206,7 +218,7 @@ func TestFenceHoldsWithinABatch(t *testing.T) {
 		if err != nil || !found {
 			t.Fatal(found, err)
 		}
-		if seen.State.Owner != fmt.Sprint(i*contenders+slot(claims[i*contenders:], held[0])) {
+		if seen.State.Owner != fmt.Sprint(i*contenders+slices.Index(claims[i*contenders:], held[0])) {
 			t.Errorf("run %d is held by %s", numbers[i], seen.State.Owner)
 		}
 		holders = append(holders, held[0])
@@ -226,7 +238,7 @@ func TestFenceHoldsWithinABatch(t *testing.T) {
 		}
 		ending = append(ending, holder)
 	}
-	together(t, store, len(ending), true, func(i int) {
+	together(t, store.Jet().Results, len(ending), func(i int) {
 		doc := run.QueuedDocument(request, numbers[i%runs])
 		doc.End(run.Success, fmt.Sprint(i), time.Now())
 		err := ending[i].Finish(ctx, doc, run.RejectedSet{})
@@ -246,30 +258,12 @@ func TestFenceHoldsWithinABatch(t *testing.T) {
 	}
 }
 
-func slot(claims []*bus.Claim, claim *bus.Claim) int {
-	for i, other := range claims {
-		if other == claim {
-			return i
-		}
-	}
-	return -1
-}
-
-func eventually(t *testing.T, what string, happens func() bool) {
-	t.Helper()
-	for limit := time.Now().Add(20 * time.Second); !happens(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(limit) {
-			t.Fatalf("not within 20 s: %s", what)
-		}
-	}
-}
-
 // Whoever leaves the queue of a batch leaves it usable.
 func TestCallerThatGivesUpWasNotStored(t *testing.T) {
 	store := bustest.New(t, bus.Topology{Synced: true})
-	request := applied(t, store)
-	before := submit(t, store.Bus, request)
-	store.Gather(20, false)
+	request := bustest.Applied(t, store.Bus)
+	before := bustest.Submit(t, store.Bus, request)
+	store.Jet().Runs.Gather(20)
 	impatient, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	_, err := store.Submit(impatient, request, "")
@@ -278,13 +272,13 @@ func TestCallerThatGivesUpWasNotStored(t *testing.T) {
 	}
 	var all sync.WaitGroup
 	for range 20 {
-		all.Go(func() { submit(t, store.Bus, request) })
+		all.Go(func() { bustest.Submit(t, store.Bus, request) })
 	}
 	all.Wait()
-	if n := submit(t, store.Bus, request); n != before+21 {
+	if n := bustest.Submit(t, store.Bus, request); n != before+21 {
 		t.Errorf("run %d, want %d", n, before+21)
 	}
-	if left := store.TellLeft(); left != 0 {
+	if left := store.Jet().Runs.TellLeft(); left != 0 {
 		t.Errorf("%d writes count for ever as under way", left)
 	}
 }
@@ -343,7 +337,7 @@ func TestServerKilledAmongBatches(t *testing.T) {
 	if err := b.Init(t.Context(), bus.Topology{Synced: true}); err != nil {
 		t.Fatal(err)
 	}
-	def := definition(t, "Test", 1)
+	def := bustest.Definition(t, "Test", 1)
 	if _, err := b.Apply(t.Context(), def, false); err != nil {
 		t.Fatal(err)
 	}
@@ -381,7 +375,7 @@ func TestServerKilledAmongBatches(t *testing.T) {
 		<-killed
 		kill()
 		all.Wait()
-		if requests, _ := b.Batches(); requests == 0 {
+		if requests := b.Jet().Runs.Batches(); requests == 0 {
 			t.Fatal("nothing went as a batch")
 		}
 		again, killAgain := startBroker(t, dir, strings.TrimPrefix(url, "nats://"))
@@ -392,7 +386,7 @@ func TestServerKilledAmongBatches(t *testing.T) {
 		}
 	}
 	for n, me := range owners {
-		stored, err := b.Stored(t.Context(), request.Task, n)
+		stored, err := b.Request(t.Context(), request.Task, n)
 		if err != nil || stored.CorrelationID != numbered(request, me).CorrelationID {
 			t.Errorf("caller %d was given number %d, which is of %q: %v", me, n, stored.CorrelationID, err)
 		}

@@ -1,0 +1,52 @@
+package jet
+
+import (
+	"testing"
+	"time"
+)
+
+// Batches is how many batches were begun.
+func (s *Stream) Batches() uint64 {
+	s.group.mu.Lock()
+	defer s.group.mu.Unlock()
+	return s.group.batches
+}
+
+// Gather makes the next n writes wait for each other, whatever else is under way, so that they are
+// there to go together.
+func (s *Stream) Gather(n int) {
+	g := s.group
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.batch, g.expected = true, n
+	g.committing.Go(func() {
+		<-g.full
+		g.commit()
+	})
+}
+
+// TellLeft refuses a batch whose only member has left, and returns how many writes then count as
+// under way.
+func (s *Stream) TellLeft() int {
+	g := newGroup(s.store.NC, s.name)
+	g.tell([]*member{{left: true, turn: make(chan turn, 1)}}, 0, errNotStored)
+	return g.single
+}
+
+// NewDeliveries are others of the same connection, which take confirmations to be late after within.
+func (s *Store) NewDeliveries(t testing.TB, within time.Duration) *Deliveries {
+	t.Helper()
+	d, err := newDeliveries(s.NC, within)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.close)
+	return d
+}
+
+// Unconfirmed is how many deliveries are done of which the server has not confirmed that it knows.
+func (d *Deliveries) Unconfirmed() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.open)
+}

@@ -1,0 +1,206 @@
+package jet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"runhook/shared/run"
+	"runhook/shared/task"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// ErrMissing: no message under that subject or sequence, as far as the reader can see.
+var ErrMissing = errors.New("no such message")
+
+const (
+	// ReadTimeout bounds one read; a poll must not hang on a server that went away.
+	ReadTimeout = 2 * time.Second
+	// WriteTimeout bounds one write before it is read back or given up.
+	WriteTimeout = 5 * time.Second
+)
+
+// Record is one stored message.
+type Record struct {
+	Subject  string
+	Sequence uint64
+	Header   nats.Header
+	Data     []byte
+	Time     time.Time
+}
+
+// Last reads the newest message of a subject from any replica: cheap, and it may lag. The errors of all
+// reads are ErrMissing and run.ErrUnavailable.
+func (s *Stream) Last(ctx context.Context, subject string) (Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
+	defer cancel()
+	return fromRaw(s.GetLastMsgForSubject(ctx, subject))
+}
+
+// At reads a message by its sequence from any replica.
+func (s *Stream) At(ctx context.Context, sequence uint64) (Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
+	defer cancel()
+	return fromRaw(s.GetMsg(ctx, sequence))
+}
+
+// Following reads the first message of a subject at a sequence or behind it, from any replica.
+func (s *Stream) Following(ctx context.Context, subject string, sequence uint64) (Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
+	defer cancel()
+	return fromRaw(s.GetMsg(ctx, sequence, jetstream.WithGetMsgSubject(subject)))
+}
+
+func fromRaw(msg *jetstream.RawStreamMsg, err error) (Record, error) {
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return Record{}, ErrMissing
+	case err != nil:
+		return Record{}, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
+	}
+	return Record{msg.Subject, msg.Sequence, msg.Header, msg.Data, msg.Time}, nil
+}
+
+// LeaderLast is Last, answered by the stream's leader: it sees every acknowledged write.
+func (s *Stream) LeaderLast(ctx context.Context, subject string) (Record, error) {
+	return s.fromLeader(ctx, map[string]any{"last_by_subj": subject})
+}
+
+// LeaderAt is At, answered by the stream's leader.
+func (s *Stream) LeaderAt(ctx context.Context, sequence uint64) (Record, error) {
+	return s.fromLeader(ctx, map[string]any{"seq": sequence})
+}
+
+// ConfirmLast repeats a read that missed: from the leader where replicas may lag, else as before.
+func (s *Stream) ConfirmLast(ctx context.Context, subject string) (Record, error) {
+	if s.store.Replicated {
+		return s.LeaderLast(ctx, subject)
+	}
+	return s.Last(ctx, subject)
+}
+
+// Ended reports whether a run has its final document, as the leader has it.
+func (s *Store) Ended(ctx context.Context, id task.ID, n run.Number) (bool, error) {
+	_, err := s.Results.LeaderLast(ctx, FinalSubject(id, n))
+	if errors.Is(err, ErrMissing) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// fromLeader asks the stream's leader through the JetStream API, which the client library only does
+// for streams without direct get.
+func (s *Stream) fromLeader(ctx context.Context, query map[string]any) (Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
+	defer cancel()
+	body, err := json.Marshal(query)
+	if err != nil {
+		return Record{}, fmt.Errorf("encode a read: %w", err)
+	}
+	reply, err := s.store.NC.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+s.name, body)
+	if err != nil {
+		return Record{}, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
+	}
+	var answer struct {
+		Error   *jetstream.APIError
+		Message *struct {
+			Subject string
+			Seq     uint64
+			Hdrs    []byte
+			Data    []byte
+			Time    time.Time
+		}
+	}
+	if err := json.Unmarshal(reply.Data, &answer); err != nil {
+		return Record{}, fmt.Errorf("decode a read from %s: %w", s.name, err)
+	}
+	switch {
+	case answer.Error != nil && answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+		return Record{}, ErrMissing
+	case answer.Error != nil:
+		return Record{}, fmt.Errorf("%w: %w", run.ErrUnavailable, answer.Error)
+	case answer.Message == nil:
+		return Record{}, ErrMissing
+	}
+	m := answer.Message
+	r := Record{Subject: m.Subject, Sequence: m.Seq, Data: m.Data, Time: m.Time}
+	if len(m.Hdrs) > 0 {
+		if r.Header, err = nats.DecodeHeadersMsg(m.Hdrs); err != nil {
+			return Record{}, fmt.Errorf("decode the headers of a message of %s: %w", s.name, err)
+		}
+	}
+	return r, nil
+}
+
+// Refused reports a failed compare-and-set: the message was not stored because another one is newer.
+func Refused(err error) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
+
+// Explain adds what to do to errors of the JetStream API that a user can cause, and marks those that
+// mean that NATS cannot be reached.
+func Explain(err error) error {
+	switch {
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return fmt.Errorf("%w: start the NATS server with JetStream (-js), and enable it for this account", err)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return fmt.Errorf("%w: no answer from JetStream; is the cluster's leader up?", run.ErrUnavailable)
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse),
+		errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionClosed),
+		errors.Is(err, nats.ErrDisconnected), errors.Is(err, nats.ErrConnectionReconnecting):
+		return fmt.Errorf("%w: %w", run.ErrUnavailable, err)
+	}
+	return err
+}
+
+const (
+	// HeardOf is about how long the servers of a cluster take to tell each other who listens, and
+	// NotHeardOf how long that may take at most.
+	HeardOf    = 20 * time.Millisecond
+	NotHeardOf = 10 * time.Second
+)
+
+// scanned is how many messages a scan asks for at once; each time the server makes a consumer anew.
+const scanned = 4096
+
+// Scan reads the stream's messages, in their order, to the present end.
+func (s *Stream) Scan(ctx context.Context, config jetstream.OrderedConsumerConfig, each func(jetstream.Msg) error) error {
+	consumer, err := s.OrderedConsumer(ctx, config)
+	if err != nil {
+		return Explain(err)
+	}
+	unheard := time.Now().Add(NotHeardOf)
+	for {
+		batch, err := consumer.FetchNoWait(scanned)
+		if err != nil {
+			return Explain(err)
+		}
+		got := 0
+		for msg := range batch.Messages() {
+			got++
+			if err := each(msg); err != nil {
+				return err
+			}
+		}
+		err = batch.Error()
+		// Where a server has just made the consumer, the one that this process is connected to may not
+		// have heard of it yet.
+		if errors.Is(err, nats.ErrNoResponders) && time.Now().Before(unheard) {
+			time.Sleep(HeardOf)
+			continue
+		}
+		if err != nil {
+			return Explain(err)
+		}
+		if got == 0 {
+			return nil
+		}
+		unheard = time.Now().Add(NotHeardOf)
+	}
+}

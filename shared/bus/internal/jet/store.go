@@ -1,0 +1,121 @@
+// Package jet reads and writes single messages of the store safely. It alone knows the names of the
+// store's streams, buckets and subjects.
+package jet
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"runhook/shared/run"
+)
+
+// Store is a connection to one store. Its methods are safe for concurrent use.
+type Store struct {
+	NC  *nats.Conn
+	JS  jetstream.JetStream
+	Log zerolog.Logger
+	// Runs has the requests, Results the claims and final documents, Events the copies of final
+	// documents, Progress the live documents, Control the store's id.
+	Runs, Results, Events, Progress, Control *Stream
+	// Deliveries are those whose runs have ended.
+	Deliveries *Deliveries
+
+	// The following are known once Use has succeeded.
+
+	// Tasks has the tasks and their definitions, Rows the rejected rows.
+	Tasks jetstream.KeyValue
+	Rows  jetstream.ObjectStore
+	// ID is the random id of the store.
+	ID string
+	// Lease is the AckWait of every consumer, as stored with the topology.
+	Lease time.Duration
+	// Replicated: a read may come from a replica that lags, so the leader confirms misses.
+	Replicated bool
+
+	full func() bool
+}
+
+// Stream reads and writes the messages of one stream.
+type Stream struct {
+	// Stream is what the server has under the name; nil before Use.
+	jetstream.Stream
+
+	name    string
+	store   *Store
+	group   *group
+	voucher voucher
+}
+
+// New returns the store behind a connection, which Close closes. full tells whether the store takes no
+// writes at the moment; nil if that is not known.
+func New(nc *nats.Conn, log zerolog.Logger, full func() bool) (*Store, error) {
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(5*time.Second))
+	if err != nil {
+		return nil, fmt.Errorf("open JetStream: %w", err)
+	}
+	deliveries, err := newDeliveries(nc, confirmWithin)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{NC: nc, JS: js, Log: log, Deliveries: deliveries, full: full}
+	stream := func(name string) *Stream { return &Stream{name: name, store: s, group: newGroup(nc, name)} }
+	s.Runs, s.Results, s.Events = stream(RunsStream), stream(ResultsStream), stream(EventsStream)
+	s.Progress, s.Control = stream(ProgressStream), stream(ControlStream)
+	return s, nil
+}
+
+// Use makes the store's streams, by name, those that the server has now.
+func (s *Store) Use(ctx context.Context, opened map[string]jetstream.Stream) error {
+	for _, stream := range []*Stream{s.Runs, s.Results, s.Events, s.Progress, s.Control} {
+		stream.Stream = opened[stream.name]
+	}
+	config := s.Runs.CachedInfo().Config
+	s.Replicated = config.Replicas > 1
+	// Replicas group what they agree on by themselves, and writes that are not synced cost less singly.
+	grouped := config.Metadata[SyncedKey] == "true" && !s.Replicated
+	s.Runs.group.enable(grouped && config.AllowAtomicPublish)
+	s.Results.group.enable(grouped && s.Results.CachedInfo().Config.AllowAtomicPublish)
+	lease, err := time.ParseDuration(config.Metadata[LeaseKey])
+	if err != nil {
+		return fmt.Errorf("stream %s does not say its lease: run `runhook init --nats URL` again", RunsStream)
+	}
+	s.Lease = lease
+	if s.Tasks, err = s.JS.KeyValue(ctx, TasksBucket); err != nil {
+		return fmt.Errorf("open bucket %s: %w", TasksBucket, Explain(err))
+	}
+	if s.Rows, err = s.JS.ObjectStore(ctx, RowsBucket); err != nil {
+		return fmt.Errorf("open object store %s: %w", RowsBucket, Explain(err))
+	}
+	id, err := s.Control.LeaderLast(ctx, StoreIDSubject)
+	if err != nil {
+		return fmt.Errorf("read the store id: %w: run `runhook init --nats URL` again", err)
+	}
+	s.ID = string(id.Data)
+	return nil
+}
+
+// Close ends the connection after what was already sent has left, and deliveries that are done have
+// been confirmed. It does not wait for consumers: whoever pulls stops first.
+func (s *Store) Close() {
+	// Both are a best effort: an unreachable server must not hold up the stop.
+	if s.NC.FlushTimeout(time.Second) == nil {
+		s.Deliveries.close()
+	}
+	s.NC.Close()
+	s.Runs.group.close()
+	s.Results.group.close()
+}
+
+// Writable refuses a write at once while the store is known to take none: run.ErrUnavailable and
+// run.ErrFull. A server whose disk is full does not say no: it does not answer.
+func (s *Store) Writable() error {
+	if s.full != nil && s.full() {
+		return fmt.Errorf("%w: %w", run.ErrUnavailable, run.ErrFull)
+	}
+	return nil
+}

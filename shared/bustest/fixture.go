@@ -1,0 +1,119 @@
+package bustest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/bus"
+	"runhook/shared/run"
+	"runhook/shared/task"
+	"runhook/shared/taskfile"
+)
+
+// Definition is a task that copies a CSV file to another, with an id of its own.
+func Definition(t testing.TB, name string, concurrency int) *task.Definition {
+	t.Helper()
+	text := fmt.Sprintf(`id: %s
+name: %s
+concurrency: %d
+source: {csv: {connection: drop, path: in.csv}}
+mapping: {id: id}
+destination: {csv: {connection: drop, path: out.csv, action: replace}}
+`, task.NewID(), name, concurrency)
+	def, err := taskfile.Parse([]byte(text), "test.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return def
+}
+
+// Applied stores a new task and returns a request for it.
+func Applied(t testing.TB, store *bus.Bus) run.Request {
+	t.Helper()
+	def := Definition(t, "Test", 1)
+	if _, err := store.Apply(t.Context(), def, false); err != nil {
+		t.Fatal(err)
+	}
+	return run.Request{
+		Task: def.ID, TaskName: def.Name, Definition: def.Hash, Trigger: run.Webhook,
+		RetryAfter: 30, CreatedOn: time.Now().UTC().Truncate(time.Millisecond),
+		Base: "https://hooks.example.org", ParameterHash: "h1",
+	}
+}
+
+// Submit stores a request without a key.
+func Submit(t testing.TB, store *bus.Bus, request run.Request) run.Number {
+	t.Helper()
+	accepted, err := store.Submit(t.Context(), request, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return accepted.Number
+}
+
+// JetStream is a plain client of the servers at urls, as somebody else's program has one.
+func JetStream(t testing.TB, urls string) jetstream.JetStream {
+	t.Helper()
+	nc, err := nats.Connect(urls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+// EventCounts is how many completion events each run has.
+func EventCounts(ctx context.Context, store *bus.Bus) (map[run.Number]int, error) {
+	counts := map[run.Number]int{}
+	err := store.Jet().Events.Scan(ctx, jetstream.OrderedConsumerConfig{HeadersOnly: true}, func(msg jetstream.Msg) error {
+		n, err := run.ParseNumber(msg.Headers().Get("ce-subject"))
+		counts[n]++
+		return err
+	})
+	return counts, err
+}
+
+// Lagging says which streams have a replica that lacks something; it is empty when none has.
+func Lagging(ctx context.Context, js jetstream.JetStream) string {
+	var behind []string
+	streams := js.ListStreams(ctx)
+	for info := range streams.Info() {
+		if info.Cluster == nil || info.Cluster.Leader == "" || len(info.Cluster.Replicas) != info.Config.Replicas-1 {
+			behind = append(behind, info.Config.Name+" has no leader, or too few replicas")
+			continue
+		}
+		for _, peer := range info.Cluster.Replicas {
+			if !peer.Current || peer.Lag > 0 {
+				behind = append(behind, fmt.Sprintf("%s at %s lacks %d", info.Config.Name, peer.Name, peer.Lag))
+			}
+		}
+	}
+	if err := streams.Err(); err != nil {
+		behind = append(behind, err.Error())
+	}
+	return strings.Join(behind, ", ")
+}
+
+// Eventually waits until try returns no error.
+func Eventually(t testing.TB, try func() error) {
+	t.Helper()
+	for limit := time.Now().Add(90 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		err := try()
+		if err == nil {
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatal(err)
+		}
+	}
+}
