@@ -104,10 +104,12 @@ func Lagging(ctx context.Context, js jetstream.JetStream) string {
 	return strings.Join(behind, ", ")
 }
 
-// Eventually waits until try returns no error.
+// Eventually waits until try returns no error. It looks less and less often, since a look may cost the
+// server something that stays for a while, such as a consumer.
 func Eventually(t testing.TB, try func() error) {
 	t.Helper()
-	for limit := time.Now().Add(90 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	limit := time.Now().Add(90 * time.Second)
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
 		err := try()
 		if err == nil {
 			return
@@ -115,5 +117,6 @@ func Eventually(t testing.TB, try func() error) {
 		if time.Now().After(limit) {
 			t.Fatal(err)
 		}
+		time.Sleep(pause)
 	}
 }
