@@ -44,7 +44,7 @@ func (in *Ingress) accept(ctx context.Context, rc *fasthttp.RequestCtx, target c
 	if target.as != target.ID {
 		request.CalledAs = target.as
 	}
-	// A stop must not cut a publish short: whether the run was stored could then not be told. Submit
+	// A stop must not cut a publish short, because nobody could tell whether the run was stored. Submit
 	// bounds itself.
 	return in.options.Bus.Submit(context.WithoutCancel(ctx), request, key)
 }

@@ -60,7 +60,7 @@ func (in *Ingress) Routes() []web.Route {
 			Summary: "Start a run that is then polled", Handler: in.post(in.answerPolling, false),
 		},
 		{
-			// A path and not a header: where it is misspelt, or the server does not know it, nothing runs.
+			// A path and not a header: if it is misspelled, or the server does not know it, nothing runs.
 			Method: fasthttp.MethodPost, Pattern: "/task/dryrun/{task}", CORS: cors,
 			Summary: "Start a run that writes nothing, and is then polled", Handler: in.post(in.answerPolling, true),
 		},

@@ -84,7 +84,7 @@ func TestRefusals(t *testing.T) {
 		{name: "a required prompt", path: "/task/execute/" + listedID, status: 400, kind: "wrong-parameters", detail: "Region is required", template: `{"QueryParameters":{"Region":""}}`},
 		{name: "a parameter at the top", body: `{"firstname":"Ann"}`, status: 400, kind: "misplaced-parameter", detail: `the member "firstname" is the task's parameter FirstName`, template: template},
 		{name: "a qualified one at the top", body: `{"CsContact.LastName":"Lee"}`, status: 400, kind: "misplaced-parameter", detail: "CsContact.LastName", template: template},
-		{name: "a misspelt QueryParameters", body: `{"query_parameter":{"FirstName":"Ann"}}`, status: 400, kind: "misplaced-parameter", detail: "looks like QueryParameters", template: template},
+		{name: "a misspelled QueryParameters", body: `{"query_parameter":{"FirstName":"Ann"}}`, status: 400, kind: "misplaced-parameter", detail: "looks like QueryParameters", template: template},
 		{name: "a parameter in the query string", path: "/task/execute/" + membersID + "?FirstName=Ann", status: 400, kind: "misplaced-parameter", detail: `the query-string name "FirstName"`, template: template},
 		{name: "QueryParameters in the query string", path: "/task/execute/" + membersID + "?QueryParameters%5BFirstName%5D=Ann", status: 400, kind: "misplaced-parameter", detail: "looks like QueryParameters", template: template},
 		{name: "compressed", headers: []string{"Content-Encoding", "gzip"}, body: "\x1f\x8b", status: 415, kind: "compressed-body"},

@@ -30,7 +30,7 @@ func (t target) taskName() string {
 	return ""
 }
 
-// poll answers how a run stands: 202 with Location and Retry-After until it has ended, then, without
+// poll answers with a run's status: 202 with Location and Retry-After until it has ended, then, without
 // those two, the same bytes for as long as the store keeps them.
 func (s *Service) poll(ctx context.Context, rc *fasthttp.RequestCtx) error {
 	at, err := s.target(rc)
@@ -85,7 +85,7 @@ var (
 	}
 	errNotSigned = &web.Problem{
 		Kind: "signature-needed", Title: "The address needs its signature", Status: fasthttp.StatusForbidden,
-		Detail: "This server tells how a run stands only under the run's signed address. Poll Location exactly as the POST's answer has it, with its ?sig=, or send the admin token.",
+		Detail: "This server shows a run's status only at its signed URL. Poll Location exactly as the POST's answer has it, with its ?sig=, or send the admin token.",
 	}
 	errWrongSignature = &web.Problem{
 		Kind: "wrong-signature", Title: "The signature does not fit", Status: fasthttp.StatusForbidden,
@@ -137,7 +137,7 @@ func (s *Service) holds(rc *fasthttp.RequestCtx, at target, scope web.Scope, uns
 	return unsigned
 }
 
-// latest is how the run stands, as far as it can be told: from memory where it has ended, else from
+// latest is the run's status, as far as it is known: from memory if the run has ended, else from
 // the store, else, while that is away, what was seen last.
 func (s *Service) latest(ctx context.Context, rc *fasthttp.RequestCtx, at target) (*sighting, error) {
 	before := s.memory.recall(at.key)
@@ -206,7 +206,7 @@ func (s *Service) unseen(rc *fasthttp.RequestCtx, at target) (*sighting, error) 
 		Task: at.id, TaskName: at.taskName(), Base: base, Trigger: run.Webhook,
 		RetryAfter: int(retryAfter / time.Second), CreatedOn: time.Now(),
 	}, at.number)
-	doc.Message = outOfReach + ", so how the run stands is not known. Poll again."
+	doc.Message = outOfReach + ", so the run's status is not known. Poll again."
 	body, err := doc.Encode()
 	if err != nil {
 		return nil, err

@@ -85,7 +85,7 @@ func (s *Service) Routes() []web.Route {
 	})
 	return append([]web.Route{{
 		Method: fasthttp.MethodGet, Pattern: "/task/executepolling/{task}/{run}/status", CORS: cors,
-		Summary: "How a run stands", Handler: s.poll,
+		Summary: "A run's status", Handler: s.poll,
 	}, {
 		Method: fasthttp.MethodGet, Pattern: "/task/executepolling/{task}/{run}/rejected", CORS: cors,
 		Summary: "The rows that a run rejected", Handler: s.rejected,

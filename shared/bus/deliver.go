@@ -203,7 +203,7 @@ type Delivery struct {
 	reply string // the subject of what the queue is told
 }
 
-// What a queue is told of a delivery.
+// The replies that a delivery sends to its queue.
 var (
 	inProgress = []byte("+WPI")
 	handBack   = []byte("-NAK")

@@ -14,7 +14,7 @@ import (
 	"runhook/shared/task"
 )
 
-// Lookup tells how a run stands: its final document, else its live progress, else its claim, else
+// Lookup returns a run's status: its final document, else its live progress, else its claim, else
 // its request. It returns run.ErrNoRun, run.ErrRunGone or run.ErrUnavailable.
 //
 // An answer that rests on a miss is only given after the final document was looked for once more: a

@@ -35,7 +35,7 @@ func PreferredWait(rc *fasthttp.RequestCtx) time.Duration {
 	return 0
 }
 
-// SetWaitApplied says in the answer that the client's wait was honoured, and with what length.
+// SetWaitApplied says in the answer that the client's wait was honored, and with what length.
 func SetWaitApplied(rc *fasthttp.RequestCtx, wait time.Duration) {
 	rc.Response.Header.Set("Preference-Applied", "wait="+strconv.Itoa(int(wait/time.Second)))
 }

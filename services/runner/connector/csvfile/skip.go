@@ -36,8 +36,8 @@ func version(info fs.FileInfo, hash []byte) string {
 	return fmt.Sprintf("%d %d %x", info.Size(), info.ModTime().UnixNano(), hash[:16])
 }
 
-// Version tells whether the file is what it was; see connector.Source. What is no longer than its
-// head was read once, and its version is of just what was read.
+// Version identifies the file's state; see connector.Source. A file that is no longer than its head
+// was read once, and its version is of exactly what was read.
 func (s *Source) Version() (string, error) {
 	if s.AtHand() {
 		hash := sha256.Sum256(s.head)

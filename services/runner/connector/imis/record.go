@@ -36,7 +36,8 @@ const (
 	textsType      = "System.Collections.ObjectModel.Collection`1[[System.String, mscorlib]], mscorlib"
 )
 
-// readRecord reads a record from valid JSON. It is false for what is no generic entity, such as a contact.
+// readRecord reads a record from valid JSON. ok is false if the record is not a generic entity, such as
+// a contact.
 func readRecord(text string) (r *record, ok bool) {
 	r = &record{text: text, end: -1}
 	s := scanner{text: text}

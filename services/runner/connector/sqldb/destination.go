@@ -319,7 +319,7 @@ func (d *Destination) put(ctx context.Context, values []any) (row.Outcome, error
 	return row.Unchanged, nil
 }
 
-// upsert tries first what the row before was, an insert or an update.
+// upsert tries the previous row's operation first, insert or update.
 func (d *Destination) upsert(ctx context.Context, values []any) (row.Outcome, error) {
 	if d.streak == 0 {
 		if changed, err := d.change(ctx, values); changed || err != nil {

@@ -8,7 +8,7 @@ import (
 	"runhook/services/runner/connector/csvfile"
 )
 
-// Version tells whether the workbook is what it was; see connector.Source.
+// Version identifies the workbook's state; see connector.Source.
 func (s *Source) Version() (string, error) { return csvfile.FileVersion(s.file, s.info, s.place) }
 
 // skipCheck is after how many rows a skip looks whether its run goes on.

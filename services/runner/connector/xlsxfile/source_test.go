@@ -85,12 +85,12 @@ func TestSheets(t *testing.T) {
 		want        []string
 		err         string
 	}{
-		"another sheet":  {"", "other sheet", []string{"ID", "7"}, ""},
-		"a misspelt one": {"", "Membres", nil, "has no sheet Membres; did you mean Members? It has Members, Other Sheet"},
-		"a missing one":  {"", "2024", nil, "has no sheet 2024; correct source.csv.sheet. It has Members, Other Sheet"},
-		"a chart":        {"", "Chart", nil, "has no sheet Chart; "},
-		"empty":          {"", "", nil, "the sheet Members in the file in.xlsx of connection drop is empty; its first row must name the columns"},
-		"only a header":  {cells("ID", "Name"), "", []string{"ID|Name"}, ""},
+		"another sheet":    {"", "other sheet", []string{"ID", "7"}, ""},
+		"a misspelled one": {"", "Membres", nil, "has no sheet Membres; did you mean Members? It has Members, Other Sheet"},
+		"a missing one":    {"", "2024", nil, "has no sheet 2024; correct source.csv.sheet. It has Members, Other Sheet"},
+		"a chart":          {"", "Chart", nil, "has no sheet Chart; "},
+		"empty":            {"", "", nil, "the sheet Members in the file in.xlsx of connection drop is empty; its first row must name the columns"},
+		"only a header":    {cells("ID", "Name"), "", []string{"ID|Name"}, ""},
 		"empty rows around and between": {
 			`<row r="1"/><row r="4">` + cells("", "ID", "Name")[5:] + `<row r="9">` + cells("", "1", "Ann")[5:] + cells("", "", "") + `<row r="20"><c r="B20" s="1"/></row>` + cells("", "2", "") + "<row/>",
 			"",
