@@ -17,6 +17,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
+
+	"runhook/shared/taskfile"
 )
 
 const (
@@ -38,7 +40,7 @@ type documents struct {
 }
 
 // A document's line fits a screen, its links lead somewhere, the README is short and has every guide,
-// and the commands that are shown exist.
+// and the commands and tasks that are shown are accepted.
 func TestDocuments(t *testing.T) {
 	docs := documents{text: map[string]string{}, there: func(path string) bool {
 		_, err := os.Stat(filepath.Join("../..", filepath.FromSlash(path)))
@@ -88,6 +90,7 @@ func TestDocumentChecksFind(t *testing.T) {
 		{"a long README of code", "[g](deploy/docs/g.md)\n```\n" + strings.Repeat("Two words\n", 651) + "```\n", "", ""},
 		{"a command", "[g](deploy/docs/g.md)\n```sh\nrunhook task new --from-csv a.csv --to 'db.a b' > x &   # a task\n```\n", "", ""},
 		{"no such flag", "[g](deploy/docs/g.md)", "```sh\nrunhook serve --nosuch\n```", "deploy/docs/g.md: runhook serve --nosuch: unknown flag --nosuch"},
+		{"a task with a mistake", "[g](deploy/docs/g.md)", "```yaml\nid: 555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd\nname: T\nsource: {sql: {connection: a, query: select 1}}\nmapping: {id: id}\n```", "deploy/docs/g.md: task.yaml:1: destination is missing: where the rows go"},
 	} {
 		files := map[string]string{"README.md": example.readme, "deploy/docs/g.md": example.guide}
 		docs := documents{text: files, there: func(path string) bool {
@@ -108,6 +111,11 @@ func (d documents) faults() (faults []string) {
 		for _, command := range commandsOf(text) {
 			if err := parses(command); err != nil {
 				faults = append(faults, fmt.Sprintf("%s: %s: %v", name, command, err))
+			}
+		}
+		for _, example := range tasks.FindAllStringSubmatch(text, -1) {
+			if _, err := taskfile.Parse([]byte(example[1]), "task.yaml"); err != nil {
+				faults = append(faults, fmt.Sprintf("%s: %v", name, err))
 			}
 		}
 		for _, link := range linksOf(text) {
@@ -141,6 +149,7 @@ var (
 	remark = regexp.MustCompile(`(?s)<!--.*?-->`)
 	link   = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	scheme = regexp.MustCompile(`^[a-z][a-z0-9+.-]*:`)
+	tasks  = regexp.MustCompile("(?s)```yaml\n(id: .*?)```")
 	lone   = regexp.MustCompile(`^\W*(\[[^\]]*\]\([^)]*\)|https?://\S+)\W*$`)
 )
 
