@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"runhook/services/runner/pipeline/pipelinetest"
 
 	"runhook/services/runner/pipeline"
 	"runhook/services/runner/row"
@@ -19,15 +23,15 @@ import (
 )
 
 func TestWhereAndParameters(t *testing.T) {
-	b := newBench(t)
-	b.write("members.csv", "ID,Name,Member Type\n1,Ann,REG\n2,Bob,STU\n3,Ann,STU\n")
-	b.job.Task.Parameters = []task.Parameter{
+	b := pipelinetest.New(t)
+	b.Write("members.csv", "ID,Name,Member Type\n1,Ann,REG\n2,Bob,STU\n3,Ann,STU\n")
+	b.Job.Task.Parameters = []task.Parameter{
 		{Name: "FirstName"},
 		{Name: "Types", Multiple: true},
 		{Name: "Id", Filter: "A.Id"},
 		{Name: "Id", Filter: "B.Id"},
 	}
-	b.job.Task.Where = `(params.FirstName == "" || Name == params.FirstName) && (len(params.Types) == 0 || row["Member Type"] in params.Types) && params["A.Id"] == "" && params["B.Id"] == ""`
+	b.Job.Task.Where = `(params.FirstName == "" || Name == params.FirstName) && (len(params.Types) == 0 || row["Member Type"] in params.Types) && params["A.Id"] == "" && params["B.Id"] == ""`
 	for _, c := range []struct {
 		values task.Values
 		want   string
@@ -37,14 +41,14 @@ func TestWhereAndParameters(t *testing.T) {
 		{task.Values{"FirstName": {Values: []string{"Ann"}}, "Types": {Values: []string{"STU", "X"}, Multiple: true}}, "3"},
 		{task.Values{"B.Id": {Values: []string{"7"}}}, ""},
 	} {
-		b.job.Parameters = c.values
-		b.toFile(task.Replace)
-		s, err := b.run(t.Context())
+		b.Job.Parameters = c.values
+		b.ToFile(task.Replace)
+		s, err := b.Run(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		var ids []string
-		for line := range strings.Lines(b.read("out.csv")) {
+		for line := range strings.Lines(b.Read("out.csv")) {
 			if id, _, _ := strings.Cut(line, ","); id != "id" {
 				ids = append(ids, id)
 			}
@@ -56,7 +60,7 @@ func TestWhereAndParameters(t *testing.T) {
 }
 
 // faulty writes rows of which every nth is no number, from 1.
-func (b *bench) faulty(rows, nth int) {
+func faulty(b *pipelinetest.Bench, rows, nth int) {
 	var text strings.Builder
 	text.WriteString("ID,Name\n")
 	for i := 1; i <= rows; i++ {
@@ -66,25 +70,25 @@ func (b *bench) faulty(rows, nth int) {
 			fmt.Fprintf(&text, "%d,x\n", i)
 		}
 	}
-	b.write("members.csv", text.String())
+	b.Write("members.csv", text.String())
 }
 
 func TestStopOnRowError(t *testing.T) {
 	for _, where := range []string{"conversion", "mapping", "database"} {
-		b := newBench(t)
-		b.faulty(10_000, 4321)
-		b.job.Task.OnRowError = task.StopOnRowError
+		b := pipelinetest.New(t)
+		faulty(b, 10_000, 4321)
+		b.Job.Task.OnRowError = task.StopOnRowError
 		switch where {
 		case "conversion":
-			b.exec("CREATE TABLE members (id INTEGER PRIMARY KEY, name TEXT)")
+			b.Exec("CREATE TABLE members (id INTEGER PRIMARY KEY, name TEXT)")
 		case "mapping":
-			b.mapping("id", "int(ID)", "name", "Name")
+			b.Mapping("id", "int(ID)", "name", "Name")
 		case "database":
-			b.exec("CREATE TABLE members (id TEXT PRIMARY KEY CHECK (id NOT LIKE '%secret%'), name TEXT)")
+			b.Exec("CREATE TABLE members (id TEXT PRIMARY KEY CHECK (id NOT LIKE '%secret%'), name TEXT)")
 		}
-		s := b.fail("Stopped at row 4321, as on_row_error asks: ")
-		b.counts(s, run.Counts{Retrieved: 4321, Inserted: 4320, Failed: 1})
-		if got := b.query("SELECT count(*), max(CAST(id AS INTEGER)) FROM members"); got != "4320 4320" {
+		s := b.Fail("Stopped at row 4321, as on_row_error asks: ")
+		b.Counts(s, run.Counts{Retrieved: 4321, Inserted: 4320, Failed: 1})
+		if got := b.Query("SELECT count(*), max(CAST(id AS INTEGER)) FROM members"); got != "4320 4320" {
 			t.Errorf("%s: the table has %s", where, got)
 		}
 	}
@@ -92,27 +96,27 @@ func TestStopOnRowError(t *testing.T) {
 
 func TestMaxRowErrors(t *testing.T) {
 	for _, where := range []string{"conversion", "mapping", "database"} {
-		b := newBench(t)
-		b.faulty(10_000, 100)
-		b.job.Task.MaxRowErrors = 30
+		b := pipelinetest.New(t)
+		faulty(b, 10_000, 100)
+		b.Job.Task.MaxRowErrors = 30
 		switch where {
 		case "conversion":
-			b.exec("CREATE TABLE members (id INTEGER PRIMARY KEY, name TEXT)")
+			b.Exec("CREATE TABLE members (id INTEGER PRIMARY KEY, name TEXT)")
 		case "mapping":
-			b.mapping("id", "int(ID)", "name", "Name")
+			b.Mapping("id", "int(ID)", "name", "Name")
 		case "database":
-			b.exec("CREATE TABLE members (id TEXT PRIMARY KEY CHECK (id NOT LIKE '%secret%'), name TEXT)")
+			b.Exec("CREATE TABLE members (id TEXT PRIMARY KEY CHECK (id NOT LIKE '%secret%'), name TEXT)")
 		}
-		s := b.fail("More failed rows than max_row_errors allows (30); the last is row 3100: ")
-		b.counts(s, run.Counts{Retrieved: 3100, Inserted: 3069, Failed: 31})
-		if got := b.query("SELECT count(*) FROM members"); got != "3069" {
+		s := b.Fail("More failed rows than max_row_errors allows (30); the last is row 3100: ")
+		b.Counts(s, run.Counts{Retrieved: 3100, Inserted: 3069, Failed: 31})
+		if got := b.Query("SELECT count(*) FROM members"); got != "3069" {
 			t.Errorf("%s: the table has %s", where, got)
 		}
 		if strings.Contains(fmt.Sprint(s), "4711") {
 			t.Errorf("%s: the snapshot shows a value: %v", where, s)
 		}
-		b.job.Task.MaxRowErrors = 100
-		if s, err := b.run(t.Context()); err != nil || s.Counts.Failed != 100 {
+		b.Job.Task.MaxRowErrors = 100
+		if s, err := b.Run(t.Context()); err != nil || s.Counts.Failed != 100 {
 			t.Errorf("%s: at the limit: %v, %+v", where, err, s.Counts)
 		}
 	}
@@ -121,22 +125,22 @@ func TestMaxRowErrors(t *testing.T) {
 // BeforeWrite is called ahead of every batch with its last row, and what it says counts.
 func TestBeforeWrite(t *testing.T) {
 	for _, kind := range []string{"sql", "append", "replace"} {
-		b := newBench(t)
-		memberFile(t, filepath.Join(b.folder, "members.csv"), 3*row.MaxRows)
-		b.mapping("id", "ID", "name", "FirstName")
+		b := pipelinetest.New(t)
+		pipelinetest.MemberFile(t, filepath.Join(b.Folder, "members.csv"), 3*row.MaxRows)
+		b.Mapping("id", "ID", "name", "FirstName")
 		if kind != "sql" {
-			b.toFile(task.Action(kind))
+			b.ToFile(task.Action(kind))
 		}
 		stop := errors.New("the claim is lost")
 		var rows []int64
-		b.job.BeforeWrite = func(_ context.Context, n int64) error {
+		b.Job.BeforeWrite = func(_ context.Context, n int64) error {
 			rows = append(rows, n)
 			if len(rows) == 3 {
 				return stop
 			}
 			return nil
 		}
-		s, err := b.run(t.Context())
+		s, err := b.Run(t.Context())
 		if !errors.Is(err, stop) {
 			t.Fatalf("%s: got %v, want BeforeWrite's error", kind, err)
 		}
@@ -146,16 +150,16 @@ func TestBeforeWrite(t *testing.T) {
 		written := int64(2 * row.MaxRows)
 		switch kind {
 		case "sql":
-			if got := b.query("SELECT count(*) FROM members"); got != strconv.FormatInt(written, 10) {
+			if got := b.Query("SELECT count(*) FROM members"); got != strconv.FormatInt(written, 10) {
 				t.Errorf("the table has %s rows", got)
 			}
 		case "append":
-			if got := strings.Count(b.read("out.csv"), "\n") - 1; int64(got) != written {
+			if got := strings.Count(b.Read("out.csv"), "\n") - 1; int64(got) != written {
 				t.Errorf("the file has %d rows", got)
 			}
 		case "replace":
 			written = 0
-			if got := b.read("out.csv"); got != "(no file)" {
+			if got := b.Read("out.csv"); got != "(no file)" {
 				t.Error("there is a file")
 			}
 		}
@@ -166,50 +170,50 @@ func TestBeforeWrite(t *testing.T) {
 }
 
 func TestBeforeWriteIsNotCalledForNothing(t *testing.T) {
-	b := newBench(t)
-	b.write("members.csv", "ID,Name\n1,Ann\n2\n")
-	b.job.Task.Where = "false"
-	b.job.BeforeWrite = func(context.Context, int64) error { return errors.New("called") }
-	b.succeed(run.Counts{Total: 2, Retrieved: 2, Skipped: 1, Failed: 1})
+	b := pipelinetest.New(t)
+	b.Write("members.csv", "ID,Name\n1,Ann\n2\n")
+	b.Job.Task.Where = "false"
+	b.Job.BeforeWrite = func(context.Context, int64) error { return errors.New("called") }
+	b.Succeed(run.Counts{Total: 2, Retrieved: 2, Skipped: 1, Failed: 1})
 }
 
 // A run that is canceled ends at once, with the counts of what is in the table.
 func TestCancel(t *testing.T) {
-	b := newBench(t)
-	memberFile(t, filepath.Join(b.folder, "members.csv"), 100_000)
-	b.mapping("id", "ID", "name", "FirstName")
+	b := pipelinetest.New(t)
+	pipelinetest.MemberFile(t, filepath.Join(b.Folder, "members.csv"), 100_000)
+	b.Mapping("id", "ID", "name", "FirstName")
 	for range 5 {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		batches, after := 0, 1+rand.IntN(10)
-		b.job.BeforeWrite = func(ctx context.Context, _ int64) error {
+		b.Job.BeforeWrite = func(ctx context.Context, _ int64) error {
 			if batches++; batches == after {
 				cancel(errors.New("somebody asked"))
 				<-ctx.Done()
 			}
 			return nil
 		}
-		b.exec("DROP TABLE IF EXISTS members")
-		s, err := b.run(ctx)
+		b.Exec("DROP TABLE IF EXISTS members")
+		s, err := b.Run(ctx)
 		if !errors.Is(err, context.Canceled) {
 			t.Fatalf("got %v, want context.Canceled", err)
 		}
-		if got := b.query("SELECT count(*) FROM members"); got != strconv.FormatInt(s.Counts.Inserted, 10) || s.Counts.Retrieved != s.Counts.Inserted {
+		if got := b.Query("SELECT count(*) FROM members"); got != strconv.FormatInt(s.Counts.Inserted, 10) || s.Counts.Retrieved != s.Counts.Inserted {
 			t.Errorf("the table has %s rows, the counts are %+v", got, s.Counts)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if s, err := b.run(ctx); !errors.Is(err, context.Canceled) || s.Counts.Retrieved != 0 {
+	if s, err := b.Run(ctx); !errors.Is(err, context.Canceled) || s.Counts.Retrieved != 0 {
 		t.Errorf("canceled before: %v, %+v", err, s.Counts)
 	}
 }
 
 // Waiting for another writer of the database must not outlast the run.
 func TestCancelWhileTheDatabaseIsLocked(t *testing.T) {
-	b := newBench(t)
-	b.write("members.csv", "ID,Name\n1,Ann\n")
-	b.succeed(run.Counts{Total: 1, Retrieved: 1, Inserted: 1})
-	db := b.open()
+	b := pipelinetest.New(t)
+	b.Write("members.csv", "ID,Name\n1,Ann\n")
+	b.Succeed(run.Counts{Total: 1, Retrieved: 1, Inserted: 1})
+	db := b.Open()
 	defer db.Close()
 	other, err := db.Conn(t.Context())
 	if err != nil {
@@ -222,7 +226,7 @@ func TestCancelWhileTheDatabaseIsLocked(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	began := time.Now()
-	if _, err := b.run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := b.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want context.DeadlineExceeded", err)
 	}
 	if took := time.Since(began); took > 10*time.Second {
@@ -231,13 +235,13 @@ func TestCancelWhileTheDatabaseIsLocked(t *testing.T) {
 }
 
 func TestProgressNeverGoesBackwards(t *testing.T) {
-	b := newBench(t)
-	memberFile(t, filepath.Join(b.folder, "members.csv"), 50_000)
-	b.mapping("id", "ID", "name", "FirstName")
+	b := pipelinetest.New(t)
+	pipelinetest.MemberFile(t, filepath.Join(b.Folder, "members.csv"), 50_000)
+	b.Mapping("id", "ID", "name", "FirstName")
 	var m pipeline.Meter
 	var last pipeline.Snapshot
 	seen := map[float64]bool{}
-	b.job.BeforeWrite = func(context.Context, int64) error {
+	b.Job.BeforeWrite = func(context.Context, int64) error {
 		now := m.Snapshot()
 		if now.PercentComplete < last.PercentComplete || now.PercentComplete >= 100 || now.Counts.Retrieved < last.Counts.Retrieved {
 			t.Errorf("after %+v came %+v", last, now)
@@ -249,7 +253,7 @@ func TestProgressNeverGoesBackwards(t *testing.T) {
 		last = now
 		return nil
 	}
-	if err := pipeline.Run(t.Context(), b.job, &m); err != nil {
+	if err := pipeline.Run(t.Context(), b.Job, &m); err != nil {
 		t.Fatal(err)
 	}
 	if len(seen) < 10 {
@@ -265,19 +269,19 @@ func TestMemoryIsFlat(t *testing.T) {
 	if testing.Short() {
 		t.Skip("reads a large file")
 	}
-	b := newBench(t)
-	b.mapping("id", "ID", "name", `FirstName + " " + LastName`)
+	b := pipelinetest.New(t)
+	b.Mapping("id", "ID", "name", `FirstName + " " + LastName`)
 	peak := func(rows int) (highest uint64) {
-		memberFile(t, filepath.Join(b.folder, "members.csv"), rows)
-		b.toFile(task.Replace)
+		pipelinetest.MemberFile(t, filepath.Join(b.Folder, "members.csv"), rows)
+		b.ToFile(task.Replace)
 		runtime.GC()
-		b.job.BeforeWrite = func(context.Context, int64) error {
+		b.Job.BeforeWrite = func(context.Context, int64) error {
 			var stats runtime.MemStats
 			runtime.ReadMemStats(&stats)
 			highest = max(highest, stats.HeapInuse+stats.StackInuse)
 			return nil
 		}
-		if _, err := b.run(t.Context()); err != nil {
+		if _, err := b.Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		return highest
@@ -288,5 +292,35 @@ func TestMemoryIsFlat(t *testing.T) {
 	// All rows at once would take 60 MiB more.
 	if large > small+16<<20 {
 		t.Errorf("peak %d KiB for 50,000 rows, %d KiB for 500,000", small>>10, large>>10)
+	}
+}
+
+// What a slow service has given is in the database while the service keeps the next row.
+func TestSlowServiceIsSeenInTime(t *testing.T) {
+	b := pipelinetest.New(t)
+	written := make(chan struct{})
+	b.FromService(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, `[{"id":0,"name":"x"}`)
+		// More than the first sample is read for its columns.
+		for i := range 1100 {
+			fmt.Fprintf(w, `,{"id":%d,"name":"x"}`, i+1)
+		}
+		w.(http.Flusher).Flush()
+		select {
+		case <-written:
+		case <-r.Context().Done():
+		}
+		_, _ = io.WriteString(w, `,{"id":2000,"name":"x"}]`)
+	}, task.HTTPSource{Path: "/"})
+	b.Job.BeforeWrite = func(_ context.Context, row int64) error {
+		if row == 1101 {
+			close(written)
+		}
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if s, err := b.Run(ctx); err != nil || s.Counts.Inserted != 1102 {
+		t.Errorf("%+v, %v", s, err)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 
+	"runhook/services/runner/pipeline/pipelinetest"
+
 	"runhook/services/runner/pipeline"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -32,26 +34,26 @@ func TestFullDiskChild(t *testing.T) {
 	if action == "" {
 		t.Skip("only in a child process")
 	}
-	b := newBench(t)
-	memberFile(t, b.folder+"/members.csv", 20_000)
-	b.toFile(task.Action(action))
-	b.mapping(memberMapping...)
-	b.write("out.csv", "id,first_name,last_name,email,joined\nbefore,,,,\n")
+	b := pipelinetest.New(t)
+	pipelinetest.MemberFile(t, b.Folder+"/members.csv", 20_000)
+	b.ToFile(task.Action(action))
+	b.Mapping(memberMapping...)
+	b.Write("out.csv", "id,first_name,last_name,email,joined\nbefore,,,,\n")
 	signal.Ignore(syscall.SIGXFSZ) // so that the write fails, as on a full disk
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 500_000, Max: 500_000}); err != nil {
 		t.Fatal(err)
 	}
 	var m pipeline.Meter
-	err := pipeline.Run(t.Context(), b.job, &m)
+	err := pipeline.Run(t.Context(), b.Job, &m)
 	failure, ok := errors.AsType[*run.Failure](err)
 	if !ok {
 		t.Fatal(err)
 	}
-	entries, err := os.ReadDir(b.folder)
+	entries, err := os.ReadDir(b.Folder)
 	if err != nil {
 		t.Fatal(err)
 	}
-	result := fullDiskResult{Message: failure.Message, Counts: m.Snapshot().Counts, File: b.read("out.csv")}
+	result := fullDiskResult{Message: failure.Message, Counts: m.Snapshot().Counts, File: b.Read("out.csv")}
 	for _, entry := range entries {
 		result.Left = append(result.Left, entry.Name())
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"runhook/services/runner/pipeline/pipelinetest"
+
 	"runhook/services/runner/pipeline"
 	"runhook/services/runner/row"
 	"runhook/shared/run"
@@ -13,11 +15,11 @@ import (
 )
 
 // files are the names in the bench's folder.
-func (b *bench) files() string {
-	b.t.Helper()
-	entries, err := os.ReadDir(b.folder)
+func files(b *pipelinetest.Bench) string {
+	b.T.Helper()
+	entries, err := os.ReadDir(b.Folder)
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	var names []string
 	for _, entry := range entries {
@@ -37,27 +39,27 @@ func TestDryRunOfEveryAction(t *testing.T) {
 		task.Delete: {Total: 6, Retrieved: 6, Deleted: 2, Skipped: 2, Failed: 2},
 	} {
 		t.Run(string(action), func(t *testing.T) {
-			b := newBench(t)
-			b.exec(rulesOfMembers)
-			b.table().Action = action
+			b := pipelinetest.New(t)
+			b.Exec(rulesOfMembers)
+			b.Table().Action = action
 			if action == task.Insert {
-				b.table().Key = nil
+				b.Table().Key = nil
 			}
-			b.write("members.csv", "ID,Name\n1,Ann\n2,Bobby\n3,Cy\n4,Bad\nx,Word\n7\n")
+			b.Write("members.csv", "ID,Name\n1,Ann\n2,Bobby\n3,Cy\n4,Bad\nx,Word\n7\n")
 			if action == task.Update {
-				b.write("members.csv", "ID,Name\n1,Ann\n2,Bobby\n3,Cy\n9,Bad\nx,Word\n7\n")
+				b.Write("members.csv", "ID,Name\n1,Ann\n2,Bobby\n3,Cy\n9,Bad\nx,Word\n7\n")
 			}
-			before := b.query("SELECT * FROM members")
-			dry := b.dry(want)
-			if got := b.query("SELECT * FROM members"); got != before {
+			before := b.Query("SELECT * FROM members")
+			dry := dry(b, want)
+			if got := b.Query("SELECT * FROM members"); got != before {
 				t.Errorf("the table has %s", got)
 			}
-			b.job.DryRun = false
-			real := b.succeed(want)
+			b.Job.DryRun = false
+			real := b.Succeed(want)
 			if len(dry.Errors) != len(real.Errors) {
 				t.Errorf("the dry run says %v, the run %v", dry.Errors, real.Errors)
 			}
-			if b.query("SELECT * FROM members") == before {
+			if b.Query("SELECT * FROM members") == before {
 				t.Error("the run changed nothing")
 			}
 		})
@@ -65,76 +67,76 @@ func TestDryRunOfEveryAction(t *testing.T) {
 }
 
 // dry executes the job as a dry run.
-func (b *bench) dry(want run.Counts) pipeline.Snapshot {
-	b.t.Helper()
-	b.job.DryRun = true
-	return b.succeed(want)
+func dry(b *pipelinetest.Bench, want run.Counts) pipeline.Snapshot {
+	b.T.Helper()
+	b.Job.DryRun = true
+	return b.Succeed(want)
 }
 
 func TestDryRunMakesNothing(t *testing.T) {
-	b := newBench(t)
-	b.write("members.csv", "ID,Name\n1,Ann\n2,Bob\n1,Ann\n1,Eve\n")
-	before := b.files()
+	b := pipelinetest.New(t)
+	b.Write("members.csv", "ID,Name\n1,Ann\n2,Bob\n1,Ann\n1,Eve\n")
+	before := files(b)
 	want := run.Counts{Total: 4, Retrieved: 4, Inserted: 2, Updated: 1, Unchanged: 1}
-	b.dry(want)
-	if got := b.files(); got != before {
+	dry(b, want)
+	if got := files(b); got != before {
 		t.Errorf("without a database there are now %s", got)
 	}
 
-	b.exec("CREATE TABLE others (id TEXT)")
-	b.dry(want)
-	if got := b.query("SELECT name FROM sqlite_schema"); got != "others" {
+	b.Exec("CREATE TABLE others (id TEXT)")
+	dry(b, want)
+	if got := b.Query("SELECT name FROM sqlite_schema"); got != "others" {
 		t.Errorf("the database has %s", got)
 	}
-	if got := b.query("PRAGMA journal_mode"); got != "delete" {
+	if got := b.Query("PRAGMA journal_mode"); got != "delete" {
 		t.Errorf("the journal is now %s", got)
 	}
 
-	b.table().Create = false
-	b.job.DryRun = true
-	b.fail("There is no table members in connection warehouse")
-	b.table().Connection = "warehouse"
-	b.mapping("id", "ID", "nmae", "Name")
-	b.exec("CREATE TABLE members (id TEXT PRIMARY KEY, name TEXT)")
-	b.fail("has no column nmae; did you mean name?")
+	b.Table().Create = false
+	b.Job.DryRun = true
+	b.Fail("There is no table members in connection warehouse")
+	b.Table().Connection = "warehouse"
+	b.Mapping("id", "ID", "nmae", "Name")
+	b.Exec("CREATE TABLE members (id TEXT PRIMARY KEY, name TEXT)")
+	b.Fail("has no column nmae; did you mean name?")
 }
 
 // Rows of one batch see each other; those of an earlier one are gone, and the table waits for nobody
 // longer than for a batch.
 func TestDryRunHoldsNoBatchOverTheNext(t *testing.T) {
-	b := newBench(t)
-	b.exec("CREATE TABLE members (id INTEGER PRIMARY KEY, name TEXT)")
-	memberFile(t, filepath.Join(b.folder, "members.csv"), 2*row.MaxRows)
-	b.mapping("id", "int(ID) % 100", "name", `"same"`)
-	b.dry(run.Counts{Total: 2 * row.MaxRows, Retrieved: 2 * row.MaxRows, Inserted: 200, Unchanged: 2*row.MaxRows - 200})
+	b := pipelinetest.New(t)
+	b.Exec("CREATE TABLE members (id INTEGER PRIMARY KEY, name TEXT)")
+	pipelinetest.MemberFile(t, filepath.Join(b.Folder, "members.csv"), 2*row.MaxRows)
+	b.Mapping("id", "int(ID) % 100", "name", `"same"`)
+	dry(b, run.Counts{Total: 2 * row.MaxRows, Retrieved: 2 * row.MaxRows, Inserted: 200, Unchanged: 2*row.MaxRows - 200})
 }
 
 func TestDryRunOfFiles(t *testing.T) {
 	for _, action := range []task.Action{task.Replace, task.Append} {
 		t.Run(string(action), func(t *testing.T) {
-			b := newBench(t)
-			b.write("members.csv", "ID,Name\n1,Ann\n2\n3,Cy\n")
-			b.mapping("id", "ID", "name", `Name == "Cy" ? [1] : Name`)
-			b.toFile(action)
+			b := pipelinetest.New(t)
+			b.Write("members.csv", "ID,Name\n1,Ann\n2\n3,Cy\n")
+			b.Mapping("id", "ID", "name", `Name == "Cy" ? [1] : Name`)
+			b.ToFile(action)
 			want := run.Counts{Total: 3, Retrieved: 3, Inserted: 1, Failed: 2}
-			before := b.files()
-			b.dry(want)
-			if got := b.files(); got != before {
+			before := files(b)
+			dry(b, want)
+			if got := files(b); got != before {
 				t.Errorf("there are now %s", got)
 			}
-			b.write("out.csv", "id,name\n7,Old")
-			b.dry(want)
-			if got := b.read("out.csv"); got != "id,name\n7,Old" {
+			b.Write("out.csv", "id,name\n7,Old")
+			dry(b, want)
+			if got := b.Read("out.csv"); got != "id,name\n7,Old" {
 				t.Errorf("out.csv is %q", got)
 			}
-			b.job.Task.Destination.(*task.CSVDestination).Path = "none/out.csv"
-			b.fail("The folder of the file none/out.csv of connection drop does not exist")
-			b.job.Task.Destination.(*task.CSVDestination).Path = "."
-			b.fail("is not a file")
+			b.Job.Task.Destination.(*task.CSVDestination).Path = "none/out.csv"
+			b.Fail("The folder of the file none/out.csv of connection drop does not exist")
+			b.Job.Task.Destination.(*task.CSVDestination).Path = "."
+			b.Fail("is not a file")
 			if action == task.Append {
-				b.write("other.csv", "a,b\n")
-				b.job.Task.Destination.(*task.CSVDestination).Path = "other.csv"
-				b.fail("does not have the columns of the mapping")
+				b.Write("other.csv", "a,b\n")
+				b.Job.Task.Destination.(*task.CSVDestination).Path = "other.csv"
+				b.Fail("does not have the columns of the mapping")
 			}
 		})
 	}

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"runhook/services/runner/pipeline/pipelinetest"
+
 	"runhook/services/runner/connector"
 	"runhook/services/runner/pipeline"
 	"runhook/shared/task"
@@ -14,23 +16,23 @@ import (
 // transactions, and without one. They take turns, so that the ratio means something on a busy machine.
 func BenchmarkCheckpointInSQLite(b *testing.B) {
 	const rows = 100_000
-	w := newBench(b)
-	memberFile(b, filepath.Join(w.folder, "members.csv"), rows)
-	w.mapping(memberMapping...)
-	w.table().Action = task.Insert
+	w := pipelinetest.New(b)
+	pipelinetest.MemberFile(b, filepath.Join(w.Folder, "members.csv"), rows)
+	w.Mapping(memberMapping...)
+	w.Table().Action = task.Insert
 	var spent [2]float64
 	for i := 0; b.Loop(); i++ {
 		for turn := range spent {
-			w.job.Fence = nil
+			w.Job.Fence = nil
 			if (i+turn)%2 == 1 {
-				w.job.Fence = &connector.Fence{Store: "store", Task: "task", Number: 1, Token: 1}
+				w.Job.Fence = &connector.Fence{Store: "store", Task: "task", Number: 1, Token: 1}
 			}
 			b.StopTimer()
-			os.Remove(filepath.Join(w.folder, "warehouse.db"))
+			os.Remove(filepath.Join(w.Folder, "warehouse.db"))
 			b.StartTimer()
 			before := b.Elapsed()
 			var m pipeline.Meter
-			if err := pipeline.Run(b.Context(), w.job, &m); err != nil {
+			if err := pipeline.Run(b.Context(), w.Job, &m); err != nil {
 				b.Fatal(err)
 			}
 			spent[(i+turn)%2] += (b.Elapsed() - before).Seconds()

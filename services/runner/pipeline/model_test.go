@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"runhook/services/runner/pipeline/pipelinetest"
+
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -15,21 +17,21 @@ import (
 func TestCountsEqualTheTable(t *testing.T) {
 	for seed := range uint64(12) {
 		random := rand.New(rand.NewPCG(seed, 7))
-		b := newBench(t)
-		b.exec("CREATE TABLE members (id INTEGER PRIMARY KEY, name TEXT CHECK (name <> 'bad'))")
-		b.table().Action = []task.Action{task.Insert, task.Upsert, task.Update, task.Delete}[random.IntN(4)]
-		if b.table().Action != task.Insert {
-			b.exec("WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 3 FROM n WHERE i < 3000) INSERT INTO members SELECT i, 'n' || (i % 5) FROM n")
+		b := pipelinetest.New(t)
+		b.Exec("CREATE TABLE members (id INTEGER PRIMARY KEY, name TEXT CHECK (name <> 'bad'))")
+		b.Table().Action = []task.Action{task.Insert, task.Upsert, task.Update, task.Delete}[random.IntN(4)]
+		if b.Table().Action != task.Insert {
+			b.Exec("WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 3 FROM n WHERE i < 3000) INSERT INTO members SELECT i, 'n' || (i % 5) FROM n")
 		}
-		b.job.Task.Where = `Name != "drop"`
-		b.job.Task.MaxRowErrors = random.IntN(200)
+		b.Job.Task.Where = `Name != "drop"`
+		b.Job.Task.MaxRowErrors = random.IntN(200)
 		if random.IntN(4) == 0 {
-			b.job.Task.OnRowError = task.StopOnRowError
+			b.Job.Task.OnRowError = task.StopOnRowError
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		if random.IntN(3) == 0 {
 			end := random.IntN(6)
-			b.job.BeforeWrite = func(context.Context, int64) error {
+			b.Job.BeforeWrite = func(context.Context, int64) error {
 				if end--; end < 0 {
 					cancel()
 				}
@@ -60,11 +62,11 @@ func TestCountsEqualTheTable(t *testing.T) {
 			}
 			text.WriteString(id + "," + name + "\n")
 		}
-		b.write("members.csv", text.String())
-		before := b.content(t)
-		s, err := b.run(ctx)
+		b.Write("members.csv", text.String())
+		before := content(b, t)
+		s, err := b.Run(ctx)
 		cancel()
-		after := b.content(t)
+		after := content(b, t)
 
 		// Execute the rows that were reached on a model of the table.
 		want := run.Counts{Total: s.Counts.Total, Retrieved: s.Counts.Retrieved}
@@ -86,7 +88,7 @@ func TestCountsEqualTheTable(t *testing.T) {
 			}
 			id, notNumber := strconv.Atoi(cells[0])
 			old, there := content[id]
-			action := b.table().Action
+			action := b.Table().Action
 			switch {
 			case cells[0] == "" && action == task.Insert && cells[1] != "bad":
 				want.Inserted++ // the table makes a number
@@ -112,23 +114,23 @@ func TestCountsEqualTheTable(t *testing.T) {
 			}
 		}
 		if s.Counts != want {
-			t.Errorf("seed %d, %s, %v:\ncounts %+v\nwant   %+v", seed, b.table().Action, err, s.Counts, want)
+			t.Errorf("seed %d, %s, %v:\ncounts %+v\nwant   %+v", seed, b.Table().Action, err, s.Counts, want)
 		}
 		if len(after) != len(content) {
-			t.Errorf("seed %d, %s, %v: the table has %d rows, want %d", seed, b.table().Action, err, len(after), len(content))
+			t.Errorf("seed %d, %s, %v: the table has %d rows, want %d", seed, b.Table().Action, err, len(after), len(content))
 		}
 		for id, name := range content {
 			if id < 1<<40 && after[id] != name {
-				t.Fatalf("seed %d, %s, %v: row %d is %q, want %q", seed, b.table().Action, err, id, after[id], name)
+				t.Fatalf("seed %d, %s, %v: row %d is %q, want %q", seed, b.Table().Action, err, id, after[id], name)
 			}
 		}
 	}
 }
 
 // content reads the table members.
-func (b *bench) content(t *testing.T) map[int]string {
+func content(b *pipelinetest.Bench, t *testing.T) map[int]string {
 	t.Helper()
-	db := b.open()
+	db := b.Open()
 	defer db.Close()
 	rows, err := db.Query("SELECT id, name FROM members")
 	if err != nil {

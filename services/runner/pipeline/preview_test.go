@@ -7,21 +7,23 @@ import (
 	"strings"
 	"testing"
 
+	"runhook/services/runner/pipeline/pipelinetest"
+
 	"runhook/services/runner/pipeline"
 	"runhook/shared/run"
 )
 
 func TestPreview(t *testing.T) {
-	b := newBench(t)
-	b.write("members.csv", "ID,Name\n1,Ann\n2\nx,Bob\n4,\n5,Eve\n6,Flo\n")
-	b.mapping("id", "int(ID)", "name", `Name == "" ? nil : Name`)
-	b.job.Task.Where = `ID != "5"`
+	b := pipelinetest.New(t)
+	b.Write("members.csv", "ID,Name\n1,Ann\n2\nx,Bob\n4,\n5,Eve\n6,Flo\n")
+	b.Mapping("id", "int(ID)", "name", `Name == "" ? nil : Name`)
+	b.Job.Task.Where = `ID != "5"`
 	for most, want := range map[int]string{
 		1: "1:[1 Ann] {Total:0 Retrieved:1 Inserted:0 Updated:0 Unchanged:0 Deleted:0 Skipped:0 Failed:0} [] false",
 		2: "1:[1 Ann] 4:[4 <nil>] {Total:0 Retrieved:4 Inserted:0 Updated:0 Unchanged:0 Deleted:0 Skipped:0 Failed:2}",
 		9: "1:[1 Ann] 4:[4 <nil>] 6:[6 Flo] {Total:6 Retrieved:6 Inserted:0 Updated:0 Unchanged:0 Deleted:0 Skipped:1 Failed:2}",
 	} {
-		sample, err := pipeline.Preview(t.Context(), b.job.Kinds, b.job.Job, most)
+		sample, err := pipeline.Preview(t.Context(), b.Job.Kinds, b.Job.Job, most)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,25 +39,25 @@ func TestPreview(t *testing.T) {
 			t.Errorf("errors %+v", sample.Errors)
 		}
 	}
-	if got := b.read("warehouse.db"); got != "(no file)" {
+	if got := b.Read("warehouse.db"); got != "(no file)" {
 		t.Error("the destination was opened")
 	}
 }
 
 func TestPreviewFails(t *testing.T) {
-	b := newBench(t)
-	if _, err := pipeline.Preview(t.Context(), b.job.Kinds, b.job.Job, 5); !isFailure(err, "members.csv") {
+	b := pipelinetest.New(t)
+	if _, err := pipeline.Preview(t.Context(), b.Job.Kinds, b.Job.Job, 5); !isFailure(err, "members.csv") {
 		t.Errorf("no file: %v", err)
 	}
-	b.write("members.csv", "ID,Name\n1,Ann\n")
-	b.mapping("id", "Id")
-	if _, err := pipeline.Preview(t.Context(), b.job.Kinds, b.job.Job, 5); !isFailure(err, "did you mean ID?") {
+	b.Write("members.csv", "ID,Name\n1,Ann\n")
+	b.Mapping("id", "Id")
+	if _, err := pipeline.Preview(t.Context(), b.Job.Kinds, b.Job.Job, 5); !isFailure(err, "did you mean ID?") {
 		t.Errorf("no column: %v", err)
 	}
-	b.mapping("id", "ID")
+	b.Mapping("id", "ID")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := pipeline.Preview(ctx, b.job.Kinds, b.job.Job, 5); !errors.Is(err, context.Canceled) {
+	if _, err := pipeline.Preview(ctx, b.Job.Kinds, b.Job.Job, 5); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: %v", err)
 	}
 }

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"runhook/services/runner/pipeline/pipelinetest"
+
 	"runhook/services/runner/connector"
 	"runhook/services/runner/connector/imis/imissite"
 	"runhook/services/runner/connector/sqldb"
@@ -27,7 +29,7 @@ import (
 
 // story is several attempts at one run, with the rejected rows that they store.
 type story struct {
-	b *bench
+	b *pipelinetest.Bench
 	// token is that of the last attempt, claim its last checkpoint as a claim would have it.
 	token uint64
 	claim run.Checkpoint
@@ -41,7 +43,7 @@ type story struct {
 	meter pipeline.Meter
 }
 
-func newStory(b *bench) *story {
+func newStory(b *pipelinetest.Bench) *story {
 	return &story{b: b, chunks: map[run.RejectedChunks][]run.RejectedRow{}}
 }
 
@@ -49,11 +51,11 @@ var errStopped = errors.New("the runner was killed")
 
 // attempt runs until a batch reaches the row stop, which is then not written; 0 lets it come to its end.
 func (s *story) attempt(stop int64) error {
-	s.b.t.Helper()
+	s.b.T.Helper()
 	s.token++
 	var waiting []run.RejectedRow
 	var set run.RejectedSet
-	job := s.b.job
+	job := s.b.Job
 	job.Fence = &connector.Fence{Store: "store", Task: "task", Number: 1, Token: s.token}
 	job.BeforeWrite = func(_ context.Context, last int64) error {
 		if stop > 0 && last >= stop {
@@ -76,7 +78,7 @@ func (s *story) attempt(stop int64) error {
 	}
 	s.meter = pipeline.Meter{}
 	s.meter.Begin(s.claim)
-	err := pipeline.Run(s.b.t.Context(), job, &s.meter)
+	err := pipeline.Run(s.b.T.Context(), job, &s.meter)
 	s.claim = s.meter.Snapshot().Confirmed
 	return err
 }
@@ -93,26 +95,26 @@ func (s *story) rejected() (rows []run.RejectedRow) {
 
 // resumable are the sources that a run can continue in, each of 12,000 rows with ids from 1; every 25th
 // has no name, and every 40th is for where to drop.
-var resumable = map[string]func(*bench){
-	"csv": func(b *bench) { b.write("members.csv", resumableText()) },
-	"a compressed csv": func(b *bench) {
-		b.fromZipped(gzipped(b.t, resumableText()))
+var resumable = map[string]func(*pipelinetest.Bench){
+	"csv": func(b *pipelinetest.Bench) { b.Write("members.csv", resumableText()) },
+	"a compressed csv": func(b *pipelinetest.Bench) {
+		b.FromZipped(pipelinetest.Gzipped(b.T, resumableText()))
 	},
-	"a workbook": func(b *bench) {
+	"a workbook": func(b *pipelinetest.Bench) {
 		rows := [][]string{{"ID", "Name", "Keep"}}
 		for i := 1; i <= resumableRows; i++ {
 			rows = append(rows, resumableRow(i))
 		}
-		b.workbook("members.xlsx", rows...)
-		b.job.Task.Source = &task.CSVSource{Connection: "drop", Path: "members.xlsx"}
+		b.Workbook("members.xlsx", rows...)
+		b.Job.Task.Source = &task.CSVSource{Connection: "drop", Path: "members.xlsx"}
 	},
-	"a query": func(b *bench) {
-		b.exec("create table people (ID integer primary key, Name text, Keep text); with recursive n(i) as (select 1 union all select i + 1 from n where i < " + strconv.Itoa(resumableRows) +
+	"a query": func(b *pipelinetest.Bench) {
+		b.Exec("create table people (ID integer primary key, Name text, Keep text); with recursive n(i) as (select 1 union all select i + 1 from n where i < " + strconv.Itoa(resumableRows) +
 			") insert into people select i, case when i % 25 = 0 then '' else 'name ' || i end, case when i % 40 = 0 then 'no' else 'yes' end from n")
-		b.job.Task.Source = &task.SQLSource{Connection: "warehouse", Query: "select * from people", OrderBy: []string{"ID"}}
+		b.Job.Task.Source = &task.SQLSource{Connection: "warehouse", Query: "select * from people", OrderBy: []string{"ID"}}
 	},
-	"pages": func(b *bench) {
-		b.fromService(func(w http.ResponseWriter, r *http.Request) {
+	"pages": func(b *pipelinetest.Bench) {
+		b.FromService(func(w http.ResponseWriter, r *http.Request) {
 			skip, _ := strconv.Atoi(r.URL.Query().Get("skip"))
 			page := []map[string]string{}
 			for i := skip + 1; i <= min(skip+700, resumableRows); i++ {
@@ -122,8 +124,8 @@ var resumable = map[string]func(*bench){
 			_ = json.NewEncoder(w).Encode(page)
 		}, task.HTTPSource{Path: "/", Next: &task.NextPage{Offset: "skip"}})
 	},
-	"an IQA": func(b *bench) {
-		site := b.fromIMIS(resumableRows)
+	"an IQA": func(b *pipelinetest.Bench) {
+		site := b.FromIMIS(resumableRows)
 		site.SetQueries(imissite.Query{
 			Path:    "$/Members",
 			Columns: []imissite.Column{{Name: "ID", Type: "String"}, {Name: "Name", Type: "String"}, {Name: "Keep", Type: "String"}},
@@ -168,12 +170,12 @@ func TestRunContinues(t *testing.T) {
 				seed := uint64(time.Now().UnixNano())
 				t.Logf("seed %d", seed)
 				random := rand.New(rand.NewPCG(seed, 0))
-				b := newBench(t)
+				b := pipelinetest.New(t)
 				from(b)
-				b.exec("create table members (id integer primary key, name text not null check (name <> ''))")
-				b.mapping("id", "int(ID)", "name", "Name")
-				b.job.Task.Where = `Keep == "yes"`
-				b.table().Action = action
+				b.Exec("create table members (id integer primary key, name text not null check (name <> ''))")
+				b.Mapping("id", "int(ID)", "name", "Name")
+				b.Job.Task.Where = `Keep == "yes"`
+				b.Table().Action = action
 				s := newStory(b)
 				stops, err := 0, errStopped
 				for at := int64(1); errors.Is(err, errStopped); stops++ {
@@ -197,7 +199,7 @@ func TestRunContinues(t *testing.T) {
 						t.Errorf("the listed errors are out of order: %v", end.Errors)
 					}
 				}
-				if got := b.query("select count(*), count(distinct id), sum(id % 40 = 0 or id % 25 = 0) from members"); got != fmt.Sprint(want.Inserted, want.Inserted, 0) {
+				if got := b.Query("select count(*), count(distinct id), sum(id % 40 = 0 or id % 25 = 0) from members"); got != fmt.Sprint(want.Inserted, want.Inserted, 0) {
 					t.Errorf("the table has %s", got)
 				}
 				var last int64
@@ -236,12 +238,12 @@ func TestAppendContinues(t *testing.T) {
 		"another writer came":         {"id,name\nx,y\n", 0, "foreign,row\n"},
 	} {
 		for _, row0 := range []bool{false, true} {
-			b := newBench(t)
+			b := pipelinetest.New(t)
 			resumable["csv"](b)
-			b.mapping("id", "ID", "name", "Name")
-			b.toFile(task.Append)
+			b.Mapping("id", "ID", "name", "Name")
+			b.ToFile(task.Append)
 			if c.there != "" {
-				b.write("out.csv", c.there)
+				b.Write("out.csv", c.there)
 			}
 			s := newStory(b)
 			if err := s.attempt(2*row.MaxRows + 1); !errors.Is(err, errStopped) {
@@ -258,14 +260,14 @@ func TestAppendContinues(t *testing.T) {
 			if row0 {
 				s.claim = run.Checkpoint{Writing: true, Length: int64(len(c.there))}
 			}
-			path := filepath.Join(b.folder, "out.csv")
-			if err := os.WriteFile(path, []byte(b.read("out.csv")[:int64(len(b.read("out.csv")))-c.torn]+c.foreign), 0o600); err != nil {
+			path := filepath.Join(b.Folder, "out.csv")
+			if err := os.WriteFile(path, []byte(b.Read("out.csv")[:int64(len(b.Read("out.csv")))-c.torn]+c.foreign), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.attempt(0); err != nil {
 				t.Fatal(err)
 			}
-			got := b.read("out.csv")
+			got := b.Read("out.csv")
 			wantText := want.String()
 			before := c.there
 			if before == "" {
@@ -290,11 +292,11 @@ func TestAppendContinues(t *testing.T) {
 // While rejected rows wait to be stored, the checkpoint stays where it was, and so does the length that
 // goes with it.
 func TestAppendContinuesBeforeTheFirstCheckpoint(t *testing.T) {
-	b := newBench(t)
+	b := pipelinetest.New(t)
 	resumable["csv"](b)
-	b.mapping("id", `int(Name == "" ? "none" : ID)`)
-	b.toFile(task.Append)
-	b.write("out.csv", "id\nearlier\n")
+	b.Mapping("id", `int(Name == "" ? "none" : ID)`)
+	b.ToFile(task.Append)
+	b.Write("out.csv", "id\nearlier\n")
 	s := newStory(b)
 	s.lazy = true
 	for _, stop := range []int64{3*row.MaxRows + 1, 5*row.MaxRows + 1} {
@@ -306,29 +308,31 @@ func TestAppendContinuesBeforeTheFirstCheckpoint(t *testing.T) {
 		t.Fatal(err)
 	}
 	const failed = resumableRows / 25
-	if got := strings.Count(b.read("out.csv"), "\n"); got != 2+resumableRows-failed || len(s.rejected()) != failed {
+	if got := strings.Count(b.Read("out.csv"), "\n"); got != 2+resumableRows-failed || len(s.rejected()) != failed {
 		t.Errorf("%d lines and %d rejected rows, want %d and %d", got, len(s.rejected()), 2+resumableRows-failed, failed)
 	}
 }
 
 // A file that was changed since is not continued in, whatever was changed of it.
 func TestChangedFile(t *testing.T) {
-	for change, edit := range map[string]func(b *bench){
-		"its end":  func(b *bench) { b.write("members.csv", resumableText()+"20000,more,yes\n") },
-		"its rows": func(b *bench) { b.write("members.csv", strings.Replace(resumableText(), "name 1,", "Name 1,", 1)) },
-		"its time": func(b *bench) {
+	for change, edit := range map[string]func(b *pipelinetest.Bench){
+		"its end": func(b *pipelinetest.Bench) { b.Write("members.csv", resumableText()+"20000,more,yes\n") },
+		"its rows": func(b *pipelinetest.Bench) {
+			b.Write("members.csv", strings.Replace(resumableText(), "name 1,", "Name 1,", 1))
+		},
+		"its time": func(b *pipelinetest.Bench) {
 			then := time.Now().Add(-time.Hour)
-			if err := os.Chtimes(filepath.Join(b.folder, "members.csv"), then, then); err != nil {
-				b.t.Fatal(err)
+			if err := os.Chtimes(filepath.Join(b.Folder, "members.csv"), then, then); err != nil {
+				b.T.Fatal(err)
 			}
 		},
 	} {
 		t.Run(change, func(t *testing.T) {
 			for _, action := range []task.Action{task.Insert, task.Upsert} {
-				b := newBench(t)
+				b := pipelinetest.New(t)
 				resumable["csv"](b)
-				b.mapping("id", "int(ID)", "name", "Name")
-				b.table().Action = action
+				b.Mapping("id", "int(ID)", "name", "Name")
+				b.Table().Action = action
 				s := newStory(b)
 				if err := s.attempt(2*row.MaxRows + 1); !errors.Is(err, errStopped) {
 					t.Fatal(err)
@@ -343,7 +347,7 @@ func TestChangedFile(t *testing.T) {
 					}
 				case err == nil || !strings.Contains(err.Error(), "The run was interrupted, and the source has changed since") || !strings.Contains(err.Error(), fmt.Sprintf("Rows 1 to %d of the source were written;", written)):
 					t.Errorf("an insert must not start over: %v", err)
-				case written < 1 || counts.Inserted != written || b.query("select count(*) from members") != strconv.FormatInt(written, 10):
+				case written < 1 || counts.Inserted != written || b.Query("select count(*) from members") != strconv.FormatInt(written, 10):
 					t.Errorf("%+v", counts)
 				}
 			}
@@ -353,23 +357,23 @@ func TestChangedFile(t *testing.T) {
 
 // A source whose rows have moved is noticed by the last one that was written.
 func TestMovedRows(t *testing.T) {
-	b := newBench(t)
+	b := pipelinetest.New(t)
 	resumable["a query"](b)
-	b.mapping("id", "ID", "name", "Name")
-	b.table().Action = task.Insert
+	b.Mapping("id", "ID", "name", "Name")
+	b.Table().Action = task.Insert
 	s := newStory(b)
 	if err := s.attempt(2*row.MaxRows + 1); !errors.Is(err, errStopped) {
 		t.Fatal(err)
 	}
 	written := strconv.FormatInt(s.claim.Row, 10)
-	b.exec("delete from people where id = 17")
+	b.Exec("delete from people where id = 17")
 	if err := s.attempt(0); err == nil || !strings.Contains(err.Error(), "the source has changed since") {
 		t.Errorf("got %v", err)
 	}
-	if got := b.query("select count(*) from members"); got != written {
+	if got := b.Query("select count(*) from members"); got != written {
 		t.Errorf("the table has %s, want %s", got, written)
 	}
-	b.exec("insert into people values (17, 'name 17', 'yes'); delete from people where id > 100")
+	b.Exec("insert into people values (17, 'name 17', 'yes'); delete from people where id > 100")
 	if err := s.attempt(0); err == nil || !strings.Contains(err.Error(), "the source has changed since") {
 		t.Errorf("a shorter source: %v", err)
 	}
@@ -379,12 +383,12 @@ func TestMovedRows(t *testing.T) {
 // attempts before had counted as errors stays counted.
 func TestQueryWithoutOrder(t *testing.T) {
 	for _, action := range []task.Action{task.Insert, task.Upsert} {
-		b := newBench(t)
+		b := pipelinetest.New(t)
 		resumable["a query"](b)
-		b.job.Task.Source.(*task.SQLSource).OrderBy = nil
-		b.exec("create table members (id integer primary key, name text not null check (name <> ''))")
-		b.mapping("id", "ID", "name", "Name")
-		b.table().Action = action
+		b.Job.Task.Source.(*task.SQLSource).OrderBy = nil
+		b.Exec("create table members (id integer primary key, name text not null check (name <> ''))")
+		b.Mapping("id", "ID", "name", "Name")
+		b.Table().Action = action
 		s := newStory(b)
 		if err := s.attempt(1); !errors.Is(err, errStopped) {
 			t.Fatal(err)
@@ -410,11 +414,11 @@ func TestQueryWithoutOrder(t *testing.T) {
 
 // Nor is a file continued in where the source has no order, once anything may have been written.
 func TestAppendWithoutOrder(t *testing.T) {
-	b := newBench(t)
+	b := pipelinetest.New(t)
 	resumable["a query"](b)
-	b.job.Task.Source.(*task.SQLSource).OrderBy = nil
-	b.mapping("id", "ID")
-	b.toFile(task.Append)
+	b.Job.Task.Source.(*task.SQLSource).OrderBy = nil
+	b.Mapping("id", "ID")
+	b.ToFile(task.Append)
 	s := newStory(b)
 	if err := s.attempt(1); !errors.Is(err, errStopped) {
 		t.Fatal(err)
@@ -428,11 +432,11 @@ func TestAppendWithoutOrder(t *testing.T) {
 // An attempt that another one has overtaken writes nothing more; nor does one that only comes to the
 // destination when the other has ended.
 func TestFence(t *testing.T) {
-	b := newBench(t)
+	b := pipelinetest.New(t)
 	resumable["pages"](b)
-	b.mapping("id", "int(ID)", "name", "Name")
-	b.table().Action = task.Insert
-	service, set := b.job.Task.Source.(*task.HTTPSource), b.job.Connections
+	b.Mapping("id", "int(ID)", "name", "Name")
+	b.Table().Action = task.Insert
+	service, set := b.Job.Task.Source.(*task.HTTPSource), b.Job.Connections
 	pages, err := set.HTTP(service.Connection)
 	if err != nil {
 		t.Fatal(err)
@@ -443,7 +447,7 @@ func TestFence(t *testing.T) {
 	var came atomic.Bool
 	ended := make(chan struct{})
 	proxy := httputil.NewSingleHostReverseProxy(pages.URL)
-	b.fromService(func(w http.ResponseWriter, r *http.Request) {
+	b.FromService(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Get("skip") == "7000" && !came.Swap(true) {
 			defer close(ended)
 			if err := second.attempt(0); err != nil {
@@ -452,7 +456,7 @@ func TestFence(t *testing.T) {
 		}
 		proxy.ServeHTTP(w, r)
 	}, *service)
-	b.mapping("id", "int(ID)", "name", "Name")
+	b.Mapping("id", "int(ID)", "name", "Name")
 	first := newStory(b)
 	if err := first.attempt(0); !errors.Is(err, connector.ErrLost) {
 		t.Errorf("the attempt that was overtaken: %v", err)
@@ -461,10 +465,10 @@ func TestFence(t *testing.T) {
 	if got := second.meter.Snapshot().Counts; got.Inserted != resumableRows {
 		t.Errorf("the second attempt counts %+v", got)
 	}
-	if got := b.query("select count(*), count(distinct id) from members"); got != fmt.Sprint(resumableRows, resumableRows) {
+	if got := b.Query("select count(*), count(distinct id) from members"); got != fmt.Sprint(resumableRows, resumableRows) {
 		t.Errorf("the table has %s", got)
 	}
-	if got := b.query("select token from runhook_checkpoint where store = 'store' and task = 'task' and run = 1"); got != "2" {
+	if got := b.Query("select token from runhook_checkpoint where store = 'store' and task = 'task' and run = 1"); got != "2" {
 		t.Errorf("the table of checkpoints has %s", got)
 	}
 	first.token = 0
@@ -474,25 +478,25 @@ func TestFence(t *testing.T) {
 
 	// The row goes when the run has ended. Who comes then is told so by the claim.
 	fence := &connector.Fence{Store: "store", Task: "task", Number: 1, Token: 2}
-	if err := sqldb.Forget(t.Context(), b.job.Connections, b.table(), fence); err != nil {
+	if err := sqldb.Forget(t.Context(), b.Job.Connections, b.Table(), fence); err != nil {
 		t.Fatal(err)
 	}
-	late := b.job
+	late := b.Job
 	late.Fence = &connector.Fence{Store: "store", Task: "task", Number: 1, Token: 1}
 	late.Confirm = func(context.Context) error { return errStopped }
 	if err := pipeline.Run(t.Context(), late, &pipeline.Meter{}); !errors.Is(err, errStopped) {
 		t.Errorf("an attempt whose claim is gone: %v", err)
 	}
-	if got := b.query("select count(*) from members"); got != strconv.Itoa(resumableRows) {
+	if got := b.Query("select count(*) from members"); got != strconv.Itoa(resumableRows) {
 		t.Errorf("the table has %s rows", got)
 	}
 }
 
 // A database in which the table of checkpoints cannot be says so before the first row.
 func TestNoPlaceForCheckpoints(t *testing.T) {
-	b := newBench(t)
+	b := pipelinetest.New(t)
 	resumable["csv"](b)
-	b.exec("create view runhook_checkpoint as select 1 as store")
+	b.Exec("create view runhook_checkpoint as select 1 as store")
 	s := newStory(b)
 	err := s.attempt(0)
 	if err == nil || !strings.Contains(err.Error(), "he runner keeps in the table runhook_checkpoint of connection warehouse how far a run is, and cannot make or use it there; let its account") {
@@ -505,13 +509,13 @@ func TestNoPlaceForCheckpoints(t *testing.T) {
 
 // What an earlier attempt is still writing is waited for, and counts.
 func TestTakeoverWaitsForAnOpenTransaction(t *testing.T) {
-	b := newBench(t)
+	b := pipelinetest.New(t)
 	resumable["csv"](b)
-	b.mapping("id", "int(ID)", "name", "Name")
-	b.table().Action = task.Insert
+	b.Mapping("id", "int(ID)", "name", "Name")
+	b.Table().Action = task.Insert
 	first, second := newStory(b), newStory(b)
 	inside, goOn := make(chan struct{}), make(chan struct{})
-	job := b.job
+	job := b.Job
 	job.Fence = &connector.Fence{Store: "store", Task: "task", Number: 1, Token: 1}
 	waited := false
 	job.BeforeWrite = func(_ context.Context, last int64) error {
@@ -533,7 +537,7 @@ func TestTakeoverWaitsForAnOpenTransaction(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if got := b.query("select count(*), count(distinct id) from members"); got != fmt.Sprint(resumableRows, resumableRows) {
+	if got := b.Query("select count(*), count(distinct id) from members"); got != fmt.Sprint(resumableRows, resumableRows) {
 		t.Errorf("the table has %s", got)
 	}
 	if got := second.meter.Snapshot().Counts; got.Inserted != resumableRows {
@@ -544,14 +548,14 @@ func TestTakeoverWaitsForAnOpenTransaction(t *testing.T) {
 // A run that its rows have ended ends so again, when the runner was killed before it could say so.
 func TestVerdictIsKept(t *testing.T) {
 	for _, stop := range []bool{false, true} {
-		b := newBench(t)
+		b := pipelinetest.New(t)
 		resumable["csv"](b)
-		b.exec("create table members (id integer primary key, name text not null check (name <> ''))")
-		b.mapping("id", "int(ID)", "name", "Name")
-		b.job.Task.MaxRowErrors = 100
+		b.Exec("create table members (id integer primary key, name text not null check (name <> ''))")
+		b.Mapping("id", "int(ID)", "name", "Name")
+		b.Job.Task.MaxRowErrors = 100
 		want := "ore failed rows than max_row_errors allows (100)"
 		if stop {
-			b.job.Task.OnRowError = task.StopOnRowError
+			b.Job.Task.OnRowError = task.StopOnRowError
 			want = "topped at row 25, as on_row_error asks: "
 		}
 		s := newStory(b)
@@ -564,5 +568,29 @@ func TestVerdictIsKept(t *testing.T) {
 		if now := s.meter.Snapshot(); now.Counts != counts || len(s.rejected()) != int(counts.Failed) {
 			t.Errorf("first %+v, then %+v with %d rejected rows", counts, now.Counts, len(s.rejected()))
 		}
+	}
+}
+
+// An insert goes on where it was, and stores nothing twice.
+func TestPanelInsertContinues(t *testing.T) {
+	b := pipelinetest.New(t)
+	site, _ := b.ToPanel(task.Insert)
+	b.Job.Task.Destination.(*task.IMISDestination).Match = nil
+	b.Write("members.csv", "ID,Name\n101,A\n102,TOOLONG\n103,C\n101,D\n102,E\n")
+	s := newStory(b)
+	s.eager = true // rows behind a rejected one that waits to be stored are not confirmed, and come again
+	if err := s.attempt(4); !errors.Is(err, errStopped) {
+		t.Fatal(err)
+	}
+	if err := s.attempt(0); err != nil {
+		t.Fatal(err)
+	}
+	b.Counts(s.meter.Snapshot(), run.Counts{Total: 5, Retrieved: 5, Inserted: 4, Failed: 1})
+	codes := ""
+	for _, row := range site.Rows("My_Panel") {
+		codes += row["Code"].(string)
+	}
+	if codes != "ACDE" {
+		t.Errorf("stored %s", codes)
 	}
 }

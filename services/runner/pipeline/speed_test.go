@@ -8,38 +8,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
+
+	"runhook/services/runner/pipeline/pipelinetest"
 
 	"runhook/services/runner/pipeline"
 	"runhook/shared/task"
 )
-
-const memberHeader = "ID,FirstName,LastName,Email,Joined\n"
-
-// memberFile writes a CSV of that many members.
-func memberFile(t testing.TB, path string, rows int) {
-	t.Helper()
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var text strings.Builder
-	text.WriteString(memberHeader)
-	for i := range rows {
-		fmt.Fprintf(&text, "%08d,Margaret,Ann Lee,member%d@example.org,2026-01-31\n", i, i)
-		if text.Len() > 1<<20 {
-			if _, err := f.WriteString(text.String()); err != nil {
-				t.Fatal(err)
-			}
-			text.Reset()
-		}
-	}
-	if _, err := f.WriteString(text.String()); err != nil {
-		t.Fatal(err)
-	}
-}
 
 var memberMapping = []string{"id", "ID", "first_name", "FirstName", "last_name", "LastName", "email", "Email", "joined", "Joined"}
 
@@ -49,17 +24,17 @@ func BenchmarkCSVToSQLite(b *testing.B) {
 	const rows = 200_000
 	for _, action := range []task.Action{task.Insert, task.Upsert} {
 		b.Run(string(action), func(b *testing.B) {
-			w := newBench(b)
-			memberFile(b, filepath.Join(w.folder, "members.csv"), rows)
-			w.mapping(memberMapping...)
-			w.table().Action = action
+			w := pipelinetest.New(b)
+			pipelinetest.MemberFile(b, filepath.Join(w.Folder, "members.csv"), rows)
+			w.Mapping(memberMapping...)
+			w.Table().Action = action
 			for b.Loop() {
 				var m pipeline.Meter
-				if err := pipeline.Run(b.Context(), w.job, &m); err != nil || m.Snapshot().Counts.Inserted != rows {
+				if err := pipeline.Run(b.Context(), w.Job, &m); err != nil || m.Snapshot().Counts.Inserted != rows {
 					b.Fatal(err, m.Snapshot())
 				}
 				b.StopTimer()
-				os.Remove(filepath.Join(w.folder, "warehouse.db"))
+				os.Remove(filepath.Join(w.Folder, "warehouse.db"))
 				b.StartTimer()
 			}
 			b.ReportMetric(float64(rows*b.N)/b.Elapsed().Seconds(), "rows/s")
@@ -67,16 +42,16 @@ func BenchmarkCSVToSQLite(b *testing.B) {
 	}
 	for _, again := range []string{"unchanged", "updated"} {
 		b.Run("upsert/"+again, func(b *testing.B) {
-			w := newBench(b)
-			memberFile(b, filepath.Join(w.folder, "members.csv"), rows)
-			w.mapping(memberMapping...)
+			w := pipelinetest.New(b)
+			pipelinetest.MemberFile(b, filepath.Join(w.Folder, "members.csv"), rows)
+			w.Mapping(memberMapping...)
 			turn := 0
 			for b.Loop() {
 				if turn++; again == "updated" {
-					w.job.Task.Mapping[1].Expression = fmt.Sprintf("FirstName + %q", fmt.Sprint(turn))
+					w.Job.Task.Mapping[1].Expression = fmt.Sprintf("FirstName + %q", fmt.Sprint(turn))
 				}
 				var m pipeline.Meter
-				if err := pipeline.Run(b.Context(), w.job, &m); err != nil {
+				if err := pipeline.Run(b.Context(), w.Job, &m); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -84,20 +59,20 @@ func BenchmarkCSVToSQLite(b *testing.B) {
 		})
 	}
 	b.Run("bare", func(b *testing.B) {
-		w := newBench(b)
-		memberFile(b, filepath.Join(w.folder, "members.csv"), rows)
+		w := pipelinetest.New(b)
+		pipelinetest.MemberFile(b, filepath.Join(w.Folder, "members.csv"), rows)
 		for b.Loop() {
 			bareLoop(b, w)
 			b.StopTimer()
-			os.Remove(filepath.Join(w.folder, "warehouse.db"))
+			os.Remove(filepath.Join(w.Folder, "warehouse.db"))
 			b.StartTimer()
 		}
 		b.ReportMetric(float64(rows*b.N)/b.Elapsed().Seconds(), "rows/s")
 	})
 }
 
-func bareLoop(b *testing.B, w *bench) {
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(w.folder, "warehouse.db")+"?_pragma=journal_mode(WAL)")
+func bareLoop(b *testing.B, w *pipelinetest.Bench) {
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(w.Folder, "warehouse.db")+"?_pragma=journal_mode(WAL)")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -106,7 +81,7 @@ func bareLoop(b *testing.B, w *bench) {
 	if _, err := db.Exec(`CREATE TABLE members (id TEXT NOT NULL, first_name TEXT, last_name TEXT, email TEXT, joined TEXT, PRIMARY KEY (id))`); err != nil {
 		b.Fatal(err)
 	}
-	f, err := os.Open(filepath.Join(w.folder, "members.csv"))
+	f, err := os.Open(filepath.Join(w.Folder, "members.csv"))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -148,14 +123,14 @@ func bareLoop(b *testing.B, w *bench) {
 func BenchmarkTiny(b *testing.B) {
 	for _, kind := range []string{"sqlite", "csv"} {
 		b.Run(kind, func(b *testing.B) {
-			w := newBench(b)
-			w.write("members.csv", "ID,Name\n1,Ann\n2,Bob\n3,Cy\n")
+			w := pipelinetest.New(b)
+			w.Write("members.csv", "ID,Name\n1,Ann\n2,Bob\n3,Cy\n")
 			if kind == "csv" {
-				w.toFile(task.Replace)
+				w.ToFile(task.Replace)
 			}
 			for b.Loop() {
 				var m pipeline.Meter
-				if err := pipeline.Run(b.Context(), w.job, &m); err != nil {
+				if err := pipeline.Run(b.Context(), w.Job, &m); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -165,13 +140,13 @@ func BenchmarkTiny(b *testing.B) {
 
 func BenchmarkCSVToCSV(b *testing.B) {
 	const rows = 200_000
-	w := newBench(b)
-	memberFile(b, filepath.Join(w.folder, "members.csv"), rows)
-	w.mapping("id", "ID", "name", `FirstName + " " + LastName`, "email", "Email")
-	w.toFile(task.Replace)
+	w := pipelinetest.New(b)
+	pipelinetest.MemberFile(b, filepath.Join(w.Folder, "members.csv"), rows)
+	w.Mapping("id", "ID", "name", `FirstName + " " + LastName`, "email", "Email")
+	w.ToFile(task.Replace)
 	for b.Loop() {
 		var m pipeline.Meter
-		if err := pipeline.Run(b.Context(), w.job, &m); err != nil {
+		if err := pipeline.Run(b.Context(), w.Job, &m); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -180,14 +155,14 @@ func BenchmarkCSVToCSV(b *testing.B) {
 
 // BenchmarkNothing is a whole run that has nothing to do: one row, which where drops.
 func BenchmarkNothing(b *testing.B) {
-	w := newBench(b)
-	w.write("members.csv", "ID,Name\n1,Ann\n")
-	w.toFile(task.Append)
-	w.job.Task.Where = "false"
+	w := pipelinetest.New(b)
+	w.Write("members.csv", "ID,Name\n1,Ann\n")
+	w.ToFile(task.Append)
+	w.Job.Task.Where = "false"
 	b.ReportAllocs()
 	for b.Loop() {
 		var m pipeline.Meter
-		if err := pipeline.Run(b.Context(), w.job, &m); err != nil {
+		if err := pipeline.Run(b.Context(), w.Job, &m); err != nil {
 			b.Fatal(err)
 		}
 	}

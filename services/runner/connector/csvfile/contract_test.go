@@ -1,8 +1,7 @@
-package csvfile
+package csvfile_test
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/csv"
 	"errors"
 	"io/fs"
@@ -11,12 +10,23 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/text/encoding/unicode"
-
+	"runhook/services/runner/connection"
 	"runhook/services/runner/connector"
 	"runhook/services/runner/connector/connectortest"
+	"runhook/services/runner/connector/csvfile"
+	"runhook/services/runner/pipeline/pipelinetest"
 	"runhook/shared/task"
 )
+
+// connections has the files connection drop on a folder.
+func connections(t *testing.T, folder string) *connection.Set {
+	t.Helper()
+	set, err := connection.Parse([]byte("drop: {files: .}\n"), filepath.Join(folder, "connections.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
 
 // Files of text, as they are, compressed, and in another encoding.
 func TestSourceContract(t *testing.T) {
@@ -25,14 +35,8 @@ func TestSourceContract(t *testing.T) {
 		encode func(t *testing.T, text string) string
 	}{
 		"plain": {task.CSVSource{Path: "in.csv"}, func(_ *testing.T, text string) string { return text }},
-		"gzip":  {task.CSVSource{Path: "in.csv.gz"}, zipped},
-		"utf16": {task.CSVSource{Path: "in.txt", Encoding: "utf-16le"}, func(t *testing.T, text string) string {
-			encoded, err := unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM).NewEncoder().String(text)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return encoded
-		}},
+		"gzip":  {task.CSVSource{Path: "in.csv.gz"}, func(t *testing.T, text string) string { return pipelinetest.Gzipped(t, text) }},
+		"utf16": {task.CSVSource{Path: "in.txt", Encoding: "utf-16le"}, func(t *testing.T, text string) string { return encode(t, text, "utf-16le") }},
 	} {
 		job := func(t *testing.T, folder string) connector.Job {
 			from := c.from
@@ -41,7 +45,7 @@ func TestSourceContract(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			connectortest.Source(t, connectortest.SourceHarness{
-				Kind: SourceKind{}, Versioned: true,
+				Kind: csvfile.SourceKind{}, Versioned: true,
 				New: func(t *testing.T) func(rows []connectortest.Row) connector.Job {
 					folder := t.TempDir()
 					return func(rows []connectortest.Row) connector.Job {
@@ -66,7 +70,7 @@ func TestDestinationContract(t *testing.T) {
 		}
 		t.Run(string(action), func(t *testing.T) {
 			connectortest.Destination(t, connectortest.DestinationHarness{
-				Kind: DestinationKind{}, Refused: []any{"a list"},
+				Kind: csvfile.DestinationKind{}, Refused: []any{"a list"},
 				New: func(t *testing.T) *connectortest.Place {
 					folder := t.TempDir()
 					path := filepath.Join(folder, "out.csv")
@@ -130,16 +134,4 @@ func textOf(rows []connectortest.Row) string {
 		}
 	}
 	return text.String()
-}
-
-func zipped(t *testing.T, text string) string {
-	var out bytes.Buffer
-	w := gzip.NewWriter(&out)
-	if _, err := w.Write([]byte(text)); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return out.String()
 }

@@ -1,4 +1,4 @@
-package pipeline_test
+package sqldb_test
 
 import (
 	"context"
@@ -8,27 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"runhook/services/runner/pipeline/pipelinetest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
-
-// fromQuery makes the job write the query's columns id and name to out.csv.
-func (b *bench) fromQuery(query string, orderBy ...string) {
-	b.job.Task.Source = &task.SQLSource{Connection: "warehouse", Query: query, OrderBy: orderBy}
-	b.mapping("id", "id", "name", "name")
-	b.toFile(task.Replace)
-}
-
-// parameters gives the job parameters with these values: name, value, name, value, …
-func (b *bench) parameters(pairs ...string) {
-	b.job.Parameters = task.Values{}
-	for i := 0; i < len(pairs); i += 2 {
-		b.job.Task.Parameters = append(b.job.Task.Parameters, task.Parameter{Name: pairs[i]})
-		if pairs[i+1] != "" {
-			b.job.Parameters[pairs[i]] = task.Value{Values: []string{pairs[i+1]}}
-		}
-	}
-}
 
 const someMembers = `create table members (id integer primary key, name text, state text, active boolean, joined date, paid real, data blob, n numeric);
 insert into members values
@@ -59,13 +42,13 @@ func TestQueryIsRead(t *testing.T) {
 		"a column with dot": {"select id, name from members where id = :CsContact.ID", nil, []string{"CsContact.ID", "2"}, "2,Bob\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
-			b.exec(someMembers)
-			b.fromQuery(c.query, c.orderBy...)
-			b.parameters(c.params...)
+			b := pipelinetest.New(t)
+			b.Exec(someMembers)
+			b.FromQuery(c.query, c.orderBy...)
+			b.Parameters(c.params...)
 			n := int64(strings.Count(c.want, "\n"))
-			b.succeed(run.Counts{Retrieved: n, Inserted: n})
-			if got := b.read("out.csv"); got != "id,name\n"+c.want {
+			b.Succeed(run.Counts{Retrieved: n, Inserted: n})
+			if got := b.Read("out.csv"); got != "id,name\n"+c.want {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
@@ -74,14 +57,14 @@ func TestQueryIsRead(t *testing.T) {
 
 // Values come as what they are, and as they are stored.
 func TestQueryGivesTypedCells(t *testing.T) {
-	b := newBench(t)
-	b.exec(someMembers)
-	b.fromQuery("select * from members order by id")
-	b.mapping("id", "id + 1", "active", "active ? 'yes' : 'no'", "joined", "joined", "paid", "paid", "data", "data", "n", "n")
-	b.job.Task.Where = "active != nil"
-	b.succeed(run.Counts{Retrieved: 3, Inserted: 2, Skipped: 1})
+	b := pipelinetest.New(t)
+	b.Exec(someMembers)
+	b.FromQuery("select * from members order by id")
+	b.Mapping("id", "id + 1", "active", "active ? 'yes' : 'no'", "joined", "joined", "paid", "paid", "data", "data", "n", "n")
+	b.Job.Task.Where = "active != nil"
+	b.Succeed(run.Counts{Retrieved: 3, Inserted: 2, Skipped: 1})
 	want := "id,active,joined,paid,data,n\n3,no,2026-01-31 18:30:00,0.1,,7\n9007199254740994,yes,2026-01-31,12.5,abc,1.1\n"
-	if got := b.read("out.csv"); got != want {
+	if got := b.Read("out.csv"); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -108,17 +91,17 @@ func TestQueryIsRefused(t *testing.T) {
 		"an unknown function": {"select nosuch('x')", "", "no such function: nosuch"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
-			b.exec(someMembers)
-			b.fromQuery(c.query)
+			b := pipelinetest.New(t)
+			b.Exec(someMembers)
+			b.FromQuery(c.query)
 			if c.orderBy != "" {
-				b.fromQuery(c.query, c.orderBy)
+				b.FromQuery(c.query, c.orderBy)
 			}
 			if name != "an unknown :name" {
-				b.job.Task.Parameters = []task.Parameter{{Name: "States", Multiple: true}}
+				b.Job.Task.Parameters = []task.Parameter{{Name: "States", Multiple: true}}
 			}
-			s := b.fail(c.want)
-			if s.Counts.Retrieved != 0 || b.read("out.csv") != "(no file)" || b.query("select count(*) from members") != "3" {
+			s := b.Fail(c.want)
+			if s.Counts.Retrieved != 0 || b.Read("out.csv") != "(no file)" || b.Query("select count(*) from members") != "3" {
 				t.Errorf("something was done: %+v", s.Counts)
 			}
 		})
@@ -126,64 +109,64 @@ func TestQueryIsRefused(t *testing.T) {
 }
 
 func TestDatabaseIsOnlyRead(t *testing.T) {
-	b := newBench(t)
-	b.fromQuery("select 1 as id, 2 as name")
-	b.fail("he database of connection warehouse does not exist; correct the connection")
-	if _, err := os.Stat(filepath.Join(b.folder, "warehouse.db")); !errors.Is(err, os.ErrNotExist) {
+	b := pipelinetest.New(t)
+	b.FromQuery("select 1 as id, 2 as name")
+	b.Fail("he database of connection warehouse does not exist; correct the connection")
+	if _, err := os.Stat(filepath.Join(b.Folder, "warehouse.db")); !errors.Is(err, os.ErrNotExist) {
 		t.Error("the database was made")
 	}
-	b.write("warehouse.db", strings.Repeat("not a database", 100))
-	b.fail("is not a SQLite database")
+	b.Write("warehouse.db", strings.Repeat("not a database", 100))
+	b.Fail("is not a SQLite database")
 }
 
 // A database that is read may be the one that is written, in whatever mode it is.
 func TestQueryAndTableInOneDatabase(t *testing.T) {
 	for _, mode := range []string{"delete", "wal"} {
-		b := newBench(t)
-		b.exec("pragma journal_mode = " + mode)
-		b.exec(someMembers)
-		b.exec("with recursive n(i) as (select 10 union all select i + 1 from n where i < 5009) insert into members(id, name) select i, 'N' || i from n")
-		b.fromQuery("select id, name from members", "id")
-		b.job.Task.Destination = &task.SQLDestination{
+		b := pipelinetest.New(t)
+		b.Exec("pragma journal_mode = " + mode)
+		b.Exec(someMembers)
+		b.Exec("with recursive n(i) as (select 10 union all select i + 1 from n where i < 5009) insert into members(id, name) select i, 'N' || i from n")
+		b.FromQuery("select id, name from members", "id")
+		b.Job.Task.Destination = &task.SQLDestination{
 			Connection: "warehouse", Table: "people", Key: []string{"id"}, Action: task.Upsert, Create: true,
 		}
-		b.succeed(run.Counts{Retrieved: 5003, Inserted: 5003})
-		if got := b.query("select count(*), sum(length(name)) from people"); got != b.query("select count(*), sum(length(name)) from members") {
+		b.Succeed(run.Counts{Retrieved: 5003, Inserted: 5003})
+		if got := b.Query("select count(*), sum(length(name)) from people"); got != b.Query("select count(*), sum(length(name)) from members") {
 			t.Errorf("%s: %s", mode, got)
 		}
 	}
 }
 
 func TestCellsThatNothingCanTake(t *testing.T) {
-	b := newBench(t)
-	b.exec("create table members (id integer, name text)")
-	b.exec("insert into members values (1, cast(x'ff41' as text)), (2, cast(zeroblob(17000000) as text)), (3, 'Ann')")
-	b.fromQuery("select id, name from members", "id")
-	s := b.succeed(run.Counts{Retrieved: 3, Inserted: 1, Failed: 2})
-	b.rowErrors(s,
+	b := pipelinetest.New(t)
+	b.Exec("create table members (id integer, name text)")
+	b.Exec("insert into members values (1, cast(x'ff41' as text)), (2, cast(zeroblob(17000000) as text)), (3, 'Ann')")
+	b.FromQuery("select id, name from members", "id")
+	s := b.Succeed(run.Counts{Retrieved: 3, Inserted: 1, Failed: 2})
+	b.RowErrors(s,
 		run.RowError{Row: 1, Column: "name", Message: "is text that is not valid UTF-8"},
 		run.RowError{Row: 2, Column: "name", Message: "is longer than 16 MiB"})
 }
 
 // A query that computes for ever is ended with its run.
 func TestEndlessQueryIsCanceled(t *testing.T) {
-	b := newBench(t)
-	b.exec(someMembers)
-	b.fromQuery("with recursive n(i) as (select 1 union all select i + 1 from n) select i as id, '' as name from n where i < 0")
+	b := pipelinetest.New(t)
+	b.Exec(someMembers)
+	b.FromQuery("with recursive n(i) as (select 1 union all select i + 1 from n) select i as id, '' as name from n where i < 0")
 	ctx, cancel := context.WithCancel(t.Context())
 	began := make(chan struct{})
-	b.job.BeforeWrite = func(context.Context, int64) error { return nil }
+	b.Job.BeforeWrite = func(context.Context, int64) error { return nil }
 	go func() {
 		// The destination's file is made before the query begins.
 		for {
-			if files, _ := filepath.Glob(filepath.Join(b.folder, ".out.csv.*")); len(files) > 0 {
+			if files, _ := filepath.Glob(filepath.Join(b.Folder, ".out.csv.*")); len(files) > 0 {
 				break
 			}
 		}
 		close(began)
 		cancel()
 	}()
-	_, err := b.run(ctx)
+	_, err := b.Run(ctx)
 	<-began
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
