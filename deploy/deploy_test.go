@@ -3,40 +3,18 @@
 package deploy_test
 
 import (
-	"bufio"
-	"bytes"
-	"context"
-	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
+	"syscall"
 	"testing"
-	"time"
+
+	"runhook/shared/proctest"
 )
 
-// program is the built binary; `make test` installs everything else that these tests start.
-var program string
-
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "runhook-deploy-*")
-	if err != nil {
-		panic(err)
-	}
-	program = filepath.Join(dir, "runhook")
-	build := exec.Command("go", "build", "-o", program, "runhook/cmd/runhook")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "%s\n%v\n", out, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { proctest.Main(m) }
 
 const sampleTask = "555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd"
 
@@ -49,10 +27,10 @@ type site struct {
 func start(t *testing.T) site {
 	t.Helper()
 	s := site{dir: taskFiles(t)}
-	out := launch(t, program, "serve", "--listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0",
+	served := launch(t, proctest.Program(t), "serve", "--listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0",
 		"--data", filepath.Join(s.dir, "data"), "--tasks", filepath.Join(s.dir, "tasks"),
 		"--connections", filepath.Join(s.dir, "connections.yaml"))
-	found := out.await(t, `listens on (http://[^ ]+) \(NATS on (nats://[^,]+),`)
+	found := served.Await(`listens on (http://[^ ]+) \(NATS on (nats://[^,]+),`)
 	s.url, s.nats = found[1], found[2]
 	return s
 }
@@ -84,65 +62,13 @@ destination: {sql: {connection: warehouse, table: people, key: [id], action: ups
 	return dir
 }
 
-// output is what a process has printed so far.
-type output struct {
-	lines chan string
-	all   bytes.Buffer
-}
-
-// launch starts a program that runs until the end of the test, and collects what it prints.
-func launch(t *testing.T, name string, args ...string) *output {
+// launch starts a program that runs until the end of the test, and is then asked to end, so that it can
+// end its own children.
+func launch(t *testing.T, name string, args ...string) *proctest.Process {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = 15 * time.Second
-	read, write := io.Pipe()
-	cmd.Stdout, cmd.Stderr = write, write
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	o := &output{lines: make(chan string, 4096)}
-	ended := make(chan struct{})
-	go func() {
-		defer close(o.lines)
-		for lines := bufio.NewScanner(read); lines.Scan(); {
-			o.lines <- lines.Text()
-		}
-	}()
-	go func() { defer close(ended); _ = cmd.Wait(); _ = write.Close() }()
-	t.Cleanup(func() {
-		cancel()
-		for line := range o.lines {
-			fmt.Fprintln(&o.all, line)
-		}
-		<-ended
-		if t.Failed() {
-			t.Logf("%s %s printed:\n%s", filepath.Base(name), args[0], o.all.String())
-		}
-	})
-	return o
-}
-
-// await waits until a line matches.
-func (o *output) await(t *testing.T, pattern string) []string {
-	t.Helper()
-	wanted := regexp.MustCompile(pattern)
-	limit := time.After(30 * time.Second)
-	for {
-		select {
-		case line, open := <-o.lines:
-			if !open {
-				t.Fatalf("ended before it printed %q:\n%s", pattern, o.all.String())
-			}
-			fmt.Fprintln(&o.all, line)
-			if found := wanted.FindStringSubmatch(line); found != nil {
-				return found
-			}
-		case <-limit:
-			t.Fatalf("did not print %q within 30 s:\n%s", pattern, o.all.String())
-		}
-	}
+	p := proctest.Start(t, exec.Command(name, args...))
+	t.Cleanup(func() { p.Signal(syscall.SIGINT); p.Wait() })
+	return p
 }
 
 // need fails the test where a program is missing, because a test that is skipped tests nothing.
@@ -153,6 +79,14 @@ func need(t *testing.T, name string) string {
 		t.Fatalf("%s is not installed: run `make needs`", name)
 	}
 	return path
+}
+
+// needPackages fails the test where the npm packages of the examples are missing.
+func needPackages(t *testing.T) {
+	t.Helper()
+	if _, err := os.Stat("examples/node_modules/.installed"); err != nil {
+		t.Fatalf("the npm packages of deploy/examples are not installed: run `make needs`")
+	}
 }
 
 func freeAddress(t *testing.T) string {

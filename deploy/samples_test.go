@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"runhook/shared/proctest"
 )
 
 // The samples of the original product's page, as printed but for host, GUID and run number
@@ -163,6 +165,7 @@ func TestParameterSamples(t *testing.T) {
 // The jQuery sample in a real browser, on a page of another origin.
 func TestJQuerySample(t *testing.T) {
 	chromium := need(t, "chromium")
+	needPackages(t)
 	s := start(t)
 	logged := make(chan string, 8)
 	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -185,7 +188,7 @@ func TestJQuerySample(t *testing.T) {
 		"--disable-background-networking", "--disable-component-update", "--disable-sync",
 		"--user-data-dir="+t.TempDir(), "--remote-debugging-port=0", page.URL)
 
-	limit := time.After(60 * time.Second)
+	limit := time.After(proctest.Limit)
 	for range 2 {
 		var entry struct {
 			document
@@ -200,7 +203,7 @@ func TestJQuerySample(t *testing.T) {
 				t.Fatalf("the page logged %s (%v)", text, err)
 			}
 		case <-limit:
-			t.Fatal("the page logged nothing within 60 s")
+			t.Fatal("the page logs nothing")
 		}
 		if entry.Poller {
 			if entry.Started != 202 || entry.RetryAfter != "30" || entry.Polled != 200 || entry.Outcome != "Success" ||

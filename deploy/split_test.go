@@ -13,11 +13,12 @@ import (
 	"github.com/rs/zerolog"
 
 	"runhook/shared/broker"
+	"runhook/shared/proctest"
 )
 
 // The services of their own, on one NATS server, behind nginx with the configuration as shipped.
 func TestSplitServicesBehindNginx(t *testing.T) {
-	nginx := need(t, "nginx")
+	nginx, program := need(t, "nginx"), proctest.Program(t)
 	nats, err := broker.Start(broker.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
@@ -28,14 +29,14 @@ func TestSplitServicesBehindNginx(t *testing.T) {
 	if err := os.WriteFile(key, []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	launch(t, program, "init", "--nats", nats.URL()).await(t, `(?i)ready|made|done`)
+	launch(t, program, "init", "--nats", nats.URL()).Await(`(?i)ready|made|done`)
 
 	front, ingress, status := freeAddress(t), freeAddress(t), freeAddress(t)
-	launch(t, program, "ingress", "--nats", nats.URL(), "--listen", ingress, "--trusted-proxies", "127.0.0.1/32", "--run-key-file", key).await(t, "listens on")
+	launch(t, program, "ingress", "--nats", nats.URL(), "--listen", ingress, "--trusted-proxies", "127.0.0.1/32", "--run-key-file", key).Await("listens on")
 	launch(t, program, "status", "--nats", nats.URL(), "--listen", status, "--trusted-proxies", "127.0.0.1/32", "--run-key-file", key,
-		"--admin-token-file", tokenFile(t, dir)).await(t, "listens on")
-	launch(t, program, "runner", "--nats", nats.URL(), "--listen", "127.0.0.1:0", "--connections", filepath.Join(dir, "connections.yaml")).await(t, "executes runs")
-	launch(t, program, "task", "apply", filepath.Join(dir, "tasks"), "--server", "http://"+status, "--token-file", tokenFile(t, dir)).await(t, "People")
+		"--admin-token-file", tokenFile(t, dir)).Await("listens on")
+	launch(t, program, "runner", "--nats", nats.URL(), "--listen", "127.0.0.1:0", "--connections", filepath.Join(dir, "connections.yaml")).Await("executes runs")
+	launch(t, program, "task", "apply", filepath.Join(dir, "tasks"), "--server", "http://"+status, "--token-file", tokenFile(t, dir)).Await("People")
 
 	conf := strings.NewReplacer("127.0.0.1:8080", front, "127.0.0.1:8081", ingress, "127.0.0.1:8082", status).
 		Replace(read(t, "nginx/runhook.conf"))
@@ -80,7 +81,7 @@ func TestSplitServicesBehindNginx(t *testing.T) {
 
 	// A task becomes known to a split service within a second of its being applied.
 	var started *http.Response
-	eventually(t, "the ingress knows the task", func() bool {
+	proctest.Eventually(t, "the ingress knows the task", func() bool {
 		started, _ = ask("POST", "/task/executepolling/"+sampleTask, `{"QueryParameters":{"ID":"CA"}}`)
 		return started.StatusCode != 404
 	})

@@ -170,7 +170,7 @@ func fullDisk(t *testing.T, durability string) {
 	for range 20 {
 		submit() // the first is under way, the others wait
 	}
-	disk.fill(t, i.pid)
+	disk.fill(t, i.process.Pid())
 
 	var refused answer
 	eventually(t, i, "a POST is told that the disk is full", func() bool {
@@ -181,7 +181,7 @@ func fullDisk(t *testing.T, durability string) {
 	if err != nil || seconds < 1 || !bytes.Contains(refused.body, []byte(`"title":"The store is full"`)) {
 		t.Errorf("Retry-After %q, %s", refused.header.Get("Retry-After"), refused.body)
 	}
-	i.log.await(t, `takes no more writes`, i.ended)
+	i.log.Await(t, `takes no more writes`, i.ended)
 	release() // what is under way comes to its end and cannot say so
 	eventually(t, i, "what ended before can still be read", func() bool {
 		now, err := i.request(http.MethodGet, ended)
@@ -208,8 +208,8 @@ func fullDisk(t *testing.T, durability string) {
 		}
 	}
 
-	disk.free(t, i.pid)
-	i.log.await(t, `room in the data directory again`, i.ended)
+	disk.free(t, i.process.Pid())
+	i.log.Await(t, `room in the data directory again`, i.ended)
 	eventually(t, i, "POSTs are taken again", func() bool { return submit().status == http.StatusOK })
 	for number, url := range accepted {
 		eventually(t, i, "run "+number+" has ended", func() bool {

@@ -45,13 +45,13 @@ func TestSIGTERMStopsInTime(t *testing.T) {
 	started := i.start(s.copy, nil)
 	i.awaitRunning(started)
 	waiting := begin(t, "run", "people", "--wait", "--server", i.url) // an open request does not hold it up
-	waiting.log.await(t, `Queued`, waiting.ended)
+	waiting.log.Await(t, `Queued`, waiting.ended)
 	asked := time.Now()
 	i.end()
 	if took := time.Since(asked); took > 5*time.Second {
 		t.Errorf("the stop took %s", took)
 	}
-	i.log.await(t, `run handed back`, i.ended)
+	i.log.Await(t, `run handed back`, i.ended)
 	waiting.stop()
 	waiting.await()
 }
@@ -65,7 +65,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	started := i.start(s.copy, nil)
 	i.awaitRunning(started)
 	i.stop()
-	i.log.await(t, `no more requests are taken`, i.ended)
+	i.log.Await(t, `no more requests are taken`, i.ended)
 	asked := time.Now()
 	i.stop()
 	if code := i.await(); code == exitSuccess {

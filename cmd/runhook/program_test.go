@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
@@ -17,64 +16,21 @@ import (
 	"time"
 
 	"runhook/shared/client"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
 // limit bounds every wait of a test.
-const limit = 60 * time.Second
-
-// output collects what a program writes and lets a test wait for it.
-type output struct {
-	mu      sync.Mutex
-	text    bytes.Buffer
-	changed chan struct{}
-}
-
-func newOutput() *output { return &output{changed: make(chan struct{})} }
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	close(o.changed)
-	o.changed = make(chan struct{})
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
-// await waits until the output matches and returns the submatches; nil when ended closes first.
-func (o *output) await(t testing.TB, pattern string, ended <-chan struct{}) []string {
-	t.Helper()
-	matcher, over := regexp.MustCompile(pattern), time.After(limit)
-	for {
-		o.mu.Lock()
-		changed, found := o.changed, matcher.FindStringSubmatch(o.text.String())
-		o.mu.Unlock()
-		if found != nil {
-			return found
-		}
-		select {
-		case <-changed:
-		case <-ended:
-			return matcher.FindStringSubmatch(o.String())
-		case <-over:
-			t.Fatalf("no %q in %s:\n%s", pattern, limit, o)
-		}
-	}
-}
+const limit = proctest.Limit
 
 // instance is a running program, in this process or as one of its own.
 type instance struct {
 	t           testing.TB
-	out, log    *output
-	ended       chan struct{}
+	out, log    *proctest.Output
+	ended       <-chan struct{}
 	code        int
-	pid         int // of a spawned one
+	process     *proctest.Process // of a spawned one
 	stop, kill  func()
 	url, nats   string
 	client      *client.Client
@@ -88,6 +44,9 @@ func (i *instance) await() int {
 	case <-i.ended:
 	case <-time.After(limit):
 		i.t.Fatalf("%s has not ended in %s\n%s", i.description, limit, i.log)
+	}
+	if i.process != nil {
+		i.code = i.process.Wait()
 	}
 	return i.code
 }
@@ -104,9 +63,9 @@ func (i *instance) end() {
 // listening waits until the program says where it listens.
 func (i *instance) listening() *instance {
 	i.t.Helper()
-	found := i.out.await(i.t, `on (http://\S*:\d+)`, i.ended)
+	found := i.out.Await(i.t, `on (http://\S*:\d+)`, i.ended)
 	if found == nil {
-		i.t.Fatalf("%s ended with %d: %s%s", i.description, i.code, i.out, i.log)
+		i.t.Fatalf("%s ended with %d: %s%s", i.description, i.await(), i.out, i.log)
 	}
 	i.url = found[1]
 	if found := regexp.MustCompile(`NATS on (nats://\S+),`).FindStringSubmatch(i.out.String()); found != nil {
@@ -123,12 +82,13 @@ func (i *instance) listening() *instance {
 // begin runs the program in this process, until the end of the test at the latest.
 func begin(t testing.TB, args ...string) *instance {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	ended := make(chan struct{})
 	i := &instance{
-		t: t, out: newOutput(), log: newOutput(), ended: make(chan struct{}), stop: cancel,
+		t: t, out: proctest.NewOutput(), log: proctest.NewOutput(), ended: ended, stop: cancel,
 		description: "runhook " + strings.Join(args, " "),
 	}
 	go func() {
-		defer close(i.ended)
+		defer close(ended)
 		i.code = runhook(ctx, args, i.out, i.log)
 	}()
 	t.Cleanup(func() { cancel(); i.await() })
@@ -138,25 +98,11 @@ func begin(t testing.TB, args ...string) *instance {
 // spawn runs the real program as a process of its own.
 func spawn(t testing.TB, args ...string) *instance {
 	t.Helper()
-	command := exec.Command(binary(t), args...)
-	i := &instance{
-		t: t, out: newOutput(), log: newOutput(), ended: make(chan struct{}),
-		stop:        func() { _ = command.Process.Signal(syscall.SIGTERM) },
-		kill:        func() { _ = command.Process.Kill() },
-		description: "runhook " + strings.Join(args, " "),
+	p := proctest.Start(t, exec.Command(proctest.Program(t), args...))
+	return &instance{
+		t: t, out: p.Out, log: p.Log, ended: p.Ended(), process: p, description: p.String(),
+		stop: func() { p.Signal(syscall.SIGTERM) }, kill: func() { p.Signal(syscall.SIGKILL) },
 	}
-	command.Stdout, command.Stderr = i.out, i.log
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	i.pid = command.Process.Pid
-	go func() {
-		defer close(i.ended)
-		_ = command.Wait()
-		i.code = command.ProcessState.ExitCode()
-	}()
-	t.Cleanup(func() { i.kill(); i.await() })
-	return i
 }
 
 // call runs a command to its end and returns its exit code, output and messages.
@@ -187,36 +133,6 @@ func mustCall(t testing.TB, args ...string) string {
 		t.Fatalf("runhook %s: exit code %d\n%s%s", strings.Join(args, " "), code, out, messages)
 	}
 	return out
-}
-
-// build makes the real program, once.
-var build = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "runhook-binary-*")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "runhook")
-	command := exec.Command("go", "build", "-o", path, ".")
-	command.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if said, err := command.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w\n%s", err, said)
-	}
-	built = dir
-	return path, nil
-})
-
-// built is the folder of the built program, empty while there is none.
-var built string
-
-func removeBinary() { _ = os.RemoveAll(built) }
-
-func binary(t testing.TB) string {
-	t.Helper()
-	path, err := build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 // site is a folder with everything that `runhook serve` is given in a test: the task "Copy people"

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"runhook/services/runner/connector/imis/imissite"
+	"runhook/shared/proctest"
 )
 
 // tunnel is a proxy that connects to one address, whatever it is asked for, if it is told the right
@@ -100,7 +101,7 @@ func TestCheckThroughTLSAndProxies(t *testing.T) {
 		{"https://example.com", at(gone, "u:SECRET"), "error: source.imis.connection: signing in to the site of connection prod cannot be asked: the proxy that HTTPS_PROXY or HTTP_PROXY names is not there, 2 times in a row"},
 	} {
 		s.write("connections.yaml", siteConnections+"prod: {imis: {url: '"+c.url+"', username: runhook, password: '${IMIS_PASSWORD}'}}\n")
-		command := exec.CommandContext(t.Context(), binary(t), "task", "check", s.path("checked.yaml"), "--connections", s.path("connections.yaml"))
+		command := exec.CommandContext(t.Context(), proctest.Program(t), "task", "check", s.path("checked.yaml"), "--connections", s.path("connections.yaml"))
 		command.Env = append(os.Environ(), "SSL_CERT_FILE="+s.path("authority.pem"), "IMIS_PASSWORD="+password, "NO_PROXY=", c.environment)
 		out, err := command.CombinedOutput()
 		if (err != nil) != (c.says != "") || !strings.Contains(string(out), c.says) || strings.Contains(string(out), "SECRET") || strings.Contains(string(out), password) {

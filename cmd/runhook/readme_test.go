@@ -18,7 +18,7 @@ func TestReadmeShowsTheTruth(t *testing.T) {
 		t.Fatal(err)
 	}
 	demo := begin(t, "serve", "--demo", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0").listening()
-	demo.out.await(t, `Your turn`, demo.ended)
+	demo.out.Await(t, `Your turn`, demo.ended)
 	addresses := strings.NewReplacer("http://127.0.0.1:8080", demo.url, "nats://127.0.0.1:4222", "…", "data in data)", "data in …)")
 
 	_, block, _ := strings.Cut(string(readme), "<!-- the output of: runhook serve --demo -->\n```\n")

@@ -26,7 +26,7 @@ func within(t testing.TB, most time.Duration, i *instance, what string, holds fu
 		}
 		select {
 		case <-i.ended:
-			t.Fatalf("%s ended with %d while waiting: %s\n%s", i.description, i.code, what, i.log)
+			t.Fatalf("%s ended with %d while waiting: %s\n%s", i.description, i.await(), what, i.log)
 		default:
 		}
 	}
@@ -116,7 +116,7 @@ func TestServeOnCutFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	i = begin(t, s.args()...).listening()
-	i.log.await(t, `"last_run_left":\d+,"highest_run_seen":2,"next_run":2001,.*the data directory is damaged: the last accepted requests are lost`, i.ended)
+	i.log.Await(t, `"last_run_left":\d+,"highest_run_seen":2,"next_run":2001,.*the data directory is damaged: the last accepted requests are lost`, i.ended)
 	if lines := strings.Count(i.log.String(), "the data directory is damaged"); lines != 1 {
 		t.Errorf("%d lines say so", lines)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -110,10 +111,10 @@ func TestRunJSON(t *testing.T) {
 
 // A run that was canceled cannot be made yet; what the command line says of one can be seen.
 func TestRunReportsCanceled(t *testing.T) {
-	p := &program{stdout: newOutput(), stderr: newOutput(), log: zerolog.Nop()}
+	p := &program{stdout: proctest.NewOutput(), stderr: proctest.NewOutput(), log: zerolog.Nop()}
 	doc := run.Document{ImportID: 7}
 	doc.End(run.Canceled, "stopped by Ann", time.Now())
-	out := newOutput()
+	out := proctest.NewOutput()
 	if code := fail(out, (&runCommand{}).report(p, doc)); code != exitCanceled || !oneLine(out.String(), "stopped by Ann") {
 		t.Errorf("exit code %d: %s", code, out)
 	}
@@ -124,7 +125,7 @@ func TestRunWaitShowsPlainLines(t *testing.T) {
 	i := begin(t, s.args()...).listening()
 	release := s.hold()
 	waiting := begin(t, "run", "people", "--wait", "--server", i.url)
-	waiting.log.await(t, `In progress, 0\.0 %`, waiting.ended)
+	waiting.log.Await(t, `In progress, 0\.0 %`, waiting.ended)
 	release()
 	if code := waiting.await(); code != exitSuccess {
 		t.Fatalf("exit code %d: %s", code, waiting.log)
@@ -142,9 +143,9 @@ func TestRunWaitSurvivesARestart(t *testing.T) {
 	first := begin(t, flags...).listening()
 	release := s.hold()
 	waiting := begin(t, "run", "people", "--wait", "--server", first.url)
-	waiting.log.await(t, `In progress`, waiting.ended)
+	waiting.log.Await(t, `In progress`, waiting.ended)
 	first.end()
-	waiting.log.await(t, `Still waiting: no answer from the server at \S+`, waiting.ended)
+	waiting.log.Await(t, `Still waiting: no answer from the server at \S+`, waiting.ended)
 	second := begin(t, flags...).listening()
 	release()
 	if code := waiting.await(); code != exitSuccess || !strings.HasPrefix(waiting.out.String(), "Success") {
@@ -157,7 +158,7 @@ func TestRunWaitEndsWithoutTheRun(t *testing.T) {
 	i := begin(t, s.args()...).listening()
 	release := s.hold()
 	waiting := begin(t, "run", "people", "--wait", "--server", i.url)
-	waiting.log.await(t, `In progress`, waiting.ended)
+	waiting.log.Await(t, `In progress`, waiting.ended)
 	waiting.stop()
 	if code := waiting.await(); code != exitFailed || !strings.Contains(waiting.log.String(), "stopped waiting; run 1 goes on") {
 		t.Fatalf("exit code %d: %s", code, waiting.log)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -61,8 +62,8 @@ Status URL  https://hooks.example.org/task/executepolling/555e1a89-5d7d-4daf-ae0
 		"under way":  {moving, "In progress 10 %\nStarting\n\nRows        4 of 40 rows read, 4 updated\n"},
 		"under way ": {moving, "curl -H 'Prefer: wait=60' 'https://hooks.example.org/task/"},
 	} {
-		out := newOutput()
-		p := &program{stdout: out, stderr: newOutput(), log: zerolog.Nop()}
+		out := proctest.NewOutput()
+		p := &program{stdout: out, stderr: proctest.NewOutput(), log: zerolog.Nop()}
 		if err := p.printRun(c.doc); err != nil || !strings.Contains(out.String(), c.says) {
 			t.Errorf("%s lacks %q, %v:\n%s", name, c.says, err, out)
 		}

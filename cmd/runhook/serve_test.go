@@ -68,7 +68,7 @@ func TestDemo(t *testing.T) {
 	s := &site{t: t, dir: t.TempDir()}
 	flags := []string{"serve", "--demo", "--listen", "127.0.0.1:0", "--data", s.path("data")}
 	i := begin(t, flags...).listening()
-	i.out.await(t, `sqlite3 \S+`, i.ended)
+	i.out.Await(t, `sqlite3 \S+`, i.ended)
 	if i.nats == "" || strings.HasSuffix(i.nats, ":4222") {
 		t.Errorf("NATS is on %q", i.nats)
 	}
@@ -100,7 +100,7 @@ func TestDemo(t *testing.T) {
 	i.end()
 
 	again := begin(t, flags...).listening()
-	again.out.await(t, `205 unchanged`, again.ended)
+	again.out.Await(t, `205 unchanged`, again.ended)
 	docs, err := again.client.Runs(t.Context(), demo.Airports, 0)
 	if err != nil || len(docs) != 3 {
 		t.Errorf("runs after the restart: %d %v", len(docs), err)
@@ -113,7 +113,7 @@ func TestServeFollowsTheFolder(t *testing.T) {
 	s.write("tasks/broken.yaml", "id: 1\nnmae: Broken\n")
 	i := begin(t, s.args()...).listening()
 	// A broken file is logged, with its line, and does not keep the good one away.
-	i.log.await(t, `"file":"[^"]*broken.yaml","line":2`, i.ended)
+	i.log.Await(t, `"file":"[^"]*broken.yaml","line":2`, i.ended)
 	if doc := i.awaitEnd(i.start(s.copy, map[string][]string{"City": {"Oslo"}})); doc.Outcome() != run.Success || s.people() != "Ann,Cy" {
 		t.Fatalf("%+v, %s", doc, s.people())
 	}

@@ -158,7 +158,7 @@ func TestARunMovesToAnotherRunner(t *testing.T) {
 	flags := append([]string{"runner", "--connections", s.path("connections.yaml"), "--grace", "300ms"}, nats...)
 	from := spawn(t, flags...).listening()
 	started := startWhenKnown(t, ingress, s)
-	from.log.await(t, `run started`, from.ended)
+	from.log.Await(t, `run started`, from.ended)
 	to := spawn(t, flags...).listening()
 	for seen := int64(0); seen < rows/10; { // some are written
 		doc, _, err := status.client.Status(t.Context(), started, 0)
@@ -169,8 +169,8 @@ func TestARunMovesToAnotherRunner(t *testing.T) {
 	}
 	from.end()
 	stopped := time.Now()
-	from.log.await(t, `run handed back`, from.ended)
-	to.log.await(t, `run started`, to.ended)
+	from.log.Await(t, `run handed back`, from.ended)
+	to.log.Await(t, `run started`, to.ended)
 	took := time.Since(stopped)
 	t.Logf("the run went on after %s", took)
 	if took > 10*time.Second { // the lease is 30 s

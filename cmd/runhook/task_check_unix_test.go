@@ -9,12 +9,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"runhook/shared/proctest"
 )
 
 // What this user may not write is said, by a program that is not root.
 func TestCheckFindsMissingRights(t *testing.T) {
 	s := checkSite(t)
-	program := binary(t)
+	program := proctest.Program(t)
 	for _, folder := range []string{filepath.Dir(program), filepath.Dir(s.dir)} {
 		if err := os.Chmod(folder, 0o755); err != nil {
 			t.Fatal(err)

@@ -7,18 +7,20 @@ import (
 	"strings"
 	"testing"
 
+	"runhook/shared/proctest"
+
 	"golang.org/x/sys/unix"
 )
 
 // terminal opens a pseudo terminal: what is written to tty comes out of the returned output.
-func terminal(t testing.TB) (tty *os.File, screen *output) {
+func terminal(t testing.TB) (tty *os.File, screen *proctest.Output) {
 	t.Helper()
 	tty, screen, _ = keyboard(t)
 	return tty, screen
 }
 
 // keyboard is terminal with what a person types on it.
-func keyboard(t testing.TB) (tty *os.File, screen *output, keys *os.File) {
+func keyboard(t testing.TB) (tty *os.File, screen *proctest.Output, keys *os.File) {
 	t.Helper()
 	pty, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
@@ -34,7 +36,7 @@ func keyboard(t testing.TB) (tty *os.File, screen *output, keys *os.File) {
 	if tty, err = os.OpenFile("/dev/pts/"+strconv.Itoa(number), os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
 		t.Fatal(err)
 	}
-	screen = newOutput()
+	screen = proctest.NewOutput()
 	copied := make(chan struct{})
 	go func() {
 		defer close(copied)
@@ -59,9 +61,9 @@ func TestRunWaitShowsABarOnATerminal(t *testing.T) {
 		defer close(ended)
 		code = runhook(t.Context(), []string{"run", "people", "--wait", "--server", i.url}, tty, tty)
 	}()
-	screen.await(t, `In progress: .*\|.*\|`, ended)
+	screen.Await(t, `In progress: .*\|.*\|`, ended)
 	release()
-	screen.await(t, `Success after`, ended)
+	screen.Await(t, `Success after`, ended)
 	<-ended
 	if code != exitSuccess || !strings.Contains(screen.String(), "\r") {
 		t.Errorf("exit code %d, screen %q", code, screen)
@@ -73,7 +75,7 @@ func TestLogOnATerminal(t *testing.T) {
 	tty, screen := terminal(t)
 	log := newLog(tty, 1)
 	log.Info().Str("task", "Copy people").Msg("run started")
-	screen.await(t, `run started.*task=`, make(chan struct{}))
+	screen.Await(t, `run started.*task=`, make(chan struct{}))
 	if strings.Contains(screen.String(), `{"`) {
 		t.Errorf("the log is JSON on a terminal: %s", screen)
 	}
@@ -102,13 +104,13 @@ func TestNewTaskAsks(t *testing.T) {
 		for _, step := range []struct{ question, answer string }{
 			{"Rows come from", rows}, {"They go to", "db.people"}, {"Columns that identify", key}, {"The task's name", "All people"},
 		} {
-			screen.await(t, step.question, ended)
+			screen.Await(t, step.question, ended)
 			if _, err := keys.WriteString(step.answer + "\n"); err != nil {
 				t.Fatal(err)
 			}
 		}
 		<-ended
-		screen.await(t, `Next:`, ended)
+		screen.Await(t, `Next:`, ended)
 		text, readErr := os.ReadFile("tasks/all-people.yaml")
 		if err != nil || readErr != nil || !strings.Contains(string(text), "key: ["+key+"], action: upsert") || !strings.Contains(string(text), says) {
 			t.Errorf("%v %v\n%s\n%s", err, readErr, text, screen)

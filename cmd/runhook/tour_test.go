@@ -10,18 +10,20 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"runhook/shared/proctest"
 )
 
 // The tour's lines do what it says when they are pasted.
 func TestTourOfTheDemo(t *testing.T) {
 	s := &site{t: t, dir: t.TempDir()}
 	i := begin(t, "serve", "--demo", "--listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--grace", "100ms", "--data", s.path("data")).listening()
-	i.out.await(t, `in force within a second`, i.ended)
+	i.out.Await(t, `in force within a second`, i.ended)
 	_, tour, _ := strings.Cut(i.out.String(), "Your turn")
 	var script strings.Builder
 	started := "" // by the last line that started a run
 	for _, line := range regexp.MustCompile(`(?m)^  (\S.*)$`).FindAllStringSubmatch(tour, -1) {
-		command := strings.NewReplacer("go run ./cmd/runhook", binary(t), os.Args[0], binary(t)).Replace(line[1])
+		command := strings.NewReplacer("go run ./cmd/runhook", proctest.Program(t), os.Args[0], proctest.Program(t)).Replace(line[1])
 		if run := regexp.MustCompile(` run (\w+) `).FindStringSubmatch(command); run != nil {
 			started = run[1]
 		}
@@ -31,7 +33,7 @@ func TestTourOfTheDemo(t *testing.T) {
 		case strings.Contains(command, "run slow"):
 			command = strings.Replace(command, " --wait", "", 1)
 		case strings.Contains(command, "NUMBER"):
-			command = strings.Replace(command, "NUMBER", "$("+binary(t)+" runs list --task "+started+" --json --server "+i.url+" | sed -n 's/.*\"ImportId\": \\([0-9]*\\).*/\\1/p' | head -1)", 1)
+			command = strings.Replace(command, "NUMBER", "$("+proctest.Program(t)+" runs list --task "+started+" --json --server "+i.url+" | sed -n 's/.*\"ImportId\": \\([0-9]*\\).*/\\1/p' | head -1)", 1)
 		}
 		script.WriteString(command + "\n")
 	}

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"runhook/shared/proctest"
 )
 
 // TestChaos runs one half of CHAOS_TIME in one process and the other on a cluster, unless CHAOS_MODE
@@ -17,7 +19,7 @@ import (
 func TestChaos(t *testing.T) {
 	length, seed, mode := settings(t)
 	fmt.Printf("CHAOS_SEED=%d CHAOS_TIME=%s CHAOS_MODE=%s\n", seed, length, mode)
-	program := build(t, t.TempDir())
+	program := proctest.Program(t)
 	modes := []struct {
 		name   string
 		start  func(*house)

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -215,18 +214,6 @@ func grep(path string, texts ...string) (lines []string) {
 		}
 	}
 	return lines
-}
-
-// build makes the real program.
-func build(t *testing.T, dir string) string {
-	t.Helper()
-	path := filepath.Join(dir, "runhook")
-	command := exec.Command("go", "build", "-o", path, "runhook/cmd/runhook")
-	command.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if said, err := command.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, said)
-	}
-	return path
 }
 
 // port reserves a port for a process that is started more than once. It lies below those that the

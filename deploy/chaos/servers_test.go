@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 )
 
 // serverRole makes the test binary a NATS server instead of running tests: its value is the server's
@@ -34,7 +35,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	proctest.Main(m)
 }
 
 // serve is one NATS server of the cluster, set up as its own program would be by a configuration

@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/services/runner"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -185,12 +186,12 @@ func TestKilledAtAnyMoment(t *testing.T) {
 				p := w.start(t, w.store.Broker.URL())
 				var state run.Claim
 				over := false
-				eventually(t, "the run is taken", func() bool {
+				proctest.Eventually(t, "the run is taken", func() bool {
 					state, over = w.state(t, n)
 					return state.Executions == kills || over
 				})
 				time.Sleep(time.Duration(random.Int64N(int64(1500 * time.Millisecond)))) // that is the moment, not a wait for something
-				p.kill(t)
+				p.Kill()
 				if over {
 					break
 				}
@@ -200,7 +201,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 			t.Logf("%d attempts", doc.ExecutionCount)
 			w.undisturbed(t, n, doc)
 			w.endedOnce(t, n, doc)
-			p.kill(t)
+			p.Kill()
 		})
 	}
 }
@@ -210,7 +211,7 @@ func TestHandedBackRunContinuesElsewhere(t *testing.T) {
 	w := newLastingWorkshop(t, toTable)
 	stop := w.runHere(t, runner.Options{})
 	n := w.submit(t)
-	eventually(t, "a part is written", func() bool { return len(w.ids(t)) > 1000 })
+	proctest.Eventually(t, "a part is written", func() bool { return len(w.ids(t)) > 1000 })
 	stop()
 	seen := w.awaitClaim(t, n)
 	at := seen.State.Checkpoint
@@ -227,7 +228,7 @@ func TestHandedBackRunContinuesElsewhere(t *testing.T) {
 		t.Errorf("it took %v, longer than the whole run takes", time.Since(began))
 	}
 	w.undisturbed(t, n, doc)
-	eventually(t, "the database's checkpoint is gone", func() bool {
+	proctest.Eventually(t, "the database's checkpoint is gone", func() bool {
 		return w.count(t, "runhook_checkpoint") == 0
 	})
 }
@@ -247,7 +248,7 @@ func (w *workshop) count(t *testing.T, table string) (count int) {
 
 // pause stops a process in the middle of a run, while it is not inside a transaction: there it would
 // hold the database's lock, and nobody could get on.
-func (w *workshop) pause(t *testing.T, p *process) {
+func (w *workshop) pause(t *testing.T, p *proctest.Process) {
 	t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(w.dir, "warehouse.db")+"?_pragma=busy_timeout(50)")
 	if err != nil {
@@ -255,22 +256,15 @@ func (w *workshop) pause(t *testing.T, p *process) {
 	}
 	defer db.Close()
 	db.SetMaxOpenConns(1)
-	eventually(t, "it is stopped between two transactions", func() bool {
-		p.signal(t, syscall.SIGSTOP)
+	proctest.Eventually(t, "it is stopped between two transactions", func() bool {
+		p.Signal(syscall.SIGSTOP)
 		if _, err := db.Exec("begin immediate"); err != nil {
-			p.signal(t, syscall.SIGCONT)
+			p.Signal(syscall.SIGCONT)
 			return false
 		}
 		_, err := db.Exec("rollback")
 		return err == nil
 	})
-}
-
-func (p *process) signal(t *testing.T, s syscall.Signal) {
-	t.Helper()
-	if err := p.cmd.Process.Signal(s); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // sequences are the last sequences of everything that a runner writes to the store.
@@ -293,9 +287,8 @@ func (w *workshop) sequences(t *testing.T) map[string]uint64 {
 func TestPausedRunnerWritesNothingMore(t *testing.T) {
 	w := newLastingWorkshop(t, toTable)
 	n := w.submit(t)
-	log := &safeBuffer{}
-	paused := w.startLogging(t, w.store.Broker.URL(), log)
-	eventually(t, "a part is written", func() bool { return len(w.ids(t)) > 500 })
+	paused := w.start(t, w.store.Broker.URL())
+	proctest.Eventually(t, "a part is written", func() bool { return len(w.ids(t)) > 500 })
 	w.pause(t, paused)
 	before := len(w.ids(t))
 
@@ -306,17 +299,17 @@ func TestPausedRunnerWritesNothingMore(t *testing.T) {
 	}
 	w.undisturbed(t, n, doc)
 	w.endedOnce(t, n, doc)
-	other.kill(t)
+	other.Kill()
 	was := w.sequences(t)
 
-	paused.signal(t, syscall.SIGCONT)
-	eventually(t, "it gives the run up", func() bool { return strings.Contains(log.String(), "attempt abandoned") })
+	paused.Signal(syscall.SIGCONT)
+	proctest.Eventually(t, "it gives the run up", func() bool { return strings.Contains(paused.Log.String(), "attempt abandoned") })
 	w.undisturbed(t, n, doc)
 	w.endedOnce(t, n, doc)
 	if now := w.sequences(t); fmt.Sprint(now) != fmt.Sprint(was) {
 		t.Errorf("the store was written to: %v, then %v", was, now)
 	}
-	paused.kill(t)
+	paused.Kill()
 }
 
 // line is a connection to the store that can be made silent without being cut.
@@ -378,24 +371,24 @@ func TestPausedRunnerIsRefusedByTheDatabase(t *testing.T) {
 	}
 	write(t, filepath.Join(w.dir, "in.csv"), text.String())
 	n := w.submit(t)
-	log, line := &safeBuffer{}, w.line(t)
-	paused := w.startLogging(t, line.url, log)
-	eventually(t, "a part is written", func() bool { return len(w.ids(t)) > 500 })
+	line := w.line(t)
+	paused := w.start(t, line.url)
+	proctest.Eventually(t, "a part is written", func() bool { return len(w.ids(t)) > 500 })
 	w.pause(t, paused)
 	other := w.start(t, w.store.Broker.URL())
 	if doc := w.await(t, n); doc.RowsInserted != lastingRows || doc.ExecutionCount != 2 {
 		t.Errorf("ended as %+v", doc)
 	}
-	other.kill(t)
+	other.Kill()
 
 	line.silent.Lock()
-	paused.signal(t, syscall.SIGCONT)
-	eventually(t, "the database refuses", func() bool { return strings.Contains(log.String(), "taken the destination over") })
+	paused.Signal(syscall.SIGCONT)
+	proctest.Eventually(t, "the database refuses", func() bool { return strings.Contains(paused.Log.String(), "taken the destination over") })
 	line.silent.Unlock()
 	if ids := w.ids(t); len(ids) != lastingRows {
 		t.Errorf("%d rows, want %d", len(ids), lastingRows)
 	}
-	paused.kill(t)
+	paused.Kill()
 }
 
 // Where a destination cannot refuse, a runner that was paused looks at its claim before the next batch.
@@ -411,19 +404,19 @@ func TestPausedRunnerAppendsNothingMore(t *testing.T) {
 		}
 		return info.Size()
 	}
-	eventually(t, "a part is written", func() bool { return size() > 5000 })
-	paused.signal(t, syscall.SIGSTOP)
+	proctest.Eventually(t, "a part is written", func() bool { return size() > 5000 })
+	paused.Signal(syscall.SIGSTOP)
 	other := w.start(t, w.store.Broker.URL())
-	eventually(t, "the run is taken over", func() bool {
+	proctest.Eventually(t, "the run is taken over", func() bool {
 		state, _ := w.state(t, n)
 		return state.Executions == 2
 	})
-	paused.signal(t, syscall.SIGCONT)
+	paused.Signal(syscall.SIGCONT)
 	doc := w.await(t, n)
 	w.undisturbed(t, n, doc)
 	w.endedOnce(t, n, doc)
-	other.kill(t)
-	paused.kill(t)
+	other.Kill()
+	paused.Kill()
 }
 
 // The same with messages: nothing is published any more.
@@ -442,30 +435,29 @@ func TestPausedRunnerPublishesNothingMore(t *testing.T) {
 		return info.State.Msgs
 	}
 	n := w.submit(t)
-	log := &safeBuffer{}
-	paused := w.startLogging(t, w.store.Broker.URL(), log)
+	paused := w.start(t, w.store.Broker.URL())
 	// What was handed to the network when it is paused arrives, so this is between two batches.
 	seen, since := uint64(0), time.Now()
-	eventually(t, "a part is published, and the next batch is still being read", func() bool {
+	proctest.Eventually(t, "a part is published, and the next batch is still being read", func() bool {
 		if now := messages(); now != seen {
 			seen, since = now, time.Now()
 		}
 		return seen > 1000 && time.Since(since) > 60*time.Millisecond
 	})
-	paused.signal(t, syscall.SIGSTOP)
+	paused.Signal(syscall.SIGSTOP)
 	other := w.start(t, w.store.Broker.URL())
 	doc := w.await(t, n)
 	w.endedOnce(t, n, doc)
-	other.kill(t)
+	other.Kill()
 	was := messages()
 	const good = lastingRows - lastingRows/25
 	if doc.RowsInserted != good || was < good || was > good+good/2 {
 		t.Errorf("%d messages, at least once each of %d, and counts %+v", was, good, doc)
 	}
-	paused.signal(t, syscall.SIGCONT)
-	eventually(t, "it gives the run up", func() bool { return strings.Contains(log.String(), "attempt abandoned") })
+	paused.Signal(syscall.SIGCONT)
+	proctest.Eventually(t, "it gives the run up", func() bool { return strings.Contains(paused.Log.String(), "attempt abandoned") })
 	if now := messages(); now != was {
 		t.Errorf("%d messages, and %d when the paused runner had woken up", was, now)
 	}
-	paused.kill(t)
+	paused.Kill()
 }

@@ -10,6 +10,7 @@ import (
 
 	"runhook/services/runner"
 	"runhook/shared/bus"
+	"runhook/shared/proctest"
 )
 
 // A run that was given up because the store was full for longer than a lease goes on as soon as there is
@@ -26,13 +27,13 @@ func TestRunGoesOnWhenTheStoreHasRoomAgain(t *testing.T) {
 	if err := store.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w.store.Bus, w.log = store, &safeBuffer{}
+	w.store.Bus, w.log = store, proctest.NewOutput()
 	release := w.lock(t)
 	w.runHere(t, runner.Options{})
 	n := w.submit(t)
 	w.awaitClaim(t, n)
 	full.Store(true)
-	eventually(t, "the attempt is abandoned", func() bool { return strings.Contains(w.log.String(), "attempt abandoned") })
+	proctest.Eventually(t, "the attempt is abandoned", func() bool { return strings.Contains(w.log.String(), "attempt abandoned") })
 	release()
 	full.Store(false)
 	room := time.Now()

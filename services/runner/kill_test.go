@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -21,6 +20,7 @@ import (
 
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -57,7 +57,7 @@ func TestKillBetweenAnyTwoSteps(t *testing.T) {
 						t.Errorf("%d rows in the table, want %d", got, rows)
 					}
 					w.endedOnce(t, n, doc)
-					successor.kill(t)
+					successor.Kill()
 				})
 			}
 		}
@@ -68,7 +68,7 @@ func TestKillBetweenAnyTwoSteps(t *testing.T) {
 func (w *workshop) endedOnce(t *testing.T, n run.Number, doc run.Document) {
 	t.Helper()
 	w.waitUntilQuiet(t)
-	eventually(t, "the completion event is stored", func() bool { return w.events(t) > 0 })
+	proctest.Eventually(t, "the completion event is stored", func() bool { return w.events(t) > 0 })
 	if events := w.events(t); events != 1 {
 		t.Errorf("%d completion events, want 1", events)
 	}
@@ -85,7 +85,7 @@ type workshop struct {
 	dir     string
 	request run.Request
 	metrics *prometheus.Registry // of the runner in this process
-	log     *safeBuffer          // where that one logs; nil for the test's own log
+	log     *proctest.Output     // where that one logs; nil for the test's own log
 }
 
 func newWorkshop(t *testing.T, action string, rows int) *workshop {
@@ -159,7 +159,7 @@ func (w *workshop) events(t *testing.T) uint64 {
 func (w *workshop) waitUntilQuiet(t *testing.T) {
 	t.Helper()
 	js := jetStream(t, w.store)
-	eventually(t, "the queue is empty", func() bool {
+	proctest.Eventually(t, "the queue is empty", func() bool {
 		consumer, err := js.Consumer(t.Context(), "RUNS", string(w.request.Task))
 		if err != nil {
 			t.Fatal(err)
@@ -169,38 +169,12 @@ func (w *workshop) waitUntilQuiet(t *testing.T) {
 	})
 }
 
-// process is a runner in a process of its own, which can be killed.
-type process struct {
-	cmd    *exec.Cmd
-	exited chan struct{}
-}
+const natsVariable, connectionsVariable = "RUNHOOK_TEST_NATS", "RUNHOOK_TEST_CONNECTIONS"
 
-const runnerProcess = "RUNHOOK_TEST_RUNNER"
-
-func (w *workshop) start(t *testing.T, url string) *process {
+// start starts a runner in a process of its own.
+func (w *workshop) start(t *testing.T, url string) *proctest.Process {
 	t.Helper()
-	return w.startLogging(t, url, io.Discard)
-}
-
-// startLogging is start, with the log also written to that place.
-func (w *workshop) startLogging(t *testing.T, url string, log io.Writer) *process {
-	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), runnerProcess+"="+url, "RUNHOOK_TEST_CONNECTIONS="+filepath.Join(w.dir, "connections.yaml"))
-	cmd.Stderr = io.MultiWriter(&testWriter{t: t}, log)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	p := &process{cmd: cmd, exited: make(chan struct{})}
-	go func() { defer close(p.exited); _ = cmd.Wait() }()
-	t.Cleanup(func() { p.kill(t) })
-	return p
-}
-
-func (p *process) kill(t *testing.T) {
-	t.Helper()
-	_ = p.cmd.Process.Kill() // SIGKILL; an error only says that it has ended
-	<-p.exited
+	return proctest.Start(t, proctest.Self("runner", natsVariable+"="+url, connectionsVariable+"="+filepath.Join(w.dir, "connections.yaml")))
 }
 
 // runUntilKilled starts a runner behind a wire tap that kills it at the nth publish to a subject,
@@ -254,20 +228,20 @@ func (w *workshop) runUntilKilled(t *testing.T, subject string, nth int, after b
 			}
 		}
 		if hit && !after {
-			p.kill(t)
+			p.Kill()
 			return
 		}
 		if _, err := server.Write(frame); err != nil {
 			t.Fatal(err)
 		}
 		if hit {
-			p.kill(t)
+			p.Kill()
 			return
 		}
 	}
 }
 
-// runAsRunner is what a child process of these tests does instead of running tests.
-func runAsRunner(url string) error {
-	return serve(context.Background(), url, os.Getenv("RUNHOOK_TEST_CONNECTIONS"))
+// runAsRunner is what such a process does.
+func runAsRunner() error {
+	return serve(context.Background(), os.Getenv(natsVariable), os.Getenv(connectionsVariable))
 }

@@ -1,9 +1,7 @@
 package runner_test
 
 import (
-	"bytes"
 	"context"
-	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -17,21 +15,13 @@ import (
 	"runhook/services/runner/connector/builtin"
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
 )
 
-func TestMain(m *testing.M) {
-	if url := os.Getenv(runnerProcess); url != "" {
-		if err := runAsRunner(url); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	bustest.Main(m)
-}
+func TestMain(m *testing.M) { proctest.Main(m, proctest.Role{Name: "runner", Play: runAsRunner}) }
 
 // serve runs a runner as the program does, until ctx ends.
 func serve(ctx context.Context, url, connections string) error {
@@ -99,25 +89,4 @@ func jetStream(t testing.TB, store *bustest.Store) jetstream.JetStream {
 		t.Fatal(err)
 	}
 	return js
-}
-
-// eventually asks again until it holds; for what no event tells.
-func eventually(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	for limit := time.Now().Add(20 * time.Second); !holds(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(limit) {
-			t.Fatalf("not within 20 s: %s", what)
-		}
-	}
-}
-
-// testWriter puts a log into the test's, and sees what the race detector says in a child.
-type testWriter struct{ t testing.TB }
-
-func (w *testWriter) Write(p []byte) (int, error) {
-	w.t.Logf("%s", p)
-	if bytes.Contains(p, []byte("DATA RACE")) {
-		w.t.Error("a data race in a runner process")
-	}
-	return len(p), nil
 }

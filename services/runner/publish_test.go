@@ -70,7 +70,7 @@ func TestKillWhileRowsArePublished(t *testing.T) {
 		t.Errorf("%d messages, %v", info.State.Msgs, err)
 	}
 	w.waitUntilQuiet(t)
-	successor.kill(t)
+	successor.Kill()
 }
 
 // A row that no message can hold is a row error; the server's words are with the rejected rows.

@@ -7,13 +7,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/services/runner"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -94,7 +94,7 @@ func TestKillWhileRowsAreRejected(t *testing.T) {
 					}
 				}
 				w.waitUntilQuiet(t)
-				successor.kill(t)
+				successor.Kill()
 			})
 		}
 	}
@@ -124,7 +124,7 @@ func TestTakeoverDropsTheEarlierAttemptsRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the chunks of the attempt that was dropped are gone", func() bool {
+	proctest.Eventually(t, "the chunks of the attempt that was dropped are gone", func() bool {
 		kept, err := objects.List(t.Context())
 		return err == nil && !slices.ContainsFunc(kept, func(object *jetstream.ObjectInfo) bool {
 			return strings.HasPrefix(object.Name, fmt.Sprintf("%s.%s.%d.", w.request.Task, n, claim.Token))
@@ -185,7 +185,7 @@ func TestRejectedRowsWaitForTheStore(t *testing.T) {
 	w.store.Broker.Stop()
 	release()
 	w.store.Start(listen)
-	eventually(t, "the connection is back", func() bool { return w.store.Ready(t.Context()) == nil })
+	proctest.Eventually(t, "the connection is back", func() bool { return w.store.Ready(t.Context()) == nil })
 	if doc := w.await(t, n); doc.RowsFailed != 800 {
 		t.Fatalf("%s: %d failed: %s", doc.Outcome(), doc.RowsFailed, doc.Message)
 	}
@@ -214,7 +214,7 @@ func TestValuesStandInRejectedRowsOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	db.Close()
-	w.log = &safeBuffer{}
+	w.log = proctest.NewOutput()
 	w.runHere(t, runner.Options{})
 	n := w.submit(t)
 	doc := w.await(t, n)
@@ -237,7 +237,7 @@ func TestValuesStandInRejectedRowsOnly(t *testing.T) {
 		}
 	}
 
-	eventually(t, "the completion event is stored", func() bool { return w.events(t) > 0 })
+	proctest.Eventually(t, "the completion event is stored", func() bool { return w.events(t) > 0 })
 	js := jetStream(t, w.store)
 	searched := 0
 	for _, name := range []string{"RUNS", "KV_runs", "EVENTS", "KV_progress", "KV_control", "KV_tasks"} {
@@ -263,22 +263,4 @@ func TestValuesStandInRejectedRowsOnly(t *testing.T) {
 	if text := w.log.String(); !strings.Contains(text, "run ended") || strings.Contains(text, canary) {
 		t.Errorf("the log: %s", text)
 	}
-}
-
-// safeBuffer is a buffer that several goroutines write to.
-type safeBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *safeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *safeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }

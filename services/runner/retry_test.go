@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"runhook/services/runner"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -92,7 +93,7 @@ destination: {sql: {connection: warehouse, table: people, key: [id], action: ups
 func (w *workshop) awaitPause(t *testing.T, n run.Number) run.Claim {
 	t.Helper()
 	var state run.Claim
-	eventually(t, "the run waits for its next attempt", func() bool {
+	proctest.Eventually(t, "the run waits for its next attempt", func() bool {
 		seen, found, err := w.store.FindClaim(t.Context(), w.request.Task, n)
 		if err != nil {
 			t.Fatal(err)
@@ -113,7 +114,7 @@ func TestAFaultThatPassesIsTriedAgain(t *testing.T) {
 	if state.Tried != 1 || state.Executions != 1 || state.Pause.Length < 2*time.Second || !strings.Contains(state.Pause.Why, "has other rows now") {
 		t.Errorf("the run waits as %+v for %+v", state, state.Pause)
 	}
-	eventually(t, "the live document says that the run waits", func() bool {
+	proctest.Eventually(t, "the live document says that the run waits", func() bool {
 		status, err := w.store.Lookup(t.Context(), w.request.Task, n)
 		if err != nil {
 			t.Fatal(err)
@@ -183,9 +184,9 @@ func TestKilledBetweenTwoAttempts(t *testing.T) {
 	n := w.submit(t)
 	first := w.start(t, w.store.Broker.URL())
 	before := w.awaitPause(t, n)
-	first.kill(t)
+	first.Kill()
 	w.runHere(t, runner.Options{})
-	eventually(t, "the run is taken over in its wait", func() bool {
+	proctest.Eventually(t, "the run is taken over in its wait", func() bool {
 		state := w.awaitPause(t, n)
 		return state.Owner != before.Owner && state.Tried == 1 && state.Executions == 1 && state.Pause.Until.Equal(before.Pause.Until)
 	})

@@ -18,6 +18,7 @@ import (
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector/builtin"
 	"runhook/shared/bus"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -39,7 +40,7 @@ func (w *workshop) runHere(t testing.TB, o runner.Options) (stop func()) {
 	case w.log != nil:
 		o.Log = zerolog.New(w.log)
 	case !benchmark:
-		o.Log = zerolog.New(&testWriter{t: t})
+		o.Log = zerolog.New(zerolog.NewTestWriter(t))
 	default:
 		o.Log = zerolog.Nop()
 	}
@@ -118,7 +119,7 @@ func (w *workshop) await(t *testing.T, n run.Number) run.Document {
 // awaitClaim waits until somebody holds the run.
 func (w *workshop) awaitClaim(t *testing.T, n run.Number) (seen bus.Seen) {
 	t.Helper()
-	eventually(t, "the run is claimed", func() bool {
+	proctest.Eventually(t, "the run is claimed", func() bool {
 		var found bool
 		var err error
 		if seen, found, err = w.store.FindClaim(t.Context(), w.request.Task, n); err != nil {
@@ -162,7 +163,7 @@ func TestRunEndsAndLeavesNothingBehind(t *testing.T) {
 		t.Errorf("ended as %+v", doc)
 	}
 	w.waitUntilQuiet(t)
-	eventually(t, "the claim is gone", func() bool {
+	proctest.Eventually(t, "the claim is gone", func() bool {
 		_, found, err := w.store.FindClaim(t.Context(), w.request.Task, n)
 		return !found && err == nil
 	})
@@ -318,7 +319,7 @@ func TestRunSurvivesARestartOfNATS(t *testing.T) {
 	w.awaitClaim(t, n)
 	w.store.Restart()
 	release()
-	eventually(t, "the run has ended", func() bool {
+	proctest.Eventually(t, "the run has ended", func() bool {
 		status, err := w.store.Lookup(t.Context(), w.request.Task, n)
 		return err == nil && status.Final
 	})
@@ -334,13 +335,13 @@ func TestRunnerThatLostItsClaimWritesNoMore(t *testing.T) {
 	w.runHere(t, runner.Options{})
 	n := w.submit(t)
 	var taken *bus.Claim
-	eventually(t, "the claim is taken over", func() bool {
+	proctest.Eventually(t, "the claim is taken over", func() bool {
 		seen := w.awaitClaim(t, n)
 		var err error
 		taken, err = w.store.TakeOver(t.Context(), w.request.Task, n, seen, seen.State.Next("other"))
 		return err == nil
 	})
-	eventually(t, "the attempt is abandoned", func() bool { return w.running(t) == 0 })
+	proctest.Eventually(t, "the attempt is abandoned", func() bool { return w.running(t) == 0 })
 	release()
 	if rows := w.rows(t); rows != 0 {
 		t.Errorf("%d rows were written after the claim was lost", rows)

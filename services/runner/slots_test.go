@@ -11,6 +11,7 @@ import (
 	"runhook/services/runner"
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -87,7 +88,7 @@ func TestNoRequestIsLeasedWithoutASlot(t *testing.T) {
 		}
 	}
 	tasks[0].runHere(t, runner.Options{Slots: 6})
-	eventually(t, "all slots are taken and no pull is open", func() bool {
+	proctest.Eventually(t, "all slots are taken and no pull is open", func() bool {
 		open := 0
 		for _, w := range tasks {
 			_, pulls := w.leased(t)

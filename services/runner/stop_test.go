@@ -15,6 +15,7 @@ import (
 	"runhook/services/runner"
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector/builtin"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -27,7 +28,7 @@ func TestAStopEndsTheWatchOfAClaim(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop := w.runHere(t, runner.Options{Grace: time.Hour})
-	eventually(t, "the runner looks at the run", func() bool { return w.running(t) == 1 })
+	proctest.Eventually(t, "the runner looks at the run", func() bool { return w.running(t) == 1 })
 	stopped := make(chan struct{})
 	go func() { defer close(stopped); stop() }()
 	select {
@@ -85,7 +86,7 @@ func TestAStopIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { stopWatch(); <-done }()
-	r, err := runner.New(runner.Options{Kinds: builtin.Kinds(), Bus: w.store.Bus, Tasks: view, Connections: set, Slots: 16, Log: zerolog.New(&testWriter{t: t})})
+	r, err := runner.New(runner.Options{Kinds: builtin.Kinds(), Bus: w.store.Bus, Tasks: view, Connections: set, Slots: 16, Log: zerolog.New(zerolog.NewTestWriter(t))})
 	if err != nil {
 		t.Fatal(err)
 	}

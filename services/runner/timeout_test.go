@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"runhook/services/runner"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -108,7 +109,7 @@ func TestARunThatIsTakenTooLateIsNotStarted(t *testing.T) {
 	w.request.StartWithin = 1
 	n := w.submit(t)
 	submitted := time.Now()
-	eventually(t, "a second has passed", func() bool { return time.Since(submitted) > 1100*time.Millisecond })
+	proctest.Eventually(t, "a second has passed", func() bool { return time.Since(submitted) > 1100*time.Millisecond })
 	w.request.StartWithin = 3600
 	inTime := w.submit(t)
 	w.runHere(t, runner.Options{})

@@ -18,13 +18,14 @@ import (
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
 	"runhook/shared/openapi"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
 	"runhook/shared/web"
 )
 
-func TestMain(m *testing.M) { bustest.Main(m) }
+func TestMain(m *testing.M) { proctest.Main(m) }
 
 // site is a status service on a socket, with a store of its own behind it.
 type site struct {

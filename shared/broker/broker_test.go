@@ -13,10 +13,10 @@ import (
 	"github.com/rs/zerolog"
 
 	"runhook/shared/broker"
-	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 )
 
-func TestMain(m *testing.M) { bustest.Main(m) }
+func TestMain(m *testing.M) { proctest.Main(m) }
 
 // A stop does not take longer than it may, however many tasks there are; what it leaves open is there
 // at the next start.

@@ -12,12 +12,13 @@ import (
 	"runhook/shared/bus"
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
 )
 
-func TestMain(m *testing.M) { bustest.Main(m) }
+func TestMain(m *testing.M) { proctest.Main(m) }
 
 func TestRunGoesThroughItsPhases(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})

@@ -12,14 +12,13 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"runhook/shared/client"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { proctest.Main(m) }
 
 const (
 	someTask = task.ID("555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd")

@@ -17,11 +17,12 @@ import (
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
 	"runhook/shared/folder"
+	"runhook/shared/proctest"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
 )
 
-func TestMain(m *testing.M) { bustest.Main(m) }
+func TestMain(m *testing.M) { proctest.Main(m) }
 
 // log collects log lines.
 type log struct {

@@ -13,15 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"runhook/shared/proctest"
+
 	"github.com/valyala/fasthttp"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// fasthttp's clock of the Date header runs for the process's life.
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
-}
+func TestMain(m *testing.M) { proctest.Main(m) }
 
 // logBuffer is a log that a test reads while the server still writes.
 type logBuffer struct {

@@ -7,15 +7,14 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector/builtin"
+	"runhook/shared/proctest"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { proctest.Main(m) }
 
 // folder is a folder with files to make tasks of, and what its connections file says of it.
 func folder(t *testing.T, connections string) (dir string, set *connection.Set) {

@@ -3,7 +3,7 @@ package pipeline_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"runhook/shared/proctest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { proctest.Main(m) }

@@ -16,12 +16,13 @@ import (
 	"runhook/services/status/sweep"
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
 )
 
-func TestMain(m *testing.M) { bustest.Main(m) }
+func TestMain(m *testing.M) { proctest.Main(m) }
 
 // sweeping runs a sweeper on a connection of its own until the end of the test.
 func sweeping(t *testing.T, store *bustest.Store, name string) {

@@ -3,7 +3,7 @@ package recovery_test
 import (
 	"testing"
 
-	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 )
 
-func TestMain(m *testing.M) { bustest.Main(m) }
+func TestMain(m *testing.M) { proctest.Main(m) }

@@ -15,14 +15,13 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"runhook/services/runner/connection"
 	"runhook/services/runner/row"
+	"runhook/shared/proctest"
 	"runhook/shared/task"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { proctest.Main(m) }
 
 // quick is patience for tests.
 var quick = patience{attempts: 3, first: time.Millisecond, most: 2 * time.Second, silence: 300 * time.Millisecond}

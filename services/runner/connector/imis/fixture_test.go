@@ -13,11 +13,10 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector/imis"
 	"runhook/services/runner/connector/imis/imissite"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -26,9 +25,21 @@ import (
 const password = `p&=+%/ü #"'$x`
 
 func TestMain(m *testing.M) {
+	proxy := startProxy()
 	// Read once by the first request of the process; addresses of this machine do without it.
-	os.Setenv("HTTP_PROXY", proxyURL())
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("net/http.(*Server).Serve"), goleak.IgnoreAnyFunction("net.(*TCPListener).Accept"))
+	os.Setenv("HTTP_PROXY", proxy.URL)
+	proctest.Main(behindProxy{m, proxy})
+}
+
+// behindProxy closes the proxy after the tests.
+type behindProxy struct {
+	tests *testing.M
+	proxy *httptest.Server
+}
+
+func (b behindProxy) Run() int {
+	defer b.proxy.Close()
+	return b.tests.Run()
 }
 
 // bench is a stand-in site, a connection to it, and a task to change.
@@ -179,16 +190,15 @@ func (b *bench) failure(says ...string) *run.Failure {
 	return failure
 }
 
-// proxyURL starts a proxy that answers for every host as the site of proxied does.
-func proxyURL() string {
-	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// startProxy starts a proxy that answers for every host as the site of proxied does.
+func startProxy() *httptest.Server {
+	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Host != "imis.example.org" {
 			http.Error(w, "not to be asked for", http.StatusBadGateway)
 			return
 		}
 		proxied.ServeHTTP(w, r)
 	}))
-	return proxy.URL
 }
 
 var proxied = imissite.New("runhook", password, members(3))

@@ -5,16 +5,15 @@ import (
 	"path/filepath"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector"
 	"runhook/services/runner/connector/connectortest"
 	"runhook/services/runner/connector/sqldb"
+	"runhook/shared/proctest"
 	"runhook/shared/task"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { proctest.Main(m) }
 
 // warehouse has the connection warehouse on a database in the folder.
 func warehouse(t *testing.T, folder string) *connection.Set {

@@ -7,16 +7,15 @@ import (
 	"slices"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"runhook/services/runner/connector"
 	"runhook/services/runner/connector/connectortest"
 	"runhook/services/runner/connector/subject"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { proctest.Main(m) }
 
 func TestDestinationContract(t *testing.T) {
 	connectortest.Destination(t, connectortest.DestinationHarness{

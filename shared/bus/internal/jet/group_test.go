@@ -1,12 +1,10 @@
 package jet_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -19,19 +17,11 @@ import (
 	"runhook/shared/bus"
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
-func TestMain(m *testing.M) {
-	if dir := os.Getenv(brokerProcess); dir != "" {
-		if err := runAsBroker(dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	bustest.Main(m)
-}
+func TestMain(m *testing.M) { proctest.Main(m, proctest.Role{Name: "broker", Play: runAsBroker}) }
 
 // together starts n writes that are stored as batches, as far as they can, and waits for them.
 func together(t *testing.T, stream *jet.Stream, n int, write func(i int)) {
@@ -283,11 +273,11 @@ func TestCallerThatGivesUpWasNotStored(t *testing.T) {
 	}
 }
 
-// brokerProcess makes the test binary a synced NATS server on the directory that it names.
-const brokerProcess = "RUNHOOK_TEST_BROKER"
+const folderVariable, listenVariable = "RUNHOOK_TEST_FOLDER", "RUNHOOK_TEST_LISTEN"
 
-func runAsBroker(dir string) error {
-	b, err := broker.Start(broker.Options{Dir: dir, Listen: os.Getenv(brokerProcess + "_LISTEN"), Durable: true, Log: zerolog.Nop()})
+// runAsBroker is a synced NATS server.
+func runAsBroker() error {
+	b, err := broker.Start(broker.Options{Dir: os.Getenv(folderVariable), Listen: os.Getenv(listenVariable), Durable: true, Log: zerolog.Nop()})
 	if err != nil {
 		return err
 	}
@@ -296,35 +286,17 @@ func runAsBroker(dir string) error {
 }
 
 // startBroker starts a server as a process of its own.
-func startBroker(t *testing.T, dir, listen string) (url string, kill func()) {
+func startBroker(t *testing.T, dir, listen string) (url string, server *proctest.Process) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), brokerProcess+"="+dir, brokerProcess+"_LISTEN="+listen)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	kill = sync.OnceFunc(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	t.Cleanup(kill)
-	url, err = bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatalf("the server did not start: %v", err)
-	}
-	return strings.TrimSpace(url), kill
+	server = proctest.Start(t, proctest.Self("broker", folderVariable+"="+dir, listenVariable+"="+listen))
+	return server.Await(`nats://\S+`)[0], server
 }
 
 // The server is killed while batches are under way: whoever has a number has its own, and whoever has
 // none was told that it may have been stored, or that it was not.
 func TestServerKilledAmongBatches(t *testing.T) {
 	dir := t.TempDir()
-	url, kill := startBroker(t, dir, "127.0.0.1:0")
+	url, server := startBroker(t, dir, "127.0.0.1:0")
 	connect := func() *bus.Bus {
 		b, err := bus.Connect(t.Context(), bus.Config{URLs: url, Name: "test", Log: zerolog.Nop()})
 		if err != nil {
@@ -373,13 +345,12 @@ func TestServerKilledAmongBatches(t *testing.T) {
 			})
 		}
 		<-killed
-		kill()
+		server.Kill()
 		all.Wait()
 		if requests := b.Jet().Runs.Batches(); requests == 0 {
 			t.Fatal("nothing went as a batch")
 		}
-		again, killAgain := startBroker(t, dir, strings.TrimPrefix(url, "nats://"))
-		url, kill = again, killAgain
+		url, server = startBroker(t, dir, strings.TrimPrefix(url, "nats://"))
 		b = connect()
 		if err := b.Check(t.Context()); err != nil {
 			t.Fatal(err)
