@@ -1,7 +1,9 @@
 // Package connector is the contract between a run and what its rows come from and go to. A kind of
 // source or destination is one folder below this one: kind.go implements [SourceKind] or
-// [DestinationKind], the rest [Source] or [Destination]. Package builtin has a line for each kind, and
-// package connectortest the suite that each passes. Nothing else of the program knows kinds.
+// [DestinationKind], the rest [Source] or [Destination], and its tests call package connectortest, the
+// suite that each kind passes. Package builtin has one line for each. What a task says of the kind is a
+// file of shared/task, and how that is written one of shared/taskfile. Nothing else of the program asks
+// which kind it has.
 //
 // # The life of a source and a destination
 //
