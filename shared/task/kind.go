@@ -14,6 +14,7 @@ const (
 
 // Source says where rows come from: a *CSVSource, *SQLSource, *HTTPSource or *IMISSource.
 type Source interface {
+	// Name is that of the kind.
 	Name() Kind
 	// Ordered reports whether the source can be gone through again in the same order, so that a run that
 	// was interrupted can go on behind the last row that is known to have been written.
@@ -27,6 +28,7 @@ type Source interface {
 // Destination says where rows go: a *SQLDestination, *CSVDestination, *HTTPDestination,
 // *NATSDestination or *IMISDestination.
 type Destination interface {
+	// Name is that of the kind.
 	Name() Kind
 	// Place names the destination in messages, as in "Writing to the table members".
 	Place() string

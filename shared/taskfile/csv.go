@@ -14,51 +14,49 @@ import (
 )
 
 var csvSource = form[task.Source]{
-	kind: task.CSV, fields: csvSourceFields, read: readCSVSource, draft: draftCSVSource,
+	kind: task.CSV, read: readCSVSource, draft: draftCSVSource,
 	meaning: "a delimited text file, compressed (.gz) or not, or a sheet of a workbook (.xlsx)",
+	fields: []field{
+		{
+			name: "connection", kind: kindText, example: "drop", required: true,
+			meaning: "the files connection it is in, from the runner's connections.yaml",
+		},
+		{
+			name: "path", kind: kindText, example: "members.csv", required: true,
+			meaning: "the file, relative to the connection's folder; .csv, .csv.gz or .xlsx",
+		},
+		{
+			name: "delimiter", kind: kindCharacter, byDefault: ",",
+			meaning: `the character between fields; "\t" for a tab`,
+		},
+		{
+			name: "encoding", kind: kindText, example: "windows-1252",
+			meaning: "the text's encoding; without it UTF-8, or what a byte order mark says",
+		},
+		{
+			name: "sheet", kind: kindText, max: maxNameLetters, example: "Members",
+			meaning: "the sheet of a workbook; without it the first",
+		},
+	},
 }
 
 var csvDestination = form[task.Destination]{
-	kind: task.CSV, fields: csvDestinationFields, read: readCSVDestination, draft: draftCSVDestination,
+	kind: task.CSV, read: readCSVDestination, draft: draftCSVDestination,
 	meaning: "a delimited text file",
-}
-
-var csvSourceFields = []field{
-	{
-		name: "connection", kind: kindText, example: "drop", required: true,
-		meaning: "the files connection it is in, from the runner's connections.yaml",
-	},
-	{
-		name: "path", kind: kindText, example: "members.csv", required: true,
-		meaning: "the file, relative to the connection's folder; .csv, .csv.gz or .xlsx",
-	},
-	{
-		name: "delimiter", kind: kindCharacter, byDefault: ",",
-		meaning: `the character between fields; "\t" for a tab`,
-	},
-	{
-		name: "encoding", kind: kindText, example: "windows-1252",
-		meaning: "the text's encoding; without it UTF-8, or what a byte order mark says",
-	},
-	{
-		name: "sheet", kind: kindText, max: maxNameLetters, example: "Members",
-		meaning: "the sheet of a workbook; without it the first",
-	},
-}
-
-var csvDestinationFields = []field{
-	{
-		name: "connection", kind: kindText, example: "drop", required: true,
-		meaning: "the files connection it is in, from the runner's connections.yaml",
-	},
-	{
-		name: "path", kind: kindText, example: "members-out.csv", required: true,
-		meaning: "the file, relative to the connection's folder",
-	},
-	{
-		name: "action", kind: kindChoice, example: string(task.Replace), required: true,
-		values:  []string{string(task.Replace), string(task.Append)},
-		meaning: "what happens to an existing file: replace or append",
+	fields: []field{
+		{
+			name: "connection", kind: kindText, example: "drop", required: true,
+			meaning: "the files connection it is in, from the runner's connections.yaml",
+		},
+		{
+			name: "path", kind: kindText, example: "members-out.csv", required: true,
+			meaning: "the file, relative to the connection's folder",
+		},
+		{
+			name: "action", kind: kindChoice, example: string(task.Replace), required: true,
+			values:  []string{string(task.Replace), string(task.Append)},
+			meaning: "what happens to an existing file: replace or append",
+		},
 	},
 }
 

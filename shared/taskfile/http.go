@@ -10,39 +10,56 @@ import (
 )
 
 var httpSource = form[task.Source]{
-	kind: task.HTTP, fields: httpSourceFields, read: readHTTPSource,
+	kind: task.HTTP, read: readHTTPSource,
 	meaning: "pages of JSON from a web service",
+	fields: []field{
+		{
+			name: "connection", kind: kindText, example: "partner", required: true,
+			meaning: "the http connection it reads, from the runner's connections.yaml",
+		},
+		{
+			name: "path", kind: kindText, max: maxExpressionLetters, example: `"/people?state={params.LastName}"`, required: true,
+			meaning: "the first page, below the connection's url; {params.State} is a parameter, and a query parameter that is one without a value is left out",
+		},
+		{
+			name: "items", kind: kindText, max: maxNameLetters, example: "data.people",
+			meaning: "where the list of rows is in a page, names with dots; without it the page is the list",
+		},
+		{
+			name: "next", kind: kindSection, fields: nextFields,
+			meaning: "how the next page is found: exactly one of link, header, offset, page or cursor; without it there is one page",
+		},
+		{
+			name: "total", kind: kindText, max: maxNameLetters, example: "meta.total",
+			meaning: "where a page says how many rows there are on all pages, names with dots",
+		},
+		{
+			name: "columns", kind: kindTexts, max: maxColumns, example: "[middleName]",
+			meaning: "names that a row may lack: those that the first rows all lack must be here",
+		},
+	},
 }
 
 var httpDestination = form[task.Destination]{
-	kind: task.HTTP, fields: httpDestinationFields, read: readHTTPDestination,
+	kind: task.HTTP, read: readHTTPDestination,
 	meaning: "a web service, which gets the rows as JSON; after an interruption some arrive again",
-}
-
-var httpSourceFields = []field{
-	{
-		name: "connection", kind: kindText, example: "partner", required: true,
-		meaning: "the http connection it reads, from the runner's connections.yaml",
-	},
-	{
-		name: "path", kind: kindText, max: maxExpressionLetters, example: `"/people?state={params.LastName}"`, required: true,
-		meaning: "the first page, below the connection's url; {params.State} is a parameter, and a query parameter that is one without a value is left out",
-	},
-	{
-		name: "items", kind: kindText, max: maxNameLetters, example: "data.people",
-		meaning: "where the list of rows is in a page, names with dots; without it the page is the list",
-	},
-	{
-		name: "next", kind: kindSection, fields: nextFields,
-		meaning: "how the next page is found: exactly one of link, header, offset, page or cursor; without it there is one page",
-	},
-	{
-		name: "total", kind: kindText, max: maxNameLetters, example: "meta.total",
-		meaning: "where a page says how many rows there are on all pages, names with dots",
-	},
-	{
-		name: "columns", kind: kindTexts, max: maxColumns, example: "[middleName]",
-		meaning: "names that a row may lack: those that the first rows all lack must be here",
+	fields: []field{
+		{
+			name: "connection", kind: kindText, example: "partner", required: true,
+			meaning: "the http connection it sends to, from the runner's connections.yaml",
+		},
+		{
+			name: "path", kind: kindText, example: "/members", required: true,
+			meaning: "the path below the connection's url, with a query or without",
+		},
+		{
+			name: "method", kind: kindChoice, byDefault: "POST", values: []string{"POST", "PUT", "PATCH"},
+			meaning: "how the rows are sent: POST, PUT or PATCH",
+		},
+		{
+			name: "batch", kind: kindWhole, min: 1, max: maxRowsPerRequest, byDefault: "1",
+			meaning: "how many rows go in one request: 1 sends an object, more an array of objects",
+		},
 	},
 }
 
@@ -70,25 +87,6 @@ var nextFields = []field{
 	{
 		name: "from", kind: kindText, max: maxNameLetters, example: "meta.cursor",
 		meaning: "with cursor: where a page has it, names with dots",
-	},
-}
-
-var httpDestinationFields = []field{
-	{
-		name: "connection", kind: kindText, example: "partner", required: true,
-		meaning: "the http connection it sends to, from the runner's connections.yaml",
-	},
-	{
-		name: "path", kind: kindText, example: "/members", required: true,
-		meaning: "the path below the connection's url, with a query or without",
-	},
-	{
-		name: "method", kind: kindChoice, byDefault: "POST", values: []string{"POST", "PUT", "PATCH"},
-		meaning: "how the rows are sent: POST, PUT or PATCH",
-	},
-	{
-		name: "batch", kind: kindWhole, min: 1, max: maxRowsPerRequest, byDefault: "1",
-		meaning: "how many rows go in one request: 1 sends an object, more an array of objects",
 	},
 }
 

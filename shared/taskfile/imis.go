@@ -10,69 +10,67 @@ import (
 )
 
 var imisSource = form[task.Source]{
-	kind: task.IMIS, fields: imisSourceFields, read: readIMISSource, draft: draftIMISSource, aboutParameters: draftIMISPrompts,
+	kind: task.IMIS, read: readIMISSource, draft: draftIMISSource, aboutParameters: draftIMISPrompts,
 	meaning: "an IQA of an iMIS site; the task's parameters are its prompts",
+	fields: []field{
+		{
+			name: "connection", kind: kindText, example: "imis-prod", required: true,
+			meaning: "the imis connection it reads, from the runner's connections.yaml",
+		},
+		{
+			name: "query", kind: kindText, pattern: `^\$/.*[^/]$`, example: `"$/Membership/Lapsed"`, required: true,
+			meaning: "the IQA's path, from $/ on",
+		},
+		{
+			name: "page_size", kind: kindWhole, min: 1, max: maxPageSize, byDefault: "500",
+			meaning: "how many rows are asked for at a time; the site may give fewer",
+		},
+		{
+			name: "endpoint", kind: kindChoice, byDefault: string(task.QueryEndpoint),
+			values:  []string{string(task.QueryEndpoint), string(task.IQAEndpoint)},
+			meaning: "the service that runs the IQA: query, which knows prompts by name; or iqa, the only one of iMIS 2017, for which the task must list all prompts of the IQA in its order",
+		},
+	},
 }
 
 var imisDestination = form[task.Destination]{
-	kind: task.IMIS, fields: imisDestinationFields, read: readIMISDestination,
+	kind: task.IMIS, read: readIMISDestination,
 	meaning: "a panel or business object of an iMIS site, one row at a time",
-}
-
-var imisSourceFields = []field{
-	{
-		name: "connection", kind: kindText, example: "imis-prod", required: true,
-		meaning: "the imis connection it reads, from the runner's connections.yaml",
-	},
-	{
-		name: "query", kind: kindText, pattern: `^\$/.*[^/]$`, example: `"$/Membership/Lapsed"`, required: true,
-		meaning: "the IQA's path, from $/ on",
-	},
-	{
-		name: "page_size", kind: kindWhole, min: 1, max: maxPageSize, byDefault: "500",
-		meaning: "how many rows are asked for at a time; the site may give fewer",
-	},
-	{
-		name: "endpoint", kind: kindChoice, byDefault: string(task.QueryEndpoint),
-		values:  []string{string(task.QueryEndpoint), string(task.IQAEndpoint)},
-		meaning: "the service that runs the IQA: query, which knows prompts by name; or iqa, the only one of iMIS 2017, for which the task must list all prompts of the IQA in its order",
-	},
-}
-
-var imisDestinationFields = []field{
-	{
-		name: "connection", kind: kindText, example: "imis-prod", required: true,
-		meaning: "the imis connection it writes to, from the runner's connections.yaml",
-	},
-	{
-		name: "entity", kind: kindText, max: maxNameLetters, pattern: `^[A-Za-z][A-Za-z0-9_.-]*$`, example: "My_Panel", required: true,
-		meaning: "the panel or business object, by the name that the REST API has for it; never a contact (Party)",
-	},
-	{
-		name: "action", kind: kindChoice, example: string(task.Upsert), required: true,
-		values:  []string{string(task.Insert), string(task.Update), string(task.Upsert), string(task.Delete)},
-		meaning: "the action for each row: insert, update, upsert or delete; insert with match inserts only rows that no record matches",
-	},
-	{
-		name: "key", kind: kindTexts, max: maxKeyColumns, example: "[ID, Ordinal]",
-		meaning: "the columns of mapping that are the record's identity; update, upsert and delete need it, or match",
-	},
-	{
-		name: "match", kind: kindTexts, max: maxKeyColumns, example: "[ID, Code]",
-		meaning: "instead of key: finds a row's record by these columns of mapping",
-	},
-	{
-		name: "on_multiple", kind: kindChoice, byDefault: string(task.SkipRow),
-		values:  []string{string(task.SkipRow), string(task.FailRow), string(task.AllRecords)},
-		meaning: "with match: what happens to a row that several records match: skip, fail, or all, which updates or deletes each of them",
-	},
-	{
-		name: "on_blank_match", kind: kindChoice, byDefault: string(task.SkipRow), values: []string{string(task.SkipRow), string(task.FailRow)},
-		meaning: "with match: what happens to a row without a value in a column of match: skip or fail",
-	},
-	{
-		name: "append", kind: kindTexts, max: maxColumns, example: "[Interests]",
-		meaning: "multi-select columns of mapping: an update adds their values instead of replacing the existing ones",
+	fields: []field{
+		{
+			name: "connection", kind: kindText, example: "imis-prod", required: true,
+			meaning: "the imis connection it writes to, from the runner's connections.yaml",
+		},
+		{
+			name: "entity", kind: kindText, max: maxNameLetters, pattern: `^[A-Za-z][A-Za-z0-9_.-]*$`, example: "My_Panel", required: true,
+			meaning: "the panel or business object, by the name that the REST API has for it; never a contact (Party)",
+		},
+		{
+			name: "action", kind: kindChoice, example: string(task.Upsert), required: true,
+			values:  []string{string(task.Insert), string(task.Update), string(task.Upsert), string(task.Delete)},
+			meaning: "the action for each row: insert, update, upsert or delete; insert with match inserts only rows that no record matches",
+		},
+		{
+			name: "key", kind: kindTexts, max: maxKeyColumns, example: "[ID, Ordinal]",
+			meaning: "the columns of mapping that are the record's identity; update, upsert and delete need it, or match",
+		},
+		{
+			name: "match", kind: kindTexts, max: maxKeyColumns, example: "[ID, Code]",
+			meaning: "instead of key: finds a row's record by these columns of mapping",
+		},
+		{
+			name: "on_multiple", kind: kindChoice, byDefault: string(task.SkipRow),
+			values:  []string{string(task.SkipRow), string(task.FailRow), string(task.AllRecords)},
+			meaning: "with match: what happens to a row that several records match: skip, fail, or all, which updates or deletes each of them",
+		},
+		{
+			name: "on_blank_match", kind: kindChoice, byDefault: string(task.SkipRow), values: []string{string(task.SkipRow), string(task.FailRow)},
+			meaning: "with match: what happens to a row without a value in a column of match: skip or fail",
+		},
+		{
+			name: "append", kind: kindTexts, max: maxColumns, example: "[Interests]",
+			meaning: "multi-select columns of mapping: an update adds their values instead of replacing the existing ones",
+		},
 	},
 }
 

@@ -10,14 +10,13 @@ import (
 )
 
 var natsDestination = form[task.Destination]{
-	kind: task.NATS, fields: natsDestinationFields, read: readNATSDestination,
+	kind: task.NATS, read: readNATSDestination,
 	meaning: "a subject, to which each row is published as JSON; after an interruption some arrive again",
-}
-
-var natsDestinationFields = []field{
-	{
-		name: "subject", kind: kindText, max: maxNameLetters, example: "members.changed", required: true,
-		meaning: "the subject on the runner's own NATS; a stream that listens there acknowledges each message, and drops repeated ones",
+	fields: []field{
+		{
+			name: "subject", kind: kindText, max: maxNameLetters, example: "members.changed", required: true,
+			meaning: "the subject on the runner's own NATS; a stream that listens there acknowledges each message, and drops repeated ones",
+		},
 	},
 }
 

@@ -10,51 +10,49 @@ import (
 )
 
 var sqlSource = form[task.Source]{
-	kind: task.SQL, fields: sqlSourceFields, read: readSQLSource, draft: draftSQLSource,
+	kind: task.SQL, read: readSQLSource, draft: draftSQLSource,
 	meaning: "a query of a database",
+	fields: []field{
+		{
+			name: "connection", kind: kindText, example: "warehouse", required: true,
+			meaning: "the database connection it reads, from the runner's connections.yaml",
+		},
+		{
+			name: "query", kind: kindProse, example: "select * from members", required: true,
+			meaning: "one select; :State is the parameter State, null if it has no value",
+		},
+		{
+			name: "order_by", kind: kindTextOrTexts, max: maxKeyColumns, example: "[id]",
+			meaning: "columns of the query that order the rows; if they are unique, an interrupted run can continue",
+		},
+	},
 }
 
 var sqlDestination = form[task.Destination]{
-	kind: task.SQL, fields: sqlDestinationFields, read: readSQLDestination, draft: draftSQLDestination,
+	kind: task.SQL, read: readSQLDestination, draft: draftSQLDestination,
 	meaning: "a table of a database",
-}
-
-var sqlSourceFields = []field{
-	{
-		name: "connection", kind: kindText, example: "warehouse", required: true,
-		meaning: "the database connection it reads, from the runner's connections.yaml",
-	},
-	{
-		name: "query", kind: kindProse, example: "select * from members", required: true,
-		meaning: "one select; :State is the parameter State, null if it has no value",
-	},
-	{
-		name: "order_by", kind: kindTextOrTexts, max: maxKeyColumns, example: "[id]",
-		meaning: "columns of the query that order the rows; if they are unique, an interrupted run can continue",
-	},
-}
-
-var sqlDestinationFields = []field{
-	{
-		name: "connection", kind: kindText, example: "warehouse", required: true,
-		meaning: "the database connection it is in, from the runner's connections.yaml",
-	},
-	{
-		name: "table", kind: kindText, example: "members", required: true,
-		meaning: "the table's name",
-	},
-	{
-		name: "key", kind: kindTexts, max: maxKeyColumns, example: "[id]", starter: true,
-		meaning: "the columns of mapping that identify a row; needed unless action is insert",
-	},
-	{
-		name: "action", kind: kindChoice, example: string(task.Upsert), required: true,
-		values:  []string{string(task.Insert), string(task.Update), string(task.Upsert), string(task.Delete)},
-		meaning: "the action for each row: insert, update, upsert or delete",
-	},
-	{
-		name: "create", kind: kindFlag, byDefault: "false", example: "true", starter: true,
-		meaning: "true creates a missing table from the mapping, with key as primary key",
+	fields: []field{
+		{
+			name: "connection", kind: kindText, example: "warehouse", required: true,
+			meaning: "the database connection it is in, from the runner's connections.yaml",
+		},
+		{
+			name: "table", kind: kindText, example: "members", required: true,
+			meaning: "the table's name",
+		},
+		{
+			name: "key", kind: kindTexts, max: maxKeyColumns, example: "[id]", starter: true,
+			meaning: "the columns of mapping that identify a row; needed unless action is insert",
+		},
+		{
+			name: "action", kind: kindChoice, example: string(task.Upsert), required: true,
+			values:  []string{string(task.Insert), string(task.Update), string(task.Upsert), string(task.Delete)},
+			meaning: "the action for each row: insert, update, upsert or delete",
+		},
+		{
+			name: "create", kind: kindFlag, byDefault: "false", example: "true", starter: true,
+			meaning: "true creates a missing table from the mapping, with key as primary key",
+		},
 	},
 }
 
