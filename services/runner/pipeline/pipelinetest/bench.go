@@ -15,6 +15,7 @@ import (
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector"
 	"runhook/services/runner/connector/builtin"
+	"runhook/services/runner/connector/connectortest"
 	"runhook/services/runner/pipeline"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -40,7 +41,7 @@ func New(t testing.TB) *Bench {
 	table := &task.SQLDestination{
 		Connection: "warehouse", Table: "members", Key: []string{"id"}, Action: task.Upsert, Create: true,
 	}
-	return &Bench{T: t, Folder: folder, table: table, Job: pipeline.Job{Kinds: builtin.Kinds(), Job: connector.Job{
+	return &Bench{T: t, Folder: folder, table: table, Job: pipeline.Job{Kinds: connectortest.Watched(t, builtin.Kinds()), Job: connector.Job{
 		Connections: set,
 		Task: &task.Definition{
 			Name:        "copy",
