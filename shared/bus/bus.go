@@ -18,6 +18,7 @@ import (
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/wait"
 )
 
 // The errors callers tell apart with errors.Is.
@@ -198,10 +199,8 @@ func dial(ctx context.Context, urls string, limit time.Duration, options []nats.
 		if !retry || time.Now().After(deadline) {
 			return nil, fmt.Errorf("cannot connect to NATS at %s: %w: check --nats (and --credentials), and that the server is up", redact(urls), err)
 		}
-		select {
-		case <-ctx.Done():
+		if !wait.For(ctx, 200*time.Millisecond) {
 			return nil, ctx.Err()
-		case <-time.After(200 * time.Millisecond):
 		}
 	}
 }

@@ -79,8 +79,7 @@ func (q *Queue) Pull(ctx context.Context, n int, take func(*Delivery)) error {
 	if err := q.ask(n); err != nil {
 		return err
 	}
-	lost := time.NewTimer(pullFor + pullLost)
-	defer lost.Stop()
+	lost := time.After(pullFor + pullLost)
 	for n > 0 {
 		select {
 		case msg := <-q.arriving:
@@ -95,7 +94,7 @@ func (q *Queue) Pull(ctx context.Context, n int, take func(*Delivery)) error {
 				q.pass(msg, take)
 			}
 			return ctx.Err()
-		case <-lost.C:
+		case <-lost:
 			return q.abandon(fmt.Errorf("%w: a pull was not answered", run.ErrUnavailable))
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"runhook/shared/bus/internal/jet"
+	"runhook/shared/wait"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -35,10 +36,7 @@ func (b *Bus) Redeliver(ctx context.Context) error {
 			return fmt.Errorf("end the leases of task %s: %w", config.Durable, jet.Explain(err))
 		}
 	}
-	select { // the server looks 100 ms after the change
-	case <-ctx.Done():
-	case <-time.After(250 * time.Millisecond):
-	}
+	wait.For(ctx, 250*time.Millisecond) // the server looks 100 ms after the change
 	for _, config := range leased {
 		config.AckWait = b.store.Lease
 		if _, err := b.store.Runs.UpdateConsumer(context.WithoutCancel(ctx), config); err != nil {

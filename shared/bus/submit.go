@@ -13,6 +13,7 @@ import (
 
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
+	"runhook/shared/wait"
 )
 
 // submitTimeout bounds one publish. It is short enough that a caller hears 503 before its own
@@ -70,10 +71,8 @@ func (b *Bus) publishRequest(ctx context.Context, msg *nats.Msg) (jet.Receipt, e
 		api, isAPI := errors.AsType[*jetstream.APIError](err)
 		switch {
 		case isAPI && api.ErrorCode == jet.DuplicateInProcess:
-			select {
-			case <-ctx.Done():
+			if !wait.For(ctx, duplicateWait) {
 				return jet.Receipt{}, run.ErrMaybeStored
-			case <-time.After(duplicateWait):
 			}
 		case isAPI, // the server said no
 			errors.Is(err, jetstream.ErrNoStreamResponse), // nobody was there to take it

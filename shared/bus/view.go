@@ -16,6 +16,7 @@ import (
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/wait"
 )
 
 // TaskView is a process's in-memory view of the task bucket, kept current by a watch. It goes on
@@ -78,10 +79,7 @@ func (b *Bus) watchAgain(ctx context.Context) jetstream.KeyWatcher {
 		if watcher, err := b.watchTasks(ctx); err == nil {
 			return watcher
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(200 * time.Millisecond):
-		}
+		wait.For(ctx, 200*time.Millisecond)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"runhook/shared/bus"
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
+	"runhook/shared/wait"
 )
 
 const (
@@ -70,10 +71,8 @@ func (s store) recopy(ctx context.Context) (copied int, err error) {
 	if err != nil || len(missing) == 0 {
 		return 0, err
 	}
-	select { // a copy may be on its way
-	case <-ctx.Done():
+	if !wait.For(ctx, recopySettle) { // a copy may be on its way
 		return 0, ctx.Err()
-	case <-time.After(recopySettle):
 	}
 	still, err := s.uncopied(ctx, info.State.FirstSeq, info.State.LastSeq)
 	if err != nil {

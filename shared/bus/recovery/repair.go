@@ -15,6 +15,7 @@ import (
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/wait"
 )
 
 // Repair looks for damage in the files of a store that only this process uses, such as a last block
@@ -136,10 +137,8 @@ func (s store) awaitCopies(ctx context.Context) error {
 		if len(sources) == 1 && sources[0].Lag == 0 && sources[0].Active >= 0 {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
+		if !wait.For(ctx, 50*time.Millisecond) {
 			return fmt.Errorf("%w: the server does not copy the final documents into %s", run.ErrUnavailable, jet.EventsStream)
-		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }

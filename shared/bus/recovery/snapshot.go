@@ -16,6 +16,7 @@ import (
 	"runhook/shared/bus"
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
+	"runhook/shared/wait"
 )
 
 // backedUp are the streams of a backup, in the order in which they are read while the store is in use.
@@ -284,10 +285,8 @@ func (s store) awaitReplicas(ctx context.Context) error {
 			if time.Since(changed) > copyTime {
 				return fmt.Errorf("%w: the replicas of stream %s do not get what was restored: %s", run.ErrUnavailable, name, behind)
 			}
-			select {
-			case <-ctx.Done():
+			if !wait.For(ctx, 50*time.Millisecond) {
 				return ctx.Err()
-			case <-time.After(50 * time.Millisecond):
 			}
 		}
 	}
@@ -415,10 +414,8 @@ func (s store) resumeEvents(ctx context.Context) error {
 		if now, err := run.DecodeDocument(last.Data); err == nil && now.ImportID == doc.ImportID && last.Sequence > newest.Sequence {
 			break
 		}
-		select {
-		case <-limited.Done():
+		if !wait.For(limited, 20*time.Millisecond) {
 			return fmt.Errorf("%w: the server does not copy the final documents into %s", run.ErrUnavailable, jet.EventsStream)
-		case <-time.After(20 * time.Millisecond):
 		}
 	}
 	if err := s.Events.DeleteMsg(ctx, newest.Sequence); err != nil {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/wait"
 )
 
 // pubAck is a stream's answer to a message that was published to it.
@@ -36,10 +38,7 @@ func publishAcknowledged(ctx context.Context, nc *nats.Conn, msg *nats.Msg) (Rec
 		if !errors.Is(err, nats.ErrNoResponders) {
 			break
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(unheardWait):
-		}
+		wait.For(ctx, unheardWait)
 		answer, err = nc.RequestMsgWithContext(ctx, msg)
 	}
 	if errors.Is(err, nats.ErrNoResponders) {

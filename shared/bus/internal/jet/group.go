@@ -268,11 +268,9 @@ func (g *group) hold(former int, limit time.Duration) {
 	}
 	g.expected = min(len(g.waiting)+former, most)
 	g.mu.Unlock()
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
 	select {
 	case <-g.full:
-	case <-timer.C:
+	case <-time.After(limit):
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.expected = 0
