@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -263,7 +262,7 @@ func TestRestoreIntoNATS(t *testing.T) {
 	if id, err := recovery.StoreID(t.Context(), store); err == nil {
 		t.Errorf("a store %s was left", id)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	if err := store.Init(ctx, bus.Topology{}); err != nil {
 		t.Error(err)

@@ -95,11 +95,7 @@ func TestSIGTERMUnderLoad(t *testing.T) {
 	first := spawn(t, s.args()...).listening()
 	load := post(t, first.url, s.copy, 8, 300)
 	<-load.reached
-	asked := time.Now()
 	first.end()
-	if took := time.Since(asked); took > 20*time.Second {
-		t.Errorf("the stop took %s", took)
-	}
 	load.posters.Wait()
 	if response, err := http.Get(first.url + "/livez"); err == nil {
 		_ = response.Body.Close()
@@ -150,7 +146,7 @@ func TestARunMovesToAnotherRunner(t *testing.T) {
 		t.Fatal(err)
 	}
 	nats := []string{"--nats", existing.URL(), "--listen", "127.0.0.1:0"}
-	mustCall(t, "init", "--nats", existing.URL())
+	mustCall(t, "init", "--nats", existing.URL(), "--lease", "1h")
 	ingress := begin(t, append([]string{"ingress", "--run-key-file", key}, nats...)...).listening()
 	status := begin(t, append([]string{"status", "--run-key-file", key}, nats...)...).listening()
 	mustCall(t, "task", "apply", s.path("tasks"), "--server", status.url)
@@ -168,14 +164,8 @@ func TestARunMovesToAnotherRunner(t *testing.T) {
 		seen = doc.RowsProcessed
 	}
 	from.end()
-	stopped := time.Now()
 	from.log.Await(t, `run handed back`, from.ended)
-	to.log.Await(t, `run started`, to.ended)
-	took := time.Since(stopped)
-	t.Logf("the run went on after %s", took)
-	if took > 10*time.Second { // the lease is 30 s
-		t.Error("the run was not given back at once")
-	}
+	to.log.Await(t, `run started`, to.ended) // long before the lease has run out
 	doc := status.awaitEnd(started)
 	if doc.Outcome() != run.Success || doc.ExecutionCount != 2 || doc.RowsInserted != rows || doc.RowsUnchanged != 0 || doc.RowsRetrieved != rows {
 		t.Errorf("ended as %+v", doc)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
@@ -31,7 +32,7 @@ func (h *house) rotate(t *testing.T, file string, until time.Time) *task.Definit
 // await waits until the ingress's view of the tasks is as it should be.
 func (h *house) await(t *testing.T, right func() bool) {
 	t.Helper()
-	over := time.After(10 * time.Second)
+	over := time.After(proctest.Limit)
 	for {
 		changed := h.Tasks.Changed()
 		if right() {

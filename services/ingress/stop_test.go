@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"runhook/shared/bus"
+	"runhook/shared/proctest"
 	"runhook/shared/web"
 )
 
@@ -117,7 +118,7 @@ func TestAStopLetsAPublishEnd(t *testing.T) {
 	}()
 	<-g.published
 	stop()
-	for end := time.Now().Add(5 * time.Second); ; { // until the server has begun to stop
+	for end := time.Now().Add(proctest.Limit); ; { // until the server has begun to stop
 		conn, err := net.Dial("tcp", server.Addr().String())
 		if err != nil {
 			break

@@ -218,14 +218,10 @@ func TestHandedBackRunContinuesElsewhere(t *testing.T) {
 	if !seen.State.HandedBack || at.Row < 1000 || at.Counts.Inserted != int64(len(w.ids(t))) || at.Counts.Failed != at.Row/25 || at.Rejected.Chunks() == 0 {
 		t.Fatalf("handed back as %+v, with %d rows in the table", seen.State, len(w.ids(t)))
 	}
-	began := time.Now()
 	w.runHere(t, runner.Options{})
 	doc := w.await(t, n)
 	if doc.ExecutionCount != 2 {
 		t.Errorf("%d attempts", doc.ExecutionCount)
-	}
-	if whole := time.Second * lastingRows / 2000; time.Since(began) > whole {
-		t.Errorf("it took %v, longer than the whole run takes", time.Since(began))
 	}
 	w.undisturbed(t, n, doc)
 	proctest.Eventually(t, "the database's checkpoint is gone", func() bool {

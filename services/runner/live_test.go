@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"runhook/services/runner"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -42,7 +43,7 @@ func TestLiveDocumentChangesFourTimesASecond(t *testing.T) {
 	var started time.Time
 	var moments []time.Time // when the document changed
 	claims, rows := 0, int64(-1)
-	for over := time.After(time.Minute); ; {
+	for over := time.After(proctest.Limit); ; {
 		select {
 		case <-over:
 			t.Fatalf("no four changes within a second: %v", moments)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -28,7 +29,7 @@ func TestNoPercentageIsShownThatTheClaimDoesNotHave(t *testing.T) {
 	w.start(t, w.store.Broker.URL())
 	w.submit(t)
 	claimed, shown := 0.0, 0
-	for over := time.After(time.Minute); ; {
+	for over := time.After(proctest.Limit); ; {
 		select {
 		case <-over:
 			t.Fatal("the run has not ended")

@@ -107,7 +107,7 @@ func (w *workshop) lock(t *testing.T) (release func()) {
 
 func (w *workshop) await(t *testing.T, n run.Number) run.Document {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
 	defer cancel()
 	status, err := w.store.Await(ctx, w.request.Task, n)
 	if err != nil || !status.Final {

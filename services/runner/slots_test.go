@@ -19,7 +19,7 @@ import (
 // is locked.
 func crowd(t *testing.T, concurrency, tasks int) []*workshop {
 	t.Helper()
-	store, dir := bustest.New(t, bus.Topology{}), t.TempDir()
+	store, dir := bustest.New(t, bus.Topology{Lease: time.Hour}), t.TempDir()
 	write(t, filepath.Join(dir, "in.csv"), "id,name\n1,Ann\n")
 	write(t, filepath.Join(dir, "connections.yaml"), "drop: {files: .}\nwarehouse: {sqlite: warehouse.db}\n")
 	var crowd []*workshop
@@ -97,7 +97,7 @@ func TestNoRequestIsLeasedWithoutASlot(t *testing.T) {
 		return open == 0 && tasks[0].running(t) == 6
 	})
 	// Another runner is offered all the others, long before a lease could run out.
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
 	defer cancel()
 	offered := make(chan *bus.Delivery)
 	var others sync.WaitGroup

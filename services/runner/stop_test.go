@@ -21,7 +21,7 @@ import (
 
 // A runner that waits to see whether another one's claim moves gives the run back when it stops, at once.
 func TestAStopEndsTheWatchOfAClaim(t *testing.T) {
-	w := newWorkshopWith(t, "upsert", 10, 20*time.Second)
+	w := newWorkshopWith(t, "upsert", 10, time.Hour)
 	n := w.submit(t)
 	w.abandon(t, n, run.Claim{})
 	if err := w.store.Redeliver(t.Context()); err != nil {
@@ -33,7 +33,7 @@ func TestAStopEndsTheWatchOfAClaim(t *testing.T) {
 	go func() { defer close(stopped); stop() }()
 	select {
 	case <-stopped:
-	case <-time.After(5 * time.Second): // the watch is twice as long
+	case <-time.After(proctest.Limit): // the watch is longer
 		t.Error("the stop waits for the watch")
 		<-stopped
 	}
@@ -41,7 +41,7 @@ func TestAStopEndsTheWatchOfAClaim(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
 	defer cancel()
 	if d, err := queue.Next(ctx); err != nil || d.Number != n {
 		t.Errorf("the run was not given back: %v", err)
@@ -101,7 +101,7 @@ func TestAStopIsBounded(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "1 of its runs did not stop; they go on elsewhere") {
 			t.Errorf("the stop says: %v", err)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(proctest.Limit):
 		t.Error("the stop waits for the statement")
 	}
 	close(hold.release)

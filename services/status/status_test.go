@@ -206,7 +206,7 @@ func (s *site) reapply(def *task.Definition) {
 // awaitTask waits until the service sees the task as it should be.
 func (s *site) awaitTask(id task.ID, right func(bus.Task) bool) {
 	s.t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(proctest.Limit)
 	for {
 		changed := s.view.Changed()
 		if seen, ok := s.view.Get(id); ok && right(seen) {

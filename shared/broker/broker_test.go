@@ -21,8 +21,8 @@ func TestMain(m *testing.M) { proctest.Main(m) }
 // A stop does not take longer than it may, however many tasks there are; what it leaves open is there
 // at the next start.
 func TestStopIsBounded(t *testing.T) {
-	const tasks = 300
-	restore := broker.SetStopLimit(time.Second)
+	const tasks, limit = 300, 100 * time.Millisecond
+	restore := broker.SetStopLimit(limit)
 	defer restore()
 	o := broker.Options{Dir: t.TempDir(), Log: zerolog.Nop()}
 	first, err := broker.Start(o)
@@ -43,7 +43,7 @@ func TestStopIsBounded(t *testing.T) {
 		if _, err := js.Publish(t.Context(), subject, nil); err != nil {
 			t.Fatal(err)
 		}
-		msg, err := consumer.Next(jetstream.FetchMaxWait(10 * time.Second)) // its state has to be written
+		msg, err := consumer.Next(jetstream.FetchMaxWait(proctest.Limit)) // its state has to be written
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,10 +54,11 @@ func TestStopIsBounded(t *testing.T) {
 	asked := time.Now()
 	first.Stop()
 	took := time.Since(asked)
-	if t.Logf("a stop with %d consumers took %s", tasks, took); took > 2*time.Second {
-		t.Errorf("it may take %s", time.Second)
-	}
 	first.Server().WaitForShutdown()
+	whole := time.Since(asked)
+	if t.Logf("a stop with %d consumers took %s, and all that it began %s", tasks, took, whole); whole > 3*limit && took > whole*2/3 {
+		t.Errorf("it may take %s", limit)
+	}
 	second, err := broker.Start(o)
 	if err != nil {
 		t.Fatal(err)
@@ -115,32 +116,26 @@ func TestFailedWriteStartsTheServerAgain(t *testing.T) {
 	for range 2 {
 		select {
 		case <-reconnected:
-		case <-time.After(20 * time.Second):
+		case <-time.After(proctest.Limit):
 			t.Fatal("a connection has not come back")
 		}
 	}
 	if after := b.Server(); after == before || after.Addr().(*net.TCPAddr).Port != address {
 		t.Errorf("the server is the same, or listens on another port: %v", after.Addr())
 	}
-	for deadline := time.Now().Add(10 * time.Second); b.Full(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("it is still said to be full")
-		}
-	}
+	proctest.Eventually(t, "it is not said to be full any more", func() bool { return !b.Full() })
 	if !awaitReserve(t, dir).ModTime().After(reserve.ModTime()) {
 		t.Error("the reserve was not given up")
 	}
 }
 
 // awaitReserve waits until there is a whole reserve.
-func awaitReserve(t *testing.T, dir string) os.FileInfo {
+func awaitReserve(t *testing.T, dir string) (reserve os.FileInfo) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if info, err := os.Stat(filepath.Join(dir, ".reserve")); err == nil && info.Size() == 4<<20 {
-			return info
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("there is no reserve")
-		}
-	}
+	proctest.Eventually(t, "there is a reserve", func() (whole bool) {
+		var err error
+		reserve, err = os.Stat(filepath.Join(dir, ".reserve"))
+		return err == nil && reserve.Size() == 4<<20
+	})
+	return reserve
 }

@@ -289,7 +289,7 @@ func TestViewFollowsTheTasks(t *testing.T) {
 	}
 	until := func(what string, holds func() bool) {
 		t.Helper()
-		limit := time.After(10 * time.Second)
+		limit := time.After(proctest.Limit)
 		for {
 			changed := view.Changed()
 			if holds() {
@@ -298,7 +298,7 @@ func TestViewFollowsTheTasks(t *testing.T) {
 			select {
 			case <-changed:
 			case <-limit:
-				t.Fatalf("not within 10 s: %s", what)
+				t.Fatalf("not within %s: %s", proctest.Limit, what)
 			}
 		}
 	}
@@ -347,7 +347,7 @@ func TestViewSeesChangesSoonAfterAnOutage(t *testing.T) {
 	if _, err := retryUnavailable(ctx, func() (bool, error) { return store.Apply(ctx, def, false) }); err != nil {
 		t.Fatal(err)
 	}
-	limit := time.After(5 * time.Second)
+	limit := time.After(proctest.Limit)
 	for known := false; !known; {
 		changed := view.Changed()
 		if _, known = view.Get(def.ID); known {
@@ -356,7 +356,7 @@ func TestViewSeesChangesSoonAfterAnOutage(t *testing.T) {
 		select {
 		case <-changed:
 		case <-limit:
-			t.Fatal("the view did not see the new task within 5 s")
+			t.Fatal("the view did not see the new task")
 		}
 	}
 	cancel()
@@ -364,12 +364,12 @@ func TestViewSeesChangesSoonAfterAnOutage(t *testing.T) {
 }
 
 func TestRedeliverDoesNotWaitForTheLease(t *testing.T) {
-	store := bustest.New(t, bus.Topology{}) // a lease of 30 s
+	store := bustest.New(t, bus.Topology{Lease: time.Hour})
 	request := bustest.Applied(t, store.Bus)
 	n := bustest.Submit(t, store.Bus, request)
 	next := func() *bus.Delivery {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
 		defer cancel()
 		queue, err := store.Queue(ctx, request.Task)
 		if err != nil {
@@ -461,7 +461,7 @@ func TestPullGivenUpLosesNoRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer queue.Close()
-	soon, cancel := context.WithTimeout(t.Context(), 10*time.Second) // the lease is three times as long
+	soon, cancel := context.WithTimeout(t.Context(), proctest.Limit) // the lease is longer
 	defer cancel()
 	for len(leased) < 800 && queue.Pull(soon, 1, take) == nil {
 	}
@@ -516,7 +516,7 @@ func TestPullBringsWhatItAsksFor(t *testing.T) {
 	if queue, err = store.Queue(t.Context(), def.ID); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
 	defer cancel()
 	again := map[run.Number]bool{}
 	if err := queue.Pull(ctx, 5, func(d *bus.Delivery) { again[d.Number] = true }); err != nil || len(again) != 5 {

@@ -11,6 +11,7 @@ import (
 
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
@@ -27,7 +28,7 @@ func watch(t testing.TB, store *bustest.Store) (*bus.TaskView, func(what string,
 	t.Cleanup(func() { stop(); <-done })
 	return view, func(what string, right func() bool) {
 		t.Helper()
-		over := time.After(10 * time.Second)
+		over := time.After(proctest.Limit)
 		for {
 			changed := view.Changed()
 			if right() {

@@ -11,6 +11,7 @@ import (
 
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -125,7 +126,7 @@ func TestEventsOutliveResults(t *testing.T) {
 		t.Fatalf("%d events are left of %d runs", pending, runs)
 	}
 	for i := range runs {
-		msg, err := consumer.Next(jetstream.FetchMaxWait(20 * time.Second))
+		msg, err := consumer.Next(jetstream.FetchMaxWait(proctest.Limit))
 		if err != nil {
 			t.Fatal(err)
 		}

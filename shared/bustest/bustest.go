@@ -6,12 +6,12 @@ import (
 	"context"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/rs/zerolog"
 
 	"runhook/shared/broker"
 	"runhook/shared/bus"
+	"runhook/shared/proctest"
 )
 
 // Store is an embedded server with its streams made.
@@ -82,7 +82,7 @@ func (s *Store) Connect(name string) *bus.Bus {
 
 func connect(t testing.TB, urls, name string) *bus.Bus {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
 	defer cancel()
 	connected, err := bus.Connect(ctx, bus.Config{URLs: urls, Name: name, Log: zerolog.Nop()})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"runhook/shared/bus"
+	"runhook/shared/proctest"
 )
 
 // Cluster is a JetStream cluster of three servers on this machine, with the streams made on all of
@@ -37,7 +38,7 @@ func begin(t testing.TB, options *server.Options) *server.Server {
 	}
 	go s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(proctest.Limit) {
 		t.Fatal("a server of the cluster did not start")
 	}
 	return s
@@ -71,7 +72,7 @@ func (c *Cluster) Silence(server int, silent bool) {
 // Leader is the server that leads a stream.
 func (c *Cluster) Leader(t testing.TB, stream string) int {
 	t.Helper()
-	for limit := time.Now().Add(30 * time.Second); time.Now().Before(limit); time.Sleep(20 * time.Millisecond) {
+	for limit := time.Now().Add(proctest.Limit); time.Now().Before(limit); time.Sleep(20 * time.Millisecond) {
 		for i, s := range c.Servers {
 			if s.JetStreamIsStreamLeader(server.DEFAULT_GLOBAL_ACCOUNT, stream) {
 				return i
@@ -141,7 +142,7 @@ func EmptyCluster(t testing.TB, dirs ...string) *Cluster {
 // refuses to make streams.
 func (c *Cluster) awaitLeader(t testing.TB) {
 	t.Helper()
-	for limit := time.Now().Add(30 * time.Second); time.Now().Before(limit); time.Sleep(20 * time.Millisecond) {
+	for limit := time.Now().Add(proctest.Limit); time.Now().Before(limit); time.Sleep(20 * time.Millisecond) {
 		for _, s := range c.Servers {
 			if s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == len(c.Servers) {
 				return
@@ -177,7 +178,7 @@ func (c *Cluster) Promote(t testing.TB, place int) {
 // lead has leaders step down until all are right: who follows them cannot be chosen.
 func (c *Cluster) lead(t testing.TB, right func(leader int) bool) {
 	t.Helper()
-	for limit := time.Now().Add(90 * time.Second); time.Now().Before(limit); time.Sleep(50 * time.Millisecond) {
+	for limit := time.Now().Add(proctest.Limit); time.Now().Before(limit); time.Sleep(50 * time.Millisecond) {
 		wrong := 0
 		for _, stream := range []string{"RUNS", "EVENTS", "KV_runs", "KV_progress"} {
 			if leader := c.Leader(t, stream); !right(leader) {

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/shared/bus"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
@@ -108,7 +109,7 @@ func Lagging(ctx context.Context, js jetstream.JetStream) string {
 // server something that stays for a while, such as a consumer.
 func Eventually(t testing.TB, try func() error) {
 	t.Helper()
-	limit := time.Now().Add(90 * time.Second)
+	limit := time.Now().Add(proctest.Limit)
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
 		err := try()
 		if err == nil {

@@ -98,7 +98,7 @@ func (f *fixture) follow() (stop func()) {
 // await waits until the view shows what is wanted: "title" of an enabled task, "-" of a disabled one.
 func (f *fixture) await(id task.ID, want string) {
 	f.t.Helper()
-	over := time.After(20 * time.Second)
+	over := time.After(proctest.Limit)
 	for {
 		changed := f.tasks.Changed()
 		t, ok := f.tasks.Get(id)
@@ -116,7 +116,7 @@ func (f *fixture) await(id task.ID, want string) {
 // awaitLog waits until a text was logged so many times.
 func (f *fixture) awaitLog(text string, times int) {
 	f.t.Helper()
-	for over := time.Now().Add(20 * time.Second); f.log.count(text) < times; time.Sleep(10 * time.Millisecond) {
+	for over := time.Now().Add(proctest.Limit); f.log.count(text) < times; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(over) {
 			f.t.Fatalf("%q was not logged %d times:\n%s", text, times, f.log.lines.String())
 		}

@@ -12,11 +12,12 @@ import (
 
 // A connection whose request was refused unread lingers: it is read and thrown away until the
 // client ends it, within these bounds.
-const (
-	lingerIdle  = 2 * time.Second
+var (
+	lingerIdle  = 2 * time.Second // longer in tests
 	lingerTotal = 10 * time.Second
-	lingerBytes = 64 << 20
 )
+
+const lingerBytes = 64 << 20
 
 // listener wraps each connection it accepts in a conn.
 type listener struct {

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"runhook/shared/proctest"
+
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 )
@@ -27,20 +29,20 @@ func started(t *testing.T, o Options, routes ...Route) (s *Server, stop context.
 	return s, stop, result
 }
 
-func await(t *testing.T, served <-chan error, within time.Duration) error {
+func await(t *testing.T, served <-chan error) error {
 	t.Helper()
 	select {
 	case err := <-served:
 		return err
-	case <-time.After(within):
-		t.Fatalf("Run has not returned within %v", within)
+	case <-time.After(proctest.Limit):
+		t.Fatal("Run has not returned")
 		return nil
 	}
 }
 
 func TestStopLetsRequestsEnd(t *testing.T) {
 	entered := make(chan struct{})
-	s, stop, served := started(t, Options{}, Route{Method: "GET", Pattern: "/", Handler: func(ctx context.Context, rc *fasthttp.RequestCtx) error {
+	s, stop, served := started(t, Options{StopGrace: time.Hour}, Route{Method: "GET", Pattern: "/", Handler: func(ctx context.Context, rc *fasthttp.RequestCtx) error {
 		close(entered)
 		<-ctx.Done() // a wait ends with the stop, and still answers
 		rc.SetBodyString("ended")
@@ -58,16 +60,12 @@ func TestStopLetsRequestsEnd(t *testing.T) {
 	if err := part.Close(); err != nil {
 		t.Fatal(err)
 	}
-	start := time.Now()
 	stop()
 	if response, body := hear(t, conn); response.StatusCode != 200 || body != "ended" {
 		t.Errorf("%s %s", response.Status, body)
 	}
-	if err := await(t, served, 5*time.Second); err != nil {
+	if err := await(t, served); err != nil {
 		t.Error(err)
-	}
-	if took := time.Since(start); took > 3*time.Second {
-		t.Errorf("the stop took %v", took)
 	}
 	if n, err := silent.Read(make([]byte, 1)); err == nil {
 		t.Errorf("a silent connection got %d bytes", n)
@@ -80,7 +78,7 @@ func TestStopLetsRequestsEnd(t *testing.T) {
 
 // A connection that is kept and has no request under way ends with the server, at once.
 func TestStopClosesConnectionsThatAreKept(t *testing.T) {
-	s, stop, served := started(t, Options{StopGrace: time.Minute}, Route{Method: "GET", Pattern: "/", Handler: func(context.Context, *fasthttp.RequestCtx) error { return nil }})
+	s, stop, served := started(t, Options{StopGrace: time.Hour}, Route{Method: "GET", Pattern: "/", Handler: func(context.Context, *fasthttp.RequestCtx) error { return nil }})
 	conn := dial(t, s.Addr().String())
 	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
 		t.Fatal(err)
@@ -89,7 +87,7 @@ func TestStopClosesConnectionsThatAreKept(t *testing.T) {
 		t.Fatal("the connection is not kept")
 	}
 	stop()
-	if err := await(t, served, 5*time.Second); err != nil {
+	if err := await(t, served); err != nil {
 		t.Error(err)
 	}
 	if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
@@ -114,7 +112,7 @@ func TestStopIsBounded(t *testing.T) {
 	}
 	<-entered
 	stop()
-	if err := await(t, served, 5*time.Second); err == nil {
+	if err := await(t, served); err == nil {
 		t.Error("Run says nothing of a request that did not end")
 	}
 	close(release)
@@ -122,6 +120,8 @@ func TestStopIsBounded(t *testing.T) {
 }
 
 func TestStopCutsLingering(t *testing.T) {
+	defer func(idle, total time.Duration) { lingerIdle, lingerTotal = idle, total }(lingerIdle, lingerTotal)
+	lingerIdle, lingerTotal = time.Hour, time.Hour
 	s, stop, served := started(t, Options{StopGrace: 200 * time.Millisecond}, echo)
 	conn := dial(t, s.Addr().String())
 	if _, err := io.WriteString(conn, "POST /task/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 10485760\r\n\r\n"); err != nil {
@@ -129,13 +129,9 @@ func TestStopCutsLingering(t *testing.T) {
 	}
 	response, body := hear(t, conn)
 	wantProblem(t, response, body, 413) // and the client keeps its side open
-	start := time.Now()
 	stop()
-	if err := await(t, served, 5*time.Second); err != nil {
+	if err := await(t, served); err != nil {
 		t.Error(err)
-	}
-	if took := time.Since(start); took > lingerIdle-500*time.Millisecond {
-		t.Errorf("the stop took %v", took)
 	}
 }
 
@@ -149,7 +145,7 @@ func TestStopBeforeTheStart(t *testing.T) {
 		}
 		served := make(chan error, 1)
 		go func() { served <- s.Run(ctx) }()
-		if err := await(t, served, 5*time.Second); err != nil {
+		if err := await(t, served); err != nil {
 			t.Error(err)
 		}
 	}

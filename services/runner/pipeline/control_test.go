@@ -18,6 +18,7 @@ import (
 
 	"runhook/services/runner/pipeline"
 	"runhook/services/runner/row"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -229,7 +230,7 @@ func TestCancelWhileTheDatabaseIsLocked(t *testing.T) {
 	if _, err := b.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want context.DeadlineExceeded", err)
 	}
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("took %v", took)
 	}
 }
@@ -318,7 +319,7 @@ func TestSlowServiceIsSeenInTime(t *testing.T) {
 		}
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
 	defer cancel()
 	if s, err := b.Run(ctx); err != nil || s.Counts.Inserted != 1102 {
 		t.Errorf("%+v, %v", s, err)

@@ -66,7 +66,7 @@ func queue(t *testing.T, store *bustest.Store, line string, startWithin, runs in
 
 func awaitFinal(t *testing.T, store *bustest.Store, id task.ID, n run.Number) run.Document {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
 	defer cancel()
 	status, err := store.Await(ctx, id, n)
 	if err != nil || !status.Final {
@@ -134,7 +134,7 @@ func TestRunsThatNobodyTookInTimeEnd(t *testing.T) {
 		t.Errorf("the runner's own result is refused: %v", err)
 	}
 	stream := events(t, store)
-	for limit := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for limit := time.Now().Add(proctest.Limit); ; time.Sleep(10 * time.Millisecond) {
 		info, err := stream.Info(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -275,7 +275,7 @@ func TestSweepRemovesOldDefinitions(t *testing.T) {
 		t.Fatal(err)
 	}
 	sweeping(t, store, "sweep")
-	for limit := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for limit := time.Now().Add(proctest.Limit); ; time.Sleep(20 * time.Millisecond) {
 		if _, err := store.Definition(t.Context(), request.Task, request.Definition); err != nil {
 			break
 		}

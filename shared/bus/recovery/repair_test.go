@@ -150,11 +150,7 @@ func (r *ran) cut(t *testing.T, stream string, bytes int64, killed bool) {
 
 func (r *ran) awaitReady(t *testing.T) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); r.Ready(t.Context()) != nil; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the connection has not come back")
-		}
-	}
+	bustest.Eventually(t, func() error { return r.Ready(t.Context()) })
 }
 
 func TestRepairOfCutFiles(t *testing.T) {

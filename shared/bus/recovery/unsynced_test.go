@@ -5,12 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -79,7 +79,7 @@ func (r *ran) eventsConsumer(t *testing.T) reader {
 func (c reader) read(t *testing.T, n int) (last string) {
 	t.Helper()
 	for range n {
-		msg, err := c.Next(jetstream.FetchMaxWait(30 * time.Second))
+		msg, err := c.Next(jetstream.FetchMaxWait(proctest.Limit))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,10 +7,10 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"runhook/services/runner/pipeline"
 	"runhook/services/runner/pipeline/pipelinetest"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -71,7 +71,7 @@ func TestServiceIsRead(t *testing.T) {
 		}
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
 	defer cancel()
 	b.Job.Task.MaxRowErrors = 0
 	err := pipeline.Run(ctx, b.Job, &m)

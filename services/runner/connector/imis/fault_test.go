@@ -14,6 +14,7 @@ import (
 
 	"runhook/services/runner/connector/imis"
 	"runhook/services/runner/connector/imis/imissite"
+	"runhook/shared/proctest"
 	"runhook/shared/task"
 )
 
@@ -235,7 +236,7 @@ func TestConnectionsAreClosed(t *testing.T) {
 	b.expectRows(3)
 	select {
 	case <-closed:
-	case <-time.After(20 * time.Second):
+	case <-time.After(proctest.Limit):
 		t.Error("the connection is still open")
 	}
 }
