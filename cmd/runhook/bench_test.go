@@ -598,18 +598,18 @@ destination: {csv: {connection: a, path: b.csv, action: replace}}
 	if err != nil {
 		return err
 	}
-	if _, err := store.Apply(ctx, def, false); err != nil {
+	if _, err := store.Tasks.Apply(ctx, def, false); err != nil {
 		return err
 	}
-	view, _, err := store.WatchTasks(ctx)
+	view, _, err := store.Tasks.Watch(ctx)
 	if err != nil {
 		return err
 	}
-	in, err := ingress.New(ingress.Options{Bus: store, Tasks: view, Log: zerolog.Nop()})
+	in, err := ingress.New(ingress.Options{Runs: store.Runs, Tasks: view, Log: zerolog.Nop()})
 	if err != nil {
 		return err
 	}
-	st, err := status.New(status.Options{Bus: store, Tasks: view, Log: zerolog.Nop()})
+	st, err := status.New(status.Options{Runs: store.Runs, Store: store.Tasks, Tasks: view, Log: zerolog.Nop()})
 	if err != nil {
 		return err
 	}

@@ -120,7 +120,7 @@ func checkStore(ctx context.Context, p *process) error { return p.store.Check(ct
 func watchTasks(ctx context.Context, p *process) error {
 	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	loaded := context.AfterFunc(ctx, cancel)
-	tasks, ended, err := p.store.WatchTasks(watching)
+	tasks, ended, err := p.store.Tasks.Watch(watching)
 	stopped := !loaded()
 	if err != nil {
 		cancel()
@@ -155,14 +155,14 @@ func (p *process) listen(address string, maxBody int, routes ...[]web.Route) (*w
 // runner makes the runner. home is as in [runner.Options].
 func (p *process) runner(f SlotFlags, connections *connection.Set, home string) (*runner.Runner, error) {
 	return runner.New(runner.Options{
-		Bus: p.store, Tasks: p.tasks, Kinds: builtin.Kinds(), Connections: connections, Slots: f.Slots, Grace: f.Grace,
+		Work: p.store.Work, Tasks: p.tasks, Kinds: builtin.Kinds(), Connections: connections, Slots: f.Slots, Grace: f.Grace,
 		Home: home, Log: p.log, Metrics: p.metrics,
 	})
 }
 
 // sweeper makes what ends or moves the runs that no runner holds.
 func (p *process) sweeper() *sweep.Sweeper {
-	return sweep.New(sweep.Options{Bus: p.store, Tasks: p.tasks, Log: p.log, Metrics: p.metrics})
+	return sweep.New(sweep.Options{Unheld: p.store.Unheld, Tasks: p.tasks, Log: p.log, Metrics: p.metrics})
 }
 
 // edge makes the services that answer HTTP.
@@ -183,7 +183,7 @@ func newEdge(f EdgeFlags, keys *web.Keys) (*edge, error) {
 // ingress makes the ingress service, of which there are only its routes.
 func (e *edge) ingress(p *process) ([]web.Route, error) {
 	service, err := ingress.New(ingress.Options{
-		Bus: p.store, Tasks: p.tasks, Locator: e.locator, Keys: e.keys, SignedLinks: e.signed, Log: p.log, Metrics: p.metrics,
+		Runs: p.store.Runs, Tasks: p.tasks, Locator: e.locator, Keys: e.keys, SignedLinks: e.signed, Log: p.log, Metrics: p.metrics,
 	})
 	if err != nil {
 		return nil, err
@@ -198,7 +198,7 @@ func (e *edge) status(p *process, adminTokenFile string, followed *folder.Folder
 		return nil, err
 	}
 	o := status.Options{
-		Bus: p.store, Tasks: p.tasks, Locator: e.locator, Admin: admin, Keys: e.keys, SignedLinks: e.signed, Log: p.log, Metrics: p.metrics,
+		Runs: p.store.Runs, Store: p.store.Tasks, Tasks: p.tasks, Locator: e.locator, Admin: admin, Keys: e.keys, SignedLinks: e.signed, Log: p.log, Metrics: p.metrics,
 	}
 	if followed != nil {
 		o.EditFile = followed.Edit

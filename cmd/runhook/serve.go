@@ -202,7 +202,7 @@ func (s *serving) followTasks(ctx context.Context, p *process) (err error) {
 	if dir == "" {
 		return nil
 	}
-	if s.folder, err = folder.Open(dir, p.store, p.tasks, p.log); err != nil {
+	if s.folder, err = folder.Open(dir, p.store.Tasks, p.tasks, p.log); err != nil {
 		return err
 	}
 	p.undo(func() { _ = s.folder.Close() }) // nothing is written through it
@@ -215,7 +215,7 @@ func (s *serving) followTasks(ctx context.Context, p *process) (err error) {
 
 // redeliver has the runs go on now that were leased from this directory, not when their leases end:
 // whoever had them is gone.
-func redeliver(ctx context.Context, p *process) error { return p.store.Redeliver(ctx) }
+func redeliver(ctx context.Context, p *process) error { return p.store.Work.Redeliver(ctx) }
 
 // tasksFolder is the folder to follow: --tasks, or ./tasks where there is one; empty for none.
 func (c *serveCommand) tasksFolder() string {

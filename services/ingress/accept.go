@@ -46,7 +46,7 @@ func (in *Ingress) accept(ctx context.Context, rc *fasthttp.RequestCtx, target c
 	}
 	// A stop must not cut a publish short, because nobody could tell whether the run was stored. Submit
 	// bounds itself.
-	return in.options.Bus.Submit(context.WithoutCancel(ctx), request, key)
+	return in.options.Runs.Submit(context.WithoutCancel(ctx), request, key)
 }
 
 // parameters reads the body and the query string, and resolves what they pass.

@@ -33,7 +33,7 @@ func (in *Ingress) answerPolling(ctx context.Context, rc *fasthttp.RequestCtx, t
 	limited, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	// A replay's run may be stored under the id that the task had then.
-	status, err := in.options.Bus.Await(limited, accepted.Request.Task, accepted.Number)
+	status, err := in.options.Runs.Await(limited, accepted.Request.Task, accepted.Number)
 	if err != nil {
 		in.options.Log.Warn().Err(err).Str("task", target.Name).Stringer("run", accepted.Number).Msg("waiting for a run ended early; its caller was told to poll")
 		in.setPolling(rc, accepted)
@@ -58,7 +58,7 @@ func (in *Ingress) setPolling(rc *fasthttp.RequestCtx, accepted bus.Accepted) {
 	request := accepted.Request
 	location := request.PollingURL(accepted.Number)
 	if in.options.SignedLinks {
-		location += "?sig=" + in.options.Keys.Sign(web.ReadRun, in.options.Bus.StoreID(), request.Task, accepted.Number)
+		location += "?sig=" + in.options.Keys.Sign(web.ReadRun, in.options.Runs.StoreID(), request.Task, accepted.Number)
 	}
 	rc.Response.Header.Set(fasthttp.HeaderLocation, location)
 	web.SetRetryAfter(rc, time.Duration(request.RetryAfter)*time.Second)
@@ -75,7 +75,7 @@ func (in *Ingress) answerDocument(rc *fasthttp.RequestCtx, status int, doc run.D
 	if in.options.Keys != nil {
 		id := accepted.Request.Task
 		doc.RejectedURL = accepted.Request.Base + run.RejectedPath(id, accepted.Number) +
-			"?sig=" + in.options.Keys.Sign(web.ControlRun, in.options.Bus.StoreID(), id, accepted.Number)
+			"?sig=" + in.options.Keys.Sign(web.ControlRun, in.options.Runs.StoreID(), id, accepted.Number)
 	}
 	body, err := doc.Encode()
 	if err != nil {

@@ -46,7 +46,7 @@ func BenchmarkParameters(b *testing.B) {
 // that the whole can only come near to.
 func BenchmarkPost(b *testing.B) {
 	h := open(b, nil)
-	in, err := New(Options{Bus: h.Bus, Tasks: h.Tasks, Log: zerolog.Nop()})
+	in, err := New(Options{Runs: h.Runs, Tasks: h.Tasks, Log: zerolog.Nop()})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -21,7 +21,7 @@ func (h *house) rotate(t *testing.T, file string, until time.Time) *task.Definit
 		t.Fatal(err)
 	}
 	def := parse(t, string(text))
-	if _, err := h.Apply(t.Context(), def, false); err != nil {
+	if _, err := h.Bus.Tasks.Apply(t.Context(), def, false); err != nil {
 		t.Fatal(err)
 	}
 	former := def.FormerIDs[0].ID
@@ -57,7 +57,7 @@ func TestFormerIDStartsRunsOfTheNewOne(t *testing.T) {
 		if got.Status != http.StatusAccepted || doc.ExecuteID != def.ID || !strings.HasSuffix(got.Get("Location"), run.StatusPath(def.ID, doc.ImportID)) {
 			t.Errorf("%s: %d %v %s", path, got.Status, got.Header, got.Body)
 		}
-		if _, err := h.Lookup(t.Context(), def.ID, doc.ImportID); err != nil {
+		if _, err := h.Runs.Lookup(t.Context(), def.ID, doc.ImportID); err != nil {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
@@ -93,7 +93,7 @@ func TestDeletedTaskIsUnknown(t *testing.T) {
 	h := open(t, nil)
 	def := h.rotate(t, members, time.Now().Add(time.Hour))
 	found, _ := h.Tasks.Get(def.ID)
-	if _, err := h.Delete(t.Context(), found); err != nil {
+	if _, err := h.Bus.Tasks.Delete(t.Context(), found); err != nil {
 		t.Fatal(err)
 	}
 	h.await(t, func() bool { _, there := h.Tasks.Get(def.ID); return !there })
@@ -107,7 +107,7 @@ func TestDeletedTaskIsUnknown(t *testing.T) {
 // The file of a task that is gone disables it.
 func TestRemovedTaskIsDisabled(t *testing.T) {
 	h := open(t, nil)
-	if _, err := h.Remove(t.Context(), membersID); err != nil {
+	if _, err := h.Bus.Tasks.Remove(t.Context(), membersID); err != nil {
 		t.Fatal(err)
 	}
 	h.await(t, func() bool { found, _ := h.Tasks.Get(membersID); return !found.Enabled })

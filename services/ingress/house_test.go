@@ -74,17 +74,17 @@ func open(t testing.TB, change func(*Options)) *house {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := h.Apply(t.Context(), def, false); err != nil {
+		if _, err := h.Bus.Tasks.Apply(t.Context(), def, false); err != nil {
 			t.Fatal(err)
 		}
 	}
 	connected := h.Open("ingress")
 	ctx, stop := context.WithCancel(t.Context())
-	view, watched, err := connected.WatchTasks(ctx)
+	view, watched, err := connected.Tasks.Watch(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Bus: connected, Tasks: view, Log: zerolog.Nop(), Metrics: h.Metrics}
+	o := Options{Runs: connected.Runs, Tasks: view, Log: zerolog.Nop(), Metrics: h.Metrics}
 	if change != nil {
 		change(&o)
 	}
@@ -204,7 +204,7 @@ func (h *house) metric(t testing.TB, series string) string {
 func (h *house) finish(t testing.TB, doc run.Document, outcome run.Outcome) []byte {
 	t.Helper()
 	now := time.Now()
-	claim, err := h.Claim(t.Context(), doc.ExecuteID, doc.ImportID, run.Claim{Owner: "test", Executions: 1, StartedOn: now})
+	claim, err := h.Work.Claim(t.Context(), doc.ExecuteID, doc.ImportID, run.Claim{Owner: "test", Executions: 1, StartedOn: now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,8 @@ import (
 
 // Options says how an ingress works.
 type Options struct {
-	Bus *bus.Bus
+	// Runs is of a store that was checked; it may go away and come back later.
+	Runs *bus.Runs
 	// Tasks is what the POSTs are checked against; while it is not loaded they get 503.
 	Tasks *bus.TaskView
 	// Locator makes the addresses in answers; nil takes the request's own scheme and Host.

@@ -39,7 +39,7 @@ func TestExecuteAnswersAtOnce(t *testing.T) {
 			t.Errorf("%s is from %q, not %q", name, doc.Parameters[name].From, from)
 		}
 	}
-	stored, err := h.Lookup(t.Context(), membersID, doc.ImportID)
+	stored, err := h.Runs.Lookup(t.Context(), membersID, doc.ImportID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestDryRunIsSubmitted(t *testing.T) {
 			t.Errorf("%s: %+v", path, real)
 		}
 	}
-	queue, err := h.Queue(t.Context(), membersID)
+	queue, err := h.Work.Queue(t.Context(), membersID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func TestPreferWait(t *testing.T) {
 	h := open(t, nil)
 	for outcome, status := range map[run.Outcome]int{run.Success: 200, run.Canceled: 200, run.Failed: 422} {
 		t.Run(string(outcome), func(t *testing.T) {
-			queue, err := h.Queue(t.Context(), membersID)
+			queue, err := h.Work.Queue(t.Context(), membersID)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -205,16 +205,16 @@ func TestPreferWait(t *testing.T) {
 
 func TestStopEndsAWaitWithItsRun(t *testing.T) {
 	h := bustest.New(t, bus.Topology{})
-	if _, err := h.Apply(t.Context(), parse(t, members), false); err != nil {
+	if _, err := h.Bus.Tasks.Apply(t.Context(), parse(t, members), false); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	view, watched, err := h.WatchTasks(ctx)
+	view, watched, err := h.Bus.Tasks.Watch(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, err := New(Options{Bus: h.Bus, Tasks: view, Log: zerolog.Nop()})
+	in, err := New(Options{Runs: h.Runs, Tasks: view, Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +224,7 @@ func TestStopEndsAWaitWithItsRun(t *testing.T) {
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Run(ctx) }()
-	queue, err := h.Queue(t.Context(), membersID)
+	queue, err := h.Work.Queue(t.Context(), membersID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -337,7 +337,7 @@ func TestOriginsOfATask(t *testing.T) {
 // pointed into the server's buffer.
 func TestNothingOfTheRequestIsKept(t *testing.T) {
 	h := open(t, nil)
-	queue, err := h.Queue(t.Context(), membersID)
+	queue, err := h.Work.Queue(t.Context(), membersID)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,7 +59,7 @@ func TestBodiesAreReadLiberally(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	h := open(t, nil)
 	changed := h.Tasks.Changed()
-	if _, err := h.Apply(t.Context(), parse(t, strings.Replace(listed, listedID, absentID, 1)+"enabled: false\n"), false); err != nil {
+	if _, err := h.Bus.Tasks.Apply(t.Context(), parse(t, strings.Replace(listed, listedID, absentID, 1)+"enabled: false\n"), false); err != nil {
 		t.Fatal(err)
 	}
 	<-changed
@@ -120,7 +120,7 @@ func TestRefusals(t *testing.T) {
 			}
 		})
 	}
-	runs, err := h.Runs(t.Context(), 10)
+	runs, err := h.Runs.List(t.Context(), 10)
 	if err != nil || len(runs) != 0 {
 		t.Errorf("%d runs were started (%v)", len(runs), err)
 	}

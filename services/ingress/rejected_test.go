@@ -48,7 +48,7 @@ func TestRejectedURL(t *testing.T) {
 	if doc := waited.document(t); doc.Status != run.Done || doc.RejectedURL != first.document(t).RejectedURL {
 		t.Errorf("the answer that waited: %s", waited.Body)
 	}
-	status, err := h.Lookup(t.Context(), membersID, n)
+	status, err := h.Runs.Lookup(t.Context(), membersID, n)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -90,7 +90,7 @@ func TestAStopLetsAPublishEnd(t *testing.T) {
 	if err := far.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	in, err := New(Options{Bus: far, Tasks: h.Tasks, Log: zerolog.Nop()})
+	in, err := New(Options{Runs: far.Runs, Tasks: h.Tasks, Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}

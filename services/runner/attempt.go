@@ -55,7 +55,7 @@ func (r *Runner) attempt(ctx context.Context, d *bus.Delivery) {
 		d.Done()
 		return
 	}
-	h := newHold(r.options.Bus, d, log)
+	h := newHold(r.options.Work, d, log)
 	defer r.keepTrack(h)()
 
 	verdict, err := h.take(ctx, r)
@@ -70,7 +70,7 @@ func (r *Runner) attempt(ctx context.Context, d *bus.Delivery) {
 	case verdict == heldElsewhere:
 		h.retry(h.lease())
 	case verdict == taken:
-		a := newAttempt(r, h, d.Request, log, r.options.Bus.Progress(d.Task, d.Number))
+		a := newAttempt(r, h, d.Request, log, r.options.Work.Progress(d.Task, d.Number))
 		for a != nil {
 			a = a.execute(ctx)
 		}
@@ -224,7 +224,7 @@ func (a *attempt) guard(job *pipeline.Job) {
 		return
 	}
 	job.Fence = &connector.Fence{
-		Store: a.runner.options.Bus.StoreID(), Task: a.request.Task, Number: a.hold.number,
+		Store: a.runner.options.Work.StoreID(), Task: a.request.Task, Number: a.hold.number,
 		Token: a.hold.claim.Token, Takeover: a.begun.Executions > 1,
 	}
 	kept := job.Job

@@ -26,7 +26,7 @@ where: "false"
 mapping: {id: id}
 destination: {csv: {connection: drop, path: out.csv, action: append}}
 `, taskID()))
-	if _, err := w.store.Apply(b.Context(), def, false); err != nil {
+	if _, err := w.store.Tasks.Apply(b.Context(), def, false); err != nil {
 		b.Fatal(err)
 	}
 	w.request = request(def)
@@ -42,7 +42,7 @@ destination: {csv: {connection: drop, path: out.csv, action: append}}
 	for c := range 64 {
 		submitting.Go(func() {
 			for i := c; i < b.N; i += 64 {
-				if _, err := w.store.Submit(b.Context(), w.request, ""); err != nil {
+				if _, err := w.store.Runs.Submit(b.Context(), w.request, ""); err != nil {
 					b.Error(err)
 				}
 			}

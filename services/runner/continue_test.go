@@ -48,7 +48,7 @@ source: {csv: {connection: drop, path: in.csv}, rate: 2000/s}
 mapping: {id: int(id), name: name}
 destination: {%s}
 `, w.request.Task, destination))
-	if _, err := w.store.Apply(t.Context(), def, false); err != nil {
+	if _, err := w.store.Tasks.Apply(t.Context(), def, false); err != nil {
 		t.Fatal(err)
 	}
 	w.request = request(def)
@@ -122,7 +122,7 @@ func (w *workshop) undisturbed(t *testing.T, n run.Number, doc run.Document) {
 
 func (w *workshop) destination(t *testing.T) string {
 	t.Helper()
-	def, err := w.store.Definition(t.Context(), w.request.Task, w.request.Definition)
+	def, err := w.store.Work.Definition(t.Context(), w.request.Task, w.request.Definition)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,12 +158,12 @@ func (w *workshop) ids(t *testing.T) (ids []string) {
 // state is the run's claim, or its zero value once it has ended.
 func (w *workshop) state(t *testing.T, n run.Number) (state run.Claim, ended bool) {
 	t.Helper()
-	seen, found, err := w.store.FindClaim(t.Context(), w.request.Task, n)
+	seen, found, err := w.store.Work.FindClaim(t.Context(), w.request.Task, n)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !found {
-		ended, err = w.store.Ended(t.Context(), w.request.Task, n)
+		ended, err = w.store.Work.Ended(t.Context(), w.request.Task, n)
 		if err != nil {
 			t.Fatal(err)
 		}

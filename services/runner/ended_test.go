@@ -15,7 +15,7 @@ import (
 // rotate gives the workshop's task a new id and returns a workshop of that.
 func (w *workshop) rotate(t *testing.T) *workshop {
 	t.Helper()
-	def, err := w.store.Definition(t.Context(), w.request.Task, w.request.Definition)
+	def, err := w.store.Work.Definition(t.Context(), w.request.Task, w.request.Definition)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +24,7 @@ func (w *workshop) rotate(t *testing.T) *workshop {
 		t.Fatal(err)
 	}
 	next := parse(t, string(text))
-	if _, err := w.store.Apply(t.Context(), next, false); err != nil {
+	if _, err := w.store.Tasks.Apply(t.Context(), next, false); err != nil {
 		t.Fatal(err)
 	}
 	rotated := *w
@@ -46,7 +46,7 @@ func TestRunsStayInOrderAcrossARotation(t *testing.T) {
 	// A task that was applied later is at work: the runner has seen the rotation.
 	other := w.anotherTask(t)
 	other.awaitClaim(t, other.submit(t))
-	if _, claimed, err := w.store.FindClaim(t.Context(), rotated.request.Task, after); err != nil || claimed {
+	if _, claimed, err := w.store.Work.FindClaim(t.Context(), rotated.request.Task, after); err != nil || claimed {
 		t.Errorf("a run of the new id was claimed beside one of the former: %v %v", claimed, err)
 	}
 	release()
@@ -66,11 +66,11 @@ func TestRunsStayInOrderAcrossARotation(t *testing.T) {
 // A POST that an ingress accepted before it heard of the deletion ends all the same.
 func TestARunOfADeletedTaskEndsFailed(t *testing.T) {
 	w := newWorkshop(t, "upsert", 10)
-	def, err := w.store.Definition(t.Context(), w.request.Task, w.request.Definition)
+	def, err := w.store.Work.Definition(t.Context(), w.request.Task, w.request.Definition)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if deleted, err := w.store.Delete(t.Context(), bus.Task{Definition: def}); err != nil || !deleted {
+	if deleted, err := w.store.Tasks.Delete(t.Context(), bus.Task{Definition: def}); err != nil || !deleted {
 		t.Fatalf("%v %v", deleted, err)
 	}
 	late := w.submit(t)

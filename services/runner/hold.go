@@ -22,7 +22,7 @@ const checkpointInterval = time.Second
 // hold is a runner's hold on one run: the lease of its delivery, and its claim with the checkpoint in it.
 // It lasts over all attempts that this runner makes at the run. It is safe for concurrent use.
 type hold struct {
-	bus    *bus.Bus
+	work   *bus.Work
 	task   task.ID
 	number run.Number
 	log    zerolog.Logger
@@ -43,8 +43,8 @@ type hold struct {
 	meter *pipeline.Meter
 }
 
-func newHold(b *bus.Bus, d *bus.Delivery, log zerolog.Logger) *hold {
-	h := &hold{bus: b, task: d.Task, number: d.Number, log: log}
+func newHold(w *bus.Work, d *bus.Delivery, log zerolog.Logger) *hold {
+	h := &hold{work: w, task: d.Task, number: d.Number, log: log}
 	h.delivery.Store(d)
 	return h
 }
@@ -64,7 +64,7 @@ func (h *hold) take(ctx context.Context, r *Runner) (verdict, error) {
 	fresh := run.Claim{Owner: r.owner, Executions: 1, StartedOn: time.Now().UTC()}
 	for ctx.Err() == nil {
 		began := time.Now()
-		claim, err := h.bus.Claim(ctx, h.task, h.number, fresh)
+		claim, err := h.work.Claim(ctx, h.task, h.number, fresh)
 		if err == nil {
 			h.begin(claim, fresh, 0, began)
 			return taken, nil
@@ -72,14 +72,14 @@ func (h *hold) take(ctx context.Context, r *Runner) (verdict, error) {
 		if !errors.Is(err, bus.ErrClaimed) {
 			return 0, err
 		}
-		done, err := h.bus.Ended(ctx, h.task, h.number)
+		done, err := h.work.Ended(ctx, h.task, h.number)
 		if err != nil {
 			return 0, err
 		}
 		if done {
 			return ended, nil
 		}
-		seen, found, err := h.bus.FindClaim(ctx, h.task, h.number)
+		seen, found, err := h.work.FindClaim(ctx, h.task, h.number)
 		if err != nil {
 			return 0, err
 		}
@@ -97,7 +97,7 @@ func (h *hold) take(ctx context.Context, r *Runner) (verdict, error) {
 		}
 		next := seen.State.Next(r.owner)
 		began = time.Now()
-		claim, err = h.bus.TakeOver(ctx, h.task, h.number, seen, next)
+		claim, err = h.work.TakeOver(ctx, h.task, h.number, seen, next)
 		if errors.Is(err, bus.ErrClaimed) {
 			return heldElsewhere, nil
 		}
@@ -122,7 +122,7 @@ func (h *hold) watch(ctx context.Context, seen bus.Seen, stopping <-chan struct{
 	case <-time.After(h.lease() / 2):
 	}
 	h.extend()
-	again, found, err := h.bus.FindClaim(ctx, h.task, h.number)
+	again, found, err := h.work.FindClaim(ctx, h.task, h.number)
 	return found && again.SameAs(seen), err
 }
 
@@ -278,7 +278,7 @@ func (h *hold) age() time.Duration {
 	return time.Since(h.renewed)
 }
 
-func (h *hold) lease() time.Duration { return h.bus.Lease() }
+func (h *hold) lease() time.Duration { return h.work.Lease() }
 
 // written reports whether the destination may have rows of the run.
 func (h *hold) written() bool {

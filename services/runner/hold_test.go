@@ -21,14 +21,14 @@ func TestConfirm(t *testing.T) {
 	store := bustest.New(t, bus.Topology{Lease: time.Minute})
 	id := task.NewID()
 	state := run.Claim{Owner: "me", Executions: 1}
-	claim, err := store.Claim(t.Context(), id, 1, state)
+	claim, err := store.Work.Claim(t.Context(), id, 1, state)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := newHold(store.Bus, &bus.Delivery{Task: id, Number: 1}, zerolog.Nop())
+	h := newHold(store.Work, &bus.Delivery{Task: id, Number: 1}, zerolog.Nop())
 	h.begin(claim, state, 0, time.Now())
 	find := func() bus.Seen {
-		seen, found, err := store.FindClaim(t.Context(), id, 1)
+		seen, found, err := store.Work.FindClaim(t.Context(), id, 1)
 		if err != nil || !found {
 			t.Fatal(found, err)
 		}
@@ -50,7 +50,7 @@ func TestConfirm(t *testing.T) {
 	}
 
 	// Somebody takes the run over while this process stands still.
-	if _, err := store.TakeOver(t.Context(), id, 1, find(), find().State.Next("other")); err != nil {
+	if _, err := store.Work.TakeOver(t.Context(), id, 1, find(), find().State.Next("other")); err != nil {
 		t.Fatal(err)
 	}
 	h.renewed = time.Now().Add(-25 * time.Second)
@@ -83,16 +83,16 @@ func TestRenew(t *testing.T) {
 	}
 	id := task.NewID()
 	state := run.Claim{Owner: "me", Executions: 1}
-	claim, err := filling.Claim(t.Context(), id, 1, state)
+	claim, err := filling.Work.Claim(t.Context(), id, 1, state)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := newHold(filling, &bus.Delivery{Task: id, Number: 1}, zerolog.Nop())
+	h := newHold(filling.Work, &bus.Delivery{Task: id, Number: 1}, zerolog.Nop())
 	h.begin(claim, state, 0, time.Now())
 	// renewal is the claim after a renewal when the last one was so long ago.
 	renewal := func(age time.Duration) (state run.Claim, written bool) {
 		t.Helper()
-		before, _, err := store.FindClaim(t.Context(), id, 1)
+		before, _, err := store.Work.FindClaim(t.Context(), id, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -100,7 +100,7 @@ func TestRenew(t *testing.T) {
 		if err := h.renew(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		after, _, err := store.FindClaim(t.Context(), id, 1)
+		after, _, err := store.Work.FindClaim(t.Context(), id, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,14 +127,14 @@ func TestRenew(t *testing.T) {
 	if err := h.renew(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	seen, _, err := store.FindClaim(t.Context(), id, 1)
+	seen, _, err := store.Work.FindClaim(t.Context(), id, 1)
 	if pause := seen.State.Pause; err != nil || pause == nil || pause.Why != "away" || seen.State.Tried != 1 || seen.State.Checkpoint.Row != 7 {
 		t.Errorf("the wait is not in the claim: %+v, %v", seen.State, err)
 	}
 	if _, err := h.handBack(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if seen, _, err := store.FindClaim(t.Context(), id, 1); err != nil || !seen.State.HandedBack || seen.State.Pause == nil {
+	if seen, _, err := store.Work.FindClaim(t.Context(), id, 1); err != nil || !seen.State.HandedBack || seen.State.Pause == nil {
 		t.Errorf("handed back as %+v, %v", seen.State, err)
 	}
 }

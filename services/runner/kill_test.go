@@ -72,7 +72,7 @@ func (w *workshop) endedOnce(t *testing.T, n run.Number, doc run.Document) {
 	if events := w.events(t); events != 1 {
 		t.Errorf("%d completion events, want 1", events)
 	}
-	again, err := w.store.Lookup(t.Context(), w.request.Task, n)
+	again, err := w.store.Runs.Lookup(t.Context(), w.request.Task, n)
 	want, _ := doc.Encode()
 	if err != nil || !bytes.Equal(again.Bytes, want) {
 		t.Errorf("the final document changed: %v\n%s\n%s", err, want, again.Bytes)
@@ -109,7 +109,7 @@ source: {csv: {connection: drop, path: in.csv}}
 mapping: {id: id, name: name}
 destination: {sql: {connection: warehouse, table: people, key: [id], action: %s, create: true}}
 `, taskID(), action))
-	if _, err := w.store.Apply(t.Context(), def, false); err != nil {
+	if _, err := w.store.Tasks.Apply(t.Context(), def, false); err != nil {
 		t.Fatal(err)
 	}
 	w.request = request(def)
@@ -118,7 +118,7 @@ destination: {sql: {connection: warehouse, table: people, key: [id], action: %s,
 
 func (w *workshop) submit(t *testing.T) run.Number {
 	t.Helper()
-	accepted, err := w.store.Submit(t.Context(), w.request, "")
+	accepted, err := w.store.Runs.Submit(t.Context(), w.request, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,13 +39,13 @@ func serve(ctx context.Context, url, connections string) error {
 		return err
 	}
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
-	view, done, err := store.WatchTasks(watch)
+	view, done, err := store.Tasks.Watch(watch)
 	if err != nil {
 		stop()
 		return err
 	}
 	defer func() { stop(); <-done }()
-	r, err := runner.New(runner.Options{Kinds: builtin.Kinds(), Bus: store, Tasks: view, Connections: set, Log: log, Slots: 16, Grace: 100 * time.Millisecond})
+	r, err := runner.New(runner.Options{Kinds: builtin.Kinds(), Work: store.Work, Tasks: view, Connections: set, Log: log, Slots: 16, Grace: 100 * time.Millisecond})
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ const publishTries = 10
 func (a *attempt) publish(ctx context.Context, subject string, ids []string, messages [][]byte) (tooLarge map[int]string, err error) {
 	pause := wait.Backoff{Least: 100 * time.Millisecond, Most: 5 * time.Second}
 	for try := 1; ; try++ {
-		tooLarge, err = a.runner.options.Bus.Publish(ctx, subject, ids, messages)
+		tooLarge, err = a.runner.options.Work.Publish(ctx, subject, ids, messages)
 		switch {
 		case err == nil:
 			return tooLarge, nil

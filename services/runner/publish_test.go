@@ -28,7 +28,7 @@ source: {csv: {connection: drop, path: in.csv}}
 mapping: {id: int(id), name: name}
 destination: {nats: {subject: members.changed}}
 `, w.request.Task))
-	if _, err := w.store.Apply(t.Context(), def, false); err != nil {
+	if _, err := w.store.Tasks.Apply(t.Context(), def, false); err != nil {
 		t.Fatal(err)
 	}
 	w.request = request(def)

@@ -37,7 +37,7 @@ func newRejectingWorkshop(t *testing.T) *workshop {
 // rejected reads all rejected rows of an ended run.
 func (w *workshop) rejected(t *testing.T, n run.Number) (rows []run.RejectedRow) {
 	t.Helper()
-	found, err := w.store.RejectedRows(t.Context(), w.request.Task, n)
+	found, err := w.store.Runs.RejectedRows(t.Context(), w.request.Task, n)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ mapping: {id: id, name: name}
 destination: {sql: {connection: warehouse, table: people, key: [id], action: upsert, create: true}}
 max_row_errors: 2
 `, w.request.Task))
-	if _, err := w.store.Apply(t.Context(), def, false); err != nil {
+	if _, err := w.store.Tasks.Apply(t.Context(), def, false); err != nil {
 		t.Fatal(err)
 	}
 	w.request = request(def)

@@ -82,7 +82,7 @@ mapping: {id: id, name: name}
 destination: {sql: {connection: warehouse, table: people, key: [id], action: upsert, create: true}}
 %s
 `, w.request.Task, more))
-	if _, err := w.store.Apply(t.Context(), def, false); err != nil {
+	if _, err := w.store.Tasks.Apply(t.Context(), def, false); err != nil {
 		t.Fatal(err)
 	}
 	w.request = request(def)
@@ -94,7 +94,7 @@ func (w *workshop) awaitPause(t *testing.T, n run.Number) run.Claim {
 	t.Helper()
 	var state run.Claim
 	proctest.Eventually(t, "the run waits for its next attempt", func() bool {
-		seen, found, err := w.store.FindClaim(t.Context(), w.request.Task, n)
+		seen, found, err := w.store.Work.FindClaim(t.Context(), w.request.Task, n)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,7 +115,7 @@ func TestAFaultThatPassesIsTriedAgain(t *testing.T) {
 		t.Errorf("the run waits as %+v for %+v", state, state.Pause)
 	}
 	proctest.Eventually(t, "the live document says that the run waits", func() bool {
-		status, err := w.store.Lookup(t.Context(), w.request.Task, n)
+		status, err := w.store.Runs.Lookup(t.Context(), w.request.Task, n)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -290,7 +290,7 @@ func TestTheNextAttemptContinues(t *testing.T) {
 // retask replaces a part of the workshop's task.
 func (w *workshop) retask(t *testing.T, old, replacement string) {
 	t.Helper()
-	def, err := w.store.Definition(t.Context(), w.request.Task, w.request.Definition)
+	def, err := w.store.Work.Definition(t.Context(), w.request.Task, w.request.Definition)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,7 +298,7 @@ func (w *workshop) retask(t *testing.T, old, replacement string) {
 		t.Fatalf("the task has no %s", old)
 	}
 	next := parse(t, strings.Replace(string(def.Text), old, replacement, 1))
-	if _, err := w.store.Apply(t.Context(), next, false); err != nil {
+	if _, err := w.store.Tasks.Apply(t.Context(), next, false); err != nil {
 		t.Fatal(err)
 	}
 	w.request = request(next)

@@ -25,7 +25,7 @@ import (
 
 // Options says how a runner works.
 type Options struct {
-	Bus   *bus.Bus
+	Work  *bus.Work
 	Tasks *bus.TaskView
 	// Kinds are the kinds of source and destination that tasks may have.
 	Kinds connector.Kinds
@@ -218,7 +218,7 @@ func (r *Runner) awaitFormer(ctx context.Context, from bus.TaskQueue) bool {
 	for _, former := range from.After {
 		pause := wait.Backoff{Least: 100 * time.Millisecond, Most: time.Second}
 		for {
-			drained, err := r.options.Bus.Drained(ctx, former)
+			drained, err := r.options.Work.Drained(ctx, former)
 			if err != nil && ctx.Err() == nil && pause.First() {
 				r.options.Log.Warn().Err(err).Msg("cannot look into the queue of a rotated task, trying again")
 			}
@@ -235,7 +235,7 @@ func (r *Runner) awaitFormer(ctx context.Context, from bus.TaskQueue) bool {
 
 // retire removes the queue of an ended id once it may go. The view tells then, and ends the pulling.
 func (r *Runner) retire(ctx context.Context, id task.ID) {
-	if _, err := r.options.Bus.Retire(ctx, id, quiet); err != nil && ctx.Err() == nil {
+	if _, err := r.options.Work.Retire(ctx, id, quiet); err != nil && ctx.Err() == nil {
 		r.options.Log.Debug().Err(err).Msg("the queue of an ended task stays for now")
 	}
 }
@@ -249,7 +249,7 @@ func (r *Runner) next(ctx context.Context, from bus.TaskQueue, queue **bus.Queue
 	}
 	defer done()
 	if *queue == nil {
-		if *queue, err = r.options.Bus.Queue(ctx, from.Task); err != nil {
+		if *queue, err = r.options.Work.Queue(ctx, from.Task); err != nil {
 			return err
 		}
 	}
@@ -315,7 +315,7 @@ func (r *Runner) definition(ctx context.Context, request run.Request) (*task.Def
 	if def, ok := r.definitions.Get(request.Definition); ok {
 		return def, nil
 	}
-	def, err := r.options.Bus.Definition(ctx, request.Task, request.Definition)
+	def, err := r.options.Work.Definition(ctx, request.Task, request.Definition)
 	if err != nil {
 		return nil, err
 	}

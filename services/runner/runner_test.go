@@ -30,12 +30,12 @@ func (w *workshop) runHere(t testing.TB, o runner.Options) (stop func()) {
 		t.Fatal(err)
 	}
 	watch, stopWatch := context.WithCancel(context.Background())
-	view, done, err := w.store.WatchTasks(watch)
+	view, done, err := w.store.Tasks.Watch(watch)
 	if err != nil {
 		t.Fatal(err)
 	}
 	o.Slots = cmp.Or(o.Slots, 16)
-	o.Bus, o.Tasks, o.Kinds, o.Connections = w.store.Bus, view, builtin.Kinds(), set
+	o.Work, o.Tasks, o.Kinds, o.Connections = w.store.Work, view, builtin.Kinds(), set
 	switch _, benchmark := t.(*testing.B); {
 	case w.log != nil:
 		o.Log = zerolog.New(w.log)
@@ -109,7 +109,7 @@ func (w *workshop) await(t *testing.T, n run.Number) run.Document {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
 	defer cancel()
-	status, err := w.store.Await(ctx, w.request.Task, n)
+	status, err := w.store.Runs.Await(ctx, w.request.Task, n)
 	if err != nil || !status.Final {
 		t.Fatalf("run %s has not ended: %+v, %v", n, status.Document, err)
 	}
@@ -122,7 +122,7 @@ func (w *workshop) awaitClaim(t *testing.T, n run.Number) (seen bus.Seen) {
 	proctest.Eventually(t, "the run is claimed", func() bool {
 		var found bool
 		var err error
-		if seen, found, err = w.store.FindClaim(t.Context(), w.request.Task, n); err != nil {
+		if seen, found, err = w.store.Work.FindClaim(t.Context(), w.request.Task, n); err != nil {
 			t.Fatal(err)
 		}
 		return found
@@ -133,7 +133,7 @@ func (w *workshop) awaitClaim(t *testing.T, n run.Number) (seen bus.Seen) {
 // abandon takes a submitted run as a runner would that then falls silent.
 func (w *workshop) abandon(t *testing.T, n run.Number, state run.Claim) *bus.Claim {
 	t.Helper()
-	queue, err := w.store.Queue(t.Context(), w.request.Task)
+	queue, err := w.store.Work.Queue(t.Context(), w.request.Task)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func (w *workshop) abandon(t *testing.T, n run.Number, state run.Claim) *bus.Cla
 	if state.StartedOn.IsZero() {
 		state.StartedOn = time.Now()
 	}
-	claim, err := w.store.Claim(t.Context(), w.request.Task, n, state)
+	claim, err := w.store.Work.Claim(t.Context(), w.request.Task, n, state)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func TestRunEndsAndLeavesNothingBehind(t *testing.T) {
 	}
 	w.waitUntilQuiet(t)
 	proctest.Eventually(t, "the claim is gone", func() bool {
-		_, found, err := w.store.FindClaim(t.Context(), w.request.Task, n)
+		_, found, err := w.store.Work.FindClaim(t.Context(), w.request.Task, n)
 		return !found && err == nil
 	})
 }
@@ -178,7 +178,7 @@ func TestSlotsBoundTheRunsUnderWay(t *testing.T) {
 
 	other := w.anotherTask(t)
 	second := other.submit(t)
-	if status, err := w.store.Lookup(t.Context(), other.request.Task, second); err != nil || status.Document.Status != run.Queued {
+	if status, err := w.store.Runs.Lookup(t.Context(), other.request.Task, second); err != nil || status.Document.Status != run.Queued {
 		t.Errorf("with the only slot taken the second run is %s, %v", status.Document.Status, err)
 	}
 	release()
@@ -200,7 +200,7 @@ source: {csv: {connection: drop, path: in.csv}}
 mapping: {id: id, name: name}
 destination: {sql: {connection: warehouse, table: people, key: [id], action: upsert, create: true}}
 `, taskID()))
-	if _, err := w.store.Apply(t.Context(), def, false); err != nil {
+	if _, err := w.store.Tasks.Apply(t.Context(), def, false); err != nil {
 		t.Fatal(err)
 	}
 	return &workshop{store: w.store, dir: w.dir, request: request(def)}
@@ -274,7 +274,7 @@ source: {csv: {connection: drop, path: nowhere.csv}}
 mapping: {id: id}
 destination: {sql: {connection: warehouse, table: people, key: [id], action: upsert}}
 `, w.request.Task))
-	if _, err := w.store.Apply(t.Context(), edited, false); err != nil {
+	if _, err := w.store.Tasks.Apply(t.Context(), edited, false); err != nil {
 		t.Fatal(err)
 	}
 	w.runHere(t, runner.Options{})
@@ -290,7 +290,7 @@ destination: {sql: {connection: warehouse, table: people, key: [id], action: ups
 func TestDisabledTasksQueuedRunsFinish(t *testing.T) {
 	w := newWorkshop(t, "upsert", 10)
 	n := w.submit(t)
-	if _, err := w.store.Remove(t.Context(), w.request.Task); err != nil {
+	if _, err := w.store.Tasks.Remove(t.Context(), w.request.Task); err != nil {
 		t.Fatal(err)
 	}
 	w.runHere(t, runner.Options{})
@@ -320,7 +320,7 @@ func TestRunSurvivesARestartOfNATS(t *testing.T) {
 	w.store.Restart()
 	release()
 	proctest.Eventually(t, "the run has ended", func() bool {
-		status, err := w.store.Lookup(t.Context(), w.request.Task, n)
+		status, err := w.store.Runs.Lookup(t.Context(), w.request.Task, n)
 		return err == nil && status.Final
 	})
 	if doc := w.await(t, n); doc.Outcome() != run.Success || doc.RowsProcessed != 10 {
@@ -338,7 +338,7 @@ func TestRunnerThatLostItsClaimWritesNoMore(t *testing.T) {
 	proctest.Eventually(t, "the claim is taken over", func() bool {
 		seen := w.awaitClaim(t, n)
 		var err error
-		taken, err = w.store.TakeOver(t.Context(), w.request.Task, n, seen, seen.State.Next("other"))
+		taken, err = w.store.Work.TakeOver(t.Context(), w.request.Task, n, seen, seen.State.Next("other"))
 		return err == nil
 	})
 	proctest.Eventually(t, "the attempt is abandoned", func() bool { return w.running(t) == 0 })

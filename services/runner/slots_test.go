@@ -31,7 +31,7 @@ source: {csv: {connection: drop, path: in.csv}}
 mapping: {id: id, name: name}
 destination: {sql: {connection: warehouse, table: people, key: [id], action: upsert, create: true}}
 `, taskID(), i, concurrency))
-		if _, err := store.Apply(t.Context(), def, false); err != nil {
+		if _, err := store.Tasks.Apply(t.Context(), def, false); err != nil {
 			t.Fatal(err)
 		}
 		crowd = append(crowd, &workshop{store: store, dir: dir, request: request(def)})
@@ -102,7 +102,7 @@ func TestNoRequestIsLeasedWithoutASlot(t *testing.T) {
 	offered := make(chan *bus.Delivery)
 	var others sync.WaitGroup
 	for _, w := range tasks {
-		queue, err := w.store.Queue(ctx, w.request.Task)
+		queue, err := w.store.Work.Queue(ctx, w.request.Task)
 		if err != nil {
 			t.Fatal(err)
 		}

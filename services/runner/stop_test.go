@@ -24,7 +24,7 @@ func TestAStopEndsTheWatchOfAClaim(t *testing.T) {
 	w := newWorkshopWith(t, "upsert", 10, time.Hour)
 	n := w.submit(t)
 	w.abandon(t, n, run.Claim{})
-	if err := w.store.Redeliver(t.Context()); err != nil {
+	if err := w.store.Work.Redeliver(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	stop := w.runHere(t, runner.Options{Grace: time.Hour})
@@ -37,7 +37,7 @@ func TestAStopEndsTheWatchOfAClaim(t *testing.T) {
 		t.Error("the stop waits for the watch")
 		<-stopped
 	}
-	queue, err := w.store.Queue(t.Context(), w.request.Task)
+	queue, err := w.store.Work.Queue(t.Context(), w.request.Task)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,12 +81,12 @@ func TestAStopIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	watch, stopWatch := context.WithCancel(context.Background())
-	view, done, err := w.store.WatchTasks(watch)
+	view, done, err := w.store.Tasks.Watch(watch)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { stopWatch(); <-done }()
-	r, err := runner.New(runner.Options{Kinds: builtin.Kinds(), Bus: w.store.Bus, Tasks: view, Connections: set, Slots: 16, Log: zerolog.New(zerolog.NewTestWriter(t))})
+	r, err := runner.New(runner.Options{Kinds: builtin.Kinds(), Work: w.store.Work, Tasks: view, Connections: set, Slots: 16, Log: zerolog.New(zerolog.NewTestWriter(t))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -117,7 +117,7 @@ func (s *Service) revise(ctx context.Context, was bus.Task, change func([]byte) 
 	if def.Hash == was.Hash && def.Enabled == was.Enabled {
 		return def, nil
 	}
-	return def, s.options.Bus.Revise(ctx, was, def)
+	return def, s.options.Store.Revise(ctx, was, def)
 }
 
 // deleteTask answers DELETE /api/tasks/{task} with 204, once callers of this process get 404.
@@ -132,11 +132,11 @@ func (s *Service) deleteTask(ctx context.Context, rc *fasthttp.RequestCtx) error
 	uncut := context.WithoutCancel(ctx)
 	if was.FromFolder && s.options.EditFile != nil {
 		err = s.options.EditFile(uncut, was.ID, func([]byte) ([]byte, error) {
-			_, err := s.options.Bus.Delete(uncut, was)
+			_, err := s.options.Store.Delete(uncut, was)
 			return nil, err
 		})
 	} else {
-		_, err = s.options.Bus.Delete(uncut, was)
+		_, err = s.options.Store.Delete(uncut, was)
 	}
 	if err != nil {
 		return s.explainEdit(ctx, err)
@@ -189,7 +189,7 @@ func (s *Service) explainEdit(ctx context.Context, err error) error {
 	case errors.Is(err, run.ErrUnavailable):
 		return err
 	}
-	if unready := s.options.Bus.Ready(ctx); unready != nil {
+	if unready := s.options.Store.Ready(ctx); unready != nil {
 		return errors.Join(unready, err)
 	}
 	return conflict("not-changed", "The task cannot be changed", "The task was not changed: "+err.Error()+".")

@@ -125,7 +125,7 @@ func TestChangeATaskOfAFolder(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Apply(t.Context(), def, true); err != nil {
+		if _, err := s.Tasks.Apply(t.Context(), def, true); err != nil {
 			t.Fatal(err)
 		}
 		s.awaitTask(def.ID, func(t bus.Task) bool { return t.FromFolder })

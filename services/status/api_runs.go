@@ -43,7 +43,7 @@ func (s *Service) listRuns(ctx context.Context, rc *fasthttp.RequestCtx) error {
 			return wrongValue("limit", fmt.Sprintf("%q is not a number from 1 to %d", text, maxRuns))
 		}
 	}
-	found, err := s.options.Bus.Runs(ctx, limit, ids...)
+	found, err := s.options.Runs.List(ctx, limit, ids...)
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (s *Service) showRun(ctx context.Context, rc *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	status, err := s.options.Bus.Lookup(ctx, id, number)
+	status, err := s.options.Runs.Lookup(ctx, id, number)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (s *Service) findRun(ctx context.Context, rc *fasthttp.RequestCtx) (id task
 	if number, err = run.ParseNumber(web.PathValue(rc, "run")); err != nil {
 		err = run.ErrNoRun
 	} else {
-		id, err = s.options.Bus.FindRun(ctx, number)
+		id, err = s.options.Runs.Find(ctx, number)
 	}
 	if errors.Is(err, run.ErrNoRun) {
 		err = web.Refuse(fasthttp.StatusNotFound, fmt.Sprintf("Run %s does not exist, or its record has expired; `runhook runs list` shows the newest runs.", web.PathValue(rc, "run")))

@@ -142,7 +142,7 @@ func (s *Service) applyTask(ctx context.Context, rc *fasthttp.RequestCtx) error 
 	// What is in force already stays whose it is: the folder's, if it came from there.
 	unchanged := now.Definition != nil && now.ID == id && !now.Deleted && now.Hash == def.Hash && now.Enabled == def.Enabled
 	// A stop must not leave a definition stored and not current.
-	changed, err := s.options.Bus.Apply(context.WithoutCancel(ctx), def, unchanged && now.FromFolder)
+	changed, err := s.options.Store.Apply(context.WithoutCancel(ctx), def, unchanged && now.FromFolder)
 	if errors.Is(err, bus.ErrRotated) {
 		return &web.Problem{
 			Kind: "former-id", Title: "The id is a former one", Status: fasthttp.StatusConflict,
@@ -151,7 +151,7 @@ func (s *Service) applyTask(ctx context.Context, rc *fasthttp.RequestCtx) error 
 	}
 	if err != nil {
 		// While the store is away that is what the caller is to be told, whatever it broke.
-		return errors.Join(s.options.Bus.Ready(ctx), err)
+		return errors.Join(s.options.Store.Ready(ctx), err)
 	}
 	applied, err := s.awaitTask(ctx, def)
 	if err != nil {

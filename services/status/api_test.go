@@ -123,7 +123,7 @@ func TestApplyATask(t *testing.T) {
 		t.Errorf("%+v", first)
 	}
 	// A run of it can be taken: its consumer was made before it became visible.
-	if _, err := s.Queue(t.Context(), id); err != nil {
+	if _, err := s.Work.Queue(t.Context(), id); err != nil {
 		t.Error(err)
 	}
 	if same := apply(taskFile(id, "Refresh"), false); same.AppliedOn != first.AppliedOn {
@@ -136,7 +136,7 @@ func TestApplyATask(t *testing.T) {
 	if got := decode[shownTask](t, s.get(path).body); got.Definition != second.Definition {
 		t.Error("the answer came before this process used the task")
 	}
-	if _, err := s.Remove(t.Context(), id); err != nil {
+	if _, err := s.Tasks.Remove(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
 	s.awaitTask(id, func(t bus.Task) bool { return !t.Enabled })
@@ -152,7 +152,7 @@ func TestApplyLeavesTheFolderItsTasks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Apply(t.Context(), def, true); err != nil {
+	if _, err := s.Tasks.Apply(t.Context(), def, true); err != nil {
 		t.Fatal(err)
 	}
 	s.awaitTask(def.ID, func(t bus.Task) bool { return t.FromFolder })

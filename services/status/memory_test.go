@@ -18,12 +18,12 @@ func TestTakeoverKeepsThePercentage(t *testing.T) {
 	r.reach(60)
 	s.get(r.path()).expect(t, http.StatusAccepted)
 
-	seen, found, err := s.FindClaim(t.Context(), def.ID, r.number)
+	seen, found, err := s.Work.FindClaim(t.Context(), def.ID, r.number)
 	if err != nil || !found {
 		t.Fatal(found, err)
 	}
 	next := seen.State.Next("another")
-	taken, err := s.TakeOver(t.Context(), def.ID, r.number, seen, next)
+	taken, err := s.Work.TakeOver(t.Context(), def.ID, r.number, seen, next)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -120,7 +120,7 @@ func (s *Service) mayRead(rc *fasthttp.RequestCtx, at target) error {
 // unsigned where there is no signature at all, else with wrong.
 func (s *Service) holds(rc *fasthttp.RequestCtx, at target, scope web.Scope, unsigned, wrong error) error {
 	sig := rc.QueryArgs().Peek("sig")
-	if len(sig) > 0 && s.options.Keys != nil && s.options.Keys.Verify(string(sig), scope, s.options.Bus.StoreID(), at.id, at.number) {
+	if len(sig) > 0 && s.options.Keys != nil && s.options.Keys.Verify(string(sig), scope, s.options.Runs.StoreID(), at.id, at.number) {
 		return nil
 	}
 	// Only who claims to be an administrator is taken for one: without a token every program of this
@@ -179,11 +179,11 @@ func setWaitApplied(rc *fasthttp.RequestCtx, wait time.Duration) {
 // stops ends the wait, not the read.
 func (s *Service) look(ctx context.Context, at target, wait time.Duration) (bus.Status, error) {
 	if wait == 0 {
-		return s.options.Bus.Lookup(context.WithoutCancel(ctx), at.id, at.number)
+		return s.options.Runs.Lookup(context.WithoutCancel(ctx), at.id, at.number)
 	}
 	limited, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	return s.options.Bus.Await(limited, at.id, at.number)
+	return s.options.Runs.Await(limited, at.id, at.number)
 }
 
 // outOfReach begins the message of every answer that was given without the store: another process may
@@ -240,7 +240,7 @@ func (s *Service) answerUnfinished(rc *fasthttp.RequestCtx, at target, seen *sig
 	}
 	location := base + run.StatusPath(at.id, at.number)
 	if s.options.SignedLinks {
-		location += "?sig=" + s.options.Keys.Sign(web.ReadRun, s.options.Bus.StoreID(), at.id, at.number)
+		location += "?sig=" + s.options.Keys.Sign(web.ReadRun, s.options.Runs.StoreID(), at.id, at.number)
 	}
 	rc.Response.Header.Set(fasthttp.HeaderLocation, location)
 	rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")

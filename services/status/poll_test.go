@@ -47,7 +47,7 @@ func TestPollFollowsARunToItsEnd(t *testing.T) {
 	unfinished(run.InProgress, 42.5)
 	r.end(run.Success, "Copied <everything>")
 
-	stored, err := s.Lookup(t.Context(), def.ID, r.number)
+	stored, err := s.Runs.Lookup(t.Context(), def.ID, r.number)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +241,7 @@ func TestRunsOfADisabledTaskAnswer(t *testing.T) {
 	s := open(t, nil)
 	def := s.apply("Refresh")
 	queued, ended := s.submit(def), s.submit(def).begin(0).end(run.Success, "done")
-	if _, err := s.Remove(t.Context(), def.ID); err != nil {
+	if _, err := s.Tasks.Remove(t.Context(), def.ID); err != nil {
 		t.Fatal(err)
 	}
 	s.awaitTask(def.ID, func(t bus.Task) bool { return !t.Enabled })

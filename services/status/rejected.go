@@ -85,7 +85,7 @@ func (s *Service) rejectedByNumber(ctx context.Context, rc *fasthttp.RequestCtx)
 func (s *Service) answerRejected(ctx context.Context, rc *fasthttp.RequestCtx, id task.ID, number run.Number) error {
 	// The body is read after the handler has returned; a stop of the server cuts its connection.
 	whole := context.WithoutCancel(ctx)
-	rows, err := s.options.Bus.RejectedRows(whole, id, number)
+	rows, err := s.options.Runs.RejectedRows(whole, id, number)
 	switch {
 	case errors.Is(err, run.ErrNotEnded):
 		return errNotEnded

@@ -19,8 +19,10 @@ import (
 
 // Options says how a status service works.
 type Options struct {
-	// Bus is a store that was checked; it may go away and come back later.
-	Bus *bus.Bus
+	// Runs and Store are of a store that was checked; it may go away and come back later. Store takes the
+	// changes of tasks.
+	Runs  *bus.Runs
+	Store *bus.Tasks
 	// Tasks is the view of the tasks; while it is not loaded every request gets 503.
 	Tasks *bus.TaskView
 	// Locator makes the addresses in answers; nil takes the request's own scheme and Host.

@@ -47,11 +47,11 @@ func openOn(t testing.TB, store *bustest.Store, change func(*status.Options)) *s
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	opened := store.Open("status")
-	view, viewDone, err := opened.WatchTasks(ctx)
+	view, viewDone, err := opened.Tasks.Watch(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	options := status.Options{Bus: opened, Tasks: view, Log: zerolog.Nop()}
+	options := status.Options{Runs: opened.Runs, Store: opened.Tasks, Tasks: view, Log: zerolog.Nop()}
 	if change != nil {
 		change(&options)
 	}
@@ -197,7 +197,7 @@ func (s *site) apply(name string, extra ...string) *task.Definition {
 
 func (s *site) reapply(def *task.Definition) {
 	s.t.Helper()
-	if _, err := s.Apply(s.t.Context(), def, false); err != nil {
+	if _, err := s.Tasks.Apply(s.t.Context(), def, false); err != nil {
 		s.t.Fatal(err)
 	}
 	s.awaitTask(def.ID, func(t bus.Task) bool { return t.Hash == def.Hash })
@@ -236,7 +236,7 @@ func (s *site) submit(def *task.Definition) *started {
 		Task: def.ID, TaskName: def.Name, Definition: def.Hash, Trigger: run.Webhook,
 		RetryAfter: int(def.RetryAfter / time.Second), CreatedOn: time.Now().UTC(), Base: "https://hooks.example.org",
 	}
-	accepted, err := s.Submit(s.t.Context(), request, "")
+	accepted, err := s.Runs.Submit(s.t.Context(), request, "")
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -249,14 +249,14 @@ func (r *started) path() string { return run.StatusPath(r.doc.ExecuteID, r.numbe
 func (r *started) begin(percent float64) *started {
 	r.s.t.Helper()
 	now := time.Now().UTC()
-	claim, err := r.s.Claim(r.s.t.Context(), r.doc.ExecuteID, r.number, run.Claim{
+	claim, err := r.s.Work.Claim(r.s.t.Context(), r.doc.ExecuteID, r.number, run.Claim{
 		Owner: "test", Executions: 1, StartedOn: now, Checkpoint: run.Checkpoint{Percent: percent},
 	})
 	if err != nil {
 		r.s.t.Fatal(err)
 	}
 	r.doc.Begin(now, now, 1)
-	r.claim, r.progress = claim, r.s.Progress(r.doc.ExecuteID, r.number)
+	r.claim, r.progress = claim, r.s.Work.Progress(r.doc.ExecuteID, r.number)
 	return r
 }
 

@@ -42,7 +42,7 @@ func BenchmarkPull(b *testing.B) {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			store := bustest.New(b, bus.Topology{})
 			def := bustest.Definition(b, "Busy", 1000)
-			if _, err := store.Apply(b.Context(), def, false); err != nil {
+			if _, err := store.Tasks.Apply(b.Context(), def, false); err != nil {
 				b.Fatal(err)
 			}
 			request := bustest.Applied(b, store.Bus)
@@ -50,7 +50,7 @@ func BenchmarkPull(b *testing.B) {
 			for range b.N {
 				bustest.Submit(b, store.Bus, request)
 			}
-			queue, err := store.Queue(b.Context(), def.ID)
+			queue, err := store.Work.Queue(b.Context(), def.ID)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -59,14 +59,35 @@ type Config struct {
 	Log  zerolog.Logger
 }
 
-// Bus is a connection to one store. Its methods are safe for concurrent use.
+// Bus is a connection to one store. Its methods, and those of its parts, are safe for concurrent use.
 type Bus struct {
+	Runs   *Runs
+	Work   *Work
+	Unheld *Unheld
+	Tasks  *Tasks
+
 	store *jet.Store
-	// publisher is for Publish.
-	publisher jetstream.JetStream
+}
+
+// Runs accepts runs and tells how they stand: what an ingress and a status service do.
+type Runs struct {
+	store *jet.Store
 	// restoredIDs are for Submit.
 	restoredIDs restoredIDs
 }
+
+// Work hands out runs to execute, and holds them for a runner.
+type Work struct {
+	store *jet.Store
+	// publisher is for Publish.
+	publisher jetstream.JetStream
+}
+
+// Unheld finds what no runner holds and no run needs any more, and ends or removes it.
+type Unheld struct{ store *jet.Store }
+
+// Tasks changes which tasks there are, and watches them.
+type Tasks struct{ store *jet.Store }
 
 // Accepted is a stored request.
 type Accepted struct {
@@ -160,7 +181,10 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 		nc.Close()
 		return nil, err
 	}
-	return &Bus{store: store, publisher: fast}, nil
+	return &Bus{
+		Runs: &Runs{store: store}, Work: &Work{store: store, publisher: fast},
+		Unheld: &Unheld{store: store}, Tasks: &Tasks{store: store}, store: store,
+	}, nil
 }
 
 // Close ends the connection after what was already sent has left, and deliveries that are done have
@@ -176,16 +200,29 @@ func (b *Bus) StoreID() string { return b.store.ID }
 // Lease is how long a delivery may go without an extension before it is delivered again.
 func (b *Bus) Lease() time.Duration { return b.store.Lease }
 
+// Retention is how long the store keeps runs.
+func (b *Bus) Retention() time.Duration { return b.store.Retention() }
+
 // Ready reports why the store cannot be used right now, nil when it can.
-func (b *Bus) Ready(ctx context.Context) error {
-	if !b.store.NC.IsConnected() {
-		return fmt.Errorf("%w: not connected", run.ErrUnavailable)
-	}
-	if _, err := b.store.JS.Stream(ctx, jet.RunsStream); err != nil {
-		return fmt.Errorf("%w: stream %s: %w", run.ErrUnavailable, jet.RunsStream, err)
-	}
-	return nil
-}
+func (b *Bus) Ready(ctx context.Context) error { return b.store.Ready(ctx) }
+
+// StoreID is [Bus.StoreID].
+func (r *Runs) StoreID() string { return r.store.ID }
+
+// StoreID is [Bus.StoreID].
+func (w *Work) StoreID() string { return w.store.ID }
+
+// Lease is [Bus.Lease].
+func (w *Work) Lease() time.Duration { return w.store.Lease }
+
+// Lease is [Bus.Lease].
+func (u *Unheld) Lease() time.Duration { return u.store.Lease }
+
+// Retention is [Bus.Retention].
+func (u *Unheld) Retention() time.Duration { return u.store.Retention() }
+
+// Ready is [Bus.Ready].
+func (s *Tasks) Ready(ctx context.Context) error { return s.store.Ready(ctx) }
 
 // dial tries until a server answers, so that services may be started in any order.
 func dial(ctx context.Context, urls string, limit time.Duration, options []nats.Option) (*nats.Conn, error) {

@@ -28,7 +28,7 @@ func TestRunGoesThroughItsPhases(t *testing.T) {
 
 	expect := func(phase run.Phase, percent float64) bus.Status {
 		t.Helper()
-		status, err := store.Lookup(ctx, request.Task, n)
+		status, err := store.Runs.Lookup(ctx, request.Task, n)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,7 +43,7 @@ func TestRunGoesThroughItsPhases(t *testing.T) {
 		t.Errorf("PollingUrl %s, want %s", queued.Document.PollingURL, wantURL)
 	}
 
-	queue, err := store.Queue(ctx, request.Task)
+	queue, err := store.Work.Queue(ctx, request.Task)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestRunGoesThroughItsPhases(t *testing.T) {
 		t.Fatalf("delivered %s %+v", delivery.Number, delivery.Request)
 	}
 	state := run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now().UTC(), Checkpoint: run.Checkpoint{Percent: 7}}
-	claim, err := store.Claim(ctx, request.Task, n, state)
+	claim, err := store.Work.Claim(ctx, request.Task, n, state)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestRunGoesThroughItsPhases(t *testing.T) {
 	doc := run.QueuedDocument(request, n)
 	doc.Begin(state.StartedOn, time.Now(), 1)
 	doc.PercentComplete = 42.5
-	progress := store.Progress(request.Task, n)
+	progress := store.Work.Progress(request.Task, n)
 	if err := progress.Write(ctx, doc); err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestRunGoesThroughItsPhases(t *testing.T) {
 	if again := expect(run.Done, 100); string(again.Bytes) != string(final.Bytes) || !again.Final {
 		t.Errorf("the final document changed:\n%s\n%s", final.Bytes, again.Bytes)
 	}
-	if _, found, err := store.FindClaim(ctx, request.Task, n); found || err != nil {
+	if _, found, err := store.Work.FindClaim(ctx, request.Task, n); found || err != nil {
 		t.Errorf("the claim is still there: %v %v", found, err)
 	}
 }
@@ -100,14 +100,14 @@ func TestLookupOfWhatIsNotThere(t *testing.T) {
 		"another task's number":     {other.Task, n, run.ErrNoRun},
 		"a task that never existed": {task.NewID(), n, run.ErrNoRun},
 	} {
-		if _, err := store.Lookup(t.Context(), test.id, test.n); !errors.Is(err, test.want) {
+		if _, err := store.Runs.Lookup(t.Context(), test.id, test.n); !errors.Is(err, test.want) {
 			t.Errorf("%s: got %v, want %v", name, err, test.want)
 		}
 	}
 	if err := store.Jet().Runs.DeleteMsg(t.Context(), uint64(n)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Lookup(t.Context(), request.Task, n); !errors.Is(err, run.ErrRunGone) {
+	if _, err := store.Runs.Lookup(t.Context(), request.Task, n); !errors.Is(err, run.ErrRunGone) {
 		t.Errorf("a deleted run: got %v, want %v", err, run.ErrRunGone)
 	}
 }
@@ -116,7 +116,7 @@ func TestIdempotencyKey(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
 	first, otherTask := bustest.Applied(t, store.Bus), bustest.Applied(t, store.Bus)
 	ctx := t.Context()
-	original, err := store.Submit(ctx, first, "key-1")
+	original, err := store.Runs.Submit(ctx, first, "key-1")
 	if err != nil || original.Replayed {
 		t.Fatalf("first: %+v, %v", original, err)
 	}
@@ -124,7 +124,7 @@ func TestIdempotencyKey(t *testing.T) {
 	again := first
 	again.CreatedOn = first.CreatedOn.Add(time.Hour)
 	store.Restart() // the window lives in the stream, not in memory
-	replay, err := retryUnavailable(ctx, func() (bus.Accepted, error) { return store.Submit(ctx, again, "key-1") })
+	replay, err := retryUnavailable(ctx, func() (bus.Accepted, error) { return store.Runs.Submit(ctx, again, "key-1") })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,10 +134,10 @@ func TestIdempotencyKey(t *testing.T) {
 
 	changed := first
 	changed.ParameterHash = "h2"
-	if _, err := store.Submit(ctx, changed, "key-1"); !errors.Is(err, run.ErrKeyReused) {
+	if _, err := store.Runs.Submit(ctx, changed, "key-1"); !errors.Is(err, run.ErrKeyReused) {
 		t.Errorf("other parameters: got %v, want %v", err, run.ErrKeyReused)
 	}
-	if elsewhere, err := store.Submit(ctx, otherTask, "key-1"); err != nil || elsewhere.Replayed {
+	if elsewhere, err := store.Runs.Submit(ctx, otherTask, "key-1"); err != nil || elsewhere.Replayed {
 		t.Errorf("the same key at another task: %+v, %v", elsewhere, err)
 	}
 }
@@ -166,7 +166,7 @@ func TestOneOfManyContendersEndsARun(t *testing.T) {
 		for c := range contenders {
 			all.Go(func() {
 				state := run.Claim{Owner: fmt.Sprint(c), Executions: 1, StartedOn: time.Now()}
-				claim, err := store.Claim(ctx, request.Task, n, state)
+				claim, err := store.Work.Claim(ctx, request.Task, n, state)
 				if err != nil {
 					if !errors.Is(err, bus.ErrClaimed) {
 						t.Error(err)
@@ -199,25 +199,25 @@ func TestTakeoverFencesTheFormerHolder(t *testing.T) {
 	ctx := t.Context()
 	n := bustest.Submit(t, store.Bus, request)
 	state := run.Claim{Owner: "first", Executions: 1, StartedOn: time.Now()}
-	former, err := store.Claim(ctx, request.Task, n, state)
+	former, err := store.Work.Claim(ctx, request.Task, n, state)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stale, _, err := store.FindClaim(ctx, request.Task, n)
+	stale, _, err := store.Work.FindClaim(ctx, request.Task, n)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := former.Renew(ctx, state); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.TakeOver(ctx, request.Task, n, stale, state.Next("second")); !errors.Is(err, bus.ErrClaimed) {
+	if _, err := store.Work.TakeOver(ctx, request.Task, n, stale, state.Next("second")); !errors.Is(err, bus.ErrClaimed) {
 		t.Fatalf("a claim that moved was taken over: %v", err)
 	}
-	seen, _, err := store.FindClaim(ctx, request.Task, n)
+	seen, _, err := store.Work.FindClaim(ctx, request.Task, n)
 	if err != nil {
 		t.Fatal(err)
 	}
-	holder, err := store.TakeOver(ctx, request.Task, n, seen, state.Next("second"))
+	holder, err := store.Work.TakeOver(ctx, request.Task, n, seen, state.Next("second"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +235,7 @@ func TestTakeoverFencesTheFormerHolder(t *testing.T) {
 	if err := holder.Finish(ctx, doc, run.RejectedSet{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Claim(ctx, request.Task, n, state); !errors.Is(err, bus.ErrClaimed) {
+	if _, err := store.Work.Claim(ctx, request.Task, n, state); !errors.Is(err, bus.ErrClaimed) {
 		t.Errorf("an ended run was claimed: %v", err)
 	}
 	if err := holder.Finish(ctx, doc, run.RejectedSet{}); err != nil {
@@ -249,7 +249,7 @@ func TestAwaitReturnsWhenTheRunEnds(t *testing.T) {
 	request := bustest.Applied(t, store.Bus)
 	ctx := t.Context()
 	n := bustest.Submit(t, store.Bus, request)
-	claim, err := store.Claim(ctx, request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
+	claim, err := store.Work.Claim(ctx, request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +259,7 @@ func TestAwaitReturnsWhenTheRunEnds(t *testing.T) {
 	}
 	answers := make(chan answer, 1)
 	go func() {
-		status, err := waiter.Await(ctx, request.Task, n)
+		status, err := waiter.Runs.Await(ctx, request.Task, n)
 		answers <- answer{status, err}
 	}()
 	doc := run.QueuedDocument(request, n)
@@ -275,7 +275,7 @@ func TestAwaitReturnsWhenTheRunEnds(t *testing.T) {
 	open := bustest.Submit(t, store.Bus, request)
 	short, cancel := context.WithCancel(ctx)
 	cancel()
-	if status, err := waiter.Await(short, request.Task, open); err != nil || status.Document.Status != run.Queued {
+	if status, err := waiter.Runs.Await(short, request.Task, open); err != nil || status.Document.Status != run.Queued {
 		t.Errorf("await that ran out of time: %+v, %v", status.Document, err)
 	}
 }
@@ -283,7 +283,7 @@ func TestAwaitReturnsWhenTheRunEnds(t *testing.T) {
 func TestViewFollowsTheTasks(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
 	ctx, cancel := context.WithCancel(t.Context())
-	view, done, err := store.WatchTasks(ctx)
+	view, done, err := store.Tasks.Watch(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,11 +303,11 @@ func TestViewFollowsTheTasks(t *testing.T) {
 		}
 	}
 	def := bustest.Definition(t, "Followed", 1)
-	if changed, err := store.Apply(ctx, def, true); err != nil || !changed {
+	if changed, err := store.Tasks.Apply(ctx, def, true); err != nil || !changed {
 		t.Fatalf("apply: %v, %v", changed, err)
 	}
 	until("the task appears", func() bool { got, ok := view.Get(def.ID); return ok && got.Enabled && got.FromFolder })
-	if changed, err := store.Apply(ctx, def, true); err != nil || changed {
+	if changed, err := store.Tasks.Apply(ctx, def, true); err != nil || changed {
 		t.Errorf("applying the same again: changed %v, %v", changed, err)
 	}
 
@@ -315,19 +315,19 @@ func TestViewFollowsTheTasks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Apply(ctx, edited, true); err != nil {
+	if _, err := store.Tasks.Apply(ctx, edited, true); err != nil {
 		t.Fatal(err)
 	}
 	until("the new name appears", func() bool { got, _ := view.Get(def.ID); return got.Name == "Renamed" })
-	if accepted, err := store.Definition(ctx, def.ID, def.Hash); err != nil || accepted.Name != "Followed" {
+	if accepted, err := store.Work.Definition(ctx, def.ID, def.Hash); err != nil || accepted.Name != "Followed" {
 		t.Errorf("the accepted definition: %v, %v", accepted, err)
 	}
 
-	if _, err := store.Remove(ctx, def.ID); err != nil {
+	if _, err := store.Tasks.Remove(ctx, def.ID); err != nil {
 		t.Fatal(err)
 	}
 	until("the task is disabled", func() bool { got, ok := view.Get(def.ID); return ok && !got.Enabled })
-	if _, err := store.Apply(ctx, edited, true); err != nil {
+	if _, err := store.Tasks.Apply(ctx, edited, true); err != nil {
 		t.Fatal(err)
 	}
 	until("the task is back", func() bool { got, _ := view.Get(def.ID); return got.Enabled })
@@ -338,13 +338,13 @@ func TestViewFollowsTheTasks(t *testing.T) {
 func TestViewSeesChangesSoonAfterAnOutage(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
 	ctx, cancel := context.WithCancel(t.Context())
-	view, done, err := store.WatchTasks(ctx)
+	view, done, err := store.Tasks.Watch(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	store.Restart()
 	def := bustest.Definition(t, "After", 1)
-	if _, err := retryUnavailable(ctx, func() (bool, error) { return store.Apply(ctx, def, false) }); err != nil {
+	if _, err := retryUnavailable(ctx, func() (bool, error) { return store.Tasks.Apply(ctx, def, false) }); err != nil {
 		t.Fatal(err)
 	}
 	limit := time.After(proctest.Limit)
@@ -371,7 +371,7 @@ func TestRedeliverDoesNotWaitForTheLease(t *testing.T) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
 		defer cancel()
-		queue, err := store.Queue(ctx, request.Task)
+		queue, err := store.Work.Queue(ctx, request.Task)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -384,7 +384,7 @@ func TestRedeliverDoesNotWaitForTheLease(t *testing.T) {
 	}
 	next()
 	store.Restart()
-	if _, err := retryUnavailable(t.Context(), func() (struct{}, error) { return struct{}{}, store.Redeliver(t.Context()) }); err != nil {
+	if _, err := retryUnavailable(t.Context(), func() (struct{}, error) { return struct{}{}, store.Work.Redeliver(t.Context()) }); err != nil {
 		t.Fatal(err)
 	}
 	if again := next(); !again.Redelivered {
@@ -396,7 +396,7 @@ func TestQueueKeepsRunsOfATaskApart(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
 	request := bustest.Applied(t, store.Bus)
 	first, second := bustest.Submit(t, store.Bus, request), bustest.Submit(t, store.Bus, request)
-	queue, err := store.Queue(t.Context(), request.Task)
+	queue, err := store.Work.Queue(t.Context(), request.Task)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -420,12 +420,12 @@ func TestQueueKeepsRunsOfATaskApart(t *testing.T) {
 func TestPullGivenUpLosesNoRequest(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
 	def := bustest.Definition(t, "Busy", 1000)
-	if _, err := store.Apply(t.Context(), def, false); err != nil {
+	if _, err := store.Tasks.Apply(t.Context(), def, false); err != nil {
 		t.Fatal(err)
 	}
 	request := bustest.Applied(t, store.Bus)
 	request.Task = def.ID
-	queue, err := store.Queue(t.Context(), def.ID)
+	queue, err := store.Work.Queue(t.Context(), def.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -457,7 +457,7 @@ func TestPullGivenUpLosesNoRequest(t *testing.T) {
 	}
 	queue.Close()
 	// The server may have found nobody there for one of them: it offers that again, at once.
-	if queue, err = store.Queue(t.Context(), def.ID); err != nil {
+	if queue, err = store.Work.Queue(t.Context(), def.ID); err != nil {
 		t.Fatal(err)
 	}
 	defer queue.Close()
@@ -474,12 +474,12 @@ func TestPullGivenUpLosesNoRequest(t *testing.T) {
 func TestPullBringsWhatItAsksFor(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
 	def := bustest.Definition(t, "Busy", 1000)
-	if _, err := store.Apply(t.Context(), def, false); err != nil {
+	if _, err := store.Tasks.Apply(t.Context(), def, false); err != nil {
 		t.Fatal(err)
 	}
 	request := bustest.Applied(t, store.Bus)
 	request.Task = def.ID
-	queue, err := store.Queue(t.Context(), def.ID)
+	queue, err := store.Work.Queue(t.Context(), def.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -513,7 +513,7 @@ func TestPullBringsWhatItAsksFor(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if queue, err = store.Queue(t.Context(), def.ID); err != nil {
+	if queue, err = store.Work.Queue(t.Context(), def.ID); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
@@ -533,11 +533,11 @@ func TestRunsListsTheNewestFirst(t *testing.T) {
 	for range 300 { // more than one window away from the end
 		last = bustest.Submit(t, store.Bus, busy)
 	}
-	all, err := store.Runs(t.Context(), 3)
+	all, err := store.Runs.List(t.Context(), 3)
 	if err != nil || len(all) != 3 || all[0].Document.ImportID != last || all[2].Document.ImportID != last-2 {
 		t.Errorf("all: %d runs, %v", len(all), err)
 	}
-	one, err := store.Runs(t.Context(), 3, quiet.Task)
+	one, err := store.Runs.List(t.Context(), 3, quiet.Task)
 	if err != nil || len(one) != 1 || one[0].Document.ImportID != old {
 		t.Errorf("one task's: %d runs, %v", len(one), err)
 	}
@@ -559,10 +559,10 @@ func TestUnavailable(t *testing.T) {
 	request := bustest.Applied(t, store.Bus)
 	n := bustest.Submit(t, store.Bus, request)
 	store.Broker.Stop()
-	if _, err := store.Submit(t.Context(), request, ""); !errors.Is(err, run.ErrUnavailable) && !errors.Is(err, run.ErrMaybeStored) {
+	if _, err := store.Runs.Submit(t.Context(), request, ""); !errors.Is(err, run.ErrUnavailable) && !errors.Is(err, run.ErrMaybeStored) {
 		t.Errorf("submit: %v", err)
 	}
-	if _, err := store.Lookup(t.Context(), request.Task, n); !errors.Is(err, run.ErrUnavailable) {
+	if _, err := store.Runs.Lookup(t.Context(), request.Task, n); !errors.Is(err, run.ErrUnavailable) {
 		t.Errorf("lookup: %v", err)
 	}
 	if err := store.Ready(t.Context()); !errors.Is(err, run.ErrUnavailable) {

@@ -21,7 +21,7 @@ import (
 // time. Every write of the claim or of the final carries the sequence of the claim's last write,
 // and the store checks it against both, in one step: whoever lost the claim can write neither.
 type Claim struct {
-	bus      *Bus
+	store    *jet.Store
 	task     task.ID
 	number   run.Number
 	sequence uint64
@@ -40,18 +40,18 @@ type Seen struct {
 func (s Seen) SameAs(other Seen) bool { return s.sequence == other.sequence }
 
 // Claim takes a run that nobody holds and that has not ended; otherwise ErrClaimed.
-func (b *Bus) Claim(ctx context.Context, id task.ID, n run.Number, state run.Claim) (*Claim, error) {
-	return b.take(ctx, id, n, 0, state)
+func (w *Work) Claim(ctx context.Context, id task.ID, n run.Number, state run.Claim) (*Claim, error) {
+	return take(ctx, w.store, id, n, 0, state)
 }
 
 // TakeOver takes a run from the holder that seen shows, unless the claim has moved since: then
 // ErrClaimed.
-func (b *Bus) TakeOver(ctx context.Context, id task.ID, n run.Number, seen Seen, state run.Claim) (*Claim, error) {
-	return b.take(ctx, id, n, seen.sequence, state)
+func (w *Work) TakeOver(ctx context.Context, id task.ID, n run.Number, seen Seen, state run.Claim) (*Claim, error) {
+	return take(ctx, w.store, id, n, seen.sequence, state)
 }
 
-func (b *Bus) take(ctx context.Context, id task.ID, n run.Number, expected uint64, state run.Claim) (*Claim, error) {
-	claim := &Claim{bus: b, task: id, number: n, sequence: expected}
+func take(ctx context.Context, s *jet.Store, id task.ID, n run.Number, expected uint64, state run.Claim) (*Claim, error) {
+	claim := &Claim{store: s, task: id, number: n, sequence: expected}
 	err := claim.Renew(ctx, state)
 	if errors.Is(err, ErrLost) {
 		return nil, ErrClaimed
@@ -66,13 +66,17 @@ func (b *Bus) take(ctx context.Context, id task.ID, n run.Number, expected uint6
 // Again writes the claim for another attempt by its holder, which gets a token of its own. ErrClaimed
 // means that another runner has the run.
 func (c *Claim) Again(ctx context.Context, state run.Claim) (*Claim, error) {
-	return c.bus.take(ctx, c.task, c.number, c.sequence, state)
+	return take(ctx, c.store, c.task, c.number, c.sequence, state)
 }
 
 // FindClaim returns the claim of a run that has not ended, as the leader has it; ok is false when there
 // is none.
-func (b *Bus) FindClaim(ctx context.Context, id task.ID, n run.Number) (seen Seen, ok bool, err error) {
-	stored, err := b.store.Results.LeaderLast(ctx, jet.FenceSubject(id, n))
+func (w *Work) FindClaim(ctx context.Context, id task.ID, n run.Number) (seen Seen, ok bool, err error) {
+	return findClaim(ctx, w.store, id, n)
+}
+
+func findClaim(ctx context.Context, s *jet.Store, id task.ID, n run.Number) (seen Seen, ok bool, err error) {
+	stored, err := s.Results.LeaderLast(ctx, jet.FenceSubject(id, n))
 	if errors.Is(err, jet.ErrMissing) {
 		return Seen{}, false, nil
 	}
@@ -90,8 +94,8 @@ func (b *Bus) FindClaim(ctx context.Context, id task.ID, n run.Number) (seen See
 }
 
 // Ended reports whether the run has its final document, as the leader has it.
-func (b *Bus) Ended(ctx context.Context, id task.ID, n run.Number) (bool, error) {
-	return b.store.Ended(ctx, id, n)
+func (w *Work) Ended(ctx context.Context, id task.ID, n run.Number) (bool, error) {
+	return w.store.Ended(ctx, id, n)
 }
 
 // Renew writes the claim again with a new state. ErrLost means that another runner has the run:
@@ -119,7 +123,7 @@ func (c *Claim) Finish(ctx context.Context, doc run.Document, rejected run.Rejec
 	if err != nil {
 		return err
 	}
-	header := eventHeaders(c.bus.store.ID, doc)
+	header := eventHeaders(c.store.ID, doc)
 	if len(rejected) > 0 {
 		header.Set(jet.HeaderRejected, formatRejected(rejected))
 	}
@@ -132,18 +136,18 @@ func (c *Claim) Finish(ctx context.Context, doc run.Document, rejected run.Rejec
 // write publishes under the fence. When the acknowledgement does not come, or says that the fence
 // has moved, it reads back before it decides: the write may be the one that moved it.
 func (c *Claim) write(ctx context.Context, e jet.Entry) (jet.Receipt, error) {
-	if err := c.bus.store.Writable(); err != nil {
+	if err := c.store.Writable(); err != nil {
 		return jet.Receipt{}, err
 	}
 	attempt, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
 	defer cancel()
 	e.Fence = c.expect(e.Msg, c.sequence)
-	written, err := c.bus.store.Results.Publish(attempt, e)
+	written, err := c.store.Results.Publish(attempt, e)
 	if err == nil {
 		return written, nil
 	}
 	wasRefused := jet.Refused(err)
-	stored, readErr := c.bus.store.Results.LeaderLast(ctx, e.Fence)
+	stored, readErr := c.store.Results.LeaderLast(ctx, e.Fence)
 	switch {
 	case readErr == nil && stored.Subject == e.Msg.Subject && stored.Sequence > c.sequence && bytes.Equal(stored.Data, e.Msg.Data):
 		return jet.Receipt{Sequence: stored.Sequence}, nil

@@ -18,7 +18,7 @@ func TestCluster(t *testing.T) {
 	cluster := bustest.NewCluster(t, bus.Topology{})
 	ctx := t.Context()
 	def := bustest.Definition(t, "Replicated", 1)
-	if _, err := cluster.Apply(ctx, def, false); err != nil {
+	if _, err := cluster.Tasks.Apply(ctx, def, false); err != nil {
 		t.Fatal(err)
 	}
 	request := run.Request{
@@ -37,7 +37,7 @@ func TestCluster(t *testing.T) {
 			numbers, fresh := map[run.Number]bool{}, 0
 			for i := range 12 {
 				all.Go(func() {
-					accepted, err := processes[i%3].Submit(ctx, request, fmt.Sprint("key ", round))
+					accepted, err := processes[i%3].Runs.Submit(ctx, request, fmt.Sprint("key ", round))
 					mu.Lock()
 					defer mu.Unlock()
 					if err != nil {
@@ -58,11 +58,11 @@ func TestCluster(t *testing.T) {
 	})
 
 	t.Run("progress is seen as it was written", func(t *testing.T) {
-		accepted, err := processes[0].Submit(ctx, request, "")
+		accepted, err := processes[0].Runs.Submit(ctx, request, "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		progress, doc := processes[0].Progress(request.Task, accepted.Number), run.QueuedDocument(request, accepted.Number)
+		progress, doc := processes[0].Work.Progress(request.Task, accepted.Number), run.QueuedDocument(request, accepted.Number)
 		doc.Begin(time.Now(), time.Now(), 1)
 		for i := range 300 {
 			doc.PercentComplete = float64(i) / 4
@@ -70,7 +70,7 @@ func TestCluster(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, process := range processes {
-				seen, err := process.Lookup(ctx, request.Task, accepted.Number)
+				seen, err := process.Runs.Lookup(ctx, request.Task, accepted.Number)
 				if err != nil || seen.Document.PercentComplete != doc.PercentComplete {
 					t.Fatalf("after %v%% was written, %v%% is seen (%v)", doc.PercentComplete, seen.Document.PercentComplete, err)
 				}
@@ -95,16 +95,16 @@ func TestCluster(t *testing.T) {
 // statusNeverGoesBack runs a run through three processes, each of which reads from a replica of its own.
 func statusNeverGoesBack(t *testing.T, request run.Request, ingress, runner, status *bus.Bus) {
 	ctx := t.Context()
-	accepted, err := ingress.Submit(ctx, request, "")
+	accepted, err := ingress.Runs.Submit(ctx, request, "")
 	if err != nil {
 		t.Error(err)
 		return
 	}
 	n := accepted.Number
-	if seen, err := status.Lookup(ctx, request.Task, n); err != nil || seen.Document.Status != run.Queued {
+	if seen, err := status.Runs.Lookup(ctx, request.Task, n); err != nil || seen.Document.Status != run.Queued {
 		t.Errorf("run %s right after its POST: %v, %v", n, seen.Document.Status, err)
 	}
-	claim, err := runner.Claim(ctx, request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
+	claim, err := runner.Work.Claim(ctx, request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
 	if err != nil {
 		t.Error(err)
 		return
@@ -116,11 +116,11 @@ func statusNeverGoesBack(t *testing.T, request run.Request, ingress, runner, sta
 		return
 	}
 	for _, process := range []*bus.Bus{status, ingress, runner} {
-		if seen, err := process.Lookup(ctx, request.Task, n); err != nil || !seen.Final {
+		if seen, err := process.Runs.Lookup(ctx, request.Task, n); err != nil || !seen.Final {
 			t.Errorf("run %s right after its end: %v, %v", n, seen.Document.Status, err)
 		}
 	}
-	if _, err := ingress.Claim(ctx, request.Task, n, run.Claim{Owner: "other"}); !errors.Is(err, bus.ErrClaimed) {
+	if _, err := ingress.Work.Claim(ctx, request.Task, n, run.Claim{Owner: "other"}); !errors.Is(err, bus.ErrClaimed) {
 		t.Errorf("an ended run was claimed: %v", err)
 	}
 }

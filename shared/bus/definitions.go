@@ -28,8 +28,8 @@ type definition struct {
 // SweepDefinitions removes the definitions that no run can need any more: those that are not their task's
 // current one and have not been for as long as runs are kept, and that no stored request names. It
 // returns how many went.
-func (b *Bus) SweepDefinitions(ctx context.Context) (removed int, err error) {
-	stored, err := b.definitions(ctx)
+func (u *Unheld) SweepDefinitions(ctx context.Context) (removed int, err error) {
+	stored, err := u.definitions(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("list the stored definitions: %w", jet.Explain(err))
 	}
@@ -37,7 +37,7 @@ func (b *Bus) SweepDefinitions(ctx context.Context) (removed int, err error) {
 		if len(all) == 1 { // the current one
 			continue
 		}
-		n, err := b.sweepDefinitions(ctx, id, all)
+		n, err := u.sweepDefinitions(ctx, id, all)
 		removed += n
 		if err != nil {
 			return removed, fmt.Errorf("remove old definitions of task %s: %w", id, jet.Explain(err))
@@ -46,15 +46,15 @@ func (b *Bus) SweepDefinitions(ctx context.Context) (removed int, err error) {
 	return removed, nil
 }
 
-func (b *Bus) sweepDefinitions(ctx context.Context, id task.ID, stored []definition) (removed int, err error) {
-	entry, err := b.store.Tasks.Get(ctx, string(id))
+func (u *Unheld) sweepDefinitions(ctx context.Context, id task.ID, stored []definition) (removed int, err error) {
+	entry, err := u.store.Tasks.Get(ctx, string(id))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return 0, nil // it is about to be made
 	}
 	if err != nil {
 		return 0, err
 	}
-	old := time.Now().Add(-b.Retention())
+	old := time.Now().Add(-u.Retention())
 	if entry.Created().After(old) {
 		return 0, nil // until then another one may have been current
 	}
@@ -71,11 +71,11 @@ func (b *Bus) sweepDefinitions(ctx context.Context, id task.ID, stored []definit
 	if len(spare) == 0 {
 		return 0, nil
 	}
-	named, err := b.namedDefinitions(ctx, id, entry.Created().Add(unheardOf))
+	named, err := u.namedDefinitions(ctx, id, entry.Created().Add(unheardOf))
 	if err != nil {
 		return 0, err
 	}
-	stream, err := b.store.JS.Stream(ctx, jet.TasksStream)
+	stream, err := u.store.JS.Stream(ctx, jet.TasksStream)
 	if err != nil {
 		return 0, err
 	}
@@ -95,8 +95,8 @@ func (b *Bus) sweepDefinitions(ctx context.Context, id task.ID, stored []definit
 }
 
 // definitions lists the stored definitions of each task.
-func (b *Bus) definitions(ctx context.Context) (map[task.ID][]definition, error) {
-	watcher, err := b.store.Tasks.Watch(ctx, "*.*", jetstream.MetaOnly(), jetstream.IgnoreDeletes())
+func (u *Unheld) definitions(ctx context.Context) (map[task.ID][]definition, error) {
+	watcher, err := u.store.Tasks.Watch(ctx, "*.*", jetstream.MetaOnly(), jetstream.IgnoreDeletes())
 	if err != nil {
 		return nil, err
 	}
@@ -125,10 +125,10 @@ func (b *Bus) definitions(ctx context.Context) (map[task.ID][]definition, error)
 
 // namedDefinitions are the hashes of the definitions that a task's stored requests name, as far as they
 // were stored until then: later ones can only name the present one.
-func (b *Bus) namedDefinitions(ctx context.Context, id task.ID, until time.Time) (map[string]bool, error) {
+func (u *Unheld) namedDefinitions(ctx context.Context, id task.ID, until time.Time) (map[string]bool, error) {
 	named := map[string]bool{}
 	for sequence := uint64(1); ; {
-		stored, err := b.store.Runs.Following(ctx, jet.RequestSubject(id), sequence)
+		stored, err := u.store.Runs.Following(ctx, jet.RequestSubject(id), sequence)
 		if errors.Is(err, jet.ErrMissing) {
 			return named, nil
 		}

@@ -34,7 +34,7 @@ func TestSweepDefinitions(t *testing.T) {
 	id := versions[0].ID
 	apply := func(version int) run.Request {
 		t.Helper()
-		if _, err := store.Apply(ctx, versions[version], false); err != nil {
+		if _, err := store.Tasks.Apply(ctx, versions[version], false); err != nil {
 			t.Fatal(err)
 		}
 		return run.Request{Task: id, TaskName: "Version", Definition: versions[version].Hash, Trigger: run.Webhook, CreatedOn: time.Now().UTC()}
@@ -44,7 +44,7 @@ func TestSweepDefinitions(t *testing.T) {
 		t.Helper()
 		n := bustest.Submit(t, store.Bus, request)
 		bustest.Eventually(t, func() error {
-			if _, err := store.Lookup(ctx, id, n); !errors.Is(err, run.ErrRunGone) {
+			if _, err := store.Runs.Lookup(ctx, id, n); !errors.Is(err, run.ErrRunGone) {
 				return errors.New("the run is still there")
 			}
 			return nil
@@ -52,12 +52,12 @@ func TestSweepDefinitions(t *testing.T) {
 	}
 	sweep := func(want int, left ...int) {
 		t.Helper()
-		removed, err := store.SweepDefinitions(ctx)
+		removed, err := store.Unheld.SweepDefinitions(ctx)
 		if err != nil || removed != want {
 			t.Errorf("removed %d, want %d, %v", removed, want, err)
 		}
 		for _, version := range left {
-			if _, err := store.Definition(ctx, id, versions[version].Hash); err != nil {
+			if _, err := store.Work.Definition(ctx, id, versions[version].Hash); err != nil {
 				t.Errorf("version %d: %v", version, err)
 			}
 		}
@@ -87,13 +87,13 @@ func TestSweepDefinitions(t *testing.T) {
 	}
 	pass(apply(2))
 	sweep(1, 1, 2)
-	if _, err := store.Definition(ctx, id, versions[0].Hash); err == nil {
+	if _, err := store.Work.Definition(ctx, id, versions[0].Hash); err == nil {
 		t.Error("version 0 is still there")
 	}
 	if err := store.Jet().Runs.DeleteMsg(ctx, kept.Sequence); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Prepare(ctx, versions[1]); err != nil { // as who is about to make it current again
+	if err := store.Tasks.Prepare(ctx, versions[1]); err != nil { // as who is about to make it current again
 		t.Fatal(err)
 	}
 	sweep(0, 1, 2)

@@ -24,7 +24,7 @@ var ErrIdle = errors.New("no request came")
 // It pulls by itself instead of through the client library's Next, which loses a request that
 // arrives while its context ends: it would come back only when its lease has run out.
 type Queue struct {
-	bus      *Bus
+	store    *jet.Store
 	task     task.ID
 	inbox    *nats.Subscription // nil until the first pull, and after one was given up
 	arriving chan *nats.Msg     // has room for whatever one pull brings
@@ -40,21 +40,21 @@ const (
 )
 
 // Queue opens a task's queue. ErrNoConsumer means that the task was never applied to this store.
-func (b *Bus) Queue(ctx context.Context, id task.ID) (*Queue, error) {
-	_, err := b.store.Runs.Consumer(ctx, string(id))
+func (w *Work) Queue(ctx context.Context, id task.ID) (*Queue, error) {
+	_, err := w.store.Runs.Consumer(ctx, string(id))
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return nil, ErrNoConsumer
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: open the queue of task %s: %w", run.ErrUnavailable, id, err)
 	}
-	return &Queue{bus: b, task: id}, nil
+	return &Queue{store: w.store, task: id}, nil
 }
 
 // Close gives the queue up.
 func (q *Queue) Close() {
 	for _, msg := range q.giveUp() { // of a pull that failed
-		_ = q.bus.store.NC.Publish(msg.Reply, handBack) // if it is not heard, the lease runs out
+		_ = q.store.NC.Publish(msg.Reply, handBack) // if it is not heard, the lease runs out
 	}
 }
 
@@ -106,7 +106,7 @@ func (q *Queue) Pull(ctx context.Context, n int, take func(*Delivery)) error {
 func (q *Queue) ask(n int) error {
 	if q.inbox == nil {
 		q.arriving = make(chan *nats.Msg, mostPulled+8)
-		inbox, err := q.bus.store.NC.ChanSubscribe(q.bus.store.NC.NewInbox(), q.arriving)
+		inbox, err := q.store.NC.ChanSubscribe(q.store.NC.NewInbox(), q.arriving)
 		if err != nil {
 			return fmt.Errorf("%w: pull: %w", run.ErrUnavailable, err)
 		}
@@ -114,7 +114,7 @@ func (q *Queue) ask(n int) error {
 	}
 	pull := fmt.Appendf(nil, `{"batch":%d,"expires":%d}`, n, pullFor.Nanoseconds())
 	subject := "$JS.API.CONSUMER.MSG.NEXT." + jet.RunsStream + "." + string(q.task)
-	if err := q.bus.store.NC.PublishRequest(subject, q.inbox.Subject, pull); err != nil {
+	if err := q.store.NC.PublishRequest(subject, q.inbox.Subject, pull); err != nil {
 		return q.abandon(fmt.Errorf("%w: pull: %w", run.ErrUnavailable, err))
 	}
 	return nil
@@ -147,7 +147,7 @@ func (q *Queue) giveUp() (arrived []*nats.Msg) {
 	q.inbox, q.arriving = nil, nil
 	defer func() { _ = inbox.Unsubscribe() }() // drained already, or gone with the connection
 	if inbox.Drain() == nil {
-		_ = q.bus.store.NC.FlushTimeout(jet.ReadTimeout) // if that fails, what has arrived by now is all there is
+		_ = q.store.NC.FlushTimeout(jet.ReadTimeout) // if that fails, what has arrived by now is all there is
 	}
 	for {
 		select {
@@ -174,12 +174,12 @@ func (q *Queue) abandon(err error) error {
 func (q *Queue) pass(msg *nats.Msg, take func(*Delivery)) {
 	meta, err := msg.Metadata()
 	if err != nil { // nothing that the server sends
-		q.bus.store.Log.Error().Err(err).Str("task", string(q.task)).Msg("a message without metadata came to a pull")
+		q.store.Log.Error().Err(err).Str("task", string(q.task)).Msg("a message without metadata came to a pull")
 		return
 	}
 	d := &Delivery{
 		Task: q.task, Number: run.Number(meta.Sequence.Stream),
-		Redelivered: meta.NumDelivered > 1, Stored: meta.Timestamp, bus: q.bus, reply: msg.Reply,
+		Redelivered: meta.NumDelivered > 1, Stored: meta.Timestamp, store: q.store, reply: msg.Reply,
 	}
 	d.Malformed = json.Unmarshal(msg.Data, &d.Request)
 	take(d)
@@ -198,7 +198,7 @@ type Delivery struct {
 	// Stored is when the request became durable.
 	Stored time.Time
 
-	bus   *Bus
+	store *jet.Store
 	reply string // the subject of what the queue is told
 }
 
@@ -209,17 +209,17 @@ var (
 )
 
 // Extend renews the lease. An error means that NATS could not be told; the lease may run out.
-func (d *Delivery) Extend() error { return d.bus.store.NC.Publish(d.reply, inProgress) }
+func (d *Delivery) Extend() error { return d.store.NC.Publish(d.reply, inProgress) }
 
 // Done tells the queue that the run has ended, and waits for nothing: the queue confirms that it has
 // heard, and is told again while it does not. The final document is written before: a Done that is
 // lost for all that only brings the run back to somebody who finds that document.
-func (d *Delivery) Done() { d.bus.store.Deliveries.Done(d.reply) }
+func (d *Delivery) Done() { d.store.Deliveries.Done(d.reply) }
 
 // Retry hands the delivery back, to be delivered again after delay.
 func (d *Delivery) Retry(delay time.Duration) error {
 	if delay == 0 {
-		return d.bus.store.NC.Publish(d.reply, handBack)
+		return d.store.NC.Publish(d.reply, handBack)
 	}
-	return d.bus.store.NC.Publish(d.reply, fmt.Appendf(nil, `%s {"delay": %d}`, handBack, delay.Nanoseconds()))
+	return d.store.NC.Publish(d.reply, fmt.Appendf(nil, `%s {"delay": %d}`, handBack, delay.Nanoseconds()))
 }

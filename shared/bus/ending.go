@@ -22,24 +22,24 @@ import (
 // Revise replaces the definition of a task that is still as it was read; otherwise it changes
 // nothing and returns ErrChanged. A definition with another id rotates the task: from then on its
 // former id leads to the new one.
-func (b *Bus) Revise(ctx context.Context, was Task, def *task.Definition) error {
-	if err := b.prepare(ctx, def); err != nil {
+func (s *Tasks) Revise(ctx context.Context, was Task, def *task.Definition) error {
+	if err := s.prepare(ctx, def); err != nil {
 		return err
 	}
 	next := &stored{Text: def.Text, Hash: def.Hash, AppliedOn: time.Now().UTC(), FromFolder: was.FromFolder}
 	if def.ID == was.ID {
-		return b.replace(ctx, was.ID, next, was.Revision)
+		return s.replace(ctx, was.ID, next, was.Revision)
 	}
-	if err := b.replace(ctx, def.ID, next, 0); err != nil {
+	if err := s.replace(ctx, def.ID, next, 0); err != nil {
 		return err
 	}
 	ended := &stored{
 		Text: was.Text, Hash: was.Hash, AppliedOn: was.AppliedOn, FromFolder: was.FromFolder,
 		Successor: def.ID, EndedOn: time.Now().UTC(),
 	}
-	err := b.replace(ctx, was.ID, ended, was.Revision)
+	err := s.replace(ctx, was.ID, ended, was.Revision)
 	if errors.Is(err, ErrChanged) { // two rotations at once: the other one's id is the task's
-		undo := errors.Join(b.store.Tasks.Purge(ctx, string(def.ID)), b.store.Runs.DeleteConsumer(ctx, string(def.ID)))
+		undo := errors.Join(s.store.Tasks.Purge(ctx, string(def.ID)), s.store.Runs.DeleteConsumer(ctx, string(def.ID)))
 		if undo != nil {
 			return fmt.Errorf("take back the new id %s of task %q: %w", def.ID, def.Name, jet.Explain(undo))
 		}
@@ -48,15 +48,15 @@ func (b *Bus) Revise(ctx context.Context, was Task, def *task.Definition) error 
 }
 
 // replace writes a task's record if it is still the one of a revision; 0 for none.
-func (b *Bus) replace(ctx context.Context, id task.ID, next *stored, revision uint64) error {
-	if err := b.store.Writable(); err != nil {
+func (s *Tasks) replace(ctx context.Context, id task.ID, next *stored, revision uint64) error {
+	if err := s.store.Writable(); err != nil {
 		return err
 	}
 	data, err := json.Marshal(next)
 	if err != nil {
 		return fmt.Errorf("encode task %s: %w", id, err)
 	}
-	if _, err = b.store.Tasks.Update(ctx, string(id), data, revision); err == nil {
+	if _, err = s.store.Tasks.Update(ctx, string(id), data, revision); err == nil {
 		return nil
 	}
 	if jet.Refused(err) {
@@ -66,8 +66,8 @@ func (b *Bus) replace(ctx context.Context, id task.ID, next *stored, revision ui
 }
 
 // succeed makes a former id lead to the one that has taken its place.
-func (b *Bus) succeed(ctx context.Context, former, current task.ID) error {
-	_, err := b.change(ctx, former, func(now *stored) (*stored, error) {
+func (s *Tasks) succeed(ctx context.Context, former, current task.ID) error {
+	_, err := change(ctx, s.store, former, func(now *stored) (*stored, error) {
 		switch {
 		case now == nil: // it was a task elsewhere, and has no queue here
 			return &stored{Successor: current, EndedOn: time.Now().UTC(), Retired: true}, nil
@@ -87,9 +87,9 @@ func (b *Bus) succeed(ctx context.Context, former, current task.ID) error {
 // mayReturn refuses a definition under an id that was rotated away, as long as the task that it was
 // rotated to is there: applying a file from before would undo the rotation for callers. A definition
 // that lists the present id among its former ones means just that.
-func (b *Bus) mayReturn(ctx context.Context, def *task.Definition, successor task.ID) error {
+func (s *Tasks) mayReturn(ctx context.Context, def *task.Definition, successor task.ID) error {
 	for range maxRotations {
-		entry, err := b.store.Tasks.Get(ctx, string(successor))
+		entry, err := s.store.Tasks.Get(ctx, string(successor))
 		if errors.Is(err, jetstream.ErrKeyNotFound) {
 			return nil
 		}
@@ -141,21 +141,21 @@ func (e *OpenRuns) Error() string {
 // Delete takes a task away from callers; its runs still answer. While it has open runs, under its
 // present or a former id, it returns an [*OpenRuns]. A run that is stored later through an ingress
 // that has not heard of it yet is for the runner to end. It reports false for a task that is not there.
-func (b *Bus) Delete(ctx context.Context, t Task) (deleted bool, err error) {
+func (s *Tasks) Delete(ctx context.Context, t Task) (deleted bool, err error) {
 	ids := []task.ID{t.ID}
 	for _, former := range t.FormerIDs {
 		ids = append(ids, former.ID)
 	}
 	var open OpenRuns
 	for _, id := range ids {
-		if err := b.addOpen(ctx, id, &open); err != nil {
+		if err := s.addOpen(ctx, id, &open); err != nil {
 			return false, err
 		}
 	}
 	if len(open.Runs) > 0 {
 		return false, &open
 	}
-	return b.change(ctx, t.ID, func(now *stored) (*stored, error) {
+	return change(ctx, s.store, t.ID, func(now *stored) (*stored, error) {
 		if now == nil || now.ended() {
 			return nil, nil
 		}
@@ -169,16 +169,16 @@ func (b *Bus) Delete(ctx context.Context, t Task) (deleted bool, err error) {
 const maxListed = 10
 
 // addOpen adds the open runs of an id. None of them is below what its consumer has acknowledged.
-func (b *Bus) addOpen(ctx context.Context, id task.ID, open *OpenRuns) error {
-	info, err := b.waiting(ctx, id)
+func (s *Tasks) addOpen(ctx context.Context, id task.ID, open *OpenRuns) error {
+	info, err := waiting(ctx, s.store, id)
 	if info == nil || err != nil {
 		return err
 	}
-	state, err := b.store.Runs.Info(ctx)
+	state, err := s.store.Runs.Info(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", run.ErrUnavailable, err)
 	}
-	stored, err := b.between(ctx, []string{jet.RequestSubject(id)}, info.AckFloor.Stream+1, state.State.LastSeq+1)
+	stored, err := between(ctx, s.store, []string{jet.RequestSubject(id)}, info.AckFloor.Stream+1, state.State.LastSeq+1)
 	if err != nil {
 		return err
 	}
@@ -186,7 +186,7 @@ func (b *Bus) addOpen(ctx context.Context, id task.ID, open *OpenRuns) error {
 		if open.More {
 			return nil
 		}
-		ended, err := b.store.Ended(ctx, id, r.number)
+		ended, err := s.store.Ended(ctx, id, r.number)
 		switch {
 		case err != nil:
 			return err
@@ -201,10 +201,10 @@ func (b *Bus) addOpen(ctx context.Context, id task.ID, open *OpenRuns) error {
 }
 
 // waiting is the state of an id's consumer, nil where there is nothing in its queue.
-func (b *Bus) waiting(ctx context.Context, id task.ID) (*jetstream.ConsumerInfo, error) {
+func waiting(ctx context.Context, s *jet.Store, id task.ID) (*jetstream.ConsumerInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
 	defer cancel()
-	consumer, err := b.store.Runs.Consumer(ctx, string(id))
+	consumer, err := s.Runs.Consumer(ctx, string(id))
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return nil, nil
 	}
@@ -219,19 +219,19 @@ func (b *Bus) waiting(ctx context.Context, id task.ID) (*jetstream.ConsumerInfo,
 }
 
 // Drained reports whether nothing is in a task's queue: no request waits, none is being executed.
-func (b *Bus) Drained(ctx context.Context, id task.ID) (bool, error) {
-	info, err := b.waiting(ctx, id)
+func (w *Work) Drained(ctx context.Context, id task.ID) (bool, error) {
+	info, err := waiting(ctx, w.store, id)
 	return info == nil, err
 }
 
 // Retire removes the queue of an id that ended at least quiet ago, by the clock of whoever ended it,
 // and that nothing is left in. It reports whether the queue is gone now.
-func (b *Bus) Retire(ctx context.Context, id task.ID, quiet time.Duration) (bool, error) {
-	retired, err := b.change(ctx, id, func(now *stored) (*stored, error) {
+func (w *Work) Retire(ctx context.Context, id task.ID, quiet time.Duration) (bool, error) {
+	retired, err := change(ctx, w.store, id, func(now *stored) (*stored, error) {
 		if now == nil || !now.ended() || now.Retired || time.Since(now.EndedOn) < quiet {
 			return nil, nil
 		}
-		if drained, err := b.Drained(ctx, id); err != nil || !drained {
+		if drained, err := w.Drained(ctx, id); err != nil || !drained {
 			return nil, err
 		}
 		next := *now
@@ -241,7 +241,7 @@ func (b *Bus) Retire(ctx context.Context, id task.ID, quiet time.Duration) (bool
 	if !retired || err != nil {
 		return false, err
 	}
-	if err := b.store.Runs.DeleteConsumer(ctx, string(id)); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+	if err := w.store.Runs.DeleteConsumer(ctx, string(id)); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return true, fmt.Errorf("remove the queue of task %s: %w", id, jet.Explain(err))
 	}
 	return true, nil

@@ -21,7 +21,7 @@ import (
 func watch(t testing.TB, store *bustest.Store) (*bus.TaskView, func(what string, right func() bool)) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
-	view, done, err := store.WatchTasks(ctx)
+	view, done, err := store.Tasks.Watch(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func watch(t testing.TB, store *bustest.Store) (*bus.TaskView, func(what string,
 // put applies a definition and returns it as the view has it.
 func put(t testing.TB, store *bustest.Store, def *task.Definition) {
 	t.Helper()
-	if _, err := store.Apply(t.Context(), def, false); err != nil {
+	if _, err := store.Tasks.Apply(t.Context(), def, false); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -85,10 +85,10 @@ func TestRotation(t *testing.T) {
 	old := bustest.Submit(t, store.Bus, run.Request{Task: first.ID, TaskName: "Refresh", Definition: first.Hash, CreatedOn: time.Now()})
 
 	second := rotated(t, first)
-	if err := store.Revise(ctx, was, second); err != nil {
+	if err := store.Tasks.Revise(ctx, was, second); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Revise(ctx, was, rotated(t, first)); !errors.Is(err, bus.ErrChanged) {
+	if err := store.Tasks.Revise(ctx, was, rotated(t, first)); !errors.Is(err, bus.ErrChanged) {
 		t.Errorf("a second rotation of what was read before: %v", err)
 	}
 	await("the new id alone", func() bool {
@@ -101,7 +101,7 @@ func TestRotation(t *testing.T) {
 	}
 	third := rotated(t, second)
 	was, _ = view.Get(second.ID)
-	if err := store.Revise(ctx, was, third); err != nil {
+	if err := store.Tasks.Revise(ctx, was, third); err != nil {
 		t.Fatal(err)
 	}
 	await("what both former ids lead to", func() bool {
@@ -116,10 +116,10 @@ func TestRotation(t *testing.T) {
 	}
 
 	// The run of the first id is found under it, and listed with the task.
-	if _, err := store.Lookup(ctx, first.ID, old); err != nil {
+	if _, err := store.Runs.Lookup(ctx, first.ID, old); err != nil {
 		t.Error(err)
 	}
-	if runs, err := store.Runs(ctx, 10, ids...); err != nil || len(runs) != 1 || runs[0].Document.ImportID != old {
+	if runs, err := store.Runs.List(ctx, 10, ids...); err != nil || len(runs) != 1 || runs[0].Document.ImportID != old {
 		t.Errorf("listed: %v %v", runs, err)
 	}
 	// Its queue stays, ended, and comes before the present one.
@@ -127,31 +127,31 @@ func TestRotation(t *testing.T) {
 	if next, ok := queueOf(view, third.ID); !queue.Ended || !ok || next.Ended || !slices.Contains(next.After, first.ID) {
 		t.Errorf("queues %+v and %+v", queue, next)
 	}
-	if drained, err := store.Drained(ctx, first.ID); err != nil || drained {
+	if drained, err := store.Work.Drained(ctx, first.ID); err != nil || drained {
 		t.Errorf("drained with a request in it: %v %v", drained, err)
 	}
-	if gone, err := store.Retire(ctx, first.ID, 0); err != nil || gone {
+	if gone, err := store.Work.Retire(ctx, first.ID, 0); err != nil || gone {
 		t.Errorf("retired with a request in it: %v %v", gone, err)
 	}
-	if gone, err := store.Retire(ctx, second.ID, time.Hour); err != nil || gone {
+	if gone, err := store.Work.Retire(ctx, second.ID, time.Hour); err != nil || gone {
 		t.Errorf("retired too early: %v %v", gone, err)
 	}
-	if gone, err := store.Retire(ctx, third.ID, 0); err != nil || gone {
+	if gone, err := store.Work.Retire(ctx, third.ID, 0); err != nil || gone {
 		t.Errorf("a task that has not ended was retired: %v %v", gone, err)
 	}
-	if gone, err := store.Retire(ctx, second.ID, 0); err != nil || !gone {
+	if gone, err := store.Work.Retire(ctx, second.ID, 0); err != nil || !gone {
 		t.Errorf("an empty queue was not retired: %v %v", gone, err)
 	}
 	await("that the queue is gone", func() bool { _, ok := queueOf(view, second.ID); return !ok })
-	if _, err := store.Queue(ctx, second.ID); !errors.Is(err, bus.ErrNoConsumer) {
+	if _, err := store.Work.Queue(ctx, second.ID); !errors.Is(err, bus.ErrNoConsumer) {
 		t.Errorf("the retired queue is there: %v", err)
 	}
 
 	// The file from before does not undo it, but for a folder's.
-	if _, err := store.Apply(ctx, first, false); !errors.Is(err, bus.ErrRotated) || !strings.Contains(err.Error(), string(third.ID)) {
+	if _, err := store.Tasks.Apply(ctx, first, false); !errors.Is(err, bus.ErrRotated) || !strings.Contains(err.Error(), string(third.ID)) {
 		t.Errorf("the file from before: %v", err)
 	}
-	if _, err := store.Apply(ctx, first, true); err != nil {
+	if _, err := store.Tasks.Apply(ctx, first, true); err != nil {
 		t.Error(err)
 	}
 	await("the folder's task", func() bool { back, ok := view.Get(first.ID); return ok && back.Enabled })
@@ -168,7 +168,7 @@ func TestFormerIDsOfAnotherStore(t *testing.T) {
 	if _, ok := queueOf(view, first.ID); ok {
 		t.Error("an id that never had a consumer is pulled from")
 	}
-	if changed, err := store.Apply(t.Context(), second, false); err != nil || changed {
+	if changed, err := store.Tasks.Apply(t.Context(), second, false); err != nil || changed {
 		t.Errorf("applied again: %v %v", changed, err)
 	}
 }
@@ -188,11 +188,11 @@ func TestReviseKeepsWhatSomebodyElseChanged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Revise(t.Context(), was, next); err != nil {
+	if err := store.Tasks.Revise(t.Context(), was, next); err != nil {
 		t.Fatal(err)
 	}
 	await("the change", func() bool { now, _ := view.Get(def.ID); return !now.Enabled })
-	if err := store.Revise(t.Context(), was, def); !errors.Is(err, bus.ErrChanged) {
+	if err := store.Tasks.Revise(t.Context(), was, def); !errors.Is(err, bus.ErrChanged) {
 		t.Errorf("what was read before was revised: %v", err)
 	}
 }
@@ -208,7 +208,7 @@ func TestDelete(t *testing.T) {
 	ended, open := bustest.Submit(t, store.Bus, request), bustest.Submit(t, store.Bus, request)
 	end := func(n run.Number) {
 		t.Helper()
-		claim, err := store.Claim(ctx, def.ID, n, run.Claim{Owner: "test", Executions: 1})
+		claim, err := store.Work.Claim(ctx, def.ID, n, run.Claim{Owner: "test", Executions: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -220,7 +220,7 @@ func TestDelete(t *testing.T) {
 	}
 	end(ended) // and not acknowledged
 	was, _ := view.Get(def.ID)
-	deleted, err := store.Delete(ctx, was)
+	deleted, err := store.Tasks.Delete(ctx, was)
 	if refused, ok := errors.AsType[*bus.OpenRuns](err); deleted || !ok || !slices.Equal(refused.Runs, []run.Number{open}) || refused.More {
 		t.Fatalf("with an open run: %v %v", deleted, err)
 	}
@@ -230,26 +230,26 @@ func TestDelete(t *testing.T) {
 	for range 11 {
 		bustest.Submit(t, store.Bus, request)
 	}
-	if _, err := store.Delete(ctx, was); err == nil || !strings.HasPrefix(err.Error(), "runs 2, 3, ") || !strings.HasSuffix(err.Error(), "11 and more have not ended") {
+	if _, err := store.Tasks.Delete(ctx, was); err == nil || !strings.HasPrefix(err.Error(), "runs 2, 3, ") || !strings.HasSuffix(err.Error(), "11 and more have not ended") {
 		t.Errorf("with many open runs: %v", err)
 	}
 	for n := open; n <= open+11; n++ {
 		end(n)
 	}
-	if deleted, err := store.Delete(ctx, was); err != nil || !deleted {
+	if deleted, err := store.Tasks.Delete(ctx, was); err != nil || !deleted {
 		t.Fatalf("without open runs: %v %v", deleted, err)
 	}
 	await("that it is gone", func() bool { _, ok := view.Get(def.ID); return !ok })
 	if of, ok := view.Of(def.ID); !ok || !of.Deleted || of.Name != "Refresh" || of.Enabled || len(view.All()) != 0 {
 		t.Errorf("the tombstone is %+v", of)
 	}
-	if _, err := store.Lookup(ctx, def.ID, ended); err != nil {
+	if _, err := store.Runs.Lookup(ctx, def.ID, ended); err != nil {
 		t.Errorf("its run does not answer: %v", err)
 	}
-	if changed, err := store.Remove(ctx, def.ID); err != nil || changed {
+	if changed, err := store.Tasks.Remove(ctx, def.ID); err != nil || changed {
 		t.Errorf("a deleted task was removed: %v %v", changed, err)
 	}
-	if again, err := store.Delete(ctx, was); err != nil || again {
+	if again, err := store.Tasks.Delete(ctx, was); err != nil || again {
 		t.Errorf("deleted twice: %v %v", again, err)
 	}
 	put(t, store, def)
@@ -265,7 +265,7 @@ func TestIdempotencyKeyOfAFormerID(t *testing.T) {
 	put(t, store, second)
 	submit := func(request run.Request) bus.Accepted {
 		t.Helper()
-		accepted, err := store.Submit(t.Context(), request, "key")
+		accepted, err := store.Runs.Submit(t.Context(), request, "key")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -25,7 +25,7 @@ func TestFinalDocumentIsTheCompletionEvent(t *testing.T) {
 	finals := map[string]run.Document{}
 	for _, outcome := range outcomes {
 		n := bustest.Submit(t, store.Bus, request)
-		claim, err := store.Claim(ctx, request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
+		claim, err := store.Work.Claim(ctx, request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -66,7 +66,7 @@ func TestFinalDocumentIsTheCompletionEvent(t *testing.T) {
 				t.Errorf("event %s: %s = %q, want %q", outcome, header, got, value)
 			}
 		}
-		status, err := store.Lookup(ctx, request.Task, want.ImportID)
+		status, err := store.Runs.Lookup(ctx, request.Task, want.ImportID)
 		if err != nil || string(status.Bytes) != string(msg.Data()) {
 			t.Errorf("the event's bytes are not the poller's:\n%s\n%s (%v)", msg.Data(), status.Bytes, err)
 		}
@@ -93,13 +93,13 @@ func TestAnyClientFollowsARunLive(t *testing.T) {
 	if err := js.Conn().Flush(); err != nil {
 		t.Fatal(err)
 	}
-	claim, err := store.Claim(ctx, request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
+	claim, err := store.Work.Claim(ctx, request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	doc := run.QueuedDocument(request, n)
 	doc.Begin(time.Now(), time.Now(), 1)
-	if err := store.Progress(request.Task, n).Write(ctx, doc); err != nil {
+	if err := store.Work.Progress(request.Task, n).Write(ctx, doc); err != nil {
 		t.Fatal(err)
 	}
 	doc.End(run.Success, "", time.Now())
@@ -165,7 +165,7 @@ func TestDryRunsAreMarked(t *testing.T) {
 	for dry, want := range map[bool]string{true: "true", false: ""} {
 		request.DryRun = dry
 		n := bustest.Submit(t, store.Bus, request)
-		claim, err := store.Claim(t.Context(), request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
+		claim, err := store.Work.Claim(t.Context(), request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
 		if err != nil {
 			t.Fatal(err)
 		}

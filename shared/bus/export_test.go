@@ -7,4 +7,4 @@ import (
 )
 
 // Prepare stores a definition that is about to become current.
-func (b *Bus) Prepare(ctx context.Context, def *task.Definition) error { return b.prepare(ctx, def) }
+func (s *Tasks) Prepare(ctx context.Context, def *task.Definition) error { return s.prepare(ctx, def) }

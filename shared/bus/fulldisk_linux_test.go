@@ -45,7 +45,7 @@ func TestFullDiskOfOneServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	def := bustest.Definition(t, "Replicated", 1)
-	if _, err := cluster.Apply(ctx, def, false); err != nil {
+	if _, err := cluster.Tasks.Apply(ctx, def, false); err != nil {
 		t.Fatal(err)
 	}
 	request := run.Request{
@@ -63,7 +63,7 @@ func TestFullDiskOfOneServer(t *testing.T) {
 		process := cluster.Open(t, "process", i)
 		all.Go(func() {
 			for load.Err() == nil {
-				stored, err := process.Submit(ctx, request, "")
+				stored, err := process.Runs.Submit(ctx, request, "")
 				if err != nil {
 					if !errors.Is(err, run.ErrUnavailable) && !errors.Is(err, run.ErrMaybeStored) {
 						t.Errorf("a POST: %v", err)
@@ -73,7 +73,7 @@ func TestFullDiskOfOneServer(t *testing.T) {
 				mu.Lock()
 				accepted[stored.Number] = true
 				mu.Unlock()
-				claim, err := process.Claim(ctx, request.Task, stored.Number, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
+				claim, err := process.Work.Claim(ctx, request.Task, stored.Number, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
 				if err != nil {
 					continue
 				}
@@ -132,12 +132,12 @@ func TestFullDiskOfOneServer(t *testing.T) {
 		return nil
 	})
 	for n := range accepted {
-		if _, err := cluster.Request(ctx, request.Task, n); err != nil {
+		if _, err := cluster.Runs.Request(ctx, request.Task, n); err != nil {
 			t.Errorf("the accepted run %s: %v", n, err)
 		}
 	}
 	for n := range ended {
-		if done, err := cluster.Ended(ctx, request.Task, n); err != nil || !done {
+		if done, err := cluster.Work.Ended(ctx, request.Task, n); err != nil || !done {
 			t.Errorf("run %s, which had ended: %v %v", n, done, err)
 		}
 	}

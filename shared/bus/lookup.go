@@ -21,26 +21,26 @@ import (
 // run never goes back from done, and a fresh run is never unknown. On a cluster, where replicas lag
 // and processes ask different ones, whatever is not final comes from the leader, and from one that is
 // in touch with the others: no process tells of a run what another has seen to be over.
-func (b *Bus) Lookup(ctx context.Context, id task.ID, n run.Number) (Status, error) {
-	final, err := b.store.Results.Last(ctx, jet.FinalSubject(id, n))
+func (r *Runs) Lookup(ctx context.Context, id task.ID, n run.Number) (Status, error) {
+	final, err := r.store.Results.Last(ctx, jet.FinalSubject(id, n))
 	if err == nil {
 		return finalStatus(final.Data)
 	}
 	if !errors.Is(err, jet.ErrMissing) {
 		return Status{}, err
 	}
-	unfinished, err := b.unfinished(ctx, id, n)
+	unfinished, err := r.unfinished(ctx, id, n)
 	if err != nil && !errors.Is(err, run.ErrNoRun) && !errors.Is(err, run.ErrRunGone) {
 		return Status{}, err
 	}
-	final, confirmErr := b.store.Results.ConfirmLast(ctx, jet.FinalSubject(id, n))
+	final, confirmErr := r.store.Results.ConfirmLast(ctx, jet.FinalSubject(id, n))
 	switch {
 	case confirmErr == nil:
 		return finalStatus(final.Data)
 	case !errors.Is(confirmErr, jet.ErrMissing):
 		return Status{}, confirmErr
 	}
-	if vouchErr := b.store.Results.Vouch(ctx); vouchErr != nil {
+	if vouchErr := r.store.Results.Vouch(ctx); vouchErr != nil {
 		return Status{}, vouchErr
 	}
 	return unfinished, err
@@ -52,10 +52,10 @@ func finalStatus(data []byte) (Status, error) {
 }
 
 // unfinished is what can be said of a run whose final document was not seen.
-func (b *Bus) unfinished(ctx context.Context, id task.ID, n run.Number) (Status, error) {
-	live, err := b.store.Progress.ConfirmLast(ctx, jet.ProgressSubject(id, n))
-	if err == nil || b.store.Replicated && errors.Is(err, jet.ErrMissing) {
-		if vouchErr := b.store.Progress.Vouch(ctx); vouchErr != nil {
+func (r *Runs) unfinished(ctx context.Context, id task.ID, n run.Number) (Status, error) {
+	live, err := r.store.Progress.ConfirmLast(ctx, jet.ProgressSubject(id, n))
+	if err == nil || r.store.Replicated && errors.Is(err, jet.ErrMissing) {
+		if vouchErr := r.store.Progress.Vouch(ctx); vouchErr != nil {
 			return Status{}, vouchErr
 		}
 	}
@@ -66,15 +66,15 @@ func (b *Bus) unfinished(ctx context.Context, id task.ID, n run.Number) (Status,
 	// Live progress stands in memory only, and a restarted server may have lost its bucket: the claim
 	// tells enough then, and if the server is gone it will say so too. A cluster keeps the bucket, so
 	// that there an error only means that more is known than can be read now.
-	if b.store.Replicated && !errors.Is(err, jet.ErrMissing) {
+	if r.store.Replicated && !errors.Is(err, jet.ErrMissing) {
 		return Status{}, err
 	}
-	claim, err := b.store.Results.ConfirmLast(ctx, jet.ClaimSubject(id, n))
+	claim, err := r.store.Results.ConfirmLast(ctx, jet.ClaimSubject(id, n))
 	if err != nil && !errors.Is(err, jet.ErrMissing) {
 		return Status{}, err
 	}
 	claimed := err == nil
-	request, err := b.Request(ctx, id, n)
+	request, err := r.Request(ctx, id, n)
 	if err != nil {
 		return Status{}, err
 	}
@@ -91,17 +91,17 @@ func (b *Bus) unfinished(ctx context.Context, id task.ID, n run.Number) (Status,
 }
 
 // Request reads a run's request. Its errors are those of Lookup.
-func (b *Bus) Request(ctx context.Context, id task.ID, n run.Number) (run.Request, error) {
-	stored, err := b.store.Runs.At(ctx, uint64(n))
-	if errors.Is(err, jet.ErrMissing) && b.store.Replicated {
-		stored, err = b.store.Runs.LeaderAt(ctx, uint64(n))
+func (r *Runs) Request(ctx context.Context, id task.ID, n run.Number) (run.Request, error) {
+	stored, err := r.store.Runs.At(ctx, uint64(n))
+	if errors.Is(err, jet.ErrMissing) && r.store.Replicated {
+		stored, err = r.store.Runs.LeaderAt(ctx, uint64(n))
 	}
 	if errors.Is(err, jet.ErrMissing) {
 		limited, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
 		defer cancel()
-		info, err := b.store.Runs.Info(limited)
+		info, err := r.store.Runs.Info(limited)
 		if err == nil {
-			err = b.store.Runs.Vouch(ctx)
+			err = r.store.Runs.Vouch(ctx)
 		}
 		switch {
 		case err != nil:
@@ -130,21 +130,21 @@ const lookAgain = 2 * time.Second
 
 // Await is Lookup that waits until the run has ended. When ctx ends first it returns the last
 // status seen and no error.
-func (b *Bus) Await(ctx context.Context, id task.ID, n run.Number) (Status, error) {
-	return b.await(ctx, id, n, func(s Status) bool { return s.Final })
+func (r *Runs) Await(ctx context.Context, id task.ID, n run.Number) (Status, error) {
+	return r.await(ctx, id, n, func(s Status) bool { return s.Final })
 }
 
 // AwaitChange waits until the run's document is no longer the one whose UpdatedOn is since, or until
 // the run has ended; otherwise it is Await.
-func (b *Bus) AwaitChange(ctx context.Context, id task.ID, n run.Number, since run.Time) (Status, error) {
-	return b.await(ctx, id, n, func(s Status) bool {
+func (r *Runs) AwaitChange(ctx context.Context, id task.ID, n run.Number, since run.Time) (Status, error) {
+	return r.await(ctx, id, n, func(s Status) bool {
 		return s.Final || !time.Time(s.Document.UpdatedOn).Equal(time.Time(since))
 	})
 }
 
-func (b *Bus) await(ctx context.Context, id task.ID, n run.Number, enough func(Status) bool) (Status, error) {
+func (r *Runs) await(ctx context.Context, id task.ID, n run.Number, enough func(Status) bool) (Status, error) {
 	updates := make(chan *nats.Msg, 64)
-	follow, err := b.store.NC.ChanSubscribe(jet.FollowSubject(id, n), updates)
+	follow, err := r.store.NC.ChanSubscribe(jet.FollowSubject(id, n), updates)
 	if err != nil {
 		return Status{}, fmt.Errorf("%w: follow run %s: %w", run.ErrUnavailable, n, err)
 	}
@@ -157,7 +157,7 @@ func (b *Bus) await(ctx context.Context, id task.ID, n run.Number, enough func(S
 		if look {
 			// The subscription travels ahead of this read on the same connection, so nothing that
 			// happens after it can be missed.
-			status, err := b.Lookup(context.WithoutCancel(ctx), id, n)
+			status, err := r.Lookup(context.WithoutCancel(ctx), id, n)
 			if err != nil {
 				return Status{}, err
 			}

@@ -16,7 +16,7 @@ func clusterRequest(t *testing.T) (*bustest.Cluster, run.Request) {
 	t.Helper()
 	cluster := bustest.NewCluster(t, bus.Topology{})
 	def := bustest.Definition(t, "Replicated", 1)
-	if _, err := cluster.Apply(t.Context(), def, false); err != nil {
+	if _, err := cluster.Tasks.Apply(t.Context(), def, false); err != nil {
 		t.Fatal(err)
 	}
 	return cluster, run.Request{
@@ -37,18 +37,18 @@ func TestLaggingReplicaTellsNothingOld(t *testing.T) {
 
 	// One run that is under way, with its progress, before the server falls behind.
 	n := bustest.Submit(t, others, request)
-	claim, err := others.Claim(ctx, request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
+	claim, err := others.Work.Claim(ctx, request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	progress, doc := others.Progress(request.Task, n), run.QueuedDocument(request, n)
+	progress, doc := others.Work.Progress(request.Task, n), run.QueuedDocument(request, n)
 	doc.Begin(time.Now(), time.Now(), 1)
 	doc.PercentComplete = 10
 	if err := progress.Write(ctx, doc); err != nil {
 		t.Fatal(err)
 	}
 	for seen := (bus.Status{}); seen.Document.PercentComplete != 10; {
-		if seen, err = status.Lookup(ctx, request.Task, n); err != nil {
+		if seen, err = status.Runs.Lookup(ctx, request.Task, n); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -59,27 +59,27 @@ func TestLaggingReplicaTellsNothingOld(t *testing.T) {
 	if err := progress.Write(ctx, doc); err != nil {
 		t.Fatal(err)
 	}
-	if seen, err := status.Lookup(ctx, request.Task, n); err == nil && seen.Document.PercentComplete != 60 {
+	if seen, err := status.Runs.Lookup(ctx, request.Task, n); err == nil && seen.Document.PercentComplete != 60 {
 		t.Errorf("it went back to %v%%", seen.Document.PercentComplete)
 	}
 	doc.End(run.Success, "", time.Now())
 	if err := claim.Finish(ctx, doc, run.RejectedSet{}); err != nil {
 		t.Fatal(err)
 	}
-	if seen, err := status.Lookup(ctx, request.Task, n); err == nil && !seen.Final || err != nil && !errors.Is(err, run.ErrUnavailable) {
+	if seen, err := status.Runs.Lookup(ctx, request.Task, n); err == nil && !seen.Final || err != nil && !errors.Is(err, run.ErrUnavailable) {
 		t.Errorf("of a run that has ended it told %s, %v", seen.Document.Status, err)
 	}
 	fresh := bustest.Submit(t, others, request)
-	if seen, err := status.Lookup(ctx, request.Task, fresh); err != nil && !errors.Is(err, run.ErrUnavailable) {
+	if seen, err := status.Runs.Lookup(ctx, request.Task, fresh); err != nil && !errors.Is(err, run.ErrUnavailable) {
 		t.Errorf("of a fresh run it told %s, %v", seen.Document.Status, err)
 	}
 
 	cluster.Silence(lagging, false)
 	bustest.Eventually(t, func() error {
-		if seen, err := status.Lookup(ctx, request.Task, n); err != nil || !seen.Final {
+		if seen, err := status.Runs.Lookup(ctx, request.Task, n); err != nil || !seen.Final {
 			return fmt.Errorf("%v, final %v", err, seen.Final)
 		}
-		_, err := status.Lookup(ctx, request.Task, fresh)
+		_, err := status.Runs.Lookup(ctx, request.Task, fresh)
 		return err
 	})
 }
@@ -93,7 +93,7 @@ func TestLeaderThatIsCutOffTellsNothingOld(t *testing.T) {
 	status := cluster.Open(t, "status", alone)
 	others := cluster.Open(t, "others", (alone+1)%3)
 	n := bustest.Submit(t, others, request)
-	if _, err := status.Lookup(ctx, request.Task, n); err != nil {
+	if _, err := status.Runs.Lookup(ctx, request.Task, n); err != nil {
 		t.Fatal(err)
 	}
 
@@ -101,13 +101,13 @@ func TestLeaderThatIsCutOffTellsNothingOld(t *testing.T) {
 	defer cluster.Silence(alone, false)
 	var claim *bus.Claim
 	bustest.Eventually(t, func() (err error) { // the others elect a leader first
-		claim, err = others.Claim(ctx, request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
+		claim, err = others.Work.Claim(ctx, request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
 		if errors.Is(err, bus.ErrClaimed) { // an acknowledgement was lost on the way
-			seen, _, findErr := others.FindClaim(ctx, request.Task, n)
+			seen, _, findErr := others.Work.FindClaim(ctx, request.Task, n)
 			if findErr != nil {
 				return findErr
 			}
-			claim, err = others.TakeOver(ctx, request.Task, n, seen, seen.State.Next("me"))
+			claim, err = others.Work.TakeOver(ctx, request.Task, n, seen, seen.State.Next("me"))
 		}
 		return err
 	})
@@ -116,23 +116,23 @@ func TestLeaderThatIsCutOffTellsNothingOld(t *testing.T) {
 	bustest.Eventually(t, func() error { return claim.Finish(ctx, doc, run.RejectedSet{}) })
 	var fresh run.Number
 	bustest.Eventually(t, func() error {
-		accepted, err := others.Submit(ctx, request, "")
+		accepted, err := others.Runs.Submit(ctx, request, "")
 		fresh = accepted.Number
 		return err
 	})
-	if seen, err := status.Lookup(ctx, request.Task, n); err == nil && !seen.Final || err != nil && !errors.Is(err, run.ErrUnavailable) {
+	if seen, err := status.Runs.Lookup(ctx, request.Task, n); err == nil && !seen.Final || err != nil && !errors.Is(err, run.ErrUnavailable) {
 		t.Errorf("of a run that has ended it told %s, %v", seen.Document.Status, err)
 	}
-	if seen, err := status.Lookup(ctx, request.Task, fresh); err != nil && !errors.Is(err, run.ErrUnavailable) {
+	if seen, err := status.Runs.Lookup(ctx, request.Task, fresh); err != nil && !errors.Is(err, run.ErrUnavailable) {
 		t.Errorf("of a fresh run it told %s, %v", seen.Document.Status, err)
 	}
 
 	cluster.Silence(alone, false)
 	bustest.Eventually(t, func() error {
-		if seen, err := status.Lookup(ctx, request.Task, n); err != nil || !seen.Final {
+		if seen, err := status.Runs.Lookup(ctx, request.Task, n); err != nil || !seen.Final {
 			return fmt.Errorf("%v, final %v", err, seen.Final)
 		}
-		_, err := status.Lookup(ctx, request.Task, fresh)
+		_, err := status.Runs.Lookup(ctx, request.Task, fresh)
 		return err
 	})
 }

@@ -15,15 +15,15 @@ import (
 
 // Progress is the live document of one run. It stands in memory only: losing it loses nothing.
 type Progress struct {
-	bus      *Bus
+	store    *jet.Store
 	subject  string
 	revision uint64
 	opened   bool
 }
 
 // Progress opens the live document of a run for its holder.
-func (b *Bus) Progress(id task.ID, n run.Number) *Progress {
-	return &Progress{bus: b, subject: jet.ProgressSubject(id, n)}
+func (w *Work) Progress(id task.ID, n run.Number) *Progress {
+	return &Progress{store: w.store, subject: jet.ProgressSubject(id, n)}
 }
 
 // Write replaces the live document, unless somebody else wrote it since: then ErrLost, and the
@@ -36,13 +36,13 @@ func (p *Progress) Write(ctx context.Context, doc run.Document) error {
 	ctx, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
 	defer cancel()
 	if !p.opened { // an earlier attempt may have left one
-		earlier, err := p.bus.store.Progress.LeaderLast(ctx, p.subject)
+		earlier, err := p.store.Progress.LeaderLast(ctx, p.subject)
 		if err != nil && !errors.Is(err, jet.ErrMissing) {
 			return err
 		}
 		p.revision, p.opened = earlier.Sequence, true
 	}
-	ack, err := p.bus.store.JS.PublishMsg(ctx, &nats.Msg{Subject: p.subject, Data: data},
+	ack, err := p.store.JS.PublishMsg(ctx, &nats.Msg{Subject: p.subject, Data: data},
 		jetstream.WithExpectStream(jet.ProgressStream), jetstream.WithExpectLastSequencePerSubject(p.revision))
 	if err == nil {
 		p.revision = ack.Sequence
@@ -53,7 +53,7 @@ func (p *Progress) Write(ctx context.Context, doc run.Document) error {
 		return ErrLost
 	}
 	if errors.Is(err, jetstream.ErrNoStreamResponse) {
-		if _, err := p.bus.remakeProgress(ctx); err != nil {
+		if _, err := remakeProgress(ctx, p.store); err != nil {
 			return err
 		}
 	}
@@ -68,7 +68,7 @@ func (p *Progress) Remove(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
 	defer cancel()
-	err := p.bus.store.Progress.Purge(ctx, jetstream.WithPurgeSubject(p.subject))
+	err := p.store.Progress.Purge(ctx, jetstream.WithPurgeSubject(p.subject))
 	if err != nil {
 		return fmt.Errorf("remove progress: %w", err)
 	}
@@ -77,12 +77,12 @@ func (p *Progress) Remove(ctx context.Context) error {
 
 // remakeProgress makes the bucket of live documents again after a restart of a single server has
 // lost it. Where this connection may not make streams, progress stays unseen until `runhook init`.
-func (b *Bus) remakeProgress(ctx context.Context) (jetstream.Stream, error) {
-	runs, err := b.store.JS.Stream(ctx, jet.RunsStream)
+func remakeProgress(ctx context.Context, s *jet.Store) (jetstream.Stream, error) {
+	runs, err := s.JS.Stream(ctx, jet.RunsStream)
 	if err != nil {
 		return nil, err
 	}
-	stream, err := b.store.JS.CreateOrUpdateStream(ctx, Topology{Replicas: runs.CachedInfo().Config.Replicas}.progress())
+	stream, err := s.JS.CreateOrUpdateStream(ctx, Topology{Replicas: runs.CachedInfo().Config.Replicas}.progress())
 	if err != nil {
 		return nil, fmt.Errorf("make stream %s again: %w", jet.ProgressStream, jet.Explain(err))
 	}

@@ -17,7 +17,7 @@ func TestProgressOfAFormerHolderIsRefused(t *testing.T) {
 	request := bustest.Applied(t, store.Bus)
 	ctx := t.Context()
 	n := bustest.Submit(t, store.Bus, request)
-	if _, err := store.Claim(ctx, request.Task, n, run.Claim{Owner: "other", Executions: 2}); err != nil {
+	if _, err := store.Work.Claim(ctx, request.Task, n, run.Claim{Owner: "other", Executions: 2}); err != nil {
 		t.Fatal(err)
 	}
 	shown := func(execution int, percent float64) run.Document {
@@ -28,12 +28,12 @@ func TestProgressOfAFormerHolderIsRefused(t *testing.T) {
 	}
 	want := func(percent float64) {
 		t.Helper()
-		status, err := store.Lookup(ctx, request.Task, n)
+		status, err := store.Runs.Lookup(ctx, request.Task, n)
 		if err != nil || status.Document.PercentComplete != percent {
 			t.Errorf("%v%% is shown, want %v%% (%v)", status.Document.PercentComplete, percent, err)
 		}
 	}
-	paused, other := store.Progress(request.Task, n), store.Progress(request.Task, n)
+	paused, other := store.Work.Progress(request.Task, n), store.Work.Progress(request.Task, n)
 	for _, percent := range []float64{10, 20} { // the writer's own writes follow each other
 		if err := paused.Write(ctx, shown(1, percent)); err != nil {
 			t.Fatal(err)

@@ -31,22 +31,22 @@ var ErrRefused = errors.New("the message was refused")
 //
 // tooLarge holds, by index, the messages that were not taken because of their size, with the reason.
 // After an error, ErrRefused or run.ErrUnavailable, any part of the others may have been published.
-func (b *Bus) Publish(ctx context.Context, subject string, ids []string, messages [][]byte) (tooLarge map[int]string, err error) {
-	before := b.store.NC.LastError()
+func (w *Work) Publish(ctx context.Context, subject string, ids []string, messages [][]byte) (tooLarge map[int]string, err error) {
+	before := w.store.NC.LastError()
 	tooLarge = map[int]string{}
 	limited, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
-	_, err = b.store.JS.StreamNameBySubject(limited, subject)
+	_, err = w.store.JS.StreamNameBySubject(limited, subject)
 	cancel()
 	switch {
 	case err == nil:
-		err = b.publishToStream(ctx, subject, ids, messages, tooLarge)
+		err = w.publishToStream(ctx, subject, ids, messages, tooLarge)
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		err = b.publishPlain(ctx, subject, ids, messages, tooLarge)
+		err = w.publishPlain(ctx, subject, ids, messages, tooLarge)
 	default:
 		err = jet.Explain(err)
 	}
 	// The server tells of a subject that may not be published to beside everything else.
-	if now := b.store.NC.LastError(); now != before && errors.Is(now, nats.ErrPermissionViolation) {
+	if now := w.store.NC.LastError(); now != before && errors.Is(now, nats.ErrPermissionViolation) {
 		return nil, fmt.Errorf("%w: publish to %s: %w", ErrRefused, subject, now)
 	}
 	if err != nil {
@@ -61,9 +61,9 @@ func message(subject, id string, data []byte) *nats.Msg {
 	}}
 }
 
-func (b *Bus) publishPlain(ctx context.Context, subject string, ids []string, messages [][]byte, tooLarge map[int]string) error {
+func (w *Work) publishPlain(ctx context.Context, subject string, ids []string, messages [][]byte, tooLarge map[int]string) error {
 	for i, data := range messages {
-		err := b.store.NC.PublishMsg(message(subject, ids[i], data))
+		err := w.store.NC.PublishMsg(message(subject, ids[i], data))
 		if errors.Is(err, nats.ErrMaxPayload) {
 			tooLarge[i] = err.Error()
 		} else if err != nil {
@@ -72,16 +72,16 @@ func (b *Bus) publishPlain(ctx context.Context, subject string, ids []string, me
 	}
 	limited, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
 	defer cancel()
-	if err := b.store.NC.FlushWithContext(limited); err != nil {
+	if err := w.store.NC.FlushWithContext(limited); err != nil {
 		return jet.Explain(err)
 	}
 	return nil
 }
 
-func (b *Bus) publishToStream(ctx context.Context, subject string, ids []string, messages [][]byte, tooLarge map[int]string) error {
+func (w *Work) publishToStream(ctx context.Context, subject string, ids []string, messages [][]byte, tooLarge map[int]string) error {
 	waiting := make([]jetstream.PubAckFuture, len(messages))
 	for i, data := range messages {
-		future, err := b.publisher.PublishMsgAsync(message(subject, ids[i], data), jetstream.WithStallWait(jet.WriteTimeout))
+		future, err := w.publisher.PublishMsgAsync(message(subject, ids[i], data), jetstream.WithStallWait(jet.WriteTimeout))
 		if errors.Is(err, nats.ErrMaxPayload) {
 			tooLarge[i] = err.Error()
 		} else if err != nil {

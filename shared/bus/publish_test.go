@@ -38,7 +38,7 @@ func TestPublishToAStream(t *testing.T) {
 	ids, data := messages(2000)
 	data[3] = []byte(strings.Repeat("x", 300))
 	for range 2 {
-		tooLarge, err := store.Publish(t.Context(), "members.changed", ids, data)
+		tooLarge, err := store.Work.Publish(t.Context(), "members.changed", ids, data)
 		if err != nil || len(tooLarge) != 1 || tooLarge[3] == "" {
 			t.Fatalf("too large %v, %v", tooLarge, err)
 		}
@@ -74,7 +74,7 @@ func TestPublishToSubscribers(t *testing.T) {
 	}
 	ids, data := messages(50)
 	data[7] = make([]byte, nc.MaxPayload()+1)
-	tooLarge, err := store.Publish(t.Context(), "members.changed", ids, data)
+	tooLarge, err := store.Work.Publish(t.Context(), "members.changed", ids, data)
 	if err != nil || len(tooLarge) != 1 || tooLarge[7] == "" {
 		t.Fatalf("too large %v, %v", tooLarge, err)
 	}
@@ -96,11 +96,11 @@ func TestPublishThatIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	ids, data := messages(20)
-	if _, err := store.Publish(t.Context(), "full", ids, data); !errors.Is(err, run.ErrUnavailable) { // there may be room later
+	if _, err := store.Work.Publish(t.Context(), "full", ids, data); !errors.Is(err, run.ErrUnavailable) { // there may be room later
 		t.Errorf("a full stream: %v", err)
 	}
 	store.Broker.Stop()
-	if _, err := store.Publish(t.Context(), "full", ids, data); !errors.Is(err, run.ErrUnavailable) {
+	if _, err := store.Work.Publish(t.Context(), "full", ids, data); !errors.Is(err, run.ErrUnavailable) {
 		t.Errorf("no server: %v", err)
 	}
 }
@@ -140,10 +140,10 @@ func TestPublishWithoutPermission(t *testing.T) {
 		t.Fatal(err)
 	}
 	ids, data := messages(3)
-	if _, err := connect("runner").Publish(t.Context(), "members.changed", ids, data); !errors.Is(err, bus.ErrRefused) {
+	if _, err := connect("runner").Work.Publish(t.Context(), "members.changed", ids, data); !errors.Is(err, bus.ErrRefused) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := connect("runner").Publish(t.Context(), "others.changed", ids, data); err != nil {
+	if _, err := connect("runner").Work.Publish(t.Context(), "others.changed", ids, data); err != nil {
 		t.Errorf("another subject: %v", err)
 	}
 }

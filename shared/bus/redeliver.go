@@ -16,8 +16,8 @@ import (
 // a restart; a holder that lives keeps its claim and only sees its run offered to others.
 //
 // The server looks at its leases again when their length changes, so the length is changed, and back.
-func (b *Bus) Redeliver(ctx context.Context) error {
-	consumers := b.store.Runs.ListConsumers(ctx)
+func (w *Work) Redeliver(ctx context.Context) error {
+	consumers := w.store.Runs.ListConsumers(ctx)
 	var leased []jetstream.ConsumerConfig
 	for info := range consumers.Info() {
 		if info.NumAckPending > 0 {
@@ -32,14 +32,14 @@ func (b *Bus) Redeliver(ctx context.Context) error {
 	}
 	for _, config := range leased {
 		config.AckWait = time.Millisecond
-		if _, err := b.store.Runs.UpdateConsumer(ctx, config); err != nil {
+		if _, err := w.store.Runs.UpdateConsumer(ctx, config); err != nil {
 			return fmt.Errorf("end the leases of task %s: %w", config.Durable, jet.Explain(err))
 		}
 	}
 	wait.For(ctx, 250*time.Millisecond) // the server looks 100 ms after the change
 	for _, config := range leased {
-		config.AckWait = b.store.Lease
-		if _, err := b.store.Runs.UpdateConsumer(context.WithoutCancel(ctx), config); err != nil {
+		config.AckWait = w.store.Lease
+		if _, err := w.store.Runs.UpdateConsumer(context.WithoutCancel(ctx), config); err != nil {
 			return fmt.Errorf("restore the leases of task %s: %w", config.Durable, jet.Explain(err))
 		}
 	}

@@ -17,12 +17,12 @@ import (
 // means nothing until a checkpoint or the final document names it. To store a chunk again replaces
 // it. run.ErrUnavailable means that it could not be stored now; any other error will not pass by itself.
 func (c *Claim) StoreRejected(ctx context.Context, chunk int, data []byte) error {
-	if err := c.bus.store.Writable(); err != nil {
+	if err := c.store.Writable(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
 	defer cancel()
-	_, err := c.bus.store.Rows.PutBytes(ctx, jet.RejectedName(c.task, c.number, c.Token, chunk), data)
+	_, err := c.store.Rows.PutBytes(ctx, jet.RejectedName(c.task, c.number, c.Token, chunk), data)
 	if err != nil {
 		return fmt.Errorf("store the rejected rows of run %s: %w", c.number, jet.Explain(err))
 	}
@@ -44,7 +44,7 @@ func (c *Claim) DropRejected(ctx context.Context, token uint64, keep run.Rejecte
 			continue
 		}
 		limited, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
-		err := c.bus.store.Rows.Delete(limited, jet.RejectedName(c.task, c.number, token, chunk))
+		err := c.store.Rows.Delete(limited, jet.RejectedName(c.task, c.number, token, chunk))
 		cancel()
 		if errors.Is(err, jetstream.ErrObjectNotFound) && chunk > last {
 			return nil
@@ -58,22 +58,22 @@ func (c *Claim) DropRejected(ctx context.Context, token uint64, keep run.Rejecte
 
 // RejectedRows is the rejected rows of a run that has ended.
 type RejectedRows struct {
-	bus    *Bus
+	store  *jet.Store
 	task   task.ID
 	number run.Number
 	set    run.RejectedSet
 }
 
 // RejectedRows finds the rejected rows of a run. It returns run.ErrNotEnded, or the errors of Lookup.
-func (b *Bus) RejectedRows(ctx context.Context, id task.ID, n run.Number) (*RejectedRows, error) {
-	status, err := b.Lookup(ctx, id, n)
+func (r *Runs) RejectedRows(ctx context.Context, id task.ID, n run.Number) (*RejectedRows, error) {
+	status, err := r.Lookup(ctx, id, n)
 	if err != nil {
 		return nil, err
 	}
 	if !status.Final {
 		return nil, run.ErrNotEnded
 	}
-	final, err := b.store.Results.ConfirmLast(ctx, jet.FinalSubject(id, n))
+	final, err := r.store.Results.ConfirmLast(ctx, jet.FinalSubject(id, n))
 	if errors.Is(err, jet.ErrMissing) {
 		return nil, run.ErrRunGone
 	}
@@ -84,7 +84,7 @@ func (b *Bus) RejectedRows(ctx context.Context, id task.ID, n run.Number) (*Reje
 	if err != nil {
 		return nil, fmt.Errorf("read which rows run %s rejected: %w", n, err)
 	}
-	return &RejectedRows{bus: b, task: id, number: n, set: set}, nil
+	return &RejectedRows{store: r.store, task: id, number: n, set: set}, nil
 }
 
 // Chunks is how many there are; 0 when no row was rejected.
@@ -98,7 +98,7 @@ func (r *RejectedRows) Chunk(ctx context.Context, chunk int) (run.RejectedChunk,
 	}
 	ctx, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
 	defer cancel()
-	data, err := r.bus.store.Rows.GetBytes(ctx, jet.RejectedName(r.task, r.number, token, number))
+	data, err := r.store.Rows.GetBytes(ctx, jet.RejectedName(r.task, r.number, token, number))
 	if err != nil {
 		// It outlives the document that names it, so a replica that does not have it lags.
 		return run.RejectedChunk{}, fmt.Errorf("%w: read the rejected rows of run %s: %w", run.ErrUnavailable, r.number, err)

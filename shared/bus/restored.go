@@ -36,25 +36,25 @@ const loadLimit = time.Minute
 
 // restored returns the sequence of a request that came with the backup of a restored store; ok is false
 // where there is none of that id, or where its window has passed.
-func (b *Bus) restored(ctx context.Context, id string) (sequence uint64, ok bool, err error) {
-	r := &b.restoredIDs
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.loaded {
+func (r *Runs) restored(ctx context.Context, id string) (sequence uint64, ok bool, err error) {
+	known := &r.restoredIDs
+	known.mu.Lock()
+	defer known.mu.Unlock()
+	if !known.loaded {
 		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadLimit) // others wait for it, too
 		defer cancel()
-		ids, err := b.readRestored(limited)
+		ids, err := r.readRestored(limited)
 		if err != nil {
 			return 0, false, fmt.Errorf("%w: read the idempotency keys of a restored store: %w", run.ErrUnavailable, err)
 		}
-		r.ids, r.loaded = ids, true
+		known.ids, known.loaded = ids, true
 	}
-	found, ok := r.ids[id]
+	found, ok := known.ids[id]
 	return found.sequence, ok && time.Now().Before(found.until), nil
 }
 
-func (b *Bus) readRestored(ctx context.Context) (map[string]restoredID, error) {
-	noted, err := b.store.Control.LeaderLast(ctx, jet.RestoredSubject)
+func (r *Runs) readRestored(ctx context.Context) (map[string]restoredID, error) {
+	noted, err := r.store.Control.LeaderLast(ctx, jet.RestoredSubject)
 	if errors.Is(err, jet.ErrMissing) {
 		return nil, nil
 	}
@@ -65,12 +65,12 @@ func (b *Bus) readRestored(ctx context.Context) (map[string]restoredID, error) {
 	if err != nil {
 		return nil, err
 	}
-	window := b.store.Runs.CachedInfo().Config.Duplicates
+	window := r.store.Runs.CachedInfo().Config.Duplicates
 	if time.Since(noted.Time) > window {
 		return nil, nil
 	}
 	since, ids := time.Now().Add(-window), map[string]restoredID{}
-	err = b.store.Runs.Scan(ctx, jetstream.OrderedConsumerConfig{
+	err = r.store.Runs.Scan(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{jet.Requests}, HeadersOnly: true,
 		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since,
 	}, func(msg jetstream.Msg) error {

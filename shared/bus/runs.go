@@ -12,19 +12,19 @@ import (
 	"runhook/shared/task"
 )
 
-// Runs lists the newest runs first, of the ids given or, without any, of all tasks; at most limit.
-func (b *Bus) Runs(ctx context.Context, limit int, ids ...task.ID) ([]Status, error) {
-	info, err := b.store.Runs.Info(ctx)
+// List lists the newest runs first, of the ids given or, without any, of all tasks; at most limit.
+func (r *Runs) List(ctx context.Context, limit int, ids ...task.ID) ([]Status, error) {
+	info, err := r.store.Runs.Info(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
 	}
-	requests, err := b.newest(ctx, ids, limit, info.State.FirstSeq, info.State.LastSeq)
+	requests, err := r.newest(ctx, ids, limit, info.State.FirstSeq, info.State.LastSeq)
 	if err != nil {
 		return nil, err
 	}
 	statuses := make([]Status, 0, len(requests))
-	for _, r := range requests {
-		status, err := b.Lookup(ctx, r.task, r.number)
+	for _, request := range requests {
+		status, err := r.Lookup(ctx, request.task, request.number)
 		if errors.Is(err, run.ErrRunGone) || errors.Is(err, run.ErrNoRun) {
 			continue // expired between the two reads
 		}
@@ -36,9 +36,9 @@ func (b *Bus) Runs(ctx context.Context, limit int, ids ...task.ID) ([]Status, er
 	return statuses, nil
 }
 
-// FindRun returns the task of a run number, for callers who only have the number.
-func (b *Bus) FindRun(ctx context.Context, n run.Number) (task.ID, error) {
-	stored, err := b.store.Runs.LeaderAt(ctx, uint64(n))
+// Find returns the task of a run number, for callers who only have the number.
+func (r *Runs) Find(ctx context.Context, n run.Number) (task.ID, error) {
+	stored, err := r.store.Runs.LeaderAt(ctx, uint64(n))
 	if errors.Is(err, jet.ErrMissing) {
 		return "", run.ErrNoRun
 	}
@@ -59,7 +59,7 @@ type listed struct {
 
 // newest reads the stream backwards in windows that double: a stream can only be read forwards, and
 // the newest runs of a task may lie close to the end or far away.
-func (b *Bus) newest(ctx context.Context, ids []task.ID, limit int, first, last uint64) ([]listed, error) {
+func (r *Runs) newest(ctx context.Context, ids []task.ID, limit int, first, last uint64) ([]listed, error) {
 	filters := []string{jet.Requests}
 	if len(ids) > 0 {
 		filters = nil
@@ -74,7 +74,7 @@ func (b *Bus) newest(ctx context.Context, ids []task.ID, limit int, first, last 
 		if upper-first > window {
 			lower = upper - window
 		}
-		page, err := b.between(ctx, filters, lower, upper)
+		page, err := between(ctx, r.store, filters, lower, upper)
 		if err != nil {
 			return nil, err
 		}
@@ -87,8 +87,8 @@ func (b *Bus) newest(ctx context.Context, ids []task.ID, limit int, first, last 
 }
 
 // between reads the requests with lower <= sequence < upper, oldest first.
-func (b *Bus) between(ctx context.Context, filters []string, lower, upper uint64) ([]listed, error) {
-	consumer, err := b.store.Runs.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+func between(ctx context.Context, s *jet.Store, filters []string, lower, upper uint64) ([]listed, error) {
+	consumer, err := s.Runs.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: filters, HeadersOnly: true,
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(lower, 1),
 	})

@@ -139,11 +139,11 @@ func TestEventsOutliveResults(t *testing.T) {
 
 // oneRun takes a run to its end, and reports whether it is known to have got there.
 func oneRun(ctx context.Context, process *bus.Bus, request run.Request) (run.Number, bool) {
-	accepted, err := process.Submit(ctx, request, "")
+	accepted, err := process.Runs.Submit(ctx, request, "")
 	if err != nil {
 		return 0, false
 	}
-	claim, err := process.Claim(ctx, request.Task, accepted.Number, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
+	claim, err := process.Work.Claim(ctx, request.Task, accepted.Number, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
 	if err != nil {
 		return 0, false
 	}

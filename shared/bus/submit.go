@@ -28,8 +28,8 @@ const duplicateWait = 5 * time.Millisecond
 //
 // run.ErrUnavailable means that nothing was stored, run.ErrMaybeStored that it cannot be known (without a
 // key Submit never publishes twice), run.ErrKeyReused that the key belongs to other parameters.
-func (b *Bus) Submit(ctx context.Context, request run.Request, key string) (Accepted, error) {
-	if err := b.store.Writable(); err != nil {
+func (r *Runs) Submit(ctx context.Context, request run.Request, key string) (Accepted, error) {
+	if err := r.store.Writable(); err != nil {
 		return Accepted{}, err
 	}
 	data, err := request.Encode()
@@ -45,7 +45,7 @@ func (b *Bus) Submit(ctx context.Context, request run.Request, key string) (Acce
 	}
 	ctx, cancel := context.WithTimeout(ctx, submitTimeout)
 	defer cancel()
-	stored, err := b.publishRequest(ctx, msg)
+	stored, err := r.publish(ctx, msg)
 	if err != nil {
 		return Accepted{}, err
 	}
@@ -53,18 +53,18 @@ func (b *Bus) Submit(ctx context.Context, request run.Request, key string) (Acce
 	if !stored.Duplicate {
 		return accepted, nil
 	}
-	return b.original(ctx, accepted)
+	return r.original(ctx, accepted)
 }
 
-func (b *Bus) publishRequest(ctx context.Context, msg *nats.Msg) (jet.Receipt, error) {
+func (r *Runs) publish(ctx context.Context, msg *nats.Msg) (jet.Receipt, error) {
 	if id := msg.Header.Get(jetstream.MsgIDHeader); id != "" {
-		sequence, ok, err := b.restored(ctx, id)
+		sequence, ok, err := r.restored(ctx, id)
 		if ok || err != nil {
 			return jet.Receipt{Sequence: sequence, Duplicate: ok}, err
 		}
 	}
 	for {
-		stored, err := b.store.Runs.Publish(ctx, jet.Entry{Msg: msg})
+		stored, err := r.store.Runs.Publish(ctx, jet.Entry{Msg: msg})
 		if err == nil {
 			return stored, nil
 		}
@@ -89,10 +89,10 @@ func (b *Bus) publishRequest(ctx context.Context, msg *nats.Msg) (jet.Receipt, e
 
 // original reads the request that a duplicate's acknowledgement points at, so that a replay can
 // answer exactly as the first POST did.
-func (b *Bus) original(ctx context.Context, duplicate Accepted) (Accepted, error) {
-	stored, err := b.store.Runs.At(ctx, uint64(duplicate.Number))
+func (r *Runs) original(ctx context.Context, duplicate Accepted) (Accepted, error) {
+	stored, err := r.store.Runs.At(ctx, uint64(duplicate.Number))
 	if errors.Is(err, jet.ErrMissing) { // a replica that lags
-		stored, err = b.store.Runs.LeaderAt(ctx, uint64(duplicate.Number))
+		stored, err = r.store.Runs.LeaderAt(ctx, uint64(duplicate.Number))
 	}
 	if err != nil {
 		return Accepted{}, fmt.Errorf("read the original of a repeated request: %w", err)

@@ -59,17 +59,17 @@ func (s *stored) task(revision uint64) (Task, error) {
 // what a folder says is always applied; otherwise an id that was rotated away is ErrRotated.
 //
 // The former ids that the definition lists lead to it from then on.
-func (b *Bus) Apply(ctx context.Context, def *task.Definition, fromFolder bool) (changed bool, err error) {
-	changed, err = b.change(ctx, def.ID, func(now *stored) (*stored, error) {
+func (s *Tasks) Apply(ctx context.Context, def *task.Definition, fromFolder bool) (changed bool, err error) {
+	changed, err = change(ctx, s.store, def.ID, func(now *stored) (*stored, error) {
 		if now != nil && now.Successor != "" && !fromFolder {
-			if err := b.mayReturn(ctx, def, now.Successor); err != nil {
+			if err := s.mayReturn(ctx, def, now.Successor); err != nil {
 				return nil, err
 			}
 		}
 		if now != nil && now.Hash == def.Hash && !now.Removed && !now.ended() && now.FromFolder == fromFolder {
-			return nil, b.ensureConsumer(ctx, def)
+			return nil, s.ensureConsumer(ctx, def)
 		}
-		if err := b.prepare(ctx, def); err != nil {
+		if err := s.prepare(ctx, def); err != nil {
 			return nil, err
 		}
 		return &stored{Text: def.Text, Hash: def.Hash, AppliedOn: time.Now().UTC(), FromFolder: fromFolder}, nil
@@ -78,7 +78,7 @@ func (b *Bus) Apply(ctx context.Context, def *task.Definition, fromFolder bool) 
 		return changed, err
 	}
 	for _, former := range def.FormerIDs {
-		if err := b.succeed(ctx, former.ID, def.ID); err != nil {
+		if err := s.succeed(ctx, former.ID, def.ID); err != nil {
 			return changed, err
 		}
 	}
@@ -86,21 +86,21 @@ func (b *Bus) Apply(ctx context.Context, def *task.Definition, fromFolder bool) 
 }
 
 // prepare stores a definition under its hash and makes the consumer that it needs.
-func (b *Bus) prepare(ctx context.Context, def *task.Definition) error {
-	if err := b.store.Writable(); err != nil {
+func (s *Tasks) prepare(ctx context.Context, def *task.Definition) error {
+	if err := s.store.Writable(); err != nil {
 		return fmt.Errorf("store a definition of task %q: %w", def.Name, err)
 	}
 	// Where it is stored already it is stored again: it is kept from its last use on.
-	if _, err := b.store.Tasks.Put(ctx, jet.DefinitionKey(def.ID, def.Hash), def.Text); err != nil {
+	if _, err := s.store.Tasks.Put(ctx, jet.DefinitionKey(def.ID, def.Hash), def.Text); err != nil {
 		return fmt.Errorf("store a definition of task %q: %w", def.Name, jet.Explain(err))
 	}
-	return b.ensureConsumer(ctx, def)
+	return s.ensureConsumer(ctx, def)
 }
 
 // Remove disables a task whose file was removed. Its queued runs finish and its old ones still
 // answer. A task that does not exist, or is removed already, is no error.
-func (b *Bus) Remove(ctx context.Context, id task.ID) (changed bool, err error) {
-	return b.change(ctx, id, func(now *stored) (*stored, error) {
+func (s *Tasks) Remove(ctx context.Context, id task.ID) (changed bool, err error) {
+	return change(ctx, s.store, id, func(now *stored) (*stored, error) {
 		if now == nil || now.Removed || now.ended() {
 			return nil, nil
 		}
@@ -112,11 +112,11 @@ func (b *Bus) Remove(ctx context.Context, id task.ID) (changed bool, err error) 
 
 // change replaces a task's record by what decide makes of the present one (nil: there is none);
 // a nil result changes nothing. It decides again when another process was faster.
-func (b *Bus) change(ctx context.Context, id task.ID, decide func(*stored) (*stored, error)) (bool, error) {
+func change(ctx context.Context, s *jet.Store, id task.ID, decide func(*stored) (*stored, error)) (bool, error) {
 	for {
 		var now *stored
 		var revision uint64
-		entry, err := b.store.Tasks.Get(ctx, string(id))
+		entry, err := s.Tasks.Get(ctx, string(id))
 		switch {
 		case errors.Is(err, jetstream.ErrKeyNotFound):
 		case err != nil:
@@ -131,14 +131,14 @@ func (b *Bus) change(ctx context.Context, id task.ID, decide func(*stored) (*sto
 		if next == nil || err != nil {
 			return false, err
 		}
-		if err := b.store.Writable(); err != nil {
+		if err := s.Writable(); err != nil {
 			return false, fmt.Errorf("store task %s: %w", id, err)
 		}
 		data, err := json.Marshal(next)
 		if err != nil {
 			return false, fmt.Errorf("encode task %s: %w", id, err)
 		}
-		if _, err = b.store.Tasks.Update(ctx, string(id), data, revision); err == nil {
+		if _, err = s.Tasks.Update(ctx, string(id), data, revision); err == nil {
 			return true, nil
 		}
 		if !jet.Refused(err) {
@@ -148,10 +148,10 @@ func (b *Bus) change(ctx context.Context, id task.ID, decide func(*stored) (*sto
 }
 
 // Definition returns an accepted definition by its hash, whether or not it is still current.
-func (b *Bus) Definition(ctx context.Context, id task.ID, hash string) (*task.Definition, error) {
+func (w *Work) Definition(ctx context.Context, id task.ID, hash string) (*task.Definition, error) {
 	ctx, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
 	defer cancel()
-	entry, err := b.store.Tasks.Get(ctx, jet.DefinitionKey(id, hash))
+	entry, err := w.store.Tasks.Get(ctx, jet.DefinitionKey(id, hash))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil, fmt.Errorf("the definition %.12s of task %s is not stored any more", hash, id)
 	}
@@ -164,14 +164,14 @@ func (b *Bus) Definition(ctx context.Context, id task.ID, hash string) (*task.De
 // ensureConsumer makes the task's durable consumer or fits it to the definition. MaxAckPending is
 // what keeps runs of one task from overlapping, over all runners. MaxDeliver is off: a run ends by
 // a final document, never by being given up silently.
-func (b *Bus) ensureConsumer(ctx context.Context, def *task.Definition) error {
+func (s *Tasks) ensureConsumer(ctx context.Context, def *task.Definition) error {
 	config := jetstream.ConsumerConfig{
 		Durable: string(def.ID), FilterSubject: jet.RequestSubject(def.ID),
-		AckPolicy: jetstream.AckExplicitPolicy, AckWait: b.store.Lease,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: s.store.Lease,
 		MaxDeliver: -1, MaxAckPending: cmp.Or(def.Concurrency, 1),
 		DeliverPolicy: jetstream.DeliverAllPolicy,
 	}
-	if _, err := b.store.Runs.CreateOrUpdateConsumer(ctx, config); err != nil {
+	if _, err := s.store.Runs.CreateOrUpdateConsumer(ctx, config); err != nil {
 		return fmt.Errorf("make the consumer of task %q: %w", def.Name, jet.Explain(err))
 	}
 	return nil

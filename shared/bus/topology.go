@@ -178,7 +178,7 @@ func (b *Bus) Check(ctx context.Context) error {
 	for _, config := range (Topology{}).streams() {
 		stream, err := b.store.JS.Stream(ctx, config.Name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) && config.Name == jet.ProgressStream {
-			stream, err = b.remakeProgress(ctx)
+			stream, err = remakeProgress(ctx, b.store)
 		}
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return fmt.Errorf("this NATS has no stream %s: run `runhook init --nats URL` once, with an administrator's credentials", config.Name)

@@ -37,10 +37,10 @@ type known struct {
 	retired   bool
 }
 
-// WatchTasks starts a view that follows the bucket until ctx ends. It returns once the bucket's
+// Watch starts a view that follows the bucket until ctx ends. It returns once the bucket's
 // present content is loaded, or with an error. done is closed when the view has stopped.
-func (b *Bus) WatchTasks(ctx context.Context) (view *TaskView, done <-chan struct{}, err error) {
-	watcher, err := b.watchTasks(ctx)
+func (s *Tasks) Watch(ctx context.Context) (view *TaskView, done <-chan struct{}, err error) {
+	watcher, err := s.watch(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -48,12 +48,12 @@ func (b *Bus) WatchTasks(ctx context.Context) (view *TaskView, done <-chan struc
 	loaded, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
-		reconnected := b.store.NC.StatusChanged(nats.CONNECTED)
-		defer b.store.NC.RemoveStatusListener(reconnected)
+		reconnected := s.store.NC.StatusChanged(nats.CONNECTED)
+		defer s.store.NC.RemoveStatusListener(reconnected)
 		for watcher != nil {
-			b.follow(ctx, watcher, view, loaded, reconnected)
+			s.follow(ctx, watcher, view, loaded, reconnected)
 			_ = watcher.Stop() // it may have ended with its connection; an error says nothing new
-			watcher = b.watchAgain(ctx)
+			watcher = s.watchAgain(ctx)
 		}
 	}()
 	select {
@@ -64,9 +64,9 @@ func (b *Bus) WatchTasks(ctx context.Context) (view *TaskView, done <-chan struc
 	}
 }
 
-// watchTasks watches the keys of one token: definitions have two, so it sees the tasks themselves.
-func (b *Bus) watchTasks(ctx context.Context) (jetstream.KeyWatcher, error) {
-	watcher, err := b.store.Tasks.Watch(ctx, "*")
+// watch watches the keys of one token: definitions have two, so it sees the tasks themselves.
+func (s *Tasks) watch(ctx context.Context) (jetstream.KeyWatcher, error) {
+	watcher, err := s.store.Tasks.Watch(ctx, "*")
 	if err != nil {
 		return nil, fmt.Errorf("watch the tasks: %w", jet.Explain(err))
 	}
@@ -74,9 +74,9 @@ func (b *Bus) watchTasks(ctx context.Context) (jetstream.KeyWatcher, error) {
 }
 
 // watchAgain watches until it succeeds; nil when ctx ends first.
-func (b *Bus) watchAgain(ctx context.Context) jetstream.KeyWatcher {
+func (s *Tasks) watchAgain(ctx context.Context) jetstream.KeyWatcher {
 	for ctx.Err() == nil {
-		if watcher, err := b.watchTasks(ctx); err == nil {
+		if watcher, err := s.watch(ctx); err == nil {
 			return watcher
 		}
 		wait.For(ctx, 200*time.Millisecond)
@@ -87,7 +87,7 @@ func (b *Bus) watchAgain(ctx context.Context) jetstream.KeyWatcher {
 // follow takes one watch's changes into the view, until ctx ends or the watch does. A new connection
 // ends it too: the library notices only after missed heartbeats that a watch has not survived, and
 // until then changes would go unseen. loaded is closed by the first watch that was read whole.
-func (b *Bus) follow(ctx context.Context, watcher jetstream.KeyWatcher, view *TaskView, loaded chan struct{}, reconnected <-chan nats.Status) {
+func (s *Tasks) follow(ctx context.Context, watcher jetstream.KeyWatcher, view *TaskView, loaded chan struct{}, reconnected <-chan nats.Status) {
 	seen := map[task.ID]bool{}
 	for {
 		select {
@@ -101,7 +101,7 @@ func (b *Bus) follow(ctx context.Context, watcher jetstream.KeyWatcher, view *Ta
 				return
 			case entry != nil:
 				seen[task.ID(entry.Key())] = true
-				b.note(view, entry)
+				s.note(view, entry)
 			default: // all that was there when the watch began has been read
 				view.keep(seen)
 				select {
@@ -253,7 +253,7 @@ func (v *TaskView) keep(seen map[task.ID]bool) {
 
 // note takes one change of the bucket into the view. A record that cannot be read leaves the task
 // as it was known: one bad record must not take a working task away.
-func (b *Bus) note(view *TaskView, entry jetstream.KeyValueEntry) {
+func (s *Tasks) note(view *TaskView, entry jetstream.KeyValueEntry) {
 	id := task.ID(entry.Key())
 	var changed known
 	if entry.Operation() == jetstream.KeyValuePut {
@@ -263,7 +263,7 @@ func (b *Bus) note(view *TaskView, entry jetstream.KeyValueEntry) {
 			changed.Task, err = value.task(entry.Revision())
 		}
 		if err != nil {
-			b.store.Log.Error().Err(err).Str("task", string(id)).Msg("a stored task cannot be read; apply its file again")
+			s.store.Log.Error().Err(err).Str("task", string(id)).Msg("a stored task cannot be read; apply its file again")
 			return
 		}
 		changed.successor, changed.retired = value.Successor, value.Retired

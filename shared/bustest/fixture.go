@@ -38,7 +38,7 @@ destination: {csv: {connection: drop, path: out.csv, action: replace}}
 func Applied(t testing.TB, store *bus.Bus) run.Request {
 	t.Helper()
 	def := Definition(t, "Test", 1)
-	if _, err := store.Apply(t.Context(), def, false); err != nil {
+	if _, err := store.Tasks.Apply(t.Context(), def, false); err != nil {
 		t.Fatal(err)
 	}
 	return run.Request{
@@ -51,7 +51,7 @@ func Applied(t testing.TB, store *bus.Bus) run.Request {
 // Submit stores a request without a key.
 func Submit(t testing.TB, store *bus.Bus, request run.Request) run.Number {
 	t.Helper()
-	accepted, err := store.Submit(t.Context(), request, "")
+	accepted, err := store.Runs.Submit(t.Context(), request, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func (f *fixture) edit(opened *folder.Folder, id task.ID, change func([]byte) ([
 
 func (f *fixture) open() *folder.Folder {
 	f.t.Helper()
-	opened, err := folder.Open(f.dir, f.store.Bus, f.tasks, zerolog.New(f.log))
+	opened, err := folder.Open(f.dir, f.store.Tasks, f.tasks, zerolog.New(f.log))
 	f.check(err)
 	f.t.Cleanup(func() { f.check(opened.Close()) })
 	f.check(opened.Apply(f.t.Context()))
@@ -100,7 +100,7 @@ func TestEditRemoves(t *testing.T) {
 	f.await(a, "A")
 	found, _ := f.tasks.Get(a)
 	f.edit(opened, a, func([]byte) ([]byte, error) {
-		_, err := f.store.Delete(t.Context(), found)
+		_, err := f.store.Tasks.Delete(t.Context(), found)
 		return nil, err
 	})
 	if _, err := os.Stat(filepath.Join(f.dir, "a.yaml")); !errors.Is(err, os.ErrNotExist) {

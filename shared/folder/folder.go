@@ -35,7 +35,7 @@ const (
 // Folder is a folder of task files that is followed.
 type Folder struct {
 	dir     string
-	store   *bus.Bus
+	store   *bus.Tasks
 	tasks   *bus.TaskView
 	log     zerolog.Logger
 	watcher *fsnotify.Watcher
@@ -54,7 +54,7 @@ type Folder struct {
 
 // Open begins to watch a folder. One that does not exist is an error: taken for an empty one, it
 // would disable every task that came from it.
-func Open(dir string, store *bus.Bus, tasks *bus.TaskView, log zerolog.Logger) (*Folder, error) {
+func Open(dir string, store *bus.Tasks, tasks *bus.TaskView, log zerolog.Logger) (*Folder, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("--tasks: %w", err)

@@ -54,7 +54,7 @@ type fixture struct {
 func newFixture(t *testing.T) *fixture {
 	store := bustest.New(t, bus.Topology{})
 	ctx, cancel := context.WithCancel(t.Context())
-	view, done, err := store.WatchTasks(ctx)
+	view, done, err := store.Tasks.Watch(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func (f *fixture) write(name string, id task.ID, title string) {
 // follow opens the folder, applies it, and follows it until the returned function is called.
 func (f *fixture) follow() (stop func()) {
 	f.t.Helper()
-	opened, err := folder.Open(f.dir, f.store.Bus, f.tasks, zerolog.New(f.log))
+	opened, err := folder.Open(f.dir, f.store.Tasks, f.tasks, zerolog.New(f.log))
 	f.check(err)
 	f.check(opened.Apply(f.t.Context()))
 	ctx, cancel := context.WithCancel(f.t.Context())
@@ -212,7 +212,7 @@ func TestOtherTasksStay(t *testing.T) {
 	a, other := task.NewID(), task.NewID()
 	def, err := taskfile.Parse(fmt.Appendf(nil, "id: %s\nname: Other\nsource: {csv: {connection: a, path: b.csv}}\nmapping: {id: id}\ndestination: {csv: {connection: a, path: c.csv, action: replace}}\n", other), "other")
 	f.check(err)
-	_, err = f.store.Apply(t.Context(), def, false)
+	_, err = f.store.Tasks.Apply(t.Context(), def, false)
 	f.check(err)
 	f.await(other, "Other")
 	f.write("a.yaml", a, "A")
@@ -245,11 +245,11 @@ func TestOpenRefuses(t *testing.T) {
 	file := filepath.Join(f.dir, "file")
 	f.check(os.WriteFile(file, nil, 0o644))
 	for dir, says := range map[string]string{filepath.Join(f.dir, "none"): "there is no such folder", file: "is a file"} {
-		if _, err := folder.Open(dir, f.store.Bus, f.tasks, zerolog.Nop()); err == nil || !strings.Contains(err.Error(), says) {
+		if _, err := folder.Open(dir, f.store.Tasks, f.tasks, zerolog.Nop()); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", dir, err)
 		}
 	}
-	opened, err := folder.Open(f.dir, f.store.Bus, f.tasks, zerolog.Nop())
+	opened, err := folder.Open(f.dir, f.store.Tasks, f.tasks, zerolog.Nop())
 	f.check(err)
 	f.check(opened.Close())
 	ended, cancel := context.WithCancelCause(t.Context())

@@ -27,8 +27,8 @@ const (
 
 // Options says what a sweeper works on.
 type Options struct {
-	// Bus is a store that was checked; it may go away and come back later.
-	Bus *bus.Bus
+	// Unheld is of a store that was checked; it may go away and come back later.
+	Unheld *bus.Unheld
 	// Tasks tells which queues there are.
 	Tasks *bus.TaskView
 	Log   zerolog.Logger
@@ -38,7 +38,7 @@ type Options struct {
 
 // Sweeper ends runs and removes what they leave. Several processes may sweep one store at once.
 type Sweeper struct {
-	store *bus.Bus
+	store *bus.Unheld
 	tasks *bus.TaskView
 	log   zerolog.Logger
 	swept *prometheus.CounterVec
@@ -46,7 +46,7 @@ type Sweeper struct {
 
 // New makes a sweeper; Run has it work.
 func New(o Options) *Sweeper {
-	return &Sweeper{o.Bus, o.Tasks, o.Log, promauto.With(o.Metrics).NewCounterVec(prometheus.CounterOpts{
+	return &Sweeper{o.Unheld, o.Tasks, o.Log, promauto.With(o.Metrics).NewCounterVec(prometheus.CounterOpts{
 		Name: "runhook_runs_swept_total",
 		Help: "Runs ended because no runner held them in time, by task.",
 	}, []string{"task"})}

@@ -29,11 +29,11 @@ func sweeping(t *testing.T, store *bustest.Store, name string) {
 	t.Helper()
 	opened := store.Open(name)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	view, done, err := opened.WatchTasks(ctx)
+	view, done, err := opened.Tasks.Watch(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sweeper := sweep.New(sweep.Options{Bus: opened, Tasks: view, Log: zerolog.Nop()})
+	sweeper := sweep.New(sweep.Options{Unheld: opened.Unheld, Tasks: view, Log: zerolog.Nop()})
 	var ran sync.WaitGroup
 	ran.Go(func() { sweeper.Run(ctx) })
 	t.Cleanup(func() { cancel(); ran.Wait(); <-done })
@@ -46,7 +46,7 @@ func queue(t *testing.T, store *bustest.Store, line string, startWithin, runs in
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Apply(t.Context(), def, false); err != nil {
+	if _, err := store.Tasks.Apply(t.Context(), def, false); err != nil {
 		t.Fatal(err)
 	}
 	request := run.Request{
@@ -55,7 +55,7 @@ func queue(t *testing.T, store *bustest.Store, line string, startWithin, runs in
 	}
 	var numbers []run.Number
 	for range runs {
-		accepted, err := store.Submit(t.Context(), request, "")
+		accepted, err := store.Runs.Submit(t.Context(), request, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,7 +68,7 @@ func awaitFinal(t *testing.T, store *bustest.Store, id task.ID, n run.Number) ru
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
 	defer cancel()
-	status, err := store.Await(ctx, id, n)
+	status, err := store.Runs.Await(ctx, id, n)
 	if err != nil || !status.Final {
 		t.Fatalf("run %s has not ended: %+v, %v", n, status.Document, err)
 	}
@@ -99,13 +99,13 @@ func TestRunsThatNobodyTookInTimeEnd(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
 	request, numbers := queue(t, store, "start_within: 2s", 2, 20)
 	taken := numbers[3]
-	claim, err := store.Claim(t.Context(), request.Task, taken, run.Claim{Owner: "a runner", Executions: 1, StartedOn: time.Now()})
+	claim, err := store.Work.Claim(t.Context(), request.Task, taken, run.Claim{Owner: "a runner", Executions: 1, StartedOn: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	patient := request
 	patient.StartWithin = 3600
-	waits, err := store.Submit(t.Context(), patient, "")
+	waits, err := store.Runs.Submit(t.Context(), patient, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestRunsThatNobodyTookInTimeEnd(t *testing.T) {
 		}
 	}
 	for _, n := range []run.Number{taken, waits.Number} {
-		if status, err := store.Lookup(t.Context(), request.Task, n); err != nil || status.Final {
+		if status, err := store.Runs.Lookup(t.Context(), request.Task, n); err != nil || status.Final {
 			t.Errorf("run %s: %+v, %v", n, status.Document, err)
 		}
 	}
@@ -153,7 +153,7 @@ func TestTheSweepFollowsTheTask(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
 	request, _ := queue(t, store, "", 0, 1)
 	sweeping(t, store, "sweep")
-	def, err := store.Definition(t.Context(), request.Task, request.Definition)
+	def, err := store.Work.Definition(t.Context(), request.Task, request.Definition)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,11 +161,11 @@ func TestTheSweepFollowsTheTask(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Apply(t.Context(), next, false); err != nil {
+	if _, err := store.Tasks.Apply(t.Context(), next, false); err != nil {
 		t.Fatal(err)
 	}
 	request.Definition, request.StartWithin = next.Hash, 1
-	accepted, err := store.Submit(t.Context(), request, "")
+	accepted, err := store.Runs.Submit(t.Context(), request, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,11 +180,11 @@ func TestOldRunsEnd(t *testing.T) {
 	request, numbers := queue(t, store, "", 0, 3)
 	queued, abandoned, working := numbers[0], numbers[1], numbers[2]
 	state := run.Claim{Owner: "a runner", Executions: 1, StartedOn: time.Now(), Checkpoint: run.Checkpoint{Row: 7, Counts: run.Counts{Retrieved: 7, Inserted: 7}}}
-	gone, err := store.Claim(t.Context(), request.Task, abandoned, state)
+	gone, err := store.Work.Claim(t.Context(), request.Task, abandoned, state)
 	if err != nil {
 		t.Fatal(err)
 	}
-	claim, err := store.Claim(t.Context(), request.Task, working, state)
+	claim, err := store.Work.Claim(t.Context(), request.Task, working, state)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestOldRunsEnd(t *testing.T) {
 	for range 10 {
 		<-renewed
 	}
-	later, err := store.Submit(t.Context(), request, "")
+	later, err := store.Runs.Submit(t.Context(), request, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +219,7 @@ func TestOldRunsEnd(t *testing.T) {
 		t.Error("the runner that was gone renewed its claim after the run had ended")
 	}
 	awaitFinal(t, store, request.Task, later.Number) // by then the sweep has seen the others' claims twice
-	if status, err := store.Lookup(t.Context(), request.Task, working); err != nil || status.Final {
+	if status, err := store.Runs.Lookup(t.Context(), request.Task, working); err != nil || status.Final {
 		t.Errorf("the run that a runner is at work on: %+v, %v", status.Document, err)
 	}
 }
@@ -250,7 +250,7 @@ func TestTheSweepIsCheap(t *testing.T) {
 		return 0
 	}
 	before := sent()
-	accepted, err := store.Submit(t.Context(), request, "")
+	accepted, err := store.Runs.Submit(t.Context(), request, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,22 +268,22 @@ func TestSweepRemovesOldDefinitions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Apply(t.Context(), now, false); err != nil {
+	if _, err := store.Tasks.Apply(t.Context(), now, false); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Definition(t.Context(), request.Task, request.Definition); err != nil {
+	if _, err := store.Work.Definition(t.Context(), request.Task, request.Definition); err != nil {
 		t.Fatal(err)
 	}
 	sweeping(t, store, "sweep")
 	for limit := time.Now().Add(proctest.Limit); ; time.Sleep(20 * time.Millisecond) {
-		if _, err := store.Definition(t.Context(), request.Task, request.Definition); err != nil {
+		if _, err := store.Work.Definition(t.Context(), request.Task, request.Definition); err != nil {
 			break
 		}
 		if time.Now().After(limit) {
 			t.Fatal("the old definition is still there")
 		}
 	}
-	if _, err := store.Definition(t.Context(), now.ID, now.Hash); err != nil {
+	if _, err := store.Work.Definition(t.Context(), now.ID, now.Hash); err != nil {
 		t.Error(err)
 	}
 }

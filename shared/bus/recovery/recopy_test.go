@@ -23,7 +23,7 @@ func TestLostEventIsCopiedAgain(t *testing.T) {
 	const runs = 5
 	for range runs {
 		n := bustest.Submit(t, store.Bus, request)
-		claim, err := store.Claim(ctx, request.Task, n, run.Claim{Owner: "me", Executions: 1})
+		claim, err := store.Work.Claim(ctx, request.Task, n, run.Claim{Owner: "me", Executions: 1})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -360,19 +360,19 @@ func (s store) endForgotten(ctx context.Context) (ended int, err error) {
 
 // endAsLost writes the final document of a run whose own one is lost.
 func (s store) endAsLost(ctx context.Context, id task.ID, n run.Number) error {
-	request, err := s.bus.Request(ctx, id, n)
+	request, err := s.bus.Runs.Request(ctx, id, n)
 	if err != nil {
 		return err
 	}
 	doc := run.QueuedDocument(request, n)
 	doc.End(run.Failed, "This run had ended, and the record of how is lost: the server's data was damaged. "+
 		"Look at its destination, and POST again if its rows are not there.", time.Now().UTC())
-	claim, claimed, err := s.bus.FindClaim(ctx, id, n)
+	claim, claimed, err := s.bus.Unheld.FindClaim(ctx, id, n)
 	switch {
 	case err != nil:
 		return err
 	case claimed:
-		return s.bus.EndAbandoned(ctx, id, n, claim, doc)
+		return s.bus.Unheld.EndAbandoned(ctx, id, n, claim, doc)
 	}
-	return s.bus.EndUnclaimed(ctx, id, n, doc)
+	return s.bus.Unheld.EndUnclaimed(ctx, id, n, doc)
 }

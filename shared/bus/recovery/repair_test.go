@@ -36,11 +36,11 @@ func newRan(t *testing.T, n int) *ran {
 // execute accepts a run and executes the next one of the queue.
 func (r *ran) execute(t *testing.T) run.Number {
 	t.Helper()
-	accepted, err := r.Submit(t.Context(), r.request, "")
+	accepted, err := r.Runs.Submit(t.Context(), r.request, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	queue, err := r.Queue(t.Context(), r.request.Task)
+	queue, err := r.Work.Queue(t.Context(), r.request.Task)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,10 +59,10 @@ func (r *ran) execute(t *testing.T) run.Number {
 
 func (r *ran) end(t *testing.T, d *bus.Delivery) {
 	t.Helper()
-	if done, err := r.Ended(t.Context(), d.Task, d.Number); err != nil {
+	if done, err := r.Work.Ended(t.Context(), d.Task, d.Number); err != nil {
 		t.Fatal(err)
 	} else if !done {
-		claim, err := r.Claim(t.Context(), d.Task, d.Number, run.Claim{Owner: "test", Executions: 1})
+		claim, err := r.Work.Claim(t.Context(), d.Task, d.Number, run.Claim{Owner: "test", Executions: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -78,7 +78,7 @@ func (r *ran) finish(t *testing.T, claim *bus.Claim, request run.Request, n run.
 	if err := claim.Finish(t.Context(), doc, run.RejectedSet{}); err != nil {
 		t.Fatal(err)
 	}
-	status, err := r.Lookup(t.Context(), request.Task, n)
+	status, err := r.Runs.Lookup(t.Context(), request.Task, n)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +179,7 @@ func TestRepairOfCutFiles(t *testing.T) {
 				r.cut(t, cut.stream, cut.bytes, killed)
 				first := len(r.finals)
 				for n, final := range r.finals {
-					status, err := r.Lookup(t.Context(), r.request.Task, n)
+					status, err := r.Runs.Lookup(t.Context(), r.request.Task, n)
 					if err != nil || string(status.Bytes) != final {
 						t.Errorf("run %s: %v, %s\nwant %s", n, err, status.Bytes, final)
 					}
@@ -210,11 +210,11 @@ func TestRepairOfCutFiles(t *testing.T) {
 
 func (r *ran) reject(t *testing.T) {
 	t.Helper()
-	accepted, err := r.Submit(t.Context(), r.request, "")
+	accepted, err := r.Runs.Submit(t.Context(), r.request, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	claim, err := r.Claim(t.Context(), r.request.Task, accepted.Number, run.Claim{Owner: "test"})
+	claim, err := r.Work.Claim(t.Context(), r.request.Task, accepted.Number, run.Claim{Owner: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,14 +229,14 @@ func TestRepairOfLostRequests(t *testing.T) {
 	r := newRan(t, 3)
 	var lost run.Number
 	for range 3 { // accepted, and waiting
-		accepted, err := r.Submit(t.Context(), r.request, "")
+		accepted, err := r.Runs.Submit(t.Context(), r.request, "")
 		if err != nil {
 			t.Fatal(err)
 		}
 		lost = accepted.Number
 	}
 	r.cut(t, "RUNS", 5, true)
-	if _, err := r.Lookup(t.Context(), r.request.Task, lost); !errors.Is(err, run.ErrRunGone) {
+	if _, err := r.Runs.Lookup(t.Context(), r.request.Task, lost); !errors.Is(err, run.ErrRunGone) {
 		t.Errorf("the lost run: %v", err)
 	}
 	if next := r.execute(t); next <= lost {
@@ -263,7 +263,7 @@ func TestRepairEndsForgottenRuns(t *testing.T) {
 	r.Start(listen)
 	r.cut(t, "KV_runs", 1<<30, true)
 	for n := range r.finals {
-		status, err := r.Lookup(t.Context(), r.request.Task, n)
+		status, err := r.Runs.Lookup(t.Context(), r.request.Task, n)
 		if err != nil || !status.Final || status.Document.Outcome() != run.Failed || !strings.Contains(status.Document.Message, "damaged") {
 			t.Errorf("run %s: %v, %s", n, err, status.Bytes)
 		}

@@ -35,14 +35,14 @@ func keep(t *testing.T, store *bus.Bus) kept {
 	t.Helper()
 	ctx := t.Context()
 	def := bustest.Definition(t, "Kept", 2)
-	if _, err := store.Apply(ctx, def, false); err != nil {
+	if _, err := store.Tasks.Apply(ctx, def, false); err != nil {
 		t.Fatal(err)
 	}
 	k := kept{finals: map[run.Number][]byte{}, request: run.Request{
 		Task: def.ID, TaskName: def.Name, Definition: def.Hash, Trigger: run.Webhook, RetryAfter: 30,
 		CreatedOn: time.Now().UTC().Truncate(time.Millisecond), ParameterHash: "h",
 	}}
-	queue, err := store.Queue(ctx, def.ID)
+	queue, err := store.Work.Queue(ctx, def.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,12 +59,12 @@ func keep(t *testing.T, store *bus.Bus) kept {
 	if d, err := queue.Next(ctx); err != nil || d.Number != k.open {
 		t.Fatal(d, err)
 	}
-	claim, err := store.Claim(ctx, def.ID, k.open, run.Claim{Owner: "somebody", Executions: 1, StartedOn: time.Now(), Checkpoint: run.Checkpoint{Row: 7}})
+	claim, err := store.Work.Claim(ctx, def.ID, k.open, run.Claim{Owner: "somebody", Executions: 1, StartedOn: time.Now(), Checkpoint: run.Checkpoint{Row: 7}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	k.token = claim.Token
-	accepted, err := store.Submit(ctx, k.request, keptKey)
+	accepted, err := store.Runs.Submit(ctx, k.request, keptKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func keep(t *testing.T, store *bus.Bus) kept {
 func end(t *testing.T, store *bus.Bus, d *bus.Delivery, reject bool) []byte {
 	t.Helper()
 	ctx := t.Context()
-	claim, err := store.Claim(ctx, d.Task, d.Number, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
+	claim, err := store.Work.Claim(ctx, d.Task, d.Number, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func end(t *testing.T, store *bus.Bus, d *bus.Delivery, reject bool) []byte {
 		t.Fatal(err)
 	}
 	d.Done()
-	status, err := store.Lookup(ctx, d.Task, d.Number)
+	status, err := store.Runs.Lookup(ctx, d.Task, d.Number)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,11 +157,11 @@ func (k *kept) compare(t *testing.T, store *bus.Bus, urls string, replicas int) 
 		}
 	}
 	for n, final := range k.finals {
-		if status, err := store.Lookup(ctx, k.request.Task, n); err != nil || !bytes.Equal(status.Bytes, final) {
+		if status, err := store.Runs.Lookup(ctx, k.request.Task, n); err != nil || !bytes.Equal(status.Bytes, final) {
 			t.Errorf("run %s: %v\n%s\nwas\n%s", n, err, status.Bytes, final)
 		}
 	}
-	rows, err := store.RejectedRows(ctx, k.request.Task, k.rejected)
+	rows, err := store.Runs.RejectedRows(ctx, k.request.Task, k.rejected)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,17 +169,17 @@ func (k *kept) compare(t *testing.T, store *bus.Bus, urls string, replicas int) 
 	if err != nil || rows.Chunks() != 1 || len(chunk.Columns) != 1 || chunk.Columns[0] != keptColumn {
 		t.Errorf("the rejected rows are %+v, %v", chunk, err)
 	}
-	if again, err := store.Submit(ctx, k.request, keptKey); err != nil || !again.Replayed || again.Number != k.queued {
+	if again, err := store.Runs.Submit(ctx, k.request, keptKey); err != nil || !again.Replayed || again.Number != k.queued {
 		t.Errorf("the POST of run %s, repeated: %+v, %v", k.queued, again, err)
 	}
-	if _, err := store.Definition(ctx, k.request.Task, k.request.Definition); err != nil {
+	if _, err := store.Work.Definition(ctx, k.request.Task, k.request.Definition); err != nil {
 		t.Error(err)
 	}
-	seen, ok, err := store.FindClaim(ctx, k.request.Task, k.open)
+	seen, ok, err := store.Work.FindClaim(ctx, k.request.Task, k.open)
 	if err != nil || !ok || !seen.State.HandedBack || seen.State.Checkpoint.Row != 7 {
 		t.Fatalf("the claim of the run under way is %+v, %v %v", seen.State, ok, err)
 	}
-	claim, err := store.TakeOver(ctx, k.request.Task, k.open, seen, seen.State.Next("another"))
+	claim, err := store.Work.TakeOver(ctx, k.request.Task, k.open, seen, seen.State.Next("another"))
 	if err != nil || claim.Token <= k.token {
 		t.Fatalf("taken with token %d after %d, %v", claim.Token, k.token, err)
 	}
@@ -187,7 +187,7 @@ func (k *kept) compare(t *testing.T, store *bus.Bus, urls string, replicas int) 
 	if fresh <= k.queued {
 		t.Errorf("the next run is %s, and there was %s", fresh, k.queued)
 	}
-	queue, err := store.Queue(ctx, k.request.Task)
+	queue, err := store.Work.Queue(ctx, k.request.Task)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,7 +68,7 @@ func TestBackupOfAStoreInUse(t *testing.T) {
 	}
 	there := map[run.Number]bool{next: true}
 	for n, final := range r.finals {
-		status, err := other.Lookup(t.Context(), r.request.Task, n)
+		status, err := other.Runs.Lookup(t.Context(), r.request.Task, n)
 		switch anew := other.finals[n]; {
 		case errors.Is(err, run.ErrRunGone) && n > 4:
 			continue
@@ -98,7 +98,7 @@ func TestBackupOfAStoreInUse(t *testing.T) {
 func TestRestoredClaimsAreHandedBack(t *testing.T) {
 	r := newRan(t, 1)
 	open := bustest.Submit(t, r.Bus, r.request)
-	claim, err := r.Claim(t.Context(), r.request.Task, open, run.Claim{Owner: "somebody", Executions: 1, Checkpoint: run.Checkpoint{Row: 7}})
+	claim, err := r.Work.Claim(t.Context(), r.request.Task, open, run.Claim{Owner: "somebody", Executions: 1, Checkpoint: run.Checkpoint{Row: 7}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,11 +111,11 @@ func TestRestoredClaimsAreHandedBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := r.restored(t, parts)
-	seen, found, err := other.FindClaim(t.Context(), r.request.Task, open)
+	seen, found, err := other.Work.FindClaim(t.Context(), r.request.Task, open)
 	if err != nil || !found || !seen.State.HandedBack || seen.State.Checkpoint.Row != 7 {
 		t.Errorf("the claim is %+v, %v %v", seen.State, found, err)
 	}
-	taken, err := other.TakeOver(t.Context(), r.request.Task, open, seen, seen.State.Next("another"))
+	taken, err := other.Work.TakeOver(t.Context(), r.request.Task, open, seen, seen.State.Next("another"))
 	if err != nil || taken.Token <= claim.Token {
 		t.Errorf("taken with token %d after %d, %v", taken.Token, claim.Token, err)
 	}

@@ -57,7 +57,7 @@ func TestLostAcknowledgementIsRepeated(t *testing.T) {
 func TestClosedConnectionLosesNoAcknowledgement(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
 	def := bustest.Definition(t, "Busy", 1000)
-	if _, err := store.Apply(t.Context(), def, false); err != nil {
+	if _, err := store.Tasks.Apply(t.Context(), def, false); err != nil {
 		t.Fatal(err)
 	}
 	request := bustest.Applied(t, store.Bus)
@@ -75,7 +75,7 @@ func TestClosedConnectionLosesNoAcknowledgement(t *testing.T) {
 	if err := short.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	queue, err := short.Queue(t.Context(), def.ID)
+	queue, err := short.Work.Queue(t.Context(), def.ID)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,7 +59,7 @@ func TestGroupedRequestsGetTheirOwnNumbers(t *testing.T) {
 			t.Errorf("caller %d got %d, a second time or none of the %d after %d", i, n, callers, before)
 		}
 		seen[n] = true
-		stored, err := store.Request(t.Context(), request.Task, n)
+		stored, err := store.Runs.Request(t.Context(), request.Task, n)
 		if err != nil || stored.CorrelationID != numbered(request, i).CorrelationID {
 			t.Errorf("caller %d got the number of %s: %v", i, stored.CorrelationID, err)
 		}
@@ -98,7 +98,7 @@ func TestRefusedMembersHarmNobody(t *testing.T) {
 	store := bustest.New(t, bus.Topology{Synced: true})
 	request := bustest.Applied(t, store.Bus)
 	ctx := t.Context()
-	first, err := store.Submit(ctx, numbered(request, -1), "known")
+	first, err := store.Runs.Submit(ctx, numbered(request, -1), "known")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func TestRefusedMembersHarmNobody(t *testing.T) {
 		case 3:
 			key = "new"
 		}
-		accepted, err := store.Submit(ctx, r, key)
+		accepted, err := store.Runs.Submit(ctx, r, key)
 		switch i % 6 {
 		case 1:
 			if err != nil || !accepted.Replayed || accepted.Number != first.Number {
@@ -144,7 +144,7 @@ func TestRefusedMembersHarmNobody(t *testing.T) {
 			}
 			continue
 		}
-		stored, err := store.Request(ctx, request.Task, n)
+		stored, err := store.Runs.Request(ctx, request.Task, n)
 		if err != nil || stored.CorrelationID != numbered(request, i).CorrelationID || owners[n] > 1 {
 			t.Errorf("caller %d got number %d of %s: %v", i, n, stored.CorrelationID, err)
 		}
@@ -159,7 +159,7 @@ func TestKeysOfABatchAreKnown(t *testing.T) {
 	var numbers [callers]run.Number
 	key := func(i int) string { return fmt.Sprint("key-", i) }
 	together(t, store.Jet().Runs, callers, func(i int) {
-		accepted, err := store.Submit(t.Context(), request, key(i))
+		accepted, err := store.Runs.Submit(t.Context(), request, key(i))
 		if err != nil || accepted.Replayed {
 			t.Errorf("%+v %v", accepted, err)
 		}
@@ -168,7 +168,7 @@ func TestKeysOfABatchAreKnown(t *testing.T) {
 	store.Restart()
 	again := store.Open("again")
 	for i, n := range numbers {
-		accepted, err := again.Submit(t.Context(), request, key(i))
+		accepted, err := again.Runs.Submit(t.Context(), request, key(i))
 		if err != nil || !accepted.Replayed || accepted.Number != n {
 			t.Errorf("the key of run %d: %+v %v", n, accepted, err)
 		}
@@ -187,7 +187,7 @@ func TestFenceHoldsWithinABatch(t *testing.T) {
 	}
 	var claims [runs * contenders]*bus.Claim
 	together(t, store.Jet().Results, len(claims), func(i int) {
-		claim, err := store.Claim(ctx, request.Task, numbers[i/contenders], run.Claim{Owner: fmt.Sprint(i), Executions: 1})
+		claim, err := store.Work.Claim(ctx, request.Task, numbers[i/contenders], run.Claim{Owner: fmt.Sprint(i), Executions: 1})
 		if err != nil && !errors.Is(err, bus.ErrClaimed) {
 			t.Error(err)
 		}
@@ -204,7 +204,7 @@ func TestFenceHoldsWithinABatch(t *testing.T) {
 		if len(held) != 1 {
 			t.Fatalf("run %d has %d holders", numbers[i], len(held))
 		}
-		seen, found, err := store.FindClaim(ctx, request.Task, numbers[i])
+		seen, found, err := store.Work.FindClaim(ctx, request.Task, numbers[i])
 		if err != nil || !found {
 			t.Fatal(found, err)
 		}
@@ -218,11 +218,11 @@ func TestFenceHoldsWithinABatch(t *testing.T) {
 	ending := make([]*bus.Claim, runs, runs+runs/2)
 	copy(ending, holders)
 	for i := range runs / 2 {
-		seen, _, err := store.FindClaim(ctx, request.Task, numbers[i])
+		seen, _, err := store.Work.FindClaim(ctx, request.Task, numbers[i])
 		if err != nil {
 			t.Fatal(err)
 		}
-		holder, err := store.TakeOver(ctx, request.Task, numbers[i], seen, seen.State.Next("taker"))
+		holder, err := store.Work.TakeOver(ctx, request.Task, numbers[i], seen, seen.State.Next("taker"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -241,7 +241,7 @@ func TestFenceHoldsWithinABatch(t *testing.T) {
 		if i < runs/2 {
 			want += runs
 		}
-		status, err := store.Lookup(ctx, request.Task, n)
+		status, err := store.Runs.Lookup(ctx, request.Task, n)
 		if err != nil || !status.Final || status.Document.Message != fmt.Sprint(want) {
 			t.Errorf("run %d ended as %q, want %d: %v", n, status.Document.Message, want, err)
 		}
@@ -256,7 +256,7 @@ func TestCallerThatGivesUpWasNotStored(t *testing.T) {
 	store.Jet().Runs.Gather(20)
 	impatient, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	_, err := store.Submit(impatient, request, "")
+	_, err := store.Runs.Submit(impatient, request, "")
 	if !errors.Is(err, run.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("got %v, want %v", err, run.ErrUnavailable)
 	}
@@ -310,7 +310,7 @@ func TestServerKilledAmongBatches(t *testing.T) {
 		t.Fatal(err)
 	}
 	def := bustest.Definition(t, "Test", 1)
-	if _, err := b.Apply(t.Context(), def, false); err != nil {
+	if _, err := b.Tasks.Apply(t.Context(), def, false); err != nil {
 		t.Fatal(err)
 	}
 	request := run.Request{Task: def.ID, TaskName: def.Name, Definition: def.Hash, Trigger: run.Webhook, CreatedOn: time.Now().UTC()}
@@ -325,7 +325,7 @@ func TestServerKilledAmongBatches(t *testing.T) {
 			all.Go(func() {
 				for i := 0; ; i++ {
 					me := (round*callers+c)*1_000_000 + i
-					accepted, err := b.Submit(t.Context(), numbered(request, me), "")
+					accepted, err := b.Runs.Submit(t.Context(), numbered(request, me), "")
 					if err != nil {
 						if !errors.Is(err, run.ErrMaybeStored) && !errors.Is(err, run.ErrUnavailable) {
 							t.Error(err)
@@ -357,7 +357,7 @@ func TestServerKilledAmongBatches(t *testing.T) {
 		}
 	}
 	for n, me := range owners {
-		stored, err := b.Request(t.Context(), request.Task, n)
+		stored, err := b.Runs.Request(t.Context(), request.Task, n)
 		if err != nil || stored.CorrelationID != numbered(request, me).CorrelationID {
 			t.Errorf("caller %d was given number %d, which is of %q: %v", me, n, stored.CorrelationID, err)
 		}

@@ -111,6 +111,20 @@ func (s *Store) Close() {
 	s.Results.group.close()
 }
 
+// Ready reports why the store cannot be used right now, nil when it can.
+func (s *Store) Ready(ctx context.Context) error {
+	if !s.NC.IsConnected() {
+		return fmt.Errorf("%w: not connected", run.ErrUnavailable)
+	}
+	if _, err := s.JS.Stream(ctx, RunsStream); err != nil {
+		return fmt.Errorf("%w: stream %s: %w", run.ErrUnavailable, RunsStream, err)
+	}
+	return nil
+}
+
+// Retention is how long the store keeps runs.
+func (s *Store) Retention() time.Duration { return s.Runs.CachedInfo().Config.MaxAge }
+
 // Writable refuses a write at once while the store is known to take none: run.ErrUnavailable and
 // run.ErrFull. A server whose disk is full does not say no: it does not answer.
 func (s *Store) Writable() error {

@@ -21,7 +21,7 @@ func TestClaimsOfEndedRunsGo(t *testing.T) {
 	claimed := func(request run.Request) (run.Number, *bus.Claim) {
 		t.Helper()
 		n := bustest.Submit(t, store.Bus, request)
-		claim, err := store.Claim(ctx, request.Task, n, state)
+		claim, err := store.Work.Claim(ctx, request.Task, n, state)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,7 +43,7 @@ func TestClaimsOfEndedRunsGo(t *testing.T) {
 	}
 	first, second := bustest.Applied(t, store.Bus), bustest.Applied(t, store.Bus)
 	acknowledged := ended(first)
-	queue, err := store.Queue(ctx, first.Task)
+	queue, err := store.Work.Queue(ctx, first.Task)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestClaimsOfEndedRunsGo(t *testing.T) {
 		return err
 	})
 	before, beforeClaim := claimed(first)
-	seen, _, err := store.FindClaim(ctx, first.Task, before)
+	seen, _, err := store.Work.FindClaim(ctx, first.Task, before)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,11 +75,11 @@ func TestClaimsOfEndedRunsGo(t *testing.T) {
 		return err == nil
 	}
 	for _, n := range []run.Number{acknowledged, before, behind} {
-		if _, found, err := store.FindClaim(ctx, first.Task, n); found || err != nil {
+		if _, found, err := store.Work.FindClaim(ctx, first.Task, n); found || err != nil {
 			t.Errorf("run %d has ended and is claimed: %v", n, err)
 		}
 	}
-	last, err := store.RemoveClaims(ctx, 0)
+	last, err := store.Unheld.RemoveClaims(ctx, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,21 +90,21 @@ func TestClaimsOfEndedRunsGo(t *testing.T) {
 		t.Fatal("the claim of a run that has not ended was removed")
 	}
 	for _, n := range []run.Number{acknowledged, before, behind} { // with a claim or without
-		if _, err := store.Claim(ctx, first.Task, n, state); !errors.Is(err, bus.ErrClaimed) {
+		if _, err := store.Work.Claim(ctx, first.Task, n, state); !errors.Is(err, bus.ErrClaimed) {
 			t.Errorf("run %d has ended and was claimed: %v", n, err)
 		}
-		if status, err := store.Lookup(ctx, first.Task, n); err != nil || !status.Final {
+		if status, err := store.Runs.Lookup(ctx, first.Task, n); err != nil || !status.Final {
 			t.Errorf("run %d: %+v %v", n, status.Document, err)
 		}
 	}
-	if _, err := store.TakeOver(ctx, first.Task, before, seen, state); !errors.Is(err, bus.ErrClaimed) {
+	if _, err := store.Work.TakeOver(ctx, first.Task, before, seen, state); !errors.Is(err, bus.ErrClaimed) {
 		t.Errorf("an ended run was taken over by who had seen its claim: %v", err)
 	}
 
 	if err := claim.Renew(ctx, state); err != nil { // it stands behind the others now
 		t.Fatal(err)
 	}
-	again, err := store.RemoveClaims(ctx, last)
+	again, err := store.Unheld.RemoveClaims(ctx, last)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestClaimsOfEndedRunsGo(t *testing.T) {
 		t.Errorf("after the open claim was renewed: %v %v, want only its own", stored(first, behind), stored(first, open))
 	}
 	finish(first, open, claim)
-	if _, err := store.RemoveClaims(ctx, again); err != nil {
+	if _, err := store.Unheld.RemoveClaims(ctx, again); err != nil {
 		t.Fatal(err)
 	}
 	if stored(first, open) {

@@ -13,9 +13,6 @@ import (
 	"runhook/shared/task"
 )
 
-// Retention is how long the store keeps runs.
-func (b *Bus) Retention() time.Duration { return b.store.Runs.CachedInfo().Config.MaxAge }
-
 // Waiting is a request that no runner has acknowledged.
 type Waiting struct {
 	Number   run.Number
@@ -27,8 +24,8 @@ type Waiting struct {
 // behind a number, until show returns false. Those that have ended may be among them, and so may those
 // that are under way. All up to the number done have been acknowledged. Where nothing is in the queue it
 // costs one look at the queue.
-func (b *Bus) Unacknowledged(ctx context.Context, id task.ID, behind run.Number, show func(Waiting) (more bool, err error)) (done run.Number, err error) {
-	info, err := b.waiting(ctx, id)
+func (u *Unheld) Unacknowledged(ctx context.Context, id task.ID, behind run.Number, show func(Waiting) (more bool, err error)) (done run.Number, err error) {
+	info, err := waiting(ctx, u.store, id)
 	if err != nil {
 		return 0, err
 	}
@@ -37,7 +34,7 @@ func (b *Bus) Unacknowledged(ctx context.Context, id task.ID, behind run.Number,
 	}
 	done = run.Number(info.AckFloor.Stream)
 	for behind = max(behind, done); ; {
-		stored, err := b.store.Runs.Following(ctx, jet.RequestSubject(id), uint64(behind)+1)
+		stored, err := u.store.Runs.Following(ctx, jet.RequestSubject(id), uint64(behind)+1)
 		if errors.Is(err, jet.ErrMissing) {
 			return done, nil
 		}
@@ -55,26 +52,37 @@ func (b *Bus) Unacknowledged(ctx context.Context, id task.ID, behind run.Number,
 	}
 }
 
+// FindClaim is [Work.FindClaim].
+func (u *Unheld) FindClaim(ctx context.Context, id task.ID, n run.Number) (seen Seen, ok bool, err error) {
+	return findClaim(ctx, u.store, id, n)
+}
+
+// Ended is [Work.Ended].
+func (u *Unheld) Ended(ctx context.Context, id task.ID, n run.Number) (bool, error) {
+	return u.store.Ended(ctx, id, n)
+}
+
 // EndUnclaimed writes the final document of a run that nobody holds: under the fence, so that in one
 // step it is claimed and ended. ErrClaimed means that a runner holds the run, or that it has ended.
-func (b *Bus) EndUnclaimed(ctx context.Context, id task.ID, n run.Number, doc run.Document) error {
-	return b.endAt(ctx, &Claim{bus: b, task: id, number: n}, doc, nil)
+func (u *Unheld) EndUnclaimed(ctx context.Context, id task.ID, n run.Number, doc run.Document) error {
+	return (&Claim{store: u.store, task: id, number: n}).end(ctx, doc, nil)
 }
 
 // EndAbandoned writes the final document of a run whose holder has fallen silent. seen is its claim;
 // ErrClaimed means that it has moved since.
-func (b *Bus) EndAbandoned(ctx context.Context, id task.ID, n run.Number, seen Seen, doc run.Document) error {
-	claim := &Claim{bus: b, task: id, number: n, sequence: seen.sequence}
-	return b.endAt(ctx, claim, doc, seen.State.Checkpoint.Rejected)
+func (u *Unheld) EndAbandoned(ctx context.Context, id task.ID, n run.Number, seen Seen, doc run.Document) error {
+	claim := &Claim{store: u.store, task: id, number: n, sequence: seen.sequence}
+	return claim.end(ctx, doc, seen.State.Checkpoint.Rejected)
 }
 
-func (b *Bus) endAt(ctx context.Context, claim *Claim, doc run.Document, rejected run.RejectedSet) error {
-	err := claim.Finish(ctx, doc, rejected)
+// end is Finish for who does not hold the claim.
+func (c *Claim) end(ctx context.Context, doc run.Document, rejected run.RejectedSet) error {
+	err := c.Finish(ctx, doc, rejected)
 	if errors.Is(err, ErrLost) {
 		return ErrClaimed
 	}
 	if err != nil {
-		return fmt.Errorf("end run %s: %w", claim.number, err)
+		return fmt.Errorf("end run %s: %w", c.number, err)
 	}
 	return nil
 }

@@ -18,8 +18,8 @@ import (
 //
 // since is what the call before returned, 0 at first: where nothing was written in between, this is one
 // look. Several processes may do it at once. After an error some of the claims are still there.
-func (b *Bus) RemoveClaims(ctx context.Context, since uint64) (last uint64, err error) {
-	info, err := b.store.Results.Info(ctx)
+func (u *Unheld) RemoveClaims(ctx context.Context, since uint64) (last uint64, err error) {
+	info, err := u.store.Results.Info(ctx)
 	if err != nil {
 		return since, jet.Explain(err)
 	}
@@ -27,7 +27,7 @@ func (b *Bus) RemoveClaims(ctx context.Context, since uint64) (last uint64, err 
 		return last, nil
 	}
 	tasks := map[task.ID]*taskClaims{}
-	err = b.store.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
+	err = u.store.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{jet.Claims}, HeadersOnly: true,
 	}, func(msg jetstream.Msg) error {
 		meta, err := msg.Metadata()
@@ -44,7 +44,7 @@ func (b *Bus) RemoveClaims(ctx context.Context, since uint64) (last uint64, err 
 		claims := tasks[id]
 		if claims == nil {
 			claims = &taskClaims{}
-			if claims.acknowledged, err = b.acknowledged(ctx, id); err != nil {
+			if claims.acknowledged, err = u.acknowledged(ctx, id); err != nil {
 				return err
 			}
 			tasks[id] = claims
@@ -54,7 +54,7 @@ func (b *Bus) RemoveClaims(ctx context.Context, since uint64) (last uint64, err 
 		}
 		ended := n <= claims.acknowledged
 		if !ended {
-			if ended, err = b.store.Ended(ctx, id, n); err != nil {
+			if ended, err = u.store.Ended(ctx, id, n); err != nil {
 				return err
 			}
 		}
@@ -70,7 +70,7 @@ func (b *Bus) RemoveClaims(ctx context.Context, since uint64) (last uint64, err 
 		if claims.below == 0 {
 			continue
 		}
-		err := b.store.Results.Purge(ctx, jetstream.WithPurgeSubject(jet.ClaimsOf(id)), jetstream.WithPurgeSequence(claims.below))
+		err := u.store.Results.Purge(ctx, jetstream.WithPurgeSubject(jet.ClaimsOf(id)), jetstream.WithPurgeSequence(claims.below))
 		if err != nil {
 			return since, fmt.Errorf("remove the claims of ended runs: %w", jet.Explain(err))
 		}
@@ -93,10 +93,10 @@ type taskClaims struct {
 }
 
 // acknowledged is the number up to which all requests of a task are acknowledged, 0 where that is not known.
-func (b *Bus) acknowledged(ctx context.Context, id task.ID) (run.Number, error) {
+func (u *Unheld) acknowledged(ctx context.Context, id task.ID) (run.Number, error) {
 	ctx, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
 	defer cancel()
-	consumer, err := b.store.Runs.Consumer(ctx, string(id))
+	consumer, err := u.store.Runs.Consumer(ctx, string(id))
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return 0, nil
 	}
