@@ -200,9 +200,6 @@ func (b *Bus) StoreID() string { return b.store.ID }
 // Lease is how long a delivery may go without an extension before it is delivered again.
 func (b *Bus) Lease() time.Duration { return b.store.Lease }
 
-// Retention is how long the store keeps runs.
-func (b *Bus) Retention() time.Duration { return b.store.Retention() }
-
 // Ready reports why the store cannot be used right now, nil when it can.
 func (b *Bus) Ready(ctx context.Context) error { return b.store.Ready(ctx) }
 
@@ -218,7 +215,7 @@ func (w *Work) Lease() time.Duration { return w.store.Lease }
 // Lease is [Bus.Lease].
 func (u *Unheld) Lease() time.Duration { return u.store.Lease }
 
-// Retention is [Bus.Retention].
+// Retention is how long the store keeps runs.
 func (u *Unheld) Retention() time.Duration { return u.store.Retention() }
 
 // Ready is [Bus.Ready].
