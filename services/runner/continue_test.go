@@ -62,7 +62,7 @@ const (
 
 func (w *workshop) exec(t *testing.T, statements string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(w.dir, "warehouse.db"))
+	db, err := sql.Open("sqlite", filepath.Join(w.dir, "warehouse.db")+"?_pragma=busy_timeout(30000)")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func (w *workshop) destination(t *testing.T) string {
 // ids are those in the table.
 func (w *workshop) ids(t *testing.T) (ids []string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(w.dir, "warehouse.db"))
+	db, err := sql.Open("sqlite", filepath.Join(w.dir, "warehouse.db")+"?_pragma=busy_timeout(30000)")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +231,7 @@ func TestHandedBackRunContinuesElsewhere(t *testing.T) {
 
 func (w *workshop) count(t *testing.T, table string) (count int) {
 	t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(w.dir, "warehouse.db"))
+	db, err := sql.Open("sqlite", filepath.Join(w.dir, "warehouse.db")+"?_pragma=busy_timeout(30000)")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -128,7 +128,7 @@ func (w *workshop) submit(t *testing.T) run.Number {
 // rows counts the table's rows; a table that was never made has none.
 func (w *workshop) rows(t *testing.T) (count int) {
 	t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(w.dir, "warehouse.db"))
+	db, err := sql.Open("sqlite", filepath.Join(w.dir, "warehouse.db")+"?_pragma=busy_timeout(30000)")
 	if err != nil {
 		t.Fatal(err)
 	}

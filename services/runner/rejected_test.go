@@ -205,7 +205,7 @@ func TestValuesStandInRejectedRowsOnly(t *testing.T) {
 		"4,"+canary+"\xff\n"+
 		"5,\""+canary+"\"x\n"+
 		"6,fine\n")
-	db, err := sql.Open("sqlite", filepath.Join(w.dir, "warehouse.db"))
+	db, err := sql.Open("sqlite", filepath.Join(w.dir, "warehouse.db")+"?_pragma=busy_timeout(30000)")
 	if err != nil {
 		t.Fatal(err)
 	}

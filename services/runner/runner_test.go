@@ -73,7 +73,7 @@ func (w *workshop) runHere(t testing.TB, o runner.Options) (stop func()) {
 // lock holds the database's write lock, so that a run stands still at its first write.
 func (w *workshop) lock(t *testing.T) (release func()) {
 	t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(w.dir, "warehouse.db"))
+	db, err := sql.Open("sqlite", filepath.Join(w.dir, "warehouse.db")+"?_pragma=busy_timeout(30000)")
 	if err != nil {
 		t.Fatal(err)
 	}

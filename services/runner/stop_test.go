@@ -68,7 +68,7 @@ func TestAStopIsBounded(t *testing.T) {
 	defer runner.SetStopLimit(200 * time.Millisecond)()
 	w := newWorkshop(t, "upsert", 10)
 	w.lock(t)() // makes the table
-	db, err := sql.Open("sqlite", filepath.Join(w.dir, "warehouse.db"))
+	db, err := sql.Open("sqlite", filepath.Join(w.dir, "warehouse.db")+"?_pragma=busy_timeout(30000)")
 	if err != nil {
 		t.Fatal(err)
 	}
