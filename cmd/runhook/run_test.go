@@ -37,7 +37,7 @@ func TestRun(t *testing.T) {
 		"ambiguous":         {[]string{"copy"}, exitNoStart, "", `"copy" fits 2 tasks`},
 		"unknown task":      {[]string{"Copy pepole"}, exitNoStart, "", "did you mean Copy people?"},
 		"unknown id":        {[]string{"00000000-0000-4000-8000-000000000000"}, exitNoStart, "", "No task has this id"},
-		"no server":         {[]string{"people", "--server", "http://" + unheard}, exitNoStart, "", "start it with `runhook serve`"},
+		"no server":         {[]string{"people", "--server", "http://" + unheard}, exitNoStart, "", "start one with `runhook serve`"},
 		"no address":        {[]string{"people", "--server", "localhost"}, exitNoStart, "", "--server"},
 		"no task":           {nil, exitNoStart, "", "see `runhook run --help`"},
 	} {

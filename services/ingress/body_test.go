@@ -43,6 +43,7 @@ func showValue(v task.GivenValue) string {
 }
 
 func TestBody(t *testing.T) {
+	t.Parallel()
 	const bom = "\xef\xbb\xbf"
 	accepted := []struct{ name, body, want string }{
 		{"nothing", ``, ``},

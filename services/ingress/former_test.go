@@ -47,6 +47,7 @@ func (h *house) await(t *testing.T, right func() bool) {
 }
 
 func TestFormerIDStartsRunsOfTheNewOne(t *testing.T) {
+	t.Parallel()
 	h := open(t, nil)
 	before := h.post(t, "/task/executepolling/"+membersID, "", "Idempotency-Key", "k").document(t)
 	def := h.rotate(t, members, time.Now().Add(time.Hour))
@@ -75,6 +76,7 @@ func TestFormerIDStartsRunsOfTheNewOne(t *testing.T) {
 }
 
 func TestFormerIDPastItsDateIsGone(t *testing.T) {
+	t.Parallel()
 	h := open(t, nil)
 	h.rotate(t, listed, time.Now().Add(-time.Second))
 	got := h.post(t, "/task/execute/"+listedID, `{"QueryParameters":{"Region":"North"}}`, "Origin", "https://pages.example.org")
@@ -90,6 +92,7 @@ func TestFormerIDPastItsDateIsGone(t *testing.T) {
 }
 
 func TestDeletedTaskIsUnknown(t *testing.T) {
+	t.Parallel()
 	h := open(t, nil)
 	def := h.rotate(t, members, time.Now().Add(time.Hour))
 	found, _ := h.Tasks.Get(def.ID)
@@ -106,6 +109,7 @@ func TestDeletedTaskIsUnknown(t *testing.T) {
 
 // The file of a task that is gone disables it.
 func TestRemovedTaskIsDisabled(t *testing.T) {
+	t.Parallel()
 	h := open(t, nil)
 	if _, err := h.Bus.Tasks.Remove(t.Context(), membersID); err != nil {
 		t.Fatal(err)

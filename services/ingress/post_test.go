@@ -21,6 +21,7 @@ import (
 )
 
 func TestExecuteAnswersAtOnce(t *testing.T) {
+	t.Parallel()
 	h := open(t, nil)
 	got := h.post(t, "/task/execute/"+membersID, `{"QueryParameters":{"firstname":"Ann","ID":[1,"2"]}}`, "X-Correlation-Id", "order 7")
 	if got.Status != 200 || got.Get("Location") != "" || got.Get("Retry-After") != "" {
@@ -49,6 +50,7 @@ func TestExecuteAnswersAtOnce(t *testing.T) {
 }
 
 func TestPollingAnswersWithLocation(t *testing.T) {
+	t.Parallel()
 	h := open(t, nil)
 	got := h.post(t, "/task/executepolling/"+membersID, "")
 	doc := got.document(t)
@@ -63,6 +65,7 @@ func TestPollingAnswersWithLocation(t *testing.T) {
 // TestSamplesOfTheOriginal sends the requests of the original product's page as they are printed,
 // but for the GUID.
 func TestSamplesOfTheOriginal(t *testing.T) {
+	t.Parallel()
 	h := open(t, nil)
 	host := strings.TrimPrefix(h.URL, "http://")
 	jquery := `{"QueryParameters":{"ID":"23456"}}`
@@ -106,6 +109,7 @@ func TestSamplesOfTheOriginal(t *testing.T) {
 }
 
 func TestIdempotencyKey(t *testing.T) {
+	t.Parallel()
 	h := open(t, nil)
 	first := h.post(t, "/task/executepolling/"+membersID, `{"QueryParameters":{"FirstName":"Ann"}}`, "Idempotency-Key", `"a-\"1\""`, "X-Correlation-Id", "one")
 	if first.Status != 202 || first.Get("Idempotency-Replayed") != "" {
@@ -131,6 +135,7 @@ func TestIdempotencyKey(t *testing.T) {
 
 // A dry run is asked for on a path of its own, and nothing else makes one.
 func TestDryRunIsSubmitted(t *testing.T) {
+	t.Parallel()
 	h := open(t, nil)
 	body := `{"QueryParameters":{"FirstName":"Ann"}}`
 	got := h.post(t, "/task/dryrun/"+membersID, body, "Idempotency-Key", "k")
@@ -165,6 +170,7 @@ func TestDryRunIsSubmitted(t *testing.T) {
 }
 
 func TestPreferWait(t *testing.T) {
+	t.Parallel()
 	h := open(t, nil)
 	for outcome, status := range map[run.Outcome]int{run.Success: 200, run.Canceled: 200, run.Failed: 422} {
 		t.Run(string(outcome), func(t *testing.T) {
@@ -204,6 +210,7 @@ func TestPreferWait(t *testing.T) {
 }
 
 func TestStopEndsAWaitWithItsRun(t *testing.T) {
+	t.Parallel()
 	h := bustest.New(t, bus.Topology{})
 	if _, err := h.Bus.Tasks.Apply(t.Context(), parse(t, members), false); err != nil {
 		t.Fatal(err)
@@ -246,6 +253,7 @@ func TestStopEndsAWaitWithItsRun(t *testing.T) {
 }
 
 func TestLocations(t *testing.T) {
+	t.Parallel()
 	keys := runKeys(t)
 	locator := func(public, location string, trusted ...string) *web.Locator {
 		l, err := web.NewLocator(public, trusted, location)
@@ -299,6 +307,7 @@ func TestLocations(t *testing.T) {
 }
 
 func TestOriginsOfATask(t *testing.T) {
+	t.Parallel()
 	h := open(t, nil)
 	for _, c := range []struct{ path, origin, allowed string }{
 		{"/task/execute/" + membersID, "https://anyone.example.org", "*"},
@@ -336,6 +345,7 @@ func TestOriginsOfATask(t *testing.T) {
 // TestNothingOfTheRequestIsKept would see the next request's bytes in an earlier run if a string
 // pointed into the server's buffer.
 func TestNothingOfTheRequestIsKept(t *testing.T) {
+	t.Parallel()
 	h := open(t, nil)
 	queue, err := h.Work.Queue(t.Context(), membersID)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 )
 
 func TestBodiesAreReadLiberally(t *testing.T) {
+	t.Parallel()
 	h := open(t, nil)
 	template := `{"QueryParameters": {"FirstName": "Ann", "LastName": "", }}`
 	for _, c := range []struct{ name, body, kind string }{
@@ -57,6 +58,7 @@ func TestBodiesAreReadLiberally(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	h := open(t, nil)
 	changed := h.Tasks.Changed()
 	if _, err := h.Bus.Tasks.Apply(t.Context(), parse(t, strings.Replace(listed, listedID, absentID, 1)+"enabled: false\n"), false); err != nil {
@@ -127,6 +129,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestUnknownMembersAreIgnored(t *testing.T) {
+	t.Parallel()
 	h := open(t, nil)
 	got := h.post(t, "/task/execute/"+membersID+"?code=abc&api-version=1", `{"data":{"FirstName":"x"},"id":null,"eventType":"Created","QueryParameters":{"FirstName":"Ann"}}`)
 	// "id" is the parameter ID in another letter case.
@@ -140,6 +143,7 @@ func TestUnknownMembersAreIgnored(t *testing.T) {
 }
 
 func TestStoreAway(t *testing.T) {
+	t.Parallel()
 	h := open(t, nil)
 	h.Broker.Stop()
 	got := h.post(t, "/task/executepolling/"+membersID, "", "Origin", "https://members.example.org")
@@ -154,6 +158,7 @@ func TestStoreAway(t *testing.T) {
 }
 
 func TestTasksNeverLoaded(t *testing.T) {
+	t.Parallel()
 	h := open(t, func(o *Options) { o.Tasks = new(bus.TaskView) })
 	got := h.post(t, "/task/execute/"+membersID, "")
 	if got.Status != 503 || got.Get("Retry-After") != "5" || got.problem(t).Type != "urn:runhook:problem:tasks-not-loaded" {
@@ -162,6 +167,7 @@ func TestTasksNeverLoaded(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
+	t.Parallel()
 	h := open(t, nil)
 	h.post(t, "/task/execute/"+membersID, "")
 	h.post(t, "/task/executepolling/"+membersID, "")
@@ -179,6 +185,7 @@ func TestMetrics(t *testing.T) {
 }
 
 func TestResemblesQueryParameters(t *testing.T) {
+	t.Parallel()
 	for name, want := range map[string]bool{
 		"QueryParameters": true, "queryparameters": true, "query_parameters": true, "Query-Parameters": true, "QueryParameter": true,
 		"QueryParams": true, "QuerryParametrs": true, "IQAParameters": true, "Parameters": true, "params": true, "query": true,

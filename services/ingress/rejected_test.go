@@ -27,6 +27,7 @@ func runKeys(t *testing.T) *web.Keys {
 // TestRejectedURL: every answer to a POST has the signed address, a replay the same one, and nothing
 // that is stored has it.
 func TestRejectedURL(t *testing.T) {
+	t.Parallel()
 	keys := runKeys(t)
 	h := open(t, func(o *Options) { o.Keys = keys })
 	key := []string{"Host", "a.example.org", "Idempotency-Key", "once"}
@@ -63,6 +64,7 @@ func TestRejectedURL(t *testing.T) {
 
 // TestNoRejectedURLWithoutKeys: an address that nobody could use is left out.
 func TestNoRejectedURLWithoutKeys(t *testing.T) {
+	t.Parallel()
 	h := open(t, nil)
 	if got := h.post(t, "/task/execute/"+membersID, ""); bytes.Contains(got.Body, []byte("RejectedUrl")) {
 		t.Errorf("%s", got.Body)

@@ -80,6 +80,7 @@ func newGate(t *testing.T, nats string) *gate {
 
 // A POST whose run is on its way to NATS when the server stops is answered when it is stored.
 func TestAStopLetsAPublishEnd(t *testing.T) {
+	t.Parallel()
 	h := open(t, nil)
 	g := newGate(t, strings.TrimPrefix(h.Broker.URL(), "nats://"))
 	far, err := bus.Connect(t.Context(), bus.Config{URLs: "nats://" + g.Addr().String(), Name: "far", Log: zerolog.Nop()})

@@ -174,6 +174,7 @@ func (w *workshop) state(t *testing.T, n run.Number) (state run.Claim, ended boo
 // Runners are killed at moments that nobody has chosen, one after the other. The run ends as if nothing
 // had happened.
 func TestKilledAtAnyMoment(t *testing.T) {
+	t.Parallel()
 	for _, destination := range []string{toTable, toFile} {
 		t.Run(destination[:3], func(t *testing.T) {
 			t.Parallel()
@@ -208,6 +209,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 
 // A runner that is stopped hands its run back, and another one goes on behind the last batch.
 func TestHandedBackRunContinuesElsewhere(t *testing.T) {
+	t.Parallel()
 	w := newLastingWorkshop(t, toTable)
 	stop := w.runHere(t, runner.Options{})
 	n := w.submit(t)
@@ -281,6 +283,7 @@ func (w *workshop) sequences(t *testing.T) map[string]uint64 {
 // A runner is paused in the middle of a run until another has taken the run over and ended it. When it
 // wakes up it writes nothing any more: no row, no progress, no claim, no final document, no event.
 func TestPausedRunnerWritesNothingMore(t *testing.T) {
+	t.Parallel()
 	w := newLastingWorkshop(t, toTable)
 	n := w.submit(t)
 	paused := w.start(t, w.store.Broker.URL())
@@ -359,6 +362,7 @@ func (g *gate) Write(p []byte) (int, error) {
 
 // A paused runner that cannot hear from the store that its run is another's is refused by the database.
 func TestPausedRunnerIsRefusedByTheDatabase(t *testing.T) {
+	t.Parallel()
 	w := newLastingWorkshop(t, toTable)
 	var text strings.Builder // no row fails: what does would go to the store first
 	text.WriteString("id,name\n")
@@ -390,6 +394,7 @@ func TestPausedRunnerIsRefusedByTheDatabase(t *testing.T) {
 // Where a destination cannot refuse, a runner that was paused looks at its claim before the next batch.
 // A file that it appends to stays locked while it is paused, and nobody else writes there.
 func TestPausedRunnerAppendsNothingMore(t *testing.T) {
+	t.Parallel()
 	w := newLastingWorkshop(t, toFile)
 	n := w.submit(t)
 	paused := w.start(t, w.store.Broker.URL())
@@ -417,6 +422,7 @@ func TestPausedRunnerAppendsNothingMore(t *testing.T) {
 
 // The same with messages: nothing is published any more.
 func TestPausedRunnerPublishesNothingMore(t *testing.T) {
+	t.Parallel()
 	w := newLastingWorkshop(t, "nats: {subject: members.changed}")
 	js := jetStream(t, w.store)
 	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "MEMBERS", Subjects: []string{"members.>"}, Duplicates: time.Second})

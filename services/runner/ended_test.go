@@ -34,6 +34,7 @@ func (w *workshop) rotate(t *testing.T) *workshop {
 
 // A run of the new id does not begin while one of the former id goes on.
 func TestRunsStayInOrderAcrossARotation(t *testing.T) {
+	t.Parallel()
 	w := newWorkshop(t, "upsert", 10)
 	release := w.lock(t)
 	before := w.submit(t)
@@ -65,6 +66,7 @@ func TestRunsStayInOrderAcrossARotation(t *testing.T) {
 
 // A POST that an ingress accepted before it heard of the deletion ends all the same.
 func TestARunOfADeletedTaskEndsFailed(t *testing.T) {
+	t.Parallel()
 	w := newWorkshop(t, "upsert", 10)
 	def, err := w.store.Work.Definition(t.Context(), w.request.Task, w.request.Definition)
 	if err != nil {

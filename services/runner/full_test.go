@@ -16,6 +16,7 @@ import (
 // A run that was given up because the store was full for longer than a lease goes on as soon as there is
 // room, without waiting for its delivery to run out.
 func TestRunGoesOnWhenTheStoreHasRoomAgain(t *testing.T) {
+	t.Parallel()
 	const lease = 12 * time.Second
 	w := newWorkshopWith(t, "upsert", 2000, lease)
 	var full atomic.Bool

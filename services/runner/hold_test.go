@@ -18,6 +18,7 @@ import (
 // A hold is certain of its run as long as nobody can have taken it over, by its own clock. Then it
 // asks, and what it hears counts.
 func TestConfirm(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{Lease: time.Minute})
 	id := task.NewID()
 	state := run.Claim{Owner: "me", Executions: 1}
@@ -71,6 +72,7 @@ func TestConfirm(t *testing.T) {
 // A claim is written when its checkpoint moved, at most once a second, and three times in a lease; and what
 // could not be written when the run began to wait is with the next renewal.
 func TestRenew(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{Lease: time.Hour})
 	var full atomic.Bool
 	filling, err := bus.Connect(t.Context(), bus.Config{URLs: store.Broker.URL(), Full: full.Load, Log: zerolog.Nop()})

@@ -27,6 +27,7 @@ import (
 // A runner process is killed with SIGKILL between every two steps of one run. Another process then
 // ends the run: once, with every row where it belongs.
 func TestKillBetweenAnyTwoSteps(t *testing.T) {
+	t.Parallel()
 	const rows = 20_000
 	for _, action := range []string{"upsert", "insert"} {
 		for _, step := range []struct {

@@ -17,6 +17,7 @@ import (
 // While rows move, the live document changes four times a second, by the runner's own clock, and not more
 // often; the claim, which costs a write to disk, moves once a second.
 func TestLiveDocumentChangesFourTimesASecond(t *testing.T) {
+	t.Parallel()
 	w := newWorkshopWith(t, "upsert", 0, time.Hour) // the claim is renewed because its checkpoint moved, and not for its age
 	var text strings.Builder
 	text.WriteString("id,name\n")

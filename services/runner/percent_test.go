@@ -15,6 +15,7 @@ import (
 // What is lost with the server that dies, as live progress is, must not have shown a higher percentage
 // than what is left, the claim: it would go back.
 func TestNoPercentageIsShownThatTheClaimDoesNotHave(t *testing.T) {
+	t.Parallel()
 	w := newLastingWorkshop(t, toTable)
 	js := jetStream(t, w.store)
 	written := make(chan *nats.Msg, 4096)

@@ -40,6 +40,7 @@ destination: {nats: {subject: members.changed}}
 }
 
 func TestRowsArePublished(t *testing.T) {
+	t.Parallel()
 	w, stream := publishing(t, 5000)
 	w.runHere(t, runner.Options{})
 	n := w.submit(t)
@@ -58,6 +59,7 @@ func TestRowsArePublished(t *testing.T) {
 // A runner that is killed in the middle leaves rows that the next one publishes again; the stream
 // keeps each once.
 func TestKillWhileRowsArePublished(t *testing.T) {
+	t.Parallel()
 	w, stream := publishing(t, 5000)
 	n := w.submit(t)
 	w.runUntilKilled(t, "members.changed", 2500, true)
@@ -75,6 +77,7 @@ func TestKillWhileRowsArePublished(t *testing.T) {
 
 // A row that no message can hold is a row error; the server's words are with the rejected rows.
 func TestRowsThatAreTooLargeForAMessage(t *testing.T) {
+	t.Parallel()
 	w, _ := publishing(t, 0)
 	stream, err := jetStream(t, w.store).UpdateStream(t.Context(), jetstream.StreamConfig{Name: "MEMBERS", Subjects: []string{"members.>"}, MaxMsgSize: 1000})
 	if err != nil {

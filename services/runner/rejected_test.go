@@ -57,6 +57,7 @@ func (w *workshop) rejected(t *testing.T, n run.Number) (rows []run.RejectedRow)
 // A runner is killed around the writes of rejected rows. What the run ends with is each of them once,
 // whichever attempt had stored it.
 func TestKillWhileRowsAreRejected(t *testing.T) {
+	t.Parallel()
 	for _, step := range []struct {
 		name    string
 		subject string
@@ -102,6 +103,7 @@ func TestKillWhileRowsAreRejected(t *testing.T) {
 
 // A run that starts over removes what the attempt before it had stored and named.
 func TestTakeoverDropsTheEarlierAttemptsRows(t *testing.T) {
+	t.Parallel()
 	w := newRejectingWorkshop(t)
 	n := w.submit(t)
 	claim := w.abandon(t, n, run.Claim{})
@@ -138,6 +140,7 @@ func TestTakeoverDropsTheEarlierAttemptsRows(t *testing.T) {
 
 // A run whose rows all pass stores nothing, and names nothing.
 func TestNoRejectedRowsAreStoredWhereNoneFailed(t *testing.T) {
+	t.Parallel()
 	w := newWorkshop(t, "upsert", 10)
 	w.runHere(t, runner.Options{})
 	n := w.submit(t)
@@ -153,6 +156,7 @@ func TestNoRejectedRowsAreStoredWhereNoneFailed(t *testing.T) {
 
 // A run that ends because too many rows failed shows those too, the last one included.
 func TestRejectedRowsOfAFailedRun(t *testing.T) {
+	t.Parallel()
 	w := newRejectingWorkshop(t)
 	def := parse(t, fmt.Sprintf(`id: %s
 name: Strict
@@ -176,6 +180,7 @@ max_row_errors: 2
 
 // While the store cannot take rejected rows the run waits for it and loses none.
 func TestRejectedRowsWaitForTheStore(t *testing.T) {
+	t.Parallel()
 	w := newRejectingWorkshop(t)
 	release := w.lock(t)
 	w.runHere(t, runner.Options{})
@@ -196,6 +201,7 @@ func TestRejectedRowsWaitForTheStore(t *testing.T) {
 
 // Cells and a driver's own words are in the rejected rows and nowhere else that is stored or logged.
 func TestValuesStandInRejectedRowsOnly(t *testing.T) {
+	t.Parallel()
 	const canary = "canary7f3a"
 	w := newWorkshop(t, "upsert", 0)
 	write(t, filepath.Join(w.dir, "in.csv"), "id,name\n"+

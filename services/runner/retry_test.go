@@ -234,6 +234,7 @@ func TestAWaitKeepsItsPlace(t *testing.T) {
 // The next attempt continues behind what the one before had written, whether the database or the claim
 // knows how far that was.
 func TestTheNextAttemptContinues(t *testing.T) {
+	t.Parallel()
 	const rows = 1500
 	var text strings.Builder
 	for i := range rows {

@@ -152,6 +152,7 @@ func (w *workshop) abandon(t *testing.T, n run.Number, state run.Claim) *bus.Cla
 }
 
 func TestRunEndsAndLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
 	w := newWorkshop(t, "upsert", 10)
 	w.runHere(t, runner.Options{})
 	n := w.submit(t)
@@ -170,6 +171,7 @@ func TestRunEndsAndLeavesNothingBehind(t *testing.T) {
 }
 
 func TestSlotsBoundTheRunsUnderWay(t *testing.T) {
+	t.Parallel()
 	w := newWorkshop(t, "upsert", 10)
 	release := w.lock(t)
 	w.runHere(t, runner.Options{Slots: 1})
@@ -207,6 +209,7 @@ destination: {sql: {connection: warehouse, table: people, key: [id], action: ups
 }
 
 func TestStoppedRunnerHandsItsRunBackAtOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorkshop(t, "upsert", 10)
 	release := w.lock(t)
 	stop := w.runHere(t, runner.Options{})
@@ -224,6 +227,7 @@ func TestStoppedRunnerHandsItsRunBackAtOnce(t *testing.T) {
 }
 
 func TestSilentRunnersRunIsTakenOver(t *testing.T) {
+	t.Parallel()
 	w := newWorkshop(t, "upsert", 10)
 	n := w.submit(t)
 	former := w.abandon(t, n, run.Claim{Checkpoint: run.Checkpoint{Percent: 40, Row: 4, Counts: run.Counts{Failed: 2}}})
@@ -239,6 +243,7 @@ func TestSilentRunnersRunIsTakenOver(t *testing.T) {
 }
 
 func TestRunThatKeepsStoppingRunnersIsGivenUp(t *testing.T) {
+	t.Parallel()
 	w := newWorkshop(t, "upsert", 10)
 	n := w.submit(t)
 	w.abandon(t, n, run.Claim{Executions: run.MaxIdle, Idle: run.MaxIdle - 1, Furthest: 7})
@@ -250,6 +255,7 @@ func TestRunThatKeepsStoppingRunnersIsGivenUp(t *testing.T) {
 }
 
 func TestEndedRunIsOnlyAcknowledged(t *testing.T) {
+	t.Parallel()
 	w := newWorkshop(t, "upsert", 10)
 	n := w.submit(t)
 	claim := w.abandon(t, n, run.Claim{})
@@ -266,6 +272,7 @@ func TestEndedRunIsOnlyAcknowledged(t *testing.T) {
 }
 
 func TestAcceptedDefinitionIsExecuted(t *testing.T) {
+	t.Parallel()
 	w := newWorkshop(t, "upsert", 10)
 	n := w.submit(t)
 	edited := parse(t, fmt.Sprintf(`id: %s
@@ -288,6 +295,7 @@ destination: {sql: {connection: warehouse, table: people, key: [id], action: ups
 }
 
 func TestDisabledTasksQueuedRunsFinish(t *testing.T) {
+	t.Parallel()
 	w := newWorkshop(t, "upsert", 10)
 	n := w.submit(t)
 	if _, err := w.store.Tasks.Remove(t.Context(), w.request.Task); err != nil {
@@ -300,6 +308,7 @@ func TestDisabledTasksQueuedRunsFinish(t *testing.T) {
 }
 
 func TestForeignMessageDoesNotBlockTheQueue(t *testing.T) {
+	t.Parallel()
 	w := newWorkshop(t, "upsert", 10)
 	if _, err := jetStream(t, w.store).Publish(t.Context(), "run.request."+string(w.request.Task), []byte("not a request")); err != nil {
 		t.Fatal(err)
@@ -312,6 +321,7 @@ func TestForeignMessageDoesNotBlockTheQueue(t *testing.T) {
 }
 
 func TestRunSurvivesARestartOfNATS(t *testing.T) {
+	t.Parallel()
 	w := newWorkshop(t, "upsert", 10)
 	release := w.lock(t)
 	w.runHere(t, runner.Options{})
@@ -330,6 +340,7 @@ func TestRunSurvivesARestartOfNATS(t *testing.T) {
 }
 
 func TestRunnerThatLostItsClaimWritesNoMore(t *testing.T) {
+	t.Parallel()
 	w := newWorkshop(t, "upsert", 10)
 	release := w.lock(t)
 	w.runHere(t, runner.Options{})

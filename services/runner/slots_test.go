@@ -52,6 +52,7 @@ func (w *workshop) leased(t *testing.T) (requests, pulls int) {
 // While a pull is open each request starts when it comes, up to the task's concurrency, and the rest
 // follows when runs end.
 func TestRequestsOfAnOpenPullStartAtOnce(t *testing.T) {
+	t.Parallel()
 	w := crowd(t, 4, 1)[0]
 	release := w.lock(t)
 	w.runHere(t, runner.Options{Slots: 8})
@@ -79,6 +80,7 @@ func TestRequestsOfAnOpenPullStartAtOnce(t *testing.T) {
 // Open pulls of other tasks are given up when the last slot is taken, and what they brought for nothing
 // goes back, so that another runner could start it.
 func TestNoRequestIsLeasedWithoutASlot(t *testing.T) {
+	t.Parallel()
 	tasks := crowd(t, 8, 5)
 	release := tasks[0].lock(t)
 	numbers := map[*workshop][]run.Number{}
@@ -141,6 +143,7 @@ func TestNoRequestIsLeasedWithoutASlot(t *testing.T) {
 
 // Runs of a task that takes one at a time start in the order of their requests.
 func TestOneAtATimeStaysInOrder(t *testing.T) {
+	t.Parallel()
 	w := crowd(t, 1, 1)[0]
 	var numbers []run.Number
 	for range 30 {

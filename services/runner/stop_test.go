@@ -21,6 +21,7 @@ import (
 
 // A runner that waits to see whether another one's claim moves gives the run back when it stops, at once.
 func TestAStopEndsTheWatchOfAClaim(t *testing.T) {
+	t.Parallel()
 	w := newWorkshopWith(t, "upsert", 10, time.Hour)
 	n := w.submit(t)
 	w.abandon(t, n, run.Claim{})

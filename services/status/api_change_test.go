@@ -28,6 +28,7 @@ func (s *site) change(method, path string) (changed bool, shown shownTask) {
 func taskPath(id task.ID) string { return "/api/tasks/" + string(id) }
 
 func TestEnableAndDisable(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	def := s.apply("Refresh", "# the end")
 	if changed, shown := s.change("POST", taskPath(def.ID)+"/disable"); !changed || shown.Enabled {
@@ -50,6 +51,7 @@ func TestEnableAndDisable(t *testing.T) {
 }
 
 func TestRotateATask(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	def := s.apply("Refresh", "failed_status: 422", "allow_origins: [https://pages.example.org]")
 	ended, waiting := s.submit(def).begin(0).end(run.Failed, "no"), s.submit(def)
@@ -94,6 +96,7 @@ func TestRotateATask(t *testing.T) {
 }
 
 func TestDeleteATask(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	def := s.apply("Refresh", "failed_status: 422")
 	ended, waiting := s.submit(def).begin(0).end(run.Failed, "no"), s.submit(def)
@@ -119,6 +122,7 @@ func TestDeleteATask(t *testing.T) {
 
 // The file of a task that came with --tasks is somebody else's to write.
 func TestChangeATaskOfAFolder(t *testing.T) {
+	t.Parallel()
 	fromFolder := func(s *site) *task.Definition {
 		t.Helper()
 		def, err := taskfile.Parse(taskFile(task.NewID(), "Refresh"), "test.yaml")
@@ -154,6 +158,7 @@ func TestChangeATaskOfAFolder(t *testing.T) {
 }
 
 func TestChangesNeedTheToken(t *testing.T) {
+	t.Parallel()
 	s := open(t, func(o *status.Options) { o.Admin = admin(t, adminToken, "") })
 	def := s.apply("Refresh")
 	s.do("POST", taskPath(def.ID)+"/rotate", nil).problem(t, http.StatusUnauthorized)

@@ -52,6 +52,7 @@ parameters:
   - {name: Chapter, multiple: true, default: [North, South]}`
 
 func TestTasksAreShown(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	if got := s.get("/api/tasks").expect(t, http.StatusOK); string(got.body) != `{"Tasks":[]}` {
 		t.Errorf("without tasks: %s", got.body)
@@ -102,6 +103,7 @@ func TestTasksAreShown(t *testing.T) {
 }
 
 func TestApplyATask(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	id := task.NewID()
 	path := "/api/tasks/" + string(id)
@@ -147,6 +149,7 @@ func TestApplyATask(t *testing.T) {
 
 // What `serve --tasks` brought stays the folder's while it is the same file.
 func TestApplyLeavesTheFolderItsTasks(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	def, err := taskfile.Parse(taskFile(task.NewID(), "Refresh"), "test.yaml")
 	if err != nil {
@@ -167,6 +170,7 @@ func TestApplyLeavesTheFolderItsTasks(t *testing.T) {
 }
 
 func TestApplyRefusesAFile(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	id := task.NewID()
 	path := "/api/tasks/" + string(id)
@@ -202,6 +206,7 @@ func TestApplyRefusesAFile(t *testing.T) {
 }
 
 func TestRunsAreListed(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	if got := s.get("/api/runs").expect(t, http.StatusOK); string(got.body) != `{"Runs":[]}` {
 		t.Errorf("without runs: %s", got.body)
@@ -245,6 +250,7 @@ func TestRunsAreListed(t *testing.T) {
 }
 
 func TestQueriesAreRefused(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	def := s.apply("Refresh")
 	for path, name := range map[string]string{
@@ -280,6 +286,7 @@ func adminRoutes(def *task.Definition, n run.Number) []struct{ method, path stri
 }
 
 func TestAdminRoutesNeedTheToken(t *testing.T) {
+	t.Parallel()
 	s := open(t, func(o *status.Options) { o.Admin = admin(t, adminToken, "") })
 	def := s.apply("Refresh")
 	for _, route := range adminRoutes(def, s.submit(def).number) {
@@ -291,6 +298,7 @@ func TestAdminRoutesNeedTheToken(t *testing.T) {
 }
 
 func TestAdminRoutesWithoutATokenAreForThisMachine(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	def := s.apply("Refresh")
 	for _, route := range adminRoutes(def, s.submit(def).number) {
@@ -309,6 +317,7 @@ func TestAdminRoutesWithoutATokenAreForThisMachine(t *testing.T) {
 }
 
 func TestMethodsThatAreNotThere(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	def := s.apply("Refresh")
 	for _, path := range []string{"/api/tasks", "/api/tasks/" + string(def.ID), "/api/runs", "/api/runs/1"} {

@@ -11,6 +11,7 @@ import (
 
 // A run that was taken over begins again, and what is answered does not go back.
 func TestTakeoverKeepsThePercentage(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	def := s.apply("Refresh")
 	r := s.submit(def).begin(0)
@@ -55,6 +56,7 @@ func TestTakeoverKeepsThePercentage(t *testing.T) {
 
 // Many clients poll a run while it goes on; none ever sees it go back.
 func TestPollsNeverGoBack(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	r := s.submit(s.apply("Refresh"))
 	var pollers sync.WaitGroup

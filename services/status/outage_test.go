@@ -27,6 +27,7 @@ func (s *site) until(path, what string, right func(answer) bool) answer {
 }
 
 func TestPollWhileTheStoreIsAway(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	def := s.apply("Refresh", "retry_after: 7")
 	seen, unseen := s.submit(def).begin(1), s.submit(def).begin(3)
@@ -89,6 +90,7 @@ func TestPollWhileTheStoreIsAway(t *testing.T) {
 }
 
 func TestLongPollOutlivesARestartOfTheStore(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	r := s.submit(s.apply("Refresh")).begin(0).reach(20)
 	s.get(r.path()).expect(t, http.StatusAccepted)
@@ -128,6 +130,7 @@ func TestLongPollOutlivesARestartOfTheStore(t *testing.T) {
 }
 
 func TestForgottenRunIsAnsweredBare(t *testing.T) {
+	t.Parallel()
 	s := open(t, func(o *status.Options) { o.Remember = 1 })
 	def := s.apply("Refresh")
 	first, second := s.submit(def).begin(5), s.submit(def).begin(5)

@@ -20,6 +20,7 @@ import (
 )
 
 func TestPollFollowsARunToItsEnd(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	def := s.apply("Refresh", "retry_after: 7")
 	r := s.submit(def)
@@ -73,6 +74,7 @@ func TestPollFollowsARunToItsEnd(t *testing.T) {
 }
 
 func TestFinishedRunNeedsNoStore(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	r := s.submit(s.apply("Refresh")).begin(0).end(run.Failed, "no such file")
 	first := s.get(r.path()).expect(t, http.StatusOK)
@@ -109,6 +111,7 @@ func (s *site) messages() int64 {
 }
 
 func TestConditionalPoll(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	def := s.apply("Refresh")
 	r := s.submit(def)
@@ -141,6 +144,7 @@ func TestConditionalPoll(t *testing.T) {
 }
 
 func TestHeadAnswersLikeGet(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	r := s.submit(s.apply("Refresh"))
 	compare := func(code int) {
@@ -161,6 +165,7 @@ func TestHeadAnswersLikeGet(t *testing.T) {
 }
 
 func TestFailedStatus(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	def := s.apply("Refresh", "failed_status: 422")
 	s.get(s.submit(def).begin(0).path()).expect(t, http.StatusAccepted)
@@ -173,6 +178,7 @@ func TestFailedStatus(t *testing.T) {
 }
 
 func TestAddressesThatNameNoRun(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	def, other := s.apply("Refresh"), s.apply("Other")
 	r := s.submit(def)
@@ -217,6 +223,7 @@ func TestAddressesThatNameNoRun(t *testing.T) {
 }
 
 func TestRunPastItsRetentionIsGone(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{Retention: 500 * time.Millisecond})
 	s := openOn(t, store, func(o *status.Options) { o.TrustFinal = time.Millisecond })
 	def := s.apply("Refresh")
@@ -238,6 +245,7 @@ func TestRunPastItsRetentionIsGone(t *testing.T) {
 }
 
 func TestRunsOfADisabledTaskAnswer(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	def := s.apply("Refresh")
 	queued, ended := s.submit(def), s.submit(def).begin(0).end(run.Success, "done")
@@ -250,6 +258,7 @@ func TestRunsOfADisabledTaskAnswer(t *testing.T) {
 }
 
 func TestLocationIsWhereTheCallerCame(t *testing.T) {
+	t.Parallel()
 	public, err := web.NewLocator("https://hooks.example.org/runhook/", nil, "")
 	if err != nil {
 		t.Fatal(err)
@@ -280,6 +289,7 @@ func TestLocationIsWhereTheCallerCame(t *testing.T) {
 }
 
 func TestPagesOfListedOriginsMayPoll(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	r := s.submit(s.apply("Refresh", `allow_origins: ["https://members.example.org"]`))
 	for origin, want := range map[string]string{
@@ -297,6 +307,7 @@ func TestPagesOfListedOriginsMayPoll(t *testing.T) {
 }
 
 func TestNothingIsAnsweredBeforeTheTasksAreLoaded(t *testing.T) {
+	t.Parallel()
 	s := open(t, func(o *status.Options) { o.Tasks = new(bus.TaskView) })
 	for _, path := range []string{run.StatusPath(task.NewID(), 1), "/api/tasks", "/api/tasks/" + string(task.NewID()), "/api/runs", "/api/runs/1"} {
 		got := s.get(path)
@@ -308,6 +319,7 @@ func TestNothingIsAnsweredBeforeTheTasksAreLoaded(t *testing.T) {
 }
 
 func TestPollsAreCountedByTaskName(t *testing.T) {
+	t.Parallel()
 	registry := prometheus.NewRegistry()
 	s := open(t, func(o *status.Options) { o.Metrics = registry })
 	def := s.apply("Refresh")

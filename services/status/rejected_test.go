@@ -54,6 +54,7 @@ func rejectedSite(t *testing.T) (s *site, keys *web.Keys, r *started) {
 var bearer = []string{"Authorization", "Bearer " + adminToken}
 
 func TestRejectedRowsNeedTheRunsControlSignature(t *testing.T) {
+	t.Parallel()
 	s, keys, r := rejectedSite(t)
 	other := s.submit(s.apply("Another"))
 	r.reject(1, run.RejectedChunk{Columns: []string{"ID"}, Rows: []run.RejectedRow{{Row: 1, Cells: []string{"secret"}}}})
@@ -96,6 +97,7 @@ func TestRejectedRowsNeedTheRunsControlSignature(t *testing.T) {
 }
 
 func TestRejectedRowsOfARunThatHasNone(t *testing.T) {
+	t.Parallel()
 	s, _, r := rejectedSite(t)
 	queued := s.submit(s.apply("Another"))
 	for name, of := range map[string]*started{"queued": queued, "in progress": r} {
@@ -112,6 +114,7 @@ func TestRejectedRowsOfARunThatHasNone(t *testing.T) {
 
 // TestRejectedRowsArriveAsTheyWere sends what breaks CSV and XML through both forms.
 func TestRejectedRowsArriveAsTheyWere(t *testing.T) {
+	t.Parallel()
 	s, _, r := rejectedSite(t)
 	columns := []string{"ID", "Row", "a\"b;c"}
 	var chunks []run.RejectedChunk
@@ -227,6 +230,7 @@ func readWorkbook(t *testing.T, data []byte) (rows [][]string) {
 }
 
 func TestRowsThatASheetCannotHold(t *testing.T) {
+	t.Parallel()
 	s, _, r := rejectedSite(t)
 	r.reject(1, run.RejectedChunk{Columns: []string{"ID"}, Rows: []run.RejectedRow{{Row: 1, Cells: []string{strings.Repeat("x", 32768)}}}})
 	path := run.RejectedPath(r.doc.ExecuteID, r.number)
@@ -242,6 +246,7 @@ func TestRowsThatASheetCannotHold(t *testing.T) {
 
 // TestMissingChunkBreaksTheDownloadOff: half of the rows must not look like all of them.
 func TestMissingChunkBreaksTheDownloadOff(t *testing.T) {
+	t.Parallel()
 	s, _, r := rejectedSite(t)
 	row := run.RejectedRow{Row: 1, Cells: []string{strings.Repeat("x", 30_000)}}
 	big := run.RejectedChunk{Columns: []string{"ID"}, Rows: slices.Repeat([]run.RejectedRow{row}, 5)}

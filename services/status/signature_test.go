@@ -51,12 +51,14 @@ func admin(t testing.TB, token, publicURL string) *web.Admin {
 }
 
 func TestSignedLinksNeedAKey(t *testing.T) {
+	t.Parallel()
 	if _, err := status.New(status.Options{SignedLinks: true}); err == nil || !strings.Contains(err.Error(), "--run-key-file") {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestSignedLinks(t *testing.T) {
+	t.Parallel()
 	keys := runKeys(t)
 	s := open(t, func(o *status.Options) {
 		o.SignedLinks, o.Keys, o.Admin = true, keys, admin(t, adminToken, "")
@@ -119,12 +121,14 @@ func TestSignedLinks(t *testing.T) {
 
 // Without a token an administrator is any program of this machine; such a program has to ask for it.
 func TestSignedLinksWithoutAToken(t *testing.T) {
+	t.Parallel()
 	s := open(t, func(o *status.Options) { o.SignedLinks, o.Keys = true, runKeys(t) })
 	r := s.submit(s.apply("Refresh"))
 	s.get(r.path()).problem(t, http.StatusForbidden)
 }
 
 func TestPlainLinksCarryNoSignature(t *testing.T) {
+	t.Parallel()
 	s := open(t, func(o *status.Options) { o.Keys = runKeys(t) })
 	r := s.submit(s.apply("Refresh"))
 	if location := s.get(r.path()+"?sig=left-over").expect(t, 202).Header.Get("Location"); location != s.url+r.path() {

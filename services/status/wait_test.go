@@ -56,6 +56,7 @@ func within(t *testing.T, limit time.Duration, answers <-chan answer) answer {
 }
 
 func TestLongPollAnswersWhenTheRunEnds(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	r := s.submit(s.apply("Refresh")).begin(0)
 	answers := s.startWaiting(r.path(), "wait=100")
@@ -88,6 +89,7 @@ func TestLongPollAnswersWhenTheRunEnds(t *testing.T) {
 
 // The end of a run is an event: a poll does not find it only when it looks by itself.
 func TestLongPollHearsOfTheEnd(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	def := s.apply("Refresh")
 	for try := 1; ; try++ { // one try may meet a machine that is busy
@@ -105,6 +107,7 @@ func TestLongPollHearsOfTheEnd(t *testing.T) {
 }
 
 func TestLongPollEndsWithItsWait(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	r := s.submit(s.apply("Refresh")).begin(0)
 	start := time.Now()
@@ -124,6 +127,7 @@ func TestLongPollEndsWithItsWait(t *testing.T) {
 }
 
 func TestLongestWaitIsBounded(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	r := s.submit(s.apply("Refresh")).begin(0).end(run.Success, "done")
 	for prefer, want := range map[string]string{
@@ -136,6 +140,7 @@ func TestLongestWaitIsBounded(t *testing.T) {
 }
 
 func TestLongPollOfNoRunDoesNotWait(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	def := s.apply("Refresh")
 	start := time.Now()
@@ -147,6 +152,7 @@ func TestLongPollOfNoRunDoesNotWait(t *testing.T) {
 }
 
 func TestStopAnswersLongPolls(t *testing.T) {
+	t.Parallel()
 	s := open(t, nil)
 	r := s.submit(s.apply("Refresh")).begin(0)
 	answers := s.startWaiting(r.path(), "wait=100")

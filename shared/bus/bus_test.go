@@ -21,6 +21,7 @@ import (
 func TestMain(m *testing.M) { proctest.Main(m) }
 
 func TestRunGoesThroughItsPhases(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	request := bustest.Applied(t, store.Bus)
 	ctx := t.Context()
@@ -88,6 +89,7 @@ func TestRunGoesThroughItsPhases(t *testing.T) {
 }
 
 func TestLookupOfWhatIsNotThere(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	request, other := bustest.Applied(t, store.Bus), bustest.Applied(t, store.Bus)
 	n := bustest.Submit(t, store.Bus, request)
@@ -113,6 +115,7 @@ func TestLookupOfWhatIsNotThere(t *testing.T) {
 }
 
 func TestIdempotencyKey(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	first, otherTask := bustest.Applied(t, store.Bus), bustest.Applied(t, store.Bus)
 	ctx := t.Context()
@@ -154,6 +157,7 @@ func retryUnavailable[T any](ctx context.Context, do func() (T, error)) (T, erro
 }
 
 func TestOneOfManyContendersEndsARun(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	request := bustest.Applied(t, store.Bus)
 	ctx := t.Context()
@@ -194,6 +198,7 @@ func TestOneOfManyContendersEndsARun(t *testing.T) {
 }
 
 func TestTakeoverFencesTheFormerHolder(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	request := bustest.Applied(t, store.Bus)
 	ctx := t.Context()
@@ -244,6 +249,7 @@ func TestTakeoverFencesTheFormerHolder(t *testing.T) {
 }
 
 func TestAwaitReturnsWhenTheRunEnds(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	waiter := store.Open("waiter") // over a socket, as another process would
 	request := bustest.Applied(t, store.Bus)
@@ -281,6 +287,7 @@ func TestAwaitReturnsWhenTheRunEnds(t *testing.T) {
 }
 
 func TestViewFollowsTheTasks(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	ctx, cancel := context.WithCancel(t.Context())
 	view, done, err := store.Tasks.Watch(ctx)
@@ -336,6 +343,7 @@ func TestViewFollowsTheTasks(t *testing.T) {
 }
 
 func TestViewSeesChangesSoonAfterAnOutage(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	ctx, cancel := context.WithCancel(t.Context())
 	view, done, err := store.Tasks.Watch(ctx)
@@ -364,6 +372,7 @@ func TestViewSeesChangesSoonAfterAnOutage(t *testing.T) {
 }
 
 func TestRedeliverDoesNotWaitForTheLease(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{Lease: time.Hour})
 	request := bustest.Applied(t, store.Bus)
 	n := bustest.Submit(t, store.Bus, request)
@@ -393,6 +402,7 @@ func TestRedeliverDoesNotWaitForTheLease(t *testing.T) {
 }
 
 func TestQueueKeepsRunsOfATaskApart(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	request := bustest.Applied(t, store.Bus)
 	first, second := bustest.Submit(t, store.Bus, request), bustest.Submit(t, store.Bus, request)
@@ -418,6 +428,7 @@ func TestQueueKeepsRunsOfATaskApart(t *testing.T) {
 // A pull that is given up while requests are on their way must not leave any leased to nobody: it would
 // come back only after the lease.
 func TestPullGivenUpLosesNoRequest(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	def := bustest.Definition(t, "Busy", 1000)
 	if _, err := store.Tasks.Apply(t.Context(), def, false); err != nil {
@@ -472,6 +483,7 @@ func TestPullGivenUpLosesNoRequest(t *testing.T) {
 
 // One pull brings as many requests as it asked for, each as soon as it comes, and no more.
 func TestPullBringsWhatItAsksFor(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	def := bustest.Definition(t, "Busy", 1000)
 	if _, err := store.Tasks.Apply(t.Context(), def, false); err != nil {
@@ -526,6 +538,7 @@ func TestPullBringsWhatItAsksFor(t *testing.T) {
 }
 
 func TestRunsListsTheNewestFirst(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	quiet, busy := bustest.Applied(t, store.Bus), bustest.Applied(t, store.Bus)
 	old := bustest.Submit(t, store.Bus, quiet)
@@ -544,6 +557,7 @@ func TestRunsListsTheNewestFirst(t *testing.T) {
 }
 
 func TestCheckSaysWhatToRun(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	if err := store.Jet().JS.DeleteStream(t.Context(), jet.RunsStream); err != nil {
 		t.Fatal(err)
@@ -555,6 +569,7 @@ func TestCheckSaysWhatToRun(t *testing.T) {
 }
 
 func TestUnavailable(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	request := bustest.Applied(t, store.Bus)
 	n := bustest.Submit(t, store.Bus, request)

@@ -15,6 +15,7 @@ import (
 // On a cluster a read may come from a replica that lags, and a duplicate may be refused while its
 // original is being agreed upon. Neither may show.
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	cluster := bustest.NewCluster(t, bus.Topology{})
 	ctx := t.Context()
 	def := bustest.Definition(t, "Replicated", 1)

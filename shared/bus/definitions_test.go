@@ -20,6 +20,7 @@ import (
 // An old definition goes when it has not been current for as long as runs are kept, nobody has just
 // accepted it again, and no stored request names it.
 func TestSweepDefinitions(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{Retention: 2 * time.Second})
 	ctx := t.Context()
 	text := string(bustest.Definition(t, "Version 0", 1).Text)

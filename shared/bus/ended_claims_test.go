@@ -15,6 +15,7 @@ import (
 // The claims of ended runs go, many at once; the claim of a run that has not ended stays, whatever stands
 // around it, and its holder notices nothing.
 func TestClaimsOfEndedRunsGo(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	ctx := t.Context()
 	state := run.Claim{Owner: "me", Executions: 1}

@@ -75,6 +75,7 @@ func queueOf(view *bus.TaskView, id task.ID) (bus.TaskQueue, bool) {
 }
 
 func TestRotation(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	ctx := t.Context()
 	view, await := watch(t, store)
@@ -159,6 +160,7 @@ func TestRotation(t *testing.T) {
 
 // A definition that lists former ids is applied to a store that never had them.
 func TestFormerIDsOfAnotherStore(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	view, await := watch(t, store)
 	first := bustest.Definition(t, "Refresh", 1)
@@ -174,6 +176,7 @@ func TestFormerIDsOfAnotherStore(t *testing.T) {
 }
 
 func TestReviseKeepsWhatSomebodyElseChanged(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	view, await := watch(t, store)
 	def := bustest.Definition(t, "Refresh", 1)
@@ -198,6 +201,7 @@ func TestReviseKeepsWhatSomebodyElseChanged(t *testing.T) {
 }
 
 func TestDelete(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	ctx := t.Context()
 	view, await := watch(t, store)
@@ -258,6 +262,7 @@ func TestDelete(t *testing.T) {
 
 // A POST repeated with its key after a rotation finds its run, by the id that the caller uses.
 func TestIdempotencyKeyOfAFormerID(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	first := bustest.Definition(t, "Refresh", 1)
 	put(t, store, first)

@@ -18,6 +18,7 @@ import (
 )
 
 func TestFinalDocumentIsTheCompletionEvent(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	request := bustest.Applied(t, store.Bus)
 	ctx := t.Context()
@@ -81,6 +82,7 @@ func TestFinalDocumentIsTheCompletionEvent(t *testing.T) {
 }
 
 func TestAnyClientFollowsARunLive(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	request := bustest.Applied(t, store.Bus)
 	ctx := t.Context()
@@ -119,6 +121,7 @@ func TestAnyClientFollowsARunLive(t *testing.T) {
 
 // An old NATS server cannot be had here; its greeting can.
 func TestOldServerIsRefused(t *testing.T) {
+	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -147,6 +150,7 @@ func TestOldServerIsRefused(t *testing.T) {
 }
 
 func TestNoServerSaysWhereItLooked(t *testing.T) {
+	t.Parallel()
 	_, err := bus.Connect(t.Context(), bus.Config{
 		URLs: "nats://user:secret@127.0.0.1:1", Log: zerolog.Nop(), ConnectTimeout: time.Millisecond,
 	})
@@ -156,6 +160,7 @@ func TestNoServerSaysWhereItLooked(t *testing.T) {
 }
 
 func TestDryRunsAreMarked(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	request := bustest.Applied(t, store.Bus)
 	events, err := bustest.JetStream(t, store.Broker.URL()).CreateConsumer(t.Context(), "EVENTS", jetstream.ConsumerConfig{})

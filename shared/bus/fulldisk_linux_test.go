@@ -38,6 +38,7 @@ func smallDisk(t *testing.T, mib int) string {
 // The disk of one of three servers fills up while runs are accepted and end: the two others go on, or
 // refuse for a moment, and nothing that was accepted is lost.
 func TestFullDiskOfOneServer(t *testing.T) {
+	t.Parallel()
 	disk := smallDisk(t, 24)
 	cluster := bustest.EmptyCluster(t, filepath.Join(disk, "nats"))
 	ctx := t.Context()

@@ -11,6 +11,7 @@ import (
 
 // A store that is given another lease has it for the tasks that are there, too.
 func TestLeaseChangesForTasksThatAreThere(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{Lease: 3 * time.Second})
 	request := bustest.Applied(t, store.Bus)
 	for _, lease := range []time.Duration{3 * time.Second, 5 * time.Second, 5 * time.Second} {
@@ -29,6 +30,7 @@ func TestLeaseChangesForTasksThatAreThere(t *testing.T) {
 
 // What the server does not let be changed of a stream is left, or said.
 func TestInitKeepsWhatCannotChange(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{Synced: true})
 	if err := store.Init(t.Context(), bus.Topology{}); err != nil {
 		t.Errorf("a store that is served from elsewhere now: %v", err)

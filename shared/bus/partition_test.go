@@ -27,6 +27,7 @@ func clusterRequest(t *testing.T) (*bustest.Cluster, run.Request) {
 
 // A process that reads from a server which lags behind tells nothing older than what others have told.
 func TestLaggingReplicaTellsNothingOld(t *testing.T) {
+	t.Parallel()
 	cluster, request := clusterRequest(t)
 	ctx := t.Context()
 	// Reads go to the nearest replica: that of the server which the process is connected to.
@@ -86,6 +87,7 @@ func TestLaggingReplicaTellsNothingOld(t *testing.T) {
 
 // A leader that is cut off goes on answering for a while, though the others have elected another.
 func TestLeaderThatIsCutOffTellsNothingOld(t *testing.T) {
+	t.Parallel()
 	cluster, request := clusterRequest(t)
 	ctx := t.Context()
 	const alone = 0

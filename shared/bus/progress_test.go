@@ -13,6 +13,7 @@ import (
 // A runner that was paused while another took its run over does not write its own progress over the
 // other's: it hears that it was overtaken, and looks at its claim.
 func TestProgressOfAFormerHolderIsRefused(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	request := bustest.Applied(t, store.Bus)
 	ctx := t.Context()

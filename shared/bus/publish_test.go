@@ -29,6 +29,7 @@ func messages(n int) (ids []string, data [][]byte) {
 
 // Where a stream listens, every message is stored, and one that is published again is not.
 func TestPublishToAStream(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	js := bustest.JetStream(t, store.Broker.URL())
 	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "MEMBERS", Subjects: []string{"members.>"}, MaxMsgSize: 200})
@@ -59,6 +60,7 @@ func TestPublishToAStream(t *testing.T) {
 
 // Where none listens, whoever is subscribed gets them.
 func TestPublishToSubscribers(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	nc, err := nats.Connect(store.Broker.URL())
 	if err != nil {
@@ -88,6 +90,7 @@ func TestPublishToSubscribers(t *testing.T) {
 }
 
 func TestPublishThatIsRefused(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	js := bustest.JetStream(t, store.Broker.URL())
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
@@ -107,6 +110,7 @@ func TestPublishThatIsRefused(t *testing.T) {
 
 // A subject that the runner may not publish to must not look like one where nobody listens.
 func TestPublishWithoutPermission(t *testing.T) {
+	t.Parallel()
 	broker, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true,
 		Users: []*server.User{

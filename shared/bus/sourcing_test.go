@@ -18,6 +18,7 @@ import (
 // Each run that ends has exactly one event, although the leaders of the results and of the events
 // change again and again, and those of servers that stop and come back.
 func TestEventsAreCompleteAcrossLeaderChanges(t *testing.T) {
+	t.Parallel()
 	cluster, request := clusterRequest(t)
 	ctx := t.Context()
 	stop := make(chan struct{})
@@ -96,6 +97,7 @@ func TestEventsAreCompleteAcrossLeaderChanges(t *testing.T) {
 // Events outlive the results that they are copied from: an integration that was away for as long as
 // results are kept still gets each once, after a restart of the server too.
 func TestEventsOutliveResults(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{Retention: 2 * time.Second})
 	ctx := t.Context()
 	request := bustest.Applied(t, store.Bus)

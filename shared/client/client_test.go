@@ -74,6 +74,7 @@ func serve(t *testing.T, script ...http.HandlerFunc) (*client.Client, *answers) 
 
 // A POST whose answer was lost is repeated under the same idempotency key.
 func TestStartRepeatsWithTheSameKey(t *testing.T) {
+	t.Parallel()
 	problem := answer(http.StatusServiceUnavailable, "application/problem+json", `{"detail":"the run may have been stored"}`)
 	c, a := serve(t, cut, problem, answer(http.StatusAccepted, "application/json", queued))
 	started, err := c.Start(t.Context(), someTask, map[string][]string{"A": {"1"}, "B": {"1", "2"}})
@@ -118,6 +119,7 @@ func TestStartGivesUp(t *testing.T) {
 }
 
 func TestWait(t *testing.T) {
+	t.Parallel()
 	waiting := answer(http.StatusAccepted, "application/json", queued)
 	c, a := serve(t, waiting, cut, cut, answer(http.StatusBadGateway, "text/html", ""), waiting,
 		// A task with failed_status: the answer is a document all the same.
@@ -134,6 +136,7 @@ func TestWait(t *testing.T) {
 }
 
 func TestWaitEnds(t *testing.T) {
+	t.Parallel()
 	c, a := serve(t, answer(http.StatusGone, "application/problem+json", `{"detail":"past its retention"}`))
 	if _, err := c.Wait(t.Context(), client.Started{Task: someTask, Number: 7}, time.Second, nil, nil); err == nil || err.Error() != "past its retention" || len(a.seen) != 1 {
 		t.Errorf("%d polls, %v", len(a.seen), err)
@@ -148,6 +151,7 @@ func TestWaitEnds(t *testing.T) {
 }
 
 func TestFind(t *testing.T) {
+	t.Parallel()
 	list := `{"Tasks":[
 		{"Id":"11111111-1111-4111-8111-111111111111","Name":"Members"},
 		{"Id":"22222222-2222-4222-8222-222222222222","Name":"Lapsed members"},
@@ -173,6 +177,7 @@ func TestFind(t *testing.T) {
 }
 
 func TestNew(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	write := func(name, text string) string {
 		path := filepath.Join(dir, name)

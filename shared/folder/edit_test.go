@@ -39,6 +39,7 @@ func (f *fixture) read(name string) string {
 }
 
 func TestEditWritesTheFile(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	a := task.NewID()
 	f.write("a.yaml", a, "A")
@@ -71,6 +72,7 @@ func TestEditWritesTheFile(t *testing.T) {
 }
 
 func TestEditRotates(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	a, b := task.NewID(), task.NewID()
 	f.write("a.yaml", a, "A")
@@ -93,6 +95,7 @@ func TestEditRotates(t *testing.T) {
 }
 
 func TestEditRemoves(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	a := task.NewID()
 	f.write("a.yaml", a, "A")
@@ -113,6 +116,7 @@ func TestEditRemoves(t *testing.T) {
 }
 
 func TestEditWhatIsNotThere(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	a := task.NewID()
 	opened := f.open()
@@ -137,6 +141,7 @@ func TestEditWhatIsNotThere(t *testing.T) {
 
 // The file of a ConfigMap or a checkout is often a link.
 func TestEditFollowsALink(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	a := task.NewID()
 	f.write("a.yaml", a, "A")
@@ -155,6 +160,7 @@ func TestEditFollowsALink(t *testing.T) {
 
 // Two files that contradict each other: neither is used, and both are named.
 func TestFormerIDOfAFileThatIsThere(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	a, b := task.NewID(), task.NewID()
 	f.write("a.yaml", a, "A")

@@ -124,6 +124,7 @@ func (f *fixture) awaitLog(text string, times int) {
 }
 
 func TestFollow(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	a, b, c := task.NewID(), task.NewID(), task.NewID()
 	f.write("a.yaml", a, "A")
@@ -166,6 +167,7 @@ func TestFollow(t *testing.T) {
 }
 
 func TestBrokenFiles(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	a, b, c := task.NewID(), task.NewID(), task.NewID()
 	f.write("a.yaml", a, "A")
@@ -208,6 +210,7 @@ func TestBrokenFiles(t *testing.T) {
 
 // A task that was applied by other means is not the folder's to disable.
 func TestOtherTasksStay(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	a, other := task.NewID(), task.NewID()
 	def, err := taskfile.Parse(fmt.Appendf(nil, "id: %s\nname: Other\nsource: {csv: {connection: a, path: b.csv}}\nmapping: {id: id}\ndestination: {csv: {connection: a, path: c.csv, action: replace}}\n", other), "other")
@@ -227,6 +230,7 @@ func TestOtherTasksStay(t *testing.T) {
 
 // The store is away while a file changes; what was not applied is applied once it is back.
 func TestStoreIsAway(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	a := task.NewID()
 	f.write("a.yaml", a, "A")
@@ -241,6 +245,7 @@ func TestStoreIsAway(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	file := filepath.Join(f.dir, "file")
 	f.check(os.WriteFile(file, nil, 0o644))

@@ -96,6 +96,7 @@ func events(t *testing.T, store *bustest.Store) jetstream.Stream {
 // Two processes sweep at once. Runs that nobody took in time end once each; one that a runner has, and
 // one that still has time, go on.
 func TestRunsThatNobodyTookInTimeEnd(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	request, numbers := queue(t, store, "start_within: 2s", 2, 20)
 	taken := numbers[3]
@@ -150,6 +151,7 @@ func TestRunsThatNobodyTookInTimeEnd(t *testing.T) {
 
 // A task that comes to have start_within while the sweep goes on.
 func TestTheSweepFollowsTheTask(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	request, _ := queue(t, store, "", 0, 1)
 	sweeping(t, store, "sweep")
@@ -176,6 +178,7 @@ func TestTheSweepFollowsTheTask(t *testing.T) {
 
 // After half the time that runs are kept, what nobody is at work on ends; a runner that is, goes on.
 func TestOldRunsEnd(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{Retention: 12 * time.Second, Lease: 2 * time.Second})
 	request, numbers := queue(t, store, "", 0, 3)
 	queued, abandoned, working := numbers[0], numbers[1], numbers[2]
@@ -227,6 +230,7 @@ func TestOldRunsEnd(t *testing.T) {
 // The sweep costs next to nothing: idle queues are not looked at, and what was ended is not looked at
 // again, though no runner acknowledges it.
 func TestTheSweepIsCheap(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	for range 50 {
 		queue(t, store, "", 0, 1)
@@ -262,6 +266,7 @@ func TestTheSweepIsCheap(t *testing.T) {
 
 // What no run can need any more of a task's definitions goes by itself.
 func TestSweepRemovesOldDefinitions(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{Retention: 2 * time.Second})
 	request, _ := queue(t, store, "description: before", 0, 0)
 	now, err := taskfile.Parse([]byte(fmt.Sprintf("id: %s\nname: Late\nsource: {csv: {connection: a, path: a.csv}}\nmapping: {id: id}\ndestination: {csv: {connection: a, path: b.csv, action: replace}}\n", request.Task)), "late.yaml")

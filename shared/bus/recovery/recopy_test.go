@@ -16,6 +16,7 @@ import (
 // An event that the server has lost is stored once more, with the same document; the others stay as
 // they are, and so does everything where nothing is lost.
 func TestLostEventIsCopiedAgain(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	request := bustest.Applied(t, store.Bus)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -154,6 +154,7 @@ func (r *ran) awaitReady(t *testing.T) {
 }
 
 func TestRepairOfCutFiles(t *testing.T) {
+	t.Parallel()
 	for _, killed := range []bool{false, true} {
 		for _, cut := range []struct {
 			stream string
@@ -226,6 +227,7 @@ func (r *ran) reject(t *testing.T) {
 
 // A number that was given out and lost is gone, not unknown, and is nobody else's run later.
 func TestRepairOfLostRequests(t *testing.T) {
+	t.Parallel()
 	r := newRan(t, 3)
 	var lost run.Number
 	for range 3 { // accepted, and waiting
@@ -251,6 +253,7 @@ func TestRepairOfLostRequests(t *testing.T) {
 
 // A run that was acknowledged and has no document left ends once more, as Failed.
 func TestRepairEndsForgottenRuns(t *testing.T) {
+	t.Parallel()
 	r := newRan(t, 3)
 	r.events(t, 3)
 	r.cut(t, "EVENTS", 0, true) // a restart

@@ -227,6 +227,7 @@ func (k *kept) compare(t *testing.T, store *bus.Bus, urls string, replicas int) 
 
 // What three servers hold can be restored into three others and into one, and what one holds into three.
 func TestBackupOfACluster(t *testing.T) {
+	t.Parallel()
 	t.Run("into a cluster", func(t *testing.T) {
 		cluster := bustest.NewCluster(t, bus.Topology{Lease: 2 * time.Second})
 		k := keep(t, cluster.Bus)

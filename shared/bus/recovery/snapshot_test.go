@@ -55,6 +55,7 @@ func (r *ran) restored(t *testing.T, parts []part) *ran {
 // Whatever is executed while the streams are read one after the other, what is restored fits
 // together: no run is acknowledged that has no final document, and each final has one event.
 func TestBackupOfAStoreInUse(t *testing.T) {
+	t.Parallel()
 	r := newRan(t, 4)
 	r.events(t, 4)
 	parts, during := r.backUp(t)
@@ -96,6 +97,7 @@ func TestBackupOfAStoreInUse(t *testing.T) {
 
 // A run that was under way at the time of the backup can be taken at once.
 func TestRestoredClaimsAreHandedBack(t *testing.T) {
+	t.Parallel()
 	r := newRan(t, 1)
 	open := bustest.Submit(t, r.Bus, r.request)
 	claim, err := r.Work.Claim(t.Context(), r.request.Task, open, run.Claim{Owner: "somebody", Executions: 1, Checkpoint: run.Checkpoint{Row: 7}})

@@ -29,6 +29,7 @@ var acks = []struct {
 }
 
 func TestAcknowledgementsAreRead(t *testing.T) {
+	t.Parallel()
 	for _, c := range acks {
 		got, err := readAck([]byte(c.answer))
 		if err != nil || !reflect.DeepEqual(got, c.want) {

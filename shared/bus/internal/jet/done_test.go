@@ -14,6 +14,7 @@ import (
 
 // An acknowledgement that nobody confirms is published again, one that is confirmed is not.
 func TestLostAcknowledgementIsRepeated(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	nc := bustest.JetStream(t, store.Broker.URL()).Conn()
 	const within = 100 * time.Millisecond
@@ -55,6 +56,7 @@ func TestLostAcknowledgementIsRepeated(t *testing.T) {
 
 // What is done when a connection is closed has been heard, and confirmed before that.
 func TestClosedConnectionLosesNoAcknowledgement(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	def := bustest.Definition(t, "Busy", 1000)
 	if _, err := store.Tasks.Apply(t.Context(), def, false); err != nil {

@@ -45,6 +45,7 @@ func numbered(request run.Request, i int) run.Request {
 }
 
 func TestGroupedRequestsGetTheirOwnNumbers(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{Synced: true})
 	request := bustest.Applied(t, store.Bus)
 	before := bustest.Submit(t, store.Bus, request)
@@ -71,6 +72,7 @@ func TestGroupedRequestsGetTheirOwnNumbers(t *testing.T) {
 
 // A lone write, a server that does not sync and replicas have nothing to gain.
 func TestOnlyWhatWaitsIsGrouped(t *testing.T) {
+	t.Parallel()
 	for name, topology := range map[string]bus.Topology{"alone": {Synced: true}, "not synced": {}} {
 		store := bustest.New(t, topology)
 		request := bustest.Applied(t, store.Bus)
@@ -95,6 +97,7 @@ func TestOnlyWhatWaitsIsGrouped(t *testing.T) {
 
 // A batch that is refused because of some of its members harms none of the others.
 func TestRefusedMembersHarmNobody(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{Synced: true})
 	request := bustest.Applied(t, store.Bus)
 	ctx := t.Context()
@@ -153,6 +156,7 @@ func TestRefusedMembersHarmNobody(t *testing.T) {
 
 // A key that came with a batch is known, also to a server that was restarted.
 func TestKeysOfABatchAreKnown(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{Synced: true})
 	request := bustest.Applied(t, store.Bus)
 	const callers = 20
@@ -177,6 +181,7 @@ func TestKeysOfABatchAreKnown(t *testing.T) {
 
 // Forty runs with six contenders each, whose claims all wait for the same batch.
 func TestFenceHoldsWithinABatch(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{Synced: true})
 	request := bustest.Applied(t, store.Bus)
 	ctx := t.Context()
@@ -250,6 +255,7 @@ func TestFenceHoldsWithinABatch(t *testing.T) {
 
 // Whoever leaves the queue of a batch leaves it usable.
 func TestCallerThatGivesUpWasNotStored(t *testing.T) {
+	t.Parallel()
 	store := bustest.New(t, bus.Topology{Synced: true})
 	request := bustest.Applied(t, store.Bus)
 	before := bustest.Submit(t, store.Bus, request)
@@ -295,6 +301,7 @@ func startBroker(t *testing.T, dir, listen string) (url string, server *proctest
 // The server is killed while batches are under way: whoever has a number has its own, and whoever has
 // none was told that it may have been stored, or that it was not.
 func TestServerKilledAmongBatches(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	url, server := startBroker(t, dir, "127.0.0.1:0")
 	connect := func() *bus.Bus {
