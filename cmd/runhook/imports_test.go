@@ -36,7 +36,7 @@ var houseRules = []rule{
 		who: []string{"runhook/shared/"}, what: []string{"runhook/services/"},
 	},
 	{
-		why: "only shared/bus knows NATS; shared/broker and shared/bustest run its server",
+		why: "only shared/bus, and what is below it, knows NATS; shared/broker and shared/bustest run its server",
 		who: []string{"runhook/"}, what: []string{"github.com/nats-io/"},
 		// The example is what somebody else's program does.
 		except: []string{"runhook/shared/bus", "runhook/shared/bus/", "runhook/shared/broker", "runhook/shared/bustest", "runhook/deploy/examples/"},
@@ -45,6 +45,10 @@ var houseRules = []rule{
 		why: "only the HTTP edge knows fasthttp",
 		who: []string{"runhook/"}, what: []string{"github.com/valyala/fasthttp", "github.com/valyala/fasthttp/", "github.com/fasthttp/"},
 		except: []string{"runhook/shared/web", "runhook/shared/openapi", "runhook/services/ingress", "runhook/services/status"},
+	},
+	{
+		why: "services speak the verbs of the bus; the store is repaired and backed up around them",
+		who: []string{"runhook/services/"}, what: []string{"runhook/shared/bus/"},
 	},
 	{
 		why: "what is answered to an error depends on the error, not on who stored the run",
@@ -202,6 +206,9 @@ func TestRulesCatch(t *testing.T) {
 		{"runhook/services/runner/pipeline", "runhook/services/ingress", true},
 		{"runhook/services/runner", "runhook/services/runner/pipeline", false},
 		{"runhook/shared/web", "runhook/services/status", true},
+		{"runhook/services/status", "runhook/shared/bus/recovery", true},
+		{"runhook/services/status", "runhook/shared/bus", false},
+		{"runhook/shared/bus/recovery", "github.com/nats-io/nats.go", false},
 		{"runhook/shared/web", "runhook/shared/bus", true},
 		{"runhook/services/ingress", "github.com/nats-io/nats.go/jetstream", true},
 		{"runhook/cmd/runhook", "github.com/nats-io/nats.go", true},

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"time"
 
-	"runhook/shared/bus/internal/jet"
-
 	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/bus/internal/jet"
 )
 
 // storedLease is the lease that the store has now, 0 where there is no store yet.

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 
-	"runhook/shared/bus/internal/jet"
-	"runhook/shared/run"
-
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/bus/internal/jet"
+	"runhook/shared/run"
 )
 
 // publishWindow is how many messages may wait for their acknowledgement at once.

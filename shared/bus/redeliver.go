@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/wait"
-
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Redeliver makes every request that is leased to somebody available at once, instead of when its

@@ -8,10 +8,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
-
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // A server knows the ids of a stream's messages from the moment when it stored them or started, but not

@@ -7,10 +7,10 @@ import (
 	"strconv"
 	"time"
 
-	"runhook/shared/bus/internal/jet"
-
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/bus/internal/jet"
 )
 
 // Topology says how the streams and buckets of a store are made.

@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"time"
 
-	"runhook/shared/run"
-	"runhook/shared/task"
-
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/run"
+	"runhook/shared/task"
 )
 
 // ErrMissing: no message under that subject or sequence, as far as the reader can see.

@@ -7,9 +7,9 @@ import (
 	"sync"
 	"time"
 
-	"runhook/shared/run"
-
 	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/run"
 )
 
 // On a cluster, a server that is cut off from the others may act as leader of its streams for up to
