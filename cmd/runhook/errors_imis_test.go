@@ -12,6 +12,7 @@ import (
 	"runhook/services/runner/connector"
 	"runhook/services/runner/connector/builtin"
 	"runhook/services/runner/connector/imis/imissite"
+	"runhook/services/runner/connector/imis/imissite/sitetest"
 	"runhook/services/runner/pipeline"
 	"runhook/shared/run"
 	"runhook/shared/taskfile"
@@ -72,7 +73,7 @@ func (g *gallery) panels(s *site) {
 	} {
 		try(c.mapping, c.fields)
 	}
-	panel.FailWrites(imissite.AfterStoring(imissite.Drop), imissite.Status(409), imissite.Status(403))
+	panel.FailWrites(sitetest.AfterStoring(sitetest.Drop), sitetest.Status(409), sitetest.Status(403))
 	s.write("courses.csv", "ID,Motto\n101,a\n101,b\n101,c\n101,d\n")
 	try("ID: ID", "entity: My_Profile, action: insert")
 }

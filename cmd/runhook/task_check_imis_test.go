@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"runhook/services/runner/connector/imis/imissite"
+	"runhook/services/runner/connector/imis/imissite/sitetest"
 	"runhook/shared/run"
 )
 
@@ -279,7 +280,7 @@ func TestCheckOfSitesThatAreNone(t *testing.T) {
 		s.expectFindings(body, ":3: error: source.imis.connection: "+says)
 	}
 	s.connect(s.url, "right")
-	s.imis.Fail(imissite.Throttle("60"))
+	s.imis.Fail(sitetest.Throttle("60"))
 	s.expectFindings(body, ":3: error: source.imis.query: the definition of the IQA $/Members of connection prod: the site asks to wait 1m0s")
 
 	// A site that does not tell what its IQAs are is read all the same.
@@ -287,7 +288,7 @@ func TestCheckOfSitesThatAreNone(t *testing.T) {
 	other := httptest.NewServer(s.imis) // which nobody was asked to leave alone
 	defer other.Close()
 	s.connect(other.URL, "right")
-	s.imis.Fail(imissite.Status(http.StatusForbidden))
+	s.imis.Fail(sitetest.Status(http.StatusForbidden))
 	s.expectFindings("source: {imis: {connection: prod, query: $/Untold}}\nmapping: {id: ID, name: Nmae}\n"+toMembers,
 		":3: warning: source.imis.query: the definition of the IQA $/Untold of connection prod is not allowed to the account of the connection (status 403), so that its prompts and types could not be looked at",
 		":4: error: mapping.name: unknown column Nmae; the source has ID. A text stands in quotes, and in a task file in two kinds of them: '\"Nmae\"' (1:1)\n     | Nmae\n     | ^")
@@ -300,7 +301,7 @@ func TestCheckIsInterrupted(t *testing.T) {
 	reached := make(chan struct{})
 	s.imis.Fail(func(w http.ResponseWriter, r *http.Request) {
 		close(reached)
-		imissite.Stall(w, r)
+		sitetest.Stall(w, r)
 	})
 	i := begin(t, "task", "check", s.path("checked.yaml"), "--connections", s.path("connections.yaml"))
 	<-reached

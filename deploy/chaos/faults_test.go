@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"runhook/services/runner/connector/imis/imissite"
+	"runhook/services/runner/connector/imis/imissite/sitetest"
 )
 
 // fault is one way to break something. It returns when what it broke has been started or joined
@@ -163,7 +164,7 @@ func (m *mischief) freeze(p *process, least, most time.Duration) error {
 
 // siteFaults are what the stand-in site does for its next requests.
 var siteFaults = map[string]imissite.Fault{
-	"throttles": imissite.Throttle("1"), "answers 503": imissite.Status(503), "drops": imissite.Drop, "cuts short": imissite.CutShort,
+	"throttles": sitetest.Throttle("1"), "answers 503": sitetest.Status(503), "drops": sitetest.Drop, "cuts short": sitetest.CutShort,
 }
 
 func failSite(m *mischief) error {
@@ -171,7 +172,7 @@ func failSite(m *mischief) error {
 	name := names[m.rand.IntN(len(names))]
 	m.done["site "+name]++
 	m.done["site"]--
-	m.house.site.Fail(imissite.Times(1+m.rand.IntN(3), siteFaults[name])...)
+	m.house.site.Fail(sitetest.Times(1+m.rand.IntN(3), siteFaults[name])...)
 	return nil
 }
 

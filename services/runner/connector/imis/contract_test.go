@@ -7,6 +7,7 @@ import (
 	"runhook/services/runner/connector/connectortest"
 	"runhook/services/runner/connector/imis"
 	"runhook/services/runner/connector/imis/imissite"
+	"runhook/services/runner/connector/imis/imissite/sitetest"
 	"runhook/shared/task"
 )
 
@@ -26,7 +27,7 @@ func TestSourceContract(t *testing.T) {
 						b.site.SetQueries(iqaOf(rows))
 						for i, r := range rows {
 							for offset := i / 3 * 3; r.Broken && offset <= i; offset++ {
-								b.site.FailPage(offset, imissite.Times(20, imissite.Redirect("/login"))...)
+								b.site.FailPage(offset, sitetest.Times(20, sitetest.Redirect("/login"))...)
 							}
 						}
 						return b.job()
@@ -81,7 +82,7 @@ func TestDestinationContract(t *testing.T) {
 							}
 							return lines
 						},
-						Break: func() { b.site.FailWrites(imissite.Times(20, imissite.Status(403))...) },
+						Break: func() { b.site.FailWrites(sitetest.Times(20, sitetest.Status(403))...) },
 					}
 				},
 				Missing: func(t *testing.T) connector.Job {

@@ -10,6 +10,7 @@ import (
 
 	"runhook/services/runner/connector/imis"
 	"runhook/services/runner/connector/imis/imissite"
+	"runhook/services/runner/connector/imis/imissite/sitetest"
 	"runhook/services/runner/row"
 	"runhook/shared/task"
 )
@@ -17,21 +18,21 @@ import (
 // What does not pass ends the run with its reason and its row, and with nothing half-done.
 func TestLastingFaultsOfWrites(t *testing.T) {
 	imis.ShortenPauses(t)
-	html := imissite.Answer("text/html; charset=utf-8", "<!DOCTYPE html><html>SECRET</html>")
+	html := sitetest.Answer("text/html; charset=utf-8", "<!DOCTYPE html><html>SECRET</html>")
 	for name, c := range map[string]struct {
 		fault imissite.Fault
 		says  string
 	}{
-		"no access":        {imissite.Status(403), "is not allowed to the account of the connection (status 403)"},
-		"401 for ever":     {imissite.Status(401), "the site signs the account of connection prod in, and then refuses the token that it gave"},
+		"no access":        {sitetest.Status(403), "is not allowed to the account of the connection (status 403)"},
+		"401 for ever":     {sitetest.Status(401), "the site signs the account of connection prod in, and then refuses the token that it gave"},
 		"HTML":             {html, "answers with a page for people (HTML) instead of data; the url of connection prod may be wrong"},
-		"a login page":     {imissite.Redirect("/iMIS/Login.aspx?ReturnUrl=SECRET"), "is answered by a redirect to a page to sign in, http://127.0.0.1"},
-		"another host":     {imissite.Redirect("https://SECRET:x@evil.example.org/x?SECRET"), "is answered by a redirect to https://evil.example.org/x, which is not followed"},
-		"throttled":        {imissite.Throttle(""), "answers with status 429, 8 times in a row"},
-		"throttled hours":  {imissite.Throttle("7200"), "the site asks to wait 2h0m0s"},
-		"busy":             {imissite.Status(503), "answers with status 503, 8 times in a row"},
-		"taken away":       {imissite.Status(501), "is refused with status 501"},
-		"method forbidden": {imissite.Status(405), "is refused with status 405"},
+		"a login page":     {sitetest.Redirect("/iMIS/Login.aspx?ReturnUrl=SECRET"), "is answered by a redirect to a page to sign in, http://127.0.0.1"},
+		"another host":     {sitetest.Redirect("https://SECRET:x@evil.example.org/x?SECRET"), "is answered by a redirect to https://evil.example.org/x, which is not followed"},
+		"throttled":        {sitetest.Throttle(""), "answers with status 429, 8 times in a row"},
+		"throttled hours":  {sitetest.Throttle("7200"), "the site asks to wait 2h0m0s"},
+		"busy":             {sitetest.Status(503), "answers with status 503, 8 times in a row"},
+		"taken away":       {sitetest.Status(501), "is refused with status 501"},
+		"method forbidden": {sitetest.Status(405), "is refused with status 405"},
 	} {
 		for _, action := range []task.Action{task.Insert, task.Update, task.Delete} {
 			t.Run(name+" "+string(action), func(t *testing.T) {
@@ -40,7 +41,7 @@ func TestLastingFaultsOfWrites(t *testing.T) {
 					p.to.Key = []string{"ID"}
 				}
 				p.site.SetRows("My_Profile", imissite.Row{"ID": "101", "Motto": "old"})
-				p.site.FailWrites(imissite.Times(20, c.fault)...)
+				p.site.FailWrites(sitetest.Times(20, c.fault)...)
 				id := map[bool]string{true: "102", false: "101"}[action == task.Insert]
 				p.fail([][]any{{id, "SECRET"}, {id, "SECRET"}}, "the entity My_Profile of connection prod (row 1)", c.says)
 				p.stored(imissite.Row{"ID": "101", "Motto": "old"})
@@ -55,7 +56,7 @@ func TestStrangeAnswers(t *testing.T) {
 		for at := range 3 {
 			p := newPanels(t, "My_Profile", task.Update, "ID", "Motto")
 			p.to.Match = []string{"Motto"}
-			p.site.Fail(append(imissite.Times(at, nil), imissite.Answer("application/json", text))...)
+			p.site.Fail(append(sitetest.Times(at, nil), sitetest.Answer("application/json", text))...)
 			_, err := p.write([]any{"101", "x"})
 			if err != nil && (!strings.Contains(err.Error(), "as iMIS gives it") && !strings.Contains(err.Error(), "a form of its own")) {
 				t.Errorf("%d, %s: %v", at, text, err)
@@ -63,7 +64,7 @@ func TestStrangeAnswers(t *testing.T) {
 		}
 		p := newPanels(t, "My_Profile", task.Update, "ID", "Motto")
 		p.to.Key = []string{"ID"}
-		p.site.Fail(nil, nil, imissite.Answer("application/json", text))
+		p.site.Fail(nil, nil, sitetest.Answer("application/json", text))
 		p.fail([][]any{{"101", "x"}}, "the entity My_Profile of connection prod (row 1) is answered with what is not a record as iMIS gives it")
 	}
 }
@@ -72,7 +73,7 @@ func TestStrangeAnswers(t *testing.T) {
 func TestSitesThatCannotBeWrittenTo(t *testing.T) {
 	imis.ShortenPauses(t)
 	unknown, misnamed := httptest.NewTLSServer(http.NotFoundHandler()), httptest.NewUnstartedServer(http.NotFoundHandler())
-	certificate, err := imissite.Certificate("other.example.org")
+	certificate, err := sitetest.Certificate("other.example.org")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,14 +132,14 @@ func TestRefusedRows(t *testing.T) {
 		"another column":  {results(`{"Message":"SECRET","PropertyName":"Ordinal"}`), "is refused by the site's validation", "SECRET"},
 		"no column":       {results(`{"Message":"SECRET"}`), "is refused by the site's validation", "SECRET"},
 		"no reason":       {results(``), "is refused with status 400", ""},
-		"not valid":       {imissite.Status(400), "is refused with status 400", "An error occurred. Please contact the administrator."},
-		"no parent":       {imissite.Status(404), "is refused with status 404: what it belongs to may not exist", "An error occurred. Please contact the administrator."},
-		"a duplicate":     {imissite.Status(409), "is there already (a duplicate key)", "An error occurred. Please contact the administrator."},
-		"too large":       {imissite.Status(413), "is too large for the site", ""},
+		"not valid":       {sitetest.Status(400), "is refused with status 400", "An error occurred. Please contact the administrator."},
+		"no parent":       {sitetest.Status(404), "is refused with status 404: what it belongs to may not exist", "An error occurred. Please contact the administrator."},
+		"a duplicate":     {sitetest.Status(409), "is there already (a duplicate key)", "An error occurred. Please contact the administrator."},
+		"too large":       {sitetest.Status(413), "is too large for the site", ""},
 	} {
 		p := newPanels(t, "My_Profile", task.Insert, "ID", "Motto", "Area")
 		p.site.SetEntities(imissite.Entity{Name: "My_Profile", Properties: append(profile.Properties[:1:1], imissite.Property{Name: "Area", Type: "String"})})
-		p.site.Fail(imissite.Answer("application/json", `{"Items":{"$values":[{"EntityTypeName":"My_Profile","PrimaryParentEntityTypeName":"Party","Properties":[`+
+		p.site.Fail(sitetest.Answer("application/json", `{"Items":{"$values":[{"EntityTypeName":"My_Profile","PrimaryParentEntityTypeName":"Party","Properties":[`+
 			`{"Name":"ID","PropertyTypeName":"String"},{"Name":"Motto","PropertyTypeName":"String"},{"Name":"Area","PropertyTypeName":"String","Rule":{"Query":{"EntityTypeName":"X"}}}]}]}}`))
 		p.site.FailWrites(c.fault)
 		got := p.expect([][]any{{"101", "SECRET", "N"}, {"102", "x", "N"}}, c.says, "inserted")
@@ -154,7 +155,7 @@ func TestRecordThatTheSiteTripsOver(t *testing.T) {
 	p := newPanels(t, "My_Profile", task.Update, "ID", "Motto")
 	p.to.Key = []string{"ID"}
 	p.site.SetRows("My_Profile", imissite.Row{"ID": "101", "Motto": "old"})
-	p.site.FailWrites(imissite.Times(4, imissite.Status(500))...)
+	p.site.FailWrites(sitetest.Times(4, sitetest.Status(500))...)
 	p.expect([][]any{{"101", "a"}, {"101", "b"}}, "is refused without a reason (answers with status 500, 4 times in a row)", "updated")
 	p.stored(imissite.Row{"ID": "101", "Motto": "b"})
 }
@@ -165,7 +166,7 @@ func TestRecordThatGoesMeanwhile(t *testing.T) {
 		p := newPanels(t, "My_Profile", action, "ID", "Motto")
 		p.to.Key = []string{"ID"}
 		p.site.SetRows("My_Profile", imissite.Row{"ID": "101", "Motto": "old"})
-		p.site.FailWrites(imissite.Status(404))
+		p.site.FailWrites(sitetest.Status(404))
 		p.expect([][]any{{"101", "a"}}, want)
 	}
 }
@@ -230,7 +231,7 @@ func TestDryRunWithoutValidation(t *testing.T) {
 		if status > 0 {
 			p.behind(func(r *http.Request) {
 				if strings.HasSuffix(r.URL.Path, "/_validate") {
-					p.site.Fail(imissite.Status(status))
+					p.site.Fail(sitetest.Status(status))
 				}
 			})
 		}

@@ -8,6 +8,7 @@ import (
 
 	"runhook/services/runner/connector/imis"
 	"runhook/services/runner/connector/imis/imissite"
+	"runhook/services/runner/connector/imis/imissite/sitetest"
 	"runhook/shared/task"
 )
 
@@ -156,13 +157,13 @@ func TestDefinitionIsFound(t *testing.T) {
 		}
 	}
 
-	p.site.Fail(imissite.Status(http.StatusForbidden)) // the definitions
+	p.site.Fail(sitetest.Status(http.StatusForbidden)) // the definitions
 	p.expect([][]any{{"102", "x"}, {"102", strings.Repeat("x", 21)}}, "inserted", "Motto is too long (max 20)")
-	p.site.Fail(imissite.Status(http.StatusNotImplemented), imissite.Status(http.StatusForbidden))
+	p.site.Fail(sitetest.Status(http.StatusNotImplemented), sitetest.Status(http.StatusForbidden))
 	p.fail(nil, "the metadata of the entity MY_PROFILE of connection prod is not allowed to the account of the connection (status 403)")
-	p.site.Fail(imissite.Status(http.StatusForbidden), imissite.Status(http.StatusNotImplemented))
+	p.site.Fail(sitetest.Status(http.StatusForbidden), sitetest.Status(http.StatusNotImplemented))
 	p.fail(nil, "the list of business objects (BoEntityDefinition) of connection prod is not allowed to the account of the connection (status 403)")
-	p.site.Fail(imissite.Answer("application/json", `{"Offset":0}`))
+	p.site.Fail(sitetest.Answer("application/json", `{"Offset":0}`))
 	p.fail(nil, "the list of business objects (BoEntityDefinition) of connection prod is not a list as iMIS gives it")
 }
 
@@ -192,7 +193,7 @@ func TestDefinitionsOfOtherShapes(t *testing.T) {
 func TestAccountThatMayNotRead(t *testing.T) {
 	for action, opens := range map[task.Action]bool{task.Insert: true, task.Update: false} {
 		p := newPanels(t, "My_Profile", action, "ID", "Motto")
-		p.site.Fail(nil, imissite.Status(http.StatusForbidden))
+		p.site.Fail(nil, sitetest.Status(http.StatusForbidden))
 		if opens {
 			p.expect([][]any{{"101", "x"}}, "inserted")
 			continue
@@ -206,7 +207,7 @@ func TestAccountThatMayNotRead(t *testing.T) {
 func TestEntityWithoutProperties(t *testing.T) {
 	p := newPanels(t, "My_Profile", task.Upsert, "ID", "Motto")
 	p.to.Key = []string{"ID"}
-	bare := imissite.Answer("application/json", `{"Items":{"$values":[{"EntityTypeName":"My_Profile","PrimaryParentEntityTypeName":"Party"}]},"HasNext":false}`)
-	p.site.Fail(bare, imissite.Status(http.StatusNotImplemented))
+	bare := sitetest.Answer("application/json", `{"Items":{"$values":[{"EntityTypeName":"My_Profile","PrimaryParentEntityTypeName":"Party"}]},"HasNext":false}`)
+	p.site.Fail(bare, sitetest.Status(http.StatusNotImplemented))
 	p.expect([][]any{{"101", "x"}, {"101", "x"}, {"101", "y"}, {"102", strings.Repeat("x", 21)}}, "inserted", "unchanged", "updated", "Motto is refused by the site's validation")
 }

@@ -14,6 +14,7 @@ import (
 
 	"runhook/services/runner/connector/imis"
 	"runhook/services/runner/connector/imis/imissite"
+	"runhook/services/runner/connector/imis/imissite/sitetest"
 	"runhook/shared/proctest"
 	"runhook/shared/task"
 )
@@ -22,18 +23,18 @@ import (
 func TestPassingFaults(t *testing.T) {
 	imis.ShortenPauses(t)
 	for name, faults := range map[string][]imissite.Fault{
-		"throttled":               imissite.Times(3, imissite.Throttle("")),
-		"told when to come back":  {imissite.Throttle("0")},
-		"503 with a date":         {imissite.Throttle(time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat))},
-		"a 500 or two":            imissite.Times(3, imissite.Status(500)),
-		"a gateway away":          imissite.Times(7, imissite.Status(502)),
-		"busy":                    imissite.Times(7, imissite.Status(503)),
-		"timed out":               {imissite.Status(408), imissite.Status(504)},
-		"dropped":                 imissite.Times(3, imissite.Drop),
-		"cut short":               imissite.Times(3, imissite.CutShort),
-		"half a text":             {imissite.Answer("application/json", `{"Items":{"$values":[{"ID":`)},
-		"a token no longer taken": {imissite.Status(401)},
-		"all kinds":               {imissite.Drop, imissite.Status(500), imissite.Status(401), imissite.Throttle("")},
+		"throttled":               sitetest.Times(3, sitetest.Throttle("")),
+		"told when to come back":  {sitetest.Throttle("0")},
+		"503 with a date":         {sitetest.Throttle(time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat))},
+		"a 500 or two":            sitetest.Times(3, sitetest.Status(500)),
+		"a gateway away":          sitetest.Times(7, sitetest.Status(502)),
+		"busy":                    sitetest.Times(7, sitetest.Status(503)),
+		"timed out":               {sitetest.Status(408), sitetest.Status(504)},
+		"dropped":                 sitetest.Times(3, sitetest.Drop),
+		"cut short":               sitetest.Times(3, sitetest.CutShort),
+		"half a text":             {sitetest.Answer("application/json", `{"Items":{"$values":[{"ID":`)},
+		"a token no longer taken": {sitetest.Status(401)},
+		"all kinds":               {sitetest.Drop, sitetest.Status(500), sitetest.Status(401), sitetest.Throttle("")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, offset := range []int{0, 500, 1000} {
@@ -51,37 +52,37 @@ func TestPassingFaults(t *testing.T) {
 // What does not pass ends the run, after so many requests, with its reason.
 func TestLastingFaults(t *testing.T) {
 	imis.ShortenPauses(t)
-	html := imissite.Answer("text/html; charset=utf-8", "<!DOCTYPE html><html>SECRET</html>")
+	html := sitetest.Answer("text/html; charset=utf-8", "<!DOCTYPE html><html>SECRET</html>")
 	for name, c := range map[string]struct {
 		fault    imissite.Fault
 		says     string
 		requests int
 	}{
-		"throttled for ever":  {imissite.Throttle(""), "the IQA $/Membership/Lapsed Members of connection prod answers with status 429, 8 times in a row", 8},
-		"throttled for hours": {imissite.Throttle("7200"), "the site asks to wait 2h0m0s", 1},
-		"500":                 {imissite.Status(500), "answers with status 500, 4 times in a row", 4},
-		"503":                 {imissite.Status(503), "answers with status 503, 8 times in a row", 8},
-		"dropped":             {imissite.Drop, "does not answer: the connection breaks off, 8 times in a row", 9}, // the first at once again: on a connection that had been used
-		"no access":           {imissite.Status(403), "is not allowed to the account", 1},
-		"401 for ever":        {imissite.Status(401), "signs the account of connection prod in, and then refuses the token", 2},
+		"throttled for ever":  {sitetest.Throttle(""), "the IQA $/Membership/Lapsed Members of connection prod answers with status 429, 8 times in a row", 8},
+		"throttled for hours": {sitetest.Throttle("7200"), "the site asks to wait 2h0m0s", 1},
+		"500":                 {sitetest.Status(500), "answers with status 500, 4 times in a row", 4},
+		"503":                 {sitetest.Status(503), "answers with status 503, 8 times in a row", 8},
+		"dropped":             {sitetest.Drop, "does not answer: the connection breaks off, 8 times in a row", 9}, // the first at once again: on a connection that had been used
+		"no access":           {sitetest.Status(403), "is not allowed to the account", 1},
+		"401 for ever":        {sitetest.Status(401), "signs the account of connection prod in, and then refuses the token", 2},
 		"HTML":                {html, "answers with a page for people (HTML) instead of data; the url of connection prod may be wrong", 1},
-		"HTML called JSON":    {imissite.Answer("application/json", "\r\n <html>SECRET"), "answers with a page for people (HTML)", 1},
-		"a login page":        {imissite.Redirect("/iMIS/Login.aspx?ReturnUrl=SECRET"), "is answered by a redirect to a page to sign in, http://127.0.0.1", 1},
-		"another host":        {imissite.Redirect("https://SECRET:x@evil.example.org/api/query?SECRET"), "is answered by a redirect to https://evil.example.org/api/query, which is not followed", 1},
-		"no JSON":             {imissite.Answer("text/plain", "SECRET"), "answers with something that is not JSON, 4 times in a row", 4},
-		"a list":              {imissite.Answer("application/json", "[]"), "is not a page of rows", 1},
-		"null":                {imissite.Answer("application/json", "null"), "is not a page of rows", 1},
-		"no items":            {imissite.Answer("application/json", `{"Offset":0,"Limit":500}`), "is not a page of rows", 1},
-		"items of no kind":    {imissite.Answer("application/json", `{"Items":{"$type":"x"},"HasNext":false}`), "is not a page of rows", 1},
-		"rows that are none":  {imissite.Answer("application/json", `{"Items":{"$values":[1]}}`), "is not a page of rows", 1},
-		"a column twice":      {imissite.Answer("application/json", `{"Items":{"$values":[{"ID":1,"ID":2}]}}`), "gives two columns named ID", 1},
-		"another page":        {imissite.Answer("application/json", `{"Items":{"$values":[{"ID":1}]},"Offset":7}`), "gives the page that begins at row 7 where the one at row 0 was asked for", 1},
-		"no end":              {imissite.Answer("application/json", `{"Items":{"$values":[{"ID":1}]},"Offset":0,"HasNext":true,"NextOffset":0}`), "does not come to an end", 1},
-		"no end of nothing":   {imissite.Answer("application/json", `{"Items":{"$values":[]},"Offset":0,"HasNext":true,"NextOffset":500}`), "does not come to an end", 1},
+		"HTML called JSON":    {sitetest.Answer("application/json", "\r\n <html>SECRET"), "answers with a page for people (HTML)", 1},
+		"a login page":        {sitetest.Redirect("/iMIS/Login.aspx?ReturnUrl=SECRET"), "is answered by a redirect to a page to sign in, http://127.0.0.1", 1},
+		"another host":        {sitetest.Redirect("https://SECRET:x@evil.example.org/api/query?SECRET"), "is answered by a redirect to https://evil.example.org/api/query, which is not followed", 1},
+		"no JSON":             {sitetest.Answer("text/plain", "SECRET"), "answers with something that is not JSON, 4 times in a row", 4},
+		"a list":              {sitetest.Answer("application/json", "[]"), "is not a page of rows", 1},
+		"null":                {sitetest.Answer("application/json", "null"), "is not a page of rows", 1},
+		"no items":            {sitetest.Answer("application/json", `{"Offset":0,"Limit":500}`), "is not a page of rows", 1},
+		"items of no kind":    {sitetest.Answer("application/json", `{"Items":{"$type":"x"},"HasNext":false}`), "is not a page of rows", 1},
+		"rows that are none":  {sitetest.Answer("application/json", `{"Items":{"$values":[1]}}`), "is not a page of rows", 1},
+		"a column twice":      {sitetest.Answer("application/json", `{"Items":{"$values":[{"ID":1,"ID":2}]}}`), "gives two columns named ID", 1},
+		"another page":        {sitetest.Answer("application/json", `{"Items":{"$values":[{"ID":1}]},"Offset":7}`), "gives the page that begins at row 7 where the one at row 0 was asked for", 1},
+		"no end":              {sitetest.Answer("application/json", `{"Items":{"$values":[{"ID":1}]},"Offset":0,"HasNext":true,"NextOffset":0}`), "does not come to an end", 1},
+		"no end of nothing":   {sitetest.Answer("application/json", `{"Items":{"$values":[]},"Offset":0,"HasNext":true,"NextOffset":500}`), "does not come to an end", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, members(10))
-			b.site.Fail(imissite.Times(20, c.fault)...)
+			b.site.Fail(sitetest.Times(20, c.fault)...)
 			failure := b.failure(c.says)
 			// What was asked for again, or would be, may pass at another attempt too.
 			throttled := strings.HasPrefix(name, "throttled for hours")
@@ -100,7 +101,7 @@ func TestLastingFaults(t *testing.T) {
 func TestPageFails(t *testing.T) {
 	imis.ShortenPauses(t)
 	b := newBench(t, members(1234))
-	b.site.FailPage(1000, imissite.Times(4, imissite.Status(500))...)
+	b.site.FailPage(1000, sitetest.Times(4, sitetest.Status(500))...)
 	_, rows, err := b.read(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "answers with status 500, 4 times in a row") {
 		t.Errorf("got %v", err)
@@ -110,7 +111,7 @@ func TestPageFails(t *testing.T) {
 
 func TestRetryAfterIsHonoured(t *testing.T) {
 	b := newBench(t, members(3))
-	b.site.Fail(imissite.Throttle("1"))
+	b.site.Fail(sitetest.Throttle("1"))
 	began := time.Now()
 	b.expectRows(3)
 	if took := time.Since(began); took < 990*time.Millisecond {
@@ -202,7 +203,7 @@ func TestThrottlingHoldsAllRuns(t *testing.T) {
 	for _, retryAfter := range []string{"1", ""} {
 		b := newBench(t, members(3))
 		b.expectRows(3)
-		b.site.Fail(imissite.Throttle(retryAfter))
+		b.site.Fail(sitetest.Throttle(retryAfter))
 		began := time.Now()
 		var all sync.WaitGroup
 		for range 3 {
@@ -270,7 +271,7 @@ func TestSitesThatAreNone(t *testing.T) {
 	}
 	unknown := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(unknown.Close)
-	certificate, err := imissite.Certificate("imis.example.org")
+	certificate, err := sitetest.Certificate("imis.example.org")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -324,7 +325,7 @@ func TestCancel(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		b.site.FailPage(offset, func(w http.ResponseWriter, r *http.Request) {
 			cancel()
-			imissite.Stall(w, r)
+			sitetest.Stall(w, r)
 		})
 		if _, _, err := b.read(ctx); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)

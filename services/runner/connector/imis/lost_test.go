@@ -12,6 +12,7 @@ import (
 
 	"runhook/services/runner/connector/imis"
 	"runhook/services/runner/connector/imis/imissite"
+	"runhook/services/runner/connector/imis/imissite/sitetest"
 	"runhook/services/runner/row"
 	"runhook/shared/proctest"
 	"runhook/shared/task"
@@ -26,16 +27,16 @@ func TestWritesArePassedOn(t *testing.T) {
 		// undone: no site carries out what it answers so.
 		undone bool
 	}{
-		"throttled":               {imissite.Times(3, imissite.Throttle("")), true},
-		"told when to come back":  {[]imissite.Fault{imissite.Throttle("0")}, true},
-		"busy":                    {imissite.Times(7, imissite.Status(503)), true},
-		"a token no longer taken": {[]imissite.Fault{imissite.Status(401)}, true},
+		"throttled":               {sitetest.Times(3, sitetest.Throttle("")), true},
+		"told when to come back":  {[]imissite.Fault{sitetest.Throttle("0")}, true},
+		"busy":                    {sitetest.Times(7, sitetest.Status(503)), true},
+		"a token no longer taken": {[]imissite.Fault{sitetest.Status(401)}, true},
 		"a token that ends":       {nil, true},
-		"a 500 or two":            {imissite.Times(3, imissite.Status(500)), false},
-		"a gateway away":          {imissite.Times(7, imissite.Status(502)), false},
-		"dropped":                 {imissite.Times(3, imissite.Drop), false},
-		"dropped, and stored":     {imissite.Times(3, imissite.AfterStoring(imissite.Drop)), false},
-		"cut short":               {imissite.Times(3, imissite.AfterStoring(imissite.CutShort)), false},
+		"a 500 or two":            {sitetest.Times(3, sitetest.Status(500)), false},
+		"a gateway away":          {sitetest.Times(7, sitetest.Status(502)), false},
+		"dropped":                 {sitetest.Times(3, sitetest.Drop), false},
+		"dropped, and stored":     {sitetest.Times(3, sitetest.AfterStoring(sitetest.Drop)), false},
+		"cut short":               {sitetest.Times(3, sitetest.AfterStoring(sitetest.CutShort)), false},
 	} {
 		for _, action := range []task.Action{task.Insert, task.Update, task.Upsert, task.Delete} {
 			if action == task.Insert && !c.undone {
@@ -70,7 +71,7 @@ func TestWritesArePassedOn(t *testing.T) {
 // An insert whose answer is lost is looked for, where it can be, and sent again only where it is not there.
 func TestLostInserts(t *testing.T) {
 	imis.ShortenPauses(t)
-	lost := map[string]imissite.Fault{"dropped": imissite.Drop, "cut short": imissite.CutShort, "500": imissite.Status(500), "502": imissite.Status(502), "no JSON": imissite.Answer("text/plain", "x")}
+	lost := map[string]imissite.Fault{"dropped": sitetest.Drop, "cut short": sitetest.CutShort, "500": sitetest.Status(500), "502": sitetest.Status(502), "no JSON": sitetest.Answer("text/plain", "x")}
 	for name, fault := range lost {
 		for _, stored := range []bool{true, false} {
 			for _, action := range []task.Action{task.Insert, task.Upsert} {
@@ -79,9 +80,9 @@ func TestLostInserts(t *testing.T) {
 					p.to.Match = []string{"ID", "Code"}
 					meets := fault
 					if stored {
-						meets = imissite.AfterStoring(fault)
+						meets = sitetest.AfterStoring(fault)
 					}
-					p.site.FailWrites(append(imissite.Times(times, meets), nil, nil, nil)...)
+					p.site.FailWrites(append(sitetest.Times(times, meets), nil, nil, nil)...)
 					p.expect([][]any{{"101", "A"}}, "inserted")
 					posts := 1
 					if !stored {
@@ -106,7 +107,7 @@ func TestLostInsertThatCannotBeLookedFor(t *testing.T) {
 	} {
 		imis.ShortenPatience(t, 300*time.Millisecond, time.Second)
 		p := newPanels(t, "My_Certificates", task.Insert, "ID", "Code")
-		p.site.FailWrites(imissite.AfterStoring(map[string]imissite.Fault{"dropped": imissite.Drop, "500": imissite.Status(500), "late": imissite.Stall}[fault]))
+		p.site.FailWrites(sitetest.AfterStoring(map[string]imissite.Fault{"dropped": sitetest.Drop, "500": sitetest.Status(500), "late": sitetest.Stall}[fault]))
 		p.expect([][]any{{"101", "A"}, {"102", "B"}}, says, "inserted")
 		if got := p.count(http.MethodPost); got != 2 || len(p.site.Rows("My_Certificates")) != 2 {
 			t.Errorf("%d POSTs; stored %v", got, p.site.Rows("My_Certificates"))
@@ -117,11 +118,11 @@ func TestLostInsertThatCannotBeLookedFor(t *testing.T) {
 // A key is as good as a match once the site was seen to keep it.
 func TestLostInsertByKey(t *testing.T) {
 	imis.ShortenPauses(t)
-	after := imissite.AfterStoring(imissite.Drop)
+	after := sitetest.AfterStoring(sitetest.Drop)
 	for _, action := range []task.Action{task.Insert, task.Upsert} {
 		p := newPanels(t, "My_Profile", action, "ID", "Motto")
 		p.to.Key = []string{"ID"}
-		p.site.FailWrites(after, nil, after, imissite.Drop)
+		p.site.FailWrites(after, nil, after, sitetest.Drop)
 		doubt := "outcome unknown, because the site does not answer: the connection breaks off; look for the record before you send the row again"
 		p.expect([][]any{{"101", "a"}, {"102", "b"}, {"103", "c"}, {"104", "d"}}, doubt, "inserted", "inserted", "inserted")
 		if got := p.count(http.MethodPost); got != 5 || len(p.site.Rows("My_Profile")) != 4 {
@@ -131,13 +132,13 @@ func TestLostInsertByKey(t *testing.T) {
 	// One that was only late is the row's all the same.
 	late := newPanels(t, "My_Profile", task.Insert, "ID", "Motto")
 	late.to.Key = []string{"ID"}
-	late.site.FailWrites(nil, imissite.Drop, imissite.AfterStoring(imissite.Status(409)))
+	late.site.FailWrites(nil, sitetest.Drop, sitetest.AfterStoring(sitetest.Status(409)))
 	late.expect([][]any{{"101", "a"}, {"102", "b"}}, "inserted", "inserted")
 	// Another's record is not taken for the row's.
 	p := newPanels(t, "My_Profile", task.Insert, "ID", "Motto")
 	p.to.Key = []string{"ID"}
 	p.site.SetRows("My_Profile", imissite.Row{"ID": "102", "Motto": "theirs"})
-	p.site.FailWrites(nil, imissite.Drop)
+	p.site.FailWrites(nil, sitetest.Drop)
 	p.expect([][]any{{"101", "a"}, {"102", "b"}}, "inserted", "ID is there already (a duplicate key)")
 }
 
@@ -165,8 +166,8 @@ func TestLookForALostInsertFails(t *testing.T) {
 	p := newPanels(t, "My_Certificates", task.Upsert, "ID", "Code")
 	p.to.Match = []string{"ID", "Code"}
 	p.site.FailWrites(func(w http.ResponseWriter, r *http.Request) {
-		p.site.Fail(imissite.Redirect("/login"))
-		imissite.Drop(w, r)
+		p.site.Fail(sitetest.Redirect("/login"))
+		sitetest.Drop(w, r)
 	})
 	p.fail([][]any{{"101", "A"}}, "(row 1) is answered by a redirect to a page to sign in", "the row may have been inserted all the same")
 }
@@ -176,12 +177,12 @@ func TestTooManyDoubtfulRows(t *testing.T) {
 	imis.ShortenPauses(t)
 	rows := [][]any{{"101", "A"}, {"102", "A"}, {"103", "A"}, {"104", "A"}, {"105", "A"}, {"106", "A"}, {"107", "A"}}
 	p := newPanels(t, "My_Certificates", task.Insert, "ID", "Code")
-	p.site.FailWrites(append(imissite.Times(4, imissite.Drop), nil)...)
-	p.site.FailWrites(imissite.Times(2, imissite.Drop)...)
+	p.site.FailWrites(append(sitetest.Times(4, sitetest.Drop), nil)...)
+	p.site.FailWrites(sitetest.Times(2, sitetest.Drop)...)
 	if written, err := p.write(rows...); err != nil || len(written) != 7 {
 		t.Errorf("%d rows, %v", len(written), err)
 	}
-	p.site.FailWrites(imissite.Times(7, imissite.Drop)...)
+	p.site.FailWrites(sitetest.Times(7, sitetest.Drop)...)
 	p.fail(rows, "the last 5 rows ended without an answer that says what became of them; the site may be out of order")
 }
 
@@ -193,7 +194,7 @@ func TestCancelDuringAChange(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		p.site.FailWrites(func(w http.ResponseWriter, r *http.Request) {
 			cancel()
-			imissite.Slow(slow)(w, r)
+			sitetest.Slow(slow)(w, r)
 		})
 		d, err := p.open(ctx)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"runhook/services/runner/connector/imis"
 	"runhook/services/runner/connector/imis/imissite"
+	"runhook/services/runner/connector/imis/imissite/sitetest"
 	"runhook/shared/task"
 )
 
@@ -127,7 +128,7 @@ func TestAllMatches(t *testing.T) {
 	p.to.Match, p.to.OnMultiple = []string{"Code"}, task.AllRecords
 	withCertificates(p)
 	p.columns = []string{"Code", "Hours"}
-	p.site.FailWrites(nil, imissite.Status(400))
+	p.site.FailWrites(nil, sitetest.Status(400))
 	p.expect([][]any{{"CFA", "5"}}, "is refused with status 400; 1 of the 2 records that the row matches were done before")
 	p.site.SetPageLimit(1)
 	p.expect([][]any{{"CFA", "6"}, {"CPA", "6"}}, "matches more than 1 records, or than the site gives at a time; match by more columns", "updated")

@@ -8,6 +8,7 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector/imis/imissite"
+	"runhook/services/runner/connector/imis/imissite/sitetest"
 	"runhook/services/runner/pipeline/pipelinetest"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -50,7 +51,7 @@ func TestIQAEndsMidway(t *testing.T) {
 	b := pipelinetest.New(t)
 	site := b.FromIMIS(2600)
 	b.Mapping("id", "ID", "name", "row[\"Full Name\"]")
-	site.FailPage(2500, imissite.Redirect("/login"))
+	site.FailPage(2500, sitetest.Redirect("/login"))
 	s := b.Fail("he IQA $/Members of connection prod is answered by a redirect to a page to sign in")
 	b.Counts(s, run.Counts{Total: 2600, Retrieved: 2500, Inserted: 2500})
 	if s.PercentComplete < 96 || s.PercentComplete >= 97 {
@@ -85,7 +86,7 @@ func TestPanelFailsInTheMiddle(t *testing.T) {
 	b := pipelinetest.New(t)
 	site, _ := b.ToPanel(task.Insert)
 	b.Write("members.csv", "ID,Name\n101,A\n102,B\n103,C\n")
-	site.FailWrites(nil, nil, imissite.Status(403))
+	site.FailWrites(nil, nil, sitetest.Status(403))
 	s := b.Fail("he entity My_Panel of connection prod (row 3) is not allowed to the account of the connection (status 403)")
 	b.Counts(s, run.Counts{Retrieved: 2, Inserted: 2})
 	if rows := site.Rows("My_Panel"); len(rows) != 2 {

@@ -50,7 +50,7 @@ func (s *Site) findDefinition(w http.ResponseWriter, r *http.Request) {
 		e.Type != executeType || e.EntityTypeName != "QueryDefinition" || e.Parameters.Type != objectsType || e.ParameterTypeName.Type != stringsType ||
 		len(e.Parameters.Values) != 1 || e.Parameters.Values[0].Type != "System.String" ||
 		len(e.ParameterTypeName.Values) != 1 || e.ParameterTypeName.Values[0] != "System.String" || e.UseJSON {
-		refuse(w, http.StatusBadRequest, "The request is invalid.")
+		Refuse(w, http.StatusBadRequest, "The request is invalid.")
 		return
 	}
 	if e.OperationName != "FindByPath" {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"runhook/services/runner/connector/imis/imissite"
+	"runhook/services/runner/connector/imis/imissite/sitetest"
 )
 
 // A write that meets a fault is stored or not, as the fault says; what only reads meets none.
@@ -21,12 +22,12 @@ func TestFaultsOfWrites(t *testing.T) {
 		status int // 0 where there is no answer
 		stored int
 	}{
-		"dropped before":       {imissite.Drop, 0, 0},
-		"dropped after":        {imissite.AfterStoring(imissite.Drop), 0, 1},
-		"a 500 after":          {imissite.AfterStoring(imissite.Status(500)), 500, 1},
-		"slow":                 {imissite.Slow(time.Millisecond), 201, 1},
-		"throttled":            {imissite.Throttle("1"), 429, 0},
-		"a page of HTML after": {imissite.AfterStoring(imissite.Answer("text/html", "<html>")), 200, 1},
+		"dropped before":       {sitetest.Drop, 0, 0},
+		"dropped after":        {sitetest.AfterStoring(sitetest.Drop), 0, 1},
+		"a 500 after":          {sitetest.AfterStoring(sitetest.Status(500)), 500, 1},
+		"slow":                 {sitetest.Slow(time.Millisecond), 201, 1},
+		"throttled":            {sitetest.Throttle("1"), 429, 0},
+		"a page of HTML after": {sitetest.AfterStoring(sitetest.Answer("text/html", "<html>")), 200, 1},
 		"none":                 {nil, 201, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -84,7 +85,7 @@ func TestExpire(t *testing.T) {
 
 // A certificate for another name is refused because of that name.
 func TestCertificate(t *testing.T) {
-	certificate, err := imissite.Certificate("imis.example.org")
+	certificate, err := sitetest.Certificate("imis.example.org")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 func (s *Site) find(e *entity, w http.ResponseWriter, r *http.Request) {
 	p, ok := readPage(r, "limit", "offset")
 	if !ok {
-		refuse(w, http.StatusBadRequest, "The request is invalid.")
+		Refuse(w, http.StatusBadRequest, "The request is invalid.")
 		return
 	}
 	type filter struct {
@@ -25,7 +25,7 @@ func (s *Site) find(e *entity, w http.ResponseWriter, r *http.Request) {
 	for name, given := range p.rest {
 		property := e.property(name)
 		if property == nil || len(given) > 1 {
-			refuse(w, http.StatusBadRequest, "The request is invalid.") // inferred
+			Refuse(w, http.StatusBadRequest, "The request is invalid.") // inferred
 			return
 		}
 		operator, value, colon := strings.Cut(given[0], ":")
@@ -97,7 +97,7 @@ func (p *Property) passes(cell any, operator, value string) bool {
 func (s *Site) listDefinitions(w http.ResponseWriter, r *http.Request) {
 	p, ok := readPage(r, "limit", "offset")
 	if !ok || len(p.rest) > 0 {
-		refuse(w, http.StatusBadRequest, "The request is invalid.")
+		Refuse(w, http.StatusBadRequest, "The request is invalid.")
 		return
 	}
 	s.mu.Lock()

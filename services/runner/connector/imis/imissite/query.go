@@ -66,7 +66,7 @@ func (s *Site) runQuery(w http.ResponseWriter, r *http.Request) {
 		i := slices.IndexFunc(request.query.Prompts, func(p Prompt) bool { return strings.EqualFold(p.Property, name) })
 		// That an unknown name is refused is inferred; a site that ignored it would answer all rows.
 		if i < 0 || len(given) > 1 {
-			refuse(w, http.StatusBadRequest, "The request is invalid.")
+			Refuse(w, http.StatusBadRequest, "The request is invalid.")
 			return
 		}
 		values[i] = given[0]
@@ -82,7 +82,7 @@ func (s *Site) runIQA(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if len(request.rest) > 0 || len(request.positional) > len(request.query.Prompts) {
-		refuse(w, http.StatusBadRequest, "The request is invalid.")
+		Refuse(w, http.StatusBadRequest, "The request is invalid.")
 		return
 	}
 	values := make([]string, len(request.query.Prompts))
@@ -104,14 +104,14 @@ type pageRequest struct {
 func (s *Site) page(w http.ResponseWriter, r *http.Request, known ...string) (p pageRequest, ok bool) {
 	p, ok = readPage(r, known...)
 	if !ok || len(p.names) != 1 {
-		refuse(w, http.StatusBadRequest, "The request is invalid.")
+		Refuse(w, http.StatusBadRequest, "The request is invalid.")
 		return p, false
 	}
 	p.query = s.query(p.names[0])
 	switch {
 	case p.query == nil:
 		// No answer for a path that does not exist is documented: inferred.
-		refuse(w, http.StatusNotFound, "The query does not exist.")
+		Refuse(w, http.StatusNotFound, "The query does not exist.")
 		return p, false
 	case p.query.NoREST:
 		notImplemented(w, "Operation not implemented")
@@ -168,7 +168,7 @@ func (p pageRequest) answer(s *Site, w http.ResponseWriter, values []string, ope
 	if !cached || !p.query.Cached {
 		rows, problem := p.query.matching(values, operators)
 		if problem != "" {
-			refuse(w, http.StatusBadRequest, "%s", problem)
+			Refuse(w, http.StatusBadRequest, "%s", problem)
 			return
 		}
 		kept = p.render(rows, write)

@@ -6,8 +6,8 @@ import (
 	"net/http"
 )
 
-// refuse answers an error as the web framework of iMIS words it.
-func refuse(w http.ResponseWriter, status int, format string, args ...any) {
+// Refuse answers an error as the web framework of iMIS words it.
+func Refuse(w http.ResponseWriter, status int, format string, args ...any) {
 	writeJSON(w, status, httpError(format, args...))
 }
 

@@ -220,7 +220,7 @@ func (s *Site) withToken(answer http.HandlerFunc) http.HandlerFunc {
 		ends, known := s.tokens[token]
 		s.mu.Unlock()
 		if !bearer || !known || !time.Now().Before(ends) {
-			refuse(w, http.StatusUnauthorized, "Authorization has been denied for this request.")
+			Refuse(w, http.StatusUnauthorized, "Authorization has been denied for this request.")
 			return
 		}
 		answer(w, r)

@@ -32,7 +32,7 @@ func (s *Site) insert(e *entity, w http.ResponseWriter, r *http.Request) {
 	row, wrong, ok := s.read(e, r, nil)
 	switch {
 	case !ok:
-		refuse(w, http.StatusBadRequest, "The request is invalid.")
+		Refuse(w, http.StatusBadRequest, "The request is invalid.")
 		return
 	case len(wrong) > 0:
 		refuseInvalid(w, wrong)
@@ -48,7 +48,7 @@ func (s *Site) insert(e *entity, w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if _, known := e.rows[strings.ToLower(strings.Join(e.key(row), "|"))]; known {
-		refuse(w, http.StatusConflict, "The %s already exists.", e.Name)
+		Refuse(w, http.StatusConflict, "The %s already exists.", e.Name)
 		return
 	}
 	e.put(row)
@@ -63,13 +63,13 @@ func (s *Site) insert(e *entity, w http.ResponseWriter, r *http.Request) {
 func (s *Site) update(e *entity, w http.ResponseWriter, r *http.Request) {
 	old, ok := e.at(r)
 	if !ok {
-		refuse(w, http.StatusNotFound, "The %s does not exist.", e.Name)
+		Refuse(w, http.StatusNotFound, "The %s does not exist.", e.Name)
 		return
 	}
 	row, wrong, ok := s.read(e, r, old)
 	switch {
 	case !ok:
-		refuse(w, http.StatusBadRequest, "The request is invalid.")
+		Refuse(w, http.StatusBadRequest, "The request is invalid.")
 	case len(wrong) > 0:
 		refuseInvalid(w, wrong)
 	default:
@@ -82,7 +82,7 @@ func (s *Site) update(e *entity, w http.ResponseWriter, r *http.Request) {
 func (s *Site) show(e *entity, w http.ResponseWriter, r *http.Request) {
 	row, ok := e.at(r)
 	if !ok {
-		refuse(w, http.StatusNotFound, "The %s does not exist.", e.Name)
+		Refuse(w, http.StatusNotFound, "The %s does not exist.", e.Name)
 		return
 	}
 	writeJSON(w, http.StatusOK, e.data(row))
@@ -93,7 +93,7 @@ func (s *Site) show(e *entity, w http.ResponseWriter, r *http.Request) {
 func (s *Site) delete(e *entity, w http.ResponseWriter, r *http.Request) {
 	row, ok := e.at(r)
 	if !ok {
-		refuse(w, http.StatusNotFound, "The %s does not exist.", e.Name)
+		Refuse(w, http.StatusNotFound, "The %s does not exist.", e.Name)
 		return
 	}
 	e.remove(strings.ToLower(strings.Join(e.key(row), "|")))
@@ -117,7 +117,7 @@ func (s *Site) validate(e *entity, w http.ResponseWriter, r *http.Request) {
 	}
 	row, wrong, ok := s.read(e, r, Row{})
 	if !ok {
-		refuse(w, http.StatusBadRequest, "The request is invalid.")
+		Refuse(w, http.StatusBadRequest, "The request is invalid.")
 		return
 	}
 	writeJSON(w, http.StatusOK, map[string]any{

@@ -1,4 +1,4 @@
-package imissite
+package sitetest
 
 import (
 	"crypto/ecdsa"
