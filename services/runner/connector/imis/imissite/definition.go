@@ -1,9 +1,6 @@
 package imissite
 
 import (
-	"bytes"
-	"encoding/json"
-	"mime"
 	"net/http"
 	"path"
 	"strings"
@@ -30,23 +27,15 @@ type execution struct {
 			Value string `json:"$value"`
 		} `json:"$values"`
 	}
-	ParameterTypeName struct {
-		Type   string   `json:"$type"`
-		Values []string `json:"$values"`
-	}
-	UseJSON bool `json:"UseJson"`
+	ParameterTypeName texts
+	UseJSON           bool `json:"UseJson"`
 }
 
 // findDefinition is POST /api/QueryDefinition/_execute with FindByPath. Other operations exist and are
 // not needed here.
 func (s *Site) findDefinition(w http.ResponseWriter, r *http.Request) {
-	var body bytes.Buffer
-	_, _ = body.ReadFrom(http.MaxBytesReader(w, r.Body, 1<<20))
-	decoder := json.NewDecoder(&body)
-	decoder.DisallowUnknownFields()
 	var e execution
-	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if kind != "application/json" || decoder.Decode(&e) != nil || decoder.More() ||
+	if !readBody(r, &e) ||
 		e.Type != executeType || e.EntityTypeName != "QueryDefinition" || e.Parameters.Type != objectsType || e.ParameterTypeName.Type != stringsType ||
 		len(e.Parameters.Values) != 1 || e.Parameters.Values[0].Type != "System.String" ||
 		len(e.ParameterTypeName.Values) != 1 || e.ParameterTypeName.Values[0] != "System.String" || e.UseJSON {

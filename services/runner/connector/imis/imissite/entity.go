@@ -2,7 +2,6 @@ package imissite
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -198,13 +197,13 @@ func newParty() *entity {
 	}}
 }
 
-// cellText is a stored value as it stands in keys and is compared.
+// cellText is a value as it stands in keys and is compared.
 func cellText(value any) string {
 	switch v := value.(type) {
-	case nil:
+	case nil, Absent:
 		return ""
-	case json.Number:
-		return v.String()
+	case Wrapped:
+		return fmt.Sprint(v.Value)
 	}
 	return fmt.Sprint(value)
 }

@@ -37,10 +37,13 @@ type entityData struct {
 type identityData struct {
 	Type             string `json:"$type"`
 	EntityTypeName   string
-	IdentityElements *struct {
-		Type   string   `json:"$type"`
-		Values []string `json:"$values"`
-	}
+	IdentityElements *texts
+}
+
+// texts is a list of texts in its envelope.
+type texts struct {
+	Type   string   `json:"$type"`
+	Values []string `json:"$values"`
 }
 
 type propertyData struct {
@@ -130,7 +133,7 @@ var wrappers = map[string]string{
 // jsonOf is the value of a property in an answer.
 func (p *Property) jsonOf(value any) any {
 	if wrapper := wrappers[p.Type]; wrapper != "" {
-		return map[string]any{"$type": wrapper, "$value": value} // bytes are base64 in JSON
+		return Wrapped{wrapper, value}
 	}
 	return value
 }

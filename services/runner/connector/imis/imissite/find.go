@@ -53,41 +53,24 @@ func (s *Site) find(e *entity, w http.ResponseWriter, r *http.Request) {
 // is inferred.
 func (p *Property) passes(cell any, operator, value string) bool {
 	stored := cellText(cell)
-	order := 0
-	switch p.Type {
-	case "Integer", "Decimal", "Monetary":
-		a, errA := strconv.ParseFloat(stored, 64)
-		b, errB := strconv.ParseFloat(value, 64)
-		if errA != nil || errB != nil {
-			return operators[operator](stored, value)
+	if ordered := ordering[operator]; ordered != nil {
+		switch p.Type {
+		case "Integer", "Decimal", "Monetary":
+			a, errA := strconv.ParseFloat(stored, 64)
+			b, errB := strconv.ParseFloat(value, 64)
+			if errA == nil && errB == nil {
+				return ordered(cmp.Compare(a, b))
+			}
+		case "Date":
+			a, errA := time.Parse(dateLayout, stored)
+			b, errB := time.Parse(dateLayout, value)
+			if errB != nil {
+				b, errB = time.Parse(time.DateOnly, value)
+			}
+			if errA == nil && errB == nil {
+				return ordered(a.Compare(b))
+			}
 		}
-		order = cmp.Compare(a, b)
-	case "Date":
-		a, errA := time.Parse(dateLayout, stored)
-		b, errB := time.Parse(dateLayout, value)
-		if errB != nil {
-			b, errB = time.Parse(time.DateOnly, value)
-		}
-		if errA != nil || errB != nil {
-			return operators[operator](stored, value)
-		}
-		order = a.Compare(b)
-	default:
-		return operators[operator](stored, value)
-	}
-	switch operator {
-	case "eq", "==":
-		return order == 0
-	case "ne", "!=":
-		return order != 0
-	case "gt":
-		return order > 0
-	case "ge":
-		return order >= 0
-	case "lt":
-		return order < 0
-	case "le":
-		return order <= 0
 	}
 	return operators[operator](stored, value)
 }
@@ -168,14 +151,5 @@ func (e *entity) definition() map[string]any {
 
 // envelope is a page of a list.
 func (p pageRequest) envelope(all []any) json.RawMessage {
-	from := min(p.offset, len(all))
-	to := min(from+p.limit, len(all))
-	var items []byte
-	for i, item := range all[from:to] {
-		if i > 0 {
-			items = append(items, ',')
-		}
-		items = appendValue(items, item)
-	}
-	return p.page(items, to, len(all))
+	return p.page(len(all), func(to []byte, i int) []byte { return appendValue(to, all[i]) })
 }

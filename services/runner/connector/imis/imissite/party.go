@@ -28,11 +28,7 @@ func readPerson(r *http.Request) (data entityData, ok bool) {
 		return data, false
 	}
 	if given.PartyID != "" {
-		data.Identity = &identityData{}
-		data.Identity.IdentityElements = &struct {
-			Type   string   `json:"$type"`
-			Values []string `json:"$values"`
-		}{Values: []string{given.PartyID}}
+		data.Identity = &identityData{IdentityElements: &texts{Values: []string{given.PartyID}}}
 	}
 	if name := given.PersonName; name != nil {
 		for property, value := range map[string]*string{

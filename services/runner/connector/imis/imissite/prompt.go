@@ -6,13 +6,25 @@ import (
 	"strings"
 )
 
+// ordering are the operators of operators that go by the order of two values alone.
+var ordering = map[string]func(order int) bool{
+	"eq": func(order int) bool { return order == 0 },
+	"==": func(order int) bool { return order == 0 },
+	"ne": func(order int) bool { return order != 0 },
+	"!=": func(order int) bool { return order != 0 },
+	"gt": func(order int) bool { return order > 0 },
+	"ge": func(order int) bool { return order >= 0 },
+	"lt": func(order int) bool { return order < 0 },
+	"le": func(order int) bool { return order <= 0 },
+}
+
 // operators are those that iMIS documents, but between, whose form is not clear.
 var operators = map[string]func(cell, value string) bool{
 	"eq":         strings.EqualFold,
 	"==":         strings.EqualFold,
 	"ne":         func(cell, value string) bool { return !strings.EqualFold(cell, value) },
 	"!=":         func(cell, value string) bool { return !strings.EqualFold(cell, value) },
-	"contains":   func(cell, value string) bool { return containsFold(cell, value) },
+	"contains":   containsFold,
 	"notcontain": func(cell, value string) bool { return !containsFold(cell, value) },
 	"!contain":   func(cell, value string) bool { return !containsFold(cell, value) },
 	"startswith": func(cell, value string) bool {
@@ -78,22 +90,11 @@ func (q *Query) matching(values []string, allOperators bool) (rows []int, proble
 	for i := range q.Count {
 		passes := true
 		for _, f := range filters {
-			passes = passes && f.pass(text(q.Row(i)[f.column]), f.value)
+			passes = passes && f.pass(cellText(q.Row(i)[f.column]), f.value)
 		}
 		if passes {
 			rows = append(rows, i)
 		}
 	}
 	return rows, ""
-}
-
-// text is how a cell is compared.
-func text(cell any) string {
-	switch v := cell.(type) {
-	case nil, Absent:
-		return ""
-	case Wrapped:
-		return fmt.Sprint(v.Value)
-	}
-	return fmt.Sprint(cell)
 }

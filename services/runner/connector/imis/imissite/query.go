@@ -1,7 +1,6 @@
 package imissite
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -48,8 +47,8 @@ type Prompt struct {
 
 // Wrapped is a value with its type beside it: {"$type":"System.Int32","$value":65}.
 type Wrapped struct {
-	Type  string
-	Value any
+	Type  string `json:"$type"`
+	Value any    `json:"$value"`
 }
 
 // Absent is a value that is left out of its row.
@@ -171,7 +170,7 @@ func (p pageRequest) answer(s *Site, w http.ResponseWriter, values []string, ope
 			Refuse(w, http.StatusBadRequest, "%s", problem)
 			return
 		}
-		kept = p.render(rows, write)
+		kept = p.page(len(rows), func(to []byte, i int) []byte { return write(to, p.query, rows[i]) })
 		if p.query.Cached {
 			s.mu.Lock()
 			s.pages[p.key] = kept
@@ -183,29 +182,24 @@ func (p pageRequest) answer(s *Site, w http.ResponseWriter, values []string, ope
 	_, _ = w.Write(kept)
 }
 
-func (p pageRequest) render(rows []int, write rowWriter) []byte {
-	from := min(p.offset, len(rows))
-	to := min(from+p.limit, len(rows))
-	var items []byte
-	for n, i := range rows[from:to] {
-		if n > 0 {
-			items = append(items, ',')
-		}
-		items = write(items, p.query, i)
-	}
-	return p.page(items, to, len(rows))
-}
-
-// page puts items into the envelope of a page that ends before to, of so many.
-func (p pageRequest) page(items []byte, to, total int) []byte {
+// page writes the page of so many items into its envelope.
+func (p pageRequest) page(total int, write func(to []byte, i int) []byte) []byte {
+	from := min(p.offset, total)
+	to := min(from+p.limit, total)
 	page := []byte(`{"$type":"Asi.Soa.Core.DataContracts.PagedResult, Asi.Contracts",` +
 		`"Items":{"$type":"System.Collections.Generic.List` + "`" + `1[[System.Object, mscorlib]], mscorlib","$values":[`)
+	for i := from; i < to; i++ {
+		if i > from {
+			page = append(page, ',')
+		}
+		page = write(page, i)
+	}
 	next := 0
 	if to < total {
 		next = to
 	}
-	return fmt.Appendf(append(page, items...), `]},"Offset":%d,"Limit":%d,"Count":%d,"TotalCount":%d,"NextPageLink":null,"HasNext":%t,"NextOffset":%d}`,
-		p.offset, p.limit, to-min(p.offset, total), total, next > 0, next)
+	return fmt.Appendf(page, `]},"Offset":%d,"Limit":%d,"Count":%d,"TotalCount":%d,"NextPageLink":null,"HasNext":%t,"NextOffset":%d}`,
+		p.offset, p.limit, to-from, total, next > 0, next)
 }
 
 // appendFlatRow writes the row as /api/query does.
@@ -244,15 +238,8 @@ func appendEntityRow(to []byte, q *Query, i int) []byte {
 
 // appendValue writes a cell.
 func appendValue(to []byte, cell any) []byte {
-	switch v := cell.(type) {
-	case int:
-		return strconv.AppendInt(to, int64(v), 10)
-	case []byte:
-		return appendValue(to, Wrapped{"System.Byte[], mscorlib", base64.StdEncoding.EncodeToString(v)})
-	case Wrapped:
-		to = appendValue(append(to, `{"$type":`...), v.Type)
-		to = appendValue(append(to, `,"$value":`...), v.Value)
-		return append(to, '}')
+	if binary, ok := cell.([]byte); ok {
+		cell = Wrapped{"System.Byte[], mscorlib", binary} // bytes are base64 in JSON
 	}
 	text, err := json.Marshal(cell)
 	if err != nil {

@@ -51,12 +51,7 @@ func writeJSON(w http.ResponseWriter, status int, answer any) {
 
 // writeReason answers with a reason phrase of its own, where the protocol has one.
 func writeReason(w http.ResponseWriter, status int, reason string, answer any) {
-	hijacker, ok := w.(http.Hijacker)
-	if !ok {
-		writeJSON(w, status, answer)
-		return
-	}
-	connection, buffered, err := hijacker.Hijack()
+	connection, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		writeJSON(w, status, answer)
 		return

@@ -27,15 +27,22 @@ func (s *Site) onEntity(answer func(e *entity, w http.ResponseWriter, r *http.Re
 	})
 }
 
+// onRow is onEntity for a request that names a row of it.
+func (s *Site) onRow(answer func(e *entity, row Row, w http.ResponseWriter, r *http.Request)) http.HandlerFunc {
+	return s.onEntity(func(e *entity, w http.ResponseWriter, r *http.Request) {
+		row, ok := e.at(r)
+		if !ok {
+			Refuse(w, http.StatusNotFound, "The %s does not exist.", e.Name)
+			return
+		}
+		answer(e, row, w, r)
+	})
+}
+
 // insert is POST /api/{Entity}.
 func (s *Site) insert(e *entity, w http.ResponseWriter, r *http.Request) {
-	row, wrong, ok := s.read(e, r, nil)
-	switch {
-	case !ok:
-		Refuse(w, http.StatusBadRequest, "The request is invalid.")
-		return
-	case len(wrong) > 0:
-		refuseInvalid(w, wrong)
+	row, ok := s.valid(e, w, r, nil)
+	if !ok {
 		return
 	}
 	for _, p := range e.Properties {
@@ -60,42 +67,21 @@ func (s *Site) insert(e *entity, w http.ResponseWriter, r *http.Request) {
 }
 
 // update is PUT /api/{Entity}/{key}.
-func (s *Site) update(e *entity, w http.ResponseWriter, r *http.Request) {
-	old, ok := e.at(r)
-	if !ok {
-		Refuse(w, http.StatusNotFound, "The %s does not exist.", e.Name)
-		return
-	}
-	row, wrong, ok := s.read(e, r, old)
-	switch {
-	case !ok:
-		Refuse(w, http.StatusBadRequest, "The request is invalid.")
-	case len(wrong) > 0:
-		refuseInvalid(w, wrong)
-	default:
+func (s *Site) update(e *entity, old Row, w http.ResponseWriter, r *http.Request) {
+	if row, ok := s.valid(e, w, r, old); ok {
 		e.put(row)
 		writeJSON(w, http.StatusOK, e.data(row))
 	}
 }
 
 // show is GET /api/{Entity}/{key}.
-func (s *Site) show(e *entity, w http.ResponseWriter, r *http.Request) {
-	row, ok := e.at(r)
-	if !ok {
-		Refuse(w, http.StatusNotFound, "The %s does not exist.", e.Name)
-		return
-	}
+func (s *Site) show(e *entity, row Row, w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, e.data(row))
 }
 
 // delete is DELETE /api/{Entity}/{key}. Its answer is inferred. It is not known whether iMIS deletes a contact
 // on such a request; this site does, with all that belongs to it, so that it shows.
-func (s *Site) delete(e *entity, w http.ResponseWriter, r *http.Request) {
-	row, ok := e.at(r)
-	if !ok {
-		Refuse(w, http.StatusNotFound, "The %s does not exist.", e.Name)
-		return
-	}
+func (s *Site) delete(e *entity, row Row, w http.ResponseWriter, _ *http.Request) {
 	e.remove(strings.ToLower(strings.Join(e.key(row), "|")))
 	if e.Name == partyName {
 		for _, other := range s.entities {
@@ -142,6 +128,18 @@ func (e *entity) at(r *http.Request) (Row, bool) {
 type invalid struct {
 	property, message string
 	value             any
+}
+
+// valid reads a row from a request as read does, and answers where it cannot be stored.
+func (s *Site) valid(e *entity, w http.ResponseWriter, r *http.Request, old Row) (row Row, ok bool) {
+	row, wrong, ok := s.read(e, r, old)
+	switch {
+	case !ok:
+		Refuse(w, http.StatusBadRequest, "The request is invalid.")
+	case len(wrong) > 0:
+		refuseInvalid(w, wrong)
+	}
+	return row, ok && len(wrong) == 0
 }
 
 // read reads a row from a request, and says what of it is not valid. old is the row that it changes; nil at an
