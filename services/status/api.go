@@ -12,24 +12,35 @@ import (
 	"runhook/shared/web"
 )
 
-// adminRoute is a route for administrators only, which no page of another site may call.
-func (s *Service) adminRoute(method, pattern, summary string, handle web.Handler) web.Route {
+// adminHandler answers a request of an administrator, with the values of its query string.
+type adminHandler func(ctx context.Context, rc *fasthttp.RequestCtx, query map[string]string) error
+
+// adminRoute is a route for administrators only, which no page of another site may call. names are those
+// that its query string may have.
+func (s *Service) adminRoute(method, pattern, summary string, handle adminHandler, names ...string) web.Route {
 	return web.Route{
 		Method: method, Pattern: pattern, Summary: summary,
-		Handler: s.options.Admin.Guard(func(ctx context.Context, rc *fasthttp.RequestCtx) error {
+		Handler: func(ctx context.Context, rc *fasthttp.RequestCtx) error {
+			if err := s.options.Admin.Check(rc); err != nil {
+				return err
+			}
 			if err := s.loaded(); err != nil {
 				return err
 			}
-			return handle(ctx, rc)
-		}),
+			query, err := queryValues(rc, names)
+			if err != nil {
+				return err
+			}
+			return handle(ctx, rc, query)
+		},
 	}
 }
 
 // queryValues reads the query string, which may have each of names once and nothing else: what is
 // ignored would seem to have worked.
-func queryValues(rc *fasthttp.RequestCtx, names ...string) (map[string]string, error) {
+func queryValues(rc *fasthttp.RequestCtx, names []string) (map[string]string, error) {
 	values := make(map[string]string)
-	p := &web.Problem{Kind: "wrong-query", Title: "The query string cannot be used", Status: fasthttp.StatusBadRequest}
+	var wrong []web.Fault
 	for rawName, rawValue := range rc.QueryArgs().All() {
 		name := string(rawName)
 		_, twice := values[name]
@@ -39,25 +50,26 @@ func queryValues(rc *fasthttp.RequestCtx, names ...string) (map[string]string, e
 			if len(names) > 0 {
 				detail = "there is no such query parameter; this address takes " + strings.Join(names, " and ")
 			}
-			p.Errors = append(p.Errors, web.Fault{Name: name, Detail: detail})
+			wrong = append(wrong, web.Fault{Name: name, Detail: detail})
 		case twice:
-			p.Errors = append(p.Errors, web.Fault{Name: name, Detail: "is there more than once"})
+			wrong = append(wrong, web.Fault{Name: name, Detail: "is there more than once"})
 		default:
 			values[name] = string(rawValue)
 		}
 	}
-	if len(p.Errors) > 0 {
-		p.Detail = fmt.Sprintf("%q: %s.", p.Errors[0].Name, p.Errors[0].Detail)
-		return nil, p
+	if len(wrong) > 0 {
+		return nil, wrongQuery(wrong...)
 	}
 	return values, nil
 }
 
 // wrongValue refuses the value of a query parameter.
-func wrongValue(name, detail string) error {
+func wrongValue(name, detail string) error { return wrongQuery(web.Fault{Name: name, Detail: detail}) }
+
+func wrongQuery(faults ...web.Fault) error {
 	return &web.Problem{
 		Kind: "wrong-query", Title: "The query string cannot be used", Status: fasthttp.StatusBadRequest,
-		Detail: fmt.Sprintf("%q: %s.", name, detail), Errors: []web.Fault{{Name: name, Detail: detail}},
+		Detail: fmt.Sprintf("%q: %s.", faults[0].Name, faults[0].Detail), Errors: faults,
 	}
 }
 

@@ -26,30 +26,18 @@ func (s *Service) current(rc *fasthttp.RequestCtx) (bus.Task, error) {
 	return found, nil
 }
 
-// enableTask answers POST /api/tasks/{task}/enable.
-func (s *Service) enableTask(ctx context.Context, rc *fasthttp.RequestCtx) error {
-	if _, err := queryValues(rc); err != nil {
-		return err
+// enableTask answers POST /api/tasks/{task}/enable, or disable.
+func (s *Service) enableTask(enabled bool, done string) adminHandler {
+	return func(ctx context.Context, rc *fasthttp.RequestCtx, _ map[string]string) error {
+		return s.edit(ctx, rc, done, func(text []byte) ([]byte, error) { return taskfile.SetEnabled(text, enabled) })
 	}
-	return s.edit(ctx, rc, "task enabled", func(text []byte) ([]byte, error) { return taskfile.SetEnabled(text, true) })
-}
-
-// disableTask answers POST /api/tasks/{task}/disable.
-func (s *Service) disableTask(ctx context.Context, rc *fasthttp.RequestCtx) error {
-	if _, err := queryValues(rc); err != nil {
-		return err
-	}
-	return s.edit(ctx, rc, "task disabled", func(text []byte) ([]byte, error) { return taskfile.SetEnabled(text, false) })
 }
 
 // rotateTask answers POST /api/tasks/{task}/rotate?until= with the task under its new id.
-func (s *Service) rotateTask(ctx context.Context, rc *fasthttp.RequestCtx) error {
-	query, err := queryValues(rc, "until")
-	if err != nil {
-		return err
-	}
+func (s *Service) rotateTask(ctx context.Context, rc *fasthttp.RequestCtx, query map[string]string) error {
 	until := time.Now().AddDate(0, 0, rotationDays)
 	if text, given := query["until"]; given {
+		var err error
 		if until, err = taskfile.ParseMoment(text); err != nil {
 			return wrongValue("until", "give a date like 2031-01-31, or a moment like 2031-01-31T12:00:00Z")
 		}
@@ -70,15 +58,28 @@ func (s *Service) edit(ctx context.Context, rc *fasthttp.RequestCtx, done string
 	if err != nil {
 		return s.explainEdit(ctx, err)
 	}
-	now, err := s.awaitTask(ctx, def)
-	if err != nil {
-		return err
+	return s.answerChange(ctx, rc, def, def.Hash != was.Hash || def.Enabled != was.Enabled, done)
+}
+
+// answerChange answers with a task once this process uses its definition, and logs what was done if that
+// changed the task.
+func (s *Service) answerChange(ctx context.Context, rc *fasthttp.RequestCtx, def *task.Definition, changed bool, done string) error {
+	var now bus.Task
+	seen := func() bool {
+		now, _ = s.options.Tasks.Get(def.ID)
+		return now.Definition != nil && now.Enabled == def.Enabled && s.options.Tasks.Shows(def.ID, def.Hash)
+	}
+	if err := s.await(ctx, seen); err != nil {
+		return &web.Problem{
+			Kind: "not-seen", Title: "The task is stored, and not seen yet", Status: fasthttp.StatusServiceUnavailable,
+			Detail:     "The task file is stored. This service has not seen it yet, or it was replaced by another one at the same time; get the task to see which.",
+			RetryAfter: time.Second, Cause: err,
+		}
 	}
 	doc, err := s.describe(rc, now, false)
 	if err != nil {
 		return err
 	}
-	changed := def.Hash != was.Hash || now.Enabled != was.Enabled
 	if changed {
 		s.options.Log.Info().Str("task", def.Name).Str("definition", def.Hash).Msg(done)
 	}
@@ -86,6 +87,26 @@ func (s *Service) edit(ctx context.Context, rc *fasthttp.RequestCtx, done string
 		Changed bool
 		Task    taskDocument
 	}{changed, doc})
+}
+
+// seeTimeout bounds the wait until this process sees what it has changed.
+const seeTimeout = 5 * time.Second
+
+// await waits until the view of the tasks shows what was done. The error is ctx's, or that of the time-out.
+func (s *Service) await(ctx context.Context, seen func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, seeTimeout)
+	defer cancel()
+	for {
+		changed := s.options.Tasks.Changed()
+		if seen() {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // revise edits a task's text: in its file where it came from a folder, whose word counts, else in the
@@ -121,10 +142,7 @@ func (s *Service) revise(ctx context.Context, was bus.Task, change func([]byte) 
 }
 
 // deleteTask answers DELETE /api/tasks/{task} with 204, once callers of this process get 404.
-func (s *Service) deleteTask(ctx context.Context, rc *fasthttp.RequestCtx) error {
-	if _, err := queryValues(rc); err != nil {
-		return err
-	}
+func (s *Service) deleteTask(ctx context.Context, rc *fasthttp.RequestCtx, _ map[string]string) error {
 	was, err := s.current(rc)
 	if err != nil {
 		return err
@@ -141,18 +159,12 @@ func (s *Service) deleteTask(ctx context.Context, rc *fasthttp.RequestCtx) error
 	if err != nil {
 		return s.explainEdit(ctx, err)
 	}
-	limited, cancel := context.WithTimeout(ctx, seeTimeout)
-	defer cancel()
-	for {
-		changed := s.options.Tasks.Changed()
-		if _, there := s.options.Tasks.Get(was.ID); !there {
-			break
-		}
-		select {
-		case <-changed:
-		case <-limited.Done():
-			return limited.Err()
-		}
+	gone := func() bool {
+		_, there := s.options.Tasks.Get(was.ID)
+		return !there
+	}
+	if err := s.await(ctx, gone); err != nil {
+		return err
 	}
 	s.options.Log.Info().Str("task", was.Name).Msg("task deleted")
 	rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")

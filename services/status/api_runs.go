@@ -20,11 +20,7 @@ const (
 )
 
 // listRuns answers GET /api/runs?task=&limit= with the newest runs first.
-func (s *Service) listRuns(ctx context.Context, rc *fasthttp.RequestCtx) error {
-	query, err := queryValues(rc, "task", "limit")
-	if err != nil {
-		return err
-	}
+func (s *Service) listRuns(ctx context.Context, rc *fasthttp.RequestCtx, query map[string]string) (err error) {
 	var ids []task.ID
 	if text, given := query["task"]; given {
 		id, err := task.ParseID(text)
@@ -59,10 +55,7 @@ func (s *Service) listRuns(ctx context.Context, rc *fasthttp.RequestCtx) error {
 }
 
 // showRun answers GET /api/runs/{run} with the run's document.
-func (s *Service) showRun(ctx context.Context, rc *fasthttp.RequestCtx) error {
-	if _, err := queryValues(rc); err != nil {
-		return err
-	}
+func (s *Service) showRun(ctx context.Context, rc *fasthttp.RequestCtx, _ map[string]string) error {
 	id, number, err := s.findRun(ctx, rc)
 	if err != nil {
 		return err

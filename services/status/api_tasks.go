@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -82,10 +81,7 @@ func (s *Service) describe(rc *fasthttp.RequestCtx, t bus.Task, withText bool) (
 }
 
 // listTasks answers GET /api/tasks with every task, by name.
-func (s *Service) listTasks(_ context.Context, rc *fasthttp.RequestCtx) error {
-	if _, err := queryValues(rc); err != nil {
-		return err
-	}
+func (s *Service) listTasks(_ context.Context, rc *fasthttp.RequestCtx, _ map[string]string) error {
 	answer := struct{ Tasks []taskDocument }{[]taskDocument{}}
 	for _, t := range s.options.Tasks.All() {
 		doc, err := s.describe(rc, t, false)
@@ -98,10 +94,7 @@ func (s *Service) listTasks(_ context.Context, rc *fasthttp.RequestCtx) error {
 }
 
 // showTask answers GET /api/tasks/{task} with the task and the file it was made from.
-func (s *Service) showTask(_ context.Context, rc *fasthttp.RequestCtx) error {
-	if _, err := queryValues(rc); err != nil {
-		return err
-	}
+func (s *Service) showTask(_ context.Context, rc *fasthttp.RequestCtx, _ map[string]string) error {
 	found, err := s.current(rc)
 	if err != nil {
 		return err
@@ -113,15 +106,9 @@ func (s *Service) showTask(_ context.Context, rc *fasthttp.RequestCtx) error {
 	return writeJSON(rc, doc)
 }
 
-// seeTimeout bounds the wait until this process sees what it has applied.
-const seeTimeout = 5 * time.Second
-
 // applyTask answers PUT /api/tasks/{task}: it makes the task file in the body current, and answers
 // once this process uses it. An unchanged file changes nothing.
-func (s *Service) applyTask(ctx context.Context, rc *fasthttp.RequestCtx) error {
-	if _, err := queryValues(rc); err != nil {
-		return err
-	}
+func (s *Service) applyTask(ctx context.Context, rc *fasthttp.RequestCtx, _ map[string]string) error {
 	id, now := s.task(rc)
 	if id == "" {
 		return web.Refuse(fasthttp.StatusNotFound, "The address ends with the task's id, a GUID; `runhook task new` makes one.")
@@ -153,42 +140,7 @@ func (s *Service) applyTask(ctx context.Context, rc *fasthttp.RequestCtx) error 
 		// While the store is away that is what the caller is to be told, whatever it broke.
 		return errors.Join(s.options.Store.Ready(ctx), err)
 	}
-	applied, err := s.awaitTask(ctx, def)
-	if err != nil {
-		return err
-	}
-	doc, err := s.describe(rc, applied, false)
-	if err != nil {
-		return err
-	}
-	if changed {
-		s.options.Log.Info().Str("task", def.Name).Str("definition", def.Hash).Msg("task applied")
-	}
-	return writeJSON(rc, struct {
-		Changed bool
-		Task    taskDocument
-	}{changed, doc})
-}
-
-// awaitTask returns the task once the view has this definition of it.
-func (s *Service) awaitTask(ctx context.Context, def *task.Definition) (bus.Task, error) {
-	ctx, cancel := context.WithTimeout(ctx, seeTimeout)
-	defer cancel()
-	for {
-		changed := s.options.Tasks.Changed()
-		if seen, ok := s.options.Tasks.Get(def.ID); ok && seen.Enabled == def.Enabled && s.options.Tasks.Shows(def.ID, def.Hash) {
-			return seen, nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return bus.Task{}, &web.Problem{
-				Kind: "not-seen", Title: "The task is stored, and not seen yet", Status: fasthttp.StatusServiceUnavailable,
-				Detail:     "The task file is stored. This service has not seen it yet, or it was replaced by another one at the same time; get the task to see which.",
-				RetryAfter: time.Second, Cause: ctx.Err(),
-			}
-		}
-	}
+	return s.answerChange(ctx, rc, def, changed, "task applied")
 }
 
 // refuseFile answers 422 with every problem of a task file and where it stands.

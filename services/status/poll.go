@@ -143,7 +143,7 @@ func (s *Service) latest(ctx context.Context, rc *fasthttp.RequestCtx, at target
 	before := s.memory.recall(at.key)
 	wait := web.PreferredWait(rc)
 	if before != nil && before.final() && time.Since(before.seenOn) < s.options.TrustFinal {
-		setWaitApplied(rc, wait)
+		web.SetWaitApplied(rc, wait)
 		return before, nil
 	}
 	if err := s.loaded(); err != nil {
@@ -152,7 +152,7 @@ func (s *Service) latest(ctx context.Context, rc *fasthttp.RequestCtx, at target
 	status, err := s.look(ctx, at, wait)
 	switch {
 	case err == nil:
-		setWaitApplied(rc, wait)
+		web.SetWaitApplied(rc, wait)
 		return s.memory.note(at.key, status)
 	case errors.Is(err, run.ErrUnavailable):
 		s.options.Log.Debug().Err(err).Str("task", at.taskName()).Stringer("run", at.number).Msg("answered a poll without the store")
@@ -167,12 +167,6 @@ func (s *Service) latest(ctx context.Context, rc *fasthttp.RequestCtx, at target
 		}
 	}
 	return nil, err
-}
-
-func setWaitApplied(rc *fasthttp.RequestCtx, wait time.Duration) {
-	if wait > 0 {
-		web.SetWaitApplied(rc, wait)
-	}
 }
 
 // look asks the store, and waits for the run's end where the client prefers that. A server that

@@ -71,10 +71,7 @@ func (s *Service) rejected(ctx context.Context, rc *fasthttp.RequestCtx) error {
 }
 
 // rejectedByNumber answers GET /api/runs/{run}/rejected.
-func (s *Service) rejectedByNumber(ctx context.Context, rc *fasthttp.RequestCtx) error {
-	if _, err := queryValues(rc); err != nil {
-		return err
-	}
+func (s *Service) rejectedByNumber(ctx context.Context, rc *fasthttp.RequestCtx, _ map[string]string) error {
 	id, number, err := s.findRun(ctx, rc)
 	if err != nil {
 		return err
