@@ -9,11 +9,9 @@ import (
 // isoLayouts are what date reads without a format: ISO 8601, and a space for its T. A fraction of a
 // second is read too.
 var isoLayouts = []string{
-	"2006-01-02", "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04",
+	time.DateOnly, "2006-01-02T15:04:05", time.DateTime, "2006-01-02T15:04", "2006-01-02 15:04",
 	time.RFC3339, "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04Z07:00",
 }
-
-const isoDate = "2006-01-02"
 
 // letters are what a format is written with, longest first, and Go's words for them.
 var letters = []struct{ format, layout string }{

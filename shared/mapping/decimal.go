@@ -55,14 +55,7 @@ func parseDecimal(text string) (decimal, bool) {
 	return decimal{digits, scale}, true
 }
 
-func onlyDigits(text string) bool {
-	for _, c := range []byte(text) {
-		if c < '0' || c > '9' {
-			return false
-		}
-	}
-	return true
-}
+func onlyDigits(text string) bool { return strings.Trim(text, "0123456789") == "" }
 
 // decimalOf takes any kind of number, a float by the shortest digits that mean it.
 func decimalOf(value any) (decimal, bool) {

@@ -176,19 +176,14 @@ func whole(args ...any) (any, error) {
 		return nil, reason("the text is not a whole number")
 	case json.Number:
 		if exact, ok := parseDecimal(v.String()); ok {
-			if n, err := strconv.Atoi(truncated(exact)); err == nil {
+			beforePoint, _, _ := strings.Cut(exact.number().String(), ".")
+			if n, err := strconv.Atoi(beforePoint); err == nil {
 				return n, nil
 			}
 		}
 		return nil, reason("the number is too large")
 	}
 	return nil, reason("it takes a text or a number")
-}
-
-// truncated is what stands before the point.
-func truncated(d decimal) string {
-	before, _, _ := strings.Cut(d.number().String(), ".")
-	return before
 }
 
 func float(args ...any) (any, error) {
@@ -269,7 +264,7 @@ func formatDate(args ...any) (any, error) {
 	if err != nil || value == nil {
 		return value, err
 	}
-	layout := isoDate
+	layout := time.DateOnly
 	if len(args) > 1 {
 		layout = args[1].(string)
 	}
@@ -278,12 +273,8 @@ func formatDate(args ...any) (any, error) {
 
 // find looks a value up in a constant map; null, and what is not there, give null.
 func find(args ...any) (any, error) {
-	key := args[1]
-	if key == nil {
-		return nil, nil
-	}
-	name, err := text(key)
-	if err != nil {
+	name, err := text(args[1])
+	if name == nil || err != nil {
 		return nil, err
 	}
 	return args[0].(map[string]any)[name.(string)], nil

@@ -3,6 +3,7 @@ package mapping
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode"
@@ -75,7 +76,7 @@ func (c *calls) call(node *ast.Node, name string, arguments []ast.Node) {
 		}
 		ast.Patch(&arguments[1], &ast.StringNode{Value: layout})
 	}
-	ast.Patch(node, &ast.CallNode{Callee: &ast.IdentifierNode{Value: functionPrefix + name}, Arguments: arguments})
+	callFor(node, functionPrefix+name, arguments...)
 }
 
 // Visit resolves one node; its children have been visited.
@@ -110,6 +111,8 @@ func (r *resolver) Visit(node *ast.Node) {
 
 func (r *resolver) column(node *ast.Node, name string) {
 	i, known := r.columns[name]
+	// An unknown one goes on under its name, so that a call of it can be told from a column.
+	ast.Patch(node, &ast.IdentifierNode{Value: columnPrefix + name})
 	if r.closed && !known {
 		if !slices.Contains(r.unknown, name) {
 			r.unknown = append(r.unknown, name)
@@ -118,11 +121,7 @@ func (r *resolver) column(node *ast.Node, name string) {
 			r.named = name
 		}
 		r.fail(*node, "unknown column %s%s", name, cmp.Or(nearest.Hint(name, r.names), r.columnsThatAre(name)))
-		// Go on under its name, so that a call of it can be told from a column.
-		ast.Patch(node, &ast.IdentifierNode{Value: columnPrefix + name})
-		return
 	}
-	ast.Patch(node, &ast.IdentifierNode{Value: columnPrefix + name})
 	if r.used != nil && known {
 		r.used[columnPrefix+name] = i
 	}
@@ -164,21 +163,13 @@ func (r *resolver) param(node *ast.Node, name string) {
 	case !known && len(r.params) == 0:
 		r.fail(*node, "unknown parameter %s; the task has none", name)
 	case !known:
-		r.fail(*node, "unknown parameter %s%s", name, nearest.Hint(name, r.paramNames()))
+		r.fail(*node, "unknown parameter %s%s", name, nearest.Hint(name, slices.Collect(maps.Keys(r.params))))
 	case value == nil:
 		ast.Patch(node, &ast.IdentifierNode{Value: columnPrefix + "of unknown type"})
 	default:
 		// A constant that the compiler does not look into: its messages must not show the value.
 		ast.Patch(node, &ast.ConstantNode{Value: value})
 	}
-}
-
-func (r *resolver) paramNames() []string {
-	names := make([]string, 0, len(r.params))
-	for name := range r.params {
-		names = append(names, name)
-	}
-	return names
 }
 
 func (r *resolver) fail(node ast.Node, format string, args ...any) {
