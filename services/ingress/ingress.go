@@ -3,6 +3,7 @@
 package ingress
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -139,7 +140,11 @@ func (in *Ingress) post(answer answerFunc, dry bool) web.Handler {
 			accepted, err = in.accept(ctx, rc, target, dry)
 		}
 		if err != nil {
-			in.countRefusal(target.Task, err)
+			name := ""
+			if target.Definition != nil {
+				name = target.Name
+			}
+			in.metrics.refused.WithLabelValues(name, cmp.Or(web.ProblemOf(err).Kind, "error")).Inc()
 			return err
 		}
 		counter := in.metrics.accepted
@@ -152,15 +157,4 @@ func (in *Ingress) post(answer answerFunc, dry bool) web.Handler {
 			Bool("replayed", accepted.Replayed).Str("correlation", accepted.Request.CorrelationID).Msg("run accepted")
 		return answer(ctx, rc, target.Task, accepted)
 	}
-}
-
-func (in *Ingress) countRefusal(target bus.Task, err error) {
-	name, reason := "", web.ProblemOf(err).Kind
-	if target.Definition != nil {
-		name = target.Name
-	}
-	if reason == "" {
-		reason = "error"
-	}
-	in.metrics.refused.WithLabelValues(name, reason).Inc()
 }

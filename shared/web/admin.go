@@ -2,7 +2,6 @@ package web
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
@@ -49,16 +48,6 @@ func NewAdmin(tokenFile string, locator *Locator) (*Admin, error) {
 	}
 	a.tokenHash, a.hasToken = sha256.Sum256(token), true
 	return a, nil
-}
-
-// Guard lets only an administrator's requests through to handle.
-func (a *Admin) Guard(handle Handler) Handler {
-	return func(ctx context.Context, rc *fasthttp.RequestCtx) error {
-		if err := a.Check(rc); err != nil {
-			return err
-		}
-		return handle(ctx, rc)
-	}
 }
 
 // Check returns nil for an administrator's request, else the Problem to answer: 401 without the

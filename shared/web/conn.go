@@ -70,11 +70,8 @@ func (c *conn) linger() {
 	end := time.Now().Add(lingerTotal)
 	buffer := make([]byte, 16<<10)
 	for left := lingerBytes; left > 0; {
-		until := time.Now().Add(lingerIdle)
-		if until.After(end) {
-			until = end
-		}
-		if c.SetReadDeadline(until) != nil || c.server.cut.Err() != nil {
+		until := min(lingerIdle, time.Until(end))
+		if c.SetReadDeadline(time.Now().Add(until)) != nil || c.server.cut.Err() != nil {
 			return
 		}
 		n, err := io.ReadAtLeast(c.Conn, buffer, 1)

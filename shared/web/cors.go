@@ -77,15 +77,8 @@ func (c *CORS) preflight(rc *fasthttp.RequestCtx, methods []string) {
 
 // isHeaderList reports whether text is a list of header names that may be repeated in an answer.
 func isHeaderList(text []byte) bool {
-	if len(text) == 0 || len(text) > 1024 {
-		return false
-	}
-	for _, c := range text {
-		if !isTokenByte(c) && c != ',' && c != ' ' {
-			return false
-		}
-	}
-	return true
+	listed := func(c byte) bool { return isTokenByte(c) || c == ',' || c == ' ' }
+	return len(text) > 0 && len(text) <= 1024 && allBytes(text, listed)
 }
 
 // isTokenByte reports whether c may stand in a token of RFC 9110.

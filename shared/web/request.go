@@ -35,9 +35,11 @@ func PreferredWait(rc *fasthttp.RequestCtx) time.Duration {
 	return 0
 }
 
-// SetWaitApplied says in the answer that the client's wait was honored, and with what length.
+// SetWaitApplied says in the answer that the client's wait was honored, and with what length; 0 is none.
 func SetWaitApplied(rc *fasthttp.RequestCtx, wait time.Duration) {
-	rc.Response.Header.Set("Preference-Applied", "wait="+strconv.Itoa(int(wait/time.Second)))
+	if wait > 0 {
+		rc.Response.Header.Set("Preference-Applied", "wait="+strconv.Itoa(int(wait/time.Second)))
+	}
 }
 
 // Correlation is what a request says of the larger work that it belongs to, fit to be stored,

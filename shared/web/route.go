@@ -159,9 +159,7 @@ func (s *Server) wrap(at *site, handle Handler) fasthttp.RequestHandler {
 		if err := s.guarded(handle, rc); err != nil {
 			s.answerError(rc, err)
 		}
-		if s.logsAccess {
-			s.logAccess(rc, start)
-		}
+		s.logAccess(rc, start)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -46,19 +47,12 @@ type Options struct {
 }
 
 func (o *Options) setDefaults() {
-	setDefault(&o.MaxBody, DefaultMaxBody)
-	setDefault(&o.MaxHeader, 8<<10)
-	setDefault(&o.ReadTimeout, 20*time.Second)
-	setDefault(&o.IdleTimeout, 75*time.Second)
-	setDefault(&o.WriteTimeout, 30*time.Second)
-	setDefault(&o.StopGrace, 10*time.Second)
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
+	o.MaxBody = cmp.Or(o.MaxBody, DefaultMaxBody)
+	o.MaxHeader = cmp.Or(o.MaxHeader, 8<<10)
+	o.ReadTimeout = cmp.Or(o.ReadTimeout, 20*time.Second)
+	o.IdleTimeout = cmp.Or(o.IdleTimeout, 75*time.Second)
+	o.WriteTimeout = cmp.Or(o.WriteTimeout, 30*time.Second)
+	o.StopGrace = cmp.Or(o.StopGrace, 10*time.Second)
 }
 
 // Server is one listener with its routes.
@@ -94,11 +88,7 @@ func New(o Options, tables ...[]Route) (*Server, error) {
 		maxBody: o.MaxBody, maxHeader: o.MaxHeader, readTimeout: o.ReadTimeout, stopGrace: o.StopGrace,
 		conns: make(map[*conn]struct{}),
 	}
-	var routes []Route
-	for _, table := range tables {
-		routes = append(routes, table...)
-	}
-	if err := s.mount(routes); err != nil {
+	if err := s.mount(slices.Concat(tables...)); err != nil {
 		return nil, err
 	}
 	s.http = &fasthttp.Server{

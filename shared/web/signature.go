@@ -1,8 +1,6 @@
 package web
 
 import (
-	"bufio"
-	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -56,23 +54,18 @@ func LoadKeys(path string) (*Keys, error) {
 		return nil, fmt.Errorf("--run-key-file: %w", err)
 	}
 	keys := &Keys{}
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	for number := 1; lines.Scan(); number++ {
-		line := strings.TrimSpace(lines.Text())
-		if line == "" || strings.HasPrefix(line, "#") {
+	for i, line := range strings.Split(string(data), "\n") {
+		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
 		key, err := base64.StdEncoding.DecodeString(line)
 		if err != nil {
-			return nil, fmt.Errorf("%s:%d: this is not base64; a key is 32 random bytes in base64, as `openssl rand -base64 32` prints them", path, number)
+			return nil, fmt.Errorf("%s:%d: this is not base64; a key is 32 random bytes in base64, as `openssl rand -base64 32` prints them", path, i+1)
 		}
 		if len(key) != runKeyBytes {
-			return nil, fmt.Errorf("%s:%d: this key has %d bytes and must have %d, as `openssl rand -base64 32` prints them", path, number, len(key), runKeyBytes)
+			return nil, fmt.Errorf("%s:%d: this key has %d bytes and must have %d, as `openssl rand -base64 32` prints them", path, i+1, len(key), runKeyBytes)
 		}
 		keys.keys = append(keys.keys, newSigner(key))
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("--run-key-file: read %s: %w", path, err)
 	}
 	if len(keys.keys) == 0 {
 		return nil, fmt.Errorf("%s: there is no key in this file; put one in with `openssl rand -base64 32 > %s`", path, path)
