@@ -16,20 +16,23 @@ import (
 	"runhook/shared/wait"
 )
 
-// tryAppend refuses, before a row is read, a file to which nothing could be appended.
-func (d *Destination) tryAppend() error {
+// try refuses, before a row is read, what is no file, a folder that is not there, and a file to which
+// nothing could be appended.
+func (d *Destination) try() error {
 	info, err := d.root.Stat(d.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if _, err := d.root.Stat(filepath.Dir(d.path)); err != nil {
 			return d.explain(err)
 		}
-		return nil // it is made with the first rows
+		return nil // it is made
 	case err != nil:
 		return d.explain(err)
-	case !info.Mode().IsRegular():
+	case !info.Mode().IsRegular() && d.appends:
 		return run.Failf("%s is not a file, and nothing can be appended to it", d.place)
-	case info.Size() == 0:
+	case !info.Mode().IsRegular():
+		return run.Failf("%s is not a file, and cannot be replaced", d.place)
+	case !d.appends || info.Size() == 0:
 		return nil
 	}
 	file, err := d.root.OpenFile(d.path, os.O_RDWR, 0)
@@ -127,7 +130,7 @@ func (d *Destination) checkHeader(file *os.File) error {
 	if beginsWith(file, appendRecord(nil, d.columns)) {
 		return nil
 	}
-	header := newSizedReader(io.NewSectionReader(file, 0, maxRecord), ',', 4<<10)
+	header := newReader(io.NewSectionReader(file, 0, maxRecord), ',', 4<<10)
 	if err := header.read(); err != nil {
 		return run.Failf("%s has no header that can be read; nothing was appended", d.place)
 	}

@@ -18,19 +18,14 @@ func Check(connections *connection.Set, to *task.CSVDestination, columns []strin
 	}
 	defer d.Close()
 	at := check.At("destination", "csv", "path")
-	if to.Action == task.Append {
-		err = d.tryAppend()
-	} else {
-		err = d.tryReplace()
-	}
-	if err != nil {
+	if err := d.try(); err != nil {
 		found.Fail(at, err)
 		return
 	}
 	folder := filepath.Join(d.root.Name(), filepath.Dir(d.path))
 	// A file that is there is appended to as it is; any other is made in its folder.
 	_, missing := d.root.Stat(d.path)
-	if (to.Action != task.Append || missing != nil) && !check.Writable(folder) {
+	if (!d.appends || missing != nil) && !check.Writable(folder) {
 		found.Errorf(at, "the folder of %s may not be written by this user; correct its permissions", d.place)
 	}
 }

@@ -21,6 +21,8 @@ type Destination struct {
 	root    connection.Folder
 	path    string
 	columns []string
+	// appends: rows go behind those that are there, and replace them otherwise.
+	appends bool
 	// file is open for writing and locked; nil before append has anything to write.
 	file *os.File
 	// temporary is the file beside path that replace writes and renames; empty for append, and when
@@ -41,16 +43,24 @@ type Destination struct {
 // Create prepares the file for what the task does with it. columns are the mapping's. Whatever is
 // wrong is a [*run.Failure].
 func Create(connections *connection.Set, to *task.CSVDestination, columns []string) (*Destination, error) {
+	d, err := prepare(connections, to, columns)
+	if err != nil || d.appends {
+		return d, err
+	}
+	if err := d.openReplace(); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// prepare locates the file, and refuses what try does.
+func prepare(connections *connection.Set, to *task.CSVDestination, columns []string) (*Destination, error) {
 	d, err := locate(connections, to, columns)
 	if err != nil {
 		return nil, err
 	}
-	if to.Action == task.Append {
-		err = d.tryAppend()
-	} else {
-		err = d.openReplace()
-	}
-	if err != nil {
+	if err := d.try(); err != nil {
 		d.Close()
 		return nil, err
 	}
@@ -64,7 +74,7 @@ func locate(connections *connection.Set, to *task.CSVDestination, columns []stri
 	}
 	return &Destination{
 		place: "the file " + to.Path + " of connection " + to.Connection,
-		root:  root, path: filepath.FromSlash(to.Path), columns: columns,
+		root:  root, path: filepath.FromSlash(to.Path), columns: columns, appends: to.Action == task.Append,
 	}, nil
 }
 
@@ -90,16 +100,7 @@ func (d *Destination) explainWrite(err error) error {
 // Write appends the batch's rows to the file in one write. before is called when they are ready to
 // be written; its error, like any other, leaves the file at the batch before.
 func (d *Destination) Write(ctx context.Context, batch *row.Batch, before func(row int64) error) error {
-	for r := range batch.Pending() {
-		size := len(d.buffer)
-		var fault *row.Fault
-		if d.buffer, fault = d.appendRow(d.buffer, r.Values); fault != nil {
-			d.buffer = d.buffer[:size]
-			r.Fail(fault)
-			continue
-		}
-		r.Outcome = row.Inserted
-	}
+	d.encode(batch)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -113,6 +114,20 @@ func (d *Destination) Write(ctx context.Context, batch *row.Batch, before func(r
 		return err
 	}
 	return d.flush()
+}
+
+// encode puts the text of the batch's rows into the buffer, and fails those that have none.
+func (d *Destination) encode(batch *row.Batch) {
+	for r := range batch.Pending() {
+		size := len(d.buffer)
+		var fault *row.Fault
+		if d.buffer, fault = d.appendRow(d.buffer, r.Values); fault != nil {
+			d.buffer = d.buffer[:size]
+			r.Fail(fault)
+			continue
+		}
+		r.Outcome = row.Inserted
+	}
 }
 
 // flush writes what is in the buffer. A part of it is taken back.

@@ -44,11 +44,7 @@ type field struct {
 // largestRead is how much is read at once; a text that is known to be small needs less.
 const largestRead = 64 << 10
 
-func newReader(in io.Reader, delimiter rune) *reader {
-	return newSizedReader(in, delimiter, largestRead)
-}
-
-func newSizedReader(in io.Reader, delimiter rune, size int) *reader {
+func newReader(in io.Reader, delimiter rune, size int) *reader {
 	return &reader{in: in, delimiter: []byte(string(delimiter)), buffer: make([]byte, size)}
 }
 

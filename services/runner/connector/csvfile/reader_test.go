@@ -13,7 +13,7 @@ import (
 
 // records reads all of a text; a record that cannot be read is an error's text.
 func records(in io.Reader, delimiter rune) [][]string {
-	r := newReader(in, delimiter)
+	r := newReader(in, delimiter, largestRead)
 	var all [][]string
 	for {
 		err := r.read()
@@ -82,7 +82,7 @@ func TestReaderOfLongRecords(t *testing.T) {
 		t.Errorf("%d records", len(got))
 	}
 	for size, want := range map[int]int{maxRecord - 1: 2, maxRecord + 1: 1} {
-		r := newReader(io.MultiReader(strings.NewReader(strings.Repeat("x", size)), strings.NewReader("\ny\n")), ',')
+		r := newReader(io.MultiReader(strings.NewReader(strings.Repeat("x", size)), strings.NewReader("\ny\n")), ',', largestRead)
 		var err error
 		n := 0
 		for ; err == nil; n++ {
@@ -99,7 +99,7 @@ func TestReaderOfLongRecords(t *testing.T) {
 
 func TestReaderPassesOnWhatFails(t *testing.T) {
 	failed := errors.New("the disk")
-	r := newReader(io.MultiReader(strings.NewReader("a\nb"), iotest.ErrReader(failed)), ',')
+	r := newReader(io.MultiReader(strings.NewReader("a\nb"), iotest.ErrReader(failed)), ',', largestRead)
 	if err := r.read(); err != nil || string(r.record) != "a\n" {
 		t.Errorf("first: %v", err)
 	}
@@ -174,7 +174,7 @@ func BenchmarkReader(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(text)))
 			for b.Loop() {
-				r := newReader(strings.NewReader(text), ',')
+				r := newReader(strings.NewReader(text), ',', largestRead)
 				for r.read() == nil {
 				}
 			}

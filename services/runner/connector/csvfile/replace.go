@@ -6,17 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"runhook/shared/run"
 )
 
 // openReplace makes the temporary file beside the one to be replaced.
 func (d *Destination) openReplace() error {
 	mode := fs.FileMode(0o644)
-	switch info, err := d.root.Stat(d.path); {
-	case err == nil && !info.Mode().IsRegular():
-		return run.Failf("%s is not a file, and cannot be replaced", d.place)
-	case err == nil:
+	if info, err := d.root.Stat(d.path); err == nil {
 		mode = info.Mode().Perm()
 	}
 	for d.file == nil {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -132,7 +133,7 @@ func (s *Source) begin(from *task.CSVSource) error {
 	if err != nil {
 		return err
 	}
-	s.reader = newSizedReader(text, delimiter, int(size))
+	s.reader = newReader(text, delimiter, int(size))
 	return s.readHeader()
 }
 
@@ -195,10 +196,7 @@ func (s *Source) readHeader() error {
 		first[name] = i + 1
 		s.header = append(s.header, name)
 	}
-	s.used = make([]bool, len(s.header))
-	for i := range s.used {
-		s.used[i] = true
-	}
+	s.used = slices.Repeat([]bool{true}, len(s.header))
 	return nil
 }
 
