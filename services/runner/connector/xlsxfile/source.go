@@ -93,8 +93,7 @@ func (s *Source) readHeader() error {
 			s.at = append(s.at, i)
 		}
 		if len(s.header) > 0 {
-			s.used = make([]bool, len(s.header))
-			s.Use(slices.Repeat([]bool{true}, len(s.header)))
+			s.used = slices.Repeat([]bool{true}, len(s.header))
 			return nil
 		}
 	}
@@ -108,17 +107,8 @@ func (s *Source) Use(used []bool) { copy(s.used, used) }
 
 // Next reads the next row with anything in it into cells; see connector.Source.
 func (s *Source) Next(_ context.Context, cells []any) (size int, err error) {
-	for {
-		_, err := s.sheet.read()
-		switch {
-		case errors.Is(err, io.EOF):
-			return 0, io.EOF
-		case err != nil:
-			return 0, s.fail(err)
-		}
-		if s.take(cells) {
-			break
-		}
+	if err := s.read(cells); err != nil {
+		return 0, err
 	}
 	for i, text := range s.texts {
 		size += len(text)
@@ -132,6 +122,22 @@ func (s *Source) Next(_ context.Context, cells []any) (size int, err error) {
 	return size, nil
 }
 
+// read reads the next row with anything in it into cells.
+func (s *Source) read(cells []any) error {
+	for {
+		_, err := s.sheet.read()
+		switch {
+		case errors.Is(err, io.EOF):
+			return io.EOF
+		case err != nil:
+			return s.fail(err)
+		}
+		if s.take(cells) {
+			return nil
+		}
+	}
+}
+
 // take fills in the cells of the row that was read; false means that it has none.
 func (s *Source) take(cells []any) (something bool) {
 	s.texts = make([]string, len(s.header))
@@ -143,6 +149,26 @@ func (s *Source) take(cells []any) (something bool) {
 		something = something || s.texts[i] != ""
 	}
 	return something
+}
+
+// Version identifies the workbook's state; see connector.Source.
+func (s *Source) Version() (string, error) { return csvfile.FileVersion(s.file, s.info, s.place) }
+
+// skipCheck is after how many rows a skip looks whether its run goes on.
+const skipCheck = 1000
+
+// Skip passes over rows, as Next would read them; see connector.Source.
+func (s *Source) Skip(ctx context.Context, rows int64) error {
+	cells := make([]any, len(s.header))
+	for n := range rows {
+		if err := s.read(cells); err != nil {
+			return err
+		}
+		if n%skipCheck == skipCheck-1 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // Record is the row that Next came to last.
