@@ -51,16 +51,10 @@ func Check(ctx context.Context, connections *connection.Set, to *task.HTTPDestin
 		found.Fail(at, err)
 		return nil
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodHead, target.String(), nil)
-	if err != nil {
-		found.Errorf(at, "the url of connection %s with this path cannot be asked for", to.Connection)
-		return nil
-	}
-	request.Header = service.Headers.Clone()
 	place := to.Path + " of connection " + to.Connection
-	answer, err := c.http.Do(request)
+	answer, err := c.ask(ctx, http.MethodHead, target, nil, nil)
 	if err != nil {
-		if refused, ok := errors.AsType[*refusal](c.unreached(ctx, err)); ok {
+		if refused, ok := errors.AsType[*refusal](err); ok {
 			found.Errorf(at, "%s %s", place, refused.why)
 		}
 		return ctx.Err()

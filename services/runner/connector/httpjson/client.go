@@ -1,6 +1,7 @@
 package httpjson
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -117,38 +118,46 @@ func (r *refusal) failure(what, why string) error {
 	return &run.Failure{Message: what + " " + why, Passing: r.passing, RetryAfter: r.wait}
 }
 
-// answer is a document that is being read.
-type answer struct {
-	header http.Header
-	status int
-	// size is the document's length, -1 where it is not known.
-	size int64
-	body io.ReadCloser
+// get asks for a document once. The error is a *refusal, or ctx's.
+func (c *client) get(ctx context.Context, u *url.URL) (*http.Response, error) {
+	response, err := c.ask(ctx, http.MethodGet, u, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode != http.StatusOK && response.StatusCode != http.StatusNoContent {
+		_ = response.Body.Close()
+		return nil, c.refused(response)
+	}
+	return response, nil
 }
 
-// get asks for a document once. The error is a *refusal, or ctx's.
-func (c *client) get(ctx context.Context, u *url.URL) (*answer, error) {
+// ask sends a request once, with the connection's headers and those of usual that it does not have. The
+// error is a *refusal, or ctx's.
+func (c *client) ask(ctx context.Context, method string, u *url.URL, body []byte, usual map[string]string) (*http.Response, error) {
 	requesting, cancel := context.WithCancelCause(ctx)
-	request, err := http.NewRequestWithContext(requesting, http.MethodGet, u.String(), nil)
+	request, err := http.NewRequestWithContext(requesting, method, u.String(), bytes.NewReader(body))
 	if err != nil {
 		cancel(nil)
 		return nil, &refusal{why: "has an address that cannot be asked for"}
 	}
 	request.Header = c.to.Headers.Clone()
-	if request.Header.Get("Accept") == "" {
-		request.Header.Set("Accept", "application/json")
+	setDefault(request.Header, "Accept", "application/json")
+	for name, value := range usual {
+		setDefault(request.Header, name, value)
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
 		cancel(nil)
 		return nil, c.unreached(ctx, err)
 	}
-	body := &listener{body: response.Body, silence: c.patience.silence, cancel: cancel}
-	if response.StatusCode != http.StatusOK && response.StatusCode != http.StatusNoContent {
-		_ = body.Close()
-		return nil, c.refused(response)
+	response.Body = &listener{body: response.Body, silence: c.patience.silence, cancel: cancel}
+	return response, nil
+}
+
+func setDefault(header http.Header, name, value string) {
+	if header.Get(name) == "" {
+		header.Set(name, value)
 	}
-	return &answer{header: response.Header, status: response.StatusCode, size: response.ContentLength, body: body}, nil
 }
 
 // unreached says why there is no answer.

@@ -1,7 +1,6 @@
 package httpjson
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -157,40 +156,24 @@ func (d *Destination) send(ctx context.Context, before func() error) (reply, err
 
 // post sends the body once. The error is a *refusal, or ctx's.
 func (d *Destination) post(ctx context.Context) (reply, error) {
-	requesting, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	request, err := http.NewRequestWithContext(requesting, d.method, d.url.String(), bytes.NewReader(d.body))
+	usual := map[string]string{"Content-Type": "application/json", "Idempotency-Key": d.idempotencyKey()}
+	response, err := d.client.ask(ctx, d.method, d.url, d.body, usual)
 	if err != nil {
-		return reply{}, &refusal{why: "has an address that nothing can be sent to"}
+		return reply{}, err
 	}
-	request.Header = d.client.to.Headers.Clone()
-	setDefault(request.Header, "Content-Type", "application/json")
-	setDefault(request.Header, "Accept", "application/json")
-	setDefault(request.Header, "Idempotency-Key", d.idempotencyKey())
-	response, err := d.client.http.Do(request)
-	if err != nil {
-		return reply{}, d.client.unreached(ctx, err)
-	}
-	body := &listener{body: response.Body, silence: d.client.patience.silence, cancel: cancel}
-	defer func() { _ = body.Close() }() // it only ends the request
+	defer func() { _ = response.Body.Close() }() // it only ends the request
 	got := reply{status: response.StatusCode}
 	if ends(got.status) {
 		return reply{}, d.client.refused(response)
 	}
 	// Without its end an answer still has its status.
-	if got.body, err = io.ReadAll(io.LimitReader(body, maxReply+1)); err != nil && ctx.Err() != nil {
+	if got.body, err = io.ReadAll(io.LimitReader(response.Body, maxReply+1)); err != nil && ctx.Err() != nil {
 		return reply{}, ctx.Err()
 	}
 	if len(got.body) > maxReply {
 		return reply{}, &refusal{why: fmt.Sprintf("is answered with more than %d MiB", maxReply>>20)}
 	}
 	return got, nil
-}
-
-func setDefault(header http.Header, name, value string) {
-	if header.Get(name) == "" {
-		header.Set(name, value)
-	}
 }
 
 // idempotencyKey is the same for the same rows of the same run, whoever sends them.

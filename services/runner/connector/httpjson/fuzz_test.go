@@ -19,7 +19,7 @@ func FuzzPage(f *testing.F) {
 		f.Add(seed, "")
 	}
 	f.Fuzz(func(t *testing.T, text, items string) {
-		a := &answer{header: http.Header{}, body: io.NopCloser(strings.NewReader(text))}
+		a := &http.Response{Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text))}
 		p := newPage(a, places{items: items, next: "data.next", total: "total"}, maphash.MakeSeed())
 		cells := make([]any, 1)
 		for rows := 0; ; rows++ {

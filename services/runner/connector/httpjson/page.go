@@ -7,6 +7,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"io"
+	"net/http"
 	"strings"
 
 	"runhook/shared/task"
@@ -35,7 +36,7 @@ var (
 // page is one document that is read as it comes: what is before the list of rows, the rows one by
 // one, and what is behind it.
 type page struct {
-	answer *answer
+	answer *http.Response
 	in     *bounded
 	tokens *json.Decoder
 	places places
@@ -72,8 +73,8 @@ type frame struct {
 	valueNext bool
 }
 
-func newPage(a *answer, where places, seed maphash.Seed) *page {
-	p := &page{answer: a, places: where, in: &bounded{in: a.body}}
+func newPage(a *http.Response, where places, seed maphash.Seed) *page {
+	p := &page{answer: a, places: where, in: &bounded{in: a.Body}}
 	p.sum.SetSeed(seed)
 	text := bufio.NewReader(p.in)
 	p.in.left = maxItem
@@ -208,14 +209,14 @@ func (p *page) explain(err error) error {
 	switch {
 	case p.in.err != nil:
 		return p.in.err
-	case strings.Contains(p.answer.header.Get("Content-Type"), "html") || p.in.beginsLikeHTML():
+	case strings.Contains(p.answer.Header.Get("Content-Type"), "html") || p.in.beginsLikeHTML():
 		return errHTML
 	}
 	return errSyntax
 }
 
 // close ends the request.
-func (p *page) close() { p.answer.body.Close() }
+func (p *page) close() { p.answer.Body.Close() }
 
 // bounded reads a body no further than is allowed.
 type bounded struct {

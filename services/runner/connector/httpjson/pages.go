@@ -75,7 +75,7 @@ func (p *pages) turn(read *page, c *client, rows int64) (more bool, err error) {
 func (p *pages) address(read *page, c *client, rows int64) (*url.URL, error) {
 	switch how := p.how; {
 	case how.Header:
-		return p.follow(nextLink(read.answer.header.Values("Link")), c)
+		return p.follow(nextLink(read.answer.Header.Values("Link")), c)
 	case how.Link != "":
 		link, ok := read.next.(string)
 		if !ok && isSomething(read.next) {

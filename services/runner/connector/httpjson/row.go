@@ -3,6 +3,7 @@ package httpjson
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -107,11 +108,7 @@ func hasReplacement(value any) bool {
 			}
 		}
 	case []any:
-		for _, member := range v {
-			if hasReplacement(member) {
-				return true
-			}
-		}
+		return slices.ContainsFunc(v, hasReplacement)
 	}
 	return false
 }

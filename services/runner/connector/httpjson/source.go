@@ -136,22 +136,26 @@ func (s *Source) Columns() mapping.Columns {
 // Next reads the next row into cells; see connector.Source.
 func (s *Source) Next(ctx context.Context, cells []any) (int, error) {
 	s.bind(ctx)
-	var item []byte
-	if len(s.sample) > 0 {
-		item, s.sample = s.sample[0], s.sample[1:]
-	} else {
-		var err error
-		if item, err = s.read(); err != nil {
-			if ctx.Err() != nil {
-				return 0, ctx.Err()
-			}
-			return 0, err
-		}
+	item, err := s.next(ctx)
+	if err != nil {
+		return 0, err
 	}
 	if fault := readRow(item, s.index, s.columns, cells); fault != nil {
 		return len(item), fault
 	}
 	return len(item), nil
+}
+
+// next returns the next row's JSON, from the sample while that has any.
+func (s *Source) next(ctx context.Context) (item []byte, err error) {
+	if len(s.sample) > 0 {
+		item, s.sample = s.sample[0], s.sample[1:]
+		return item, nil
+	}
+	if item, err = s.read(); err != nil && ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return item, err
 }
 
 // read returns the next row's JSON, from whichever page, and io.EOF after the last.
@@ -195,8 +199,8 @@ func (s *Source) turn() error {
 		return s.fail(err)
 	case err != nil:
 		return err
-	case a.status == http.StatusNoContent:
-		a.body.Close()
+	case a.StatusCode == http.StatusNoContent:
+		a.Body.Close()
 		s.ended = true
 		return nil
 	}
@@ -205,7 +209,7 @@ func (s *Source) turn() error {
 }
 
 // ask asks for the page until it comes, or there is no hope. made attempts have failed before.
-func (s *Source) ask(made int) (*answer, error) {
+func (s *Source) ask(made int) (*http.Response, error) {
 	for {
 		a, err := s.client.get(s.reading, s.pages.url)
 		made++
@@ -309,6 +313,29 @@ func (s *Source) fail(err error) error {
 	return run.Failf("%s %v", s.place(s.pages.number), err)
 }
 
+// Version is not known: what the rows are is the service's.
+func (s *Source) Version() (string, error) { return "", nil }
+
+// Skip passes over rows. There is no other way to the page that has the next one than through those
+// before it.
+func (s *Source) Skip(ctx context.Context, rows int64) error {
+	s.bind(ctx)
+	for range rows {
+		if _, err := s.next(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bind lets what waits for the service go when the run ends.
+func (s *Source) bind(ctx context.Context) {
+	if !s.bound {
+		s.bound = true
+		context.AfterFunc(ctx, s.stop)
+	}
+}
+
 // Progress is the part of the rows that has been read, where the service says how many there are, or
 // that of the only page, where it says how long that is.
 func (s *Source) Progress() (part float64, total int64) {
@@ -319,8 +346,8 @@ func (s *Source) Progress() (part float64, total int64) {
 	switch {
 	case s.total > 0:
 		return min(1, float64(read)/float64(s.total)), s.total
-	case s.page != nil && s.from.Next == nil && s.page.answer.size > 0:
-		return min(1, float64(s.page.in.total)/float64(s.page.answer.size)), 0
+	case s.page != nil && s.from.Next == nil && s.page.answer.ContentLength > 0:
+		return min(1, float64(s.page.in.total)/float64(s.page.answer.ContentLength)), 0
 	}
 	return 0, 0
 }
