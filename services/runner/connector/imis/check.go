@@ -179,7 +179,7 @@ func (s *Source) checkPrompts(d *definition, def *task.Definition, found *check.
 		}
 		p := d.prompt(parameter.Name)
 		if p == nil {
-			found.Errorf(atParameter(parameter), "%s has no prompt %s%s", s.Name(), parameter.Name, cmp.Or(nearest.Hint(parameter.Name, d.promptNames()), d.have()))
+			found.Errorf(atParameter(parameter), "%s has no prompt %s%s", s.Name(), parameter.Name, cmp.Or(nearest.Hint(parameter.Name, d.promptNames()), "; "+d.have()))
 			continue
 		}
 		checkPrompt(*p, parameter, def.Key(i), found)
@@ -199,7 +199,7 @@ func (s *Source) checkPrompts(d *definition, def *task.Definition, found *check.
 func (s *Source) checkPositions(d *definition, def *task.Definition, found *check.Report) {
 	for i, parameter := range def.Parameters {
 		if i >= len(d.prompts) {
-			found.Errorf(atParameter(parameter), "this is parameter number %d, and %s%s; take out what is too many", i+1, s.Name(), strings.TrimPrefix(d.have(), "; it"))
+			found.Errorf(atParameter(parameter), "this is parameter number %d, and %s%s; take out what is too many", i+1, s.Name(), strings.TrimPrefix(d.have(), "it"))
 			continue
 		}
 		p := d.prompts[i]
@@ -239,9 +239,9 @@ func atParameter(p task.Parameter) check.Field {
 // have says which prompts there are.
 func (d *definition) have() string {
 	if len(d.prompts) == 0 {
-		return "; it has no prompts"
+		return "it has no prompts"
 	}
-	return "; it has the prompts " + strings.Join(d.promptNames(), ", ")
+	return "it has the prompts " + strings.Join(d.promptNames(), ", ")
 }
 
 // Check signs in, and looks at what the site says of a destination's entity. It reports all that does not

@@ -153,12 +153,13 @@ func (c *client) ask(ctx context.Context, asked, address, body string) (string, 
 
 // greet signs in where that is needed. The error is a [*run.Failure] or ctx's.
 func (c *client) greet(ctx context.Context) error {
-	asked := "signing in to the site of connection " + c.connection.Name
-	_, err := c.do(ctx, asked, call{})
-	if s, ok := errors.AsType[*spent](err); ok {
-		return s.failure(asked)
-	}
+	_, err := c.ask(ctx, c.signingIn(), "", "")
 	return err
+}
+
+// signingIn names that in messages.
+func (c *client) signingIn() string {
+	return "signing in to the site of connection " + c.connection.Name
 }
 
 // do makes a call and returns the answer: valid JSON, or nothing where a change is answered so. What may

@@ -132,21 +132,17 @@ var columnKinds = map[string]check.Kind{
 // compare says what of a task's prompts does not fit the IQA's.
 func (d *definition) compare(endpoint task.Endpoint, given []prompt) (wrong []string) {
 	names := d.promptNames()
-	has := "it has the prompts " + strings.Join(names, ", ")
-	if len(d.prompts) == 0 {
-		has = "it has no prompts"
-	}
 	if endpoint == task.IQAEndpoint {
 		if len(given) > len(d.prompts) {
-			wrong = append(wrong, fmt.Sprintf("the task lists %d prompts, and %s", len(given), has))
+			wrong = append(wrong, fmt.Sprintf("the task lists %d prompts, and %s", len(given), d.have()))
 		}
 		return wrong
 	}
 	for _, p := range given {
-		if p.value == "" || slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, p.name) }) {
+		if p.value == "" || hasName(names, p.name) {
 			continue
 		}
-		wrong = append(wrong, "it has no prompt "+p.name+cmp.Or(nearest.Hint(p.name, names), "; "+has))
+		wrong = append(wrong, "it has no prompt "+p.name+cmp.Or(nearest.Hint(p.name, names), "; "+d.have()))
 	}
 	return wrong
 }

@@ -167,10 +167,8 @@ func (l *listing) read(text string) bool {
 func readEntity(s *scanner) *Entity {
 	d, _ := s.value().(map[string]any)
 	e := &Entity{Name: textOf(d["EntityTypeName"]), Kind: textOf(d["ObjectTypeName"]), Parent: textOf(d["PrimaryParentEntityTypeName"])}
-	properties, _ := d["Properties"].([]any)
-	for _, one := range properties {
-		p, ok := one.(map[string]any)
-		if !ok || textOf(p["Name"]) == "" {
+	for p := range objects(d["Properties"]) {
+		if textOf(p["Name"]) == "" {
 			continue
 		}
 		length, _ := p["MaxLength"].(int64)
@@ -183,13 +181,10 @@ func readEntity(s *scanner) *Entity {
 		}
 		if rule, ok := p["Rule"].(map[string]any); ok {
 			property.LookedUp = rule["Query"] != nil
-			values, _ := rule["ValueList"].([]any)
-			for _, value := range values {
+			for value := range objects(rule["ValueList"]) {
 				// A value's Name is what people see.
-				if value, ok := value.(map[string]any); ok {
-					if text, single := row.Text(value["Value"]); single {
-						property.Allowed = append(property.Allowed, text)
-					}
+				if text, single := row.Text(value["Value"]); single {
+					property.Allowed = append(property.Allowed, text)
 				}
 			}
 		}

@@ -64,14 +64,9 @@ func (d *Destination) invalid(body string, fields []field) *row.Fault {
 	if inside, ok := answer["ValidationResults"].(map[string]any); ok {
 		answer = inside
 	}
-	found, _ := answer["Errors"].([]any)
 	var fault *row.Fault
 	var words []string
-	for _, one := range found {
-		item, ok := one.(map[string]any)
-		if !ok {
-			continue
-		}
+	for item := range objects(answer["Errors"]) {
 		words = append(words, textOf(item["Message"]))
 		if fault != nil {
 			continue

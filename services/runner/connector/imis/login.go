@@ -39,7 +39,7 @@ func (c *client) signIn(ctx context.Context) error {
 		return c.badLogin(", a while ago; it is not tried again for an hour, unless the runner is started anew")
 	}
 	form := url.Values{"grant_type": {"password"}, "username": {c.connection.Username}, "password": {c.connection.Password}}
-	asked := "signing in to the site of connection " + c.connection.Name
+	asked := c.signingIn()
 	ask := call{method: http.MethodPost, address: "/token", body: form.Encode()}
 	answer, err := c.send(ctx, ask, "application/x-www-form-urlencoded", "")
 	if err != nil {

@@ -98,11 +98,8 @@ func (s *Source) Next(ctx context.Context, cells []any) (size int, err error) {
 
 // fetchAhead begins to fetch the page after the present one.
 func (s *Source) fetchAhead() {
-	into, limit, offset := s.spare, s.page.limit, s.page.next
+	into, limit, offset := s.spare, s.pageSize(), s.page.next
 	into.columns = s.page.columns
-	if limit <= 0 {
-		limit = int64(s.from.PageSize)
-	}
 	s.ahead = true
 	s.fetching.Go(func() {
 		var result fetched
@@ -198,6 +195,37 @@ func (s *Source) explain(r *refusal) error {
 // missing says that there is no such IQA.
 func (s *Source) missing() error {
 	return run.Failf("there is no IQA %s on the site of connection %s, or its account cannot see it; correct source.imis.query", s.from.Query, s.from.Connection)
+}
+
+// Version is not known: what an IQA gives is in the site's database.
+func (s *Source) Version() (string, error) { return "", nil }
+
+// Skip passes over rows by asking for the page that begins behind them. The columns stay those of the
+// first page.
+func (s *Source) Skip(ctx context.Context, rows int64) error {
+	if rows < int64(len(s.page.sizes)) || !s.page.more {
+		if rows > int64(len(s.page.sizes)) {
+			return io.EOF
+		}
+		s.row, s.read = int(rows), rows
+		return nil
+	}
+	s.spare.columns = s.page.columns
+	found, err := s.fetch(s.spare, s.pageSize(), rows)
+	if err != nil {
+		return err
+	}
+	s.spare, s.page, s.row, s.read = s.page, found, 0, rows
+	s.total = found.total
+	return ctx.Err()
+}
+
+// pageSize is how many rows are asked for after the first page: as many as the site gave there at most.
+func (s *Source) pageSize() int64 {
+	if s.page.limit > 0 {
+		return s.page.limit
+	}
+	return int64(s.from.PageSize)
 }
 
 // Progress goes by the number of rows that the site tells.
