@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -119,26 +120,34 @@ type answer struct {
 func (c *Client) do(ctx context.Context, method, path string, header http.Header, body []byte, wait time.Duration) (answer, error) {
 	limited, cancel := context.WithTimeout(ctx, requestTimeout+wait)
 	defer cancel()
-	request, err := http.NewRequestWithContext(limited, method, c.URL(path), bytes.NewReader(body))
+	response, err := c.send(limited, method, path, header, body)
 	if err != nil {
-		return answer{}, fmt.Errorf("make a request: %w", err)
+		return answer{}, c.unreachable(ctx, err)
 	}
-	for name, values := range header {
-		request.Header[name] = values
+	return c.whole(ctx, response)
+}
+
+// send sends one request with the admin token, if there is one.
+func (c *Client) send(ctx context.Context, method, path string, header http.Header, body []byte) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, c.URL(path), bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("make a request: %w", err)
 	}
+	maps.Copy(request.Header, header)
 	if c.token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
-	response, err := c.http.Do(request)
+	return c.http.Do(request)
+}
+
+// whole reads an answer to its end.
+func (c *Client) whole(ctx context.Context, response *http.Response) (answer, error) {
+	defer func() { _ = response.Body.Close() }() // it is read whole, or the connection is dropped
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
 		return answer{}, c.unreachable(ctx, err)
 	}
-	defer func() { _ = response.Body.Close() }() // it is read whole, or the connection is dropped
-	got := answer{status: response.StatusCode, header: response.Header}
-	if got.body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer)); err != nil {
-		return answer{}, c.unreachable(ctx, err)
-	}
-	return got, nil
+	return answer{status: response.StatusCode, header: response.Header, body: body}, nil
 }
 
 // ask is do for requests of which every answer outside 2xx is an error.

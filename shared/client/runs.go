@@ -63,7 +63,7 @@ func (c *Client) start(ctx context.Context, path string, values map[string][]str
 		}
 		least, again := later(err)
 		// A server that takes no connection at all has not seen the POST, and is likely not there.
-		if !again || try == startTries || try == 1 && refusedConnection(err) {
+		if !again || try == startTries || try == 1 && errors.Is(err, syscall.ECONNREFUSED) {
 			return Started{}, err
 		}
 		if !wait.For(ctx, max(least, wait.Doubled(firstPause, lastPause, try))) {
@@ -160,8 +160,6 @@ func later(err error) (least time.Duration, again bool) {
 	_, away := errors.AsType[*Unreachable](err)
 	return 0, away
 }
-
-func refusedConnection(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
 // Runs lists the newest runs, newest first, of one task or, with an empty id, of all. limit is how
 // many; 0 takes the server's default.

@@ -23,10 +23,7 @@ func Check(ctx context.Context, connections *connection.Set, to *task.SQLDestina
 		found.Fail(atConnection, err)
 		return nil, nil
 	}
-	names := make([]string, len(columns))
-	for i, c := range columns {
-		names[i] = c.Name
-	}
+	names := check.Names(columns)
 	there, err := database.find(to.Create)
 	if err != nil {
 		found.Fail(atConnection, err)
