@@ -298,6 +298,7 @@ func TestMemoryIsFlat(t *testing.T) {
 
 // What a slow service has given is in the database while the service keeps the next row.
 func TestSlowServiceIsSeenInTime(t *testing.T) {
+	pipeline.PassBatches(t)
 	b := pipelinetest.New(t)
 	written := make(chan struct{})
 	b.FromService(func(w http.ResponseWriter, r *http.Request) {

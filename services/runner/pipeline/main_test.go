@@ -3,7 +3,11 @@ package pipeline_test
 import (
 	"testing"
 
+	"runhook/services/runner/pipeline"
 	"runhook/shared/proctest"
 )
 
-func TestMain(m *testing.M) { proctest.Main(m) }
+func TestMain(m *testing.M) {
+	pipeline.KeepBatches()
+	proctest.Main(m)
+}

@@ -19,7 +19,9 @@ const aheadBatches = 2
 // patience is how often it is looked whether the source keeps a batch waiting. One that was begun
 // before the last look is written as it is, so that what a slow source has given is seen within twice
 // that, as often as the live document is written.
-const patience = 125 * time.Millisecond
+var patience = usualPatience // longer in tests
+
+const usualPatience = 125 * time.Millisecond
 
 // cellSize is the memory that a kept cell takes besides what it holds.
 const cellSize = 16

@@ -66,6 +66,7 @@ func (s slowDestination) Write(_ context.Context, batch *row.Batch, before func(
 // run moves the rows, in a time of its own.
 func (s *slow) run(rate task.Rate) (took time.Duration, m *Meter) {
 	s.t.Helper()
+	PassBatches(s.t)
 	m = &Meter{}
 	synctest.Test(s.t, func(t *testing.T) {
 		job := Job{Job: connector.Job{Task: &task.Definition{
