@@ -1,5 +1,5 @@
-// Package bus is the one place that knows NATS: streams, buckets, subjects, headers. Everything
-// else speaks its verbs: submit, pull, claim, renew, finish, look up, await, apply.
+// Package bus is the one place that knows NATS: streams, buckets, subjects, headers. Everything else
+// speaks its verbs, and each service only those of its part: [Runs], [Work], [Unheld] or [Tasks].
 package bus
 
 import (
@@ -191,7 +191,7 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 // been confirmed. It does not wait for consumers: whoever pulls stops first.
 func (b *Bus) Close() { b.store.Close() }
 
-// Jet is what the packages below this one read and write the store with.
+// Jet is what the packages below this one, and tests, read and write the store with.
 func (b *Bus) Jet() *jet.Store { return b.store }
 
 // StoreID is the random id of the store, known once Check or Init has succeeded.
