@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path"
@@ -55,6 +56,14 @@ func panicPlace() string {
 			return ""
 		}
 	}
+}
+
+// told is an error as Run and Preview return it: ctx's once that has ended, and a failure as a sentence.
+func told(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return sentence(err)
 }
 
 // sentence gives a failure's message the capital letter that a status document wants. A message

@@ -20,13 +20,17 @@ type mappedColumn struct {
 	value *mapping.Program
 }
 
-// compile compiles the task's expressions against the columns that the source really has.
+// compile compiles the task's expressions against the columns that the source really has, and tells a
+// recorder which of them they name.
 func compile(job connector.Job, from connector.Source) (*mapper, error) {
 	var faults check.Report
 	m := compileAll(job, from.Columns(), &faults)
 	err := faults.Err()
 	if named, ok := from.(connector.Named); ok && err != nil {
 		err = run.Failf("%s does not fit the task; %v", named.Name(), err)
+	}
+	if lines, ok := from.(connector.Recorder); ok && err == nil {
+		lines.Use(m.scope.Used())
 	}
 	return m, err
 }

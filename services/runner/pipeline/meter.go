@@ -60,9 +60,13 @@ func (m *Meter) Begin(from run.Checkpoint) {
 // Continue sets the meter to where the attempt begins that took this claim.
 func (m *Meter) Continue(c run.Claim) {
 	m.Begin(c.Checkpoint)
+	m.change(func(now *Snapshot) { now.Dropped = c.EarlierErrors })
+}
+
+func (m *Meter) change(to func(now *Snapshot)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.now.Dropped = c.EarlierErrors
+	to(&m.now)
 }
 
 // restart drops what earlier attempts counted: all rows are gone through again. The percentage that was
@@ -76,16 +80,12 @@ func (m *Meter) restart() {
 }
 
 func (m *Meter) say(message string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.now.Message = message
+	m.change(func(now *Snapshot) { now.Message = message })
 }
 
 // total sets the source's number of rows.
 func (m *Meter) total(rows int64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.now.Counts.Total = rows
+	m.change(func(now *Snapshot) { now.Counts.Total = rows })
 }
 
 // after is what the meter shows once a batch is written: with the rows of it that the run has reached.
@@ -108,9 +108,7 @@ func (m *Meter) after(batch *row.Batch) Snapshot {
 		case row.Failed:
 			counts.Failed++
 			next.ErrorCount++
-			if len(next.Errors) < run.MaxListedErrors {
-				next.Errors = append(next.Errors, run.RowError{Row: r.Number, Column: r.Fault.Column, Message: r.Fault.Message})
-			}
+			next.Errors = list(next.Errors, r)
 		default:
 			panic("a destination left a row without an outcome")
 		}
@@ -118,6 +116,14 @@ func (m *Meter) after(batch *row.Batch) Snapshot {
 	percent := math.Floor(batch.Progress*10000) / 100
 	next.PercentComplete = max(next.PercentComplete, min(percent, mostBeforeEnd))
 	return next
+}
+
+// list adds a failed row to those that a document lists, which are the first.
+func list(errors []run.RowError, r row.Row) []run.RowError {
+	if len(errors) == run.MaxListedErrors {
+		return errors
+	}
+	return append(errors, run.RowError{Row: r.Number, Column: r.Fault.Column, Message: r.Fault.Message})
 }
 
 // checkpoint is the snapshot as what a later attempt continues from.
@@ -130,31 +136,26 @@ func (s Snapshot) checkpoint(source, mark string, rejected run.RejectedSet) run.
 
 // confirm moves the checkpoint.
 func (m *Meter) confirm(at run.Checkpoint) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.now.Confirmed = at
+	m.change(func(now *Snapshot) { now.Confirmed = at })
 }
 
 // set shows what after returned, with the total that has been learned meanwhile.
 func (m *Meter) set(next Snapshot) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	next.Counts.Total = m.now.Counts.Total
-	m.now = next
+	m.change(func(now *Snapshot) {
+		next.Counts.Total = now.Counts.Total
+		*now = next
+	})
 }
 
 // withdraw takes back the rows that went with their destination when the run failed.
 func (m *Meter) withdraw() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	counts := &m.now.Counts
-	counts.Inserted, counts.Updated, counts.Unchanged, counts.Deleted = 0, 0, 0, 0
+	m.change(func(now *Snapshot) {
+		counts := &now.Counts
+		counts.Inserted, counts.Updated, counts.Unchanged, counts.Deleted = 0, 0, 0, 0
+	})
 }
 
 // finish marks the run as done.
 func (m *Meter) finish() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.now.PercentComplete = 100
-	m.now.Message = "Done"
+	m.change(func(now *Snapshot) { now.PercentComplete, now.Message = 100, "Done" })
 }

@@ -46,12 +46,7 @@ const storeTime = 10 * time.Second
 // and no goroutine is left.
 func Run(ctx context.Context, job Job, m *Meter) (err error) {
 	// Deferred first, to come last: it also gets what the other deferred calls do.
-	defer func() {
-		if err != nil && ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		err = sentence(err)
-	}()
+	defer func() { err = told(ctx, err) }()
 	if err = execute(ctx, job, m); errors.Is(err, errMoved) {
 		m.restart()
 		job.over = true
@@ -77,9 +72,6 @@ func execute(ctx context.Context, job Job, m *Meter) (err error) {
 	rows, err := compile(job.Job, from)
 	if err != nil {
 		return err
-	}
-	if lines, ok := from.(connector.Recorder); ok {
-		lines.Use(rows.scope.Used())
 	}
 	m.say("Opening the destination")
 	kind, err := job.Kinds.Destination(job.Task.Destination)

@@ -35,12 +35,7 @@ type SampleRow struct {
 // no destination and writes nothing, so that what only the destination can tell, such as whether a
 // text fits its column, is not seen. Errors are as in Run.
 func Preview(ctx context.Context, kinds connector.Kinds, job connector.Job, most int) (sample *Sample, err error) {
-	defer func() {
-		if err != nil && ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		err = sentence(err)
-	}()
+	defer func() { err = told(ctx, err) }()
 	defer catchPanic(&err)
 
 	from, err := openSource(ctx, kinds, job)
@@ -51,9 +46,6 @@ func Preview(ctx context.Context, kinds connector.Kinds, job connector.Job, most
 	rows, err := compile(job, from)
 	if err != nil {
 		return nil, err
-	}
-	if lines, ok := from.(connector.Recorder); ok {
-		lines.Use(rows.scope.Used())
 	}
 	sample = &Sample{}
 	for _, c := range rows.columns {
@@ -98,9 +90,7 @@ func (s *Sample) add(r *row.Row) {
 		s.Counts.Skipped++
 	case row.Failed:
 		s.Counts.Failed++
-		if len(s.Errors) < run.MaxListedErrors {
-			s.Errors = append(s.Errors, run.RowError{Row: r.Number, Column: r.Fault.Column, Message: r.Fault.Message})
-		}
+		s.Errors = list(s.Errors, *r)
 	default:
 		s.Rows = append(s.Rows, SampleRow{Number: r.Number, Values: r.Values})
 	}
