@@ -36,7 +36,11 @@ func (w *Work) Redeliver(ctx context.Context) error {
 			return fmt.Errorf("end the leases of task %s: %w", config.Durable, jet.Explain(err))
 		}
 	}
-	wait.For(ctx, 250*time.Millisecond) // the server looks 100 ms after the change
+	// The server looks 100 ms after the change, and nothing tells that it has. Where a busy machine has its
+	// timer come late, these come late too.
+	for range 5 {
+		wait.For(ctx, 100*time.Millisecond)
+	}
 	for _, config := range leased {
 		config.AckWait = w.store.Lease
 		if _, err := w.store.Runs.UpdateConsumer(context.WithoutCancel(ctx), config); err != nil {
