@@ -208,9 +208,10 @@ destination: {sql: {connection: warehouse, table: people, key: [id], action: ups
 	return &workshop{store: w.store, dir: w.dir, request: request(def)}
 }
 
+// The next runner takes it without a watch, which would be longer than the test.
 func TestStoppedRunnerHandsItsRunBackAtOnce(t *testing.T) {
 	t.Parallel()
-	w := newWorkshop(t, "upsert", 10)
+	w := newWorkshopWith(t, "upsert", 10, time.Hour)
 	release := w.lock(t)
 	stop := w.runHere(t, runner.Options{})
 	n := w.submit(t)

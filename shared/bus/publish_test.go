@@ -3,8 +3,6 @@ package bus_test
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,11 +10,9 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/rs/zerolog"
 
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
-	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -111,43 +107,17 @@ func TestPublishThatIsRefused(t *testing.T) {
 // A subject that the runner may not publish to must not look like one where nobody listens.
 func TestPublishWithoutPermission(t *testing.T) {
 	t.Parallel()
-	broker, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true,
-		Users: []*server.User{
-			{Username: "admin", Password: "admin"},
-			{Username: "runner", Password: "runner", Permissions: &server.Permissions{
-				Publish: &server.SubjectPermission{Deny: []string{"members.>"}}, Subscribe: &server.SubjectPermission{Allow: []string{">"}},
-			}},
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	broker.Start()
-	t.Cleanup(func() { broker.Shutdown(); broker.WaitForShutdown() })
-	if !broker.ReadyForConnections(proctest.Limit) {
-		t.Fatal("the server is not ready")
-	}
-	connect := func(user string) *bus.Bus {
-		credentials := filepath.Join(t.TempDir(), user)
-		if err := os.WriteFile(credentials, []byte(user+":"+user), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		store, err := bus.Connect(t.Context(), bus.Config{URLs: broker.ClientURL(), Credentials: credentials, Log: zerolog.Nop()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(store.Close)
-		return store
-	}
-	if err := connect("admin").Init(t.Context(), bus.Topology{}); err != nil {
+	broker := withUsers(t, &server.User{Username: "runner", Password: "runner", Permissions: &server.Permissions{
+		Publish: &server.SubjectPermission{Deny: []string{"members.>"}}, Subscribe: &server.SubjectPermission{Allow: []string{">"}},
+	}})
+	if err := connectAs(t, broker, "admin").Init(t.Context(), bus.Topology{}); err != nil {
 		t.Fatal(err)
 	}
 	ids, data := messages(3)
-	if _, err := connect("runner").Work.Publish(t.Context(), "members.changed", ids, data); !errors.Is(err, bus.ErrRefused) {
+	if _, err := connectAs(t, broker, "runner").Work.Publish(t.Context(), "members.changed", ids, data); !errors.Is(err, bus.ErrRefused) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := connect("runner").Work.Publish(t.Context(), "others.changed", ids, data); err != nil {
+	if _, err := connectAs(t, broker, "runner").Work.Publish(t.Context(), "others.changed", ids, data); err != nil {
 		t.Errorf("another subject: %v", err)
 	}
 }

@@ -63,6 +63,8 @@ var lasting = []string{
 	"nats-server/v2/server.",                       // the embedded server does not wait for all of its own after a stop
 	"github.com/valyala/fasthttp.updateServerDate", // the clock of the Date header runs for the process's life
 	"os/signal.loop",
+	// Putting an object may leave it behind where it starts late: its channel is nil by then (seen with nats.go 1.55.0).
+	"jetstream.(*jetStream).resetPendingAcksOnReconnect",
 }
 
 // leftBehind returns the stack of a goroutine besides the one that asks and those that last.
