@@ -69,8 +69,8 @@ func TestConfirm(t *testing.T) {
 	}
 }
 
-// A claim is written when its checkpoint moved, at most once a second, and three times in a lease; and what
-// could not be written when the run began to wait is with the next renewal.
+// A claim is written when its checkpoint moved, at most once a second, and three times in a lease, and its
+// percentage never goes back; what could not be written when the run began to wait is with the next renewal.
 func TestRenew(t *testing.T) {
 	t.Parallel()
 	store := bustest.New(t, bus.Topology{Lease: time.Hour})
@@ -84,7 +84,7 @@ func TestRenew(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := task.NewID()
-	state := run.Claim{Owner: "me", Executions: 1}
+	state := run.Claim{Owner: "me", Executions: 1, Checkpoint: run.Checkpoint{Percent: 40}}
 	claim, err := filling.Work.Claim(t.Context(), id, 1, state)
 	if err != nil {
 		t.Fatal(err)
@@ -112,11 +112,11 @@ func TestRenew(t *testing.T) {
 	if _, written := renewal(10 * time.Minute); written {
 		t.Error("it is written again though nothing moved")
 	}
-	h.meter.Begin(run.Checkpoint{Row: 7})
+	h.meter.Begin(run.Checkpoint{Row: 7, Percent: 30}) // the attempt has started over
 	if _, written := renewal(-time.Hour); written {
 		t.Error("it is written again though the last time is no second ago")
 	}
-	if state, written := renewal(time.Second); !written || state.Checkpoint.Row != 7 {
+	if state, written := renewal(time.Second); !written || state.Checkpoint.Row != 7 || state.Checkpoint.Percent != 40 {
 		t.Errorf("its checkpoint moved a second ago: written %v, %+v", written, state)
 	}
 	if _, written := renewal(20 * time.Minute); !written {

@@ -140,7 +140,7 @@ func (w *workshop) abandon(t *testing.T, n run.Number, state run.Claim) *bus.Cla
 	if delivery, err := queue.Next(t.Context()); err != nil || delivery.Number != n {
 		t.Fatalf("delivered %v, %v", delivery, err)
 	}
-	state.Owner, state.Executions = "silent", max(state.Executions, 1)
+	state.Owner, state.Executions = cmp.Or(state.Owner, "silent"), max(state.Executions, 1)
 	if state.StartedOn.IsZero() {
 		state.StartedOn = time.Now()
 	}
@@ -241,6 +241,27 @@ func TestSilentRunnersRunIsTakenOver(t *testing.T) {
 		t.Errorf("the silent runner woke up and renewed its claim: %v", err)
 	}
 	w.waitUntilQuiet(t)
+}
+
+// Whoever works alone from a place knows that the one before it is gone, and does not watch its claims.
+func TestRunOfTheSameHomeGoesOnAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorkshopWith(t, "upsert", 10, time.Hour)
+	n := w.submit(t)
+	w.abandon(t, n, run.Claim{Owner: "serve/1/former"})
+	other := w.anotherTask(t)
+	elsewhere := other.submit(t)
+	other.abandon(t, elsewhere, run.Claim{Owner: "serve/11/former"})
+	if err := w.store.Work.Redeliver(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.runHere(t, runner.Options{Home: "serve/1"})
+	if doc := w.await(t, n); doc.Outcome() != run.Success || doc.ExecutionCount != 2 {
+		t.Errorf("ended as %+v", doc)
+	}
+	if seen := other.awaitClaim(t, elsewhere); seen.State.Owner != "serve/11/former" {
+		t.Errorf("the run of another home is held by %s", seen.State.Owner)
+	}
 }
 
 func TestRunThatKeepsStoppingRunnersIsGivenUp(t *testing.T) {

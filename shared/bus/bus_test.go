@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"runhook/shared/bus"
 	"runhook/shared/bus/internal/jet"
@@ -145,6 +148,34 @@ func TestIdempotencyKey(t *testing.T) {
 	}
 }
 
+// A request whose acknowledgement does not come may be stored: it is not said to be unavailable, after which
+// a caller might POST again, and it is sent once.
+func TestSubmitWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request := bustest.Applied(t, store.Bus)
+	wire := bustest.NewWire(t, "127.0.0.1:0", store.Broker.Addr().String())
+	ingress, err := bus.Connect(t.Context(), bus.Config{URLs: "nats://" + wire.Address(), Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(ingress.Close)
+	if err := ingress.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wire.Silence(true)
+	impatient, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := ingress.Runs.Submit(impatient, request, ""); !errors.Is(err, run.ErrMaybeStored) || errors.Is(err, run.ErrUnavailable) {
+		t.Errorf("without an answer: %v", err)
+	}
+	wire.Silence(false)
+	next, err := ingress.Runs.Submit(t.Context(), request, "") // behind what was on its way
+	if err != nil || next.Number != 2 {
+		t.Errorf("the next is run %s, want 2: %v", next.Number, err)
+	}
+}
+
 // retryUnavailable repeats what may fail while a connection comes back.
 func retryUnavailable[T any](ctx context.Context, do func() (T, error)) (T, error) {
 	for {
@@ -248,8 +279,35 @@ func TestTakeoverFencesTheFormerHolder(t *testing.T) {
 	}
 }
 
+// answer is what Await returned.
+type answer struct {
+	status bus.Status
+	err    error
+}
+
+// follow has a waiter await the end of a run, and returns when it listens.
+func follow(t *testing.T, store *bustest.Store, waiter *bus.Bus, request run.Request, n run.Number) <-chan answer {
+	t.Helper()
+	before := store.Broker.Server().NumSubscriptions()
+	answers := make(chan answer, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
+		defer cancel()
+		status, err := waiter.Runs.Await(ctx, request.Task, n)
+		answers <- answer{status, err}
+	}()
+	bustest.Eventually(t, func() error {
+		if store.Broker.Server().NumSubscriptions() == before {
+			return errors.New("nobody follows the run")
+		}
+		return nil
+	})
+	return answers
+}
+
+// It hears of the end, and does not only find it when it looks again.
 func TestAwaitReturnsWhenTheRunEnds(t *testing.T) {
-	t.Parallel()
+	defer bus.SetLookAgain(time.Hour)()
 	store := bustest.New(t, bus.Topology{})
 	waiter := store.Open("waiter") // over a socket, as another process would
 	request := bustest.Applied(t, store.Bus)
@@ -259,15 +317,7 @@ func TestAwaitReturnsWhenTheRunEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	type answer struct {
-		status bus.Status
-		err    error
-	}
-	answers := make(chan answer, 1)
-	go func() {
-		status, err := waiter.Runs.Await(ctx, request.Task, n)
-		answers <- answer{status, err}
-	}()
+	answers := follow(t, store, waiter, request, n)
 	doc := run.QueuedDocument(request, n)
 	doc.End(run.Failed, "no", time.Now())
 	if err := claim.Finish(ctx, doc, run.RejectedSet{}); err != nil {
@@ -283,6 +333,78 @@ func TestAwaitReturnsWhenTheRunEnds(t *testing.T) {
 	cancel()
 	if status, err := waiter.Runs.Await(short, request.Task, open); err != nil || status.Document.Status != run.Queued {
 		t.Errorf("await that ran out of time: %+v, %v", status.Document, err)
+	}
+}
+
+// An end of which the message is lost is found all the same.
+func TestAwaitFindsAnEndThatNobodyTellsOf(t *testing.T) {
+	defer bus.SetLookAgain(50 * time.Millisecond)()
+	store := bustest.New(t, bus.Topology{})
+	js := bustest.JetStream(t, store.Broker.URL())
+	stream, err := js.Stream(t.Context(), "KV_runs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := stream.CachedInfo().Config
+	config.RePublish = nil
+	if _, err := js.UpdateStream(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	request := bustest.Applied(t, store.Bus)
+	n := bustest.Submit(t, store.Bus, request)
+	claim, err := store.Work.Claim(t.Context(), request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := follow(t, store, store.Bus, request, n)
+	doc := run.QueuedDocument(request, n)
+	doc.End(run.Success, "", time.Now())
+	if err := claim.Finish(t.Context(), doc, run.RejectedSet{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-answers; got.err != nil || !got.status.Final {
+		t.Errorf("await: %+v, %v", got.status.Document, got.err)
+	}
+}
+
+// A store that is known to be full is asked for nothing, and whoever is refused knows why.
+func TestFullStoreTakesNothing(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	var full atomic.Bool
+	filling, err := bus.Connect(t.Context(), bus.Config{URLs: store.Broker.URL(), Full: full.Load, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(filling.Close)
+	if err := filling.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	request, def := bustest.Applied(t, filling), bustest.Definition(t, "Late", 1)
+	n := bustest.Submit(t, filling, request)
+	claim, err := filling.Work.Claim(t.Context(), request.Task, n, run.Claim{Owner: "me"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := run.QueuedDocument(request, n)
+	doc.End(run.Success, "", time.Now())
+	full.Store(true)
+	_, submitted := filling.Runs.Submit(t.Context(), request, "")
+	_, applied := filling.Tasks.Apply(t.Context(), def, false)
+	for what, err := range map[string]error{
+		"submit": submitted, "apply": applied, "renew": claim.Renew(t.Context(), run.Claim{}),
+		"finish": claim.Finish(t.Context(), doc, nil), "reject": claim.StoreRejected(t.Context(), 1, []byte("rows")),
+	} {
+		if !errors.Is(err, run.ErrFull) || !errors.Is(err, run.ErrUnavailable) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	full.Store(false)
+	if next := bustest.Submit(t, filling, request); next != n+1 {
+		t.Errorf("run %s comes after run %s", next, n)
+	}
+	if err := claim.Finish(t.Context(), doc, nil); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -398,6 +520,13 @@ func TestRedeliverDoesNotWaitForTheLease(t *testing.T) {
 	}
 	if again := next(); !again.Redelivered {
 		t.Error("the second delivery does not say so")
+	}
+	consumer, err := bustest.JetStream(t, store.Broker.URL()).Consumer(t.Context(), "RUNS", string(request.Task))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lease := consumer.CachedInfo().Config.AckWait; lease != time.Hour {
+		t.Errorf("the lease is %s then", lease)
 	}
 }
 

@@ -126,7 +126,7 @@ func (r *Runs) Request(ctx context.Context, id task.ID, n run.Number) (run.Reque
 
 // lookAgain is how often Await looks itself: republished documents are core messages, which a
 // reconnect or a slow route can lose.
-const lookAgain = 2 * time.Second
+var lookAgain = 2 * time.Second // longer in a test
 
 // Await is Lookup that waits until the run has ended. When ctx ends first it returns the last
 // status seen and no error.

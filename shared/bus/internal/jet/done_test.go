@@ -26,6 +26,9 @@ func TestLostAcknowledgementIsRepeated(t *testing.T) {
 		return nil
 	}
 	deliveries.Done("queue.lost") // nobody is there, which is told at once and is no confirmation
+	if err := store.Jet().NC.Flush(); err != nil {
+		t.Fatal(err)
+	}
 	var heard atomic.Int32
 	if _, err := nc.Subscribe("queue.lost", func(msg *nats.Msg) {
 		if heard.Add(1) == 2 { // the first one is lost on its way

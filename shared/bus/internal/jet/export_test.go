@@ -1,6 +1,7 @@
 package jet
 
 import (
+	"errors"
 	"testing"
 	"time"
 )
@@ -49,4 +50,10 @@ func (d *Deliveries) Unconfirmed() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.open)
+}
+
+// Committed reads the answer to a batch: whether it says that all is stored, or that nothing is.
+func Committed(answer []byte, id string, n int) (stored, notStored bool) {
+	_, err := committed(answer, id, n)
+	return err == nil, errors.Is(err, errNotStored)
 }

@@ -281,6 +281,75 @@ func TestCallerThatGivesUpWasNotStored(t *testing.T) {
 
 const folderVariable, listenVariable = "RUNHOOK_TEST_FOLDER", "RUNHOOK_TEST_LISTEN"
 
+// Whoever gives up while its batch is under way cannot know that it was not stored.
+func TestCallerThatGivesUpItsBatchMayBeStored(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{Synced: true})
+	request := bustest.Applied(t, store.Bus)
+	wire := bustest.NewWire(t, "127.0.0.1:0", store.Broker.Addr().String())
+	ingress, err := bus.Connect(t.Context(), bus.Config{URLs: "nats://" + wire.Address(), Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(ingress.Close)
+	if err := ingress.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const callers = 20
+	requests := ingress.Jet().Runs
+	before := requests.Batches()
+	requests.Gather(callers)
+	wire.Silence(true)
+	ctx, giveUp := context.WithCancel(t.Context())
+	defer giveUp()
+	var all sync.WaitGroup
+	for range callers {
+		all.Go(func() {
+			if _, err := ingress.Runs.Submit(ctx, request, ""); !errors.Is(err, run.ErrMaybeStored) || errors.Is(err, run.ErrUnavailable) {
+				t.Errorf("given up while the batch is under way: %v", err)
+			}
+		})
+	}
+	bustest.Eventually(t, func() error {
+		if requests.Batches() == before {
+			return errors.New("no batch has begun")
+		}
+		return nil
+	})
+	giveUp()
+	all.Wait()
+	wire.Silence(false)
+	bustest.Eventually(t, func() error {
+		info, err := store.Jet().Runs.Info(t.Context())
+		if err == nil && info.State.Msgs != callers {
+			err = fmt.Errorf("%d requests are stored", info.State.Msgs)
+		}
+		return err
+	})
+}
+
+// Only an error that comes before anything is stored says that nothing was.
+func TestRefusalsOfBatches(t *testing.T) {
+	for answer, refused := range map[string]bool{
+		`{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 5"},"stream":"RUNS","seq":0}`:             true,
+		`{"error":{"code":400,"err_code":10201,"description":"atomic publish duplicate message"},"stream":"RUNS","seq":0}`:   true,
+		`{"error":{"code":503,"err_code":10077,"description":"no space left on device"},"stream":"RUNS","seq":0}`:            false,
+		`{"error":{"code":500,"err_code":99999,"description":"something that a later server says"},"stream":"RUNS","seq":0}`: false,
+		`{"stream":"RUNS","seq":7,"batch":"other","count":2}`:                                                                false,
+		`{"stream":"RUNS","seq":7,"batch":"mine","count":1}`:                                                                 false,
+		`{"stream":"RUNS","seq":7}`: false,
+		`nonsense`:                  false,
+	} {
+		stored, notStored := jet.Committed([]byte(answer), "mine", 2)
+		if stored || notStored != refused {
+			t.Errorf("%s: stored %v, certainly not stored %v", answer, stored, notStored)
+		}
+	}
+	if stored, _ := jet.Committed([]byte(`{"stream":"RUNS","seq":7,"batch":"mine","count":2}`), "mine", 2); !stored {
+		t.Error("a batch that is stored")
+	}
+}
+
 // runAsBroker is a synced NATS server.
 func runAsBroker() error {
 	b, err := broker.Start(broker.Options{Dir: os.Getenv(folderVariable), Listen: os.Getenv(listenVariable), Durable: true, Log: zerolog.Nop()})
