@@ -191,6 +191,9 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 // been confirmed. It does not wait for consumers: whoever pulls stops first.
 func (b *Bus) Close() { b.store.Close() }
 
+// Record is a stored message as Jet's scans show it.
+type Record = jet.Record
+
 // Jet is what the packages below this one, and tests, read and write the store with.
 func (b *Bus) Jet() *jet.Store { return b.store }
 

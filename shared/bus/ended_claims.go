@@ -29,15 +29,11 @@ func (u *Unheld) RemoveClaims(ctx context.Context, since uint64) (last uint64, e
 	tasks := map[task.ID]*taskClaims{}
 	err = u.store.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{jet.Claims}, HeadersOnly: true,
-	}, func(msg jetstream.Msg) error {
-		meta, err := msg.Metadata()
-		if err != nil {
-			return err
+	}, func(claim jet.Record) error {
+		if claim.Sequence > last { // those of runs that were started meanwhile
+			return jet.ErrEnough
 		}
-		if meta.Sequence.Stream > last { // those of runs that were started meanwhile
-			return errEnough
-		}
-		id, n, ok := jet.ClaimedRun(msg.Subject())
+		id, n, ok := jet.ClaimedRun(claim.Subject)
 		if !ok {
 			return nil
 		}
@@ -59,11 +55,11 @@ func (u *Unheld) RemoveClaims(ctx context.Context, since uint64) (last uint64, e
 			}
 		}
 		if claims.open = !ended; ended {
-			claims.below = meta.Sequence.Stream + 1
+			claims.below = claim.Sequence + 1
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, errEnough) {
+	if err != nil {
 		return since, err
 	}
 	for id, claims := range tasks {
@@ -77,9 +73,6 @@ func (u *Unheld) RemoveClaims(ctx context.Context, since uint64) (last uint64, e
 	}
 	return last, nil
 }
-
-// errEnough ends a scan before the stream's end.
-var errEnough = errors.New("enough was read")
 
 // taskClaims is what a scan has seen of a task's claims, in the order in which they were written. Nothing
 // is removed that it has not seen: the claim of a run that has not ended, and all behind it, stay. It is

@@ -73,16 +73,11 @@ func (r *Runs) readRestored(ctx context.Context) (map[string]restoredID, error) 
 	err = r.store.Runs.Scan(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{jet.Requests}, HeadersOnly: true,
 		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since,
-	}, func(msg jetstream.Msg) error {
-		id := msg.Headers().Get(jetstream.MsgIDHeader)
-		if id == "" {
-			return nil
+	}, func(request jet.Record) error {
+		if id := request.Header.Get(jetstream.MsgIDHeader); id != "" && request.Sequence <= last {
+			ids[id] = restoredID{request.Sequence, request.Time.Add(window)}
 		}
-		meta, err := msg.Metadata()
-		if err == nil && meta.Sequence.Stream <= last {
-			ids[id] = restoredID{meta.Sequence.Stream, meta.Timestamp.Add(window)}
-		}
-		return err
+		return nil
 	})
 	return ids, err
 }

@@ -87,39 +87,21 @@ func (r *Runs) newest(ctx context.Context, ids []task.ID, limit int, first, last
 }
 
 // between reads the requests with lower <= sequence < upper, oldest first.
-func between(ctx context.Context, s *jet.Store, filters []string, lower, upper uint64) ([]listed, error) {
-	consumer, err := s.Runs.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+func between(ctx context.Context, s *jet.Store, filters []string, lower, upper uint64) (page []listed, err error) {
+	err = s.Runs.Scan(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: filters, HeadersOnly: true,
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(lower, 1),
+	}, func(request jet.Record) error {
+		if request.Sequence >= upper {
+			return jet.ErrEnough
+		}
+		if id, ok := jet.TaskOfRequest(request.Subject); ok {
+			page = append(page, listed{id, run.Number(request.Sequence)})
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: list runs: %w", run.ErrUnavailable, err)
 	}
-	var page []listed
-	for {
-		batch, err := consumer.FetchNoWait(256)
-		if err != nil {
-			return nil, fmt.Errorf("%w: list runs: %w", run.ErrUnavailable, err)
-		}
-		got := 0
-		for msg := range batch.Messages() {
-			got++
-			meta, err := msg.Metadata()
-			if err != nil {
-				return nil, fmt.Errorf("%w: list runs: %w", run.ErrUnavailable, err)
-			}
-			if meta.Sequence.Stream >= upper {
-				return page, nil
-			}
-			if id, ok := jet.TaskOfRequest(msg.Subject()); ok {
-				page = append(page, listed{id, run.Number(meta.Sequence.Stream)})
-			}
-		}
-		if err := batch.Error(); err != nil {
-			return nil, fmt.Errorf("%w: list runs: %w", run.ErrUnavailable, err)
-		}
-		if got == 0 {
-			return page, nil
-		}
-	}
+	return page, nil
 }

@@ -76,8 +76,8 @@ func JetStream(t testing.TB, urls string) jetstream.JetStream {
 // EventCounts is how many completion events each run has.
 func EventCounts(ctx context.Context, store *bus.Bus) (map[run.Number]int, error) {
 	counts := map[run.Number]int{}
-	err := store.Jet().Events.Scan(ctx, jetstream.OrderedConsumerConfig{HeadersOnly: true}, func(msg jetstream.Msg) error {
-		n, err := run.ParseNumber(msg.Headers().Get("ce-subject"))
+	err := store.Jet().Events.Scan(ctx, jetstream.OrderedConsumerConfig{HeadersOnly: true}, func(event bus.Record) error {
+		n, err := run.ParseNumber(event.Header.Get("ce-subject"))
 		counts[n]++
 		return err
 	})

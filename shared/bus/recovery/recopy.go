@@ -103,12 +103,10 @@ func (s store) uncopied(ctx context.Context, first, last uint64) (map[run.Number
 	err := s.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{jet.Finals}, HeadersOnly: true,
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: latest(first, last),
-	}, func(msg jetstream.Msg) error {
-		meta, err := msg.Metadata()
-		if err != nil || meta.Sequence.Stream > last {
-			return err
+	}, func(final jet.Record) error {
+		if final.Sequence <= last {
+			found[jet.NumberOf(final.Subject)] = uncopied{final.Subject, final.Sequence}
 		}
-		found[jet.NumberOf(msg.Subject())] = uncopied{msg.Subject(), meta.Sequence.Stream}
 		return nil
 	})
 	if err != nil || len(found) == 0 {
@@ -125,8 +123,8 @@ func (s store) uncopied(ctx context.Context, first, last uint64) (map[run.Number
 	// They stand in the order of their final documents, one for each: as many cover the same runs and more.
 	err = s.Events.Scan(ctx, jetstream.OrderedConsumerConfig{
 		HeadersOnly: true, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: latest(state.FirstSeq, state.LastSeq),
-	}, func(msg jetstream.Msg) error {
-		delete(found, jet.NumberOf("."+msg.Headers().Get("ce-subject")))
+	}, func(event jet.Record) error {
+		delete(found, jet.NumberOf("."+event.Header.Get("ce-subject")))
 		return nil
 	})
 	return found, err

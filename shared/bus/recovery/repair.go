@@ -214,17 +214,13 @@ func (s store) reconcile(ctx context.Context) (returned, copied int, err error) 
 		return 0, 0, err
 	}
 	seen := map[run.Number]bool{}
-	err = s.Events.Scan(ctx, jetstream.OrderedConsumerConfig{}, func(msg jetstream.Msg) error {
-		meta, err := msg.Metadata()
-		if err != nil {
-			return err
-		}
-		doc, err := run.DecodeDocument(msg.Data())
+	err = s.Events.Scan(ctx, jetstream.OrderedConsumerConfig{}, func(event jet.Record) error {
+		doc, err := run.DecodeDocument(event.Data)
 		if err != nil {
 			return err
 		}
 		seen[doc.ImportID] = true
-		_, sequence := origin(msg.Headers())
+		_, sequence := origin(event.Header)
 		subject := jet.FinalSubject(doc.ExecuteID, doc.ImportID)
 		final, err := s.Results.LeaderLast(ctx, subject)
 		switch {
@@ -232,10 +228,10 @@ func (s store) reconcile(ctx context.Context) (returned, copied int, err error) 
 			return nil
 		case errors.Is(err, jet.ErrMissing):
 			returned++
-			err = s.writeFinal(ctx, subject, 0, msg.Headers(), msg.Data())
+			err = s.writeFinal(ctx, subject, 0, event.Header, event.Data)
 		}
 		if err == nil {
-			err = s.Events.DeleteMsg(ctx, meta.Sequence.Stream)
+			err = s.Events.DeleteMsg(ctx, event.Sequence)
 		}
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return nil
@@ -247,17 +243,14 @@ func (s store) reconcile(ctx context.Context) (returned, copied int, err error) 
 	}
 	err = s.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{jet.Finals},
-	}, func(msg jetstream.Msg) error {
-		if seen[jet.NumberOf(msg.Subject())] {
+	}, func(final jet.Record) error {
+		number := jet.NumberOf(final.Subject)
+		if seen[number] {
 			return nil
 		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return err
-		}
 		copied++
-		seen[jet.NumberOf(msg.Subject())] = true
-		return s.writeFinal(ctx, msg.Subject(), meta.Sequence.Stream, msg.Headers(), msg.Data())
+		seen[number] = true
+		return s.writeFinal(ctx, final.Subject, final.Sequence, final.Header, final.Data)
 	})
 	return returned, copied, err
 }
@@ -310,8 +303,8 @@ func (s store) advance(ctx context.Context, stream *jet.Stream, subject string, 
 func (s store) highestNumber(ctx context.Context) (highest run.Number, err error) {
 	err = s.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{jet.Claims, jet.Finals}, HeadersOnly: true,
-	}, func(msg jetstream.Msg) error {
-		highest = max(highest, jet.NumberOf(msg.Subject()))
+	}, func(stored jet.Record) error {
+		highest = max(highest, jet.NumberOf(stored.Subject))
 		return nil
 	})
 	return highest, err
@@ -335,13 +328,9 @@ func (s store) endForgotten(ctx context.Context) (ended int, err error) {
 	}
 	err = s.Runs.Scan(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{jet.Requests}, HeadersOnly: true,
-	}, func(msg jetstream.Msg) error {
-		meta, err := msg.Metadata()
-		if err != nil {
-			return err
-		}
-		id, _ := jet.TaskOfRequest(msg.Subject())
-		n := run.Number(meta.Sequence.Stream)
+	}, func(request jet.Record) error {
+		id, _ := jet.TaskOfRequest(request.Subject)
+		n := run.Number(request.Sequence)
 		if uint64(n) > acknowledged[id] {
 			return nil
 		}

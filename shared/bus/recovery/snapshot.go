@@ -341,14 +341,14 @@ func (s store) renew(ctx context.Context) error {
 	}
 	return s.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{jet.Claims},
-	}, func(msg jetstream.Msg) error {
-		id, n, _ := jet.ClaimedRun(msg.Subject())
+	}, func(claim jet.Record) error {
+		id, n, _ := jet.ClaimedRun(claim.Subject)
 		if ended, err := s.Ended(ctx, id, n); err != nil || ended {
 			return err
 		}
 		var state run.Claim
-		if err := json.Unmarshal(msg.Data(), &state); err != nil {
-			return fmt.Errorf("decode the claim %s: %w", msg.Subject(), err)
+		if err := json.Unmarshal(claim.Data, &state); err != nil {
+			return fmt.Errorf("decode the claim %s: %w", claim.Subject, err)
 		}
 		if state.HandedBack {
 			return nil
@@ -358,7 +358,7 @@ func (s store) renew(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		_, err = s.JS.Publish(ctx, msg.Subject(), data)
+		_, err = s.JS.Publish(ctx, claim.Subject, data)
 		return err
 	})
 }

@@ -169,8 +169,12 @@ const (
 // scanned is how many messages a scan asks for at once; each time the server makes a consumer anew.
 const scanned = 4096
 
-// Scan reads the stream's messages, in their order, to the present end.
-func (s *Stream) Scan(ctx context.Context, config jetstream.OrderedConsumerConfig, each func(jetstream.Msg) error) error {
+// ErrEnough ends a scan before the stream's end.
+var ErrEnough = errors.New("enough was read")
+
+// Scan passes the stream's messages to each, in their order, up to the present end or until each
+// returns ErrEnough.
+func (s *Stream) Scan(ctx context.Context, config jetstream.OrderedConsumerConfig, each func(Record) error) error {
 	consumer, err := s.OrderedConsumer(ctx, config)
 	if err != nil {
 		return Explain(err)
@@ -184,7 +188,14 @@ func (s *Stream) Scan(ctx context.Context, config jetstream.OrderedConsumerConfi
 		got := 0
 		for msg := range batch.Messages() {
 			got++
-			if err := each(msg); err != nil {
+			meta, err := msg.Metadata()
+			if err == nil {
+				err = each(Record{msg.Subject(), meta.Sequence.Stream, msg.Headers(), msg.Data(), meta.Timestamp})
+			}
+			if errors.Is(err, ErrEnough) {
+				return nil
+			}
+			if err != nil {
 				return err
 			}
 		}
