@@ -51,16 +51,16 @@ type Tally struct {
 }
 
 type tallied struct {
-	column, message string
-	rows            int
-	first           int64
+	fault *row.Fault
+	rows  int
+	first int64
 }
 
 // Add counts the fault of a row.
 func (t *Tally) Add(number int64, fault *row.Fault) {
-	at := slices.IndexFunc(t.kinds, func(k tallied) bool { return k.column == fault.Column && k.message == fault.Message })
+	at := slices.IndexFunc(t.kinds, func(k tallied) bool { return k.fault.Column == fault.Column && k.fault.Message == fault.Message })
 	if at < 0 {
-		t.kinds = append(t.kinds, tallied{fault.Column, fault.Message, 0, number})
+		t.kinds = append(t.kinds, tallied{fault, 0, number})
 		at = len(t.kinds) - 1
 	}
 	t.kinds[at].rows++
@@ -72,14 +72,10 @@ func (t *Tally) Add(number int64, fault *row.Fault) {
 func (t *Tally) Report(rows int, field func(column string) Field, found *Report) {
 	slices.SortStableFunc(t.kinds, func(a, b tallied) int { return cmp.Compare(a.first, b.first) })
 	for _, k := range t.kinds {
-		at := field(k.column)
+		at := field(k.fault.Column)
 		if slices.ContainsFunc(found.Findings, func(f Finding) bool { return f.Severity == Error && slices.Equal(f.Field, at) }) {
 			continue
 		}
-		what := k.message
-		if k.column != "" {
-			what = k.column + " " + what
-		}
-		found.Warnf(at, "of the first %d rows %d would fail, from row %d on: %s", rows, k.rows, k.first, what)
+		found.Warnf(at, "of the first %d rows %d would fail, from row %d on: %v", rows, k.rows, k.first, k.fault)
 	}
 }

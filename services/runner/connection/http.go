@@ -1,6 +1,7 @@
 package connection
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"strings"
@@ -39,10 +40,7 @@ func (r *reader) http(name string, node *yaml.Node) {
 		case key.Value == "headers":
 			r.headers(name, value, c.Headers)
 		default:
-			hint := nearest.Hint(key.Value, []string{"url", "headers"})
-			if hint == "" {
-				hint = "; an http connection has url and headers"
-			}
+			hint := cmp.Or(nearest.Hint(key.Value, []string{"url", "headers"}), "; an http connection has url and headers")
 			r.report(key.Line, "the connection %s has the unknown field %q%s", name, key.Value, hint)
 		}
 		seen[key.Value] = true

@@ -1,6 +1,7 @@
 package connection
 
 import (
+	"cmp"
 	"net/url"
 	"path"
 	"strings"
@@ -43,9 +44,7 @@ func (r *reader) imis(name string, node *yaml.Node) {
 			c.Password = r.credential(name, key.Value, value)
 		default:
 			hint := nearest.Hint(key.Value, []string{"url", "username", "password"})
-			if hint == "" {
-				hint = "; an imis connection has url, username and password"
-			}
+			hint = cmp.Or(hint, "; an imis connection has url, username and password")
 			r.report(key.Line, "the connection %s has the unknown field %q%s", name, key.Value, hint)
 		}
 		seen[key.Value] = true

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -128,8 +129,9 @@ func (r *reader) connection(name string, node *yaml.Node) {
 		r.report(kind.Line, "the connection %s: %s is not supported yet", name, kind.Value)
 		return
 	case !slices.Contains(supportedKinds, kind.Value):
-		message := nearest.Hint(kind.Value, slices.Concat(supportedKinds, laterKinds))
-		r.report(kind.Line, "the connection %s has the unknown kind %q%s", name, kind.Value, cmp.Or(message, "; the kinds are "+strings.Join(supportedKinds, ", ")))
+		hint := nearest.Hint(kind.Value, slices.Concat(supportedKinds, laterKinds))
+		hint = cmp.Or(hint, "; the kinds are "+strings.Join(supportedKinds, ", "))
+		r.report(kind.Line, "the connection %s has the unknown kind %q%s", name, kind.Value, hint)
 		return
 	case kind.Value == httpKind:
 		r.http(name, value)
@@ -174,7 +176,7 @@ func (r *reader) expand(node *yaml.Node) (text string, ok bool) {
 		}
 		expanded.WriteString(before)
 		variable, after, closed := strings.Cut(after, "}")
-		if !closed || !isVariable(variable) {
+		if !closed || !variableName.MatchString(variable) {
 			r.report(node.Line, "${ must be followed by the name of an environment variable and }; write $${ for the characters themselves")
 			return "", false
 		}
@@ -188,11 +190,4 @@ func (r *reader) expand(node *yaml.Node) (text string, ok bool) {
 	}
 }
 
-func isVariable(name string) bool {
-	for i, letter := range name {
-		if letter != '_' && (letter < 'A' || letter > 'Z') && (letter < 'a' || letter > 'z') && (i == 0 || letter < '0' || letter > '9') {
-			return false
-		}
-	}
-	return name != ""
-}
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
-	"strings"
 )
 
 // Covering returns the files connection whose folder a file is in, the innermost of several, and the
@@ -28,17 +27,11 @@ func (s *Set) Covering(file string) (name, path string, ok bool) {
 
 // Databases are the names of the database connections.
 func (s *Set) Databases() []string {
-	var names []string
 	if s == nil {
 		return nil
 	}
-	for name, c := range s.connections {
-		if c.kind == sqliteKind {
-			names = append(names, name)
-		}
-	}
-	slices.SortFunc(names, strings.Compare)
-	return names
+	isOther := func(name string) bool { return s.connections[name].kind != sqliteKind }
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(s.connections)), isOther)
 }
 
 // Has reports whether there is a connection of that name.
