@@ -26,8 +26,6 @@ type Snapshot struct {
 	Message string
 	// Errors are the first row errors, at most run.MaxListedErrors.
 	Errors []run.RowError
-	// ErrorCount is the number of all row errors.
-	ErrorCount int64
 	// Confirmed is where an attempt that comes after this one can continue: what the destination has
 	// confirmed and whose rejected rows are stored. It may be a little behind the rest.
 	Confirmed run.Checkpoint
@@ -50,11 +48,10 @@ func (m *Meter) Snapshot() Snapshot {
 
 // Begin sets the meter to where earlier attempts got.
 func (m *Meter) Begin(from run.Checkpoint) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.now.Confirmed = from
-	m.now.Counts, m.now.Errors, m.now.ErrorCount = from.Counts, slices.Clip(from.Errors), from.Counts.Failed
-	m.now.PercentComplete = max(m.now.PercentComplete, min(from.Percent, mostBeforeEnd))
+	m.change(func(now *Snapshot) {
+		now.Confirmed, now.Counts, now.Errors = from, from.Counts, slices.Clip(from.Errors)
+		now.PercentComplete = max(now.PercentComplete, min(from.Percent, mostBeforeEnd))
+	})
 }
 
 // Continue sets the meter to where the attempt begins that took this claim.
@@ -72,11 +69,10 @@ func (m *Meter) change(to func(now *Snapshot)) {
 // restart drops what earlier attempts counted: all rows are gone through again. The percentage that was
 // shown stays.
 func (m *Meter) restart() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.now.Dropped += m.now.Counts.Failed
-	m.now.Confirmed = run.Checkpoint{}
-	m.now.Counts, m.now.Errors, m.now.ErrorCount = run.Counts{}, nil, 0
+	m.change(func(now *Snapshot) {
+		now.Dropped += now.Counts.Failed
+		now.Confirmed, now.Counts, now.Errors = run.Checkpoint{}, run.Counts{}, nil
+	})
 }
 
 func (m *Meter) say(message string) {
@@ -107,7 +103,6 @@ func (m *Meter) after(batch *row.Batch) Snapshot {
 			counts.Skipped++
 		case row.Failed:
 			counts.Failed++
-			next.ErrorCount++
 			next.Errors = list(next.Errors, r)
 		default:
 			panic("a destination left a row without an outcome")
