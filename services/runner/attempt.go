@@ -219,7 +219,7 @@ func (a *attempt) guard(job *pipeline.Job) {
 	kind, _ := job.Kinds.Destination(job.Task.Destination) // the pipeline fails without one
 	ledger, ok := kind.(connector.LedgerKind)
 	if !ok {
-		mark := !job.Task.Destination.Restartable()
+		mark := !job.Task.Destination.Traits().Restartable
 		job.BeforeWrite = func(ctx context.Context, _ int64) error { return a.hold.confirm(ctx, mark) }
 		return
 	}

@@ -34,7 +34,7 @@ func (a *attempt) rest(ctx context.Context, def *task.Definition, err error) err
 		}
 		return err
 	}
-	if a.hold.written() && !def.Continues() && !def.Destination.Restartable() {
+	if a.hold.written() && !def.Continues() && !def.Destination.Traits().Restartable {
 		failure.Message += "; it is not tried again, because rows were written, and starting over would write them twice"
 		return err
 	}

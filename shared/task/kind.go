@@ -32,20 +32,26 @@ type Destination interface {
 	Name() Kind
 	// Place names the destination in messages, as in "Writing to the table members".
 	Place() string
-	// Restartable reports whether an interrupted run that cannot continue may start over from the first
-	// row: what was written before is written over, or may arrive more than once anyway. Otherwise rows
-	// would be there twice.
-	Restartable() bool
-	// Continues reports whether a run can go on in what an interrupted attempt left at the destination.
-	Continues() bool
-	// AtLeastOnce reports whether an interruption can make rows arrive more than once: what is written
-	// and the checkpoint behind it cannot be made one step.
-	AtLeastOnce() bool
-	// BatchRows is how many rows the destination takes in one batch; 0 is any number.
-	BatchRows() int
+	// Traits are what a run has to know of it.
+	Traits() Traits
+}
+
+// Traits say what becomes of rows at a destination when a run is interrupted, and how it takes them.
+type Traits struct {
+	// Restartable: an interrupted run that cannot continue may start over from the first row, because
+	// what was written before is written over, or may arrive more than once anyway. Otherwise rows would
+	// be there twice.
+	Restartable bool
+	// Continues: a run can go on in what an interrupted attempt left at the destination.
+	Continues bool
+	// AtLeastOnce: an interruption can make rows arrive more than once, because what is written and the
+	// checkpoint behind it cannot be made one step.
+	AtLeastOnce bool
 	// Repeats is the verb of what starting over would do twice, of a destination that is not restartable:
 	// "insert", "append".
-	Repeats() string
+	Repeats string
+	// BatchRows is how many rows the destination takes in one batch; 0 is any number.
+	BatchRows int
 }
 
 // Action is what is done with each row at the destination.

@@ -48,17 +48,9 @@ func (*CSVDestination) Name() Kind { return CSV }
 // Place names the destination in messages.
 func (d *CSVDestination) Place() string { return "the file " + d.Path }
 
-// Restartable: a file is replaced as a whole.
-func (d *CSVDestination) Restartable() bool { return d.Action != Append }
-
-// Continues: a file that is to be replaced is not in its place before the run ends.
-func (d *CSVDestination) Continues() bool { return d.Action != Replace }
-
-// AtLeastOnce: a line and its checkpoint are not written in one step.
-func (d *CSVDestination) AtLeastOnce() bool { return d.Action == Append }
-
-// BatchRows: any number.
-func (*CSVDestination) BatchRows() int { return 0 }
-
-// Repeats is what a run that starts over does to rows that are there.
-func (*CSVDestination) Repeats() string { return "append" }
+// Traits of a file: it is replaced as a whole, when the run ends, or appended to, where a line and its
+// checkpoint are not written in one step.
+func (d *CSVDestination) Traits() Traits {
+	appends := d.Action == Append
+	return Traits{Restartable: !appends, Continues: d.Action != Replace, AtLeastOnce: appends, Repeats: "append"}
+}

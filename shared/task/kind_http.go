@@ -68,20 +68,10 @@ func (*HTTPDestination) Name() Kind { return HTTP }
 // Place names the destination in messages.
 func (d *HTTPDestination) Place() string { return "the web service of connection " + d.Connection }
 
-// Restartable: rows may arrive more than once anyway.
-func (*HTTPDestination) Restartable() bool { return true }
-
-// Continues: a service keeps what it was sent.
-func (*HTTPDestination) Continues() bool { return true }
-
-// AtLeastOnce: whether a request arrived is not always known.
-func (*HTTPDestination) AtLeastOnce() bool { return true }
-
-// BatchRows: a batch is a request.
-func (d *HTTPDestination) BatchRows() int { return d.Batch }
-
-// Repeats is what a run that starts over does to rows that are there.
-func (*HTTPDestination) Repeats() string { return "send" }
+// Traits of a service: it keeps what it was sent, and whether a request arrived is not always known.
+func (d *HTTPDestination) Traits() Traits {
+	return Traits{Restartable: true, Continues: true, AtLeastOnce: true, Repeats: "send", BatchRows: d.Batch}
+}
 
 // PathPiece is a part of an http source's path: text as it is, or a parameter.
 type PathPiece struct {

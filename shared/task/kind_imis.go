@@ -74,20 +74,12 @@ func (d *IMISDestination) Place() string {
 	return "the entity " + d.Entity + " of connection " + d.Connection
 }
 
-// Restartable: an insert that has match finds what it wrote before.
-func (d *IMISDestination) Restartable() bool { return d.Action != Insert || len(d.Match) > 0 }
-
-// Continues: a site keeps what was written.
-func (*IMISDestination) Continues() bool { return true }
-
-// AtLeastOnce: whether a record was inserted is not always known.
-func (d *IMISDestination) AtLeastOnce() bool { return !d.Restartable() }
-
-// BatchRows: each row has requests of its own.
-func (*IMISDestination) BatchRows() int { return 1 }
-
-// Repeats is what a run that starts over does to rows that are there.
-func (*IMISDestination) Repeats() string { return "insert" }
+// Traits of a site: whether a record was inserted is not always known, but an insert that has match finds
+// what it wrote before. Each row has requests of its own.
+func (d *IMISDestination) Traits() Traits {
+	restartable := d.Action != Insert || len(d.Match) > 0
+	return Traits{Restartable: restartable, Continues: true, AtLeastOnce: !restartable, Repeats: "insert", BatchRows: 1}
+}
 
 // imisQueryWords are the names that /api/query has for itself, in lower case.
 var imisQueryWords = []string{"queryname", "limit", "offset"}

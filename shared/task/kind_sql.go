@@ -45,20 +45,11 @@ func (*SQLDestination) Name() Kind { return SQL }
 // Place names the destination in messages.
 func (d *SQLDestination) Place() string { return "the table " + d.Table }
 
-// Restartable: any other action comes to the same twice.
-func (d *SQLDestination) Restartable() bool { return d.Action != Insert }
-
-// Continues: a table keeps what was written.
-func (*SQLDestination) Continues() bool { return true }
-
-// AtLeastOnce: rows and their checkpoint are one transaction.
-func (*SQLDestination) AtLeastOnce() bool { return false }
-
-// BatchRows: any number.
-func (*SQLDestination) BatchRows() int { return 0 }
-
-// Repeats is what a run that starts over does to rows that are there.
-func (*SQLDestination) Repeats() string { return "insert" }
+// Traits of a table: rows and their checkpoint are one transaction, and any action but insert comes to the
+// same twice.
+func (d *SQLDestination) Traits() Traits {
+	return Traits{Restartable: d.Action != Insert, Continues: true, Repeats: "insert"}
+}
 
 // The ways in which a query is not one that only reads.
 var (

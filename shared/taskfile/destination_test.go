@@ -27,8 +27,8 @@ func TestParseDestinations(t *testing.T) {
 			t.Errorf("%s: %v", c.text, err)
 			continue
 		}
-		if !reflect.DeepEqual(def.Destination, c.want) || def.Destination.Restartable() != c.restartable || def.Destination.AtLeastOnce() != c.atLeastOnce {
-			t.Errorf("%s: %+v, restartable %v, at least once %v", c.text, def.Destination, def.Destination.Restartable(), def.Destination.AtLeastOnce())
+		if !reflect.DeepEqual(def.Destination, c.want) || def.Destination.Traits().Restartable != c.restartable || def.Destination.Traits().AtLeastOnce != c.atLeastOnce {
+			t.Errorf("%s: %+v, restartable %v, at least once %v", c.text, def.Destination, def.Destination.Traits().Restartable, def.Destination.Traits().AtLeastOnce)
 		}
 	}
 }

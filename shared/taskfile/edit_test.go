@@ -203,7 +203,7 @@ func FuzzEdit(f *testing.F) {
 				continue
 			}
 			after, err := Parse(edited, "edited.yaml")
-			if err != nil || after.Name != before.Name || len(after.Mapping) != len(before.Mapping) || after.Destination.Restartable() != before.Destination.Restartable() {
+			if err != nil || after.Name != before.Name || len(after.Mapping) != len(before.Mapping) || after.Destination.Traits().Restartable != before.Destination.Traits().Restartable {
 				t.Errorf("%v: %q became %q", err, text, edited)
 			}
 		}

@@ -40,8 +40,8 @@ func TestParseIMISDestinations(t *testing.T) {
 			c.want.OnMultiple, c.want.OnBlankMatch = task.SkipRow, task.SkipRow
 		}
 		got := def.Destination
-		if !reflect.DeepEqual(got, &c.want) || got.Restartable() != c.restartable || got.AtLeastOnce() != c.atLeastOnce {
-			t.Errorf("%s: %+v, restartable %v, at least once %v", c.fields, got, got.Restartable(), got.AtLeastOnce())
+		if !reflect.DeepEqual(got, &c.want) || got.Traits().Restartable != c.restartable || got.Traits().AtLeastOnce != c.atLeastOnce {
+			t.Errorf("%s: %+v, restartable %v, at least once %v", c.fields, got, got.Traits().Restartable, got.Traits().AtLeastOnce)
 		}
 		if err := bySchema(t, toIMIS(c.fields)); err != nil {
 			t.Errorf("the schema refuses %s: %v", c.fields, err)

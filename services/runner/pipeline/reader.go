@@ -59,7 +59,7 @@ type reader struct {
 
 func newReader(ctx context.Context, job Job, from connector.Source, rows *mapper, m *Meter) *reader {
 	r := &reader{
-		from: from, brake: newBrake(job.Task.Rate), rows: rows, meter: m, most: job.Task.Destination.BatchRows(),
+		from: from, brake: newBrake(job.Task.Rate), rows: rows, meter: m, most: job.Task.Destination.Traits().BatchRows,
 	}
 	r.ctx, r.stop = context.WithCancel(ctx)
 	if whole, ok := from.(connector.AtHand); ok {

@@ -32,7 +32,7 @@ func beginning(ctx context.Context, job Job, m *Meter, to connector.Destination)
 				return from, err
 			}
 		}
-		if !found && from.Row > 0 && !job.over && !job.Task.Destination.Restartable() {
+		if !found && from.Row > 0 && !job.over && !job.Task.Destination.Traits().Restartable {
 			return from, interrupted(job.Task.Destination, from.Row, "the table runhook_checkpoint says nothing of this run any more")
 		}
 		if !found && from.Row > 0 {
@@ -51,7 +51,7 @@ func beginning(ctx context.Context, job Job, m *Meter, to connector.Destination)
 		}
 		return from, nil
 	}
-	if !job.Task.Destination.Restartable() {
+	if !job.Task.Destination.Traits().Restartable {
 		return from, interrupted(job.Task.Destination, from.Row, "the source has no order to continue in")
 	}
 	m.restart()
@@ -73,7 +73,7 @@ func (r *reader) continueAt(job Job, from run.Checkpoint, version string) error 
 	case same:
 		r.passedOver = from.Row
 		return nil
-	case job.Task.Destination.Restartable():
+	case job.Task.Destination.Traits().Restartable:
 		return errMoved
 	}
 	return interrupted(job.Task.Destination, from.Row, "the source has changed since, so that the run cannot continue in it")
@@ -116,9 +116,9 @@ func interrupted(to task.Destination, last int64, why string) error {
 	rows := "Rows of the source from the first on may have been written"
 	if last > 0 {
 		rows = "Rows 1 to " + strconv.FormatInt(last, 10) + " of the source were written, and later ones may have been"
-		if !to.AtLeastOnce() {
+		if !to.Traits().AtLeastOnce {
 			rows = "Rows 1 to " + strconv.FormatInt(last, 10) + " of the source were written"
 		}
 	}
-	return run.Failf("The run was interrupted, and %s. %s; starting over would %s them twice. Look at the destination, remove what is there, and POST again.", why, rows, to.Repeats())
+	return run.Failf("The run was interrupted, and %s. %s; starting over would %s them twice. Look at the destination, remove what is there, and POST again.", why, rows, to.Traits().Repeats)
 }

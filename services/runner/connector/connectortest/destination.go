@@ -357,7 +357,7 @@ func (s *destinationSuite) broken() {
 		expectFailure(s.t, err)
 		to.Close()
 	})
-	if got := s.place.Rows(); len(got) > 0 && !s.place.Job.Task.Destination.AtLeastOnce() {
+	if got := s.place.Rows(); len(got) > 0 && !s.place.Job.Task.Destination.Traits().AtLeastOnce {
 		s.t.Errorf("there are the rows %q", got)
 	}
 }
@@ -421,7 +421,7 @@ func (s *destinationSuite) check() {
 func (s *destinationSuite) continued() {
 	for _, after := range []int{0, 3} { // rows that the checkpoint has
 		s.place = s.h.New(s.t)
-		if !s.place.Job.Task.Destination.Continues() {
+		if !s.place.Job.Task.Destination.Traits().Continues {
 			return
 		}
 		to := s.open()

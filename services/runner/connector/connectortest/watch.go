@@ -196,7 +196,7 @@ func (k watchedDestinations) Open(ctx context.Context, job connector.Job, column
 	if err != nil {
 		return nil, err
 	}
-	d := &watchedDestination{Destination: to, watch: newWatch(k.t, "the destination"), most: job.Task.Destination.BatchRows()}
+	d := &watchedDestination{Destination: to, watch: newWatch(k.t, "the destination"), most: job.Task.Destination.Traits().BatchRows}
 	if file, ok := to.(connector.Appended); ok {
 		return &watchedAppended{d, file}, nil
 	}

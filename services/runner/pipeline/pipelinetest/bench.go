@@ -152,7 +152,7 @@ func (b *Bench) Run(ctx context.Context) (pipeline.Snapshot, error) {
 	err := pipeline.Run(ctx, b.Job, &m)
 	s := m.Snapshot()
 	c := s.Counts
-	if c.Retrieved != c.Processed()+c.Skipped+c.Failed && (err == nil || b.Job.Task.Destination.Continues()) {
+	if c.Retrieved != c.Processed()+c.Skipped+c.Failed && (err == nil || b.Job.Task.Destination.Traits().Continues) {
 		b.T.Errorf("retrieved %d is not processed %d + skipped %d + failed %d", c.Retrieved, c.Processed(), c.Skipped, c.Failed)
 	}
 	if err == nil && (c.Total != c.Retrieved || s.PercentComplete != 100) {
