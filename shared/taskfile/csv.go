@@ -17,10 +17,7 @@ var csvSource = form[task.Source]{
 	kind: task.CSV, read: readCSVSource, draft: draftCSVSource,
 	meaning: "a delimited text file, compressed (.gz) or not, or a sheet of a workbook (.xlsx)",
 	fields: []field{
-		{
-			name: "connection", kind: kindText, example: "drop", required: true,
-			meaning: "the files connection it is in, from the runner's connections.yaml",
-		},
+		connectionField("drop", "files connection it is in"),
 		{
 			name: "path", kind: kindText, example: "members.csv", required: true,
 			meaning: "the file, relative to the connection's folder; .csv, .csv.gz or .xlsx",
@@ -44,10 +41,7 @@ var csvDestination = form[task.Destination]{
 	kind: task.CSV, read: readCSVDestination, draft: draftCSVDestination,
 	meaning: "a delimited text file",
 	fields: []field{
-		{
-			name: "connection", kind: kindText, example: "drop", required: true,
-			meaning: "the files connection it is in, from the runner's connections.yaml",
-		},
+		connectionField("drop", "files connection it is in"),
 		{
 			name: "path", kind: kindText, example: "members-out.csv", required: true,
 			meaning: "the file, relative to the connection's folder",

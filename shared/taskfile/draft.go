@@ -85,11 +85,10 @@ func (d Draft) parameterLines() []string {
 				"  # of prompt: required.")
 			more = ", prompt: required" + more
 		}
-		if more == "" {
-			lines = append(lines, "  - "+name)
-			continue
+		if more != "" {
+			name = "{" + name + more + "}"
 		}
-		lines = append(lines, "  - {"+name+more+"}")
+		lines = append(lines, "  - "+name)
 	}
 	return lines
 }

@@ -148,10 +148,8 @@ func (e *editor) key(name string) int {
 }
 
 func (e *editor) value(name string) *yaml.Node {
-	if i := e.key(name); i >= 0 {
-		return e.root.Content[i+1]
-	}
-	return nil
+	_, value := below(e.root, name)
+	return value
 }
 
 // scalar writes another value into a scalar that stands on one line, inside its quotes if it has any.
@@ -190,10 +188,7 @@ func (e *editor) newField(behind, lines, member string) []replacement {
 		above--
 	}
 	insert := func(line int) replacement {
-		offset := e.lines[line-1]
-		if line == 1 && bytes.HasPrefix(e.text, []byte("\ufeff")) {
-			offset += len("\ufeff")
-		}
+		offset := e.at(&yaml.Node{Line: line, Column: 1})
 		return replacement{{offset, offset, e.indent + lines + e.lineEnd}}
 	}
 	return []replacement{insert(above), insert(line)}

@@ -233,6 +233,14 @@ var parameterFields = []field{
 	},
 }
 
+// connectionField names the connection that a section uses: which says what it is for.
+func connectionField(example, which string) field {
+	return field{
+		name: "connection", kind: kindText, example: example, required: true,
+		meaning: "the " + which + ", from the runner's connections.yaml",
+	}
+}
+
 // form is how one kind of source or destination is written.
 type form[T any] struct {
 	kind    task.Kind

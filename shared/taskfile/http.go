@@ -13,10 +13,7 @@ var httpSource = form[task.Source]{
 	kind: task.HTTP, read: readHTTPSource,
 	meaning: "pages of JSON from a web service",
 	fields: []field{
-		{
-			name: "connection", kind: kindText, example: "partner", required: true,
-			meaning: "the http connection it reads, from the runner's connections.yaml",
-		},
+		connectionField("partner", "http connection it reads"),
 		{
 			name: "path", kind: kindText, max: maxExpressionLetters, example: `"/people?state={params.LastName}"`, required: true,
 			meaning: "the first page, below the connection's url; {params.State} is a parameter, and a query parameter that is one without a value is left out",
@@ -44,10 +41,7 @@ var httpDestination = form[task.Destination]{
 	kind: task.HTTP, read: readHTTPDestination,
 	meaning: "a web service, which gets the rows as JSON; after an interruption some arrive again",
 	fields: []field{
-		{
-			name: "connection", kind: kindText, example: "partner", required: true,
-			meaning: "the http connection it sends to, from the runner's connections.yaml",
-		},
+		connectionField("partner", "http connection it sends to"),
 		{
 			name: "path", kind: kindText, example: "/members", required: true,
 			meaning: "the path below the connection's url, with a query or without",

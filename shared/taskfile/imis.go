@@ -2,6 +2,7 @@ package taskfile
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -13,10 +14,7 @@ var imisSource = form[task.Source]{
 	kind: task.IMIS, read: readIMISSource, draft: draftIMISSource, aboutParameters: draftIMISPrompts,
 	meaning: "an IQA of an iMIS site; the task's parameters are its prompts",
 	fields: []field{
-		{
-			name: "connection", kind: kindText, example: "imis-prod", required: true,
-			meaning: "the imis connection it reads, from the runner's connections.yaml",
-		},
+		connectionField("imis-prod", "imis connection it reads"),
 		{
 			name: "query", kind: kindText, pattern: `^\$/.*[^/]$`, example: `"$/Membership/Lapsed"`, required: true,
 			meaning: "the IQA's path, from $/ on",
@@ -37,12 +35,9 @@ var imisDestination = form[task.Destination]{
 	kind: task.IMIS, read: readIMISDestination,
 	meaning: "a panel or business object of an iMIS site, one row at a time",
 	fields: []field{
+		connectionField("imis-prod", "imis connection it writes to"),
 		{
-			name: "connection", kind: kindText, example: "imis-prod", required: true,
-			meaning: "the imis connection it writes to, from the runner's connections.yaml",
-		},
-		{
-			name: "entity", kind: kindText, max: maxNameLetters, pattern: `^[A-Za-z][A-Za-z0-9_.-]*$`, example: "My_Panel", required: true,
+			name: "entity", kind: kindText, max: maxNameLetters, pattern: entityName.String(), example: "My_Panel", required: true,
 			meaning: "the panel or business object, by the name that the REST API has for it; never a contact (Party)",
 		},
 		{
@@ -105,6 +100,8 @@ func isIQAPath(text string) bool {
 	return strings.HasPrefix(text, "$/") && !strings.HasSuffix(text, "/") && !strings.Contains(text, "//")
 }
 
+var entityName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]*$`)
+
 // imisContacts are the entities that are a contact itself, in lower case; the first of them the API
 // writes in a form of its own.
 var imisContacts = []string{"party", "person", "organization", "contact", "individual", "cscontact", "cscontactbasic"}
@@ -141,23 +138,13 @@ func (r *reader) checkEntity(imis *fieldSet, d *task.IMISDestination) {
 	contact := slices.Index(imisContacts, strings.ToLower(entity.text))
 	switch {
 	case !ok:
-	case !isEntityName(entity.text):
+	case !entityName.MatchString(entity.text):
 		r.report(entity.line, "destination.imis.entity must be the name of a panel or business object, like My_Panel, not %s", wording.Quote(entity.text))
 	case contact >= 0 && d.Action == task.Delete:
 		r.report(entity.line, "destination.imis: %s is a contact, and contacts are never deleted", entity.text)
 	case contact >= 0 && contact < contactForms:
 		r.report(entity.line, "destination.imis: to write contacts themselves (%s) is not supported yet; write to a panel or business object that belongs to them", entity.text)
 	}
-}
-
-func isEntityName(text string) bool {
-	for i, letter := range text {
-		isLetter := 'a' <= letter && letter <= 'z' || 'A' <= letter && letter <= 'Z'
-		if !isLetter && (i == 0 || (letter < '0' || letter > '9') && !strings.ContainsRune("_.-", letter)) {
-			return false
-		}
-	}
-	return text != ""
 }
 
 // checkIdentified holds key, match and what depends on them against the action.

@@ -188,10 +188,7 @@ func (r *reader) checkParameter(def *task.Definition, line int, place, name, mul
 	case !slices.Contains(keys, name) && len(keys) == 0:
 		r.report(line, "%s is no parameter; the task has none", place)
 	case !slices.Contains(keys, name):
-		hint := nearest.Hint(name, keys)
-		if hint == "" {
-			hint = "; it has " + strings.Join(keys, ", ")
-		}
+		hint := cmp.Or(nearest.Hint(name, keys), "; it has "+strings.Join(keys, ", "))
 		r.report(line, "%s is no parameter of the task%s", place, hint)
 	case multiple != "" && def.IsMultiple(name):
 		r.report(line, "%s: the parameter is multiple, and %s", place, multiple)

@@ -62,7 +62,7 @@ func (f field) schema() object {
 		schema["description"] = f.meaning
 	}
 	if f.byDefault != "" {
-		schema["default"] = f.jsonDefault()
+		schema["default"] = jsonValue(defaultNode(f))
 	}
 	if f.example != "" && f.kind != kindColumns {
 		if example, ok := jsonOf(f.example); ok {
@@ -149,21 +149,6 @@ func (f field) exactlyOne(section object, names []string) object {
 		section["oneOf"] = choices
 	}
 	return section
-}
-
-// jsonDefault is the default as a value of the field.
-func (f field) jsonDefault() any {
-	switch f.kind {
-	case kindFlag:
-		return f.byDefault == "true"
-	case kindWhole:
-		if number, err := strconv.Atoi(f.byDefault); err == nil {
-			return number
-		}
-	case kindTexts:
-		return []string{f.byDefault}
-	}
-	return f.byDefault
 }
 
 // jsonOf reads a piece of YAML as the JSON that an editor would make of it.

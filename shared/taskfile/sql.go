@@ -13,10 +13,7 @@ var sqlSource = form[task.Source]{
 	kind: task.SQL, read: readSQLSource, draft: draftSQLSource,
 	meaning: "a query of a database",
 	fields: []field{
-		{
-			name: "connection", kind: kindText, example: "warehouse", required: true,
-			meaning: "the database connection it reads, from the runner's connections.yaml",
-		},
+		connectionField("warehouse", "database connection it reads"),
 		{
 			name: "query", kind: kindProse, example: "select * from members", required: true,
 			meaning: "one select; :State is the parameter State, null if it has no value",
@@ -32,10 +29,7 @@ var sqlDestination = form[task.Destination]{
 	kind: task.SQL, read: readSQLDestination, draft: draftSQLDestination,
 	meaning: "a table of a database",
 	fields: []field{
-		{
-			name: "connection", kind: kindText, example: "warehouse", required: true,
-			meaning: "the database connection it is in, from the runner's connections.yaml",
-		},
+		connectionField("warehouse", "database connection it is in"),
 		{
 			name: "table", kind: kindText, example: "members", required: true,
 			meaning: "the table's name",
