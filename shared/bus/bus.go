@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -78,13 +79,13 @@ type Runs struct {
 
 // Work hands out runs to execute, and holds them for a runner.
 type Work struct {
-	store *jet.Store
+	claims
 	// publisher is for Publish.
 	publisher jetstream.JetStream
 }
 
 // Unheld finds what no runner holds and no run needs any more, and ends or removes it.
-type Unheld struct{ store *jet.Store }
+type Unheld struct{ claims }
 
 // Tasks changes which tasks there are, and watches them.
 type Tasks struct{ store *jet.Store }
@@ -182,8 +183,8 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 		return nil, err
 	}
 	return &Bus{
-		Runs: &Runs{store: store}, Work: &Work{store: store, publisher: fast},
-		Unheld: &Unheld{store: store}, Tasks: &Tasks{store: store}, store: store,
+		Runs: &Runs{store: store}, Work: &Work{claims: claims{store}, publisher: fast},
+		Unheld: &Unheld{claims{store}}, Tasks: &Tasks{store: store}, store: store,
 	}, nil
 }
 
@@ -211,12 +212,6 @@ func (r *Runs) StoreID() string { return r.store.ID }
 
 // StoreID is [Bus.StoreID].
 func (w *Work) StoreID() string { return w.store.ID }
-
-// Lease is [Bus.Lease].
-func (w *Work) Lease() time.Duration { return w.store.Lease }
-
-// Lease is [Bus.Lease].
-func (u *Unheld) Lease() time.Duration { return u.store.Lease }
 
 // Retention is how long the store keeps runs.
 func (u *Unheld) Retention() time.Duration { return u.store.Retention() }
@@ -274,12 +269,7 @@ func redact(urls string) string {
 // older compares dotted versions by their numbers; a pre-release counts as its release.
 func older(version, than string) bool {
 	a, b := numbers(version), numbers(than)
-	for i := range b {
-		if a[i] != b[i] {
-			return a[i] < b[i]
-		}
-	}
-	return false
+	return slices.Compare(a[:], b[:]) < 0
 }
 
 func numbers(version string) (n [3]int) {

@@ -69,14 +69,16 @@ func (c *Claim) Again(ctx context.Context, state run.Claim) (*Claim, error) {
 	return take(ctx, c.store, c.task, c.number, c.sequence, state)
 }
 
+// claims tells who holds a run.
+type claims struct{ store *jet.Store }
+
+// Lease is [Bus.Lease].
+func (c claims) Lease() time.Duration { return c.store.Lease }
+
 // FindClaim returns the claim of a run that has not ended, as the leader has it; ok is false when there
 // is none.
-func (w *Work) FindClaim(ctx context.Context, id task.ID, n run.Number) (seen Seen, ok bool, err error) {
-	return findClaim(ctx, w.store, id, n)
-}
-
-func findClaim(ctx context.Context, s *jet.Store, id task.ID, n run.Number) (seen Seen, ok bool, err error) {
-	stored, err := s.Results.LeaderLast(ctx, jet.FenceSubject(id, n))
+func (c claims) FindClaim(ctx context.Context, id task.ID, n run.Number) (seen Seen, ok bool, err error) {
+	stored, err := c.store.Results.LeaderLast(ctx, jet.FenceSubject(id, n))
 	if errors.Is(err, jet.ErrMissing) {
 		return Seen{}, false, nil
 	}
@@ -94,8 +96,8 @@ func findClaim(ctx context.Context, s *jet.Store, id task.ID, n run.Number) (see
 }
 
 // Ended reports whether the run has its final document, as the leader has it.
-func (w *Work) Ended(ctx context.Context, id task.ID, n run.Number) (bool, error) {
-	return w.store.Ended(ctx, id, n)
+func (c claims) Ended(ctx context.Context, id task.ID, n run.Number) (bool, error) {
+	return c.store.Ended(ctx, id, n)
 }
 
 // Renew writes the claim again with a new state. ErrLost means that another runner has the run:

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -40,8 +39,12 @@ func (u *Unheld) RemoveClaims(ctx context.Context, since uint64) (last uint64, e
 		claims := tasks[id]
 		if claims == nil {
 			claims = &taskClaims{}
-			if claims.acknowledged, err = u.acknowledged(ctx, id); err != nil {
+			queue, err := queueOf(ctx, u.store, id)
+			if err != nil {
 				return err
+			}
+			if queue != nil {
+				claims.acknowledged = run.Number(queue.AckFloor.Stream)
 			}
 			tasks[id] = claims
 		}
@@ -78,23 +81,9 @@ func (u *Unheld) RemoveClaims(ctx context.Context, since uint64) (last uint64, e
 // is removed that it has not seen: the claim of a run that has not ended, and all behind it, stay. It is
 // written again before long, and stands behind the others then.
 type taskClaims struct {
-	// acknowledged is the number up to which all runs of the task have ended.
+	// acknowledged is the number up to which all runs of the task have ended, 0 where that is not known.
 	acknowledged run.Number
 	// below is the sequence before which all claims are of ended runs; open says that at it one is not.
 	below uint64
 	open  bool
-}
-
-// acknowledged is the number up to which all requests of a task are acknowledged, 0 where that is not known.
-func (u *Unheld) acknowledged(ctx context.Context, id task.ID) (run.Number, error) {
-	ctx, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
-	defer cancel()
-	consumer, err := u.store.Runs.Consumer(ctx, string(id))
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("%w: look into the queue of task %s: %w", run.ErrUnavailable, id, err)
-	}
-	return run.Number(consumer.CachedInfo().AckFloor.Stream), nil
 }

@@ -28,16 +28,16 @@ func (s *Tasks) Revise(ctx context.Context, was Task, def *task.Definition) erro
 	}
 	next := &stored{Text: def.Text, Hash: def.Hash, AppliedOn: time.Now().UTC(), FromFolder: was.FromFolder}
 	if def.ID == was.ID {
-		return s.replace(ctx, was.ID, next, was.Revision)
+		return replace(ctx, s.store, was.ID, next, was.Revision)
 	}
-	if err := s.replace(ctx, def.ID, next, 0); err != nil {
+	if err := replace(ctx, s.store, def.ID, next, 0); err != nil {
 		return err
 	}
 	ended := &stored{
 		Text: was.Text, Hash: was.Hash, AppliedOn: was.AppliedOn, FromFolder: was.FromFolder,
 		Successor: def.ID, EndedOn: time.Now().UTC(),
 	}
-	err := s.replace(ctx, was.ID, ended, was.Revision)
+	err := replace(ctx, s.store, was.ID, ended, was.Revision)
 	if errors.Is(err, ErrChanged) { // two rotations at once: the other one's id is the task's
 		undo := errors.Join(s.store.Tasks.Purge(ctx, string(def.ID)), s.store.Runs.DeleteConsumer(ctx, string(def.ID)))
 		if undo != nil {
@@ -48,15 +48,15 @@ func (s *Tasks) Revise(ctx context.Context, was Task, def *task.Definition) erro
 }
 
 // replace writes a task's record if it is still the one of a revision; 0 for none.
-func (s *Tasks) replace(ctx context.Context, id task.ID, next *stored, revision uint64) error {
-	if err := s.store.Writable(); err != nil {
-		return err
+func replace(ctx context.Context, s *jet.Store, id task.ID, next *stored, revision uint64) error {
+	if err := s.Writable(); err != nil {
+		return fmt.Errorf("store task %s: %w", id, err)
 	}
 	data, err := json.Marshal(next)
 	if err != nil {
 		return fmt.Errorf("encode task %s: %w", id, err)
 	}
-	if _, err = s.store.Tasks.Update(ctx, string(id), data, revision); err == nil {
+	if _, err = s.Tasks.Update(ctx, string(id), data, revision); err == nil {
 		return nil
 	}
 	if jet.Refused(err) {
@@ -74,12 +74,11 @@ func (s *Tasks) succeed(ctx context.Context, former, current task.ID) error {
 		case now.Successor == current:
 			return nil, nil
 		}
-		next := *now
-		next.Successor = current
 		if !now.ended() {
-			next.EndedOn = time.Now().UTC()
+			now.EndedOn = time.Now().UTC()
 		}
-		return &next, nil
+		now.Successor = current
+		return now, nil
 	})
 	return err
 }
@@ -89,19 +88,11 @@ func (s *Tasks) succeed(ctx context.Context, former, current task.ID) error {
 // that lists the present id among its former ones means just that.
 func (s *Tasks) mayReturn(ctx context.Context, def *task.Definition, successor task.ID) error {
 	for range maxRotations {
-		entry, err := s.store.Tasks.Get(ctx, string(successor))
-		if errors.Is(err, jetstream.ErrKeyNotFound) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read task %s: %w", successor, jet.Explain(err))
-		}
-		var now stored
-		if err := json.Unmarshal(entry.Value(), &now); err != nil {
-			return fmt.Errorf("decode task %s: %w", successor, err)
-		}
+		now, _, err := record(ctx, s.store, successor)
 		switch {
-		case now.Deleted, !def.FormerUntil(successor).IsZero():
+		case err != nil:
+			return err
+		case now == nil, now.Deleted, !def.FormerUntil(successor).IsZero():
 			return nil
 		case now.Successor == "":
 			return fmt.Errorf("%w: %s", ErrRotated, successor)
@@ -159,9 +150,8 @@ func (s *Tasks) Delete(ctx context.Context, t Task) (deleted bool, err error) {
 		if now == nil || now.ended() {
 			return nil, nil
 		}
-		next := *now
-		next.Deleted, next.EndedOn = true, time.Now().UTC()
-		return &next, nil
+		now.Deleted, now.EndedOn = true, time.Now().UTC()
+		return now, nil
 	})
 }
 
@@ -200,8 +190,8 @@ func (s *Tasks) addOpen(ctx context.Context, id task.ID, open *OpenRuns) error {
 	return nil
 }
 
-// waiting is the state of an id's consumer, nil where there is nothing in its queue.
-func waiting(ctx context.Context, s *jet.Store, id task.ID) (*jetstream.ConsumerInfo, error) {
+// queueOf is the state of an id's consumer, nil where there is none.
+func queueOf(ctx context.Context, s *jet.Store, id task.ID) (*jetstream.ConsumerInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
 	defer cancel()
 	consumer, err := s.Runs.Consumer(ctx, string(id))
@@ -211,9 +201,14 @@ func waiting(ctx context.Context, s *jet.Store, id task.ID) (*jetstream.Consumer
 	if err != nil {
 		return nil, fmt.Errorf("%w: look into the queue of task %s: %w", run.ErrUnavailable, id, err)
 	}
-	info := consumer.CachedInfo()
-	if info.NumPending == 0 && info.NumAckPending == 0 {
-		return nil, nil
+	return consumer.CachedInfo(), nil
+}
+
+// waiting is the state of an id's consumer, nil where there is nothing in its queue.
+func waiting(ctx context.Context, s *jet.Store, id task.ID) (*jetstream.ConsumerInfo, error) {
+	info, err := queueOf(ctx, s, id)
+	if err != nil || info == nil || info.NumPending == 0 && info.NumAckPending == 0 {
+		return nil, err
 	}
 	return info, nil
 }
@@ -234,9 +229,8 @@ func (w *Work) Retire(ctx context.Context, id task.ID, quiet time.Duration) (boo
 		if drained, err := w.Drained(ctx, id); err != nil || !drained {
 			return nil, err
 		}
-		next := *now
-		next.Retired = true
-		return &next, nil
+		now.Retired = true
+		return now, nil
 	})
 	if !retired || err != nil {
 		return false, err

@@ -68,8 +68,7 @@ func (p *Progress) Remove(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
 	defer cancel()
-	err := p.store.Progress.Purge(ctx, jetstream.WithPurgeSubject(p.subject))
-	if err != nil {
+	if err := p.store.Progress.Purge(ctx, jetstream.WithPurgeSubject(p.subject)); err != nil {
 		return fmt.Errorf("remove progress: %w", err)
 	}
 	return nil

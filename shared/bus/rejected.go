@@ -22,8 +22,8 @@ func (c *Claim) StoreRejected(ctx context.Context, chunk int, data []byte) error
 	}
 	ctx, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
 	defer cancel()
-	_, err := c.store.Rows.PutBytes(ctx, jet.RejectedName(c.task, c.number, c.Token, chunk), data)
-	if err != nil {
+	name := jet.RejectedName(c.task, c.number, c.Token, chunk)
+	if _, err := c.store.Rows.PutBytes(ctx, name, data); err != nil {
 		return fmt.Errorf("store the rejected rows of run %s: %w", c.number, jet.Explain(err))
 	}
 	return nil

@@ -104,45 +104,40 @@ func (s *Tasks) Remove(ctx context.Context, id task.ID) (changed bool, err error
 		if now == nil || now.Removed || now.ended() {
 			return nil, nil
 		}
-		next := *now
-		next.Removed = true
-		return &next, nil
+		now.Removed = true
+		return now, nil
 	})
 }
 
-// change replaces a task's record by what decide makes of the present one (nil: there is none);
-// a nil result changes nothing. It decides again when another process was faster.
+// record reads a task's record, nil where there is none, and its revision.
+func record(ctx context.Context, s *jet.Store, id task.ID) (now *stored, revision uint64, err error) {
+	entry, err := s.Tasks.Get(ctx, string(id))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("read task %s: %w", id, jet.Explain(err))
+	}
+	if err := json.Unmarshal(entry.Value(), &now); err != nil {
+		return nil, 0, fmt.Errorf("decode task %s: %w", id, err)
+	}
+	return now, entry.Revision(), nil
+}
+
+// change replaces a task's record by what decide makes of the present one (nil: there is none), which
+// it may change; a nil result changes nothing. It decides again when another process was faster.
 func change(ctx context.Context, s *jet.Store, id task.ID, decide func(*stored) (*stored, error)) (bool, error) {
 	for {
-		var now *stored
-		var revision uint64
-		entry, err := s.Tasks.Get(ctx, string(id))
-		switch {
-		case errors.Is(err, jetstream.ErrKeyNotFound):
-		case err != nil:
-			return false, fmt.Errorf("read task %s: %w", id, jet.Explain(err))
-		default:
-			revision, now = entry.Revision(), new(stored)
-			if err := json.Unmarshal(entry.Value(), now); err != nil {
-				return false, fmt.Errorf("decode task %s: %w", id, err)
-			}
+		now, revision, err := record(ctx, s, id)
+		if err != nil {
+			return false, err
 		}
 		next, err := decide(now)
 		if next == nil || err != nil {
 			return false, err
 		}
-		if err := s.Writable(); err != nil {
-			return false, fmt.Errorf("store task %s: %w", id, err)
-		}
-		data, err := json.Marshal(next)
-		if err != nil {
-			return false, fmt.Errorf("encode task %s: %w", id, err)
-		}
-		if _, err = s.Tasks.Update(ctx, string(id), data, revision); err == nil {
-			return true, nil
-		}
-		if !jet.Refused(err) {
-			return false, fmt.Errorf("store task %s: %w", id, jet.Explain(err))
+		if err := replace(ctx, s, id, next, revision); !errors.Is(err, ErrChanged) {
+			return err == nil, err
 		}
 	}
 }

@@ -52,16 +52,6 @@ func (u *Unheld) Unacknowledged(ctx context.Context, id task.ID, behind run.Numb
 	}
 }
 
-// FindClaim is [Work.FindClaim].
-func (u *Unheld) FindClaim(ctx context.Context, id task.ID, n run.Number) (seen Seen, ok bool, err error) {
-	return findClaim(ctx, u.store, id, n)
-}
-
-// Ended is [Work.Ended].
-func (u *Unheld) Ended(ctx context.Context, id task.ID, n run.Number) (bool, error) {
-	return u.store.Ended(ctx, id, n)
-}
-
 // EndUnclaimed writes the final document of a run that nobody holds: under the fence, so that in one
 // step it is claimed and ended. ErrClaimed means that a runner holds the run, or that it has ended.
 func (u *Unheld) EndUnclaimed(ctx context.Context, id task.ID, n run.Number, doc run.Document) error {

@@ -67,11 +67,6 @@ type stream struct {
 	State  json.RawMessage            `json:"state"`
 }
 
-// failure is the error in an answer of the JetStream API.
-type failure struct {
-	Error *jetstream.APIError `json:"error"`
-}
-
 // snapshot reads one stream with its consumers. The first part is its description.
 // (Protocol: $JS.API.STREAM.SNAPSHOT; the server sends parts and waits for their acknowledgements, then
 // an empty message with a status.)
@@ -141,7 +136,7 @@ func (s store) ask(ctx context.Context, subject string, data []byte) ([]byte, er
 	if err != nil {
 		return nil, jet.Explain(err)
 	}
-	var failed failure
+	var failed struct{ Error *jetstream.APIError }
 	if len(reply.Data) > 0 {
 		if err := json.Unmarshal(reply.Data, &failed); err != nil {
 			return nil, fmt.Errorf("decode an answer of the JetStream API: %w", err)

@@ -290,12 +290,13 @@ const (
 // send publishes a batch and returns the sequence of its last message. errNotStored means that
 // nothing of it was stored, errUnacknowledged that any of it may have been.
 func (g *group) send(id string, members []*member) (last uint64, err error) {
-	messages := batched(members)
 	var answer *nats.Msg
-	for i, msg := range messages {
+	for i, m := range members {
+		// The members' own messages stay as they are, for who may have to go alone.
+		msg := &nats.Msg{Subject: m.Msg.Subject, Data: m.Msg.Data, Header: maps.Clone(m.Msg.Header)}
 		msg.Header.Set(headerBatch, id)
 		msg.Header.Set(headerBatchSequence, strconv.Itoa(i+1))
-		if i == len(messages)-1 {
+		if i == len(members)-1 {
 			msg.Header.Set(headerBatchCommit, "1")
 			answer, err = g.nc.RequestMsg(msg, WriteTimeout)
 		} else if err = g.nc.PublishMsg(msg); err != nil {
@@ -308,16 +309,7 @@ func (g *group) send(id string, members []*member) (last uint64, err error) {
 	case err != nil:
 		return 0, fmt.Errorf("%w: %s", errUnacknowledged, err.Error())
 	}
-	return committed(answer.Data, id, len(messages))
-}
-
-// batched makes the messages of a batch. The members' own stay as they are, for who may have to go
-// alone.
-func batched(members []*member) (messages []*nats.Msg) {
-	for _, m := range members {
-		messages = append(messages, &nats.Msg{Subject: m.Msg.Subject, Data: m.Msg.Data, Header: maps.Clone(m.Msg.Header)})
-	}
-	return messages
+	return committed(answer.Data, id, len(members))
 }
 
 // committed reads the answer to a batch of n messages.
