@@ -160,7 +160,7 @@ func TestDryRunIsSubmitted(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer queue.Close()
-	delivery, err := queue.Next(t.Context())
+	delivery, err := bustest.Next(t.Context(), queue)
 	if err != nil || !delivery.Request.DryRun || delivery.Number != doc.ImportID {
 		t.Errorf("%+v %v", delivery, err)
 	}
@@ -182,7 +182,7 @@ func TestPreferWait(t *testing.T) {
 			go func() {
 				answered <- h.post(t, "/task/executepolling/"+membersID, "", "Prefer", "respond-async, wait=60")
 			}()
-			delivery, err := queue.Next(t.Context())
+			delivery, err := bustest.Next(t.Context(), queue)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -238,7 +238,7 @@ func TestStopEndsAWaitWithItsRun(t *testing.T) {
 	house := &house{Store: h, URL: server.URL()}
 	answered := make(chan answer, 1)
 	go func() { answered <- house.post(t, "/task/executepolling/"+membersID, "", "Prefer", "wait=120") }()
-	if _, err := queue.Next(t.Context()); err != nil {
+	if _, err := bustest.Next(t.Context(), queue); err != nil {
 		t.Fatal(err)
 	}
 	stop()
@@ -362,7 +362,7 @@ func TestNothingOfTheRequestIsKept(t *testing.T) {
 	}
 	for i := range posts {
 		name := fmt.Sprintf("name-%02d", i)
-		delivery, err := queue.Next(t.Context())
+		delivery, err := bustest.Next(t.Context(), queue)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,6 +18,7 @@ import (
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector/builtin"
 	"runhook/shared/bus"
+	"runhook/shared/bustest"
 	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
@@ -137,7 +138,7 @@ func (w *workshop) abandon(t *testing.T, n run.Number, state run.Claim) *bus.Cla
 	if err != nil {
 		t.Fatal(err)
 	}
-	if delivery, err := queue.Next(t.Context()); err != nil || delivery.Number != n {
+	if delivery, err := bustest.Next(t.Context(), queue); err != nil || delivery.Number != n {
 		t.Fatalf("delivered %v, %v", delivery, err)
 	}
 	state.Owner, state.Executions = cmp.Or(state.Owner, "silent"), max(state.Executions, 1)

@@ -15,6 +15,7 @@ import (
 	"runhook/services/runner"
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector/builtin"
+	"runhook/shared/bustest"
 	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
@@ -44,7 +45,7 @@ func TestAStopEndsTheWatchOfAClaim(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
 	defer cancel()
-	if d, err := queue.Next(ctx); err != nil || d.Number != n {
+	if d, err := bustest.Next(ctx, queue); err != nil || d.Number != n {
 		t.Errorf("the run was not given back: %v", err)
 	}
 	queue.Close()

@@ -201,9 +201,6 @@ func (b *Bus) Jet() *jet.Store { return b.store }
 // StoreID is the random id of the store, known once Check or Init has succeeded.
 func (b *Bus) StoreID() string { return b.store.ID }
 
-// Lease is how long a delivery may go without an extension before it is delivered again.
-func (b *Bus) Lease() time.Duration { return b.store.Lease }
-
 // Ready reports why the store cannot be used right now, nil when it can.
 func (b *Bus) Ready(ctx context.Context) error { return b.store.Ready(ctx) }
 

@@ -51,7 +51,7 @@ func TestRunGoesThroughItsPhases(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	delivery, err := queue.Next(ctx)
+	delivery, err := bustest.Next(ctx, queue)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -507,7 +507,7 @@ func TestRedeliverDoesNotWaitForTheLease(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer queue.Close()
-		delivery, err := queue.Next(ctx)
+		delivery, err := bustest.Next(ctx, queue)
 		if err != nil || delivery.Number != n {
 			t.Fatalf("delivered %v, %v", delivery, err)
 		}
@@ -539,17 +539,17 @@ func TestQueueKeepsRunsOfATaskApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	delivery, err := queue.Next(t.Context())
+	delivery, err := bustest.Next(t.Context(), queue)
 	if err != nil || delivery.Number != first {
 		t.Fatalf("first delivery: %v, %v", delivery, err)
 	}
 	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if early, err := queue.Next(short); early != nil {
+	if early, err := bustest.Next(short, queue); early != nil {
 		t.Fatalf("a second run was delivered while the first is open: %v, %v", early, err)
 	}
 	delivery.Done()
-	if delivery, err = queue.Next(t.Context()); err != nil || delivery.Number != second {
+	if delivery, err = bustest.Next(t.Context(), queue); err != nil || delivery.Number != second {
 		t.Fatalf("second delivery: %v, %v", delivery, err)
 	}
 }

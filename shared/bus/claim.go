@@ -72,7 +72,7 @@ func (c *Claim) Again(ctx context.Context, state run.Claim) (*Claim, error) {
 // claims tells who holds a run.
 type claims struct{ store *jet.Store }
 
-// Lease is [Bus.Lease].
+// Lease is how long a delivery may go without an extension before it is delivered again.
 func (c claims) Lease() time.Duration { return c.store.Lease }
 
 // FindClaim returns the claim of a run that has not ended, as the leader has it; ok is false when there

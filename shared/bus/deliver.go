@@ -58,15 +58,6 @@ func (q *Queue) Close() {
 	}
 }
 
-// Next is Pull for one request.
-func (q *Queue) Next(ctx context.Context) (next *Delivery, err error) {
-	err = q.Pull(ctx, 1, func(d *Delivery) { next = d })
-	if next != nil {
-		return next, nil
-	}
-	return nil, err
-}
-
 // Pull leases up to n requests of the queue and passes each to take when it comes. It returns nil when
 // n have come. When ctx ends no request stays leased to this call: those that were already on their way
 // are passed to take before it returns. It returns ErrIdle when half a minute or so brought fewer than

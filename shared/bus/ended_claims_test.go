@@ -48,7 +48,7 @@ func TestClaimsOfEndedRunsGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	delivery, err := queue.Next(ctx)
+	delivery, err := bustest.Next(ctx, queue)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,8 +22,8 @@ func TestLeaseChangesForTasksThatAreThere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if has := consumer.CachedInfo().Config.AckWait; has != lease || store.Lease() != lease {
-			t.Errorf("the consumer has %s, the store %s, want %s", has, store.Lease(), lease)
+		if has := consumer.CachedInfo().Config.AckWait; has != lease || store.Work.Lease() != lease {
+			t.Errorf("the consumer has %s, the store %s, want %s", has, store.Work.Lease(), lease)
 		}
 	}
 }

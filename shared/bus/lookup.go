@@ -131,18 +131,6 @@ var lookAgain = 2 * time.Second // longer in a test
 // Await is Lookup that waits until the run has ended. When ctx ends first it returns the last
 // status seen and no error.
 func (r *Runs) Await(ctx context.Context, id task.ID, n run.Number) (Status, error) {
-	return r.await(ctx, id, n, func(s Status) bool { return s.Final })
-}
-
-// AwaitChange waits until the run's document is no longer the one whose UpdatedOn is since, or until
-// the run has ended; otherwise it is Await.
-func (r *Runs) AwaitChange(ctx context.Context, id task.ID, n run.Number, since run.Time) (Status, error) {
-	return r.await(ctx, id, n, func(s Status) bool {
-		return s.Final || !time.Time(s.Document.UpdatedOn).Equal(time.Time(since))
-	})
-}
-
-func (r *Runs) await(ctx context.Context, id task.ID, n run.Number, enough func(Status) bool) (Status, error) {
 	updates := make(chan *nats.Msg, 64)
 	follow, err := r.store.NC.ChanSubscribe(jet.FollowSubject(id, n), updates)
 	if err != nil {
@@ -163,7 +151,7 @@ func (r *Runs) await(ctx context.Context, id task.ID, n run.Number, enough func(
 			}
 			latest = status
 		}
-		if enough(latest) || ctx.Err() != nil {
+		if latest.Final || ctx.Err() != nil {
 			return latest, nil
 		}
 		select {

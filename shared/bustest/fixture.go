@@ -121,3 +121,12 @@ func Eventually(t testing.TB, try func() error) {
 		time.Sleep(pause)
 	}
 }
+
+// Next pulls one request of a queue.
+func Next(ctx context.Context, queue *bus.Queue) (next *bus.Delivery, err error) {
+	err = queue.Pull(ctx, 1, func(d *bus.Delivery) { next = d })
+	if next != nil {
+		return next, nil
+	}
+	return nil, err
+}

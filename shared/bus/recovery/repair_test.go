@@ -46,7 +46,7 @@ func (r *ran) execute(t *testing.T) run.Number {
 	}
 	defer queue.Close()
 	for {
-		delivery, err := queue.Next(t.Context())
+		delivery, err := bustest.Next(t.Context(), queue)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -48,7 +48,7 @@ func keep(t *testing.T, store *bus.Bus) kept {
 	}
 	for i := range 20 {
 		n := bustest.Submit(t, store, k.request)
-		if d, err := queue.Next(ctx); err != nil || d.Number != n {
+		if d, err := bustest.Next(ctx, queue); err != nil || d.Number != n {
 			t.Fatal(d, err)
 		} else {
 			k.rejected = n
@@ -56,7 +56,7 @@ func keep(t *testing.T, store *bus.Bus) kept {
 		}
 	}
 	k.open = bustest.Submit(t, store, k.request)
-	if d, err := queue.Next(ctx); err != nil || d.Number != k.open {
+	if d, err := bustest.Next(ctx, queue); err != nil || d.Number != k.open {
 		t.Fatal(d, err)
 	}
 	claim, err := store.Work.Claim(ctx, def.ID, k.open, run.Claim{Owner: "somebody", Executions: 1, StartedOn: time.Now(), Checkpoint: run.Checkpoint{Row: 7}})
@@ -200,7 +200,7 @@ func (k *kept) compare(t *testing.T, store *bus.Bus, urls string, replicas int) 
 	}
 	defer queue.Close()
 	for ended := 0; ended < 3; {
-		d, err := queue.Next(ctx)
+		d, err := bustest.Next(ctx, queue)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -87,7 +87,7 @@ func TestClosedConnectionLosesNoAcknowledgement(t *testing.T) {
 	var deliveries []*bus.Delivery
 	for range runs {
 		bustest.Submit(t, store.Bus, request)
-		d, err := queue.Next(t.Context())
+		d, err := bustest.Next(t.Context(), queue)
 		if err != nil {
 			t.Fatal(err)
 		}
