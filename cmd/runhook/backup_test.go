@@ -55,6 +55,7 @@ func (i *instance) accept(s *site) (number, url string, ok bool) {
 // A store is backed up while POSTs come and runs are under way. The restored one has everything that
 // was accepted before: what had ended, byte for byte; what had not, it ends.
 func TestBackupUnderLoad(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	i := begin(t, s.args("--grace", "0s")...).listening()
 	ended := map[string][]byte{} // status URL → document
@@ -167,6 +168,7 @@ func backedUp(t *testing.T) (s *site, file, url string) {
 }
 
 func TestRestoreRefuses(t *testing.T) {
+	t.Parallel()
 	s, file, url := backedUp(t)
 	whole, err := os.ReadFile(file)
 	if err != nil {
@@ -234,6 +236,7 @@ func TestRestoreRefuses(t *testing.T) {
 
 // A backup of an embedded server can move to an existing NATS.
 func TestRestoreIntoNATS(t *testing.T) {
+	t.Parallel()
 	s, file, url := backedUp(t)
 	nats, err := broker.Start(broker.Options{Dir: s.path("nats"), Listen: "127.0.0.1:0", Log: zerolog.Nop()})
 	if err != nil {
@@ -271,6 +274,7 @@ func TestRestoreIntoNATS(t *testing.T) {
 
 // What three services made on a cluster moves to another cluster, as it was, and to one embedded server.
 func TestBackupOfACluster(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	cluster := bustest.EmptyCluster(t)
 	mustCall(t, "init", "--nats", cluster.URLs, "--replicas", "3")

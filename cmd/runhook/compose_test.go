@@ -11,6 +11,7 @@ import (
 
 // Where a step fails, everything before it is undone, the last first, and nothing after it is done.
 func TestOpenUndoesWhatItDid(t *testing.T) {
+	t.Parallel()
 	var did []string
 	does := func(name string, err error) step {
 		return func(_ context.Context, p *process) error {

@@ -42,6 +42,7 @@ type documents struct {
 // A document's line fits a screen, its links lead somewhere, the README is short and has every guide,
 // and the commands and tasks that are shown are accepted.
 func TestDocuments(t *testing.T) {
+	t.Parallel()
 	docs := documents{text: map[string]string{}, there: func(path string) bool {
 		_, err := os.Stat(filepath.Join("../..", filepath.FromSlash(path)))
 		return err == nil
@@ -73,6 +74,7 @@ func TestDocuments(t *testing.T) {
 
 // Each check finds what it is for.
 func TestDocumentChecksFind(t *testing.T) {
+	t.Parallel()
 	long := strings.Repeat("word ", 30)
 	for _, example := range []struct{ name, readme, guide, want string }{
 		{"nothing", "# A\n\nSee [the guide](deploy/docs/g.md#two-words), [code](cmd/main.go) and [here](#a).\n", "# G\n\n## Two `words`!\n", ""},

@@ -51,6 +51,7 @@ func (g *gallery) add(did, said string) {
 // what was wrong, where, and what to do. A change shows in the diff of testdata/errors.txt, which
 // `go test -run TestErrorsReadWell . -update` writes.
 func TestErrorsReadWell(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.write("tasks/list.yaml", errorTask("11111111-1111-4111-8111-111111111111", "Refresh lapsed", "people.csv", "id: id", "sql: {connection: db, table: lapsed, action: insert, create: true}",
 		"parameters:\n  - {name: State, prompt: required}\n  - {name: Types, multiple: true}\n"))

@@ -135,6 +135,7 @@ func atRoot(entries []string) (files []string) {
 }
 
 func TestRulesOfTheHouse(t *testing.T) {
+	t.Parallel()
 	listing := exec.Command("go", "list", "-json=ImportPath,Imports", "runhook/...")
 	out, err := listing.Output()
 	if err != nil {
@@ -198,6 +199,7 @@ func reach(path string, imports map[string][]string) []string {
 
 // The rules catch what they forbid.
 func TestRulesCatch(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		path, imports string
 		broken        bool

@@ -17,6 +17,7 @@ import (
 // The program is killed at moments drawn from a seed, under a load of POSTs: every run that was
 // answered 2xx has one final document and one event in the end, and none is ever unknown.
 func TestKilledAtAnyMoment(t *testing.T) {
+	t.Parallel()
 	for _, durability := range []string{"always", "interval"} {
 		t.Run(durability, func(t *testing.T) {
 			t.Parallel()

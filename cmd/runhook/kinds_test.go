@@ -145,6 +145,7 @@ func (k kinds) isText(call, text ast.Expr) bool {
 
 // A kind is one folder and one file: nothing else asks which one it has.
 func TestNobodyAsksForTheKind(t *testing.T) {
+	t.Parallel()
 	known, tree, files := readKinds(t), os.DirFS("../.."), 0
 	err := fs.WalkDir(tree, ".", func(name string, _ fs.DirEntry, err error) error {
 		if err != nil || path.Ext(name) != ".go" {
@@ -164,6 +165,7 @@ func TestNobodyAsksForTheKind(t *testing.T) {
 
 // The rule catches what it forbids.
 func TestAskingIsCaught(t *testing.T) {
+	t.Parallel()
 	known := readKinds(t)
 	for _, c := range []struct {
 		file, code string

@@ -12,6 +12,7 @@ import (
 func TestMain(m *testing.M) { proctest.Main(m) }
 
 func TestHelp(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{
 		nil,
 		{"--help"},

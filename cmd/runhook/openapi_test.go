@@ -17,6 +17,7 @@ import (
 // TestEveryRouteIsDescribed holds /openapi.json against the routes of all services: each route has
 // its operation, with the same summary, and each operation its route.
 func TestEveryRouteIsDescribed(t *testing.T) {
+	t.Parallel()
 	in, err := ingress.New(ingress.Options{})
 	if err != nil {
 		t.Fatal(err)

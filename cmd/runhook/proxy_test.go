@@ -62,6 +62,7 @@ func (p *tunnel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // A site behind TLS, whose certificate fits or does not, and behind a proxy, by the real program in an
 // environment of its own.
 func TestCheckThroughTLSAndProxies(t *testing.T) {
+	t.Parallel()
 	s := newIMISSite(t)
 	const password = `p&=+%/ü #"$x;`
 	site := imissite.New("runhook", password, imissite.Query{Path: "$/Members", Columns: []imissite.Column{{Name: "ID", Type: "Int32"}}, Count: 3, Row: func(i int) []any { return []any{i} }})

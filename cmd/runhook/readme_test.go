@@ -13,6 +13,7 @@ import (
 // What the README shows is what a reader gets: its output is compared with the program's, and its
 // commands are executed. In what it shows, … stands for anything, and lines may be left out.
 func TestReadmeShowsTheTruth(t *testing.T) {
+	t.Parallel()
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)

@@ -96,6 +96,7 @@ func wantOneEventEach(t testing.TB, i *instance, accepted map[string]string) {
 // A data directory whose last block was cut short is served on: the log says in one line what is
 // missing, what is whole answers, and new runs get numbers that nobody was given.
 func TestServeOnCutFiles(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	i := begin(t, s.args()...).listening()
 	release := s.hold()

@@ -15,6 +15,7 @@ import (
 )
 
 func TestRun(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.write("tasks/missing.yaml", strings.NewReplacer(string(s.copy), "11111111-2222-4333-8444-555555555555",
 		"Copy people", "Copy nobody", "people.csv", "nobody.csv").Replace(read(t, s.path("tasks/copy.yaml"))))
@@ -54,6 +55,7 @@ func TestRun(t *testing.T) {
 }
 
 func TestRunDryRun(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.execute("create table people (id text primary key, name text check (name <> 'Ben'))")
 	i := begin(t, s.args()...).listening()
@@ -75,6 +77,7 @@ func TestRunDryRun(t *testing.T) {
 }
 
 func TestRunJSON(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	i := begin(t, s.args()...).listening()
 	var doc run.Document
@@ -99,9 +102,9 @@ func TestRunJSON(t *testing.T) {
 		code int
 		says string
 	}{
-		{[]string{"runs", "show", "77"}, exitFailed, "no run"},
+		{[]string{"runs", "show", "77"}, exitFailed, "Run 77 does not exist"},
 		{[]string{"runs", "show", "x1"}, exitNoStart, "`runhook runs list`"},
-		{[]string{"runs", "list", "--limit", "0"}, exitNoStart, "--limit 0"},
+		{[]string{"runs", "list", "--limit", "0"}, exitNoStart, "--limit must be at least 1"},
 	} {
 		if code, _, messages := call(t, append(wrong.args, "--server", i.url)...); code != wrong.code || !oneLine(messages, wrong.says) {
 			t.Errorf("%v: exit code %d, %s", wrong.args, code, messages)
@@ -111,6 +114,7 @@ func TestRunJSON(t *testing.T) {
 
 // A run that was canceled cannot be made yet; what the command line says of one can be seen.
 func TestRunReportsCanceled(t *testing.T) {
+	t.Parallel()
 	p := &program{stdout: proctest.NewOutput(), stderr: proctest.NewOutput(), log: zerolog.Nop()}
 	doc := run.Document{ImportID: 7}
 	doc.End(run.Canceled, "stopped by Ann", time.Now())
@@ -121,6 +125,7 @@ func TestRunReportsCanceled(t *testing.T) {
 }
 
 func TestRunWaitShowsPlainLines(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	i := begin(t, s.args()...).listening()
 	release := s.hold()
@@ -154,6 +159,7 @@ func TestRunWaitSurvivesARestart(t *testing.T) {
 }
 
 func TestRunWaitEndsWithoutTheRun(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	i := begin(t, s.args()...).listening()
 	release := s.hold()
@@ -172,6 +178,7 @@ func TestRunWaitEndsWithoutTheRun(t *testing.T) {
 
 // A server that answers with anything but Runhook's answers is told apart from one that is away.
 func TestRunOnAnotherServer(t *testing.T) {
+	t.Parallel()
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("<html>"))
 	}))
@@ -184,6 +191,7 @@ func TestRunOnAnotherServer(t *testing.T) {
 
 // Where links are signed, the signature of the POST's answer is what the waiting goes on with.
 func TestRunWaitWithSignedLinks(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	i := begin(t, s.args("--run-links", "signed")...).listening()
 	if said := mustCall(t, "run", "people", "--wait", "--server", i.url); !strings.HasPrefix(said, "Success") {

@@ -12,6 +12,7 @@ import (
 
 // What a run rejected is downloaded, repaired, and read by the same task again.
 func TestRunsRejected(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.write("tasks/copy.yaml", strings.NewReplacer("path: people.csv", `path: people.csv, delimiter: ";"`).Replace(read(t, s.path("tasks/copy.yaml"))))
 	s.write("people.csv", "id;name;city\n1;Ann;\n;=Ben;Rome\n3;\"Cleo;Ö\";\n;Dora;\n")
@@ -79,6 +80,7 @@ func TestRunsRejected(t *testing.T) {
 
 // A download that breaks off leaves the file that was there.
 func TestRunsRejectedThatBreaksOff(t *testing.T) {
+	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("ID,Row\n1,1\n"))
 		_ = http.NewResponseController(w).Flush()

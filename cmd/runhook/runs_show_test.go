@@ -13,6 +13,7 @@ import (
 )
 
 func TestRunsShow(t *testing.T) {
+	t.Parallel()
 	began := time.Date(2026, 1, 31, 6, 0, 0, 0, time.Local)
 	base := run.QueuedDocument(run.Request{
 		Task: "555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd", TaskName: "Refresh lapsed", Trigger: run.Webhook, CreatedOn: began,

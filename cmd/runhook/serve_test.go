@@ -61,6 +61,7 @@ func read(t testing.TB, path string) string {
 }
 
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	// Taken by this test or by another program: the demo has to find a free port either way.
 	if taken, err := net.Listen("tcp", defaultNATS); err == nil {
 		defer func() { _ = taken.Close() }()
@@ -109,6 +110,7 @@ func TestDemo(t *testing.T) {
 }
 
 func TestServeFollowsTheFolder(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.write("tasks/broken.yaml", "id: 1\nnmae: Broken\n")
 	i := begin(t, s.args()...).listening()
@@ -149,6 +151,7 @@ func TestServeFollowsTheFolder(t *testing.T) {
 }
 
 func TestTwoServeOnOneDirectory(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	first := begin(t, s.args()...).listening()
 	code, out, messages := call(t, s.args()...)
@@ -166,6 +169,7 @@ func oneLine(messages, text string) bool {
 }
 
 func TestServeRefuses(t *testing.T) {
+	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -220,6 +224,7 @@ func TestServeRefuses(t *testing.T) {
 }
 
 func TestServeListensBeyondLoopback(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.write("admin.token", "0123456789abcdef0123456789abcdef\n")
 	s.write("auth", "app:secret\n")
@@ -244,6 +249,7 @@ func TestServeListensBeyondLoopback(t *testing.T) {
 
 // Whoever publishes has to know whether the server syncs every write.
 func TestServeKeepsItsDurabilityWithTheStore(t *testing.T) {
+	t.Parallel()
 	s := &site{t: t, dir: t.TempDir()}
 	for _, step := range []struct{ durability, kept string }{
 		{"always", `"runhook-synced":"true"`}, {"interval", `"runhook-synced":"false"`},

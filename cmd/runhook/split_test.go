@@ -15,6 +15,7 @@ import (
 
 // The three services apart, on a NATS that is not theirs.
 func TestServicesApart(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	existing, err := broker.Start(broker.Options{Dir: s.path("nats"), Listen: "127.0.0.1:0", Log: zerolog.Nop()})
 	if err != nil {
@@ -73,6 +74,7 @@ func startWhenKnown(t *testing.T, ingress *instance, s *site) client.Started {
 }
 
 func TestServicesRefuse(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	unheard := "nats://" + freePort(t)
 	if err := web.CreateKeyFile(s.path("run.key")); err != nil {
@@ -104,6 +106,7 @@ func TestServicesRefuse(t *testing.T) {
 
 // NATS is not there; a stop while it is awaited ends the program.
 func TestServiceIsStoppedWhileItConnects(t *testing.T) {
+	t.Parallel()
 	i := begin(t, "runner", "--nats", "nats://"+freePort(t))
 	i.stop()
 	if code := i.await(); code != exitCanceled || !oneLine(i.log.String(), "interrupted") {

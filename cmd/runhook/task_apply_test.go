@@ -10,6 +10,7 @@ import (
 )
 
 func TestTaskApply(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	i := begin(t, "serve", "--listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--data", s.path("data")).listening()
 	apply := func(paths ...string) (int, string, string) {

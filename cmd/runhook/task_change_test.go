@@ -24,6 +24,7 @@ func (i *instance) post(id task.ID) int {
 
 // TestTaskChanges walks a task through all that can be done to it where the server follows a folder.
 func TestTaskChanges(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	before := read(t, s.path("tasks/copy.yaml"))
 	i := begin(t, s.args()...).listening()

@@ -75,6 +75,7 @@ func fromIQA(path, first, second string) string {
 }
 
 func TestCheckFindsEachFaultOfAnIQA(t *testing.T) {
+	t.Parallel()
 	s := newIMISSite(t)
 	const state, fullName, required = "name: State", "name: FullName", "{name: State, prompt: required}"
 	noRows := ":7: warning: source.imis.query: read no rows, because the IQA requires a value for State; pass -p State=VALUE"
@@ -160,6 +161,7 @@ func TestCheckFindsEachFaultOfAnIQA(t *testing.T) {
 }
 
 func TestCheckFindsEachFaultOfAPanel(t *testing.T) {
+	t.Parallel()
 	s := newIMISSite(t)
 	s.exec("create table notes (id text, code varchar(5), motto varchar(50), member boolean)")
 	s.write("rows.csv", "id,code,earned\n101,A,2026-01-31\n101,SECRET,2026-01-31\n101,B,SECRET\n101,,\n")
@@ -218,6 +220,7 @@ func TestCheckFindsEachFaultOfAPanel(t *testing.T) {
 
 // One file with faults in every part of it: each is said, and at one go.
 func TestCheckFindsAllFaultsOfAnIMISTaskAtOnce(t *testing.T) {
+	t.Parallel()
 	s := newIMISSite(t)
 	s.expectFindings("parameters:\n  - {name: State, multiple: true}\n  - name: Country\nsource:\n  imis: {connection: prod, query: $/Required}\nwhere: Stat != \"\"\nmapping:\n  Code: FullNam\n  Hours: Member\n  Earned: Joined\n  Hour: 1\ndestination:\n  imis: {connection: prod, entity: My_Panel, key: [Code], action: upsert}\n",
 		":4: error: parameters.State: the IQA requires a value, and the task does not: a run without one fails. Set prompt: required, or a default",
@@ -239,6 +242,7 @@ func TestCheckFindsAllFaultsOfAnIMISTaskAtOnce(t *testing.T) {
 
 // A wrong password is tried once, however many tasks and connections are checked.
 func TestCheckSignsInOnce(t *testing.T) {
+	t.Parallel()
 	s := newIMISSite(t)
 	s.connect(s.url, "wrong-SECRET")
 	for i := range 3 {
@@ -257,6 +261,7 @@ func TestCheckSignsInOnce(t *testing.T) {
 
 // What stands between is told from the site, and soon: nobody waits for eight tries.
 func TestCheckOfSitesThatAreNone(t *testing.T) {
+	t.Parallel()
 	s := newIMISSite(t)
 	login := httptest.NewServer(http.RedirectHandler("/Login.aspx?SECRET", http.StatusFound))
 	defer login.Close()
@@ -296,6 +301,7 @@ func TestCheckOfSitesThatAreNone(t *testing.T) {
 
 // A check that is interrupted ends.
 func TestCheckIsInterrupted(t *testing.T) {
+	t.Parallel()
 	s := newIMISSite(t)
 	s.write("checked.yaml", checkHead+"source: {imis: {connection: prod, query: $/Members}}\n"+mapMembers+toMembers)
 	reached := make(chan struct{})
@@ -313,6 +319,7 @@ func TestCheckIsInterrupted(t *testing.T) {
 
 // What passed its check, and was changed on the site since, fails before its first row.
 func TestColumnThatVanishesBetweenCheckAndRun(t *testing.T) {
+	t.Parallel()
 	s := newIMISSite(t)
 	s.exec("insert into members (id, name) values (1, 'before')")
 	s.write("tasks/members.yaml", "id: 22222222-2222-4222-8222-222222222222\nname: Members\nsource: {imis: {connection: prod, query: $/Members}}\n"+mapMembers+toMembers)

@@ -90,6 +90,7 @@ func toTable(fields string) string {
 
 // Each fault by itself, with all that is said of it.
 func TestCheckFindsEachFault(t *testing.T) {
+	t.Parallel()
 	s := checkSite(t)
 	s.write("short.csv", "id,name\n1\n")
 	s.write("empty.csv", "")
@@ -214,6 +215,7 @@ func TestCheckFindsEachFault(t *testing.T) {
 }
 
 func TestCheckAsksWebServices(t *testing.T) {
+	t.Parallel()
 	var methods []string
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		methods = append(methods, r.Method+" "+r.URL.String())
@@ -278,6 +280,7 @@ func TestCheckAsksWebServices(t *testing.T) {
 
 // Everything that is wrong is said at once.
 func TestCheckFindsAllFaultsAtOnce(t *testing.T) {
+	t.Parallel()
 	s := checkSite(t)
 	s.expectFindings("source:\n  sql:\n    connection: db\n    query: select id, name, member from people\n    order_by: [idd]\nwhere: citty == 1\nmapping:\n  key: id\n  nmae: nam\n  born: member\n  upper_name: name\n"+toTable("table: people, key: [born], action: upsert"),
 		":7: error: source.sql.order_by: the query has no column idd; did you mean id?",

@@ -15,6 +15,7 @@ import (
 
 // What this user may not write is said, by a program that is not root.
 func TestCheckFindsMissingRights(t *testing.T) {
+	t.Parallel()
 	s := checkSite(t)
 	program := proctest.Program(t)
 	for _, folder := range []string{filepath.Dir(program), filepath.Dir(s.dir)} {

@@ -119,6 +119,7 @@ func TestNewTaskRefuses(t *testing.T) {
 }
 
 func TestTaskNewIsValid(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.write("new.yaml", mustCall(t, "task", "new", "--name", `Ann's "own": #1`))
 	if said := mustCall(t, "task", "validate", s.path("new.yaml")); !strings.Contains(said, `Ann's "own": #1 (`) {

@@ -8,6 +8,7 @@ import (
 )
 
 func TestTaskPreview(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	file, connections := s.path("tasks/copy.yaml"), s.path("connections.yaml")
 	want := "ROW  id  name\n1    1   Ann\n3    3   Cy\n\nRead all 3 rows of the source: 2 to write, 1 skipped by where, 0 failed. Nothing was written.\n"

@@ -6,6 +6,7 @@ import (
 )
 
 func TestRotateUntil(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
 	for text, want := range map[string]time.Time{
 		"now": now, "30d": now.AddDate(0, 0, 30), "12h": now.Add(12 * time.Hour),

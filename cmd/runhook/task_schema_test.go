@@ -11,6 +11,7 @@ import (
 )
 
 func TestTaskSchemaAndFields(t *testing.T) {
+	t.Parallel()
 	schema, err := jsonschema.UnmarshalJSON(strings.NewReader(mustCall(t, "task", "schema")))
 	if err != nil {
 		t.Fatal(err)

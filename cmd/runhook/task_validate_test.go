@@ -6,6 +6,7 @@ import (
 )
 
 func TestTaskValidate(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.write("append.yaml", "id: 11111111-2222-4333-8444-555555555555\nname: Log\nsource: {csv: {connection: here, path: people.csv}}\n"+
 		"mapping: {id: id}\ndestination: {csv: {connection: here, path: log.csv, action: append}}\n")

@@ -24,7 +24,7 @@ func keyboard(t testing.TB) (tty *os.File, screen *proctest.Output, keys *os.Fil
 	t.Helper()
 	pty, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
-		t.Skipf("no pseudo terminals here: %v", err)
+		t.Fatalf("no pseudo terminals here: %v", err)
 	}
 	number, err := unix.IoctlGetInt(int(pty.Fd()), unix.TIOCGPTN)
 	if err != nil {
@@ -51,6 +51,7 @@ func keyboard(t testing.TB) (tty *os.File, screen *proctest.Output, keys *os.Fil
 }
 
 func TestRunWaitShowsABarOnATerminal(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	i := begin(t, s.args()...).listening()
 	release := s.hold()
@@ -72,6 +73,7 @@ func TestRunWaitShowsABarOnATerminal(t *testing.T) {
 
 // The log is for people on a terminal.
 func TestLogOnATerminal(t *testing.T) {
+	t.Parallel()
 	tty, screen := terminal(t)
 	log := newLog(tty, 1)
 	log.Info().Str("task", "Copy people").Msg("run started")

@@ -231,11 +231,13 @@ func (h *hold) finish(ctx context.Context, doc run.Document) error {
 	return h.claim.Finish(ctx, doc, h.meter.Snapshot().Confirmed.Rejected)
 }
 
-// write renews the claim as next with the present checkpoint; the caller holds mu.
+// write renews the claim as next with the present checkpoint; the caller holds mu. It does not end with
+// ctx: a write that is given up may be stored all the same, and the next one, such as the handing back of
+// a run that is stopped, would take it for another runner's.
 func (h *hold) write(ctx context.Context, next run.Claim) error {
 	began := time.Now()
 	next = h.present(next)
-	if err := h.claim.Renew(ctx, next); err != nil {
+	if err := h.claim.Renew(context.WithoutCancel(ctx), next); err != nil {
 		return err
 	}
 	h.state, h.renewed = next, began

@@ -117,7 +117,7 @@ const childFolder = "RUNHOOK_TEST_FOLDER"
 func TestChild(t *testing.T) {
 	folder := os.Getenv(childFolder)
 	if folder == "" {
-		t.Skip("only in a child process")
+		return // only in a child process
 	}
 	action := task.Action(os.Getenv("RUNHOOK_TEST_ACTION"))
 	d := create(t, folder, action)

@@ -44,7 +44,11 @@ func TestCompressedFile(t *testing.T) {
 func TestCompressedFileThatIsNone(t *testing.T) {
 	text := manyMembers(5_000)
 	good := pipelinetest.Gzipped(t, text)
-	bombRows := pipelinetest.Gzipped(t, "ID,Name\n"+strings.Repeat("1,"+strings.Repeat("a", 4000)+"\n", 17_500))
+	// A bomb of many compressed parts is soon made.
+	bomb := func(begin, part string, parts int) string {
+		return pipelinetest.Gzipped(t, begin) + strings.Repeat(pipelinetest.Gzipped(t, part), parts)
+	}
+	many := func(text string, length int) string { return strings.Repeat(text, length/len(text)) }
 	for name, c := range map[string]struct{ content, want string }{
 		"a text":                 {text, "is not compressed, or not by gzip"},
 		"nothing":                {"", "is damaged or not complete"},
@@ -54,10 +58,10 @@ func TestCompressedFileThatIsNone(t *testing.T) {
 		"a wrong checksum":       {good[:len(good)-8] + "12345678", "is damaged or not complete"},
 		"damaged":                {good[:len(good)/2] + strings.Repeat("\xff", 100) + good[len(good)/2+100:], "is damaged or not complete"},
 		"something behind it":    {good + "something", "is damaged or not complete"},
-		"a bomb of zeros":        {pipelinetest.Gzipped(t, strings.Repeat("\x00", 20<<20)), "longer than 16 MiB"},
-		"a bomb of rows":         {bombRows, "becomes more than 500 times as long when it is unpacked"},
-		"a bomb in one field":    {pipelinetest.Gzipped(t, "ID,Name\n1,"+strings.Repeat("a", 20<<20)), "longer than 16 MiB"},
-		"a bomb of header names": {pipelinetest.Gzipped(t, strings.Repeat("aaaaaaa,", 3<<20)), "longer than 16 MiB"},
+		"a bomb of zeros":        {bomb("", many("\x00", 1<<20), 20), "longer than 16 MiB"},
+		"a bomb of rows":         {bomb("ID,Name\n", many("1,"+strings.Repeat("a", 4000)+"\n", 4<<20), 17), "becomes more than 500 times as long when it is unpacked"},
+		"a bomb in one field":    {bomb("ID,Name\n1,", many("a", 1<<20), 20), "longer than 16 MiB"},
+		"a bomb of header names": {bomb("", many("aaaaaaa,", 1<<20), 24), "longer than 16 MiB"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := pipelinetest.New(t)
