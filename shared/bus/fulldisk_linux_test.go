@@ -25,7 +25,7 @@ func smallDisk(t *testing.T, mib int) string {
 	}
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dm", mib)); err != nil {
 		_ = os.Remove(dir)
-		t.Skipf("the disk of one server in this process cannot be filled where a tmpfs cannot be mounted: %v", err)
+		t.Fatalf("a tmpfs is the disk of one server in this process, and cannot be mounted; run the tests as root: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := errors.Join(syscall.Unmount(dir, syscall.MNT_DETACH), os.Remove(dir)); err != nil {
