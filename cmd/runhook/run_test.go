@@ -169,11 +169,11 @@ func TestRunWaitEndsWithoutTheRun(t *testing.T) {
 	if code := waiting.await(); code != exitFailed || !strings.Contains(waiting.log.String(), "stopped waiting; run 1 goes on") {
 		t.Fatalf("exit code %d: %s", code, waiting.log)
 	}
-	release()
 	docs, err := i.client.Runs(t.Context(), s.copy, 1)
 	if err != nil || len(docs) != 1 || docs[0].Status == run.Done {
 		t.Fatalf("%v %v", docs, err)
 	}
+	release()
 }
 
 // A server that answers with anything but Runhook's answers is told apart from one that is away.
