@@ -265,12 +265,13 @@ func (w *workshop) pause(t *testing.T, p *proctest.Process) {
 	})
 }
 
-// sequences are the last sequences of everything that a runner writes to the store.
+// sequences are the last sequences of what a runner writes to the store. A chunk of rejected rows is not
+// among it: one that was on its way when its runner was paused may still come, and nothing names it.
 func (w *workshop) sequences(t *testing.T) map[string]uint64 {
 	t.Helper()
 	all := map[string]uint64{}
 	js := jetStream(t, w.store)
-	for _, name := range []string{"RUNS", "KV_runs", "KV_progress", "EVENTS", "OBJ_rows"} {
+	for _, name := range []string{"RUNS", "KV_runs", "KV_progress", "EVENTS"} {
 		stream, err := js.Stream(t.Context(), name)
 		if err != nil {
 			t.Fatal(err)
