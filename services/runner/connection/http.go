@@ -1,14 +1,11 @@
 package connection
 
 import (
-	"cmp"
 	"net/http"
 	"net/url"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
-
-	"runhook/shared/nearest"
 )
 
 // HTTP is a connection to a web service.
@@ -24,30 +21,16 @@ type HTTP struct {
 
 // http reads what an http connection needs: url, and perhaps headers.
 func (r *reader) http(name string, node *yaml.Node) {
-	if node.Kind != yaml.MappingNode {
-		r.report(node.Line, `the connection %s: http must have a url, as in %s: {http: {url: "https://api.example.org"}}`, name, name)
-		return
-	}
 	c := HTTP{Headers: http.Header{}}
-	seen := map[string]bool{}
-	for i := 0; i < len(node.Content); i += 2 {
-		key, value := node.Content[i], node.Content[i+1]
-		switch {
-		case seen[key.Value]:
-			r.report(key.Line, "the connection %s: %s is given twice", name, key.Value)
-		case key.Value == "url":
-			c.URL = r.url(name, value, `headers: {Authorization: "Basic ${…}"}`)
-		case key.Value == "headers":
-			r.headers(name, value, c.Headers)
-		default:
-			hint := cmp.Or(nearest.Hint(key.Value, []string{"url", "headers"}), "; an http connection has url and headers")
-			r.report(key.Line, "the connection %s has the unknown field %q%s", name, key.Value, hint)
-		}
-		seen[key.Value] = true
-	}
-	if !seen["url"] {
-		r.report(node.Line, `the connection %s: url is missing, as in %s: {http: {url: "https://api.example.org"}}`, name, name)
-	}
+	r.fields(name, node, section{
+		must: "http must have a url", has: "an http connection has url and headers",
+		example:  `{http: {url: "https://api.example.org"}}`,
+		required: []string{"url"},
+		read: map[string]func(*yaml.Node){
+			"url":     func(value *yaml.Node) { c.URL = r.url(name, value, `headers: {Authorization: "Basic ${…}"}`) },
+			"headers": func(value *yaml.Node) { r.headers(name, value, c.Headers) },
+		},
+	})
 	r.set.connections[name] = connection{kind: httpKind, http: c}
 }
 

@@ -1,14 +1,11 @@
 package connection
 
 import (
-	"cmp"
 	"net/url"
 	"path"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
-
-	"runhook/shared/nearest"
 )
 
 // IMIS is a connection to an iMIS site, by an account of it.
@@ -24,36 +21,18 @@ type IMIS struct {
 
 // imis reads what an imis connection needs: url, username and password.
 func (r *reader) imis(name string, node *yaml.Node) {
-	const example = `{imis: {url: "https://example.imiscloud.com", username: runhook, password: "${IMIS_PASSWORD}"}}`
-	if node.Kind != yaml.MappingNode {
-		r.report(node.Line, `the connection %s: imis must have url, username and password, as in %s: %s`, name, name, example)
-		return
-	}
 	var c IMIS
-	seen := map[string]bool{}
-	for i := 0; i < len(node.Content); i += 2 {
-		key, value := node.Content[i], node.Content[i+1]
-		switch {
-		case seen[key.Value]:
-			r.report(key.Line, "the connection %s: %s is given twice", name, key.Value)
-		case key.Value == "url":
-			c.URL = r.imisURL(name, value)
-		case key.Value == "username":
-			c.Username = r.credential(name, key.Value, value)
-		case key.Value == "password":
-			c.Password = r.credential(name, key.Value, value)
-		default:
-			hint := nearest.Hint(key.Value, []string{"url", "username", "password"})
-			hint = cmp.Or(hint, "; an imis connection has url, username and password")
-			r.report(key.Line, "the connection %s has the unknown field %q%s", name, key.Value, hint)
-		}
-		seen[key.Value] = true
-	}
-	for _, field := range []string{"url", "username", "password"} {
-		if !seen[field] {
-			r.report(node.Line, "the connection %s: %s is missing, as in %s: %s", name, field, name, example)
-		}
-	}
+	const has = "url, username and password"
+	r.fields(name, node, section{
+		must: "imis must have " + has, has: "an imis connection has " + has,
+		example:  `{imis: {url: "https://example.imiscloud.com", username: runhook, password: "${IMIS_PASSWORD}"}}`,
+		required: []string{"url", "username", "password"},
+		read: map[string]func(*yaml.Node){
+			"url":      func(value *yaml.Node) { c.URL = r.imisURL(name, value) },
+			"username": func(value *yaml.Node) { c.Username = r.credential(name, "username", value) },
+			"password": func(value *yaml.Node) { c.Password = r.credential(name, "password", value) },
+		},
+	})
 	r.set.connections[name] = connection{kind: imisKind, imis: c}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -157,6 +158,42 @@ func (r *reader) connection(name string, node *yaml.Node) {
 		return
 	}
 	r.set.connections[name] = connection{kind: kind.Value, path: path}
+}
+
+// section is how a kind of connection with fields is written: must and has say it in messages, where
+// example shows it.
+type section struct {
+	must, has, example string
+	required           []string
+	read               map[string]func(*yaml.Node)
+}
+
+// fields reads the fields of a connection.
+func (r *reader) fields(name string, node *yaml.Node, s section) {
+	if node.Kind != yaml.MappingNode {
+		r.report(node.Line, "the connection %s: %s, as in %s: %s", name, s.must, name, s.example)
+		return
+	}
+	seen := map[string]bool{}
+	for i := 0; i < len(node.Content); i += 2 {
+		key, value := node.Content[i], node.Content[i+1]
+		read, known := s.read[key.Value]
+		switch {
+		case seen[key.Value]:
+			r.report(key.Line, "the connection %s: %s is given twice", name, key.Value)
+		case known:
+			read(value)
+		default:
+			hint := cmp.Or(nearest.Hint(key.Value, slices.Sorted(maps.Keys(s.read))), "; "+s.has)
+			r.report(key.Line, "the connection %s has the unknown field %q%s", name, key.Value, hint)
+		}
+		seen[key.Value] = true
+	}
+	for _, field := range s.required {
+		if !seen[field] {
+			r.report(node.Line, "the connection %s: %s is missing, as in %s: %s", name, field, name, s.example)
+		}
+	}
 }
 
 // expand replaces ${NAME} in a scalar by the environment's variables.
