@@ -50,27 +50,24 @@ func (s *series[M]) of(labels ...string) M {
 
 func newMetrics(registry prometheus.Registerer) *metrics {
 	factory := promauto.With(registry)
-	waits := []float64{.001, .005, .025, .1, .5, 1, 5, 30, 120, 600, 3600}
-	durations := []float64{.01, .1, .5, 1, 5, 15, 60, 300, 1800, 7200}
+	counter := func(name, help string, labels ...string) *series[prometheus.Counter] {
+		return newSeries(factory.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels).WithLabelValues)
+	}
+	histogram := func(name, help string, buckets ...float64) *series[prometheus.Observer] {
+		options := prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}
+		return newSeries(factory.NewHistogramVec(options, []string{"task"}).WithLabelValues)
+	}
 	return &metrics{
 		running: factory.NewGauge(prometheus.GaugeOpts{
 			Name: "runhook_runs_running", Help: "Runs under way in this runner.",
 		}),
-		started: newSeries(factory.NewCounterVec(prometheus.CounterOpts{
-			Name: "runhook_runs_started_total", Help: "Attempts started, by task.",
-		}, []string{"task"}).WithLabelValues),
-		finished: newSeries(factory.NewCounterVec(prometheus.CounterOpts{
-			Name: "runhook_runs_finished_total", Help: "Runs ended, by task and outcome.",
-		}, []string{"task", "outcome"}).WithLabelValues),
-		wait: newSeries(factory.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "runhook_run_wait_seconds", Help: "Time from the POST to the first start.", Buckets: waits,
-		}, []string{"task"}).WithLabelValues),
-		duration: newSeries(factory.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "runhook_run_duration_seconds", Help: "Time from the first start to the end.", Buckets: durations,
-		}, []string{"task"}).WithLabelValues),
-		rows: newSeries(factory.NewCounterVec(prometheus.CounterOpts{
-			Name: "runhook_rows_total", Help: "Rows of ended runs, by task and what became of them.",
-		}, []string{"task", "result"}).WithLabelValues),
+		started:  counter("runhook_runs_started_total", "Attempts started, by task.", "task"),
+		finished: counter("runhook_runs_finished_total", "Runs ended, by task and outcome.", "task", "outcome"),
+		wait: histogram("runhook_run_wait_seconds", "Time from the POST to the first start.",
+			.001, .005, .025, .1, .5, 1, 5, 30, 120, 600, 3600),
+		duration: histogram("runhook_run_duration_seconds", "Time from the first start to the end.",
+			.01, .1, .5, 1, 5, 15, 60, 300, 1800, 7200),
+		rows: counter("runhook_rows_total", "Rows of ended runs, by task and what became of them.", "task", "result"),
 	}
 }
 
