@@ -1,6 +1,7 @@
 package taskfile
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -65,20 +66,12 @@ func (r *reader) checkClash(entry *fieldSet, parameter task.Parameter, earlier [
 		}
 		switch {
 		case parameter.Filter == "" && other.Filter == "", strings.EqualFold(parameter.Filter, other.Filter):
-			r.report(entry.line, "parameters: %s is there twice (letter case does not count)", wording.Quote(qualified(parameter)))
+			r.report(entry.line, "parameters: %s is there twice (letter case does not count)", wording.Quote(cmp.Or(parameter.Filter, parameter.Name)))
 		case parameter.Filter == "" || other.Filter == "":
 			r.report(entry.line, "parameters: %s and %s share a name; give both a filter, so that callers can tell them apart",
-				wording.Quote(qualified(other)), wording.Quote(qualified(parameter)))
+				wording.Quote(cmp.Or(other.Filter, other.Name)), wording.Quote(cmp.Or(parameter.Filter, parameter.Name)))
 		}
 	}
-}
-
-// qualified is a parameter's full name: the filter, or the name where there is none.
-func qualified(p task.Parameter) string {
-	if p.Filter != "" {
-		return p.Filter
-	}
-	return p.Name
 }
 
 // parameterDefault reads a default; empty texts are no values, as they are none in a request.

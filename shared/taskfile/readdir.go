@@ -44,18 +44,14 @@ func ReadFile(file string) (*task.Definition, error) {
 // While there is an error, a task that is missing in the result may only have a broken file; a
 // caller that disables tasks whose files are gone has to wait for a result without an error.
 func ReadDir(dir string) ([]*task.Definition, error) {
-	entries, err := os.ReadDir(dir)
+	paths, err := taskFiles(dir)
 	if err != nil {
-		return nil, fmt.Errorf("read the folder of task files: %w", err)
+		return nil, err
 	}
 	var faults []error
 	var defs []*task.Definition
 	files, contrary := map[task.ID][]string{}, map[task.ID]bool{}
-	for _, entry := range entries {
-		if !isTaskFile(entry) {
-			continue
-		}
-		file := filepath.Join(dir, entry.Name())
+	for _, file := range paths {
 		def, err := ReadFile(file)
 		if err != nil {
 			faults = append(faults, err)
@@ -87,15 +83,11 @@ func ReadDir(dir string) ([]*task.Definition, error) {
 // FindFile returns the file of a folder that has the task of an id, and its definition; "" and nil
 // where no file that can be used has it.
 func FindFile(dir string, id task.ID) (file string, def *task.Definition, err error) {
-	entries, err := os.ReadDir(dir)
+	paths, err := taskFiles(dir)
 	if err != nil {
-		return "", nil, fmt.Errorf("read the folder of task files: %w", err)
+		return "", nil, err
 	}
-	for _, entry := range entries {
-		if !isTaskFile(entry) {
-			continue
-		}
-		path := filepath.Join(dir, entry.Name())
+	for _, path := range paths {
 		read, err := ReadFile(path)
 		switch {
 		case err != nil || read.ID != id:
@@ -108,7 +100,17 @@ func FindFile(dir string, id task.ID) (file string, def *task.Definition, err er
 	return file, def, nil
 }
 
-func isTaskFile(entry os.DirEntry) bool {
-	extension := strings.ToLower(filepath.Ext(entry.Name()))
-	return !entry.IsDir() && !strings.HasPrefix(entry.Name(), ".") && (extension == ".yaml" || extension == ".yml")
+// taskFiles are the paths of a folder's task files.
+func taskFiles(dir string) (paths []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("read the folder of task files: %w", err)
+	}
+	for _, entry := range entries {
+		extension := strings.ToLower(filepath.Ext(entry.Name()))
+		if !entry.IsDir() && !strings.HasPrefix(entry.Name(), ".") && (extension == ".yaml" || extension == ".yml") {
+			paths = append(paths, filepath.Join(dir, entry.Name()))
+		}
+	}
+	return paths, nil
 }

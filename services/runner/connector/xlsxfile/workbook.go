@@ -2,6 +2,7 @@ package xlsxfile
 
 import (
 	"archive/zip"
+	"cmp"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -197,9 +198,5 @@ func (w *workbook) find(name string) (sheetEntry, error) {
 	if len(names) == 0 {
 		return sheetEntry{}, problem("has no sheet with rows")
 	}
-	hint := nearest.Hint(name, names)
-	if hint == "" {
-		hint = "; correct source.csv.sheet."
-	}
-	return sheetEntry{}, problem("has no sheet " + name + hint + " It has " + strings.Join(names, ", "))
+	return sheetEntry{}, problem("has no sheet " + name + cmp.Or(nearest.Hint(name, names), "; correct source.csv.sheet.") + " It has " + strings.Join(names, ", "))
 }
