@@ -477,8 +477,9 @@ func TestFence(t *testing.T) {
 	}
 
 	// The row goes when the run has ended. Who comes then is told so by the claim.
-	fence := &connector.Fence{Store: "store", Task: "task", Number: 1, Token: 2}
-	if err := sqldb.Forget(t.Context(), b.Job.Connections, b.Table(), fence); err != nil {
+	over := b.Job.Job
+	over.Fence = &connector.Fence{Store: "store", Task: "task", Number: 1, Token: 2}
+	if err := (sqldb.DestinationKind{}).Forget(t.Context(), over); err != nil {
 		t.Fatal(err)
 	}
 	late := b.Job

@@ -23,6 +23,8 @@ type Destination struct {
 	columns []string
 	// appends: rows go behind those that are there, and replace them otherwise.
 	appends bool
+	// dry: nothing is written.
+	dry bool
 	// file is open for writing and locked; nil before append has anything to write.
 	file *os.File
 	// temporary is the file beside path that replace writes and renames; empty for append, and when
@@ -52,6 +54,15 @@ func Create(connections *connection.Set, to *task.CSVDestination, columns []stri
 		return nil, err
 	}
 	return d, nil
+}
+
+// Try is Create for a dry run: every row becomes text, and nothing is made or written.
+func Try(connections *connection.Set, to *task.CSVDestination, columns []string) (*Destination, error) {
+	d, err := prepare(connections, to, columns)
+	if err == nil {
+		d.dry = true
+	}
+	return d, err
 }
 
 // prepare locates the file, and refuses what try does.
@@ -104,6 +115,9 @@ func (d *Destination) Write(ctx context.Context, batch *row.Batch, before func(r
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if d.dry {
+		d.buffer = d.buffer[:0]
+	}
 	if len(d.buffer) == 0 {
 		return nil
 	}
@@ -148,6 +162,9 @@ func (d *Destination) flush() error {
 // Finish brings the file to disk, and for replace puts it in its place. Nothing happens to a file to
 // which nothing was appended, but that an empty or missing one gets its header.
 func (d *Destination) Finish(ctx context.Context) error {
+	if d.dry {
+		return nil
+	}
 	if d.file == nil {
 		if info, err := d.root.Stat(d.path); err == nil && info.Size() > 0 {
 			return nil

@@ -2,6 +2,7 @@ package csvfile
 
 import (
 	"context"
+	"path/filepath"
 
 	"runhook/services/runner/check"
 	"runhook/services/runner/connection"
@@ -15,7 +16,6 @@ var (
 	_ connector.AtHand      = (*Source)(nil)
 	_ connector.Destination = (*Destination)(nil)
 	_ connector.Appended    = (*Destination)(nil)
-	_ connector.Destination = (*Trial)(nil)
 )
 
 // SourceKind reads files of text, and leaves workbooks to Workbook.
@@ -63,9 +63,25 @@ func (DestinationKind) Open(_ context.Context, job connector.Job, columns []conn
 	return Create(job.Connections, to, names)
 }
 
-// Check looks at the file and its folder. It takes any row.
+// Check looks at the file and its folder, and makes nothing. It takes any row.
 func (DestinationKind) Check(_ context.Context, job connector.Job, columns []check.Column, found *check.Report) (check.Takes, error) {
-	Check(job.Connections, destination(job), check.Names(columns), found)
+	d, err := locate(job.Connections, destination(job), check.Names(columns))
+	if err != nil {
+		found.Fail(check.At("destination", "csv", "connection"), err)
+		return nil, nil
+	}
+	defer d.Close()
+	at := check.At("destination", "csv", "path")
+	if err := d.try(); err != nil {
+		found.Fail(at, err)
+		return nil, nil
+	}
+	folder := filepath.Join(d.root.Name(), filepath.Dir(d.path))
+	// A file that is there is appended to as it is; any other is made in its folder.
+	_, missing := d.root.Stat(d.path)
+	if (!d.appends || missing != nil) && !check.Writable(folder) {
+		found.Errorf(at, "the folder of %s may not be written by this user; correct its permissions", d.place)
+	}
 	return nil, nil
 }
 

@@ -8,22 +8,26 @@ import (
 	"time"
 
 	"runhook/services/runner/check"
-	"runhook/services/runner/connection"
 	"runhook/services/runner/connector"
-	"runhook/shared/task"
 )
 
 // checkPatience is that of somebody who waits for the answer.
 var checkPatience = patience{attempts: 2, first: 500 * time.Millisecond, most: 5 * time.Second, silence: 30 * time.Second}
 
-// CheckSource asks for the first page of a source, and reports what is wrong with it. The columns are
-// not known where there is none. The error is ctx's.
-func CheckSource(ctx context.Context, connections *connection.Set, from *task.HTTPSource, params map[string]any, found *check.Report) (connector.Looked, error) {
-	if _, err := connections.HTTP(from.Connection); err != nil {
+// Check asks for the first page, unless a parameter that it requires has no value.
+func (SourceKind) Check(ctx context.Context, job connector.Job, found *check.Report) (connector.Looked, error) {
+	for i, parameter := range job.Task.Parameters {
+		if key := job.Task.Key(i); parameter.Required && len(job.Parameters[key].Values) == 0 {
+			found.Warnf(check.At("source", "http", "path"), "the first page was not asked for, and its columns are not known: the parameter %s is required and has no value here; give one with -p %[1]s=VALUE", key)
+			return connector.Unseen(), nil
+		}
+	}
+	from := source(job)
+	if _, err := job.Connections.HTTP(from.Connection); err != nil {
 		found.Fail(check.At("source", "http", "connection"), err)
 		return connector.Unseen(), nil
 	}
-	s, err := open(ctx, connections, from, params, checkPatience)
+	s, err := open(ctx, job.Connections, from, job.Task.ExpressionParams(job.Parameters), checkPatience)
 	if err != nil {
 		found.Fail(check.At("source", "http", "path"), err)
 		return connector.Unseen(), ctx.Err()
@@ -35,13 +39,14 @@ func CheckSource(ctx context.Context, connections *connection.Set, from *task.HT
 	return connector.Looked{Columns: s.Columns(), First: check.First(ctx, len(s.columns), s.Next)}, ctx.Err()
 }
 
-// Check asks the service of a destination with HEAD, which changes nothing, whether it is there, and
-// reports what it says. No rows are sent. The error is ctx's.
-func Check(ctx context.Context, connections *connection.Set, to *task.HTTPDestination, found *check.Report) error {
-	service, err := connections.HTTP(to.Connection)
+// Check asks the service with HEAD, which changes nothing, whether it is there. What it takes shows in a
+// run.
+func (DestinationKind) Check(ctx context.Context, job connector.Job, _ []check.Column, found *check.Report) (check.Takes, error) {
+	to := destination(job)
+	service, err := job.Connections.HTTP(to.Connection)
 	if err != nil {
 		found.Fail(check.At("destination", "http", "connection"), err)
-		return nil
+		return nil, nil
 	}
 	at := check.At("destination", "http", "path")
 	c := newClient(service, checkPatience)
@@ -49,7 +54,7 @@ func Check(ctx context.Context, connections *connection.Set, to *task.HTTPDestin
 	target, err := c.locate("destination.http.path", to.Path)
 	if err != nil {
 		found.Fail(at, err)
-		return nil
+		return nil, nil
 	}
 	place := to.Path + " of connection " + to.Connection
 	answer, err := c.ask(ctx, http.MethodHead, target, nil, nil)
@@ -57,7 +62,7 @@ func Check(ctx context.Context, connections *connection.Set, to *task.HTTPDestin
 		if refused, ok := errors.AsType[*refusal](err); ok {
 			found.Errorf(at, "%s %s", place, refused.why)
 		}
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 	_ = answer.Body.Close() // HEAD has no body
 	switch says := strconv.Itoa(answer.StatusCode) + " " + http.StatusText(answer.StatusCode); answer.StatusCode {
@@ -67,5 +72,5 @@ func Check(ctx context.Context, connections *connection.Set, to *task.HTTPDestin
 		found.Warnf(at, "%s answers %s to HEAD; if it does to %s too, correct path, or the url of the connection", place, says, to.Method)
 	}
 	found.Notef(at, "%s answers; whether it takes the rows shows in a run, for none are sent here", place)
-	return nil
+	return nil, nil
 }

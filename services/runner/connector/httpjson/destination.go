@@ -64,11 +64,10 @@ func openDestination(connections *connection.Set, to *task.HTTPDestination, run 
 // nothing is sent.
 func Try(connections *connection.Set, to *task.HTTPDestination, columns []string) (*Destination, error) {
 	d, err := OpenDestination(connections, to, "", columns)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		d.dry = true
 	}
-	d.dry = true
-	return d, nil
+	return d, err
 }
 
 // Write sends the batch's rows in one request. A request whose answer is lost is sent again, and rows

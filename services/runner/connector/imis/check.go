@@ -18,18 +18,18 @@ import (
 
 var atQuery = check.At("source", "imis", "query")
 
-// CheckSource signs in, and looks at what the site says of the IQA and at its first rows. It reports what
-// does not fit the task's parameters, and returns the columns, as far as they are known, and the first
-// rows. The error is ctx's.
-func CheckSource(ctx context.Context, connections *connection.Set, def *task.Definition, values task.Values, found *check.Report) (looked connector.Looked, err error) {
+// Check signs in, looks at what the site says of the IQA and at its first rows, and holds the task's
+// parameters against its prompts.
+func (SourceKind) Check(ctx context.Context, job connector.Job, found *check.Report) (looked connector.Looked, err error) {
+	def := job.Task
 	looked = connector.Unseen()
-	s, err := enter(ctx, connections, iqa(def))
+	s, err := enter(ctx, job.Connections, iqa(def))
 	if err != nil {
 		found.Fail(check.At("source", "imis", "connection"), err)
 		return looked, ctx.Err()
 	}
 	defer s.Close()
-	if s.prompts, err = prompts(def, values); err != nil {
+	if s.prompts, err = prompts(def, job.Parameters); err != nil {
 		found.Fail(check.At("parameters"), err)
 		return looked, nil
 	}
@@ -244,11 +244,10 @@ func (d *definition) have() string {
 	return "it has the prompts " + strings.Join(d.promptNames(), ", ")
 }
 
-// Check signs in, and looks at what the site says of a destination's entity. It reports all that does not
-// fit, and changes nothing. columns are the mapping's. What the entity takes is
-// nil where there is none. The error is ctx's.
-func Check(ctx context.Context, connections *connection.Set, to *task.IMISDestination, columns []check.Column, found *check.Report) (check.Takes, error) {
-	where, err := connections.IMIS(to.Connection)
+// Check signs in, and looks at what the site says of the entity.
+func (DestinationKind) Check(ctx context.Context, job connector.Job, columns []check.Column, found *check.Report) (check.Takes, error) {
+	to := destination(job)
+	where, err := job.Connections.IMIS(to.Connection)
 	if err != nil {
 		found.Fail(check.At("destination", "imis", "connection"), err)
 		return nil, nil

@@ -59,11 +59,10 @@ func OpenDestination(ctx context.Context, connections *connection.Set, to *task.
 // written, where it does that, and nothing is changed.
 func Try(ctx context.Context, connections *connection.Set, to *task.IMISDestination, columns []string) (*Destination, error) {
 	d, err := OpenDestination(ctx, connections, to, columns)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		d.dry = true
 	}
-	d.dry = true
-	return d, nil
+	return d, err
 }
 
 func (d *Destination) prepare(ctx context.Context, columns []string) (err error) {

@@ -3,7 +3,6 @@ package imis
 import (
 	"context"
 
-	"runhook/services/runner/check"
 	"runhook/services/runner/connector"
 	"runhook/shared/task"
 )
@@ -22,11 +21,6 @@ func (SourceKind) Open(ctx context.Context, job connector.Job) (connector.Source
 	return Open(ctx, job.Connections, job.Task, job.Parameters)
 }
 
-// Check signs in, and looks at the IQA and its first rows.
-func (SourceKind) Check(ctx context.Context, job connector.Job, found *check.Report) (connector.Looked, error) {
-	return CheckSource(ctx, job.Connections, job.Task, job.Parameters, found)
-}
-
 // DestinationKind writes records.
 type DestinationKind struct{}
 
@@ -37,11 +31,6 @@ func (DestinationKind) Open(ctx context.Context, job connector.Job, columns []co
 		return Try(ctx, job.Connections, to, names)
 	}
 	return OpenDestination(ctx, job.Connections, to, names)
-}
-
-// Check signs in, and looks at the entity.
-func (DestinationKind) Check(ctx context.Context, job connector.Job, columns []check.Column, found *check.Report) (check.Takes, error) {
-	return Check(ctx, job.Connections, destination(job), columns, found)
 }
 
 func destination(job connector.Job) *task.IMISDestination {

@@ -8,17 +8,14 @@ import (
 	"time"
 
 	"runhook/services/runner/check"
-	"runhook/services/runner/connection"
-	"runhook/shared/mapping"
-	"runhook/shared/task"
+	"runhook/services/runner/connector"
 )
 
-// Check looks at the database and the table of a destination, and reports all that would keep rows
-// out, without a change to either. columns are the mapping's. What the table takes is nil where there is
-// none. The error is ctx's.
-func Check(ctx context.Context, connections *connection.Set, to *task.SQLDestination, columns []check.Column, found *check.Report) (check.Takes, error) {
+// Check looks at the database and the table, without a change to either.
+func (DestinationKind) Check(ctx context.Context, job connector.Job, columns []check.Column, found *check.Report) (check.Takes, error) {
+	to := destination(job)
 	atConnection := check.At("destination", "sql", "connection")
-	database, err := dialectOf(connections, to.Connection)
+	database, err := dialectOf(job.Connections, to.Connection)
 	if err != nil {
 		found.Fail(atConnection, err)
 		return nil, nil
@@ -103,29 +100,29 @@ func (k kind) takes(values check.Kind) check.Fit {
 	return check.Always
 }
 
-// CheckSource asks the database for the query's columns, and reports what is wrong with the query. It
-// returns no columns where there are none to be had, and the first rows. The error is ctx's.
-func CheckSource(ctx context.Context, connections *connection.Set, from *task.SQLSource, params map[string]any, found *check.Report) (mapping.Columns, []check.Column, []check.Cells, error) {
-	none := mapping.Columns{Unknown: true}
-	database, err := dialectOf(connections, from.Connection)
+// Check asks the database for the query's columns and its first rows.
+func (SourceKind) Check(ctx context.Context, job connector.Job, found *check.Report) (connector.Looked, error) {
+	from := source(job)
+	atConnection, atQuery := check.At("source", "sql", "connection"), check.At("source", "sql", "query")
+	database, err := dialectOf(job.Connections, from.Connection)
 	if err != nil {
-		found.Fail(check.At("source", "sql", "connection"), err)
-		return none, nil, nil, nil
+		found.Fail(atConnection, err)
+		return connector.Unseen(), nil
 	}
 	s := &Source{connection: from.Connection, dialect: database}
-	query, err := s.bind(from.Query, params)
+	query, err := s.bind(from.Query, job.Task.ExpressionParams(job.Parameters))
 	if err != nil {
-		found.Fail(check.At("source", "sql", "query"), err)
-		return none, nil, nil, nil
+		found.Fail(atQuery, err)
+		return connector.Unseen(), nil
 	}
 	if s.db, err = database.open(ctx, toRead); err != nil {
-		found.Fail(check.At("source", "sql", "connection"), err)
-		return none, nil, nil, ctx.Err()
+		found.Fail(atConnection, err)
+		return connector.Unseen(), ctx.Err()
 	}
-	defer s.db.Close()
+	defer s.Close()
 	if err := s.prepare(ctx, query); err != nil {
-		found.Fail(check.At("source", "sql", "query"), err)
-		return none, nil, nil, ctx.Err()
+		found.Fail(atQuery, err)
+		return connector.Unseen(), ctx.Err()
 	}
 	before := len(found.Findings)
 	s.checkOrder(from.OrderBy, found)
@@ -133,12 +130,7 @@ func CheckSource(ctx context.Context, connections *connection.Set, from *task.SQ
 		s.checkTies(ctx, query, from.OrderBy, found)
 		s.order(from.OrderBy)
 	}
-	defer func() {
-		if s.rows != nil {
-			s.rows.Close()
-		}
-	}()
-	return s.Columns(), s.types, check.First(ctx, len(s.columns), s.Next), ctx.Err()
+	return connector.Looked{Columns: s.Columns(), Types: s.types, First: check.First(ctx, len(s.columns), s.Next)}, ctx.Err()
 }
 
 // tiesTime bounds the search for rows that order_by does not tell apart, which may have to read them

@@ -6,10 +6,8 @@ import (
 	"errors"
 	"time"
 
-	"runhook/services/runner/connection"
 	"runhook/services/runner/connector"
 	"runhook/shared/run"
-	"runhook/shared/task"
 )
 
 // checkpointTable holds, beside the rows themselves, how far each unfinished run is.
@@ -121,10 +119,9 @@ func (d *Destination) explainCheckpoint(ctx context.Context, err error) error {
 	return run.Failf("the runner keeps in the table %[1]s of connection %[2]s how far a run is, and cannot make or use it there; let its account create and write that table, or, where a table or view of another make has that name, rename it. The table is made by: %[3]s", checkpointTable, d.table.connection, d.dialect.checkpoints().make)
 }
 
-// Forget removes what Raise and Record have left of a run that has ended. What an error leaves behind
-// means nothing: no run ever has that number again.
-func Forget(ctx context.Context, connections *connection.Set, to *task.SQLDestination, fence *connector.Fence) error {
-	database, err := dialectOf(connections, to.Connection)
+// Forget removes what Raise and Record have left of the run.
+func (DestinationKind) Forget(ctx context.Context, job connector.Job) error {
+	database, err := dialectOf(job.Connections, destination(job).Connection)
 	if err != nil {
 		return err
 	}
@@ -133,7 +130,7 @@ func Forget(ctx context.Context, connections *connection.Set, to *task.SQLDestin
 		return err
 	}
 	defer db.Close()
-	if _, err := db.ExecContext(ctx, database.checkpoints().remove, fenceKey(fence)...); err != nil {
+	if _, err := db.ExecContext(ctx, database.checkpoints().remove, fenceKey(job.Fence)...); err != nil {
 		return explain(ctx, database, err)
 	}
 	return nil

@@ -3,7 +3,6 @@ package sqldb
 import (
 	"context"
 
-	"runhook/services/runner/check"
 	"runhook/services/runner/connector"
 	"runhook/shared/task"
 )
@@ -22,12 +21,6 @@ func (SourceKind) Open(ctx context.Context, job connector.Job) (connector.Source
 	return OpenSource(ctx, job.Connections, source(job), job.Task.ExpressionParams(job.Parameters))
 }
 
-// Check asks the database for the query's columns and its first rows.
-func (SourceKind) Check(ctx context.Context, job connector.Job, found *check.Report) (s connector.Looked, err error) {
-	s.Columns, s.Types, s.First, err = CheckSource(ctx, job.Connections, source(job), job.Task.ExpressionParams(job.Parameters), found)
-	return s, err
-}
-
 // DestinationKind writes rows to tables, and keeps each run's checkpoint beside them.
 type DestinationKind struct{}
 
@@ -38,16 +31,6 @@ func (DestinationKind) Open(ctx context.Context, job connector.Job, columns []co
 		return Try(ctx, job.Connections, to, columns)
 	}
 	return Open(ctx, job.Connections, to, columns)
-}
-
-// Check looks at the database and the table.
-func (DestinationKind) Check(ctx context.Context, job connector.Job, columns []check.Column, found *check.Report) (check.Takes, error) {
-	return Check(ctx, job.Connections, destination(job), columns, found)
-}
-
-// Forget removes the run's checkpoint.
-func (DestinationKind) Forget(ctx context.Context, job connector.Job) error {
-	return Forget(ctx, job.Connections, destination(job), job.Fence)
 }
 
 func source(job connector.Job) *task.SQLSource { return job.Task.Source.(*task.SQLSource) }

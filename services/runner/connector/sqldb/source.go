@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"io"
@@ -119,7 +120,7 @@ func (s *Source) order(orderBy []string) {
 func (s *Source) checkOrder(orderBy []string, found *check.Report) {
 	for _, name := range orderBy {
 		if !slices.Contains(s.columns, name) {
-			found.Errorf(check.At("source", "sql", "order_by"), "source.sql.order_by: the query has no column %s%s", name, hint(name, s.columns))
+			found.Errorf(check.At("source", "sql", "order_by"), "source.sql.order_by: the query has no column %s%s", name, cmp.Or(nearest.Hint(name, s.columns), "; it has "+strings.Join(s.columns, ", ")))
 		}
 	}
 }
@@ -153,13 +154,6 @@ func (s *Source) prepare(ctx context.Context, query string) error {
 		s.cells = append(s.cells, &s.values[i])
 	}
 	return rows.Err()
-}
-
-func hint(name string, columns []string) string {
-	if near := nearest.Hint(name, columns); near != "" {
-		return near
-	}
-	return "; it has " + strings.Join(columns, ", ")
 }
 
 // refuse says why the database does not take the query. Its words then are about the query and its
