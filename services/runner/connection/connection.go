@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"runhook/shared/nearest"
 	"runhook/shared/run"
@@ -147,6 +148,25 @@ func (s *Set) Files(name string) (Folder, error) {
 		s.kept[name] = root
 	}
 	return Folder{root, s.kept != nil}, nil
+}
+
+// Pool holds what all users of a set's connections share, such as whose turn it is at a site. It is safe
+// for concurrent use, and belongs to one set and those that its Keep returns.
+type Pool struct {
+	mu    sync.Mutex
+	known map[any]any
+}
+
+// Share returns what the pool holds under key, which the first caller makes.
+func Share[T any](p *Pool, key any, make func() T) T {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if shared, ok := p.known[key]; ok {
+		return shared.(T)
+	}
+	shared := make()
+	p.known[key] = shared
+	return shared
 }
 
 // find returns the connection of that name and kind.
