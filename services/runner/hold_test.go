@@ -140,3 +140,48 @@ func TestRenew(t *testing.T) {
 		t.Errorf("handed back as %+v, %v", seen.State, err)
 	}
 }
+
+// A claim is as old as the moment before it was written: a write may take as long as it likes, and whoever
+// watches the claim may have begun in between.
+func TestAClaimsAgeCountsFromBeforeItsWrite(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{Lease: time.Hour})
+	writing, goOn := make(chan struct{}, 1), make(chan struct{})
+	slow, err := bus.Connect(t.Context(), bus.Config{URLs: store.Broker.URL(), Log: zerolog.Nop(), Full: func() bool {
+		writing <- struct{}{}
+		<-goOn
+		return false
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(slow.Close)
+	if err := slow.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	id := task.NewID()
+	h := newHold(slow.Work, &bus.Delivery{Task: id, Number: 1}, zerolog.Nop())
+	claimed, state := make(chan *bus.Claim, 1), run.Claim{Owner: "me", Executions: 1}
+	go func() {
+		claim, err := slow.Work.Claim(t.Context(), id, 1, state)
+		if err != nil {
+			t.Error(err)
+		}
+		claimed <- claim
+	}()
+	<-writing
+	goOn <- struct{}{}
+	h.begin(<-claimed, state, 0, time.Now().Add(-25*time.Minute))
+
+	confirmed := make(chan error, 1)
+	go func() { confirmed <- h.confirm(t.Context(), true) }()
+	<-writing
+	meanwhile := time.Now()
+	goOn <- struct{}{}
+	if err := <-confirmed; err != nil {
+		t.Fatal(err)
+	}
+	if !h.renewed.Before(meanwhile) {
+		t.Errorf("the claim counts as written %s after its write had begun", h.renewed.Sub(meanwhile))
+	}
+}

@@ -265,6 +265,28 @@ func TestRunOfTheSameHomeGoesOnAtOnce(t *testing.T) {
 	}
 }
 
+// A run that is delivered again to the runner that is at work on it goes on there, once.
+func TestRunUnderWayIsNotBegunTwice(t *testing.T) {
+	t.Parallel()
+	w := newWorkshopWith(t, "upsert", 10, time.Hour)
+	release := w.lock(t)
+	w.runHere(t, runner.Options{})
+	n := w.submit(t)
+	w.awaitClaim(t, n)
+	proctest.Eventually(t, "the run is delivered again", func() bool {
+		if err := w.store.Work.Redeliver(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		consumer, err := jetStream(t, w.store).Consumer(t.Context(), "RUNS", string(w.request.Task))
+		return err == nil && consumer.CachedInfo().Delivered.Consumer > 2 // the one before has been seen to
+	})
+	release()
+	if doc := w.await(t, n); doc.Outcome() != run.Success || doc.ExecutionCount != 1 || w.rows(t) != 10 {
+		t.Errorf("ended as %+v with %d rows", doc, w.rows(t))
+	}
+	w.waitUntilQuiet(t)
+}
+
 func TestRunThatKeepsStoppingRunnersIsGivenUp(t *testing.T) {
 	t.Parallel()
 	w := newWorkshop(t, "upsert", 10)

@@ -298,3 +298,29 @@ func TestReplaceSweepsUpAfterTheKilled(t *testing.T) {
 		t.Errorf("the file is %q", text)
 	}
 }
+
+// What stands behind the checkpoint and is not what would be written is another writer's, and stays.
+func TestContinueLeavesWhatOthersHaveAppended(t *testing.T) {
+	folder := t.TempDir()
+	d := create(t, folder, task.Append)
+	if err := d.Write(t.Context(), rows("Ann", 0, 2), anyTime); err != nil {
+		t.Fatal(err)
+	}
+	length := d.Length()
+	d.Close()
+	other := create(t, folder, task.Append)
+	if err := errors.Join(other.Write(t.Context(), rows("Zoe", 7, 1), anyTime), other.Finish(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	other.Close()
+	d = create(t, folder, task.Append)
+	d.ContinueBehind(length)
+	if err := errors.Join(d.Write(t.Context(), rows("Ann", 2, 1), anyTime), d.Finish(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+	text, err := os.ReadFile(filepath.Join(folder, "out.csv"))
+	if want := "who,n\nAnn,0\nAnn,1\nZoe,7\nAnn,2\n"; err != nil || string(text) != want {
+		t.Errorf("got %q, want %q: %v", text, want, err)
+	}
+}
