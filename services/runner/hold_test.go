@@ -9,10 +9,14 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"runhook/services/runner/connector"
+	"runhook/services/runner/connector/builtin"
+	"runhook/services/runner/pipeline"
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 // A hold is certain of its run as long as nobody can have taken it over, by its own clock. Then it
@@ -183,5 +187,69 @@ func TestAClaimsAgeCountsFromBeforeItsWrite(t *testing.T) {
 	}
 	if !h.renewed.Before(meanwhile) {
 		t.Errorf("the claim counts as written %s after its write had begun", h.renewed.Sub(meanwhile))
+	}
+}
+
+// Whatever the destination, an attempt writes and finishes only while the run is its own: where rows must not
+// come twice it is durable before that they may be written, and where the database keeps the checkpoint the
+// fence says whether somebody else may still be at work there.
+func TestGuard(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		destination   string
+		marks, fenced bool
+	}{
+		"a file that is appended to":   {"csv: {connection: drop, path: out.csv, action: append}", true, false},
+		"a file that is replaced":      {"csv: {connection: drop, path: out.csv, action: replace}", false, false},
+		"a table that is inserted to":  {"sql: {connection: db, table: people, action: insert}", false, true},
+		"a table that is upserted":     {"sql: {connection: db, table: people, key: [id], action: upsert}", false, true},
+		"a service that is posted to":  {"http: {connection: partner, path: /people}", false, false},
+		"a subject that is told again": {"nats: {subject: members.changed}", false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := bustest.New(t, bus.Topology{Lease: time.Minute})
+			id := task.NewID()
+			def, err := taskfile.Parse([]byte("id: "+string(id)+"\nname: Guarded\nsource: {csv: {connection: drop, path: in.csv}}\nmapping: {id: id}\ndestination: {"+c.destination+"}\n"), "guarded.yaml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			state := run.Claim{Owner: "me", Executions: 2}
+			claim, err := store.Work.Claim(t.Context(), id, 1, state)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := newHold(store.Work, &bus.Delivery{Task: id, Number: 1}, zerolog.Nop())
+			h.begin(claim, state, 0, time.Now())
+			a := newAttempt(&Runner{options: Options{Work: store.Work}}, h, run.Request{Task: id}, zerolog.Nop(), nil)
+			job := pipeline.Job{Kinds: builtin.Kinds()}
+			job.Job = connector.Job{Task: def}
+			a.guard(&job)
+
+			if fenced := job.Fence != nil; fenced != c.fenced || fenced && (!job.Fence.Takeover || job.Fence.Token != claim.Token || a.forget == nil) {
+				t.Errorf("the fence is %+v", job.Fence)
+			}
+			if !c.fenced {
+				if err := job.BeforeWrite(t.Context(), 1); err != nil || h.last().Checkpoint.Writing != c.marks {
+					t.Errorf("it is durable that rows may be written: %v, want %v: %v", h.last().Checkpoint.Writing, c.marks, err)
+				}
+			}
+			seen, _, err := store.Work.FindClaim(t.Context(), id, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := store.Work.TakeOver(t.Context(), id, 1, seen, seen.State.Next("other")); err != nil {
+				t.Fatal(err)
+			}
+			h.renewed = time.Now().Add(-25 * time.Second)
+			if err := job.Confirm(t.Context()); !errors.Is(err, errLostClaim) {
+				t.Errorf("finishing a run that is another's: %v", err)
+			}
+			if !c.fenced {
+				if err := job.BeforeWrite(t.Context(), 2); !errors.Is(err, errLostClaim) {
+					t.Errorf("writing in a run that is another's: %v", err)
+				}
+			}
+		})
 	}
 }

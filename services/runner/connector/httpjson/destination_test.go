@@ -291,6 +291,46 @@ func TestPassingFaultsAreTriedAgain(t *testing.T) {
 	}
 }
 
+// One key is for one request: other rows, a later place in the run and another run have others.
+func TestIdempotencyKeysDiffer(t *testing.T) {
+	r := receive(t, nil)
+	first, other := r.open(t, task.HTTPDestination{}), r.open(t, task.HTTPDestination{})
+	other.run = "task.8"
+	later := row.NewBatch(2)
+	later.Add(2).Values = []any{json.Number("1"), "Ann"} // the same in another row
+	for _, write := range []struct {
+		to   *Destination
+		rows *row.Batch
+	}{{first, batch(1, "Ann")}, {first, batch(1, "Ben")}, {first, later}, {other, batch(1, "Ann")}} {
+		if err := write.to.Write(t.Context(), write.rows, anyTime); err != nil {
+			t.Fatal(err)
+		}
+	}
+	requests, _ := r.sent()
+	keys := map[string]bool{}
+	for _, sent := range requests {
+		keys[sent.Header.Get("Idempotency-Key")] = true
+	}
+	if len(keys) != 4 {
+		t.Errorf("4 requests have %d keys: %v", len(keys), keys)
+	}
+}
+
+// A request that is repeated asks again whether it may: the run may be another runner's by then.
+func TestARepeatAsksForLeave(t *testing.T) {
+	r := receive(t, func(_ int, w http.ResponseWriter, _ string) { w.WriteHeader(http.StatusServiceUnavailable) })
+	lost, asked := errors.New("lost"), 0
+	err := r.open(t, task.HTTPDestination{}).Write(t.Context(), batch(1, "Ann"), func(int64) error {
+		if asked++; asked > 1 {
+			return lost
+		}
+		return nil
+	})
+	if requests, _ := r.sent(); !errors.Is(err, lost) || len(requests) != 1 {
+		t.Errorf("%d requests, %v", len(requests), err)
+	}
+}
+
 func TestRetryAfterIsKept(t *testing.T) {
 	var times []time.Time
 	r := receive(t, func(n int, w http.ResponseWriter, _ string) {
