@@ -3,10 +3,12 @@ package runner
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 
 	"runhook/services/runner/connector"
@@ -251,5 +253,55 @@ func TestGuard(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The queue hears that the run is at work three times in a lease, so that nobody else is offered it.
+func TestTheLeaseIsExtended(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{Lease: time.Hour})
+	request := bustest.Applied(t, store.Bus)
+	n := bustest.Submit(t, store.Bus, request)
+	queue, err := store.Work.Queue(t.Context(), request.Task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	delivery, err := bustest.Next(t.Context(), queue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := run.Claim{Owner: "me", Executions: 1}
+	claim, err := store.Work.Claim(t.Context(), request.Task, n, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc := bustest.JetStream(t, store.Broker.URL()).Conn()
+	heard := make(chan *nats.Msg, 8)
+	if _, err := nc.ChanSubscribe("$JS.ACK.RUNS.>", heard); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	h := newHold(store.Work, delivery, zerolog.Nop())
+	h.begin(claim, state, 0, time.Now())
+	for _, age := range []time.Duration{time.Minute, 19 * time.Minute, 21 * time.Minute, time.Minute} {
+		if age > time.Minute {
+			h.extended = time.Now().Add(-age)
+		}
+		if err := h.renew(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.done() // the last that is heard
+	var all []string
+	for msg := range heard {
+		all = append(all, string(msg.Data))
+		if len(msg.Data) == 0 {
+			break
+		}
+	}
+	if !slices.Equal(all, []string{"+WPI", ""}) {
+		t.Errorf("the queue heard %q", all)
 	}
 }
