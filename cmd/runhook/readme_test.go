@@ -13,14 +13,15 @@ import (
 // What the README shows is what a reader gets: its output is compared with the program's, and its
 // commands are executed. In what it shows, … stands for anything, and lines may be left out.
 func TestReadmeShowsTheTruth(t *testing.T) {
-	t.Parallel()
+	// Not beside others: the README's polls wait for half a minute, which a busy machine outlasts.
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	demo := begin(t, "serve", "--demo", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0").listening()
 	demo.out.Await(t, `Your turn`, demo.ended)
-	addresses := strings.NewReplacer("http://127.0.0.1:8080", demo.url, "nats://127.0.0.1:4222", "…", "data in data)", "data in …)")
+	addresses := strings.NewReplacer("http://127.0.0.1:8080", demo.url, "nats://127.0.0.1:4222", "…", "data in data)", "data in …)",
+		"Prefer: wait=30", "Prefer: wait=120")
 
 	_, block, _ := strings.Cut(string(readme), "<!-- the output of: runhook serve --demo -->\n```\n")
 	shown, _, _ := strings.Cut(block, "```")
