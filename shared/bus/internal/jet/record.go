@@ -210,7 +210,15 @@ func (s *Stream) Scan(ctx context.Context, config jetstream.OrderedConsumerConfi
 			return Explain(err)
 		}
 		if got == 0 {
-			return nil
+			// The library takes a second without an answer for an empty batch too, so only a consumer that
+			// has nothing left, and has sent nothing that did not arrive, tells that this is the end.
+			info, err := consumer.Info(ctx)
+			if err != nil {
+				return Explain(err)
+			}
+			if info.NumPending == 0 && info.Delivered.Consumer == 0 {
+				return nil
+			}
 		}
 		unheard = time.Now().Add(NotHeardOf)
 	}
