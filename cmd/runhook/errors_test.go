@@ -147,8 +147,8 @@ func (g *gallery) commands(s *site, server string) {
 		switch line {
 		case "run people":
 			args = append(args, "--server", "http://127.0.0.1:1")
-		case "serve --listen nowhere":
-			args = append(args, "--data", s.path("unheard"), "--nats-listen", "127.0.0.1:0")
+		case "serve --listen nowhere --data DIR/fresh":
+			args = append(args, "--nats-listen", "127.0.0.1:0") // not the usual port, which somebody may have
 		}
 		code, _, said := call(g.t, args...)
 		if code == exitSuccess {
