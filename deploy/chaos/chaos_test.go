@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strconv"
 	"testing"
 	"time"
@@ -39,6 +40,7 @@ func TestChaos(t *testing.T) {
 			dir, err := os.MkdirTemp("", "runhook-chaos-*")
 			check(t, err)
 			h := newHouse(t, dir, program)
+			defer time.AfterFunc(length+hungLimit, h.hung).Stop()
 			t.Cleanup(func() {
 				if t.Failed() {
 					fmt.Printf("The seed was %d; logs and data are in %s\n", seed, dir)
@@ -74,6 +76,21 @@ func settings(t *testing.T) (length time.Duration, seed uint64, mode string) {
 		t.Fatalf("CHAOS_MODE=%s: embedded, cluster or both", mode)
 	}
 	return length, seed, mode
+}
+
+// hungLimit bounds everything beside the time in which things break: the start, the recovery from the
+// last fault, the end of the last runs, the account. Each wait has a shorter bound of its own.
+const hungLimit = 15 * time.Minute
+
+// hung ends the tests when something waits without a bound, and says what everything does.
+func (h *house) hung() {
+	stacks := make([]byte, 4<<20)
+	fmt.Printf("not at an end %s after the last fault; every goroutine:\n%s\n", hungLimit, stacks[:runtime.Stack(stacks, true)])
+	for _, p := range append(h.servers, h.services...) {
+		p.kill()
+		fmt.Printf("the end of the log of %s:\n%s\n", p.name, tail(p.log, 4000))
+	}
+	os.Exit(1)
 }
 
 // drainLimit bounds how long runs may take to end after the last fault.

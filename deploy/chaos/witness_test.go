@@ -235,6 +235,8 @@ func (w *witness) open(ctx context.Context, works []*work) (n int, err error) {
 	return n, err
 }
 
+var errMissing = errors.New("the server does not send them")
+
 // each reads a stream from its beginning to its present end.
 func (w *witness) each(ctx context.Context, name, filter string, take func(msg jetstream.Msg, sequence uint64) error) error {
 	stream, err := w.js.Stream(ctx, name)
@@ -256,6 +258,7 @@ func (w *witness) each(ctx context.Context, name, filter string, take func(msg j
 		return fmt.Errorf("stream %s: %w", name, err)
 	}
 	defer func() { _ = stream.DeleteConsumer(ctx, consumer.CachedInfo().Name) }()
+	// A fetch that brings nothing is no error, so the limit counts from the last message.
 	for limit := time.Now().Add(time.Minute); left > 0; {
 		batch, err := consumer.Fetch(int(min(left, 500)), jetstream.FetchMaxWait(2*time.Second))
 		if err == nil {
@@ -268,11 +271,13 @@ func (w *witness) each(ctx context.Context, name, filter string, take func(msg j
 					return fmt.Errorf("stream %s, message %d: %w", name, meta.Sequence.Stream, err)
 				}
 				left--
+				limit = time.Now().Add(time.Minute)
 			}
 			err = batch.Error()
 		}
-		if err != nil && time.Now().After(limit) {
-			return fmt.Errorf("stream %s: %d messages are missing at the end: %w", name, left, err)
+		if time.Now().After(limit) {
+			info, _ := consumer.Info(ctx)
+			return fmt.Errorf("stream %s: %d messages are missing at the end, the consumer is %+v: %w", name, left, info, errors.Join(err, errMissing))
 		}
 	}
 	return nil
