@@ -296,7 +296,7 @@ func follow(t *testing.T, store *bustest.Store, waiter *bus.Bus, request run.Req
 		status, err := waiter.Runs.Await(ctx, request.Task, n)
 		answers <- answer{status, err}
 	}()
-	bustest.Eventually(t, func() error {
+	proctest.Until(t, func() error {
 		if store.Broker.Server().NumSubscriptions() == before {
 			return errors.New("nobody follows the run")
 		}

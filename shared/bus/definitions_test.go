@@ -12,6 +12,7 @@ import (
 
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
@@ -44,7 +45,7 @@ func TestSweepDefinitions(t *testing.T) {
 	pass := func(request run.Request) {
 		t.Helper()
 		n := bustest.Submit(t, store.Bus, request)
-		bustest.Eventually(t, func() error {
+		proctest.Until(t, func() error {
 			if _, err := store.Runs.Lookup(ctx, id, n); !errors.Is(err, run.ErrRunGone) {
 				return errors.New("the run is still there")
 			}

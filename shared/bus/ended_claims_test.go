@@ -9,6 +9,7 @@ import (
 	"runhook/shared/bus"
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -54,7 +55,7 @@ func TestClaimsOfEndedRunsGo(t *testing.T) {
 	}
 	delivery.Done()
 	js := bustest.JetStream(t, store.Broker.URL())
-	bustest.Eventually(t, func() error {
+	proctest.Until(t, func() error {
 		consumer, err := js.Consumer(ctx, "RUNS", string(first.Task))
 		if err == nil && consumer.CachedInfo().AckFloor.Stream != uint64(acknowledged) {
 			err = errors.New("the acknowledgement is not confirmed")
@@ -119,7 +120,7 @@ func TestClaimsOfEndedRunsGo(t *testing.T) {
 	if stored(first, open) {
 		t.Error("the last claim is left though its run has ended")
 	}
-	bustest.Eventually(t, func() error {
+	proctest.Until(t, func() error {
 		events, err := bustest.EventCounts(ctx, store.Bus)
 		if err == nil && len(events) != 5 {
 			err = fmt.Errorf("events of %d runs, want 5: %v", len(events), events)

@@ -13,6 +13,7 @@ import (
 
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -94,7 +95,7 @@ func TestFullDiskOfOneServer(t *testing.T) {
 		mu.Lock()
 		before := count
 		mu.Unlock()
-		bustest.Eventually(t, func() error {
+		proctest.Until(t, func() error {
 			mu.Lock()
 			defer mu.Unlock()
 			for i := range count {
@@ -106,8 +107,8 @@ func TestFullDiskOfOneServer(t *testing.T) {
 		})
 	}
 	more()
-	bustest.FillDisk(t, filepath.Join(disk, "filler"))
-	bustest.Eventually(t, func() error { // it notices when a file has to grow
+	proctest.Until(t, func() error { // it notices when a file has to grow
+		bustest.FillDisk(t, filepath.Join(disk, "filler")) // again and again: files that go make room
 		if cluster.Servers[full].JetStreamEnabled() {
 			return errors.New("the server goes on")
 		}
@@ -126,7 +127,7 @@ func TestFullDiskOfOneServer(t *testing.T) {
 	stop()
 	all.Wait()
 	js := bustest.JetStream(t, cluster.URLs)
-	bustest.Eventually(t, func() error {
+	proctest.Until(t, func() error {
 		if behind := bustest.Lagging(ctx, js); behind != "" {
 			return errors.New(behind)
 		}
@@ -143,7 +144,7 @@ func TestFullDiskOfOneServer(t *testing.T) {
 		}
 	}
 	var counts map[run.Number]int
-	bustest.Eventually(t, func() error {
+	proctest.Until(t, func() error {
 		var err error
 		counts, err = bustest.EventCounts(ctx, cluster.Bus)
 		if err == nil && len(counts) < len(ended) {

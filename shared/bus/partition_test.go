@@ -8,6 +8,7 @@ import (
 
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -76,7 +77,7 @@ func TestLaggingReplicaTellsNothingOld(t *testing.T) {
 	}
 
 	cluster.Silence(lagging, false)
-	bustest.Eventually(t, func() error {
+	proctest.Until(t, func() error {
 		if seen, err := status.Runs.Lookup(ctx, request.Task, n); err != nil || !seen.Final {
 			return fmt.Errorf("%v, final %v", err, seen.Final)
 		}
@@ -102,7 +103,7 @@ func TestLeaderThatIsCutOffTellsNothingOld(t *testing.T) {
 	cluster.Silence(alone, true)
 	defer cluster.Silence(alone, false)
 	var claim *bus.Claim
-	bustest.Eventually(t, func() (err error) { // the others elect a leader first
+	proctest.Until(t, func() (err error) { // the others elect a leader first
 		claim, err = others.Work.Claim(ctx, request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
 		if errors.Is(err, bus.ErrClaimed) { // an acknowledgement was lost on the way
 			seen, _, findErr := others.Work.FindClaim(ctx, request.Task, n)
@@ -115,9 +116,9 @@ func TestLeaderThatIsCutOffTellsNothingOld(t *testing.T) {
 	})
 	doc := run.QueuedDocument(request, n)
 	doc.End(run.Success, "", time.Now())
-	bustest.Eventually(t, func() error { return claim.Finish(ctx, doc, run.RejectedSet{}) })
+	proctest.Until(t, func() error { return claim.Finish(ctx, doc, run.RejectedSet{}) })
 	var fresh run.Number
-	bustest.Eventually(t, func() error {
+	proctest.Until(t, func() error {
 		accepted, err := others.Runs.Submit(ctx, request, "")
 		fresh = accepted.Number
 		return err
@@ -130,7 +131,7 @@ func TestLeaderThatIsCutOffTellsNothingOld(t *testing.T) {
 	}
 
 	cluster.Silence(alone, false)
-	bustest.Eventually(t, func() error {
+	proctest.Until(t, func() error {
 		if seen, err := status.Runs.Lookup(ctx, request.Task, n); err != nil || !seen.Final {
 			return fmt.Errorf("%v, final %v", err, seen.Final)
 		}

@@ -48,7 +48,7 @@ func TestEventsAreCompleteAcrossLeaderChanges(t *testing.T) {
 			before := len(finished)
 			mu.Unlock()
 			cluster.StepDown(t, stream)
-			bustest.Eventually(t, func() error { // runs end again under the new leader
+			proctest.Until(t, func() error { // runs end again under the new leader
 				mu.Lock()
 				defer mu.Unlock()
 				if len(finished) < before+20 {
@@ -65,7 +65,7 @@ func TestEventsAreCompleteAcrossLeaderChanges(t *testing.T) {
 	all.Wait()
 
 	js := bustest.JetStream(t, cluster.URLs)
-	bustest.Eventually(t, func() error { // the sourcing of a new leader takes a while to begin
+	proctest.Until(t, func() error { // the sourcing of a new leader takes a while to begin
 		results, err := subjects(ctx, js, "KV_runs", "$KV.runs.final.>")
 		if err != nil {
 			return err
@@ -77,7 +77,7 @@ func TestEventsAreCompleteAcrossLeaderChanges(t *testing.T) {
 		return err
 	})
 	var events map[run.Number]int
-	bustest.Eventually(t, func() (err error) {
+	proctest.Until(t, func() (err error) {
 		events, err = bustest.EventCounts(ctx, cluster.Bus)
 		return err
 	})
@@ -108,7 +108,7 @@ func TestEventsOutliveResults(t *testing.T) {
 			t.Fatal("a run did not end")
 		}
 	}
-	bustest.Eventually(t, func() error {
+	proctest.Until(t, func() error {
 		results, err := subjects(ctx, js, "KV_runs", "$KV.runs.final.>")
 		if err == nil && results > 0 {
 			err = run.ErrUnavailable
@@ -116,7 +116,7 @@ func TestEventsOutliveResults(t *testing.T) {
 		return err
 	})
 	store.Restart()
-	bustest.Eventually(t, func() error {
+	proctest.Until(t, func() error {
 		_, err := js.Stream(ctx, "EVENTS")
 		return err
 	})

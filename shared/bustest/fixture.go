@@ -11,7 +11,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/shared/bus"
-	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
@@ -103,23 +102,6 @@ func Lagging(ctx context.Context, js jetstream.JetStream) string {
 		behind = append(behind, err.Error())
 	}
 	return strings.Join(behind, ", ")
-}
-
-// Eventually waits until try returns no error. It looks less and less often, since a look may cost the
-// server something that stays for a while, such as a consumer.
-func Eventually(t testing.TB, try func() error) {
-	t.Helper()
-	limit := time.Now().Add(proctest.Limit)
-	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
-		err := try()
-		if err == nil {
-			return
-		}
-		if time.Now().After(limit) {
-			t.Fatal(err)
-		}
-		time.Sleep(pause)
-	}
 }
 
 // Next pulls one request of a queue.

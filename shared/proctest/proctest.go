@@ -3,6 +3,7 @@
 package proctest
 
 import (
+	"errors"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -95,14 +96,32 @@ func (p *Process) Wait() int {
 	return p.command.ProcessState.ExitCode()
 }
 
-// Eventually asks again and again until a condition holds. It is for what no event tells.
+// Until asks again and again until try returns no error. It is for what no event tells. It looks less and
+// less often, since a look may cost a server something that stays for a while, such as a consumer.
+func Until(t testing.TB, try func() error) {
+	t.Helper()
+	over := time.Now().Add(Limit)
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
+		err := try()
+		if err == nil {
+			return
+		}
+		if time.Now().After(over) {
+			t.Fatalf("not within %s: %v", Limit, err)
+		}
+		time.Sleep(pause)
+	}
+}
+
+// Eventually is Until for a condition.
 func Eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for over := time.Now().Add(Limit); !holds(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(over) {
-			t.Fatalf("not within %s: %s", Limit, what)
+	Until(t, func() error {
+		if !holds() {
+			return errors.New(what)
 		}
-	}
+		return nil
+	})
 }
 
 // Output collects what a program writes, and lets a test wait for it.

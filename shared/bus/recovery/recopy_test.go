@@ -10,6 +10,7 @@ import (
 	"runhook/shared/bus"
 	"runhook/shared/bus/recovery"
 	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -43,7 +44,7 @@ func TestLostEventIsCopiedAgain(t *testing.T) {
 		state := stream.CachedInfo().State
 		return state.FirstSeq, state.LastSeq, state.Msgs
 	}
-	bustest.Eventually(t, func() error {
+	proctest.Until(t, func() error {
 		if _, _, count := events(); count != runs {
 			return fmt.Errorf("%d events of %d runs", count, runs)
 		}
@@ -64,7 +65,7 @@ func TestLostEventIsCopiedAgain(t *testing.T) {
 	recovered := make(chan struct{})
 	var keeping sync.WaitGroup
 	keeping.Go(func() { recovery.KeepEvents(ctx, store.Bus, recovered) })
-	bustest.Eventually(t, func() error {
+	proctest.Until(t, func() error {
 		if _, last, _ := events(); last != runs+1 {
 			return fmt.Errorf("the lost event is not back: the last is at %d", last)
 		}

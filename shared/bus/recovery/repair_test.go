@@ -12,6 +12,7 @@ import (
 	"runhook/shared/bus"
 	"runhook/shared/bus/recovery"
 	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -89,7 +90,7 @@ func (r *ran) finish(t *testing.T, claim *bus.Claim, request run.Request, n run.
 func (r *ran) events(t *testing.T, want int) map[run.Number]int {
 	t.Helper()
 	var found map[run.Number]int
-	bustest.Eventually(t, func() (err error) {
+	proctest.Until(t, func() (err error) {
 		found, err = bustest.EventCounts(t.Context(), r.Bus)
 		if err == nil && len(found) < want {
 			err = fmt.Errorf("%d runs have events, want %d", len(found), want)
@@ -150,7 +151,7 @@ func (r *ran) cut(t *testing.T, stream string, bytes int64, killed bool) {
 
 func (r *ran) awaitReady(t *testing.T) {
 	t.Helper()
-	bustest.Eventually(t, func() error { return r.Ready(t.Context()) })
+	proctest.Until(t, func() error { return r.Ready(t.Context()) })
 }
 
 func TestRepairOfCutFiles(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"runhook/shared/bus"
 	"runhook/shared/bus/recovery"
 	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -71,7 +72,7 @@ func keep(t *testing.T, store *bus.Bus) kept {
 	k.queued = accepted.Number
 	queue.Close()
 	// Without a consumer: one that is made or goes while the server reads the stream has the backup fail.
-	bustest.Eventually(t, func() error {
+	proctest.Until(t, func() error {
 		events, err := store.Jet().Events.Info(ctx)
 		if err == nil && events.State.Msgs != uint64(len(k.finals)) {
 			err = fmt.Errorf("%d events of %d runs", events.State.Msgs, len(k.finals))
@@ -222,7 +223,7 @@ func (k *kept) compare(t *testing.T, store *bus.Bus, urls string, replicas int) 
 			t.Fatal(err)
 		}
 	}
-	bustest.Eventually(t, func() error { return oneEventEach(ctx, store, len(k.finals)+3) })
+	proctest.Until(t, func() error { return oneEventEach(ctx, store, len(k.finals)+3) })
 }
 
 // What three servers hold can be restored into three others and into one, and what one holds into three.

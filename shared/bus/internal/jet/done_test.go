@@ -10,6 +10,7 @@ import (
 
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 )
 
 // An acknowledgement that nobody confirms is published again, one that is confirmed is not.
@@ -37,7 +38,7 @@ func TestLostAcknowledgementIsRepeated(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	bustest.Eventually(t, confirmed)
+	proctest.Until(t, confirmed)
 	if n := heard.Load(); n != 2 {
 		t.Errorf("it was heard %d times before it was confirmed", n)
 	}
@@ -51,7 +52,7 @@ func TestLostAcknowledgementIsRepeated(t *testing.T) {
 		t.Fatal(err)
 	}
 	deliveries.Done("queue.other")
-	bustest.Eventually(t, confirmed)
+	proctest.Until(t, confirmed)
 	if n := heard.Load(); n != 2 {
 		t.Errorf("it came %d times", n)
 	}

@@ -310,7 +310,7 @@ func TestCallerThatGivesUpItsBatchMayBeStored(t *testing.T) {
 			}
 		})
 	}
-	bustest.Eventually(t, func() error {
+	proctest.Until(t, func() error {
 		if requests.Batches() == before {
 			return errors.New("no batch has begun")
 		}
@@ -319,7 +319,7 @@ func TestCallerThatGivesUpItsBatchMayBeStored(t *testing.T) {
 	giveUp()
 	all.Wait()
 	wire.Silence(false)
-	bustest.Eventually(t, func() error {
+	proctest.Until(t, func() error {
 		info, err := store.Jet().Runs.Info(t.Context())
 		if err == nil && info.State.Msgs != callers {
 			err = fmt.Errorf("%d requests are stored", info.State.Msgs)
