@@ -4,7 +4,14 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
+
+// Over is the stream as seen through another one.
+func (s *Stream) Over(seen jetstream.Stream) *Stream {
+	return &Stream{Stream: seen, name: s.name, store: s.store}
+}
 
 // Batches is how many batches were begun.
 func (s *Stream) Batches() uint64 {

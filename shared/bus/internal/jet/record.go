@@ -179,7 +179,7 @@ func (s *Stream) Scan(ctx context.Context, config jetstream.OrderedConsumerConfi
 	if err != nil {
 		return Explain(err)
 	}
-	unheard := time.Now().Add(NotHeardOf)
+	last, unheard := max(config.OptStartSeq, 1)-1, time.Now().Add(NotHeardOf)
 	for {
 		batch, err := consumer.FetchNoWait(scanned)
 		if err != nil {
@@ -190,6 +190,7 @@ func (s *Stream) Scan(ctx context.Context, config jetstream.OrderedConsumerConfi
 			got++
 			meta, err := msg.Metadata()
 			if err == nil {
+				last = meta.Sequence.Stream
 				err = each(Record{msg.Subject(), meta.Sequence.Stream, msg.Headers(), msg.Data(), meta.Timestamp})
 			}
 			if errors.Is(err, ErrEnough) {
@@ -209,17 +210,53 @@ func (s *Stream) Scan(ctx context.Context, config jetstream.OrderedConsumerConfi
 		if err != nil {
 			return Explain(err)
 		}
-		if got == 0 {
-			// The library takes a second without an answer for an empty batch too, so only a consumer that
-			// has nothing left, and has sent nothing that did not arrive, tells that this is the end.
-			info, err := consumer.Info(ctx)
-			if err != nil {
-				return Explain(err)
-			}
-			if info.NumPending == 0 && info.Delivered.Consumer == 0 {
-				return nil
-			}
+		if got > 0 {
+			unheard = time.Now().Add(NotHeardOf)
+			continue
 		}
-		unheard = time.Now().Add(NotHeardOf)
+		// The library takes a second without an answer for an empty batch too, so only a consumer that has
+		// nothing left, and has sent nothing that did not arrive, tells that this is the end.
+		info, err := consumer.Info(ctx)
+		if err != nil {
+			return Explain(err)
+		}
+		if info.NumPending == 0 && info.Delivered.Consumer == 0 {
+			return nil
+		}
+		if time.Now().Before(unheard) {
+			time.Sleep(HeardOf)
+			continue
+		}
+		// What a server counts can be above what it has (seen after a full disk with nats-server 2.15.2).
+		next, err := s.leaderFollowing(ctx, config.FilterSubjects, last+1)
+		if errors.Is(err, ErrMissing) || err == nil && config.OptStartTime != nil && next.Time.Before(*config.OptStartTime) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("%w: message %d of %s was not sent within %s", run.ErrUnavailable, next.Sequence, s.name, NotHeardOf)
 	}
+}
+
+// leaderFollowing is the first message of any of some subjects, or of all, at a sequence or behind it, as
+// the stream's leader has it.
+func (s *Stream) leaderFollowing(ctx context.Context, subjects []string, sequence uint64) (first Record, err error) {
+	if len(subjects) == 0 {
+		subjects = []string{">"}
+	}
+	for _, subject := range subjects {
+		next, err := s.fromLeader(ctx, map[string]any{"seq": sequence, "next_by_subj": subject})
+		switch {
+		case errors.Is(err, ErrMissing):
+		case err != nil:
+			return Record{}, err
+		case first.Sequence == 0 || next.Sequence < first.Sequence:
+			first = next
+		}
+	}
+	if first.Sequence == 0 {
+		return Record{}, ErrMissing
+	}
+	return first, nil
 }

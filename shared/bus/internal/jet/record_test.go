@@ -2,6 +2,7 @@ package jet_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -9,6 +10,7 @@ import (
 	"runhook/shared/bus"
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/bustest"
+	"runhook/shared/run"
 )
 
 // busyServer answers the first question of a consumer for messages too late: not within the second after
@@ -60,5 +62,58 @@ func TestScanOfABusyServerReadsAll(t *testing.T) {
 		if err != nil || found != wanted {
 			t.Errorf("%s: %d records, %v, want %d", name, found, err, wanted)
 		}
+	}
+}
+
+// strayServer counts one message too many, as after a full disk, and may keep its messages to itself.
+type strayServer struct {
+	jetstream.Stream
+	silent bool
+}
+
+func (s strayServer) OrderedConsumer(ctx context.Context, config jetstream.OrderedConsumerConfig) (jetstream.Consumer, error) {
+	consumer, err := s.Stream.OrderedConsumer(ctx, config)
+	return strayConsumer{consumer, s.silent}, err
+}
+
+type strayConsumer struct {
+	jetstream.Consumer
+	silent bool
+}
+
+func (c strayConsumer) FetchNoWait(batch int) (jetstream.MessageBatch, error) {
+	if c.silent {
+		return silence{}, nil
+	}
+	return c.Consumer.FetchNoWait(batch)
+}
+
+func (c strayConsumer) Info(ctx context.Context) (*jetstream.ConsumerInfo, error) {
+	info, err := c.Consumer.Info(ctx)
+	if err == nil {
+		info.NumPending++
+	}
+	return info, err
+}
+
+// A scan ends where the server counts more than it has, and fails where it does not send what it has.
+func TestScanOfAServerThatCountsTooMany(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request := bustest.Applied(t, store.Bus)
+	bustest.Submit(t, store.Bus, request)
+	for _, silent := range []bool{false, true} {
+		t.Run(map[bool]string{false: "sends all", true: "sends nothing"}[silent], func(t *testing.T) {
+			t.Parallel()
+			found := 0
+			stray := store.Jet().Runs.Over(strayServer{store.Jet().Runs.Stream, silent})
+			err := stray.Scan(t.Context(), jetstream.OrderedConsumerConfig{FilterSubjects: []string{jet.RequestSubject(request.Task)}}, func(jet.Record) error {
+				found++
+				return nil
+			})
+			if silent && !errors.Is(err, run.ErrUnavailable) || !silent && (err != nil || found != 1) {
+				t.Errorf("%d records, %v", found, err)
+			}
+		})
 	}
 }
