@@ -133,10 +133,10 @@ func (h *hold) again(ctx context.Context) error {
 	h.mu.Lock()
 	state := h.present(h.state).Again()
 	h.mu.Unlock()
-	began := time.Now()
-	claim, err := h.claim.Again(ctx, state)
+	before, began := h.claim.Token, time.Now()
+	err := h.claim.Again(context.WithoutCancel(ctx), state)
 	if err == nil {
-		h.begin(claim, state, h.claim.Token, began)
+		h.begin(h.claim, state, before, began)
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package bus
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,19 +16,30 @@ import (
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/wait"
 )
 
 // Claim is the right to execute a run and to write its final document, held by one runner at a
 // time. Every write of the claim or of the final carries the sequence of the claim's last write,
 // and the store checks it against both, in one step: whoever lost the claim can write neither.
+// It is for one goroutine at a time.
 type Claim struct {
 	store    *jet.Store
 	task     task.ID
 	number   run.Number
 	sequence uint64
+	// hold is in everything that this holder writes, and in nothing that another one does.
+	hold string
+	// unsure: an earlier write may have been stored, or may still be.
+	unsure bool
 	// Token is the claim's sequence when it was taken: it grows with every taker of the run, so a
 	// destination can refuse the writes of an earlier one (a fencing token).
 	Token uint64
+}
+
+// newClaim is a claim that takes the place of what is stored at a sequence, 0 for nothing.
+func newClaim(s *jet.Store, id task.ID, n run.Number, sequence uint64) *Claim {
+	return &Claim{store: s, task: id, number: n, sequence: sequence, hold: rand.Text()[:16]}
 }
 
 // Seen is somebody's claim as it was read.
@@ -51,22 +63,24 @@ func (w *Work) TakeOver(ctx context.Context, id task.ID, n run.Number, seen Seen
 }
 
 func take(ctx context.Context, s *jet.Store, id task.ID, n run.Number, expected uint64, state run.Claim) (*Claim, error) {
-	claim := &Claim{store: s, task: id, number: n, sequence: expected}
-	err := claim.Renew(ctx, state)
-	if errors.Is(err, ErrLost) {
-		return nil, ErrClaimed
-	}
-	if err != nil {
+	claim := newClaim(s, id, n, expected)
+	if err := claim.Again(ctx, state); err != nil {
 		return nil, err
 	}
-	claim.Token = claim.sequence
 	return claim, nil
 }
 
 // Again writes the claim for another attempt by its holder, which gets a token of its own. ErrClaimed
-// means that another runner has the run.
-func (c *Claim) Again(ctx context.Context, state run.Claim) (*Claim, error) {
-	return take(ctx, c.store, c.task, c.number, c.sequence, state)
+// means that another runner has the run. After run.ErrUnavailable it may be tried again.
+func (c *Claim) Again(ctx context.Context, state run.Claim) error {
+	err := c.Renew(ctx, state)
+	if errors.Is(err, ErrLost) {
+		return ErrClaimed
+	}
+	if err == nil {
+		c.Token = c.sequence
+	}
+	return err
 }
 
 // claims tells who holds a run.
@@ -92,6 +106,9 @@ func (c claims) FindClaim(ctx context.Context, id task.ID, n run.Number) (seen S
 	if err := json.Unmarshal(stored.Data, &seen.State); err != nil {
 		return Seen{}, false, fmt.Errorf("decode the claim of run %s: %w", n, err)
 	}
+	if seen.State.Token == 0 {
+		seen.State.Token = seen.sequence // the write that took the run made its token
+	}
 	return seen, true, nil
 }
 
@@ -104,6 +121,7 @@ func (c claims) Ended(ctx context.Context, id task.ID, n run.Number) (bool, erro
 // stop, and write nothing more. run.ErrUnavailable means that it could not be written now; the claim may
 // still be held.
 func (c *Claim) Renew(ctx context.Context, state run.Claim) error {
+	state.Hold = c.hold
 	data, err := state.Encode()
 	if err != nil {
 		return fmt.Errorf("encode the claim of run %s: %w", c.number, err)
@@ -126,6 +144,7 @@ func (c *Claim) Finish(ctx context.Context, doc run.Document, rejected run.Rejec
 		return err
 	}
 	header := eventHeaders(c.store.ID, doc)
+	header.Set(jet.HeaderHold, c.hold)
 	if len(rejected) > 0 {
 		header.Set(jet.HeaderRejected, formatRejected(rejected))
 	}
@@ -136,27 +155,62 @@ func (c *Claim) Finish(ctx context.Context, doc run.Document, rejected run.Rejec
 }
 
 // write publishes under the fence. When the acknowledgement does not come, or says that the fence
-// has moved, it reads back before it decides: the write may be the one that moved it.
+// has moved, it reads back before it decides: the write that moved it may be this one, or an earlier one
+// of the same holder that arrived late. Behind an earlier one it writes again, because somebody who
+// watches the claim may have begun when that was stored.
 func (c *Claim) write(ctx context.Context, e jet.Entry) (jet.Receipt, error) {
 	if err := c.store.Writable(); err != nil {
 		return jet.Receipt{}, err
 	}
-	attempt, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
+	limited, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
 	defer cancel()
-	e.Fence = c.expect(e.Msg, c.sequence)
-	written, err := c.store.Results.Publish(attempt, e)
-	if err == nil {
-		return written, nil
+	pause := wait.Backoff{Least: 2 * time.Millisecond, Most: 250 * time.Millisecond}
+	for {
+		e.Fence = c.expect(e.Msg, c.sequence)
+		written, err := c.store.Results.Publish(limited, e)
+		if err == nil {
+			c.unsure = false
+			return written, nil
+		}
+		stored, readErr := c.store.Results.LeaderLast(ctx, e.Fence)
+		read, refused := readErr == nil || errors.Is(readErr, jet.ErrMissing), jet.Refused(err)
+		switch {
+		case read && c.wrote(stored) && c.isThis(e.Msg, stored):
+			c.unsure = false
+			return jet.Receipt{Sequence: stored.Sequence}, nil
+		case read && c.wrote(stored) && stored.Subject == jet.ClaimSubject(c.task, c.number):
+			c.sequence, c.unsure = stored.Sequence, false
+		case read && refused && stored.Sequence == c.sequence: // a cluster has not agreed on an earlier write yet
+		case read && refused && c.store.Results.Vouch(ctx) == nil:
+			return jet.Receipt{}, ErrLost
+		default:
+			c.unsure = true
+			return jet.Receipt{}, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
+		}
+		if !pause.Wait(limited) {
+			c.unsure = true
+			return jet.Receipt{}, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
+		}
 	}
-	wasRefused := jet.Refused(err)
-	stored, readErr := c.store.Results.LeaderLast(ctx, e.Fence)
-	switch {
-	case readErr == nil && stored.Subject == e.Msg.Subject && stored.Sequence > c.sequence && bytes.Equal(stored.Data, e.Msg.Data):
-		return jet.Receipt{Sequence: stored.Sequence}, nil
-	case wasRefused && (readErr == nil || errors.Is(readErr, jet.ErrMissing)):
-		return jet.Receipt{}, ErrLost
+}
+
+// wrote reports whether this holder has written a message since the write that it knows of.
+func (c *Claim) wrote(stored jet.Record) bool {
+	if stored.Sequence <= c.sequence {
+		return false
 	}
-	return jet.Receipt{}, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
+	if stored.Subject == jet.FinalSubject(c.task, c.number) {
+		return stored.Header.Get(jet.HeaderHold) == c.hold
+	}
+	var state run.Claim
+	return json.Unmarshal(stored.Data, &state) == nil && state.Hold == c.hold
+}
+
+// isThis reports whether a message of this holder's is certainly the one that it was just writing. There
+// is one final document, and no claim with the same bytes as long as no earlier write is unsettled.
+func (c *Claim) isThis(msg *nats.Msg, stored jet.Record) bool {
+	final := stored.Subject == jet.FinalSubject(c.task, c.number)
+	return stored.Subject == msg.Subject && bytes.Equal(stored.Data, msg.Data) && (final || !c.unsure)
 }
 
 // expect makes a message depend on the last sequence behind the run's fence.

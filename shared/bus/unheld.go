@@ -55,14 +55,13 @@ func (u *Unheld) Unacknowledged(ctx context.Context, id task.ID, behind run.Numb
 // EndUnclaimed writes the final document of a run that nobody holds: under the fence, so that in one
 // step it is claimed and ended. ErrClaimed means that a runner holds the run, or that it has ended.
 func (u *Unheld) EndUnclaimed(ctx context.Context, id task.ID, n run.Number, doc run.Document) error {
-	return (&Claim{store: u.store, task: id, number: n}).end(ctx, doc, nil)
+	return newClaim(u.store, id, n, 0).end(ctx, doc, nil)
 }
 
 // EndAbandoned writes the final document of a run whose holder has fallen silent. seen is its claim;
 // ErrClaimed means that it has moved since.
 func (u *Unheld) EndAbandoned(ctx context.Context, id task.ID, n run.Number, seen Seen, doc run.Document) error {
-	claim := &Claim{store: u.store, task: id, number: n, sequence: seen.sequence}
-	return claim.end(ctx, doc, seen.State.Checkpoint.Rejected)
+	return newClaim(u.store, id, n, seen.sequence).end(ctx, doc, seen.State.Checkpoint.Rejected)
 }
 
 // end is Finish for who does not hold the claim.

@@ -7,6 +7,10 @@ import "time"
 type Claim struct {
 	// Owner is the runner process. Two processes never share one.
 	Owner string
+	// Hold identifies the holder: a random id that is made when a run is taken and stands in every write of
+	// the claim until another runner takes it. By it alone a holder knows a claim as its own, because two
+	// takers may write the same of everything else.
+	Hold string
 	// Executions counts how often the run was started, this time included.
 	Executions int
 	// StartedOn is when the first attempt began.

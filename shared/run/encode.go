@@ -88,6 +88,7 @@ func (r *Request) Encode() ([]byte, error) {
 func (c *Claim) Encode() ([]byte, error) {
 	w := newWriter(512)
 	w.text("Owner", c.Owner)
+	w.text("Hold", c.Hold)
 	w.integer("Executions", int64(c.Executions))
 	w.time("StartedOn", c.StartedOn)
 	w.integerIfAny("Idle", int64(c.Idle))

@@ -65,6 +65,7 @@ const (
 const (
 	HeaderParameters = "Runhook-Parameters" // hash of the resolved parameters, on requests
 	HeaderRejected   = "Runhook-Rejected"   // the chunks of the rejected rows, on finals
+	HeaderHold       = "Runhook-Hold"       // the random id of whoever wrote it, on finals
 )
 
 // EventsSources are what the events are copied from.
