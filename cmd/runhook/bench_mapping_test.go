@@ -42,7 +42,7 @@ func (b *bench) mapping() {
 		ours = append(ours, perRow(func() {
 			for i, program := range programs {
 				var err error
-				if values[i], err = program.Eval(); err != nil {
+				if values[i], err = program.Eval(b.t.Context()); err != nil {
 					b.t.Fatal(err)
 				}
 			}

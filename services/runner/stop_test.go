@@ -51,6 +51,28 @@ func TestAStopEndsTheWatchOfAClaim(t *testing.T) {
 	queue.Close()
 }
 
+// A runner that stops does not wait for an expression that does not come to its end, and nothing of the run
+// goes on.
+func TestAStopEndsAnExpression(t *testing.T) {
+	t.Parallel()
+	w := newWorkshopWith(t, "upsert", 10, time.Hour)
+	w.limited(t, "where: "+endless)
+	n := w.submit(t)
+	stop := w.runHere(t, runner.Options{})
+	w.awaitClaim(t, n)
+	stop()
+	queue, err := w.store.Work.Queue(t.Context(), w.request.Task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer queue.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
+	defer cancel()
+	if d, err := bustest.Next(ctx, queue); err != nil || d.Number != n {
+		t.Errorf("the run was not given back: %v", err)
+	}
+}
+
 // hold is a SQL function that does not return before the test lets it.
 var hold = struct {
 	entered chan struct{}

@@ -40,6 +40,31 @@ func TestTimeoutEndsARunThatHangsWriting(t *testing.T) {
 	w.waitUntilQuiet(t)
 }
 
+// endless is an expression that does not come to its end.
+const endless = `'let many = 1..400000; all(many, all(many, # > 0))'`
+
+// An expression that does not come to an end, over a file that is at hand and over one that is not.
+func TestTimeoutEndsARunThatHangsInAnExpression(t *testing.T) {
+	t.Parallel()
+	for name, rows := range map[string]int{"at hand": 10, "read beside the writing": 10_000} {
+		for _, line := range []string{"where: " + endless, "mapping: {id: id, name: " + endless + "}"} {
+			t.Run(name+" "+line[:5], func(t *testing.T) {
+				t.Parallel()
+				w := newWorkshop(t, "upsert", rows)
+				if strings.HasPrefix(line, "mapping") {
+					w.retask(t, "mapping: {id: id, name: name}", line)
+				} else {
+					w.limited(t, line)
+				}
+				w.limited(t, "timeout: 1s")
+				w.runHere(t, runner.Options{})
+				wantTimeout(t, w.await(t, w.submit(t)), "1s")
+				w.waitUntilQuiet(t)
+			})
+		}
+	}
+}
+
 // A source that does not go on.
 func TestTimeoutEndsARunThatHangsReading(t *testing.T) {
 	t.Parallel()

@@ -221,6 +221,9 @@ func text(args ...any) (any, error) {
 	case time.Time:
 		return v.Format(time.RFC3339Nano), nil
 	}
+	if err := weigh(args[0]); err != nil {
+		return nil, err
+	}
 	return fmt.Sprint(args[0]), nil
 }
 

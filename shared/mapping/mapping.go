@@ -4,6 +4,7 @@
 package mapping
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -63,11 +64,13 @@ type Scope struct {
 	// env is what a program reads: the cells it uses, copied there before it runs.
 	env     map[string]any
 	machine vm.VM
+	// ctx is that of the evaluation.
+	ctx context.Context
 }
 
 // NewScope returns the scope for rows with these columns.
 func NewScope(columns Columns, params Params) *Scope {
-	return &Scope{
+	s := &Scope{
 		Row:       make([]any, len(columns.Names)),
 		names:     columns.Names,
 		text:      columns.Text,
@@ -77,6 +80,8 @@ func NewScope(columns Columns, params Params) *Scope {
 		used:      make([]bool, len(columns.Names)),
 		env:       make(map[string]any),
 	}
+	s.env[scopeName] = s
+	return s
 }
 
 // declare says what the columns are, for the compiler.
@@ -85,7 +90,8 @@ func (s *Scope) declare() {
 		return
 	}
 	s.columns = make(map[string]int, len(s.names))
-	s.types = make(types.Map, len(s.names))
+	s.types = make(types.Map, len(s.names)+1)
+	s.types[scopeName] = types.Any
 	var kind types.Type = types.Any
 	if s.text {
 		kind = types.String
@@ -198,8 +204,8 @@ func (e *Error) Error() string {
 }
 
 // Eval evaluates the program for the scope's current row. A bare column is returned untouched. The
-// error is an [*Error].
-func (p *Program) Eval() (any, error) {
+// error is an [*Error], or ctx's when ctx has ended, which an expression that loops notices.
+func (p *Program) Eval(ctx context.Context) (any, error) {
 	if p.column >= 0 {
 		return p.scope.Row[p.column], nil
 	}
@@ -207,16 +213,23 @@ func (p *Program) Eval() (any, error) {
 	for _, c := range p.reads {
 		env[c.name] = p.scope.Row[c.index]
 	}
+	p.scope.ctx = ctx
 	value, err := p.scope.machine.Run(p.compiled, env)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
 		return nil, p.locate(err)
+	}
+	if err := weigh(value); err != nil { // who gets it goes through it
+		return nil, &Error{Part: strings.TrimSpace(string(p.text)), At: 1, Reason: err.Error()}
 	}
 	return value, nil
 }
 
 // True evaluates a condition. A null is not true; anything else but true or false is an error.
-func (p *Program) True() (bool, error) {
-	value, err := p.Eval()
+func (p *Program) True(ctx context.Context) (bool, error) {
+	value, err := p.Eval(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -253,7 +266,8 @@ func compile(text string, names *resolver, env types.Map) (program *vm.Program, 
 		expr.Patch((*leftovers)(names)),
 		expr.Patch((*mismatches)(names)),
 		expr.Patch(nullSafe{}),
-	}, slices.Concat(nullSafeFunctions, functionOptions)...)
+		expr.Patch(bounds{}),
+	}, slices.Concat(nullSafeFunctions, functionOptions, boundFunctions)...)
 	program, err = expr.Compile(text, options...)
 	if names.err != nil {
 		// What the names are comes before what the compiler made of them.

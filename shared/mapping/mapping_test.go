@@ -52,7 +52,7 @@ func TestEval(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := program.Eval()
+			got, err := program.Eval(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -78,7 +78,7 @@ func TestNulls(t *testing.T) {
 			t.Errorf("%s: %v", expression, err)
 			continue
 		}
-		if got, err := program.Eval(); err != nil || !reflect.DeepEqual(got, want) {
+		if got, err := program.Eval(t.Context()); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s = %#v, %v; want %#v", expression, got, err, want)
 		}
 	}
@@ -105,7 +105,7 @@ func TestExactNumbers(t *testing.T) {
 			t.Errorf("%s: %v", expression, err)
 			continue
 		}
-		if got, err := program.Eval(); err != nil || !reflect.DeepEqual(got, want) {
+		if got, err := program.Eval(t.Context()); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s = %#v, %v; want %#v", expression, got, err, want)
 		}
 	}
@@ -120,7 +120,7 @@ func TestExactNumbers(t *testing.T) {
 			t.Errorf("%s: %v", expression, err)
 			continue
 		}
-		if got, err := program.Eval(); err == nil || !strings.Contains(err.Error(), why) {
+		if got, err := program.Eval(t.Context()); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("%s = %#v, %v; want %q", expression, got, err, why)
 		}
 	}
@@ -136,12 +136,12 @@ func FuzzDate(f *testing.F) {
 			return
 		}
 		scope.Row[0] = text
-		first, err := program.Eval()
+		first, err := program.Eval(t.Context())
 		if err != nil || first == nil {
 			return
 		}
 		scope.Row[0] = first
-		if again, err := program.Eval(); err == nil && again != nil && again != first {
+		if again, err := program.Eval(t.Context()); err == nil && again != nil && again != first {
 			t.Errorf("%q in %q is %q, and that is %q", text, format, first, again)
 		}
 	})
@@ -198,7 +198,7 @@ func TestCondition(t *testing.T) {
 		ok   bool
 	}{{true, true, true}, {false, false, true}, {nil, false, true}, {"yes", false, false}} {
 		scope.Row[0] = c.cell
-		if got, err := condition.True(); got != c.want || (err == nil) != c.ok {
+		if got, err := condition.True(t.Context()); got != c.want || (err == nil) != c.ok {
 			t.Errorf("%v: %v, %v", c.cell, got, err)
 		}
 	}
@@ -216,7 +216,7 @@ func TestRowFault(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = program.Eval()
+		_, err = program.Eval(t.Context())
 		if err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "cannot be computed: ") {
 			t.Errorf("%s: %v", expression, err)
 		}
@@ -229,7 +229,7 @@ func TestRowFault(t *testing.T) {
 	copy(secret.Row, []any{"1", "Ann", "Lee", "REG", "", ""})
 	program, err := secret.Compile(`LastName matches params.P`)
 	if err == nil {
-		_, err = program.Eval()
+		_, err = program.Eval(t.Context())
 	}
 	if err == nil || strings.Contains(err.Error(), "4711") {
 		t.Errorf("got %v", err)
@@ -271,7 +271,7 @@ func FuzzCheck(f *testing.F) {
 		scope := mapping.NewScope(mapping.Columns{Names: []string{"FirstName", "LastName", "a"}}, mapping.Params{"P": "v"})
 		program, err := scope.Compile(text)
 		if err == nil {
-			_, _ = program.Eval()
+			_, _ = program.Eval(t.Context())
 			if checked != nil {
 				t.Errorf("%q compiles with columns and fails Check: %v", text, checked)
 			}
@@ -288,7 +288,7 @@ func BenchmarkEval(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := program.Eval(); err != nil {
+				if _, err := program.Eval(b.Context()); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -313,7 +313,7 @@ func BenchmarkTenExpressions(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		for _, program := range programs {
-			if _, err := program.Eval(); err != nil {
+			if _, err := program.Eval(b.Context()); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
 	"reflect"
@@ -127,8 +128,8 @@ var nullSafeOperators = map[string]func(a, b any) any{
 	"<=": comparison(func(order int) bool { return order <= 0 }, func(a, b any) any { return runtime.LessOrEqual(a, b) }),
 	">":  comparison(func(order int) bool { return order > 0 }, func(a, b any) any { return runtime.More(a, b) }),
 	">=": comparison(func(order int) bool { return order >= 0 }, func(a, b any) any { return runtime.MoreOrEqual(a, b) }),
-	"==": comparison(func(order int) bool { return order == 0 }, func(a, b any) any { return runtime.Equal(a, b) }),
-	"!=": comparison(func(order int) bool { return order != 0 }, func(a, b any) any { return !runtime.Equal(a, b) }),
+	"==": comparison(func(order int) bool { return order == 0 }, equal),
+	"!=": comparison(func(order int) bool { return order != 0 }, func(a, b any) any { return !equal(a, b).(bool) }),
 }
 
 // numbers are both operands as exact numbers, where one of them is and the other is a number too.
@@ -150,6 +151,14 @@ func divide(a, b any) any {
 		panic(reason("it divides by 0"))
 	}
 	return quotient
+}
+
+// equal goes through both.
+func equal(a, b any) any {
+	if err := cmp.Or(weigh(a), weigh(b)); err != nil {
+		panic(err)
+	}
+	return runtime.Equal(a, b)
 }
 
 func arithmetic(operator string, other func(a, b any) any) func(a, b any) any {

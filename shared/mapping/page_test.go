@@ -1,6 +1,7 @@
 package mapping_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -56,7 +57,7 @@ func evaluate(scope *mapping.Scope, expression string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return program.Eval()
+	return program.Eval(context.Background())
 }
 
 // written is a value as the page shows it.

@@ -15,7 +15,7 @@ func eval(t *testing.T, columns Columns, params Params, text string, row ...any)
 		t.Fatal(err)
 	}
 	copy(s.Row, row)
-	value, err := p.Eval()
+	value, err := p.Eval(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

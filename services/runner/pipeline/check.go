@@ -38,9 +38,9 @@ func Check(ctx context.Context, kinds connector.Kinds, job connector.Job) (found
 		return nil, err
 	}
 	if (rows.where != nil || job.Task.Where == "") && len(rows.columns) == len(job.Task.Mapping) {
-		checkRows(job, from.First, rows, takes, &report)
+		err = checkRows(ctx, job, from.First, rows, takes, &report)
 	}
-	return report.Findings, nil
+	return report.Findings, err
 }
 
 // mappedColumns are the mapping's columns with what is known of their values.
@@ -100,8 +100,8 @@ func kindOf(kind reflect.Kind) check.Kind {
 }
 
 // checkRows maps the source's first rows, and reports those that would fail. takes is the destination's, nil
-// where it takes what it gets.
-func checkRows(job connector.Job, first []check.Cells, rows *mapper, takes check.Takes, found *check.Report) {
+// where it takes what it gets. The error is ctx's.
+func checkRows(ctx context.Context, job connector.Job, first []check.Cells, rows *mapper, takes check.Takes, found *check.Report) error {
 	var faults check.Tally
 	for i, cells := range first {
 		number := int64(i + 1)
@@ -112,7 +112,9 @@ func checkRows(job connector.Job, first []check.Cells, rows *mapper, takes check
 		clear(rows.scope.Row)
 		copy(rows.scope.Row, cells.Values)
 		read := row.Row{Number: number, Values: make([]any, len(rows.columns))}
-		rows.apply(&read)
+		if _, err := rows.apply(ctx, &read); err != nil {
+			return err
+		}
 		switch {
 		case read.Outcome == row.Failed:
 			faults.Add(number, read.Fault)
@@ -131,4 +133,5 @@ func checkRows(job connector.Job, first []check.Cells, rows *mapper, takes check
 		}
 		return check.At("source")
 	}, found)
+	return nil
 }

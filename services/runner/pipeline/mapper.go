@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"context"
+
 	"runhook/services/runner/check"
 	"runhook/services/runner/connector"
 	"runhook/services/runner/row"
@@ -65,29 +67,41 @@ func (m *mapper) target() []connector.Column {
 	return columns
 }
 
-// apply maps the scope's current row into r, and returns how much memory its values hold.
-func (m *mapper) apply(r *row.Row) (size int) {
+// apply maps the scope's current row into r, and returns how much memory its values hold. The error is
+// ctx's, when that has ended.
+func (m *mapper) apply(ctx context.Context, r *row.Row) (size int, err error) {
+	// An expression without a loop does not look at it.
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
 	if m.where != nil {
-		keep, err := m.where.True()
+		keep, err := m.where.True(ctx)
 		if err != nil {
-			r.Reject(row.Faultf("where", "%v", err))
-			return 0
+			return 0, refuse(ctx, r, "where", err)
 		}
 		if !keep {
 			r.Skip()
-			return 0
+			return 0, nil
 		}
 	}
 	for i, c := range m.columns {
-		value, err := c.value.Eval()
+		value, err := c.value.Eval(ctx)
 		if err != nil {
-			r.Reject(row.Faultf(c.name, "%v", err))
-			return 0
+			return 0, refuse(ctx, r, c.name, err)
 		}
 		if text, ok := value.(string); ok {
 			size += len(text)
 		}
 		r.Values[i] = value
 	}
-	return size
+	return size, nil
+}
+
+// refuse fails a row for the error of an expression, unless that is ctx's.
+func refuse(ctx context.Context, r *row.Row, column string, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	r.Reject(row.Faultf(column, "%v", err))
+	return nil
 }

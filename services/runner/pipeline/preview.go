@@ -67,8 +67,8 @@ func Preview(ctx context.Context, kinds connector.Kinds, job connector.Job, most
 		read := row.Row{Number: number, Values: make([]any, len(rows.columns))}
 		if faulty {
 			read.Reject(fault)
-		} else {
-			rows.apply(&read)
+		} else if _, err := rows.apply(ctx, &read); err != nil {
+			return nil, err
 		}
 		sample.add(&read)
 		if brake != nil {

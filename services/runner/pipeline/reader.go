@@ -130,7 +130,12 @@ func (r *reader) add(ctx context.Context, number int64, size int, fault *row.Fau
 	if fault != nil {
 		read.Reject(fault)
 	} else {
-		size += r.rows.apply(read)
+		mapped, err := r.rows.apply(ctx, read)
+		if err != nil {
+			r.batch = r.empty() // nobody may pass a row on that has no values
+			return err
+		}
+		size += mapped
 	}
 	r.batch.Grow(size)
 	var total int64
