@@ -91,12 +91,16 @@ func TestBackupUnderLoad(t *testing.T) {
 	}
 	file := s.path("runhook.backup")
 	said := mustCall(t, "backup", file, "--nats", i.nats)
+	during, accepted := 0, func() int { mu.Lock(); defer mu.Unlock(); return len(after) }
+	for during = accepted(); accepted() < during+2500; { // the restored store knows nothing of them
+		i.accept(s)
+	}
 	stop()
 	loading.Wait()
 	release()
 	oldStore := regexpStore(t, said)
 	i.end()
-	t.Logf("%d runs were accepted before the backup, %d while it was made", len(before), len(after))
+	t.Logf("%d runs were accepted before the backup, %d while it was made, %d after it", len(before), during, len(after)-during)
 
 	said = mustCall(t, "restore", file, "--data", s.path("restored"))
 	if !strings.Contains(said, "Restored the store "+oldStore) || strings.Count(said, oldStore) != 1 {

@@ -25,7 +25,7 @@ type restoreCommand struct {
 func (*restoreCommand) Help() string {
 	return `Creates a store from a backup, in an empty data directory or on a NATS that has no store. It checks the whole file first, and leaves nothing behind if it fails.
 
-Status URLs answer with the same bytes as before. Runs that were queued or in progress at the time of the backup are executed. Run numbers continue after a gap. Signed URLs of the old store end. Runs that ended after the backup are executed again: make sure that you want this.
+Status URLs answer with the same bytes as before. Runs that were queued or in progress at the time of the backup are executed. Run numbers move on, so that no number given out after the backup becomes another run. Signed URLs of the old store end. Runs that ended after the backup are executed again: make sure that you want this.
 
 Examples:
 
@@ -62,7 +62,7 @@ func (c *restoreCommand) intoNATS(ctx context.Context, p *program, file *backup.
 		return "", err
 	}
 	defer process.close()
-	err = recovery.Restore(ctx, process.store, c.Replicas, file.Next)
+	err = recovery.Restore(ctx, process.store, c.Replicas, file.Manifest.MadeOn, file.Next)
 	if errors.Is(err, recovery.ErrNotEmpty) {
 		return "", fmt.Errorf("%w on this NATS: a backup is restored where there is none", err)
 	}
@@ -88,7 +88,7 @@ func (c *restoreCommand) intoDirectory(ctx context.Context, p *program, file *ba
 	if err != nil {
 		return "", err
 	}
-	err = recovery.Restore(ctx, process.store, 1, file.Next)
+	err = recovery.Restore(ctx, process.store, 1, file.Manifest.MadeOn, file.Next)
 	id = process.store.StoreID()
 	process.close()
 	if err != nil {

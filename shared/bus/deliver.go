@@ -169,7 +169,7 @@ func (q *Queue) pass(msg *nats.Msg, take func(*Delivery)) {
 		return
 	}
 	d := &Delivery{
-		Task: q.task, Number: run.Number(meta.Sequence.Stream),
+		Task: q.task, Number: q.store.Numbers.Of(meta.Sequence.Stream),
 		Redelivered: meta.NumDelivered > 1, Stored: meta.Timestamp, store: q.store, reply: msg.Reply,
 	}
 	d.Malformed = json.Unmarshal(msg.Data, &d.Request)

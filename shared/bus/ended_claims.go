@@ -44,7 +44,7 @@ func (u *Unheld) RemoveClaims(ctx context.Context, since uint64) (last uint64, e
 				return err
 			}
 			if queue != nil {
-				claims.acknowledged = run.Number(queue.AckFloor.Stream)
+				claims.acknowledged = u.store.Numbers.Of(queue.AckFloor.Stream)
 			}
 			tasks[id] = claims
 		}

@@ -92,9 +92,9 @@ func (r *Runs) unfinished(ctx context.Context, id task.ID, n run.Number) (Status
 
 // Request reads a run's request. Its errors are those of Lookup.
 func (r *Runs) Request(ctx context.Context, id task.ID, n run.Number) (run.Request, error) {
-	stored, err := r.store.Runs.At(ctx, uint64(n))
+	stored, err := r.store.Request(ctx, n)
 	if errors.Is(err, jet.ErrMissing) && r.store.Replicated {
-		stored, err = r.store.Runs.LeaderAt(ctx, uint64(n))
+		stored, err = r.store.LeaderRequest(ctx, n)
 	}
 	if errors.Is(err, jet.ErrMissing) {
 		limited, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
@@ -106,7 +106,7 @@ func (r *Runs) Request(ctx context.Context, id task.ID, n run.Number) (run.Reque
 		switch {
 		case err != nil:
 			return run.Request{}, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
-		case uint64(n) > info.State.LastSeq:
+		case n > r.store.Numbers.Of(info.State.LastSeq):
 			return run.Request{}, run.ErrNoRun
 		}
 		return run.Request{}, run.ErrRunGone

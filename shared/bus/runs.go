@@ -38,7 +38,7 @@ func (r *Runs) List(ctx context.Context, limit int, ids ...task.ID) ([]Status, e
 
 // Find returns the task of a run number, for callers who only have the number.
 func (r *Runs) Find(ctx context.Context, n run.Number) (task.ID, error) {
-	stored, err := r.store.Runs.LeaderAt(ctx, uint64(n))
+	stored, err := r.store.LeaderRequest(ctx, n)
 	if errors.Is(err, jet.ErrMissing) {
 		return "", run.ErrNoRun
 	}
@@ -96,7 +96,7 @@ func between(ctx context.Context, s *jet.Store, filters []string, lower, upper u
 			return jet.ErrEnough
 		}
 		if id, ok := jet.TaskOfRequest(request.Subject); ok {
-			page = append(page, listed{id, run.Number(request.Sequence)})
+			page = append(page, listed{id, s.Numbers.Of(request.Sequence)})
 		}
 		return nil
 	})

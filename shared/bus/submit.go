@@ -49,7 +49,7 @@ func (r *Runs) Submit(ctx context.Context, request run.Request, key string) (Acc
 	if err != nil {
 		return Accepted{}, err
 	}
-	accepted := Accepted{Number: run.Number(stored.Sequence), Request: request}
+	accepted := Accepted{Number: r.store.Numbers.Of(stored.Sequence), Request: request}
 	if !stored.Duplicate {
 		return accepted, nil
 	}
@@ -90,9 +90,9 @@ func (r *Runs) publish(ctx context.Context, msg *nats.Msg) (jet.Receipt, error) 
 // original reads the request that a duplicate's acknowledgement points at, so that a replay can
 // answer exactly as the first POST did.
 func (r *Runs) original(ctx context.Context, duplicate Accepted) (Accepted, error) {
-	stored, err := r.store.Runs.At(ctx, uint64(duplicate.Number))
+	stored, err := r.store.Request(ctx, duplicate.Number)
 	if errors.Is(err, jet.ErrMissing) { // a replica that lags
-		stored, err = r.store.Runs.LeaderAt(ctx, uint64(duplicate.Number))
+		stored, err = r.store.LeaderRequest(ctx, duplicate.Number)
 	}
 	if err != nil {
 		return Accepted{}, fmt.Errorf("read the original of a repeated request: %w", err)

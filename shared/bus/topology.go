@@ -166,6 +166,9 @@ func (b *Bus) keepUnchangeable(ctx context.Context, config *jetstream.StreamConf
 	was := stream.CachedInfo().Config
 	config.AllowMsgTTL = config.AllowMsgTTL || was.AllowMsgTTL
 	config.PersistMode = was.PersistMode
+	if numbers := was.Metadata[jet.NumbersKey]; numbers != "" {
+		config.Metadata[jet.NumbersKey] = numbers
+	}
 	if was.PersistMode == jetstream.AsyncPersistMode && config.Replicas > 1 {
 		return fmt.Errorf("stream %s was made by `runhook serve` for its own server and cannot have %d replicas: run `runhook backup` and `runhook restore` into a new cluster", config.Name, config.Replicas)
 	}

@@ -32,16 +32,16 @@ func (u *Unheld) Unacknowledged(ctx context.Context, id task.ID, behind run.Numb
 	if info == nil {
 		return math.MaxUint64, nil
 	}
-	done = run.Number(info.AckFloor.Stream)
+	done = u.store.Numbers.Of(info.AckFloor.Stream)
 	for behind = max(behind, done); ; {
-		stored, err := u.store.Runs.Following(ctx, jet.RequestSubject(id), uint64(behind)+1)
+		stored, err := u.store.Runs.Following(ctx, jet.RequestSubject(id), u.store.Numbers.Upto(behind)+1)
 		if errors.Is(err, jet.ErrMissing) {
 			return done, nil
 		}
 		if err != nil {
 			return done, err
 		}
-		behind = run.Number(stored.Sequence)
+		behind = u.store.Numbers.Of(stored.Sequence)
 		waiting := Waiting{Number: behind, StoredOn: stored.Time}
 		if json.Unmarshal(stored.Data, &waiting.Request) != nil || waiting.Request.Task != id {
 			continue // somebody else published it; the runner drops it

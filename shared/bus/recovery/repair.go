@@ -57,8 +57,9 @@ type damage struct {
 	cutOff map[string]int64
 	// runsLast and finalsLast are the last sequences that are left in RUNS and in the bucket.
 	runsLast, finalsLast uint64
-	// number is the highest run number that is known of from anything but RUNS.
-	number run.Number
+	// number is the highest run number that is known of from anything but RUNS, and numbers has its place there.
+	number  run.Number
+	numbers jet.Numbers
 	// copied is the highest sequence of the bucket that the events have a copy of.
 	copied uint64
 	// noEvents: there is not one event, and there are final documents.
@@ -71,7 +72,7 @@ func (d damage) any() bool { return len(d.cutOff) > 0 || d.requests() || d.resul
 
 // requests reports whether the end of RUNS is lost.
 func (d damage) requests() bool {
-	return d.cutOff[jet.RunsStream] > 0 || uint64(d.number) > d.runsLast || d.unfinished
+	return d.cutOff[jet.RunsStream] > 0 || d.numbers.Upto(d.number) > d.runsLast || d.unfinished
 }
 
 // results reports whether claims and final documents, or the events, are lost.
@@ -81,7 +82,7 @@ func (d damage) results() bool {
 }
 
 func (s store) damage(ctx context.Context, cutOff map[string]int64) (damage, error) {
-	found := damage{cutOff: cutOff}
+	found := damage{cutOff: cutOff, numbers: s.Numbers}
 	for stream, last := range map[*jet.Stream]*uint64{s.Runs: &found.runsLast, s.Results: &found.finalsLast} {
 		info, err := stream.Info(ctx)
 		if err != nil {
@@ -91,7 +92,7 @@ func (s store) damage(ctx context.Context, cutOff map[string]int64) (damage, err
 	}
 	consumers := s.Runs.ListConsumers(ctx)
 	for info := range consumers.Info() {
-		found.number = max(found.number, run.Number(info.Delivered.Stream))
+		found.number = max(found.number, s.Numbers.Of(info.Delivered.Stream))
 	}
 	if err := consumers.Err(); err != nil {
 		return found, fmt.Errorf("list the queues: %w", jet.Explain(err))
@@ -181,12 +182,12 @@ func (s store) mend(ctx context.Context, found damage) error {
 			return err
 		}
 		number = max(number, found.number)
-		next, err := s.advance(ctx, s.Runs, jet.SkippedRequests, uint64(number))
+		next, err := s.advance(ctx, s.Runs, jet.SkippedRequests, s.Numbers.Upto(number))
 		if err != nil {
 			return err
 		}
 		s.Log.Error().Int64("unreadable_bytes", found.cutOff[jet.RunsStream]).
-			Uint64("last_run_left", found.runsLast).Uint64("highest_run_seen", uint64(number)).Uint64("next_run", next).
+			Uint64("last_run_left", uint64(s.Numbers.Of(found.runsLast))).Uint64("highest_run_seen", uint64(number)).Uint64("next_run", uint64(s.Numbers.Of(next))).
 			Msg("the data directory is damaged: the last accepted requests are lost. Runs behind the last that is left, if there were any " +
 				"and they have not ended, are not executed; their status is 410, and new runs get numbers that nobody was given")
 	}
@@ -330,8 +331,8 @@ func (s store) endForgotten(ctx context.Context) (ended int, err error) {
 		FilterSubjects: []string{jet.Requests}, HeadersOnly: true,
 	}, func(request jet.Record) error {
 		id, _ := jet.TaskOfRequest(request.Subject)
-		n := run.Number(request.Sequence)
-		if uint64(n) > acknowledged[id] {
+		n := s.Numbers.Of(request.Sequence)
+		if request.Sequence > acknowledged[id] {
 			return nil
 		}
 		done, err := s.Ended(ctx, id, n)

@@ -156,10 +156,10 @@ var ErrNotEmpty = errors.New("there is a store of Runhook already")
 // returns where it comes too early. replicas is for all streams; 0 leaves what they had, where that is
 // one on a single server or more on a cluster: anything else is somebody's decision.
 //
-// The store gets an id of its own, and numbers that no run had before: what was accepted after the
-// backup is unknown to it, and a signature or checkpoint of that time must not fit. Runs that were
-// under way can be taken at once. After an error nothing of it is left.
-func Restore(ctx context.Context, b *bus.Bus, replicas int, next func() (stream string, part []byte, err error)) (err error) {
+// The store gets an id of its own, and numbers that no run had before, whatever was accepted since madeOn,
+// when the backup was begun: it is unknown to the store, and a signature or checkpoint of that time must
+// not fit. Runs that were under way can be taken at once. After an error nothing of it is left.
+func Restore(ctx context.Context, b *bus.Bus, replicas int, madeOn time.Time, next func() (stream string, part []byte, err error)) (err error) {
 	s := storeOf(b)
 	for _, name := range backedUp {
 		if _, err := s.JS.Stream(ctx, name); err == nil {
@@ -197,7 +197,7 @@ func Restore(ctx context.Context, b *bus.Bus, replicas int, next func() (stream 
 	if err := s.awaitReplicas(ctx); err != nil {
 		return err
 	}
-	if err := s.renew(ctx); err != nil {
+	if err := s.renew(ctx, madeOn); err != nil {
 		return fmt.Errorf("make the restored store one of its own: %w", err)
 	}
 	return nil
@@ -306,18 +306,18 @@ func lagging(info *jetstream.StreamInfo) string {
 }
 
 // renew makes a restored store one of its own.
-func (s store) renew(ctx context.Context) error {
+func (s store) renew(ctx context.Context, madeOn time.Time) error {
 	if _, err := s.JS.Publish(ctx, jet.StoreIDSubject, []byte(uuid.NewString())); err != nil {
 		return fmt.Errorf("write the store id: %w", jet.Explain(err))
 	}
 	if err := s.bus.Check(ctx); err != nil {
 		return err
 	}
-	if err := s.noteRestored(ctx); err != nil {
+	restored, err := s.noteRestored(ctx)
+	if err != nil {
 		return err
 	}
-	number, err := s.highestNumber(ctx)
-	if err != nil {
+	if err := s.moveNumbers(ctx, restored, madeOn); err != nil {
 		return err
 	}
 	event, err := s.Events.LeaderLast(ctx, jet.Events)
@@ -325,9 +325,6 @@ func (s store) renew(ctx context.Context) error {
 		return err
 	}
 	_, copied := origin(event.Header)
-	if _, err := s.advance(ctx, s.Runs, jet.SkippedRequests, uint64(number)); err != nil {
-		return err
-	}
 	if _, err := s.advance(ctx, s.Results, jet.SkippedResults, copied); err != nil {
 		return err
 	}
@@ -358,17 +355,67 @@ func (s store) renew(ctx context.Context) error {
 	})
 }
 
-// noteRestored notes which requests came with the backup.
-func (s store) noteRestored(ctx context.Context) error {
+// noteRestored notes which requests came with the backup, and returns the last sequence of RUNS that did.
+func (s store) noteRestored(ctx context.Context) (last uint64, err error) {
+	info, err := s.Runs.Info(ctx)
+	if err != nil {
+		return 0, jet.Explain(err)
+	}
+	last = info.State.LastSeq
+	_, err = s.JS.Publish(ctx, jet.RestoredSubject, strconv.AppendUint(nil, last, 10))
+	if err != nil {
+		return 0, fmt.Errorf("note what was restored: %w", jet.Explain(err))
+	}
+	return last, nil
+}
+
+const (
+	// acceptedPerSecond is more runs than a store can accept in a second.
+	acceptedPerSecond = 100_000
+	// clocksApart is how far the clocks of the backup and of the restore may be apart.
+	clocksApart = time.Hour
+	// roundNumber divides the number that the next run would get right after a restore.
+	roundNumber = 1_000_000
+	// lastMovedTo leaves as many run numbers as there were, below 2^53: larger ones are not exact in JSON.
+	lastMovedTo = 1 << 52
+)
+
+// moveNumbers has the requests behind the restored ones get numbers that were not given out after the
+// backup, whoever accepted how many runs since.
+func (s store) moveNumbers(ctx context.Context, restored uint64, madeOn time.Time) error {
+	highest, err := s.highestNumber(ctx)
+	if err != nil {
+		return err
+	}
+	var seen uint64
+	consumers := s.Runs.ListConsumers(ctx)
+	for info := range consumers.Info() {
+		seen = max(seen, info.Delivered.Stream) // a consumer never looks back behind that
+	}
+	if err := consumers.Err(); err != nil {
+		return fmt.Errorf("list the queues: %w", jet.Explain(err))
+	}
+	next, err := s.advance(ctx, s.Runs, jet.SkippedRequests, seen)
+	if err != nil {
+		return err
+	}
+	highest = max(highest, s.Numbers.Of(next))
+	seconds := max(0, time.Since(madeOn)).Seconds() + clocksApart.Seconds()
+	number := (highest+run.Number(seconds*acceptedPerSecond))/roundNumber*roundNumber + roundNumber
+	if number > lastMovedTo {
+		return fmt.Errorf("the next run would get the number %s, which leaves too few that are exact in JSON: this machine's clock says %s, and the backup is of %s; set the clock right",
+			number, time.Now().UTC().Format(time.DateTime), madeOn.UTC().Format(time.DateTime))
+	}
 	info, err := s.Runs.Info(ctx)
 	if err != nil {
 		return jet.Explain(err)
 	}
-	_, err = s.JS.Publish(ctx, jet.RestoredSubject, strconv.AppendUint(nil, info.State.LastSeq, 10))
-	if err != nil {
-		return fmt.Errorf("note what was restored: %w", jet.Explain(err))
+	config := info.Config
+	config.Metadata[jet.NumbersKey] = s.Numbers.Moved(restored, next, number).String()
+	if _, err := s.JS.UpdateStream(ctx, config); err != nil {
+		return fmt.Errorf("move the run numbers on: %w", jet.Explain(err))
 	}
-	return nil
+	return s.bus.Check(ctx)
 }
 
 // resumeEvents has the server copy final documents into the events again, behind the last that was

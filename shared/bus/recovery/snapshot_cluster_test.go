@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"strings"
 	"testing"
 	"time"
@@ -140,15 +139,7 @@ func oneEventEach(ctx context.Context, store *bus.Bus, want int) error {
 
 // restore makes a store of the backup.
 func (k *kept) restore(ctx context.Context, store *bus.Bus, replicas int) error {
-	parts := k.parts
-	return recovery.Restore(ctx, store, replicas, func() (string, []byte, error) {
-		if len(parts) == 0 {
-			return "", nil, io.EOF
-		}
-		next := parts[0]
-		parts = parts[1:]
-		return next.stream, next.data, nil
-	})
+	return restore(ctx, store, replicas, k.parts, time.Now())
 }
 
 // compare holds a restored store against what was backed up, and takes what is left in it to its end.

@@ -1,10 +1,13 @@
 package recovery_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"testing"
+	"time"
 
+	"runhook/shared/bus"
 	"runhook/shared/bus/recovery"
 	"runhook/shared/bustest"
 	"runhook/shared/run"
@@ -38,7 +41,15 @@ func (r *ran) backUp(t *testing.T) (parts []part, during []run.Number) {
 func (r *ran) restored(t *testing.T, parts []part) *ran {
 	t.Helper()
 	other := &ran{Store: bustest.Empty(t, false), request: r.request, finals: map[run.Number]string{}}
-	err := recovery.Restore(t.Context(), other.Bus, 0, func() (string, []byte, error) {
+	if err := restore(t.Context(), other.Bus, 0, parts, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	return other
+}
+
+// restore makes a store of the parts of a backup that was made then.
+func restore(ctx context.Context, store *bus.Bus, replicas int, parts []part, madeOn time.Time) error {
+	return recovery.Restore(ctx, store, replicas, madeOn, func() (string, []byte, error) {
 		if len(parts) == 0 {
 			return "", nil, io.EOF
 		}
@@ -46,10 +57,6 @@ func (r *ran) restored(t *testing.T, parts []part) *ran {
 		parts = parts[1:]
 		return next.stream, next.data, nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return other
 }
 
 // Whatever is executed while the streams are read one after the other, what is restored fits

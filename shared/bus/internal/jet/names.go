@@ -59,6 +59,8 @@ const (
 const (
 	LeaseKey  = "runhook-lease"
 	SyncedKey = "runhook-synced"
+	// NumbersKey has the store's Numbers; it is not there in a store that was never restored.
+	NumbersKey = "runhook-numbers"
 )
 
 // Headers of our own messages.

@@ -34,6 +34,8 @@ type Store struct {
 	ID string
 	// Lease is the AckWait of every consumer, as stored with the topology.
 	Lease time.Duration
+	// Numbers tells run numbers by sequences, and the other way round.
+	Numbers Numbers
 	// Replicated: a read may come from a replica that lags, so the leader confirms misses.
 	Replicated bool
 
@@ -85,6 +87,9 @@ func (s *Store) Use(ctx context.Context, opened map[string]jetstream.Stream) err
 		return fmt.Errorf("stream %s does not say its lease: run `runhook init --nats URL` again", RunsStream)
 	}
 	s.Lease = lease
+	if s.Numbers, err = ParseNumbers(config.Metadata[NumbersKey]); err != nil {
+		return err
+	}
 	if s.Tasks, err = s.JS.KeyValue(ctx, TasksBucket); err != nil {
 		return fmt.Errorf("open bucket %s: %w", TasksBucket, Explain(err))
 	}
