@@ -87,11 +87,19 @@ func (k kinds) asks(t *testing.T, name, text string) (places []string) {
 			asked = k.isType(n.Index, within)
 		case *ast.CaseClause:
 			for _, one := range n.List {
-				asked = asked || k.isType(one, within) || k.isName(one, within)
+				asked = asked || k.isType(one, within) || within && k.isName(one, within)
+			}
+		case *ast.SelectorExpr: // outside of shared/task nobody names a kind but to ask for it
+			asked = !within && k.isName(n, within)
+		case *ast.SwitchStmt:
+			for _, clause := range n.Body.List {
+				for _, one := range clause.(*ast.CaseClause).List {
+					asked = asked || k.isText(n.Tag, one)
+				}
 			}
 		case *ast.BinaryExpr:
 			asked = (n.Op == token.EQL || n.Op == token.NEQ) &&
-				(k.isName(n.X, within) || k.isName(n.Y, within) || k.isText(n.X, n.Y) || k.isText(n.Y, n.X))
+				(within && (k.isName(n.X, within) || k.isName(n.Y, within)) || k.isText(n.X, n.Y) || k.isText(n.Y, n.X))
 		}
 		if asked {
 			places = append(places, set.Position(node.Pos()).String())
@@ -126,12 +134,16 @@ func (k kinds) isName(expression ast.Expr, within bool) bool {
 	return ok
 }
 
-// isText reports whether what a call of Name returns is compared with a kind's name as text.
+// isText reports whether what a call of Name returns, or a string of it, is compared with a kind's name
+// as text.
 func (k kinds) isText(call, text ast.Expr) bool {
 	c, isCall := call.(*ast.CallExpr)
 	literal, isLiteral := text.(*ast.BasicLit)
 	if !isCall || !isLiteral {
 		return false
+	}
+	if converts, ok := c.Fun.(*ast.Ident); ok && converts.Name == "string" {
+		return k.isText(c.Args[0], text)
 	}
 	method, ok := c.Fun.(*ast.SelectorExpr)
 	value, _ := strconv.Unquote(literal.Value)
@@ -179,7 +191,12 @@ func TestAskingIsCaught(t *testing.T) {
 		{"services/status/memory.go", "if task.IMIS != def.Source.Name() {}", true},
 		{"services/status/memory.go", `if def.Source.Name() == "imis" {}`, true},
 		{"services/status/memory.go", "switch def.Source.Name() { case task.IMIS: }", true},
+		{"services/status/memory.go", `if string(def.Source.Name()) == "imis" {}`, true},
+		{"services/status/memory.go", `switch def.Source.Name() { case "imis": }`, true},
+		{"services/status/memory.go", `if map[task.Kind]bool{task.IMIS: true}[def.Source.Name()] {}`, true},
+		{"services/status/memory.go", `if slices.Contains(files, def.Source.Name()) {}`, false},
 		{"services/status/memory.go", `if file.Name() == "tasks" {}`, false},
+		{"services/status/memory.go", `switch file.Name() { case "tasks": }`, false},
 		{"shared/task/interruption.go", "_, ok := d.Source.(*CSVSource)", true},
 		{"shared/task/interruption.go", "if d.Source.Name() != CSV {}", true},
 		{"shared/task/interruption.go", "if d.Source.Ordered() {}", false},
