@@ -10,20 +10,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rs/zerolog"
-
-	"runhook/shared/broker"
+	"runhook/shared/bustest"
 	"runhook/shared/proctest"
 )
 
 // The services of their own, on one NATS server, behind nginx with the configuration as shipped.
 func TestSplitServicesBehindNginx(t *testing.T) {
 	nginx, program := need(t, "nginx"), proctest.Program(t)
-	nats, err := broker.Start(broker.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Log: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nats.Stop)
+	nats := bustest.Empty(t, false).Broker
 	dir := taskFiles(t)
 	key := filepath.Join(dir, "run.key")
 	if err := os.WriteFile(key, []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))+"\n"), 0o600); err != nil {

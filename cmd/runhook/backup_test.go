@@ -12,9 +12,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/rs/zerolog"
-
-	"runhook/shared/broker"
 	"runhook/shared/bus"
 	"runhook/shared/bus/recovery"
 	"runhook/shared/bustest"
@@ -242,36 +239,23 @@ func TestRestoreRefuses(t *testing.T) {
 func TestRestoreIntoNATS(t *testing.T) {
 	t.Parallel()
 	s, file, url := backedUp(t)
-	nats, err := broker.Start(broker.Options{Dir: s.path("nats"), Listen: "127.0.0.1:0", Log: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nats.Stop()
+	nats := bustest.Empty(t, false).Broker
 	mustCall(t, "restore", file, "--nats", nats.URL())
 	status := begin(t, "status", "--nats", nats.URL(), "--listen", "127.0.0.1:0", "--run-key-file", s.path("data/run.key")).listening()
 	if code, body := status.statusOf(url); code != http.StatusOK {
 		t.Errorf("%d %s", code, body)
 	}
 	// A restore that fails leaves nothing there.
-	empty, err := broker.Start(broker.Options{Dir: s.path("other"), Listen: "127.0.0.1:0", Log: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer empty.Stop()
-	if code, _, messages := call(t, "restore", file, "--nats", empty.URL(), "--replicas", "3"); code != exitNoStart || !strings.Contains(messages, "replicas") {
+	empty := bustest.Empty(t, false)
+	if code, _, messages := call(t, "restore", file, "--nats", empty.Broker.URL(), "--replicas", "3"); code != exitNoStart || !strings.Contains(messages, "replicas") {
 		t.Errorf("three copies on one server: %d %s", code, messages)
 	}
-	store, err := bus.Connect(t.Context(), bus.Config{URLs: empty.URL(), Log: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	if id, err := recovery.StoreID(t.Context(), store); err == nil {
+	if id, err := recovery.StoreID(t.Context(), empty.Bus); err == nil {
 		t.Errorf("a store %s was left", id)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	if err := store.Init(ctx, bus.Topology{}); err != nil {
+	if err := empty.Init(ctx, bus.Topology{}); err != nil {
 		t.Error(err)
 	}
 }

@@ -5,9 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rs/zerolog"
-
-	"runhook/shared/broker"
+	"runhook/shared/bustest"
 	"runhook/shared/client"
 	"runhook/shared/run"
 	"runhook/shared/web"
@@ -17,11 +15,7 @@ import (
 func TestServicesApart(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	existing, err := broker.Start(broker.Options{Dir: s.path("nats"), Listen: "127.0.0.1:0", Log: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(existing.Stop)
+	existing := bustest.Empty(t, false).Broker
 	key := s.path("run.key")
 	if err := web.CreateKeyFile(key); err != nil {
 		t.Fatal(err)

@@ -13,9 +13,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/rs/zerolog"
 
-	"runhook/shared/broker"
+	"runhook/shared/bustest"
 	"runhook/shared/client"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -136,11 +135,7 @@ func TestARunMovesToAnotherRunner(t *testing.T) {
 	}
 	s.write("people.csv", people.String())
 	s.write("tasks/copy.yaml", strings.Replace(fmt.Sprintf(siteTask, s.copy), "path: people.csv}}", "path: people.csv}, rate: 200/s}", 1))
-	existing, err := broker.Start(broker.Options{Dir: s.path("nats"), Listen: "127.0.0.1:0", Log: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(existing.Stop)
+	existing := bustest.Empty(t, false).Broker
 	key := s.path("run.key")
 	if err := web.CreateKeyFile(key); err != nil {
 		t.Fatal(err)
