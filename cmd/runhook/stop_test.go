@@ -9,13 +9,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/shared/bustest"
 	"runhook/shared/client"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/web"
@@ -110,15 +110,13 @@ func TestSIGTERMUnderLoad(t *testing.T) {
 			t.Fatalf("run %s: %+v", n, doc)
 		}
 	}
-	for end := time.Now().Add(limit); ; time.Sleep(20 * time.Millisecond) {
+	proctest.Eventually(t, "each run has its event", func() bool {
 		events := stored(t, second.nats, "EVENTS")
-		if events == uint64(len(load.accepted)) {
-			break
-		}
-		if events > uint64(len(load.accepted)) || time.Now().After(end) {
+		if events > uint64(len(load.accepted)) {
 			t.Fatalf("%d events of %d runs", events, len(load.accepted))
 		}
-	}
+		return events == uint64(len(load.accepted))
+	})
 	second.end()
 }
 

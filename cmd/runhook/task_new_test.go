@@ -5,8 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
@@ -67,17 +67,13 @@ func TestNewTaskFromACSV(t *testing.T) {
 }
 
 // task waits until the server has the task of a name.
-func (i *instance) task(t *testing.T, name string) task.ID {
+func (i *instance) task(t *testing.T, name string) (id task.ID) {
 	t.Helper()
-	for over := time.Now().Add(limit); ; time.Sleep(10 * time.Millisecond) { // the folder is followed; nothing tells us when
-		id, err := i.client.Find(t.Context(), name)
-		if err == nil {
-			return id
-		}
-		if time.Now().After(over) {
-			t.Fatal(err)
-		}
-	}
+	proctest.Until(t, func() (err error) { // the folder is followed; nothing tells us when
+		id, err = i.client.Find(t.Context(), name)
+		return err
+	})
+	return id
 }
 
 func TestNewTaskWritesWhereItIsTold(t *testing.T) {

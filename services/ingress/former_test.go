@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"runhook/shared/proctest"
+	"runhook/shared/bustest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
@@ -32,18 +32,7 @@ func (h *house) rotate(t *testing.T, file string, until time.Time) *task.Definit
 // await waits until the ingress's view of the tasks is as it should be.
 func (h *house) await(t *testing.T, right func() bool) {
 	t.Helper()
-	over := time.After(proctest.Limit)
-	for {
-		changed := h.Tasks.Changed()
-		if right() {
-			return
-		}
-		select {
-		case <-changed:
-		case <-over:
-			t.Fatal("the ingress does not see the change")
-		}
-	}
+	bustest.AwaitView(t, h.Tasks, "the change", right)
 }
 
 func TestFormerIDStartsRunsOfTheNewOne(t *testing.T) {

@@ -87,13 +87,7 @@ func (s *site) startAgain(listen string) {
 	if err := s.Connect("init").Init(s.t.Context(), bus.Topology{}); err != nil {
 		s.t.Fatal(err)
 	}
-	again := time.NewTicker(10 * time.Millisecond)
-	defer again.Stop()
-	for deadline := time.Now().Add(10 * time.Second); s.Ready(s.t.Context()) != nil; <-again.C {
-		if time.Now().After(deadline) {
-			s.t.Fatal("no connection to the server that was started again")
-		}
-	}
+	proctest.Until(s.t, func() error { return s.Ready(s.t.Context()) })
 }
 
 // answer is an HTTP answer whose body was read.
@@ -206,18 +200,7 @@ func (s *site) reapply(def *task.Definition) {
 // awaitTask waits until the service sees the task as it should be.
 func (s *site) awaitTask(id task.ID, right func(bus.Task) bool) {
 	s.t.Helper()
-	deadline := time.After(proctest.Limit)
-	for {
-		changed := s.view.Changed()
-		if seen, ok := s.view.Get(id); ok && right(seen) {
-			return
-		}
-		select {
-		case <-changed:
-		case <-deadline:
-			s.t.Fatal("the service does not see the change of the task")
-		}
-	}
+	bustest.AwaitView(s.t, s.view, "the change of the task", func() bool { seen, ok := s.view.Get(id); return ok && right(seen) })
 }
 
 // started is a run as a test drives it through its phases.

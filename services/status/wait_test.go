@@ -30,13 +30,7 @@ func (s *site) startWaiting(path string, wait string) <-chan answer {
 		}
 		answers <- got
 	}()
-	again := time.NewTicker(time.Millisecond)
-	defer again.Stop()
-	for deadline := time.Now().Add(proctest.Limit); s.Broker.Server().NumSubscriptions() == idle; <-again.C {
-		if time.Now().After(deadline) {
-			s.t.Fatal("the long poll does not follow the run")
-		}
-	}
+	proctest.Eventually(s.t, "the long poll follows the run", func() bool { return s.Broker.Server().NumSubscriptions() != idle })
 	return answers
 }
 

@@ -418,18 +418,7 @@ func TestViewFollowsTheTasks(t *testing.T) {
 	}
 	until := func(what string, holds func() bool) {
 		t.Helper()
-		limit := time.After(proctest.Limit)
-		for {
-			changed := view.Changed()
-			if holds() {
-				return
-			}
-			select {
-			case <-changed:
-			case <-limit:
-				t.Fatalf("not within %s: %s", proctest.Limit, what)
-			}
-		}
+		bustest.AwaitView(t, view, what, holds)
 	}
 	def := bustest.Definition(t, "Followed", 1)
 	if changed, err := store.Tasks.Apply(ctx, def, true); err != nil || !changed {
@@ -477,18 +466,7 @@ func TestViewSeesChangesSoonAfterAnOutage(t *testing.T) {
 	if _, err := retryUnavailable(ctx, func() (bool, error) { return store.Tasks.Apply(ctx, def, false) }); err != nil {
 		t.Fatal(err)
 	}
-	limit := time.After(proctest.Limit)
-	for known := false; !known; {
-		changed := view.Changed()
-		if _, known = view.Get(def.ID); known {
-			break
-		}
-		select {
-		case <-changed:
-		case <-limit:
-			t.Fatal("the view did not see the new task")
-		}
-	}
+	bustest.AwaitView(t, view, "the new task", func() bool { _, known := view.Get(def.ID); return known })
 	cancel()
 	<-done
 }

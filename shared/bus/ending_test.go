@@ -11,7 +11,6 @@ import (
 
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
-	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
@@ -28,18 +27,7 @@ func watch(t testing.TB, store *bustest.Store) (*bus.TaskView, func(what string,
 	t.Cleanup(func() { stop(); <-done })
 	return view, func(what string, right func() bool) {
 		t.Helper()
-		over := time.After(proctest.Limit)
-		for {
-			changed := view.Changed()
-			if right() {
-				return
-			}
-			select {
-			case <-changed:
-			case <-over:
-				t.Fatalf("the view does not show %s", what)
-			}
-		}
+		bustest.AwaitView(t, view, what, right)
 	}
 }
 

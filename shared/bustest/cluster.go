@@ -5,10 +5,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -72,15 +72,14 @@ func (c *Cluster) Silence(server int, silent bool) {
 // Leader is the server that leads a stream.
 func (c *Cluster) Leader(t testing.TB, stream string) int {
 	t.Helper()
-	for limit := time.Now().Add(proctest.Limit); time.Now().Before(limit); time.Sleep(20 * time.Millisecond) {
-		for i, s := range c.Servers {
-			if s.JetStreamIsStreamLeader(server.DEFAULT_GLOBAL_ACCOUNT, stream) {
-				return i
-			}
-		}
-	}
-	t.Fatalf("stream %s has no leader", stream)
-	return 0
+	leader := -1
+	proctest.Eventually(t, "stream "+stream+" has a leader", func() bool {
+		leader = slices.IndexFunc(c.Servers, func(s *server.Server) bool {
+			return s.JetStreamIsStreamLeader(server.DEFAULT_GLOBAL_ACCOUNT, stream)
+		})
+		return leader >= 0
+	})
+	return leader
 }
 
 // NewCluster starts three servers on free loopback ports and makes the streams with three replicas.
@@ -142,14 +141,11 @@ func EmptyCluster(t testing.TB, dirs ...string) *Cluster {
 // refuses to make streams.
 func (c *Cluster) awaitLeader(t testing.TB) {
 	t.Helper()
-	for limit := time.Now().Add(proctest.Limit); time.Now().Before(limit); time.Sleep(20 * time.Millisecond) {
-		for _, s := range c.Servers {
-			if s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == len(c.Servers) {
-				return
-			}
-		}
-	}
-	t.Fatal("the cluster has no leader")
+	proctest.Eventually(t, "the cluster has a leader", func() bool {
+		return slices.ContainsFunc(c.Servers, func(s *server.Server) bool {
+			return s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == len(c.Servers)
+		})
+	})
 }
 
 // Open opens another connection, as a service does, to one of the servers: a read is answered by the
@@ -178,7 +174,7 @@ func (c *Cluster) Promote(t testing.TB, place int) {
 // lead has leaders step down until all are right: who follows them cannot be chosen.
 func (c *Cluster) lead(t testing.TB, right func(leader int) bool) {
 	t.Helper()
-	for limit := time.Now().Add(proctest.Limit); time.Now().Before(limit); time.Sleep(50 * time.Millisecond) {
+	proctest.Eventually(t, "the streams have the leaders they should", func() bool {
 		wrong := 0
 		for _, stream := range []string{"RUNS", "EVENTS", "KV_runs", "KV_progress"} {
 			if leader := c.Leader(t, stream); !right(leader) {
@@ -186,11 +182,8 @@ func (c *Cluster) lead(t testing.TB, right func(leader int) bool) {
 				_ = c.Servers[leader].JetStreamStepdownStream(server.DEFAULT_GLOBAL_ACCOUNT, stream) // asked again until it has
 			}
 		}
-		if wrong == 0 {
-			return
-		}
-	}
-	t.Fatal("the streams do not get the leaders they should")
+		return wrong == 0
+	})
 }
 
 func freePort(t testing.TB) int {

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/shared/bus"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
@@ -102,6 +103,22 @@ func Lagging(ctx context.Context, js jetstream.JetStream) string {
 		behind = append(behind, err.Error())
 	}
 	return strings.Join(behind, ", ")
+}
+
+// AwaitView waits until a view of the tasks is as it should be.
+func AwaitView(t testing.TB, view *bus.TaskView, what string, right func() bool) {
+	t.Helper()
+	for over := time.After(proctest.Limit); ; {
+		changed := view.Changed()
+		if right() {
+			return
+		}
+		select {
+		case <-changed:
+		case <-over:
+			t.Fatalf("the view does not show within %s: %s", proctest.Limit, what)
+		}
+	}
 }
 
 // Next pulls one request of a queue.

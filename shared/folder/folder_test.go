@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -98,29 +97,21 @@ func (f *fixture) follow() (stop func()) {
 // await waits until the view shows what is wanted: "title" of an enabled task, "-" of a disabled one.
 func (f *fixture) await(id task.ID, want string) {
 	f.t.Helper()
-	over := time.After(proctest.Limit)
-	for {
-		changed := f.tasks.Changed()
+	bustest.AwaitView(f.t, f.tasks, want, func() bool {
 		t, ok := f.tasks.Get(id)
-		if ok && (t.Enabled && t.Name == want || !t.Enabled && want == "-") {
-			return
-		}
-		select {
-		case <-changed:
-		case <-over:
-			f.t.Fatalf("want %q, is %+v\n%s", want, t, f.log.lines.String())
-		}
-	}
+		return ok && (t.Enabled && t.Name == want || !t.Enabled && want == "-")
+	})
 }
 
 // awaitLog waits until a text was logged so many times.
 func (f *fixture) awaitLog(text string, times int) {
 	f.t.Helper()
-	for over := time.Now().Add(proctest.Limit); f.log.count(text) < times; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(over) {
-			f.t.Fatalf("%q was not logged %d times:\n%s", text, times, f.log.lines.String())
+	proctest.Until(f.t, func() error {
+		if f.log.count(text) < times {
+			return fmt.Errorf("%q was not logged %d times:\n%s", text, times, f.log.lines.String())
 		}
-	}
+		return nil
+	})
 }
 
 func TestFollow(t *testing.T) {

@@ -135,18 +135,16 @@ func TestRunsThatNobodyTookInTimeEnd(t *testing.T) {
 		t.Errorf("the runner's own result is refused: %v", err)
 	}
 	stream := events(t, store)
-	for limit := time.Now().Add(proctest.Limit); ; time.Sleep(10 * time.Millisecond) {
+	proctest.Eventually(t, "20 runs have their events", func() bool {
 		info, err := stream.Info(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if info.State.Msgs == 20 {
-			return
-		}
-		if info.State.Msgs > 20 || time.Now().After(limit) {
+		if info.State.Msgs > 20 {
 			t.Fatalf("%d events of 20 runs", info.State.Msgs)
 		}
-	}
+		return info.State.Msgs == 20
+	})
 }
 
 // A task that comes to have start_within while the sweep goes on.
@@ -280,14 +278,10 @@ func TestSweepRemovesOldDefinitions(t *testing.T) {
 		t.Fatal(err)
 	}
 	sweeping(t, store, "sweep")
-	for limit := time.Now().Add(proctest.Limit); ; time.Sleep(20 * time.Millisecond) {
-		if _, err := store.Work.Definition(t.Context(), request.Task, request.Definition); err != nil {
-			break
-		}
-		if time.Now().After(limit) {
-			t.Fatal("the old definition is still there")
-		}
-	}
+	proctest.Eventually(t, "the old definition is gone", func() bool {
+		_, err := store.Work.Definition(t.Context(), request.Task, request.Definition)
+		return err != nil
+	})
 	if _, err := store.Work.Definition(t.Context(), now.ID, now.Hash); err != nil {
 		t.Error(err)
 	}
