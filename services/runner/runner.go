@@ -102,16 +102,19 @@ func (r *Runner) Run(ctx context.Context) error {
 	defer stopWork(nil)
 	r.slots, r.stopping = newSlots(work, r.options.Slots), ctx.Done()
 
-	var attempts sync.WaitGroup
-	r.follow(ctx, func(d *bus.Delivery) {
-		attempts.Go(func() {
-			defer r.slots.release(work)
-			r.attempt(work, d)
-		})
-	})
-
 	finished := make(chan struct{})
-	go func() { defer close(finished); attempts.Wait() }()
+	go func() {
+		defer close(finished)
+		var attempts sync.WaitGroup
+		r.follow(ctx, func(d *bus.Delivery) {
+			attempts.Go(func() {
+				defer r.slots.release(work)
+				r.attempt(work, d)
+			})
+		})
+		attempts.Wait()
+	}()
+	<-ctx.Done()
 	select {
 	case <-finished:
 		return nil

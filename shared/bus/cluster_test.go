@@ -1,14 +1,19 @@
 package bus_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -130,4 +135,62 @@ func statusNeverGoesBack(t *testing.T, request run.Request, ingress, runner, sta
 	if _, err := ingress.Work.Claim(ctx, request.Task, n, run.Claim{Owner: "other"}); !errors.Is(err, bus.ErrClaimed) {
 		t.Errorf("an ended run was claimed: %v", err)
 	}
+}
+
+// On a cluster the server that hands requests out hears late that a pull is not wanted any more. What it
+// hands into the pull until then is given back at once, not lost until its lease has run out.
+func TestPullGivenUpInAClusterLosesNoRequest(t *testing.T) {
+	t.Parallel()
+	cluster := bustest.NewCluster(t, bus.Topology{Lease: time.Hour})
+	ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
+	defer cancel()
+	request := bustest.Applied(t, cluster.Bus)
+	near, far := cluster.Leader(t, "RUNS"), -1
+	js := bustest.JetStream(t, cluster.Servers[near].ClientURL())
+	queue := func() *jetstream.ConsumerInfo {
+		t.Helper()
+		consumer, err := js.Consumer(ctx, "RUNS", string(request.Task))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return consumer.CachedInfo()
+	}
+	leaders := []string{queue().Cluster.Leader, fmt.Sprint("s", near)}
+	for i := range cluster.Servers {
+		if !slices.Contains(leaders, fmt.Sprint("s", i)) {
+			far = i
+		}
+	}
+	pulls, err := cluster.Open(t, "far", far).Work.Queue(ctx, request.Task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	others := cluster.Open(t, "near", near)
+	for round := range 2 { // a pull whose context ends, and one that is used again
+		pull, giveUp := context.WithCancel(ctx)
+		var pulling sync.WaitGroup
+		pulling.Go(func() {
+			if err := pulls.Pull(pull, 1, func(*bus.Delivery) { t.Error("a request came before there was one") }); !errors.Is(err, context.Canceled) {
+				t.Errorf("the pull ended with %v", err)
+			}
+		})
+		proctest.Eventually(t, "the pull is open", func() bool { return queue().NumWaiting == 1 })
+		cluster.Silence(far, true)
+		giveUp()
+		pulling.Wait()
+		n := bustest.Submit(t, others, request)
+		proctest.Eventually(t, "the request was handed into the pull", func() bool { return queue().NumAckPending == 1 })
+		cluster.Silence(far, false)
+		from, err := others.Work.Queue(ctx, request.Task)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := bustest.Next(ctx, from)
+		if err != nil || d.Number != n {
+			t.Fatalf("round %d: the request is leased to a pull that has gone: %v", round, err)
+		}
+		d.Done()
+		from.Close()
+	}
+	pulls.Close()
 }

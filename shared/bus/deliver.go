@@ -26,8 +26,14 @@ var ErrIdle = errors.New("no request came")
 type Queue struct {
 	store    *jet.Store
 	task     task.ID
-	inbox    *nats.Subscription // nil until the first pull, and after one was given up
+	inbox    *nats.Subscription // nil until the first pull, and after one has failed
 	arriving chan *nats.Msg     // has room for whatever one pull brings
+	// left is how many requests the open pull may still bring, 0 if none is open; ends is when the server
+	// ends it, and alone reports whether that can be done before. They are leaving's while that is not nil.
+	left    int
+	ends    time.Time
+	alone   bool
+	leaving *leaving
 }
 
 const (
@@ -35,6 +41,8 @@ const (
 	// as lost with its server.
 	pullFor  = 30 * time.Second
 	pullLost = 5 * time.Second
+	// pullForInCluster is short, because a pull in a cluster cannot be ended before (leaving).
+	pullForInCluster = 5 * time.Second
 	// mostPulled is how many requests one pull asks for at most.
 	mostPulled = 64
 )
@@ -51,41 +59,43 @@ func (w *Work) Queue(ctx context.Context, id task.ID) (*Queue, error) {
 	return &Queue{store: w.store, task: id}, nil
 }
 
-// Close gives the queue up.
+// Close gives the queue up. In a cluster it waits for the end of a pull that is still open, which takes
+// a few seconds at most.
 func (q *Queue) Close() {
-	for _, msg := range q.giveUp() { // of a pull that failed
-		_ = q.store.NC.Publish(msg.Reply, handBack) // if it is not heard, the lease runs out
-	}
+	q.await()
+	q.drop()
 }
 
 // Pull leases up to n requests of the queue and passes each to take when it comes. It returns nil when
 // n have come. When ctx ends no request stays leased to this call: those that were already on their way
-// are passed to take before it returns. It returns ErrIdle when half a minute or so brought fewer than
-// n, ErrNoConsumer when the queue has gone, run.ErrUnavailable when NATS has.
+// are passed to take before it returns, or given back. It returns ErrIdle when the server ended the pull
+// before n had come, ErrNoConsumer when the queue has gone, run.ErrUnavailable when NATS has.
 func (q *Queue) Pull(ctx context.Context, n int, take func(*Delivery)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	n = max(1, min(n, mostPulled))
-	if err := q.ask(n); err != nil {
-		return err
+	q.stay()
+	if q.left == 0 {
+		if err := q.ask(max(1, min(n, mostPulled))); err != nil {
+			return err
+		}
 	}
-	lost := time.After(pullFor + pullLost)
-	for n > 0 {
+	defer q.leave(take)
+	lost := time.NewTimer(time.Until(q.ends.Add(pullLost)))
+	defer lost.Stop()
+	for n = min(n, q.left); n > 0; {
 		select {
 		case msg := <-q.arriving:
 			if isRequest(msg) {
 				n--
+				q.left--
 				q.pass(msg, take)
 			} else if err := q.status(msg); err != nil {
 				return err
 			}
 		case <-ctx.Done():
-			for _, msg := range q.giveUp() {
-				q.pass(msg, take)
-			}
 			return ctx.Err()
-		case <-lost:
+		case <-lost.C:
 			return q.abandon(fmt.Errorf("%w: a pull was not answered", run.ErrUnavailable))
 		}
 	}
@@ -103,11 +113,16 @@ func (q *Queue) ask(n int) error {
 		}
 		q.inbox = inbox
 	}
-	pull := fmt.Appendf(nil, `{"batch":%d,"expires":%d}`, n, pullFor.Nanoseconds())
+	expires := pullFor
+	if q.alone = q.store.Alone(); !q.alone {
+		expires = pullForInCluster
+	}
+	pull := fmt.Appendf(nil, `{"batch":%d,"expires":%d}`, n, expires.Nanoseconds())
 	subject := "$JS.API.CONSUMER.MSG.NEXT." + jet.RunsStream + "." + string(q.task)
 	if err := q.store.NC.PublishRequest(subject, q.inbox.Subject, pull); err != nil {
 		return q.abandon(fmt.Errorf("%w: pull: %w", run.ErrUnavailable, err))
 	}
+	q.left, q.ends = n, time.Now().Add(expires)
 	return nil
 }
 
@@ -119,6 +134,7 @@ func (q *Queue) status(msg *nats.Msg) error {
 	case "100": // an idle server's heartbeat
 		return nil
 	case "404", "408":
+		q.left = 0
 		return ErrIdle
 	case "503":
 		return q.abandon(ErrNoConsumer)
@@ -127,38 +143,17 @@ func (q *Queue) status(msg *nats.Msg) error {
 	}
 }
 
-// giveUp ends an open pull so that nothing is leased to it any more, and returns the requests that
-// arrived meanwhile. The server ends a pull whose inbox nobody listens to; what it sent before it heard
-// so has arrived when the flush returns.
-func (q *Queue) giveUp() (arrived []*nats.Msg) {
-	if q.inbox == nil {
-		return nil
-	}
-	inbox, arriving := q.inbox, q.arriving
-	q.inbox, q.arriving = nil, nil
-	defer func() { _ = inbox.Unsubscribe() }() // drained already, or gone with the connection
-	if inbox.Drain() == nil {
-		_ = q.store.NC.FlushTimeout(jet.ReadTimeout) // if that fails, what has arrived by now is all there is
-	}
-	for {
-		select {
-		case msg := <-arriving:
-			if isRequest(msg) {
-				arrived = append(arrived, msg)
-			}
-		default:
-			return arrived
-		}
-	}
-}
-
 // abandon drops the inbox with whatever pull is open, and returns err.
 func (q *Queue) abandon(err error) error {
-	if q.inbox != nil {
-		_ = q.inbox.Unsubscribe()
-		q.inbox, q.arriving = nil, nil
-	}
+	q.drop()
 	return err
+}
+
+func (q *Queue) drop() {
+	if q.inbox != nil {
+		_ = q.inbox.Unsubscribe() // drained already, or gone with the connection
+	}
+	q.inbox, q.arriving, q.left = nil, nil, 0
 }
 
 // pass passes a request on.

@@ -38,6 +38,7 @@ type Store struct {
 	Numbers Numbers
 	// Replicated: a read may come from a replica that lags, so the leader confirms misses.
 	Replicated bool
+	clustered  bool
 
 	full func() bool
 }
@@ -77,6 +78,7 @@ func (s *Store) Use(ctx context.Context, opened map[string]jetstream.Stream) err
 		stream.Stream = opened[stream.name]
 	}
 	config := s.Runs.CachedInfo().Config
+	s.clustered = s.Runs.CachedInfo().Cluster != nil
 	s.Replicated = config.Replicas > 1
 	// Replicas group what they agree on by themselves, and writes that are not synced cost less singly.
 	grouped := config.Metadata[SyncedKey] == "true" && !s.Replicated
@@ -129,6 +131,13 @@ func (s *Store) Ready(ctx context.Context) error {
 
 // Retention is how long the store keeps runs.
 func (s *Store) Retention() time.Duration { return s.Runs.CachedInfo().Config.MaxAge }
+
+// Alone reports whether the server at the other end of the connection is the only one that has the store.
+// Of several, each hears only by and by what a client has told another.
+func (s *Store) Alone() bool {
+	has, _ := s.NC.ConnectedServerJetStream()
+	return has && !s.clustered
+}
 
 // Writable refuses a write at once while the store is known to take none: run.ErrUnavailable and
 // run.ErrFull. A server whose disk is full does not say no: it does not answer.
