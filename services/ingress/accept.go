@@ -14,10 +14,31 @@ import (
 	"runhook/shared/web"
 )
 
-// accept checks the whole request and makes its run durable.
+// accept makes a request's run durable, or finds the one that its idempotency key had started.
 func (in *Ingress) accept(ctx context.Context, rc *fasthttp.RequestCtx, target called, dry bool) (bus.Accepted, error) {
 	key, err := idempotencyKey(&rc.Request.Header)
 	if err != nil {
+		return bus.Accepted{}, err
+	}
+	// A stop must not cut a publish short, because nobody could tell whether the run was stored. The store
+	// bounds each of its answers itself.
+	ctx = context.WithoutCancel(ctx)
+	accepted, err := in.start(ctx, rc, target, key, dry)
+	if key != "" && target.Definition != nil && refused(err) {
+		return in.replayed(ctx, rc, target, key, dry, err)
+	}
+	return accepted, err
+}
+
+// refused reports whether a request was refused for what it is or for the state of its task.
+func refused(err error) bool {
+	_, isProblem := errors.AsType[*web.Problem](err)
+	return isProblem || errors.Is(err, run.ErrKeyReused)
+}
+
+// start checks the whole request and makes its run durable.
+func (in *Ingress) start(ctx context.Context, rc *fasthttp.RequestCtx, target called, key string, dry bool) (bus.Accepted, error) {
+	if err := in.usable(target); err != nil {
 		return bus.Accepted{}, err
 	}
 	values, err := parameters(rc, target.Definition)
@@ -31,21 +52,15 @@ func (in *Ingress) accept(ctx context.Context, rc *fasthttp.RequestCtx, target c
 	correlation := web.CorrelationOf(&rc.Request.Header)
 	request := run.Request{
 		Task: target.ID, TaskName: target.Name, Definition: target.Hash,
-		Parameters: values, ParameterHash: values.Hash(), Base: base, Trigger: run.Webhook,
+		Parameters: values, ParameterHash: parameterHash(values, dry), Base: base, Trigger: run.Webhook, DryRun: dry,
 		CorrelationID: correlation.ID, TraceParent: correlation.TraceParent, WorkflowRunID: correlation.WorkflowRunID,
 		RetryAfter: int(target.RetryAfter / time.Second), StartWithin: int(target.StartWithin / time.Second),
 		CreatedOn: time.Now().UTC(),
 	}
-	if dry {
-		// Under one idempotency key, trying a task is not the same as running it.
-		request.DryRun, request.ParameterHash = true, "dry run "+request.ParameterHash
-	}
 	if target.as != target.ID {
 		request.CalledAs = target.as
 	}
-	// A stop must not cut a publish short, because nobody could tell whether the run was stored. Submit
-	// bounds itself.
-	return in.options.Runs.Submit(context.WithoutCancel(ctx), request, key)
+	return in.options.Runs.Submit(ctx, request, key)
 }
 
 // parameters reads the body and the query string, and resolves what they pass.

@@ -68,16 +68,23 @@ type house struct {
 
 func open(t testing.TB, change func(*Options)) *house {
 	t.Helper()
-	h := &house{Store: bustest.New(t, bus.Topology{}), Metrics: prometheus.NewRegistry()}
+	store := bustest.New(t, bus.Topology{})
 	for _, file := range []string{members, listed} {
 		def, err := taskfile.Parse([]byte(file), "task.yaml")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := h.Bus.Tasks.Apply(t.Context(), def, false); err != nil {
+		if _, err := store.Tasks.Apply(t.Context(), def, false); err != nil {
 			t.Fatal(err)
 		}
 	}
+	return openOn(t, store, change)
+}
+
+// openOn is another ingress on a store, with a connection of its own.
+func openOn(t testing.TB, store *bustest.Store, change func(*Options)) *house {
+	t.Helper()
+	h := &house{Store: store, Metrics: prometheus.NewRegistry()}
 	connected := h.Open("ingress")
 	ctx, stop := context.WithCancel(t.Context())
 	view, watched, err := connected.Tasks.Watch(ctx)

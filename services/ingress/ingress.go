@@ -91,7 +91,8 @@ func newMetrics(registry prometheus.Registerer) metrics {
 	}
 }
 
-// called is the task that a request's path names, without a Definition where there is none.
+// called is the task that a request's path names, perhaps a deleted one, or without a Definition if there
+// never was one.
 type called struct {
 	bus.Task
 	// as is the id in the path: a former one of the task's, or its own.
@@ -101,9 +102,6 @@ type called struct {
 // find returns the task that a request's path names, by its id or a former one.
 func (in *Ingress) find(rc *fasthttp.RequestCtx) called {
 	id, found := in.options.Tasks.Named(web.PathValue(rc, "task"))
-	if found.Deleted {
-		return called{as: id}
-	}
 	return called{found, id}
 }
 
@@ -112,36 +110,32 @@ func refusal(status int, kind, title, detail string) *web.Problem {
 	return &web.Problem{Status: status, Kind: kind, Title: title, Detail: detail}
 }
 
-// usable returns the task of a request, or why no run of it can be started.
-func (in *Ingress) usable(rc *fasthttp.RequestCtx) (called, error) {
-	found := in.find(rc)
+// usable returns why no run of a task can be started, nil if one can.
+func (in *Ingress) usable(target called) error {
 	switch {
-	case found.Definition == nil && !in.options.Tasks.Loaded():
-		return found, web.ErrTasksNotLoaded
-	case found.Definition == nil:
-		return found, refusal(fasthttp.StatusNotFound, "unknown-task", "There is no such task",
+	case target.Definition == nil && !in.options.Tasks.Loaded():
+		return web.ErrTasksNotLoaded
+	case target.Definition == nil || target.Deleted:
+		return refusal(fasthttp.StatusNotFound, "unknown-task", "There is no such task",
 			"No task has this id. Copy the webhook's address again from the task.")
-	case found.as != found.ID && !time.Now().Before(found.FormerUntil(found.as)):
-		return found, refusal(fasthttp.StatusGone, "former-id", "The address has expired",
+	case target.as != target.ID && !time.Now().Before(target.FormerUntil(target.as)):
+		return refusal(fasthttp.StatusGone, "former-id", "The address has expired",
 			"The task has a new id, and this former one starts no more runs. Copy the webhook's new address from the task.")
-	case !found.Enabled:
-		return found, refusal(fasthttp.StatusConflict, "task-disabled", "The task is disabled",
+	case !target.Enabled:
+		return refusal(fasthttp.StatusConflict, "task-disabled", "The task is disabled",
 			"The task is disabled, so nothing was started. Enable it (runhook task enable), or remove the call.")
 	}
-	return found, nil
+	return nil
 }
 
 // post is the way of every POST: check, store, count, answer. dry makes the run one that writes nothing.
 func (in *Ingress) post(answer answerFunc, dry bool) web.Handler {
 	return func(ctx context.Context, rc *fasthttp.RequestCtx) error {
-		target, err := in.usable(rc)
-		var accepted bus.Accepted
-		if err == nil {
-			accepted, err = in.accept(ctx, rc, target, dry)
-		}
+		target := in.find(rc)
+		accepted, err := in.accept(ctx, rc, target, dry)
 		if err != nil {
 			name := ""
-			if target.Definition != nil {
+			if target.Definition != nil && !target.Deleted {
 				name = target.Name
 			}
 			in.metrics.refused.WithLabelValues(name, cmp.Or(web.ProblemOf(err).Kind, "error")).Inc()

@@ -1,11 +1,50 @@
 package ingress
 
 import (
+	"context"
+	"errors"
 	"strconv"
 	"strings"
 
 	"github.com/valyala/fasthttp"
+
+	"runhook/shared/bus"
+	"runhook/shared/run"
+	"runhook/shared/task"
 )
+
+// replayed finds the run that the key of a refused POST had started: what was accepted stays accepted,
+// whatever has become of the task since. Without one it returns the refusal.
+func (in *Ingress) replayed(ctx context.Context, rc *fasthttp.RequestCtx, target called, key string, dry bool, refusal error) (bus.Accepted, error) {
+	original, known, err := in.options.Runs.Keyed(ctx, target.as, key)
+	if err != nil {
+		return bus.Accepted{}, err
+	}
+	if !known {
+		return bus.Accepted{}, refusal
+	}
+	// Only the definition that was accepted tells whether the body asks for the same.
+	def, err := in.options.Runs.Definition(ctx, original.Request.Task, original.Request.Definition)
+	if err != nil {
+		return bus.Accepted{}, err
+	}
+	values, err := parameters(rc, def)
+	if err == nil && parameterHash(values, dry) == original.Request.ParameterHash {
+		return original, nil
+	}
+	if err == nil || errors.Is(refusal, run.ErrKeyReused) {
+		return bus.Accepted{}, run.ErrKeyReused
+	}
+	return bus.Accepted{}, err
+}
+
+// parameterHash tells two requests under one key apart. Trying a task is not the same as running it.
+func parameterHash(values task.Values, dry bool) string {
+	if dry {
+		return "dry run " + values.Hash()
+	}
+	return values.Hash()
+}
 
 // maxKey is the longest idempotency key.
 const maxKey = 255

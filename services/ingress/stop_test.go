@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"runhook/shared/bus"
+	"runhook/shared/bustest"
 	"runhook/shared/proctest"
 	"runhook/shared/web"
 )
@@ -142,4 +143,48 @@ func TestAStopLetsAPublishEnd(t *testing.T) {
 	if err := <-served; err != nil {
 		t.Error(err)
 	}
+}
+
+// While nobody knows whether a run is stored, no answer says that it is; and whether a key had started a run
+// is not known either.
+func TestNoAnswerBeforeTheRunIsStored(t *testing.T) {
+	t.Parallel()
+	near := open(t, nil)
+	wire := bustest.NewWire(t, "127.0.0.1:0", near.Broker.Addr().String())
+	far, err := bus.Connect(t.Context(), bus.Config{URLs: "nats://" + wire.Address(), Name: "far", Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(far.Close)
+	if err := far.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h := openOn(t, near.Store, func(o *Options) { o.Runs = far.Runs })
+	h.apply(t, strings.Replace(members, membersID, absentID, 1)+"enabled: false\n")
+	key := []string{"Idempotency-Key", "k"}
+	if got := h.post(t, "/task/execute/"+absentID, "", key...); got.Status != http.StatusConflict {
+		t.Fatalf("%d %s", got.Status, got.Body)
+	}
+	wire.Silence(true)
+	var all sync.WaitGroup
+	for _, c := range []struct {
+		path, kind string
+		headers    []string
+	}{
+		{"/task/execute/" + membersID, "maybe-stored", nil},
+		{"/task/executepolling/" + membersID, "maybe-stored", nil},
+		{"/task/executepolling/" + membersID, "maybe-stored", []string{"Prefer", "wait=1"}},
+		{"/task/dryrun/" + membersID, "maybe-stored", nil},
+		{"/task/execute/" + membersID, "maybe-stored", key},
+		{"/task/execute/" + absentID, "store-unavailable", key},
+	} {
+		all.Go(func() {
+			got := h.post(t, c.path, "", c.headers...)
+			if got.Status != http.StatusServiceUnavailable || got.Get("Retry-After") == "" || got.problem(t).Type != "urn:runhook:problem:"+c.kind {
+				t.Errorf("%s with %q: %d %v %s", c.path, c.headers, got.Status, got.Header, got.Body)
+			}
+		})
+	}
+	all.Wait()
+	wire.Silence(false)
 }

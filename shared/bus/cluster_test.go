@@ -41,6 +41,13 @@ func TestCluster(t *testing.T) {
 			var mu sync.Mutex
 			var all sync.WaitGroup
 			numbers, fresh := map[run.Number]bool{}, 0
+			for i, process := range processes {
+				all.Go(func() { // it may come to be known while somebody asks
+					if _, _, err := process.Runs.Keyed(ctx, request.Task, fmt.Sprint("key ", round)); err != nil {
+						t.Errorf("process %d looks for the key: %v", i, err)
+					}
+				})
+			}
 			for i := range 12 {
 				all.Go(func() {
 					accepted, err := processes[i%3].Runs.Submit(ctx, request, fmt.Sprint("key ", round))
@@ -59,6 +66,15 @@ func TestCluster(t *testing.T) {
 			all.Wait()
 			if len(numbers) != 1 || fresh != 1 {
 				t.Fatalf("round %d: numbers %v, %d of them fresh", round, numbers, fresh)
+			}
+			for i, process := range processes {
+				found, ok, err := process.Runs.Keyed(ctx, request.Task, fmt.Sprint("key ", round))
+				if err != nil || !ok || !numbers[found.Number] {
+					t.Fatalf("process %d finds %+v, %v %v by the key of %v", i, found, ok, err, numbers)
+				}
+			}
+			if found, ok, err := processes[round%3].Runs.Keyed(ctx, request.Task, "unknown"); err != nil || ok {
+				t.Fatalf("%+v, %v %v by a key that nobody sent", found, ok, err)
 			}
 		}
 	})

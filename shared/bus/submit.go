@@ -13,6 +13,7 @@ import (
 
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
+	"runhook/shared/task"
 	"runhook/shared/wait"
 )
 
@@ -29,7 +30,12 @@ const duplicateWait = 5 * time.Millisecond
 // run.ErrUnavailable means that nothing was stored, run.ErrMaybeStored that it cannot be known (without a
 // key Submit never publishes twice), run.ErrKeyReused that the key belongs to other parameters.
 func (r *Runs) Submit(ctx context.Context, request run.Request, key string) (Accepted, error) {
+	// A caller who repeats a POST uses the same id, whatever it leads to by then.
+	id := cmp.Or(request.CalledAs, request.Task)
 	if err := r.store.Writable(); err != nil {
+		if original, ok, _ := r.Keyed(ctx, id, key); ok {
+			return original.unlessReused(request)
+		}
 		return Accepted{}, err
 	}
 	data, err := request.Encode()
@@ -38,10 +44,7 @@ func (r *Runs) Submit(ctx context.Context, request run.Request, key string) (Acc
 	}
 	msg := &nats.Msg{Subject: jet.RequestSubject(request.Task), Data: data, Header: nats.Header{}}
 	if key != "" {
-		msg.Header.Set(jet.HeaderParameters, request.ParameterHash)
-		// A caller who repeats a POST uses the same id, whatever it leads to by then.
-		id := cmp.Or(request.CalledAs, request.Task)
-		msg.Header.Set(jetstream.MsgIDHeader, string(id)+"."+key)
+		msg.Header.Set(jetstream.MsgIDHeader, keyID(id, key))
 	}
 	ctx, cancel := context.WithTimeout(ctx, submitTimeout)
 	defer cancel()
@@ -53,7 +56,63 @@ func (r *Runs) Submit(ctx context.Context, request run.Request, key string) (Acc
 	if !stored.Duplicate {
 		return accepted, nil
 	}
-	return r.original(ctx, accepted)
+	original, err := r.original(ctx, accepted.Number)
+	if err != nil {
+		return Accepted{}, err
+	}
+	return original.unlessReused(request)
+}
+
+// unlessReused is the answer to a repeated request: its original, or run.ErrKeyReused if they differ.
+func (original Accepted) unlessReused(repeated run.Request) (Accepted, error) {
+	if original.Request.ParameterHash != repeated.ParameterHash {
+		return Accepted{}, run.ErrKeyReused
+	}
+	return original, nil
+}
+
+// keyID is the message id of the request that a POST to this id makes with an idempotency key.
+func keyID(id task.ID, key string) string { return string(id) + "." + key }
+
+// Keyed returns the run that a POST to this id has started with an idempotency key within the window,
+// Replayed; ok is false if none has, as without a key. It stores nothing.
+func (r *Runs) Keyed(ctx context.Context, id task.ID, key string) (original Accepted, ok bool, err error) {
+	if key == "" {
+		return Accepted{}, false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
+	defer cancel()
+	sequence, ok, err := r.restored(ctx, keyID(id, key))
+	if err == nil && !ok {
+		sequence, ok, err = r.known(ctx, id, key)
+	}
+	if err != nil || !ok {
+		return Accepted{}, false, err
+	}
+	original, err = r.original(ctx, r.store.Numbers.Of(sequence))
+	return original, err == nil, err
+}
+
+func (r *Runs) known(ctx context.Context, id task.ID, key string) (sequence uint64, ok bool, err error) {
+	for {
+		sequence, ok, err = r.store.Runs.Known(ctx, jet.RequestSubject(id), keyID(id, key))
+		if inProcess(err) && wait.For(ctx, duplicateWait) {
+			continue
+		}
+		if err == nil && !ok {
+			err = r.store.Runs.Vouch(ctx)
+		}
+		if err != nil && !errors.Is(err, run.ErrUnavailable) {
+			err = fmt.Errorf("%w: look for an idempotency key: %w", run.ErrUnavailable, err)
+		}
+		return sequence, ok, err
+	}
+}
+
+// inProcess reports that a message of the same id is about to be agreed upon.
+func inProcess(err error) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && api.ErrorCode == jet.DuplicateInProcess
 }
 
 func (r *Runs) publish(ctx context.Context, msg *nats.Msg) (jet.Receipt, error) {
@@ -68,9 +127,9 @@ func (r *Runs) publish(ctx context.Context, msg *nats.Msg) (jet.Receipt, error) 
 		if err == nil {
 			return stored, nil
 		}
-		api, isAPI := errors.AsType[*jetstream.APIError](err)
+		_, isAPI := errors.AsType[*jetstream.APIError](err)
 		switch {
-		case isAPI && api.ErrorCode == jet.DuplicateInProcess:
+		case inProcess(err):
 			if !wait.For(ctx, duplicateWait) {
 				return jet.Receipt{}, run.ErrMaybeStored
 			}
@@ -87,22 +146,19 @@ func (r *Runs) publish(ctx context.Context, msg *nats.Msg) (jet.Receipt, error) 
 	}
 }
 
-// original reads the request that a duplicate's acknowledgement points at, so that a replay can
-// answer exactly as the first POST did.
-func (r *Runs) original(ctx context.Context, duplicate Accepted) (Accepted, error) {
-	stored, err := r.store.Request(ctx, duplicate.Number)
+// original reads the request that a known id points at, so that a replay can answer exactly as the first
+// POST did.
+func (r *Runs) original(ctx context.Context, n run.Number) (Accepted, error) {
+	stored, err := r.store.Request(ctx, n)
 	if errors.Is(err, jet.ErrMissing) { // a replica that lags
-		stored, err = r.store.LeaderRequest(ctx, duplicate.Number)
+		stored, err = r.store.LeaderRequest(ctx, n)
 	}
 	if err != nil {
 		return Accepted{}, fmt.Errorf("read the original of a repeated request: %w", err)
 	}
-	if stored.Header.Get(jet.HeaderParameters) != duplicate.Request.ParameterHash {
-		return Accepted{}, run.ErrKeyReused
-	}
-	original := Accepted{Number: duplicate.Number, Replayed: true}
+	original := Accepted{Number: n, Replayed: true}
 	if err := json.Unmarshal(stored.Data, &original.Request); err != nil {
-		return Accepted{}, fmt.Errorf("decode run request %s: %w", duplicate.Number, err)
+		return Accepted{}, fmt.Errorf("decode run request %s: %w", n, err)
 	}
 	return original, nil
 }

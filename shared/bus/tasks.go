@@ -144,9 +144,18 @@ func change(ctx context.Context, s *jet.Store, id task.ID, decide func(*stored) 
 
 // Definition returns an accepted definition by its hash, whether or not it is still current.
 func (w *Work) Definition(ctx context.Context, id task.ID, hash string) (*task.Definition, error) {
+	return accepted(ctx, w.store, id, hash)
+}
+
+// Definition is [Work.Definition].
+func (r *Runs) Definition(ctx context.Context, id task.ID, hash string) (*task.Definition, error) {
+	return accepted(ctx, r.store, id, hash)
+}
+
+func accepted(ctx context.Context, s *jet.Store, id task.ID, hash string) (*task.Definition, error) {
 	ctx, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
 	defer cancel()
-	entry, err := w.store.Tasks.Get(ctx, jet.DefinitionKey(id, hash))
+	entry, err := s.Tasks.Get(ctx, jet.DefinitionKey(id, hash))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil, fmt.Errorf("the definition %.12s of task %s is not stored any more", hash, id)
 	}

@@ -91,12 +91,12 @@ var answers = []struct {
 	}},
 	{run.ErrFull, Problem{
 		Kind: "store-full", Title: "The store is full", Status: fasthttp.StatusServiceUnavailable,
-		Detail:     "The disk that the store is on is full, so nothing was started. What was accepted before is safe, and new requests are taken as soon as there is room again; whoever runs this server has to make some.",
+		Detail:     "The disk that the store is on is full, so this request started nothing. What was accepted before is safe, and new requests are taken as soon as there is room again; whoever runs this server has to make some.",
 		RetryAfter: 10 * time.Second,
 	}},
 	{run.ErrUnavailable, Problem{
 		Kind: "store-unavailable", Title: "The store is not available", Status: fasthttp.StatusServiceUnavailable,
-		Detail:     "NATS cannot be reached or cannot store at the moment; nothing was started.",
+		Detail:     "NATS cannot be reached or cannot store at the moment; this request started nothing.",
 		RetryAfter: 5 * time.Second,
 	}},
 	{run.ErrKeyReused, Problem{

@@ -168,6 +168,9 @@ func (k *kept) compare(t *testing.T, store *bus.Bus, urls string, replicas int) 
 	if err != nil || rows.Chunks() != 1 || len(chunk.Columns) != 1 || chunk.Columns[0] != keptColumn {
 		t.Errorf("the rejected rows are %+v, %v", chunk, err)
 	}
+	if found, ok, err := store.Runs.Keyed(ctx, k.request.Task, keptKey); err != nil || !ok || found.Number != k.queued {
+		t.Errorf("the key of run %s finds %+v, %v %v", k.queued, found, ok, err)
+	}
 	if again, err := store.Runs.Submit(ctx, k.request, keptKey); err != nil || !again.Replayed || again.Number != k.queued {
 		t.Errorf("the POST of run %s, repeated: %+v, %v", k.queued, again, err)
 	}

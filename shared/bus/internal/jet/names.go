@@ -65,9 +65,8 @@ const (
 
 // Headers of our own messages.
 const (
-	HeaderParameters = "Runhook-Parameters" // hash of the resolved parameters, on requests
-	HeaderRejected   = "Runhook-Rejected"   // the chunks of the rejected rows, on finals
-	HeaderHold       = "Runhook-Hold"       // the random id of whoever wrote it, on finals
+	HeaderRejected = "Runhook-Rejected" // the chunks of the rejected rows, on finals
+	HeaderHold     = "Runhook-Hold"     // the random id of whoever wrote it, on finals
 )
 
 // EventsSources are what the events are copied from.

@@ -83,6 +83,25 @@ func (s *Stream) ConfirmLast(ctx context.Context, subject string) (Record, error
 	return s.Last(ctx, subject)
 }
 
+// noRollup is no value of the header for rollups, and rollupRefused what the server answers to it.
+const (
+	noRollup      = "none"
+	rollupRefused = jetstream.ErrorCode(10111)
+)
+
+// Known returns the sequence of the message that the stream has stored under an id within its window; ok is
+// false if there is none. subject is any that the stream takes. The question is a message that no stream
+// takes, because of a header: the server looks for the id before it comes to that one.
+func (s *Stream) Known(ctx context.Context, subject, id string) (sequence uint64, ok bool, err error) {
+	answer, err := publishAcknowledged(ctx, s.store.NC, &nats.Msg{Subject: subject, Header: nats.Header{
+		jetstream.ExpectedStreamHeader: {s.name}, jetstream.MsgIDHeader: {id}, jetstream.MsgRollup: {noRollup},
+	}})
+	if api, isAPI := errors.AsType[*jetstream.APIError](err); isAPI && api.ErrorCode == rollupRefused {
+		return 0, false, nil
+	}
+	return answer.Sequence, answer.Duplicate, err
+}
+
 // Ended reports whether a run has its final document, as the leader has it.
 func (s *Store) Ended(ctx context.Context, id task.ID, n run.Number) (bool, error) {
 	_, err := s.Results.LeaderLast(ctx, FinalSubject(id, n))
