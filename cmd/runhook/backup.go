@@ -44,7 +44,7 @@ func (c *backupCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	if err := recovery.Backup(ctx, process.store, file.Add); err != nil {
+	if err := recovery.Backup(ctx, process.store, file); err != nil {
 		file.Abort()
 		return err
 	}

@@ -5,6 +5,7 @@ package backup
 import (
 	"archive/tar"
 	"crypto/sha256"
+	"encoding"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -42,6 +43,14 @@ type Writer struct {
 	tar  *tar.Writer
 	sum  hash.Hash
 	made time.Time
+	last group
+}
+
+// group is where the parts of one name begin.
+type group struct {
+	name   string
+	offset int64
+	sum    []byte // what the checksum was then
 }
 
 // Create begins a backup. A file that is there already is an error: it may be the last good backup.
@@ -68,8 +77,46 @@ func Create(path string, manifest Manifest) (*Writer, error) {
 
 // Add adds a part, of 16 MiB at most.
 func (w *Writer) Add(name string, data []byte) error {
+	if name != w.last.name {
+		if err := w.begin(name); err != nil {
+			return fmt.Errorf("write the backup %s: %w", w.path, err)
+		}
+	}
 	addPart(w.sum, name, data)
 	return w.write(name, data)
+}
+
+// begin notes where the parts of a name begin.
+func (w *Writer) begin(name string) error {
+	if err := w.tar.Flush(); err != nil { // with what fills the last part up
+		return err
+	}
+	offset, err := w.file.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return err
+	}
+	sum, err := w.sum.(encoding.BinaryMarshaler).MarshalBinary()
+	w.last = group{name, offset, sum}
+	return err
+}
+
+// Drop takes the parts of the name that was added last out again; there may be none.
+func (w *Writer) Drop(name string) error {
+	if name != w.last.name {
+		return nil
+	}
+	err := w.file.Truncate(w.last.offset)
+	if err == nil {
+		_, err = w.file.Seek(w.last.offset, io.SeekStart)
+	}
+	if err == nil {
+		err = w.sum.(encoding.BinaryUnmarshaler).UnmarshalBinary(w.last.sum)
+	}
+	if err != nil {
+		return fmt.Errorf("write the backup %s: %w", w.path, err)
+	}
+	w.tar = tar.NewWriter(w.file)
+	return nil
 }
 
 func (w *Writer) write(name string, data []byte) error {

@@ -30,16 +30,13 @@ func (r *ran) madeOn(t *testing.T, madeOn time.Time, after func()) *ran {
 	return other
 }
 
-func (r *ran) parts(t *testing.T) (parts []part) {
+func (r *ran) parts(t *testing.T) []part {
 	t.Helper()
-	err := recovery.Backup(t.Context(), r.Bus, func(stream string, data []byte) error {
-		parts = append(parts, part{stream, slices.Clone(data)})
-		return nil
-	})
-	if err != nil {
+	var made made
+	if err := recovery.Backup(t.Context(), r.Bus, &made); err != nil {
 		t.Fatal(err)
 	}
-	return parts
+	return made.parts
 }
 
 // However many runs were accepted after a backup, and however often the store is restored, none of their

@@ -34,18 +34,49 @@ const (
 	snapshotChunk = 512 << 10
 	// snapshotWait bounds the wait for the next part.
 	snapshotWait = 30 * time.Second
+	// snapshotTries is how often a stream is read at most.
+	snapshotTries = 20
 )
+
+// Sink takes the parts of a backup.
+type Sink interface {
+	// Add takes the next part of a stream.
+	Add(stream string, part []byte) error
+	// Drop forgets the parts of a stream, which come anew.
+	Drop(stream string) error
+}
 
 // Backup hands out everything that a store keeps on disk, part by part, while it is in use: all that
 // was accepted before is in it, and of what comes meanwhile a part. Live progress is left out.
-func Backup(ctx context.Context, b *bus.Bus, add func(stream string, part []byte) error) error {
+func Backup(ctx context.Context, b *bus.Bus, to Sink) error {
 	s := storeOf(b)
 	for _, name := range backedUp {
-		if err := s.snapshot(ctx, name, func(part []byte) error { return add(name, part) }); err != nil {
+		if err := s.backUp(ctx, name, to); err != nil {
 			return fmt.Errorf("back up stream %s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+// backUp reads one stream, and once more when the server could not send all of it: a cluster's cannot if a
+// consumer goes meanwhile, such as the one of a scan (nats-server 2.15.2), or if the leader changes.
+func (s store) backUp(ctx context.Context, name string, to Sink) error {
+	pause := wait.Backoff{Least: 50 * time.Millisecond, Most: 2 * time.Second}
+	for try := 1; ; try++ {
+		err := s.snapshot(ctx, name, func(part []byte) error { return to.Add(name, part) })
+		api, isAPI := errors.AsType[*jetstream.APIError](err)
+		passing := errors.Is(err, run.ErrUnavailable) || isAPI && api.Code >= 500
+		if err == nil || !passing || try == snapshotTries {
+			return err
+		}
+		s.Log.Warn().Err(err).Str("stream", name).Msg("the backup reads a stream once more")
+		if err := to.Drop(name); err != nil {
+			return err
+		}
+		if !pause.Wait(ctx) {
+			return ctx.Err()
+		}
+	}
 }
 
 // StoreID is the id of the store, where it was not opened with Check or Init.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -70,7 +71,6 @@ func keep(t *testing.T, store *bus.Bus) kept {
 	}
 	k.queued = accepted.Number
 	queue.Close()
-	// Without a consumer: one that is made or goes while the server reads the stream has the backup fail.
 	proctest.Until(t, func() error {
 		events, err := store.Jet().Events.Info(ctx)
 		if err == nil && events.State.Msgs != uint64(len(k.finals)) {
@@ -78,13 +78,11 @@ func keep(t *testing.T, store *bus.Bus) kept {
 		}
 		return err
 	})
-	err = recovery.Backup(ctx, store, func(stream string, data []byte) error {
-		k.parts = append(k.parts, part{stream, bytes.Clone(data)})
-		return nil
-	})
-	if err != nil {
+	var m made
+	if err := recovery.Backup(ctx, store, &m); err != nil {
 		t.Fatal(err)
 	}
+	k.parts = m.parts
 	return k
 }
 
@@ -259,4 +257,41 @@ func TestBackupOfACluster(t *testing.T) {
 		}
 		k.compare(t, other.Open(t, "any", 1), other.URLs, 3)
 	})
+}
+
+// A consumer that goes while a cluster's server reads the stream, such as the one of a list, has that
+// reading fail; the stream is read once more, and what is restored fits together.
+func TestBackupWhileConsumersComeAndGo(t *testing.T) {
+	t.Parallel()
+	cluster := bustest.NewCluster(t, bus.Topology{Lease: 2 * time.Second})
+	k := keep(t, cluster.Bus)
+	looking, stop := context.WithCancel(t.Context())
+	var lists sync.WaitGroup
+	for place := range 3 {
+		lister := cluster.Open(t, "lister", place)
+		lists.Go(func() {
+			for looking.Err() == nil {
+				_, _ = lister.Runs.List(looking, 10) // which may be cut short
+			}
+		})
+	}
+	defer func() { stop(); lists.Wait() }()
+	again := 0
+	for limit := time.Now().Add(proctest.Limit); again == 0; {
+		var m made
+		if err := recovery.Backup(t.Context(), cluster.Bus, &m); err != nil {
+			t.Fatal(err)
+		}
+		if again, k.parts = len(m.dropped), m.parts; time.Now().After(limit) {
+			t.Fatal("no reading of a stream failed, so nothing was tried")
+		}
+	}
+	t.Logf("%d streams were read once more", again)
+	stop()
+	lists.Wait()
+	other := bustest.Empty(t, false)
+	if err := k.restore(t.Context(), other.Bus, 1); err != nil {
+		t.Fatal(err)
+	}
+	k.compare(t, other.Bus, other.Broker.URL(), 1)
 }

@@ -1,9 +1,11 @@
 package recovery_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 	"time"
 
@@ -18,23 +20,41 @@ type part struct {
 	data   []byte
 }
 
+// made is a backup in memory.
+type made struct {
+	parts []part
+	// dropped is which streams were read once more.
+	dropped []string
+	// begun, if not nil, is called when the first part of a stream has come.
+	begun func(stream string)
+}
+
+func (m *made) Add(stream string, data []byte) error {
+	begins := len(m.parts) == 0 || m.parts[len(m.parts)-1].stream != stream
+	m.parts = append(m.parts, part{stream, bytes.Clone(data)})
+	if begins && m.begun != nil {
+		m.begun(stream)
+	}
+	return nil
+}
+
+func (m *made) Drop(stream string) error {
+	m.dropped = append(m.dropped, stream)
+	m.parts = slices.DeleteFunc(m.parts, func(p part) bool { return p.stream == stream })
+	return nil
+}
+
 // backUp backs the store up, and executes two other runs before each stream is read.
 func (r *ran) backUp(t *testing.T) (parts []part, during []run.Number) {
 	t.Helper()
-	last := ""
-	err := recovery.Backup(t.Context(), r.Bus, func(stream string, data []byte) error {
-		parts = append(parts, part{stream, append([]byte(nil), data...)})
-		if stream != last {
-			last = stream
-			during = append(during, r.execute(t), r.execute(t))
-			r.events(t, len(r.finals))
-		}
-		return nil
-	})
-	if err != nil {
+	m := &made{begun: func(string) {
+		during = append(during, r.execute(t), r.execute(t))
+		r.events(t, len(r.finals))
+	}}
+	if err := recovery.Backup(t.Context(), r.Bus, m); err != nil {
 		t.Fatal(err)
 	}
-	return parts, during
+	return m.parts, during
 }
 
 // restored is a new store made of the parts.
@@ -111,15 +131,7 @@ func TestRestoredClaimsAreHandedBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var parts []part
-	err = recovery.Backup(t.Context(), r.Bus, func(stream string, data []byte) error {
-		parts = append(parts, part{stream, append([]byte(nil), data...)})
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	other := r.restored(t, parts)
+	other := r.restored(t, r.parts(t))
 	seen, found, err := other.Work.FindClaim(t.Context(), r.request.Task, open)
 	if err != nil || !found || !seen.State.HandedBack || seen.State.Checkpoint.Row != 7 {
 		t.Errorf("the claim is %+v, %v %v", seen.State, found, err)
