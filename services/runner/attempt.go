@@ -45,18 +45,14 @@ const abandoned = time.Second
 var errOverdue = errors.New("the run is overdue")
 
 // attempt takes a delivered request through its life: claim, execute, finish, acknowledge.
-func (r *Runner) attempt(ctx context.Context, d *bus.Delivery) {
-	log := r.options.Log.With().Str("task", d.Request.TaskName).Stringer("run", d.Number).Logger()
-	if d.Request.CorrelationID != "" {
-		log = log.With().Str("correlation_id", d.Request.CorrelationID).Logger()
-	}
+func (r *Runner) attempt(ctx context.Context, h *hold) {
+	defer h.left()
+	d, log := h.delivery.Load(), h.log
 	if d.Malformed != nil || d.Request.Task != d.Task {
 		log.Error().Err(d.Malformed).Msg("a message on the task's queue is no run request; somebody else published it, and it is dropped")
-		d.Done()
+		h.done()
 		return
 	}
-	h := newHold(r.options.Work, d, log)
-	defer r.keepTrack(h)()
 
 	verdict, err := h.take(ctx, r)
 	switch {
@@ -263,7 +259,8 @@ func (a *attempt) conclude(ctx context.Context, doc run.Document) {
 		}
 		a.hold.extend()
 		if !pause.Wait(ctx) {
-			a.log.Warn().Msg("stopped before the final document could be written; the run will be delivered again")
+			a.log.Warn().Msg("stopped before the final document could be written; the run is handed back")
+			a.handBack(context.WithoutCancel(ctx))
 			return
 		}
 	}

@@ -28,10 +28,12 @@ type hold struct {
 	log    zerolog.Logger
 	// delivery is replaced when the run is delivered to this runner again.
 	delivery atomic.Pointer[bus.Delivery]
+	// left tells the runner that the hold ends, so that it adopts no delivery any more.
+	left func()
 
 	// mu guards what follows: the keeper renews the claim while the pipeline may mark it.
 	mu sync.Mutex
-	// claim is replaced between two attempts only, and before is the token of the one before it.
+	// claim gets another token between two attempts only; before is the token of the attempt before.
 	claim  *bus.Claim
 	before uint64
 	// state is the claim as it was written last, at renewed or later.
@@ -44,7 +46,11 @@ type hold struct {
 }
 
 func newHold(w *bus.Work, d *bus.Delivery, log zerolog.Logger) *hold {
-	h := &hold{work: w, task: d.Task, number: d.Number, log: log}
+	with := log.With().Str("task", d.Request.TaskName).Stringer("run", d.Number)
+	if d.Request.CorrelationID != "" {
+		with = with.Str("correlation_id", d.Request.CorrelationID)
+	}
+	h := &hold{work: w, task: d.Task, number: d.Number, log: with.Logger(), left: func() {}}
 	h.delivery.Store(d)
 	return h
 }
@@ -59,12 +65,13 @@ const (
 )
 
 // take claims the run: a fresh one at once; one that somebody holds when its holder handed it back, is
-// this runner or a dead one of the same home, or has not moved while we watched.
+// this runner or a dead one of the same home, or has not moved while we watched. What it writes does not
+// end with ctx: a claim that is given up may be stored all the same, and nobody would hand it back.
 func (h *hold) take(ctx context.Context, r *Runner) (verdict, error) {
-	fresh := run.Claim{Owner: r.owner, Executions: 1, StartedOn: time.Now().UTC()}
+	fresh, whole := run.Claim{Owner: r.owner, Executions: 1, StartedOn: time.Now().UTC()}, context.WithoutCancel(ctx)
 	for ctx.Err() == nil {
 		began := time.Now()
-		claim, err := h.work.Claim(ctx, h.task, h.number, fresh)
+		claim, err := h.work.Claim(whole, h.task, h.number, fresh)
 		if err == nil {
 			h.begin(claim, fresh, 0, began)
 			return taken, nil
@@ -97,7 +104,7 @@ func (h *hold) take(ctx context.Context, r *Runner) (verdict, error) {
 		}
 		next := seen.State.Next(r.owner)
 		began = time.Now()
-		claim, err = h.work.TakeOver(ctx, h.task, h.number, seen, next)
+		claim, err = h.work.TakeOver(whole, h.task, h.number, seen, next)
 		if errors.Is(err, bus.ErrClaimed) {
 			return heldElsewhere, nil
 		}
@@ -297,11 +304,15 @@ func (h *hold) extend() {
 	}
 }
 
-// done tells the queue that the run has ended.
-func (h *hold) done() { h.delivery.Load().Done() }
+// done tells the queue that the run has ended. It ends the hold, and so does retry.
+func (h *hold) done() {
+	h.left()
+	h.delivery.Load().Done()
+}
 
-// retry gives the delivery back, to come again after delay.
+// retry gives the delivery back, to come again after delay. The hold has ended before it may come.
 func (h *hold) retry(delay time.Duration) {
+	h.left()
 	if err := h.delivery.Load().Retry(delay); err != nil {
 		h.log.Debug().Err(err).Msg("the request could not be handed back; its lease will run out")
 	}

@@ -9,10 +9,12 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -242,7 +244,9 @@ func (w *workshop) runUntilKilled(t *testing.T, subject string, nth int, after b
 	}
 }
 
-// runAsRunner is what such a process does.
+// runAsRunner is what such a process does, until SIGTERM.
 func runAsRunner() error {
-	return serve(context.Background(), os.Getenv(natsVariable), os.Getenv(connectionsVariable))
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	return serve(ctx, os.Getenv(natsVariable), os.Getenv(connectionsVariable))
 }

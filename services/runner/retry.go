@@ -62,8 +62,8 @@ func (a *attempt) await(ctx context.Context, pause run.Pause) error {
 	}
 }
 
-// again begins the next attempt at the run. It returns nil when the run is another runner's, or may be by
-// now.
+// again begins the next attempt at the run. It returns nil when the run is another runner's or may be by
+// now, and when the runner stops: then the run is handed back.
 func (a *attempt) again(ctx context.Context) *attempt {
 	began := time.Now()
 	pause := wait.Backoff{Least: 50 * time.Millisecond, Most: time.Second}
@@ -75,8 +75,12 @@ func (a *attempt) again(ctx context.Context) *attempt {
 		case errors.Is(err, bus.ErrClaimed):
 			a.log.Warn().Msg("the run has been taken over while it waited for its next attempt")
 			return nil
-		case time.Since(began) >= a.hold.lease() || !pause.Wait(ctx):
+		case time.Since(began) >= a.hold.lease():
 			a.log.Warn().Err(err).Msg("the next attempt cannot be begun now; the run will be delivered again")
+			a.hold.retry(abandoned)
+			return nil
+		case !pause.Wait(ctx):
+			a.handBack(context.WithoutCancel(ctx))
 			return nil
 		}
 	}

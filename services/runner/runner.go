@@ -106,10 +106,10 @@ func (r *Runner) Run(ctx context.Context) error {
 	go func() {
 		defer close(finished)
 		var attempts sync.WaitGroup
-		r.follow(ctx, func(d *bus.Delivery) {
+		r.follow(ctx, func(h *hold) {
 			attempts.Go(func() {
 				defer r.slots.release(work)
-				r.attempt(work, d)
+				r.attempt(work, h)
 			})
 		})
 		attempts.Wait()
@@ -142,7 +142,7 @@ type pulling struct {
 }
 
 // follow keeps a puller for each task until ctx ends and all of them have.
-func (r *Runner) follow(ctx context.Context, start func(*bus.Delivery)) {
+func (r *Runner) follow(ctx context.Context, start func(*hold)) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	tasks := map[task.ID]pulling{}
@@ -180,7 +180,7 @@ func (r *Runner) follow(ctx context.Context, start func(*bus.Delivery)) {
 }
 
 // pull takes a task's requests while there is a free slot, until ctx ends.
-func (r *Runner) pull(ctx context.Context, from bus.TaskQueue, start func(*bus.Delivery)) {
+func (r *Runner) pull(ctx context.Context, from bus.TaskQueue, start func(*hold)) {
 	if !r.awaitFormer(ctx, from) {
 		return
 	}
@@ -259,16 +259,46 @@ func (r *Runner) next(ctx context.Context, from bus.TaskQueue, queue **bus.Queue
 	return (*queue).Pull(pull, min(free, from.Concurrency), take)
 }
 
-// dispatch starts an attempt, or lets the run that is already under way here adopt the delivery.
-func (r *Runner) dispatch(d *bus.Delivery, start func(*bus.Delivery)) {
+// dispatch starts a run, or lets it adopt the delivery if it is already under way here.
+func (r *Runner) dispatch(d *bus.Delivery, start func(*hold)) {
+	h, adopted := r.admit(d)
 	switch {
-	case r.adopt(d):
-	case !r.isStopping() && r.slots.take():
-		start(d)
+	case adopted:
+	case h != nil:
+		start(h)
 	default: // the last slot went while the request was on its way, or the runner has begun to stop
 		if err := d.Retry(0); err != nil {
 			r.options.Log.Debug().Err(err).Stringer("run", d.Number).Msg("a request could not be handed back; its lease will run out")
 		}
+	}
+}
+
+// admit gives a delivery to the hold of its run if this runner has one, and otherwise makes one if a slot
+// is free. Both are one step: a run may be delivered twice at once, and begins once.
+func (r *Runner) admit(d *bus.Delivery) (h *hold, adopted bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if under := r.running[d.Number]; under != nil {
+		under.delivery.Store(d)
+		return nil, true
+	}
+	if r.isStopping() || !r.slots.take() {
+		return nil, false
+	}
+	h = newHold(r.options.Work, d, r.options.Log)
+	h.left = func() { r.leave(h) }
+	r.running[d.Number] = h
+	r.metrics.running.Inc()
+	return h, false
+}
+
+// leave ends a hold: a later delivery of its run is a new one's.
+func (r *Runner) leave(h *hold) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.running[h.number] == h {
+		delete(r.running, h.number)
+		r.metrics.running.Dec()
 	}
 }
 
@@ -279,32 +309,6 @@ func (r *Runner) isStopping() bool {
 	default:
 		return false
 	}
-}
-
-// keepTrack counts a run as under way until done.
-func (r *Runner) keepTrack(h *hold) (done func()) {
-	r.mu.Lock()
-	r.running[h.number] = h
-	r.mu.Unlock()
-	r.metrics.running.Inc()
-	return func() {
-		r.metrics.running.Dec()
-		r.mu.Lock()
-		delete(r.running, h.number)
-		r.mu.Unlock()
-	}
-}
-
-// adopt gives a delivery to the hold of its run, if this runner has one.
-func (r *Runner) adopt(d *bus.Delivery) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	h := r.running[d.Number]
-	if h == nil {
-		return false
-	}
-	h.delivery.Store(d)
-	return true
 }
 
 // outlives reports whether a claim's owner is known to be gone without watching: it is this very
