@@ -149,7 +149,14 @@ func (p *process) ready(ctx context.Context) error {
 // listen binds the address for the services' routes, health and metrics.
 func (p *process) listen(address string, maxBody int, routes ...[]web.Route) (*web.Server, error) {
 	routes = append(routes, web.Health(p.ready), web.Metrics(p.metrics))
-	return web.New(web.Options{Listen: address, MaxBody: maxBody, Log: p.log}, routes...)
+	descriptors := descriptorLimit()
+	conns, _ := maxConns(descriptors)
+	server, err := web.New(web.Options{Listen: address, MaxBody: maxBody, MaxConns: conns, Log: p.log}, routes...)
+	if err != nil {
+		return nil, err
+	}
+	p.log.Info().Str("url", server.URL()).Int("max_connections", conns).Uint64("descriptors", descriptors).Msg("answering HTTP")
+	return server, nil
 }
 
 // runner makes the runner. home is as in [runner.Options].

@@ -153,7 +153,10 @@ func (c *serveCommand) ownKeys() (*web.Keys, error) {
 
 // startBroker starts the embedded NATS server. A demo makes do with any port.
 func (s *serving) startBroker(_ context.Context, p *process) (err error) {
-	o := broker.Options{Dir: broker.Dir(s.flags.Data), Listen: s.flags.NATSListen, Durable: s.flags.Durability == "always", Log: p.log}
+	_, conns := maxConns(descriptorLimit())
+	o := broker.Options{
+		Dir: broker.Dir(s.flags.Data), Listen: s.flags.NATSListen, MaxConns: conns, Durable: s.flags.Durability == "always", Log: p.log,
+	}
 	if s.flags.NATSAuthFile != "" {
 		data, err := os.ReadFile(s.flags.NATSAuthFile)
 		if err != nil {

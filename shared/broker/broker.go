@@ -23,6 +23,9 @@ type Options struct {
 	// Listen is the address for other programs ("127.0.0.1:4222"; port 0 takes a free one); empty
 	// listens nowhere, and only this process can connect.
 	Listen string
+	// MaxConns is how many connections there may be; 0 is the server's own limit. A client beyond it is
+	// refused, and the others are served.
+	MaxConns int
 	// User and Password are asked of everybody who connects to Listen; empty asks nothing.
 	User, Password string
 	// Durable syncs every write to disk before it is acknowledged. Without it the last moments
@@ -99,7 +102,7 @@ func (b *Broker) start() error {
 	}
 	config := &server.Options{
 		ServerName: "runhook", JetStream: true, StoreDir: o.Dir, SyncAlways: o.Durable,
-		NoSigs: true, DontListen: o.Listen == "", MaxPayload: 8 << 20,
+		NoSigs: true, DontListen: o.Listen == "", MaxPayload: 8 << 20, MaxConn: o.MaxConns,
 		// The disk is the limit. The server's own would be what is free at its start, for good: a
 		// server that starts on a full disk could never store anything again.
 		JetStreamMaxStore: 1 << 60,

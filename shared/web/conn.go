@@ -1,6 +1,7 @@
 package web
 
 import (
+	"container/list"
 	"context"
 	"io"
 	"net"
@@ -19,20 +20,6 @@ var (
 
 const lingerBytes = 64 << 20
 
-// listener wraps each connection it accepts in a conn.
-type listener struct {
-	net.Listener
-	server *Server
-}
-
-func (l listener) Accept() (net.Conn, error) {
-	inner, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return &conn{Conn: inner, server: l.server}, nil
-}
-
 // conn is a client's connection.
 type conn struct {
 	net.Conn
@@ -41,6 +28,12 @@ type conn struct {
 	heard atomic.Bool
 	// lingers: Close first reads what the client is still sending.
 	lingers atomic.Bool
+
+	// spare: there were too many connections already; requests get 503.
+	spare bool
+	// place is where it stands among the waiting, since when; nil while it has a request under way.
+	place *list.Element
+	since time.Time
 }
 
 func (c *conn) Read(b []byte) (int, error) {
@@ -82,33 +75,17 @@ func (c *conn) linger() {
 	}
 }
 
-// connState keeps the set of open connections.
+// connState keeps up with the open connections.
 func (s *Server) connState(nc net.Conn, state fasthttp.ConnState) {
 	c, ok := nc.(*conn)
 	if !ok {
 		return
 	}
+	s.crowd.change(c, state)
 	switch state {
 	case fasthttp.StateNew:
 		s.open.Add(1)
-		s.mu.Lock()
-		s.conns[c] = struct{}{}
-		s.mu.Unlock()
 	case fasthttp.StateClosed:
-		s.mu.Lock()
-		delete(s.conns, c)
-		s.mu.Unlock()
 		s.open.Done()
-	}
-}
-
-// closeConns closes the open connections that which picks, without lingering.
-func (s *Server) closeConns(which func(*conn) bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
-		if which(c) {
-			_ = c.Conn.Close() // its goroutine sees the error
-		}
 	}
 }

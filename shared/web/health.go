@@ -24,9 +24,9 @@ func Health(ready func(ctx context.Context) error) []Route {
 		return nil
 	}
 	return []Route{
-		{Method: fasthttp.MethodGet, Pattern: "/livez", Summary: "Whether the process serves", Handler: ok},
+		{Method: fasthttp.MethodGet, Pattern: "/livez", Summary: "Whether the process serves", Always: true, Handler: ok},
 		{
-			Method: fasthttp.MethodGet, Pattern: "/readyz", Summary: "Whether the service can do its work",
+			Method: fasthttp.MethodGet, Pattern: "/readyz", Summary: "Whether the service can do its work", Always: true,
 			Handler: func(ctx context.Context, rc *fasthttp.RequestCtx) error {
 				limited, cancel := context.WithTimeout(ctx, readyTimeout)
 				defer cancel()
@@ -43,7 +43,7 @@ func Health(ready func(ctx context.Context) error) []Route {
 func Metrics(gatherer prometheus.Gatherer) []Route {
 	answer := fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
 	return []Route{{
-		Method: fasthttp.MethodGet, Pattern: "/metrics", Summary: "Measurements in Prometheus's format",
+		Method: fasthttp.MethodGet, Pattern: "/metrics", Summary: "Measurements in Prometheus's format", Always: true,
 		Handler: func(_ context.Context, rc *fasthttp.RequestCtx) error {
 			answer(rc)
 			return nil

@@ -28,9 +28,24 @@ type Route struct {
 	// Summary is one line for the API's description.
 	Summary string
 	Handler Handler
+	// Always: the route is answered also while there are too many connections.
+	Always bool
 	// CORS lets pages of other sites call the route; nil for none. The routes of one pattern share
 	// what the first of them has. A preflight is answered without a route of its own.
 	CORS *CORS
+}
+
+// handler is the route's handler, without requests on spare connections unless it is answered always.
+func (r Route) handler() Handler {
+	if r.Always {
+		return r.Handler
+	}
+	return func(ctx context.Context, rc *fasthttp.RequestCtx) error {
+		if isSpare(rc) {
+			return errCrowded
+		}
+		return r.Handler(ctx, rc)
+	}
 }
 
 // PathValue returns the decoded segment of the path that a pattern calls {name}; what cannot be
@@ -88,10 +103,10 @@ func (s *Server) mount(routes []Route) (err error) {
 	}
 	for _, r := range routes {
 		at := bySite[r.Pattern]
-		s.router.Handle(r.Method, r.Pattern, s.wrap(at, r.Handler))
+		s.router.Handle(r.Method, r.Pattern, s.wrap(at, r.handler()))
 		if r.Method == fasthttp.MethodGet && !slices.Contains(at.methods, fasthttp.MethodHead) {
 			at.methods = append(at.methods, fasthttp.MethodHead)
-			s.router.Handle(fasthttp.MethodHead, r.Pattern, s.wrap(at, r.Handler))
+			s.router.Handle(fasthttp.MethodHead, r.Pattern, s.wrap(at, r.handler()))
 		}
 	}
 	for _, at := range sites {
@@ -106,6 +121,20 @@ func (s *Server) mount(routes []Route) (err error) {
 		}
 	}
 	return nil
+}
+
+// isSpare reports whether a request came on a connection for which there is no room.
+func isSpare(rc *fasthttp.RequestCtx) bool {
+	c, ok := rc.Conn().(*conn)
+	return ok && c.spare && !c.server.crowd.promote(c)
+}
+
+// handle answers a request; a spare connection ends with it.
+func (s *Server) handle(rc *fasthttp.RequestCtx) {
+	if isSpare(rc) {
+		rc.SetConnectionClose()
+	}
+	s.router.Handler(rc)
 }
 
 // options answers a preflight, and an OPTIONS request that is none.

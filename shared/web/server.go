@@ -23,6 +23,9 @@ import (
 // DefaultMaxBody is the largest request body, in bytes, of a server whose options name none.
 const DefaultMaxBody = 256 << 10
 
+// DefaultMaxConns is how many connections a server may have open whose options do not say.
+const DefaultMaxConns = 1 << 16
+
 // Options are the settings of a Server.
 type Options struct {
 	// Listen is the address to listen on, "127.0.0.1:8080"; port 0 takes a free one.
@@ -32,6 +35,8 @@ type Options struct {
 	// MaxHeader is the largest request line and headers together in bytes. Every connection keeps a
 	// buffer of this size. Default 8 KiB.
 	MaxHeader int
+	// MaxConns is how many connections may be open. Default DefaultMaxConns.
+	MaxConns int
 	// ReadTimeout bounds the arrival of one whole request, and the silence of a new connection.
 	// Default 20 s.
 	ReadTimeout time.Duration
@@ -49,6 +54,7 @@ type Options struct {
 func (o *Options) setDefaults() {
 	o.MaxBody = cmp.Or(o.MaxBody, DefaultMaxBody)
 	o.MaxHeader = cmp.Or(o.MaxHeader, 8<<10)
+	o.MaxConns = cmp.Or(o.MaxConns, DefaultMaxConns)
 	o.ReadTimeout = cmp.Or(o.ReadTimeout, 20*time.Second)
 	o.IdleTimeout = cmp.Or(o.IdleTimeout, 75*time.Second)
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, 30*time.Second)
@@ -74,9 +80,9 @@ type Server struct {
 	// cut ends when the grace of a stop is over: lingering connections end with it.
 	cut context.Context
 
-	mu    sync.Mutex
-	conns map[*conn]struct{}
-	open  sync.WaitGroup
+	crowd *crowd
+	// open are the connections whose goroutines have not ended.
+	open sync.WaitGroup
 }
 
 // New binds the address and mounts the routes; Run serves them. An address that cannot be bound is
@@ -86,13 +92,13 @@ func New(o Options, tables ...[]Route) (*Server, error) {
 	s := &Server{
 		log: o.Log, logsAccess: o.Log.GetLevel() <= zerolog.DebugLevel && zerolog.GlobalLevel() <= zerolog.DebugLevel,
 		maxBody: o.MaxBody, maxHeader: o.MaxHeader, readTimeout: o.ReadTimeout, stopGrace: o.StopGrace,
-		conns: make(map[*conn]struct{}),
+		crowd: newCrowd(o.MaxConns, o.Log),
 	}
 	if err := s.mount(slices.Concat(tables...)); err != nil {
 		return nil, err
 	}
 	s.http = &fasthttp.Server{
-		Handler:            s.router.Handler,
+		Handler:            s.handle,
 		ErrorHandler:       s.refuseUnread,
 		HeaderReceived:     s.headerReceived,
 		ConnState:          s.connState,
@@ -165,7 +171,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case err := <-served:
 		stop()
 		cutAll()
-		s.closeConns(everyone)
+		s.crowd.closeAll(everyone)
 		return errors.Join(fmt.Errorf("serve on %s: %w", s.Addr(), cmp.Or(err, net.ErrClosed)), s.awaitClosed())
 	case <-ctx.Done():
 	}
@@ -173,10 +179,10 @@ func (s *Server) Run(ctx context.Context) error {
 	grace, cancel := context.WithTimeout(cut, s.stopGrace)
 	defer cancel()
 	_ = s.listener.Close() // also where Serve has not come to know it yet
-	s.closeConns(func(c *conn) bool { return !c.heard.Load() })
+	s.crowd.closeAll(func(c *conn) bool { return !c.heard.Load() })
 	err := s.http.ShutdownWithContext(grace)
 	cutAll()
-	s.closeConns(everyone)
+	s.crowd.closeAll(everyone)
 	if ended := <-served; ended != nil {
 		s.log.Debug().Err(ended).Msg("the listener closed")
 	}

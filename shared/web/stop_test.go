@@ -17,7 +17,7 @@ import (
 // started runs a server and returns it with its stop and the result of Run.
 func started(t *testing.T, o Options, routes ...Route) (s *Server, stop context.CancelFunc, served <-chan error) {
 	t.Helper()
-	o.Listen, o.Log = "127.0.0.1:0", zerolog.Nop()
+	o.Listen = "127.0.0.1:0"
 	s, err := New(o, routes)
 	if err != nil {
 		t.Fatal(err)

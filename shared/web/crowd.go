@@ -1,0 +1,223 @@
+package web
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
+
+	"runhook/shared/wait"
+)
+
+// A server with as many connections as it may have closes the one that has waited longest for a request
+// when another comes. Where all have a request under way, some more are taken to be told 503.
+var (
+	// spareConns is how many connections are taken to be told so at once.
+	spareConns = 16 // fewer in tests
+	// leastWait is how long a connection may wait for a request before it is closed for another.
+	leastWait = time.Second // shorter in tests
+)
+
+// sayAgain is how long a fault of the listener is not logged again.
+const sayAgain = time.Minute
+
+// errCrowded is the answer to a request on one of the spare connections.
+var errCrowded = &Problem{
+	Kind: "too-many-connections", Title: "Too many connections", Status: fasthttp.StatusServiceUnavailable,
+	Detail:     "The server has as many connections open as it may have, so nothing was done; send the request again.",
+	RetryAfter: 5 * time.Second,
+}
+
+// crowd is the open connections of a server, of which there are at most so many.
+type crowd struct {
+	most int
+	log  zerolog.Logger
+
+	mu   sync.Mutex
+	open map[*conn]struct{}
+	// waiting has the connections without a request under way, those that wait longest first.
+	waiting *list.List
+	spare   int
+	said    map[string]time.Time
+	// left gets a value when a connection has gone.
+	left chan struct{}
+}
+
+func newCrowd(most int, log zerolog.Logger) *crowd {
+	return &crowd{
+		most: most, log: log, open: map[*conn]struct{}{}, waiting: list.New(),
+		said: map[string]time.Time{}, left: make(chan struct{}, 1),
+	}
+}
+
+// add takes a connection in. If there are too many, the one that has waited longest goes; if none has
+// waited long enough, the new one is a spare one.
+func (w *crowd) add(c *conn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.open)-w.spare >= w.most {
+		w.say("connections", w.log.Warn().Int("connections", w.most),
+			"as many HTTP connections are open as may be: idle ones are closed for new ones, and without an idle one requests on new ones get 503")
+		if !w.closeLongest() {
+			c.spare = true
+			w.spare++
+		}
+	}
+	w.open[c] = struct{}{}
+	w.wait(c)
+}
+
+// promote makes a spare connection one like the others, if there is room for it by now.
+func (w *crowd) promote(c *conn) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.open)-w.spare >= w.most {
+		return false
+	}
+	c.spare = false
+	w.spare--
+	return true
+}
+
+// wait notes that a connection has no request under way from now on.
+func (w *crowd) wait(c *conn) {
+	if c.place == nil {
+		c.since, c.place = time.Now(), w.waiting.PushBack(c)
+	}
+}
+
+// busy notes that a request has begun.
+func (w *crowd) busy(c *conn) {
+	if c.place != nil {
+		w.waiting.Remove(c.place)
+		c.place = nil
+	}
+}
+
+// drop forgets a connection that is closed.
+func (w *crowd) drop(c *conn) {
+	if _, there := w.open[c]; !there {
+		return
+	}
+	delete(w.open, c)
+	w.busy(c)
+	if c.spare {
+		w.spare--
+	}
+	select {
+	case w.left <- struct{}{}:
+	default:
+	}
+}
+
+// closeLongest closes the connection that has waited longest for a request; false if none has long enough.
+func (w *crowd) closeLongest() bool {
+	first := w.waiting.Front()
+	if first == nil || time.Since(first.Value.(*conn).since) < leastWait {
+		return false
+	}
+	c := first.Value.(*conn)
+	w.drop(c)
+	_ = c.Conn.Close() // its goroutine sees the error
+	return true
+}
+
+// change keeps up with what fasthttp says of a connection.
+func (w *crowd) change(c *conn, state fasthttp.ConnState) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, there := w.open[c]; !there {
+		return
+	}
+	switch state {
+	case fasthttp.StateActive:
+		w.busy(c)
+	case fasthttp.StateIdle:
+		w.wait(c)
+	case fasthttp.StateClosed:
+		w.drop(c)
+	}
+}
+
+// closeAll closes the open connections that which picks, without lingering.
+func (w *crowd) closeAll(which func(*conn) bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for c := range w.open {
+		if which(c) {
+			_ = c.Conn.Close() // its goroutine sees the error
+		}
+	}
+}
+
+// awaitSpare waits until another connection may be taken, at least to be told 503.
+func (w *crowd) awaitSpare(ctx context.Context) {
+	for {
+		w.mu.Lock()
+		full := w.spare >= spareConns && !w.closeLongest()
+		w.mu.Unlock()
+		if !full {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.left:
+		case <-time.After(leastWait): // one may have waited long enough
+		}
+	}
+}
+
+// failed notes that the system gave no connection, and closes the one that has waited longest.
+func (w *crowd) failed(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.say("accept", w.log.Warn().Err(err).Int("connections", len(w.open)),
+		"cannot take more HTTP connections now, trying again; those that are open are answered")
+	w.closeLongest()
+}
+
+// say logs a fault, once in a while.
+func (w *crowd) say(fault string, line *zerolog.Event, message string) {
+	if time.Since(w.said[fault]) < sayAgain {
+		line.Discard().Send()
+		return
+	}
+	w.said[fault] = time.Now()
+	line.Msg(message)
+}
+
+// listener wraps each connection that it accepts in a conn, and goes on after every fault of the system.
+type listener struct {
+	net.Listener
+	server *Server
+}
+
+// Accept returns the next connection. Only a listener that is closed is an error.
+func (l listener) Accept() (net.Conn, error) {
+	s := l.server
+	pause := wait.Backoff{Least: 10 * time.Millisecond, Most: time.Second}
+	for {
+		s.crowd.awaitSpare(s.stopping)
+		inner, err := l.Listener.Accept()
+		if errors.Is(err, net.ErrClosed) || s.stopping.Err() != nil {
+			if err == nil {
+				_ = inner.Close()
+			}
+			return nil, net.ErrClosed
+		}
+		if err != nil { // too many open files, mostly
+			s.crowd.failed(err)
+			pause.Wait(s.stopping)
+			continue
+		}
+		c := &conn{Conn: inner, server: s}
+		s.crowd.add(c)
+		return c, nil
+	}
+}
