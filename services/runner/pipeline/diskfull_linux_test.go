@@ -11,9 +11,9 @@ import (
 	"syscall"
 	"testing"
 
-	"runhook/services/runner/pipeline/pipelinetest"
-
 	"runhook/services/runner/pipeline"
+	"runhook/services/runner/pipeline/pipelinetest"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -71,14 +71,10 @@ func TestFullDisk(t *testing.T) {
 		t.Run(string(action), func(t *testing.T) {
 			cmd := exec.Command(os.Args[0], "-test.run=^TestFullDiskChild$")
 			cmd.Env = append(os.Environ(), fullDiskChild+"="+string(action))
-			out, err := cmd.CombinedOutput()
-			if err != nil {
-				t.Fatalf("%v: %s", err, out)
-			}
-			_, text, _ := strings.Cut(string(out), "result ")
+			text := proctest.Start(t, cmd).Await("result (.*)\n")[1]
 			var got fullDiskResult
-			if err := json.NewDecoder(strings.NewReader(text)).Decode(&got); err != nil {
-				t.Fatalf("%v: %s", err, out)
+			if err := json.Unmarshal([]byte(text), &got); err != nil {
+				t.Fatalf("%v: %s", err, text)
 			}
 			if !strings.Contains(got.Message, "no room to write the file out.csv") {
 				t.Errorf("the run says %q", got.Message)

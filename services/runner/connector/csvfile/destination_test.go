@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -16,27 +15,41 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/row"
+	"runhook/shared/proctest"
 	"runhook/shared/task"
 )
 
 // connections has the files connection drop on a folder.
 func connections(t testing.TB, folder string) *connection.Set {
 	t.Helper()
-	set, err := connection.Parse([]byte("drop: {files: .}\n"), filepath.Join(folder, "connections.yaml"))
+	set, err := parse(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return set
 }
 
+func parse(folder string) (*connection.Set, error) {
+	return connection.Parse([]byte("drop: {files: .}\n"), filepath.Join(folder, "connections.yaml"))
+}
+
 // create opens out.csv in the folder, with the columns who and n.
 func create(t testing.TB, folder string, action task.Action) *Destination {
 	t.Helper()
-	d, err := Create(connections(t, folder), &task.CSVDestination{Connection: "drop", Path: "out.csv", Action: action}, []string{"who", "n"})
+	d, err := open(folder, action)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// open is create for a process that runs no test.
+func open(folder string, action task.Action) (*Destination, error) {
+	set, err := parse(folder)
+	if err != nil {
+		return nil, err
+	}
+	return Create(set, &task.CSVDestination{Connection: "drop", Path: "out.csv", Action: action}, []string{"who", "n"})
 }
 
 // rows is a batch of count rows of somebody.
@@ -111,48 +124,51 @@ func TestAppendsAtTheSameTime(t *testing.T) {
 	checkAppended(t, folder, 5, 2000)
 }
 
+// childFolder is where a process that a test has started finds its folder.
 const childFolder = "RUNHOOK_TEST_FOLDER"
 
-// TestChild is no test: it is what the processes do that other tests start.
-func TestChild(t *testing.T) {
-	folder := os.Getenv(childFolder)
-	if folder == "" {
-		return // only in a child process
-	}
-	action := task.Action(os.Getenv("RUNHOOK_TEST_ACTION"))
-	d := create(t, folder, action)
-	if action == task.Replace {
-		if err := d.Write(t.Context(), rows("killed", 0, 100), anyTime); err != nil {
-			t.Fatal(err)
-		}
-		fmt.Println("written")
-		_, _ = os.Stdin.Read(make([]byte, 1)) // until it is killed
-		return
-	}
-	if err := appendRows(t.Context(), d, fmt.Sprint("process ", os.Getpid()), 20); err != nil {
-		t.Fatal(err)
-	}
+func TestMain(m *testing.M) {
+	proctest.Main(m, proctest.Role{Name: "append", Play: appendInFolder}, proctest.Role{Name: "replace", Play: replaceInFolder})
 }
 
-func child(t *testing.T, folder string, action task.Action) *exec.Cmd {
+func appendInFolder() error {
+	d, err := open(os.Getenv(childFolder), task.Append)
+	if err != nil {
+		return err
+	}
+	return appendRows(context.Background(), d, fmt.Sprint("process ", os.Getpid()), 20)
+}
+
+// replaceInFolder writes, says so, and goes on living until it is killed.
+func replaceInFolder() error {
+	d, err := open(os.Getenv(childFolder), task.Replace)
+	if err != nil {
+		return err
+	}
+	if err := d.Write(context.Background(), rows("killed", 0, 100), anyTime); err != nil {
+		return err
+	}
+	fmt.Println("written")
+	time.Sleep(proctest.Limit)
+	return d.Finish(context.Background())
+}
+
+func child(t *testing.T, folder, role string) *proctest.Process {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestChild$")
-	cmd.Env = append(os.Environ(), childFolder+"="+folder, "RUNHOOK_TEST_ACTION="+string(action))
-	return cmd
+	return proctest.Start(t, proctest.Self(role, childFolder+"="+folder))
 }
 
 func TestProcessesThatAppendAtTheSameTime(t *testing.T) {
 	folder := t.TempDir()
-	var all sync.WaitGroup
+	var all []*proctest.Process
 	for range 4 {
-		cmd := child(t, folder, task.Append)
-		all.Go(func() {
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Errorf("%v: %s", err, out)
-			}
-		})
+		all = append(all, child(t, folder, "append"))
 	}
-	all.Wait()
+	for _, one := range all {
+		if code := one.Wait(); code != 0 {
+			t.Errorf("%s ended with %d", one, code)
+		}
+	}
 	checkAppended(t, folder, 4, 2000)
 }
 
@@ -246,22 +262,8 @@ func list(t *testing.T, folder string) (names []string) {
 // A replace removes what killed ones of the same file have left, and nothing else.
 func TestReplaceSweepsUpAfterTheKilled(t *testing.T) {
 	folder := t.TempDir()
-	killed := child(t, folder, task.Replace)
-	stdin, err := killed.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stdin.Close()
-	stdout, err := killed.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := killed.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(stdout)
-	for lines.Scan() && lines.Text() != "written" {
-	}
+	killed := child(t, folder, "replace")
+	killed.Await("written")
 	orphan := list(t, folder)
 	if len(orphan) != 1 || !strings.HasPrefix(orphan[0], ".out.csv.") {
 		t.Fatalf("the child's folder has %v", orphan)
@@ -278,8 +280,7 @@ func TestReplaceSweepsUpAfterTheKilled(t *testing.T) {
 	if got := list(t, folder); len(got) != len(kept)+2 {
 		t.Errorf("with two writers at work the folder has %v", got)
 	}
-	_ = killed.Process.Kill()
-	_ = killed.Wait()
+	killed.Kill()
 	next := create(t, folder, task.Replace)
 	if err := next.Write(t.Context(), rows("next", 0, 1), anyTime); err != nil {
 		t.Fatal(err)
