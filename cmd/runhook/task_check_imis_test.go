@@ -286,7 +286,7 @@ func TestCheckOfSitesThatAreNone(t *testing.T) {
 	}
 	s.connect(s.url, "right")
 	s.imis.Fail(sitetest.Throttle("60"))
-	s.expectFindings(body, ":3: error: source.imis.query: the definition of the IQA $/Members of connection prod: the site asks to wait 1m0s")
+	s.expectFindings(body, ":3: error: source.imis.query: the definition of the IQA $/Members of connection prod: the site asks to wait 1m")
 
 	// A site that does not tell what its IQAs are is read all the same.
 	s.imis.SetQueries(imissite.Query{Path: "$/Untold", Columns: []imissite.Column{{Name: "ID"}}, Count: 1, Row: func(int) []any { return []any{1} }})

@@ -73,7 +73,7 @@ func TestWhatIsRefused(t *testing.T) {
 		"429 for an hour": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "3600")
 			w.WriteHeader(429)
-		}, "is answered 429 Too Many Requests, and asks to wait for 1h0m0s", 1},
+		}, "is answered 429 Too Many Requests, and asks to wait for 1h", 1},
 		"a redirect elsewhere": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusFound) }, "redirects out of the url of the connection", 1},
 		"a redirect above":     {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", http.StatusFound) }, "redirects out of the url of the connection", 1},
 		"a redirect by dots": {func(w http.ResponseWriter, r *http.Request) {

@@ -225,7 +225,7 @@ func (s *Source) ask(made int) (*http.Response, error) {
 				return nil, err
 			}
 			if refused.wait > s.client.patience.most {
-				refused.why += fmt.Sprintf(", and asks to wait for %v; source.rate makes the task ask more slowly", refused.wait)
+				refused.why += fmt.Sprintf(", and asks to wait for %s; source.rate makes the task ask more slowly", run.Span(refused.wait))
 				return nil, refused
 			}
 			refused.why += fmt.Sprintf(", %d times in a row", made)

@@ -129,7 +129,7 @@ type spent struct {
 func (s *spent) failure(asked string) error {
 	switch {
 	case s.tooLong:
-		return s.passing.failure(fmt.Sprintf("%s: the site asks to wait %s", asked, s.wait.Round(time.Second)))
+		return s.passing.failure(fmt.Sprintf("%s: the site asks to wait %s", asked, run.Span(s.wait)))
 	case s.lost:
 		return run.Failf("%s %s", asked, s.reason)
 	}

@@ -29,7 +29,7 @@ func TestLastingFaultsOfWrites(t *testing.T) {
 		"a login page":     {sitetest.Redirect("/iMIS/Login.aspx?ReturnUrl=SECRET"), "is answered by a redirect to a page to sign in, http://127.0.0.1"},
 		"another host":     {sitetest.Redirect("https://SECRET:x@evil.example.org/x?SECRET"), "is answered by a redirect to https://evil.example.org/x, which is not followed"},
 		"throttled":        {sitetest.Throttle(""), "answers with status 429, 8 times in a row"},
-		"throttled hours":  {sitetest.Throttle("7200"), "the site asks to wait 2h0m0s"},
+		"throttled hours":  {sitetest.Throttle("7200"), "the site asks to wait 2h"},
 		"busy":             {sitetest.Status(503), "answers with status 503, 8 times in a row"},
 		"taken away":       {sitetest.Status(501), "is refused with status 501"},
 		"method forbidden": {sitetest.Status(405), "is refused with status 405"},
