@@ -13,8 +13,8 @@ import (
 )
 
 type backupCommand struct {
-	File string `arg:"" help:"The file to write. It must not exist."`
-	StoreFlags
+	File       string `arg:"" help:"The file to write. It must not exist."`
+	StoreFlags `set:"dir=The data directory of a stopped 'runhook serve'" set:"servers=those of a running 'runhook serve' (its --nats-listen) or of a cluster"`
 }
 
 // Help shows examples.

@@ -79,7 +79,7 @@ func (f *EdgeFlags) check() error {
 func (f *EdgeFlags) sharedEdge() (*edge, error) {
 	if f.RunKeyFile == "" {
 		return nil, errors.New("--run-key-file is missing: the ingress and status services sign and check addresses with one key; " +
-			"make it with `head -c 32 /dev/urandom | base64 > run.key` and give every one of them --run-key-file run.key")
+			"make it with `openssl rand -base64 32 > run.key` and give every one of them --run-key-file run.key")
 	}
 	keys, err := web.LoadKeys(f.RunKeyFile)
 	if err != nil {
@@ -218,11 +218,11 @@ func (c *TaskArg) enable(ctx context.Context, p *program, enabled bool, word str
 // whereHelp says where the commands that change a task change it.
 const whereHelp = `One line of the task's file is changed, and everything else stays as it was written. If the server follows a folder (--tasks), that is the file itself; otherwise it is the applied text, which ` + "`runhook task show`" + ` prints.`
 
-// StoreFlags say which store a backup is of: the data directory of a `runhook serve` that is stopped,
-// or a NATS that is up.
+// StoreFlags say where a store is, or is to be: in a data directory that no `runhook serve` uses, or on a
+// NATS that is up. A command says which ones, in the variables dir and servers.
 type StoreFlags struct {
-	Data        string `default:"data" placeholder:"DIR" help:"The data directory of a stopped 'runhook serve' (./${default})."`
-	NATS        string `name:"nats" placeholder:"URL,…" help:"NATS servers instead of a directory: those of a running 'runhook serve' (its --nats-listen) or of a cluster."`
+	Data        string `default:"data" placeholder:"DIR" help:"${dir} (./${default})."`
+	NATS        string `name:"nats" placeholder:"URL,…" help:"NATS servers instead of a directory: ${servers}."`
 	Credentials string `placeholder:"FILE" help:"A NATS .creds file, or a file with one line user:password."`
 }
 

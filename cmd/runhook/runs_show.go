@@ -56,7 +56,7 @@ func (p *program) printRun(doc run.Document) error {
 		facts = append(facts, []string{"Last seen", clock(doc.UpdatedOn) + ", after " + length(ran)})
 	}
 	if doc.ExecutionCount > 1 {
-		facts = append(facts, []string{"Attempts", strconv.Itoa(doc.ExecutionCount) + ": it was interrupted, or failed in a way that may pass, and taken up again"})
+		facts = append(facts, []string{"Attempts", strconv.Itoa(doc.ExecutionCount) + ": each but the last was interrupted or met a temporary fault"})
 	}
 	heading := "Parameters"
 	for _, name := range slices.Sorted(maps.Keys(doc.Parameters)) {

@@ -57,7 +57,7 @@ Status URL  https://hooks.example.org/task/executepolling/555e1a89-5d7d-4daf-ae0
 	}{
 		"a success":  {ended, whole},
 		"a dry run":  {tried, `To write: runhook run "Refresh lapsed" -p NAME=VALUE`},
-		"a failure":  {failed, "Attempts    3: it was interrupted, or failed in a way that may pass, and taken up again"},
+		"a failure":  {failed, "Attempts    3: each but the last was interrupted or met a temporary fault"},
 		"a failure ": {failed, `start it again: runhook run "Refresh lapsed"`},
 		"queued":     {base, "It waits for a runner"},
 		"under way":  {moving, "In progress 10 %\nStarting\n\nRows        4 of 40 rows read, 4 updated\n"},

@@ -80,8 +80,8 @@ func TestServicesRefuse(t *testing.T) {
 		says string
 	}{
 		"ingress without NATS":         {append([]string{"ingress"}, key...), "missing flags: --nats"},
-		"ingress without a key":        {[]string{"ingress", "--nats", unheard}, "head -c 32 /dev/urandom | base64 > run.key"},
-		"status without a key":         {[]string{"status", "--nats", unheard}, "head -c 32 /dev/urandom | base64 > run.key"},
+		"ingress without a key":        {[]string{"ingress", "--nats", unheard}, "openssl rand -base64 32 > run.key"},
+		"status without a key":         {[]string{"status", "--nats", unheard}, "openssl rand -base64 32 > run.key"},
 		"status open without a token":  {append([]string{"status", "--nats", unheard, "--listen", "0.0.0.0:0"}, key...), "pass --admin-token-file"},
 		"runner without connections":   {[]string{"runner", "--nats", unheard, "--connections", s.path("none.yaml")}, "none.yaml"},
 		"runner without slots":         {[]string{"runner", "--nats", unheard, "--slots", "0"}, "--slots must be"},
