@@ -86,8 +86,12 @@ func (a *attempt) execute(parent context.Context) (next *attempt) {
 	stopKeeper := a.startKeeper(ctx, cancel)
 	err := a.perform(ctx, cancel)
 	stopKeeper()
+	return a.settle(parent, err, context.Cause(ctx))
+}
 
-	cause := context.Cause(ctx)
+// settle ends the run, or lets go of it, as an attempt went that returned err; cause is why its context
+// ended, nil if it did not. It returns the attempt that follows.
+func (a *attempt) settle(parent context.Context, err, cause error) (next *attempt) {
 	timeout, over := errors.AsType[*run.Failure](cause)
 	switch {
 	case errors.Is(err, errLostClaim), errors.Is(err, connector.ErrLost):

@@ -188,8 +188,10 @@ func (h *hold) confirm(ctx context.Context, mark bool) error {
 			return nil
 		case errors.Is(err, bus.ErrLost):
 			return errLostClaim
-		case err != nil && !pause.Wait(ctx):
+		case ctx.Err() != nil:
 			return ctx.Err()
+		case err != nil:
+			pause.Wait(ctx)
 		}
 	}
 }

@@ -43,16 +43,16 @@ func TestConfirm(t *testing.T) {
 	}
 
 	before := find()
-	if err := h.confirm(t.Context(), false); err != nil || !find().SameAs(before) {
+	if err := h.confirm(bounded(t), false); err != nil || !find().SameAs(before) {
 		t.Errorf("a claim that was just written: %v, written again %v", err, !find().SameAs(before))
 	}
-	if err := h.confirm(t.Context(), true); err != nil || !find().State.Checkpoint.Writing {
+	if err := h.confirm(bounded(t), true); err != nil || !find().State.Checkpoint.Writing {
 		t.Errorf("it is not durable that rows may be written: %v, %+v", err, find().State)
 	}
 	before = find()
 	old := time.Now().Add(-25 * time.Second) // a taker would have to watch for half a minute
 	h.renewed = old
-	if err := h.confirm(t.Context(), true); err != nil || find().SameAs(before) || h.renewed.Equal(old) {
+	if err := h.confirm(bounded(t), true); err != nil || find().SameAs(before) || h.renewed.Equal(old) {
 		t.Errorf("an old claim was not renewed: %v", err)
 	}
 
@@ -61,7 +61,7 @@ func TestConfirm(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.renewed = time.Now().Add(-25 * time.Second)
-	if err := h.confirm(t.Context(), true); !errors.Is(err, errLostClaim) {
+	if err := h.confirm(bounded(t), true); !errors.Is(err, errLostClaim) {
 		t.Errorf("a claim that is another's: %v", err)
 	}
 
@@ -105,7 +105,7 @@ func TestRenew(t *testing.T) {
 			t.Fatal(err)
 		}
 		h.renewed = time.Now().Add(-age)
-		if err := h.renew(t.Context()); err != nil {
+		if err := h.renew(bounded(t)); err != nil {
 			t.Fatal(err)
 		}
 		after, _, err := store.Work.FindClaim(t.Context(), id, 1)
@@ -132,7 +132,7 @@ func TestRenew(t *testing.T) {
 	full.Store(true)
 	h.pause(t.Context(), run.Pause{Until: time.Now(), Length: time.Minute, Why: "away", Attempts: 3})
 	full.Store(false)
-	if err := h.renew(t.Context()); err != nil {
+	if err := h.renew(bounded(t)); err != nil {
 		t.Fatal(err)
 	}
 	seen, _, err := store.Work.FindClaim(t.Context(), id, 1)
@@ -180,7 +180,7 @@ func TestAClaimsAgeCountsFromBeforeItsWrite(t *testing.T) {
 	h.begin(<-claimed, state, 0, time.Now().Add(-25*time.Minute))
 
 	confirmed := make(chan error, 1)
-	go func() { confirmed <- h.confirm(t.Context(), true) }()
+	go func() { confirmed <- h.confirm(bounded(t), true) }()
 	<-writing
 	meanwhile := time.Now()
 	goOn <- struct{}{}
@@ -232,7 +232,7 @@ func TestGuard(t *testing.T) {
 				t.Errorf("the fence is %+v", job.Fence)
 			}
 			if !c.fenced {
-				if err := job.BeforeWrite(t.Context(), 1); err != nil || h.last().Checkpoint.Writing != c.marks {
+				if err := job.BeforeWrite(bounded(t), 1); err != nil || h.last().Checkpoint.Writing != c.marks {
 					t.Errorf("it is durable that rows may be written: %v, want %v: %v", h.last().Checkpoint.Writing, c.marks, err)
 				}
 			}
@@ -244,11 +244,11 @@ func TestGuard(t *testing.T) {
 				t.Fatal(err)
 			}
 			h.renewed = time.Now().Add(-25 * time.Second)
-			if err := job.Confirm(t.Context()); !errors.Is(err, errLostClaim) {
+			if err := job.Confirm(bounded(t)); !errors.Is(err, errLostClaim) {
 				t.Errorf("finishing a run that is another's: %v", err)
 			}
 			if !c.fenced {
-				if err := job.BeforeWrite(t.Context(), 2); !errors.Is(err, errLostClaim) {
+				if err := job.BeforeWrite(bounded(t), 2); !errors.Is(err, errLostClaim) {
 					t.Errorf("writing in a run that is another's: %v", err)
 				}
 			}
