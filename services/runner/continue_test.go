@@ -45,7 +45,7 @@ func newLastingWorkshop(t *testing.T, destination string) *workshop {
 		fmt.Fprintf(&text, "%s,name %d\n", id, i)
 	}
 	write(t, filepath.Join(w.dir, "in.csv"), text.String())
-	w.exec(t, `pragma journal_mode = wal; create table people (id integer, name text)`)
+	w.exec(t, `pragma journal_mode = delete; create table people (id integer, name text)`)
 	def := parse(t, fmt.Sprintf(`id: %s
 name: Lasting
 source: {csv: {connection: drop, path: in.csv}, rate: 2000/s}

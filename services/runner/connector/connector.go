@@ -177,6 +177,8 @@ type Job struct {
 	// DryRun: everything is done but the writing. The destination is checked, and what it says of
 	// each row counts, as far as it can be told without writing.
 	DryRun bool
+	// Preview: the source's first rows are looked at, and no destination is opened.
+	Preview bool
 	// Run names the run to services and streams that drop what they are sent again: the same for
 	// every attempt at the run, and for no other.
 	Run string

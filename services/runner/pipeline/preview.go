@@ -38,6 +38,7 @@ func Preview(ctx context.Context, kinds connector.Kinds, job connector.Job, most
 	defer func() { err = told(ctx, err) }()
 	defer catchPanic(&err)
 
+	job.Preview = true
 	from, err := openSource(ctx, kinds, job)
 	if err != nil {
 		return nil, err

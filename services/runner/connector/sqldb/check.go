@@ -109,7 +109,7 @@ func (SourceKind) Check(ctx context.Context, job connector.Job, found *check.Rep
 		found.Fail(atConnection, err)
 		return connector.Unseen(), nil
 	}
-	s := &Source{connection: from.Connection, dialect: database}
+	s := &Source{connection: from.Connection, dialect: database, brief: true}
 	query, err := s.bind(from.Query, job.Task.ExpressionParams(job.Parameters))
 	if err != nil {
 		found.Fail(atQuery, err)

@@ -58,7 +58,7 @@ func (d *Destination) Raise(ctx context.Context, fence *connector.Fence) (at run
 }
 
 func (d *Destination) raise(ctx context.Context, fence *connector.Fence) (at run.Checkpoint, found bool, err error) {
-	if _, err := d.conn.ExecContext(ctx, d.dialect.begin()); err != nil {
+	if err := d.beginTransaction(ctx); err != nil {
 		return at, false, err
 	}
 	whole := context.WithoutCancel(ctx)
@@ -87,8 +87,7 @@ func (d *Destination) raise(ctx context.Context, fence *connector.Fence) (at run
 			return at, false, run.Failf("the table %s in connection %s has something for this run that is no checkpoint; look at what was written, delete its row (run %d), and POST again", checkpointTable, d.table.connection, fence.Number)
 		}
 	}
-	_, err = d.conn.ExecContext(whole, "COMMIT")
-	return at, state != "", err
+	return at, state != "", d.commit(ctx)
 }
 
 // Record makes a checkpoint part of the transaction of the batch that is being written. It returns

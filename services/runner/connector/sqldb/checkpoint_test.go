@@ -29,9 +29,7 @@ func TestRaiseWaitsForTheEarlierAttempt(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	if _, err := d.conn.ExecContext(t.Context(), "pragma busy_timeout = 10"); err != nil {
-		t.Fatal(err)
-	}
+	d.patience = 10 * time.Millisecond
 	db, err := sql.Open("sqlite", filepath.Join(folder, "warehouse.db"))
 	if err != nil {
 		t.Fatal(err)

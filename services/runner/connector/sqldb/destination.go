@@ -4,12 +4,14 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"time"
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector"
 	"runhook/services/runner/row"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/wait"
 )
 
 // maxParameters bounds how many values one statement that inserts several rows takes; more are not
@@ -28,6 +30,8 @@ type Destination struct {
 	conn    *sql.Conn
 	// trial: no transaction is committed.
 	trial bool
+	// patience is how long a transaction waits for others, lockWait but in tests.
+	patience time.Duration
 	// fence is that of the run whose checkpoint is kept in the database, with record to write it; nil
 	// before Raise, and where nothing is kept.
 	fence  *connector.Fence
@@ -116,7 +120,7 @@ func connect(ctx context.Context, database dialect, purpose use, to *task.SQLDes
 		db.Close()
 		return nil, explain(ctx, database, err)
 	}
-	return &Destination{action: to.Action, dialect: database, db: db, conn: conn}, nil
+	return &Destination{action: to.Action, dialect: database, db: db, conn: conn, patience: lockWait}, nil
 }
 
 // begin gets the destination ready on its open connection, or closes it.
@@ -125,7 +129,11 @@ func (d *Destination) begin(ctx context.Context, to *task.SQLDestination, column
 		d.Close()
 		return nil, err
 	}
-	if err := d.prepare(ctx); err != nil {
+	err = d.prepare(ctx)
+	if err == nil {
+		_, err = d.conn.ExecContext(ctx, d.dialect.waits(lockLook))
+	}
+	if err != nil {
 		d.Close()
 		return nil, d.table.explain(ctx, err)
 	}
@@ -178,9 +186,44 @@ func (d *Destination) Write(ctx context.Context, batch *row.Batch, before func(r
 	return err
 }
 
+// lockLook is how often a transaction that waits for others looks whether its run goes on.
+const lockLook = 100 * time.Millisecond
+
+// beginTransaction takes the lock of the one who writes.
+func (d *Destination) beginTransaction(ctx context.Context) error {
+	return d.wait(ctx, func() error {
+		_, err := d.conn.ExecContext(ctx, d.dialect.begin())
+		return err
+	})
+}
+
+// commit is not interrupted, because nobody could tell then whether it came to its end. Where readers are in
+// its way it is tried again, with all that the transaction holds.
+func (d *Destination) commit(ctx context.Context) error {
+	whole := context.WithoutCancel(ctx)
+	return d.wait(ctx, func() error {
+		_, err := d.conn.ExecContext(whole, "COMMIT")
+		return err
+	})
+}
+
+// wait tries until others are not in the way any more.
+func (d *Destination) wait(ctx context.Context, try func() error) error {
+	limit := time.Now().Add(d.patience)
+	for {
+		err := try()
+		switch {
+		case !d.dialect.busy(err) || time.Now().After(limit):
+			return err
+		case !wait.For(ctx, 10*time.Millisecond): // the database may have said so at once
+			return ctx.Err()
+		}
+	}
+}
+
 // transaction is all that one batch does to the database.
 func (d *Destination) transaction(ctx context.Context, batch *row.Batch, before func(row int64) error, write func(context.Context, *row.Batch) error) (err error) {
-	if _, err := d.conn.ExecContext(ctx, d.dialect.begin()); err != nil {
+	if err := d.beginTransaction(ctx); err != nil {
 		return d.table.explain(ctx, err)
 	}
 	// A statement that has begun is let end: it is short, and to watch it costs more than it does.
@@ -204,11 +247,11 @@ func (d *Destination) transaction(ctx context.Context, batch *row.Batch, before 
 	if d.trial {
 		return nil
 	}
-	if _, err := d.conn.ExecContext(whole, "COMMIT"); err != nil {
+	if err := d.commit(ctx); err != nil {
 		if d.table.refused(err) != nil {
 			return run.Failf("the rows up to %d break a rule of the table %s that is checked when they are committed together; none of this batch was written", batch.Last(), d.table.name)
 		}
-		return d.table.explain(whole, err)
+		return d.table.explain(ctx, err)
 	}
 	committed = true
 	return nil

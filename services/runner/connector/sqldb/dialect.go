@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"reflect"
+	"time"
 
 	"runhook/services/runner/check"
 	"runhook/services/runner/row"
@@ -33,6 +34,8 @@ type dialect interface {
 	inOrder(n int) string
 	// begin is the statement that begins a transaction that writes.
 	begin() string
+	// waits is the statement that bounds how long the connection's further statements wait for others.
+	waits(longest time.Duration) string
 	// missingOnly makes an insert leave out the rows whose key is there. key are quoted names.
 	missingOnly(insert, key string) string
 	// differs is the condition that a column has another value than a parameter. Letter case differs too,
@@ -40,6 +43,9 @@ type dialect interface {
 	differs(column, parameter string) string
 	// behind is what a query ends with that passes over a number of rows.
 	behind(rows int64) string
+	// aside copies a query's rows, in their order, to where reading them keeps nobody from writing to the
+	// database, and returns the query that reads them there; empty if the query itself keeps nobody.
+	aside(ctx context.Context, db *sql.DB, columns int, query string, args []any) (copied string, err error)
 	// stored selects a column so that its values come as they are stored.
 	stored(column string) string
 	// checkpoints are the statements on the checkpoint table.

@@ -18,7 +18,12 @@ type SourceKind struct{}
 
 // Open connects to the job's database.
 func (SourceKind) Open(ctx context.Context, job connector.Job) (connector.Source, error) {
-	return OpenSource(ctx, job.Connections, source(job), job.Task.ExpressionParams(job.Parameters))
+	s, err := OpenSource(ctx, job.Connections, source(job), job.Task.ExpressionParams(job.Parameters))
+	if err != nil {
+		return nil, err
+	}
+	s.brief = job.Preview
+	return s, nil
 }
 
 // DestinationKind writes rows to tables, and keeps each run's checkpoint beside them.

@@ -38,6 +38,8 @@ type Source struct {
 	rows  *sql.Rows
 	// skip is how many rows the query passes over.
 	skip int64
+	// brief: only the first rows are read, so that nobody waits long for the database meanwhile.
+	brief bool
 	// cells point to the values that a row is scanned into.
 	cells  []any
 	values []any
@@ -172,11 +174,7 @@ func (s *Source) Columns() mapping.Columns { return mapping.Columns{Names: s.col
 // Next reads the next row into cells; see connector.Source.
 func (s *Source) Next(ctx context.Context, cells []any) (size int, err error) {
 	if s.rows == nil {
-		query := s.query
-		if s.skip > 0 {
-			query += s.dialect.behind(s.skip)
-		}
-		if s.rows, err = s.db.QueryContext(ctx, query, s.args...); err != nil {
+		if err := s.begin(ctx); err != nil {
 			return 0, explain(ctx, s.dialect, err)
 		}
 	}
@@ -211,6 +209,26 @@ func (s *Source) Next(ctx context.Context, cells []any) (size int, err error) {
 		size += length
 	}
 	return size, nil
+}
+
+// begin begins the query. A destination, of this run or another, may write to the database while its rows
+// are read.
+func (s *Source) begin(ctx context.Context) (err error) {
+	query, args := s.query, s.args
+	if s.skip > 0 {
+		query += s.dialect.behind(s.skip)
+	}
+	if !s.brief {
+		copied, err := s.dialect.aside(ctx, s.db, len(s.columns), query, args)
+		if err != nil {
+			return err
+		}
+		if copied != "" {
+			query, args = copied, nil
+		}
+	}
+	s.rows, err = s.db.QueryContext(ctx, query, args...)
+	return err
 }
 
 // Version is not known: what the rows are is the database's.

@@ -57,13 +57,15 @@ func (d sqliteDialect) open(ctx context.Context, to use) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	info, err := os.Stat(d.at.Path)
+	isNew := to == toCreate && (err != nil || info.Size() == 0)
 	db, err := sql.Open("sqlite", address)
 	if err != nil {
 		return nil, explain(ctx, d, err)
 	}
 	db.SetMaxOpenConns(1)
 	err = db.PingContext(ctx)
-	if err == nil && (to == toWrite || to == toCreate) {
+	if err == nil && isNew {
 		err = useWAL(ctx, db)
 	}
 	if err != nil {
@@ -81,16 +83,17 @@ func (d sqliteDialect) address(to use) (string, error) {
 	case scratch:
 		return "", nil
 	case toRead:
-		settings = "?mode=ro&_query_only=1"
+		// The last connection to leave a write-ahead log puts it into the database's file, if it may write.
+		settings = "?mode=rw&_query_only=1"
 		if _, err := os.Stat(d.at.Path); errors.Is(err, os.ErrNotExist) {
 			return "", run.Failf("the database of connection %s does not exist; correct the connection", d.at.Name)
 		}
 	case toCreate:
-		settings = "?mode=rwc&_foreign_keys=1"
+		settings = "?mode=rwc&_foreign_keys=1" + unspilled
 	case toForget:
 		settings, wait = "?mode=rw", forgetWait
 	default:
-		settings = "?mode=rw&_foreign_keys=1"
+		settings = "?mode=rw&_foreign_keys=1" + unspilled
 	}
 	if _, err := d.find(to == toCreate); err != nil {
 		return "", err
@@ -98,14 +101,19 @@ func (d sqliteDialect) address(to use) (string, error) {
 	return address(d.at.Path) + settings + "&_busy_timeout=" + strconv.FormatInt(wait.Milliseconds(), 10), nil
 }
 
+// unspilled has a transaction keep in memory what it has changed: to write that to the file ahead of the
+// commit would wait for readers, and keep them waiting until then.
+const unspilled = "&_pragma=cache_spill(0)"
+
 // address is a database file as a URI. Its path begins with a slash, on Windows too.
 func address(path string) string {
 	name := url.URL{Path: "/" + strings.TrimPrefix(filepath.ToSlash(path), "/")}
 	return "file:" + name.EscapedPath()
 }
 
-// useWAL switches a database to a write-ahead log, so that readers are not in the way. Only the first
-// user of a new database really switches; SQLite does not wait for another one's lock there, so this does.
+// useWAL has a new database use a write-ahead log, so that readers are not in the way. One that was there
+// keeps its mode: people who may not write it may not be able to read it any more otherwise. SQLite does not
+// wait for the lock of another run that makes it, so this does.
 func useWAL(ctx context.Context, db *sql.DB) error {
 	limit := time.Now().Add(lockWait)
 	for {
@@ -147,6 +155,40 @@ func (sqliteDialect) inOrder(int) string { return "?" }
 
 // begin takes the lock at once: a transaction that has read before cannot wait for it.
 func (sqliteDialect) begin() string { return "BEGIN IMMEDIATE" }
+
+func (sqliteDialect) waits(longest time.Duration) string {
+	return "PRAGMA busy_timeout = " + strconv.FormatInt(longest.Milliseconds(), 10)
+}
+
+// aside copies the rows of a database without a write-ahead log, which cannot be written while it is read,
+// into the connection's temporary database: that takes memory and, for what is larger, a file.
+func (d sqliteDialect) aside(ctx context.Context, db *sql.DB, columns int, query string, args []any) (copied string, err error) {
+	var mode string
+	if err := db.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode); err != nil || mode == "wal" {
+		return "", err
+	}
+	names := make([]string, columns)
+	for i := range names {
+		names[i] = "c" + strconv.Itoa(i)
+	}
+	if _, err := db.ExecContext(ctx, "PRAGMA query_only = 0; CREATE TEMP TABLE runhook_rows ("+strings.Join(names, ", ")+")"); err != nil {
+		return "", d.noRoomAside(err)
+	}
+	if _, err := db.ExecContext(ctx, "INSERT INTO temp.runhook_rows "+query, args...); err != nil {
+		return "", d.noRoomAside(err)
+	}
+	_, err = db.ExecContext(ctx, "PRAGMA query_only = 1")
+	return "SELECT * FROM temp.runhook_rows ORDER BY rowid", err
+}
+
+// noRoomAside tells the errors of the temporary database's file from those of the database.
+func (d sqliteDialect) noRoomAside(err error) error {
+	switch primary(err) {
+	case lib.SQLITE_FULL, lib.SQLITE_CANTOPEN:
+		return run.Failf("the rows of the query find no room in the runner's folder for temporary files; make room, name another folder in its environment variable SQLITE_TMPDIR, or set journal_mode = wal in the database of connection %s, which is read without a copy", d.at.Name)
+	}
+	return err
+}
 
 func (sqliteDialect) missingOnly(insert, key string) string {
 	return insert + " ON CONFLICT (" + key + ") DO NOTHING"
