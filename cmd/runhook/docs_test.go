@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	// columns is the longest line of a document. Tables, code, remarks and lines that are one link may
+	// columns is the longest line of a document. Tables, code and lines that are one link may
 	// be longer.
 	columns = 100
 	// readmeWords is the length of the README's prose: words outside code blocks, those of tables and
@@ -165,7 +165,7 @@ func longLines(name, text string) (faults []string) {
 			code = !code
 		}
 		width := utf8.RuneCountInString(line)
-		if code || strings.HasPrefix(start, "|") || strings.HasPrefix(start, "<!--") || width <= columns || lone.MatchString(line) {
+		if code || strings.HasPrefix(start, "|") || width <= columns || lone.MatchString(line) {
 			continue
 		}
 		faults = append(faults, fmt.Sprintf("%s:%d: %d columns, and %d are allowed", name, i+1, width, columns))

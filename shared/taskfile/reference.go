@@ -10,7 +10,7 @@ import (
 func Reference() []byte {
 	var page strings.Builder
 	page.WriteString("# The fields of a task file\n\n" +
-		"<!-- Made from the tables in shared/taskfile: `go run ./cmd/runhook task fields > deploy/docs/fields.md` writes it. -->\n\n" +
+		"<!-- `go run ./cmd/runhook task fields > deploy/docs/fields.md` writes this page. -->\n\n" +
 		"With this page you can look up every field of a task file. A required field is in bold.\n\n" +
 		"```sh\n" +
 		"runhook task validate tasks/mine.yaml            # is every field correct?\n" +
