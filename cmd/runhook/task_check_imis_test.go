@@ -125,7 +125,7 @@ func TestCheckFindsEachFaultOfAnIQA(t *testing.T) {
 		{"parameters:\n  - name: FullName\n  - name: State\n  - name: More\nsource:\n  imis: {connection: prod, query: $/Members, endpoint: iqa}\n" + mapMembers + toMembers, []string{
 			":4: warning: parameters.FullName: endpoint: iqa passes values by position, and prompt number 1 of the IQA is State; list the parameters in this order: State, FullName",
 			":5: warning: parameters.State: endpoint: iqa passes values by position, and prompt number 2 of the IQA is FullName; list the parameters in this order: State, FullName",
-			":6: error: parameters.More: this is parameter number 3, and the IQA $/Members of connection prod has the prompts State, FullName; take out what is too many",
+			":6: error: parameters.More: this is parameter number 3, and the IQA $/Members of connection prod has the prompts State, FullName; remove it",
 		}},
 		{"source:\n  imis: {connection: prod, query: $/Required, endpoint: iqa}\n" + mapMembers + toMembers, []string{
 			":4: error: source.imis.query: the IQA $/Required of connection prod requires a value for its prompt State, and the task has no parameter for it; list all prompts in this order: State, FullName",

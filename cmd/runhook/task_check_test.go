@@ -202,7 +202,7 @@ func TestCheckFindsEachFault(t *testing.T) {
 
 		// A subject.
 		{fromPeople + mapPeople + "destination: {nats: {subject: people.changed}}\n", []string{
-			":5: note: destination.nats.subject: whether a stream keeps what is published to people.changed shows in a run, for no server is asked here",
+			":5: note: destination.nats.subject: no server is asked here; a run shows whether a stream keeps the messages to people.changed",
 		}},
 	} {
 		s.expectFindings(c.body, c.says...)
@@ -262,13 +262,13 @@ func TestCheckAsksWebServices(t *testing.T) {
 	}
 	methods = nil
 	s.expectFindings(send("api", "/people"),
-		":5: note: destination.http.path: /people of connection api answers; whether it takes the rows shows in a run, for none are sent here")
+		":5: note: destination.http.path: /people of connection api answers; no rows are sent here, and a run shows whether it takes them")
 	s.expectFindings(send("api", "/closed"),
 		":5: warning: destination.http.path: /closed of connection api answers 401 Unauthorized to HEAD; if it does to POST too, correct the credentials in the headers of the connection",
-		":5: note: destination.http.path: /closed of connection api answers; whether it takes the rows shows in a run, for none are sent here")
+		":5: note: destination.http.path: /closed of connection api answers; no rows are sent here, and a run shows whether it takes them")
 	s.expectFindings(send("api", "/gone"),
 		":5: warning: destination.http.path: /gone of connection api answers 404 Not Found to HEAD; if it does to POST too, correct path, or the url of the connection",
-		":5: note: destination.http.path: /gone of connection api answers; whether it takes the rows shows in a run, for none are sent here")
+		":5: note: destination.http.path: /gone of connection api answers; no rows are sent here, and a run shows whether it takes them")
 	s.expectFindings(send("off", "/people"),
 		":5: error: destination.http.path: /people of connection off cannot be reached: the service refuses or drops the connection")
 	for _, method := range methods {

@@ -65,7 +65,7 @@ func (d Draft) parameterLines() []string {
 	if len(d.Parameters) == 0 {
 		return nil
 	}
-	lines := []string{"# What callers may pass. Of one that is not passed the default applies, and else the source's own."}
+	lines := []string{"# The parameters that callers may pass. Without a value the default applies, or else the source's own."}
 	if about := formOf(sourceForms, d.Source.Name()).aboutParameters; about != nil {
 		lines = append(lines, about(d.Source)...)
 	}

@@ -71,6 +71,6 @@ func (DestinationKind) Check(ctx context.Context, job connector.Job, _ []check.C
 	case http.StatusNotFound, http.StatusGone:
 		found.Warnf(at, "%s answers %s to HEAD; if it does to %s too, correct path, or the url of the connection", place, says, to.Method)
 	}
-	found.Notef(at, "%s answers; whether it takes the rows shows in a run, for none are sent here", place)
+	found.Notef(at, "%s answers; no rows are sent here, and a run shows whether it takes them", place)
 	return nil, nil
 }

@@ -199,7 +199,7 @@ func (s *Source) checkPrompts(d *definition, def *task.Definition, found *check.
 func (s *Source) checkPositions(d *definition, def *task.Definition, found *check.Report) {
 	for i, parameter := range def.Parameters {
 		if i >= len(d.prompts) {
-			found.Errorf(atParameter(parameter), "this is parameter number %d, and %s%s; take out what is too many", i+1, s.Name(), strings.TrimPrefix(d.have(), "it"))
+			found.Errorf(atParameter(parameter), "this is parameter number %d, and %s%s; remove it", i+1, s.Name(), strings.TrimPrefix(d.have(), "it"))
 			continue
 		}
 		p := d.prompts[i]

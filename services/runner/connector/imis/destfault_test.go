@@ -58,14 +58,14 @@ func TestStrangeAnswers(t *testing.T) {
 			p.to.Match = []string{"Motto"}
 			p.site.Fail(append(sitetest.Times(at, nil), sitetest.Answer("application/json", text))...)
 			_, err := p.write([]any{"101", "x"})
-			if err != nil && (!strings.Contains(err.Error(), "as iMIS gives it") && !strings.Contains(err.Error(), "a form of its own")) {
+			if err != nil && (!strings.Contains(err.Error(), "something other than") && !strings.Contains(err.Error(), "a form of its own")) {
 				t.Errorf("%d, %s: %v", at, text, err)
 			}
 		}
 		p := newPanels(t, "My_Profile", task.Update, "ID", "Motto")
 		p.to.Key = []string{"ID"}
 		p.site.Fail(nil, nil, sitetest.Answer("application/json", text))
-		p.fail([][]any{{"101", "x"}}, "the entity My_Profile of connection prod (row 1) is answered with what is not a record as iMIS gives it")
+		p.fail([][]any{{"101", "x"}}, "the entity My_Profile of connection prod (row 1) is answered with something other than an iMIS record")
 	}
 }
 

@@ -122,7 +122,7 @@ func (d *Destination) probe(ctx context.Context) error {
 	}
 	list := listing{}
 	if !list.read(text) {
-		return run.Failf("%s is answered with what is not a list of records as iMIS gives it", d.asked())
+		return run.Failf("%s is answered with something other than a list of iMIS records", d.asked())
 	}
 	for _, item := range list.items {
 		if _, ok := readRecord(item); !ok {

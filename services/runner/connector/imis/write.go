@@ -80,7 +80,7 @@ func (d *Destination) find(ctx context.Context, fields []field) ([]*record, erro
 	}
 	found, ok := readRecord(text)
 	if !ok {
-		return nil, run.Failf("%s is answered with what is not a record as iMIS gives it", d.asked())
+		return nil, run.Failf("%s is answered with something other than an iMIS record", d.asked())
 	}
 	return []*record{found}, d.is(found, fields, d.key)
 }
@@ -105,7 +105,7 @@ func (d *Destination) findMatches(ctx context.Context, fields []field) (found []
 	}
 	list := listing{}
 	if !list.read(text) {
-		return nil, run.Failf("%s is answered with what is not a list of records as iMIS gives it", d.asked())
+		return nil, run.Failf("%s is answered with something other than a list of iMIS records", d.asked())
 	}
 	if list.more && d.to.OnMultiple == task.AllRecords {
 		return nil, row.Faultf("", "matches more than %d records, or than the site gives at a time; match by more columns", len(list.items))
@@ -113,7 +113,7 @@ func (d *Destination) findMatches(ctx context.Context, fields []field) (found []
 	for _, item := range list.items {
 		one, ok := readRecord(item)
 		if !ok {
-			return nil, run.Failf("%s is answered with what is not a record as iMIS gives it", d.asked())
+			return nil, run.Failf("%s is answered with something other than an iMIS record", d.asked())
 		}
 		if err := d.is(one, fields, d.match); err != nil {
 			return nil, err

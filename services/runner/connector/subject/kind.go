@@ -24,7 +24,7 @@ func (DestinationKind) Open(_ context.Context, job connector.Job, columns []conn
 
 // Check asks no server.
 func (DestinationKind) Check(_ context.Context, job connector.Job, _ []check.Column, found *check.Report) (check.Takes, error) {
-	found.Notef(check.At("destination", "nats", "subject"), "whether a stream keeps what is published to %s shows in a run, for no server is asked here", destination(job).Subject)
+	found.Notef(check.At("destination", "nats", "subject"), "no server is asked here; a run shows whether a stream keeps the messages to %s", destination(job).Subject)
 	return nil, nil
 }
 
