@@ -210,7 +210,7 @@ func (c *Claim) wrote(stored jet.Record) bool {
 // is one final document, and no claim with the same bytes as long as no earlier write is unsettled.
 func (c *Claim) isThis(msg *nats.Msg, stored jet.Record) bool {
 	final := stored.Subject == jet.FinalSubject(c.task, c.number)
-	return stored.Subject == msg.Subject && bytes.Equal(stored.Data, msg.Data) && (final || !c.unsure)
+	return bytes.Equal(stored.Data, msg.Data) && (final || !c.unsure)
 }
 
 // expect makes a message depend on the last sequence behind the run's fence.

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
 	"runhook/shared/proctest"
@@ -136,6 +138,62 @@ func TestLeaderThatIsCutOffTellsNothingOld(t *testing.T) {
 			return fmt.Errorf("%v, final %v", err, seen.Final)
 		}
 		_, err := status.Runs.Lookup(ctx, request.Task, fresh)
+		return err
+	})
+}
+
+// A server that is cut off and takes itself for the leader knows older claims only, and refuses a newer one's
+// renewal. That does not cost its holder the run.
+func TestLeaderThatIsCutOffTakesNoRunAway(t *testing.T) {
+	t.Parallel()
+	cluster, request := clusterRequest(t)
+	ctx := t.Context()
+	const alone = 0
+	cluster.Promote(t, alone)
+	n := bustest.Submit(t, cluster.Bus, request)
+	to := func(server int) *bustest.Wire {
+		return bustest.NewWire(t, "127.0.0.1:0", cluster.Servers[server].Addr().String())
+	}
+	near, far := to(alone), to((alone+1)%3)
+	near.Cut(true)
+	runner, err := bus.Connect(ctx, bus.Config{URLs: "nats://" + near.Address() + ",nats://" + far.Address(), Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(runner.Close)
+	if err := runner.Check(ctx); err != nil {
+		t.Fatal(err)
+	}
+
+	cluster.Silence(alone, true)
+	defer cluster.Silence(alone, false)
+	state := run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()}
+	var claim *bus.Claim
+	proctest.Until(t, func() (err error) { // the others elect a leader first
+		claim, err = runner.Work.Claim(ctx, request.Task, n, state)
+		if errors.Is(err, bus.ErrClaimed) { // an earlier try was stored
+			seen, _, findErr := runner.Work.FindClaim(ctx, request.Task, n)
+			if findErr != nil {
+				return findErr
+			}
+			claim, err = runner.Work.TakeOver(ctx, request.Task, n, seen, state)
+		}
+		return err
+	})
+	near.Cut(false)
+	far.Cut(true)
+	proctest.Eventually(t, "it is connected to the server that is cut off", func() bool {
+		return runner.Jet().NC.IsConnected() && runner.Jet().NC.ConnectedServerId() == cluster.Servers[alone].ID()
+	})
+	if err := claim.Renew(ctx, state); !errors.Is(err, run.ErrUnavailable) {
+		t.Errorf("refused by a server that knows nothing of the claim: %v", err)
+	}
+	cluster.Silence(alone, false)
+	proctest.Until(t, func() error {
+		err := claim.Renew(ctx, state)
+		if errors.Is(err, bus.ErrLost) {
+			t.Fatal(err)
+		}
 		return err
 	})
 }
