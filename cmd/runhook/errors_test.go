@@ -127,9 +127,9 @@ func (g *gallery) commands(s *site, server string) {
 	s.write("two lines.token", "a\nb\n")
 	for _, line := range []string{
 		"nosuch", "serve --nosuch", "serve --listen nowhere --data DIR/fresh", "serve --listen 0.0.0.0:8080", "serve --nats-listen 0.0.0.0:4222", "serve --demo --tasks tasks",
-		"serve --data DIR/data --listen 127.0.0.1:0", "serve --slots 0", "serve --retention soon", "serve --durability never",
+		"serve --data DIR/data --listen 127.0.0.1:0", "serve --slots 0", "serve --retention soon", "serve --retention 1m", "serve --durability never",
 		"serve --data DIR/people.csv --listen 127.0.0.1:0", "serve --connections DIR/none.yaml --data DIR/other --listen 127.0.0.1:0",
-		"runner", "ingress --nats nats://127.0.0.1:1", "init --nats nats://127.0.0.1:1 --replicas 9",
+		"runner", "ingress --nats nats://127.0.0.1:1", "init --nats nats://127.0.0.1:1 --replicas 9", "init --nats nats://127.0.0.1:1 --max-bytes 1MB", "init --nats nats://127.0.0.1:1 --max-bytes much",
 		"run", "run people", "run people --server localhost:8080", "run people --server http://127.0.0.1:1", "run people --server SERVER -p City",
 		"run people --server SERVER -p Citty=Oslo", "run Lapsd --server SERVER", "run nothing --server SERVER", "run e --server SERVER", "run lapsed --server SERVER", "run retired --server SERVER",
 		"run people --server SERVER --token-file DIR/none", "run people --server SERVER --token-file DIR/two_lines.token",

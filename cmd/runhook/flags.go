@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net"
 	"net/netip"
 	"strconv"
@@ -35,27 +36,45 @@ func (f *NATSFlags) connect(name string) step {
 	}
 }
 
-// RetentionFlags say how long a store keeps what, and how long it waits for a runner.
+// RetentionFlags say how long a store keeps what, and how long it waits for a runner. Those that are left
+// out are as the store has them.
 type RetentionFlags struct {
-	Retention         span `default:"365d" placeholder:"TIME" help:"How long runs, results and events are kept (${default})."`
-	IdempotencyWindow span `default:"24h" placeholder:"TIME" help:"How long an Idempotency-Key is remembered (${default})."`
+	Retention         span `placeholder:"TIME" help:"How long runs, results and events are kept, at least 1d. Default: as the store has it, 365d in a new one."`
+	IdempotencyWindow span `placeholder:"TIME" help:"How long an Idempotency-Key is remembered. Default: as the store has it, 24h in a new one."`
 
-	Lease time.Duration `default:"30s" placeholder:"TIME" help:"How long a runner may be silent before another may take over its runs (${default}). Runners take a change at their next start."`
+	Lease time.Duration `placeholder:"TIME" help:"How long a runner may be silent before another may take over its runs. Default: as the store has it, 30s in a new one. Runners take a change at their next start."`
+
+	Yes bool `help:"Change the store even if that takes something away. Without it, runhook says what would go, and changes nothing."`
 }
 
-func (f *RetentionFlags) checkLease() error {
-	const least = 2 * time.Second
-	if f.Lease < least {
-		return fmt.Errorf("--lease must be at least %s, not %s, because runners that are only slow would lose their runs", least, f.Lease)
+func (f *RetentionFlags) checkRetention() error {
+	const leastLease, leastRetention = 2 * time.Second, 24 * time.Hour
+	if f.Lease != 0 && f.Lease < leastLease {
+		return fmt.Errorf("--lease must be at least %s, not %s, because runners that are only slow would lose their runs", leastLease, f.Lease)
+	}
+	if f.Retention != 0 && time.Duration(f.Retention) < leastRetention {
+		return fmt.Errorf("--retention must be at least 1d, not %s, because older runs are deleted with their results; m is a minute, and a month is 30d", run.Span(time.Duration(f.Retention)))
 	}
 	return nil
 }
 
-func (f *RetentionFlags) topology(replicas int) bus.Topology {
-	return bus.Topology{
-		Replicas: replicas, Retention: time.Duration(f.Retention), IdempotencyWindow: time.Duration(f.IdempotencyWindow),
-		Lease: f.Lease,
+func (f *RetentionFlags) topology() bus.Topology {
+	return bus.Topology{Retention: time.Duration(f.Retention), IdempotencyWindow: time.Duration(f.IdempotencyWindow), Lease: f.Lease}
+}
+
+// apply makes the store of a topology, or changes the one that is there, unless that takes something away
+// that nobody has agreed to.
+func (f *RetentionFlags) apply(ctx context.Context, store *bus.Bus, topology bus.Topology) error {
+	if !f.Yes {
+		takes, err := store.Takes(ctx, topology)
+		if err != nil {
+			return err
+		}
+		if len(takes) > 0 {
+			return fmt.Errorf("nothing was changed, because these flags take away from the store: %s; pass --yes to agree, or leave the flags out to keep it as it is", strings.Join(takes, "; "))
+		}
 	}
+	return store.Init(ctx, topology)
 }
 
 // EdgeFlags are the settings of everything that answers HTTP for callers.
@@ -229,6 +248,27 @@ type StoreFlags struct {
 // connect is the step to the store on --nats.
 func (f *StoreFlags) connect(name string) step {
 	return (&NATSFlags{NATS: f.NATS, Credentials: f.Credentials}).connect(name)
+}
+
+// capacity is a number of bytes on the command line: 500MB, 10GiB, or a plain number.
+type capacity int64
+
+// UnmarshalText reads a number with a unit of 1000 (MB) or of 1024 (MiB).
+func (c *capacity) UnmarshalText(text []byte) error {
+	number, unit := string(text), int64(1)
+	for i, name := range []string{"K", "M", "G", "T"} {
+		for suffix, base := range map[string]float64{"iB": 1 << 10, "B": 1000, "": 1000} {
+			if cut, ok := strings.CutSuffix(string(text), name+suffix); ok {
+				number, unit = cut, int64(math.Pow(base, float64(i+1)))
+			}
+		}
+	}
+	n, err := strconv.ParseFloat(number, 64)
+	if err != nil || n <= 0 || n*float64(unit) >= math.MaxInt64 {
+		return fmt.Errorf("%q is not a size such as 500MB or 10GiB", text)
+	}
+	*c = capacity(n * float64(unit))
+	return nil
 }
 
 // span is a length of time on the command line: 90m, 12h, or, as only here, 365d.

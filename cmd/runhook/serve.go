@@ -58,7 +58,7 @@ func (c *serveCommand) check() error {
 		return fmt.Errorf("--nats-listen %s can be reached from other machines, and anyone who reaches NATS can read and start everything; "+
 			"pass --nats-auth-file FILE with one line user:password, or listen on %s", c.NATSListen, defaultNATS)
 	}
-	return errors.Join(c.checkListen(c.Listen), c.EdgeFlags.check(), c.SlotFlags.check(), c.checkLease())
+	return errors.Join(c.checkListen(c.Listen), c.EdgeFlags.check(), c.SlotFlags.check(), c.checkRetention())
 }
 
 // Run runs all three services around an embedded NATS server until ctx ends.
@@ -191,9 +191,9 @@ func (s *serving) openStore(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	topology := s.flags.topology(1)
+	topology := s.flags.topology()
 	topology.Synced, topology.Embedded = s.flags.Durability == "always", true
-	if err := p.store.Init(ctx, topology); err != nil {
+	if err := s.flags.apply(ctx, p.store, topology); err != nil {
 		return err
 	}
 	return recovery.Repair(ctx, p.store, s.broker.CutOff)

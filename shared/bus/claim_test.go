@@ -88,10 +88,16 @@ func TestRefusedRenewalThatCannotBeReadBack(t *testing.T) {
 // withUsers starts a server that asks for a user: admin, who may do everything, and those.
 func withUsers(t *testing.T, users ...*server.User) *server.Server {
 	t.Helper()
-	broker, err := server.NewServer(&server.Options{
+	options := &server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true,
 		Users: append(users, &server.User{Username: "admin", Password: "admin"}),
-	})
+	}
+	for _, user := range users {
+		if user.Account != nil {
+			options.Accounts = append(options.Accounts, user.Account)
+		}
+	}
+	broker, err := server.NewServer(options)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,30 +2,12 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/shared/bus/internal/jet"
 )
-
-// storedLease is the lease that the store has now, 0 where there is no store yet.
-func (b *Bus) storedLease(ctx context.Context) (time.Duration, error) {
-	runs, err := b.store.JS.Stream(ctx, jet.RunsStream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("open stream %s: %w", jet.RunsStream, jet.Explain(err))
-	}
-	lease, err := time.ParseDuration(runs.CachedInfo().Config.Metadata[jet.LeaseKey])
-	if err != nil {
-		return 0, nil // it does not say, so every consumer is looked at
-	}
-	return lease, nil
-}
 
 // fitLeases gives the consumers that there are the store's lease.
 func (b *Bus) fitLeases(ctx context.Context) error {

@@ -81,7 +81,7 @@ func remakeProgress(ctx context.Context, s *jet.Store) (jetstream.Stream, error)
 	if err != nil {
 		return nil, err
 	}
-	stream, err := s.JS.CreateOrUpdateStream(ctx, Topology{Replicas: runs.CachedInfo().Config.Replicas}.progress())
+	stream, err := s.JS.CreateOrUpdateStream(ctx, storedTopology(runs.CachedInfo().Config).progress())
 	if err != nil {
 		return nil, fmt.Errorf("make stream %s again: %w", jet.ProgressStream, jet.Explain(err))
 	}

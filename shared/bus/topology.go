@@ -1,10 +1,12 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,7 +15,8 @@ import (
 	"runhook/shared/bus/internal/jet"
 )
 
-// Topology says how the streams and buckets of a store are made.
+// Topology says how the streams and buckets of a store are made. A field that is zero is as the store has
+// it, or in a new store its default.
 type Topology struct {
 	// Replicas of every stream and bucket. Default 1.
 	Replicas int
@@ -23,100 +26,107 @@ type Topology struct {
 	IdempotencyWindow time.Duration
 	// Lease is how long a runner may be silent before its run is delivered again. Default 30 s.
 	Lease time.Duration
+	// MaxBytes is how much all streams together may hold, in each of their copies; what is more is refused,
+	// but for the oldest events, which go. Default without a bound.
+	MaxBytes int64
+	// MaxConsumers is how many tasks there may be, and programs that read the requests. Default 100,000, or
+	// what the account allows.
+	MaxConsumers int
 	// Synced: the servers sync every write to disk before they acknowledge it. It sets nothing at the
 	// servers; whoever publishes to a single one of them groups what waits, since syncs are what it
-	// has least of.
+	// has least of. It has no default.
 	Synced bool
 	// Embedded: the one server is part of this program, and finds out at each start from the last event
 	// how far the events have come (package broker). They need not be on disk at once then.
 	Embedded bool
+
+	// progressOnDisk: the account has no memory for the bucket of live documents.
+	progressOnDisk bool
 }
 
 const (
-	progressAge  = 24 * time.Hour
-	maxConsumers = 100_000 // one a task; the server's own limit, where none is set, is 1,000
+	progressAge = 24 * time.Hour
+	// mostConsumers is the default of MaxConsumers: the server's own, where none is set, is 1,000.
+	mostConsumers = 100_000
 )
 
-func (t *Topology) fill() {
-	t.Replicas = max(t.Replicas, 1)
-	if t.Retention == 0 {
-		t.Retention = 365 * 24 * time.Hour
-	}
-	if t.IdempotencyWindow == 0 {
-		t.IdempotencyWindow = 24 * time.Hour
-	}
-	t.IdempotencyWindow = min(t.IdempotencyWindow, t.Retention)
-	if t.Lease == 0 {
-		t.Lease = 30 * time.Second
-	}
+// over fills what t leaves out from what the store has, the zero Topology if there is none.
+func (t *Topology) over(has Topology) {
+	t.Replicas = cmp.Or(t.Replicas, has.Replicas, 1)
+	t.Retention = cmp.Or(t.Retention, has.Retention, 365*24*time.Hour)
+	t.IdempotencyWindow = min(cmp.Or(t.IdempotencyWindow, has.IdempotencyWindow, 24*time.Hour), t.Retention)
+	t.Lease = cmp.Or(t.Lease, has.Lease, 30*time.Second)
+	t.MaxBytes = cmp.Or(t.MaxBytes, has.MaxBytes)
+	t.MaxConsumers = cmp.Or(t.MaxConsumers, has.MaxConsumers, mostConsumers)
 }
 
 // streams lists every stream in the order in which they are made. Buckets are made as streams:
 // a KV call would switch off what they need (deleting single messages) and cannot republish both.
 func (t Topology) streams() []jetstream.StreamConfig {
-	requests := jetstream.StreamConfig{
-		Name:     jet.RunsStream,
-		Subjects: []string{jet.Requests, jet.Schedules},
-		Storage:  jetstream.FileStorage, Replicas: t.Replicas,
-		Retention: jetstream.LimitsPolicy, // no limit but the age: nothing is pushed out by what is new
-		MaxAge:    t.Retention, Duplicates: t.IdempotencyWindow, MaxConsumers: maxConsumers,
-		AllowDirect: true, AllowMsgTTL: true, AllowMsgSchedules: true, AllowAtomicPublish: true,
-		// The lease belongs to the store: whoever makes a consumer must use the same one.
-		Metadata: map[string]string{jet.LeaseKey: t.Lease.String(), jet.SyncedKey: strconv.FormatBool(t.Synced)},
+	requests := t.stream(jet.RunsStream, 35, jet.Requests, jet.Schedules)
+	requests.MaxAge, requests.Duplicates, requests.MaxConsumers = t.Retention, t.IdempotencyWindow, t.MaxConsumers
+	requests.AllowMsgTTL, requests.AllowAtomicPublish = true, true
+	// What belongs to the store is said here: whoever makes a consumer must use the same lease.
+	requests.Metadata = map[string]string{
+		jet.LeaseKey: t.Lease.String(), jet.SyncedKey: strconv.FormatBool(t.Synced),
+		jet.RetentionKey: t.Retention.String(), jet.WindowKey: t.IdempotencyWindow.String(), jet.MaxBytesKey: strconv.FormatInt(t.MaxBytes, 10),
 	}
 
-	runs := t.bucket(jet.ResultsStream, jet.Results, jetstream.FileStorage)
+	runs := t.bucket(jet.ResultsStream, 30, jet.Results)
 	runs.MaxAge = t.Retention
 	runs.RePublish = follow(jet.Finals)
 	runs.AllowAtomicPublish = true
 
-	progress := t.progress()
-
-	events := jetstream.StreamConfig{
-		Name: jet.EventsStream, Storage: jetstream.FileStorage, Replicas: t.Replicas,
-		Retention: jetstream.LimitsPolicy, AllowDirect: true,
-		// Longer than the source's: an emptied stream would source everything again.
-		MaxAge:  t.Retention + 24*time.Hour,
-		Sources: jet.EventsSources(),
-	}
+	events := t.stream(jet.EventsStream, 25)
+	// Longer than the source's: an emptied stream would source everything again.
+	events.MaxAge = t.Retention + 24*time.Hour
+	events.Discard = jetstream.DiscardOld // they are copies
+	events.Sources = jet.EventsSources()
 	if t.Embedded {
-		// They are copies, which are made again: a write or a sync of its own for each would bring nothing.
+		// They are made again: a write or a sync of its own for each would bring nothing.
 		events.PersistMode = jetstream.AsyncPersistMode
 	}
 
+	// The object store of rejected rows. It keeps them longer than the final document that names them, so
+	// that that never names what has gone.
+	rows := t.stream(jet.RowsStream, 7, jet.RowChunks, jet.RowMeta)
+	rows.MaxAge, rows.AllowRollup = t.Retention+24*time.Hour, true
+
 	return []jetstream.StreamConfig{
-		requests, runs, events, progress,
-		t.bucket(jet.ControlStream, jet.Control, jetstream.FileStorage),
-		t.bucket(jet.TasksStream, jet.Tasks, jetstream.FileStorage),
-		t.rows(),
+		requests, runs, events, t.progress(), t.bucket(jet.ControlStream, 0.5, jet.Control), t.bucket(jet.TasksStream, 2, jet.Tasks), rows,
 	}
 }
 
-// rows is the stream behind the object store of rejected rows.
-func (t Topology) rows() jetstream.StreamConfig {
-	return jetstream.StreamConfig{
-		Name: jet.RowsStream, Subjects: []string{jet.RowChunks, jet.RowMeta},
-		Storage: jetstream.FileStorage, Replicas: t.Replicas,
-		Discard: jetstream.DiscardNew, AllowDirect: true, AllowRollup: true,
-		// Longer than the final document that names them, so that it never names what has gone.
-		MaxAge: t.Retention + 24*time.Hour,
+// stream is what all streams have in common. Nothing is pushed out by what is new. share is how much of
+// MaxBytes is the stream's, in percent.
+func (t Topology) stream(name string, share float64, subjects ...string) jetstream.StreamConfig {
+	config := jetstream.StreamConfig{
+		Name: name, Subjects: subjects, Storage: jetstream.FileStorage, Replicas: t.Replicas,
+		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, AllowDirect: true,
+		MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxMsgSize: -1, MaxBytes: -1, MaxConsumers: -1,
 	}
+	if t.MaxBytes > 0 {
+		config.MaxBytes = max(1, int64(float64(t.MaxBytes)*share/100))
+	}
+	return config
 }
 
 // bucket is the stream behind a key-value bucket.
-func (t Topology) bucket(name, subjects string, storage jetstream.StorageType) jetstream.StreamConfig {
-	return jetstream.StreamConfig{
-		Name: name, Subjects: []string{subjects}, Storage: storage, Replicas: t.Replicas,
-		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, AllowDirect: true, AllowRollup: true,
-	}
+func (t Topology) bucket(name string, share float64, subjects string) jetstream.StreamConfig {
+	config := t.stream(name, share, subjects)
+	config.MaxMsgsPerSubject, config.AllowRollup = 1, true
+	return config
 }
 
 // progress is the bucket of live documents. It stands in memory, so a single server that restarts
 // has lost even the bucket, and it must be possible to make it again.
 func (t Topology) progress() jetstream.StreamConfig {
-	config := t.bucket(jet.ProgressStream, jet.Progress, jetstream.MemoryStorage)
+	config := t.bucket(jet.ProgressStream, 0.5, jet.Progress)
 	config.MaxAge = progressAge
 	config.RePublish = follow(jet.LiveDocuments)
+	if !t.progressOnDisk {
+		config.Storage = jetstream.MemoryStorage
+	}
 	return config
 }
 
@@ -126,64 +136,76 @@ func follow(source string) *jetstream.RePublish {
 }
 
 // Init makes the store's streams and buckets, or changes existing ones to fit, and gives a new
-// store its id. It is safe to call again and from several processes.
+// store its id. It is safe to call again and from several processes. Nothing is made in an account whose
+// limits do not allow all of it; the error says which.
 func (b *Bus) Init(ctx context.Context, topology Topology) error {
-	topology.fill()
-	lease, err := b.storedLease(ctx)
+	streams, made, err := b.fitted(ctx, &topology)
 	if err != nil {
 		return err
 	}
-	streams := topology.streams()
-	for i := range streams {
-		if err := b.keepUnchangeable(ctx, &streams[i]); err != nil {
-			return err
-		}
-	}
+	var done []string
 	for _, config := range streams {
 		if _, err := b.store.JS.CreateOrUpdateStream(ctx, config); err != nil {
-			return fmt.Errorf("make stream %s: %w", config.Name, jet.Explain(err))
+			err = fmt.Errorf("make stream %s: %w", config.Name, jet.Explain(err))
+			if len(done) > 0 {
+				err = fmt.Errorf("%w; %s are made and stay: run it again once that is mended", err, strings.Join(done, ", "))
+			}
+			return err
+		}
+		if made[config.Name] == nil {
+			done = append(done, config.Name)
 		}
 	}
 	_, err = b.store.JS.Publish(ctx, jet.StoreIDSubject, []byte(uuid.NewString()), jetstream.WithExpectLastSequencePerSubject(0))
 	if err != nil && !jet.Refused(err) {
 		return fmt.Errorf("write the store id: %w", jet.Explain(err))
 	}
-	if err := b.Check(ctx); err != nil || lease == topology.Lease {
+	if err := b.Check(ctx); err != nil {
 		return err
 	}
 	return b.fitLeases(ctx)
 }
 
-// keepUnchangeable leaves a stream that is there what the server does not let be changed.
-func (b *Bus) keepUnchangeable(ctx context.Context, config *jetstream.StreamConfig) error {
-	stream, err := b.store.JS.Stream(ctx, config.Name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil
+// fitted fills a topology from what there is, and returns the streams as they are to be, and as they are
+// by name.
+func (b *Bus) fitted(ctx context.Context, topology *Topology) (wanted []jetstream.StreamConfig, made map[string]*jetstream.StreamInfo, err error) {
+	made = map[string]*jetstream.StreamInfo{}
+	for _, config := range (Topology{}).streams() {
+		stream, err := b.store.JS.Stream(ctx, config.Name)
+		if absent(err) {
+			continue
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("open stream %s: %w", config.Name, jet.Explain(err))
+		}
+		made[config.Name] = stream.CachedInfo()
 	}
-	if err != nil {
-		return fmt.Errorf("open stream %s: %w", config.Name, jet.Explain(err))
+	if err := b.fitAccount(ctx, topology, made); err != nil {
+		return nil, nil, err
 	}
-	was := stream.CachedInfo().Config
-	config.AllowMsgTTL = config.AllowMsgTTL || was.AllowMsgTTL
-	config.PersistMode = was.PersistMode
-	if numbers := was.Metadata[jet.NumbersKey]; numbers != "" {
-		config.Metadata[jet.NumbersKey] = numbers
+	for _, config := range topology.streams() {
+		if has := made[config.Name]; has != nil {
+			if config, err = changed(has.Config, config); err != nil {
+				return nil, nil, err
+			}
+		}
+		wanted = append(wanted, config)
 	}
-	if was.PersistMode == jetstream.AsyncPersistMode && config.Replicas > 1 {
-		return fmt.Errorf("stream %s was made by `runhook serve` for its own server and cannot have %d replicas: run `runhook backup` and `runhook restore` into a new cluster", config.Name, config.Replicas)
-	}
-	return nil
+	return wanted, made, nil
 }
+
+// absent reports that there is no stream of the name.
+func absent(err error) bool { return errors.Is(err, jetstream.ErrStreamNotFound) }
 
 // Check opens the store that Init made; a missing part is an error that says what to run.
 func (b *Bus) Check(ctx context.Context) error {
 	opened := map[string]jetstream.Stream{}
 	for _, config := range (Topology{}).streams() {
 		stream, err := b.store.JS.Stream(ctx, config.Name)
-		if errors.Is(err, jetstream.ErrStreamNotFound) && config.Name == jet.ProgressStream {
+		if absent(err) && config.Name == jet.ProgressStream {
 			stream, err = remakeProgress(ctx, b.store)
 		}
-		if errors.Is(err, jetstream.ErrStreamNotFound) {
+		if absent(err) {
 			return fmt.Errorf("this NATS has no stream %s: run `runhook init --nats URL` once, with an administrator's credentials", config.Name)
 		}
 		if err != nil {

@@ -57,8 +57,11 @@ const (
 
 // What RUNS says of the store in its metadata.
 const (
-	LeaseKey  = "runhook-lease"
-	SyncedKey = "runhook-synced"
+	LeaseKey     = "runhook-lease"
+	SyncedKey    = "runhook-synced"
+	RetentionKey = "runhook-retention"
+	WindowKey    = "runhook-idempotency-window"
+	MaxBytesKey  = "runhook-max-bytes"
 	// NumbersKey has the store's Numbers; it is not there in a store that was never restored.
 	NumbersKey = "runhook-numbers"
 )
