@@ -31,6 +31,7 @@ type process struct {
 	metrics *prometheus.Registry
 	store   *bus.Bus
 	tasks   *bus.TaskView
+	notes   []string // what /readyz says besides
 	undos   []func()
 }
 
@@ -148,7 +149,7 @@ func (p *process) ready(ctx context.Context) error {
 
 // listen binds the address for the services' routes, health and metrics.
 func (p *process) listen(address string, maxBody int, routes ...[]web.Route) (*web.Server, error) {
-	routes = append(routes, web.Health(p.ready), web.Metrics(p.metrics))
+	routes = append(routes, web.Health(p.ready, p.notes...), web.Metrics(p.metrics))
 	descriptors := descriptorLimit()
 	conns, _ := maxConns(descriptors)
 	server, err := web.New(web.Options{Listen: address, MaxBody: maxBody, MaxConns: conns, Log: p.log}, routes...)
@@ -161,11 +162,18 @@ func (p *process) listen(address string, maxBody int, routes ...[]web.Route) (*w
 
 // runner makes the runner. home is as in [runner.Options].
 func (p *process) runner(f SlotFlags, connections *connection.Set, home string) (*runner.Runner, error) {
+	if f.Hold {
+		p.notes = append(p.notes, heldNote)
+		p.log.Warn().Msg(heldNote)
+	}
 	return runner.New(runner.Options{
 		Work: p.store.Work, Tasks: p.tasks, Kinds: builtin.Kinds(), Connections: connections, Slots: f.Slots, Grace: f.Grace,
-		Home: home, Log: p.log, Metrics: p.metrics,
+		Home: home, Hold: f.Hold, Log: p.log, Metrics: p.metrics,
 	})
 }
+
+// heldNote says that runs are held, in /readyz, in the log and at the start.
+const heldNote = "Runs are held (--hold): POSTs are accepted and queue, and this runner takes no run."
 
 // sweeper makes what ends or moves the runs that no runner holds.
 func (p *process) sweeper() *sweep.Sweeper {
@@ -205,7 +213,7 @@ func (e *edge) status(p *process, adminTokenFile string, followed *folder.Folder
 		return nil, err
 	}
 	o := status.Options{
-		Runs: p.store.Runs, Store: p.store.Tasks, Tasks: p.tasks, Locator: e.locator, Admin: admin, Keys: e.keys, SignedLinks: e.signed, Log: p.log, Metrics: p.metrics,
+		Runs: p.store.Runs, Store: p.store.Tasks, Unheld: p.store.Unheld, Tasks: p.tasks, Locator: e.locator, Admin: admin, Keys: e.keys, SignedLinks: e.signed, Log: p.log, Metrics: p.metrics,
 	}
 	if followed != nil {
 		o.EditFile = followed.Edit

@@ -133,7 +133,7 @@ func (g *gallery) commands(s *site, server string) {
 		"run", "run people", "run people --server localhost:8080", "run people --server http://127.0.0.1:1", "run people --server SERVER -p City",
 		"run people --server SERVER -p Citty=Oslo", "run Lapsd --server SERVER", "run nothing --server SERVER", "run e --server SERVER", "run lapsed --server SERVER", "run retired --server SERVER",
 		"run people --server SERVER --token-file DIR/none", "run people --server SERVER --token-file DIR/two_lines.token",
-		"runs show --server SERVER", "runs show x --server SERVER", "runs show 999 --server SERVER", "runs list --limit 0 --server SERVER", "runs rejected 999 --server SERVER",
+		"runs show --server SERVER", "runs show x --server SERVER", "runs show 999 --server SERVER", "runs list --limit 0 --server SERVER", "runs rejected 999 --server SERVER", "runs cancel --server SERVER", "runs cancel 999 --server SERVER",
 		"task validate DIR/none.yaml", "task validate DIR/broken.yaml", "task apply DIR/empty --server SERVER", "task show 00000000-0000-4000-8000-000000000000 --server SERVER",
 		"task preview DIR/tasks/list.yaml --connections DIR/connections.yaml", "task preview DIR/tasks/copy.yaml", "task preview DIR/tasks/copy.yaml --rows 0",
 		"task rotate nothing --server SERVER", "task delete nothing --server SERVER",

@@ -157,6 +157,14 @@ func (f *ConnectionsFlag) connections() (*connection.Set, error) {
 type SlotFlags struct {
 	Slots int           `default:"16" help:"How many runs may be in progress at once (${default})."`
 	Grace time.Duration `default:"5s" help:"How long runs may go on at a stop before they are handed back (${default})."`
+	Hold  bool          `help:"Take no run: POSTs are accepted and queue. To look at a restored store before its runs start."`
+}
+
+// announce says it if runs are held.
+func (f *SlotFlags) announce(p *program) {
+	if f.Hold {
+		p.printf("%s `runhook runs list --queued` shows those that wait. A start without --hold runs them.\n", heldNote)
+	}
 }
 
 func (f *SlotFlags) check() error {
@@ -188,8 +196,11 @@ type RunArg struct {
 	Number string `arg:"" name:"run" help:"The run's number."`
 }
 
-func (a *RunArg) number() (run.Number, error) {
-	number, err := run.ParseNumber(a.Number)
+func (a *RunArg) number() (run.Number, error) { return parseRun(a.Number) }
+
+// parseRun reads a run number of the command line.
+func parseRun(text string) (run.Number, error) {
+	number, err := run.ParseNumber(text)
 	if err != nil {
 		return 0, fmt.Errorf("%w; `runhook runs list` shows the newest", err)
 	}

@@ -41,7 +41,7 @@ type grammar struct {
 
 	Serve   serveCommand   `cmd:"" help:"Run everything in one process, with a NATS server of its own."`
 	Run     runCommand     `cmd:"" help:"Start a run of a task."`
-	Runs    runsCommand    `cmd:"" help:"Show runs and their failed rows: list, show, rejected."`
+	Runs    runsCommand    `cmd:"" help:"Show runs and their failed rows, and cancel queued runs: list, show, cancel, rejected."`
 	Task    taskCommand    `cmd:"" help:"Make, try and change tasks: new, validate, check, preview, apply, enable, disable, rotate, delete, list, show, fields, schema."`
 	Init    initCommand    `cmd:"" help:"Create the streams and buckets on an existing NATS, once."`
 	Ingress ingressCommand `cmd:"" help:"Run the service that accepts webhooks, on an existing NATS."`

@@ -25,11 +25,12 @@ type restoreCommand struct {
 func (*restoreCommand) Help() string {
 	return `Creates a store from a backup, in an empty data directory or on a NATS that has no store. It checks the whole file first, and leaves nothing behind if it fails.
 
-Status URLs answer with the same bytes as before. Runs that were queued or in progress at the time of the backup are executed. Run numbers move on, so that no number given out after the backup becomes another run. Signed URLs of the old store end. Runs that ended after the backup are executed again: make sure that you want this.
+Status URLs answer with the same bytes as before. Runs that were queued or in progress at the time of the backup are executed. Run numbers move on, so that no number given out after the backup becomes another run. Signed URLs of the old store end. Runs that ended after the backup are executed again: start with --hold to look at them first, and cancel those that you do not want with runhook runs cancel.
 
 Examples:
 
     runhook restore runhook-2026-01-31.backup --data /var/lib/runhook-new
+    runhook serve --hold --data /var/lib/runhook-new                            to look first: it takes no run
     runhook restore runhook-2026-01-31.backup --nats nats://a:4222,nats://b:4222,nats://c:4222 --replicas 3 --credentials admin.creds`
 }
 
@@ -53,6 +54,7 @@ func (c *restoreCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	p.printf("Restored the store %s of %s as the store %s.\n", file.Manifest.Store, file.Manifest.MadeOn.Format(time.DateTime+" MST"), id)
+	p.printf("To look at what would run again before it does: start with --hold, then `runhook runs list --queued`.\n")
 	return nil
 }
 

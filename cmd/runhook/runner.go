@@ -43,5 +43,6 @@ func (c *runnerCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	p.printf("Runhook's runner executes runs; health and metrics are on %s. Ctrl-C stops it.\n", server.URL())
+	c.announce(p)
 	return serveAndExecute(ctx, p, server, executing)
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"runhook/shared/client"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -15,9 +16,11 @@ type runsListCommand struct {
 	JSONFlag
 	Task  string `placeholder:"TASK" help:"Only the runs of this task: its id, or a unique part of its name."`
 	Limit int    `default:"20" help:"How many (${default})."`
+
+	Queued bool `help:"Only the runs that no runner has and that have not ended, oldest first: those that runners would take next."`
 }
 
-// Run lists the runs, newest first.
+// Run lists the runs, newest first, or those that wait, oldest first.
 func (c *runsListCommand) Run(ctx context.Context, p *program) error {
 	if c.Limit < 1 {
 		return fmt.Errorf("--limit must be at least 1, not %d", c.Limit)
@@ -33,7 +36,13 @@ func (c *runsListCommand) Run(ctx context.Context, p *program) error {
 			return err
 		}
 	}
-	docs, err := server.Runs(ctx, id, c.Limit)
+	var docs []run.Document
+	more := false
+	if c.Queued {
+		docs, more, err = queued(ctx, server, id, c.Limit)
+	} else {
+		docs, err = server.Runs(ctx, id, c.Limit)
+	}
 	if err != nil {
 		return err
 	}
@@ -41,7 +50,11 @@ func (c *runsListCommand) Run(ctx context.Context, p *program) error {
 		return p.printJSON(docs)
 	}
 	if len(docs) == 0 {
-		p.printf("There are no runs.\n")
+		if c.Queued {
+			p.printf("No run waits for a runner.\n")
+		} else {
+			p.printf("There are no runs.\n")
+		}
 		return nil
 	}
 	rows := [][]string{{"RUN", "TASK", "STATUS", "STARTED BY", "CREATED", "TOOK", "ROWS", "FAILED ROWS"}}
@@ -51,7 +64,29 @@ func (c *runsListCommand) Run(ctx context.Context, p *program) error {
 			strconv.FormatInt(doc.RowsProcessed, 10), strconv.FormatInt(doc.RowsFailed, 10),
 		})
 	}
-	return p.printTable(rows)
+	if err := p.printTable(rows); err != nil || !more {
+		return err
+	}
+	p.printf("More wait: --limit N lists N of them.\n")
+	return nil
+}
+
+// runsPage is how many runs the server lists at once at most.
+const runsPage = 500
+
+// queued lists the runs that wait, the oldest first and at most limit, and reports whether there are more.
+func queued(ctx context.Context, server *client.Client, id task.ID, limit int) (docs []run.Document, more bool, err error) {
+	var behind run.Number
+	for {
+		page, err := server.Queued(ctx, id, behind, min(limit-len(docs)+1, runsPage))
+		if err != nil || len(page) == 0 {
+			return docs, false, err
+		}
+		docs, behind = append(docs, page...), page[len(page)-1].ImportID
+		if len(docs) > limit {
+			return docs[:limit], true, nil
+		}
+	}
 }
 
 func took(doc run.Document) string {

@@ -54,6 +54,9 @@ func (c *serveCommand) check() error {
 	if c.Demo && (c.Tasks != "" || c.Connections != "") {
 		return errors.New("--demo brings tasks and connections of its own: leave out --tasks and --connections, or --demo")
 	}
+	if c.Demo && c.Hold {
+		return errors.New("--demo runs a task at once: leave out --hold, or --demo")
+	}
 	if isOpen(c.NATSListen) && c.NATSAuthFile == "" {
 		return fmt.Errorf("--nats-listen %s can be reached from other machines, and anyone who reaches NATS can read and start everything; "+
 			"pass --nats-auth-file FILE with one line user:password, or listen on %s", c.NATSListen, defaultNATS)
@@ -90,6 +93,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	s.announce(p, server, process.tasks)
+	c.announce(p)
 	process.beside(ctx, process.sweeper().Run)
 	process.beside(ctx, func(ctx context.Context) { recovery.KeepEvents(ctx, process.store, s.broker.Recovered()) })
 	if c.Demo {

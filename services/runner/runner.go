@@ -39,6 +39,8 @@ type Options struct {
 	// Home names the place that this process alone works from, such as a locked data directory: a
 	// claim from the same home belongs to a process that is gone. Empty when there is no such place.
 	Home string
+	// Hold: no run is taken, and what is queued stays so.
+	Hold bool
 	Log  zerolog.Logger
 	// Metrics is where the runner's metrics are registered; nil registers them nowhere.
 	Metrics prometheus.Registerer
@@ -93,11 +95,15 @@ var errStopping = errors.New("the runner is stopping")
 // stopLimit is how long work that was told to stop may take to do so.
 var stopLimit = 10 * time.Second // shorter in tests
 
-// Run executes runs until ctx ends. Then it takes no new work, gives running work the grace, hands
+// Run executes runs until ctx ends, or, with Hold, waits for that. Then it takes no new work, gives running work the grace, hands
 // back what is left, and returns when every attempt has ended. One that does not end, in a statement of
 // a database perhaps, is left behind, and Run returns an error: its run goes on elsewhere when its lease
 // has run out.
 func (r *Runner) Run(ctx context.Context) error {
+	if r.options.Hold {
+		<-ctx.Done()
+		return nil
+	}
 	work, stopWork := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stopWork(nil)
 	r.slots, r.stopping = newSlots(work, r.options.Slots), ctx.Done()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"runhook/shared/bus"
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/web"
@@ -19,7 +20,8 @@ const (
 	maxRuns     = 500
 )
 
-// listRuns answers GET /api/runs?task=&limit= with the newest runs first.
+// listRuns answers GET /api/runs?task=&limit= with the newest runs first, and with queued=true, where
+// behind= may name a run, with those that no runner holds, the oldest first.
 func (s *Service) listRuns(ctx context.Context, rc *fasthttp.RequestCtx, query map[string]string) (err error) {
 	var ids []task.ID
 	if text, given := query["task"]; given {
@@ -39,7 +41,7 @@ func (s *Service) listRuns(ctx context.Context, rc *fasthttp.RequestCtx, query m
 			return wrongValue("limit", fmt.Sprintf("%q is not a number from 1 to %d", text, maxRuns))
 		}
 	}
-	found, err := s.options.Runs.List(ctx, limit, ids...)
+	found, err := s.list(ctx, query, limit, ids)
 	if err != nil {
 		return err
 	}
@@ -52,6 +54,32 @@ func (s *Service) listRuns(ctx context.Context, rc *fasthttp.RequestCtx, query m
 		answer.Runs = append(answer.Runs, seen.body)
 	}
 	return writeJSON(rc, answer)
+}
+
+// list is the part of listRuns that asks the store.
+func (s *Service) list(ctx context.Context, query map[string]string, limit int, ids []task.ID) ([]bus.Status, error) {
+	var behind run.Number
+	text, given := query["behind"]
+	if given {
+		var err error
+		if behind, err = run.ParseNumber(text); err != nil {
+			return nil, wrongValue("behind", err.Error())
+		}
+	}
+	switch queued, asked := query["queued"]; {
+	case asked && queued != "true":
+		return nil, wrongValue("queued", fmt.Sprintf("%q is not true", queued))
+	case given && !asked:
+		return nil, wrongValue("behind", "goes with queued=true only")
+	case !asked:
+		return s.options.Runs.List(ctx, limit, ids...)
+	}
+	if len(ids) == 0 {
+		for _, queue := range s.options.Tasks.Queues() {
+			ids = append(ids, queue.Task)
+		}
+	}
+	return s.options.Runs.Queued(ctx, behind, limit, ids...)
 }
 
 // showRun answers GET /api/runs/{run} with the run's document.

@@ -256,7 +256,8 @@ func TestQueriesAreRefused(t *testing.T) {
 	for path, name := range map[string]string{
 		"/api/runs?limit=0": "limit", "/api/runs?limit=501": "limit", "/api/runs?limit=many": "limit", "/api/runs?limit=": "limit",
 		"/api/runs?limit=1&limit=2": "limit", "/api/runs?task=refresh": "task", "/api/runs?task=": "task",
-		"/api/runs?task=" + string(task.NewID()): "task", "/api/runs?status=P": "status", "/api/runs?Task=x": "Task",
+		"/api/runs?task=" + string(task.NewID()): "task", "/api/runs?status=P": "status", "/api/runs?queued=false": "queued",
+		"/api/runs?behind=3": "behind", "/api/runs?queued=true&behind=x": "behind", "/api/runs?Task=x": "Task",
 		"/api/runs/1?limit=1": "limit", "/api/tasks?name=Refresh": "name", "/api/tasks/" + string(def.ID) + "?text=1": "text",
 	} {
 		got := s.get(path)

@@ -23,6 +23,8 @@ type Options struct {
 	// changes of tasks.
 	Runs  *bus.Runs
 	Store *bus.Tasks
+	// Unheld ends runs that an administrator cancels.
+	Unheld *bus.Unheld
 	// Tasks is the view of the tasks; while it is not loaded every request gets 503.
 	Tasks *bus.TaskView
 	// Locator makes the addresses in answers; nil takes the request's own scheme and Host.
@@ -51,9 +53,10 @@ type Options struct {
 
 // Service is one process's answers about runs and tasks. It has no goroutines of its own.
 type Service struct {
-	options Options
-	memory  *memory
-	polls   *prometheus.CounterVec
+	options  Options
+	memory   *memory
+	polls    *prometheus.CounterVec
+	canceled *prometheus.CounterVec
 }
 
 // New checks the options and makes a service.
@@ -76,6 +79,10 @@ func New(o Options) (*Service, error) {
 			Name: "runhook_polls_total",
 			Help: "Polls answered, by task (empty for none) and by how the run stood or why that was not told.",
 		}, []string{"task", "outcome"}),
+		canceled: promauto.With(o.Metrics).NewCounterVec(prometheus.CounterOpts{
+			Name: "runhook_runs_canceled_total",
+			Help: "Runs canceled while no runner held them, by task.",
+		}, []string{"task"}),
 	}, nil
 }
 
@@ -99,8 +106,9 @@ func (s *Service) Routes() []web.Route {
 		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/enable", "Enable a task", s.enableTask(true, "task enabled")),
 		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/disable", "Disable a task", s.enableTask(false, "task disabled")),
 		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/rotate", "Give a task a new id", s.rotateTask, "until"),
-		s.adminRoute(fasthttp.MethodGet, "/api/runs", "List the newest runs", s.listRuns, "task", "limit"),
+		s.adminRoute(fasthttp.MethodGet, "/api/runs", "List the newest runs", s.listRuns, "task", "limit", "queued", "behind"),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}", "Show a run", s.showRun),
+		s.adminRoute(fasthttp.MethodPost, "/task/executepolling/{task}/{run}/cancel", "Cancel a run that no runner holds", s.cancelRun),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}/rejected", "Download the rows that a run rejected", s.rejectedByNumber),
 	)
 }

@@ -51,7 +51,7 @@ func openOn(t testing.TB, store *bustest.Store, change func(*status.Options)) *s
 	if err != nil {
 		t.Fatal(err)
 	}
-	options := status.Options{Runs: opened.Runs, Store: opened.Tasks, Tasks: view, Log: zerolog.Nop()}
+	options := status.Options{Runs: opened.Runs, Store: opened.Tasks, Unheld: opened.Unheld, Tasks: view, Log: zerolog.Nop()}
 	if change != nil {
 		change(&options)
 	}

@@ -176,6 +176,31 @@ func (c *Client) Runs(ctx context.Context, id task.ID, limit int) ([]run.Documen
 	return list.Runs, err
 }
 
+// Queued lists the runs that no runner holds and that have not ended, the oldest first, behind a run, of one
+// task or, with an empty id, of all. limit is how many.
+func (c *Client) Queued(ctx context.Context, id task.ID, behind run.Number, limit int) ([]run.Document, error) {
+	query := url.Values{"queued": {"true"}, "limit": {strconv.Itoa(limit)}}
+	if id != "" {
+		query.Set("task", string(id))
+	}
+	if behind > 0 {
+		query.Set("behind", behind.String())
+	}
+	var list struct{ Runs []run.Document }
+	err := c.get(ctx, "/api/runs?"+query.Encode(), &list)
+	return list.Runs, err
+}
+
+// Cancel ends a run that no runner holds, and returns its final document.
+func (c *Client) Cancel(ctx context.Context, id task.ID, n run.Number) (run.Document, error) {
+	var doc run.Document
+	got, err := c.ask(ctx, http.MethodPost, run.CancelPath(id, n), nil, nil)
+	if err == nil {
+		err = c.decode(got, &doc)
+	}
+	return doc, err
+}
+
 // Run returns the status document of a run.
 func (c *Client) Run(ctx context.Context, n run.Number) (run.Document, error) {
 	var doc run.Document

@@ -65,6 +65,11 @@ type Request struct {
 // StatusPath is the path of a run's status URL.
 func StatusPath(id task.ID, n Number) string { return statusURL("", id, n) }
 
+// CancelPath is the path that cancels a run.
+func CancelPath(id task.ID, n Number) string {
+	return "/task/executepolling/" + string(id) + "/" + n.String() + "/cancel"
+}
+
 // PollingURL is the status URL as it stands in every document of the run, without a signature.
 func (r Request) PollingURL(n Number) string { return statusURL(r.Base, r.Task, n) }
 

@@ -15,8 +15,8 @@ const readyTimeout = 2 * time.Second
 
 // Health returns the routes /livez, which answers 200 while the process serves, and /readyz, which
 // answers 503 with the reason while ready returns an error. The reason is shown to anyone who can
-// reach the route.
-func Health(ready func(ctx context.Context) error) []Route {
+// reach the route, and so are notes, lines that /readyz adds to its 200.
+func Health(ready func(ctx context.Context) error, notes ...string) []Route {
 	ok := func(_ context.Context, rc *fasthttp.RequestCtx) error {
 		rc.SetContentType("text/plain; charset=utf-8")
 		rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
@@ -33,7 +33,11 @@ func Health(ready func(ctx context.Context) error) []Route {
 				if err := ready(limited); err != nil {
 					return &Problem{Status: fasthttp.StatusServiceUnavailable, Title: "Not ready", Detail: err.Error(), Cause: err}
 				}
-				return ok(ctx, rc)
+				err := ok(ctx, rc)
+				for _, note := range notes {
+					rc.Response.AppendBodyString(note + "\n")
+				}
+				return err
 			},
 		},
 	}

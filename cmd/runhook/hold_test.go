@@ -1,0 +1,266 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// added is a task that inserts the people into a table of its own, once a run.
+func (s *site) added(name, table string) task.ID {
+	s.t.Helper()
+	id := task.NewID()
+	s.write("tasks/"+table+".yaml", fmt.Sprintf(`id: %s
+name: %s
+source: {csv: {connection: here, path: people.csv}}
+mapping: {id: id, name: name}
+destination: {sql: {connection: db, table: %s, action: insert, create: true}}
+`, id, name, table))
+	return id
+}
+
+// rows counts a table.
+func (s *site) rows(table string) string {
+	s.t.Helper()
+	return names(s.t, s.open(), "select count(*) from "+table)
+}
+
+// queuedRuns are the runs that `runs list --queued` shows, by their numbers.
+func (i *instance) queuedRuns(more ...string) map[run.Number]run.Document {
+	i.t.Helper()
+	var docs []run.Document
+	out := mustCall(i.t, append([]string{"runs", "list", "--queued", "--json", "--limit", "1000", "--server", i.url}, more...)...)
+	if err := json.Unmarshal([]byte(out), &docs); err != nil {
+		i.t.Fatal(err)
+	}
+	waits := map[run.Number]run.Document{}
+	for _, doc := range docs {
+		waits[doc.ImportID] = doc
+	}
+	return waits
+}
+
+// body reads what an address answers with 200.
+func body(t testing.TB, url string) string {
+	t.Helper()
+	response, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatal(response.StatusCode, string(text), err)
+	}
+	return string(text)
+}
+
+// A backup is made under load, and all its runs end afterwards. What is restored from it starts nothing
+// while it is held: it is looked at, a part is canceled, and only the rest is executed again.
+func TestRestoredRunsAreHeld(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	unwanted, wanted := s.added("Unwanted", "unwanted"), s.added("Wanted", "wanted")
+	first := spawn(t, s.args()...).listening()
+	first.awaitEnd(first.start(unwanted, nil)) // which makes the tables
+	first.awaitEnd(first.start(wanted, nil))
+	release := s.hold()
+	for range 5 {
+		first.start(unwanted, nil)
+	}
+	for range 4 {
+		first.start(wanted, nil)
+	}
+	var loading sync.WaitGroup
+	stop := make(chan struct{})
+	loading.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				first.accept(s)
+			}
+		}
+	})
+	file := s.path("runhook.backup")
+	mustCall(t, "backup", file, "--nats", first.nats)
+	close(stop)
+	loading.Wait()
+	release()
+	var last run.Number
+	for range 3 {
+		last = first.start(wanted, nil).Number
+	}
+	eventually(t, first, "all runs have ended", func() bool { return len(first.queuedRuns()) == 0 && first.running() == 0 })
+	if rows := s.rows("unwanted") + " " + s.rows("wanted"); rows != "18 24" {
+		t.Fatalf("%s rows", rows)
+	}
+	first.end()
+
+	said := mustCall(t, "restore", file, "--data", s.path("restored"))
+	if !strings.Contains(said, "start with --hold, then `runhook runs list --queued`") {
+		t.Errorf("restore says: %s", said)
+	}
+	held := spawn(t, s.args("--data", s.path("restored"), "--hold")...).listening()
+	for what, said := range map[string]string{"the start": held.out.String(), "/readyz": body(t, held.url+"/readyz")} {
+		if !strings.Contains(said, "Runs are held (--hold)") {
+			t.Errorf("%s says: %s", what, said)
+		}
+	}
+	waits := held.queuedRuns()
+	of := map[string]int{}
+	for n, doc := range waits {
+		if of[doc.TaskName]++; n > last {
+			t.Errorf("run %s waits, which came after the backup", n)
+		}
+	}
+	if of["Unwanted"] != 5 || of["Wanted"] != 4 {
+		t.Errorf("%v wait", of)
+	}
+	if table := mustCall(t, "runs", "list", "--queued", "--limit", "2", "--server", held.url); strings.Count(table, "\n") != 4 || !strings.Contains(table, "More wait: --limit N lists N of them.") {
+		t.Errorf("listed:\n%s", table)
+	}
+	fresh := held.start(unwanted, nil)
+	if fresh.Number <= last {
+		t.Errorf("run %s comes after run %s", fresh.Number, last)
+	}
+	waiting := spawn(t, "run", "Wanted", "--wait", "--server", held.url)
+	waiting.log.Await(t, `Run (\d+) of "Wanted" is accepted`, waiting.ended)
+	var ended []string
+	for n, doc := range held.queuedRuns("--task", "Wanted") {
+		if waits[n].ImportID == 0 {
+			ended = append(ended, n.String())
+			if doc.StatusDescription != "Queued" || n != fresh.Number+1 {
+				t.Errorf("the run of the command is %+v", doc)
+			}
+		}
+	}
+	if len(ended) != 1 {
+		t.Fatalf("%v came last", ended)
+	}
+	if said := mustCall(t, "runs", "cancel", ended[0], "--server", held.url); said != "Run "+ended[0]+" of \"Wanted\" is canceled.\n" {
+		t.Errorf("cancel says: %s", said)
+	}
+	if code := waiting.await(); code != exitCanceled || !strings.Contains(waiting.log.String(), "run "+ended[0]+" was canceled: An administrator canceled the run before it was started") {
+		t.Errorf("run --wait: exit code %d, %s", code, waiting.log)
+	}
+	code, out, messages := call(t, "runs", "cancel", ended[0], "1", fresh.Number.String(), "--server", held.url)
+	if code != exitFailed || out != "Run "+fresh.Number.String()+" of \"Unwanted\" is canceled.\n" ||
+		!strings.Contains(messages, "Run "+ended[0]+" has ended already: Canceled.") || !strings.Contains(messages, "Run 1 has ended already: Success.") {
+		t.Errorf("what has ended: %d %s%s", code, out, messages)
+	}
+	if said := mustCall(t, "runs", "cancel", "--queued", "--task", "Unwanted", "--server", held.url); said != "Canceled 5 queued runs.\n" {
+		t.Errorf("cancel says: %s", said)
+	}
+	left := held.queuedRuns("--task", "Unwanted")
+	if said := mustCall(t, "runs", "cancel", "--queued", "--task", "Unwanted", "--server", held.url); said != "No run waits for a runner.\n" || len(left) > 0 {
+		t.Errorf("%d are left, and cancel says: %s", len(left), said)
+	}
+	if rows := s.rows("unwanted") + " " + s.rows("wanted"); rows != "18 24" {
+		t.Errorf("while they were held: %s rows", rows)
+	}
+	held.end()
+
+	again := spawn(t, s.args("--data", s.path("restored"))...).listening()
+	if strings.Contains(again.out.String(), "held") || body(t, again.url+"/readyz") != "ok\n" {
+		t.Errorf("runs are still held: %s", again.out)
+	}
+	eventually(t, again, "all runs have ended", func() bool { return len(again.queuedRuns()) == 0 && again.running() == 0 })
+	if rows := s.rows("unwanted") + " " + s.rows("wanted"); rows != "18 36" {
+		t.Errorf("afterwards: %s rows", rows)
+	}
+	outcomes := map[string]int{}
+	runs, err := again.client.Runs(t.Context(), unwanted, 500)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := map[string]string{}
+	for _, doc := range runs {
+		outcomes[doc.StatusDescription]++
+		accepted[doc.ImportID.String()] = ""
+	}
+	if outcomes["Success"] != 1 || outcomes["Canceled"] != 6 {
+		t.Errorf("the runs ended as %v", outcomes)
+	}
+	within(t, 3*limit, again, "every run has its event", func() bool {
+		found := events(t, again.nats)
+		for number := range accepted {
+			if found[number] != 1 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// running is how many runs the program executes now.
+func (i *instance) running() int {
+	i.t.Helper()
+	for line := range strings.Lines(body(i.t, i.url+"/metrics")) {
+		if value, ok := strings.CutPrefix(line, "runhook_runs_running "); ok {
+			n, err := strconv.Atoi(strings.TrimSpace(value))
+			if err != nil {
+				i.t.Fatal(err)
+			}
+			return n
+		}
+	}
+	return 0
+}
+
+// A runner of its own holds as serve does, and another one beside it takes the runs.
+func TestARunnerHolds(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	i := begin(t, s.args("--hold")...).listening()
+	started := i.start(s.copy, nil)
+	runner := func(more ...string) *instance {
+		return begin(t, append([]string{"runner", "--nats", i.nats, "--listen", "127.0.0.1:0", "--connections", s.path("connections.yaml")}, more...)...).listening()
+	}
+	held := runner("--hold")
+	if !strings.Contains(held.out.String(), "Runs are held (--hold)") || !strings.Contains(body(t, held.url+"/readyz"), "Runs are held (--hold)") {
+		t.Errorf("it says: %s", held.out)
+	}
+	if waits := i.queuedRuns(); len(waits) != 1 {
+		t.Errorf("%v wait", waits)
+	}
+	held.end()
+	release := s.hold()
+	runner()
+	i.awaitRunning(started)
+	code, _, messages := call(t, "runs", "cancel", started.Number.String(), "--server", i.url)
+	if code != exitFailed || !oneLine(messages, "A runner has run 1. A run in progress cannot be canceled yet") {
+		t.Errorf("a run in progress: %d %s", code, messages)
+	}
+	if said := mustCall(t, "runs", "cancel", "--queued", "--server", i.url); said != "No run waits for a runner.\n" {
+		t.Errorf("cancel says: %s", said)
+	}
+	release()
+	if doc := i.awaitEnd(started); doc.Outcome() != run.Success {
+		t.Errorf("it ended as %+v", doc)
+	}
+}
+
+func TestHoldAndCancelRefuse(t *testing.T) {
+	t.Parallel()
+	for says, args := range map[string][]string{
+		"--demo runs a task at once: leave out --hold, or --demo":              {"serve", "--demo", "--hold", "--data", t.TempDir()},
+		"name the runs to cancel, or pass --queued for all that no runner has": {"runs", "cancel"},
+		"--queued cancels all queued runs: leave it out, or the numbers":       {"runs", "cancel", "3", "--queued"},
+		"--task goes with --queued; a number needs no task":                    {"runs", "cancel", "3", "--task", "x"},
+		`"x" is not a run number; ` + "`runhook runs list` shows the newest":   {"runs", "cancel", "x"},
+	} {
+		if code, out, messages := call(t, args...); code != exitNoStart || out != "" || !oneLine(messages, says) {
+			t.Errorf("%v: %d %s%s", args, code, out, messages)
+		}
+	}
+}

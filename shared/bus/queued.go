@@ -1,0 +1,90 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/bus/internal/jet"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// mostFilters is how many tasks a scan tells apart; of more it reads all requests.
+const mostFilters = 32
+
+// Queued lists the runs of some tasks that no runner holds and that have not ended, those that runners
+// would take next: oldest first, behind a number, and at most limit.
+func (r *Runs) Queued(ctx context.Context, behind run.Number, limit int, ids ...task.ID) ([]Status, error) {
+	acknowledged := map[task.ID]uint64{} // everything up to here
+	from, filters := uint64(0), []string(nil)
+	for _, id := range ids {
+		info, err := waiting(ctx, r.store, id)
+		if err != nil {
+			return nil, err
+		}
+		if info == nil {
+			continue
+		}
+		acknowledged[id] = info.AckFloor.Stream
+		filters = append(filters, jet.RequestSubject(id))
+		if first := info.AckFloor.Stream + 1; from == 0 || first < from {
+			from = first
+		}
+	}
+	if from == 0 {
+		return nil, nil
+	}
+	if len(filters) > mostFilters {
+		filters = []string{jet.Requests}
+	}
+	var queued []Status
+	err := r.store.Runs.Scan(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: filters, HeadersOnly: true,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, r.store.Numbers.Upto(behind)+1),
+	}, func(request jet.Record) error {
+		id, _ := jet.TaskOfRequest(request.Subject)
+		if floor, open := acknowledged[id]; !open || request.Sequence <= floor {
+			return nil
+		}
+		n := r.store.Numbers.Of(request.Sequence)
+		free, err := r.free(ctx, id, n)
+		if err != nil || !free {
+			return err
+		}
+		status, err := r.unfinished(ctx, id, n)
+		if errors.Is(err, run.ErrNoRun) || errors.Is(err, run.ErrRunGone) { // no request that a runner would take
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if queued = append(queued, status); len(queued) == limit {
+			return jet.ErrEnough
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: list queued runs: %w", run.ErrUnavailable, err)
+	}
+	return queued, nil
+}
+
+// free reports whether nobody holds a run, and it has not ended, as the leader has it.
+func (r *Runs) free(ctx context.Context, id task.ID, n run.Number) (bool, error) {
+	stored, err := r.store.Results.LeaderLast(ctx, jet.FenceSubject(id, n))
+	if errors.Is(err, jet.ErrMissing) {
+		return true, nil
+	}
+	if err != nil || stored.Subject != jet.ClaimSubject(id, n) {
+		return false, err
+	}
+	var claim run.Claim
+	if err := json.Unmarshal(stored.Data, &claim); err != nil {
+		return false, fmt.Errorf("decode the claim of run %s: %w", n, err)
+	}
+	return claim.HandedBack, nil
+}
