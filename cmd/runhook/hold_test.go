@@ -63,6 +63,17 @@ func body(t testing.TB, url string) string {
 	return string(text)
 }
 
+// saysHeld wants the start and /readyz to say that runs are held.
+func (i *instance) saysHeld() {
+	i.t.Helper()
+	if i.out.Await(i.t, `Runs are held \(--hold\)`, i.ended) == nil {
+		i.t.Errorf("the start says: %s", i.out)
+	}
+	if ready := body(i.t, i.url+"/readyz"); !strings.Contains(ready, "Runs are held (--hold)") {
+		i.t.Errorf("/readyz says: %s", ready)
+	}
+}
+
 // A backup is made under load, and all its runs end afterwards. What is restored from it starts nothing
 // while it is held: it is looked at, a part is canceled, and only the rest is executed again.
 func TestRestoredRunsAreHeld(t *testing.T) {
@@ -111,11 +122,7 @@ func TestRestoredRunsAreHeld(t *testing.T) {
 		t.Errorf("restore says: %s", said)
 	}
 	held := spawn(t, s.args("--data", s.path("restored"), "--hold")...).listening()
-	for what, said := range map[string]string{"the start": held.out.String(), "/readyz": body(t, held.url+"/readyz")} {
-		if !strings.Contains(said, "Runs are held (--hold)") {
-			t.Errorf("%s says: %s", what, said)
-		}
-	}
+	held.saysHeld()
 	waits := held.queuedRuns()
 	of := map[string]int{}
 	for n, doc := range waits {
@@ -227,9 +234,7 @@ func TestARunnerHolds(t *testing.T) {
 		return begin(t, append([]string{"runner", "--nats", i.nats, "--listen", "127.0.0.1:0", "--connections", s.path("connections.yaml")}, more...)...).listening()
 	}
 	held := runner("--hold")
-	if !strings.Contains(held.out.String(), "Runs are held (--hold)") || !strings.Contains(body(t, held.url+"/readyz"), "Runs are held (--hold)") {
-		t.Errorf("it says: %s", held.out)
-	}
+	held.saysHeld()
 	if waits := i.queuedRuns(); len(waits) != 1 {
 		t.Errorf("%v wait", waits)
 	}
