@@ -32,7 +32,12 @@ type trial struct {
 
 func newTrial(t *testing.T) *trial {
 	t.Helper()
-	tr := &trial{store: bustest.New(t, bus.Topology{Lease: time.Hour}), stop: make(chan struct{})}
+	return newTrialWith(t, time.Hour)
+}
+
+func newTrialWith(t *testing.T, lease time.Duration) *trial {
+	t.Helper()
+	tr := &trial{store: bustest.New(t, bus.Topology{Lease: lease}), stop: make(chan struct{})}
 	tr.request = bustest.Applied(t, tr.store.Bus)
 	tr.number = bustest.Submit(t, tr.store.Bus, tr.request)
 	opened, err := bus.Connect(t.Context(), bus.Config{URLs: tr.store.Broker.URL(), Log: zerolog.Nop(), Full: func() bool {
@@ -213,6 +218,27 @@ func TestAStopBeforeTheNextAttempt(t *testing.T) {
 		t.Error("another attempt was begun")
 	}
 	tr.wantHandedBack(t)
+}
+
+// A claim is watched for half a lease before it counts as one that does not move.
+func TestAClaimIsWatchedForHalfALease(t *testing.T) {
+	t.Parallel()
+	tr := newTrialWith(t, 2*time.Second)
+	state := run.Claim{Owner: "other", Executions: 1, StartedOn: time.Now()}
+	other, err := tr.store.Work.Claim(t.Context(), tr.request.Task, tr.number, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, began := tr.claim(t), time.Now()
+	if still, err := tr.hold.watch(bounded(t), seen, tr.stop); err != nil || !still || time.Since(began) < time.Second {
+		t.Errorf("after %s it does not move: %v, %v", time.Since(began), still, err)
+	}
+	if err := other.Renew(t.Context(), state); err != nil {
+		t.Fatal(err)
+	}
+	if still, err := tr.hold.watch(bounded(t), seen, tr.stop); err != nil || still {
+		t.Errorf("a claim that moved: %v, %v", still, err)
+	}
 }
 
 // The next attempt has a token of its own and knows the one before it, whose chunks it sweeps.
