@@ -94,7 +94,7 @@ func (p *process) lock(dir string) error {
 
 // connect connects to a store without looking at what it holds.
 func (p *process) connect(ctx context.Context, c bus.Config) (err error) {
-	c.Log = p.log
+	c.Log, c.Metrics = p.log, p.metrics
 	if p.store, err = bus.Connect(ctx, c); err != nil {
 		return err
 	}

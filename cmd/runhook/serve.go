@@ -95,7 +95,6 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	s.announce(p, server, process.tasks)
 	c.announce(p)
 	process.beside(ctx, process.sweeper().Run)
-	process.beside(ctx, func(ctx context.Context) { recovery.KeepEvents(ctx, process.store, s.broker.Recovered()) })
 	if c.Demo {
 		process.beside(ctx, s.demo.Run)
 		process.beside(ctx, func(ctx context.Context) { tour(ctx, p, server.URL(), s.example) })
@@ -200,7 +199,11 @@ func (s *serving) openStore(ctx context.Context, p *process) error {
 	if err := s.flags.apply(ctx, p.store, topology); err != nil {
 		return err
 	}
-	return recovery.Repair(ctx, p.store, s.broker.CutOff)
+	if err := recovery.Repair(ctx, p.store, s.broker.CutOff, s.broker.Unsynced); err != nil {
+		return err
+	}
+	s.broker.Repaired()
+	return nil
 }
 
 // followTasks applies the folder of task files, if there is one, and follows it.

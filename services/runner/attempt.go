@@ -48,9 +48,8 @@ var errOverdue = errors.New("the run is overdue")
 func (r *Runner) attempt(ctx context.Context, h *hold) {
 	defer h.left()
 	d, log := h.delivery.Load(), h.log
-	if d.Malformed != nil || d.Request.Task != d.Task {
-		log.Error().Err(d.Malformed).Msg("a message on the task's queue is no run request; somebody else published it, and it is dropped")
-		h.done()
+	if d.Malformed != nil {
+		r.endForeign(ctx, h)
 		return
 	}
 
@@ -62,6 +61,9 @@ func (r *Runner) attempt(ctx context.Context, h *hold) {
 		log.Warn().Err(err).Msg("the run could not be claimed now; it will be delivered again")
 		h.retry(time.Second)
 	case verdict == ended:
+		if err := r.options.Work.Settle(ctx, d.Request, d.Number); err != nil {
+			log.Debug().Err(err).Msg("the final document of the run stays as another program has left it")
+		}
 		h.done()
 	case verdict == heldElsewhere:
 		h.retry(h.lease())
@@ -70,6 +72,26 @@ func (r *Runner) attempt(ctx context.Context, h *hold) {
 		for a != nil {
 			a = a.execute(ctx)
 		}
+	}
+}
+
+// endForeign ends a message on the task's queue that is no run request, under the name of the task.
+func (r *Runner) endForeign(ctx context.Context, h *hold) {
+	d, name := h.delivery.Load(), "Unknown task"
+	if of, ok := r.options.Tasks.Of(h.task); ok && of.Definition != nil {
+		name = of.Name
+	}
+	doc := run.ForeignDocument(h.task, name, h.number, d.Stored)
+	err := r.options.Work.EndForeign(ctx, d, doc)
+	switch {
+	case err == nil:
+		r.metrics.count(doc)
+		h.done()
+	case errors.Is(err, bus.ErrClaimed):
+		h.done()
+	default:
+		h.log.Warn().Err(err).Msg("a message that is no run request cannot be ended now; it will be delivered again")
+		h.retry(time.Second)
 	}
 }
 

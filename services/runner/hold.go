@@ -93,7 +93,10 @@ func (h *hold) take(ctx context.Context, r *Runner) (verdict, error) {
 		if !found {
 			continue // it ended or was removed between the two looks
 		}
-		if !seen.State.HandedBack && !r.outlives(seen.State.Owner) {
+		next := seen.State.Next(r.owner)
+		if seen.Foreign {
+			next = fresh
+		} else if !seen.State.HandedBack && !r.outlives(seen.State.Owner) {
 			still, err := h.watch(ctx, seen, r.stopping)
 			if err != nil {
 				return 0, err
@@ -102,7 +105,6 @@ func (h *hold) take(ctx context.Context, r *Runner) (verdict, error) {
 				return heldElsewhere, nil
 			}
 		}
-		next := seen.State.Next(r.owner)
 		began = time.Now()
 		claim, err = h.work.TakeOver(whole, h.task, h.number, seen, next)
 		if errors.Is(err, bus.ErrClaimed) {

@@ -44,13 +44,16 @@ type Broker struct {
 	// CutOff is, by stream, how many bytes at the end of its files Start found unreadable, mostly
 	// after a power cut.
 	CutOff map[string]int64
+	// Unsynced: a server without Durable worked here before and was not stopped by Stop. Its last moments
+	// may be lost without a trace, until somebody calls Repaired.
+	Unsynced bool
 
 	options Options
 	logger  *logger
 	server  atomic.Pointer[server.Server]
 	full    atomic.Bool
-	// recovered gets a value when the store takes writes again.
-	recovered chan struct{}
+	// repaired is for Unsynced.
+	repaired atomic.Bool
 
 	stop       chan struct{}
 	supervised chan struct{}
@@ -79,14 +82,18 @@ func Start(o Options) (*Broker, error) {
 		}
 	}
 	broker := &Broker{
-		options: o, logger: &logger{log: o.Log, failed: make(chan string, 1)}, recovered: make(chan struct{}, 1),
+		options: o, logger: &logger{log: o.Log, failed: make(chan string, 1)},
 		stop: make(chan struct{}), supervised: make(chan struct{}),
 	}
 	if o.User != "" {
 		broker.InternalUser, broker.InternalPassword = "runhook-internal", rand.Text()
 	}
+	if err := broker.begin(); err != nil {
+		return nil, err
+	}
 	found := newestBlocks(o.Dir)
 	if err := broker.start(); err != nil {
+		broker.conclude()
 		return nil, err
 	}
 	broker.CutOff = cutOff(found)
@@ -185,6 +192,7 @@ func (b *Broker) Stop() {
 		defer close(stopped)
 		<-b.supervised
 		shutdown(b.Server())
+		b.conclude()
 	}()
 	select {
 	case <-stopped:

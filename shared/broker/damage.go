@@ -1,6 +1,9 @@
 package broker
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -35,6 +38,71 @@ func newestBlocks(dir string) map[string]block {
 		}
 	}
 	return newest
+}
+
+// note is a file that is in the directory while a server without Durable works on it, and stays there when
+// that ends in any other way than by Stop: what it wrote last may not be on disk then, and the files can
+// end where a message does, so that nothing looks damaged.
+func (b *Broker) note() string { return filepath.Join(b.options.Dir, ".unsynced") }
+
+// begin finds out how the server before has ended, and notes that another one begins.
+func (b *Broker) begin() error {
+	_, err := os.Stat(b.note())
+	b.Unsynced = err == nil
+	if b.Unsynced || b.options.Durable {
+		return nil
+	}
+	err = os.WriteFile(b.note(), nil, 0o600)
+	if err == nil {
+		err = syncFile(b.options.Dir)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write in the data directory: %w: choose another with --data, or change its owner", err)
+	}
+	return nil
+}
+
+// Repaired says that whatever the server before may have lost is seen to.
+func (b *Broker) Repaired() { b.repaired.Store(true) }
+
+// conclude takes the note of begin away once everything is on disk; the server has stopped. Where that
+// fails the next start only looks for nothing.
+func (b *Broker) conclude() {
+	if b.Unsynced && !b.repaired.Load() {
+		return
+	}
+	if _, err := os.Stat(b.note()); err != nil {
+		return
+	}
+	if err := syncAll(b.options.Dir); err != nil {
+		b.options.Log.Debug().Err(err).Msg("the data directory cannot be synced; the next start looks for losses")
+		return
+	}
+	if os.Remove(b.note()) == nil {
+		_ = syncFile(b.options.Dir) // the note that is still there does no harm
+	}
+}
+
+// syncAll has every file below a directory on disk.
+func syncAll(dir string) error {
+	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && (entry.IsDir() || entry.Type().IsRegular()) {
+			err = syncFile(path)
+		}
+		if errors.Is(err, fs.ErrNotExist) { // the server has just removed it
+			return nil
+		}
+		return err
+	})
+}
+
+// syncFile has a file, or which files a directory has, on disk.
+func syncFile(path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Sync(), file.Close())
 }
 
 // recently is how old a block may be that is gone after a start to count as unreadable; an older one

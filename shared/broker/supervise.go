@@ -61,19 +61,12 @@ func (b *Broker) supervise() {
 		b.keepReserve()
 		b.full.Store(false)
 		restarted = time.Now()
-		select {
-		case b.recovered <- struct{}{}:
-		default: // it is known that there is something to hear of
-		}
 		b.options.Log.Info().Msg("there is room in the data directory again; everything goes on")
 	}
 }
 
 // Full reports that the store takes no writes at the moment. What is in it can be read.
 func (b *Broker) Full() bool { return b.full.Load() }
-
-// Recovered gets a value each time that the store takes writes again, after it was full.
-func (b *Broker) Recovered() <-chan struct{} { return b.recovered }
 
 // restart starts the server again, as soon as that is possible; false when the broker is stopped
 // before. Every connection is lost and comes back by itself.

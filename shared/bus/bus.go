@@ -14,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"runhook/shared/bus/internal/jet"
@@ -58,6 +59,8 @@ type Config struct {
 	// without asking it. Nil where that is not known.
 	Full func() bool
 	Log  zerolog.Logger
+	// Metrics is where the connection's metrics are registered; nil registers them nowhere.
+	Metrics prometheus.Registerer
 }
 
 // Bus is a connection to one store. Its methods, and those of its parts, are safe for concurrent use.
@@ -177,7 +180,7 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 		nc.Close()
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
-	store, err := jet.New(nc, config.Log, config.Full)
+	store, err := jet.New(nc, config.Log, config.Full, config.Metrics)
 	if err != nil {
 		nc.Close()
 		return nil, err

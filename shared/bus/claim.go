@@ -44,7 +44,9 @@ func newClaim(s *jet.Store, id task.ID, n run.Number, sequence uint64) *Claim {
 
 // Seen is somebody's claim as it was read.
 type Seen struct {
-	State    run.Claim
+	State run.Claim
+	// Foreign: it is no claim, so that nobody holds the run. State is empty.
+	Foreign  bool
 	sequence uint64
 }
 
@@ -99,15 +101,28 @@ func (c claims) FindClaim(ctx context.Context, id task.ID, n run.Number) (seen S
 	if err != nil {
 		return Seen{}, false, err
 	}
-	if stored.Subject != jet.ClaimSubject(id, n) { // it is the final document; the claim before it is about to go
-		return Seen{}, false, nil
-	}
 	seen.sequence = stored.Sequence
-	if err := json.Unmarshal(stored.Data, &seen.State); err != nil {
-		return Seen{}, false, fmt.Errorf("decode the claim of run %s: %w", n, err)
+	switch stored.Subject {
+	case jet.ClaimSubject(id, n):
+	case jet.FinalSubject(id, n): // the claim before it is about to go
+		return Seen{}, false, nil
+	default: // it stands behind the fence, and the claim below it
+		c.store.Results.PassOver(stored, errors.New("it is neither a claim nor a final document"))
+		stored, err = c.store.Results.LeaderLast(ctx, jet.ClaimSubject(id, n))
+		if errors.Is(err, jet.ErrMissing) {
+			seen.Foreign = true
+			return seen, true, nil
+		}
+		if err != nil {
+			return Seen{}, false, err
+		}
+	}
+	if seen.State, err = run.DecodeClaim(stored.Data); err != nil {
+		c.store.Results.PassOver(stored, err)
+		seen.State, seen.Foreign = run.Claim{}, true
 	}
 	if seen.State.Token == 0 {
-		seen.State.Token = seen.sequence // the write that took the run made its token
+		seen.State.Token = stored.Sequence // the write that took the run made its token
 	}
 	return seen, true, nil
 }

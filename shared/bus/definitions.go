@@ -34,7 +34,7 @@ func (u *Unheld) SweepDefinitions(ctx context.Context) (removed int, err error) 
 		return 0, fmt.Errorf("list the stored definitions: %w", jet.Explain(err))
 	}
 	for id, all := range stored {
-		if len(all) == 1 { // the current one
+		if len(all) == 1 || !jet.IsID(string(id)) { // the current one, or somebody else's
 			continue
 		}
 		n, err := u.sweepDefinitions(ctx, id, all)
@@ -60,7 +60,8 @@ func (u *Unheld) sweepDefinitions(ctx context.Context, id task.ID, stored []defi
 	}
 	var now struct{ Hash string }
 	if err := json.Unmarshal(entry.Value(), &now); err != nil {
-		return 0, err
+		u.store.PassOver(jet.TasksStream, string(id), entry.Revision(), err)
+		return 0, nil
 	}
 	var spare []definition
 	for _, def := range stored {
@@ -139,9 +140,11 @@ func (u *Unheld) namedDefinitions(ctx context.Context, id task.ID, until time.Ti
 			return named, nil
 		}
 		sequence = stored.Sequence + 1
-		var request run.Request
-		if json.Unmarshal(stored.Data, &request) == nil { // else somebody else published it
-			named[request.Definition] = true
+		request, err := run.DecodeRequest(stored.Data, id)
+		if err != nil {
+			u.store.Runs.PassOver(stored, err)
+			continue
 		}
+		named[request.Definition] = true
 	}
 }

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -167,7 +166,9 @@ func (q *Queue) pass(msg *nats.Msg, take func(*Delivery)) {
 		Task: q.task, Number: q.store.Numbers.Of(meta.Sequence.Stream),
 		Redelivered: meta.NumDelivered > 1, Stored: meta.Timestamp, store: q.store, reply: msg.Reply,
 	}
-	d.Malformed = json.Unmarshal(msg.Data, &d.Request)
+	if d.Request, d.Malformed = run.DecodeRequest(msg.Data, q.task); d.Malformed != nil {
+		q.store.PassOver(jet.RunsStream, msg.Subject, meta.Sequence.Stream, d.Malformed)
+	}
 	take(d)
 }
 

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -34,6 +35,7 @@ func (u *Unheld) RemoveClaims(ctx context.Context, since uint64) (last uint64, e
 		}
 		id, n, ok := jet.ClaimedRun(claim.Subject)
 		if !ok {
+			u.store.Results.PassOver(claim, errors.New("it is the claim of no run"))
 			return nil
 		}
 		claims := tasks[id]
@@ -53,7 +55,7 @@ func (u *Unheld) RemoveClaims(ctx context.Context, since uint64) (last uint64, e
 		}
 		ended := n <= claims.acknowledged
 		if !ended {
-			if ended, err = u.store.Ended(ctx, id, n); err != nil {
+			if ended, err = u.over(ctx, id, n); err != nil {
 				return err
 			}
 		}
@@ -75,6 +77,19 @@ func (u *Unheld) RemoveClaims(ctx context.Context, since uint64) (last uint64, e
 		}
 	}
 	return last, nil
+}
+
+// over reports whether a run has ended, or is none: what another program has published as its claim must
+// not keep those behind it.
+func (u *Unheld) over(ctx context.Context, id task.ID, n run.Number) (bool, error) {
+	if ended, err := u.store.Ended(ctx, id, n); ended || err != nil {
+		return ended, err
+	}
+	request, err := u.store.LeaderRequest(ctx, n)
+	if errors.Is(err, jet.ErrMissing) {
+		return true, nil
+	}
+	return request.Subject != jet.RequestSubject(id), err
 }
 
 // taskClaims is what a scan has seen of a task's claims, in the order in which they were written. Nothing

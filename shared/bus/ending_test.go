@@ -264,12 +264,15 @@ func TestIdempotencyKeyOfAFormerID(t *testing.T) {
 		}
 		return accepted
 	}
-	before := submit(run.Request{Task: first.ID, ParameterHash: "h"})
-	after := submit(run.Request{Task: second.ID, CalledAs: first.ID, ParameterHash: "h"})
+	of := func(def *task.Definition, calledAs task.ID) run.Request {
+		return run.Request{Task: def.ID, CalledAs: calledAs, TaskName: def.Name, Definition: def.Hash, ParameterHash: "h", CreatedOn: time.Now()}
+	}
+	before := submit(of(first, ""))
+	after := submit(of(second, first.ID))
 	if !after.Replayed || after.Number != before.Number || after.Request.Task != first.ID {
 		t.Errorf("%+v is no replay of %+v", after, before)
 	}
-	if other := submit(run.Request{Task: second.ID, ParameterHash: "h"}); other.Replayed {
+	if other := submit(of(second, "")); other.Replayed {
 		t.Error("the key of a caller of the former id was taken for another caller's")
 	}
 }

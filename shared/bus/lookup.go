@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -24,7 +23,7 @@ import (
 func (r *Runs) Lookup(ctx context.Context, id task.ID, n run.Number) (Status, error) {
 	final, err := r.store.Results.Last(ctx, jet.FinalSubject(id, n))
 	if err == nil {
-		return finalStatus(final.Data)
+		return r.finalStatus(ctx, final, id, n)
 	}
 	if !errors.Is(err, jet.ErrMissing) {
 		return Status{}, err
@@ -36,7 +35,7 @@ func (r *Runs) Lookup(ctx context.Context, id task.ID, n run.Number) (Status, er
 	final, confirmErr := r.store.Results.ConfirmLast(ctx, jet.FinalSubject(id, n))
 	switch {
 	case confirmErr == nil:
-		return finalStatus(final.Data)
+		return r.finalStatus(ctx, final, id, n)
 	case !errors.Is(confirmErr, jet.ErrMissing):
 		return Status{}, confirmErr
 	}
@@ -46,8 +45,20 @@ func (r *Runs) Lookup(ctx context.Context, id task.ID, n run.Number) (Status, er
 	return unfinished, err
 }
 
-func finalStatus(data []byte) (Status, error) {
-	doc, err := run.DecodeDocument(data)
+// finalStatus is the status of a run that has a final document. Where something else is in its place the
+// run has ended all the same: it may have been executed, and every process says of it the same.
+func (r *Runs) finalStatus(ctx context.Context, final jet.Record, id task.ID, n run.Number) (Status, error) {
+	doc, err := run.DecodeFinal(final.Data, id, n)
+	if err == nil {
+		return Status{Document: doc, Bytes: final.Data, Final: true}, nil
+	}
+	r.store.Results.PassOver(final, err)
+	request, err := r.Request(ctx, id, n)
+	if err != nil {
+		return Status{}, err
+	}
+	doc = run.UnreadableDocument(request, n, final.Time)
+	data, err := doc.Encode()
 	return Status{Document: doc, Bytes: data, Final: true}, err
 }
 
@@ -60,8 +71,12 @@ func (r *Runs) unfinished(ctx context.Context, id task.ID, n run.Number) (Status
 		}
 	}
 	if err == nil {
-		doc, err := run.DecodeDocument(live.Data)
-		return Status{Document: doc, Bytes: live.Data}, err
+		doc, decodeErr := run.DecodeLive(live.Data, id, n)
+		if decodeErr == nil {
+			return Status{Document: doc, Bytes: live.Data}, nil
+		}
+		r.store.Progress.PassOver(live, decodeErr)
+		err = jet.ErrMissing
 	}
 	// Live progress stands in memory only, and a restarted server may have lost its bucket: the claim
 	// tells enough then, and if the server is gone it will say so too. A cluster keeps the bucket, so
@@ -80,17 +95,18 @@ func (r *Runs) unfinished(ctx context.Context, id task.ID, n run.Number) (Status
 	}
 	doc := run.QueuedDocument(request, n)
 	if claimed {
-		var state run.Claim
-		if err := json.Unmarshal(claim.Data, &state); err != nil {
-			return Status{}, fmt.Errorf("decode the claim of run %s: %w", n, err)
+		if state, err := run.DecodeClaim(claim.Data); err == nil {
+			doc.Resume(state, claim.Time)
+		} else {
+			r.store.Results.PassOver(claim, err)
 		}
-		doc.Resume(state, claim.Time)
 	}
 	data, err := doc.Encode()
 	return Status{Document: doc, Bytes: data}, err
 }
 
-// Request reads a run's request. Its errors are those of Lookup.
+// Request reads a run's request. Its errors are those of Lookup: what another program has published in
+// the place of a request is no run.
 func (r *Runs) Request(ctx context.Context, id task.ID, n run.Number) (run.Request, error) {
 	stored, err := r.store.Request(ctx, n)
 	if errors.Is(err, jet.ErrMissing) && r.store.Replicated {
@@ -114,12 +130,13 @@ func (r *Runs) Request(ctx context.Context, id task.ID, n run.Number) (run.Reque
 	if err != nil {
 		return run.Request{}, err
 	}
-	var request run.Request
 	if owner, ok := jet.TaskOfRequest(stored.Subject); !ok || owner != id {
-		return request, run.ErrNoRun
+		return run.Request{}, run.ErrNoRun
 	}
-	if err := json.Unmarshal(stored.Data, &request); err != nil {
-		return request, fmt.Errorf("decode run request %s: %w", n, err)
+	request, err := run.DecodeRequest(stored.Data, id)
+	if err != nil {
+		r.store.Runs.PassOver(stored, err)
+		return run.Request{}, run.ErrNoRun
 	}
 	return request, nil
 }
@@ -160,12 +177,17 @@ func (r *Runs) Await(ctx context.Context, id task.ID, n run.Number) (Status, err
 		case <-again.C:
 			look = true
 		case msg := <-updates:
-			look = false
-			doc, err := run.DecodeDocument(msg.Data)
-			if err != nil {
-				return Status{}, err
-			}
-			latest = Status{Document: doc, Bytes: msg.Data, Final: doc.Status == run.Done}
+			latest, look = followed(msg.Data, id, n)
 		}
 	}
+}
+
+// followed is the status that a republished document tells; look says that it is none, and that the store
+// has to be asked: anybody may publish to those who follow a run.
+func followed(data []byte, id task.ID, n run.Number) (told Status, look bool) {
+	if doc, err := run.DecodeFinal(data, id, n); err == nil {
+		return Status{Document: doc, Bytes: data, Final: true}, false
+	}
+	doc, err := run.DecodeLive(data, id, n)
+	return Status{Document: doc, Bytes: data}, err != nil
 }

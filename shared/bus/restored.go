@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"sync"
 	"time"
@@ -63,7 +64,10 @@ func (r *Runs) readRestored(ctx context.Context) (map[string]restoredID, error) 
 	}
 	last, err := strconv.ParseUint(string(noted.Data), 10, 64)
 	if err != nil {
-		return nil, err
+		// Which came with the backup is not known. The server knows those that did not, so that it does no
+		// harm to take all for such.
+		r.store.Control.PassOver(noted, fmt.Errorf("read what was restored: %w", err))
+		last = math.MaxUint64
 	}
 	window := r.store.Runs.CachedInfo().Config.Duplicates
 	if time.Since(noted.Time) > window {

@@ -3,7 +3,6 @@ package bus
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -48,19 +47,25 @@ func (r *Runs) Submit(ctx context.Context, request run.Request, key string) (Acc
 	}
 	ctx, cancel := context.WithTimeout(ctx, submitTimeout)
 	defer cancel()
-	stored, err := r.publish(ctx, msg)
-	if err != nil {
-		return Accepted{}, err
+	for {
+		stored, err := r.publish(ctx, msg)
+		if err != nil {
+			return Accepted{}, err
+		}
+		accepted := Accepted{Number: r.store.Numbers.Of(stored.Sequence), Request: request}
+		if !stored.Duplicate {
+			return accepted, nil
+		}
+		original, err := r.original(ctx, accepted.Number)
+		if errors.Is(err, errForeign) {
+			msg.Header.Set(jetstream.MsgIDHeader, nextID(msg.Header.Get(jetstream.MsgIDHeader)))
+			continue
+		}
+		if err != nil {
+			return Accepted{}, err
+		}
+		return original.unlessReused(request)
 	}
-	accepted := Accepted{Number: r.store.Numbers.Of(stored.Sequence), Request: request}
-	if !stored.Duplicate {
-		return accepted, nil
-	}
-	original, err := r.original(ctx, accepted.Number)
-	if err != nil {
-		return Accepted{}, err
-	}
-	return original.unlessReused(request)
 }
 
 // unlessReused is the answer to a repeated request: its original, or run.ErrKeyReused if they differ.
@@ -74,6 +79,12 @@ func (original Accepted) unlessReused(repeated run.Request) (Accepted, error) {
 // keyID is the message id of the request that a POST to this id makes with an idempotency key.
 func keyID(id task.ID, key string) string { return string(id) + "." + key }
 
+// nextID is the message id that stands in for one that another program has used. No key has it.
+func nextID(id string) string { return "again." + id }
+
+// errForeign: the message that has the id of a request is none.
+var errForeign = errors.New("another program has used the message id of the request")
+
 // Keyed returns the run that a POST to this id has started with an idempotency key within the window,
 // Replayed; ok is false if none has, as without a key. It stores nothing.
 func (r *Runs) Keyed(ctx context.Context, id task.ID, key string) (original Accepted, ok bool, err error) {
@@ -82,20 +93,23 @@ func (r *Runs) Keyed(ctx context.Context, id task.ID, key string) (original Acce
 	}
 	ctx, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
 	defer cancel()
-	sequence, ok, err := r.restored(ctx, keyID(id, key))
-	if err == nil && !ok {
-		sequence, ok, err = r.known(ctx, id, key)
+	for message := keyID(id, key); ; message = nextID(message) {
+		sequence, ok, err := r.restored(ctx, message)
+		if err == nil && !ok {
+			sequence, ok, err = r.known(ctx, id, message)
+		}
+		if err != nil || !ok {
+			return Accepted{}, false, err
+		}
+		if original, err = r.original(ctx, r.store.Numbers.Of(sequence)); !errors.Is(err, errForeign) {
+			return original, err == nil, err
+		}
 	}
-	if err != nil || !ok {
-		return Accepted{}, false, err
-	}
-	original, err = r.original(ctx, r.store.Numbers.Of(sequence))
-	return original, err == nil, err
 }
 
-func (r *Runs) known(ctx context.Context, id task.ID, key string) (sequence uint64, ok bool, err error) {
+func (r *Runs) known(ctx context.Context, id task.ID, message string) (sequence uint64, ok bool, err error) {
 	for {
-		sequence, ok, err = r.store.Runs.Known(ctx, jet.RequestSubject(id), keyID(id, key))
+		sequence, ok, err = r.store.Runs.Known(ctx, jet.RequestSubject(id), message)
 		if inProcess(err) && wait.For(ctx, duplicateWait) {
 			continue
 		}
@@ -156,9 +170,11 @@ func (r *Runs) original(ctx context.Context, n run.Number) (Accepted, error) {
 	if err != nil {
 		return Accepted{}, fmt.Errorf("read the original of a repeated request: %w", err)
 	}
+	id, _ := jet.TaskOfRequest(stored.Subject)
 	original := Accepted{Number: n, Replayed: true}
-	if err := json.Unmarshal(stored.Data, &original.Request); err != nil {
-		return Accepted{}, fmt.Errorf("decode run request %s: %w", n, err)
+	if original.Request, err = run.DecodeRequest(stored.Data, id); err != nil {
+		r.store.Runs.PassOver(stored, err)
+		return Accepted{}, errForeign
 	}
 	return original, nil
 }

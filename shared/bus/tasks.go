@@ -109,7 +109,8 @@ func (s *Tasks) Remove(ctx context.Context, id task.ID) (changed bool, err error
 	})
 }
 
-// record reads a task's record, nil where there is none, and its revision.
+// record reads a task's record and its revision. It is nil where there is none, and where something else
+// is in its place, which may be replaced.
 func record(ctx context.Context, s *jet.Store, id task.ID) (now *stored, revision uint64, err error) {
 	entry, err := s.Tasks.Get(ctx, string(id))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
@@ -119,7 +120,8 @@ func record(ctx context.Context, s *jet.Store, id task.ID) (now *stored, revisio
 		return nil, 0, fmt.Errorf("read task %s: %w", id, jet.Explain(err))
 	}
 	if err := json.Unmarshal(entry.Value(), &now); err != nil {
-		return nil, 0, fmt.Errorf("decode task %s: %w", id, err)
+		s.PassOver(jet.TasksStream, entry.Key(), entry.Revision(), err)
+		now = nil
 	}
 	return now, entry.Revision(), nil
 }
@@ -162,7 +164,15 @@ func accepted(ctx context.Context, s *jet.Store, id task.ID, hash string) (*task
 	if err != nil {
 		return nil, fmt.Errorf("%w: read the definition of task %s: %w", run.ErrUnavailable, id, err)
 	}
-	return taskfile.Parse(bytes.Clone(entry.Value()), "the stored definition")
+	def, err := taskfile.Parse(bytes.Clone(entry.Value()), "the stored definition")
+	if err == nil && (def.ID != id || def.Hash != hash) {
+		err = errors.New("it is another definition")
+	}
+	if err != nil {
+		s.PassOver(jet.TasksStream, entry.Key(), entry.Revision(), err)
+		return nil, fmt.Errorf("the definition %.12s of task %s was overwritten by another program; apply the task's file again", hash, id)
+	}
+	return def, nil
 }
 
 // ensureConsumer makes the task's durable consumer or fits it to the definition. MaxAckPending is

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -42,11 +41,12 @@ func (u *Unheld) Unacknowledged(ctx context.Context, id task.ID, behind run.Numb
 			return done, err
 		}
 		behind = u.store.Numbers.Of(stored.Sequence)
-		waiting := Waiting{Number: behind, StoredOn: stored.Time}
-		if json.Unmarshal(stored.Data, &waiting.Request) != nil || waiting.Request.Task != id {
-			continue // somebody else published it; the runner drops it
+		request, err := run.DecodeRequest(stored.Data, id)
+		if err != nil { // the runner ends it
+			u.store.Runs.PassOver(stored, err)
+			continue
 		}
-		if more, err := show(waiting); err != nil || !more {
+		if more, err := show(Waiting{Number: behind, Request: request, StoredOn: stored.Time}); err != nil || !more {
 			return done, err
 		}
 	}
@@ -55,7 +55,18 @@ func (u *Unheld) Unacknowledged(ctx context.Context, id task.ID, behind run.Numb
 // EndUnclaimed writes the final document of a run that nobody holds: under the fence, so that in one
 // step it is claimed and ended. ErrClaimed means that a runner holds the run, or that it has ended.
 func (u *Unheld) EndUnclaimed(ctx context.Context, id task.ID, n run.Number, doc run.Document) error {
-	return newClaim(u.store, id, n, 0).end(ctx, doc, nil)
+	err := newClaim(u.store, id, n, 0).end(ctx, doc, nil)
+	if !errors.Is(err, ErrClaimed) {
+		return err
+	}
+	seen, found, findErr := u.FindClaim(ctx, id, n)
+	switch {
+	case findErr != nil:
+		return findErr
+	case found && seen.Foreign:
+		return u.EndAbandoned(ctx, id, n, seen, doc)
+	}
+	return err
 }
 
 // EndAbandoned writes the final document of a run whose holder has fallen silent. seen is its claim;

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -257,16 +258,11 @@ func (s *Tasks) note(view *TaskView, entry jetstream.KeyValueEntry) {
 	id := task.ID(entry.Key())
 	var changed known
 	if entry.Operation() == jetstream.KeyValuePut {
-		var value stored
-		err := json.Unmarshal(entry.Value(), &value)
-		if err == nil {
-			changed.Task, err = value.task(entry.Revision())
-		}
-		if err != nil {
-			s.store.Log.Error().Err(err).Str("task", string(id)).Msg("a stored task cannot be read; apply its file again")
+		var err error
+		if changed, err = read(entry); err != nil {
+			s.store.PassOver(jet.TasksStream, entry.Key(), entry.Revision(), err)
 			return
 		}
-		changed.successor, changed.retired = value.Successor, value.Retired
 	}
 	view.mu.Lock()
 	defer view.mu.Unlock()
@@ -280,4 +276,23 @@ func (s *Tasks) note(view *TaskView, entry jetstream.KeyValueEntry) {
 	}
 	close(view.changed)
 	view.changed = make(chan struct{})
+}
+
+// read reads a task's record.
+func read(entry jetstream.KeyValueEntry) (record known, err error) {
+	if !jet.IsID(entry.Key()) {
+		return known{}, errors.New("the key of a task is its id")
+	}
+	var value stored
+	if err := json.Unmarshal(entry.Value(), &value); err != nil {
+		return known{}, fmt.Errorf("decode the task; apply its file again: %w", err)
+	}
+	record.successor, record.retired = value.Successor, value.Retired
+	if record.Task, err = value.task(entry.Revision()); err != nil {
+		return known{}, fmt.Errorf("read the task; apply its file again: %w", err)
+	}
+	if record.Definition != nil && string(record.ID) != entry.Key() {
+		return known{}, fmt.Errorf("it is the record of task %s", record.ID)
+	}
+	return record, nil
 }

@@ -2,7 +2,6 @@ package run
 
 import (
 	"encoding/json"
-	"fmt"
 	"time"
 
 	"runhook/shared/task"
@@ -196,13 +195,4 @@ func (d *Document) Outcome() Outcome {
 		return ""
 	}
 	return Outcome(d.StatusDescription)
-}
-
-// DecodeDocument reads a stored document.
-func DecodeDocument(data []byte) (Document, error) {
-	var doc Document
-	if err := json.Unmarshal(data, &doc); err != nil {
-		return doc, fmt.Errorf("decode a status document: %w", err)
-	}
-	return doc, nil
 }

@@ -104,7 +104,7 @@ func (q *queue) end(ctx context.Context, w bus.Waiting, now time.Time) error {
 	err := q.sweeper.store.EndUnclaimed(ctx, q.id, w.Number, doc)
 	switch {
 	case err == nil:
-		q.tell(doc)
+		q.sweeper.tell(doc)
 		return nil
 	case !errors.Is(err, bus.ErrClaimed):
 		return err
@@ -144,7 +144,7 @@ func (q *queue) watch(ctx context.Context, h *holding, now time.Time) error {
 	}
 	doc := q.unclaimedDocument(h.Waiting, now)
 	switch {
-	case !found: // it has ended, or its claim has expired
+	case !found, seen.Foreign: // it has ended, or its claim has expired or is none
 		err = q.sweeper.store.EndUnclaimed(ctx, q.id, h.Number, doc)
 	case !seen.State.HandedBack && (h.since.IsZero() || !seen.SameAs(h.seen)):
 		h.seen, h.since = seen, now
@@ -161,7 +161,7 @@ func (q *queue) watch(ctx context.Context, h *holding, now time.Time) error {
 	}
 	switch {
 	case err == nil:
-		q.tell(doc)
+		q.sweeper.tell(doc)
 	case !errors.Is(err, bus.ErrClaimed):
 		return err
 	case found: // its claim moved in this moment
@@ -171,9 +171,4 @@ func (q *queue) watch(ctx context.Context, h *holding, now time.Time) error {
 	}
 	delete(q.held, h.Number)
 	return nil
-}
-
-func (q *queue) tell(doc run.Document) {
-	q.sweeper.swept.WithLabelValues(doc.TaskName).Inc()
-	q.sweeper.log.Info().Str("task", doc.TaskName).Stringer("run", doc.ImportID).Str("detail", doc.Message).Msg("ended a run that no runner holds")
 }

@@ -3,6 +3,7 @@ package sweep
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"sync"
 	"time"
@@ -23,6 +24,9 @@ const (
 	// claimsEvery is how often ended runs' claims are removed: at thousands of runs a second they are
 	// still few then, and the store is not held up for long.
 	claimsEvery = 5 * time.Second
+	// unqueuedEvery is how often requests that no queue hands out are looked for. There are none but where
+	// a program that is not an ingress publishes them, or an ingress that has not heard of a task's end.
+	unqueuedEvery = 10 * time.Second
 )
 
 // Options says what a sweeper works on.
@@ -62,6 +66,7 @@ func (s *Sweeper) Run(ctx context.Context) {
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	beside.Go(func() { s.removeClaims(ctx) })
+	beside.Go(func() { s.endUnqueued(ctx) })
 	queues := map[task.ID]*queue{}
 	var definitions time.Time
 	for ctx.Err() == nil {
@@ -107,6 +112,41 @@ func (s *Sweeper) removeClaims(ctx context.Context) {
 		case <-ticker.C:
 		}
 	}
+}
+
+// endUnqueued ends, again and again until ctx ends, the runs of ids that no task has.
+func (s *Sweeper) endUnqueued(ctx context.Context) {
+	ticker := time.NewTicker(unqueuedEvery)
+	defer ticker.Stop()
+	unqueued := s.store.Unqueued()
+	for {
+		err := unqueued.Each(ctx, func(id task.ID, w bus.Waiting) error {
+			doc := run.QueuedDocument(w.Request, w.Number)
+			doc.End(run.Failed, "No task has the id of this run, so nothing was executed. The task was deleted or rotated, or never there", time.Now())
+			err := s.store.EndUnclaimed(ctx, id, w.Number, doc)
+			if errors.Is(err, bus.ErrClaimed) { // another sweeper was faster
+				return nil
+			}
+			if err == nil {
+				s.tell(doc)
+			}
+			return err
+		})
+		if err != nil && ctx.Err() == nil {
+			s.log.Debug().Err(err).Msg("cannot look for runs without a task now, trying again")
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// tell tells of a run that was ended.
+func (s *Sweeper) tell(doc run.Document) {
+	s.swept.WithLabelValues(doc.TaskName).Inc()
+	s.log.Info().Str("task", doc.TaskName).Stringer("run", doc.ImportID).Str("detail", doc.Message).Msg("ended a run that no runner holds")
 }
 
 // sweepDefinitions removes definitions that no run can need any more, and returns when to look again.

@@ -113,7 +113,7 @@ func TestNumbersAfterARestore(t *testing.T) {
 			t.Errorf("run %s: %v\n%s\nwas\n%s", n, err, status.Bytes, final)
 		}
 	}
-	if err := recovery.Repair(t.Context(), twice.Bus, nil); err != nil {
+	if err := recovery.Repair(t.Context(), twice.Bus, nil, false); err != nil {
 		t.Fatal(err)
 	}
 	if next := bustest.Submit(t, twice.Bus, r.request); next != sixth+1 {

@@ -144,7 +144,7 @@ func (r *ran) cut(t *testing.T, stream string, bytes int64, killed bool) {
 	if err := r.Init(t.Context(), bus.Topology{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := recovery.Repair(t.Context(), r.Bus, r.Broker.CutOff); err != nil {
+	if err := recovery.Repair(t.Context(), r.Bus, r.Broker.CutOff, r.Broker.Unsynced); err != nil {
 		t.Fatal(err)
 	}
 }

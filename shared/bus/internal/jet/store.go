@@ -4,11 +4,14 @@ package jet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"runhook/shared/run"
@@ -40,7 +43,8 @@ type Store struct {
 	Replicated bool
 	clustered  bool
 
-	full func() bool
+	full    func() bool
+	foreign *foreign
 }
 
 // Stream reads and writes the messages of one stream.
@@ -55,8 +59,9 @@ type Stream struct {
 }
 
 // New returns the store behind a connection, which Close closes. full tells whether the store takes no
-// writes at the moment; nil if that is not known.
-func New(nc *nats.Conn, log zerolog.Logger, full func() bool) (*Store, error) {
+// writes at the moment; nil if that is not known. metrics is where its metrics are registered; nil
+// registers them nowhere.
+func New(nc *nats.Conn, log zerolog.Logger, full func() bool, metrics prometheus.Registerer) (*Store, error) {
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(5*time.Second))
 	if err != nil {
 		return nil, fmt.Errorf("open JetStream: %w", err)
@@ -65,7 +70,11 @@ func New(nc *nats.Conn, log zerolog.Logger, full func() bool) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{NC: nc, JS: js, Log: log, Deliveries: deliveries, full: full}
+	foreign, err := newForeign(log, metrics)
+	if err != nil {
+		return nil, fmt.Errorf("make the list of foreign messages: %w", err)
+	}
+	s := &Store{NC: nc, JS: js, Log: log, Deliveries: deliveries, full: full, foreign: foreign}
 	stream := func(name string) *Stream { return &Stream{name: name, store: s, group: newGroup(nc, name)} }
 	s.Runs, s.Results, s.Events = stream(RunsStream), stream(ResultsStream), stream(EventsStream)
 	s.Progress, s.Control = stream(ProgressStream), stream(ControlStream)
@@ -102,8 +111,19 @@ func (s *Store) Use(ctx context.Context, opened map[string]jetstream.Stream) err
 	if err != nil {
 		return fmt.Errorf("read the store id: %w: run `runhook init --nats URL` again", err)
 	}
-	s.ID = string(id.Data)
+	if s.ID = StoreID(id.Data); s.ID != string(id.Data) {
+		s.Control.PassOver(id, errors.New("the id of a store is a GUID"))
+	}
 	return nil
+}
+
+// StoreID is the id of a store whose entry for it has this value. Of one that is no id each process makes
+// the same id: the former one is lost, and what was signed with it no longer fits.
+func StoreID(value []byte) string {
+	if id, err := uuid.ParseBytes(value); err == nil && id.String() == string(value) {
+		return string(value)
+	}
+	return uuid.NewSHA1(uuid.Nil, value).String()
 }
 
 // Close ends the connection after what was already sent has left, and deliveries that are done have

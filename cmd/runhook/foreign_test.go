@@ -1,0 +1,221 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// foreign is what somebody else publishes.
+type foreign struct {
+	subject, data string
+	header        nats.Header
+}
+
+// foreignMessages are one or some of each subject, by what they pass for, of a store where a task has
+// the run 1 and nothing else. The run that is posted next has the number next.
+func foreignMessages(id task.ID) []struct {
+	name     string
+	messages []foreign
+} {
+	other := task.NewID()
+	next := 2
+	claim := func(id any, n any) string { return fmt.Sprintf("$KV.runs.claim.%v.%v", id, n) }
+	final := func(id any, n any) string { return fmt.Sprintf("$KV.runs.final.%v.%v", id, n) }
+	forged := fmt.Sprintf(`{"ExecuteId":%q,"ImportId":99999999,"TaskName":"x","Status":"D","StatusDescription":"Success","Success":true,"CreatedOn":"2026-01-01T00:00:00Z","UpdatedOn":"2026-01-01T00:00:00Z"}`, id)
+	request := func(id task.ID) string {
+		return fmt.Sprintf(`{"Task":%q,"TaskName":"x","Definition":"x","Trigger":"webhook","RetryAfter":30,"CreatedOn":"2026-01-01T00:00:00Z"}`, id)
+	}
+	key := nats.Header{"Nats-Msg-Id": {string(id) + ".key"}, "Runhook-Parameters": {"x"}}
+	return []struct {
+		name     string
+		messages []foreign
+	}{
+		{"a request that is none", []foreign{{subject: "run.request." + string(id), data: "no JSON"}}},
+		{"an empty request", []foreign{{subject: "run.request." + string(id), data: ""}}},
+		{"a request without anything", []foreign{{subject: "run.request." + string(id), data: "{}"}}},
+		{"a request that only names its task", []foreign{{subject: "run.request." + string(id), data: fmt.Sprintf(`{"Task":%q}`, id)}}},
+		{"a request of another task", []foreign{{subject: "run.request." + string(id), data: request(other)}}},
+		{"requests of no task", []foreign{
+			{subject: "run.request." + string(other), data: request(other)},
+			{subject: "run.request.foo", data: "no JSON"},
+			{subject: "run.request." + strings.ToUpper(string(id)), data: request(id)},
+		}},
+		{"a request with a caller's key", []foreign{{subject: "run.request." + string(id), data: "no JSON", header: key}}},
+		{"a schedule", []foreign{{subject: "run.schedule.foo", data: "no JSON"}}},
+		{"the next run's claim", []foreign{{subject: claim(id, next), data: "no JSON"}}},
+		{"the next run's claim, of nobody", []foreign{{subject: claim(id, next), data: "{}"}}},
+		{"claims of no run", []foreign{
+			{subject: claim(id, "99999999999"), data: "no JSON"},
+			{subject: claim("foo", "bar"), data: "no JSON"},
+			{subject: claim("a/b", "1"), data: "no JSON"},
+			{subject: claim(other, 1), data: "no JSON"},
+		}},
+		{"a claim of the ended run", []foreign{{subject: claim(id, 1), data: "no JSON"}}},
+		{"the ended run's final document", []foreign{{subject: final(id, 1), data: "no JSON"}}},
+		{"final documents of no run", []foreign{
+			{subject: final(id, "99999999999"), data: "no JSON"},
+			{subject: final(id, "99999999"), data: forged, header: nats.Header{"ce-subject": {"99999999"}}},
+			{subject: final("foo", "bar"), data: "no JSON"},
+			{subject: final(other, 1), data: "{}"},
+		}},
+		{"something else among the results", []foreign{
+			{subject: "$KV.runs.foo", data: "no JSON"},
+			{subject: fmt.Sprintf("$KV.runs.foo.%s.%d", id, next), data: "no JSON"},
+			{subject: fmt.Sprintf("$KV.runs.foo.%s.1", id), data: "no JSON"},
+		}},
+		{"the task's record", []foreign{{subject: "$KV.tasks." + string(id), data: "no JSON"}}},
+		{"the task's record, of nothing", []foreign{{subject: "$KV.tasks." + string(id), data: "{}"}}},
+		{"records of no task", []foreign{
+			{subject: "$KV.tasks." + string(other), data: "no JSON"},
+			{subject: "$KV.tasks.foo", data: "{}"},
+			{subject: "$KV.tasks.fo\u00f6", data: "{}"},
+			{subject: "$KV.tasks.foo.bar.baz", data: "{}"},
+		}},
+		{"definitions", []foreign{
+			{subject: "$KV.tasks." + string(id) + ".foo", data: "no YAML: ["},
+			{subject: "$KV.tasks.foo.bar", data: "no YAML: ["},
+			{subject: "$KV.tasks.foo.baz", data: "no YAML: ["},
+			{subject: "$KV.tasks.fo\u00f6.bar", data: "no YAML: ["},
+			{subject: "$KV.tasks.fo\u00f6.baz", data: "no YAML: ["},
+		}},
+		{"live documents", []foreign{
+			{subject: fmt.Sprintf("$KV.progress.%s.%d", id, next), data: "no JSON"},
+			{subject: fmt.Sprintf("$KV.progress.%s.1", id), data: "{}"},
+			{subject: "$KV.progress.foo", data: "no JSON"},
+		}},
+		{"what is told to followers", []foreign{{subject: fmt.Sprintf("run.status.%s.%d", id, next), data: "no JSON"}}},
+		{"the note of a restore", []foreign{{subject: "$KV.control.restored", data: "no number"}}},
+		{"the id of the store", []foreign{{subject: "$KV.control.store", data: "no\r\nid"}}},
+		{"the rest of the control bucket", []foreign{
+			{subject: "$KV.control.repair", data: "no JSON"},
+			{subject: "$KV.control.foo", data: "no JSON"},
+		}},
+		{"rejected rows", []foreign{
+			{subject: "$O.rows.C.foo", data: "no JSON"},
+			{subject: "$O.rows.M.foo", data: "no JSON"},
+		}},
+	}
+}
+
+// One message that does not decode, or does not belong where it is, on any subject: the runs before and
+// after it end and answer, runs are listed, and the program starts again, after a loss of data too.
+func TestForeignMessages(t *testing.T) {
+	t.Parallel()
+	for _, c := range foreignMessages("") {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			i := begin(t, s.args()...).listening()
+			before := i.start(s.copy, nil)
+			was := i.awaitEnd(before)
+			for _, again := range foreignMessages(s.copy) {
+				if again.name == c.name {
+					i.publishForeign(again.messages)
+				}
+			}
+			i.livesOn(s, was)
+			i.end()
+
+			i = begin(t, s.args()...).listening()
+			i.livesOn(s, was)
+			i.end()
+
+			// The last bytes of the requests are lost.
+			block := s.path("data/nats/jetstream/$G/streams/RUNS/msgs/1.blk")
+			info, err := os.Stat(block)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(block, info.Size()-7); err != nil {
+				t.Fatal(err)
+			}
+			i = begin(t, s.args()...).listening()
+			i.log.Await(t, `the data directory is damaged: the last accepted requests are lost`, i.ended)
+			i.livesOn(s, was)
+			i.end()
+		})
+	}
+}
+
+func (i *instance) publishForeign(messages []foreign) {
+	i.t.Helper()
+	nc, err := nats.Connect(i.nats)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	defer nc.Close()
+	for _, m := range messages {
+		if err := nc.PublishMsg(&nats.Msg{Subject: m.subject, Data: []byte(m.data), Header: m.header}); err != nil {
+			i.t.Fatal(err)
+		}
+	}
+	if err := nc.Flush(); err != nil {
+		i.t.Fatal(err)
+	}
+}
+
+// livesOn posts a run, and looks that it ends, that the run was answers as it did, and that runs are
+// listed under their names, none of them from before its time.
+func (i *instance) livesOn(s *site, was run.Document) {
+	i.t.Helper()
+	post, err := http.NewRequestWithContext(i.t.Context(), http.MethodPost, i.url+"/task/executepolling/"+string(s.copy), nil)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	post.Header.Set("Idempotency-Key", "key")
+	for range 2 { // the key is the same each time
+		response, err := http.DefaultClient.Do(post)
+		if err != nil {
+			i.t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != http.StatusAccepted {
+			i.t.Fatalf("a POST with a key: %d\n%s", response.StatusCode, i.log)
+		}
+	}
+	posted := i.start(s.copy, nil)
+	if doc := i.awaitEnd(posted); doc.Outcome() != run.Success {
+		i.t.Errorf("a run that was posted after it: %+v", doc)
+	}
+	status, body := i.body(strings.Replace(posted.Document.PollingURL, "/"+posted.Number.String()+"/", "/"+was.ImportID.String()+"/", 1))
+	if status != http.StatusOK {
+		i.t.Errorf("the run before it: %d %s", status, body)
+	}
+	eventually(i.t, i, "every run has ended and has its name", func() bool {
+		status, body = i.body(i.url + "/api/runs")
+		var list struct{ Runs []run.Document }
+		if err := json.Unmarshal(body, &list); err != nil || status != http.StatusOK || len(list.Runs) < 2 {
+			i.t.Fatalf("the list of runs: %d %s\n%s", status, body, i.log)
+		}
+		for _, doc := range list.Runs {
+			if doc.Outcome() == "" || doc.TaskName == "" || time.Since(time.Time(doc.CreatedOn)) > time.Hour*24*365*2 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func (i *instance) body(url string) (status int, body []byte) {
+	i.t.Helper()
+	response, err := http.Get(url)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if body, err = io.ReadAll(response.Body); err != nil {
+		i.t.Fatal(err)
+	}
+	return response.StatusCode, body
+}

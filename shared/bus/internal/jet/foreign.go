@@ -1,0 +1,55 @@
+package jet
+
+import (
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/rs/zerolog"
+)
+
+// foreign tells of stored messages that are not what their subjects say. Whoever may publish to the store
+// can put anything in any place, and one such message must not stop what is around it: each reader passes
+// it over and tells of it here.
+type foreign struct {
+	log     zerolog.Logger
+	counter *prometheus.CounterVec
+	// told are the messages that were told of; the same one is met again and again.
+	told *lru.Cache[place, struct{}]
+}
+
+// place is where a message is stored. The sequences of a bucket in memory begin anew with its server.
+type place struct {
+	stream, subject string
+	sequence        uint64
+}
+
+// remembered is how many messages foreign knows to have told of.
+const remembered = 10_000
+
+func newForeign(log zerolog.Logger, metrics prometheus.Registerer) (*foreign, error) {
+	told, err := lru.New[place, struct{}](remembered)
+	if err != nil {
+		return nil, err
+	}
+	counter := promauto.With(metrics).NewCounterVec(prometheus.CounterOpts{
+		Name: "runhook_messages_passed_over_total",
+		Help: "Stored messages passed over because they do not decode or do not belong where they are, by stream.",
+	}, []string{"stream"})
+	return &foreign{log: log, counter: counter, told: told}, nil
+}
+
+// PassOver tells once of a stored message that does not decode or does not belong where it is, with the
+// reason.
+func (s *Store) PassOver(stream, subject string, sequence uint64, reason error) {
+	if known, _ := s.foreign.told.ContainsOrAdd(place{stream, subject, sequence}, struct{}{}); known {
+		return
+	}
+	s.foreign.counter.WithLabelValues(stream).Inc()
+	s.foreign.log.Warn().Str("stream", stream).Str("subject", subject).Uint64("sequence", sequence).Err(reason).
+		Msg("a stored message is not what its subject says, and is passed over: another program published it")
+}
+
+// PassOver is [Store.PassOver] for a message that was read from the stream.
+func (s *Stream) PassOver(message Record, reason error) {
+	s.store.PassOver(s.name, message.Subject, message.Sequence, reason)
+}

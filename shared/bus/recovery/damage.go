@@ -1,0 +1,161 @@
+package recovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/bus/internal/jet"
+	"runhook/shared/run"
+)
+
+// damage is what tells of lost messages.
+type damage struct {
+	// cutOff is the bytes that the server could not read, by stream.
+	cutOff map[string]int64
+	// unsynced: anything of the last moments may be lost without a trace.
+	unsynced bool
+	// numbers tells run numbers by sequences.
+	numbers jet.Numbers
+	// runsLast and finalsLast are the last sequences that are left in RUNS and in the bucket.
+	runsLast, finalsLast uint64
+	// delivered is the highest run number that a queue has handed out, and number the highest that
+	// anything but RUNS knows of.
+	delivered, number run.Number
+	// copied is the highest sequence of the bucket that the events have a copy of.
+	copied uint64
+	// noEvents: there is not one event, and there are final documents. purged: somebody has removed them.
+	noEvents, purged bool
+	// unfinished: an earlier repair did not come to its end.
+	unfinished bool
+}
+
+func (d damage) any() bool {
+	return len(d.cutOff) > 0 || d.unsynced || d.requests() || d.results()
+}
+
+// requests reports whether the end of RUNS is lost.
+func (d damage) requests() bool {
+	return d.cutOff[jet.RunsStream] > 0 || d.numbers.Upto(d.number) > d.runsLast || d.unfinished
+}
+
+// results reports whether claims and final documents, or the events, are lost.
+func (d damage) results() bool {
+	return d.cutOff[jet.ResultsStream] > 0 || d.copied > d.finalsLast || d.finalsLast == 0 && d.number > 0 ||
+		d.cutOff[jet.EventsStream] > 0 || d.noEvents && !d.purged || d.unfinished
+}
+
+// certain is the highest run number that RUNS has given out for certain.
+func (d damage) certain() run.Number { return max(d.delivered, d.numbers.Of(d.runsLast)) }
+
+func (s store) damage(ctx context.Context, cutOff map[string]int64, unsynced bool) (damage, error) {
+	found := damage{cutOff: cutOff, unsynced: unsynced, numbers: s.Numbers}
+	for stream, last := range map[*jet.Stream]*uint64{s.Runs: &found.runsLast, s.Results: &found.finalsLast} {
+		info, err := stream.Info(ctx)
+		if err != nil {
+			return found, jet.Explain(err)
+		}
+		*last = info.State.LastSeq
+	}
+	consumers := s.Runs.ListConsumers(ctx)
+	for info := range consumers.Info() {
+		found.delivered = max(found.delivered, s.Numbers.Of(info.Delivered.Stream))
+	}
+	if err := consumers.Err(); err != nil {
+		return found, fmt.Errorf("list the queues: %w", jet.Explain(err))
+	}
+	latest := found.finalsLast - min(found.finalsLast, skipped)
+	number, err := s.highestNumber(ctx, latest, found.certain())
+	if err != nil {
+		return found, err
+	}
+	found.number = max(found.delivered, number)
+	if err := s.eventsDamage(ctx, &found); err != nil {
+		return found, err
+	}
+	_, err = s.Control.LeaderLast(ctx, jet.RepairSubject)
+	if err != nil && !errors.Is(err, jet.ErrMissing) {
+		return found, err
+	}
+	found.unfinished = err == nil
+	return found, nil
+}
+
+// eventsDamage is what the events tell. Some of the last may only be late: the server begins to copy some
+// seconds after its start.
+func (s store) eventsDamage(ctx context.Context, found *damage) error {
+	event, err := s.Events.LeaderLast(ctx, jet.Events)
+	if err == nil {
+		var number run.Number
+		number, found.copied = origin(event.Header)
+		if plausible(number, found.certain()) {
+			found.number = max(found.number, number)
+		}
+		return nil
+	}
+	if !errors.Is(err, jet.ErrMissing) {
+		return err
+	}
+	_, err = s.Results.LeaderLast(ctx, jet.Finals)
+	if errors.Is(err, jet.ErrMissing) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	info, err := s.Events.Info(ctx)
+	if err != nil {
+		return jet.Explain(err)
+	}
+	found.noEvents, found.purged = true, info.State.LastSeq > 0
+	return nil
+}
+
+// origin is what a copy in the events says of the final document that it was made of: its run number,
+// and its sequence in the bucket (Nats-Stream-Source: stream, sequence and more, divided by blanks).
+func origin(header nats.Header) (number run.Number, sequence uint64) {
+	fields := strings.Fields(header.Get("Nats-Stream-Source"))
+	if len(fields) < 2 {
+		return 0, 0
+	}
+	sequence, err := strconv.ParseUint(fields[1], 10, 64)
+	if err != nil {
+		return 0, 0
+	}
+	number, _ = run.ParseNumber(header.Get("ce-subject")) // 0 for none
+	return number, sequence
+}
+
+// farthest is by how much what is known of a sequence can be beyond its stream's end after damage.
+const farthest = 1000 * skipped
+
+// plausible reports whether RUNS can have given out a run number that a claim or a final document names,
+// where certain is the highest that it has given out for certain. Whoever may publish to the store can
+// name any number, and one far beyond proves nothing.
+func plausible(n, certain run.Number) bool { return n <= certain+farthest }
+
+// highestNumber is the highest plausible run number that a claim or a final document has, of those that
+// the bucket has from a sequence on.
+func (s store) highestNumber(ctx context.Context, from uint64, certain run.Number) (highest run.Number, err error) {
+	err = s.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{jet.Claims, jet.Finals}, HeadersOnly: true,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
+	}, func(stored jet.Record) error {
+		_, n, ok := jet.ClaimedRun(stored.Subject)
+		if !ok {
+			_, n, ok = jet.EndedRun(stored.Subject)
+		}
+		if !ok || !plausible(n, certain) {
+			s.Results.PassOver(stored, errors.New("it names a run that was never accepted"))
+			return nil
+		}
+		highest = max(highest, n)
+		return nil
+	})
+	return highest, err
+}

@@ -1,0 +1,112 @@
+package recovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/bus"
+	"runhook/shared/bus/internal/jet"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// finals are the tasks of the runs that have a final document.
+func (s store) finals(ctx context.Context) (map[run.Number]task.ID, error) {
+	ended, ids := map[run.Number]task.ID{}, map[task.ID]task.ID{}
+	err := s.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{jet.Finals}, HeadersOnly: true,
+	}, func(final jet.Record) error {
+		id, n, ok := jet.EndedRun(final.Subject)
+		if !ok || final.Header.Get("ce-subject") != n.String() {
+			s.Results.PassOver(final, errors.New("it is no final document"))
+			return nil
+		}
+		if ids[id] == "" {
+			ids[id] = id
+		}
+		ended[n] = ids[id] // one copy of each id
+		return nil
+	})
+	return ended, err
+}
+
+// lost is a run that will not be delivered any more and has no final document.
+type lost struct {
+	task   task.ID
+	number run.Number
+}
+
+// forgotten are the lost runs. All others that have not ended are delivered again.
+func (s store) forgotten(ctx context.Context) (all []lost, err error) {
+	acknowledged := map[task.ID]uint64{} // everything up to here
+	consumers := s.Runs.ListConsumers(ctx)
+	for info := range consumers.Info() {
+		if jet.IsID(info.Name) {
+			acknowledged[task.ID(info.Name)] = info.AckFloor.Stream
+		}
+	}
+	if err := consumers.Err(); err != nil {
+		return nil, fmt.Errorf("list the queues: %w", jet.Explain(err))
+	}
+	for id := range acknowledged {
+		if _, err := s.Runs.ResetConsumer(ctx, string(id)); err != nil {
+			return nil, fmt.Errorf("have the runs of task %s delivered again: %w", id, jet.Explain(err))
+		}
+	}
+	ended, err := s.finals(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = s.Runs.Scan(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{jet.Requests}, HeadersOnly: true,
+	}, func(request jet.Record) error {
+		id, ok := jet.TaskOfRequest(request.Subject)
+		n := s.Numbers.Of(request.Sequence)
+		if ok && request.Sequence <= acknowledged[id] && ended[n] != id {
+			all = append(all, lost{id, n})
+		}
+		return nil
+	})
+	return all, err
+}
+
+// endForgotten ends the lost runs as Failed, and returns how many it ended.
+func (s store) endForgotten(ctx context.Context, all []lost) (ended int, err error) {
+	for _, forgotten := range all {
+		err := s.endAsLost(ctx, forgotten.task, forgotten.number)
+		switch {
+		case err == nil:
+			ended++
+		// What is no run, and what has ended meanwhile, needs no end.
+		case !errors.Is(err, run.ErrNoRun) && !errors.Is(err, bus.ErrClaimed):
+			return ended, err
+		}
+	}
+	return ended, nil
+}
+
+// endAsLost writes the final document of a run whose own one is lost.
+func (s store) endAsLost(ctx context.Context, id task.ID, n run.Number) error {
+	request, err := s.bus.Runs.Request(ctx, id, n)
+	if err != nil {
+		return err
+	}
+	if err := s.bus.Unheld.Settle(ctx, request, n); err != nil {
+		return err
+	}
+	doc := run.QueuedDocument(request, n)
+	doc.End(run.Failed, "This run had ended, and the record of how is lost: the server's data was damaged. "+
+		"Look at its destination, and POST again if its rows are not there.", time.Now().UTC())
+	claim, claimed, err := s.bus.Unheld.FindClaim(ctx, id, n)
+	switch {
+	case err != nil:
+		return err
+	case claimed:
+		return s.bus.Unheld.EndAbandoned(ctx, id, n, claim, doc)
+	}
+	return s.bus.Unheld.EndUnclaimed(ctx, id, n, doc)
+}

@@ -1,0 +1,99 @@
+package bus
+
+import (
+	"context"
+	"errors"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/bus/internal/jet"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// Unqueued finds the requests that no queue hands out: those of an id that no task has, or that has ended
+// and whose queue is gone. It is for one goroutine.
+type Unqueued struct {
+	store *jet.Store
+	// last is the last sequence of RUNS at the look before.
+	last uint64
+	// shown is, by subject, up to which sequence the requests have been seen to.
+	shown map[string]uint64
+}
+
+// Unqueued returns a finder that has found nothing yet.
+func (u *Unheld) Unqueued() *Unqueued {
+	return &Unqueued{store: u.store, shown: map[string]uint64{}}
+}
+
+// Each shows the requests that it has not shown yet and that have not ended, until end fails. Where no
+// request came since the call before, it is one look.
+func (u *Unqueued) Each(ctx context.Context, end func(task.ID, Waiting) error) error {
+	info, err := u.store.Runs.Info(ctx)
+	if err != nil {
+		return jet.Explain(err)
+	}
+	last := info.State.LastSeq
+	if last == u.last {
+		return nil
+	}
+	if info, err = u.store.Runs.Info(ctx, jetstream.WithSubjectFilter(jet.Requests)); err != nil {
+		return jet.Explain(err)
+	}
+	for subject := range info.State.Subjects {
+		id, isTask := jet.TaskOfRequest(subject)
+		if isTask {
+			queued, err := u.queued(ctx, id)
+			if err != nil {
+				return err
+			}
+			if queued {
+				continue
+			}
+		}
+		if err := u.each(ctx, subject, id, isTask, end); err != nil {
+			return err
+		}
+	}
+	u.last = last
+	return nil
+}
+
+// queued reports whether an id has a queue, or will have one: a queue that was removed from outside is made
+// again where the task is there.
+func (u *Unqueued) queued(ctx context.Context, id task.ID) (bool, error) {
+	queue, err := queueOf(ctx, u.store, id)
+	if queue != nil || err != nil {
+		return queue != nil, err
+	}
+	now, revision, err := record(ctx, u.store, id)
+	return revision > 0 && (now == nil || !now.Retired), err
+}
+
+func (u *Unqueued) each(ctx context.Context, subject string, id task.ID, isTask bool, end func(task.ID, Waiting) error) error {
+	for {
+		stored, err := u.store.Runs.Following(ctx, subject, u.shown[subject]+1)
+		if errors.Is(err, jet.ErrMissing) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		request, err := run.DecodeRequest(stored.Data, id)
+		if !isTask {
+			err = errors.New("its subject names no task")
+		}
+		n := u.store.Numbers.Of(stored.Sequence)
+		var ended bool
+		if err != nil {
+			u.store.Runs.PassOver(stored, err)
+		} else if ended, err = u.store.Ended(ctx, id, n); err != nil {
+			return err
+		} else if !ended {
+			if err := end(id, Waiting{Number: n, Request: request, StoredOn: stored.Time}); err != nil {
+				return err
+			}
+		}
+		u.shown[subject] = stored.Sequence
+	}
+}
