@@ -122,7 +122,7 @@ func TestRenew(t *testing.T) {
 	if _, written := renewal(-time.Hour); written {
 		t.Error("it is written again though the last time is no second ago")
 	}
-	if state, written := renewal(time.Second); !written || state.Checkpoint.Row != 7 || state.Checkpoint.Percent != 40 {
+	if state, written := renewal(time.Second); !written || state.Checkpoint.Row != 7 || state.Checkpoint.Percent != 40 || state.Token != claim.Token {
 		t.Errorf("its checkpoint moved a second ago: written %v, %+v", written, state)
 	}
 	if _, written := renewal(20 * time.Minute); !written {

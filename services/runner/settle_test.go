@@ -241,6 +241,34 @@ func TestAClaimIsWatchedForHalfALease(t *testing.T) {
 	}
 }
 
+// A run that is taken, taken over or attempted again was so before its claim was written: whoever watches the
+// claim may have begun in between.
+func TestATakersAgeCountsFromBeforeItsWrite(t *testing.T) {
+	t.Parallel()
+	tr, took := newTrial(t), newTrial(t)
+	if _, err := took.store.Work.Claim(t.Context(), took.request.Task, took.number, run.Claim{Owner: "other", Executions: 1, HandedBack: true, StartedOn: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	var meanwhile time.Time
+	note := func() bool { meanwhile = time.Now(); return false }
+	tr.onWrite(note)
+	took.onWrite(note)
+	a := tr.attempt(t)
+	check := func(what string, h *hold) {
+		t.Helper()
+		if !h.renewed.Before(meanwhile) {
+			t.Errorf("%s: the claim counts as written %s after its write had begun", what, h.renewed.Sub(meanwhile))
+		}
+	}
+	check("taken", tr.hold)
+	if next := a.settle(t.Context(), errRested, nil); next == nil {
+		t.Fatal("no attempt was begun")
+	}
+	check("attempted again", tr.hold)
+	took.attempt(t)
+	check("taken over", took.hold)
+}
+
 // The next attempt has a token of its own and knows the one before it, whose chunks it sweeps.
 func TestTheNextAttemptKnowsTheTokenBefore(t *testing.T) {
 	t.Parallel()
