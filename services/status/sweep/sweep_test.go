@@ -286,3 +286,26 @@ func TestSweepRemovesOldDefinitions(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A run that is too old is not taken from a runner whose claim was only seen unmoved for less than half a
+// lease, however often its queue is looked at meanwhile.
+func TestTheSweepWatchesForHalfALease(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{Retention: 10 * time.Second, Lease: 10 * time.Minute})
+	request, numbers := queue(t, store, "", 0, 1)
+	state := run.Claim{Owner: "a runner", Executions: 1, StartedOn: time.Now()}
+	claim, err := store.Work.Claim(t.Context(), request.Task, numbers[0], state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sweeping(t, store, "sweep")
+	var last run.Number
+	for ticker, looks := time.NewTicker(200*time.Millisecond), 0; looks < 5; looks++ { // each is due on its own
+		<-ticker.C
+		last = bustest.Submit(t, store.Bus, request)
+	}
+	awaitFinal(t, store, request.Task, last)
+	if err := claim.Renew(t.Context(), state); err != nil {
+		t.Errorf("the runner that is at work lost its claim: %v", err)
+	}
+}
