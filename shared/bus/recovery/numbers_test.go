@@ -141,11 +141,11 @@ func (r *ran) wantListed(t *testing.T, want ...run.Number) {
 func TestRestoreWithoutNumbersLeft(t *testing.T) {
 	t.Parallel()
 	r := newRan(t, 1)
-	for again := 0; ; again++ {
+	for again := range 20 {
 		parts, next := r.parts(t), bustest.Empty(t, false)
 		err := restore(t.Context(), next.Bus, 0, parts, time.Time{})
 		if err != nil {
-			if !strings.Contains(err.Error(), "set the clock right") || again == 0 || again > 10 {
+			if !strings.Contains(err.Error(), "set the clock right") || again == 0 {
 				t.Errorf("restore %d: %v", again, err)
 			}
 			if _, err := recovery.StoreID(t.Context(), next.Bus); err == nil {
@@ -158,4 +158,5 @@ func TestRestoreWithoutNumbersLeft(t *testing.T) {
 			t.Fatalf("run %s is not exact", n)
 		}
 	}
+	t.Error("twenty restores over centuries went well")
 }
