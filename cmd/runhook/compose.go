@@ -185,6 +185,9 @@ type edge struct {
 	locator *web.Locator
 	keys    *web.Keys
 	signed  bool
+	// maxWaiting is how many requests may wait at once, and waits those that do, once a service has asked.
+	maxWaiting int
+	waits      *web.Waits
 }
 
 func newEdge(f EdgeFlags, keys *web.Keys) (*edge, error) {
@@ -192,13 +195,21 @@ func newEdge(f EdgeFlags, keys *web.Keys) (*edge, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &edge{locator: locator, keys: keys, signed: f.RunLinks == "signed"}, nil
+	return &edge{locator: locator, keys: keys, signed: f.RunLinks == "signed", maxWaiting: f.MaxWaiting}, nil
+}
+
+// waiting is what bounds the requests of the process that wait: its services share it.
+func (e *edge) waiting(p *process) *web.Waits {
+	if e.waits == nil {
+		e.waits = web.NewWaits(e.maxWaiting, p.metrics)
+	}
+	return e.waits
 }
 
 // ingress makes the ingress service, of which there are only its routes.
 func (e *edge) ingress(p *process) ([]web.Route, error) {
 	service, err := ingress.New(ingress.Options{
-		Runs: p.store.Runs, Tasks: p.tasks, Locator: e.locator, Keys: e.keys, SignedLinks: e.signed, Log: p.log, Metrics: p.metrics,
+		Runs: p.store.Runs, Tasks: p.tasks, Locator: e.locator, Keys: e.keys, SignedLinks: e.signed, Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
 	})
 	if err != nil {
 		return nil, err
@@ -213,7 +224,8 @@ func (e *edge) status(p *process, adminTokenFile string, followed *folder.Folder
 		return nil, err
 	}
 	o := status.Options{
-		Runs: p.store.Runs, Store: p.store.Tasks, Unheld: p.store.Unheld, Tasks: p.tasks, Locator: e.locator, Admin: admin, Keys: e.keys, SignedLinks: e.signed, Log: p.log, Metrics: p.metrics,
+		Runs: p.store.Runs, Store: p.store.Tasks, Unheld: p.store.Unheld, Tasks: p.tasks, Locator: e.locator, Admin: admin, Keys: e.keys, SignedLinks: e.signed,
+		Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
 	}
 	if followed != nil {
 		o.EditFile = followed.Edit

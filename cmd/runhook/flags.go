@@ -85,11 +85,15 @@ type EdgeFlags struct {
 	RunKeyFile     string   `placeholder:"FILE" help:"Keys that sign the URLs of runs: 32 random bytes in base64 a line; the first signs. serve makes one in its data directory."`
 	RunLinks       string   `enum:"plain,signed" default:"plain" help:"signed: a status URL needs its signature. Default: plain."`
 	MaxBody        int      `default:"${max_body}" placeholder:"BYTES" help:"Largest request body (${default})."`
+	MaxWaiting     int      `default:"${max_waiting}" placeholder:"N" help:"How many requests may wait for their runs at once (${default}), because of Prefer: wait. Others are answered at once."`
 }
 
 func (f *EdgeFlags) check() error {
 	if f.MaxBody < 1 {
 		return fmt.Errorf("--max-body must be at least 1 byte, not %d", f.MaxBody)
+	}
+	if f.MaxWaiting < 0 {
+		return fmt.Errorf("--max-waiting must be at least 0, not %d", f.MaxWaiting)
 	}
 	return nil
 }

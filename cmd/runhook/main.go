@@ -70,7 +70,7 @@ func runhook(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
 		kong.DefaultEnvars("RUNHOOK"),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Vars{"nats": defaultNATS, "server": client.DefaultServer, "max_body": strconv.Itoa(web.DefaultMaxBody)},
+		kong.Vars{"nats": defaultNATS, "server": client.DefaultServer, "max_body": strconv.Itoa(web.DefaultMaxBody), "max_waiting": strconv.Itoa(web.DefaultMaxWaiting)},
 	)
 	if err != nil {
 		return fail(stderr, err)

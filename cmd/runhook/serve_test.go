@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -211,6 +212,7 @@ func TestServeRefuses(t *testing.T) {
 		"retention of nothing":       {[]string{"--retention", "0d"}, "365d, 12h or 30m"},
 		"retention of a minute":      {[]string{"--retention", "1m"}, "--retention must be at least 1d, not 1m"},
 		"body":                       {[]string{"--max-body", "0"}, "--max-body must be"},
+		"waiting":                    {[]string{"--max-waiting=-1"}, "--max-waiting must be at least 0, not -1"},
 		"durability":                 {[]string{"--durability", "never"}, "--durability"},
 		"log level":                  {[]string{"--log-level", "loud"}, "--log-level"},
 		"unknown flag":               {[]string{"--lisen", "x"}, "unknown flag --lisen"},
@@ -263,4 +265,43 @@ func TestServeKeepsItsDurabilityWithTheStore(t *testing.T) {
 		i.stop()
 		i.await()
 	}
+}
+
+// --max-waiting bounds the POSTs and the polls of a process together.
+func TestServeBoundsWaits(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	i := begin(t, s.args("--max-waiting", "0")...).listening()
+	ask := func(method, url string) *http.Response {
+		t.Helper()
+		request, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Prefer", "wait=100")
+		response, err := http.DefaultTransport.RoundTrip(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = response.Body.Close() }()
+		if applied := response.Header.Get("Preference-Applied"); applied != "" {
+			t.Errorf("%s waited: %s", method, applied)
+		}
+		return response
+	}
+	posted := ask(http.MethodPost, i.url+"/task/executepolling/"+string(s.copy))
+	if posted.StatusCode != http.StatusAccepted {
+		t.Fatal(posted.Status)
+	}
+	ask(http.MethodGet, posted.Header.Get("Location"))
+	response, err := http.Get(i.url + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	metrics, err := io.ReadAll(response.Body)
+	if err != nil || !strings.Contains(string(metrics), "\nrunhook_waits_refused_total 2\n") {
+		t.Errorf("the metrics do not tell of two: %v", err)
+	}
+	http.DefaultClient.CloseIdleConnections()
 }

@@ -25,21 +25,20 @@ func (in *Ingress) answerExecute(_ context.Context, rc *fasthttp.RequestCtx, _ b
 // answerPolling is for callers who poll: 202 with Location and Retry-After, or, where the caller
 // prefers to wait and the run ends in time, what the last poll would answer.
 func (in *Ingress) answerPolling(ctx context.Context, rc *fasthttp.RequestCtx, target bus.Task, accepted bus.Accepted) error {
-	wait := web.PreferredWait(rc)
-	if wait == 0 {
+	wait := in.options.Waits.Begin(ctx, rc)
+	defer wait.End()
+	if !wait.Waits() {
 		in.setPolling(rc, accepted)
 		return in.answerQueued(rc, fasthttp.StatusAccepted, accepted)
 	}
-	limited, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
 	// A replay's run may be stored under the id that the task had then.
-	status, err := in.options.Runs.Await(limited, accepted.Request.Task, accepted.Number)
+	status, err := in.options.Runs.Await(wait, accepted.Request.Task, accepted.Number)
 	if err != nil {
 		in.options.Log.Warn().Err(err).Str("task", target.Name).Stringer("run", accepted.Number).Msg("waiting for a run ended early; its caller was told to poll")
 		in.setPolling(rc, accepted)
 		return in.answerQueued(rc, fasthttp.StatusAccepted, accepted)
 	}
-	web.SetWaitApplied(rc, wait)
+	wait.Applied(rc)
 	if !status.Final {
 		in.setPolling(rc, accepted)
 		rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")

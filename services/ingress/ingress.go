@@ -30,7 +30,10 @@ type Options struct {
 	// SignedLinks is on (--run-links signed).
 	Keys        *web.Keys
 	SignedLinks bool
-	Log         zerolog.Logger
+	// Waits bounds how many requests wait for runs to end, of all services of the process; nil lets
+	// [web.DefaultMaxWaiting] wait.
+	Waits *web.Waits
+	Log   zerolog.Logger
 	// Metrics is where the ingress's metrics are registered; nil registers them nowhere.
 	Metrics prometheus.Registerer
 }
@@ -45,6 +48,9 @@ type Ingress struct {
 func New(o Options) (*Ingress, error) {
 	if o.SignedLinks && o.Keys == nil {
 		return nil, errors.New("--run-links signed needs --run-key-file")
+	}
+	if o.Waits == nil {
+		o.Waits = web.NewWaits(web.DefaultMaxWaiting, nil)
 	}
 	return &Ingress{options: o, metrics: newMetrics(o.Metrics)}, nil
 }

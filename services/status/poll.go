@@ -141,18 +141,16 @@ func (s *Service) holds(rc *fasthttp.RequestCtx, at target, scope web.Scope, uns
 // the store, else, while that is away, what was seen last.
 func (s *Service) latest(ctx context.Context, rc *fasthttp.RequestCtx, at target) (*sighting, error) {
 	before := s.memory.recall(at.key)
-	wait := web.PreferredWait(rc)
 	if before != nil && before.final() && time.Since(before.seenOn) < s.options.TrustFinal {
-		web.SetWaitApplied(rc, wait)
+		web.SetWaitApplied(rc, web.PreferredWait(rc))
 		return before, nil
 	}
 	if err := s.loaded(); err != nil {
 		return nil, err
 	}
-	status, err := s.look(ctx, at, wait)
+	status, err := s.look(ctx, rc, at)
 	switch {
 	case err == nil:
-		web.SetWaitApplied(rc, wait)
 		return s.memory.note(at.key, status)
 	case errors.Is(err, run.ErrUnavailable):
 		s.options.Log.Debug().Err(err).Str("task", at.taskName()).Stringer("run", at.number).Msg("answered a poll without the store")
@@ -169,15 +167,19 @@ func (s *Service) latest(ctx context.Context, rc *fasthttp.RequestCtx, at target
 	return nil, err
 }
 
-// look asks the store, and waits for the run's end where the client prefers that. A server that
-// stops ends the wait, not the read.
-func (s *Service) look(ctx context.Context, at target, wait time.Duration) (bus.Status, error) {
-	if wait == 0 {
+// look asks the store, and waits for the run's end if the client prefers that. A server that stops and a
+// client that leaves end the wait, not the read.
+func (s *Service) look(ctx context.Context, rc *fasthttp.RequestCtx, at target) (bus.Status, error) {
+	wait := s.options.Waits.Begin(ctx, rc)
+	defer wait.End()
+	if !wait.Waits() {
 		return s.options.Runs.Lookup(context.WithoutCancel(ctx), at.id, at.number)
 	}
-	limited, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	return s.options.Runs.Await(limited, at.id, at.number)
+	status, err := s.options.Runs.Await(wait, at.id, at.number)
+	if err == nil {
+		wait.Applied(rc)
+	}
+	return status, err
 }
 
 // outOfReach begins the message of every answer that was given without the store: another process may

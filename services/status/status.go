@@ -35,6 +35,9 @@ type Options struct {
 	// SignedLinks is on (--run-links signed). Without them rejected rows need the admin token.
 	Keys        *web.Keys
 	SignedLinks bool
+	// Waits bounds how many requests wait for runs to end, of all services of the process; nil lets
+	// [web.DefaultMaxWaiting] wait.
+	Waits *web.Waits
 	// EditFile changes the file of a task that came with `serve --tasks`, and applies it. change gets
 	// the file's text, nil where there is no such file, and returns the new one; nil removes the file.
 	// EditFile itself is nil where no folder is followed: such a task is changed elsewhere then.
@@ -66,6 +69,9 @@ func New(o Options) (*Service, error) {
 	}
 	if o.Admin == nil {
 		o.Admin = new(web.Admin)
+	}
+	if o.Waits == nil {
+		o.Waits = web.NewWaits(web.DefaultMaxWaiting, nil)
 	}
 	if o.Remember <= 0 {
 		o.Remember = 10_000

@@ -78,6 +78,8 @@ type Runs struct {
 	store *jet.Store
 	// restoredIDs are for Submit.
 	restoredIDs restoredIDs
+	// followed are for Await.
+	followed followedRuns
 }
 
 // Work hands out runs to execute, and holds them for a runner.

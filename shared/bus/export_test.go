@@ -4,11 +4,27 @@ import (
 	"context"
 	"time"
 
+	"runhook/shared/bus/internal/jet"
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
 // Prepare stores a definition that is about to become current.
 func (s *Tasks) Prepare(ctx context.Context, def *task.Definition) error { return s.prepare(ctx, def) }
+
+// Awaiting is how many await the end of a run, once it was looked up for the first of them.
+func (r *Runs) Awaiting(id task.ID, n run.Number) int {
+	r.followed.mu.Lock()
+	defer r.followed.mu.Unlock()
+	f, ok := r.followed.bySubject[jet.FollowSubject(id, n)]
+	if !ok {
+		return 0
+	}
+	if status, _ := f.last(); status.Bytes == nil {
+		return 0
+	}
+	return f.waiting
+}
 
 // SetLookAgain sets how often Await looks itself, until restore.
 func SetLookAgain(every time.Duration) (restore func()) {

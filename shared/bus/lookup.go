@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
-
-	"github.com/nats-io/nats.go"
 
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
@@ -139,55 +136,4 @@ func (r *Runs) Request(ctx context.Context, id task.ID, n run.Number) (run.Reque
 		return run.Request{}, run.ErrNoRun
 	}
 	return request, nil
-}
-
-// lookAgain is how often Await looks itself: republished documents are core messages, which a
-// reconnect or a slow route can lose.
-var lookAgain = 2 * time.Second // longer in a test
-
-// Await is Lookup that waits until the run has ended. When ctx ends first it returns the last
-// status seen and no error.
-func (r *Runs) Await(ctx context.Context, id task.ID, n run.Number) (Status, error) {
-	updates := make(chan *nats.Msg, 64)
-	follow, err := r.store.NC.ChanSubscribe(jet.FollowSubject(id, n), updates)
-	if err != nil {
-		return Status{}, fmt.Errorf("%w: follow run %s: %w", run.ErrUnavailable, n, err)
-	}
-	defer func() { _ = follow.Unsubscribe() }() // fails only with the connection
-	again := time.NewTicker(lookAgain)
-	defer again.Stop()
-
-	var latest Status
-	for look := true; ; {
-		if look {
-			// The subscription travels ahead of this read on the same connection, so nothing that
-			// happens after it can be missed.
-			status, err := r.Lookup(context.WithoutCancel(ctx), id, n)
-			if err != nil {
-				return Status{}, err
-			}
-			latest = status
-		}
-		if latest.Final || ctx.Err() != nil {
-			return latest, nil
-		}
-		select {
-		case <-ctx.Done():
-			return latest, nil
-		case <-again.C:
-			look = true
-		case msg := <-updates:
-			latest, look = followed(msg.Data, id, n)
-		}
-	}
-}
-
-// followed is the status that a republished document tells; look says that it is none, and that the store
-// has to be asked: anybody may publish to those who follow a run.
-func followed(data []byte, id task.ID, n run.Number) (told Status, look bool) {
-	if doc, err := run.DecodeFinal(data, id, n); err == nil {
-		return Status{Document: doc, Bytes: data, Final: true}, false
-	}
-	doc, err := run.DecodeLive(data, id, n)
-	return Status{Document: doc, Bytes: data}, err != nil
 }

@@ -28,6 +28,8 @@ type conn struct {
 	heard atomic.Bool
 	// lingers: Close first reads what the client is still sending.
 	lingers atomic.Bool
+	// early is what whenLeft has read of the client's next request; only one goroutine at a time reads.
+	early []byte
 
 	// spare: there were too many connections already; requests get 503.
 	spare bool
@@ -37,12 +39,51 @@ type conn struct {
 }
 
 func (c *conn) Read(b []byte) (int, error) {
+	if len(c.early) > 0 {
+		n := copy(b, c.early)
+		c.early = c.early[n:]
+		return n, nil
+	}
 	n, err := c.Conn.Read(b)
 	if n > 0 && !c.heard.Load() {
 		c.heard.Store(true)
 	}
 	return n, err
 }
+
+// maxEarly is how much of a client's next request is read while the present one waits. Whether a client
+// that has sent more leaves is not noticed.
+const maxEarly = 4 << 10
+
+// whenLeft calls left once the client has closed the connection, or its own side of it, until release. Only
+// a read tells: what the client sends meanwhile is kept for the next Read. The caller must have read the
+// present request, and release before anybody reads on.
+func (c *conn) whenLeft(left func()) (release func()) {
+	_ = c.SetReadDeadline(time.Time{}) // that of the request; fasthttp sets another one before it reads on
+	watched, released := make(chan struct{}), new(atomic.Bool)
+	go func() {
+		defer close(watched)
+		buffer := make([]byte, 64)
+		for len(c.early) < maxEarly {
+			n, err := c.Conn.Read(buffer)
+			c.early = append(c.early, buffer[:n]...)
+			if err != nil {
+				if !released.Load() {
+					left()
+				}
+				return
+			}
+		}
+	}()
+	return func() {
+		released.Store(true)
+		_ = c.SetReadDeadline(past) // where it fails, so does the read
+		<-watched
+	}
+}
+
+// past ends reads that are under way.
+var past = time.Unix(1, 0)
 
 // Close closes the connection, after a bounded linger where a refused request asks for one.
 func (c *conn) Close() error {
@@ -57,7 +98,6 @@ func (c *conn) linger() {
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	past := time.Unix(1, 0)
 	release := context.AfterFunc(c.server.cut, func() { _ = c.SetReadDeadline(past) })
 	defer release()
 	end := time.Now().Add(lingerTotal)

@@ -1,0 +1,172 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"runhook/shared/bus/internal/jet"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// lookAgain is how often a run that is awaited is looked up: republished documents are core messages, which
+// a reconnect or a slow route can lose.
+var lookAgain = 2 * time.Second // longer in a test
+
+// Await is Lookup that waits until the run has ended. When ctx ends first it returns the last
+// status seen and no error.
+//
+// However many await a run, one subscription follows it, and the end reaches all of them at once.
+func (r *Runs) Await(ctx context.Context, id task.ID, n run.Number) (Status, error) {
+	followed, err := r.join(ctx, id, n)
+	if err != nil {
+		return Status{}, err
+	}
+	defer r.leave(followed)
+	// The subscription travels ahead of this read on the same connection, so nothing that happens after it
+	// can be missed.
+	status, err := r.Lookup(context.WithoutCancel(ctx), id, n)
+	if err != nil {
+		return Status{}, err
+	}
+	followed.note(status, nil)
+	if status.Final {
+		return status, nil
+	}
+	select {
+	case <-ctx.Done():
+	case <-followed.over:
+	}
+	return followed.last()
+}
+
+// followedRuns are the runs that somebody awaits.
+type followedRuns struct {
+	mu        sync.Mutex
+	bySubject map[string]*followedRun
+}
+
+// followedRun is one run that is awaited.
+type followedRun struct {
+	subject string
+	// waiting is how many await it; who holds followedRuns.mu may change it.
+	waiting int
+	// stop ends the following, and stopped tells that it has ended.
+	stop    context.CancelFunc
+	stopped chan struct{}
+
+	mu sync.Mutex
+	// status is what was seen last, and err why nothing more will be; over is closed when one of them is the
+	// end of the wait.
+	status Status
+	err    error
+	over   chan struct{}
+}
+
+// join counts one more who awaits a run, and follows it if nobody else does.
+func (r *Runs) join(ctx context.Context, id task.ID, n run.Number) (*followedRun, error) {
+	all, subject := &r.followed, jet.FollowSubject(id, n)
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if f, ok := all.bySubject[subject]; ok && !f.isOver() {
+		f.waiting++
+		return f, nil
+	}
+	updates := make(chan *nats.Msg, 64)
+	subscription, err := r.store.NC.ChanSubscribe(subject, updates)
+	if err != nil {
+		return nil, fmt.Errorf("%w: follow run %s: %w", run.ErrUnavailable, n, err)
+	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx)) // it outlives the first to await the run
+	f := &followedRun{subject: subject, waiting: 1, stop: stop, stopped: make(chan struct{}), over: make(chan struct{})}
+	if all.bySubject == nil {
+		all.bySubject = map[string]*followedRun{}
+	}
+	all.bySubject[subject] = f
+	go func() {
+		defer close(f.stopped)
+		defer func() { _ = subscription.Unsubscribe() }() // fails only with the connection
+		r.follow(ctx, f, id, n, updates)
+	}()
+	return f, nil
+}
+
+// leave counts one fewer. The last one to leave returns when the run is not followed any more.
+func (r *Runs) leave(f *followedRun) {
+	all := &r.followed
+	all.mu.Lock()
+	f.waiting--
+	last := f.waiting == 0
+	if last && all.bySubject[f.subject] == f {
+		delete(all.bySubject, f.subject)
+	}
+	all.mu.Unlock()
+	if last {
+		f.stop()
+		<-f.stopped
+	}
+}
+
+// follow notes what becomes of a run until its end, or until ctx ends.
+func (r *Runs) follow(ctx context.Context, f *followedRun, id task.ID, n run.Number, updates <-chan *nats.Msg) {
+	again := time.NewTicker(lookAgain)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.over:
+			return
+		case <-again.C:
+			f.note(r.Lookup(ctx, id, n))
+		case msg := <-updates:
+			if status, ok := republished(msg.Data, id, n); ok {
+				f.note(status, nil)
+			} else { // anybody may publish to those who follow a run
+				f.note(r.Lookup(ctx, id, n))
+			}
+		}
+	}
+}
+
+// republished is the status that a republished document tells; ok is false if it is none of this run's.
+func republished(data []byte, id task.ID, n run.Number) (status Status, ok bool) {
+	if doc, err := run.DecodeFinal(data, id, n); err == nil {
+		return Status{Document: doc, Bytes: data, Final: true}, true
+	}
+	doc, err := run.DecodeLive(data, id, n)
+	return Status{Document: doc, Bytes: data}, err == nil
+}
+
+// note takes what was seen. A final document and an error end the wait of all.
+func (f *followedRun) note(status Status, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.isOver() {
+		return
+	}
+	f.status, f.err = status, err
+	if status.Final || err != nil {
+		close(f.over)
+	}
+}
+
+// last is what was seen last.
+func (f *followedRun) last() (Status, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.status, f.err
+}
+
+func (f *followedRun) isOver() bool {
+	select {
+	case <-f.over:
+		return true
+	default:
+		return false
+	}
+}
