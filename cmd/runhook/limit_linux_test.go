@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -119,7 +118,7 @@ func TestDescriptorsAreRaised(t *testing.T) {
 	hard := min(limit.Max, 4096)
 	s := newSite(t)
 	i := spawnLimited(t, fmt.Sprintf("-S -n 256 && ulimit -H -n %d", hard), s.args()...).listening()
-	shown := regexp.MustCompile(`"descriptors":(\d+)`).FindStringSubmatch(i.log.String())
+	shown := i.log.Await(t, `"descriptors":(\d+)`, i.ended)
 	if shown == nil || shown[1] != fmt.Sprint(hard) && shown[1] != fmt.Sprint(hard-1) { // Go may leave one
 		t.Errorf("the limit is not %d:\n%s", hard, i.log)
 	}
