@@ -180,6 +180,9 @@ func (p *process) sweeper() *sweep.Sweeper {
 	return sweep.New(sweep.Options{Unheld: p.store.Unheld, Tasks: p.tasks, Log: p.log, Metrics: p.metrics})
 }
 
+// keep has the streams and consumers stay as they were made.
+func (p *process) keep(ctx context.Context) { p.store.Tasks.Keep(ctx, p.tasks) }
+
 // edge makes the services that answer HTTP.
 type edge struct {
 	locator *web.Locator

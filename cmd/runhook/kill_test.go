@@ -7,11 +7,12 @@ import (
 	"runhook/shared/run"
 )
 
-// The program is killed in the middle of a run; the next one on the same directory ends the run.
+// The program is killed in the middle of a run; the next one on the same directory ends the run at once: it
+// knows that whoever had it is gone, however long the lease is.
 func TestKilledServeLosesNothing(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	flags := s.args("--durability", "always")
+	flags := s.args("--durability", "always", "--lease", "24h")
 	first := spawn(t, flags...).listening()
 	release := s.hold()
 	started := first.start(s.copy, map[string][]string{"City": {"Oslo"}})

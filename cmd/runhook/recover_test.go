@@ -10,6 +10,9 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/bustest"
+	"runhook/shared/run"
 )
 
 // eventually waits until a condition holds.
@@ -131,4 +134,19 @@ func TestServeOnCutFiles(t *testing.T) {
 	if status := get(t, strings.Replace(next.Document.PollingURL, "/2001/", "/1500/", 1)); status != http.StatusGone {
 		t.Errorf("a number between: %d", status)
 	}
+}
+
+// A consumer that somebody removes from the store of a `runhook serve` is made again.
+func TestServeMakesAConsumerAgain(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	i := begin(t, s.args()...).listening()
+	i.awaitEnd(i.start(s.copy, nil))
+	if err := bustest.JetStream(t, i.nats).DeleteConsumer(t.Context(), "RUNS", string(s.copy)); err != nil {
+		t.Fatal(err)
+	}
+	if doc := i.awaitEnd(i.start(s.copy, nil)); doc.Outcome() != run.Success {
+		t.Errorf("%+v", doc)
+	}
+	i.end()
 }

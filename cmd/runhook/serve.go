@@ -95,6 +95,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	s.announce(p, server, process.tasks)
 	c.announce(p)
 	process.beside(ctx, process.sweeper().Run)
+	process.beside(ctx, process.keep)
 	if c.Demo {
 		process.beside(ctx, s.demo.Run)
 		process.beside(ctx, func(ctx context.Context) { tour(ctx, p, server.URL(), s.example) })

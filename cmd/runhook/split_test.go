@@ -48,6 +48,13 @@ func TestServicesApart(t *testing.T) {
 	if doc := status.awaitEnd(started); doc.Outcome() != run.Success || s.people() != "Ann,Ben,Cy" {
 		t.Errorf("%+v, %s", doc, s.people())
 	}
+	// The status service makes a consumer again that somebody has removed.
+	if err := bustest.JetStream(t, existing.URL()).DeleteConsumer(t.Context(), "RUNS", string(s.copy)); err != nil {
+		t.Fatal(err)
+	}
+	if doc := status.awaitEnd(startWhenKnown(t, ingress, s)); doc.Outcome() != run.Success {
+		t.Errorf("%+v", doc)
+	}
 	for _, service := range []*instance{runner, status, ingress} {
 		service.end()
 	}

@@ -47,5 +47,6 @@ func (c *statusCommand) Run(ctx context.Context, p *program) error {
 	}
 	p.printf("Runhook's status service listens on %s. Ctrl-C stops it.\n", server.URL())
 	process.beside(ctx, process.sweeper().Run)
+	process.beside(ctx, process.keep)
 	return failedServing(server.Run(ctx))
 }

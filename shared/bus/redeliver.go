@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -15,18 +16,31 @@ import (
 // lease runs out. It is for a process that knows the former holders to be gone, such as `serve` after
 // a restart; a holder that lives keeps its claim and only sees its run offered to others.
 //
-// The server looks at its leases again when their length changes, so the length is changed, and back.
-func (w *Work) Redeliver(ctx context.Context) error {
+// The server looks at its leases again when their length changes, so the length is changed, and back. If
+// this process is killed in between, the next call puts it back, or Keep.
+func (w *Work) Redeliver(ctx context.Context) (err error) {
 	consumers := w.store.Runs.ListConsumers(ctx)
-	var leased []jetstream.ConsumerConfig
+	var leased, others []jetstream.ConsumerConfig
 	for info := range consumers.Info() {
-		if info.NumAckPending > 0 {
+		switch {
+		case info.Config.Durable == "":
+		case info.NumAckPending > 0:
 			leased = append(leased, info.Config)
+		case info.Config.AckWait != w.store.Lease:
+			others = append(others, info.Config)
 		}
 	}
 	if err := consumers.Err(); err != nil {
 		return fmt.Errorf("list the queues: %w", jet.Explain(err))
 	}
+	defer func() {
+		for _, config := range append(others, leased...) {
+			config.AckWait = w.store.Lease
+			if _, failed := w.store.Runs.UpdateConsumer(context.WithoutCancel(ctx), config); failed != nil {
+				err = errors.Join(err, fmt.Errorf("restore the lease of task %s: %w", config.Durable, jet.Explain(failed)))
+			}
+		}
+	}()
 	if len(leased) == 0 {
 		return nil
 	}
@@ -40,12 +54,6 @@ func (w *Work) Redeliver(ctx context.Context) error {
 	// timer come late, these come late too.
 	for range 5 {
 		wait.For(ctx, 100*time.Millisecond)
-	}
-	for _, config := range leased {
-		config.AckWait = w.store.Lease
-		if _, err := w.store.Runs.UpdateConsumer(context.WithoutCancel(ctx), config); err != nil {
-			return fmt.Errorf("restore the leases of task %s: %w", config.Durable, jet.Explain(err))
-		}
 	}
 	return ctx.Err()
 }

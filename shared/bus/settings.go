@@ -28,6 +28,9 @@ func storedTopology(runs jetstream.StreamConfig) Topology {
 		Synced: runs.Metadata[jet.SyncedKey] == "true",
 	}
 	t.MaxBytes, _ = strconv.ParseInt(runs.Metadata[jet.MaxBytesKey], 10, 64)
+	if n, err := strconv.Atoi(runs.Metadata[jet.ConsumersKey]); err == nil {
+		t.MaxConsumers = n
+	}
 	return t
 }
 
@@ -95,6 +98,15 @@ func changed(has, wanted jetstream.StreamConfig) (jetstream.StreamConfig, error)
 
 func (s setting) set(to, from *jetstream.StreamConfig) {
 	reflect.ValueOf(s.of(to)).Elem().Set(reflect.ValueOf(s.of(from)).Elem())
+}
+
+// text is a setting's value as the log and the errors show it.
+func (s setting) text(of *jetstream.StreamConfig) string {
+	value := reflect.ValueOf(s.of(of)).Elem()
+	if value.Kind() == reflect.Pointer && !value.IsNil() {
+		value = value.Elem()
+	}
+	return fmt.Sprint(value.Interface())
 }
 
 // differing are the settings that a stream has otherwise than it is to have.

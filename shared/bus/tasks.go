@@ -175,18 +175,21 @@ func accepted(ctx context.Context, s *jet.Store, id task.ID, hash string) (*task
 	return def, nil
 }
 
-// ensureConsumer makes the task's durable consumer or fits it to the definition. MaxAckPending is
-// what keeps runs of one task from overlapping, over all runners. MaxDeliver is off: a run ends by
-// a final document, never by being given up silently.
+// ensureConsumer makes the task's durable consumer or fits it to the definition.
 func (s *Tasks) ensureConsumer(ctx context.Context, def *task.Definition) error {
-	config := jetstream.ConsumerConfig{
-		Durable: string(def.ID), FilterSubject: jet.RequestSubject(def.ID),
-		AckPolicy: jetstream.AckExplicitPolicy, AckWait: s.store.Lease,
-		MaxDeliver: -1, MaxAckPending: cmp.Or(def.Concurrency, 1),
-		DeliverPolicy: jetstream.DeliverAllPolicy,
-	}
-	if _, err := s.store.Runs.CreateOrUpdateConsumer(ctx, config); err != nil {
+	if _, err := s.store.Runs.CreateOrUpdateConsumer(ctx, s.consumer(def.ID, def.Concurrency)); err != nil {
 		return fmt.Errorf("make the consumer of task %q: %w", def.Name, jet.Explain(err))
 	}
 	return nil
+}
+
+// consumer is a task's durable consumer. MaxAckPending is what keeps runs of one task from overlapping,
+// over all runners. MaxDeliver is off: a run ends by a final document, never by being given up silently.
+func (s *Tasks) consumer(id task.ID, concurrency int) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable: string(id), FilterSubject: jet.RequestSubject(id),
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: s.store.Lease,
+		MaxDeliver: -1, MaxAckPending: cmp.Or(concurrency, 1),
+		DeliverPolicy: jetstream.DeliverAllPolicy,
+	}
 }

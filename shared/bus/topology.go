@@ -70,6 +70,7 @@ func (t Topology) streams() []jetstream.StreamConfig {
 	requests.Metadata = map[string]string{
 		jet.LeaseKey: t.Lease.String(), jet.SyncedKey: strconv.FormatBool(t.Synced),
 		jet.RetentionKey: t.Retention.String(), jet.WindowKey: t.IdempotencyWindow.String(), jet.MaxBytesKey: strconv.FormatInt(t.MaxBytes, 10),
+		jet.ConsumersKey: strconv.Itoa(t.MaxConsumers),
 	}
 
 	runs := t.bucket(jet.ResultsStream, 30, jet.Results)

@@ -61,6 +61,8 @@ const (
 	RetentionKey = "runhook-retention"
 	WindowKey    = "runhook-idempotency-window"
 	MaxBytesKey  = "runhook-max-bytes"
+	// ConsumersKey has how many consumers RUNS may have.
+	ConsumersKey = "runhook-max-consumers"
 	// NumbersKey has the store's Numbers; it is not there in a store that was never restored.
 	NumbersKey = "runhook-numbers"
 )
