@@ -118,11 +118,12 @@ func TestRenew(t *testing.T) {
 	if _, written := renewal(10 * time.Minute); written {
 		t.Error("it is written again though nothing moved")
 	}
+	h.meter.Begin(run.Checkpoint{Row: 5, Counts: run.Counts{Failed: 2}})
 	h.meter.Begin(run.Checkpoint{Row: 7, Percent: 30}) // the attempt has started over
 	if _, written := renewal(-time.Hour); written {
 		t.Error("it is written again though the last time is no second ago")
 	}
-	if state, written := renewal(time.Second); !written || state.Checkpoint.Row != 7 || state.Checkpoint.Percent != 40 || state.Token != claim.Token {
+	if state, written := renewal(time.Second); !written || state.Checkpoint.Row != 7 || state.Checkpoint.Percent != 40 || state.Token != claim.Token || state.EarlierErrors != 2 {
 		t.Errorf("its checkpoint moved a second ago: written %v, %+v", written, state)
 	}
 	if _, written := renewal(20 * time.Minute); !written {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -196,6 +195,8 @@ func (c *Claim) write(ctx context.Context, e jet.Entry) (jet.Receipt, error) {
 		case read && c.wrote(stored) && stored.Subject == jet.ClaimSubject(c.task, c.number):
 			c.sequence, c.unsure = stored.Sequence, false
 		case read && refused && stored.Sequence == c.sequence: // a cluster has not agreed on an earlier write yet
+		case read && refused && c.isPassedOver(ctx, stored):
+			c.sequence = stored.Sequence
 		case read && refused && c.store.Results.Vouch(ctx) == nil:
 			return jet.Receipt{}, ErrLost
 		default:
@@ -217,8 +218,18 @@ func (c *Claim) wrote(stored jet.Record) bool {
 	if stored.Subject == jet.FinalSubject(c.task, c.number) {
 		return stored.Header.Get(jet.HeaderHold) == c.hold
 	}
-	var state run.Claim
-	return json.Unmarshal(stored.Data, &state) == nil && state.Hold == c.hold
+	state, err := run.DecodeClaim(stored.Data)
+	return err == nil && state.Hold == c.hold
+}
+
+// isPassedOver reports whether a message behind the fence is another program's and no claim of another
+// runner's stands below it, so that the run is still this holder's.
+func (c *Claim) isPassedOver(ctx context.Context, stored jet.Record) bool {
+	seen, found, err := claims{c.store}.FindClaim(ctx, c.task, c.number)
+	if err != nil || !found || seen.sequence != stored.Sequence {
+		return false
+	}
+	return seen.State.Hold == c.hold || seen.Foreign && c.Token != 0
 }
 
 // isThis reports whether a message of this holder's is certainly the one that it was just writing. There

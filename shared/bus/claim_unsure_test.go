@@ -116,6 +116,55 @@ func TestAHoldersOwnLateWriteIsNotAnothers(t *testing.T) {
 	}
 }
 
+// What another program publishes where claims stand takes the run from nobody. A runner that took the run over
+// below it has it.
+func TestAForeignMessageTakesNoRunAway(t *testing.T) {
+	t.Parallel()
+	for name, subject := range map[string]string{"over the claim": "$KV.runs.claim.", "beside it": "$KV.runs.note."} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := bustest.New(t, bus.Topology{})
+			request := bustest.Applied(t, store.Bus)
+			n := bustest.Submit(t, store.Bus, request)
+			state := run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()}
+			former, err := store.Work.Claim(t.Context(), request.Task, n, state)
+			if err != nil {
+				t.Fatal(err)
+			}
+			publish := func() {
+				t.Helper()
+				if _, err := bustest.JetStream(t, store.Broker.URL()).Publish(t.Context(), subject+string(request.Task)+"."+n.String(), []byte("what is this")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			publish()
+			if err := former.Renew(t.Context(), state); err != nil {
+				t.Errorf("the renewal behind it: %v", err)
+			}
+			seen := findClaim(t, store.Bus, request.Task, n)
+			holder, err := store.Work.TakeOver(t.Context(), request.Task, n, seen, state.Next("other"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if subject != "$KV.runs.claim." {
+				publish()
+				if err := former.Renew(t.Context(), state); !errors.Is(err, bus.ErrLost) {
+					t.Errorf("the renewal behind another holder's claim: %v", err)
+				}
+			}
+			publish()
+			doc := run.QueuedDocument(request, n)
+			doc.End(run.Success, "done", time.Now())
+			if err := holder.Finish(t.Context(), doc, nil); err != nil {
+				t.Errorf("the end behind it: %v", err)
+			}
+			if _, err := store.Work.Claim(t.Context(), request.Task, n, state); !errors.Is(err, bus.ErrClaimed) {
+				t.Errorf("an ended run was claimed: %v", err)
+			}
+		})
+	}
+}
+
 // While the servers of a cluster have not agreed on a write, they refuse the ones behind it. That says nothing
 // of who has the run: a holder that writes again has it still, and one that takes it waits for the answer.
 func TestAWriteInProcessIsNotAnothers(t *testing.T) {
