@@ -62,6 +62,9 @@ func (s *Service) cancel(ctx context.Context, at target) (run.Document, error) {
 		case !claimed:
 			doc = run.CanceledDocument(request, at.number, nil, time.Now())
 			err = s.options.Unheld.EndUnclaimed(ctx, at.id, at.number, doc)
+		case seen.Foreign: // somebody else's message, which nobody holds the run by
+			doc = run.CanceledDocument(request, at.number, nil, time.Now())
+			err = s.options.Unheld.EndAbandoned(ctx, at.id, at.number, seen, doc)
 		case seen.State.HandedBack:
 			doc = run.CanceledDocument(request, at.number, &seen.State, time.Now())
 			err = s.options.Unheld.EndAbandoned(ctx, at.id, at.number, seen, doc)

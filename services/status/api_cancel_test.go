@@ -116,6 +116,26 @@ func TestAHandedBackRunIsCanceled(t *testing.T) {
 	}
 }
 
+// Whoever published a message in the place of its claim does not hold a run.
+func TestARunWithAForeignClaimIsCanceled(t *testing.T) {
+	t.Parallel()
+	s := open(t, nil)
+	r := s.submit(s.apply("Refresh"))
+	js := bustest.JetStream(t, s.Broker.URL())
+	if _, err := js.Publish(t.Context(), "$KV.runs.claim."+string(r.doc.ExecuteID)+"."+r.number.String(), []byte("no claim")); err != nil {
+		t.Fatal(err)
+	}
+	if waits := s.queued(""); !slices.Equal(waits, []run.Number{r.number}) {
+		t.Errorf("%v wait", waits)
+	}
+	if doc := s.cancel(r).expect(t, http.StatusAccepted).document(t); doc.Message != "An administrator canceled the run before it was started" || doc.ExecutionCount != 0 {
+		t.Errorf("the final document is %+v", doc)
+	}
+	if waits := s.queued(""); waits != nil {
+		t.Errorf("%v wait still", waits)
+	}
+}
+
 func TestWhatCannotBeCanceled(t *testing.T) {
 	t.Parallel()
 	s := open(t, nil)

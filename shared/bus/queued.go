@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -75,16 +74,10 @@ func (r *Runs) Queued(ctx context.Context, behind run.Number, limit int, ids ...
 
 // free reports whether nobody holds a run, and it has not ended, as the leader has it.
 func (r *Runs) free(ctx context.Context, id task.ID, n run.Number) (bool, error) {
-	stored, err := r.store.Results.LeaderLast(ctx, jet.FenceSubject(id, n))
-	if errors.Is(err, jet.ErrMissing) {
-		return true, nil
+	seen, claimed, err := claims{r.store}.FindClaim(ctx, id, n)
+	if err != nil || claimed {
+		return seen.Foreign || seen.State.HandedBack, err
 	}
-	if err != nil || stored.Subject != jet.ClaimSubject(id, n) {
-		return false, err
-	}
-	var claim run.Claim
-	if err := json.Unmarshal(stored.Data, &claim); err != nil {
-		return false, fmt.Errorf("decode the claim of run %s: %w", n, err)
-	}
-	return claim.HandedBack, nil
+	ended, err := r.store.Ended(ctx, id, n)
+	return !ended, err
 }
