@@ -2,4 +2,5 @@
 
 package proctest
 
-const raceDetector = false
+// Raced: the tests run under the race detector, which makes them slow and large.
+const Raced = false

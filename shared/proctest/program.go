@@ -34,7 +34,7 @@ var program = sync.OnceValues(func() (path string, err error) {
 func Build(dir, name string) (path string, err error) {
 	path = filepath.Join(dir, filepath.Base(name))
 	arguments := []string{"build", "-ldflags=-s -w", "-o", path}
-	if raceDetector {
+	if Raced {
 		arguments = append(arguments, "-race")
 	}
 	said, err := exec.Command("go", append(arguments, name)...).CombinedOutput()

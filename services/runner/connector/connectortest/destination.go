@@ -23,6 +23,9 @@ type DestinationHarness struct {
 	Missing func(t *testing.T) connector.Job
 	// Refused is a value of the column name that makes its row fail, and no other.
 	Refused any
+	// Runs is how many runs must leave what ten leave, 0 for a thousand: fewer of a kind whose runs take
+	// long, in all ways to work but one.
+	Runs int
 }
 
 // Place is where a destination is: a folder, a database, a service.
@@ -51,6 +54,7 @@ func Destination(t *testing.T, h DestinationHarness) {
 		"Close": (*destinationSuite).close, "Kept": (*destinationSuite).kept, "DryRun": (*destinationSuite).dryRun,
 		"Broken": (*destinationSuite).broken, "Missing": (*destinationSuite).missing, "Check": (*destinationSuite).check,
 		"Continue": (*destinationSuite).continued, "Ledger": (*destinationSuite).ledger,
+		"Flat": (*destinationSuite).flat,
 	} {
 		t.Run(name, func(t *testing.T) { test(&destinationSuite{t: t, h: h, place: h.New(t)}) })
 	}
@@ -523,4 +527,45 @@ func (s *destinationSuite) ledger() {
 		}
 	}
 	s.expect(lines(0, 4))
+}
+
+// Many runs that succeed, are broken off, and are dry, leave what ten leave, with their checkpoints.
+func (s *destinationSuite) flat() {
+	flat(s.t, s.h.Runs, func(n int) {
+		job := s.place.Job
+		job.DryRun = n%3 == 1
+		to, err := s.h.Kind.Open(s.t.Context(), job, columns())
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		before := anyTime
+		ledger, keeps := to.(connector.Ledger)
+		if keeps = keeps && !job.DryRun; keeps {
+			job.Fence = &connector.Fence{Store: "store", Task: "task", Number: run.Number(n + 1), Token: 1}
+			if _, _, err := ledger.Raise(s.t.Context(), job.Fence); err != nil {
+				s.t.Fatal(err)
+			}
+			before = func(last int64) error { return ledger.Record(s.t.Context(), run.Checkpoint{Row: last}) }
+		}
+		if err := to.Write(s.t.Context(), s.batch(n, 1), before); err != nil {
+			s.t.Fatal(err)
+		}
+		if n%3 != 2 {
+			if err := to.Finish(s.t.Context()); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+		to.Close()
+		if keeps {
+			if err := s.h.Kind.(connector.LedgerKind).Forget(s.t.Context(), job); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+		if n%10 == 0 {
+			var found check.Report
+			if _, err := s.h.Kind.Check(s.t.Context(), s.place.Job, mapped(), &found); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+	})
 }

@@ -43,7 +43,7 @@ func Source(t *testing.T, h SourceHarness) {
 		"Rows": (*sourceSuite).rows, "Skip": (*sourceSuite).skip, "SkipInMany": (*sourceSuite).skipInMany,
 		"Version": (*sourceSuite).version, "Close": (*sourceSuite).close, "Canceled": (*sourceSuite).canceled,
 		"Broken": (*sourceSuite).broken, "Missing": (*sourceSuite).missing, "Check": (*sourceSuite).check,
-		"Use": (*sourceSuite).use, "TwoAtOnce": (*sourceSuite).twoAtOnce,
+		"Use": (*sourceSuite).use, "TwoAtOnce": (*sourceSuite).twoAtOnce, "Flat": (*sourceSuite).flat,
 	} {
 		t.Run(name, func(t *testing.T) { test(&sourceSuite{t: t, h: h, fill: h.New(t)}) })
 	}
@@ -475,3 +475,31 @@ func (s *sourceSuite) twoAtOnce() {
 
 // String shows a row in a test's message.
 func (r Row) String() string { return fmt.Sprintf("%s=%s faulty %v", r.ID, r.Name, r.Faulty) }
+
+// A thousand runs, to the end, continued, and broken off, leave what ten leave; so do looks at the source.
+func (s *sourceSuite) flat() {
+	job := s.fill(s.some(5))
+	flat(s.t, 0, func(n int) {
+		from := s.open(job)
+		switch n % 3 {
+		case 0:
+			s.rest(from)
+		case 1:
+			if err := from.Skip(s.t.Context(), 2); err != nil {
+				s.t.Fatal(err)
+			}
+			s.rest(from)
+		case 2:
+			if _, err := s.next(s.t.Context(), from); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+		from.Close()
+		if n%10 == 0 {
+			var found check.Report
+			if _, err := s.h.Kind.Check(s.t.Context(), job, &found); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+	})
+}
