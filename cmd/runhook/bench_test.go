@@ -84,6 +84,7 @@ func TestBench(t *testing.T) {
 	b.copySheet()
 	b.copyIQA()
 	b.mapping()
+	b.flat()
 	_ = b.out.Flush()
 }
 
@@ -434,6 +435,8 @@ func (b *bench) serveOn(durability, connections string, names ...string) *server
 		s.tasks[name] = task.NewID()
 		head := fmt.Sprintf("id: %s\nname: %s\n", s.tasks[name], name)
 		switch name {
+		default:
+			write("tasks/"+strings.ReplaceAll(name, " ", "-")+".yaml", head+flatTasks[name])
 		case "noop", "ended":
 			write("tasks/"+name+".yaml", head+`concurrency: 64
 source: {csv: {connection: here, path: one.csv}}
@@ -537,19 +540,7 @@ func (s *server) document(b *bench, location string) (doc benchDocument) {
 }
 
 // peakMemory is the process's largest resident size so far, in MB.
-func (s *server) peakMemory(b *bench) int {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
-	b.check(err)
-	for line := range strings.Lines(string(status)) {
-		if kb, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			n, err := strconv.Atoi(strings.Fields(kb)[0])
-			b.check(err)
-			return n / 1024
-		}
-	}
-	b.t.Fatal("no VmHWM")
-	return 0
-}
+func (s *server) peakMemory(b *bench) int { return s.memory(b, "VmHWM:") }
 
 // role starts this test binary as a server of one kind.
 func (b *bench) role(role string) *server {
