@@ -189,21 +189,39 @@ func (d *Destination) findWritten() error {
 	return nil
 }
 
-// recognize leaves out of the buffer what the file has already.
+// recognize leaves out of the buffer what the file has already. The interrupted attempt may have made its
+// batches of other rows, and another writer may have come behind any of them.
 func (d *Destination) recognize() error {
 	if len(d.written) == 0 {
 		return nil
 	}
-	same := min(len(d.written), len(d.buffer))
-	if bytes.Equal(d.written[:same], d.buffer[:same]) {
+	same := commonPrefix(d.written, d.buffer)
+	if same == len(d.written) || same == len(d.buffer) {
 		d.complete += int64(same)
 		d.written, d.buffer = d.written[same:], append(d.buffer[:0], d.buffer[same:]...)
 		return nil
 	}
-	d.written = nil
+	whole := 0
+	for _, end := range d.ends {
+		if at := len(d.buffer) - end; at <= same {
+			whole = at
+		}
+	}
+	d.written, d.buffer = nil, append(d.buffer[:0], d.buffer[whole:]...)
 	d.complete = d.began
 	if _, err := d.file.Seek(0, io.SeekEnd); err != nil {
 		return d.explainWrite(err)
 	}
 	return d.endLine()
+}
+
+// commonPrefix is how many bytes both begin with.
+func commonPrefix(a, b []byte) int {
+	most := min(len(a), len(b))
+	for i := range most {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return most
 }

@@ -35,6 +35,8 @@ type Destination struct {
 	// began is the length of the file before this attempt wrote.
 	began  int64
 	buffer []byte
+	// ends are where the batch's rows end, counted from the buffer's end.
+	ends []int
 	// resumed: an interrupted attempt at this run was at the length behind; written is what the file has
 	// from there on, as far as it may be that attempt's rows.
 	resumed bool
@@ -132,6 +134,7 @@ func (d *Destination) Write(ctx context.Context, batch *row.Batch, before func(r
 
 // encode puts the text of the batch's rows into the buffer, and fails those that have none.
 func (d *Destination) encode(batch *row.Batch) {
+	d.ends = d.ends[:0]
 	for r := range batch.Pending() {
 		size := len(d.buffer)
 		var fault *row.Fault
@@ -141,6 +144,12 @@ func (d *Destination) encode(batch *row.Batch) {
 			continue
 		}
 		r.Outcome = row.Inserted
+		if d.resumed {
+			d.ends = append(d.ends, len(d.buffer))
+		}
+	}
+	for i := range d.ends { // what comes before them is not known yet
+		d.ends[i] = len(d.buffer) - d.ends[i]
 	}
 }
 
@@ -158,6 +167,9 @@ func (d *Destination) flush() error {
 	d.buffer = d.buffer[:0]
 	return nil
 }
+
+// syncFile brings a file to disk; a test watches it, for nothing else can see whether it came there.
+var syncFile = (*os.File).Sync
 
 // Finish brings the file to disk, and for replace puts it in its place. Nothing happens to a file to
 // which nothing was appended, but that an empty or missing one gets its header.
@@ -180,7 +192,7 @@ func (d *Destination) Finish(ctx context.Context) error {
 	if d.complete == d.began && d.temporary == "" && !d.resumed {
 		return nil // another run was first
 	}
-	if err := d.file.Sync(); err != nil {
+	if err := syncFile(d.file); err != nil {
 		return d.explainWrite(err)
 	}
 	if d.temporary == "" {
@@ -192,7 +204,7 @@ func (d *Destination) Finish(ctx context.Context) error {
 	d.temporary = ""
 	// The rename itself must outlast a power cut too; not every system can sync a folder.
 	if folder, err := d.root.Open(filepath.Dir(d.path)); err == nil {
-		_ = folder.Sync()
+		_ = syncFile(folder)
 		folder.Close()
 	}
 	return nil

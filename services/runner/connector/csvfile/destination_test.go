@@ -325,3 +325,103 @@ func TestContinueLeavesWhatOthersHaveAppended(t *testing.T) {
 		t.Errorf("got %q, want %q: %v", text, want, err)
 	}
 }
+
+// Whatever rows the interrupted attempt put into a batch, and wherever in a row it was interrupted: with
+// another writer behind it, each row that it had written whole is there once.
+func TestContinueRecognizesRowsInOtherBatches(t *testing.T) {
+	for _, written := range []int{0, 1, 4, 6} {
+		for _, torn := range []string{"", "An", "Ann,\"4"} {
+			for _, batches := range [][]int{{6}, {1, 1, 1, 1, 1, 1}, {2, 3, 1}, {3, 3}, {4, 2}, {5, 1}} {
+				for _, others := range []bool{false, true} {
+					name := fmt.Sprint(written, torn, batches, others)
+					folder := t.TempDir()
+					text := "who,n\nbefore,0\n"
+					behind := int64(len(text))
+					for n := range written {
+						text += fmt.Sprintf("\"Ann\nLee\",%d\n", n)
+					}
+					want := text
+					if torn != "" && written < 6 {
+						torn := fmt.Sprintf("\"Ann\nLee\",%d\n", written)[:len(torn)]
+						text += torn
+						if others {
+							want += torn + "\n"
+						}
+					}
+					if others {
+						text += "Zoe,7\n"
+						if !strings.HasSuffix(want, "\n") || torn != "" && written < 6 {
+							text = strings.TrimSuffix(text, "Zoe,7\n") + "\nZoe,7\n"
+						}
+						want += "Zoe,7\n"
+					}
+					for n := written; n < 6; n++ {
+						want += fmt.Sprintf("\"Ann\nLee\",%d\n", n)
+					}
+					path := filepath.Join(folder, "out.csv")
+					if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+						t.Fatal(err)
+					}
+					d := create(t, folder, task.Append)
+					d.ContinueBehind(behind)
+					from := 0
+					for _, count := range batches {
+						if err := d.Write(t.Context(), rows("Ann\nLee", from, count), anyTime); err != nil {
+							t.Fatal(err)
+						}
+						from += count
+					}
+					if err := d.Finish(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					d.Close()
+					if got, err := os.ReadFile(path); err != nil || string(got) != want {
+						t.Errorf("%s: got %q, want %q: %v", name, got, want, err)
+					}
+				}
+			}
+		}
+	}
+}
+
+// What a run has written is on disk before it has succeeded, and so is a file's new name; each before what
+// depends on it.
+func TestFinishSyncs(t *testing.T) {
+	defer func(was func(*os.File) error) { syncFile = was }(syncFile)
+	for _, action := range []task.Action{task.Append, task.Replace} {
+		folder := t.TempDir()
+		d := create(t, folder, action)
+		if err := d.Write(t.Context(), rows("Ann", 0, 1), anyTime); err != nil {
+			t.Fatal(err)
+		}
+		var synced []string
+		fails := true
+		syncFile = func(file *os.File) error {
+			_, missing := os.Stat(filepath.Join(folder, "out.csv"))
+			info, err := file.Stat()
+			if err != nil {
+				t.Fatal(err)
+			}
+			synced = append(synced, fmt.Sprintf("folder %v, there %v", info.IsDir(), missing == nil))
+			if fails {
+				return errors.New("the disk is gone")
+			}
+			return file.Sync()
+		}
+		if err := d.Finish(t.Context()); err == nil || !strings.Contains(err.Error(), "could not be written") {
+			t.Errorf("%s: with a disk that fails: %v", action, err)
+		}
+		fails, synced = false, nil
+		if err := d.Finish(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		d.Close()
+		want := "folder false, there true"
+		if action == task.Replace {
+			want = "folder false, there false; folder true, there true"
+		}
+		if got := strings.Join(synced, "; "); got != want {
+			t.Errorf("%s: synced %s, want %s", action, got, want)
+		}
+	}
+}

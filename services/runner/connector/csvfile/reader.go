@@ -28,6 +28,8 @@ type reader struct {
 	buffer     []byte
 	start, end int
 	readErr    error
+	// filled is how many bytes were ever read.
+	filled int64
 
 	// record and fields are the last record's; they are valid until the next read.
 	record []byte
@@ -195,11 +197,17 @@ func (r *reader) fill() {
 	for range 100 {
 		n, err := r.in.Read(r.buffer[r.end:])
 		r.end += n
+		r.filled += int64(n)
 		if r.readErr = err; n > 0 || err != nil {
 			return
 		}
 	}
 	r.readErr = io.ErrNoProgress
+}
+
+// taken is the part of what was read that was taken.
+func (r *reader) taken() float64 {
+	return float64(r.filled-int64(r.end-r.start)) / float64(max(r.filled, 1))
 }
 
 func cutLineEnd(line []byte) []byte {

@@ -49,6 +49,7 @@ type Source struct {
 	header []string
 	used   []bool
 	rows   int64
+	part   float64 // as Progress returned it
 	// text is the last row's.
 	text string
 	// undecodable is how many rows were not valid in the encoding.
@@ -364,12 +365,19 @@ func (s *Source) Skip(ctx context.Context, rows int64) error {
 	return nil
 }
 
-// Progress is the part of the file that has been read, 0 to 1. The number of rows is not known.
+// Progress is the part of the file that Next has come to, 0 to 1: of what is in a buffer the part that was
+// taken counts. The number of rows is not known.
 func (s *Source) Progress() (part float64, total int64) {
 	if s.size == 0 {
 		return 1, 0
 	}
-	return float64(s.counted.read) / float64(s.size), 0
+	read := s.counted.read
+	if s.counted.ahead != nil {
+		read -= int64(s.counted.ahead())
+	}
+	// Behind a part that is packed more densely it would fall.
+	s.part = max(s.part, float64(read)/float64(s.size)*s.reader.taken())
+	return s.part, 0
 }
 
 // Close closes the file.
@@ -396,6 +404,8 @@ func readUp(in io.Reader, p []byte) (int, error) {
 type counter struct {
 	in   io.Reader
 	read int64
+	// ahead is how many of them are still in a buffer; nil without one.
+	ahead func() int
 }
 
 func (c *counter) Read(p []byte) (int, error) {

@@ -33,7 +33,8 @@ type unzipper struct {
 
 // unzip returns the text of a compressed file; several that were put behind each other are one.
 func unzip(packed *counter) (io.Reader, error) {
-	unpacked, err := gzip.NewReader(bufio.NewReader(packed))
+	buffered := bufio.NewReader(packed)
+	unpacked, err := gzip.NewReader(buffered)
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, errZip
@@ -42,6 +43,7 @@ func unzip(packed *counter) (io.Reader, error) {
 	case err != nil:
 		return nil, err
 	}
+	packed.ahead = buffered.Buffered
 	return &unzipper{packed: packed, unpacked: unpacked}, nil
 }
 
