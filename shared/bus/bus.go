@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -33,6 +35,8 @@ var (
 	ErrRotated = errors.New("the id is a former one of another task")
 	// ErrChanged: the task was changed by somebody else at the same time.
 	ErrChanged = errors.New("the task was changed at the same time")
+	// ErrNotMade: the store, or a part of it, is not there yet.
+	ErrNotMade = jet.ErrNotMade
 	// ErrNoConsumer: the task's consumer does not exist on the server.
 	ErrNoConsumer = errors.New("the task has no consumer")
 )
@@ -53,7 +57,8 @@ type Config struct {
 	InProcess nats.InProcessConnProvider
 	// User and Password are for InProcess servers that ask for them.
 	User, Password string
-	// ConnectTimeout bounds the first connection, which is retried until then. Default 10 s.
+	// ConnectTimeout bounds the first connection, which is retried until then. Default 10 s; below 0 it is
+	// tried once.
 	ConnectTimeout time.Duration
 	// Full tells that the store takes no writes at the moment; they are refused with run.ErrFull then
 	// without asking it. Nil where that is not known.
@@ -221,7 +226,8 @@ func (u *Unheld) Retention() time.Duration { return u.store.Retention() }
 // Ready is [Bus.Ready].
 func (s *Tasks) Ready(ctx context.Context) error { return s.store.Ready(ctx) }
 
-// dial tries until a server answers, so that services may be started in any order.
+// dial tries until a server answers, so that services may be started in any order. What passes by itself, as
+// far as that can be told, is run.ErrUnavailable.
 func dial(ctx context.Context, urls string, limit time.Duration, options []nats.Option) (*nats.Conn, error) {
 	deadline := time.Now().Add(limit)
 	for {
@@ -229,14 +235,50 @@ func dial(ctx context.Context, urls string, limit time.Duration, options []nats.
 		if err == nil {
 			return nc, nil
 		}
-		retry := errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout)
-		if !retry || time.Now().After(deadline) {
-			return nil, fmt.Errorf("cannot connect to NATS at %s: %w: check --nats (and --credentials), and that the server is up", redact(urls), err)
+		if refusal := refused(urls, err, options); refusal != nil {
+			return nil, refusal
+		}
+		if time.Now().After(deadline) {
+			return nil, jet.As(run.ErrUnavailable, fmt.Errorf("cannot connect to NATS at %s: %w: check --nats (and --credentials), and that the server is up", redact(urls), err))
 		}
 		if !wait.For(ctx, 200*time.Millisecond) {
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// refused says why no waiting helps; nil where it may. Of several servers, which one error stands for, each
+// is asked.
+func refused(urls string, err error, options []nats.Option) error {
+	if single := strings.Split(urls, ","); len(single) > 1 && passes(err) {
+		for _, url := range single {
+			nc, err := nats.Connect(url, options...)
+			if err == nil {
+				nc.Close() // the next try finds it
+				continue
+			}
+			if refusal := refused(url, err, options); refusal != nil {
+				return refusal
+			}
+		}
+	}
+	switch {
+	case passes(err):
+		return nil
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
+		return fmt.Errorf("NATS at %s refuses the credentials: %w: check --credentials, and the users of the NATS server", redact(urls), err)
+	}
+	return fmt.Errorf("cannot connect to NATS at %s: %w: check --nats (and --credentials)", redact(urls), err)
+}
+
+// passes reports whether a fault of connecting may pass by itself: a server, a name or a network that is not
+// there yet.
+func passes(err error) bool {
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	return errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrConnectionClosed) ||
+		errors.Is(err, nats.ErrMaxConnectionsExceeded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // credentials reads a .creds file or a line "user:password".

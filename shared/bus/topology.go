@@ -207,7 +207,7 @@ func (b *Bus) Check(ctx context.Context) error {
 			stream, err = remakeProgress(ctx, b.store)
 		}
 		if absent(err) {
-			return fmt.Errorf("this NATS has no stream %s: run `runhook init --nats URL` once, with an administrator's credentials", config.Name)
+			return jet.As(ErrNotMade, fmt.Errorf("this NATS has no stream %s: run `runhook init --nats URL` once, with an administrator's credentials", config.Name))
 		}
 		if err != nil {
 			return fmt.Errorf("open stream %s: %w", config.Name, jet.Explain(err))

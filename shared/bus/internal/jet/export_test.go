@@ -64,3 +64,10 @@ func Committed(answer []byte, id string, n int) (stored, notStored bool) {
 	_, err := committed(answer, id, n)
 	return err == nil, errors.Is(err, errNotStored)
 }
+
+// SetDoubtFor sets how long a write that failed tells of the next ones, until restore.
+func SetDoubtFor(d time.Duration) (restore func()) {
+	was := doubtFor
+	doubtFor = d
+	return func() { doubtFor = was }
+}

@@ -111,7 +111,9 @@ func (g *group) close() { g.committing.Wait() }
 // jetstream's PublishMsg, ErrNotSent, which means that the entry never left, and others after which it
 // may be stored.
 func (s *Stream) Publish(ctx context.Context, e Entry) (Receipt, error) {
-	return s.group.publish(ctx, e)
+	receipt, err := s.group.publish(ctx, e)
+	s.doubt.note(err)
+	return receipt, err
 }
 
 func (g *group) publish(ctx context.Context, e Entry) (Receipt, error) {

@@ -159,18 +159,36 @@ func Refused(err error) bool {
 		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
+// ErrNotMade: the store, or a part of it, is not there yet.
+var ErrNotMade = errors.New("the store is not made")
+
+// marked is an error that also is another, of which its text says nothing.
+type marked struct {
+	error
+	as error
+}
+
+func (m marked) Is(target error) bool { return target == m.as }
+func (m marked) Unwrap() error        { return m.error }
+
+// As marks an error as another, for errors.Is, and leaves its text.
+func As(as, err error) error { return marked{err, as} }
+
 // Explain adds what to do to errors of the JetStream API that a user can cause, and marks those that
 // mean that NATS cannot be reached.
 func Explain(err error) error {
 	switch {
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
-		return fmt.Errorf("%w: start the NATS server with JetStream (-js), and enable it for this account", err)
+		return As(run.ErrUnavailable, fmt.Errorf("%w: start the NATS server with JetStream (-js), and enable it for this account", err))
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return fmt.Errorf("%w: no answer from JetStream; is the cluster's leader up?", run.ErrUnavailable)
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse),
 		errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionClosed),
 		errors.Is(err, nats.ErrDisconnected), errors.Is(err, nats.ErrConnectionReconnecting):
 		return fmt.Errorf("%w: %w", run.ErrUnavailable, err)
+	}
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.Code == 503 {
+		return As(run.ErrUnavailable, err)
 	}
 	return err
 }

@@ -56,6 +56,7 @@ type Stream struct {
 	store   *Store
 	group   *group
 	voucher voucher
+	doubt   doubt
 }
 
 // New returns the store behind a connection, which Close closes. full tells whether the store takes no
@@ -95,7 +96,7 @@ func (s *Store) Use(ctx context.Context, opened map[string]jetstream.Stream) err
 	s.Results.group.enable(grouped && s.Results.CachedInfo().Config.AllowAtomicPublish)
 	lease, err := time.ParseDuration(config.Metadata[LeaseKey])
 	if err != nil {
-		return fmt.Errorf("stream %s does not say its lease: run `runhook init --nats URL` again", RunsStream)
+		return As(ErrNotMade, fmt.Errorf("stream %s does not say its lease: run `runhook init --nats URL` again", RunsStream))
 	}
 	s.Lease = lease
 	if s.Numbers, err = ParseNumbers(config.Metadata[NumbersKey]); err != nil {
@@ -108,8 +109,11 @@ func (s *Store) Use(ctx context.Context, opened map[string]jetstream.Stream) err
 		return fmt.Errorf("open object store %s: %w", RowsBucket, Explain(err))
 	}
 	id, err := s.Control.LeaderLast(ctx, StoreIDSubject)
+	if errors.Is(err, ErrMissing) {
+		return As(ErrNotMade, errors.New("the store has no id: run `runhook init --nats URL` again"))
+	}
 	if err != nil {
-		return fmt.Errorf("read the store id: %w: run `runhook init --nats URL` again", err)
+		return fmt.Errorf("read the store id: %w", err)
 	}
 	if s.ID = StoreID(id.Data); s.ID != string(id.Data) {
 		s.Control.PassOver(id, errors.New("the id of a store is a GUID"))
@@ -136,17 +140,6 @@ func (s *Store) Close() {
 	s.NC.Close()
 	s.Runs.group.close()
 	s.Results.group.close()
-}
-
-// Ready reports why the store cannot be used right now, nil when it can.
-func (s *Store) Ready(ctx context.Context) error {
-	if !s.NC.IsConnected() {
-		return fmt.Errorf("%w: not connected", run.ErrUnavailable)
-	}
-	if _, err := s.JS.Stream(ctx, RunsStream); err != nil {
-		return fmt.Errorf("%w: stream %s: %w", run.ErrUnavailable, RunsStream, err)
-	}
-	return nil
 }
 
 // Retention is how long the store keeps runs.
