@@ -566,7 +566,7 @@ func serveRole(role, dir string) error {
 	if role == "imis" {
 		return serveIMIS(address)
 	}
-	nats, err := broker.Start(broker.Options{
+	nats, err := broker.Start(ctx, broker.Options{
 		Dir: dir, Listen: os.Getenv("RUNHOOK_BENCH_NATS"), Durable: role == "accept-always", Log: zerolog.Nop(),
 	})
 	if err != nil {

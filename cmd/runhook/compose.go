@@ -29,24 +29,46 @@ import (
 type process struct {
 	log     zerolog.Logger
 	metrics *prometheus.Registry
-	store   *bus.Bus
-	tasks   *bus.TaskView
-	notes   []string // what /readyz says besides
-	undos   []func()
+	server  *web.Server
+	// starting is what keeps it from being ready, until answer.
+	starting starting
+	store    *bus.Bus
+	tasks    *bus.TaskView
+	// notes are what /readyz says besides.
+	notes []string
+	undos []func()
+
+	// ended is closed when the server has; served is its error then.
+	ended  chan struct{}
+	served error
+	// stop ends the steps that open the process, and what they run beside it.
+	stop context.CancelFunc
 }
 
 // step adds one thing to a process. Whatever it starts or holds it gives to undo at once.
 type step func(ctx context.Context, p *process) error
 
-// open makes a process by its steps, in their order. If one fails, everything before it is undone.
+// open makes a process by its steps, in their order. If one fails, everything before it is undone. A process
+// that is stopped while it answers and is not ready has ended as it should.
 func open(ctx context.Context, p *program, steps ...step) (*process, error) {
-	opened := &process{log: p.log, metrics: prometheus.NewRegistry()}
+	opened := &process{log: p.log, metrics: prometheus.NewRegistry(), starting: starting{log: p.log}}
 	opened.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	opening, stop := context.WithCancel(ctx)
+	opened.stop = stop
+	opened.undo(stop)
 	for _, do := range steps {
-		if err := do(ctx, opened); err != nil {
-			opened.close()
-			return nil, err
+		err := do(opening, opened)
+		if err == nil {
+			continue
 		}
+		opened.close()
+		if opened.server != nil && opened.served != nil {
+			return nil, failedServing(opened.served)
+		}
+		if opened.server != nil && ctx.Err() != nil {
+			return nil, &exit{exitSuccess, nil}
+		}
+		return nil, err
 	}
 	return opened, nil
 }
@@ -105,7 +127,7 @@ func (p *process) connect(ctx context.Context, c bus.Config) (err error) {
 // embed starts a NATS server on a directory, for this process alone, and connects to it. Once that is
 // undone, nothing is written to the directory any more.
 func (p *process) embed(ctx context.Context, dir, name string) error {
-	server, err := broker.Start(broker.Options{Dir: dir, Log: p.log})
+	server, err := broker.Start(ctx, broker.Options{Dir: dir, Recovering: p.starting.recovers, Log: p.log})
 	if err != nil {
 		return err
 	}
@@ -138,6 +160,9 @@ func watchTasks(ctx context.Context, p *process) error {
 // ready tells whether a service can do its work: NATS is reachable, its streams are there, and the
 // tasks are loaded.
 func (p *process) ready(ctx context.Context) error {
+	if why := p.starting.why(); why != nil {
+		return why
+	}
 	if err := p.store.Ready(ctx); err != nil {
 		return err
 	}
@@ -147,25 +172,8 @@ func (p *process) ready(ctx context.Context) error {
 	return nil
 }
 
-// listen binds the address for the services' routes, health and metrics.
-func (p *process) listen(address string, maxBody int, routes ...[]web.Route) (*web.Server, error) {
-	routes = append(routes, web.Health(p.ready, p.notes...), web.Metrics(p.metrics))
-	descriptors := descriptorLimit()
-	conns, _ := maxConns(descriptors)
-	server, err := web.New(web.Options{Listen: address, MaxBody: maxBody, MaxConns: conns, Log: p.log}, routes...)
-	if err != nil {
-		return nil, err
-	}
-	p.log.Info().Str("url", server.URL()).Int("max_connections", conns).Uint64("descriptors", descriptors).Msg("answering HTTP")
-	return server, nil
-}
-
 // runner makes the runner. home is as in [runner.Options].
 func (p *process) runner(f SlotFlags, connections *connection.Set, home string) (*runner.Runner, error) {
-	if f.Hold {
-		p.notes = append(p.notes, heldNote)
-		p.log.Warn().Msg(heldNote)
-	}
 	return runner.New(runner.Options{
 		Work: p.store.Work, Tasks: p.tasks, Kinds: builtin.Kinds(), Connections: connections, Slots: f.Slots, Grace: f.Grace,
 		Home: home, Hold: f.Hold, Log: p.log, Metrics: p.metrics,
@@ -191,6 +199,8 @@ type edge struct {
 	// maxWaiting is how many requests may wait at once, and waits those that do, once a service has asked.
 	maxWaiting int
 	waits      *web.Waits
+	// admin is nil where there are no admin routes.
+	admin *web.Admin
 }
 
 func newEdge(f EdgeFlags, keys *web.Keys) (*edge, error) {
@@ -220,14 +230,16 @@ func (e *edge) ingress(p *process) ([]web.Route, error) {
 	return service.Routes(), nil
 }
 
+// guard reads the admin token.
+func (e *edge) guard(f AdminFlag) (err error) {
+	e.admin, err = web.NewAdmin(f.AdminTokenFile, e.locator)
+	return err
+}
+
 // status makes the routes of the status service. followed is the folder of task files, nil for none.
-func (e *edge) status(p *process, adminTokenFile string, followed *folder.Folder) ([]web.Route, error) {
-	admin, err := web.NewAdmin(adminTokenFile, e.locator)
-	if err != nil {
-		return nil, err
-	}
+func (e *edge) status(p *process, followed *folder.Folder) ([]web.Route, error) {
 	o := status.Options{
-		Runs: p.store.Runs, Store: p.store.Tasks, Unheld: p.store.Unheld, Tasks: p.tasks, Locator: e.locator, Admin: admin, Keys: e.keys, SignedLinks: e.signed,
+		Runs: p.store.Runs, Store: p.store.Tasks, Unheld: p.store.Unheld, Tasks: p.tasks, Locator: e.locator, Admin: e.admin, Keys: e.keys, SignedLinks: e.signed,
 		Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
 	}
 	if followed != nil {
@@ -240,17 +252,17 @@ func (e *edge) status(p *process, adminTokenFile string, followed *folder.Folder
 	return service.Routes(), nil
 }
 
-// serveAndExecute answers HTTP and executes runs until ctx ends. Then both stop at the same time: nothing
-// more is accepted or begun, what was accepted is answered, and runs under way get their grace.
-func serveAndExecute(ctx context.Context, p *program, server *web.Server, executing *runner.Runner) error {
+// execute executes runs until ctx ends or the server does. Then both stop at the same time: nothing more is
+// accepted or begun, what was accepted is answered, and runs under way get their grace.
+func (p *process) execute(ctx context.Context, executing *runner.Runner) error {
 	running, stopRunning := context.WithCancel(ctx)
 	defer stopRunning()
 	defer context.AfterFunc(ctx, func() { p.log.Info().Msg("no more requests are taken; runs under way get their grace") })()
 	ended := make(chan error, 1)
 	go func() { ended <- executing.Run(running) }()
-	served := server.Run(ctx)
+	<-p.ended
 	stopRunning() // also where the server failed
-	return failedServing(errors.Join(served, <-ended))
+	return failedServing(errors.Join(p.served, <-ended))
 }
 
 // failedServing gives the error of a service that had started its exit code.

@@ -36,6 +36,15 @@ func (f *NATSFlags) connect(name string) step {
 	}
 }
 
+// store are the steps of a service to the store on this NATS, however long that takes to be there.
+func (f *NATSFlags) store(name string) []step {
+	once := bus.Config{URLs: f.NATS, Credentials: f.Credentials, Name: name, ConnectTimeout: -1}
+	return []step{
+		patiently(func(ctx context.Context, p *process) error { return p.connect(ctx, once) }),
+		patiently(checkStore), patiently(watchTasks),
+	}
+}
+
 // RetentionFlags say how long a store keeps what, and how long it waits for a runner. Those that are left
 // out are as the store has them.
 type RetentionFlags struct {
@@ -162,6 +171,15 @@ type SlotFlags struct {
 	Slots int           `default:"16" help:"How many runs may be in progress at once (${default})."`
 	Grace time.Duration `default:"5s" help:"How long runs may go on at a stop before they are handed back (${default})."`
 	Hold  bool          `help:"Take no run: POSTs are accepted and queue. To look at a restored store before its runs start."`
+}
+
+// hold is the step of a runner that takes no run: /readyz and the log say so.
+func (f *SlotFlags) hold(_ context.Context, p *process) error {
+	if f.Hold {
+		p.notes = append(p.notes, heldNote)
+		p.log.Warn().Msg(heldNote)
+	}
+	return nil
 }
 
 // announce says it if runs are held.

@@ -182,6 +182,9 @@ func fullDisk(t *testing.T, durability string) {
 		t.Errorf("Retry-After %q, %s", refused.header.Get("Retry-After"), refused.body)
 	}
 	i.log.Await(t, `takes no more writes`, i.ended)
+	if got, err := i.request(http.MethodGet, i.url+"/readyz"); err != nil || got.status != http.StatusServiceUnavailable || !bytes.Contains(got.body, []byte("disk of the store is full")) {
+		t.Errorf("on a full disk /readyz is %d %s %v", got.status, got.body, err)
+	}
 	release() // what is under way comes to its end and cannot say so
 	eventually(t, i, "what ended before can still be read", func() bool {
 		now, err := i.request(http.MethodGet, ended)

@@ -31,7 +31,7 @@ func (c *ingressCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	process, err := open(ctx, p, c.connect("runhook ingress"), checkStore, watchTasks)
+	process, err := open(ctx, p, append([]step{listen(c.Listen, c.MaxBody, openapi.Routes())}, c.store("runhook ingress")...)...)
 	if err != nil {
 		return err
 	}
@@ -40,10 +40,9 @@ func (c *ingressCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	server, err := process.listen(c.Listen, c.MaxBody, webhooks, openapi.Routes())
-	if err != nil {
+	if err := process.answer(webhooks); err != nil {
 		return err
 	}
-	p.printf("Runhook's ingress listens on %s. Ctrl-C stops it.\n", server.URL())
-	return failedServing(server.Run(ctx))
+	p.printf("Runhook's ingress listens on %s. Ctrl-C stops it.\n", process.server.URL())
+	return process.serve()
 }

@@ -29,7 +29,7 @@ func (c *runnerCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	process, err := open(ctx, p, c.connect("runhook runner"), checkStore, watchTasks)
+	process, err := open(ctx, p, append([]step{c.hold, listen(c.Listen, 0)}, c.store("runhook runner")...)...)
 	if err != nil {
 		return err
 	}
@@ -38,11 +38,10 @@ func (c *runnerCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	server, err := process.listen(c.Listen, 0)
-	if err != nil {
+	if err := process.answer(); err != nil {
 		return err
 	}
-	p.printf("Runhook's runner executes runs; health and metrics are on %s. Ctrl-C stops it.\n", server.URL())
+	p.printf("Runhook's runner executes runs; health and metrics are on %s. Ctrl-C stops it.\n", process.server.URL())
 	c.announce(p)
-	return serveAndExecute(ctx, p, server, executing)
+	return process.execute(ctx, executing)
 }

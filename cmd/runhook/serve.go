@@ -70,7 +70,8 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	s := serving{flags: c}
-	process, err := open(ctx, p, s.lock, s.bringDemo, s.load, s.startBroker, s.openStore, watchTasks, s.followTasks, redeliver)
+	process, err := open(ctx, p, s.lock, s.bringDemo, s.load, c.hold, listen(c.Listen, c.MaxBody, openapi.Routes()),
+		s.startBroker, patiently(s.connect), patiently(s.openStore), patiently(watchTasks), s.followTasks, patiently(redeliver))
 	if err != nil {
 		return err
 	}
@@ -84,23 +85,22 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	answers, err := s.edge.status(process, c.AdminTokenFile, s.folder)
+	answers, err := s.edge.status(process, s.folder)
 	if err != nil {
 		return err
 	}
-	server, err := process.listen(c.Listen, c.MaxBody, webhooks, answers, openapi.Routes())
-	if err != nil {
+	if err := process.answer(webhooks, answers); err != nil {
 		return err
 	}
-	s.announce(p, server, process.tasks)
+	s.announce(p, process.server, process.tasks)
 	c.announce(p)
 	process.beside(ctx, process.sweeper().Run)
 	process.beside(ctx, process.keep)
 	if c.Demo {
 		process.beside(ctx, s.demo.Run)
-		process.beside(ctx, func(ctx context.Context) { tour(ctx, p, server.URL(), s.example) })
+		process.beside(ctx, func(ctx context.Context) { tour(ctx, p, process.server.URL(), s.example) })
 	}
-	return serveAndExecute(ctx, p, server, executing)
+	return process.execute(ctx, executing)
 }
 
 // serving is what a `runhook serve` has besides what every service has.
@@ -139,8 +139,10 @@ func (s *serving) load(context.Context, *process) (err error) {
 	if err != nil {
 		return err
 	}
-	s.edge, err = newEdge(s.flags.EdgeFlags, keys)
-	return err
+	if s.edge, err = newEdge(s.flags.EdgeFlags, keys); err != nil {
+		return err
+	}
+	return s.edge.guard(s.flags.AdminFlag)
 }
 
 // ownKeys loads --run-key-file, or the key of the data directory, which it makes at the first start.
@@ -156,10 +158,10 @@ func (c *serveCommand) ownKeys() (*web.Keys, error) {
 }
 
 // startBroker starts the embedded NATS server. A demo makes do with any port.
-func (s *serving) startBroker(_ context.Context, p *process) (err error) {
+func (s *serving) startBroker(ctx context.Context, p *process) (err error) {
 	_, conns := maxConns(descriptorLimit())
 	o := broker.Options{
-		Dir: broker.Dir(s.flags.Data), Listen: s.flags.NATSListen, MaxConns: conns, Durable: s.flags.Durability == "always", Log: p.log,
+		Dir: broker.Dir(s.flags.Data), Listen: s.flags.NATSListen, MaxConns: conns, Durable: s.flags.Durability == "always", Recovering: p.starting.recovers, Log: p.log,
 	}
 	if s.flags.NATSAuthFile != "" {
 		data, err := os.ReadFile(s.flags.NATSAuthFile)
@@ -180,21 +182,22 @@ func (s *serving) startBroker(_ context.Context, p *process) (err error) {
 			_ = probe.Close()
 		}
 	}
-	if s.broker, err = broker.Start(o); err != nil {
+	if s.broker, err = broker.Start(ctx, o); err != nil {
 		return err
 	}
 	p.undo(s.broker.Stop)
 	return nil
 }
 
-// openStore makes or changes the store, and repairs what a crash has left of it.
-func (s *serving) openStore(ctx context.Context, p *process) error {
-	err := p.connect(ctx, bus.Config{
+// connect connects to the embedded server.
+func (s *serving) connect(ctx context.Context, p *process) error {
+	return p.connect(ctx, bus.Config{
 		Name: "runhook serve", InProcess: s.broker, User: s.broker.InternalUser, Password: s.broker.InternalPassword, Full: s.broker.Full,
 	})
-	if err != nil {
-		return err
-	}
+}
+
+// openStore makes or changes the store, and repairs what a crash has left of it.
+func (s *serving) openStore(ctx context.Context, p *process) error {
 	topology := s.flags.topology()
 	topology.Synced, topology.Embedded = s.flags.Durability == "always", true
 	if err := s.flags.apply(ctx, p.store, topology); err != nil {

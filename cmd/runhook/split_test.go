@@ -21,9 +21,6 @@ func TestServicesApart(t *testing.T) {
 		t.Fatal(err)
 	}
 	nats := []string{"--nats", existing.URL(), "--listen", "127.0.0.1:0"}
-	if code, _, messages := call(t, append([]string{"ingress", "--run-key-file", key}, nats...)...); code != exitNoStart || !oneLine(messages, "run `runhook init --nats URL` once") {
-		t.Fatalf("before init: exit code %d, %s", code, messages)
-	}
 	if said := mustCall(t, "init", "--nats", existing.URL(), "--retention", "30d"); !strings.Contains(said, "is ready") {
 		t.Fatalf("init: %s", said)
 	}
@@ -90,6 +87,7 @@ func TestServicesRefuse(t *testing.T) {
 		"ingress without a key":        {[]string{"ingress", "--nats", unheard}, "openssl rand -base64 32 > run.key"},
 		"status without a key":         {[]string{"status", "--nats", unheard}, "openssl rand -base64 32 > run.key"},
 		"status open without a token":  {append([]string{"status", "--nats", unheard, "--listen", "0.0.0.0:0"}, key...), "pass --admin-token-file"},
+		"runner with a wrong URL":      {[]string{"runner", "--nats", "nats://a:b:c"}, "check --nats"},
 		"runner without connections":   {[]string{"runner", "--nats", unheard, "--connections", s.path("none.yaml")}, "none.yaml"},
 		"runner without slots":         {[]string{"runner", "--nats", unheard, "--slots", "0"}, "--slots must be"},
 		"init with a short lease":      {[]string{"init", "--nats", unheard, "--lease", "1s"}, "--lease must be at least 2s, not 1s"},

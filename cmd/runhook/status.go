@@ -32,21 +32,23 @@ func (c *statusCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	process, err := open(ctx, p, c.connect("runhook status"), checkStore, watchTasks)
+	if err := edge.guard(c.AdminFlag); err != nil {
+		return err
+	}
+	process, err := open(ctx, p, append([]step{listen(c.Listen, c.MaxBody, openapi.Routes())}, c.store("runhook status")...)...)
 	if err != nil {
 		return err
 	}
 	defer process.close()
-	answers, err := edge.status(process, c.AdminTokenFile, nil)
+	answers, err := edge.status(process, nil)
 	if err != nil {
 		return err
 	}
-	server, err := process.listen(c.Listen, c.MaxBody, answers, openapi.Routes())
-	if err != nil {
+	if err := process.answer(answers); err != nil {
 		return err
 	}
-	p.printf("Runhook's status service listens on %s. Ctrl-C stops it.\n", server.URL())
+	p.printf("Runhook's status service listens on %s. Ctrl-C stops it.\n", process.server.URL())
 	process.beside(ctx, process.sweeper().Run)
 	process.beside(ctx, process.keep)
-	return failedServing(server.Run(ctx))
+	return process.serve()
 }

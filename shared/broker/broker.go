@@ -2,8 +2,8 @@
 package broker
 
 import (
+	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -31,7 +31,9 @@ type Options struct {
 	// Durable syncs every write to disk before it is acknowledged. Without it the last moments
 	// before a power cut may be lost; a killed process loses nothing either way.
 	Durable bool
-	Log     zerolog.Logger
+	// Recovering is told every second how far a server is that starts, by Start and later; nil tells nobody.
+	Recovering func(Progress)
+	Log        zerolog.Logger
 }
 
 // Broker is a running embedded server. When its store stops taking writes, because the disk is full
@@ -55,7 +57,8 @@ type Broker struct {
 	// repaired is for Unsynced.
 	repaired atomic.Bool
 
-	stop       chan struct{}
+	// stop ends the supervisor, and supervised is closed when that has ended.
+	stop       context.CancelFunc
 	supervised chan struct{}
 }
 
@@ -63,9 +66,10 @@ type Broker struct {
 // it has not written is rebuilt at the next start.
 var stopLimit = 10 * time.Second // shorter in tests
 
-// Start starts the server and waits until it takes connections. A taken port, an unwritable
-// directory and a directory with somebody else's data are errors that say what to do.
-func Start(o Options) (*Broker, error) {
+// Start starts the server and waits until it has recovered its streams and takes connections, or until ctx
+// ends; a server that has started goes on then. A taken port, an unwritable directory and a directory with
+// somebody else's data are errors that say what to do.
+func Start(ctx context.Context, o Options) (*Broker, error) {
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("cannot make the data directory: %w: choose another with --data", err)
 	}
@@ -82,8 +86,7 @@ func Start(o Options) (*Broker, error) {
 		}
 	}
 	broker := &Broker{
-		options: o, logger: &logger{log: o.Log, failed: make(chan string, 1)},
-		stop: make(chan struct{}), supervised: make(chan struct{}),
+		options: o, logger: &logger{log: o.Log, failed: make(chan string, 1)}, supervised: make(chan struct{}),
 	}
 	if o.User != "" {
 		broker.InternalUser, broker.InternalPassword = "runhook-internal", rand.Text()
@@ -92,17 +95,19 @@ func Start(o Options) (*Broker, error) {
 		return nil, err
 	}
 	found := newestBlocks(o.Dir)
-	if err := broker.start(); err != nil {
+	if err := broker.start(ctx); err != nil {
 		broker.conclude()
 		return nil, err
 	}
 	broker.CutOff = cutOff(found)
-	go broker.supervise()
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	broker.stop = stop
+	go broker.supervise(running)
 	return broker, nil
 }
 
 // start starts a server on what the directory holds.
-func (b *Broker) start() error {
+func (b *Broker) start(ctx context.Context) error {
 	o := b.options
 	if err := forgetCopied(o.Dir); err != nil {
 		return err
@@ -131,16 +136,8 @@ func (b *Broker) start() error {
 		return fmt.Errorf("set up the embedded NATS server: %w", err)
 	}
 	next.SetLoggerV2(b.logger, false, false, false)
-	started := make(chan struct{})
-	go func() { defer close(started); next.Start() }()
-	if !next.ReadyForConnections(20*time.Second) || !next.JetStreamEnabled() {
-		next.Shutdown()
-		<-started
-		next.WaitForShutdown()
-		if fatal := b.logger.fatal(); fatal != "" {
-			return fmt.Errorf("the embedded NATS server did not start: %s", fatal)
-		}
-		return errors.New("the embedded NATS server did not start within 20 s")
+	if err := b.run(ctx, next); err != nil {
+		return err
 	}
 	b.server.Store(next)
 	return nil
@@ -182,11 +179,7 @@ func (b *Broker) URL() string {
 
 // Stop stops the server in bounded time. Everything acknowledged is on disk before and after.
 func (b *Broker) Stop() {
-	select {
-	case <-b.stop:
-	default:
-		close(b.stop)
-	}
+	b.stop()
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)

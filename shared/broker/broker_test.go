@@ -25,7 +25,7 @@ func TestStopIsBounded(t *testing.T) {
 	restore := broker.SetStopLimit(limit)
 	defer restore()
 	o := broker.Options{Dir: t.TempDir(), Log: zerolog.Nop()}
-	first, err := broker.Start(o)
+	first, err := broker.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestStopIsBounded(t *testing.T) {
 	if t.Logf("a stop with %d consumers took %s, and all that it began %s", tasks, took, whole); whole > 3*limit && took > whole*2/3 {
 		t.Errorf("it may take %s", limit)
 	}
-	second, err := broker.Start(o)
+	second, err := broker.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func connect(t *testing.T, b *broker.Broker) jetstream.JetStream {
 // connections come back.
 func TestFailedWriteStartsTheServerAgain(t *testing.T) {
 	dir := t.TempDir()
-	b, err := broker.Start(broker.Options{Dir: dir, Listen: "127.0.0.1:0", Log: zerolog.Nop()})
+	b, err := broker.Start(t.Context(), broker.Options{Dir: dir, Listen: "127.0.0.1:0", Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,8 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,13 +19,23 @@ type logger struct {
 	log  zerolog.Logger
 	mu   sync.Mutex
 	last string
+	// restored are the streams that the server has recovered.
+	restored map[string]bool
 	// failed gets the reason when a write has failed.
 	failed chan string
 }
 
-func (l *logger) Noticef(string, ...any) {}
-func (l *logger) Debugf(string, ...any)  {}
-func (l *logger) Tracef(string, ...any)  {}
+// Noticef drops a notice; of a stream that is recovered it learns its name.
+func (l *logger) Noticef(format string, v ...any) {
+	if strings.HasPrefix(strings.TrimSpace(format), "Restored ") && len(v) == 4 {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.restored[fmt.Sprint(v[2])] = true
+	}
+}
+
+func (l *logger) Debugf(string, ...any) {}
+func (l *logger) Tracef(string, ...any) {}
 
 func (l *logger) Warnf(format string, v ...any) {
 	l.log.Warn().Str("part", "nats-server").Msgf(format, v...)
@@ -47,11 +59,18 @@ func (l *logger) fatal() string {
 	return l.last
 }
 
+// recovered are the streams that the server has recovered so far.
+func (l *logger) recovered() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Keys(l.restored))
+}
+
 // forget drops what a server before had to say.
 func (l *logger) forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.last = ""
+	l.last, l.restored = "", map[string]bool{}
 	select {
 	case <-l.failed:
 	default:

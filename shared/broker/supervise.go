@@ -1,10 +1,13 @@
 package broker
 
 import (
+	"context"
 	"crypto/rand"
 	"os"
 	"path/filepath"
 	"time"
+
+	"runhook/shared/wait"
 )
 
 const (
@@ -25,35 +28,35 @@ const (
 // failed, mostly because the disk is full, refuses everything until then, even when there is room
 // again. It happens twice: at once, so that readers see what is on disk and nothing else, and when
 // there is room. In between Full is true.
-func (b *Broker) supervise() {
+func (b *Broker) supervise(ctx context.Context) {
 	defer close(b.supervised)
 	b.keepReserve()
 	var restarted time.Time
 	for {
 		var reason string
 		select {
-		case <-b.stop:
+		case <-ctx.Done():
 			return
 		case reason = <-b.logger.failed:
 		}
 		b.full.Store(true)
 		b.options.Log.Error().Str("reason", reason).Str("dir", b.options.Dir).
 			Msg("the data directory takes no more writes: POSTs get 503 and what is running waits, until there is room again")
-		if time.Since(restarted) < steady && !b.pause(steady) {
+		if time.Since(restarted) < steady && !wait.For(ctx, steady) {
 			return
 		}
 		_ = os.Remove(b.reserve()) // where there is none, or it cannot go, it is tried without
-		if !b.restart() {
+		if !b.restart(ctx) {
 			return
 		}
 		for room(b.options.Dir, roomNeeded+reserved) != nil {
-			if !b.pause(lookForRoom) {
+			if !wait.For(ctx, lookForRoom) {
 				return
 			}
 		}
 		select {
 		case <-b.logger.failed: // something wrote all the same, such as the copy of finals into events
-			if !b.restart() {
+			if !b.restart(ctx) {
 				return
 			}
 		default:
@@ -70,31 +73,24 @@ func (b *Broker) Full() bool { return b.full.Load() }
 
 // restart starts the server again, as soon as that is possible; false when the broker is stopped
 // before. Every connection is lost and comes back by itself.
-func (b *Broker) restart() bool {
+func (b *Broker) restart(ctx context.Context) bool {
 	shutdown(b.Server())
 	said := ""
 	for {
-		err := b.start()
+		err := b.start(ctx)
 		if err == nil {
 			return true
+		}
+		if ctx.Err() != nil {
+			return false
 		}
 		if err.Error() != said { // once, not every second
 			said = err.Error()
 			b.options.Log.Error().Err(err).Msg("the embedded NATS server cannot be started again, trying until it can")
 		}
-		if !b.pause(lookForRoom) {
+		if !wait.For(ctx, lookForRoom) {
 			return false
 		}
-	}
-}
-
-// pause waits; false when the broker is stopped meanwhile.
-func (b *Broker) pause(d time.Duration) bool {
-	select {
-	case <-b.stop:
-		return false
-	case <-time.After(d):
-		return true
 	}
 }
 

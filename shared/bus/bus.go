@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -251,13 +252,13 @@ func dial(ctx context.Context, urls string, limit time.Duration, options []nats.
 // is asked.
 func refused(urls string, err error, options []nats.Option) error {
 	if single := strings.Split(urls, ","); len(single) > 1 && passes(err) {
-		for _, url := range single {
-			nc, err := nats.Connect(url, options...)
+		for _, one := range single {
+			nc, err := nats.Connect(one, options...)
 			if err == nil {
 				nc.Close() // the next try finds it
 				continue
 			}
-			if refusal := refused(url, err, options); refusal != nil {
+			if refusal := refused(one, err, options); refusal != nil {
 				return refusal
 			}
 		}
@@ -274,6 +275,9 @@ func refused(urls string, err error, options []nats.Option) error {
 // passes reports whether a fault of connecting may pass by itself: a server, a name or a network that is not
 // there yet.
 func passes(err error) bool {
+	if _, ok := errors.AsType[*url.Error](err); ok { // of what is no URL
+		return false
+	}
 	if _, ok := errors.AsType[net.Error](err); ok {
 		return true
 	}

@@ -57,7 +57,7 @@ func Empty(t testing.TB, synced bool) *Store {
 // Start starts the server again, on the streams that it has; listen is an address as broker takes it.
 func (s *Store) Start(listen string) {
 	s.t.Helper()
-	started, err := broker.Start(broker.Options{Dir: s.Dir, Listen: listen, Durable: s.synced, Log: zerolog.Nop()})
+	started, err := broker.Start(s.t.Context(), broker.Options{Dir: s.Dir, Listen: listen, Durable: s.synced, Log: zerolog.Nop()})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -367,6 +367,35 @@ func TestHealthAndMetrics(t *testing.T) {
 	}
 }
 
+// A server that is starting says so to everybody, with what it is at; then it answers as any other.
+func TestStarting(t *testing.T) {
+	s, _, _ := started(t, Options{Starting: func() error { return errors.New("the store is being recovered") }}, Health(func(context.Context) error { return nil })...)
+	address := s.Addr().String()
+	const post = "POST /task/1 HTTP/1.1\r\nHost: a\r\nOrigin: https://b.example.org\r\nContent-Length: 5\r\n\r\nhello"
+	response, body := talk(t, address, post)
+	wantProblem(t, response, body, 503)
+	if !strings.Contains(body, "the store is being recovered") || response.Header.Get("Retry-After") != "5" || response.Header.Get("Access-Control-Allow-Origin") != "*" {
+		t.Errorf("%v %s", response.Header, body)
+	}
+	response, body = talk(t, address, "OPTIONS /task/1 HTTP/1.1\r\nHost: a\r\nOrigin: https://b.example.org\r\nAccess-Control-Request-Method: POST\r\n\r\n")
+	if response.StatusCode != 204 || !strings.Contains(response.Header.Get("Access-Control-Allow-Methods"), "POST") {
+		t.Errorf("a preflight got %s %v %s", response.Status, response.Header, body)
+	}
+	if response, _ := talk(t, address, "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"); response.StatusCode != 200 {
+		t.Errorf("/livez: %s", response.Status)
+	}
+	if err := s.Mount([]Route{echo}); err != nil {
+		t.Fatal(err)
+	}
+	for request, status := range map[string]int{
+		post: 200, "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n": 200, "GET /none HTTP/1.1\r\nHost: a\r\n\r\n": 404,
+	} {
+		if response, body := talk(t, address, request); response.StatusCode != status {
+			t.Errorf("after the start %q got %s %s", request, response.Status, body)
+		}
+	}
+}
+
 func FuzzHost(f *testing.F) {
 	for _, seed := range []string{"a", "a:1", "[::1]:2", "a b", "", "[", "]:", "a:99999999", "é"} {
 		f.Add(seed)

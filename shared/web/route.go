@@ -72,15 +72,24 @@ type site struct {
 // its Problem to its site's refuse.
 const refusalKey = "runhook.refusal"
 
-// mount builds the router of all routes. It never redirects; a known path with another method is
+// table is the routes that a server answers at one time.
+type table struct {
+	*router.Router
+	// corsPrefixes begin the paths that pages of other sites may call.
+	corsPrefixes []string
+	// starting: Mount brings the others later.
+	starting bool
+}
+
+// newTable builds the router of all routes. It never redirects; a known path with another method is
 // 405 with Allow, an unknown one 404, both as problems.
-func (s *Server) mount(routes []Route) (err error) {
-	s.router = router.New()
-	s.router.RedirectTrailingSlash = false
-	s.router.RedirectFixedPath = false
-	s.router.HandleMethodNotAllowed = false
-	s.router.HandleOPTIONS = false
-	s.router.NotFound = s.notFound
+func (s *Server) newTable(routes []Route) (t *table, err error) {
+	t = &table{Router: router.New()}
+	t.RedirectTrailingSlash = false
+	t.RedirectFixedPath = false
+	t.HandleMethodNotAllowed = false
+	t.HandleOPTIONS = false
+	t.NotFound = func(rc *fasthttp.RequestCtx) { s.notFound(t, rc) }
 	defer func() { // the router panics on patterns that contradict each other
 		if fault := recover(); fault != nil {
 			err = fmt.Errorf("mount the routes: %v", fault)
@@ -97,30 +106,30 @@ func (s *Server) mount(routes []Route) (err error) {
 			sites = append(sites, at)
 		}
 		if slices.Contains(at.methods, r.Method) {
-			return fmt.Errorf("mount the routes: %s %s is there twice", r.Method, r.Pattern)
+			return nil, fmt.Errorf("mount the routes: %s %s is there twice", r.Method, r.Pattern)
 		}
 		at.methods = append(at.methods, r.Method)
 	}
 	for _, r := range routes {
 		at := bySite[r.Pattern]
-		s.router.Handle(r.Method, r.Pattern, s.wrap(at, r.handler()))
+		t.Handle(r.Method, r.Pattern, s.wrap(at, r.handler()))
 		if r.Method == fasthttp.MethodGet && !slices.Contains(at.methods, fasthttp.MethodHead) {
 			at.methods = append(at.methods, fasthttp.MethodHead)
-			s.router.Handle(fasthttp.MethodHead, r.Pattern, s.wrap(at, r.handler()))
+			t.Handle(fasthttp.MethodHead, r.Pattern, s.wrap(at, r.handler()))
 		}
 	}
 	for _, at := range sites {
 		if !slices.Contains(at.methods, fasthttp.MethodOptions) {
 			at.methods = append(at.methods, fasthttp.MethodOptions)
-			s.router.Handle(fasthttp.MethodOptions, at.pattern, s.wrap(at, at.options))
+			t.Handle(fasthttp.MethodOptions, at.pattern, s.wrap(at, at.options))
 		}
 		slices.Sort(at.methods)
-		s.router.Handle(router.MethodWild, at.pattern, s.wrap(at, at.refuse))
+		t.Handle(router.MethodWild, at.pattern, s.wrap(at, at.refuse))
 		if prefix, _, found := strings.Cut(at.pattern, "{"); at.cors != nil && found {
-			s.corsPrefixes = append(s.corsPrefixes, prefix)
+			t.corsPrefixes = append(t.corsPrefixes, prefix)
 		}
 	}
-	return nil
+	return t, nil
 }
 
 // isSpare reports whether a request came on a connection for which there is no room.
@@ -134,7 +143,7 @@ func (s *Server) handle(rc *fasthttp.RequestCtx) {
 	if isSpare(rc) {
 		rc.SetConnectionClose()
 	}
-	s.router.Handler(rc)
+	s.table.Load().Handler(rc)
 }
 
 // options answers a preflight, and an OPTIONS request that is none.
@@ -158,13 +167,17 @@ func (at *site) refuse(_ context.Context, rc *fasthttp.RequestCtx) error {
 }
 
 // notFound answers a path that no pattern fits, and a request that ended before its path was known.
-func (s *Server) notFound(rc *fasthttp.RequestCtx) {
+func (s *Server) notFound(t *table, rc *fasthttp.RequestCtx) {
 	p, unread := rc.UserValue(refusalKey).(*Problem)
+	if !unread && t.starting {
+		s.refuseStarting(rc)
+		return
+	}
 	if !unread {
 		p = Refuse(fasthttp.StatusNotFound, "There is nothing at this address.")
 	}
 	path := string(rc.Request.URI().PathOriginal())
-	if slices.ContainsFunc(s.corsPrefixes, func(prefix string) bool {
+	if slices.ContainsFunc(t.corsPrefixes, func(prefix string) bool {
 		// What is said of an unread request tells nothing about any task: every page may read it.
 		return unread || strings.HasPrefix(path, prefix)
 	}) {

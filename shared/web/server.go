@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -47,6 +48,9 @@ type Options struct {
 	// StopGrace is how long requests under way may take to end once the server stops; then their
 	// connections are cut. Default 10 s.
 	StopGrace time.Duration
+	// Starting is for a server whose other routes Mount brings later: until then requests to them get 503
+	// with what Starting says is under way. Nil for none.
+	Starting func() error
 	// Log gets failures, and at debug level each request.
 	Log zerolog.Logger
 }
@@ -70,10 +74,14 @@ type Server struct {
 	readTimeout time.Duration
 	stopGrace   time.Duration
 
-	http         *fasthttp.Server
-	router       *router.Router
-	corsPrefixes []string
-	listener     net.Listener
+	http     *fasthttp.Server
+	listener net.Listener
+
+	// early are the routes given to New, table those answered now.
+	early []Route
+	table atomic.Pointer[table]
+	// why says what is under way until Mount.
+	why func() error
 
 	// stopping is the context of the handlers: it ends when the server begins to stop.
 	stopping context.Context
@@ -90,13 +98,17 @@ type Server struct {
 func New(o Options, tables ...[]Route) (*Server, error) {
 	o.setDefaults()
 	s := &Server{
-		log: o.Log, logsAccess: o.Log.GetLevel() <= zerolog.DebugLevel && zerolog.GlobalLevel() <= zerolog.DebugLevel,
+		log: o.Log, why: o.Starting, logsAccess: o.Log.GetLevel() <= zerolog.DebugLevel && zerolog.GlobalLevel() <= zerolog.DebugLevel,
 		maxBody: o.MaxBody, maxHeader: o.MaxHeader, readTimeout: o.ReadTimeout, stopGrace: o.StopGrace,
 		crowd: newCrowd(o.MaxConns, o.Log),
 	}
-	if err := s.mount(slices.Concat(tables...)); err != nil {
+	s.early = slices.Concat(tables...)
+	first, err := s.newTable(s.early)
+	if err != nil {
 		return nil, err
 	}
+	first.starting = o.Starting != nil
+	s.table.Store(first)
 	s.http = &fasthttp.Server{
 		Handler:            s.handle,
 		ErrorHandler:       s.refuseUnread,
@@ -122,6 +134,17 @@ func New(o Options, tables ...[]Route) (*Server, error) {
 	}
 	s.listener = listener
 	return s, nil
+}
+
+// Mount has the server answer these routes too, from now on. It is for routes that need what was not there
+// when the server began to answer.
+func (s *Server) Mount(tables ...[]Route) error {
+	t, err := s.newTable(slices.Concat(append(tables, s.early)...))
+	if err != nil {
+		return err
+	}
+	s.table.Store(t)
+	return nil
 }
 
 func bindError(address string, err error) error {
@@ -216,11 +239,12 @@ func (s *Server) refuseUnread(rc *fasthttp.RequestCtx, err error) {
 		c.lingers.Store(true)
 		_ = c.SetWriteDeadline(time.Now().Add(lingerTotal)) // if it fails, so does the write
 	}
-	if at, _ := s.router.Lookup(router.MethodWild, string(rc.Request.URI().PathOriginal()), rc); at != nil {
+	t := s.table.Load()
+	if at, _ := t.Lookup(router.MethodWild, string(rc.Request.URI().PathOriginal()), rc); at != nil {
 		at(rc)
 		return
 	}
-	s.notFound(rc)
+	s.notFound(t, rc)
 }
 
 // headerReceived makes a body that is declared too large be refused before the client is told to

@@ -352,7 +352,7 @@ func TestRefusalsOfBatches(t *testing.T) {
 
 // runAsBroker is a synced NATS server.
 func runAsBroker() error {
-	b, err := broker.Start(broker.Options{Dir: os.Getenv(folderVariable), Listen: os.Getenv(listenVariable), Durable: true, Log: zerolog.Nop()})
+	b, err := broker.Start(context.Background(), broker.Options{Dir: os.Getenv(folderVariable), Listen: os.Getenv(listenVariable), Durable: true, Log: zerolog.Nop()})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"runhook/shared/broker"
+	"runhook/shared/proctest"
+	"runhook/shared/run"
+	"runhook/shared/web"
+)
+
+// answering waits until the program answers HTTP, ready or not.
+func (i *instance) answering() *instance {
+	i.t.Helper()
+	found := i.log.Await(i.t, `"url":"(http://\S*:\d+)"[^\n]*"answering HTTP"`, i.ended)
+	if found == nil {
+		i.t.Fatalf("%s ended with %d: %s%s", i.description, i.await(), i.out, i.log)
+	}
+	i.url = found[1]
+	return i
+}
+
+// wantNotReady wants an instance that lives and takes nothing, with this reason.
+func (i *instance) wantNotReady(reason string, paths ...string) {
+	i.t.Helper()
+	if status := get(i.t, i.url+"/livez"); status != http.StatusOK {
+		i.t.Errorf("%s: /livez is %d", i.description, status)
+	}
+	proctest.Eventually(i.t, i.description+" says "+reason, func() bool {
+		got, err := i.request(http.MethodGet, i.url+"/readyz")
+		return err == nil && got.status == http.StatusServiceUnavailable && strings.Contains(string(got.body), reason)
+	})
+	for _, path := range paths {
+		method, path, _ := strings.Cut(path, " ")
+		got, err := i.request(method, i.url+path)
+		if err != nil || got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" ||
+			got.header.Get("Content-Type") != "application/problem+json" || !strings.Contains(string(got.body), reason) {
+			i.t.Errorf("%s: %s %s got %d %v %s %v", i.description, method, path, got.status, got.header, got.body, err)
+		}
+	}
+}
+
+// Services may be started before the NATS server, and before its streams are made: they wait, say why, and go on.
+func TestServicesWaitForTheStore(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	key, address := s.path("run.key"), freePort(t)
+	if err := web.CreateKeyFile(key); err != nil {
+		t.Fatal(err)
+	}
+	nats := []string{"--nats", "nats://" + address, "--listen", "127.0.0.1:0"}
+	ingress := begin(t, append([]string{"ingress", "--run-key-file", key}, nats...)...).answering()
+	status := begin(t, append([]string{"status", "--run-key-file", key}, nats...)...).answering()
+	runner := begin(t, append([]string{"runner", "--connections", s.path("connections.yaml")}, nats...)...).answering()
+	services := []*instance{ingress, status, runner}
+	paths := map[*instance]string{
+		ingress: "POST /task/execute/" + string(s.copy), status: "GET /task/executepolling/" + string(s.copy) + "/1/status", runner: "GET /none",
+	}
+	for _, service := range services {
+		service.wantNotReady("cannot connect to NATS at nats://"+address, paths[service])
+	}
+
+	existing, err := broker.Start(t.Context(), broker.Options{Dir: s.path("nats"), Listen: address, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(existing.Stop)
+	for _, service := range services {
+		service.wantNotReady("run `runhook init --nats URL` once", paths[service])
+		if waits := strings.Count(service.log.String(), "not ready, waiting"); waits != 2 {
+			t.Errorf("%s says %d times that it waits:\n%s", service.description, waits, service.log)
+		}
+	}
+	mustCall(t, "init", "--nats", existing.URL())
+	for _, service := range services {
+		service.listening()
+		if code := get(t, service.url+"/readyz"); code != http.StatusOK {
+			t.Errorf("%s: /readyz is %d", service.description, code)
+		}
+	}
+	mustCall(t, "task", "apply", s.path("tasks"), "--server", status.url)
+	if doc := status.awaitEnd(startWhenKnown(t, ingress, s)); doc.Outcome() != run.Success {
+		t.Errorf("%+v", doc)
+	}
+
+	existing.Stop()
+	for _, service := range services {
+		service.wantNotReady("NATS is not available")
+	}
+}
+
+// A service that waits ends as any other when it is stopped.
+func TestWaitingServiceStops(t *testing.T) {
+	t.Parallel()
+	i := begin(t, "runner", "--nats", "nats://"+freePort(t), "--listen", "127.0.0.1:0").answering()
+	i.wantNotReady("cannot connect to NATS")
+	i.end()
+}
+
+// Credentials that NATS refuses do not become right by waiting, whatever else is not there.
+func TestServiceWithWrongCredentialsEnds(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	existing, err := broker.Start(t.Context(), broker.Options{Dir: s.path("nats"), Listen: "127.0.0.1:0", User: "app", Password: "secret", Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(existing.Stop)
+	s.write("wrong", "app:wrong\n")
+	for _, urls := range []string{existing.URL(), existing.URL() + ",nats://" + freePort(t)} {
+		code, out, messages := call(t, "runner", "--nats", urls, "--credentials", s.path("wrong"), "--listen", "127.0.0.1:0")
+		if code != exitNoStart || out != "" || !oneLine(messages, "refuses the credentials") {
+			t.Errorf("%s: exit code %d: %s%s", urls, code, out, messages)
+		}
+	}
+}
