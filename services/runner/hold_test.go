@@ -118,8 +118,8 @@ func TestRenew(t *testing.T) {
 	if _, written := renewal(10 * time.Minute); written {
 		t.Error("it is written again though nothing moved")
 	}
-	h.meter.Begin(run.Checkpoint{Row: 5, Counts: run.Counts{Failed: 2}})
-	h.meter.Begin(run.Checkpoint{Row: 7, Percent: 30}) // the attempt has started over
+	// The attempt has started over.
+	h.meter.Continue(run.Claim{EarlierErrors: 2, Checkpoint: run.Checkpoint{Row: 7, Percent: 30}})
 	if _, written := renewal(-time.Hour); written {
 		t.Error("it is written again though the last time is no second ago")
 	}
