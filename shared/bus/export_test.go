@@ -26,6 +26,18 @@ func (r *Runs) Awaiting(id task.ID, n run.Number) int {
 	return f.waiting
 }
 
+// Follow has somebody look a run up while documents of it come, and returns what was seen last in the end.
+func Follow(looked Status, told ...Status) Status {
+	f := &followedRun{over: make(chan struct{})}
+	heard := f.soFar()
+	for _, status := range told {
+		f.told(status)
+	}
+	f.looked(looked, nil, heard)
+	status, _ := f.last()
+	return status
+}
+
 // SetLookAgain sets how often Await looks itself, until restore.
 func SetLookAgain(every time.Duration) (restore func()) {
 	was := lookAgain

@@ -29,11 +29,12 @@ func (r *Runs) Await(ctx context.Context, id task.ID, n run.Number) (Status, err
 	defer r.leave(followed)
 	// The subscription travels ahead of this read on the same connection, so nothing that happens after it
 	// can be missed.
+	heard := followed.soFar()
 	status, err := r.Lookup(context.WithoutCancel(ctx), id, n)
 	if err != nil {
 		return Status{}, err
 	}
-	followed.note(status, nil)
+	followed.looked(status, nil, heard)
 	if status.Final {
 		return status, nil
 	}
@@ -65,6 +66,8 @@ type followedRun struct {
 	status Status
 	err    error
 	over   chan struct{}
+	// heard is how many documents came to the subscription.
+	heard int
 }
 
 // join counts one more who awaits a run, and follows it if nobody else does.
@@ -122,15 +125,21 @@ func (r *Runs) follow(ctx context.Context, f *followedRun, id task.ID, n run.Num
 		case <-f.over:
 			return
 		case <-again.C:
-			f.note(r.Lookup(ctx, id, n))
+			r.look(ctx, f, id, n)
 		case msg := <-updates:
 			if status, ok := republished(msg.Data, id, n); ok {
-				f.note(status, nil)
+				f.told(status)
 			} else { // anybody may publish to those who follow a run
-				f.note(r.Lookup(ctx, id, n))
+				r.look(ctx, f, id, n)
 			}
 		}
 	}
+}
+
+func (r *Runs) look(ctx context.Context, f *followedRun, id task.ID, n run.Number) {
+	heard := f.soFar()
+	status, err := r.Lookup(ctx, id, n)
+	f.looked(status, err, heard)
 }
 
 // republished is the status that a republished document tells; ok is false if it is none of this run's.
@@ -142,10 +151,32 @@ func republished(data []byte, id task.ID, n run.Number) (status Status, ok bool)
 	return Status{Document: doc, Bytes: data}, err == nil
 }
 
-// note takes what was seen. A final document and an error end the wait of all.
-func (f *followedRun) note(status Status, err error) {
+// soFar is how many documents have come, for looked.
+func (f *followedRun) soFar() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.heard
+}
+
+// told takes a document that came.
+func (f *followedRun) told(status Status) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.heard++
+	f.note(status, nil)
+}
+
+// looked takes the answer to a look before which so many documents had come: those that came since are newer.
+func (f *followedRun) looked(status Status, err error, heard int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.heard == heard || status.Final || err != nil {
+		f.note(status, err)
+	}
+}
+
+// note takes what was seen; the caller holds mu. A final document and an error end the wait of all.
+func (f *followedRun) note(status Status, err error) {
 	if f.isOver() {
 		return
 	}

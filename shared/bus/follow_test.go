@@ -157,6 +157,27 @@ func TestAwaitMissesNoEnd(t *testing.T) {
 	}
 }
 
+// An answer of the store that is older than what came meanwhile does not replace it, unless it is the end.
+func TestLookDoesNotGoBack(t *testing.T) {
+	t.Parallel()
+	old, later, final := bus.Status{Bytes: []byte("old")}, bus.Status{Bytes: []byte("later")}, bus.Status{Bytes: []byte("final"), Final: true}
+	for _, c := range []struct {
+		looked bus.Status
+		told   []bus.Status
+		want   bus.Status
+	}{
+		{old, nil, old},
+		{old, []bus.Status{later}, later},
+		{old, []bus.Status{old, later}, later},
+		{old, []bus.Status{later, final}, final},
+		{final, []bus.Status{later}, final},
+	} {
+		if got := bus.Follow(c.looked, c.told...); string(got.Bytes) != string(c.want.Bytes) {
+			t.Errorf("a look said %q, and %d documents came meanwhile: %q is taken for the last, not %q", c.looked.Bytes, len(c.told), got.Bytes, c.want.Bytes)
+		}
+	}
+}
+
 // Nobody waits for what cannot be told: a store that goes away ends the wait of all, and who comes later
 // hears of the end again.
 func TestAwaitEndsWithTheStore(t *testing.T) {
