@@ -99,7 +99,7 @@ const drainLimit = 4 * time.Minute
 // live lets the clients work and things break for a while, and then looks at what has become of it.
 func live(t *testing.T, h *house, mode string, length time.Duration, seed uint64, faults []fault) {
 	ledger := newLedger()
-	watching, err := witnesses(t.Context(), h.nats, ledger)
+	watching, err := witnesses(t.Context(), h.nats, h.past, ledger)
 	check(t, err)
 	defer watching.close()
 	stopped, stop := context.WithTimeout(t.Context(), length)

@@ -4,6 +4,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -13,6 +14,7 @@ import (
 
 	"runhook/services/runner/connector/imis/imissite"
 	"runhook/services/runner/connector/imis/imissite/sitetest"
+	"runhook/shared/bustest"
 )
 
 // fault is one way to break something. It returns when what it broke has been started or joined
@@ -190,6 +192,9 @@ func embeddedFaults() []fault {
 		}},
 		{"pause serve", 2, func(m *mischief) error { return m.freeze(m.one("serve"), time.Second, lease+3*time.Second) }},
 		{"torn write", 3, tearWrites},
+		{"disable and enable a task", 2, disable},
+		{"foreign messages", 2, (*mischief).intrude},
+		{"restore", 1, restore},
 		{"site", 2, failSite},
 	}
 	if canFill {
@@ -212,6 +217,7 @@ func clusterFaults() []fault {
 	}
 	return append(all,
 		fault{"pause runner", 4, func(m *mischief) error { return m.freeze(m.one("runner"), lease/2, 2*lease) }},
+		fault{"pause runner and stop another", 3, pauseAndStop},
 		fault{"pause ingress or status", 1, func(m *mischief) error {
 			return m.freeze(m.one([]string{"ingress", "status"}[m.rand.IntN(2)]), time.Second, lease)
 		}},
@@ -231,8 +237,52 @@ func clusterFaults() []fault {
 			m.house.wires[m.rand.IntN(len(m.house.wires))].Drop()
 			return nil
 		}},
+		fault{"silence clients' wire", 4, silence},
+		fault{"disable and enable a task", 2, disable},
+		fault{"foreign messages", 2, (*mischief).intrude},
 		fault{"site", 3, failSite},
 	)
+}
+
+// pauseAndStop lets a runner hand its runs back while another one that waits for some does not run, for
+// longer than its lease: the server sends it what it cannot take, and sends it again.
+func pauseAndStop(m *mischief) error {
+	paused := m.one("runner")
+	stopped := m.one("runner")
+	for stopped == paused {
+		stopped = m.one("runner")
+	}
+	paused.pause()
+	err := m.end(stopped)
+	time.Sleep(m.between(lease, 2*lease))
+	paused.resume()
+	return errors.Join(err, m.startLater(stopped))
+}
+
+// silence keeps what clients and a server send each other, or what one side sends, for 3 to 40 s.
+func silence(m *mischief) error {
+	wire := m.house.wires[m.rand.IntN(len(m.house.wires))]
+	directions := [][]bustest.Direction{nil, {bustest.There}, {bustest.Back}}[m.rand.IntN(3)]
+	most := 12 * time.Second
+	if m.rand.IntN(4) == 0 {
+		most = 40 * time.Second
+	}
+	wire.Silence(true, directions...)
+	time.Sleep(m.between(3*time.Second, most))
+	wire.Silence(false, directions...)
+	return nil
+}
+
+// disable disables a task under its clients, who repeat the keys of accepted runs meanwhile, and enables
+// it again.
+func disable(m *mischief) error {
+	w := m.house.works[m.rand.IntN(len(m.house.works))]
+	m.ledger.disable(w, true)
+	err := m.house.tell("task", "disable", string(w.id), "--server", m.house.polls[0])
+	time.Sleep(m.between(0, 3*time.Second))
+	err = errors.Join(err, m.house.tell("task", "enable", string(w.id), "--server", m.house.polls[0]))
+	// An ingress may learn of it a moment later.
+	return errors.Join(err, m.house.enabled(w), m.ledger.disable(w, false))
 }
 
 // leader is the server that leads one of the streams, drawn anew each time.

@@ -29,11 +29,15 @@ type house struct {
 	dir     string
 	program string
 	site    *imissite.Site
+	feed    *feed
 	works   []*work
 
 	// data is the data directory of `serve`; mounts: it can stand on a disk of its own.
 	data   string
 	mounts bool
+
+	// past are the last sequences of streams that had a past before anything began.
+	past map[string]uint64
 
 	posts, polls []string
 	// nats is where the witness connects.
@@ -61,7 +65,9 @@ func newHouse(t *testing.T, dir, program string) *house {
 	})}
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() { _ = server.Close() })
-	lay(t, dir, "http://"+listener.Addr().String(), h.works)
+	var feedURL string
+	h.feed, feedURL = newFeed(t)
+	lay(t, dir, "http://"+listener.Addr().String(), feedURL, h.works)
 	t.Cleanup(func() {
 		for _, p := range append(h.services, h.servers...) {
 			p.kill()
@@ -88,6 +94,7 @@ func (h *house) service(name string, args ...string) (p *process, url string) {
 func (h *house) embedded() {
 	h.data = filepath.Join(h.dir, "data")
 	h.chooseDisk()
+	h.liveBefore(pastRuns(h.t))
 	nats := port(h.t)
 	_, url := h.service("serve", "serve", "--data", h.data, "--tasks", filepath.Join(h.dir, "tasks"),
 		"--connections", filepath.Join(h.dir, "connections.yaml"), "--nats-listen", nats, "--lease", lease.String(), "--grace", "1s", "--slots", "32")
@@ -120,19 +127,24 @@ func (h *house) clustered() {
 	h.command("task", "apply", filepath.Join(h.dir, "tasks"), "--server", h.polls[0])
 }
 
-// command runs a command of the program, again and again until it succeeds: a new cluster elects its
-// leaders first.
+// command runs a command of the program, which must succeed.
 func (h *house) command(args ...string) {
 	h.t.Helper()
+	check(h.t, h.tell(args...))
+}
+
+// tell runs a command of the program, again and again until it succeeds: a new cluster elects its
+// leaders first, and what was just broken comes back.
+func (h *house) tell(args ...string) error {
 	for limit := time.Now().Add(startLimit); ; time.Sleep(500 * time.Millisecond) {
 		ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 		said, err := exec.CommandContext(ctx, h.program, args...).CombinedOutput()
 		cancel()
 		if err == nil {
-			return
+			return nil
 		}
 		if time.Now().After(limit) {
-			h.t.Fatalf("runhook %s: %v\n%s", strings.Join(args, " "), err, said)
+			return fmt.Errorf("runhook %s: %w\n%s", strings.Join(args, " "), err, said)
 		}
 	}
 }
@@ -155,24 +167,30 @@ func (h *house) awaitReady() error {
 	return nil
 }
 
-// awaitTasks waits until every ingress knows every task.
+// awaitTasks waits until every ingress takes POSTs of every task.
 func (h *house) awaitTasks() {
 	h.t.Helper()
+	for _, w := range h.works {
+		check(h.t, h.enabled(w))
+	}
+}
+
+// enabled waits until every ingress takes POSTs of a task.
+func (h *house) enabled(w *work) error {
 	for _, base := range h.posts {
-		for _, w := range h.works {
-			for limit := time.Now().Add(startLimit); ; time.Sleep(50 * time.Millisecond) {
-				// A body that cannot be parsed starts nothing, and is refused only once the task is known.
-				answer, err := shortly.Post(base+"/task/execute/"+string(w.id), "application/json", strings.NewReader("{"))
-				if err == nil {
-					_ = answer.Body.Close()
-					if answer.StatusCode == http.StatusBadRequest {
-						break
-					}
+		for limit := time.Now().Add(startLimit); ; time.Sleep(50 * time.Millisecond) {
+			// A body that cannot be parsed starts nothing, and is refused only once the task is known and enabled.
+			answer, err := shortly.Post(base+"/task/execute/"+string(w.id), "application/json", strings.NewReader("{"))
+			if err == nil {
+				_ = answer.Body.Close()
+				if answer.StatusCode == http.StatusBadRequest {
+					break
 				}
-				if time.Now().After(limit) {
-					h.t.Fatalf("%s does not know the task %s", base, w.name)
-				}
+			}
+			if time.Now().After(limit) {
+				return fmt.Errorf("%s does not take POSTs of the task %s", base, w.name)
 			}
 		}
 	}
+	return nil
 }

@@ -38,8 +38,10 @@ type ledger struct {
 	// open counts the accepted runs of each task whose event has not come; over are those whose event has.
 	open map[*work]int
 	over map[run.Number]bool
-	// held are the tasks that nobody POSTs to for now.
-	held map[*work]bool
+	// held are the tasks that nobody POSTs to for now; disabled are those that may refuse it.
+	held, disabled map[*work]bool
+	// posting counts the POSTs under way, with their repeats.
+	posting int
 	// wrongs are what must not happen, each with the run that it happened to (0 for none).
 	wrongs []wrong
 	// counts are by what happened.
@@ -56,7 +58,7 @@ type wrong struct {
 func newLedger() *ledger {
 	return &ledger{
 		runs: map[run.Number]*entry{}, lost: map[string]*work{}, keys: map[string]map[run.Number]bool{},
-		open: map[*work]int{}, over: map[run.Number]bool{}, held: map[*work]bool{}, counts: map[string]int{}, outages: map[string]time.Duration{},
+		open: map[*work]int{}, over: map[run.Number]bool{}, held: map[*work]bool{}, disabled: map[*work]bool{}, counts: map[string]int{}, outages: map[string]time.Duration{},
 	}
 }
 
@@ -133,6 +135,50 @@ func (l *ledger) hold(works []*work, held bool) {
 	for _, w := range works {
 		l.held[w] = held
 	}
+}
+
+// disable notes that a task may refuse a POST, or may no more. It returns nil.
+func (l *ledger) disable(w *work, disabled bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.disabled[w] = disabled
+	return nil
+}
+
+func (l *ledger) isDisabled(w *work) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.disabled[w]
+}
+
+// posts notes that a POST begins, or is over.
+func (l *ledger) posts(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.posting += n
+}
+
+// anyOpen is the number of an accepted run of a task that has not ended.
+func (l *ledger) anyOpen(w *work) (n run.Number, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for n, e := range l.runs {
+		if e.work == w && !l.over[n] {
+			return n, true
+		}
+	}
+	return 0, false
+}
+
+// quiet reports whether no POST is under way and no accepted run is open.
+func (l *ledger) quiet() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	open := l.posting
+	for _, n := range l.open {
+		open += n
+	}
+	return open == 0
 }
 
 func (l *ledger) counted(what string) int {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -69,6 +70,8 @@ func (c *callers) pause(ctx context.Context, about time.Duration) bool {
 // post starts one run: a third with a key, repeated until it is accepted; a third without, given up
 // when no answer comes; and a third that nobody polls.
 func (c *callers) post(w *work, down *outage) {
+	c.ledger.posts(1)
+	defer c.ledger.posts(-1)
 	n := c.batches.Add(1)
 	e := &entry{work: w, batch: "b" + strconv.FormatInt(n, 10), posted: time.Now()}
 	polled, path := true, "/task/executepolling/"
@@ -90,13 +93,20 @@ func (c *callers) post(w *work, down *outage) {
 				c.ledger.count("accepted after a repeat")
 			}
 			if e.key != "" && rand.N(4) == 0 { // the same POST again is the same run
-				if again, _, err := c.send(e, path); err == nil && again != number {
+				switch again, _, err := c.send(e, path); {
+				case err == nil && again != number:
 					c.ledger.wrong(number, "the key %s gave run %d at first and run %d later", e.key, number, again)
+				case errors.Is(err, errDisabled):
+					c.ledger.wrong(number, "the key %s gave run %d at first, and later: %v", e.key, number, err)
 				}
 			}
 			if polled {
 				c.all.Go(func() { c.poll(e) })
 			}
+			return
+		case errors.Is(err, errDisabled) && first: // one whose answer was lost may be stored, and is repeated
+			down.over()
+			c.ledger.count("POST 409: the task is disabled")
 			return
 		case e.key == "":
 			down.failed(began)
@@ -127,6 +137,7 @@ func (c *callers) send(e *entry, path string) (run.Number, string, error) {
 	if e.key != "" {
 		request.Header.Set("Idempotency-Key", e.key)
 	}
+	refusable := c.ledger.isDisabled(e.work)
 	answer, err := c.http.Do(request)
 	if err != nil {
 		c.ledger.count("POST without an answer")
@@ -148,6 +159,8 @@ func (c *callers) send(e *entry, path string) (run.Number, string, error) {
 			c.ledger.wrong(0, "a POST's 503 has the Retry-After %q", answer.Header.Get("Retry-After"))
 		}
 		return 0, "", fmt.Errorf("503 %s", data)
+	case answer.StatusCode == http.StatusConflict && (refusable || c.ledger.isDisabled(e.work)):
+		return 0, "", fmt.Errorf("%w: %s", errDisabled, data)
 	case answer.StatusCode/100 != 2:
 		c.ledger.wrong(0, "a POST of %s was answered %d %s", e.batch, answer.StatusCode, data)
 		return 0, "", fmt.Errorf("%d", answer.StatusCode)
@@ -166,6 +179,9 @@ func (c *callers) send(e *entry, path string) (run.Number, string, error) {
 	}
 	return doc.ImportID, polling.Path, nil
 }
+
+// errDisabled: the POST was refused because its task is disabled.
+var errDisabled = errors.New("the task is disabled")
 
 // claimOnly is the message of a document that is made of a claim, without a live document.
 const claimOnly = "Running"

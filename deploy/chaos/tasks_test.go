@@ -62,8 +62,8 @@ destination: {nats: {subject: chaos.nothing}}
 `,
 		},
 		{
-			name: "upsert", every: time.Second, open: 8, rows: shortRows, table: "upsert.people",
-			file: `concurrency: 2
+			name: "upsert", every: time.Second, open: 12, rows: shortRows, table: "upsert.people",
+			file: `concurrency: 8
 source: {csv: {connection: here, path: people.csv}}
 mapping: {batch: params.Batch, id: id, name: name}
 destination: {sql: {connection: upsert, table: people, key: [batch, id], action: upsert, create: true}}
@@ -93,6 +93,14 @@ destination: {imis: {connection: site, entity: ` + panelName + `, key: [Code], a
 `,
 		},
 		{
+			name: "feed", every: 2 * time.Second, open: 6, rows: shortRows,
+			file: `concurrency: 2
+source: {csv: {connection: here, path: people.csv}, rate: 200/s}
+mapping: {batch: params.Batch, id: id}
+destination: {http: {connection: feed, path: /rows, method: POST, batch: 20}}
+`,
+		},
+		{
 			name: "export", every: 4 * time.Second, open: 3, rows: catalogRows,
 			file: `source: {sql: {connection: catalog, query: "select id, title from catalog", order_by: [id]}, rate: 300/s}
 mapping: {id: id, title: title}
@@ -109,18 +117,19 @@ destination: {csv: {connection: here, path: export.csv, action: replace}}
 
 // connections are those of the tasks. Each task has a database of its own: a paused runner keeps
 // others from one that it is writing to.
-func connections(siteURL string) string {
+func connections(siteURL, feedURL string) string {
 	return fmt.Sprintf(`here: {files: .}
 upsert: {sqlite: ./upsert.db}
 insert: {sqlite: ./insert.db}
 iqa: {sqlite: ./iqa.db}
 catalog: {sqlite: ./catalog.db}
 site: {imis: {url: %q, username: chaos, password: chaos}}
-`, siteURL)
+feed: {http: {url: %q}}
+`, siteURL, feedURL)
 }
 
 // lay writes the files and databases that the tasks read, and those that they do not make themselves.
-func lay(t *testing.T, dir, siteURL string, all []*work) {
+func lay(t *testing.T, dir, siteURL, feedURL string, all []*work) {
 	t.Helper()
 	write := func(name, text string) {
 		t.Helper()
@@ -128,7 +137,7 @@ func lay(t *testing.T, dir, siteURL string, all []*work) {
 		check(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		check(t, os.WriteFile(path, []byte(text), 0o644))
 	}
-	write("connections.yaml", connections(siteURL))
+	write("connections.yaml", connections(siteURL, feedURL))
 	write("one.csv", "id\n1\n")
 	write("people.csv", lines(shortRows, "id,name", func(i int) string { return fmt.Sprintf("%d,Name %d", i, i) }))
 	write("orders.csv", lines(orderRows, "id,amount", func(i int) string { return fmt.Sprintf("%d,%d", i, 7*i) }))

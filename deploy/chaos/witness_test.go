@@ -25,6 +25,8 @@ type witness struct {
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	ledger *ledger
+	// past are the last sequences of streams that nobody asks about.
+	past map[string]uint64
 
 	mu sync.Mutex
 	// events are the stream sequences under which each ce-id came.
@@ -32,7 +34,11 @@ type witness struct {
 	// last is when an event that was new came last.
 	last time.Time
 	// notes are what was seen of each run.
-	notes     map[run.Number][]string
+	notes map[run.Number][]string
+	// foreign are the numbers of requests that are none of ours.
+	foreign map[run.Number]bool
+	// moves are by how much run numbers are ahead of the sequences behind one.
+	moves     [][2]uint64
 	elections int
 	stop      context.CancelFunc
 	all       sync.WaitGroup
@@ -42,7 +48,7 @@ type witness struct {
 const consumerName = "chaos-integration"
 
 // witnesses connects and begins; it survives whatever happens to the servers.
-func witnesses(ctx context.Context, urls string, l *ledger) (*witness, error) {
+func witnesses(ctx context.Context, urls string, past map[string]uint64, l *ledger) (*witness, error) {
 	nc, err := nats.Connect(urls, nats.Name("chaos"), nats.MaxReconnects(-1), nats.ReconnectWait(200*time.Millisecond),
 		nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2), nats.Timeout(2*time.Second), nats.RetryOnFailedConnect(true))
 	if err != nil {
@@ -52,7 +58,7 @@ func witnesses(ctx context.Context, urls string, l *ledger) (*witness, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &witness{nc: nc, js: js, ledger: l, events: map[string]map[uint64]bool{}, notes: map[run.Number][]string{}}
+	w := &witness{nc: nc, js: js, past: past, ledger: l, events: map[string]map[uint64]bool{}, notes: map[run.Number][]string{}, foreign: map[run.Number]bool{}}
 	ctx, w.stop = context.WithCancel(ctx)
 	for subject, note := range map[string]func(*nats.Msg){
 		"$KV.runs.>":     w.noteWrite,
@@ -91,6 +97,7 @@ func (w *witness) consume(ctx context.Context) {
 		if consumer == nil {
 			made, err := w.js.CreateOrUpdateConsumer(ctx, "EVENTS", jetstream.ConsumerConfig{
 				Durable: consumerName, AckPolicy: jetstream.AckExplicitPolicy, AckWait: 5 * time.Second, MaxAckPending: 2000,
+				DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: w.past["EVENTS"] + 1,
 			})
 			if err != nil {
 				pause()
@@ -108,10 +115,13 @@ func (w *witness) consume(ctx context.Context) {
 			if err != nil {
 				continue
 			}
-			w.event(msg.Headers().Get("ce-id"), meta.Sequence.Stream)
+			if msg.Headers().Get(foreign) == "" {
+				w.event(msg.Headers().Get("ce-id"), meta.Sequence.Stream)
+			}
 			_ = msg.Ack() // one that is not heard brings the event again, which the ce-id tells
 		}
 		if batch.Error() != nil && !errors.Is(batch.Error(), nats.ErrTimeout) {
+			consumer = nil // a restored store may lack it
 			pause()
 		}
 	}
@@ -128,6 +138,49 @@ func (w *witness) event(id string, sequence uint64) {
 		w.last = time.Now()
 		w.ledger.happened(runOf(id))
 	}
+}
+
+// strange notes that a number was given to a request that is none of ours; how that ends is not of
+// interest.
+func (w *witness) strange(n run.Number) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.foreign[n] = true
+}
+
+// renumber reads how far each restore has moved the run numbers on: RUNS has "behind+by" of each, a
+// sequence and the distance of the numbers behind it.
+func (w *witness) renumber(metadata string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.moves = nil
+	for field := range strings.FieldsSeq(metadata) {
+		var behind, by uint64
+		if _, err := fmt.Sscanf(field, "%d+%d", &behind, &by); err != nil {
+			return fmt.Errorf("run numbers %q: %w", metadata, err)
+		}
+		w.moves = append(w.moves, [2]uint64{behind, by})
+	}
+	return nil
+}
+
+// number is the run number of a request.
+func (w *witness) number(sequence uint64) run.Number {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := sequence
+	for _, move := range w.moves {
+		if sequence > move[0] {
+			n = sequence + move[1]
+		}
+	}
+	return run.Number(n)
+}
+
+func (w *witness) isStrange(n run.Number) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.foreign[n]
 }
 
 func (w *witness) eventCount() int {
@@ -203,21 +256,25 @@ func (w *witness) read(ctx context.Context) (s stored, err error) {
 			if err := json.Unmarshal(msg.Data(), &request); err != nil {
 				return err
 			}
-			s.requests[run.Number(sequence)] = request
+			s.requests[w.number(sequence)] = request
 			if id := msg.Headers().Get(jetstream.MsgIDHeader); id != "" {
 				s.ids[id]++
 			}
 			return nil
 		}),
 		w.each(ctx, "KV_runs", "$KV.runs.final.>", func(msg jetstream.Msg, _ uint64) error {
-			doc, err := run.DecodeDocument(msg.Data())
 			n := runOf(msg.Subject())
+			if w.isStrange(n) {
+				return nil
+			}
+			doc, err := run.DecodeDocument(msg.Data())
 			s.finals[n], s.bytes[n] = doc, msg.Data()
 			return err
 		}),
 		w.each(ctx, "EVENTS", ">", func(msg jetstream.Msg, _ uint64) error {
-			id := msg.Headers().Get("ce-id")
-			s.events[runOf(id)]++
+			if n := runOf(msg.Headers().Get("ce-id")); !w.isStrange(n) {
+				s.events[n]++
+			}
 			return nil
 		}),
 	)
@@ -243,8 +300,14 @@ func (w *witness) each(ctx context.Context, name, filter string, take func(msg j
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", name, err)
 	}
+	if name == "RUNS" {
+		if err := w.renumber(stream.CachedInfo().Config.Metadata["runhook-numbers"]); err != nil {
+			return err
+		}
+	}
 	consumer, err := stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
 		FilterSubject: filter, AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: w.past[name] + 1,
 	})
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", name, err)
@@ -262,11 +325,17 @@ func (w *witness) each(ctx context.Context, name, filter string, take func(msg j
 				if err != nil {
 					return err
 				}
+				left--
+				limit = time.Now().Add(time.Minute)
+				if msg.Headers().Get(foreign) != "" {
+					if name == "RUNS" {
+						w.strange(w.number(meta.Sequence.Stream))
+					}
+					continue
+				}
 				if err := take(msg, meta.Sequence.Stream); err != nil {
 					return fmt.Errorf("stream %s, message %d: %w", name, meta.Sequence.Stream, err)
 				}
-				left--
-				limit = time.Now().Add(time.Minute)
 			}
 			err = batch.Error()
 		}

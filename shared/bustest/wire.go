@@ -12,14 +12,24 @@ type Wire struct {
 	target   string
 	all      sync.WaitGroup
 
-	// passing is held by who passes bytes on, and taken away while the wire is silent.
-	passing sync.RWMutex
+	// passing are held by who passes bytes on, there and back, and taken away while the wire is silent.
+	passing [2]sync.RWMutex
 
 	mu     sync.Mutex
 	cut    bool
-	silent bool
+	silent [2]bool
 	pairs  map[net.Conn]net.Conn
 }
+
+// Direction is one of the two in which a wire passes bytes on.
+type Direction int
+
+const (
+	// There is from who connects to the target.
+	There Direction = iota
+	// Back is from the target to who connects.
+	Back
+)
 
 // NewWire listens on an address for what connects to target, until the end of the test.
 func NewWire(t testing.TB, address, target string) *Wire {
@@ -62,18 +72,23 @@ func (w *Wire) Cut(cut bool) {
 }
 
 // Silence keeps the connections open and lets nothing through, until it is lifted: then everything
-// that was sent meanwhile arrives.
-func (w *Wire) Silence(silent bool) {
+// that was sent meanwhile arrives. It is about both directions, or those that are named.
+func (w *Wire) Silence(silent bool, directions ...Direction) {
+	if len(directions) == 0 {
+		directions = []Direction{There, Back}
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if silent == w.silent {
-		return
-	}
-	w.silent = silent
-	if silent {
-		w.passing.Lock()
-	} else {
-		w.passing.Unlock()
+	for _, d := range directions {
+		if silent == w.silent[d] {
+			continue
+		}
+		w.silent[d] = silent
+		if silent {
+			w.passing[d].Lock()
+		} else {
+			w.passing[d].Unlock()
+		}
 	}
 }
 
@@ -107,25 +122,25 @@ func (w *Wire) join(near net.Conn) {
 		delete(w.pairs, near)
 	}()
 	var back sync.WaitGroup
-	back.Go(func() { w.pass(near, far) })
-	w.pass(far, near)
+	back.Go(func() { w.pass(near, far, Back) })
+	w.pass(far, near, There)
 	back.Wait()
 }
 
 // pass copies from one end to the other, and closes both when one has ended.
-func (w *Wire) pass(to, from net.Conn) {
+func (w *Wire) pass(to, from net.Conn, d Direction) {
 	defer func() { _, _ = to.Close(), from.Close() }()
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
-		w.passing.RLock()
+		w.passing[d].RLock()
 		if n > 0 {
 			_, writeErr := to.Write(buffer[:n])
 			if err == nil {
 				err = writeErr
 			}
 		}
-		w.passing.RUnlock()
+		w.passing[d].RUnlock()
 		if err != nil {
 			return
 		}
