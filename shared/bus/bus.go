@@ -136,6 +136,7 @@ type Task struct {
 // refuses servers that are too old. The connection then reconnects for ever; while it is down every
 // method answers at once with run.ErrUnavailable instead of queueing what might be sent too late.
 func Connect(ctx context.Context, config Config) (*Bus, error) {
+	denials := &jet.Denials{}
 	options := []nats.Option{
 		nats.Name(config.Name),
 		nats.MaxReconnects(-1),
@@ -153,6 +154,7 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 			config.Log.Info().Str("server", nc.ConnectedServerName()).Msg("reconnected to NATS")
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			denials.Hear(err)
 			config.Log.Warn().Err(err).Msg("NATS reported an error")
 		}),
 	}
@@ -193,6 +195,7 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 		nc.Close()
 		return nil, err
 	}
+	store.Denials = denials
 	return &Bus{
 		Runs: &Runs{store: store}, Work: &Work{claims: claims{store}, publisher: fast},
 		Unheld: &Unheld{claims{store}}, Tasks: &Tasks{store: store}, store: store,

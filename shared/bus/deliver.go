@@ -48,12 +48,13 @@ const (
 
 // Queue opens a task's queue. ErrNoConsumer means that the task was never applied to this store.
 func (w *Work) Queue(ctx context.Context, id task.ID) (*Queue, error) {
+	begun := time.Now()
 	_, err := w.store.Runs.Consumer(ctx, string(id))
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return nil, ErrNoConsumer
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: open the queue of task %s: %w", run.ErrUnavailable, id, err)
+		return nil, fmt.Errorf("%w: open the queue of task %s: %w", run.ErrUnavailable, id, w.store.Denials.Explain(begun, err))
 	}
 	return &Queue{store: w.store, task: id}, nil
 }

@@ -17,8 +17,9 @@ import (
 
 const (
 	// keepEvery is the wait between two looks; one that takes long is followed by a wait of keepShare times
-	// as long, so that a store with many tasks is not busy with it.
+	// as long, up to keepMost, so that a store with many tasks is not busy with it.
 	keepEvery = 2 * time.Second
+	keepMost  = 10 * time.Second
 	keepShare = 50
 )
 
@@ -31,7 +32,7 @@ func (s *Tasks) Keep(ctx context.Context, view *TaskView) {
 	for pause := time.Duration(0); wait.For(ctx, pause); {
 		begun := time.Now()
 		k.look(ctx)
-		pause = max(keepEvery, keepShare*time.Since(begun))
+		pause = min(max(keepEvery, keepShare*time.Since(begun)), keepMost)
 	}
 }
 
@@ -60,7 +61,8 @@ func (k *keeper) mend(ctx context.Context, d deviation, change func() error) {
 	if k.settled(d) {
 		return
 	}
-	switch err := change(); {
+	begun := time.Now()
+	switch err := k.tasks.store.Denials.Explain(begun, change()); {
 	case err == nil:
 		k.tasks.store.Log.Warn().Str("of", d.of).Str("was", d.is).Msg("somebody has changed the store; it is changed back")
 	case errors.Is(err, run.ErrUnavailable):

@@ -12,7 +12,8 @@ import (
 )
 
 // Stored is the topology of the store that is there, the zero Topology where there is none.
-func (b *Bus) Stored(ctx context.Context) (Topology, error) {
+func (b *Bus) Stored(ctx context.Context) (has Topology, err error) {
+	defer b.explain(time.Now(), &err)
 	runs, err := b.store.JS.Stream(ctx, jet.RunsStream)
 	if absent(err) {
 		return Topology{}, nil
@@ -26,6 +27,7 @@ func (b *Bus) Stored(ctx context.Context) (Topology, error) {
 // Takes says what Init would take away from the store that is there, each with what to count it by; it
 // is empty if that is nothing.
 func (b *Bus) Takes(ctx context.Context, topology Topology) (takes []string, err error) {
+	defer b.explain(time.Now(), &err)
 	streams, made, err := b.fitted(ctx, &topology)
 	if err != nil {
 		return nil, err

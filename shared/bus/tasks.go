@@ -177,8 +177,9 @@ func accepted(ctx context.Context, s *jet.Store, id task.ID, hash string) (*task
 
 // ensureConsumer makes the task's durable consumer or fits it to the definition.
 func (s *Tasks) ensureConsumer(ctx context.Context, def *task.Definition) error {
+	begun := time.Now()
 	if _, err := s.store.Runs.CreateOrUpdateConsumer(ctx, s.consumer(def.ID, def.Concurrency)); err != nil {
-		return fmt.Errorf("make the consumer of task %q: %w", def.Name, jet.Explain(err))
+		return fmt.Errorf("make the consumer of task %q: %w", def.Name, s.store.Denials.Explain(begun, jet.Explain(err)))
 	}
 	return nil
 }

@@ -139,7 +139,8 @@ func follow(source string) *jetstream.RePublish {
 // Init makes the store's streams and buckets, or changes existing ones to fit, and gives a new
 // store its id. It is safe to call again and from several processes. Nothing is made in an account whose
 // limits do not allow all of it; the error says which.
-func (b *Bus) Init(ctx context.Context, topology Topology) error {
+func (b *Bus) Init(ctx context.Context, topology Topology) (err error) {
+	defer b.explain(time.Now(), &err)
 	streams, made, err := b.fitted(ctx, &topology)
 	if err != nil {
 		return err
@@ -195,11 +196,15 @@ func (b *Bus) fitted(ctx context.Context, topology *Topology) (wanted []jetstrea
 	return wanted, made, nil
 }
 
+// explain names the right that is lacking, where an attempt that began then has failed for that.
+func (b *Bus) explain(begun time.Time, err *error) { *err = b.store.Denials.Explain(begun, *err) }
+
 // absent reports that there is no stream of the name.
 func absent(err error) bool { return errors.Is(err, jetstream.ErrStreamNotFound) }
 
 // Check opens the store that Init made; a missing part is an error that says what to run.
-func (b *Bus) Check(ctx context.Context) error {
+func (b *Bus) Check(ctx context.Context) (err error) {
+	defer b.explain(time.Now(), &err)
 	opened := map[string]jetstream.Stream{}
 	for _, config := range (Topology{}).streams() {
 		stream, err := b.store.JS.Stream(ctx, config.Name)

@@ -41,9 +41,10 @@ type known struct {
 // Watch starts a view that follows the bucket until ctx ends. It returns once the bucket's
 // present content is loaded, or with an error. done is closed when the view has stopped.
 func (s *Tasks) Watch(ctx context.Context) (view *TaskView, done <-chan struct{}, err error) {
+	begun := time.Now()
 	watcher, err := s.watch(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, s.store.Denials.Explain(begun, err)
 	}
 	view = &TaskView{tasks: map[task.ID]Task{}, records: map[task.ID]known{}, changed: make(chan struct{})}
 	loaded, stopped := make(chan struct{}), make(chan struct{})

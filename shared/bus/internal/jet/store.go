@@ -25,6 +25,8 @@ type Store struct {
 	// Runs has the requests, Results the claims and final documents, Events the copies of final
 	// documents, Progress the live documents, Control the store's id.
 	Runs, Results, Events, Progress, Control *Stream
+	// Denials are what the server has denied to the connection's user.
+	Denials *Denials
 	// Deliveries are those whose runs have ended.
 	Deliveries *Deliveries
 
@@ -75,7 +77,7 @@ func New(nc *nats.Conn, log zerolog.Logger, full func() bool, metrics prometheus
 	if err != nil {
 		return nil, fmt.Errorf("make the list of foreign messages: %w", err)
 	}
-	s := &Store{NC: nc, JS: js, Log: log, Deliveries: deliveries, full: full, foreign: foreign}
+	s := &Store{NC: nc, JS: js, Log: log, Denials: &Denials{}, Deliveries: deliveries, full: full, foreign: foreign}
 	stream := func(name string) *Stream { return &Stream{name: name, store: s, group: newGroup(nc, name)} }
 	s.Runs, s.Results, s.Events = stream(RunsStream), stream(ResultsStream), stream(EventsStream)
 	s.Progress, s.Control = stream(ProgressStream), stream(ControlStream)
