@@ -309,3 +309,20 @@ func TestTheSweepWatchesForHalfALease(t *testing.T) {
 		t.Errorf("the runner that is at work lost its claim: %v", err)
 	}
 }
+
+// A run that was begun in time and handed back is not ended because start_within is over.
+func TestABegunRunIsNotOverdue(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request, numbers := queue(t, store, "start_within: 1s", 1, 2)
+	claim, err := store.Work.Claim(t.Context(), request.Task, numbers[0], run.Claim{Owner: "a runner", Executions: 1, StartedOn: time.Now(), HandedBack: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sweeping(t, store, "sweep")
+	awaitFinal(t, store, request.Task, numbers[1])
+	awaitFinal(t, store, request.Task, bustest.Submit(t, store.Bus, request)) // by then the sweep has seen the first one's claim
+	if err := claim.Renew(t.Context(), run.Claim{Owner: "a runner", Executions: 1, StartedOn: time.Now()}); err != nil {
+		t.Errorf("the run that was begun in time: %v", err)
+	}
+}
