@@ -52,6 +52,12 @@ type grammar struct {
 	Version versionCommand `cmd:"" help:"Show the version."`
 }
 
+// defaults are the values of flags that the grammar names.
+var defaults = kong.Vars{
+	"nats": defaultNATS, "server": client.DefaultServer,
+	"max_body": strconv.Itoa(web.DefaultMaxBody), "max_waiting": strconv.Itoa(web.DefaultMaxWaiting),
+}
+
 // runhook is the whole program: it executes the command line args and returns the exit code. A service
 // runs until ctx ends. Everything below it knows neither signals nor os.Exit.
 func runhook(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -70,7 +76,7 @@ func runhook(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
 		kong.DefaultEnvars("RUNHOOK"),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Vars{"nats": defaultNATS, "server": client.DefaultServer, "max_body": strconv.Itoa(web.DefaultMaxBody), "max_waiting": strconv.Itoa(web.DefaultMaxWaiting)},
+		defaults,
 	)
 	if err != nil {
 		return fail(stderr, err)
