@@ -90,3 +90,19 @@ func TestADeliveryThatComesAgainIsANewHolds(t *testing.T) {
 		t.Error("the end of the former hold ends the present one")
 	}
 }
+
+// A runner that has begun to stop begins nothing that is still on its way to it, and gives it back.
+func TestARequestThatComesAfterAStopGoesBack(t *testing.T) {
+	t.Parallel()
+	d := newDispatching(t)
+	stopping := make(chan struct{})
+	close(stopping)
+	d.stopping = stopping
+	first := d.deliver(t)
+	if len(d.begun) != 0 || d.slots.free != 4 {
+		t.Errorf("%d attempts were begun, %d of 4 slots are free", len(d.begun), d.slots.free)
+	}
+	if again := d.deliver(t); again.Number != first.Number || !again.Redelivered {
+		t.Errorf("run %s was offered instead of run %s", again.Number, first.Number)
+	}
+}

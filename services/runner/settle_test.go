@@ -269,6 +269,19 @@ func TestATakersAgeCountsFromBeforeItsWrite(t *testing.T) {
 	check("taken over", took.hold)
 }
 
+// A claim of this very runner's that it is not at work with, such as one whose answer was lost, is not watched:
+// the watch would be longer than the test.
+func TestARunnersOwnClaimIsNotWatched(t *testing.T) {
+	t.Parallel()
+	tr := newTrial(t)
+	if _, err := tr.store.Work.Claim(t.Context(), tr.request.Task, tr.number, run.Claim{Owner: tr.owner, Executions: 1, StartedOn: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	if a := tr.attempt(t); a.begun.Executions != 2 {
+		t.Errorf("taken as %+v", a.begun)
+	}
+}
+
 // The next attempt has a token of its own and knows the one before it, whose chunks it sweeps.
 func TestTheNextAttemptKnowsTheTokenBefore(t *testing.T) {
 	t.Parallel()
