@@ -3,6 +3,8 @@ package runner
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -339,16 +341,50 @@ func TestAnEndThatWaitsExtendsTheLease(t *testing.T) {
 	returned := make(chan struct{})
 	go func() { defer close(returned); a.settle(t.Context(), nil, nil) }()
 	wantReturn(t, returned)
-	for range 3 {
-		if msg := <-heard; string(msg.Data) != "+WPI" {
-			t.Errorf("the queue heard %q before the run had ended", msg.Data)
+	var all []string
+	for msg := range heard {
+		all = append(all, string(msg.Data))
+		if len(msg.Data) == 0 { // it has ended
+			break
 		}
 	}
-	if msg := <-heard; len(msg.Data) != 0 {
-		t.Errorf("the queue heard %q, want that the run has ended", msg.Data)
+	if !slices.Equal(all, []string{"+WPI", "+WPI", "+WPI", ""}) {
+		t.Errorf("the queue heard %q", all)
 	}
 	if ended, err := tr.store.Work.Ended(t.Context(), tr.request.Task, tr.number); err != nil || !ended {
 		t.Errorf("the run has ended: %v, %v", ended, err)
+	}
+}
+
+// A runner that stops in that moment ends a run whose work is done.
+func TestAStopDoesNotCutTheEnd(t *testing.T) {
+	t.Parallel()
+	tr := newTrial(t)
+	a := tr.attempt(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	a.settle(ctx, nil, nil)
+	if ended, err := tr.store.Work.Ended(t.Context(), tr.request.Task, tr.number); err != nil || !ended {
+		t.Errorf("the run has ended: %v, %v", ended, err)
+	}
+}
+
+// A claim that could not be renewed for a whole lease may be another's by now: the attempt stops.
+func TestAnAttemptOutOfTouchStops(t *testing.T) {
+	t.Parallel()
+	for age, stops := range map[time.Duration]bool{59 * time.Minute: false, 61 * time.Minute: true} {
+		tr := newTrial(t)
+		a := tr.attempt(t)
+		tr.hold.renewed = time.Now().Add(-age)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		stop := make(chan struct{})
+		var once sync.Once
+		tr.onWrite(func() bool { once.Do(func() { close(stop) }); return true })
+		a.keep(ctx, stop, cancel)
+		if stopped := errors.Is(context.Cause(ctx), errOutOfTouch); stopped != stops {
+			t.Errorf("with a claim of %s it stops: %v, want %v", age, stopped, stops)
+		}
 	}
 }
 

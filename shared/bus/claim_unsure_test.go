@@ -207,6 +207,35 @@ func TestAWriteInProcessIsNotAnothers(t *testing.T) {
 	})
 }
 
+// A final document that arrives late is its writer's own too, and is the only one.
+func TestALateFinalDocumentIsItsWritersOwn(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request := bustest.Applied(t, store.Bus)
+	n := bustest.Submit(t, store.Bus, request)
+	wire, runner := wired(t, store)
+	claim, err := runner.Work.Claim(t.Context(), request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := run.QueuedDocument(request, n)
+	doc.End(run.Success, "done", time.Now())
+	wire.Silence(true)
+	short, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if err := claim.Finish(short, doc, nil); !errors.Is(err, run.ErrUnavailable) {
+		t.Fatalf("on a silent wire: %v", err)
+	}
+	wire.Silence(false)
+	if err := claim.Finish(t.Context(), doc, nil); err != nil {
+		t.Errorf("after it: %v", err)
+	}
+	doc.Message = "done otherwise"
+	if err := claim.Finish(t.Context(), doc, nil); !errors.Is(err, bus.ErrLost) {
+		t.Errorf("another document: %v", err)
+	}
+}
+
 // wired is a connection to the store over a wire.
 func wired(t *testing.T, store *bustest.Store) (*bustest.Wire, *bus.Bus) {
 	t.Helper()
