@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +27,9 @@ type foreign struct {
 // foreignMessages are one or some of each subject, by what they pass for, of a store where a task has
 // the run 1 and nothing else. The run that is posted next has the number next.
 func foreignMessages(id task.ID) []struct {
-	name     string
+	name string
+	// named: the program meets one of them for certain.
+	named    bool
 	messages []foreign
 } {
 	other := task.NewID()
@@ -38,70 +42,72 @@ func foreignMessages(id task.ID) []struct {
 	}
 	key := nats.Header{"Nats-Msg-Id": {string(id) + ".key"}, "Runhook-Parameters": {"x"}}
 	return []struct {
-		name     string
+		name string
+		// named: the program meets one of them for certain.
+		named    bool
 		messages []foreign
 	}{
-		{"a request that is none", []foreign{{subject: "run.request." + string(id), data: "no JSON"}}},
-		{"an empty request", []foreign{{subject: "run.request." + string(id), data: ""}}},
-		{"a request without anything", []foreign{{subject: "run.request." + string(id), data: "{}"}}},
-		{"a request that only names its task", []foreign{{subject: "run.request." + string(id), data: fmt.Sprintf(`{"Task":%q}`, id)}}},
-		{"a request of another task", []foreign{{subject: "run.request." + string(id), data: request(other)}}},
-		{"requests of no task", []foreign{
+		{name: "a request that is none", named: true, messages: []foreign{{subject: "run.request." + string(id), data: "no JSON"}}},
+		{name: "an empty request", named: true, messages: []foreign{{subject: "run.request." + string(id), data: ""}}},
+		{name: "a request without anything", named: true, messages: []foreign{{subject: "run.request." + string(id), data: "{}"}}},
+		{name: "a request that only names its task", named: true, messages: []foreign{{subject: "run.request." + string(id), data: fmt.Sprintf(`{"Task":%q}`, id)}}},
+		{name: "a request of another task", named: true, messages: []foreign{{subject: "run.request." + string(id), data: request(other)}}},
+		{name: "requests of no task", named: true, messages: []foreign{
 			{subject: "run.request." + string(other), data: request(other)},
 			{subject: "run.request.foo", data: "no JSON"},
 			{subject: "run.request." + strings.ToUpper(string(id)), data: request(id)},
 		}},
-		{"a request with a caller's key", []foreign{{subject: "run.request." + string(id), data: "no JSON", header: key}}},
-		{"a schedule", []foreign{{subject: "run.schedule.foo", data: "no JSON"}}},
-		{"the next run's claim", []foreign{{subject: claim(id, next), data: "no JSON"}}},
-		{"the next run's claim, of nobody", []foreign{{subject: claim(id, next), data: "{}"}}},
-		{"claims of no run", []foreign{
+		{name: "a request with a caller's key", named: true, messages: []foreign{{subject: "run.request." + string(id), data: "no JSON", header: key}}},
+		{name: "a schedule", messages: []foreign{{subject: "run.schedule.foo", data: "no JSON"}}},
+		{name: "the next run's claim", named: true, messages: []foreign{{subject: claim(id, next), data: "no JSON"}}},
+		{name: "the next run's claim, of nobody", named: true, messages: []foreign{{subject: claim(id, next), data: "{}"}}},
+		{name: "claims of no run", named: true, messages: []foreign{
 			{subject: claim(id, "99999999999"), data: "no JSON"},
 			{subject: claim("foo", "bar"), data: "no JSON"},
 			{subject: claim("a/b", "1"), data: "no JSON"},
 			{subject: claim(other, 1), data: "no JSON"},
 		}},
-		{"a claim of the ended run", []foreign{{subject: claim(id, 1), data: "no JSON"}}},
-		{"the ended run's final document", []foreign{{subject: final(id, 1), data: "no JSON"}}},
-		{"final documents of no run", []foreign{
+		{name: "a claim of the ended run", messages: []foreign{{subject: claim(id, 1), data: "no JSON"}}},
+		{name: "the ended run's final document", named: true, messages: []foreign{{subject: final(id, 1), data: "no JSON"}}},
+		{name: "final documents of no run", messages: []foreign{
 			{subject: final(id, "99999999999"), data: "no JSON"},
 			{subject: final(id, "99999999"), data: forged, header: nats.Header{"ce-subject": {"99999999"}}},
 			{subject: final("foo", "bar"), data: "no JSON"},
 			{subject: final(other, 1), data: "{}"},
 		}},
-		{"something else among the results", []foreign{
+		{name: "something else among the results", named: true, messages: []foreign{
 			{subject: "$KV.runs.foo", data: "no JSON"},
 			{subject: fmt.Sprintf("$KV.runs.foo.%s.%d", id, next), data: "no JSON"},
 			{subject: fmt.Sprintf("$KV.runs.foo.%s.1", id), data: "no JSON"},
 		}},
-		{"the task's record", []foreign{{subject: "$KV.tasks." + string(id), data: "no JSON"}}},
-		{"the task's record, of nothing", []foreign{{subject: "$KV.tasks." + string(id), data: "{}"}}},
-		{"records of no task", []foreign{
+		{name: "the task's record", named: true, messages: []foreign{{subject: "$KV.tasks." + string(id), data: "no JSON"}}},
+		{name: "the task's record, of nothing", named: true, messages: []foreign{{subject: "$KV.tasks." + string(id), data: "{}"}}},
+		{name: "records of no task", named: true, messages: []foreign{
 			{subject: "$KV.tasks." + string(other), data: "no JSON"},
 			{subject: "$KV.tasks.foo", data: "{}"},
 			{subject: "$KV.tasks.fo\u00f6", data: "{}"},
 			{subject: "$KV.tasks.foo.bar.baz", data: "{}"},
 		}},
-		{"definitions", []foreign{
+		{name: "definitions", messages: []foreign{
 			{subject: "$KV.tasks." + string(id) + ".foo", data: "no YAML: ["},
 			{subject: "$KV.tasks.foo.bar", data: "no YAML: ["},
 			{subject: "$KV.tasks.foo.baz", data: "no YAML: ["},
 			{subject: "$KV.tasks.fo\u00f6.bar", data: "no YAML: ["},
 			{subject: "$KV.tasks.fo\u00f6.baz", data: "no YAML: ["},
 		}},
-		{"live documents", []foreign{
+		{name: "live documents", messages: []foreign{
 			{subject: fmt.Sprintf("$KV.progress.%s.%d", id, next), data: "no JSON"},
 			{subject: fmt.Sprintf("$KV.progress.%s.1", id), data: "{}"},
 			{subject: "$KV.progress.foo", data: "no JSON"},
 		}},
-		{"what is told to followers", []foreign{{subject: fmt.Sprintf("run.status.%s.%d", id, next), data: "no JSON"}}},
-		{"the note of a restore", []foreign{{subject: "$KV.control.restored", data: "no number"}}},
-		{"the id of the store", []foreign{{subject: "$KV.control.store", data: "no\r\nid"}}},
-		{"the rest of the control bucket", []foreign{
+		{name: "what is told to followers", messages: []foreign{{subject: fmt.Sprintf("run.status.%s.%d", id, next), data: "no JSON"}}},
+		{name: "the note of a restore", messages: []foreign{{subject: "$KV.control.restored", data: "no number"}}},
+		{name: "the id of the store", messages: []foreign{{subject: "$KV.control.store", data: "no\r\nid"}}},
+		{name: "the rest of the control bucket", messages: []foreign{
 			{subject: "$KV.control.repair", data: "no JSON"},
 			{subject: "$KV.control.foo", data: "no JSON"},
 		}},
-		{"rejected rows", []foreign{
+		{name: "rejected rows", messages: []foreign{
 			{subject: "$O.rows.C.foo", data: "no JSON"},
 			{subject: "$O.rows.M.foo", data: "no JSON"},
 		}},
@@ -125,6 +131,7 @@ func TestForeignMessages(t *testing.T) {
 				}
 			}
 			i.livesOn(s, was)
+			i.namesOnce(c.named)
 			i.end()
 
 			i = begin(t, s.args()...).listening()
@@ -146,6 +153,31 @@ func TestForeignMessages(t *testing.T) {
 			i.end()
 		})
 	}
+}
+
+// namesOnce wants one line in the log for each message that was met, and as many in the metric; some says
+// that there are any.
+func (i *instance) namesOnce(some bool) {
+	i.t.Helper()
+	line := regexp.MustCompile(`"stream":"\w+","subject":"[^"]+","sequence":\d+,.*is not what its subject says`)
+	metric := regexp.MustCompile(`(?m)^runhook_messages_passed_over_total\{stream="\w+"\} (\d+)$`)
+	eventually(i.t, i, "what was met is named and counted", func() bool {
+		named := map[string]bool{}
+		lines := line.FindAllString(i.log.String(), -1)
+		for _, found := range lines {
+			named[found] = true
+		}
+		if len(named) != len(lines) {
+			i.t.Fatalf("a message is named again:\n%s", i.log)
+		}
+		_, metrics := i.body(i.url + "/metrics")
+		counted := 0
+		for _, found := range metric.FindAllSubmatch(metrics, -1) {
+			n, _ := strconv.Atoi(string(found[1])) // digits
+			counted += n
+		}
+		return counted == len(named) && (counted > 0 || !some)
+	})
 }
 
 func (i *instance) publishForeign(messages []foreign) {

@@ -143,6 +143,7 @@ func TestKeyIsKnownWhateverBecomesOfTheTask(t *testing.T) {
 					}
 				}
 			}
+			proctest.Until(t, func() error { return h.Ready(t.Context()) }) // the connection of the test, too
 			runs, err := h.Runs.List(t.Context(), 10, membersID)
 			if err != nil || len(runs) != len(paths) {
 				t.Errorf("%d runs were started, not %d (%v)", len(runs), len(paths), err)

@@ -39,7 +39,7 @@ func (s *Tasks) Revise(ctx context.Context, was Task, def *task.Definition) erro
 	}
 	err := replace(ctx, s.store, was.ID, ended, was.Revision)
 	if errors.Is(err, ErrChanged) { // two rotations at once: the other one's id is the task's
-		undo := errors.Join(s.store.Tasks.Purge(ctx, string(def.ID)), s.store.Runs.DeleteConsumer(ctx, string(def.ID)))
+		undo := errors.Join(s.store.Tasks.Delete(ctx, string(def.ID)), s.store.Runs.DeleteConsumer(ctx, string(def.ID)))
 		if undo != nil {
 			return fmt.Errorf("take back the new id %s of task %q: %w", def.ID, def.Name, jet.Explain(undo))
 		}

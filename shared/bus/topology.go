@@ -88,7 +88,7 @@ func (t Topology) streams() []jetstream.StreamConfig {
 		events.PersistMode = jetstream.AsyncPersistMode
 	}
 
-	// The object store of rejected rows. It keeps them longer than the final document that names them, so
+	// The object store of rejected rows, which cannot do without rollups. It keeps them longer than the final document that names them, so
 	// that that never names what has gone.
 	rows := t.stream(jet.RowsStream, 7, jet.RowChunks, jet.RowMeta)
 	rows.MaxAge, rows.AllowRollup = t.Retention+24*time.Hour, true
@@ -112,10 +112,11 @@ func (t Topology) stream(name string, share float64, subjects ...string) jetstre
 	return config
 }
 
-// bucket is the stream behind a key-value bucket.
+// bucket is the stream behind a key-value bucket. It takes no rollups, with which one message takes away all
+// others.
 func (t Topology) bucket(name string, share float64, subjects string) jetstream.StreamConfig {
 	config := t.stream(name, share, subjects)
-	config.MaxMsgsPerSubject, config.AllowRollup = 1, true
+	config.MaxMsgsPerSubject = 1
 	return config
 }
 

@@ -29,8 +29,9 @@ type damage struct {
 	delivered, number run.Number
 	// copied is the highest sequence of the bucket that the events have a copy of.
 	copied uint64
-	// noEvents: there is not one event, and there are final documents. purged: somebody has removed them.
-	noEvents, purged bool
+	// noEvents: there is not one event, and there are final documents. Somebody has purged the stream, or
+	// its files are lost.
+	noEvents bool
 	// unfinished: an earlier repair did not come to its end.
 	unfinished bool
 }
@@ -44,10 +45,16 @@ func (d damage) requests() bool {
 	return d.cutOff[jet.RunsStream] > 0 || d.numbers.Upto(d.number) > d.runsLast || d.unfinished
 }
 
+// onlyEvents reports whether nothing is missing but all events.
+func (d damage) onlyEvents() bool {
+	d.noEvents = false
+	return !d.results()
+}
+
 // results reports whether claims and final documents, or the events, are lost.
 func (d damage) results() bool {
 	return d.cutOff[jet.ResultsStream] > 0 || d.copied > d.finalsLast || d.finalsLast == 0 && d.number > 0 ||
-		d.cutOff[jet.EventsStream] > 0 || d.noEvents && !d.purged || d.unfinished
+		d.cutOff[jet.EventsStream] > 0 || d.noEvents || d.unfinished
 }
 
 // certain is the highest run number that RUNS has given out for certain.
@@ -105,15 +112,8 @@ func (s store) eventsDamage(ctx context.Context, found *damage) error {
 	if errors.Is(err, jet.ErrMissing) {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	info, err := s.Events.Info(ctx)
-	if err != nil {
-		return jet.Explain(err)
-	}
-	found.noEvents, found.purged = true, info.State.LastSeq > 0
-	return nil
+	found.noEvents = err == nil
+	return err
 }
 
 // origin is what a copy in the events says of the final document that it was made of: its run number,

@@ -35,8 +35,8 @@ func Repair(ctx context.Context, b *bus.Bus, cutOff map[string]int64, unsynced b
 	if err != nil {
 		return fmt.Errorf("look for damage in the store: %w", err)
 	}
-	if found.purged {
-		if err := s.tellPurged(ctx); err != nil {
+	if found.noEvents {
+		if err := s.tellNoEvents(ctx); err != nil {
 			return fmt.Errorf("count the completions: %w", err)
 		}
 	}
@@ -56,15 +56,14 @@ func Repair(ctx context.Context, b *bus.Bus, cutOff map[string]int64, unsynced b
 	return nil
 }
 
-// tellPurged says how many completions are published again where somebody has removed all events: the
-// server copies every final document that there is.
-func (s store) tellPurged(ctx context.Context) error {
+// tellNoEvents says how many completions are going to be published again where there is not one event.
+func (s store) tellNoEvents(ctx context.Context) error {
 	ended, err := s.finals(ctx)
 	if err != nil {
 		return err
 	}
 	s.Log.Warn().Int("completions", len(ended)).
-		Msg("the stream EVENTS was purged: the completion of every run that is kept is published again")
+		Msg("the stream EVENTS is empty, as after a purge: the completion of every run that is kept is published again now")
 	return nil
 }
 
@@ -119,7 +118,7 @@ func (s store) mendResults(ctx context.Context, found damage) error {
 	if err != nil {
 		return err
 	}
-	if found.results() || returned+copied+ended > 0 {
+	if !found.onlyEvents() || returned+ended > 0 {
 		s.Log.Error().Int64("unreadable_bytes", found.cutOff[jet.ResultsStream]).Int64("unreadable_bytes_of_events", found.cutOff[jet.EventsStream]).
 			Int("finals_taken_back_from_events", returned).Int("events_copied_again", copied).Int("ended_failed", ended).
 			Msg("the data directory is damaged: the last claims, final documents or events are lost. What one of them tells of the others " +
@@ -140,8 +139,8 @@ func (s store) mendRequests(ctx context.Context, found damage) error {
 	}
 	if !found.requests() {
 		s.Log.Warn().Uint64("last_run_left", uint64(s.Numbers.Of(found.runsLast))).Uint64("next_run", uint64(s.Numbers.Of(next))).
-			Msg("with --durability interval the program was last ended without a stop. A power cut then loses the last moments, " +
-				"so new runs get numbers that nobody was given")
+			Msg("the program was last ended without a stop, and with --durability interval a power cut loses the last moments: " +
+				"new runs get numbers that nobody was given")
 		return nil
 	}
 	s.Log.Error().Int64("unreadable_bytes", found.cutOff[jet.RunsStream]).
