@@ -160,3 +160,20 @@ func TestRestoreWithoutNumbersLeft(t *testing.T) {
 	}
 	t.Error("twenty restores over centuries went well")
 }
+
+// Somebody overwrites the note of what was restored: keys of before the backup start nothing all the same.
+func TestKeysAfterARestoreWhoseNoteIsForeign(t *testing.T) {
+	t.Parallel()
+	r := newRan(t, 1)
+	before, err := r.Runs.Submit(t.Context(), r.request, "a key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	restored := r.madeOn(t, time.Now(), nil)
+	if _, err := bustest.JetStream(t, restored.Broker.URL()).Publish(t.Context(), "$KV.control.restored", []byte("no number")); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := restored.Runs.Submit(t.Context(), r.request, "a key"); err != nil || again.Number != before.Number || !again.Replayed {
+		t.Errorf("the POST of run %s, repeated: %+v, %v", before.Number, again, err)
+	}
+}

@@ -1,0 +1,154 @@
+package bus_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/bus"
+	"runhook/shared/bus/internal/jet"
+	"runhook/shared/bustest"
+	"runhook/shared/proctest"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// publish publishes as another program does.
+func publish(t *testing.T, store *bustest.Store, subject, data string) {
+	t.Helper()
+	if _, err := bustest.JetStream(t, store.Broker.URL()).Publish(t.Context(), subject, []byte(data)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func finished(t *testing.T, store *bustest.Store, request run.Request) run.Number {
+	t.Helper()
+	n := bustest.Submit(t, store.Bus, request)
+	claim, err := store.Work.Claim(t.Context(), request.Task, n, run.Claim{Owner: "me", Executions: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := run.QueuedDocument(request, n)
+	doc.End(run.Success, "ended", time.Now())
+	if err := claim.Finish(t.Context(), doc, nil); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// Claims that are of no run do not keep those of ended runs behind them.
+func TestForeignClaimsKeepNothing(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request, other := bustest.Applied(t, store.Bus), bustest.Applied(t, store.Bus)
+	bustest.Submit(t, store.Bus, other)
+	for _, name := range []string{"foo.bar", "a/b.1", string(request.Task) + ".99999999", string(request.Task) + ".1"} {
+		publish(t, store, "$KV.runs.claim."+name, "no JSON")
+	}
+	n := finished(t, store, request)
+	if _, err := store.Unheld.RemoveClaims(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Jet().Results.LeaderLast(t.Context(), jet.ClaimSubject(request.Task, n)); err == nil {
+		t.Error("the claim of an ended run stays behind one that is of no run")
+	}
+}
+
+// A run with something else in the place of its final document answers the same always, is not executed,
+// and has an event once somebody settles it. A run that has ended as it should is left alone.
+func TestSettle(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request := bustest.Applied(t, store.Bus)
+	fine, spoiled := finished(t, store, request), bustest.Submit(t, store.Bus, request)
+	publish(t, store, jet.FinalSubject(request.Task, spoiled), "no JSON")
+	lookup := func(n run.Number) string {
+		t.Helper()
+		status, err := store.Runs.Lookup(t.Context(), request.Task, n)
+		if err != nil || !status.Final {
+			t.Fatalf("run %s: %s, %v", n, status.Bytes, err)
+		}
+		return string(status.Bytes)
+	}
+	before := map[run.Number]string{fine: lookup(fine), spoiled: lookup(spoiled)}
+	if !strings.Contains(before[spoiled], `"StatusDescription":"Failed"`) {
+		t.Errorf("the run that was overwritten: %s", before[spoiled])
+	}
+	if _, err := store.Work.Claim(t.Context(), request.Task, spoiled, run.Claim{Owner: "me", Executions: 1}); err == nil {
+		t.Error("the run could be executed")
+	}
+	for range 2 {
+		for n, was := range before {
+			if err := store.Work.Settle(t.Context(), request, n); err != nil {
+				t.Error(err)
+			}
+			if now := lookup(n); now != was {
+				t.Errorf("run %s: %s\nwas %s", n, now, was)
+			}
+		}
+	}
+	proctest.Until(t, func() error {
+		found := map[string]int{}
+		err := store.Jet().Events.Scan(t.Context(), jetstream.OrderedConsumerConfig{HeadersOnly: true}, func(event bus.Record) error {
+			found[event.Header.Get("ce-subject")]++
+			return nil
+		})
+		if err == nil && (found[fine.String()] != 1 || found[spoiled.String()] != 1) {
+			err = fmt.Errorf("events: %v", found)
+		}
+		return err
+	})
+}
+
+// Anybody can publish to those who follow a run.
+func TestFollowersPassOverForeignDocuments(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request := bustest.Applied(t, store.Bus)
+	n := bustest.Submit(t, store.Bus, request)
+	nc, err := nats.Connect(store.Broker.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
+	defer cancel()
+	got := make(chan bus.Status, 1)
+	go func() {
+		status, err := store.Runs.Await(ctx, request.Task, n)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- status
+	}()
+	subject := jet.FollowSubject(request.Task, n)
+	forged := fmt.Sprintf(`{"ExecuteId":%q,"ImportId":%s,"Status":"D","StatusDescription":"Success"}`, task.NewID(), n)
+	proctest.Eventually(t, "somebody follows the run", func() bool { return store.Broker.Server().NumSubscriptions() > 0 })
+	for range 3 {
+		for _, data := range []string{"no JSON", "{}", forged} {
+			if err := nc.Publish(subject, []byte(data)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	claim, err := store.Work.Claim(ctx, request.Task, n, run.Claim{Owner: "me", Executions: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := run.QueuedDocument(request, n)
+	doc.End(run.Success, "as it ended", time.Now())
+	if err := claim.Finish(ctx, doc, nil); err != nil {
+		t.Fatal(err)
+	}
+	if status := <-got; !status.Final || status.Document.Message != "as it ended" {
+		t.Errorf("who followed the run was told %s", status.Bytes)
+	}
+}
