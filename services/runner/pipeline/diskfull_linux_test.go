@@ -18,7 +18,11 @@ import (
 	"runhook/shared/task"
 )
 
-const fullDiskChild = "RUNHOOK_TEST_FULL_DISK"
+const (
+	fullDiskChild = "RUNHOOK_TEST_FULL_DISK"
+	// fullCopy is the action of a child that reads a query.
+	fullCopy = "copy"
+)
 
 // fullDiskResult is what the child says about its run.
 type fullDiskResult struct {
@@ -39,6 +43,10 @@ func TestFullDiskChild(t *testing.T) {
 	b.ToFile(task.Action(action))
 	b.Mapping(memberMapping...)
 	b.Write("out.csv", "id,first_name,last_name,email,joined\nbefore,,,,\n")
+	if action == fullCopy {
+		b.FromQuery("with recursive n(i) as (select 1 union all select i + 1 from n where i < 100000) select i as id, hex(randomblob(50)) as name from n")
+		b.Exec("create table others (id)")
+	}
 	signal.Ignore(syscall.SIGXFSZ) // so that the write fails, as on a full disk
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 500_000, Max: 500_000}); err != nil {
 		t.Fatal(err)
@@ -62,6 +70,16 @@ func TestFullDiskChild(t *testing.T) {
 		t.Fatal(err)
 	}
 	fmt.Printf("result %s\n", text)
+}
+
+// A query of a database that cannot be written while it is read is copied, to a disk that may fill.
+func TestFullDiskForTheCopyOfAQuery(t *testing.T) {
+	cmd := exec.Command(os.Args[0], "-test.run=^TestFullDiskChild$")
+	cmd.Env = append(os.Environ(), fullDiskChild+"="+fullCopy)
+	text := proctest.Start(t, cmd).Await("result (.*)\n")[1]
+	if !strings.Contains(text, "The rows of the query find no room in the runner's folder for temporary files") {
+		t.Errorf("the run says %s", text)
+	}
 }
 
 // A disk that fills while a file is written fails the run, which says so. Replace leaves the file as

@@ -17,8 +17,10 @@ import (
 
 	"modernc.org/sqlite"
 
+	"runhook/services/runner/check"
 	"runhook/services/runner/connector"
 	"runhook/services/runner/connector/sqldb"
+	"runhook/services/runner/pipeline"
 	"runhook/services/runner/pipeline/pipelinetest"
 	"runhook/services/runner/row"
 	"runhook/shared/proctest"
@@ -328,4 +330,22 @@ func init() {
 		(*endRun.Load())()
 		return int64(0), nil
 	})
+}
+
+// A look at the first rows of a query does not go through all of them.
+func TestALookReadsNoFurther(t *testing.T) {
+	b := pipelinetest.New(t)
+	b.Exec(someMembers)
+	b.FromQuery("with recursive n(i) as (select 1 union all select i + 1 from n) select i as id, '' as name from n")
+	ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
+	defer cancel()
+	sample, err := pipeline.Preview(ctx, b.Job.Kinds, b.Job.Job, 3)
+	if err != nil || len(sample.Rows) != 3 {
+		t.Errorf("a preview: %+v, %v", sample, err)
+	}
+	var found check.Report
+	seen, err := sqldb.SourceKind{}.Check(ctx, b.Job.Job, &found)
+	if err != nil || len(seen.First) != check.Looked {
+		t.Errorf("a check: %d rows, %v", len(seen.First), err)
+	}
 }

@@ -183,8 +183,8 @@ func (d sqliteDialect) aside(ctx context.Context, db *sql.DB, columns int, query
 
 // noRoomAside tells the errors of the temporary database's file from those of the database.
 func (d sqliteDialect) noRoomAside(err error) error {
-	switch primary(err) {
-	case lib.SQLITE_FULL, lib.SQLITE_CANTOPEN:
+	known, ok := errors.AsType[*sqlite.Error](err)
+	if ok && slices.Contains([]int{lib.SQLITE_FULL, lib.SQLITE_CANTOPEN, lib.SQLITE_IOERR_WRITE, lib.SQLITE_IOERR_GETTEMPPATH}, known.Code()) {
 		return run.Failf("the rows of the query find no room in the runner's folder for temporary files; make room, name another folder in its environment variable SQLITE_TMPDIR, or set journal_mode = wal in the database of connection %s, which is read without a copy", d.at.Name)
 	}
 	return err
