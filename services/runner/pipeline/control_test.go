@@ -323,3 +323,33 @@ func TestSlowServiceIsSeenInTime(t *testing.T) {
 		t.Errorf("%+v, %v", s, err)
 	}
 }
+
+// A row whose expression was ended with the run has not failed.
+func TestARowIsNotFailedByTheEndOfTheRun(t *testing.T) {
+	for name, rows := range map[string]int{"at hand": 1, "beside the writing": 1000} {
+		b := pipelinetest.New(t)
+		b.Write("members.csv", "ID,Name\n"+strings.Repeat("1,Ann\n", rows))
+		b.Job.Task.Where = `let many = 1..400000; ID == "1" and all(many, all(many, # > 0))`
+		rejected := b.Reject()
+		b.Job.BeforeWrite = func(context.Context, int64) error { t.Errorf("%s: something is written", name); return nil }
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		s, err := b.Run(ctx)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || s.Counts.Retrieved != 0 || len(*rejected) != 0 {
+			t.Errorf("%s: %v, %+v, rejected %q", name, err, s.Counts, *rejected)
+		}
+	}
+}
+
+// A run that has ended maps no row any more, also where nothing is to be written and nothing loops.
+func TestNoRowIsMappedAfterTheEndOfTheRun(t *testing.T) {
+	b := pipelinetest.New(t)
+	b.Write("members.csv", "ID,Name\n"+strings.Repeat("1,Ann\n", 100))
+	b.Job.Task.Where = "false"
+	ctx, cancel := context.WithCancel(t.Context())
+	b.Job.Task.Destination = &task.CSVDestination{Connection: "drop", Path: "out.csv", Action: task.Append}
+	cancel()
+	if s, err := b.Run(ctx); !errors.Is(err, context.Canceled) || s.Counts.Retrieved != 0 {
+		t.Errorf("%v, %+v", err, s.Counts)
+	}
+}
