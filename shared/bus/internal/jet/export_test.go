@@ -20,6 +20,13 @@ func (s *Stream) Batches() uint64 {
 	return s.group.batches
 }
 
+// Waiting is how many writes wait for their turn.
+func (s *Stream) Waiting() int {
+	s.group.mu.Lock()
+	defer s.group.mu.Unlock()
+	return len(s.group.waiting)
+}
+
 // Gather makes the next n writes wait for each other, whatever else is under way, so that they are
 // there to go together.
 func (s *Stream) Gather(n int) {

@@ -8,9 +8,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 
 	"runhook/shared/broker"
@@ -326,6 +328,91 @@ func TestCallerThatGivesUpItsBatchMayBeStored(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// publishing is a connection over a wire to a store that groups, with a way to publish on it that returns how
+// many of n writes at once were acknowledged.
+func publishing(t *testing.T) (wire *bustest.Wire, requests *jet.Stream, publish func(ctx context.Context, n int) (stored int)) {
+	t.Helper()
+	store := bustest.New(t, bus.Topology{Synced: true})
+	request := bustest.Applied(t, store.Bus)
+	wire = bustest.NewWire(t, "127.0.0.1:0", store.Broker.Addr().String())
+	ingress, err := bus.Connect(t.Context(), bus.Config{URLs: "nats://" + wire.Address(), Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(ingress.Close)
+	if err := ingress.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	requests = ingress.Jet().Runs
+	return wire, requests, func(ctx context.Context, n int) int {
+		var all sync.WaitGroup
+		var stored atomic.Int64
+		for range n {
+			all.Go(func() {
+				msg := &nats.Msg{Subject: jet.RequestSubject(request.Task), Data: []byte("{}"), Header: nats.Header{}}
+				if _, err := requests.Publish(ctx, jet.Entry{Msg: msg}); err == nil {
+					stored.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		return int(stored.Load())
+	}
+}
+
+// A batch whose answer does not come may be stored: its members are not sent again.
+func TestBatchWithoutAnAnswerIsSentOnce(t *testing.T) {
+	t.Parallel()
+	wire, requests, publish := publishing(t)
+	const callers = 20
+	requests.Gather(callers)
+	wire.Silence(true)
+	ctx, cancel := context.WithTimeout(t.Context(), jet.WriteTimeout+3*time.Second)
+	defer cancel()
+	if stored := publish(ctx, callers); stored != 0 {
+		t.Errorf("%d writes were acknowledged on a silent wire", stored)
+	}
+	wire.Silence(false)
+	if stored := publish(t.Context(), 1); stored != 1 {
+		t.Error("the next write was not acknowledged")
+	}
+	info, err := requests.Info(t.Context())
+	if err != nil || info.State.Msgs != callers+1 {
+		t.Errorf("%d writes are stored, want %d: %v", info.State.Msgs, callers+1, err)
+	}
+}
+
+// Those that wait behind single writes, too few for a batch, follow when those are done.
+func TestTooFewForABatchFollowSingly(t *testing.T) {
+	t.Parallel()
+	wire, requests, publish := publishing(t)
+	wire.Silence(true)
+	const callers = 8 + 3
+	result := make(chan int, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
+	defer cancel()
+	go func() { result <- publish(ctx, callers) }()
+	proctest.Eventually(t, "three wait", func() bool { return requests.Waiting() == 3 })
+	wire.Silence(false)
+	if stored := <-result; stored != callers {
+		t.Errorf("%d of %d writes were acknowledged", stored, callers)
+	}
+}
+
+// A write goes to the stream that it is meant for, or nowhere.
+func TestAWriteToAnotherStreamIsRefused(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request := bustest.Applied(t, store.Bus)
+	msg := &nats.Msg{Subject: jet.RequestSubject(request.Task), Data: []byte("{}"), Header: nats.Header{}}
+	if _, err := store.Jet().Results.Publish(t.Context(), jet.Entry{Msg: msg}); err == nil {
+		t.Error("a request was stored as a result")
+	}
+	if info, err := store.Jet().Runs.Info(t.Context()); err != nil || info.State.Msgs != 0 {
+		t.Errorf("%d requests are stored, %v", info.State.Msgs, err)
+	}
 }
 
 // Only an error that comes before anything is stored says that nothing was.
