@@ -55,12 +55,12 @@ func (c *conn) Read(b []byte) (int, error) {
 // that has sent more leaves is not noticed.
 const maxEarly = 4 << 10
 
-// whenLeft calls left once the client has closed the connection, or its own side of it, until release. Only
+// whenLeft calls left once the client has closed the connection, or its own side of it, or at release. Only
 // a read tells: what the client sends meanwhile is kept for the next Read. The caller must have read the
 // present request, and release before anybody reads on.
 func (c *conn) whenLeft(left func()) (release func()) {
 	_ = c.SetReadDeadline(time.Time{}) // that of the request; fasthttp sets another one before it reads on
-	watched, released := make(chan struct{}), new(atomic.Bool)
+	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
 		buffer := make([]byte, 64)
@@ -68,15 +68,12 @@ func (c *conn) whenLeft(left func()) (release func()) {
 			n, err := c.Conn.Read(buffer)
 			c.early = append(c.early, buffer[:n]...)
 			if err != nil {
-				if !released.Load() {
-					left()
-				}
+				left()
 				return
 			}
 		}
 	}()
 	return func() {
-		released.Store(true)
 		_ = c.SetReadDeadline(past) // where it fails, so does the read
 		<-watched
 	}
