@@ -77,6 +77,9 @@ func TestServicesWaitForTheStore(t *testing.T) {
 	}
 	mustCall(t, "init", "--nats", existing.URL())
 	for _, service := range services {
+		if strings.Contains(service.log.String(), "request failed") {
+			t.Errorf("%s logs each request that it refuses:\n%s", service.description, service.log)
+		}
 		service.listening()
 		if code := get(t, service.url+"/readyz"); code != http.StatusOK {
 			t.Errorf("%s: /readyz is %d", service.description, code)

@@ -31,7 +31,7 @@ func Health(ready func(ctx context.Context) error, notes ...string) []Route {
 				limited, cancel := context.WithTimeout(ctx, readyTimeout)
 				defer cancel()
 				if err := ready(limited); err != nil {
-					return &Problem{Status: fasthttp.StatusServiceUnavailable, Title: "Not ready", Detail: err.Error(), RetryAfter: 5 * time.Second, Cause: err}
+					return &Problem{Status: fasthttp.StatusServiceUnavailable, Title: "Not ready", Detail: err.Error(), RetryAfter: 5 * time.Second, Unlogged: true}
 				}
 				err := ok(ctx, rc)
 				for _, note := range notes {

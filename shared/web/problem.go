@@ -34,6 +34,8 @@ type Problem struct {
 	RetryAfter time.Duration `json:"-"`
 	// Cause is logged with answers of 500 and above and never sent.
 	Cause error `json:"-"`
+	// Unlogged: the log says it elsewhere, once and not with each answer.
+	Unlogged bool `json:"-"`
 }
 
 // Fault is one of several things wrong with a request.

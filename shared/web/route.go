@@ -225,7 +225,7 @@ func (s *Server) guarded(handle Handler, rc *fasthttp.RequestCtx) (err error) {
 // answerError writes the problem of an error and logs, once, what only the operator should see.
 func (s *Server) answerError(rc *fasthttp.RequestCtx, err error) {
 	p := ProblemOf(err)
-	if p.Status >= fasthttp.StatusInternalServerError {
+	if p.Status >= fasthttp.StatusInternalServerError && !p.Unlogged {
 		level := zerolog.WarnLevel
 		if p.Status == fasthttp.StatusInternalServerError {
 			level = zerolog.ErrorLevel
