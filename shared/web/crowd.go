@@ -155,18 +155,18 @@ func (w *crowd) closeAll(which func(*conn) bool) {
 	}
 }
 
-// awaitSpare waits until another connection may be taken, at least to be told 503.
-func (w *crowd) awaitSpare(ctx context.Context) {
+// awaitSpare waits until another connection may be taken, at least to be told 503; false if ctx ended before.
+func (w *crowd) awaitSpare(ctx context.Context) bool {
 	for {
 		w.mu.Lock()
 		full := w.spare >= spareConns && !w.closeLongest()
 		w.mu.Unlock()
 		if !full {
-			return
+			return true
 		}
 		select {
 		case <-ctx.Done():
-			return
+			return false
 		case <-w.left:
 		case <-time.After(leastWait): // one may have waited long enough
 		}
@@ -203,7 +203,9 @@ func (l listener) Accept() (net.Conn, error) {
 	s := l.server
 	pause := wait.Backoff{Least: 10 * time.Millisecond, Most: time.Second}
 	for {
-		s.crowd.awaitSpare(s.stopping)
+		if !s.crowd.awaitSpare(s.stopping) {
+			return nil, net.ErrClosed
+		}
 		inner, err := l.Listener.Accept()
 		if errors.Is(err, net.ErrClosed) || s.stopping.Err() != nil {
 			if err == nil {

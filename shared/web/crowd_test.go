@@ -120,6 +120,16 @@ func TestTooManyRequestsAreToldSo(t *testing.T) {
 	spare := []net.Conn{dial(t, address), dial(t, address)}
 	waits := dial(t, address) // not taken before one of the others has gone
 	say(t, waits, getHeld)
+	proctest.Eventually(t, "the spare connections are taken", func() bool {
+		s.crowd.mu.Lock()
+		defer s.crowd.mu.Unlock()
+		return s.crowd.spare == len(spare)
+	})
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if s.crowd.awaitSpare(ended) {
+		t.Error("it takes more spare connections than it may")
+	}
 	say(t, spare[1], getHeld)
 	if response, _ := hear(t, spare[1]); response.StatusCode != 503 {
 		t.Errorf("a spare connection got %s", response.Status)
