@@ -449,6 +449,9 @@ func TestQueueKeepsRunsOfATaskApart(t *testing.T) {
 func TestPullGivenUpLosesNoRequest(t *testing.T) {
 	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
+	if !store.Jet().Alone() {
+		t.Error("a single server is taken for several, so that a stop waits for the end of each pull")
+	}
 	def := bustest.Definition(t, "Busy", 1000)
 	if _, err := store.Tasks.Apply(t.Context(), def, false); err != nil {
 		t.Fatal(err)

@@ -90,7 +90,8 @@ func (s *Store) Use(ctx context.Context, opened map[string]jetstream.Stream) err
 		stream.Stream = opened[stream.name]
 	}
 	config := s.Runs.CachedInfo().Config
-	s.clustered = s.Runs.CachedInfo().Cluster != nil
+	cluster := s.Runs.CachedInfo().Cluster
+	s.clustered = cluster != nil && (cluster.Name != "" || len(cluster.Replicas) > 0) // a single server names itself
 	s.Replicated = config.Replicas > 1
 	// Replicas group what they agree on by themselves, and writes that are not synced cost less singly.
 	grouped := config.Metadata[SyncedKey] == "true" && !s.Replicated
