@@ -13,7 +13,8 @@ import (
 )
 
 type backupCommand struct {
-	File       string `arg:"" help:"The file to write. It must not exist."`
+	File string `arg:"" help:"The file to write. It must not exist."`
+	//lint:ignore SA5008 kong takes one set for each variable
 	StoreFlags `set:"dir=The data directory of a stopped 'runhook serve'" set:"servers=those of a running 'runhook serve' (its --nats-listen) or of a cluster"`
 }
 

@@ -16,7 +16,8 @@ import (
 )
 
 type restoreCommand struct {
-	File       string `arg:"" help:"A file that 'runhook backup' wrote."`
+	File string `arg:"" help:"A file that 'runhook backup' wrote."`
+	//lint:ignore SA5008 kong takes one set for each variable
 	StoreFlags `set:"dir=An empty data directory, for a new 'runhook serve'" set:"servers=one server or a cluster, without a store"`
 	Replicas   int `default:"0" help:"With --nats: copies of everything, 1, 3 or 5. Default: as in the backup. Needed if a single server's backup goes into a cluster, or the other way round."`
 }

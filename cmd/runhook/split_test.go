@@ -102,13 +102,3 @@ func TestServicesRefuse(t *testing.T) {
 		})
 	}
 }
-
-// NATS is not there; a stop while it is awaited ends the program.
-func TestServiceIsStoppedWhileItConnects(t *testing.T) {
-	t.Parallel()
-	i := begin(t, "runner", "--nats", "nats://"+freePort(t))
-	i.stop()
-	if code := i.await(); code != exitCanceled || !oneLine(i.log.String(), "interrupted") {
-		t.Errorf("exit code %d: %s", code, i.log)
-	}
-}

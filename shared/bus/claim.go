@@ -171,7 +171,8 @@ func (c *Claim) Finish(ctx context.Context, doc run.Document, rejected run.Rejec
 // write publishes under the fence. When the acknowledgement does not come, or says that the fence
 // has moved, it reads back before it decides: the write that moved it may be this one, or an earlier one
 // of the same holder that arrived late. Behind an earlier one it writes again, because somebody who
-// watches the claim may have begun when that was stored.
+// watches the claim may have begun when that was stored. Only a newer message tells that the claim is lost:
+// a server that was cut off from a cluster takes itself for the leader and knows older ones.
 func (c *Claim) write(ctx context.Context, e jet.Entry) (jet.Receipt, error) {
 	if err := c.store.Writable(); err != nil {
 		return jet.Receipt{}, err
@@ -197,7 +198,7 @@ func (c *Claim) write(ctx context.Context, e jet.Entry) (jet.Receipt, error) {
 		case read && refused && stored.Sequence == c.sequence: // a cluster has not agreed on an earlier write yet
 		case read && refused && c.isPassedOver(ctx, stored):
 			c.sequence = stored.Sequence
-		case read && refused && c.store.Results.Vouch(ctx) == nil:
+		case read && refused && (stored.Sequence > c.sequence || !c.store.Replicated):
 			return jet.Receipt{}, ErrLost
 		default:
 			c.unsure = true
