@@ -173,7 +173,7 @@ func TestFormerIDOfAFileThatIsThere(t *testing.T) {
 			t.Errorf("used: %+v", now)
 		}
 	}
-	if want := fmt.Sprintf("a.yaml has the id %s, which ", a); f.log.count(want) != 1 {
-		t.Errorf("not named: %s", f.log.lines.String())
+	if want := fmt.Sprintf("a.yaml has the id %s, which ", a); strings.Count(f.log.String(), want) != 1 {
+		t.Errorf("not named: %s", f.log)
 	}
 }

@@ -1,7 +1,6 @@
 package folder_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,31 +22,13 @@ import (
 
 func TestMain(m *testing.M) { proctest.Main(m) }
 
-// log collects log lines.
-type log struct {
-	mu    sync.Mutex
-	lines bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.lines.Write(p)
-}
-
-func (l *log) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.lines.String(), text)
-}
-
 // fixture is a store, its view of the tasks, and a folder.
 type fixture struct {
 	t     *testing.T
 	store *bustest.Store
 	tasks *bus.TaskView
 	dir   string
-	log   *log
+	log   *proctest.Output
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -58,7 +39,7 @@ func newFixture(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cancel(); <-done })
-	f := &fixture{t: t, store: store, tasks: view, dir: filepath.Join(t.TempDir(), "tasks"), log: &log{}}
+	f := &fixture{t: t, store: store, tasks: view, dir: filepath.Join(t.TempDir(), "tasks"), log: proctest.NewOutput()}
 	f.check(os.Mkdir(f.dir, 0o755))
 	return f
 }
@@ -107,8 +88,8 @@ func (f *fixture) await(id task.ID, want string) {
 func (f *fixture) awaitLog(text string, times int) {
 	f.t.Helper()
 	proctest.Until(f.t, func() error {
-		if f.log.count(text) < times {
-			return fmt.Errorf("%q was not logged %d times:\n%s", text, times, f.log.lines.String())
+		if said := f.log.String(); strings.Count(said, text) < times {
+			return fmt.Errorf("%q was not logged %d times:\n%s", text, times, said)
 		}
 		return nil
 	})
@@ -179,8 +160,8 @@ func TestBrokenFiles(t *testing.T) {
 			t.Errorf("%s is %+v", want, now)
 		}
 	}
-	if n := f.log.count("unknown field"); n != 1 {
-		t.Errorf("the fault was logged %d times:\n%s", n, f.log.lines.String())
+	if n := strings.Count(f.log.String(), "unknown field"); n != 1 {
+		t.Errorf("the fault was logged %d times:\n%s", n, f.log.String())
 	}
 
 	f.write("a.yaml", a, "A2")
@@ -194,8 +175,8 @@ func TestBrokenFiles(t *testing.T) {
 	if now, _ := f.tasks.Get(a); now.Name != "A2" {
 		t.Errorf("one of two twins was used: %s", now.Name)
 	}
-	if f.log.count("a.yaml and ") != 1 {
-		t.Errorf("the twins are not named:\n%s", f.log.lines.String())
+	if strings.Count(f.log.String(), "a.yaml and ") != 1 {
+		t.Errorf("the twins are not named:\n%s", f.log.String())
 	}
 }
 
