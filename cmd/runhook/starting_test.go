@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -96,6 +97,19 @@ func TestServicesWaitForTheStore(t *testing.T) {
 	}
 }
 
+// However often a step fails for the same reason, the log has it once.
+func TestAReasonIsToldOnce(t *testing.T) {
+	t.Parallel()
+	said := proctest.NewOutput()
+	s := &starting{log: zerolog.New(said)}
+	for _, reason := range []string{"no leader", "no leader", "no streams", "no streams", "no leader"} {
+		s.waits(errors.New(reason))
+	}
+	if told := strings.Count(said.String(), "not ready, waiting"); told != 3 {
+		t.Errorf("told %d times:\n%s", told, said)
+	}
+}
+
 // A service that waits ends as any other when it is stopped.
 func TestWaitingServiceStops(t *testing.T) {
 	t.Parallel()
@@ -114,7 +128,8 @@ func TestServiceWithWrongCredentialsEnds(t *testing.T) {
 	}
 	t.Cleanup(existing.Stop)
 	s.write("wrong", "app:wrong\n")
-	for _, urls := range []string{existing.URL(), existing.URL() + ",nats://" + freePort(t)} {
+	unheard := "nats://" + freePort(t)
+	for _, urls := range []string{existing.URL(), existing.URL() + "," + unheard, unheard + "," + existing.URL()} {
 		code, out, messages := call(t, "runner", "--nats", urls, "--credentials", s.path("wrong"), "--listen", "127.0.0.1:0")
 		if code != exitNoStart || out != "" || !oneLine(messages, "refuses the credentials") {
 			t.Errorf("%s: exit code %d: %s%s", urls, code, out, messages)
