@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -129,7 +130,13 @@ func TestServiceWithWrongCredentialsEnds(t *testing.T) {
 	t.Cleanup(existing.Stop)
 	s.write("wrong", "app:wrong\n")
 	unheard := "nats://" + freePort(t)
-	for _, urls := range []string{existing.URL(), existing.URL() + "," + unheard, unheard + "," + existing.URL()} {
+	deaf, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = deaf.Close() })
+	silent := "nats://" + deaf.Addr().String()
+	for _, urls := range []string{existing.URL(), existing.URL() + "," + unheard, unheard + "," + existing.URL(), existing.URL() + "," + silent, silent + "," + existing.URL()} {
 		code, out, messages := call(t, "runner", "--nats", urls, "--credentials", s.path("wrong"), "--listen", "127.0.0.1:0")
 		if code != exitNoStart || out != "" || !oneLine(messages, "refuses the credentials") {
 			t.Errorf("%s: exit code %d: %s%s", urls, code, out, messages)

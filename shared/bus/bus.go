@@ -239,7 +239,7 @@ func dial(ctx context.Context, urls string, limit time.Duration, options []nats.
 		if err == nil {
 			return nc, nil
 		}
-		if refusal := refused(urls, err, options); refusal != nil {
+		if refusal := refused(urls, err); refusal != nil {
 			return nil, refusal
 		}
 		if time.Now().After(deadline) {
@@ -251,21 +251,9 @@ func dial(ctx context.Context, urls string, limit time.Duration, options []nats.
 	}
 }
 
-// refused says why no waiting helps; nil where it may. Of several servers, which one error stands for, each
-// is asked.
-func refused(urls string, err error, options []nats.Option) error {
-	if single := strings.Split(urls, ","); len(single) > 1 && passes(err) {
-		for _, one := range single {
-			nc, err := nats.Connect(one, options...)
-			if err == nil {
-				nc.Close() // the next try finds it
-				continue
-			}
-			if refusal := refused(one, err, options); refusal != nil {
-				return refusal
-			}
-		}
-	}
+// refused says why no waiting helps; nil where it may. Of several servers, one that refuses the credentials
+// decides, whatever the others answer: the client tells of it (seen with nats.go 1.55.0).
+func refused(urls string, err error) error {
 	switch {
 	case passes(err):
 		return nil

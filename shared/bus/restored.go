@@ -19,11 +19,18 @@ import (
 // those of a stream that it has restored (seen with nats-server 2.15.2): a POST that is repeated with its
 // key would be another run. So until they have passed the window, Submit knows them itself.
 
-// restoredIDs are the ids of the requests that came with a backup.
+// restoredIDs are the ids of the requests that came with a backup, as they are read by whoever asks first.
 type restoredIDs struct {
-	mu     sync.Mutex
-	loaded bool
-	ids    map[string]restoredID
+	mu      sync.Mutex
+	reading *restoredReading
+}
+
+// restoredReading is one try to read them. What it found may be looked at once done is closed; after an error
+// the next who asks tries again.
+type restoredReading struct {
+	done chan struct{}
+	ids  map[string]restoredID
+	err  error
 }
 
 // restoredID is whose an id is.
@@ -32,26 +39,52 @@ type restoredID struct {
 	until    time.Time
 }
 
-// loadLimit bounds how long reading them may take: they are headers of a day or so.
-const loadLimit = time.Minute
+// readLimit bounds how long reading them may take: they are headers of a day or so. Nobody waits for it longer
+// than for a write.
+const readLimit = time.Minute
 
 // restored returns the sequence of a request that came with the backup of a restored store; ok is false
 // where there is none of that id, or where its window has passed.
 func (r *Runs) restored(ctx context.Context, id string) (sequence uint64, ok bool, err error) {
+	limited, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
+	defer cancel()
+	reading := r.readingRestored()
+	select {
+	case <-reading.done:
+	case <-limited.Done():
+		return 0, false, fmt.Errorf("%w: the idempotency keys of a restored store are still being read", run.ErrUnavailable)
+	}
+	if reading.err != nil {
+		return 0, false, fmt.Errorf("%w: read the idempotency keys of a restored store: %w", run.ErrUnavailable, reading.err)
+	}
+	found, ok := reading.ids[id]
+	return found.sequence, ok && time.Now().Before(found.until), nil
+}
+
+// readingRestored begins to read them where nobody has, or where that failed.
+func (r *Runs) readingRestored() *restoredReading {
 	known := &r.restoredIDs
 	known.mu.Lock()
 	defer known.mu.Unlock()
-	if !known.loaded {
-		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadLimit) // others wait for it, too
-		defer cancel()
-		ids, err := r.readRestored(limited)
-		if err != nil {
-			return 0, false, fmt.Errorf("%w: read the idempotency keys of a restored store: %w", run.ErrUnavailable, err)
+	if now := known.reading; now != nil {
+		select {
+		case <-now.done:
+			if now.err == nil {
+				return now
+			}
+		default:
+			return now
 		}
-		known.ids, known.loaded = ids, true
 	}
-	found, ok := known.ids[id]
-	return found.sequence, ok && time.Now().Before(found.until), nil
+	begun := &restoredReading{done: make(chan struct{})}
+	known.reading = begun
+	go func() { // it ends with the connection at the latest
+		defer close(begun.done)
+		limited, cancel := context.WithTimeout(context.Background(), readLimit)
+		defer cancel()
+		begun.ids, begun.err = r.readRestored(limited)
+	}()
+	return begun
 }
 
 func (r *Runs) readRestored(ctx context.Context) (map[string]restoredID, error) {
