@@ -44,3 +44,12 @@ func SetLookAgain(every time.Duration) (restore func()) {
 	lookAgain = every
 	return func() { lookAgain = was }
 }
+
+// ReadRestoredForEver has the keys that came with a backup be under reading, until the returned function ends it.
+func (r *Runs) ReadRestoredForEver() (end func()) {
+	reading := &restoredReading{done: make(chan struct{})}
+	r.restoredIDs.mu.Lock()
+	defer r.restoredIDs.mu.Unlock()
+	r.restoredIDs.reading = reading
+	return func() { close(reading.done) }
+}

@@ -39,19 +39,16 @@ type restoredID struct {
 	until    time.Time
 }
 
-// readLimit bounds how long reading them may take: they are headers of a day or so. Nobody waits for it longer
-// than for a write.
+// readLimit bounds how long reading them may take: they are headers of a day or so.
 const readLimit = time.Minute
 
 // restored returns the sequence of a request that came with the backup of a restored store; ok is false
-// where there is none of that id, or where its window has passed.
+// where there is none of that id, or where its window has passed. It waits for them no longer than ctx lasts.
 func (r *Runs) restored(ctx context.Context, id string) (sequence uint64, ok bool, err error) {
-	limited, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
-	defer cancel()
 	reading := r.readingRestored()
 	select {
 	case <-reading.done:
-	case <-limited.Done():
+	case <-ctx.Done():
 		return 0, false, fmt.Errorf("%w: the idempotency keys of a restored store are still being read", run.ErrUnavailable)
 	}
 	if reading.err != nil {
