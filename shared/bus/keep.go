@@ -64,7 +64,7 @@ func (k *keeper) mend(ctx context.Context, d deviation, change func() error) {
 	begun := time.Now()
 	switch err := k.tasks.store.Denials.Explain(begun, change()); {
 	case err == nil:
-		k.tasks.store.Log.Warn().Str("of", d.of).Str("was", d.is).Msg("somebody has changed the store; it is changed back")
+		k.tasks.store.Log.Warn().Str("of", d.of).Str("was", d.is).Msg("the store is not as it was made; it is changed back")
 	case errors.Is(err, run.ErrUnavailable):
 		k.tasks.store.Log.Debug().Err(err).Str("of", d.of).Msg("cannot change the store back now, trying again")
 	default:
@@ -75,7 +75,7 @@ func (k *keeper) mend(ctx context.Context, d deviation, change func() error) {
 // leave says once why something stays as it is.
 func (k *keeper) leave(d deviation, why error) {
 	k.now[d] = true
-	k.tasks.store.Log.Error().Err(why).Str("of", d.of).Str("is", d.is).Msg("somebody has changed the store")
+	k.tasks.store.Log.Error().Err(why).Str("of", d.of).Str("is", d.is).Msg("the store is not as it was made")
 }
 
 func (k *keeper) look(ctx context.Context) {
