@@ -132,7 +132,7 @@ func (p *process) embed(ctx context.Context, dir, name string) error {
 		return err
 	}
 	p.undo(func() { server.Stop(); server.Server().WaitForShutdown() })
-	return p.connect(ctx, bus.Config{Name: name, InProcess: server, Full: server.Full})
+	return p.connect(ctx, bus.Config{Name: name, InProcess: server, Full: server.Full, Cramped: server.Cramped})
 }
 
 // checkStore opens a store that `runhook init` has made.

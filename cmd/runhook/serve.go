@@ -192,7 +192,7 @@ func (s *serving) startBroker(ctx context.Context, p *process) (err error) {
 // connect connects to the embedded server.
 func (s *serving) connect(ctx context.Context, p *process) error {
 	return p.connect(ctx, bus.Config{
-		Name: "runhook serve", InProcess: s.broker, User: s.broker.InternalUser, Password: s.broker.InternalPassword, Full: s.broker.Full,
+		Name: "runhook serve", InProcess: s.broker, User: s.broker.InternalUser, Password: s.broker.InternalPassword, Full: s.broker.Full, Cramped: s.broker.Cramped,
 	})
 }
 

@@ -71,6 +71,13 @@ func (b *Broker) supervise(ctx context.Context) {
 // Full reports that the store takes no writes at the moment. What is in it can be read.
 func (b *Broker) Full() bool { return b.full.Load() }
 
+// crampedBelow is the room that a purge needs for certain: what was written before is flushed with it.
+const crampedBelow = 1 << 20
+
+// Cramped reports that the disk of the store has hardly any room left, whether or not a write has failed yet.
+// A purge that meets a full disk stands still for good, and with it the stream (nats-server 2.15.2).
+func (b *Broker) Cramped() bool { return b.Full() || available(b.options.Dir) < crampedBelow }
+
 // restart starts the server again, as soon as that is possible; false when the broker is stopped
 // before. Every connection is lost and comes back by itself.
 func (b *Broker) restart(ctx context.Context) bool {

@@ -64,7 +64,10 @@ type Config struct {
 	// Full tells that the store takes no writes at the moment; they are refused with run.ErrFull then
 	// without asking it. Nil where that is not known.
 	Full func() bool
-	Log  zerolog.Logger
+	// Cramped tells that the store's disk has hardly any room left: nothing is purged then. Nil where that is
+	// not known.
+	Cramped func() bool
+	Log     zerolog.Logger
 	// Metrics is where the connection's metrics are registered; nil registers them nowhere.
 	Metrics prometheus.Registerer
 }
@@ -190,7 +193,7 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 		nc.Close()
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
-	store, err := jet.New(nc, config.Log, config.Full, config.Metrics)
+	store, err := jet.New(nc, config.Log, config.Full, config.Cramped, config.Metrics)
 	if err != nil {
 		nc.Close()
 		return nil, err

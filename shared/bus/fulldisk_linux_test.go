@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
+	"runhook/shared/broker"
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
 	"runhook/shared/proctest"
@@ -158,4 +161,49 @@ func TestFullDiskOfOneServer(t *testing.T) {
 		}
 	}
 	t.Logf("%d runs accepted, %d ended", len(accepted), len(ended))
+}
+
+// On a disk that has hardly any room the claims of ended runs stay, and go when there is room again.
+func TestNothingIsPurgedFromAFullDisk(t *testing.T) {
+	t.Parallel()
+	disk := smallDisk(t, 64)
+	ctx := t.Context()
+	server, err := broker.Start(ctx, broker.Options{Dir: filepath.Join(disk, "nats"), Listen: "127.0.0.1:0", Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	store, err := bus.Connect(ctx, bus.Config{InProcess: server, Cramped: server.Cramped, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	if err := store.Init(ctx, bus.Topology{Embedded: true}); err != nil {
+		t.Fatal(err)
+	}
+	request := bustest.Applied(t, store)
+	claim, err := store.Work.Claim(ctx, request.Task, bustest.Submit(t, store, request), run.Claim{Owner: "me", Executions: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := run.QueuedDocument(request, 1)
+	doc.End(run.Success, "", time.Now())
+	if err := claim.Finish(ctx, doc, nil); err != nil {
+		t.Fatal(err)
+	}
+
+	filler := filepath.Join(disk, "filler")
+	bustest.FillDisk(t, filler)
+	if !server.Cramped() || server.Full() {
+		t.Errorf("cramped %t, a failed write was seen %t", server.Cramped(), server.Full())
+	}
+	if _, err := store.Unheld.RemoveClaims(ctx, 0); !errors.Is(err, run.ErrFull) {
+		t.Errorf("on a full disk: %v", err)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Unheld.RemoveClaims(ctx, 0); err != nil || server.Cramped() {
+		t.Errorf("with room: %v, cramped %t", err, server.Cramped())
+	}
 }

@@ -46,6 +46,7 @@ type Store struct {
 	clustered  bool
 
 	full    func() bool
+	cramped func() bool
 	foreign *foreign
 }
 
@@ -62,9 +63,9 @@ type Stream struct {
 }
 
 // New returns the store behind a connection, which Close closes. full tells whether the store takes no
-// writes at the moment; nil if that is not known. metrics is where its metrics are registered; nil
-// registers them nowhere.
-func New(nc *nats.Conn, log zerolog.Logger, full func() bool, metrics prometheus.Registerer) (*Store, error) {
+// writes at the moment, and cramped whether its disk has hardly any room left; nil if that is not known.
+// metrics is where its metrics are registered; nil registers them nowhere.
+func New(nc *nats.Conn, log zerolog.Logger, full, cramped func() bool, metrics prometheus.Registerer) (*Store, error) {
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(5*time.Second))
 	if err != nil {
 		return nil, fmt.Errorf("open JetStream: %w", err)
@@ -77,7 +78,7 @@ func New(nc *nats.Conn, log zerolog.Logger, full func() bool, metrics prometheus
 	if err != nil {
 		return nil, fmt.Errorf("make the list of foreign messages: %w", err)
 	}
-	s := &Store{NC: nc, JS: js, Log: log, Denials: &Denials{}, Deliveries: deliveries, full: full, foreign: foreign}
+	s := &Store{NC: nc, JS: js, Log: log, Denials: &Denials{}, Deliveries: deliveries, full: full, cramped: cramped, foreign: foreign}
 	stream := func(name string) *Stream { return &Stream{name: name, store: s, group: newGroup(nc, name)} }
 	s.Runs, s.Results, s.Events = stream(RunsStream), stream(ResultsStream), stream(EventsStream)
 	s.Progress, s.Control = stream(ProgressStream), stream(ControlStream)
@@ -162,4 +163,13 @@ func (s *Store) Writable() error {
 		return fmt.Errorf("%w: %w", run.ErrUnavailable, run.ErrFull)
 	}
 	return nil
+}
+
+// Purge removes messages from the stream, as the options say. It is refused while the disk of the store has
+// hardly any room: run.ErrUnavailable and run.ErrFull.
+func (s *Stream) Purge(ctx context.Context, options ...jetstream.StreamPurgeOpt) error {
+	if s.name != ProgressStream && s.store.cramped != nil && s.store.cramped() { // that one is in memory
+		return fmt.Errorf("%w: %w", run.ErrUnavailable, run.ErrFull)
+	}
+	return s.Stream.Purge(ctx, options...)
 }
