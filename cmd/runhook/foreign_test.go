@@ -62,6 +62,7 @@ func foreignMessages(id task.ID) []struct {
 		{name: "a schedule", messages: []foreign{{subject: "run.schedule.foo", data: "no JSON"}}},
 		{name: "the next run's claim", named: true, messages: []foreign{{subject: claim(id, next), data: "no JSON"}}},
 		{name: "the next run's claim, of nobody", named: true, messages: []foreign{{subject: claim(id, next), data: "{}"}}},
+		{name: "the next run's claim, of somebody", named: true, messages: []foreign{{subject: claim(id, next), data: `{"Owner":"somebody"}`}}},
 		{name: "claims of no run", named: true, messages: []foreign{
 			{subject: claim(id, "99999999999"), data: "no JSON"},
 			{subject: claim("foo", "bar"), data: "no JSON"},

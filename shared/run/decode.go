@@ -33,8 +33,11 @@ func DecodeClaim(data []byte) (Claim, error) {
 	if err := json.Unmarshal(data, &c); err != nil {
 		return c, fmt.Errorf("decode a claim: %w", err)
 	}
-	if c.Owner == "" {
+	switch {
+	case c.Owner == "":
 		return c, errors.New("the claim has no Owner")
+	case c.Hold == "" && c.StartedOn.IsZero(): // those of former versions have no Hold
+		return c, errors.New("the claim has neither a Hold nor a StartedOn")
 	}
 	return c, nil
 }
