@@ -13,8 +13,9 @@ import (
 )
 
 // On a cluster, a server that is cut off from the others may act as leader of its streams for up to
-// 20 s after the others have elected a new one, and its answers may be long out of date. A leader that heard from enough of the others a moment ago is the only one, because nobody
-// stands for election before it has missed its leader for electionAfter.
+// 20 s after the others have elected a new one, and its answers may be long out of date. A leader that
+// heard from enough of the others a moment ago is the only one, because nobody stands for election before
+// it has missed its leader for electionAfter.
 const (
 	electionAfter = 4 * time.Second // the least election timeout of nats-server
 	// vouchMargin is for clocks that run at different speeds and for answers that were on their way.
