@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"runhook/shared/bus"
+	"runhook/shared/bus/internal/jet"
 	"runhook/shared/bustest"
 	"runhook/shared/proctest"
 )
@@ -56,6 +58,48 @@ func TestLostAcknowledgementIsRepeated(t *testing.T) {
 	if n := heard.Load(); n != 2 {
 		t.Errorf("it came %d times", n)
 	}
+}
+
+// An acknowledgement that is never confirmed is given up, and leaves nothing behind.
+func TestAcknowledgementsAreGivenUp(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	heard, err := store.Jet().NC.SubscribeSync("queue.silent")
+	if err != nil {
+		t.Fatal(err)
+	}
+	deliveries := store.Jet().NewDeliveries(t, time.Millisecond)
+	deliveries.Done("queue.silent")
+	const want = 1 + 20
+	proctest.Until(t, func() error {
+		open := deliveries.Unconfirmed()
+		if err := store.Jet().NC.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if n, _, err := heard.Pending(); err != nil || n > want || n < want && open == 0 {
+			t.Fatalf("it was published %d times, want %d (%v)", n, want, err)
+		}
+		if open > 0 {
+			return fmt.Errorf("%d acknowledgements are open", open)
+		}
+		return nil
+	})
+}
+
+// A close waits for confirmations, a second at most, and no longer than until there is none to wait for.
+func TestCloseWaitsForConfirmations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct {
+			open    int
+			confirm bool
+			want    time.Duration
+		}{{0, false, 0}, {3, true, 0}, {3, false, time.Second}} {
+			began := time.Now()
+			if jet.Close(c.open, c.confirm); time.Since(began) != c.want {
+				t.Errorf("with %d open, confirmed: %v, a close takes %s", c.open, c.confirm, time.Since(began))
+			}
+		}
+	})
 }
 
 // What is done when a connection is closed has been heard, and confirmed before that.

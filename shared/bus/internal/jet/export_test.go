@@ -2,9 +2,13 @@ package jet
 
 import (
 	"errors"
+	"strconv"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -64,6 +68,23 @@ func (d *Deliveries) Unconfirmed() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.open)
+}
+
+// Close closes deliveries of which some are open, and confirms those if confirm says so.
+func Close(open int, confirm bool) {
+	d := &Deliveries{within: confirmWithin, open: map[uint64]done{}}
+	for n := range open {
+		d.open[uint64(n)] = done{}
+	}
+	var closing sync.WaitGroup
+	closing.Go(d.close)
+	synctest.Wait()
+	for n := range open {
+		if confirm {
+			d.confirmed(&nats.Msg{Subject: strconv.Itoa(n)})
+		}
+	}
+	closing.Wait()
 }
 
 // Committed reads the answer to a batch: whether it says that all is stored, or that nothing is.
