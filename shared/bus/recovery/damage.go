@@ -12,6 +12,7 @@ import (
 
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
+	"runhook/shared/task"
 )
 
 // damage is what tells of lost messages.
@@ -100,7 +101,7 @@ func (s store) eventsDamage(ctx context.Context, found *damage) error {
 	if err == nil {
 		var number run.Number
 		number, found.copied = origin(event.Header)
-		if plausible(number, found.certain()) {
+		if plausible(number, found.certain()) && isFinal(event, jet.TaskOfEvent(event.Subject), number) == nil {
 			found.number = max(found.number, number)
 		}
 		return nil
@@ -139,6 +140,16 @@ const farthest = 1000 * skipped
 // name any number, and one far beyond proves nothing.
 func plausible(n, certain run.Number) bool { return n <= certain+farthest }
 
+// isFinal returns an error unless a message is a final document that Runhook has written, or the copy of one
+// in the events. Others may have published it, and RUNS need not have given out its number then.
+func isFinal(message jet.Record, id task.ID, n run.Number) error {
+	if message.Header.Get(jet.HeaderHold) == "" {
+		return errors.New("it is no final document of a run: it has no header " + jet.HeaderHold)
+	}
+	_, err := run.DecodeFinal(message.Data, id, n)
+	return err
+}
+
 // highestNumber is the highest plausible run number that a claim or a final document has, of those that
 // the bucket has from a sequence on.
 func (s store) highestNumber(ctx context.Context, from uint64, certain run.Number) (highest run.Number, err error) {
@@ -146,13 +157,29 @@ func (s store) highestNumber(ctx context.Context, from uint64, certain run.Numbe
 		FilterSubjects: []string{jet.Claims, jet.Finals}, HeadersOnly: true,
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
 	}, func(stored jet.Record) error {
-		_, n, ok := jet.ClaimedRun(stored.Subject)
-		if !ok {
-			_, n, ok = jet.EndedRun(stored.Subject)
+		id, n, claimed := jet.ClaimedRun(stored.Subject)
+		ok := claimed
+		if !claimed {
+			id, n, ok = jet.EndedRun(stored.Subject)
 		}
 		if !ok || !plausible(n, certain) {
 			s.Results.PassOver(stored, errors.New("it names a run that was never accepted"))
 			return nil
+		}
+		if n > certain {
+			whole, err := s.Results.LeaderAt(ctx, stored.Sequence)
+			if err != nil {
+				return err
+			}
+			if claimed {
+				_, err = run.DecodeClaim(whole.Data)
+			} else {
+				err = isFinal(whole, id, n)
+			}
+			if err != nil {
+				s.Results.PassOver(stored, err)
+				return nil
+			}
 		}
 		highest = max(highest, n)
 		return nil
