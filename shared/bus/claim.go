@@ -93,7 +93,7 @@ func (c claims) Lease() time.Duration { return c.store.Lease }
 // FindClaim returns the claim of a run that has not ended, as the leader has it; ok is false when there
 // is none.
 func (c claims) FindClaim(ctx context.Context, id task.ID, n run.Number) (seen Seen, ok bool, err error) {
-	stored, err := c.store.Results.LeaderLast(ctx, jet.FenceSubject(id, n))
+	stored, err := c.store.Results.LeaderLast(ctx, c.store.Results.FenceSubject(id, n))
 	if errors.Is(err, jet.ErrMissing) {
 		return Seen{}, false, nil
 	}
@@ -102,12 +102,12 @@ func (c claims) FindClaim(ctx context.Context, id task.ID, n run.Number) (seen S
 	}
 	seen.sequence = stored.Sequence
 	switch stored.Subject {
-	case jet.ClaimSubject(id, n):
-	case jet.FinalSubject(id, n): // the claim before it is about to go
+	case c.store.Results.ClaimSubject(id, n):
+	case c.store.Results.FinalSubject(id, n): // the claim before it is about to go
 		return Seen{}, false, nil
 	default: // it stands behind the fence, and the claim below it
 		c.store.Results.PassOver(stored, errors.New("it is neither a claim nor a final document"))
-		stored, err = c.store.Results.LeaderLast(ctx, jet.ClaimSubject(id, n))
+		stored, err = c.store.Results.LeaderLast(ctx, c.store.Results.ClaimSubject(id, n))
 		if errors.Is(err, jet.ErrMissing) {
 			seen.Foreign = true
 			return seen, true, nil
@@ -140,7 +140,7 @@ func (c *Claim) Renew(ctx context.Context, state run.Claim) error {
 	if err != nil {
 		return fmt.Errorf("encode the claim of run %s: %w", c.number, err)
 	}
-	subject := jet.ClaimSubject(c.task, c.number)
+	subject := c.store.Results.ClaimSubject(c.task, c.number)
 	stored, err := c.write(ctx, jet.Entry{Msg: &nats.Msg{Subject: subject, Data: data, Header: nats.Header{}}})
 	if err != nil {
 		return err
@@ -163,7 +163,7 @@ func (c *Claim) Finish(ctx context.Context, doc run.Document, rejected run.Rejec
 		header.Set(jet.HeaderRejected, formatRejected(rejected))
 	}
 	_, err = c.write(ctx, jet.Entry{
-		Msg: &nats.Msg{Subject: jet.FinalSubject(c.task, c.number), Data: data, Header: header},
+		Msg: &nats.Msg{Subject: c.store.Results.FinalSubject(c.task, c.number), Data: data, Header: header},
 	})
 	return err
 }
@@ -193,7 +193,7 @@ func (c *Claim) write(ctx context.Context, e jet.Entry) (jet.Receipt, error) {
 		case read && c.wrote(stored) && c.isThis(e.Msg, stored):
 			c.unsure = false
 			return jet.Receipt{Sequence: stored.Sequence}, nil
-		case read && c.wrote(stored) && stored.Subject == jet.ClaimSubject(c.task, c.number):
+		case read && c.wrote(stored) && stored.Subject == c.store.Results.ClaimSubject(c.task, c.number):
 			c.sequence, c.unsure = stored.Sequence, false
 		case read && refused && stored.Sequence == c.sequence: // a cluster has not agreed on an earlier write yet
 		case read && refused && c.isPassedOver(ctx, stored):
@@ -216,7 +216,7 @@ func (c *Claim) wrote(stored jet.Record) bool {
 	if stored.Sequence <= c.sequence {
 		return false
 	}
-	if stored.Subject == jet.FinalSubject(c.task, c.number) {
+	if stored.Subject == c.store.Results.FinalSubject(c.task, c.number) {
 		return stored.Header.Get(jet.HeaderHold) == c.hold
 	}
 	state, err := run.DecodeClaim(stored.Data)
@@ -236,13 +236,13 @@ func (c *Claim) isPassedOver(ctx context.Context, stored jet.Record) bool {
 // isThis reports whether a message of this holder's is certainly the one that it was just writing. There
 // is one final document, and no claim with the same bytes as long as no earlier write is unsettled.
 func (c *Claim) isThis(msg *nats.Msg, stored jet.Record) bool {
-	final := stored.Subject == jet.FinalSubject(c.task, c.number)
+	final := stored.Subject == c.store.Results.FinalSubject(c.task, c.number)
 	return bytes.Equal(stored.Data, msg.Data) && (final || !c.unsure)
 }
 
 // expect makes a message depend on the last sequence behind the run's fence.
 func (c *Claim) expect(msg *nats.Msg, sequence uint64) (fence string) {
-	fence = jet.FenceSubject(c.task, c.number)
+	fence = c.store.Results.FenceSubject(c.task, c.number)
 	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(sequence, 10))
 	msg.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, fence)
 	return fence

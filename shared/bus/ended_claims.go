@@ -28,12 +28,12 @@ func (u *Unheld) RemoveClaims(ctx context.Context, since uint64) (last uint64, e
 	}
 	tasks := map[task.ID]*taskClaims{}
 	err = u.store.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{jet.Claims}, HeadersOnly: true,
+		FilterSubjects: []string{u.store.Results.Claims()}, HeadersOnly: true,
 	}, func(claim jet.Record) error {
 		if claim.Sequence > last { // those of runs that were started meanwhile
 			return jet.ErrEnough
 		}
-		id, n, ok := jet.ClaimedRun(claim.Subject)
+		id, n, ok := u.store.Results.ClaimedRun(claim.Subject)
 		if !ok {
 			u.store.Results.PassOver(claim, errors.New("it is the claim of no run"))
 			return nil
@@ -71,7 +71,7 @@ func (u *Unheld) RemoveClaims(ctx context.Context, since uint64) (last uint64, e
 		if claims.below == 0 {
 			continue
 		}
-		err := u.store.Results.Purge(ctx, jetstream.WithPurgeSubject(jet.ClaimsOf(id)), jetstream.WithPurgeSequence(claims.below))
+		err := u.store.Results.Purge(ctx, jetstream.WithPurgeSubject(u.store.Results.ClaimsOf(id)), jetstream.WithPurgeSequence(claims.below))
 		if err != nil {
 			return since, fmt.Errorf("remove the claims of ended runs: %w", jet.Explain(err))
 		}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"runhook/shared/bus"
-	"runhook/shared/bus/internal/jet"
 	"runhook/shared/bustest"
 	"runhook/shared/proctest"
 	"runhook/shared/run"
@@ -73,7 +72,7 @@ func TestClaimsOfEndedRunsGo(t *testing.T) {
 	other := ended(second)
 
 	stored := func(request run.Request, n run.Number) bool {
-		_, err := store.Jet().Results.LeaderLast(ctx, jet.ClaimSubject(request.Task, n))
+		_, err := store.Jet().Results.LeaderLast(ctx, store.Jet().Results.ClaimSubject(request.Task, n))
 		return err == nil
 	}
 	for _, n := range []run.Number{acknowledged, before, behind} {

@@ -20,7 +20,7 @@ func (w *Work) EndForeign(ctx context.Context, d *Delivery, doc run.Document) er
 // Settle writes the final document of a run that has something else in the place of one, so that
 // subscribers hear of its end, too. It does nothing to a run that has ended as it should.
 func (c claims) Settle(ctx context.Context, request run.Request, n run.Number) error {
-	final, err := c.store.Results.LeaderLast(ctx, jet.FinalSubject(request.Task, n))
+	final, err := c.store.Results.LeaderLast(ctx, c.store.Results.FinalSubject(request.Task, n))
 	if errors.Is(err, jet.ErrMissing) {
 		return nil
 	}

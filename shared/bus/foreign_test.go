@@ -54,7 +54,7 @@ func TestForeignClaimsKeepNothing(t *testing.T) {
 	if _, err := store.Unheld.RemoveClaims(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Jet().Results.LeaderLast(t.Context(), jet.ClaimSubject(request.Task, n)); err == nil {
+	if _, err := store.Jet().Results.LeaderLast(t.Context(), store.Jet().Results.ClaimSubject(request.Task, n)); err == nil {
 		t.Error("the claim of an ended run stays behind one that is of no run")
 	}
 }
@@ -66,7 +66,7 @@ func TestSettle(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
 	request := bustest.Applied(t, store.Bus)
 	fine, spoiled := finished(t, store, request), bustest.Submit(t, store.Bus, request)
-	publish(t, store, jet.FinalSubject(request.Task, spoiled), "{}") // it decodes, and is of no run
+	publish(t, store, store.Jet().Results.FinalSubject(request.Task, spoiled), "{}") // it decodes, and is of no run
 	lookup := func(n run.Number) string {
 		t.Helper()
 		status, err := store.Runs.Lookup(t.Context(), request.Task, n)

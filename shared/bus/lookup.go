@@ -18,7 +18,7 @@ import (
 // and processes ask different ones, whatever is not final comes from the leader, and from one that is
 // in touch with the others: no process tells of a run what another has seen to be over.
 func (r *Runs) Lookup(ctx context.Context, id task.ID, n run.Number) (Status, error) {
-	final, err := r.store.Results.Last(ctx, jet.FinalSubject(id, n))
+	final, err := r.store.Results.Last(ctx, r.store.Results.FinalSubject(id, n))
 	if err == nil {
 		return r.finalStatus(ctx, final, id, n)
 	}
@@ -29,7 +29,7 @@ func (r *Runs) Lookup(ctx context.Context, id task.ID, n run.Number) (Status, er
 	if err != nil && !errors.Is(err, run.ErrNoRun) && !errors.Is(err, run.ErrRunGone) {
 		return Status{}, err
 	}
-	final, confirmErr := r.store.Results.ConfirmLast(ctx, jet.FinalSubject(id, n))
+	final, confirmErr := r.store.Results.ConfirmLast(ctx, r.store.Results.FinalSubject(id, n))
 	switch {
 	case confirmErr == nil:
 		return r.finalStatus(ctx, final, id, n)
@@ -81,7 +81,7 @@ func (r *Runs) unfinished(ctx context.Context, id task.ID, n run.Number) (Status
 	if r.store.Replicated && !errors.Is(err, jet.ErrMissing) {
 		return Status{}, err
 	}
-	claim, err := r.store.Results.ConfirmLast(ctx, jet.ClaimSubject(id, n))
+	claim, err := r.store.Results.ConfirmLast(ctx, r.store.Results.ClaimSubject(id, n))
 	if err != nil && !errors.Is(err, jet.ErrMissing) {
 		return Status{}, err
 	}

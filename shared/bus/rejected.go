@@ -73,7 +73,7 @@ func (r *Runs) RejectedRows(ctx context.Context, id task.ID, n run.Number) (*Rej
 	if !status.Final {
 		return nil, run.ErrNotEnded
 	}
-	final, err := r.store.Results.ConfirmLast(ctx, jet.FinalSubject(id, n))
+	final, err := r.store.Results.ConfirmLast(ctx, r.store.Results.FinalSubject(id, n))
 	if errors.Is(err, jet.ErrMissing) {
 		return nil, run.ErrRunGone
 	}

@@ -55,7 +55,7 @@ func (b *Bus) Takes(ctx context.Context, topology Topology) (takes []string, err
 
 // messages is what the messages of a stream are to people.
 var messages = map[string]string{
-	jet.RunsStream: "runs", jet.ResultsStream: "results and claims of runs", jet.EventsStream: "events", jet.RowsStream: "chunks of failed rows",
+	jet.RunsStream: "runs", jet.Before.StreamName(): "results and claims of runs", jet.EventsStream: "events", jet.RowsStream: "chunks of failed rows",
 }
 
 // loss says what goes from a stream with a setting that is less than before, "" if that is nothing.

@@ -73,16 +73,16 @@ func (t Topology) streams() []jetstream.StreamConfig {
 		jet.ConsumersKey: strconv.Itoa(t.MaxConsumers),
 	}
 
-	runs := t.bucket(jet.ResultsStream, 30, jet.Results)
+	runs := t.bucket(jet.Before.StreamName(), 30, jet.Before.All())
 	runs.MaxAge = t.Retention
-	runs.RePublish = follow(jet.Finals)
+	runs.RePublish = follow(jet.Before.Finals())
 	runs.AllowAtomicPublish = true
 
 	events := t.stream(jet.EventsStream, 25)
 	// Longer than the source's: an emptied stream would source everything again.
 	events.MaxAge = t.Retention + 24*time.Hour
 	events.Discard = jetstream.DiscardOld // they are copies
-	events.Sources = jet.EventsSources()
+	events.Sources = []*jetstream.StreamSource{jet.Before.Source()}
 	if t.Embedded {
 		// They are made again: a write or a sync of its own for each would bring nothing.
 		events.PersistMode = jetstream.AsyncPersistMode

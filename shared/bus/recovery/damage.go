@@ -54,7 +54,7 @@ func (d damage) onlyEvents() bool {
 
 // results reports whether claims and final documents, or the events, are lost.
 func (d damage) results() bool {
-	return d.cutOff[jet.ResultsStream] > 0 || d.copied > d.finalsLast || d.finalsLast == 0 && d.number > 0 ||
+	return d.cutOff[jet.Before.StreamName()] > 0 || d.copied > d.finalsLast || d.finalsLast == 0 && d.number > 0 ||
 		d.cutOff[jet.EventsStream] > 0 || d.noEvents || d.unfinished
 }
 
@@ -63,7 +63,7 @@ func (d damage) certain() run.Number { return max(d.delivered, d.numbers.Of(d.ru
 
 func (s store) damage(ctx context.Context, cutOff map[string]int64, unsynced bool) (damage, error) {
 	found := damage{cutOff: cutOff, unsynced: unsynced, numbers: s.Numbers}
-	for stream, last := range map[*jet.Stream]*uint64{s.Runs: &found.runsLast, s.Results: &found.finalsLast} {
+	for stream, last := range map[*jet.Stream]*uint64{s.Runs: &found.runsLast, s.Results.Stream: &found.finalsLast} {
 		info, err := stream.Info(ctx)
 		if err != nil {
 			return found, jet.Explain(err)
@@ -109,7 +109,7 @@ func (s store) eventsDamage(ctx context.Context, found *damage) error {
 	if !errors.Is(err, jet.ErrMissing) {
 		return err
 	}
-	_, err = s.Results.LeaderLast(ctx, jet.Finals)
+	_, err = s.Results.LeaderLast(ctx, s.Results.Finals())
 	if errors.Is(err, jet.ErrMissing) {
 		return nil
 	}
@@ -154,13 +154,13 @@ func isFinal(message jet.Record, id task.ID, n run.Number) error {
 // the bucket has from a sequence on.
 func (s store) highestNumber(ctx context.Context, from uint64, certain run.Number) (highest run.Number, err error) {
 	err = s.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{jet.Claims, jet.Finals}, HeadersOnly: true,
+		FilterSubjects: []string{s.Results.Claims(), s.Results.Finals()}, HeadersOnly: true,
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
 	}, func(stored jet.Record) error {
-		id, n, claimed := jet.ClaimedRun(stored.Subject)
+		id, n, claimed := s.Results.ClaimedRun(stored.Subject)
 		ok := claimed
 		if !claimed {
-			id, n, ok = jet.EndedRun(stored.Subject)
+			id, n, ok = s.Results.EndedRun(stored.Subject)
 		}
 		if !ok || !plausible(n, certain) {
 			s.Results.PassOver(stored, errors.New("it names a run that was never accepted"))

@@ -18,9 +18,9 @@ import (
 func (s store) finals(ctx context.Context) (map[run.Number]task.ID, error) {
 	ended, ids := map[run.Number]task.ID{}, map[task.ID]task.ID{}
 	err := s.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{jet.Finals}, HeadersOnly: true,
+		FilterSubjects: []string{s.Results.Finals()}, HeadersOnly: true,
 	}, func(final jet.Record) error {
-		id, n, ok := jet.EndedRun(final.Subject)
+		id, n, ok := s.Results.EndedRun(final.Subject)
 		if !ok || final.Header.Get("ce-subject") != n.String() {
 			s.Results.PassOver(final, errors.New("it is no final document"))
 			return nil

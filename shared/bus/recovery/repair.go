@@ -94,7 +94,7 @@ var lostWhat = map[string]string{
 }
 
 func (s store) mendResults(ctx context.Context, found damage) error {
-	if _, err := s.advance(ctx, s.Results, jet.SkippedResults, found.copied); err != nil {
+	if _, err := s.advance(ctx, s.Results.Stream, s.Results.Skipped(), found.copied); err != nil {
 		return err
 	}
 	var returned, copied int
@@ -119,7 +119,7 @@ func (s store) mendResults(ctx context.Context, found damage) error {
 		return err
 	}
 	if !found.onlyEvents() || returned+ended > 0 {
-		s.Log.Error().Int64("unreadable_bytes", found.cutOff[jet.ResultsStream]).Int64("unreadable_bytes_of_events", found.cutOff[jet.EventsStream]).
+		s.Log.Error().Int64("unreadable_bytes", found.cutOff[s.Results.StreamName()]).Int64("unreadable_bytes_of_events", found.cutOff[jet.EventsStream]).
 			Int("finals_taken_back_from_events", returned).Int("events_copied_again", copied).Int("ended_failed", ended).
 			Msg("the data directory is damaged: the last claims, final documents or events are lost. What one of them tells of the others " +
 				"is put back, runs whose end is forgotten are ended as Failed, and runs that were under way are executed again")
@@ -220,7 +220,7 @@ func (s store) reconcile(ctx context.Context) (returned, copied int, err error) 
 			return nil
 		}
 		seen[number] = true
-		subject := jet.FinalSubject(id, number)
+		subject := s.Results.FinalSubject(id, number)
 		final, err := s.Results.LeaderLast(ctx, subject)
 		if err != nil && !errors.Is(err, jet.ErrMissing) {
 			return err
@@ -244,9 +244,9 @@ func (s store) reconcile(ctx context.Context) (returned, copied int, err error) 
 		return returned, 0, err
 	}
 	err = s.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{jet.Finals},
+		FilterSubjects: []string{s.Results.Finals()},
 	}, func(final jet.Record) error {
-		id, number, _ := jet.EndedRun(final.Subject)
+		id, number, _ := s.Results.EndedRun(final.Subject)
 		if seen[number] {
 			return nil
 		}

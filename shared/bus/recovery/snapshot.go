@@ -28,7 +28,7 @@ import (
 //   - an event, before the final document that it is a copy of: read later, it would let the restored
 //     store pass over as many new ones;
 //   - a claim or a final document, before the rejected rows that it names.
-var backedUp = []string{jet.RunsStream, jet.EventsStream, jet.ResultsStream, jet.RowsStream, jet.TasksStream, jet.ControlStream}
+var backedUp = []string{jet.RunsStream, jet.EventsStream, jet.Before.StreamName(), jet.RowsStream, jet.TasksStream, jet.ControlStream}
 
 const (
 	// snapshotChunk is the size of a backup's parts, below the smallest usual limit of a NATS message.
@@ -357,16 +357,16 @@ func (s store) renew(ctx context.Context, madeOn time.Time) error {
 		return err
 	}
 	_, copied := origin(event.Header)
-	if _, err := s.advance(ctx, s.Results, jet.SkippedResults, copied); err != nil {
+	if _, err := s.advance(ctx, s.Results.Stream, s.Results.Skipped(), copied); err != nil {
 		return err
 	}
 	if err := s.resumeEvents(ctx); err != nil {
 		return fmt.Errorf("go on with the completion events: %w", err)
 	}
 	return s.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{jet.Claims},
+		FilterSubjects: []string{s.Results.Claims()},
 	}, func(claim jet.Record) error {
-		id, n, ok := jet.ClaimedRun(claim.Subject)
+		id, n, ok := s.Results.ClaimedRun(claim.Subject)
 		state, err := run.DecodeClaim(claim.Data)
 		if err != nil || !ok { // nobody holds the run by it
 			s.Results.PassOver(claim, cmp.Or(err, errors.New("it is the claim of no run")))
@@ -471,7 +471,7 @@ func (s store) resumeEvents(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	subject := jet.FinalSubject(doc.ExecuteID, doc.ImportID)
+	subject := s.Results.FinalSubject(doc.ExecuteID, doc.ImportID)
 	final, err := s.Results.LeaderLast(ctx, subject)
 	if err != nil && !errors.Is(err, jet.ErrMissing) {
 		return err
@@ -528,7 +528,7 @@ func (s store) sourceEvents(ctx context.Context, from uint64) error {
 	}
 	config := events.Config
 	config.Subjects = nil
-	config.Sources = jet.EventsSources()
+	config.Sources = []*jetstream.StreamSource{jet.Before.Source()}
 	config.Sources[0].OptStartSeq = from
 	_, err = s.JS.UpdateStream(ctx, config)
 	return jet.Explain(err)

@@ -193,7 +193,7 @@ func TestFenceHoldsWithinABatch(t *testing.T) {
 		numbers[i] = bustest.Submit(t, store.Bus, request)
 	}
 	var claims [runs * contenders]*bus.Claim
-	together(t, store.Jet().Results, len(claims), func(i int) {
+	together(t, store.Jet().Results.Stream, len(claims), func(i int) {
 		claim, err := store.Work.Claim(ctx, request.Task, numbers[i/contenders], run.Claim{Owner: fmt.Sprint(i), Executions: 1})
 		if err != nil && !errors.Is(err, bus.ErrClaimed) {
 			t.Error(err)
@@ -235,7 +235,7 @@ func TestFenceHoldsWithinABatch(t *testing.T) {
 		}
 		ending = append(ending, holder)
 	}
-	together(t, store.Jet().Results, len(ending), func(i int) {
+	together(t, store.Jet().Results.Stream, len(ending), func(i int) {
 		doc := run.QueuedDocument(request, numbers[i%runs])
 		doc.End(run.Success, fmt.Sprint(i), time.Now())
 		err := ending[i].Finish(ctx, doc, run.RejectedSet{})

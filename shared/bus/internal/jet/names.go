@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -14,7 +12,6 @@ import (
 const (
 	RunsStream     = "RUNS"
 	EventsStream   = "EVENTS"
-	ResultsStream  = "KV_runs"     // final.<task>.<run>, claim.<task>.<run>
 	ProgressStream = "KV_progress" // <task>.<run>, in memory
 	ControlStream  = "KV_control"  // the store id; later: cancel requests
 	TasksBucket    = "tasks"       // <task>, <task>.<sha256>
@@ -27,9 +24,6 @@ const (
 const (
 	Requests      = "run.request.*"
 	Schedules     = "run.schedule.*"
-	Results       = "$KV.runs.>"
-	Claims        = "$KV.runs.claim.*.*"
-	Finals        = "$KV.runs.final.*.*"
 	Events        = "run.completed.*"
 	Progress      = "$KV.progress.>"
 	LiveDocuments = "$KV.progress.*.*"
@@ -39,7 +33,7 @@ const (
 	RowMeta       = "$O." + RowsBucket + ".M.>"
 )
 
-// FollowedAs is where the server republishes Finals and LiveDocuments.
+// FollowedAs is where the server republishes final documents and LiveDocuments.
 const FollowedAs = "run.status.{{wildcard(1)}}.{{wildcard(2)}}"
 
 // Single subjects.
@@ -49,9 +43,8 @@ const (
 	RepairSubject = "$KV.control.repair"
 	// RestoredSubject is there in a store that was restored: the last sequence of RUNS that came with the backup.
 	RestoredSubject = "$KV.control.restored"
-	// SkippedRequests and SkippedResults take the messages that move a stream's sequence on.
+	// SkippedRequests takes the messages that move the sequence of RUNS on.
 	SkippedRequests = "run.schedule.skipped"
-	SkippedResults  = "$KV.runs.skipped"
 )
 
 // What RUNS says of the store in its metadata.
@@ -73,16 +66,6 @@ const (
 	HeaderHold     = "Runhook-Hold"     // the random id of whoever wrote it, on finals
 )
 
-// EventsSources are what the events are copied from.
-func EventsSources() []*jetstream.StreamSource {
-	return []*jetstream.StreamSource{{
-		Name: ResultsStream,
-		SubjectTransforms: []jetstream.SubjectTransformConfig{{
-			Source: Finals, Destination: "run.completed.{{wildcard(1)}}",
-		}},
-	}}
-}
-
 // RequestSubject takes the requests of a task.
 func RequestSubject(id task.ID) string { return "run.request." + string(id) }
 
@@ -96,44 +79,6 @@ func TaskOfRequest(subject string) (id task.ID, ok bool) {
 func IsID(token string) bool {
 	id, err := task.ParseID(token)
 	return err == nil && string(id) == token
-}
-
-// FinalSubject has a run's final document.
-func FinalSubject(id task.ID, n run.Number) string {
-	return "$KV.runs.final." + string(id) + "." + n.String()
-}
-
-// ClaimSubject has a run's claim.
-func ClaimSubject(id task.ID, n run.Number) string {
-	return "$KV.runs.claim." + string(id) + "." + n.String()
-}
-
-// ClaimsOf are the claims of a task's runs.
-func ClaimsOf(id task.ID) string { return "$KV.runs.claim." + string(id) + ".*" }
-
-// ClaimedRun is the inverse of ClaimSubject; ok is false for any other subject.
-func ClaimedRun(subject string) (id task.ID, n run.Number, ok bool) {
-	return runOf(subject, "$KV.runs.claim.")
-}
-
-// EndedRun is the inverse of FinalSubject; ok is false for any other subject.
-func EndedRun(subject string) (id task.ID, n run.Number, ok bool) {
-	return runOf(subject, "$KV.runs.final.")
-}
-
-func runOf(subject, prefix string) (id task.ID, n run.Number, ok bool) {
-	rest, ok := strings.CutPrefix(subject, prefix)
-	if !ok {
-		return "", 0, false
-	}
-	name, number, _ := strings.Cut(rest, ".")
-	n, err := run.ParseNumber(number)
-	return task.ID(name), n, err == nil && IsID(name) && n.String() == number
-}
-
-// FenceSubject covers a run's claim and its final document, so that one compare-and-set spans both.
-func FenceSubject(id task.ID, n run.Number) string {
-	return "$KV.runs.*." + string(id) + "." + n.String()
 }
 
 // ProgressSubject has a run's live document.

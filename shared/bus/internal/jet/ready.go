@@ -54,7 +54,7 @@ func (s *Store) Ready(ctx context.Context) error {
 	for _, written := range []struct {
 		*Stream
 		probe string
-	}{{s.Runs, SkippedRequests}, {s.Results, SkippedResults}} {
+	}{{s.Runs, SkippedRequests}, {s.Results.Stream, s.Results.Skipped()}} {
 		stream := written.Stream
 		if _, err := s.JS.Stream(ctx, stream.name); err != nil {
 			return fmt.Errorf("stream %s: %w", stream.name, As(run.ErrUnavailable, Explain(err)))

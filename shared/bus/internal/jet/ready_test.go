@@ -21,7 +21,7 @@ func TestNotReadyWhileWritesFail(t *testing.T) {
 	js := bustest.JetStream(t, store.Broker.URL())
 	takes := func(messages int64) {
 		t.Helper()
-		stream, err := js.Stream(t.Context(), jet.ResultsStream)
+		stream, err := js.Stream(t.Context(), jet.Before.StreamName())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -104,7 +104,7 @@ func (s *Stream) Known(ctx context.Context, subject, id string) (sequence uint64
 
 // Ended reports whether a run has its final document, as the leader has it.
 func (s *Store) Ended(ctx context.Context, id task.ID, n run.Number) (bool, error) {
-	_, err := s.Results.LeaderLast(ctx, FinalSubject(id, n))
+	_, err := s.Results.LeaderLast(ctx, s.Results.FinalSubject(id, n))
 	if errors.Is(err, ErrMissing) {
 		return false, nil
 	}

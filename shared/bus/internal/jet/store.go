@@ -22,9 +22,11 @@ type Store struct {
 	NC  *nats.Conn
 	JS  jetstream.JetStream
 	Log zerolog.Logger
-	// Runs has the requests, Results the claims and final documents, Events the copies of final
-	// documents, Progress the live documents, Control the store's id.
-	Runs, Results, Events, Progress, Control *Stream
+	// Runs has the requests, Events the copies of final documents, Progress the live documents, Control the
+	// store's id.
+	Runs, Events, Progress, Control *Stream
+	// Results has the claims and final documents.
+	Results *Results
 	// Denials are what the server has denied to the connection's user.
 	Denials *Denials
 	// Deliveries are those whose runs have ended.
@@ -62,6 +64,12 @@ type Stream struct {
 	doubt   doubt
 }
 
+// Results is the stream of a slice.
+type Results struct {
+	*Stream
+	Slice
+}
+
 // New returns the store behind a connection, which Close closes. full tells whether the store takes no
 // writes at the moment, and cramped whether its disk has hardly any room left; nil if that is not known.
 // metrics is where its metrics are registered; nil registers them nowhere.
@@ -80,14 +88,14 @@ func New(nc *nats.Conn, log zerolog.Logger, full, cramped func() bool, metrics p
 	}
 	s := &Store{NC: nc, JS: js, Log: log, Denials: &Denials{}, Deliveries: deliveries, full: full, cramped: cramped, foreign: foreign}
 	stream := func(name string) *Stream { return &Stream{name: name, store: s, group: newGroup(nc, name)} }
-	s.Runs, s.Results, s.Events = stream(RunsStream), stream(ResultsStream), stream(EventsStream)
+	s.Runs, s.Events, s.Results = stream(RunsStream), stream(EventsStream), &Results{stream(Before.StreamName()), Before}
 	s.Progress, s.Control = stream(ProgressStream), stream(ControlStream)
 	return s, nil
 }
 
 // Use makes the store's streams, by name, those that the server has now.
 func (s *Store) Use(ctx context.Context, opened map[string]jetstream.Stream) error {
-	for _, stream := range []*Stream{s.Runs, s.Results, s.Events, s.Progress, s.Control} {
+	for _, stream := range []*Stream{s.Runs, s.Results.Stream, s.Events, s.Progress, s.Control} {
 		stream.Stream = opened[stream.name]
 	}
 	config := s.Runs.CachedInfo().Config
