@@ -127,10 +127,8 @@ func (r *Runs) follow(ctx context.Context, f *followedRun, id task.ID, n run.Num
 		case <-again.C:
 			r.look(ctx, f, id, n)
 		case msg := <-updates:
-			if status, ok := republished(msg.Data, id, n); ok {
+			if status, ok := republished(msg.Data, id, n); ok { // anybody may publish to those who follow a run
 				f.told(status)
-			} else { // anybody may publish to those who follow a run
-				r.look(ctx, f, id, n)
 			}
 		}
 	}
