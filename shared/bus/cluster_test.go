@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -209,4 +210,14 @@ func TestPullGivenUpInAClusterLosesNoRequest(t *testing.T) {
 		from.Close()
 	}
 	pulls.Close()
+}
+
+// A pull that is open is taken up again, and not only once the server has ended it.
+func TestOpenPullIsTakenUpAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		if left := bus.StayLeft(3); left != 3 || time.Since(began) != 0 {
+			t.Errorf("after %s the pull may bring %d requests, not 3", time.Since(began), left)
+		}
+	})
 }

@@ -45,6 +45,21 @@ func SetLookAgain(every time.Duration) (restore func()) {
 	return func() { lookAgain = was }
 }
 
+// StayLeft is how much a pull may still bring that was left before it ended and is taken up again.
+func StayLeft(may int) int {
+	q := &Queue{left: may, ends: time.Now().Add(pullForInCluster)}
+	q.leave(nil)
+	q.stay()
+	q.stay() // as after a pull that had nothing left to leave
+	return q.left
+}
+
+// Looks is a keeper's look at the store, to be repeated.
+func (s *Tasks) Looks(view *TaskView) func(context.Context) {
+	k := keeper{tasks: s, view: view}
+	return k.look
+}
+
 // ReadRestoredForEver has the keys that came with a backup be under reading, until the returned function ends it.
 func (r *Runs) ReadRestoredForEver() (end func()) {
 	reading := &restoredReading{done: make(chan struct{})}

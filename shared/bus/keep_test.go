@@ -147,6 +147,45 @@ func TestSettingsAreChangedBack(t *testing.T) {
 	})
 }
 
+// What is otherwise at one look only is let be: somebody may be about to change the store, a step at a time.
+func TestKeepLooksTwice(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{Retention: 100 * day})
+	view, done, err := store.Tasks.Watch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { <-done })
+	look := store.Tasks.Looks(view)
+	js := bustest.JetStream(t, store.Broker.URL())
+	is := func(age time.Duration) {
+		t.Helper()
+		if has := storeStreams(t, js)["RUNS"].MaxAge; has != age {
+			t.Errorf("runs are kept for %s, not %s", has, age)
+		}
+	}
+	change := func(age time.Duration) {
+		t.Helper()
+		config := storeStreams(t, js)["RUNS"]
+		config.MaxAge = age
+		if _, err := js.UpdateStream(t.Context(), config); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // what was mended between counts anew
+		change(day)
+		look(t.Context())
+		is(day)
+		change(100 * day)
+		look(t.Context())
+	}
+	change(day)
+	look(t.Context())
+	is(day)
+	look(t.Context())
+	is(100 * day)
+}
+
 // What cannot be changed back, or would take something away, is said once.
 func TestSettingsThatStayAreSaid(t *testing.T) {
 	t.Parallel()
