@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -56,6 +57,31 @@ func TestForeignClaimsKeepNothing(t *testing.T) {
 	}
 	if _, err := store.Jet().Results.LeaderLast(t.Context(), store.Jet().Results.ClaimSubject(request.Task, n)); err == nil {
 		t.Error("the claim of an ended run stays behind one that is of no run")
+	}
+}
+
+// In the place of the store's id anything but a GUID as it is written is passed over, and every process has
+// the same id then: another one than before, and another one for something else.
+func TestForeignStoreID(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	made := store.StoreID()
+	if reopened := store.Open("reopened"); reopened.StoreID() != made {
+		t.Errorf("the id was %s and is %s", made, reopened.StoreID())
+	}
+	seen := map[string]bool{made: true}
+	for _, foreign := range []string{"no\r\nid", "", strings.ToUpper(made), "{" + made + "}"} {
+		publish(t, store, jet.StoreIDSubject, foreign)
+		first, log := logging(t, store.Broker.URL(), "")
+		second, _ := logging(t, store.Broker.URL(), "")
+		id := first.StoreID()
+		if parsed, err := uuid.Parse(id); err != nil || parsed.String() != id || seen[id] || second.StoreID() != id {
+			t.Errorf("with %q in its place the id is %q for one process and %q for another", foreign, id, second.StoreID())
+		}
+		if log.count("the id of a store is a GUID") != 1 {
+			t.Errorf("%q is not named", foreign)
+		}
+		seen[id] = true
 	}
 }
 
