@@ -112,6 +112,9 @@ func (p *process) end(signal syscall.Signal, after time.Duration) (code int, too
 	p.wanted = false
 	command, ended := p.command, p.ended
 	p.mu.Unlock()
+	if command == nil {
+		return -1, 0, fmt.Errorf("%s was never started", p.name)
+	}
 	asked := time.Now()
 	_ = command.Process.Signal(signal)
 	if p.isPaused() {
@@ -245,4 +248,15 @@ func nextPort() int {
 		lastPort = 15000
 	}
 	return lastPort
+}
+
+// A process that could not be started has nothing to end.
+func TestEndOfWhatNeverStarted(t *testing.T) {
+	p := &process{name: "none", path: "/none", log: t.TempDir() + "/log"}
+	if err := p.start(); err == nil {
+		t.Error("it starts")
+	}
+	if _, _, err := p.end(syscall.SIGTERM, 0); err == nil {
+		t.Error("it has ended")
+	}
 }
