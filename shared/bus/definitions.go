@@ -60,7 +60,7 @@ func (u *Unheld) sweepDefinitions(ctx context.Context, id task.ID, stored []defi
 	}
 	var now struct{ Hash string }
 	if err := json.Unmarshal(entry.Value(), &now); err != nil {
-		u.store.PassOver(jet.TasksStream, string(id), entry.Revision(), err)
+		u.store.PassOverEntry(entry, err)
 		return 0, nil
 	}
 	var spare []definition

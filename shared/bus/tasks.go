@@ -120,7 +120,7 @@ func record(ctx context.Context, s *jet.Store, id task.ID) (now *stored, revisio
 		return nil, 0, fmt.Errorf("read task %s: %w", id, jet.Explain(err))
 	}
 	if err := json.Unmarshal(entry.Value(), &now); err != nil {
-		s.PassOver(jet.TasksStream, entry.Key(), entry.Revision(), err)
+		s.PassOverEntry(entry, err)
 		now = nil
 	}
 	return now, entry.Revision(), nil
@@ -169,7 +169,7 @@ func accepted(ctx context.Context, s *jet.Store, id task.ID, hash string) (*task
 		err = errors.New("it is another definition")
 	}
 	if err != nil {
-		s.PassOver(jet.TasksStream, entry.Key(), entry.Revision(), err)
+		s.PassOverEntry(entry, err)
 		return nil, fmt.Errorf("the definition %.12s of task %s was overwritten by another program; apply the task's file again", hash, id)
 	}
 	return def, nil

@@ -261,7 +261,7 @@ func (s *Tasks) note(view *TaskView, entry jetstream.KeyValueEntry) {
 	if entry.Operation() == jetstream.KeyValuePut {
 		var err error
 		if changed, err = read(entry); err != nil {
-			s.store.PassOver(jet.TasksStream, entry.Key(), entry.Revision(), err)
+			s.store.PassOverEntry(entry, err)
 			return
 		}
 	}

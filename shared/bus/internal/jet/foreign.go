@@ -2,6 +2,7 @@ package jet
 
 import (
 	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/rs/zerolog"
@@ -52,4 +53,9 @@ func (s *Store) PassOver(stream, subject string, sequence uint64, reason error) 
 // PassOver is [Store.PassOver] for a message that was read from the stream.
 func (s *Stream) PassOver(message Record, reason error) {
 	s.store.PassOver(s.name, message.Subject, message.Sequence, reason)
+}
+
+// PassOverEntry is [Store.PassOver] for an entry of the bucket of tasks.
+func (s *Store) PassOverEntry(entry jetstream.KeyValueEntry, reason error) {
+	s.PassOver(TasksStream, "$KV."+entry.Bucket()+"."+entry.Key(), entry.Revision(), reason)
 }
