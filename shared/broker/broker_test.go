@@ -73,6 +73,38 @@ func TestStopIsBounded(t *testing.T) {
 	}
 }
 
+// A start after a clean stop has nothing to warn of, also where a stream has copies of another.
+func TestCleanStartWarnsOfNothing(t *testing.T) {
+	said := proctest.NewOutput()
+	o := broker.Options{Dir: t.TempDir(), Log: zerolog.New(said)}
+	first, err := broker.Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	js := connect(t, first)
+	for _, config := range []jetstream.StreamConfig{{Name: "S", Subjects: []string{"s"}}, {Name: "COPY", Sources: []*jetstream.StreamSource{{Name: "S"}}}} {
+		if _, err := js.CreateStream(t.Context(), config); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := js.Publish(t.Context(), "s", nil); err != nil {
+		t.Fatal(err)
+	}
+	proctest.Eventually(t, "the message is copied", func() bool {
+		copied, err := js.Stream(t.Context(), "COPY")
+		return err == nil && copied.CachedInfo().State.Msgs == 1
+	})
+	first.Stop()
+	second, err := broker.Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.Stop()
+	if said.String() != "" {
+		t.Errorf("it says:\n%s", said)
+	}
+}
+
 func connect(t *testing.T, b *broker.Broker) jetstream.JetStream {
 	t.Helper()
 	nc, err := nats.Connect("", nats.InProcessServer(b))

@@ -37,7 +37,11 @@ func (l *logger) Noticef(format string, v ...any) {
 func (l *logger) Debugf(string, ...any) {}
 func (l *logger) Tracef(string, ...any) {}
 
+// Warnf passes a warning on, except for the one that each start causes (see forgetCopied).
 func (l *logger) Warnf(format string, v ...any) {
+	if strings.Contains(format, "Sourcing state is outdated") {
+		return
+	}
 	l.log.Warn().Str("part", "nats-server").Msgf(format, v...)
 	l.watch(format, v)
 }
