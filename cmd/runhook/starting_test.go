@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -117,6 +118,36 @@ func TestWaitingServiceStops(t *testing.T) {
 	i := begin(t, "runner", "--nats", "nats://"+freePort(t), "--listen", "127.0.0.1:0").answering()
 	i.wantNotReady("cannot connect to NATS")
 	i.end()
+}
+
+// A stop that comes before a service listens is a stop as any other.
+func TestServiceStopsBeforeItListens(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	key := s.path("run.key")
+	if err := web.CreateKeyFile(key); err != nil {
+		t.Fatal(err)
+	}
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	nats := []string{"--nats", "nats://" + freePort(t), "--listen", "127.0.0.1:0"}
+	for _, args := range [][]string{
+		s.args(),
+		{"serve", "--demo", "--data", s.path("demo"), "--listen", "127.0.0.1:0", "--nats-listen", ""},
+		append([]string{"ingress", "--run-key-file", key}, nats...),
+		append([]string{"status", "--run-key-file", key}, nats...),
+		append([]string{"runner"}, nats...),
+	} {
+		said := proctest.NewOutput()
+		if code := runhook(stopped, args, said, said); code != exitSuccess || spoken(said.String()) != "" {
+			t.Errorf("%v: exit code %d: %s", args, code, said)
+		}
+	}
+	// Any other command has not done what it was for.
+	said := proctest.NewOutput()
+	if code := runhook(stopped, append([]string{"init"}, nats[:2]...), said, said); code != exitCanceled {
+		t.Errorf("init: exit code %d: %s", code, said)
+	}
 }
 
 // Credentials that NATS refuses do not become right by waiting, whatever else is not there.
