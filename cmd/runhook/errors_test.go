@@ -127,18 +127,18 @@ func (g *gallery) commands(s *site, server string) {
 	s.write("two lines.token", "a\nb\n")
 	for _, line := range []string{
 		"nosuch", "serve --nosuch", "serve --listen nowhere --data DIR/fresh", "serve --listen 0.0.0.0:8080", "serve --nats-listen 0.0.0.0:4222", "serve --demo --tasks tasks",
-		"serve --data DIR/data --listen 127.0.0.1:0", "serve --slots 0", "serve --retention soon", "serve --retention 1m", "serve --durability never",
+		"serve --data DIR/data --listen 127.0.0.1:0", "serve --slots 0", "serve --slots -1", "serve --slots many", "serve --slots", "serve --max-waiting -1", "serve --max-body 0", "serve --grace -1s", "serve --grace 5", "serve --lease 0s", "serve --lease -1s", "serve --lease --hold", "serve --idempotency-window 0s", "serve --retention 0s", "serve --retention soon", "serve --retention 1m", "serve --durability never",
 		"serve --data DIR/people.csv --listen 127.0.0.1:0", "serve --connections DIR/none.yaml --data DIR/other --listen 127.0.0.1:0",
-		"runner", "ingress --nats nats://127.0.0.1:1", "init --nats nats://127.0.0.1:1 --replicas 9", "init --nats nats://127.0.0.1:1 --max-bytes 1MB", "init --nats nats://127.0.0.1:1 --max-bytes much",
+		"runner", "ingress --nats nats://127.0.0.1:1", "init --nats nats://127.0.0.1:1 --replicas 9", "init --nats nats://127.0.0.1:1 --max-bytes 1MB", "init --nats nats://127.0.0.1:1 --max-bytes much", "init --nats nats://127.0.0.1:1 --max-bytes 0", "init --nats nats://127.0.0.1:1 --max-consumers 0", "init --nats nats://127.0.0.1:1 --replicas 0", "init --nats nats://127.0.0.1:1 --lease 0s",
 		"run", "run people", "run people --server localhost:8080", "run people --server http://127.0.0.1:1", "run people --server SERVER -p City",
 		"run people --server SERVER -p Citty=Oslo", "run Lapsd --server SERVER", "run nothing --server SERVER", "run e --server SERVER", "run lapsed --server SERVER", "run retired --server SERVER",
 		"run people --server SERVER --token-file DIR/none", "run people --server SERVER --token-file DIR/two_lines.token",
 		"runs show --server SERVER", "runs show x --server SERVER", "runs show 999 --server SERVER", "runs list --limit 0 --server SERVER", "runs rejected 999 --server SERVER", "runs cancel --server SERVER", "runs cancel 999 --server SERVER",
 		"task validate DIR/none.yaml", "task validate DIR/broken.yaml", "task apply DIR/empty --server SERVER", "task show 00000000-0000-4000-8000-000000000000 --server SERVER",
 		"task preview DIR/tasks/list.yaml --connections DIR/connections.yaml", "task preview DIR/tasks/copy.yaml", "task preview DIR/tasks/copy.yaml --rows 0",
-		"task rotate nothing --server SERVER", "task delete nothing --server SERVER",
+		"task rotate nothing --server SERVER", "task rotate nothing --until 0s", "task rotate nothing --until -1d", "task delete nothing --server SERVER",
 		"backup DIR/new.backup --data DIR/data", "backup DIR/new.backup --data DIR/tasks", "backup DIR/new.backup --nats nats://127.0.0.1:1",
-		"restore DIR/people.csv --data DIR/new", "restore DIR/none.backup --data DIR/new",
+		"restore DIR/people.csv --data DIR/new", "restore DIR/none.backup --data DIR/new", "restore DIR/none.backup --replicas 0",
 	} {
 		args := strings.Fields(strings.NewReplacer("SERVER", server, "DIR", s.dir).Replace(line))
 		for n := range args {

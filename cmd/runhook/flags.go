@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"net"
 	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 
@@ -48,27 +46,29 @@ func (f *NATSFlags) store(name string) []step {
 // RetentionFlags say how long a store keeps what, and how long it waits for a runner. Those that are left
 // out are as the store has them.
 type RetentionFlags struct {
-	Retention         span `placeholder:"TIME" help:"How long runs, results and events are kept, at least 1d. Default: as the store has it, 365d in a new one."`
-	IdempotencyWindow span `placeholder:"TIME" help:"How long an Idempotency-Key is remembered. Default: as the store has it, 24h in a new one."`
+	Retention         *time.Duration `placeholder:"TIME" help:"How long runs, results and events are kept, at least 1d. Default: as the store has it, 365d in a new one."`
+	IdempotencyWindow *time.Duration `placeholder:"TIME" help:"How long an Idempotency-Key is remembered. Default: as the store has it, 24h in a new one."`
 
-	Lease time.Duration `placeholder:"TIME" help:"How long a runner may be silent before another may take over its runs. Default: as the store has it, 30s in a new one. Runners take a change at their next start."`
+	Lease *time.Duration `placeholder:"TIME" help:"How long a runner may be silent before another may take over its runs. Default: as the store has it, 30s in a new one. Runners take a change at their next start."`
 
 	Yes bool `help:"Change the store even if that takes something away. Without it, runhook says what would go, and changes nothing."`
 }
 
 func (f *RetentionFlags) checkRetention() error {
-	const leastLease, leastRetention = 2 * time.Second, 24 * time.Hour
-	if f.Lease != 0 && f.Lease < leastLease {
-		return fmt.Errorf("--lease must be at least %s, not %s, because runners that are only slow would lose their runs", leastLease, f.Lease)
-	}
-	if f.Retention != 0 && time.Duration(f.Retention) < leastRetention {
-		return fmt.Errorf("--retention must be at least 1d, not %s, because older runs are deleted with their results; m is a minute, and a month is 30d", run.Span(time.Duration(f.Retention)))
+	const leastLease, leastRetention, leastWindow = 2 * time.Second, 24 * time.Hour, 100 * time.Millisecond
+	switch {
+	case f.Lease != nil && *f.Lease < leastLease:
+		return fmt.Errorf("--lease must be at least %s, not %s, because runners that are only slow would lose their runs", leastLease, *f.Lease)
+	case f.Retention != nil && *f.Retention < leastRetention:
+		return fmt.Errorf("--retention must be at least 1d, not %s, because older runs are deleted with their results; m is a minute, and a month is 30d", run.Span(*f.Retention))
+	case f.IdempotencyWindow != nil && *f.IdempotencyWindow < leastWindow:
+		return fmt.Errorf("--idempotency-window must be at least %s, not %s", leastWindow, *f.IdempotencyWindow)
 	}
 	return nil
 }
 
 func (f *RetentionFlags) topology() bus.Topology {
-	return bus.Topology{Retention: time.Duration(f.Retention), IdempotencyWindow: time.Duration(f.IdempotencyWindow), Lease: f.Lease}
+	return bus.Topology{Retention: given(f.Retention), IdempotencyWindow: given(f.IdempotencyWindow), Lease: given(f.Lease)}
 }
 
 // apply makes the store of a topology, or changes the one that is there, unless that takes something away
@@ -84,6 +84,14 @@ func (f *RetentionFlags) apply(ctx context.Context, store *bus.Bus, topology bus
 		}
 	}
 	return store.Init(ctx, topology)
+}
+
+// checkReplicas refuses a number of copies that no cluster has. nil is as the store has it.
+func checkReplicas(replicas *int) error {
+	if replicas != nil && (*replicas < 1 || *replicas > 5) {
+		return fmt.Errorf("--replicas must be 1 to 5, not %d, and no more than the cluster has servers", *replicas)
+	}
+	return nil
 }
 
 // EdgeFlags are the settings of everything that answers HTTP for callers.
@@ -281,45 +289,6 @@ type StoreFlags struct {
 // connect is the step to the store on --nats.
 func (f *StoreFlags) connect(name string) step {
 	return (&NATSFlags{NATS: f.NATS, Credentials: f.Credentials}).connect(name)
-}
-
-// capacity is a number of bytes on the command line: 500MB, 10GiB, or a plain number.
-type capacity int64
-
-// UnmarshalText reads a number with a unit of 1000 (MB) or of 1024 (MiB).
-func (c *capacity) UnmarshalText(text []byte) error {
-	number, unit := string(text), int64(1)
-	for i, name := range []string{"K", "M", "G", "T"} {
-		for suffix, base := range map[string]float64{"iB": 1 << 10, "B": 1000, "": 1000} {
-			if cut, ok := strings.CutSuffix(string(text), name+suffix); ok {
-				number, unit = cut, int64(math.Pow(base, float64(i+1)))
-			}
-		}
-	}
-	n, err := strconv.ParseFloat(number, 64)
-	if err != nil || n <= 0 || n*float64(unit) >= math.MaxInt64 {
-		return fmt.Errorf("%q is not a size such as 500MB or 10GiB", text)
-	}
-	*c = capacity(n * float64(unit))
-	return nil
-}
-
-// span is a length of time on the command line: 90m, 12h, or, as only here, 365d.
-type span time.Duration
-
-// UnmarshalText reads a Go duration or a number of days.
-func (s *span) UnmarshalText(text []byte) error {
-	if days, ok := strings.CutSuffix(string(text), "d"); ok {
-		n, err := strconv.Atoi(days)
-		if err == nil && n > 0 && n <= 36500 {
-			*s = span(time.Duration(n) * 24 * time.Hour)
-			return nil
-		}
-	} else if parsed, err := time.ParseDuration(string(text)); err == nil && parsed > 0 {
-		*s = span(parsed)
-		return nil
-	}
-	return fmt.Errorf("%q is not a length of time such as 365d, 12h or 30m", text)
 }
 
 // parseParameters reads NAME=VALUE pairs.

@@ -66,7 +66,7 @@ func runhook(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	var commands grammar
 	helped := false
-	parser, err := kong.New(&commands,
+	parser, err := kong.New(&commands, append(numbers,
 		kong.Name("runhook"),
 		kong.Description("Runhook turns an HTTP POST into a long-running data task, and tells the caller how it went.\n\n"+
 			"Start with `runhook serve --demo`. Every flag has an environment variable, RUNHOOK_ and its name: --nats-listen is RUNHOOK_NATS_LISTEN.\n\n"+
@@ -77,7 +77,7 @@ func runhook(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		kong.DefaultEnvars("RUNHOOK"),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		defaults,
-	)
+	)...)
 	if err != nil {
 		return fail(stderr, err)
 	}

@@ -19,7 +19,7 @@ type restoreCommand struct {
 	File string `arg:"" help:"A file that 'runhook backup' wrote."`
 	//lint:ignore SA5008 kong takes one set for each variable
 	StoreFlags `set:"dir=An empty data directory, for a new 'runhook serve'" set:"servers=one server or a cluster, without a store"`
-	Replicas   int `default:"0" help:"With --nats: copies of everything, 1, 3 or 5. Default: as in the backup. Needed if a single server's backup goes into a cluster, or the other way round."`
+	Replicas   *int `placeholder:"N" help:"With --nats: copies of everything, 1, 3 or 5. Default: as in the backup. Needed if a single server's backup goes into a cluster, or the other way round."`
 }
 
 // Help shows examples.
@@ -37,8 +37,8 @@ Examples:
 
 // Run restores the backup.
 func (c *restoreCommand) Run(ctx context.Context, p *program) error {
-	if c.Replicas < 0 || c.Replicas > 5 {
-		return fmt.Errorf("--replicas %d: 1 to 5, and not more than the cluster has servers", c.Replicas)
+	if err := checkReplicas(c.Replicas); err != nil {
+		return err
 	}
 	file, err := backup.Open(c.File)
 	if err != nil {
@@ -65,7 +65,7 @@ func (c *restoreCommand) intoNATS(ctx context.Context, p *program, file *backup.
 		return "", err
 	}
 	defer process.close()
-	err = recovery.Restore(ctx, process.store, c.Replicas, file.Manifest.MadeOn, file.Next)
+	err = recovery.Restore(ctx, process.store, given(c.Replicas), file.Manifest.MadeOn, file.Next)
 	if errors.Is(err, recovery.ErrNotEmpty) {
 		return "", fmt.Errorf("%w on this NATS: a backup is restored where there is none", err)
 	}

@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"runhook/shared/client"
-	"runhook/shared/taskfile"
 )
 
 type taskRotateCommand struct {
@@ -43,36 +41,4 @@ func (c *taskRotateCommand) Run(ctx context.Context, p *program) error {
 		}
 		return nil
 	})
-}
-
-// moment is a moment on the command line, fixed or counted from now.
-type moment struct {
-	from time.Duration
-	at   time.Time
-}
-
-// UnmarshalText reads now, a length of time, a date or a moment.
-func (m *moment) UnmarshalText(text []byte) error {
-	var length span
-	switch {
-	case string(text) == "now":
-		*m = moment{}
-		return nil
-	case length.UnmarshalText(text) == nil:
-		*m = moment{from: time.Duration(length)}
-		return nil
-	}
-	at, err := taskfile.ParseMoment(string(text))
-	if err != nil {
-		return fmt.Errorf("%q is neither now, nor a length of time such as 30d, nor a date such as 2031-01-31", text)
-	}
-	*m = moment{at: at}
-	return nil
-}
-
-func (m moment) after(now time.Time) time.Time {
-	if m.at.IsZero() {
-		return now.Add(m.from)
-	}
-	return m.at
 }
