@@ -235,7 +235,7 @@ func commandsOf(text string) (commands []string) {
 
 // parses reports what is wrong with a command line of this program.
 func parses(command string) error {
-	parser, err := kong.New(&grammar{}, kong.Name("runhook"), kong.Exit(func(int) {}), defaults)
+	parser, err := kong.New(&grammar{}, append(numbers, kong.Name("runhook"), kong.Exit(func(int) {}), defaults)...)
 	if err != nil {
 		return err
 	}
