@@ -59,7 +59,7 @@ func foreignMessages(id task.ID) []struct {
 			{subject: "run.request." + strings.ToUpper(string(id)), data: request(id)},
 		}},
 		{name: "a request with a caller's key", named: true, messages: []foreign{{subject: "run.request." + string(id), data: "no JSON", header: key}}},
-		{name: "a schedule", messages: []foreign{{subject: "run.schedule.foo", data: "no JSON"}}},
+		{name: "a message that moves the sequence on", messages: []foreign{{subject: "run.skipped", data: "no JSON"}}},
 		{name: "the next run's claim", named: true, messages: []foreign{{subject: claim(id, next), data: "no JSON"}}},
 		{name: "the next run's claim, of nobody", named: true, messages: []foreign{{subject: claim(id, next), data: "{}"}}},
 		{name: "the next run's claim, of somebody", named: true, messages: []foreign{{subject: claim(id, next), data: `{"Owner":"somebody"}`}}},

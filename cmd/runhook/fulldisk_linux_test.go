@@ -192,7 +192,7 @@ func fullDisk(t *testing.T, durability string) {
 	})
 	// Somebody else writes all the same, and fails the restarted server's store once more.
 	eventually(t, i, "the restarted server's store fails", func() bool {
-		if err := listener.Publish("run.schedule.outside", make([]byte, 100<<10)); err != nil {
+		if err := listener.Publish("run.skipped", make([]byte, 100<<10)); err != nil {
 			t.Log(err)
 		}
 		return strings.Count(i.log.String(), "Critical write error") > 1

@@ -42,8 +42,8 @@ var (
 	ErrNoConsumer = errors.New("the task has no consumer")
 )
 
-// oldestServer is the first NATS release with everything the topology needs: message schedules
-// with time zones, atomic publish, per-message TTL.
+// oldestServer is the first NATS release with everything that the store needs: atomic publish, and consumers
+// that deliver from their beginning again.
 const oldestServer = "2.14.0"
 
 // Config says how to reach a store.

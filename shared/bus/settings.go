@@ -63,8 +63,9 @@ var settings = []setting{
 	{"num_replicas", func(c *jetstream.StreamConfig) any { return &c.Replicas }, func(from, to *jetstream.StreamConfig) bool {
 		return from.Replicas > to.Replicas
 	}},
+	{"compression", func(c *jetstream.StreamConfig) any { return &c.Compression }, nil},
 	{"duplicate_window", func(c *jetstream.StreamConfig) any { return &c.Duplicates }, func(from, to *jetstream.StreamConfig) bool {
-		return from.Duplicates > to.Duplicates
+		return from.Name == jet.RunsStream && from.Duplicates > to.Duplicates // elsewhere nobody counts on ids
 	}},
 	{"allow_direct", func(c *jetstream.StreamConfig) any { return &c.AllowDirect }, nil},
 	{"allow_rollup_hdrs", func(c *jetstream.StreamConfig) any { return &c.AllowRollup }, nil},
@@ -92,7 +93,6 @@ func changed(has, wanted jetstream.StreamConfig) (jetstream.StreamConfig, error)
 		next.Metadata = map[string]string{}
 	}
 	maps.Copy(next.Metadata, wanted.Metadata)
-	next.AllowMsgTTL = has.AllowMsgTTL || wanted.AllowMsgTTL
 	return next, nil
 }
 

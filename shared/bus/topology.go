@@ -46,6 +46,8 @@ type Topology struct {
 
 const (
 	progressAge = 24 * time.Hour
+	// leastDuplicates is the server's least window for duplicates: each start reads all messages of the window.
+	leastDuplicates = 100 * time.Millisecond
 	// mostConsumers is the default of MaxConsumers: the server's own, where none is set, is 1,000.
 	mostConsumers = 100_000
 )
@@ -63,9 +65,9 @@ func (t *Topology) over(has Topology) {
 // streams lists every stream in the order in which they are made. Buckets are made as streams:
 // a KV call would switch off what they need (deleting single messages) and cannot republish both.
 func (t Topology) streams() []jetstream.StreamConfig {
-	requests := t.stream(jet.RunsStream, 35, jet.Requests, jet.Schedules)
+	requests := t.stream(jet.RunsStream, 35, jet.Requests, jet.SkippedRequests)
 	requests.MaxAge, requests.Duplicates, requests.MaxConsumers = t.Retention, t.IdempotencyWindow, t.MaxConsumers
-	requests.AllowMsgTTL, requests.AllowAtomicPublish = true, true
+	requests.AllowAtomicPublish = true
 	// What belongs to the store is said here: whoever makes a consumer must use the same lease.
 	requests.Metadata = map[string]string{
 		jet.LeaseKey: t.Lease.String(), jet.SyncedKey: strconv.FormatBool(t.Synced),
@@ -105,6 +107,7 @@ func (t Topology) stream(name string, share float64, subjects ...string) jetstre
 		Name: name, Subjects: subjects, Storage: jetstream.FileStorage, Replicas: t.Replicas,
 		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, AllowDirect: true,
 		MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxMsgSize: -1, MaxBytes: -1, MaxConsumers: -1,
+		Compression: jetstream.S2Compression, Duplicates: leastDuplicates,
 	}
 	if t.MaxBytes > 0 {
 		config.MaxBytes = max(1, int64(float64(t.MaxBytes)*share/100))
@@ -127,7 +130,7 @@ func (t Topology) progress() jetstream.StreamConfig {
 	config.MaxAge = progressAge
 	config.RePublish = follow(jet.LiveDocuments)
 	if !t.progressOnDisk {
-		config.Storage = jetstream.MemoryStorage
+		config.Storage, config.Compression = jetstream.MemoryStorage, jetstream.NoCompression
 	}
 	return config
 }

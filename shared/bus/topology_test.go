@@ -62,6 +62,52 @@ func TestInitKeepsWhatIsLeftOut(t *testing.T) {
 	}
 }
 
+// Files are compressed from their first block on, no start reads more of a stream than it must for its
+// duplicates, and nobody can have the server remove or send messages of RUNS.
+func TestStoreIsMadeSmall(t *testing.T) {
+	t.Parallel()
+	for name, is := range storeStreams(t, bustest.JetStream(t, bustest.New(t, bus.Topology{}).Broker.URL())) {
+		if inMemory := name == "KV_progress"; (is.Compression == jetstream.S2Compression) == inMemory {
+			t.Errorf("stream %s: compression %s", name, is.Compression)
+		}
+		if is.Duplicates != 100*time.Millisecond && name != "RUNS" {
+			t.Errorf("stream %s knows ids for %s", name, is.Duplicates)
+		}
+		if is.AllowMsgTTL || is.AllowMsgSchedules {
+			t.Errorf("stream %s takes messages that expire or wait: %+v", name, is)
+		}
+	}
+}
+
+// A store that an earlier program has made is fitted, and keeps what the server does not let go.
+func TestStoreOfBeforeIsFitted(t *testing.T) {
+	t.Parallel()
+	store := bustest.Empty(t, false)
+	js := bustest.JetStream(t, store.Broker.URL())
+	for _, former := range []jetstream.StreamConfig{
+		{
+			Name: "RUNS", Subjects: []string{"run.request.*", "run.schedule.*"}, Duplicates: day, MaxAge: 365 * day, AllowMsgTTL: true,
+			Metadata: map[string]string{"runhook-lease": "30s", "runhook-retention": "8760h0m0s", "runhook-idempotency-window": "24h0m0s"},
+		},
+		{Name: "KV_control", Subjects: []string{"$KV.control.>"}, MaxMsgsPerSubject: 1},
+	} {
+		if _, err := js.CreateStream(t.Context(), former); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.Init(t.Context(), bus.Topology{}); err != nil {
+		t.Fatal(err)
+	}
+	is := storeStreams(t, js)
+	runs, control := is["RUNS"], is["KV_control"]
+	if runs.Compression != jetstream.S2Compression || !runs.AllowMsgTTL || !slices.Equal(runs.Subjects, []string{"run.request.*", "run.skipped"}) {
+		t.Errorf("RUNS is %+v", runs)
+	}
+	if control.Compression != jetstream.S2Compression || control.Duplicates != 100*time.Millisecond {
+		t.Errorf("KV_control is %+v", control)
+	}
+}
+
 // What a topology takes away is said, with counts, and what it leaves is not.
 func TestInitSaysWhatItTakesAway(t *testing.T) {
 	t.Parallel()

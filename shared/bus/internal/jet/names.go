@@ -23,7 +23,6 @@ const (
 // Subjects with wildcards: all that a stream takes, or all of one sort.
 const (
 	Requests      = "run.request.*"
-	Schedules     = "run.schedule.*"
 	Events        = "run.completed.*"
 	Progress      = "$KV.progress.>"
 	LiveDocuments = "$KV.progress.*.*"
@@ -44,7 +43,7 @@ const (
 	// RestoredSubject is there in a store that was restored: the last sequence of RUNS that came with the backup.
 	RestoredSubject = "$KV.control.restored"
 	// SkippedRequests takes the messages that move the sequence of RUNS on.
-	SkippedRequests = "run.schedule.skipped"
+	SkippedRequests = "run.skipped"
 )
 
 // What RUNS says of the store in its metadata.
