@@ -596,14 +596,8 @@ destination: {csv: {connection: a, path: b.csv, action: replace}}
 	if err != nil {
 		return err
 	}
-	in, err := ingress.New(ingress.Options{Runs: store.Runs, Tasks: view, Log: zerolog.Nop()})
-	if err != nil {
-		return err
-	}
-	st, err := status.New(status.Options{Runs: store.Runs, Store: store.Tasks, Tasks: view, Log: zerolog.Nop()})
-	if err != nil {
-		return err
-	}
+	in := ingress.New(ingress.Options{Runs: store.Runs, Tasks: view, Log: zerolog.Nop()})
+	st := status.New(status.Options{Runs: store.Runs, Store: store.Tasks, Tasks: view, Log: zerolog.Nop()})
 	server, err := web.New(web.Options{Listen: address, Log: zerolog.Nop()}, in.Routes(), st.Routes(), web.Health(store.Ready))
 	if err != nil {
 		return err

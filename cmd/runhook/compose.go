@@ -195,7 +195,8 @@ func (p *process) keep(ctx context.Context) { p.store.Tasks.Keep(ctx, p.tasks) }
 type edge struct {
 	locator *web.Locator
 	keys    *web.Keys
-	signed  bool
+	// links are keys too, or nil where links are plain.
+	links *web.Keys
 	// maxWaiting is how many requests may wait at once, and waits those that do, once a service has asked.
 	maxWaiting int
 	waits      *web.Waits
@@ -208,7 +209,11 @@ func newEdge(f EdgeFlags, keys *web.Keys) (*edge, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &edge{locator: locator, keys: keys, signed: f.RunLinks == "signed", maxWaiting: f.MaxWaiting}, nil
+	e := &edge{locator: locator, keys: keys, maxWaiting: f.MaxWaiting}
+	if f.RunLinks == "signed" {
+		e.links = keys
+	}
+	return e, nil
 }
 
 // waiting is what bounds the requests of the process that wait: its services share it.
@@ -220,14 +225,10 @@ func (e *edge) waiting(p *process) *web.Waits {
 }
 
 // ingress makes the ingress service, of which there are only its routes.
-func (e *edge) ingress(p *process) ([]web.Route, error) {
-	service, err := ingress.New(ingress.Options{
-		Runs: p.store.Runs, Tasks: p.tasks, Locator: e.locator, Keys: e.keys, SignedLinks: e.signed, Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return service.Routes(), nil
+func (e *edge) ingress(p *process) []web.Route {
+	return ingress.New(ingress.Options{
+		Runs: p.store.Runs, Tasks: p.tasks, Locator: e.locator, Keys: e.keys, Links: e.links, Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
+	}).Routes()
 }
 
 // guard reads the admin token.
@@ -237,19 +238,15 @@ func (e *edge) guard(f AdminFlag) (err error) {
 }
 
 // status makes the routes of the status service. followed is the folder of task files, nil for none.
-func (e *edge) status(p *process, followed *folder.Folder) ([]web.Route, error) {
+func (e *edge) status(p *process, followed *folder.Folder) []web.Route {
 	o := status.Options{
-		Runs: p.store.Runs, Store: p.store.Tasks, Unheld: p.store.Unheld, Tasks: p.tasks, Locator: e.locator, Admin: e.admin, Keys: e.keys, SignedLinks: e.signed,
+		Runs: p.store.Runs, Store: p.store.Tasks, Unheld: p.store.Unheld, Tasks: p.tasks, Locator: e.locator, Admin: e.admin, Keys: e.keys, Links: e.links,
 		Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
 	}
 	if followed != nil {
 		o.EditFile = followed.Edit
 	}
-	service, err := status.New(o)
-	if err != nil {
-		return nil, err
-	}
-	return service.Routes(), nil
+	return status.New(o).Routes()
 }
 
 // execute executes runs until ctx ends or the server does. Then both stop at the same time: nothing more is

@@ -36,11 +36,7 @@ func (c *ingressCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer process.close()
-	webhooks, err := edge.ingress(process)
-	if err != nil {
-		return err
-	}
-	if err := process.answer(webhooks); err != nil {
+	if err := process.answer(edge.ingress(process)); err != nil {
 		return err
 	}
 	p.printf("Runhook's ingress listens on %s. Ctrl-C stops it.\n", process.server.URL())

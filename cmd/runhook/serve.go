@@ -81,15 +81,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	webhooks, err := s.edge.ingress(process)
-	if err != nil {
-		return err
-	}
-	answers, err := s.edge.status(process, s.folder)
-	if err != nil {
-		return err
-	}
-	if err := process.answer(webhooks, answers); err != nil {
+	if err := process.answer(s.edge.ingress(process), s.edge.status(process, s.folder)); err != nil {
 		return err
 	}
 	s.announce(p, process.server, process.tasks)

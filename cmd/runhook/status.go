@@ -40,11 +40,7 @@ func (c *statusCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer process.close()
-	answers, err := edge.status(process, nil)
-	if err != nil {
-		return err
-	}
-	if err := process.answer(answers); err != nil {
+	if err := process.answer(edge.status(process, nil)); err != nil {
 		return err
 	}
 	p.printf("Runhook's status service listens on %s. Ctrl-C stops it.\n", process.server.URL())

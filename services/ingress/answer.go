@@ -55,10 +55,7 @@ func (in *Ingress) answerPolling(ctx context.Context, rc *fasthttp.RequestCtx, t
 // setPolling sets the two headers that a poller lives by. A replay gets those of the original.
 func (in *Ingress) setPolling(rc *fasthttp.RequestCtx, accepted bus.Accepted) {
 	request := accepted.Request
-	location := request.PollingURL(accepted.Number)
-	if in.options.SignedLinks {
-		location += "?sig=" + in.options.Keys.Sign(web.ReadRun, in.options.Runs.StoreID(), request.Task, accepted.Number)
-	}
+	location := request.PollingURL(accepted.Number) + in.options.Links.Query(web.ReadRun, in.options.Runs.StoreID(), request.Task, accepted.Number)
 	rc.Response.Header.Set(fasthttp.HeaderLocation, location)
 	web.SetRetryAfter(rc, time.Duration(request.RetryAfter)*time.Second)
 }
@@ -74,7 +71,7 @@ func (in *Ingress) answerDocument(rc *fasthttp.RequestCtx, status int, doc run.D
 	if in.options.Keys != nil {
 		id := accepted.Request.Task
 		doc.RejectedURL = accepted.Request.Base + run.RejectedPath(id, accepted.Number) +
-			"?sig=" + in.options.Keys.Sign(web.ControlRun, in.options.Runs.StoreID(), id, accepted.Number)
+			in.options.Keys.Query(web.ControlRun, in.options.Runs.StoreID(), id, accepted.Number)
 	}
 	body, err := doc.Encode()
 	if err != nil {

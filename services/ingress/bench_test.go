@@ -46,10 +46,7 @@ func BenchmarkParameters(b *testing.B) {
 // that the whole can only come near to.
 func BenchmarkPost(b *testing.B) {
 	h := open(b, nil)
-	in, err := New(Options{Runs: h.Runs, Tasks: h.Tasks, Log: zerolog.Nop()})
-	if err != nil {
-		b.Fatal(err)
-	}
+	in := New(Options{Runs: h.Runs, Tasks: h.Tasks, Log: zerolog.Nop()})
 	handle := in.post(in.answerPolling, false)
 	b.ReportAllocs()
 	b.SetParallelism(32)

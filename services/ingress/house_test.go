@@ -95,10 +95,7 @@ func openOn(t testing.TB, store *bustest.Store, change func(*Options)) *house {
 	if change != nil {
 		change(&o)
 	}
-	in, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	in := New(o)
 	server, err := web.New(web.Options{Listen: "127.0.0.1:0", Log: zerolog.Nop()}, in.Routes(), web.Metrics(h.Metrics))
 	if err != nil {
 		t.Fatal(err)

@@ -5,7 +5,6 @@ package ingress
 import (
 	"cmp"
 	"context"
-	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,10 +25,10 @@ type Options struct {
 	Tasks *bus.TaskView
 	// Locator makes the addresses in answers; nil takes the request's own scheme and Host.
 	Locator *web.Locator
-	// Keys sign RejectedUrl, which is left out without them, and the Location of a run where
-	// SignedLinks is on (--run-links signed).
-	Keys        *web.Keys
-	SignedLinks bool
+	// Keys sign RejectedUrl, which is left out without them.
+	Keys *web.Keys
+	// Links sign the Location of a run; nil leaves it plain (--run-links).
+	Links *web.Keys
 	// Waits bounds how many requests wait for runs to end, of all services of the process; nil lets
 	// [web.DefaultMaxWaiting] wait.
 	Waits *web.Waits
@@ -44,15 +43,12 @@ type Ingress struct {
 	metrics metrics
 }
 
-// New checks the options and makes an ingress.
-func New(o Options) (*Ingress, error) {
-	if o.SignedLinks && o.Keys == nil {
-		return nil, errors.New("--run-links signed needs --run-key-file")
-	}
+// New makes an ingress.
+func New(o Options) *Ingress {
 	if o.Waits == nil {
 		o.Waits = web.NewWaits(web.DefaultMaxWaiting, nil)
 	}
-	return &Ingress{options: o, metrics: newMetrics(o.Metrics)}, nil
+	return &Ingress{options: o, metrics: newMetrics(o.Metrics)}
 }
 
 // Routes are the webhooks.

@@ -221,10 +221,7 @@ func TestStopEndsAWaitWithItsRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, err := New(Options{Runs: h.Runs, Tasks: view, Log: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	in := New(Options{Runs: h.Runs, Tasks: view, Log: zerolog.Nop()})
 	server, err := web.New(web.Options{Listen: "127.0.0.1:0", Log: zerolog.Nop()}, in.Routes())
 	if err != nil {
 		t.Fatal(err)
@@ -276,7 +273,7 @@ func TestLocations(t *testing.T) {
 			name: "from a trusted proxy", options: func(o *Options) { o.Locator = locator("", "", "127.0.0.0/8") },
 			headers: []string{"Host", "10.0.0.1", "X-Forwarded-Proto", "https", "X-Forwarded-Host", "a.example.org"}, base: "https://a.example.org",
 		},
-		{name: "--run-links signed", options: func(o *Options) { o.Keys, o.SignedLinks = keys, true }, headers: []string{"Host", "a"}, base: "http://a"},
+		{name: "--run-links signed", options: func(o *Options) { o.Keys, o.Links = keys, keys }, headers: []string{"Host", "a"}, base: "http://a"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var signed bool
@@ -284,7 +281,7 @@ func TestLocations(t *testing.T) {
 				if c.options != nil {
 					c.options(o)
 				}
-				signed = o.SignedLinks
+				signed = o.Links != nil
 			})
 			got := h.post(t, "/task/executepolling/"+membersID, "", c.headers...)
 			doc := got.document(t)
@@ -300,9 +297,6 @@ func TestLocations(t *testing.T) {
 				t.Errorf("the signature %q does not verify", sig)
 			}
 		})
-	}
-	if _, err := New(Options{SignedLinks: true}); err == nil || !strings.Contains(err.Error(), "--run-key-file") {
-		t.Errorf("signed links without keys: %v", err)
 	}
 }
 

@@ -92,10 +92,7 @@ func TestAStopLetsAPublishEnd(t *testing.T) {
 	if err := far.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	in, err := New(Options{Runs: far.Runs, Tasks: h.Tasks, Log: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	in := New(Options{Runs: far.Runs, Tasks: h.Tasks, Log: zerolog.Nop()})
 	server, err := web.New(web.Options{Listen: "127.0.0.1:0", Log: zerolog.Nop()}, in.Routes())
 	if err != nil {
 		t.Fatal(err)

@@ -108,9 +108,9 @@ func (s *Service) target(rc *fasthttp.RequestCtx) (target, error) {
 	return at, nil
 }
 
-// mayRead refuses a poll without the run's signature where --run-links is signed.
+// mayRead refuses a poll without the run's signature where links are signed.
 func (s *Service) mayRead(rc *fasthttp.RequestCtx, at target) error {
-	if !s.options.SignedLinks {
+	if s.options.Links == nil {
 		return nil
 	}
 	return s.holds(rc, at, web.ReadRun, errNotSigned, errWrongSignature)
@@ -234,10 +234,7 @@ func (s *Service) answerUnfinished(rc *fasthttp.RequestCtx, at target, seen *sig
 	if err != nil {
 		return err
 	}
-	location := base + run.StatusPath(at.id, at.number)
-	if s.options.SignedLinks {
-		location += "?sig=" + s.options.Keys.Sign(web.ReadRun, s.options.Runs.StoreID(), at.id, at.number)
-	}
+	location := base + run.StatusPath(at.id, at.number) + s.options.Links.Query(web.ReadRun, s.options.Runs.StoreID(), at.id, at.number)
 	rc.Response.Header.Set(fasthttp.HeaderLocation, location)
 	rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
 	web.SetRetryAfter(rc, seen.retryAfter)

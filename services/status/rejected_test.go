@@ -15,7 +15,6 @@ import (
 
 	"runhook/services/status"
 	"runhook/shared/run"
-	"runhook/shared/task"
 	"runhook/shared/web"
 )
 
@@ -58,9 +57,7 @@ func TestRejectedRowsNeedTheRunsControlSignature(t *testing.T) {
 	s, keys, r := rejectedSite(t)
 	other := s.submit(s.apply("Another"))
 	r.reject(1, run.RejectedChunk{Columns: []string{"ID"}, Rows: []run.RejectedRow{{Row: 1, Cells: []string{"secret"}}}})
-	sign := func(scope web.Scope, storeID string, id task.ID, n run.Number) string {
-		return "?sig=" + keys.Sign(scope, storeID, id, n)
-	}
+	sign := keys.Query
 	path := run.RejectedPath(r.doc.ExecuteID, r.number)
 	for _, test := range []struct {
 		name, path string

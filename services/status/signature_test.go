@@ -50,24 +50,15 @@ func admin(t testing.TB, token, publicURL string) *web.Admin {
 	return guard
 }
 
-func TestSignedLinksNeedAKey(t *testing.T) {
-	t.Parallel()
-	if _, err := status.New(status.Options{SignedLinks: true}); err == nil || !strings.Contains(err.Error(), "--run-key-file") {
-		t.Errorf("got %v", err)
-	}
-}
-
 func TestSignedLinks(t *testing.T) {
 	t.Parallel()
 	keys := runKeys(t)
 	s := open(t, func(o *status.Options) {
-		o.SignedLinks, o.Keys, o.Admin = true, keys, admin(t, adminToken, "")
+		o.Links, o.Keys, o.Admin = keys, keys, admin(t, adminToken, "")
 	})
 	def := s.apply("Refresh")
 	r, other := s.submit(def), s.submit(def)
-	sign := func(scope web.Scope, storeID string, id task.ID, n run.Number) string {
-		return "?sig=" + keys.Sign(scope, storeID, id, n)
-	}
+	sign := keys.Query
 	right := sign(web.ReadRun, s.StoreID(), def.ID, r.number)
 	for _, test := range []struct {
 		name, query string
@@ -84,7 +75,7 @@ func TestSignedLinks(t *testing.T) {
 		{"of another run", sign(web.ReadRun, s.StoreID(), def.ID, other.number), nil, 403, "wrong-signature"},
 		{"of another task", sign(web.ReadRun, s.StoreID(), task.NewID(), r.number), nil, 403, "wrong-signature"},
 		{"of another store", sign(web.ReadRun, "other", def.ID, r.number), nil, 403, "wrong-signature"},
-		{"of another key", "?sig=" + runKeys(t).Sign(web.ReadRun, s.StoreID(), def.ID, r.number), nil, 403, "wrong-signature"},
+		{"of another key", runKeys(t).Query(web.ReadRun, s.StoreID(), def.ID, r.number), nil, 403, "wrong-signature"},
 		{"cut short", right[:len(right)-1], nil, 403, "wrong-signature"},
 		{"wrong token", "", []string{"Authorization", "Bearer a-token-that-is-wrong"}, 403, "signature-needed"},
 		{"admin from another site", "", []string{"Authorization", "Bearer " + adminToken, "Origin", "https://evil.example"}, 403, "signature-needed"},
@@ -122,7 +113,7 @@ func TestSignedLinks(t *testing.T) {
 // Without a token an administrator is any program of this machine; such a program has to ask for it.
 func TestSignedLinksWithoutAToken(t *testing.T) {
 	t.Parallel()
-	s := open(t, func(o *status.Options) { o.SignedLinks, o.Keys = true, runKeys(t) })
+	s := open(t, func(o *status.Options) { o.Keys = runKeys(t); o.Links = o.Keys })
 	r := s.submit(s.apply("Refresh"))
 	s.get(r.path()).problem(t, http.StatusForbidden)
 }

@@ -4,7 +4,6 @@ package status
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,10 +30,11 @@ type Options struct {
 	Locator *web.Locator
 	// Admin guards the routes below /api; nil opens them to programs of this machine only.
 	Admin *web.Admin
-	// Keys verify what opens rejected rows, and verify and sign the addresses of runs where
-	// SignedLinks is on (--run-links signed). Without them rejected rows need the admin token.
-	Keys        *web.Keys
-	SignedLinks bool
+	// Keys verify what opens a run. Without them rejected rows need the admin token.
+	Keys *web.Keys
+	// Links sign the status address of a run, which then needs its signature; nil leaves it plain
+	// (--run-links).
+	Links *web.Keys
 	// Waits bounds how many requests wait for runs to end, of all services of the process; nil lets
 	// [web.DefaultMaxWaiting] wait.
 	Waits *web.Waits
@@ -62,11 +62,8 @@ type Service struct {
 	canceled *prometheus.CounterVec
 }
 
-// New checks the options and makes a service.
-func New(o Options) (*Service, error) {
-	if o.SignedLinks && o.Keys == nil {
-		return nil, errors.New("--run-links signed needs --run-key-file")
-	}
+// New makes a service.
+func New(o Options) *Service {
 	if o.Admin == nil {
 		o.Admin = new(web.Admin)
 	}
@@ -89,7 +86,7 @@ func New(o Options) (*Service, error) {
 			Name: "runhook_runs_canceled_total",
 			Help: "Runs canceled while no runner held them, by task.",
 		}, []string{"task"}),
-	}, nil
+	}
 }
 
 // Routes are the status address of a run, and the admin routes.

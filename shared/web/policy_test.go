@@ -137,7 +137,15 @@ func TestSignatures(t *testing.T) {
 		t.Fatal(err)
 	}
 	const id, store = task.ID("555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd"), "s1"
-	read, control := old.Sign(ReadRun, store, id, 7), old.Sign(ControlRun, store, id, 7)
+	sign := func(keys *Keys, scope Scope) string {
+		t.Helper()
+		sig, ok := strings.CutPrefix(keys.Query(scope, store, id, 7), "?sig=")
+		if !ok {
+			t.Errorf("the query begins with %s", sig)
+		}
+		return sig
+	}
+	read, control := sign(old, ReadRun), sign(old, ControlRun)
 	for _, c := range []struct {
 		name, sig string
 		scope     Scope
@@ -190,8 +198,12 @@ func TestSignatures(t *testing.T) {
 	if !rotated.Verify(read, ReadRun, store, id, 7) {
 		t.Error("the old key no longer verifies")
 	}
-	if fresh := rotated.Sign(ReadRun, store, id, 7); fresh == read || old.Verify(fresh, ReadRun, store, id, 7) {
+	if fresh := sign(rotated, ReadRun); fresh == read || old.Verify(fresh, ReadRun, store, id, 7) {
 		t.Error("the first key does not sign")
+	}
+
+	if plain := (*Keys)(nil).Query(ReadRun, store, id, 7); plain != "" {
+		t.Errorf("no keys sign with %s", plain)
 	}
 
 	for text, want := range map[string]string{
@@ -419,6 +431,6 @@ func BenchmarkSign(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		_ = keys.Sign(ControlRun, "store", "7c9e6679-7425-40de-944b-e07fc1f90ae7", 12_345)
+		_ = keys.Query(ControlRun, "store", "7c9e6679-7425-40de-944b-e07fc1f90ae7", 12_345)
 	}
 }

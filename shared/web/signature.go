@@ -90,9 +90,13 @@ func CreateKeyFile(path string) error {
 	return nil
 }
 
-// Sign returns the value of ?sig= that gives scope over one run of one store.
-func (k *Keys) Sign(scope Scope, storeID string, id task.ID, n run.Number) string {
-	return base64.RawURLEncoding.EncodeToString(k.keys[0].sign(scope, storeID, id, n))
+// Query is what an address ends in that gives scope over one run of one store: ?sig= and the signature. Nil
+// keys leave the address plain.
+func (k *Keys) Query(scope Scope, storeID string, id task.ID, n run.Number) string {
+	if k == nil {
+		return ""
+	}
+	return "?sig=" + base64.RawURLEncoding.EncodeToString(k.keys[0].sign(scope, storeID, id, n))
 }
 
 // Verify reports whether sig gives scope over the run, in a time that does not depend on how much
