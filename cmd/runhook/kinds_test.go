@@ -5,8 +5,10 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -78,9 +80,12 @@ func (k kinds) asks(t *testing.T, name, text string) (places []string) {
 		t.Fatal(err)
 	}
 	within := folder == "shared/task"
+	var named map[string]bool
 	ast.Inspect(file, func(node ast.Node) bool {
 		asked := false
 		switch n := node.(type) {
+		case *ast.FuncDecl:
+			named = namedIn(n)
 		case *ast.TypeAssertExpr:
 			asked = k.isType(n.Type, within)
 		case *ast.IndexExpr: // a generic function's
@@ -94,12 +99,12 @@ func (k kinds) asks(t *testing.T, name, text string) (places []string) {
 		case *ast.SwitchStmt:
 			for _, clause := range n.Body.List {
 				for _, one := range clause.(*ast.CaseClause).List {
-					asked = asked || k.isText(n.Tag, one)
+					asked = asked || k.isText(n.Tag, one, named)
 				}
 			}
 		case *ast.BinaryExpr:
 			asked = (n.Op == token.EQL || n.Op == token.NEQ) &&
-				(within && (k.isName(n.X, within) || k.isName(n.Y, within)) || k.isText(n.X, n.Y) || k.isText(n.Y, n.X))
+				(within && (k.isName(n.X, within) || k.isName(n.Y, within)) || k.isText(n.X, n.Y, named) || k.isText(n.Y, n.X, named))
 		}
 		if asked {
 			places = append(places, set.Position(node.Pos()).String())
@@ -134,25 +139,54 @@ func (k kinds) isName(expression ast.Expr, within bool) bool {
 	return ok
 }
 
-// isText reports whether what a call of Name returns, or a string of it, is compared with a kind's name
-// as text.
-func (k kinds) isText(call, text ast.Expr) bool {
-	c, isCall := call.(*ast.CallExpr)
+// isText reports whether the name of something, as isNamed finds it, is compared with a kind's name as text.
+func (k kinds) isText(name, text ast.Expr, named map[string]bool) bool {
 	literal, isLiteral := text.(*ast.BasicLit)
-	if !isCall || !isLiteral {
+	if !isLiteral || !isNamed(name, named) {
 		return false
 	}
-	if converts, ok := c.Fun.(*ast.Ident); ok && converts.Name == "string" {
-		return k.isText(c.Args[0], text)
-	}
-	method, ok := c.Fun.(*ast.SelectorExpr)
 	value, _ := strconv.Unquote(literal.Value)
-	for _, name := range k.names {
-		if ok && method.Sel.Name == "Name" && value == name {
-			return true
+	return slices.Contains(slices.Collect(maps.Values(k.names)), value)
+}
+
+// isNamed reports whether an expression is what a call of Name returns, a string of it, or a variable of
+// those that have it.
+func isNamed(expression ast.Expr, named map[string]bool) bool {
+	switch e := expression.(type) {
+	case *ast.Ident:
+		return named[e.Name]
+	case *ast.CallExpr:
+		if converts, ok := e.Fun.(*ast.Ident); ok && converts.Name == "string" {
+			return isNamed(e.Args[0], named)
 		}
+		method, ok := e.Fun.(*ast.SelectorExpr)
+		return ok && method.Sel.Name == "Name"
 	}
 	return false
+}
+
+// namedIn are the variables of a function, by their names, that are given the name of something.
+func namedIn(function *ast.FuncDecl) map[string]bool {
+	named := map[string]bool{}
+	give := func(to, from ast.Expr) {
+		if variable, ok := to.(*ast.Ident); ok && isNamed(from, named) {
+			named[variable.Name] = true
+		}
+	}
+	ast.Inspect(function, func(node ast.Node) bool {
+		switch n := node.(type) {
+		case *ast.AssignStmt:
+			for i, from := range n.Rhs {
+				give(n.Lhs[i], from)
+			}
+		case *ast.ValueSpec:
+			for i, from := range n.Values {
+				give(n.Names[i], from)
+			}
+		}
+		return true
+	})
+	return named
 }
 
 // A kind is one folder and one file: nothing else asks which one it has.
@@ -193,6 +227,12 @@ func TestAskingIsCaught(t *testing.T) {
 		{"services/status/memory.go", "switch def.Source.Name() { case task.IMIS: }", true},
 		{"services/status/memory.go", `if string(def.Source.Name()) == "imis" {}`, true},
 		{"services/status/memory.go", `switch def.Source.Name() { case "imis": }`, true},
+		{"services/status/memory.go", `name := def.Source.Name(); if name == "imis" {}`, true},
+		{"services/status/memory.go", `name := string(def.Source.Name()); again := name; if "imis" != again {}`, true},
+		{"services/status/memory.go", `switch name := def.Source.Name(); name { case "imis": }`, true},
+		{"services/status/memory.go", `var n, name = 1, def.Source.Name(); func() { _ = string(name) == "imis" }()`, true},
+		{"services/status/memory.go", `name := file.Name(); if name == "tasks" {}`, false},
+		{"services/status/memory.go", `name := def.Title; if name == "imis" {}`, false},
 		{"services/status/memory.go", `if map[task.Kind]bool{task.IMIS: true}[def.Source.Name()] {}`, true},
 		{"services/status/memory.go", `if slices.Contains(files, def.Source.Name()) {}`, false},
 		{"services/status/memory.go", `if file.Name() == "tasks" {}`, false},
