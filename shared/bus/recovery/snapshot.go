@@ -160,9 +160,8 @@ func (s store) ask(ctx context.Context, subject string, data []byte) ([]byte, er
 	ctx, cancel := context.WithTimeout(ctx, snapshotWait)
 	defer cancel()
 	reply, err := s.NC.RequestWithContext(ctx, subject, data)
-	for late := time.Now().Add(jet.NotHeardOf); errors.Is(err, nats.ErrNoResponders) && time.Now().Before(late); {
-		// The server that has just begun to listen may be another than this process is connected to.
-		time.Sleep(jet.HeardOf)
+	// The server that has just begun to listen may be another than this process is connected to.
+	for late := time.Now().Add(jet.NotHeardOf); errors.Is(err, nats.ErrNoResponders) && time.Now().Before(late) && wait.For(ctx, jet.HeardOf); {
 		reply, err = s.NC.RequestWithContext(ctx, subject, data)
 	}
 	if err != nil {

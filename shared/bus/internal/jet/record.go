@@ -12,6 +12,7 @@ import (
 
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/wait"
 )
 
 // ErrMissing: no message under that subject or sequence, as far as the reader can see.
@@ -237,8 +238,7 @@ func (s *Stream) Scan(ctx context.Context, config jetstream.OrderedConsumerConfi
 		err = batch.Error()
 		// Where a server has just made the consumer, the one that this process is connected to may not
 		// have heard of it yet.
-		if errors.Is(err, nats.ErrNoResponders) && time.Now().Before(unheard) {
-			time.Sleep(HeardOf)
+		if errors.Is(err, nats.ErrNoResponders) && time.Now().Before(unheard) && wait.For(ctx, HeardOf) {
 			continue
 		}
 		if err != nil {
@@ -257,8 +257,7 @@ func (s *Stream) Scan(ctx context.Context, config jetstream.OrderedConsumerConfi
 		if info.NumPending == 0 && info.Delivered.Consumer == 0 {
 			return nil
 		}
-		if time.Now().Before(unheard) {
-			time.Sleep(HeardOf)
+		if time.Now().Before(unheard) && wait.For(ctx, HeardOf) {
 			continue
 		}
 		// What a server counts can be above what it has (seen after a full disk with nats-server 2.15.2).

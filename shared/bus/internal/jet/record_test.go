@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/shared/bus"
@@ -115,5 +116,58 @@ func TestScanOfAServerThatCountsTooMany(t *testing.T) {
 				t.Errorf("%d records, %v", found, err)
 			}
 		})
+	}
+}
+
+// deafServer has not heard of the consumer that it has made, or sends nothing to it. What is asked of it is
+// counted, and ends the context of whoever asks.
+type deafServer struct {
+	jetstream.Stream
+	answer error
+	asked  *int
+	leave  func()
+}
+
+func (s deafServer) OrderedConsumer(context.Context, jetstream.OrderedConsumerConfig) (jetstream.Consumer, error) {
+	return deafConsumer{server: s}, nil
+}
+
+type deafConsumer struct {
+	jetstream.Consumer
+	server deafServer
+}
+
+func (c deafConsumer) FetchNoWait(int) (jetstream.MessageBatch, error) {
+	*c.server.asked++
+	if c.server.answer != nil {
+		c.server.leave()
+	}
+	return failure{err: c.server.answer}, nil
+}
+
+func (c deafConsumer) Info(context.Context) (*jetstream.ConsumerInfo, error) {
+	c.server.leave()
+	return &jetstream.ConsumerInfo{NumPending: 1}, nil
+}
+
+type failure struct {
+	silence
+	err error
+}
+
+func (f failure) Error() error { return f.err }
+
+// A scan does not wait for a server any longer once its context has ended.
+func TestScanEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	for _, answer := range []error{nats.ErrNoResponders, nil} {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		asked := 0
+		deaf := store.Jet().Runs.Over(deafServer{store.Jet().Runs.Stream, answer, &asked, cancel})
+		if err := deaf.Scan(ctx, jetstream.OrderedConsumerConfig{}, nil); !errors.Is(err, run.ErrUnavailable) || asked != 1 {
+			t.Errorf("of a server that answers %v the scan asked %d times: %v", answer, asked, err)
+		}
 	}
 }
