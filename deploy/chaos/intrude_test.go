@@ -23,6 +23,7 @@ func (m *mischief) intrude() error {
 	w := m.house.works[m.rand.IntN(len(m.house.works))]
 	stranger, never := task.NewID(), 1<<40+m.rand.Uint64N(1<<20)
 	open, _ := m.ledger.anyOpen(w)
+	m.ledger.overwrite(open)
 	bodies := []string{"", "{", "[]", "null", "\x00\xff", `{"Owner":7}`, `{"ImportID":"x"}`}
 	var failed error
 	for _, subject := range []string{

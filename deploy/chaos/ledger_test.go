@@ -21,6 +21,8 @@ type entry struct {
 	posted, answered time.Time
 	// final are the bytes of the first 200.
 	final []byte
+	// overwritten: another program has published in the place of its claim, which said how often it was started.
+	overwritten bool
 	// said are the last things that happened to it as seen from outside.
 	said []string
 }
@@ -168,6 +170,22 @@ func (l *ledger) anyOpen(w *work) (n run.Number, ok bool) {
 		}
 	}
 	return 0, false
+}
+
+// overwrite notes that another program is about to publish in the place of a run's claim.
+func (l *ledger) overwrite(n run.Number) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e := l.runs[n]; e != nil {
+		e.overwritten = true
+	}
+}
+
+// isOverwritten reports whether another program has published in the place of a run's claim.
+func (l *ledger) isOverwritten(e *entry) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return e.overwritten
 }
 
 // quiet reports whether no POST is under way and no accepted run is open.

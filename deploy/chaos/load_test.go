@@ -242,6 +242,10 @@ func (c *callers) poll(e *entry) {
 			c.ledger.count("poll back at the checkpoint")
 			seen.RowsRetrieved = doc.RowsRetrieved
 		}
+		if doc.ExecutionCount < seen.ExecutionCount && c.ledger.isOverwritten(e) {
+			c.ledger.count("poll back behind a foreign claim")
+			seen = run.Document{Status: seen.Status}
+		}
 		if what := backwards(seen, doc); what != "" {
 			c.ledger.wrong(e.number, "a poll went back: %s", what)
 		}
