@@ -14,9 +14,15 @@ import (
 	"runhook/shared/task"
 )
 
-// finals are the tasks of the runs that have a final document.
-func (s store) finals(ctx context.Context) (map[run.Number]task.ID, error) {
-	ended, ids := map[run.Number]task.ID{}, map[task.ID]task.ID{}
+// ofTask is a run of a task.
+type ofTask struct {
+	task   task.ID
+	number run.Number
+}
+
+// finals are the sequences of the final documents in the bucket.
+func (s store) finals(ctx context.Context) (map[ofTask]uint64, error) {
+	all, ids := map[ofTask]uint64{}, map[task.ID]task.ID{}
 	err := s.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{s.Results.Finals()}, HeadersOnly: true,
 	}, func(final jet.Record) error {
@@ -28,20 +34,15 @@ func (s store) finals(ctx context.Context) (map[run.Number]task.ID, error) {
 		if ids[id] == "" {
 			ids[id] = id
 		}
-		ended[n] = ids[id] // one copy of each id
+		all[ofTask{ids[id], n}] = final.Sequence // one copy of each id
 		return nil
 	})
-	return ended, err
+	return all, err
 }
 
-// lost is a run that will not be delivered any more and has no final document.
-type lost struct {
-	task   task.ID
-	number run.Number
-}
-
-// forgotten are the lost runs. All others that have not ended are delivered again.
-func (s store) forgotten(ctx context.Context) (all []lost, err error) {
+// forgotten are the runs that will not be delivered any more and have no final document. All others that have
+// not ended are delivered again.
+func (s store) forgotten(ctx context.Context) (all []ofTask, err error) {
 	acknowledged := map[task.ID]uint64{} // everything up to here
 	consumers := s.Runs.ListConsumers(ctx)
 	for info := range consumers.Info() {
@@ -57,7 +58,7 @@ func (s store) forgotten(ctx context.Context) (all []lost, err error) {
 			return nil, fmt.Errorf("have the runs of task %s delivered again: %w", id, jet.Explain(err))
 		}
 	}
-	ended, err := s.finals(ctx)
+	finals, err := s.finals(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -66,16 +67,16 @@ func (s store) forgotten(ctx context.Context) (all []lost, err error) {
 	}, func(request jet.Record) error {
 		id, ok := jet.TaskOfRequest(request.Subject)
 		n := s.Numbers.Of(request.Sequence)
-		if ok && request.Sequence <= acknowledged[id] && ended[n] != id {
-			all = append(all, lost{id, n})
+		if ok && request.Sequence <= acknowledged[id] && finals[ofTask{id, n}] == 0 {
+			all = append(all, ofTask{id, n})
 		}
 		return nil
 	})
 	return all, err
 }
 
-// endForgotten ends the lost runs as Failed, and returns how many it ended.
-func (s store) endForgotten(ctx context.Context, all []lost) (ended int, err error) {
+// endForgotten ends the forgotten runs as Failed, and returns how many it ended.
+func (s store) endForgotten(ctx context.Context, all []ofTask) (ended int, err error) {
 	for _, forgotten := range all {
 		err := s.endAsLost(ctx, forgotten.task, forgotten.number)
 		switch {

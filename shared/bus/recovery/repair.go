@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -211,43 +212,84 @@ func (s store) reconcile(ctx context.Context) (returned, copied int, err error) 
 	if err := s.awaitCopies(ctx); err != nil {
 		return 0, 0, err
 	}
-	seen := map[run.Number]bool{}
-	err = s.Events.Scan(ctx, jetstream.OrderedConsumerConfig{}, func(event jet.Record) error {
-		id := jet.TaskOfEvent(event.Subject)
+	finals, err := s.finals(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	seen := make(map[ofTask]bool, len(finals))
+	err = s.Events.Scan(ctx, jetstream.OrderedConsumerConfig{HeadersOnly: true}, func(event jet.Record) error {
 		number, sequence := origin(event.Header)
-		if _, err := run.DecodeFinal(event.Data, id, number); err != nil {
-			s.Events.PassOver(event, err)
+		of := ofTask{jet.TaskOfEvent(event.Subject), number}
+		if final := finals[of]; final > 0 && final == sequence {
+			seen[of] = true
 			return nil
 		}
-		seen[number] = true
-		subject := s.Results.FinalSubject(id, number)
-		final, err := s.Results.LeaderLast(ctx, subject)
-		if err != nil && !errors.Is(err, jet.ErrMissing) {
-			return err
-		}
-		if err == nil && final.Sequence == sequence {
+		back, err := s.reconcileEvent(ctx, event.Sequence, of)
+		if errors.Is(err, errForeign) {
 			return nil
 		}
-		if _, err := run.DecodeFinal(final.Data, id, number); err != nil { // none, or something else in its place
+		seen[of] = true
+		if back > 0 {
+			finals[of] = back
 			returned++
-			if err := s.writeFinal(ctx, subject, final.Sequence, event.Header, event.Data); err != nil {
-				return err
-			}
-		}
-		err = s.Events.DeleteMsg(ctx, event.Sequence)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return nil
 		}
 		return err
 	})
 	if err != nil {
 		return returned, 0, err
 	}
+	copied, err = s.copyUnseen(ctx, finals, seen)
+	return returned, copied, err
+}
+
+// errForeign: what is stored is another program's.
+var errForeign = errors.New("another program has published it")
+
+// reconcileEvent takes away an event that is not of its run's present final document, and writes that
+// document of it where there is none. back is the sequence of that one, 0 where there was one.
+func (s store) reconcileEvent(ctx context.Context, sequence uint64, of ofTask) (back uint64, err error) {
+	event, err := s.Events.LeaderAt(ctx, sequence)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := run.DecodeFinal(event.Data, of.task, of.number); err != nil {
+		s.Events.PassOver(event, err)
+		return 0, errForeign
+	}
+	subject := s.Results.FinalSubject(of.task, of.number)
+	final, err := s.Results.LeaderLast(ctx, subject)
+	if err != nil && !errors.Is(err, jet.ErrMissing) {
+		return 0, err
+	}
+	if _, err := run.DecodeFinal(final.Data, of.task, of.number); err != nil { // none, or something else in its place
+		if back, err = s.writeFinal(ctx, subject, final.Sequence, event.Header, event.Data); err != nil {
+			return 0, err
+		}
+	}
+	err = s.Events.DeleteMsg(ctx, sequence)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		err = nil
+	}
+	return back, err
+}
+
+// copyUnseen writes the final documents again that have no event.
+func (s store) copyUnseen(ctx context.Context, finals map[ofTask]uint64, seen map[ofTask]bool) (copied int, err error) {
+	first := uint64(math.MaxUint64)
+	for of, sequence := range finals {
+		if !seen[of] {
+			first = min(first, sequence)
+		}
+	}
+	if first == math.MaxUint64 {
+		return 0, nil
+	}
 	err = s.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{s.Results.Finals()},
+		FilterSubjects: []string{s.Results.Finals()}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: first,
 	}, func(final jet.Record) error {
 		id, number, _ := s.Results.EndedRun(final.Subject)
-		if seen[number] {
+		of := ofTask{id, number}
+		if seen[of] {
 			return nil
 		}
 		if _, err := run.DecodeFinal(final.Data, id, number); err != nil {
@@ -255,21 +297,26 @@ func (s store) reconcile(ctx context.Context) (returned, copied int, err error) 
 			return nil
 		}
 		copied++
-		seen[number] = true
-		return s.writeFinal(ctx, final.Subject, final.Sequence, final.Header, final.Data)
+		seen[of] = true
+		_, err := s.writeFinal(ctx, final.Subject, final.Sequence, final.Header, final.Data)
+		return err
 	})
-	return returned, copied, err
+	return copied, err
 }
 
-// writeFinal writes a final document again, byte for byte, in the place of the one at a sequence.
-func (s store) writeFinal(ctx context.Context, subject string, inPlaceOf uint64, was nats.Header, data []byte) error {
+// writeFinal writes a final document again, byte for byte, in the place of the one at a sequence, and returns
+// its own.
+func (s store) writeFinal(ctx context.Context, subject string, inPlaceOf uint64, was nats.Header, data []byte) (sequence uint64, err error) {
 	header := nats.Header{}
 	for name, values := range was {
 		if !strings.HasPrefix(name, "Nats-") { // those belong to the message that was
 			header[name] = values
 		}
 	}
-	_, err := s.JS.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: data, Header: header},
+	ack, err := s.JS.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: data, Header: header},
 		jetstream.WithExpectLastSequencePerSubject(inPlaceOf))
-	return err
+	if err != nil {
+		return 0, err
+	}
+	return ack.Sequence, nil
 }

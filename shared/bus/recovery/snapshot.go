@@ -475,7 +475,7 @@ func (s store) resumeEvents(ctx context.Context) error {
 	if err != nil && !errors.Is(err, jet.ErrMissing) {
 		return err
 	}
-	if err := s.writeFinal(ctx, subject, final.Sequence, newest.Header, newest.Data); err != nil {
+	if _, err := s.writeFinal(ctx, subject, final.Sequence, newest.Header, newest.Data); err != nil {
 		return err
 	}
 	limited, cancel := context.WithTimeout(ctx, copyTime)
