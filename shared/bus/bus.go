@@ -139,7 +139,7 @@ type Task struct {
 // refuses servers that are too old. The connection then reconnects for ever; while it is down every
 // method answers at once with run.ErrUnavailable instead of queueing what might be sent too late.
 func Connect(ctx context.Context, config Config) (*Bus, error) {
-	denials := &jet.Denials{}
+	denials := jet.NewDenials(config.Log)
 	options := []nats.Option{
 		nats.Name(config.Name),
 		nats.MaxReconnects(-1),
@@ -157,7 +157,9 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 			config.Log.Info().Str("server", nc.ConnectedServerName()).Msg("reconnected to NATS")
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			denials.Hear(err)
+			if denials.Hear(err) {
+				return
+			}
 			config.Log.Warn().Err(err).Msg("NATS reported an error")
 		}),
 	}

@@ -88,10 +88,7 @@ func TestRefusedRenewalThatCannotBeReadBack(t *testing.T) {
 // withUsers starts a server that asks for a user: admin, who may do everything, and those.
 func withUsers(t *testing.T, users ...*server.User) *server.Server {
 	t.Helper()
-	options := &server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true,
-		Users: append(users, &server.User{Username: "admin", Password: "admin"}),
-	}
+	options := usersOptions(t.TempDir(), users)
 	for _, user := range users {
 		if user.Account != nil {
 			options.Accounts = append(options.Accounts, user.Account)
@@ -107,6 +104,13 @@ func withUsers(t *testing.T, users ...*server.User) *server.Server {
 		t.Fatal("the server is not ready")
 	}
 	return broker
+}
+
+func usersOptions(dir string, users []*server.User) *server.Options {
+	return &server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: dir, NoLog: true, NoSigs: true,
+		Users: append(users, &server.User{Username: "admin", Password: "admin"}),
+	}
 }
 
 // connectAs connects a user whose password is their name.

@@ -33,6 +33,9 @@ type Queue struct {
 	ends    time.Time
 	alone   bool
 	leaving *leaving
+	// denied tells that the open pull was denied, until undenied.
+	denied   chan error
+	undenied func()
 }
 
 const (
@@ -93,6 +96,8 @@ func (q *Queue) Pull(ctx context.Context, n int, take func(*Delivery)) error {
 			} else if err := q.status(msg); err != nil {
 				return err
 			}
+		case denied := <-q.denied:
+			return q.abandon(fmt.Errorf("%w: pull: %w", run.ErrUnavailable, denied))
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-lost.C:
@@ -119,6 +124,9 @@ func (q *Queue) ask(n int) error {
 	}
 	pull := fmt.Appendf(nil, `{"batch":%d,"expires":%d}`, n, expires.Nanoseconds())
 	subject := "$JS.API.CONSUMER.MSG.NEXT." + jet.RunsStream + "." + string(q.task)
+	q.endWatch()
+	denied := make(chan error, 1)
+	q.denied, q.undenied = denied, q.store.Denials.Await(subject, func(err error) { denied <- err })
 	if err := q.store.NC.PublishRequest(subject, q.inbox.Subject, pull); err != nil {
 		return q.abandon(fmt.Errorf("%w: pull: %w", run.ErrUnavailable, err))
 	}
@@ -149,7 +157,16 @@ func (q *Queue) abandon(err error) error {
 	return err
 }
 
+// endWatch forgets a pull that may be denied.
+func (q *Queue) endWatch() {
+	if q.undenied != nil {
+		q.undenied()
+	}
+	q.denied, q.undenied = nil, nil
+}
+
 func (q *Queue) drop() {
+	q.endWatch()
 	if q.inbox != nil {
 		_ = q.inbox.Unsubscribe() // drained already, or gone with the connection
 	}

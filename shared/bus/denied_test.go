@@ -2,11 +2,14 @@ package bus_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -15,6 +18,7 @@ import (
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
 	"runhook/shared/proctest"
+	"runhook/shared/run"
 )
 
 // A user who lacks a right is told which, not that nobody answers.
@@ -23,12 +27,15 @@ func TestLackingRightIsNamed(t *testing.T) {
 	denied := map[string]string{ // a user each, by what it may not publish to
 		"info": "$JS.API.STREAM.INFO.RUNS", "account": "$JS.API.INFO", "consumers": "$JS.API.CONSUMER.CREATE.RUNS.>",
 		"watch": "$JS.API.CONSUMER.CREATE.KV_tasks.>", "queue": "$JS.API.CONSUMER.INFO.RUNS.>",
+		"tasks": "$JS.API.STREAM.INFO.KV_tasks", "id": "$JS.API.STREAM.MSG.GET.KV_control", "inbox": "_INBOX.>",
 	}
 	var users []*server.User
 	for name, subject := range denied {
-		users = append(users, &server.User{Username: name, Password: name, Permissions: &server.Permissions{
-			Publish: &server.SubjectPermission{Deny: []string{subject}}, Subscribe: &server.SubjectPermission{Allow: []string{">"}},
-		}})
+		user := without(name, subject)
+		if name == "inbox" {
+			user.Permissions.Publish, user.Permissions.Subscribe = user.Permissions.Subscribe, user.Permissions.Publish
+		}
+		users = append(users, user)
 	}
 	broker := withUsers(t, users...)
 	admin := connectAs(t, broker, "admin")
@@ -45,6 +52,9 @@ func TestLackingRightIsNamed(t *testing.T) {
 	}
 	for user, do := range map[string]func() error{
 		"info":    func() error { return connectAs(t, broker, "info").Check(t.Context()) },
+		"tasks":   func() error { return connectAs(t, broker, "tasks").Check(t.Context()) },
+		"id":      func() error { return connectAs(t, broker, "id").Check(t.Context()) },
+		"inbox":   func() error { return connectAs(t, broker, "inbox").Check(t.Context()) },
 		"account": func() error { return connectAs(t, broker, "account").Init(t.Context(), bus.Topology{}) },
 		"consumers": func() error {
 			_, err := checked("consumers").Tasks.Apply(t.Context(), bustest.Definition(t, "New", 1), false)
@@ -67,6 +77,184 @@ func TestLackingRightIsNamed(t *testing.T) {
 			subject := strings.TrimSuffix(denied[user], ">")
 			if err == nil || !strings.Contains(err.Error(), "lacks a right: ") || !strings.Contains(err.Error(), subject) || strings.Contains(err.Error(), "leader") {
 				t.Errorf("without %s: %v", denied[user], err)
+			}
+		})
+	}
+}
+
+// grant lets users do more, or other things, from now on.
+func grant(t *testing.T, broker *server.Server, users ...*server.User) {
+	t.Helper()
+	if err := broker.ReloadOptions(usersOptions(filepath.Dir(broker.JetStreamConfig().StoreDir), users)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func without(user, subject string) *server.User {
+	all := server.SubjectPermission{Allow: []string{">"}}
+	return &server.User{Username: user, Password: user, Permissions: &server.Permissions{
+		Publish: &server.SubjectPermission{Deny: []string{subject}}, Subscribe: &all,
+	}}
+}
+
+// as connects a user, whose password is their name, with a log.
+func as(t *testing.T, broker *server.Server, user string) (*bus.Bus, *journal) {
+	t.Helper()
+	credentials := filepath.Join(t.TempDir(), user)
+	if err := os.WriteFile(credentials, []byte(user+":"+user), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return logging(t, broker.ClientURL(), credentials)
+}
+
+// A user without the right to publish requests is refused at once, with nothing stored, singly and in a
+// batch; the store is not ready and says which right is missing, until it is granted.
+func TestDeniedRequestIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	broker := withUsers(t, without("ingress", "run.request.>"))
+	admin := connectAs(t, broker, "admin")
+	if err := admin.Init(t.Context(), bus.Topology{Synced: true}); err != nil {
+		t.Fatal(err)
+	}
+	request := bustest.Applied(t, admin)
+	ingress, log := as(t, broker, "ingress")
+	ready(t, ingress)
+	var all sync.WaitGroup
+	for range 100 {
+		all.Go(func() {
+			_, err := ingress.Runs.Submit(t.Context(), request, "")
+			if !errors.Is(err, run.ErrUnavailable) || !errors.Is(err, run.ErrDenied) || errors.Is(err, run.ErrMaybeStored) {
+				t.Errorf("without the right: %v", err)
+			}
+		})
+	}
+	all.Wait()
+	const lacking = `lacks a right: publish to "run.request.>"`
+	for range 3 { // whoever only asks whether it is ready keeps it from being so
+		unready(t, ingress, lacking)
+	}
+	if n := log.count(`publish to \"run.request.>\"`); n != 1 {
+		t.Errorf("the log has it %d times", n)
+	}
+	grant(t, broker, without("ingress", "nothing"))
+	ready(t, ingress)
+	if n := bustest.Submit(t, ingress, request); n != 1 {
+		t.Errorf("the first run that was stored is %s", n)
+	}
+}
+
+// A runner without the right to ask for requests hears at once which right it is, and gets them once it has it.
+func TestDeniedPullSaysSo(t *testing.T) {
+	t.Parallel()
+	broker := withUsers(t, without("runner", "$JS.API.CONSUMER.MSG.NEXT.>"))
+	admin := connectAs(t, broker, "admin")
+	if err := admin.Init(t.Context(), bus.Topology{}); err != nil {
+		t.Fatal(err)
+	}
+	request := bustest.Applied(t, admin)
+	n := bustest.Submit(t, admin, request)
+	runner, _ := as(t, broker, "runner")
+	queue, err := runner.Work.Queue(t.Context(), request.Task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(queue.Close)
+	err = queue.Pull(t.Context(), 1, func(*bus.Delivery) {})
+	if !errors.Is(err, run.ErrUnavailable) || !strings.Contains(err.Error(), `lacks a right: publish to "$JS.API.CONSUMER.MSG.NEXT.RUNS.>"`) {
+		t.Errorf("without the right: %v", err)
+	}
+	unready(t, runner, "CONSUMER.MSG.NEXT.RUNS.>")
+	grant(t, broker, without("runner", "nothing"))
+	delivery, err := bustest.Next(t.Context(), queue)
+	if err != nil || delivery.Number != n {
+		t.Errorf("with the right: %+v, %v", delivery, err)
+	}
+	ready(t, runner)
+}
+
+// Whatever right is lacking at work: the log names it, and so does the store, which is not ready.
+func TestRightLackingAtWorkIsNamed(t *testing.T) {
+	t.Parallel()
+	rights := map[string]string{ // the right that is named, by user
+		"lookup": "$JS.API.DIRECT.GET.KV_runs.$KV.runs.final.>", "leader": "$JS.API.STREAM.MSG.GET.KV_runs", "claim": "$KV.runs.claim.>", "progress": "$KV.progress.>",
+		"ack": "$JS.ACK.RUNS.>", "definition": "$JS.API.DIRECT.GET.KV_tasks.$KV.tasks.>", "rejected": "$O.rows.C.>", "list": "$JS.API.CONSUMER.CREATE.RUNS.>",
+		"info": "$JS.API.STREAM.INFO.RUNS", "apply": "$KV.tasks.>", "queue": "$JS.API.CONSUMER.INFO.RUNS.>", "sweep": "$JS.API.CONSUMER.CREATE.KV_runs.>",
+		"final": "$KV.runs.final.>", "await": "run.status.>",
+	}
+	var denying, allowing []*server.User
+	for user, subject := range rights {
+		denied := without(user, subject)
+		if user == "await" {
+			denied.Permissions.Publish, denied.Permissions.Subscribe = denied.Permissions.Subscribe, denied.Permissions.Publish
+		}
+		denying, allowing = append(denying, denied), append(allowing, without(user, "nothing"))
+	}
+	broker := withUsers(t, allowing...)
+	admin := connectAs(t, broker, "admin")
+	if err := admin.Init(t.Context(), bus.Topology{}); err != nil {
+		t.Fatal(err)
+	}
+	request := bustest.Applied(t, admin)
+	n := bustest.Submit(t, admin, request)
+	queue, err := admin.Work.Queue(t.Context(), request.Task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	delivery, err := bustest.Next(t.Context(), queue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type connection struct {
+		*bus.Bus
+		log *journal
+	}
+	connections := map[string]connection{}
+	for user := range rights {
+		store, log := as(t, broker, user)
+		connections[user] = connection{store, log}
+	}
+	definition := bustest.Definition(t, "New", 1)
+	state := run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()}
+	claim, err := connections["final"].Work.Claim(t.Context(), request.Task, n, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := bustest.Submit(t, admin, request)
+	chunks, err := connections["rejected"].Work.Claim(t.Context(), request.Task, other, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	grant(t, broker, denying...)
+	for user, do := range map[string]func(*bus.Bus){
+		"lookup":     func(b *bus.Bus) { _, _ = b.Runs.Lookup(t.Context(), request.Task, n) },
+		"leader":     func(b *bus.Bus) { _, _, _ = b.Work.FindClaim(t.Context(), request.Task, n) },
+		"claim":      func(b *bus.Bus) { _, _ = b.Work.Claim(t.Context(), request.Task, n+10, state) },
+		"progress":   func(b *bus.Bus) { _ = b.Work.Progress(request.Task, n).Write(t.Context(), run.Document{}) },
+		"ack":        func(b *bus.Bus) { b.Jet().Deliveries.Done(bus.ReplyOf(delivery)) },
+		"definition": func(b *bus.Bus) { _, _ = b.Work.Definition(t.Context(), request.Task, request.Definition) },
+		"rejected":   func(*bus.Bus) { _ = chunks.StoreRejected(t.Context(), 1, []byte("x")) },
+		"list":       func(b *bus.Bus) { _, _ = b.Runs.List(t.Context(), 10) },
+		"info":       func(b *bus.Bus) { _ = b.Ready(t.Context()) },
+		"apply":      func(b *bus.Bus) { _, _ = b.Tasks.Apply(t.Context(), definition, false) },
+		"queue":      func(b *bus.Bus) { _, _ = b.Work.Queue(t.Context(), request.Task) },
+		"sweep":      func(b *bus.Bus) { _, _ = b.Unheld.RemoveClaims(t.Context(), 0) },
+		"final":      func(*bus.Bus) { _ = claim.Finish(t.Context(), run.Document{}, nil) },
+		"await": func(b *bus.Bus) {
+			ended, end := context.WithCancel(t.Context())
+			end()
+			_, _ = b.Runs.Await(ended, request.Task, n)
+		},
+	} {
+		t.Run(user, func(t *testing.T) {
+			t.Parallel()
+			c, kind := connections[user], "publish"
+			if user == "await" {
+				kind = "subscription"
+			}
+			do(c.Bus)
+			unready(t, c.Bus, fmt.Sprintf("lacks a right: %s to %q", kind, rights[user]))
+			if c.log.count(fmt.Sprintf(`%s to \"%s\"`, kind, rights[user])) != 1 {
+				t.Errorf("the log: %s", c.log.text.String())
 			}
 		})
 	}

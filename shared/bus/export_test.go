@@ -38,6 +38,9 @@ func Follow(looked Status, told ...Status) Status {
 	return status
 }
 
+// ReplyOf is the subject on which a delivery is acknowledged.
+func ReplyOf(d *Delivery) string { return d.reply }
+
 // SetLookAgain sets how often Await looks itself, until restore.
 func SetLookAgain(every time.Duration) (restore func()) {
 	was := lookAgain

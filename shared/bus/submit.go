@@ -151,6 +151,7 @@ func (r *Runs) publish(ctx context.Context, msg *nats.Msg) (jet.Receipt, error) 
 			errors.Is(err, jetstream.ErrNoStreamResponse), // nobody was there to take it
 			errors.Is(err, nats.ErrReconnectBufExceeded),  // it never left this process
 			errors.Is(err, jet.ErrNotSent),
+			errors.Is(err, run.ErrDenied),
 			errors.Is(err, nats.ErrConnectionClosed),
 			errors.Is(err, nats.ErrMaxPayload):
 			return jet.Receipt{}, fmt.Errorf("%w: %w", run.ErrUnavailable, err)

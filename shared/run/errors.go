@@ -13,6 +13,9 @@ var (
 	// ErrFull: the store can be read but takes no writes, because its disk is full; nothing was
 	// stored. It comes together with ErrUnavailable.
 	ErrFull = errors.New("the disk of the store is full")
+	// ErrDenied: the NATS user of this program lacks a right, so that nothing was stored. It comes together
+	// with ErrUnavailable where it is told to callers.
+	ErrDenied = errors.New("the NATS user lacks a right")
 	// ErrMaybeStored: the request was sent and no acknowledgement came; it may have been stored.
 	ErrMaybeStored = errors.New("no acknowledgement came; the run may have been stored")
 	// ErrKeyReused: the idempotency key was used before with other parameters.

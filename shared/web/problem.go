@@ -96,6 +96,11 @@ var answers = []struct {
 		Detail:     "The disk that the store is on is full, so this request started nothing. What was accepted before is safe, and new requests are taken as soon as there is room again; whoever runs this server has to make some.",
 		RetryAfter: 10 * time.Second,
 	}},
+	{run.ErrDenied, Problem{
+		Kind: "store-denied", Title: "This server may not use its store", Status: fasthttp.StatusServiceUnavailable,
+		Detail:     "This server lacks a right at NATS, so this request started nothing. Whoever runs it finds the right in its log.",
+		RetryAfter: 30 * time.Second,
+	}},
 	{run.ErrUnavailable, Problem{
 		Kind: "store-unavailable", Title: "The store is not available", Status: fasthttp.StatusServiceUnavailable,
 		Detail:     "NATS cannot be reached or cannot store at the moment; this request started nothing.",

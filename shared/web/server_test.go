@@ -19,6 +19,14 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
+// What the NATS user of this server may not do is nothing that a caller is told in detail.
+func TestDeniedStoreIsAProblemWithoutNames(t *testing.T) {
+	p := ProblemOf(fmt.Errorf("%w: publish to run.request.>: %w", run.ErrUnavailable, run.ErrDenied))
+	if p.Status != 503 || p.Kind != "store-denied" || !strings.Contains(p.Detail, "started nothing") || strings.Contains(p.Detail, "run.request") || p.RetryAfter == 0 {
+		t.Errorf("%+v", p)
+	}
+}
+
 func TestLimits(t *testing.T) {
 	address := serve(t, Options{ReadTimeout: 300 * time.Millisecond}, echo)
 	const head = "POST /task/1 HTTP/1.1\r\nHost: a\r\nOrigin: https://b.example.org\r\n"

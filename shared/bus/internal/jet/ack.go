@@ -31,15 +31,15 @@ const (
 )
 
 // publishAcknowledged publishes to a stream and waits for its acknowledgement. It is jetstream's
-// PublishMsg, with its errors, but for reading the acknowledgement in less time.
-func publishAcknowledged(ctx context.Context, nc *nats.Conn, msg *nats.Msg) (Receipt, error) {
-	answer, err := nc.RequestMsgWithContext(ctx, msg)
+// PublishMsg, with its errors, but for reading the acknowledgement in less time, and for what is denied.
+func publishAcknowledged(ctx context.Context, s *Store, msg *nats.Msg) (Receipt, error) {
+	answer, err := s.request(ctx, msg)
 	for range unheardRetries {
 		if !errors.Is(err, nats.ErrNoResponders) {
 			break
 		}
 		wait.For(ctx, unheardWait)
-		answer, err = nc.RequestMsgWithContext(ctx, msg)
+		answer, err = s.request(ctx, msg)
 	}
 	if errors.Is(err, nats.ErrNoResponders) {
 		return Receipt{}, jetstream.ErrNoStreamResponse

@@ -47,7 +47,7 @@ func (s *Stream) Gather(n int) {
 // TellLeft refuses a batch whose only member has left, and returns how many writes then count as
 // under way.
 func (s *Stream) TellLeft() int {
-	g := newGroup(s.store.NC, s.name)
+	g := newGroup(s.store, s.name)
 	g.tell([]*member{{left: true, turn: make(chan turn, 1)}}, 0, errNotStored)
 	return g.single
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/run"
 )
 
 // A single server that syncs every write spends one sync on each message, one after the other. An
@@ -61,7 +63,7 @@ var (
 
 // group publishes to one stream. It is safe for concurrent use.
 type group struct {
-	nc     *nats.Conn
+	store  *Store
 	stream string
 	// prefix begins the ids of this group's batches; no other group has the same.
 	prefix string
@@ -93,8 +95,8 @@ type turn struct {
 	err     error
 }
 
-func newGroup(nc *nats.Conn, stream string) *group {
-	return &group{nc: nc, stream: stream, prefix: rand.Text()[:12], full: make(chan struct{}, 1)}
+func newGroup(s *Store, stream string) *group {
+	return &group{store: s, stream: stream, prefix: rand.Text()[:12], full: make(chan struct{}, 1)}
 }
 
 // enable turns grouping on or off.
@@ -161,7 +163,7 @@ func (g *group) alone(ctx context.Context, m *member) (Receipt, error) {
 		g.single--
 		g.next()
 	}()
-	return publishAcknowledged(ctx, g.nc, m.Msg)
+	return publishAcknowledged(ctx, g.store, m.Msg)
 }
 
 // leave ends the wait of an entry whose context has ended.
@@ -300,13 +302,15 @@ func (g *group) send(id string, members []*member) (last uint64, err error) {
 		msg.Header.Set(headerBatchSequence, strconv.Itoa(i+1))
 		if i == len(members)-1 {
 			msg.Header.Set(headerBatchCommit, "1")
-			answer, err = g.nc.RequestMsg(msg, WriteTimeout)
-		} else if err = g.nc.PublishMsg(msg); err != nil {
+			limited, cancel := context.WithTimeout(context.Background(), WriteTimeout) // whoever waits may leave
+			answer, err = g.store.request(limited, msg)
+			cancel()
+		} else if err = g.store.NC.PublishMsg(msg); err != nil {
 			return 0, fmt.Errorf("%w: %w", errNotStored, err) // without its commit a batch is dropped
 		}
 	}
 	switch {
-	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrMaxPayload):
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrMaxPayload), errors.Is(err, run.ErrDenied):
 		return 0, fmt.Errorf("%w: %w", errNotStored, err)
 	case err != nil:
 		return 0, fmt.Errorf("%w: %s", errUnacknowledged, err.Error())

@@ -27,7 +27,7 @@ type doubt struct {
 func (d *doubt) note(err error) {
 	api, answered := errors.AsType[*jetstream.APIError](err)
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, nats.ErrMaxPayload), answered && api.Code < 500:
+	case errors.Is(err, context.Canceled), errors.Is(err, nats.ErrMaxPayload), errors.Is(err, run.ErrDenied), answered && api.Code < 500:
 		return
 	}
 	d.mu.Lock()
@@ -43,8 +43,18 @@ func (d *doubt) last() (failed time.Time, why error) {
 }
 
 // Ready reports why the store cannot take runs or results right now, nil when it can: it is not reached, its
-// disk is full, a stream is gone, has no leader or no majority of its replicas, or the last write failed.
+// disk is full, this program lacks a right, a stream is gone, has no leader or no majority of its replicas, or
+// the last write failed.
 func (s *Store) Ready(ctx context.Context) error {
+	err := s.usable(ctx)
+	if lacking := s.lacking(ctx); lacking != nil {
+		return lacking
+	}
+	return err
+}
+
+// usable is Ready but for rights.
+func (s *Store) usable(ctx context.Context) error {
 	if !s.NC.IsConnected() {
 		return fmt.Errorf("%w: not connected", run.ErrUnavailable)
 	}

@@ -94,7 +94,7 @@ const (
 // false if there is none. subject is any that the stream takes. The question is a message that no stream
 // takes, because of a header: the server looks for the id before it comes to that one.
 func (s *Stream) Known(ctx context.Context, subject, id string) (sequence uint64, ok bool, err error) {
-	answer, err := publishAcknowledged(ctx, s.store.NC, &nats.Msg{Subject: subject, Header: nats.Header{
+	answer, err := publishAcknowledged(ctx, s.store, &nats.Msg{Subject: subject, Header: nats.Header{
 		jetstream.ExpectedStreamHeader: {s.name}, jetstream.MsgIDHeader: {id}, jetstream.MsgRollup: {noRollup},
 	}})
 	if api, isAPI := errors.AsType[*jetstream.APIError](err); isAPI && api.ErrorCode == rollupRefused {
@@ -121,7 +121,7 @@ func (s *Stream) fromLeader(ctx context.Context, query map[string]any) (Record, 
 	if err != nil {
 		return Record{}, fmt.Errorf("encode a read: %w", err)
 	}
-	reply, err := s.store.NC.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+s.name, body)
+	reply, err := s.store.request(ctx, &nats.Msg{Subject: "$JS.API.STREAM.MSG.GET." + s.name, Data: body})
 	if err != nil {
 		return Record{}, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
 	}

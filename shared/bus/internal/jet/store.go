@@ -86,8 +86,8 @@ func New(nc *nats.Conn, log zerolog.Logger, full, cramped func() bool, metrics p
 	if err != nil {
 		return nil, fmt.Errorf("make the list of foreign messages: %w", err)
 	}
-	s := &Store{NC: nc, JS: js, Log: log, Denials: &Denials{}, Deliveries: deliveries, full: full, cramped: cramped, foreign: foreign}
-	stream := func(name string) *Stream { return &Stream{name: name, store: s, group: newGroup(nc, name)} }
+	s := &Store{NC: nc, JS: js, Log: log, Denials: NewDenials(log), Deliveries: deliveries, full: full, cramped: cramped, foreign: foreign}
+	stream := func(name string) *Stream { return &Stream{name: name, store: s, group: newGroup(s, name)} }
 	s.Runs, s.Events, s.Results = stream(RunsStream), stream(EventsStream), &Results{stream(Before.StreamName()), Before}
 	s.Progress, s.Control = stream(ProgressStream), stream(ControlStream)
 	return s, nil
