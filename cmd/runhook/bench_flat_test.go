@@ -83,7 +83,7 @@ func (b *bench) flat() {
 		// The clients' connections, and files that are on their way out.
 		posts.CloseIdleConnections()
 		time.Sleep(time.Second)
-		links, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.cmd.Process.Pid))
+		links, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.process.Pid()))
 		b.check(err)
 		return len(links), s.memory(b, "VmRSS:")
 	}
@@ -98,7 +98,7 @@ func (b *bench) flat() {
 
 // memory is a line of the process's status, in MB.
 func (s *server) memory(b *bench, line string) int {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.process.Pid()))
 	b.check(err)
 	for text := range strings.Lines(string(status)) {
 		if kb, ok := strings.CutPrefix(text, line); ok {

@@ -21,6 +21,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"text/tabwriter"
 	"time"
@@ -34,6 +35,7 @@ import (
 	"runhook/services/status"
 	"runhook/shared/broker"
 	"runhook/shared/bus"
+	"runhook/shared/proctest"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
 	"runhook/shared/web"
@@ -50,29 +52,16 @@ const (
 	csvRows  = 1_000_000
 )
 
-// benchRole makes the test binary serve one thing instead of running tests.
-const benchRole = "RUNHOOK_BENCH_ROLE"
-
-func init() {
-	role := os.Getenv(benchRole)
-	if role == "" {
-		return
+func TestMain(m *testing.M) {
+	var roles []proctest.Role
+	for _, name := range []string{"constant", "imis", "accept-interval", "accept-always"} {
+		roles = append(roles, proctest.Role{Name: name, Play: func() error { return serveRole(name) }})
 	}
-	if err := serveRole(role, os.Getenv("RUNHOOK_BENCH_DIR")); err != nil {
-		fmt.Fprintln(os.Stderr, role, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
+	proctest.Main(m, roles...)
 }
 
 func TestBench(t *testing.T) {
-	b := &bench{t: t, binary: filepath.Join(t.TempDir(), "runhook")}
-	build := exec.Command("go", "build", "-o", b.binary, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	b.out = tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	b := &bench{t: t, out: tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)}
 	fmt.Printf("\n%s/%s, %d cores, %s\n\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())
 	b.row("FIGURE", "RUNHOOK", "LIMIT", "RATIO", "THE LIMIT IS")
 	b.accepted()
@@ -89,9 +78,8 @@ func TestBench(t *testing.T) {
 }
 
 type bench struct {
-	t      *testing.T
-	binary string
-	out    *tabwriter.Writer
+	t   *testing.T
+	out *tabwriter.Writer
 }
 
 func (b *bench) row(cells ...string) {
@@ -406,14 +394,14 @@ func (b *bench) check(err error) {
 type server struct {
 	url, nats, dir string
 	tasks          map[string]task.ID
-	cmd            *exec.Cmd
+	process        *proctest.Process
 }
 
 func (s *server) task(name string) string { return string(s.tasks[name]) }
 
 func (s *server) stop() {
-	_ = s.cmd.Process.Signal(os.Interrupt)
-	_ = s.cmd.Wait()
+	s.process.Signal(syscall.SIGINT)
+	s.process.Wait()
 }
 
 // serve starts the real program on a fresh data directory with the named tasks.
@@ -458,11 +446,9 @@ destination: {sql: {connection: copy, table: people, key: [id], action: insert, 
 `)
 		}
 	}
-	s.cmd = exec.Command(b.binary, "serve", "--listen", strings.TrimPrefix(s.url, "http://"), "--nats-listen", strings.TrimPrefix(s.nats, "nats://"),
+	s.process = proctest.Start(b.t, exec.Command(proctest.Program(b.t), "serve", "--listen", strings.TrimPrefix(s.url, "http://"), "--nats-listen", strings.TrimPrefix(s.nats, "nats://"),
 		"--data", filepath.Join(dir, "data"), "--tasks", filepath.Join(dir, "tasks"), "--connections", filepath.Join(dir, "connections.yaml"),
-		"--durability", durability, "--slots", strconv.Itoa(callers), "--log-level", "error")
-	s.cmd.Stderr = os.Stderr
-	b.check(s.cmd.Start())
+		"--durability", durability, "--slots", strconv.Itoa(callers), "--log-level", "error"))
 	b.awaitReady(s.url + "/readyz")
 	for _, id := range s.tasks {
 		b.awaitTask(s.url, id)
@@ -545,11 +531,8 @@ func (s *server) peakMemory(b *bench) int { return s.memory(b, "VmHWM:") }
 // role starts this test binary as a server of one kind.
 func (b *bench) role(role string) *server {
 	s := &server{url: "http://" + freeAddress(b), nats: "nats://" + freeAddress(b), dir: b.t.TempDir()}
-	s.cmd = exec.Command(os.Args[0])
-	s.cmd.Env = append(os.Environ(), benchRole+"="+role, "RUNHOOK_BENCH_DIR="+s.dir,
-		"RUNHOOK_BENCH_HTTP="+strings.TrimPrefix(s.url, "http://"), "RUNHOOK_BENCH_NATS="+strings.TrimPrefix(s.nats, "nats://"))
-	s.cmd.Stderr = os.Stderr
-	b.check(s.cmd.Start())
+	s.process = proctest.Start(b.t, proctest.Self(role, "RUNHOOK_BENCH_DIR="+s.dir,
+		"RUNHOOK_BENCH_HTTP="+strings.TrimPrefix(s.url, "http://"), "RUNHOOK_BENCH_NATS="+strings.TrimPrefix(s.nats, "nats://")))
 	b.awaitReady(s.url + "/readyz")
 	return s
 }
@@ -557,7 +540,7 @@ func (b *bench) role(role string) *server {
 var benchTask = task.ID("555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd")
 
 // serveRole is what the child process does.
-func serveRole(role, dir string) error {
+func serveRole(role string) error {
 	ctx, address := context.Background(), os.Getenv("RUNHOOK_BENCH_HTTP")
 	if role == "constant" {
 		answer := bytes.Repeat([]byte("x"), 900) // about a status document
@@ -567,7 +550,7 @@ func serveRole(role, dir string) error {
 		return serveIMIS(address)
 	}
 	nats, err := broker.Start(ctx, broker.Options{
-		Dir: dir, Listen: os.Getenv("RUNHOOK_BENCH_NATS"), Durable: role == "accept-always", Log: zerolog.Nop(),
+		Dir: os.Getenv("RUNHOOK_BENCH_DIR"), Listen: os.Getenv("RUNHOOK_BENCH_NATS"), Durable: role == "accept-always", Log: zerolog.Nop(),
 	})
 	if err != nil {
 		return err

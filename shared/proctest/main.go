@@ -62,6 +62,7 @@ func Main(m interface{ Run() int }, roles ...Role) {
 var lasting = []string{
 	"nats-server/v2/server.",                       // the embedded server does not wait for all of its own after a stop
 	"github.com/valyala/fasthttp.updateServerDate", // the clock of the Date header runs for the process's life
+	"fasthttp.(*TCPDialer).tcpAddrsClean",          // and so does the dialer of its clients
 	"os/signal.loop",
 	// Putting an object may leave it behind where it starts late: its channel is nil by then (seen with nats.go 1.55.0).
 	"jetstream.(*jetStream).resetPendingAcksOnReconnect",
