@@ -449,34 +449,19 @@ destination: {sql: {connection: copy, table: people, key: [id], action: insert, 
 	s.process = proctest.Start(b.t, exec.Command(proctest.Program(b.t), "serve", "--listen", strings.TrimPrefix(s.url, "http://"), "--nats-listen", strings.TrimPrefix(s.nats, "nats://"),
 		"--data", filepath.Join(dir, "data"), "--tasks", filepath.Join(dir, "tasks"), "--connections", filepath.Join(dir, "connections.yaml"),
 		"--durability", durability, "--slots", strconv.Itoa(callers), "--log-level", "error"))
-	b.awaitReady(s.url + "/readyz")
+	b.awaitOK(s.url + "/readyz")
 	for _, id := range s.tasks {
-		b.awaitTask(s.url, id)
+		b.awaitOK(s.url + "/api/tasks/" + string(id))
 	}
 	return s
 }
 
-func (b *bench) awaitReady(url string) {
-	for limit := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if status, _, err := fasthttp.Get(nil, url); err == nil && status == 200 {
-			return
-		}
-		if time.Now().After(limit) {
-			b.t.Fatal("not ready: " + url)
-		}
-	}
-}
-
-// awaitTask waits until the task is known: another method than POST is 405 then and 404 before.
-func (b *bench) awaitTask(url string, id task.ID) {
-	for limit := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if status, _, err := fasthttp.Get(nil, url+"/api/tasks/"+string(id)); err == nil && status == 200 {
-			return
-		}
-		if time.Now().After(limit) {
-			b.t.Fatal("no task " + string(id))
-		}
-	}
+// awaitOK waits until an address answers 200.
+func (b *bench) awaitOK(url string) {
+	proctest.Eventually(b.t, url+" does not answer 200", func() bool {
+		status, _, err := fasthttp.Get(nil, url)
+		return err == nil && status == 200
+	})
 }
 
 var posts = &fasthttp.Client{MaxConnsPerHost: callers}
@@ -533,7 +518,7 @@ func (b *bench) role(role string) *server {
 	s := &server{url: "http://" + freeAddress(b), nats: "nats://" + freeAddress(b), dir: b.t.TempDir()}
 	s.process = proctest.Start(b.t, proctest.Self(role, "RUNHOOK_BENCH_DIR="+s.dir,
 		"RUNHOOK_BENCH_HTTP="+strings.TrimPrefix(s.url, "http://"), "RUNHOOK_BENCH_NATS="+strings.TrimPrefix(s.nats, "nats://")))
-	b.awaitReady(s.url + "/readyz")
+	b.awaitOK(s.url + "/readyz")
 	return s
 }
 
