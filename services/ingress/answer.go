@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
 	"runhook/shared/bus"
@@ -34,7 +35,7 @@ func (in *Ingress) answerPolling(ctx context.Context, rc *fasthttp.RequestCtx, t
 	// A replay's run may be stored under the id that the task had then.
 	status, err := in.options.Runs.Await(wait, accepted.Request.Task, accepted.Number)
 	if err != nil {
-		in.options.Log.Warn().Err(err).Str("task", target.Name).Stringer("run", accepted.Number).Msg("waiting for a run ended early; its caller was told to poll")
+		in.seldom.Line(zerolog.WarnLevel, "waiting").Err(err).Str("task", target.Name).Stringer("run", accepted.Number).Msg("waiting for a run ended early; its caller was told to poll")
 		in.setPolling(rc, accepted)
 		return in.answerQueued(rc, fasthttp.StatusAccepted, accepted)
 	}

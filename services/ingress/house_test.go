@@ -96,7 +96,7 @@ func openOn(t testing.TB, store *bustest.Store, change func(*Options)) *house {
 		change(&o)
 	}
 	in := New(o)
-	server, err := web.New(web.Options{Listen: "127.0.0.1:0", Log: zerolog.Nop()}, in.Routes(), web.Metrics(h.Metrics))
+	server, err := web.New(web.Options{Listen: "127.0.0.1:0", Log: o.Log}, in.Routes(), web.Metrics(h.Metrics))
 	if err != nil {
 		t.Fatal(err)
 	}

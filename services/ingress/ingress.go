@@ -13,6 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"runhook/shared/bus"
+	"runhook/shared/seldom"
 	"runhook/shared/task"
 	"runhook/shared/web"
 )
@@ -41,6 +42,8 @@ type Options struct {
 type Ingress struct {
 	options Options
 	metrics metrics
+	// seldom logs what many POSTs can cause at once.
+	seldom *seldom.Log
 }
 
 // New makes an ingress.
@@ -48,7 +51,7 @@ func New(o Options) *Ingress {
 	if o.Waits == nil {
 		o.Waits = web.NewWaits(web.DefaultMaxWaiting, nil)
 	}
-	return &Ingress{options: o, metrics: newMetrics(o.Metrics)}
+	return &Ingress{options: o, metrics: newMetrics(o.Metrics), seldom: seldom.New(o.Log)}
 }
 
 // Routes are the webhooks.

@@ -3,10 +3,16 @@ package ingress
 import (
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
+
 	"runhook/shared/bus"
+	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 	"runhook/shared/task"
 )
 
@@ -154,6 +160,45 @@ func TestStoreAway(t *testing.T) {
 	// What needs no store is still told.
 	if got := h.post(t, "/task/execute/12345678-0000-0000-0000-000000000000", ""); got.Status != 404 {
 		t.Errorf("%d %s", got.Status, got.Body)
+	}
+}
+
+// A flood of POSTs leaves a line in the log for each cause, and every one of them in the metrics.
+func TestAFloodLeavesALineForEachCause(t *testing.T) {
+	t.Parallel()
+	log := proctest.NewOutput()
+	h := open(t, func(o *Options) { o.Log = zerolog.New(log) })
+	accepted, err := h.Runs.Submit(t.Context(), bustest.Applied(t, h.Bus), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Broker.Stop()
+	const posts = 30
+	refused := map[string]int{}
+	for range posts {
+		kind := h.post(t, "/task/execute/"+membersID, "").problem(t).Type
+		refused[strings.TrimPrefix(kind, "urn:runhook:problem:")]++
+	}
+	for kind, times := range refused {
+		if n := h.metric(t, `runhook_posts_refused_total{reason="`+kind+`",task="Refresh lapsed members"}`); n != strconv.Itoa(times) {
+			t.Errorf("%s was refused %d times, and %s are counted", kind, times, n)
+		}
+	}
+	if lines := strings.Count(log.String(), "request failed"); lines != len(refused) || lines > posts/2 {
+		t.Errorf("%v is logged %d times:\n%s", refused, lines, log)
+	}
+
+	in := New(Options{Runs: h.Runs, Log: zerolog.New(log)})
+	for range posts {
+		var rc fasthttp.RequestCtx
+		rc.Init(&fasthttp.Request{}, nil, nil)
+		rc.Request.Header.Set("Prefer", "wait=1")
+		if err := in.answerPolling(t.Context(), &rc, bus.Task{Definition: parse(t, members)}, accepted); err != nil || rc.Response.StatusCode() != 202 {
+			t.Errorf("%d %v", rc.Response.StatusCode(), err)
+		}
+	}
+	if lines := strings.Count(log.String(), "waiting for a run ended early"); lines != 1 {
+		t.Errorf("waits that ended early are logged %d times:\n%s", lines, log)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
+	"runhook/shared/seldom"
 	"runhook/shared/wait"
 )
 
@@ -23,9 +24,6 @@ var (
 	leastWait = time.Second // shorter in tests
 )
 
-// sayAgain is how long a fault of the listener is not logged again.
-const sayAgain = time.Minute
-
 // errCrowded is the answer to a request on one of the spare connections.
 var errCrowded = &Problem{
 	Kind: "too-many-connections", Title: "Too many connections", Status: fasthttp.StatusServiceUnavailable,
@@ -36,22 +34,20 @@ var errCrowded = &Problem{
 // crowd is the open connections of a server, of which there are at most so many.
 type crowd struct {
 	most int
-	log  zerolog.Logger
+	log  *seldom.Log
 
 	mu   sync.Mutex
 	open map[*conn]struct{}
 	// waiting has the connections without a request under way, those that wait longest first.
 	waiting *list.List
 	spare   int
-	said    map[string]time.Time
 	// left gets a value when a connection has gone.
 	left chan struct{}
 }
 
-func newCrowd(most int, log zerolog.Logger) *crowd {
+func newCrowd(most int, log *seldom.Log) *crowd {
 	return &crowd{
-		most: most, log: log, open: map[*conn]struct{}{}, waiting: list.New(),
-		said: map[string]time.Time{}, left: make(chan struct{}, 1),
+		most: most, log: log, open: map[*conn]struct{}{}, waiting: list.New(), left: make(chan struct{}, 1),
 	}
 }
 
@@ -61,8 +57,8 @@ func (w *crowd) add(c *conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.open)-w.spare >= w.most {
-		w.say("connections", w.log.Warn().Int("connections", w.most),
-			"as many HTTP connections are open as may be: idle ones are closed for new ones, and without an idle one requests on new ones get 503")
+		w.log.Line(zerolog.WarnLevel, "connections").Int("connections", w.most).
+			Msg("as many HTTP connections are open as may be: idle ones are closed for new ones, and without an idle one requests on new ones get 503")
 		if !w.closeLongest() {
 			c.spare = true
 			w.spare++
@@ -177,19 +173,9 @@ func (w *crowd) awaitSpare(ctx context.Context) bool {
 func (w *crowd) failed(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.say("accept", w.log.Warn().Err(err).Int("connections", len(w.open)),
-		"cannot take more HTTP connections now, trying again; those that are open are answered")
+	w.log.Line(zerolog.WarnLevel, "accept").Err(err).Int("connections", len(w.open)).
+		Msg("cannot take more HTTP connections now, trying again; those that are open are answered")
 	w.closeLongest()
-}
-
-// say logs a fault, once in a while.
-func (w *crowd) say(fault string, line *zerolog.Event, message string) {
-	if time.Since(w.said[fault]) < sayAgain {
-		line.Discard().Send()
-		return
-	}
-	w.said[fault] = time.Now()
-	line.Msg(message)
 }
 
 // listener wraps each connection that it accepts in a conn, and goes on after every fault of the system.

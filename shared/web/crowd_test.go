@@ -102,7 +102,8 @@ func TestTooManyRequestsAreToldSo(t *testing.T) {
 	route, entered, release := held()
 	defer release()
 	routes := append(Health(func(context.Context) error { return nil }), route, echo)
-	s, stop, served := started(t, Options{MaxConns: 2}, routes...)
+	log := new(logBuffer)
+	s, stop, served := started(t, Options{MaxConns: 2, Log: zerolog.New(log)}, routes...)
 	address := s.Addr().String()
 	first, second := dial(t, address), dial(t, address)
 	for _, conn := range []net.Conn{first, second} {
@@ -162,6 +163,9 @@ func TestTooManyRequestsAreToldSo(t *testing.T) {
 	stop()
 	if err := await(t, served); err != nil {
 		t.Error(err)
+	}
+	if said := strings.Count(log.String(), `"error":"The server has as many connections open`); said != 1 {
+		t.Errorf("the refusals are logged %d times:\n%s", said, log)
 	}
 }
 

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -222,22 +223,19 @@ func (s *Server) guarded(handle Handler, rc *fasthttp.RequestCtx) (err error) {
 	return handle(s.stopping, rc)
 }
 
-// answerError writes the problem of an error and logs, once, what only the operator should see.
+// answerError writes the problem of an error and logs, once in a while, what only the operator should see.
 func (s *Server) answerError(rc *fasthttp.RequestCtx, err error) {
 	p := ProblemOf(err)
 	if p.Status >= fasthttp.StatusInternalServerError && !p.Unlogged {
-		level := zerolog.WarnLevel
+		level, cause := zerolog.WarnLevel, cmp.Or(p.Kind, p.Detail)
 		if p.Status == fasthttp.StatusInternalServerError {
-			level = zerolog.ErrorLevel
+			level, cause = zerolog.ErrorLevel, err.Error()
 		}
-		line := s.log.WithLevel(level).Bytes("method", rc.Method()).Bytes("path", rc.Path()).Int("status", p.Status)
+		line := s.seldom.Line(level, cause).Bytes("method", rc.Method()).Bytes("path", rc.Path()).Int("status", p.Status)
 		if fault, ok := err.(*panicked); ok {
 			line = line.Bytes("stack", fault.stack)
 		}
-		if p.Cause != nil {
-			line = line.AnErr("error", p.Cause)
-		}
-		line.Msg("request failed")
+		line.AnErr("error", cmp.Or[error](p.Cause, p)).Msg("request failed")
 	}
 	p.write(rc)
 }

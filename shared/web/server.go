@@ -19,6 +19,8 @@ import (
 	"github.com/fasthttp/router"
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
+
+	"runhook/shared/seldom"
 )
 
 // DefaultMaxBody is the largest request body, in bytes, of a server whose options name none.
@@ -49,7 +51,7 @@ type Options struct {
 	// connections are cut. Default 10 s.
 	StopGrace time.Duration
 	// Starting is for a server whose other routes Mount brings later: until then requests to them get 503
-	// with what Starting says is under way. Nil for none.
+	// with what Starting says is under way, which everybody may read. Nil for none.
 	Starting func() error
 	// Log gets failures, and at debug level each request.
 	Log zerolog.Logger
@@ -67,7 +69,9 @@ func (o *Options) setDefaults() {
 
 // Server is one listener with its routes.
 type Server struct {
-	log         zerolog.Logger
+	log zerolog.Logger
+	// seldom logs what a flood of requests can cause.
+	seldom      *seldom.Log
 	logsAccess  bool
 	maxBody     int
 	maxHeader   int
@@ -100,8 +104,9 @@ func New(o Options, tables ...[]Route) (*Server, error) {
 	s := &Server{
 		log: o.Log, why: o.Starting, logsAccess: o.Log.GetLevel() <= zerolog.DebugLevel && zerolog.GlobalLevel() <= zerolog.DebugLevel,
 		maxBody: o.MaxBody, maxHeader: o.MaxHeader, readTimeout: o.ReadTimeout, stopGrace: o.StopGrace,
-		crowd: newCrowd(o.MaxConns, o.Log),
+		seldom: seldom.New(o.Log),
 	}
+	s.crowd = newCrowd(o.MaxConns, s.seldom)
 	s.early = slices.Concat(tables...)
 	first, err := s.newTable(s.early)
 	if err != nil {

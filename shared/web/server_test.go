@@ -185,7 +185,7 @@ func TestPanics(t *testing.T) {
 		}
 	}
 	text := log.String()
-	if strings.Count(text, "\n") != 2 || !strings.Contains(text, "secret words") || !strings.Contains(text, "server_test.go") || strings.Contains(text, "hidden") {
+	if strings.Count(text, "\n") != 1 || !strings.Contains(text, "secret words") || !strings.Contains(text, "server_test.go") || strings.Contains(text, "hidden") {
 		t.Errorf("the log is %s", text)
 	}
 }
@@ -226,6 +226,17 @@ func TestErrorsBecomeProblems(t *testing.T) {
 				t.Errorf("%d lines are logged: %s", logged, log.String())
 			}
 		})
+	}
+}
+
+// What the log is told of an error is nothing for a client.
+func TestAnswersHideTheirCause(t *testing.T) {
+	for _, known := range answers {
+		rc := request(t, "127.0.0.1:1")
+		ProblemOf(fmt.Errorf("publish to run.request.x at nats://10.0.0.1:4222: %w", known.err)).write(rc)
+		if body := rc.Response.Body(); bytes.Contains(body, []byte("10.0.0.1")) || bytes.Contains(body, []byte("run.request")) {
+			t.Errorf("%v: %s", known.err, body)
+		}
 	}
 }
 
