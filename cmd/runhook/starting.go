@@ -15,7 +15,7 @@ import (
 	"runhook/shared/web"
 )
 
-// starting is what a process that is not ready waits for, as callers and the log are told.
+// starting is what a process that is not ready waits for, as operators and callers are told.
 type starting struct {
 	log zerolog.Logger
 
@@ -27,9 +27,34 @@ type starting struct {
 	saidAt time.Time
 }
 
-var errBeginning = errors.New("the store is not open yet")
+// The reasons that callers are told. They name no server, stream or file.
+var (
+	errBeginning = errors.New("the store is not open yet")
+	errNotMade   = errors.New("the store is not made yet")
+	errAway      = errors.New("the store cannot be reached")
+)
 
-// why is the reason, nil once the process is ready.
+// recovering is the reason of a server that recovers its store.
+type recovering struct{ far broker.Progress }
+
+func (r recovering) Error() string { return "the store is being recovered: " + r.far.String() }
+
+// told is the reason as callers are told it.
+func (s *starting) told() error {
+	why := s.why()
+	_, recovers := errors.AsType[recovering](why)
+	switch {
+	case recovers:
+		return why
+	case errors.Is(why, bus.ErrNotMade):
+		return errNotMade
+	case errors.Is(why, run.ErrUnavailable):
+		return errAway
+	}
+	return errBeginning
+}
+
+// why is the reason as operators are told it, nil once the process is ready.
 func (s *starting) why() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -58,7 +83,7 @@ func (s *starting) recovers(far broker.Progress) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.over {
-		s.reason = errors.New("the store is being recovered: " + far.String())
+		s.reason = recovering{far}
 	}
 	if time.Since(s.saidAt) >= tellProgress {
 		s.said, s.saidAt = far.String(), time.Now()
@@ -104,7 +129,7 @@ func listen(address string, maxBody int, early ...[]web.Route) step {
 		descriptors := descriptorLimit()
 		conns, _ := maxConns(descriptors)
 		server, err := web.New(
-			web.Options{Listen: address, MaxBody: maxBody, MaxConns: conns, Starting: p.starting.why, Log: p.log},
+			web.Options{Listen: address, MaxBody: maxBody, MaxConns: conns, Starting: p.starting.told, Log: p.log},
 			append(early, web.Health(p.ready, p.notes...), web.Metrics(p.metrics))...)
 		if err != nil {
 			return err

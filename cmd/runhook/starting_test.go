@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -27,8 +29,11 @@ func (i *instance) answering() *instance {
 	return i
 }
 
-// wantNotReady wants an instance that lives and takes nothing, with this reason.
-func (i *instance) wantNotReady(reason string, paths ...string) {
+// internal is what no caller may read.
+var internal = regexp.MustCompile(`nats:|127\.0\.0\.1:|RUNS|EVENTS|KV_|\$(KV|JS|O)\b|run\.request|runhook-test|/tmp/`)
+
+// wantNotReady wants an instance that lives and takes nothing, with this reason, of which callers are told.
+func (i *instance) wantNotReady(reason, told string, paths ...string) {
 	i.t.Helper()
 	if status := get(i.t, i.url+"/livez"); status != http.StatusOK {
 		i.t.Errorf("%s: /livez is %d", i.description, status)
@@ -41,7 +46,7 @@ func (i *instance) wantNotReady(reason string, paths ...string) {
 		method, path, _ := strings.Cut(path, " ")
 		got, err := i.request(method, i.url+path)
 		if err != nil || got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" ||
-			got.header.Get("Content-Type") != "application/problem+json" || !strings.Contains(string(got.body), reason) {
+			got.header.Get("Content-Type") != "application/problem+json" || !strings.Contains(string(got.body), told) || internal.Match(got.body) {
 			i.t.Errorf("%s: %s %s got %d %v %s %v", i.description, method, path, got.status, got.header, got.body, err)
 		}
 	}
@@ -64,7 +69,7 @@ func TestServicesWaitForTheStore(t *testing.T) {
 		ingress: "POST /task/execute/" + string(s.copy), status: "GET /task/executepolling/" + string(s.copy) + "/1/status", runner: "GET /none",
 	}
 	for _, service := range services {
-		service.wantNotReady("cannot connect to NATS at nats://"+address, paths[service])
+		service.wantNotReady("cannot connect to NATS at nats://"+address, "the store cannot be reached", paths[service])
 	}
 
 	existing, err := broker.Start(t.Context(), broker.Options{Dir: s.path("nats"), Listen: address, Log: zerolog.Nop()})
@@ -73,7 +78,7 @@ func TestServicesWaitForTheStore(t *testing.T) {
 	}
 	t.Cleanup(existing.Stop)
 	for _, service := range services {
-		service.wantNotReady("run `runhook init --nats URL` once", paths[service])
+		service.wantNotReady("run `runhook init --nats URL` once", "the store is not made yet", paths[service])
 		if waits := strings.Count(service.log.String(), "not ready, waiting"); waits != 2 {
 			t.Errorf("%s says %d times that it waits:\n%s", service.description, waits, service.log)
 		}
@@ -89,13 +94,33 @@ func TestServicesWaitForTheStore(t *testing.T) {
 		}
 	}
 	mustCall(t, "task", "apply", s.path("tasks"), "--server", status.url)
-	if doc := status.awaitEnd(startWhenKnown(t, ingress, s)); doc.Outcome() != run.Success {
+	started := startWhenKnown(t, ingress, s)
+	if doc := status.awaitEnd(started); doc.Outcome() != run.Success {
 		t.Errorf("%+v", doc)
 	}
 
 	existing.Stop()
 	for _, service := range services {
-		service.wantNotReady("NATS is not available")
+		service.wantNotReady("NATS is not available", "")
+	}
+	// No public answer names what is inside.
+	rejected, err := url.Parse(started.Document.RejectedURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := string(s.copy)
+	for service, calls := range map[*instance][]string{
+		ingress: {"POST /task/execute/" + id, "POST /task/executepolling/" + id, "POST /task/dryrun/" + id},
+		status:  {"GET " + run.StatusPath(s.copy, started.Number+1), "GET " + rejected.RequestURI()},
+	} {
+		for _, call := range calls {
+			method, path, _ := strings.Cut(call, " ")
+			got, err := service.request(method, service.url+path)
+			body := strings.ReplaceAll(string(got.body), service.url, "")
+			if err != nil || got.status != http.StatusServiceUnavailable && got.status != http.StatusAccepted || internal.MatchString(body) {
+				t.Errorf("%s got %d %s %v", call, got.status, body, err)
+			}
+		}
 	}
 }
 
@@ -116,7 +141,7 @@ func TestAReasonIsToldOnce(t *testing.T) {
 func TestWaitingServiceStops(t *testing.T) {
 	t.Parallel()
 	i := begin(t, "runner", "--nats", "nats://"+freePort(t), "--listen", "127.0.0.1:0").answering()
-	i.wantNotReady("cannot connect to NATS")
+	i.wantNotReady("cannot connect to NATS", "")
 	i.end()
 }
 

@@ -49,7 +49,7 @@ func TestServeAnswersWhileItRecovers(t *testing.T) {
 
 	i := spawn(t, s.args()...).answering()
 	const progress = "the store is being recovered: 6 of 7 streams are recovered, about "
-	i.wantNotReady(progress, "POST /task/execute/"+string(s.copy), "GET "+strings.TrimPrefix(ended.PollingURL, first.url))
+	i.wantNotReady(progress, progress, "POST /task/execute/"+string(s.copy), "GET "+strings.TrimPrefix(ended.PollingURL, first.url))
 	i.log.Await(t, `"streams":7,"recovered":6,.*recovering the store`, i.ended)
 	if strings.Contains(i.out.String(), "listens on") {
 		t.Errorf("it says that it is ready:\n%s", i.out)
@@ -75,6 +75,6 @@ func TestServeStopsWhileItRecovers(t *testing.T) {
 	spawn(t, s.args()...).listening().end()
 	holdRecovery(t, s.path("data"))
 	i := spawn(t, s.args()...).answering()
-	i.wantNotReady("the store is being recovered")
+	i.wantNotReady("the store is being recovered", "")
 	i.end()
 }
