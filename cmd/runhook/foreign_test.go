@@ -179,7 +179,7 @@ func (i *instance) endsForeign() {
 // that there are any.
 func (i *instance) namesOnce(some bool) {
 	i.t.Helper()
-	line := regexp.MustCompile(`"stream":"(?:KV_)?(\w+)","subject":"([^"]+)","sequence":\d+,.*is not what its subject says`)
+	line := regexp.MustCompile(`"stream":"(\w+)","subject":"([^"]+)","sequence":\d+,.*is not what its subject says`)
 	metric := regexp.MustCompile(`(?m)^runhook_messages_passed_over_total\{stream="\w+"\} (\d+)$`)
 	for range 2 { // whoever asks again meets the same messages
 		_, _ = i.body(i.url + "/api/runs")
@@ -189,7 +189,7 @@ func (i *instance) namesOnce(some bool) {
 		lines := line.FindAllStringSubmatch(i.log.String(), -1)
 		for _, found := range lines {
 			named[found[0]] = true
-			if stream, subject := found[1], found[2]; stream != "RUNS" && !strings.HasPrefix(subject, "$KV."+stream+".") {
+			if bucket, ok := strings.CutPrefix(found[1], "KV_"); ok && !strings.HasPrefix(found[2], "$KV."+bucket+".") {
 				i.t.Fatalf("the subject is not whole: %s", found[0])
 			}
 		}

@@ -90,7 +90,8 @@ func (r *Runs) RejectedRows(ctx context.Context, id task.ID, n run.Number) (*Rej
 // Chunks is how many there are; 0 when no row was rejected.
 func (r *RejectedRows) Chunks() int { return r.set.Chunks() }
 
-// Chunk reads a chunk, counted from 1. run.ErrUnavailable means that it cannot be read now.
+// Chunk reads a chunk, counted from 1. run.ErrUnavailable means that it cannot be read now, any other error
+// that it is lost.
 func (r *RejectedRows) Chunk(ctx context.Context, chunk int) (run.RejectedChunk, error) {
 	token, number, ok := r.set.Chunk(chunk)
 	if !ok {
@@ -98,12 +99,21 @@ func (r *RejectedRows) Chunk(ctx context.Context, chunk int) (run.RejectedChunk,
 	}
 	ctx, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
 	defer cancel()
-	data, err := r.store.Rows.GetBytes(ctx, jet.RejectedName(r.task, r.number, token, number))
-	if err != nil {
+	name := jet.RejectedName(r.task, r.number, token, number)
+	data, err := r.store.Rows.GetBytes(ctx, name)
+	var read run.RejectedChunk
+	switch {
+	case err == nil:
+		read, err = run.DecodeRejectedChunk(data)
+	case !errors.Is(err, jetstream.ErrBadObjectMeta) && !errors.Is(err, jetstream.ErrDigestMismatch) && !errors.Is(err, jetstream.ErrInvalidDigestFormat):
 		// It outlives the document that names it, so a replica that does not have it lags.
-		return run.RejectedChunk{}, fmt.Errorf("%w: read the rejected rows of run %s: %w", run.ErrUnavailable, r.number, err)
+		return read, fmt.Errorf("%w: read the rejected rows of run %s: %w", run.ErrUnavailable, r.number, err)
 	}
-	return run.DecodeRejectedChunk(data)
+	if err != nil {
+		r.store.PassOverRows(ctx, name, err)
+		return read, fmt.Errorf("another program has overwritten rejected rows of run %s: %w", r.number, err)
+	}
+	return read, nil
 }
 
 // formatRejected writes a set as token, first and last chunk, and so on.

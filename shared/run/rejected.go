@@ -2,6 +2,7 @@ package run
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -46,6 +47,9 @@ func DecodeRejectedChunk(data []byte) (RejectedChunk, error) {
 	var c RejectedChunk
 	if err := json.Unmarshal(data, &c); err != nil {
 		return c, fmt.Errorf("decode rejected rows: %w", err)
+	}
+	if len(c.Rows) == 0 {
+		return c, errors.New("decode rejected rows: there are none")
 	}
 	return c, nil
 }

@@ -1,6 +1,8 @@
 package jet
 
 import (
+	"context"
+
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
@@ -53,6 +55,14 @@ func (s *Store) PassOver(stream, subject string, sequence uint64, reason error) 
 // PassOver is [Store.PassOver] for a message that was read from the stream.
 func (s *Stream) PassOver(message Record, reason error) {
 	s.store.PassOver(s.name, message.Subject, message.Sequence, reason)
+}
+
+// PassOverRows is [Store.PassOver] for a chunk of rejected rows. If its message cannot be read now, the next
+// reader tells of it.
+func (s *Store) PassOverRows(ctx context.Context, name string, reason error) {
+	if described, err := s.rows.Last(ctx, rowsSubject(name)); err == nil {
+		s.rows.PassOver(described, reason)
+	}
 }
 
 // PassOverEntry is [Store.PassOver] for an entry of the bucket of tasks.

@@ -1,6 +1,7 @@
 package jet
 
 import (
+	"encoding/base64"
 	"fmt"
 	"strings"
 
@@ -88,6 +89,11 @@ func ProgressSubject(id task.ID, n run.Number) string {
 // FollowSubject is where the server republishes a run's progress and its final document.
 func FollowSubject(id task.ID, n run.Number) string {
 	return "run.status." + string(id) + "." + n.String()
+}
+
+// rowsSubject is the subject of the message that describes an object of the rejected rows.
+func rowsSubject(name string) string {
+	return strings.TrimSuffix(RowMeta, ">") + base64.URLEncoding.EncodeToString([]byte(name))
 }
 
 // RejectedName is the object that holds a chunk of rejected rows.

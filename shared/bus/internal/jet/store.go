@@ -34,9 +34,10 @@ type Store struct {
 
 	// The following are known once Use has succeeded.
 
-	// Tasks has the tasks and their definitions, Rows the rejected rows.
+	// Tasks has the tasks and their definitions, Rows the rejected rows as objects, rows as messages.
 	Tasks jetstream.KeyValue
 	Rows  jetstream.ObjectStore
+	rows  *Stream
 	// ID is the random id of the store.
 	ID string
 	// Lease is the AckWait of every consumer, as stored with the topology.
@@ -89,13 +90,13 @@ func New(nc *nats.Conn, log zerolog.Logger, full, cramped func() bool, metrics p
 	s := &Store{NC: nc, JS: js, Log: log, Denials: NewDenials(log), Deliveries: deliveries, full: full, cramped: cramped, foreign: foreign}
 	stream := func(name string) *Stream { return &Stream{name: name, store: s, group: newGroup(s, name)} }
 	s.Runs, s.Events, s.Results = stream(RunsStream), stream(EventsStream), &Results{stream(Before.StreamName()), Before}
-	s.Progress, s.Control = stream(ProgressStream), stream(ControlStream)
+	s.Progress, s.Control, s.rows = stream(ProgressStream), stream(ControlStream), stream(RowsStream)
 	return s, nil
 }
 
 // Use makes the store's streams, by name, those that the server has now.
 func (s *Store) Use(ctx context.Context, opened map[string]jetstream.Stream) error {
-	for _, stream := range []*Stream{s.Runs, s.Results.Stream, s.Events, s.Progress, s.Control} {
+	for _, stream := range []*Stream{s.Runs, s.Results.Stream, s.Events, s.Progress, s.Control, s.rows} {
 		stream.Stream = opened[stream.name]
 	}
 	config := s.Runs.CachedInfo().Config
