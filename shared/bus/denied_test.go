@@ -137,9 +137,15 @@ func TestDeniedRequestIsRefusedAtOnce(t *testing.T) {
 		t.Errorf("the log has it %d times", n)
 	}
 	grant(t, broker, without("ingress", "nothing"))
-	ready(t, ingress)
-	if n := bustest.Submit(t, ingress, request); n != 1 {
-		t.Errorf("the first run that was stored is %s", n)
+	proctest.Until(t, func() error {
+		accepted, err := ingress.Runs.Submit(t.Context(), request, "")
+		if err == nil && accepted.Number != 1 {
+			t.Errorf("the first run that was stored is %s", accepted.Number)
+		}
+		return err
+	})
+	if err := ingress.Ready(t.Context()); err != nil {
+		t.Errorf("with the right: %v", err)
 	}
 }
 

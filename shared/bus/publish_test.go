@@ -13,6 +13,7 @@ import (
 
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -114,8 +115,18 @@ func TestPublishWithoutPermission(t *testing.T) {
 		t.Fatal(err)
 	}
 	ids, data := messages(3)
-	if _, err := connectAs(t, broker, "runner").Work.Publish(t.Context(), "members.changed", ids, data); !errors.Is(err, bus.ErrRefused) {
+	runner, log := as(t, broker, "runner")
+	if _, err := runner.Work.Publish(t.Context(), "members.changed", ids, data); !errors.Is(err, bus.ErrRefused) {
 		t.Errorf("got %v", err)
+	}
+	proctest.Until(t, func() error {
+		if log.count(`lacks a right: publish to \"members.changed\"`) == 0 {
+			return errors.New("it is not said")
+		}
+		return nil
+	})
+	if err := runner.Ready(t.Context()); err != nil {
+		t.Errorf("the runner is not ready for other tasks: %v", err)
 	}
 	if _, err := connectAs(t, broker, "runner").Work.Publish(t.Context(), "others.changed", ids, data); err != nil {
 		t.Errorf("another subject: %v", err)

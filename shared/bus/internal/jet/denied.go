@@ -117,14 +117,20 @@ func (d *Denials) Explain(begun time.Time, err error) error {
 	return &Denied{d.what}
 }
 
-// lacking is the error of what was denied a moment ago, nil if nothing was. What a service can do without
-// does not count.
+// needed reports whether a subject is of the store, and not one that a service can do without.
+func needed(subject string) bool {
+	is := func(prefix string) bool { return strings.HasPrefix(subject, prefix) }
+	return slices.ContainsFunc([]string{"$JS.", "$KV.", "$O.", "run.", "_INBOX."}, is) &&
+		!slices.ContainsFunc([]string{"$JS.API.STREAM.UPDATE.", "$JS.API.STREAM.CREATE."}, is)
+}
+
+// lacking is the error of what was denied a moment ago, nil if that is nothing that is needed.
 func (d *Denials) lacking() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var lacking []string
 	for what, last := range d.rights {
-		if time.Since(last.when) < doubtFor && !strings.HasPrefix(last.subject, "$JS.API.STREAM.UPDATE.") && !strings.HasPrefix(last.subject, "$JS.API.STREAM.CREATE.") {
+		if time.Since(last.when) < doubtFor && needed(last.subject) {
 			lacking = append(lacking, what)
 		}
 	}
