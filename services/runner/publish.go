@@ -35,8 +35,8 @@ func (a *attempt) publish(ctx context.Context, subject string, ids []string, mes
 		}
 		a.log.Error().Err(err).Str("subject", subject).Msg("rows cannot be published")
 		if errors.Is(err, bus.ErrRefused) {
-			return nil, run.Failf("The rows cannot be published to the subject %s: a permission, or the stream that listens there, refuses them; the runner's log says more", subject)
+			return nil, run.Failf("The rows cannot be published to the task's subject: a permission, or the stream that listens there, refuses them; the runner's log says more")
 		}
-		return nil, run.Passingf("The rows cannot be published to the subject %s: NATS does not take or acknowledge them; the runner's log says more", subject)
+		return nil, run.Passingf("The rows cannot be published to the task's subject: NATS does not take or acknowledge them; the runner's log says more")
 	}
 }
