@@ -89,7 +89,7 @@ func TestBackupUnderLoad(t *testing.T) {
 	file := s.path("runhook.backup")
 	said := mustCall(t, "backup", file, "--nats", i.nats)
 	during, accepted := 0, func() int { mu.Lock(); defer mu.Unlock(); return len(after) }
-	for during = accepted(); accepted() < during+2500; { // the restored store knows nothing of them
+	for during = accepted(); accepted() < during+100; { // the restored store knows nothing of them
 		i.accept(s)
 	}
 	stop()
