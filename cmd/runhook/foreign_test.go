@@ -25,14 +25,19 @@ type foreign struct {
 	header        nats.Header
 }
 
-// foreignMessages are one or some of each subject, by what they pass for, of a store where a task has
-// the run 1 and nothing else. The run that is posted next has the number next.
-func foreignMessages(id task.ID) []struct {
-	name string
+// foreignCase is one or some messages, by what they pass for.
+type foreignCase struct {
+	// store names the test's store that they are published in: those that have to do with each other,
+	// as with the same run, are apart.
+	store, name string
 	// named: the program meets one of them for certain.
 	named    bool
 	messages []foreign
-} {
+}
+
+// foreignMessages are some of each subject, of a store where a task has the run 1 and nothing else. The
+// run that is posted next has the number next, unless there are requests.
+func foreignMessages(id task.ID) []foreignCase {
 	other := task.NewID()
 	next := 2
 	claim := func(id any, n any) string { return fmt.Sprintf("$KV.runs.claim.%v.%v", id, n) }
@@ -42,101 +47,103 @@ func foreignMessages(id task.ID) []struct {
 		return fmt.Sprintf(`{"Task":%q,"TaskName":"x","Definition":"x","Trigger":"webhook","RetryAfter":30,"CreatedOn":"2026-01-01T00:00:00Z"}`, id)
 	}
 	key := nats.Header{"Nats-Msg-Id": {string(id) + ".key"}, "Runhook-Parameters": {"x"}}
-	return []struct {
-		name string
-		// named: the program meets one of them for certain.
-		named    bool
-		messages []foreign
-	}{
-		{name: "a request that is none", named: true, messages: []foreign{{subject: "run.request." + string(id), data: "no JSON"}}},
-		{name: "an empty request", named: true, messages: []foreign{{subject: "run.request." + string(id), data: ""}}},
-		{name: "a request without anything", named: true, messages: []foreign{{subject: "run.request." + string(id), data: "{}"}}},
-		{name: "a request that only names its task", named: true, messages: []foreign{{subject: "run.request." + string(id), data: fmt.Sprintf(`{"Task":%q}`, id)}}},
-		{name: "a request of another task", named: true, messages: []foreign{{subject: "run.request." + string(id), data: request(other)}}},
-		{name: "requests of no task", named: true, messages: []foreign{
+	return []foreignCase{
+		{store: "requests", name: "a request that is none", named: true, messages: []foreign{{subject: "run.request." + string(id), data: "no JSON"}}},
+		{store: "requests", name: "an empty request", named: true, messages: []foreign{{subject: "run.request." + string(id), data: ""}}},
+		{store: "requests", name: "a request without anything", named: true, messages: []foreign{{subject: "run.request." + string(id), data: "{}"}}},
+		{store: "requests", name: "a request that only names its task", named: true, messages: []foreign{{subject: "run.request." + string(id), data: fmt.Sprintf(`{"Task":%q}`, id)}}},
+		{store: "requests", name: "a request of another task", named: true, messages: []foreign{{subject: "run.request." + string(id), data: request(other)}}},
+		{store: "requests", name: "requests of no task", named: true, messages: []foreign{
 			{subject: "run.request." + string(other), data: request(other)},
 			{subject: "run.request.foo", data: "no JSON"},
 			{subject: "run.request." + strings.ToUpper(string(id)), data: request(id)},
 		}},
-		{name: "a request with a caller's key", named: true, messages: []foreign{{subject: "run.request." + string(id), data: "no JSON", header: key}}},
-		{name: "a message that moves the sequence on", messages: []foreign{{subject: "run.skipped", data: "no JSON"}}},
-		{name: "the next run's claim", named: true, messages: []foreign{{subject: claim(id, next), data: "no JSON"}}},
-		{name: "the next run's claim, of nobody", named: true, messages: []foreign{{subject: claim(id, next), data: "{}"}}},
-		{name: "the next run's claim, of somebody", named: true, messages: []foreign{{subject: claim(id, next), data: `{"Owner":"somebody"}`}}},
-		{name: "claims of no run", named: true, messages: []foreign{
+		{store: "requests", name: "a request with a caller's key", named: true, messages: []foreign{{subject: "run.request." + string(id), data: "no JSON", header: key}}},
+		{store: "others", name: "a message that moves the sequence on", messages: []foreign{{subject: "run.skipped", data: "no JSON"}}},
+		{store: "the next run's claim", name: "the next run's claim", named: true, messages: []foreign{{subject: claim(id, next), data: "no JSON"}}},
+		{store: "the next run's claim, of nobody", name: "the next run's claim, of nobody", named: true, messages: []foreign{{subject: claim(id, next), data: "{}"}}},
+		{store: "the next run's claim, of somebody", name: "the next run's claim, of somebody", named: true, messages: []foreign{{subject: claim(id, next), data: `{"Owner":"somebody"}`}}},
+		{store: "claims", name: "claims of no run", named: true, messages: []foreign{
 			{subject: claim(id, "99999999999"), data: "no JSON"},
 			{subject: claim("foo", "bar"), data: "no JSON"},
 			{subject: claim("a/b", "1"), data: "no JSON"},
 			{subject: claim(other, 1), data: "no JSON"},
 		}},
-		{name: "a claim of the ended run", messages: []foreign{{subject: claim(id, 1), data: "no JSON"}}},
-		{name: "the ended run's final document", named: true, messages: []foreign{{subject: final(id, 1), data: "no JSON"}}},
-		{name: "final documents of no run", messages: []foreign{
+		{store: "claims", name: "a claim of the ended run", messages: []foreign{{subject: claim(id, 1), data: "no JSON"}}},
+		{store: "final documents", name: "the ended run's final document", named: true, messages: []foreign{{subject: final(id, 1), data: "no JSON"}}},
+		{store: "final documents", name: "final documents of no run", messages: []foreign{
 			{subject: final(id, "99999999999"), data: "no JSON"},
 			{subject: final(id, "99999999"), data: forged, header: nats.Header{"ce-subject": {"99999999"}}},
 			{subject: final("foo", "bar"), data: "no JSON"},
 			{subject: final(other, 1), data: "{}"},
 		}},
-		{name: "something else among the results", named: true, messages: []foreign{
+		{store: "results", name: "something else among the results", named: true, messages: []foreign{
 			{subject: "$KV.runs.foo", data: "no JSON"},
 			{subject: fmt.Sprintf("$KV.runs.foo.%s.%d", id, next), data: "no JSON"},
 			{subject: fmt.Sprintf("$KV.runs.foo.%s.1", id), data: "no JSON"},
 		}},
-		{name: "the task's record", named: true, messages: []foreign{{subject: "$KV.tasks." + string(id), data: "no JSON"}}},
-		{name: "the task's record, of nothing", named: true, messages: []foreign{{subject: "$KV.tasks." + string(id), data: "{}"}}},
-		{name: "records of no task", named: true, messages: []foreign{
+		{store: "tasks", name: "the task's record", named: true, messages: []foreign{{subject: "$KV.tasks." + string(id), data: "no JSON"}}},
+		{store: "the task's record, of nothing", name: "the task's record, of nothing", named: true, messages: []foreign{{subject: "$KV.tasks." + string(id), data: "{}"}}},
+		{store: "tasks", name: "records of no task", named: true, messages: []foreign{
 			{subject: "$KV.tasks." + string(other), data: "no JSON"},
 			{subject: "$KV.tasks.foo", data: "{}"},
 			{subject: "$KV.tasks.fo\u00f6", data: "{}"},
 			{subject: "$KV.tasks.foo.bar.baz", data: "{}"},
 		}},
-		{name: "definitions", messages: []foreign{
+		{store: "tasks", name: "definitions", messages: []foreign{
 			{subject: "$KV.tasks." + string(id) + ".foo", data: "no YAML: ["},
 			{subject: "$KV.tasks.foo.bar", data: "no YAML: ["},
 			{subject: "$KV.tasks.foo.baz", data: "no YAML: ["},
 			{subject: "$KV.tasks.fo\u00f6.bar", data: "no YAML: ["},
 			{subject: "$KV.tasks.fo\u00f6.baz", data: "no YAML: ["},
 		}},
-		{name: "live documents", messages: []foreign{
+		{store: "others", name: "live documents", messages: []foreign{
 			{subject: fmt.Sprintf("$KV.progress.%s.%d", id, next), data: "no JSON"},
 			{subject: fmt.Sprintf("$KV.progress.%s.1", id), data: "{}"},
 			{subject: "$KV.progress.foo", data: "no JSON"},
 		}},
-		{name: "what is told to followers", messages: []foreign{{subject: fmt.Sprintf("run.status.%s.%d", id, next), data: "no JSON"}}},
-		{name: "the note of a restore", messages: []foreign{{subject: "$KV.control.restored", data: "no number"}}},
-		{name: "the id of the store", messages: []foreign{{subject: "$KV.control.store", data: "no\r\nid"}}},
-		{name: "the rest of the control bucket", messages: []foreign{
+		{store: "others", name: "what is told to followers", messages: []foreign{{subject: fmt.Sprintf("run.status.%s.%d", id, next), data: "no JSON"}}},
+		{store: "others", name: "the note of a restore", messages: []foreign{{subject: "$KV.control.restored", data: "no number"}}},
+		{store: "the id of the store", name: "the id of the store", messages: []foreign{{subject: "$KV.control.store", data: "no\r\nid"}}},
+		{store: "others", name: "the rest of the control bucket", messages: []foreign{
 			{subject: "$KV.control.repair", data: "no JSON"},
 			{subject: "$KV.control.foo", data: "no JSON"},
 		}},
-		{name: "rejected rows", messages: []foreign{
+		{store: "others", name: "rejected rows", messages: []foreign{
 			{subject: "$O.rows.C.foo", data: "no JSON"},
 			{subject: "$O.rows.M.foo", data: "no JSON"},
 		}},
 	}
 }
 
-// One message that does not decode, or does not belong where it is, on any subject: the runs before and
-// after it end and answer, runs are listed, and the program starts again, after a loss of data too.
+// Messages that do not decode, or do not belong where they are, on any subject: the runs before and
+// after them end and answer, runs are listed, and the program starts again, after a loss of data too.
 func TestForeignMessages(t *testing.T) {
 	t.Parallel()
+	var stores []string
 	for _, c := range foreignMessages("") {
-		t.Run(c.name, func(t *testing.T) {
+		if !slices.Contains(stores, c.store) {
+			stores = append(stores, c.store)
+		}
+	}
+	for _, store := range stores {
+		t.Run(store, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
 			i := begin(t, s.args()...).listening()
 			before := i.start(s.copy, nil)
 			was := i.awaitEnd(before)
-			for _, again := range foreignMessages(s.copy) {
-				if again.name == c.name {
-					i.publishForeign(again.messages)
+			cases := slices.DeleteFunc(foreignMessages(s.copy), func(c foreignCase) bool { return c.store != store })
+			requests := 0
+			for _, c := range cases {
+				i.publishForeign(c.messages)
+				if len(c.messages) == 1 && c.messages[0].subject == "run.request."+string(s.copy) {
+					requests++
 				}
 			}
 			i.livesOn(s, was)
-			if len(c.messages) == 1 && c.messages[0].subject == "run.request." { // of the task, see foreignMessages("")
-				i.endsForeign()
-			}
-			i.namesOnce(c.named)
+			i.endsForeign(requests)
+			i.namesOnce(cases)
 			i.end()
 
 			i = begin(t, s.args()...).listening()
@@ -160,8 +167,8 @@ func TestForeignMessages(t *testing.T) {
 	}
 }
 
-// endsForeign wants what stands in a request's place to end Failed under its task's name.
-func (i *instance) endsForeign() {
+// endsForeign wants what stands in the place of so many requests to end Failed under its task's name.
+func (i *instance) endsForeign(requests int) {
 	i.t.Helper()
 	eventually(i.t, i, "what is no request has ended Failed", func() bool {
 		_, body := i.body(i.url + "/api/runs")
@@ -169,15 +176,18 @@ func (i *instance) endsForeign() {
 		if err := json.Unmarshal(body, &list); err != nil {
 			i.t.Fatalf("the list of runs: %v: %s", err, body)
 		}
-		return slices.ContainsFunc(list.Runs, func(doc run.Document) bool {
-			return doc.Outcome() == run.Failed && doc.TaskName == list.Runs[len(list.Runs)-1].TaskName
-		})
+		failed := 0
+		for _, doc := range list.Runs {
+			if doc.Outcome() == run.Failed && doc.TaskName == list.Runs[len(list.Runs)-1].TaskName {
+				failed++
+			}
+		}
+		return failed == requests
 	})
 }
 
-// namesOnce wants one line in the log for each message that was met, and as many in the metric; some says
-// that there are any.
-func (i *instance) namesOnce(some bool) {
+// namesOnce wants one line in the log for each message that was met, and as many in the metric.
+func (i *instance) namesOnce(cases []foreignCase) {
 	i.t.Helper()
 	line := regexp.MustCompile(`"stream":"(\w+)","subject":"([^"]+)","sequence":\d+,.*is not what its subject says`)
 	metric := regexp.MustCompile(`(?m)^runhook_messages_passed_over_total\{stream="\w+"\} (\d+)$`)
@@ -185,16 +195,25 @@ func (i *instance) namesOnce(some bool) {
 		_, _ = i.body(i.url + "/api/runs")
 	}
 	eventually(i.t, i, "what was met is named and counted", func() bool {
-		named := map[string]bool{}
+		named, subjects := map[string]bool{}, map[string]int{}
 		lines := line.FindAllStringSubmatch(i.log.String(), -1)
 		for _, found := range lines {
 			named[found[0]] = true
 			if bucket, ok := strings.CutPrefix(found[1], "KV_"); ok && !strings.HasPrefix(found[2], "$KV."+bucket+".") {
 				i.t.Fatalf("the subject is not whole: %s", found[0])
 			}
+			subjects[found[2]]++
 		}
 		if len(named) != len(lines) {
 			i.t.Fatalf("a message is named again:\n%s", i.log)
+		}
+		for _, c := range cases {
+			met := slices.IndexFunc(c.messages, func(m foreign) bool { return subjects[m.subject] > 0 })
+			if met >= 0 {
+				subjects[c.messages[met].subject]--
+			} else if c.named {
+				return false
+			}
 		}
 		_, metrics := i.body(i.url + "/metrics")
 		counted := 0
@@ -202,7 +221,7 @@ func (i *instance) namesOnce(some bool) {
 			n, _ := strconv.Atoi(string(found[1])) // digits
 			counted += n
 		}
-		return counted == len(named) && (counted > 0 || !some)
+		return counted == len(named)
 	})
 }
 
