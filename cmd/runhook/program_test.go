@@ -266,16 +266,13 @@ func (i *instance) start(id task.ID, values map[string][]string) client.Started 
 // awaitRunning waits until a runner has taken the run.
 func (i *instance) awaitRunning(started client.Started) {
 	i.t.Helper()
-	for over := time.Now().Add(limit); time.Now().Before(over); {
+	eventually(i.t, i, "the run was taken", func() bool {
 		doc, _, err := i.client.Status(i.t.Context(), started, 0)
 		if err != nil {
 			i.t.Fatal(err)
 		}
-		if doc.Status == run.InProgress {
-			return
-		}
-	}
-	i.t.Fatal("the run was not taken")
+		return doc.Status == run.InProgress
+	})
 }
 
 // awaitEnd waits for a run's end.

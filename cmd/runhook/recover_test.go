@@ -23,7 +23,9 @@ func eventually(t testing.TB, i *instance, what string, holds func() bool) {
 
 func within(t testing.TB, most time.Duration, i *instance, what string, holds func() bool) {
 	t.Helper()
-	for over := time.Now().Add(most); !holds(); time.Sleep(20 * time.Millisecond) {
+	pause := 20 * time.Millisecond // more and more, since a look costs more than the wait where the machine is busy
+	for over := time.Now().Add(most); !holds(); time.Sleep(pause) {
+		pause = min(pause*3/2, 250*time.Millisecond)
 		if time.Now().After(over) {
 			t.Fatalf("not in %s: %s\n%s", most, what, i.log)
 		}
