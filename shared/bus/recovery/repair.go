@@ -155,6 +155,9 @@ func (s store) mendRequests(ctx context.Context, found damage) error {
 // was less, as far as one can tell.
 const skipped = 1000
 
+// unacknowledged is how many messages are sent at once to move a sequence: fewer than a stream's queue takes.
+const unacknowledged = 500
+
 // advance moves a stream's sequence past what was ever given out of it, to a round number, and returns
 // the next one. subject takes the messages that do it, and keeps the last of them.
 func (s store) advance(ctx context.Context, stream *jet.Stream, subject string, seen uint64) (next uint64, err error) {
@@ -169,6 +172,10 @@ func (s store) advance(ctx context.Context, stream *jet.Stream, subject string, 
 			info.Config.Name, last, seen)
 	}
 	for last < goal {
+		// The last of some is acknowledged: it comes behind the others, and what the server dropped is sent again.
+		for range min(goal-last, unacknowledged) - 1 {
+			_ = s.NC.Publish(subject, nil) // where it fails, so does the next that is acknowledged
+		}
 		ack, err := s.JS.Publish(ctx, subject, nil)
 		if err != nil {
 			return 0, fmt.Errorf("move the sequence of stream %s on: %w", info.Config.Name, jet.Explain(err))
