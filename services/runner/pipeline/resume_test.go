@@ -93,7 +93,7 @@ func (s *story) rejected() (rows []run.RejectedRow) {
 	return rows
 }
 
-// resumable are the sources that a run can continue in, each of 12,000 rows with ids from 1; every 25th
+// resumable are the sources that a run can continue in, each of 6,000 rows with ids from 1; every 25th
 // has no name, and every 40th is for where to drop.
 var resumable = map[string]func(*pipelinetest.Bench){
 	"csv": func(b *pipelinetest.Bench) { b.Write("members.csv", resumableText()) },
@@ -138,7 +138,7 @@ var resumable = map[string]func(*pipelinetest.Bench){
 	},
 }
 
-const resumableRows = 12_000
+const resumableRows = 6_000
 
 func resumableRow(i int) []string {
 	name, keep := "name "+strconv.Itoa(i), "yes"
@@ -180,7 +180,7 @@ func TestRunContinues(t *testing.T) {
 				stops, err := 0, errStopped
 				for at := int64(1); errors.Is(err, errStopped); stops++ {
 					err = s.attempt(at)
-					at += 1 + random.Int64N(3*row.MaxRows)
+					at += 1 + random.Int64N(row.MaxRows)
 				}
 				if err != nil {
 					t.Fatal(err)
@@ -246,11 +246,11 @@ func TestAppendContinues(t *testing.T) {
 				b.Write("out.csv", c.there)
 			}
 			s := newStory(b)
-			if err := s.attempt(2*row.MaxRows + 1); !errors.Is(err, errStopped) {
+			if err := s.attempt(row.MaxRows + 1); !errors.Is(err, errStopped) {
 				t.Fatal(err)
 			}
 			old := s.claim
-			if err := s.attempt(4*row.MaxRows + 1); !errors.Is(err, errStopped) {
+			if err := s.attempt(2*row.MaxRows + 1); !errors.Is(err, errStopped) {
 				t.Fatal(err)
 			}
 			if s.claim.Row <= old.Row {
@@ -299,7 +299,7 @@ func TestAppendContinuesBeforeTheFirstCheckpoint(t *testing.T) {
 	b.Write("out.csv", "id\nearlier\n")
 	s := newStory(b)
 	s.lazy = true
-	for _, stop := range []int64{3*row.MaxRows + 1, 5*row.MaxRows + 1} {
+	for _, stop := range []int64{row.MaxRows + 1, 2*row.MaxRows + 1} {
 		if err := s.attempt(stop); !errors.Is(err, errStopped) || s.claim.Row != 0 || !s.claim.Writing {
 			t.Fatalf("%v, %+v", err, s.claim)
 		}
@@ -399,14 +399,15 @@ func TestQueryWithoutOrder(t *testing.T) {
 		was := s.claim
 		err := s.attempt(0)
 		end := s.meter.Snapshot()
+		const failed = resumableRows / 25
 		switch {
 		case action == task.Insert:
 			if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("no order to continue in. Rows 1 to %d of the source were written; starting over would insert them twice", was.Row)) {
 				t.Errorf("got %v", err)
 			}
-		case err != nil || end.Counts.Retrieved != resumableRows || was.Row < 25 || end.Counts.Unchanged != was.Counts.Inserted || end.Counts.Failed != 480 || end.Dropped != was.Counts.Failed:
+		case err != nil || end.Counts.Retrieved != resumableRows || was.Row < 25 || end.Counts.Unchanged != was.Counts.Inserted || end.Counts.Failed != failed || end.Dropped != was.Counts.Failed:
 			t.Errorf("%v, %+v, %d dropped", err, end.Counts, end.Dropped)
-		case len(s.rejected()) != 480:
+		case len(s.rejected()) != failed:
 			t.Errorf("%d rejected rows", len(s.rejected()))
 		}
 	}
@@ -448,7 +449,7 @@ func TestFence(t *testing.T) {
 	ended := make(chan struct{})
 	proxy := httputil.NewSingleHostReverseProxy(pages.URL)
 	b.FromService(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Query().Get("skip") == "7000" && !came.Swap(true) {
+		if r.URL.Query().Get("skip") == "3500" && !came.Swap(true) {
 			defer close(ended)
 			if err := second.attempt(0); err != nil {
 				t.Error(err)
@@ -520,7 +521,7 @@ func TestTakeoverWaitsForAnOpenTransaction(t *testing.T) {
 	job.Fence = &connector.Fence{Store: "store", Task: "task", Number: 1, Token: 1}
 	waited := false
 	job.BeforeWrite = func(_ context.Context, last int64) error {
-		if last >= 3*row.MaxRows && !waited {
+		if last >= 2*row.MaxRows && !waited {
 			waited = true
 			close(inside)
 			<-goOn
