@@ -114,6 +114,9 @@ func differing(has, wanted jetstream.StreamConfig) (all []setting) {
 	if has.AllowMsgSchedules { // a store from before, which cannot do without them any more
 		wanted.AllowRollup, wanted.DenyPurge, wanted.Discard = has.AllowRollup, has.DenyPurge, has.Discard
 	}
+	if wanted.Replicas <= 1 && wanted.Compression == jetstream.NoCompression { // whoever made it knows that it can be
+		wanted.Compression = has.Compression
+	}
 	if wanted.Duplicates == 0 { // the server's default
 		wanted.Duplicates = has.Duplicates
 	}

@@ -107,12 +107,22 @@ func (t Topology) stream(name string, share float64, subjects ...string) jetstre
 		Name: name, Subjects: subjects, Storage: jetstream.FileStorage, Replicas: t.Replicas,
 		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, AllowDirect: true,
 		MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxMsgSize: -1, MaxBytes: -1, MaxConsumers: -1,
-		Compression: jetstream.S2Compression, Duplicates: leastDuplicates,
+		Compression: t.compression(), Duplicates: leastDuplicates,
 	}
 	if t.MaxBytes > 0 {
 		config.MaxBytes = max(1, int64(float64(t.MaxBytes)*share/100))
 	}
 	return config
+}
+
+// compression is how files are compressed: not where a stream may come to have replicas. With those nats-server
+// 2.15.2 appends to a block that it has compressed, and cannot read the stream any more (seen after servers
+// were killed and cut off).
+func (t Topology) compression() jetstream.StoreCompression {
+	if t.Embedded {
+		return jetstream.S2Compression
+	}
+	return jetstream.NoCompression
 }
 
 // bucket is the stream behind a key-value bucket. It takes no rollups, with which one message takes away all

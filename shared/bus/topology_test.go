@@ -62,6 +62,16 @@ func TestInitKeepsWhatIsLeftOut(t *testing.T) {
 	}
 }
 
+// A stream that has replicas, or may come to have them, is not compressed, wherever its backup comes from.
+func TestStoreOfAClusterIsNotCompressed(t *testing.T) {
+	t.Parallel()
+	for name, is := range storeStreams(t, bustest.JetStream(t, bustest.NewCluster(t, bus.Topology{}).URLs)) {
+		if is.Compression != jetstream.NoCompression {
+			t.Errorf("stream %s: compression %s", name, is.Compression)
+		}
+	}
+}
+
 // Files are compressed from their first block on, no start reads more of a stream than it must for its
 // duplicates, and nobody can have the server remove or send messages of RUNS.
 func TestStoreIsMadeSmall(t *testing.T) {
@@ -95,7 +105,10 @@ func TestStoreOfBeforeIsFitted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := store.Init(t.Context(), bus.Topology{}); err != nil {
+	if err := store.Init(t.Context(), bus.Topology{Embedded: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Init(t.Context(), bus.Topology{}); err != nil { // as `runhook init` does
 		t.Fatal(err)
 	}
 	is := storeStreams(t, js)
