@@ -96,7 +96,7 @@ func end(t *testing.T, store *bus.Bus, d *bus.Delivery, reject bool) []byte {
 	}
 	var set run.RejectedSet
 	if reject {
-		chunk, err := run.RejectedChunk{Columns: []string{keptColumn}}.Encode()
+		chunk, err := run.RejectedChunk{Columns: []string{keptColumn}, Rows: []run.RejectedRow{{Row: 1, Cells: []string{"x"}}}}.Encode()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,9 +221,9 @@ func (k *kept) compare(t *testing.T, store *bus.Bus, urls string, replicas int) 
 // What three servers hold can be restored into three others and into one, and what one holds into three.
 func TestBackupOfACluster(t *testing.T) {
 	t.Parallel()
+	cluster := bustest.NewCluster(t, bus.Topology{Lease: 2 * time.Second})
+	k := keep(t, cluster.Bus)
 	t.Run("into a cluster", func(t *testing.T) {
-		cluster := bustest.NewCluster(t, bus.Topology{Lease: 2 * time.Second})
-		k := keep(t, cluster.Bus)
 		other := bustest.EmptyCluster(t)
 		if err := k.restore(t.Context(), other.Bus, 0); err != nil {
 			t.Fatal(err)
@@ -234,8 +234,6 @@ func TestBackupOfACluster(t *testing.T) {
 		k.compare(t, other.Open(t, "any", 1), other.URLs, 3)
 	})
 	t.Run("into one server", func(t *testing.T) {
-		cluster := bustest.NewCluster(t, bus.Topology{Lease: 2 * time.Second})
-		k := keep(t, cluster.Bus)
 		other := bustest.Empty(t, false)
 		if err := k.restore(t.Context(), other.Bus, 0); err == nil || !strings.Contains(err.Error(), "--replicas 1") {
 			t.Errorf("without a word of replicas: %v", err)
