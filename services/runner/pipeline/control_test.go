@@ -285,11 +285,11 @@ func TestMemoryIsFlat(t *testing.T) {
 		return highest
 	}
 	peak(20_000) // what is only allocated once
-	small, large := peak(20_000), peak(300_000)
-	t.Logf("peak %d KiB for 20,000 rows, %d KiB for 300,000", small>>10, large>>10)
-	// All rows at once would take 37 MiB more.
-	if large > small+16<<20 {
-		t.Errorf("peak %d KiB for 20,000 rows, %d KiB for 300,000", small>>10, large>>10)
+	small, large := peak(20_000), peak(160_000)
+	t.Logf("peak %d KiB for 20,000 rows, %d KiB for 160,000", small>>10, large>>10)
+	// All rows at once would take 18 MiB more.
+	if large > small+8<<20 {
+		t.Errorf("peak %d KiB for 20,000 rows, %d KiB for 160,000", small>>10, large>>10)
 	}
 }
 
