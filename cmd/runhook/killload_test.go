@@ -82,7 +82,7 @@ func killAtAnyMoment(t *testing.T, durability string, random *rand.Rand) {
 		for range clients {
 			loading.Go(func() { load(ctx) })
 		}
-		time.Sleep(time.Duration(random.Int64N(int64(400 * time.Millisecond)))) // the moment is what is drawn
+		time.Sleep(time.Duration(random.Int64N(int64(250 * time.Millisecond)))) // the moment is what is drawn
 		i.kill()
 		i.await()
 		stop()
