@@ -103,7 +103,7 @@ func foreignMessages(id task.ID) []foreignCase {
 			{subject: "$KV.progress.foo", data: "no JSON"},
 		}},
 		{store: "others", name: "what is told to followers", messages: []foreign{{subject: fmt.Sprintf("run.status.%s.%d", id, next), data: "no JSON"}}},
-		{store: "others", name: "the note of a restore", messages: []foreign{{subject: "$KV.control.restored", data: "no number"}}},
+		{store: "others", name: "what is known of keys", messages: []foreign{{subject: "$KV.keys." + string(id) + ".foo", data: "no JSON"}, {subject: "$KV.keys.foo", data: "{}"}}},
 		{store: "the id of the store", name: "the id of the store", messages: []foreign{{subject: "$KV.control.store", data: "no\r\nid"}}},
 		{store: "others", name: "the rest of the control bucket", messages: []foreign{
 			{subject: "$KV.control.repair", data: "no JSON"},

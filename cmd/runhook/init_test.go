@@ -9,15 +9,19 @@ import (
 	"runhook/shared/bustest"
 )
 
-// runsConfig is what a store's stream of requests says.
+// runsConfig is what a store says of itself.
 func runsConfig(t *testing.T, url string) (retention, window time.Duration, metadata map[string]string, bytes int64) {
 	t.Helper()
 	stream, err := bustest.JetStream(t, url).Stream(t.Context(), "RUNS")
 	if err != nil {
 		t.Fatal(err)
 	}
+	keys, err := bustest.JetStream(t, url).Stream(t.Context(), "KV_keys")
+	if err != nil {
+		t.Fatal(err)
+	}
 	config := stream.CachedInfo().Config
-	return config.MaxAge, config.Duplicates, config.Metadata, config.MaxBytes
+	return config.MaxAge, keys.CachedInfo().Config.MaxAge, config.Metadata, config.MaxBytes
 }
 
 // A flag that is left out leaves what the store has, one that takes something away wants --yes.
@@ -63,7 +67,9 @@ func TestServeKeepsWhatIsLeftOut(t *testing.T) {
 	s := newSite(t)
 	i := begin(t, s.args("--retention", "730d", "--lease", "50s")...).listening()
 	request := bustest.Applied(t, connected(t, i.nats))
-	bustest.Submit(t, connected(t, i.nats), request)
+	if _, err := connected(t, i.nats).Runs.Submit(t.Context(), request, "key"); err != nil {
+		t.Fatal(err)
+	}
 	i.end()
 	i = begin(t, s.args()...).listening()
 	if retention, _, metadata, _ := runsConfig(t, i.nats); retention != 730*24*time.Hour || metadata["runhook-lease"] != "50s" {
@@ -71,7 +77,7 @@ func TestServeKeepsWhatIsLeftOut(t *testing.T) {
 	}
 	i.end()
 	shorter := s.args("--idempotency-window", "100ms") // all this took longer
-	if code, _, messages := call(t, shorter...); code != exitNoStart || !oneLine(messages, "up to 1 (so far kept for 24h); pass --yes to agree") {
+	if code, _, messages := call(t, shorter...); code != exitNoStart || !oneLine(messages, "Idempotency-Keys that are older than 0s: 1 (so far kept for 24h); pass --yes to agree") {
 		t.Errorf("exit code %d: %s", code, messages)
 	}
 	i = begin(t, append(shorter, "--yes")...).listening()

@@ -39,7 +39,8 @@ func (m *mischief) intrude() error {
 		"$KV.progress.nobody.x",
 		"$KV.tasks." + string(stranger),
 		"$KV.tasks." + string(stranger) + ".0000",
-		"$KV.control.restored",
+		"$KV.keys." + string(w.id) + ".AAAAAAAAAAAAAAAAAAAAAA",
+		"$KV.keys.nobody",
 		"$KV.control.nobody",
 		"$O.rows.M.bm9ib2R5",
 	} {

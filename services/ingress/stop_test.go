@@ -172,7 +172,7 @@ func TestNoAnswerBeforeTheRunIsStored(t *testing.T) {
 		{"/task/executepolling/" + membersID, "maybe-stored", nil},
 		{"/task/executepolling/" + membersID, "maybe-stored", []string{"Prefer", "wait=1"}},
 		{"/task/dryrun/" + membersID, "maybe-stored", nil},
-		{"/task/execute/" + membersID, "maybe-stored", key},
+		{"/task/execute/" + membersID, "store-unavailable", key}, // nothing is published before the key is noted
 		{"/task/execute/" + absentID, "store-unavailable", key},
 	} {
 		all.Go(func() {

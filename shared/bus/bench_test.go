@@ -36,6 +36,43 @@ func BenchmarkSubmitTogether(b *testing.B) {
 	submitting.Wait()
 }
 
+// Requests that callers store with a key of their own, and without one, alone and many at once; on disk at
+// once and not.
+func BenchmarkSubmitKeyed(b *testing.B) {
+	for _, c := range []struct {
+		name    string
+		callers int
+		synced  bool
+		key     func(i int) string
+	}{
+		{"without a key", 1, false, func(int) string { return "" }},
+		{"with a key", 1, false, strconv.Itoa},
+		{"together without keys", 64, false, func(int) string { return "" }},
+		{"together with keys", 64, false, strconv.Itoa},
+		{"synced without a key", 1, true, func(int) string { return "" }},
+		{"synced with a key", 1, true, strconv.Itoa},
+		{"synced together without keys", 64, true, func(int) string { return "" }},
+		{"synced together with keys", 64, true, strconv.Itoa},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			store := bustest.New(b, bus.Topology{Synced: c.synced})
+			request := bustest.Applied(b, store.Bus)
+			b.ResetTimer()
+			var submitting sync.WaitGroup
+			for caller := range c.callers {
+				submitting.Go(func() {
+					for i := caller; i < b.N; i += c.callers {
+						if _, err := store.Runs.Submit(b.Context(), request, c.key(i)); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			submitting.Wait()
+		})
+	}
+}
+
 // Requests that are pulled and acknowledged, as many at a time as free slots would allow.
 func BenchmarkPull(b *testing.B) {
 	for _, n := range []int{1, 8, 64} {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -85,8 +86,9 @@ type Bus struct {
 // Runs accepts runs and tells how they stand: what an ingress and a status service do.
 type Runs struct {
 	store *jet.Store
-	// restoredIDs are for Submit.
-	restoredIDs restoredIDs
+	// ended and noting are for Submit with a key.
+	ended  runsEnd
+	noting sync.WaitGroup
 	// followed are for Await.
 	followed followedRuns
 }
@@ -111,6 +113,9 @@ type Accepted struct {
 	Request run.Request
 	// Replayed: the idempotency key was known; Number is the original's and nothing was stored.
 	Replayed bool
+
+	// storedOn is when the original was stored.
+	storedOn time.Time
 }
 
 // Status is what the store says of a run at one moment.
@@ -209,7 +214,10 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 
 // Close ends the connection after what was already sent has left, and deliveries that are done have
 // been confirmed. It does not wait for consumers: whoever pulls stops first.
-func (b *Bus) Close() { b.store.Close() }
+func (b *Bus) Close() {
+	b.store.Close()
+	b.Runs.noting.Wait()
+}
 
 // Record is a stored message as Jet's scans show it.
 type Record = jet.Record

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"testing"
 	"time"
 
 	"runhook/shared/bus/internal/jet"
@@ -63,11 +64,26 @@ func (s *Tasks) Looks(view *TaskView) func(context.Context) {
 	return k.look
 }
 
-// ReadRestoredForEver has the keys that came with a backup be under reading, until the returned function ends it.
-func (r *Runs) ReadRestoredForEver() (end func()) {
-	reading := &restoredReading{done: make(chan struct{})}
-	r.restoredIDs.mu.Lock()
-	defer r.restoredIDs.mu.Unlock()
-	r.restoredIDs.reading = reading
-	return func() { close(reading.done) }
+// EnterKey writes the entry of a request's key and no more, as a process that is killed then.
+func (r *Runs) EnterKey(t testing.TB, request run.Request, text string) {
+	t.Helper()
+	from, err := r.end(t.Context())
+	if err == nil {
+		_, err = r.writeKey(t.Context(), keyOf(request.Called(), text), keyEntry{From: from, Task: request.Task}, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
+
+// NotedRun is the run that the entry of a key names, 0 for none.
+func (r *Runs) NotedRun(ctx context.Context, id task.ID, text string) run.Number {
+	held, err := r.heldKey(ctx, keyOf(id, text))
+	if err != nil {
+		return 0
+	}
+	return held.Run
+}
+
+// EntrySubject is where the entry of a key is.
+func EntrySubject(id task.ID, text string) string { return keyOf(id, text).subject }

@@ -117,9 +117,6 @@ func differing(has, wanted jetstream.StreamConfig) (all []setting) {
 	if wanted.Replicas <= 1 && wanted.Compression == jetstream.NoCompression { // whoever made it knows that it can be
 		wanted.Compression = has.Compression
 	}
-	if wanted.Duplicates == 0 { // the server's default
-		wanted.Duplicates = has.Duplicates
-	}
 	for _, s := range settings {
 		is, want := reflect.ValueOf(s.of(&has)).Elem().Interface(), reflect.ValueOf(s.of(&wanted)).Elem().Interface()
 		if !reflect.DeepEqual(is, want) && !(s.name == "subjects" && len(has.Subjects) == 0 && len(wanted.Subjects) == 0) {

@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +29,7 @@ const duplicateWait = 5 * time.Millisecond
 // key Submit never publishes twice), run.ErrKeyReused that the key belongs to other parameters.
 func (r *Runs) Submit(ctx context.Context, request run.Request, key string) (Accepted, error) {
 	// A caller who repeats a POST uses the same id, whatever it leads to by then.
-	id := cmp.Or(request.CalledAs, request.Task)
+	id := request.Called()
 	if err := r.store.Writable(); err != nil {
 		if original, ok, _ := r.Keyed(ctx, id, key); ok {
 			return original.unlessReused(request)
@@ -42,30 +41,16 @@ func (r *Runs) Submit(ctx context.Context, request run.Request, key string) (Acc
 		return Accepted{}, fmt.Errorf("encode a run request: %w", err)
 	}
 	msg := &nats.Msg{Subject: jet.RequestSubject(request.Task), Data: data, Header: nats.Header{}}
-	if key != "" {
-		msg.Header.Set(jetstream.MsgIDHeader, keyID(id, key))
-	}
 	ctx, cancel := context.WithTimeout(ctx, submitTimeout)
 	defer cancel()
-	for {
-		stored, err := r.publish(ctx, msg)
-		if err != nil {
-			return Accepted{}, err
-		}
-		accepted := Accepted{Number: r.store.Numbers.Of(stored.Sequence), Request: request}
-		if !stored.Duplicate {
-			return accepted, nil
-		}
-		original, err := r.original(ctx, accepted.Number)
-		if errors.Is(err, errForeign) {
-			msg.Header.Set(jetstream.MsgIDHeader, nextID(msg.Header.Get(jetstream.MsgIDHeader)))
-			continue
-		}
-		if err != nil {
-			return Accepted{}, err
-		}
-		return original.unlessReused(request)
+	if key != "" {
+		return r.submitKeyed(ctx, keyOf(id, key), request, msg)
 	}
+	stored, err := r.publish(ctx, msg)
+	if err != nil {
+		return Accepted{}, err
+	}
+	return Accepted{Number: r.store.Numbers.Of(stored.Sequence), Request: request}, nil
 }
 
 // unlessReused is the answer to a repeated request: its original, or run.ErrKeyReused if they differ.
@@ -75,12 +60,6 @@ func (original Accepted) unlessReused(repeated run.Request) (Accepted, error) {
 	}
 	return original, nil
 }
-
-// keyID is the message id of the request that a POST to this id makes with an idempotency key.
-func keyID(id task.ID, key string) string { return string(id) + "." + key }
-
-// nextID is the message id that stands in for one that another program has used. No key has it.
-func nextID(id string) string { return "again." + id }
 
 // errForeign: the message that has the id of a request is none.
 var errForeign = errors.New("another program has used the message id of the request")
@@ -93,34 +72,18 @@ func (r *Runs) Keyed(ctx context.Context, id task.ID, key string) (original Acce
 	}
 	ctx, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
 	defer cancel()
-	for message := keyID(id, key); ; message = nextID(message) {
-		sequence, ok, err := r.restored(ctx, message)
-		if err == nil && !ok {
-			sequence, ok, err = r.known(ctx, id, message)
-		}
-		if err != nil || !ok {
-			return Accepted{}, false, err
-		}
-		if original, err = r.original(ctx, r.store.Numbers.Of(sequence)); !errors.Is(err, errForeign) {
-			return original, err == nil, err
-		}
+	k := keyOf(id, key)
+	held, err := r.heldKey(ctx, k)
+	if err == nil {
+		original, _, err = r.startedWith(ctx, k, held)
 	}
-}
-
-func (r *Runs) known(ctx context.Context, id task.ID, message string) (sequence uint64, ok bool, err error) {
-	for {
-		sequence, ok, err = r.store.Runs.Known(ctx, jet.RequestSubject(id), message)
-		if inProcess(err) && wait.For(ctx, duplicateWait) {
-			continue
-		}
-		if err == nil && !ok {
-			err = r.store.Runs.Vouch(ctx)
-		}
-		if err != nil && !errors.Is(err, run.ErrUnavailable) {
-			err = fmt.Errorf("%w: look for an idempotency key: %w", run.ErrUnavailable, err)
-		}
-		return sequence, ok, err
+	switch {
+	case errors.Is(err, jet.ErrMissing):
+		return Accepted{}, false, nil
+	case err != nil && !errors.Is(err, run.ErrUnavailable):
+		err = fmt.Errorf("%w: look for an idempotency key: %w", run.ErrUnavailable, err)
 	}
+	return original, err == nil, err
 }
 
 // inProcess reports that a message of the same id is about to be agreed upon.
@@ -130,12 +93,6 @@ func inProcess(err error) bool {
 }
 
 func (r *Runs) publish(ctx context.Context, msg *nats.Msg) (jet.Receipt, error) {
-	if id := msg.Header.Get(jetstream.MsgIDHeader); id != "" {
-		sequence, ok, err := r.restored(ctx, id)
-		if ok || err != nil {
-			return jet.Receipt{Sequence: sequence, Duplicate: ok}, err
-		}
-	}
 	for {
 		stored, err := r.store.Runs.Publish(ctx, jet.Entry{Msg: msg})
 		if err == nil {
@@ -161,21 +118,25 @@ func (r *Runs) publish(ctx context.Context, msg *nats.Msg) (jet.Receipt, error) 
 	}
 }
 
-// original reads the request that a known id points at, so that a replay can answer exactly as the first
-// POST did.
+// original reads the request of a run whose key is repeated. jet.ErrMissing means that it is gone.
 func (r *Runs) original(ctx context.Context, n run.Number) (Accepted, error) {
 	stored, err := r.store.Request(ctx, n)
 	if errors.Is(err, jet.ErrMissing) { // a replica that lags
 		stored, err = r.store.LeaderRequest(ctx, n)
 	}
 	if err != nil {
-		return Accepted{}, fmt.Errorf("read the original of a repeated request: %w", err)
+		return Accepted{}, err
 	}
+	return r.replay(stored, n)
+}
+
+// replay has a repeated POST answered exactly as the first was, whose request was read.
+func (r *Runs) replay(stored jet.Record, n run.Number) (Accepted, error) {
 	id, _ := jet.TaskOfRequest(stored.Subject)
-	original := Accepted{Number: n, Replayed: true}
-	if original.Request, err = run.DecodeRequest(stored.Data, id); err != nil {
+	request, err := run.DecodeRequest(stored.Data, id)
+	if err != nil {
 		r.store.Runs.PassOver(stored, err)
 		return Accepted{}, errForeign
 	}
-	return original, nil
+	return Accepted{Number: n, Request: request, Replayed: true, storedOn: stored.Time}, nil
 }

@@ -55,7 +55,7 @@ func (b *Bus) Takes(ctx context.Context, topology Topology) (takes []string, err
 
 // messages is what the messages of a stream are to people.
 var messages = map[string]string{
-	jet.RunsStream: "runs", jet.Before.StreamName(): "results and claims of runs", jet.EventsStream: "events", jet.RowsStream: "chunks of failed rows",
+	jet.RunsStream: "runs", jet.KeysStream: "Idempotency-Keys", jet.Before.StreamName(): "results and claims of runs", jet.EventsStream: "events", jet.RowsStream: "chunks of failed rows",
 }
 
 // loss says what goes from a stream with a setting that is less than before, "" if that is nothing.
@@ -68,19 +68,6 @@ func (b *Bus) loss(ctx context.Context, setting string, has *jetstream.StreamInf
 			return "", err
 		}
 		return fmt.Sprintf("%s that are older than %s: %d (so far kept for %s)", messages[was.Name], span(next.MaxAge), old, kept(was.MaxAge)), nil
-	case "duplicate_window":
-		if was.Name != jet.RunsStream {
-			return "", nil
-		}
-		known, err := b.before(ctx, has, now.Add(-next.Duplicates))
-		if err != nil {
-			return "", err
-		}
-		gone, err := b.before(ctx, has, now.Add(-was.Duplicates))
-		if known <= gone || err != nil {
-			return "", err
-		}
-		return fmt.Sprintf("Idempotency-Keys that are older than %s: up to %d (so far kept for %s)", span(next.Duplicates), known-gone, span(was.Duplicates)), nil
 	case "num_replicas":
 		return fmt.Sprintf("%d of the %d copies of stream %s", was.Replicas-next.Replicas, was.Replicas, was.Name), nil
 	case "max_bytes":

@@ -46,6 +46,9 @@ type Topology struct {
 
 const (
 	progressAge = 24 * time.Hour
+	// knownIDs is how long the server knows the ids of requests, for which it reads all of that time at each
+	// start; the bucket of keys knows them longer.
+	knownIDs = 2 * time.Minute
 	// leastDuplicates is the server's least window for duplicates: each start reads all messages of the window.
 	leastDuplicates = 100 * time.Millisecond
 	// mostConsumers is the default of MaxConsumers: the server's own, where none is set, is 1,000.
@@ -66,7 +69,7 @@ func (t *Topology) over(has Topology) {
 // a KV call would switch off what they need (deleting single messages) and cannot republish both.
 func (t Topology) streams() []jetstream.StreamConfig {
 	requests := t.stream(jet.RunsStream, 35, jet.Requests, jet.SkippedRequests)
-	requests.MaxAge, requests.Duplicates, requests.MaxConsumers = t.Retention, t.IdempotencyWindow, t.MaxConsumers
+	requests.MaxAge, requests.Duplicates, requests.MaxConsumers = t.Retention, min(knownIDs, t.IdempotencyWindow), t.MaxConsumers
 	requests.AllowAtomicPublish = true
 	// What belongs to the store is said here: whoever makes a consumer must use the same lease.
 	requests.Metadata = map[string]string{
@@ -80,7 +83,7 @@ func (t Topology) streams() []jetstream.StreamConfig {
 	runs.RePublish = follow(jet.Before.Finals())
 	runs.AllowAtomicPublish = true
 
-	events := t.stream(jet.EventsStream, 25)
+	events := t.stream(jet.EventsStream, 23)
 	// Longer than the source's: an emptied stream would source everything again.
 	events.MaxAge = t.Retention + 24*time.Hour
 	events.Discard = jetstream.DiscardOld // they are copies
@@ -90,13 +93,16 @@ func (t Topology) streams() []jetstream.StreamConfig {
 		events.PersistMode = jetstream.AsyncPersistMode
 	}
 
+	keys := t.bucket(jet.KeysStream, 2, jet.Keys)
+	keys.MaxAge, keys.AllowAtomicPublish = t.IdempotencyWindow, true
+
 	// The object store of rejected rows, which cannot do without rollups. It keeps them longer than the final document that names them, so
 	// that that never names what has gone.
 	rows := t.stream(jet.RowsStream, 7, jet.RowChunks, jet.RowMeta)
 	rows.MaxAge, rows.AllowRollup = t.Retention+24*time.Hour, true
 
 	return []jetstream.StreamConfig{
-		requests, runs, events, t.progress(), t.bucket(jet.ControlStream, 0.5, jet.Control), t.bucket(jet.TasksStream, 2, jet.Tasks), rows,
+		requests, keys, runs, events, t.progress(), t.bucket(jet.ControlStream, 0.5, jet.Control), t.bucket(jet.TasksStream, 2, jet.Tasks), rows,
 	}
 }
 
@@ -161,6 +167,9 @@ func (b *Bus) Init(ctx context.Context, topology Topology) (err error) {
 	}
 	var done []string
 	for _, config := range streams {
+		if has := made[config.Name]; has != nil && config.Name == jet.RunsStream {
+			config.Duplicates = max(config.Duplicates, has.Config.Duplicates) // until rememberKeys
+		}
 		if _, err := b.store.JS.CreateOrUpdateStream(ctx, config); err != nil {
 			err = fmt.Errorf("make stream %s: %w", config.Name, jet.Explain(err))
 			if len(done) > 0 {
@@ -177,6 +186,9 @@ func (b *Bus) Init(ctx context.Context, topology Topology) (err error) {
 		return fmt.Errorf("write the store id: %w", jet.Explain(err))
 	}
 	if err := b.Check(ctx); err != nil {
+		return err
+	}
+	if err := b.rememberKeys(ctx, topology.IdempotencyWindow); err != nil {
 		return err
 	}
 	return b.fitLeases(ctx)

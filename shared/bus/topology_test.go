@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -56,9 +57,9 @@ func TestInitKeepsWhatIsLeftOut(t *testing.T) {
 			t.Errorf("stream %s was %+v and is %+v", name, was, is)
 		}
 	}
-	runs := storeStreams(t, js)["RUNS"]
-	if runs.MaxAge != 730*day || runs.Duplicates != 2*day || runs.MaxConsumers != 500 || runs.Description != "ask Ann" {
-		t.Errorf("RUNS is %+v", runs)
+	runs, keys := storeStreams(t, js)["RUNS"], storeStreams(t, js)["KV_keys"]
+	if runs.MaxAge != 730*day || runs.Duplicates != 2*time.Minute || keys.MaxAge != 2*day || runs.MaxConsumers != 500 || runs.Description != "ask Ann" {
+		t.Errorf("RUNS is %+v, KV_keys %+v", runs, keys)
 	}
 }
 
@@ -126,8 +127,12 @@ func TestInitSaysWhatItTakesAway(t *testing.T) {
 	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	request := bustest.Applied(t, store.Bus)
-	for range 3 {
-		n := bustest.Submit(t, store.Bus, request)
+	for i := range 3 {
+		accepted, err := store.Runs.Submit(t.Context(), request, fmt.Sprint("key ", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := accepted.Number
 		claim, err := store.Work.Claim(t.Context(), request.Task, n, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
 		if err != nil {
 			t.Fatal(err)
@@ -146,8 +151,8 @@ func TestInitSaysWhatItTakesAway(t *testing.T) {
 		"as it is":            {bus.Topology{Retention: 365 * day, IdempotencyWindow: day, Lease: 30 * time.Second, Replicas: 1}, nil},
 		"longer":              {bus.Topology{Retention: 366 * day}, nil},
 		"shorter, none older": {bus.Topology{Retention: 300 * day}, nil},
-		"shorter":             {bus.Topology{Retention: time.Microsecond}, []string{"runs that are older than 0s: 3 (so far kept for 365d)", "results and claims", "Idempotency-Keys that are older than 0s: up to 3"}},
-		"window":              {bus.Topology{IdempotencyWindow: time.Microsecond}, []string{"up to 3 (so far kept for 24h)"}},
+		"shorter":             {bus.Topology{Retention: time.Microsecond}, []string{"runs that are older than 0s: 3 (so far kept for 365d)", "results and claims", "Idempotency-Keys that are older than 0s: 3"}},
+		"window":              {bus.Topology{IdempotencyWindow: time.Microsecond}, []string{"Idempotency-Keys that are older than 0s: 3 (so far kept for 24h)"}},
 		"less room":           {bus.Topology{MaxBytes: 1000}, []string{"oldest messages of stream RUNS", "oldest messages of stream KV_runs"}},
 		"room":                {bus.Topology{MaxBytes: 1 << 30}, nil},
 	} {
@@ -174,7 +179,7 @@ func TestFewerCopiesAreTakenAway(t *testing.T) {
 	t.Parallel()
 	cluster := bustest.NewCluster(t, bus.Topology{})
 	takes, err := cluster.Takes(t.Context(), bus.Topology{Replicas: 1})
-	if err != nil || !slices.Contains(takes, "2 of the 3 copies of stream RUNS") || len(takes) != 7 {
+	if err != nil || !slices.Contains(takes, "2 of the 3 copies of stream RUNS") || len(takes) != 8 {
 		t.Errorf("takes %q, %v", takes, err)
 	}
 }
@@ -236,7 +241,7 @@ func TestAccountThatIsTooSmall(t *testing.T) {
 		topology bus.Topology
 		says     []string
 	}{
-		"streams":   {func(l *server.JetStreamAccountLimits) { l.MaxStreams = 5 }, bus.Topology{}, []string{"5 streams and has 1", "7 more", "raised to 8"}},
+		"streams":   {func(l *server.JetStreamAccountLimits) { l.MaxStreams = 5 }, bus.Topology{}, []string{"5 streams and has 1", "8 more", "raised to 9"}},
 		"consumers": {func(l *server.JetStreamAccountLimits) { l.MaxConsumers = 10 }, bus.Topology{MaxConsumers: 20}, []string{"--max-consumers 10"}},
 		"bytes":     {func(l *server.JetStreamAccountLimits) { l.MaxBytesRequired, l.MaxStore = true, 1<<30 }, bus.Topology{}, []string{"--max-bytes SIZE", "up to 1GiB"}},
 		"disk":      {func(l *server.JetStreamAccountLimits) { l.MaxStore = 1 << 20 }, bus.Topology{MaxBytes: 1 << 30}, []string{"1MiB on disk", "--max-bytes 1GiB"}},
@@ -276,7 +281,7 @@ func TestAccountThatIsTooSmall(t *testing.T) {
 func TestAccountThatIsLargeEnough(t *testing.T) {
 	t.Parallel()
 	limits := unlimited()
-	limits.MaxStreams, limits.MaxConsumers, limits.MaxBytesRequired, limits.MaxMemory, limits.MaxStore = 7, 20, true, 0, 1<<30
+	limits.MaxStreams, limits.MaxConsumers, limits.MaxBytesRequired, limits.MaxMemory, limits.MaxStore = 8, 20, true, 0, 1<<30
 	owner, js := hosted(t, limits)
 	for range 2 {
 		if err := owner.Init(t.Context(), bus.Topology{MaxBytes: 1 << 30}); err != nil {
@@ -284,7 +289,7 @@ func TestAccountThatIsLargeEnough(t *testing.T) {
 		}
 	}
 	streams := storeStreams(t, js)
-	if runs, progress := streams["RUNS"], streams["KV_progress"]; runs.MaxConsumers != 20 || progress.Storage != jetstream.FileStorage || len(streams) != 7 {
+	if runs, progress := streams["RUNS"], streams["KV_progress"]; runs.MaxConsumers != 20 || progress.Storage != jetstream.FileStorage || len(streams) != 8 {
 		t.Errorf("RUNS %+v, progress %+v", runs, progress)
 	}
 	request := bustest.Applied(t, owner)

@@ -3,6 +3,7 @@
 package run
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"time"
@@ -61,6 +62,9 @@ type Request struct {
 	StartWithin int `json:",omitempty"`
 	CreatedOn   time.Time
 }
+
+// Called is the id that the caller used.
+func (r Request) Called() task.ID { return cmp.Or(r.CalledAs, r.Task) }
 
 // StatusPath is the path of a run's status URL.
 func StatusPath(id task.ID, n Number) string { return statusURL("", id, n) }

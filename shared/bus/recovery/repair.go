@@ -91,6 +91,7 @@ func (s store) mend(ctx context.Context, found damage) error {
 var lostWhat = map[string]string{
 	jet.TasksStream:   "the last changes of tasks may be lost. Look at `runhook task list`, and apply their files again",
 	jet.ControlStream: "the store's id may be lost. If it was, signed addresses that were given out no longer fit",
+	jet.KeysStream:    "the last Idempotency-Keys may be forgotten. A POST that is repeated with one of them may start another run",
 	jet.RowsStream:    "the rejected rows of the last runs may be incomplete",
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -24,11 +23,12 @@ import (
 // What a message of one refers to in another is there when that is read:
 //
 //   - a request is read before its final document and the definition that it names;
+//   - a request, before the entry of its key, which says that there is one or where to look;
 //   - a queue that says acknowledged, before the final document that was written ahead of that;
 //   - an event, before the final document that it is a copy of: read later, it would let the restored
 //     store pass over as many new ones;
 //   - a claim or a final document, before the rejected rows that it names.
-var backedUp = []string{jet.RunsStream, jet.EventsStream, jet.Before.StreamName(), jet.RowsStream, jet.TasksStream, jet.ControlStream}
+var backedUp = []string{jet.RunsStream, jet.KeysStream, jet.EventsStream, jet.Before.StreamName(), jet.RowsStream, jet.TasksStream, jet.ControlStream}
 
 const (
 	// snapshotChunk is the size of a backup's parts, below the smallest usual limit of a NATS message.
@@ -52,6 +52,9 @@ type Sink interface {
 func Backup(ctx context.Context, b *bus.Bus, to Sink) error {
 	s := storeOf(b)
 	for _, name := range backedUp {
+		if _, err := s.JS.Stream(ctx, name); name == jet.KeysStream && errors.Is(err, jetstream.ErrStreamNotFound) {
+			continue // an earlier program had none
+		}
 		if err := s.backUp(ctx, name, to); err != nil {
 			return fmt.Errorf("back up stream %s: %w", name, err)
 		}
@@ -214,10 +217,15 @@ func Restore(ctx context.Context, b *bus.Bus, replicas int, madeOn time.Time, ne
 			_ = s.JS.DeleteStream(context.WithoutCancel(ctx), name) // what is not there need not go
 		}
 	}()
+	var restored []string
 	for _, expected := range backedUp {
 		if err != nil {
 			return err
 		}
+		if name != expected && expected == jet.KeysStream { // an earlier program had none
+			continue
+		}
+		restored = append(restored, expected)
 		if name != expected {
 			return fmt.Errorf("stream %q comes where %q has to: this program cannot restore the backup", name, expected)
 		}
@@ -225,7 +233,7 @@ func Restore(ctx context.Context, b *bus.Bus, replicas int, madeOn time.Time, ne
 			return fmt.Errorf("restore stream %s: %w", expected, err)
 		}
 	}
-	if err := s.awaitReplicas(ctx); err != nil {
+	if err := s.awaitReplicas(ctx, restored); err != nil {
 		return err
 	}
 	if err := s.renew(ctx, madeOn); err != nil {
@@ -294,8 +302,8 @@ func (s store) restoreStream(ctx context.Context, name string, description []byt
 
 // awaitReplicas waits until each replica of the restored streams has what its leader has: who reads them
 // next may ask any of them.
-func (s store) awaitReplicas(ctx context.Context) error {
-	for _, name := range backedUp {
+func (s store) awaitReplicas(ctx context.Context, streams []string) error {
+	for _, name := range streams {
 		last, changed := "", time.Now()
 		for {
 			stream, err := s.JS.Stream(ctx, name)
@@ -342,14 +350,10 @@ func (s store) renew(ctx context.Context, madeOn time.Time) error {
 	if _, err := s.JS.Publish(ctx, jet.StoreIDSubject, []byte(uuid.NewString())); err != nil {
 		return fmt.Errorf("write the store id: %w", jet.Explain(err))
 	}
-	if err := s.bus.Check(ctx); err != nil {
+	if err := s.bus.Init(ctx, bus.Topology{}); err != nil { // it may be the store of an earlier program
 		return err
 	}
-	restored, err := s.noteRestored(ctx)
-	if err != nil {
-		return err
-	}
-	if err := s.moveNumbers(ctx, restored, madeOn); err != nil {
+	if err := s.moveNumbers(ctx, madeOn); err != nil {
 		return err
 	}
 	event, err := s.Events.LeaderLast(ctx, jet.Events)
@@ -385,20 +389,6 @@ func (s store) renew(ctx context.Context, madeOn time.Time) error {
 	})
 }
 
-// noteRestored notes which requests came with the backup, and returns the last sequence of RUNS that did.
-func (s store) noteRestored(ctx context.Context) (last uint64, err error) {
-	info, err := s.Runs.Info(ctx)
-	if err != nil {
-		return 0, jet.Explain(err)
-	}
-	last = info.State.LastSeq
-	_, err = s.JS.Publish(ctx, jet.RestoredSubject, strconv.AppendUint(nil, last, 10))
-	if err != nil {
-		return 0, fmt.Errorf("note what was restored: %w", jet.Explain(err))
-	}
-	return last, nil
-}
-
 const (
 	// acceptedPerSecond is more runs than a store can accept in a second.
 	acceptedPerSecond = 100_000
@@ -412,7 +402,12 @@ const (
 
 // moveNumbers has the requests behind the restored ones get numbers that were not given out after the
 // backup, whoever accepted how many runs since.
-func (s store) moveNumbers(ctx context.Context, restored uint64, madeOn time.Time) error {
+func (s store) moveNumbers(ctx context.Context, madeOn time.Time) error {
+	info, err := s.Runs.Info(ctx)
+	if err != nil {
+		return jet.Explain(err)
+	}
+	restored := info.State.LastSeq
 	highest, err := s.highestNumber(ctx, 1, s.Numbers.Of(restored))
 	if err != nil {
 		return err
@@ -436,8 +431,7 @@ func (s store) moveNumbers(ctx context.Context, restored uint64, madeOn time.Tim
 		return fmt.Errorf("the next run would get the number %s, which leaves too few that are exact in JSON: this machine's clock says %s, and the backup is of %s; set the clock right",
 			number, time.Now().UTC().Format(time.DateTime), madeOn.UTC().Format(time.DateTime))
 	}
-	info, err := s.Runs.Info(ctx)
-	if err != nil {
+	if info, err = s.Runs.Info(ctx); err != nil {
 		return jet.Explain(err)
 	}
 	config := info.Config

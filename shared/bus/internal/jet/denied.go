@@ -188,7 +188,7 @@ func (s *Store) request(ctx context.Context, msg *nats.Msg) (*nats.Msg, error) {
 // denied still it tries, with a question that stores nothing: nobody may POST to a service that is not ready.
 func (s *Store) lacking(ctx context.Context) error {
 	for what, subject := range s.Denials.deniedRequests() {
-		if _, _, err := s.Runs.Known(ctx, subject, ""); err == nil {
+		if s.Runs.answers(ctx, subject) == nil {
 			s.Denials.granted(what)
 		}
 	}

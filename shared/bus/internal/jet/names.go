@@ -1,6 +1,7 @@
 package jet
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"strings"
@@ -15,6 +16,7 @@ const (
 	EventsStream   = "EVENTS"
 	ProgressStream = "KV_progress" // <task>.<run>, in memory
 	ControlStream  = "KV_control"  // the store id; later: cancel requests
+	KeysStream     = "KV_keys"     // <task>.<hash of an idempotency key>
 	TasksBucket    = "tasks"       // <task>, <task>.<sha256>
 	TasksStream    = "KV_" + TasksBucket
 	RowsBucket     = "rows" // <task>.<run>.<token>.<n>, an object store
@@ -28,6 +30,7 @@ const (
 	Progress      = "$KV.progress.>"
 	LiveDocuments = "$KV.progress.*.*"
 	Control       = "$KV.control.>"
+	Keys          = "$KV.keys.>"
 	Tasks         = "$KV." + TasksBucket + ".>"
 	RowChunks     = "$O." + RowsBucket + ".C.>"
 	RowMeta       = "$O." + RowsBucket + ".M.>"
@@ -41,10 +44,10 @@ const (
 	StoreIDSubject = "$KV.control.store"
 	// RepairSubject is there while a repair is under way.
 	RepairSubject = "$KV.control.repair"
-	// RestoredSubject is there in a store that was restored: the last sequence of RUNS that came with the backup.
-	RestoredSubject = "$KV.control.restored"
-	// SkippedRequests takes the messages that move the sequence of RUNS on.
+	// SkippedRequests takes the messages that move the sequence of RUNS on, and SkippedKeys those that only see
+	// whether the bucket of keys takes any.
 	SkippedRequests = "run.skipped"
+	SkippedKeys     = "$KV.keys.skipped"
 )
 
 // What RUNS says of the store in its metadata.
@@ -79,6 +82,13 @@ func TaskOfRequest(subject string) (id task.ID, ok bool) {
 func IsID(token string) bool {
 	id, err := task.ParseID(token)
 	return err == nil && string(id) == token
+}
+
+// KeySubject has what is known of an idempotency key of the callers of an id. Its hash is short of no bit that
+// would matter: nobody finds another key with the same.
+func KeySubject(id task.ID, key string) string {
+	hash := sha256.Sum256([]byte(key))
+	return "$KV.keys." + string(id) + "." + base64.RawURLEncoding.EncodeToString(hash[:16])
 }
 
 // ProgressSubject has a run's live document.

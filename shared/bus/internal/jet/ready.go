@@ -64,7 +64,7 @@ func (s *Store) usable(ctx context.Context) error {
 	for _, written := range []struct {
 		*Stream
 		probe string
-	}{{s.Runs, SkippedRequests}, {s.Results.Stream, s.Results.Skipped()}} {
+	}{{s.Runs, SkippedRequests}, {s.Results.Stream, s.Results.Skipped()}, {s.Keys, SkippedKeys}} {
 		stream := written.Stream
 		if _, err := s.JS.Stream(ctx, stream.name); err != nil {
 			return fmt.Errorf("stream %s: %w", stream.name, As(run.ErrUnavailable, Explain(err)))

@@ -90,17 +90,14 @@ const (
 	rollupRefused = jetstream.ErrorCode(10111)
 )
 
-// Known returns the sequence of the message that the stream has stored under an id within its window; ok is
-// false if there is none. subject is any that the stream takes. The question is a message that no stream
-// takes, because of a header: the server looks for the id before it comes to that one.
-func (s *Stream) Known(ctx context.Context, subject, id string) (sequence uint64, ok bool, err error) {
-	answer, err := publishAcknowledged(ctx, s.store, &nats.Msg{Subject: subject, Header: nats.Header{
-		jetstream.ExpectedStreamHeader: {s.name}, jetstream.MsgIDHeader: {id}, jetstream.MsgRollup: {noRollup},
-	}})
+// answers asks whether a message may be published to a subject that the stream takes. The question is one
+// that no stream takes, because of a header.
+func (s *Stream) answers(ctx context.Context, subject string) error {
+	_, err := publishAcknowledged(ctx, s.store, &nats.Msg{Subject: subject, Header: nats.Header{jetstream.MsgRollup: {noRollup}}})
 	if api, isAPI := errors.AsType[*jetstream.APIError](err); isAPI && api.ErrorCode == rollupRefused {
-		return 0, false, nil
+		return nil
 	}
-	return answer.Sequence, answer.Duplicate, err
+	return err
 }
 
 // Ended reports whether a run has its final document, as the leader has it.
@@ -272,6 +269,11 @@ func (s *Stream) Scan(ctx context.Context, config jetstream.OrderedConsumerConfi
 	}
 }
 
+// LeaderFollowing is Following, answered by the stream's leader.
+func (s *Stream) LeaderFollowing(ctx context.Context, subject string, sequence uint64) (Record, error) {
+	return s.fromLeader(ctx, map[string]any{"seq": sequence, "next_by_subj": subject})
+}
+
 // leaderFollowing is the first message of any of some subjects, or of all, at a sequence or behind it, as
 // the stream's leader has it.
 func (s *Stream) leaderFollowing(ctx context.Context, subjects []string, sequence uint64) (first Record, err error) {
@@ -279,7 +281,7 @@ func (s *Stream) leaderFollowing(ctx context.Context, subjects []string, sequenc
 		subjects = []string{">"}
 	}
 	for _, subject := range subjects {
-		next, err := s.fromLeader(ctx, map[string]any{"seq": sequence, "next_by_subj": subject})
+		next, err := s.LeaderFollowing(ctx, subject, sequence)
 		switch {
 		case errors.Is(err, ErrMissing):
 		case err != nil:

@@ -23,8 +23,8 @@ type Store struct {
 	JS  jetstream.JetStream
 	Log zerolog.Logger
 	// Runs has the requests, Events the copies of final documents, Progress the live documents, Control the
-	// store's id.
-	Runs, Events, Progress, Control *Stream
+	// store's id, Keys what is known of idempotency keys.
+	Runs, Events, Progress, Control, Keys *Stream
 	// Results has the claims and final documents.
 	Results *Results
 	// Denials are what the server has denied to the connection's user.
@@ -90,13 +90,13 @@ func New(nc *nats.Conn, log zerolog.Logger, full, cramped func() bool, metrics p
 	s := &Store{NC: nc, JS: js, Log: log, Denials: NewDenials(log), Deliveries: deliveries, full: full, cramped: cramped, foreign: foreign}
 	stream := func(name string) *Stream { return &Stream{name: name, store: s, group: newGroup(s, name)} }
 	s.Runs, s.Events, s.Results = stream(RunsStream), stream(EventsStream), &Results{stream(Before.StreamName()), Before}
-	s.Progress, s.Control, s.rows = stream(ProgressStream), stream(ControlStream), stream(RowsStream)
+	s.Progress, s.Control, s.Keys, s.rows = stream(ProgressStream), stream(ControlStream), stream(KeysStream), stream(RowsStream)
 	return s, nil
 }
 
 // Use makes the store's streams, by name, those that the server has now.
 func (s *Store) Use(ctx context.Context, opened map[string]jetstream.Stream) error {
-	for _, stream := range []*Stream{s.Runs, s.Results.Stream, s.Events, s.Progress, s.Control, s.rows} {
+	for _, stream := range []*Stream{s.Runs, s.Results.Stream, s.Events, s.Progress, s.Control, s.Keys, s.rows} {
 		stream.Stream = opened[stream.name]
 	}
 	config := s.Runs.CachedInfo().Config
@@ -105,8 +105,9 @@ func (s *Store) Use(ctx context.Context, opened map[string]jetstream.Stream) err
 	s.Replicated = config.Replicas > 1
 	// Replicas group what they agree on by themselves, and writes that are not synced cost less singly.
 	grouped := config.Metadata[SyncedKey] == "true" && !s.Replicated
-	s.Runs.group.enable(grouped && config.AllowAtomicPublish)
-	s.Results.group.enable(grouped && s.Results.CachedInfo().Config.AllowAtomicPublish)
+	for _, stream := range []*Stream{s.Runs, s.Results.Stream, s.Keys} {
+		stream.group.enable(grouped && stream.CachedInfo().Config.AllowAtomicPublish)
+	}
 	lease, err := time.ParseDuration(config.Metadata[LeaseKey])
 	if err != nil {
 		return As(ErrNotMade, fmt.Errorf("stream %s does not say its lease: run `runhook init --nats URL` again", RunsStream))
@@ -153,6 +154,7 @@ func (s *Store) Close() {
 	s.NC.Close()
 	s.Runs.group.close()
 	s.Results.group.close()
+	s.Keys.group.close()
 }
 
 // Retention is how long the store keeps runs.
