@@ -20,7 +20,7 @@ import (
 // startLimit bounds how long a process may take until it is ready, and stopLimit how long until it
 // has ended after a signal. Both are for a machine that is busy with other things.
 const (
-	startLimit = 90 * time.Second
+	startLimit = 5 * time.Minute
 	stopLimit  = 60 * time.Second
 )
 
