@@ -46,7 +46,8 @@ func (f *NATSFlags) store(name string) []step {
 // RetentionFlags say how long a store keeps what, and how long it waits for a runner. Those that are left
 // out are as the store has them.
 type RetentionFlags struct {
-	Retention         *time.Duration `placeholder:"TIME" help:"How long runs, results and events are kept, at least 1d. Default: as the store has it, 365d in a new one."`
+	Retention         *time.Duration `placeholder:"TIME" help:"How long runs and results are kept, at least 1d. Default: as the store has it, 365d in a new one."`
+	EventsRetention   *time.Duration `placeholder:"TIME" help:"How long events are kept, at least 1h, and at most a day longer than runs. Default: as the store has it, 30d in a new one."`
 	IdempotencyWindow *time.Duration `placeholder:"TIME" help:"How long an Idempotency-Key is remembered. Default: as the store has it, 24h in a new one."`
 
 	Lease *time.Duration `placeholder:"TIME" help:"How long a runner may be silent before another may take over its runs. Default: as the store has it, 30s in a new one. Runners take a change at their next start."`
@@ -55,12 +56,14 @@ type RetentionFlags struct {
 }
 
 func (f *RetentionFlags) checkRetention() error {
-	const leastLease, leastRetention, leastWindow = 2 * time.Second, 24 * time.Hour, 100 * time.Millisecond
+	const leastLease, leastRetention, leastEvents, leastWindow = 2 * time.Second, 24 * time.Hour, time.Hour, 100 * time.Millisecond
 	switch {
 	case f.Lease != nil && *f.Lease < leastLease:
 		return fmt.Errorf("--lease must be at least %s, not %s, because runners that are only slow would lose their runs", leastLease, *f.Lease)
 	case f.Retention != nil && *f.Retention < leastRetention:
 		return fmt.Errorf("--retention must be at least 1d, not %s, because older runs are deleted with their results; m is a minute, and a month is 30d", run.Span(*f.Retention))
+	case f.EventsRetention != nil && *f.EventsRetention < leastEvents:
+		return fmt.Errorf("--events-retention must be at least 1h, not %s, because subscribers that are away for longer miss events; m is a minute, and a month is 30d", run.Span(*f.EventsRetention))
 	case f.IdempotencyWindow != nil && *f.IdempotencyWindow < leastWindow:
 		return fmt.Errorf("--idempotency-window must be at least %s, not %s", leastWindow, *f.IdempotencyWindow)
 	}
@@ -68,7 +71,10 @@ func (f *RetentionFlags) checkRetention() error {
 }
 
 func (f *RetentionFlags) topology() bus.Topology {
-	return bus.Topology{Retention: given(f.Retention), IdempotencyWindow: given(f.IdempotencyWindow), Lease: given(f.Lease)}
+	return bus.Topology{
+		Retention: given(f.Retention), EventsRetention: given(f.EventsRetention),
+		IdempotencyWindow: given(f.IdempotencyWindow), Lease: given(f.Lease),
+	}
 }
 
 // apply makes the store of a topology, or changes the one that is there, unless that takes something away

@@ -29,13 +29,28 @@ func TestInitChangesWhatItIsTold(t *testing.T) {
 	t.Parallel()
 	store := bustest.Empty(t, false)
 	nats := []string{"init", "--nats", store.Broker.URL()}
-	mustCall(t, append(nats, "--retention", "730d", "--idempotency-window", "48h", "--durability", "always", "--max-bytes", "1GiB")...)
+	mustCall(t, append(nats, "--retention", "730d", "--events-retention", "40d", "--idempotency-window", "48h", "--durability", "always", "--max-bytes", "1GiB")...)
 	mustCall(t, append(nats, "--lease", "40s")...)
 	retention, window, metadata, bytes := runsConfig(t, store.Broker.URL())
 	if retention != 730*24*time.Hour || window != 48*time.Hour || metadata["runhook-lease"] != "40s" || metadata["runhook-synced"] != "true" || bytes != (1<<30)*35/100 {
 		t.Errorf("the store keeps runs for %s, keys for %s, %v, %d bytes", retention, window, metadata, bytes)
 	}
+	events := func() time.Duration {
+		t.Helper()
+		stream, err := bustest.JetStream(t, store.Broker.URL()).Stream(t.Context(), "EVENTS")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stream.CachedInfo().Config.MaxAge
+	}
+	if kept := events(); kept != 40*24*time.Hour {
+		t.Errorf("events are kept for %s", kept)
+	}
+	mustCall(t, append(nats, "--events-retention", "2h")...)
 	mustCall(t, append(nats, "--durability", "interval")...)
+	if kept := events(); kept != 2*time.Hour {
+		t.Errorf("events are kept for %s", kept)
+	}
 	if _, _, metadata, _ := runsConfig(t, store.Broker.URL()); metadata["runhook-synced"] != "false" {
 		t.Errorf("the store is %v", metadata)
 	}

@@ -24,7 +24,8 @@ func storedTopology(runs jetstream.StreamConfig) Topology {
 	}
 	t := Topology{
 		Replicas: runs.Replicas, Retention: said(jet.RetentionKey, runs.MaxAge), IdempotencyWindow: said(jet.WindowKey, runs.Duplicates),
-		Lease: said(jet.LeaseKey, 0), MaxConsumers: max(runs.MaxConsumers, 0),
+		EventsRetention: said(jet.EventsKey, said(jet.RetentionKey, runs.MaxAge)+moreThanRuns),
+		Lease:           said(jet.LeaseKey, 0), MaxConsumers: max(runs.MaxConsumers, 0),
 		Synced: runs.Metadata[jet.SyncedKey] == "true",
 	}
 	t.MaxBytes, _ = strconv.ParseInt(runs.Metadata[jet.MaxBytesKey], 10, 64)

@@ -20,8 +20,10 @@ import (
 type Topology struct {
 	// Replicas of every stream and bucket. Default 1.
 	Replicas int
-	// Retention is how long runs, their results and their events are kept. Default 365 days.
+	// Retention is how long runs and their results are kept. Default 365 days.
 	Retention time.Duration
+	// EventsRetention is how long events are kept; at most a day longer than runs. Default 30 days.
+	EventsRetention time.Duration
 	// IdempotencyWindow is how long an idempotency key is remembered; never longer than Retention. Default 24 h.
 	IdempotencyWindow time.Duration
 	// Lease is how long a runner may be silent before its run is delivered again. Default 30 s.
@@ -46,6 +48,9 @@ type Topology struct {
 
 const (
 	progressAge = 24 * time.Hour
+	// moreThanRuns is by how much events may outlive runs, and failed rows do: the final document that names
+	// them never names what has gone.
+	moreThanRuns = 24 * time.Hour
 	// knownIDs is how long the server knows the ids of requests, for which it reads all of that time at each
 	// start; the bucket of keys knows them longer.
 	knownIDs = 2 * time.Minute
@@ -59,6 +64,7 @@ const (
 func (t *Topology) over(has Topology) {
 	t.Replicas = cmp.Or(t.Replicas, has.Replicas, 1)
 	t.Retention = cmp.Or(t.Retention, has.Retention, 365*24*time.Hour)
+	t.EventsRetention = min(cmp.Or(t.EventsRetention, has.EventsRetention, 30*24*time.Hour), t.Retention+moreThanRuns)
 	t.IdempotencyWindow = min(cmp.Or(t.IdempotencyWindow, has.IdempotencyWindow, 24*time.Hour), t.Retention)
 	t.Lease = cmp.Or(t.Lease, has.Lease, 30*time.Second)
 	t.MaxBytes = cmp.Or(t.MaxBytes, has.MaxBytes)
@@ -74,7 +80,7 @@ func (t Topology) streams() []jetstream.StreamConfig {
 	// What belongs to the store is said here: whoever makes a consumer must use the same lease.
 	requests.Metadata = map[string]string{
 		jet.LeaseKey: t.Lease.String(), jet.SyncedKey: strconv.FormatBool(t.Synced),
-		jet.RetentionKey: t.Retention.String(), jet.WindowKey: t.IdempotencyWindow.String(), jet.MaxBytesKey: strconv.FormatInt(t.MaxBytes, 10),
+		jet.RetentionKey: t.Retention.String(), jet.EventsKey: t.EventsRetention.String(), jet.WindowKey: t.IdempotencyWindow.String(), jet.MaxBytesKey: strconv.FormatInt(t.MaxBytes, 10),
 		jet.ConsumersKey: strconv.Itoa(t.MaxConsumers),
 	}
 
@@ -84,8 +90,7 @@ func (t Topology) streams() []jetstream.StreamConfig {
 	runs.AllowAtomicPublish = true
 
 	events := t.stream(jet.EventsStream, 23)
-	// Longer than the source's: an emptied stream would source everything again.
-	events.MaxAge = t.Retention + 24*time.Hour
+	events.MaxAge = t.EventsRetention
 	events.Discard = jetstream.DiscardOld // they are copies
 	events.Sources = []*jetstream.StreamSource{jet.Before.Source()}
 	if t.Embedded {
@@ -96,10 +101,9 @@ func (t Topology) streams() []jetstream.StreamConfig {
 	keys := t.bucket(jet.KeysStream, 2, jet.Keys)
 	keys.MaxAge, keys.AllowAtomicPublish = t.IdempotencyWindow, true
 
-	// The object store of rejected rows, which cannot do without rollups. It keeps them longer than the final document that names them, so
-	// that that never names what has gone.
+	// The object store of rejected rows, which cannot do without rollups.
 	rows := t.stream(jet.RowsStream, 7, jet.RowChunks, jet.RowMeta)
-	rows.MaxAge, rows.AllowRollup = t.Retention+24*time.Hour, true
+	rows.MaxAge, rows.AllowRollup = t.Retention+moreThanRuns, true
 
 	return []jetstream.StreamConfig{
 		requests, keys, runs, events, t.progress(), t.bucket(jet.ControlStream, 0.5, jet.Control), t.bucket(jet.TasksStream, 2, jet.Tasks), rows,

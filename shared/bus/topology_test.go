@@ -87,6 +87,9 @@ func TestStoreIsMadeSmall(t *testing.T) {
 		if is.AllowMsgTTL || is.AllowMsgSchedules {
 			t.Errorf("stream %s takes messages that expire or wait: %+v", name, is)
 		}
+		if name == "EVENTS" && is.MaxAge != 30*day {
+			t.Errorf("events are kept for %s", is.MaxAge)
+		}
 	}
 }
 
@@ -101,6 +104,7 @@ func TestStoreOfBeforeIsFitted(t *testing.T) {
 			Metadata: map[string]string{"runhook-lease": "30s", "runhook-retention": "8760h0m0s", "runhook-idempotency-window": "24h0m0s"},
 		},
 		{Name: "KV_control", Subjects: []string{"$KV.control.>"}, MaxMsgsPerSubject: 1},
+		{Name: "EVENTS", MaxAge: 366 * day, Sources: []*jetstream.StreamSource{{Name: "KV_runs"}}},
 	} {
 		if _, err := js.CreateStream(t.Context(), former); err != nil {
 			t.Fatal(err)
@@ -114,6 +118,9 @@ func TestStoreOfBeforeIsFitted(t *testing.T) {
 	}
 	is := storeStreams(t, js)
 	runs, control := is["RUNS"], is["KV_control"]
+	if kept := is["EVENTS"].MaxAge; kept != 366*day {
+		t.Errorf("events are kept for %s", kept)
+	}
 	if runs.Compression != jetstream.S2Compression || !runs.AllowMsgTTL || !slices.Equal(runs.Subjects, []string{"run.request.*", "run.skipped"}) {
 		t.Errorf("RUNS is %+v", runs)
 	}

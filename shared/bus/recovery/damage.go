@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -30,8 +31,8 @@ type damage struct {
 	delivered, number run.Number
 	// copied is the highest sequence of the bucket that the events have a copy of.
 	copied uint64
-	// noEvents: there is not one event, and there are final documents. Somebody has purged the stream, or
-	// its files are lost.
+	// noEvents: there is not one event, and there are final documents that are young enough to have one.
+	// Somebody has purged the stream, or its files are lost.
 	noEvents bool
 	// unfinished: an earlier repair did not come to its end.
 	unfinished bool
@@ -109,12 +110,22 @@ func (s store) eventsDamage(ctx context.Context, found *damage) error {
 	if !errors.Is(err, jet.ErrMissing) {
 		return err
 	}
-	_, err = s.Results.LeaderLast(ctx, s.Results.Finals())
-	if errors.Is(err, jet.ErrMissing) {
-		return nil
-	}
-	found.noEvents = err == nil
+	first, err := s.youngFinals(ctx)
+	found.noEvents = first > 0
 	return err
+}
+
+// youngFinals is the sequence of the first final document that has not outlived its event, 0 for none.
+func (s store) youngFinals(ctx context.Context) (first uint64, err error) {
+	since := time.Now().Add(-s.Events.CachedInfo().Config.MaxAge)
+	err = s.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{s.Results.Finals()}, HeadersOnly: true,
+		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since,
+	}, func(final jet.Record) error {
+		first = final.Sequence
+		return jet.ErrEnough
+	})
+	return first, err
 }
 
 // origin is what a copy in the events says of the final document that it was made of: its run number,

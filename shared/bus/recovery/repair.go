@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"strings"
 	"time"
@@ -63,8 +64,13 @@ func (s store) tellNoEvents(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	young, err := s.youngFinals(ctx)
+	if err != nil {
+		return err
+	}
+	maps.DeleteFunc(ended, func(_ ofTask, sequence uint64) bool { return sequence < young })
 	s.Log.Warn().Int("completions", len(ended)).
-		Msg("the stream EVENTS is empty, as after a purge: the completion of every run that is kept is published again now")
+		Msg("the stream EVENTS is empty, as after a purge: the completion of every run that ended within --events-retention is published again now")
 	return nil
 }
 
@@ -213,7 +219,7 @@ func (s store) awaitCopies(ctx context.Context) error {
 }
 
 // reconcile makes the final documents and the events fit each other again: one final and one event
-// for each run that either knows of. A final that is written, again or anew, is copied into the events
+// for each run that either knows of, but for runs whose events are too old to be there. A final that is written, again or anew, is copied into the events
 // by the server; so an event that is not of the present final goes. Who had received that one gets
 // another with the same ce-id.
 func (s store) reconcile(ctx context.Context) (returned, copied int, err error) {
@@ -281,11 +287,15 @@ func (s store) reconcileEvent(ctx context.Context, sequence uint64, of ofTask) (
 	return back, err
 }
 
-// copyUnseen writes the final documents again that have no event.
+// copyUnseen writes the final documents again that have no event and should have one.
 func (s store) copyUnseen(ctx context.Context, finals map[ofTask]uint64, seen map[ofTask]bool) (copied int, err error) {
+	young, err := s.youngFinals(ctx)
+	if young == 0 || err != nil {
+		return 0, err
+	}
 	first := uint64(math.MaxUint64)
 	for of, sequence := range finals {
-		if !seen[of] {
+		if !seen[of] && sequence >= young {
 			first = min(first, sequence)
 		}
 	}

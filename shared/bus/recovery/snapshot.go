@@ -452,11 +452,11 @@ func (s store) resumeEvents(ctx context.Context) error {
 		return err
 	}
 	_, copied := origin(newest.Header)
+	if copied == 0 {
+		return s.sourceEvents(ctx, 0) // where they have all passed, the server goes on from the time of the last
+	}
 	if err := s.sourceEvents(ctx, copied+1); err != nil {
 		return err
-	}
-	if copied == 0 {
-		return s.sourceEvents(ctx, 0)
 	}
 	newest, doc, err := s.newestEvent(ctx, newest)
 	if errors.Is(err, jet.ErrMissing) {

@@ -56,6 +56,7 @@ const (
 	SyncedKey    = "runhook-synced"
 	RetentionKey = "runhook-retention"
 	WindowKey    = "runhook-idempotency-window"
+	EventsKey    = "runhook-events-retention"
 	MaxBytesKey  = "runhook-max-bytes"
 	// ConsumersKey has how many consumers RUNS may have.
 	ConsumersKey = "runhook-max-consumers"
