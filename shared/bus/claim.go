@@ -158,7 +158,7 @@ func (c *Claim) Finish(ctx context.Context, doc run.Document, rejected run.Rejec
 		return err
 	}
 	header := eventHeaders(c.store.ID, doc)
-	header.Set(jet.HeaderHold, c.hold)
+	header.Set(jet.HeaderHold, c.mark())
 	if len(rejected) > 0 {
 		header.Set(jet.HeaderRejected, formatRejected(rejected))
 	}
@@ -211,13 +211,17 @@ func (c *Claim) write(ctx context.Context, e jet.Entry) (jet.Receipt, error) {
 	}
 }
 
+// mark is as much of the hold as tells two holders' final documents apart that are the same otherwise: each is
+// stored twice.
+func (c *Claim) mark() string { return c.hold[:6] }
+
 // wrote reports whether this holder has written a message since the write that it knows of.
 func (c *Claim) wrote(stored jet.Record) bool {
 	if stored.Sequence <= c.sequence {
 		return false
 	}
 	if stored.Subject == c.store.Results.FinalSubject(c.task, c.number) {
-		return stored.Header.Get(jet.HeaderHold) == c.hold
+		return stored.Header.Get(jet.HeaderHold) == c.mark()
 	}
 	state, err := run.DecodeClaim(stored.Data)
 	return err == nil && state.Hold == c.hold

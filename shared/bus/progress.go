@@ -43,7 +43,7 @@ func (p *Progress) Write(ctx context.Context, doc run.Document) error {
 		p.revision, p.opened = earlier.Sequence, true
 	}
 	ack, err := p.store.JS.PublishMsg(ctx, &nats.Msg{Subject: p.subject, Data: data},
-		jetstream.WithExpectStream(jet.ProgressStream), jetstream.WithExpectLastSequencePerSubject(p.revision))
+		jetstream.WithExpectLastSequencePerSubject(p.revision))
 	if err == nil {
 		p.revision = ack.Sequence
 		return nil

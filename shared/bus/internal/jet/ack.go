@@ -31,8 +31,9 @@ const (
 )
 
 // publishAcknowledged publishes to a stream and waits for its acknowledgement. It is jetstream's
-// PublishMsg, with its errors, but for reading the acknowledgement in less time, and for what is denied.
-func publishAcknowledged(ctx context.Context, s *Store, msg *nats.Msg) (Receipt, error) {
+// PublishMsg, with its errors, but for reading the acknowledgement in less time, and for what is denied. That
+// it was the stream that took the message its answer tells: a header for it would be stored with each.
+func publishAcknowledged(ctx context.Context, s *Store, stream string, msg *nats.Msg) (Receipt, error) {
 	answer, err := s.request(ctx, msg)
 	for range unheardRetries {
 		if !errors.Is(err, nats.ErrNoResponders) {
@@ -49,7 +50,7 @@ func publishAcknowledged(ctx context.Context, s *Store, msg *nats.Msg) (Receipt,
 	}
 	ack, err := readAck(answer.Data)
 	switch {
-	case err != nil, ack.Error == nil && ack.Stream == "":
+	case err != nil, ack.Error == nil && ack.Stream != stream:
 		return Receipt{}, jetstream.ErrInvalidJSAck
 	case ack.Error != nil:
 		return Receipt{}, fmt.Errorf("nats: %w", ack.Error)

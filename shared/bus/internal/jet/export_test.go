@@ -89,7 +89,7 @@ func Close(open int, confirm bool) {
 
 // Committed reads the answer to a batch: whether it says that all is stored, or that nothing is.
 func Committed(answer []byte, id string, n int) (stored, notStored bool) {
-	_, err := committed(answer, id, n)
+	_, err := committed(answer, "RUNS", id, n)
 	return err == nil, errors.Is(err, errNotStored)
 }
 

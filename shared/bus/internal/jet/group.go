@@ -37,7 +37,7 @@ const (
 
 // Entry is what is to be published.
 type Entry struct {
-	// Msg has all headers but those for the stream and for a batch.
+	// Msg has all headers but those for a batch.
 	Msg *nats.Msg
 	// Fence is the subject whose last sequence Msg expects; empty for none. The server looks at the
 	// fences of a whole batch before it stores any of it, so two entries behind one fence must not
@@ -119,7 +119,6 @@ func (s *Stream) Publish(ctx context.Context, e Entry) (Receipt, error) {
 }
 
 func (g *group) publish(ctx context.Context, e Entry) (Receipt, error) {
-	e.Msg.Header.Set(jetstream.ExpectedStreamHeader, g.stream)
 	m := &member{Entry: e, turn: make(chan turn, 1)}
 	if g.mayGo(m) {
 		return g.alone(ctx, m)
@@ -163,7 +162,7 @@ func (g *group) alone(ctx context.Context, m *member) (Receipt, error) {
 		g.single--
 		g.next()
 	}()
-	return publishAcknowledged(ctx, g.store, m.Msg)
+	return publishAcknowledged(ctx, g.store, g.stream, m.Msg)
 }
 
 // leave ends the wait of an entry whose context has ended.
@@ -315,11 +314,11 @@ func (g *group) send(id string, members []*member) (last uint64, err error) {
 	case err != nil:
 		return 0, fmt.Errorf("%w: %s", errUnacknowledged, err.Error())
 	}
-	return committed(answer.Data, id, len(members))
+	return committed(answer.Data, g.stream, id, len(members))
 }
 
-// committed reads the answer to a batch of n messages.
-func committed(answer []byte, id string, n int) (last uint64, err error) {
+// committed reads the answer to a batch of n messages to a stream.
+func committed(answer []byte, stream, id string, n int) (last uint64, err error) {
 	switch ack, err := readAck(answer); {
 	case err != nil:
 		return 0, fmt.Errorf("%w: %s", errUnacknowledged, err.Error())
@@ -327,7 +326,7 @@ func committed(answer []byte, id string, n int) (last uint64, err error) {
 		return 0, fmt.Errorf("%w: %s", errNotStored, ack.Error.Error())
 	case ack.Error != nil:
 		return 0, fmt.Errorf("%w: %s", errUnacknowledged, ack.Error.Error())
-	case ack.Batch != id || ack.Count != n || ack.Sequence < uint64(n):
+	case ack.Stream != stream || ack.Batch != id || ack.Count != n || ack.Sequence < uint64(n):
 		return 0, fmt.Errorf("%w: the answer to batch %s of %d messages is %s", errUnacknowledged, id, n, answer)
 	default:
 		return ack.Sequence, nil

@@ -67,7 +67,7 @@ const (
 // Headers of our own messages.
 const (
 	HeaderRejected = "Runhook-Rejected" // the chunks of the rejected rows, on finals
-	HeaderHold     = "Runhook-Hold"     // the random id of whoever wrote it, on finals
+	HeaderHold     = "Runhook-Hold"     // the beginning of the random id of whoever wrote it, on finals
 )
 
 // RequestSubject takes the requests of a task.

@@ -93,7 +93,7 @@ const (
 // answers asks whether a message may be published to a subject that the stream takes. The question is one
 // that no stream takes, because of a header.
 func (s *Stream) answers(ctx context.Context, subject string) error {
-	_, err := publishAcknowledged(ctx, s.store, &nats.Msg{Subject: subject, Header: nats.Header{jetstream.MsgRollup: {noRollup}}})
+	_, err := publishAcknowledged(ctx, s.store, s.name, &nats.Msg{Subject: subject, Header: nats.Header{jetstream.MsgRollup: {noRollup}}})
 	if api, isAPI := errors.AsType[*jetstream.APIError](err); isAPI && api.ErrorCode == rollupRefused {
 		return nil
 	}
