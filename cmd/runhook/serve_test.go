@@ -209,7 +209,7 @@ func TestServeRefuses(t *testing.T) {
 		"slots are a number":         {[]string{"--slots", "many"}, "--slots"},
 		"grace":                      {[]string{"--grace=-1s"}, "--grace"},
 		"retention":                  {[]string{"--retention", "7 days"}, "365d, 12h or 30m"},
-		"retention of nothing":       {[]string{"--retention", "0d"}, "365d, 12h or 30m"},
+		"retention of nothing":       {[]string{"--retention", "0d"}, "--retention must be at least 1d, not 0s"},
 		"retention of a minute":      {[]string{"--retention", "1m"}, "--retention must be at least 1d, not 1m"},
 		"body":                       {[]string{"--max-body", "0"}, "--max-body must be"},
 		"waiting":                    {[]string{"--max-waiting=-1"}, "--max-waiting must be at least 0, not -1"},

@@ -91,7 +91,7 @@ func TestServicesRefuse(t *testing.T) {
 		"runner without connections":   {[]string{"runner", "--nats", unheard, "--connections", s.path("none.yaml")}, "none.yaml"},
 		"runner without slots":         {[]string{"runner", "--nats", unheard, "--slots", "0"}, "--slots must be"},
 		"init with a short lease":      {[]string{"init", "--nats", unheard, "--lease", "1s"}, "--lease must be at least 2s, not 1s"},
-		"init with too many replicas":  {[]string{"init", "--nats", unheard, "--replicas", "9"}, "--replicas 9"},
+		"init with too many replicas":  {[]string{"init", "--nats", unheard, "--replicas", "9"}, "--replicas must be 1 to 5, not 9"},
 		"credentials that are neither": {[]string{"init", "--nats", unheard, "--credentials", s.path("people.csv")}, "user:password"},
 	} {
 		t.Run(name, func(t *testing.T) {
