@@ -82,7 +82,16 @@ func TestSweepDefinitions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// It outlives the others, as does one whose time the server has not come to yet.
+	// It outlives the others, as does one whose time the server has not come to yet; so RUNS takes such here.
+	requests, err := js.Stream(ctx, "RUNS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := requests.CachedInfo().Config
+	config.AllowMsgTTL = true
+	if _, err := js.UpdateStream(ctx, config); err != nil {
+		t.Fatal(err)
+	}
 	kept, err := js.PublishMsg(ctx, &nats.Msg{Subject: "run.request." + string(id), Data: data, Header: nats.Header{jetstream.MsgTTLHeader: {"never"}}})
 	if err != nil {
 		t.Fatal(err)

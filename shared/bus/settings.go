@@ -115,9 +115,6 @@ func differing(has, wanted jetstream.StreamConfig) (all []setting) {
 	if has.AllowMsgSchedules { // a store from before, which cannot do without them any more
 		wanted.AllowRollup, wanted.DenyPurge, wanted.Discard = has.AllowRollup, has.DenyPurge, has.Discard
 	}
-	if wanted.Replicas <= 1 && wanted.Compression == jetstream.NoCompression { // whoever made it knows that it can be
-		wanted.Compression = has.Compression
-	}
 	for _, s := range settings {
 		is, want := reflect.ValueOf(s.of(&has)).Elem().Interface(), reflect.ValueOf(s.of(&wanted)).Elem().Interface()
 		if !reflect.DeepEqual(is, want) && !(s.name == "subjects" && len(has.Subjects) == 0 && len(wanted.Subjects) == 0) {

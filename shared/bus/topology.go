@@ -110,29 +110,21 @@ func (t Topology) streams() []jetstream.StreamConfig {
 	}
 }
 
-// stream is what all streams have in common. Nothing is pushed out by what is new. share is how much of
+// stream is what all streams have in common. Nothing is pushed out by what is new, and nothing is compressed:
+// nats-server 2.15.2 can write messages as they are behind a block that it has compressed, and cannot read the
+// stream any more then (findings/nats-server-s2-*.sh). share is how much of
 // MaxBytes is the stream's, in percent.
 func (t Topology) stream(name string, share float64, subjects ...string) jetstream.StreamConfig {
 	config := jetstream.StreamConfig{
 		Name: name, Subjects: subjects, Storage: jetstream.FileStorage, Replicas: t.Replicas,
 		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, AllowDirect: true,
 		MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxMsgSize: -1, MaxBytes: -1, MaxConsumers: -1,
-		Compression: t.compression(), Duplicates: leastDuplicates,
+		Duplicates: leastDuplicates,
 	}
 	if t.MaxBytes > 0 {
 		config.MaxBytes = max(1, int64(float64(t.MaxBytes)*share/100))
 	}
 	return config
-}
-
-// compression is how files are compressed: not where a stream may come to have replicas. With those nats-server
-// 2.15.2 appends to a block that it has compressed, and cannot read the stream any more (seen after servers
-// were killed and cut off).
-func (t Topology) compression() jetstream.StoreCompression {
-	if t.Embedded {
-		return jetstream.S2Compression
-	}
-	return jetstream.NoCompression
 }
 
 // bucket is the stream behind a key-value bucket. It takes no rollups, with which one message takes away all
@@ -150,7 +142,7 @@ func (t Topology) progress() jetstream.StreamConfig {
 	config.MaxAge = progressAge
 	config.RePublish = follow(jet.LiveDocuments)
 	if !t.progressOnDisk {
-		config.Storage, config.Compression = jetstream.MemoryStorage, jetstream.NoCompression
+		config.Storage = jetstream.MemoryStorage
 	}
 	return config
 }

@@ -274,7 +274,6 @@ func (s store) restoreStream(ctx context.Context, name string, description []byt
 		of.Config["num_replicas"] = json.RawMessage(fmt.Sprint(replicas))
 	}
 	delete(of.Config, "persist_mode") // what only the embedded server may do: see Topology.Embedded
-	delete(of.Config, "compression")  // likewise
 	delete(of.Config, "sources")      // a source would be copied from its beginning: see resumeEvents
 	reply, err := s.api(ctx, "STREAM.RESTORE."+name, of)
 	if err != nil {
