@@ -185,7 +185,7 @@ func TestRightLackingAtWorkIsNamed(t *testing.T) {
 		"lookup": "$JS.API.DIRECT.GET.KV_runs.$KV.runs.final.>", "leader": "$JS.API.STREAM.MSG.GET.KV_runs", "claim": "$KV.runs.claim.>", "progress": "$KV.progress.>",
 		"ack": "$JS.ACK.RUNS.>", "definition": "$JS.API.DIRECT.GET.KV_tasks.$KV.tasks.>", "rejected": "$O.rows.C.>", "list": "$JS.API.CONSUMER.CREATE.RUNS.>",
 		"info": "$JS.API.STREAM.INFO.RUNS", "apply": "$KV.tasks.>", "queue": "$JS.API.CONSUMER.INFO.RUNS.>", "sweep": "$JS.API.CONSUMER.CREATE.KV_runs.>",
-		"final": "$KV.runs.final.>", "await": "run.status.>",
+		"final": "$KV.runs.final.>", "await": "run.status.>", "key": "$KV.keys.>", "entry": "$JS.API.STREAM.MSG.GET.KV_keys",
 	}
 	var denying, allowing []*server.User
 	for user, subject := range rights {
@@ -244,6 +244,8 @@ func TestRightLackingAtWorkIsNamed(t *testing.T) {
 		"apply":      func(b *bus.Bus) { _, _ = b.Tasks.Apply(t.Context(), definition, false) },
 		"queue":      func(b *bus.Bus) { _, _ = b.Work.Queue(t.Context(), request.Task) },
 		"sweep":      func(b *bus.Bus) { _, _ = b.Unheld.RemoveClaims(t.Context(), 0) },
+		"key":        func(b *bus.Bus) { _, _ = b.Runs.Submit(t.Context(), request, "key") },
+		"entry":      func(b *bus.Bus) { _, _, _ = b.Runs.Keyed(t.Context(), request.Task, "key") },
 		"final":      func(*bus.Bus) { _ = claim.Finish(t.Context(), run.Document{}, nil) },
 		"await": func(b *bus.Bus) {
 			ended, end := context.WithCancel(t.Context())
