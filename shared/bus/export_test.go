@@ -67,22 +67,23 @@ func (s *Tasks) Looks(view *TaskView) func(context.Context) {
 // EnterKey writes the entry of a request's key and no more, as a process that is killed then.
 func (r *Runs) EnterKey(t testing.TB, request run.Request, text string) {
 	t.Helper()
-	from, err := r.end(t.Context())
+	k := keyOf(request.Called(), text)
+	entry, err := r.newEntry(t.Context(), k, request.Task)
 	if err == nil {
-		_, err = r.writeKey(t.Context(), keyOf(request.Called(), text), keyEntry{From: from, Task: request.Task}, 0)
+		_, err = r.writeKey(t.Context(), k, entry, 0)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// NotedRun is the run that the entry of a key names, 0 for none.
-func (r *Runs) NotedRun(ctx context.Context, id task.ID, text string) run.Number {
+// NotedRun is the run that the entry of a key names, 0 for none, and the sequence behind which its request is.
+func (r *Runs) NotedRun(ctx context.Context, id task.ID, text string) (n run.Number, from uint64) {
 	held, err := r.heldKey(ctx, keyOf(id, text))
 	if err != nil {
-		return 0
+		return 0, 0
 	}
-	return held.Run
+	return held.Run, held.From
 }
 
 // EntrySubject is where the entry of a key is.

@@ -121,15 +121,21 @@ func (r *Runs) writeKey(ctx context.Context, k key, entry keyEntry, inPlaceOf ui
 	return written.Sequence, nil
 }
 
+// newEntry is the entry of a key whose request is about to be published for a task.
+func (r *Runs) newEntry(ctx context.Context, k key, id task.ID) (keyEntry, error) {
+	from, err := r.end(ctx)
+	entry := keyEntry{From: from}
+	if id != k.id {
+		entry.Task = id
+	}
+	return entry, err
+}
+
 // submitKeyed publishes a request under a key, unless the key has started a run.
 func (r *Runs) submitKeyed(ctx context.Context, k key, request run.Request, msg *nats.Msg) (Accepted, error) {
-	from, err := r.end(ctx)
+	entry, err := r.newEntry(ctx, k, request.Task)
 	if err != nil {
 		return Accepted{}, err
-	}
-	entry := keyEntry{From: from}
-	if request.Task != k.id {
-		entry.Task = request.Task
 	}
 	for inPlaceOf := uint64(0); ; {
 		revision, err := r.writeKey(ctx, k, entry, inPlaceOf)
@@ -157,7 +163,7 @@ func (r *Runs) submitKeyed(ctx context.Context, k key, request run.Request, msg 
 				r.noteKey(ctx, k, held)
 			}
 			return Accepted{}, err
-		case held.revision > 0 && !held.passed && held.From <= from:
+		case held.revision > 0 && !held.passed && held.From <= entry.From:
 			return r.start(ctx, k, held, request, msg)
 		}
 		inPlaceOf = held.revision

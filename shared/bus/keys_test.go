@@ -67,7 +67,13 @@ func resubmitted(t *testing.T, store *bus.Bus, request run.Request, key string) 
 // noted waits until the entry of a key names its run.
 func noted(t *testing.T, store *bus.Bus, id task.ID, key string, n run.Number) {
 	t.Helper()
-	proctest.Eventually(t, "the run of the key is noted", func() bool { return store.Runs.NotedRun(t.Context(), id, key) == n })
+	proctest.Eventually(t, "the run of the key is noted", func() bool {
+		noted, from := store.Runs.NotedRun(t.Context(), id, key)
+		if noted == n && from > store.Jet().Numbers.Upto(n) {
+			t.Fatalf("%s: its run is %s, and would be looked for behind the sequence %d", key, n, from)
+		}
+		return noted == n
+	})
 }
 
 // Whatever a process that was killed has left of a POST with a key: when it is repeated, long after the server
@@ -171,6 +177,17 @@ func TestForeignEntryOfAKey(t *testing.T) {
 		if again := resubmitted(t, store.Bus, request, key); first.Replayed || again.Number != first.Number {
 			t.Errorf("behind %q: %+v, then %+v", value, first, again)
 		}
+	}
+	// As one that was read over from a store of before a day ago.
+	passed := fmt.Sprintf(`{"Run":%s,"Since":%q}`, bustest.Submit(t, store.Bus, request), time.Now().Add(-25*time.Hour).Format(time.RFC3339))
+	if _, err := js.Publish(t.Context(), bus.EntrySubject(request.Task, "passed"), []byte(passed)); err != nil {
+		t.Fatal(err)
+	}
+	if found, ok := keyed(t, store.Bus, request.Task, "passed"); ok {
+		t.Errorf("a key whose time is over gives %+v", found)
+	}
+	if anew := resubmitted(t, store.Bus, request, "passed"); anew.Replayed {
+		t.Errorf("a key whose time is over gives %+v", anew)
 	}
 	// The id of a request that is none is taken.
 	store.Runs.EnterKey(t, request, "taken")

@@ -164,6 +164,9 @@ func TestEventsThatHavePassedAreNotRestored(t *testing.T) {
 	r.none(t)
 	parts := r.parts(t)
 	other := r.restored(t, parts)
+	if copied, _ := other.copied(t, 0); copied != 3 {
+		t.Errorf("%d events were copied of three runs", copied)
+	}
 	for i, start := range []func(){func() {}, other.Restart, func() { other.killed(t) }} {
 		other.none(t)
 		before, _ := other.copied(t, 0)

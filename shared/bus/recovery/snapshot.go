@@ -363,7 +363,7 @@ func (s store) renew(ctx context.Context, madeOn time.Time) error {
 	if _, err := s.advance(ctx, s.Results.Stream, s.Results.Skipped(), copied); err != nil {
 		return err
 	}
-	if err := s.resumeEvents(ctx); err != nil {
+	if err := s.resumeEvents(ctx, madeOn); err != nil {
 		return fmt.Errorf("go on with the completion events: %w", err)
 	}
 	return s.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
@@ -445,21 +445,24 @@ func (s store) moveNumbers(ctx context.Context, madeOn time.Time) error {
 // restored. To the server a restored stream is another one than it was, which it copies from its
 // beginning. So it is told where to begin until one event is there that is of the restored stream:
 // the last one anew, in the place of its former copy.
-func (s store) resumeEvents(ctx context.Context) error {
+func (s store) resumeEvents(ctx context.Context, madeOn time.Time) error {
 	newest, err := s.Events.LeaderLast(ctx, jet.Events)
 	if err != nil && !errors.Is(err, jet.ErrMissing) {
 		return err
 	}
 	_, copied := origin(newest.Header)
 	if copied == 0 {
-		return s.sourceEvents(ctx, 0) // where they have all passed, the server goes on from the time of the last
+		// The other final documents had events that have passed. The time may stay: the server only begins
+		// there while it knows of no event.
+		since := madeOn.Add(-s.Events.CachedInfo().Config.MaxAge)
+		return s.sourceEvents(ctx, func(source *jetstream.StreamSource) { source.OptStartTime = &since })
 	}
-	if err := s.sourceEvents(ctx, copied+1); err != nil {
+	if err := s.sourceEvents(ctx, func(source *jetstream.StreamSource) { source.OptStartSeq = copied + 1 }); err != nil {
 		return err
 	}
 	newest, doc, err := s.newestEvent(ctx, newest)
 	if errors.Is(err, jet.ErrMissing) {
-		return s.sourceEvents(ctx, 0)
+		return s.sourceEvents(ctx, func(*jetstream.StreamSource) {})
 	}
 	if err != nil {
 		return err
@@ -489,7 +492,7 @@ func (s store) resumeEvents(ctx context.Context) error {
 	if err := s.Events.DeleteMsg(ctx, newest.Sequence); err != nil {
 		return jet.Explain(err)
 	}
-	return s.sourceEvents(ctx, 0)
+	return s.sourceEvents(ctx, func(*jetstream.StreamSource) {})
 }
 
 // newestEvent is the newest event, at most the last, that is the copy of a final document.
@@ -512,9 +515,8 @@ func (s store) newestEvent(ctx context.Context, last jet.Record) (jet.Record, ru
 	return jet.Record{}, run.Document{}, jet.ErrMissing
 }
 
-// sourceEvents has the events copy the final documents, from a sequence where the server knows of none;
-// 0 is the first.
-func (s store) sourceEvents(ctx context.Context, from uint64) error {
+// sourceEvents has the events copy the final documents, from where begin says if the server knows of none.
+func (s store) sourceEvents(ctx context.Context, begin func(*jetstream.StreamSource)) error {
 	events, err := s.Events.Info(ctx)
 	if err != nil {
 		return jet.Explain(err)
@@ -522,7 +524,7 @@ func (s store) sourceEvents(ctx context.Context, from uint64) error {
 	config := events.Config
 	config.Subjects = nil
 	config.Sources = []*jetstream.StreamSource{jet.Before.Source()}
-	config.Sources[0].OptStartSeq = from
+	begin(config.Sources[0])
 	_, err = s.JS.UpdateStream(ctx, config)
 	return jet.Explain(err)
 }
