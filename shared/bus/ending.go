@@ -158,9 +158,10 @@ func (s *Tasks) Delete(ctx context.Context, t Task) (deleted bool, err error) {
 // maxListed is how many open runs are named.
 const maxListed = 10
 
-// addOpen adds the open runs of an id. None of them is below what its consumer has acknowledged.
+// addOpen adds the open runs of an id. None of them is below what its consumer has acknowledged. How many
+// wait in its queue does not tell: the server counts a request some time after it was stored.
 func (s *Tasks) addOpen(ctx context.Context, id task.ID, open *OpenRuns) error {
-	info, err := waiting(ctx, s.store, id)
+	info, err := queueOf(ctx, s.store, id)
 	if info == nil || err != nil {
 		return err
 	}
