@@ -57,7 +57,13 @@ func forgetIDs(t *testing.T, js jetstream.JetStream) {
 func resubmitted(t *testing.T, store *bus.Bus, request run.Request, key string) bus.Accepted {
 	t.Helper()
 	request.CreatedOn = time.Now().UTC()
-	accepted, err := retryUnavailable(t.Context(), func() (bus.Accepted, error) { return store.Runs.Submit(t.Context(), request, key) })
+	accepted, err := retryUnavailable(t.Context(), func() (bus.Accepted, error) {
+		accepted, err := store.Runs.Submit(t.Context(), request, key)
+		if errors.Is(err, run.ErrMaybeStored) { // for which the key is
+			err = fmt.Errorf("%w: %w", run.ErrUnavailable, err)
+		}
+		return accepted, err
+	})
 	if err != nil {
 		t.Fatalf("%s: %v", key, err)
 	}
