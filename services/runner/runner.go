@@ -96,9 +96,9 @@ var errStopping = errors.New("the runner is stopping")
 var stopLimit = 10 * time.Second // shorter in tests
 
 // Run executes runs until ctx ends, or, with Hold, waits for that. Then it takes no new work, gives running
-// work the grace, hands back what is left, and returns when every attempt has ended. One that does not end, in a statement of
-// a database perhaps, is left behind, and Run returns an error: its run goes on elsewhere when its lease
-// has run out.
+// work the grace, hands back what is left, and returns when every attempt has ended. One that does not end,
+// in a statement of a database perhaps, is left behind, and Run returns an error: its run goes on elsewhere
+// when its lease has run out.
 func (r *Runner) Run(ctx context.Context) error {
 	if r.options.Hold {
 		<-ctx.Done()

@@ -110,10 +110,11 @@ func (t Topology) streams() []jetstream.StreamConfig {
 	}
 }
 
-// stream is what all streams have in common. Nothing is pushed out by what is new, and nothing is compressed:
-// nats-server 2.15.2 can write messages as they are behind a block that it has compressed, and cannot read the
-// stream any more then (findings/nats-server-s2-*.sh). share is how much of
-// MaxBytes is the stream's, in percent.
+// stream is what all streams have in common. share is how much of MaxBytes is the stream's, in percent.
+//
+// Nothing is pushed out by what is new, and nothing is compressed: nats-server 2.15.2 can write messages as
+// they are behind a block that it has compressed, and cannot read the stream any more then
+// (findings/nats-server-s2-*.sh).
 func (t Topology) stream(name string, share float64, subjects ...string) jetstream.StreamConfig {
 	config := jetstream.StreamConfig{
 		Name: name, Subjects: subjects, Storage: jetstream.FileStorage, Replicas: t.Replicas,

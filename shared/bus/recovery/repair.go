@@ -219,9 +219,9 @@ func (s store) awaitCopies(ctx context.Context) error {
 }
 
 // reconcile makes the final documents and the events fit each other again: one final and one event
-// for each run that either knows of, but for runs whose events are too old to be there. A final that is written, again or anew, is copied into the events
-// by the server; so an event that is not of the present final goes. Who had received that one gets
-// another with the same ce-id.
+// for each run that either knows of, but for runs whose events are too old to be there. A final that is
+// written, again or anew, is copied into the events by the server; so an event that is not of the present
+// final goes. Who had received that one gets another with the same ce-id.
 func (s store) reconcile(ctx context.Context) (returned, copied int, err error) {
 	if err := s.awaitCopies(ctx); err != nil {
 		return 0, 0, err
