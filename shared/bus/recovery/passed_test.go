@@ -180,3 +180,16 @@ func TestEventsThatHavePassedAreNotRestored(t *testing.T) {
 		}
 	}
 }
+
+// An event that goes because of its age while a repair reads the others needs no repair.
+func TestRepairGoesOnWithoutAnEventThatPasses(t *testing.T) {
+	t.Parallel()
+	r := passing(t, 1, time.Hour)
+	r.copied(t, 1)
+	if err := r.Jet().Events.DeleteMsg(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if back, err := recovery.ReconcileEvent(t.Context(), r.Bus, 1, r.request.Task, 1); back != 0 || err != nil {
+		t.Errorf("final document %d, %v", back, err)
+	}
+}

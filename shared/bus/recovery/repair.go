@@ -263,6 +263,9 @@ var errForeign = errors.New("another program has published it")
 // document of it where there is none. back is the sequence of that one, 0 where there was one.
 func (s store) reconcileEvent(ctx context.Context, sequence uint64, of ofTask) (back uint64, err error) {
 	event, err := s.Events.LeaderAt(ctx, sequence)
+	if errors.Is(err, jet.ErrMissing) { // its age has come meanwhile
+		return 0, nil
+	}
 	if err != nil {
 		return 0, err
 	}
