@@ -58,6 +58,13 @@ func (p *program) printErrors(doc run.Document) {
 	}
 }
 
+// printWarnings lists what a source says of its rows.
+func (p *program) printWarnings(warnings []string) {
+	for _, warning := range warnings {
+		p.printf("warning: %s\n", warning)
+	}
+}
+
 // printRowErrors lists row errors and says how many of all there are more.
 func (p *program) printRowErrors(faults []run.RowError, all int64) {
 	for _, fault := range faults {

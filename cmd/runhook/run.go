@@ -137,6 +137,9 @@ func (c *runCommand) report(p *program, doc run.Document) error {
 			p.printf("Dry run, nothing was written.\n")
 		}
 		p.printf("%s\n", client.Summary(doc))
+		if doc.Outcome() == run.Success { // another's message follows as an error
+			p.printWarnings(doc.Warnings())
+		}
 		p.printErrors(doc)
 	}
 	switch doc.Outcome() {

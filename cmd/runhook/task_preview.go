@@ -99,6 +99,7 @@ func (c *taskPreviewCommand) print(p *program, sample *pipeline.Sample) error {
 	}
 	p.printf("Read %s: %d to write, %d skipped by where, %d failed. Nothing was written.\n", read, len(sample.Rows), counts.Skipped, counts.Failed)
 	p.printRowErrors(sample.Errors, counts.Failed)
+	p.printWarnings(sample.Warnings)
 	return nil
 }
 
@@ -124,10 +125,11 @@ func (c *taskPreviewCommand) printJSON(p *program, sample *pipeline.Sample) erro
 		Rows                                   []sampleRow
 		RowsRetrieved, RowsSkipped, RowsFailed int64
 		// End says that the source has no more rows.
-		End    bool
-		Errors []run.RowError
+		End      bool
+		Errors   []run.RowError
+		Warnings []string
 	}{
-		Rows: []sampleRow{}, Errors: append([]run.RowError{}, sample.Errors...), End: sample.End,
+		Rows: []sampleRow{}, Errors: append([]run.RowError{}, sample.Errors...), Warnings: append([]string{}, sample.Warnings...), End: sample.End,
 		RowsRetrieved: sample.Counts.Retrieved, RowsSkipped: sample.Counts.Skipped, RowsFailed: sample.Counts.Failed,
 	}
 	for _, r := range sample.Rows {

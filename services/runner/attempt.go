@@ -255,12 +255,12 @@ func (a *attempt) guard(job *pipeline.Job) {
 
 // finish ends the run. err is why it failed, nil when it succeeded.
 func (a *attempt) finish(ctx context.Context, err error) {
-	doc := a.document()
+	doc, warnings := a.document(), a.meter.Snapshot().Warnings
 	switch failure, ok := errors.AsType[*run.Failure](err); {
 	case err == nil:
-		doc.End(run.Success, a.message(summary(doc)), time.Now())
+		doc.End(run.Success, a.message(run.WithWarnings(summary(doc), warnings)), time.Now())
 	case ok:
-		doc.End(run.Failed, a.message(failure.Message), time.Now())
+		doc.End(run.Failed, a.message(run.WithWarnings(failure.Message, warnings)), time.Now())
 	default:
 		a.log.Error().Err(err).Msg("the run failed with an unexpected error")
 		doc.End(run.Failed, "An unexpected error; the runner's log has the details.", time.Now())

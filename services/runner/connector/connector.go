@@ -18,11 +18,15 @@
 //  6. Appended.ContinueBehind, of an Appended, if an earlier attempt left a checkpoint.
 //  7. Source.Skip, once, and Next for the checkpoint's row, if the attempt continues. If the source is
 //     not what it was, both are closed, and a run that may start over begins again at step 1.
-//  8. Source.Next for each row, with Progress and Recorder.Record after each, until io.EOF. Beside it, on
-//     another goroutine, Destination.Write for each batch, in the order of the rows.
+//  8. Source.Next for each row, with Progress and Recorder.Record after each, until io.EOF, and then
+//     Warner.Warnings, of a Warner. Beside it, on another goroutine, Destination.Write for each batch, in
+//     the order of the rows.
 //  9. Destination.Finish, once, if nothing has failed.
 //  10. Destination.Close, then Source.Close, each once.
 //  11. LedgerKind.Forget, after the run's result is stored. It may come from another process, or never.
+//
+// A preview makes steps 1, 2 and 8 of these, for the first rows alone, without the recording: it calls
+// Warnings after the last row that it looked at.
 //
 // A kind opens all that it needs in Open; if Open returns an error, it has closed all that it opened.
 //
@@ -92,6 +96,29 @@ type AtHand interface{ AtHand() bool }
 // Named is a Source whose columns are decided elsewhere: its name begins the message of a run whose
 // expressions do not fit them.
 type Named interface{ Name() string }
+
+// Warner is a Source that has something to say of rows that can be read, and may not be what a person
+// sees in the source: a workbook that asks to be calculated when it is opened, fewer columns than the
+// header names.
+type Warner interface {
+	// Warnings are sentences for people, at most [MostWarnings], without any cell's value, a capital letter
+	// at the beginning, or a full stop at the end: they go into the run's Message, each once, however many
+	// rows it is about. They are about the rows that Next has given so far, those that Skip has passed over
+	// as far as it reads them, and the source as a whole. Warnings may be called behind any row and behind
+	// the end, also more than once. Check returns the same of the rows that it looks at, as Looked.Warnings.
+	Warnings() []string
+}
+
+// MostWarnings is how many warnings a Warner has at most.
+const MostWarnings = 10
+
+// Warnings are those of a source, if it is a Warner.
+func Warnings(from Source) []string {
+	if warner, ok := from.(Warner); ok {
+		return warner.Warnings()
+	}
+	return nil
+}
 
 // Destination takes rows. The package comment has the order of calls.
 type Destination interface {
@@ -200,6 +227,8 @@ type Looked struct {
 	Types []check.Column
 	// First are the first rows, at most check.Looked.
 	First []check.Cells
+	// Warnings are what a Warner says behind them.
+	Warnings []string
 }
 
 // Unseen is what was seen of a source whose columns are not known.

@@ -31,6 +31,9 @@ func Check(ctx context.Context, kinds connector.Kinds, job connector.Job) (found
 	if err != nil {
 		return nil, err
 	}
+	for _, warning := range from.Warnings {
+		report.Warnf(check.At("source"), "%s", warning)
+	}
 	// Of a source whose columns are not known the rest can still be seen.
 	rows := compileAll(job, from.Columns, &report)
 	takes, err := destination.Check(ctx, job, mappedColumns(job, from, rows, &report), &report)

@@ -26,6 +26,8 @@ type Snapshot struct {
 	Message string
 	// Errors are the first row errors, at most run.MaxListedErrors.
 	Errors []run.RowError
+	// Warnings are what the source says of its rows, once it has ended.
+	Warnings []string
 	// Confirmed is where an attempt that comes after this one can continue: what the destination has
 	// confirmed and whose rejected rows are stored. It may be a little behind the rest.
 	Confirmed run.Checkpoint
@@ -77,6 +79,10 @@ func (m *Meter) restart() {
 
 func (m *Meter) say(message string) {
 	m.change(func(now *Snapshot) { now.Message = message })
+}
+
+func (m *Meter) warn(warnings []string) {
+	m.change(func(now *Snapshot) { now.Warnings = warnings })
 }
 
 // total sets the source's number of rows.

@@ -19,6 +19,8 @@ type Sample struct {
 	Counts run.Counts
 	// Errors are the first row errors, at most run.MaxListedErrors.
 	Errors []run.RowError
+	// Warnings are what the source says of the rows read.
+	Warnings []string
 	// End says that the source has no more rows.
 	End bool
 }
@@ -53,6 +55,11 @@ func Preview(ctx context.Context, kinds connector.Kinds, job connector.Job, most
 		sample.Columns = append(sample.Columns, c.name)
 	}
 	brake := newBrake(job.Task.Rate)
+	defer func() {
+		if err == nil {
+			sample.Warnings = connector.Warnings(from)
+		}
+	}()
 	for number := int64(1); len(sample.Rows) < most; number++ {
 		clear(rows.scope.Row)
 		_, err := from.Next(ctx, rows.scope.Row)

@@ -45,6 +45,8 @@ type reader struct {
 	passedOver int64
 	// read has the batches that are to be written, written those that can be used again.
 	read, written chan *row.Batch
+	// warnings are the source's, once it has ended.
+	warnings []string
 	// write, when set, is given the batches instead.
 	write func(ctx context.Context, batch *row.Batch) error
 
@@ -95,6 +97,7 @@ func (r *reader) fill() error {
 				return cmp.Or(flushErr, err)
 			}
 			r.meter.total(number - 1)
+			r.warnings = connector.Warnings(r.from)
 			return nil
 		}
 		if r.brake != nil {

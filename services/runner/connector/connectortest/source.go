@@ -7,6 +7,7 @@ import (
 	"io"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"runhook/services/runner/check"
@@ -31,6 +32,9 @@ type SourceHarness struct {
 	New func(t *testing.T) (fill func(rows []Row) connector.Job)
 	// Missing is a job whose source is not there, though its connection is.
 	Missing func(t *testing.T) connector.Job
+	// Warned is a job whose source, a Warner, has some rows and something to say of the first; nil if the kind
+	// never has.
+	Warned func(t *testing.T) connector.Job
 	// Faultless: the kind has no rows that it cannot read.
 	Faultless bool
 	// Versioned: the kind can tell that a source has changed.
@@ -43,7 +47,7 @@ func Source(t *testing.T, h SourceHarness) {
 		"Rows": (*sourceSuite).rows, "Skip": (*sourceSuite).skip, "SkipInMany": (*sourceSuite).skipInMany,
 		"Version": (*sourceSuite).version, "Close": (*sourceSuite).close, "Canceled": (*sourceSuite).canceled,
 		"Broken": (*sourceSuite).broken, "Missing": (*sourceSuite).missing, "Check": (*sourceSuite).check,
-		"Use": (*sourceSuite).use, "TwoAtOnce": (*sourceSuite).twoAtOnce, "Flat": (*sourceSuite).flat,
+		"Use": (*sourceSuite).use, "Warned": (*sourceSuite).warned, "TwoAtOnce": (*sourceSuite).twoAtOnce, "Flat": (*sourceSuite).flat,
 	} {
 		t.Run(name, func(t *testing.T) { test(&sourceSuite{t: t, h: h, fill: h.New(t)}) })
 	}
@@ -135,6 +139,7 @@ func (s *sourceSuite) rest(from connector.Source) (rows []seen) {
 			s.t.Errorf("behind the end comes %v", err)
 		}
 	}
+	s.expectSentences(connector.Warnings(from))
 	for i, record := range records {
 		if got := record.Texts(); !slices.Equal(got, rows[i].record) {
 			s.t.Errorf("the record of row %d became %q of %q", i+1, got, rows[i].record)
@@ -452,6 +457,46 @@ func (s *sourceSuite) use() {
 		}
 		if !r.Faulty && (got.cells[1] != r.Name || !slices.Equal(got.record, []string{r.ID, r.Name})) || len(got.record) != 2 {
 			s.t.Errorf("row %d is %v with the record %q, want %v", i+1, got.cells, got.record, r)
+		}
+	}
+}
+
+// expectSentences expects what may stand in a run's Message.
+func (s *sourceSuite) expectSentences(warnings []string) {
+	s.t.Helper()
+	if len(warnings) > connector.MostWarnings {
+		s.t.Errorf("there are %d warnings", len(warnings))
+	}
+	for i, warning := range warnings {
+		expectMessage(s.t, warning)
+		if strings.HasSuffix(warning, ".") || strings.Contains(warning, "\n") || slices.Contains(warnings[:i], warning) {
+			s.t.Errorf("%q is no warning: it ends in a full stop, has several lines, or comes twice", warning)
+		}
+	}
+}
+
+// A source says the same behind each row from its first on, behind all, once more, and when it is looked at.
+func (s *sourceSuite) warned() {
+	if s.h.Warned == nil {
+		return
+	}
+	job := s.h.Warned(s.t)
+	var found check.Report
+	looked, err := s.h.Kind.Check(s.t.Context(), job, &found)
+	if err != nil || len(looked.First) == 0 || len(looked.Warnings) == 0 {
+		s.t.Fatalf("a look saw %v, %v", looked, err)
+	}
+	s.expectSentences(looked.Warnings)
+	from := s.open(job)
+	defer from.Close()
+	if _, err := s.next(s.t.Context(), from); err != nil {
+		s.t.Fatal(err)
+	}
+	first := slices.Clone(connector.Warnings(from))
+	s.rest(from)
+	for range 2 {
+		if all := connector.Warnings(from); len(first) == 0 || !slices.Equal(all, looked.Warnings) {
+			s.t.Errorf("the source warns of %q behind its first row, of %q behind its last, and of %q when it is looked at", first, all, looked.Warnings)
 		}
 	}
 }

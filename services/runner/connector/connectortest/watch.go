@@ -3,6 +3,7 @@ package connectortest
 import (
 	"context"
 	"errors"
+	"io"
 	"maps"
 	"sync"
 	"testing"
@@ -104,6 +105,7 @@ type watchedSource struct {
 	watch   *watch
 	ctx     context.Context
 	skipped bool
+	ended   bool
 }
 
 // same expects one ctx in all calls.
@@ -147,8 +149,18 @@ func (s *watchedSource) Next(ctx context.Context, cells []any) (int, error) {
 	size, err := s.Source.Next(ctx, cells)
 	if _, faulty := errors.AsType[*row.Fault](err); err != nil && !faulty {
 		s.watch.failed = true
+		s.ended = errors.Is(err, io.EOF)
 	}
 	return size, err
+}
+
+func (s *watchedSource) Warnings() []string {
+	if s.ended { // and only then may anything but Close follow
+		s.watch.failed = false
+		defer func() { s.watch.failed = true }()
+	}
+	defer s.watch.call("Warnings")()
+	return connector.Warnings(s.Source)
 }
 
 func (s *watchedSource) Progress() (part float64, total int64) {
