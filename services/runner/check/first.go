@@ -3,7 +3,6 @@ package check
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -21,6 +20,8 @@ const (
 type Cells struct {
 	Values []any
 	Fault  *row.Fault
+	// Blank: there is nothing in it.
+	Blank bool
 }
 
 // First reads the first rows of a source, by what reads the next one, as far as they come.
@@ -31,11 +32,11 @@ func First(ctx context.Context, width int, next func(ctx context.Context, cells 
 	for len(rows) < Looked {
 		read := Cells{Values: make([]any, width)}
 		_, err := next(limited, read.Values)
-		if fault, ok := errors.AsType[*row.Fault](err); ok {
-			read.Fault = fault
-		} else if err != nil {
+		fault, own := row.Own(err)
+		if err != nil && !own {
 			break // the end, or what a run will meet too
 		}
+		read.Fault, read.Blank = fault, own && fault == nil
 		rows = append(rows, read)
 	}
 	return rows

@@ -30,10 +30,10 @@
 //
 // A kind opens all that it needs in Open; if Open returns an error, it has closed all that it opened.
 //
-// Any error but a [*row.Fault] of Next ends the attempt: the next call is Close. It is a [*run.Failure],
-// which is written into the run's status document and so holds no cell's value, no secret, and no
-// driver's or server's words; or ctx's error when ctx has ended. A Failure that is Passing may be gone
-// later: the run gets another attempt, from step 1 on, if the task has any left.
+// Any error of Next but a row's own, see [row.Own], ends the attempt: the next call is Close. It is a
+// [*run.Failure], which is written into the run's status document and so holds no cell's value, no
+// secret, and no driver's or server's words; or ctx's error when ctx has ended. A Failure that is Passing
+// may be gone later: the run gets another attempt, from step 1 on, if the task has any left.
 //
 // Close comes when no other call is under way: at any moment after Open, also before the first row, in
 // the middle, after an error, after ctx has ended, and after a panic. It ends all that the connector has
@@ -62,8 +62,8 @@ type Source interface {
 	Columns() mapping.Columns
 	// Next reads the next row into cells, which are as many as the columns and, unless the source is a
 	// Recorder, nil. It returns about how much memory the row holds. io.EOF is the end, in every further
-	// call too. After a *row.Fault, which is that row's own, it goes on with the next row. ctx is the same
-	// in every call of Skip and Next.
+	// call too. After an error that is that row's own, a *row.Fault or row.ErrBlank, it goes on with the
+	// next row. ctx is the same in every call of Skip and Next.
 	Next(ctx context.Context, cells []any) (size int, err error)
 	// Progress is the part that has been read, 0 to 1, which never falls, and the number of all rows; 0 of
 	// either means that it is not known.

@@ -110,6 +110,8 @@ func checkRows(ctx context.Context, job connector.Job, first []check.Cells, rows
 		number := int64(i + 1)
 		if cells.Fault != nil {
 			faults.Add(number, cells.Fault)
+		}
+		if cells.Fault != nil || cells.Blank {
 			continue
 		}
 		clear(rows.scope.Row)

@@ -63,20 +63,25 @@ func Preview(ctx context.Context, kinds connector.Kinds, job connector.Job, most
 	for number := int64(1); len(sample.Rows) < most; number++ {
 		clear(rows.scope.Row)
 		_, err := from.Next(ctx, rows.scope.Row)
-		fault, faulty := errors.AsType[*row.Fault](err)
+		fault, own := row.Own(err)
 		switch {
 		case errors.Is(err, io.EOF):
 			sample.End = true
 			sample.Counts.Total = sample.Counts.Retrieved
 			return sample, nil
-		case err != nil && !faulty:
+		case err != nil && !own:
 			return nil, err
 		}
 		read := row.Row{Number: number, Values: make([]any, len(rows.columns))}
-		if faulty {
+		switch {
+		case fault != nil:
 			read.Reject(fault)
-		} else if _, err := rows.apply(ctx, &read); err != nil {
-			return nil, err
+		case own:
+			read.Skip()
+		default:
+			if _, err := rows.apply(ctx, &read); err != nil {
+				return nil, err
+			}
 		}
 		sample.add(&read)
 		if brake != nil {

@@ -91,8 +91,8 @@ func (r *reader) fill() error {
 	ctx := r.ctx
 	for number := r.passedOver + 1; ; number++ {
 		size, err := r.next()
-		fault, faulty := errors.AsType[*row.Fault](err)
-		if err != nil && !faulty {
+		fault, own := row.Own(err)
+		if err != nil && !own {
 			if flushErr := r.flush(ctx); flushErr != nil || !errors.Is(err, io.EOF) {
 				return cmp.Or(flushErr, err)
 			}
@@ -106,7 +106,7 @@ func (r *reader) fill() error {
 				return err
 			}
 		}
-		if err := r.add(ctx, number, size, fault); err != nil {
+		if err := r.add(ctx, number, size, fault, own && fault == nil); err != nil {
 			return err
 		}
 	}
@@ -124,15 +124,18 @@ func (r *reader) next() (size int, err error) {
 	return size + read, err
 }
 
-// add puts the row that was read last into the batch: mapped, or with its fault.
-func (r *reader) add(ctx context.Context, number int64, size int, fault *row.Fault) error {
+// add puts the row that was read last into the batch: mapped, with its fault, or as blank.
+func (r *reader) add(ctx context.Context, number int64, size int, fault *row.Fault, blank bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	read := r.batch.Add(number)
 	read.Record = r.record()
-	if fault != nil {
+	switch {
+	case fault != nil:
 		read.Reject(fault)
-	} else {
+	case blank:
+		read.Skip()
+	default:
 		mapped, err := r.rows.apply(ctx, read)
 		if err != nil {
 			r.batch = r.empty() // nobody may pass a row on that has no values

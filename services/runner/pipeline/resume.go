@@ -85,7 +85,7 @@ func (r *reader) skipTo(from run.Checkpoint) error {
 		return movedAt(err)
 	}
 	_, err := r.next()
-	if _, faulty := errors.AsType[*row.Fault](err); err != nil && !faulty {
+	if _, own := row.Own(err); err != nil && !own {
 		return movedAt(err)
 	}
 	if markOf(r.record()) != from.Mark {

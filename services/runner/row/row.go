@@ -3,6 +3,7 @@
 package row
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -31,6 +32,22 @@ type Fault struct {
 	Message string
 	// Words are the driver's or server's own, where it has any. They go to the rejected rows only.
 	Words string
+}
+
+// ErrBlank is what a source returns for a row that has nothing in it, such as a line of nothing but
+// delimiters. The row is skipped.
+var ErrBlank = errors.New("a row without anything in it")
+
+// Own reports whether an error of a source is that of one row, behind which it goes on: a [*Fault], or
+// [ErrBlank], for which fault is nil.
+func Own(err error) (fault *Fault, own bool) {
+	if err == nil {
+		return nil, false
+	}
+	if fault, own = errors.AsType[*Fault](err); own {
+		return fault, true
+	}
+	return nil, errors.Is(err, ErrBlank)
 }
 
 // Error joins column and message.

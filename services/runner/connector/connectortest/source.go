@@ -95,12 +95,12 @@ func (s *sourceSuite) next(ctx context.Context, from connector.Source) (seen, er
 	if size < 0 {
 		s.t.Errorf("a row has the size %d", size)
 	}
-	fault, faulty := errors.AsType[*row.Fault](err)
-	if err != nil && !faulty {
+	fault, own := row.Own(err)
+	if err != nil && !own {
 		return seen{}, err
 	}
 	got := seen{cells: cells}
-	if faulty {
+	if fault != nil {
 		expectFault(s.t, fault)
 		got = seen{fault: fault.Error()}
 	}

@@ -147,7 +147,7 @@ func (s *watchedSource) Next(ctx context.Context, cells []any) (int, error) {
 		s.watch.t.Errorf("a row of %d columns is read into %d cells", len(s.Columns().Names), len(cells))
 	}
 	size, err := s.Source.Next(ctx, cells)
-	if _, faulty := errors.AsType[*row.Fault](err); err != nil && !faulty {
+	if _, own := row.Own(err); err != nil && !own {
 		s.watch.failed = true
 		s.ended = errors.Is(err, io.EOF)
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/text/encoding/unicode"
 
 	"runhook/services/runner/connection"
+	"runhook/services/runner/pipeline"
 	"runhook/services/runner/pipeline/pipelinetest"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -305,6 +306,34 @@ func TestFolderThatIsReplaced(t *testing.T) {
 		b.Succeed(run.Counts{Total: 1, Retrieved: 1, Inserted: 1})
 		if got, want := b.Read("drop/out.csv"), "id,name\n1,"+name+"\n"; got != want {
 			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// Spreadsheet programs write rows that only had a format as delimiters.
+func TestLinesOfNothingButDelimiters(t *testing.T) {
+	for name, text := range map[string]string{
+		"as many as columns": "ID,Name\n1,Ann\n,\n2,Bob\n,\n",
+		"more":               "ID,Name\n,,,,\r\n1,Ann\r\n,,,\r\n2,Bob\r\n",
+		"spaces and quotes":  "ID,Name\n1,Ann\n , \n\"\",\"\"\n2,Bob\n",
+		"semicolons":         "ID;Name\n;\n1;Ann\n2;Bob\n;;;",
+	} {
+		b := pipelinetest.New(t)
+		b.Write("members.csv", text)
+		if name == "semicolons" {
+			b.Job.Task.Source.(*task.CSVSource).Delimiter = ';'
+		}
+		b.Succeed(run.Counts{Total: 4, Retrieved: 4, Inserted: 2, Skipped: 2})
+		if got, want := b.Query("SELECT id, name FROM members"), "1 Ann; 2 Bob"; got != want {
+			t.Errorf("%s: the table has %q, want %q", name, got, want)
+		}
+		sample, err := pipeline.Preview(t.Context(), b.Job.Kinds, b.Job.Job, 10)
+		if err != nil || sample.Counts != (run.Counts{Total: 4, Retrieved: 4, Skipped: 2}) || len(sample.Rows) != 2 {
+			t.Errorf("%s: the preview has %+v, %v", name, sample, err)
+		}
+		found, err := pipeline.Check(t.Context(), b.Job.Kinds, b.Job.Job)
+		if err != nil || len(found) > 0 {
+			t.Errorf("%s: a look found %v, %v", name, found, err)
 		}
 	}
 }

@@ -241,6 +241,9 @@ func (s *Source) Next(_ context.Context, cells []any) (int, error) {
 		}
 		return len(s.text), row.Faultf(column, "has a quote in the wrong place: quotes stand around a whole field, and double inside it")
 	}
+	if s.isBlank() {
+		return len(s.text), row.ErrBlank
+	}
 	if len(s.reader.fields) != len(s.header) {
 		return len(s.text), row.Faultf("", "has the wrong number of fields: %d where the header has %d", len(s.reader.fields), len(s.header))
 	}
@@ -253,6 +256,16 @@ func (s *Source) Next(_ context.Context, cells []any) (int, error) {
 		}
 	}
 	return len(s.text), nil
+}
+
+// isBlank reports whether the row has nothing but delimiters. One without any may be an empty cell.
+func (s *Source) isBlank() bool {
+	for _, f := range s.reader.fields {
+		if strings.TrimSpace(s.text[f.from:f.to]) != "" {
+			return false
+		}
+	}
+	return len(s.reader.fields) > 1
 }
 
 // isHeader reports whether the row is the header once more, as in files that were put behind each
