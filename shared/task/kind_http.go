@@ -116,49 +116,48 @@ func ExpandPath(path string, params map[string]any) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var out strings.Builder
+	out, dropped := "", false
 	for i, p := range pieces {
 		values := texts(params[p.Parameter])
 		switch {
 		case p.Parameter == "":
 			text := p.Text
-			if i+1 < len(pieces) && pieces[i+1].Whole {
-				// The name goes with its value.
-				at := strings.LastIndexAny(text, "?&") + 1
-				text = text[:at]
+			if dropped {
+				text, dropped = strings.TrimPrefix(text, "&"), false
 			}
-			out.WriteString(text)
+			if i+1 < len(pieces) && pieces[i+1].Whole {
+				text = text[:nameAt(text)] // the name goes with its value
+			}
+			out += text
 		case p.Whole:
-			before := pieces[i-1].Text
-			name := before[strings.LastIndexAny(before, "?&")+1:]
+			name := pieces[i-1].Text[nameAt(pieces[i-1].Text):]
 			for n, value := range values {
 				if n > 0 {
-					out.WriteByte('&')
+					out += "&"
 				}
-				out.WriteString(name + url.QueryEscape(value))
+				out += name + escape(value)
+			}
+			if dropped = len(values) == 0; dropped && pieces[i+1].Text == "" {
+				out = out[:len(out)-1] // nothing follows the ? or the &
 			}
 		case len(values) > 1:
 			return "", fmt.Errorf("{params.%s} has several values, and its place takes one", p.Parameter)
 		case p.InQuery:
-			out.WriteString(url.QueryEscape(strings.Join(values, "")))
+			out += escape(strings.Join(values, ""))
 		case len(values) == 0 || values[0] == "." || values[0] == "..":
 			return "", fmt.Errorf("{params.%s} has no value that can be a part of a path; make it required, or pass another", p.Parameter)
 		default:
-			out.WriteString(url.PathEscape(values[0]))
+			out += url.PathEscape(values[0])
 		}
 	}
-	return tidyQuery(out.String()), nil
+	return out, nil
 }
 
-// tidyQuery removes the separators that parameters without a value leave behind.
-func tidyQuery(target string) string {
-	path, query, _ := strings.Cut(target, "?")
-	parts := slices.DeleteFunc(strings.Split(query, "&"), func(part string) bool { return part == "" })
-	if len(parts) == 0 {
-		return path
-	}
-	return path + "?" + strings.Join(parts, "&")
-}
+// nameAt is where the name of a query's last parameter begins.
+func nameAt(text string) int { return strings.LastIndexAny(text, "?&") + 1 }
+
+// escape writes a space as %20, which every service reads: to OData a + is a plus.
+func escape(value string) string { return strings.ReplaceAll(url.QueryEscape(value), "+", "%20") }
 
 // texts are the values of a parameter as an expression sees it, without empty ones.
 func texts(value any) []string {

@@ -13,17 +13,23 @@ func TestExpandPath(t *testing.T) {
 	for path, want := range map[string]string{
 		"/people":                              "/people",
 		"/people?state={params.State}":         "/people?state=CA",
-		"/people?state={params.Odd}&x=1":       "/people?state=a%26b%3Dc+d%2F..%2F%3F%23%25%C3%A9%7Bx%7D&x=1",
+		"/people?state={params.Odd}&x=1":       "/people?state=a%26b%3Dc%20d%2F..%2F%3F%23%25%C3%A9%7Bx%7D&x=1",
 		"/people?state={params.None}&x=1":      "/people?x=1",
 		"/people?x=1&state={params.None}":      "/people?x=1",
 		"/people?state={params.None}":          "/people",
-		"/people?state={params.States}&x=1":    "/people?state=CA&state=N+V&x=1",
+		"/people?state={params.States}&x=1":    "/people?state=CA&state=N%20V&x=1",
 		"/people?state={params.NoStates}":      "/people",
 		"/people?q=state:{params.State}":       "/people?q=state:CA",
 		"/people?q=state:{params.None}":        "/people?q=state:",
 		"/people/{params.State}/{params.C.Id}": "/people/CA/7",
 		"/people/{params.Odd}":                 "/people/a&b=c%20d%2F..%2F%3F%23%25%C3%A9%7Bx%7D",
 		"/x?a={params.State}{params.State}":    "/x?a=CACA",
+		// What was written stays, byte for byte.
+		"/x?&a;b=%&flat&&c=%20+": "/x?&a;b=%&flat&&c=%20+",
+		"/x?":                    "/x?",
+		"/x?a={params.None}&q=s:{params.State}&r={params.None}&&t": "/x?q=s:CA&&t",
+		"/x?a={params.None}&b={params.NoStates}":                   "/x",
+		"/x?a={params.State}&b={params.None}":                      "/x?a=CA",
 	} {
 		got, err := ExpandPath(path, params)
 		if err != nil || got != want {

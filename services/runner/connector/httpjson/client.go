@@ -52,7 +52,7 @@ func newClient(to connection.HTTP, p patience) *client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.ResponseHeaderTimeout = p.silence
 	c := &client{to: to, patience: p}
-	c.http = &http.Client{Transport: transport, CheckRedirect: func(request *http.Request, via []*http.Request) error {
+	c.http = &http.Client{Transport: located{transport}, CheckRedirect: func(request *http.Request, via []*http.Request) error {
 		switch {
 		case !c.holds(request.URL):
 			return errElsewhere
@@ -70,14 +70,14 @@ func (c *client) close() { c.http.CloseIdleConnections() }
 
 // locate is a path with its query below the connection's url. field is whose path it is.
 func (c *client) locate(field, target string) (*url.URL, error) {
-	below, err := url.Parse("/" + strings.TrimLeft(target, "/"))
+	below, err := url.Parse(sendable("/" + strings.TrimLeft(target, "/")))
 	if err != nil {
 		return nil, run.Failf("%s is not a path; write other characters as %%20 and the like", field)
 	}
 	u := *c.to.URL
 	u.Path = strings.TrimSuffix(c.to.URL.Path, "/") + below.Path
 	u.RawPath = strings.TrimSuffix(c.to.URL.EscapedPath(), "/") + below.EscapedPath()
-	u.RawQuery = below.RawQuery
+	u.RawQuery, u.ForceQuery = below.RawQuery, below.ForceQuery
 	if !c.holds(&u) {
 		return nil, run.Failf("%s leaves the url of connection %s", field, c.to.Name)
 	}

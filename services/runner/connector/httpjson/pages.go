@@ -75,13 +75,13 @@ func (p *pages) turn(read *page, c *client, rows int64) (more bool, err error) {
 func (p *pages) address(read *page, c *client, rows int64) (*url.URL, error) {
 	switch how := p.how; {
 	case how.Header:
-		return p.follow(nextLink(read.answer.Header.Values("Link")), c)
+		return p.follow(nextLink(read.answer.Header.Values("Link")), read, c)
 	case how.Link != "":
 		link, ok := read.next.(string)
 		if !ok && isSomething(read.next) {
 			return nil, fmt.Errorf("has at %s something that is not an address; correct source.http.next.link", how.Link)
 		}
-		return p.follow(link, c)
+		return p.follow(link, read, c)
 	case how.Cursor != "":
 		if !isSomething(read.next) {
 			return nil, nil
@@ -99,16 +99,16 @@ func (p *pages) address(read *page, c *client, rows int64) (*url.URL, error) {
 	return p.with(p.how.Page, strconv.FormatInt(begin+int64(p.number), 10)), err
 }
 
-// follow resolves a link, and refuses one that leads out of the connection's url.
-func (p *pages) follow(link string, c *client) (*url.URL, error) {
-	if link = strings.TrimSpace(link); link == "" {
+// follow resolves a link against the address that its page came from, and refuses one that leads out of
+// the connection's url.
+func (p *pages) follow(link string, read *page, c *client) (*url.URL, error) {
+	if link, _, _ = strings.Cut(strings.TrimSpace(link), "#"); link == "" {
 		return nil, nil
 	}
-	next, err := p.url.Parse(link)
+	next, err := read.answer.Request.URL.Parse(sendable(link))
 	if err != nil {
 		return nil, errors.New("names a next page whose address cannot be read")
 	}
-	next.Fragment, next.RawFragment = "", ""
 	if next.Scheme == "http" && c.to.URL.Scheme == "https" && (next.Port() == "" || next.Port() == "80") {
 		// A service behind a proxy may not know that it is called by https.
 		secure := *next
@@ -125,7 +125,7 @@ func (p *pages) follow(link string, c *client) (*url.URL, error) {
 
 // begin is where the first page says that counting begins.
 func (p *pages) begin(name string, otherwise int64) (int64, error) {
-	given := p.first.Query().Get(name)
+	given := parameter(p.first.RawQuery, name)
 	if given == "" {
 		return otherwise, nil
 	}
@@ -139,9 +139,7 @@ func (p *pages) begin(name string, otherwise int64) (int64, error) {
 // with is the first page's address with one parameter set.
 func (p *pages) with(name, value string) *url.URL {
 	next := *p.first
-	query := next.Query()
-	query.Set(name, value)
-	next.RawQuery = query.Encode()
+	next.RawQuery = withParameter(next.RawQuery, name, value)
 	return &next
 }
 
