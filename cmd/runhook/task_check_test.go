@@ -142,6 +142,9 @@ func TestCheckFindsEachFault(t *testing.T) {
 			":4: error: where: unknown column ctiy; did you mean city? (1:1)\n     | ctiy == \"Oslo\"\n     | ^",
 			":7: error: mapping.name: unknown column nam; did you mean name? (1:1)\n     | nam + citty\n     | ^\n    Unknown too: citty (city?).",
 		}},
+		{fromPeople + "where: date(\"31.01.26\", \"dd.MM.yy\") > date(\"2026-01-01\")\nmapping:\n  id: id\n  name: formatDate(date(\"31.01.26\", \"dd.MM.yy\", 1930))\n" + upsert, []string{
+			":4: warning: where: date reads years of two digits: 69 to 99 mean 1969 to 1999, 00 to 68 mean 2000 to 2068; say which hundred years they are by the first, as in date(…, \"dd.MM.yy\", 1930)",
+		}},
 
 		// A table.
 		{fromPeople + mapPeople + "destination: {sql: {connection: none, table: people, key: [id], action: upsert}}\n", []string{

@@ -6,12 +6,8 @@ import (
 	"time"
 )
 
-// isoLayouts are what date reads without a format: ISO 8601, and a space for its T. A fraction of a
-// second is read too.
-var isoLayouts = []string{
-	time.DateOnly, "2006-01-02T15:04:05", time.DateTime, "2006-01-02T15:04", "2006-01-02 15:04",
-	time.RFC3339, "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04Z07:00",
-}
+// firstOfHundred is the first year that a year of two digits means, unless date is told another.
+const firstOfHundred = 1969 // as the package time has it
 
 // letters are what a format is written with, longest first, and Go's words for them.
 var letters = []struct{ format, layout string }{
@@ -74,18 +70,72 @@ next:
 	return out.String(), nil
 }
 
-// parseDate reads a text; empty is null.
-func parseDate(text string, layouts []string, zone *time.Location) (any, error) {
-	if text = strings.TrimSpace(text); text == "" {
-		return nil, nil
-	}
-	for _, layout := range layouts {
-		if parsed, err := time.ParseInLocation(layout, text, zone); err == nil {
-			return parsed, nil
-		}
-	}
-	if len(layouts) > 1 {
-		return nil, reason("the text is not a date like 2026-01-31 or 2026-01-31 18:30:00; give its format, as in date(…, \"dd.MM.yyyy\")")
-	}
-	return nil, reason("the text is not a date of that format")
+// hasShortYear reports whether a layout has a year of two digits.
+func hasShortYear(layout string) bool {
+	return strings.Contains(strings.ReplaceAll(layout, "2006", ""), "06")
 }
+
+// zones are other ways to write the zone that zzz stands for.
+var zones = []string{"Z07:00", "-0700", "-07"}
+
+// parseFormat reads a text in a layout. The error is a [reason].
+func parseFormat(text, layout string, zone *time.Location) (time.Time, error) {
+	parsed, err := time.ParseInLocation(layout, text, zone)
+	for _, other := range zones {
+		if err == nil || !strings.Contains(layout, "-07:00") {
+			break
+		}
+		parsed, err = time.ParseInLocation(strings.Replace(layout, "-07:00", other, 1), text, zone)
+	}
+	if err != nil {
+		return parsed, reason("the text is not a date of that format")
+	}
+	return parsed, nil
+}
+
+// inHundred is the date in the hundred years from first, which a text with a year of two digits means. ok is
+// false for a 29 February that the year there does not have.
+func inHundred(parsed time.Time, first int) (moved time.Time, ok bool) {
+	year := first + ((parsed.Year()-first)%100+100)%100
+	moved = parsed.AddDate(year-parsed.Year(), 0, 0)
+	return moved, moved.Day() == parsed.Day()
+}
+
+// parseISO reads an ISO date, perhaps with a time and a zone as programs write them: behind a T or a space,
+// with or without seconds and their fraction, and Z, UTC, +02:00, +0200 or +02.
+func parseISO(text string, zone *time.Location) (time.Time, error) {
+	layout, normal := time.DateOnly, text
+	if len(text) > len(time.DateOnly) {
+		day, clock := text[:len(time.DateOnly)], text[len(time.DateOnly)+1:]
+		if strings.IndexByte("Tt ", text[len(time.DateOnly)]) < 0 {
+			return time.Time{}, notISO
+		}
+		offset := ""
+		if at := strings.IndexAny(clock, "Zz+-U"); at > 0 {
+			clock, offset = strings.TrimSuffix(clock[:at], " "), clock[at:]
+		}
+		switch {
+		case offset == "z" || offset == "UTC":
+			offset = "Z"
+		case len(offset) == len("+02"):
+			offset += ":00"
+		case len(offset) == len("+0200"):
+			offset = offset[:3] + ":" + offset[3:]
+		}
+		layout = "2006-01-02T15:04:05"
+		if strings.Count(clock, ":") == 1 {
+			layout = "2006-01-02T15:04"
+		}
+		if offset != "" {
+			layout += "Z07:00"
+		}
+		normal = day + "T" + clock + offset
+	}
+	parsed, err := time.ParseInLocation(layout, normal, zone)
+	if err != nil {
+		return parsed, notISO
+	}
+	return parsed, nil
+}
+
+const notISO = reason("the text is not a date like 2026-01-31 or 2026-01-31 18:30:00; give its format, as in date(…, \"dd.MM.yyyy\")")

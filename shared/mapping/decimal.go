@@ -166,6 +166,18 @@ func (d decimal) trim() decimal {
 	return decimal{digits, scale}
 }
 
+// whole is the part before the point.
+func (d decimal) whole() (any, error) {
+	whole := d.digits
+	if d.scale > 0 {
+		whole = new(big.Int).Quo(whole, powerOfTen(d.scale))
+	}
+	if !whole.IsInt64() {
+		return nil, reason("the number is too large")
+	}
+	return int(whole.Int64()), nil
+}
+
 func compare(a, b decimal) int {
 	a, b = level(a, b)
 	return a.digits.Cmp(b.digits)

@@ -3,6 +3,7 @@ package mapping
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,7 +30,7 @@ type function struct {
 // functions are ours, by the name that expressions use.
 var functions = map[string]function{
 	"coalesce":   {call: coalesce, signature: new(func(any, ...any) any)},
-	"date":       {call: date, signature: new(func(any, ...string) time.Time), format: true},
+	"date":       {call: date, signature: new(func(any, ...any) time.Time), format: true},
 	"float":      {call: float, signature: new(func(any) float64)},
 	"formatDate": {call: formatDate, signature: new(func(any, ...string) string), format: true},
 	"int":        {call: whole, signature: new(func(any) int)},
@@ -105,7 +106,7 @@ func coalesce(args ...any) (any, error) {
 }
 
 // number gives an exact number: of a text, or of any number. A second argument is the text's decimal
-// mark, and then points, commas, spaces and apostrophes that are not it are left out.
+// mark, and then the digits before it may be grouped.
 func number(args ...any) (any, error) {
 	switch v := args[0].(type) {
 	case nil, int, int64:
@@ -117,7 +118,10 @@ func number(args ...any) (any, error) {
 			if mark != "." && mark != "," {
 				return nil, reason(`its second argument is the decimal mark, "." or ","`)
 			}
-			digits = strings.NewReplacer(mark, ".", ".", "", ",", "", " ", "", "'", "", "\u00a0", "", "\u202f", "").Replace(digits)
+			var grouped bool
+			if digits, grouped = ungroup(digits, mark[0]); !grouped {
+				return nil, reason(`the text is not a number with groups of three digits before its decimal mark "` + mark + `"`)
+			}
 		}
 		if digits == "" {
 			return nil, nil
@@ -167,19 +171,27 @@ func whole(args ...any) (any, error) {
 		return v, nil
 	case int64:
 		return int(v), nil
-	case float64:
-		return int(v), nil
 	case string:
-		if n, err := strconv.Atoi(strings.TrimSpace(v)); err == nil {
+		digits := strings.TrimSpace(v)
+		if n, err := strconv.Atoi(digits); err == nil {
 			return n, nil
 		}
-		return nil, reason("the text is not a whole number")
+		exact, ok := parseDecimal(digits)
+		if ok {
+			exact = exact.trim()
+		}
+		if !ok || exact.scale > 0 {
+			return nil, reason("the text is not a whole number")
+		}
+		return exact.whole()
+	case float64:
+		if math.Abs(v) < 1<<63 {
+			return int(v), nil
+		}
+		return nil, reason("the number is too large")
 	case json.Number:
 		if exact, ok := parseDecimal(v.String()); ok {
-			beforePoint, _, _ := strings.Cut(exact.number().String(), ".")
-			if n, err := strconv.Atoi(beforePoint); err == nil {
-				return n, nil
-			}
+			return exact.whole()
 		}
 		return nil, reason("the number is too large")
 	}
@@ -239,24 +251,41 @@ func plainNumber(digits json.Number) any {
 	return f
 }
 
-// date reads a date: its text, its layout (which the compiler has made of the format), its zone.
+// date reads a date: its text, its layout (which the compiler has made of the format), its zone, and the
+// first year that a year of two digits means; the zone may be left out before that.
 func date(args ...any) (any, error) {
-	layouts, zone := isoLayouts, time.UTC
-	if len(args) > 1 {
-		layouts = []string{args[1].(string)}
-	}
-	if len(args) > 2 {
-		name, _ := args[2].(string)
-		var err error
-		if zone, err = time.LoadLocation(name); err != nil || name == "" {
-			return nil, reason(`its third argument is a time zone, such as "Europe/Paris"`)
+	zone, first := time.UTC, firstOfHundred
+	for _, arg := range args[min(len(args), 2):] {
+		switch arg := arg.(type) {
+		case int:
+			first = arg
+		default:
+			name, _ := arg.(string)
+			var err error
+			if zone, err = time.LoadLocation(name); err != nil || name == "" {
+				return nil, reason(`its third argument is a time zone, such as "Europe/Paris"`)
+			}
 		}
 	}
 	switch v := args[0].(type) {
 	case nil, time.Time:
 		return v, nil
 	case string:
-		return parseDate(v, layouts, zone)
+		if v = strings.TrimSpace(v); v == "" {
+			return nil, nil
+		}
+		if len(args) == 1 {
+			return parseISO(v, zone)
+		}
+		parsed, err := parseFormat(v, args[1].(string), zone)
+		if err != nil || first == firstOfHundred {
+			return parsed, err
+		}
+		moved, ok := inHundred(parsed, first)
+		if !ok {
+			return nil, reason("the text is 29 February of a year that has none")
+		}
+		return moved, nil
 	}
 	return nil, reason("it takes a text or a date")
 }

@@ -113,8 +113,9 @@ type Program struct {
 	column   int
 	compiled *vm.Program
 	// reads are the cells that the program uses, by their names in the environment.
-	reads []cell
-	kind  reflect.Kind
+	reads    []cell
+	cautions []string
+	kind     reflect.Kind
 }
 
 type cell struct {
@@ -125,22 +126,23 @@ type cell struct {
 // Compile compiles an expression against the scope's columns. An unknown column or parameter is an
 // error that names the nearest one.
 func (s *Scope) Compile(text string) (*Program, error) {
-	compiled, used, err := s.shared(text)
+	known, err := s.shared(text)
 	if err != nil {
 		return nil, err
 	}
-	for _, i := range used {
+	for _, i := range known.used {
 		s.used[i] = true
 	}
-	p := &Program{scope: s, text: []rune(text), column: -1, compiled: compiled, kind: compiled.Node().Type().Kind()}
-	if root, ok := compiled.Node().(*ast.IdentifierNode); ok {
-		if i, ok := used[root.Value]; ok {
+	root := known.program.Node()
+	p := &Program{scope: s, text: []rune(text), column: -1, compiled: known.program, cautions: known.cautions, kind: root.Type().Kind()}
+	if root, ok := root.(*ast.IdentifierNode); ok {
+		if i, ok := known.used[root.Value]; ok {
 			// A bare column needs no machine.
 			p.column = i
 			return p, nil
 		}
 	}
-	for name, i := range used {
+	for name, i := range known.used {
 		p.reads = append(p.reads, cell{name, i})
 	}
 	return p, nil
@@ -178,6 +180,9 @@ func (p *Program) Column() (name string, ok bool) {
 	}
 	return p.scope.names[p.column], true
 }
+
+// Cautions are sentences for the expression's author: it compiles, and may not mean what is meant.
+func (p *Program) Cautions() []string { return p.cautions }
 
 // Kind is that of the program's values as far as the compiler knows it, and reflect.Interface otherwise.
 func (p *Program) Kind() reflect.Kind { return p.kind }

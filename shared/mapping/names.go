@@ -34,6 +34,8 @@ type resolver struct {
 	// unknown are the names that are no columns, each once, and named is the one that err is about.
 	unknown []string
 	named   string
+	// cautions are what an author should know of an expression that compiles.
+	cautions []string
 	// err is the first problem.
 	err *file.Error
 }
@@ -75,8 +77,33 @@ func (c *calls) call(node *ast.Node, name string, arguments []ast.Node) {
 			return
 		}
 		ast.Patch(&arguments[1], &ast.StringNode{Value: layout})
+		if name == "date" {
+			c.hundred(layout, format, arguments[2:])
+		}
 	}
 	callFor(node, functionPrefix+name, arguments...)
+}
+
+// hundred looks at what date is told of years of two digits.
+func (c *calls) hundred(layout string, format *ast.StringNode, others []ast.Node) {
+	short := hasShortYear(layout)
+	for _, other := range others {
+		first, ok := other.(*ast.IntegerNode)
+		switch {
+		case !ok:
+		case !short:
+			(*resolver)(c).fail(other, "date takes a first year only for a format with yy")
+			return
+		case first.Value < 1 || first.Value > 9900:
+			(*resolver)(c).fail(other, "the first year of date must be one like 1930")
+			return
+		default:
+			return
+		}
+	}
+	if short {
+		c.cautions = append(c.cautions, fmt.Sprintf(`date reads years of two digits: 69 to 99 mean 1969 to 1999, 00 to 68 mean 2000 to 2068; say which hundred years they are by the first, as in date(…, %q, 1930)`, format.Value))
+	}
 }
 
 // Visit resolves one node; its children have been visited.

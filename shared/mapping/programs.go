@@ -18,6 +18,8 @@ type shared struct {
 	program *vm.Program
 	// used are the columns that it reads, by their compiled names.
 	used map[string]int
+	// cautions are what its author should know of it.
+	cautions []string
 }
 
 // sharing says what a program depends on.
@@ -46,20 +48,21 @@ func (c Columns) signature() string {
 	return b.String()
 }
 
-// shared returns the program of an expression, compiled now or before, and the columns it reads.
-func (s *Scope) shared(text string) (*vm.Program, map[string]int, error) {
+// shared returns the program of an expression, compiled now or before.
+func (s *Scope) shared(text string) (shared, error) {
 	key := sharing{s.signature, text}
 	if known, ok := programs.Get(key); ok {
-		return known.program, known.used, nil
+		return known, nil
 	}
 	s.declare()
 	names := &resolver{columns: s.columns, names: s.names, params: s.params, closed: !s.open, used: map[string]int{}}
 	program, err := compile(text, names, s.types)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w%s%s", err, names.others(), s.spelling(text))
+		return shared{}, fmt.Errorf("%w%s%s", err, names.others(), s.spelling(text))
 	}
+	compiled := shared{program, names.used, names.cautions}
 	if !names.valued {
-		programs.Add(key, shared{program, names.used})
+		programs.Add(key, compiled)
 	}
-	return program, names.used, nil
+	return compiled, nil
 }

@@ -46,6 +46,7 @@ func compileAll(job connector.Job, columns mapping.Columns, found *check.Report)
 			found.Errorf(check.At("where"), "where: %v", err)
 		}
 		m.where = where
+		warn(found, check.At("where"), where)
 	}
 	for _, c := range job.Task.Mapping {
 		value, err := m.scope.Compile(c.Expression)
@@ -54,8 +55,19 @@ func compileAll(job connector.Job, columns mapping.Columns, found *check.Report)
 			continue
 		}
 		m.columns = append(m.columns, mappedColumn{c.Name, value})
+		warn(found, check.At("mapping", c.Name), value)
 	}
 	return m
+}
+
+// warn reports what the author of an expression should know of it. p may be nil.
+func warn(found *check.Report, at check.Field, p *mapping.Program) {
+	if p == nil {
+		return
+	}
+	for _, caution := range p.Cautions() {
+		found.Warnf(at, "%s", caution)
+	}
 }
 
 // target are the columns that the mapping writes.
