@@ -65,8 +65,17 @@ func (bounds) Visit(node *ast.Node) {
 			boundCutset(n.Arguments)
 		}
 	case *ast.CallNode:
-		if callee, ok := n.Callee.(*ast.IdentifierNode); ok && callee.Value == functionPrefix+"trim" {
+		callee, ok := n.Callee.(*ast.IdentifierNode)
+		if !ok {
+			return
+		}
+		switch name, _ := strings.CutPrefix(callee.Value, functionPrefix); {
+		case name == "trim":
 			boundCutset(n.Arguments)
+		case goneThrough[name]:
+			for i := range n.Arguments {
+				boundValue(&n.Arguments[i])
+			}
 		}
 	case *ast.BinaryNode:
 		switch {

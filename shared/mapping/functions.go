@@ -48,6 +48,10 @@ var forNull = map[string]any{
 	"replace": new(func(any, ...any) string), "repeat": new(func(any, int) string),
 	"split": new(func(any, string, ...int) []string), "splitAfter": new(func(any, string, ...int) []string),
 	"indexOf": new(func(any, string) int), "lastIndexOf": new(func(any, string) int),
+	"join": new(func(any, ...string) string), "keys": new(func(any) []any), "values": new(func(any) []any), "toPairs": new(func(any) []any),
+	"fromPairs": new(func(any) map[any]any), "reverse": new(func(any) []any), "flatten": new(func(any) []any), "sort": new(func(any, ...string) []any),
+	"take": new(func(any, any) []any), "fromJSON": new(func(any) any), "toBase64": new(func(any) string), "fromBase64": new(func(any) string),
+	"duration": new(func(any) time.Duration), "mean": new(func(any, ...any) float64), "median": new(func(any, ...any) float64),
 }
 
 // functionPrefix begins the name that a function of ours has in a compiled expression, and lookup is
@@ -78,8 +82,13 @@ var functionOptions = func() (options []expr.Option) {
 			if args[0] == nil {
 				return nil, nil
 			}
-			if digits, ok := args[0].(json.Number); ok {
-				args[0] = plainNumber(digits)
+			switch v := args[0].(type) {
+			case json.Number:
+				args[0] = plainNumber(v)
+			case time.Duration:
+				if name == "abs" {
+					return v.Abs(), nil
+				}
 			}
 			if original.Fast != nil {
 				return original.Fast(args[0]), nil
@@ -88,7 +97,11 @@ var functionOptions = func() (options []expr.Option) {
 				value, _, err := original.Safe(args...)
 				return value, err
 			}
-			return original.Func(args...)
+			value, err := original.Func(args...)
+			if number, ok := value.(float64); ok {
+				value = asShown(number)
+			}
+			return value, err
 		}, signature))
 	}
 	options = append(options, expr.Function(lookup, find, new(func(any, any) any)))

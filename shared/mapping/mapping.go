@@ -270,7 +270,7 @@ func compile(text string, names *resolver, env types.Map) (program *vm.Program, 
 		expr.Patch(names),
 		expr.Patch((*leftovers)(names)),
 		expr.Patch((*mismatches)(names)),
-		expr.Patch(nullSafe{}),
+		expr.Patch(&nullSafe{}),
 		expr.Patch(bounds{}),
 	}, slices.Concat(nullSafeFunctions, functionOptions, boundFunctions)...)
 	program, err = expr.Compile(text, options...)

@@ -34,6 +34,8 @@ type resolver struct {
 	// unknown are the names that are no columns, each once, and named is the one that err is about.
 	unknown []string
 	named   string
+	// replaced are the calls of our functions, by what they were.
+	replaced map[ast.Node]ast.Node
 	// cautions are what an author should know of an expression that compiles.
 	cautions []string
 	// err is the first problem.
@@ -65,6 +67,10 @@ func (c *calls) call(node *ast.Node, name string, arguments []ast.Node) {
 	if !ours {
 		return
 	}
+	if before := c.replaced[*node]; before != nil {
+		*node = before
+		return
+	}
 	if f.format && len(arguments) > 1 {
 		format, ok := arguments[1].(*ast.StringNode)
 		if !ok {
@@ -81,7 +87,12 @@ func (c *calls) call(node *ast.Node, name string, arguments []ast.Node) {
 			c.hundred(layout, format, arguments[2:])
 		}
 	}
+	call := *node
 	callFor(node, functionPrefix+name, arguments...)
+	if c.replaced == nil {
+		c.replaced = map[ast.Node]ast.Node{}
+	}
+	c.replaced[call] = *node
 }
 
 // hundred looks at what date is told of years of two digits.
@@ -112,7 +123,7 @@ func (r *resolver) Visit(node *ast.Node) {
 	case *ast.IdentifierNode:
 		if n.Value == "$env" {
 			r.fail(n, "unknown name $env")
-		} else if !r.locals[n.Value] && n.Value != "row" && n.Value != "params" && !strings.HasPrefix(n.Value, functionPrefix) {
+		} else if !r.locals[n.Value] && n.Value != "row" && n.Value != "params" && !isCompiled(n.Value) {
 			r.column(node, n.Value)
 		}
 	case *ast.MemberNode:
@@ -134,6 +145,11 @@ func (r *resolver) Visit(node *ast.Node) {
 			}
 		}
 	}
+}
+
+// isCompiled is true for a name that has been resolved: a part of 1 < x < 9 and of x ?: y stands in the tree twice.
+func isCompiled(name string) bool {
+	return strings.HasPrefix(name, functionPrefix) || strings.HasPrefix(name, columnPrefix)
 }
 
 func (r *resolver) column(node *ast.Node, name string) {

@@ -3,42 +3,158 @@ package mapping
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"math"
+	"math/big"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/builtin"
 	"github.com/expr-lang/expr/vm/runtime"
 )
 
-// nullSafe gives the operators that would panic at a null a meaning, as SQL has it: arithmetic with
-// a null is null, an order comparison with a null is not true. Where both operands are known not
-// to be null the machine's own, faster operator stays.
-type nullSafe struct{}
+// nullSafe gives what would panic at a null a meaning, as SQL has it: arithmetic with a null is null, as are
+// its fields, methods and parts; an order comparison with a null is not true, and neither is a null. Where
+// both operands are known not to be null the machine's own, faster operator stays.
+type nullSafe struct {
+	// held counts the values that are kept to be looked at first.
+	held int
+}
 
 // Visit replaces one operator or function; its operands have been visited.
-func (nullSafe) Visit(node *ast.Node) {
+func (s *nullSafe) Visit(node *ast.Node) {
 	switch n := (*node).(type) {
+	case *ast.UnaryNode:
+		switch kind := n.Node.Type().Kind(); {
+		case n.Operator == "!" || n.Operator == "not":
+			asCondition(&n.Node)
+		case n.Operator == "-" && kind != reflect.String && !isLiteral(n.Node):
+			callFor(node, negative, n.Node)
+		}
 	case *ast.BinaryNode:
-		if nullSafeOperators[n.Operator] != nil && !(neverNull(n.Left) && neverNull(n.Right)) && !comparesWithConstant(n) {
+		switch n.Operator {
+		case "&&", "and", "||", "or":
+			asCondition(&n.Left)
+			asCondition(&n.Right)
+		}
+		exact := neverNull(n.Left) && neverNull(n.Right) && n.Type().Kind() != reflect.Float64
+		if nullSafeOperators[n.Operator] != nil && !exact && !comparesWithConstant(n) {
 			callFor(node, functionName(n.Operator), n.Left, n.Right)
+			if n.Type().Kind() == reflect.Bool {
+				(*node).SetNature(*n.Nature())
+			}
 		}
+	case *ast.ConditionalNode:
+		asCondition(&n.Cond)
 	case *ast.BuiltinNode:
-		if _, ok := forNull[n.Name]; ok && len(n.Arguments) > 0 && !neverNull(n.Arguments[0]) {
-			callFor(node, functionPrefix+n.Name, n.Arguments...)
-		}
+		s.function(node, n)
 	case *ast.MapNode:
 		if constant, ok := constantMap(n); ok {
 			ast.Patch(node, &ast.ConstantNode{Value: constant})
 		}
 	case *ast.MemberNode:
-		if constant, ok := n.Node.(*ast.ConstantNode); ok && !n.Method {
-			if _, isMap := constant.Value.(map[string]any); isMap {
-				callFor(node, lookup, n.Node, n.Property)
-			}
+		constant, ok := n.Node.(*ast.ConstantNode)
+		if _, isMap := valueOf(constant, ok).(map[string]any); isMap && !n.Method {
+			callFor(node, lookup, n.Node, n.Property)
+		} else if !n.Method && !neverNull(n.Node) {
+			n.Optional = true
+			ast.Patch(node, &ast.ChainNode{Node: n})
+			(*node).SetNature(*n.Nature())
+		}
+	case *ast.CallNode:
+		// The machine would leave the arguments on its stack where a chain ends.
+		if callee, ok := n.Callee.(*ast.MemberNode); ok && !neverNull(callee.Node) {
+			callee.Optional = false
+			s.unlessNull(node, &callee.Node, &ast.NilNode{})
+		}
+	case *ast.SliceNode:
+		if !neverNull(n.Node) {
+			s.unlessNull(node, &n.Node, &ast.NilNode{})
 		}
 	}
+}
+
+// function gives the functions of the language their meaning for a null, which is the first argument.
+func (s *nullSafe) function(node *ast.Node, n *ast.BuiltinNode) {
+	switch n.Name {
+	case "sum":
+		if len(n.Arguments) > 0 {
+			s.sum(node, n)
+			n = (*node).(*ast.BuiltinNode)
+		}
+	case "all", "any", "none", "one", "filter", "find", "findIndex", "findLast", "findLastIndex", "count":
+		if len(n.Arguments) > 1 {
+			asCondition(&n.Arguments[1].(*ast.PredicateNode).Node)
+		}
+	}
+	if len(n.Arguments) == 0 || neverNull(n.Arguments[0]) && !slices.Contains([]string{"abs", "mean", "median"}, n.Name) {
+		return
+	}
+	if _, ok := forNull[n.Name]; ok {
+		callFor(node, functionPrefix+n.Name, n.Arguments...)
+		return
+	}
+	if !builtin.Builtins[builtin.Index[n.Name]].Predicate {
+		return
+	}
+	var otherwise ast.Node = &ast.NilNode{}
+	switch n.Name {
+	case "all", "any", "none", "one":
+		otherwise = &ast.BoolNode{}
+	}
+	s.unlessNull(node, &n.Arguments[0], otherwise)
+}
+
+// sum adds by the operator, which knows exact numbers and nulls.
+func (s *nullSafe) sum(node *ast.Node, n *ast.BuiltinNode) {
+	var each ast.Node = &ast.PointerNode{}
+	if len(n.Arguments) > 1 {
+		each = n.Arguments[1].(*ast.PredicateNode).Node
+	}
+	var plus ast.Node = &ast.BinaryNode{Operator: "+", Left: &ast.PointerNode{Name: "acc"}, Right: each}
+	plus.SetLocation(n.Location())
+	s.Visit(&plus)
+	ast.Patch(node, &ast.BuiltinNode{Name: "reduce", Arguments: []ast.Node{n.Arguments[0], &ast.PredicateNode{Node: plus}, &ast.IntegerNode{}}})
+}
+
+// unlessNull computes base first, which is in the node, and the node only if base is not null.
+func (s *nullSafe) unlessNull(node, base *ast.Node, otherwise ast.Node) {
+	s.held++
+	value, held := *base, fmt.Sprint("value ", s.held)
+	whole := *node
+	ast.Patch(base, &ast.IdentifierNode{Value: held})
+	ast.Patch(node, &ast.VariableDeclaratorNode{Name: held, Value: value, Expr: &ast.ConditionalNode{
+		Cond: &ast.BinaryNode{Operator: "==", Left: &ast.IdentifierNode{Value: held}, Right: &ast.NilNode{}}, Exp1: otherwise, Exp2: whole,
+	}})
+	(*node).SetNature(*whole.Nature())
+}
+
+// asCondition takes a null for false, where a node may give one.
+func asCondition(node *ast.Node) {
+	if (*node).Type().Kind() == reflect.Interface {
+		callFor(node, condition, *node)
+	}
+}
+
+func isLiteral(node ast.Node) bool {
+	switch node.(type) {
+	case *ast.IntegerNode, *ast.FloatNode:
+		return true
+	}
+	return false
+}
+
+// valueOf is a constant's value, or nil.
+func valueOf(constant *ast.ConstantNode, ok bool) any {
+	if !ok {
+		return nil
+	}
+	return constant.Value
 }
 
 func callFor(node *ast.Node, function string, arguments ...ast.Node) {
@@ -98,7 +214,7 @@ func constantMap(n *ast.MapNode) (map[string]any, bool) {
 // local or a function leaves null out.
 func neverNull(node ast.Node) bool {
 	switch n := node.(type) {
-	case *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.ConstantNode:
+	case *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.ConstantNode, *ast.ArrayNode, *ast.MapNode:
 		return true
 	case *ast.IdentifierNode:
 		return strings.HasPrefix(n.Value, columnPrefix) && n.Type().Kind() == reflect.String
@@ -124,6 +240,8 @@ var nullSafeOperators = map[string]func(a, b any) any{
 	"*":  arithmetic("*", func(a, b any) any { return runtime.Multiply(a, b) }),
 	"/":  arithmetic("/", divide),
 	"%":  arithmetic("%", func(a, b any) any { return runtime.Modulo(a, b) }),
+	"**": power,
+	"^":  power,
 	"<":  comparison(func(order int) bool { return order < 0 }, func(a, b any) any { return runtime.Less(a, b) }),
 	"<=": comparison(func(order int) bool { return order <= 0 }, func(a, b any) any { return runtime.LessOrEqual(a, b) }),
 	">":  comparison(func(order int) bool { return order > 0 }, func(a, b any) any { return runtime.More(a, b) }),
@@ -153,6 +271,60 @@ func divide(a, b any) any {
 	return quotient
 }
 
+// power computes in floating point.
+func power(a, b any) any {
+	for _, operand := range []*any{&a, &b} {
+		if digits, ok := (*operand).(json.Number); ok {
+			*operand = plainNumber(digits)
+		}
+	}
+	result := runtime.Exponent(a, b)
+	if math.IsInf(result, 0) || math.IsNaN(result) {
+		panic(reason("its result is no number, or too large a one"))
+	}
+	return asShown(result)
+}
+
+// negate is the operator - of one operand.
+func negate(args ...any) (any, error) {
+	switch v := args[0].(type) {
+	case nil:
+		return nil, nil
+	case time.Duration:
+		return -v, nil
+	case json.Number:
+		if exact, ok := parseDecimal(v.String()); ok {
+			return decimal{new(big.Int).Neg(exact.digits), exact.scale}.number(), nil
+		}
+		return nil, reason("it takes a number")
+	}
+	return runtime.Negate(args[0]), nil
+}
+
+// holds is the value of a condition.
+func holds(args ...any) (any, error) {
+	switch v := args[0].(type) {
+	case nil:
+		return false, nil
+	case bool:
+		return v, nil
+	}
+	return nil, reason("it is neither true nor false")
+}
+
+// asShown is a number with the 15 digits that spreadsheets show: floating point makes 3.3000000000000003
+// of 1.1 * 3.
+func asShown(number float64) float64 {
+	if number == math.Trunc(number) && math.Abs(number) < 1<<53 {
+		return number
+	}
+	shown, err := strconv.ParseFloat(strconv.FormatFloat(number, 'e', 14, 64), 64)
+	if err != nil {
+		return number // the largest there are
+	}
+	return shown
+}
+
 // equal goes through both.
 func equal(a, b any) any {
 	if err := cmp.Or(weigh(a), weigh(b)); err != nil {
@@ -165,7 +337,11 @@ func arithmetic(operator string, other func(a, b any) any) func(a, b any) any {
 	return func(a, b any) any {
 		x, y, ok := numbers(a, b)
 		if !ok {
-			return other(a, b)
+			result := other(a, b)
+			if number, isFloat := result.(float64); isFloat {
+				return asShown(number)
+			}
+			return result
 		}
 		result, ok := calculate(operator, x, y)
 		if !ok {
@@ -183,6 +359,11 @@ func comparison(holds func(order int) bool, other func(a, b any) any) func(a, b 
 		return other(a, b)
 	}
 }
+
+const (
+	negative  = functionPrefix + "of a sign"
+	condition = functionPrefix + "of a condition"
+)
 
 // functionName is one that no expression can write.
 func functionName(operator string) string { return "operator " + operator }
@@ -206,7 +387,7 @@ var nullSafeFunctions = func() (options []expr.Option) {
 			return apply(operands[0], operands[1]), nil
 		}, signature))
 	}
-	return options
+	return append(options, expr.Function(negative, negate, new(func(any) any)), expr.Function(condition, holds, new(func(any) bool)))
 }()
 
 // mismatches is the pass that refuses texts where numbers are meant, which is a CSV's usual case, in
