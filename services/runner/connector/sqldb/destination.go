@@ -38,7 +38,7 @@ type Destination struct {
 	record *sql.Stmt
 
 	// Prepared statements; nil where the action does not need them.
-	insert, insertMany, update, remove, exists *sql.Stmt
+	insert, insertMany, update, remove, look *sql.Stmt
 
 	// several is how many rows insertMany takes; together holds those that wait for it, with their
 	// values in values.
@@ -48,6 +48,8 @@ type Destination struct {
 	// streak is how many rows upsert has found missing without one that was there: rows go together
 	// only where that is likely.
 	streak int
+	// same: the last row that change came to was unchanged.
+	same bool
 	// key holds the values of a row's key while a statement looks for it.
 	key []any
 }
@@ -135,6 +137,9 @@ func (d *Destination) begin(ctx context.Context, to *task.SQLDestination, column
 	}
 	if err != nil {
 		d.Close()
+		if words := d.dialect.words(err); words != "" && ctx.Err() == nil {
+			return nil, run.Failf("the table %s in connection %s cannot be written: %s", d.table.name, to.Connection, words)
+		}
 		return nil, d.table.explain(ctx, err)
 	}
 	return d, nil
@@ -151,13 +156,12 @@ func (d *Destination) prepare(ctx context.Context) error {
 	case task.Upsert:
 		statements[&d.insert] = t.insertMissingStatement(1)
 		statements[&d.insertMany] = t.insertMissingStatement(d.several)
-		statements[&d.update] = t.updateStatement()
+		statements[&d.update], statements[&d.look] = t.updateStatement(), t.lookStatement()
 		d.streak = d.several // a first load is the likely case
 	case task.Update:
-		statements[&d.update] = t.updateStatement()
-		statements[&d.exists] = t.existsStatement()
+		statements[&d.update], statements[&d.look] = t.updateStatement(), t.lookStatement()
 	case task.Delete:
-		statements[&d.remove] = t.deleteStatement()
+		statements[&d.remove], statements[&d.look] = t.deleteStatement(), t.existsStatement()
 	}
 	for at, text := range statements {
 		if text == "" {
@@ -274,7 +278,7 @@ func (d *Destination) writeFast(ctx context.Context, batch *row.Batch) error {
 		if d.insertMany != nil && (d.action == task.Insert || d.streak >= d.several) {
 			err = d.putTogether(whole, r)
 		} else {
-			r.Outcome, err = d.put(whole, r.Values)
+			err = d.putOne(whole, r)
 		}
 		if err != nil {
 			return d.refusedOr(ctx, err)
@@ -287,7 +291,7 @@ func (d *Destination) writeFast(ctx context.Context, batch *row.Batch) error {
 }
 
 func (d *Destination) refusedOr(ctx context.Context, err error) error {
-	if d.table.refused(err) != nil {
+	if errors.Is(err, errRefused) || d.table.refused(err) != nil {
 		return errRefused
 	}
 	return d.table.explain(ctx, err)
@@ -302,7 +306,10 @@ func (d *Destination) putTogether(ctx context.Context, r *row.Row) error {
 		return nil
 	}
 	if d.action == task.Insert {
-		_, err := d.insertMany.ExecContext(ctx, d.values...)
+		inserted, err := affected(d.insertMany.ExecContext(ctx, d.values...))
+		if err == nil && inserted != int64(len(d.together)) {
+			return errRefused
+		}
 		d.together, d.values = d.together[:0], d.values[:0]
 		return err
 	}
@@ -327,12 +334,15 @@ func (d *Destination) putTogether(ctx context.Context, r *row.Row) error {
 	return err
 }
 
-// putEach writes the rows that wait one by one.
+// putEach writes the rows that wait one by one. If the table takes one of them not, which may have to end
+// the run at that row, nothing behind it must be written with it.
 func (d *Destination) putEach(ctx context.Context) error {
 	for _, r := range d.together {
-		var err error
-		if r.Outcome, err = d.put(ctx, r.Values); err != nil {
+		if err := d.putOne(ctx, r); err != nil {
 			return err
+		}
+		if r.Outcome == row.Failed {
+			return errRefused
 		}
 	}
 	d.together, d.values = d.together[:0], d.values[:0]
@@ -354,12 +364,11 @@ func (d *Destination) writeCarefully(ctx context.Context, batch *row.Batch) erro
 		if _, err := d.conn.ExecContext(whole, "SAVEPOINT one"); err != nil {
 			return d.table.explain(ctx, err)
 		}
-		outcome, err := d.put(whole, r.Values)
-		if err == nil {
-			r.Outcome = outcome
-		} else if fault := d.table.refused(err); fault == nil {
-			return d.table.explain(ctx, err)
-		} else {
+		if err := d.putOne(whole, r); err != nil {
+			fault := d.table.refused(err)
+			if fault == nil {
+				return d.table.explain(ctx, err)
+			}
 			r.Fail(fault)
 			if _, err := d.conn.ExecContext(whole, "ROLLBACK TO one"); err != nil {
 				return run.Failf("the table %s ends the whole transaction when it refuses a row (ON CONFLICT ROLLBACK, or a trigger), so row %d cannot fail alone; nothing of its batch was written", d.table.name, r.Number)
@@ -372,68 +381,95 @@ func (d *Destination) writeCarefully(ctx context.Context, batch *row.Batch) erro
 	return nil
 }
 
-// put writes one row.
+// putOne writes one row. The counts of the database are believed only as far as the row is there.
+func (d *Destination) putOne(ctx context.Context, r *row.Row) (err error) {
+	r.Outcome, err = d.put(ctx, r.Values)
+	if r.Outcome == row.Failed {
+		r.Fail(row.Faultf("", "was passed over by a trigger of the table or a rule of it (ON CONFLICT IGNORE), which gives no reason"))
+	}
+	return err
+}
+
+// put writes one row. Failed is the outcome of a row that is not written although the database says no error.
 func (d *Destination) put(ctx context.Context, values []any) (row.Outcome, error) {
 	switch d.action {
 	case task.Insert:
-		_, err := d.insert.ExecContext(ctx, values...)
-		return row.Inserted, err
+		inserted, err := affected(d.insert.ExecContext(ctx, values...))
+		return outcome(inserted, row.Inserted, row.Failed), err
 	case task.Upsert:
 		return d.upsert(ctx, values)
 	case task.Delete:
-		deleted, err := affected(d.remove.ExecContext(ctx, d.keyOf(values)...))
-		if deleted == 0 {
-			return row.Skipped, err
+		key := d.keyOf(values)
+		deleted, err := affected(d.remove.ExecContext(ctx, key...))
+		if deleted > 0 || err != nil {
+			return row.Deleted, err
 		}
-		return row.Deleted, err
+		return d.found(d.look.QueryRowContext(ctx, key...), row.Skipped)
 	}
-	changed, err := d.change(ctx, values)
-	if changed || err != nil {
-		return row.Updated, err
-	}
-	var one int
-	switch err := d.exists.QueryRowContext(ctx, d.keyOf(values)...).Scan(&one); {
-	case errors.Is(err, sql.ErrNoRows):
-		return row.Skipped, nil
-	case err != nil:
-		return row.Ready, err
-	}
-	return row.Unchanged, nil
+	return d.change(ctx, values, row.Skipped)
 }
 
 // upsert tries the previous row's operation first, insert or update.
 func (d *Destination) upsert(ctx context.Context, values []any) (row.Outcome, error) {
-	if d.streak == 0 {
-		if changed, err := d.change(ctx, values); changed || err != nil {
-			return row.Updated, err
-		}
+	insertFirst := d.streak > 0
+	if insertFirst {
 		inserted, err := affected(d.insert.ExecContext(ctx, values...))
-		if inserted == 0 {
-			return row.Unchanged, err
+		if inserted > 0 || err != nil {
+			d.streak++
+			return row.Inserted, err
 		}
-		d.streak++
-		return row.Inserted, err
+		d.streak = 0
+	}
+	changed, err := d.change(ctx, values, row.Ready)
+	switch {
+	case err != nil || changed != row.Ready:
+		return changed, err
+	case insertFirst: // it is not there, and was not put there either
+		return row.Failed, nil
 	}
 	inserted, err := affected(d.insert.ExecContext(ctx, values...))
-	if inserted > 0 || err != nil {
-		d.streak++
-		return row.Inserted, err
-	}
-	d.streak = 0
-	changed, err := d.change(ctx, values)
-	if changed {
-		return row.Updated, err
-	}
-	return row.Unchanged, err
+	d.streak += int(inserted)
+	return outcome(inserted, row.Inserted, row.Failed), err
 }
 
-// change updates the row that has the key, if a value of it differs.
-func (d *Destination) change(ctx context.Context, values []any) (bool, error) {
-	if d.update == nil {
-		return false, nil
+// change updates the row that has the key, if a value of it differs; missing is the outcome if there is no such
+// row. It updates first if the previous row was no unchanged one: a look is all that such a row needs.
+func (d *Destination) change(ctx context.Context, values []any, missing row.Outcome) (row.Outcome, error) {
+	updateFirst := d.update != nil && !d.same
+	if updateFirst {
+		changed, err := affected(d.update.ExecContext(ctx, values...))
+		if changed > 0 || err != nil {
+			return row.Updated, err
+		}
+	}
+	found, err := d.found(d.look.QueryRowContext(ctx, values...), missing)
+	d.same = found == row.Unchanged
+	if found != row.Failed || updateFirst {
+		return found, err
 	}
 	changed, err := affected(d.update.ExecContext(ctx, values...))
-	return changed > 0, err
+	return outcome(changed, row.Updated, row.Failed), err
+}
+
+// found is the outcome of a row that a statement left as it was, by what look sees: missing if there is no row
+// with its key, and Failed if there is one that the statement had to change.
+func (d *Destination) found(look *sql.Row, missing row.Outcome) (row.Outcome, error) {
+	var differs int64
+	switch err := look.Scan(&differs); {
+	case errors.Is(err, sql.ErrNoRows):
+		return missing, nil
+	case err != nil:
+		return row.Ready, err
+	}
+	return outcome(differs, row.Failed, row.Unchanged), nil
+}
+
+// outcome is some for a count above 0, else none.
+func outcome(count int64, some, none row.Outcome) row.Outcome {
+	if count > 0 {
+		return some
+	}
+	return none
 }
 
 // keyOf returns the values of a row's key, until the next call.
@@ -481,7 +517,7 @@ func (d *Destination) Finish(context.Context) error { return nil }
 // Close closes the database. The batches that were committed are kept.
 func (d *Destination) Close() (kept bool) {
 	// Of a connection with open statements the database's files stay open.
-	for _, statement := range []*sql.Stmt{d.insert, d.insertMany, d.update, d.remove, d.exists, d.record} {
+	for _, statement := range []*sql.Stmt{d.insert, d.insertMany, d.update, d.remove, d.look, d.record} {
 		if statement != nil {
 			statement.Close()
 		}

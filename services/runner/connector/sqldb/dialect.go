@@ -36,8 +36,12 @@ type dialect interface {
 	begin() string
 	// waits is the statement that bounds how long the connection's further statements wait for others.
 	waits(longest time.Duration) string
-	// missingOnly makes an insert leave out the rows whose key is there. key are quoted names.
-	missingOnly(insert, key string) string
+	// missingOnly makes an insert leave out the rows whose key is there. key are quoted names, with the
+	// collations of their unique index.
+	missingOnly(insert string, key, collations []string) string
+	// equals is the condition that a column has the value of a parameter, as an index with that collation
+	// compares; with none, as the column does.
+	equals(column, parameter, collation string) string
 	// differs is the condition that a column has another value than a parameter. Letter case differs too,
 	// whatever the column's collation, and null from all but null.
 	differs(column, parameter string) string
@@ -92,9 +96,13 @@ type relation struct {
 	name    string
 	view    bool
 	columns []tableColumn
-	// unique are the columns of each unique index that holds for all rows.
-	unique [][]string
+	// unique are the unique indexes that hold for all rows.
+	unique []uniqueIndex
 }
+
+// uniqueIndex is an index of which no two rows are equal. Its collations, one a column, may differ from
+// those of the columns themselves; nil if it compares as they do.
+type uniqueIndex struct{ columns, collations []string }
 
 // explain turns an error into one that ends the run. A failure stays what it is.
 func explain(ctx context.Context, d dialect, err error) error {

@@ -190,8 +190,19 @@ func (d sqliteDialect) noRoomAside(err error) error {
 	return err
 }
 
-func (sqliteDialect) missingOnly(insert, key string) string {
-	return insert + " ON CONFLICT (" + key + ") DO NOTHING"
+func (d sqliteDialect) missingOnly(insert string, key, collations []string) string {
+	indexed := slices.Clone(key)
+	for i, collation := range collations {
+		indexed[i] += " COLLATE " + d.quote(collation)
+	}
+	return insert + " ON CONFLICT (" + strings.Join(indexed, ", ") + ") DO NOTHING"
+}
+
+func (d sqliteDialect) equals(column, parameter, collation string) string {
+	if collation != "" {
+		column += " COLLATE " + d.quote(collation)
+	}
+	return column + " = " + parameter
 }
 
 func (sqliteDialect) differs(column, parameter string) string {
@@ -248,29 +259,34 @@ func (sqliteDialect) relation(ctx context.Context, conn *sql.Conn, name string) 
 	if err := rows.Err(); err != nil {
 		return nil, err
 	}
-	r.unique, err = uniqueIndexes(ctx, conn, r.name)
+	r.unique, err = uniqueIndexes(ctx, conn, &r)
 	return &r, err
 }
 
-// uniqueIndexes reads the columns of a table's unique indexes. One that is partial or over an expression
-// identifies no row.
-func uniqueIndexes(ctx context.Context, conn *sql.Conn, table string) (unique [][]string, err error) {
-	rows, err := conn.QueryContext(ctx, `SELECT l.name, coalesce(i.name, '') FROM pragma_index_list(?) l, pragma_index_info(l.name) i WHERE l."unique" AND NOT l.partial ORDER BY l.seq, i.seqno`, table)
+// uniqueIndexes reads a table's unique indexes, in the order in which an upsert looks for its own: the row's
+// number first. One that is partial or over an expression identifies no row.
+func uniqueIndexes(ctx context.Context, conn *sql.Conn, r *relation) (unique []uniqueIndex, err error) {
+	rows, err := conn.QueryContext(ctx, `SELECT l.name, l.origin, coalesce(i.name, ''), i.coll FROM pragma_index_list(?) l, pragma_index_xinfo(l.name) i WHERE l."unique" AND NOT l.partial AND i.key ORDER BY l.seq, i.seqno`, r.name)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	last := ""
+	last, numbered := "", true
 	for rows.Next() {
-		var index, column string
-		if err := rows.Scan(&index, &column); err != nil {
+		var name, origin, column, collation string
+		if err := rows.Scan(&name, &origin, &column, &collation); err != nil {
 			return nil, err
 		}
-		if index != last {
-			unique = append(unique, nil)
-			last = index
+		if name != last {
+			unique = append(unique, uniqueIndex{})
+			last = name
 		}
-		unique[len(unique)-1] = append(unique[len(unique)-1], column)
+		x := &unique[len(unique)-1]
+		x.columns, x.collations = append(x.columns, column), append(x.collations, collation)
+		numbered = numbered && origin != "pk"
+	}
+	if key := r.primaryKey(); numbered && len(key) > 0 {
+		unique = slices.Insert(unique, 0, uniqueIndex{columns: key})
 	}
 	return unique, rows.Err()
 }
@@ -442,7 +458,7 @@ func brokenRule(code int, t *table) *row.Fault {
 
 func (sqliteDialect) words(err error) string {
 	known, ok := errors.AsType[*sqlite.Error](err)
-	if !ok || known.Code() != lib.SQLITE_ERROR {
+	if !ok || primary(err) != lib.SQLITE_ERROR {
 		return ""
 	}
 	words := strings.TrimPrefix(known.Error(), "SQL logic error: ")

@@ -29,36 +29,58 @@ func (t *table) insertStatement(rows int) string {
 func (t *table) insertMissingStatement(rows int) string {
 	key := make([]string, len(t.key))
 	for i, at := range t.key {
-		key[i] = t.target[at].name
+		key[i] = t.dialect.quote(t.target[at].name)
 	}
-	return t.dialect.missingOnly(t.insertStatement(rows), quoteNames(t.dialect, key))
+	return t.dialect.missingOnly(t.insertStatement(rows), key, t.collations)
 }
 
 // updateStatement updates the rows that have the key and another value in any other column. It is
 // empty where the mapping has the key's columns only.
 func (t *table) updateStatement() string {
-	var set, differs []string
+	var set []string
 	for i, c := range t.target {
-		if slices.Contains(t.key, i) {
-			continue
+		if !slices.Contains(t.key, i) {
+			set = append(set, t.dialect.quote(c.name)+" = "+t.dialect.parameter(i+1))
 		}
-		column, value := t.dialect.quote(c.name), t.dialect.parameter(i+1)
-		set = append(set, column+" = "+value)
-		differs = append(differs, t.dialect.differs(column, value))
 	}
 	if len(set) == 0 {
 		return ""
 	}
 	return "UPDATE " + t.dialect.quote(t.name) + " SET " + strings.Join(set, ", ") +
-		" WHERE " + t.keyCondition(false) + " AND (" + strings.Join(differs, " OR ") + ")"
+		" WHERE " + t.keyCondition(false) + " AND (" + t.differs() + ")"
+}
+
+// lookStatement is 1 for a row that has the key and that updateStatement would change, 0 for any other that
+// has it.
+func (t *table) lookStatement() string {
+	differs := t.differs()
+	if differs == "" {
+		return t.selectOne("0", false)
+	}
+	return t.selectOne("CASE WHEN "+differs+" THEN 1 ELSE 0 END", false)
+}
+
+// existsStatement is 1 for a row that has the key.
+func (t *table) existsStatement() string { return t.selectOne("1", true) }
+
+// selectOne selects from the rows that have the key, and looks no further than the first of the largest.
+func (t *table) selectOne(value string, alone bool) string {
+	return "SELECT " + value + " AS n FROM " + t.dialect.quote(t.name) + " WHERE " + t.keyCondition(alone) + " ORDER BY n DESC LIMIT 1"
+}
+
+// differs is the condition that a column beside the key has another value than the row; empty if there is none.
+func (t *table) differs() string {
+	var differs []string
+	for i, c := range t.target {
+		if !slices.Contains(t.key, i) {
+			differs = append(differs, t.dialect.differs(t.dialect.quote(c.name), t.dialect.parameter(i+1)))
+		}
+	}
+	return strings.Join(differs, " OR ")
 }
 
 func (t *table) deleteStatement() string {
 	return "DELETE FROM " + t.dialect.quote(t.name) + " WHERE " + t.keyCondition(true)
-}
-
-func (t *table) existsStatement() string {
-	return "SELECT 1 FROM " + t.dialect.quote(t.name) + " WHERE " + t.keyCondition(true) + " LIMIT 1"
 }
 
 // keyCondition finds the rows that have the key. Its parameters are the row's values, or the key's
@@ -70,7 +92,11 @@ func (t *table) keyCondition(alone bool) string {
 		if alone {
 			number = place + 1
 		}
-		equal = append(equal, t.dialect.quote(t.target[at].name)+" = "+t.dialect.parameter(number))
+		collation := ""
+		if t.collations != nil {
+			collation = t.collations[place]
+		}
+		equal = append(equal, t.dialect.equals(t.dialect.quote(t.target[at].name), t.dialect.parameter(number), collation))
 	}
 	return strings.Join(equal, " AND ")
 }

@@ -24,6 +24,9 @@ type table struct {
 	// those that identify a row.
 	target []tableColumn
 	key    []int
+	// collations are those by which the key's unique index compares, in the key's order; nil where there is
+	// no such index, or it compares as the columns do.
+	collations []string
 	// keyed: rows are found by their key, so that it must not be empty.
 	keyed bool
 }
@@ -168,10 +171,11 @@ func (t *table) matchKey(to *task.SQLDestination, columns []string, found *check
 		t.key = append(t.key, at)
 		missing = missing || !slices.Contains(t.columns, t.target[at])
 	}
+	unique := t.identify(to.Key)
 	switch {
 	case to.Action != task.Insert && len(to.Key) == 0:
 		found.Errorf(keyField, "destination.sql.key is missing: %s needs the columns that identify a row", to.Action)
-	case to.Action == task.Upsert && !missing && !t.identifies(to.Key):
+	case to.Action == task.Upsert && !missing && !unique:
 		found.Errorf(keyField, "upsert needs a primary key or a unique index of the table %s on exactly %s; make one, or correct destination.sql.key", t.name, strings.Join(to.Key, ", "))
 	}
 }
@@ -182,20 +186,39 @@ func keyIsMissing(key string, columns []string, found *check.Report) {
 	found.Errorf(keyField, "destination.sql.key: the mapping has no column %s%s", key, nearest.Hint(key, columns))
 }
 
-// identifies reports whether the columns are the primary key or those of a unique index.
-func (t *table) identifies(key []string) bool {
-	same := func(columns []string) bool {
-		return len(columns) == len(key) && !slices.ContainsFunc(key, func(k string) bool {
-			return !slices.ContainsFunc(columns, func(c string) bool { return strings.EqualFold(c, k) })
-		})
+// identify finds the unique index on exactly the key, and takes note of how it compares. It is false if there
+// is none.
+func (t *table) identify(key []string) bool {
+	for _, index := range t.unique {
+		if collations, same := index.on(key); same {
+			t.collations = collations
+			return true
+		}
 	}
-	return same(t.primaryKey()) || slices.ContainsFunc(t.unique, same)
+	return false
+}
+
+// on reports whether the index is on exactly the key, and returns its collations in the key's order.
+func (x uniqueIndex) on(key []string) (collations []string, same bool) {
+	if len(x.columns) != len(key) {
+		return nil, false
+	}
+	for _, k := range key {
+		at := slices.IndexFunc(x.columns, func(c string) bool { return strings.EqualFold(c, k) })
+		if at < 0 {
+			return nil, false
+		}
+		if x.collations != nil {
+			collations = append(collations, x.collations[at])
+		}
+	}
+	return collations, true
 }
 
 // primaryKey returns the columns of the primary key.
-func (t *table) primaryKey() []string {
+func (r *relation) primaryKey() []string {
 	var names []string
-	for _, c := range t.columns {
+	for _, c := range r.columns {
 		if c.inKey > 0 {
 			names = append(names, c.name)
 		}
@@ -207,9 +230,9 @@ func (t *table) primaryKey() []string {
 func (t *table) onlyUnique() string {
 	key := t.primaryKey()
 	var others []string
-	for _, columns := range t.unique {
-		if !slices.Equal(slices.Sorted(slices.Values(columns)), slices.Sorted(slices.Values(key))) {
-			others = append(others, strings.Join(columns, ", "))
+	for _, index := range t.unique {
+		if !slices.Equal(slices.Sorted(slices.Values(index.columns)), slices.Sorted(slices.Values(key))) {
+			others = append(others, strings.Join(index.columns, ", "))
 		}
 	}
 	if len(others) != 1 {
