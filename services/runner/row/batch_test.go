@@ -105,7 +105,7 @@ func TestBatchIsUsedAgain(t *testing.T) {
 func TestText(t *testing.T) {
 	for want, value := range map[string]any{
 		"a": "a", "": nil, "true": true, "-5": -5, "9007199254740993": int64(9007199254740993),
-		"0.1": 0.1, "1000000": 1e6, "12345678901234567890.10": json.Number("12345678901234567890.10"), "bytes": []byte("bytes"),
+		"0.1": 0.1, "1000000": 1e6, "12345678901234567890.10": json.Number("12345678901234567890.10"), "Ynl0ZXM=": []byte("bytes"),
 		"2026-01-31T06:00:00Z": time.Date(2026, 1, 31, 6, 0, 0, 0, time.UTC), "1h0m0s": time.Hour,
 	} {
 		if got, ok := row.Text(value); got != want || !ok {

@@ -8,7 +8,7 @@ import (
 )
 
 // AppendObject appends a row as a JSON object: names are its members, in their order. Numbers keep
-// their digits, times are RFC 3339, null stays null.
+// their digits, times are RFC 3339, binary data is base64, null stays null.
 func AppendObject(to []byte, names []string, values []any) ([]byte, *Fault) {
 	to = append(to, '{')
 	for i, value := range values {
@@ -35,10 +35,8 @@ func appendJSON(to []byte, value any) []byte {
 		return strconv.AppendInt(to, int64(v), 10)
 	case int64:
 		return strconv.AppendInt(to, v, 10)
-	case []byte:
-		value = string(v)
-	case time.Duration:
-		value = v.String()
+	case []byte, time.Duration:
+		value, _ = Text(v)
 	}
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)

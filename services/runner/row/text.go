@@ -1,13 +1,14 @@
 package row
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"strconv"
 	"time"
 )
 
-// Text is a value as text: digits as they are, true or false, times in RFC 3339, and nothing for
-// null. It is false for lists and objects, which are not single values.
+// Text is a value as text: digits as they are, true or false, times in RFC 3339, binary data in base64, and
+// nothing for null. It is false for lists and objects, which are not single values.
 func Text(value any) (text string, ok bool) {
 	switch v := value.(type) {
 	case string:
@@ -25,7 +26,7 @@ func Text(value any) (text string, ok bool) {
 	case json.Number:
 		return v.String(), true
 	case []byte:
-		return string(v), true
+		return base64.StdEncoding.EncodeToString(v), true
 	case time.Time:
 		return v.Format(time.RFC3339Nano), true
 	case time.Duration:

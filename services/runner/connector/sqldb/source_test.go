@@ -63,7 +63,7 @@ func TestQueryGivesTypedCells(t *testing.T) {
 	b.Mapping("id", "id + 1", "active", "active ? 'yes' : 'no'", "joined", "joined", "paid", "paid", "data", "data", "n", "n")
 	b.Job.Task.Where = "active != nil"
 	b.Succeed(run.Counts{Retrieved: 3, Inserted: 2, Skipped: 1})
-	want := "id,active,joined,paid,data,n\n3,no,2026-01-31 18:30:00,0.1,,7\n9007199254740994,yes,2026-01-31,12.5,abc,1.1\n"
+	want := "id,active,joined,paid,data,n\n3,no,2026-01-31 18:30:00,0.1,,7\n9007199254740994,yes,2026-01-31,12.5,YWJj,1.1\n"
 	if got := b.Read("out.csv"); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
