@@ -137,6 +137,10 @@ type Column struct {
 	From string
 	// Unseen: the source names the column, and no row that was looked at has it.
 	Unseen bool
+	// Stored: the values come as a database has them, which declares the column with the type Declared. That
+	// is empty for one that takes values of any kind.
+	Stored   bool
+	Declared string
 }
 
 // Names are the columns' names.

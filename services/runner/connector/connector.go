@@ -120,6 +120,12 @@ func Warnings(from Source) []string {
 	return nil
 }
 
+// Typed is a Source that may know more of its columns than their names.
+type Typed interface {
+	// Types are what is known of the columns' values, in the columns' order; nil if nothing is.
+	Types() []check.Column
+}
+
 // Destination takes rows. The package comment has the order of calls.
 type Destination interface {
 	// Write writes the batch's pending rows as one unit, and sets the outcome of each: one of package
@@ -185,6 +191,10 @@ type Column struct {
 	// Kind is that of the mapping's values, reflect.Interface where it is not known. It decides the
 	// type of a column that is made.
 	Kind reflect.Kind
+	// Stored: the mapping passes a column untouched that the source's database declares with the type
+	// Declared; see check.Column.
+	Stored   bool
+	Declared string
 }
 
 // Names are the columns' names.

@@ -67,6 +67,7 @@ func mappedColumns(job connector.Job, from connector.Looked, rows *mapper, found
 			mapped[i].From = name
 			if from := slices.Index(columns.Names, name); from < len(types) {
 				mapped[i].Kind, mapped[i].Length = types[from].Kind, types[from].Length
+				mapped[i].Stored, mapped[i].Declared = types[from].Stored, types[from].Declared
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"slices"
 
 	"runhook/services/runner/check"
 	"runhook/services/runner/connector"
@@ -71,10 +72,19 @@ func warn(found *check.Report, at check.Field, p *mapping.Program) {
 }
 
 // target are the columns that the mapping writes.
-func (m *mapper) target() []connector.Column {
+func (m *mapper) target(from connector.Source) []connector.Column {
+	var types []check.Column
+	if typed, ok := from.(connector.Typed); ok {
+		types = typed.Types()
+	}
+	names := from.Columns().Names
 	columns := make([]connector.Column, len(m.columns))
 	for i, c := range m.columns {
 		columns[i] = connector.Column{Name: c.name, Kind: c.value.Kind()}
+		if name, ok := c.value.Column(); ok && types != nil {
+			passed := types[slices.Index(names, name)]
+			columns[i].Stored, columns[i].Declared = passed.Stored, passed.Declared
+		}
 	}
 	return columns
 }

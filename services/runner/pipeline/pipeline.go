@@ -78,7 +78,7 @@ func execute(ctx context.Context, job Job, m *Meter) (err error) {
 	if err != nil {
 		return err
 	}
-	to, err := kind.Open(ctx, job.Job, rows.target())
+	to, err := kind.Open(ctx, job.Job, rows.target(from))
 	if err != nil {
 		return err
 	}

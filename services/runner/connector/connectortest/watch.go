@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"runhook/services/runner/check"
 	"runhook/services/runner/connector"
 	"runhook/services/runner/row"
 	"runhook/shared/run"
@@ -119,6 +120,13 @@ func (s *watchedSource) same(ctx context.Context) {
 func (s *watchedSource) AtHand() bool {
 	from, ok := s.Source.(connector.AtHand)
 	return ok && from.AtHand()
+}
+
+func (s *watchedSource) Types() []check.Column {
+	if typed, ok := s.Source.(connector.Typed); ok {
+		return typed.Types()
+	}
+	return nil
 }
 
 func (s *watchedSource) Version() (string, error) {

@@ -41,6 +41,7 @@ func (DestinationKind) Check(ctx context.Context, job connector.Job, columns []c
 	}
 	t.match(to, names, found)
 	for i, c := range columns {
+		t.takeCopies(i, c.Stored, c.Declared)
 		k := t.target[i].kind
 		found.Fit(c, k.takes(c.Kind), "the column "+t.target[i].name+" of the table "+t.name, k.problem())
 	}

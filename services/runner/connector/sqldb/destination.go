@@ -492,7 +492,17 @@ func affected(result sql.Result, err error) (int64, error) {
 func (t *table) convert(values []any) *row.Fault {
 	for i := range t.target {
 		c := &t.target[i]
-		converted, problem := c.kind.convert(values[i])
+		value := values[i]
+		if c.identifies {
+			value = oneForm(value)
+		}
+		converted, problem := c.kind.convert(value)
+		if problem == "" && c.storage != nil {
+			converted, problem = c.storage.hold(converted)
+		}
+		if problem == "" && c.identifies {
+			problem = keepsKey(value, converted)
+		}
 		if problem != "" {
 			return row.Faultf(c.name, "%s", problem)
 		}

@@ -186,7 +186,7 @@ func TestTextIsConvertedByTheColumnsType(t *testing.T) {
 			if c.fault != "" {
 				s := b.Succeed(run.Counts{Total: 1, Retrieved: 1, Failed: 1})
 				b.RowErrors(s, run.RowError{Row: 1, Column: c.column, Message: c.fault})
-				if strings.Contains(fmt.Sprint(s), "4711") {
+				if strings.Contains(fmt.Sprint(s.Errors), "4711") {
 					t.Errorf("the snapshot shows a value: %v", s)
 				}
 				return
@@ -248,7 +248,7 @@ func TestRefusedRowsFailAlone(t *testing.T) {
 	if got := b.Query("SELECT id, name FROM members"); got != "1 Ann; 9 Last" {
 		t.Errorf("the table has %s", got)
 	}
-	if strings.Contains(fmt.Sprint(s), "4711") {
+	if strings.Contains(fmt.Sprint(s.Errors), "4711") {
 		t.Errorf("the snapshot shows the driver's words: %v", s)
 	}
 }
@@ -285,6 +285,10 @@ func TestSQLFailsBeforeTheFirstRow(t *testing.T) {
 		{"missing table", func(b *pipelinetest.Bench) { b.Table().Create = false; b.Table().Table = "membres" }, "There is no table membres in connection warehouse; did you mean members? Set create: true"},
 		{"missing column", func(b *pipelinetest.Bench) { b.Mapping("id", "ID", "nmae", "Name") }, "The table members in connection warehouse has no column nmae; did you mean name?"},
 		{"missing source column", func(b *pipelinetest.Bench) { b.Mapping("id", "ID", "name", "Nmae") }, "mapping.name: unknown column Nmae"},
+		{"missing column, which was not there when the table was made", func(b *pipelinetest.Bench) { b.Mapping("id", "ID", "joined", "Name") }, `has no column joined
+The table is there, and create: true changes none that is. Change it, as with ALTER TABLE "members" ADD COLUMN "joined" TEXT, or drop it`},
+		{"another key than when the table was made", func(b *pipelinetest.Bench) { b.Table().Key = []string{"name", "id"} }, `CREATE UNIQUE INDEX "members_key" ON "members" ("name", "id"), or drop it`},
+		{"missing column of a table of others", func(b *pipelinetest.Bench) { b.Table().Create = false; b.Mapping("id", "ID", "joined", "Name") }, "The table members in connection warehouse has no column joined"},
 		{"view", func(b *pipelinetest.Bench) { b.Table().Table = "v" }, "is a view"},
 		{"computed", func(b *pipelinetest.Bench) { b.Mapping("id", "ID", "upper", "Name") }, "is computed by the database"},
 		{"not null", func(b *pipelinetest.Bench) { b.Table().Table = "strictly" }, "The column must of the table strictly must not be empty and has no default"},

@@ -6,10 +6,10 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"reflect"
 	"time"
 
 	"runhook/services/runner/check"
+	"runhook/services/runner/connector"
 	"runhook/services/runner/row"
 	"runhook/shared/run"
 )
@@ -63,8 +63,10 @@ type dialect interface {
 	repeated(name string, earlier []string) (first string, again bool)
 	// column is what the type of a query's column says of its values.
 	column(c *sql.ColumnType) check.Column
-	// columnType is the type of a column that is made for values of a kind.
-	columnType(values reflect.Kind) string
+	// columnType is the type of a column that is made for the mapping's.
+	columnType(c connector.Column) string
+	// copies reports whether a column keeps whatever another one has that is declared with a type.
+	copies(to tableColumn, declared string) bool
 
 	// failure turns any error of the driver into a [*run.Failure] that holds none of its words, for they
 	// may quote a row.
@@ -98,6 +100,13 @@ type relation struct {
 	columns []tableColumn
 	// unique are the unique indexes that hold for all rows.
 	unique []uniqueIndex
+}
+
+// storage is what a database makes of the values that a column is given.
+type storage interface {
+	// hold returns what is bound for a converted value, and says what is wrong with one that would not come
+	// back as it is. What it has returned it leaves as it is. Two of one kind are equal.
+	hold(value any) (held any, problem string)
 }
 
 // uniqueIndex is an index of which no two rows are equal. Its collations, one a column, may differ from

@@ -9,6 +9,7 @@ import (
 
 var (
 	_ connector.Source     = (*Source)(nil)
+	_ connector.Typed      = (*Source)(nil)
 	_ connector.Ledger     = (*Destination)(nil)
 	_ connector.LedgerKind = DestinationKind{}
 )

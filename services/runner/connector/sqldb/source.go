@@ -171,6 +171,9 @@ func (s *Source) refuse(ctx context.Context, err error) error {
 // Columns are those of the query. Cells are typed.
 func (s *Source) Columns() mapping.Columns { return mapping.Columns{Names: s.columns} }
 
+// Types are those that the database declares.
+func (s *Source) Types() []check.Column { return s.types }
+
 // Next reads the next row into cells; see connector.Source.
 func (s *Source) Next(ctx context.Context, cells []any) (size int, err error) {
 	if s.rows == nil {
@@ -196,7 +199,9 @@ func (s *Source) Next(ctx context.Context, cells []any) (size int, err error) {
 				cells[i] = v == 1
 			}
 		case []byte:
-			length = len(v)
+			if length = len(v); length == 0 {
+				cells[i] = []byte{} // a driver may give a nil one, which it would take for null
+			}
 		case string:
 			if length = len(v); !utf8.ValidString(v) {
 				return size, row.Faultf(s.columns[i], "is text that is not valid UTF-8")

@@ -19,6 +19,7 @@ import (
 
 	"runhook/services/runner/check"
 	"runhook/services/runner/connection"
+	"runhook/services/runner/connector"
 	"runhook/services/runner/row"
 	"runhook/shared/run"
 	"runhook/shared/wait"
@@ -237,6 +238,10 @@ func (sqliteDialect) relation(ctx context.Context, conn *sql.Conn, name string) 
 	if err != nil || r.view {
 		return &r, err
 	}
+	var strict bool
+	if err := conn.QueryRowContext(ctx, `SELECT strict FROM pragma_table_list WHERE schema = 'main' AND name = ?`, r.name).Scan(&strict); err != nil {
+		return nil, err
+	}
 	rows, err := conn.QueryContext(ctx, `SELECT name, type, "notnull", dflt_value IS NOT NULL, pk, hidden FROM pragma_table_xinfo(?)`, r.name)
 	if err != nil {
 		return nil, err
@@ -244,13 +249,12 @@ func (sqliteDialect) relation(ctx context.Context, conn *sql.Conn, name string) 
 	defer rows.Close()
 	for rows.Next() {
 		var c tableColumn
-		var declared string
 		var notNull, byDefault bool
 		var hidden int
-		if err := rows.Scan(&c.name, &declared, &notNull, &byDefault, &c.inKey, &hidden); err != nil {
+		if err := rows.Scan(&c.name, &c.declared, &notNull, &byDefault, &c.inKey, &hidden); err != nil {
 			return nil, err
 		}
-		c.kind, c.computed = kindOf(declared), hidden != 0
+		c.kind, c.storage, c.computed = kindOf(c.declared), storageOf(c.declared, strict), hidden != 0
 		// An INTEGER PRIMARY KEY makes its own numbers.
 		c.notNull = notNull && (c.inKey == 0 || c.kind != integerKind)
 		c.required = c.notNull && !byDefault
@@ -319,7 +323,9 @@ func (sqliteDialect) repeated(name string, earlier []string) (first string, agai
 }
 
 func (sqliteDialect) column(c *sql.ColumnType) check.Column {
-	return declaredColumn(c.Name(), c.DatabaseTypeName())
+	column := declaredColumn(c.Name(), c.DatabaseTypeName())
+	column.Stored, column.Declared = true, c.DatabaseTypeName()
+	return column
 }
 
 // declaredLength is the length that a type declares for texts: VARCHAR(20).
@@ -343,40 +349,136 @@ func declaredColumn(name, declared string) check.Column {
 	return c
 }
 
-// kindOf reads a declared type: SQLite's rules of affinity, and the names that people use for
-// booleans and dates, of which SQLite knows nothing.
-func kindOf(declared string) kind {
+// affinity is what SQLite makes of the values of a column, by its declared type.
+type affinity int
+
+const (
+	textAffinity affinity = iota
+	noAffinity
+	realAffinity
+	integerAffinity
+	numericAffinity
+)
+
+// affinityOf has SQLite's own rules.
+func affinityOf(declared string) affinity {
 	declared = strings.ToUpper(declared)
 	for _, rule := range []struct {
-		part string
-		kind kind
+		part     string
+		affinity affinity
 	}{
-		{"BOOL", booleanKind},
-		{"DATETIME", dateTimeKind},
-		{"TIMESTAMP", dateTimeKind},
-		{"INT", integerKind},
-		{"CHAR", textKind},
-		{"CLOB", textKind},
-		{"TEXT", textKind},
-		{"BLOB", anyKind},
-		{"REAL", realKind},
-		{"FLOA", realKind},
-		{"DOUB", realKind},
-		{"DATE", dateKind},
-		{"TIME", timeKind},
-		{"NUM", numericKind},
-		{"DEC", numericKind},
-		{"MONEY", numericKind},
+		{"INT", integerAffinity},
+		{"CHAR", textAffinity},
+		{"CLOB", textAffinity},
+		{"TEXT", textAffinity},
+		{"BLOB", noAffinity},
+		{"REAL", realAffinity},
+		{"FLOA", realAffinity},
+		{"DOUB", realAffinity},
 	} {
 		if strings.Contains(declared, rule.part) {
-			return rule.kind
+			return rule.affinity
+		}
+	}
+	if declared == "" {
+		return noAffinity
+	}
+	return numericAffinity
+}
+
+// names are the type names that people use for what is stored as text or as numbers, of which SQLite knows
+// few. The first that fits counts; of the others the affinity decides.
+var names = []struct {
+	kind kind
+	name *regexp.Regexp
+}{
+	{booleanKind, regexp.MustCompile(`BOOL`)},
+	{dateTimeKind, regexp.MustCompile(`DATETIME|TIMESTAMP`)},
+	{textKind, regexp.MustCompile(`CHAR|CLOB|TEXT`)},
+	{integerKind, regexp.MustCompile(`\b(U|TINY|SMALL|MEDIUM|BIG|LONG|HUGE)?INT(EGER)?\d*\b`)},
+	{anyKind, regexp.MustCompile(`BLOB`)},
+	{realKind, regexp.MustCompile(`REAL|FLOA|DOUB`)},
+	{dateKind, regexp.MustCompile(`\bDATE\b`)},
+	{timeKind, regexp.MustCompile(`\bTIME(TZ)?\b`)},
+	{numericKind, regexp.MustCompile(`\b(NUM(ERIC|BER)?|DEC(IMAL)?|(SMALL)?MONEY|CURRENCY)\d*\b`)},
+}
+
+// kindOf reads a declared type.
+func kindOf(declared string) kind {
+	declared = strings.ToUpper(declared)
+	for _, n := range names {
+		if n.name.MatchString(declared) {
+			return n.kind
 		}
 	}
 	return anyKind
 }
 
-func (sqliteDialect) columnType(values reflect.Kind) string {
-	switch values {
+// storageOf is what a column of a declared type makes of its values, nil if it keeps them. exact: a column
+// without one of SQLite's types keeps them, as in a STRICT table.
+func storageOf(declared string, exact bool) storage {
+	made := affinityOf(declared)
+	switch k := kindOf(declared); {
+	case k == numericKind:
+		return numbers{}
+	case k != anyKind && k != textKind, made == textAffinity, made == noAffinity, made == numericAffinity && exact:
+		return nil
+	}
+	return looseTexts{}
+}
+
+// numbers is a column of numbers: whole ones are kept exactly, others as doubles.
+type numbers struct{}
+
+func (numbers) hold(value any) (any, string) {
+	text, ok := value.(string)
+	if !ok {
+		return value, ""
+	}
+	if number, ok := parseDecimal(text); ok {
+		if whole, _, fits := number.whole(); fits {
+			return whole, ""
+		}
+	}
+	return double(text)
+}
+
+// looseTexts is a column of a type that SQLite does not know, such as STRING or UUID: a text that is a number
+// in digits becomes that number, and loses its zeros.
+type looseTexts struct{}
+
+func (looseTexts) hold(value any) (any, string) {
+	text, ok := value.(string)
+	if !ok {
+		return value, ""
+	}
+	number, ok := parseDecimal(strings.Trim(text, " \t\n\v\f\r"))
+	if !ok {
+		return value, ""
+	}
+	whole, isWhole, _ := number.whole()
+	if isWhole && strconv.FormatInt(whole, 10) == text {
+		return value, ""
+	}
+	if f, exact, _ := number.double(); exact && !isWhole && strconv.FormatFloat(f, 'f', -1, 64) == text {
+		return value, ""
+	}
+	return nil, "is text that SQLite would make another number of, because it knows no such type; a column of type TEXT keeps it"
+}
+
+// plainType is a type that may stand in a statement as it is.
+var plainType = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_ ]*(\([0-9, ]+\))?$`)
+
+// columnType declares a copy as the column is that it is made for, unless that could be of a STRICT table,
+// where ANY means something else: without a type it takes all the same values.
+func (sqliteDialect) columnType(c connector.Column) string {
+	switch {
+	case c.Stored && plainType.MatchString(c.Declared) && !strings.EqualFold(c.Declared, "ANY"):
+		return c.Declared
+	case c.Stored:
+		return ""
+	}
+	switch c.Kind {
 	case reflect.Bool:
 		return "BOOLEAN"
 	case reflect.Int, reflect.Int64:
@@ -385,6 +487,10 @@ func (sqliteDialect) columnType(values reflect.Kind) string {
 		return "REAL"
 	}
 	return "TEXT"
+}
+
+func (sqliteDialect) copies(to tableColumn, declared string) bool {
+	return strings.EqualFold(to.declared, declared) && !strings.EqualFold(declared, "ANY")
 }
 
 // primary is the primary result code of an error, 0 for one that is not SQLite's.

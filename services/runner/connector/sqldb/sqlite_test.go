@@ -70,7 +70,9 @@ func TestKindOf(t *testing.T) {
 		"INTEGER": integerKind, "bigint": integerKind, "UNSIGNED INT": integerKind,
 		"REAL": realKind, "double precision": realKind, "FLOAT": realKind,
 		"NUMERIC(10,2)": numericKind, "decimal(5)": numericKind, "NUMBER": numericKind,
-		"BOOL": booleanKind, "boolean": booleanKind,
+		"BOOL": booleanKind, "boolean": booleanKind, "ENUM('a','b')": anyKind, "STRING": anyKind, "POINT": anyKind, "interval": anyKind,
+		"tinyint(1)": integerKind, "INT8": integerKind, "uint64": integerKind, "INTEGER UNSIGNED": integerKind, "FLOATING POINT": realKind,
+		"smallmoney": numericKind, "Currency": numericKind, "UPDATED": anyKind, "TIMESPAN": anyKind, "UNIQUEIDENTIFIER": anyKind,
 		"DATE": dateKind, "DATETIME": dateTimeKind, "timestamp with time zone": dateTimeKind, "TIME": timeKind,
 	} {
 		if got := kindOf(declared); got != want {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -37,13 +38,19 @@ func newTable(d dialect, to *task.SQLDestination) *table {
 
 type tableColumn struct {
 	name string
-	kind kind
+	// declared is the type that it is declared with.
+	declared string
+	kind     kind
+	// storage is what else the database makes of the column's values; nil if it keeps what it is given.
+	storage storage
 	// notNull: the column takes no null. required: nor has it a default.
 	notNull, required bool
 	// inKey is the column's place in the primary key from 1, 0 for none.
 	inKey int
 	// computed columns cannot be written.
 	computed bool
+	// identifies: the column is one of those that tell the task's rows apart, or of the primary key.
+	identifies bool
 }
 
 // openTable reads the table, makes it where the task wants that, and holds the mapping against it.
@@ -68,7 +75,17 @@ func openTable(ctx context.Context, d dialect, conn *sql.Conn, to *task.SQLDesti
 		return nil, t.explain(ctx, err)
 	}
 	t.match(to, names, &faults)
+	for i, c := range columns {
+		t.takeCopies(i, c.Stored, c.Declared)
+	}
 	return t, faults.Err()
+}
+
+// takeCopies has a column take whatever a column of the same type has, if that is what the mapping passes to it.
+func (t *table) takeCopies(at int, stored bool, declared string) {
+	if c := &t.target[at]; stored && t.dialect.copies(*c, declared) {
+		c.kind, c.storage = anyKind, nil
+	}
 }
 
 func (t *table) explain(ctx context.Context, err error) error { return explain(ctx, t.dialect, err) }
@@ -113,7 +130,7 @@ func (t *table) createStatement(key []string, columns []connector.Column) string
 		if i > 0 {
 			sql.WriteString(", ")
 		}
-		sql.WriteString(t.dialect.quote(c.Name) + " " + t.dialect.columnType(c.Kind))
+		sql.WriteString(t.dialect.quote(c.Name) + " " + t.dialect.columnType(c))
 		if slices.ContainsFunc(key, func(k string) bool { return strings.EqualFold(k, c.Name) }) {
 			// The primary key of some databases takes nulls unless told not to.
 			sql.WriteString(" NOT NULL")
@@ -138,7 +155,7 @@ func (t *table) match(to *task.SQLDestination, columns []string, found *check.Re
 		at := slices.IndexFunc(t.columns, func(have tableColumn) bool { return strings.EqualFold(have.name, name) })
 		switch {
 		case at < 0:
-			found.Errorf(field, "the table %s in connection %s has no column %s%s", t.name, t.connection, name, nearest.Hint(name, names))
+			found.Errorf(field, "the table %s in connection %s has no column %s%s", t.name, t.connection, name, t.unfit(to, nearest.Hint(name, names), "ALTER TABLE "+t.dialect.quote(t.name)+" ADD COLUMN "+t.dialect.quote(name)+" TEXT"))
 			t.target = append(t.target, tableColumn{name: name})
 			continue
 		case t.columns[at].computed:
@@ -155,6 +172,9 @@ func (t *table) match(to *task.SQLDestination, columns []string, found *check.Re
 				found.Errorf(check.At("mapping"), "the column %s of the table %s must not be empty and has no default; add it to the mapping", c.name, t.name)
 			}
 		}
+	}
+	for i := range t.target {
+		t.target[i].identifies = t.target[i].inKey > 0 || slices.Contains(t.key, i)
 	}
 }
 
@@ -176,8 +196,17 @@ func (t *table) matchKey(to *task.SQLDestination, columns []string, found *check
 	case to.Action != task.Insert && len(to.Key) == 0:
 		found.Errorf(keyField, "destination.sql.key is missing: %s needs the columns that identify a row", to.Action)
 	case to.Action == task.Upsert && !missing && !unique:
-		found.Errorf(keyField, "upsert needs a primary key or a unique index of the table %s on exactly %s; make one, or correct destination.sql.key", t.name, strings.Join(to.Key, ", "))
+		found.Errorf(keyField, "upsert needs a primary key or a unique index of the table %s on exactly %s; make one, or correct destination.sql.key%s", t.name, strings.Join(to.Key, ", "), t.unfit(to, "", "CREATE UNIQUE INDEX "+t.dialect.quote(t.name+"_key")+" ON "+t.dialect.quote(t.name)+" ("+quoteNames(t.dialect, to.Key)+")"))
 	}
+}
+
+// unfit goes on after what the table lacks: with the hint, and, if a run may have made the table for an earlier
+// mapping, with the statement that changes it.
+func (t *table) unfit(to *task.SQLDestination, hint, change string) string {
+	if !to.Create {
+		return hint
+	}
+	return hint + fmt.Sprintf("\nThe table is there, and create: true changes none that is. Change it, as with %s, or drop it or name another, which the next run makes.", change)
 }
 
 var keyField = check.At("destination", "sql", "key")

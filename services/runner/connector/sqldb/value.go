@@ -2,7 +2,6 @@ package sqldb
 
 import (
 	"encoding/json"
-	"errors"
 	"math"
 	"strconv"
 	"strings"
@@ -61,20 +60,84 @@ func (k kind) convert(value any) (converted any, problem string) {
 // plain makes of a value one that the driver takes, and changes nothing in it.
 func plain(value any) (any, string) {
 	switch v := value.(type) {
-	case string, int64, float64, bool, []byte:
+	case string, int64, bool, []byte:
+		return value, ""
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil, realKind.problem()
+		}
 		return value, ""
 	case int:
 		return int64(v), ""
 	case json.Number:
-		if whole, err := strconv.ParseInt(v.String(), 10, 64); err == nil {
-			return whole, ""
-		}
-		return v.String(), ""
+		return numberOf(v.String())
 	case time.Time, time.Duration:
 		text, _ := row.Text(v)
 		return text, ""
 	}
 	return nil, "is a list or an object, not a single value"
+}
+
+// numberOf is a number in digits as a database keeps it in a column without a type: whole, or a double.
+func numberOf(text string) (any, string) {
+	if whole, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return whole, ""
+	}
+	if number, ok := parseDecimal(text); ok && !strings.ContainsAny(text, ".eE") {
+		if whole, _, fits := number.whole(); fits {
+			return whole, ""
+		}
+	}
+	return double(text)
+}
+
+// double is a number in digits as a database's double, which has to give them back.
+func double(text string) (any, string) {
+	number, ok := parseDecimal(text)
+	if !ok {
+		return nil, realKind.problem()
+	}
+	f, exact, err := number.double()
+	switch {
+	case err != nil:
+		return nil, tooLarge
+	case !exact:
+		return nil, tooExact
+	}
+	return f, ""
+}
+
+const (
+	tooLarge = "is too large a number"
+	tooExact = "has more digits than the column keeps, and would be rounded; a column of type TEXT keeps them all"
+)
+
+// oneForm makes of a number with digits the form that all numbers of its value have: 1.0 and 1 are one key.
+func oneForm(value any) any {
+	if number, ok := value.(json.Number); ok {
+		if known, ok := parseDecimal(number.String()); ok {
+			return json.Number(known.String())
+		}
+	}
+	return value
+}
+
+// keepsKey says what is wrong with a key that was converted to a double: it has to be the shortest number that
+// gives that double, for two numbers must not become one key.
+func keepsKey(value, converted any) (problem string) {
+	f, ok := converted.(float64)
+	if !ok {
+		return ""
+	}
+	text, ok := value.(string)
+	if number, digits := value.(json.Number); digits {
+		text, ok = number.String(), true
+	}
+	given, _ := parseDecimal(strings.TrimSpace(text))
+	if kept, _ := parseDecimal(strconv.FormatFloat(f, 'e', -1, 64)); ok && kept != given {
+		return tooExact
+	}
+	return ""
 }
 
 // fit holds a value that is not text against the kind.
@@ -96,12 +159,14 @@ func (k kind) fit(value any) (any, string) {
 			return nil, k.problem()
 		case k == booleanKind:
 			return v == 1, ""
+		case k == realKind:
+			if f := float64(v); f >= 1<<63 || int64(f) != v {
+				return nil, tooExact
+			}
 		}
 		return v, ""
 	case float64:
 		switch {
-		case math.IsNaN(v) || math.IsInf(v, 0):
-			return nil, k.problem()
 		case k == realKind || k == numericKind:
 			return v, ""
 		case k == integerKind && v == math.Trunc(v) && math.Abs(v) < 1<<53:
@@ -118,24 +183,22 @@ func (k kind) fit(value any) (any, string) {
 func (k kind) parse(text string) (any, string) {
 	switch k {
 	case integerKind:
-		whole, err := strconv.ParseInt(text, 10, 64)
-		if errors.Is(err, strconv.ErrRange) {
-			return nil, "is too large a number"
-		}
-		if err == nil {
+		if whole, err := strconv.ParseInt(text, 10, 64); err == nil {
 			return whole, ""
 		}
-	case realKind:
-		if isDecimal(text) {
-			number, err := strconv.ParseFloat(text, 64)
-			if err != nil {
-				return nil, "is too large a number"
+		if number, ok := parseDecimal(text); ok {
+			switch whole, isWhole, fits := number.whole(); {
+			case fits:
+				return whole, ""
+			case isWhole:
+				return nil, tooLarge
 			}
-			return number, ""
 		}
+	case realKind:
+		return double(text)
 	case numericKind:
 		// The digits as they are: the database knows how exact it is.
-		if isDecimal(text) {
+		if _, ok := parseDecimal(text); ok {
 			return text, ""
 		}
 	case booleanKind:
@@ -150,19 +213,19 @@ func (k kind) parse(text string) (any, string) {
 			return text, ""
 		}
 		// A date that something else wrote as a moment, at midnight.
-		if day, clock, ok := cutMoment(text); ok && strings.Trim(clock, "0:.Z") == "" {
-			return day, ""
+		if m, ok := parseMoment(text); ok && strings.Trim(m.clock, "0:.") == "" && strings.Trim(m.zone, " +0:Z") == "" {
+			return m.day, ""
 		}
 	case dateTimeKind:
 		if _, err := time.Parse(time.DateOnly, text); err == nil {
 			return text, ""
 		}
-		if _, _, ok := cutMoment(text); ok {
-			return text, ""
+		if m, ok := parseMoment(text); ok {
+			return m.day + m.separator + m.clock + m.zone, ""
 		}
 	case timeKind:
-		if isClock(text) {
-			return text, ""
+		if clock, ok := parseClock(text); ok {
+			return clock, ""
 		}
 	}
 	return nil, k.problem()
@@ -185,47 +248,54 @@ func (k kind) problem() string {
 	return "is not a number"
 }
 
-// isDecimal reports whether text is a number in digits, perhaps with a point and an exponent.
-func isDecimal(text string) bool {
-	digits := false
-	for i, letter := range text {
+// moment is an ISO date and time in parts, each as databases read it.
+type moment struct{ day, separator, clock, zone string }
+
+// parseMoment reads an ISO date and time as programs write it: behind a T or a space, with or without seconds,
+// and Z, UTC, +02:00, +0200 or +02 as its zone.
+func parseMoment(text string) (m moment, ok bool) {
+	const date = len(time.DateOnly)
+	if len(text) <= date || !strings.Contains("Tt ", text[date:date+1]) {
+		return m, false
+	}
+	m.day, m.separator, m.clock = text[:date], strings.ToUpper(text[date:date+1]), text[date+1:]
+	if _, err := time.Parse(time.DateOnly, m.day); err != nil {
+		return m, false
+	}
+	if at := strings.IndexAny(m.clock, "Zz+-U"); at > 0 {
+		gap := ""
+		if m.clock[at-1] == ' ' {
+			gap = " "
+		}
+		m.clock, m.zone = strings.TrimSuffix(m.clock[:at], gap), m.clock[at:]
 		switch {
-		case '0' <= letter && letter <= '9':
-			digits = true
-		case letter == '+' || letter == '-':
-			if i > 0 && text[i-1] != 'e' && text[i-1] != 'E' {
-				return false
-			}
-		case letter != '.' && letter != 'e' && letter != 'E':
-			return false
+		case m.zone == "z" || m.zone == "UTC":
+			m.zone = "Z"
+		case len(m.zone) == len("+02"):
+			m.zone += ":00"
+		case len(m.zone) == len("+0200"):
+			m.zone = m.zone[:3] + ":" + m.zone[3:]
 		}
+		if _, err := time.Parse("Z07:00", m.zone); err != nil {
+			return m, false
+		}
+		m.zone = gap + m.zone
 	}
-	_, err := strconv.ParseFloat(text, 64)
-	return digits && (err == nil || errors.Is(err, strconv.ErrRange))
+	m.clock, ok = parseClock(m.clock)
+	return m, ok
 }
 
-// cutMoment cuts an ISO date and time, with or without seconds and zone, at its T or space.
-func cutMoment(text string) (day, clock string, ok bool) {
-	if len(text) <= len(time.DateOnly) || text[len(time.DateOnly)] != 'T' && text[len(time.DateOnly)] != ' ' {
-		return "", "", false
+// parseClock returns a time of day as databases read it: two digits for the hour, and a point before the
+// fraction of a second.
+func parseClock(text string) (clock string, ok bool) {
+	if strings.IndexByte(text, ':') == 1 {
+		text = "0" + text
 	}
-	day, clock = text[:len(time.DateOnly)], text[len(time.DateOnly)+1:]
-	if _, err := time.Parse(time.DateOnly, day); err != nil {
-		return "", "", false
-	}
-	for _, layout := range []string{"15:04:05Z07:00", "15:04Z07:00"} {
-		if _, err := time.Parse(layout, clock); err == nil {
-			return day, clock, true
-		}
-	}
-	return day, clock, isClock(clock)
-}
-
-func isClock(text string) bool {
+	text = strings.Replace(text, ",", ".", 1)
 	for _, layout := range []string{time.TimeOnly, "15:04"} {
 		if _, err := time.Parse(layout, text); err == nil {
-			return true
+			return text, true
 		}
 	}
-	return false
+	return "", false
 }

@@ -1,0 +1,105 @@
+package sqldb
+
+import (
+	"strconv"
+	"strings"
+)
+
+// decimal is what a number in digits is worth: 0.DIGITS times ten to the power of point. No zero is at either
+// end of its digits, so that equal numbers are equal.
+type decimal struct {
+	negative bool
+	digits   string
+	point    int
+}
+
+// maxExponent bounds an exponent: no database has a number with a larger one.
+const maxExponent = 1 << 30
+
+// parseDecimal reads digits, perhaps with a sign, a point and an exponent.
+func parseDecimal(text string) (d decimal, ok bool) {
+	mantissa, exponent := text, 0
+	if i := strings.IndexAny(text, "eE"); i >= 0 {
+		var err error
+		if exponent, err = strconv.Atoi(text[i+1:]); err != nil && exponent == 0 {
+			return d, false // one that is out of range is the largest there is
+		}
+		exponent, mantissa = max(-maxExponent, min(exponent, maxExponent)), text[:i]
+	}
+	if mantissa != "" && (mantissa[0] == '-' || mantissa[0] == '+') {
+		d.negative, mantissa = mantissa[0] == '-', mantissa[1:]
+	}
+	whole, part, _ := strings.Cut(mantissa, ".")
+	all := whole + part
+	if all == "" || strings.Trim(all, "0123456789") != "" {
+		return d, false
+	}
+	d.digits = strings.TrimLeft(all, "0")
+	d.point = len(whole) - (len(all) - len(d.digits)) + exponent
+	if d.digits = strings.TrimRight(d.digits, "0"); d.digits == "" {
+		return decimal{}, true
+	}
+	return d, true
+}
+
+// whole is the number if it is a whole one. fits is false if it is, and too large.
+func (d decimal) whole() (n int64, isWhole, fits bool) {
+	const most = 19 // digits of an int64
+	if d.point < len(d.digits) {
+		return 0, false, false
+	}
+	if d.point > most {
+		return 0, true, false
+	}
+	n, err := strconv.ParseInt(d.String(), 10, 64)
+	return n, true, err == nil
+}
+
+// double is the number as a database's double, which is exact if it is given back with the digits that the
+// number has.
+func (d decimal) double() (f float64, exact bool, err error) {
+	const (
+		always   = 15  // digits that every double gives back
+		most     = 767 // digits that a double has
+		smallest = 0x1p-1022
+	)
+	if f, err = strconv.ParseFloat(d.scientific(), 64); err != nil || len(d.digits) > most {
+		return f, false, err
+	}
+	if len(d.digits) <= always && (f >= smallest || f <= -smallest || d.digits == "") {
+		return f, true, nil
+	}
+	back, _ := parseDecimal(strconv.FormatFloat(f, 'e', len(d.digits)-1, 64))
+	return f, back == d, nil
+}
+
+// String is the number without an exponent, unless that would be long. Equal numbers are the same text.
+func (d decimal) String() string {
+	const long = 40
+	zeros := func(n int) string { return strings.Repeat("0", n) }
+	var text string
+	switch {
+	case d.digits == "":
+		return "0"
+	case d.point < -long || d.point > long:
+		return d.scientific()
+	case d.point <= 0:
+		text = "0." + zeros(-d.point) + d.digits
+	case d.point < len(d.digits):
+		text = d.digits[:d.point] + "." + d.digits[d.point:]
+	default:
+		text = d.digits + zeros(d.point-len(d.digits))
+	}
+	if d.negative {
+		return "-" + text
+	}
+	return text
+}
+
+func (d decimal) scientific() string {
+	text := "0." + d.digits + "e" + strconv.Itoa(d.point)
+	if d.negative {
+		return "-" + text
+	}
+	return text
+}
