@@ -55,22 +55,18 @@ func (d decimal) whole() (n int64, isWhole, fits bool) {
 	return n, true, err == nil
 }
 
-// double is the number as a database's double, which is exact if it is given back with the digits that the
-// number has.
-func (d decimal) double() (f float64, exact bool, err error) {
+// isGivenBack reports whether a database's double gives the number back, in the digits that it has.
+func (d decimal) isGivenBack(f float64) bool {
 	const (
 		always   = 15  // digits that every double gives back
 		most     = 767 // digits that a double has
 		smallest = 0x1p-1022
 	)
-	if f, err = strconv.ParseFloat(d.scientific(), 64); err != nil || len(d.digits) > most {
-		return f, false, err
-	}
 	if len(d.digits) <= always && (f >= smallest || f <= -smallest || d.digits == "") {
-		return f, true, nil
+		return true
 	}
-	back, _ := parseDecimal(strconv.FormatFloat(f, 'e', len(d.digits)-1, 64))
-	return f, back == d, nil
+	back, _ := parseDecimal(strconv.FormatFloat(f, 'e', min(len(d.digits), most+1)-1, 64))
+	return back == d
 }
 
 // String is the number without an exponent, unless that would be long. Equal numbers are the same text.
@@ -82,7 +78,7 @@ func (d decimal) String() string {
 	case d.digits == "":
 		return "0"
 	case d.point < -long || d.point > long:
-		return d.scientific()
+		text = "0." + d.digits + "e" + strconv.Itoa(d.point)
 	case d.point <= 0:
 		text = "0." + zeros(-d.point) + d.digits
 	case d.point < len(d.digits):
@@ -90,14 +86,6 @@ func (d decimal) String() string {
 	default:
 		text = d.digits + zeros(d.point-len(d.digits))
 	}
-	if d.negative {
-		return "-" + text
-	}
-	return text
-}
-
-func (d decimal) scientific() string {
-	text := "0." + d.digits + "e" + strconv.Itoa(d.point)
 	if d.negative {
 		return "-" + text
 	}

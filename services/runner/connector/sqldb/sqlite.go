@@ -435,12 +435,7 @@ func (numbers) hold(value any) (any, string) {
 	if !ok {
 		return value, ""
 	}
-	if number, ok := parseDecimal(text); ok {
-		if whole, _, fits := number.whole(); fits {
-			return whole, ""
-		}
-	}
-	return double(text)
+	return numberOf(text)
 }
 
 // looseTexts is a column of a type that SQLite does not know, such as STRING or UUID: a text that is a number
@@ -460,7 +455,7 @@ func (looseTexts) hold(value any) (any, string) {
 	if isWhole && strconv.FormatInt(whole, 10) == text {
 		return value, ""
 	}
-	if f, exact, _ := number.double(); exact && !isWhole && strconv.FormatFloat(f, 'f', -1, 64) == text {
+	if f, err := strconv.ParseFloat(text, 64); err == nil && !isWhole && number.isGivenBack(f) && strconv.FormatFloat(f, 'f', -1, 64) == text {
 		return value, ""
 	}
 	return nil, "is text that SQLite would make another number of, because it knows no such type; a column of type TEXT keeps it"

@@ -83,12 +83,14 @@ func numberOf(text string) (any, string) {
 	if whole, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return whole, ""
 	}
-	if number, ok := parseDecimal(text); ok && !strings.ContainsAny(text, ".eE") {
+	f, problem := double(text)
+	if problem == tooExact {
+		number, _ := parseDecimal(text)
 		if whole, _, fits := number.whole(); fits {
 			return whole, ""
 		}
 	}
-	return double(text)
+	return f, problem
 }
 
 // double is a number in digits as a database's double, which has to give them back.
@@ -97,11 +99,11 @@ func double(text string) (any, string) {
 	if !ok {
 		return nil, realKind.problem()
 	}
-	f, exact, err := number.double()
+	f, err := strconv.ParseFloat(text, 64)
 	switch {
 	case err != nil:
 		return nil, tooLarge
-	case !exact:
+	case !number.isGivenBack(f):
 		return nil, tooExact
 	}
 	return f, ""
