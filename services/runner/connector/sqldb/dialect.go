@@ -98,6 +98,9 @@ type relation struct {
 	name    string
 	view    bool
 	columns []tableColumn
+	// onConflict goes on after INSERT and UPDATE: a row that breaks a rule of the table is an error, whatever
+	// else the table itself would have become of it.
+	onConflict string
 	// unique are the unique indexes that hold for all rows.
 	unique []uniqueIndex
 }

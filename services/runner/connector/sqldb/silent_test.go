@@ -16,8 +16,10 @@ const passedOver = "was passed over by a trigger of the table"
 func TestRowsThatTheTablePassesOver(t *testing.T) {
 	const ignoreBob = "CREATE TRIGGER no_bob BEFORE %s ON members WHEN new.name = 'Bob' BEGIN SELECT RAISE(IGNORE); END;"
 	onInsert, onUpdate := strings.Replace(ignoreBob, "%s", "INSERT", 1), strings.Replace(ignoreBob, "%s", "UPDATE", 1)
+	// With a trigger the table's own rules apply.
+	const elsewhere = "CREATE TRIGGER log AFTER INSERT ON members WHEN false BEGIN SELECT 1; END;"
 	const table = "CREATE TABLE members (id TEXT PRIMARY KEY, name TEXT);"
-	const unique = "CREATE TABLE members (id TEXT PRIMARY KEY, name TEXT UNIQUE ON CONFLICT IGNORE);"
+	const unique = "CREATE TABLE members (id TEXT PRIMARY KEY, name TEXT UNIQUE ON CONFLICT IGNORE);" + elsewhere
 	for name, c := range map[string]struct {
 		action     task.Action
 		make, rows string
@@ -26,7 +28,7 @@ func TestRowsThatTheTablePassesOver(t *testing.T) {
 		after      string
 	}{
 		"insert, a trigger":          {task.Insert, table + onInsert, "1,Ann\n2,Bob\n3,Cy\n", run.Counts{Inserted: 2}, 2, "1 Ann; 3 Cy"},
-		"insert, the same key":       {task.Insert, "CREATE TABLE members (id TEXT PRIMARY KEY ON CONFLICT IGNORE, name TEXT);", "1,Ann\n1,Bob\n3,Cy\n", run.Counts{Inserted: 2}, 2, "1 Ann; 3 Cy"},
+		"insert, the same key":       {task.Insert, "CREATE TABLE members (id TEXT PRIMARY KEY ON CONFLICT IGNORE, name TEXT);" + elsewhere, "1,Ann\n1,Bob\n3,Cy\n", run.Counts{Inserted: 2}, 2, "1 Ann; 3 Cy"},
 		"insert, a unique column":    {task.Insert, unique, "1,Ann\n2,Ann\n3,Cy\n", run.Counts{Inserted: 2}, 2, "1 Ann; 3 Cy"},
 		"upsert, a trigger":          {task.Upsert, table + onInsert, "1,Ann\n2,Bob\n3,Cy\n", run.Counts{Inserted: 2}, 2, "1 Ann; 3 Cy"},
 		"upsert, a unique column":    {task.Upsert, unique, "1,Ann\n2,Ann\n3,Cy\n", run.Counts{Inserted: 2}, 2, "1 Ann; 3 Cy"},
@@ -44,6 +46,41 @@ func TestRowsThatTheTablePassesOver(t *testing.T) {
 			c.want.Retrieved, c.want.Total, c.want.Failed = 3, 3, 1
 			s := b.Succeed(c.want)
 			b.RowErrors(s, run.RowError{Row: c.failed, Message: passedOver})
+			if got := b.Query("SELECT * FROM members ORDER BY id"); got != c.after {
+				t.Errorf("the table has %s, want %s", got, c.after)
+			}
+		})
+	}
+}
+
+// A rule of the table that says what becomes of rows that break it must not delete other rows, nor leave one out:
+// what breaks it is a failed row. The statements of triggers keep the rules that they have.
+func TestRulesOfTheTableAreNoActions(t *testing.T) {
+	const there = "INSERT INTO members VALUES ('1', 'Ann'), ('2', 'Bob');"
+	for name, c := range map[string]struct {
+		action     task.Action
+		make, rows string
+		want       run.Counts
+		after      string
+	}{
+		"insert, REPLACE of the key":    {task.Insert, "CREATE TABLE members (id TEXT PRIMARY KEY ON CONFLICT REPLACE, name TEXT);", "1,Zed\n3,Cy\n", run.Counts{Inserted: 1, Failed: 1}, "1 Ann; 2 Bob; 3 Cy"},
+		"insert, IGNORE":                {task.Insert, "CREATE TABLE members (id TEXT, name TEXT, UNIQUE (name) ON CONFLICT IGNORE);", "1,Ann\n3,Cy\n", run.Counts{Inserted: 1, Failed: 1}, "1 Ann; 2 Bob; 3 Cy"},
+		"upsert, REPLACE of another":    {task.Upsert, "CREATE TABLE members (id TEXT PRIMARY KEY, name TEXT UNIQUE ON CONFLICT REPLACE);", "3,Ann\n2,Bob\n4,Dee\n", run.Counts{Inserted: 1, Unchanged: 1, Failed: 1}, "1 Ann; 2 Bob; 4 Dee"},
+		"update, REPLACE of another":    {task.Update, "CREATE TABLE members (id TEXT PRIMARY KEY, name TEXT UNIQUE ON CONFLICT REPLACE);", "2,Ann\n1,Al\n", run.Counts{Updated: 1, Failed: 1}, "1 Al; 2 Bob"},
+		"insert, ROLLBACK":              {task.Insert, "CREATE TABLE members (id TEXT PRIMARY KEY ON CONFLICT ROLLBACK, name TEXT);", "3,Cy\n1,Zed\n4,Dee\n", run.Counts{Inserted: 2, Failed: 1}, "1 Ann; 2 Bob; 3 Cy; 4 Dee"},
+		"a trigger's own OR IGNORE":     {task.Upsert, "CREATE TABLE members (id TEXT PRIMARY KEY, name TEXT); CREATE TABLE seen (name TEXT UNIQUE); CREATE TRIGGER note AFTER INSERT ON members BEGIN INSERT OR IGNORE INTO seen VALUES (new.name); END;", "3,Ann\n4,Dee\n", run.Counts{Inserted: 2}, "1 Ann; 2 Bob; 3 Ann; 4 Dee"},
+		"the key's REPLACE, of upserts": {task.Upsert, "CREATE TABLE members (id TEXT PRIMARY KEY ON CONFLICT REPLACE, name TEXT);", "1,Al\n2,Bob\n3,Cy\n", run.Counts{Inserted: 1, Updated: 1, Unchanged: 1}, "1 Al; 2 Bob; 3 Cy"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := pipelinetest.New(t)
+			b.Exec(c.make + there)
+			b.Table().Action = c.action
+			b.Write("members.csv", "ID,Name\n"+c.rows)
+			c.want.Retrieved = int64(strings.Count(c.rows, "\n"))
+			s := b.Succeed(c.want)
+			if c.want.Failed > 0 && !strings.Contains(s.Errors[0].Message, "breaks a uniqueness rule") {
+				t.Errorf("errors %v", s.Errors)
+			}
 			if got := b.Query("SELECT * FROM members ORDER BY id"); got != c.after {
 				t.Errorf("the table has %s, want %s", got, c.after)
 			}

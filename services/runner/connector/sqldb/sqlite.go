@@ -263,8 +263,18 @@ func (sqliteDialect) relation(ctx context.Context, conn *sql.Conn, name string) 
 	if err := rows.Err(); err != nil {
 		return nil, err
 	}
-	r.unique, err = uniqueIndexes(ctx, conn, &r)
+	if r.unique, err = uniqueIndexes(ctx, conn, &r); err != nil {
+		return nil, err
+	}
+	r.onConflict, err = onConflict(ctx, conn, r.name)
 	return &r, err
+}
+
+// onConflict keeps a table's own rule, such as UNIQUE ON CONFLICT REPLACE, from deleting or leaving out rows
+// without a word. In a table with triggers it would also be the rule of their statements, and so says nothing.
+func onConflict(ctx context.Context, conn *sql.Conn, table string) (clause string, err error) {
+	err = conn.QueryRowContext(ctx, `SELECT iif(count(*) = 0, ' OR ABORT', '') FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE`, table).Scan(&clause)
+	return clause, err
 }
 
 // uniqueIndexes reads a table's unique indexes, in the order in which an upsert looks for its own: the row's

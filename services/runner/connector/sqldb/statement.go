@@ -22,7 +22,7 @@ func (t *table) insertStatement(rows int) string {
 		}
 		tuples[r] = "(" + strings.Join(values, ", ") + ")"
 	}
-	return "INSERT INTO " + t.dialect.quote(t.name) + " (" + quoteNames(t.dialect, names) + ") VALUES " + strings.Join(tuples, ", ")
+	return "INSERT" + t.onConflict + " INTO " + t.dialect.quote(t.name) + " (" + quoteNames(t.dialect, names) + ") VALUES " + strings.Join(tuples, ", ")
 }
 
 // insertMissingStatement is insertStatement that leaves out rows whose key is there.
@@ -46,7 +46,7 @@ func (t *table) updateStatement() string {
 	if len(set) == 0 {
 		return ""
 	}
-	return "UPDATE " + t.dialect.quote(t.name) + " SET " + strings.Join(set, ", ") +
+	return "UPDATE" + t.onConflict + " " + t.dialect.quote(t.name) + " SET " + strings.Join(set, ", ") +
 		" WHERE " + t.keyCondition(false) + " AND (" + t.differs() + ")"
 }
 
