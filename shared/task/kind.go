@@ -36,6 +36,12 @@ type Destination interface {
 	Traits() Traits
 }
 
+// Keyed is a Destination that may find the record of a row by columns of the mapping.
+type Keyed interface {
+	// FoundBy are those columns, none where nothing is looked for.
+	FoundBy() []string
+}
+
 // Traits say what becomes of rows at a destination when a run is interrupted, and how it takes them.
 type Traits struct {
 	// Restartable: an interrupted run that cannot continue may start over from the first row, because

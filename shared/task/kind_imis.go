@@ -74,6 +74,9 @@ func (d *IMISDestination) Place() string {
 	return "the entity " + d.Entity + " of connection " + d.Connection
 }
 
+// FoundBy are the columns of key, or of match.
+func (d *IMISDestination) FoundBy() []string { return append(slices.Clone(d.Key), d.Match...) }
+
 // Traits of a site: whether a record was inserted is not always known, but an insert that has match finds
 // what it wrote before. Each row has requests of its own.
 func (d *IMISDestination) Traits() Traits {

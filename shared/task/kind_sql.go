@@ -45,6 +45,9 @@ func (*SQLDestination) Name() Kind { return SQL }
 // Place names the destination in messages.
 func (d *SQLDestination) Place() string { return "the table " + d.Table }
 
+// FoundBy are the columns of key.
+func (d *SQLDestination) FoundBy() []string { return d.Key }
+
 // Traits of a table: rows and their checkpoint are one transaction, and any action but insert comes to the
 // same twice.
 func (d *SQLDestination) Traits() Traits {

@@ -50,9 +50,12 @@ func (SourceKind) Check(ctx context.Context, job connector.Job, found *check.Rep
 	default:
 		s.checkPrompts(d, def, found)
 	}
-	seen, rows := s.look(d, found)
-	looked.First = rows
-	looked.Columns, looked.Types = d.merge(seen)
+	first := s.look(d, found)
+	if first != nil {
+		s.checkPages(first, job, found)
+		looked.First = first.rowsSeen()
+	}
+	looked.Columns, looked.Types = d.merge(first.names())
 	return looked, ctx.Err()
 }
 
@@ -73,8 +76,8 @@ func enter(ctx context.Context, connections *connection.Set, from *task.IMISSour
 }
 
 // look asks for the first rows, with the prompts that the IQA has, and reports why there are none to be
-// had. names are those of the columns that they have, nil where there is no row.
-func (s *Source) look(d *definition, found *check.Report) (names []string, rows []check.Cells) {
+// had: then it returns nil.
+func (s *Source) look(d *definition, found *check.Report) *page {
 	switch known := len(d.columns)+len(d.prompts) > 0; {
 	case known && s.from.Endpoint == task.IQAEndpoint:
 		s.prompts = s.prompts[:min(len(s.prompts), len(d.prompts))]
@@ -92,13 +95,10 @@ func (s *Source) look(d *definition, found *check.Report) (names []string, rows 
 		found.Fail(atQuery, s.explain(refused))
 	case err != nil:
 		found.Fail(atQuery, err)
-	case page.columns != nil:
-		names = page.columns.names
-		for i := range page.sizes {
-			rows = append(rows, check.Cells{Values: page.cells[i*len(names):][:len(names)]})
-		}
+	default:
+		return page
 	}
-	return names, rows
+	return nil
 }
 
 // lacking are the names of the prompts that require a value and are given none.

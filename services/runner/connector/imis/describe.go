@@ -44,8 +44,7 @@ func Describe(ctx context.Context, connections *connection.Set, from *task.IMISS
 		return nil, s.missing()
 	}
 	var found check.Report
-	seen, _ := s.look(d, &found)
-	columns, _ := d.merge(seen)
+	columns, _ := d.merge(s.look(d, &found).names())
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()

@@ -15,8 +15,9 @@ type page struct {
 	sizes []int
 	// offset and limit are those that the site took; limit is 0 where it does not say.
 	offset, limit int64
-	// total is the number of all rows, 0 where it is not known.
-	total int64
+	// total is the number of all rows, where the site counts them.
+	total   int64
+	counted bool
 	// more says that there is another page, which begins at next.
 	more bool
 	next int64
@@ -43,12 +44,12 @@ const resultRow = "ResultRow"
 // finds them.
 func (p *page) decode(text string) error {
 	p.cells, p.sizes = p.cells[:0], p.sizes[:0]
-	p.offset, p.limit, p.total, p.more, p.next = 0, 0, 0, false, 0
+	p.offset, p.limit, p.total, p.counted, p.more, p.next = 0, 0, 0, false, false, 0
 	s := scanner{text: text}
 	if !s.enter('{') {
 		return errNoPage
 	}
-	found := false
+	found, told, empty := false, false, false
 	for s.more() {
 		switch s.name() {
 		case "Items":
@@ -61,17 +62,22 @@ func (p *page) decode(text string) error {
 		case "Limit":
 			p.limit = s.whole()
 		case "TotalCount":
-			p.total = s.whole()
+			p.total, p.counted = s.value().(int64)
+		case "Count":
+			empty = s.value() == int64(0)
 		case "HasNext":
-			p.more = s.value() == true
+			p.more, told = s.value().(bool)
 		case "NextOffset":
 			p.next = s.whole()
 		default:
 			s.raw()
 		}
 	}
-	if !found {
+	if !found && !empty && (!p.counted || p.total > 0) { // a list without rows may be left out
 		return errNoPage
+	}
+	if end := p.offset + int64(len(p.sizes)); !told && p.total > end {
+		p.more, p.next = true, end
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ package imis
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -27,7 +28,12 @@ type Source struct {
 	// page is being read, and row is its next; spare is the memory of the one before.
 	page, spare *page
 	row         int
-	read, total int64
+	read        int64
+	// first is the number of all rows by the first page; counted says whether it told one.
+	first   int64
+	counted bool
+	// repeats watches the destination's key, nil where the rows do not have it.
+	repeats *repeats
 
 	// fetching is under way while ahead is true, and ends with one result.
 	ahead    bool
@@ -63,12 +69,13 @@ func Open(ctx context.Context, connections *connection.Set, def *task.Definition
 		s.Close()
 		return nil, err
 	}
-	s.total = s.page.total
+	s.first, s.counted = s.page.total, s.page.counted
 	if found := s.page.columns; found != nil {
 		s.columns.Names = found.names
 	} else {
 		s.columns.Unknown = true
 	}
+	s.repeats = watch(def, values, s.columns)
 	return s, nil
 }
 
@@ -79,7 +86,7 @@ func (s *Source) Columns() mapping.Columns { return s.columns }
 func (s *Source) Next(ctx context.Context, cells []any) (size int, err error) {
 	for s.row == len(s.page.sizes) {
 		if !s.page.more {
-			return 0, io.EOF
+			return 0, s.end()
 		}
 		if err := s.turn(ctx); err != nil {
 			return 0, err
@@ -93,7 +100,32 @@ func (s *Source) Next(ctx context.Context, cells []any) (size int, err error) {
 	size = s.page.sizes[s.row]
 	s.row++
 	s.read++
+	if s.repeats != nil {
+		s.repeats.see(s.read, cells)
+	}
 	return size, nil
+}
+
+// end is io.EOF if all rows were read that the site counts.
+func (s *Source) end() error {
+	if s.page.counted && s.read < s.page.total {
+		return run.Failf("%s says that it has %d rows (TotalCount), and gave %d; compare with what iMIS shows, and run it again", s.Name(), s.page.total, s.read)
+	}
+	return io.EOF
+}
+
+// Warnings say what does not fit together in the rows so far.
+func (s *Source) Warnings() (all []string) {
+	if s.page.counted && s.read > s.page.total {
+		all = append(all, fmt.Sprintf("%s says that it has %d rows (TotalCount), and gave %d; compare with what iMIS shows", s.Name(), s.page.total, s.read))
+	}
+	if s.counted && s.page.counted && s.first != s.page.total {
+		all = append(all, fmt.Sprintf("%s had %d rows at first, and %d when its last page was read: rows may be missing, or there twice", s.Name(), s.first, s.page.total))
+	}
+	if repeated := s.repeats.warning(s.Name()); repeated != "" {
+		all = append(all, repeated)
+	}
+	return all
 }
 
 // fetchAhead begins to fetch the page after the present one.
@@ -128,7 +160,9 @@ func (s *Source) turn(ctx context.Context) error {
 			return result.err
 		}
 		s.spare, s.page, s.row = s.page, result.page, 0
-		s.total = s.page.total
+		if s.repeats != nil {
+			s.repeats.turn()
+		}
 		return nil
 	}
 }
@@ -216,7 +250,6 @@ func (s *Source) Skip(ctx context.Context, rows int64) error {
 		return err
 	}
 	s.spare, s.page, s.row, s.read = s.page, found, 0, rows
-	s.total = found.total
 	return ctx.Err()
 }
 
@@ -230,10 +263,11 @@ func (s *Source) pageSize() int64 {
 
 // Progress goes by the number of rows that the site tells.
 func (s *Source) Progress() (part float64, total int64) {
-	if s.total <= 0 {
+	total = s.page.total
+	if total <= 0 {
 		return 0, 0
 	}
-	return min(1, float64(s.read)/float64(s.total)), s.total
+	return min(1, float64(s.read)/float64(total)), total
 }
 
 // Close ends what is being fetched, and waits for it.

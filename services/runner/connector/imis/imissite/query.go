@@ -1,6 +1,7 @@
 package imissite
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -22,6 +23,11 @@ type Query struct {
 	Row   func(i int) []any
 	// NoREST: it is not available through the REST API.
 	NoREST bool
+	// Sort are the columns of the IQA's saved order, for pages alone: rows that are equal in all of them come in
+	// another order on each page. Without it rows are as Row gives them.
+	Sort []string
+	// Total, where it is set, is what its pages say instead of how many rows there are.
+	Total *int
 	// Cached: pages are made once and then kept, as with iMIS's own option of that name.
 	Cached bool
 }
@@ -170,6 +176,7 @@ func (p pageRequest) answer(s *Site, w http.ResponseWriter, values []string, ope
 			Refuse(w, http.StatusBadRequest, "%s", problem)
 			return
 		}
+		p.query.sort(rows, p.offset)
 		kept = p.page(len(rows), func(to []byte, i int) []byte { return write(to, p.query, rows[i]) })
 		if p.query.Cached {
 			s.mu.Lock()
@@ -198,8 +205,44 @@ func (p pageRequest) page(total int, write func(to []byte, i int) []byte) []byte
 	if to < total {
 		next = to
 	}
+	says := total
+	if p.query != nil && p.query.Total != nil {
+		says = *p.query.Total
+	}
 	return fmt.Appendf(page, `]},"Offset":%d,"Limit":%d,"Count":%d,"TotalCount":%d,"NextPageLink":null,"HasNext":%t,"NextOffset":%d}`,
-		p.offset, p.limit, to-from, total, next > 0, next)
+		p.offset, p.limit, to-from, says, next > 0, next)
+}
+
+// sort puts rows into the saved order, for the page at an offset: /api/query takes no other order, users say.
+// That equal rows change places is what a database may do.
+func (q *Query) sort(rows []int, offset int) {
+	if q.Sort == nil {
+		return
+	}
+	order := func(a, b int) int {
+		for _, name := range q.Sort {
+			column := slices.IndexFunc(q.Columns, func(c Column) bool { return c.Name == name })
+			x, y := q.Row(a)[column], q.Row(b)[column]
+			i, isNumber := x.(int)
+			j, alsoNumber := y.(int)
+			by := strings.Compare(strings.ToLower(cellText(x)), strings.ToLower(cellText(y)))
+			if isNumber && alsoNumber {
+				by = cmp.Compare(i, j)
+			}
+			if by != 0 {
+				return by
+			}
+		}
+		return cmp.Compare(shuffled(a, offset), shuffled(b, offset))
+	}
+	slices.SortStableFunc(rows, order)
+}
+
+// shuffled is where a row comes among its equals on the page at an offset.
+func shuffled(row, offset int) uint32 {
+	place := uint32(row)*2654435761 ^ uint32(offset)*2246822519
+	place = (place ^ place>>15) * 3266489917
+	return place ^ place>>13
 }
 
 // appendFlatRow writes the row as /api/query does.
