@@ -52,7 +52,7 @@ func (SourceKind) Check(ctx context.Context, job connector.Job, found *check.Rep
 	}
 	first := s.look(d, found)
 	if first != nil {
-		s.checkPages(first, job, found)
+		looked.Warnings = s.checkPages(first, job, found)
 		looked.First = first.rowsSeen()
 	}
 	looked.Columns, looked.Types = d.merge(first.names())

@@ -33,6 +33,13 @@ func TestSourceContract(t *testing.T) {
 						return b.job()
 					}
 				},
+				Warned: func(t *testing.T) connector.Job {
+					q, none := iqaOf([]connectortest.Row{{ID: "1", Name: "a"}, {ID: "2", Name: "b"}}), 0
+					q.Total = &none
+					b := newBench(t, q)
+					b.from().Endpoint = endpoint
+					return b.job()
+				},
 				Missing: func(t *testing.T) connector.Job {
 					b := newBench(t, iqaOf(nil))
 					b.from().Query, b.from().Endpoint = "$/None", endpoint

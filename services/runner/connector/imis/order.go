@@ -31,40 +31,37 @@ func (p *page) rowsSeen() (rows []check.Cells) {
 	return rows
 }
 
-// checkPages looks at the page behind the first too, and reports what is wrong with the two together.
-func (s *Source) checkPages(first *page, job connector.Job, found *check.Report) {
+// checkPages looks at the page behind the first too, reports what is wrong with the two together, and returns
+// what a run would warn of.
+func (s *Source) checkPages(first *page, job connector.Job, found *check.Report) (warnings []string) {
 	s.page, s.read = first, int64(len(first.sizes))
 	s.first, s.counted = first.total, first.counted
 	if !first.more {
 		found.Fail(atQuery, s.end()) // the end itself is no failure
-		for _, warning := range s.Warnings() {
-			found.Warnf(atQuery, "%s", warning)
-		}
-		return
+		return s.Warnings()
 	}
 	second, err := s.fetch(&page{columns: first.columns}, s.pageSize(), first.next)
 	if err != nil {
 		found.Fail(atQuery, err)
-		return
+		return nil
 	}
 	rows := append(first.rowsSeen(), second.rowsSeen()...)
-	repeats := watch(job.Task, job.Parameters, mapping.Columns{Names: first.names()})
-	for i := 0; repeats != nil && i < len(rows); i++ {
+	s.repeats = watch(job.Task, job.Parameters, mapping.Columns{Names: first.names()})
+	for i := 0; s.repeats != nil && i < len(rows); i++ {
 		if i == len(first.sizes) {
-			repeats.turn()
+			s.repeats.turn()
 		}
-		repeats.see(int64(i+1), rows[i].Values)
+		s.repeats.see(int64(i+1), rows[i].Values)
 	}
 	onePage := int64(s.from.PageSize)
 	if first.limit > 0 && first.limit < min(check.Looked, onePage) { // the site gives fewer
 		onePage = first.limit
 	}
-	switch repeated := repeats.warning(s.Name()); {
-	case repeated != "":
-		found.Warnf(atQuery, "%s", repeated)
-	case (!first.counted || first.total > onePage) && !inUniqueOrder(rows):
+	warnings = s.Warnings()
+	if len(warnings) == 0 && (!first.counted || first.total > onePage) && !inUniqueOrder(rows) {
 		found.Warnf(atQuery, "the first %d rows of %s are not in the order of anything that is unique: iMIS cuts pages by the number of rows, so that rows which are equal in its sort can come twice or never; end its sort with a column that is unique, such as the iMIS ID", len(rows), s.Name())
 	}
+	return warnings
 }
 
 // inUniqueOrder reports whether columns of the rows explain their order, so that no two rows could change

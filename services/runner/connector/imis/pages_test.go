@@ -1,7 +1,6 @@
 package imis_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -200,8 +199,12 @@ func TestTotalThatChanges(t *testing.T) {
 func (b *bench) check() *check.Report {
 	b.t.Helper()
 	var found check.Report
-	if _, err := (imis.SourceKind{}).Check(context.WithoutCancel(b.t.Context()), b.job(), &found); err != nil {
+	looked, err := imis.SourceKind{}.Check(b.t.Context(), b.job(), &found)
+	if err != nil {
 		b.t.Fatal(err)
+	}
+	for _, warning := range looked.Warnings {
+		found.Warnf(check.At("source"), "%s", warning)
 	}
 	found.Findings = slices.DeleteFunc(found.Findings, func(f check.Finding) bool { return f.Severity == check.Note })
 	return &found

@@ -111,12 +111,16 @@ func (r *repeats) warning(name string) string {
 	if r == nil || r.rows == 0 {
 		return ""
 	}
-	rows := "1 row"
-	if r.rows > 1 {
-		rows = fmt.Sprintf("%d rows", r.rows)
-	}
 	return fmt.Sprintf("%s gave %s with a key (%s) that an earlier page has too, the first as row %d: as many others may be missing; end its sort with a column that is unique",
-		name, rows, strings.Join(r.key, ", "), r.first)
+		name, countOf(r.rows), strings.Join(r.key, ", "), r.first)
+}
+
+// countOf is a number of rows.
+func countOf(rows int64) string {
+	if rows == 1 {
+		return "1 row"
+	}
+	return strconv.FormatInt(rows, 10) + " rows"
 }
 
 // hashes is a set of hashes, which takes less room than a map.

@@ -109,18 +109,18 @@ func (s *Source) Next(ctx context.Context, cells []any) (size int, err error) {
 // end is io.EOF if all rows were read that the site counts.
 func (s *Source) end() error {
 	if s.page.counted && s.read < s.page.total {
-		return run.Failf("%s says that it has %d rows (TotalCount), and gave %d; compare with what iMIS shows, and run it again", s.Name(), s.page.total, s.read)
+		return run.Failf("%s says that it has %s (TotalCount), and gave %d; compare with what iMIS shows, and run it again", s.Name(), countOf(s.page.total), s.read)
 	}
 	return io.EOF
 }
 
-// Warnings say what does not fit together in the rows so far.
+// Warnings say what does not fit together in the rows so far; see connector.Warner.
 func (s *Source) Warnings() (all []string) {
 	if s.page.counted && s.read > s.page.total {
-		all = append(all, fmt.Sprintf("%s says that it has %d rows (TotalCount), and gave %d; compare with what iMIS shows", s.Name(), s.page.total, s.read))
+		all = append(all, fmt.Sprintf("%s says that it has %s (TotalCount), and gave %d; compare with what iMIS shows", s.Name(), countOf(s.page.total), s.read))
 	}
 	if s.counted && s.page.counted && s.first != s.page.total {
-		all = append(all, fmt.Sprintf("%s had %d rows at first, and %d when its last page was read: rows may be missing, or there twice", s.Name(), s.first, s.page.total))
+		all = append(all, fmt.Sprintf("%s had %s at first, and %d when its last page was read: rows may be missing, or there twice", s.Name(), countOf(s.first), s.page.total))
 	}
 	if repeated := s.repeats.warning(s.Name()); repeated != "" {
 		all = append(all, repeated)
