@@ -119,7 +119,7 @@ func TestCheckFindsEachFaultOfAnIQA(t *testing.T) {
 			strings.Replace(noRows, ":7:", ":4:", 1),
 		}},
 		{"parameters: [{name: FullName}]\nsource:\n  imis: {connection: prod, query: $/Twice}\n" + mapMembers + toMembers, []string{
-			":5: error: source.imis.endpoint: the IQA $/Twice of connection prod has several prompts named State, which /api/query cannot tell apart: set endpoint: iqa, and list all its prompts in this order, those with a filter such as First.State and Second.State: State, FullName, State",
+			":5: error: source.imis.endpoint: the IQA $/Twice of connection prod has several prompts named State, which /api/query cannot tell apart: give their filters different Search Labels in the IQA; or set endpoint: iqa, and list all its prompts in this order, those with a filter such as First.State and Second.State: State, FullName, State",
 		}},
 		{"parameters: [{filter: First.State}, {name: FullName}, {filter: Second.State}]\nsource:\n  imis: {connection: prod, query: $/Twice, endpoint: iqa}\n" + mapMembers + toMembers, nil},
 		{"parameters:\n  - name: FullName\n  - name: State\n  - name: More\nsource:\n  imis: {connection: prod, query: $/Members, endpoint: iqa}\n" + mapMembers + toMembers, []string{

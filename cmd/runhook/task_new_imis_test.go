@@ -25,6 +25,9 @@ func TestNewTaskFromAnIQA(t *testing.T) {
 	}
 	s.imis.SetQueries(
 		imissite.Query{Path: "$/A folder/Odd & new", Columns: columns, Count: 2, Row: row, Prompts: odd("Limit", "CsContact.State", "State", "", "no: yes")},
+		imissite.Query{Path: "$/Labeled", Columns: columns, Count: 2, Row: row, Prompts: []imissite.Prompt{
+			{Property: "Member Type", Label: "From", Column: "Member Type"}, {Property: "Member Type", Label: "To", Column: "Member Type", Required: true},
+		}},
 		imissite.Query{Path: "$/Plain", Columns: columns, Count: 2, Row: row},
 	)
 	for _, c := range []struct {
@@ -36,6 +39,7 @@ func TestNewTaskFromAnIQA(t *testing.T) {
 		{"$/Members", task.QueryEndpoint, []string{"State", "FullName"}, 6},
 		{"$/Required", task.QueryEndpoint, []string{"State!", "FullName"}, 6},
 		{"$/Twice", task.IQAEndpoint, []string{"Prompt1.State", "FullName", "Prompt3.State"}, 6},
+		{"$/Labeled", task.QueryEndpoint, []string{"From", "To!"}, 2},
 		{"$/Empty", task.QueryEndpoint, nil, 6},
 		{"$/Plain", task.QueryEndpoint, nil, 2},
 		{"$/A folder/Odd & new", task.IQAEndpoint, []string{"Limit", "Prompt2.State", "Prompt3.State", "Prompt4", "no: yes"}, 2},

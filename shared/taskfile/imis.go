@@ -90,7 +90,7 @@ func readIMISSource(r *reader, given content, def *task.Definition) task.Source 
 		case task.IsReservedPrompt(parameter.Name):
 			r.report(imis.line, "source.imis: a prompt named %s cannot be passed by its name, which means something else to iMIS; take endpoint: iqa", parameter.Name)
 		case def.Key(i) != parameter.Name:
-			r.report(imis.line, "source.imis: %s cannot be passed by its name, which another prompt has too; take endpoint: iqa, and list all prompts in the IQA's order", def.Key(i))
+			r.report(imis.line, "source.imis: %s cannot be passed by its name, which another prompt has too; give its filter a Search Label in the IQA and the parameter that name, or take endpoint: iqa and list all prompts in the IQA's order", def.Key(i))
 		}
 	}
 	return source

@@ -92,8 +92,8 @@ func TestParseRefusesSources(t *testing.T) {
 		{"a prompt with a name of iMIS", withPrompts(fromIMIS(`query: $/A`), "{name: Offset}"), "6: source.imis: a prompt named Offset cannot be passed by its name, which means something else to iMIS; take endpoint: iqa"},
 		{
 			"two prompts of one name", withPrompts(fromIMIS(`query: $/A`), "{filter: A.ID}", "{filter: B.ID}"),
-			"6: source.imis: A.ID cannot be passed by its name, which another prompt has too; take endpoint: iqa, and list all prompts in the IQA's order\n" +
-				"6: source.imis: B.ID cannot be passed by its name, which another prompt has too; take endpoint: iqa, and list all prompts in the IQA's order",
+			"6: source.imis: A.ID cannot be passed by its name, which another prompt has too; give its filter a Search Label in the IQA and the parameter that name, or take endpoint: iqa and list all prompts in the IQA's order\n" +
+				"6: source.imis: B.ID cannot be passed by its name, which another prompt has too; give its filter a Search Label in the IQA and the parameter that name, or take endpoint: iqa and list all prompts in the IQA's order",
 		},
 		{"a list by position", withPrompts(fromIMIS(`query: $/A, endpoint: iqa`), "{name: States, multiple: true}"), "6: source.imis.endpoint: iqa takes one value for each prompt, and the parameter States is multiple"},
 

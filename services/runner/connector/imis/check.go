@@ -12,7 +12,6 @@ import (
 	"runhook/services/runner/connector"
 	"runhook/services/runner/row"
 	"runhook/shared/mapping"
-	"runhook/shared/nearest"
 	"runhook/shared/task"
 )
 
@@ -82,8 +81,14 @@ func (s *Source) look(d *definition, found *check.Report) *page {
 	case known && s.from.Endpoint == task.IQAEndpoint:
 		s.prompts = s.prompts[:min(len(s.prompts), len(d.prompts))]
 	case known:
-		repeated := d.repeated()
-		s.prompts = slices.DeleteFunc(s.prompts, func(p prompt) bool { return d.prompt(p.name) == nil || hasName(repeated, p.name) })
+		s.prompts = slices.DeleteFunc(s.prompts, func(p prompt) bool {
+			one, _ := d.prompt(p.name)
+			return one == nil
+		})
+		if err := s.rename(d); err != nil {
+			found.Fail(check.At("parameters"), err)
+			return nil
+		}
 	}
 	lacking := d.lacking(s.from.Endpoint, s.prompts)
 	page, err := s.request(&page{}, min(check.Looked, int64(s.from.PageSize)), 0)
@@ -136,25 +141,6 @@ func (d *definition) merge(seen []string) (mapping.Columns, []check.Column) {
 	return mapping.Columns{Names: names, Unknown: len(names) == 0}, columns
 }
 
-// prompt finds a prompt by its name, nil where there is none.
-func (d *definition) prompt(name string) *iqaPrompt {
-	i := slices.IndexFunc(d.prompts, func(p iqaPrompt) bool { return strings.EqualFold(p.name, name) })
-	if i < 0 {
-		return nil
-	}
-	return &d.prompts[i]
-}
-
-// repeated are the names that several prompts have.
-func (d *definition) repeated() (names []string) {
-	for i, p := range d.prompts {
-		if d.prompt(p.name) != &d.prompts[i] && !hasName(names, p.name) {
-			names = append(names, p.name)
-		}
-	}
-	return names
-}
-
 // hasName reports whether one of the names is this, in any letter case.
 func hasName(names []string, name string) bool {
 	return slices.ContainsFunc(names, func(one string) bool { return strings.EqualFold(one, name) })
@@ -168,25 +154,29 @@ func (s *Source) checkPrompts(d *definition, def *task.Definition, found *check.
 	}
 	repeated := d.repeated()
 	for _, name := range repeated {
-		found.Errorf(check.At("source", "imis", "endpoint"), "%s has several prompts named %s, which /api/query cannot tell apart: set endpoint: iqa, and list all its prompts in this order, those with a filter such as First.%[2]s and Second.%[2]s: %s",
+		found.Errorf(check.At("source", "imis", "endpoint"), "%s has several prompts named %s, which /api/query cannot tell apart: give their filters different Search Labels in the IQA; or set endpoint: iqa, and list all its prompts in this order, those with a filter such as First.%[2]s and Second.%[2]s: %s",
 			s.Name(), name, strings.Join(d.promptNames(), ", "))
 	}
-	given := map[string]bool{}
+	given := map[*iqaPrompt]bool{}
 	for i, parameter := range def.Parameters {
-		given[strings.ToLower(parameter.Name)] = true
 		if hasName(repeated, parameter.Name) {
 			continue
 		}
-		p := d.prompt(parameter.Name)
-		if p == nil {
-			found.Errorf(atParameter(parameter), "%s has no prompt %s%s", s.Name(), parameter.Name, cmp.Or(nearest.Hint(parameter.Name, d.promptNames()), "; "+d.have()))
+		p, wrong := d.prompt(parameter.Name)
+		switch {
+		case p == nil:
+			found.Errorf(atParameter(parameter), "%s%s", s.Name(), strings.TrimPrefix(wrong, "it"))
+			continue
+		case given[p]:
+			found.Errorf(atParameter(parameter), "another parameter of the task is for the prompt %s of %s too; remove one of the two", p.name, s.Name())
 			continue
 		}
+		given[p] = true
 		checkPrompt(*p, parameter, def.Key(i), found)
 	}
-	for _, p := range d.prompts {
+	for i, p := range d.prompts {
 		switch {
-		case given[strings.ToLower(p.name)], hasName(repeated, p.name):
+		case given[&d.prompts[i]], hasName(repeated, p.name):
 		case p.required:
 			found.Errorf(atQuery, "%s requires a value for its prompt %s, and the task has no parameter for it; add - {name: %[2]s, prompt: required} to parameters", s.Name(), p.name)
 		default:
@@ -204,7 +194,7 @@ func (s *Source) checkPositions(d *definition, def *task.Definition, found *chec
 		}
 		p := d.prompts[i]
 		// The task may call prompts what it likes, but not one by the name of another.
-		if !strings.EqualFold(bare(p.name), parameter.Name) && slices.ContainsFunc(d.prompts, func(other iqaPrompt) bool { return strings.EqualFold(bare(other.name), parameter.Name) }) {
+		if !p.is(parameter.Name) && slices.ContainsFunc(d.prompts, func(other iqaPrompt) bool { return other.is(parameter.Name) }) {
 			found.Warnf(atParameter(parameter), "endpoint: iqa passes values by position, and prompt number %d of the IQA is %s; list the parameters in this order: %s", i+1, p.name, strings.Join(d.promptNames(), ", "))
 		}
 		checkPrompt(p, parameter, def.Key(i), found)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,7 +23,9 @@ type definition struct {
 
 // iqaPrompt is a prompt of an IQA.
 type iqaPrompt struct {
-	name string
+	// name is what /api/query calls it: the filter's Search Label, or else its property. A caller may also
+	// use the property.
+	name, property string
 	// required: without a value the site refuses to run the IQA, which has none of its own.
 	required bool
 	// multiple: it takes several values.
@@ -71,15 +74,66 @@ func (c *client) definition(ctx context.Context, from *task.IMISSource) (*defini
 	if answer == nil {
 		return nil, nil
 	}
-	return readDefinition(answer), nil
+	d := readDefinition(answer)
+	if from.Endpoint == task.IQAEndpoint { // by position, whatever the names
+		return d, nil
+	}
+	labeled, err := c.labels(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	d.label(labeled)
+	return d, nil
+}
+
+// labels asks for the prompts of an IQA as /api/query knows them, in order; none where the site does not say.
+// The error is a [*run.Failure] or ctx's.
+func (c *client) labels(ctx context.Context, from *task.IMISSource) ([]iqaPrompt, error) {
+	text, err := c.ask(ctx, "the prompts of the IQA "+from.Query+" of connection "+from.Connection, "/api/QueryParameterDefinition?QueryPath="+escape(from.Query), "")
+	if _, refused := errors.AsType[*refusal](err); refused {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	list := listing{}
+	list.read(text)
+	var prompts []iqaPrompt
+	for _, item := range list.items {
+		s := scanner{text: item}
+		given, _ := s.value().(map[string]any)
+		property := textOf(given["PropertyName"])
+		prompts = append(prompts, iqaPrompt{name: cmp.Or(strings.TrimSpace(textOf(given["Prompt"])), property), property: property, required: isRequired(given["FilterType"])})
+	}
+	return prompts, nil
+}
+
+// label gives the prompts the names that /api/query knows them by, and leaves out those that it does not.
+func (d *definition) label(labeled []iqaPrompt) {
+	if len(labeled) == 0 {
+		return
+	}
+	known := d.prompts
+	for i := range labeled {
+		at := i
+		if at >= len(known) || !strings.EqualFold(known[at].property, labeled[i].property) {
+			at = slices.IndexFunc(known, func(p iqaPrompt) bool { return strings.EqualFold(p.property, labeled[i].property) })
+		}
+		if at >= 0 {
+			labeled[i].required = labeled[i].required || known[at].required
+			labeled[i].multiple = known[at].multiple
+		}
+	}
+	d.prompts = labeled
 }
 
 // readDefinition reads the members of an IqaQueryDefinitionData, any of which may be missing.
 func readDefinition(answer map[string]any) *definition {
 	d := &definition{}
 	for criteria := range objects(answer["Parameters"]) {
+		property := textOf(criteria["PropertyName"])
 		d.prompts = append(d.prompts, iqaPrompt{
-			name: textOf(criteria["PropertyName"]), required: isRequired(criteria["Prompt"]) && !hasValue(criteria["Values"]), multiple: criteria["AllowMultiple"] == true,
+			name: property, property: property, required: isRequired(criteria["Prompt"]) && !hasValue(criteria["Values"]), multiple: criteria["AllowMultiple"] == true,
 		})
 	}
 	for property := range objects(answer["Properties"]) {
@@ -129,20 +183,74 @@ var columnKinds = map[string]check.Kind{
 	"Decimal": check.Number, "Double": check.Number, "Single": check.Number, "Byte[]": check.Binary,
 }
 
+// prompt finds the prompt that a parameter's name means: the one with that Search Label, or else the only one
+// of that property. It is nil where there is none; wrong says so.
+func (d *definition) prompt(name string) (found *iqaPrompt, wrong string) {
+	of := func(field func(p iqaPrompt) string) (all []int) {
+		for i, p := range d.prompts {
+			if strings.EqualFold(field(p), name) {
+				all = append(all, i)
+			}
+		}
+		return all
+	}
+	at := of(func(p iqaPrompt) string { return p.name })
+	if len(at) == 0 {
+		at = of(func(p iqaPrompt) string { return p.property })
+	}
+	switch {
+	case len(at) == 0:
+		return nil, "it has no prompt " + name + cmp.Or(nearest.Hint(name, d.promptNames()), "; "+d.have())
+	case len(at) == 1 && task.IsReservedPrompt(d.prompts[at[0]].name):
+		return nil, "it has a prompt " + d.prompts[at[0]].name + ", which cannot be passed by that name: it means something else to iMIS; give the filter another Search Label"
+	case len(at) == 1:
+		return &d.prompts[at[0]], ""
+	}
+	var labels []string
+	for _, i := range at {
+		labels = append(labels, d.prompts[i].name)
+	}
+	if slices.ContainsFunc(labels, func(label string) bool { return !strings.EqualFold(label, labels[0]) }) {
+		return nil, "it has several prompts for " + name + "; take the Search Label of one, " + strings.Join(labels, ", ")
+	}
+	return nil, "it has several prompts named " + name + "; give their filters different Search Labels in the IQA"
+}
+
 // compare says what of a task's prompts does not fit the IQA's.
 func (d *definition) compare(endpoint task.Endpoint, given []prompt) (wrong []string) {
-	names := d.promptNames()
 	if endpoint == task.IQAEndpoint {
 		if len(given) > len(d.prompts) {
 			wrong = append(wrong, fmt.Sprintf("the task lists %d prompts, and %s", len(given), d.have()))
 		}
 		return wrong
 	}
+	by := map[*iqaPrompt]string{}
 	for _, p := range given {
-		if p.value == "" || hasName(names, p.name) {
+		if p.value == "" {
 			continue
 		}
-		wrong = append(wrong, "it has no prompt "+p.name+cmp.Or(nearest.Hint(p.name, names), "; "+d.have()))
+		found, problem := d.prompt(p.name)
+		if other, taken := by[found]; taken && found != nil {
+			problem = "it has one prompt for " + other + " and " + p.name + ", the parameters of the task; remove one of the two"
+		}
+		if by[found] = p.name; problem != "" {
+			wrong = append(wrong, problem)
+		}
 	}
 	return wrong
+}
+
+// is reports whether the name is one of the prompt's own.
+func (p iqaPrompt) is(name string) bool {
+	return strings.EqualFold(bare(p.name), name) || strings.EqualFold(bare(p.property), name)
+}
+
+// repeated are the names that several prompts have.
+func (d *definition) repeated() (names []string) {
+	for i, p := range d.prompts {
+		if hasName(d.promptNames()[:i], p.name) && !hasName(names, p.name) {
+			names = append(names, p.name)
+		}
+	}
+	return names
 }

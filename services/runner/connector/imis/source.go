@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 
@@ -65,7 +66,7 @@ func Open(ctx context.Context, connections *connection.Set, def *task.Definition
 	}
 	s.client = open(where)
 	s.ctx, s.stop = context.WithCancel(ctx)
-	if s.page, err = s.fetch(&page{}, int64(from.PageSize), 0); err != nil {
+	if err := s.begin(); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -77,6 +78,42 @@ func Open(ctx context.Context, connections *connection.Set, def *task.Definition
 	}
 	s.repeats = watch(def, values, s.columns)
 	return s, nil
+}
+
+// begin reads the first page.
+func (s *Source) begin() (err error) {
+	if err = s.resolve(); err == nil {
+		s.page, err = s.fetch(&page{}, int64(s.from.PageSize), 0)
+	}
+	return err
+}
+
+// resolve gives the task's prompts the names that /api/query knows them by, if any of them has a value: a
+// name that it does not know might be passed over, and all rows come. The error is a [*run.Failure] or a
+// context's.
+func (s *Source) resolve() error {
+	valued := slices.ContainsFunc(s.prompts, func(p prompt) bool { return p.value != "" })
+	if s.from.Endpoint == task.IQAEndpoint || !valued {
+		return nil
+	}
+	labeled, err := s.client.labels(s.ctx, s.from)
+	if len(labeled) == 0 || err != nil {
+		return err
+	}
+	return s.rename(&definition{prompts: labeled})
+}
+
+// rename gives the prompts that have a value the names that the definition has for them.
+func (s *Source) rename(d *definition) error {
+	if wrong := d.compare(s.from.Endpoint, s.prompts); len(wrong) > 0 {
+		return run.Failf("%s: %s", s.Name(), strings.Join(wrong, "; "))
+	}
+	for i, p := range s.prompts {
+		if found, _ := d.prompt(p.name); found != nil {
+			s.prompts[i].name = found.name
+		}
+	}
+	return nil
 }
 
 // Columns are those of the first page's rows. Of an IQA without rows they are not known.

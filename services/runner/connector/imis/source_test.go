@@ -3,6 +3,7 @@ package imis_test
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 	"testing"
 
 	"runhook/services/runner/connector/imis/imissite"
@@ -120,7 +121,7 @@ func TestPrompts(t *testing.T) {
 			b.prompt("State", c.state...)
 			b.prompt("FullName")
 			b.expect(c.ids...)
-			for _, r := range b.site.Requests() {
+			for _, r := range b.pages() {
 				names := 4
 				if c.state == nil {
 					names = 3 // what has no value is left out, so that the IQA's own default applies
@@ -137,6 +138,98 @@ func TestPrompts(t *testing.T) {
 	_, _, err := b.read(t.Context())
 	if err == nil || len(b.site.Requests()) != 0 {
 		t.Errorf("a | within a list: %v, %d requests", err, len(b.site.Requests()))
+	}
+}
+
+// pages are the requests for pages of an IQA.
+func (b *bench) pages() []imissite.Request {
+	return slices.DeleteFunc(b.site.Requests(), func(r imissite.Request) bool { return r.Path != "/api/query" && r.Path != "/api/iqa" })
+}
+
+// labeled is an IQA with two filters on one column, told apart by their Search Labels, and others.
+func labeled() imissite.Query {
+	q := members(8)
+	q.Prompts = []imissite.Prompt{
+		{Property: "State", Label: "Home state", Column: "State"}, {Property: "State", Label: "Part of the state", Column: "State", Contains: true},
+		{Property: "FullName", Label: "Name", Column: "Full Name"}, {Property: "ID", Column: "ID"}, {Property: "Dues", Label: "Limit", Column: "Dues"},
+	}
+	return q
+}
+
+// A prompt has the name that its filter's Search Label is, and its property's where that is enough.
+func TestPromptsBySearchLabel(t *testing.T) {
+	for _, c := range []struct {
+		name, value string
+		more        []string
+		ids         []any
+		fails       string
+	}{
+		{name: "Home state", value: "NV", ids: []any{int64(2), int64(6)}},
+		{name: "home STATE", value: "NV", more: []string{"Part of the state", "V"}, ids: []any{int64(2), int64(6)}},
+		{name: "Part of the state", value: "V", ids: []any{int64(2), int64(6)}},
+		{name: "Name", value: "Ann 5", ids: []any{int64(5)}},
+		{name: "FullName", value: "Ann 5", ids: []any{int64(5)}}, // the property
+		{name: "ID", value: "3", ids: []any{int64(3)}},
+		{name: "State", value: "SECRET", fails: "it has several prompts for State; take the Search Label of one, Home state, Part of the state"},
+		{name: "Stat", value: "SECRET", fails: "it has no prompt Stat; it has the prompts Home state, Part of the state, Name, ID, Limit"},
+		{name: "Dues", value: "1", fails: "it has a prompt Limit, which cannot be passed by that name: it means something else to iMIS; give the filter another Search Label"},
+		{name: "Name", value: "Ann 5", more: []string{"FullName", "SECRET"}, fails: "it has one prompt for Name and FullName, the parameters of the task; remove one of the two"},
+	} {
+		b := newBench(t, labeled())
+		b.prompt(c.name, c.value)
+		if c.more != nil {
+			b.prompt(c.more[0], c.more[1])
+		}
+		if c.fails == "" {
+			b.expect(c.ids...)
+			continue
+		}
+		b.fail("the IQA $/Membership/Lapsed Members of connection prod: " + c.fails)
+		if pages := b.pages(); len(pages) != 0 {
+			t.Errorf("%s: asked for %v", c.name, pages)
+		}
+	}
+}
+
+// A site that does not say what its prompts are called gets them as the task has them.
+func TestPromptsOfSitesWithoutLabels(t *testing.T) {
+	b := newBench(t, members(4))
+	b.site.SetUnlabeled(true)
+	b.prompt("State", "NV")
+	b.expect(int64(2))
+	b.prompt("Sate", "CA")
+	b.fail("it has no prompt Sate; did you mean State?")
+	q := members(4)
+	q.Prompts = nil // and one that has none, nothing to compare with
+	b = newBench(t, q)
+	b.prompt("State", "NV")
+	b.fail("it has no prompt State; it has no prompts")
+}
+
+func TestCheckKnowsSearchLabels(t *testing.T) {
+	b := newBench(t, labeled())
+	b.keyed("ID")
+	for _, name := range []string{"Home state", "part of the state", "FullName", "ID"} {
+		b.prompt(name, "NV")
+	}
+	b.values["ID"], b.values["FullName"], b.values["part of the state"] = task.Value{}, task.Value{}, task.Value{}
+	if found := b.check(); len(found.Findings) != 0 {
+		t.Errorf("%v", found.Findings)
+	}
+	b.prompt("State")
+	b.prompt("Name")
+	b.prompt("Dues")
+	var said []string
+	for _, f := range b.check().Findings {
+		said = append(said, f.Text())
+	}
+	const name = "the IQA $/Membership/Lapsed Members of connection prod"
+	if want := []string{
+		"parameters.State: " + name + " has several prompts for State; take the Search Label of one, Home state, Part of the state",
+		"parameters.Name: another parameter of the task is for the prompt Name of " + name + " too; remove one of the two",
+		"parameters.Dues: " + name + " has a prompt Limit, which cannot be passed by that name: it means something else to iMIS; give the filter another Search Label",
+	}; !slices.Equal(said, want) {
+		t.Errorf("found %q", said)
 	}
 }
 

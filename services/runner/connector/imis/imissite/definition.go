@@ -55,6 +55,40 @@ func (s *Site) findDefinition(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// listPrompts is GET /api/QueryParameterDefinition. Three documents of one client say that Prompt is the filter's
+// Search Label here; that it is empty without one, and what FilterType is, is inferred.
+func (s *Site) listPrompts(w http.ResponseWriter, r *http.Request) {
+	p, ok := readPage(r, "limit", "offset")
+	paths := p.rest["QueryPath"]
+	switch {
+	case !ok || len(p.rest) != 1 || len(paths) != 1:
+		Refuse(w, http.StatusBadRequest, "The request is invalid.")
+		return
+	case s.withoutLabels():
+		notImplemented(w, "Service not implemented")
+		return
+	}
+	items := []any{}
+	if q := s.query(paths[0]); q != nil {
+		for _, prompt := range q.Prompts {
+			items = append(items, map[string]any{
+				"$type":  "Asi.Soa.Core.DataContracts.QueryParameterDefinitionData, Asi.Contracts",
+				"Prompt": prompt.Label, "PropertyName": prompt.Property, "FilterType": prompt.filterType(),
+			})
+		}
+	}
+	p.limit = min(p.limit, MaxLimit)
+	writeJSON(w, http.StatusOK, p.envelope(items))
+}
+
+// filterType is how an IQA shows whether a prompt must have a value.
+func (p Prompt) filterType() string {
+	if p.Required {
+		return "Required"
+	}
+	return "Optional"
+}
+
 // definition is an IQA as iMIS describes it, cut down to what public clients read. That a prompt's
 // Prompt and a property's Alias are always there is inferred.
 func (q *Query) definition() map[string]any {
@@ -67,12 +101,8 @@ func (q *Query) definition() map[string]any {
 		})
 	}
 	for _, p := range q.Prompts {
-		prompt := "Optional"
-		if p.Required {
-			prompt = "Required"
-		}
 		parameters = append(parameters, map[string]any{
-			"$type": "Asi.Soa.Core.DataContracts.CriteriaData, Asi.Contracts", "PropertyName": p.Property, "Prompt": prompt,
+			"$type": "Asi.Soa.Core.DataContracts.CriteriaData, Asi.Contracts", "PropertyName": p.Property, "Prompt": p.filterType(),
 			"AllowMultiple": false, "Values": list([]any{p.Default}),
 		})
 	}

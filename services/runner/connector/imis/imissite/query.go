@@ -42,9 +42,11 @@ type Column struct {
 
 // Prompt is a filter of an IQA for which it asks.
 type Prompt struct {
-	// Property is its name, and Column the column that is compared.
+	// Property is that of the filter, and Column the column that is compared.
 	Property, Column string
-	Required         bool
+	// Label is the filter's Search Label. If it has one, that is its only name at /api/query.
+	Label    string
+	Required bool
 	// Default is what is compared without a value; empty means that all rows pass.
 	Default string
 	// Contains compares parts; otherwise values must be equal.
@@ -68,7 +70,7 @@ func (s *Site) runQuery(w http.ResponseWriter, r *http.Request) {
 	}
 	values := make([]string, len(request.query.Prompts))
 	for name, given := range request.rest {
-		i := slices.IndexFunc(request.query.Prompts, func(p Prompt) bool { return strings.EqualFold(p.Property, name) })
+		i := slices.IndexFunc(request.query.Prompts, func(p Prompt) bool { return strings.EqualFold(cmp.Or(p.Label, p.Property), name) })
 		// That an unknown name is refused is inferred; a site that ignored it would answer all rows.
 		if i < 0 || len(given) > 1 {
 			Refuse(w, http.StatusBadRequest, "The request is invalid.")

@@ -39,6 +39,7 @@ type Site struct {
 	queries      map[string]*Query  // by path, in lower case
 	entities     map[string]*entity // by name, in lower case
 	partial      bool
+	unlabeled    bool
 	tokens       map[string]time.Time
 	tokenSays    time.Duration
 	tokenLife    time.Duration
@@ -74,6 +75,7 @@ func New(username, password string, queries ...Query) *Site {
 	s.routes.HandleFunc("GET /api/query", s.authorized(s.runQuery))
 	s.routes.HandleFunc("GET /api/iqa", s.authorized(s.runIQA))
 	s.routes.HandleFunc("POST /api/querydefinition/_execute", s.authorized(s.findDefinition))
+	s.routes.HandleFunc("GET /api/queryparameterdefinition", s.authorized(s.listPrompts))
 	s.routes.HandleFunc("GET /api/boentitydefinition", s.authorized(s.listDefinitions))
 	s.routes.HandleFunc("GET /api/metadata/{entity}", s.onEntity(s.metadata))
 	s.routes.HandleFunc("GET /api/{entity}", s.onEntity(s.find))
@@ -96,6 +98,19 @@ func (s *Site) SetQueries(queries ...Query) {
 		s.queries[strings.ToLower(q.Path)] = &q
 	}
 	clear(s.pages)
+}
+
+// SetUnlabeled makes the site one without QueryParameterDefinition, where prompts go by their property alone.
+func (s *Site) SetUnlabeled(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unlabeled = on
+}
+
+func (s *Site) withoutLabels() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unlabeled
 }
 
 // SetTokenLife makes tokens that are issued from now on say that they last so long, and last so long.
