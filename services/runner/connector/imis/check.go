@@ -258,6 +258,7 @@ func (DestinationKind) Check(ctx context.Context, job connector.Job, columns []c
 		found.Fail(atEntity, err)
 	}
 	names := check.Names(columns)
+	d.entity.settle(names)
 	for _, m := range d.entity.Fit(to, names) {
 		switch {
 		case m.Column != "":

@@ -72,6 +72,7 @@ func (d *Destination) prepare(ctx context.Context, columns []string) (err error)
 	if err := d.probe(ctx); err != nil {
 		return err
 	}
+	d.entity.settle(columns)
 	if misfits := d.entity.Fit(d.to, columns); len(misfits) > 0 {
 		texts := make([]string, len(misfits))
 		for i, m := range misfits {
@@ -221,7 +222,7 @@ func (d *Destination) fields(values []any) ([]field, *row.Fault) {
 			return nil, row.Faultf(p.Name, "must not be empty: it is the key")
 		case slices.Contains(d.key, i) && unaddressable(f.plain) != "":
 			return nil, row.Faultf(p.Name, "%s", unaddressable(f.plain))
-		case f.plain == "" && p.Name == parentColumn && d.entity.Parent == party && d.inserts():
+		case f.plain == "" && p.Name == d.entity.Contact && d.entity.Parent == party && d.inserts():
 			return nil, row.Faultf(p.Name, "must not be empty: the record belongs to that contact")
 		case f.plain == "" && p.Required && !p.HasDefault && d.to.Action != task.Delete:
 			return nil, row.Faultf(p.Name, "must not be empty")

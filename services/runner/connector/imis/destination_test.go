@@ -109,6 +109,44 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
+// Tables of the desktop era have PartyId and SEQN, and a new record may bring its SEQN.
+func TestTablesOfTheDesktopEra(t *testing.T) {
+	p := newPanels(t, "Name_CEU", task.Upsert, "PartyId", "SEQN", "CEU_Course", "CEU_Hours", "CEU_Date_Reported")
+	p.to.Key = []string{"SEQN", "PartyId"}
+	p.site.SetRows("Name_CEU", imissite.Row{"PartyId": "101", "SEQN": 2, "CEU_Course": "Law", "CEU_Hours": json.Number("1.5"), "CEU_Date_Reported": "2026-01-31T00:00:00"})
+	rows := [][]any{
+		{"101", "2", "Law", "1.50", "2026-01-31"}, {"101", 2, "Tax", "20", ""}, {"102", "7", "Law", "", nil}, {"102", "7", "", "", nil}, {"777", "1", "Law", "1", nil}, {"101", "", "Law", "1", nil},
+	}
+	p.expect(rows, "unchanged", "updated", "inserted", "updated", "PartyId is refused by the site's validation", "SEQN must not be empty: it is the key")
+	p.stored(
+		imissite.Row{"PartyId": "101", "SEQN": int64(2), "CEU_Course": "Tax", "CEU_Hours": json.Number("20")},
+		imissite.Row{"PartyId": "102", "SEQN": int64(7)},
+	)
+	p = newPanels(t, "Name_CEU", task.Upsert, "PartyId", "CEU_Course", "CEU_Hours")
+	p.to.Match = []string{"PartyId", "CEU_Course"}
+	p.expect([][]any{{"101", "Law", "2"}, {"101", "Tax", "3"}, {"101", "Law", "4"}, {"", "Law", "4"}}, "inserted", "inserted", "updated", "skipped")
+	p.stored(
+		imissite.Row{"PartyId": "101", "SEQN": int64(1), "CEU_Course": "Law", "CEU_Hours": json.Number("4")},
+		imissite.Row{"PartyId": "101", "SEQN": int64(2), "CEU_Course": "Tax", "CEU_Hours": json.Number("3")},
+	)
+	p = newPanels(t, "Name_CEU", task.Delete, "PartyId", "SEQN")
+	p.to.Key = []string{"PartyId", "SEQN"}
+	p.site.SetRows("Name_CEU", imissite.Row{"PartyId": "101", "SEQN": 2})
+	p.expect([][]any{{"101", "2"}, {"101", "3"}}, "deleted", "skipped")
+	p.stored()
+
+	p = newPanels(t, "Name_Demo", task.Upsert, "PartyId", "Spouse", "Board")
+	p.to.Key = []string{"PartyId"}
+	p.site.SetRows("Name_Demo", imissite.Row{"PartyId": "101", "Spouse": "Louisa", "Board": true})
+	p.expect([][]any{{"101", "", "no"}, {"102", "Ann", "yes"}, {"101", nil, "no"}}, "updated", "inserted", "unchanged")
+	p.stored(imissite.Row{"PartyId": "101", "Board": false}, imissite.Row{"PartyId": "102", "Spouse": "Ann", "Board": true})
+	p = newPanels(t, "Name_Demo", task.Insert, "Spouse")
+	p.fail(nil, "mapping.PartyId: a record of Name_Demo belongs to a contact; map the column PartyId, the contact's iMIS ID")
+	p = newPanels(t, "Name_CEU", task.Update, "PartyId", "CEU_Course")
+	p.to.Key = []string{"PartyId"}
+	p.fail(nil, "destination.imis.key: a record of Name_CEU is identified by PartyId, SEQN; give all of it, or find records by match")
+}
+
 func TestUpsert(t *testing.T) {
 	p := newPanels(t, "My_Profile", task.Upsert, "ID", "Motto", "Since")
 	p.to.Key = []string{"ID"}

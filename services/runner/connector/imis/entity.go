@@ -26,6 +26,9 @@ type Entity struct {
 	Parent string
 	// Properties are its columns. Where the site tells none, any name may be one.
 	Properties []Property
+	// Contact is the property that has the contact to which a record of Party belongs, and Counter the one by
+	// which the records of one contact are told apart.
+	Contact, Counter string
 }
 
 // Property is one column of an entity.
@@ -190,6 +193,7 @@ func readEntity(s *scanner) *Entity {
 		}
 		e.Properties = append(e.Properties, property)
 	}
+	e.settle(nil)
 	return e
 }
 
@@ -220,11 +224,32 @@ func (e *Entity) identity() (names []string) {
 	return names
 }
 
-// ordinal is the property by which the records of one contact are told apart; the site counts it up.
-const ordinal = "Ordinal"
+// The names of Contact and Counter: those of panels, whose site counts Ordinal up by itself, and those of
+// user-defined tables of the desktop era, whose SEQN a new record may bring.
+const (
+	panelContact = "ID"
+	ordinal      = "Ordinal"
+	tableContact = "PartyId"
+	sequence     = "SEQN"
+)
 
-// parentColumn is the property that has the contact to which a record belongs.
-const parentColumn = "ID"
+// settle finds Contact and Counter, by the properties, or by the mapping's columns where the site tells none.
+func (e *Entity) settle(columns []string) {
+	has := func(name string) bool {
+		if len(e.Properties) == 0 {
+			return slices.Contains(columns, name)
+		}
+		p := e.property(name)
+		return p != nil && (p.Identity || len(e.identity()) == 0)
+	}
+	e.Contact, e.Counter = panelContact, ordinal
+	if has(tableContact) && !has(panelContact) {
+		e.Contact = tableContact
+	}
+	if has(sequence) && !has(ordinal) {
+		e.Counter = sequence
+	}
+}
 
 // Misfit is something in a task that an entity does not take.
 type Misfit struct {
@@ -262,8 +287,8 @@ func (e *Entity) Fit(to *task.IMISDestination, columns []string) (misfits []Misf
 	inserts := to.Action == task.Insert || to.Action == task.Upsert
 	if identity := e.identity(); len(to.Key) > 0 && len(identity) > 0 && !sameNames(identity, to.Key) {
 		add("key", "", "a record of %s is identified by %s; give all of it, or find records by match", e.Name, strings.Join(identity, ", "))
-	} else if len(identity) == 0 && len(to.Key) > 0 && e.isMulti() && e.property(ordinal) != nil && !slices.Contains(to.Key, ordinal) {
-		add("key", "", "a contact has several records of %s; add %s to key, or find records by match", e.Name, ordinal)
+	} else if len(identity) == 0 && len(to.Key) > 0 && e.isMulti() && e.property(e.Counter) != nil && !slices.Contains(to.Key, e.Counter) {
+		add("key", "", "a contact has several records of %s; add %s to key, or find records by match", e.Name, e.Counter)
 	}
 	if inserts {
 		e.fitInsert(to, columns, add)
@@ -287,12 +312,12 @@ func (e *Entity) Fit(to *task.IMISDestination, columns []string) (misfits []Misf
 // fitInsert says what of a destination that inserts does not fit.
 func (e *Entity) fitInsert(to *task.IMISDestination, columns []string, add func(field, column, format string, args ...any)) {
 	switch {
-	case e.Parent == party && !slices.Contains(columns, parentColumn):
-		add("", parentColumn, "a record of %s belongs to a contact; map the column %s, the contact's iMIS ID", e.Name, parentColumn)
+	case e.Parent == party && !slices.Contains(columns, e.Contact):
+		add("", e.Contact, "a record of %s belongs to a contact; map the column %s, the contact's iMIS ID", e.Name, e.Contact)
 	case e.Parent != "" && e.Parent != party && e.Parent != standalone:
 		add("action", "", "to insert records that belong to a record of %s, as those of %s do, is not supported yet; take update", e.Parent, e.Name)
 	}
-	if e.isMulti() && e.property(ordinal) != nil && slices.Contains(columns, ordinal) {
+	if e.isMulti() && e.Counter == ordinal && e.property(ordinal) != nil && slices.Contains(columns, ordinal) {
 		if len(to.Key) > 0 && to.Action == task.Upsert {
 			add("key", "", "the site counts %s up by itself, so that a record cannot be inserted under a key of yours; find records by match, and remove %s from mapping", ordinal, ordinal)
 		} else {
@@ -300,7 +325,7 @@ func (e *Entity) fitInsert(to *task.IMISDestination, columns []string, add func(
 		}
 	}
 	for _, p := range e.Properties {
-		given := p.HasDefault || p.ReadOnly || p.Name == ordinal || p.Name == parentColumn && e.Parent == party
+		given := p.HasDefault || p.ReadOnly || p.Name == e.Counter || p.Name == e.Contact && e.Parent == party
 		if p.Required && !given && !slices.Contains(columns, p.Name) {
 			add("", p.Name, "%s does not take a record without %s; add it to mapping", e.Name, p.Name)
 		}

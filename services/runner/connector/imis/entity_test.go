@@ -169,6 +169,17 @@ func TestDefinitionIsFound(t *testing.T) {
 
 // What a site may leave out of a definition, or add to it.
 func TestDefinitionsOfOtherShapes(t *testing.T) {
+	for text, names := range map[string][2]string{
+		`{"Properties":[{"Name":"PartyId"},{"Name":"SEQN"}]}`:                                                                      {"PartyId", "SEQN"},
+		`{"Properties":[{"Name":"PartyId","IsIdentity":true},{"Name":"ID"}]}`:                                                      {"PartyId", "Ordinal"},
+		`{"Properties":[{"Name":"ID","IsIdentity":true},{"Name":"Ordinal","IsIdentity":true},{"Name":"PartyId"},{"Name":"SEQN"}]}`: {"ID", "Ordinal"},
+		`{"Properties":[{"Name":"ID"},{"Name":"PartyId"},{"Name":"Ordinal"},{"Name":"SEQN"}]}`:                                     {"ID", "Ordinal"},
+		`{"Properties":[{"Name":"PartyId","IsIdentity":true},{"Name":"SEQN","IsIdentity":true},{"Name":"Ordinal"},{"Name":"ID"}]}`: {"PartyId", "SEQN"},
+	} {
+		if got := imis.ReadEntity(text); got.Contact != names[0] || got.Counter != names[1] {
+			t.Errorf("%s: %s, %s", text, got.Contact, got.Counter)
+		}
+	}
 	for text, want := range map[string]imis.Entity{
 		`{}`: {},
 		`{"$type":"x","EntityTypeName":"A","ObjectTypeName":"Multi","Properties":null}`: {Name: "A", Kind: "Multi"},
@@ -183,6 +194,7 @@ func TestDefinitionsOfOtherShapes(t *testing.T) {
 			{Name: "N", Type: "Integer", HasDefault: true, Identity: true, ReadOnly: true},
 		}},
 	} {
+		want.Contact, want.Counter = "ID", "Ordinal"
 		if got := imis.ReadEntity(text); !reflect.DeepEqual(got, &want) {
 			t.Errorf("%s\ngot  %+v\nwant %+v", text, got, want)
 		}

@@ -98,7 +98,7 @@ func (d *Destination) validate(ctx context.Context, body string, fields []field)
 	refused, isRefusal := errors.AsType[*refusal](err)
 	_, isSpent := errors.AsType[*spent](err)
 	switch {
-	case isRefusal && refused.status == statusBadRequest:
+	case isRefusal && (refused.status == statusBadRequest || refused.status == http.StatusConflict):
 		return d.refused(err, fields)
 	case isRefusal, isSpent:
 		d.validates = false

@@ -142,6 +142,23 @@ func TestLostInsertByKey(t *testing.T) {
 	p.expect([][]any{{"101", "a"}, {"102", "b"}}, "inserted", "ID is there already (a duplicate key)")
 }
 
+// A duplicate is a duplicate: after an answer that was lost, too, another's record is not the row's.
+func TestDuplicates(t *testing.T) {
+	imis.ShortenPauses(t)
+	p := newPanels(t, "My_Profile", task.Insert, "ID", "Motto")
+	p.to.Match = []string{"Motto"}
+	p.site.FailWrites(func(w http.ResponseWriter, r *http.Request) {
+		p.site.SetRows("My_Profile", imissite.Row{"ID": "101", "Motto": "theirs"})
+		sitetest.Drop(w, r)
+	})
+	p.expect([][]any{{"101", "a"}}, "is there already (a duplicate key)")
+	p.stored(imissite.Row{"ID": "101", "Motto": "theirs"})
+	p = newPanels(t, "My_Profile", task.Upsert, "ID", "Motto")
+	p.to.Key, p.dry = []string{"ID"}, true
+	p.site.Fail(nil, nil, nil, sitetest.Status(409)) // behind the entity, the probe and the look
+	p.expect([][]any{{"101", "a"}, {"102", "b"}}, "ID is there already (a duplicate key)", "inserted")
+}
+
 // A site that gives a record a key of its own is found out with the first, before there are more.
 func TestKeyThatTheSiteDoesNotKeep(t *testing.T) {
 	p := newPanels(t, "My_Numbers", task.Upsert, "Number", "Name")

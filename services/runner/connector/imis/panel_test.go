@@ -38,6 +38,17 @@ var (
 	}}
 )
 
+// education is a table of the desktop era, with any number of records of a contact, and demographics one with
+// one record of each.
+var (
+	education = imissite.Entity{Name: "Name_CEU", ObjectType: "Multi", Legacy: true, Properties: []imissite.Property{
+		{Name: "CEU_Course", Type: "String", MaxLength: 20}, {Name: "CEU_Hours", Type: "Double"}, {Name: "CEU_Date_Reported", Type: "Date"},
+	}}
+	demographics = imissite.Entity{Name: "Name_Demo", Legacy: true, Properties: []imissite.Property{
+		{Name: "Spouse", Type: "String", MaxLength: 20}, {Name: "Board", Type: "Boolean"},
+	}}
+)
+
 // panels is a stand-in site with those entities and the contacts 101 to 109, and a destination to change.
 type panels struct {
 	*bench
@@ -49,7 +60,7 @@ type panels struct {
 func newPanels(t testing.TB, entity string, action task.Action, columns ...string) *panels {
 	t.Helper()
 	p := &panels{bench: newBench(t, members(3)), columns: columns}
-	p.site.SetEntities(certificates, profile, prices)
+	p.site.SetEntities(certificates, profile, prices, education, demographics)
 	for i := 101; i < 110; i++ {
 		p.site.SetContacts(imissite.Contact{ID: fmt.Sprint(i), LastName: "Ann"})
 	}

@@ -25,6 +25,10 @@ type storedProperty struct {
 	// begin and end are where the value stands in the record's text. Where it has none they are the same,
 	// and a value goes there with its name.
 	begin, end int
+	// cut and rest are where the value stands with its name and a comma: between them nothing is left of it.
+	cut, rest int
+	// kind is the type beside the value, empty for none.
+	kind string
 }
 
 // The names of types in the bodies of requests.
@@ -90,18 +94,34 @@ func (r *record) read(s *scanner) {
 
 // readProperty reads the object at which s stands.
 func readProperty(s *scanner) (p storedProperty) {
-	for s.enter('{'); s.more(); {
+	first, before := true, 0 // before is the end of the member before
+	for s.enter('{'); s.more(); first, before = false, s.at {
+		s.next()
+		begin := s.at
+		if p.end > 0 && p.rest == 0 { // the value came first, and takes the comma behind it along
+			p.rest = begin
+		}
 		switch s.name() {
 		case "Name":
 			p.name = textOf(s.value())
 		case "Value":
 			s.next()
 			p.begin = s.at
+			wrapped := scanner{text: s.text, at: s.at}
+			if wrapped.next() == '{' && wrapped.member("$type") {
+				p.kind = textOf(wrapped.value())
+			}
 			p.value = s.value()
-			p.end = s.at
+			p.end, p.cut = s.at, begin
+			if !first {
+				p.cut, p.rest = before, s.at
+			}
 		default:
 			s.raw()
 		}
+	}
+	if p.rest == 0 {
+		p.rest = p.end
 	}
 	if p.end == 0 {
 		p.begin, p.end = s.at-1, s.at-1 // before the brace
@@ -146,10 +166,13 @@ func (r *record) change(fields []field) string {
 				added.WriteByte(',')
 			}
 			added.WriteString(f.member())
+		case f.json == none && stored.begin == stored.end:
+		case f.json == none:
+			pieces = append(pieces, piece{stored.cut, stored.rest, ""})
 		case stored.begin == stored.end:
 			pieces = append(pieces, piece{stored.begin, stored.end, `,"Value":` + f.json})
 		default:
-			pieces = append(pieces, piece{stored.begin, stored.end, f.json})
+			pieces = append(pieces, piece{stored.begin, stored.end, f.as(stored.kind)})
 		}
 	}
 	pieces = append(pieces, piece{r.end, r.end, added.String()})
@@ -163,27 +186,50 @@ func (r *record) change(fields []field) string {
 	return out.String() + r.text[at:]
 }
 
-// member is the field as one of a list of properties.
+// member is the field as one of a list of properties. One without a value has no Value.
 func (f field) member() string {
-	return `{"$type":"` + propertyType + `","Name":` + quote(f.property.Name) + `,"Value":` + f.json + `}`
+	value := `,"Value":` + f.json
+	if f.json == none {
+		value = ""
+	}
+	return `{"$type":"` + propertyType + `","Name":` + quote(f.property.Name) + value + `}`
+}
+
+// as is the value with the type that a stored number has.
+func (f field) as(kind string) string {
+	switch kind {
+	case "System.Double", "System.Single", "System.Int64", "System.Int16", "System.Byte":
+		for _, ours := range []string{"System.Decimal", "System.Int32"} {
+			if value, ok := strings.CutPrefix(f.json, `{"$type":"`+ours+`"`); ok {
+				return `{"$type":"` + kind + `"` + value
+			}
+		}
+	}
+	return f.json
 }
 
 // newRecord is the text of a record to insert. Fields without a value are left out, so that the site's own
 // defaults apply.
 func newRecord(e *Entity, fields []field) string {
-	var properties []string
-	var parent []string
+	var properties, parent, identity []string
+	number := ""
 	for _, f := range fields {
 		if f.plain != "" {
 			properties = append(properties, f.member())
 		}
-		if f.property.Name == parentColumn && e.Parent == party {
+		switch {
+		case f.property.Name == e.Contact && e.Parent == party:
 			parent = []string{f.plain}
+		case f.property.Name == sequence:
+			number = f.plain
 		}
+	}
+	if e.Counter == sequence && number != "" && parent != nil {
+		identity = []string{parent[0], number}
 	}
 	under := cmp.Or(e.Parent, standalone)
 	return `{"$type":"` + entityType + `","EntityTypeName":` + quote(e.Name) + `,"PrimaryParentEntityTypeName":` + quote(under) +
-		`,"Identity":` + identityOf(e.Name, nil) + `,"PrimaryParentIdentity":` + identityOf(under, parent) +
+		`,"Identity":` + identityOf(e.Name, identity) + `,"PrimaryParentIdentity":` + identityOf(under, parent) +
 		`,"Properties":{"$type":"` + propertiesType + `","$values":[` + strings.Join(properties, ",") + `]}}`
 }
 

@@ -35,10 +35,45 @@ func TestRecordIsChanged(t *testing.T) {
 	}
 }
 
+// A property without a value has its name left, and neither null nor an empty text.
+func TestValueIsCleared(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"$type":"p","Name":"A","Value":"x"}`:                          `{"$type":"p","Name":"A"}`,
+		`{"Name":"A" , "Value" : {"$type":"System.Int32","$value":7} }`: `{"Name":"A" }`,
+		`{"Value":"x","Name":"A"}`:                                      `{"Name":"A"}`,
+		`{"Name":"A","Value":"x","More":1}`:                             `{"Name":"A","More":1}`,
+		`{"Name":"A"}`:                                                  `{"Name":"A"}`,
+		`{"Name":"A","Value":null}`:                                     `{"Name":"A"}`,
+		`{"Name":"B"}`:                                                  `{"Name":"B"},{"$type":"Asi.Soa.Core.DataContracts.GenericPropertyData, Asi.Contracts","Name":"A"}`,
+	} {
+		record := `{` + generic + `,"Properties":[%]}`
+		if got, ok := imis.ChangeRecord(strings.Replace(record, "%", text, 1), map[string]string{"A": "null"}); !ok || got != strings.Replace(record, "%", want, 1) {
+			t.Errorf("%s\ngot  %s\nwant %s", text, got, want)
+		}
+	}
+}
+
+// A number keeps the type that it has in the record.
+func TestNumbersKeepTheirTypes(t *testing.T) {
+	for stored, want := range map[string]string{
+		"System.Double": "System.Double", "System.Single": "System.Single", "System.Int64": "System.Int64",
+		"System.Decimal": "System.Decimal", "System.String": "System.Decimal", "System.Boolean": "System.Decimal",
+	} {
+		record := `{` + generic + `,"Properties":[{"Name":"A","Value":{"$type":"%","$value":%%}}]}`
+		text := func(kind, value string) string {
+			return strings.Replace(strings.Replace(record, "%%", value, 1), "%", kind, 1)
+		}
+		if got, ok := imis.ChangeRecord(text(stored, "1"), map[string]string{"A": `{"$type":"System.Decimal","$value":20}`}); !ok || got != text(want, "20") {
+			t.Errorf("%s: got %s", stored, got)
+		}
+	}
+}
+
 // Whatever the JSON: no panic, and what a record becomes is JSON that has the new value.
 func FuzzRecord(f *testing.F) {
 	f.Add(`{`+generic+`,"Identity":{"IdentityElements":{"$values":["1"]}},"Properties":{"$values":[{"Name":"A","Value":1},{"Name":"B"}]}}`, "A")
 	f.Add(`{`+generic+`,"Properties":[]}`, "x")
+	f.Add(`{`+generic+`,"Properties":[{"Value":1,"Name":"A","Value":2},{"Value":3}]}`, "A")
 	f.Fuzz(func(t *testing.T, text, name string) {
 		if !json.Valid([]byte(text)) {
 			return
@@ -46,6 +81,9 @@ func FuzzRecord(f *testing.F) {
 		changed, ok := imis.ChangeRecord(text, map[string]string{name: `"a new value"`})
 		if ok && (!json.Valid([]byte(changed)) || !strings.Contains(changed, `"a new value"`)) {
 			t.Errorf("%q of %s becomes %s", name, text, changed)
+		}
+		if changed, ok := imis.ChangeRecord(text, map[string]string{name: "null"}); ok && !json.Valid([]byte(changed)) {
+			t.Errorf("%q of %s, cleared, becomes %s", name, text, changed)
 		}
 	})
 }

@@ -150,8 +150,11 @@ func (b *bench) pages() []imissite.Request {
 func labeled() imissite.Query {
 	q := members(8)
 	q.Prompts = []imissite.Prompt{
-		{Property: "State", Label: "Home state", Column: "State"}, {Property: "State", Label: "Part of the state", Column: "State", Contains: true},
-		{Property: "FullName", Label: "Name", Column: "Full Name"}, {Property: "ID", Column: "ID"}, {Property: "Dues", Label: "Limit", Column: "Dues"},
+		{Property: "State", Label: "Home state", Column: "State"},
+		{Property: "State", Label: "Part of the state", Column: "State", Contains: true},
+		{Property: "FullName", Label: "Name", Column: "Full Name"},
+		{Property: "ID", Column: "ID"},
+		{Property: "Dues", Label: "Limit", Column: "Dues"},
 	}
 	return q
 }

@@ -29,12 +29,12 @@ const (
 
 // kindOf reads a type's name, of a business object's definition or of .NET.
 func kindOf(name string) kind {
-	switch strings.TrimPrefix(name, "System.") {
+	switch kindName(name) {
 	case "String":
 		return textKind
 	case "Integer", "Int32":
 		return integerKind
-	case "Decimal", "Monetary":
+	case "Decimal", "Monetary", "Double":
 		return decimalKind
 	case "Boolean":
 		return booleanKind
@@ -46,13 +46,19 @@ func kindOf(name string) kind {
 	return anyKind
 }
 
+// kindName is the name of a type without that of its library.
+func kindName(name string) string { return strings.TrimPrefix(name, "System.") }
+
+// none is the value of a field that has none: its property goes to the site without one.
+const none = "null"
+
 // dateLayout is how iMIS writes a date, without a zone.
 const dateLayout = "2006-01-02T15:04:05"
 
 // field is a value as it goes to the site.
 type field struct {
 	property *Property
-	// json is the value with its type beside it where it needs one; null for none.
+	// json is the value with its type beside it where it needs one, or none.
 	json string
 	// plain is the value as text, in one form for one value; empty for none.
 	plain string
@@ -61,14 +67,11 @@ type field struct {
 // field makes of a mapping's value what the property takes. problem says what is wrong with one that does
 // not fit; it never shows the value.
 func (p *Property) field(value any) (f field, problem string) {
-	f = field{property: p, json: "null"}
+	f = field{property: p, json: none}
 	text, single := row.Text(value)
 	switch {
 	case !single:
 		return f, "is a list or an object, not a single value"
-	case text == "" && kindOf(p.Type) == textKind && value != nil:
-		f.json = `""`
-		return f, ""
 	case text == "":
 		return f, ""
 	}
@@ -93,6 +96,9 @@ func (p *Property) field(value any) (f field, problem string) {
 	case decimalKind:
 		f.plain, problem = decimal(strings.TrimSpace(text))
 		f.json = wrap("System.Decimal", f.plain)
+		if kindName(p.Type) == "Double" {
+			f.json = wrap("System.Double", f.plain)
+		}
 	case booleanKind:
 		switch strings.ToLower(strings.TrimSpace(text)) {
 		case "1", "t", "true", "y", "yes":
@@ -116,7 +122,7 @@ func (p *Property) field(value any) (f field, problem string) {
 		f.plain, f.json = text, wrap("System.Byte[], mscorlib", quote(text))
 	}
 	if problem == "" && f.plain == "" { // white space alone
-		f.json = "null"
+		f.json = none
 	}
 	return f, problem
 }

@@ -150,8 +150,8 @@ func (d *Destination) insert(ctx context.Context, fields []field) (row.Outcome, 
 		case err == nil:
 			d.checkKeyed(ctx, fields)
 			return row.Inserted, nil
-		case isRefusal && refused.status == http.StatusConflict && try > 1:
-			return row.Inserted, nil // it was only late
+		case isRefusal && refused.status == http.StatusConflict && try > 1 && d.late(ctx, fields):
+			return row.Inserted, nil
 		case isRefusal && refused.status == http.StatusConflict && d.to.Action == task.Upsert:
 			// Somebody else may have been faster.
 			if found, findErr := d.find(ctx, fields); findErr == nil && len(found) == 1 {
@@ -202,6 +202,16 @@ func (d *Destination) arrived(ctx context.Context, fields []field, try int) (boo
 	return true, nil
 }
 
+// late looks whether the record that keeps another from being inserted is the one that an earlier try sent.
+func (d *Destination) late(ctx context.Context, fields []field) bool {
+	found, err := d.find(ctx, fields)
+	if err != nil || len(found) != 1 {
+		return false
+	}
+	changes, err := d.changes(found[0], fields)
+	return err == nil && len(changes) == 0
+}
+
 // isThere is the fault of a row whose key another record has.
 func (d *Destination) isThere() *row.Fault {
 	column := ""
@@ -246,7 +256,7 @@ func (d *Destination) changes(found *record, fields []field) (changes []field, e
 				return nil, row.Faultf(p.Name, "%s, together with what is there", problem)
 			}
 		}
-		isIdentity := p.Identity || p.Name == parentColumn && d.entity.Parent == party
+		isIdentity := p.Identity || p.Name == d.entity.Contact && d.entity.Parent == party
 		switch {
 		case comparable && (stored == f.plain || isIdentity && strings.EqualFold(stored, f.plain)):
 		case isIdentity:

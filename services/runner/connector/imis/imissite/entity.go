@@ -24,6 +24,9 @@ type Entity struct {
 	// Check is a rule of the site's own that no metadata tell, nil for none: it says what of a row is not valid,
 	// and of which property; an empty message is none.
 	Check func(row Row) (property, message string)
+	// Legacy: it is a user-defined table of the desktop era, with PartyId and SEQN instead of ID and Ordinal. A new
+	// record may bring its SEQN. That the site counts it up otherwise is inferred.
+	Legacy bool
 	// NoREST: it is not available through the REST API.
 	NoREST bool
 	// NoMetadata: the site has no metadata of it. NoValidate: it does not validate without saving.
@@ -40,8 +43,8 @@ type Property struct {
 	Required  bool
 	// Identity: it is part of the key.
 	Identity bool
-	// Generated: the site gives the value at an insert, counting up. It is an Integer.
-	Generated bool
+	// Generated: the site gives the value at an insert, counting up. It is an Integer. Settable: unless it is given.
+	Generated, Settable bool
 	// Default is what an insert without a value gets.
 	Default any
 	// Values is its rule, a list of the values that it may have; any where it is empty.
@@ -78,11 +81,15 @@ func (s *Site) SetEntities(entities ...Entity) {
 	for _, e := range entities {
 		e.ObjectType, e.Parent = cmp.Or(e.ObjectType, "Single"), cmp.Or(e.Parent, partyName)
 		var key []Property
+		contact, counter := "ID", "Ordinal"
+		if e.Legacy {
+			contact, counter = "PartyId", "SEQN"
+		}
 		if e.Parent == partyName {
-			key = append(key, Property{Name: "ID", Type: "String", MaxLength: 10, Required: true, Identity: true})
+			key = append(key, Property{Name: contact, Type: "String", MaxLength: 10, Required: true, Identity: true})
 		}
 		if e.ObjectType == "Multi" {
-			key = append(key, Property{Name: "Ordinal", Type: "Integer", Identity: true, Generated: true})
+			key = append(key, Property{Name: counter, Type: "Integer", Identity: true, Generated: true, Settable: e.Legacy})
 		}
 		e.Properties = append(key, e.Properties...)
 		s.entities[strings.ToLower(e.Name)] = &entity{Entity: e, rows: map[string]Row{}}
@@ -170,6 +177,9 @@ func (e *entity) key(row Row) (elements []string) {
 	}
 	return elements
 }
+
+// contact is the contact to which a row of Party belongs.
+func (e *entity) contact(row Row) string { return cellText(row[e.Properties[0].Name]) }
 
 // property finds a property by its name, in any letter case.
 func (e *entity) property(name string) *Property {

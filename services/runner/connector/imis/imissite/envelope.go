@@ -91,7 +91,7 @@ func (i *identityData) elements() []string {
 // valueOf reads a property's value from its JSON, and is false where it has not the form that the type asks
 // for. That numbers and booleans need their wrapper is what one client says; another sends them bare.
 func (p *Property) valueOf(raw json.RawMessage) (value any, ok bool) {
-	if len(raw) == 0 || string(raw) == "null" {
+	if len(raw) == 0 { // the vendor's samples have properties without a value so, and none with null
 		return nil, true
 	}
 	var text string
@@ -127,7 +127,7 @@ func (p *Property) valueOf(raw json.RawMessage) (value any, ok bool) {
 
 // wrappers are the types that stand beside values. That a Monetary is a Decimal is inferred.
 var wrappers = map[string]string{
-	"Boolean": "System.Boolean", "Integer": "System.Int32", "Decimal": "System.Decimal", "Monetary": "System.Decimal", "Binary": "System.Byte[], mscorlib",
+	"Boolean": "System.Boolean", "Integer": "System.Int32", "Decimal": "System.Decimal", "Monetary": "System.Decimal", "Double": "System.Double", "Binary": "System.Byte[], mscorlib",
 }
 
 // jsonOf is the value of a property in an answer.

@@ -46,7 +46,7 @@ func (s *Site) insert(e *entity, w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	for _, p := range e.Properties {
-		if p.Generated {
+		if p.Generated && (!p.Settable || row[p.Name] == nil) {
 			e.last++
 			row[p.Name] = e.last
 			if p.Type == "String" {
@@ -60,7 +60,7 @@ func (s *Site) insert(e *entity, w http.ResponseWriter, r *http.Request) {
 	}
 	e.put(row)
 	answered := maps.Clone(row)
-	if e.ObjectType == "Multi" {
+	if e.ObjectType == "Multi" && !e.Legacy {
 		answered["Ordinal"] = int64(0) // and not the one it got: users say so
 	}
 	writeJSON(w, http.StatusCreated, e.data(answered))
@@ -86,7 +86,7 @@ func (s *Site) delete(e *entity, row Row, w http.ResponseWriter, _ *http.Request
 	if e.Name == partyName {
 		for _, other := range s.entities {
 			for _, key := range slices.Clone(other.keys) {
-				if other.Parent == partyName && strings.EqualFold(cellText(other.rows[key]["ID"]), cellText(row["PartyId"])) {
+				if other.Parent == partyName && strings.EqualFold(other.contact(other.rows[key]), cellText(row["PartyId"])) {
 					other.remove(key)
 				}
 			}
@@ -154,7 +154,7 @@ func (s *Site) read(e *entity, r *http.Request, old Row) (row Row, wrong []inval
 		return nil, nil, false
 	}
 	elements := given.Identity.elements()
-	if old == nil && elements != nil || len(old) > 0 && !slices.EqualFunc(elements, e.key(old), strings.EqualFold) {
+	if old == nil && elements != nil && !e.Legacy || len(old) > 0 && !slices.EqualFunc(elements, e.key(old), strings.EqualFold) {
 		return nil, nil, false
 	}
 	row = Row{}
@@ -196,14 +196,18 @@ func (s *Site) read(e *entity, r *http.Request, old Row) (row Row, wrong []inval
 		}
 	}
 	if e.Parent == partyName {
-		id := cellText(row["ID"])
+		id := e.contact(row)
+		if e.Legacy && old == nil && elements != nil && !slices.Equal(elements, e.key(row)) {
+			return nil, nil, false
+		}
 		parent := given.PrimaryParentIdentity.elements()
 		if len(parent) != 1 || !strings.EqualFold(parent[0], id) {
 			return nil, nil, false
 		}
 		// That it is not valid, and not a 404, is inferred.
 		if s.entity(partyName).rows[strings.ToLower(id)] == nil && id != "" {
-			wrong = append(wrong, invalid{"ID", "ID is not that of a contact.", id})
+			name := e.Properties[0].Name
+			wrong = append(wrong, invalid{name, name + " is not that of a contact.", id})
 		}
 	} else if old == nil && given.PrimaryParentIdentity.elements() != nil {
 		return nil, nil, false
@@ -218,7 +222,7 @@ func (s *Site) read(e *entity, r *http.Request, old Row) (row Row, wrong []inval
 func (p *Property) check(value any, old Row) string {
 	text, isText := value.(string)
 	switch {
-	case p.Generated && old == nil && value != nil:
+	case p.Generated && !p.Settable && old == nil && value != nil:
 		return "is given by the site and cannot be set."
 	case p.Generated:
 	case p.Required && (value == nil || isText && strings.TrimSpace(text) == ""):
