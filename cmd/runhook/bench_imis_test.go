@@ -80,9 +80,9 @@ destination: {sql: {connection: copy, table: people, key: [id], action: insert, 
 // getIQA is rows/s of the source alone.
 func (b *bench) getIQA(set *connection.Set) float64 {
 	began := time.Now()
-	source, err := imis.Open(b.t.Context(), set, &task.Definition{Source: &task.IMISSource{
+	source, err := imis.Open(b.t.Context(), connector.Job{Connections: set, Task: &task.Definition{Source: &task.IMISSource{
 		Connection: "fast", Query: "$/Bench/Members", PageSize: iqaPage, Endpoint: task.QueryEndpoint,
-	}}, nil)
+	}}})
 	b.check(err)
 	defer source.Close()
 	cells := make([]any, len(source.Columns().Names))

@@ -221,6 +221,8 @@ type Job struct {
 	Run string
 	// Publish publishes to NATS; nil without a connection to it.
 	Publish Publish
+	// Total, when set, is told the number of the source's rows, by a source that knows it before it has any.
+	Total func(rows int64)
 	// Fence, when set, is what a Ledger keeps the checkpoint under.
 	Fence *Fence
 }

@@ -64,6 +64,7 @@ func execute(ctx context.Context, job Job, m *Meter) (err error) {
 	job.Connections, release = job.Connections.Keep()
 	defer release()
 	m.say("Opening the source")
+	job.Total = m.total
 	from, err := openSource(ctx, job.Kinds, job.Job)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -242,7 +243,7 @@ func (DestinationKind) Check(ctx context.Context, job connector.Job, columns []c
 		found.Fail(check.At("destination", "imis", "connection"), err)
 		return nil, nil
 	}
-	d := &Destination{client: open(where), to: to}
+	d := &Destination{client: open(where), to: to, validates: true}
 	d.client.impatient = true
 	defer d.Close()
 	if err := d.client.greet(ctx); err != nil {
@@ -269,6 +270,9 @@ func (DestinationKind) Check(ctx context.Context, job connector.Job, columns []c
 			found.Errorf(check.At("destination", "imis"), "%s", m.Message)
 		}
 	}
+	if err := d.checkPermission(ctx, found); err != nil {
+		return nil, err
+	}
 	if len(d.entity.Properties) == 0 {
 		found.Warnf(atEntity, "the site does not say which columns %s has, so that they could not be looked up", d.asked())
 	}
@@ -278,10 +282,59 @@ func (DestinationKind) Check(ctx context.Context, job connector.Job, columns []c
 		}
 	}
 	d.arrange(names)
+	left := rehearsed
+	if found.Failed() {
+		left = 0
+	}
 	return func(values []any) *row.Fault {
-		_, fault := d.fields(values)
-		return fault
+		fields, fault := d.fields(values)
+		if fault != nil || fields == nil || left == 0 {
+			return fault
+		}
+		left--
+		return d.rehearse(ctx, where, fields)
 	}, ctx.Err()
+}
+
+// rehearsed is how many of the first rows the site is asked about.
+const rehearsed = 3
+
+// rehearse does with a row what a dry run does, and returns why it would fail.
+func (d *Destination) rehearse(ctx context.Context, where connection.IMIS, fields []field) *row.Fault {
+	d.client = open(where)
+	d.client.impatient = true
+	defer d.client.close()
+	d.dry = true
+	_, err := d.write(ctx, fields)
+	fault, _ := errors.AsType[*row.Fault](err)
+	return fault
+}
+
+// operations are those of the REST API by which rows of an action are written, as the vendor's pages name them.
+var operations = map[task.Action][]string{
+	task.Insert: {"Create"}, task.Update: {"Update"}, task.Upsert: {"Create", "Update"}, task.Delete: {"Delete"},
+}
+
+// checkPermission asks the site whether the account may write, and reports a clear no. The error is ctx's.
+func (d *Destination) checkPermission(ctx context.Context, found *check.Report) error {
+	for _, operation := range operations[d.to.Action] {
+		text, err := d.client.do(ctx, d.asked(), call{method: http.MethodPost, address: "/api/" + d.entity.Name + "/_haspermission/" + operation})
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil { // not every site says it
+			continue
+		}
+		s := scanner{text: text}
+		answer := s.value()
+		if enveloped, ok := answer.(map[string]any); ok {
+			answer = enveloped["Result"]
+		}
+		if answer == false {
+			found.Errorf(check.At("destination", "imis", "entity"), "the site says that the account may not %s records of %s (_haspermission); give it the right, or write with another account", strings.ToLower(operation), d.entity.Name)
+		}
+	}
+	return nil
 }
 
 // check holds what is known of a column's values against the property.

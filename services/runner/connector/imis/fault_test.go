@@ -41,7 +41,7 @@ func TestPassingFaults(t *testing.T) {
 				b := newBench(t, members(1234))
 				b.site.FailPage(offset, faults...)
 				b.expectRows(1234)
-				if got, want := len(b.site.Requests()), 3+len(faults); got != want {
+				if got, want := len(b.site.Requests()), 4+len(faults); got != want {
 					t.Errorf("page at %d: %d requests, want %d", offset, got, want)
 				}
 			}
@@ -127,6 +127,20 @@ func TestQueriesThatCannotBeRun(t *testing.T) {
 	b := newBench(t, members(3), hidden, asking)
 	b.from().Query = "$/Membership/Lapsd"
 	b.fail("there is no IQA $/Membership/Lapsd on the site of connection prod, or its account cannot see it; correct source.imis.query")
+	draft := members(3)
+	draft.Path, draft.Working = "$/Drafts/New", true
+	folder := members(3)
+	folder.Path = "$/Events/Lapsed"
+	b.site.SetQueries(draft, folder)
+	b.from().Query = "$/drafts/New"
+	b.fail("the IQA $/drafts/New on the site of connection prod is not published: there is a working copy of it alone, or its account may not see more; publish it in iMIS")
+	if found := b.check(); len(found.Findings) != 1 || !strings.Contains(found.Findings[0].Text(), "source.imis.query: the IQA $/drafts/New on the site of connection prod is not published") {
+		t.Errorf("check finds %v", found.Findings)
+	}
+	b.from().Query = "$/Membership/Lapsed"
+	b.fail("there is no IQA $/Membership/Lapsed on the site of connection prod, or its account cannot see it; one of that name is $/Events/Lapsed")
+	b.site.Fail(nil, nil, sitetest.Status(403)) // the list of documents, behind the page and the definition
+	b.fail("there is no IQA $/Membership/Lapsed on the site of connection prod, or its account cannot see it; correct source.imis.query")
 	b.from().Query = "$/Hidden"
 	b.fail(`the IQA $/Hidden of connection prod is not available through the REST API; switch on "Available via the REST API"`)
 	b.from().Query = "$/Asking"
@@ -171,7 +185,7 @@ func TestTokenIsRenewedBeforeItsEnd(t *testing.T) {
 	// It is time that passes here, and nothing that could be waited for.
 	time.Sleep(time.Second)
 	b.expectRows(30)
-	if logins, requests := b.site.Logins(), len(b.site.Requests()); logins != 2 || requests != 2 {
+	if logins, requests := b.site.Logins(), len(b.site.Requests()); logins != 2 || requests != 4 {
 		t.Errorf("%d logins, %d requests", logins, requests)
 	}
 }
@@ -215,7 +229,7 @@ func TestThrottlingHoldsAllRuns(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if requests := len(b.site.Requests()); requests != 5 {
+		if requests := len(b.site.Requests()); requests != 9 {
 			t.Errorf("Retry-After %q: %d requests", retryAfter, requests)
 		}
 	}
@@ -309,7 +323,7 @@ func TestProxy(t *testing.T) {
 	b.connect("http://imis.example.org", password)
 	before := len(proxied.Requests())
 	b.expectRows(3)
-	if len(proxied.Requests()) != before+1 || len(b.site.Requests()) != 0 {
+	if len(proxied.Requests()) != before+2 || len(b.site.Requests()) != 0 {
 		t.Error("the site was reached some other way")
 	}
 	imis.ShortenPauses(t)

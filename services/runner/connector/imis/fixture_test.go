@@ -101,7 +101,7 @@ func (b *bench) prompt(name string, values ...string) {
 // read reads all rows.
 func (b *bench) read(ctx context.Context) (columns []string, rows [][]any, err error) {
 	b.t.Helper()
-	s, err := imis.Open(ctx, b.connections, b.task, b.values)
+	s, err := imis.Open(ctx, b.job())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -19,7 +19,7 @@ type SourceKind struct{}
 
 // Open signs in, and reads the first page of the job's IQA.
 func (SourceKind) Open(ctx context.Context, job connector.Job) (connector.Source, error) {
-	return Open(ctx, job.Connections, job.Task, job.Parameters)
+	return Open(ctx, job)
 }
 
 // DestinationKind writes records.

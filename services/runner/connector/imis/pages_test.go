@@ -32,7 +32,7 @@ func (b *bench) keyed(expressions ...string) {
 // warnings reads all rows, and returns how many there are and what the source says of them.
 func (b *bench) warnings() (rows int, said []string, err error) {
 	b.t.Helper()
-	s, err := imis.Open(b.t.Context(), b.connections, b.task, b.values)
+	s, err := imis.Open(b.t.Context(), b.job())
 	if err != nil {
 		return 0, nil, err
 	}
@@ -145,7 +145,7 @@ func TestTotalsThatDoNotFit(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t, members(3))
-			b.site.FailPage(0, sitetest.Answer("application/json", c.page))
+			b.site.FailPage(0, sitetest.Times(2, sitetest.Answer("application/json", c.page))...)
 			rows, said, err := b.warnings()
 			if rows != c.rows || (err == nil) != (c.fails == "") || err != nil && !strings.Contains(err.Error(), c.fails) {
 				t.Errorf("%d rows, %v", rows, err)
@@ -153,12 +153,44 @@ func TestTotalsThatDoNotFit(t *testing.T) {
 			if err == nil && (len(said) == 0) != (c.won == "") || !strings.Contains(strings.Join(said, ""), c.won) {
 				t.Errorf("said %q", said)
 			}
+			b = newBench(t, members(3))
 			b.site.FailPage(0, sitetest.Answer("application/json", c.page))
 			found := b.check()
 			if want := c.fails + c.won; (len(found.Findings) > 0) != (want != "") || want != "" && !strings.Contains(found.Findings[0].Message, want) || found.Failed() != (c.fails != "") {
 				t.Errorf("check finds %v", found.Findings)
 			}
 		})
+	}
+}
+
+// A run knows how many rows there are before it asks for the first page of them.
+func TestTotalBeforeTheFirstPage(t *testing.T) {
+	for _, c := range []struct{ count, told, pages int }{{1234, 1234, 2}, {2, 2, 2}, {1, 1, 1}, {0, 0, 1}} {
+		b := newBench(t, members(c.count))
+		told, after := int64(-1), 0
+		job := b.job()
+		job.Total = func(rows int64) { told, after = rows, len(b.pages()) }
+		s, err := imis.Open(t.Context(), job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		if first := b.pages()[0].Query.Get("limit"); told != int64(c.told) || after != 1 || first != "1" || len(b.pages()) != c.pages {
+			t.Errorf("%d rows: told %d after %d requests of %d, the first for %s", c.count, told, after, len(b.pages()), first)
+		}
+	}
+	b := newBench(t, members(3)) // one that does not count its rows tells nothing, and gives them
+	one := sitetest.Answer("application/json", `{"Items":{"$values":[{"ID":1}]},"HasNext":false}`)
+	b.site.FailPage(0, one)
+	job := b.job()
+	job.Total = func(rows int64) { t.Errorf("told %d", rows) }
+	s, err := imis.Open(t.Context(), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, total := s.Progress(); total != 3 {
+		t.Errorf("%d rows", total)
 	}
 }
 

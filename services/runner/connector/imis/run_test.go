@@ -1,6 +1,7 @@
 package imis_test
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector/imis/imissite"
 	"runhook/services/runner/connector/imis/imissite/sitetest"
+	"runhook/services/runner/pipeline"
 	"runhook/services/runner/pipeline/pipelinetest"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -46,13 +48,29 @@ func TestColumnThatTheIQALost(t *testing.T) {
 	}
 }
 
+// The live document has the number of rows while the first page is on its way.
+func TestTotalIsShownBeforeTheFirstPage(t *testing.T) {
+	b := pipelinetest.New(t)
+	site := b.FromIMIS(25)
+	b.Mapping("id", "ID")
+	var m pipeline.Meter
+	shown := int64(-1)
+	site.FailPage(0, nil, func(w http.ResponseWriter, r *http.Request) {
+		shown = m.Snapshot().Counts.Total
+		imissite.AnswerAsUsual(w, r)
+	})
+	if err := pipeline.Run(t.Context(), b.Job, &m); err != nil || shown != 25 {
+		t.Errorf("%d rows are shown, %v", shown, err)
+	}
+}
+
 // What the site counts and what it gives do not fit.
 func TestIQAIsHeldAgainstItsCount(t *testing.T) {
 	b := pipelinetest.New(t)
 	site := b.FromIMIS(25)
 	b.Mapping("id", "ID")
 	answer := `{"Items":{"$values":[{"ID":1},{"ID":2}]},"Offset":0,"Limit":500,"Count":2,"TotalCount":%s,"HasNext":false,"NextOffset":0}`
-	site.FailPage(0, sitetest.Answer("application/json", strings.Replace(answer, "%s", "25", 1)))
+	site.FailPage(0, sitetest.Times(2, sitetest.Answer("application/json", strings.Replace(answer, "%s", "25", 1)))...)
 	s := b.Fail("he IQA $/Members of connection prod says that it has 25 rows (TotalCount), and gave 2")
 	b.Counts(s, run.Counts{Total: 25, Retrieved: 2, Inserted: 2})
 	site.FailPage(0, sitetest.Answer("application/json", strings.Replace(answer, "%s", "1", 1)))

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"sync"
 
-	"runhook/services/runner/connection"
+	"runhook/services/runner/connector"
 	"runhook/shared/mapping"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -52,11 +52,12 @@ type fetched struct {
 	panicked any
 }
 
-// Open signs in where that is needed, and reads the first page. Whatever is wrong is a
+// Open signs in where that is needed, and reads the first page of the job's IQA. Whatever is wrong is a
 // [*run.Failure], or ctx's error.
-func Open(ctx context.Context, connections *connection.Set, def *task.Definition, values task.Values) (*Source, error) {
+func Open(ctx context.Context, job connector.Job) (*Source, error) {
+	def, values := job.Task, job.Parameters
 	from := iqa(def)
-	where, err := connections.IMIS(from.Connection)
+	where, err := job.Connections.IMIS(from.Connection)
 	if err != nil {
 		return nil, err
 	}
@@ -66,11 +67,10 @@ func Open(ctx context.Context, connections *connection.Set, def *task.Definition
 	}
 	s.client = open(where)
 	s.ctx, s.stop = context.WithCancel(ctx)
-	if err := s.begin(); err != nil {
+	if err := s.begin(job.Total); err != nil {
 		s.Close()
 		return nil, err
 	}
-	s.first, s.counted = s.page.total, s.page.counted
 	if found := s.page.columns; found != nil {
 		s.columns.Names = found.names
 	} else {
@@ -80,9 +80,21 @@ func Open(ctx context.Context, connections *connection.Set, def *task.Definition
 	return s, nil
 }
 
-// begin reads the first page.
-func (s *Source) begin() (err error) {
-	if err = s.resolve(); err == nil {
+// begin reads the first page, and before it one row, which the site gives soon, with the number of all: told is
+// told it, unless it is nil.
+func (s *Source) begin(told func(rows int64)) (err error) {
+	if err := s.resolve(); err != nil {
+		return err
+	}
+	one, err := s.fetch(&page{}, 1, 0)
+	if err != nil {
+		return err
+	}
+	s.first, s.counted = one.total, one.counted
+	if one.counted && told != nil {
+		told(one.total)
+	}
+	if s.page = one; !one.counted || one.total > int64(len(one.sizes)) {
 		s.page, err = s.fetch(&page{}, int64(s.from.PageSize), 0)
 	}
 	return err
@@ -263,8 +275,33 @@ func (s *Source) explain(r *refusal) error {
 	return run.Failf("%s is refused with status %d: a value may not fit its prompt", s.Name(), r.status)
 }
 
-// missing says that there is no such IQA.
+// missing says that there is no such IQA, or that it is not published: services that run queries do not see the
+// working copy of a document, and the list of documents does.
 func (s *Source) missing() error {
+	name := s.from.Query[strings.LastIndexByte(s.from.Query, '/')+1:]
+	text, err := s.client.ask(s.ctx, "the documents of connection "+s.from.Connection, "/api/DocumentSummary?Name="+escape(plain(name)), "")
+	if s.ctx.Err() != nil {
+		return s.ctx.Err()
+	}
+	list, elsewhere := listing{}, ""
+	if err == nil {
+		list.read(text)
+	}
+	for _, item := range list.items {
+		one := scanner{text: item}
+		document, _ := one.value().(map[string]any)
+		kind, path := textOf(document["DocumentTypeId"]), textOf(document["Path"])
+		switch {
+		case kind != "" && kind != "IQD":
+		case strings.EqualFold(path, s.from.Query):
+			return run.Failf("the IQA %s on the site of connection %s is not published: there is a working copy of it alone, or its account may not see more; publish it in iMIS", s.from.Query, s.from.Connection)
+		case path != "":
+			elsewhere = path
+		}
+	}
+	if elsewhere != "" {
+		return run.Failf("there is no IQA %s on the site of connection %s, or its account cannot see it; one of that name is %s", s.from.Query, s.from.Connection, elsewhere)
+	}
 	return run.Failf("there is no IQA %s on the site of connection %s, or its account cannot see it; correct source.imis.query", s.from.Query, s.from.Connection)
 }
 

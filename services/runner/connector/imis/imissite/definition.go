@@ -1,8 +1,10 @@
 package imissite
 
 import (
+	"maps"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -46,12 +48,13 @@ func (s *Site) findDefinition(w http.ResponseWriter, r *http.Request) {
 		notImplemented(w, "Operation not implemented")
 		return
 	}
-	var result any
+	var result, message any
+	message = "NotFound"
 	if q := s.query(e.Parameters.Values[0].Value); q != nil {
-		result = q.definition()
+		result, message = q.definition(), nil
 	}
 	writeJSON(w, http.StatusOK, map[string]any{
-		"$type": resultType, "Result": result, "IsSuccessStatusCode": true, "Message": nil, "StatusCode": 200, "ValidationResults": nil,
+		"$type": resultType, "Result": result, "IsSuccessStatusCode": true, "Message": message, "StatusCode": 200, "ValidationResults": nil,
 	})
 }
 
@@ -78,6 +81,28 @@ func (s *Site) listPrompts(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	p.limit = min(p.limit, MaxLimit)
+	writeJSON(w, http.StatusOK, p.envelope(items))
+}
+
+// listDocuments is GET /api/DocumentSummary?Name=: it sees documents that are not published, as one client has
+// found out.
+func (s *Site) listDocuments(w http.ResponseWriter, r *http.Request) {
+	p, ok := readPage(r, "limit", "offset")
+	names := p.rest["Name"]
+	if !ok || len(p.rest) != 1 || len(names) != 1 {
+		Refuse(w, http.StatusBadRequest, "The request is invalid.")
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	items := []any{}
+	for _, key := range slices.Sorted(maps.Keys(s.queries)) {
+		if q := s.queries[key]; strings.EqualFold(path.Base(q.Path), strings.TrimPrefix(names[0], "eq:")) {
+			items = append(items, map[string]any{
+				"$type": "Asi.Soa.Core.DataContracts.DocumentSummaryData, Asi.Contracts", "Name": path.Base(q.Path), "Path": q.Path, "DocumentTypeId": "IQD",
+			})
+		}
+	}
 	writeJSON(w, http.StatusOK, p.envelope(items))
 }
 

@@ -27,6 +27,8 @@ type Entity struct {
 	// Legacy: it is a user-defined table of the desktop era, with PartyId and SEQN instead of ID and Ordinal. A new
 	// record may bring its SEQN. That the site counts it up otherwise is inferred.
 	Legacy bool
+	// Denied are the operations that the account may not do: Create, Update, Delete. Their names are inferred.
+	Denied []string
 	// NoREST: it is not available through the REST API.
 	NoREST bool
 	// NoMetadata: the site has no metadata of it. NoValidate: it does not validate without saving.

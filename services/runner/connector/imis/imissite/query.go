@@ -23,6 +23,8 @@ type Query struct {
 	Row   func(i int) []any
 	// NoREST: it is not available through the REST API.
 	NoREST bool
+	// Working: it is not published. Services that run it do not see it, and the list of documents does.
+	Working bool
 	// Sort are the columns of the IQA's saved order, for pages alone: rows that are equal in all of them come in
 	// another order on each page. Without it rows are as Row gives them.
 	Sort []string

@@ -76,6 +76,8 @@ func New(username, password string, queries ...Query) *Site {
 	s.routes.HandleFunc("GET /api/iqa", s.authorized(s.runIQA))
 	s.routes.HandleFunc("POST /api/querydefinition/_execute", s.authorized(s.findDefinition))
 	s.routes.HandleFunc("GET /api/queryparameterdefinition", s.authorized(s.listPrompts))
+	s.routes.HandleFunc("GET /api/documentsummary", s.authorized(s.listDocuments))
+	s.routes.HandleFunc("POST /api/{entity}/_haspermission/{operation}", s.onEntity(s.hasPermission))
 	s.routes.HandleFunc("GET /api/boentitydefinition", s.authorized(s.listDefinitions))
 	s.routes.HandleFunc("GET /api/metadata/{entity}", s.onEntity(s.metadata))
 	s.routes.HandleFunc("GET /api/{entity}", s.onEntity(s.find))
@@ -259,9 +261,12 @@ func (s *Site) end() {
 	s.busy--
 }
 
-// query finds an IQA by its path, in any letter case.
+// query finds a published IQA by its path, in any letter case.
 func (s *Site) query(path string) *Query {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.queries[strings.ToLower(path)]
+	if q := s.queries[strings.ToLower(path)]; q != nil && !q.Working {
+		return q
+	}
+	return nil
 }

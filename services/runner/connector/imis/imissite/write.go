@@ -2,6 +2,7 @@ package imissite
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -39,8 +40,36 @@ func (s *Site) onRow(answer func(e *entity, row Row, w http.ResponseWriter, r *h
 	})
 }
 
+// hasPermission is POST /api/{Entity}/_haspermission/{operation}. The vendor's collection has it without a body; its
+// answer, true or false, is inferred.
+func (s *Site) hasPermission(e *entity, w http.ResponseWriter, r *http.Request) {
+	operation := r.PathValue("operation")
+	body, _ := io.ReadAll(r.Body)
+	if len(body) > 0 || !slices.Contains([]string{"create", "read", "update", "delete"}, operation) {
+		Refuse(w, http.StatusBadRequest, "The request is invalid.")
+		return
+	}
+	writeJSON(w, http.StatusOK, !e.denies(operation))
+}
+
+// denies reports whether the account may not do that.
+func (e *entity) denies(operation string) bool {
+	return slices.ContainsFunc(e.Denied, func(one string) bool { return strings.EqualFold(one, operation) })
+}
+
+// forbid answers where the account may not do that.
+func (e *entity) forbid(operation string, w http.ResponseWriter) bool {
+	if e.denies(operation) {
+		Refuse(w, http.StatusForbidden, "Authorization has been denied for this request.")
+	}
+	return e.denies(operation)
+}
+
 // insert is POST /api/{Entity}.
 func (s *Site) insert(e *entity, w http.ResponseWriter, r *http.Request) {
+	if e.forbid("create", w) {
+		return
+	}
 	row, ok := s.valid(e, w, r, nil)
 	if !ok {
 		return
@@ -68,6 +97,9 @@ func (s *Site) insert(e *entity, w http.ResponseWriter, r *http.Request) {
 
 // update is PUT /api/{Entity}/{key}.
 func (s *Site) update(e *entity, old Row, w http.ResponseWriter, r *http.Request) {
+	if e.forbid("update", w) {
+		return
+	}
 	if row, ok := s.valid(e, w, r, old); ok {
 		e.put(row)
 		writeJSON(w, http.StatusOK, e.data(row))
@@ -82,6 +114,9 @@ func (s *Site) show(e *entity, row Row, w http.ResponseWriter, _ *http.Request) 
 // delete is DELETE /api/{Entity}/{key}. Its answer is inferred. It is not known whether iMIS deletes a contact
 // on such a request; this site does, with all that belongs to it, so that it shows.
 func (s *Site) delete(e *entity, row Row, w http.ResponseWriter, _ *http.Request) {
+	if e.forbid("delete", w) {
+		return
+	}
 	e.remove(strings.ToLower(strings.Join(e.key(row), "|")))
 	if e.Name == partyName {
 		for _, other := range s.entities {
