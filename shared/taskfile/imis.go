@@ -38,7 +38,7 @@ var imisDestination = form[task.Destination]{
 		connectionField("imis-prod", "imis connection it writes to"),
 		{
 			name: "entity", kind: kindText, max: maxNameLetters, pattern: entityName.String(), example: "My_Panel", required: true,
-			meaning: "the panel or business object, by the name that the REST API has for it; never a contact (Party)",
+			meaning: "the panel or business object, by the name that the REST API has for it; Party for contacts",
 		},
 		{
 			name: "action", kind: kindChoice, example: string(task.Upsert), required: true,
@@ -102,8 +102,8 @@ func isIQAPath(text string) bool {
 
 var entityName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]*$`)
 
-// imisContacts are the entities that are a contact itself, in lower case; the first of them the API
-// writes in a form of its own.
+// imisContacts are the entities that are a contact itself, in lower case; the first is the one by which contacts
+// are written, and the next mean the same.
 var imisContacts = []string{"party", "person", "organization", "contact", "individual", "cscontact", "cscontactbasic"}
 
 const contactForms = 3
@@ -142,8 +142,8 @@ func (r *reader) checkEntity(imis *fieldSet, d *task.IMISDestination) {
 		r.report(entity.line, "destination.imis.entity must be the name of a panel or business object, like My_Panel, not %s", wording.Quote(entity.text))
 	case contact >= 0 && d.Action == task.Delete:
 		r.report(entity.line, "destination.imis: %s is a contact, and contacts are never deleted", entity.text)
-	case contact >= 0 && contact < contactForms:
-		r.report(entity.line, "destination.imis: to write contacts themselves (%s) is not supported yet; write to a panel or business object that belongs to them", entity.text)
+	case contact > 0 && contact < contactForms:
+		r.report(entity.line, "destination.imis: persons and organizations are written as contacts; take entity: Party, not %s", entity.text)
 	}
 }
 

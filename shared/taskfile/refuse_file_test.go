@@ -216,7 +216,7 @@ func TestParseRefusesFiles(t *testing.T) {
 			"a destination of imis without its fields", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", "imis: {}"),
 			lines(
 				"11: destination.imis.connection is missing: the imis connection it writes to, from the runner's connections.yaml",
-				"11: destination.imis.entity is missing: the panel or business object, by the name that the REST API has for it; never a contact (Party)",
+				"11: destination.imis.entity is missing: the panel or business object, by the name that the REST API has for it; Party for contacts",
 				"11: destination.imis.action is missing: the action for each row: insert, update, upsert or delete; insert with match inserts only rows that no record matches",
 			),
 		},

@@ -251,16 +251,15 @@ func (DestinationKind) Check(ctx context.Context, job connector.Job, columns []c
 		return nil, ctx.Err()
 	}
 	atEntity := check.At("destination", "imis", "entity")
-	if d.entity, err = d.client.entity(ctx, to.Entity); err != nil {
+	names := check.Names(columns)
+	if err := d.know(ctx, names); err != nil {
 		found.Fail(atEntity, err)
 		return nil, ctx.Err()
 	}
 	if err := d.probe(ctx); err != nil {
 		found.Fail(atEntity, err)
 	}
-	names := check.Names(columns)
-	d.entity.settle(names)
-	for _, m := range d.entity.Fit(to, names) {
+	for _, m := range d.fit(names) {
 		switch {
 		case m.Column != "":
 			found.Errorf(check.At("mapping", m.Column), "%s", m.Message)

@@ -106,13 +106,15 @@ func (p *passing) failure(message string) error {
 // call is one request of the API. Without an address there is none: the account is only signed in.
 type call struct {
 	method, address, body string
+	// again: it changes records, and may do so twice.
+	again bool
 	// once: what it does must not be done twice, so it is sent again only where it was not carried out.
 	once bool
 }
 
 // changes reports whether the call changes records.
 func (c call) changes() bool {
-	return c.once || c.method == http.MethodPut || c.method == http.MethodDelete
+	return c.once || c.again || c.method == http.MethodPut || c.method == http.MethodDelete
 }
 
 // spent is the end of a call that did not come to an answer.

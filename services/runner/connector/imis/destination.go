@@ -29,6 +29,8 @@ type Destination struct {
 	key, match []int
 	// dry: nothing is changed. The site is asked what it thinks of a record as long as validates.
 	dry, validates bool
+	// contacts: the entity are the contacts themselves. filters: the site does not find them by its own operations.
+	contacts, filters bool
 	// keyed: it is known that a record stands under the key that it is inserted with.
 	keyed bool
 	// doubtful counts the last rows of which it is not known what became.
@@ -66,14 +68,13 @@ func Try(ctx context.Context, connections *connection.Set, to *task.IMISDestinat
 }
 
 func (d *Destination) prepare(ctx context.Context, columns []string) (err error) {
-	if d.entity, err = d.client.entity(ctx, d.to.Entity); err != nil {
+	if err := d.know(ctx, columns); err != nil {
 		return err
 	}
 	if err := d.probe(ctx); err != nil {
 		return err
 	}
-	d.entity.settle(columns)
-	if misfits := d.entity.Fit(d.to, columns); len(misfits) > 0 {
+	if misfits := d.fit(columns); len(misfits) > 0 {
 		texts := make([]string, len(misfits))
 		for i, m := range misfits {
 			texts[i] = m.String()
@@ -82,6 +83,26 @@ func (d *Destination) prepare(ctx context.Context, columns []string) (err error)
 	}
 	d.arrange(columns)
 	return nil
+}
+
+// know finds out what the entity is.
+func (d *Destination) know(ctx context.Context, columns []string) (err error) {
+	if d.contacts = isContacts(d.to.Entity); d.contacts {
+		d.entity = contactEntity(columns)
+		return nil
+	}
+	if d.entity, err = d.client.entity(ctx, d.to.Entity); err == nil {
+		d.entity.settle(columns)
+	}
+	return err
+}
+
+// fit holds the mapping's columns against the entity.
+func (d *Destination) fit(columns []string) []Misfit {
+	if d.contacts {
+		return fitContact(d.to, columns)
+	}
+	return d.entity.Fit(d.to, columns)
 }
 
 // arrange says which of the mapping's columns is which property, and which are the key or matched.
@@ -126,8 +147,8 @@ func (d *Destination) probe(ctx context.Context) error {
 		return run.Failf("%s is answered with something other than a list of iMIS records", d.asked())
 	}
 	for _, item := range list.items {
-		if _, ok := readRecord(item); !ok {
-			return run.Failf("%s has records of a form of its own, as contacts have; to write those is not supported", d.asked())
+		if _, ok := readRecord(item); !ok && !d.contacts {
+			return run.Failf("%s has records of a form of its own, as contacts have; to write contacts take entity: Party", d.asked())
 		}
 	}
 	return nil

@@ -38,7 +38,7 @@ func TestDestinationsThatCannotBeOpened(t *testing.T) {
 		"a contact": {
 			task.IMISDestination{Entity: "Party", Action: task.Delete, Key: []string{"PartyId"}},
 			"PartyId",
-			"there is no panel or business object Party",
+			"destination.imis.action: contacts are never deleted",
 		},
 		"several columns": {
 			task.IMISDestination{Entity: "My_Certificates", Action: task.Insert},
@@ -134,7 +134,7 @@ func TestContactsAreLeftAlone(t *testing.T) {
 		p.site.SetEntities(imissite.Entity{Name: "CsContact", ObjectType: "Standard", Parent: "Standalone", Properties: []imissite.Property{
 			{Name: "PartyId", Type: "String", Identity: true}, {Name: "LastName", Type: "String"},
 		}})
-		p.fail([][]any{{"101", "Other"}}, "the entity CsContact of connection prod has records of a form of its own, as contacts have; to write those is not supported")
+		p.fail([][]any{{"101", "Other"}}, "the entity CsContact of connection prod has records of a form of its own, as contacts have; to write contacts take entity: Party")
 		if got := len(p.site.Rows("Party")); got != 9 {
 			t.Errorf("%d contacts are left", got)
 		}

@@ -13,6 +13,8 @@ type record struct {
 	// identity are the elements of its identity, in order; nil where it has none.
 	identity   []string
 	properties []storedProperty
+	// contact is the whole of a contact, nil for any other record.
+	contact contact
 	// end is where another property goes, and empty says that there is none before.
 	end   int
 	empty bool

@@ -64,7 +64,10 @@ func (d *Destination) each(found []*record, change func(*record) (row.Outcome, e
 // find looks for the record of a row by its key, or for those that it matches. There may be more of those
 // than are returned.
 func (d *Destination) find(ctx context.Context, fields []field) ([]*record, error) {
-	if len(d.match) > 0 {
+	switch {
+	case d.contacts:
+		return d.findContacts(ctx, fields)
+	case len(d.match) > 0:
 		return d.findMatches(ctx, fields)
 	}
 	identity := make([]string, len(d.key))
@@ -129,16 +132,35 @@ func (d *Destination) is(found *record, fields []field, columns []int) error {
 	for _, at := range columns {
 		f := fields[at]
 		plain, ok := found.plain(f.property)
-		if !ok || !strings.EqualFold(strings.TrimSpace(plain), strings.TrimSpace(f.plain)) {
+		same := strings.EqualFold(strings.TrimSpace(plain), strings.TrimSpace(f.plain))
+		if d.contacts && strings.HasPrefix(f.property.Name, "Phone.") {
+			same = onlyDigits(plain) == onlyDigits(f.plain)
+		}
+		if !ok || !same {
 			return row.Faultf(f.property.Name, "is another in the record that the site gives for it; nothing was changed")
 		}
 	}
 	return nil
 }
 
+// onlyDigits is a phone number without what people write into it.
+func onlyDigits(number string) string {
+	return strings.Map(func(letter rune) rune {
+		if letter >= '0' && letter <= '9' {
+			return letter
+		}
+		return -1
+	}, number)
+}
+
 // insert stores a new record.
 func (d *Destination) insert(ctx context.Context, fields []field) (row.Outcome, error) {
-	body := newRecord(d.entity, fields)
+	body := ""
+	if d.contacts {
+		body = newContact(fields).text()
+	} else {
+		body = newRecord(d.entity, fields)
+	}
 	if d.dry {
 		return row.Inserted, d.validate(ctx, body, fields)
 	}
@@ -276,6 +298,9 @@ func (d *Destination) update(ctx context.Context, found *record, fields []field)
 	}
 	if len(changes) == 0 {
 		return row.Unchanged, nil
+	}
+	if d.contacts {
+		return d.changeContact(ctx, found, changes, fields)
 	}
 	address, err := d.addressOf(found)
 	if err != nil {

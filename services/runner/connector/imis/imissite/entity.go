@@ -195,16 +195,15 @@ func (e *entity) property(name string) *Property {
 // entity finds an entity by its name, in any letter case; s.mu is held.
 func (s *Site) entity(name string) *entity { return s.entities[strings.ToLower(name)] }
 
-// newParty is the entity of contacts, as far as it is a table.
+// newParty is the entity of contacts, as far as it is a table: the columns that lists can be filtered by.
 func newParty() *entity {
 	return &entity{rows: map[string]Row{}, Entity: Entity{
 		Name: partyName, ObjectType: "Standard", Parent: "Standalone", NoMetadata: true,
 		Properties: []Property{
 			{Name: "PartyId", Type: "String", Identity: true, Generated: true},
-			{Name: "FirstName", Type: "String", MaxLength: 20},
-			{Name: "LastName", Type: "String", MaxLength: 30, Required: true},
-			{Name: "InformalName", Type: "String", MaxLength: 20},
-			{Name: "NamePrefix", Type: "String", MaxLength: 25},
+			{Name: "FirstName", Type: "String"},
+			{Name: "LastName", Type: "String"},
+			{Name: "Email", Type: "String"},
 		},
 	}}
 }

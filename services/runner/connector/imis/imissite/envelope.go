@@ -139,9 +139,9 @@ func (p *Property) jsonOf(value any) any {
 }
 
 // data is a row as the site answers it.
-func (e *entity) data(row Row) map[string]any {
+func (e *entity) data(row Row) any {
 	if e.Name == partyName {
-		return person(row)
+		return party(row).data(cellText(row["PartyId"]))
 	}
 	properties := []any{}
 	for _, p := range e.Properties {

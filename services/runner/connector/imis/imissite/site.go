@@ -40,6 +40,7 @@ type Site struct {
 	entities     map[string]*entity // by name, in lower case
 	partial      bool
 	unlabeled    bool
+	operations   []string // of Party
 	tokens       map[string]time.Time
 	tokenSays    time.Duration
 	tokenLife    time.Duration
@@ -67,7 +68,7 @@ func New(username, password string, queries ...Query) *Site {
 	s := &Site{
 		username: username, password: password, routes: http.NewServeMux(), queries: map[string]*Query{}, entities: map[string]*entity{strings.ToLower(partyName): newParty()},
 		tokens: map[string]time.Time{}, tokenSays: defaultTokenLife, tokenLife: defaultTokenLife, pageLimit: MaxLimit,
-		pageFaults: map[int][]Fault{}, pages: map[string][]byte{},
+		pageFaults: map[int][]Fault{}, pages: map[string][]byte{}, operations: []string{"FindByEmail", "FindByMatch", "AddressUpdate"},
 	}
 	s.SetQueries(queries...)
 	// Names in URLs are taken in any letter case: seen to be so with /token and /api/iqa.
@@ -84,6 +85,8 @@ func New(username, password string, queries ...Query) *Site {
 	s.routes.HandleFunc("GET /api/{entity}/{key}", s.onRow(s.show))
 	s.routes.HandleFunc("POST /api/{entity}", s.onEntity(s.insert))
 	s.routes.HandleFunc("POST /api/{entity}/_validate", s.onEntity(s.validate))
+	s.routes.HandleFunc("POST /api/party/_validate", s.onParty(s.validateParty))
+	s.routes.HandleFunc("POST /api/party/_execute", s.onParty(s.executeParty))
 	s.routes.HandleFunc("PUT /api/{entity}/{key}", s.onRow(s.update))
 	s.routes.HandleFunc("DELETE /api/{entity}/{key}", s.onRow(s.delete))
 	s.routes.HandleFunc("/api/", s.authorized(func(w http.ResponseWriter, r *http.Request) {

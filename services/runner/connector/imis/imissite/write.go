@@ -28,6 +28,15 @@ func (s *Site) onEntity(answer func(e *entity, w http.ResponseWriter, r *http.Re
 	})
 }
 
+// onParty is onEntity for contacts.
+func (s *Site) onParty(answer func(e *entity, w http.ResponseWriter, r *http.Request)) http.HandlerFunc {
+	return s.authorized(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		answer(s.entity(partyName), w, r)
+	})
+}
+
 // onRow is onEntity for a request that names a row of it.
 func (s *Site) onRow(answer func(e *entity, row Row, w http.ResponseWriter, r *http.Request)) http.HandlerFunc {
 	return s.onEntity(func(e *entity, w http.ResponseWriter, r *http.Request) {
@@ -70,6 +79,10 @@ func (s *Site) insert(e *entity, w http.ResponseWriter, r *http.Request) {
 	if e.forbid("create", w) {
 		return
 	}
+	if e.Name == partyName {
+		s.writeParty(e, nil, w, r)
+		return
+	}
 	row, ok := s.valid(e, w, r, nil)
 	if !ok {
 		return
@@ -98,6 +111,10 @@ func (s *Site) insert(e *entity, w http.ResponseWriter, r *http.Request) {
 // update is PUT /api/{Entity}/{key}.
 func (s *Site) update(e *entity, old Row, w http.ResponseWriter, r *http.Request) {
 	if e.forbid("update", w) {
+		return
+	}
+	if e.Name == partyName {
+		s.writeParty(e, old, w, r)
 		return
 	}
 	if row, ok := s.valid(e, w, r, old); ok {
@@ -181,11 +198,7 @@ func (s *Site) valid(e *entity, w http.ResponseWriter, r *http.Request, old Row)
 // insert, and empty where there may be one. It is false where the body is not one of this entity at all.
 func (s *Site) read(e *entity, r *http.Request, old Row) (row Row, wrong []invalid, ok bool) {
 	var given entityData
-	if e.Name == partyName {
-		if given, ok = readPerson(r); !ok {
-			return nil, nil, false
-		}
-	} else if !readBody(r, &given) || !given.fits(e) {
+	if !readBody(r, &given) || !given.fits(e) {
 		return nil, nil, false
 	}
 	elements := given.Identity.elements()
