@@ -156,7 +156,7 @@ func (b *bench) latency() {
 		nc, err := nats.Connect(s.nats)
 		b.check(err)
 		claimed := make(chan time.Time, 1024)
-		_, err = nc.Subscribe("$KV.runs.claim.>", func(*nats.Msg) {
+		_, err = nc.Subscribe("$KV.runs_0.claim.>", func(*nats.Msg) {
 			claimed <- time.Now()
 		})
 		b.check(err)
@@ -199,7 +199,7 @@ func (b *bench) noop(durability string) {
 		b.check(err)
 		return float64(info.CachedInfo().State.LastSeq)
 	}
-	requests, results, events := written("RUNS"), written("KV_runs"), written("EVENTS")
+	requests, results, events := written("RUNS"), written("KV_runs_0"), written("EVENTS")
 	before := b.fsync(200)
 	began := time.Now()
 	var posting sync.WaitGroup
@@ -229,7 +229,7 @@ func (b *bench) noop(durability string) {
 	}
 	each := func(count float64) string { return figure(count / float64(n)) }
 	finals := written("EVENTS") - events // one of each, or the wait had not ended
-	claims := written("KV_runs") - results - finals
+	claims := written("KV_runs_0") - results - finals
 	b.row("its durable writes", each(written("RUNS")-requests+claims+finals)+" a run", "", "",
 		"requests "+each(written("RUNS")-requests)+", claims "+each(claims)+", finals "+each(finals)+
 			"; nobody waits for events "+each(finals)+"; claims are removed many at once")

@@ -40,8 +40,8 @@ type foreignCase struct {
 func foreignMessages(id task.ID) []foreignCase {
 	other := task.NewID()
 	next := 2
-	claim := func(id any, n any) string { return fmt.Sprintf("$KV.runs.claim.%v.%v", id, n) }
-	final := func(id any, n any) string { return fmt.Sprintf("$KV.runs.final.%v.%v", id, n) }
+	claim := func(id any, n any) string { return fmt.Sprintf("$KV.runs_0.claim.%v.%v", id, n) }
+	final := func(id any, n any) string { return fmt.Sprintf("$KV.runs_0.final.%v.%v", id, n) }
 	forged := fmt.Sprintf(`{"ExecuteId":%q,"ImportId":99999999,"TaskName":"x","Status":"D","StatusDescription":"Success","Success":true,"CreatedOn":"2026-01-01T00:00:00Z","UpdatedOn":"2026-01-01T00:00:00Z"}`, id)
 	request := func(id task.ID) string {
 		return fmt.Sprintf(`{"Task":%q,"TaskName":"x","Definition":"x","Trigger":"webhook","RetryAfter":30,"CreatedOn":"2026-01-01T00:00:00Z"}`, id)
@@ -63,7 +63,7 @@ func foreignMessages(id task.ID) []foreignCase {
 		{store: "the next run's claim", name: "the next run's claim", named: true, messages: []foreign{{subject: claim(id, next), data: "no JSON"}}},
 		{store: "the next run's claim, of nobody", name: "the next run's claim, of nobody", named: true, messages: []foreign{{subject: claim(id, next), data: "{}"}}},
 		{store: "the next run's claim, of somebody", name: "the next run's claim, of somebody", named: true, messages: []foreign{{subject: claim(id, next), data: `{"Owner":"somebody"}`}}},
-		{store: "claims", name: "claims of no run", named: true, messages: []foreign{
+		{store: "claims", name: "claims of no run", messages: []foreign{
 			{subject: claim(id, "99999999999"), data: "no JSON"},
 			{subject: claim("foo", "bar"), data: "no JSON"},
 			{subject: claim("a/b", "1"), data: "no JSON"},
@@ -78,9 +78,9 @@ func foreignMessages(id task.ID) []foreignCase {
 			{subject: final(other, 1), data: "{}"},
 		}},
 		{store: "results", name: "something else among the results", named: true, messages: []foreign{
-			{subject: "$KV.runs.foo", data: "no JSON"},
-			{subject: fmt.Sprintf("$KV.runs.foo.%s.%d", id, next), data: "no JSON"},
-			{subject: fmt.Sprintf("$KV.runs.foo.%s.1", id), data: "no JSON"},
+			{subject: "$KV.runs_0.foo", data: "no JSON"},
+			{subject: fmt.Sprintf("$KV.runs_0.foo.%s.%d", id, next), data: "no JSON"},
+			{subject: fmt.Sprintf("$KV.runs_0.foo.%s.1", id), data: "no JSON"},
 		}},
 		{store: "tasks", name: "the task's record", named: true, messages: []foreign{{subject: "$KV.tasks." + string(id), data: "no JSON"}}},
 		{store: "the task's record, of nothing", name: "the task's record, of nothing", named: true, messages: []foreign{{subject: "$KV.tasks." + string(id), data: "{}"}}},

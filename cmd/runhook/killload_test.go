@@ -31,6 +31,9 @@ func TestKilledAtAnyMoment(t *testing.T) {
 func killAtAnyMoment(t *testing.T, durability string, random *rand.Rand) {
 	const rounds, clients = 6, 8
 	s := newSite(t)
+	if durability == "interval" { // many are made meanwhile
+		s.smallSlices(15)
+	}
 	port := freePort(t)
 	flags := s.args("--listen", port, "--durability", durability)
 	post := fmt.Sprintf("http://%s/task/executepolling/%s", port, s.copy)
@@ -82,7 +85,7 @@ func killAtAnyMoment(t *testing.T, durability string, random *rand.Rand) {
 		for range clients {
 			loading.Go(func() { load(ctx) })
 		}
-		time.Sleep(time.Duration(random.Int64N(int64(250 * time.Millisecond)))) // the moment is what is drawn
+		time.Sleep(time.Duration(random.Int64N(int64(400 * time.Millisecond)))) // the moment is what is drawn
 		i.kill()
 		i.await()
 		stop()

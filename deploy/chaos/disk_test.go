@@ -4,6 +4,7 @@ package chaos
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -192,21 +193,26 @@ func sizeOf(dir string) (size int64, err error) {
 
 // torn are the streams whose end a fault damages, and what the log says of each.
 var torn = map[string]string{
-	"RUNS":    "the last accepted requests are lost",
-	"KV_runs": "the last claims, final documents or events are lost",
-	"EVENTS":  "the last claims, final documents or events are lost",
+	"RUNS":   "the last accepted requests are lost",
+	"slice":  "the last claims, final documents or events are lost",
+	"EVENTS": "the last claims, final documents or events are lost",
 }
 
 // tearWrites kills the process and leaves behind the newest messages of some streams what a power cut
 // leaves of a write that was never acknowledged. Nothing is lost by it, and it is said.
 func tearWrites(m *mischief) error {
 	p := m.one("serve")
+	slice := m.witness.newestSlice(context.Background())
 	p.kill()
-	names := []string{"EVENTS", "KV_runs", "RUNS"}
+	names := []string{"EVENTS", "slice", "RUNS"}
 	m.rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 	names = names[:1+m.rand.IntN(len(names))]
 	for _, name := range names {
-		if err := m.tear(name); err != nil {
+		stream := name
+		if name == "slice" {
+			stream = slice
+		}
+		if err := m.tear(stream); err != nil {
 			return err
 		}
 	}

@@ -287,7 +287,7 @@ func disable(m *mischief) error {
 
 // leader is the server that leads one of the streams, drawn anew each time.
 func (m *mischief) leader() *process {
-	stream := []string{"RUNS", "KV_runs", "EVENTS"}[m.rand.IntN(3)]
+	stream := []string{"RUNS", m.witness.newestSlice(context.Background()), "EVENTS"}[m.rand.IntN(3)]
 	other := m.rand.IntN(len(m.house.servers))
 	if place, ok := m.house.leader(m.witness, stream); ok {
 		return m.house.servers[place]
@@ -298,7 +298,7 @@ func (m *mischief) leader() *process {
 // follower is a server that leads none of the runs.
 func (m *mischief) follower() *process {
 	step := 1 + m.rand.IntN(len(m.house.servers)-1)
-	place, _ := m.house.leader(m.witness, "KV_runs")
+	place, _ := m.house.leader(m.witness, m.witness.newestSlice(context.Background()))
 	return m.house.servers[(place+step)%len(m.house.servers)]
 }
 

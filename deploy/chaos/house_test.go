@@ -15,6 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+	"runhook/shared/broker"
+	"runhook/shared/bus"
+
 	"runhook/services/runner/connector/imis/imissite"
 	"runhook/shared/bustest"
 )
@@ -94,12 +98,44 @@ func (h *house) service(name string, args ...string) (p *process, url string) {
 func (h *house) embedded() {
 	h.data = filepath.Join(h.dir, "data")
 	h.chooseDisk()
+	h.makeStore()
 	h.liveBefore(pastRuns(h.t))
 	nats := port(h.t)
 	_, url := h.service("serve", "serve", "--data", h.data, "--tasks", filepath.Join(h.dir, "tasks"),
 		"--connections", filepath.Join(h.dir, "connections.yaml"), "--nats-listen", nats, "--lease", lease.String(), "--grace", "1s", "--slots", "32")
 	h.posts, h.polls, h.nats = []string{url}, []string{url}, "nats://"+nats
 	h.startAll()
+}
+
+// slice is how many runs have their results in one stream: few, so that many are made, sealed and broken.
+const slice = 500
+
+// makeStore makes the store of `serve`, with small slices, where there is none.
+func (h *house) makeStore() {
+	dir := broker.Dir(h.data)
+	if _, err := os.Stat(dir); err == nil {
+		return
+	}
+	server, err := broker.Start(h.t.Context(), broker.Options{Dir: dir, Durable: true, Log: zerolog.Nop()})
+	check(h.t, err)
+	store, err := bus.Connect(h.t.Context(), bus.Config{InProcess: server, Log: zerolog.Nop()})
+	check(h.t, err)
+	check(h.t, store.Init(h.t.Context(), bus.Topology{Slice: slice, Synced: true, Embedded: true, Lease: lease}))
+	store.Close()
+	server.Stop()
+}
+
+// makeClusterStore is makeStore for the servers of a cluster, which elect their leaders first.
+func (h *house) makeClusterStore() {
+	store, err := bus.Connect(h.t.Context(), bus.Config{URLs: h.nats, Log: zerolog.Nop(), ConnectTimeout: startLimit})
+	check(h.t, err)
+	defer store.Close()
+	for limit := time.Now().Add(startLimit); ; time.Sleep(500 * time.Millisecond) {
+		if err = store.Init(h.t.Context(), bus.Topology{Slice: slice, Replicas: 3, Lease: lease}); err == nil || time.Now().After(limit) {
+			break
+		}
+	}
+	check(h.t, err)
 }
 
 // clustered starts three NATS servers and several of each service.
@@ -112,6 +148,7 @@ func (h *house) clustered() {
 	h.nats = strings.Join(urls, ",")
 	key := filepath.Join(h.dir, "run.key")
 	check(h.t, os.WriteFile(key, []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))+"\n"), 0o600))
+	h.makeClusterStore()
 	h.command("init", "--nats", h.nats, "--replicas", "3", "--lease", lease.String())
 
 	for i := range 2 {

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -24,17 +26,18 @@ func (m *mischief) intrude() error {
 	stranger, never := task.NewID(), 1<<40+m.rand.Uint64N(1<<20)
 	open, _ := m.ledger.anyOpen(w)
 	m.ledger.overwrite(open)
+	bucket := strings.TrimPrefix(sliceOf(run.Number(open)), "KV_")
 	bodies := []string{"", "{", "[]", "null", "\x00\xff", `{"Owner":7}`, `{"ImportID":"x"}`}
 	var failed error
 	for _, subject := range []string{
 		"run.request." + string(w.id),
 		"run.request." + string(stranger),
 		"run.request.nobody",
-		fmt.Sprintf("$KV.runs.claim.%s.%d", w.id, never),
-		fmt.Sprintf("$KV.runs.claim.%s.%d", w.id, open),
-		"$KV.runs.claim.nobody.x",
-		fmt.Sprintf("$KV.runs.final.%s.%d", w.id, never),
-		fmt.Sprintf("$KV.runs.final.%s.%d", stranger, never),
+		fmt.Sprintf("$KV.%s.claim.%s.%d", bucket, w.id, never),
+		fmt.Sprintf("$KV.%s.claim.%s.%d", bucket, w.id, open),
+		"$KV." + bucket + ".claim.nobody.x",
+		fmt.Sprintf("$KV.%s.final.%s.%d", bucket, w.id, never),
+		fmt.Sprintf("$KV.%s.final.%s.%d", bucket, stranger, never),
 		fmt.Sprintf("$KV.progress.%s.%d", w.id, open),
 		"$KV.progress.nobody.x",
 		"$KV.tasks." + string(stranger),

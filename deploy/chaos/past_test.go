@@ -4,10 +4,12 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -79,10 +81,20 @@ func writePast(ctx context.Context, url string, runs int) (past map[string]uint6
 		return nil, err
 	}
 	last := requests.CachedInfo().State.LastSeq
+	for {
+		_, err := js.Stream(ctx, sliceOf(run.Number(last+1)))
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return nil, err
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 	for n := last - uint64(runs) + 1; n <= last; n++ {
 		doc := run.QueuedDocument(request, run.Number(n))
 		doc.End(run.Success, "", time.Now())
-		msg := nats.NewMsg(fmt.Sprintf("$KV.runs.final.%s.%d", request.Task, n))
+		msg := nats.NewMsg(fmt.Sprintf("$KV.%s.final.%s.%d", strings.TrimPrefix(sliceOf(run.Number(n)), "KV_"), request.Task, n))
 		msg.Header.Set("ce-id", fmt.Sprintf("%s.%d", request.Task, n))
 		msg.Header.Set("ce-subject", strconv.FormatUint(n, 10))
 		if msg.Data, err = doc.Encode(); err != nil {
@@ -95,7 +107,11 @@ func writePast(ctx context.Context, url string, runs int) (past map[string]uint6
 	<-js.PublishAsyncComplete()
 	for limit := time.Now().Add(drainLimit); ; time.Sleep(100 * time.Millisecond) {
 		past = map[string]uint64{}
-		for _, name := range []string{"RUNS", "KV_runs", "EVENTS"} {
+		slices, err := slicesOf(ctx, js)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range append(slices, "RUNS", "EVENTS") {
 			stream, err := js.Stream(ctx, name)
 			if err != nil {
 				return nil, err

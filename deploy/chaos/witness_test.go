@@ -61,7 +61,8 @@ func witnesses(ctx context.Context, urls string, past map[string]uint64, l *ledg
 	w := &witness{nc: nc, js: js, past: past, ledger: l, events: map[string]map[uint64]bool{}, notes: map[run.Number][]string{}, foreign: map[run.Number]bool{}}
 	ctx, w.stop = context.WithCancel(ctx)
 	for subject, note := range map[string]func(*nats.Msg){
-		"$KV.runs.>":     w.noteWrite,
+		"$KV.*.claim.>":  w.noteWrite,
+		"$KV.*.final.>":  w.noteWrite,
 		"$KV.progress.>": w.noteProgress,
 		"$JS.ACK.>":      w.noteAck,
 		"$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.>": func(*nats.Msg) {
@@ -207,7 +208,7 @@ func runOf(subject string) run.Number {
 // noteWrite sees every write of a claim or a final document that was tried, refused ones too.
 func (w *witness) noteWrite(msg *nats.Msg) {
 	expected := msg.Header.Get("Nats-Expected-Last-Subject-Sequence")
-	if strings.HasPrefix(msg.Subject, "$KV.runs.final.") {
+	if strings.Contains(msg.Subject, ".final.") {
 		doc, _ := run.DecodeDocument(msg.Data)
 		w.note(runOf(msg.Subject), "final (if sequence is %s): %s %q, %d rows, execution %d", expected, doc.StatusDescription, doc.Message, doc.RowsProcessed, doc.ExecutionCount)
 		return
@@ -262,7 +263,7 @@ func (w *witness) read(ctx context.Context) (s stored, err error) {
 			}
 			return nil
 		}),
-		w.each(ctx, "KV_runs", "$KV.runs.final.>", func(msg jetstream.Msg, _ uint64) error {
+		w.eachSlice(ctx, func(msg jetstream.Msg, _ uint64) error {
 			n := runOf(msg.Subject())
 			if w.isStrange(n) {
 				return nil
@@ -291,6 +292,38 @@ func (w *witness) open(ctx context.Context, works []*work) (n int, err error) {
 	}
 	return n, err
 }
+
+// eachSlice is each for the final documents of all slices.
+func (w *witness) eachSlice(ctx context.Context, take func(msg jetstream.Msg, sequence uint64) error) error {
+	names, err := slicesOf(ctx, w.js)
+	for _, name := range names {
+		err = errors.Join(err, w.each(ctx, name, "$KV."+strings.TrimPrefix(name, "KV_")+".final.>", take))
+	}
+	return err
+}
+
+// slicesOf are the streams of the slices.
+func slicesOf(ctx context.Context, js jetstream.JetStream) (all []string, err error) {
+	names := js.StreamNames(ctx, jetstream.WithStreamListSubject("$KV.>"))
+	for name := range names.Name() {
+		if name == "KV_runs" || strings.HasPrefix(name, "KV_runs_") {
+			all = append(all, name)
+		}
+	}
+	return all, names.Err()
+}
+
+// newestSlice is the stream that the next run's results go to.
+func (w *witness) newestSlice(ctx context.Context) string {
+	stream, err := w.js.Stream(ctx, "RUNS")
+	if err != nil || w.renumber(stream.CachedInfo().Config.Metadata["runhook-numbers"]) != nil {
+		return ""
+	}
+	return sliceOf(w.number(stream.CachedInfo().State.LastSeq + 1))
+}
+
+// sliceOf is the stream of a run's results.
+func sliceOf(n run.Number) string { return fmt.Sprintf("KV_runs_%d", n/slice) }
 
 var errMissing = errors.New("the server does not send them")
 

@@ -31,7 +31,7 @@ destination: {csv: {connection: drop, path: out.csv, action: append}}
 	}
 	w.request = request(def)
 	var finals sync.WaitGroup
-	_, err := jetStream(b, w.store).Conn().Subscribe("$KV.runs.final.>", func(*nats.Msg) { finals.Done() })
+	_, err := jetStream(b, w.store).Conn().Subscribe("$KV.runs_0.final.>", func(*nats.Msg) { finals.Done() })
 	if err != nil {
 		b.Fatal(err)
 	}

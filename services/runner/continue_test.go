@@ -275,7 +275,7 @@ func (w *workshop) sequences(t *testing.T) map[string]uint64 {
 	t.Helper()
 	all := map[string]uint64{}
 	js := jetStream(t, w.store)
-	for _, name := range []string{"RUNS", "KV_runs", "KV_progress", "EVENTS"} {
+	for _, name := range []string{"RUNS", "KV_runs_0", "KV_progress", "EVENTS"} {
 		stream, err := js.Stream(t.Context(), name)
 		if err != nil {
 			t.Fatal(err)

@@ -36,8 +36,8 @@ func TestKillBetweenAnyTwoSteps(t *testing.T) {
 			name    string
 			subject string // as runUntilKilled takes it
 		}{
-			{"claiming", "$KV.runs.claim."},
-			{"ending", "$KV.runs.final."},
+			{"claiming", "$KV.runs_0.claim."},
+			{"ending", "$KV.runs_0.final."},
 			{"acknowledging", "$JS.ACK."},
 		} {
 			for _, after := range []bool{false, true} {

@@ -30,7 +30,7 @@ func TestLiveDocumentChangesFourTimesASecond(t *testing.T) {
 
 	js := jetStream(t, w.store)
 	written := make(chan *nats.Msg, 4096)
-	for _, subject := range []string{"$KV.runs.claim.>", "run.status.>"} {
+	for _, subject := range []string{"$KV.runs_0.claim.>", "run.status.>"} {
 		if _, err := js.Conn().ChanSubscribe(subject, written); err != nil {
 			t.Fatal(err)
 		}

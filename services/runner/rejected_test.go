@@ -66,7 +66,7 @@ func TestKillWhileRowsAreRejected(t *testing.T) {
 		{"the cells of the first chunk", "$O.rows.C.", 1},
 		{"the name of the first chunk", "$O.rows.M.", 1},
 		{"the name of the last chunk", "$O.rows.M.", 10},
-		{"the final document", "$KV.runs.final.", 1},
+		{"the final document", "$KV.runs_0.final.", 1},
 		{"acknowledging", "$JS.ACK.", 1},
 	} {
 		for _, after := range []bool{false, true} {
@@ -255,7 +255,7 @@ func TestValuesStandInRejectedRowsOnly(t *testing.T) {
 	proctest.Eventually(t, "the completion event is stored", func() bool { return w.events(t) > 0 })
 	js := jetStream(t, w.store)
 	searched := 0
-	for _, name := range []string{"RUNS", "KV_runs", "EVENTS", "KV_progress", "KV_control", "KV_tasks"} {
+	for _, name := range []string{"RUNS", "KV_runs_0", "EVENTS", "KV_progress", "KV_control", "KV_tasks"} {
 		stream, err := js.Stream(t.Context(), name)
 		if err != nil {
 			t.Fatal(err)

@@ -122,7 +122,7 @@ func TestARunWithAForeignClaimIsCanceled(t *testing.T) {
 	s := open(t, nil)
 	r := s.submit(s.apply("Refresh"))
 	js := bustest.JetStream(t, s.Broker.URL())
-	if _, err := js.Publish(t.Context(), "$KV.runs.claim."+string(r.doc.ExecuteID)+"."+r.number.String(), []byte("no claim")); err != nil {
+	if _, err := js.Publish(t.Context(), "$KV.runs_0.claim."+string(r.doc.ExecuteID)+"."+r.number.String(), []byte("no claim")); err != nil {
 		t.Fatal(err)
 	}
 	if waits := s.queued(""); !slices.Equal(waits, []run.Number{r.number}) {

@@ -10,19 +10,13 @@ import (
 	"runhook/shared/bus/internal/jet"
 )
 
-// fitAccount fills a topology from the store that is there, and from what the account allows where that
-// decides. The error says all that the account lacks for the store.
-func (b *Bus) fitAccount(ctx context.Context, t *Topology, made map[string]*jetstream.StreamInfo) error {
+// fitAccount fills a topology from what the account allows where that decides; asked is what was asked for.
+// The error says all that the account lacks for the store.
+func (b *Bus) fitAccount(ctx context.Context, t *Topology, asked Topology, slices []jetstream.StreamConfig, made map[string]*jetstream.StreamInfo) error {
 	info, err := b.store.JS.AccountInfo(ctx)
 	if err != nil {
 		return fmt.Errorf("read the limits of the account: %w", jet.Explain(err))
 	}
-	var has Topology
-	if runs := made[jet.RunsStream]; runs != nil {
-		has = storedTopology(runs.Config)
-	}
-	asked := t.MaxConsumers
-	t.over(has)
 	account, tiered := info.Tier, len(info.Tiers) > 0
 	if tiered {
 		var ok bool
@@ -31,7 +25,7 @@ func (b *Bus) fitAccount(ctx context.Context, t *Topology, made map[string]*jets
 		}
 	}
 	limits := account.Limits
-	if limits.MaxConsumers > 0 && asked == 0 && len(made) == 0 {
+	if limits.MaxConsumers > 0 && asked.MaxConsumers == 0 && len(made) == 0 {
 		t.MaxConsumers = min(t.MaxConsumers, limits.MaxConsumers)
 	}
 	if progress := made[jet.ProgressStream]; progress != nil {
@@ -39,7 +33,7 @@ func (b *Bus) fitAccount(ctx context.Context, t *Topology, made map[string]*jets
 	} else {
 		t.progressOnDisk = !hasMemory(account, t.copies(tiered)*max(1, t.progress().MaxBytes))
 	}
-	if lacks := lacking(*t, account, tiered, made); len(lacks) > 0 {
+	if lacks := lacking(*t, append(t.streams(), slices...), account, tiered, made); len(lacks) > 0 {
 		return fmt.Errorf("the account does not hold the store, and nothing was changed: %s", strings.Join(lacks, "; "))
 	}
 	return nil
@@ -60,9 +54,9 @@ func hasMemory(account jetstream.Tier, bytes int64) bool {
 }
 
 // lacking says what an account lacks for a store, and what to do about it.
-func lacking(t Topology, account jetstream.Tier, tiered bool, made map[string]*jetstream.StreamInfo) (lacks []string) {
+func lacking(t Topology, wanted []jetstream.StreamConfig, account jetstream.Tier, tiered bool, made map[string]*jetstream.StreamInfo) (lacks []string) {
 	lack := func(format string, values ...any) { lacks = append(lacks, fmt.Sprintf(format, values...)) }
-	limits, wanted := account.Limits, t.streams()
+	limits := account.Limits
 	var fresh int
 	var disk, present int64
 	for _, config := range wanted {

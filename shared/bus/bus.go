@@ -206,6 +206,7 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 		return nil, err
 	}
 	store.Denials = denials
+	store.Make = func(ctx context.Context, slice jet.Slice) error { return makeSlice(ctx, store, slice) }
 	return &Bus{
 		Runs: &Runs{store: store}, Work: &Work{claims: claims{store}, publisher: fast},
 		Unheld: &Unheld{claims{store}}, Tasks: &Tasks{store: store}, store: store,

@@ -23,7 +23,9 @@ import (
 // and the store checks it against both, in one step: whoever lost the claim can write neither.
 // It is for one goroutine at a time.
 type Claim struct {
-	store    *jet.Store
+	store *jet.Store
+	// results is the slice of the run.
+	results  *jet.Results
 	task     task.ID
 	number   run.Number
 	sequence uint64
@@ -36,9 +38,20 @@ type Claim struct {
 	Token uint64
 }
 
-// newClaim is a claim that takes the place of what is stored at a sequence, 0 for nothing.
-func newClaim(s *jet.Store, id task.ID, n run.Number, sequence uint64) *Claim {
-	return &Claim{store: s, task: id, number: n, sequence: sequence, hold: rand.Text()[:16]}
+// newClaim is a claim that takes the place of what is stored at a sequence, 0 for nothing. A run whose slice is
+// gone is over: ErrClaimed.
+func newClaim(ctx context.Context, s *jet.Store, id task.ID, n run.Number, sequence uint64) (*Claim, error) {
+	results, err := s.ResultsFor(ctx, n)
+	if err == nil && results.IsSealed() && sequence == 0 {
+		return nil, ErrClaimed
+	}
+	if errors.Is(err, run.ErrRunGone) {
+		return nil, fmt.Errorf("%w: %w", ErrClaimed, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Claim{store: s, results: results, task: id, number: n, sequence: sequence, hold: rand.Text()[:16]}, nil
 }
 
 // Seen is somebody's claim as it was read.
@@ -54,7 +67,12 @@ func (s Seen) SameAs(other Seen) bool { return s.sequence == other.sequence }
 
 // Claim takes a run that nobody holds and that has not ended; otherwise ErrClaimed.
 func (w *Work) Claim(ctx context.Context, id task.ID, n run.Number, state run.Claim) (*Claim, error) {
-	return take(ctx, w.store, id, n, 0, state)
+	claim, err := take(ctx, w.store, id, n, 0, state)
+	if errors.Is(err, run.ErrRunGone) {
+		w.store.Log.Error().Str("task", string(id)).Stringer("run", n).
+			Msg("an accepted run is not executed: its slice was removed, and nobody can tell whether it has ended")
+	}
+	return claim, err
 }
 
 // TakeOver takes a run from the holder that seen shows, unless the claim has moved since: then
@@ -64,8 +82,11 @@ func (w *Work) TakeOver(ctx context.Context, id task.ID, n run.Number, seen Seen
 }
 
 func take(ctx context.Context, s *jet.Store, id task.ID, n run.Number, expected uint64, state run.Claim) (*Claim, error) {
-	claim := newClaim(s, id, n, expected)
-	if err := claim.Again(ctx, state); err != nil {
+	claim, err := newClaim(ctx, s, id, n, expected)
+	if err == nil {
+		err = claim.Again(ctx, state)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return claim, nil
@@ -93,8 +114,12 @@ func (c claims) Lease() time.Duration { return c.store.Lease }
 // FindClaim returns the claim of a run that has not ended, as the leader has it; ok is false when there
 // is none.
 func (c claims) FindClaim(ctx context.Context, id task.ID, n run.Number) (seen Seen, ok bool, err error) {
-	stored, err := c.store.Results.LeaderLast(ctx, c.store.Results.FenceSubject(id, n))
-	if errors.Is(err, jet.ErrMissing) {
+	results, err := c.store.ResultsOf(ctx, n)
+	var stored jet.Record
+	if err == nil {
+		stored, err = results.LeaderLast(ctx, results.FenceSubject(id, n))
+	}
+	if errors.Is(err, jet.ErrMissing) || errors.Is(err, run.ErrRunGone) {
 		return Seen{}, false, nil
 	}
 	if err != nil {
@@ -102,12 +127,12 @@ func (c claims) FindClaim(ctx context.Context, id task.ID, n run.Number) (seen S
 	}
 	seen.sequence = stored.Sequence
 	switch stored.Subject {
-	case c.store.Results.ClaimSubject(id, n):
-	case c.store.Results.FinalSubject(id, n): // the claim before it is about to go
+	case results.ClaimSubject(id, n):
+	case results.FinalSubject(id, n): // the claim before it is of no use any more
 		return Seen{}, false, nil
 	default: // it stands behind the fence, and the claim below it
-		c.store.Results.PassOver(stored, errors.New("it is neither a claim nor a final document"))
-		stored, err = c.store.Results.LeaderLast(ctx, c.store.Results.ClaimSubject(id, n))
+		results.PassOver(stored, errors.New("it is neither a claim nor a final document"))
+		stored, err = results.LeaderLast(ctx, results.ClaimSubject(id, n))
 		if errors.Is(err, jet.ErrMissing) {
 			seen.Foreign = true
 			return seen, true, nil
@@ -117,7 +142,7 @@ func (c claims) FindClaim(ctx context.Context, id task.ID, n run.Number) (seen S
 		}
 	}
 	if seen.State, err = run.DecodeClaim(stored.Data); err != nil {
-		c.store.Results.PassOver(stored, err)
+		results.PassOver(stored, err)
 		seen.State, seen.Foreign = run.Claim{}, true
 	}
 	if seen.State.Token == 0 {
@@ -140,7 +165,7 @@ func (c *Claim) Renew(ctx context.Context, state run.Claim) error {
 	if err != nil {
 		return fmt.Errorf("encode the claim of run %s: %w", c.number, err)
 	}
-	subject := c.store.Results.ClaimSubject(c.task, c.number)
+	subject := c.results.ClaimSubject(c.task, c.number)
 	stored, err := c.write(ctx, jet.Entry{Msg: &nats.Msg{Subject: subject, Data: data, Header: nats.Header{}}})
 	if err != nil {
 		return err
@@ -163,7 +188,7 @@ func (c *Claim) Finish(ctx context.Context, doc run.Document, rejected run.Rejec
 		header.Set(jet.HeaderRejected, formatRejected(rejected))
 	}
 	_, err = c.write(ctx, jet.Entry{
-		Msg: &nats.Msg{Subject: c.store.Results.FinalSubject(c.task, c.number), Data: data, Header: header},
+		Msg: &nats.Msg{Subject: c.results.FinalSubject(c.task, c.number), Data: data, Header: header},
 	})
 	return err
 }
@@ -182,18 +207,21 @@ func (c *Claim) write(ctx context.Context, e jet.Entry) (jet.Receipt, error) {
 	pause := wait.Backoff{Least: 2 * time.Millisecond, Most: 250 * time.Millisecond}
 	for {
 		e.Fence = c.expect(e.Msg, c.sequence)
-		written, err := c.store.Results.Publish(limited, e)
+		written, err := c.results.Publish(limited, e)
 		if err == nil {
 			c.unsure = false
 			return written, nil
 		}
-		stored, readErr := c.store.Results.LeaderLast(ctx, e.Fence)
+		if errors.Is(err, run.ErrRunGone) {
+			return jet.Receipt{}, ErrLost
+		}
+		stored, readErr := c.results.LeaderLast(ctx, e.Fence)
 		read, refused := readErr == nil || errors.Is(readErr, jet.ErrMissing), jet.Refused(err)
 		switch {
 		case read && c.wrote(stored) && c.isThis(e.Msg, stored):
 			c.unsure = false
 			return jet.Receipt{Sequence: stored.Sequence}, nil
-		case read && c.wrote(stored) && stored.Subject == c.store.Results.ClaimSubject(c.task, c.number):
+		case read && c.wrote(stored) && stored.Subject == c.results.ClaimSubject(c.task, c.number):
 			c.sequence, c.unsure = stored.Sequence, false
 		case read && refused && stored.Sequence == c.sequence: // a cluster has not agreed on an earlier write yet
 		case read && refused && c.isPassedOver(ctx, stored):
@@ -220,7 +248,7 @@ func (c *Claim) wrote(stored jet.Record) bool {
 	if stored.Sequence <= c.sequence {
 		return false
 	}
-	if stored.Subject == c.store.Results.FinalSubject(c.task, c.number) {
+	if stored.Subject == c.results.FinalSubject(c.task, c.number) {
 		return stored.Header.Get(jet.HeaderHold) == c.mark()
 	}
 	state, err := run.DecodeClaim(stored.Data)
@@ -240,13 +268,13 @@ func (c *Claim) isPassedOver(ctx context.Context, stored jet.Record) bool {
 // isThis reports whether a message of this holder's is certainly the one that it was just writing. There
 // is one final document, and no claim with the same bytes as long as no earlier write is unsettled.
 func (c *Claim) isThis(msg *nats.Msg, stored jet.Record) bool {
-	final := stored.Subject == c.store.Results.FinalSubject(c.task, c.number)
+	final := stored.Subject == c.results.FinalSubject(c.task, c.number)
 	return bytes.Equal(stored.Data, msg.Data) && (final || !c.unsure)
 }
 
 // expect makes a message depend on the last sequence behind the run's fence.
 func (c *Claim) expect(msg *nats.Msg, sequence uint64) (fence string) {
-	fence = c.store.Results.FenceSubject(c.task, c.number)
+	fence = c.results.FenceSubject(c.task, c.number)
 	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(sequence, 10))
 	msg.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, fence)
 	return fence

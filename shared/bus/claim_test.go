@@ -31,7 +31,7 @@ func TestRenewalThatIsNotStored(t *testing.T) {
 	js := bustest.JetStream(t, store.Broker.URL())
 	limit := func(bytes int32) {
 		t.Helper()
-		stream, err := js.Stream(t.Context(), "KV_runs")
+		stream, err := js.Stream(t.Context(), "KV_runs_0")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,7 +56,7 @@ func TestRenewalThatIsNotStored(t *testing.T) {
 func TestRefusedRenewalThatCannotBeReadBack(t *testing.T) {
 	t.Parallel()
 	broker := withUsers(t, &server.User{Username: "deaf", Password: "deaf", Permissions: &server.Permissions{
-		Publish:   &server.SubjectPermission{Deny: []string{"$JS.API.STREAM.MSG.GET.KV_runs"}},
+		Publish:   &server.SubjectPermission{Deny: []string{"$JS.API.STREAM.MSG.GET.KV_runs_0"}},
 		Subscribe: &server.SubjectPermission{Allow: []string{">"}},
 	}})
 	admin, deaf := connectAs(t, broker, "admin"), connectAs(t, broker, "deaf")

@@ -103,8 +103,10 @@ func TestAHoldersOwnLateWriteIsNotAnothers(t *testing.T) {
 				t.Fatalf("after it: %v", err)
 			}
 			records := 0
-			if info, err := store.Jet().Results.Info(t.Context()); err == nil {
-				records = int(info.State.LastSeq)
+			if results, err := store.Jet().ResultsOf(t.Context(), n); err == nil {
+				if info, err := results.Info(t.Context()); err == nil {
+					records = int(info.State.LastSeq)
+				}
 			}
 			if records < 3 {
 				t.Errorf("%d writes, so that the late one counts for the one after it", records)
@@ -120,7 +122,7 @@ func TestAHoldersOwnLateWriteIsNotAnothers(t *testing.T) {
 // below it has it.
 func TestAForeignMessageTakesNoRunAway(t *testing.T) {
 	t.Parallel()
-	for name, subject := range map[string]string{"over the claim": "$KV.runs.claim.", "beside it": "$KV.runs.note."} {
+	for name, subject := range map[string]string{"over the claim": "$KV.runs_0.claim.", "beside it": "$KV.runs_0.note."} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			store := bustest.New(t, bus.Topology{})
@@ -146,7 +148,7 @@ func TestAForeignMessageTakesNoRunAway(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if subject != "$KV.runs.claim." {
+			if subject != "$KV.runs_0.claim." {
 				publish()
 				if err := former.Renew(t.Context(), state); !errors.Is(err, bus.ErrLost) {
 					t.Errorf("the renewal behind another holder's claim: %v", err)

@@ -182,10 +182,10 @@ func TestDeniedPullSaysSo(t *testing.T) {
 func TestRightLackingAtWorkIsNamed(t *testing.T) {
 	t.Parallel()
 	rights := map[string]string{ // the right that is named, by user
-		"lookup": "$JS.API.DIRECT.GET.KV_runs.$KV.runs.final.>", "leader": "$JS.API.STREAM.MSG.GET.KV_runs", "claim": "$KV.runs.claim.>", "progress": "$KV.progress.>",
+		"lookup": "$JS.API.DIRECT.GET.KV_runs_0.$KV.runs_0.final.>", "leader": "$JS.API.STREAM.MSG.GET.KV_runs_0", "claim": "$KV.runs_0.claim.>", "progress": "$KV.progress.>",
 		"ack": "$JS.ACK.RUNS.>", "definition": "$JS.API.DIRECT.GET.KV_tasks.$KV.tasks.>", "rejected": "$O.rows.C.>", "list": "$JS.API.CONSUMER.CREATE.RUNS.>",
-		"info": "$JS.API.STREAM.INFO.RUNS", "apply": "$KV.tasks.>", "queue": "$JS.API.CONSUMER.INFO.RUNS.>", "sweep": "$JS.API.CONSUMER.CREATE.KV_runs.>",
-		"final": "$KV.runs.final.>", "await": "run.status.>", "key": "$KV.keys.>", "entry": "$JS.API.STREAM.MSG.GET.KV_keys",
+		"info": "$JS.API.STREAM.INFO.RUNS", "apply": "$KV.tasks.>", "queue": "$JS.API.CONSUMER.INFO.RUNS.>", "sweep": "$JS.API.STREAM.NAMES",
+		"final": "$KV.runs_0.final.>", "await": "run.status.>", "key": "$KV.keys.>", "entry": "$JS.API.STREAM.MSG.GET.KV_keys",
 	}
 	var denying, allowing []*server.User
 	for user, subject := range rights {
@@ -243,7 +243,7 @@ func TestRightLackingAtWorkIsNamed(t *testing.T) {
 		"info":       func(b *bus.Bus) { _ = b.Ready(t.Context()) },
 		"apply":      func(b *bus.Bus) { _, _ = b.Tasks.Apply(t.Context(), definition, false) },
 		"queue":      func(b *bus.Bus) { _, _ = b.Work.Queue(t.Context(), request.Task) },
-		"sweep":      func(b *bus.Bus) { _, _ = b.Unheld.RemoveClaims(t.Context(), 0) },
+		"sweep":      func(b *bus.Bus) { _ = b.Unheld.Slices().Look(t.Context()) },
 		"key":        func(b *bus.Bus) { _, _ = b.Runs.Submit(t.Context(), request, "key") },
 		"entry":      func(b *bus.Bus) { _, _, _ = b.Runs.Keyed(t.Context(), request.Task, "key") },
 		"final":      func(*bus.Bus) { _ = claim.Finish(t.Context(), run.Document{}, nil) },
@@ -292,7 +292,7 @@ func TestKeeperWithoutTheRightSaysSo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := storeStreams(t, js)["KV_runs"]
+	config := storeStreams(t, js)["KV_runs_0"]
 	config.MaxMsgSize = 100_000
 	if _, err := js.UpdateStream(t.Context(), config); err != nil {
 		t.Fatal(err)
@@ -300,7 +300,7 @@ func TestKeeperWithoutTheRightSaysSo(t *testing.T) {
 	keeping(t, status)
 	request := bustest.Applied(t, admin)
 	proctest.Until(t, func() error {
-		if log.count("max_msg_size of stream KV_runs") == 0 || log.count("lacks a right: ") == 0 || log.count("STREAM.UPDATE.KV_runs") == 0 {
+		if log.count("max_msg_size of stream KV_runs_0") == 0 || log.count("lacks a right: ") == 0 || log.count("STREAM.UPDATE.KV_runs_0") == 0 {
 			return fmt.Errorf("it is not said")
 		}
 		return nil

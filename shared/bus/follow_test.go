@@ -240,7 +240,7 @@ func TestAwaitFindsAnEndThatNobodyTellsOf(t *testing.T) {
 	defer bus.SetLookAgain(50 * time.Millisecond)()
 	store := bustest.New(t, bus.Topology{})
 	js := bustest.JetStream(t, store.Broker.URL())
-	stream, err := js.Stream(t.Context(), "KV_runs")
+	stream, err := js.Stream(t.Context(), "KV_runs_0")
 	if err != nil {
 		t.Fatal(err)
 	}

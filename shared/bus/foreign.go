@@ -20,8 +20,12 @@ func (w *Work) EndForeign(ctx context.Context, d *Delivery, doc run.Document) er
 // Settle writes the final document of a run that has something else in the place of one, so that
 // subscribers hear of its end, too. It does nothing to a run that has ended as it should.
 func (c claims) Settle(ctx context.Context, request run.Request, n run.Number) error {
-	final, err := c.store.Results.LeaderLast(ctx, c.store.Results.FinalSubject(request.Task, n))
-	if errors.Is(err, jet.ErrMissing) {
+	results, err := c.store.ResultsOf(ctx, n)
+	var final jet.Record
+	if err == nil {
+		final, err = results.LeaderLast(ctx, results.FinalSubject(request.Task, n))
+	}
+	if errors.Is(err, jet.ErrMissing) || errors.Is(err, run.ErrRunGone) {
 		return nil
 	}
 	if err != nil {
@@ -30,7 +34,7 @@ func (c claims) Settle(ctx context.Context, request run.Request, n run.Number) e
 	if _, err := run.DecodeFinal(final.Data, request.Task, n); err == nil {
 		return nil
 	}
-	err = newClaim(c.store, request.Task, n, final.Sequence).end(ctx, run.UnreadableDocument(request, n, final.Time), nil)
+	err = c.end(ctx, request.Task, n, final.Sequence, run.UnreadableDocument(request, n, final.Time), nil)
 	if errors.Is(err, ErrClaimed) { // somebody else was faster
 		return nil
 	}

@@ -42,24 +42,6 @@ func finished(t *testing.T, store *bustest.Store, request run.Request) run.Numbe
 	return n
 }
 
-// Claims that are of no run do not keep those of ended runs behind them.
-func TestForeignClaimsKeepNothing(t *testing.T) {
-	t.Parallel()
-	store := bustest.New(t, bus.Topology{})
-	request, other := bustest.Applied(t, store.Bus), bustest.Applied(t, store.Bus)
-	bustest.Submit(t, store.Bus, other)
-	for _, name := range []string{"foo.bar", "a/b.1", string(request.Task) + ".99999999", string(request.Task) + ".1"} {
-		publish(t, store, "$KV.runs.claim."+name, "no JSON")
-	}
-	n := finished(t, store, request)
-	if _, err := store.Unheld.RemoveClaims(t.Context(), 0); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := store.Jet().Results.LeaderLast(t.Context(), store.Jet().Results.ClaimSubject(request.Task, n)); err == nil {
-		t.Error("the claim of an ended run stays behind one that is of no run")
-	}
-}
-
 // In the place of the store's id anything but a GUID as it is written is passed over, and every process has
 // the same id then: another one than before, and another one for something else.
 func TestForeignStoreID(t *testing.T) {
@@ -92,7 +74,7 @@ func TestSettle(t *testing.T) {
 	store := bustest.New(t, bus.Topology{})
 	request := bustest.Applied(t, store.Bus)
 	fine, spoiled := finished(t, store, request), bustest.Submit(t, store.Bus, request)
-	publish(t, store, store.Jet().Results.FinalSubject(request.Task, spoiled), "{}") // it decodes, and is of no run
+	publish(t, store, fmt.Sprintf("$KV.runs_0.final.%s.%d", request.Task, spoiled), "{}") // it decodes, and is of no run
 	lookup := func(n run.Number) string {
 		t.Helper()
 		status, err := store.Runs.Lookup(t.Context(), request.Task, n)

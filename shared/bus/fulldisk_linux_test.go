@@ -164,7 +164,7 @@ func TestFullDiskOfOneServer(t *testing.T) {
 	t.Logf("%d runs accepted, %d ended", len(accepted), len(ended))
 }
 
-// On a disk that has hardly any room the claims of ended runs stay, and go when there is room again.
+// On a disk that has hardly any room no slice is made or sealed, and both come when there is room again.
 func TestNothingIsPurgedFromAFullDisk(t *testing.T) {
 	t.Parallel()
 	disk := smallDisk(t, 64)
@@ -179,9 +179,10 @@ func TestNothingIsPurgedFromAFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(store.Close)
-	if err := store.Init(ctx, bus.Topology{Embedded: true}); err != nil {
+	if err := store.Init(ctx, bus.Topology{Embedded: true, Slice: 2}); err != nil {
 		t.Fatal(err)
 	}
+	store.Jet().Settled = 0
 	request := bustest.Applied(t, store)
 	claim, err := store.Work.Claim(ctx, request.Task, bustest.Submit(t, store, request), run.Claim{Owner: "me", Executions: 1})
 	if err != nil {
@@ -198,13 +199,18 @@ func TestNothingIsPurgedFromAFullDisk(t *testing.T) {
 	if !server.Cramped() || server.Full() {
 		t.Errorf("cramped %t, a failed write was seen %t", server.Cramped(), server.Full())
 	}
-	if _, err := store.Unheld.RemoveClaims(ctx, 0); !errors.Is(err, run.ErrFull) {
+	keeper := store.Unheld.Slices()
+	if err := keeper.Look(ctx); !errors.Is(err, run.ErrFull) {
 		t.Errorf("on a full disk: %v", err)
+	}
+	if made, sealed := streams(t, store, "KV_runs_2"), isSealed(t, store, "KV_runs_0"); made || sealed {
+		t.Errorf("on a full disk a slice was made: %t, sealed: %t", made, sealed)
 	}
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Unheld.RemoveClaims(ctx, 0); err != nil || server.Cramped() {
-		t.Errorf("with room: %v, cramped %t", err, server.Cramped())
+	look(t, keeper, "the slice is sealed", func() bool { return isSealed(t, store, "KV_runs_0") })
+	if made, sealed := streams(t, store, "KV_runs_2"), isSealed(t, store, "KV_runs_0"); !made || !sealed || server.Cramped() {
+		t.Errorf("with room a slice was made: %t, sealed: %t", made, sealed)
 	}
 }

@@ -86,14 +86,15 @@ func (k *keeper) look(ctx context.Context) {
 	k.seen = k.now
 }
 
-// lookAtStreams changes the settings of the streams back.
+// lookAtStreams changes the settings of the streams back. Of a slice the bound is its own.
 func (k *keeper) lookAtStreams(ctx context.Context) error {
 	js := k.tasks.store.JS
 	runs, err := js.Stream(ctx, jet.RunsStream)
 	if err != nil {
 		return jet.Explain(err)
 	}
-	for _, wanted := range storedTopology(runs.CachedInfo().Config).streams() {
+	topology := storedTopology(runs.CachedInfo().Config)
+	for _, wanted := range topology.streams() {
 		stream, err := js.Stream(ctx, wanted.Name)
 		gone := deviation{"stream " + wanted.Name, "removed"}
 		switch {
@@ -108,6 +109,14 @@ func (k *keeper) lookAtStreams(ctx context.Context) error {
 		default:
 			k.lookAtStream(ctx, stream.CachedInfo().Config, wanted)
 		}
+	}
+	all, there, err := slicesThere(ctx, k.tasks.store)
+	if err != nil {
+		return err
+	}
+	for _, slice := range all {
+		has := there[slice.StreamName()].Config
+		k.lookAtStream(ctx, has, topology.slice(slice, has.MaxBytes))
 	}
 	return nil
 }

@@ -115,9 +115,9 @@ func TestSettingsAreChangedBack(t *testing.T) {
 		"RUNS": func(c *jetstream.StreamConfig) {
 			c.MaxAge, c.MaxMsgs, c.MaxConsumers, c.AllowAtomicPublish = day, 1000, 50, false
 		},
-		"KV_runs":  func(c *jetstream.StreamConfig) { c.MaxMsgSize, c.RePublish, c.AllowDirect = 100, nil, false },
-		"EVENTS":   func(c *jetstream.StreamConfig) { c.MaxAge = 2 * day },
-		"OBJ_rows": func(c *jetstream.StreamConfig) { c.Discard, c.Subjects = jetstream.DiscardOld, c.Subjects[:1] },
+		"KV_runs_0": func(c *jetstream.StreamConfig) { c.MaxMsgSize, c.RePublish, c.AllowDirect = 100, nil, false },
+		"EVENTS":    func(c *jetstream.StreamConfig) { c.MaxAge = 2 * day },
+		"OBJ_rows":  func(c *jetstream.StreamConfig) { c.Discard, c.Subjects = jetstream.DiscardOld, c.Subjects[:1] },
 	} {
 		config := streams[name]
 		change(&config)
@@ -192,8 +192,8 @@ func TestSettingsThatStayAreSaid(t *testing.T) {
 	store := bustest.New(t, bus.Topology{Retention: 100 * day})
 	kept, log := logging(t, store.Broker.URL(), "")
 	js := bustest.JetStream(t, store.Broker.URL())
-	config := storeStreams(t, js)["KV_runs"]
-	config.MaxAge, config.DenyPurge, config.AllowRollup = 200*day, true, false
+	config := storeStreams(t, js)["KV_control"]
+	config.MaxMsgsPerSubject, config.DenyPurge, config.AllowRollup = 2, true, false
 	if _, err := js.UpdateStream(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +214,7 @@ func TestSettingsThatStayAreSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	keeping(t, kept)
-	said := []string{"max_age of stream KV_runs", "deny_purge of stream KV_runs", "deliver_policy of consumer " + string(request.Task), "stream OBJ_rows"}
+	said := []string{"max_msgs_per_subject of stream KV_control", "deny_purge of stream KV_control", "deliver_policy of consumer " + string(request.Task), "stream OBJ_rows"}
 	proctest.Until(t, func() error {
 		for _, part := range said {
 			if log.count(part) == 0 {
@@ -242,8 +242,8 @@ func TestSettingsThatStayAreSaid(t *testing.T) {
 			t.Errorf("%s is said %d times", part, n)
 		}
 	}
-	if is := storeStreams(t, js)["KV_runs"]; is.MaxAge != 200*day {
-		t.Errorf("results are kept for %s", is.MaxAge)
+	if is := storeStreams(t, js)["KV_control"]; is.MaxMsgsPerSubject != 2 {
+		t.Errorf("%d of a subject are kept", is.MaxMsgsPerSubject)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
@@ -18,49 +19,92 @@ import (
 // and processes ask different ones, whatever is not final comes from the leader, and from one that is
 // in touch with the others: no process tells of a run what another has seen to be over.
 func (r *Runs) Lookup(ctx context.Context, id task.ID, n run.Number) (Status, error) {
-	final, err := r.store.Results.Last(ctx, r.store.Results.FinalSubject(id, n))
+	results, err := r.store.ResultsOf(ctx, n)
+	switch {
+	case errors.Is(err, run.ErrRunGone):
+		return Status{}, r.gone(ctx, id, n)
+	case errors.Is(err, jet.ErrMissing): // there is nothing of the run but its request
+		return r.queued(ctx, id, n)
+	case err != nil:
+		return Status{}, err
+	}
+	final, err := results.Last(ctx, results.FinalSubject(id, n))
 	if err == nil {
-		return r.finalStatus(ctx, final, id, n)
+		return r.finalStatus(ctx, results, final, id, n)
+	}
+	if errors.Is(err, run.ErrRunGone) {
+		return Status{}, r.gone(ctx, id, n)
 	}
 	if !errors.Is(err, jet.ErrMissing) {
 		return Status{}, err
 	}
-	unfinished, err := r.unfinished(ctx, id, n)
+	unfinished, err := r.unfinished(ctx, results, id, n)
 	if err != nil && !errors.Is(err, run.ErrNoRun) && !errors.Is(err, run.ErrRunGone) {
 		return Status{}, err
 	}
-	final, confirmErr := r.store.Results.ConfirmLast(ctx, r.store.Results.FinalSubject(id, n))
+	final, confirmErr := results.ConfirmLast(ctx, results.FinalSubject(id, n))
 	switch {
 	case confirmErr == nil:
-		return r.finalStatus(ctx, final, id, n)
+		return r.finalStatus(ctx, results, final, id, n)
 	case !errors.Is(confirmErr, jet.ErrMissing):
 		return Status{}, confirmErr
 	}
-	if vouchErr := r.store.Results.Vouch(ctx); vouchErr != nil {
+	if vouchErr := results.Vouch(ctx); vouchErr != nil {
 		return Status{}, vouchErr
+	}
+	if err == nil && results.IsSealed() {
+		return Status{}, run.ErrRunGone
 	}
 	return unfinished, err
 }
 
-// finalStatus is the status of a run that has a final document. Where something else is in its place the
-// run has ended all the same: it may have been executed, and every process says of it the same.
-func (r *Runs) finalStatus(ctx context.Context, final jet.Record, id task.ID, n run.Number) (Status, error) {
-	doc, err := run.DecodeFinal(final.Data, id, n)
-	if err == nil {
-		return Status{Document: doc, Bytes: final.Data, Final: true}, nil
+// gone is the error of a run whose results are gone: run.ErrRunGone, or run.ErrNoRun where it is another task's or
+// none.
+func (r *Runs) gone(ctx context.Context, id task.ID, n run.Number) error {
+	if _, err := r.Request(ctx, id, n); err != nil {
+		return err
 	}
-	r.store.Results.PassOver(final, err)
+	return run.ErrRunGone
+}
+
+// queued is the status of a run whose slice is not made yet.
+func (r *Runs) queued(ctx context.Context, id task.ID, n run.Number) (Status, error) {
 	request, err := r.Request(ctx, id, n)
 	if err != nil {
 		return Status{}, err
 	}
-	doc = run.UnreadableDocument(request, n, final.Time)
+	if err := r.store.Runs.Vouch(ctx); err != nil {
+		return Status{}, err
+	}
+	return statusOf(run.QueuedDocument(request, n), false)
+}
+
+// statusOf is the status that a document tells.
+func statusOf(doc run.Document, final bool) (Status, error) {
 	data, err := doc.Encode()
-	return Status{Document: doc, Bytes: data, Final: true}, err
+	return Status{Document: doc, Bytes: data, Final: final}, err
+}
+
+// finalStatus is the status of a run that has a final document. Where something else is in its place the
+// run has ended all the same: it may have been executed, and every process says of it the same.
+func (r *Runs) finalStatus(ctx context.Context, results *jet.Results, final jet.Record, id task.ID, n run.Number) (Status, error) {
+	if time.Since(final.Time) > r.store.Retention() { // it goes with others, or with its slice
+		return Status{}, r.gone(ctx, id, n)
+	}
+	doc, err := run.DecodeFinal(final.Data, id, n)
+	if err == nil {
+		return Status{Document: doc, Bytes: final.Data, Final: true}, nil
+	}
+	results.PassOver(final, err)
+	request, err := r.Request(ctx, id, n)
+	if err != nil {
+		return Status{}, err
+	}
+	return statusOf(run.UnreadableDocument(request, n, final.Time), true)
 }
 
 // unfinished is what can be said of a run whose final document was not seen.
-func (r *Runs) unfinished(ctx context.Context, id task.ID, n run.Number) (Status, error) {
+func (r *Runs) unfinished(ctx context.Context, results *jet.Results, id task.ID, n run.Number) (Status, error) {
 	live, err := r.store.Progress.ConfirmLast(ctx, jet.ProgressSubject(id, n))
 	if err == nil || r.store.Replicated && errors.Is(err, jet.ErrMissing) {
 		if vouchErr := r.store.Progress.Vouch(ctx); vouchErr != nil {
@@ -81,7 +125,7 @@ func (r *Runs) unfinished(ctx context.Context, id task.ID, n run.Number) (Status
 	if r.store.Replicated && !errors.Is(err, jet.ErrMissing) {
 		return Status{}, err
 	}
-	claim, err := r.store.Results.ConfirmLast(ctx, r.store.Results.ClaimSubject(id, n))
+	claim, err := results.ConfirmLast(ctx, results.ClaimSubject(id, n))
 	if err != nil && !errors.Is(err, jet.ErrMissing) {
 		return Status{}, err
 	}
@@ -95,11 +139,10 @@ func (r *Runs) unfinished(ctx context.Context, id task.ID, n run.Number) (Status
 		if state, err := run.DecodeClaim(claim.Data); err == nil {
 			doc.Resume(state, claim.Time)
 		} else {
-			r.store.Results.PassOver(claim, err)
+			results.PassOver(claim, err)
 		}
 	}
-	data, err := doc.Encode()
-	return Status{Document: doc, Bytes: data}, err
+	return statusOf(doc, false)
 }
 
 // Request reads a run's request. Its errors are those of Lookup: what another program has published in

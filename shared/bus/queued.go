@@ -54,12 +54,15 @@ func (r *Runs) Queued(ctx context.Context, behind run.Number, limit int, ids ...
 		if err != nil || !free {
 			return err
 		}
-		status, err := r.unfinished(ctx, id, n)
+		status, err := r.Lookup(ctx, id, n)
 		if errors.Is(err, run.ErrNoRun) || errors.Is(err, run.ErrRunGone) { // no request that a runner would take
 			return nil
 		}
 		if err != nil {
 			return err
+		}
+		if status.Final { // it has ended in this moment
+			return nil
 		}
 		if queued = append(queued, status); len(queued) == limit {
 			return jet.ErrEnough

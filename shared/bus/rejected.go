@@ -73,7 +73,11 @@ func (r *Runs) RejectedRows(ctx context.Context, id task.ID, n run.Number) (*Rej
 	if !status.Final {
 		return nil, run.ErrNotEnded
 	}
-	final, err := r.store.Results.ConfirmLast(ctx, r.store.Results.FinalSubject(id, n))
+	results, err := r.store.ResultsOf(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	final, err := results.ConfirmLast(ctx, results.FinalSubject(id, n))
 	if errors.Is(err, jet.ErrMissing) {
 		return nil, run.ErrRunGone
 	}

@@ -20,7 +20,7 @@ func TestRollupsAreRefused(t *testing.T) {
 	bustest.Submit(t, store.Bus, request)
 	js := bustest.JetStream(t, store.Broker.URL())
 	for _, subject := range []string{
-		"run.request." + string(request.Task), "run.skipped", "$KV.runs.foo", "$KV.tasks.foo", "$KV.control.foo", "$KV.progress.foo",
+		"run.request." + string(request.Task), "run.skipped", "$KV.runs_0.foo", "$KV.tasks.foo", "$KV.control.foo", "$KV.progress.foo",
 	} {
 		for _, which := range []string{"all", "sub"} {
 			_, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: subject, Header: nats.Header{jetstream.MsgRollup: {which}}})

@@ -29,6 +29,9 @@ func storedTopology(runs jetstream.StreamConfig) Topology {
 		Synced: runs.Metadata[jet.SyncedKey] == "true",
 	}
 	t.MaxBytes, _ = strconv.ParseInt(runs.Metadata[jet.MaxBytesKey], 10, 64)
+	if layout, err := jet.ParseLayout(runs.Metadata); err == nil {
+		t.Slice, t.layout = int(layout.Width), layout
+	}
 	if n, err := strconv.Atoi(runs.Metadata[jet.ConsumersKey]); err == nil {
 		t.MaxConsumers = n
 	}

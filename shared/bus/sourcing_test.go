@@ -10,16 +10,20 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/shared/bus"
+	"runhook/shared/bus/internal/jet"
 	"runhook/shared/bustest"
 	"runhook/shared/proctest"
 	"runhook/shared/run"
+	"runhook/shared/wait"
 )
 
 // Each run that ends has exactly one event, although the leaders of the results and of the events
-// change again and again, and those of servers that stop and come back.
+// change again and again, and those of servers that stop and come back, while slices are made and sealed by
+// two processes.
 func TestEventsAreCompleteAcrossLeaderChanges(t *testing.T) {
 	t.Parallel()
-	cluster, request := clusterRequest(t)
+	cluster := bustest.NewCluster(t, bus.Topology{Slice: 60})
+	request := bustest.Applied(t, cluster.Bus)
 	ctx := t.Context()
 	stop := make(chan struct{})
 	var all sync.WaitGroup
@@ -42,8 +46,27 @@ func TestEventsAreCompleteAcrossLeaderChanges(t *testing.T) {
 			}
 		})
 	}
+	for i := range 2 {
+		process := cluster.Open(t, "keeper", i)
+		process.Jet().Settled = 0
+		all.Go(func() {
+			for keeper := process.Unheld.Slices(); wait.For(ctx, 50*time.Millisecond); {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				_ = keeper.Look(ctx) // while there is no leader it is done later
+			}
+		})
+	}
 	for i := range 6 {
-		for _, stream := range []string{"EVENTS", "KV_runs"} {
+		var newest run.Number
+		proctest.Until(t, func() (err error) { // RUNS may have no leader yet
+			newest, err = cluster.Jet().Next(ctx)
+			return err
+		})
+		for _, stream := range []string{"EVENTS", cluster.Jet().Layout.SliceOf(newest).StreamName()} {
 			mu.Lock()
 			before := len(finished)
 			mu.Unlock()
@@ -65,9 +88,25 @@ func TestEventsAreCompleteAcrossLeaderChanges(t *testing.T) {
 	all.Wait()
 
 	js := bustest.JetStream(t, cluster.URLs)
+	sealed := 0
 	proctest.Until(t, func() error { // the sourcing of a new leader takes a while to begin
-		results, err := subjects(ctx, js, "KV_runs", "$KV.runs.final.>")
-		if err != nil {
+		results := uint64(0)
+		sealed = 0
+		list := js.ListStreams(ctx, jetstream.WithStreamListSubject("$KV.>"))
+		for info := range list.Info() {
+			if _, isSlice := cluster.Jet().Layout.Named(info.Config.Name); !isSlice {
+				continue
+			}
+			n, err := subjects(ctx, js, info.Config.Name, "$KV.*.final.>")
+			if err != nil {
+				return err
+			}
+			results += n
+			if _, ok := jet.Sealed(info.Config); ok {
+				sealed++
+			}
+		}
+		if err := list.Err(); err != nil {
 			return err
 		}
 		events, err := subjects(ctx, js, "EVENTS", ">")
@@ -91,14 +130,17 @@ func TestEventsAreCompleteAcrossLeaderChanges(t *testing.T) {
 			t.Errorf("the event of run %s came %d times", n, count)
 		}
 	}
-	t.Logf("%d runs ended", len(finished))
+	if sealed == 0 {
+		t.Error("no slice was sealed")
+	}
+	t.Logf("%d runs ended, %d slices were sealed", len(finished), sealed)
 }
 
 // Events outlive the results that they are copied from: an integration that was away for as long as
 // results are kept still gets each once, after a restart of the server too.
 func TestEventsOutliveResults(t *testing.T) {
 	t.Parallel()
-	store := bustest.New(t, bus.Topology{Retention: 2 * time.Second})
+	store := sliced(t, bus.Topology{Retention: 2 * time.Second, Slice: 2})
 	ctx := t.Context()
 	request := bustest.Applied(t, store.Bus)
 	js := bustest.JetStream(t, store.Broker.URL())
@@ -108,12 +150,8 @@ func TestEventsOutliveResults(t *testing.T) {
 			t.Fatal("a run did not end")
 		}
 	}
-	proctest.Until(t, func() error {
-		results, err := subjects(ctx, js, "KV_runs", "$KV.runs.final.>")
-		if err == nil && results > 0 {
-			err = run.ErrUnavailable
-		}
-		return err
+	look(t, store.Unheld.Slices(), "the slices are removed", func() bool {
+		return !streams(t, store.Bus, "KV_runs_0") && !streams(t, store.Bus, "KV_runs_1")
 	})
 	store.Restart()
 	proctest.Until(t, func() error {
@@ -127,14 +165,21 @@ func TestEventsOutliveResults(t *testing.T) {
 	if pending := consumer.CachedInfo().NumPending; pending != runs {
 		t.Fatalf("%d events are left of %d runs", pending, runs)
 	}
+	ids := map[string]bool{}
 	for i := range runs {
 		msg, err := consumer.Next(jetstream.FetchMaxWait(proctest.Limit))
 		if err != nil {
 			t.Fatal(err)
 		}
 		meta, err := msg.Metadata()
-		if id := string(request.Task) + "." + strconv.Itoa(i+1); err != nil || msg.Headers().Get("ce-id") != id || meta.Sequence.Stream != uint64(i+1) {
-			t.Errorf("event %d is %s at %+v, want %s (%v)", i+1, msg.Headers().Get("ce-id"), meta, id, err)
+		ids[msg.Headers().Get("ce-id")] = true
+		if err != nil || meta.Sequence.Stream != uint64(i+1) {
+			t.Errorf("event %d is at %+v (%v)", i+1, meta, err)
+		}
+	}
+	for i := range runs { // those of two slices may come in any order
+		if id := string(request.Task) + "." + strconv.Itoa(i+1); !ids[id] {
+			t.Errorf("there is no event %s: %v", id, ids)
 		}
 	}
 }

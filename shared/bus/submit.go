@@ -30,7 +30,13 @@ const duplicateWait = 5 * time.Millisecond
 func (r *Runs) Submit(ctx context.Context, request run.Request, key string) (Accepted, error) {
 	// A caller who repeats a POST uses the same id, whatever it leads to by then.
 	id := request.Called()
-	if err := r.store.Writable(); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, submitTimeout)
+	defer cancel()
+	err := r.store.Writable()
+	if err == nil {
+		err = r.store.Room(ctx)
+	}
+	if err != nil {
 		if original, ok, _ := r.Keyed(ctx, id, key); ok {
 			return original.unlessReused(request)
 		}
@@ -41,8 +47,6 @@ func (r *Runs) Submit(ctx context.Context, request run.Request, key string) (Acc
 		return Accepted{}, fmt.Errorf("encode a run request: %w", err)
 	}
 	msg := &nats.Msg{Subject: jet.RequestSubject(request.Task), Data: data, Header: nats.Header{}}
-	ctx, cancel := context.WithTimeout(ctx, submitTimeout)
-	defer cancel()
 	if key != "" {
 		return r.submitKeyed(ctx, keyOf(id, key), request, msg)
 	}
@@ -96,6 +100,7 @@ func (r *Runs) publish(ctx context.Context, msg *nats.Msg) (jet.Receipt, error) 
 	for {
 		stored, err := r.store.Runs.Publish(ctx, jet.Entry{Msg: msg})
 		if err == nil {
+			r.store.Given(r.store.Numbers.Of(stored.Sequence))
 			return stored, nil
 		}
 		_, isAPI := errors.AsType[*jetstream.APIError](err)

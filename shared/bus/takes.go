@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -53,9 +54,9 @@ func (b *Bus) Takes(ctx context.Context, topology Topology) (takes []string, err
 	return takes, nil
 }
 
-// messages is what the messages of a stream are to people.
+// messages is what the messages of a stream are to people, of all but the slices.
 var messages = map[string]string{
-	jet.RunsStream: "runs", jet.KeysStream: "Idempotency-Keys", jet.Before.StreamName(): "results and claims of runs", jet.EventsStream: "events", jet.RowsStream: "chunks of failed rows",
+	jet.RunsStream: "runs", jet.KeysStream: "Idempotency-Keys", jet.EventsStream: "events", jet.RowsStream: "chunks of failed rows",
 }
 
 // loss says what goes from a stream with a setting that is less than before, "" if that is nothing.
@@ -67,7 +68,7 @@ func (b *Bus) loss(ctx context.Context, setting string, has *jetstream.StreamInf
 		if old == 0 || err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("%s that are older than %s: %d (so far kept for %s)", messages[was.Name], span(next.MaxAge), old, kept(was.MaxAge)), nil
+		return fmt.Sprintf("%s that are older than %s: %d (so far kept for %s)", cmp.Or(messages[was.Name], "results and claims of runs"), span(next.MaxAge), old, kept(was.MaxAge)), nil
 	case "num_replicas":
 		return fmt.Sprintf("%d of the %d copies of stream %s", was.Replicas-next.Replicas, was.Replicas, was.Name), nil
 	case "max_bytes":

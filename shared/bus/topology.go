@@ -38,10 +38,15 @@ type Topology struct {
 	// servers; whoever publishes to a single one of them groups what waits, since syncs are what it
 	// has least of. It has no default.
 	Synced bool
+	// Slice is how many runs have their results in one stream. It is said when the store is made, and stays. Default
+	// 100,000.
+	Slice int
 	// Embedded: the one server is part of this program, and finds out at each start from the last event
 	// how far the events have come (package broker). They need not be on disk at once then.
 	Embedded bool
 
+	// layout is the store's.
+	layout jet.Layout
 	// progressOnDisk: the account has no memory for the bucket of live documents.
 	progressOnDisk bool
 }
@@ -69,9 +74,10 @@ func (t *Topology) over(has Topology) {
 	t.Lease = cmp.Or(t.Lease, has.Lease, 30*time.Second)
 	t.MaxBytes = cmp.Or(t.MaxBytes, has.MaxBytes)
 	t.MaxConsumers = cmp.Or(t.MaxConsumers, has.MaxConsumers, mostConsumers)
+	t.Slice = cmp.Or(has.Slice, t.Slice, defaultSlice)
 }
 
-// streams lists every stream in the order in which they are made. Buckets are made as streams:
+// streams lists every stream but those of slices in the order in which they are made. Buckets are made as streams:
 // a KV call would switch off what they need (deleting single messages) and cannot republish both.
 func (t Topology) streams() []jetstream.StreamConfig {
 	requests := t.stream(jet.RunsStream, 35, jet.Requests, jet.SkippedRequests)
@@ -83,16 +89,11 @@ func (t Topology) streams() []jetstream.StreamConfig {
 		jet.RetentionKey: t.Retention.String(), jet.EventsKey: t.EventsRetention.String(), jet.WindowKey: t.IdempotencyWindow.String(), jet.MaxBytesKey: strconv.FormatInt(t.MaxBytes, 10),
 		jet.ConsumersKey: strconv.Itoa(t.MaxConsumers),
 	}
-
-	runs := t.bucket(jet.Before.StreamName(), 30, jet.Before.All())
-	runs.MaxAge = t.Retention
-	runs.RePublish = follow(jet.Before.Finals())
-	runs.AllowAtomicPublish = true
+	t.layout.Describe(requests.Metadata)
 
 	events := t.stream(jet.EventsStream, 23)
 	events.MaxAge = t.EventsRetention
-	events.Discard = jetstream.DiscardOld // they are copies
-	events.Sources = []*jetstream.StreamSource{jet.Before.Source()}
+	events.Discard = jetstream.DiscardOld // they are copies; of what, keepSources says
 	if t.Embedded {
 		// They are made again: a write or a sync of its own for each would bring nothing.
 		events.PersistMode = jetstream.AsyncPersistMode
@@ -106,7 +107,7 @@ func (t Topology) streams() []jetstream.StreamConfig {
 	rows.MaxAge, rows.AllowRollup = t.Retention+moreThanRuns, true
 
 	return []jetstream.StreamConfig{
-		requests, keys, runs, events, t.progress(), t.bucket(jet.ControlStream, 0.5, jet.Control), t.bucket(jet.TasksStream, 2, jet.Tasks), rows,
+		requests, keys, events, t.progress(), t.bucket(jet.ControlStream, 0.5, jet.Control), t.bucket(jet.TasksStream, 2, jet.Tasks), rows,
 	}
 }
 
@@ -158,14 +159,36 @@ func follow(source string) *jetstream.RePublish {
 // limits do not allow all of it; the error says which.
 func (b *Bus) Init(ctx context.Context, topology Topology) (err error) {
 	defer b.explain(time.Now(), &err)
-	streams, made, err := b.fitted(ctx, &topology)
+	if err := b.Fit(ctx, &topology); err != nil {
+		return err
+	}
+	// An existing store goes on while its open slice has room.
+	if err := b.store.Ahead(ctx); err != nil && b.store.Room(ctx) != nil {
+		return err
+	}
+	if err := keepSources(ctx, b.store); err != nil {
+		return err
+	}
+	if err := b.rememberKeys(ctx, topology.IdempotencyWindow); err != nil {
+		return err
+	}
+	return b.fitLeases(ctx)
+}
+
+// Fit is the part of Init that makes or changes all streams but those of slices, and fills a topology from what
+// there is.
+func (b *Bus) Fit(ctx context.Context, topology *Topology) error {
+	streams, made, err := b.fitted(ctx, topology)
 	if err != nil {
 		return err
 	}
 	var done []string
 	for _, config := range streams {
 		if has := made[config.Name]; has != nil && config.Name == jet.RunsStream {
-			config.Duplicates = max(config.Duplicates, has.Config.Duplicates) // until rememberKeys
+			config.Duplicates = min(max(config.Duplicates, has.Config.Duplicates), config.MaxAge) // until rememberKeys
+		}
+		if _, isSlice := b.store.Layout.Named(config.Name); isSlice && made[config.Name] == nil {
+			continue // Ahead makes it
 		}
 		if _, err := b.store.JS.CreateOrUpdateStream(ctx, config); err != nil {
 			err = fmt.Errorf("make stream %s: %w", config.Name, jet.Explain(err))
@@ -182,13 +205,7 @@ func (b *Bus) Init(ctx context.Context, topology Topology) (err error) {
 	if err != nil && !jet.Refused(err) {
 		return fmt.Errorf("write the store id: %w", jet.Explain(err))
 	}
-	if err := b.Check(ctx); err != nil {
-		return err
-	}
-	if err := b.rememberKeys(ctx, topology.IdempotencyWindow); err != nil {
-		return err
-	}
-	return b.fitLeases(ctx)
+	return b.Open(ctx)
 }
 
 // fitted fills a topology from what there is, and returns the streams as they are to be, and as they are
@@ -205,10 +222,20 @@ func (b *Bus) fitted(ctx context.Context, topology *Topology) (wanted []jetstrea
 		}
 		made[config.Name] = stream.CachedInfo()
 	}
-	if err := b.fitAccount(ctx, topology, made); err != nil {
+	var has Topology
+	if runs := made[jet.RunsStream]; runs != nil {
+		has = storedTopology(runs.Config)
+	}
+	asked := *topology
+	topology.over(has)
+	slices, err := b.fitSlices(ctx, topology, made)
+	if err != nil {
 		return nil, nil, err
 	}
-	for _, config := range topology.streams() {
+	if err := b.fitAccount(ctx, topology, asked, slices, made); err != nil {
+		return nil, nil, err
+	}
+	for _, config := range append(topology.streams(), slices...) {
 		if has := made[config.Name]; has != nil {
 			if config, err = changed(has.Config, config); err != nil {
 				return nil, nil, err
@@ -225,8 +252,18 @@ func (b *Bus) explain(begun time.Time, err *error) { *err = b.store.Denials.Expl
 // absent reports that there is no stream of the name.
 func absent(err error) bool { return errors.Is(err, jetstream.ErrStreamNotFound) }
 
-// Check opens the store that Init made; a missing part is an error that says what to run.
-func (b *Bus) Check(ctx context.Context) (err error) {
+// Check opens the store that Init made, and looks for room for new runs; a missing part is an error that says what
+// to run.
+func (b *Bus) Check(ctx context.Context) error {
+	err := b.Open(ctx)
+	if err == nil {
+		_ = b.store.Room(ctx) // a POST is told
+	}
+	return err
+}
+
+// Open is Check for who accepts no runs.
+func (b *Bus) Open(ctx context.Context) (err error) {
 	defer b.explain(time.Now(), &err)
 	opened := map[string]jetstream.Stream{}
 	for _, config := range (Topology{}).streams() {
@@ -242,5 +279,11 @@ func (b *Bus) Check(ctx context.Context) (err error) {
 		}
 		opened[config.Name] = stream
 	}
-	return b.store.Use(ctx, opened)
+	if err := b.store.Use(ctx, opened); err != nil {
+		return err
+	}
+	if b.store.Layout.Width == 0 {
+		return jet.As(ErrNotMade, errors.New("the store is of an older Runhook: run `runhook init --nats URL` once, with an administrator's credentials, while no service of the older one runs"))
+	}
+	return nil
 }

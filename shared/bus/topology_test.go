@@ -145,9 +145,9 @@ func TestInitSaysWhatItTakesAway(t *testing.T) {
 		"as it is":            {bus.Topology{Retention: 365 * day, IdempotencyWindow: day, Lease: 30 * time.Second, Replicas: 1}, nil},
 		"longer":              {bus.Topology{Retention: 366 * day}, nil},
 		"shorter, none older": {bus.Topology{Retention: 300 * day}, nil},
-		"shorter":             {bus.Topology{Retention: time.Microsecond}, []string{"runs that are older than 0s: 3 (so far kept for 365d)", "results and claims", "Idempotency-Keys that are older than 0s: 3"}},
+		"shorter":             {bus.Topology{Retention: time.Microsecond}, []string{"runs that are older than 0s: 3 (so far kept for 365d)", "Idempotency-Keys that are older than 0s: 3"}},
 		"window":              {bus.Topology{IdempotencyWindow: time.Microsecond}, []string{"Idempotency-Keys that are older than 0s: 3 (so far kept for 24h)"}},
-		"less room":           {bus.Topology{MaxBytes: 1000}, []string{"oldest messages of stream RUNS", "oldest messages of stream KV_runs"}},
+		"less room":           {bus.Topology{MaxBytes: 1000}, []string{"oldest messages of stream RUNS", "oldest messages of stream KV_tasks"}},
 		"room":                {bus.Topology{MaxBytes: 1 << 30}, nil},
 	} {
 		takes, err := store.Takes(t.Context(), c.topology)
@@ -173,7 +173,7 @@ func TestFewerCopiesAreTakenAway(t *testing.T) {
 	t.Parallel()
 	cluster := bustest.NewCluster(t, bus.Topology{})
 	takes, err := cluster.Takes(t.Context(), bus.Topology{Replicas: 1})
-	if err != nil || !slices.Contains(takes, "2 of the 3 copies of stream RUNS") || len(takes) != 8 {
+	if err != nil || !slices.Contains(takes, "2 of the 3 copies of stream RUNS") || len(takes) != 9 {
 		t.Errorf("takes %q, %v", takes, err)
 	}
 }
@@ -235,7 +235,7 @@ func TestAccountThatIsTooSmall(t *testing.T) {
 		topology bus.Topology
 		says     []string
 	}{
-		"streams":   {func(l *server.JetStreamAccountLimits) { l.MaxStreams = 5 }, bus.Topology{}, []string{"5 streams and has 1", "8 more", "raised to 9"}},
+		"streams":   {func(l *server.JetStreamAccountLimits) { l.MaxStreams = 5 }, bus.Topology{}, []string{"5 streams and has 1", "9 more", "raised to 10"}},
 		"consumers": {func(l *server.JetStreamAccountLimits) { l.MaxConsumers = 10 }, bus.Topology{MaxConsumers: 20}, []string{"--max-consumers 10"}},
 		"bytes":     {func(l *server.JetStreamAccountLimits) { l.MaxBytesRequired, l.MaxStore = true, 1<<30 }, bus.Topology{}, []string{"--max-bytes SIZE", "up to 1GiB"}},
 		"disk":      {func(l *server.JetStreamAccountLimits) { l.MaxStore = 1 << 20 }, bus.Topology{MaxBytes: 1 << 30}, []string{"1MiB on disk", "--max-bytes 1GiB"}},
@@ -275,7 +275,7 @@ func TestAccountThatIsTooSmall(t *testing.T) {
 func TestAccountThatIsLargeEnough(t *testing.T) {
 	t.Parallel()
 	limits := unlimited()
-	limits.MaxStreams, limits.MaxConsumers, limits.MaxBytesRequired, limits.MaxMemory, limits.MaxStore = 8, 20, true, 0, 1<<30
+	limits.MaxStreams, limits.MaxConsumers, limits.MaxBytesRequired, limits.MaxMemory, limits.MaxStore = 9, 20, true, 0, 1<<30
 	owner, js := hosted(t, limits)
 	for range 2 {
 		if err := owner.Init(t.Context(), bus.Topology{MaxBytes: 1 << 30}); err != nil {
@@ -283,7 +283,7 @@ func TestAccountThatIsLargeEnough(t *testing.T) {
 		}
 	}
 	streams := storeStreams(t, js)
-	if runs, progress := streams["RUNS"], streams["KV_progress"]; runs.MaxConsumers != 20 || progress.Storage != jetstream.FileStorage || len(streams) != 8 {
+	if runs, progress := streams["RUNS"], streams["KV_progress"]; runs.MaxConsumers != 20 || progress.Storage != jetstream.FileStorage || len(streams) != 9 {
 		t.Errorf("RUNS %+v, progress %+v", runs, progress)
 	}
 	request := bustest.Applied(t, owner)

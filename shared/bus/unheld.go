@@ -55,7 +55,7 @@ func (u *Unheld) Unacknowledged(ctx context.Context, id task.ID, behind run.Numb
 // EndUnclaimed writes the final document of a run that nobody holds: under the fence, so that in one
 // step it is claimed and ended. ErrClaimed means that a runner holds the run, or that it has ended.
 func (u *Unheld) EndUnclaimed(ctx context.Context, id task.ID, n run.Number, doc run.Document) error {
-	err := newClaim(u.store, id, n, 0).end(ctx, doc, nil)
+	err := u.end(ctx, id, n, 0, doc, nil)
 	if !errors.Is(err, ErrClaimed) {
 		return err
 	}
@@ -72,17 +72,21 @@ func (u *Unheld) EndUnclaimed(ctx context.Context, id task.ID, n run.Number, doc
 // EndAbandoned writes the final document of a run whose holder has fallen silent. seen is its claim;
 // ErrClaimed means that it has moved since.
 func (u *Unheld) EndAbandoned(ctx context.Context, id task.ID, n run.Number, seen Seen, doc run.Document) error {
-	return newClaim(u.store, id, n, seen.sequence).end(ctx, doc, seen.State.Checkpoint.Rejected)
+	return u.end(ctx, id, n, seen.sequence, doc, seen.State.Checkpoint.Rejected)
 }
 
-// end is Finish for who does not hold the claim.
-func (c *Claim) end(ctx context.Context, doc run.Document, rejected run.RejectedSet) error {
-	err := c.Finish(ctx, doc, rejected)
-	if errors.Is(err, ErrLost) {
+// end writes the final document of a run for who does not hold its claim: in the place of what is stored at a
+// sequence, 0 for nothing.
+func (c claims) end(ctx context.Context, id task.ID, n run.Number, sequence uint64, doc run.Document, rejected run.RejectedSet) error {
+	claim, err := newClaim(ctx, c.store, id, n, sequence)
+	if err == nil {
+		err = claim.Finish(ctx, doc, rejected)
+	}
+	if errors.Is(err, ErrLost) || errors.Is(err, ErrClaimed) {
 		return ErrClaimed
 	}
 	if err != nil {
-		return fmt.Errorf("end run %s: %w", c.number, err)
+		return fmt.Errorf("end run %s: %w", n, err)
 	}
 	return nil
 }

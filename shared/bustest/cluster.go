@@ -176,7 +176,7 @@ func (c *Cluster) lead(t testing.TB, right func(leader int) bool) {
 	t.Helper()
 	proctest.Eventually(t, "the streams have the leaders they should", func() bool {
 		wrong := 0
-		for _, stream := range []string{"RUNS", "EVENTS", "KV_runs", "KV_progress"} {
+		for _, stream := range []string{"RUNS", "EVENTS", "KV_runs_0", "KV_progress"} {
 			if leader := c.Leader(t, stream); !right(leader) {
 				wrong++
 				_ = c.Servers[leader].JetStreamStepdownStream(server.DEFAULT_GLOBAL_ACCOUNT, stream) // asked again until it has

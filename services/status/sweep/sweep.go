@@ -21,9 +21,8 @@ import (
 const (
 	again  = 5 * time.Second // after an error
 	atMost = time.Hour
-	// claimsEvery is how often ended runs' claims are removed: at thousands of runs a second they are
-	// still few then, and the store is not held up for long.
-	claimsEvery = 5 * time.Second
+	// slicesEvery is how often slices of runs are looked at: a whole empty one lasts longer at thousands of runs a second.
+	slicesEvery = 5 * time.Second
 	// unqueuedEvery is how often requests that no queue hands out are looked for. There are none but where
 	// a program that is not an ingress publishes them, or an ingress that has not heard of a task's end.
 	unqueuedEvery = 10 * time.Second
@@ -58,14 +57,14 @@ func New(o Options) *Sweeper {
 
 // Run ends runs that no runner will, until ctx ends: those that no runner took in time (start_within),
 // and those that have not ended after half the time that runs are kept. Each run is ended once, by the
-// sweeper that is first; whoever delivers it later finds that it has ended. Run also removes the claims
-// of ended runs, and the definitions of tasks that no run can need any more.
+// sweeper that is first; whoever delivers it later finds that it has ended. Run also keeps the slices of
+// runs, and removes the definitions of tasks that no run can need any more.
 //
 // It looks at a queue when something in it is due, or could be if it came right now.
 func (s *Sweeper) Run(ctx context.Context) {
 	var beside sync.WaitGroup
 	defer beside.Wait()
-	beside.Go(func() { s.removeClaims(ctx) })
+	beside.Go(func() { s.keepSlices(ctx) })
 	beside.Go(func() { s.endUnqueued(ctx) })
 	queues := map[task.ID]*queue{}
 	var definitions time.Time
@@ -96,15 +95,14 @@ func (s *Sweeper) Run(ctx context.Context) {
 	}
 }
 
-// removeClaims removes the claims of ended runs again and again until ctx ends.
-func (s *Sweeper) removeClaims(ctx context.Context) {
-	ticker := time.NewTicker(claimsEvery)
+// keepSlices keeps the slices of runs until ctx ends.
+func (s *Sweeper) keepSlices(ctx context.Context) {
+	ticker := time.NewTicker(slicesEvery)
 	defer ticker.Stop()
-	var last uint64
+	slices := s.store.Slices()
 	for {
-		var err error
-		if last, err = s.store.RemoveClaims(ctx, last); err != nil && ctx.Err() == nil {
-			s.log.Debug().Err(err).Msg("claims of ended runs stay for now")
+		if err := slices.Look(ctx); err != nil && ctx.Err() == nil {
+			s.log.Debug().Err(err).Msg("slices of runs stay as they are for now, trying again")
 		}
 		select {
 		case <-ctx.Done():

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -24,18 +23,25 @@ type damage struct {
 	unsynced bool
 	// numbers tells run numbers by sequences.
 	numbers jet.Numbers
-	// runsLast and finalsLast are the last sequences that are left in RUNS and in the bucket.
-	runsLast, finalsLast uint64
+	// runsLast is the last sequence that is left in RUNS.
+	runsLast uint64
+	// slices are the open ones.
+	slices []sliceDamage
 	// delivered is the highest run number that a queue has handed out, and number the highest that
 	// anything but RUNS knows of.
 	delivered, number run.Number
-	// copied is the highest sequence of the bucket that the events have a copy of.
-	copied uint64
 	// noEvents: there is not one event, and there are final documents that are young enough to have one.
 	// Somebody has purged the stream, or its files are lost.
 	noEvents bool
 	// unfinished: an earlier repair did not come to its end.
 	unfinished bool
+}
+
+// sliceDamage is what tells of lost claims and final documents.
+type sliceDamage struct {
+	*jet.Results
+	// last is the last sequence that is left, and copied the highest that the events have a copy of.
+	last, copied uint64
 }
 
 func (d damage) any() bool {
@@ -55,21 +61,36 @@ func (d damage) onlyEvents() bool {
 
 // results reports whether claims and final documents, or the events, are lost.
 func (d damage) results() bool {
-	return d.cutOff[jet.Before.StreamName()] > 0 || d.copied > d.finalsLast || d.finalsLast == 0 && d.number > 0 ||
-		d.cutOff[jet.EventsStream] > 0 || d.noEvents || d.unfinished
+	empty, known := true, false
+	for _, slice := range d.slices {
+		if d.cutOff[slice.StreamName()] > 0 || slice.copied > slice.last {
+			return true
+		}
+		empty, known = empty && slice.last == 0, known || slice.Has(d.number)
+	}
+	return empty && known || d.cutOff[jet.EventsStream] > 0 || d.noEvents || d.unfinished
 }
 
 // certain is the highest run number that RUNS has given out for certain.
 func (d damage) certain() run.Number { return max(d.delivered, d.numbers.Of(d.runsLast)) }
 
-func (s store) damage(ctx context.Context, cutOff map[string]int64, unsynced bool) (damage, error) {
+func (s *store) damage(ctx context.Context, cutOff map[string]int64, unsynced bool) (damage, error) {
 	found := damage{cutOff: cutOff, unsynced: unsynced, numbers: s.Numbers}
-	for stream, last := range map[*jet.Stream]*uint64{s.Runs: &found.runsLast, s.Results.Stream: &found.finalsLast} {
-		info, err := stream.Info(ctx)
+	runs, err := s.Runs.Info(ctx)
+	if err != nil {
+		return found, jet.Explain(err)
+	}
+	found.runsLast = runs.State.LastSeq
+	copied, err := s.Copied(ctx)
+	if err != nil {
+		return found, err
+	}
+	for _, slice := range s.open {
+		info, err := slice.Info(ctx)
 		if err != nil {
 			return found, jet.Explain(err)
 		}
-		*last = info.State.LastSeq
+		found.slices = append(found.slices, sliceDamage{slice, info.State.LastSeq, copied.Until(slice.StreamName())})
 	}
 	consumers := s.Runs.ListConsumers(ctx)
 	for info := range consumers.Info() {
@@ -78,12 +99,14 @@ func (s store) damage(ctx context.Context, cutOff map[string]int64, unsynced boo
 	if err := consumers.Err(); err != nil {
 		return found, fmt.Errorf("list the queues: %w", jet.Explain(err))
 	}
-	latest := found.finalsLast - min(found.finalsLast, skipped)
-	number, err := s.highestNumber(ctx, latest, found.certain())
-	if err != nil {
-		return found, err
+	found.number = found.delivered
+	for _, slice := range found.slices {
+		number, err := s.highestNumber(ctx, slice.Results, slice.last-min(slice.last, skipped), found.certain())
+		if err != nil {
+			return found, err
+		}
+		found.number = max(found.number, number)
 	}
-	found.number = max(found.delivered, number)
 	if err := s.eventsDamage(ctx, &found); err != nil {
 		return found, err
 	}
@@ -97,11 +120,10 @@ func (s store) damage(ctx context.Context, cutOff map[string]int64, unsynced boo
 
 // eventsDamage is what the events tell. Some of the last may only be late: the server begins to copy some
 // seconds after its start.
-func (s store) eventsDamage(ctx context.Context, found *damage) error {
+func (s *store) eventsDamage(ctx context.Context, found *damage) error {
 	event, err := s.Events.LeaderLast(ctx, jet.Events)
 	if err == nil {
-		var number run.Number
-		number, found.copied = origin(event.Header)
+		number, _ := origin(event.Header)
 		if plausible(number, found.certain()) && isFinal(event, jet.TaskOfEvent(event.Subject), number) == nil {
 			found.number = max(found.number, number)
 		}
@@ -110,22 +132,14 @@ func (s store) eventsDamage(ctx context.Context, found *damage) error {
 	if !errors.Is(err, jet.ErrMissing) {
 		return err
 	}
-	first, err := s.youngFinals(ctx)
-	found.noEvents = first > 0
-	return err
-}
-
-// youngFinals is the sequence of the first final document that has not outlived its event, 0 for none.
-func (s store) youngFinals(ctx context.Context) (first uint64, err error) {
-	since := time.Now().Add(-s.Events.CachedInfo().Config.MaxAge)
-	err = s.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{s.Results.Finals()}, HeadersOnly: true,
-		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since,
-	}, func(final jet.Record) error {
-		first = final.Sequence
-		return jet.ErrEnough
-	})
-	return first, err
+	for _, slice := range s.open {
+		final, err := slice.LeaderLast(ctx, slice.Finals())
+		if err != nil && !errors.Is(err, jet.ErrMissing) {
+			return err
+		}
+		found.noEvents = found.noEvents || err == nil && s.published(slice, final.Sequence)
+	}
+	return nil
 }
 
 // origin is what a copy in the events says of the final document that it was made of: its run number,
@@ -162,23 +176,23 @@ func isFinal(message jet.Record, id task.ID, n run.Number) error {
 }
 
 // highestNumber is the highest plausible run number that a claim or a final document has, of those that
-// the bucket has from a sequence on.
-func (s store) highestNumber(ctx context.Context, from uint64, certain run.Number) (highest run.Number, err error) {
-	err = s.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{s.Results.Claims(), s.Results.Finals()}, HeadersOnly: true,
+// a slice has from a sequence on.
+func (s *store) highestNumber(ctx context.Context, slice *jet.Results, from uint64, certain run.Number) (highest run.Number, err error) {
+	err = slice.Scan(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{slice.Claims(), slice.Finals()}, HeadersOnly: true,
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
 	}, func(stored jet.Record) error {
-		id, n, claimed := s.Results.ClaimedRun(stored.Subject)
+		id, n, claimed := slice.ClaimedRun(stored.Subject)
 		ok := claimed
 		if !claimed {
-			id, n, ok = s.Results.EndedRun(stored.Subject)
+			id, n, ok = slice.EndedRun(stored.Subject)
 		}
 		if !ok || !plausible(n, certain) {
-			s.Results.PassOver(stored, errors.New("it names a run that was never accepted"))
+			slice.PassOver(stored, errors.New("it names a run that was never accepted"))
 			return nil
 		}
 		if n > certain {
-			whole, err := s.Results.LeaderAt(ctx, stored.Sequence)
+			whole, err := slice.LeaderAt(ctx, stored.Sequence)
 			if err != nil {
 				return err
 			}
@@ -188,7 +202,7 @@ func (s store) highestNumber(ctx context.Context, from uint64, certain run.Numbe
 				err = isFinal(whole, id, n)
 			}
 			if err != nil {
-				s.Results.PassOver(stored, err)
+				slice.PassOver(stored, err)
 				return nil
 			}
 		}

@@ -45,7 +45,7 @@ func TestForeignMessageBehindTheLastRunIsNoDamage(t *testing.T) {
 	t.Parallel()
 	r := newRan(t, 3)
 	js := bustest.JetStream(t, r.Broker.URL())
-	subject := func(kind string, n int) string { return fmt.Sprintf("$KV.runs.%s.%s.%d", kind, r.request.Task, n) }
+	subject := func(kind string, n int) string { return fmt.Sprintf("$KV.runs_0.%s.%s.%d", kind, r.request.Task, n) }
 	forged := strings.Replace(r.finals[3], `"ImportId":3`, `"ImportId":8`, 1)
 	for _, msg := range []*nats.Msg{
 		{Subject: subject("final", 5), Data: []byte("no JSON"), Header: nats.Header{"ce-subject": {"5"}}},
@@ -80,7 +80,7 @@ func TestForeignMessageBehindTheLastRunIsNoDamage(t *testing.T) {
 func TestLostRequestsAreToldBy(t *testing.T) {
 	t.Parallel()
 	for witness, lost := range map[string]map[string]int{
-		"a claim": {"RUNS": 1}, "a final document": {"RUNS": 2}, "an event": {"RUNS": 2, "KV_runs": 3},
+		"a claim": {"RUNS": 1}, "a final document": {"RUNS": 2}, "an event": {"RUNS": 2, "KV_runs_0": 3},
 	} {
 		t.Run(witness, func(t *testing.T) {
 			t.Parallel()

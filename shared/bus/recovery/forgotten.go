@@ -20,29 +20,34 @@ type ofTask struct {
 	number run.Number
 }
 
-// finals are the sequences of the final documents in the bucket.
-func (s store) finals(ctx context.Context) (map[ofTask]uint64, error) {
+// finals are the sequences of the final documents in the open slices.
+func (s *store) finals(ctx context.Context) (map[ofTask]uint64, error) {
 	all, ids := map[ofTask]uint64{}, map[task.ID]task.ID{}
-	err := s.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{s.Results.Finals()}, HeadersOnly: true,
-	}, func(final jet.Record) error {
-		id, n, ok := s.Results.EndedRun(final.Subject)
-		if !ok || final.Header.Get("ce-subject") != n.String() {
-			s.Results.PassOver(final, errors.New("it is no final document"))
+	for _, slice := range s.open {
+		err := slice.Scan(ctx, jetstream.OrderedConsumerConfig{
+			FilterSubjects: []string{slice.Finals()}, HeadersOnly: true,
+		}, func(final jet.Record) error {
+			id, n, ok := slice.EndedRun(final.Subject)
+			if !ok || final.Header.Get("ce-subject") != n.String() {
+				slice.PassOver(final, errors.New("it is no final document"))
+				return nil
+			}
+			if ids[id] == "" {
+				ids[id] = id
+			}
+			all[ofTask{ids[id], n}] = final.Sequence // one copy of each id
 			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
-		if ids[id] == "" {
-			ids[id] = id
-		}
-		all[ofTask{ids[id], n}] = final.Sequence // one copy of each id
-		return nil
-	})
-	return all, err
+	}
+	return all, nil
 }
 
-// forgotten are the runs that will not be delivered any more and have no final document. All others that have
+// forgotten are the runs of open slices that will not be delivered any more and have no final document. All others that have
 // not ended are delivered again.
-func (s store) forgotten(ctx context.Context) (all []ofTask, err error) {
+func (s *store) forgotten(ctx context.Context) (all []ofTask, err error) {
 	acknowledged := map[task.ID]uint64{} // everything up to here
 	consumers := s.Runs.ListConsumers(ctx)
 	for info := range consumers.Info() {
@@ -62,12 +67,17 @@ func (s store) forgotten(ctx context.Context) (all []ofTask, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(s.open) == 0 {
+		return nil, nil
+	}
+	from, _ := s.RequestsOf(s.open[0].Slice)
 	err = s.Runs.Scan(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{jet.Requests}, HeadersOnly: true,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
 	}, func(request jet.Record) error {
 		id, ok := jet.TaskOfRequest(request.Subject)
 		n := s.Numbers.Of(request.Sequence)
-		if ok && request.Sequence <= acknowledged[id] && finals[ofTask{id, n}] == 0 {
+		if ok && request.Sequence <= acknowledged[id] && s.openOf(n) != nil && finals[ofTask{id, n}] == 0 {
 			all = append(all, ofTask{id, n})
 		}
 		return nil
@@ -76,7 +86,7 @@ func (s store) forgotten(ctx context.Context) (all []ofTask, err error) {
 }
 
 // endForgotten ends the forgotten runs as Failed, and returns how many it ended.
-func (s store) endForgotten(ctx context.Context, all []ofTask) (ended int, err error) {
+func (s *store) endForgotten(ctx context.Context, all []ofTask) (ended int, err error) {
 	for _, forgotten := range all {
 		err := s.endAsLost(ctx, forgotten.task, forgotten.number)
 		switch {
@@ -91,7 +101,7 @@ func (s store) endForgotten(ctx context.Context, all []ofTask) (ended int, err e
 }
 
 // endAsLost writes the final document of a run whose own one is lost.
-func (s store) endAsLost(ctx context.Context, id task.ID, n run.Number) error {
+func (s *store) endAsLost(ctx context.Context, id task.ID, n run.Number) error {
 	request, err := s.bus.Runs.Request(ctx, id, n)
 	if err != nil {
 		return err

@@ -49,7 +49,7 @@ func TestPowerCutTakesFinalDocuments(t *testing.T) {
 	r := newRan(t, 5)
 	r.events(t, 5)
 	// A claim and a final document each, the claims of ended runs are still there.
-	r.powerCut(t, map[string]int{"KV_runs": 4, "EVENTS": 2})
+	r.powerCut(t, map[string]int{"KV_runs_0": 4, "EVENTS": 2})
 	for n, final := range r.finals {
 		status, err := r.Runs.Lookup(t.Context(), r.request.Task, n)
 		switch {
@@ -74,7 +74,7 @@ func TestPowerCutTakesFinalDocumentsButNotEvents(t *testing.T) {
 	t.Parallel()
 	r := newRan(t, 5)
 	r.events(t, 5)
-	r.powerCut(t, map[string]int{"KV_runs": 4})
+	r.powerCut(t, map[string]int{"KV_runs_0": 4})
 	for n, final := range r.finals {
 		if status, err := r.Runs.Lookup(t.Context(), r.request.Task, n); err != nil || string(status.Bytes) != final {
 			t.Errorf("run %s: %v, %s\nwas %s", n, err, status.Bytes, final)
@@ -105,7 +105,7 @@ func TestPowerCutTakesRequests(t *testing.T) {
 		}
 		given = accepted.Number
 	}
-	r.powerCut(t, map[string]int{"RUNS": 2, "KV_runs": 1})
+	r.powerCut(t, map[string]int{"RUNS": 2, "KV_runs_0": 1})
 	if _, err := r.Runs.Lookup(t.Context(), r.request.Task, given); !errors.Is(err, run.ErrRunGone) {
 		t.Errorf("run %s, which is lost: %v", given, err)
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"math"
 	"strings"
 	"time"
 
@@ -33,6 +31,9 @@ import (
 // without an end are looked for in any case. Else a store without damage costs a few reads.
 func Repair(ctx context.Context, b *bus.Bus, cutOff map[string]int64, unsynced bool) error {
 	s := storeOf(b)
+	if err := s.look(ctx); err != nil {
+		return fmt.Errorf("look for the slices of runs: %w", err)
+	}
 	found, err := s.damage(ctx, cutOff, unsynced)
 	if err != nil {
 		return fmt.Errorf("look for damage in the store: %w", err)
@@ -59,22 +60,23 @@ func Repair(ctx context.Context, b *bus.Bus, cutOff map[string]int64, unsynced b
 }
 
 // tellNoEvents says how many completions are going to be published again where there is not one event.
-func (s store) tellNoEvents(ctx context.Context) error {
-	ended, err := s.finals(ctx)
+func (s *store) tellNoEvents(ctx context.Context) error {
+	finals, err := s.finals(ctx)
 	if err != nil {
 		return err
 	}
-	young, err := s.youngFinals(ctx)
-	if err != nil {
-		return err
+	ended := 0
+	for of, sequence := range finals {
+		if s.published(s.openOf(of.number), sequence) {
+			ended++
+		}
 	}
-	maps.DeleteFunc(ended, func(_ ofTask, sequence uint64) bool { return sequence < young })
-	s.Log.Warn().Int("completions", len(ended)).
-		Msg("the stream EVENTS is empty, as after a purge: the completion of every run that ended within --events-retention is published again now")
+	s.Log.Warn().Int("completions", ended).
+		Msg("the stream EVENTS is empty, as after a purge: the completion of every run that ended within --events-retention, and may not have been seen to be published, is published again now")
 	return nil
 }
 
-func (s store) mend(ctx context.Context, found damage) error {
+func (s *store) mend(ctx context.Context, found damage) error {
 	if found.results() || found.unsynced {
 		if err := s.mendResults(ctx, found); err != nil {
 			return err
@@ -86,6 +88,10 @@ func (s store) mend(ctx context.Context, found damage) error {
 		}
 	}
 	for stream, bytes := range found.cutOff {
+		if slice, ok := s.Layout.Named(stream); ok && s.openOf(slice.First) == nil {
+			s.Log.Error().Int64("unreadable_bytes", bytes).Str("stream", stream).Stringer("first_run", slice.First).Stringer("last_run", slice.End-1).
+				Msg("the data directory is damaged: final documents of these runs, which have ended, may be lost. The status of one that has lost its own is 410")
+		}
 		if said := lostWhat[stream]; said != "" {
 			s.Log.Error().Int64("unreadable_bytes", bytes).Msg("the data directory is damaged: " + said)
 		}
@@ -101,9 +107,13 @@ var lostWhat = map[string]string{
 	jet.RowsStream:    "the rejected rows of the last runs may be incomplete",
 }
 
-func (s store) mendResults(ctx context.Context, found damage) error {
-	if _, err := s.advance(ctx, s.Results.Stream, s.Results.Skipped(), found.copied); err != nil {
-		return err
+func (s *store) mendResults(ctx context.Context, found damage) error {
+	unreadable := int64(0)
+	for _, slice := range found.slices {
+		unreadable += found.cutOff[slice.StreamName()]
+		if _, err := s.advance(ctx, slice.Stream, slice.Skipped(), slice.copied); err != nil {
+			return err
+		}
 	}
 	var returned, copied int
 	var err error
@@ -127,7 +137,7 @@ func (s store) mendResults(ctx context.Context, found damage) error {
 		return err
 	}
 	if !found.onlyEvents() || returned+ended > 0 {
-		s.Log.Error().Int64("unreadable_bytes", found.cutOff[s.Results.StreamName()]).Int64("unreadable_bytes_of_events", found.cutOff[jet.EventsStream]).
+		s.Log.Error().Int64("unreadable_bytes", unreadable).Int64("unreadable_bytes_of_events", found.cutOff[jet.EventsStream]).
 			Int("finals_taken_back_from_events", returned).Int("events_copied_again", copied).Int("ended_failed", ended).
 			Msg("the data directory is damaged: the last claims, final documents or events are lost. What one of them tells of the others " +
 				"is put back, runs whose end is forgotten are ended as Failed, and runs that were under way are executed again")
@@ -135,12 +145,15 @@ func (s store) mendResults(ctx context.Context, found damage) error {
 	return nil
 }
 
-func (s store) mendRequests(ctx context.Context, found damage) error {
-	number, err := s.highestNumber(ctx, 1, found.certain())
-	if err != nil {
-		return err
+func (s *store) mendRequests(ctx context.Context, found damage) error {
+	number := found.number
+	for _, slice := range s.open {
+		highest, err := s.highestNumber(ctx, slice, 1, found.certain())
+		if err != nil {
+			return err
+		}
+		number = max(number, highest)
 	}
-	number = max(number, found.number)
 	next, err := s.advance(ctx, s.Runs, jet.SkippedRequests, s.Numbers.Upto(number))
 	if err != nil {
 		return err
@@ -167,7 +180,7 @@ const unacknowledged = 500
 
 // advance moves a stream's sequence past what was ever given out of it, to a round number, and returns
 // the next one. subject takes the messages that do it, and keeps the last of them.
-func (s store) advance(ctx context.Context, stream *jet.Stream, subject string, seen uint64) (next uint64, err error) {
+func (s *store) advance(ctx context.Context, stream *jet.Stream, subject string, seen uint64) (next uint64, err error) {
 	info, err := stream.Info(ctx)
 	if err != nil {
 		return 0, jet.Explain(err)
@@ -200,16 +213,23 @@ func (s store) advance(ctx context.Context, stream *jet.Stream, subject string, 
 const copyTime = time.Minute
 
 // awaitCopies waits until the events have copied everything that they are going to.
-func (s store) awaitCopies(ctx context.Context) error {
+func (s *store) awaitCopies(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, copyTime)
 	defer cancel()
 	for {
-		info, err := s.Events.Info(ctx)
+		copied, err := s.Copied(ctx)
 		if err != nil {
-			return fmt.Errorf("stream %s: %w", jet.EventsStream, jet.Explain(err))
+			return fmt.Errorf("stream %s: %w", jet.EventsStream, err)
 		}
-		sources := info.Sources
-		if len(sources) == 1 && sources[0].Lag == 0 && sources[0].Active >= 0 {
+		whole := true
+		for _, slice := range s.open {
+			final, err := slice.LeaderLast(ctx, slice.Finals())
+			if err != nil && !errors.Is(err, jet.ErrMissing) {
+				return err
+			}
+			whole = whole && (copied.Has(slice.StreamName(), final.Sequence) || !s.published(slice, final.Sequence))
+		}
+		if whole {
 			return nil
 		}
 		if !wait.For(ctx, 50*time.Millisecond) {
@@ -222,7 +242,7 @@ func (s store) awaitCopies(ctx context.Context) error {
 // for each run that either knows of, but for runs whose events are too old to be there. A final that is
 // written, again or anew, is copied into the events by the server; so an event that is not of the present
 // final goes. Who had received that one gets another with the same ce-id.
-func (s store) reconcile(ctx context.Context) (returned, copied int, err error) {
+func (s *store) reconcile(ctx context.Context) (returned, copied int, err error) {
 	if err := s.awaitCopies(ctx); err != nil {
 		return 0, 0, err
 	}
@@ -234,11 +254,12 @@ func (s store) reconcile(ctx context.Context) (returned, copied int, err error) 
 	err = s.Events.Scan(ctx, jetstream.OrderedConsumerConfig{HeadersOnly: true}, func(event jet.Record) error {
 		number, sequence := origin(event.Header)
 		of := ofTask{jet.TaskOfEvent(event.Subject), number}
-		if final := finals[of]; final > 0 && final == sequence {
+		slice := s.openOf(number)
+		if final := finals[of]; final > 0 && final == sequence || slice == nil {
 			seen[of] = true
 			return nil
 		}
-		back, err := s.reconcileEvent(ctx, event.Sequence, of)
+		back, err := s.reconcileEvent(ctx, slice, event.Sequence, of)
 		if errors.Is(err, errForeign) {
 			return nil
 		}
@@ -261,7 +282,7 @@ var errForeign = errors.New("another program has published it")
 
 // reconcileEvent takes away an event that is not of its run's present final document, and writes that
 // document of it where there is none. back is the sequence of that one, 0 where there was one.
-func (s store) reconcileEvent(ctx context.Context, sequence uint64, of ofTask) (back uint64, err error) {
+func (s *store) reconcileEvent(ctx context.Context, slice *jet.Results, sequence uint64, of ofTask) (back uint64, err error) {
 	event, err := s.Events.LeaderAt(ctx, sequence)
 	if errors.Is(err, jet.ErrMissing) { // its age has come meanwhile
 		return 0, nil
@@ -273,8 +294,8 @@ func (s store) reconcileEvent(ctx context.Context, sequence uint64, of ofTask) (
 		s.Events.PassOver(event, err)
 		return 0, errForeign
 	}
-	subject := s.Results.FinalSubject(of.task, of.number)
-	final, err := s.Results.LeaderLast(ctx, subject)
+	subject := slice.FinalSubject(of.task, of.number)
+	final, err := slice.LeaderLast(ctx, subject)
 	if err != nil && !errors.Is(err, jet.ErrMissing) {
 		return 0, err
 	}
@@ -291,43 +312,42 @@ func (s store) reconcileEvent(ctx context.Context, sequence uint64, of ofTask) (
 }
 
 // copyUnseen writes the final documents again that have no event and should have one.
-func (s store) copyUnseen(ctx context.Context, finals map[ofTask]uint64, seen map[ofTask]bool) (copied int, err error) {
-	young, err := s.youngFinals(ctx)
-	if young == 0 || err != nil {
-		return 0, err
-	}
-	first := uint64(math.MaxUint64)
+func (s *store) copyUnseen(ctx context.Context, finals map[ofTask]uint64, seen map[ofTask]bool) (copied int, err error) {
+	first := map[*jet.Results]uint64{}
 	for of, sequence := range finals {
-		if !seen[of] && sequence >= young {
-			first = min(first, sequence)
+		slice := s.openOf(of.number)
+		if !seen[of] && s.published(slice, sequence) && (first[slice] == 0 || sequence < first[slice]) {
+			first[slice] = sequence
 		}
 	}
-	if first == math.MaxUint64 {
-		return 0, nil
+	for slice, from := range first {
+		err = slice.Scan(ctx, jetstream.OrderedConsumerConfig{
+			FilterSubjects: []string{slice.Finals()}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
+		}, func(final jet.Record) error {
+			id, number, _ := slice.EndedRun(final.Subject)
+			of := ofTask{id, number}
+			if seen[of] || finals[of] == 0 || !s.published(slice, final.Sequence) {
+				return nil
+			}
+			if _, err := run.DecodeFinal(final.Data, id, number); err != nil {
+				slice.PassOver(final, err)
+				return nil
+			}
+			copied++
+			seen[of] = true
+			_, err := s.writeFinal(ctx, final.Subject, final.Sequence, final.Header, final.Data)
+			return err
+		})
+		if err != nil {
+			return copied, err
+		}
 	}
-	err = s.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{s.Results.Finals()}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: first,
-	}, func(final jet.Record) error {
-		id, number, _ := s.Results.EndedRun(final.Subject)
-		of := ofTask{id, number}
-		if seen[of] {
-			return nil
-		}
-		if _, err := run.DecodeFinal(final.Data, id, number); err != nil {
-			s.Results.PassOver(final, err)
-			return nil
-		}
-		copied++
-		seen[of] = true
-		_, err := s.writeFinal(ctx, final.Subject, final.Sequence, final.Header, final.Data)
-		return err
-	})
-	return copied, err
+	return copied, nil
 }
 
 // writeFinal writes a final document again, byte for byte, in the place of the one at a sequence, and returns
 // its own.
-func (s store) writeFinal(ctx context.Context, subject string, inPlaceOf uint64, was nats.Header, data []byte) (sequence uint64, err error) {
+func (s *store) writeFinal(ctx context.Context, subject string, inPlaceOf uint64, was nats.Header, data []byte) (sequence uint64, err error) {
 	header := nats.Header{}
 	for name, values := range was {
 		if !strings.HasPrefix(name, "Nats-") { // those belong to the message that was

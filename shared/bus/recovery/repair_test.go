@@ -161,8 +161,8 @@ func TestRepairOfCutFiles(t *testing.T) {
 			stream string
 			bytes  int64
 		}{
-			{"KV_runs", 10},
-			{"KV_runs", 3000},
+			{"KV_runs_0", 10},
+			{"KV_runs_0", 3000},
 			{"RUNS", 5},
 			{"RUNS", 900},
 			{"EVENTS", 10},
@@ -265,7 +265,7 @@ func TestRepairEndsForgottenRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Start(listen)
-	r.cut(t, "KV_runs", 1<<30, true)
+	r.cut(t, "KV_runs_0", 1<<30, true)
 	for n := range r.finals {
 		status, err := r.Runs.Lookup(t.Context(), r.request.Task, n)
 		if err != nil || !status.Final || status.Document.Outcome() != run.Failed || !strings.Contains(status.Document.Message, "damaged") {

@@ -28,7 +28,10 @@ import (
 //   - an event, before the final document that it is a copy of: read later, it would let the restored
 //     store pass over as many new ones;
 //   - a claim or a final document, before the rejected rows that it names.
-var backedUp = []string{jet.RunsStream, jet.KeysStream, jet.EventsStream, jet.Before.StreamName(), jet.RowsStream, jet.TasksStream, jet.ControlStream}
+var backedUp = []string{jet.RunsStream, jet.KeysStream, jet.EventsStream, sliceStreams, jet.RowsStream, jet.TasksStream, jet.ControlStream}
+
+// sliceStreams stands for the streams of the slices, of which there are any number.
+const sliceStreams = ""
 
 const (
 	// snapshotChunk is the size of a backup's parts, below the smallest usual limit of a NATS message.
@@ -52,6 +55,12 @@ type Sink interface {
 func Backup(ctx context.Context, b *bus.Bus, to Sink) error {
 	s := storeOf(b)
 	for _, name := range backedUp {
+		if name == sliceStreams {
+			if err := s.backUpSlices(ctx, to); err != nil {
+				return err
+			}
+			continue
+		}
 		if _, err := s.JS.Stream(ctx, name); name == jet.KeysStream && errors.Is(err, jetstream.ErrStreamNotFound) {
 			continue // an earlier program had none
 		}
@@ -62,9 +71,40 @@ func Backup(ctx context.Context, b *bus.Bus, to Sink) error {
 	return nil
 }
 
+// backUpSlices reads the slices that there are now.
+func (s *store) backUpSlices(ctx context.Context, to Sink) error {
+	if err := s.readLayout(ctx); err != nil {
+		return err
+	}
+	slices, err := s.Slices(ctx)
+	if err != nil {
+		return fmt.Errorf("list the slices of runs: %w", jet.Explain(err))
+	}
+	for _, slice := range slices {
+		err := s.backUp(ctx, slice.StreamName(), to)
+		if errors.Is(err, jetstream.ErrStreamNotFound) { // it was removed in this moment
+			err = to.Drop(slice.StreamName())
+		}
+		if err != nil {
+			return fmt.Errorf("back up stream %s: %w", slice.StreamName(), err)
+		}
+	}
+	return nil
+}
+
+// readLayout finds out which streams are slices, where the store was not opened with Check or Init.
+func (s *store) readLayout(ctx context.Context) error {
+	runs, err := s.JS.Stream(ctx, jet.RunsStream)
+	if err != nil {
+		return fmt.Errorf("open stream %s: %w", jet.RunsStream, jet.Explain(err))
+	}
+	s.Layout, err = jet.ParseLayout(runs.CachedInfo().Config.Metadata)
+	return err
+}
+
 // backUp reads one stream, and once more when the server could not send all of it: a cluster's cannot if a
 // consumer goes meanwhile, such as the one of a scan (nats-server 2.15.2), or if the leader changes.
-func (s store) backUp(ctx context.Context, name string, to Sink) error {
+func (s *store) backUp(ctx context.Context, name string, to Sink) error {
 	pause := wait.Backoff{Least: 50 * time.Millisecond, Most: 2 * time.Second}
 	for try := 1; ; try++ {
 		err := s.snapshot(ctx, name, func(part []byte) error { return to.Add(name, part) })
@@ -105,7 +145,7 @@ type stream struct {
 // snapshot reads one stream with its consumers. The first part is its description.
 // (Protocol: $JS.API.STREAM.SNAPSHOT; the server sends parts and waits for their acknowledgements, then
 // an empty message with a status.)
-func (s store) snapshot(ctx context.Context, name string, add func([]byte) error) error {
+func (s *store) snapshot(ctx context.Context, name string, add func([]byte) error) error {
 	parts := make(chan *nats.Msg, 256)
 	inbox, err := s.NC.ChanSubscribe(s.NC.NewInbox(), parts)
 	if err != nil {
@@ -150,7 +190,7 @@ func (s store) snapshot(ctx context.Context, name string, add func([]byte) error
 }
 
 // api calls the JetStream API where the client library has no method for it.
-func (s store) api(ctx context.Context, call string, request any) ([]byte, error) {
+func (s *store) api(ctx context.Context, call string, request any) ([]byte, error) {
 	data, err := json.Marshal(request)
 	if err != nil {
 		return nil, fmt.Errorf("encode a request: %w", err)
@@ -159,7 +199,7 @@ func (s store) api(ctx context.Context, call string, request any) ([]byte, error
 }
 
 // ask sends a request and returns its answer, unless that is an error.
-func (s store) ask(ctx context.Context, subject string, data []byte) ([]byte, error) {
+func (s *store) ask(ctx context.Context, subject string, data []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, snapshotWait)
 	defer cancel()
 	reply, err := s.NC.RequestWithContext(ctx, subject, data)
@@ -195,12 +235,8 @@ var ErrNotEmpty = errors.New("there is a store of Runhook already")
 // not fit. Runs that were under way can be taken at once. After an error nothing of it is left.
 func Restore(ctx context.Context, b *bus.Bus, replicas int, madeOn time.Time, next func() (stream string, part []byte, err error)) (err error) {
 	s := storeOf(b)
-	for _, name := range backedUp {
-		if _, err := s.JS.Stream(ctx, name); err == nil {
-			return fmt.Errorf("%w: stream %s", ErrNotEmpty, name)
-		} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
-			return jet.Explain(err)
-		}
+	if err := s.isEmpty(ctx); err != nil {
+		return err
 	}
 	name, part, err := next()
 	if err == nil && replicas == 0 {
@@ -209,31 +245,47 @@ func Restore(ctx context.Context, b *bus.Bus, replicas int, madeOn time.Time, ne
 	if err != nil {
 		return err
 	}
+	restored := []string{jet.ProgressStream}
 	defer func() {
 		if err == nil {
 			return
 		}
-		for _, name := range append(backedUp, jet.ProgressStream) {
+		for _, name := range restored {
 			_ = s.JS.DeleteStream(context.WithoutCancel(ctx), name) // what is not there need not go
 		}
 	}()
-	var restored []string
-	for _, expected := range backedUp {
+	for place := 0; place < len(backedUp); {
 		if err != nil {
 			return err
 		}
+		expected := backedUp[place]
 		if name != expected && expected == jet.KeysStream { // an earlier program had none
+			place++
 			continue
 		}
-		restored = append(restored, expected)
+		if expected == sliceStreams {
+			if _, isSlice := s.Layout.Named(name); !isSlice {
+				place++
+				continue
+			}
+			expected = name
+		} else {
+			place++
+		}
 		if name != expected {
 			return fmt.Errorf("stream %q comes where %q has to: this program cannot restore the backup", name, expected)
 		}
+		restored = append(restored, name)
 		if name, part, err = s.restoreStream(ctx, name, part, replicas, next); err != nil && name == expected {
 			return fmt.Errorf("restore stream %s: %w", expected, err)
 		}
+		if expected == jet.RunsStream {
+			if err := s.readLayout(ctx); err != nil {
+				return err
+			}
+		}
 	}
-	if err := s.awaitReplicas(ctx, restored); err != nil {
+	if err := s.awaitReplicas(ctx, restored[1:]); err != nil {
 		return err
 	}
 	if err := s.renew(ctx, madeOn); err != nil {
@@ -242,8 +294,36 @@ func Restore(ctx context.Context, b *bus.Bus, replicas int, madeOn time.Time, ne
 	return nil
 }
 
+// isEmpty refuses servers that have a store, or a part of one.
+func (s *store) isEmpty(ctx context.Context) error {
+	var there []string
+	for _, name := range backedUp {
+		_, err := s.JS.Stream(ctx, name)
+		if name == sliceStreams || errors.Is(err, jetstream.ErrStreamNotFound) {
+			continue
+		}
+		if err != nil {
+			return jet.Explain(err)
+		}
+		there = append(there, name)
+	}
+	for _, s.Layout = range []jet.Layout{{}, {Width: 1}} { // whatever the width of its slices is
+		slices, err := s.Slices(ctx)
+		if err != nil {
+			return jet.Explain(err)
+		}
+		for _, slice := range slices {
+			there = append(there, slice.StreamName())
+		}
+	}
+	if len(there) > 0 {
+		return fmt.Errorf("%w: stream %s", ErrNotEmpty, there[0])
+	}
+	return nil
+}
+
 // fits refuses copies that would be more than the servers, or that a cluster would keep on one of them.
-func (s store) fits(description []byte) error {
+func (s *store) fits(description []byte) error {
 	var of struct {
 		Config jetstream.StreamConfig `json:"config"`
 	}
@@ -263,7 +343,7 @@ func (s store) fits(description []byte) error {
 // its name with the error that kept it from being restored.
 // (Protocol: $JS.API.STREAM.RESTORE answers with a subject that takes the parts, one request each, and
 // an empty one at the end.)
-func (s store) restoreStream(ctx context.Context, name string, description []byte, replicas int,
+func (s *store) restoreStream(ctx context.Context, name string, description []byte, replicas int,
 	next func() (string, []byte, error),
 ) (string, []byte, error) {
 	var of stream
@@ -272,6 +352,11 @@ func (s store) restoreStream(ctx context.Context, name string, description []byt
 	}
 	if replicas > 0 {
 		of.Config["num_replicas"] = json.RawMessage(fmt.Sprint(replicas))
+	}
+	if sources := of.Config["sources"]; len(sources) > 0 {
+		if err := json.Unmarshal(sources, &s.sources); err != nil {
+			return name, nil, fmt.Errorf("decode what it copies: %w", err)
+		}
 	}
 	delete(of.Config, "persist_mode") // what only the embedded server may do: see Topology.Embedded
 	delete(of.Config, "sources")      // a source would be copied from its beginning: see resumeEvents
@@ -301,8 +386,8 @@ func (s store) restoreStream(ctx context.Context, name string, description []byt
 
 // awaitReplicas waits until each replica of the restored streams has what its leader has: who reads them
 // next may ask any of them.
-func (s store) awaitReplicas(ctx context.Context, streams []string) error {
-	for _, name := range streams {
+func (s *store) awaitReplicas(ctx context.Context, restored []string) error {
+	for _, name := range restored {
 		last, changed := "", time.Now()
 		for {
 			stream, err := s.JS.Stream(ctx, name)
@@ -345,40 +430,59 @@ func lagging(info *jetstream.StreamInfo) string {
 }
 
 // renew makes a restored store one of its own.
-func (s store) renew(ctx context.Context, madeOn time.Time) error {
+func (s *store) renew(ctx context.Context, madeOn time.Time) error {
 	if _, err := s.JS.Publish(ctx, jet.StoreIDSubject, []byte(uuid.NewString())); err != nil {
 		return fmt.Errorf("write the store id: %w", jet.Explain(err))
 	}
-	if err := s.bus.Init(ctx, bus.Topology{}); err != nil { // it may be the store of an earlier program
+	if err := s.bus.Fit(ctx, &bus.Topology{}); err != nil { // it may be the store of an earlier program
+		return err
+	}
+	var err error
+	if s.open, err = s.OpenSlices(ctx); err != nil {
+		return err
+	}
+	if err := s.lookForBegins(ctx, s.sources, madeOn); err != nil {
 		return err
 	}
 	if err := s.moveNumbers(ctx, madeOn); err != nil {
 		return err
 	}
-	event, err := s.Events.LeaderLast(ctx, jet.Events)
-	if err != nil && !errors.Is(err, jet.ErrMissing) {
-		return err
-	}
-	_, copied := origin(event.Header)
-	if _, err := s.advance(ctx, s.Results.Stream, s.Results.Skipped(), copied); err != nil {
-		return err
-	}
-	if err := s.resumeEvents(ctx, madeOn); err != nil {
+	if err := s.resumeEvents(ctx); err != nil {
 		return fmt.Errorf("go on with the completion events: %w", err)
 	}
-	return s.Results.Scan(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{s.Results.Claims()},
+	if err := s.bus.Init(ctx, bus.Topology{}); err != nil {
+		return err
+	}
+	finals, err := s.finals(ctx)
+	if err != nil {
+		return err
+	}
+	for _, slice := range s.open {
+		if err := s.handBack(ctx, slice, finals); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// handBack has the runs of a slice be taken at once that have not ended: their holders do not know this store.
+func (s *store) handBack(ctx context.Context, slice *jet.Results, finals map[ofTask]uint64) error {
+	return slice.Scan(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{slice.Claims()},
 	}, func(claim jet.Record) error {
-		id, n, ok := s.Results.ClaimedRun(claim.Subject)
+		id, n, ok := slice.ClaimedRun(claim.Subject)
+		if ok && finals[ofTask{id, n}] > 0 {
+			return nil
+		}
 		state, err := run.DecodeClaim(claim.Data)
 		if err != nil || !ok { // nobody holds the run by it
-			s.Results.PassOver(claim, cmp.Or(err, errors.New("it is the claim of no run")))
+			slice.PassOver(claim, cmp.Or(err, errors.New("it is the claim of no run")))
 			return nil
 		}
 		if ended, err := s.Ended(ctx, id, n); err != nil || ended || state.HandedBack {
 			return err
 		}
-		state.HandedBack = true // its holder does not know this store
+		state.HandedBack = true
 		data, err := state.Encode()
 		if err != nil {
 			return err
@@ -401,15 +505,19 @@ const (
 
 // moveNumbers has the requests behind the restored ones get numbers that were not given out after the
 // backup, whoever accepted how many runs since.
-func (s store) moveNumbers(ctx context.Context, madeOn time.Time) error {
+func (s *store) moveNumbers(ctx context.Context, madeOn time.Time) error {
 	info, err := s.Runs.Info(ctx)
 	if err != nil {
 		return jet.Explain(err)
 	}
 	restored := info.State.LastSeq
-	highest, err := s.highestNumber(ctx, 1, s.Numbers.Of(restored))
-	if err != nil {
-		return err
+	var highest run.Number
+	for _, slice := range s.open {
+		number, err := s.highestNumber(ctx, slice, 1, s.Numbers.Of(restored))
+		if err != nil {
+			return err
+		}
+		highest = max(highest, number)
 	}
 	var seen uint64
 	consumers := s.Runs.ListConsumers(ctx)
@@ -438,93 +546,35 @@ func (s store) moveNumbers(ctx context.Context, madeOn time.Time) error {
 	if _, err := s.JS.UpdateStream(ctx, config); err != nil {
 		return fmt.Errorf("move the run numbers on: %w", jet.Explain(err))
 	}
-	return s.bus.Check(ctx)
+	return s.bus.Open(ctx)
 }
 
 // resumeEvents has the server copy final documents into the events again, behind the last that was
-// restored. To the server a restored stream is another one than it was, which it copies from its
-// beginning. So it is told where to begin until one event is there that is of the restored stream:
-// the last one anew, in the place of its former copy.
-func (s store) resumeEvents(ctx context.Context, madeOn time.Time) error {
-	newest, err := s.Events.LeaderLast(ctx, jet.Events)
-	if err != nil && !errors.Is(err, jet.ErrMissing) {
-		return err
-	}
-	_, copied := origin(newest.Header)
-	if copied == 0 {
-		// The other final documents had events that have passed. The time may stay: the server only begins
-		// there while it knows of no event.
-		since := madeOn.Add(-s.Events.CachedInfo().Config.MaxAge)
-		return s.sourceEvents(ctx, func(source *jetstream.StreamSource) { source.OptStartTime = &since })
-	}
-	if err := s.sourceEvents(ctx, func(source *jetstream.StreamSource) { source.OptStartSeq = copied + 1 }); err != nil {
-		return err
-	}
-	newest, doc, err := s.newestEvent(ctx, newest)
-	if errors.Is(err, jet.ErrMissing) {
-		return s.sourceEvents(ctx, func(*jetstream.StreamSource) {})
-	}
+// restored. To the server a restored stream is another one than it was, which it copies from where it is told.
+func (s *store) resumeEvents(ctx context.Context) error {
+	copied := map[*jet.Results]uint64{}
+	err := s.Events.Scan(ctx, jetstream.OrderedConsumerConfig{HeadersOnly: true}, func(event jet.Record) error {
+		if number, sequence := origin(event.Header); s.openOf(number) != nil {
+			copied[s.openOf(number)] = max(copied[s.openOf(number)], sequence)
+		}
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	subject := s.Results.FinalSubject(doc.ExecuteID, doc.ImportID)
-	final, err := s.Results.LeaderLast(ctx, subject)
-	if err != nil && !errors.Is(err, jet.ErrMissing) {
-		return err
-	}
-	if _, err := s.writeFinal(ctx, subject, final.Sequence, newest.Header, newest.Data); err != nil {
-		return err
-	}
-	limited, cancel := context.WithTimeout(ctx, copyTime)
-	defer cancel()
-	for {
-		last, err := s.Events.LeaderLast(limited, jet.Events)
-		if err != nil {
-			return err
-		}
-		if now, err := run.DecodeDocument(last.Data); err == nil && now.ImportID == doc.ImportID && last.Sequence > newest.Sequence {
-			break
-		}
-		if !wait.For(limited, 20*time.Millisecond) {
-			return fmt.Errorf("%w: the server does not copy the final documents into %s", run.ErrUnavailable, jet.EventsStream)
-		}
-	}
-	if err := s.Events.DeleteMsg(ctx, newest.Sequence); err != nil {
-		return jet.Explain(err)
-	}
-	return s.sourceEvents(ctx, func(*jetstream.StreamSource) {})
-}
-
-// newestEvent is the newest event, at most the last, that is the copy of a final document.
-func (s store) newestEvent(ctx context.Context, last jet.Record) (jet.Record, run.Document, error) {
-	for at := last.Sequence; at > 0; at-- {
-		event, err := s.Events.LeaderAt(ctx, at)
-		if errors.Is(err, jet.ErrMissing) {
-			continue
-		}
-		if err != nil {
-			return event, run.Document{}, err
-		}
-		number, _ := origin(event.Header)
-		doc, err := run.DecodeFinal(event.Data, jet.TaskOfEvent(event.Subject), number)
-		if err == nil {
-			return event, doc, nil
-		}
-		s.Events.PassOver(event, err)
-	}
-	return jet.Record{}, run.Document{}, jet.ErrMissing
-}
-
-// sourceEvents has the events copy the final documents, from where begin says if the server knows of none.
-func (s store) sourceEvents(ctx context.Context, begin func(*jetstream.StreamSource)) error {
 	events, err := s.Events.Info(ctx)
 	if err != nil {
 		return jet.Explain(err)
 	}
 	config := events.Config
-	config.Subjects = nil
-	config.Sources = []*jetstream.StreamSource{jet.Before.Source()}
-	begin(config.Sources[0])
+	config.Subjects, config.Sources = nil, nil
+	for _, slice := range s.open {
+		// What was copied and is not in the backup any more is written over by nobody.
+		if _, err := s.advance(ctx, slice.Stream, slice.Skipped(), copied[slice]); err != nil {
+			return err
+		}
+		config.Sources = append(config.Sources, slice.Source(max(s.begins[slice.StreamName()], copied[slice]+1)))
+	}
 	_, err = s.JS.UpdateStream(ctx, config)
 	return jet.Explain(err)
 }

@@ -14,7 +14,7 @@ var acks = []struct {
 	want   pubAck
 }{
 	{`{"stream":"RUNS","seq":7}`, true, pubAck{Stream: "RUNS", Sequence: 7}},
-	{`{"stream":"KV_runs","seq":9999999999999999999}`, true, pubAck{Stream: "KV_runs", Sequence: 9999999999999999999}},
+	{`{"stream":"KV_runs_0","seq":9999999999999999999}`, true, pubAck{Stream: "KV_runs_0", Sequence: 9999999999999999999}},
 	{`{"stream":"RUNS","domain":"hub","seq":1200}`, true, pubAck{Stream: "RUNS", Sequence: 1200}},
 	{`{"stream":"RUNS","seq":7,"duplicate": true}`, true, pubAck{Stream: "RUNS", Sequence: 7, Duplicate: true}},
 	{`{"stream":"RUNS","domain":"hub","seq":7,"duplicate": true}`, true, pubAck{Stream: "RUNS", Sequence: 7, Duplicate: true}},
@@ -39,7 +39,7 @@ func TestAcknowledgementsAreRead(t *testing.T) {
 			t.Errorf("%s is read by the template: %t", c.answer, plain)
 		}
 	}
-	refused, err := readAck([]byte(`{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 3"},"stream":"KV_runs","seq":0}`))
+	refused, err := readAck([]byte(`{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 3"},"stream":"KV_runs_0","seq":0}`))
 	if err != nil || refused.Error == nil || refused.Error.ErrorCode != 10071 {
 		t.Errorf("a refusal is read as %+v, %v", refused, err)
 	}

@@ -47,7 +47,11 @@ func (s *Store) PassOver(stream, subject string, sequence uint64, reason error) 
 	if known, _ := s.foreign.told.ContainsOrAdd(place{stream, subject, sequence}, struct{}{}); known {
 		return
 	}
-	s.foreign.counter.WithLabelValues(stream).Inc()
+	label := stream
+	if _, ok := s.Layout.Named(stream); ok {
+		label = "KV_" + beforeBucket // all slices count as one
+	}
+	s.foreign.counter.WithLabelValues(label).Inc()
 	s.foreign.log.Warn().Str("stream", stream).Str("subject", subject).Uint64("sequence", sequence).Err(reason).
 		Msg("a stored message is not what its subject says, and is passed over: another program published it")
 }

@@ -114,6 +114,9 @@ func (g *group) close() { g.committing.Wait() }
 // may be stored.
 func (s *Stream) Publish(ctx context.Context, e Entry) (Receipt, error) {
 	receipt, err := s.group.publish(ctx, e)
+	if err != nil {
+		err = s.gone(ctx, err)
+	}
 	s.doubt.note(err)
 	return receipt, err
 }

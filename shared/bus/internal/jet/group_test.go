@@ -169,7 +169,7 @@ func TestFenceHoldsWithinABatch(t *testing.T) {
 		numbers[i] = bustest.Submit(t, store.Bus, request)
 	}
 	var claims [runs * contenders]*bus.Claim
-	together(t, store.Jet().Results.Stream, len(claims), func(i int) {
+	together(t, results(t, store).Stream, len(claims), func(i int) {
 		claim, err := store.Work.Claim(ctx, request.Task, numbers[i/contenders], run.Claim{Owner: fmt.Sprint(i), Executions: 1})
 		if err != nil && !errors.Is(err, bus.ErrClaimed) {
 			t.Error(err)
@@ -211,7 +211,7 @@ func TestFenceHoldsWithinABatch(t *testing.T) {
 		}
 		ending = append(ending, holder)
 	}
-	together(t, store.Jet().Results.Stream, len(ending), func(i int) {
+	together(t, results(t, store).Stream, len(ending), func(i int) {
 		doc := run.QueuedDocument(request, numbers[i%runs])
 		doc.End(run.Success, fmt.Sprint(i), time.Now())
 		err := ending[i].Finish(ctx, doc, run.RejectedSet{})
@@ -377,13 +377,23 @@ func TestTooFewForABatchFollowSingly(t *testing.T) {
 	}
 }
 
+// results is the slice of the first runs.
+func results(t *testing.T, store *bustest.Store) *jet.Results {
+	t.Helper()
+	results, err := store.Jet().ResultsOf(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return results
+}
+
 // A write that another stream has taken is not taken for one of the stream's own, alone and in a batch.
 func TestAWriteToAnotherStreamIsNone(t *testing.T) {
 	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	request := bustest.Applied(t, store.Bus)
 	msg := &nats.Msg{Subject: jet.RequestSubject(request.Task), Data: []byte("{}"), Header: nats.Header{}}
-	if _, err := store.Jet().Results.Publish(t.Context(), jet.Entry{Msg: msg}); err == nil {
+	if _, err := results(t, store).Publish(t.Context(), jet.Entry{Msg: msg}); err == nil {
 		t.Error("a request was taken for a result")
 	}
 	if stored, notStored := jet.Committed([]byte(`{"stream":"KV_runs","seq":7,"batch":"mine","count":2}`), "mine", 2); stored || notStored {

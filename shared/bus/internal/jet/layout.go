@@ -1,6 +1,9 @@
 package jet
 
 import (
+	"fmt"
+	"math"
+	"strconv"
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -9,14 +12,90 @@ import (
 	"runhook/shared/task"
 )
 
-// Slice is a stretch of run numbers whose claims and final documents are in one bucket.
-type Slice struct{ bucket string }
+// Layout tells the slice of each run number.
+type Layout struct {
+	// Width is how many run numbers a slice has.
+	Width run.Number
+	// From is the first number in a slice of Width: those below it are in Before. It is a multiple of Width, and 0
+	// in a store that has never had one bucket for all runs.
+	From run.Number
+}
 
-// Before is the slice of a store that has one bucket for all runs.
-var Before = Slice{bucket: "runs"}
+// SliceOf is the slice of a run number.
+func (l Layout) SliceOf(n run.Number) Slice {
+	if n < l.From || l.Width == 0 {
+		return l.before()
+	}
+	index := n / l.Width
+	return Slice{First: index * l.Width, End: (index + 1) * l.Width, bucket: slicePrefix + index.String()}
+}
+
+// Named is the slice that has a stream; ok is false for any other stream.
+func (l Layout) Named(stream string) (slice Slice, ok bool) {
+	if slice = l.before(); stream == slice.StreamName() {
+		return slice, slice.End > 0
+	}
+	text, ok := strings.CutPrefix(stream, "KV_"+slicePrefix)
+	if !ok || l.Width == 0 {
+		return Slice{}, false
+	}
+	index, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || index > math.MaxInt64/uint64(l.Width) {
+		return Slice{}, false
+	}
+	slice = l.SliceOf(run.Number(index) * l.Width)
+	return slice, slice.StreamName() == stream
+}
+
+func (l Layout) before() Slice {
+	if l.Width == 0 {
+		return Slice{End: math.MaxUint64, bucket: beforeBucket}
+	}
+	return Slice{End: l.From, bucket: beforeBucket}
+}
+
+// ParseLayout reads what RUNS says of the layout in its metadata. A store that says nothing has one bucket for
+// all runs.
+func ParseLayout(metadata map[string]string) (Layout, error) {
+	width, said := metadata[SliceKey]
+	if !said {
+		return Layout{}, nil
+	}
+	w, err := strconv.ParseUint(width, 10, 32)
+	from, fromErr := strconv.ParseUint(metadata[SlicedFromKey], 10, 63)
+	if err != nil || fromErr != nil || w == 0 || from%w != 0 {
+		return Layout{}, fmt.Errorf("stream %s says %s %q and %s %q, which is not how Runhook says it", RunsStream, SliceKey, width, SlicedFromKey, metadata[SlicedFromKey])
+	}
+	return Layout{Width: run.Number(w), From: run.Number(from)}, nil
+}
+
+// Describe adds to the metadata of RUNS what ParseLayout reads.
+func (l Layout) Describe(metadata map[string]string) {
+	metadata[SliceKey], metadata[SlicedFromKey] = l.Width.String(), l.From.String()
+}
+
+// Slice is a stretch of run numbers whose claims and final documents are in one bucket.
+type Slice struct {
+	// First is its lowest number, and End the first number behind it.
+	First, End run.Number
+
+	bucket string
+}
+
+// The buckets of slices: the one of a store that had one for all runs, and what begins the others' names.
+const (
+	beforeBucket = "runs"
+	slicePrefix  = "runs_"
+)
 
 // StreamName is the stream behind the slice's bucket.
 func (s Slice) StreamName() string { return "KV_" + s.bucket }
+
+// Has reports whether a run is in the slice.
+func (s Slice) Has(n run.Number) bool { return s.First <= n && n < s.End }
+
+// IsBefore reports whether it is the slice of a store that had one bucket for all runs.
+func (s Slice) IsBefore() bool { return s.bucket == beforeBucket }
 
 // subject is a subject of the bucket: final.<task>.<run>, claim.<task>.<run>, or with wildcards.
 func (s Slice) subject(key string) string { return "$KV." + s.bucket + "." + key }
@@ -48,9 +127,6 @@ func (s Slice) FenceSubject(id task.ID, n run.Number) string {
 	return s.subject("*." + string(id) + "." + n.String())
 }
 
-// ClaimsOf are the claims of a task's runs.
-func (s Slice) ClaimsOf(id task.ID) string { return s.subject("claim." + string(id) + ".*") }
-
 // ClaimedRun is the inverse of ClaimSubject; ok is false for any other subject.
 func (s Slice) ClaimedRun(subject string) (id task.ID, n run.Number, ok bool) {
 	return s.runOf(subject, "claim.")
@@ -68,13 +144,15 @@ func (s Slice) runOf(subject, sort string) (id task.ID, n run.Number, ok bool) {
 	}
 	name, number, _ := strings.Cut(rest, ".")
 	n, err := run.ParseNumber(number)
-	return task.ID(name), n, err == nil && IsID(name) && n.String() == number
+	return task.ID(name), n, err == nil && IsID(name) && n.String() == number && s.Has(n)
 }
 
-// Source has the events copy the slice's final documents.
-func (s Slice) Source() *jetstream.StreamSource {
+// Source has the events copy the slice's final documents. A server that knows of no copy begins at a sequence,
+// which is 1 at first: without one it may begin at the time of the last event, whatever slice that is of
+// (nats-server 2.15.2).
+func (s Slice) Source(from uint64) *jetstream.StreamSource {
 	return &jetstream.StreamSource{
-		Name: s.StreamName(),
+		Name: s.StreamName(), OptStartSeq: from,
 		SubjectTransforms: []jetstream.SubjectTransformConfig{{
 			Source: s.Finals(), Destination: "run.completed.{{wildcard(1)}}",
 		}},

@@ -44,6 +44,8 @@ const (
 	StoreIDSubject = "$KV.control.store"
 	// RepairSubject is there while a repair is under way.
 	RepairSubject = "$KV.control.repair"
+	// LayoutSubject has what RUNS is to say of the layout, where it had one bucket for all runs at first.
+	LayoutSubject = "$KV.control.layout"
 	// SkippedRequests takes the messages that move the sequence of RUNS on, and SkippedKeys those that only see
 	// whether the bucket of keys takes any.
 	SkippedRequests = "run.skipped"
@@ -60,8 +62,18 @@ const (
 	MaxBytesKey  = "runhook-max-bytes"
 	// ConsumersKey has how many consumers RUNS may have.
 	ConsumersKey = "runhook-max-consumers"
+	// SliceKey and SlicedFromKey have the store's Layout.
+	SliceKey      = "runhook-slice"
+	SlicedFromKey = "runhook-sliced-from"
 	// NumbersKey has the store's Numbers; it is not there in a store that was never restored.
 	NumbersKey = "runhook-numbers"
+)
+
+const (
+	// MadeKey is what EVENTS says in its metadata: the first run number behind all slices that were ever made.
+	MadeKey = "runhook-slices-made"
+	// SealedKey is what a sealed slice says in its metadata: when its youngest run ended.
+	SealedKey = "runhook-sealed"
 )
 
 // Headers of our own messages.

@@ -90,3 +90,8 @@ func ParseNumbers(text string) (Numbers, error) {
 	}
 	return numbers, nil
 }
+
+// RequestsOf are the sequences of the requests of a slice: from the first to the one before to.
+func (s *Store) RequestsOf(slice Slice) (from, to uint64) {
+	return s.Numbers.Upto(slice.First-min(slice.First, 1)) + 1, s.Numbers.Upto(slice.End-1) + 1
+}

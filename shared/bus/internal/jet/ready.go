@@ -61,20 +61,36 @@ func (s *Store) usable(ctx context.Context) error {
 	if err := s.Writable(); err != nil {
 		return err
 	}
-	for _, written := range []struct {
-		*Stream
-		probe string
-	}{{s.Runs, SkippedRequests}, {s.Results.Stream, s.Results.Skipped()}, {s.Keys, SkippedKeys}} {
-		stream := written.Stream
-		if _, err := s.JS.Stream(ctx, stream.name); err != nil {
-			return fmt.Errorf("stream %s: %w", stream.name, As(run.ErrUnavailable, Explain(err)))
-		}
-		if err := stream.Vouch(ctx); err != nil {
-			return err
-		}
-		if err := stream.writes(ctx, written.probe); err != nil {
-			return fmt.Errorf("stream %s takes no writes: %w", stream.name, As(run.ErrUnavailable, Explain(err)))
-		}
+	if err := s.takes(ctx, s.Runs, SkippedRequests); err != nil {
+		return err
+	}
+	if err := s.takes(ctx, s.Keys, SkippedKeys); err != nil {
+		return err
+	}
+	if err := s.Room(ctx); err != nil {
+		return err
+	}
+	next, err := s.Next(ctx)
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", RunsStream, As(run.ErrUnavailable, Explain(err)))
+	}
+	results, err := s.ResultsOf(ctx, next)
+	if err != nil {
+		return As(run.ErrUnavailable, err)
+	}
+	return s.takes(ctx, results.Stream, results.Skipped())
+}
+
+// takes reports why a stream takes no writes, nil when it does.
+func (s *Store) takes(ctx context.Context, stream *Stream, probe string) error {
+	if _, err := s.JS.Stream(ctx, stream.name); err != nil {
+		return fmt.Errorf("stream %s: %w", stream.name, As(run.ErrUnavailable, Explain(err)))
+	}
+	if err := stream.Vouch(ctx); err != nil {
+		return err
+	}
+	if err := stream.writes(ctx, probe); err != nil {
+		return fmt.Errorf("stream %s takes no writes: %w", stream.name, As(run.ErrUnavailable, Explain(err)))
 	}
 	return nil
 }

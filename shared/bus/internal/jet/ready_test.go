@@ -21,7 +21,7 @@ func TestNotReadyWhileWritesFail(t *testing.T) {
 	js := bustest.JetStream(t, store.Broker.URL())
 	takes := func(messages int64) {
 		t.Helper()
-		stream, err := js.Stream(t.Context(), jet.Before.StreamName())
+		stream, err := js.Stream(t.Context(), "KV_runs_0")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -32,7 +32,7 @@ func TestNotReadyWhileWritesFail(t *testing.T) {
 		}
 	}
 	write := func(subject string) error {
-		_, err := store.Jet().Results.Publish(t.Context(), jet.Entry{Msg: nats.NewMsg("$KV.runs." + subject)})
+		_, err := results(t, store).Publish(t.Context(), jet.Entry{Msg: nats.NewMsg("$KV.runs_0." + subject)})
 		return err
 	}
 	unready := func(reason string) {
@@ -57,7 +57,7 @@ func TestNotReadyWhileWritesFail(t *testing.T) {
 	if err := write("b"); err == nil {
 		t.Fatal("the stream takes more than it may")
 	}
-	unready("stream KV_runs takes no writes: nats: nats: API error: code=503 err_code=10077 description=maximum messages exceeded")
+	unready("stream KV_runs_0 takes no writes: nats: nats: API error: code=503 err_code=10077 description=maximum messages exceeded")
 	takes(-1)
 	unready("takes no writes") // the failure is fresh
 	if err := write("b"); err != nil {
@@ -76,9 +76,9 @@ func TestNotReadyWhileWritesFail(t *testing.T) {
 	ready("where a write was tried")
 
 	// What is refused for its own sake tells nothing of others.
-	late := nats.NewMsg("$KV.runs.a")
+	late := nats.NewMsg("$KV.runs_0.a")
 	late.Header.Set("Nats-Expected-Last-Subject-Sequence", "0")
-	if _, err := store.Jet().Results.Publish(t.Context(), jet.Entry{Msg: late}); !jet.Refused(err) {
+	if _, err := results(t, store).Publish(t.Context(), jet.Entry{Msg: late}); !jet.Refused(err) {
 		t.Fatal(err)
 	}
 	restore()

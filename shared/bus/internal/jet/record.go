@@ -11,7 +11,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/shared/run"
-	"runhook/shared/task"
 	"runhook/shared/wait"
 )
 
@@ -35,35 +34,46 @@ type Record struct {
 }
 
 // Last reads the newest message of a subject from any replica: cheap, and it may lag. The errors of all
-// reads are ErrMissing and run.ErrUnavailable.
+// reads are ErrMissing and run.ErrUnavailable, and run.ErrRunGone of a slice that is not there any more.
 func (s *Stream) Last(ctx context.Context, subject string) (Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
 	defer cancel()
-	return fromRaw(s.GetLastMsgForSubject(ctx, subject))
+	return s.fromRaw(ctx)(s.GetLastMsgForSubject(ctx, subject))
 }
 
 // At reads a message by its sequence from any replica.
 func (s *Stream) At(ctx context.Context, sequence uint64) (Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
 	defer cancel()
-	return fromRaw(s.GetMsg(ctx, sequence))
+	return s.fromRaw(ctx)(s.GetMsg(ctx, sequence))
 }
 
 // Following reads the first message of a subject at a sequence or behind it, from any replica.
 func (s *Stream) Following(ctx context.Context, subject string, sequence uint64) (Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
 	defer cancel()
-	return fromRaw(s.GetMsg(ctx, sequence, jetstream.WithGetMsgSubject(subject)))
+	return s.fromRaw(ctx)(s.GetMsg(ctx, sequence, jetstream.WithGetMsgSubject(subject)))
 }
 
-func fromRaw(msg *jetstream.RawStreamMsg, err error) (Record, error) {
-	switch {
-	case errors.Is(err, jetstream.ErrMsgNotFound):
-		return Record{}, ErrMissing
-	case err != nil:
-		return Record{}, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
+// fromRaw returns what makes a record of the answer to a read.
+func (s *Stream) fromRaw(ctx context.Context) func(*jetstream.RawStreamMsg, error) (Record, error) {
+	return func(msg *jetstream.RawStreamMsg, err error) (Record, error) {
+		if err == nil {
+			return Record{msg.Subject, msg.Sequence, msg.Header, msg.Data, msg.Time}, nil
+		}
+		return Record{}, s.unread(ctx, err)
 	}
-	return Record{msg.Subject, msg.Sequence, msg.Header, msg.Data, msg.Time}, nil
+}
+
+// unread is the error of a read that the server has answered with one.
+func (s *Stream) unread(ctx context.Context, err error) error {
+	if api, ok := errors.AsType[*jetstream.APIError](err); errors.Is(err, jetstream.ErrMsgNotFound) || ok && api.ErrorCode == jetstream.JSErrCodeMessageNotFound {
+		return ErrMissing
+	}
+	if err = s.gone(ctx, err); errors.Is(err, run.ErrRunGone) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", run.ErrUnavailable, err)
 }
 
 // LeaderLast is Last, answered by the stream's leader: it sees every acknowledged write.
@@ -100,15 +110,6 @@ func (s *Stream) answers(ctx context.Context, subject string) error {
 	return err
 }
 
-// Ended reports whether a run has its final document, as the leader has it.
-func (s *Store) Ended(ctx context.Context, id task.ID, n run.Number) (bool, error) {
-	_, err := s.Results.LeaderLast(ctx, s.Results.FinalSubject(id, n))
-	if errors.Is(err, ErrMissing) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
 // fromLeader asks the stream's leader through the JetStream API, which the client library only does
 // for streams without direct get.
 func (s *Stream) fromLeader(ctx context.Context, query map[string]any) (Record, error) {
@@ -120,7 +121,7 @@ func (s *Stream) fromLeader(ctx context.Context, query map[string]any) (Record, 
 	}
 	reply, err := s.store.request(ctx, &nats.Msg{Subject: "$JS.API.STREAM.MSG.GET." + s.name, Data: body})
 	if err != nil {
-		return Record{}, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
+		return Record{}, s.unread(ctx, err)
 	}
 	var answer struct {
 		Error   *jetstream.APIError
@@ -136,10 +137,8 @@ func (s *Stream) fromLeader(ctx context.Context, query map[string]any) (Record, 
 		return Record{}, fmt.Errorf("decode a read from %s: %w", s.name, err)
 	}
 	switch {
-	case answer.Error != nil && answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
-		return Record{}, ErrMissing
 	case answer.Error != nil:
-		return Record{}, fmt.Errorf("%w: %w", run.ErrUnavailable, answer.Error)
+		return Record{}, s.unread(ctx, answer.Error)
 	case answer.Message == nil:
 		return Record{}, ErrMissing
 	}

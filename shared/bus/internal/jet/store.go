@@ -3,9 +3,11 @@
 package jet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,8 +27,6 @@ type Store struct {
 	// Runs has the requests, Events the copies of final documents, Progress the live documents, Control the
 	// store's id, Keys what is known of idempotency keys.
 	Runs, Events, Progress, Control, Keys *Stream
-	// Results has the claims and final documents.
-	Results *Results
 	// Denials are what the server has denied to the connection's user.
 	Denials *Denials
 	// Deliveries are those whose runs have ended.
@@ -44,9 +44,19 @@ type Store struct {
 	Lease time.Duration
 	// Numbers tells run numbers by sequences, and the other way round.
 	Numbers Numbers
+	// Layout tells the slice of each run, which has its claim and its final document.
+	Layout Layout
 	// Replicated: a read may come from a replica that lags, so the leader confirms misses.
 	Replicated bool
 	clustered  bool
+	opened     opened
+	room       room
+
+	// Settled is how old a write must be to be on the disks of all servers, which sync every two minutes: where one
+	// has lost the end of the events in a power cut, they are copied again. Shorter in tests.
+	Settled time.Duration
+	// Make makes the stream of a slice, and has the events copy it. It does nothing where others have.
+	Make func(ctx context.Context, slice Slice) error
 
 	full    func() bool
 	cramped func() bool
@@ -63,12 +73,8 @@ type Stream struct {
 	group   *group
 	voucher voucher
 	doubt   doubt
-}
-
-// Results is the stream of a slice.
-type Results struct {
-	*Stream
-	Slice
+	// slice is set where the stream is that of a slice, which may be removed while the store goes on.
+	slice *Slice
 }
 
 // New returns the store behind a connection, which Close closes. full tells whether the store takes no
@@ -87,16 +93,17 @@ func New(nc *nats.Conn, log zerolog.Logger, full, cramped func() bool, metrics p
 	if err != nil {
 		return nil, fmt.Errorf("make the list of foreign messages: %w", err)
 	}
-	s := &Store{NC: nc, JS: js, Log: log, Denials: NewDenials(log), Deliveries: deliveries, full: full, cramped: cramped, foreign: foreign}
+	s := &Store{NC: nc, JS: js, Log: log, Denials: NewDenials(log), Deliveries: deliveries, full: full, cramped: cramped, foreign: foreign, Settled: 3 * time.Minute}
 	stream := func(name string) *Stream { return &Stream{name: name, store: s, group: newGroup(s, name)} }
-	s.Runs, s.Events, s.Results = stream(RunsStream), stream(EventsStream), &Results{stream(Before.StreamName()), Before}
+	s.Runs, s.Events = stream(RunsStream), stream(EventsStream)
 	s.Progress, s.Control, s.Keys, s.rows = stream(ProgressStream), stream(ControlStream), stream(KeysStream), stream(RowsStream)
 	return s, nil
 }
 
 // Use makes the store's streams, by name, those that the server has now.
 func (s *Store) Use(ctx context.Context, opened map[string]jetstream.Stream) error {
-	for _, stream := range []*Stream{s.Runs, s.Results.Stream, s.Events, s.Progress, s.Control, s.Keys, s.rows} {
+	s.room.looks.Wait() // they read what is set here
+	for _, stream := range []*Stream{s.Runs, s.Events, s.Progress, s.Control, s.Keys, s.rows} {
 		stream.Stream = opened[stream.name]
 	}
 	config := s.Runs.CachedInfo().Config
@@ -105,15 +112,19 @@ func (s *Store) Use(ctx context.Context, opened map[string]jetstream.Stream) err
 	s.Replicated = config.Replicas > 1
 	// Replicas group what they agree on by themselves, and writes that are not synced cost less singly.
 	grouped := config.Metadata[SyncedKey] == "true" && !s.Replicated
-	for _, stream := range []*Stream{s.Runs, s.Results.Stream, s.Keys} {
+	for _, stream := range []*Stream{s.Runs, s.Keys} {
 		stream.group.enable(grouped && stream.CachedInfo().Config.AllowAtomicPublish)
 	}
+	s.opened.grouped = grouped
 	lease, err := time.ParseDuration(config.Metadata[LeaseKey])
 	if err != nil {
 		return As(ErrNotMade, fmt.Errorf("stream %s does not say its lease: run `runhook init --nats URL` again", RunsStream))
 	}
 	s.Lease = lease
 	if s.Numbers, err = ParseNumbers(config.Metadata[NumbersKey]); err != nil {
+		return err
+	}
+	if s.Layout, err = ParseLayout(config.Metadata); err != nil {
 		return err
 	}
 	if s.Tasks, err = s.JS.KeyValue(ctx, TasksBucket); err != nil {
@@ -153,12 +164,19 @@ func (s *Store) Close() {
 	}
 	s.NC.Close()
 	s.Runs.group.close()
-	s.Results.group.close()
 	s.Keys.group.close()
+	s.room.looks.Wait()
+	s.opened.close()
 }
 
-// Retention is how long the store keeps runs.
-func (s *Store) Retention() time.Duration { return s.Runs.CachedInfo().Config.MaxAge }
+// Retention is how long the store keeps runs, as it was made or changed by Runhook.
+func (s *Store) Retention() time.Duration {
+	config := s.Runs.CachedInfo().Config
+	if retention, err := time.ParseDuration(config.Metadata[RetentionKey]); err == nil && retention > 0 {
+		return retention
+	}
+	return cmp.Or(config.MaxAge, math.MaxInt64) // one of before says nothing else
+}
 
 // Alone reports whether the server at the other end of the connection is the only one that has the store.
 // Of several, each hears only by and by what a client has told another.

@@ -1,0 +1,204 @@
+package recovery_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/bus"
+	"runhook/shared/bus/recovery"
+	"runhook/shared/bustest"
+	"runhook/shared/proctest"
+	"runhook/shared/run"
+)
+
+// newSliced is newRan with slices of ten runs, of which those that are full are sealed.
+func newSliced(t *testing.T, n int, sealed ...string) *ran {
+	t.Helper()
+	r := &ran{Store: bustest.New(t, bus.Topology{Slice: 10}), finals: map[run.Number]string{}}
+	r.Jet().Settled = 0
+	r.request = bustest.Applied(t, r.Store.Bus)
+	for range n {
+		r.execute(t)
+	}
+	keeper := r.Unheld.Slices()
+	proctest.Until(t, func() error {
+		if err := keeper.Look(t.Context()); err != nil {
+			return err
+		}
+		for _, name := range sealed {
+			if r.config(t, name).Metadata["runhook-sealed"] == "" {
+				return errors.New(name + " is not sealed")
+			}
+		}
+		return nil
+	})
+	r.events(t, n)
+	return r
+}
+
+func (r *ran) config(t *testing.T, name string) jetstream.StreamConfig {
+	t.Helper()
+	stream, err := r.Jet().JS.Stream(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stream.CachedInfo().Config
+}
+
+// answers checks that the runs of a store answer as they did in the one before.
+func (r *ran) answers(t *testing.T, before map[run.Number]string) {
+	t.Helper()
+	for n, final := range before {
+		if status, err := r.Runs.Lookup(t.Context(), r.request.Task, n); err != nil || string(status.Bytes) != final {
+			t.Errorf("run %s: %s, %v\nwas %s", n, status.Bytes, err, final)
+		}
+	}
+}
+
+// A backup has the slices that there are, sealed ones too. In the restored store what had ended answers as before
+// and has its one event, what had not ends there, and new runs are in slices of their own.
+func TestBackupOfSlices(t *testing.T) {
+	t.Parallel()
+	r := newSliced(t, 24, "KV_runs_0", "KV_runs_1")
+	open := bustest.Submit(t, r.Bus, r.request)
+	other := r.restored(t, r.parts(t))
+	other.answers(t, r.finals)
+	for k, sealed := range []bool{true, true, false} {
+		if config := other.config(t, fmt.Sprintf("KV_runs_%d", k)); (config.Metadata["runhook-sealed"] != "") != sealed {
+			t.Errorf("slice %d is sealed: %t", k, !sealed)
+		}
+	}
+	next := other.execute(t)
+	if other.finals[open] == "" || next < 1_000_000 {
+		t.Errorf("run %s ended: %t; the next one is %s", open, other.finals[open] != "", next)
+	}
+	if !strings.HasPrefix(other.config(t, fmt.Sprintf("KV_runs_%d", next/10)).Name, "KV_runs_") {
+		t.Error("the next run has no slice")
+	}
+	other.Restart()
+	other.awaitReady(t)
+	last := other.execute(t)
+	for n, count := range other.events(t, 27) {
+		if count != 1 {
+			t.Errorf("run %s has %d events", n, count)
+		}
+	}
+	// Numbers that were passed over need no slices, and those that are left behind are sealed.
+	keeper := other.Unheld.Slices()
+	other.Jet().Settled = 0
+	proctest.Until(t, func() error {
+		if err := keeper.Look(t.Context()); err != nil {
+			return err
+		}
+		if sources := other.config(t, "EVENTS").Sources; len(sources) != 2 || sources[0].Name != fmt.Sprintf("KV_runs_%d", last/10) {
+			return fmt.Errorf("the events copy %d slices", len(sources))
+		}
+		return nil
+	})
+	if again := other.restored(t, other.parts(t)); again.StoreID() == other.StoreID() {
+		t.Error("the store's id is as before")
+	} else {
+		again.answers(t, r.finals)
+		again.answers(t, other.finals)
+	}
+}
+
+// The backup of a store that had one bucket for all runs is restored as that, and goes on in slices.
+func TestBackupOfAnOlderStore(t *testing.T) {
+	t.Parallel()
+	store := bustest.Empty(t, false)
+	older := bustest.NewOlder(t, store.Broker.URL())
+	before := map[run.Number]string{}
+	for range 5 {
+		n := older.Submit()
+		doc := older.Finish(n, nil)
+		data, err := doc.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		before[n] = string(data)
+	}
+	open := older.Submit()
+	proctest.Until(t, func() error { // the copies of what has ended
+		events, err := store.Jet().JS.Stream(t.Context(), "EVENTS")
+		if err == nil && events.CachedInfo().State.Msgs < 5 {
+			err = errors.New("events are missing")
+		}
+		return err
+	})
+	r := &ran{Store: store, request: older.Request(), finals: map[run.Number]string{}}
+	var m made
+	if err := recovery.Backup(t.Context(), store.Bus, &m); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range m.parts {
+		if strings.HasPrefix(p.stream, "KV_runs") && p.stream != "KV_runs" {
+			t.Errorf("the backup of an older store has the stream %s", p.stream)
+		}
+	}
+	other := r.restored(t, m.parts)
+	other.answers(t, before)
+	next := other.execute(t)
+	if next < 1_000_000 || other.finals[open] == "" {
+		t.Errorf("the next run is %s, and run %s has ended: %t", next, open, other.finals[open] != "")
+	}
+	if name := other.config(t, fmt.Sprintf("KV_runs_%d", next/100_000)).Name; name == "" {
+		t.Error("the next run has no slice")
+	}
+	if err := other.Init(t.Context(), bus.Topology{}); err != nil {
+		t.Fatal(err)
+	}
+	if from := other.config(t, "RUNS").Metadata["runhook-sliced-from"]; from != "100000" {
+		t.Errorf("runs are in slices from %s on", from)
+	}
+	for n, count := range other.events(t, 7) {
+		if count != 1 {
+			t.Errorf("run %s has %d events", n, count)
+		}
+	}
+}
+
+// Damage of a slice that takes runs is mended, of it alone. A sealed one that is damaged is named: a run that has
+// lost its final document is gone, and is not executed again; the others live.
+func TestDamagedSlices(t *testing.T) {
+	t.Parallel()
+	r := newSliced(t, 24, "KV_runs_0", "KV_runs_1")
+	r.cut(t, "KV_runs_2", 1000, true)
+	for n, final := range r.finals {
+		if status, err := r.Runs.Lookup(t.Context(), r.request.Task, n); err != nil || string(status.Bytes) != final {
+			t.Errorf("run %s: %s, %v", n, status.Bytes, err)
+		}
+	}
+	next := r.execute(t)
+	for n, count := range r.events(t, 25) {
+		if count != 1 {
+			t.Errorf("run %s has %d events", n, count)
+		}
+	}
+	if next < 25 {
+		t.Errorf("the next run is %s", next)
+	}
+
+	r.cut(t, "KV_runs_0", 1000, true)
+	gone := 0
+	for n, final := range r.finals {
+		switch status, err := r.Runs.Lookup(t.Context(), r.request.Task, n); {
+		case errors.Is(err, run.ErrRunGone) && n < 10:
+			gone++
+			if _, err := r.Work.Claim(t.Context(), r.request.Task, n, run.Claim{Owner: "test", StartedOn: time.Now(), Executions: 1}); !errors.Is(err, bus.ErrClaimed) {
+				t.Errorf("run %s is executed again: %v", n, err)
+			}
+		case err != nil || string(status.Bytes) != final:
+			t.Errorf("run %s: %s, %v", n, status.Bytes, err)
+		}
+	}
+	if gone == 0 || gone == 9 {
+		t.Errorf("%d runs of nine are gone", gone)
+	}
+	r.execute(t)
+}

@@ -1,0 +1,297 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/bus/internal/jet"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// SliceKeeper makes slices of runs, seals and removes them. It is for one goroutine; several processes may keep one
+// store.
+//
+// A slice is made before the first run is in it, takes new runs until it is full, and is sealed once each of them has
+// ended: nothing is written to it any more, so a crash costs it nothing. When its youngest run is past the retention
+// it is removed whole.
+type SliceKeeper struct {
+	store *jet.Store
+	// sealed are the sealed slices that were seen, with the end of the youngest run.
+	sealed map[jet.Slice]time.Time
+	// waits are those that were not ready to be sealed.
+	waits map[jet.Slice]sealTry
+}
+
+// sealTry is a slice as it was when it could not be sealed, and when that was.
+type sealTry struct {
+	last uint64
+	at   time.Time
+}
+
+// tryAgain is how often it is tried to seal a slice to which nothing was written: its requests may have expired.
+const tryAgain = 10 * time.Minute
+
+// Slices returns a keeper that has seen nothing yet.
+func (u *Unheld) Slices() *SliceKeeper {
+	return &SliceKeeper{store: u.store, sealed: map[jet.Slice]time.Time{}, waits: map[jet.Slice]sealTry{}}
+}
+
+// Look does what is due.
+func (k *SliceKeeper) Look(ctx context.Context) error {
+	err := errors.Join(k.store.Ahead(ctx), keepSources(ctx, k.store))
+	next, nextErr := k.store.Next(ctx)
+	all, listErr := k.store.Slices(ctx)
+	if nextErr != nil || listErr != nil {
+		return errors.Join(err, jet.Explain(nextErr), jet.Explain(listErr))
+	}
+	for _, slice := range all {
+		if slice.End <= next { // else it takes new runs
+			err = errors.Join(err, k.full(ctx, slice))
+		} else {
+			err = errors.Join(err, k.expire(ctx, slice))
+		}
+	}
+	return err
+}
+
+// expireEvery is how many times in a retention what is past it is removed from a slice that takes new runs.
+const expireEvery = 50
+
+// expire removes what is past the retention from a slice that takes new runs, which it may do for years.
+func (k *SliceKeeper) expire(ctx context.Context, slice jet.Slice) error {
+	results, err := k.store.Open(ctx, slice)
+	if errors.Is(err, run.ErrRunGone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	info, err := results.Info(ctx)
+	if err != nil {
+		return jet.Explain(err)
+	}
+	retention := k.store.Retention()
+	if info.State.Msgs == 0 || time.Since(info.State.FirstTime)-retention/expireEvery < retention {
+		return nil
+	}
+	then, first := time.Now().Add(-retention), info.State.LastSeq+1
+	err = results.Scan(ctx, jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &then, HeadersOnly: true,
+	}, func(young jet.Record) error {
+		first = young.Sequence
+		return jet.ErrEnough
+	})
+	if err == nil {
+		err = results.Purge(ctx, jetstream.WithPurgeSequence(first))
+	}
+	return jet.Explain(err)
+}
+
+// full seals a slice that takes no new runs, or removes it.
+func (k *SliceKeeper) full(ctx context.Context, slice jet.Slice) error {
+	youngest, sealed := k.sealed[slice]
+	if !sealed {
+		results, err := k.store.Open(ctx, slice)
+		if errors.Is(err, run.ErrRunGone) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		info, err := results.Info(ctx)
+		if err != nil {
+			return jet.Explain(err)
+		}
+		if youngest, sealed = results.See(info.Config); !sealed {
+			if err := k.seal(ctx, results, info.State); err != nil {
+				return fmt.Errorf("seal stream %s: %w", slice.StreamName(), err)
+			}
+			return nil
+		}
+		k.sealed[slice] = youngest
+	}
+	if time.Since(youngest) < k.store.Retention() {
+		return nil
+	}
+	if err := k.store.JS.DeleteStream(ctx, slice.StreamName()); err != nil && !absent(err) {
+		return fmt.Errorf("remove stream %s, whose runs are past their retention: %w", slice.StreamName(), jet.Explain(err))
+	}
+	delete(k.sealed, slice)
+	k.store.Log.Info().Str("stream", slice.StreamName()).Msg("removed a slice whose runs are past their retention")
+	return nil
+}
+
+// seal seals a slice if it is ready: each of its runs has ended, which is counted first, and the events have copies
+// of all that the servers have on disk. What it is to leave besides its final documents is to be stored before the
+// last step; up to there it can begin anew.
+func (k *SliceKeeper) seal(ctx context.Context, slice *jet.Results, state jetstream.StreamState) error {
+	before := k.waits[slice.Slice]
+	if before.last == state.LastSeq && time.Since(before.at) < tryAgain || time.Since(state.LastTime) < k.store.Settled {
+		return nil
+	}
+	youngest, ended, err := k.haveEnded(ctx, slice)
+	if err != nil {
+		return err
+	}
+	if !ended {
+		k.waits[slice.Slice] = sealTry{state.LastSeq, time.Now()}
+		return nil
+	}
+	final, err := finalsUntil(ctx, k.store, slice.Slice)
+	if err != nil {
+		return err
+	}
+	copied, err := k.store.Copied(ctx)
+	if err != nil {
+		return err
+	}
+	if !copied.Has(slice.StreamName(), final) {
+		return nil
+	}
+	// All claims in one call: to purge some would free nothing, and each message that is missing between others is
+	// gone through after a crash.
+	if err := slice.Purge(ctx, jetstream.WithPurgeSubject(slice.Claims())); err != nil {
+		return jet.Explain(err)
+	}
+	return k.markSealed(ctx, slice, youngest)
+}
+
+// markSealed is the last step of sealing.
+func (k *SliceKeeper) markSealed(ctx context.Context, slice *jet.Results, youngest time.Time) error {
+	info, err := slice.Info(ctx)
+	if err != nil {
+		return jet.Explain(err)
+	}
+	next := info.Config
+	next.Metadata = withMetadata(next.Metadata, jet.SealedKey, youngest.UTC().Format(time.RFC3339))
+	if next.MaxBytes > 0 { // the rest is the others'
+		next.MaxBytes = max(1, int64(info.State.Bytes))
+	}
+	if _, err := k.store.JS.UpdateStream(ctx, next); err != nil {
+		return jet.Explain(err)
+	}
+	slice.See(next)
+	delete(k.waits, slice.Slice)
+	k.store.Log.Info().Str("stream", slice.StreamName()).Msg("sealed a slice: all of its runs have ended")
+	return nil
+}
+
+// mayHaveEnded reports whether a slice has as many final documents as requests at least: to count them costs less
+// than to read them.
+func (k *SliceKeeper) mayHaveEnded(ctx context.Context, slice *jet.Results) (bool, error) {
+	from, to := k.store.RequestsOf(slice.Slice)
+	behindFirst, err := count(ctx, k.store.Runs, jet.Requests, from)
+	if err != nil {
+		return false, err
+	}
+	behindLast, err := count(ctx, k.store.Runs, jet.Requests, to)
+	if err != nil {
+		return false, err
+	}
+	finals, err := count(ctx, slice.Stream, slice.Finals(), 1)
+	return finals >= behindFirst-min(behindFirst, behindLast), err
+}
+
+// haveEnded reports whether each run of a slice that has a request has a final document, and when the youngest of
+// them all ended.
+func (k *SliceKeeper) haveEnded(ctx context.Context, slice *jet.Results) (youngest time.Time, ended bool, err error) {
+	if may, err := k.mayHaveEnded(ctx, slice); !may || err != nil {
+		return time.Time{}, false, err
+	}
+	open := owners{pages: map[run.Number]*[ownersPage]uint32{}, ids: map[task.ID]uint32{}}
+	from, to := k.store.RequestsOf(slice.Slice)
+	whole := true // a replica that lags may lack some
+	expect := func(sequence uint64) error {
+		if sequence > from {
+			next, err := k.store.Runs.LeaderFollowing(ctx, jet.Requests, from)
+			if err != nil && !errors.Is(err, jet.ErrMissing) {
+				return err
+			}
+			whole = whole && (err != nil || next.Sequence >= sequence)
+		}
+		from = sequence + 1
+		return nil
+	}
+	err = k.store.Runs.Scan(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{jet.Requests}, HeadersOnly: true,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
+	}, func(request jet.Record) error {
+		if request.Sequence >= to {
+			return jet.ErrEnough
+		}
+		if err := expect(request.Sequence); err != nil {
+			return err
+		}
+		if id, ok := jet.TaskOfRequest(request.Subject); ok {
+			open.add(k.store.Numbers.Of(request.Sequence), id)
+		}
+		return nil
+	})
+	if err == nil {
+		err = expect(to)
+	}
+	if err != nil || !whole {
+		return time.Time{}, false, jet.Explain(err)
+	}
+	err = slice.Scan(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{slice.Finals()}, HeadersOnly: true,
+	}, func(final jet.Record) error {
+		if id, n, ok := slice.EndedRun(final.Subject); ok {
+			open.remove(n, id)
+		}
+		if final.Time.After(youngest) {
+			youngest = final.Time
+		}
+		return nil
+	})
+	return youngest, open.count == 0, jet.Explain(err)
+}
+
+// owners are the tasks of runs, in little memory.
+type owners struct {
+	pages map[run.Number]*[ownersPage]uint32
+	ids   map[task.ID]uint32
+	count int
+}
+
+const ownersPage = 4096
+
+func (o *owners) add(n run.Number, id task.ID) {
+	page := o.pages[n/ownersPage]
+	if page == nil {
+		page = new([ownersPage]uint32)
+		o.pages[n/ownersPage] = page
+	}
+	if o.ids[id] == 0 {
+		o.ids[id] = uint32(len(o.ids) + 1)
+	}
+	page[n%ownersPage] = o.ids[id]
+	o.count++
+}
+
+// remove takes a run out that is of this task.
+func (o *owners) remove(n run.Number, id task.ID) {
+	if page := o.pages[n/ownersPage]; page != nil && page[n%ownersPage] > 0 && page[n%ownersPage] == o.ids[id] {
+		page[n%ownersPage] = 0
+		o.count--
+	}
+}
+
+// count is how many messages of a subject a stream has from a sequence on.
+func count(ctx context.Context, stream *jet.Stream, subject string, from uint64) (uint64, error) {
+	consumer, err := stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		FilterSubject: subject, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
+		AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: time.Minute,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("count %s: %w", subject, jet.Explain(err))
+	}
+	info := consumer.CachedInfo()
+	_ = stream.DeleteConsumer(ctx, info.Name) // else it goes after a minute
+	return info.NumPending, nil
+}
