@@ -10,5 +10,9 @@ import (
 
 // ReconcileEvent has a repair look at one event.
 func ReconcileEvent(ctx context.Context, b *bus.Bus, sequence uint64, id task.ID, n run.Number) (back uint64, err error) {
-	return storeOf(b).reconcileEvent(ctx, sequence, ofTask{id, n})
+	s := storeOf(b)
+	if err := s.look(ctx); err != nil {
+		return 0, err
+	}
+	return s.reconcileEvent(ctx, s.openOf(n), sequence, ofTask{id, n})
 }
