@@ -113,6 +113,17 @@ func makeSlice(ctx context.Context, s *jet.Store, slice jet.Slice) error {
 // knows of no copy of a slice, because all have passed their retention, it begins behind those that there were.
 // Several processes may do it at once: the one that is late undoes what the other has done, until the next look.
 func keepSources(ctx context.Context, s *jet.Store) error {
+	for {
+		err := updateSources(ctx, s)
+		// The client library's word for an answer with other sources: another process has updated them since.
+		if !errors.Is(err, jetstream.ErrStreamSourceNotSupported) {
+			return err
+		}
+	}
+}
+
+// updateSources is keepSources where no other process does it at once.
+func updateSources(ctx context.Context, s *jet.Store) error {
 	all, there, err := slicesThere(ctx, s)
 	if err != nil {
 		return err

@@ -61,6 +61,7 @@ func Main(m interface{ Run() int }, roles ...Role) {
 // lasting are parts of the stacks of goroutines that outlive what started them.
 var lasting = []string{
 	"nats-server/v2/server.",                       // the embedded server does not wait for all of its own after a stop
+	"nats-server/v2/server/ats.",                   // its clock runs on where a stream was made while the server stopped
 	"github.com/valyala/fasthttp.updateServerDate", // the clock of the Date header runs for the process's life
 	"fasthttp.(*TCPDialer).tcpAddrsClean",          // and so does the dialer of its clients
 	"os/signal.loop",
