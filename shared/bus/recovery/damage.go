@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -63,12 +64,19 @@ func (d damage) onlyEvents() bool {
 func (d damage) results() bool {
 	empty, known := true, false
 	for _, slice := range d.slices {
-		if d.cutOff[slice.StreamName()] > 0 || slice.copied > slice.last {
-			return true
-		}
 		empty, known = empty && slice.last == 0, known || slice.Has(d.number)
 	}
-	return empty && known || d.cutOff[jet.EventsStream] > 0 || d.noEvents || d.unfinished
+	return empty && known || slices.ContainsFunc(d.slices, d.shows) || d.cutOff[jet.EventsStream] > 0 || d.noEvents || d.unfinished
+}
+
+// shows reports whether a slice shows that claims or final documents of it are lost.
+func (d damage) shows(slice sliceDamage) bool {
+	return d.cutOff[slice.StreamName()] > 0 || slice.copied > slice.last
+}
+
+// mayLack reports whether somebody may have seen a higher sequence of a slice than is left.
+func (d damage) mayLack(slice sliceDamage) bool {
+	return d.shows(slice) || slice.last == 0 && slice.First <= d.number || d.unsynced || d.unfinished
 }
 
 // certain is the highest run number that RUNS has given out for certain.

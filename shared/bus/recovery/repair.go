@@ -111,6 +111,9 @@ func (s *store) mendResults(ctx context.Context, found damage) error {
 	unreadable := int64(0)
 	for _, slice := range found.slices {
 		unreadable += found.cutOff[slice.StreamName()]
+		if !found.mayLack(slice) {
+			continue
+		}
 		if _, err := s.advance(ctx, slice.Stream, slice.Skipped(), slice.copied); err != nil {
 			return err
 		}
