@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/shared/bus"
@@ -105,6 +106,20 @@ func TestSlicesAreMadeSealedAndRemoved(t *testing.T) {
 			t.Errorf("slice %d has %d messages of %d runs, and is %+v", k, info.State.Msgs, wanted, info.Config)
 		}
 	}
+	store.Jet().Settled = time.Hour
+	if err := keeper.Look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if isSealed(t, store.Bus, "KV_runs_0") {
+		t.Error("a slice is sealed to which something was just written")
+	}
+	store.Jet().Settled = 0
+	// As many final documents as requests do not tell that each run has its own.
+	foreign := nats.NewMsg("$KV.runs_1.final." + string(bustest.Applied(t, store.Bus).Task) + ".30")
+	foreign.Header.Set("ce-subject", "1000")
+	if _, err := store.Jet().JS.PublishMsg(t.Context(), foreign); err != nil {
+		t.Fatal(err)
+	}
 	look(t, keeper, "the slices without an open run are sealed", func() bool {
 		return isSealed(t, store.Bus, "KV_runs_0") && isSealed(t, store.Bus, "KV_runs_2")
 	})
@@ -114,7 +129,7 @@ func TestSlicesAreMadeSealedAndRemoved(t *testing.T) {
 	if info := stream(t, store.Bus, "KV_runs_0").CachedInfo(); info.State.Msgs != 19 {
 		t.Errorf("a sealed slice of 19 runs has %d messages", info.State.Msgs)
 	}
-	if info := stream(t, store.Bus, "KV_runs_1").CachedInfo(); info.State.Msgs != 38 {
+	if info := stream(t, store.Bus, "KV_runs_1").CachedInfo(); info.State.Msgs != 39 {
 		t.Errorf("the claims of an open slice were removed: it has %d messages", info.State.Msgs)
 	}
 	proctest.Eventually(t, "the events copy the open slices only", func() bool {
@@ -169,6 +184,48 @@ func TestSlicesAreMadeSealedAndRemoved(t *testing.T) {
 	if n != 71 || !streams(t, store.Bus, "KV_runs_3") {
 		t.Errorf("run %s, and its slice is there: %t", n, streams(t, store.Bus, "KV_runs_3"))
 	}
+}
+
+// A slice stays open until the events have copied all of its final documents.
+func TestASliceIsSealedBehindItsEvents(t *testing.T) {
+	t.Parallel()
+	store := sliced(t, bus.Topology{Slice: 10})
+	request := bustest.Applied(t, store.Bus)
+	events := stream(t, store.Bus, "EVENTS").CachedInfo().Config
+	bound := func(messages int64) {
+		t.Helper()
+		events.MaxMsgs, events.Discard = messages, jetstream.DiscardNew
+		if _, err := store.Jet().JS.UpdateStream(t.Context(), events); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bound(4)
+	for range 10 {
+		end(t, store.Bus, request, bustest.Submit(t, store.Bus, request))
+	}
+	proctest.Until(t, func() error {
+		if n := stream(t, store.Bus, "EVENTS").CachedInfo().State.Msgs; n != 4 {
+			return fmt.Errorf("%d events are copied", n)
+		}
+		return nil
+	})
+	for range 3 {
+		if err := store.Unheld.Slices().Look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if isSealed(t, store.Bus, "KV_runs_0") {
+		t.Error("a slice is sealed of which the events lack final documents")
+	}
+	bound(-1)
+	look(t, store.Unheld.Slices(), "it is sealed", func() bool { return isSealed(t, store.Bus, "KV_runs_0") })
+	proctest.Until(t, func() error {
+		counts, err := bustest.EventCounts(t.Context(), store.Bus)
+		if err == nil && len(counts) != 10 {
+			err = fmt.Errorf("%d runs have events", len(counts))
+		}
+		return err
+	})
 }
 
 // Several processes that find a slice missing at once make it once, and each run goes through all of them.
