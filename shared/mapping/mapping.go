@@ -16,6 +16,8 @@ import (
 	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/types"
 	"github.com/expr-lang/expr/vm"
+
+	"runhook/shared/wording"
 )
 
 // Check reports whether text compiles, as far as that can be told before the source's columns
@@ -37,9 +39,12 @@ type Params map[string]any
 // Columns are the columns of a source in the order of its rows' cells.
 type Columns struct {
 	Names []string
-	// Text says that every cell is a string and never nil, as in a CSV file. It lets the
+	// Text says that every cell is a string, as in a CSV file, and never nil unless Nulls. It lets the
 	// compiler find an expression that could fit no row.
-	Text bool
+	Text, Nulls bool
+	// Repeated are names that the source has more than once, each with its places ("columns 3 and 4").
+	// They are not among Names, because nobody can tell which of them an expression means.
+	Repeated map[string]string
 	// Unknown says that the source has no row, and so nothing to tell its columns by: any name is one.
 	Unknown bool
 }
@@ -50,8 +55,9 @@ type Scope struct {
 	// Row holds the current row's cells. Whoever reads the rows overwrites them in place.
 	Row []any
 
-	names []string
-	text  bool
+	names       []string
+	text, nulls bool
+	repeated    map[string]string
 	// signature tells the columns from those of other sources.
 	signature string
 	open      bool
@@ -74,6 +80,8 @@ func NewScope(columns Columns, params Params) *Scope {
 		Row:       make([]any, len(columns.Names)),
 		names:     columns.Names,
 		text:      columns.Text,
+		nulls:     columns.Nulls,
+		repeated:  columns.Repeated,
 		signature: columns.signature(),
 		open:      columns.Unknown,
 		params:    params,
@@ -93,7 +101,7 @@ func (s *Scope) declare() {
 	s.types = make(types.Map, len(s.names)+1)
 	s.types[scopeName] = types.Any
 	var kind types.Type = types.Any
-	if s.text {
+	if s.text && !s.nulls {
 		kind = types.String
 	}
 	if s.open {
@@ -139,6 +147,9 @@ func (s *Scope) Compile(text string) (*Program, error) {
 		if i, ok := known.used[root.Value]; ok {
 			// A bare column needs no machine.
 			p.column = i
+			if s.text {
+				p.kind = reflect.String // or null
+			}
 			return p, nil
 		}
 	}
@@ -152,7 +163,7 @@ func (s *Scope) Compile(text string) (*Program, error) {
 func (s *Scope) spelling(text string) string {
 	for _, name := range s.names {
 		if !isName(name) && strings.Contains(text, name) && !strings.Contains(text, `"`+name) && !strings.Contains(text, "'"+name) {
-			return fmt.Sprintf("\nThe column %s is written row[%q].", name, name)
+			return fmt.Sprintf("\nThe column %s is written row[%q].", wording.Name(name), name)
 		}
 	}
 	return ""

@@ -12,6 +12,7 @@ import (
 	"github.com/expr-lang/expr/file"
 
 	"runhook/shared/nearest"
+	"runhook/shared/wording"
 )
 
 // columnPrefix begins the name that a column has in a compiled expression, so that a column called
@@ -23,6 +24,8 @@ type resolver struct {
 	columns map[string]int
 	names   []string
 	params  Params
+	// repeated are names that several columns have.
+	repeated map[string]string
 	// closed: there are no columns but these.
 	closed bool
 	// used collects the columns that the expression reads, by their compiled names.
@@ -154,6 +157,10 @@ func isCompiled(name string) bool {
 
 func (r *resolver) column(node *ast.Node, name string) {
 	i, known := r.columns[name]
+	if alike := r.alike(name); !known && alike != "" {
+		name = alike
+		i, known = r.columns[name]
+	}
 	// An unknown one goes on under its name, so that a call of it can be told from a column.
 	ast.Patch(node, &ast.IdentifierNode{Value: columnPrefix + name})
 	if r.closed && !known {
@@ -163,11 +170,32 @@ func (r *resolver) column(node *ast.Node, name string) {
 		if r.err == nil {
 			r.named = name
 		}
-		r.fail(*node, "unknown column %s%s", name, cmp.Or(nearest.Hint(name, r.names), r.columnsThatAre(name)))
+		if places, twice := r.repeated[name]; twice {
+			r.fail(*node, "the source has the name %s more than once, in %s; rename all but one of them", wording.Name(name), places)
+		}
+		r.fail(*node, "unknown column %s%s", wording.Name(name), cmp.Or(nearest.Hint(name, r.names), r.columnsThatAre(name)))
 	}
 	if r.used != nil && known {
 		r.used[columnPrefix+name] = i
 	}
+}
+
+// alike is the one column whose name looks like a name, "" if there are none or several: one of the two
+// has a space that does not break, or letters that nobody sees.
+func (r *resolver) alike(name string) (alike string) {
+	if !r.closed {
+		return ""
+	}
+	for _, candidate := range r.names {
+		if wording.Seen(candidate) != wording.Seen(name) {
+			continue
+		}
+		if alike != "" {
+			return ""
+		}
+		alike = candidate
+	}
+	return alike
 }
 
 // others goes on after an error that names the first unknown column, where there are more.
@@ -177,10 +205,11 @@ func (r *resolver) others() string {
 		if name == r.named {
 			continue
 		}
+		shown := wording.Name(name)
 		if near := nearest.Name(name, r.names); near != "" {
-			name += " (" + near + "?)"
+			shown += " (" + wording.Name(near) + "?)"
 		}
-		more = append(more, name)
+		more = append(more, shown)
 	}
 	if len(more) == 0 {
 		return ""
@@ -191,7 +220,10 @@ func (r *resolver) others() string {
 // columnsThatAre goes on where no column's name is near. What is meant may be a text.
 func (r *resolver) columnsThatAre(name string) string {
 	const most = 12
-	names, more := r.names, ""
+	names, more := make([]string, len(r.names)), ""
+	for i, n := range r.names {
+		names[i] = wording.Name(n)
+	}
 	if len(names) > most {
 		more = fmt.Sprintf(" and %d more", len(names)-most)
 		names = names[:most]

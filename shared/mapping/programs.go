@@ -39,6 +39,7 @@ var programs = func() *lru.Cache[sharing, shared] {
 func (c Columns) signature() string {
 	var b strings.Builder
 	b.WriteString(strconv.FormatBool(c.Text))
+	b.WriteString(strconv.FormatBool(c.Nulls))
 	b.WriteString(strconv.FormatBool(c.Unknown))
 	for _, name := range c.Names {
 		b.WriteString(strconv.Itoa(len(name)))
@@ -55,7 +56,7 @@ func (s *Scope) shared(text string) (shared, error) {
 		return known, nil
 	}
 	s.declare()
-	names := &resolver{columns: s.columns, names: s.names, params: s.params, closed: !s.open, used: map[string]int{}}
+	names := &resolver{columns: s.columns, names: s.names, repeated: s.repeated, params: s.params, closed: !s.open, used: map[string]int{}}
 	program, err := compile(text, names, s.types)
 	if err != nil {
 		return shared{}, fmt.Errorf("%w%s%s", err, names.others(), s.spelling(text))

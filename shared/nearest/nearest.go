@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/agnivade/levenshtein"
+
+	"runhook/shared/wording"
 )
 
 // Name returns the candidate that name was most likely meant to be, in whatever letter case, or ""
@@ -29,7 +31,7 @@ func Name(name string, candidates []string) string {
 // Hint is "; did you mean X?" for the nearest candidate, and empty when none is near.
 func Hint(name string, candidates []string) string {
 	if near := Name(name, candidates); near != "" {
-		return "; did you mean " + near + "?"
+		return "; did you mean " + wording.Name(near) + "?"
 	}
 	return ""
 }

@@ -52,9 +52,9 @@ func (d Draft) File() []byte {
 // unused is the name that a column gets in the destination: its own, with a number where another
 // column differs by letter case only, which a database does not see.
 func unused(column string, used map[string]bool) string {
-	name := column
+	name := wording.Seen(column)
 	for n := 2; used[strings.ToLower(name)]; n++ {
-		name = fmt.Sprintf("%s_%d", column, n)
+		name = fmt.Sprintf("%s_%d", wording.Seen(column), n)
 	}
 	used[strings.ToLower(name)] = true
 	return name

@@ -11,6 +11,9 @@ func TestWording(t *testing.T) {
 	for _, c := range []struct{ name, got, want string }{
 		{"a quoted text", wording.Quote("a \"b\"\n"), `"a \"b\"\n"`},
 		{"a long one", wording.Quote(strings.Repeat("é", 61)), `"` + strings.Repeat("é", 60) + `…"`},
+		{"a name", wording.Name("Name \"é\" \\n"), `Name "é" \n`},
+		{"a name with what nobody sees", wording.Name("\uFEFFFirst\nNa\u00A0me\u200B\t"), `\ufeffFirst\nNa\u00a0me\u200b\t`},
+		{"as it is seen", wording.Seen("\uFEFFFirst\nNa\u00A0me\u200B\u202F"), "First Na me"},
 		{"no word", wording.Either(nil), ""},
 		{"one", wording.Either([]string{"a"}), "a"},
 		{"three", wording.Either([]string{"a", "b", "c"}), "a, b or c"},

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"runhook/shared/wording"
 )
 
 // Outcome is what became of a row.
@@ -55,7 +57,7 @@ func (f *Fault) Error() string {
 	if f.Column == "" {
 		return f.Message
 	}
-	return f.Column + " " + f.Message
+	return wording.Name(f.Column) + " " + f.Message
 }
 
 // Reason is what the rejected rows say: the message, and the driver's or server's own words.
