@@ -2,15 +2,19 @@ package task
 
 import (
 	"cmp"
+	"fmt"
 	"path"
 	"strings"
 )
 
 // CSVSource reads a delimited text file inside the folder of a files connection: as it is, compressed
-// (.gz), or a sheet of a workbook (.xlsx).
+// (.gz), or a sheet of a workbook (.xlsx, .xlsm).
 type CSVSource struct {
 	Connection string
-	Path       string
+	// Path may have parameters in it, as {params.Name}; see Expand. Messages name the file by it.
+	Path string
+	// File is the path of the file with the values of a run's parameters, "" for Path as it is.
+	File string
 	// Delimiter is one character; 0 means a comma. It means nothing for a workbook.
 	Delimiter rune
 	// Encoding is a WHATWG encoding label ("utf-8", "windows-1252"); empty means UTF-8, where a
@@ -18,10 +22,55 @@ type CSVSource struct {
 	Encoding string
 	// Sheet is the name of a workbook's sheet; empty means the first.
 	Sheet string
+	// HeaderRow is the line of a text, or the row of a sheet, that names the columns, from 1; 0 means the
+	// first with anything in it.
+	HeaderRow int
+	// Null are the words that mean no value where a text has them without quotes.
+	Null []string
+	// Escapes: a backslash in a text gives the letter behind it another meaning, and \N is no value.
+	Escapes bool
+	// NoQuotes: a quote in a text is a letter like any other.
+	NoQuotes bool
 }
 
-// IsWorkbook reports whether the path is that of an .xlsx file.
-func (s *CSVSource) IsWorkbook() bool { return strings.EqualFold(path.Ext(s.Path), ".xlsx") }
+// Named is the path of the file: File, or Path as it is.
+func (s *CSVSource) Named() string { return cmp.Or(s.File, s.Path) }
+
+// IsWorkbook reports whether the file has the name of a workbook.
+func (s *CSVSource) IsWorkbook() bool {
+	extension := path.Ext(s.Named())
+	return strings.EqualFold(extension, ".xlsx") || strings.EqualFold(extension, ".xlsm")
+}
+
+// PathParameters are the parameters in the path: {params.File} is File.
+func (s *CSVSource) PathParameters() (names []string) {
+	for _, piece := range strings.Split(s.Path, "{params.")[1:] {
+		if name, _, closed := strings.Cut(piece, "}"); closed {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Expand returns the source with a run's parameters, see [Definition.ExpressionParams], in its path. The
+// error names a parameter that has no value, or several.
+func (s *CSVSource) Expand(params map[string]any) (*CSVSource, error) {
+	names := s.PathParameters()
+	if len(names) == 0 {
+		return s, nil
+	}
+	var pairs []string
+	for _, name := range names {
+		values := texts(params[name])
+		if len(values) != 1 || values[0] == "" {
+			return nil, fmt.Errorf("{params.%s} in source.csv.path needs one value; pass -p %s=FILE", name, name)
+		}
+		pairs = append(pairs, "{params."+name+"}", values[0])
+	}
+	expanded := *s
+	expanded.File = strings.NewReplacer(pairs...).Replace(s.Path)
+	return &expanded, nil
+}
 
 // Name is CSV.
 func (*CSVSource) Name() Kind { return CSV }

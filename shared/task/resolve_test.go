@@ -311,3 +311,27 @@ func BenchmarkResolve(b *testing.B) {
 		}
 	}
 }
+
+func TestPathOfAFileWithParameters(t *testing.T) {
+	from := &task.CSVSource{Path: "in/{params.Year}/{params.File}"}
+	for _, c := range []struct {
+		params map[string]any
+		want   string
+	}{
+		{map[string]any{"Year": "2026", "File": "a.csv"}, "in/2026/a.csv"},
+		{map[string]any{"Year": "{params.File}", "File": "a.XLSM"}, "in/{params.File}/a.XLSM"},
+		{map[string]any{"Year": "", "File": "a.csv"}, "{params.Year} in source.csv.path needs one value; pass -p Year=FILE"},
+		{map[string]any{"Year": "2026", "File": []string{"a", "b"}}, "{params.File} in source.csv.path needs one value; pass -p File=FILE"},
+	} {
+		got, err := from.Expand(c.params)
+		switch {
+		case err != nil && err.Error() != c.want:
+			t.Errorf("%v: %v", c.params, err)
+		case err == nil && (got.Named() != c.want || got.Path != from.Path || got.IsWorkbook() != strings.HasSuffix(c.want, "XLSM")):
+			t.Errorf("%v: %+v", c.params, got)
+		}
+	}
+	if plain := (&task.CSVSource{Path: "a{b}.csv"}); plain.Named() != "a{b}.csv" || len(plain.PathParameters()) > 0 {
+		t.Errorf("%+v", plain)
+	}
+}

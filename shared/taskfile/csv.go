@@ -20,7 +20,11 @@ var csvSource = form[task.Source]{
 		connectionField("drop", "files connection it is in"),
 		{
 			name: "path", kind: kindText, example: "members.csv", required: true,
-			meaning: "the file, relative to the connection's folder; .csv, .csv.gz or .xlsx",
+			meaning: "the file, relative to the connection's folder; .csv, .csv.gz or .xlsx; {params.File} is a parameter",
+		},
+		{
+			name: "header_row", kind: kindWhole, min: 1, max: maxHeaderRow, example: "4",
+			meaning: "the line of the text, or row of the sheet, that names the columns, if titles are above it; without it the first with anything in it",
 		},
 		{
 			name: "delimiter", kind: kindCharacter, byDefault: ",",
@@ -29,6 +33,18 @@ var csvSource = form[task.Source]{
 		{
 			name: "encoding", kind: kindText, example: "windows-1252",
 			meaning: "the text's encoding; without it UTF-8, or what a byte order mark says",
+		},
+		{
+			name: "null", kind: kindTexts, max: maxTexts, example: `["\\N", "NULL"]`, nulls: true,
+			meaning: "words of a text file that mean no value if no quotes are around them, like NULL or NA",
+		},
+		{
+			name: "escape", kind: kindChoice, values: []string{`\`}, example: `"\\"`,
+			meaning: `what a text file puts before a letter to change its meaning: \n is a line end, \t a tab, \\ a backslash, and \N alone no value`,
+		},
+		{
+			name: "quote", kind: kindChoice, values: []string{"double", "none"}, byDefault: "double",
+			meaning: `none if the text file has no quotes around fields, so that " is a letter like any other`,
 		},
 		{
 			name: "sheet", kind: kindText, max: maxNameLetters, example: "Members",
@@ -54,18 +70,29 @@ var csvDestination = form[task.Destination]{
 	},
 }
 
-func readCSVSource(r *reader, given content, _ *task.Definition) task.Source {
+func readCSVSource(r *reader, given content, def *task.Definition) task.Source {
 	csv := given.section
 	source := &task.CSVSource{Connection: csv.text("connection"), Path: csv.text("path"), Encoding: csv.text("encoding"), Sheet: csv.text("sheet")}
 	r.checkPath(csv, "source.csv.path")
+	parameters := source.PathParameters()
+	for _, name := range parameters {
+		r.checkParameter(def, csv.contents["path"].line, "source.csv.path: {params."+name+"}", name, "a path takes one value")
+	}
+	source.HeaderRow, source.Null = csv.contents["header_row"].number, csv.contents["null"].texts
+	source.Escapes, source.NoQuotes = csv.text("escape") != "", csv.text("quote") == "none"
 	source.Delimiter, _ = utf8.DecodeRuneInString(csv.text("delimiter"))
 	label, ok := csv.field("encoding")
 	if known, err := htmlindex.Get(label.text); ok && (err != nil || known == encoding.Replacement) {
 		r.report(label.line, "source.csv.encoding: unknown encoding %s; known are utf-8, windows-1252, iso-8859-15, utf-16le, shift_jis and the other labels of the WHATWG", wording.Quote(source.Encoding))
 	}
 	_, hasPath := csv.field("path")
-	if sheet, ok := csv.field("sheet"); ok && hasPath && !source.IsWorkbook() {
+	if sheet, ok := csv.field("sheet"); ok && hasPath && !source.IsWorkbook() && len(parameters) == 0 {
 		r.report(sheet.line, "source.csv.sheet is for workbooks, and path is not that of an .xlsx file; remove it")
+	}
+	for _, name := range []string{"null", "escape", "quote"} {
+		if given, ok := csv.field(name); ok && given.line > 0 && source.IsWorkbook() {
+			r.report(given.line, "source.csv.%s is for text files, and path is that of a workbook; remove it", name)
+		}
 	}
 	return source
 }
@@ -107,6 +134,9 @@ func draftCSVSource(source task.Source) []string {
 	line := fmt.Sprintf("csv: {connection: %s, path: %s", scalar(from.Connection), scalar(from.Path))
 	if from.Separator() != ',' {
 		line += ", delimiter: " + wording.JSON(string(from.Delimiter))
+	}
+	if from.HeaderRow != 0 {
+		line += fmt.Sprintf(", header_row: %d", from.HeaderRow)
 	}
 	if from.Encoding != "" {
 		line += ", encoding: " + scalar(from.Encoding)

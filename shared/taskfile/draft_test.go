@@ -1,6 +1,7 @@
 package taskfile
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -26,7 +27,7 @@ func TestDraftIsATask(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, d.File())
 	}
-	if def.ID != d.ID || def.Name != d.Name || *def.Source.(*task.CSVSource) != *d.Source.(*task.CSVSource) || def.Destination.(*task.SQLDestination).Table != "members" || !def.Destination.(*task.SQLDestination).Create {
+	if def.ID != d.ID || def.Name != d.Name || !reflect.DeepEqual(def.Source, d.Source) || def.Destination.(*task.SQLDestination).Table != "members" || !def.Destination.(*task.SQLDestination).Create {
 		t.Errorf("%+v\n%s", def, d.File())
 	}
 	var names []string

@@ -31,6 +31,8 @@ type field struct {
 	starter bool
 	// meaning says what the field is for, as a sentence part.
 	meaning string
+	// nulls: the words that YAML has for no value are texts of the list.
+	nulls bool
 	// later marks a field that is known and refused, because what it asks for does not exist yet;
 	// laterValues are such values of a field that does exist.
 	later       bool
@@ -74,6 +76,7 @@ const (
 	maxColumns           = 2000
 	maxKeyColumns        = 32
 	maxTexts             = 1000
+	maxHeaderRow         = 10_000
 	maxConcurrency       = 1000
 	maxRowsPerRequest    = 1000
 	maxRowErrors         = 1_000_000_000

@@ -237,7 +237,7 @@ func TestParseRefusesValues(t *testing.T) {
 		},
 		{
 			"no path", with(", path: in.csv", ""),
-			"6: source.csv.path is missing: the file, relative to the connection's folder; .csv, .csv.gz or .xlsx",
+			"6: source.csv.path is missing: the file, relative to the connection's folder; .csv, .csv.gz or .xlsx; {params.File} is a parameter",
 		},
 		{
 			"an absolute path", with("in.csv", "/in.csv"),

@@ -105,6 +105,9 @@ func (f field) valueSchema() object {
 	case kindMoment:
 		return object{"type": "string", "pattern": `^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}([.,][0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2}))?$`}
 	case kindTexts:
+		if f.nulls {
+			scalar["type"] = append(scalar["type"].([]string), "null")
+		}
 		return f.bounded(object{"type": "array", "items": scalar})
 	case kindTextOrTexts:
 		return object{"anyOf": []any{scalar, f.bounded(object{"type": "array", "items": scalar})}}

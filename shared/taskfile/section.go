@@ -289,7 +289,7 @@ func (r *reader) readTexts(node *yaml.Node, name string, f field) (content, bool
 	}
 	c := content{texts: []string{}, list: node.Kind == yaml.SequenceNode}
 	for _, item := range items {
-		if item.Kind != yaml.ScalarNode || item.ShortTag() == "!!null" {
+		if item.Kind != yaml.ScalarNode || item.ShortTag() == "!!null" && (!f.nulls || item.Value == "") {
 			r.report(item.Line, "%s must be %s, not with %s in it", name, f.takes(), shape(item))
 			return content{}, false
 		}

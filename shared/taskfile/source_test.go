@@ -37,6 +37,14 @@ func TestParseReadsSources(t *testing.T) {
 		with(csvOfSample, `csv: {connection: drop, path: in.XLSX, sheet: "Members 2026"}`): {
 			from: &task.CSVSource{Connection: "drop", Path: "in.XLSX", Sheet: "Members 2026", Delimiter: ','},
 		},
+		with(csvOfSample, `csv: {connection: drop, path: in.tsv, delimiter: "\t", header_row: 4, null: ["\\N", NULL, null, ""], escape: "\\", quote: none}`): {
+			from: &task.CSVSource{
+				Connection: "drop", Path: "in.tsv", Delimiter: '\t', HeaderRow: 4, Null: []string{`\N`, "NULL", "null", ""}, Escapes: true, NoQuotes: true,
+			},
+		},
+		with(csvOfSample, `csv: {connection: drop, path: "corrected/{params.FirstName}", sheet: x}`): {
+			from: &task.CSVSource{Connection: "drop", Path: "corrected/{params.FirstName}", Delimiter: ',', Sheet: "x"},
+		},
 		with(csvOfSample, "csv: {connection: drop, path: in.csv.gz}\n  rate: 30/m"): {
 			from: &task.CSVSource{Connection: "drop", Path: "in.csv.gz", Delimiter: ','}, rate: task.Rate{Count: 30, Per: time.Minute},
 		},
@@ -84,6 +92,22 @@ func TestParseRefusesSources(t *testing.T) {
 		{"a rate of nothing", with(csvOfSample, csvOfSample+"\n  rate: 0/s"), `7: source.rate must be a number of 1 to 1000000 with /s, /m or /h, like 200/s, not "0/s"`},
 		{"a rate per day", with(csvOfSample, csvOfSample+"\n  rate: 1/d"), `7: source.rate must be a number of 1 to 1000000 with /s, /m or /h, like 200/s, not "1/d"`},
 		{"a rate alone", with(csvOfSample, "rate: 1/s"), "6: source is missing its kind: csv, sql, http or imis"},
+		{"a header in row 0", with("in.csv", "in.csv, header_row: 0"), "6: source.csv.header_row must be a whole number from 1 to 10000, not 0"},
+		{"no word for no value", with(csvOfSample, "csv:\n    connection: drop\n    path: in.csv\n    null:\n      - NA\n      -"), "11: source.csv.null must be a list of texts, like [one, two], not with an empty value in it"},
+		{"a word for no value alone", with("in.csv", "in.csv, null: NULL"), "6: source.csv.null has no value; give it one or remove it"},
+		{"another escape", with("in.csv", "in.csv, escape: ^"), `6: source.csv.escape must be \, not "^"`},
+		{"other quotes", with("in.csv", "in.csv, quote: single"), `6: source.csv.quote must be double or none, not "single"`},
+		{
+			"what a workbook does not have", with("in.csv", `in.xlsm, null: [NA], escape: "\\", quote: none`),
+			lines(
+				"6: source.csv.null is for text files, and path is that of a workbook; remove it",
+				"6: source.csv.escape is for text files, and path is that of a workbook; remove it",
+				"6: source.csv.quote is for text files, and path is that of a workbook; remove it",
+			),
+		},
+		{"a parameter that is none", with("path: in.csv", `path: "{params.File}"`), "6: source.csv.path: {params.File} is no parameter of the task; it has FirstName"},
+		{"a path that leaves before a parameter", with("path: in.csv", `path: "../{params.FirstName}"`), `6: source.csv.path: "../{params.FirstName}" leaves the connection's folder`},
+		{"a path of several values", strings.Replace(with("path: in.csv", `path: "{params.FirstName}"`), "name: FirstName", "{name: FirstName, multiple: true}", 1), "6: source.csv.path: {params.FirstName}: the parameter is multiple, and a path takes one value"},
 		{"a sheet of a text", with("in.csv", "in.csv, sheet: x"), "6: source.csv.sheet is for workbooks, and path is not that of an .xlsx file; remove it"},
 		{"a path that is none", fromIMIS(`query: Membership/Lapsed`), `6: source.imis.query must be the IQA's path from $/ on, like "$/Membership/Lapsed", not "Membership/Lapsed"`},
 		{"a folder", fromIMIS(`query: $/Membership/`), `6: source.imis.query must be the IQA's path from $/ on, like "$/Membership/Lapsed", not "$/Membership/"`},

@@ -13,6 +13,7 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector"
+	"runhook/services/runner/connector/csvfile"
 	"runhook/services/runner/pipeline"
 	"runhook/shared/task"
 )
@@ -67,6 +68,9 @@ func sniff(path string) (delimiter rune, encoding string, err error) {
 		return 0, "", err
 	}
 	beginning = beginning[:n]
+	if info, err := file.Stat(); err == nil && csvfile.Tell(file, info.Size()).Workbook {
+		return 0, "", nil
+	}
 	if bytes.HasPrefix(beginning, []byte{0xff, 0xfe}) || bytes.HasPrefix(beginning, []byte{0xfe, 0xff}) {
 		return 0, "", nil // UTF-16 by its mark
 	}

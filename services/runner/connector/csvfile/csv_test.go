@@ -94,9 +94,8 @@ func TestSourcesThatCannotBeUsed(t *testing.T) {
 	for _, c := range []struct{ name, content, message string }{
 		{"empty", "", "The file members.csv of connection drop is empty; its first row must name the columns"},
 		{"only a mark", "\xEF\xBB\xBF", "is empty"},
-		{"nameless column", "ID,,Name\n", "Column 2 in the header of the file members.csv of connection drop has no name"},
-		{"trailing delimiter", "ID,Name,\n", "Column 3 in the header"},
-		{"duplicate", "ID,Name, ID\n", "names two columns ID: 1 and 3"},
+		{"nameless columns", ",,\n", "The header of the file members.csv of connection drop names no column"},
+		{"duplicate", "ID,Name, ID\n", "the source has the name ID more than once, in columns 1 and 3; rename all but one of them"},
 		{"header in another encoding", "ID,Name,Z\xEB\n1,Ann,x\n", "is not valid UTF-8; set source.csv.encoding"},
 		{"utf-16 without mark", "I\x00D\x00,\x00N\x00\n\x00", "has zero bytes"},
 		{"carriage returns", "ID,Name\r1,Ann\r", "line ends"},

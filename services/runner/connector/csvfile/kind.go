@@ -2,11 +2,14 @@ package csvfile
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 
 	"runhook/services/runner/check"
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector"
+	"runhook/shared/mapping"
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -14,6 +17,7 @@ var (
 	_ connector.Source      = (*Source)(nil)
 	_ connector.Recorder    = (*Source)(nil)
 	_ connector.AtHand      = (*Source)(nil)
+	_ connector.Warner      = (*Source)(nil)
 	_ connector.Destination = (*Destination)(nil)
 	_ connector.Appended    = (*Destination)(nil)
 )
@@ -26,11 +30,20 @@ type SourceKind struct {
 
 // Open opens the job's file.
 func (k SourceKind) Open(_ context.Context, job connector.Job) (connector.Source, error) {
-	from := source(job)
-	if from.IsWorkbook() {
-		return k.Workbook(job.Connections, from)
+	from, err := source(job).Expand(job.Task.ExpressionParams(job.Parameters))
+	if err != nil {
+		return nil, run.Failf("%v", err)
 	}
-	return Open(job.Connections, from)
+	if !from.IsWorkbook() {
+		text, err := Open(job.Connections, from)
+		if err == nil {
+			return text, nil
+		}
+		if !errors.Is(err, errWorkbook) {
+			return nil, err
+		}
+	}
+	return k.Workbook(job.Connections, from)
 }
 
 // Check looks at the folder, the file's header and its first rows.
@@ -48,7 +61,27 @@ func (k SourceKind) Check(ctx context.Context, job connector.Job, found *check.R
 	}
 	defer file.Close()
 	columns := file.Columns()
-	return connector.Looked{Columns: columns, First: check.First(ctx, len(columns.Names), file.Next)}, nil
+	if recorder, ok := file.(connector.Recorder); ok && len(job.Task.Mapping) > 0 {
+		recorder.Use(named(job, columns)) // the others may have errors
+	}
+	looked := connector.Looked{Columns: columns, First: check.First(ctx, len(columns.Names), file.Next)}
+	looked.Warnings = connector.Warnings(file)
+	if _, text := file.(*Source); text {
+		checkWords(source(job), columns.Names, looked.First, found)
+	}
+	return looked, nil
+}
+
+// named says which columns the task's expressions name, as far as they can be compiled.
+func named(job connector.Job, columns mapping.Columns) []bool {
+	scope := mapping.NewScope(columns, job.Task.ExpressionParams(job.Parameters))
+	if job.Task.Where != "" {
+		_, _ = scope.CompileCondition(job.Task.Where) // what is wrong with it is found later
+	}
+	for _, c := range job.Task.Mapping {
+		_, _ = scope.Compile(c.Expression)
+	}
+	return scope.Used()
 }
 
 // DestinationKind writes files of text.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strings"
 )
 
 // maxRecord bounds the memory that one record may take.
@@ -18,11 +19,14 @@ var (
 )
 
 // reader splits a text into records as RFC 4180 has them, with any delimiter and with line ends of
-// \n or \r\n. What stands between quotes is kept byte for byte, line ends too (encoding/csv would
-// change them, and has no bound for a record).
+// \n, \r\n, or more of the \r. What stands between quotes is kept byte for byte, line ends too
+// (encoding/csv would change them, and has no bound for a record).
 type reader struct {
 	in        io.Reader
 	delimiter []byte
+	// noQuotes: a quote is a letter like any other. escapes: a backslash changes the meaning of what is
+	// behind it, a line end too.
+	noQuotes, escapes bool
 
 	// buffer[start:end] is what was read and not yet taken.
 	buffer     []byte
@@ -34,14 +38,25 @@ type reader struct {
 	// record and fields are the last record's; they are valid until the next read.
 	record []byte
 	fields []field
+	// first and last are the record's lines in the text, from 1.
+	first, last int64
+	// opened and closed are the lines of the record's last quote that goes over several; 0 without one.
+	opened, closed int64
+	// gap: an empty line came before the record.
+	gap bool
 }
 
 // field is where a field's content is in the record.
 type field struct {
 	from, to int
-	// escaped: the content has doubled quotes.
-	escaped bool
+	// escaped: the content has doubled quotes, slashed: backslashes that mean something.
+	escaped, slashed bool
+	// quoted: it stands between quotes.
+	quoted bool
 }
+
+// isBare reports whether there is nothing where the field is, not even quotes.
+func (f field) isBare() bool { return f.from == f.to && !f.quoted }
 
 // largestRead is how much is read at once; a text that is known to be small needs less.
 const largestRead = 64 << 10
@@ -53,23 +68,67 @@ func newReader(in io.Reader, delimiter rune, size int) *reader {
 // read takes the next record, without empty lines; io.EOF after the last. After errQuote the fields
 // are those before the one with the quote.
 func (r *reader) read() error {
+	r.gap, r.opened, r.closed = false, 0, 0
 	for {
 		length, err := r.line(0)
 		if err != nil {
 			return err
 		}
-		line := r.buffer[r.start : r.start+length]
-		content := cutLineEnd(line)
+		r.last++
+		content := cutLineEnd(r.buffer[r.start : r.start+length])
+		r.first = r.last
+		quotes := !r.noQuotes && bytes.IndexByte(content, '"') >= 0
 		switch {
 		case len(content) == 0:
 			r.start += length
-		case bytes.IndexByte(content, '"') < 0:
+			r.gap = true
+		case r.escapes && (quotes || bytes.IndexByte(content, '\\') >= 0):
+			return r.escaped(length)
+		case quotes:
+			return r.quoted(length)
+		default:
 			r.take(length)
 			r.split(len(content))
 			return nil
-		default:
-			return r.quoted(length)
 		}
+	}
+}
+
+// peek is the next line without its end; io.EOF behind the last.
+func (r *reader) peek() ([]byte, error) {
+	length, err := r.line(0)
+	return cutLineEnd(r.buffer[r.start : r.start+length]), err
+}
+
+// skipLine passes over a line, whatever is in it.
+func (r *reader) skipLine() error {
+	length, err := r.line(0)
+	if err == nil {
+		r.start += length
+		r.last++
+	}
+	return err
+}
+
+// longer returns how long the record is that goes on behind its length; errUnclosed at the end of the text.
+func (r *reader) longer(length int) (int, error) {
+	if r.closed > 0 || r.opened == 0 {
+		r.opened, r.closed = r.last, 0
+	}
+	longer, err := r.line(length)
+	if err == nil && longer == length {
+		err = errUnclosed
+	}
+	if err == nil {
+		r.last++
+	}
+	return longer, err
+}
+
+// close takes note of where a quote that goes over several lines is closed.
+func (r *reader) close() {
+	if r.opened > 0 && r.closed == 0 {
+		r.closed = r.last
 	}
 }
 
@@ -133,17 +192,15 @@ func (r *reader) quoted(length int) error {
 				break
 			}
 			closing = len(text)
-			longer, err := r.line(length)
-			if err == nil && longer == length {
-				err = errUnclosed
-			}
+			longer, err := r.longer(length)
 			if err != nil {
 				return err
 			}
 			length = longer
 			text = r.buffer[r.start : r.start+length]
 		}
-		r.fields = append(r.fields, field{from: at + 1, to: closing, escaped: escaped})
+		r.close()
+		r.fields = append(r.fields, field{from: at + 1, to: closing, escaped: escaped, quoted: true})
 		rest := text[closing+1:]
 		switch {
 		case len(cutLineEnd(rest)) == 0:
@@ -156,6 +213,70 @@ func (r *reader) quoted(length int) error {
 			r.take(length)
 			return errQuote
 		}
+	}
+}
+
+// escaped is quoted for a text in which a backslash changes the meaning of what is behind it.
+func (r *reader) escaped(length int) error {
+	r.fields = r.fields[:0]
+	for at := 0; ; {
+		text := r.buffer[r.start : r.start+length]
+		end := len(cutLineEnd(text))
+		f := field{from: at, quoted: !r.noQuotes && at < end && text[at] == '"'}
+		if f.quoted {
+			f.from++
+		}
+		for f.to = f.from; ; {
+			inside := f.to < end
+			slash := inside && text[f.to] == '\\'
+			quote := inside && !r.noQuotes && text[f.to] == '"'
+			switch {
+			case slash && f.to+1 < end:
+				f.slashed = true
+				f.to += 2
+				continue
+			case slash || !inside && f.quoted: // the line end belongs to the field
+				longer, err := r.longer(length)
+				if errors.Is(err, errUnclosed) && !f.quoted {
+					f.to = end // of the text, behind a backslash
+					break
+				}
+				if err != nil {
+					return err
+				}
+				f.slashed = f.slashed || slash
+				f.to, length = length, longer
+				text = r.buffer[r.start : r.start+length]
+				end = len(cutLineEnd(text))
+				continue
+			case quote && f.quoted && f.to+1 < end && text[f.to+1] == '"':
+				f.escaped = true
+				f.to += 2
+				continue
+			case quote && !f.quoted:
+				r.take(length)
+				return errQuote
+			case inside && !quote && (f.quoted || !bytes.HasPrefix(text[f.to:end], r.delimiter)):
+				f.to++
+				continue
+			}
+			break
+		}
+		r.close()
+		rest := text[f.to:end]
+		if f.quoted {
+			rest = rest[1:]
+		}
+		if len(rest) > 0 && !bytes.HasPrefix(rest, r.delimiter) {
+			r.take(length)
+			return errQuote
+		}
+		r.fields = append(r.fields, f)
+		if len(rest) == 0 {
+			r.take(length)
+			return nil
+		}
+		at = end - len(rest) + len(r.delimiter)
 	}
 }
 
@@ -210,7 +331,48 @@ func (r *reader) taken() float64 {
 	return float64(r.filled-int64(r.end-r.start)) / float64(max(r.filled, 1))
 }
 
+// cutLineEnd cuts off the line's end: programs that write \r\n to a file that makes \r\n of \n end their
+// lines with \r\r\n.
 func cutLineEnd(line []byte) []byte {
-	line = bytes.TrimSuffix(line, []byte("\n"))
-	return bytes.TrimSuffix(line, []byte("\r"))
+	end := len(line)
+	if end > 0 && line[end-1] == '\n' {
+		end--
+	}
+	for end > 0 && line[end-1] == '\r' {
+		end--
+	}
+	return line[:end]
+}
+
+// text is the field's content in its record.
+func (f field) text(record string) string {
+	text := record[f.from:f.to]
+	if f.escaped {
+		text = strings.ReplaceAll(text, `""`, `"`)
+	}
+	if f.slashed {
+		text = unescape(text)
+	}
+	return text
+}
+
+// unescape gives the letters behind backslashes the meaning that databases write them with.
+func unescape(text string) string {
+	var out strings.Builder
+	for {
+		before, after, found := strings.Cut(text, `\`)
+		out.WriteString(before)
+		if found && after == "" { // the file ends behind it
+			out.WriteByte('\\')
+		}
+		if after == "" {
+			return out.String()
+		}
+		if at := strings.IndexByte("0bfnrtvZ", after[0]); at >= 0 {
+			out.WriteByte("\x00\b\f\n\r\t\v\x1a"[at])
+		} else {
+			out.WriteByte(after[0]) // the letter itself
+		}
+		text = after[1:]
+	}
 }

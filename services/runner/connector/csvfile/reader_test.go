@@ -61,6 +61,7 @@ func TestReader(t *testing.T) {
 		{"a,b\"\n\"c\nd", [][]string{{quote}, {unclosed}}},
 		{"a\n\"b,c\nd\n", [][]string{{"a"}, {unclosed}}},
 		{"a\rb,c\n", [][]string{{"a\rb", "c"}}},
+		{"a,b\r\r\n\r\r\n\"c\",d\r\r\r", [][]string{{"a", "b"}, {"c", "d"}}},
 	} {
 		for name, in := range map[string]io.Reader{
 			"whole": strings.NewReader(c.text), "by byte": iotest.OneByteReader(strings.NewReader(c.text)),
@@ -118,6 +119,9 @@ func FuzzReader(f *testing.F) {
 		got := records(strings.NewReader(text), ',')
 		if byByte := records(iotest.OneByteReader(strings.NewReader(text)), ','); !slices.EqualFunc(got, byByte, slices.Equal) {
 			t.Fatalf("%q read whole is %q, byte by byte %q", text, got, byByte)
+		}
+		if strings.Contains(text, "\r\r") {
+			return // of a line's end, which the standard library keeps a part of
 		}
 		standard := csv.NewReader(strings.NewReader(text))
 		standard.FieldsPerRecord = -1

@@ -46,18 +46,40 @@ type Source struct {
 	charset string
 	decoded bool
 
-	header []string
-	used   []bool
-	rows   int64
-	part   float64 // as Progress returned it
-	// text is the last row's.
-	text string
+	from *task.CSVSource
+	// columns are the names of all columns, "" for one without, of which the first least have to be in a row.
+	columns []string
+	least   int
+	// header are the names that one column has, at where those are among all, and repeated the others.
+	header   []string
+	at       []int
+	repeated map[string]string
+	// reads are the cells that the task names.
+	reads []use
+	// nulls: some texts are no value.
+	nulls bool
+	table table
+
+	rows int64
+	part float64 // as Progress returned it
+	// text is the last row's, which begins in line. It is one of the table unless faulty.
+	text   string
+	line   int64
+	faulty bool
+	// total is the line of the last row if it looks like a total.
+	total int64
 	// undecodable is how many rows were not valid in the encoding.
 	undecodable int64
 }
 
+// use is where a cell goes to, and its field in a record.
+type use struct{ cell, field int }
+
 // headBytes is how much of a file is read when it is opened. One that is not longer is read then for good.
 const headBytes = 4 << 10
+
+// errWorkbook: the file is a workbook, whatever its name is.
+var errWorkbook error = run.Failf("a workbook that is named like a text")
 
 // Open opens the file and reads its header. Whatever is wrong is a [*run.Failure].
 func Open(connections *connection.Set, from *task.CSVSource) (*Source, error) {
@@ -65,7 +87,7 @@ func Open(connections *connection.Set, from *task.CSVSource) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{place: place(from), file: file, info: info, size: info.Size()}
+	s := &Source{place: place(from), file: file, info: info, size: info.Size(), from: from, nulls: len(from.Null) > 0 || from.Escapes}
 	if err := s.begin(from); err != nil {
 		s.Close()
 		return nil, err
@@ -81,7 +103,7 @@ func OpenFile(connections *connection.Set, from *task.CSVSource) (file *os.File,
 		return nil, nil, err
 	}
 	defer root.Close()
-	path := filepath.FromSlash(from.Path)
+	path := filepath.FromSlash(from.Named())
 	info, err = root.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
 		// A pipe would block the open.
@@ -106,7 +128,7 @@ func OpenFile(connections *connection.Set, from *task.CSVSource) (file *os.File,
 	return nil, nil, run.Failf("%s cannot be read; it must be a file inside the connection's folder, and links must not lead out of it", place(from))
 }
 
-// place is how messages name the file.
+// place is how messages name the file: as the task does, because a parameter's value is the caller's.
 func place(from *task.CSVSource) string {
 	return "the file " + from.Path + " of connection " + from.Connection
 }
@@ -127,7 +149,15 @@ func (s *Source) begin(from *task.CSVSource) error {
 	s.counted = &counter{in: io.MultiReader(bytes.NewReader(s.head), io.LimitReader(s.file, s.size-int64(n)))}
 	in := io.Reader(s.counted)
 	size := min(max(s.size+1, 512), largestRead)
-	if strings.EqualFold(filepath.Ext(from.Path), ".gz") {
+	packed := strings.EqualFold(filepath.Ext(from.Named()), ".gz")
+	switch told := tell(s.head, s.file, s.size); {
+	case packed:
+	case told.Workbook:
+		return errWorkbook
+	case told.Other != "":
+		return run.Failf("%s %s", s.place, told.Other)
+	}
+	if packed {
 		if in, err = unzip(s.counted); err != nil {
 			return s.damaged(err, "its beginning")
 		}
@@ -138,7 +168,8 @@ func (s *Source) begin(from *task.CSVSource) error {
 		return err
 	}
 	s.reader = newReader(text, delimiter, int(size))
-	return s.readHeader()
+	s.reader.escapes, s.reader.noQuotes = from.Escapes, from.NoQuotes
+	return s.readHeader(from.HeaderRow)
 }
 
 // decode returns the file's text as UTF-8, without a byte order mark.
@@ -174,109 +205,92 @@ func (s *Source) decode(in io.Reader, label string) (io.Reader, error) {
 	return transform.NewReader(text, charset.NewDecoder()), nil
 }
 
-func (s *Source) readHeader() error {
-	switch err := s.reader.read(); {
-	case errors.Is(err, io.EOF):
-		return run.Failf("%s is empty; its first row must name the columns", s.place)
-	case err != nil:
-		return s.fatal(err, "the header")
-	case !s.valid(s.reader.record):
-		return run.Failf("the header of %s is not valid %s; set source.csv.encoding to what the file is in, like windows-1252", s.place, s.charset)
-	case bytes.IndexByte(s.reader.record, 0) >= 0:
-		return run.Failf("the header of %s has zero bytes; if the file is in UTF-16, set source.csv.encoding to utf-16le or utf-16be", s.place)
-	case bytes.IndexByte(cutLineEnd(s.reader.record), '\r') >= 0 && !bytes.Contains(s.reader.record, []byte("\r\n")):
-		return run.Failf("%s ends its lines with a carriage return alone; save it with line ends of \\n or \\r\\n", s.place)
-	}
-	first := map[string]int{}
-	text := string(s.reader.record)
-	for i, f := range s.reader.fields {
-		name := strings.TrimSpace(f.text(text))
-		if name == "" {
-			return run.Failf("column %d in the header of %s has no name; give every column one", i+1, s.place)
-		}
-		if earlier, again := first[name]; again {
-			return run.Failf("the header of %s names two columns %s: %d and %d; rename one", s.place, name, earlier, i+1)
-		}
-		first[name] = i + 1
-		s.header = append(s.header, name)
-	}
-	s.used = slices.Repeat([]bool{true}, len(s.header))
-	return nil
-}
-
 // AtHand reports whether the file was read whole when it was opened.
 func (s *Source) AtHand() bool { return int64(len(s.head)) == s.size }
 
-// Columns are those of the header. All cells are strings.
-func (s *Source) Columns() mapping.Columns { return mapping.Columns{Names: s.header, Text: true} }
+// Columns are those of the header. All cells are strings, or nil where the task says what means no value.
+func (s *Source) Columns() mapping.Columns {
+	return mapping.Columns{Names: s.header, Text: true, Nulls: s.nulls, Repeated: s.repeated}
+}
 
-// Use leaves the cells of columns that are not used out of what Next fills in.
-func (s *Source) Use(used []bool) { copy(s.used, used) }
-
-// Next reads the next row into cells and returns how much memory they hold. After a [*row.Fault],
-// which is the row's own, the next call goes on with the next row. io.EOF is the end, anything else
-// ends the run.
-func (s *Source) Next(_ context.Context, cells []any) (int, error) {
-	err := s.reader.read()
-	if errors.Is(err, io.EOF) {
-		if s.rows > 0 && s.undecodable == s.rows {
-			return 0, run.Failf("no row of %s is valid %s; set source.csv.encoding to what the file is in, like windows-1252", s.place, s.charset)
+// Use leaves the cells of columns that are not used out of what Next fills in, and lets them have errors.
+func (s *Source) Use(used []bool) {
+	s.reads = s.reads[:0]
+	for i, at := range s.at {
+		if used == nil || used[i] {
+			s.reads = append(s.reads, use{i, at})
 		}
-		return 0, io.EOF
 	}
-	s.rows++
-	if err != nil && !errors.Is(err, errQuote) {
-		return 0, s.fatal(err, "row "+strconv.FormatInt(s.rows, 10))
+}
+
+// Next reads the next row into cells and returns how much memory they hold. After an error of the row's
+// own the next call goes on with the next row. io.EOF is the end, anything else ends the run.
+func (s *Source) Next(_ context.Context, cells []any) (int, error) {
+	err := s.step()
+	if errors.Is(err, io.EOF) || errors.Is(err, row.ErrBlank) {
+		s.seeTotal()
+	} else {
+		s.total = 0
+	}
+	if _, own := row.Own(err); err != nil && !own {
+		return 0, err
 	}
 	// One string for the row; the cells share it.
-	s.text = string(s.reader.record)
-	if !s.valid(s.reader.record) {
-		s.undecodable++
-		return len(s.text), row.Faultf(s.undecodableColumn(), "is not valid %s", s.charset)
+	s.text, s.line = string(s.reader.record), s.reader.first
+	if s.faulty = err != nil; s.faulty {
+		return len(s.text), err
 	}
-	if err != nil {
-		column := ""
-		if at := len(s.reader.fields); at < len(s.header) {
-			column = s.header[at]
+	for _, p := range s.reads {
+		f := s.reader.fields[p.field]
+		text := s.text[f.from:f.to]
+		switch {
+		case s.nulls && s.isNull(text, f):
+			cells[p.cell] = nil
+			continue
+		case f.escaped || f.slashed:
+			text = f.text(s.text)
+		case len(text) > 2 && (text[0] == '#' || text[0] == 'E') && isError(text):
+			s.faulty = true
+			return len(s.text), row.Faultf(s.header[p.cell], "has an error of a spreadsheet, such as #N/A, in the place of a value")
 		}
-		return len(s.text), row.Faultf(column, "has a quote in the wrong place: quotes stand around a whole field, and double inside it")
-	}
-	if s.isBlank() {
-		return len(s.text), row.ErrBlank
-	}
-	if len(s.reader.fields) != len(s.header) {
-		return len(s.text), row.Faultf("", "has the wrong number of fields: %d where the header has %d", len(s.reader.fields), len(s.header))
-	}
-	if s.isHeader() {
-		return len(s.text), row.Faultf("", "is the header again")
-	}
-	for i, f := range s.reader.fields {
-		if s.used[i] {
-			cells[i] = f.text(s.text)
-		}
+		cells[p.cell] = text
 	}
 	return len(s.text), nil
 }
 
-// isBlank reports whether the row has nothing but delimiters. One without any may be an empty cell.
-func (s *Source) isBlank() bool {
-	for _, f := range s.reader.fields {
-		if strings.TrimSpace(s.text[f.from:f.to]) != "" {
-			return false
-		}
-	}
-	return len(s.reader.fields) > 1
+// isNull reports whether the task says that a text without quotes is no value.
+func (s *Source) isNull(text string, f field) bool {
+	return !f.quoted && (slices.Contains(s.from.Null, text) || s.from.Escapes && text == `\N`)
 }
 
-// isHeader reports whether the row is the header once more, as in files that were put behind each
-// other. A single column may well hold its own name.
-func (s *Source) isHeader() bool {
-	for i, f := range s.reader.fields {
-		if strings.TrimSpace(f.text(s.text)) != s.header[i] {
-			return false
+// step reads the next record. An error of the row's own says why it is no row of the table.
+func (s *Source) step() error {
+	err := s.reader.read()
+	if errors.Is(err, io.EOF) {
+		if s.rows > 0 && s.undecodable == s.rows {
+			return run.Failf("no row of %s is valid %s; set source.csv.encoding to what the file is in, like windows-1252", s.place, s.charset)
 		}
+		return io.EOF
 	}
-	return len(s.header) > 1
+	s.rows++
+	switch {
+	case err != nil && !errors.Is(err, errQuote):
+		return s.fatal(err, "row "+strconv.FormatInt(s.rows, 10))
+	case !s.valid(s.reader.record):
+		s.undecodable++
+		return row.Faultf(s.undecodableColumn(), "is not valid %s", s.charset)
+	case err != nil:
+		return row.Faultf(s.columnOf(len(s.reader.fields)), "has a quote in the wrong place: quotes stand around a whole field, and double inside it%s", s.lines())
+	}
+	return s.tell()
+}
+
+// columnOf is the name of the column that a field is of.
+func (s *Source) columnOf(field int) string {
+	if field < len(s.columns) {
+		return s.columns[field]
+	}
+	return ""
 }
 
 // fatal says why nothing can be read after some row.
@@ -285,7 +299,7 @@ func (s *Source) fatal(err error, where string) error {
 	case errors.Is(err, errQuote):
 		return run.Failf("%s of %s has a quote in the wrong place: quotes stand around a whole field, and double inside it", where, s.place)
 	case errors.Is(err, errUnclosed):
-		return run.Failf("%s of %s opens a quote that is never closed", where, s.place)
+		return run.Failf("%s of %s opens a quote that is never closed, in line %d, so that the %d lines from there on are one row; close it, or double it inside a field", where, s.place, s.reader.opened, s.reader.last-s.reader.opened+1)
 	case errors.Is(err, errTooLong):
 		return run.Failf("%s of %s is longer than %d MiB; perhaps a quote in it is never closed", where, s.place, maxRecord>>20)
 	}
@@ -315,8 +329,8 @@ func (s *Source) valid(record []byte) bool {
 
 func (s *Source) undecodableColumn() string {
 	for i, f := range s.reader.fields {
-		if i < len(s.header) && !s.valid(s.reader.record[f.from:f.to]) {
-			return s.header[i]
+		if !s.valid(s.reader.record[f.from:f.to]) {
+			return s.columnOf(i)
 		}
 	}
 	return ""
@@ -360,16 +374,9 @@ const skipCheck = 1000
 // Skip passes over rows, as Next would read them; see connector.Source.
 func (s *Source) Skip(ctx context.Context, rows int64) error {
 	for range rows {
-		err := s.reader.read()
-		if errors.Is(err, io.EOF) {
-			return io.EOF
-		}
-		s.rows++
-		if err != nil && !errors.Is(err, errQuote) {
-			return s.fatal(err, "row "+strconv.FormatInt(s.rows, 10))
-		}
-		if !s.valid(s.reader.record) {
-			s.undecodable++
+		err := s.step()
+		if _, own := row.Own(err); err != nil && !own {
+			return err
 		}
 		if s.rows%skipCheck == 0 && ctx.Err() != nil {
 			return ctx.Err()
@@ -395,14 +402,6 @@ func (s *Source) Progress() (part float64, total int64) {
 
 // Close closes the file.
 func (s *Source) Close() error { return s.file.Close() }
-
-// text is the field's content in its record.
-func (f field) text(record string) string {
-	if f.escaped {
-		return strings.ReplaceAll(record[f.from:f.to], `""`, `"`)
-	}
-	return record[f.from:f.to]
-}
 
 // readUp fills p as far as in reaches.
 func readUp(in io.Reader, p []byte) (int, error) {

@@ -50,7 +50,7 @@ func FuzzSource(f *testing.F) {
 			if errors.Is(err, io.EOF) {
 				break
 			}
-			if _, ok := errors.AsType[*row.Fault](err); ok {
+			if _, own := row.Own(err); own {
 				if texts := s.Record().Texts(); len(texts) != len(cells) {
 					t.Fatalf("a row that cannot be read has the cells %q", texts)
 				}

@@ -46,6 +46,14 @@ func Open(connections *connection.Set, from *task.CSVSource) (*Source, error) {
 		return nil, err
 	}
 	s := &Source{place: "the file " + from.Path + " of connection " + from.Connection, file: file, info: info}
+	told := csvfile.Tell(file, info.Size())
+	if told.Text {
+		told.Other = csvfile.NoWorkbook
+	}
+	if told.Other != "" {
+		s.Close()
+		return nil, run.Failf("%s %s", s.place, told.Other)
+	}
 	if err := s.open(info.Size(), from.Sheet); err != nil {
 		s.Close()
 		if _, ok := errors.AsType[*run.Failure](err); ok {

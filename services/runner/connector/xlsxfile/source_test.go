@@ -147,12 +147,12 @@ func TestBrokenBooks(t *testing.T) {
 		content []byte
 		want    string
 	}{
-		"no zip":             {[]byte("ID,Name\n1,Ann\n"), "is not a workbook of the kind .xlsx"},
-		"an old workbook":    {[]byte("\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1" + strings.Repeat("\x00", 512)), "save one of the kind .xls, or one with a password, as .xlsx"},
+		"no zip":             {[]byte("ID,Name\n1,Ann\n"), "is a text file and no workbook"},
+		"an old workbook":    {[]byte("\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1" + strings.Repeat("\x00", 512)), "is a workbook of the old kind .xls; save it as .xlsx or as CSV"},
 		"nothing":            {nil, "is not a workbook"},
 		"a half":             {good[:len(good)/2], "is not a workbook"},
 		"damaged bytes":      {damaged, "is damaged"},
-		"another zip":        {book{"a.txt": "hello"}.bytes(t), "is damaged, or not a workbook"},
+		"another zip":        {book{"a.txt": "hello"}.bytes(t), "is a zip archive"},
 		"no sheet's part":    {without("xl/worksheets/sheet1.xml"), "is damaged"},
 		"no texts":           {without("xl/sharedStrings.xml"), "is damaged"},
 		"no sheets":          {with("xl/workbook.xml", "<workbook/>"), "has no sheet with rows"},

@@ -1,0 +1,120 @@
+package csvfile
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/binary"
+	"io"
+	"strings"
+	"unicode/utf16"
+)
+
+// Told is what the first bytes of a file say that it is.
+type Told struct {
+	// Workbook: a workbook that Runhook reads, .xlsx or .xlsm.
+	Workbook bool
+	// Text: it may well be a text.
+	Text bool
+	// Other is why the file is neither a workbook nor a text, and goes on where its name ends; "" if it may
+	// be either.
+	Other string
+}
+
+// NoWorkbook is said of a text where a workbook is expected.
+const NoWorkbook = "is a text file and no workbook; give it a name that ends in .csv, or correct source.csv.path"
+
+// The programs that save a table as something else under a name that ends in .xls or .csv are many.
+const (
+	saveAs     = "; save it as .xlsx or as CSV"
+	oldKind    = "is a workbook of the old kind .xls" + saveAs
+	encrypted  = "is a workbook with a password; save it without one, as .xlsx"
+	openDoc    = "is an OpenDocument spreadsheet (.ods)" + saveAs
+	binaryKind = "is a binary workbook (.xlsb)" + saveAs
+	webPage    = "is a web page (HTML) with a table, whatever its name says; open it in a spreadsheet program" + saveAs
+	markup     = "is XML, such as a workbook of Excel 2003; open it in a spreadsheet program" + saveAs
+	archive    = "is a zip archive; unpack it, or correct source.csv.path"
+	compressed = "is compressed by gzip; give it a name that ends in .gz"
+	document   = "is a PDF; save the table in it as .xlsx or as CSV"
+)
+
+// Tell looks at the beginning of a file that is that long, and at the list of what is in an archive.
+func Tell(file io.ReaderAt, size int64) Told {
+	head := make([]byte, min(size, 512))
+	n, _ := file.ReadAt(head, 0) // what cannot be read is seen when it is read
+	return tell(head[:n], file, size)
+}
+
+func tell(head []byte, file io.ReaderAt, size int64) Told {
+	text := bytes.ToLower(bytes.TrimSpace(bytes.TrimPrefix(head[:min(len(head), 512)], []byte("\xEF\xBB\xBF"))))
+	begins := func(with string) bool { return bytes.HasPrefix(text, []byte(with)) }
+	switch {
+	case bytes.HasPrefix(head, []byte("PK\x03\x04")):
+		return tellArchive(file, size)
+	case bytes.HasPrefix(head, []byte("\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1")):
+		return Told{Other: tellCompound(head, file)}
+	case bytes.HasPrefix(head, []byte("\x1F\x8B\x08")):
+		return Told{Other: compressed}
+	case begins("%pdf-"):
+		return Told{Other: document}
+	case begins("<!doctype html"), begins("<html"), begins("<table"), begins("<meta"):
+		return Told{Other: webPage}
+	case begins("<?xml") && bytes.Contains(text, []byte("<html")):
+		return Told{Other: webPage}
+	case begins("<?xml") && bytes.Contains(text, []byte("opendocument")):
+		return Told{Other: openDoc}
+	case begins("<?xml"):
+		return Told{Other: markup}
+	}
+	return Told{Text: len(head) > 0 && bytes.IndexByte(head, 0) < 0}
+}
+
+// tellArchive takes an archive that cannot be read for a workbook, of which its reader says what is wrong.
+func tellArchive(file io.ReaderAt, size int64) Told {
+	list, err := zip.NewReader(file, size)
+	if err != nil {
+		return Told{Workbook: true}
+	}
+	told := Told{Other: archive}
+	for _, part := range list.File {
+		name := strings.ToLower(strings.TrimPrefix(strings.ReplaceAll(part.Name, `\`, "/"), "/"))
+		switch {
+		case name == "xl/workbook.bin":
+			return Told{Other: binaryKind}
+		case name == "mimetype" && isSpreadsheet(part):
+			return Told{Other: openDoc}
+		case name == "[content_types].xml" || strings.HasPrefix(name, "xl/"):
+			told = Told{Workbook: true}
+		}
+	}
+	return told
+}
+
+// isSpreadsheet reports whether the part that says what an OpenDocument is says that it is a spreadsheet.
+func isSpreadsheet(part *zip.File) bool {
+	in, err := part.Open()
+	if err != nil {
+		return false
+	}
+	defer in.Close()
+	kind, err := io.ReadAll(io.LimitReader(in, 100))
+	return err == nil && strings.HasPrefix(string(kind), "application/vnd.oasis.opendocument.spreadsheet")
+}
+
+// tellCompound tells a workbook of the old kind from one with a password, by the names in the file's
+// directory.
+func tellCompound(head []byte, file io.ReaderAt) string {
+	if len(head) < 0x34 {
+		return oldKind
+	}
+	sector := int64(1) << min(binary.LittleEndian.Uint16(head[0x1E:]), 16)
+	directory := make([]byte, 4<<10)
+	n, _ := file.ReadAt(directory, (int64(binary.LittleEndian.Uint32(head[0x30:]))+1)*sector)
+	var name []byte
+	for _, unit := range utf16.Encode([]rune("EncryptedPackage")) {
+		name = binary.LittleEndian.AppendUint16(name, unit)
+	}
+	if bytes.Contains(directory[:n], name) {
+		return encrypted
+	}
+	return oldKind
+}

@@ -1,0 +1,89 @@
+package csvfile
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"runhook/shared/run"
+)
+
+// mark is a byte order mark. Where files were put behind each other there are more of them.
+const mark = "\uFEFF"
+
+// separator is the line with which Excel is told the delimiter.
+var separator = regexp.MustCompile(`^(?i:"?sep=)([^"\r\n])"?$`)
+
+// readHeader reads the line that names the columns: that of a number, or the first with anything in it.
+func (s *Source) readHeader(at int) error {
+	first, err := s.reader.peek()
+	for ; bytes.HasPrefix(first, []byte(mark)); first = first[len(mark):] {
+		s.reader.start += len(mark)
+	}
+	if named := separator.FindSubmatch(first); named != nil {
+		s.reader.delimiter = bytes.Clone(named[1])
+		err = s.reader.skipLine()
+	}
+	for err == nil && s.reader.last < int64(at)-1 {
+		err = s.reader.skipLine()
+	}
+	if line, err := s.reader.peek(); at > 0 && err == nil && len(line) == 0 {
+		return run.Failf("line %d of %s is empty, and source.csv.header_row says that it names the columns; correct it", at, s.place)
+	}
+	switch err := s.reader.read(); {
+	case errors.Is(err, io.EOF) && at > 0:
+		return run.Failf("%s has %d lines, and source.csv.header_row names line %d; correct it", s.place, s.reader.last, at)
+	case errors.Is(err, io.EOF):
+		return run.Failf("%s is empty; its first row must name the columns", s.place)
+	case err != nil:
+		return s.fatal(err, "the header")
+	case !s.valid(s.reader.record):
+		return run.Failf("the header of %s is not valid %s; set source.csv.encoding to what the file is in, like windows-1252", s.place, s.charset)
+	case bytes.IndexByte(s.reader.record, 0) >= 0:
+		return run.Failf("the header of %s has zero bytes; if the file is in UTF-16, set source.csv.encoding to utf-16le or utf-16be", s.place)
+	case bytes.IndexByte(cutLineEnd(s.reader.record), '\r') >= 0 && !bytes.Contains(s.reader.record, []byte("\r\n")):
+		return run.Failf("%s ends its lines with a carriage return alone; save it with line ends of \\n or \\r\\n", s.place)
+	}
+	return s.takeHeader()
+}
+
+// takeHeader takes the names of the record. A column without a name, or with that of another, is one that
+// no expression can name.
+func (s *Source) takeHeader() error {
+	text := string(s.reader.record)
+	places := map[string][]string{}
+	for i, f := range s.reader.fields {
+		name := s.nameIn(text, f)
+		s.columns = append(s.columns, name)
+		if name != "" {
+			places[name] = append(places[name], strconv.Itoa(i+1))
+			s.least = i + 1
+		}
+	}
+	if len(places) == 0 {
+		return run.Failf("the header of %s names no column; its first row must name the columns", s.place)
+	}
+	for i, name := range s.columns {
+		switch at := places[name]; {
+		case len(at) == 1:
+			s.header = append(s.header, name)
+			s.at = append(s.at, i)
+		case len(at) > 1 && s.repeated[name] == "":
+			if s.repeated == nil {
+				s.repeated = map[string]string{}
+			}
+			s.repeated[name] = "columns " + strings.Join(at, " and ")
+		}
+	}
+	s.table.begin(s.columns)
+	s.Use(nil)
+	return nil
+}
+
+// nameIn is a field of the header, or of a row that may be one.
+func (s *Source) nameIn(record string, f field) string {
+	return strings.TrimSpace(strings.TrimLeft(f.text(record), mark))
+}

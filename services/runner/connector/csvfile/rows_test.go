@@ -1,0 +1,295 @@
+package csvfile_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"runhook/services/runner/connector/csvfile"
+	"runhook/services/runner/row"
+	"runhook/shared/task"
+)
+
+// rowsOf reads a file: the header, rows with | between their cells, <null>, what is wrong with a row, or
+// why there are no more. A skip before each row comes to the same.
+func rowsOf(t *testing.T, text string, from task.CSVSource) (rows, warnings []string) {
+	t.Helper()
+	folder := t.TempDir()
+	if from.Path == "" {
+		from.Path = "in.csv"
+	}
+	from.Connection = "drop"
+	if err := os.WriteFile(filepath.Join(folder, from.Named()), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	set := connections(t, folder)
+	for skip := 0; ; skip++ {
+		s, err := csvfile.Open(set, &from)
+		if err != nil {
+			return []string{err.Error()}, nil
+		}
+		if err := s.Skip(t.Context(), int64(skip)); err != nil {
+			s.Close()
+			break
+		}
+		got := []string{strings.Join(s.Columns().Names, "|")}
+		for {
+			cells := make([]any, len(s.Columns().Names))
+			_, err := s.Next(t.Context(), cells)
+			if fault, own := row.Own(err); own {
+				if fault == nil {
+					got = append(got, "(blank)")
+				} else {
+					got = append(got, "! "+fault.Error())
+				}
+				continue
+			}
+			if err != nil {
+				if !errors.Is(err, io.EOF) {
+					got = append(got, "! "+err.Error())
+				}
+				break
+			}
+			texts := make([]string, len(cells))
+			for i, cell := range cells {
+				if texts[i] = "<null>"; cell != nil {
+					texts[i] = cell.(string)
+				}
+			}
+			got = append(got, strings.Join(texts, "|"))
+		}
+		if skip == 0 {
+			rows, warnings = got, s.Warnings()
+		} else if !slices.Equal(got[1:], rows[min(1+skip, len(rows)):]) {
+			t.Errorf("behind %d rows of %q come %q, want %q", skip, text, got[1:], rows[1+skip:])
+		}
+		s.Close()
+	}
+	return rows, warnings
+}
+
+type rowsCase struct {
+	name, text string
+	from       task.CSVSource
+	// want are the header and the rows, of which those with ! need only begin so.
+	want []string
+	// warned is what the one warning has in it; "" for none.
+	warned string
+}
+
+func expectRows(t *testing.T, cases []rowsCase) {
+	t.Helper()
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			got, warnings := rowsOf(t, c.text, c.from)
+			if !slices.EqualFunc(got, c.want, func(got, want string) bool {
+				return got == want || strings.HasPrefix(want, "! ") && strings.HasPrefix(got, want)
+			}) {
+				t.Errorf("%q is read as\n%q, want\n%q", c.text, got, c.want)
+			}
+			if (len(warnings) > 0) != (c.warned != "") || len(warnings) > 1 || c.warned != "" && !strings.Contains(warnings[0], c.warned) {
+				t.Errorf("%q: warnings %q, want one with %q", c.text, warnings, c.warned)
+			}
+		})
+	}
+}
+
+// Every carriage return before a line's end belongs to the end, unless it is in quotes.
+func TestCarriageReturnsBeforeLineEnds(t *testing.T) {
+	expectRows(t, []rowsCase{
+		{name: "two", text: "id,status\r\r\n1,A\r\r\n2,\r\r\n3,\"x\"\r\r\n", want: []string{"id|status", "1|A", "2|", "3|x"}},
+		{name: "three, and none at the end", text: "id,status\r\r\r\n1,A\r\r\r\n2,B\r\r", want: []string{"id|status", "1|A", "2|B"}},
+		{name: "in some lines", text: "id,status\n1,A\r\r\n2,B\r\n3,C\n", want: []string{"id|status", "1|A", "2|B", "3|C"}},
+		{name: "empty lines of them", text: "id,status\r\r\n\r\r\n1,A\r\r\n", want: []string{"id|status", "1|A"}},
+		{name: "in quotes, and inside a cell", text: "id,status\r\r\n\"1\r\r\n2\",A\rB\r\r\n", want: []string{"id|status", "1\r\r\n2|A\rB"}},
+		{name: "behind a backslash", text: "id\tstatus\r\r\n1\tA\\n\r\r\n", from: task.CSVSource{Delimiter: '\t', Escapes: true}, want: []string{"id|status", "1|A\n"}},
+	})
+}
+
+// Words for no value mean it without quotes only, and letters behind a backslash what databases mean.
+func TestNullsAndEscapes(t *testing.T) {
+	tsv := task.CSVSource{Delimiter: '\t', Escapes: true}
+	nulls := func(words ...string) task.CSVSource { return task.CSVSource{Null: words} }
+	expectRows(t, []rowsCase{
+		{
+			name: "a copy of psql", text: "id\tname\tnote\n1\tAnn \"A\"\ta\\tb\\\\n\\r\n2\tBob\t\\N\n3\t\\\\N\tC:\\\\tmp\\\n next\n", from: task.CSVSource{Delimiter: '\t', Escapes: true, NoQuotes: true},
+			want: []string{"id|name|note", "1|Ann \"A\"|a\tb\\n\r", "2|Bob|<null>", `3|\N|C:\tmp` + "\n next"},
+		},
+		{name: "mysql", text: "id\tnote\n1\tNULL\n2\tx\\0\\Z\n3\t\n", from: task.CSVSource{Delimiter: '\t', Escapes: true, Null: []string{"NULL"}}, want: []string{"id|note", "1|<null>", "2|x\x00\x1a", "3|"}},
+		{name: "R", text: "\"\",\"id\",\"note\"\n\"1\",1,\"NA\"\n\"2\",2,NA\n\"3\",NA,\"a \"\"NA\"\"\"\n", from: nulls("NA"), want: []string{"id|note", "1|NA", "2|<null>", `<null>|a "NA"`}},
+		{name: "nothing is null", text: "id,note\n1,\n2,\"\"\n", from: nulls(""), want: []string{"id|note", "1|<null>", "2|"}},
+		{name: "without the field", text: "id,note\n1,NULL\n2,\\N\\n\n", want: []string{"id|note", "1|NULL", `2|\N\n`}},
+		{name: "not a part, nor another case", text: "id,note\n1,NULLS\n2,null\n3, NULL\n", from: nulls("NULL"), want: []string{"id|note", "1|NULLS", "2|null", "3| NULL"}},
+		{name: "an error that means no value", text: "id,note\n1,#N/A\n2,#REF!\n", from: nulls("#N/A"), want: []string{"id|note", "1|<null>", "! note has an error of a spreadsheet"}},
+		{name: "in quotes", text: "id\tnote\n\"1\"\t\"a \\\" b \"\" c\\\nd\te\nf\"\n\"2\"\t\"\\N\"\n", from: tsv, want: []string{"id|note", "1|a \" b \" c\nd\te\nf", "2|N"}},
+		{name: "an escaped delimiter", text: "id|note\n1|a\\|b\n", from: task.CSVSource{Delimiter: '|', Escapes: true}, want: []string{"id|note", "1|a|b"}},
+		{name: "a long escaped delimiter", text: "id§note\n1§a\\§b\\\n", from: task.CSVSource{Delimiter: '§', Escapes: true}, want: []string{"id|note", `1|a§b\`}},
+		{name: "a backslash at the end", text: "id\tnote\n1\ta\\", from: tsv, want: []string{"id|note", `1|a\`}},
+		{name: "a quote in the wrong place", text: "id\tnote\n1\t\\a\"b\n2\t\"a\\\"\"b\n3\tc\n", from: tsv, want: []string{"id|note", "! note has a quote in the wrong place", "! note has a quote in the wrong place", "3|c"}},
+		{name: "a quote that is never closed", text: "id\tnote\n1\ta\n2\t\"b\\\"\n3\n", from: tsv, want: []string{"id|note", "1|a", "! row 2 of the file in.csv of connection drop opens a quote that is never closed, in line 3, so that the 2 lines"}},
+		{name: "no quotes", text: "id\tnote\n1\t5\" pipe\n2\t\"x\n", from: task.CSVSource{Delimiter: '\t', NoQuotes: true}, want: []string{"id|note", `1|5" pipe`, `2|"x`}},
+	})
+}
+
+// A cell that a spreadsheet program could not compute is no value.
+func TestErrorsOfSpreadsheets(t *testing.T) {
+	const fault = "! val has an error of a spreadsheet, such as #N/A, in the place of a value"
+	for _, cell := range []string{"#DIV/0!", "#N/A", "Err:502", "#WERT!", "#VALUE!", `"#REF!"`, "#NAME?", "#NV", "#¡VALOR!", "Err:999"} {
+		if got, _ := rowsOf(t, "id,val\n1,"+cell+"\n2,x\n", task.CSVSource{}); !slices.Equal(got, []string{"id|val", fault, "2|x"}) {
+			t.Errorf("%s is read as %q", cell, got)
+		}
+	}
+	for _, cell := range []string{"#1", "#N", "Err:12", "Err:5021", "Err:abc", "#hash", "Error", "E", "#"} {
+		if got, _ := rowsOf(t, "id,val\n1,"+cell+"\n", task.CSVSource{}); !slices.Equal(got, []string{"id|val", "1|" + cell}) {
+			t.Errorf("%s is read as %q", cell, got)
+		}
+	}
+	// The columns that the task does not name may have any.
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "in.csv"), []byte("id,val\n1,#N/A\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := csvfile.Open(connections(t, folder), &task.CSVSource{Connection: "drop", Path: "in.csv"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	s.Use([]bool{true, false})
+	if cells := make([]any, 2); true {
+		if _, err := s.Next(t.Context(), cells); err != nil || cells[0] != "1" {
+			t.Errorf("got %v, %v", cells, err)
+		}
+	}
+}
+
+// What other programs put above, into and behind a header, and behind rows.
+func TestHeaders(t *testing.T) {
+	at := func(row int) task.CSVSource { return task.CSVSource{HeaderRow: row} }
+	expectRows(t, []rowsCase{
+		{name: "sep", text: "sep=;\r\nid;name\r\n1;Ann\r\n", want: []string{"id|name", "1|Ann"}},
+		{name: "sep, a mark and a tab", text: "\xEF\xBB\xBFSEP=\t\nid\tname\n1\tA,n\n", want: []string{"id|name", "1|A,n"}},
+		{name: "sep in quotes, and another delimiter", text: "\"sep=|\"\nid|name\n1|Ann\n", from: task.CSVSource{Delimiter: ';'}, want: []string{"id|name", "1|Ann"}},
+		{name: "no sep", text: "sep=;,name\n1,Ann\n", want: []string{"sep=;|name", "1|Ann"}},
+		{name: "no name, as of pandas and R", text: ",id,name\n0,1,Ann\n1,2,Bob\n", want: []string{"id|name", "1|Ann", "2|Bob"}},
+		{name: "no name at the end", text: "id,name,\n1,Ann,\n2,Bob,x\n3,Cid\n4\n", want: []string{"id|name", "1|Ann", "2|Bob", "3|Cid", "! has the wrong number of fields: 1 where the header has 3"}},
+		{name: "no name in quotes and spaces", text: "\"\", \t,id\na,b,1\n", want: []string{"id", "1"}},
+		{name: "names twice", text: "id,note,name,note\n1,x,Ann,y\n", want: []string{"id|name", "1|Ann"}},
+		{name: "a name thrice, and one but for its mark", text: "a,b,a,\xEF\xBB\xBFa,c\n1,2,3,4,5\n", want: []string{"b|c", "2|5"}},
+		{name: "two marks", text: "\xEF\xBB\xBF\xEF\xBB\xBFid,name\n1,Ann\n", want: []string{"id|name", "1|Ann"}},
+		{name: "two marks and a quote", text: "\xEF\xBB\xBF\xEF\xBB\xBF\"id\",name\n1,Ann\n", want: []string{"id|name", "1|Ann"}},
+		{name: "what nobody sees", text: "id,na\u00a0me,\"First\nname\"\n1,Ann,x\n", want: []string{"id|na\u00a0me|First\nname", "1|Ann|x"}},
+		{name: "titles", text: "Members\n\nof 2026, all\nid,name\n1,Ann\n", from: at(4), want: []string{"id|name", "1|Ann"}},
+		{name: "titles with a quote", text: "the \"best\nid,name\n1,Ann\n", from: at(2), want: []string{"id|name", "1|Ann"}},
+		{name: "titles and sep", text: "sep=;\nAll\nid;name\n1;Ann\n", from: at(3), want: []string{"id|name", "1|Ann"}},
+		{name: "the first line by its number", text: "id,name\n1,Ann\n", from: at(1), want: []string{"id|name", "1|Ann"}},
+		{name: "a line that is empty", text: "All\n\nid,name\n", from: at(2), want: []string{"line 2 of the file in.csv of connection drop is empty, and source.csv.header_row says that it names the columns; correct it"}},
+		{name: "a line that is not there", text: "id,name\n1,Ann\n", from: at(3), want: []string{"the file in.csv of connection drop has 2 lines, and source.csv.header_row names line 3; correct it"}},
+		{name: "many lines that are not there", text: "id,name\n1,Ann\n", from: at(30), want: []string{"the file in.csv of connection drop has 2 lines, and source.csv.header_row names line 30; correct it"}},
+		{name: "delimiters behind rows", text: "id,name\n1,Ann,\n2,,\n3,Cid,x\n4,Dan\n", want: []string{"id|name", "1|Ann", "2|", "! has the wrong number of fields: 3 where the header has 2", "4|Dan"}},
+		{name: "many delimiters behind rows", text: "id;name\n1;Ann;;\n2;Bob;;\n", from: task.CSVSource{Delimiter: ';'}, want: []string{"id|name", "1|Ann", "2|Bob"}},
+		{name: "names of rows without one of theirs, as of R", text: "id,name\n1,1,Ann\n2,2,\n", want: []string{"id|name", "! has the wrong number of fields: 3 where the header has 2", "! has the wrong number of fields: 3 where the header has 2"}},
+		{name: "a delimiter behind a later row", text: "id,name\n1,Ann\n2,Bob,\n", want: []string{"id|name", "1|Ann", "! has the wrong number of fields: 3 where the header has 2"}},
+		{name: "an empty cell in quotes behind rows", text: "id,name\n1,Ann,\"\"\n", want: []string{"id|name", "! has the wrong number of fields: 3 where the header has 2"}},
+	})
+}
+
+// What is below a second header is not in the columns of the first.
+func TestSecondHeaders(t *testing.T) {
+	const (
+		again = "! is the header again"
+		other = "! names other columns than the header does: another table begins in line "
+		below = "! stands below line "
+	)
+	expectRows(t, []rowsCase{
+		{name: "the same", text: "id,name\n1,Ann\n id ,\"name\"\n2,Bob\n", want: []string{"id|name", "1|Ann", again, "2|Bob"}},
+		{name: "the same with a mark", text: "id,name\n1,Ann\n\xEF\xBB\xBFid,name\n2,Bob\n", want: []string{"id|name", "1|Ann", again, "2|Bob"}},
+		{name: "the same with columns that have no name", text: "id,name,\n1,Ann,\nid,name\n2,Bob\n", want: []string{"id|name", "1|Ann", again, "2|Bob"}},
+		{name: "in another order", text: "id,name\n1,Ann\nname,id\nBob,2\nid,name\n3,Cid\n", want: []string{"id|name", "1|Ann", other + "3", below + "3", again, "3|Cid"}},
+		{name: "of Miller", text: "a,b\n1,2\n\na,c\n3,4\n\na,b\n5,6\n", want: []string{"a|b", "1|2", other + "4", below + "4", again, "5|6"}},
+		{name: "with a name more", text: "id,name\n1,Ann\nid,name,age\n2,Bob,30\n3,Cid,\n", want: []string{"id|name", "1|Ann", other + "3", below + "3", below + "3"}},
+		{name: "with more in front", text: "id,name\n1,Ann,\nnew,id,name\nx,2,\n", want: []string{"id|name", "1|Ann", other + "3", below + "3"}},
+		{name: "of another export", text: "id,name\n1,Ann\n2,Bob\n\nsku,price\nA1,9.5\n", want: []string{"id|name", "1|Ann", "2|Bob", other + "5", below + "5"}},
+		{name: "behind delimiters", text: "id;day;name\n1;2026-01-31;Ann\n;;\nid;name;city\n2;Bob;Rome\n", from: task.CSVSource{Delimiter: ';'}, want: []string{"id|day|name", "1|2026-01-31|Ann", "(blank)", other + "4", below + "4"}},
+		{name: "behind a title", text: "id,name\n1,Ann,\n\nOrders\nnr,total,day\n5,9,\n", want: []string{"id|name", "1|Ann", "! has the wrong number of fields: 1", other + "5", below + "5"}},
+		{name: "of words only", text: "first,last\nAnn,Lee\n\ncity,country\nParis,France\n", want: []string{"first|last", "Ann|Lee", "city|country", "Paris|France"}, warned: "Line 4 of the file in.csv of connection drop comes behind an empty line"},
+		{name: "none behind an empty line", text: "id,name\n1,Ann\n\n2,Bob\n\nnone,Cid\n", want: []string{"id|name", "1|Ann", "2|Bob", "none|Cid"}},
+		{name: "none in a file with empty lines throughout", text: "name,age\n\nAnn,30\n\nBob,old\n\nCid,5\n", want: []string{"name|age", "Ann|30", "Bob|old", "Cid|5"}},
+		{name: "none in one name of many", text: "id,name,type\n1,Ann,type\n\n2,name,a\nid,Bob,b\n", want: []string{"id|name|type", "1|Ann|type", "2|name|a", "id|Bob|b"}},
+		{name: "none in the only column", text: "name\nAnn\n\nname\n", want: []string{"name", "Ann", "name"}},
+	})
+}
+
+// A quote that is not meant makes one row of several.
+func TestQuotesThatSwallowLines(t *testing.T) {
+	expectRows(t, []rowsCase{
+		{
+			name: "closed in a cell", text: "id,name\n1,Ann\n2,\"Bob\n3,Cid\n4,\"Dan\n5,Eve\n",
+			want: []string{"id|name", "1|Ann", "! name has a quote in the wrong place: quotes stand around a whole field, and double inside it; a quote opens in line 3 and closes in line 5, so that 3 lines were read as one row: a quote is missing", "5|Eve"},
+		},
+		{
+			name: "with too few fields", text: "id,name,city\n1,Ann,Rome\n2,\"Bob,Oslo\n3,Cid,Bern\"\n4,Dan,Kyiv\n",
+			want: []string{"id|name|city", "1|Ann|Rome", "! has the wrong number of fields: 2 where the header has 3; a quote opens in line 3 and closes in line 4, so that 2 lines were read as one row", "4|Dan|Kyiv"},
+		},
+		{
+			name: "with as many fields", text: "id,name\n1,Ann\n2,\"Bob\n3,Cid\n4,Dan\"\n5,Eve\n",
+			want: []string{"id|name", "1|Ann", "! is several rows; a quote opens in line 3 and closes in line 5, so that 3 lines were read as one row", "5|Eve"},
+		},
+		{
+			name: "with as many and delimiters behind them", text: "id,name\n1,Ann,\n2,\"Bob,\n3,Cid\",\n",
+			want: []string{"id|name", "1|Ann", "! is several rows; a quote opens in line 3 and closes in line 4"},
+		},
+		{
+			name: "without numbers", text: "name,city\nAnn,\"Rome\nBob,Oslo\"\nCid,Bern\n",
+			want: []string{"name|city", "Ann|Rome\nBob,Oslo", "Cid|Bern"}, warned: "Lines 2 to 3 of the file in.csv of connection drop were read as one row",
+		},
+		{
+			name: "never closed", text: "id,name\n1,Ann\n2,\"Bob\n3,Cid\n4,Dan\n",
+			want: []string{"id|name", "1|Ann", "! row 2 of the file in.csv of connection drop opens a quote that is never closed, in line 3, so that the 3 lines from there on are one row"},
+		},
+		{name: "an address", text: "id,name,address\n1,Ann,\"1 High St, Flat 2\nOslo\"\n2,Bob,\"x\ny\"\n", want: []string{"id|name|address", "1|Ann|1 High St, Flat 2\nOslo", "2|Bob|x\ny"}},
+		{name: "the first row", text: "id,note\n1,\"a,\n2,b\"\n3,c\n", want: []string{"id|note", "1|a,\n2,b", "3|c"}},
+	})
+}
+
+// A total at the end of a text is a row like any other to a program.
+func TestTotalsAreNamed(t *testing.T) {
+	for _, end := range []string{"Total,3", "TOTAL:,3\n,\n,\n", ",\"Grand Total\"\n", "Summe,3\n\n"} {
+		_, warnings := rowsOf(t, "id,n\n1,1\n2,2\n"+end, task.CSVSource{})
+		if len(warnings) != 1 || warnings[0] != "The last row of the file in.csv of connection drop, in line 4, looks like a total, and was read as a row; leave it out with where, if it is none" {
+			t.Errorf("%q: %q", end, warnings)
+		}
+	}
+	for _, end := range []string{"Total,3\n4,4\n", "Totally,3\n", "3,total\n", "Total,3,4\n"} {
+		if _, warnings := rowsOf(t, "id,n\n1,1\n2,2\n"+end, task.CSVSource{}); len(warnings) > 0 {
+			t.Errorf("%q: %q", end, warnings)
+		}
+	}
+}
+
+// The rows that are kept have the columns that a task can name, in the texts of the file.
+func TestRecordsHaveTheColumnsThatCanBeNamed(t *testing.T) {
+	folder := t.TempDir()
+	text := ",id,note,x,x\n0,1,NULL,a,b\n0,2,\"N\"\"\",a,b,,\n0,3,b\\n,a,b,c\n"
+	if err := os.WriteFile(filepath.Join(folder, "in.csv"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := csvfile.Open(connections(t, folder), &task.CSVSource{Connection: "drop", Path: "in.csv", Null: []string{"NULL"}, Escapes: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for i, want := range [][]string{{"1", "NULL"}, {"2", `N"`}, {"3", "b\n"}} {
+		_, _ = s.Next(t.Context(), make([]any, 2))
+		if got := s.Record().Texts(); !slices.Equal(got, want) || s.Line() != int64(i+2) {
+			t.Errorf("row %d, in line %d, is kept as %q, want %q", i+1, s.Line(), got, want)
+		}
+	}
+	if got := fmt.Sprint(s.Columns().Repeated); got != "map[x:columns 4 and 5]" {
+		t.Errorf("repeated are %s", got)
+	}
+}

@@ -1,0 +1,260 @@
+package csvfile
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"runhook/services/runner/row"
+)
+
+// table tells the rows of a file's table from what else is in the file: empty rows, the header once more,
+// another table, lines that a quote has made one row of.
+type table struct {
+	// known are the names of the header, and firsts and lengths what they begin with and how long they
+	// are, so that few cells have to be looked for among them.
+	known   map[string]bool
+	firsts  [256]bool
+	lengths [256]bool
+	// gap: an empty line, or what was no row, has come since the last row. spaced: one comes before the
+	// first row, as in files with an empty line behind each.
+	gap, spaced bool
+	// other is the line of a header with other names, below which is another table; 0 in this one.
+	other int64
+	// decided: a row has shown whether rows end in delimiters that the header does not have, as they do
+	// where trailing.
+	decided, trailing bool
+	// rows have been looked at for numeric: the columns that had nothing but numbers and dates so far, and
+	// some.
+	rows            int
+	numeric, filled []bool
+	// joined is a row of several lines each of which may be a row, and doubtful the line of a row behind a
+	// gap that may be a header; how many there are, and the first.
+	joined, doubtful doubt
+}
+
+// doubt is what may not be what it seems: how often, and the lines of the first.
+type doubt struct{ count, first, last int64 }
+
+func (d *doubt) add(first, last int64) {
+	if d.count++; d.count == 1 {
+		d.first, d.last = first, last
+	}
+}
+
+// learned is how many rows show what is in a column.
+const learned = 100
+
+func (t *table) begin(columns []string) {
+	t.known = map[string]bool{}
+	t.numeric, t.filled = make([]bool, len(columns)), make([]bool, len(columns))
+	for i, name := range columns {
+		t.numeric[i] = true
+		if name != "" {
+			t.known[name] = true
+			t.firsts[name[0]] = true
+			t.lengths[min(len(name), 255)] = true
+		}
+	}
+}
+
+// names reports whether a cell is a name of the header, or has to be looked at more closely.
+func (t *table) names(record []byte, f field) bool {
+	if f.from < f.to && isPlain(record[f.from]) && !t.firsts[record[f.from]] {
+		return false
+	}
+	cell := bytes.TrimPrefix(bytes.TrimSpace(record[f.from:f.to]), []byte(mark))
+	if f.escaped || f.slashed || len(cell) == 0 {
+		return len(cell) > 0
+	}
+	return t.firsts[cell[0]] && t.lengths[min(len(cell), 255)] && t.known[string(cell)]
+}
+
+// tell says what the record is if it is no row of the table: an error of that row's own.
+func (s *Source) tell() error {
+	t, r := &s.table, s.reader
+	t.gap = t.gap || r.gap
+	if s.isBlank() {
+		t.gap = true
+		return row.ErrBlank
+	}
+	if len(s.columns) > 1 && (t.gap || s.mayBeHeader()) {
+		if err := s.tellHeader(); err != nil {
+			return err
+		}
+	}
+	if t.other > 0 {
+		return row.Faultf("", "stands below line %d, which names other columns than the header: it is not of the same table", t.other)
+	}
+	s.cutTrailing()
+	if n := len(r.fields); n > len(s.columns) || n < s.least {
+		return row.Faultf("", "has the wrong number of fields: %d where the header has %d%s", n, len(s.columns), s.lines())
+	}
+	if r.last > r.first && s.isJoined() {
+		return row.Faultf("", "is several rows%s", s.lines())
+	}
+	if t.rows < learned {
+		t.spaced = t.spaced || t.rows == 0 && t.gap
+		s.learn()
+	}
+	t.gap = false
+	return nil
+}
+
+// isBlank reports whether the row has nothing but delimiters. One without any may be an empty cell.
+func (s *Source) isBlank() bool {
+	record := s.reader.record
+	for _, f := range s.reader.fields {
+		if f.from < f.to && (isPlain(record[f.from]) || len(bytes.TrimSpace(record[f.from:f.to])) > 0) {
+			return false
+		}
+	}
+	return len(s.reader.fields) > 1
+}
+
+// isPlain reports whether a letter is a visible one of ASCII.
+func isPlain(letter byte) bool { return letter > ' ' && letter < utf8.RuneSelf }
+
+func (s *Source) mayBeHeader() bool {
+	first, last := s.reader.fields[0], s.reader.fields[len(s.reader.fields)-1]
+	return s.table.names(s.reader.record, first) || s.table.names(s.reader.record, last)
+}
+
+// tellHeader tells a row that names columns.
+func (s *Source) tellHeader() error {
+	t, r := &s.table, s.reader
+	record := string(r.record)
+	same, names, filled := true, 0, 0
+	cells := make([]string, len(r.fields))
+	for i, f := range r.fields {
+		cells[i] = s.nameIn(record, f)
+		if cells[i] != "" {
+			filled++
+		}
+		if t.known[cells[i]] {
+			names++
+		}
+		same = same && (i < len(s.columns) && cells[i] == s.columns[i] || i >= len(s.columns) && cells[i] == "")
+	}
+	switch {
+	case same && len(cells) >= s.least:
+		t.other = 0
+		return row.Faultf("", "is the header again")
+	case names >= 2 && (names == filled || names >= len(t.known)), t.gap && filled >= 2 && names > 0 && 2*names >= filled, t.gap && s.looksLikeNames(cells):
+		t.other = r.first
+		return row.Faultf("", "names other columns than the header does: another table begins in line %d", r.first)
+	}
+	return nil
+}
+
+// looksLikeNames reports whether the cells of a row behind an empty line look like names: different words,
+// one of which is in a column of numbers or dates.
+func (s *Source) looksLikeNames(cells []string) bool {
+	t := &s.table
+	if len(cells) < 2 || t.rows == 0 || t.spaced {
+		return false
+	}
+	seen, numbers := map[string]bool{}, len(cells) > len(s.columns)
+	for i, cell := range cells {
+		letter, _ := utf8.DecodeRuneInString(cell)
+		if cell == "" && i == 0 {
+			continue
+		}
+		if seen[cell] || letter != '_' && !unicode.IsLetter(letter) || placeholders[strings.ToLower(cell)] {
+			return false
+		}
+		seen[cell] = true
+		numbers = numbers || i < len(t.numeric) && t.numeric[i] && t.filled[i]
+	}
+	if !numbers && len(cells) == len(s.columns) {
+		t.doubtful.add(s.reader.first, s.reader.first)
+	}
+	return numbers
+}
+
+// placeholders are words that stand where a number is not known.
+var placeholders = map[string]bool{
+	"na": true, "n/a": true, "nan": true, "none": true, "nil": true, "null": true, "unknown": true, "missing": true, "tbd": true, "inf": true, "infinity": true,
+}
+
+// cutTrailing leaves out empty fields behind the last column, if rows have them from the first on: many
+// programs write a delimiter behind the last cell.
+func (s *Source) cutTrailing() {
+	t, r := &s.table, s.reader
+	whole := len(r.fields)
+	for whole > len(s.columns) && r.fields[whole-1].isBare() {
+		whole--
+	}
+	if !t.decided && whole >= s.least {
+		t.decided, t.trailing = true, whole == len(s.columns) && whole < len(r.fields)
+	}
+	if t.trailing && whole == len(s.columns) {
+		r.fields = r.fields[:whole]
+	}
+}
+
+// learn takes note of what is in the columns.
+func (s *Source) learn() {
+	t, r := &s.table, s.reader
+	t.rows++
+	for i, f := range r.fields {
+		if cell := bytes.TrimSpace(r.record[f.from:f.to]); len(cell) > 0 {
+			t.filled[i] = true
+			t.numeric[i] = t.numeric[i] && isNumeric(cell[0])
+		}
+	}
+}
+
+// isNumeric reports whether numbers and dates begin so.
+func isNumeric(letter byte) bool {
+	return letter >= '0' && letter <= '9' || strings.IndexByte("+-.,$#", letter) >= 0
+}
+
+// lines says of a row over several lines which they are, and why.
+func (s *Source) lines() string {
+	r := s.reader
+	if r.opened == 0 || r.first == r.last {
+		return ""
+	}
+	return fmt.Sprintf("; a quote opens in line %d and closes in line %d, so that %d lines were read as one row: a quote is missing, or one is too many", r.opened, r.closed, r.last-r.first+1)
+}
+
+// isJoined reports whether a quote that is not meant has made one row of several lines: each has as many
+// fields as the header, and numbers where the rows before have them. Without such columns it is a doubt.
+func (s *Source) isJoined() bool {
+	t, r := &s.table, s.reader
+	if len(s.columns) < 2 || r.opened == 0 {
+		return false
+	}
+	surely := false
+	numbers := make([]int, len(s.columns))
+	lines := bytes.Split(cutLineEnd(r.record), []byte("\n"))
+	for _, line := range lines {
+		cells := bytes.Split(cutLineEnd(line), r.delimiter)
+		if t.trailing && len(cells) == len(s.columns)+1 {
+			cells = cells[:len(s.columns)]
+		}
+		if len(cells) != len(s.columns) {
+			return false
+		}
+		for i, cell := range cells {
+			if cell = bytes.Trim(cell, "\" "); len(cell) > 0 && isNumeric(cell[0]) {
+				numbers[i]++
+			}
+		}
+	}
+	for i := range numbers {
+		if t.numeric[i] && t.filled[i] {
+			if numbers[i] < len(lines) {
+				return false
+			}
+			surely = true
+		}
+	}
+	if !surely {
+		t.joined.add(r.first, r.last)
+	}
+	return surely
+}

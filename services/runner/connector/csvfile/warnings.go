@@ -1,0 +1,100 @@
+package csvfile
+
+import (
+	"fmt"
+	"strings"
+
+	"runhook/services/runner/check"
+	"runhook/shared/task"
+	"runhook/shared/wording"
+)
+
+// Warnings are about rows that may not be what a person sees in the file; see connector.Warner.
+func (s *Source) Warnings() (warnings []string) {
+	t := &s.table
+	if d := t.joined; d.count > 0 {
+		warnings = append(warnings, fmt.Sprintf("Lines %d to %d of %s were read as one row, because a quote goes over them, and each of them looks like a row%s: a quote may be missing, or one too many",
+			d.first, d.last, s.place, others(d.count-1)))
+	}
+	if d := t.doubtful; d.count > 0 {
+		warnings = append(warnings, fmt.Sprintf("Line %d of %s comes behind an empty line and may name the columns of another table%s; it was read as a row", d.first, s.place, others(d.count-1)))
+	}
+	if s.total > 0 {
+		warnings = append(warnings, fmt.Sprintf("The last row of %s, in line %d, looks like a total, and was read as a row; leave it out with where, if it is none", s.place, s.total))
+	}
+	return warnings
+}
+
+func others(more int64) string {
+	switch more {
+	case 0:
+		return ""
+	case 1:
+		return " (so does one more)"
+	}
+	return fmt.Sprintf(" (so do %d more)", more)
+}
+
+// totals are what programs write before a total, in lower case.
+var totals = map[string]bool{
+	"total": true, "totals": true, "grand total": true, "sum": true, "summe": true, "gesamt": true, "gesamtsumme": true, "gesamtergebnis": true,
+	"total général": true, "somme": true, "total general": true, "suma": true, "totale": true, "totale complessivo": true, "totaal": true,
+	"eindtotaal": true, "total geral": true, "totalt": true, "sum total": true, "итого": true, "общий итог": true, "合計": true, "总计": true,
+}
+
+// seeTotal takes note of the last row, once nothing but empty rows comes behind it, if its first cell
+// is a word for a total.
+func (s *Source) seeTotal() {
+	if s.text == "" || s.faulty {
+		return
+	}
+	for _, text := range s.Record().Texts() {
+		word := strings.ToLower(strings.Trim(text, " :"))
+		if word != "" {
+			if totals[word] {
+				s.total = s.line
+			}
+			return
+		}
+	}
+}
+
+// nullWords are what programs write where there is no value.
+var nullWords = []string{`\N`, "NULL", "null", "(null)", "<null>", "NA", "N/A", "n/a", "NaN", "nan", "None", "nil"}
+
+// checkWords reports what looks like the words of other programs for no value, and like letters that they
+// put a backslash before.
+func checkWords(from *task.CSVSource, columns []string, rows []check.Cells, found *check.Report) {
+	slashes := 0
+	for i, name := range columns {
+		word, at, others := "", 0, false
+		for n, read := range rows {
+			text, ok := read.Values[i].(string)
+			switch {
+			case !ok || text == "":
+			case isNullWord(text) && word == "":
+				word, at = text, n+1
+			case !isNullWord(text):
+				others = others || !isNumeric(text[0])
+			}
+			if strings.Contains(text, `\\`) || from.Delimiter == '\t' && (strings.Contains(text, `\n`) || strings.Contains(text, `\t`)) {
+				slashes++
+			}
+		}
+		if word != "" && (!others || word == `\N`) {
+			found.Warnf(check.At("source", "csv", "null"), "the column %s has %s in the place of a value, first in row %d; if it means no value, write null: [%s]", wording.Name(name), word, at, wording.JSON(word))
+		}
+	}
+	if slashes > 0 && !from.Escapes {
+		found.Warnf(check.At("source", "csv", "escape"), `cells have a backslash before n, t or another backslash, as databases write line ends, tabs and backslashes; if they mean that here, write escape: "\\"`)
+	}
+}
+
+func isNullWord(text string) bool {
+	for _, word := range nullWords {
+		if text == word {
+			return true
+		}
+	}
+	return false
+}
