@@ -56,6 +56,14 @@ func TestSourceContract(t *testing.T) {
 					}
 				},
 				Missing: func(t *testing.T) connector.Job { return job(t, t.TempDir()) },
+				Warned: func(t *testing.T) connector.Job {
+					folder := t.TempDir()
+					text := c.encode(t, "id,name\nAnn,\"Rome\nBob,Oslo\"\nCid,Bern\n")
+					if err := os.WriteFile(filepath.Join(folder, c.from.Path), []byte(text), 0o600); err != nil {
+						t.Fatal(err)
+					}
+					return job(t, folder)
+				},
 			})
 		})
 	}

@@ -30,8 +30,8 @@ const (
 	encrypted  = "is a workbook with a password; save it without one, as .xlsx"
 	openDoc    = "is an OpenDocument spreadsheet (.ods)" + saveAs
 	binaryKind = "is a binary workbook (.xlsb)" + saveAs
-	webPage    = "is a web page (HTML) with a table, whatever its name says; open it in a spreadsheet program" + saveAs
-	markup     = "is XML, such as a workbook of Excel 2003; open it in a spreadsheet program" + saveAs
+	webPage    = "is a web page (HTML) with a table, whatever its name says; open it in a spreadsheet program, and save it as .xlsx or as CSV"
+	markup     = "is XML, such as a workbook of Excel 2003; open it in a spreadsheet program, and save it as .xlsx or as CSV"
 	archive    = "is a zip archive; unpack it, or correct source.csv.path"
 	compressed = "is compressed by gzip; give it a name that ends in .gz"
 	document   = "is a PDF; save the table in it as .xlsx or as CSV"

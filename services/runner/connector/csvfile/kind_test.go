@@ -1,0 +1,187 @@
+package csvfile_test
+
+import (
+	"archive/zip"
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf16"
+
+	"runhook/services/runner/check"
+	"runhook/services/runner/pipeline"
+	"runhook/services/runner/pipeline/pipelinetest"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// zipped is an archive of these parts, in their order.
+func zipped(t *testing.T, parts ...[2]string) string {
+	t.Helper()
+	var out bytes.Buffer
+	archive := zip.NewWriter(&out)
+	for _, part := range parts {
+		w, err := archive.Create(part[0])
+		if err == nil {
+			_, err = w.Write([]byte(part[1]))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := archive.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// compound is the beginning of a file of the old kind, whose directory is in its first sector.
+func compound(name string) string {
+	head := make([]byte, 1024)
+	copy(head, "\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1")
+	head[0x1E] = 9 // sectors of 512 bytes
+	for i, unit := range utf16.Encode([]rune(name)) {
+		head[512+2*i] = byte(unit)
+	}
+	return string(head)
+}
+
+// What a file is, its first bytes say, and not its name.
+func TestFilesThatAreNotWhatTheirNamesSay(t *testing.T) {
+	const document = "application/vnd.oasis.opendocument."
+	for _, c := range []struct{ name, path, content, message string }{
+		{"an old workbook", "in.xls", compound("Workbook"), "is a workbook of the old kind .xls; save it as .xlsx or as CSV"},
+		{"an old workbook named .xlsx", "in.xlsx", compound("Book"), "is a workbook of the old kind .xls"},
+		{"a workbook with a password", "in.xlsx", compound("EncryptedPackage"), "is a workbook with a password; save it without one, as .xlsx"},
+		{"the beginning of an old workbook", "in.csv", compound("")[:20], "is a workbook of the old kind .xls"},
+		{"OpenDocument", "in.ods", zipped(t, [2]string{"mimetype", document + "spreadsheet"}, [2]string{"content.xml", "<x/>"}), "is an OpenDocument spreadsheet (.ods)"},
+		{"OpenDocument named .csv", "in.csv", zipped(t, [2]string{"mimetype", document + "spreadsheet"}), "is an OpenDocument spreadsheet (.ods)"},
+		{"flat OpenDocument", "in.csv", `<?xml version="1.0"?><office:document xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0"/>`, "is an OpenDocument spreadsheet (.ods)"},
+		{"a letter", "in.xlsx", zipped(t, [2]string{"mimetype", document + "text"}), "is a zip archive; unpack it, or correct source.csv.path"},
+		{"a binary workbook", "in.xlsb", zipped(t, [2]string{"[Content_Types].xml", "<x/>"}, [2]string{"xl/workbook.bin", "x"}), "is a binary workbook (.xlsb)"},
+		{"a binary workbook named .xlsx", "in.xlsx", zipped(t, [2]string{"[Content_Types].xml", "<x/>"}, [2]string{`XL\Workbook.bin`, "x"}), "is a binary workbook (.xlsb)"},
+		{"a CSV in an archive", "in.csv", zipped(t, [2]string{"in.csv", "id\n1\n"}), "is a zip archive"},
+		{"a text named .xlsx", "in.xlsx", "ID,Name\n1,Ann\n", "is a text file and no workbook; give it a name that ends in .csv"},
+		{"a text named .xlsm", "in.xlsm", "\xEF\xBB\xBFID;Name\n", "is a text file and no workbook"},
+		{"a web page", "in.xls", " \r\n<HTML><table><tr><td>ID</td></tr></table>", "is a web page (HTML) with a table"},
+		{"a web page of XML", "in.csv", `<?xml version="1.0"?><!DOCTYPE html><html xmlns="x"/>`, "is a web page (HTML) with a table"},
+		{"a workbook of Excel 2003", "in.xls", `<?xml version="1.0"?><?mso-application progid="Excel.Sheet"?><Workbook/>`, "is XML, such as a workbook of Excel 2003"},
+		{"a PDF", "in.csv", "%PDF-1.7\n", "is a PDF"},
+		{"compressed", "in.csv", pipelinetest.Gzipped(t, "ID,Name\n1,Ann\n"), "is compressed by gzip; give it a name that ends in .gz"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := pipelinetest.New(t)
+			b.Write(c.path, c.content)
+			b.Job.Task.Source.(*task.CSVSource).Path = c.path
+			b.Fail("The file " + c.path + " of connection drop " + c.message)
+		})
+	}
+}
+
+// A workbook is read whatever its name is.
+func TestWorkbookOfAnotherName(t *testing.T) {
+	for _, path := range []string{"members.csv", "members.txt", "members.XLSM", "members"} {
+		b := pipelinetest.New(t)
+		b.Workbook(path, []string{"ID", "Name"}, []string{"1", "Ann"}, []string{"2", "Bob"})
+		b.Job.Task.Source.(*task.CSVSource).Path = path
+		b.Succeed(run.Counts{Total: 2, Retrieved: 2, Inserted: 2})
+	}
+}
+
+// A caller names the file, inside the connection's folder, and no message shows the name.
+func TestFileOfAParameter(t *testing.T) {
+	b := pipelinetest.New(t)
+	if err := os.Mkdir(filepath.Join(b.Folder, "in"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b.Write("in/secret.csv", "ID,Name\n1,Ann\n")
+	b.Write("in/packed.csv.gz", pipelinetest.Gzipped(t, "ID,Name\n2,Bob\n"))
+	b.Write("in/sub.xlsx", "ID,Name\n")
+	b.Workbook("in/book.xlsx", []string{"ID", "Name"}, []string{"3", "Cid"})
+	b.Job.Task.Parameters = []task.Parameter{{Name: "File"}}
+	from := &task.CSVSource{Connection: "drop", Path: "in/{params.File}"}
+	b.Job.Task.Source = from
+	pass := func(file string) {
+		b.Job.Parameters = task.Values{"File": {Values: []string{file}, From: task.FromRequest}}
+	}
+	for _, file := range []string{"secret.csv", "packed.csv.gz", "book.xlsx", "./../in/secret.csv"} {
+		pass(file)
+		b.Succeed(run.Counts{Total: 1, Retrieved: 1, Inserted: 1})
+		b.Exec("DELETE FROM members")
+	}
+	outside := filepath.Join(t.TempDir(), "secret.csv")
+	if err := os.WriteFile(outside, []byte("ID,Name\n1,Ann\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for file, message := range map[string]string{
+		"none.csv": "does not exist", "../../secret.csv": "cannot be read; it must be a file inside the connection's folder", outside: "does not exist",
+		"../" + outside: "", ".": "is not a file", "sub.xlsx": "is a text file and no workbook", "a\x00b": "",
+	} {
+		pass(file)
+		_, err := b.Run(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "he file in/{params.File} of connection drop "+message) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: %v", file, err)
+		}
+	}
+	b.Job.Parameters = task.Values{"File": {From: task.FromSource}}
+	b.Fail("{params.File} in source.csv.path needs one value; pass -p File=FILE")
+	found, err := pipeline.Check(t.Context(), b.Job.Kinds, b.Job.Job)
+	if err != nil || len(found) == 0 || !strings.Contains(found[0].Message, "{params.File} in source.csv.path needs one value") {
+		t.Errorf("a look found %v, %v", found, err)
+	}
+}
+
+// A look names words that mean no value, and letters behind backslashes, in the columns that the task names.
+func TestCheckOfWordsOfOtherPrograms(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		from       task.CSVSource
+		want       []string
+	}{
+		{"a number", "ID,Name,Other\n1,5,NULL\n2,NULL,NULL\n3,7.5,\n", task.CSVSource{}, []string{`source.csv.null: the column Name has NULL in the place of a value, first in row 2; if it means no value, write null: ["NULL"]`}},
+		{"a date", "ID,Name\n1,NA\n2,2026-01-31\n", task.CSVSource{}, []string{`source.csv.null: the column Name has NA in the place of a value, first in row 1; if it means no value, write null: ["NA"]`}},
+		{"psql", "ID\tName\n1\tx\\ny\n2\t\\N\n", task.CSVSource{Delimiter: '\t'}, []string{
+			`source.csv.null: the column Name has \N in the place of a value, first in row 2; if it means no value, write null: ["\\N"]`,
+			`source.csv.escape: cells have a backslash before n, t or another backslash, as databases write line ends, tabs and backslashes; if they mean that here, write escape: "\\"`,
+		}},
+		{"a surname", "ID,Name\n1,Ann\n2,NA\n3,Null\n", task.CSVSource{}, nil},
+		{"said", "ID\tName\n1\t5\\\\\n2\tNULL\n3\t\\N\n", task.CSVSource{Delimiter: '\t', Escapes: true, Null: []string{"NULL"}}, nil},
+		{"a path of Windows", "ID,Name\n1,C:\\new\n2,D:\\tmp\n", task.CSVSource{}, nil},
+		{"an error in a column that is not named", "ID,Name,Other\n1,Ann,#N/A\n", task.CSVSource{}, nil},
+		{"an error", "ID,Name\n1,Ann\n2,#N/A\n", task.CSVSource{}, []string{"mapping.Name: of the first 2 rows 1 would fail, from row 2 on: Name has an error of a spreadsheet, such as #N/A, in the place of a value"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := pipelinetest.New(t)
+			from := c.from
+			from.Connection, from.Path = "drop", "in.csv"
+			b.Job.Task.Source = &from
+			b.ToFile(task.Replace)
+			b.Write("in.csv", c.text)
+			found, err := pipeline.Check(t.Context(), b.Job.Kinds, b.Job.Job)
+			var got []string
+			for _, f := range found {
+				if f.Severity != check.Warning {
+					t.Errorf("%s is an %s", f.Text(), f.Severity)
+				}
+				got = append(got, f.Text())
+			}
+			if err != nil || fmt.Sprint(got) != fmt.Sprint(c.want) {
+				t.Errorf("found %q, %v, want %q", got, err, c.want)
+			}
+		})
+	}
+}
+
+// A null of a text is a null of the table, whose column is one of texts.
+func TestNullsOfATextInATable(t *testing.T) {
+	b := pipelinetest.New(t)
+	b.Write("members.csv", "ID,Name\n1,NULL\n2,\"NULL\"\n3,007\n")
+	b.Job.Task.Source.(*task.CSVSource).Null = []string{"NULL"}
+	b.Mapping("id", "ID", "name", "Name", "known", "Name != nil", "full", `Name + "!"`)
+	b.Succeed(run.Counts{Total: 3, Retrieved: 3, Inserted: 3})
+	if got, want := b.Query("SELECT id, name, known, full, typeof(name) FROM members"), "1 <nil> 0 <nil> null; 2 NULL 1 NULL! text; 3 007 1 007! text"; got != want {
+		t.Errorf("the table has %q, want %q", got, want)
+	}
+}
