@@ -285,8 +285,8 @@ func TestRecordsHaveTheColumnsThatCanBeNamed(t *testing.T) {
 	defer s.Close()
 	for i, want := range [][]string{{"1", "NULL"}, {"2", `N"`}, {"3", "b\n"}} {
 		_, _ = s.Next(t.Context(), make([]any, 2))
-		if got := s.Record().Texts(); !slices.Equal(got, want) || s.Line() != int64(i+2) {
-			t.Errorf("row %d, in line %d, is kept as %q, want %q", i+1, s.Line(), got, want)
+		if got := s.Record().Texts(); !slices.Equal(got, want) {
+			t.Errorf("row %d is kept as %q, want %q", i+1, got, want)
 		}
 	}
 	if got := fmt.Sprint(s.Columns().Repeated); got != "map[x:columns 4 and 5]" {
