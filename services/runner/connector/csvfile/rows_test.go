@@ -211,6 +211,7 @@ func TestSecondHeaders(t *testing.T) {
 		{name: "the same with columns that have no name", text: "id,name,\n1,Ann,\nid,name\n2,Bob\n", want: []string{"id|name", "1|Ann", again, "2|Bob"}},
 		{name: "in another order", text: "id,name\n1,Ann\nname,id\nBob,2\nid,name\n3,Cid\n", want: []string{"id|name", "1|Ann", other + "3", below + "3", again, "3|Cid"}},
 		{name: "of Miller", text: "a,b\n1,2\n\na,c\n3,4\n\na,b\n5,6\n", want: []string{"a|b", "1|2", other + "4", below + "4", again, "5|6"}},
+		{name: "of Miller, of words", text: "a,b\nx,y\n\na,c\nz,w\n", want: []string{"a|b", "x|y", other + "4", below + "4"}},
 		{name: "with a name more", text: "id,name\n1,Ann\nid,name,age\n2,Bob,30\n3,Cid,\n", want: []string{"id|name", "1|Ann", other + "3", below + "3", below + "3"}},
 		{name: "with more in front", text: "id,name\n1,Ann,\nnew,id,name\nx,2,\n", want: []string{"id|name", "1|Ann", other + "3", below + "3"}},
 		{name: "of another export", text: "id,name\n1,Ann\n2,Bob\n\nsku,price\nA1,9.5\n", want: []string{"id|name", "1|Ann", "2|Bob", other + "5", below + "5"}},
@@ -252,6 +253,7 @@ func TestQuotesThatSwallowLines(t *testing.T) {
 			want: []string{"id|name", "1|Ann", "! row 2 of the file in.csv of connection drop opens a quote that is never closed, in line 3, so that the 3 lines from there on are one row"},
 		},
 		{name: "an address", text: "id,name,address\n1,Ann,\"1 High St, Flat 2\nOslo\"\n2,Bob,\"x\ny\"\n", want: []string{"id|name|address", "1|Ann|1 High St, Flat 2\nOslo", "2|Bob|x\ny"}},
+		{name: "a note", text: "id,note\n1,x\n2,\"a\nb,c\"\n", want: []string{"id|note", "1|x", "2|a\nb,c"}},
 		{name: "the first row", text: "id,note\n1,\"a,\n2,b\"\n3,c\n", want: []string{"id|note", "1|a,\n2,b", "3|c"}},
 	})
 }
@@ -264,7 +266,7 @@ func TestTotalsAreNamed(t *testing.T) {
 			t.Errorf("%q: %q", end, warnings)
 		}
 	}
-	for _, end := range []string{"Total,3\n4,4\n", "Totally,3\n", "3,total\n", "Total,3,4\n"} {
+	for _, end := range []string{"Total,3\n4,4\n", "Total,3\n,\n4,4\n", "Totally,3\n", "3,total\n", "Total,3,4\n"} {
 		if _, warnings := rowsOf(t, "id,n\n1,1\n2,2\n"+end, task.CSVSource{}); len(warnings) > 0 {
 			t.Errorf("%q: %q", end, warnings)
 		}
@@ -274,7 +276,7 @@ func TestTotalsAreNamed(t *testing.T) {
 // The rows that are kept have the columns that a task can name, in the texts of the file.
 func TestRecordsHaveTheColumnsThatCanBeNamed(t *testing.T) {
 	folder := t.TempDir()
-	text := ",id,note,x,x\n0,1,NULL,a,b\n0,2,\"N\"\"\",a,b,,\n0,3,b\\n,a,b,c\n"
+	text := ",id,note,x,x\n0,1,NULL,a,b\n0,2,\"N\"\"\",a,b,,\n0,3,b\\n,a,b,c\n0,4,\\N,a,b\n"
 	if err := os.WriteFile(filepath.Join(folder, "in.csv"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +285,7 @@ func TestRecordsHaveTheColumnsThatCanBeNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	for i, want := range [][]string{{"1", "NULL"}, {"2", `N"`}, {"3", "b\n"}} {
+	for i, want := range [][]string{{"1", "NULL"}, {"2", `N"`}, {"3", "b\n"}, {"4", `\N`}} {
 		_, _ = s.Next(t.Context(), make([]any, 2))
 		if got := s.Record().Texts(); !slices.Equal(got, want) {
 			t.Errorf("row %d is kept as %q, want %q", i+1, got, want)

@@ -142,7 +142,7 @@ func (s *Source) tellHeader() error {
 	case same && len(cells) >= s.least:
 		t.other = 0
 		return row.Faultf("", "is the header again")
-	case names >= 2 && (names == filled || names >= len(t.known)), t.gap && filled >= 2 && names > 0 && 2*names >= filled, t.gap && s.looksLikeNames(cells):
+	case names >= 2 && (names == filled || names >= len(t.known)), t.gap && filled >= 2 && names > 0 && 2*names >= filled, t.gap && t.other == 0 && s.looksLikeNames(cells):
 		t.other = r.first
 		return row.Faultf("", "names other columns than the header does: another table begins in line %d", r.first)
 	}
