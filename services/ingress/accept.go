@@ -74,11 +74,21 @@ func parameters(rc *fasthttp.RequestCtx, def *task.Definition) (task.Values, err
 		return nil, refusal(fasthttp.StatusUnsupportedMediaType, "compressed-body", "The body is compressed",
 			"Send the body as it is, without Content-Encoding.")
 	}
+	wrongPlace := func(faults []web.Fault) *web.Problem {
+		p := refuse("misplaced-parameter", "A parameter is in the wrong place",
+			faults[0].Detail+"; parameters go into the member QueryParameters of the body.")
+		p.Errors = faults
+		return p
+	}
 	body, err := parseBody(rc.PostBody())
 	if err != nil {
 		return nil, refuse("malformed-body", "The body cannot be used", err.Error())
 	}
-	faults := misplaced(def, "member", body.others)
+	names := make([]string, len(body.others))
+	for i, other := range body.others {
+		names[i] = other.name
+	}
+	faults := misplaced(def, "member", names)
 	if query := rc.QueryArgs(); query.Len() > 0 {
 		var names []string
 		for name := range query.All() {
@@ -87,12 +97,14 @@ func parameters(rc *fasthttp.RequestCtx, def *task.Definition) (task.Values, err
 		faults = append(faults, misplaced(def, "query-string name", names)...)
 	}
 	if len(faults) > 0 {
-		p := refuse("misplaced-parameter", "A parameter is in the wrong place",
-			faults[0].Detail+"; parameters go into the member QueryParameters of the body.")
-		p.Errors = faults
-		return nil, p
+		return nil, wrongPlace(faults)
 	}
 	values, err := def.Resolve(body.given)
+	if len(body.others) > 0 && (err == nil || len(body.given) == 0) {
+		if faults := unread(def, body.others, values); len(faults) > 0 {
+			return nil, wrongPlace(faults)
+		}
+	}
 	if wrong, ok := errors.AsType[*task.ParameterError](err); ok {
 		p := refuse("wrong-parameters", "The parameters do not fit the task", wrong.Error()+".")
 		for _, problem := range wrong.Problems {

@@ -66,15 +66,22 @@ func resemblesQueryParameters(name string) bool {
 	if len(name) > 4*len(queryParameters) {
 		return false
 	}
-	letters := strings.Map(func(r rune) rune {
+	letters := lettersOf(name)
+	return otherNames[letters] || nearQueryParameters(letters)
+}
+
+// lettersOf are the letters of a name alone, in lower case.
+func lettersOf(name string) string {
+	return strings.Map(func(r rune) rune {
 		if !unicode.IsLetter(r) {
 			return -1
 		}
 		return unicode.ToLower(r)
 	}, name)
-	if otherNames[letters] {
-		return true
-	}
+}
+
+// nearQueryParameters reports whether the letters are those of QueryParameters, or few of them differ.
+func nearQueryParameters(letters string) bool {
 	difference := len(letters) - len(queryParameters)
 	return max(difference, -difference) <= maxDifferent && levenshtein.ComputeDistance(letters, queryParameters) <= maxDifferent
 }

@@ -1,0 +1,109 @@
+package ingress
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/tailscale/hujson"
+
+	"runhook/shared/task"
+	"runhook/shared/web"
+)
+
+// maxTexts bounds how often JSON is looked for in a text of JSON in a text.
+const maxTexts = 3
+
+// unread finds what was meant to be read and is not: below the other members of the body, QueryParameters or
+// a parameter of the task that QueryParameters gives no value. Flows wrap bodies, as in {"body": {…}}, as a
+// text that holds JSON, and in base64, and to ignore what is inside would start the run with the wrong filter.
+func unread(def *task.Definition, others []member, values task.Values) []web.Fault {
+	s := search{keys: map[string]string{}, values: values}
+	for i, key := range def.Keys() {
+		for _, name := range []string{def.Parameters[i].Name, def.Parameters[i].Filter} {
+			s.keys[foldCase(name)] = key
+		}
+	}
+	delete(s.keys, "") // of those without a filter
+	for _, other := range others {
+		s.below(other.value, []string{other.name}, maxTexts)
+	}
+	return s.faults
+}
+
+// search looks through what stands below a member.
+type search struct {
+	// keys are the parameters' by each of their names, folded.
+	keys   map[string]string
+	values task.Values
+	faults []web.Fault
+}
+
+// below searches a value, to which the path leads. texts is how many texts within each other are opened.
+func (s *search) below(value hujson.ValueTrimmed, path []string, texts int) {
+	if len(s.faults) == maxFaults {
+		return
+	}
+	switch value := value.(type) {
+	case *hujson.Object:
+		for _, one := range value.Members {
+			name := one.Name.Value.(hujson.Literal).String()
+			at := append(path, "."+name)
+			if key, ok := s.keys[foldCase(name)]; ok && s.values[key].From != task.FromRequest {
+				s.report(at, "is the task's parameter "+key)
+			} else if nearQueryParameters(lettersOf(name)) {
+				s.report(at, "looks like QueryParameters")
+			}
+			s.below(one.Value.Value, at, texts)
+		}
+	case *hujson.Array:
+		for i := range value.Elements {
+			s.below(value.Elements[i].Value, append(path, "["+strconv.Itoa(i)+"]"), texts)
+		}
+	case hujson.Literal:
+		if value.Kind() != '"' {
+			return
+		}
+		text := value.String()
+		if inside := jsonIn(text); inside != nil && texts > 0 {
+			s.below(inside, path, texts-1)
+		} else if strings.Contains(strings.ToLower(text), queryParameters) {
+			s.report(path, "is a text that names QueryParameters")
+		}
+	}
+}
+
+func (s *search) report(path []string, what string) {
+	if len(s.faults) == maxFaults {
+		return
+	}
+	var name strings.Builder
+	for _, part := range path {
+		if name.Len() > maxShown {
+			break
+		}
+		name.WriteString(part)
+	}
+	shown := shorten(name.String())
+	s.faults = append(s.faults, web.Fault{Name: shown, Detail: fmt.Sprintf("the member %q %s, and nothing below another member is read", shown, what)})
+}
+
+// jsonIn is the object or array that a text holds, as it is or in base64, as the $content of flows is; nil
+// for any other text.
+func jsonIn(text string) hujson.ValueTrimmed {
+	data := []byte(text)
+	if decoded, err := base64.StdEncoding.DecodeString(text); err == nil {
+		data = decoded
+	}
+	data = bytes.TrimSpace(bytes.TrimPrefix(data, byteOrderMark))
+	if len(data) == 0 || data[0] != '{' && data[0] != '[' || bytes.Count(data, []byte("["))+bytes.Count(data, []byte("{")) > maxBrackets {
+		return nil
+	}
+	parsed, err := hujson.Parse(data)
+	if err != nil {
+		return nil
+	}
+	return parsed.Value
+}
