@@ -25,6 +25,7 @@ type Definition struct {
 	OnRowError  RowErrorPolicy
 	// MaxRowErrors is the number of failed rows above which the run fails. Default 1000.
 	MaxRowErrors int
+	Expect       Expect
 	// Concurrency is how many runs of the task may be under way over all runners. Default 1.
 	Concurrency int
 	// Timeout is how long a run may take from its first start, over all attempts. Default 2 h; 0 is no

@@ -56,6 +56,8 @@ type Traits struct {
 	// Repeats is the verb of what starting over would do twice, of a destination that is not restartable:
 	// "insert", "append".
 	Repeats string
+	// MaxDelete, MaxChange: a task's expect can bound how many rows a run deletes and updates there.
+	MaxDelete, MaxChange bool
 	// BatchRows is how many rows the destination takes in one batch; 0 is any number.
 	BatchRows int
 }

@@ -101,5 +101,5 @@ func (d *CSVDestination) Place() string { return "the file " + d.Path }
 // checkpoint are not written in one step.
 func (d *CSVDestination) Traits() Traits {
 	appends := d.Action == Append
-	return Traits{Restartable: !appends, Continues: d.Action != Replace, AtLeastOnce: appends, Repeats: "append"}
+	return Traits{Restartable: !appends, Continues: d.Action != Replace, AtLeastOnce: appends, Repeats: "append", MaxDelete: true}
 }

@@ -81,7 +81,10 @@ func (d *IMISDestination) FoundBy() []string { return append(slices.Clone(d.Key)
 // what it wrote before. Each row has requests of its own.
 func (d *IMISDestination) Traits() Traits {
 	restartable := d.Action != Insert || len(d.Match) > 0
-	return Traits{Restartable: restartable, Continues: true, AtLeastOnce: !restartable, Repeats: "insert", BatchRows: 1}
+	return Traits{
+		Restartable: restartable, Continues: true, AtLeastOnce: !restartable, Repeats: "insert", BatchRows: 1,
+		MaxDelete: true, MaxChange: true,
+	}
 }
 
 // imisQueryWords are the names that /api/query has for itself, in lower case.

@@ -51,7 +51,7 @@ func (d *SQLDestination) FoundBy() []string { return d.Key }
 // Traits of a table: rows and their checkpoint are one transaction, and any action but insert comes to the
 // same twice.
 func (d *SQLDestination) Traits() Traits {
-	return Traits{Restartable: d.Action != Insert, Continues: true, Repeats: "insert"}
+	return Traits{Restartable: d.Action != Insert, Continues: true, Repeats: "insert", MaxDelete: true, MaxChange: true}
 }
 
 // The ways in which a query is not one that only reads.

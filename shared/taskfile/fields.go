@@ -53,6 +53,7 @@ const (
 	kindWhole                    // a whole number, min to max
 	kindSeconds                  // whole seconds, min to max: 90, 90s or 1m30s
 	kindMoment                   // a date, or a date and a time of day
+	kindBound                    // a number of rows, or a part of the destination's: 10%
 	kindRate                     // a number per second, minute or hour: 200/s
 	kindCharacter                // one character, tab included
 	kindTexts                    // a list of texts
@@ -140,6 +141,10 @@ var taskFields = []field{
 		meaning: "the run fails above this many failed rows",
 	},
 	{
+		name: "expect", kind: kindSection, fields: expectFields,
+		meaning: "bounds that end a run Failed before it goes beyond them",
+	},
+	{
 		name: "concurrency", kind: kindWhole, min: 1, max: maxConcurrency, byDefault: "1",
 		meaning: "runs at once over all runners",
 	},
@@ -181,6 +186,21 @@ var taskFields = []field{
 	},
 	{name: "rate_limit", later: true},
 	{name: "pool", later: true},
+}
+
+var expectFields = []field{
+	{
+		name: "min_rows", kind: kindWhole, max: maxRowErrors, example: "100",
+		meaning: "the run fails, before it writes any, if fewer rows than this pass where and mapping",
+	},
+	{
+		name: "max_delete", kind: kindBound, max: maxRowErrors, example: "10%",
+		meaning: "the run fails before it deletes more rows than this; for a csv file that it replaces: before the file loses more",
+	},
+	{
+		name: "max_change", kind: kindBound, max: maxRowErrors, example: "10%",
+		meaning: "the run fails before it updates more rows than this; rows that it leaves unchanged do not count",
+	},
 }
 
 var retryFields = []field{

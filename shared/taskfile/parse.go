@@ -69,6 +69,7 @@ func (r *reader) define(file *fieldSet) *task.Definition {
 	if destination, ok := file.field("destination"); ok {
 		def.Destination = made(r, destination.section, destinationForms, def)
 	}
+	def.Expect = r.expect(file, def.Destination)
 	if where, ok := file.field("where"); ok && strings.TrimSpace(where.text) != "" {
 		def.Where, def.WhereLine = where.text, where.line
 	}
@@ -97,6 +98,33 @@ func (r *reader) retry(file *fieldSet) task.Retry {
 		section = r.readSection(&yaml.Node{Kind: yaml.MappingNode}, "retry", retryFields)
 	}
 	return task.Retry{Attempts: section.contents["attempts"].number, Backoff: section.seconds("backoff")}
+}
+
+// expect reads the section, and refuses bounds that the destination cannot be held to.
+func (r *reader) expect(file *fieldSet, to task.Destination) (expect task.Expect) {
+	section := file.contents["expect"].section
+	if section == nil {
+		return expect
+	}
+	expect.MinRows = int64(section.contents["min_rows"].number)
+	for _, one := range []struct {
+		name  string
+		bound **task.Bound
+		held  func(task.Traits) bool
+	}{
+		{"max_delete", &expect.MaxDelete, func(t task.Traits) bool { return t.MaxDelete }},
+		{"max_change", &expect.MaxChange, func(t task.Traits) bool { return t.MaxChange }},
+	} {
+		given, ok := section.field(one.name)
+		if !ok {
+			continue
+		}
+		*one.bound = &given.bound
+		if to != nil && !one.held(to.Traits()) {
+			r.report(given.line, "expect.%s: how many rows of %s a run changes cannot be told before it does; leave it out", one.name, to.Place())
+		}
+	}
+	return expect
 }
 
 func (r *reader) failedStatus(file *fieldSet) int {

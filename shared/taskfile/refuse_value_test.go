@@ -74,6 +74,18 @@ func TestParseRefusesValues(t *testing.T) {
 			"12: concurrency must be a whole number from 1 to 1000, not 99999999999999999999",
 		},
 		{
+			"expect with other words", and("expect: {min_row: 3, max_delete: 10 %, max_change: 0%}"),
+			`12: unknown field "min_row" in expect; did you mean "min_rows"?` + "\n" +
+				`12: expect.max_delete must be a whole number from 0 to 1000000000, or a part of the destination's rows, like 10%, not "10 %"` + "\n" +
+				`12: expect.max_change must be a whole number from 0 to 1000000000, or a part of the destination's rows, like 10%, not "0%"`,
+		},
+		{
+			"expect beyond its bounds", and("expect: {min_rows: -1, max_delete: 101%, max_change: 1e3}"),
+			"12: expect.min_rows must be a whole number from 0 to 1000000000, not -1" + "\n" +
+				`12: expect.max_delete must be a whole number from 0 to 1000000000, or a part of the destination's rows, like 10%, not "101%"` + "\n" +
+				"12: expect.max_change must be a whole number from 0 to 1000000000, or a part of the destination's rows, like 10%, not 1e3",
+		},
+		{
 			"max_row_errors below zero", and("max_row_errors: -1"),
 			"12: max_row_errors must be a whole number from 0 to 1000000000, not -1",
 		},

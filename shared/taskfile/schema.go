@@ -102,6 +102,11 @@ func (f field) valueSchema() object {
 		}}
 	case kindRate:
 		return object{"type": "string", "pattern": `^[1-9][0-9]*/[smh]$`}
+	case kindBound:
+		return object{"anyOf": []any{
+			object{"type": "integer", "minimum": 0, "maximum": f.max},
+			object{"type": "string", "pattern": `^([0-9]+|[0-9.]+%)$`},
+		}}
 	case kindMoment:
 		return object{"type": "string", "pattern": `^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}([.,][0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2}))?$`}
 	case kindTexts:

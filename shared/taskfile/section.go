@@ -42,6 +42,7 @@ type content struct {
 	text     string // text, prose, expression, choice
 	number   int    // whole, seconds
 	rate     task.Rate
+	bound    task.Bound
 	on       bool // flag
 	moment   time.Time
 	texts    []string
@@ -232,6 +233,9 @@ func (f field) scalar(node *yaml.Node) (c content, ok bool) {
 	case kindRate:
 		c.rate, ok = parseRate(c.text, f.max)
 		return c, ok
+	case kindBound:
+		c.bound, ok = parseBound(c.text, f.max)
+		return c, ok
 	case kindSeconds:
 		duration, err := time.ParseDuration(c.text)
 		if number, notNumber := strconv.Atoi(c.text); notNumber == nil && number <= f.max {
@@ -271,6 +275,8 @@ func (f field) takes() string {
 		return fmt.Sprintf("whole seconds from %d to %d, like 30 or 30s", f.min, f.max)
 	case kindRate:
 		return fmt.Sprintf("a number of 1 to %d with /s, /m or /h, like 200/s", f.max)
+	case kindBound:
+		return fmt.Sprintf("a whole number from 0 to %d, or a part of the destination's rows, like 10%%", f.max)
 	case kindMoment:
 		return "a date like 2031-01-31, or a moment like 2031-01-31T12:00:00Z"
 	case kindTexts:
@@ -406,6 +412,16 @@ func parseRate(text string, most int) (task.Rate, bool) {
 		return task.Rate{}, false
 	}
 	return task.Rate{Count: number, Per: per}, true
+}
+
+// parseBound reads a number of rows of 0 to most, or a percentage above 0 and up to 100.
+func parseBound(text string, most int) (task.Bound, bool) {
+	if number, isPart := strings.CutSuffix(text, "%"); isPart {
+		part, err := strconv.ParseFloat(number, 64)
+		return task.Bound{Percent: part}, err == nil && strings.Trim(number, "0123456789.") == "" && part > 0 && part <= 100
+	}
+	number, err := strconv.Atoi(text)
+	return task.Bound{Rows: int64(number)}, err == nil && strconv.Itoa(number) == text && number >= 0 && number <= most
 }
 
 // Line is the line of a task's file at which a field stands, named by the fields above it and its

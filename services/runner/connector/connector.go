@@ -133,7 +133,8 @@ type Destination interface {
 	// other from being written. There are no more rows to be written than the task's destination wants
 	// in a batch.
 	//
-	// Write calls before when nothing is left to do but to make the batch last. It need not if no row is
+	// Write calls before when nothing is left to do but to make the batch last; in one that can take rows
+	// back, they have their outcomes by then. It need not if no row is
 	// left to be written, nor in a dry run, and it may call before again if it tries again.
 	//
 	// After any error, which is a *run.Failure, ctx's or before's, nothing of the batch is in the
@@ -185,6 +186,13 @@ type Appended interface {
 	ContinueBehind(length int64)
 }
 
+// Sized is a Destination that can tell how many rows it has: for tasks whose expect has a part of them.
+type Sized interface {
+	// Size is called before the first Write, and after Raise of a Ledger. For one that is replaced as a whole
+	// it is that of what is there now. Any error is a [*run.Failure] or ctx's.
+	Size(ctx context.Context) (rows int64, err error)
+}
+
 // Column is a column that the mapping writes.
 type Column struct {
 	Name string
@@ -223,6 +231,10 @@ type Job struct {
 	Publish Publish
 	// Total, when set, is told the number of the source's rows, by a source that knows it before it has any.
 	Total func(rows int64)
+	// Allow, when set, is asked by a destination whose Write cannot take rows back, before it updates or
+	// deletes what is there for a row: with row.Updated or row.Deleted. Its error, a [*run.Failure], ends
+	// the attempt. For any other destination the batch's outcomes are looked at in Write's before.
+	Allow func(what row.Outcome) error
 	// Fence, when set, is what a Ledger keeps the checkpoint under.
 	Fence *Fence
 }

@@ -175,7 +175,7 @@ func TestBeforeWriteIsNotCalledForNothing(t *testing.T) {
 	b.Write("members.csv", "ID,Name\n1,Ann\n2\n")
 	b.Job.Task.Where = "false"
 	b.Job.BeforeWrite = func(context.Context, int64) error { return errors.New("called") }
-	b.Succeed(run.Counts{Total: 2, Retrieved: 2, Skipped: 1, Failed: 1})
+	b.Counts(b.Fail("No row was written"), run.Counts{Total: 2, Retrieved: 2, Skipped: 1, Failed: 1})
 }
 
 // A run that is canceled ends at once, with the counts of what is in the table.

@@ -114,7 +114,11 @@ func (m *Meter) after(batch *row.Batch) Snapshot {
 			panic("a destination left a row without an outcome")
 		}
 	}
-	percent := math.Floor(batch.Progress*10000) / 100
+	part := batch.Progress
+	if counts.Total > 0 {
+		part = float64(counts.Retrieved) / float64(counts.Total)
+	}
+	percent := math.Floor(part*10000) / 100
 	next.PercentComplete = max(next.PercentComplete, min(percent, mostBeforeEnd))
 	return next
 }

@@ -85,7 +85,7 @@ func TestPanicsFailTheRun(t *testing.T) {
 			var m Meter
 			err = func() (err error) {
 				defer catchPanic(&err) // as Run has it
-				return transfer(t.Context(), job, &m, b, rows, brokenDestination{b})
+				return transfer(t.Context(), job, &m, b, rows, &bounds{job: job, meter: &m, to: brokenDestination{b}})
 			}()
 			var failure *run.Failure
 			var panicked *Panic

@@ -79,11 +79,12 @@ func execute(ctx context.Context, job Job, m *Meter) (err error) {
 	if err != nil {
 		return err
 	}
-	to, err := kind.Open(ctx, job.Job, rows.target(from))
-	if err != nil {
+	limits := &bounds{job: job, meter: m}
+	job.Allow = limits.allow
+	if limits.to, err = kind.Open(ctx, job.Job, rows.target(from)); err != nil {
 		return err
 	}
-	return transfer(ctx, job, m, from, rows, to)
+	return transfer(ctx, job, m, from, rows, limits)
 }
 
 // openSource opens the job's source, of whatever kind.
@@ -96,7 +97,8 @@ func openSource(ctx context.Context, kinds connector.Kinds, job connector.Job) (
 }
 
 // transfer moves all rows, and closes the destination.
-func transfer(ctx context.Context, job Job, m *Meter, from connector.Source, rows *mapper, to connector.Destination) (err error) {
+func transfer(ctx context.Context, job Job, m *Meter, from connector.Source, rows *mapper, limits *bounds) (err error) {
+	to := limits.to
 	defer func() {
 		if kept := to.Close(); !kept && err != nil {
 			m.withdraw()
@@ -116,9 +118,12 @@ func transfer(ctx context.Context, job Job, m *Meter, from connector.Source, row
 	if err != nil {
 		return err
 	}
+	if err := limits.begin(ctx, begin.Row == 0 && !begin.Writing); err != nil {
+		return err
+	}
 	r := newReader(ctx, job, from, rows, m)
 	defer r.stop()
-	w := newWriter(job, m, to, from.Columns().Names, version, begin)
+	w := newWriter(job, m, limits, from.Columns().Names, version, begin)
 	if begin.Row > 0 {
 		m.say("Going on behind row " + strconv.FormatInt(begin.Row, 10))
 		if err := r.continueAt(job, begin, version); err != nil {

@@ -41,36 +41,45 @@ func Preview(ctx context.Context, kinds connector.Kinds, job connector.Job, most
 	defer catchPanic(&err)
 
 	job.Preview = true
-	from, err := openSource(ctx, kinds, job)
+	sample = &Sample{}
+	for _, c := range job.Task.Mapping {
+		sample.Columns = append(sample.Columns, c.Name)
+	}
+	sample.End, sample.Warnings, err = browse(ctx, kinds, job, func(r *row.Row) bool {
+		sample.add(r)
+		return len(sample.Rows) < most
+	})
 	if err != nil {
 		return nil, err
+	}
+	if sample.End {
+		sample.Counts.Total = sample.Counts.Retrieved
+	}
+	return sample, nil
+}
+
+// browse reads the job's source and maps its rows, as long as each of them is followed by more or until the
+// source ends. The rows are each's to keep. warnings are the source's behind them.
+func browse(ctx context.Context, kinds connector.Kinds, job connector.Job, each func(r *row.Row) (more bool)) (ended bool, warnings []string, err error) {
+	from, err := openSource(ctx, kinds, job)
+	if err != nil {
+		return false, nil, err
 	}
 	defer from.Close()
 	rows, err := compile(job, from)
 	if err != nil {
-		return nil, err
-	}
-	sample = &Sample{}
-	for _, c := range rows.columns {
-		sample.Columns = append(sample.Columns, c.name)
+		return false, nil, err
 	}
 	brake := newBrake(job.Task.Rate)
-	defer func() {
-		if err == nil {
-			sample.Warnings = connector.Warnings(from)
-		}
-	}()
-	for number := int64(1); len(sample.Rows) < most; number++ {
+	for number, more := int64(1), true; more; number++ {
 		clear(rows.scope.Row)
 		_, err := from.Next(ctx, rows.scope.Row)
 		fault, own := row.Own(err)
 		switch {
 		case errors.Is(err, io.EOF):
-			sample.End = true
-			sample.Counts.Total = sample.Counts.Retrieved
-			return sample, nil
+			return true, connector.Warnings(from), nil
 		case err != nil && !own:
-			return nil, err
+			return false, nil, err
 		}
 		read := row.Row{Number: number, Values: make([]any, len(rows.columns))}
 		switch {
@@ -80,20 +89,20 @@ func Preview(ctx context.Context, kinds connector.Kinds, job connector.Job, most
 			read.Skip()
 		default:
 			if _, err := rows.apply(ctx, &read); err != nil {
-				return nil, err
+				return false, nil, err
 			}
 		}
-		sample.add(&read)
+		more = each(&read)
 		if brake != nil {
 			if err := brake.wait(ctx); err != nil {
-				return nil, err
+				return false, nil, err
 			}
 		}
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return false, nil, err
 		}
 	}
-	return sample, nil
+	return false, connector.Warnings(from), nil
 }
 
 func (s *Sample) add(r *row.Row) {

@@ -79,7 +79,7 @@ func (s *slow) run(rate task.Rate) (took time.Duration, m *Meter) {
 			t.Fatal(err)
 		}
 		s.began = time.Now()
-		if err := transfer(t.Context(), job, m, s, rows, slowDestination{s}); err != nil {
+		if err := transfer(t.Context(), job, m, s, rows, &bounds{job: job, meter: m, to: slowDestination{s}}); err != nil {
 			t.Error(err)
 		}
 		took = time.Since(s.began)
@@ -158,7 +158,7 @@ func TestSourceIsLetGo(t *testing.T) {
 		}
 		var m Meter
 		m.Begin(run.Checkpoint{Row: 1, Mark: markOf(row.Cells{"1"})})
-		if err := transfer(t.Context(), job, &m, &stubborn{slow: s}, rows, fullDestination{slowDestination{s}}); err == nil || err.Error() != "full" {
+		if err := transfer(t.Context(), job, &m, &stubborn{slow: s}, rows, &bounds{job: job, meter: &m, to: fullDestination{slowDestination{s}}}); err == nil || err.Error() != "full" {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -14,9 +14,10 @@ import (
 // writer writes the batches, keeps the checkpoint in step with them, and decides what failed rows do to
 // the run.
 type writer struct {
-	job   Job
-	meter *Meter
-	to    connector.Destination
+	job    Job
+	meter  *Meter
+	limits *bounds
+	to     connector.Destination
 	// ledger is to where that keeps the checkpoint itself, else nil.
 	ledger connector.Ledger
 	// columns are the source's, and version is what it is.
@@ -33,14 +34,14 @@ type writer struct {
 	marks bool
 }
 
-func newWriter(job Job, m *Meter, to connector.Destination, columns []string, version string, begin run.Checkpoint) *writer {
+func newWriter(job Job, m *Meter, limits *bounds, columns []string, version string, begin run.Checkpoint) *writer {
 	w := &writer{
-		job: job, meter: m, to: to, columns: columns, version: version,
+		job: job, meter: m, limits: limits, to: limits.to, columns: columns, version: version,
 		failed: int(begin.Counts.Failed), earlier: begin.Rejected, last: begin.Mark,
 		marks: job.Task.Continues() && !job.DryRun,
 	}
 	if job.Fence != nil {
-		w.ledger, _ = to.(connector.Ledger)
+		w.ledger, _ = w.to.(connector.Ledger)
 	}
 	return w
 }
@@ -60,6 +61,9 @@ func (w *writer) writeAll(ctx context.Context, r *reader) (err error) {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := w.limits.end(); err != nil {
 		return err
 	}
 	if w.ledger == nil && w.job.Confirm != nil {
@@ -112,6 +116,9 @@ func (w *writer) write(ctx context.Context, batch *row.Batch) error {
 	if batch.Writable() {
 		var stored run.RejectedSet
 		before := func(last int64) (err error) {
+			if err := w.limits.batch(batch); err != nil {
+				return err
+			}
 			w.begun()
 			if w.job.BeforeWrite != nil {
 				if err := w.job.BeforeWrite(ctx, last); err != nil {
@@ -131,6 +138,11 @@ func (w *writer) write(ctx context.Context, batch *row.Batch) error {
 			w.meter.set(next)
 			w.stored = stored
 			return w.verdict(batch)
+		}
+		if w.job.DryRun { // where before may not have been called
+			if err := w.limits.batch(batch); err != nil {
+				return err
+			}
 		}
 	} else {
 		for range batch.Pending() {

@@ -257,6 +257,16 @@ func (d *watchedDestination) Write(ctx context.Context, batch *row.Batch, before
 	return err
 }
 
+func (d *watchedDestination) Size(ctx context.Context) (int64, error) {
+	defer d.watch.call("Size")()
+	d.watch.first("Size")
+	sized, ok := d.Destination.(connector.Sized)
+	if !ok {
+		return 0, run.Failf("the rows of the destination cannot be counted")
+	}
+	return sized.Size(ctx)
+}
+
 func (d *watchedDestination) Finish(ctx context.Context) error {
 	defer d.watch.call("Finish")()
 	d.watch.failed = true // nothing may follow

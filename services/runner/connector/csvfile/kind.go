@@ -20,6 +20,7 @@ var (
 	_ connector.Warner      = (*Source)(nil)
 	_ connector.Destination = (*Destination)(nil)
 	_ connector.Appended    = (*Destination)(nil)
+	_ connector.Sized       = (*Destination)(nil)
 )
 
 // SourceKind reads files of text, and leaves workbooks to Workbook.

@@ -37,6 +37,8 @@ type Destination struct {
 	doubtful int
 	// end is why no more rows are written.
 	end error
+	// allow says why a record may not be updated or deleted now.
+	allow func(what row.Outcome) error
 	// number is that of the row being written.
 	number int64
 }
@@ -49,7 +51,7 @@ func OpenDestination(ctx context.Context, connections *connection.Set, to *task.
 	if err != nil {
 		return nil, err
 	}
-	d := &Destination{client: open(where), to: to, validates: true}
+	d := &Destination{client: open(where), to: to, validates: true, allow: func(row.Outcome) error { return nil }}
 	if err := d.prepare(ctx, columns); err != nil {
 		d.Close()
 		return nil, err

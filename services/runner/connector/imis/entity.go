@@ -136,6 +136,7 @@ type listing struct {
 	items []string
 	more  bool
 	next  int64
+	total int64
 }
 
 // read is false for what is no page.
@@ -159,6 +160,8 @@ func (l *listing) read(text string) bool {
 			l.more = s.value() == true
 		case "NextOffset":
 			l.next = s.whole()
+		case "TotalCount":
+			l.total = s.whole()
 		default:
 			s.raw()
 		}

@@ -12,6 +12,7 @@ var (
 	_ connector.Named       = (*Source)(nil)
 	_ connector.Warner      = (*Source)(nil)
 	_ connector.Destination = (*Destination)(nil)
+	_ connector.Sized       = (*Destination)(nil)
 )
 
 // SourceKind reads the rows of IQAs.
@@ -31,7 +32,14 @@ func (DestinationKind) Open(ctx context.Context, job connector.Job, columns []co
 	if job.DryRun {
 		return Try(ctx, job.Connections, to, names)
 	}
-	return OpenDestination(ctx, job.Connections, to, names)
+	d, err := OpenDestination(ctx, job.Connections, to, names)
+	if err != nil {
+		return nil, err
+	}
+	if job.Allow != nil {
+		d.allow = job.Allow
+	}
+	return d, nil
 }
 
 func destination(job connector.Job) *task.IMISDestination {

@@ -310,6 +310,9 @@ func (d *Destination) update(ctx context.Context, found *record, fields []field)
 	if d.dry {
 		return row.Updated, d.validate(ctx, body, fields)
 	}
+	if err := d.allow(row.Updated); err != nil {
+		return row.Ready, err
+	}
 	_, err = d.client.do(ctx, d.asked(), call{method: http.MethodPut, address: address, body: body})
 	if refused, ok := errors.AsType[*refusal](err); ok && refused.status == statusNotFound {
 		return row.Skipped, nil // deleted in the meantime
@@ -325,6 +328,9 @@ func (d *Destination) remove(ctx context.Context, found *record) (row.Outcome, e
 	address, err := d.addressOf(found)
 	if err != nil || d.dry {
 		return row.Deleted, err
+	}
+	if err := d.allow(row.Deleted); err != nil {
+		return row.Ready, err
 	}
 	_, err = d.client.do(ctx, d.asked(), call{method: http.MethodDelete, address: address})
 	refused, ok := errors.AsType[*refusal](err)

@@ -12,6 +12,7 @@ var (
 	_ connector.Typed      = (*Source)(nil)
 	_ connector.Ledger     = (*Destination)(nil)
 	_ connector.LedgerKind = DestinationKind{}
+	_ connector.Sized      = (*Destination)(nil)
 )
 
 // SourceKind reads the rows of queries.

@@ -1,0 +1,36 @@
+package csvfile
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"io"
+	"io/fs"
+
+	"runhook/shared/run"
+)
+
+// Size counts the rows below the header of the file that is there, 0 if none is.
+func (d *Destination) Size(ctx context.Context) (rows int64, err error) {
+	file, err := d.root.Open(d.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, d.explain(err)
+	}
+	defer file.Close()
+	records := csv.NewReader(file)
+	records.ReuseRecord, records.LazyQuotes, records.FieldsPerRecord = true, true, -1
+	for rows = -1; ; rows++ {
+		_, err := records.Read()
+		switch {
+		case errors.Is(err, io.EOF):
+			return max(0, rows), nil
+		case err != nil:
+			return 0, run.Failf("the rows of %s cannot be counted, which expect needs; look at the file", d.place)
+		case rows%skipCheck == 0 && ctx.Err() != nil:
+			return 0, ctx.Err()
+		}
+	}
+}
