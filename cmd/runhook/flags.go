@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"runhook/services/runner/connection"
 	"runhook/shared/bus"
@@ -164,20 +167,36 @@ type ConnectionsFlag struct {
 	Connections string `placeholder:"FILE" help:"File of the sites, databases and folders that tasks name. Default: ./connections.yaml, if it exists."`
 }
 
+// defaultConnections is the file without --connections.
+const defaultConnections = "connections.yaml"
+
 // connections loads the connections file; without one there are no connections.
 func (f *ConnectionsFlag) connections() (*connection.Set, error) {
 	if f.Connections != "" {
 		set, err := connection.Load(f.Connections)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("--connections: there is no file %s; it names the databases and folders of the tasks, as in warehouse: {sqlite: ./data/warehouse.db}", f.Connections)
+			return nil, f.missing()
 		}
 		return set, err
 	}
-	set, err := connection.Load("connections.yaml")
+	set, err := connection.Load(defaultConnections)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	return set, err
+}
+
+// follow is connections that stay as their file is.
+func (f *ConnectionsFlag) follow(log zerolog.Logger) (*connection.Set, error) {
+	set, err := connection.Follow(cmp.Or(f.Connections, defaultConnections), f.Connections == "", log)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, f.missing()
+	}
+	return set, err
+}
+
+func (f *ConnectionsFlag) missing() error {
+	return fmt.Errorf("--connections: there is no file %s; it names the databases and folders of the tasks, as in warehouse: {sqlite: ./data/warehouse.db}", f.Connections)
 }
 
 // SlotFlags say how much a runner does at once and how it stops.

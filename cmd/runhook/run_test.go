@@ -52,6 +52,23 @@ func TestRun(t *testing.T) {
 			}
 		})
 	}
+	// What a check and a run say of the connections is the same, at any moment.
+	whole := read(t, s.path("connections.yaml"))
+	for _, c := range []struct {
+		connections string
+		code        int
+		says        string
+	}{
+		{strings.Replace(whole, "here:", "heer:", 1), exitFailed, "o connection here in connections.yaml; did you mean heer?"},
+		{whole, exitSuccess, ""},
+	} {
+		s.write("connections.yaml", c.connections)
+		code, out, messages := call(t, "run", "people", "--wait", "--server", i.url)
+		checked, found, _ := call(t, "task", "check", s.path("tasks/copy.yaml"), "--connections", s.path("connections.yaml"))
+		if code != c.code || checked != c.code || !strings.Contains(messages, c.says) || !strings.Contains(found, c.says) {
+			t.Errorf("the run ends with %d, %s%s, and the check with %d, %s", code, out, messages, checked, found)
+		}
+	}
 }
 
 func TestRunDryRun(t *testing.T) {

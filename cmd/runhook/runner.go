@@ -25,7 +25,7 @@ func (c *runnerCommand) Run(ctx context.Context, p *program) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	connections, err := c.connections()
+	connections, err := c.follow(p.log)
 	if err != nil {
 		return err
 	}
@@ -43,5 +43,6 @@ func (c *runnerCommand) Run(ctx context.Context, p *program) error {
 	}
 	p.printf("Runhook's runner executes runs; health and metrics are on %s. Ctrl-C stops it.\n", process.server.URL())
 	c.announce(p)
+	process.beside(ctx, connections.Look)
 	return process.execute(ctx, executing)
 }

@@ -88,6 +88,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	c.announce(p)
 	process.beside(ctx, process.sweeper().Run)
 	process.beside(ctx, process.keep)
+	process.beside(ctx, s.connections.Look)
 	if c.Demo {
 		process.beside(ctx, s.demo.Run)
 		process.beside(ctx, func(ctx context.Context) { tour(ctx, p, process.server.URL(), s.example) })
@@ -123,8 +124,8 @@ func (s *serving) bringDemo(ctx context.Context, p *process) (err error) {
 }
 
 // load reads the files that flags name.
-func (s *serving) load(context.Context, *process) (err error) {
-	if s.connections, err = s.flags.connections(); err != nil {
+func (s *serving) load(_ context.Context, p *process) (err error) {
+	if s.connections, err = s.flags.follow(p.log); err != nil {
 		return err
 	}
 	keys, err := s.flags.ownKeys()

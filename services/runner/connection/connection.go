@@ -24,6 +24,8 @@ type Set struct {
 	// kept are the folders that are open until Keep's release; nil where Keep was not called.
 	kept map[string]*os.Root
 	pool *Pool
+	// follow, when set, has the set as it is now, and everything else here is empty.
+	follow *follower
 }
 
 // connection is one entry of the file.
@@ -88,6 +90,7 @@ func (s *Set) HTTP(name string) (HTTP, error) {
 
 // IMIS returns the iMIS site of that name. The error is a [*run.Failure].
 func (s *Set) IMIS(name string) (IMIS, error) {
+	s = s.now()
 	c, err := s.find(name, imisKind)
 	if err != nil {
 		return IMIS{}, err
@@ -114,7 +117,7 @@ func (f Folder) Close() {
 // its first use until release. It is not for long: a folder that is put in another's place meanwhile is
 // not seen.
 func (s *Set) Keep() (keeping *Set, release func()) {
-	if s == nil {
+	if s = s.now(); s == nil {
 		return nil, func() {}
 	}
 	keeping = &Set{file: s.file, connections: s.connections, kept: map[string]*os.Root{}, pool: s.pool}
@@ -128,6 +131,7 @@ func (s *Set) Keep() (keeping *Set, release func()) {
 // Files opens the folder of the files connection of that name, for the caller to close. The error is a
 // [*run.Failure].
 func (s *Set) Files(name string) (Folder, error) {
+	s = s.now()
 	c, err := s.find(name, filesKind)
 	if err != nil {
 		return Folder{}, err
@@ -157,6 +161,8 @@ type Pool struct {
 	known map[any]any
 }
 
+func newPool() *Pool { return &Pool{known: map[any]any{}} }
+
 // Share returns what the pool holds under key, which the first caller makes.
 func Share[T any](p *Pool, key any, make func() T) T {
 	p.mu.Lock()
@@ -171,6 +177,7 @@ func Share[T any](p *Pool, key any, make func() T) T {
 
 // find returns the connection of that name and kind.
 func (s *Set) find(name, kind string) (connection, error) {
+	s = s.now()
 	if s == nil || len(s.connections) == 0 {
 		return connection{}, run.Failf("the task names the connection %s, and the runner has no connections; add it to its connections file, as in %s: {%s: %s}", name, name, kind, needs[kind])
 	}

@@ -1,0 +1,125 @@
+package connection
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"runhook/shared/wait"
+)
+
+const (
+	// settle is how long a file must be left alone before it is read: editors write in several steps. unrest
+	// is how long that is waited for at most.
+	settle = 100 * time.Millisecond
+	unrest = 400 * time.Millisecond
+	// coarse is how far apart two changes of a file may be, of the same length, and have the same time.
+	coarse = 2 * time.Second
+	// look is how often the file is looked at besides, so that a fault in it is logged before a run meets it.
+	look = time.Second
+)
+
+// follower keeps the connections of a file as the file is.
+type follower struct {
+	path string
+	log  zerolog.Logger
+
+	mu   sync.Mutex
+	set  *Set
+	data []byte
+	// info is what the file was when it was last read, at that time; nil if there was none.
+	info fs.FileInfo
+	read time.Time
+	// reported is the fault that was logged and still stands.
+	reported string
+}
+
+// Follow is Load of a set that stays as the file is: whoever asks it for a connection, or calls Keep, gets
+// what the file says then. A change with a fault, or a file that is gone, is logged and leaves the connections
+// as they were. With optional, there need be no file.
+func Follow(path string, optional bool, log zerolog.Logger) (*Set, error) {
+	f := &follower{path: path, log: log, set: &Set{file: filepath.Base(path), pool: newPool()}}
+	if err := f.load(); err != nil && (!optional || !errors.Is(err, fs.ErrNotExist)) {
+		return nil, err
+	}
+	return &Set{follow: f}, nil
+}
+
+// Look looks at the file now and then, until ctx ends, so that its changes are in the log when they are made.
+func (s *Set) Look(ctx context.Context) {
+	for s != nil && s.follow != nil && wait.For(ctx, look) {
+		s.now()
+	}
+}
+
+// now is the set as its file is, s itself if it does not follow one.
+func (s *Set) now() *Set {
+	if s == nil || s.follow == nil {
+		return s
+	}
+	return s.follow.now()
+}
+
+func (f *follower) now() *Set {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.unchanged() {
+		return f.set
+	}
+	before := f.data
+	switch err := f.load(); {
+	case err == nil:
+		f.reported = ""
+		if !bytes.Equal(before, f.data) {
+			f.log.Info().Str("file", f.path).Int("connections", len(f.set.connections)).Msg("the connections file was read again")
+		}
+	case errors.Is(err, fs.ErrNotExist) && f.data == nil: // there has been none
+	case err.Error() != f.reported:
+		f.reported = err.Error()
+		f.log.Error().Err(err).Str("file", f.path).Msg("the connections file is not used: its connections stay as they were")
+	}
+	return f.set
+}
+
+// unchanged reports whether the file is still the one that was read, as far as its time can tell.
+func (f *follower) unchanged() bool {
+	info, err := os.Stat(f.path)
+	return err == nil && f.info != nil && os.SameFile(info, f.info) && info.Size() == f.info.Size() &&
+		info.ModTime().Equal(f.info.ModTime()) && f.read.Sub(info.ModTime()) > coarse
+}
+
+// load reads the file once it is left alone, and takes what is in it unless that has a fault.
+func (f *follower) load() error {
+	began := time.Now()
+	info, err := os.Stat(f.path)
+	for err == nil && time.Since(info.ModTime()) < settle && time.Since(began) < unrest {
+		time.Sleep(settle / 4)
+		info, err = os.Stat(f.path)
+	}
+	now := time.Now()
+	data, readErr := os.ReadFile(f.path)
+	if readErr != nil {
+		return readErr
+	}
+	f.info, f.read = nil, now
+	if err == nil {
+		f.info = info
+	}
+	if f.data != nil && bytes.Equal(data, f.data) {
+		return nil
+	}
+	set, err := Parse(data, f.path)
+	if err != nil {
+		return err
+	}
+	set.pool = f.set.pool // whose turn it is at a site stays
+	f.set, f.data = set, data
+	return nil
+}
