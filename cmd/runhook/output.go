@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -50,32 +51,10 @@ func (p *program) printTable(rows [][]string) error {
 	return table.Flush()
 }
 
-// printErrors lists the rows that failed.
-func (p *program) printErrors(doc run.Document) {
-	p.printRowErrors(doc.Errors, doc.TotalErrorCount)
-	if doc.Status == run.Done && doc.RowsFailed > 0 {
-		p.printf("`runhook runs rejected %s` prints these rows whole, with the reasons.\n", doc.ImportID)
-	}
-}
-
 // printWarnings lists what a source says of its rows.
 func (p *program) printWarnings(warnings []string) {
 	for _, warning := range warnings {
 		p.printf("warning: %s\n", warning)
-	}
-}
-
-// printRowErrors lists row errors and says how many of all there are more.
-func (p *program) printRowErrors(faults []run.RowError, all int64) {
-	for _, fault := range faults {
-		column := fault.Column
-		if column != "" {
-			column = ", " + column
-		}
-		p.printf("  row %d%s: %s\n", fault.Row, column, fault.Message)
-	}
-	if more := all - int64(len(faults)); more > 0 && len(faults) > 0 {
-		p.printf("  and %d more\n", more)
 	}
 }
 
@@ -85,6 +64,7 @@ const (
 	exitFailed   = 1
 	exitNoStart  = 2
 	exitCanceled = 3
+	exitRejected = 4
 )
 
 // exit is an error with an exit code of its own.
@@ -160,10 +140,14 @@ func quoted(word string) string {
 
 func clock(t run.Time) string { return time.Time(t).Local().Format(time.DateTime) }
 
-// standing is a run's status in a word, with the percentage while that says something.
+// standing is a run's status in a word, with the percentage while that says something, and with the rows that
+// a run failed to write though it succeeded.
 func standing(doc run.Document) string {
-	if doc.Status == run.InProgress {
-		return fmt.Sprintf("%s %.0f %%", doc.StatusDescription, doc.PercentComplete)
+	switch {
+	case doc.Status == run.InProgress:
+		return fmt.Sprintf("%s %.0f %%", doc.StatusDescription, math.Floor(doc.PercentComplete))
+	case doc.Outcome() == run.Success && doc.RowsFailed > 0:
+		return doc.StatusDescription + ", but " + plural(doc.RowsFailed, "row") + " failed"
 	}
 	return doc.StatusDescription
 }

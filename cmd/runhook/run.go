@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"time"
 
@@ -15,11 +16,14 @@ import (
 
 type runCommand struct {
 	ServerFlags
+	ConnectionsFlag
 	JSONFlag
-	Task   string   `arg:"" help:"The task's id, or a unique part of its name."`
-	Param  []string `short:"p" sep:"none" placeholder:"NAME=VALUE" help:"A parameter's value. Several of one name make a list."`
-	Wait   bool     `short:"w" help:"Wait for the end, showing progress."`
-	DryRun bool     `help:"Do everything but write, and show what would have been written."`
+	Task           string   `arg:"" help:"The task's id, or a unique part of its name."`
+	Param          []string `short:"p" sep:"none" placeholder:"NAME=VALUE" help:"A parameter's value. Several of one name make a list."`
+	File           string   `placeholder:"FILE" help:"Read this file: the value of the parameter in the path of the task's csv source, as in path: '{params.File}'. It is in the folder of the task's connection."`
+	Wait           bool     `short:"w" help:"Wait for the end, showing progress."`
+	FailOnRejected bool     `help:"With --wait: exit with 4 if the run succeeded and rows of it failed."`
+	DryRun         bool     `help:"Do everything but write, and show what would have been written."`
 }
 
 // Help shows examples and the exit codes.
@@ -29,10 +33,11 @@ func (*runCommand) Help() string {
     runhook run "Refresh lapsed" -p FirstName=Ann --wait
     runhook run 555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd
     runhook run "Refresh lapsed" --dry-run --wait
+    runhook run members --file corrected.csv --wait
 
 A dry run is executed on the runner. It reads the source, maps every row, and tries the rows on the destination in transactions that are rolled back. The counts are those of a real run, except that a row whose key came in an earlier batch counts as if it came first.
 
-With --wait the exit code is the result: 0 success, 1 failed (or its end was not seen), 2 could not be started, 3 canceled. Ctrl-C ends the waiting, not the run.`
+With --wait the exit code is the result: 0 success, 1 failed (or its end was not seen), 2 could not be started, 3 canceled, 4 succeeded with failed rows (only with --fail-on-rejected). Ctrl-C ends the waiting, not the run.`
 }
 
 // Run starts the run, and with --wait follows it.
@@ -40,6 +45,9 @@ func (c *runCommand) Run(ctx context.Context, p *program) error {
 	values, err := parseParameters(c.Param)
 	if err != nil {
 		return err
+	}
+	if c.FailOnRejected && !c.Wait {
+		return errors.New("--fail-on-rejected needs --wait: how many rows fail is known when the run has ended")
 	}
 	server, err := c.client()
 	if err != nil {
@@ -49,6 +57,16 @@ func (c *runCommand) Run(ctx context.Context, p *program) error {
 	id, err := server.Find(ctx, c.Task)
 	if err != nil {
 		return &exit{exitNoStart, err}
+	}
+	if c.File != "" {
+		name, value, err := c.fileParameter(ctx, server, id)
+		if err != nil {
+			return &exit{exitNoStart, err}
+		}
+		if _, given := values[name]; given {
+			return fmt.Errorf("--file and -p %s are the same parameter; pass one of them", name)
+		}
+		values[name] = []string{value}
 	}
 	start := server.Start
 	if c.DryRun {
@@ -73,7 +91,7 @@ func (c *runCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	return c.report(p, doc)
+	return c.report(ctx, p, server, doc)
 }
 
 // follow shows the progress until the run has ended.
@@ -118,7 +136,7 @@ func (c *runCommand) bar(p *program) (show func(run.Document), done func()) {
 func (c *runCommand) lines(p *program) func(run.Document) {
 	var last string
 	return func(doc run.Document) {
-		line := fmt.Sprintf("%s, %.1f %%, %d rows: %s", doc.StatusDescription, doc.PercentComplete, doc.RowsRetrieved, doc.Message)
+		line := fmt.Sprintf("%s, %.1f %%, %d rows: %s", doc.StatusDescription, math.Floor(doc.PercentComplete*10)/10, doc.RowsRetrieved, doc.Message)
 		if doc.Status != run.Done && line != last {
 			p.notef("%s\n", line)
 		}
@@ -127,7 +145,7 @@ func (c *runCommand) lines(p *program) func(run.Document) {
 }
 
 // report says how the run ended, in words and by the exit code.
-func (c *runCommand) report(p *program, doc run.Document) error {
+func (c *runCommand) report(ctx context.Context, p *program, server *client.Client, doc run.Document) error {
 	if c.JSON {
 		if err := p.printJSON(doc); err != nil {
 			return err
@@ -140,10 +158,13 @@ func (c *runCommand) report(p *program, doc run.Document) error {
 		if doc.Outcome() == run.Success { // another's message follows as an error
 			p.printWarnings(doc.Warnings())
 		}
-		p.printErrors(doc)
+		p.printErrors(ctx, server, doc)
 	}
 	switch doc.Outcome() {
 	case run.Success:
+		if c.FailOnRejected && doc.RowsFailed > 0 {
+			return &exit{exitRejected, fmt.Errorf("run %s succeeded, but %s failed", doc.ImportID, plural(doc.RowsFailed, "row"))}
+		}
 		return nil
 	case run.Canceled:
 		return &exit{exitCanceled, fmt.Errorf("run %s was canceled: %s", doc.ImportID, doc.Message)}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"runhook/shared/proctest"
 	"runhook/shared/run"
+	"runhook/shared/task"
 )
 
 func TestRun(t *testing.T) {
@@ -136,7 +138,7 @@ func TestRunReportsCanceled(t *testing.T) {
 	doc := run.Document{ImportID: 7}
 	doc.End(run.Canceled, "stopped by Ann", time.Now())
 	out := proctest.NewOutput()
-	if code := fail(out, (&runCommand{}).report(p, doc)); code != exitCanceled || !oneLine(out.String(), "stopped by Ann") {
+	if code := fail(out, (&runCommand{}).report(t.Context(), p, nil, doc)); code != exitCanceled || !oneLine(out.String(), "stopped by Ann") {
 		t.Errorf("exit code %d: %s", code, out)
 	}
 }
@@ -222,5 +224,54 @@ func TestRunWaitWithSignedLinks(t *testing.T) {
 	plain, _, _ := strings.Cut(shown, "?")
 	if status := get(t, plain); status < 400 {
 		t.Errorf("without its signature it answers %d", status)
+	}
+}
+
+// A file that is named for a run goes into the parameter that its task's path has.
+func TestRunFile(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	whole := read(t, s.path("tasks/copy.yaml"))
+	id := func(n int) string { return fmt.Sprintf("11111111-2222-4333-8444-%012d", n) }
+	for n, path := range []string{"{params.File}", "in/{params.File}.csv", "people.csv"} {
+		text := strings.NewReplacer(string(s.copy), id(n), "Copy people", fmt.Sprint("File ", n), "path: people.csv", "path: '"+path+"'",
+			"parameters:\n", "parameters:\n  - name: File\n").Replace(whole)
+		s.write(fmt.Sprintf("tasks/%d.yaml", n), text)
+	}
+	s.write("in/corrected.csv", "id,name,city\n")
+	s.write("elsewhere.yaml", "other: {files: .}\n")
+	i := begin(t, s.args()...).listening()
+	flags := ServerFlags{Server: i.url}
+	asked, err := flags.client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer asked.Close()
+	for _, c := range []struct {
+		task              int
+		file, connections string
+		value, says       string
+	}{
+		{0, s.path("in/corrected.csv"), "connections.yaml", "in/corrected.csv", ""},
+		{1, s.path("in/corrected.csv"), "connections.yaml", "corrected", ""},
+		{0, "in/far.csv", "connections.yaml", "in/far.csv", ""}, // which only the server has
+		{0, "./corrected.csv", "elsewhere.yaml", "corrected.csv", ""},
+		{1, s.path("people.csv"), "connections.yaml", "", "does not fit the path of File 1, in/{params.File}.csv"},
+		{0, "/etc/hosts", "connections.yaml", "", "is not in the folder of the connection here"},
+		{0, "../far.csv", "connections.yaml", "", "is not in the folder of the connection here"},
+		{2, s.path("in/corrected.csv"), "connections.yaml", "", `always reads people.csv; to name the file for a run, write path: "{params.File}"`},
+	} {
+		command := &runCommand{File: c.file, ConnectionsFlag: ConnectionsFlag{Connections: s.path(c.connections)}}
+		name, value, err := command.fileParameter(t.Context(), asked, task.ID(id(c.task)))
+		if c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) || c.says == "" && (err != nil || name != "File" || value != c.value) {
+			t.Errorf("%s for task %d is %s=%s, %v", c.file, c.task, name, value, err)
+		}
+	}
+	started := mustCall(t, "run", "File 0", "--file", s.path("in/corrected.csv"), "--connections", s.path("connections.yaml"), "--server", i.url, "--json")
+	if !strings.Contains(started, `"From": "request"`) {
+		t.Errorf("the parameter was not passed: %s", started)
+	}
+	if code, _, messages := call(t, "run", "File 0", "--file", s.path("in/corrected.csv"), "-p", "File=x", "--connections", s.path("connections.yaml"), "--server", i.url); code != exitNoStart || !strings.Contains(messages, "are the same parameter") {
+		t.Errorf("exit code %d, %s", code, messages)
 	}
 }

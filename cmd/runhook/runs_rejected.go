@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,13 +12,14 @@ import (
 
 type runsRejectedCommand struct {
 	RunArg
-	Output string `short:"o" placeholder:"FILE" help:"Write into this file, and replace it when all rows have arrived. Default: print. A name that ends in .xlsx makes a workbook."`
+	Output string `short:"o" placeholder:"FILE" help:"Write into this file. Default: print. A name that ends in .xlsx makes a workbook."`
+	Force  bool   `help:"Replace the file if it is there, when all rows have arrived."`
 	XLSX   bool   `name:"xlsx" help:"A workbook instead of CSV."`
 }
 
 // Help says what is in the rows.
 func (*runsRejectedCommand) Help() string {
-	return `Prints or saves the failed rows of a run. Each row is whole, as it was read, with the columns Row, Column and Reason added. Correct the rows, and run the same task on the corrected file: columns that its mapping does not name do no harm.
+	return `Prints or saves the failed rows of a run. Each row is whole, as it was read, with the columns Row, Column and Reason added. Correct the rows, and run the same task on the corrected file: columns that its mapping does not name do no harm. ` + "`runhook run TASK --file`" + ` names the file to a task whose path is a parameter.
 
 Examples:
 
@@ -33,6 +35,9 @@ func (c *runsRejectedCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	workbook := c.XLSX || strings.EqualFold(filepath.Ext(c.Output), ".xlsx")
+	if _, err := os.Lstat(c.Output); c.Output != "" && err == nil && !c.Force {
+		return c.taken()
+	}
 	if workbook && c.Output == "" && isTerminal(p.stdout) {
 		return errors.New("a workbook is nothing to read on a terminal; save it with --output rejected.xlsx")
 	}
@@ -49,14 +54,35 @@ func (c *runsRejectedCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return fmt.Errorf("--output: cannot write into the folder of %s: %w", c.Output, errors.Unwrap(err))
 	}
-	defer func() { _ = os.Remove(file.Name()) }() // nothing is there after the rename
+	defer func() { _ = os.Remove(file.Name()) }() // nothing is there after a rename
 	err = server.Rejected(ctx, number, workbook, file)
 	if err = errors.Join(err, file.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(file.Name(), c.Output); err != nil {
-		return fmt.Errorf("--output: cannot replace %s: %w", c.Output, errors.Unwrap(err))
+	if err := c.place(file.Name()); err != nil {
+		return err
 	}
 	p.notef("The rows are in %s.\n", c.Output)
+	return nil
+}
+
+func (c *runsRejectedCommand) taken() error {
+	return fmt.Errorf("--output: %s is there already, and stays as it is; give another name, or replace it with --force", c.Output)
+}
+
+// place gives the whole file its name.
+func (c *runsRejectedCommand) place(file string) error {
+	if !c.Force {
+		// Unlike a rename, a link replaces nothing that came meanwhile. Not every file system has links.
+		switch err := os.Link(file, c.Output); {
+		case err == nil:
+			return nil
+		case errors.Is(err, fs.ErrExist):
+			return c.taken()
+		}
+	}
+	if err := os.Rename(file, c.Output); err != nil {
+		return fmt.Errorf("--output: cannot write %s: %w", c.Output, errors.Unwrap(err))
+	}
 	return nil
 }

@@ -35,7 +35,11 @@ func TestRunsRejected(t *testing.T) {
 
 	// As they are they fail again; repaired they pass.
 	out := s.path("people.csv")
-	mustCall(t, "runs", "rejected", first, "--server", i.url, "--output", out)
+	whole := read(t, out)
+	if code, _, messages := call(t, "runs", "rejected", first, "--server", i.url, "--output", out); code == 0 || !oneLine(messages, "is there already, and stays as it is") || read(t, out) != whole {
+		t.Errorf("exit code %d, %s; the source is\n%s", code, messages, read(t, out))
+	}
+	mustCall(t, "runs", "rejected", first, "--server", i.url, "--output", out, "--force")
 	if got := read(t, out); got != rejected {
 		t.Errorf("saved\n%s", got)
 	}
@@ -91,7 +95,7 @@ func TestRunsRejectedThatBreaksOff(t *testing.T) {
 	if err := os.WriteFile(out, []byte("before"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	code, _, messages := call(t, "runs", "rejected", "7", "--server", server.URL, "--output", out)
+	code, _, messages := call(t, "runs", "rejected", "7", "--server", server.URL, "--output", out, "--force")
 	if code == 0 || !strings.Contains(messages, "no answer from the server") || read(t, out) != "before" {
 		t.Errorf("exit code %d, %s; the file is %s", code, messages, read(t, out))
 	}

@@ -37,11 +37,11 @@ func (c *runsShowCommand) Run(ctx context.Context, p *program) error {
 	if c.JSON {
 		return p.printJSON(doc)
 	}
-	return p.printRun(doc)
+	return p.printRun(ctx, server, doc)
 }
 
 // printRun prints a run for people: how it stands, what became of the rows, when, and what to do next.
-func (p *program) printRun(doc run.Document) error {
+func (p *program) printRun(ctx context.Context, server *client.Client, doc run.Document) error {
 	p.printf("Run %s of %q: %s\n%s\n\n", doc.ImportID, doc.TaskName, standing(doc), doc.Message)
 	facts := [][]string{{"Rows", client.Rows(doc)}, {"Started by", string(doc.Trigger)}, {"Accepted", clock(doc.CreatedOn)}}
 	if doc.StartedOn != nil {
@@ -73,7 +73,7 @@ func (p *program) printRun(doc run.Document) error {
 	if len(doc.Errors) > 0 {
 		p.printf("\n%s failed:\n", plural(doc.TotalErrorCount, "row"))
 	}
-	p.printErrors(doc)
+	p.printErrors(ctx, server, doc)
 	if next := nextStep(doc); next != "" {
 		p.printf("\n%s\n", next)
 	}

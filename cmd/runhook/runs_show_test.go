@@ -34,7 +34,7 @@ func TestRunsShow(t *testing.T) {
 	moving.SetCounts(run.Counts{Total: 40, Retrieved: 4, Updated: 4})
 	moving.PercentComplete = 10
 
-	const whole = `Run 7 of "Refresh lapsed": Success
+	const whole = `Run 7 of "Refresh lapsed": Success, but 2 rows failed
 7 rows processed, 1 skipped, 2 failed
 
 Rows        10 rows read, 7 inserted, 1 skipped, 2 failed
@@ -65,7 +65,7 @@ Status URL  https://hooks.example.org/task/executepolling/555e1a89-5d7d-4daf-ae0
 	} {
 		out := proctest.NewOutput()
 		p := &program{stdout: out, stderr: proctest.NewOutput(), log: zerolog.Nop()}
-		if err := p.printRun(c.doc); err != nil || !strings.Contains(out.String(), c.says) {
+		if err := p.printRun(t.Context(), nil, c.doc); err != nil || !strings.Contains(out.String(), c.says) {
 			t.Errorf("%s lacks %q, %v:\n%s", name, c.says, err, out)
 		}
 	}

@@ -98,7 +98,7 @@ func (c *taskPreviewCommand) print(p *program, sample *pipeline.Sample) error {
 		read = "all " + plural(counts.Retrieved, "row") + " of the source"
 	}
 	p.printf("Read %s: %d to write, %d skipped by where, %d failed. Nothing was written.\n", read, len(sample.Rows), counts.Skipped, counts.Failed)
-	p.printRowErrors(sample.Errors, counts.Failed)
+	p.printReasons(reasonsOf(sample.Errors), counts.Failed)
 	p.printWarnings(sample.Warnings)
 	return nil
 }

@@ -43,8 +43,8 @@ func TestTourOfTheDemo(t *testing.T) {
 	}
 	contains(t, "the tour", strings.ReplaceAll(string(out), "\r", ""), `HTTP/1.1 202 Accepted
 HTTP/1.1 200 OK
-Success after … s: 205 rows read, 200 inserted, 5 failed
-  row 57, Title: is too long (max 35)
+Success, but 5 rows failed, after … s: 205 rows read, 200 inserted, 5 failed
+  2 rows: Title is too long (max 35): 57, 181
 …id,iata,name,place,latitude,Row,Column,Reason
 …2Q3,…,Place,…Place must name one city only.…
 Success after … s: 205 rows read, 5 inserted, 200 unchanged
@@ -53,7 +53,7 @@ HTTP/1.1 400 Bad Request
 Success after … s: 205 rows read, 205 inserted
 Success after … s: 3376 rows read, 3376 inserted
 Run … of "Slow copy" is accepted…
-Success after … s: 8 rows read, 5 inserted, 3 failed
+Success, but 3 rows failed, after … s: 8 rows read, 5 inserted, 3 failed
 Success after … s: 3 rows read, 3 inserted
 Into a panel …: nothing is wrong
 Read all 3376 rows of the source: 6 to write, 3370 skipped by where, 0 failed. Nothing was written.

@@ -210,7 +210,14 @@ func (c *Client) Run(ctx context.Context, n run.Number) (run.Document, error) {
 
 // Summary says in one line how far a run has come, or how it ended.
 func Summary(doc run.Document) string {
-	return fmt.Sprintf("%s after %.2f s: %s", doc.StatusDescription, (time.Duration(doc.DurationMs) * time.Millisecond).Seconds(), Rows(doc))
+	but := ""
+	if doc.Outcome() == run.Success && doc.RowsFailed > 0 {
+		but = fmt.Sprintf(", but %d rows failed,", doc.RowsFailed)
+		if doc.RowsFailed == 1 {
+			but = ", but 1 row failed,"
+		}
+	}
+	return fmt.Sprintf("%s%s after %.2f s: %s", doc.StatusDescription, but, (time.Duration(doc.DurationMs) * time.Millisecond).Seconds(), Rows(doc))
 }
 
 // Rows counts a run's rows by what became of them, without the counts that are 0.

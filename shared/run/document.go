@@ -2,6 +2,7 @@ package run
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"runhook/shared/task"
@@ -34,9 +35,19 @@ const MaxListedErrors = 20
 type RowError struct {
 	// Row counts the source's data rows from 1; a header does not count.
 	Row int64
+	// Line is where the row begins in a source that has lines, 0 elsewhere.
+	Line int64 `json:",omitempty"`
 	// Column is the destination's column, or the source's where the row could not be read; may be empty.
 	Column  string
 	Message string
+}
+
+// PlaceOf names a row in messages, by its number and, unless that is 0, its line.
+func PlaceOf(row, line int64) string {
+	if line == 0 {
+		return fmt.Sprintf("row %d", row)
+	}
+	return fmt.Sprintf("row %d (line %d)", row, line)
 }
 
 // Counts are a run's row counts. At the end of a successful run

@@ -149,6 +149,7 @@ func (w *writer) rowErrors(name string, list []RowError) {
 	for i := range list {
 		w.element()
 		w.integer("Row", list[i].Row)
+		w.integerIfAny("Line", list[i].Line)
 		w.text("Column", list[i].Column)
 		w.text("Message", list[i].Message)
 		w.close()

@@ -58,6 +58,8 @@ type Traits struct {
 	Repeats string
 	// MaxDelete, MaxChange: a task's expect can bound how many rows a run deletes and updates there.
 	MaxDelete, MaxChange bool
+	// Key are the columns of the mapping that identify a row there; nil if a row takes no other's place.
+	Key []string
 	// BatchRows is how many rows the destination takes in one batch; 0 is any number.
 	BatchRows int
 }

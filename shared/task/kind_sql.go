@@ -51,7 +51,11 @@ func (d *SQLDestination) FoundBy() []string { return d.Key }
 // Traits of a table: rows and their checkpoint are one transaction, and any action but insert comes to the
 // same twice.
 func (d *SQLDestination) Traits() Traits {
-	return Traits{Restartable: d.Action != Insert, Continues: true, Repeats: "insert", MaxDelete: true, MaxChange: true}
+	traits := Traits{Restartable: d.Action != Insert, Continues: true, Repeats: "insert", MaxDelete: true, MaxChange: true}
+	if d.Action != Insert {
+		traits.Key = d.Key
+	}
+	return traits
 }
 
 // The ways in which a query is not one that only reads.

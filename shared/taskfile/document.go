@@ -3,7 +3,9 @@ package taskfile
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -125,10 +127,51 @@ func (r *reader) reportSyntax(data []byte, err error) {
 	if fault.ContextMsg != "" {
 		message += " " + fault.ContextMsg
 	}
-	if hint := syntaxHint(before(lines, fault.Mark), at(lines, fault.Mark), at(lines, began)); hint != "" {
+	if hint := bracketHint(lines, began, fault.Mark); hint != "" {
+		message += "; " + hint
+	} else if hint := syntaxHint(before(lines, fault.Mark), at(lines, fault.Mark), at(lines, began)); hint != "" {
 		message += "; " + hint
 	}
 	r.report(mark.Line, "%s", message)
+}
+
+// bracketed is a line with a value that begins as YAML's own lists and mappings do.
+var bracketed = regexp.MustCompile(`^\s*(?:- )?([^\s:#][^:]*): +([{[].*?)\s*$`)
+
+// bracketHint says what to do about a value that begins as a list or a mapping of YAML and goes on behind it.
+// The fault is seen where the value begins, or behind what YAML takes it for.
+func bracketHint(lines []string, marks ...yaml.Mark) string {
+	for _, mark := range marks {
+		found := bracketed.FindStringSubmatch(lineOf(lines, mark))
+		if found == nil || !goesOn(found[2]) {
+			continue
+		}
+		return fmt.Sprintf("put a value that begins with %c in single quotes as a whole, as in %s: '%s'", found[2][0], found[1], strings.ReplaceAll(found[2], "'", "''"))
+	}
+	return ""
+}
+
+// goesOn reports whether a value goes on behind the bracket that closes its first one.
+func goesOn(value string) bool {
+	depth, quote := 0, rune(0)
+	for at, letter := range value {
+		switch {
+		case quote != 0:
+			if letter == quote {
+				quote = 0
+			}
+		case letter == '"' || letter == '\'':
+			quote = letter
+		case letter == '{' || letter == '[':
+			depth++
+		case letter == '}' || letter == ']':
+			if depth--; depth == 0 {
+				rest := strings.TrimSpace(value[at+1:])
+				return rest != "" && rest[0] != '#'
+			}
+		}
+	}
+	return false
 }
 
 // syntaxHint guesses what the author meant from the text before the fault, the character at it,

@@ -81,6 +81,22 @@ func TestParseRefusesFiles(t *testing.T) {
 			"11: not readable as YAML: did not find expected ',' or ']' while parsing a flow sequence",
 		},
 		{
+			"an expression that begins with {", with(`FirstName + " " + LastName`, `{"a": 1}["a"]`),
+			`9: not readable as YAML: did not find expected key while parsing a block mapping; put a value that begins with { in single quotes as a whole, as in full_name: '{"a": 1}["a"]'`,
+		},
+		{
+			"an expression that begins with [", with(`FirstName + " " + LastName`, `['a', "]"] | join(LastName)`),
+			`9: not readable as YAML: did not find expected comment or line break while scanning a block scalar; put a value that begins with [ in single quotes as a whole, as in full_name: '[''a'', "]"] | join(LastName)'`,
+		},
+		{
+			"a where that begins with [", and(`where: [1] == FirstName`),
+			"12: not readable as YAML: did not find expected key while parsing a block mapping; put a value that begins with [ in single quotes as a whole, as in where: '[1] == FirstName'",
+		},
+		{
+			"a path that begins with {", with("{connection: drop, path: in.csv}", "{connection: drop, path: {p.File}}"),
+			"6: source.csv.path must be text on one line, and not empty, not a mapping; put text that begins with { in quotes as a whole",
+		},
+		{
 			"an unclosed quote", and(`where: "FirstName`),
 			"12: not readable as YAML: found unexpected end of stream while scanning a quoted scalar",
 		},

@@ -27,7 +27,7 @@ func TestParseRefusesValues(t *testing.T) {
 		},
 		{
 			"a name that is a list", with("Refresh lapsed members", "[a]"),
-			"2: name must be text on one line, of 1 to 200 letters, not a list",
+			"2: name must be text on one line, of 1 to 200 letters, not a list; put text that begins with [ in quotes as a whole",
 		},
 		{
 			"a name of two lines", with("Refresh lapsed members", `"a\nb"`),
@@ -39,7 +39,7 @@ func TestParseRefusesValues(t *testing.T) {
 		},
 		{
 			"a description that is a mapping", and("description: {a: b}"),
-			"12: description must be text, not a mapping",
+			"12: description must be text, not a mapping; put text that begins with { in quotes as a whole",
 		},
 		{
 			"enabled in words", and("enabled: yes"),
@@ -315,7 +315,7 @@ func TestParseRefusesValues(t *testing.T) {
 		},
 		{
 			"a column with a list", with("id: ID", "id: [ID]"),
-			`8: mapping: the column "id" must have an expression, not a list`,
+			`8: mapping: the column "id" must have an expression, not a list; put text that begins with [ in quotes as a whole`,
 		},
 		{
 			"a column without name", with("id: ID", `"": ID`),

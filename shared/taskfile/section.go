@@ -190,7 +190,7 @@ func (r *reader) read(node *yaml.Node, name string, f field) (content, bool) {
 		return r.readTexts(node, name, f)
 	}
 	if node.Kind != yaml.ScalarNode {
-		r.report(node.Line, "%s must be %s, not %s", name, f.takes(), shape(node))
+		r.report(node.Line, "%s must be %s, not %s", name, f.takes(), shape(node)+inBrackets(node))
 		return content{}, false
 	}
 	if slices.Contains(f.laterValues, node.Value) {
@@ -322,7 +322,7 @@ func (r *reader) readColumns(node *yaml.Node, name string) (content, bool) {
 		case again:
 			r.report(key.Line, "%s: the column %s is given twice; first on line %d", name, wording.Quote(key.Value), line)
 		case value.Kind != yaml.ScalarNode:
-			r.report(value.Line, "%s: the column %s must have an expression, not %s", name, wording.Quote(key.Value), shape(value))
+			r.report(value.Line, "%s: the column %s must have an expression, not %s", name, wording.Quote(key.Value), shape(value)+inBrackets(value))
 		case strings.TrimSpace(value.Value) == "":
 			r.report(value.Line, "%s: the column %s has no expression", name, wording.Quote(key.Value))
 		default:
@@ -401,6 +401,17 @@ func shape(node *yaml.Node) string {
 		return wording.Quote(node.Value)
 	}
 	return node.Value
+}
+
+// inBrackets says what to do about text that YAML takes for a list or a mapping, because it begins as one.
+func inBrackets(node *yaml.Node) string {
+	switch {
+	case node.Style&yaml.FlowStyle == 0:
+		return ""
+	case node.Kind == yaml.MappingNode:
+		return "; put text that begins with { in quotes as a whole"
+	}
+	return "; put text that begins with [ in quotes as a whole"
 }
 
 // parseRate reads a rate like 200/s, of 1 to most.

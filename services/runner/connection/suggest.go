@@ -25,6 +25,20 @@ func (s *Set) Covering(file string) (name, path string, ok bool) {
 	return name, path, ok
 }
 
+// Within returns a file's path in the folder of a files connection, as a task names it; ok is false if it is
+// not in there.
+func (s *Set) Within(name, file string) (path string, ok bool) {
+	c, err := s.find(name, filesKind)
+	if err != nil {
+		return "", false
+	}
+	if file, err = filepath.Abs(file); err != nil {
+		return "", false
+	}
+	relative, err := filepath.Rel(c.path, file)
+	return filepath.ToSlash(relative), err == nil && filepath.IsLocal(relative)
+}
+
 // Databases are the names of the database connections.
 func (s *Set) Databases() []string {
 	if s == nil {

@@ -89,6 +89,13 @@ type Recorder interface {
 	Record() row.Record
 }
 
+// Lined is a Source whose rows stand in the lines of a text, or of a sheet.
+type Lined interface {
+	// Line is where the row begins that Next came to last, also when that was a fault: from 1, as programs
+	// number lines that show the whole of it; 0 if it is not known.
+	Line() int64
+}
+
 // AtHand is a Source that may have all its rows in memory from the beginning: nothing is gained by
 // reading them beside the writing.
 type AtHand interface{ AtHand() bool }

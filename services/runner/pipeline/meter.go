@@ -114,11 +114,7 @@ func (m *Meter) after(batch *row.Batch) Snapshot {
 			panic("a destination left a row without an outcome")
 		}
 	}
-	part := batch.Progress
-	if counts.Total > 0 {
-		part = float64(counts.Retrieved) / float64(counts.Total)
-	}
-	percent := math.Floor(part*10000) / 100
+	percent := math.Floor(batch.Progress*10000) / 100
 	next.PercentComplete = max(next.PercentComplete, min(percent, mostBeforeEnd))
 	return next
 }
@@ -128,7 +124,7 @@ func list(errors []run.RowError, r row.Row) []run.RowError {
 	if len(errors) == run.MaxListedErrors {
 		return errors
 	}
-	return append(errors, run.RowError{Row: r.Number, Column: r.Fault.Column, Message: r.Fault.Message})
+	return append(errors, run.RowError{Row: r.Number, Line: r.Line, Column: r.Fault.Column, Message: r.Fault.Message})
 }
 
 // checkpoint is the snapshot as what a later attempt continues from.

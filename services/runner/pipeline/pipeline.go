@@ -6,6 +6,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -131,7 +132,7 @@ func transfer(ctx context.Context, job Job, m *Meter, from connector.Source, row
 		}
 	}
 	err = w.writeAll(ctx, r)
-	m.warn(r.warnings)
+	m.warn(slices.Concat(r.warnings, w.keys.warnings()))
 	_, failed := errors.AsType[*run.Failure](err)
 	storing := ctx
 	if _, over := errors.AsType[*run.Failure](context.Cause(ctx)); over { // the run's time; it fails

@@ -82,6 +82,9 @@ func browse(ctx context.Context, kinds connector.Kinds, job connector.Job, each 
 			return false, nil, err
 		}
 		read := row.Row{Number: number, Values: make([]any, len(rows.columns))}
+		if lined, ok := from.(connector.Lined); ok {
+			read.Line = lined.Line()
+		}
 		switch {
 		case fault != nil:
 			read.Reject(fault)

@@ -36,6 +36,8 @@ type reader struct {
 	atHand bool
 	// lines is from where that is a recorder, else nil.
 	lines connector.Recorder
+	// lined is from where its rows stand in lines, else nil.
+	lined connector.Lined
 	// most is how many rows to be written fill a batch, 0 for as many as a batch has.
 	most  int
 	brake *brake // nil without a rate
@@ -71,6 +73,7 @@ func newReader(ctx context.Context, job Job, from connector.Source, rows *mapper
 		r.read, r.written = make(chan *row.Batch, aheadBatches), make(chan *row.Batch, aheadBatches)
 	}
 	r.lines, _ = from.(connector.Recorder)
+	r.lined, _ = from.(connector.Lined)
 	r.batch = r.empty()
 	return r
 }
@@ -130,6 +133,9 @@ func (r *reader) add(ctx context.Context, number int64, size int, fault *row.Fau
 	defer r.mu.Unlock()
 	read := r.batch.Add(number)
 	read.Record = r.record()
+	if r.lined != nil {
+		read.Line = r.lined.Line()
+	}
 	switch {
 	case fault != nil:
 		read.Reject(fault)

@@ -24,6 +24,7 @@ type writer struct {
 	columns []string
 	version string
 	failed  int
+	keys    *keys
 
 	// earlier names the rejected rows of the attempts before this one, stored those of this one that
 	// belong to batches that are written. waiting: there are others.
@@ -36,7 +37,7 @@ type writer struct {
 
 func newWriter(job Job, m *Meter, limits *bounds, columns []string, version string, begin run.Checkpoint) *writer {
 	w := &writer{
-		job: job, meter: m, limits: limits, to: limits.to, columns: columns, version: version,
+		job: job, meter: m, limits: limits, to: limits.to, keys: newKeys(job.Task), columns: columns, version: version,
 		failed: int(begin.Counts.Failed), earlier: begin.Rejected, last: begin.Mark,
 		marks: job.Task.Continues() && !job.DryRun,
 	}
@@ -134,6 +135,7 @@ func (w *writer) write(ctx context.Context, batch *row.Batch) error {
 		if err := w.to.Write(ctx, batch, before); err != nil {
 			return err
 		}
+		w.keys.note(batch)
 		if recorded {
 			w.meter.set(next)
 			w.stored = stored
@@ -283,9 +285,9 @@ func (w *writer) verdict(batch *row.Batch) (end error) {
 		switch {
 		case end != nil: // a service that is sent many rows at once refuses more than the one
 		case w.job.Task.OnRowError == task.StopOnRowError:
-			end = stoppedAt(r.Number, r.Fault)
+			end = stoppedAt(run.PlaceOf(r.Number, r.Line), r.Fault)
 		case w.failed > w.job.Task.MaxRowErrors:
-			end = run.Failf("more failed rows than max_row_errors allows (%d); the last is row %d: %v", w.job.Task.MaxRowErrors, r.Number, r.Fault)
+			end = run.Failf("more failed rows than max_row_errors allows (%d); the last is %s: %v", w.job.Task.MaxRowErrors, run.PlaceOf(r.Number, r.Line), r.Fault)
 		}
 	}
 	return end
@@ -296,13 +298,13 @@ func (w *writer) endedBefore() error {
 	first := w.meter.Snapshot().Errors
 	switch {
 	case w.job.Task.OnRowError == task.StopOnRowError && len(first) > 0:
-		return stoppedAt(first[0].Row, row.Faultf(first[0].Column, "%s", first[0].Message))
+		return stoppedAt(run.PlaceOf(first[0].Row, first[0].Line), row.Faultf(first[0].Column, "%s", first[0].Message))
 	case w.failed > w.job.Task.MaxRowErrors:
 		return run.Failf("more failed rows than max_row_errors allows (%d)", w.job.Task.MaxRowErrors)
 	}
 	return nil
 }
 
-func stoppedAt(number int64, fault *row.Fault) error {
-	return run.Failf("stopped at row %d, as on_row_error asks: %v", number, fault)
+func stoppedAt(place string, fault *row.Fault) error {
+	return run.Failf("stopped at %s, as on_row_error asks: %v", place, fault)
 }

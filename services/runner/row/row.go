@@ -87,6 +87,8 @@ func Faultf(column, format string, args ...any) *Fault {
 type Row struct {
 	// Number counts the source's data rows from 1.
 	Number int64
+	// Line is the line of the source at which it begins, 0 if the source has none.
+	Line int64
 	// Values are the mapping's values in its order. They mean something only in a row that is Ready
 	// to be written.
 	Values []any

@@ -129,6 +129,14 @@ func (s *watchedSource) Types() []check.Column {
 	return nil
 }
 
+func (s *watchedSource) Line() int64 {
+	defer s.watch.call("Line")()
+	if lined, ok := s.Source.(connector.Lined); ok {
+		return lined.Line()
+	}
+	return 0
+}
+
 func (s *watchedSource) Version() (string, error) {
 	defer s.watch.call("Version")()
 	s.watch.first("Version")

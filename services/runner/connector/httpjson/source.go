@@ -347,7 +347,11 @@ func (s *Source) Progress() (part float64, total int64) {
 	case s.total > 0:
 		return min(1, float64(read)/float64(s.total)), s.total
 	case s.page != nil && s.from.Next == nil && s.page.answer.ContentLength > 0:
-		return min(1, float64(s.page.in.total)/float64(s.page.answer.ContentLength)), 0
+		// Of what was taken, the part that was given: the first rows are kept.
+		taken := float64(s.page.tokens.InputOffset()) / float64(s.page.answer.ContentLength)
+		return min(1, taken*float64(read)/float64(max(1, s.rows))), 0
+	case s.page == nil && s.from.Next == nil && s.rows > 0:
+		return float64(read) / float64(s.rows), s.rows
 	}
 	return 0, 0
 }

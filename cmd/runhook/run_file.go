@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"runhook/shared/client"
+	"runhook/shared/task"
+	"runhook/shared/taskfile"
+)
+
+// inPath is a parameter in the path of a csv source.
+var inPath = regexp.MustCompile(`\{params\.([^{}]+)\}`)
+
+// fileParameter is the parameter by which a run of the task reads the file, and its value: the part of the
+// file's path in the folder of the task's connection for which the parameter stands.
+func (c *runCommand) fileParameter(ctx context.Context, server *client.Client, id task.ID) (name, value string, err error) {
+	found, err := server.Task(ctx, id)
+	if err != nil {
+		return "", "", err
+	}
+	def, err := taskfile.Parse([]byte(found.Text), "the task "+found.Name)
+	if err != nil {
+		return "", "", fmt.Errorf("--file: %w", err)
+	}
+	from, ok := def.Source.(*task.CSVSource)
+	if !ok {
+		return "", "", fmt.Errorf("--file is for tasks that read a file; %s reads none", found.Name)
+	}
+	places := inPath.FindAllStringSubmatchIndex(from.Path, -1)
+	if len(places) != 1 {
+		return "", "", fmt.Errorf("--file: %s always reads %s; to name the file for a run, write path: \"{params.File}\" into its source and parameters: [{name: File, default: %s}]",
+			found.Name, from.Path, from.Path)
+	}
+	path, err := c.pathInFolder(from.Connection)
+	if err != nil {
+		return "", "", err
+	}
+	at := places[0]
+	before, name, after := from.Path[:at[0]], from.Path[at[2]:at[3]], from.Path[at[1]:]
+	value, ok = strings.CutPrefix(path, before)
+	if ok {
+		value, ok = strings.CutSuffix(value, after)
+	}
+	if !ok || value == "" {
+		return "", "", fmt.Errorf("--file %s does not fit the path of %s, %s", c.File, found.Name, from.Path)
+	}
+	return name, value, nil
+}
+
+// pathInFolder is the path of the file in the folder of a connection: if the connections file here says where
+// that is, of a file that is here, else the path as it was given.
+func (c *runCommand) pathInFolder(folder string) (string, error) {
+	connections, err := c.connections()
+	if err != nil {
+		return "", err
+	}
+	_, missing := os.Stat(c.File)
+	if missing == nil && connections.Has(folder) {
+		if path, ok := connections.Within(folder, c.File); ok {
+			return path, nil
+		}
+	}
+	if path := filepath.ToSlash(filepath.Clean(c.File)); filepath.IsLocal(c.File) && (missing != nil || !connections.Has(folder)) {
+		return path, nil
+	}
+	return "", fmt.Errorf("--file %s is not in the folder of the connection %s, and runs read no other file; copy it there", c.File, folder)
+}

