@@ -175,6 +175,9 @@ func (d *Destination) changeContact(ctx context.Context, found *record, changes,
 	if d.dry {
 		return row.Updated, d.validate(ctx, body, fields)
 	}
+	if err := d.allow(row.Updated); err != nil {
+		return row.Ready, err
+	}
 	send := call{method: http.MethodPut, address: addressOf(party, found.identity), body: body}
 	at, single := place{}, len(purposes) == 1
 	for _, one := range purposes {
