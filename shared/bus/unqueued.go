@@ -40,14 +40,25 @@ func (u *Unqueued) Each(ctx context.Context, end func(task.ID, Waiting) error) e
 	if info, err = u.store.Runs.Info(ctx, jetstream.WithSubjectFilter(jet.Requests)); err != nil {
 		return jet.Explain(err)
 	}
+	queues := map[string]bool{} // of all tasks in few messages, however many there are
+	names := u.store.Runs.ConsumerNames(ctx)
+	for name := range names.Name() {
+		queues[name] = true
+	}
+	if err := names.Err(); err != nil {
+		return jet.Explain(err)
+	}
 	for subject := range info.State.Subjects {
 		id, isTask := jet.TaskOfRequest(subject)
+		if isTask && queues[string(id)] {
+			continue
+		}
 		if isTask {
-			queued, err := u.queued(ctx, id)
+			willBe, err := u.willBeQueued(ctx, id)
 			if err != nil {
 				return err
 			}
-			if queued {
+			if willBe {
 				continue
 			}
 		}
@@ -59,13 +70,9 @@ func (u *Unqueued) Each(ctx context.Context, end func(task.ID, Waiting) error) e
 	return nil
 }
 
-// queued reports whether an id has a queue, or will have one: a queue that was removed from outside is made
-// again where the task is there.
-func (u *Unqueued) queued(ctx context.Context, id task.ID) (bool, error) {
-	queue, err := queueOf(ctx, u.store, id)
-	if queue != nil || err != nil {
-		return queue != nil, err
-	}
+// willBeQueued reports whether an id without a queue gets one: a queue that was removed from outside is made again
+// where the task is there.
+func (u *Unqueued) willBeQueued(ctx context.Context, id task.ID) (bool, error) {
 	now, revision, err := record(ctx, u.store, id)
 	return revision > 0 && (now == nil || !now.Retired), err
 }
