@@ -108,9 +108,9 @@ func TestDelete(t *testing.T) {
 func TestInsert(t *testing.T) {
 	b := pipelinetest.New(t)
 	b.Table().Action, b.Table().Key = task.Insert, nil
-	b.Write("members.csv", "ID,Name\n1,Ann\n1,Ann\n,\n")
+	b.Write("members.csv", "ID,Name\n1,Ann\n1,Ann\n,Bob\n")
 	b.Succeed(run.Counts{Total: 3, Retrieved: 3, Inserted: 3})
-	if got, want := b.Query("SELECT id, name FROM members"), "1 Ann; 1 Ann;  "; got != want {
+	if got, want := b.Query("SELECT id, name FROM members"), "1 Ann; 1 Ann;  Bob"; got != want {
 		t.Errorf("the table has %q, want %q", got, want)
 	}
 }
