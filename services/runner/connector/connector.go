@@ -10,7 +10,7 @@
 // An attempt at a run makes these calls, in this order. Steps with a condition are left out otherwise.
 //
 //  1. SourceKind.Open, with the run's ctx.
-//  2. Source.Columns. Recorder.Use, of a Recorder.
+//  2. Source.Columns. Recorder.Use, of a Recorder. Typed.Types, of a Typed.
 //  3. DestinationKind.Open, with the mapping's columns. If the job is a dry run, what it opens changes
 //     nothing at the destination, and gives each row the outcome that it would have.
 //  4. Source.Version, if the task can continue an interrupted run.
