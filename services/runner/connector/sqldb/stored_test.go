@@ -40,9 +40,9 @@ func TestWhatWouldNotComeBackIsAFailedRow(t *testing.T) {
 			"id TEXT PRIMARY KEY, name ANY) STRICT; CREATE TABLE other (x", "1,007\n2,1e3\n3,7\n", nil, "1 007; 2 1e3; 3 7",
 		},
 		"numbers as the key": {
-			"id NUMERIC(30) PRIMARY KEY, name TEXT", "98765432109876543210,Ann\n98765432109876543211,Bob\n9007199254740993,Cy\n9007199254740993.0,Cyd\n0.30,Dee\n0.3,Dot\n0.30000000000000001,Eve\n",
+			"id NUMERIC(30) PRIMARY KEY, name TEXT", "98765432109876543210,Ann\n98765432109876543211,Bob\n9007199254740993,Cy\n9007199254740993.0,Cyd\n0.10,Dee\n0.1,Dot\n0.10000000000000001,Eve\n",
 			[]run.RowError{{Row: 1, Column: "id", Message: rounded}, {Row: 2, Column: "id", Message: rounded}, {Row: 7, Column: "id", Message: rounded}},
-			"0.3 Dot; 9007199254740993 Cyd",
+			"0.1 Dot; 9007199254740993 Cyd",
 		},
 		"decimals": {
 			"id TEXT PRIMARY KEY, name MONEY", "1,92233720368.5807\n2,92233720368547758.07\n3,1234567890123456789.5\n4,0.10\n5,0.10000000000000001\n",
