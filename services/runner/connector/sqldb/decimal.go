@@ -44,12 +44,8 @@ func parseDecimal(text string) (d decimal, ok bool) {
 
 // whole is the number if it is a whole one. fits is false if it is, and too large.
 func (d decimal) whole() (n int64, isWhole, fits bool) {
-	const most = 19 // digits of an int64
 	if d.point < len(d.digits) {
 		return 0, false, false
-	}
-	if d.point > most {
-		return 0, true, false
 	}
 	n, err := strconv.ParseInt(d.String(), 10, 64)
 	return n, true, err == nil

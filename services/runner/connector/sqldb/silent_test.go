@@ -35,6 +35,7 @@ func TestRowsThatTheTablePassesOver(t *testing.T) {
 		"upsert, of one that stays":  {task.Upsert, table + onUpdate + "INSERT INTO members VALUES ('1', 'Ann'), ('2', 'Zed');", "1,Ann\n2,Bob\n3,Cy\n", run.Counts{Inserted: 1, Unchanged: 1}, 2, "1 Ann; 2 Zed; 3 Cy"},
 		"upsert, unique on update":   {task.Upsert, unique + "INSERT INTO members VALUES ('1', 'Ann'), ('2', 'Zed');", "1,Ann\n2,Ann\n3,Cy\n", run.Counts{Inserted: 1, Unchanged: 1}, 2, "1 Ann; 2 Zed; 3 Cy"},
 		"update, of one that stays":  {task.Update, table + onUpdate + "INSERT INTO members VALUES ('1', 'Ann'), ('2', 'Zed');", "1,Ann\n2,Bob\n3,Cy\n", run.Counts{Unchanged: 1, Skipped: 1}, 2, "1 Ann; 2 Zed"},
+		"update, of one of several":  {task.Update, "CREATE TABLE members (id TEXT, name TEXT);" + onUpdate + "INSERT INTO members VALUES ('1', 'Ann'), ('2', 'Bob'), ('2', 'Zed');", "1,Ann\n2,Bob\n3,Cy\n", run.Counts{Unchanged: 1, Skipped: 1}, 2, "1 Ann; 2 Bob; 2 Zed"},
 		"delete, of one that stays":  {task.Delete, table + "CREATE TRIGGER keep BEFORE DELETE ON members WHEN old.name = 'Bob' BEGIN SELECT RAISE(IGNORE); END; INSERT INTO members VALUES ('1', 'Ann'), ('2', 'Bob');", "1,Ann\n2,Bob\n3,Cy\n", run.Counts{Deleted: 1, Skipped: 1}, 2, "2 Bob"},
 		"upsert, of one that is new": {task.Upsert, table + onInsert + "INSERT INTO members VALUES ('1', 'Zed');", "1,Ann\n2,Bob\n3,Cy\n", run.Counts{Inserted: 1, Updated: 1}, 2, "1 Ann; 3 Cy"},
 	} {
