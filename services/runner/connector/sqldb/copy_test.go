@@ -78,6 +78,14 @@ func TestCopyKeepsTypesAndValues(t *testing.T) {
 	}
 }
 
+// ANY keeps everything in a STRICT table only.
+func TestAnyOfAStrictTableIntoAnother(t *testing.T) {
+	b := pipelinetest.New(t)
+	b.Exec("CREATE TABLE members (id TEXT, v ANY) STRICT; INSERT INTO members VALUES ('1', '007'), ('2', 7); CREATE TABLE copy (id TEXT PRIMARY KEY, v ANY)")
+	intoCopy(b, "id", "id", "v")
+	b.RowErrors(b.Succeed(run.Counts{Retrieved: 2, Inserted: 1, Failed: 1}), run.RowError{Row: 1, Column: "v", Message: "is text that SQLite would make another number of"})
+}
+
 // Bytes stay bytes in a column of bytes, and are base64 as text.
 func TestBytesIntoOtherColumns(t *testing.T) {
 	b := pipelinetest.New(t)

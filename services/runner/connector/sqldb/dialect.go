@@ -36,9 +36,8 @@ type dialect interface {
 	begin() string
 	// waits is the statement that bounds how long the connection's further statements wait for others.
 	waits(longest time.Duration) string
-	// missingOnly makes an insert leave out the rows whose key is there. key are quoted names, with the
-	// collations of their unique index.
-	missingOnly(insert string, key, collations []string) string
+	// missingOnly makes an insert leave out the rows whose key is there. key are quoted names.
+	missingOnly(insert, key string) string
 	// equals is the condition that a column has the value of a parameter, as an index with that collation
 	// compares; with none, as the column does.
 	equals(column, parameter, collation string) string

@@ -191,12 +191,8 @@ func (d sqliteDialect) noRoomAside(err error) error {
 	return err
 }
 
-func (d sqliteDialect) missingOnly(insert string, key, collations []string) string {
-	indexed := slices.Clone(key)
-	for i, collation := range collations {
-		indexed[i] += " COLLATE " + d.quote(collation)
-	}
-	return insert + " ON CONFLICT (" + strings.Join(indexed, ", ") + ") DO NOTHING"
+func (sqliteDialect) missingOnly(insert, key string) string {
+	return insert + " ON CONFLICT (" + key + ") DO NOTHING"
 }
 
 func (d sqliteDialect) equals(column, parameter, collation string) string {

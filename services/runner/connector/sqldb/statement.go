@@ -29,9 +29,9 @@ func (t *table) insertStatement(rows int) string {
 func (t *table) insertMissingStatement(rows int) string {
 	key := make([]string, len(t.key))
 	for i, at := range t.key {
-		key[i] = t.dialect.quote(t.target[at].name)
+		key[i] = t.target[at].name
 	}
-	return t.dialect.missingOnly(t.insertStatement(rows), key, t.collations)
+	return t.dialect.missingOnly(t.insertStatement(rows), quoteNames(t.dialect, key))
 }
 
 // updateStatement updates the rows that have the key and another value in any other column. It is

@@ -97,6 +97,20 @@ func TestNumbersOfJSON(t *testing.T) {
 	}
 }
 
+// Also where the task names no key, a primary key does not take one number twice.
+func TestNumbersOfJSONInAPrimaryKey(t *testing.T) {
+	b := pipelinetest.New(t)
+	b.Exec("CREATE TABLE members (id TEXT PRIMARY KEY, name TEXT)")
+	b.FromService(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `[{"id":1,"name":"Ann"},{"id":1.0,"name":"Bob"},{"id":1e1,"name":"Cy"}]`)
+	}, task.HTTPSource{})
+	b.Table().Action, b.Table().Key = task.Insert, nil
+	b.RowErrors(b.Succeed(run.Counts{Retrieved: 3, Inserted: 2, Failed: 1}), run.RowError{Row: 2, Column: "id", Message: "breaks a uniqueness rule"})
+	if got := b.Query("SELECT id, name FROM members"); got != "1 Ann; 10 Cy" {
+		t.Errorf("the table has %s", got)
+	}
+}
+
 // The rules for texts in columns of types that SQLite does not know are those that it has.
 func TestLooseTextsAreWhatSQLiteMakesOfThem(t *testing.T) {
 	db, err := sql.Open("sqlite", ":memory:")
