@@ -304,11 +304,11 @@ func classify(answer *http.Response, call call) error {
 	status := answer.StatusCode
 	says := "answers with status " + strconv.Itoa(status)
 	switch {
-	case status == http.StatusOK, call.changes() && (status == http.StatusCreated || status == http.StatusNoContent):
+	case status == http.StatusOK, status == http.StatusPartialContent && !call.changes(), call.changes() && (status == http.StatusCreated || status == http.StatusNoContent):
 		return nil
-	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable:
-		after := wait.RetryAfter(answer.Header.Get("Retry-After"), time.Now())
-		return &passing{reason: says, tries: maxTries, wait: after, throttled: status == http.StatusTooManyRequests, undone: true}
+	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable, status == http.StatusForbidden && wait.Limited(answer.Header):
+		after := wait.Asked(answer.Header, time.Now())
+		return &passing{reason: says, tries: maxTries, wait: after, throttled: status != http.StatusServiceUnavailable, undone: true}
 	case status == http.StatusBadGateway, status == http.StatusGatewayTimeout, status == http.StatusRequestTimeout:
 		return &passing{reason: says, tries: maxTries}
 	case status == http.StatusInternalServerError:

@@ -26,6 +26,7 @@ func TestPassingFaults(t *testing.T) {
 		"throttled":               sitetest.Times(3, sitetest.Throttle("")),
 		"told when to come back":  {sitetest.Throttle("0")},
 		"503 with a date":         {sitetest.Throttle(time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat))},
+		"a 403 that is a limit":   {limited(403, "X-RateLimit-Remaining", "0"), limited(403, "Retry-After", "0"), limited(429, "RateLimit-Reset", "0")},
 		"a 500 or two":            sitetest.Times(3, sitetest.Status(500)),
 		"a gateway away":          sitetest.Times(7, sitetest.Status(502)),
 		"busy":                    sitetest.Times(7, sitetest.Status(503)),
@@ -47,6 +48,33 @@ func TestPassingFaults(t *testing.T) {
 			}
 		})
 	}
+}
+
+// limited answers with a status and a header.
+func limited(status int, name, value string) imissite.Fault {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(name, value)
+		sitetest.Status(status)(w, r)
+	}
+}
+
+// A page in part, as some proxies say, is a page; what is left of a limit makes no refusal one of it.
+func TestPartsAndLimits(t *testing.T) {
+	b := newBench(t, members(3))
+	b.site.Fail(nil, func(w http.ResponseWriter, r *http.Request) {
+		imissite.AnswerAsUsual(partial{w}, r)
+	})
+	b.expectRows(3)
+	b.site.Fail(limited(403, "X-RateLimit-Remaining", "5"))
+	b.fail("is not allowed to the account of the connection (status 403)")
+}
+
+// partial says 206.
+type partial struct{ http.ResponseWriter }
+
+func (p partial) Write(data []byte) (int, error) {
+	p.WriteHeader(http.StatusPartialContent)
+	return p.ResponseWriter.Write(data)
 }
 
 // What does not pass ends the run, after so many requests, with its reason.
