@@ -144,12 +144,36 @@ func TestContactsAreUpdated(t *testing.T) {
 	// What a site says no to fails, in an operation's answer too.
 	p = newContacts(t, task.Update, "PartyId", "Address.Address.CityName")
 	p.to.Key = []string{"PartyId"}
+	p.site.Fail(nil, nil, sitetest.Status(204)) // done, and no more to say
+	p.expect([][]any{{"201", "Oslo"}}, "updated")
 	for answer, want := range map[string]string{
 		`{"Result":null,"IsSuccessStatusCode":false,"Message":"SECRET"}`:                                                                          "is refused by the site",
 		`{"Result":null,"IsSuccessStatusCode":false,"ValidationResults":{"Errors":{"$values":[{"PropertyName":"CityName","Message":"SECRET"}]}}}`: "is refused by the site's validation",
 	} {
 		p.site.Fail(nil, nil, sitetest.Answer("application/json", answer))
 		p.expect([][]any{{"201", "Oslo"}}, want)
+	}
+}
+
+// The primary e-mail address is the one that is marked, or of that type, or the only one.
+func TestPrimaryEmail(t *testing.T) {
+	const kind = `"$type":"Asi.Soa.Membership.DataContracts.Email`
+	mail := func(rest string) string { return `{` + kind + `Data, Asi.Contracts",` + rest + `}` }
+	for list, want := range map[string]string{
+		mail(`"Address":"a@x","EmailType":"_Primary"`) + "," + mail(`"Address":"b@x","EmailType":"Work","IsPrimary":true`): "b@x",
+		mail(`"Address":"a@x","EmailType":"Work"`) + "," + mail(`"Address":"b@x","EmailType":"_primary"`):                  "b@x",
+		mail(`"Address":"a@x","EmailType":"Address"`):                                                                      "a@x", // as in the vendor's sample
+	} {
+		p := newContacts(t, task.Update, "PartyId", "Email")
+		p.to.Key = []string{"PartyId"}
+		if err := p.site.SetContact("205", `{"$type":"Asi.Soa.Membership.DataContracts.OrganizationData, Asi.Contracts","OrganizationName":"O","Emails":{`+kind+`DataCollection, Asi.Contracts","$values":[`+list+`]}}`); err != nil {
+			t.Fatal(err)
+		}
+		before := p.site.Contact("205")
+		p.expect([][]any{{"205", want}, {"205", "new@x"}}, "unchanged", "updated")
+		if got := p.site.Contact("205"); strings.NewReplacer(`"Name":"O",`, "", `"Addresses":{"$values":[]},`, "").Replace(got) != strings.Replace(before, want, "new@x", 1) {
+			t.Errorf("stored %s", got)
+		}
 	}
 }
 

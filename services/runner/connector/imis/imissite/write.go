@@ -245,7 +245,8 @@ func (s *Site) read(e *entity, r *http.Request, old Row) (row Row, wrong []inval
 	}
 	if e.Parent == partyName {
 		id := e.contact(row)
-		if e.Legacy && old == nil && elements != nil && !slices.Equal(elements, e.key(row)) {
+		counted := len(e.Properties) > 1 && e.Properties[1].Settable && row[e.Properties[1].Name] != nil
+		if e.Legacy && old == nil && (elements != nil || counted) && !slices.Equal(elements, e.key(row)) { // as in the vendor's sample
 			return nil, nil, false
 		}
 		parent := given.PrimaryParentIdentity.elements()
