@@ -31,7 +31,7 @@ type SourceKind struct {
 
 // Open opens the job's file.
 func (k SourceKind) Open(_ context.Context, job connector.Job) (connector.Source, error) {
-	from, err := source(job).Expand(job.Task.ExpressionParams(job.Parameters))
+	from, err := expanded(job)
 	if err != nil {
 		return nil, run.Failf("%v", err)
 	}
@@ -55,6 +55,10 @@ func (k SourceKind) Check(ctx context.Context, job connector.Job, found *check.R
 		return connector.Unseen(), nil
 	}
 	root.Close()
+	if _, err := expanded(job); err != nil {
+		found.Warnf(check.At("source", "csv", "path"), "no file was looked at, and its columns are not known: %v", err)
+		return connector.Unseen(), nil
+	}
 	file, err := k.Open(ctx, job)
 	if err != nil {
 		found.Fail(check.At("source", "csv", "path"), err)
@@ -117,6 +121,11 @@ func (DestinationKind) Check(_ context.Context, job connector.Job, columns []che
 		found.Errorf(at, "the folder of %s may not be written by this user; correct its permissions", d.place)
 	}
 	return nil, nil
+}
+
+// expanded is the source with the run's parameters in its path.
+func expanded(job connector.Job) (*task.CSVSource, error) {
+	return source(job).Expand(job.Task.ExpressionParams(job.Parameters))
 }
 
 func source(job connector.Job) *task.CSVSource { return job.Task.Source.(*task.CSVSource) }
