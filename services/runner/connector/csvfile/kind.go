@@ -18,6 +18,7 @@ var (
 	_ connector.Recorder    = (*Source)(nil)
 	_ connector.AtHand      = (*Source)(nil)
 	_ connector.Warner      = (*Source)(nil)
+	_ connector.Lined       = (*Source)(nil)
 	_ connector.Destination = (*Destination)(nil)
 	_ connector.Appended    = (*Destination)(nil)
 	_ connector.Sized       = (*Destination)(nil)

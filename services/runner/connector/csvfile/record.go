@@ -16,6 +16,9 @@ type record struct {
 // Record is the row that Next came to last.
 func (s *Source) Record() row.Record { return &record{text: s.text, source: s} }
 
+// Line is the line of the file at which the row begins that Next came to last.
+func (s *Source) Line() int64 { return s.line }
+
 // Texts splits the text again, with what no other row changes of the source. What cannot be split, or is
 // more than the columns can take, goes as it is into the column where that begins.
 func (r *record) Texts() []string {

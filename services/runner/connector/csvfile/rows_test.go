@@ -276,7 +276,7 @@ func TestTotalsAreNamed(t *testing.T) {
 // The rows that are kept have the columns that a task can name, in the texts of the file.
 func TestRecordsHaveTheColumnsThatCanBeNamed(t *testing.T) {
 	folder := t.TempDir()
-	text := ",id,note,x,x\n0,1,NULL,a,b\n0,2,\"N\"\"\",a,b,,\n0,3,b\\n,a,b,c\n0,4,\\N,a,b\n"
+	text := ",id,note,x,x\n0,1,NULL,a,b\n\n\n0,2,\"N\"\"\",a,b,,\n0,3,b\\n,a,b,c\n0,4,\\N,a,b\n"
 	if err := os.WriteFile(filepath.Join(folder, "in.csv"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -285,10 +285,11 @@ func TestRecordsHaveTheColumnsThatCanBeNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
+	lines := []int64{2, 5, 6, 7}
 	for i, want := range [][]string{{"1", "NULL"}, {"2", `N"`}, {"3", "b\n"}, {"4", `\N`}} {
 		_, _ = s.Next(t.Context(), make([]any, 2))
-		if got := s.Record().Texts(); !slices.Equal(got, want) {
-			t.Errorf("row %d is kept as %q, want %q", i+1, got, want)
+		if got := s.Record().Texts(); !slices.Equal(got, want) || s.Line() != lines[i] {
+			t.Errorf("row %d, of line %d, is kept as %q, want %q of line %d", i+1, s.Line(), got, want, lines[i])
 		}
 	}
 	if got := fmt.Sprint(s.Columns().Repeated); got != "map[x:columns 4 and 5]" {
