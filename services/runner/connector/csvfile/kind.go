@@ -56,7 +56,8 @@ func (k SourceKind) Check(ctx context.Context, job connector.Job, found *check.R
 		return connector.Unseen(), nil
 	}
 	root.Close()
-	if _, err := expanded(job); err != nil {
+	from, err := expanded(job)
+	if err != nil {
 		found.Warnf(check.At("source", "csv", "path"), "no file was looked at, and its columns are not known: %v", err)
 		return connector.Unseen(), nil
 	}
@@ -73,7 +74,9 @@ func (k SourceKind) Check(ctx context.Context, job connector.Job, found *check.R
 	looked := connector.Looked{Columns: columns, First: check.First(ctx, len(columns.Names), file.Next)}
 	looked.Warnings = connector.Warnings(file)
 	if _, text := file.(*Source); text {
-		checkWords(source(job), columns.Names, looked.First, found)
+		checkWords(from, columns.Names, looked.First, found)
+	} else if !from.IsWorkbook() {
+		found.Warnf(check.At("source", "csv", "path"), "%s is a workbook, whatever its name says, and is read as one; give it a name that ends in .xlsx", place(from))
 	}
 	return looked, nil
 }

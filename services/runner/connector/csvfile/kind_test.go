@@ -87,6 +87,11 @@ func TestWorkbookOfAnotherName(t *testing.T) {
 		b.Workbook(path, []string{"ID", "Name"}, []string{"1", "Ann"}, []string{"2", "Bob"})
 		b.Job.Task.Source.(*task.CSVSource).Path = path
 		b.Succeed(run.Counts{Total: 2, Retrieved: 2, Inserted: 2})
+		found, err := pipeline.Check(t.Context(), b.Job.Kinds, b.Job.Job)
+		warned := len(found) == 1 && found[0].Text() == "source.csv.path: the file "+path+" of connection drop is a workbook, whatever its name says, and is read as one; give it a name that ends in .xlsx"
+		if err != nil || warned == (path == "members.XLSM") || !warned && len(found) > 0 {
+			t.Errorf("a look at %s found %v, %v", path, found, err)
+		}
 	}
 }
 
