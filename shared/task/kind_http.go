@@ -15,19 +15,27 @@ type HTTPSource struct {
 	// in it as {params.Name}; see ExpandPath.
 	Path string
 	// Items is where a page has its list of rows; empty means that the page is the list. This and
-	// the other places in a page are names of members, with dots between.
+	// the other places in a page are names of members, with dots between; except this one, each may also
+	// be the name of a header with a hyphen in it.
 	Items string
+	// Lines: each line of a page is a row (NDJSON).
+	Lines bool
 	// Next is how the page after a page is found; nil means that there is one page.
 	Next *NextPage
-	// Total is where a page has the number of rows of all pages; empty where it has none.
+	// Total is where a page has the number of rows of all pages; empty for where services usually have
+	// it, NoTotal for nowhere.
 	Total string
 	// Columns are names that a row may lack, besides those that the first rows have.
 	Columns []string
 }
 
-// NextPage is how the next page is found. Exactly one of its members but From is set.
+// NoTotal is the Total of a source that gives less, or something else, than the service counts.
+const NoTotal = "none"
+
+// NextPage is how the next page is found. Exactly one of Link, Header, Offset, Page and Cursor is set.
 type NextPage struct {
-	// Link is where a page has the address of the next one.
+	// Link is where a page has the address of the next one: a text, an object with href or url, or a
+	// list of objects with rel or relation.
 	Link string
 	// Header: the Link header has it, as rel=next.
 	Header bool
@@ -35,8 +43,10 @@ type NextPage struct {
 	Offset string
 	// Page is the query parameter for the number of the page.
 	Page string
-	// Cursor is the query parameter for what a page has at From.
-	Cursor, From string
+	// Cursor is the query parameter for what a page has at From, or its last row at Row.
+	Cursor, From, Row string
+	// More is where a page says whether there is another one, Pages where it says how many there are.
+	More, Pages string
 }
 
 // Name is HTTP.

@@ -23,12 +23,16 @@ var httpSource = form[task.Source]{
 			meaning: "where the list of rows is in a page, names with dots; without it the page is the list",
 		},
 		{
+			name: "format", kind: kindChoice, byDefault: "json", values: []string{"json", "ndjson"},
+			meaning: "json is one document a page; ndjson is a row's object on each line",
+		},
+		{
 			name: "next", kind: kindSection, fields: nextFields,
 			meaning: "how the next page is found: exactly one of link, header, offset, page or cursor; without it there is one page",
 		},
 		{
 			name: "total", kind: kindText, max: maxNameLetters, example: "meta.total",
-			meaning: "where a page says how many rows there are on all pages, names with dots",
+			meaning: "where a page says how many rows there are on all pages, names with dots, or a header like X-Total-Count; a run that reads fewer fails. none compares nothing",
 		},
 		{
 			name: "columns", kind: kindTexts, max: maxColumns, example: "[middleName]",
@@ -60,7 +64,7 @@ var httpDestination = form[task.Destination]{
 var nextFields = []field{
 	{
 		name: "link", kind: kindText, max: maxNameLetters, example: "links.next",
-		meaning: "where a page has the next one's address, names with dots; none is the end",
+		meaning: "where a page has the next one's address, names with dots: a text, {href}, or a list of {rel, href} or {relation, url}; none is the end",
 	},
 	{
 		name: "header", kind: kindFlag, byDefault: "false", example: "true",
@@ -76,11 +80,23 @@ var nextFields = []field{
 	},
 	{
 		name: "cursor", kind: kindText, max: maxNameLetters, example: "after",
-		meaning: "the query parameter for the value that the previous page has at from; no value is the end",
+		meaning: "the query parameter for the value that the previous page has at from, or its last row at row; no value, or 0, is the end",
 	},
 	{
 		name: "from", kind: kindText, max: maxNameLetters, example: "meta.cursor",
-		meaning: "with cursor: where a page has it, names with dots",
+		meaning: "with cursor: where a page has it, names with dots, or a header like X-Next-Cursor",
+	},
+	{
+		name: "row", kind: kindText, max: maxNameLetters, example: "id",
+		meaning: "with cursor, instead of from: the column of the page's last row that is the cursor",
+	},
+	{
+		name: "more", kind: kindText, max: maxNameLetters, example: "has_more",
+		meaning: "where a page says true or false: whether there is another one; false is the end",
+	},
+	{
+		name: "pages", kind: kindText, max: maxNameLetters, example: "X-WP-TotalPages",
+		meaning: "where a page says how many pages there are, names with dots, or a header; the last of them is the end",
 	},
 }
 
@@ -88,16 +104,20 @@ func readHTTPSource(r *reader, given content, def *task.Definition) task.Source 
 	http := given.section
 	source := &task.HTTPSource{
 		Connection: http.text("connection"), Path: http.text("path"), Items: http.text("items"),
-		Total: http.text("total"), Columns: http.contents["columns"].texts,
+		Total: http.text("total"), Columns: http.contents["columns"].texts, Lines: http.text("format") == "ndjson",
 	}
-	for _, name := range []string{"items", "total"} {
-		r.checkPlace(http, "source.http."+name, name)
+	r.checkNames(http, "source.http.items", "items")
+	if items, ok := http.field("items"); ok && source.Lines {
+		r.report(items.line, "source.http.items has no place with format: ndjson, where each line is a row; remove one of them")
+	}
+	if source.Total != task.NoTotal {
+		r.checkPlace(http, "source.http.total", "total", source)
 	}
 	if path, ok := http.field("path"); ok {
 		r.checkTarget(path, def)
 	}
 	if next, ok := http.field("next"); ok {
-		source.Next = r.nextPage(next.section)
+		source.Next = r.nextPage(next.section, source)
 	}
 	return source
 }
@@ -140,38 +160,73 @@ func (r *reader) checkBelow(line int, name, path string) {
 	}
 }
 
-// checkPlace reports a place in a page that is not names with dots.
-func (r *reader) checkPlace(set *fieldSet, path, name string) {
-	if given, ok := set.field(name); ok && slices.Contains(strings.Split(given.text, "."), "") {
+// checkNames reports a place in a page that is not names with dots.
+func (r *reader) checkNames(set *fieldSet, path, name string) bool {
+	given, ok := set.field(name)
+	if ok && slices.Contains(strings.Split(given.text, "."), "") {
 		r.report(given.line, "%s must be names with dots between, like data.people, not %s", path, wording.Quote(given.text))
+		return false
+	}
+	return ok
+}
+
+// checkPlace reports a place beside the rows where no page can have anything.
+func (r *reader) checkPlace(set *fieldSet, path, name string, source *task.HTTPSource) {
+	if !r.checkNames(set, path, name) {
+		return
+	}
+	given, _ := set.field(name)
+	place, items := given.text, source.Items
+	switch header := strings.Contains(place, "-") && !strings.Contains(place, "."); {
+	case header:
+	case source.Lines:
+		r.report(given.line, "%s: with format: ndjson a page has rows alone, and nothing at %s; name a header with a hyphen, like X-Total-Count, or remove it", path, wording.Quote(place))
+	case items == "":
+		r.report(given.line, "%s: without source.http.items the page is the list of rows, and has nothing at %s; set items, name a header with a hyphen, like X-Total-Count, or remove it", path, wording.Quote(place))
+	case place == items || strings.HasPrefix(place, items+"."):
+		hint := ""
+		if name == "from" {
+			hint = "; for a value of the last row, take row instead of from"
+		}
+		r.report(given.line, "%s: %s is the list of rows or in it, so a page has nothing else there; name a place beside it%s", path, wording.Quote(place), hint)
+	case strings.HasPrefix(items, place+"."):
+		r.report(given.line, "%s: %s holds source.http.items, so a page has nothing else there; name a place beside it", path, wording.Quote(place))
 	}
 }
 
-func (r *reader) nextPage(next *fieldSet) *task.NextPage {
+func (r *reader) nextPage(next *fieldSet, source *task.HTTPSource) *task.NextPage {
 	n := &task.NextPage{
 		Link: next.text("link"), Header: next.contents["header"].on, Offset: next.text("offset"),
-		Page: next.text("page"), Cursor: next.text("cursor"), From: next.text("from"),
+		Page: next.text("page"), Cursor: next.text("cursor"), From: next.text("from"), Row: next.text("row"),
+		More: next.text("more"), Pages: next.text("pages"),
 	}
-	r.checkPlace(next, "source.http.next.link", "link")
-	r.checkPlace(next, "source.http.next.from", "from")
 	var given []string
 	for _, name := range []string{"link", "header", "offset", "page", "cursor"} {
 		if c, ok := next.field(name); next.refused[name] || ok && (c.on || c.text != "" && name != "header") {
 			given = append(given, name)
 		}
 	}
-	_, from := next.field("from")
-	from = from || next.refused["from"]
+	has := func(name string) bool { _, ok := next.field(name); return ok || next.refused[name] }
+	from, row := has("from"), has("row")
 	cursor := slices.Contains(given, "cursor")
 	switch {
 	case len(given) == 0:
 		r.report(next.line, "source.http.next must have one of link, header, offset, page or cursor")
 	case len(given) > 1:
 		r.report(next.line, "source.http.next must have exactly one of link, header, offset, page or cursor; it has %s", strings.Join(given, ", "))
-	case cursor && !from:
-		r.report(next.line, "source.http.next.from is missing: where a page has the cursor, like meta.cursor")
+	case cursor && !from && !row:
+		r.report(next.line, "source.http.next.from is missing: where a page has the cursor, like meta.cursor; or row, if it is a column of the last row")
+	case from && row:
+		r.report(next.line, "source.http.next must have from or row, where the cursor is, and not both")
 	case from && !cursor:
 		r.report(next.line, "source.http.next.from goes with cursor alone; remove it")
+	case row && !cursor:
+		r.report(next.line, "source.http.next.row goes with cursor alone; remove it")
+	default:
+		for _, name := range []string{"link", "from", "more", "pages"} {
+			r.checkPlace(next, "source.http.next."+name, name, source)
+		}
+		r.checkNames(next, "source.http.next.row", "row")
 	}
 	return n
 }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -53,11 +54,11 @@ func (b *Backoff) First() bool { return b.waits == 0 }
 // Reset makes the next wait the first again.
 func (b *Backoff) Reset() { b.waits = 0 }
 
-// RetryAfter reads the header of that name: seconds, or a date. It returns 0 if the header says nothing,
-// and otherwise at least a millisecond.
+// RetryAfter reads the header of that name: seconds, which some services give with a fraction, or a date.
+// It returns 0 if the header says nothing, and otherwise at least a millisecond.
 func RetryAfter(header string, now time.Time) time.Duration {
-	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil {
-		return max(time.Duration(seconds)*time.Second, time.Millisecond)
+	if seconds, err := strconv.ParseFloat(header, 64); err == nil && seconds < 1<<31 && strings.Trim(header, "0123456789.") == "" {
+		return max(time.Duration(seconds*float64(time.Second)), time.Millisecond)
 	}
 	if at, err := http.ParseTime(header); err == nil {
 		return max(at.Sub(now), time.Millisecond)

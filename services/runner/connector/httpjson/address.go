@@ -3,6 +3,7 @@ package httpjson
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 )
 
@@ -51,6 +52,24 @@ func parameter(query, name string) string {
 			if plain, err := url.QueryUnescape(value); err == nil {
 				return plain
 			}
+			return value
+		}
+	}
+	return ""
+}
+
+// The names that services give to how many rows a page has, to the row or to the page that it begins with.
+var (
+	sizeNames = regexp.MustCompile(`(?i)(^\$?(size|top|take|count|first|rows)|limit|page_?size|per_?page|max_?results|\[(limit|size)\])$`)
+	rowNames  = regexp.MustCompile(`(?i)^(\$?skip|offset|start|start_?at|from|page\[offset\])$`)
+	pageNames = regexp.MustCompile(`(?i)^(page|p|page_?(number|no|index)|page\[number\])$`)
+)
+
+// anyParameter is the first value of a parameter whose name matches.
+func anyParameter(query string, names *regexp.Regexp) string {
+	for part := range strings.SplitSeq(query, "&") {
+		given, value, _ := strings.Cut(part, "=")
+		if plain, err := url.QueryUnescape(given); err == nil && names.MatchString(plain) {
 			return value
 		}
 	}

@@ -27,7 +27,7 @@ func (SourceKind) Check(ctx context.Context, job connector.Job, found *check.Rep
 		found.Fail(check.At("source", "http", "connection"), err)
 		return connector.Unseen(), nil
 	}
-	s, err := open(ctx, job.Connections, from, job.Task.ExpressionParams(job.Parameters), checkPatience)
+	s, err := open(ctx, job.Connections, from, job.Task.ExpressionParams(job.Parameters), checkPatience, true)
 	if err != nil {
 		found.Fail(check.At("source", "http", "path"), err)
 		return connector.Unseen(), ctx.Err()
@@ -36,7 +36,11 @@ func (SourceKind) Check(ctx context.Context, job connector.Job, found *check.Rep
 	if s.empty {
 		found.Warnf(check.At("source", "http", "path"), "the first page has no rows, so that the columns that the task names could not be looked up")
 	}
-	return connector.Looked{Columns: s.Columns(), First: check.First(ctx, len(s.columns), s.Next)}, ctx.Err()
+	if s.ended {
+		found.Fail(check.At("source", "http", "next"), s.missing())
+	}
+	looked := connector.Looked{Columns: s.Columns(), First: check.First(ctx, len(s.columns), s.Next), Warnings: s.warnings()}
+	return looked, ctx.Err()
 }
 
 // Check asks the service with HEAD, which changes nothing, whether it is there. What it takes shows in a

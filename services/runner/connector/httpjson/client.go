@@ -119,16 +119,17 @@ func (r *refusal) failure(what, why string) error {
 }
 
 // get asks for a document once. The error is a *refusal, or ctx's.
-func (c *client) get(ctx context.Context, u *url.URL) (*http.Response, error) {
-	response, err := c.ask(ctx, http.MethodGet, u, nil, nil)
+func (c *client) get(ctx context.Context, u *url.URL, accepts string) (*http.Response, error) {
+	response, err := c.ask(ctx, http.MethodGet, u, nil, map[string]string{"Accept": accepts})
 	if err != nil {
 		return nil, err
 	}
-	if response.StatusCode != http.StatusOK && response.StatusCode != http.StatusNoContent {
-		_ = response.Body.Close()
-		return nil, c.refused(response)
+	switch response.StatusCode {
+	case http.StatusOK, http.StatusNonAuthoritativeInfo, http.StatusNoContent, http.StatusPartialContent:
+		return response, nil
 	}
-	return response, nil
+	defer func() { _ = response.Body.Close() }() // it only ends the request
+	return nil, c.refused(response)
 }
 
 // ask sends a request once, with the connection's headers and those of usual that it does not have. The
@@ -141,16 +142,20 @@ func (c *client) ask(ctx context.Context, method string, u *url.URL, body []byte
 		return nil, &refusal{why: "has an address that cannot be asked for"}
 	}
 	request.Header = c.to.Headers.Clone()
-	setDefault(request.Header, "Accept", "application/json")
 	for name, value := range usual {
 		setDefault(request.Header, name, value)
 	}
+	setDefault(request.Header, "Accept", "application/json")
 	response, err := c.http.Do(request)
 	if err != nil {
 		cancel(nil)
 		return nil, c.unreached(ctx, err)
 	}
 	response.Body = &listener{body: response.Body, silence: c.patience.silence, cancel: cancel}
+	if decode(response) != nil {
+		_ = response.Body.Close()
+		return nil, &refusal{why: "comes in a content coding other than gzip, deflate and br; set Accept-Encoding to gzip in the headers of the connection"}
+	}
 	return response, nil
 }
 
@@ -187,14 +192,15 @@ func (c *client) unreached(ctx context.Context, err error) error {
 func (c *client) refused(response *http.Response) error {
 	status := response.StatusCode
 	r := &refusal{status: status, why: "is answered " + strings.TrimSpace(strconv.Itoa(status)+" "+http.StatusText(status))}
+	limit := isLimit(response)
 	switch {
+	case limit || status == http.StatusRequestTimeout || status >= 500:
+		r.passing = true
+		r.wait = pause(response, limit)
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		r.why += "; correct the credentials in the headers of the connection"
 	case status == http.StatusNotFound:
 		r.why += "; correct path, or the url of the connection"
-	case status == http.StatusTooManyRequests || status == http.StatusRequestTimeout || status >= 500:
-		r.passing = true
-		r.wait = wait.RetryAfter(response.Header.Get("Retry-After"), time.Now())
 	}
 	return r
 }

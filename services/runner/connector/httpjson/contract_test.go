@@ -35,6 +35,10 @@ func TestSourceContract(t *testing.T) {
 						}}}
 					}
 				},
+				Warned: func(t *testing.T) connector.Job {
+					s := answers(t, map[string]string{"/members": `{"rows":[{"id":"1","name":"a"},{"id":"2","name":"b"}]}`})
+					return connector.Job{Connections: connect(t, s.URL), Task: &task.Definition{Source: &task.HTTPSource{Connection: "partner", Path: "/members", Items: "rows", Total: "total"}}}
+				},
 				Missing: func(t *testing.T) connector.Job {
 					s := answers(t, nil)
 					return connector.Job{Connections: connect(t, s.URL), Task: &task.Definition{Source: &task.HTTPSource{Connection: "partner", Path: "/members"}}}

@@ -28,13 +28,16 @@ func TestWhatIsNoPage(t *testing.T) {
 		"text":              {"hunter2", "is not valid JSON"},
 		"a list":            {`[{"id":1}]`, "has nothing at data, where source.http.items says"},
 		"an object":         {`{"data":{"id":1}}`, "has something at data that is not a list; correct source.http.items"},
-		"an error":          {`{"error":"hunter2"}`, "has nothing at data"},
+		"an error":          {`{"error":"hunter2"}`, "has no list of rows, and something at error: the service seems to say that it failed"},
+		"several errors":    {`{"errors":[{"message":"hunter2"}],"data":null}`, "and something at errors: the service seems"},
+		"not a success":     {`{"success":false,"total":0}`, "and something at success: the service seems"},
+		"another list":      {`{"dta":[{"id":1}],"next":null}`, "has nothing at data"},
 		"deeper":            {`{"x":{"data":[]}}`, "has nothing at data"},
 		"in a list":         {`[{"data":[{"id":1}]}]`, "has nothing at data"},
 		"twice":             {`{"data":[{"id":1}],"data":[{"id":2}]}`, "has its list of rows twice"},
 		"two documents":     {`{"data":[{"id":1}]}{"data":[{"id":2}]}`, "has something behind the end of its JSON"},
 		"no objects":        {`{"data":[1,"hunter2"]}`, "are not objects with columns; set source.http.items"},
-		"a link that is no": {`{"data":[{"id":1}],"next":{"href":"/"}}`, "has at next something that is not an address; correct source.http.next.link"},
+		"a link that is no": {`{"data":[{"id":1}],"next":{"to":"/"}}`, "has at next something that is not an address; correct source.http.next.link"},
 		"the same page":     {link("/"), "names as its next page one that has been read already"},
 		"another host":      {link("http://example.invalid/"), "names a next page outside the url of the connection, where its credentials must not go"},
 		"another scheme":    {link("ftp://127.0.0.1/"), "names a next page outside the url"},
@@ -138,7 +141,7 @@ func TestPassingFaults(t *testing.T) {
 	slow.attempts = 5
 	from := &task.HTTPSource{Connection: "partner", Path: "/", Items: "data", Next: &task.NextPage{Link: "next"}}
 	began := time.Now()
-	source, err := open(t.Context(), connect(t, s.URL), from, nil, slow)
+	source, err := open(t.Context(), connect(t, s.URL), from, nil, slow, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 var (
 	_ connector.Source      = (*Source)(nil)
+	_ connector.Warner      = (*Source)(nil)
 	_ connector.Destination = (*Destination)(nil)
 )
 
@@ -17,7 +18,7 @@ type SourceKind struct{}
 
 // Open asks for the job's first page.
 func (SourceKind) Open(ctx context.Context, job connector.Job) (connector.Source, error) {
-	return Open(ctx, job.Connections, source(job), job.Task.ExpressionParams(job.Parameters))
+	return open(ctx, job.Connections, source(job), job.Task.ExpressionParams(job.Parameters), usualPatience, job.Preview)
 }
 
 // DestinationKind sends rows as JSON.

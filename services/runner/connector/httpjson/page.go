@@ -5,9 +5,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"runhook/shared/task"
@@ -43,26 +45,17 @@ type page struct {
 	stack  []frame
 	// inItems: the list has begun and not ended. listed: it has begun. begun: the document has.
 	inItems, listed, begun bool
-	// next and total are what stands at their places; nil for nothing.
-	next, total json.Token
+	// found is what stands at places, where anything does.
+	found map[string]any
+	// count is what the page says of the number of all rows.
+	count count
+	// aside is what an object without the list tells of the reason.
+	aside aside
 
 	// rows counts the rows that were read; sum is of all their bytes.
 	rows int
 	sum  maphash.Hash
 	item json.RawMessage
-}
-
-// places are where a page has what is looked for, as names with dots.
-type places struct {
-	items, next, total string
-}
-
-func placesOf(from *task.HTTPSource) places {
-	p := places{items: from.Items, total: from.Total}
-	if from.Next != nil {
-		p.next = from.Next.Link + from.Next.From // a page is found by one of them
-	}
-	return p
 }
 
 // frame is an object or a list that has begun.
@@ -74,7 +67,8 @@ type frame struct {
 }
 
 func newPage(a *http.Response, where places, seed maphash.Seed) *page {
-	p := &page{answer: a, places: where, in: &bounded{in: a.Body}}
+	p := &page{answer: a, places: where, in: &bounded{in: a.Body}, found: map[string]any{}}
+	p.count.learnHeaders(a, where.total)
 	p.sum.SetSeed(seed)
 	text := bufio.NewReader(p.in)
 	p.in.left = maxItem
@@ -89,6 +83,9 @@ func newPage(a *http.Response, where places, seed maphash.Seed) *page {
 // read returns the next row's JSON, which is valid until the next call, and io.EOF when the whole
 // document has been read.
 func (p *page) read() ([]byte, error) {
+	if p.places.lines {
+		return p.line()
+	}
 	if !p.inItems {
 		if err := p.walk(); err != nil {
 			return nil, err
@@ -111,6 +108,21 @@ func (p *page) read() ([]byte, error) {
 	return nil, p.walk()
 }
 
+// line returns the next row of a page that has no list around its rows.
+func (p *page) line() ([]byte, error) {
+	p.in.left = maxItem
+	err := p.tokens.Decode(&p.item)
+	switch {
+	case errors.Is(err, io.EOF) && p.in.err == nil:
+		return nil, io.EOF
+	case err != nil:
+		return nil, p.explain(err)
+	}
+	p.rows++
+	_, _ = p.sum.Write(p.item) // a hash cannot fail
+	return p.item, nil
+}
+
 // walk reads up to the list of rows, and returns nil there; without one, or behind it, up to the end
 // of the document, which is io.EOF.
 func (p *page) walk() error {
@@ -131,6 +143,9 @@ func (p *page) walk() error {
 			continue
 		case top != nil && top.object && !top.valueNext:
 			top.key, top.valueNext = token.(string), true
+			if err := p.note(); err != nil {
+				return err
+			}
 			continue
 		}
 		if top == nil && p.begun {
@@ -143,16 +158,12 @@ func (p *page) walk() error {
 				return errTwice
 			}
 			p.listed = true
+			p.aside.null = token == nil
 			if delimiter != '[' && token != nil {
 				return errOther
 			}
 		}
-		if ok && path == p.places.next && path != "" {
-			p.next = token
-		}
-		if ok && path == p.places.total && path != "" {
-			p.total = token
-		}
+		p.aside.see(p.stack, delimiter, path, p.places.items)
 		switch {
 		case isDelimiter:
 			p.stack = append(p.stack, frame{object: delimiter == '{'})
@@ -171,10 +182,59 @@ func (p *page) end() error {
 	switch {
 	case !p.begun:
 		return errEmpty
-	case !p.listed:
-		return errNoList
+	case p.listed && !p.aside.null:
+		return io.EOF
+	case p.aside.fault != "":
+		return fmt.Errorf("has no list of rows, and something at %s: the service seems to say that it failed", p.aside.fault)
+	case p.listed, p.count.rank > 0 && p.count.rows == 0, p.aside.omits():
+		return io.EOF
 	}
-	return io.EOF
+	return errNoList
+}
+
+// note reads the value of a member whose name has been read, if it stands at a place or says something of
+// the page.
+func (p *page) note() error {
+	path, ok := p.path()
+	if !ok || path == p.places.items || strings.HasPrefix(p.places.items, path+".") {
+		return nil
+	}
+	name := p.top().key
+	beside := len(p.stack) == 1 || strings.HasPrefix(p.places.items, strings.TrimSuffix(path, name))
+	switch {
+	case p.places.has(path), beside && countNames[strings.ToLower(name)] != 0, len(p.stack) == 1 && slices.Contains(faultNames, name):
+	default:
+		return nil
+	}
+	var value any
+	p.in.left = maxItem
+	if err := p.tokens.Decode(&value); err != nil {
+		return p.explain(err)
+	}
+	p.top().valueNext = false
+	switch {
+	case p.places.has(path):
+		if path == p.places.total {
+			p.count.learn(value, path, declared)
+		}
+		p.found[path] = value
+	case beside && countNames[strings.ToLower(name)] != 0:
+		if p.places.total != task.NoTotal {
+			p.count.learn(value, path, countNames[strings.ToLower(name)])
+		}
+	case isFault(name, value):
+		p.aside.fault = name
+	}
+	return nil
+}
+
+// at is what the page has at a place, or a header of its answer.
+func (p *page) at(place string) (value any, there bool) {
+	if value, there = p.found[place]; !there && strings.Contains(place, "-") {
+		header := p.answer.Header.Get(place)
+		return header, header != ""
+	}
+	return value, there
 }
 
 func (p *page) top() *frame {

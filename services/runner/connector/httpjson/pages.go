@@ -1,10 +1,10 @@
 package httpjson
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -18,6 +18,11 @@ type pages struct {
 	// first is the address of the first page, url that of the present one, and number counts them.
 	first, url *url.URL
 	number     int
+	// size is how many rows the first page's address asks for, 0 if that is not known, and largest how many
+	// a page had.
+	size, largest int
+	// short: the page that was read last has fewer rows than a page can.
+	short bool
 	// seen are hashes of the addresses that were asked for.
 	seed maphash.Seed
 	seen map[uint64]bool
@@ -29,6 +34,7 @@ type pages struct {
 
 func newPages(first *url.URL, how *task.NextPage) pages {
 	p := pages{how: how, first: first, url: first, number: 1, seed: maphash.MakeSeed(), seen: map[uint64]bool{}}
+	p.size, _ = strconv.Atoi(anyParameter(first.RawQuery, sizeNames))
 	p.seen[maphash.String(p.seed, first.String())] = true
 	return p
 }
@@ -37,32 +43,50 @@ func newPages(first *url.URL, how *task.NextPage) pages {
 func (p *pages) counted() bool { return p.how != nil && p.how.Offset+p.how.Page != "" }
 
 // turn goes on to the page after one that has been read; false says that there is none. rows are
-// those of all pages so far.
-func (p *pages) turn(read *page, c *client, rows int64) (more bool, err error) {
-	if p.how == nil || p.counted() && read.rows == 0 {
+// those of all pages so far; missing says that, by the service's own count, there are more.
+func (p *pages) turn(read *page, c *client, rows int64, missing bool) (more bool, err error) {
+	if p.how == nil {
 		return false, nil
 	}
-	next, err := p.address(read, c, rows)
-	if next == nil || err != nil {
-		return false, err
-	}
-	hash := maphash.String(p.seed, next.String())
-	if p.seen[hash] {
-		return false, errors.New("names as its next page one that has been read already, so that there would be no end")
-	}
-	p.seen[hash] = true
+	sum, first := read.sum.Sum64(), p.number == 1
+	repeats := !first && sum == p.last
+	p.last = sum
+	p.largest = max(p.largest, read.rows)
+	p.short = read.rows < max(p.largest, p.size)
 	if p.empty++; read.rows > 0 {
 		p.empty = 0
 	}
+	promised, ended := p.promise(read)
+	if ended || !promised && !(missing && p.how.Page != "" && p.empty <= maxGap) && read.rows == 0 && (p.counted() || p.how.Row != "") {
+		return false, nil
+	}
+	next, err := p.address(read, c, rows)
+	if err != nil {
+		return false, err
+	}
+	if next == nil {
+		if promised {
+			return false, errors.New("says that there is another page, and not where; correct source.http.next")
+		}
+		return false, nil
+	}
+	hash := maphash.String(p.seed, next.String())
+	if p.seen[hash] {
+		itself := next.String() == p.url.String()
+		if !promised && (read.rows == 0 || itself && p.short && !first && !repeats) {
+			return false, nil // so some services say that there is none
+		}
+		return false, errors.New("names as its next page one that has been read already, so that there would be no end")
+	}
+	p.seen[hash] = true
 	if p.empty > maxEmptyPages {
 		return false, fmt.Errorf("is one of %d without any row, and still names a next one", p.empty)
 	}
 	if p.counted() {
-		sum := read.sum.Sum64()
-		if p.same++; p.number == 1 || sum != p.last {
+		if p.same++; !repeats || read.rows == 0 {
 			p.same = 0
 		}
-		if p.last = sum; p.same >= maxSamePages {
+		if p.same >= maxSamePages {
 			return false, fmt.Errorf("has the same rows as the %d before it; the service seems not to know the parameter %s of source.http.next", p.same, p.how.Offset+p.how.Page)
 		}
 	}
@@ -71,23 +95,60 @@ func (p *pages) turn(read *page, c *client, rows int64) (more bool, err error) {
 	return true, nil
 }
 
+// promise is what the page says of whether there is another one, where the task says that it does.
+func (p *pages) promise(read *page) (promised, ended bool) {
+	if value, there := read.at(p.how.More); there {
+		return yes(value), !yes(value)
+	}
+	if value, there := read.at(p.how.Pages); there {
+		if all, ok := whole(value); ok {
+			at := int64(p.number)
+			if begin, err := p.begin(p.how.Page, 1); err == nil && begin > 1 {
+				at += begin - 1
+			}
+			return at < all, at >= all
+		}
+	}
+	return false, false
+}
+
+// behind reports whether a service may say so with a status that there is no page behind the last.
+func (p *pages) behind(status int) bool {
+	switch status {
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusGone, http.StatusRequestedRangeNotSatisfiable, http.StatusUnprocessableEntity:
+		return p.counted() && p.number > 1
+	}
+	return false
+}
+
 // address is where the page after the one that was read is, nil for none.
 func (p *pages) address(read *page, c *client, rows int64) (*url.URL, error) {
 	switch how := p.how; {
 	case how.Header:
 		return p.follow(nextLink(read.answer.Header.Values("Link")), read, c)
 	case how.Link != "":
-		link, ok := read.next.(string)
-		if !ok && isSomething(read.next) {
+		value, _ := read.at(how.Link)
+		link, ok := address(value)
+		if !ok {
 			return nil, fmt.Errorf("has at %s something that is not an address; correct source.http.next.link", how.Link)
 		}
 		return p.follow(link, read, c)
-	case how.Cursor != "":
-		if !isSomething(read.next) {
+	case how.Row != "":
+		if read.rows == 0 {
 			return nil, nil
 		}
-		cursor, ok := scalar(read.next)
-		if !ok {
+		cursor, ok := scalar(member(read.item, how.Row))
+		if !ok || cursor == "" {
+			return nil, fmt.Errorf("has no single value at %s of its last row; correct source.http.next.row", how.Row)
+		}
+		return p.with(how.Cursor, cursor), nil
+	case how.Cursor != "":
+		value, _ := read.at(how.From)
+		cursor, ok := scalar(value)
+		switch {
+		case !isSomething(value) || cursor == "0": // where a first page begins, no next one does
+			return nil, nil
+		case !ok:
 			return nil, fmt.Errorf("has at %s something that is not a single value; correct source.http.next.from", how.From)
 		}
 		return p.with(how.Cursor, cursor), nil
@@ -141,28 +202,4 @@ func (p *pages) with(name, value string) *url.URL {
 	next := *p.first
 	next.RawQuery = withParameter(next.RawQuery, name, value)
 	return &next
-}
-
-// isSomething reports whether a page has a value at a place that names the next page.
-func isSomething(token json.Token) bool { return token != nil && token != "" && token != false }
-
-// scalar is a value as text.
-func scalar(token json.Token) (string, bool) {
-	switch v := token.(type) {
-	case string:
-		return v, true
-	case json.Number:
-		return v.String(), true
-	}
-	return "", false
-}
-
-// whole is a number of rows, 0 for anything else.
-func whole(token json.Token) int64 {
-	text, _ := scalar(token)
-	number, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || number < 0 {
-		return 0
-	}
-	return number
 }

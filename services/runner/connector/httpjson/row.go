@@ -2,6 +2,7 @@ package httpjson
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strconv"
@@ -71,13 +72,16 @@ func keys(item []byte) (names []string) {
 	return names
 }
 
-// exact keeps numbers from being rounded: a whole one becomes an int64 if it fits, any other stays the
-// digits that it is.
+// exact keeps numbers from being rounded: a whole one becomes an int64 if it fits, however it is written,
+// so that 1, 1.0 and 1e0 are one key. Any other stays the digits that it is.
 func exact(value any) any {
 	switch v := value.(type) {
 	case json.Number:
-		if whole, err := strconv.ParseInt(v.String(), 10, 64); err == nil && strconv.FormatInt(whole, 10) == v.String() {
-			return whole
+		if number, err := strconv.ParseInt(v.String(), 10, 64); err == nil {
+			return number
+		}
+		if number, err := strconv.ParseInt(wholeDigits(v.String()), 10, 64); err == nil {
+			return number
 		}
 	case map[string]any:
 		for name, member := range v {
@@ -89,6 +93,27 @@ func exact(value any) any {
 		}
 	}
 	return value
+}
+
+// wholeDigits are those of a number with a point or an exponent; empty if it is not whole, or longer than an
+// int64.
+func wholeDigits(number string) string {
+	digits, exponent, _ := strings.Cut(strings.ToLower(number), "e")
+	shift, err := strconv.Atoi(cmp.Or(exponent, "0"))
+	before, behind, _ := strings.Cut(digits, ".")
+	behind = strings.TrimRight(behind, "0")
+	if shift -= len(behind); err != nil || shift > 20 {
+		return ""
+	}
+	digits = before + behind
+	if shift >= 0 {
+		return digits + strings.Repeat("0", shift)
+	}
+	significant := strings.TrimRight(digits, "0")
+	if len(digits)-len(significant) < -shift {
+		return ""
+	}
+	return digits[:len(digits)+shift]
 }
 
 // brokenLetters reports whether an item could have an escape that is half a letter: the decoder puts

@@ -26,10 +26,19 @@ const (
 	sampleTime  = time.Second
 )
 
+// Where a person looks, the first page is read to its end, within this much text and time more.
+const (
+	lookBytes = 64 << 20
+	lookTime  = 10 * time.Second
+)
+
 // The bounds of what a service may do without giving rows that are new.
 const (
 	maxEmptyPages = 100
 	maxSamePages  = 2
+	// maxGap is how many pages without rows may come between others, if the service's count says that there
+	// are more.
+	maxGap = 10
 )
 
 // Source reads the rows of one http source. It belongs to one goroutine. Cells are what JSON has:
@@ -55,6 +64,10 @@ type Source struct {
 	page  *page
 	// breaks is how often the page broke off without a row more.
 	breaks int
+	// looking: the first rows are for a person to see, and what a run fails for at its end is a warning.
+	looking bool
+	// sure is what the pages that have been read show of the task's places.
+	sure sure
 	// seed is that of all hashes.
 	seed maphash.Seed
 	// rows and total are of all pages; total is 0 until a page says it.
@@ -65,10 +78,10 @@ type Source struct {
 // Open asks for the first page and reads the columns from its first rows. params are the task's
 // parameters as expressions see them. Whatever is wrong is a [*run.Failure], or ctx's error.
 func Open(ctx context.Context, connections *connection.Set, from *task.HTTPSource, params map[string]any) (*Source, error) {
-	return open(ctx, connections, from, params, usualPatience)
+	return open(ctx, connections, from, params, usualPatience, false)
 }
 
-func open(ctx context.Context, connections *connection.Set, from *task.HTTPSource, params map[string]any, p patience) (*Source, error) {
+func open(ctx context.Context, connections *connection.Set, from *task.HTTPSource, params map[string]any, p patience, looking bool) (*Source, error) {
 	to, err := connections.HTTP(from.Connection)
 	if err != nil {
 		return nil, err
@@ -77,7 +90,7 @@ func open(ctx context.Context, connections *connection.Set, from *task.HTTPSourc
 	if err != nil {
 		return nil, run.Failf("source.http.path: %v", err)
 	}
-	s := &Source{from: from, client: newClient(to, p), seed: maphash.MakeSeed(), index: map[string]int{}}
+	s := &Source{from: from, client: newClient(to, p), seed: maphash.MakeSeed(), index: map[string]int{}, looking: looking}
 	if s.first, err = s.client.locate("source.http.path", target); err != nil {
 		return nil, err
 	}
@@ -93,7 +106,7 @@ func open(ctx context.Context, connections *connection.Set, from *task.HTTPSourc
 // readSample reads the first rows for the columns that they have.
 func (s *Source) readSample() error {
 	limit := time.Now().Add(sampleTime)
-	for bytes := 0; len(s.sample) < sampleRows && bytes < sampleBytes; {
+	for bytes := 0; len(s.sample) < sampleRows && bytes < sampleBytes && time.Now().Before(limit) || s.looking && s.firstPage() && bytes < lookBytes && time.Since(limit) < lookTime; {
 		item, err := s.read()
 		if errors.Is(err, io.EOF) {
 			break
@@ -106,11 +119,11 @@ func (s *Source) readSample() error {
 		}
 		s.sample = append(s.sample, slices.Clone(item))
 		bytes += len(item)
-		if time.Now().After(limit) {
-			break
-		}
 	}
 	if len(s.sample) > 0 && len(s.columns) == 0 {
+		if s.from.Lines {
+			return run.Failf("the lines of %s are not objects with columns; remove source.http.format: ndjson if the page is one JSON document", s.place(1))
+		}
 		return run.Failf("the rows of %s are not objects with columns; set source.http.items to where the list of objects is", s.place(1))
 	}
 	for _, name := range s.from.Columns {
@@ -168,6 +181,9 @@ func (s *Source) read() ([]byte, error) {
 			continue
 		}
 		item, err := s.page.read()
+		if errors.Is(err, errEmpty) && s.pages.counted() && s.pages.number > 1 {
+			err = io.EOF // a page behind the last
+		}
 		switch {
 		case err == nil:
 			s.rows++
@@ -183,18 +199,26 @@ func (s *Source) read() ([]byte, error) {
 			}
 		}
 	}
+	if err := s.missing(); err != nil && !s.looking {
+		return nil, err
+	}
 	return nil, io.EOF
 }
+
+// firstPage reports whether the first page has not been read to its end.
+func (s *Source) firstPage() bool { return s.page != nil && s.pages.number == 1 }
 
 // turn asks for the page that is next.
 func (s *Source) turn() error {
 	a, err := s.ask(0)
 	refused, ok := errors.AsType[*refusal](err)
 	switch {
-	case ok && refused.status == http.StatusNotFound && s.pages.counted() && s.total > 0 && s.rows >= s.total:
-		// Some services say so that there is no page behind the last.
+	case ok && s.pages.behind(refused.status) && (s.pages.short || s.sure.counts.rank > guessed && s.missing() == nil):
 		s.ended = true
 		return nil
+	case ok && s.pages.behind(refused.status):
+		refused.why += "; if that means that there is no such page, set source.http.total or source.http.next.pages, by which a run knows the last one"
+		return s.fail(refused)
 	case ok:
 		return s.fail(err)
 	case err != nil:
@@ -211,7 +235,7 @@ func (s *Source) turn() error {
 // ask asks for the page until it comes, or there is no hope. made attempts have failed before.
 func (s *Source) ask(made int) (*http.Response, error) {
 	for {
-		a, err := s.client.get(s.reading, s.pages.url)
+		a, err := s.client.get(s.reading, s.pages.url, s.accepts())
 		made++
 		refused, ok := errors.AsType[*refusal](err)
 		if !ok {
@@ -232,6 +256,14 @@ func (s *Source) ask(made int) (*http.Response, error) {
 			return nil, refused
 		}
 	}
+}
+
+// accepts is the kind of document that is asked for.
+func (s *Source) accepts() string {
+	if s.from.Lines {
+		return "application/x-ndjson, application/json"
+	}
+	return "application/json"
 }
 
 // resume reads a page again whose connection broke, up to where it had been read.
@@ -273,7 +305,8 @@ func (s *Source) finish() error {
 	p.close()
 	s.page = nil
 	s.learnTotal(p)
-	more, err := s.pages.turn(p, s.client, s.rows)
+	s.sure.learn(p, s.pages.number)
+	more, err := s.pages.turn(p, s.client, s.rows, s.missing() != nil)
 	if err != nil {
 		return s.fail(err)
 	}
@@ -282,15 +315,20 @@ func (s *Source) finish() error {
 }
 
 func (s *Source) learnTotal(p *page) {
-	if total := whole(p.total); total > 0 {
-		s.total = total
+	if p.count.rank > guessed && p.count.rows > 0 {
+		s.total = p.count.rows
 	}
 }
 
 // place is how messages name a page.
 func (s *Source) place(number int) string {
+	return fmt.Sprintf("page %d of %s", number, s.whole())
+}
+
+// path is the first page's, without its query.
+func (s *Source) path() string {
 	path, _, _ := strings.Cut(s.from.Path, "?")
-	return fmt.Sprintf("page %d of %s, connection %s,", number, path, s.from.Connection)
+	return path
 }
 
 // fail says which page something is wrong with. ctx's error stays what it is.
@@ -305,7 +343,7 @@ func (s *Source) fail(err error) error {
 	case errors.Is(err, errOther) && at != "":
 		return run.Failf("%s has something at %s that is not a list; correct %s", s.place(s.pages.number), at, items)
 	case errors.Is(err, errOther):
-		return run.Failf("%s is not a list; set %s to where in it the list of rows is, like data.people", s.place(s.pages.number), items)
+		return run.Failf("%s is not a list; set %s to where in it the list of rows is, like data.people, or source.http.format to ndjson if each line is a row", s.place(s.pages.number), items)
 	}
 	if refused, ok := errors.AsType[*refusal](err); ok {
 		return refused.failure(s.place(s.pages.number), refused.why)

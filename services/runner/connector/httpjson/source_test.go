@@ -79,10 +79,17 @@ func connect(t testing.TB, url string) *connection.Set {
 // read reads all rows, each as JSON, faults as "row N: …"; err is what ended the source.
 func read(t testing.TB, url string, from *task.HTTPSource, params map[string]any) (rows []string, err error) {
 	t.Helper()
+	rows, _, err = readWarned(t, url, from, params)
+	return rows, err
+}
+
+// readWarned is read, with what the source warns of.
+func readWarned(t testing.TB, url string, from *task.HTTPSource, params map[string]any) (rows, warnings []string, err error) {
+	t.Helper()
 	from.Connection = "partner"
-	s, err := open(t.Context(), connect(t, url), from, params, quick)
+	s, err := open(t.Context(), connect(t, url), from, params, quick, false)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer s.Close()
 	cells := make([]any, len(s.Columns().Names))
@@ -95,10 +102,10 @@ func read(t testing.TB, url string, from *task.HTTPSource, params map[string]any
 			continue
 		}
 		if errors.Is(err, io.EOF) {
-			return rows, nil
+			return rows, s.Warnings(), nil
 		}
 		if err != nil {
-			return rows, err
+			return rows, nil, err
 		}
 		text, err := json.Marshal(cells)
 		if err != nil {
@@ -193,7 +200,7 @@ func TestParametersReachTheService(t *testing.T) {
 // Values come digit for digit; what one row has wrong is its own.
 func TestRows(t *testing.T) {
 	s := answers(t, map[string]string{"/": `[
-		{"id": 9007199254740993, "price": 0.10, "big": 123456789012345678901234567890, "e": 1e3, "on": true, "none": null, "who": {"city": "Köln", "n": 7}, "tags": [1, "a"]},
+		{"id": 9007199254740993, "price": 0.10, "big": 123456789012345678901234567890, "e": 1.50e3, "on": true, "none": null, "who": {"city": "Köln", "n": 7}, "tags": [1, "a"]},
 		{"id": 2, "other": 1},
 		{"id": 3, "id": 4},
 		[1],
@@ -206,7 +213,7 @@ func TestRows(t *testing.T) {
 	rows, err := read(t, s.URL, &task.HTTPSource{Path: "/", Columns: []string{"absent", "id"}}, nil)
 	want := []string{
 		// id, price, big, e, on, none, who, tags, other, late, absent
-		`[9007199254740993,0.10,123456789012345678901234567890,1e3,true,null,{"city":"Köln","n":7},[1,"a"],null,null,null]`,
+		`[9007199254740993,0.10,123456789012345678901234567890,1500,true,null,{"city":"Köln","n":7},[1,"a"],null,null,null]`,
 		`[2,null,null,null,null,null,null,null,1,null,null]`,
 		`row 3: id is there twice`,
 		`row 4: is not an object with columns`,
@@ -214,7 +221,7 @@ func TestRows(t *testing.T) {
 		`row 6: who has half a letter in it`,
 		`[null,null,null,null,null,null,"😀 ` + "\uFFFD" + `",null,null,null,null]`,
 		`row 8: is not valid UTF-8`,
-		`[-0,null,null,null,null,"\u0000",null,null,null,"x",null]`,
+		`[0,null,null,null,null,"\u0000",null,null,null,"x",null]`,
 	}
 	if err != nil || strings.Join(rows, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got %v\n%s\nwant\n%s", err, strings.Join(rows, "\n"), strings.Join(want, "\n"))
@@ -268,7 +275,7 @@ func TestNextLetsGo(t *testing.T) {
 		<-held
 		cancel()
 	}()
-	source, err := open(ctx, connect(t, s.URL), from, nil, usualPatience)
+	source, err := open(ctx, connect(t, s.URL), from, nil, usualPatience, false)
 	if err == nil {
 		defer source.Close()
 		cells := make([]any, 1)

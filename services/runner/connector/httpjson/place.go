@@ -1,0 +1,174 @@
+package httpjson
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"runhook/shared/task"
+)
+
+// places are where a page has what is looked for, as names with dots.
+type places struct {
+	items string
+	// lines: each line of the page is a row.
+	lines bool
+	// next is where the next page or its cursor is, more whether there is one, pages how many there are,
+	// total how many rows.
+	next, more, pages, total string
+}
+
+func placesOf(from *task.HTTPSource) places {
+	p := places{items: from.Items, lines: from.Lines, total: from.Total}
+	if from.Next != nil {
+		// A page is found by one of them.
+		p.next, p.more, p.pages = from.Next.Link+from.Next.From, from.Next.More, from.Next.Pages
+	}
+	return p
+}
+
+func (p places) has(path string) bool {
+	return path != "" && (path == p.next || path == p.more || path == p.pages || path == p.total)
+}
+
+// address is the one that a page has at the place of the next: as text, as an object with href or url,
+// or as a list of such objects, of which one is rel or relation next.
+func address(value any) (link string, ok bool) {
+	switch v := value.(type) {
+	case string:
+		return v, true
+	case map[string]any:
+		for _, name := range []string{"href", "url", "uri"} {
+			if to, given := v[name]; given {
+				link, ok := to.(string)
+				return link, ok || to == nil
+			}
+		}
+	case []any:
+		related := false
+		for _, entry := range v {
+			object, _ := entry.(map[string]any)
+			for _, name := range []string{"rel", "relation"} {
+				relation, given := object[name]
+				related = related || given
+				if isNext(relation) {
+					return address(object)
+				}
+			}
+		}
+		if len(v) == 1 && !related {
+			return address(v[0])
+		}
+		return "", related || len(v) == 0 // none of them is the next
+	}
+	return "", !isSomething(value)
+}
+
+// isNext reports whether a relation, or one of several, is next.
+func isNext(relation any) bool {
+	switch v := relation.(type) {
+	case string:
+		return slices.ContainsFunc(strings.Fields(v), func(word string) bool { return strings.EqualFold(word, "next") })
+	case []any:
+		return slices.ContainsFunc(v, isNext)
+	}
+	return false
+}
+
+// member is what a row has at a name, which may have dots in it or lead through objects.
+func member(row []byte, name string) any {
+	var value map[string]any
+	decoder := json.NewDecoder(strings.NewReader(string(row)))
+	decoder.UseNumber()
+	if decoder.Decode(&value) != nil {
+		return nil
+	}
+	for rest := name; ; {
+		if found, ok := value[rest]; ok {
+			return found
+		}
+		first, behind, deeper := strings.Cut(rest, ".")
+		if value, _ = value[first].(map[string]any); !deeper || value == nil {
+			return nil
+		}
+		rest = behind
+	}
+}
+
+// isSomething reports whether a page has a value at a place that names the next page: not null, false, or
+// an empty text, list or object, which services write where there is none.
+func isSomething(value any) bool {
+	switch v := value.(type) {
+	case []any:
+		return len(v) > 0
+	case map[string]any:
+		return len(v) > 0
+	}
+	return value != nil && value != "" && value != false
+}
+
+// scalar is a value as text.
+func scalar(value any) (string, bool) {
+	switch v := value.(type) {
+	case string:
+		return v, true
+	case json.Number:
+		return v.String(), true
+	}
+	return "", false
+}
+
+// yes is what a page says of whether there is another one.
+func yes(value any) bool {
+	if text, ok := scalar(value); ok {
+		return !slices.Contains([]string{"", "0", "false", "no", "n", "f"}, strings.ToLower(text))
+	}
+	return isSomething(value)
+}
+
+// aside is what an object without the list of rows has instead, by which one that leaves an empty list out
+// is told from one of another kind.
+type aside struct {
+	// null: the list is null. object: the document is an object. elsewhere: it has a list that may be the
+	// one of the rows.
+	null, object, elsewhere bool
+	// fault is the member by which it says that something failed.
+	fault string
+}
+
+// omits reports whether the list is left out, rather than in another place.
+func (a aside) omits() bool { return a.object && !a.elsewhere }
+
+// see looks at a value that begins below the stack.
+func (a *aside) see(stack []frame, delimiter json.Delim, path, items string) {
+	switch {
+	case len(stack) == 0:
+		a.object = delimiter == '{'
+	case delimiter == '{' && !stack[len(stack)-1].object:
+		for _, f := range stack {
+			if f.object && strings.Contains(strings.ToLower(f.key), "link") {
+				return // links are a list of objects in many services
+			}
+		}
+		a.elsewhere = true
+	case delimiter == '[' && items != "" && path != items:
+		a.elsewhere = a.elsewhere || lastName(path) == lastName(items)
+	}
+}
+
+func lastName(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
+
+// faultNames are members by which services say, with status 200, that they failed.
+var faultNames = []string{"error", "errors", "Error", "Errors", "fault", "Fault", "exception", "errorCode", "error_code", "errorMessage", "error_message", "ok", "success", "Success", "status"}
+
+func isFault(name string, value any) bool {
+	switch strings.ToLower(name) {
+	case "ok", "success":
+		return value == false || value == "false"
+	case "status":
+		text, _ := value.(string)
+		return slices.Contains([]string{"error", "fail", "failed", "failure"}, strings.ToLower(text))
+	}
+	text, _ := scalar(value)
+	return isSomething(value) && text != "0"
+}
