@@ -105,6 +105,7 @@ func TestAddressesOfTheServiceKeepTheirText(t *testing.T) {
 func TestRowsGoToTheWrittenPath(t *testing.T) {
 	for path, want := range map[string]string{
 		"/in?q=a;b&k=50%&flag":       "/in?q=a;b&k=50%&flag",
+		"/in?":                       "/in?",
 		"odata/$batch?x=%20+'y'&&":   "/odata/$batch?x=%20+'y'&&",
 		"/a%2Fb/Zürich c|?d e=\"f\"": "/a%2Fb/Z%C3%BCrich%20c%7C?d%20e=\"f\"",
 	} {

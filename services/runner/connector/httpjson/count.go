@@ -40,8 +40,8 @@ type count struct {
 
 // learn takes a value for the number, unless something surer has said it.
 func (c *count) learn(value any, where string, rank rank) {
-	number, isNumber := value.(json.Number)
-	if rows, ok := whole(value); ok && rank >= c.rank && (rank > guessed || isNumber && number != "") {
+	_, isNumber := value.(json.Number)
+	if rows, ok := whole(value); ok && rank >= c.rank && (rank > guessed || isNumber) {
 		*c = count{rank, rows, where}
 	}
 }

@@ -112,9 +112,17 @@ func TestContentCodings(t *testing.T) {
 			}
 		})
 	}
-	s := script(t, map[string]said{"/": {body: text, headers: []string{"Content-Encoding: zstd"}}, "/empty": {status: 204, headers: []string{"Content-Encoding: br"}}})
+	s := script(t, map[string]said{"/long": {body: pack(brotli, ids(1, 3*sampleRows)), headers: []string{"Content-Encoding: br"}}, "/": {body: text, headers: []string{"Content-Encoding: zstd"}}, "/empty": {status: 204, headers: []string{"Content-Encoding: br"}}})
 	if _, err := read(t, s.URL, &task.HTTPSource{Path: "/", Items: "d"}, nil); err == nil || !strings.Contains(err.Error(), "comes in a content coding other than gzip, deflate and br; set Accept-Encoding to gzip in the headers") {
 		t.Errorf("got %v", err)
+	}
+	source, err := Open(t.Context(), connect(t, s.URL), &task.HTTPSource{Connection: "partner", Path: "/long"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	if part, _ := source.Progress(); part != 0 { // the length is that of the coding
+		t.Errorf("%v of the text was read", part)
 	}
 	if rows, err := read(t, s.URL, &task.HTTPSource{Path: "/empty", Items: "d"}, nil); err != nil || len(rows) != 0 {
 		t.Errorf("got %v, %v", rows, err)

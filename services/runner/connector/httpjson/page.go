@@ -200,7 +200,7 @@ func (p *page) note() error {
 		return nil
 	}
 	name := p.top().key
-	beside := len(p.stack) == 1 || strings.HasPrefix(p.places.items, strings.TrimSuffix(path, name))
+	beside := strings.HasPrefix(p.places.items, strings.TrimSuffix(path, name)) // or at the top
 	switch {
 	case p.places.has(path), beside && countNames[strings.ToLower(name)] != 0, len(p.stack) == 1 && slices.Contains(faultNames, name):
 	default:

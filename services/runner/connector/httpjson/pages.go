@@ -57,7 +57,7 @@ func (p *pages) turn(read *page, c *client, rows int64, missing bool) (more bool
 		p.empty = 0
 	}
 	promised, ended := p.promise(read)
-	if ended || !promised && !(missing && p.how.Page != "" && p.empty <= maxGap) && read.rows == 0 && (p.counted() || p.how.Row != "") {
+	if ended || !promised && !(missing && p.how.Page != "" && p.empty <= maxGap) && read.rows == 0 && p.counted() {
 		return false, nil
 	}
 	next, err := p.address(read, c, rows)

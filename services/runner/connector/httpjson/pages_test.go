@@ -1,6 +1,8 @@
 package httpjson
 
 import (
+	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -87,6 +89,12 @@ func TestWaysToTheNextPage(t *testing.T) {
 		"a cursor that the service does not know": {cursor, task.HTTPSource{Path: "/?limit=9"}, map[string]said{
 			"/?limit=9": page(1, 2, `,"to":2`), "/?limit=9&at=2": page(1, 2, `,"to":2`),
 		}, 0, "names as its next page one that has been read already"},
+		"a short first page that names itself": {&task.NextPage{Link: "next"}, task.HTTPSource{Path: "/?limit=5"}, map[string]said{
+			"/?limit=5": page(1, 2, `,"next":"/?limit=5"`),
+		}, 0, "names as its next page one that has been read already"},
+		"a cursor that repeats and promises more": {&task.NextPage{Cursor: "at", From: "to", More: "more"}, task.HTTPSource{}, map[string]said{
+			"/": page(1, 2, `,"to":2`), "/?at=2": page(1, 0, `,"to":2,"more":true`),
+		}, 0, "names as its next page one that has been read already"},
 		"a link that leads back": {&task.NextPage{Link: "next"}, task.HTTPSource{}, map[string]said{
 			"/": page(1, 2, `,"next":"/2"`), "/2": page(3, 3, `,"next":"/"`),
 		}, 0, "names as its next page one that has been read already"},
@@ -102,6 +110,7 @@ func TestWaysToTheNextPage(t *testing.T) {
 		"400 before all rows":                       {byPage, task.HTTPSource{Total: "total"}, map[string]said{"/": page(1, 2, `,"total":5`), "/?p=2": page(3, 3, `,"total":5`), "/?p=3": bad}, 0, "3 rows of /, connection partner, were read, and the service says at total that there are 5"},
 		"404 for a cursor":                          {cursor, task.HTTPSource{}, map[string]said{"/": page(1, 2, `,"to":2`), "/?at=2": page(3, 3, `,"to":3`)}, 0, "is answered 404 Not Found; correct path"},
 		"nothing behind the last":                   {byPage, task.HTTPSource{}, map[string]said{"/": page(1, 2, ``), "/?p=2": {body: " \n"}}, 2, ""},
+		"nothing in brotli":                         {byPage, task.HTTPSource{}, map[string]said{"/": page(1, 2, ``), "/?p=2": {headers: []string{"Content-Encoding: br"}}}, 2, ""},
 		"nothing for a cursor":                      {cursor, task.HTTPSource{}, map[string]said{"/": page(1, 2, `,"to":2`), "/?at=2": {}}, 0, "page 2 of /, connection partner, is empty"},
 		"an empty page in the middle": {byPage, task.HTTPSource{Total: "total"}, map[string]said{
 			"/": page(1, 2, `,"total":5`), "/?p=2": page(1, 0, `,"total":5`), "/?p=3": page(1, 0, ``), "/?p=4": page(3, 5, ``), "/?p=5": page(1, 0, ``),
@@ -131,6 +140,21 @@ func TestWaysToTheNextPage(t *testing.T) {
 				t.Errorf("got %v, %v after %q", rows, err, s.requests())
 			}
 		})
+	}
+}
+
+// Pages without rows are passed over up to a bound, whatever the service says that there is.
+func TestGapHasAnEnd(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		rows := "[]"
+		if r.URL.RawQuery == "" {
+			rows = ids(1, 2)
+		}
+		fmt.Fprintf(w, `{"total":99,"d":%s}`, rows)
+	})
+	_, err := read(t, s.URL, &task.HTTPSource{Path: "/", Items: "d", Next: &task.NextPage{Page: "p"}}, nil)
+	if err == nil || !strings.Contains(err.Error(), "2 rows of /, connection partner, were read, and the service says at total that there are 99") || len(s.requests()) != maxGap+2 {
+		t.Errorf("got %v after %d requests", err, len(s.requests()))
 	}
 }
 

@@ -94,23 +94,35 @@ func TestRowsAreComparedWithTheTotal(t *testing.T) {
 		"all":                {answers: map[string]said{"/": {body: `{"total":3,"d":` + three + `}`}}, from: task.HTTPSource{Items: "d", Total: "total"}, rows: 3},
 		"no comparison":      {answers: map[string]said{"/": {body: `{"total":7,"d":` + three + `}`, headers: []string{"X-Total-Count: 9"}}}, from: task.HTTPSource{Items: "d", Total: "none"}, rows: 3},
 		"a sum of money":     {answers: map[string]said{"/": {body: `{"total":17.5,"d":` + three + `}`}}, from: task.HTTPSource{Items: "d"}, rows: 3},
+		"a sum in a text":    {answers: map[string]said{"/": {body: `{"total":"9","d":` + three + `}`}}, from: task.HTTPSource{Items: "d"}, rows: 3},
+		"from its page on":   {path: "/?nr=3", answers: map[string]said{"/?nr=3": {body: three, headers: []string{"X-Total-Count: 9"}}, "/?nr=4": {body: "[]"}}, from: task.HTTPSource{Next: &task.NextPage{Page: "nr"}}, rows: 3},
 		"the page's rows":    {answers: map[string]said{"/": {body: `{"total":3,"d":` + three + `,"next":"/2"}`}, "/2": {body: `{"total":1,"d":[{"id":4}],"next":null}`}}, from: task.HTTPSource{Items: "d", Next: links}, rows: 4},
 		"unknown":            {answers: map[string]said{"/": {body: three, headers: []string{"Content-Range: 0-2/*"}}}, rows: 3},
 		"bytes":              {answers: map[string]said{"/": {body: three, headers: []string{"Content-Range: bytes 0-2/999"}}}, rows: 3},
 		"a name in a row":    {answers: map[string]said{"/": {body: `{"d":[{"id":1,"total":9},{"id":2},{"id":3}],"x":{"total":9}}`}}, from: task.HTTPSource{Items: "d"}, rows: 3},
 		"from an offset on":  {path: "/?offset=4", answers: map[string]said{"/?offset=4": {body: three, headers: []string{"X-Total-Count: 7"}}}, rows: 3},
-		"by an offset of it": {path: "/?skip=4", answers: map[string]said{"/?skip=4": {body: three, headers: []string{"X-Total-Count: 7"}}, "/?skip=7": {body: "[]"}}, from: task.HTTPSource{Next: &task.NextPage{Offset: "skip"}}, rows: 3},
+		"by an offset of it": {path: "/?begin=4", answers: map[string]said{"/?begin=4": {body: three, headers: []string{"X-Total-Count: 7"}}, "/?begin=7": {body: "[]"}}, from: task.HTTPSource{Next: &task.NextPage{Offset: "begin"}}, rows: 3},
 		"from a page on":     {path: "/?page=3", answers: map[string]said{"/?page=3": {body: three, headers: []string{"X-Total-Count: 7"}}}, rows: 3},
 		"a row came meanwhile": {
 			answers: map[string]said{"/": {body: `{"total":6,"d":` + three + `,"next":"/2"}`}, "/2": {body: `{"total":7,"d":` + ids(4, 6) + `,"next":null}`}},
 			from:    task.HTTPSource{Items: "d", Total: "total", Next: links}, rows: 6,
 		},
+		"a row went meanwhile": {
+			answers: map[string]said{"/": {body: `{"total":6,"d":` + three + `,"next":"/2"}`}, "/2": {body: `{"total":5,"d":` + ids(4, 6) + `,"next":null}`}},
+			from:    task.HTTPSource{Items: "d", Total: "total", Next: links}, rows: 6,
+		},
+		"a header and a usual name": {answers: map[string]said{"/": {body: `{"total":9,"d":` + three + `}`, headers: []string{"X-Total: 3"}}}, from: task.HTTPSource{Items: "d"}, rows: 3},
+		"a place and a header":      {answers: map[string]said{"/": {body: `{"n":3,"d":` + three + `}`, headers: []string{"X-Total: 9"}}}, from: task.HTTPSource{Items: "d", Total: "n"}, rows: 3},
 		"more": {
 			answers: map[string]said{"/": {body: `{"total":2,"d":` + three + `}`}}, from: task.HTTPSource{Items: "d", Total: "total"}, rows: 3,
 			warns: "3 rows of /, connection partner, were read, and the service says at total that there are 2; some may have come twice",
 		},
 		"a total that is nowhere": {
 			answers: map[string]said{"/": {body: `{"totle":3,"d":` + three + `}`}}, from: task.HTTPSource{Items: "d", Total: "total"}, rows: 3,
+			warns: "no page of /, connection partner, has anything at total, where source.http.total looks for the number of all rows; correct it if there is more",
+		},
+		"a total that is nowhere, of two pages": {
+			answers: map[string]said{"/": {body: `{"d":` + three + `,"next":"/2"}`}, "/2": {body: `{"d":[{"id":4}]}`}}, from: task.HTTPSource{Items: "d", Total: "total", Next: links}, rows: 4,
 			warns: "no page of /, connection partner, has anything at total, where source.http.total looks for the number of all rows; correct it if there is more",
 		},
 		"a cursor that is nowhere": {
@@ -157,6 +169,9 @@ func TestLookAtASourceThatEndsTooEarly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer from.Close()
+	if _, total := from.Progress(); total != 0 {
+		t.Errorf("a number that is guessed became the total, %d", total)
+	}
 	for range 3 {
 		if _, err := from.Next(t.Context(), make([]any, 1)); err != nil {
 			t.Error(err)
@@ -175,7 +190,7 @@ func TestLookAtASourceThatEndsTooEarly(t *testing.T) {
 // What follows the rows of a long first page is seen by whoever looks.
 func TestLookGoesToTheEndOfTheFirstPage(t *testing.T) {
 	s := script(t, map[string]said{
-		"/":  {body: `{"d":` + ids(1, sampleRows+500) + `,"next":"/2"}`},
+		"/":  {body: `{"total":9999,"d":` + ids(1, sampleRows+500) + `,"next":"/2"}`},
 		"/2": {body: `{"d":` + ids(1, 9) + `}`},
 	})
 	job := connector.Job{Connections: connect(t, s.URL), Task: &task.Definition{Source: &task.HTTPSource{
@@ -185,5 +200,27 @@ func TestLookGoesToTheEndOfTheFirstPage(t *testing.T) {
 	looked, err := SourceKind{}.Check(t.Context(), job, &found)
 	if err != nil || len(found.Findings) != 0 || len(looked.Warnings) != 1 || !strings.Contains(looked.Warnings[0], "source.http.total looks") || len(s.requests()) != 2 {
 		t.Errorf("a look saw %q and found %v, %v after %q", looked.Warnings, found, err, s.requests())
+	}
+	job.Preview = true
+	from, err := SourceKind{}.Open(t.Context(), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	if got := connector.Warnings(from); fmt.Sprint(got) != fmt.Sprint(looked.Warnings) {
+		t.Errorf("a preview that has not come to the end warns of %q", got)
+	}
+}
+
+// Whoever looks is told of a place where nothing is, though all rows are there this time.
+func TestLookSaysWhatIsAbsentThoughAllIsThere(t *testing.T) {
+	s := script(t, map[string]said{"/": {body: `{"total":3,"d":` + ids(1, 3) + `}`}})
+	job := connector.Job{Connections: connect(t, s.URL), Task: &task.Definition{Source: &task.HTTPSource{
+		Connection: "partner", Path: "/", Items: "d", Next: &task.NextPage{Link: "next"}, Total: "total",
+	}}}
+	var found check.Report
+	looked, err := SourceKind{}.Check(t.Context(), job, &found)
+	if err != nil || len(found.Findings) != 0 || len(looked.Warnings) != 1 || !strings.Contains(looked.Warnings[0], "has anything at next") {
+		t.Errorf("a look saw %q and found %v, %v", looked.Warnings, found, err)
 	}
 }
