@@ -39,7 +39,7 @@ func (SourceKind) Check(ctx context.Context, job connector.Job, found *check.Rep
 	if s.ended {
 		found.Fail(check.At("source", "http", "next"), s.missing())
 	}
-	looked := connector.Looked{Columns: s.Columns(), First: check.First(ctx, len(s.columns), s.Next), Warnings: s.warnings()}
+	looked := connector.Looked{Columns: s.Columns(), Types: s.Types(), First: check.First(ctx, len(s.columns), s.Next), Warnings: s.warnings()}
 	return looked, ctx.Err()
 }
 

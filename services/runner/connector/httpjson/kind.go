@@ -10,6 +10,7 @@ import (
 var (
 	_ connector.Source      = (*Source)(nil)
 	_ connector.Warner      = (*Source)(nil)
+	_ connector.Typed       = (*Source)(nil)
 	_ connector.Destination = (*Destination)(nil)
 )
 

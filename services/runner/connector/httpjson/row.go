@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"runhook/services/runner/check"
 	"runhook/services/runner/row"
 )
 
@@ -53,6 +54,37 @@ func readRow(item []byte, index map[string]int, columns []string, cells []any) *
 		return row.Faultf("", "is nested too deep")
 	}
 	return nil
+}
+
+// typesOf says which columns have nothing but numbers in these rows, and none that a double would round: one that
+// is made for them takes values of any kind, so that numbers stay numbers, and text of a later row is no
+// fault.
+func typesOf(rows [][]byte, index map[string]int, columns []string) []check.Column {
+	types := make([]check.Column, len(columns))
+	others := make([]bool, len(columns))
+	cells := make([]any, len(columns))
+	for _, item := range rows {
+		clear(cells)
+		if readRow(item, index, columns, cells) != nil {
+			continue
+		}
+		for i, cell := range cells {
+			number, isNumber := cell.(json.Number)
+			_, isWhole := cell.(int64)
+			digits, _, _ := strings.Cut(strings.ToLower(number.String()), "e")
+			switch {
+			case cell == nil:
+			case isWhole || isNumber && len(digits) <= 15:
+				types[i].Stored = true
+			default:
+				others[i] = true
+			}
+		}
+	}
+	for i, name := range columns {
+		types[i].Name, types[i].Stored = name, types[i].Stored && !others[i]
+	}
+	return types
 }
 
 // keys are the names of an item's members, nil where it is no object.

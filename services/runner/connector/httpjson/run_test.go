@@ -98,3 +98,31 @@ func TestServiceLacksAColumn(t *testing.T) {
 	b.Job.Task.Source.(*task.HTTPSource).Columns = []string{"name"}
 	b.Succeed(run.Counts{Retrieved: 1, Inserted: 1})
 }
+
+// A table that is made for a service's rows has its numbers as numbers, and whatever comes after them.
+func TestNumbersOfAServiceStayNumbers(t *testing.T) {
+	b := pipelinetest.New(t)
+	b.FromService(func(w http.ResponseWriter, _ *http.Request) {
+		rows := []string{`{"id":0,"n":null,"m":1,"t":"7"}`}
+		for i := range 1200 {
+			rows = append(rows, fmt.Sprintf(`{"id":%d.0,"n":%d,"m":0.5,"t":"7","d":1.2345678901234567890}`, i+1, 100+i))
+		}
+		fmt.Fprintf(w, `[%s,{"id":1300,"n":"none","m":"x"}]`, strings.Join(rows, ","))
+	}, task.HTTPSource{Path: "/"})
+	b.Mapping("id", "id", "n", "n", "m", "m", "t", "t", "d", "d")
+	to := b.Job.Task.Destination.(*task.SQLDestination)
+	to.Table, to.Create, to.Key, to.Action = "made", true, []string{"id"}, task.Upsert
+	b.Succeed(run.Counts{Total: 1202, Retrieved: 1202, Inserted: 1202})
+	for query, want := range map[string]string{
+		"select count(*) from made where n > 50 and typeof(n) = 'integer'":              "1200",
+		"select count(*) from made where typeof(m) = 'real' and typeof(t) = 'text'":     "1200",
+		"select count(distinct id) from made where typeof(id) = 'integer'":              "1202",
+		"select n || m from made where id = 1300":                                       "nonex",
+		"select group_concat(type, ',') from (select * from pragma_table_info('made'))": ",,,TEXT,TEXT",
+		"select count(*) from made where d = '1.2345678901234567890'":                   "1200",
+	} {
+		if got := b.Query(query); got != want {
+			t.Errorf("%s: %s, want %s", query, got, want)
+		}
+	}
+}

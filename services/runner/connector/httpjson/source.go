@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"runhook/services/runner/check"
 	"runhook/services/runner/connection"
 	"runhook/shared/mapping"
 	"runhook/shared/run"
@@ -54,6 +55,7 @@ type Source struct {
 
 	columns []string
 	index   map[string]int
+	types   []check.Column
 	// sample are the first rows, which were read for their columns and are still to be given; empty
 	// says that there were none.
 	sample [][]byte
@@ -130,6 +132,7 @@ func (s *Source) readSample() error {
 		s.addColumn(name)
 	}
 	s.empty = len(s.sample) == 0
+	s.types = typesOf(s.sample, s.index, s.columns)
 	return nil
 }
 
@@ -145,6 +148,9 @@ func (s *Source) addColumn(name string) {
 func (s *Source) Columns() mapping.Columns {
 	return mapping.Columns{Names: s.columns, Unknown: s.empty}
 }
+
+// Types are what the first rows show of the columns; see connector.Typed.
+func (s *Source) Types() []check.Column { return s.types }
 
 // Next reads the next row into cells; see connector.Source.
 func (s *Source) Next(ctx context.Context, cells []any) (int, error) {
