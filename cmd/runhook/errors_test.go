@@ -187,6 +187,7 @@ func (g *gallery) taskFiles() {
 		errorTask("11111111-1111-4111-8111-111111111111", "T", "../a.csv", "id: id", "csv: {connection: here, path: /b.csv, action: overwrite}", ""),
 		errorTask("11111111-1111-4111-8111-111111111111", "T", "a.csv", "id: upper(", "sql: {connection: db, table: t, action: upsert}", "where: params.Sate == ''\nparameters: [{name: State}, {name: state}]\n"),
 		errorTask("11111111-1111-4111-8111-111111111111", "T", "a.csv", "full name: uper(Name)", "sql: {connection: db, table: t, key: [ID], action: upsert}", "max_row_errors: many\nconcurrency: 0\nretry_after: 1ms\n"),
+		"id: 11111111-1111-4111-8111-111111111111\nname: T\nsource: {http: {connection: partner, path: /people, items: data, total: data.total, next: {cursor: after, from: data.id}}}\nmapping: {id: id}\ndestination: {csv: {connection: here, path: b.csv, action: replace}}",
 		errorTask("11111111-1111-4111-8111-111111111111", "T", "a.csv", "joined: 'date(Joined, \"dd.mm.jjjj\")'", "sql: {connection: db, table: t, action: insert}\n  csv: {connection: here, path: b.csv, action: replace}", ""),
 	} {
 		_, err := taskfile.Parse([]byte(file), "tasks/mine.yaml")

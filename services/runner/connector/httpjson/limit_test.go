@@ -147,7 +147,7 @@ func TestLines(t *testing.T) {
 		"/":           "[1,null][2,1][3,null]",
 		"/cut":        "page 1 of /cut, connection partner, is not valid JSON",
 		"/faulty":     "[1]row 2: is not an object with columnsrow 3: is not an object with columns[3]",
-		"/few":        "1 rows of /few, connection partner, were read, and the service says at X-Total-Count that there are 2; set source.http.next to how the next page is found, or source.http.total to none if these rows are all that is wanted",
+		"/few":        "1 row came from /few, connection partner, and the service says at X-Total-Count that there are 2; set source.http.next to how the next page is found, or source.http.total to none if these rows are all that is wanted",
 		"/list":       "the lines of page 1 of /list, connection partner, are not objects with columns; remove source.http.format: ndjson if the page is one JSON document",
 		"/empty":      "",
 		"/page":       "page 1 of /page, connection partner, is not JSON but a web page; perhaps it asks to log in, or the url or path is that of a page for people",

@@ -107,7 +107,7 @@ func TestWaysToTheNextPage(t *testing.T) {
 		"404 behind fewer rows than were asked for": {&task.NextPage{Offset: "p"}, task.HTTPSource{Path: "/?per_page=5"}, map[string]said{"/?per_page=5": page(1, 2, ``)}, 2, ""},
 		"400 behind all rows":                       {byPage, task.HTTPSource{Total: "total"}, map[string]said{"/": page(1, 2, `,"total":4`), "/?p=2": page(3, 4, `,"total":4`), "/?p=3": bad}, 4, ""},
 		"400 behind a full page":                    {byPage, task.HTTPSource{}, map[string]said{"/": page(1, 2, ``), "/?p=2": page(3, 4, ``), "/?p=3": bad}, 0, "page 3 of /, connection partner, is answered 400 Bad Request; if that means that there is no such page, set source.http.total or source.http.next.pages, by which a run knows the last one"},
-		"400 before all rows":                       {byPage, task.HTTPSource{Total: "total"}, map[string]said{"/": page(1, 2, `,"total":5`), "/?p=2": page(3, 3, `,"total":5`), "/?p=3": bad}, 0, "3 rows of /, connection partner, were read, and the service says at total that there are 5"},
+		"400 before all rows":                       {byPage, task.HTTPSource{Total: "total"}, map[string]said{"/": page(1, 2, `,"total":5`), "/?p=2": page(3, 3, `,"total":5`), "/?p=3": bad}, 0, "3 rows came from /, connection partner, and the service says at total that there are 5"},
 		"404 for a cursor":                          {cursor, task.HTTPSource{}, map[string]said{"/": page(1, 2, `,"to":2`), "/?at=2": page(3, 3, `,"to":3`)}, 0, "is answered 404 Not Found; correct path"},
 		"nothing behind the last":                   {byPage, task.HTTPSource{}, map[string]said{"/": page(1, 2, ``), "/?p=2": {body: " \n"}}, 2, ""},
 		"nothing in brotli":                         {byPage, task.HTTPSource{}, map[string]said{"/": page(1, 2, ``), "/?p=2": {headers: []string{"Content-Encoding: br"}}}, 2, ""},
@@ -153,7 +153,7 @@ func TestGapHasAnEnd(t *testing.T) {
 		fmt.Fprintf(w, `{"total":99,"d":%s}`, rows)
 	})
 	_, err := read(t, s.URL, &task.HTTPSource{Path: "/", Items: "d", Next: &task.NextPage{Page: "p"}}, nil)
-	if err == nil || !strings.Contains(err.Error(), "2 rows of /, connection partner, were read, and the service says at total that there are 99") || len(s.requests()) != maxGap+2 {
+	if err == nil || !strings.Contains(err.Error(), "2 rows came from /, connection partner, and the service says at total that there are 99") || len(s.requests()) != maxGap+2 {
 		t.Errorf("got %v after %d requests", err, len(s.requests()))
 	}
 }

@@ -73,7 +73,7 @@ func (s *Source) missing() error {
 	case len(absent) > 0:
 		why = absent[0]
 	}
-	return run.Failf("%d rows of %s were read, and the service says at %s that there are %d; %s", s.rows, s.whole(), c.where, c.least, why)
+	return run.Failf("%s came from %s and the service says at %s that there are %d; %s", s.count(), s.whole(), c.where, c.least, why)
 }
 
 // absent names the places of the task at which no page has anything, though there are rows.
@@ -99,6 +99,14 @@ func (s *Source) absent() (sentences []string) {
 	return sentences
 }
 
+// count is how many rows were read.
+func (s *Source) count() string {
+	if s.rows == 1 {
+		return "1 row"
+	}
+	return strconv.FormatInt(s.rows, 10) + " rows"
+}
+
 // whole is how messages name what is read.
 func (s *Source) whole() string { return s.path() + ", connection " + s.from.Connection + "," }
 
@@ -121,7 +129,7 @@ func (s *Source) warnings() (warnings []string) {
 		warnings = append(warnings, absent...)
 	}
 	if known && s.rows > due {
-		warnings = append(warnings, fmt.Sprintf("%d rows of %s were read, and the service says at %s that there are %d; some may have come twice", s.rows, s.whole(), c.where, c.most))
+		warnings = append(warnings, fmt.Sprintf("%s came from %s and the service says at %s that there are %d; some may have come twice", s.count(), s.whole(), c.where, c.most))
 	}
 	if s.sure.omitted && s.rows == 0 {
 		warnings = append(warnings, fmt.Sprintf("the first page of %s has nothing at %s, which was taken for a list without rows; correct source.http.items if it is elsewhere", s.whole(), s.from.Items))

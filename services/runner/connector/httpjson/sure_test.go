@@ -60,7 +60,7 @@ func TestRowsAreComparedWithTheTotal(t *testing.T) {
 	}{
 		"a place": {
 			answers: map[string]said{"/": {body: `{"n":{"all":7},"d":` + three + `}`}}, from: task.HTTPSource{Items: "d", Total: "n.all"},
-			fails: "3 rows of /, connection partner, were read, and the service says at n.all that there are 7; set source.http.next to how the next page is found, or source.http.total to none if these rows are all that is wanted",
+			fails: "3 rows came from /, connection partner, and the service says at n.all that there are 7; set source.http.next to how the next page is found, or source.http.total to none if these rows are all that is wanted",
 		},
 		"a text behind the rows": {
 			answers: map[string]said{"/": {body: `{"d":` + three + `,"all":"7"}`}}, from: task.HTTPSource{Items: "d", Total: "all", Next: links},
@@ -76,7 +76,7 @@ func TestRowsAreComparedWithTheTotal(t *testing.T) {
 		},
 		"Content-Range": {
 			answers: map[string]said{"/": {body: three, status: 206, headers: []string{"Content-Range: items 0-2/5"}}},
-			fails:   "3 rows of /, connection partner, were read, and the service says at Content-Range that there are 5;",
+			fails:   "3 rows came from /, connection partner, and the service says at Content-Range that there are 5;",
 		},
 		"X-WP-Total": {
 			answers: map[string]said{"/": {body: three, headers: []string{"X-WP-Total: 4", "X-WP-TotalPages: 2"}}}, from: task.HTTPSource{Next: &task.NextPage{Header: true}},
@@ -88,7 +88,7 @@ func TestRowsAreComparedWithTheTotal(t *testing.T) {
 		"one beside a list": {answers: map[string]said{"/": {body: `{"page":{"d":` + three + `,"total":4}}`}}, from: task.HTTPSource{Items: "page.d"}, fails: "at page.total that there are 4;"},
 		"one row missing in the middle": {
 			answers: map[string]said{"/": {body: `{"total":7,"d":` + three + `,"next":"/2"}`}, "/2": {body: `{"total":7,"d":` + ids(4, 6) + `,"next":null}`}},
-			from:    task.HTTPSource{Items: "d", Total: "total", Next: links}, fails: "6 rows of /, connection partner, were read, and the service says at total that there are 7; set source.http.total to none",
+			from:    task.HTTPSource{Items: "d", Total: "total", Next: links}, fails: "6 rows came from /, connection partner, and the service says at total that there are 7; set source.http.total to none",
 		},
 
 		"all":                {answers: map[string]said{"/": {body: `{"total":3,"d":` + three + `}`}}, from: task.HTTPSource{Items: "d", Total: "total"}, rows: 3},
@@ -115,7 +115,7 @@ func TestRowsAreComparedWithTheTotal(t *testing.T) {
 		"a place and a header":      {answers: map[string]said{"/": {body: `{"n":3,"d":` + three + `}`, headers: []string{"X-Total: 9"}}}, from: task.HTTPSource{Items: "d", Total: "n"}, rows: 3},
 		"more": {
 			answers: map[string]said{"/": {body: `{"total":2,"d":` + three + `}`}}, from: task.HTTPSource{Items: "d", Total: "total"}, rows: 3,
-			warns: "3 rows of /, connection partner, were read, and the service says at total that there are 2; some may have come twice",
+			warns: "3 rows came from /, connection partner, and the service says at total that there are 2; some may have come twice",
 		},
 		"a total that is nowhere": {
 			answers: map[string]said{"/": {body: `{"totle":3,"d":` + three + `}`}}, from: task.HTTPSource{Items: "d", Total: "total"}, rows: 3,
@@ -163,7 +163,7 @@ func TestLookAtASourceThatEndsTooEarly(t *testing.T) {
 		Connection: "partner", Path: "/", Items: "d", Next: &task.NextPage{Link: "links.nxt"},
 	}}}
 	const absent = "no page of /, connection partner, has anything at links.nxt, where source.http.next.link looks for the address of the next one; correct it if there is more"
-	const missing = "3 rows of /, connection partner, were read, and the service says at total that there are 7; " + absent
+	const missing = "3 rows came from /, connection partner, and the service says at total that there are 7; " + absent
 	from, err := SourceKind{}.Open(t.Context(), job)
 	if err != nil {
 		t.Fatal(err)
