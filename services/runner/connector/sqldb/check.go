@@ -40,6 +40,9 @@ func (DestinationKind) Check(ctx context.Context, job connector.Job, columns []c
 		return nil, nil
 	}
 	t.match(to, names, found)
+	if err := t.bounded(job.Task.Expect); err != nil {
+		found.Fail(keyField, err)
+	}
 	for i, c := range columns {
 		t.takeCopies(i, c.Stored, c.Declared)
 		k := t.target[i].kind

@@ -33,11 +33,19 @@ type DestinationKind struct{}
 
 // Open connects to the job's database.
 func (DestinationKind) Open(ctx context.Context, job connector.Job, columns []connector.Column) (connector.Destination, error) {
-	to := destination(job)
+	open := Open
 	if job.DryRun {
-		return Try(ctx, job.Connections, to, columns)
+		open = Try
 	}
-	return Open(ctx, job.Connections, to, columns)
+	d, err := open(ctx, job.Connections, destination(job), columns)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.table.bounded(job.Task.Expect); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
 }
 
 func source(job connector.Job) *task.SQLSource { return job.Task.Source.(*task.SQLSource) }

@@ -28,8 +28,8 @@ type table struct {
 	// collations are those by which the key's unique index compares, in the key's order; nil where there is
 	// no such index, or it compares as the columns do.
 	collations []string
-	// keyed: rows are found by their key, so that it must not be empty.
-	keyed bool
+	// keyed: rows are found by their key, so that it must not be empty. uniqueKey: no two rows have the same.
+	keyed, uniqueKey bool
 }
 
 func newTable(d dialect, to *task.SQLDestination) *table {
@@ -191,11 +191,11 @@ func (t *table) matchKey(to *task.SQLDestination, columns []string, found *check
 		t.key = append(t.key, at)
 		missing = missing || !slices.Contains(t.columns, t.target[at])
 	}
-	unique := t.identify(to.Key)
+	t.uniqueKey = t.identify(to.Key)
 	switch {
 	case to.Action != task.Insert && len(to.Key) == 0:
 		found.Errorf(keyField, "destination.sql.key is missing: %s needs the columns that identify a row", to.Action)
-	case to.Action == task.Upsert && !missing && !unique:
+	case to.Action == task.Upsert && !missing && !t.uniqueKey:
 		found.Errorf(keyField, "upsert needs a primary key or a unique index of the table %s on exactly %s; make one, or correct destination.sql.key%s", t.name, strings.Join(to.Key, ", "), t.unfit(to, "", "CREATE UNIQUE INDEX "+t.dialect.quote(t.name+"_key")+" ON "+t.dialect.quote(t.name)+" ("+quoteNames(t.dialect, to.Key)+")"))
 	}
 }
