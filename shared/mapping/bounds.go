@@ -1,233 +1,325 @@
 package mapping
 
 import (
+	"context"
 	"encoding/json"
-	"io"
+	"fmt"
+	"math"
+	"math/bits"
 	"reflect"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 	"time"
+	"unicode/utf8"
 
-	"github.com/expr-lang/expr"
-	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/vm/runtime"
+	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// An expression ends with the context that it is evaluated in: each turn of its loops looks at that. What
-// the machine and its functions do between two turns is short, because of these bounds.
-const (
-	// mostValues bounds how many values a list or a map may hold, with those in it, and deepest how often
-	// lists may be nested, where a function goes through all of them. A list that holds another twice, and
-	// is itself held twice, has few values in memory and more than can ever be gone through.
-	mostValues, deepest = 1_000_000, 100
-	// shortMatch is the product of the lengths of a text and a pattern up to which a match is short.
-	shortMatch = 1 << 16
-	// mostTrimmed is how many different characters trim takes away.
-	mostTrimmed = 1000
-)
+// An evaluation has a number of steps and an amount of memory. Each turn of a loop takes the steps of what is
+// evaluated in it, and what goes through values or makes them takes steps and memory by their size, before
+// it does. A row whose evaluation runs out of either fails.
+var mostSteps, mostMemory = 1_000_000, 32 << 20
 
 const (
-	// scopeName is what an expression finds its scope by. No expression can write it.
-	scopeName = "scope of the run"
-
-	turn    = functionPrefix + "of each turn"
-	bounded = functionPrefix + "of what is gone through"
-	cutset  = functionPrefix + "of what is trimmed"
-	uniq    = functionPrefix + "uniq"
-	match   = functionPrefix + "matches"
+	// deepest is how often lists may be nested where a function goes through all that is in them.
+	deepest = 100
+	// textsAStep is how much of a text one step goes through.
+	textsAStep = 64
+	// valueSize is the memory of one value in a list, mapSize that of a map with few entries, and mapSteps are
+	// those that have a loop which makes maps end before they are too much memory.
+	valueSize, mapSize, mapSteps = 16, 400, 25
+	// looks is how many steps there are between two looks at the context.
+	looks = 10_000
+	// mostPattern is how many instructions a regular expression may have, where each takes a part of a step
+	// for each character.
+	mostPattern, patternsAStep = 10_000, 16
 )
 
-// goneThrough are the functions of the language that go through all that is in their arguments, or show
-// it in an error.
-var goneThrough = map[string]bool{
-	"flatten": true, "fromPairs": true, "get": true, "max": true, "mean": true, "median": true, "min": true, "toJSON": true,
+// bound is why an evaluation is stopped at its bounds.
+type bound string
+
+func (b bound) Error() string { return string(b) }
+
+const (
+	tooLong   bound = "it takes more than 1,000,000 steps"
+	tooLarge  bound = "it needs more than 32 MiB of memory"
+	tooDeep   bound = "it goes through lists that are nested more than 100 times"
+	tooMighty bound = "the regular expression has more than 10,000 parts"
+)
+
+// budget is what an evaluation has left.
+type budget struct {
+	ctx           context.Context
+	steps, memory int
+	// look is at how many steps left the context is looked at.
+	look int
 }
 
-// bounds is the pass that puts the looks into loops, and the bounds around what goes through values.
-type bounds struct{}
-
-// Visit bounds one node; its children have been visited.
-func (bounds) Visit(node *ast.Node) {
-	switch n := (*node).(type) {
-	case *ast.PredicateNode:
-		look := &ast.CallNode{Callee: &ast.IdentifierNode{Value: turn}, Arguments: []ast.Node{scopeNode()}}
-		ast.Patch(&n.Node, &ast.SequenceNode{Nodes: []ast.Node{look, n.Node}})
-	case *ast.BuiltinNode:
-		switch {
-		case goneThrough[n.Name]:
-			for i := range n.Arguments {
-				boundValue(&n.Arguments[i])
-			}
-		case n.Name == "uniq" && len(n.Arguments) == 1:
-			boundValue(&n.Arguments[0])
-			callFor(node, uniq, scopeNode(), n.Arguments[0])
-		case n.Name == "trim":
-			boundCutset(n.Arguments)
-		}
-	case *ast.CallNode:
-		callee, ok := n.Callee.(*ast.IdentifierNode)
-		if !ok {
-			return
-		}
-		switch name, _ := strings.CutPrefix(callee.Value, functionPrefix); {
-		case name == "trim":
-			boundCutset(n.Arguments)
-		case goneThrough[name]:
-			for i := range n.Arguments {
-				boundValue(&n.Arguments[i])
-			}
-		}
-	case *ast.BinaryNode:
-		switch {
-		case n.Operator == "matches":
-			pattern := n.Right
-			if text, ok := pattern.(*ast.StringNode); ok {
-				compiled, err := regexp.Compile(text.Value)
-				if err != nil {
-					return // the compiler says so
-				}
-				pattern = &ast.ConstantNode{Value: compiled}
-			}
-			callFor(node, match, scopeNode(), n.Left, pattern)
-		case n.Operator == "in":
-			boundValue(&n.Left)
-			boundValue(&n.Right)
-		}
-	case *ast.MemberNode:
-		boundValue(&n.Property)
-	case *ast.SliceNode:
-		boundValue(&n.Node)
-	}
+func newBudget(ctx context.Context) budget {
+	return budget{ctx: ctx, steps: mostSteps, memory: mostMemory, look: mostSteps - looks}
 }
 
-func scopeNode() ast.Node { return &ast.IdentifierNode{Value: scopeName} }
-
-// boundValue bounds what a node gives, unless that surely holds no lists of lists.
-func boundValue(node *ast.Node) {
-	switch n := (*node).(type) {
-	case *ast.ConstantNode, *ast.NilNode:
-		return
-	case *ast.ArrayNode:
-		plain := true
-		for _, item := range n.Nodes {
-			plain = plain && isPlain(item)
-		}
-		if plain {
-			return // the compiler makes a set of it
-		}
-	}
-	if !isPlain(*node) {
-		callFor(node, bounded, *node)
-	}
-}
-
-// isPlain is true for a node whose value is surely no list or map.
-func isPlain(node ast.Node) bool {
-	switch node.Type().Kind() {
-	case reflect.Interface, reflect.Slice, reflect.Array, reflect.Map, reflect.Pointer:
-		return false
-	}
-	return true
-}
-
-func boundCutset(arguments []ast.Node) {
-	if len(arguments) == 2 {
-		callFor(&arguments[1], cutset, arguments[1])
-	}
-}
-
-var boundFunctions = []expr.Option{
-	expr.Function(turn, func(args ...any) (any, error) {
-		return nil, args[0].(*Scope).ctx.Err()
-	}, new(func(any) any)),
-	expr.Function(bounded, func(args ...any) (any, error) {
-		return args[0], weigh(args[0])
-	}, new(func(any) any)),
-	expr.Function(cutset, func(args ...any) (any, error) {
-		if text, ok := args[0].(string); ok && len(text) > mostTrimmed {
-			return nil, reason("it trims at most 1,000 characters")
-		}
-		return args[0], nil
-	}, new(func(any) string)),
-	expr.Function(uniq, func(args ...any) (any, error) {
-		return args[0].(*Scope).uniq(args[1])
-	}, new(func(any, any) []any)),
-	expr.Function(match, func(args ...any) (any, error) {
-		return args[0].(*Scope).match(args[1], args[2])
-	}, new(func(any, any, any) bool)),
-}
-
-// weigh fails for a value that holds more than can be gone through at once.
-func weigh(value any) error {
-	switch value.(type) {
-	case nil, string, bool, int, int64, float64, json.Number, time.Time:
+// spend takes steps.
+func (b *budget) spend(steps int) error {
+	b.steps -= steps
+	if b.steps >= b.look {
 		return nil
 	}
-	if left := mostValues; !weighAll(reflect.ValueOf(value), deepest, &left) {
-		return reason("it goes through more than 1,000,000 values, or through lists that are nested more than 100 times")
+	if b.steps < 0 {
+		return tooLong
 	}
-	return nil
+	b.look = b.steps - looks
+	return b.ctx.Err()
 }
 
-// weighAll takes the values that are in one from left, and reports false if there are too many.
-func weighAll(value reflect.Value, depth int, left *int) bool {
+// hold takes memory, and the steps to fill it.
+func (b *budget) hold(size int) error {
+	if b.memory -= size; b.memory < 0 {
+		return tooLarge
+	}
+	return b.spend(size / textsAStep)
+}
+
+// times multiplies what is not negative, and stops at what nothing can hold.
+func times(a, b int) int {
+	high, low := bits.Mul(uint(a), uint(b))
+	if high > 0 || low > math.MaxInt32 {
+		return math.MaxInt32
+	}
+	return int(low)
+}
+
+// weigh goes through all that is in a value, and returns its size.
+func (b *budget) weigh(value any) (size int, err error) {
+	switch v := value.(type) {
+	case nil, bool, int, int64, float64, time.Time, time.Duration:
+		return valueSize, nil
+	case string:
+		return valueSize + len(v), b.spend(len(v) / textsAStep)
+	case json.Number:
+		return valueSize + len(v), b.spend(len(v) / 8) // its digits are calculated with
+	}
+	return b.weighAll(reflect.ValueOf(value), deepest)
+}
+
+func (b *budget) weighAll(value reflect.Value, depth int) (size int, err error) {
 	for value.Kind() == reflect.Interface {
 		value = value.Elem()
 	}
-	switch value.Kind() {
+	switch kind := value.Kind(); kind {
+	case reflect.String:
+		return valueSize + value.Len(), b.spend(1 + value.Len()/textsAStep)
 	case reflect.Slice, reflect.Array:
 		switch value.Type().Elem().Kind() {
-		case reflect.Interface, reflect.Slice, reflect.Map:
+		case reflect.Interface, reflect.Slice, reflect.Array, reflect.Map, reflect.String:
+		case reflect.Uint8:
+			return valueSize + value.Len(), b.spend(1 + value.Len()/textsAStep)
 		default:
-			return true
+			return times(valueSize, 1+value.Len()), b.spend(1 + value.Len())
 		}
-		if *left -= value.Len(); depth == 0 || *left < 0 {
-			return false
+		if depth == 0 {
+			return 0, tooDeep
 		}
+		size = valueSize
 		for i := range value.Len() {
-			if !weighAll(value.Index(i), depth-1, left) {
-				return false
+			of, err := b.weighAll(value.Index(i), depth-1)
+			if size += of; err != nil {
+				return 0, err
 			}
 		}
+		return size, b.spend(1)
 	case reflect.Map:
-		if *left -= value.Len(); depth == 0 || *left < 0 {
-			return false
+		if depth == 0 {
+			return 0, tooDeep
 		}
+		size = mapSize
 		for each := value.MapRange(); each.Next(); {
-			if !weighAll(each.Value(), depth-1, left) {
-				return false
+			for _, part := range []reflect.Value{each.Key(), each.Value()} {
+				of, err := b.weighAll(part, depth-1)
+				if size += of; err != nil {
+					return 0, err
+				}
 			}
 		}
+		return size, b.spend(1)
 	}
-	return true
+	return valueSize, b.spend(1)
 }
 
-// uniq is the language's function, which compares each value with each.
-func (s *Scope) uniq(list any) (any, error) {
-	values := reflect.ValueOf(list)
-	if kind := values.Kind(); kind != reflect.Slice && kind != reflect.Array {
-		return nil, reason("it takes a list")
-	}
-	different := []any{}
-next:
-	for i := range values.Len() {
-		if err := s.ctx.Err(); err != nil {
-			return nil, err
+// weighEach weighs arguments together.
+func (b *budget) weighEach(args []any) (size int, err error) {
+	for _, arg := range args {
+		of, err := b.weigh(arg)
+		if size += of; err != nil {
+			return 0, err
 		}
-		value := values.Index(i).Interface()
-		for _, earlier := range different {
-			if runtime.Equal(value, earlier) {
-				continue next
-			}
-		}
-		different = append(different, value)
 	}
-	return different, nil
+	return size, nil
 }
 
-// match is the language's operator matches. A long text, or one that a long pattern is looked for in, is
-// read character by character, so that the look at the context can be the text's end.
-func (s *Scope) match(value, pattern any) (any, error) {
+// costs are what the calls of functions take, if it is not what their arguments weigh, twice.
+var costs = map[string]func(b *budget, args []any) error{
+	"repeat": func(b *budget, args []any) error {
+		text, _ := args[0].(string)
+		count, _ := args[1].(int)
+		return b.hold(times(len(text), max(count, 0)))
+	},
+	"replace": func(b *budget, args []any) error {
+		text, old, replacement := textAt(args, 0), textAt(args, 1), textAt(args, 2)
+		if err := b.search(text, old); err != nil {
+			return err
+		}
+		return b.hold(len(text) + times(strings.Count(text, old), len(replacement)))
+	},
+	"join": func(b *budget, args []any) error {
+		size, err := b.weigh(args[0])
+		if err != nil {
+			return err
+		}
+		return b.hold(size + times(size/valueSize, len(textAt(args, 1))))
+	},
+	"split": splitCost, "splitAfter": splitCost,
+	"indexOf": searchCost, "lastIndexOf": searchCost, "operator contains": searchCost,
+	"trim": func(b *budget, args []any) error {
+		text, cutset := textAt(args, 0), textAt(args, 1)
+		return b.spend(times(len(text), 1+len(cutset)) / textsAStep)
+	},
+	"toJSON": func(b *budget, args []any) error {
+		size, err := b.weigh(args[0])
+		if err != nil {
+			return err
+		}
+		return b.hold(times(size, 12)) // escapes, and spaces at the beginning of lines
+	},
+	"fromJSON": func(b *budget, args []any) error {
+		text := textAt(args, 0)
+		return b.hold(len(text) + times(strings.Count(text, "{"), mapSize) + times(strings.Count(text, ",")+strings.Count(text, "["), 4*valueSize))
+	},
+	"sort": sortCost, "median": sortCost,
+	"uniq": func(b *budget, args []any) error {
+		size, err := b.weigh(args[0])
+		if err != nil {
+			return err
+		}
+		values := reflect.ValueOf(args[0])
+		if kind := values.Kind(); kind != reflect.Slice && kind != reflect.Array {
+			return reason("it takes a list")
+		}
+		return b.spend(times(values.Len(), size/valueSize)) // each is compared with each
+	},
+	"operator +": calculating, "operator -": calculating, "operator *": calculating, "operator /": calculating, "operator %": calculating,
+	"number": func(b *budget, args []any) error {
+		size, err := b.weigh(args[0])
+		_, isFloat := args[0].(float64)
+		if err == nil && (isFloat || strings.ContainsAny(textAt(args, 0), "eE")) {
+			err = b.hold(size + maxDigits)
+		}
+		return err
+	},
+	"round": func(b *budget, args []any) error {
+		size, err := b.weigh(args[0])
+		if err != nil || len(args) < 2 {
+			return err
+		}
+		return b.hold(size + maxDigits)
+	},
+	"len": func(b *budget, args []any) error { return b.spend(len(textAt(args, 0)) / textsAStep) },
+	"operator ..": func(b *budget, args []any) error {
+		from, to := runtime.ToInt(args[0]), runtime.ToInt(args[1])
+		switch {
+		case to < from:
+			return nil
+		case to-from < 0 || to-from >= mostSteps:
+			return tooLong
+		}
+		return b.hold((to - from + 1) * valueSize)
+	},
+	"timezone": func(b *budget, _ []any) error { return b.spend(500) },
+	"date": func(b *budget, args []any) error {
+		_, err := b.weigh(args[0])
+		return err
+	},
+	"operator startsWith": weighing, "operator endsWith": weighing, "hasPrefix": weighing, "hasSuffix": weighing,
+	"operator in": weighing, "operator ==": weighing, "operator !=": weighing, "operator <": weighing, "operator <=": weighing, "operator >": weighing, "operator >=": weighing,
+	"int": weighing, "float": weighing, "max": weighing, "min": weighing, "mean": weighing,
+	"type": free, "first": free, "last": free, "take": free, "coalesce": free,
+	"get": func(b *budget, args []any) error { return weighing(b, args[1:]) },
+}
+
+func free(*budget, []any) error { return nil }
+
+// weighing is the cost of a function that goes through its arguments, and makes nothing of their size.
+func weighing(b *budget, args []any) error {
+	_, err := b.weighEach(args)
+	return err
+}
+
+// calculating is the cost of arithmetic, which joins texts and the digits of exact numbers.
+func calculating(b *budget, args []any) error {
+	size, err := b.weighEach(args)
+	if err != nil || size <= valueSize*len(args) {
+		return err
+	}
+	return b.hold(size + 2*quotientScale)
+}
+
+func sortCost(b *budget, args []any) error {
+	size, err := b.weighEach(args)
+	if err != nil {
+		return err
+	}
+	return b.hold(times(size/valueSize, bits.Len(uint(size))))
+}
+
+func splitCost(b *budget, args []any) error {
+	text, separator := textAt(args, 0), textAt(args, 1)
+	if err := b.search(text, separator); err != nil {
+		return err
+	}
+	pieces := strings.Count(text, separator) + 1
+	if separator == "" {
+		pieces = utf8.RuneCountInString(text)
+	}
+	return b.hold(times(pieces, valueSize))
+}
+
+func searchCost(b *budget, args []any) error { return b.search(textAt(args, 0), textAt(args, 1)) }
+
+// search takes the steps of looking for a text in another. A long one may be compared at each place.
+func (b *budget) search(text, part string) error {
+	places := len(text)
+	if len(part) > textsAStep {
+		places = times(max(len(text)-len(part), 1), len(part)/textsAStep)
+	}
+	return b.spend(places / textsAStep)
+}
+
+// textAt is an argument, if there is one and it is a text.
+func textAt(args []any, i int) string {
+	if i >= len(args) {
+		return ""
+	}
+	text, _ := args[i].(string)
+	return text
+}
+
+// charge takes what a call costs.
+func (b *budget) charge(name string, args []any) error {
+	if cost := costs[name]; cost != nil {
+		return cost(b, args)
+	}
+	size, err := b.weighEach(args)
+	if err != nil || size <= valueSize*len(args) {
+		return err
+	}
+	return b.hold(times(size, 2))
+}
+
+// match is the language's operator matches. It takes the steps of a pattern's each instruction at each
+// character.
+func (b *budget) match(value, pattern any) (any, error) {
 	if value == nil || pattern == nil {
 		return false, nil
 	}
@@ -238,34 +330,82 @@ func (s *Scope) match(value, pattern any) (any, error) {
 	if !ok {
 		return nil, reason("it takes a text")
 	}
-	var compiled *regexp.Regexp
+	var known *knownPattern
 	switch pattern := pattern.(type) {
-	case *regexp.Regexp:
-		compiled = pattern
+	case *knownPattern:
+		known = pattern
 	case string:
+		if err := b.spend(len(pattern)); err != nil {
+			return nil, err
+		}
 		var err error
-		if compiled, err = regexp.Compile(pattern); err != nil {
-			return nil, reason("the pattern is no regular expression")
+		if known, err = compilePattern(pattern); err != nil {
+			return nil, err
+		}
+		if err := b.spend(known.size); err != nil {
+			return nil, err
 		}
 	default:
 		return nil, reason("the pattern is not a text")
 	}
-	if len(text)*len(compiled.String()) <= shortMatch {
-		return compiled.MatchString(text), nil
+	if err := b.spend(times(len(text), known.size) / patternsAStep); err != nil {
+		return nil, err
 	}
-	found := compiled.MatchReader(&looking{s, strings.NewReader(text)})
-	return found, s.ctx.Err()
+	return known.MatchString(text), nil
 }
 
-// looking reads a text until the scope's context ends.
-type looking struct {
-	scope *Scope
-	text  *strings.Reader
+// knownPattern is a compiled regular expression and about how many instructions it has.
+type knownPattern struct {
+	*regexp.Regexp
+	size int
 }
 
-func (l *looking) ReadRune() (letter rune, size int, err error) {
-	if l.scope.ctx.Err() != nil {
-		return 0, 0, io.EOF
+// compilePattern compiles a regular expression, unless it is too large. The error is a [reason] or a [bound].
+func compilePattern(pattern string) (*knownPattern, error) {
+	tree, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return nil, reason("the pattern is no regular expression")
 	}
-	return l.text.ReadRune()
+	size := patternSize(tree)
+	if size > mostPattern {
+		return nil, tooMighty
+	}
+	compiled, err := regexp.Compile(pattern)
+	if err != nil {
+		return nil, reason("the pattern is no regular expression")
+	}
+	return &knownPattern{compiled, size}, nil
+}
+
+func patternSize(tree *syntax.Regexp) int {
+	size := 1 + len(tree.Rune)
+	for _, part := range tree.Sub {
+		size = min(size+patternSize(part), math.MaxInt32)
+	}
+	if tree.Op == syntax.OpRepeat {
+		size = times(size, max(tree.Min, tree.Max, 1))
+	}
+	return size
+}
+
+// locations are the time zones that expressions have named.
+var locations = func() *lru.Cache[string, *time.Location] {
+	cache, err := lru.New[string, *time.Location](64)
+	if err != nil {
+		panic(err) // only for a size below 1
+	}
+	return cache
+}()
+
+// location is a time zone, read once.
+func location(name string) (*time.Location, error) {
+	if known, ok := locations.Get(name); ok {
+		return known, nil
+	}
+	zone, err := time.LoadLocation(name)
+	if err != nil || name == "" {
+		return nil, fmt.Errorf("%q is no time zone", name)
+	}
+	locations.Add(name, zone)
+	return zone, nil
 }

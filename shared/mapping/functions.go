@@ -77,36 +77,48 @@ var functionOptions = func() (options []expr.Option) {
 		options = append(options, expr.Function(functionPrefix+name, f.call, f.signature))
 	}
 	for name, signature := range forNull {
-		original := builtin.Builtins[builtin.Index[name]]
-		options = append(options, expr.Function(functionPrefix+name, func(args ...any) (any, error) {
-			if args[0] == nil {
-				return nil, nil
-			}
-			switch v := args[0].(type) {
-			case json.Number:
-				args[0] = plainNumber(v)
-			case time.Duration:
-				if name == "abs" {
-					return v.Abs(), nil
-				}
-			}
-			if original.Fast != nil {
-				return original.Fast(args[0]), nil
-			}
-			if original.Safe != nil {
-				value, _, err := original.Safe(args...)
-				return value, err
-			}
-			value, err := original.Func(args...)
-			if number, ok := value.(float64); ok {
-				value = asShown(number)
-			}
-			return value, err
-		}, signature))
+		options = append(options, expr.Function(functionPrefix+name, nullable(name), signature))
 	}
 	options = append(options, expr.Function(lookup, find, new(func(any, any) any)))
 	return options
 }()
+
+// nullable is a function of the language that gives null for null.
+func nullable(name string) func(args ...any) (any, error) {
+	call := original(name)
+	return func(args ...any) (any, error) {
+		switch v := args[0].(type) {
+		case nil:
+			return nil, nil
+		case json.Number:
+			args[0] = plainNumber(v)
+		case time.Duration:
+			if name == "abs" {
+				return v.Abs(), nil
+			}
+		}
+		value, err := call(args...)
+		if number, ok := value.(float64); ok {
+			value = asShown(number)
+		}
+		return value, err
+	}
+}
+
+// original is a function of the language.
+func original(name string) func(args ...any) (any, error) {
+	f := builtin.Builtins[builtin.Index[name]]
+	switch {
+	case f.Fast != nil:
+		return func(args ...any) (any, error) { return f.Fast(args[0]), nil }
+	case f.Safe != nil:
+		return func(args ...any) (any, error) {
+			value, _, err := f.Safe(args...)
+			return value, err
+		}
+	}
+	return f.Func
+}
 
 // coalesce gives the first value that is neither null nor an empty text.
 func coalesce(args ...any) (any, error) {
@@ -246,9 +258,6 @@ func text(args ...any) (any, error) {
 	case time.Time:
 		return v.Format(time.RFC3339Nano), nil
 	}
-	if err := weigh(args[0]); err != nil {
-		return nil, err
-	}
 	return fmt.Sprint(args[0]), nil
 }
 
@@ -275,7 +284,7 @@ func date(args ...any) (any, error) {
 		default:
 			name, _ := arg.(string)
 			var err error
-			if zone, err = time.LoadLocation(name); err != nil || name == "" {
+			if zone, err = location(name); err != nil {
 				return nil, reason(`its third argument is a time zone, such as "Europe/Paris"`)
 			}
 		}

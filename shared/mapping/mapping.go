@@ -5,14 +5,18 @@ package mapping
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/conf"
 	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/types"
 	"github.com/expr-lang/expr/vm"
@@ -28,7 +32,12 @@ func Check(text string, params []string) error {
 	for _, name := range params {
 		values[name] = nil
 	}
-	_, err := compile(text, &resolver{params: values}, types.Map{types.Extra: types.Any})
+	look, err := survey(text)
+	if err != nil {
+		return err
+	}
+	names := &resolver{params: values}
+	_, err = compile(text, names, types.Map{types.Extra: types.Any}, &counting{names, look.is})
 	return err
 }
 
@@ -70,8 +79,8 @@ type Scope struct {
 	// env is what a program reads: the cells it uses, copied there before it runs.
 	env     map[string]any
 	machine vm.VM
-	// ctx is that of the evaluation.
-	ctx context.Context
+	// budget is that of the evaluation.
+	budget
 }
 
 // NewScope returns the scope for rows with these columns.
@@ -88,6 +97,7 @@ func NewScope(columns Columns, params Params) *Scope {
 		used:      make([]bool, len(columns.Names)),
 		env:       make(map[string]any),
 	}
+	s.machine.MemoryBudget = math.MaxUint // the budget is ours
 	s.env[scopeName] = s
 	return s
 }
@@ -118,8 +128,13 @@ type Program struct {
 	scope *Scope
 	text  []rune
 	// column is the only cell of an expression that is a bare column, else -1.
-	column   int
-	compiled *vm.Program
+	column int
+	// straight is the program that does not count, nil for one that has to; counted is compiled when it is needed.
+	straight, counted *vm.Program
+	// size is that of the texts in the expression, and most that of all texts up to which it is not counted.
+	size, most int
+	// matches: the straight program counts too.
+	matches bool
 	// reads are the cells that the program uses, by their names in the environment.
 	reads    []cell
 	cautions []string
@@ -134,16 +149,18 @@ type cell struct {
 // Compile compiles an expression against the scope's columns. An unknown column or parameter is an
 // error that names the nearest one.
 func (s *Scope) Compile(text string) (*Program, error) {
-	known, err := s.shared(text)
+	known, err := s.known(text, false)
 	if err != nil {
 		return nil, err
 	}
 	for _, i := range known.used {
 		s.used[i] = true
 	}
-	root := known.program.Node()
-	p := &Program{scope: s, text: []rune(text), column: -1, compiled: known.program, cautions: known.cautions, kind: root.Type().Kind()}
-	if root, ok := root.(*ast.IdentifierNode); ok {
+	p := &Program{
+		scope: s, text: []rune(text), column: -1, straight: known.straight, counted: known.counted,
+		size: known.size, most: known.most, matches: known.matches, cautions: known.cautions, kind: known.root.Type().Kind(),
+	}
+	if root, ok := known.root.(*ast.IdentifierNode); ok {
 		if i, ok := known.used[root.Value]; ok {
 			// A bare column needs no machine.
 			p.column = i
@@ -206,6 +223,8 @@ type Error struct {
 	At   int
 	// Reason says why; empty where that is not known.
 	Reason string
+	// Expression is what an evaluation was stopped in at its bounds; empty for any other reason.
+	Expression string
 }
 
 func (e *Error) Error() string {
@@ -213,6 +232,9 @@ func (e *Error) Error() string {
 		return "cannot be computed for this row"
 	}
 	place := fmt.Sprintf("cannot be computed: %s, at character %d of the expression", e.Part, e.At)
+	if e.Expression != "" && e.Expression != e.Part {
+		place += " " + e.Expression
+	}
 	if e.Reason == "" {
 		return place + ", fails for this row"
 	}
@@ -225,22 +247,57 @@ func (p *Program) Eval(ctx context.Context) (any, error) {
 	if p.column >= 0 {
 		return p.scope.Row[p.column], nil
 	}
-	env := p.scope.env
+	s, size := p.scope, p.size
 	for _, c := range p.reads {
-		env[c.name] = p.scope.Row[c.index]
+		cell := s.Row[c.index]
+		if text, ok := cell.(string); ok {
+			size += len(text)
+		} else if !isSmall(cell) {
+			size = math.MaxInt32
+		}
+		s.env[c.name] = cell
 	}
-	p.scope.ctx = ctx
-	value, err := p.scope.machine.Run(p.compiled, env)
-	switch {
-	case err != nil && ctx.Err() != nil:
+	program := p.straight
+	if program == nil || size > p.most {
+		if program = p.counting(); program == nil {
+			return nil, &Error{}
+		}
+		s.budget = newBudget(ctx)
+	} else if p.matches {
+		s.budget = newBudget(ctx)
+	}
+	value, err := s.machine.Run(program, s.env)
+	if err == nil && program == p.counted {
+		_, err = s.weigh(value) // who gets it goes through it
+	}
+	if err == nil {
+		return value, nil
+	}
+	if ctx.Err() != nil {
 		return nil, ctx.Err()
-	case err != nil:
-		return nil, p.locate(err)
 	}
-	if err := weigh(value); err != nil { // who gets it goes through it
-		return nil, &Error{Part: strings.TrimSpace(string(p.text)), At: 1, Reason: err.Error()}
+	return nil, p.locate(err)
+}
+
+// isSmall is true for a cell that is one value of a few bytes.
+func isSmall(cell any) bool {
+	switch cell := cell.(type) {
+	case nil, int64, float64, bool, time.Time, time.Duration, int:
+		return true
+	case json.Number:
+		return len(cell) <= maxDigits
 	}
-	return value, nil
+	return false
+}
+
+// counting is the program that counts.
+func (p *Program) counting() *vm.Program {
+	if p.counted == nil {
+		if known, err := p.scope.known(string(p.text), true); err == nil {
+			p.counted = known.counted
+		}
+	}
+	return p.counted
 }
 
 // True evaluates a condition. A null is not true; anything else but true or false is an error.
@@ -260,30 +317,59 @@ func (p *Program) True(ctx context.Context) (bool, error) {
 
 // locate keeps of an error where the machine was. Its own words may quote a cell.
 func (p *Program) locate(err error) *Error {
-	var at *file.Error
-	if !errors.As(err, &at) || at.From >= at.To || at.To > len(p.text) {
-		return &Error{}
+	located := &Error{}
+	if at, ok := errors.AsType[*file.Error](err); ok && at.From < at.To && at.To <= len(p.text) {
+		located.Part, located.At = string(p.text[at.From:at.To]), at.From+1
 	}
-	because, _ := errors.AsType[reason](err)
-	return &Error{Part: string(p.text[at.From:at.To]), At: at.From + 1, Reason: string(because)}
+	if why, ok := errors.AsType[bound](err); ok {
+		located.Reason, located.Expression = why.Error(), p.shown()
+		if located.Part == "" {
+			located.Part, located.At = located.Expression, 1
+		}
+	} else if why, ok := errors.AsType[reason](err); ok {
+		located.Reason = string(why)
+	}
+	return located
 }
 
+// shown is the expression, or its beginning.
+func (p *Program) shown() string {
+	const most = 80
+	text := strings.Join(strings.Fields(string(p.text)), " ")
+	if short := []rune(text); len(short) > most {
+		return string(short[:most]) + "…"
+	}
+	return text
+}
+
+// compiledFunctions are those that a compiled expression may call. The compiler only reads them.
+var compiledFunctions = func() conf.FunctionsTable {
+	c := conf.CreateNew()
+	for _, option := range slices.Concat(nullSafeFunctions, functionOptions, countingOptions) {
+		option(c)
+	}
+	return c.Functions
+}()
+
 // compile is what Check and Compile share. A panic of the compiler is an error of the expression.
-func compile(text string, names *resolver, env types.Map) (program *vm.Program, err error) {
+func compile(text string, names *resolver, env types.Map, passes ...ast.Visitor) (program *vm.Program, err error) {
 	defer func() {
 		if recover() != nil {
 			program, err = nil, fmt.Errorf("cannot be compiled\n | %s", strings.TrimSpace(text))
 		}
 	}()
-	options := append([]expr.Option{
+	options := []expr.Option{
 		expr.Env(env),
+		func(c *conf.Config) { c.Functions = compiledFunctions },
 		expr.Patch((*calls)(names)),
 		expr.Patch(names),
 		expr.Patch((*leftovers)(names)),
 		expr.Patch((*mismatches)(names)),
 		expr.Patch(&nullSafe{}),
-		expr.Patch(bounds{}),
-	}, slices.Concat(nullSafeFunctions, functionOptions, boundFunctions)...)
+	}
+	for _, pass := range passes {
+		options = append(options, expr.Patch(pass))
+	}
 	program, err = expr.Compile(text, options...)
 	if names.err != nil {
 		// What the names are comes before what the compiler made of them.

@@ -30,8 +30,9 @@ type resolver struct {
 	closed bool
 	// used collects the columns that the expression reads, by their compiled names.
 	used map[string]int
-	// valued: the value of a parameter is part of the program.
+	// valued: the value of a parameter is part of the program; size is that of all such texts.
 	valued bool
+	size   int
 	// locals are the names that the expression declares with let.
 	locals map[string]bool
 	// unknown are the names that are no columns, each once, and named is the one that err is about.
@@ -242,6 +243,14 @@ func (r *resolver) param(node *ast.Node, name string) {
 	case value == nil:
 		ast.Patch(node, &ast.IdentifierNode{Value: columnPrefix + "of unknown type"})
 	default:
+		switch value := value.(type) {
+		case string:
+			r.size += len(value)
+		case []string:
+			for _, text := range value {
+				r.size += valueSize + len(text)
+			}
+		}
 		// A constant that the compiler does not look into: its messages must not show the value.
 		ast.Patch(node, &ast.ConstantNode{Value: value})
 	}

@@ -1,7 +1,6 @@
 package mapping
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -230,7 +229,7 @@ func neverNull(node ast.Node) bool {
 // the language that may see one are in forNull.
 var neverNullFunctions = map[string]bool{
 	"len": true, "upper": true, "lower": true, "trim": true, "trimPrefix": true, "trimSuffix": true, "replace": true,
-	"repeat": true, "indexOf": true, "lastIndexOf": true, "now": true, "duration": true,
+	"repeat": true, "indexOf": true, "lastIndexOf": true, "now": true, "duration": true, "split": true, "splitAfter": true, "map": true, "filter": true,
 }
 
 // nullSafeOperators take any values, and exact numbers among them.
@@ -325,13 +324,7 @@ func asShown(number float64) float64 {
 	return shown
 }
 
-// equal goes through both.
-func equal(a, b any) any {
-	if err := cmp.Or(weigh(a), weigh(b)); err != nil {
-		panic(err)
-	}
-	return runtime.Equal(a, b)
-}
+func equal(a, b any) any { return runtime.Equal(a, b) }
 
 func arithmetic(operator string, other func(a, b any) any) func(a, b any) any {
 	return func(a, b any) any {
@@ -361,12 +354,14 @@ func comparison(holds func(order int) bool, other func(a, b any) any) func(a, b 
 }
 
 const (
+	operatorPrefix = "operator "
+
 	negative  = functionPrefix + "of a sign"
 	condition = functionPrefix + "of a condition"
 )
 
 // functionName is one that no expression can write.
-func functionName(operator string) string { return "operator " + operator }
+func functionName(operator string) string { return operatorPrefix + operator }
 
 var nullSafeFunctions = func() (options []expr.Option) {
 	for operator, apply := range nullSafeOperators {
@@ -380,12 +375,13 @@ var nullSafeFunctions = func() (options []expr.Option) {
 		case "!=":
 			onNull, signature = func(a, b any) any { return a != nil || b != nil }, new(func(any, any) bool)
 		}
-		options = append(options, expr.Function(functionName(operator), func(operands ...any) (any, error) {
+		call := func(operands ...any) (any, error) {
 			if operands[0] == nil || operands[1] == nil {
 				return onNull(operands[0], operands[1]), nil
 			}
 			return apply(operands[0], operands[1]), nil
-		}, signature))
+		}
+		options = append(options, expr.Function(functionName(operator), call, signature), countedOption(functionName(operator), call))
 	}
 	return append(options, expr.Function(negative, negate, new(func(any) any)), expr.Function(condition, holds, new(func(any) bool)))
 }()

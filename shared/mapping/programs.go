@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/vm"
 	lru "github.com/hashicorp/golang-lru/v2"
 )
@@ -15,7 +16,14 @@ import (
 
 // shared is a compiled expression that any scope with the same columns may use.
 type shared struct {
-	program *vm.Program
+	// straight is nil where the expression has to count.
+	straight, counted *vm.Program
+	// root is the expression's, before anything was done about counting.
+	root ast.Node
+	// size and most are the texts in it, and the texts up to which it need not count.
+	size, most int
+	// matches: the straight program counts too.
+	matches bool
 	// used are the columns that it reads, by their compiled names.
 	used map[string]int
 	// cautions are what its author should know of it.
@@ -23,7 +31,10 @@ type shared struct {
 }
 
 // sharing says what a program depends on.
-type sharing struct{ columns, text string }
+type sharing struct {
+	columns, text string
+	counted       bool
+}
 
 const keptPrograms = 512
 
@@ -49,21 +60,36 @@ func (c Columns) signature() string {
 	return b.String()
 }
 
-// shared returns the program of an expression, compiled now or before.
-func (s *Scope) shared(text string) (shared, error) {
-	key := sharing{s.signature, text}
+// known returns an expression as it was compiled now or before. counted has one count that need not.
+func (s *Scope) known(text string, counted bool) (shared, error) {
+	key := sharing{s.signature, text, counted}
 	if known, ok := programs.Get(key); ok {
 		return known, nil
 	}
 	s.declare()
-	names := &resolver{columns: s.columns, names: s.names, repeated: s.repeated, params: s.params, closed: !s.open, used: map[string]int{}}
-	program, err := compile(text, names, s.types)
+	look, err := survey(text)
+	if err != nil {
+		return shared{}, err
+	}
+	names := s.resolver()
+	program, err := compile(text, names, s.types, &counting{names, true})
 	if err != nil {
 		return shared{}, fmt.Errorf("%w%s%s", err, names.others(), s.spelling(text))
 	}
-	compiled := shared{program, names.used, names.cautions}
-	if !names.valued {
-		programs.Add(key, compiled)
+	known := shared{straight: program, root: program.Node(), size: len(text) + names.size, most: look.most(), matches: look.matches, used: names.used, cautions: names.cautions}
+	if counted || !look.is {
+		again := s.resolver()
+		known.straight = nil
+		if known.counted, err = compile(text, again, s.types, &counting{again, false}); err != nil {
+			return shared{}, err
+		}
 	}
-	return compiled, nil
+	if !names.valued {
+		programs.Add(key, known)
+	}
+	return known, nil
+}
+
+func (s *Scope) resolver() *resolver {
+	return &resolver{columns: s.columns, names: s.names, repeated: s.repeated, params: s.params, closed: !s.open, used: map[string]int{}}
 }

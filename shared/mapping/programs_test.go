@@ -30,7 +30,7 @@ func TestRunsShareAProgram(t *testing.T) {
 	if value != "Ben Roe" {
 		t.Errorf("got %v", value)
 	}
-	if one.compiled != other.compiled {
+	if one.straight != other.straight {
 		t.Error("the expression was compiled twice")
 	}
 	if used := other.scope.Used(); !used[0] || !used[1] {

@@ -330,6 +330,18 @@ func TestParseRefusesValues(t *testing.T) {
 			"12: where: the expression has 10001 letters; it may have 10000",
 		},
 		{
+			"an expression that makes more than an evaluation may", and(`where: 'name == repeat("x", 100000000)'`),
+			"12: where: it needs more than 32 MiB of memory (1:9)\n     | name == repeat(\"x\", 100000000)\n     | ........^",
+		},
+		{
+			"an expression that takes more than an evaluation may", and("where: 'count(1..3000, count(1..3000, # > 1) > 2) > 3'"),
+			"12: where: it takes more than 1,000,000 steps (1:1)\n     | count(1..3000, count(1..3000, # > 1) > 2) > 3\n     | ^",
+		},
+		{
+			"an expression that is too deep", and("where: '" + strings.Repeat("(", 400) + "true" + strings.Repeat(")", 400) + "'"),
+			"12: where: has brackets that are nested more than 200 times",
+		},
+		{
 			"no action", with(", action: upsert", ""),
 			"11: destination.sql.action is missing: the action for each row: insert, update, upsert or delete",
 		},

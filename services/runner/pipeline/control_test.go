@@ -329,7 +329,11 @@ func TestARowIsNotFailedByTheEndOfTheRun(t *testing.T) {
 	for name, rows := range map[string]int{"at hand": 1, "beside the writing": 1000} {
 		b := pipelinetest.New(t)
 		b.Write("members.csv", "ID,Name\n"+strings.Repeat("1,Ann\n", rows))
-		b.Job.Task.Where = `let many = 1..400000; ID == "1" and all(many, all(many, # > 0))`
+		// Each takes nearly all the steps that it may.
+		b.Job.Task.Where = `ID == "1" and all(1..90000, # > 0)`
+		for i := range 200 {
+			b.Job.Task.Mapping = append(b.Job.Task.Mapping, task.Column{Name: fmt.Sprint("busy", i), Expression: `all(1..90000, # > 0)`})
+		}
 		rejected := b.Reject()
 		b.Job.BeforeWrite = func(context.Context, int64) error { t.Errorf("%s: something is written", name); return nil }
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -338,6 +342,20 @@ func TestARowIsNotFailedByTheEndOfTheRun(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || s.Counts.Retrieved != 0 || len(*rejected) != 0 {
 			t.Errorf("%s: %v, %+v, rejected %q", name, err, s.Counts, *rejected)
 		}
+	}
+}
+
+// An expression that goes beyond its bounds fails its row, and no other.
+func TestAnExpressionBeyondItsBoundsFailsItsRow(t *testing.T) {
+	b := pipelinetest.New(t)
+	b.Write("members.csv", "ID,Name\n1,Ann\n2,900000\n3,Cy\n")
+	b.Job.Task.Where = `ID != "2" or any(1..int(Name), any(1..900000, # < 0))`
+	b.Job.Task.MaxRowErrors = 1
+	rejected := b.Reject()
+	s, err := b.Run(t.Context())
+	const want = `2 where cannot be computed: any, at character 32 of the expression ID != "2" or any(1..int(Name), any(1..900000, # < 0)): it takes more than 1,000,000 steps 2,900000`
+	if err != nil || s.Counts.Inserted != 2 || s.Counts.Failed != 1 || len(*rejected) != 1 || (*rejected)[0] != want {
+		t.Errorf("%v, %+v, rejected %q", err, s.Counts, *rejected)
 	}
 }
 

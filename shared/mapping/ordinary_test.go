@@ -1,0 +1,23 @@
+package mapping_test
+
+import "testing"
+
+// BenchmarkOrdinary is each of the expressions of the page that a mapping has most often.
+func BenchmarkOrdinary(b *testing.B) {
+	for _, expression := range []string{
+		`FirstName + " " + LastName`, `params.FirstName == "" || FirstName == params.FirstName`, `upper(LastName)`, `int(Age) + 1`, `split("Lee, Ann", ", ")[1]`, `replace(date, "-", "/")`, `LastName startsWith "L"`, `FirstName in ["A", "Ann"]`, `number("1234.50") * 3`, `formatDate(date(date, "yyyy-MM-dd"), "dd.MM.yyyy")`, `LastName matches "^L"`, `coalesce(Age, "none")`, `ID[2:]`, `len(ID)`,
+		`any(params.States, # == "NV")`, `let x = split("Lee, Ann", ", "); x[1] + " " + x[0]`, `trim(LastName) + "!"`,
+	} {
+		b.Run(expression, func(b *testing.B) {
+			program, err := textScope().Compile(expression)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				if _, err := program.Eval(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
