@@ -3,6 +3,7 @@ package mapping_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"sync"
@@ -34,7 +35,7 @@ var hostileRow = sync.OnceValue(func() []any {
 })
 
 func hostileScope() *mapping.Scope {
-	scope := mapping.NewScope(hostile, mapping.Params{"Pattern": "(y|a){500}b"})
+	scope := mapping.NewScope(hostile, mapping.Params{"Pattern": "(y|a){500}b", "Big": hostileRow()[1]})
 	copy(scope.Row, hostileRow())
 	return scope
 }
@@ -127,8 +128,12 @@ func TestNoFunctionGoesBeyondTheBounds(t *testing.T) {
 // What would hold a core or memory by any other way that there is.
 func TestNothingGoesBeyondTheBounds(t *testing.T) {
 	defer smallBounds()()
+	doubled := `let a0 = digits; `
+	for i := range 18 {
+		doubled += fmt.Sprintf("let a%d = a%d + a%d; ", i+1, i, i)
+	}
 	for _, expression := range []string{
-		`repeat(text, 1000000)`, `repeat("x", size * 100000)`, `repeat("x", 40000000)`, `1..size*1000000`, `1..9223372036854775807`, `-9223372036854775807..9223372036854775807`, `filter(1..2000000, # > 5)`, `map(1..2000, map(1..2000, # + size))`,
+		doubled + `a18`, strings.Repeat(`params.Big + `, 20) + `"!"`, `repeat(text, 1000000)`, `repeat("x", size * 100000)`, `repeat("x", 40000000)`, `1..size*1000000`, `1..9223372036854775807`, `-9223372036854775807..9223372036854775807`, `filter(1..2000000, # > 5)`, `map(1..2000, map(1..2000, # + size))`,
 		`let big = 1..100000; map(big, sum(big))`, `let a = text + text; let b = a + a; let c = b + b; let d = c + c; let e = d + d; let f = e + e; f + f`, `reduce(1..size, #acc + #acc, "x")`, `reduce(1..size, #acc + text, "")`,
 		strings.Repeat("text + ", 2000) + `""`, `reduce(1..60, replace(#acc, "x", "xx"), "x")`, `replace(text, "", text)`, strings.Repeat(`replace(`, 9) + `text` + strings.Repeat(`, "a", "aaaaaaaaaa")`, 9), strings.Repeat(`toJSON(`, 60) + `text` + strings.Repeat(`)`, 60),
 		strings.Repeat(`toBase64(`, 60) + `text` + strings.Repeat(`)`, 60), `join(map(1..size, text))`, `map(1..size, text)`, `{"a": map(1..size, text)}`, `reduce(1..60, [#acc, #acc], [1])`, `reduce(1..60, ({"a": #acc, "b": #acc}), {"a": 1})`, `toJSON(reduce(1..60, [#acc, #acc], [1]))`,

@@ -17,8 +17,6 @@ type decimal struct {
 const (
 	// maxDigits bounds a number's digits, so that no row can make a run compute for ever.
 	maxDigits = 1000
-	// maxBits bounds the operands of a calculation together; a number that is read has about half of them.
-	maxBits = 16 * maxDigits
 	// quotientScale is how many digits after the point a division has at most.
 	quotientScale = 20
 )
@@ -124,14 +122,11 @@ func divideRounded(a, b *big.Int) *big.Int {
 	return quotient
 }
 
-// calculate applies an arithmetic operator. ok is false for one that has no exact result, or too many digits.
+// calculate applies an arithmetic operator. ok is false for one that has no exact result.
 func calculate(operator string, a, b decimal) (result decimal, ok bool) {
-	if a.digits.BitLen()+b.digits.BitLen() > maxBits {
-		return decimal{}, false
-	}
 	switch operator {
 	case "*":
-		if a.scale+b.scale > maxDigits {
+		if a.scale+b.scale > maxDigits || a.digits.BitLen()+b.digits.BitLen() > 4*maxDigits {
 			return decimal{}, false
 		}
 		return decimal{new(big.Int).Mul(a.digits, b.digits), a.scale + b.scale}, true
