@@ -122,10 +122,20 @@ func lying(t testing.TB, name string, length uint64) []byte {
 	return out.Bytes()
 }
 
-// read reads a sheet: the header, then the rows, cells with bars between; faults as "row N: …".
-func read(t testing.TB, content []byte, sheet string) (rows []string, err error) {
+// open opens the first sheet of a workbook.
+func open(t testing.TB, b book) *Source {
 	t.Helper()
-	folder := t.TempDir()
+	s, err := openFile(t, t.TempDir(), b.bytes(t), &task.CSVSource{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// openFile opens a workbook with this content in a folder.
+func openFile(t testing.TB, folder string, content []byte, from *task.CSVSource) (*Source, error) {
+	t.Helper()
 	if err := os.WriteFile(filepath.Join(folder, "in.xlsx"), content, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +143,15 @@ func read(t testing.TB, content []byte, sheet string) (rows []string, err error)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Open(set, &task.CSVSource{Connection: "drop", Path: "in.xlsx", Sheet: sheet})
+	from.Connection, from.Path = "drop", "in.xlsx"
+	return Open(set, from)
+}
+
+// read reads a sheet: the header, then the rows, cells with bars between; faults as "fault: …".
+func read(t testing.TB, content []byte, sheet string) (rows []string, err error) {
+	t.Helper()
+	folder := t.TempDir()
+	s, err := openFile(t, folder, content, &task.CSVSource{Sheet: sheet})
 	if err != nil {
 		if _, ok := errors.AsType[*run.Failure](err); !ok || strings.Contains(err.Error(), folder) {
 			t.Errorf("not a failure: %v", err)

@@ -1,21 +1,45 @@
 package xlsxfile
 
 import (
-	"math"
+	"slices"
 	"strconv"
 	"strings"
-	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
-// format is what a number is shown as, as far as that changes what it is.
-type format int
+// form is what a section of a format shows numbers as, as far as that changes what comes of them.
+type form uint8
 
 const (
-	asNumber format = iota
+	asNumber form = iota
+	// asCode has zeros before the number, or other letters between its digits: 00501, 555-1234.
+	asCode
+	// asWords shows no digit: "Yes".
+	asWords
 	asDate
 	asDateTime
 	asClock
-	asElapsed // hours that may be more than a day's
+	asElapsed // hours, minutes or seconds that may be more than a day's
+)
+
+// format is the sections of a number format that are for numbers; without any, numbers are shown as such.
+type format []section
+
+// section shows the numbers that its condition holds for.
+type section struct {
+	form form
+	// operator and limit are the condition, such as >= and 1; without an operator its place decides.
+	operator string
+	limit    float64
+	// shown are the letters of a code or of words. In a code zeroPlace and anyPlace stand for digits.
+	shown string
+}
+
+// The places of digits in section.shown.
+const (
+	zeroPlace = '\x00' // 0 where the number has no digit
+	anyPlace  = '\x01' // nothing there
 )
 
 // readStyles reads what each style of cells shows numbers as.
@@ -32,134 +56,308 @@ func (w *workbook) readStyles(part string) error {
 	if err := w.decode(part, &sheet); err != nil {
 		return err
 	}
-	own := map[int]format{}
+	formats := map[int]format{}
 	for _, f := range sheet.Formats {
-		own[f.ID] = formatOf(f.Code)
+		formats[f.ID] = formatOf(f.Code)
 	}
 	for _, s := range sheet.Styles {
-		f, ok := own[s.FormatID]
+		f, ok := formats[s.FormatID]
 		if !ok {
-			f = builtin(s.FormatID)
+			f = formatOf(builtin(s.FormatID))
+			formats[s.FormatID] = f
 		}
 		w.styles = append(w.styles, f)
 	}
 	return nil
 }
 
-// builtin is the format of a number that needs no code (ECMA-376, 18.8.30, with those of East Asia).
-func builtin(id int) format {
+// builtin is what the code of a format that has none written would be, as far as it matters
+// (ECMA-376, 18.8.30, with those of East Asia and Thailand).
+func builtin(id int) string {
 	switch {
-	case 14 <= id && id <= 17, 27 <= id && id <= 31, id == 36, 50 <= id && id <= 54, id == 57, id == 58:
-		return asDate
-	case 18 <= id && id <= 21, 32 <= id && id <= 35, id == 45, id == 47, id == 55, id == 56:
-		return asClock
-	case id == 46:
-		return asElapsed
-	case id == 22:
-		return asDateTime
+	case 14 <= id && id <= 17, 27 <= id && id <= 31, id == 36, 50 <= id && id <= 54, id == 57, id == 58, 71 <= id && id <= 74, id == 81:
+		return "d"
+	case 18 <= id && id <= 21, 32 <= id && id <= 35, id == 45, id == 47, id == 55, id == 56, id == 75, id == 76, id == 78, id == 80:
+		return "h"
+	case id == 46, id == 79:
+		return "[h]"
+	case id == 22, id == 77:
+		return "d h"
 	}
-	return asNumber
+	return ""
 }
 
-// formatOf reads a format's code: the letters of dates and times in it that are not quoted.
+// formatOf reads a format's code. What is for texts is left out.
 func formatOf(code string) format {
-	var letters strings.Builder
-	elapsed := false
-	code, _, _ = strings.Cut(strings.ToLower(code), ";")
+	var f format
+	for more := true; more && len(f) < 3; {
+		var p parser
+		code, more = p.read(code)
+		if !more && p.forText {
+			break
+		}
+		f = append(f, p.section())
+	}
+	if !slices.ContainsFunc(f, func(s section) bool { return s.form != asNumber && (s.form != asWords || hasWord(s.shown)) }) {
+		return nil
+	}
+	return f
+}
+
+// of is the section that shows a number.
+func (f format) of(number float64) section {
+	if len(f) == 0 {
+		return section{}
+	}
+	at := 0
+	for i := range f {
+		if f.holds(i, number) {
+			at = i
+			break
+		}
+	}
+	s := f[at]
+	switch {
+	case s.form == asCode && number < 0 && at > 0:
+		// Such a section shows the number without its sign.
+		return section{}
+	case s.form != asWords:
+		return s
+	}
+	// Words alone are what a column of them is about: "Yes";"Yes";"No". Beside sections that show the
+	// number they may stand for it: a dash for 0, nothing below 0.
+	i := slices.IndexFunc(f, func(s section) bool { return s.form != asWords })
+	if i >= 0 && (f[i].form == asNumber || f[i].form == asCode || f[i].form == asElapsed) && (number == 0 || !hasWord(s.shown)) {
+		return f[i]
+	}
+	return s
+}
+
+// holds reports whether a number has the section of that index, if it has none before.
+func (f format) holds(i int, number float64) bool {
+	limit := f[i].limit
+	switch f[i].operator {
+	case "<":
+		return number < limit
+	case "<=":
+		return number <= limit
+	case ">":
+		return number > limit
+	case ">=":
+		return number >= limit
+	case "=":
+		return number == limit
+	case "<>":
+		return number != limit
+	}
+	switch {
+	case i == len(f)-1, i == 1 && f[0].operator != "":
+		return true
+	case i == 1:
+		return number < 0
+	case len(f) == 2:
+		return number >= 0
+	}
+	return number > 0
+}
+
+func hasWord(text string) bool { return strings.ContainsFunc(text, unicode.IsLetter) }
+
+// parser reads one section of a format's code.
+type parser struct {
+	operator string
+	limit    float64
+	shown    strings.Builder
+	// zeros and places count the places of digits, those of zeros and all.
+	zeros, places int
+	// mask: letters other than spaces stand between places. pending are those since the last place.
+	mask    bool
+	pending bool
+	// quantity: the section shows a number that has a decimal mark, groups, a percentage or the like.
+	quantity bool
+	// forText: the section shows texts.
+	forText bool
+	// date, clock, month and elapsed: it has their letters.
+	date, clock, month, elapsed bool
+	// seconds: the last letter was that of seconds, and places behind a point are theirs.
+	seconds bool
+}
+
+// read takes a section, and returns the code behind it; more is false at the end.
+func (p *parser) read(code string) (rest string, more bool) {
 	for code != "" {
-		letter := code[0]
-		code = code[1:]
+		letter, size := utf8.DecodeRuneInString(code)
+		at := code
+		code = code[size:]
+		seconds := p.seconds
+		p.seconds = false
 		switch letter {
+		case ';':
+			return code, true
 		case '"':
-			_, code, _ = strings.Cut(code, `"`)
-		case '\\', '_', '*':
-			code = code[min(1, len(code)):]
+			var quoted string
+			quoted, code, _ = strings.Cut(code, `"`)
+			p.literal(quoted)
+		case '\\', '!':
+			_, size := utf8.DecodeRuneInString(code)
+			p.literal(code[:size])
+			code = code[size:]
+		case '_', '*':
+			_, size := utf8.DecodeRuneInString(code)
+			code = code[size:]
+			if letter == '_' {
+				p.literal(" ")
+			}
 		case '[':
 			var inside string
 			inside, code, _ = strings.Cut(code, "]")
-			elapsed = elapsed || inside != "" && (strings.Trim(inside, "h") == "" || strings.Trim(inside, "m") == "" || strings.Trim(inside, "s") == "")
+			p.bracket(inside)
+		case '.', ',':
+			if fraction := strings.TrimLeft(code, "0"); seconds && fraction != code {
+				code = fraction
+				continue
+			}
+			p.quantity = true
+		case '%':
+			p.quantity = true
+		case '/':
+			if p.places > 0 {
+				p.quantity = true
+			}
+			p.literal("/")
+		case '0', '#', '?':
+			p.place(letter)
+		case '@':
+			p.forText = true
 		default:
-			letters.WriteByte(letter)
+			code = p.letter(at, letter, code)
 		}
 	}
-	shown := strings.NewReplacer("am/pm", "", "a/p", "", "general", "").Replace(letters.String())
-	date, clock := strings.ContainsAny(shown, "yd"), strings.ContainsAny(shown, "hs")
+	return "", false
+}
+
+// letter reads a letter that is neither quoted nor a sign; at is the code from it on, rest that behind it.
+func (p *parser) letter(at string, letter rune, rest string) string {
+	for _, word := range []string{"general", "am/pm", "a/p", "aaaa", "aaa"} {
+		if len(at) < len(word) || !strings.EqualFold(at[:len(word)], word) {
+			continue
+		}
+		switch word {
+		case "general":
+			p.quantity = true
+			p.places++
+		case "aaaa", "aaa":
+			p.date = true
+		default:
+			p.clock = true
+		}
+		return at[len(word):]
+	}
+	switch unicode.ToLower(letter) {
+	case 'y', 'd', 'g':
+		p.date = true
+	case 'e':
+		if p.places > 0 && rest != "" && (rest[0] == '+' || rest[0] == '-') {
+			p.quantity = true
+		}
+		p.date = true
+	case 'h':
+		p.clock = true
+	case 's':
+		p.clock, p.seconds = true, true
+	case 'm':
+		p.month = true
+	}
+	p.literal(string(letter))
+	return rest
+}
+
+// bracket reads what stands in brackets: a condition, a currency, hours beyond a day; or a color or a
+// language, which mean nothing here.
+func (p *parser) bracket(inside string) {
+	if lower := strings.ToLower(inside); inside != "" && (strings.Trim(lower, "h") == "" || strings.Trim(lower, "m") == "" || strings.Trim(lower, "s") == "") {
+		p.elapsed, p.seconds = true, lower[0] == 's'
+		return
+	}
+	if currency, ok := strings.CutPrefix(inside, "$"); ok {
+		currency, _, _ = strings.Cut(currency, "-")
+		p.literal(currency)
+		return
+	}
+	limit := strings.TrimLeft(inside, "<>=")
+	if value, err := strconv.ParseFloat(strings.TrimSpace(limit), 64); err == nil {
+		p.operator, p.limit = inside[:len(inside)-len(limit)], value
+	}
+}
+
+// literal takes letters that are shown as they are.
+func (p *parser) literal(text string) {
+	p.shown.WriteString(text)
+	// Spaces and apostrophes between places are those of thousands.
+	p.pending = p.pending || p.places > 0 && strings.Trim(text, " \u00A0\u2009\u202F'’") != ""
+}
+
+// place takes the place of a digit.
+func (p *parser) place(letter rune) {
+	p.mask = p.mask || p.pending
+	p.places++
+	if letter == '0' {
+		p.zeros++
+		p.shown.WriteByte(zeroPlace)
+		return
+	}
+	p.shown.WriteByte(anyPlace)
+}
+
+// section is what was read.
+func (p *parser) section() section {
+	s := section{operator: p.operator, limit: p.limit}
 	switch {
-	case elapsed:
-		return asElapsed
-	case date && clock:
-		return asDateTime
-	case date, !clock && strings.Contains(shown, "m"):
-		return asDate
-	case clock:
-		return asClock
+	case p.places > 0 && !p.quantity && (p.zeros > 1 || p.mask):
+		s.form, s.shown = asCode, strings.TrimSpace(p.shown.String())
+	case p.places > 0, p.quantity && !p.date && !p.clock && !p.month && !p.elapsed, p.forText:
+		s.form = asNumber
+	case p.elapsed:
+		s.form = asElapsed
+	case p.date && p.clock:
+		s.form = asDateTime
+	case p.date, p.month && !p.clock:
+		s.form = asDate
+	case p.clock:
+		s.form = asClock
+	default:
+		s.form, s.shown = asWords, strings.TrimSpace(p.shown.String())
 	}
-	return asNumber
+	return s
 }
 
-// number is a cell's number as text. Its digits stay as they are, but for those that are no digits of
-// the number: a workbook keeps a double, and some programs write 1.1 as 1.1000000000000001.
-func number(text string) string {
-	if !strings.ContainsAny(text, ".eE") || !strings.ContainsAny(text, "eE") && countDigits(text) <= 15 {
-		return text
+// code puts a number's digits into their places, from the last on. Digits that have no place stand
+// before the first.
+func (s section) code(number string) string {
+	number, negative := strings.CutPrefix(number, "-")
+	digits, fraction, _ := strings.Cut(number, ".")
+	if digits == "0" {
+		digits = ""
 	}
-	double, err := strconv.ParseFloat(text, 64)
-	if err != nil || math.IsInf(double, 0) || math.IsNaN(double) {
-		return text
+	places := strings.Count(s.shown, string(zeroPlace)) + strings.Count(s.shown, string(anyPlace))
+	var out strings.Builder
+	if negative {
+		out.WriteByte('-')
 	}
-	return strconv.FormatFloat(double, 'f', -1, 64)
-}
-
-// countDigits counts the digits from the first that is not 0.
-func countDigits(text string) int {
-	n := 0
-	for _, letter := range strings.TrimLeft(text, "-+0.") {
-		if '0' <= letter && letter <= '9' {
-			n++
+	for _, letter := range s.shown {
+		if letter != zeroPlace && letter != anyPlace {
+			out.WriteRune(letter)
+			continue
+		}
+		if beyond := len(digits) - places; beyond >= 0 {
+			out.WriteString(digits[:beyond+1])
+			digits = digits[beyond+1:]
+		} else if letter == zeroPlace {
+			out.WriteByte('0')
+		}
+		if places--; places == 0 && fraction != "" {
+			out.WriteString("." + fraction)
 		}
 	}
-	return n
-}
-
-// lastDay is 9999-12-31, the last day that a workbook can show.
-const lastDay = 2958465
-
-// moment is a number of days as a date, a time or both, as ISO 8601 has them. What a workbook cannot
-// show as such stays a number.
-func (f format) moment(text string, from1904 bool) string {
-	days, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(0 <= days && days < lastDay+1) {
-		return number(text)
-	}
-	// A double holds a moment of our time to the microsecond; people mean milliseconds at the most.
-	const day = 24 * time.Hour
-	whole := math.Floor(days)
-	clock := time.Duration(math.Round((days-whole)*float64(day/time.Millisecond))) * time.Millisecond
-	if f == asElapsed {
-		return elapsed(time.Duration(whole)*day + clock)
-	}
-	begin := time.Date(1899, 12, 30, 0, 0, 0, 0, time.UTC)
-	switch {
-	case from1904:
-		begin = time.Date(1904, 1, 1, 0, 0, 0, 0, time.UTC)
-	case whole < 60:
-		// The workbook's calendar has a day that never was, the 60th: 29 February 1900.
-		begin = begin.AddDate(0, 0, 1)
-	}
-	at := begin.AddDate(0, 0, int(whole)).Add(clock)
-	switch {
-	case f == asClock && whole == 0:
-		return at.Format("15:04:05.999")
-	case f == asDate && clock == 0:
-		return at.Format(time.DateOnly)
-	}
-	return at.Format("2006-01-02T15:04:05.999")
-}
-
-func elapsed(d time.Duration) string {
-	text := strconv.Itoa(int(d/time.Hour)) + time.Time{}.Add(d).Format(":04:05.999")
-	if d < 10*time.Hour {
-		text = "0" + text
-	}
-	return text
+	return out.String()
 }

@@ -1,16 +1,22 @@
 package xlsxfile
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/xml"
 	"errors"
 	"io"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
-// maxColumns is how many columns a sheet can have.
-const maxColumns = 16384
+// maxColumns and maxRows are how many columns and rows a sheet can have.
+const (
+	maxColumns = 16384
+	maxRows    = 1 << 20
+)
 
 // maxRow bounds the memory that one row may take.
 const maxRow = 16 << 20
@@ -28,9 +34,13 @@ type sheet struct {
 	bound  *bound
 	tokens *xml.Decoder
 	depth  int
-	// ended: the last row has been read. next is the number that a row has which does not say its own.
-	ended bool
-	next  int
+	// ended: the last row has been read. next is the number that a row has which does not say its own,
+	// and at that of the row whose beginning has been read, 0 for none.
+	ended    bool
+	next, at int
+	// totals are the total rows of tables, which are no rows. arrays are the cells of formulas of many
+	// cells that were never calculated; the sheet need not have any of them but the first.
+	totals, arrays []area
 	// cells are those of the last row, by column; cells[i].given says whether there is one.
 	cells []cell
 	text  richText
@@ -41,41 +51,99 @@ type sheet struct {
 type cell struct {
 	text  string
 	given bool
-	// failed: the cell has an error of the workbook, such as #N/A, instead of a value.
-	failed bool
+	// formula: the value is what a formula gave when the workbook was saved.
+	formula bool
+	// fault is why the cell has no value, empty where it has one.
+	fault string
 }
 
-func (w *workbook) openSheet(s sheetEntry) (*sheet, error) {
-	in, size, err := w.open(s.part, maxSheet)
+// faultError is the fault of a cell that has an error instead of a value.
+const faultError = "has an error of the workbook, such as #N/A, in the place of a value"
+
+// faultUnsaved is the fault of a cell whose formula was never calculated.
+func faultUnsaved(cell string) string {
+	return "has a formula without a saved value, in cell " + cell + "; open the workbook in a spreadsheet program and save it"
+}
+
+func (w *workbook) openSheet(entry sheetEntry) (*sheet, error) {
+	totals, err := w.totals(entry)
+	if err != nil {
+		return nil, err
+	}
+	in, size, err := w.open(entry.part, maxSheet)
 	if err != nil {
 		return nil, err
 	}
 	b := &bound{in: in}
-	return &sheet{book: w, in: in, size: size, bound: b, tokens: xml.NewDecoder(b), next: 1}, nil
+	return &sheet{book: w, in: in, size: size, bound: b, tokens: xml.NewDecoder(b), next: 1, totals: totals}, nil
 }
 
 // read reads the next row that the sheet has, and returns its number; io.EOF is the end, and anything
 // else a problem.
 func (s *sheet) read() (number int, err error) {
 	s.cells = s.cells[:0]
-	for !s.ended {
+	if s.at == 0 && !s.ended {
+		if err := s.findRow(); err != nil && !errors.Is(err, io.EOF) {
+			return 0, err
+		}
+	}
+	s.arrays = slices.DeleteFunc(s.arrays, func(a area) bool { return a.toRow < s.next })
+	switch {
+	case len(s.arrays) > 0 && (s.ended || s.next < s.at):
+		number = s.next // which the sheet does not have
+	case s.ended:
+		return 0, io.EOF
+	default:
+		number, s.at = s.at, 0
+		if err := s.readRow(number); err != nil {
+			return number, err
+		}
+	}
+	s.next = number + 1
+	s.complete(number)
+	return number, nil
+}
+
+// findRow reads up to the beginning of the next row, and takes its number.
+func (s *sheet) findRow() error {
+	for {
 		s.bound.left = maxRow
 		token, err := s.token()
 		if err != nil {
-			return 0, err
+			return err
 		}
-		start, ok := token.(xml.StartElement)
-		if !ok || start.Name.Local != "row" {
-			continue
+		if start, ok := token.(xml.StartElement); ok && start.Name.Local == "row" {
+			s.at = s.next
+			if given, err := strconv.Atoi(attribute(start, "r")); err == nil && given > 0 {
+				s.at = given
+			}
+			return nil
 		}
-		if given, err := strconv.Atoi(attribute(start, "r")); err == nil && given > 0 {
-			s.next = given
-		}
-		number := s.next
-		s.next++
-		return number, s.readRow()
 	}
-	return 0, io.EOF
+}
+
+// complete takes the cells of total rows out of a row, and puts those in that a formula above has.
+func (s *sheet) complete(number int) {
+	for _, a := range s.totals {
+		if a.fromRow <= number && number <= a.toRow && a.from < len(s.cells) {
+			clear(s.cells[a.from:min(a.to+1, len(s.cells))])
+		}
+	}
+	for _, a := range s.arrays {
+		for column := a.from; column <= a.to && a.fromRow <= number && number <= a.toRow; column++ {
+			s.reach(column)
+			if c := &s.cells[column]; !c.given && c.fault == "" {
+				*c = cell{formula: true, fault: faultUnsaved(a.first())}
+			}
+		}
+	}
+}
+
+// reach sees to it that the row has a column.
+func (s *sheet) reach(column int) {
+	for len(s.cells) <= column {
+		s.cells = append(s.cells, cell{})
+	}
 }
 
 // token reads a token, and sees to it that the sheet has a proper end.
@@ -103,7 +171,7 @@ func (s *sheet) token() (xml.Token, error) {
 }
 
 // readRow reads the cells up to the row's end.
-func (s *sheet) readRow() error {
+func (s *sheet) readRow(number int) error {
 	for column := 0; ; {
 		token, err := s.within()
 		if err != nil {
@@ -124,12 +192,18 @@ func (s *sheet) readRow() error {
 			if column < 0 || column >= maxColumns {
 				return errColumn
 			}
-			for len(s.cells) <= column {
-				s.cells = append(s.cells, cell{})
-			}
-			if s.cells[column], err = s.readCell(attribute(token, "t"), attribute(token, "s")); err != nil {
+			s.reach(column)
+			c, array, err := s.readCell(attribute(token, "t"), attribute(token, "s"))
+			if err != nil {
 				return err
 			}
+			if c.formula && !c.given {
+				c.fault = faultUnsaved(columnName(column) + strconv.Itoa(number))
+				if a, ok := areaOf(array); ok {
+					s.arrays = append(s.arrays, a)
+				}
+			}
+			s.cells[column] = c
 			column++
 		}
 	}
@@ -145,20 +219,24 @@ func (s *sheet) within() (xml.Token, error) {
 }
 
 // readCell reads a cell up to its end: of a formula, the value that it had when the workbook was saved.
-func (s *sheet) readCell(kind, style string) (cell, error) {
+// If it had none, the cell is not given. array are the cells of a formula of many.
+func (s *sheet) readCell(kind, style string) (c cell, array string, err error) {
 	s.value = s.value[:0]
 	s.text.reset()
-	given, inValue := false, false
+	given, formula, inValue := false, false, false
 	for depth := 1; depth > 0; {
 		token, err := s.within()
 		if err != nil {
-			return cell{}, err
+			return cell{}, "", err
 		}
 		switch token := token.(type) {
 		case xml.StartElement:
 			depth++
 			inValue = token.Name.Local == "v"
 			given = given || inValue || token.Name.Local == "is"
+			if token.Name.Local == "f" {
+				formula, array = true, attribute(token, "ref")
+			}
 			s.text.begin(token.Name.Local)
 		case xml.EndElement:
 			depth--
@@ -171,10 +249,12 @@ func (s *sheet) readCell(kind, style string) (cell, error) {
 			s.text.add(token)
 		}
 	}
-	if !given {
-		return cell{}, nil
+	// The one value that is empty is a text.
+	if given && (!formula || kind == "str" || len(bytes.TrimSpace(s.value)) > 0) {
+		c, err = s.convert(kind, style)
 	}
-	return s.convert(kind, style)
+	c.formula = formula
+	return c, array, err
 }
 
 // convert makes text of a value, by its cell's kind.
@@ -194,19 +274,20 @@ func (s *sheet) convert(kind, style string) (cell, error) {
 	case "b":
 		return cell{text: strconv.FormatBool(strings.TrimSpace(value) == "1" || value == "true"), given: true}, nil
 	case "e":
-		return cell{text: value, given: true, failed: true}, nil
-	case "d":
-		return cell{text: value, given: true}, nil
+		return cell{text: value, given: true, fault: faultError}, nil
 	}
-	value = strings.TrimSpace(value)
-	shown := asNumber
+	if value = strings.TrimSpace(value); value == "" {
+		return cell{}, nil
+	}
+	var f format
 	if i, err := strconv.Atoi(style); err == nil && i >= 0 && i < len(s.book.styles) {
-		shown = s.book.styles[i]
+		f = s.book.styles[i]
 	}
-	if shown == asNumber {
-		return cell{text: number(value), given: value != ""}, nil
+	if kind != "d" {
+		return f.cell(value, s.book.from1904), nil
 	}
-	return cell{text: shown.moment(value, s.book.from1904), given: value != ""}, nil
+	shown, fault := f.iso(value)
+	return cell{text: cmp.Or(shown, value), given: true, fault: fault}, nil
 }
 
 // progress is the part that has been read, 0 to 1.
@@ -249,6 +330,29 @@ func columnName(column int) string {
 	}
 	slices.Reverse(name)
 	return string(name)
+}
+
+// area is cells of a sheet: columns, counted from 0, of rows.
+type area struct{ from, to, fromRow, toRow int }
+
+// areaOf reads a reference such as B2:C9 or B2.
+func areaOf(reference string) (a area, ok bool) {
+	first, last, found := strings.Cut(reference, ":")
+	if !found {
+		last = first
+	}
+	a.from, a.fromRow = columnOf(first), rowOf(first)
+	a.to, a.toRow = columnOf(last), rowOf(last)
+	return a, 0 <= a.from && a.from <= a.to && a.to < maxColumns && 0 < a.fromRow && a.fromRow <= a.toRow && a.toRow <= maxRows
+}
+
+// first is the area's first cell.
+func (a area) first() string { return columnName(a.from) + strconv.Itoa(a.fromRow) }
+
+// rowOf is the number of a reference's row, 0 for what is none.
+func rowOf(reference string) int {
+	row, _ := strconv.Atoi(strings.TrimLeftFunc(reference, unicode.IsLetter))
+	return row
 }
 
 // bound reads no further than is allowed.

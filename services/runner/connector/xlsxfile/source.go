@@ -36,6 +36,8 @@ type Source struct {
 	used []bool
 	// texts are the last row's.
 	texts []string
+	// formulas: a column that the task names had one.
+	formulas bool
 }
 
 // Open opens the workbook and reads the sheet's header, its first row with anything in it. Whatever is
@@ -100,6 +102,9 @@ func (s *Source) readHeader() error {
 			s.header = append(s.header, name)
 			s.at = append(s.at, i)
 		}
+		if unsaved := slices.IndexFunc(s.sheet.cells, func(c cell) bool { return c.formula && !c.given }); len(s.header) == 0 && unsaved >= 0 {
+			return run.Failf("the header of %s %s", s.place, s.sheet.cells[unsaved].fault)
+		}
 		if len(s.header) > 0 {
 			s.used = slices.Repeat([]bool{true}, len(s.header))
 			return nil
@@ -120,8 +125,8 @@ func (s *Source) Next(_ context.Context, cells []any) (size int, err error) {
 	}
 	for i, text := range s.texts {
 		size += len(text)
-		if column := s.at[i]; s.used[i] && column < len(s.sheet.cells) && s.sheet.cells[column].failed {
-			return size, row.Faultf(s.header[i], "has an error of the workbook, such as #N/A, in the place of a value")
+		if column := s.at[i]; s.used[i] && column < len(s.sheet.cells) && s.sheet.cells[column].fault != "" {
+			return size, row.Faultf(s.header[i], "%s", s.sheet.cells[column].fault)
 		}
 	}
 	if len(s.header) > 1 && slices.EqualFunc(s.texts, s.header, func(text, name string) bool { return strings.TrimSpace(text) == name }) {
@@ -151,12 +156,24 @@ func (s *Source) take(cells []any) (something bool) {
 	s.texts = make([]string, len(s.header))
 	for i, column := range s.at {
 		if column < len(s.sheet.cells) {
-			s.texts[i] = s.sheet.cells[column].text
+			c := &s.sheet.cells[column]
+			s.texts[i] = c.text
+			// A formula that was never calculated would be something.
+			something = something || c.text != "" || c.fault != ""
+			s.formulas = s.formulas || c.formula && s.used[i]
 		}
 		cells[i] = s.texts[i]
-		something = something || s.texts[i] != ""
 	}
 	return something
+}
+
+// Warnings says that the workbook asks to be calculated when it is opened, if a column that the task
+// names has formulas.
+func (s *Source) Warnings() []string {
+	if !s.formulas || !s.sheet.book.recalculated {
+		return nil
+	}
+	return []string{s.place + " asks to be calculated when it is opened, so its formulas may give other values than it has saved; open it in a spreadsheet program and save it"}
 }
 
 // Version identifies the workbook's state; see connector.Source.

@@ -46,13 +46,18 @@ type workbook struct {
 	sheets []sheetEntry
 	// from1904: days are counted from 1904 and not from 1900.
 	from1904 bool
-	styles   []format
-	texts    texts
+	// recalculated: the workbook asks to be calculated when it is opened, because the values that its
+	// formulas had may be others.
+	recalculated bool
+	styles       []format
+	texts        texts
 }
 
 // sheetEntry is a sheet of tables in the workbook's list.
 type sheetEntry struct {
 	name, part string
+	// hidden: a person does not see the sheet without showing it first, or cannot.
+	hidden bool
 }
 
 // relations are what a part refers to.
@@ -78,7 +83,7 @@ func openWorkbook(in io.ReaderAt, size int64) (*workbook, error) {
 	w := &workbook{parts: map[string]*zip.File{}}
 	for _, part := range archive.File {
 		// Some programs write the names with a slash before them, or with backslashes.
-		w.parts[strings.TrimPrefix(strings.ReplaceAll(part.Name, `\`, "/"), "/")] = part
+		w.parts[partName(strings.TrimPrefix(strings.ReplaceAll(part.Name, `\`, "/"), "/"))] = part
 	}
 	if err := w.readMain(); err != nil {
 		return nil, err
@@ -104,8 +109,12 @@ func (w *workbook) readMain() error {
 		Properties struct {
 			Date1904 string `xml:"date1904,attr"`
 		} `xml:"workbookPr"`
+		Calculation struct {
+			OnLoad string `xml:"fullCalcOnLoad,attr"`
+		} `xml:"calcPr"`
 		Sheets []struct {
 			Name       string     `xml:"name,attr"`
+			State      string     `xml:"state,attr"`
 			Attributes []xml.Attr `xml:",any,attr"`
 		} `xml:"sheets>sheet"`
 	}
@@ -113,6 +122,7 @@ func (w *workbook) readMain() error {
 		return err
 	}
 	w.from1904 = book.Properties.Date1904 == "1" || book.Properties.Date1904 == "true"
+	w.recalculated = book.Calculation.OnLoad == "1" || book.Calculation.OnLoad == "true"
 	related, err := w.relations(w.main)
 	if err != nil {
 		return err
@@ -122,12 +132,13 @@ func (w *workbook) readMain() error {
 		for _, r := range related.Relation {
 			// Sheets of charts have another type, and no rows.
 			if at >= 0 && r.ID == s.Attributes[at].Value && strings.HasSuffix(r.Type, "/worksheet") {
-				w.sheets = append(w.sheets, sheetEntry{name: s.Name, part: resolve(w.main, r.Target)})
+				w.sheets = append(w.sheets, sheetEntry{name: s.Name, part: resolve(w.main, r.Target), hidden: strings.Contains(strings.ToLower(s.State), "hidden")})
 			}
 		}
 	}
 	for _, r := range related.Relation {
 		switch part := resolve(w.main, r.Target); {
+		case !w.has(part): // a workbook may have no texts and no styles, and name their parts
 		case strings.HasSuffix(r.Type, "/styles"):
 			err = w.readStyles(part)
 		case strings.HasSuffix(r.Type, "/sharedStrings"):
@@ -142,9 +153,14 @@ func (w *workbook) readMain() error {
 
 // relations reads what a part refers to; "" is the file itself.
 func (w *workbook) relations(part string) (r relations, err error) {
-	folder, name := path.Split(part)
-	err = w.decode(folder+"_rels/"+name+".rels", &r)
+	err = w.decode(relationsOf(part), &r)
 	return r, err
+}
+
+// relationsOf is the part that says what a part refers to.
+func relationsOf(part string) string {
+	folder, name := path.Split(part)
+	return folder + "_rels/" + name + ".rels"
 }
 
 // resolve is the name of a part that another refers to.
@@ -155,6 +171,41 @@ func resolve(from, target string) string {
 	}
 	return path.Join(path.Dir(from), target)
 }
+
+// totals are the total rows of the tables in a sheet.
+func (w *workbook) totals(s sheetEntry) (totals []area, err error) {
+	if !w.has(relationsOf(s.part)) {
+		return nil, nil
+	}
+	related, err := w.relations(s.part)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range related.Relation {
+		part := resolve(s.part, r.Target)
+		if !strings.HasSuffix(r.Type, "/table") || !w.has(part) {
+			continue
+		}
+		var table struct {
+			Cells string `xml:"ref,attr"`
+			Rows  int    `xml:"totalsRowCount,attr"`
+		}
+		if err := w.decode(part, &table); err != nil {
+			return nil, err
+		}
+		if a, ok := areaOf(table.Cells); ok && table.Rows > 0 {
+			a.fromRow = a.toRow - table.Rows + 1
+			totals = append(totals, a)
+		}
+	}
+	return totals, nil
+}
+
+// partName is a part's name as it is looked up: names that differ in letter case alone are the same.
+func partName(part string) string { return strings.ToLower(part) }
+
+// has reports whether the workbook has a part.
+func (w *workbook) has(part string) bool { return w.parts[partName(part)] != nil }
 
 // decode reads a small part whole.
 func (w *workbook) decode(part string, into any) error {
@@ -171,7 +222,7 @@ func (w *workbook) decode(part string, into any) error {
 
 // open opens a part of at most that length, and returns how long it is.
 func (w *workbook) open(part string, most uint64) (in io.ReadCloser, size uint64, err error) {
-	file := w.parts[part]
+	file := w.parts[partName(part)]
 	switch {
 	case file == nil:
 		return nil, 0, errDamaged
@@ -186,17 +237,21 @@ func (w *workbook) open(part string, most uint64) (in io.ReadCloser, size uint64
 	return in, file.UncompressedSize64, nil
 }
 
-// find returns the sheet of a name, in any letter case as spreadsheet programs have it, or the first.
+// find returns the sheet of a name, in any letter case as spreadsheet programs have it, or the first
+// that a person sees.
 func (w *workbook) find(name string) (sheetEntry, error) {
 	var names []string
 	for _, s := range w.sheets {
-		if name == "" || strings.EqualFold(s.name, name) {
+		if name == "" && !s.hidden || name != "" && strings.EqualFold(s.name, name) {
 			return s, nil
 		}
 		names = append(names, s.name)
 	}
-	if len(names) == 0 {
+	switch {
+	case len(names) == 0:
 		return sheetEntry{}, problem("has no sheet with rows")
+	case name == "":
+		return sheetEntry{}, problem("hides all its sheets; name one in source.csv.sheet. It has " + strings.Join(names, ", "))
 	}
 	return sheetEntry{}, problem("has no sheet " + name + cmp.Or(nearest.Hint(name, names), "; correct source.csv.sheet.") + " It has " + strings.Join(names, ", "))
 }

@@ -17,7 +17,7 @@ func TestWorkbookIsRead(t *testing.T) {
 	b.Mapping("id", "ID", "name", `upper(Name) + Age`)
 	s := b.Succeed(run.Counts{Retrieved: 3, Inserted: 2, Failed: 1})
 	b.RowErrors(s, run.RowError{Row: 2, Message: "is the header again"})
-	if got := b.Query("select id, name from members"); got != "1 ANN41; 2.50 BOB" {
+	if got := b.Query("select id, name from members"); got != "1 ANN41; 2.5 BOB" {
 		t.Errorf("got %s", got)
 	}
 	b.Job.Task.Source.(*task.CSVSource).Sheet = "Membres"
