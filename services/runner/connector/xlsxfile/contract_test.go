@@ -32,6 +32,15 @@ func TestSourceContract(t *testing.T) {
 				return job(t, folder)
 			}
 		},
+		Warned: func(t *testing.T) connector.Job {
+			folder := t.TempDir()
+			b := newBook(cells("id", "name") + `<row><c><v>1</v></c><c><f>A2</f><v>0</v></c></row>` + cells("2", "Ann"))
+			b.calculated("fullCalcOnLoad=\"1\"")
+			if err := os.WriteFile(filepath.Join(folder, "in.xlsx"), b.bytes(t), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return job(t, folder)
+		},
 		Missing: func(t *testing.T) connector.Job { return job(t, t.TempDir()) },
 	})
 }

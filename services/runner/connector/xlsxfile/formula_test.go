@@ -65,6 +65,11 @@ func TestUnusedFormulas(t *testing.T) {
 	}
 }
 
+// calculated says how the workbook is calculated.
+func (b book) calculated(attributes string) {
+	b["xl/workbook.xml"] = strings.Replace(b["xl/workbook.xml"], "</workbook>", "<calcPr "+attributes+"/></workbook>", 1)
+}
+
 // A workbook that asks to be calculated is warned of, if the task reads formulas of it.
 func TestRecalculated(t *testing.T) {
 	formula := cells("ID", "Name") + `<row><c><v>1</v></c><c><f>A2</f><v>0</v></c></row>`
@@ -74,17 +79,17 @@ func TestRecalculated(t *testing.T) {
 		used              []bool
 		want              []string
 	}{
-		"asked":               {formula, `<calcPr calcId="1" fullCalcOnLoad="1"/>`, []bool{true, true}, []string{warning}},
-		"asked in words":      {formula, `<calcPr fullCalcOnLoad="true"/>`, []bool{false, true}, []string{warning}},
-		"not asked":           {formula, `<calcPr calcId="1" fullCalcOnLoad="0"/>`, []bool{true, true}, nil},
+		"asked":               {formula, `calcId="1" fullCalcOnLoad="1"`, []bool{true, true}, []string{warning}},
+		"asked in words":      {formula, `fullCalcOnLoad="true"`, []bool{false, true}, []string{warning}},
+		"not asked":           {formula, `calcId="1" fullCalcOnLoad="0"`, []bool{true, true}, nil},
 		"nothing said":        {formula, ``, []bool{true, true}, nil},
-		"no formula":          {cells("ID", "Name") + cells("1", "Ann"), `<calcPr fullCalcOnLoad="1"/>`, []bool{true, true}, nil},
-		"a column not named":  {formula, `<calcPr fullCalcOnLoad="1"/>`, []bool{true, false}, nil},
-		"a formula of a text": {cells("ID", "Name") + `<row><c t="str"><f>x</f><v>a</v></c></row>`, `<calcPr fullCalcOnLoad="1"/>`, []bool{true, true}, []string{warning}},
+		"no formula":          {cells("ID", "Name") + cells("1", "Ann"), `fullCalcOnLoad="1"`, []bool{true, true}, nil},
+		"a column not named":  {formula, `fullCalcOnLoad="1"`, []bool{true, false}, nil},
+		"a formula of a text": {cells("ID", "Name") + `<row><c t="str"><f>x</f><v>a</v></c></row>`, `fullCalcOnLoad="1"`, []bool{true, true}, []string{warning}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBook(c.rows)
-			b["xl/workbook.xml"] = strings.Replace(b["xl/workbook.xml"], "</workbook>", c.calculation+"</workbook>", 1)
+			b.calculated(c.calculation)
 			s := open(t, b)
 			s.Use(c.used)
 			if _, err := s.Next(t.Context(), make([]any, 2)); err != nil {
