@@ -106,15 +106,12 @@ func formatOf(code string) format {
 
 // of is the section that shows a number.
 func (f format) of(number float64) section {
-	if len(f) == 0 {
-		return section{}
-	}
 	at := 0
-	for i := range f {
-		if f.holds(i, number) {
-			at = i
-			break
-		}
+	for at < len(f) && !f.holds(at, number) {
+		at++
+	}
+	if at == len(f) {
+		return section{}
 	}
 	s := f[at]
 	switch {
@@ -151,7 +148,7 @@ func (f format) holds(i int, number float64) bool {
 		return number != limit
 	}
 	switch {
-	case i == len(f)-1, i == 1 && f[0].operator != "":
+	case i == len(f)-1:
 		return true
 	case i == 1:
 		return number < 0

@@ -13,7 +13,8 @@ type formatted struct{ code, value, want string }
 
 const (
 	early = "fault: Name has a date before 1 March 1900"
-	late  = "fault: Name has a date or a time that no spreadsheet program can show"
+	below = "fault: Name has a time below 0"
+	late  = "fault: Name has a date or a time beyond those that spreadsheet programs show"
 	none  = "fault: Name has no number"
 )
 
@@ -68,7 +69,10 @@ func TestSections(t *testing.T) {
 		{`[<>0]yyyy-mm-dd;0`, "0", "0"},
 		{`yyyy-mm-dd;[<-100]0;h:mm`, "-200", "-200"},
 		{`[Red][>1]0.0;[Blue]h:mm`, "0.5", "12:00:00"},
-		{`0;h:mm;yyyy-mm-dd`, "-0.5", "-12:00:00"},
+		{`0;[h]:mm;yyyy-mm-dd`, "-0.5", "-12:00:00"},
+		{`[>100]"a";"b";[h]:mm`, "5", "120:00:00"},
+		{`[>100]h:mm;"b";[h]:mm`, "-5", "b"},
+		{`[=1]"Mr";[=2]"Mrs"`, "5", "5"},
 		{`0;yyyy-mm-dd;h:mm`, "0", "00:00:00"},
 		{`0.00;0.00;h:mm;yyyy-mm-dd`, "46053", "46053"},
 		{`@;yyyy-mm-dd`, "46053", "46053"},
@@ -171,7 +175,6 @@ func TestMoments(t *testing.T) {
 		{`yyyy-mm-dd h:mm:ss`, "46053.99998842592", "2026-01-31T23:59:59"},
 		{`yyyy-mm-dd`, "46053.99999999999", "2026-01-31"},
 		{`h:mm:ss`, "0.999999999988426", "23:59:59.999"},
-		{`h:mm:ss`, "-0.999999999988426", "-23:59:59.999"},
 		{`yyyy-mm-dd hh:mm`, "46053.770833333336", "2026-01-31T18:30:00"},
 		{`yyyy-mm-dd hh:mm`, "46053.77083333", "2026-01-31T18:30:00"},
 	})
@@ -196,8 +199,10 @@ func TestEarlyDays(t *testing.T) {
 		{`[HH]:MM`, "-1.0625", "-25:30:00"},
 		{`[h]:mm;-[h]:mm`, "-0.0625", "-01:30:00"},
 		{`[h]:mm;-[h]:mm;"-"`, "0", "00:00:00"},
-		{`hh:mm`, "-0.0625", "-01:30:00"},
-		{`hh:mm`, "-0.000000000001", "00:00:00"},
+		{`[h]:mm`, "-0.000000000001", "00:00:00"},
+		{`hh:mm`, "-0.0625", below},
+		{`h:mm;-h:mm`, "-1.5", below},
+		{`mm:ss`, "-0.001", below},
 		{`[h]:mm`, "1.5", "36:00:00"},
 		{`h:mm`, "0", "00:00:00"},
 	})
@@ -208,10 +213,13 @@ func TestEarlyDays(t *testing.T) {
 		{`yyyy-mm-dd hh:mm`, "-0.25", "1903-12-31T18:00:00"},
 		{`yyyy-mm-dd`, "-19600", "1850-05-03"},
 		{`yyyy-mm-dd`, "-117320", "1582-10-15"},
-		{`yyyy-mm-dd`, "-117321", early},
+		{`yyyy-mm-dd`, "-117321", late},
 		{`yyyy-mm-dd`, "2957003", "9999-12-31"},
 		{`yyyy-mm-dd`, "2957004", late},
 		{`[h]:mm`, "-0.0625", "-01:30:00"},
+		{`hh:mm`, "-0.0625", "-01:30:00"},
+		{`h:mm:ss`, "-0.999999999988426", "-23:59:59.999"},
+		{`hh:mm`, "-1.0625", "-01:30:00"},
 	})
 }
 

@@ -28,14 +28,18 @@ var (
 // The faults of cells that show a date or a time.
 const (
 	faultEarly  = "has a date before 1 March 1900, which programs count in different ways, or an empty one (0); enter the date as text"
-	faultLate   = "has a date or a time that no spreadsheet program can show"
+	faultRange  = "has a date or a time beyond those that spreadsheet programs show"
+	faultClock  = "has a time below 0, of which programs show different times of the day; give the cell the format [h]:mm"
 	faultMoment = "has no date that can be read in a cell of that kind"
 )
 
 // moment is a number of days as a form shows it, by ISO 8601, or the fault of its cell.
 func (f form) moment(days float64, from1904 bool) (text, fault string) {
 	if math.Abs(days) >= lastDay+1 {
-		return "", faultLate
+		return "", faultRange
+	}
+	if f == asClock && days < 0 && !from1904 {
+		return "", faultClock
 	}
 	if f == asClock || f == asElapsed {
 		return f.clock(days), ""
@@ -44,10 +48,10 @@ func (f form) moment(days float64, from1904 bool) (text, fault string) {
 	whole := math.Floor(days)
 	clock := min(milliseconds(days-whole), day-time.Millisecond)
 	switch {
-	case !from1904 && whole < firstDay, from1904 && whole < first1904:
+	case !from1904 && whole < firstDay:
 		return "", faultEarly
-	case from1904 && whole > lastDay-between1904:
-		return "", faultLate
+	case from1904 && (whole < first1904 || whole > lastDay-between1904):
+		return "", faultRange
 	}
 	epoch := epoch1900
 	if from1904 {

@@ -10,18 +10,24 @@ const faultNumber = "has no number in a cell of that kind, such as NaN or Infini
 
 // cell makes a cell of a number, as the format shows it.
 func (f format) cell(text string, from1904 bool) cell {
-	short, ok := number(text)
-	if !ok {
-		return cell{text: text, given: true, fault: faultNumber}
-	}
-	c := cell{text: short, given: true}
+	c := cell{text: text, given: true}
 	if f == nil {
+		var ok bool
+		if c.text, ok = number(text); !ok {
+			c.text, c.fault = text, faultNumber
+		}
 		return c
 	}
-	value, _ := strconv.ParseFloat(text, 64)
+	value, ok := parse(text)
+	if !ok {
+		c.fault = faultNumber
+		return c
+	}
 	switch s := f.of(value); s.form {
 	case asNumber:
+		c.text, _ = number(text)
 	case asCode:
+		short, _ := number(text)
 		c.text = s.code(short)
 	case asWords:
 		c.text = s.shown
@@ -29,13 +35,21 @@ func (f format) cell(text string, from1904 bool) cell {
 			c.text = lower // as cells of that kind
 		}
 	default:
-		if shown, fault := s.form.moment(value, from1904); fault != "" {
-			c.fault = fault
-		} else {
+		shown, fault := s.form.moment(value, from1904)
+		if c.fault = fault; fault == "" {
 			c.text = shown
 		}
 	}
 	return c
+}
+
+// parse reads a number; Go reads more as numbers, such as Inf and 0x1p4.
+func parse(text string) (value float64, ok bool) {
+	if strings.Trim(text, "0123456789+-.eE") != "" {
+		return 0, false
+	}
+	value, err := strconv.ParseFloat(text, 64)
+	return value, err == nil
 }
 
 // isShort reports whether a number, as most are, is in its shortest form already.
@@ -64,11 +78,8 @@ func number(text string) (short string, ok bool) {
 	if isShort(text) {
 		return text, true
 	}
-	if strings.Trim(text, "0123456789+-.eE") != "" {
-		return "", false // Go reads more as numbers: Inf, 0x1p4
-	}
-	double, err := strconv.ParseFloat(text, 64)
-	if err != nil {
+	double, ok := parse(text)
+	if !ok {
 		return "", false
 	}
 	whole := text
