@@ -124,7 +124,7 @@ func list(errors []run.RowError, r row.Row) []run.RowError {
 	if len(errors) == run.MaxListedErrors {
 		return errors
 	}
-	return append(errors, run.RowError{Row: r.Number, Line: r.Line, Column: r.Fault.Column, Message: r.Fault.Message})
+	return append(errors, run.RowError{Row: r.Number, Line: r.Line, Column: r.Fault.Column, Message: r.Fault.Text()})
 }
 
 // checkpoint is the snapshot as what a later attempt continues from.

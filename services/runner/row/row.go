@@ -32,6 +32,9 @@ type Fault struct {
 	Column string
 	// Message goes on where the column's name ends: "is not a number".
 	Message string
+	// Place is where a person finds the fault in the source, such as "cell D3", empty if the row's number
+	// tells it. Faults of a kind have the same Message, each at a place of its own.
+	Place string
 	// Words are the driver's or server's own, where it has any. They go to the rejected rows only.
 	Words string
 }
@@ -55,17 +58,25 @@ func Own(err error) (fault *Fault, own bool) {
 // Error joins column and message.
 func (f *Fault) Error() string {
 	if f.Column == "" {
-		return f.Message
+		return f.Text()
 	}
-	return wording.Name(f.Column) + " " + f.Message
+	return wording.Name(f.Column) + " " + f.Text()
 }
 
-// Reason is what the rejected rows say: the message, and the driver's or server's own words.
-func (f *Fault) Reason() string {
-	if f.Words == "" {
+// Text is the message with the place.
+func (f *Fault) Text() string {
+	if f.Place == "" {
 		return f.Message
 	}
-	return f.Message + ": " + f.Words
+	return f.Message + " (" + f.Place + ")"
+}
+
+// Reason is what the rejected rows say: the text, and the driver's or server's own words.
+func (f *Fault) Reason() string {
+	if f.Words == "" {
+		return f.Text()
+	}
+	return f.Text() + ": " + f.Words
 }
 
 // Saying returns the fault with a driver's or server's own words, of which it keeps the beginning.

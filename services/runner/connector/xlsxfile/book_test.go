@@ -150,8 +150,14 @@ func openFile(t testing.TB, folder string, content []byte, from *task.CSVSource)
 // read reads a sheet: the header, then the rows, cells with bars between; faults as "fault: …".
 func read(t testing.TB, content []byte, sheet string) (rows []string, err error) {
 	t.Helper()
+	return readAs(t, content, &task.CSVSource{Sheet: sheet})
+}
+
+// readAs reads a workbook as a source says.
+func readAs(t testing.TB, content []byte, from *task.CSVSource) (rows []string, err error) {
+	t.Helper()
 	folder := t.TempDir()
-	s, err := openFile(t, folder, content, &task.CSVSource{Sheet: sheet})
+	s, err := openFile(t, folder, content, from)
 	if err != nil {
 		if _, ok := errors.AsType[*run.Failure](err); !ok || strings.Contains(err.Error(), folder) {
 			t.Errorf("not a failure: %v", err)

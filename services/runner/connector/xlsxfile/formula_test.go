@@ -1,13 +1,17 @@
 package xlsxfile
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+
+	"runhook/services/runner/check"
+	"runhook/services/runner/row"
 )
 
-const unsaved = "fault: Name has a formula without a saved value, in cell %s; open the workbook in a spreadsheet program and save it"
+const unsaved = "fault: Name has a formula without a saved value; open the workbook in a spreadsheet program and save it (cell %s)"
 
 // expectRows reads the first sheet of a workbook.
 func expectRows(t *testing.T, b book, sheet string, want ...string) {
@@ -37,9 +41,9 @@ func TestFormulasWithoutValue(t *testing.T) {
 		"no other cell":        {`<row><c r="B2"><f>A2</f></c></row><row r="7"><c r="B7"><f>A7</f><v/></c></row>`, []string{at("B2"), at("B7")}},
 		"nothing but texts":    {`<row><c t="str"><f>x</f><v></v></c><c t="str"><f>x</f><v></v></c></row>`, nil},
 		"beside the table":     {`<row><c><v>1</v></c><c/><c><f>A2</f></c></row><row><c r="C3"><f>A3</f></c></row>`, []string{"1|"}},
-		"cells of one array":   {`<row><c><v>1</v></c><c><f t="array" ref="B2:B3">A2:A3</f></c></row><row><c><v>2</v></c></row><row><c><v>3</v></c></row>`, []string{at("B2"), at("B2"), "3|"}},
-		"rows of an array":     {`<row r="2"><c r="A2"><f t="array" ref="A2:B4">x</f><v></v></c></row><row r="6"><c r="A6"><v>6</v></c></row>`, []string{id("A2"), id("A2"), id("A2"), "6|"}},
-		"an array at the end":  {`<row r="2"><c r="A2"><v>1</v></c></row><row r="3"><c r="A3"/><c r="B3"><f t="array" ref="B3:B5">x</f></c></row>`, []string{"1|", at("B3"), at("B3"), at("B3")}},
+		"cells of one array":   {`<row><c><v>1</v></c><c><f t="array" ref="B2:B3">A2:A3</f></c></row><row><c><v>2</v></c></row><row><c><v>3</v></c></row>`, []string{at("B2"), at("B3, of the formula in B2"), "3|"}},
+		"rows of an array":     {`<row r="2"><c r="A2"><f t="array" ref="A2:B4">x</f><v></v></c></row><row r="6"><c r="A6"><v>6</v></c></row>`, []string{id("A2"), id("A3, of the formula in A2"), id("A4, of the formula in A2"), "6|"}},
+		"an array at the end":  {`<row r="2"><c r="A2"><v>1</v></c></row><row r="3"><c r="A3"/><c r="B3"><f t="array" ref="B3:B5">x</f></c></row>`, []string{"1|", at("B3"), at("B4, of the formula in B3"), at("B5, of the formula in B3")}},
 		"an array with values": {`<row><c><v>1</v></c><c><f t="array" ref="B2:B3">x</f><v>5</v></c></row><row><c><v>2</v></c><c><v>6</v></c></row>`, []string{"1|5", "2|6"}},
 		"a damaged array":      {`<row><c><v>1</v></c><c><f t="array" ref="B9:A2">x</f></c></row><row><c><v>2</v></c></row>`, []string{at("B2"), "2|"}},
 	} {
@@ -51,7 +55,7 @@ func TestFormulasWithoutValue(t *testing.T) {
 
 func TestHeaderOfFormulas(t *testing.T) {
 	b := newBook(`<row><c><f>Data!A1</f><v/></c><c><f>Data!B1</f><v/></c></row>` + cells("1", "Ann"))
-	if _, err := read(t, b.bytes(t), ""); err == nil || !strings.Contains(err.Error(), "the header of the sheet Members in the file in.xlsx of connection drop has a formula without a saved value, in cell A1; open") {
+	if _, err := read(t, b.bytes(t), ""); err == nil || !strings.Contains(err.Error(), "the header of the sheet Members in the file in.xlsx of connection drop has a formula without a saved value; open the workbook in a spreadsheet program and save it (cell A1)") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -99,5 +103,24 @@ func TestRecalculated(t *testing.T) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// The faults of a column are of one kind, whatever cells they name.
+func TestFaultsOfAColumn(t *testing.T) {
+	s := open(t, newBook(cells("ID", "Name")+`<row r="5"><c><v>1</v></c><c><f>A5</f></c></row><row r="7"><c><v>2</v></c><c><f>A7</f></c></row>`))
+	var faults check.Tally
+	for number := range int64(2) {
+		_, err := s.Next(t.Context(), make([]any, 2))
+		fault, ok := errors.AsType[*row.Fault](err)
+		if !ok || !strings.Contains(fault.Reason(), fmt.Sprintf(" (cell B%d)", 5+2*number)) {
+			t.Fatal(err)
+		}
+		faults.Add(number+1, fault)
+	}
+	var found check.Report
+	faults.Report(2, func(string) check.Field { return nil }, &found)
+	if len(found.Findings) != 1 || !strings.HasPrefix(found.Findings[0].Message, "of the first 2 rows 2 would fail, from row 1 on: Name has a formula") {
+		t.Errorf("found %v", found.Findings)
 	}
 }

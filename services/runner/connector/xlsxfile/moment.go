@@ -25,16 +25,8 @@ var (
 	epoch1904 = time.Date(1904, 1, 1, 0, 0, 0, 0, time.UTC)
 )
 
-// The faults of cells that show a date or a time.
-const (
-	faultEarly  = "has a date before 1 March 1900, which programs count in different ways, or an empty one (0); enter the date as text"
-	faultRange  = "has a date or a time beyond those that spreadsheet programs show"
-	faultClock  = "has a time below 0, of which programs show different times of the day; give the cell the format [h]:mm"
-	faultMoment = "has no date that can be read in a cell of that kind"
-)
-
 // moment is a number of days as a form shows it, by ISO 8601, or the fault of its cell.
-func (f form) moment(days float64, from1904 bool) (text, fault string) {
+func (f form) moment(days float64, from1904 bool) (text string, failed fault) {
 	if math.Abs(days) >= lastDay+1 {
 		return "", faultRange
 	}
@@ -42,7 +34,7 @@ func (f form) moment(days float64, from1904 bool) (text, fault string) {
 		return "", faultClock
 	}
 	if f == asClock || f == asElapsed {
-		return f.clock(days), ""
+		return f.clock(days), 0
 	}
 	// The last moment of a day is that day, though it may be rounded to the next.
 	whole := math.Floor(days)
@@ -57,7 +49,7 @@ func (f form) moment(days float64, from1904 bool) (text, fault string) {
 	if from1904 {
 		epoch = epoch1904
 	}
-	return f.show(epoch.AddDate(0, 0, int(whole)).Add(clock)), ""
+	return f.show(epoch.AddDate(0, 0, int(whole)).Add(clock)), 0
 }
 
 // show is a moment as a form shows it.
@@ -104,12 +96,12 @@ func elapsed(d time.Duration) string {
 
 // iso is the moment of a cell that holds one as ISO 8601, as its format shows it: what it would be if
 // the cell held a number.
-func (f format) iso(text string) (shown, fault string) {
+func (f format) iso(text string) (shown string, failed fault) {
 	// Some programs write a Z, and mean the time that the cell shows.
 	text = strings.TrimSuffix(strings.Replace(text, " ", "T", 1), "Z")
 	if hours, ok := strings.CutPrefix(text, "PT"); ok {
 		if d, err := time.ParseDuration(strings.ToLower(hours)); err == nil && d >= 0 {
-			return elapsed(d.Round(time.Millisecond)), ""
+			return elapsed(d.Round(time.Millisecond)), 0
 		}
 		return "", faultMoment
 	}
@@ -130,7 +122,7 @@ func (f format) iso(text string) (shown, fault string) {
 				as = s.form
 			}
 		}
-		return as.show(midnight.Add(clock)), ""
+		return as.show(midnight.Add(clock)), 0
 	}
 	return "", faultMoment
 }

@@ -5,9 +5,6 @@ import (
 	"strings"
 )
 
-// faultNumber is the fault of a cell of a number that has none.
-const faultNumber = "has no number in a cell of that kind, such as NaN or Infinity"
-
 // cell makes a cell of a number, as the format shows it.
 func (f format) cell(text string, from1904 bool) cell {
 	c := cell{text: text, given: true}
@@ -36,7 +33,7 @@ func (f format) cell(text string, from1904 bool) cell {
 		}
 	default:
 		shown, fault := s.form.moment(value, from1904)
-		if c.fault = fault; fault == "" {
+		if c.fault = fault; fault == 0 {
 			c.text = shown
 		}
 	}

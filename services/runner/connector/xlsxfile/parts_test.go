@@ -131,7 +131,7 @@ func TestMomentsAsText(t *testing.T) {
 	} {
 		want := "1|" + c.want
 		if c.want == "fault" {
-			want = "fault: Name has no date that can be read in a cell of that kind"
+			want = "fault: Name has no date that can be read in a cell of that kind (cell B2)"
 		}
 		t.Run(name, func(t *testing.T) {
 			expectRows(t, newBook(nameCell(`t="d" s="`+c.style+`"`, "<v>"+c.value+"</v>")), "", "ID|Name", want)

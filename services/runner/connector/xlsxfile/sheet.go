@@ -53,16 +53,32 @@ type cell struct {
 	given bool
 	// formula: the value is what a formula gave when the workbook was saved.
 	formula bool
-	// fault is why the cell has no value, empty where it has one.
-	fault string
+	// fault is why the cell has no value.
+	fault fault
 }
 
-// faultError is the fault of a cell that has an error instead of a value.
-const faultError = "has an error of the workbook, such as #N/A, in the place of a value"
+// fault is why a cell has no value: an index of faults, 0 for one that has.
+type fault uint8
 
-// faultUnsaved is the fault of a cell whose formula was never calculated.
-func faultUnsaved(cell string) string {
-	return "has a formula without a saved value, in cell " + cell + "; open the workbook in a spreadsheet program and save it"
+const (
+	faultError fault = iota + 1
+	faultUnsaved
+	faultNumber
+	faultEarly
+	faultRange
+	faultClock
+	faultMoment
+)
+
+// faults go on where a column's name ends.
+var faults = [...]string{
+	faultError:   "has an error of the workbook, such as #N/A, in the place of a value",
+	faultUnsaved: "has a formula without a saved value; open the workbook in a spreadsheet program and save it",
+	faultNumber:  "has no number in a cell of that kind, such as NaN or Infinity",
+	faultEarly:   "has a date before 1 March 1900, which programs count in different ways, or an empty one (0); enter the date as text",
+	faultRange:   "has a date or a time beyond those that spreadsheet programs show",
+	faultClock:   "has a time below 0, of which programs show different times of the day; give the cell the format [h]:mm",
+	faultMoment:  "has no date that can be read in a cell of that kind",
 }
 
 func (w *workbook) openSheet(entry sheetEntry) (*sheet, error) {
@@ -132,11 +148,22 @@ func (s *sheet) complete(number int) {
 	for _, a := range s.arrays {
 		for column := a.from; column <= a.to && a.fromRow <= number && number <= a.toRow; column++ {
 			s.reach(column)
-			if c := &s.cells[column]; !c.given && c.fault == "" {
-				*c = cell{formula: true, fault: faultUnsaved(a.first())}
+			if c := &s.cells[column]; !c.given && c.fault == 0 {
+				*c = cell{formula: true, fault: faultUnsaved}
 			}
 		}
 	}
+}
+
+// array is the first cell of the formula of many that a cell belongs to and is not the first of; "" if it
+// belongs to none.
+func (s *sheet) array(column, row int) string {
+	for _, a := range s.arrays {
+		if a.from <= column && column <= a.to && a.fromRow <= row && row <= a.toRow && (column > a.from || row > a.fromRow) {
+			return cellName(a.from, a.fromRow)
+		}
+	}
+	return ""
 }
 
 // reach sees to it that the row has a column.
@@ -193,15 +220,9 @@ func (s *sheet) readRow(number int) error {
 				return errColumn
 			}
 			s.reach(column)
-			c, array, err := s.readCell(attribute(token, "t"), attribute(token, "s"))
+			c, err := s.readCell(attribute(token, "t"), attribute(token, "s"))
 			if err != nil {
 				return err
-			}
-			if c.formula && !c.given {
-				c.fault = faultUnsaved(columnName(column) + strconv.Itoa(number))
-				if a, ok := areaOf(array); ok {
-					s.arrays = append(s.arrays, a)
-				}
 			}
 			s.cells[column] = c
 			column++
@@ -219,15 +240,15 @@ func (s *sheet) within() (xml.Token, error) {
 }
 
 // readCell reads a cell up to its end: of a formula, the value that it had when the workbook was saved.
-// If it had none, the cell is not given. array are the cells of a formula of many.
-func (s *sheet) readCell(kind, style string) (c cell, array string, err error) {
+func (s *sheet) readCell(kind, style string) (c cell, err error) {
 	s.value = s.value[:0]
 	s.text.reset()
-	given, formula, inValue := false, false, false
+	given, inValue := false, false
+	var cells string
 	for depth := 1; depth > 0; {
 		token, err := s.within()
 		if err != nil {
-			return cell{}, "", err
+			return cell{}, err
 		}
 		switch token := token.(type) {
 		case xml.StartElement:
@@ -235,7 +256,7 @@ func (s *sheet) readCell(kind, style string) (c cell, array string, err error) {
 			inValue = token.Name.Local == "v"
 			given = given || inValue || token.Name.Local == "is"
 			if token.Name.Local == "f" {
-				formula, array = true, attribute(token, "ref")
+				c.formula, cells = true, attribute(token, "ref")
 			}
 			s.text.begin(token.Name.Local)
 		case xml.EndElement:
@@ -249,12 +270,18 @@ func (s *sheet) readCell(kind, style string) (c cell, array string, err error) {
 			s.text.add(token)
 		}
 	}
-	// The one value that is empty is a text.
-	if given && (!formula || kind == "str" || len(bytes.TrimSpace(s.value)) > 0) {
+	switch {
+	case c.formula && (!given || kind != "str" && len(bytes.TrimSpace(s.value)) == 0): // an empty text is a value
+		c.fault = faultUnsaved
+		if a, ok := areaOf(cells); ok {
+			s.arrays = append(s.arrays, a)
+		}
+	case given:
+		formula := c.formula
 		c, err = s.convert(kind, style)
+		c.formula = formula
 	}
-	c.formula = formula
-	return c, array, err
+	return c, err
 }
 
 // convert makes text of a value, by its cell's kind.
@@ -346,13 +373,22 @@ func areaOf(reference string) (a area, ok bool) {
 	return a, 0 <= a.from && a.from <= a.to && a.to < maxColumns && 0 < a.fromRow && a.fromRow <= a.toRow && a.toRow <= maxRows
 }
 
-// first is the area's first cell.
-func (a area) first() string { return columnName(a.from) + strconv.Itoa(a.fromRow) }
-
 // rowOf is the number of a reference's row, 0 for what is none.
 func rowOf(reference string) int {
 	row, _ := strconv.Atoi(strings.TrimLeftFunc(reference, unicode.IsLetter))
 	return row
+}
+
+// cellName is the reference of a cell.
+func cellName(column, row int) string { return columnName(column) + strconv.Itoa(row) }
+
+// columnNames are the names of columns, as a sentence has them.
+func columnNames(columns []int) string {
+	names := make([]string, len(columns))
+	for i, column := range columns {
+		names[i] = columnName(column)
+	}
+	return strings.Join(names, " and ")
 }
 
 // bound reads no further than is allowed.

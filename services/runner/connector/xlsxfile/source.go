@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"runhook/services/runner/connection"
@@ -31,11 +32,14 @@ type Source struct {
 	sheet *sheet
 
 	header []string
-	// at are the columns of the sheet that the header names.
-	at   []int
-	used []bool
-	// texts are the last row's.
-	texts []string
+	// at are the columns of the sheet that the header names. others are those whose name several have,
+	// and repeated such names with their columns.
+	at, others []int
+	repeated   map[string]string
+	used       []bool
+	// texts are the last row's, and number is that of the sheet's row.
+	texts  []string
+	number int
 	// formulas: a column that the task names had one.
 	formulas bool
 }
@@ -56,7 +60,7 @@ func Open(connections *connection.Set, from *task.CSVSource) (*Source, error) {
 		s.Close()
 		return nil, run.Failf("%s %s", s.place, told.Other)
 	}
-	if err := s.open(info.Size(), from.Sheet); err != nil {
+	if err := s.open(info.Size(), from); err != nil {
 		s.Close()
 		if _, ok := errors.AsType[*run.Failure](err); ok {
 			return nil, err
@@ -66,12 +70,12 @@ func Open(connections *connection.Set, from *task.CSVSource) (*Source, error) {
 	return s, nil
 }
 
-func (s *Source) open(size int64, name string) error {
+func (s *Source) open(size int64, from *task.CSVSource) error {
 	book, err := openWorkbook(s.file, size)
 	if err != nil {
 		return err
 	}
-	entry, err := book.find(name)
+	entry, err := book.find(from.Sheet)
 	if err != nil {
 		return err
 	}
@@ -79,41 +83,67 @@ func (s *Source) open(size int64, name string) error {
 		return err
 	}
 	s.place = "the sheet " + entry.name + " in " + s.place
-	return s.readHeader()
+	s.repeated = map[string]string{}
+	return s.readHeader(from.HeaderRow)
 }
 
-func (s *Source) readHeader() error {
+// readHeader reads the row that names the columns: that of a number, or the first with anything in it.
+func (s *Source) readHeader(at int) error {
 	for {
-		_, err := s.sheet.read()
+		number, err := s.sheet.read()
 		switch {
+		case errors.Is(err, io.EOF) && at > 0:
+			return run.Failf("%s ends before row %d, which source.csv.header_row says names the columns; correct it", s.place, at)
 		case errors.Is(err, io.EOF):
 			return run.Failf("%s is empty; its first row must name the columns", s.place)
 		case err != nil:
 			return err
+		case number < at:
+			continue
 		}
-		for i, c := range s.sheet.cells {
-			name := strings.TrimSpace(c.text)
-			if name == "" {
-				continue // nothing can name what is below, such as notes beside the table
-			}
-			if earlier := slices.Index(s.header, name); earlier >= 0 {
-				return run.Failf("the header of %s names two columns %s: %s and %s; rename one", s.place, name, columnName(s.at[earlier]), columnName(i))
-			}
-			s.header = append(s.header, name)
-			s.at = append(s.at, i)
-		}
-		if unsaved := slices.IndexFunc(s.sheet.cells, func(c cell) bool { return c.formula && !c.given }); len(s.header) == 0 && unsaved >= 0 {
-			return run.Failf("the header of %s %s", s.place, s.sheet.cells[unsaved].fault)
-		}
-		if len(s.header) > 0 {
+		named, unsaved := s.takeHeader()
+		switch {
+		case at > 0 && (number > at || !named && unsaved < 0):
+			return run.Failf("row %d of %s is empty, and source.csv.header_row says that it names the columns; correct it", at, s.place)
+		case named:
 			s.used = slices.Repeat([]bool{true}, len(s.header))
 			return nil
+		case unsaved >= 0:
+			return run.Failf("the header of %s %s (cell %s)", s.place, faults[faultUnsaved], cellName(unsaved, number))
 		}
 	}
 }
 
+// takeHeader takes the names in the row that was read. A column without a name, such as of notes beside
+// the table, or with that of another, is one that no expression can name. unsaved is the first column
+// whose name would be a formula's that was never calculated, -1 if there is none.
+func (s *Source) takeHeader() (named bool, unsaved int) {
+	places := map[string][]int{}
+	for i, c := range s.sheet.cells {
+		if name := strings.TrimSpace(c.text); name != "" {
+			places[name] = append(places[name], i)
+		}
+	}
+	for i, c := range s.sheet.cells {
+		name := strings.TrimSpace(c.text)
+		switch at := places[name]; {
+		case len(at) == 1:
+			s.header = append(s.header, name)
+			s.at = append(s.at, i)
+		case len(at) > 1:
+			s.others = append(s.others, i)
+			if i == at[0] {
+				s.repeated[name] = "columns " + columnNames(at)
+			}
+		}
+	}
+	return len(places) > 0, slices.IndexFunc(s.sheet.cells, func(c cell) bool { return c.formula && !c.given })
+}
+
 // Columns are those of the header. All cells are strings.
-func (s *Source) Columns() mapping.Columns { return mapping.Columns{Names: s.header, Text: true} }
+func (s *Source) Columns() mapping.Columns {
+	return mapping.Columns{Names: s.header, Text: true, Repeated: s.repeated}
+}
 
 // Use says which columns the task names. The others may have errors.
 func (s *Source) Use(used []bool) { copy(s.used, used) }
@@ -125,26 +155,37 @@ func (s *Source) Next(_ context.Context, cells []any) (size int, err error) {
 	}
 	for i, text := range s.texts {
 		size += len(text)
-		if column := s.at[i]; s.used[i] && column < len(s.sheet.cells) && s.sheet.cells[column].fault != "" {
-			return size, row.Faultf(s.header[i], "%s", s.sheet.cells[column].fault)
+		if column := s.at[i]; s.used[i] && column < len(s.sheet.cells) && s.sheet.cells[column].fault != 0 {
+			return size, s.fault(i)
 		}
 	}
 	if len(s.header) > 1 && slices.EqualFunc(s.texts, s.header, func(text, name string) bool { return strings.TrimSpace(text) == name }) {
-		return size, row.Faultf("", "is the header again")
+		return size, &row.Fault{Message: "is the header again", Place: "row " + strconv.Itoa(s.number)}
 	}
 	return size, nil
+}
+
+// fault is that of the cell in the header's column i.
+func (s *Source) fault(i int) *row.Fault {
+	column := s.at[i]
+	place := "cell " + cellName(column, s.number)
+	if first := s.sheet.array(column, s.number); first != "" {
+		place += ", of the formula in " + first
+	}
+	return &row.Fault{Column: s.header[i], Message: faults[s.sheet.cells[column].fault], Place: place}
 }
 
 // read reads the next row with anything in it into cells.
 func (s *Source) read(cells []any) error {
 	for {
-		_, err := s.sheet.read()
+		number, err := s.sheet.read()
 		switch {
 		case errors.Is(err, io.EOF):
 			return io.EOF
 		case err != nil:
 			return s.fail(err)
 		}
+		s.number = number
 		if s.take(cells) {
 			return nil
 		}
@@ -159,10 +200,13 @@ func (s *Source) take(cells []any) (something bool) {
 			c := &s.sheet.cells[column]
 			s.texts[i] = c.text
 			// A formula that was never calculated would be something.
-			something = something || c.text != "" || c.fault != ""
+			something = something || c.text != "" || c.fault != 0
 			s.formulas = s.formulas || c.formula && s.used[i]
 		}
 		cells[i] = s.texts[i]
+	}
+	for _, column := range s.others {
+		something = something || column < len(s.sheet.cells) && (s.sheet.cells[column].text != "" || s.sheet.cells[column].fault != 0)
 	}
 	return something
 }

@@ -16,7 +16,7 @@ func TestWorkbookIsRead(t *testing.T) {
 	b.Job.Task.Source = &task.CSVSource{Connection: "drop", Path: "in.XLSX", Sheet: "members"}
 	b.Mapping("id", "ID", "name", `upper(Name) + Age`)
 	s := b.Succeed(run.Counts{Retrieved: 3, Inserted: 2, Failed: 1})
-	b.RowErrors(s, run.RowError{Row: 2, Message: "is the header again"})
+	b.RowErrors(s, run.RowError{Row: 2, Message: "is the header again (row 4)"})
 	if got := b.Query("select id, name from members"); got != "1 ANN41; 2.5 BOB" {
 		t.Errorf("got %s", got)
 	}
@@ -25,6 +25,17 @@ func TestWorkbookIsRead(t *testing.T) {
 	b.Job.Task.Source.(*task.CSVSource).Sheet = ""
 	b.Mapping("id", "Id")
 	b.Fail("unknown column Id; did you mean ID?")
+}
+
+// A name that several columns have is refused where the task uses it.
+func TestRepeatedNameIsRefused(t *testing.T) {
+	b := pipelinetest.New(t)
+	b.Workbook("in.xlsm", []string{"ID", "Name", "Note", "Note"}, []string{"1", "Ann", "a", "b"})
+	b.Job.Task.Source = &task.CSVSource{Connection: "drop", Path: "in.xlsm"}
+	b.Mapping("id", "ID", "name", "Name")
+	b.Succeed(run.Counts{Retrieved: 1, Inserted: 1})
+	b.Mapping("id", "ID", "name", "Note")
+	b.Fail("the source has the name Note more than once, in columns C and D; rename all but one of them")
 }
 
 // A workbook stays in its folder like any file.
