@@ -1,7 +1,6 @@
 package imis
 
 import (
-	"encoding/json"
 	"fmt"
 	"hash/maphash"
 	"strconv"
@@ -19,8 +18,9 @@ type repeats struct {
 	// key are the destination's columns, and columns those of the source that their expressions read.
 	key     []string
 	columns []int
-	hash    maphash.Hash
-	number  []byte
+	// text is the memory in which a key is put together.
+	text []byte
+	seed maphash.Seed
 	// earlier are the hashes of the keys on the pages before, and page those of the present one.
 	earlier hashes
 	page    []uint64
@@ -37,7 +37,7 @@ func watch(def *task.Definition, values task.Values, columns mapping.Columns) *r
 	if !ok || columns.Unknown {
 		return nil
 	}
-	r := &repeats{key: keyed.FoundBy()}
+	r := &repeats{key: keyed.FoundBy(), seed: maphash.MakeSeed()}
 	scope := mapping.NewScope(columns, def.ExpressionParams(values))
 	for _, name := range r.key {
 		for _, c := range def.Mapping {
@@ -62,32 +62,28 @@ func watch(def *task.Definition, values task.Values, columns mapping.Columns) *r
 
 // see looks at the row of that number.
 func (r *repeats) see(number int64, cells []any) {
-	r.hash.Reset()
+	r.text = r.text[:0]
 	empty := true
 	for _, c := range r.columns {
 		switch value := cells[c].(type) {
 		case nil:
 		case string:
 			empty = empty && value == ""
-			_, _ = r.hash.WriteString(value)
+			r.text = append(r.text, value...)
 		case int64:
 			empty = false
-			r.number = strconv.AppendInt(r.number[:0], value, 10)
-			_, _ = r.hash.Write(r.number)
-		case json.Number:
-			empty = false
-			_, _ = r.hash.WriteString(string(value))
+			r.text = strconv.AppendInt(r.text, value, 10)
 		default:
 			empty = false
 			text, _ := row.Text(value)
-			_, _ = r.hash.WriteString(text)
+			r.text = append(r.text, text...)
 		}
-		_ = r.hash.WriteByte(0)
+		r.text = append(r.text, 0)
 	}
 	if empty {
 		return
 	}
-	key := r.hash.Sum64()
+	key := maphash.Bytes(r.seed, r.text)
 	if r.earlier.has(key) {
 		if r.rows++; r.rows == 1 {
 			r.first = number
