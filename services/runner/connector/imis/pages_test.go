@@ -165,7 +165,7 @@ func TestTotalsThatDoNotFit(t *testing.T) {
 
 // A run knows how many rows there are before it asks for the first page of them.
 func TestTotalBeforeTheFirstPage(t *testing.T) {
-	for _, c := range []struct{ count, told, pages int }{{1234, 1234, 2}, {2, 2, 2}, {1, 1, 1}, {0, 0, 1}} {
+	for _, c := range []struct{ count, told, pages int }{{1234, 1234, 2}, {2, 2, 2}, {1, 1, 2}, {0, 0, 2}} {
 		b := newBench(t, members(c.count))
 		told, after := int64(-1), 0
 		job := b.job()

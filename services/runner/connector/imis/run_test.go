@@ -73,7 +73,7 @@ func TestIQAIsHeldAgainstItsCount(t *testing.T) {
 	site.FailPage(0, sitetest.Times(2, sitetest.Answer("application/json", strings.Replace(answer, "%s", "25", 1)))...)
 	s := b.Fail("he IQA $/Members of connection prod says that it has 25 rows (TotalCount), and gave 2")
 	b.Counts(s, run.Counts{Total: 25, Retrieved: 2, Inserted: 2})
-	site.FailPage(0, sitetest.Answer("application/json", strings.Replace(answer, "%s", "1", 1)))
+	site.FailPage(0, sitetest.Times(2, sitetest.Answer("application/json", strings.Replace(answer, "%s", "1", 1)))...)
 	s = b.Succeed(run.Counts{Total: 2, Retrieved: 2, Unchanged: 2})
 	if want := "the IQA $/Members of connection prod says that it has 1 row (TotalCount), and gave 2; compare with what iMIS shows"; len(s.Warnings) != 1 || s.Warnings[0] != want {
 		t.Errorf("warned of %q", s.Warnings)

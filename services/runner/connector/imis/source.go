@@ -94,9 +94,7 @@ func (s *Source) begin(told func(rows int64)) (err error) {
 	if one.counted && told != nil {
 		told(one.total)
 	}
-	if s.page = one; !one.counted || one.total > int64(len(one.sizes)) {
-		s.page, err = s.fetch(&page{}, int64(s.from.PageSize), 0)
-	}
+	s.page, err = s.fetch(&page{}, int64(s.from.PageSize), 0)
 	return err
 }
 
