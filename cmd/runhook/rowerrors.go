@@ -30,21 +30,27 @@ type reasons struct {
 }
 
 type reason struct {
-	column, message string
-	rows            int64
+	column string
+	// message is without the cell of a workbook, which is another in each row.
+	message string
+	rows    int64
 	// first are the first rows.
 	first []run.RowError
 }
 
+// cell ends a message about a cell of a workbook.
+var cell = regexp.MustCompile(` \(cell [^()]*\)$`)
+
 func (r *reasons) add(fault run.RowError) {
 	r.rows++
-	at := slices.IndexFunc(r.groups, func(g *reason) bool { return g.column == fault.Column && g.message == fault.Message })
+	message := cell.ReplaceAllString(fault.Message, "")
+	at := slices.IndexFunc(r.groups, func(g *reason) bool { return g.column == fault.Column && g.message == message })
 	if at < 0 {
 		if len(r.groups) == mostReasons {
 			return
 		}
 		at = len(r.groups)
-		r.groups = append(r.groups, &reason{column: fault.Column, message: fault.Message})
+		r.groups = append(r.groups, &reason{column: fault.Column, message: message})
 	}
 	group := r.groups[at]
 	if group.rows++; len(group.first) < mostPlaces {
@@ -59,7 +65,7 @@ func (g *reason) String() string {
 		if g.column != "" {
 			where += ", " + g.column
 		}
-		return where + ": " + g.message
+		return where + ": " + g.first[0].Message
 	}
 	places := make([]string, len(g.first))
 	for i, fault := range g.first {

@@ -21,7 +21,9 @@ func TestReasons(t *testing.T) {
 		listed = append(listed, run.RowError{Row: 97 * (i + 1), Line: 97*(i+1) + 1, Column: "joined", Message: "is no date dd.MM.yyyy"})
 	}
 	listed = append(listed, run.RowError{Row: 5, Column: "age", Message: "is not a number"}, run.RowError{Row: 6, Line: 7, Message: "is the header again"},
-		run.RowError{Row: 8, Message: "is empty"}, run.RowError{Row: 9, Message: "is empty"})
+		run.RowError{Row: 8, Message: "is empty"}, run.RowError{Row: 9, Message: "is empty"},
+		run.RowError{Row: 1, Line: 2, Column: "total", Message: "has a formula (cell D2)"}, run.RowError{Row: 2, Line: 3, Column: "total", Message: "has a formula (cell D3, of the formula in D2)"},
+		run.RowError{Row: 3, Line: 4, Column: "day", Message: "has an error (cell E4)"})
 	out := proctest.NewOutput()
 	p := &program{stdout: out, stderr: proctest.NewOutput(), log: zerolog.Nop()}
 	p.printReasons(reasonsOf(listed), 40)
@@ -29,7 +31,9 @@ func TestReasons(t *testing.T) {
   row 5, age: is not a number
   row 6 (line 7): is the header again
   2 rows: is empty: 8, 9
-  and 29 more
+  2 rows: total has a formula: 1 (line 2), 2 (line 3)
+  row 3 (line 4), day: has an error (cell E4)
+  and 26 more
 `; out.String() != want {
 		t.Errorf("got\n%swant\n%s", out, want)
 	}

@@ -28,24 +28,25 @@ func TestFormulasWithoutValue(t *testing.T) {
 		rows string
 		want []string
 	}{
-		"no element":           {`<row><c><v>1</v></c><c><f>A2*2</f></c></row>`, []string{at("B2")}},
-		"an empty element":     {`<row r="9"><c r="A9"><v>1</v></c><c r="B9"><f>A9</f><v></v></c></row>`, []string{at("B9")}},
-		"closed at once":       {`<row><c><v>1</v></c><c t="n"><f>A2</f><v/></c></row>`, []string{at("B2")}},
-		"a shared formula":     {`<row><c><v>1</v></c><c><f t="shared" si="0"/></c></row>`, []string{at("B2")}},
-		"a text":               {`<row><c><v>1</v></c><c t="str"><f>A2</f></c></row>`, []string{at("B2")}},
-		"a shared text":        {`<row><c><v>1</v></c><c t="s"><f>A2</f><v></v></c></row>`, []string{at("B2")}},
-		"true or false":        {`<row><c><v>1</v></c><c t="b"><f>A2</f><v></v></c></row>`, []string{at("B2")}},
-		"a date":               {`<row><c><v>1</v></c><c s="1"><f>TODAY()</f></c></row>`, []string{at("B2")}},
-		"an empty text":        {`<row><c><v>1</v></c><c t="str"><f>A2</f><v></v></c></row>`, []string{"1|"}},
-		"a 0":                  {`<row><c><v>1</v></c><c><f>A2</f><v>0</v></c></row>`, []string{"1|0"}},
-		"no other cell":        {`<row><c r="B2"><f>A2</f></c></row><row r="7"><c r="B7"><f>A7</f><v/></c></row>`, []string{at("B2"), at("B7")}},
-		"nothing but texts":    {`<row><c t="str"><f>x</f><v></v></c><c t="str"><f>x</f><v></v></c></row>`, nil},
-		"beside the table":     {`<row><c><v>1</v></c><c/><c><f>A2</f></c></row><row><c r="C3"><f>A3</f></c></row>`, []string{"1|"}},
-		"cells of one array":   {`<row><c><v>1</v></c><c><f t="array" ref="B2:B3">A2:A3</f></c></row><row><c><v>2</v></c></row><row><c><v>3</v></c></row>`, []string{at("B2"), at("B3, of the formula in B2"), "3|"}},
-		"rows of an array":     {`<row r="2"><c r="A2"><f t="array" ref="A2:B4">x</f><v></v></c></row><row r="6"><c r="A6"><v>6</v></c></row>`, []string{id("A2"), id("A3, of the formula in A2"), id("A4, of the formula in A2"), "6|"}},
-		"an array at the end":  {`<row r="2"><c r="A2"><v>1</v></c></row><row r="3"><c r="A3"/><c r="B3"><f t="array" ref="B3:B5">x</f></c></row>`, []string{"1|", at("B3"), at("B4, of the formula in B3"), at("B5, of the formula in B3")}},
-		"an array with values": {`<row><c><v>1</v></c><c><f t="array" ref="B2:B3">x</f><v>5</v></c></row><row><c><v>2</v></c><c><v>6</v></c></row>`, []string{"1|5", "2|6"}},
-		"a damaged array":      {`<row><c><v>1</v></c><c><f t="array" ref="B9:A2">x</f></c></row><row><c><v>2</v></c></row>`, []string{at("B2"), "2|"}},
+		"no element":            {`<row><c><v>1</v></c><c><f>A2*2</f></c></row>`, []string{at("B2")}},
+		"an empty element":      {`<row r="9"><c r="A9"><v>1</v></c><c r="B9"><f>A9</f><v></v></c></row>`, []string{at("B9")}},
+		"closed at once":        {`<row><c><v>1</v></c><c t="n"><f>A2</f><v/></c></row>`, []string{at("B2")}},
+		"a shared formula":      {`<row><c><v>1</v></c><c><f t="shared" si="0"/></c></row>`, []string{at("B2")}},
+		"a text":                {`<row><c><v>1</v></c><c t="str"><f>A2</f></c></row>`, []string{at("B2")}},
+		"a shared text":         {`<row><c><v>1</v></c><c t="s"><f>A2</f><v></v></c></row>`, []string{at("B2")}},
+		"true or false":         {`<row><c><v>1</v></c><c t="b"><f>A2</f><v></v></c></row>`, []string{at("B2")}},
+		"a date":                {`<row><c><v>1</v></c><c s="1"><f>TODAY()</f></c></row>`, []string{at("B2")}},
+		"an empty text":         {`<row><c><v>1</v></c><c t="str"><f>A2</f><v></v></c></row>`, []string{"1|"}},
+		"a 0":                   {`<row><c><v>1</v></c><c><f>A2</f><v>0</v></c></row>`, []string{"1|0"}},
+		"no other cell":         {`<row><c r="B2"><f>A2</f></c></row><row r="7"><c r="B7"><f>A7</f><v/></c></row>`, []string{at("B2"), at("B7")}},
+		"nothing but texts":     {`<row><c t="str"><f>x</f><v></v></c><c t="str"><f>x</f><v></v></c></row>`, nil},
+		"beside the table":      {`<row><c><v>1</v></c><c/><c><f>A2</f></c></row><row><c r="C3"><f>A3</f></c></row>`, []string{"1|"}},
+		"cells of one array":    {`<row><c><v>1</v></c><c><f t="array" ref="B2:B3">A2:A3</f></c></row><row><c><v>2</v></c></row><row><c><v>3</v></c></row>`, []string{at("B2"), at("B3, of the formula in B2"), "3|"}},
+		"rows of an array":      {`<row r="2"><c r="A2"><f t="array" ref="A2:B4">x</f><v></v></c></row><row r="6"><c r="A6"><v>6</v></c></row>`, []string{id("A2"), id("A3, of the formula in A2"), id("A4, of the formula in A2"), "6|"}},
+		"an array at the end":   {`<row r="2"><c r="A2"><v>1</v></c></row><row r="3"><c r="A3"/><c r="B3"><f t="array" ref="B3:B5">x</f></c></row>`, []string{"1|", at("B3"), at("B4, of the formula in B3"), at("B5, of the formula in B3")}},
+		"an array with values":  {`<row><c><v>1</v></c><c><f t="array" ref="B2:B3">x</f><v>5</v></c></row><row><c><v>2</v></c><c><v>6</v></c></row>`, []string{"1|5", "2|6"}},
+		"an array with a value": {`<row><c><v>1</v></c><c><f t="array" ref="B2:B3">x</f></c></row><row><c><v>2</v></c><c><v>7</v></c></row>`, []string{at("B2"), "2|7"}},
+		"a damaged array":       {`<row><c><v>1</v></c><c><f t="array" ref="B9:A2">x</f></c></row><row><c><v>2</v></c></row>`, []string{at("B2"), "2|"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			expectRows(t, newBook(cells("ID", "Name")+c.rows), "", append([]string{"ID|Name"}, c.want...)...)
@@ -113,6 +114,9 @@ func TestFaultsOfAColumn(t *testing.T) {
 	for number := range int64(2) {
 		_, err := s.Next(t.Context(), make([]any, 2))
 		fault, ok := errors.AsType[*row.Fault](err)
+		if s.Line() != 5+2*number {
+			t.Errorf("row %d is said to be row %d of the sheet", number+1, s.Line())
+		}
 		if !ok || !strings.Contains(fault.Reason(), fmt.Sprintf(" (cell B%d)", 5+2*number)) {
 			t.Fatal(err)
 		}

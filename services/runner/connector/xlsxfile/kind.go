@@ -9,6 +9,7 @@ import (
 var (
 	_ connector.Source   = (*Source)(nil)
 	_ connector.Recorder = (*Source)(nil)
+	_ connector.Lined    = (*Source)(nil)
 	_ connector.Warner   = (*Source)(nil)
 )
 

@@ -46,6 +46,7 @@ func TestTotalRows(t *testing.T) {
 		want        []string
 	}{
 		"at the end":       {cells("ID", "Name") + cells("1", "5") + cells("2", "6") + total, `ref="A1:B4" totalsRowCount="1"`, []string{"1|5", "2|6"}},
+		"two rows":         {cells("ID", "Name") + cells("1", "5") + total + total, `ref="A1:B4" totalsRowCount="2"`, []string{"1|5"}},
 		"rows below":       {cells("ID", "Name") + cells("1", "5") + total + cells("2", "6"), `ref="A1:B3" totalsRowCount="1"`, []string{"1|5", "2|6"}},
 		"of some columns":  {cells("ID", "Name") + cells("1", "5") + cells("2", "6"), `ref="B1:C3" totalsRowCount="1"`, []string{"1|5", "2|"}},
 		"beside the table": {cells("ID", "Name") + cells("1", "5") + cells("2", "6"), `ref="D1:E3" totalsRowCount="1"`, []string{"1|5", "2|6"}},

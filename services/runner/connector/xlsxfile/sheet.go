@@ -148,7 +148,7 @@ func (s *sheet) complete(number int) {
 	for _, a := range s.arrays {
 		for column := a.from; column <= a.to && a.fromRow <= number && number <= a.toRow; column++ {
 			s.reach(column)
-			if c := &s.cells[column]; !c.given && c.fault == 0 {
+			if c := &s.cells[column]; !c.given {
 				*c = cell{formula: true, fault: faultUnsaved}
 			}
 		}

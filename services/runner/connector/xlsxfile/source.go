@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"runhook/services/runner/connection"
@@ -160,7 +159,7 @@ func (s *Source) Next(_ context.Context, cells []any) (size int, err error) {
 		}
 	}
 	if len(s.header) > 1 && slices.EqualFunc(s.texts, s.header, func(text, name string) bool { return strings.TrimSpace(text) == name }) {
-		return size, &row.Fault{Message: "is the header again", Place: "row " + strconv.Itoa(s.number)}
+		return size, row.Faultf("", "is the header again")
 	}
 	return size, nil
 }
@@ -247,6 +246,9 @@ type record []string
 
 // Texts are the cells.
 func (r record) Texts() []string { return r }
+
+// Line is the number that the sheet's row has that Next came to last.
+func (s *Source) Line() int64 { return int64(s.number) }
 
 // Progress is the part of the sheet that has been read, 0 to 1. The number of rows is not known.
 func (s *Source) Progress() (part float64, total int64) { return s.sheet.progress(), 0 }

@@ -193,7 +193,7 @@ func (w *workbook) totals(s sheetEntry) (totals []area, err error) {
 		if err := w.decode(part, &table); err != nil {
 			return nil, err
 		}
-		if a, ok := areaOf(table.Cells); ok && table.Rows > 0 {
+		if a, ok := areaOf(table.Cells); ok {
 			a.fromRow = a.toRow - table.Rows + 1
 			totals = append(totals, a)
 		}

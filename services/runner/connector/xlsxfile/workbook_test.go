@@ -16,7 +16,7 @@ func TestWorkbookIsRead(t *testing.T) {
 	b.Job.Task.Source = &task.CSVSource{Connection: "drop", Path: "in.XLSX", Sheet: "members"}
 	b.Mapping("id", "ID", "name", `upper(Name) + Age`)
 	s := b.Succeed(run.Counts{Retrieved: 3, Inserted: 2, Failed: 1})
-	b.RowErrors(s, run.RowError{Row: 2, Message: "is the header again (row 4)"})
+	b.RowErrors(s, run.RowError{Row: 2, Line: 4, Message: "is the header again"})
 	if got := b.Query("select id, name from members"); got != "1 ANN41; 2.5 BOB" {
 		t.Errorf("got %s", got)
 	}
