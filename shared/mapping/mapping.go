@@ -158,7 +158,7 @@ func (s *Scope) Compile(text string) (*Program, error) {
 	}
 	p := &Program{
 		scope: s, text: []rune(text), column: -1, straight: known.straight, counted: known.counted,
-		size: known.size, most: known.most, matches: known.matches, cautions: known.cautions, kind: known.root.Type().Kind(),
+		size: known.size, most: known.most, matches: known.matches, cautions: known.cautions, kind: kindOf(known.root),
 	}
 	if root, ok := known.root.(*ast.IdentifierNode); ok {
 		if i, ok := known.used[root.Value]; ok {

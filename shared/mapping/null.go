@@ -363,6 +363,28 @@ const (
 // functionName is one that no expression can write.
 func functionName(operator string) string { return operatorPrefix + operator }
 
+// kindOf is the kind of a node's values: what calculates with numbers of which one is a float gives a float.
+func kindOf(node ast.Node) reflect.Kind {
+	call, ok := node.(*ast.CallNode)
+	if !ok || len(call.Arguments) != 2 {
+		return node.Type().Kind()
+	}
+	callee, _ := call.Callee.(*ast.IdentifierNode)
+	a, b := kindOf(call.Arguments[0]), kindOf(call.Arguments[1])
+	if callee == nil || !isNumberKind(a) || !isNumberKind(b) {
+		return node.Type().Kind()
+	}
+	switch callee.Value {
+	case functionName("+"), functionName("-"), functionName("*"), functionName("%"):
+		if a == reflect.Float64 || b == reflect.Float64 {
+			return reflect.Float64
+		}
+	case functionName("/"), functionName("**"), functionName("^"):
+		return reflect.Float64
+	}
+	return node.Type().Kind()
+}
+
 var nullSafeFunctions = func() (options []expr.Option) {
 	for operator, apply := range nullSafeOperators {
 		onNull := func(_, _ any) any { return nil }
@@ -425,10 +447,6 @@ func textOperand(a, b ast.Node) (shown string, ok bool) {
 	return "…", true
 }
 
-func isNumber(node ast.Node) bool {
-	switch node.Type().Kind() {
-	case reflect.Int, reflect.Float64:
-		return true
-	}
-	return false
-}
+func isNumber(node ast.Node) bool { return isNumberKind(node.Type().Kind()) }
+
+func isNumberKind(kind reflect.Kind) bool { return kind == reflect.Int || kind == reflect.Float64 }
