@@ -97,5 +97,5 @@ func TestBytesIntoOtherColumns(t *testing.T) {
 		t.Errorf("the table has %s, want %s", got, want)
 	}
 	b.Mapping("id", "id", "n", "v")
-	b.RowErrors(b.Succeed(run.Counts{Retrieved: 2, Failed: 2}), run.RowError{Row: 1, Column: "n", Message: "is not a whole number"}, run.RowError{Row: 2, Column: "n", Message: "is not a whole number"})
+	b.RowErrors(b.Fail("n is not a whole number"), run.RowError{Row: 1, Column: "n", Message: "is not a whole number"}, run.RowError{Row: 2, Column: "n", Message: "is not a whole number"})
 }

@@ -184,7 +184,7 @@ func TestTextIsConvertedByTheColumnsType(t *testing.T) {
 			b.Mapping("id", "ID", c.column, "V")
 			b.Write("members.csv", "ID,V\n1,"+c.text+"\n")
 			if c.fault != "" {
-				s := b.Succeed(run.Counts{Total: 1, Retrieved: 1, Failed: 1})
+				s := b.Fail(c.column + " " + c.fault)
 				b.RowErrors(s, run.RowError{Row: 1, Column: c.column, Message: c.fault})
 				if strings.Contains(fmt.Sprint(s.Errors), "4711") {
 					t.Errorf("the snapshot shows a value: %v", s)

@@ -79,7 +79,7 @@ func TestWhatWouldNotComeBackIsAFailedRow(t *testing.T) {
 // a column without a type has numbers.
 func TestNumbersOfJSON(t *testing.T) {
 	for _, c := range []struct{ make, pages, want string }{
-		{"id TEXT PRIMARY KEY, name TEXT", `{"id":1,"name":1.10},{"id":1.0,"name":1.20},{"id":10e-1,"name":1e2},{"id":1.5,"name":""},{"id":1.50,"name":2}`, "1 1e2; 1.5 2"},
+		{"id TEXT PRIMARY KEY, name TEXT", `{"id":1,"name":1.10},{"id":1.0,"name":1.20},{"id":10e-1,"name":1e2},{"id":1.5,"name":""},{"id":1.50,"name":2}`, "1 100; 1.5 2"},
 		{"id INTEGER PRIMARY KEY, name", `{"id":1,"name":1.10},{"id":1.0,"name":1.20},{"id":1e0,"name":1e2},{"id":100e-1,"name":12345678901234567}`, "1 100; 10 12345678901234567"},
 		{"id PRIMARY KEY, name NUMERIC", `{"id":1,"name":1.10},{"id":1.0,"name":1.20},{"id":0.5,"name":"1.0"},{"id":5e-1,"name":"7.50"}`, "0.5 7.5; 1 1.2"},
 	} {
