@@ -27,27 +27,28 @@ func (c *runCommand) fileParameter(ctx context.Context, server *client.Client, i
 	if err != nil {
 		return "", "", fmt.Errorf("--file: %w", err)
 	}
-	from, ok := def.Source.(*task.CSVSource)
+	from, ok := def.Source.(task.FileSource)
 	if !ok {
 		return "", "", fmt.Errorf("--file is for tasks that read a file; %s reads none", found.Name)
 	}
-	places := inPath.FindAllStringSubmatchIndex(from.Path, -1)
+	folder, whole := from.Place()
+	places := inPath.FindAllStringSubmatchIndex(whole, -1)
 	if len(places) != 1 {
 		return "", "", fmt.Errorf("--file: %s always reads %s; to name the file for a run, write path: \"{params.File}\" into its source and parameters: [{name: File, default: %s}]",
-			found.Name, from.Path, from.Path)
+			found.Name, whole, whole)
 	}
-	path, err := c.pathInFolder(from.Connection)
+	path, err := c.pathInFolder(folder)
 	if err != nil {
 		return "", "", err
 	}
 	at := places[0]
-	before, name, after := from.Path[:at[0]], from.Path[at[2]:at[3]], from.Path[at[1]:]
+	before, name, after := whole[:at[0]], whole[at[2]:at[3]], whole[at[1]:]
 	value, ok = strings.CutPrefix(path, before)
 	if ok {
 		value, ok = strings.CutSuffix(value, after)
 	}
 	if !ok || value == "" {
-		return "", "", fmt.Errorf("--file %s does not fit the path of %s, %s", c.File, found.Name, from.Path)
+		return "", "", fmt.Errorf("--file %s does not fit the path of %s, %s", c.File, found.Name, whole)
 	}
 	return name, value, nil
 }

@@ -271,6 +271,11 @@ func TestRunFile(t *testing.T) {
 	if !strings.Contains(started, `"From": "request"`) {
 		t.Errorf("the parameter was not passed: %s", started)
 	}
+	s.write("in/corrected.csv", "id,name,city\n7,Zoë,Oslo\n8,Abe,Oslo\n7,Zoé,Oslo\n")
+	said := mustCall(t, "run", "File 1", "--file", s.path("in/corrected.csv"), "--connections", s.path("connections.yaml"), "--wait", "--server", i.url)
+	if !strings.Contains(said, "3 rows read, 2 inserted, 1 updated\nwarning: 1 row has a key (id) that an earlier row of this run has, and took its place: row 3 (line 4)\n") || s.people() != "Zoé,Abe" {
+		t.Errorf("%s; the table has %s", said, s.people())
+	}
 	if code, _, messages := call(t, "run", "File 0", "--file", s.path("in/corrected.csv"), "-p", "File=x", "--connections", s.path("connections.yaml"), "--server", i.url); code != exitNoStart || !strings.Contains(messages, "are the same parameter") {
 		t.Errorf("exit code %d, %s", code, messages)
 	}

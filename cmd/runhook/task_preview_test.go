@@ -17,7 +17,7 @@ func TestTaskPreview(t *testing.T) {
 	}
 	s.write("people.csv", "id,name,city\n1,\"A\x1b[2J\tnn\",Oslo\n2,Ben\n3,"+strings.Repeat("ä", 50)+",Rome\n4,Dan,Rome\n")
 	want = "ROW  id  name\n1    1   A\\x1b[2J\\tnn\n3    3   " + strings.Repeat("ä", 40) + "…\n\n" +
-		"Read the first 3 rows: 2 to write, 0 skipped by where, 1 failed. Nothing was written.\n  row 2: "
+		"Read the first 3 rows: 2 to write, 0 skipped by where, 1 failed. Nothing was written.\n  row 2 (line 3): "
 	if got := mustCall(t, "task", "preview", file, "--rows", "2", "--connections", connections); !strings.HasPrefix(got, want) {
 		t.Errorf("got\n%s", got)
 	}

@@ -25,6 +25,12 @@ type Source interface {
 	Separator() rune
 }
 
+// FileSource is a Source that reads a file in the folder of a connection.
+type FileSource interface {
+	// Place is the connection, and the file's path in its folder, which may have parameters in it.
+	Place() (connection, path string)
+}
+
 // Destination says where rows go: a *SQLDestination, *CSVDestination, *HTTPDestination,
 // *NATSDestination or *IMISDestination.
 type Destination interface {

@@ -42,6 +42,9 @@ func (s *CSVSource) IsWorkbook() bool {
 	return strings.EqualFold(extension, ".xlsx") || strings.EqualFold(extension, ".xlsm")
 }
 
+// Place is the connection of the file, and its path in the connection's folder, with the parameters in it.
+func (s *CSVSource) Place() (connection, path string) { return s.Connection, s.Path }
+
 // PathParameters are the parameters in the path: {params.File} is File.
 func (s *CSVSource) PathParameters() (names []string) {
 	for _, piece := range strings.Split(s.Path, "{params.")[1:] {

@@ -72,8 +72,7 @@ Your turn: a guided tour to paste into another terminal.
   %[2]s runs list --task visits%[3]s
   %[2]s runs rejected NUMBER -o %[5]s/files/corrected.csv%[3]s
   sed -i.old 's/31.02/28.02/; s/two/2/; s/12x/120/' %[5]s/files/corrected.csv
-  cp %[5]s/files/corrected.csv %[5]s/files/visits.csv
-  %[2]s run visits --wait%[3]s
+  %[2]s run visits --file corrected.csv --wait%[3]s
 
 6. Before a task writes: whether it fits all that it names, and the first rows it would write, both without the server; and everything but the writes, on it:
 

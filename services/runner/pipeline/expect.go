@@ -128,7 +128,7 @@ func (b *bounds) end() error {
 		if counts.Skipped > 0 {
 			skipped = fmt.Sprintf(", %d were skipped", counts.Skipped)
 		}
-		return run.Failf("no row was written: %d failed%s; the first, %s: %v", counts.Failed, skipped, run.PlaceOf(now.Errors[0].Row, now.Errors[0].Line),
+		return run.Failf("no row was written: %d failed%s; the first, row %d: %v", counts.Failed, skipped, now.Errors[0].Row,
 			row.Faultf(now.Errors[0].Column, "%s", now.Errors[0].Message))
 	case !b.replaces():
 		return nil

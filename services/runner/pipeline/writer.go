@@ -285,9 +285,9 @@ func (w *writer) verdict(batch *row.Batch) (end error) {
 		switch {
 		case end != nil: // a service that is sent many rows at once refuses more than the one
 		case w.job.Task.OnRowError == task.StopOnRowError:
-			end = stoppedAt(run.PlaceOf(r.Number, r.Line), r.Fault)
+			end = stoppedAt(r.Number, r.Fault)
 		case w.failed > w.job.Task.MaxRowErrors:
-			end = run.Failf("more failed rows than max_row_errors allows (%d); the last is %s: %v", w.job.Task.MaxRowErrors, run.PlaceOf(r.Number, r.Line), r.Fault)
+			end = run.Failf("more failed rows than max_row_errors allows (%d); the last is row %d: %v", w.job.Task.MaxRowErrors, r.Number, r.Fault)
 		}
 	}
 	return end
@@ -298,13 +298,13 @@ func (w *writer) endedBefore() error {
 	first := w.meter.Snapshot().Errors
 	switch {
 	case w.job.Task.OnRowError == task.StopOnRowError && len(first) > 0:
-		return stoppedAt(run.PlaceOf(first[0].Row, first[0].Line), row.Faultf(first[0].Column, "%s", first[0].Message))
+		return stoppedAt(first[0].Row, row.Faultf(first[0].Column, "%s", first[0].Message))
 	case w.failed > w.job.Task.MaxRowErrors:
 		return run.Failf("more failed rows than max_row_errors allows (%d)", w.job.Task.MaxRowErrors)
 	}
 	return nil
 }
 
-func stoppedAt(place string, fault *row.Fault) error {
-	return run.Failf("stopped at %s, as on_row_error asks: %v", place, fault)
+func stoppedAt(number int64, fault *row.Fault) error {
+	return run.Failf("stopped at row %d, as on_row_error asks: %v", number, fault)
 }
