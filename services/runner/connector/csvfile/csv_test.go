@@ -273,12 +273,12 @@ func TestCSVDestinationsThatCannotBeUsed(t *testing.T) {
 
 func TestValuesThatAreNoText(t *testing.T) {
 	b := pipelinetest.New(t)
-	b.Write("members.csv", "ID,Name\n1,Ann\n")
+	b.Write("members.csv", "ID,Name\n1,Ann\n2,Bob\n")
 	b.ToFile(task.Replace)
-	b.Mapping("id", "ID", "list", "[ID]")
-	s := b.Succeed(run.Counts{Total: 1, Retrieved: 1, Failed: 1})
+	b.Mapping("id", "ID", "list", `ID == "1" ? [ID] : ID`)
+	s := b.Succeed(run.Counts{Total: 2, Retrieved: 2, Inserted: 1, Failed: 1})
 	b.RowErrors(s, run.RowError{Row: 1, Column: "list", Message: "is a list or an object"})
-	if got := b.Read("out.csv"); got != "id,list\n" {
+	if got := b.Read("out.csv"); got != "id,list\n2,2\n" {
 		t.Errorf("the file is %q", got)
 	}
 }
