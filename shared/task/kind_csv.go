@@ -20,7 +20,7 @@ type CSVSource struct {
 	// Encoding is a WHATWG encoding label ("utf-8", "windows-1252"); empty means UTF-8, where a
 	// byte order mark decides if there is one. It means nothing for a workbook.
 	Encoding string
-	// Sheet is the name of a workbook's sheet; empty means the first.
+	// Sheet is the name of a workbook's sheet; empty means the first that is not hidden.
 	Sheet string
 	// HeaderRow is the line of a text, or the row of a sheet, that names the columns, from 1; 0 means the
 	// first with anything in it.

@@ -48,7 +48,7 @@ var csvSource = form[task.Source]{
 		},
 		{
 			name: "sheet", kind: kindText, max: maxNameLetters, example: "Members",
-			meaning: "the sheet of a workbook; without it the first",
+			meaning: "the sheet of a workbook; without it the first that is not hidden",
 		},
 	},
 }

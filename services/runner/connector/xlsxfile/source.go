@@ -19,9 +19,9 @@ import (
 	"runhook/shared/task"
 )
 
-// Source reads the rows of one sheet. It belongs to one goroutine. Cells are text: numbers are their
-// digits, dates and times ISO 8601, booleans true or false; formulas are the values that they had when
-// the workbook was saved, and merged cells have theirs in the first.
+// Source reads the rows of one sheet. It belongs to one goroutine. Cells are text, as a person sees them:
+// numbers are their shortest form or a code, dates and times ISO 8601, booleans true or false; formulas
+// are the values that they had when the workbook was saved, and merged cells have theirs in the first.
 type Source struct {
 	// place is how messages name the sheet.
 	place string
@@ -43,8 +43,7 @@ type Source struct {
 	formulas bool
 }
 
-// Open opens the workbook and reads the sheet's header, its first row with anything in it. Whatever is
-// wrong is a [*run.Failure].
+// Open opens the workbook and reads the sheet's header. Whatever is wrong is a [*run.Failure].
 func Open(connections *connection.Set, from *task.CSVSource) (*Source, error) {
 	file, info, err := csvfile.OpenFile(connections, from)
 	if err != nil {
