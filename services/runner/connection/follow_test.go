@@ -175,3 +175,22 @@ func TestLookLogsWithoutARun(t *testing.T) {
 	stop()
 	<-ended
 }
+
+// Of a change within the grain of a file's time, and of the same length, the time says nothing.
+func TestFollowReadsAFileThatHasJustChanged(t *testing.T) {
+	path, now := filepath.Join(t.TempDir(), "connections.yaml"), time.Now()
+	put := func(text string) {
+		if err := errors.Join(os.WriteFile(path, []byte(text), 0o600), os.Chtimes(path, now, now)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("a: {sqlite: a.db}")
+	set, err := connection.Follow(path, false, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	put("a: {sqlite: b.db}")
+	if got := database(t, set, "a"); got != "b.db" {
+		t.Errorf("got %s, want b.db", got)
+	}
+}
