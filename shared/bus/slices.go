@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -109,7 +110,9 @@ func makeSlice(ctx context.Context, s *jet.Store, slice jet.Slice) error {
 	return keepSources(ctx, s)
 }
 
-// keepSources has the events copy the slices that are not sealed, and note which were ever made. Where a server
+// keepSources has the events copy the slices that have final documents and are not sealed, and note which slices were
+// ever made. A slice without any is left out: nats-server 2.15.2 looks through all events for a source of which there
+// is none, when it is added and at each start after a kill (findings/nats-server-empty-source.sh). Where a server
 // knows of no copy of a slice, because all have passed their retention, it begins behind those that there were.
 // Several processes may do it at once: the one that is late undoes what the other has done, until the next look.
 func keepSources(ctx context.Context, s *jet.Store) error {
@@ -121,6 +124,9 @@ func keepSources(ctx context.Context, s *jet.Store) error {
 		}
 	}
 }
+
+// KeepSources has the events copy what they are to copy.
+func (b *Bus) KeepSources(ctx context.Context) error { return keepSources(ctx, b.store) }
 
 // updateSources is keepSources where no other process does it at once.
 func updateSources(ctx context.Context, s *jet.Store) error {
@@ -147,31 +153,38 @@ func updateSources(ctx context.Context, s *jet.Store) error {
 	}
 	next, made := has, jet.MadeUntil(has)
 	next.Subjects, next.Sources = nil, nil
-	changed := len(has.Sources) == 0 || len(has.Subjects) > 0
+	var spare *jetstream.StreamSource // a stream without sources would have subjects
 	for _, slice := range all {
 		made = max(made, slice.End)
 		info := there[slice.StreamName()]
 		if _, sealed := jet.Sealed(info.Config); sealed {
-			changed = changed || begins[slice.StreamName()] > 0
+			spare = slice.Source(info.State.LastSeq + 1)
 			continue
+		}
+		final, err := finalsUntil(ctx, s, slice)
+		if err != nil {
+			return err
 		}
 		begin, idle := max(begins[slice.StreamName()], 1), s.Settled
 		if slice.End > number { // new runs are in it: each move costs a write of its own
 			idle = max(idle, has.MaxAge/2)
 		}
-		if last := info.State; last.LastSeq >= begin && time.Since(last.LastTime) > idle {
-			final, err := finalsUntil(ctx, s, slice)
-			if err != nil {
-				return err
-			}
-			if copied.Has(slice.StreamName(), final) {
-				begin = last.LastSeq + 1
-			}
+		if last := info.State; last.LastSeq >= begin && time.Since(last.LastTime) > idle && copied.Has(slice.StreamName(), final) {
+			begin = last.LastSeq + 1
 		}
-		changed = changed || begins[slice.StreamName()] != begin
-		next.Sources = append(next.Sources, slice.Source(begin))
+		if final > 0 {
+			next.Sources = append(next.Sources, slice.Source(begin))
+		} else if spare == nil {
+			spare = slice.Source(begin)
+		}
 	}
-	if changed = changed || made > jet.MadeUntil(has) || len(next.Sources) != len(has.Sources); !changed {
+	if len(next.Sources) == 0 && spare != nil {
+		next.Sources = append(next.Sources, spare)
+	}
+	same := slices.EqualFunc(next.Sources, has.Sources, func(a, b *jetstream.StreamSource) bool {
+		return a.Name == b.Name && a.OptStartSeq == b.OptStartSeq
+	})
+	if same && len(has.Subjects) == 0 && made == jet.MadeUntil(has) {
 		return nil
 	}
 	next.Metadata = withMetadata(has.Metadata, jet.MadeKey, made.String())

@@ -137,7 +137,7 @@ func TestSlicesAreMadeSealedAndRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 		sources := stream(t, store.Bus, "EVENTS").CachedInfo().Config.Sources
-		return len(sources) == 3 && sources[0].Name == "KV_runs_1" && sources[1].Name == "KV_runs_3" && sources[2].Name == "KV_runs_4"
+		return len(sources) == 2 && sources[0].Name == "KV_runs_1" && sources[1].Name == "KV_runs_3"
 	})
 	for n := run.Number(1); n <= 70; n++ {
 		status, err := store.Runs.Lookup(t.Context(), request.Task, n)
@@ -418,6 +418,52 @@ func TestWithoutTheRightToMakeSlices(t *testing.T) {
 	end(t, runner, request, 20)
 }
 
+// The events copy only slices that have final documents, so that the server looks for the last event of none in
+// vain; where there is no such slice, the last one that is sealed.
+func TestEventsCopyWhatHasFinalDocuments(t *testing.T) {
+	t.Parallel()
+	store := sliced(t, bus.Topology{Slice: 10})
+	request := bustest.Applied(t, store.Bus)
+	keeper := store.Unheld.Slices()
+	copies := func(name string) func() bool {
+		return func() bool {
+			sources := stream(t, store.Bus, "EVENTS").CachedInfo().Config.Sources
+			return len(sources) == 1 && sources[0].Name == name
+		}
+	}
+	look(t, keeper, "the first slice, of the two that there are", copies("KV_runs_0"))
+	for range 9 {
+		end(t, store.Bus, request, bustest.Submit(t, store.Bus, request))
+	}
+	look(t, keeper, "the slice is sealed", func() bool { return isSealed(t, store.Bus, "KV_runs_0") })
+	look(t, keeper, "it is the only one still", copies("KV_runs_0"))
+	claim, err := store.Work.Claim(t.Context(), request.Task, bustest.Submit(t, store.Bus, request), run.Claim{Owner: "me", Executions: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := keeper.Look(t.Context()); err != nil || !copies("KV_runs_0")() {
+		t.Errorf("a slice that has a claim alone is copied, %v", err)
+	}
+	doc := run.QueuedDocument(request, 10)
+	doc.End(run.Success, "done", time.Now())
+	if err := claim.Finish(t.Context(), doc, nil); err != nil {
+		t.Fatal(err)
+	}
+	look(t, keeper, "the next slice alone", copies("KV_runs_1"))
+	proctest.Until(t, func() error {
+		counts, err := bustest.EventCounts(t.Context(), store.Bus)
+		for n := run.Number(1); n <= 10; n++ {
+			if counts[n] != 1 {
+				err = fmt.Errorf("run %s has %d events: %v", n, counts[n], err)
+			}
+		}
+		return err
+	})
+	if last := stream(t, store.Bus, "EVENTS").CachedInfo().State.LastSeq; last != 10 {
+		t.Errorf("%d events were made of 10 runs", last)
+	}
+}
+
 // Events that are past their retention do not come again when the server starts and has no copy of a slice left:
 // neither those of a full slice with an open run, nor those of the slice that takes runs.
 func TestEventsThatAreGoneStayGone(t *testing.T) {
@@ -440,8 +486,8 @@ func TestEventsThatAreGoneStayGone(t *testing.T) {
 	look(t, keeper, "the events are gone, and where to begin is behind them", func() bool {
 		info := stream(t, store.Bus, "EVENTS").CachedInfo()
 		sources := info.Config.Sources
-		return info.State.Msgs == 0 && info.State.LastSeq == 24 && len(sources) == 3 &&
-			sources[0].OptStartSeq == 36+1 && sources[1].OptStartSeq == 12+1 && sources[2].OptStartSeq == 1
+		return info.State.Msgs == 0 && info.State.LastSeq == 24 && len(sources) == 2 &&
+			sources[0].OptStartSeq == 36+1 && sources[1].OptStartSeq == 12+1
 	})
 	store.Restart()
 	proctest.Until(t, func() error { return store.Ready(t.Context()) })
@@ -484,9 +530,9 @@ func TestKilledWhileASliceIsMadeOrSealed(t *testing.T) {
 	next := store.Open("next")
 	proctest.Until(t, func() error { return store.Ready(t.Context()) })
 	next.Jet().Settled = 0
-	look(t, next.Unheld.Slices(), "the slice is sealed, and the other one copied", func() bool {
-		sources := stream(t, store.Bus, "EVENTS").CachedInfo().Config.Sources
-		return isSealed(t, store.Bus, "KV_runs_0") && len(sources) == 2 && sources[1].Name == "KV_runs_2"
+	look(t, next.Unheld.Slices(), "the slice is sealed, and the other one noted", func() bool {
+		config := stream(t, store.Bus, "EVENTS").CachedInfo().Config
+		return isSealed(t, store.Bus, "KV_runs_0") && len(config.Sources) == 1 && jet.MadeUntil(config) == 60
 	})
 
 	// It is sealed, and the events still copy it.
@@ -500,7 +546,7 @@ func TestKilledWhileASliceIsMadeOrSealed(t *testing.T) {
 	}
 	look(t, store.Open("another").Unheld.Slices(), "the events copy it no more", func() bool {
 		sources := stream(t, store.Bus, "EVENTS").CachedInfo().Config.Sources
-		return len(sources) == 2 && sources[0].Name == "KV_runs_2" && sources[1].Name == "KV_runs_3"
+		return len(sources) == 1 && sources[0].Name == "KV_runs_2"
 	})
 	proctest.Until(t, func() error {
 		counts, err := bustest.EventCounts(t.Context(), store.Bus)

@@ -73,8 +73,11 @@ func JetStream(t testing.TB, urls string) jetstream.JetStream {
 	return js
 }
 
-// EventCounts is how many completion events each run has.
+// EventCounts is how many completion events each run has. It has the events copy what a status service would.
 func EventCounts(ctx context.Context, store *bus.Bus) (map[run.Number]int, error) {
+	if err := store.KeepSources(ctx); err != nil {
+		return nil, err
+	}
 	counts := map[run.Number]int{}
 	err := store.Jet().Events.Scan(ctx, jetstream.OrderedConsumerConfig{HeadersOnly: true}, func(event bus.Record) error {
 		n, err := run.ParseNumber(event.Header.Get("ce-subject"))

@@ -34,6 +34,9 @@ func passing(t *testing.T, n int, kept time.Duration) *ran {
 func (r *ran) copied(t *testing.T, n uint64) (copied, left uint64) {
 	t.Helper()
 	proctest.Until(t, func() error {
+		if err := r.KeepSources(t.Context()); err != nil { // a status service does
+			return err
+		}
 		info, err := r.eventsInfo(t)
 		behind := func(source *jetstream.StreamSourceInfo) bool { return source.Lag > 0 || source.Active < 0 }
 		if err == nil && (info.State.LastSeq < n || slices.ContainsFunc(info.Sources, behind)) {

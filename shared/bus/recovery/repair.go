@@ -246,6 +246,9 @@ func (s *store) awaitCopies(ctx context.Context) error {
 // written, again or anew, is copied into the events by the server; so an event that is not of the present
 // final goes. Who had received that one gets another with the same ce-id.
 func (s *store) reconcile(ctx context.Context) (returned, copied int, err error) {
+	if err := s.bus.KeepSources(ctx); err != nil {
+		return 0, 0, err
+	}
 	if err := s.awaitCopies(ctx); err != nil {
 		return 0, 0, err
 	}

@@ -95,7 +95,7 @@ func TestBackupOfSlices(t *testing.T) {
 		if err := keeper.Look(t.Context()); err != nil {
 			return err
 		}
-		if sources := other.config(t, "EVENTS").Sources; len(sources) != 2 || sources[0].Name != fmt.Sprintf("KV_runs_%d", last/10) {
+		if sources := other.config(t, "EVENTS").Sources; len(sources) != 1 || sources[0].Name != fmt.Sprintf("KV_runs_%d", last/10) {
 			return fmt.Errorf("the events copy %d slices", len(sources))
 		}
 		return nil
