@@ -96,7 +96,8 @@ func times(ctx context.Context, dir string, messages int) (added, with1, with2, 
 }
 
 func main() {
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
 	few, _, _, _ := times(ctx, os.Args[1]+"/few", 20_000)
 	many, full, empty, used := times(ctx, os.Args[1]+"/many", 400_000)
 	fmt.Fprintln(os.Stderr, "add: 20,000 messages", few, "400,000", many, "start after a kill: full source", full, "empty source", empty, "one message later", used)

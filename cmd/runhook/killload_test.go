@@ -32,7 +32,7 @@ func killAtAnyMoment(t *testing.T, durability string, random *rand.Rand) {
 	const rounds, clients = 6, 8
 	s := newSite(t)
 	if durability == "interval" { // many are made meanwhile
-		s.smallSlices(15)
+		s.smallSlices(100)
 	}
 	port := freePort(t)
 	flags := s.args("--listen", port, "--durability", durability)

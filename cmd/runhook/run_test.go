@@ -79,7 +79,7 @@ func TestRunDryRun(t *testing.T) {
 	s.execute("create table people (id text primary key, name text check (name <> 'Ben'))")
 	i := begin(t, s.args()...).listening()
 	said := mustCall(t, "run", "people", "--dry-run", "--wait", "--server", i.url)
-	if !strings.Contains(said, "3 rows read, 2 inserted") || !strings.Contains(said, "row 2: breaks a check rule") || !strings.Contains(said, "Dry run, nothing was written") {
+	if !strings.Contains(said, "3 rows read, 2 inserted") || !strings.Contains(said, "row 2 (line 3): breaks a check rule") || !strings.Contains(said, "Dry run, nothing was written") {
 		t.Errorf("run --dry-run: %s", said)
 	}
 	if got := s.people(); got != "" {
