@@ -123,8 +123,12 @@ func readCSVDestination(r *reader, given content, def *task.Definition) task.Des
 	r.checkPath(csv, "destination.csv.path")
 	to := &task.CSVDestination{Connection: csv.text("connection"), Path: csv.text("path"), Action: task.Action(csv.text("action"))}
 	from, ok := def.Source.(*task.CSVSource)
-	if ok && to.Action == task.Append && from.Connection == to.Connection && path.Clean(from.Path) == path.Clean(to.Path) {
+	same := ok && from.Connection == to.Connection && path.Clean(from.Path) == path.Clean(to.Path)
+	switch {
+	case same && to.Action == task.Append:
 		r.report(given.line, "destination.csv: the source reads the file that this appends to, and would never end; take another path")
+	case same:
+		r.report(given.line, "destination.csv: the source reads the file that this replaces, and its rows would be lost; take another path")
 	}
 	return to
 }

@@ -382,6 +382,10 @@ func TestParseRefusesValues(t *testing.T) {
 			"11: destination.csv: the source reads the file that this appends to, and would never end; take another path",
 		},
 		{
+			"replacing the source", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", "csv: {connection: drop, path: ./in.csv, action: replace}"),
+			"11: destination.csv: the source reads the file that this replaces, and its rows would be lost; take another path",
+		},
+		{
 			"the action of another destination", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", "csv: {connection: drop, path: ../out.csv, action: upsert}"),
 			lines(
 				`11: destination.csv.action must be replace or append, not "upsert"`,

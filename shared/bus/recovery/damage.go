@@ -64,7 +64,7 @@ func (d damage) onlyEvents() bool {
 func (d damage) results() bool {
 	empty, known := true, false
 	for _, slice := range d.slices {
-		empty, known = empty && slice.last == 0, known || slice.Has(d.number)
+		empty, known = empty && slice.last == 0, known || d.number > 0 && slice.Has(d.number)
 	}
 	return empty && known || slices.ContainsFunc(d.slices, d.shows) || d.cutOff[jet.EventsStream] > 0 || d.noEvents || d.unfinished
 }
@@ -76,7 +76,7 @@ func (d damage) shows(slice sliceDamage) bool {
 
 // mayLack reports whether somebody may have seen a higher sequence of a slice than is left.
 func (d damage) mayLack(slice sliceDamage) bool {
-	return d.shows(slice) || slice.last == 0 && slice.First <= d.number || d.unsynced || d.unfinished
+	return d.shows(slice) || slice.last == 0 && d.number > 0 && slice.First <= d.number || d.unsynced || d.unfinished
 }
 
 // certain is the highest run number that RUNS has given out for certain.

@@ -54,3 +54,24 @@ func TestPurgedEventsComeAgain(t *testing.T) {
 		}
 	}
 }
+
+// A store that has just been made has lost nothing, whatever the server found.
+func TestANewStoreIsNotDamaged(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	var log bytes.Buffer
+	b, err := bus.Connect(t.Context(), bus.Config{URLs: store.Broker.URL(), Name: "serve", Log: zerolog.New(&log)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	if err := b.Init(t.Context(), bus.Topology{Embedded: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := recovery.Repair(t.Context(), b, nil, false); err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(log.Bytes(), []byte("damaged")) {
+		t.Errorf("the log: %s", log.String())
+	}
+}

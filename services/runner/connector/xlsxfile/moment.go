@@ -66,15 +66,15 @@ func (f form) show(at time.Time) string {
 // clock is a number of days as a time of the day, without the days, or as all the hours that it has.
 // Below 0 it has a sign.
 func (f form) clock(days float64) string {
-	var hours time.Duration
-	if f == asElapsed {
-		hours = milliseconds(math.Abs(days))
+	var all int64
+	if f == asElapsed { // it can be longer than a time.Duration
+		all = int64(math.Round(math.Abs(days) * float64(day/time.Millisecond)))
 	} else {
 		_, part := math.Modf(math.Abs(days))
-		hours = min(milliseconds(part), day-time.Millisecond)
+		all = min(milliseconds(part), day-time.Millisecond).Milliseconds()
 	}
-	text := elapsed(hours)
-	if days < 0 && hours > 0 {
+	text := elapsed(all)
+	if days < 0 && all > 0 {
 		return "-" + text
 	}
 	return text
@@ -86,9 +86,11 @@ func milliseconds(days float64) time.Duration {
 	return time.Duration(math.Round(days*float64(day/time.Millisecond))) * time.Millisecond
 }
 
-func elapsed(d time.Duration) string {
-	text := strconv.Itoa(int(d/time.Hour)) + time.Time{}.Add(d).Format(":04:05.999")
-	if d < 10*time.Hour {
+// elapsed is a number of milliseconds as hours, minutes and seconds.
+func elapsed(all int64) string {
+	const hour = int64(time.Hour / time.Millisecond)
+	text := strconv.FormatInt(all/hour, 10) + time.Time{}.Add(time.Duration(all%hour)*time.Millisecond).Format(":04:05.999")
+	if all < 10*hour {
 		text = "0" + text
 	}
 	return text
@@ -101,7 +103,7 @@ func (f format) iso(text string) (shown string, failed fault) {
 	text = strings.TrimSuffix(strings.Replace(text, " ", "T", 1), "Z")
 	if hours, ok := strings.CutPrefix(text, "PT"); ok {
 		if d, err := time.ParseDuration(strings.ToLower(hours)); err == nil && d >= 0 {
-			return elapsed(d.Round(time.Millisecond)), 0
+			return elapsed(d.Round(time.Millisecond).Milliseconds()), 0
 		}
 		return "", faultMoment
 	}
