@@ -90,6 +90,9 @@ func TestEventsAreCompleteAcrossLeaderChanges(t *testing.T) {
 	js := bustest.JetStream(t, cluster.URLs)
 	sealed := 0
 	proctest.Until(t, func() error { // the sourcing of a new leader takes a while to begin
+		if err := cluster.KeepSources(ctx); err != nil { // the keepers are over
+			return err
+		}
 		results := uint64(0)
 		sealed = 0
 		list := js.ListStreams(ctx, jetstream.WithStreamListSubject("$KV.>"))
