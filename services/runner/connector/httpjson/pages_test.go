@@ -188,6 +188,34 @@ func TestListThatIsLeftOut(t *testing.T) {
 	}
 }
 
+// A later page that has no list, and nothing that tells that it is one, may be a service's way to fail.
+func TestLaterPageWithoutItsList(t *testing.T) {
+	const ended = "page 2 of /, connection partner, has nothing at d, which was taken for the end of the rows; look at it if there should be more than the 2 rows that came"
+	for text, want := range map[string]string{
+		`{"message":"Too many requests","code":17}`: ended,
+		`{"Message":"session expired"}`:             ended,
+		`{}`:                                        ended,
+		`{"status":500,"message":"internal"}`:       "failed: page 2 of /, connection partner, has no list of rows, and something at status: the service seems to say that it failed",
+		`{"code":"503","msg":"backend timeout"}`:    "failed: page 2 of /, connection partner, has no list of rows, and something at code: the service seems to say that it failed",
+		`{"statusCode":429}`:                        "failed: page 2 of /, connection partner, has no list of rows, and something at statusCode: the service seems to say that it failed",
+		`{"status":200,"code":0,"d":[]}`:            "",
+		`{"d":null}`:                                "",
+		`{"total":2}`:                               "",
+	} {
+		for _, next := range []*task.NextPage{{Page: "page"}, {Link: "next"}} {
+			s := script(t, map[string]said{"/": {body: `{"d":[{"id":1},{"id":2}],"next":"/?page=2"}`}, "/?page=2": {body: text}})
+			rows, warnings, err := readWarned(t, s.URL, &task.HTTPSource{Path: "/", Items: "d", Next: next}, nil)
+			got := strings.Join(warnings, "; ")
+			if err != nil {
+				got = "failed: " + err.Error()
+			}
+			if err == nil && len(rows) != 2 || got != want {
+				t.Errorf("%s: %q, %s", text, rows, got)
+			}
+		}
+	}
+}
+
 // beginnings are the first cells of rows.
 func beginnings(rows []string) (all string) {
 	for _, row := range rows {

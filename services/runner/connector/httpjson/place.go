@@ -3,6 +3,7 @@ package httpjson
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 
 	"runhook/shared/task"
@@ -159,15 +160,16 @@ func (a *aside) see(stack []frame, delimiter json.Delim, path, items string) {
 func lastName(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
 
 // faultNames are members by which services say, with status 200, that they failed.
-var faultNames = []string{"error", "errors", "Error", "Errors", "fault", "Fault", "exception", "errorCode", "error_code", "errorMessage", "error_message", "ok", "success", "Success", "status"}
+var faultNames = []string{"error", "errors", "Error", "Errors", "fault", "Fault", "exception", "errorCode", "error_code", "errorMessage", "error_message", "ok", "success", "Success", "status", "statusCode", "status_code", "code"}
 
 func isFault(name string, value any) bool {
 	switch strings.ToLower(name) {
 	case "ok", "success":
 		return value == false || value == "false"
-	case "status":
-		text, _ := value.(string)
-		return slices.Contains([]string{"error", "fail", "failed", "failure"}, strings.ToLower(text))
+	case "status", "statuscode", "status_code", "code":
+		text, _ := scalar(value)
+		status, err := strconv.Atoi(text)
+		return slices.Contains([]string{"error", "fail", "failed", "failure"}, strings.ToLower(text)) || err == nil && 400 <= status && status < 600
 	}
 	text, _ := scalar(value)
 	return isSomething(value) && text != "0"

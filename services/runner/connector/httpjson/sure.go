@@ -16,8 +16,9 @@ type sure struct {
 	// pages were read to their end, and seen are the places at which one of them had something.
 	pages int
 	seen  map[string]bool
-	// omitted: the first page has nothing where its list should be, and nothing else that tells what it is.
-	omitted bool
+	// omitted is the number of a page that has nothing where its list should be, and nothing else that tells what
+	// it is, 0 for none.
+	omitted int
 }
 
 func (s *sure) learn(p *page, number int) {
@@ -34,7 +35,9 @@ func (s *sure) learn(p *page, number int) {
 		s.seen[""] = true
 	}
 	s.pages++
-	s.omitted = s.omitted || number == 1 && !p.listed && p.rows == 0 && !p.places.lines && p.count.rank == 0 && len(p.found) == 0
+	if !p.listed && p.begun && p.rows == 0 && !p.places.lines && p.count.rank == 0 && len(p.found) == 0 {
+		s.omitted = number
+	}
 }
 
 // due is how many rows the service's count promises of those from the first page on; false where it is not
@@ -131,8 +134,11 @@ func (s *Source) warnings() (warnings []string) {
 	if known && s.rows > due {
 		warnings = append(warnings, fmt.Sprintf("%s came from %s and the service says at %s that there are %d; some may have come twice", s.count(), s.whole(), c.where, c.most))
 	}
-	if s.sure.omitted && s.rows == 0 {
+	switch page := s.sure.omitted; {
+	case page == 1 && s.rows == 0:
 		warnings = append(warnings, fmt.Sprintf("the first page of %s has nothing at %s, which was taken for a list without rows; correct source.http.items if it is elsewhere", s.whole(), s.from.Items))
+	case page > 1 && !complete:
+		warnings = append(warnings, fmt.Sprintf("%s has nothing at %s, which was taken for the end of the rows; look at it if there should be more than the %s that came", s.place(page), s.from.Items, s.count()))
 	}
 	return warnings
 }
