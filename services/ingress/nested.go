@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"maps"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,13 +51,14 @@ func (s *search) below(value hujson.ValueTrimmed, path []string, texts int) {
 	}
 	switch value := value.(type) {
 	case *hujson.Object:
+		memberName := func(m hujson.ObjectMember) string { return m.Name.Value.(hujson.Literal).String() }
+		valued := slices.ContainsFunc(value.Members, func(m hujson.ObjectMember) bool { return strings.EqualFold(memberName(m), "value") })
 		for _, one := range value.Members {
-			name := one.Name.Value.(hujson.Literal).String()
+			name := memberName(one)
 			at := append(path, "."+name)
-			if key, ok := s.keys[foldCase(name)]; ok && s.values[key].From != task.FromRequest {
-				s.report(at, "is the task's parameter "+key)
-			} else if nearQueryParameters(lettersOf(name)) {
-				s.report(at, "looks like QueryParameters")
+			s.named(name, at)
+			if text, ok := one.Value.Value.(hujson.Literal); ok && valued && text.Kind() == '"' && slices.Contains(nameMembers, foldCase(name)) {
+				s.named(text.String(), at) // {"name": "State", "value": "CA"}
 			}
 			s.below(one.Value.Value, at, texts)
 		}
@@ -71,6 +75,29 @@ func (s *search) below(value hujson.ValueTrimmed, path []string, texts int) {
 			s.below(inside, path, texts-1)
 		} else if strings.Contains(strings.ToLower(text), queryParameters) {
 			s.report(path, "is a text that names QueryParameters")
+		} else if form, err := url.ParseQuery(strings.TrimPrefix(text, "?")); err == nil && strings.Contains(text, "=") {
+			for _, name := range slices.Sorted(maps.Keys(form)) {
+				s.named(name, path)
+			}
+		}
+	}
+}
+
+// nameMembers are members whose value is a name, in lists of names and values.
+var nameMembers = []string{foldCase("name"), foldCase("key")}
+
+// named reports a name that is one of the task's parameters, or looks like QueryParameters, as it is or as a part:
+// params[State], QueryParameters.State.
+func (s *search) named(name string, path []string) {
+	for _, part := range append([]string{name}, strings.FieldsFunc(name, func(r rune) bool { return strings.ContainsRune(".[]", r) })...) {
+		part = strings.TrimSpace(part)
+		if key, ok := s.keys[foldCase(part)]; ok && s.values[key].From != task.FromRequest {
+			s.report(path, "is the task's parameter "+key)
+			return
+		}
+		if nearQueryParameters(lettersOf(part)) {
+			s.report(path, "looks like QueryParameters")
+			return
 		}
 	}
 }
@@ -94,8 +121,10 @@ func (s *search) report(path []string, what string) {
 // for any other text.
 func jsonIn(text string) hujson.ValueTrimmed {
 	data := []byte(text)
-	if decoded, err := base64.StdEncoding.DecodeString(text); err == nil {
-		data = decoded
+	for _, coding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+		if decoded, err := coding.DecodeString(strings.TrimRight(text, "=")); err == nil {
+			data = decoded
+		}
 	}
 	data = bytes.TrimSpace(bytes.TrimPrefix(data, byteOrderMark))
 	if len(data) == 0 || data[0] != '{' && data[0] != '[' || bytes.Count(data, []byte("["))+bytes.Count(data, []byte("{")) > maxBrackets {

@@ -25,6 +25,12 @@ func TestWrappedBodies(t *testing.T) {
 		"a text in a text":        {`{"body":"{\"x\":\"{\\\"Email\\\":1}\"}"}`, "body.x.Email", "is the task's parameter Email"},
 		"base64":                  {`{"body":{"$content-type":"application/json","$content":"` + base64.StdEncoding.EncodeToString([]byte(inside)) + `"}}`, "body.$content.QueryParameters", "looks like"},
 		"a form":                  {`{"body":"queryparameters[FirstName]=Ann"}`, "body", "names QueryParameters"},
+		"a form of parameters":    {`{"body":"LastName=Lee&x=1"}`, "body", "is the task's parameter LastName"},
+		"a part of a name":        {`{"p":{"QueryParameters.FirstName":"Ann"}}`, "p.QueryParameters.FirstName", "looks like"},
+		"a name in brackets":      {`{"p":{"params[FirstName]":"Ann"}}`, "p.params[FirstName]", "is the task's parameter FirstName"},
+		"a name with blanks":      {`{"p":{" FirstName ":"Ann"}}`, "p. FirstName ", "is the task's parameter FirstName"},
+		"names and values":        {`{"p":[{"Name":"FirstName","Value":"Ann"}]}`, "p[0].Name", "is the task's parameter FirstName"},
+		"base64 without its end":  {`{"body":"` + base64.RawURLEncoding.EncodeToString([]byte(inside+" ")) + `"}`, "body.QueryParameters", "looks like"},
 		"beside no value":         {`{"QueryParameters":{"FirstName":""},"data":{"FirstName":"Ann"}}`, "data.FirstName", "is the task's parameter FirstName"},
 		"beside null":             {`{"QueryParameters":null,"data":{"FirstName":"Ann"}}`, "data.FirstName", "is the task's parameter FirstName"},
 		"beside another value":    {`{"QueryParameters":{"LastName":"Lee"},"data":{"FirstName":"Ann"}}`, "data.FirstName", "is the task's parameter FirstName"},
@@ -43,6 +49,7 @@ func TestWrappedBodies(t *testing.T) {
 		})
 	}
 	for name, body := range map[string]string{
+		"other forms":            `{"link":"https://example.org/?a=1&b=2","name":"x","list":[{"name":"Ann","key":"k=v"}],"field":{"name":"Email"}}`,
 		"other members":          `{"data":{"name":"x","list":[{"text":"{not JSON","number":1}],"coded":"eyJh"}}`,
 		"one that is given":      `{"data":{"FirstName":"x","LastName":"y"},"QueryParameters":{"firstname":"Ann","CsContact.LastName":"Lee"}}`,
 		"JSON as a value":        `{"QueryParameters":{"FirstName":"{\"Email\":1}"}}`,
