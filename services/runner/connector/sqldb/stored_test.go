@@ -44,6 +44,16 @@ func TestWhatWouldNotComeBackIsAFailedRow(t *testing.T) {
 			[]run.RowError{{Row: 1, Column: "id", Message: rounded}, {Row: 2, Column: "id", Message: rounded}, {Row: 7, Column: "id", Message: rounded}},
 			"0.1 Dot; 9007199254740993 Cyd",
 		},
+		"zeros before a whole number as the key": {
+			"id INTEGER PRIMARY KEY, name TEXT", "00042,Ann\n42,Bob\n+07,Cy\n0,Dee\n-0,Eve\n1e1,Fay\n",
+			[]run.RowError{{Row: 1, Column: "id", Message: "begins with a zero"}, {Row: 3, Column: "id", Message: "begins with a zero"}},
+			"0 Eve; 10 Fay; 42 Bob",
+		},
+		"zeros before a decimal as the key": {
+			"id DECIMAL(10) PRIMARY KEY, name TEXT", "007,Ann\n00.5,Bob\n0.5,Cy\n7,Dee\n",
+			[]run.RowError{{Row: 1, Column: "id", Message: "begins with a zero"}, {Row: 2, Column: "id", Message: "begins with a zero"}},
+			"0.5 Cy; 7 Dee",
+		},
 		"decimals": {
 			"id TEXT PRIMARY KEY, name MONEY", "1,92233720368.5807\n2,92233720368547758.07\n3,1234567890123456789.5\n4,0.10\n5,0.10000000000000001\n",
 			[]run.RowError{{Row: 2, Column: "name", Message: rounded}, {Row: 3, Column: "name", Message: rounded}},

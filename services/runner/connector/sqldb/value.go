@@ -124,14 +124,27 @@ func oneForm(value any) any {
 	return value
 }
 
-// keepsKey says what is wrong with a key that was converted to a double: it has to be the shortest number that
-// gives that double, for two numbers must not become one key.
+// zeros is what is wrong with a key such as 00042 in a column of numbers: 42 is another one.
+const zeros = "begins with a zero, which the column does not keep, so that another key would be the same; a column of type TEXT keeps it, and int(…) in the mapping takes it off"
+
+// zeroFirst reports whether digits have a zero in front that a number does not need.
+func zeroFirst(text string) bool {
+	digits := strings.TrimLeft(text, " \t\n\v\f\r+-")
+	return len(digits) > 1 && digits[0] == '0' && '0' <= digits[1] && digits[1] <= '9'
+}
+
+// keepsKey says what is wrong with a key that was converted to a number: two different ones must not become one.
+// A text may not begin with a zero, and what became a double has to be the shortest number that gives it.
 func keepsKey(value, converted any) (problem string) {
-	f, ok := converted.(float64)
-	if !ok {
+	text, ok := value.(string)
+	f, isDouble := converted.(float64)
+	_, isWhole := converted.(int64)
+	switch {
+	case (isWhole || isDouble) && ok && zeroFirst(text):
+		return zeros
+	case !isDouble:
 		return ""
 	}
-	text, ok := value.(string)
 	if number, digits := value.(json.Number); digits {
 		text, ok = number.String(), true
 	}
