@@ -59,21 +59,30 @@ func (k *SliceKeeper) Look(ctx context.Context) error {
 	return err
 }
 
+// open returns a slice and its present state; nil without an error if it is gone.
+func (k *SliceKeeper) open(ctx context.Context, slice jet.Slice) (*jet.Results, *jetstream.StreamInfo, error) {
+	results, err := k.store.Open(ctx, slice)
+	if errors.Is(err, run.ErrRunGone) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := results.Info(ctx)
+	if err != nil {
+		return nil, nil, jet.Explain(err)
+	}
+	return results, info, nil
+}
+
 // expireEvery is how many times in a retention what is past it is removed from a slice that takes new runs.
 const expireEvery = 50
 
 // expire removes what is past the retention from a slice that takes new runs, which it may do for years.
 func (k *SliceKeeper) expire(ctx context.Context, slice jet.Slice) error {
-	results, err := k.store.Open(ctx, slice)
-	if errors.Is(err, run.ErrRunGone) {
-		return nil
-	}
-	if err != nil {
+	results, info, err := k.open(ctx, slice)
+	if results == nil {
 		return err
-	}
-	info, err := results.Info(ctx)
-	if err != nil {
-		return jet.Explain(err)
 	}
 	retention := k.store.Retention()
 	if info.State.Msgs == 0 || time.Since(info.State.FirstTime)-retention/expireEvery < retention {
@@ -96,16 +105,9 @@ func (k *SliceKeeper) expire(ctx context.Context, slice jet.Slice) error {
 func (k *SliceKeeper) full(ctx context.Context, slice jet.Slice) error {
 	youngest, sealed := k.sealed[slice]
 	if !sealed {
-		results, err := k.store.Open(ctx, slice)
-		if errors.Is(err, run.ErrRunGone) {
-			return nil
-		}
-		if err != nil {
+		results, info, err := k.open(ctx, slice)
+		if results == nil {
 			return err
-		}
-		info, err := results.Info(ctx)
-		if err != nil {
-			return jet.Explain(err)
 		}
 		if youngest, sealed = results.See(info.Config); !sealed {
 			if err := k.seal(ctx, results, info.State); err != nil {
