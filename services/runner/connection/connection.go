@@ -24,6 +24,8 @@ type Set struct {
 	// kept are the folders that are open until Keep's release; nil where Keep was not called.
 	kept map[string]*os.Root
 	pool *Pool
+	// fault is why there is no connection, though there might be.
+	fault *run.Failure
 	// follow, when set, has the set as it is now, and everything else here is empty.
 	follow *follower
 }
@@ -120,7 +122,7 @@ func (s *Set) Keep() (keeping *Set, release func()) {
 	if s = s.now(); s == nil {
 		return nil, func() {}
 	}
-	keeping = &Set{file: s.file, connections: s.connections, kept: map[string]*os.Root{}, pool: s.pool}
+	keeping = &Set{file: s.file, connections: s.connections, kept: map[string]*os.Root{}, pool: s.pool, fault: s.fault}
 	return keeping, func() {
 		for _, root := range keeping.kept {
 			root.Close()
@@ -178,6 +180,10 @@ func Share[T any](p *Pool, key any, make func() T) T {
 // find returns the connection of that name and kind.
 func (s *Set) find(name, kind string) (connection, error) {
 	s = s.now()
+	if s != nil && s.fault != nil {
+		fault := *s.fault // whoever gets it may add to it
+		return connection{}, &fault
+	}
 	if s == nil || len(s.connections) == 0 {
 		return connection{}, run.Failf("the task names the connection %s, and the runner has no connections; add it to its connections file, as in %s: {%s: %s}", name, name, kind, needs[kind])
 	}

@@ -4,14 +4,17 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"runhook/shared/run"
 	"runhook/shared/wait"
 )
 
@@ -37,13 +40,14 @@ type follower struct {
 	// info is what the file was when it was last read, at that time; nil if there was none.
 	info fs.FileInfo
 	read time.Time
-	// reported is the fault that was logged and still stands.
+	// broken, when set, has no connections but the fault of the file, which was logged as reported.
+	broken   *Set
 	reported string
 }
 
 // Follow is Load of a set that stays as the file is: whoever asks it for a connection, or calls Keep, gets
-// what the file says then. A change with a fault, or a file that is gone, is logged and leaves the connections
-// as they were. With optional, there need be no file.
+// what the file says then. While the file has a fault, or is gone, that is a [*run.Failure] which may pass, and
+// is logged: connections of before might read and write elsewhere. With optional, there need be no file at first.
 func Follow(path string, optional bool, log zerolog.Logger) (*Set, error) {
 	f := &follower{path: path, log: log, set: &Set{file: filepath.Base(path), pool: newPool()}}
 	if err := f.load(); err != nil && (!optional || !errors.Is(err, fs.ErrNotExist)) {
@@ -70,22 +74,59 @@ func (s *Set) now() *Set {
 func (f *follower) now() *Set {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.unchanged() {
-		return f.set
+	if !f.unchanged() {
+		f.look()
 	}
+	if f.broken != nil {
+		return f.broken
+	}
+	return f.set
+}
+
+// look reads the file again, and takes note of its fault.
+func (f *follower) look() {
 	before := f.data
-	switch err := f.load(); {
+	err := f.load()
+	switch {
 	case err == nil:
-		f.reported = ""
+		f.broken, f.reported = nil, ""
 		if !bytes.Equal(before, f.data) {
 			f.log.Info().Str("file", f.path).Int("connections", len(f.set.connections)).Msg("the connections file was read again")
 		}
 	case errors.Is(err, fs.ErrNotExist) && f.data == nil: // there has been none
-	case err.Error() != f.reported:
-		f.reported = err.Error()
-		f.log.Error().Err(err).Str("file", f.path).Msg("the connections file is not used: its connections stay as they were")
+		f.broken, f.reported = nil, ""
+	default:
+		f.broken = &Set{file: f.set.file, pool: f.set.pool, fault: faultOf(err, f.set.file)}
+		if err.Error() != f.reported {
+			f.reported = err.Error()
+			f.log.Error().Err(err).Str("file", f.path).Msg("the connections file is not used, and no run has a connection until it is corrected")
+		}
 	}
-	return f.set
+}
+
+// faultOf is what a run says of a file that cannot be used. It names the file without its folder.
+func faultOf(err error, file string) *run.Failure {
+	invalid, ok := errors.AsType[*Invalid](err)
+	text := fmt.Sprintf("the runner cannot read %s; let its user read the file", file)
+	switch {
+	case ok:
+		text = (&Invalid{file, invalid.Problems[:1]}).Error()
+		if more := len(invalid.Problems) - 1; more > 0 {
+			text = closed(text) + fmt.Sprintf(" That is not all: `runhook task check` lists %d more", more)
+		}
+		text = closed(text) + " No run has a connection until the file is corrected"
+	case errors.Is(err, fs.ErrNotExist):
+		text = fmt.Sprintf("%s is gone from the runner; no run has a connection until it is back", file)
+	}
+	return &run.Failure{Message: text, Passing: true}
+}
+
+// closed is a sentence with its point.
+func closed(text string) string {
+	if strings.HasSuffix(text, "?") {
+		return text
+	}
+	return text + "."
 }
 
 // unchanged reports whether the file is still the one that was read, as far as its time can tell.
@@ -99,16 +140,20 @@ func (f *follower) unchanged() bool {
 func (f *follower) load() error {
 	began := time.Now()
 	info, err := os.Stat(f.path)
-	for err == nil && time.Since(info.ModTime()) < settle && time.Since(began) < unrest {
+	isRestless := func() bool { // some editors take the file away for a moment
+		return err == nil && time.Since(info.ModTime()) < settle || errors.Is(err, fs.ErrNotExist) && f.info != nil
+	}
+	for isRestless() && time.Since(began) < unrest {
 		time.Sleep(settle / 4)
 		info, err = os.Stat(f.path)
 	}
 	now := time.Now()
+	f.info = nil
 	data, readErr := os.ReadFile(f.path)
 	if readErr != nil {
 		return readErr
 	}
-	f.info, f.read = nil, now
+	f.read = now
 	if err == nil {
 		f.info = info
 	}

@@ -14,6 +14,7 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/shared/proctest"
+	"runhook/shared/run"
 )
 
 // followed is a set that follows a file, which put replaces, and its log.
@@ -78,22 +79,52 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// A file that cannot be used, or is gone, leaves the connections as they were, and is logged once.
+// A file that cannot be used gives a run no connection, as it gives task check none, and is logged once.
 func TestFollowWithAFault(t *testing.T) {
 	t.Setenv("RUNHOOK_TEST_SECRET", "hunter2")
-	set, put, log := followed(t, "a: {sqlite: a.db}")
-	put("a: {sqlite: '${RUNHOOK_TEST_SECRET}'}\nb: {sqllite: b.db}")
-	for range 3 {
-		if got := database(t, set, "a"); got != "a.db" {
-			t.Errorf("got %s", got)
+	set, put, log := followed(t, "a: {sqlite: a.db}\nhere: {files: .}\nweb: {http: {url: 'https://example.org'}}")
+	keeping, release := set.Keep()
+	defer release()
+	faults := 0
+	for text, says := range map[string]string{
+		"a: {sqlite: '${RUNHOOK_TEST_SECRET}'}\nb: {sqllite: b.db}": `connections.yaml:2: the connection b has the unknown kind "sqllite"; did you mean sqlite? No run has a connection until`,
+		"a: {sqlite: a.db}\nb: {sqlite: ":                           "connections.yaml:2: is not valid YAML here",
+		"a: {sqlite: '${RUNHOOK_TEST_NOWHERE}'}\na: {files: .}":     "connections.yaml:1: the environment variable RUNHOOK_TEST_NOWHERE is not set. That is not all: `runhook task check` lists 1 more",
+	} {
+		put(text)
+		_, database := set.SQLite("a")
+		_, folder := set.Files("here")
+		_, service := set.HTTP("web")
+		_, site := set.IMIS("web")
+		for _, err := range []error{database, folder, service, site} {
+			failure, ok := errors.AsType[*run.Failure](err)
+			if !ok || !failure.Passing || !strings.HasPrefix(failure.Message, says) || strings.Contains(failure.Message, "hunter2") {
+				t.Errorf("%s: %v", text, err)
+				continue
+			}
+			failure.Message = "; given up after 3 attempts" // one run's own
+		}
+		faults++
+		if n := strings.Count(log.String(), "is not used"); n != faults || strings.Contains(log.String(), "hunter2") {
+			t.Errorf("logged %d times, not %d:\n%s", n, faults, log)
 		}
 	}
-	if n := strings.Count(log.String(), "connections.yaml:2: the connection b has the unknown kind"); n != 1 || strings.Contains(log.String(), "hunter2") {
-		t.Errorf("logged %d times:\n%s", n, log)
+	if got := database(t, keeping, "a"); got != "a.db" {
+		t.Errorf("a run under way has %s", got)
 	}
 	put("b: {sqlite: b.db}")
 	if got := database(t, set, "b"); got != "b.db" {
 		t.Errorf("mended: %s", got)
+	}
+	put("b: {sqllite: b.db}")
+	broken, release := set.Keep()
+	defer release()
+	if got := database(t, broken, "b"); !strings.Contains(got, "connections.yaml:1: ") {
+		t.Errorf("a run that begins now has %s", got)
+	}
+	put("b: {sqlite: b.db}") // as it was before
+	if got := database(t, set, "b"); got != "b.db" {
+		t.Errorf("mended by taking the change back: %s", got)
 	}
 }
 
@@ -114,8 +145,14 @@ func TestFollowAFileThatIsNotThere(t *testing.T) {
 	if err := os.Remove(filepath.Join(filepath.Dir(where.Path), "connections.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	if got := database(t, set, "a"); got != "a.db" || strings.Count(log.String(), "is not used") != 1 {
-		t.Errorf("%s\n%s", got, log)
+	for range 3 {
+		if got := database(t, set, "a"); !strings.HasPrefix(got, "connections.yaml is gone from the runner") || strings.Count(log.String(), "is not used") != 1 {
+			t.Errorf("%s\n%s", got, log)
+		}
+	}
+	put("a: {sqlite: a.db}")
+	if got := database(t, set, "a"); got != "a.db" {
+		t.Errorf("put back: %s", got)
 	}
 	if _, err := connection.Follow(filepath.Join(t.TempDir(), "c.yaml"), false, zerolog.Nop()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a file that must be there: %v", err)

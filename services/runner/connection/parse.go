@@ -84,7 +84,7 @@ func (r *reader) read(data []byte) {
 	case err != nil:
 		line := 0
 		if fault, ok := errors.AsType[*yaml.LoadError](err); ok {
-			line = fault.Mark.Line
+			line = min(fault.Mark.Line, bytes.Count(bytes.TrimRight(data, "\n"), []byte("\n"))+1) // at the end it is one behind
 		}
 		// The parser's own words may quote the line, and a secret in it.
 		r.report(line, "is not valid YAML here; check indentation, quotes and colons, and put quotes around a value with ${NAME}")
