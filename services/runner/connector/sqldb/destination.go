@@ -37,8 +37,9 @@ type Destination struct {
 	fence  *connector.Fence
 	record *sql.Stmt
 
-	// Prepared statements; nil where the action does not need them.
-	insert, insertMany, update, remove, look *sql.Stmt
+	// Prepared statements; nil where the action does not need them. held looks at what a table with triggers
+	// has of a row that was written.
+	insert, insertMany, update, remove, look, held *sql.Stmt
 
 	// several is how many rows insertMany takes; together holds those that wait for it, with their
 	// values in values.
@@ -162,6 +163,12 @@ func (d *Destination) prepare(ctx context.Context) error {
 		statements[&d.update], statements[&d.look] = t.updateStatement(), t.lookStatement()
 	case task.Delete:
 		statements[&d.remove], statements[&d.look] = t.deleteStatement(), t.existsStatement()
+	}
+	if t.triggers {
+		statements[&d.insertMany] = "" // each row is looked at when it is written
+		if d.action != task.Delete {
+			statements[&d.held] = t.heldStatement(d.action == task.Insert)
+		}
 	}
 	for at, text := range statements {
 		if text == "" {
@@ -384,10 +391,33 @@ func (d *Destination) writeCarefully(ctx context.Context, batch *row.Batch) erro
 // putOne writes one row. The counts of the database are believed only as far as the row is there.
 func (d *Destination) putOne(ctx context.Context, r *row.Row) (err error) {
 	r.Outcome, err = d.put(ctx, r.Values)
-	if r.Outcome == row.Failed {
+	switch {
+	case err != nil:
+	case r.Outcome == row.Failed:
 		r.Fail(row.Faultf("", "was passed over by a trigger of the table or a rule of it (ON CONFLICT IGNORE), which gives no reason"))
+	case d.table.triggers && r.Outcome != row.Unchanged && r.Outcome != row.Skipped:
+		return d.stays(ctx, r)
 	}
 	return err
+}
+
+// stays looks whether the triggers of the table have left a row as it was written or deleted; the error is a
+// [*row.Fault] if they have not.
+func (d *Destination) stays(ctx context.Context, r *row.Row) error {
+	if r.Outcome == row.Deleted {
+		if found, err := d.found(d.look.QueryRowContext(ctx, d.keyOf(r.Values)...), row.Deleted); err != nil || found == row.Deleted {
+			return err
+		}
+		return row.Faultf("", "is in the table after it was deleted: a trigger of the table put it back; correct the trigger")
+	}
+	var at int
+	switch err := d.held.QueryRowContext(ctx, r.Values...).Scan(&at); {
+	case errors.Is(err, sql.ErrNoRows):
+		return row.Faultf("", "is not in the table after it was written: a trigger of the table took it away; correct the trigger, or write to the table that it writes to")
+	case err != nil || at == 0:
+		return err
+	}
+	return row.Faultf(d.table.target[at-1].name, "has another value in the table than was written: a trigger of the table changed it; map the value that the trigger gives, or leave the column to it")
 }
 
 // put writes one row. Failed is the outcome of a row that is not written although the database says no error.
@@ -527,7 +557,7 @@ func (d *Destination) Finish(context.Context) error { return nil }
 // Close closes the database. The batches that were committed are kept.
 func (d *Destination) Close() (kept bool) {
 	// Of a connection with open statements the database's files stay open.
-	for _, statement := range []*sql.Stmt{d.insert, d.insertMany, d.update, d.remove, d.look, d.record} {
+	for _, statement := range []*sql.Stmt{d.insert, d.insertMany, d.update, d.remove, d.look, d.held, d.record} {
 		if statement != nil {
 			statement.Close()
 		}

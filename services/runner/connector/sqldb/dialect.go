@@ -100,6 +100,11 @@ type relation struct {
 	// onConflict goes on after INSERT and UPDATE: a row that breaks a rule of the table is an error, whatever
 	// else the table itself would have become of it.
 	onConflict string
+	// triggers: the table has some, so that what a statement has written may be something else when it ends.
+	triggers bool
+	// numbered is the condition that finds the row that the last insert has made; empty if the table gives its
+	// rows no numbers.
+	numbered string
 	// unique are the unique indexes that hold for all rows.
 	unique []uniqueIndex
 }

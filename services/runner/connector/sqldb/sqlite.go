@@ -234,8 +234,8 @@ func (sqliteDialect) relation(ctx context.Context, conn *sql.Conn, name string) 
 	if err != nil || r.view {
 		return &r, err
 	}
-	var strict bool
-	if err := conn.QueryRowContext(ctx, `SELECT strict FROM pragma_table_list WHERE schema = 'main' AND name = ?`, r.name).Scan(&strict); err != nil {
+	var strict, numberless bool
+	if err := conn.QueryRowContext(ctx, `SELECT strict, wr FROM pragma_table_list WHERE schema = 'main' AND name = ?`, r.name).Scan(&strict, &numberless); err != nil {
 		return nil, err
 	}
 	rows, err := conn.QueryContext(ctx, `SELECT name, type, "notnull", dflt_value IS NOT NULL, pk, hidden FROM pragma_table_xinfo(?)`, r.name)
@@ -262,15 +262,24 @@ func (sqliteDialect) relation(ctx context.Context, conn *sql.Conn, name string) 
 	if r.unique, err = uniqueIndexes(ctx, conn, &r); err != nil {
 		return nil, err
 	}
-	r.onConflict, err = onConflict(ctx, conn, r.name)
+	err = conn.QueryRowContext(ctx, `SELECT count(*) > 0 FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE`, r.name).Scan(&r.triggers)
+	if !r.triggers {
+		// The table's own rule, such as UNIQUE ON CONFLICT REPLACE, must not delete or leave out rows without a
+		// word. In a table with triggers this would also be the rule of their statements.
+		r.onConflict = " OR ABORT"
+	}
+	if !numberless {
+		r.numbered = rowNumber(r.columns) + " = last_insert_rowid()"
+	}
 	return &r, err
 }
 
-// onConflict keeps a table's own rule, such as UNIQUE ON CONFLICT REPLACE, from deleting or leaving out rows
-// without a word. In a table with triggers it would also be the rule of their statements, and so says nothing.
-func onConflict(ctx context.Context, conn *sql.Conn, table string) (clause string, err error) {
-	err = conn.QueryRowContext(ctx, `SELECT iif(count(*) = 0, ' OR ABORT', '') FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE`, table).Scan(&clause)
-	return clause, err
+// rowNumber is a name of the row's number that no column has.
+func rowNumber(columns []tableColumn) string {
+	names := []string{"rowid", "oid", "_rowid_"}
+	return names[max(0, slices.IndexFunc(names, func(name string) bool {
+		return !slices.ContainsFunc(columns, func(c tableColumn) bool { return strings.EqualFold(c.name, name) })
+	}))]
 }
 
 // uniqueIndexes reads a table's unique indexes, in the order in which an upsert looks for its own: the row's

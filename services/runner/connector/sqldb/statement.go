@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -55,17 +56,44 @@ func (t *table) updateStatement() string {
 func (t *table) lookStatement() string {
 	differs := t.differs()
 	if differs == "" {
-		return t.selectOne("0", false)
+		return t.selectOne("0", t.keyCondition(false))
 	}
-	return t.selectOne("CASE WHEN "+differs+" THEN 1 ELSE 0 END", false)
+	return t.selectOne("CASE WHEN "+differs+" THEN 1 ELSE 0 END", t.keyCondition(false))
 }
 
 // existsStatement is 1 for a row that has the key.
-func (t *table) existsStatement() string { return t.selectOne("1", true) }
+func (t *table) existsStatement() string { return t.selectOne("1", t.keyCondition(true)) }
 
-// selectOne selects from the rows that have the key, and looks no further than the first of the largest.
-func (t *table) selectOne(value string, alone bool) string {
-	return "SELECT " + value + " AS n FROM " + t.dialect.quote(t.name) + " WHERE " + t.keyCondition(alone) + " ORDER BY n DESC LIMIT 1"
+// heldStatement is 0 for the row that was just written, as long as the table has its values, else the place of
+// the first column from 1 that has another. Columns of the primary key may fill in what was null.
+func (t *table) heldStatement(inserted bool) string {
+	condition := t.numbered
+	switch {
+	case !inserted:
+		condition = t.keyCondition(false)
+	case condition == "":
+		condition = t.sameCondition()
+	}
+	cases := "CASE"
+	for i, c := range t.target {
+		different := t.dialect.differs(t.dialect.quote(c.name), t.dialect.parameter(i+1))
+		switch {
+		case !inserted && slices.Contains(t.key, i): // it was found by that
+			continue
+		case c.inKey > 0:
+			different += " AND " + t.dialect.parameter(i+1) + " IS NOT NULL"
+		}
+		cases += " WHEN " + different + " THEN " + strconv.Itoa(i+1)
+	}
+	if cases == "CASE" {
+		return t.selectOne("0", condition)
+	}
+	return t.selectOne(cases+" ELSE 0 END", condition)
+}
+
+// selectOne selects from the rows of a condition, and looks no further than the first of the largest.
+func (t *table) selectOne(value, condition string) string {
+	return "SELECT " + value + " AS n FROM " + t.dialect.quote(t.name) + " WHERE " + condition + " ORDER BY n DESC LIMIT 1"
 }
 
 // differs is the condition that a column beside the key has another value than the row; empty if there is none.
@@ -99,4 +127,21 @@ func (t *table) keyCondition(alone bool) string {
 		equal = append(equal, t.dialect.equals(t.dialect.quote(t.target[at].name), t.dialect.parameter(number), collation))
 	}
 	return strings.Join(equal, " AND ")
+}
+
+// sameCondition finds the row that has the primary key, or all of the row's values if the mapping leaves a part
+// of that to the table.
+func (t *table) sameCondition() string {
+	var key, all []string
+	for i, c := range t.target {
+		column, parameter := t.dialect.quote(c.name), t.dialect.parameter(i+1)
+		if c.inKey > 0 {
+			key = append(key, t.dialect.equals(column, parameter, ""))
+		}
+		all = append(all, t.dialect.differs(column, parameter))
+	}
+	if len(key) == len(t.primaryKey()) {
+		return strings.Join(key, " AND ")
+	}
+	return "NOT (" + strings.Join(all, " OR ") + ")"
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -92,7 +93,12 @@ func (t *table) explain(ctx context.Context, err error) error { return explain(c
 
 // refused returns what is wrong with the row when the database refused it for the row's own sake,
 // and nil when the error is another.
-func (t *table) refused(err error) *row.Fault { return t.dialect.fault(err, t) }
+func (t *table) refused(err error) *row.Fault {
+	if fault, ok := errors.AsType[*row.Fault](err); ok {
+		return fault
+	}
+	return t.dialect.fault(err, t)
+}
 
 func (t *table) read(ctx context.Context, conn *sql.Conn) (found bool, err error) {
 	known, err := t.dialect.relation(ctx, conn, t.name)
