@@ -7,13 +7,17 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+
+	"runhook/services/runner/connector/builtin"
+	"runhook/services/runner/draft"
 )
 
 type runsRejectedCommand struct {
 	RunArg
 	Output string `short:"o" placeholder:"FILE" help:"Write into this file. Default: print. A name that ends in .xlsx makes a workbook."`
-	Force  bool   `help:"Replace the file if it is there, when all rows have arrived."`
+	Force  bool   `help:"Replace the file if it is there and has failed rows, when all have arrived."`
 	XLSX   bool   `name:"xlsx" help:"A workbook instead of CSV."`
 }
 
@@ -37,6 +41,9 @@ func (c *runsRejectedCommand) Run(ctx context.Context, p *program) error {
 	workbook := c.XLSX || strings.EqualFold(filepath.Ext(c.Output), ".xlsx")
 	if _, err := os.Lstat(c.Output); c.Output != "" && err == nil && !c.Force {
 		return c.taken()
+	}
+	if c.Force && !c.replaces(ctx) {
+		return fmt.Errorf("--output: %s has other rows than failed ones, which a task may read, and stays as it is; give another name", c.Output)
 	}
 	if workbook && c.Output == "" && isTerminal(p.stdout) {
 		return errors.New("a workbook is nothing to read on a terminal; save it with --output rejected.xlsx")
@@ -68,6 +75,19 @@ func (c *runsRejectedCommand) Run(ctx context.Context, p *program) error {
 
 func (c *runsRejectedCommand) taken() error {
 	return fmt.Errorf("--output: %s is there already, and stays as it is; give another name, or replace it with --force", c.Output)
+}
+
+// addedColumns are the names that failed rows end in, perhaps with a number.
+var addedColumns = regexp.MustCompile(`(^|\n)Row( \d+)?\nColumn( \d+)?\nReason( \d+)?$`)
+
+// replaces reports whether the file may be replaced: there is none, or an empty one, or one of failed rows.
+func (c *runsRejectedCommand) replaces(ctx context.Context) bool {
+	info, err := os.Stat(c.Output)
+	if err != nil || info.Size() == 0 {
+		return true
+	}
+	columns, err := draft.ColumnsOf(ctx, builtin.Kinds(), c.Output)
+	return err == nil && addedColumns.MatchString(strings.Join(columns, "\n"))
 }
 
 // place gives the whole file its name.

@@ -39,10 +39,24 @@ func TestRunsRejected(t *testing.T) {
 	if code, _, messages := call(t, "runs", "rejected", first, "--server", i.url, "--output", out); code == 0 || !oneLine(messages, "is there already, and stays as it is") || read(t, out) != whole {
 		t.Errorf("exit code %d, %s; the source is\n%s", code, messages, read(t, out))
 	}
-	mustCall(t, "runs", "rejected", first, "--server", i.url, "--output", out, "--force")
-	if got := read(t, out); got != rejected {
+	// A file of other rows, such as the one that the task reads, is not replaced at all.
+	mustCall(t, "runs", "rejected", first, "--server", i.url, "--output", s.path("rejected.xlsx"))
+	s.write("book.csv", string(read(t, s.path("rejected.xlsx"))))
+	s.write("empty.csv", "")
+	s.write("notes.txt", "Row, Column and Reason\n")
+	s.write("zipped.csv", "PK\x03\x04 nothing in it")
+	for name, replaced := range map[string]bool{"people.csv": false, "notes.txt": false, "zipped.csv": false, "empty.csv": true, "book.csv": true, "rejected.xlsx": true} {
+		before := read(t, s.path(name))
+		code, _, messages := call(t, "runs", "rejected", first, "--server", i.url, "--output", s.path(name), "--force")
+		if replaced != (code == 0) || !replaced && (!oneLine(messages, name+" has other rows than failed ones") || read(t, s.path(name)) != before) {
+			t.Errorf("%s: exit code %d, %s", name, code, messages)
+		}
+	}
+	if got := read(t, s.path("book.csv")); got != rejected {
 		t.Errorf("saved\n%s", got)
 	}
+	mustCall(t, "runs", "rejected", first, "--server", i.url, "--output", s.path("book.csv"), "--force")
+	s.write("people.csv", rejected)
 	again := copied()
 	if got := mustCall(t, "runs", "rejected", again.Number.String(), "--server", i.url); !strings.Contains(got, ";Row;Column;Reason;Row 2;Column 2;Reason 2\n;=Ben;") {
 		t.Errorf("rejected again\n%s", got)
@@ -92,11 +106,11 @@ func TestRunsRejectedThatBreaksOff(t *testing.T) {
 	}))
 	defer server.Close()
 	out := t.TempDir() + "/rows.csv"
-	if err := os.WriteFile(out, []byte("before"), 0o600); err != nil {
+	if err := os.WriteFile(out, []byte("ID,Row,Column,Reason\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	code, _, messages := call(t, "runs", "rejected", "7", "--server", server.URL, "--output", out, "--force")
-	if code == 0 || !strings.Contains(messages, "no answer from the server") || read(t, out) != "before" {
+	if code == 0 || !strings.Contains(messages, "no answer from the server") || read(t, out) != "ID,Row,Column,Reason\n" {
 		t.Errorf("exit code %d, %s; the file is %s", code, messages, read(t, out))
 	}
 	if entries, err := os.ReadDir(out[:len(out)-len("/rows.csv")]); err != nil || len(entries) != 1 {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"runhook/services/runner/connector/builtin"
@@ -25,7 +26,7 @@ type taskNewCommand struct {
 	To        string   `placeholder:"WHERE" help:"Write them to CONNECTION.TABLE, or to a file ending in .csv. Default: a table of the same name."`
 	Key       []string `placeholder:"COLUMN" help:"The columns that identify a row: existing rows are updated. Default: every run adds rows."`
 	Out       string   `short:"o" placeholder:"FILE" help:"The task file to write; - prints it. Default: tasks/, and the task's name."`
-	Force     bool     `help:"Overwrite the file."`
+	Force     bool     `help:"Overwrite the task file."`
 	Path      string   `arg:"" optional:"" help:"The path of the IQA, for --from-iqa."`
 }
 
@@ -152,6 +153,9 @@ func looksLikeFile(text string) bool {
 	return draft.IsCSV(text) || strings.ContainsAny(text, `/\`) || strings.HasSuffix(lower, ".xlsx") || strings.HasSuffix(lower, ".gz")
 }
 
+// taskLike is in each task file, and in no file of rows or connections.
+var taskLike = regexp.MustCompile(`(?m)^mapping:`)
+
 // write puts the file where it belongs and says what comes next. made is nil for a file with every
 // field explained.
 func (c *taskNewCommand) write(p *program, name string, text []byte, made *draft.Draft) error {
@@ -174,6 +178,9 @@ func (c *taskNewCommand) write(p *program, name string, text []byte, made *draft
 	}
 	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL
 	if c.Force {
+		if before, err := os.ReadFile(path); err == nil && len(before) > 0 && !taskLike.Match(before) {
+			return fmt.Errorf("--out %s is no task file, and is not replaced; give another name", path)
+		}
 		flags = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
 	}
 	file, err := os.OpenFile(path, flags, 0o644)

@@ -84,6 +84,21 @@ func TestNewTaskWritesWhereItIsTold(t *testing.T) {
 	if def, err := taskfile.ReadFile("a.yaml"); err != nil || def.Destination.(*task.SQLDestination).Table != "folk" {
 		t.Errorf("%v", err)
 	}
+	// Nothing but a task file is replaced.
+	s.write("rows.yaml", "id,name\n1,Ann\n")
+	if err := os.Symlink("people.csv", "linked.yaml"); err != nil {
+		t.Fatal(err)
+	}
+	for out, from := range map[string]string{"people.csv": "people.csv", "connections.yaml": "people.csv", "rows.yaml": "rows.yaml", "linked.yaml": "people.csv", "people.db": "people.csv"} {
+		s.write("people.db", "SQLite format 3")
+		before := read(t, out)
+		code, _, messages := call(t, "task", "new", "--from-csv", from, "--to", "db.folk", "--out", out, "--force")
+		if code != exitNoStart || !oneLine(messages, "--out "+out+" is no task file, and is not replaced; give another name") || read(t, out) != before {
+			t.Errorf("%s: exit code %d, %s", out, code, messages)
+		}
+	}
+	s.write("broken.yml", "id: 1\nmapping: [\n")
+	mustCall(t, "task", "new", "--from-csv", "people.csv", "--to", "db.folk", "--out", "broken.yml", "--force")
 	if text := mustCall(t, "task", "new", "--from-csv", "people.csv", "--out", "-"); !strings.Contains(text, "  id: id\n") {
 		t.Errorf("%s", text)
 	}

@@ -54,6 +54,13 @@ func (d *Draft) fromCSV(ctx context.Context, w Wish) (base string, err error) {
 	return strings.TrimSuffix(base, filepath.Ext(base)), nil
 }
 
+// ColumnsOf are the columns of a CSV file or a workbook.
+func ColumnsOf(ctx context.Context, kinds connector.Kinds, file string) ([]string, error) {
+	var d Draft
+	_, err := d.fromCSV(ctx, Wish{Kinds: kinds, CSV: file})
+	return d.Columns, err
+}
+
 // sniff finds out the delimiter of a CSV file, from its first line, and the encoding, from its
 // beginning: "" for UTF-8 and what a byte order mark says.
 func sniff(path string) (delimiter rune, encoding string, err error) {
