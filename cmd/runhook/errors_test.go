@@ -301,16 +301,18 @@ func (g *gallery) tried(s *site, i *instance, text string) run.Document {
 func (g *gallery) runs(s *site, i *instance) {
 	s.execute("create table there (id integer primary key, name text, code text not null)")
 	s.execute("create view seen as select 1 as id")
-	for _, name := range []string{"empty.csv", "twice.csv", "latin.csv", "unequal.csv"} {
-		s.write(name, map[string]string{"empty.csv": "", "twice.csv": "id,name,id\n1,2,3\n", "latin.csv": "id,name\n1,Zo\xeb\n", "unequal.csv": "id,name\n1\n"}[name])
+	for _, name := range []string{"empty.csv", "twice.csv", "latin.csv", "unequal.csv", "titled.csv", "semicolons.csv"} {
+		s.write(name, map[string]string{"titled.csv": "Example Club\n\nid,name\n1,Ann\n", "semicolons.csv": "id;name\n1;Ann\n", "empty.csv": "", "twice.csv": "id,name,id\n1,2,3\n", "latin.csv": "id,name\n1,Zo\xeb\n", "unequal.csv": "id,name\n1\n"}[name])
 	}
 	n := 0
 	for _, c := range []struct{ path, mapping, destination, more string }{
 		{"none.csv", "id: id", "sql: {connection: db, table: a, action: insert, create: true}", ""},
 		{"empty.csv", "id: id", "sql: {connection: db, table: a, action: insert, create: true}", ""},
+		{"titled.csv", "id: id", "sql: {connection: db, table: a, action: insert, create: true}", ""},
+		{"semicolons.csv", "id: id", "sql: {connection: db, table: a, action: insert, create: true}", ""},
 		{"twice.csv", "id: id", "sql: {connection: db, table: a, action: insert, create: true}", ""},
 		{"people.csv", "id: ID", "sql: {connection: db, table: a, action: insert, create: true}", ""},
-		{"people.csv", "country: '\"US\" + US'", "sql: {connection: db, table: a, action: insert, create: true}", ""},
+		{"people.csv", "id: id\n  country: '\"US\" + US'", "sql: {connection: db, table: a, action: insert, create: true}", ""},
 		{"people.csv", "age: id + 1", "sql: {connection: db, table: a, action: insert, create: true}", ""},
 		{"people.csv", "id: id", "sql: {connection: warehose, table: a, action: insert, create: true}", ""},
 		{"people.csv", "id: id", "sql: {connection: here, table: a, action: insert, create: true}", ""},

@@ -297,7 +297,7 @@ func TestCheckOfSitesThatAreNone(t *testing.T) {
 	s.imis.Fail(sitetest.Status(http.StatusForbidden))
 	s.expectFindings("source: {imis: {connection: prod, query: $/Untold}}\nmapping: {id: ID, name: Nmae}\n"+toMembers,
 		":3: warning: source.imis.query: the definition of the IQA $/Untold of connection prod is not allowed to the account of the connection (status 403), so that its prompts and types could not be looked at",
-		":4: error: mapping.name: unknown column Nmae; the source has ID. A text stands in quotes, and in a task file in two kinds of them: '\"Nmae\"' (1:1)\n     | Nmae\n     | ^")
+		":4: error: mapping.name: unknown column Nmae; the source has ID. A text, the same in each row, stands in quotes, and in a task file in two kinds of them: '\"Nmae\"' (1:1)\n     | Nmae\n     | ^")
 }
 
 // A check that is interrupted ends.

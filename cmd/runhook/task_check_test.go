@@ -287,7 +287,7 @@ func TestCheckFindsAllFaultsAtOnce(t *testing.T) {
 	s := checkSite(t)
 	s.expectFindings("source:\n  sql:\n    connection: db\n    query: select id, name, member from people\n    order_by: [idd]\nwhere: citty == 1\nmapping:\n  key: id\n  nmae: nam\n  born: member\n  upper_name: name\n"+toTable("table: people, key: [born], action: upsert"),
 		":7: error: source.sql.order_by: the query has no column idd; did you mean id?",
-		":8: error: where: unknown column citty; the source has id, name, member. A text stands in quotes, and in a task file in two kinds of them: '\"citty\"' (1:1)\n     | citty == 1\n     | ^",
+		":8: error: where: unknown column citty; the source has id, name, member. A text, the same in each row, stands in quotes, and in a task file in two kinds of them: '\"citty\"' (1:1)\n     | citty == 1\n     | ^",
 		":9: error: mapping: the column name of the table people must not be empty and has no default; add it to the mapping",
 		":10: error: mapping.key: the table people in connection db has no column key",
 		":11: error: mapping.nmae: unknown column nam; did you mean name? (1:1)\n     | nam\n     | ^",

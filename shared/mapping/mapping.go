@@ -56,6 +56,10 @@ type Columns struct {
 	Repeated map[string]string
 	// Unknown says that the source has no row, and so nothing to tell its columns by: any name is one.
 	Unknown bool
+	// Lost says that no expression of the task names a column of the source: what was taken for the names of
+	// its columns may be something else. Advice then says what to do.
+	Lost   bool
+	Advice string
 }
 
 // Scope is what the expressions of one run see: the columns, the parameters, and the current row.
@@ -67,6 +71,8 @@ type Scope struct {
 	names       []string
 	text, nulls bool
 	repeated    map[string]string
+	lost        bool
+	advice      string
 	// signature tells the columns from those of other sources.
 	signature string
 	open      bool
@@ -91,6 +97,8 @@ func NewScope(columns Columns, params Params) *Scope {
 		text:      columns.Text,
 		nulls:     columns.Nulls,
 		repeated:  columns.Repeated,
+		lost:      columns.Lost,
+		advice:    columns.Advice,
 		signature: columns.signature(),
 		open:      columns.Unknown,
 		params:    params,

@@ -160,7 +160,7 @@ func TestCompileErrors(t *testing.T) {
 		`Age * 2`:                              "* calculates with a text; make a number of it, as in number(Age)",
 		`"x" + 2`:                              "+ joins a text and a number; make a text of the number with string(…)",
 		`Member Type`:                          "\nThe column Member Type is written row[\"Member Type\"].",
-		`US`:                                   `unknown column US; the source has ID, FirstName, LastName, Member Type, date, Age. A text stands in quotes, and in a task file in two kinds of them: '"US"' (1:1)`,
+		`US`:                                   `unknown column US; the source has ID, FirstName, LastName, Member Type, date, Age. A text, the same in each row, stands in quotes, and in a task file in two kinds of them: '"US"' (1:1)`,
 		`nubmer(Age)`:                          "unknown function nubmer; did you mean number?",
 		`date(date, "DD.MM")`:                  `the format "DD.MM" has 'D', which is no part of a date; write it like dd.MM.yyyy or yyyy-MM-dd HH:mm:ss (1:12)`,
 		`date(date, "2006-01-02")`:             "has '2', which is no part of a date",

@@ -26,6 +26,9 @@ type resolver struct {
 	params  Params
 	// repeated are names that several columns have.
 	repeated map[string]string
+	// lost and advice are those of Columns.
+	lost   bool
+	advice string
 	// closed: there are no columns but these.
 	closed bool
 	// used collects the columns that the expression reads, by their compiled names.
@@ -174,7 +177,7 @@ func (r *resolver) column(node *ast.Node, name string) {
 		if places, twice := r.repeated[name]; twice {
 			r.fail(*node, "the source has the name %s more than once, in %s; rename all but one of them", wording.Name(name), places)
 		}
-		r.fail(*node, "unknown column %s%s", wording.Name(name), cmp.Or(nearest.Hint(name, r.names), r.columnsThatAre(name)))
+		r.fail(*node, "unknown column %s%s", wording.Name(name), cmp.Or(r.near(name), r.columnsThatAre(name)))
 	}
 	if r.used != nil && known {
 		r.used[columnPrefix+name] = i
@@ -218,7 +221,17 @@ func (r *resolver) others() string {
 	return "\nUnknown too: " + strings.Join(more, ", ") + "."
 }
 
-// columnsThatAre goes on where no column's name is near. What is meant may be a text.
+// near goes on where a column has a similar name. The one name of a table that is read with the wrong
+// delimiter is similar to many.
+func (r *resolver) near(name string) string {
+	if r.lost && len(r.names) == 1 {
+		return ""
+	}
+	return nearest.Hint(name, r.names)
+}
+
+// columnsThatAre goes on where no column's name is near. What is meant may be a text, unless the task names
+// no column at all.
 func (r *resolver) columnsThatAre(name string) string {
 	const most = 12
 	names, more := make([]string, len(r.names)), ""
@@ -229,7 +242,14 @@ func (r *resolver) columnsThatAre(name string) string {
 		more = fmt.Sprintf(" and %d more", len(names)-most)
 		names = names[:most]
 	}
-	return fmt.Sprintf("; the source has %s%s. A text stands in quotes, and in a task file in two kinds of them: '\"%s\"'", strings.Join(names, ", "), more, name)
+	has := fmt.Sprintf("; the source has %s%s", strings.Join(names, ", "), more)
+	switch {
+	case !r.lost:
+		return fmt.Sprintf("%s. A text, the same in each row, stands in quotes, and in a task file in two kinds of them: '\"%s\"'", has, name)
+	case r.advice != "":
+		return has + "; " + r.advice
+	}
+	return has
 }
 
 func (r *resolver) param(node *ast.Node, name string) {

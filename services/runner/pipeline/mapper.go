@@ -40,6 +40,17 @@ func compile(job connector.Job, from connector.Source) (*mapper, error) {
 
 // compileAll is compile that reports what is wrong with any expression, and leaves it out.
 func compileAll(job connector.Job, columns mapping.Columns, found *check.Report) *mapper {
+	var faults check.Report
+	m := compileEach(job, columns, &faults)
+	if faults.Failed() && !slices.Contains(m.scope.Used(), true) {
+		columns.Lost, faults = true, check.Report{}
+		m = compileEach(job, columns, &faults)
+	}
+	found.Findings = append(found.Findings, faults.Findings...)
+	return m
+}
+
+func compileEach(job connector.Job, columns mapping.Columns, found *check.Report) *mapper {
 	m := &mapper{scope: mapping.NewScope(columns, job.Task.ExpressionParams(job.Parameters))}
 	if job.Task.Where != "" {
 		where, err := m.scope.CompileCondition(job.Task.Where)

@@ -3,12 +3,14 @@ package csvfile
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"regexp"
 	"strconv"
 	"strings"
 
 	"runhook/shared/run"
+	"runhook/shared/wording"
 )
 
 // mark is a byte order mark. Where files were put behind each other there are more of them.
@@ -78,9 +80,22 @@ func (s *Source) takeHeader() error {
 			s.repeated[name] = "columns " + strings.Join(at, " and ")
 		}
 	}
+	s.named = s.reader.first
 	s.table.begin(s.columns)
 	s.Use(nil)
 	return nil
+}
+
+// adviceOnHeader is for a task that names none of the columns.
+func (s *Source) adviceOnHeader() string {
+	if len(s.columns) == 1 {
+		for _, other := range []string{";", "\t", "|", ","} {
+			if strings.Contains(s.columns[0], other) {
+				return "the delimiter is perhaps another: write delimiter: " + wording.JSON(other) + " into source.csv"
+			}
+		}
+	}
+	return fmt.Sprintf("if line %d is a title, write the number of the line that names the columns into source.csv.header_row", s.named)
 }
 
 // nameIn is a field of the header, or of a row that may be one.

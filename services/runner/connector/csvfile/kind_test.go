@@ -151,6 +151,17 @@ func TestCheckOfWordsOfOtherPrograms(t *testing.T) {
 			`source.csv.null: the column Name has \N in the place of a value, first in row 2; if it means no value, write null: ["\\N"]`,
 			`source.csv.escape: cells have a backslash before n, t or another backslash, as databases write line ends, tabs and backslashes; if they mean that here, write escape: "\\"`,
 		}},
+		{"several words", "ID,Name\n1,NULL\n2,5\n3,n/a\n4,NA\n5,NULL\n", task.CSVSource{}, []string{`source.csv.null: the column Name has NULL, n/a, NA in the place of a value, first in row 1; if they mean no value, write null: ["NULL", "n/a", "NA"]`}},
+		{"in several columns", "ID,Name\nNA,-\n2,NULL\n3,\n", task.CSVSource{Null: []string{"-"}}, []string{
+			`source.csv.null: the column ID has NA in the place of a value, first in row 1; if it means no value, write null: ["-", "NA", "NULL"]`,
+			`source.csv.null: the column Name has NULL in the place of a value, first in row 2; if it means no value, write null: ["-", "NA", "NULL"]`,
+		}},
+		{"a word beside a surname", "ID\tName\n1\tNA\n2\tAnn\n3\t\\N\n", task.CSVSource{Delimiter: '\t'}, []string{
+			`source.csv.null: the column Name has \N in the place of a value, first in row 3; if it means no value, write null: ["\\N"]`,
+		}},
+		{"a word more than the task says", "ID\tName\n1\t(null)\n2\tNULL\n3\t7\n", task.CSVSource{Delimiter: '\t', Null: []string{"NULL"}}, []string{
+			`source.csv.null: the column Name has (null) in the place of a value, first in row 1; if it means no value, write null: ["NULL", "(null)"]`,
+		}},
 		{"a surname", "ID,Name\n1,Ann\n2,NA\n3,Null\n", task.CSVSource{}, nil},
 		{"said", "ID\tName\n1\t5\\\\\n2\tNULL\n3\t\\N\n", task.CSVSource{Delimiter: '\t', Escapes: true, Null: []string{"NULL"}}, nil},
 		{"a path of Windows", "ID,Name\n1,C:\\new\n2,D:\\tmp\n", task.CSVSource{}, nil},
@@ -177,6 +188,43 @@ func TestCheckOfWordsOfOtherPrograms(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A task that names none of a file's columns is told what to do about the header, and nothing that would put
+// the names themselves into the rows.
+func TestHeaderThatIsNone(t *testing.T) {
+	const title = "; if line %d is a title, write the number of the line that names the columns into source.csv.header_row (1:1)"
+	for _, c := range []struct{ name, text, path, names, says string }{
+		{"a title", "Example Club Inc.\n\nID,Name\n1,Ann\n", "in.csv", "ID", "ID; the source has Example Club Inc." + fmt.Sprintf(title, 1)},
+		{"a title with cells", "\nMembers,,\nID,Name,x\n1,Ann,x\n", "in.csv", "ID", "ID; the source has Members" + fmt.Sprintf(title, 2)},
+		{"two titles", "Printed,31.01.2026\nID,Name\n", "in.csv", "Name", "Name; the source has Printed, 31.01.2026" + fmt.Sprintf(title, 1)},
+		{"a semicolon", "ID;Name\n1;Ann\n", "in.csv", "ID", `ID; the source has ID;Name; the delimiter is perhaps another: write delimiter: ";" into source.csv (1:1)`},
+		{"a tab", "ID\tFull Name\n1\tAnn\n", "in.csv", `row["Full Name"]`, `Full Name; the source has ID\tFull Name; the delimiter is perhaps another: write delimiter: "\t" into source.csv (1:4)`},
+		{"a bar", "Nr|Id\n1|2\n", "in.csv", `Id`, `Id; the source has Nr|Id; the delimiter is perhaps another: write delimiter: "|" into source.csv (1:1)`},
+		{"a title of a sheet", "Example Club", "in.xlsx", "ID", "ID; the source has Example Club; if row 1 is a title, write the number of the row that names the columns into source.csv.header_row (1:1)"},
+		{"near", "id,name\n1,Ann\n", "in.csv", "ID", "ID; did you mean id? (1:1)"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := pipelinetest.New(t)
+			b.Job.Task.Source = &task.CSVSource{Connection: "drop", Path: c.path}
+			b.Mapping("id", c.names)
+			if c.path == "in.xlsx" {
+				b.Workbook(c.path, []string{c.text}, nil, []string{"ID", "Name"}, []string{"1", "Ann"})
+			} else {
+				b.Write(c.path, c.text)
+			}
+			found, err := pipeline.Check(t.Context(), b.Job.Kinds, b.Job.Job)
+			if err != nil || len(found) == 0 || !strings.HasPrefix(found[0].Message, "mapping.id: unknown column "+c.says+"\n") {
+				t.Errorf("found %q, %v", found, err)
+			}
+			b.Fail("unknown column " + c.says)
+		})
+	}
+	// Where an expression names a column, what is unknown elsewhere may be a text.
+	b := pipelinetest.New(t)
+	b.Write("members.csv", "ID;x,Name\n1,Ann\n")
+	b.Mapping("country", "US", "name", "Name")
+	b.Fail(`unknown column US; the source has ID;x, Name. A text, the same in each row, stands in quotes, and in a task file in two kinds of them: '"US"'`)
 }
 
 // A null of a text is a null of the table, whose column is one of texts.

@@ -49,7 +49,9 @@ type Source struct {
 	from *task.CSVSource
 	// columns are the names of all columns, "" for one without, of which the first least have to be in a row.
 	columns []string
-	least   int
+	// named is the line of the header.
+	named int64
+	least int
 	// header are the names that one column has, at where those are among all, and repeated the others.
 	header   []string
 	at       []int
@@ -210,7 +212,7 @@ func (s *Source) AtHand() bool { return int64(len(s.head)) == s.size }
 
 // Columns are those of the header. All cells are strings, or nil where the task says what means no value.
 func (s *Source) Columns() mapping.Columns {
-	return mapping.Columns{Names: s.header, Text: true, Nulls: s.nulls, Repeated: s.repeated}
+	return mapping.Columns{Names: s.header, Text: true, Nulls: s.nulls, Repeated: s.repeated, Advice: s.adviceOnHeader()}
 }
 
 // Use leaves the cells of columns that are not used out of what Next fills in, and lets them have errors.

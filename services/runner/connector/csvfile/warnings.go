@@ -2,6 +2,7 @@ package csvfile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"runhook/services/runner/check"
@@ -65,25 +66,53 @@ var nullWords = []string{`\N`, "NULL", "null", "(null)", "<null>", "NA", "N/A", 
 // checkWords reports what looks like the words of other programs for no value, and like letters that they
 // put a backslash before.
 func checkWords(from *task.CSVSource, columns []string, rows []check.Cells, found *check.Report) {
-	slashes := 0
+	slashes, all := 0, slices.Clone(from.Null)
+	type column struct {
+		name  string
+		words []string
+		rows  []int // the first with each word
+	}
+	var doubtful []column
 	for i, name := range columns {
-		word, at, others := "", 0, false
+		c, others := column{name: wording.Name(name)}, false
 		for n, read := range rows {
 			text, ok := read.Values[i].(string)
 			switch {
 			case !ok || text == "":
-			case isNullWord(text) && word == "":
-				word, at = text, n+1
 			case !isNullWord(text):
 				others = others || !isNumeric(text[0])
+			case !slices.Contains(c.words, text):
+				c.words, c.rows = append(c.words, text), append(c.rows, n+1)
 			}
 			if strings.Contains(text, `\\`) || from.Delimiter == '\t' && (strings.Contains(text, `\n`) || strings.Contains(text, `\t`)) {
 				slashes++
 			}
 		}
-		if word != "" && (!others || word == `\N`) {
-			found.Warnf(check.At("source", "csv", "null"), "the column %s has %s in the place of a value, first in row %d; if it means no value, write null: [%s]", wording.Name(name), word, at, wording.JSON(word))
+		if others { // among texts, NA may be one
+			at := slices.Index(c.words, `\N`)
+			if at < 0 {
+				continue
+			}
+			c.words, c.rows = c.words[at:at+1], c.rows[at:at+1]
 		}
+		for _, word := range c.words {
+			if !slices.Contains(all, word) {
+				all = append(all, word)
+			}
+		}
+		if len(c.words) > 0 {
+			doubtful = append(doubtful, c)
+		}
+	}
+	for i, word := range all {
+		all[i] = wording.JSON(word)
+	}
+	for _, c := range doubtful {
+		mean := "they mean"
+		if len(c.words) == 1 {
+			mean = "it means"
+		}
+		found.Warnf(check.At("source", "csv", "null"), "the column %s has %s in the place of a value, first in row %d; if %s no value, write null: [%s]", c.name, strings.Join(c.words, ", "), c.rows[0], mean, strings.Join(all, ", "))
 	}
 	if slashes > 0 && !from.Escapes {
 		found.Warnf(check.At("source", "csv", "escape"), `cells have a backslash before n, t or another backslash, as databases write line ends, tabs and backslashes; if they mean that here, write escape: "\\"`)
@@ -91,10 +120,5 @@ func checkWords(from *task.CSVSource, columns []string, rows []check.Cells, foun
 }
 
 func isNullWord(text string) bool {
-	for _, word := range nullWords {
-		if text == word {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(nullWords, text)
 }

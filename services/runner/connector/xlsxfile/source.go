@@ -5,6 +5,7 @@ package xlsxfile
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -31,6 +32,8 @@ type Source struct {
 	sheet *sheet
 
 	header []string
+	// named is the row of the header.
+	named int
 	// at are the columns of the sheet that the header names. others are those whose name several have,
 	// and repeated such names with their columns.
 	at, others []int
@@ -104,6 +107,7 @@ func (s *Source) readHeader(at int) error {
 		case at > 0 && (number > at || !named && unsaved < 0):
 			return run.Failf("row %d of %s is empty, and source.csv.header_row says that it names the columns; correct it", at, s.place)
 		case named:
+			s.named = number
 			s.used = slices.Repeat([]bool{true}, len(s.header))
 			return nil
 		case unsaved >= 0:
@@ -140,7 +144,8 @@ func (s *Source) takeHeader() (named bool, unsaved int) {
 
 // Columns are those of the header. All cells are strings.
 func (s *Source) Columns() mapping.Columns {
-	return mapping.Columns{Names: s.header, Text: true, Repeated: s.repeated}
+	advice := fmt.Sprintf("if row %d is a title, write the number of the row that names the columns into source.csv.header_row", s.named)
+	return mapping.Columns{Names: s.header, Text: true, Repeated: s.repeated, Advice: advice}
 }
 
 // Use says which columns the task names. The others may have errors.
