@@ -157,11 +157,11 @@ func (l *listing) read(text string) bool {
 				}
 			}
 		case "HasNext":
-			l.more = s.value() == true
+			l.more, _ = s.yes()
 		case "NextOffset":
-			l.next = s.whole()
+			l.next, _ = s.whole()
 		case "TotalCount":
-			l.total = s.whole()
+			l.total, _ = s.whole()
 		default:
 			s.raw()
 		}

@@ -49,7 +49,7 @@ func (p *page) decode(text string) error {
 	if !s.enter('{') {
 		return errNoPage
 	}
-	found, told, empty := false, false, false
+	found, told, named, empty := false, false, false, false
 	for s.more() {
 		switch s.name() {
 		case "Items":
@@ -58,17 +58,18 @@ func (p *page) decode(text string) error {
 				return err
 			}
 		case "Offset":
-			p.offset = s.whole()
+			p.offset, _ = s.whole()
 		case "Limit":
-			p.limit = s.whole()
+			p.limit, _ = s.whole()
 		case "TotalCount":
-			p.total, p.counted = s.value().(int64)
+			p.total, p.counted = s.whole()
 		case "Count":
-			empty = s.value() == int64(0)
+			count, ok := s.whole()
+			empty = ok && count == 0
 		case "HasNext":
-			p.more, told = s.value().(bool)
+			p.more, told = s.yes()
 		case "NextOffset":
-			p.next = s.whole()
+			p.next, named = s.whole()
 		default:
 			s.raw()
 		}
@@ -76,16 +77,41 @@ func (p *page) decode(text string) error {
 	if !found && !empty && (!p.counted || p.total > 0) { // a list without rows may be left out
 		return errNoPage
 	}
-	if end := p.offset + int64(len(p.sizes)); !told && p.total > end {
+	switch end := p.offset + int64(len(p.sizes)); {
+	case told:
+	case p.counted && p.total > end:
+		p.more, p.next = true, end
+	case p.counted:
+	case named:
+		p.more = p.next > p.offset
+	case len(p.sizes) > 0: // it says nothing of other pages, so the next one is asked for
 		p.more, p.next = true, end
 	}
 	return nil
 }
 
-// whole reads a number, 0 where it is none.
-func (s *scanner) whole() int64 {
-	number, _ := s.value().(int64)
-	return number
+// whole reads a number, or a text of one; 0 where it is neither.
+func (s *scanner) whole() (number int64, ok bool) {
+	switch value := s.value().(type) {
+	case int64:
+		return value, true
+	case string:
+		number, err := strconv.ParseInt(value, 10, 64)
+		return number, err == nil
+	}
+	return 0, false
+}
+
+// yes reads true or false, or a text of either.
+func (s *scanner) yes() (yes, ok bool) {
+	switch value := s.value().(type) {
+	case bool:
+		return value, true
+	case string:
+		yes, err := strconv.ParseBool(strings.ToLower(value))
+		return yes, err == nil
+	}
+	return false, false
 }
 
 // items reads the list of rows, in its envelope or without.

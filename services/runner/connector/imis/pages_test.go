@@ -133,6 +133,7 @@ func TestTotalsThatDoNotFit(t *testing.T) {
 		fails, won string
 	}{
 		{"fewer", page(10, `"Offset":0,"Limit":10,"Count":10,"TotalCount":25,"HasNext":false,"NextOffset":0`), 10, name + "says that it has 25 rows (TotalCount), and gave 10", ""},
+		{"fewer, in texts", page(10, `"Offset":"0","TotalCount":"25","HasNext":"False"`), 10, "says that it has 25 rows (TotalCount), and gave 10", ""},
 		{"one less", page(9, `"TotalCount":10,"HasNext":false`), 9, "says that it has 10 rows (TotalCount), and gave 9", ""},
 		{"none of some", page(0, `"TotalCount":3,"HasNext":false`), 0, "says that it has 3 rows (TotalCount), and gave 0", ""},
 		{"more", page(10, `"TotalCount":7,"HasNext":false`), 10, "", name + "says that it has 7 rows (TotalCount), and gave 10"},
@@ -209,6 +210,51 @@ func TestPagesWithoutHasNext(t *testing.T) {
 	b.site.FailPage(3, bare(3, 6))
 	b.site.FailPage(6, bare(6, 7))
 	b.expectRows(7)
+}
+
+// A page says nothing of others, or leaves out what the first says: the run reads on, or compares with the first.
+func TestPagesThatSayLittle(t *testing.T) {
+	page := func(from, rows int, rest string) imissite.Fault {
+		var all []string
+		for i := range rows {
+			all = append(all, fmt.Sprintf(`{"ID":%d}`, from+i+1))
+		}
+		return sitetest.Answer("application/json", fmt.Sprintf(`{"Items":[%s],"Offset":%d%s}`, strings.Join(all, ","), from, rest))
+	}
+	for name, c := range map[string]struct {
+		pages []imissite.Fault // of three rows each, the first as long as one row is asked for too
+		rows  int
+		fails string
+	}{
+		"nothing":                {[]imissite.Fault{page(0, 3, ""), page(3, 3, ""), page(6, 0, "")}, 6, ""},
+		"nothing, on short ones": {[]imissite.Fault{page(0, 3, `,"Limit":500`), page(3, 2, ""), page(5, 0, "")}, 5, ""},
+		"the next offset alone":  {[]imissite.Fault{page(0, 3, `,"NextOffset":3`), page(3, 3, `,"NextOffset":0`)}, 6, ""},
+		"its end in text":        {[]imissite.Fault{page(0, 3, `,"HasNext":"true","NextOffset":"3"`), page(3, 3, `,"HasNext":"false"`)}, 6, ""},
+		"no count on an empty page": {
+			[]imissite.Fault{page(0, 3, `,"TotalCount":7,"HasNext":true,"NextOffset":3`), page(3, 0, `,"Count":0`)}, 3, "says that it has 7 rows (TotalCount), and gave 3",
+		},
+		"no count on the last": {
+			[]imissite.Fault{page(0, 3, `,"TotalCount":7,"HasNext":true,"NextOffset":3`), page(3, 3, `,"HasNext":false`)}, 6, "says that it has 7 rows (TotalCount), and gave 6",
+		},
+		"a list of null": {
+			[]imissite.Fault{page(0, 3, `,"TotalCount":7,"HasNext":true,"NextOffset":3`), sitetest.Answer("application/json", `{"Items":null,"Offset":3,"HasNext":false}`)}, 3, "says that it has 7 rows",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, members(3))
+			b.from().PageSize = 3
+			b.site.FailPage(0, c.pages[0], c.pages[0])
+			at := 3
+			for _, one := range c.pages[1:] {
+				b.site.FailPage(at, one)
+				at = min(at+3, c.rows)
+			}
+			rows, said, err := b.warnings()
+			if rows != c.rows || len(said) > 0 && c.fails == "" || (err == nil) != (c.fails == "") || err != nil && !strings.Contains(err.Error(), c.fails) {
+				t.Errorf("%d rows, %v, %q", rows, err, said)
+			}
+		})
+	}
 }
 
 // Rows that come or go while the pages are read are named.

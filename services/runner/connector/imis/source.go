@@ -155,16 +155,24 @@ func (s *Source) Next(ctx context.Context, cells []any) (size int, err error) {
 
 // end is io.EOF if all rows were read that the site counts.
 func (s *Source) end() error {
-	if s.page.counted && s.read < s.page.total {
-		return run.Failf("%s says that it has %s (TotalCount), and gave %d; compare with what iMIS shows, and run it again", s.Name(), countOf(s.page.total), s.read)
+	if total, counted := s.all(); counted && s.read < total {
+		return run.Failf("%s says that it has %s (TotalCount), and gave %d; compare with what iMIS shows, and run it again", s.Name(), countOf(total), s.read)
 	}
 	return io.EOF
 }
 
+// all is the number of all rows by the last page that was read or, if that does not say, by the first.
+func (s *Source) all() (total int64, counted bool) {
+	if s.page.counted {
+		return s.page.total, true
+	}
+	return s.first, s.counted
+}
+
 // Warnings say what does not fit together in the rows so far; see connector.Warner.
 func (s *Source) Warnings() (all []string) {
-	if s.page.counted && s.read > s.page.total {
-		all = append(all, fmt.Sprintf("%s says that it has %s (TotalCount), and gave %d; compare with what iMIS shows", s.Name(), countOf(s.page.total), s.read))
+	if total, counted := s.all(); counted && s.read > total {
+		all = append(all, fmt.Sprintf("%s says that it has %s (TotalCount), and gave %d; compare with what iMIS shows", s.Name(), countOf(total), s.read))
 	}
 	if s.counted && s.page.counted && s.first != s.page.total {
 		all = append(all, fmt.Sprintf("%s had %s at first, and %d when its last page was read: rows may be missing, or there twice", s.Name(), countOf(s.first), s.page.total))
