@@ -197,8 +197,10 @@ func (c *client) refused(response *http.Response) error {
 	case limit || status == http.StatusRequestTimeout || status >= 500:
 		r.passing = true
 		r.wait = pause(response, limit)
-	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+	case status == http.StatusUnauthorized:
 		r.why += "; correct the credentials in the headers of the connection"
+	case status == http.StatusForbidden:
+		r.why += "; correct the credentials in the headers of the connection, or give their account the right to it"
 	case status == http.StatusNotFound:
 		r.why += "; correct path, or the url of the connection"
 	}

@@ -9,8 +9,9 @@ import (
 	"runhook/shared/wait"
 )
 
-// limitWords are those of a service that refuses with 403 because it is asked too often.
-var limitWords = regexp.MustCompile(`(?i)rate.?limit|quota.?exceeded|too.?many.?requests`)
+// limitReason is the code by which Google's services refuse with 403 because they are asked too often. Sentences say
+// nothing for certain: "your plan has no rate limit settings".
+var limitReason = regexp.MustCompile(`"reason":\s*"(userR|r)ateLimitExceeded"`)
 
 // isLimit reports whether an answer refuses because the service is asked too often.
 func isLimit(answer *http.Response) bool {
@@ -22,8 +23,8 @@ func isLimit(answer *http.Response) bool {
 	case wait.Limited(answer.Header):
 		return true
 	}
-	words, _ := io.ReadAll(io.LimitReader(answer.Body, 4<<10)) // what comes of it is looked at
-	return limitWords.Match(words)
+	text, _ := io.ReadAll(io.LimitReader(answer.Body, 4<<10)) // what comes of it is looked at
+	return limitReason.Match(text)
 }
 
 // pause is how long an answer asks to wait, 0 where it does not. limit says that the service is asked too
