@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -65,15 +66,22 @@ var (
 	pageNames = regexp.MustCompile(`(?i)^(page|p|page_?(number|no|index)|page\[number\])$`)
 )
 
-// anyParameter is the first value of a parameter whose name matches.
-func anyParameter(query string, names *regexp.Regexp) string {
+// anyParameter is the first parameter whose name matches, with its value.
+func anyParameter(query string, names *regexp.Regexp) (name, value string) {
 	for part := range strings.SplitSeq(query, "&") {
 		given, value, _ := strings.Cut(part, "=")
 		if plain, err := url.QueryUnescape(given); err == nil && names.MatchString(plain) {
-			return value
+			return plain, value
 		}
 	}
-	return ""
+	return "", ""
+}
+
+// anyNumber is the value of the first parameter whose name matches, ok if it is a whole number.
+func anyNumber(query string, names *regexp.Regexp) (number int64, ok bool) {
+	_, value := anyParameter(query, names)
+	number, err := strconv.ParseInt(value, 10, 64)
+	return number, err == nil
 }
 
 // withParameter is a query in which a name has one value. All other text stays what it is, byte for byte.

@@ -37,7 +37,7 @@ func (SourceKind) Check(ctx context.Context, job connector.Job, found *check.Rep
 		found.Warnf(check.At("source", "http", "path"), "the first page has no rows, so that the columns that the task names could not be looked up")
 	}
 	if s.ended {
-		found.Fail(check.At("source", "http", "next"), s.missing())
+		found.Fail(check.At("source", "http", "next"), s.lost())
 	}
 	looked := connector.Looked{Columns: s.Columns(), Types: s.Types(), First: check.First(ctx, len(s.columns), s.Next), Warnings: s.warnings()}
 	return looked, ctx.Err()

@@ -1,7 +1,6 @@
 package httpjson
 
 import (
-	"encoding/json"
 	"net/http"
 	"strconv"
 	"strings"
@@ -21,14 +20,7 @@ const (
 	declared
 )
 
-// countNames are members, in lower case, that have the number of all rows at the top of a page or beside
-// its list.
-var countNames = map[string]rank{
-	"@odata.count": standard, "odata.count": standard, "__count": standard, "total": guessed, "totalcount": guessed, "total_count": guessed,
-	"totalresults": guessed, "total_results": guessed, "totalrecords": guessed, "total_records": guessed, "totalelements": guessed, "totalsize": guessed,
-}
-
-// countHeaders have it too.
+// countHeaders have the number of all rows.
 var countHeaders = []string{"X-Total-Count", "X-Total", "X-WP-Total", "Total-Count", "X-Pagination-Total-Count"}
 
 // count is the number of all rows, by what says it; rank is 0 where nothing does.
@@ -40,8 +32,7 @@ type count struct {
 
 // learn takes a value for the number, unless something surer has said it.
 func (c *count) learn(value any, where string, rank rank) {
-	_, isNumber := value.(json.Number)
-	if rows, ok := whole(value); ok && rank >= c.rank && (rank > guessed || isNumber) {
+	if rows, ok := whole(value); ok && rank >= c.rank {
 		*c = count{rank, rows, where}
 	}
 }

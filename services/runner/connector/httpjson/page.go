@@ -11,8 +11,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-
-	"runhook/shared/task"
 )
 
 // The bounds of what one page may take: maxItem bounds a row, and everything that is not the list
@@ -47,8 +45,9 @@ type page struct {
 	inItems, listed, begun bool
 	// found is what stands at places, where anything does.
 	found map[string]any
-	// count is what the page says of the number of all rows.
+	// count is what the page says of the number of all rows, told of other pages.
 	count count
+	told  told
 	// aside is what an object without the list tells of the reason.
 	aside aside
 
@@ -69,6 +68,7 @@ type frame struct {
 func newPage(a *http.Response, where places, seed maphash.Seed) *page {
 	p := &page{answer: a, places: where, in: &bounded{in: a.Body}, found: map[string]any{}}
 	p.count.learnHeaders(a, where.total)
+	p.hearHeaders(a.Header)
 	p.sum.SetSeed(seed)
 	text := bufio.NewReader(p.in)
 	p.in.left = maxItem
@@ -200,10 +200,8 @@ func (p *page) note() error {
 		return nil
 	}
 	name := p.top().key
-	beside := strings.HasPrefix(p.places.items, strings.TrimSuffix(path, name)) // or at the top
-	switch {
-	case p.places.has(path), beside && countNames[strings.ToLower(name)] != 0, len(p.stack) == 1 && slices.Contains(faultNames, name):
-	default:
+	tells := p.tells(path, name)
+	if !p.places.has(path) && !tells && (len(p.stack) > 1 || !slices.Contains(faultNames, name)) {
 		return nil
 	}
 	var value any
@@ -218,10 +216,8 @@ func (p *page) note() error {
 			p.count.learn(value, path, declared)
 		}
 		p.found[path] = value
-	case beside && countNames[strings.ToLower(name)] != 0:
-		if p.places.total != task.NoTotal {
-			p.count.learn(value, path, countNames[strings.ToLower(name)])
-		}
+	case tells:
+		p.hear(path, name, value)
 	case isFault(name, value):
 		p.aside.fault = name
 	}

@@ -18,11 +18,19 @@ type pages struct {
 	// first is the address of the first page, url that of the present one, and number counts them.
 	first, url *url.URL
 	number     int
-	// size is how many rows the first page's address asks for, 0 if that is not known, and largest how many
-	// a page had.
-	size, largest int
+	// asked is how many rows the first page's address asks for, size how many of them the service says that it
+	// gives; 0 if that is not known. largest is how many a page had, and filled is the number of the last page that
+	// had any.
+	asked, size, largest, filled int
+	// all is how many pages there are, as the last one said that did; 0 for none.
+	all int64
+	// beyond: the service has named a next page that begins behind a row which has not come, or has more rows if it
+	// is asked for pages of the size that it gives.
+	beyond bool
 	// short: the page that was read last has fewer rows than a page can.
 	short bool
+	// promised: by the task's more or pages, the page that was read last is not the last.
+	promised bool
 	// seen are hashes of the addresses that were asked for.
 	seed maphash.Seed
 	seen map[uint64]bool
@@ -34,7 +42,8 @@ type pages struct {
 
 func newPages(first *url.URL, how *task.NextPage) pages {
 	p := pages{how: how, first: first, url: first, number: 1, seed: maphash.MakeSeed(), seen: map[uint64]bool{}}
-	p.size, _ = strconv.Atoi(anyParameter(first.RawQuery, sizeNames))
+	asked, _ := anyNumber(first.RawQuery, sizeNames)
+	p.asked, p.size = int(asked), int(asked)
 	p.seen[maphash.String(p.seed, first.String())] = true
 	return p
 }
@@ -45,18 +54,15 @@ func (p *pages) counted() bool { return p.how != nil && p.how.Offset+p.how.Page 
 // turn goes on to the page after one that has been read; false says that there is none. rows are
 // those of all pages so far; missing says that, by the service's own count, there are more.
 func (p *pages) turn(read *page, c *client, rows int64, missing bool) (more bool, err error) {
-	if p.how == nil {
-		return false, nil
-	}
 	sum, first := read.sum.Sum64(), p.number == 1
 	repeats := !first && sum == p.last
 	p.last = sum
-	p.largest = max(p.largest, read.rows)
-	p.short = read.rows < max(p.largest, p.size)
-	if p.empty++; read.rows > 0 {
-		p.empty = 0
+	p.measure(read)
+	if p.how == nil {
+		return false, nil
 	}
 	promised, ended := p.promise(read)
+	p.promised = promised
 	if ended || !promised && !(missing && p.how.Page != "" && p.empty <= maxGap) && read.rows == 0 && p.counted() {
 		return false, nil
 	}
@@ -79,6 +85,7 @@ func (p *pages) turn(read *page, c *client, rows int64, missing bool) (more bool
 		return false, errors.New("names as its next page one that has been read already, so that there would be no end")
 	}
 	p.seen[hash] = true
+	p.step(next, rows)
 	if p.empty > maxEmptyPages {
 		return false, fmt.Errorf("is one of %d without any row, and still names a next one", p.empty)
 	}
@@ -95,21 +102,67 @@ func (p *pages) turn(read *page, c *client, rows int64, missing bool) (more bool
 	return true, nil
 }
 
-// promise is what the page says of whether there is another one, where the task says that it does.
+// measure looks at how many rows a page has.
+func (p *pages) measure(read *page) {
+	if told := read.told.size; told > 0 && told < p.asked {
+		p.size = told
+	}
+	p.largest = max(p.largest, read.rows)
+	p.short = read.rows < max(p.largest, p.size)
+	if p.empty++; read.rows > 0 {
+		p.empty = 0
+		p.filled = p.number
+	}
+}
+
+// step notes that a next page which the service names begins behind a row that has not come: it counts by the
+// number of rows that it was asked for.
+func (p *pages) step(next *url.URL, rows int64) {
+	begin, _ := anyNumber(p.first.RawQuery, rowNames)
+	at, ok := anyNumber(next.RawQuery, rowNames)
+	if ok && p.asked > 0 && p.how.Row == "" && at > begin+rows && (at-begin)%int64(p.asked) == 0 {
+		p.beyond = true
+	}
+}
+
+// capped reports whether the service gives fewer rows a page than were asked for, so that some are left out if it
+// counts pages by the number that was asked for.
+func (p *pages) capped() bool {
+	return p.largest < p.asked && (p.beyond || p.how == nil && p.size < p.asked && p.largest >= p.size)
+}
+
+// behindSmaller is the page behind the last one with rows, if pages had as many rows as the largest; nil where pages are
+// not counted, or had as many as were asked for.
+func (p *pages) behindSmaller() *url.URL {
+	if p.how == nil || p.how.Page == "" || p.largest == 0 || p.largest >= p.asked {
+		return nil
+	}
+	begin, err := p.begin(p.how.Page, 1)
+	if err != nil {
+		return nil
+	}
+	name, _ := anyParameter(p.first.RawQuery, sizeNames)
+	u := p.with(name, strconv.Itoa(p.largest))
+	u.RawQuery = withParameter(u.RawQuery, p.how.Page, strconv.FormatInt(begin+int64(p.filled), 10))
+	return u
+}
+
+// promise is what the page says of whether there is another one, where the task says that it does. Pages behind one
+// that says how many there are need not say so.
 func (p *pages) promise(read *page) (promised, ended bool) {
 	if value, there := read.at(p.how.More); there {
 		return yes(value), !yes(value)
 	}
-	if value, there := read.at(p.how.Pages); there {
-		if all, ok := whole(value); ok {
-			at := int64(p.number)
-			if begin, err := p.begin(p.how.Page, 1); err == nil && begin > 1 {
-				at += begin - 1
-			}
-			return at < all, at >= all
-		}
+	at := int64(p.number)
+	if begin, err := p.begin(p.how.Page, 1); err == nil && begin > 1 {
+		at += begin - 1
 	}
-	return false, false
+	value, _ := read.at(p.how.Pages)
+	if all, ok := whole(value); ok {
+		p.all = all
+		return at < all, at >= all
+	}
+	return at < p.all, false
 }
 
 // behind reports whether a service may say so with a status that there is no page behind the last.

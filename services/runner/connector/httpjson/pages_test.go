@@ -199,7 +199,9 @@ func TestLaterPageWithoutItsList(t *testing.T) {
 		`{"code":"503","msg":"backend timeout"}`:    "failed: page 2 of /, connection partner, has no list of rows, and something at code: the service seems to say that it failed",
 		`{"statusCode":429}`:                        "failed: page 2 of /, connection partner, has no list of rows, and something at statusCode: the service seems to say that it failed",
 		`{"status":200,"code":0,"d":[]}`:            "",
-		`{"d":null}`:                                "",
+		`{"d":null}`:                                ended,
+		`{"d":null,"next":null}`:                    "",
+		`{"d":[]}`:                                  "",
 		`{"total":2}`:                               "",
 	} {
 		for _, next := range []*task.NextPage{{Page: "page"}, {Link: "next"}} {

@@ -17,19 +17,31 @@ type places struct {
 	// next is where the next page or its cursor is, more whether there is one, pages how many there are,
 	// total how many rows.
 	next, more, pages, total string
+	// header: the next page is in a Link header.
+	header bool
 }
 
 func placesOf(from *task.HTTPSource) places {
 	p := places{items: from.Items, lines: from.Lines, total: from.Total}
 	if from.Next != nil {
 		// A page is found by one of them.
-		p.next, p.more, p.pages = from.Next.Link+from.Next.From, from.Next.More, from.Next.Pages
+		p.next, p.more, p.pages, p.header = from.Next.Link+from.Next.From, from.Next.More, from.Next.Pages, from.Next.Header
 	}
 	return p
 }
 
 func (p places) has(path string) bool {
 	return path != "" && (path == p.next || path == p.more || path == p.pages || path == p.total)
+}
+
+// below reports whether one of the places is within the member at a path.
+func (p places) below(path string) bool {
+	return slices.ContainsFunc([]string{p.next, p.more, p.pages, p.total}, func(place string) bool { return strings.HasPrefix(place, path+".") })
+}
+
+// hasHeader reports whether a header is one of the places.
+func (p places) hasHeader(name string) bool {
+	return slices.ContainsFunc([]string{p.next, p.more, p.pages, p.total}, func(place string) bool { return strings.EqualFold(place, name) })
 }
 
 // address is the one that a page has at the place of the next: as text, as an object with href or url,

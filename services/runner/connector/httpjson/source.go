@@ -75,6 +75,8 @@ type Source struct {
 	// rows and total are of all pages; total is 0 until a page says it.
 	rows, total int64
 	ended       bool
+	// behind: lookBehind has asked.
+	behind bool
 }
 
 // Open asks for the first page and reads the columns from its first rows. params are the task's
@@ -187,8 +189,8 @@ func (s *Source) read() ([]byte, error) {
 			continue
 		}
 		item, err := s.page.read()
-		if errors.Is(err, errEmpty) && s.pages.counted() && s.pages.number > 1 {
-			err = io.EOF // a page behind the last
+		if errors.Is(err, errEmpty) && (s.page.answer.StatusCode == http.StatusNoContent || s.pages.counted() && s.pages.number > 1) {
+			err = io.EOF // a page without rows, or one behind the last
 		}
 		switch {
 		case err == nil:
@@ -205,10 +207,27 @@ func (s *Source) read() ([]byte, error) {
 			}
 		}
 	}
-	if err := s.missing(); err != nil && !s.looking {
+	s.lookBehind()
+	if err := s.lost(); err != nil && !s.looking {
 		return nil, err
 	}
 	return nil, io.EOF
+}
+
+// lookBehind asks, once all is read, for the page behind the last by the number of rows that pages had, where fewer came
+// than were asked for and nothing says that these are all: what is there has been left out.
+func (s *Source) lookBehind() {
+	behind := s.pages.behindSmaller()
+	if s.behind || behind == nil || s.complete() || s.from.Total == task.NoTotal {
+		return
+	}
+	s.behind = true
+	if a, err := s.client.get(s.reading, behind, s.accepts()); err == nil {
+		p := newPage(a, placesOf(s.from), s.seed)
+		_, err := p.read()
+		p.close()
+		s.pages.beyond = err == nil
+	}
 }
 
 // firstPage reports whether the first page has not been read to its end.
@@ -229,10 +248,6 @@ func (s *Source) turn() error {
 		return s.fail(err)
 	case err != nil:
 		return err
-	case a.StatusCode == http.StatusNoContent:
-		a.Body.Close()
-		s.ended = true
-		return nil
 	}
 	s.page = newPage(a, placesOf(s.from), s.seed)
 	return nil
@@ -310,13 +325,15 @@ func (s *Source) finish() error {
 	p := s.page
 	p.close()
 	s.page = nil
+	p.settle(s.pages.asked)
 	s.learnTotal(p)
 	s.sure.learn(p, s.pages.number)
-	more, err := s.pages.turn(p, s.client, s.rows, s.missing() != nil)
+	more, err := s.pages.turn(p, s.client, s.rows, s.missing() != nil || s.more().rank > 0)
 	if err != nil {
 		return s.fail(err)
 	}
 	s.ended = !more
+	s.sure.promised = s.pages.promised || s.sure.told.more.rank > 0 || !s.pages.counted() && s.from.Next != nil && s.from.Next.Row == ""
 	return nil
 }
 

@@ -19,10 +19,18 @@ type sure struct {
 	// omitted is the number of a page that has nothing where its list should be, and nothing else that tells what
 	// it is, 0 for none.
 	omitted int
+	// told is what the page that was read last says of others, and promised that the one before it says that there
+	// is another.
+	told     told
+	promised bool
 }
 
 func (s *sure) learn(p *page, number int) {
 	s.counts.add(p.count)
+	s.told = p.told
+	if more, there := p.at(p.places.more); there && !yes(more) {
+		s.told.denied = true
+	}
 	if s.seen == nil {
 		s.seen = map[string]bool{}
 	}
@@ -35,7 +43,11 @@ func (s *sure) learn(p *page, number int) {
 		s.seen[""] = true
 	}
 	s.pages++
-	if !p.listed && p.begun && p.rows == 0 && !p.places.lines && p.count.rank == 0 && len(p.found) == 0 {
+	silent := p.rows == 0 && p.count.rank == 0 && len(p.found) == 0 && !p.told.any && p.told.more.rank == 0
+	switch leftOut := !p.listed && p.begun && !p.places.lines; {
+	case p.rows > 0:
+		s.omitted = 0
+	case silent && (leftOut || s.promised && (!p.listed || p.aside.null)) && s.omitted == 0:
 		s.omitted = number
 	}
 }
@@ -47,20 +59,75 @@ func (s *Source) due(all int64) (rows int64, known bool) {
 	if c.rank == 0 || c.rank == guessed && s.rows == 0 {
 		return 0, false
 	}
-	query := s.first.RawQuery
-	if page, err := strconv.Atoi(anyParameter(query, pageNames)); err == nil && page > 1 {
+	if !s.fromFirst() {
 		return 0, false // how many rows come before it is not known
 	}
-	before := anyParameter(query, rowNames)
+	passed, _ := anyNumber(s.first.RawQuery, rowNames)
 	if next := s.from.Next; next != nil && next.Offset != "" {
-		before = parameter(query, next.Offset)
-	} else if next != nil && next.Page != "" {
-		if begin, err := s.pages.begin(next.Page, 1); err != nil || begin > 1 {
-			return 0, false
-		}
+		passed, _ = s.pages.begin(next.Offset, 0) // turn has said what is wrong with it
 	}
-	passed, _ := strconv.ParseInt(before, 10, 64)
 	return max(0, all-passed), true
+}
+
+// fromFirst reports whether path begins with the service's first page.
+func (s *Source) fromFirst() bool {
+	if page, _ := anyNumber(s.first.RawQuery, pageNames); page > 1 {
+		return false
+	}
+	if next := s.from.Next; next != nil && next.Page != "" {
+		begin, err := s.pages.begin(next.Page, 1)
+		return err == nil && begin <= 1
+	}
+	return true
+}
+
+// complete reports whether as many rows came as the service says that there are.
+func (s *Source) complete() bool {
+	c := s.sure.counts
+	due, known := s.due(c.most)
+	return known && s.rows >= due && (c.rank > guessed || s.sure.pages > 1 && s.rows == due)
+}
+
+// more is where the page that was read last says that there are more rows, though nothing leads to them.
+func (s *Source) more() sign {
+	told := s.sure.told
+	switch found, pages := told.more, told.pages; {
+	case s.complete(), told.denied && found.rank < standard:
+		return sign{}
+	case found.rank > 0:
+		return found
+	case pages.rank > 0 && s.fromFirst() && pages.rows > int64(s.sure.pages):
+		return sign{rank: pages.rank, where: pages.where}
+	}
+	return sign{}
+}
+
+// left says so, for a run that ends with that page.
+func (s *Source) left() string {
+	more := s.more()
+	if more.rank == 0 {
+		return ""
+	}
+	do, how := "set source.http.next to", "how the next page is found"
+	if s.from.Next != nil {
+		do = "correct source.http.next to"
+	}
+	if more.next != "" {
+		how = more.next
+	}
+	fix := do + " " + how + ", or source.http.total to none if these rows are all that is wanted"
+	if absent := s.absentNext(); len(absent) > 0 && more.rank == standard && more.next == "" {
+		fix = absent[0]
+	}
+	return fmt.Sprintf("%s came from %s and the last page says at %s that there are more; %s", s.count(), s.whole(), more.where, fix)
+}
+
+// lost is why a run fails whose source has ended: by its total, or by what its last page says for certain.
+func (s *Source) lost() error {
+	if err := s.missing(); err != nil || s.more().rank < standard {
+		return err
+	}
+	return run.Failf("%s", s.left())
 }
 
 // missing is why a run fails whose source has ended with fewer rows than the service says that it has.
@@ -80,25 +147,30 @@ func (s *Source) missing() error {
 }
 
 // absent names the places of the task at which no page has anything, though there are rows.
-func (s *Source) absent() (sentences []string) {
-	if s.rows == 0 || s.sure.pages == 0 {
+func (s *Source) absent() []string {
+	return append(s.absentNext(), s.nothingAt(s.from.Total, "total", "the number of all rows")...)
+}
+
+// nothingAt says that no page has anything at a place of the task.
+func (s *Source) nothingAt(place, field, what string) []string {
+	if place == "" || place == task.NoTotal || s.sure.seen[place] || s.rows == 0 || s.sure.pages == 0 {
 		return nil
 	}
-	say := func(place, field, what string) {
-		if place != "" && place != task.NoTotal && !s.sure.seen[place] {
-			sentences = append(sentences, fmt.Sprintf("no page of %s has anything at %s, where source.http.%s looks for %s; correct it if there is more", s.whole(), place, field, what))
-		}
-	}
+	return []string{fmt.Sprintf("no page of %s has anything at %s, where source.http.%s looks for %s; correct it if there is more", s.whole(), place, field, what)}
+}
+
+// absentNext is absent for the places by which the next page is found.
+func (s *Source) absentNext() (sentences []string) {
+	say := func(place, field, what string) { sentences = append(sentences, s.nothingAt(place, field, what)...) }
 	if next := s.from.Next; next != nil {
 		say(next.Link, "next.link", "the address of the next one")
 		say(next.From, "next.from", "the cursor of the next one")
 		say(next.More, "next.more", "whether there is another one")
 		say(next.Pages, "next.pages", "how many there are")
-		if next.Header && !s.sure.seen[""] {
+		if next.Header && !s.sure.seen[""] && s.rows > 0 && s.sure.pages > 0 {
 			sentences = append(sentences, fmt.Sprintf("no page of %s has a Link header with rel=next, which source.http.next.header follows; correct it if there is more", s.whole()))
 		}
 	}
-	say(s.from.Total, "total", "the number of all rows")
 	return sentences
 }
 
@@ -117,7 +189,7 @@ func (s *Source) whole() string { return s.path() + ", connection " + s.from.Con
 // connector.Warner.
 func (s *Source) Warnings() []string {
 	warnings := s.warnings()
-	if err := s.missing(); err != nil && s.ended && s.looking {
+	if err := s.lost(); err != nil && s.ended && s.looking {
 		warnings = append(warnings, err.Error())
 	}
 	return warnings[:min(len(warnings), connector.MostWarnings)]
@@ -134,11 +206,21 @@ func (s *Source) warnings() (warnings []string) {
 	if known && s.rows > due {
 		warnings = append(warnings, fmt.Sprintf("%s came from %s and the service says at %s that there are %d; some may have come twice", s.count(), s.whole(), c.where, c.most))
 	}
+	if s.ended && s.missing() == nil && s.more().rank == guessed {
+		warnings = append(warnings, s.left())
+	}
+	if s.pages.capped() && !s.complete() {
+		warnings = append(warnings, fmt.Sprintf("path of %s asks for %d rows a page, and no page has more than %d; the service seems to count pages by the number that is asked for, and to leave out the rows between: ask for %[3]d", s.whole(), s.pages.asked, s.pages.largest))
+	}
+	nothing := "no list of rows"
+	if s.from.Items != "" {
+		nothing = "nothing at " + s.from.Items
+	}
 	switch page := s.sure.omitted; {
 	case page == 1 && s.rows == 0:
-		warnings = append(warnings, fmt.Sprintf("the first page of %s has nothing at %s, which was taken for a list without rows; correct source.http.items if it is elsewhere", s.whole(), s.from.Items))
+		warnings = append(warnings, fmt.Sprintf("the first page of %s has %s, which was taken for a list without rows; correct source.http.items if it is elsewhere", s.whole(), nothing))
 	case page > 1 && !complete:
-		warnings = append(warnings, fmt.Sprintf("%s has nothing at %s, which was taken for the end of the rows; look at it if there should be more than the %s that came", s.place(page), s.from.Items, s.count()))
+		warnings = append(warnings, fmt.Sprintf("%s has %s, which was taken for the end of the rows; look at it if there should be more than the %s that came", s.place(page), nothing, s.count()))
 	}
 	return warnings
 }

@@ -94,7 +94,7 @@ func TestRowsAreComparedWithTheTotal(t *testing.T) {
 		"all":                {answers: map[string]said{"/": {body: `{"total":3,"d":` + three + `}`}}, from: task.HTTPSource{Items: "d", Total: "total"}, rows: 3},
 		"no comparison":      {answers: map[string]said{"/": {body: `{"total":7,"d":` + three + `}`, headers: []string{"X-Total-Count: 9"}}}, from: task.HTTPSource{Items: "d", Total: "none"}, rows: 3},
 		"a sum of money":     {answers: map[string]said{"/": {body: `{"total":17.5,"d":` + three + `}`}}, from: task.HTTPSource{Items: "d"}, rows: 3},
-		"a sum in a text":    {answers: map[string]said{"/": {body: `{"total":"9","d":` + three + `}`}}, from: task.HTTPSource{Items: "d"}, rows: 3},
+		"a sum in a text":    {answers: map[string]said{"/": {body: `{"total":"9.00","d":` + three + `}`}}, from: task.HTTPSource{Items: "d"}, rows: 3},
 		"from its page on":   {path: "/?nr=3", answers: map[string]said{"/?nr=3": {body: three, headers: []string{"X-Total-Count: 9"}}, "/?nr=4": {body: "[]"}}, from: task.HTTPSource{Next: &task.NextPage{Page: "nr"}}, rows: 3},
 		"the page's rows":    {answers: map[string]said{"/": {body: `{"total":3,"d":` + three + `,"next":"/2"}`}, "/2": {body: `{"total":1,"d":[{"id":4}],"next":null}`}}, from: task.HTTPSource{Items: "d", Next: links}, rows: 4},
 		"unknown":            {answers: map[string]said{"/": {body: three, headers: []string{"Content-Range: 0-2/*"}}}, rows: 3},
@@ -128,7 +128,8 @@ func TestRowsAreComparedWithTheTotal(t *testing.T) {
 		"a cursor that is nowhere": {
 			answers: map[string]said{"/": {body: `{"meta":{"next":"x"},"d":` + three + `}`}}, from: task.HTTPSource{Items: "d", Next: &task.NextPage{Cursor: "after", From: "meta.nxt", More: "more"}}, rows: 3,
 			warns: "no page of /, connection partner, has anything at meta.nxt, where source.http.next.from looks for the cursor of the next one; correct it if there is more; " +
-				"no page of /, connection partner, has anything at more, where source.http.next.more looks for whether there is another one; correct it if there is more",
+				"no page of /, connection partner, has anything at more, where source.http.next.more looks for whether there is another one; correct it if there is more; " +
+				"3 rows came from /, connection partner, and the last page says at meta.next that there are more; correct source.http.next to how the next page is found, or source.http.total to none if these rows are all that is wanted",
 		},
 		"no link, and all rows": {answers: map[string]said{"/": {body: `{"total":3,"d":` + three + `}`}}, from: task.HTTPSource{Items: "d", Total: "total", Next: links}, rows: 3},
 		"a page that is short":  {path: "/?limit=5", answers: map[string]said{"/?limit=5": {body: `{"d":` + three + `}`}}, from: task.HTTPSource{Items: "d", Next: links}, rows: 3},

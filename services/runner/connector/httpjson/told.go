@@ -1,0 +1,235 @@
+package httpjson
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"runhook/shared/task"
+)
+
+// word is what a member of a page, or a header, tells of the other pages by its name.
+type word int
+
+const (
+	_         word = iota
+	allRows        // how many rows there are
+	someRows       // how many rows there are, or how many the page has
+	another        // whether there is another page
+	final          // whether there is none, or the last one's number
+	following      // where the next page is
+	allPages       // how many pages there are
+	pageSize       // how many rows a page has at most
+	pageBegin      // the row that the page begins with
+)
+
+// words are by name, as fold writes it.
+var words = map[string]word{}
+
+func init() {
+	for word, names := range map[word]string{
+		allRows:  "odatacount __count total totalcount totalresults totalrecords totalelements totalsize totalitems totalrows totalhits totalentries recordstotal numfound nbhits",
+		someRows: "count recordcount rowcount itemcount resultcount",
+		another: "hasmore hasnext hasnextpage hasmorepages hasmoreitems hasmoreresults hasmorerecords hasmoredata more moreresults morerecords moreitems moreavailable " +
+			"exceededtransferlimit truncated istruncated incompleteresults",
+		final: "last islast lastpage islastpage done endofrecords",
+		following: "odatanextlink __next next nextpage nextlink nexturl nexturi nexthref nextpageurl nextpageuri nextpagelink nextpagetoken nextpagecursor nexttoken nextcursor " +
+			"nextmarker nextoffset nextstart nextskip nextindex nextpagenumber nextrecordsurl nextcontinuationtoken continuationtoken resumptiontoken lastevaluatedkey",
+		allPages:  "totalpages totalpagecount pages pagecount pagestotal numpages numberofpages maxpage wptotalpages",
+		pageSize:  "limit pagesize perpage itemsperpage size maxresults pagelimit",
+		pageBegin: "offset start startat startindex skip",
+	} {
+		for name := range strings.FieldsSeq(names) {
+			words[name] = word
+		}
+	}
+}
+
+// holders are objects beside the list of rows, in which services write what they tell of the pages.
+var holders = map[string]bool{
+	"meta": true, "metadata": true, "listmeta": true, "responsemetadata": true, "info": true, "resultinfo": true, "listinfo": true, "hits": true,
+	"page": true, "pages": true, "pager": true, "paging": true, "pagination": true, "pageinfo": true, "paginginfo": true, "cursor": true, "cursors": true,
+	"link": true, "links": true,
+}
+
+// standards are names that mean nothing else.
+var standards = []string{"odatacount", "__count", "odatanextlink", "__next"}
+
+// fold is a name in lower case without what it may be written with: has_more, hasMore and Has-More are one.
+func fold(name string) string {
+	letters := strings.Map(func(r rune) rune {
+		if !unicode.IsLetter(r) && !unicode.IsDigit(r) {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, name)
+	if strings.HasPrefix(name, "__") {
+		return "__" + letters
+	}
+	return letters
+}
+
+// sign is where a page says that there are more rows behind it.
+type sign struct {
+	// rank is standard if it says nothing else, guessed if it may, 0 for no sign.
+	rank  rank
+	where string
+	// next is what source.http.next would be, where that can be told.
+	next string
+}
+
+// told is what a page says of the other pages, at places that are not the task's.
+type told struct {
+	// any: it says something, if only that there is no other page.
+	any  bool
+	more sign
+	// denied: it says that it is the last page.
+	denied bool
+	// pages is how many pages there are.
+	pages count
+	// size is how many rows a page has at most, 0 if it does not say; begins: it says with which row it begins.
+	size   int
+	begins bool
+	// some are numbers of rows that may be those of all.
+	some []count
+}
+
+// tells reports whether a member says something of the pages by its name, and stands where services write that.
+func (p *page) tells(path, name string) bool {
+	if words[fold(name)] == 0 && !isLinks(name) || p.places.total == task.NoTotal || p.places.below(path) {
+		return false
+	}
+	parent := ""
+	for _, f := range p.stack[:len(p.stack)-1] {
+		if parent += f.key + "."; !strings.HasPrefix(p.places.items, parent) && !holders[fold(f.key)] {
+			return false
+		}
+	}
+	return true
+}
+
+func isLinks(name string) bool { return fold(name) == "links" || fold(name) == "link" }
+
+// hear takes what a member, or a header, says.
+func (p *page) hear(where, name string, value any) {
+	rank, folded := guessed, fold(name)
+	if slices.Contains(standards, folded) {
+		rank = standard
+	}
+	word := words[folded]
+	number, isWhole := whole(value)
+	p.told.any = p.told.any || word != 0 && word < pageSize
+	switch object, _ := value.(map[string]any); {
+	case holders[folded] && object != nil:
+		for _, one := range slices.Sorted(maps.Keys(object)) {
+			p.hear(where+"."+one, one, object[one])
+		}
+	case isLinks(name), word == following:
+		p.hearNext(where, value, rank)
+	case word == allRows && object != nil: // {"value": 25, "relation": "eq"}
+		p.count.learn(object["value"], where+".value", rank)
+	case word == allRows:
+		p.count.learn(value, where, rank)
+	case word == someRows && isWhole:
+		p.told.some = append(p.told.some, count{guessed, number, where})
+	case word == another:
+		text, _ := scalar(value)
+		switch _, isNumber := value.(json.Number); {
+		case value != nil && !yes(value):
+			p.told.denied = true
+		case value == true, isNumber, slices.Contains([]string{"true", "yes", "y", "t", "1"}, strings.ToLower(text)):
+			p.sign(sign{rank: standard, where: where})
+		case isSomething(value):
+			p.sign(sign{rank: guessed, where: where})
+		}
+	case word == final && (value == true || value == "true"):
+		p.told.denied = true
+	case word == final && (value == false || value == "false"):
+		p.sign(sign{rank: standard, where: where})
+	case (word == allPages || folded == "lastpage") && isWhole:
+		p.told.pages = count{rank, number, where}
+	case word == pageSize && isWhole:
+		p.told.size = int(number)
+	case word == pageBegin && isWhole:
+		p.told.begins = true
+	}
+}
+
+// hearNext takes a value that may be where the next page is, or a list of links.
+func (p *page) hearNext(where string, value any, rank rank) {
+	link, isLink := address(value)
+	text, isScalar := scalar(value)
+	switch object, _ := value.(map[string]any); {
+	case !isLink && !isScalar:
+		for _, one := range object {
+			if isSomething(one) {
+				p.sign(sign{rank: rank, where: where})
+			}
+		}
+	case !isLink && text != "0" && !strings.HasPrefix(text, "-"):
+		p.sign(sign{rank: rank, where: where})
+	case isLink && link != "" && !slices.Contains([]string{"0", "null", "none", "false"}, strings.ToLower(link)):
+		found := sign{rank: rank, where: where}
+		if to, err := p.answer.Request.URL.Parse(sendable(link)); err == nil && strings.ContainsAny(link, "/?") {
+			if to.String() == p.answer.Request.URL.String() {
+				return // itself
+			}
+			if found.next = "{link: " + where + "}"; strings.HasPrefix(where, "@") {
+				found.next = `{link: "` + where + `"}`
+			}
+		}
+		p.sign(found)
+	}
+}
+
+// sign keeps the surest of the signs, of equal ones the first that says how the next page is found.
+func (p *page) sign(found sign) {
+	if has := p.told.more; found.rank > has.rank || found.rank == has.rank && has.next == "" && found.next != "" {
+		p.told.more = found
+	}
+}
+
+// hearHeaders takes what the headers of an answer say of the pages.
+func (p *page) hearHeaders(header http.Header) {
+	if p.places.total == task.NoTotal {
+		return
+	}
+	if nextLink(header.Values("Link")) != "" && !p.places.header {
+		p.sign(sign{standard, "a Link header with rel=next", "{header: true}"})
+	}
+	for _, name := range slices.Sorted(maps.Keys(header)) {
+		short, extra := strings.CutPrefix(name, "X-")
+		if !extra || p.places.hasHeader(name) {
+			continue
+		}
+		p.hear(name, short, header.Get(name))
+		if words[fold(short)] == allPages && p.told.pages.where == name {
+			p.told.pages.rank = standard
+		}
+		var object map[string]any
+		if decoder := json.NewDecoder(strings.NewReader(header.Get(name))); fold(short) == "pagination" {
+			decoder.UseNumber()
+			_ = decoder.Decode(&object) // without an object it says nothing
+		}
+		for _, one := range slices.Sorted(maps.Keys(object)) {
+			p.hear(name, one, object[one])
+		}
+	}
+}
+
+// settle makes the number of all rows of one that may be that of the page. asked is how many rows a page was
+// asked to have.
+func (p *page) settle(asked int) {
+	if p.told.begins && p.told.size == 0 {
+		return // such a number is how many rows were asked for, in several services
+	}
+	for _, some := range p.told.some {
+		if p.rows > 0 && some.rows > int64(p.rows) && some.rows != int64(asked) && some.rows != int64(p.told.size) {
+			p.count.learn(strconv.FormatInt(some.rows, 10), some.where, guessed)
+		}
+	}
+}
