@@ -108,9 +108,12 @@ func shownValue(value any) string {
 	if value == nil {
 		return "null"
 	}
-	text, ok := row.Text(value)
-	if !ok {
-		object, _ := row.AppendObject(nil, []string{""}, []any{value})
+	text, problem := row.Text(value)
+	if problem != "" {
+		object, fault := row.AppendObject(nil, []string{""}, []any{value})
+		if fault != nil {
+			return "(" + fault.Message + ")"
+		}
 		text = strings.TrimSuffix(strings.TrimPrefix(string(object), `{"":`), "}")
 	}
 	return shown(text)

@@ -2,6 +2,7 @@ package row
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"strconv"
 	"time"
@@ -18,10 +19,18 @@ func AppendObject(to []byte, names []string, values []any) ([]byte, *Fault) {
 		to = append(appendJSON(to, names[i]), ':')
 		before := len(to)
 		if to = appendJSON(to, value); len(to) == before {
-			return to, Faultf(names[i], "cannot be written as JSON")
+			return to, Faultf(names[i], "%s", cmp.Or(whyNot(value), "cannot be written as JSON"))
 		}
 	}
 	return append(to, '}'), nil
+}
+
+// whyNot is what is wrong with a value that is none of JSON, if it is a single one.
+func whyNot(value any) string {
+	if _, problem := Text(value); problem != notSingle {
+		return problem
+	}
+	return ""
 }
 
 // appendJSON appends nothing for what JSON cannot hold, such as an infinite number.

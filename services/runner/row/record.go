@@ -1,5 +1,7 @@
 package row
 
+import "fmt"
+
 // Record is a row as its source read it, whole. It is kept until it is known whether the row failed,
 // so it must not change when the source reads on.
 type Record interface {
@@ -11,13 +13,17 @@ type Record interface {
 // Cells is the record of a row whose cells are values.
 type Cells []any
 
-// Texts writes lists and objects as JSON.
+// Texts writes lists and objects as JSON, and as it is what no text stands for.
 func (c Cells) Texts() []string {
 	texts := make([]string, len(c))
 	for i, cell := range c {
-		text, ok := Text(cell)
-		if !ok {
+		text, problem := Text(cell)
+		switch problem {
+		case "":
+		case notSingle:
 			text = string(appendJSON(nil, cell))
+		default:
+			text = fmt.Sprint(cell)
 		}
 		texts[i] = text
 	}

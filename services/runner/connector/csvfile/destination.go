@@ -230,9 +230,9 @@ func (d *Destination) appendRow(line []byte, values []any) ([]byte, *row.Fault) 
 		if i > 0 {
 			line = append(line, ',')
 		}
-		text, ok := row.Text(value)
-		if !ok {
-			return line, row.Faultf(d.columns[i], "is a list or an object, not a single value")
+		text, problem := row.Text(value)
+		if problem != "" {
+			return line, row.Faultf(d.columns[i], "%s", problem)
 		}
 		line = appendField(line, text)
 	}

@@ -189,7 +189,7 @@ func readEntity(s *scanner) *Entity {
 			property.LookedUp = rule["Query"] != nil
 			for value := range objects(rule["ValueList"]) {
 				// A value's Name is what people see.
-				if text, single := row.Text(value["Value"]); single {
+				if text, problem := row.Text(value["Value"]); problem == "" {
 					property.Allowed = append(property.Allowed, text)
 				}
 			}

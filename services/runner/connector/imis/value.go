@@ -68,10 +68,10 @@ type field struct {
 // not fit; it never shows the value.
 func (p *Property) field(value any) (f field, problem string) {
 	f = field{property: p, json: none}
-	text, single := row.Text(value)
+	text, problem := row.Text(value)
 	switch {
-	case !single:
-		return f, "is a list or an object, not a single value"
+	case problem != "":
+		return f, problem
 	case text == "":
 		return f, ""
 	}

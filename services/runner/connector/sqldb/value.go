@@ -35,10 +35,10 @@ func (k kind) convert(value any) (converted any, problem string) {
 	case k == textKind && isText:
 		return value, ""
 	case k == textKind:
-		if text, ok := row.Text(value); ok {
-			return text, ""
+		if text, problem = row.Text(value); problem != "" {
+			return nil, problem
 		}
-		return nil, "is a list or an object, not a single value"
+		return text, ""
 	case k == anyKind:
 		return plain(value)
 	case isText:
@@ -64,7 +64,8 @@ func plain(value any) (any, string) {
 		return value, ""
 	case float64:
 		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return nil, realKind.problem()
+			_, problem := row.Text(v)
+			return nil, problem
 		}
 		return value, ""
 	case int:

@@ -11,7 +11,7 @@ import (
 // table, in package pipeline.
 func TestConvertTypedValues(t *testing.T) {
 	noon := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
-	const notNumber, notWhole = "is not a number", "is not a whole number"
+	const notNumber, notWhole = "is an infinite number or none (NaN); give another value for it in the mapping, or correct it in the source", "is not a whole number"
 	for _, c := range []struct {
 		kind  kind
 		value any
