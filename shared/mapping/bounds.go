@@ -243,7 +243,7 @@ var costs = map[string]func(b *budget, args []any) error{
 	},
 	"operator startsWith": weighing, "operator endsWith": weighing, "hasPrefix": weighing, "hasSuffix": weighing,
 	"operator in": weighing, "operator ==": weighing, "operator !=": weighing, "operator <": weighing, "operator <=": weighing, "operator >": weighing, "operator >=": weighing,
-	"int": weighing, "float": weighing, "max": weighing, "min": weighing, "mean": weighing,
+	partOfText: weighing, "int": weighing, "float": weighing, "max": weighing, "min": weighing, "mean": weighing,
 	"type": free, "first": free, "last": free, "take": free, "coalesce": free,
 	"get": func(b *budget, args []any) error { return weighing(b, args[1:]) },
 }

@@ -56,6 +56,12 @@ func (c *counting) Visit(node *ast.Node) {
 			}
 		case callee.Value == lookup:
 			weighNode(&n.Arguments[1])
+		case callee.Value == functionName("in"):
+			if isSet(n.Arguments[1]) {
+				weighNode(&n.Arguments[0])
+			} else {
+				c.operator(node, "in", n.Arguments[0], n.Arguments[1])
+			}
 		case nullSafeOperators[strings.TrimPrefix(callee.Value, operatorPrefix)] != nil:
 			c.operator(node, strings.TrimPrefix(callee.Value, operatorPrefix), n.Arguments[0], n.Arguments[1])
 		default:
@@ -220,7 +226,8 @@ var countingOptions = func() []expr.Option {
 		countedOption(functionName(".."), func(args ...any) (any, error) {
 			return runtime.MakeRange(runtime.ToInt(args[0]), runtime.ToInt(args[1])), nil
 		}),
-		countedOption(functionName("in"), func(args ...any) (any, error) { return runtime.In(args[0], args[1]), nil }),
+		countedOption(functionName("in"), isIn),
+		countedOption(partOfText, wholeLetters),
 	}
 	for granted := 8; granted <= 16*mostParts; granted += granted / 8 {
 		options = append(options, expr.Function(turn(granted), func(args ...any) (any, error) {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/builtin"
@@ -51,7 +52,8 @@ var forNull = map[string]any{
 	"join": new(func(any, ...string) string), "keys": new(func(any) []any), "values": new(func(any) []any), "toPairs": new(func(any) []any),
 	"fromPairs": new(func(any) map[any]any), "reverse": new(func(any) []any), "flatten": new(func(any) []any), "sort": new(func(any, ...string) []any),
 	"take": new(func(any, any) []any), "fromJSON": new(func(any) any), "toBase64": new(func(any) string), "fromBase64": new(func(any) string),
-	"duration": new(func(any) time.Duration), "mean": new(func(any, ...any) float64), "median": new(func(any, ...any) float64),
+	"duration": new(func(any) time.Duration), "mean": new(func(any, ...any) any), "median": new(func(any, ...any) any),
+	"max": new(func(any, ...any) any), "min": new(func(any, ...any) any), "uniq": new(func(any) []any),
 }
 
 // functionPrefix begins the name that a function of ours has in a compiled expression, and lookup is
@@ -85,21 +87,34 @@ var functionOptions = func() (options []expr.Option) {
 
 // nullable is a function of the language that gives null for null.
 func nullable(name string) func(args ...any) (any, error) {
-	call := original(name)
+	call, exact := exactFunctions[name]
+	if !exact {
+		call = original(name)
+	}
 	return func(args ...any) (any, error) {
 		switch v := args[0].(type) {
 		case nil:
 			return nil, nil
 		case json.Number:
-			args[0] = plainNumber(v)
+			if !exact {
+				args[0] = plainNumber(v)
+			}
 		case time.Duration:
 			if name == "abs" {
 				return v.Abs(), nil
 			}
 		}
 		value, err := call(args...)
-		if number, ok := value.(float64); ok {
-			value = asShown(number)
+		switch v := value.(type) {
+		case float64:
+			if !isFinite(v) {
+				return nil, noNumber
+			}
+			return asShown(v), err
+		case string:
+			if name == "fromBase64" && !utf8.ValidString(v) {
+				return nil, noText
+			}
 		}
 		return value, err
 	}
@@ -236,13 +251,15 @@ func float(args ...any) (any, error) {
 	case json.Number:
 		return v.Float64()
 	case string:
-		if f, err := strconv.ParseFloat(strings.TrimSpace(v), 64); err == nil {
+		if f, err := strconv.ParseFloat(strings.TrimSpace(v), 64); err == nil && isFinite(f) {
 			return f, nil
 		}
 		return nil, reason("the text is not a number")
 	}
 	return nil, reason("it takes a text or a number")
 }
+
+const noText = reason("the binary data is not a text in UTF-8; map the column itself, which stays as it is, or is base64 where it has to be a text")
 
 // text is string: as the value would be written into a column of texts.
 func text(args ...any) (any, error) {
@@ -252,8 +269,14 @@ func text(args ...any) (any, error) {
 	case json.Number:
 		return v.String(), nil
 	case []byte:
+		if !utf8.Valid(v) {
+			return nil, noText
+		}
 		return string(v), nil
 	case float64:
+		if !isFinite(v) {
+			return nil, reason("the number is infinite, or none (NaN)")
+		}
 		return strconv.FormatFloat(v, 'f', -1, 64), nil
 	case time.Time:
 		return v.Format(time.RFC3339Nano), nil

@@ -96,7 +96,7 @@ func TestExactNumbers(t *testing.T) {
 		`int(price)`: 19, `int(big)`: 9007199254740993, `int(none)`: nil, `float(price)`: 19.9, `string(price)`: "19.90", `string(none)`: nil, `string(whole)`: "9007199254740993",
 		`round(price)`: json.Number("20"), `round(price, 1)`: json.Number("19.9"), `round(float)`: 2.0, `round(whole)`: json.Number("9007199254740993"), `round(none, 2)`: nil,
 		`number(price)`: json.Number("19.90"), `number("1e3")`: json.Number("1000"), `number("-.5")`: json.Number("-0.5"), `number(whole)`: int64(9007199254740993),
-		`upper(none)`: nil, `trim(none) ?? "-"`: "-", `len(none)`: nil, `abs(price)`: 19.9, `coalesce(none, "", price)`: json.Number("19.90"),
+		`upper(none)`: nil, `trim(none) ?? "-"`: "-", `len(none)`: nil, `abs(price)`: json.Number("19.90"), `coalesce(none, "", price)`: json.Number("19.90"),
 		`{"19.90": "a"}[price]`: "a", `{"a": 1}[none]`: nil, `{"a": 1, "x": nil}[text]`: nil, `date(none)`: nil, `formatDate(none)`: nil, `date(none)?.Year()`: nil,
 		`int(none) == 5`: false, `int(none) + 1`: nil,
 	} {

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
@@ -37,11 +38,17 @@ func (s *nullSafe) Visit(node *ast.Node) {
 		}
 	case *ast.BinaryNode:
 		switch n.Operator {
+		case "in":
+			if n.Left.Type().Kind() != reflect.String && !areTexts(n.Right) {
+				callFor(node, functionName("in"), n.Left, n.Right)
+				(*node).SetNature(*n.Nature())
+			}
+			return
 		case "&&", "and", "||", "or":
 			asCondition(&n.Left)
 			asCondition(&n.Right)
 		}
-		exact := neverNull(n.Left) && neverNull(n.Right) && n.Type().Kind() != reflect.Float64
+		exact := neverNull(n.Left) && neverNull(n.Right) && n.Type().Kind() != reflect.Float64 && !hasParts(n.Left) && !hasParts(n.Right)
 		if nullSafeOperators[n.Operator] != nil && !exact && !comparesWithConstant(n) {
 			callFor(node, functionName(n.Operator), n.Left, n.Right)
 			if n.Type().Kind() == reflect.Bool {
@@ -75,6 +82,10 @@ func (s *nullSafe) Visit(node *ast.Node) {
 		if !neverNull(n.Node) {
 			s.unlessNull(node, &n.Node, &ast.NilNode{})
 		}
+		if kind := (*node).Type(); kind.Kind() == reflect.String || kind.Kind() == reflect.Interface {
+			callFor(node, functionPrefix+partOfText, *node)
+			(*node).SetType(kind)
+		}
 	}
 }
 
@@ -86,12 +97,16 @@ func (s *nullSafe) function(node *ast.Node, n *ast.BuiltinNode) {
 			s.sum(node, n)
 			n = (*node).(*ast.BuiltinNode)
 		}
+	case "sortBy":
+		if predicate, ok := n.Arguments[1].(*ast.PredicateNode); ok && predicate.Node.Type().Kind() == reflect.Interface {
+			callFor(&predicate.Node, sortKey, predicate.Node)
+		}
 	case "all", "any", "none", "one", "filter", "find", "findIndex", "findLast", "findLastIndex", "count":
 		if len(n.Arguments) > 1 {
 			asCondition(&n.Arguments[1].(*ast.PredicateNode).Node)
 		}
 	}
-	if len(n.Arguments) == 0 || neverNull(n.Arguments[0]) && !slices.Contains([]string{"abs", "mean", "median"}, n.Name) {
+	if len(n.Arguments) == 0 || neverNull(n.Arguments[0]) && exactFunctions[n.Name] == nil && n.Name != "fromBase64" {
 		return
 	}
 	if _, ok := forNull[n.Name]; ok {
@@ -138,6 +153,24 @@ func asCondition(node *ast.Node) {
 	if (*node).Type().Kind() == reflect.Interface {
 		callFor(node, condition, *node)
 	}
+}
+
+// areTexts is true for a list of texts that is written out.
+func areTexts(node ast.Node) bool {
+	list, ok := node.(*ast.ArrayNode)
+	return ok && !slices.ContainsFunc(list.Nodes, func(item ast.Node) bool {
+		_, text := item.(*ast.StringNode)
+		return !text
+	})
+}
+
+// hasParts is true for a list or an object that is written out, in which may be exact numbers.
+func hasParts(node ast.Node) bool {
+	switch node.(type) {
+	case *ast.ArrayNode, *ast.MapNode:
+		return true
+	}
+	return false
 }
 
 func isLiteral(node ast.Node) bool {
@@ -264,7 +297,7 @@ func numbers(a, b any) (x, y decimal, ok bool) {
 // divide refuses what would be infinite.
 func divide(a, b any) any {
 	quotient := runtime.Divide(a, b)
-	if math.IsInf(quotient, 0) || math.IsNaN(quotient) {
+	if !isFinite(quotient) {
 		panic(reason("it divides by 0"))
 	}
 	return quotient
@@ -278,8 +311,8 @@ func power(a, b any) any {
 		}
 	}
 	result := runtime.Exponent(a, b)
-	if math.IsInf(result, 0) || math.IsNaN(result) {
-		panic(reason("its result is no number, or too large a one"))
+	if !isFinite(result) {
+		panic(noNumber)
 	}
 	return asShown(result)
 }
@@ -291,6 +324,10 @@ func negate(args ...any) (any, error) {
 		return nil, nil
 	case time.Duration:
 		return -v, nil
+	case int, int64:
+		if n, _ := wholeOf(v); n == math.MinInt {
+			return negate(json.Number(strconv.Itoa(n)))
+		}
 	case json.Number:
 		if exact, ok := parseDecimal(v.String()); ok {
 			return decimal{new(big.Int).Neg(exact.digits), exact.scale}.number(), nil
@@ -298,6 +335,22 @@ func negate(args ...any) (any, error) {
 		return nil, reason("it takes a number")
 	}
 	return runtime.Negate(args[0]), nil
+}
+
+// wholeLetters is a part of a text, which is counted in bytes, and must not begin or end inside a letter.
+func wholeLetters(args ...any) (any, error) {
+	if text, ok := args[0].(string); ok && !utf8.ValidString(text) {
+		return nil, reason("it cuts a letter in two, because it counts an accented letter as two or more; use split, replace or a regular expression")
+	}
+	return args[0], nil
+}
+
+// keyToSortBy is an exact number as one that the language can compare.
+func keyToSortBy(args ...any) (any, error) {
+	if digits, ok := args[0].(json.Number); ok {
+		return plainNumber(digits), nil
+	}
+	return args[0], nil
 }
 
 // holds is the value of a condition.
@@ -324,17 +377,41 @@ func asShown(number float64) float64 {
 	return shown
 }
 
-func equal(a, b any) any { return runtime.Equal(a, b) }
+func equal(a, b any) any { return same(a, b) }
+
+// wholeOf is a whole number of the machine.
+func wholeOf(value any) (n int, ok bool) {
+	switch v := value.(type) {
+	case int:
+		return v, true
+	case int64:
+		return int(v), true
+	}
+	return 0, false
+}
 
 func arithmetic(operator string, other func(a, b any) any) func(a, b any) any {
 	return func(a, b any) any {
 		x, y, ok := numbers(a, b)
 		if !ok {
 			result := other(a, b)
-			if number, isFloat := result.(float64); isFloat {
-				return asShown(number)
+			switch result := result.(type) {
+			case float64:
+				if !isFinite(result) {
+					panic(noNumber)
+				}
+				return asShown(result)
+			case int:
+				left, _ := wholeOf(a)
+				right, _ := wholeOf(b)
+				if !wraps(operator, left, right, result) {
+					return result
+				}
+				x, _ = decimalOf(a)
+				y, _ = decimalOf(b)
+			default:
+				return result
 			}
-			return result
 		}
 		result, ok := calculate(operator, x, y)
 		if !ok {
@@ -356,8 +433,10 @@ func comparison(holds func(order int) bool, other func(a, b any) any) func(a, b 
 const (
 	operatorPrefix = "operator "
 
-	negative  = functionPrefix + "of a sign"
-	condition = functionPrefix + "of a condition"
+	negative   = functionPrefix + "of a sign"
+	condition  = functionPrefix + "of a condition"
+	partOfText = "of a part of a text"
+	sortKey    = functionPrefix + "of a key to sort by"
 )
 
 // functionName is one that no expression can write.
@@ -366,23 +445,39 @@ func functionName(operator string) string { return operatorPrefix + operator }
 // kindOf is the kind of a node's values: what calculates with numbers of which one is a float gives a float.
 func kindOf(node ast.Node) reflect.Kind {
 	call, ok := node.(*ast.CallNode)
-	if !ok || len(call.Arguments) != 2 {
+	if !ok {
 		return node.Type().Kind()
 	}
 	callee, _ := call.Callee.(*ast.IdentifierNode)
-	a, b := kindOf(call.Arguments[0]), kindOf(call.Arguments[1])
-	if callee == nil || !isNumberKind(a) || !isNumberKind(b) {
+	kind, numbers := kindOfAll(call.Arguments)
+	if callee == nil || !numbers {
 		return node.Type().Kind()
 	}
 	switch callee.Value {
-	case functionName("+"), functionName("-"), functionName("*"), functionName("%"):
-		if a == reflect.Float64 || b == reflect.Float64 {
-			return reflect.Float64
-		}
-	case functionName("/"), functionName("**"), functionName("^"):
+	case functionName("+"), functionName("-"), functionName("*"), functionName("%"), functionPrefix + "max", functionPrefix + "min":
+		return kind
+	case functionName("/"), functionName("**"), functionName("^"), functionPrefix + "mean", functionPrefix + "median":
 		return reflect.Float64
 	}
 	return node.Type().Kind()
+}
+
+// kindOfAll is a float if one of the nodes, or of a list that is written out, is. numbers is false if one is no number.
+func kindOfAll(nodes []ast.Node) (kind reflect.Kind, numbers bool) {
+	kind = reflect.Int
+	for _, node := range nodes {
+		of := kindOf(node)
+		if list, ok := node.(*ast.ArrayNode); ok {
+			of, _ = kindOfAll(list.Nodes)
+		}
+		switch {
+		case !isNumberKind(of):
+			return reflect.Interface, false
+		case of == reflect.Float64:
+			kind = of
+		}
+	}
+	return kind, len(nodes) > 0
 }
 
 var nullSafeFunctions = func() (options []expr.Option) {
@@ -405,7 +500,8 @@ var nullSafeFunctions = func() (options []expr.Option) {
 		}
 		options = append(options, expr.Function(functionName(operator), call, signature), countedOption(functionName(operator), call))
 	}
-	return append(options, expr.Function(negative, negate, new(func(any) any)), expr.Function(condition, holds, new(func(any) bool)))
+	return append(options, expr.Function(negative, negate, new(func(any) any)), expr.Function(condition, holds, new(func(any) bool)),
+		expr.Function(functionName("in"), isIn, new(func(any, any) bool)), expr.Function(functionPrefix+partOfText, wholeLetters, new(func(any) any)), expr.Function(sortKey, keyToSortBy, new(func(any) any)))
 }()
 
 // mismatches is the pass that refuses texts where numbers are meant, which is a CSV's usual case, in
