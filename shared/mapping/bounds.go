@@ -17,7 +17,8 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// An evaluation has a number of steps and an amount of memory. Each turn of a loop takes the steps of what is
+// An evaluation has a number of steps and an amount of memory, and all that the expressions of a row give has that
+// memory together. Each turn of a loop takes the steps of what is
 // evaluated in it, and what goes through values or makes them takes steps and memory by their size, before
 // it does. A row whose evaluation runs out of either fails.
 var mostSteps, mostMemory = 1_000_000, 32 << 20
@@ -30,6 +31,8 @@ const (
 	// valueSize is the memory of one value in a list, mapSize that of a map with few entries, and mapSteps are
 	// those that have a loop which makes maps end before they are too much memory.
 	valueSize, mapSize, mapSteps = 16, 400, 25
+	// mostTimes is how often the language repeats a text.
+	mostTimes = 1_000_000
 	// looks is how many steps there are between two looks at the context.
 	looks = 10_000
 	// mostPattern is how many instructions a regular expression may have, where each takes a part of a step
@@ -45,7 +48,9 @@ func (b bound) Error() string { return string(b) }
 const (
 	tooLong   bound = "it takes more than 1,000,000 steps"
 	tooLarge  bound = "it needs more than 32 MiB of memory"
+	tooMany   bound = "with it, the row's values need more than 32 MiB of memory"
 	tooDeep   bound = "it goes through lists that are nested more than 100 times"
+	oftener   bound = "it repeats a text more than 1,000,000 times"
 	tooMighty bound = "the regular expression has more than 10,000 parts"
 )
 
@@ -80,6 +85,26 @@ func (b *budget) hold(size int) error {
 		return tooLarge
 	}
 	return b.spend(size / textsAStep)
+}
+
+// keep holds what an expression gives against the memory of its row. counted is false for a program that has not
+// counted.
+func (s *Scope) keep(ctx context.Context, value any, counted bool) error {
+	const small = 4 << 10 // a row of such values is no burden
+	if !counted {
+		if text, ok := value.(string); ok && len(text) < small || isSmall(value) {
+			return nil
+		}
+		s.budget = newBudget(ctx)
+	}
+	size, err := s.weigh(value) // who gets it goes through it
+	if err != nil || size < small {
+		return err
+	}
+	if s.kept += size; s.kept > mostMemory {
+		return tooMany
+	}
+	return nil
 }
 
 // times multiplies what is not negative, and stops at what nothing can hold.
@@ -164,7 +189,10 @@ var costs = map[string]func(b *budget, args []any) error{
 	"repeat": func(b *budget, args []any) error {
 		text, _ := args[0].(string)
 		count, _ := args[1].(int)
-		return b.hold(times(len(text), max(count, 0)))
+		if err := b.hold(times(len(text), max(count, 0))); err != nil || count <= mostTimes {
+			return err
+		}
+		return oftener
 	},
 	"replace": func(b *budget, args []any) error {
 		text, old, replacement := textAt(args, 0), textAt(args, 1), textAt(args, 2)

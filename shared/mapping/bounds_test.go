@@ -217,3 +217,46 @@ func TestLoopsEndWithTheContext(t *testing.T) {
 		}
 	}
 }
+
+// The language repeats a text no oftener than it says.
+func TestRepeatingTooOften(t *testing.T) {
+	t.Parallel()
+	for _, expression := range []string{`repeat("x", size * 1000)`, `repeat("x", 1000001)`, `repeat("", size * 1000)`} {
+		if _, err := evalHostile(t.Context(), expression); err == nil || !strings.Contains(err.Error(), "it repeats a text more than 1,000,000 times") {
+			t.Errorf("%s: %v", expression, err)
+		}
+	}
+}
+
+// What the expressions of a row give is bounded together, and a row begins anew.
+func TestMemoryIsThatOfARow(t *testing.T) {
+	defer mapping.SetBounds(1_000_000, 4<<20)()
+	for name, expression := range map[string]string{
+		"a text that is made": `repeat("xy", 700000)`, "a text of a column": `text + "!"`, "a list": `map(1..60000, #)`, "a list of texts": `split(texts, ",")`, "texts of a loop": `map(1..20, texts + "")`, "an object": `{"a": text + "", "b": ""}`,
+	} {
+		scope := typedScope(map[string]any{"text": strings.Repeat("a", 1_300_000), "texts": strings.Repeat("a,", 40_000), "small": "a"})
+		large, err := scope.Compile(expression)
+		if err != nil {
+			t.Fatal(err)
+		}
+		small, err := scope.Compile(`small + "!"`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			scope.Begin()
+			var fault *mapping.Error
+			values := 0
+			for ; fault == nil && values < 10; values++ {
+				_, err = large.Eval(t.Context())
+				fault, _ = errors.AsType[*mapping.Error](err)
+			}
+			if values < 2 || values > 8 || fault == nil || !strings.Contains(err.Error(), "the row's values need more than 32 MiB") || !strings.Contains(err.Error(), expression) {
+				t.Errorf("%s: value %d of the row: %v", name, values, err)
+			}
+			if _, err := small.Eval(t.Context()); err != nil {
+				t.Errorf("%s: a small value: %v", name, err)
+			}
+		}
+	}
+}

@@ -85,8 +85,9 @@ type Scope struct {
 	// env is what a program reads: the cells it uses, copied there before it runs.
 	env     map[string]any
 	machine vm.VM
-	// budget is that of the evaluation.
+	// budget is that of the evaluation, and kept how much the row's expressions have given.
 	budget
+	kept int
 }
 
 // NewScope returns the scope for rows with these columns.
@@ -130,6 +131,9 @@ func (s *Scope) declare() {
 		s.types[columnPrefix+name] = kind
 	}
 }
+
+// Begin begins a row, whose values are held against its bound.
+func (s *Scope) Begin() { s.kept = 0 }
 
 // Program is a compiled expression.
 type Program struct {
@@ -275,8 +279,8 @@ func (p *Program) Eval(ctx context.Context) (any, error) {
 		s.budget = newBudget(ctx)
 	}
 	value, err := s.machine.Run(program, s.env)
-	if err == nil && program == p.counted {
-		_, err = s.weigh(value) // who gets it goes through it
+	if err == nil {
+		err = s.keep(ctx, value, program == p.counted)
 	}
 	if err == nil {
 		return value, nil

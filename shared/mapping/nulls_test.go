@@ -30,6 +30,7 @@ func expectValues(t *testing.T, scope *mapping.Scope, values map[string]any) {
 			t.Errorf("%s: %v", expression, err)
 			continue
 		}
+		scope.Begin()
 		if got, err := program.Eval(t.Context()); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s = %#v, %v; want %#v", expression, got, err, want)
 		}

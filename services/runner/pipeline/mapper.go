@@ -107,6 +107,7 @@ func (m *mapper) apply(ctx context.Context, r *row.Row) (size int, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
+	m.scope.Begin()
 	if m.where != nil {
 		keep, err := m.where.True(ctx)
 		if err != nil {
