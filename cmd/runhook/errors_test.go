@@ -361,7 +361,7 @@ func (g *gallery) rows(s *site, i *instance) {
 		g.add(fmt.Sprintf("%q", lines[min(int(fault.Row), len(lines)-1)]), rowSaid(fault))
 	}
 	s.write("values.csv", "text\nforty\n")
-	for n, expression := range []string{"int(text)", "float(text)", "number(text)", "date(text)", `date(text, "dd.MM.yyyy")`, `split(text, ",")[7]`, `text matches text + "["`, "number(1) / 0", `repeat(text + "!", 30000000)`} {
+	for n, expression := range []string{"int(text)", "float(text)", "number(text)", "date(text)", `date(text, "dd.MM.yyyy")`, `split(text, ",")[7]`, `text matches text + "["`, "number(1) / 0", `repeat(text + "!", int("30000000"))`} {
 		doc := g.tried(s, i, errorTask(fmt.Sprintf("55555555-5555-4555-8555-%012d", n), fmt.Sprintf("V%d", n), "values.csv", "value: '"+expression+"'", "csv: {connection: here, path: values-out.csv, action: replace}", ""))
 		if len(doc.Errors) != 1 {
 			g.t.Errorf("%s: %+v", expression, doc)

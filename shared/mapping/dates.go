@@ -70,6 +70,22 @@ next:
 	return out.String(), nil
 }
 
+// formatOf is the format of a layout.
+func formatOf(layout string) string {
+	var out strings.Builder
+	for rest := layout; rest != ""; {
+		format, length := rest[:1], 1
+		for _, l := range letters {
+			if strings.HasPrefix(rest, l.layout) && (len(l.layout) > length || format == rest[:1]) {
+				format, length = l.format, len(l.layout)
+			}
+		}
+		out.WriteString(format)
+		rest = rest[length:]
+	}
+	return out.String()
+}
+
 // hasShortYear reports whether a layout has a year of two digits.
 func hasShortYear(layout string) bool {
 	return strings.Contains(strings.ReplaceAll(layout, "2006", ""), "06")
@@ -88,7 +104,7 @@ func parseFormat(text, layout string, zone *time.Location) (time.Time, error) {
 		parsed, err = time.ParseInLocation(strings.Replace(layout, "-07:00", other, 1), text, zone)
 	}
 	if err != nil {
-		return parsed, reason("the text is not a date of that format")
+		return parsed, reason("the text is not a date like " + formatOf(layout))
 	}
 	return parsed, nil
 }

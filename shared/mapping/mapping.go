@@ -330,7 +330,8 @@ func (p *Program) True(ctx context.Context) (bool, error) {
 // locate keeps of an error where the machine was. Its own words may quote a cell.
 func (p *Program) locate(err error) *Error {
 	located := &Error{}
-	if at, ok := errors.AsType[*file.Error](err); ok && at.From < at.To && at.To <= len(p.text) {
+	at, known := errors.AsType[*file.Error](err)
+	if known && at.From < at.To && at.To <= len(p.text) {
 		located.Part, located.At = string(p.text[at.From:at.To]), at.From+1
 	}
 	if why, ok := errors.AsType[bound](err); ok {
@@ -340,6 +341,8 @@ func (p *Program) locate(err error) *Error {
 		}
 	} else if why, ok := errors.AsType[reason](err); ok {
 		located.Reason = string(why)
+	} else if known {
+		located.Reason = reasonOf(at.Message)
 	}
 	return located
 }

@@ -111,9 +111,9 @@ func TestExactNumbers(t *testing.T) {
 	}
 	for expression, why := range map[string]string{
 		`price / 0`: "divides by 0", `float / int("0")`: "divides by 0", `whole / 0`: "divides by 0", `number(text)`: "the text is not a number", `int(text)`: "the text is not a whole number", `float(text)`: "the text is not a number",
-		`date(text)`: "the text is not a date like 2026-01-31", `date(text, "yyyy")`: "the text is not a date of that format", `date(float)`: "it takes a text or a date",
+		`date(text)`: "the text is not a date like 2026-01-31", `date(text, "yyyy")`: "the text is not a date like yyyy", `date(float)`: "it takes a text or a date",
 		`date("2026-01-31", "yyyy-MM-dd", "Nowhere")`: "is a time zone", `number("1", ";")`: "decimal mark", `round(text)`: "the text is not a number",
-		`number("1e999999")`: "not a number", `price + text`: "fails for this row", `round(1.5, -1)`: "how many digits",
+		`number("1e999999")`: "not a number", `price + text`: "it cannot take a number and a text together", `round(1.5, -1)`: "how many digits",
 	} {
 		program, err := scope.Compile(expression)
 		if err != nil {

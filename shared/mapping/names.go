@@ -145,7 +145,8 @@ func (r *resolver) Visit(node *ast.Node) {
 		}
 	case *ast.CallNode:
 		if callee, ok := n.Callee.(*ast.IdentifierNode); ok {
-			if name, ok := strings.CutPrefix(callee.Value, columnPrefix); ok {
+			name, ok := strings.CutPrefix(callee.Value, columnPrefix)
+			if _, ours := functions[name]; ok && !ours { // what is wrong with a call of ours is said already
 				r.unknown = slices.DeleteFunc(r.unknown, func(unknown string) bool { return unknown == name })
 				r.named = ""
 				r.failFirst(callee, "unknown function %s%s", name, nearest.Hint(name, functionNames))

@@ -242,8 +242,8 @@ func (f *forecast) builtin(n *ast.BuiltinNode) (steps int) {
 	if len(n.Arguments) == 0 {
 		return 1
 	}
-	if count, ok := n.Arguments[len(n.Arguments)-1].(*ast.IntegerNode); ok && n.Name == "repeat" && count.Value > mostMemory {
-		f.refuse(n, tooLarge)
+	if count, ok := n.Arguments[len(n.Arguments)-1].(*ast.IntegerNode); ok && n.Name == "repeat" && count.Value > mostTimes {
+		f.refuse(n, oftener)
 	}
 	steps = 1 + f.least(n.Arguments[0])
 	turns := f.length(n.Arguments[0])
