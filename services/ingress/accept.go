@@ -100,8 +100,8 @@ func parameters(rc *fasthttp.RequestCtx, def *task.Definition) (task.Values, err
 		return nil, wrongPlace(faults)
 	}
 	values, err := def.Resolve(body.given)
-	if len(body.others) > 0 && (err == nil || len(body.given) == 0) {
-		if faults := unread(def, body.others, values); len(faults) > 0 {
+	if query := rc.QueryArgs(); len(body.others)+query.Len() > 0 && (err == nil || len(body.given) == 0) {
+		if faults := unread(def, body.others, query, values); len(faults) > 0 {
 			return nil, wrongPlace(faults)
 		}
 	}

@@ -51,6 +51,9 @@ func parseBody(body []byte) (content, error) {
 	if bytes.Count(body, []byte("["))+bytes.Count(body, []byte("{")) > maxBrackets {
 		return content{}, fmt.Errorf("the body has more than %d brackets", maxBrackets)
 	}
+	if bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")) {
+		return content{}, errors.New("the body is XML or HTML; send JSON")
+	}
 	parsed, err := hujson.Parse(body)
 	if err != nil {
 		message := strings.TrimPrefix(err.Error(), "hujson: ")

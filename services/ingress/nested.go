@@ -1,28 +1,23 @@
 package ingress
 
 import (
-	"bytes"
-	"encoding/base64"
 	"fmt"
-	"maps"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/tailscale/hujson"
+	"github.com/valyala/fasthttp"
 
 	"runhook/shared/task"
 	"runhook/shared/web"
 )
 
-// maxTexts bounds how often JSON is looked for in a text of JSON in a text.
-const maxTexts = 3
-
-// unread finds what was meant to be read and is not: below the other members of the body, QueryParameters or
-// a parameter of the task that QueryParameters gives no value. Flows wrap bodies, as in {"body": {…}}, as a
-// text that holds JSON, and in base64, and to ignore what is inside would start the run with the wrong filter.
-func unread(def *task.Definition, others []member, values task.Values) []web.Fault {
+// unread finds what was meant to be read and is not: below the other members of the body, or in a value of the
+// query string, QueryParameters or a parameter of the task that QueryParameters gives no value. Flows wrap bodies,
+// as in {"body": {…}}, as a text, and in base64, and to ignore what is inside would start the run with the wrong
+// filter.
+func unread(def *task.Definition, others []member, query *fasthttp.Args, values task.Values) []web.Fault {
 	s := search{keys: map[string]string{}, values: values}
 	for i, key := range def.Keys() {
 		for _, name := range []string{def.Parameters[i].Name, def.Parameters[i].Filter} {
@@ -33,6 +28,10 @@ func unread(def *task.Definition, others []member, values task.Values) []web.Fau
 	for _, other := range others {
 		s.below(other.value, []string{other.name}, maxTexts)
 	}
+	s.inQuery = true
+	for name, value := range query.All() {
+		s.text(string(value), []string{string(name)}, maxTexts)
+	}
 	return s.faults
 }
 
@@ -42,6 +41,8 @@ type search struct {
 	keys   map[string]string
 	values task.Values
 	faults []web.Fault
+	// inQuery: what is searched is in the query string.
+	inQuery bool
 }
 
 // below searches a value, to which the path leads. texts is how many texts within each other are opened.
@@ -70,16 +71,7 @@ func (s *search) below(value hujson.ValueTrimmed, path []string, texts int) {
 		if value.Kind() != '"' {
 			return
 		}
-		text := value.String()
-		if inside := jsonIn(text); inside != nil && texts > 0 {
-			s.below(inside, path, texts-1)
-		} else if strings.Contains(strings.ToLower(text), queryParameters) {
-			s.report(path, "is a text that names QueryParameters")
-		} else if form, err := url.ParseQuery(strings.TrimPrefix(text, "?")); err == nil && strings.Contains(text, "=") {
-			for _, name := range slices.Sorted(maps.Keys(form)) {
-				s.named(name, path)
-			}
-		}
+		s.text(value.String(), path, texts)
 	}
 }
 
@@ -114,25 +106,9 @@ func (s *search) report(path []string, what string) {
 		name.WriteString(part)
 	}
 	shown := shorten(name.String())
-	s.faults = append(s.faults, web.Fault{Name: shown, Detail: fmt.Sprintf("the member %q %s, and nothing below another member is read", shown, what)})
-}
-
-// jsonIn is the object or array that a text holds, as it is or in base64, as the $content of flows is; nil
-// for any other text.
-func jsonIn(text string) hujson.ValueTrimmed {
-	data := []byte(text)
-	for _, coding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-		if decoded, err := coding.DecodeString(strings.TrimRight(text, "=")); err == nil {
-			data = decoded
-		}
+	detail := fmt.Sprintf("the member %q %s, and nothing below another member is read", shown, what)
+	if s.inQuery {
+		detail = fmt.Sprintf("the value %q of the query string %s, and nothing there is read", shown, what)
 	}
-	data = bytes.TrimSpace(bytes.TrimPrefix(data, byteOrderMark))
-	if len(data) == 0 || data[0] != '{' && data[0] != '[' || bytes.Count(data, []byte("["))+bytes.Count(data, []byte("{")) > maxBrackets {
-		return nil
-	}
-	parsed, err := hujson.Parse(data)
-	if err != nil {
-		return nil
-	}
-	return parsed.Value
+	s.faults = append(s.faults, web.Fault{Name: shown, Detail: detail})
 }
