@@ -131,6 +131,12 @@ func (k *keeper) lookAtStream(ctx context.Context, has, wanted jetstream.StreamC
 			continue
 		}
 		k.mend(ctx, d, func() error {
+			if has.Name == jet.EventsStream {
+				return updateEvents(ctx, k.tasks.store, func(_ context.Context, has jetstream.StreamConfig) (jetstream.StreamConfig, error) {
+					s.set(&has, &wanted)
+					return has, nil
+				})
+			}
 			next := has
 			s.set(&next, &wanted)
 			if _, err := k.tasks.store.JS.UpdateStream(ctx, next); err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 
@@ -114,42 +115,67 @@ func makeSlice(ctx context.Context, s *jet.Store, slice jet.Slice) error {
 // ever made. A slice without any is left out: nats-server 2.15.2 looks through all events for a source of which there
 // is none, when it is added and at each start after a kill (findings/nats-server-empty-source.sh). Where a server
 // knows of no copy of a slice, because all have passed their retention, it begins behind those that there were.
-// Several processes may do it at once: the one that is late undoes what the other has done, until the next look.
 func keepSources(ctx context.Context, s *jet.Store) error {
-	for {
-		err := updateSources(ctx, s)
-		// The client library's word for an answer with other sources: another process has updated them since.
-		if !errors.Is(err, jetstream.ErrStreamSourceNotSupported) {
-			return err
-		}
-	}
-}
-
-// KeepSources has the events copy what they are to copy.
-func (b *Bus) KeepSources(ctx context.Context) error { return keepSources(ctx, b.store) }
-
-// updateSources is keepSources where no other process does it at once.
-func updateSources(ctx context.Context, s *jet.Store) error {
-	all, there, err := slicesThere(ctx, s)
-	if err != nil {
-		return err
-	}
-	number, err := s.Next(ctx)
-	if err != nil {
-		return jet.Explain(err)
-	}
-	copied, err := s.Copied(ctx)
-	if err != nil {
-		return err
-	}
 	events, err := s.JS.Stream(ctx, jet.EventsStream)
 	if err != nil {
 		return jet.Explain(err)
 	}
 	has := events.CachedInfo().Config
+	next, err := copying(ctx, s, has)
+	if err != nil || reflect.DeepEqual(next, has) {
+		return err
+	}
+	return updateEvents(ctx, s, func(ctx context.Context, has jetstream.StreamConfig) (jetstream.StreamConfig, error) {
+		return copying(ctx, s, has)
+	})
+}
+
+// KeepSources has the events copy what they are to copy.
+func (b *Bus) KeepSources(ctx context.Context) error { return keepSources(ctx, b.store) }
+
+// updateEvents changes the stream of events. One process does it at a time: a source that another one has just added
+// would be dropped, and what the server had copied from it, but not stored yet, would be copied again.
+func updateEvents(ctx context.Context, s *jet.Store, change func(context.Context, jetstream.StreamConfig) (jetstream.StreamConfig, error)) error {
+	err := s.InTurn(ctx, func(ctx context.Context) error {
+		if err := s.AwaitCopying(ctx); err != nil {
+			return err
+		}
+		events, err := s.JS.Stream(ctx, jet.EventsStream)
+		if err != nil {
+			return jet.Explain(err)
+		}
+		has := events.CachedInfo().Config
+		next, err := change(ctx, has)
+		if err != nil || reflect.DeepEqual(next, has) {
+			return err
+		}
+		_, err = s.JS.UpdateStream(ctx, next)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("change stream %s: %w", jet.EventsStream, jet.Explain(err))
+	}
+	return nil
+}
+
+// copying is the stream of events with the sources that it is to have. A slice that it copies stays one of them until
+// it is sealed.
+func copying(ctx context.Context, s *jet.Store, has jetstream.StreamConfig) (jetstream.StreamConfig, error) {
+	all, there, err := slicesThere(ctx, s)
+	if err != nil {
+		return has, err
+	}
+	number, err := s.Next(ctx)
+	if err != nil {
+		return has, jet.Explain(err)
+	}
+	copied, err := s.Copied(ctx)
+	if err != nil {
+		return has, err
+	}
 	begins := map[string]uint64{}
 	for _, source := range has.Sources {
-		begins[source.Name] = source.OptStartSeq
+		begins[source.Name] = max(source.OptStartSeq, 1)
 	}
 	next, made := has, jet.MadeUntil(has)
 	next.Subjects, next.Sources = nil, nil
@@ -163,16 +189,18 @@ func updateSources(ctx context.Context, s *jet.Store) error {
 		}
 		final, err := finalsUntil(ctx, s, slice)
 		if err != nil {
-			return err
+			return has, err
 		}
-		begin, idle := max(begins[slice.StreamName()], 1), s.Settled
+		begin, isSource := begins[slice.StreamName()]
+		begin = max(begin, 1)
+		idle := s.Settled
 		if slice.End > number { // new runs are in it: each move costs a write of its own
 			idle = max(idle, has.MaxAge/2)
 		}
 		if last := info.State; last.LastSeq >= begin && time.Since(last.LastTime) > idle && copied.Has(slice.StreamName(), final) {
 			begin = last.LastSeq + 1
 		}
-		if final > 0 {
+		if final > 0 || isSource {
 			next.Sources = append(next.Sources, slice.Source(begin))
 		} else if spare == nil {
 			spare = slice.Source(begin)
@@ -185,13 +213,10 @@ func updateSources(ctx context.Context, s *jet.Store) error {
 		return a.Name == b.Name && a.OptStartSeq == b.OptStartSeq
 	})
 	if same && len(has.Subjects) == 0 && made == jet.MadeUntil(has) {
-		return nil
+		return has, nil
 	}
 	next.Metadata = withMetadata(has.Metadata, jet.MadeKey, made.String())
-	if _, err := s.JS.UpdateStream(ctx, next); err != nil {
-		return fmt.Errorf("have stream %s copy the slices that there are: %w", jet.EventsStream, jet.Explain(err))
-	}
-	return nil
+	return next, nil
 }
 
 // finalsUntil is the sequence of the last final document of a slice, 0 for none.

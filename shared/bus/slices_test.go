@@ -539,6 +539,13 @@ func TestKilledWhileASliceIsMadeOrSealed(t *testing.T) {
 	for range 20 {
 		end(t, next, request, bustest.Submit(t, next, request))
 	}
+	proctest.Until(t, func() error {
+		counts, err := bustest.EventCounts(t.Context(), store.Bus)
+		if err == nil && len(counts) < 45 {
+			err = fmt.Errorf("there are events of %d runs", len(counts))
+		}
+		return errors.Join(err, store.KeepSources(t.Context()))
+	})
 	config = stream(t, store.Bus, "KV_runs_1").CachedInfo().Config
 	config.Metadata = map[string]string{jet.SealedKey: time.Now().UTC().Format(time.RFC3339)}
 	if _, err := js.UpdateStream(t.Context(), config); err != nil {

@@ -106,8 +106,8 @@ func (t Topology) streams() []jetstream.StreamConfig {
 	rows := t.stream(jet.RowsStream, 7, jet.RowChunks, jet.RowMeta)
 	rows.MaxAge, rows.AllowRollup = t.Retention+moreThanRuns, true
 
-	return []jetstream.StreamConfig{
-		requests, keys, events, t.progress(), t.bucket(jet.ControlStream, 0.5, jet.Control), t.bucket(jet.TasksStream, 2, jet.Tasks), rows,
+	return []jetstream.StreamConfig{ // the events are changed in a turn, of which KV_control says whose it is
+		requests, keys, t.bucket(jet.ControlStream, 0.5, jet.Control), events, t.progress(), t.bucket(jet.TasksStream, 2, jet.Tasks), rows,
 	}
 }
 
@@ -190,7 +190,7 @@ func (b *Bus) Fit(ctx context.Context, topology *Topology) error {
 		if _, isSlice := b.store.Layout.Named(config.Name); isSlice && made[config.Name] == nil {
 			continue // Ahead makes it
 		}
-		if _, err := b.store.JS.CreateOrUpdateStream(ctx, config); err != nil {
+		if err := b.fitStream(ctx, config, made[config.Name] != nil); err != nil {
 			err = fmt.Errorf("make stream %s: %w", config.Name, jet.Explain(err))
 			if len(done) > 0 {
 				err = fmt.Errorf("%w; %s are made and stay: run it again once that is mended", err, strings.Join(done, ", "))
@@ -206,6 +206,23 @@ func (b *Bus) Fit(ctx context.Context, topology *Topology) error {
 		return fmt.Errorf("write the store id: %w", jet.Explain(err))
 	}
 	return b.Open(ctx)
+}
+
+// fitStream makes a stream, or changes the one that there is.
+func (b *Bus) fitStream(ctx context.Context, config jetstream.StreamConfig, there bool) error {
+	if config.Name != jet.EventsStream {
+		_, err := b.store.JS.CreateOrUpdateStream(ctx, config)
+		return err
+	}
+	if !there {
+		if _, err := b.store.JS.CreateStream(ctx, config); !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			return err
+		}
+	}
+	return updateEvents(ctx, b.store, func(_ context.Context, has jetstream.StreamConfig) (jetstream.StreamConfig, error) {
+		config.Metadata = nil // what it says is of its sources
+		return changed(has, config)
+	})
 }
 
 // fitted fills a topology from what there is, and returns the streams as they are to be, and as they are

@@ -46,6 +46,8 @@ const (
 	RepairSubject = "$KV.control.repair"
 	// LayoutSubject has what RUNS is to say of the layout, where it had one bucket for all runs at first.
 	LayoutSubject = "$KV.control.layout"
+	// TurnSubject says whether a process is in its turn.
+	TurnSubject = "$KV.control.turn"
 	// SkippedRequests takes the messages that move the sequence of RUNS on, and SkippedKeys those that only see
 	// whether the bucket of keys takes any.
 	SkippedRequests = "run.skipped"
