@@ -80,6 +80,12 @@ func TestBackupOfSlices(t *testing.T) {
 	if !strings.HasPrefix(other.config(t, fmt.Sprintf("KV_runs_%d", next/10)).Name, "KV_runs_") {
 		t.Error("the next run has no slice")
 	}
+	// Numbers that were passed over have none.
+	if was, err := r.Jet().Slices(t.Context()); err != nil {
+		t.Fatal(err)
+	} else if is, err := other.Jet().Slices(t.Context()); err != nil || len(is) != len(was)+2 {
+		t.Errorf("%d slices were made for the next runs: %v", len(is)-len(was), err)
+	}
 	other.Restart()
 	other.awaitReady(t)
 	last := other.execute(t)
@@ -88,7 +94,7 @@ func TestBackupOfSlices(t *testing.T) {
 			t.Errorf("run %s has %d events", n, count)
 		}
 	}
-	// Numbers that were passed over need no slices, and those that are left behind are sealed.
+	// The slices that are left behind are sealed.
 	keeper := other.Unheld.Slices()
 	other.Jet().Settled = 0
 	proctest.Until(t, func() error {

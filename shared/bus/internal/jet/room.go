@@ -143,9 +143,11 @@ func (s *Store) ahead(ctx context.Context) (next, end run.Number, certain bool, 
 	last := s.Layout.SliceOf(s.Layout.SliceOf(next).End)
 	var failed error
 	for made < last.End {
-		// Numbers that a restore has passed over need no slice.
-		slice := s.Layout.SliceOf(s.Numbers.Of(s.Numbers.Upto(made-min(made, 1)) + 1))
-		if failed = s.make(ctx, slice); failed != nil {
+		var slice Slice
+		if slice, failed = s.behind(ctx, made, next); failed == nil {
+			failed = s.make(ctx, slice)
+		}
+		if failed != nil {
 			break
 		}
 		made = slice.End
@@ -172,6 +174,24 @@ func (s *Store) ahead(ctx context.Context) (next, end run.Number, certain bool, 
 		end = at.End
 	}
 	return next, end, true, failed
+}
+
+// behind is the first slice behind those up to made that a request is in, that of the next one at the latest: numbers
+// that a restore or a repair has passed over need none.
+func (s *Store) behind(ctx context.Context, made, next run.Number) (Slice, error) {
+	sequence := s.Numbers.Upto(made-min(made, 1)) + 1
+	number := s.Numbers.Of(sequence)
+	if number < next {
+		switch first, err := s.Runs.LeaderFollowing(ctx, Requests, sequence); {
+		case err == nil:
+			number = min(next, s.Numbers.Of(first.Sequence))
+		case errors.Is(err, ErrMissing):
+			number = next
+		default:
+			return Slice{}, fmt.Errorf("%w: look for the request behind the slices that were made: %w", run.ErrUnavailable, Explain(err))
+		}
+	}
+	return s.Layout.SliceOf(number), nil
 }
 
 func (s *Store) make(ctx context.Context, slice Slice) error {
