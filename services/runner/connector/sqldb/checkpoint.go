@@ -132,5 +132,6 @@ func (DestinationKind) Forget(ctx context.Context, job connector.Job) error {
 	if _, err := db.ExecContext(ctx, database.checkpoints().remove, fenceKey(job.Fence)...); err != nil {
 		return explain(ctx, database, err)
 	}
+	settle(ctx, database, db)
 	return nil
 }

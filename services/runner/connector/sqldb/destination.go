@@ -562,6 +562,9 @@ func (d *Destination) Close() (kept bool) {
 			statement.Close()
 		}
 	}
+	if !d.trial {
+		settle(context.Background(), d.dialect, d.conn)
+	}
 	d.conn.Close()
 	d.db.Close()
 	return true

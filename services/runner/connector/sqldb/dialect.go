@@ -36,6 +36,8 @@ type dialect interface {
 	begin() string
 	// waits is the statement that bounds how long the connection's further statements wait for others.
 	waits(longest time.Duration) string
+	// settles is the statement after which the connection's close has nothing left to write.
+	settles() string
 	// missingOnly makes an insert leave out the rows whose key is there. key are quoted names.
 	missingOnly(insert, key string) string
 	// equals is the condition that a column has the value of a parameter, as an index with that collation
@@ -119,6 +121,18 @@ type storage interface {
 // uniqueIndex is an index of which no two rows are equal. Its collations, one a column, may differ from
 // those of the columns themselves; nil if it compares as they do.
 type uniqueIndex struct{ columns, collations []string }
+
+// settle is called before a connection that has written is closed: what its close would write, it would write while
+// nobody else can open the database.
+func settle(ctx context.Context, d dialect, on interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+},
+) {
+	for _, statement := range []string{d.waits(lockLook), d.settles()} {
+		// With others in the way, it is left to whoever closes last.
+		_, _ = on.ExecContext(ctx, statement)
+	}
+}
 
 // explain turns an error into one that ends the run. A failure stays what it is.
 func explain(ctx context.Context, d dialect, err error) error {

@@ -44,6 +44,28 @@ func beside(t *testing.T, b *pipelinetest.Bench) *sql.Conn {
 	return conn
 }
 
+// A close has nothing left to write, which it would do while nobody can open the database: the log is empty before,
+// as somebody sees who has the database open.
+func TestTheLogIsEmptyBeforeTheClose(t *testing.T) {
+	b := pipelinetest.New(t)
+	b.Exec("pragma journal_mode = wal; create table others (id)")
+	b.Write("members.csv", "ID,Name\n1,Ann\n2,Bob\n")
+	do(t, beside(t, b), "select * from others")
+	look := func(after string) {
+		t.Helper()
+		if info, err := os.Stat(filepath.Join(b.Folder, "warehouse.db-wal")); err != nil || info.Size() > 0 {
+			t.Errorf("the log after %s: %v, %v", after, info, err)
+		}
+	}
+	b.Job.Fence = &connector.Fence{Store: "s", Task: "t", Number: 1, Token: 1}
+	b.Succeed(run.Counts{Retrieved: 2, Inserted: 2})
+	look("a run")
+	if err := (sqldb.DestinationKind{}).Forget(t.Context(), b.Job.Job); err != nil {
+		t.Fatal(err)
+	}
+	look("a checkpoint's removal")
+}
+
 func do(t *testing.T, conn *sql.Conn, statement string) {
 	t.Helper()
 	if _, err := conn.ExecContext(context.Background(), statement); err != nil {

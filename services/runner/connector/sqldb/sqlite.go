@@ -161,6 +161,10 @@ func (sqliteDialect) waits(longest time.Duration) string {
 	return "PRAGMA busy_timeout = " + strconv.FormatInt(longest.Milliseconds(), 10)
 }
 
+// settles puts the write-ahead log into the database's file, if it has one. The last connection to close would do
+// that under a lock that even readers do not get past.
+func (sqliteDialect) settles() string { return "PRAGMA wal_checkpoint(TRUNCATE)" }
+
 // aside copies the rows of a database without a write-ahead log, which cannot be written while it is read,
 // into the connection's temporary database: that takes memory and, for what is larger, a file.
 func (d sqliteDialect) aside(ctx context.Context, db *sql.DB, columns int, query string, args []any) (copied string, err error) {
