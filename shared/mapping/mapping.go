@@ -32,9 +32,12 @@ func Check(text string, params []string) error {
 	for _, name := range params {
 		values[name] = nil
 	}
+	if err := refuseCode(text); err != nil {
+		return err
+	}
 	look, err := survey(text)
 	if err != nil {
-		return err
+		return withHabit(text, err)
 	}
 	names := &resolver{params: values}
 	_, err = compile(text, names, types.Map{types.Extra: types.Any}, &counting{names, look.is})
@@ -386,6 +389,7 @@ func compile(text string, names *resolver, env types.Map, passes ...ast.Visitor)
 		options = append(options, expr.Patch(pass))
 	}
 	program, err = expr.Compile(text, options...)
+	err = withHabit(text, err)
 	if names.err != nil {
 		// What the names are comes before what the compiler made of them.
 		return nil, names.err.Bind(file.NewSource(text))

@@ -149,7 +149,11 @@ func (r *resolver) Visit(node *ast.Node) {
 			if _, ours := functions[name]; ok && !ours { // what is wrong with a call of ours is said already
 				r.unknown = slices.DeleteFunc(r.unknown, func(unknown string) bool { return unknown == name })
 				r.named = ""
-				r.failFirst(callee, "unknown function %s%s", name, nearest.Hint(name, functionNames))
+				hint := nearest.Hint(name, functionNames)
+				if habit := habits[strings.ToLower(name)]; habit != "" {
+					hint = "; here " + habit
+				}
+				r.failFirst(callee, "unknown function %s%s", name, hint)
 			}
 		}
 	}
@@ -222,10 +226,13 @@ func (r *resolver) others() string {
 	return "\nUnknown too: " + strings.Join(more, ", ") + "."
 }
 
-// near goes on where a column has a similar name. The one name of a table that is read with the wrong
+// near goes on where a column has a similar name, or null is meant. The one name of a table that is read with the wrong
 // delimiter is similar to many.
 func (r *resolver) near(name string) string {
-	if r.lost && len(r.names) == 1 {
+	switch {
+	case strings.EqualFold(name, "null"):
+		return "; null is written nil"
+	case r.lost && len(r.names) == 1:
 		return ""
 	}
 	return nearest.Hint(name, r.names)

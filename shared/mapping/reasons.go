@@ -50,6 +50,7 @@ var knownMessages = func() (known []struct {
 		{`index out of range`, "the list or text has no such place"},
 		{`cannot fetch .* from (.+)$`, "%s has no such part"},
 		{`cannot get \w+ from (.+)$`, "it takes an object, and gets %s"},
+		{`cannot concat `, "it takes lists; " + joinTexts},
 		{`reflect: call of reflect\.Value\.Len on (\S+) Value$`, "it takes a list, and gets %s"},
 		{`operator "in" not defined on (.+)$`, "it looks into a list or an object, and gets %s"},
 		{`runtime error: integer divide by zero`, "it divides by 0"},

@@ -187,6 +187,8 @@ func syntaxHint(before string, fault, began byte) string {
 		return "put text that contains a colon or a question mark in single quotes, as in full_name: 'A ? \"x\" : \"y\"'"
 	case strings.HasSuffix(before, `"`) || strings.HasSuffix(before, "'"):
 		return "put an expression that begins with a quote in quotes as a whole, as in full_name: '\"Mr \" + LastName'"
+	case fault == '-':
+		return "begin a list on a line of its own, and put text that begins with - in quotes"
 	case strings.IndexByte("*&|>@%`", fault) >= 0:
 		return "put text that begins with " + string(fault) + " in quotes"
 	case strings.IndexByte("*&|>@%`", began) >= 0:

@@ -109,6 +109,22 @@ func TestParseRefusesFiles(t *testing.T) {
 			`9: not readable as YAML: mapping values are not allowed in this context; put text that contains a colon or a question mark in single quotes, as in full_name: 'A ? "x" : "y"'`,
 		},
 		{
+			"a text with a #", with(`FirstName + " " + LastName`, `FirstName + " #1"`),
+			`9: mapping: the column "full_name" is cut off, because a # behind a space begins a comment; put the expression in single quotes as a whole, as in full_name: 'Name + " #"'`,
+		},
+		{
+			"an expression that begins with -", with(`FirstName + " " + LastName`, `- Age`),
+			"9: not readable as YAML: block sequence entries are not allowed in this context; begin a list on a line of its own, and put text that begins with - in quotes",
+		},
+		{
+			"a code without quotes", with(`FirstName + " " + LastName`, `"007"`),
+			`9: mapping.full_name: 007 would be calculated; a text, the same in each row, stands in quotes, and in a task file in two kinds of them: '"007"'`,
+		},
+		{
+			"a day without quotes", with(`FirstName + " " + LastName`, `2026-01-31`),
+			`9: mapping.full_name: 2026-01-31 would be calculated; a text, the same in each row, stands in quotes, and in a task file in two kinds of them: '"2026-01-31"'`,
+		},
+		{
 			"a bare star", and("allow_origins: *"),
 			"12: not readable as YAML: did not find expected alphabetic or numeric character while scanning an alias; put text that begins with * in quotes",
 		},

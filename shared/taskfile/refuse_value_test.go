@@ -331,7 +331,7 @@ func TestParseRefusesValues(t *testing.T) {
 		},
 		{
 			"an expression that makes more than an evaluation may", and(`where: 'name == repeat("x", 100000000)'`),
-			"12: where: it needs more than 32 MiB of memory (1:9)\n     | name == repeat(\"x\", 100000000)\n     | ........^",
+			"12: where: it repeats a text more than 1,000,000 times (1:9)\n     | name == repeat(\"x\", 100000000)\n     | ........^",
 		},
 		{
 			"an expression that takes more than an evaluation may", and("where: 'count(1..3000, count(1..3000, # > 1) > 2) > 3'"),

@@ -325,6 +325,8 @@ func (r *reader) readColumns(node *yaml.Node, name string) (content, bool) {
 			r.report(value.Line, "%s: the column %s must have an expression, not %s", name, wording.Quote(key.Value), shape(value)+inBrackets(value))
 		case strings.TrimSpace(value.Value) == "":
 			r.report(value.Line, "%s: the column %s has no expression", name, wording.Quote(key.Value))
+		case value.LineComment != "" && strings.Count(value.Value, `"`)%2 == 1:
+			r.report(value.Line, "%s: the column %s is cut off, because a # behind a space begins a comment; put the expression in single quotes as a whole, as in full_name: 'Name + \" #\"'", name, wording.Quote(key.Value))
 		default:
 			first[key.Value] = key.Line
 			c.columns = append(c.columns, task.Column{Name: key.Value, Expression: value.Value, Line: key.Line})

@@ -1,0 +1,59 @@
+package mapping
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+const (
+	joinTexts  = `texts are joined with +, as in FirstName + " " + LastName`
+	chooseWith = `one of two is chosen with ? and :, as in Status == "A" ? "yes" : "no"`
+	partOf     = `a part of a text is written in brackets, as in Name[0:3]`
+)
+
+// habits are functions that spreadsheets and databases have, in lower case, and how it is said here.
+var habits = map[string]string{
+	"concat": joinTexts, "concatenate": joinTexts, "if": chooseWith, "iif": chooseWith, "left": partOf, "mid": partOf, "substr": partOf, "substring": partOf,
+	"ifnull": `null is replaced with ??, as in Name ?? ""`, "isnull": `null is written nil, as in Name == nil`, "nvl": `null is replaced with ??, as in Name ?? ""`,
+	"today": "the moment of the run is now()", "to_date": `a date is read as in date(Joined, "dd.MM.yyyy")`, "length": "the length of a text is len(Name)",
+}
+
+// otherLanguages are what the compiler says of an expression that is written as elsewhere, and how it is
+// written here.
+var otherLanguages = []struct{ message, habit string }{
+	{`unexpected token Operator("=")`, "equality is written =="},
+	{`unexpected token Operator("&")`, joinTexts},
+	{"invalid operation: || (mismatched types string", joinTexts},
+	{"cannot concat ", joinTexts},
+}
+
+var ifFunction = regexp.MustCompile(`(?i)\bif *\(`)
+
+// withHabit adds to an error of the compiler how it is said here.
+func withHabit(text string, err error) error {
+	if err == nil {
+		return nil
+	}
+	message := err.Error()
+	for _, other := range otherLanguages {
+		if strings.HasPrefix(message, other.message) {
+			return fmt.Errorf("%w\nHere %s.", err, other.habit)
+		}
+	}
+	if strings.HasPrefix(message, "unexpected token") && ifFunction.MatchString(text) {
+		return fmt.Errorf("%w\nHere %s.", err, chooseWith)
+	}
+	return err
+}
+
+// code is a text that looks like a number or a calculation, and is a code, a date or a phone number.
+var code = regexp.MustCompile(`^(?:0[0-9]+|[0-9]+(?:-[0-9]+)+|[0-9]+/[0-9]+/[0-9]+)$`)
+
+// refuseCode refuses an expression that is such a text: 007 would give 7, and 2026-01-31 the number 1994.
+func refuseCode(text string) error {
+	if text = strings.TrimSpace(text); code.MatchString(text) {
+		return fmt.Errorf(`%s would be calculated; a text, the same in each row, stands in quotes, and in a task file in two kinds of them: '"%[1]s"'`, text)
+	}
+	return nil
+}
