@@ -142,6 +142,8 @@ func TestServiceCapsItsPages(t *testing.T) {
 		"the second page":     {"/?limit=100", byPage, map[string]said{"": page(1, 3, ""), "&page=2": page(1, 0, ""), "/?limit=3&page=2": page(4, 5, "")}, 3, true},
 		"all of its pages":    {"/?limit=100", &task.NextPage{Page: "page", Pages: "n"}, map[string]said{"": page(1, 3, `,"n":1`), "/?limit=3&page=2": page(4, 5, `,"n":2`)}, 3, true},
 		"pages from 0":        {"/?page=0&per_page=100", byPage, map[string]said{"": page(1, 3, ""), "/?page=1&per_page=100": page(1, 0, ""), "/?page=1&per_page=3": page(4, 4, "")}, 3, true},
+		"rows not shown":      {"/?limit=100", byPage, map[string]said{"": page(1, 3, ""), "&page=2": page(1, 0, ""), "/?limit=3&page=2": page(3, 3, "")}, 3, false},
+		"its count of a page": {"/?limit=100", nil, map[string]said{"": page(1, 3, `,"size":3,"itemsPerPage":3`)}, 3, false},
 		"no page of a size":   {"/?page=0&per_page=100", byPage, map[string]said{"": page(1, 3, "")}, 3, false},
 		"a link":              {"/?limit=100", &task.NextPage{Link: "next"}, map[string]said{"": page(1, 3, `,"next":"?limit=100&offset=100"`), "&offset=100": page(1, 0, `,"next":null`)}, 3, true},
 		"a Link":              {"/?$top=100", &task.NextPage{Header: true}, map[string]said{"": {body: `{"d":` + ids(1, 3) + `}`, headers: []string{"Link: <?$top=100&$skip=100>; rel=next"}}, "&$skip=100": page(101, 103, "")}, 6, true},
@@ -169,5 +171,32 @@ func TestServiceCapsItsPages(t *testing.T) {
 				t.Errorf("got %v, %v with %q after %q", rows, err, warnings, s.requests())
 			}
 		})
+	}
+}
+
+// A first page that says that it is page 0 is followed by page 1, which would be passed over.
+func TestPagesFromZero(t *testing.T) {
+	pages := map[string]said{
+		"/":         {body: `{"d":[{"id":1}],"page":{"number":0}}`},
+		"/?page=0":  {body: `{"d":[{"id":1}],"pageNumber":"0"}`},
+		"/?page=1":  {body: `{"d":[{"id":2}],"page":{"number":1}}`},
+		"/?page=2":  {body: `{"d":[{"id":3}],"page":{"number":2}}`},
+		"/?page=3":  {body: `{"d":[]}`},
+		"/x":        {body: `{"d":[{"id":1}],"currentPage":0,"total":2}`},
+		"/x?page=2": {body: `{"d":[{"id":2}],"currentPage":1,"total":2}`},
+		"/x?page=3": {body: `{"d":[]}`},
+		"/y":        {body: `{"d":[{"id":1}],"page":1}`},
+		"/y?page=2": {body: `{"d":[{"id":2}],"page":2}`},
+		"/y?page=3": {body: `{"d":[]}`},
+	}
+	for path, want := range map[string]string{
+		"/":        "the first page of /, connection partner, says at page.number that it is page 0; if the service counts page from 0, page 1 was left out: write page=0 into source.http.path",
+		"/?page=0": "", "/x": "", "/y": "",
+	} {
+		s := script(t, pages)
+		rows, warnings, err := readWarned(t, s.URL, &task.HTTPSource{Path: path, Items: "d", Next: &task.NextPage{Page: "page"}}, nil)
+		if got := strings.Join(warnings, "; "); err != nil || len(rows) < 2 || got != want {
+			t.Errorf("%s: %v, %v with %q", path, rows, err, got)
+		}
 	}
 }

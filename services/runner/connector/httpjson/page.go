@@ -55,6 +55,9 @@ type page struct {
 	rows int
 	sum  maphash.Hash
 	item json.RawMessage
+	// sums are of the first rows, as many as keeps.
+	sums  []uint64
+	keeps int
 }
 
 // frame is an object or a list that has begun.
@@ -96,8 +99,7 @@ func (p *page) read() ([]byte, error) {
 		if err := p.tokens.Decode(&p.item); err != nil {
 			return nil, p.explain(err)
 		}
-		p.rows++
-		_, _ = p.sum.Write(p.item) // a hash cannot fail
+		p.take()
 		return p.item, nil
 	}
 	if _, err := p.tokens.Token(); err != nil {
@@ -106,6 +108,14 @@ func (p *page) read() ([]byte, error) {
 	p.inItems = false
 	p.pop()
 	return nil, p.walk()
+}
+
+// take counts a row.
+func (p *page) take() {
+	_, _ = p.sum.Write(p.item) // a hash cannot fail
+	if p.rows++; p.rows <= p.keeps {
+		p.sums = append(p.sums, maphash.Bytes(p.sum.Seed(), p.item))
+	}
 }
 
 // line returns the next row of a page that has no list around its rows.
@@ -118,8 +128,7 @@ func (p *page) line() ([]byte, error) {
 	case err != nil:
 		return nil, p.explain(err)
 	}
-	p.rows++
-	_, _ = p.sum.Write(p.item) // a hash cannot fail
+	p.take()
 	return p.item, nil
 }
 
@@ -217,6 +226,7 @@ func (p *page) note() error {
 		}
 		p.found[path] = value
 	case tells:
+		p.aside.within(value, path, p.places.items)
 		p.hear(path, name, value)
 	case isFault(name, value):
 		p.aside.fault = name

@@ -22,6 +22,8 @@ type pages struct {
 	// gives; 0 if that is not known. largest is how many a page had, and filled is the number of the last page that
 	// had any.
 	asked, size, largest, filled int
+	// sums are of the rows of that last page.
+	sums []uint64
 	// all is how many pages there are, as the last one said that did; 0 for none.
 	all int64
 	// beyond: the service has named a next page that begins behind a row which has not come, or has more rows if it
@@ -111,7 +113,7 @@ func (p *pages) measure(read *page) {
 	p.short = read.rows < max(p.largest, p.size)
 	if p.empty++; read.rows > 0 {
 		p.empty = 0
-		p.filled = p.number
+		p.filled, p.sums = p.number, read.sums
 	}
 }
 

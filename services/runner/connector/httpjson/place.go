@@ -169,6 +169,20 @@ func (a *aside) see(stack []frame, delimiter json.Delim, path, items string) {
 	}
 }
 
+// within looks at a value that has been read whole.
+func (a *aside) within(value any, path, items string) {
+	switch v := value.(type) {
+	case map[string]any:
+		for name, member := range v {
+			a.within(member, path+"."+name, items)
+		}
+	case []any:
+		isObject := func(entry any) bool { _, ok := entry.(map[string]any); return ok }
+		links := strings.Contains(strings.ToLower(path), "link") // a list of objects in many services
+		a.elsewhere = a.elsewhere || !links && slices.ContainsFunc(v, isObject) || items != "" && lastName(path) == lastName(items)
+	}
+}
+
 func lastName(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
 
 // faultNames are members by which services say, with status 200, that they failed.

@@ -50,6 +50,9 @@ func TestLastPageSaysThatThereIsMore(t *testing.T) {
 		"a token":         {answers: page(`,"next_page_token":"CAE"`), warns: says + "next_page_token that"},
 		"a cursor":        {answers: page(`,"response_metadata":{"nextCursor":"dXNl"}`), warns: says + "response_metadata.nextCursor that"},
 		"an object":       {answers: page(`,"pages":{"type":"pages","next":{"starting_after":"x"}}`), warns: says + "pages.next that"},
+		"true":            {answers: page(`,"nextPage":true`), warns: says + "nextPage that"},
+		"a list":          {answers: page(`,"next":["/2"]`), warns: says + "next that"},
+		"an offset":       {answers: page(`,"nextOffset":3`), warns: says + "nextOffset that"},
 		"in two":          {answers: page(`,"meta":{"pagination":{"links":{"next":"http://x/?page=2"}}}`), warns: says + "meta.pagination.links.next that"},
 		"pages":           {answers: page(`,"meta":{"total_pages":4}`), warns: says + "meta.total_pages that there are more"},
 		"the last's":      {answers: page(`,"current_page":1,"last_page":2`), warns: says + "last_page that there are more"},
@@ -88,6 +91,7 @@ func TestLastPageSaysThatThereIsMore(t *testing.T) {
 		"all by a usual total": {
 			answers: map[string]said{"/": {body: `{"total":3,"d":` + ids(1, 2) + `,"next":"/2"}`}, "/2": {body: `{"total":3,"d":[{"id":3}],"next":null,"nextPage":3}`}}, from: task.HTTPSource{Next: byLink},
 		},
+		"always a next":  {answers: page(`,"total":3,"_links":{"next":"/?offset=100"},"nextOffset":3`)},
 		"from a page on": {answers: map[string]said{"/?page=4": {body: `{"d":` + three + `,"total_pages":4}`}}, from: task.HTTPSource{Path: "/?page=4"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -215,7 +215,7 @@ func (s *Source) read() ([]byte, error) {
 }
 
 // lookBehind asks, once all is read, for the page behind the last by the number of rows that pages had, where fewer came
-// than were asked for and nothing says that these are all: what is there has been left out.
+// than were asked for and nothing says that these are all: what is there, and not on that last page, has been left out.
 func (s *Source) lookBehind() {
 	behind := s.pages.behindSmaller()
 	if s.behind || behind == nil || s.complete() || s.from.Total == task.NoTotal {
@@ -224,9 +224,12 @@ func (s *Source) lookBehind() {
 	s.behind = true
 	if a, err := s.client.get(s.reading, behind, s.accepts()); err == nil {
 		p := newPage(a, placesOf(s.from), s.seed)
-		_, err := p.read()
+		for err == nil && !s.pages.beyond {
+			var item []byte
+			item, err = p.read()
+			s.pages.beyond = err == nil && !slices.Contains(s.pages.sums, maphash.Bytes(s.seed, item))
+		}
 		p.close()
-		s.pages.beyond = err == nil
 	}
 }
 
@@ -249,8 +252,17 @@ func (s *Source) turn() error {
 	case err != nil:
 		return err
 	}
-	s.page = newPage(a, placesOf(s.from), s.seed)
+	s.page = s.newPage(a)
 	return nil
+}
+
+// newPage begins to read an answer.
+func (s *Source) newPage(a *http.Response) *page {
+	p := newPage(a, placesOf(s.from), s.seed)
+	if s.from.Next != nil && s.from.Next.Page != "" {
+		p.keeps = s.pages.asked // for lookBehind
+	}
+	return p
 }
 
 // ask asks for the page until it comes, or there is no hope. made attempts have failed before.
@@ -303,7 +315,7 @@ func (s *Source) resume(err error) error {
 		if err != nil {
 			return s.fail(err)
 		}
-		s.page = newPage(a, placesOf(s.from), s.seed)
+		s.page = s.newPage(a)
 		for err == nil && s.page.rows < before.rows {
 			_, err = s.page.read()
 		}

@@ -23,11 +23,16 @@ type sure struct {
 	// is another.
 	told     told
 	promised bool
+	// zero is where the first page says that it is page 0.
+	zero string
 }
 
 func (s *sure) learn(p *page, number int) {
 	s.counts.add(p.count)
 	s.told = p.told
+	if number == 1 {
+		s.zero = p.told.zero
+	}
 	if more, there := p.at(p.places.more); there && !yes(more) {
 		s.told.denied = true
 	}
@@ -91,9 +96,13 @@ func (s *Source) complete() bool {
 // more is where the page that was read last says that there are more rows, though nothing leads to them.
 func (s *Source) more() sign {
 	told := s.sure.told
+	c := s.sure.counts
+	due, known := s.due(c.most)
 	switch found, pages := told.more, told.pages; {
 	case s.complete(), told.denied && found.rank < standard:
 		return sign{}
+	case known && s.rows >= due && found.rank == guessed && found.begin >= c.most && c.most > 0:
+		return sign{} // a service that always names a next page names one behind all
 	case found.rank > 0:
 		return found
 	case pages.rank > 0 && s.fromFirst() && pages.rows > int64(s.sure.pages):
@@ -211,6 +220,9 @@ func (s *Source) warnings() (warnings []string) {
 	}
 	if s.pages.capped() && !s.complete() {
 		warnings = append(warnings, fmt.Sprintf("path of %s asks for %d rows a page, and no page has more than %d; the service seems to count pages by the number that is asked for, and to leave out the rows between: ask for %[3]d", s.whole(), s.pages.asked, s.pages.largest))
+	}
+	if next := s.from.Next; next != nil && next.Page != "" && s.sure.zero != "" && s.pages.number > 1 && parameter(s.first.RawQuery, next.Page) == "" && !s.complete() {
+		warnings = append(warnings, fmt.Sprintf("the first page of %s says at %s that it is page 0; if the service counts %s from 0, page 1 was left out: write %[3]s=0 into source.http.path", s.whole(), s.sure.zero, next.Page))
 	}
 	nothing := "no list of rows"
 	if s.from.Items != "" {

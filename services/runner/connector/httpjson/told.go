@@ -16,15 +16,16 @@ import (
 type word int
 
 const (
-	_         word = iota
-	allRows        // how many rows there are
-	someRows       // how many rows there are, or how many the page has
-	another        // whether there is another page
-	final          // whether there is none, or the last one's number
-	following      // where the next page is
-	allPages       // how many pages there are
-	pageSize       // how many rows a page has at most
-	pageBegin      // the row that the page begins with
+	_          word = iota
+	allRows         // how many rows there are
+	someRows        // how many rows there are, or how many the page has
+	another         // whether there is another page
+	final           // whether there is none, or the last one's number
+	following       // where the next page is
+	allPages        // how many pages there are
+	pageSize        // how many rows a page has at most
+	pageBegin       // the row that the page begins with
+	pageNumber      // which page it is
 )
 
 // words are by name, as fold writes it.
@@ -39,9 +40,10 @@ func init() {
 		final: "last islast lastpage islastpage done endofrecords",
 		following: "odatanextlink __next next nextpage nextlink nexturl nexturi nexthref nextpageurl nextpageuri nextpagelink nextpagetoken nextpagecursor nexttoken nextcursor " +
 			"nextmarker nextoffset nextstart nextskip nextindex nextpagenumber nextrecordsurl nextcontinuationtoken continuationtoken resumptiontoken lastevaluatedkey",
-		allPages:  "totalpages totalpagecount pages pagecount pagestotal numpages numberofpages maxpage wptotalpages",
-		pageSize:  "limit pagesize perpage itemsperpage size maxresults pagelimit",
-		pageBegin: "offset start startat startindex skip",
+		allPages:   "totalpages totalpagecount pages pagecount pagestotal numpages numberofpages maxpage wptotalpages",
+		pageSize:   "limit pagesize perpage pagelimit maxresults",
+		pageBegin:  "offset start startat startindex skip",
+		pageNumber: "page pagenumber pageindex pageno currentpage number",
 	} {
 		for name := range strings.FieldsSeq(names) {
 			words[name] = word
@@ -80,6 +82,8 @@ type sign struct {
 	where string
 	// next is what source.http.next would be, where that can be told.
 	next string
+	// begin is the row with which the next page begins, 0 if it does not say.
+	begin int64
 }
 
 // told is what a page says of the other pages, at places that are not the task's.
@@ -94,6 +98,8 @@ type told struct {
 	// size is how many rows a page has at most, 0 if it does not say; begins: it says with which row it begins.
 	size   int
 	begins bool
+	// zero is where it says that it is page 0, empty for nowhere.
+	zero string
 	// some are numbers of rows that may be those of all.
 	some []count
 }
@@ -128,7 +134,7 @@ func (p *page) hear(where, name string, value any) {
 		for _, one := range slices.Sorted(maps.Keys(object)) {
 			p.hear(where+"."+one, one, object[one])
 		}
-	case isLinks(name), word == following:
+	case isLinks(name) && object == nil, word == following:
 		p.hearNext(where, value, rank)
 	case word == allRows && object != nil: // {"value": 25, "relation": "eq"}
 		p.count.learn(object["value"], where+".value", rank)
@@ -156,6 +162,8 @@ func (p *page) hear(where, name string, value any) {
 		p.told.size = int(number)
 	case word == pageBegin && isWhole:
 		p.told.begins = true
+	case word == pageNumber && isWhole && number == 0:
+		p.told.zero = where
 	}
 }
 
@@ -163,21 +171,20 @@ func (p *page) hear(where, name string, value any) {
 func (p *page) hearNext(where string, value any, rank rank) {
 	link, isLink := address(value)
 	text, isScalar := scalar(value)
-	switch object, _ := value.(map[string]any); {
+	number, _ := whole(value)
+	switch object, isObject := value.(map[string]any); {
+	case !isLink && isObject && !slices.ContainsFunc(slices.Collect(maps.Values(object)), isSomething):
 	case !isLink && !isScalar:
-		for _, one := range object {
-			if isSomething(one) {
-				p.sign(sign{rank: rank, where: where})
-			}
-		}
-	case !isLink && text != "0" && !strings.HasPrefix(text, "-"):
 		p.sign(sign{rank: rank, where: where})
+	case !isLink && text != "0" && !strings.HasPrefix(text, "-"):
+		p.sign(sign{rank: rank, where: where, begin: number})
 	case isLink && link != "" && !slices.Contains([]string{"0", "null", "none", "false"}, strings.ToLower(link)):
 		found := sign{rank: rank, where: where}
 		if to, err := p.answer.Request.URL.Parse(sendable(link)); err == nil && strings.ContainsAny(link, "/?") {
 			if to.String() == p.answer.Request.URL.String() {
 				return // itself
 			}
+			found.begin, _ = anyNumber(to.RawQuery, rowNames)
 			if found.next = "{link: " + where + "}"; strings.HasPrefix(where, "@") {
 				found.next = `{link: "` + where + `"}`
 			}
@@ -199,7 +206,7 @@ func (p *page) hearHeaders(header http.Header) {
 		return
 	}
 	if nextLink(header.Values("Link")) != "" && !p.places.header {
-		p.sign(sign{standard, "a Link header with rel=next", "{header: true}"})
+		p.sign(sign{rank: standard, where: "a Link header with rel=next", next: "{header: true}"})
 	}
 	for _, name := range slices.Sorted(maps.Keys(header)) {
 		short, extra := strings.CutPrefix(name, "X-")
