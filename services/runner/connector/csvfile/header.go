@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
+	"runhook/services/runner/check"
 	"runhook/shared/run"
 	"runhook/shared/wording"
 )
@@ -97,6 +99,27 @@ func (s *Source) adviceOnHeader() string {
 	}
 	return fmt.Sprintf("if line %d is a title, write the number of the line that names the columns into source.csv.header_row", s.named)
 }
+
+// Doubt is why the header may be none, after the first rows were read; "" if nothing speaks against it.
+func (s *Source) Doubt(first []check.Cells) string {
+	isOther := func(read check.Cells) bool { return read.Fault != nil && read.Fault.Column == "" }
+	filled := 0
+	for _, some := range s.table.filled {
+		if some {
+			filled++
+		}
+	}
+	switch {
+	case len(first) > 1 && !slices.ContainsFunc(first, func(read check.Cells) bool { return !isOther(read) }):
+		return fmt.Sprintf("no row that was looked at fits line %d, which was read as the columns' names; %s", s.named, s.adviceOnHeader())
+	case TooFew(len(s.header), filled) && s.columns[0] != "":
+		return fmt.Sprintf("line %d names %d of %d columns; %s", s.named, len(s.header), filled, s.adviceOnHeader())
+	}
+	return ""
+}
+
+// TooFew reports whether a header names so few of the columns that have something in them that it may be a title.
+func TooFew(named, filled int) bool { return named == 1 && filled > 1 || named*2 < filled }
 
 // nameIn is a field of the header, or of a row that may be one.
 func (s *Source) nameIn(record string, f field) string {

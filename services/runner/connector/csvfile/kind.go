@@ -73,6 +73,13 @@ func (k SourceKind) Check(ctx context.Context, job connector.Job, found *check.R
 	}
 	looked := connector.Looked{Columns: columns, First: check.First(ctx, len(columns.Names), file.Next)}
 	looked.Warnings = connector.Warnings(file)
+	if header, ok := file.(interface {
+		Doubt(first []check.Cells) string
+	}); ok {
+		if doubt := header.Doubt(looked.First); doubt != "" {
+			found.Warnf(check.At("source", "csv", "header_row"), "%s", doubt)
+		}
+	}
 	if _, text := file.(*Source); text {
 		checkWords(from, columns.Names, looked.First, found)
 	} else if !from.IsWorkbook() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -214,7 +215,10 @@ func TestHeaderThatIsNone(t *testing.T) {
 				b.Write(c.path, c.text)
 			}
 			found, err := pipeline.Check(t.Context(), b.Job.Kinds, b.Job.Job)
-			if err != nil || len(found) == 0 || !strings.HasPrefix(found[0].Message, "mapping.id: unknown column "+c.says+"\n") {
+			isSaid := func(f check.Finding) bool {
+				return f.Severity == check.Error && strings.HasPrefix(f.Message, "mapping.id: unknown column "+c.says+"\n")
+			}
+			if err != nil || !slices.ContainsFunc(found, isSaid) {
 				t.Errorf("found %q, %v", found, err)
 			}
 			b.Fail("unknown column " + c.says)
@@ -225,6 +229,44 @@ func TestHeaderThatIsNone(t *testing.T) {
 	b.Write("members.csv", "ID;x,Name\n1,Ann\n")
 	b.Mapping("country", "US", "name", "Name")
 	b.Fail(`unknown column US; the source has ID;x, Name. A text, the same in each row, stands in quotes, and in a task file in two kinds of them: '"US"'`)
+}
+
+// A look says where the line that was taken for the names of the columns may be a title.
+func TestCheckOfTitles(t *testing.T) {
+	const advice = "; if %[1]s is a title, write the number of the %[2]s that names the columns into source.csv.header_row"
+	line, sheet := fmt.Sprintf(advice, "line 1", "line"), fmt.Sprintf(advice, "row 1", "row")
+	for _, c := range []struct{ name, text, path, maps, want string }{
+		{"alone", "Club\n\nid,name\n1,Ann\n", "in.csv", "Club", "no row that was looked at fits line 1, which was read as the columns' names" + line},
+		{"with empty cells", "Club,,\nid,name,x\n1,Ann,2\n", "in.csv", "Club", "line 1 names 1 of 3 columns" + line},
+		{"two cells", "Club,May,,,\nid,name,a,b,c\n1,Ann,2,3,4\n", "in.csv", "Club", "line 1 names 2 of 5 columns" + line},
+		{"of a sheet", "", "in.xlsx", "Club", "row 1 names 1 of 2 columns" + sheet},
+		{"a header", "id,name\n1,Ann\n2,Bob,3\n", "in.csv", "id", ""},
+		{"one column", "id\n1\n2\n", "in.csv", "id", ""},
+		{"row names of R", "\"\",\"id\"\n\"1\",7\n\"2\",8\n", "in.csv", "id", ""},
+		{"empty columns of Excel", "id,name,,,,,\n1,Ann,,,,,\n", "in.csv", "id", ""},
+		{"a column for notes", "id,name,\n1,Ann,late\n", "in.csv", "id", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := pipelinetest.New(t)
+			b.Job.Task.Source = &task.CSVSource{Connection: "drop", Path: c.path}
+			b.Mapping("id", c.maps)
+			if c.path == "in.xlsx" {
+				b.Workbook(c.path, []string{"Club"}, []string{"id", "name"}, []string{"1", "Ann"})
+			} else {
+				b.Write(c.path, c.text)
+			}
+			found, err := pipeline.Check(t.Context(), b.Job.Kinds, b.Job.Job)
+			got := ""
+			for _, f := range found {
+				if f.Field.String() == "source.csv.header_row" && f.Severity == check.Warning {
+					got += f.Message
+				}
+			}
+			if err != nil || got != c.want {
+				t.Errorf("found %q, %v, want %q", got, err, c.want)
+			}
+		})
+	}
 }
 
 // A null of a text is a null of the table, whose column is one of texts.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"runhook/services/runner/check"
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector/csvfile"
 	"runhook/services/runner/row"
@@ -44,6 +45,8 @@ type Source struct {
 	number int
 	// formulas: a column that the task names had one.
 	formulas bool
+	// looked is how many of the first rows were looked at for widest, the most filled cells that one has.
+	looked, widest int
 }
 
 // Open opens the workbook and reads the sheet's header. Whatever is wrong is a [*run.Failure].
@@ -144,8 +147,20 @@ func (s *Source) takeHeader() (named bool, unsaved int) {
 
 // Columns are those of the header. All cells are strings.
 func (s *Source) Columns() mapping.Columns {
-	advice := fmt.Sprintf("if row %d is a title, write the number of the row that names the columns into source.csv.header_row", s.named)
-	return mapping.Columns{Names: s.header, Text: true, Repeated: s.repeated, Advice: advice}
+	return mapping.Columns{Names: s.header, Text: true, Repeated: s.repeated, Advice: s.adviceOnHeader()}
+}
+
+// adviceOnHeader is for a task that names none of the columns.
+func (s *Source) adviceOnHeader() string {
+	return fmt.Sprintf("if row %d is a title, write the number of the row that names the columns into source.csv.header_row", s.named)
+}
+
+// Doubt is why the header may be none, after the first rows were read; "" if nothing speaks against it.
+func (s *Source) Doubt([]check.Cells) string {
+	if !csvfile.TooFew(len(s.header), s.widest) {
+		return ""
+	}
+	return fmt.Sprintf("row %d names %d of %d columns; %s", s.named, len(s.header), s.widest, s.adviceOnHeader())
 }
 
 // Use says which columns the task names. The others may have errors.
@@ -197,6 +212,16 @@ func (s *Source) read(cells []any) error {
 
 // take fills in the cells of the row that was read; false means that it has none.
 func (s *Source) take(cells []any) (something bool) {
+	if s.looked < check.Looked {
+		s.looked++
+		filled := 0
+		for i := range s.sheet.cells {
+			if s.sheet.cells[i].text != "" {
+				filled++
+			}
+		}
+		s.widest = max(s.widest, filled)
+	}
 	s.texts = make([]string, len(s.header))
 	for i, column := range s.at {
 		if column < len(s.sheet.cells) {
