@@ -20,8 +20,8 @@ var errorWords = map[string]bool{
 	"#Н/Д": true, "#ДЕЛ/0!": true, "#ИМЯ?": true, "#ПУСТО!": true, "#ЧИСЛО!": true, "#ССЫЛКА!": true, "#ЗНАЧ!": true, // Russian
 }
 
-// isError reports whether a cell is an error of a spreadsheet program: #DIV/0!, Err:502.
-func isError(text string) bool {
+// IsError reports whether a cell is an error of a spreadsheet program: #DIV/0!, Err:502.
+func IsError(text string) bool {
 	if code, ok := strings.CutPrefix(text, "Err:"); ok {
 		return len(code) == 3 && strings.Trim(code, "0123456789") == ""
 	}

@@ -251,7 +251,7 @@ func (s *Source) Next(_ context.Context, cells []any) (int, error) {
 			continue
 		case f.escaped || f.slashed:
 			text = f.text(s.text)
-		case len(text) > 2 && (text[0] == '#' || text[0] == 'E') && isError(text):
+		case len(text) > 2 && (text[0] == '#' || text[0] == 'E') && IsError(text):
 			s.faulty = true
 			return len(s.text), row.Faultf(s.header[p.cell], "has an error of a spreadsheet, such as #N/A, in the place of a value")
 		}

@@ -13,9 +13,10 @@ import (
 // table tells the rows of a file's table from what else is in the file: empty rows, the header once more,
 // another table, lines that a quote has made one row of.
 type table struct {
-	// known are the names of the header, and firsts and lengths what they begin with and how long they
-	// are, so that few cells have to be looked for among them.
+	// known are the names of the header and folded those in lower case, and firsts and lengths what they begin
+	// with and how long they are, in either case, so that few cells have to be looked for among them.
 	known   map[string]bool
+	folded  map[string]bool
 	firsts  [256]bool
 	lengths [256]bool
 	// gap: an empty line, or what was no row, has come since the last row. spaced: one comes before the
@@ -48,14 +49,16 @@ func (d *doubt) add(first, last int64) {
 const learned = 100
 
 func (t *table) begin(columns []string) {
-	t.known = map[string]bool{}
+	t.known, t.folded = map[string]bool{}, map[string]bool{}
 	t.numeric, t.filled = make([]bool, len(columns)), make([]bool, len(columns))
 	for i, name := range columns {
 		t.numeric[i] = true
 		if name != "" {
-			t.known[name] = true
-			t.firsts[name[0]] = true
-			t.lengths[min(len(name), 255)] = true
+			t.known[name], t.folded[strings.ToLower(name)] = true, true
+			for _, written := range []string{name, strings.ToLower(name), strings.ToUpper(name)} {
+				t.firsts[written[0]] = true
+				t.lengths[min(len(written), 255)] = true
+			}
 		}
 	}
 }
@@ -69,7 +72,7 @@ func (t *table) names(record []byte, f field) bool {
 	if f.escaped || f.slashed || len(cell) == 0 {
 		return len(cell) > 0
 	}
-	return t.firsts[cell[0]] && t.lengths[min(len(cell), 255)] && t.known[string(cell)]
+	return t.firsts[cell[0]] && t.lengths[min(len(cell), 255)] && (t.known[string(cell)] || t.folded[strings.ToLower(string(cell))])
 }
 
 // tell says what the record is if it is no row of the table: an error of that row's own.
@@ -127,6 +130,7 @@ func (s *Source) tellHeader() error {
 	t, r := &s.table, s.reader
 	record := string(r.record)
 	same, names, filled := true, 0, 0
+	folded := map[string]bool{} // the names, in any case
 	cells := make([]string, len(r.fields))
 	for i, f := range r.fields {
 		cells[i] = s.nameIn(record, f)
@@ -136,13 +140,16 @@ func (s *Source) tellHeader() error {
 		if t.known[cells[i]] {
 			names++
 		}
-		same = same && (i < len(s.columns) && cells[i] == s.columns[i] || i >= len(s.columns) && cells[i] == "")
+		if folding := strings.ToLower(cells[i]); t.folded[folding] {
+			folded[folding] = true
+		}
+		same = same && (i < len(s.columns) && strings.EqualFold(cells[i], s.columns[i]) || i >= len(s.columns) && cells[i] == "")
 	}
 	switch {
 	case same && len(cells) >= s.least:
 		t.other = 0
 		return row.Faultf("", "is the header again")
-	case names >= 2 && (names == filled || names >= len(t.known)), t.gap && filled >= 2 && names > 0 && 2*names >= filled, t.gap && t.other == 0 && s.looksLikeNames(cells):
+	case names >= 2 && (names == filled || names >= len(t.known)), len(folded) >= 2 && len(folded) == filled && len(folded) >= len(t.folded), t.gap && filled >= 2 && names > 0 && 2*names >= filled, t.gap && t.other == 0 && s.looksLikeNames(cells):
 		t.other = r.first
 		return row.Faultf("", "names other columns than the header does: another table begins in line %d", r.first)
 	}

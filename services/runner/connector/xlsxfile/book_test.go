@@ -180,6 +180,10 @@ func readAs(t testing.TB, content []byte, from *task.CSVSource) (rows []string, 
 			rows = append(rows, "fault: "+fault.Error())
 			continue
 		}
+		if errors.Is(err, row.ErrBlank) {
+			rows = append(rows, "blank")
+			continue
+		}
 		if errors.Is(err, io.EOF) {
 			return rows, nil
 		}

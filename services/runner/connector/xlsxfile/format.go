@@ -1,11 +1,14 @@
 package xlsxfile
 
 import (
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/currency"
 )
 
 // form is what a section of a format shows numbers as, as far as that changes what comes of them.
@@ -13,7 +16,7 @@ type form uint8
 
 const (
 	asNumber form = iota
-	// asCode has zeros before the number, or other letters between its digits: 00501, 555-1234.
+	// asCode has zeros before the number, letters between its digits or right before them: 00501, 555-1234, K-5.
 	asCode
 	// asWords shows no digit: "Yes".
 	asWords
@@ -34,6 +37,8 @@ type section struct {
 	limit    float64
 	// shown are the letters of a code or of words. In a code zeroPlace and anyPlace stand for digits.
 	shown string
+	// decimals is how many digits a code shows behind its point at least.
+	decimals int
 }
 
 // The places of digits in section.shown.
@@ -165,8 +170,14 @@ type parser struct {
 	operator string
 	limit    float64
 	shown    strings.Builder
-	// zeros and places count the places of digits, those of zeros and all.
+	// zeros and places count the places of digits before the point, those of zeros and all. pointed: there is a
+	// point, with decimals zeros behind it.
 	zeros, places int
+	pointed       bool
+	decimals      int
+	// prefix are the letters right before the first place, and suffix those behind the last, if they are no
+	// currency of the format.
+	prefix, suffix string
 	// mask: letters other than spaces stand between places. pending are those since the last place.
 	mask    bool
 	pending bool
@@ -214,7 +225,10 @@ func (p *parser) read(code string) (rest string, more bool) {
 				code = fraction
 				continue
 			}
-			p.quantity = true
+			if letter == ',' || p.pointed || p.places == 0 {
+				p.quantity = true
+			}
+			p.pointed = true
 		case '%':
 			p.quantity = true
 		case '/':
@@ -279,6 +293,7 @@ func (p *parser) bracket(inside string) {
 	if currency, ok := strings.CutPrefix(inside, "$"); ok {
 		currency, _, _ = strings.Cut(currency, "-")
 		p.literal(currency)
+		p.prefix, p.suffix = "", ""
 		return
 	}
 	limit := strings.TrimLeft(inside, "<>=")
@@ -290,13 +305,25 @@ func (p *parser) bracket(inside string) {
 // literal takes letters that are shown as they are.
 func (p *parser) literal(text string) {
 	p.shown.WriteString(text)
+	if p.places == 0 {
+		p.prefix += text
+	} else {
+		p.suffix += text
+	}
 	// Spaces and apostrophes between places are those of thousands.
 	p.pending = p.pending || p.places > 0 && strings.Trim(text, " \u00A0\u2009\u202F'’") != ""
 }
 
 // place takes the place of a digit.
 func (p *parser) place(letter rune) {
+	if p.pointed {
+		if letter == '0' {
+			p.decimals++
+		}
+		return
+	}
 	p.mask = p.mask || p.pending
+	p.suffix = ""
 	p.places++
 	if letter == '0' {
 		p.zeros++
@@ -310,8 +337,8 @@ func (p *parser) place(letter rune) {
 func (p *parser) section() section {
 	s := section{operator: p.operator, limit: p.limit}
 	switch {
-	case p.places > 0 && !p.quantity && (p.zeros > 1 || p.mask):
-		s.form, s.shown = asCode, strings.TrimSpace(p.shown.String())
+	case p.places > 0 && !p.quantity && (p.zeros > 1 || p.mask || isPartOfCode(p.prefix, p.suffix)):
+		s.form, s.shown, s.decimals = asCode, strings.TrimSpace(p.shown.String()), p.decimals
 	case p.places > 0, p.quantity && !p.date && !p.clock && !p.month && !p.elapsed, p.forText:
 		s.form = asNumber
 	case p.elapsed:
@@ -328,11 +355,31 @@ func (p *parser) section() section {
 	return s
 }
 
+// attached are letters that belong to the digits behind or before them: K-5, Q1, 20265, 5/26.
+var (
+	attachedBefore = regexp.MustCompile(`([0-9]|[\pL\pN][-/_]|^\p{Lu}+)$`)
+	attachedBehind = regexp.MustCompile(`^([0-9]|[-/_][\p{Lu}0-9])`)
+)
+
+// isPartOfCode reports whether what stands right before or behind the digits makes a code of them. A currency
+// and a unit do not.
+func isPartOfCode(prefix, suffix string) bool {
+	if code := prefix; attachedBefore.MatchString(code) {
+		_, err := currency.ParseISO(code)
+		return err != nil && !currencies[code]
+	}
+	return attachedBehind.MatchString(suffix)
+}
+
+// currencies are abbreviations of currencies that are no codes.
+var currencies = map[string]bool{"R": true, "RM": true, "RP": true, "TL": true, "DM": true}
+
 // code puts a number's digits into their places, from the last on. Digits that have no place stand
 // before the first.
 func (s section) code(number string) string {
 	number, negative := strings.CutPrefix(number, "-")
 	digits, fraction, _ := strings.Cut(number, ".")
+	fraction += strings.Repeat("0", max(0, s.decimals-len(fraction)))
 	if digits == "0" {
 		digits = ""
 	}

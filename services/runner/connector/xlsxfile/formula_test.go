@@ -86,6 +86,8 @@ func TestRecalculated(t *testing.T) {
 	}{
 		"asked":               {formula, `calcId="1" fullCalcOnLoad="1"`, []bool{true, true}, []string{warning}},
 		"asked in words":      {formula, `fullCalcOnLoad="true"`, []bool{false, true}, []string{warning}},
+		"asked each time":     {formula, `calcId="1" forceFullCalc="1"`, []bool{true, true}, []string{warning}},
+		"not asked each time": {formula, `forceFullCalc="0"`, []bool{true, true}, nil},
 		"not asked":           {formula, `calcId="1" fullCalcOnLoad="0"`, []bool{true, true}, nil},
 		"nothing said":        {formula, ``, []bool{true, true}, nil},
 		"no formula":          {cells("ID", "Name") + cells("1", "Ann"), `fullCalcOnLoad="1"`, []bool{true, true}, nil},

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"runhook/services/runner/connector/csvfile"
 )
 
 // maxColumns and maxRows are how many columns and rows a sheet can have.
@@ -293,11 +295,11 @@ func (s *sheet) convert(kind, style string) (cell, error) {
 		if !ok {
 			return cell{}, errDamaged
 		}
-		return cell{text: text, given: true}, nil
+		return textCell(text), nil
 	case "inlineStr":
-		return cell{text: unescape(s.text.String()), given: true}, nil
+		return textCell(unescape(s.text.String())), nil
 	case "str":
-		return cell{text: unescape(value), given: true}, nil
+		return textCell(unescape(value)), nil
 	case "b":
 		return cell{text: strconv.FormatBool(strings.TrimSpace(value) == "1" || value == "true"), given: true}, nil
 	case "e":
@@ -315,6 +317,15 @@ func (s *sheet) convert(kind, style string) (cell, error) {
 	}
 	shown, fault := f.iso(value)
 	return cell{text: cmp.Or(shown, value), given: true, fault: fault}, nil
+}
+
+// textCell makes a cell of a text. A person sees an error as a text too.
+func textCell(text string) cell {
+	c := cell{text: text, given: true}
+	if len(text) > 2 && (text[0] == '#' || text[0] == 'E') && csvfile.IsError(text) {
+		c.fault = faultError
+	}
+	return c
 }
 
 // progress is the part that has been read, 0 to 1.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -43,6 +44,13 @@ type Source struct {
 	// texts are the last row's, and number is that of the sheet's row.
 	texts  []string
 	number int
+	// folded are the names of the header in lower case, and lengths how long they are in either case. again: the
+	// last row is the header once more. other is the row of a header in another order, below which is another
+	// table; 0 in this one.
+	folded  map[string]bool
+	lengths [256]bool
+	again   bool
+	other   int
 	// formulas: a column that the task names had one.
 	formulas bool
 	// looked is how many of the first rows were looked at for widest, the most filled cells that one has.
@@ -111,6 +119,13 @@ func (s *Source) readHeader(at int) error {
 			return run.Failf("row %d of %s is empty, and source.csv.header_row says that it names the columns; correct it", at, s.place)
 		case named:
 			s.named = number
+			s.folded = map[string]bool{}
+			for _, name := range s.header {
+				s.folded[strings.ToLower(name)] = true
+				for _, written := range []string{name, strings.ToLower(name), strings.ToUpper(name)} {
+					s.lengths[min(len(written), 255)] = true
+				}
+			}
 			s.used = slices.Repeat([]bool{true}, len(s.header))
 			return nil
 		case unsaved >= 0:
@@ -171,16 +186,60 @@ func (s *Source) Next(_ context.Context, cells []any) (size int, err error) {
 	if err := s.read(cells); err != nil {
 		return 0, err
 	}
+	if len(s.header) > 1 && s.isBlank() {
+		return 0, row.ErrBlank
+	}
+	switch {
+	case s.again:
+		return 0, row.Faultf("", "is the header again")
+	case s.other == s.number:
+		return 0, row.Faultf("", "names the columns in another order than the header does: another table begins in row %d", s.other)
+	case s.other > 0:
+		return 0, row.Faultf("", "stands below row %d, which names the columns in another order than the header: it is not of the same table", s.other)
+	}
 	for i, text := range s.texts {
 		size += len(text)
 		if column := s.at[i]; s.used[i] && column < len(s.sheet.cells) && s.sheet.cells[column].fault != 0 {
 			return size, s.fault(i)
 		}
 	}
-	if len(s.header) > 1 && slices.EqualFunc(s.texts, s.header, func(text, name string) bool { return strings.TrimSpace(text) == name }) {
-		return size, row.Faultf("", "is the header again")
-	}
 	return size, nil
+}
+
+// tellHeader tells a row that names the columns again, in any case.
+func (s *Source) tellHeader() {
+	s.again = false
+	if len(s.header) < 2 {
+		return
+	}
+	if first := strings.TrimSpace(s.texts[0]); !s.lengths[min(len(first), 255)] || !s.folded[strings.ToLower(first)] {
+		return
+	}
+	names := map[string]bool{}
+	s.again = true
+	for i, text := range s.texts {
+		text = strings.TrimSpace(text)
+		names[strings.ToLower(text)] = true
+		s.again = s.again && strings.EqualFold(text, s.header[i])
+	}
+	switch {
+	case s.again:
+		s.other = 0
+	case maps.Equal(names, s.folded):
+		s.other = s.number
+	}
+}
+
+// isBlank reports whether the row has nothing but spaces and the like.
+func (s *Source) isBlank() bool {
+	for i, text := range s.texts {
+		if text != "" && strings.TrimSpace(text) != "" || s.at[i] < len(s.sheet.cells) && s.sheet.cells[s.at[i]].fault != 0 {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(s.others, func(column int) bool {
+		return column < len(s.sheet.cells) && (s.sheet.cells[column].fault != 0 || strings.TrimSpace(s.sheet.cells[column].text) != "")
+	})
 }
 
 // fault is that of the cell in the header's column i.
@@ -205,6 +264,7 @@ func (s *Source) read(cells []any) error {
 		}
 		s.number = number
 		if s.take(cells) {
+			s.tellHeader()
 			return nil
 		}
 	}

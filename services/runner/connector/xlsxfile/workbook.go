@@ -111,6 +111,7 @@ func (w *workbook) readMain() error {
 		} `xml:"workbookPr"`
 		Calculation struct {
 			OnLoad string `xml:"fullCalcOnLoad,attr"`
+			Force  string `xml:"forceFullCalc,attr"`
 		} `xml:"calcPr"`
 		Sheets []struct {
 			Name       string     `xml:"name,attr"`
@@ -121,8 +122,8 @@ func (w *workbook) readMain() error {
 	if err := w.decode(w.main, &book); err != nil {
 		return err
 	}
-	w.from1904 = book.Properties.Date1904 == "1" || book.Properties.Date1904 == "true"
-	w.recalculated = book.Calculation.OnLoad == "1" || book.Calculation.OnLoad == "true"
+	w.from1904 = isTrue(book.Properties.Date1904)
+	w.recalculated = isTrue(book.Calculation.OnLoad) || isTrue(book.Calculation.Force)
 	related, err := w.relations(w.main)
 	if err != nil {
 		return err
@@ -150,6 +151,8 @@ func (w *workbook) readMain() error {
 	}
 	return nil
 }
+
+func isTrue(attribute string) bool { return attribute == "1" || attribute == "true" }
 
 // relations reads what a part refers to; "" is the file itself.
 func (w *workbook) relations(part string) (r relations, err error) {
