@@ -39,11 +39,13 @@ func (c *runsRejectedCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	workbook := c.XLSX || strings.EqualFold(filepath.Ext(c.Output), ".xlsx")
-	if _, err := os.Lstat(c.Output); c.Output != "" && err == nil && !c.Force {
-		return c.taken()
-	}
-	if c.Force && !c.replaces(ctx) {
-		return fmt.Errorf("--output: %s has other rows than failed ones, which a task may read, and stays as it is; give another name", c.Output)
+	if _, err := os.Lstat(c.Output); c.Output != "" && err == nil {
+		switch {
+		case !c.replaces(ctx):
+			return fmt.Errorf("--output: %s has other rows than failed ones, which a task may read, and stays as it is; give another name", c.Output)
+		case !c.Force:
+			return c.taken()
+		}
 	}
 	if workbook && c.Output == "" && isTerminal(p.stdout) {
 		return errors.New("a workbook is nothing to read on a terminal; save it with --output rejected.xlsx")

@@ -36,7 +36,7 @@ func TestRunsRejected(t *testing.T) {
 	// As they are they fail again; repaired they pass.
 	out := s.path("people.csv")
 	whole := read(t, out)
-	if code, _, messages := call(t, "runs", "rejected", first, "--server", i.url, "--output", out); code == 0 || !oneLine(messages, "is there already, and stays as it is") || read(t, out) != whole {
+	if code, _, messages := call(t, "runs", "rejected", first, "--server", i.url, "--output", out); code == 0 || !oneLine(messages, "people.csv has other rows than failed ones") || read(t, out) != whole {
 		t.Errorf("exit code %d, %s; the source is\n%s", code, messages, read(t, out))
 	}
 	// A file of other rows, such as the one that the task reads, is not replaced at all.
@@ -55,7 +55,9 @@ func TestRunsRejected(t *testing.T) {
 	if got := read(t, s.path("book.csv")); got != rejected {
 		t.Errorf("saved\n%s", got)
 	}
-	mustCall(t, "runs", "rejected", first, "--server", i.url, "--output", s.path("book.csv"), "--force")
+	if code, _, messages := call(t, "runs", "rejected", first, "--server", i.url, "--output", s.path("book.csv")); code == 0 || !oneLine(messages, "is there already, and stays as it is; give another name, or replace it with --force") {
+		t.Errorf("exit code %d, %s", code, messages)
+	}
 	s.write("people.csv", rejected)
 	again := copied()
 	if got := mustCall(t, "runs", "rejected", again.Number.String(), "--server", i.url); !strings.Contains(got, ";Row;Column;Reason;Row 2;Column 2;Reason 2\n;=Ben;") {
