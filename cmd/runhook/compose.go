@@ -244,7 +244,7 @@ func (e *edge) status(p *process, followed *folder.Folder) []web.Route {
 		Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
 	}
 	if followed != nil {
-		o.EditFile = followed.Edit
+		o.EditFile, o.FileFault = followed.Edit, followed.Fault
 	}
 	return status.New(o).Routes()
 }

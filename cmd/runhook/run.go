@@ -79,6 +79,9 @@ func (c *runCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return &exit{exitNoStart, err}
 	}
+	if found, err := server.Task(ctx, id); err == nil { // the run is started anyway
+		p.noteFault(found)
+	}
 	if !c.Wait {
 		if c.JSON {
 			return p.printJSON(started.Document)

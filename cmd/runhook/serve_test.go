@@ -129,6 +129,29 @@ func TestServeFollowsTheFolder(t *testing.T) {
 		}
 	}
 	t.Logf("a change of a file is in force after %s", time.Since(changed))
+	// Whoever runs or looks at a task whose file has a mistake is told.
+	whole := read(t, s.path("tasks/copy.yaml"))
+	s.write("tasks/copy.yaml", whole+"nmae: x\n")
+	for {
+		_, _, messages := call(t, "task", "list", "--server", i.url)
+		if strings.Contains(messages, "is as it was before, because its file has a mistake:\n"+s.path("tasks/copy.yaml")+":") && strings.Contains(messages, `unknown field "nmae"`) && !strings.Contains(messages, "broken.yaml") {
+			break
+		}
+		if took := time.Since(changed); took > limit {
+			t.Fatalf("the mistake is not told after %s: %s\n%s", took, messages, i.log)
+		}
+	}
+	for _, command := range []string{"run people", "task show people"} {
+		if code, _, messages := call(t, append(strings.Fields(command), "--server", i.url)...); code != 0 || !strings.Contains(messages, `unknown field "nmae"`) {
+			t.Errorf("%s: exit code %d, %s", command, code, messages)
+		}
+	}
+	s.write("tasks/copy.yaml", whole)
+	for strings.Contains(func() string { _, _, messages := call(t, "task", "list", "--server", i.url); return messages }(), "nmae") {
+		if took := time.Since(changed); took > limit {
+			t.Fatalf("a mistake that was mended is told after %s", took)
+		}
+	}
 	i.awaitEnd(i.start(s.copy, nil))
 	if s.people() != "ANN,BEN,CY" {
 		t.Errorf("the changed task was not used: %s", s.people())
@@ -146,7 +169,7 @@ func TestServeFollowsTheFolder(t *testing.T) {
 	if code != exitNoStart || !strings.Contains(messages, "disabled") {
 		t.Errorf("exit code %d: %s", code, messages)
 	}
-	if docs, err := i.client.Runs(t.Context(), s.copy, 0); err != nil || len(docs) != 2 {
+	if docs, err := i.client.Runs(t.Context(), s.copy, 0); err != nil || len(docs) != 3 {
 		t.Errorf("old runs do not answer any more: %d %v", len(docs), err)
 	}
 }

@@ -3,11 +3,20 @@ package main
 import (
 	"context"
 	"strings"
+
+	"runhook/shared/client"
 )
 
 type taskListCommand struct {
 	ServerFlags
 	JSONFlag
+}
+
+// noteFault says of a task that its file is not used.
+func (p *program) noteFault(t client.Task) {
+	if t.FileFault != "" {
+		p.notef("%q is as it was before, because its file has a mistake:\n%s\n", t.Name, t.FileFault)
+	}
 }
 
 // Run lists the tasks.
@@ -39,5 +48,11 @@ func (c *taskListCommand) Run(ctx context.Context, p *program) error {
 		}
 		rows = append(rows, []string{t.Name, yesNo(t.Enabled), strings.Join(names, ", "), string(t.ID)})
 	}
-	return p.printTable(rows)
+	if err := p.printTable(rows); err != nil {
+		return err
+	}
+	for _, t := range tasks {
+		p.noteFault(t)
+	}
+	return nil
 }

@@ -17,6 +17,7 @@ func (c *taskShowCommand) Run(ctx context.Context, p *program) error {
 		if c.JSON {
 			return p.printJSON(found)
 		}
+		p.noteFault(found)
 		p.printf("%s (enabled: %s, applied %s)\n\nStart a run:            POST %s\nStart one and poll it:  POST %s\nBody:                   %s\n\n%s",
 			found.Name, yesNo(found.Enabled), found.AppliedOn.Format("2006-01-02 15:04:05 MST"),
 			found.ExecuteURL, found.ExecutePollingURL, found.Template, found.Text)

@@ -29,6 +29,7 @@ type taskDocument struct {
 	Template          json.RawMessage
 	Parameters        []parameterDocument
 	FormerIDs         []formerDocument `json:"FormerIds"`
+	FileFault         string           `json:",omitempty"`
 	Text              *string          `json:",omitempty"`
 }
 
@@ -60,6 +61,9 @@ func (s *Service) describe(rc *fasthttp.RequestCtx, t bus.Task, withText bool) (
 		ExecuteURL:        base + "/task/execute/" + string(t.ID),
 		ExecutePollingURL: base + "/task/executepolling/" + string(t.ID),
 		Template:          t.Template(), Parameters: []parameterDocument{}, FormerIDs: []formerDocument{},
+	}
+	if s.options.FileFault != nil {
+		doc.FileFault = s.options.FileFault(t.ID)
 	}
 	for _, former := range t.FormerIDs {
 		doc.FormerIDs = append(doc.FormerIDs, formerDocument{former.ID, run.Time(former.Until)})

@@ -42,6 +42,9 @@ type Options struct {
 	// the file's text, nil where there is no such file, and returns the new one; nil removes the file.
 	// EditFile itself is nil where no folder is followed: such a task is changed elsewhere then.
 	EditFile func(ctx context.Context, id task.ID, change func(text []byte) ([]byte, error)) error
+	// FileFault is why the file of a task that came with `serve --tasks` is not used, "" if it is; nil where
+	// no folder is followed.
+	FileFault func(id task.ID) string
 	// Remember is how many runs this process remembers, those polled last: finished ones are
 	// answered without asking the store, others while the store cannot be reached. Default 10,000,
 	// about 20 MB.

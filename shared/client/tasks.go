@@ -31,6 +31,8 @@ type Task struct {
 	Parameters []Parameter
 	// FormerIDs are the ids that the task had before.
 	FormerIDs []FormerID `json:"FormerIds"`
+	// FileFault is why the task's file is not used, so that the task is as it was before; empty if it is.
+	FileFault string `json:",omitempty"`
 	// Text is the task file; lists leave it out.
 	Text string `json:",omitempty"`
 }

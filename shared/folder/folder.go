@@ -3,12 +3,14 @@
 package folder
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -50,6 +52,8 @@ type Folder struct {
 	removed map[task.ID]bool
 	// reported are the faults that were logged and still stand.
 	reported map[string]bool
+	// faults are those by which files of tasks are not used.
+	faults atomic.Pointer[map[task.ID]string]
 }
 
 // Open begins to watch a folder. One that does not exist is an error: taken for an empty one, it
@@ -98,6 +102,7 @@ func (f *Folder) Apply(ctx context.Context) error {
 func (f *Folder) apply(ctx context.Context) error {
 	defs, faults := taskfile.ReadDir(f.dir)
 	f.report(faults)
+	f.outdate(faults)
 	var failed []error
 	present := map[task.ID]bool{}
 	for _, def := range defs {
@@ -211,6 +216,32 @@ func (f *Folder) report(err error) {
 		}
 	}
 	f.reported = standing
+}
+
+// Fault is why the file of a task is not used, so that the task is as it was before; "" if its file is used, or gone.
+func (f *Folder) Fault(id task.ID) string {
+	if faults := f.faults.Load(); faults != nil {
+		return (*faults)[id]
+	}
+	return ""
+}
+
+// outdate takes note of the tasks whose ids are in files that have faults.
+func (f *Folder) outdate(err error) {
+	faults := map[task.ID]string{}
+	for _, fault := range separate(err) {
+		text := []byte(fault.Error()) // of files with one id it has the id
+		if invalid, ok := errors.AsType[*taskfile.Invalid](fault); ok {
+			text, _ = os.ReadFile(invalid.Problems[0].File) // one that cannot be read has no task
+		}
+		text = bytes.ToLower(text)
+		for _, t := range f.tasks.All() {
+			if t.FromFolder && bytes.Contains(text, []byte(t.ID)) {
+				faults[t.ID] = fault.Error()
+			}
+		}
+	}
+	f.faults.Store(&faults)
 }
 
 // separate returns the errors that errors.Join joined.
