@@ -116,6 +116,21 @@ type Warner interface {
 	Warnings() []string
 }
 
+// Repeater is a Warner that also looks for keys of the destination that its rows have again.
+type Repeater interface {
+	// Repeats is how many rows had a key that it has seen before, and which of Warnings says so, empty if none.
+	// It may be called when Warnings may.
+	Repeats() (rows int64, warning string)
+}
+
+// Repeats are those of a source, if it is a Repeater.
+func Repeats(from Source) (rows int64, warning string) {
+	if repeater, ok := from.(Repeater); ok {
+		return repeater.Repeats()
+	}
+	return 0, ""
+}
+
 // MostWarnings is how many warnings a Warner has at most.
 const MostWarnings = 10
 

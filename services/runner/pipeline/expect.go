@@ -140,3 +140,16 @@ func (b *bounds) end() error {
 	}
 	return nil
 }
+
+// warn adds that the run has left the destination without rows, because where kept none.
+func (b *bounds) warn(said []string) []string {
+	counts := b.meter.Snapshot().Counts
+	if !b.replaces() || b.job.Task.Where == "" || counts.Retrieved == 0 || counts.Processed() > 0 {
+		return said
+	}
+	has := "has none now"
+	if b.job.DryRun {
+		has = "would have none"
+	}
+	return append(said, fmt.Sprintf("No row was kept of the %d that the source has (where), so that %s %s; with expect: {min_rows: 1} the run fails and leaves it as it was", counts.Retrieved, b.job.Task.Destination.Place(), has))
+}

@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
@@ -186,5 +187,35 @@ func TestBoundsOfAPanel(t *testing.T) {
 	s := b.Fail("the run would delete more than 2 rows; 2 were deleted before")
 	if left := len(site.Rows("My_Panel")); left != 1 || s.Counts.Deleted != 2 {
 		t.Errorf("%d records are left, and %d are said to be deleted", left, s.Counts.Deleted)
+	}
+}
+
+// A file that a run leaves without rows, because where kept none, is said.
+func TestReplacedByNothing(t *testing.T) {
+	const said = "No row was kept of the 2 that the source has (where), so that the file out.csv "
+	for name, c := range map[string]struct {
+		where, rows string
+		dry         bool
+		action      task.Action
+		want        string
+	}{
+		"none kept":            {where: `Name == "Zed"`, rows: "1,Ann\n2,Bob\n", want: said + "has none now; with expect: {min_rows: 1}"},
+		"none kept, a dry run": {where: `Name == "Zed"`, rows: "1,Ann\n2,Bob\n", dry: true, want: said + "would have none"},
+		"one kept":             {where: `Name == "Bob"`, rows: "1,Ann\n2,Bob\n"},
+		"no rows":              {where: `Name == "Zed"`},
+		"no where":             {rows: ",\n,\n"},
+		"appended":             {where: `Name == "Zed"`, rows: "1,Ann\n2,Bob\n", action: task.Append},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := pipelinetest.New(t)
+			b.Write("members.csv", "ID,Name\n"+c.rows)
+			b.Write("out.csv", "id,name\n7,old\n")
+			b.ToFile(cmp.Or(c.action, task.Replace))
+			b.Job.Task.Where, b.Job.DryRun = c.where, c.dry
+			s, err := b.Run(t.Context())
+			if err != nil || (c.want == "") != (len(s.Warnings) == 0) || c.want != "" && !strings.HasPrefix(s.Warnings[0], c.want) {
+				t.Errorf("warns of %q, %v; want %q", s.Warnings, err, c.want)
+			}
+		})
 	}
 }

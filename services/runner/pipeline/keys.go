@@ -61,10 +61,20 @@ func (k *keys) note(batch *row.Batch) {
 	}
 }
 
-// warnings say which rows took the place of others.
-func (k *keys) warnings() []string {
+// add adds to what a source that has ended has said of its rows which of them took the place of others. A source
+// that looks for keys itself has said it, unless there are more.
+func (k *keys) add(r *reader) []string {
+	own := k.warning()
+	if own == "" || r.repeats >= int64(k.repeats) {
+		return r.warnings
+	}
+	return append(slices.DeleteFunc(r.warnings, func(one string) bool { return one == r.repeated }), own)
+}
+
+// warning says which rows took the place of others, empty for none.
+func (k *keys) warning() string {
 	if k == nil || k.repeats == 0 {
-		return nil
+		return ""
 	}
 	rows := strings.Join(k.first, ", ")
 	if k.repeats > mostRepeats {
@@ -72,7 +82,7 @@ func (k *keys) warnings() []string {
 	}
 	key := strings.Join(k.names, ", ")
 	if k.repeats == 1 {
-		return []string{fmt.Sprintf("1 row has a key (%s) that an earlier row of this run has, and took its place: row %s", key, rows)}
+		return fmt.Sprintf("1 row has a key (%s) that an earlier row of this run has, and took its place: row %s", key, rows)
 	}
-	return []string{fmt.Sprintf("%d rows have a key (%s) that an earlier row of this run has, and took its place: rows %s", k.repeats, key, rows)}
+	return fmt.Sprintf("%d rows have a key (%s) that an earlier row of this run has, and took its place: rows %s", k.repeats, key, rows)
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"runhook/services/runner/connector/imis/imissite"
 	"runhook/services/runner/pipeline/pipelinetest"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -57,6 +58,28 @@ func TestAKeyTwice(t *testing.T) {
 		s := b.Succeed(run.Counts{Retrieved: 5, Inserted: 4, Unchanged: 1})
 		if len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "1 row has a key (id, name)") {
 			t.Errorf("warns of %q", s.Warnings)
+		}
+	})
+	t.Run("that the source has named", func(t *testing.T) {
+		for name, c := range map[string]struct {
+			key  func(i int) int
+			want string
+		}{
+			"on two pages":         {func(i int) int { return i % 10 }, "gave 20 rows with a key (id) that an earlier page has too"},
+			"on one page":          {func(i int) int { return i / 2 }, "15 rows have a key (id) that an earlier row of this run has"},
+			"on one and two pages": {func(i int) int { return i % 5 }, "25 rows have a key (id) that an earlier row of this run has"},
+		} {
+			b := pipelinetest.New(t)
+			site := b.FromIMIS(30)
+			b.Job.Task.Source.(*task.IMISSource).PageSize = 10
+			site.SetQueries(imissite.Query{
+				Path: "$/Members", Columns: []imissite.Column{{Name: "ID", Type: "Int32"}, {Name: "Full Name", Type: "String"}}, Count: 30,
+				Row: func(i int) []any { return []any{c.key(i) + 1, "Ann"} },
+			})
+			b.Mapping("id", "ID", "name", `row["Full Name"]`)
+			if s, err := b.Run(t.Context()); err != nil || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], c.want) {
+				t.Errorf("%s: warns of %q, %v; want %q", name, s.Warnings, err, c.want)
+			}
 		}
 	})
 	t.Run("without a key", func(t *testing.T) {

@@ -6,7 +6,6 @@ package pipeline
 import (
 	"context"
 	"errors"
-	"slices"
 	"strconv"
 	"time"
 
@@ -132,7 +131,11 @@ func transfer(ctx context.Context, job Job, m *Meter, from connector.Source, row
 		}
 	}
 	err = w.writeAll(ctx, r)
-	m.warn(slices.Concat(r.warnings, w.keys.warnings()))
+	warnings := w.keys.add(r)
+	if err == nil {
+		warnings = limits.warn(warnings)
+	}
+	m.warn(warnings)
 	_, failed := errors.AsType[*run.Failure](err)
 	storing := ctx
 	if _, over := errors.AsType[*run.Failure](context.Cause(ctx)); over { // the run's time; it fails

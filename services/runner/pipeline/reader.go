@@ -47,8 +47,11 @@ type reader struct {
 	passedOver int64
 	// read has the batches that are to be written, written those that can be used again.
 	read, written chan *row.Batch
-	// warnings are the source's, once it has ended.
+	// warnings are the source's, once it has ended; repeated is that of them about keys that repeats rows have
+	// again.
 	warnings []string
+	repeats  int64
+	repeated string
 	// write, when set, is given the batches instead.
 	write func(ctx context.Context, batch *row.Batch) error
 
@@ -101,6 +104,7 @@ func (r *reader) fill() error {
 			}
 			r.meter.total(number - 1)
 			r.warnings = connector.Warnings(r.from)
+			r.repeats, r.repeated = connector.Repeats(r.from)
 			return nil
 		}
 		if r.brake != nil {

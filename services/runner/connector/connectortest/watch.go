@@ -179,6 +179,13 @@ func (s *watchedSource) Warnings() []string {
 	return connector.Warnings(s.Source)
 }
 
+func (s *watchedSource) Repeats() (rows int64, warning string) {
+	s.watch.failed = false
+	defer func() { s.watch.failed = s.ended }()
+	defer s.watch.call("Repeats")()
+	return connector.Repeats(s.Source)
+}
+
 func (s *watchedSource) Progress() (part float64, total int64) {
 	defer s.watch.call("Progress")()
 	return s.Source.Progress()

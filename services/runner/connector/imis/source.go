@@ -177,10 +177,18 @@ func (s *Source) Warnings() (all []string) {
 	if s.counted && s.page.counted && s.first != s.page.total {
 		all = append(all, fmt.Sprintf("%s had %s at first, and %d when its last page was read: rows may be missing, or there twice", s.Name(), countOf(s.first), s.page.total))
 	}
-	if repeated := s.repeats.warning(s.Name()); repeated != "" {
+	if _, repeated := s.Repeats(); repeated != "" {
 		all = append(all, repeated)
 	}
 	return all
+}
+
+// Repeats are the rows with a key of an earlier page; see connector.Repeater.
+func (s *Source) Repeats() (rows int64, warning string) {
+	if s.repeats != nil {
+		rows = s.repeats.rows
+	}
+	return rows, s.repeats.warning(s.Name())
 }
 
 // fetchAhead begins to fetch the page after the present one.
