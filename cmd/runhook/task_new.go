@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"runhook/services/runner/connector/builtin"
@@ -206,6 +208,9 @@ func (c *taskNewCommand) sayNext(p *program, path, name string, made *draft.Draf
 	}
 	connections := cmp.Or(c.Connections, "connections.yaml")
 	p.printf("Wrote %s: %s, mapped to themselves.\n", path, plural(len(made.Columns), "column"))
+	for _, repeated := range slices.Sorted(maps.Keys(made.Repeated)) {
+		p.printf("Left out %s, the name of %s: rename all but one of them, and map it.\n", shown(repeated), made.Repeated[repeated])
+	}
 	if len(made.Missing) > 0 {
 		p.printf("\n%s lacks what it names; add:\n    %s\n", connections, strings.Join(made.Missing, "\n    "))
 	}

@@ -84,6 +84,10 @@ func TestNewTaskWritesWhereItIsTold(t *testing.T) {
 	if def, err := taskfile.ReadFile("a.yaml"); err != nil || def.Destination.(*task.SQLDestination).Table != "folk" {
 		t.Errorf("%v", err)
 	}
+	s.write("twice.csv", "id,name,name\n1,Ann,x\n")
+	if said := mustCall(t, "task", "new", "--from-csv", "twice.csv"); !strings.Contains(said, ": 1 column, mapped to themselves.\nLeft out name, the name of columns 2 and 3: rename all but one of them, and map it.\n") {
+		t.Errorf("%s", said)
+	}
 	// Nothing but a task file is replaced.
 	s.write("rows.yaml", "id,name\n1,Ann\n")
 	if err := os.Symlink("people.csv", "linked.yaml"); err != nil {

@@ -14,7 +14,6 @@ import (
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector"
 	"runhook/services/runner/connector/csvfile"
-	"runhook/services/runner/pipeline"
 	"runhook/shared/task"
 )
 
@@ -46,8 +45,7 @@ func (d *Draft) fromCSV(ctx context.Context, w Wish) (base string, err error) {
 		}
 	}
 	d.Source = source
-	d.Columns, err = pipeline.Columns(ctx, w.Kinds, connector.Job{Task: &task.Definition{Source: d.Source}, Connections: reading})
-	if err != nil {
+	if err := d.takeColumns(ctx, w, reading); err != nil {
 		return "", fmt.Errorf("--from-csv %s: %w", w.CSV, err)
 	}
 	base = strings.TrimSuffix(filepath.Base(path), ".gz")

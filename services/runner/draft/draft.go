@@ -44,6 +44,8 @@ type Draft struct {
 	taskfile.Draft
 	// Missing are lines for the connections file.
 	Missing []string
+	// Repeated are names that several columns of the source have, with their places. No task can read them.
+	Repeated map[string]string
 }
 
 // Make makes the task from its source's columns. Errors name the flags of `runhook task new`.
@@ -73,7 +75,7 @@ func (d *Draft) fromTable(ctx context.Context, w Wish) (base string, err error) 
 		return "", fmt.Errorf("--from-table %q is not CONNECTION.TABLE, like crm.members", w.Table)
 	}
 	d.Source = &task.SQLSource{Connection: name, Query: `select * from "` + strings.ReplaceAll(table, `"`, `""`) + `"`}
-	d.Columns, err = pipeline.Columns(ctx, w.Kinds, connector.Job{Task: &task.Definition{Source: d.Source}, Connections: w.Connections})
+	err = d.takeColumns(ctx, w, w.Connections)
 	if err != nil && w.Connections == nil {
 		return "", fmt.Errorf("--from-table %s: there is no connections.yaml here; name the file of connections with --connections", w.Table)
 	}
@@ -81,6 +83,13 @@ func (d *Draft) fromTable(ctx context.Context, w Wish) (base string, err error) 
 		return "", fmt.Errorf("--from-table %s: %w", w.Table, err)
 	}
 	return table, nil
+}
+
+// takeColumns reads the columns of the source.
+func (d *Draft) takeColumns(ctx context.Context, w Wish, connections *connection.Set) error {
+	columns, err := pipeline.Columns(ctx, w.Kinds, connector.Job{Task: &task.Definition{Source: d.Source}, Connections: connections})
+	d.Columns, d.Repeated = columns.Names, columns.Repeated
+	return err
 }
 
 // fromIQA asks the site what the IQA is.

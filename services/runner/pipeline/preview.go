@@ -7,6 +7,7 @@ import (
 
 	"runhook/services/runner/connector"
 	"runhook/services/runner/row"
+	"runhook/shared/mapping"
 	"runhook/shared/run"
 )
 
@@ -121,15 +122,15 @@ func (s *Sample) add(r *row.Row) {
 	}
 }
 
-// Columns opens the job's source and returns the names of its columns. Of the job's task it needs no
-// more than the source. Errors are as in Run.
-func Columns(ctx context.Context, kinds connector.Kinds, job connector.Job) (names []string, err error) {
+// Columns opens the job's source and returns its columns. Of the job's task it needs no more than the source.
+// Errors are as in Run.
+func Columns(ctx context.Context, kinds connector.Kinds, job connector.Job) (columns mapping.Columns, err error) {
 	defer func() { err = sentence(err) }()
 	defer catchPanic(&err)
 	from, err := openSource(ctx, kinds, job)
 	if err != nil {
-		return nil, err
+		return columns, err
 	}
 	defer from.Close()
-	return from.Columns().Names, nil
+	return from.Columns(), nil
 }

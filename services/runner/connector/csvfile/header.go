@@ -103,17 +103,20 @@ func (s *Source) adviceOnHeader() string {
 // Doubt is why the header may be none, after the first rows were read; "" if nothing speaks against it.
 func (s *Source) Doubt(first []check.Cells) string {
 	isOther := func(read check.Cells) bool { return read.Fault != nil && read.Fault.Column == "" }
-	filled := 0
-	for _, some := range s.table.filled {
+	named, filled := 0, 0
+	for i, some := range s.table.filled {
 		if some {
 			filled++
+		}
+		if s.columns[i] != "" {
+			named++
 		}
 	}
 	switch {
 	case len(first) > 1 && !slices.ContainsFunc(first, func(read check.Cells) bool { return !isOther(read) }):
 		return fmt.Sprintf("no row that was looked at fits line %d, which was read as the columns' names; %s", s.named, s.adviceOnHeader())
-	case TooFew(len(s.header), filled) && s.columns[0] != "":
-		return fmt.Sprintf("line %d names %d of %d columns; %s", s.named, len(s.header), filled, s.adviceOnHeader())
+	case TooFew(named, filled) && s.columns[0] != "":
+		return fmt.Sprintf("line %d names %d of %d columns; %s", s.named, named, filled, s.adviceOnHeader())
 	}
 	return ""
 }

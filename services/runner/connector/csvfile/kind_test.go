@@ -244,6 +244,7 @@ func TestCheckOfTitles(t *testing.T) {
 		{"one column", "id\n1\n2\n", "in.csv", "id", ""},
 		{"row names of R", "\"\",\"id\"\n\"1\",7\n\"2\",8\n", "in.csv", "id", ""},
 		{"empty columns of Excel", "id,name,,,,,\n1,Ann,,,,,\n", "in.csv", "id", ""},
+		{"a name of several", "id,name,name,name,name\n1,Ann,x,y,z\n", "in.csv", "id", ""},
 		{"a column for notes", "id,name,\n1,Ann,late\n", "in.csv", "id", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -172,10 +172,11 @@ func (s *Source) adviceOnHeader() string {
 
 // Doubt is why the header may be none, after the first rows were read; "" if nothing speaks against it.
 func (s *Source) Doubt([]check.Cells) string {
-	if !csvfile.TooFew(len(s.header), s.widest) {
+	named := len(s.header) + len(s.others)
+	if !csvfile.TooFew(named, s.widest) {
 		return ""
 	}
-	return fmt.Sprintf("row %d names %d of %d columns; %s", s.named, len(s.header), s.widest, s.adviceOnHeader())
+	return fmt.Sprintf("row %d names %d of %d columns; %s", s.named, named, s.widest, s.adviceOnHeader())
 }
 
 // Use says which columns the task names. The others may have errors.
