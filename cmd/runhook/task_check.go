@@ -33,6 +33,7 @@ func (*taskCheckCommand) Help() string {
     connections: whether they exist, answer, and accept the credentials, which are tried once (iMIS locks an account after five failed logins)
     the source: whether it exists, takes the task's parameters, and has the columns that where and mapping name
     the destination: whether it exists and may be written, and whether the mapping fits its columns, key, types and rules
+    other tasks in the file's folder: whether one reads the file that the task replaces
 
 Nothing is written, no row is sent, and no Runhook server is needed. It compares the source's first rows with the destination; ` + "`runhook run TASK --dry-run`" + ` tries all rows. Errors make the exit code 1; warnings and notes do not.
 
@@ -72,7 +73,8 @@ func (c *taskCheckCommand) Run(ctx context.Context, p *program) error {
 		if err != nil {
 			return err
 		}
-		placed := place(findings, def, fileOf(c.Files, def))
+		file := fileOf(c.Files, def)
+		placed := place(append(findings, checkOthers(def, defs, file, connections)...), def, file)
 		if !c.JSON {
 			p.printFindings(placed, def)
 		}

@@ -332,3 +332,31 @@ func TestCheckOfSeveralFiles(t *testing.T) {
 		t.Errorf("%d %s", code, out)
 	}
 }
+
+// A task that replaces the file that another one reads is warned of, whatever the connections are called.
+func TestCheckOfAFileThatOthersRead(t *testing.T) {
+	s := newSite(t)
+	s.write("connections.yaml", "drop: {files: .}\nsame: {files: .}\nother: {files: ./tasks}\n")
+	s.write("members.csv", "id,name\n1,Ann\n")
+	s.write("in.csv", "id,name\n1,Ann\n")
+	reads := func(name, id, source string) {
+		s.write("tasks/"+name+".yaml", "id: 11111111-1111-4111-8111-11111111111"+id+"\nname: "+name+"\nparameters: [{name: File}]\nsource: {csv: "+source+"}\nmapping: {id: id}\ndestination: {csv: {connection: drop, path: "+name+".out.csv, action: replace}}\n")
+	}
+	reads("Load", "2", "{connection: drop, path: ./members.csv}")
+	reads("Again", "3", "{connection: same, path: members.csv}")
+	reads("Named", "4", `{connection: drop, path: "{params.File}"}`)
+	reads("Other", "5", "{connection: drop, path: in.csv}")
+	s.write("tasks/broken.yaml", "nmae: x\n")
+	for action, want := range map[string]int{"replace": 2, "append": 0} {
+		s.write("tasks/export.yaml", checkHead+"source: {csv: {connection: drop, path: in.csv}}\nmapping: {id: id, name: name}\ndestination:\n  csv: {connection: drop, path: members.csv, action: "+action+"}\n")
+		for _, what := range []string{"tasks/export.yaml", "tasks"} {
+			_, out, messages := call(t, "task", "check", s.path(what), "--connections", s.path("connections.yaml"))
+			if strings.Count(out, " reads the file members.csv, which this task replaces; ") != want {
+				t.Errorf("%s of %s: %s%s", action, what, out, messages)
+			}
+			if want > 0 && (!strings.Contains(out, ":6: warning: destination.csv.path: the task Load reads the file") || !strings.Contains(out, ":6: warning: destination.csv.path: the task Again reads the file")) {
+				t.Errorf("%s of %s: %s%s", action, what, out, messages)
+			}
+		}
+	}
+}

@@ -42,6 +42,12 @@ type Destination interface {
 	Traits() Traits
 }
 
+// Replacer is a Destination that may put a whole file in the place of the one that is there.
+type Replacer interface {
+	// Replaces is the connection, and the path in its folder of the file that is replaced, if one is.
+	Replaces() (connection, path string, replaces bool)
+}
+
 // Keyed is a Destination that may find the record of a row by columns of the mapping.
 type Keyed interface {
 	// FoundBy are those columns, none where nothing is looked for.

@@ -100,6 +100,11 @@ func (*CSVDestination) Name() Kind { return CSV }
 // Place names the destination in messages.
 func (d *CSVDestination) Place() string { return "the file " + d.Path }
 
+// Replaces is the file that a run replaces.
+func (d *CSVDestination) Replaces() (connection, path string, replaces bool) {
+	return d.Connection, d.Path, d.Action == Replace
+}
+
 // Traits of a file: it is replaced as a whole, when the run ends, or appended to, where a line and its
 // checkpoint are not written in one step.
 func (d *CSVDestination) Traits() Traits {

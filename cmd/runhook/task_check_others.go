@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"runhook/services/runner/check"
+	"runhook/services/runner/connection"
+	"runhook/shared/task"
+	"runhook/shared/taskfile"
+)
+
+// checkOthers warns of the other tasks, of those given and in the folder of the task's file, that read the file
+// which the task replaces.
+func checkOthers(def *task.Definition, given []*task.Definition, file string, connections *connection.Set) (findings []check.Finding) {
+	to, ok := def.Destination.(task.Replacer)
+	if !ok {
+		return nil
+	}
+	folder, target, replaces := to.Replaces()
+	if !replaces {
+		return nil
+	}
+	beside, _ := taskfile.ReadDir(filepath.Dir(file)) // files that are no tasks are another's finding
+	seen := map[task.ID]bool{def.ID: true}
+	for _, other := range append(beside, given...) {
+		from, ok := other.Source.(task.FileSource)
+		if !ok || seen[other.ID] {
+			continue
+		}
+		seen[other.ID] = true
+		if readFrom, read := from.Place(); isSameFile(connections, folder, target, readFrom, read) {
+			findings = append(findings, check.Finding{
+				Severity: check.Warning, Field: check.At("destination", string(def.Destination.Name()), "path"),
+				Message: fmt.Sprintf("the task %s reads the file %s, which this task replaces; if it is not to read what this task writes, name another file", other.Name, target),
+			})
+		}
+	}
+	return findings
+}
+
+// isSameFile compares the files of two connections, whose folders may be one.
+func isSameFile(connections *connection.Set, folder, file, otherFolder, otherFile string) bool {
+	if strings.Contains(otherFile, "{params.") {
+		return false // each caller names another
+	}
+	if folder == otherFolder {
+		return path.Clean(file) == path.Clean(otherFile)
+	}
+	one, two := stat(connections, folder, file), stat(connections, otherFolder, otherFile)
+	return one != nil && two != nil && os.SameFile(one, two)
+}
+
+// stat is what a file of a connection is, nil if there is none.
+func stat(connections *connection.Set, folder, file string) os.FileInfo {
+	root, err := connections.Files(folder)
+	if err != nil {
+		return nil
+	}
+	defer root.Close()
+	info, err := root.Stat(filepath.FromSlash(file))
+	if err != nil {
+		return nil
+	}
+	return info
+}
