@@ -9,6 +9,7 @@ import (
 const (
 	joinTexts  = `texts are joined with +, as in FirstName + " " + LastName`
 	chooseWith = `one of two is chosen with ? and :, as in Status == "A" ? "yes" : "no"`
+	bothTrue   = `each side is true or false, as in Name == "x" and Status == "A"`
 	partOf     = `a part of a text is written in brackets, as in Name[0:3]`
 )
 
@@ -24,8 +25,16 @@ var habits = map[string]string{
 var otherLanguages = []struct{ message, habit string }{
 	{`unexpected token Operator("=")`, "equality is written =="},
 	{`unexpected token Operator("&")`, joinTexts},
-	{"invalid operation: || (mismatched types string", joinTexts},
+	{"invalid operation: || (mismatched types string and string", joinTexts},
+	{"invalid operation: || (mismatched types", bothTrue},
 	{"cannot concat ", joinTexts},
+	{"invalid operation: and (mismatched types", bothTrue},
+	{"invalid operation: && (mismatched types", bothTrue},
+	{"invalid operation: or (mismatched types", bothTrue},
+	{"type string has no method ", "a function stands before its text, as in upper(Name)"},
+	{"unexpected token Identifier(", `a column whose name is not one word is written row["Member Type"]`},
+	{"unexpected token Number(", `a column whose name is not one word is written row["Line 2"], and a text stands in quotes`},
+	{"unrecognized character: U+201", `quotes are straight: " or '`},
 }
 
 var ifFunction = regexp.MustCompile(`(?i)\bif *\(`)

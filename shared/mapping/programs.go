@@ -69,7 +69,7 @@ func (s *Scope) known(text string, counted bool) (shared, error) {
 	s.declare()
 	look, err := survey(text)
 	if err != nil {
-		return shared{}, err
+		return shared{}, withHabit(text, err)
 	}
 	names := s.resolver()
 	program, err := compile(text, names, s.types, &counting{names, true})
