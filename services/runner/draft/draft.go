@@ -125,6 +125,9 @@ func (d *Draft) addDestination(w Wish, base string) error {
 		d.Destination = &task.CSVDestination{Connection: name, Path: path, Action: task.Replace}
 		return nil
 	}
+	if named, ending, _ := strings.Cut(filepath.Base(w.To), "."); slices.Contains(otherFiles, strings.ToLower(ending)) && !w.Connections.Has(named) {
+		return fmt.Errorf("--to %s: files are written as CSV; give a name that ends in .csv", w.To)
+	}
 	to := &task.SQLDestination{Table: identifierOf(base), Action: task.Insert, Create: true}
 	if w.To != "" {
 		name, table, ok := strings.Cut(w.To, ".")
@@ -139,7 +142,12 @@ func (d *Draft) addDestination(w Wish, base string) error {
 	} else {
 		to.Connection = w.spare("warehouse")
 	}
-	if !w.Connections.Has(to.Connection) {
+	switch known := w.Connections.Has(to.Connection); {
+	case known && !slices.Contains(w.Connections.Databases(), to.Connection):
+		return fmt.Errorf("--to %s.%s: the connection %[1]s is no database; the file of connections has %[3]s", to.Connection, to.Table, cmp.Or(strings.Join(w.Connections.Databases(), ", "), "none"))
+	case strings.EqualFold(to.Connection+"."+to.Table, w.Table):
+		return fmt.Errorf("--from-table %s: the rows would go into the table that they come from; say where they go with --to", w.Table)
+	case !known:
 		d.Missing = append(d.Missing, fmt.Sprintf("%s: {sqlite: ./%s.db}", to.Connection, to.Connection))
 	}
 	for _, key := range w.Key {
@@ -153,6 +161,9 @@ func (d *Draft) addDestination(w Wish, base string) error {
 	d.Destination = to
 	return nil
 }
+
+// otherFiles are endings of files that no task writes.
+var otherFiles = []string{"xlsx", "xlsm", "xls", "ods", "tsv", "txt", "json", "csv.gz"}
 
 // folderLine is the connections file's line for the folder of a file.
 func folderLine(connection, file string) string {

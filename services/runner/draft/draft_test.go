@@ -1,6 +1,7 @@
 package draft
 
 import (
+	"database/sql"
 	"os"
 	"path/filepath"
 	"slices"
@@ -114,6 +115,15 @@ func TestMakeRefuses(t *testing.T) {
 	dir, set := folder(t, "here: {files: .}\ndb: {sqlite: ./a.db}\n")
 	_, two := folder(t, "db: {sqlite: ./a.db}\nother: {sqlite: ./b.db}\n")
 	people := filepath.Join(dir, "people.csv")
+	at, filled := folder(t, "db: {sqlite: ./a.db}\n")
+	db, err := sql.Open("sqlite", filepath.Join(at, "a.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), "CREATE TABLE people (id INTEGER)"); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		wish Wish
 		says string
@@ -127,6 +137,11 @@ func TestMakeRefuses(t *testing.T) {
 		{Wish{Connections: two, CSV: people}, "Give --to CONNECTION.people; there are db, other"},
 		{Wish{Connections: set, Table: "people"}, "is not CONNECTION.TABLE"},
 		{Wish{Connections: set, Table: "crm.people"}, "There is no connection crm in connections.yaml. It has db, here."},
+		{Wish{Connections: set, CSV: people, To: "people.xlsx"}, "--to people.xlsx: files are written as CSV; give a name that ends in .csv"},
+		{Wish{Connections: set, CSV: people, To: "out/people.TSV"}, "files are written as CSV"},
+		{Wish{Connections: set, CSV: people, To: "here.people"}, "--to here.people: the connection here is no database; the file of connections has db"},
+		{Wish{Connections: filled, Table: "db.people"}, "--from-table db.people: the rows would go into the table that they come from; say where they go with --to"},
+		{Wish{Connections: filled, Table: "db.people", To: "db.People"}, "the rows would go into the table that they come from"},
 		{Wish{Table: "db.people"}, "name the file of connections with --connections"},
 		{Wish{IQA: "prod", Path: "$/Members"}, "name the file of connections with --connections"},
 	} {
