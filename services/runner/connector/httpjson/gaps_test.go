@@ -90,6 +90,8 @@ func TestPlacesOfTheTotal(t *testing.T) {
 		`,"hits":{"total":{"value":7,"relation":"eq"}}`:       "hits.total.value",
 		`,"hits":{"total":7}`:                                 "hits.total",
 		`,"total":{"value":7}`:                                "total.value",
+		`,"total":{"count":7}`:                                "total.count",
+		`,"_paging":{"Total-Items":7}`:                        "_paging.Total-Items",
 		`,"totalCount":"7"`:                                   "totalCount",
 		`,"@odata.count":"7"`:                                 "@odata.count",
 		`,"TotalRecords":7`:                                   "TotalRecords",

@@ -37,6 +37,7 @@ func TestLastPageSaysThatThereIsMore(t *testing.T) {
 		"a map's":         {answers: page(`,"exceededTransferLimit":true`), fails: says + "exceededTransferLimit that"},
 		"not the last":    {answers: page(`,"isLast":false`), fails: says + "isLast that"},
 		"not done":        {answers: page(`,"done":false,"x":1`), fails: says + "done that"},
+		"what remains":    {answers: page(`,"metadata":{"remainingItemCount":4}`), fails: says + "metadata.remainingItemCount that"},
 		"not its end":     {answers: page(`,"endOfRecords":false`), fails: says + "endOfRecords that"},
 		"a JSON header":   {answers: map[string]said{"/": {body: `{"d":` + three + `}`, headers: []string{`X-Pagination: {"CurrentPage":1,"HasNext":true}`}}}, fails: says + "X-Pagination that"},
 		"pages by header": {answers: map[string]said{"/": {body: `{"d":` + three + `}`, headers: []string{`X-Total-Pages: 4`}}}, fails: says + "X-Total-Pages that there are more"},
@@ -53,6 +54,10 @@ func TestLastPageSaysThatThereIsMore(t *testing.T) {
 		"true":            {answers: page(`,"nextPage":true`), warns: says + "nextPage that"},
 		"a list":          {answers: page(`,"next":["/2"]`), warns: says + "next that"},
 		"an offset":       {answers: page(`,"nextOffset":3`), warns: says + "nextOffset that"},
+		"a text offset":   {answers: page(`,"offset":"itr/rec"`), warns: says + "offset that"},
+		"to continue":     {answers: page(`,"metadata":{"continue":"eyJ2"}`), warns: says + "metadata.continue that"},
+		"an old cursor":   {answers: page(`,"cursor":"CiQ"`), warns: says + "cursor that"},
+		"another holder":  {answers: page(`,"pagingData":{"NextURL":"/2"},"navigation":{"next":""}`), warns: says + "pagingData.NextURL that"},
 		"in two":          {answers: page(`,"meta":{"pagination":{"links":{"next":"http://x/?page=2"}}}`), warns: says + "meta.pagination.links.next that"},
 		"pages":           {answers: page(`,"meta":{"total_pages":4}`), warns: says + "meta.total_pages that there are more"},
 		"the last's":      {answers: page(`,"current_page":1,"last_page":2`), warns: says + "last_page that there are more"},
@@ -77,7 +82,7 @@ func TestLastPageSaysThatThereIsMore(t *testing.T) {
 
 		// There is no more.
 		"nothing":         {answers: page(`,"next":null,"next_page":"","links":{"next":{"href":null}},"paging":{"next":{}},"nextOffset":0,"hasMore":false,"last":true,"link":[{"rel":"prev","href":"/0"}],"@odata.nextLink":null`)},
-		"other":           {answers: page(`,"next_run":"2027-01-01","cursor":"x","paging":{"cursors":{"after":"x"}},"deltaLink":"/d","x":{"next":"/2"},"pages":1,"last":"/9"`)},
+		"other":           {answers: page(`,"next_run":"2027-01-01","cursor":"","offset":7,"continue":null,"paging":{"cursors":{"after":"x"}},"deltaLink":"/d","x":{"next":"/2"},"pages":1,"last":"/9"`)},
 		"a name in a row": {answers: map[string]said{"/": {body: `{"d":[{"id":1,"next":"/2","has_more":true},{"id":2},{"id":3}]}`}}},
 		"said twice":      {answers: page(`,"nextCursor":"x","next":"/2","hasMore":false`)},
 		"its own address": {answers: page(`,"next":"/"`)},

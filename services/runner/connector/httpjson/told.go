@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,11 +37,11 @@ func init() {
 		allRows:  "odatacount __count total totalcount totalresults totalrecords totalelements totalsize totalitems totalrows totalhits totalentries recordstotal numfound nbhits",
 		someRows: "count recordcount rowcount itemcount resultcount",
 		another: "hasmore hasnext hasnextpage hasmorepages hasmoreitems hasmoreresults hasmorerecords hasmoredata more moreresults morerecords moreitems moreavailable " +
-			"exceededtransferlimit truncated istruncated incompleteresults",
-		final: "last islast lastpage islastpage done endofrecords",
+			"exceededtransferlimit truncated istruncated incompleteresults remainingitemcount",
+		final: "last islast lastpage islastpage done endofrecords endofstream",
 		following: "odatanextlink __next next nextpage nextlink nexturl nexturi nexthref nextpageurl nextpageuri nextpagelink nextpagetoken nextpagecursor nexttoken nextcursor " +
-			"nextmarker nextoffset nextstart nextskip nextindex nextpagenumber nextrecordsurl nextcontinuationtoken continuationtoken resumptiontoken lastevaluatedkey",
-		allPages:   "totalpages totalpagecount pages pagecount pagestotal numpages numberofpages maxpage wptotalpages",
+			"nextmarker nextoffset nextstart nextskip nextindex nextpagenumber nextrecordsurl nextcontinuationtoken continuationtoken resumptiontoken lastevaluatedkey continue cursor",
+		allPages:   "totalpages totalpagecount pages pagecount pagestotal numpages numberofpages maxpage maxpages totalpage pagetotal nbpages wptotalpages",
 		pageSize:   "limit pagesize perpage pagelimit maxresults",
 		pageBegin:  "offset start startat startindex skip",
 		pageNumber: "page pagenumber pageindex pageno currentpage number",
@@ -52,11 +53,7 @@ func init() {
 }
 
 // holders are objects beside the list of rows, in which services write what they tell of the pages.
-var holders = map[string]bool{
-	"meta": true, "metadata": true, "listmeta": true, "responsemetadata": true, "info": true, "resultinfo": true, "listinfo": true, "hits": true,
-	"page": true, "pages": true, "pager": true, "paging": true, "pagination": true, "pageinfo": true, "paginginfo": true, "cursor": true, "cursors": true,
-	"link": true, "links": true,
-}
+var holders = regexp.MustCompile(`meta|page|paging|pagin|link|navig|cursor|^(result|list|search|query)?info$|^hits$|^resultset$`)
 
 // standards are names that mean nothing else.
 var standards = []string{"odatacount", "__count", "odatanextlink", "__next"}
@@ -111,7 +108,7 @@ func (p *page) tells(path, name string) bool {
 	}
 	parent := ""
 	for _, f := range p.stack[:len(p.stack)-1] {
-		if parent += f.key + "."; !strings.HasPrefix(p.places.items, parent) && !holders[fold(f.key)] {
+		if parent += f.key + "."; !strings.HasPrefix(p.places.items, parent) && !holders.MatchString(fold(f.key)) {
 			return false
 		}
 	}
@@ -130,14 +127,16 @@ func (p *page) hear(where, name string, value any) {
 	number, isWhole := whole(value)
 	p.told.any = p.told.any || word != 0 && word < pageSize
 	switch object, _ := value.(map[string]any); {
-	case holders[folded] && object != nil:
+	case holders.MatchString(folded) && object != nil:
 		for _, one := range slices.Sorted(maps.Keys(object)) {
 			p.hear(where+"."+one, one, object[one])
 		}
 	case isLinks(name) && object == nil, word == following:
 		p.hearNext(where, value, rank)
 	case word == allRows && object != nil: // {"value": 25, "relation": "eq"}
-		p.count.learn(object["value"], where+".value", rank)
+		for _, one := range []string{"value", "count"} {
+			p.count.learn(object[one], where+"."+one, rank)
+		}
 	case word == allRows:
 		p.count.learn(value, where, rank)
 	case word == someRows && isWhole:
@@ -162,6 +161,8 @@ func (p *page) hear(where, name string, value any) {
 		p.told.size = int(number)
 	case word == pageBegin && isWhole:
 		p.told.begins = true
+	case folded == "offset": // some services call a cursor so, and leave it out at the end
+		p.hearNext(where, value, guessed)
 	case word == pageNumber && isWhole && number == 0:
 		p.told.zero = where
 	}
