@@ -89,7 +89,8 @@ func TestWrappedBodies(t *testing.T) {
 			if got.Status != 400 {
 				t.Fatalf("%d %s", got.Status, got.Body)
 			}
-			if p := got.problem(t); p.Type != "urn:runhook:problem:misplaced-parameter" || len(p.Template) == 0 || len(p.Errors) == 0 || p.Errors[0].Name != c.at || !strings.Contains(p.Detail, c.what) {
+			if p := got.problem(t); p.Type != "urn:runhook:problem:misplaced-parameter" || len(p.Template) == 0 || len(p.Errors) == 0 || p.Errors[0].Name != c.at || !strings.Contains(p.Detail, c.what) ||
+				name == "one of Python" && len(p.Errors) != 2 { // each of them once
 				t.Errorf("%s", got.Body)
 			}
 			// The same in the query string, beside no body.
@@ -109,7 +110,7 @@ func TestWrappedBodies(t *testing.T) {
 		t.Errorf("%d %s", got.Status, got.Body)
 	}
 	for name, body := range map[string]string{
-		"other texts":            `{"note":"Dear {FirstName}: hello","xml":"<note>Email</note>","js":"{name: 'Email', n: 'FirstName'}","prose":"Please note: Email is due\nsoon","b":"RW1haWw=","a <":"a < b","p":"100%25 Email"}`,
+		"other texts":            `{"note":"Dear {FirstName}: hello","xml":"<note>Email</note>","js":"{name: 'Email', n: 'FirstName'}","prose":"Please note: Email is due\nsoon","b":"RW1haWw=","a <":"a < b","p":"100%25 Email","link":"https://example.org/?q=a%26Email%3D1","y":"<a><Name>x</Name> Email </a>"}`,
 		"one that is read":       `{"body":"{FirstName: 'x'}","QueryParameters":{"FirstName":"Ann"}}`,
 		"other forms":            `{"link":"https://example.org/?a=1&b=2","name":"x","list":[{"name":"Ann","key":"k=v"}],"field":{"name":"Email"}}`,
 		"other members":          `{"data":{"name":"x","list":[{"text":"{not JSON","number":1}],"coded":"eyJh"}}`,

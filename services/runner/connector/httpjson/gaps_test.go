@@ -25,6 +25,7 @@ func TestPagesWithoutRows(t *testing.T) {
 		"one in a text":        {first: `,"meta":{"total":"3"}`, from: task.HTTPSource{Next: byPage}, all: true},
 		"a count":              {first: `,"count":3`, from: task.HTTPSource{Next: byPage}, all: true},
 		"declared pages":       {first: `,"n":3`, from: task.HTTPSource{Next: &task.NextPage{Page: "page", Pages: "n"}}, all: true},
+		"declared more":        {first: `,"m":true`, from: task.HTTPSource{Next: &task.NextPage{Page: "page", More: "m"}}, quiet: "an empty list"},
 		"a link":               {first: `,"next":"/?page=2"`, from: task.HTTPSource{Next: byLink}, quiet: "an empty list"},
 		"a total with a link":  {first: `,"next":"/?page=2","total":3`, from: task.HTTPSource{Next: byLink}},
 		"a total by offset":    {first: `,"total":3`, from: task.HTTPSource{Next: byOffset}},
@@ -157,6 +158,7 @@ func TestServiceCapsItsPages(t *testing.T) {
 		"one page":            {"/?limit=100", byPage, map[string]said{"": page(1, 3, ""), "&page=2": page(1, 0, "")}, 3, false},
 		"a short one":         {"/?limit=100", nil, map[string]said{"": page(1, 3, `,"limit":100`)}, 3, false},
 		"all by a total":      {"/?limit=100", byPage, map[string]said{"": page(1, 3, `,"total":5`), "&page=2": page(4, 5, `,"total":5`), "&page=3": page(1, 0, "")}, 5, false},
+		"the last row":        {"/?limit=100", &task.NextPage{Cursor: "from", Row: "id"}, map[string]said{"": page(98, 100, ""), "&from=100": page(1, 0, "")}, 3, false},
 		"a link by its rows":  {"/?limit=100", &task.NextPage{Link: "next"}, map[string]said{"": page(1, 3, `,"next":"?limit=100&offset=3"`), "&offset=3": page(4, 5, `,"next":null`)}, 5, false},
 		"a link by something": {"/?limit=100", &task.NextPage{Link: "next"}, map[string]said{"": page(1, 3, `,"next":"?limit=100&from=170"`), "&from=170": page(4, 5, `,"next":null`)}, 5, false},
 	} {
@@ -169,7 +171,7 @@ func TestServiceCapsItsPages(t *testing.T) {
 			}
 			s := script(t, pages)
 			rows, warnings, err := readWarned(t, s.URL, &task.HTTPSource{Path: c.path, Items: "d", Next: c.next}, nil)
-			if got := strings.Join(warnings, "; "); err != nil || len(rows) != c.rows || (got == caps) != c.warns || !c.warns && got != "" {
+			if got := strings.Join(warnings, "; "); err != nil || len(rows) != c.rows || (got == caps) != c.warns || !c.warns && got != "" || name == "all by a total" && len(s.requests()) != 3 {
 				t.Errorf("got %v, %v with %q after %q", rows, err, warnings, s.requests())
 			}
 		})

@@ -55,6 +55,7 @@ func TestLastPageSaysThatThereIsMore(t *testing.T) {
 		"a list":          {answers: page(`,"next":["/2"]`), warns: says + "next that"},
 		"an offset":       {answers: page(`,"nextOffset":3`), warns: says + "nextOffset that"},
 		"a text offset":   {answers: page(`,"offset":"itr/rec"`), warns: says + "offset that"},
+		"a page's total":  {answers: page(`,"total":3,"next":"/2"`), warns: says + "next that"},
 		"to continue":     {answers: page(`,"metadata":{"continue":"eyJ2"}`), warns: says + "metadata.continue that"},
 		"an old cursor":   {answers: page(`,"cursor":"CiQ"`), warns: says + "cursor that"},
 		"another holder":  {answers: page(`,"pagingData":{"NextURL":"/2"},"navigation":{"next":""}`), warns: says + "pagingData.NextURL that"},

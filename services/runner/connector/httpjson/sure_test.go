@@ -91,6 +91,11 @@ func TestRowsAreComparedWithTheTotal(t *testing.T) {
 			from:    task.HTTPSource{Items: "d", Total: "total", Next: links}, fails: "6 rows came from /, connection partner, and the service says at total that there are 7; set source.http.total to none",
 		},
 
+		"a count of all, and one of something": {
+			answers: map[string]said{"/": {body: `{"count":7,"d":` + three + `,"next":"/2"}`}, "/2": {body: `{"count":1,"d":` + ids(4, 5) + `,"next":null}`}},
+			from:    task.HTTPSource{Items: "d", Next: links}, fails: "5 rows came from /, connection partner, and the service says at count that there are 7;",
+		},
+
 		"all":                {answers: map[string]said{"/": {body: `{"total":3,"d":` + three + `}`}}, from: task.HTTPSource{Items: "d", Total: "total"}, rows: 3},
 		"no comparison":      {answers: map[string]said{"/": {body: `{"total":7,"d":` + three + `}`, headers: []string{"X-Total-Count: 9"}}}, from: task.HTTPSource{Items: "d", Total: "none"}, rows: 3},
 		"a sum of money":     {answers: map[string]said{"/": {body: `{"total":17.5,"d":` + three + `}`}}, from: task.HTTPSource{Items: "d"}, rows: 3},
