@@ -57,7 +57,7 @@ func parseDecimal(text string) (decimal, bool) {
 
 func onlyDigits(text string) bool { return strings.Trim(text, "0123456789") == "" }
 
-// decimalOf takes any kind of number, a float by the shortest digits that mean it.
+// decimalOf takes any kind of number, a float by the digits that are shown of it.
 func decimalOf(value any) (decimal, bool) {
 	switch v := value.(type) {
 	case json.Number:
@@ -70,7 +70,7 @@ func decimalOf(value any) (decimal, bool) {
 		if math.IsInf(v, 0) || math.IsNaN(v) {
 			return decimal{}, false
 		}
-		return parseDecimal(strconv.FormatFloat(v, 'g', -1, 64))
+		return parseDecimal(strconv.FormatFloat(Shown(v), 'g', -1, 64))
 	}
 	return decimal{}, false
 }

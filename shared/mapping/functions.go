@@ -277,7 +277,7 @@ func text(args ...any) (any, error) {
 		if !isFinite(v) {
 			return nil, reason("the number is infinite, or none (NaN)")
 		}
-		return strconv.FormatFloat(v, 'f', -1, 64), nil
+		return strconv.FormatFloat(Shown(v), 'f', -1, 64), nil
 	case time.Time:
 		return v.Format(time.RFC3339Nano), nil
 	}

@@ -364,6 +364,14 @@ func holds(args ...any) (any, error) {
 	return nil, reason("it is neither true nor false")
 }
 
+// Shown is a number as people know it: a whole one with all its digits, another with at most 15.
+func Shown(number float64) float64 {
+	if number == math.Trunc(number) {
+		return number
+	}
+	return asShown(number)
+}
+
 // asShown is a number with the 15 digits that spreadsheets show: floating point makes 3.3000000000000003
 // of 1.1 * 3.
 func asShown(number float64) float64 {

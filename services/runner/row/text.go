@@ -6,6 +6,8 @@ import (
 	"math"
 	"strconv"
 	"time"
+
+	"runhook/shared/mapping"
 )
 
 // What is wrong with values that no text stands for.
@@ -14,7 +16,7 @@ const (
 	notFinite = "is an infinite number or none (NaN); give another value for it in the mapping, or correct it in the source"
 )
 
-// Text is a value as text: digits as they are, true or false, times in RFC 3339, binary data in base64, and
+// Text is a value as text: digits as they are and at most 15 of a double with a fraction, true or false, times in RFC 3339, binary data in base64, and
 // nothing for null. problem says what is wrong with a value that no text stands for; it never shows the value.
 func Text(value any) (text, problem string) {
 	switch v := value.(type) {
@@ -32,7 +34,7 @@ func Text(value any) (text, problem string) {
 		if math.IsInf(v, 0) || math.IsNaN(v) {
 			return "", notFinite
 		}
-		return strconv.FormatFloat(v, 'f', -1, 64), ""
+		return strconv.FormatFloat(mapping.Shown(v), 'f', -1, 64), ""
 	case json.Number:
 		return v.String(), ""
 	case []byte:

@@ -117,9 +117,15 @@ const (
 
 // oneForm makes of a number with digits the form that all numbers of its value have: 1.0 and 1 are one key.
 func oneForm(value any) any {
-	if number, ok := value.(json.Number); ok {
+	switch number := value.(type) {
+	case json.Number:
 		if known, ok := parseDecimal(number.String()); ok {
 			return json.Number(known.String())
+		}
+	case float64:
+		if !math.IsInf(number, 0) && !math.IsNaN(number) {
+			// All digits: two numbers must not become one text.
+			return json.Number(strconv.FormatFloat(number, 'f', -1, 64))
 		}
 	}
 	return value
