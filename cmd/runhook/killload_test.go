@@ -14,8 +14,8 @@ import (
 	"runhook/shared/run"
 )
 
-// The program is killed at moments drawn from a seed, under a load of POSTs: every run that was
-// answered 2xx has one final document and one event in the end, and none is ever unknown.
+// The program is killed at moments drawn from a seed, behind so many answers and so much time, under a load of POSTs:
+// every run that was answered 2xx has one final document and one event in the end, and none is ever unknown.
 func TestKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
 	for _, durability := range []string{"always", "interval"} {
@@ -32,7 +32,7 @@ func killAtAnyMoment(t *testing.T, durability string, random *rand.Rand) {
 	const rounds, clients = 6, 8
 	s := newSite(t)
 	if durability == "interval" { // many are made meanwhile
-		s.smallSlices(100)
+		s.smallSlices(20)
 	}
 	port := freePort(t)
 	flags := s.args("--listen", port, "--durability", durability)
@@ -54,6 +54,7 @@ func killAtAnyMoment(t *testing.T, durability string, random *rand.Rand) {
 		body, err = io.ReadAll(response.Body)
 		return response.StatusCode, body, err
 	}
+	answers := make(chan struct{})
 	// load POSTs and polls until the program is gone.
 	load := func(ctx context.Context) {
 		for ctx.Err() == nil {
@@ -76,6 +77,10 @@ func killAtAnyMoment(t *testing.T, durability string, random *rand.Rand) {
 			if status, body, err := call(http.MethodGet, doc.PollingURL); err == nil && status != http.StatusOK && status != http.StatusAccepted {
 				t.Errorf("run %s: %d %s", doc.ImportID, status, body)
 			}
+			select {
+			case answers <- struct{}{}:
+			case <-ctx.Done():
+			}
 		}
 	}
 	for range rounds {
@@ -85,7 +90,14 @@ func killAtAnyMoment(t *testing.T, durability string, random *rand.Rand) {
 		for range clients {
 			loading.Go(func() { load(ctx) })
 		}
-		time.Sleep(time.Duration(random.Int64N(int64(400 * time.Millisecond)))) // the moment is what is drawn
+		for range random.IntN(2 * clients) {
+			select {
+			case <-answers:
+			case <-i.ended:
+				t.Fatalf("it ended by itself:\n%s", i.log)
+			}
+		}
+		time.Sleep(time.Duration(random.Int64N(int64(50 * time.Millisecond)))) // the moment is what is drawn
 		i.kill()
 		i.await()
 		stop()

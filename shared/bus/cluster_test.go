@@ -87,8 +87,8 @@ func TestCluster(t *testing.T) {
 		}
 		progress, doc := processes[0].Work.Progress(request.Task, accepted.Number), run.QueuedDocument(request, accepted.Number)
 		doc.Begin(time.Now(), time.Now(), 1)
-		for i := range 300 {
-			doc.PercentComplete = float64(i) / 4
+		for i := range 60 {
+			doc.PercentComplete = float64(i)
 			if err := progress.Write(ctx, doc); err != nil {
 				t.Fatal(err)
 			}
@@ -106,7 +106,7 @@ func TestCluster(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range 16 {
 			all.Go(func() {
-				for range 60 {
+				for range 30 {
 					statusNeverGoesBack(t, request, processes[i%3], processes[(i+1)%3], processes[(i+2)%3])
 				}
 			})
