@@ -260,7 +260,7 @@ func (b *Bus) fitSlices(ctx context.Context, t *Topology, made map[string]*jetst
 	if events := made[jet.EventsStream]; events != nil {
 		until = jet.MadeUntil(events.Config)
 	}
-	b.store.Layout = t.layout
+	b.store.Lay(t.layout)
 	all, there, err := slicesThere(ctx, b.store)
 	if err != nil {
 		return nil, err

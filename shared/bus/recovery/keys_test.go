@@ -67,9 +67,7 @@ func TestKeysComeWithABackup(t *testing.T) {
 	parts := r.parts(t)
 	// Those of the bucket are not in the backup where it is read before the entry is written, and its sequence
 	// is one that the restored store has not come to.
-	for range 3000 {
-		bustest.Submit(t, r.Bus, r.request)
-	}
+	r.moveOn(t, 3000)
 	if _, err := r.Runs.Submit(t.Context(), r.request, "behind"); err != nil {
 		t.Fatal(err)
 	}

@@ -100,6 +100,12 @@ func New(nc *nats.Conn, log zerolog.Logger, full, cramped func() bool, metrics p
 	return s, nil
 }
 
+// Lay sets the layout of a store that is about to be fitted.
+func (s *Store) Lay(layout Layout) {
+	s.room.looks.Wait() // they read it
+	s.Layout = layout
+}
+
 // Use makes the store's streams, by name, those that the server has now.
 func (s *Store) Use(ctx context.Context, opened map[string]jetstream.Stream) error {
 	s.room.looks.Wait() // they read what is set here
