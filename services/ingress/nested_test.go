@@ -59,7 +59,7 @@ func TestWrappedBodies(t *testing.T) {
 		"XML of names":               {`<params><param name="Email" value="a"/></params>`, "body.name", "is the task's parameter Email"},
 		"XML of keys":                {"\n<list><entry><Key>\n FirstName </Key><Value>Ann</Value></entry></list>", "body.Key", "is the task's parameter FirstName"},
 		"XML without its end":        {`<a><FirstName>Ann`, "body.FirstName", "is the task's parameter FirstName"},
-		"XML of another program":     {`<FirstName>Ann & Co</FirstName><br>`, "body.FirstName", "is the task's parameter FirstName"},
+		"XML of another program":     {`<FirstName>Ann & Co</FirstName><x>`, "body.FirstName", "is the task's parameter FirstName"},
 		"an object of JavaScript":    {`{FirstName: 'Ann', n: 1}`, "body.FirstName", "is the task's parameter FirstName"},
 		"one of Python":              {`{'x': None, 'QueryParameters': {'LastName': 'Lee'}}`, "body.QueryParameters", "looks like"},
 		"one of Ruby":                {`{:n=>1, "FirstName"=>"Ann"}`, "body.FirstName", "is the task's parameter FirstName"},
@@ -110,7 +110,7 @@ func TestWrappedBodies(t *testing.T) {
 		t.Errorf("%d %s", got.Status, got.Body)
 	}
 	for name, body := range map[string]string{
-		"other texts":            `{"note":"Dear {FirstName}: hello","xml":"<note>Email</note>","js":"{name: 'Email', n: 'FirstName'}","prose":"Please note: Email is due\nsoon","b":"RW1haWw=","a <":"a < b","p":"100%25 Email","link":"https://example.org/?q=a%26Email%3D1","y":"<a><Name>x</Name> Email </a>"}`,
+		"other texts":            `{"note":"Dear {FirstName}: hello","xml":"<note>Email</note>","js":"{name: 'Email', n: 'FirstName'}","prose":"Please note: Email is due\nsoon","b":"RW1haWw=","a <":"a < b","p":"100%25 Email","link":"https://example.org/?q=a%26Email%3D1","h":"<html><p id='1'>Hello, <b>Email</b><input name='FirstName'></p></html>","h2":"<div FirstName='x'>","y":"<a><Name>x</Name> Email </a>"}`,
 		"one that is read":       `{"body":"{FirstName: 'x'}","QueryParameters":{"FirstName":"Ann"}}`,
 		"other forms":            `{"link":"https://example.org/?a=1&b=2","name":"x","list":[{"name":"Ann","key":"k=v"}],"field":{"name":"Email"}}`,
 		"other members":          `{"data":{"name":"x","list":[{"text":"{not JSON","number":1}],"coded":"eyJh"}}`,

@@ -27,6 +27,8 @@ var (
 	entry = regexp.MustCompile(`^[-\s]*['"]?([\p{L}_$][\p{L}\p{N}_$.-]*)['"]?\s*:(?:\s|$)`)
 	// field is a part of a form that browsers and flows send in parts.
 	field = regexp.MustCompile(`(?i)form-data\s*;[^\r\n]*?\bname="?([^";\r\n]+)`)
+	// markup is an element of a page or message for people, whose attributes are no parameters.
+	markup = regexp.MustCompile(`(?i)<(!doctype html|html|head|div|span|br|p|td|img|style|script)\b`)
 	// address is the beginning of one: what follows is somebody else's.
 	address = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
 )
@@ -46,7 +48,9 @@ func (s *search) text(text string, path []string, texts int) {
 		}
 	}
 	if strings.HasPrefix(text, "<") {
-		s.xml(text, path)
+		if !markup.MatchString(text) {
+			s.xml(text, path)
+		}
 	} else if at := strings.IndexByte(text, '{'); at >= 0 {
 		for _, name := range assigned.FindAllStringSubmatch(text[at:], -1) {
 			s.named(name[1], append(path, "."+name[1]))

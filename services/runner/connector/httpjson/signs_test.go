@@ -36,13 +36,13 @@ func TestLastPageSaysThatThereIsMore(t *testing.T) {
 		"more records":    {answers: page(`,"info":{"more_records":true}`), fails: says + "info.more_records that"},
 		"a map's":         {answers: page(`,"exceededTransferLimit":true`), fails: says + "exceededTransferLimit that"},
 		"not the last":    {answers: page(`,"isLast":false`), fails: says + "isLast that"},
-		"not done":        {answers: page(`,"done":false,"x":1`), fails: says + "done that"},
 		"what remains":    {answers: page(`,"metadata":{"remainingItemCount":4}`), fails: says + "metadata.remainingItemCount that"},
 		"not its end":     {answers: page(`,"endOfRecords":false`), fails: says + "endOfRecords that"},
 		"a JSON header":   {answers: map[string]said{"/": {body: `{"d":` + three + `}`, headers: []string{`X-Pagination: {"CurrentPage":1,"HasNext":true}`}}}, fails: says + "X-Pagination that"},
 		"pages by header": {answers: map[string]said{"/": {body: `{"d":` + three + `}`, headers: []string{`X-Total-Pages: 4`}}}, fails: says + "X-Total-Pages that there are more"},
 
 		// The service says so with a name that may mean something else, or that it always has.
+		"not done":        {answers: page(`,"done":false,"x":1`), warns: says + "done that"},
 		"next":            {answers: page(`,"next":"/?page=2"`), warns: says + "next that there are more; set source.http.next to {link: next}, or"},
 		"links":           {answers: page(`,"links":{"self":"/","next":"/2"}`), warns: says + "links.next that there are more; set source.http.next to {link: links.next}, or"},
 		"HAL":             {answers: page(`,"_links":{"next":{"href":"/2"}}`), warns: says + "_links.next that there are more; set source.http.next to {link: _links.next}, or"},

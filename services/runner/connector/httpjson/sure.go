@@ -61,7 +61,7 @@ func (s *sure) learn(p *page, number int) {
 // known.
 func (s *Source) due(all int64) (rows int64, known bool) {
 	c := s.sure.counts
-	if c.rank == 0 || c.rank == guessed && s.rows == 0 {
+	if c.rank == 0 {
 		return 0, false
 	}
 	if !s.fromFirst() {
@@ -142,7 +142,7 @@ func (s *Source) lost() error {
 // missing is why a run fails whose source has ended with fewer rows than the service says that it has.
 func (s *Source) missing() error {
 	c := s.sure.counts
-	if due, known := s.due(c.least); !known || s.rows >= due {
+	if due, known := s.due(c.least); !known || s.rows >= due || c.rank == guessed && s.rows == 0 {
 		return nil
 	}
 	why := "set source.http.total to none if that is not the number of rows to be read"
@@ -207,6 +207,9 @@ func (s *Source) Warnings() []string {
 func (s *Source) warnings() (warnings []string) {
 	c := s.sure.counts
 	due, known := s.due(c.most)
+	if known && c.rank == guessed && s.rows == 0 && due > 0 && s.ended {
+		warnings = append(warnings, fmt.Sprintf("no row came from %s and the service says at %s that there are %d; look at what the account may see, and correct path", s.whole(), c.where, c.most))
+	}
 	known = known && c.rank > guessed
 	complete := known && s.rows >= due || s.sure.pages == 1 && s.pages.short
 	if absent := s.absent(); s.looking || !complete {

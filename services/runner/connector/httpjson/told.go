@@ -153,6 +153,8 @@ func (p *page) hear(where, name string, value any) {
 		}
 	case word == final && (value == true || value == "true"):
 		p.told.denied = true
+	case folded == "done" && (value == false || value == "false"): // or what the service was asked for
+		p.sign(sign{rank: guessed, where: where})
 	case word == final && (value == false || value == "false"):
 		p.sign(sign{rank: standard, where: where})
 	case (word == allPages || folded == "lastpage") && isWhole:
