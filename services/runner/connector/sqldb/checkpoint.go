@@ -62,14 +62,21 @@ func (d *Destination) raise(ctx context.Context, fence *connector.Fence) (at run
 		return at, false, err
 	}
 	whole := context.WithoutCancel(ctx)
+	left := ended.take(d.dialect)
 	defer func() {
 		if err != nil {
 			_, _ = d.conn.ExecContext(whole, "ROLLBACK")
+			ended.leave(d.dialect, left...)
 		}
 	}()
 	statements := d.dialect.checkpoints()
 	if _, err := d.conn.ExecContext(whole, statements.make); err != nil {
 		return at, false, err
+	}
+	for _, key := range left {
+		if _, err := d.conn.ExecContext(whole, statements.remove, key...); err != nil {
+			return at, false, err
+		}
 	}
 	raised, err := affected(d.conn.ExecContext(whole, statements.raise, fenceKey(fence)...))
 	if err != nil {
@@ -118,7 +125,7 @@ func (d *Destination) explainCheckpoint(ctx context.Context, err error) error {
 	return run.Failf("the runner keeps in the table %[1]s of connection %[2]s how far a run is, and cannot make or use it there; let its account create and write that table, or, where a table or view of another make has that name, rename it. The table is made by: %[3]s", checkpointTable, d.table.connection, d.dialect.checkpoints().make)
 }
 
-// Forget removes what Raise and Record have left of the run.
+// Forget removes what Raise and Record have left of the run, or has the next run remove it.
 func (DestinationKind) Forget(ctx context.Context, job connector.Job) error {
 	database, err := dialectOf(job.Connections, destination(job).Connection)
 	if err != nil {
@@ -129,6 +136,14 @@ func (DestinationKind) Forget(ctx context.Context, job connector.Job) error {
 		return err
 	}
 	defer db.Close()
+	locks, err := database.locks(ctx, db)
+	if err != nil {
+		return explain(ctx, database, err)
+	}
+	if locks {
+		ended.leave(database, fenceKey(job.Fence))
+		return nil
+	}
 	if _, err := db.ExecContext(ctx, database.checkpoints().remove, fenceKey(job.Fence)...); err != nil {
 		return explain(ctx, database, err)
 	}

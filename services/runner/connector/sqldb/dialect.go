@@ -36,6 +36,8 @@ type dialect interface {
 	begin() string
 	// waits is the statement that bounds how long the connection's further statements wait for others.
 	waits(longest time.Duration) string
+	// locks reports whether who writes to the database keeps others from reading it.
+	locks(ctx context.Context, db *sql.DB) (bool, error)
 	// settles is the statement after which the connection's close has nothing left to write.
 	settles() string
 	// missingOnly makes an insert leave out the rows whose key is there. key are quoted names.

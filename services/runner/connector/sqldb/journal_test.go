@@ -66,6 +66,39 @@ func TestTheLogIsEmptyBeforeTheClose(t *testing.T) {
 	look("a checkpoint's removal")
 }
 
+// A database in which writing keeps readers out is not written to after a run: whoever reads then finds it open.
+func TestNothingIsWrittenAfterTheRun(t *testing.T) {
+	for _, mode := range []string{"delete", "truncate", "persist"} {
+		b := pipelinetest.New(t)
+		b.Exec("pragma journal_mode = " + mode + "; create table others (id)")
+		b.Write("members.csv", "ID,Name\n1,Ann\n")
+		b.Job.Fence = &connector.Fence{Store: "s", Task: "t", Number: 1, Token: 1}
+		b.Succeed(run.Counts{Retrieved: 1, Inserted: 1})
+		before := b.Read("warehouse.db")
+		reader := beside(t, b)
+		do(t, reader, "begin; select * from members") // a writer would have to wait for it
+		if err := (sqldb.DestinationKind{}).Forget(t.Context(), b.Job.Job); err != nil {
+			t.Fatalf("%s: %v", mode, err)
+		}
+		if b.Read("warehouse.db") != before {
+			t.Errorf("%s: the file was written to", mode)
+		}
+		do(t, reader, "commit")
+		// A run that cannot begin leaves it to the one after it.
+		do(t, reader, "update runhook_checkpoint set token = 9 where run = 1; insert into runhook_checkpoint values ('s', 't', 2, 9, '')")
+		b.Job.Fence = &connector.Fence{Store: "s", Task: "t", Number: 2, Token: 1}
+		if _, err := b.Run(t.Context()); !errors.Is(err, connector.ErrLost) {
+			t.Errorf("%s: %v", mode, err)
+		}
+		do(t, reader, "update runhook_checkpoint set token = 1 where run = 1")
+		b.Job.Fence = &connector.Fence{Store: "s", Task: "t", Number: 3, Token: 1}
+		b.Succeed(run.Counts{Retrieved: 1, Unchanged: 1})
+		if left := b.Query("select run from runhook_checkpoint order by run"); left != "2; 3" {
+			t.Errorf("%s: the checkpoints of the runs %s are left", mode, left)
+		}
+	}
+}
+
 func do(t *testing.T, conn *sql.Conn, statement string) {
 	t.Helper()
 	if _, err := conn.ExecContext(context.Background(), statement); err != nil {
@@ -147,8 +180,13 @@ func TestADatabaseKeepsItsMode(t *testing.T) {
 				t.Fatal(err)
 			}
 			look("a checkpoint's removal")
-			if got := copied(t, b, "select count(*) from runhook_checkpoint"); got != "0" {
-				t.Errorf("%s checkpoints are left", got)
+			if left := copied(t, b, "select count(*) from runhook_checkpoint"); (left != "0") != (want != "wal") {
+				t.Errorf("%s checkpoints are left", left)
+			}
+			b.Job.Fence = &connector.Fence{Store: "s", Task: "t", Number: 2, Token: 1}
+			b.Succeed(run.Counts{Retrieved: 2, Unchanged: 2})
+			if left := copied(t, b, "select group_concat(run) from runhook_checkpoint"); left != "2" {
+				t.Errorf("after the next run the checkpoints of the runs %s are left", left)
 			}
 		})
 	}

@@ -161,6 +161,12 @@ func (sqliteDialect) waits(longest time.Duration) string {
 	return "PRAGMA busy_timeout = " + strconv.FormatInt(longest.Milliseconds(), 10)
 }
 
+func (sqliteDialect) locks(ctx context.Context, db *sql.DB) (bool, error) {
+	var mode string
+	err := db.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode)
+	return mode != "wal", err
+}
+
 // settles puts the write-ahead log into the database's file, if it has one. The last connection to close would do
 // that under a lock that even readers do not get past.
 func (sqliteDialect) settles() string { return "PRAGMA wal_checkpoint(TRUNCATE)" }
@@ -168,8 +174,7 @@ func (sqliteDialect) settles() string { return "PRAGMA wal_checkpoint(TRUNCATE)"
 // aside copies the rows of a database without a write-ahead log, which cannot be written while it is read,
 // into the connection's temporary database: that takes memory and, for what is larger, a file.
 func (d sqliteDialect) aside(ctx context.Context, db *sql.DB, columns int, query string, args []any) (copied string, err error) {
-	var mode string
-	if err := db.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode); err != nil || mode == "wal" {
+	if locks, err := d.locks(ctx, db); err != nil || !locks {
 		return "", err
 	}
 	names := make([]string, columns)
