@@ -103,8 +103,12 @@ func (i *instance) request(method, url string) (answer, error) {
 // A disk that fills gives 503 and takes nothing away; when there is room again the same process goes
 // on with everything it accepted.
 func TestFullDiskRecovers(t *testing.T) {
+	t.Parallel()
 	for _, durability := range []string{"always", "interval"} {
-		t.Run(durability, func(t *testing.T) { fullDisk(t, durability) })
+		t.Run(durability, func(t *testing.T) {
+			t.Parallel()
+			fullDisk(t, durability)
+		})
 	}
 }
 

@@ -93,7 +93,7 @@ func TestRestoredRunsAreHeld(t *testing.T) {
 	var loading sync.WaitGroup
 	stop := make(chan struct{})
 	loading.Go(func() {
-		for {
+		for range 60 { // as many as there may be, since all are to end
 			select {
 			case <-stop:
 				return

@@ -92,7 +92,7 @@ func TestSIGTERMUnderLoad(t *testing.T) {
 	s := newSite(t)
 	s.write("tasks/copy.yaml", fmt.Sprintf(siteTask, s.copy)+"concurrency: 16\n")
 	first := spawn(t, s.args()...).listening()
-	load := post(t, first.url, s.copy, 8, 300)
+	load := post(t, first.url, s.copy, 8, 80)
 	<-load.reached
 	first.end()
 	load.posters.Wait()

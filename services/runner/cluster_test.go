@@ -23,7 +23,7 @@ import (
 // longer than the test: no request is handed to a runner that has stopped to wait for it.
 func TestClusterDoesNotStandStillWithFewSlots(t *testing.T) {
 	t.Parallel()
-	const tasks, runs = 24, 8
+	const tasks, runs = 24, 4
 	cluster := bustest.NewCluster(t, bus.Topology{Lease: time.Hour})
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "in.csv"), "id\n1\n")

@@ -30,7 +30,7 @@ import (
 // ends the run: once, with every row where it belongs.
 func TestKillBetweenAnyTwoSteps(t *testing.T) {
 	t.Parallel()
-	const rows = 20_000
+	const rows = 3_000
 	for _, action := range []string{"upsert", "insert"} {
 		for _, step := range []struct {
 			name    string
