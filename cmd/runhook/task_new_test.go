@@ -101,6 +101,8 @@ func TestNewTaskWritesWhereItIsTold(t *testing.T) {
 			t.Errorf("%s: exit code %d, %s", out, code, messages)
 		}
 	}
+	s.write("none.yaml", "")
+	mustCall(t, "task", "new", "--from-csv", "people.csv", "--to", "db.folk", "--out", "none.yaml", "--force")
 	s.write("broken.yml", "id: 1\nmapping: [\n")
 	mustCall(t, "task", "new", "--from-csv", "people.csv", "--to", "db.folk", "--out", "broken.yml", "--force")
 	if text := mustCall(t, "task", "new", "--from-csv", "people.csv", "--out", "-"); !strings.Contains(text, "  id: id\n") {

@@ -140,10 +140,7 @@ func (f *follower) unchanged() bool {
 func (f *follower) load() error {
 	began := time.Now()
 	info, err := os.Stat(f.path)
-	isRestless := func() bool { // some editors take the file away for a moment
-		return err == nil && time.Since(info.ModTime()) < settle || errors.Is(err, fs.ErrNotExist) && f.info != nil
-	}
-	for isRestless() && time.Since(began) < unrest {
+	for err == nil && time.Since(info.ModTime()) < settle && time.Since(began) < unrest {
 		time.Sleep(settle / 4)
 		info, err = os.Stat(f.path)
 	}

@@ -100,9 +100,7 @@ func TestFollowWithAFault(t *testing.T) {
 			failure, ok := errors.AsType[*run.Failure](err)
 			if !ok || !failure.Passing || !strings.HasPrefix(failure.Message, says) || strings.Contains(failure.Message, "hunter2") {
 				t.Errorf("%s: %v", text, err)
-				continue
 			}
-			failure.Message = "; given up after 3 attempts" // one run's own
 		}
 		faults++
 		if n := strings.Count(log.String(), "is not used"); n != faults || strings.Contains(log.String(), "hunter2") {
@@ -119,8 +117,13 @@ func TestFollowWithAFault(t *testing.T) {
 	put("b: {sqllite: b.db}")
 	broken, release := set.Keep()
 	defer release()
-	if got := database(t, broken, "b"); !strings.Contains(got, "connections.yaml:1: ") {
-		t.Errorf("a run that begins now has %s", got)
+	for range 2 {
+		_, err := broken.SQLite("b")
+		failure, ok := errors.AsType[*run.Failure](err)
+		if !ok || !strings.HasPrefix(failure.Message, "connections.yaml:1: ") {
+			t.Fatalf("a run that begins now has %v", err)
+		}
+		failure.Message = "given up after 3 attempts" // whoever has it may add to it
 	}
 	put("b: {sqlite: b.db}") // as it was before
 	if got := database(t, set, "b"); got != "b.db" {

@@ -68,6 +68,9 @@ func TestConnectionsAreChosen(t *testing.T) {
 	if to := def.Destination.(*task.SQLDestination); def.Name != "Folk" || to.Connection != "dw" || to.Table != "folk" || to.Action != task.Upsert || !slices.Equal(d.Missing, []string{"dw: {sqlite: ./dw.db}"}) {
 		t.Errorf("%s%q", def.Text, d.Missing)
 	}
+	if _, def = made(t, Wish{Connections: set, CSV: filepath.Join(dir, "people.csv"), To: "db.txt"}); def.Destination.(*task.SQLDestination).Table != "txt" {
+		t.Errorf("%s", def.Text)
+	}
 	_, def = made(t, Wish{Connections: set, CSV: filepath.Join(dir, "people.csv"), To: filepath.Join(dir, "deep", "out.csv")})
 	if to := def.Destination.(*task.CSVDestination); to.Connection != "here" || to.Path != "deep/out.csv" || to.Action != task.Replace {
 		t.Errorf("%s", def.Text)
