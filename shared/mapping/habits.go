@@ -47,11 +47,11 @@ func withHabit(text string, err error) error {
 	message := err.Error()
 	for _, other := range otherLanguages {
 		if strings.HasPrefix(message, other.message) {
-			return fmt.Errorf("%w\nHere %s.", err, other.habit)
+			return fmt.Errorf("%w%s", err, "\nHere "+other.habit+".")
 		}
 	}
 	if strings.HasPrefix(message, "unexpected token") && ifFunction.MatchString(text) {
-		return fmt.Errorf("%w\nHere %s.", err, chooseWith)
+		return fmt.Errorf("%w%s", err, "\nHere "+chooseWith+".")
 	}
 	return err
 }
