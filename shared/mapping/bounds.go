@@ -31,6 +31,8 @@ const (
 	// valueSize is the memory of one value in a list, mapSize that of a map with few entries, and mapSteps are
 	// those that have a loop which makes maps end before they are too much memory.
 	valueSize, mapSize, mapSteps = 16, 400, 25
+	// light is what a value has that is no burden for a row.
+	light = 4 << 10
 	// mostTimes is how often the language repeats a text.
 	mostTimes = 1_000_000
 	// looks is how many steps there are between two looks at the context.
@@ -90,15 +92,14 @@ func (b *budget) hold(size int) error {
 // keep holds what an expression gives against the memory of its row. counted is false for a program that has not
 // counted.
 func (s *Scope) keep(ctx context.Context, value any, counted bool) error {
-	const small = 4 << 10 // a row of such values is no burden
 	if !counted {
-		if text, ok := value.(string); ok && len(text) < small || isSmall(value) {
+		if isSmall(value) {
 			return nil
 		}
 		s.budget = newBudget(ctx)
 	}
 	size, err := s.weigh(value) // who gets it goes through it
-	if err != nil || size < small {
+	if err != nil || size < light {
 		return err
 	}
 	if s.kept += size; s.kept > mostMemory {

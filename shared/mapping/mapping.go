@@ -282,7 +282,7 @@ func (p *Program) Eval(ctx context.Context) (any, error) {
 		s.budget = newBudget(ctx)
 	}
 	value, err := s.machine.Run(program, s.env)
-	if err == nil {
+	if text, isText := value.(string); err == nil && (!isText || len(text) >= light || program == p.counted) {
 		err = s.keep(ctx, value, program == p.counted)
 	}
 	if err == nil {
