@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -95,7 +96,12 @@ func TestWhatIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, c.handle)
-			_, err := read(t, s.URL+"/v1", &task.HTTPSource{Path: "/x"}, nil)
+			p := quick
+			if strings.HasPrefix(name, "a hang") {
+				p = curt
+			}
+			_, _, err := readWith(t, p, s.URL+"/v1", &task.HTTPSource{Path: "/x"}, nil)
+			proctest.Eventually(t, "all requests have come", func() bool { return len(s.requests()) >= c.asked })
 			failure, ok := errors.AsType[*run.Failure](err)
 			if !ok || !strings.Contains(failure.Message, c.want) || strings.Contains(failure.Message, "hunter2") || strings.Contains(failure.Message, "127.0.0.1") || len(s.requests()) != c.asked {
 				t.Errorf("got %v after %d requests, want %s after %d", err, len(s.requests()), c.want, c.asked)
