@@ -94,6 +94,7 @@ func TestStoreOfBeforeIsFitted(t *testing.T) {
 			Metadata: map[string]string{"runhook-lease": "30s", "runhook-retention": "8760h0m0s", "runhook-idempotency-window": "24h0m0s"},
 		},
 		{Name: "KV_control", Subjects: []string{"$KV.control.>"}, MaxMsgsPerSubject: 1, Compression: jetstream.S2Compression},
+		{Name: "KV_runs", Subjects: []string{"$KV.runs.>"}, MaxMsgsPerSubject: 1, MaxAge: 365 * day},
 		{Name: "EVENTS", MaxAge: 366 * day, Sources: []*jetstream.StreamSource{{Name: "KV_runs"}}},
 	} {
 		if _, err := js.CreateStream(t.Context(), former); err != nil {
