@@ -221,6 +221,8 @@ func (c *Claim) write(ctx context.Context, e jet.Entry) (jet.Receipt, error) {
 		case read && c.wrote(stored) && c.isThis(e.Msg, stored):
 			c.unsure = false
 			return jet.Receipt{Sequence: stored.Sequence}, nil
+		case errors.Is(err, jet.ErrSealed):
+			return jet.Receipt{}, ErrLost
 		case read && c.wrote(stored) && stored.Subject == c.results.ClaimSubject(c.task, c.number):
 			c.sequence, c.unsure = stored.Sequence, false
 		case read && refused && stored.Sequence == c.sequence: // a cluster has not agreed on an earlier write yet

@@ -130,14 +130,11 @@ func (u *Unheld) namedDefinitions(ctx context.Context, id task.ID, until time.Ti
 	named := map[string]bool{}
 	for sequence := uint64(1); ; {
 		stored, err := u.store.Runs.Following(ctx, jet.RequestSubject(id), sequence)
-		if errors.Is(err, jet.ErrMissing) {
-			return named, nil
+		if errors.Is(err, jet.ErrMissing) || err == nil && stored.Time.After(until) {
+			break
 		}
 		if err != nil {
 			return nil, err
-		}
-		if stored.Time.After(until) {
-			return named, nil
 		}
 		sequence = stored.Sequence + 1
 		request, err := run.DecodeRequest(stored.Data, id)
@@ -147,4 +144,11 @@ func (u *Unheld) namedDefinitions(ctx context.Context, id task.ID, until time.Ti
 		}
 		named[request.Definition] = true
 	}
+	// Those of bundled slices, after RUNS: what has left it meanwhile is there.
+	err := u.store.Indexes(ctx, id, func(index jet.Index) {
+		for _, hash := range index.Definitions {
+			named[hash] = true
+		}
+	})
+	return named, err
 }

@@ -83,8 +83,47 @@ func (r *Runs) NotedRun(ctx context.Context, id task.ID, text string) (n run.Num
 	if err != nil {
 		return 0, 0
 	}
-	return held.Run, held.From
+	return held.Run, max(held.From, held.Searched)
 }
 
 // EntrySubject is where the entry of a key is.
 func EntrySubject(id task.ID, text string) string { return keyOf(id, text).subject }
+
+// MoreToBundle reports whether a slice is to be compared with its bundles once more, by a process whose replica lacks
+// some messages, or then some final documents of the first runs.
+func (u *Unheld) MoreToBundle(ctx context.Context, n run.Number, messages uint64, finals int) (more bool, err error) {
+	slice, err := u.store.ResultsOf(ctx, n)
+	if err != nil {
+		return false, err
+	}
+	info, err := slice.Info(ctx)
+	if err != nil {
+		return false, err
+	}
+	b := bundling{store: u.store, slice: slice, indexes: map[task.ID]jet.Index{}}
+	if err := b.look(ctx, info.State.Msgs+messages); err != nil {
+		return false, err
+	}
+	b.pages[0].count += finals
+	err = b.page(ctx, slice.First, b.pages[0])
+	return b.more, err
+}
+
+// BundleLate stores an empty bundle in the place of a run's, as a process that was paused after it saw none.
+func (u *Unheld) BundleLate(ctx context.Context, n run.Number) error {
+	slice, err := u.store.ResultsOf(ctx, n)
+	if err != nil {
+		return err
+	}
+	data, err := jet.Pack(jet.Bundle{})
+	if err != nil {
+		return err
+	}
+	b := bundling{store: u.store, slice: slice}
+	return b.replace(ctx, slice.BundleSubject(n), 0, data)
+}
+
+// NamedDefinitions are the hashes of the definitions that no sweep may remove of a task.
+func (u *Unheld) NamedDefinitions(ctx context.Context, id task.ID) (map[string]bool, error) {
+	return u.namedDefinitions(ctx, id, time.Now())
+}

@@ -115,8 +115,8 @@ func (k *keeper) lookAtStreams(ctx context.Context) error {
 		return err
 	}
 	for _, slice := range all {
-		has := there[slice.StreamName()].Config
-		k.lookAtStream(ctx, has, topology.slice(slice, has.MaxBytes))
+		has := there[slice.StreamName()]
+		k.lookAtStream(ctx, has.Config, topology.slice(slice, has.Config.MaxBytes, has))
 	}
 	return nil
 }

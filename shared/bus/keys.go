@@ -55,6 +55,8 @@ func keyOfMessage(message string) (k key, ok bool) {
 type keyEntry struct {
 	// From is a sequence of RUNS: the request stands behind it, if it is stored.
 	From uint64
+	// Searched is up to where RUNS was searched for it already; it may have been bundled since.
+	Searched uint64 `json:",omitempty"`
 	// Task is the task of the run where that is another id than the one that was called, or anyTask.
 	Task task.ID `json:",omitempty"`
 	// Run is the run that the key has started, 0 while that is not known.
@@ -158,8 +160,8 @@ func (r *Runs) submitKeyed(ctx context.Context, k key, request run.Request, msg 
 			}
 			return original.unlessReused(request)
 		case !errors.Is(err, jet.ErrMissing):
-			if searched > held.From { // the next POST goes on from there
-				held.From = searched
+			if searched > max(held.From, held.Searched) { // the next POST goes on from there
+				held.Searched = searched
 				r.noteKey(ctx, k, held)
 			}
 			return Accepted{}, err
@@ -225,22 +227,55 @@ func (r *Runs) startedWith(ctx context.Context, k key, held heldKey) (original A
 		}
 	}
 	subject := jet.RequestSubject(cmp.Or(held.Task, k.id))
-	for searched = held.From; ; {
+	for searched = max(held.From, held.Searched); ; {
 		stored, err := r.store.Runs.LeaderFollowing(ctx, subject, searched+1)
 		if errors.Is(err, jet.ErrMissing) {
-			return Accepted{}, searched, cmp.Or(r.store.Runs.Vouch(ctx), jet.ErrMissing)
+			if err = r.store.Runs.Vouch(ctx); err == nil {
+				original, err = r.bundledWith(ctx, k, held)
+			}
+			return original, searched, err
 		}
 		if err != nil {
 			return Accepted{}, searched, err
 		}
 		searched = stored.Sequence
-		if of, ok := keyOfMessage(stored.Header.Get(jetstream.MsgIDHeader)); !ok || of != k {
+		if !k.sent(stored) {
 			continue
 		}
 		if original, err = r.replay(stored, r.store.Numbers.Of(searched)); err == nil {
 			return original, searched, nil
 		}
 	}
+}
+
+// sent reports whether a request was sent with the key.
+func (k key) sent(request jet.Record) bool {
+	of, ok := keyOfMessage(request.Header.Get(jetstream.MsgIDHeader))
+	return ok && of == k
+}
+
+// bundledWith is startedWith where the request may have left RUNS, because its run has ended.
+func (r *Runs) bundledWith(ctx context.Context, k key, held heldKey) (original Accepted, err error) {
+	info, err := r.store.Runs.Info(ctx)
+	if err != nil {
+		return Accepted{}, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
+	}
+	var ids []task.ID
+	if held.Task != anyTask {
+		ids = []task.ID{cmp.Or(held.Task, k.id)}
+	}
+	err = jet.ErrMissing
+	failed := r.store.Requests(ctx, held.From+1, info.State.FirstSeq, ids, func(request jet.Record) error {
+		if !k.sent(request) {
+			return nil
+		}
+		if original, err = r.original(ctx, r.store.Numbers.Of(request.Sequence)); errors.Is(err, errForeign) {
+			err = jet.ErrMissing
+			return nil
+		}
+		return jet.ErrEnough
+	})
+	return original, cmp.Or(failed, err)
 }
 
 // runsEnd is where RUNS ended a moment ago.

@@ -28,7 +28,7 @@ func (r *Runs) Lookup(ctx context.Context, id task.ID, n run.Number) (Status, er
 	case err != nil:
 		return Status{}, err
 	}
-	final, err := results.Last(ctx, results.FinalSubject(id, n))
+	final, err := results.Final(ctx, id, n)
 	if err == nil {
 		return r.finalStatus(ctx, results, final, id, n)
 	}
@@ -42,7 +42,7 @@ func (r *Runs) Lookup(ctx context.Context, id task.ID, n run.Number) (Status, er
 	if err != nil && !errors.Is(err, run.ErrNoRun) && !errors.Is(err, run.ErrRunGone) {
 		return Status{}, err
 	}
-	final, confirmErr := results.ConfirmLast(ctx, results.FinalSubject(id, n))
+	final, confirmErr := results.ConfirmFinal(ctx, id, n)
 	switch {
 	case confirmErr == nil:
 		return r.finalStatus(ctx, results, final, id, n)

@@ -126,4 +126,19 @@ func TestAnOlderStoreGoesOnInSlices(t *testing.T) {
 	proctest.Until(t, func() error { return store.Ready(t.Context()) })
 	is(store.Open("another"), "after a restart")
 	once("after a restart")
+
+	// It is not bundled, and as long as it is there RUNS keeps what is in bundles.
+	for n := run.Number(66); n <= 85; n++ {
+		end(t, store.Bus, request, bustest.Submit(t, store.Bus, request))
+	}
+	keeper, first := store.Unheld.Slices(), func() uint64 { return stream(t, store.Bus, "RUNS").CachedInfo().State.FirstSeq }
+	look(t, keeper, "a slice is bundled", func() bool { return isBundled(t, store.Bus, "KV_runs_3") })
+	if err := keeper.Look(t.Context()); err != nil || first() != 1 || isBundled(t, store.Bus, "KV_runs") {
+		t.Errorf("RUNS begins at %d, %v", first(), err)
+	}
+	is(store.Bus, "bundled")
+	if err := store.Jet().JS.DeleteStream(t.Context(), "KV_runs"); err != nil {
+		t.Fatal(err)
+	}
+	look(t, keeper, "RUNS begins behind the bundles", func() bool { return first() == 80 })
 }

@@ -77,7 +77,7 @@ func (r *Runs) RejectedRows(ctx context.Context, id task.ID, n run.Number) (*Rej
 	if err != nil {
 		return nil, err
 	}
-	final, err := results.ConfirmLast(ctx, results.FinalSubject(id, n))
+	final, err := results.ConfirmFinal(ctx, id, n)
 	if errors.Is(err, jet.ErrMissing) {
 		return nil, run.ErrRunGone
 	}

@@ -19,6 +19,9 @@ func (r *Runs) List(ctx context.Context, limit int, ids ...task.ID) ([]Status, e
 		return nil, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
 	}
 	requests, err := r.newest(ctx, ids, limit, info.State.FirstSeq, info.State.LastSeq)
+	if err == nil && len(requests) < limit {
+		requests, err = r.addBundled(ctx, ids, limit, requests)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +85,31 @@ func (r *Runs) newest(ctx context.Context, ids []task.ID, limit int, first, last
 			found = append(found, page[i])
 		}
 		upper = lower
+	}
+	return found, nil
+}
+
+// addBundled adds those to the newest runs whose requests are not in RUNS any more.
+func (r *Runs) addBundled(ctx context.Context, ids []task.ID, limit int, found []listed) ([]listed, error) {
+	info, err := r.store.Runs.Info(ctx) // some may have gone since
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
+	}
+	below := info.State.FirstSeq
+	if len(found) > 0 {
+		below = min(below, r.store.Numbers.Sequence(found[len(found)-1].number))
+	}
+	err = r.store.Requests(ctx, 1, below, ids, func(request jet.Record) error {
+		if id, ok := jet.TaskOfRequest(request.Subject); ok {
+			found = append(found, listed{id, r.store.Numbers.Of(request.Sequence)})
+		}
+		if len(found) >= limit {
+			return jet.ErrEnough
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list runs: %w", err)
 	}
 	return found, nil
 }

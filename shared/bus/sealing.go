@@ -13,21 +13,25 @@ import (
 	"runhook/shared/task"
 )
 
-// SliceKeeper makes slices of runs, seals and removes them. It is for one goroutine; several processes may keep one
-// store.
+// SliceKeeper makes slices of runs, seals, bundles and removes them. It is for one goroutine; several processes may
+// keep one store.
 //
 // A slice is made before the first run is in it, takes new runs until it is full, and is sealed once each of them has
-// ended: nothing is written to it any more, so a crash costs it nothing. When its youngest run is past the retention
-// it is removed whole.
+// ended: it takes no claim and no final document any more. Then its runs are put into bundles. When they are on the
+// disks, what they were made of goes, and the slice is never written again, so a crash costs it nothing. When its
+// youngest run is past the retention it is removed whole.
 type SliceKeeper struct {
 	store *jet.Store
-	// sealed are the sealed slices that were seen, with the end of the youngest run.
-	sealed map[jet.Slice]time.Time
-	// waits are those that were not ready to be sealed.
+	// done are the slices that were seen to be bundled, or sealed where they have no bundles, with the end of the
+	// youngest run.
+	done map[jet.Slice]time.Time
+	// waits are those that were not ready to be sealed, or bundled.
 	waits map[jet.Slice]sealTry
+	// busy: a slice was bundled in this look, which may take seconds.
+	busy bool
 }
 
-// sealTry is a slice as it was when it could not be sealed, and when that was.
+// sealTry is a slice as it was when it was not ready, and when that was.
 type sealTry struct {
 	last uint64
 	at   time.Time
@@ -38,7 +42,7 @@ const tryAgain = 10 * time.Minute
 
 // Slices returns a keeper that has seen nothing yet.
 func (u *Unheld) Slices() *SliceKeeper {
-	return &SliceKeeper{store: u.store, sealed: map[jet.Slice]time.Time{}, waits: map[jet.Slice]sealTry{}}
+	return &SliceKeeper{store: u.store, done: map[jet.Slice]time.Time{}, waits: map[jet.Slice]sealTry{}}
 }
 
 // Look does what is due.
@@ -49,6 +53,7 @@ func (k *SliceKeeper) Look(ctx context.Context) error {
 	if nextErr != nil || listErr != nil {
 		return errors.Join(err, jet.Explain(nextErr), jet.Explain(listErr))
 	}
+	k.busy = false
 	for _, slice := range all {
 		if slice.End <= next { // else it takes new runs
 			err = errors.Join(err, k.full(ctx, slice))
@@ -56,7 +61,7 @@ func (k *SliceKeeper) Look(ctx context.Context) error {
 			err = errors.Join(err, k.expire(ctx, slice))
 		}
 	}
-	return err
+	return errors.Join(err, k.purgeRequests(ctx, all))
 }
 
 // open returns a slice and its present state; nil without an error if it is gone.
@@ -101,21 +106,29 @@ func (k *SliceKeeper) expire(ctx context.Context, slice jet.Slice) error {
 	return jet.Explain(err)
 }
 
-// full seals a slice that takes no new runs, or removes it.
+// full seals a slice that takes no new runs, bundles it, or removes it.
 func (k *SliceKeeper) full(ctx context.Context, slice jet.Slice) error {
-	youngest, sealed := k.sealed[slice]
-	if !sealed {
+	youngest, done := k.done[slice]
+	if !done {
 		results, info, err := k.open(ctx, slice)
 		if results == nil {
 			return err
 		}
+		var sealed bool
 		if youngest, sealed = results.See(info.Config); !sealed {
-			if err := k.seal(ctx, results, info.State); err != nil {
+			if err := k.seal(ctx, results, info); err != nil {
 				return fmt.Errorf("seal stream %s: %w", slice.StreamName(), err)
 			}
 			return nil
 		}
-		k.sealed[slice] = youngest
+		expired := time.Since(youngest) >= k.store.Retention()
+		if !jet.IsBundled(info.Config) && !slice.IsBefore() && !expired {
+			if err := k.bundle(ctx, results, info); err != nil {
+				return fmt.Errorf("bundle the runs of stream %s: %w", slice.StreamName(), err)
+			}
+			return nil
+		}
+		k.done[slice] = youngest
 	}
 	if time.Since(youngest) < k.store.Retention() {
 		return nil
@@ -123,17 +136,23 @@ func (k *SliceKeeper) full(ctx context.Context, slice jet.Slice) error {
 	if err := k.store.JS.DeleteStream(ctx, slice.StreamName()); err != nil && !absent(err) {
 		return fmt.Errorf("remove stream %s, whose runs are past their retention: %w", slice.StreamName(), jet.Explain(err))
 	}
-	delete(k.sealed, slice)
+	delete(k.done, slice)
 	k.store.Log.Info().Str("stream", slice.StreamName()).Msg("removed a slice whose runs are past their retention")
 	return nil
+}
+
+// settled reports whether the last write to a slice is on the disks of all servers. The server tells both times: the
+// clock of this machine may be another.
+func (k *SliceKeeper) settled(info *jetstream.StreamInfo) bool {
+	return info.TimeStamp.Sub(info.State.LastTime) >= k.store.Settled
 }
 
 // seal seals a slice if it is ready: each of its runs has ended, which is counted first, and the events have copies
 // of all that the servers have on disk. What it is to leave besides its final documents is to be stored before the
 // last step; up to there it can begin anew.
-func (k *SliceKeeper) seal(ctx context.Context, slice *jet.Results, state jetstream.StreamState) error {
-	before := k.waits[slice.Slice]
-	if before.last == state.LastSeq && time.Since(before.at) < tryAgain || time.Since(state.LastTime) < k.store.Settled {
+func (k *SliceKeeper) seal(ctx context.Context, slice *jet.Results, info *jetstream.StreamInfo) error {
+	before, last := k.waits[slice.Slice], info.State.LastSeq
+	if before.last == last && time.Since(before.at) < tryAgain || !k.settled(info) {
 		return nil
 	}
 	youngest, ended, err := k.haveEnded(ctx, slice)
@@ -141,7 +160,7 @@ func (k *SliceKeeper) seal(ctx context.Context, slice *jet.Results, state jetstr
 		return err
 	}
 	if !ended {
-		k.waits[slice.Slice] = sealTry{state.LastSeq, time.Now()}
+		k.waits[slice.Slice] = sealTry{last, time.Now()}
 		return nil
 	}
 	final, err := finalsUntil(ctx, k.store, slice.Slice)
@@ -155,31 +174,45 @@ func (k *SliceKeeper) seal(ctx context.Context, slice *jet.Results, state jetstr
 	if !copied.Has(slice.StreamName(), final) {
 		return nil
 	}
-	// All claims in one call: to purge some would free nothing, and each message that is missing between others is
-	// gone through after a crash.
-	if err := slice.Purge(ctx, jetstream.WithPurgeSubject(slice.Claims())); err != nil {
-		return jet.Explain(err)
+	if slice.IsBefore() {
+		// All claims in one call: to purge some would free nothing, and each message that is missing between others
+		// is gone through after a crash.
+		if err := slice.Purge(ctx, jetstream.WithPurgeSubject(slice.Claims())); err != nil {
+			return jet.Explain(err)
+		}
 	}
-	return k.markSealed(ctx, slice, youngest)
+	err = k.mark(ctx, slice, func(next *jetstream.StreamConfig, bytes int64) {
+		next.Metadata = withMetadata(next.Metadata, jet.SealedKey, youngest.UTC().Format(time.RFC3339))
+		if !slice.IsBefore() {
+			next.Subjects, bytes = slice.Bundles(), bytes+bytes/4+bundlesLeast
+		}
+		if next.MaxBytes > 0 { // the rest is the others'
+			next.MaxBytes = max(1, bytes)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	delete(k.waits, slice.Slice)
+	k.store.Log.Info().Str("stream", slice.StreamName()).Msg("sealed a slice: all of its runs have ended")
+	return nil
 }
 
-// markSealed is the last step of sealing.
-func (k *SliceKeeper) markSealed(ctx context.Context, slice *jet.Results, youngest time.Time) error {
+// bundlesLeast is room for bundles in a slice that has hardly anything else.
+const bundlesLeast = 1 << 20
+
+// mark changes the stream of a slice, in one call; bytes is its size.
+func (k *SliceKeeper) mark(ctx context.Context, slice *jet.Results, change func(next *jetstream.StreamConfig, bytes int64)) error {
 	info, err := slice.Info(ctx)
 	if err != nil {
 		return jet.Explain(err)
 	}
 	next := info.Config
-	next.Metadata = withMetadata(next.Metadata, jet.SealedKey, youngest.UTC().Format(time.RFC3339))
-	if next.MaxBytes > 0 { // the rest is the others'
-		next.MaxBytes = max(1, int64(info.State.Bytes))
-	}
+	change(&next, int64(info.State.Bytes))
 	if _, err := k.store.JS.UpdateStream(ctx, next); err != nil {
 		return jet.Explain(err)
 	}
 	slice.See(next)
-	delete(k.waits, slice.Slice)
-	k.store.Log.Info().Str("stream", slice.StreamName()).Msg("sealed a slice: all of its runs have ended")
 	return nil
 }
 
@@ -207,38 +240,14 @@ func (k *SliceKeeper) haveEnded(ctx context.Context, slice *jet.Results) (younge
 	}
 	open := owners{pages: map[run.Number]*[ownersPage]uint32{}, ids: map[task.ID]uint32{}}
 	from, to := k.store.RequestsOf(slice.Slice)
-	whole := true // a replica that lags may lack some
-	expect := func(sequence uint64) error {
-		if sequence > from {
-			next, err := k.store.Runs.LeaderFollowing(ctx, jet.Requests, from)
-			if err != nil && !errors.Is(err, jet.ErrMissing) {
-				return err
-			}
-			whole = whole && (err != nil || next.Sequence >= sequence)
-		}
-		from = sequence + 1
-		return nil
-	}
-	err = k.store.Runs.Scan(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{jet.Requests}, HeadersOnly: true,
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
-	}, func(request jet.Record) error {
-		if request.Sequence >= to {
-			return jet.ErrEnough
-		}
-		if err := expect(request.Sequence); err != nil {
-			return err
-		}
+	whole, err := requests(ctx, k.store, from, to, true, func(request jet.Record) error {
 		if id, ok := jet.TaskOfRequest(request.Subject); ok {
 			open.add(k.store.Numbers.Of(request.Sequence), id)
 		}
 		return nil
 	})
-	if err == nil {
-		err = expect(to)
-	}
 	if err != nil || !whole {
-		return time.Time{}, false, jet.Explain(err)
+		return time.Time{}, false, err
 	}
 	err = slice.Scan(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{slice.Finals()}, HeadersOnly: true,
@@ -252,6 +261,39 @@ func (k *SliceKeeper) haveEnded(ctx context.Context, slice *jet.Results) (younge
 		return nil
 	})
 	return youngest, open.count == 0, jet.Explain(err)
+}
+
+// requests passes the requests that RUNS has from a sequence on and below another. whole is false where it lacked
+// some, as a replica that lags does.
+func requests(ctx context.Context, s *jet.Store, from, to uint64, headersOnly bool, each func(jet.Record) error) (whole bool, err error) {
+	whole = true
+	expect := func(sequence uint64) error {
+		if sequence > from {
+			next, err := s.Runs.LeaderFollowing(ctx, jet.Requests, from)
+			if err != nil && !errors.Is(err, jet.ErrMissing) {
+				return err
+			}
+			whole = whole && (err != nil || next.Sequence >= sequence)
+		}
+		from = sequence + 1
+		return nil
+	}
+	err = s.Runs.Scan(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{jet.Requests}, HeadersOnly: headersOnly,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
+	}, func(request jet.Record) error {
+		if request.Sequence >= to {
+			return jet.ErrEnough
+		}
+		if err := expect(request.Sequence); err != nil {
+			return err
+		}
+		return each(request)
+	})
+	if err == nil {
+		err = expect(to)
+	}
+	return whole, jet.Explain(err)
 }
 
 // owners are the tasks of runs, in little memory.

@@ -24,9 +24,15 @@ import (
 // defaultSlice is how many runs a slice has in a store that says nothing else.
 const defaultSlice = 100_000
 
-// slice is the stream of a slice. A slice of its own has no age: it is removed whole (see retire).
-func (t Topology) slice(slice jet.Slice, maxBytes int64) jetstream.StreamConfig {
+// slice is the stream of a slice. A slice of its own has no age: it is removed whole (see retire). One that is sealed
+// takes nothing but bundles, whoever publishes to it.
+func (t Topology) slice(slice jet.Slice, maxBytes int64, has *jetstream.StreamInfo) jetstream.StreamConfig {
 	config := t.bucket(slice.StreamName(), 0, slice.All())
+	if has != nil && !slice.IsBefore() {
+		if _, sealed := jet.Sealed(has.Config); sealed {
+			config.Subjects = slice.Bundles()
+		}
+	}
 	config.RePublish = follow(slice.Finals())
 	config.AllowAtomicPublish = true
 	config.MaxBytes = cmp.Or(maxBytes, -1)
@@ -101,7 +107,7 @@ func makeSlice(ctx context.Context, s *jet.Store, slice jet.Slice) error {
 		return err
 	}
 	share := t.shares(next, append(all, slice), there)[slice.StreamName()]
-	_, err = s.JS.CreateStream(ctx, t.slice(slice, share))
+	_, err = s.JS.CreateStream(ctx, t.slice(slice, share, nil))
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // somebody else was faster, with another share
 		err = nil
 	}
@@ -251,11 +257,10 @@ func (b *Bus) fitSlices(ctx context.Context, t *Topology, made map[string]*jetst
 		if t.layout, err = b.layout(ctx, runs, t.layout.Width); err != nil {
 			return nil, err
 		}
-		numbers, err := jet.ParseNumbers(runs.Config.Metadata[jet.NumbersKey])
-		if err != nil {
+		if b.store.Numbers, err = jet.ParseNumbers(runs.Config.Metadata[jet.NumbersKey]); err != nil {
 			return nil, err
 		}
-		next = numbers.Of(runs.State.LastSeq + 1)
+		next = b.store.Numbers.Of(runs.State.LastSeq + 1)
 	}
 	if events := made[jet.EventsStream]; events != nil {
 		until = jet.MadeUntil(events.Config)
@@ -276,7 +281,7 @@ func (b *Bus) fitSlices(ctx context.Context, t *Topology, made map[string]*jetst
 	}
 	shares := t.shares(next, all, there)
 	for _, slice := range all {
-		wanted = append(wanted, t.slice(slice, shares[slice.StreamName()]))
+		wanted = append(wanted, t.slice(slice, shares[slice.StreamName()], there[slice.StreamName()]))
 	}
 	maps.Copy(made, there)
 	return wanted, nil

@@ -64,7 +64,16 @@ func (b *Bus) loss(ctx context.Context, setting string, has *jetstream.StreamInf
 	was, now := has.Config, time.Now()
 	switch setting {
 	case "max_age":
-		old, err := b.before(ctx, has, now.Add(-next.MaxAge))
+		then := now.Add(-next.MaxAge)
+		old, err := b.before(ctx, has, then)
+		if err == nil && was.Name == jet.RunsStream { // others are in bundles
+			err = b.store.Requests(ctx, 1, has.State.FirstSeq, nil, func(request jet.Record) error {
+				if request.Time.Before(then) {
+					old++
+				}
+				return nil
+			})
+		}
 		if old == 0 || err != nil {
 			return "", err
 		}

@@ -121,7 +121,7 @@ func (d *Denials) Explain(begun time.Time, err error) error {
 func needed(subject string) bool {
 	is := func(prefix string) bool { return strings.HasPrefix(subject, prefix) }
 	return slices.ContainsFunc([]string{"$JS.", "$KV.", "$O.", "run.", "_INBOX."}, is) &&
-		!slices.ContainsFunc([]string{"$JS.API.STREAM.UPDATE.", "$JS.API.STREAM.CREATE."}, is)
+		!slices.ContainsFunc([]string{"$JS.API.STREAM.UPDATE.", "$JS.API.STREAM.CREATE.", "$JS.API.STREAM.PURGE."}, is) && !IsBundle(subject)
 }
 
 // lacking is the error of what was denied a moment ago, nil if that is nothing that is needed.

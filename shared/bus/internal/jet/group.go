@@ -115,7 +115,7 @@ func (g *group) close() { g.committing.Wait() }
 func (s *Stream) Publish(ctx context.Context, e Entry) (Receipt, error) {
 	receipt, err := s.group.publish(ctx, e)
 	if err != nil {
-		err = s.gone(ctx, err)
+		err = s.gone(ctx, e.Msg.Subject, err)
 	}
 	s.doubt.note(err)
 	return receipt, err

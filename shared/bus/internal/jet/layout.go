@@ -127,6 +127,31 @@ func (s Slice) FenceSubject(id task.ID, n run.Number) string {
 	return s.subject("*." + string(id) + "." + n.String())
 }
 
+// Bundles are what is left of a slice that is bundled: see [Bundle].
+func (s Slice) Bundles() []string {
+	return []string{s.subject("bundle.*"), s.subject("apart.*.*"), s.subject("index.*")}
+}
+
+// IsBundle reports whether a subject is one of the Bundles of any slice.
+func IsBundle(subject string) bool {
+	tokens := strings.SplitN(subject, ".", 4)
+	return len(tokens) == 4 && tokens[0] == "$KV" && strings.HasPrefix(tokens[1], slicePrefix) &&
+		(tokens[2] == "bundle" || tokens[2] == "apart" || tokens[2] == "index")
+}
+
+// BundleSubject has the bundle of a run.
+func (s Slice) BundleSubject(n run.Number) string {
+	return s.subject("bundle." + ((n - s.First) / BundleSize).String())
+}
+
+// ApartSubject has a run's message that is too large for its bundle: its request or its final document.
+func (s Slice) ApartSubject(n run.Number, sort string) string {
+	return s.subject("apart." + n.String() + "." + sort)
+}
+
+// IndexSubject has what the slice has of a task: see [Index].
+func (s Slice) IndexSubject(id task.ID) string { return s.subject("index." + string(id)) }
+
 // ClaimedRun is the inverse of ClaimSubject; ok is false for any other subject.
 func (s Slice) ClaimedRun(subject string) (id task.ID, n run.Number, ok bool) {
 	return s.runOf(subject, "claim.")

@@ -76,6 +76,8 @@ const (
 	MadeKey = "runhook-slices-made"
 	// SealedKey is what a sealed slice says in its metadata: when its youngest run ended.
 	SealedKey = "runhook-sealed"
+	// BundledKey is what a sealed slice says in its metadata that has nothing but bundles any more.
+	BundledKey = "runhook-bundled"
 )
 
 // Headers of our own messages.

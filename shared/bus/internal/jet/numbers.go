@@ -1,7 +1,6 @@
 package jet
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
@@ -51,22 +50,6 @@ func (n Numbers) Sequence(number run.Number) uint64 {
 // Moved has the requests behind a sequence get other numbers: the one at sequence gets this one.
 func (n Numbers) Moved(behind, sequence uint64, number run.Number) Numbers {
 	return append(n[:len(n):len(n)], shift{behind: behind, by: uint64(number) - sequence})
-}
-
-// Request reads a run's request from any replica: cheap, and it may lag.
-func (s *Store) Request(ctx context.Context, n run.Number) (Record, error) {
-	if sequence := s.Numbers.Sequence(n); sequence > 0 {
-		return s.Runs.At(ctx, sequence)
-	}
-	return Record{}, ErrMissing
-}
-
-// LeaderRequest is Request, answered by the stream's leader.
-func (s *Store) LeaderRequest(ctx context.Context, n run.Number) (Record, error) {
-	if sequence := s.Numbers.Sequence(n); sequence > 0 {
-		return s.Runs.LeaderAt(ctx, sequence)
-	}
-	return Record{}, ErrMissing
 }
 
 // String is what RUNS says of them in its metadata.

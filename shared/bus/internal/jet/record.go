@@ -70,7 +70,7 @@ func (s *Stream) unread(ctx context.Context, err error) error {
 	if api, ok := errors.AsType[*jetstream.APIError](err); errors.Is(err, jetstream.ErrMsgNotFound) || ok && api.ErrorCode == jetstream.JSErrCodeMessageNotFound {
 		return ErrMissing
 	}
-	if err = s.gone(ctx, err); errors.Is(err, run.ErrRunGone) {
+	if err = s.gone(ctx, "", err); errors.Is(err, run.ErrRunGone) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", run.ErrUnavailable, err)

@@ -24,17 +24,49 @@ import (
 type Results struct {
 	*Stream
 	Slice
-	sealed atomic.Bool
+	sealed, bundled atomic.Bool
+	// open is when it was last seen not to be sealed.
+	open atomic.Pointer[time.Time]
+	last lastBundle
 }
 
 // IsSealed reports whether the slice was seen to be sealed. A run that has no final document then has lost it.
 func (r *Results) IsSealed() bool { return r.sealed.Load() }
 
-// See takes up whether the slice is sealed; youngest is when its youngest run ended.
+// See takes up whether the slice is sealed, and whether it is bundled; youngest is when its youngest run ended.
 func (r *Results) See(config jetstream.StreamConfig) (youngest time.Time, sealed bool) {
 	youngest, sealed = Sealed(config)
 	r.sealed.Store(sealed)
+	r.bundled.Store(IsBundled(config))
 	return youngest, sealed
+}
+
+// seeSealed reports whether the slice is sealed. One that was open a moment ago is not asked again: its final
+// documents stay for longer than that after it is sealed.
+func (r *Results) seeSealed(ctx context.Context) (bool, error) {
+	if r.IsSealed() {
+		return true, nil
+	}
+	if open := r.open.Load(); open != nil && time.Since(*open) < r.store.Settled/2 {
+		return false, nil
+	}
+	err := r.look(ctx)
+	return r.IsSealed(), err
+}
+
+// look finds out whether the slice is sealed, and whether it is bundled.
+func (r *Results) look(ctx context.Context) error {
+	asked := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
+	defer cancel()
+	info, err := r.Info(ctx)
+	if err != nil {
+		return r.unread(ctx, err)
+	}
+	if _, sealed := r.See(info.Config); !sealed {
+		r.open.Store(&asked)
+	}
+	return nil
 }
 
 // errNoSlice is the error of a run whose slice is not made yet: nothing is stored of the run but its request,
@@ -148,16 +180,26 @@ func (o *opened) close() {
 	}
 }
 
+// ErrSealed is the error of a write to a slice that takes none any more: every run of it has ended.
+var ErrSealed = errors.New("the slice of the run is sealed")
+
 // gone returns run.ErrRunGone in place of an error that nobody listens for the stream, where that is a slice that
-// is not there any more.
-func (s *Stream) gone(ctx context.Context, err error) error {
+// is not there any more, and ErrSealed where it is sealed and takes nothing that is written to a subject; it is empty
+// for a read.
+func (s *Stream) gone(ctx context.Context, subject string, err error) error {
 	api, isAPI := errors.AsType[*jetstream.APIError](err)
 	unheard := errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse) ||
 		isAPI && api.ErrorCode == jetstream.JSErrCodeStreamNotFound
 	if s.slice == nil || !unheard {
 		return err
 	}
-	if _, failed := s.store.stream(ctx, *s.slice); !errors.Is(failed, jetstream.ErrStreamNotFound) {
+	stream, failed := s.store.stream(ctx, *s.slice)
+	if failed == nil && subject != "" && !IsBundle(subject) {
+		if _, sealed := Sealed(stream.CachedInfo().Config); sealed {
+			return ErrSealed
+		}
+	}
+	if !errors.Is(failed, jetstream.ErrStreamNotFound) {
 		return err
 	}
 	s.store.opened.forget(*s.slice)
@@ -200,11 +242,14 @@ func (s *Store) Slices(ctx context.Context) (all []Slice, err error) {
 }
 
 // Sealed is when the youngest run of a slice ended that is sealed: each of its runs has ended, the events have
-// copied all, and nothing is written to it any more.
+// copied all, and its stream takes no claim and no final document any more.
 func Sealed(slice jetstream.StreamConfig) (youngest time.Time, ok bool) {
 	youngest, err := time.Parse(time.RFC3339, slice.Metadata[SealedKey])
 	return youngest, err == nil
 }
+
+// IsBundled reports whether a slice has nothing but bundles.
+func IsBundled(slice jetstream.StreamConfig) bool { return slice.Metadata[BundledKey] != "" }
 
 // OpenSlices opens the slices that there are and that are not sealed.
 func (s *Store) OpenSlices(ctx context.Context) (all []*Results, err error) {
@@ -247,7 +292,7 @@ func (s *Store) Next(ctx context.Context) (run.Number, error) {
 func (s *Store) Ended(ctx context.Context, id task.ID, n run.Number) (bool, error) {
 	results, err := s.ResultsOf(ctx, n)
 	if err == nil {
-		_, err = results.LeaderLast(ctx, results.FinalSubject(id, n))
+		_, err = results.LeaderFinal(ctx, id, n)
 	}
 	switch {
 	case errors.Is(err, ErrMissing):
