@@ -19,7 +19,13 @@ import (
 // newSliced is newRan with slices of ten runs, of which those that are full are sealed.
 func newSliced(t *testing.T, n int, sealed ...string) *ran {
 	t.Helper()
-	r := &ran{Store: bustest.New(t, bus.Topology{Slice: 10}), finals: map[run.Number]string{}}
+	return newSlicedBy(t, 10, n, sealed...)
+}
+
+// newSlicedBy is newSliced with slices of another width: a restore and a repair pass over thousands of numbers.
+func newSlicedBy(t *testing.T, width, n int, sealed ...string) *ran {
+	t.Helper()
+	r := &ran{Store: bustest.New(t, bus.Topology{Slice: width}), finals: map[run.Number]string{}}
 	r.Jet().Settled = 0
 	r.request = bustest.Applied(t, r.Store.Bus)
 	for range n {
@@ -207,4 +213,117 @@ func TestDamagedSlices(t *testing.T) {
 		t.Errorf("%d runs of nine are gone", gone)
 	}
 	r.execute(t)
+}
+
+// bundle looks after the slices until one is bundled and its requests have left RUNS, or until enough.
+func bundle(t *testing.T, store *bus.Bus, enough func(first jetstream.StreamConfig) bool) {
+	t.Helper()
+	store.Jet().Settled = 0
+	keeper := store.Unheld.Slices()
+	proctest.Until(t, func() error {
+		if err := keeper.Look(t.Context()); err != nil {
+			return err
+		}
+		first, err := store.Jet().JS.Stream(t.Context(), "KV_runs_0")
+		if err != nil {
+			return err
+		}
+		if !enough(first.CachedInfo().Config) {
+			return errors.New("the first slice is not ready")
+		}
+		runs, err := store.Jet().JS.Stream(t.Context(), "RUNS")
+		if err == nil && isBundled(first.CachedInfo().Config) && runs.CachedInfo().State.FirstSeq < 100 {
+			err = errors.New("its requests are in RUNS")
+		}
+		return err
+	})
+}
+
+func isBundled(slice jetstream.StreamConfig) bool { return slice.Metadata["runhook-bundled"] != "" }
+
+// A backup has what is bundled, in whatever step that is, also where it goes on while the streams are read. The runs
+// of the restored store answer as before, and are bundled on.
+func TestBackupOfBundles(t *testing.T) {
+	t.Parallel()
+	anything := func(jetstream.StreamConfig) bool { return true }
+	for step, c := range map[string]struct {
+		before, during func(jetstream.StreamConfig) bool
+	}{
+		"sealed":                   {func(first jetstream.StreamConfig) bool { return first.Metadata["runhook-sealed"] != "" }, anything},
+		"bundled while it is read": {func(first jetstream.StreamConfig) bool { return first.Metadata["runhook-sealed"] != "" }, isBundled},
+		"bundled":                  {isBundled, anything},
+	} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			r := newSlicedBy(t, 100, 104)
+			bundle(t, r.Bus, c.before)
+			requested := map[run.Number]string{}
+			for n := range r.finals {
+				requested[n] = r.requested(t, n)
+			}
+			open := bustest.Submit(t, r.Bus, r.request)
+			m := &made{begun: func(stream string) {
+				if stream == "KV_keys" { // RUNS is read
+					bundle(t, r.Bus, c.during)
+				}
+			}}
+			if err := recovery.Backup(t.Context(), r.Bus, m); err != nil {
+				t.Fatal(err)
+			}
+			other := r.restored(t, m.parts)
+			other.answers(t, r.finals)
+			for n, was := range requested {
+				if now := other.requested(t, n); now != was {
+					t.Errorf("the request of run %s: %s, was %s", n, now, was)
+				}
+			}
+			next := other.execute(t)
+			if other.finals[open] == "" || next < 1_000_000 {
+				t.Errorf("run %s ended: %t; the next one is %s", open, other.finals[open] != "", next)
+			}
+			for n, count := range other.events(t, 106) {
+				if count != 1 {
+					t.Errorf("run %s has %d events", n, count)
+				}
+			}
+			bundle(t, other.Bus, isBundled)
+			other.answers(t, r.finals)
+			listed, err := other.Runs.List(t.Context(), 500, r.request.Task)
+			if err != nil || len(listed) != 106 {
+				t.Errorf("%d runs are listed, %v", len(listed), err)
+			}
+		})
+	}
+}
+
+// requested is the request of a run.
+func (r *ran) requested(t *testing.T, n run.Number) string {
+	t.Helper()
+	request, err := r.Runs.Request(t.Context(), r.request.Task, n)
+	if err != nil {
+		t.Errorf("run %s: %v", n, err)
+	}
+	return fmt.Sprintf("%+v", request)
+}
+
+// The repair of a store, after whatever damage of what is written to, leaves the bundles and what they tell.
+func TestRepairLeavesBundles(t *testing.T) {
+	t.Parallel()
+	r := newSlicedBy(t, 100, 104)
+	bundle(t, r.Bus, isBundled)
+	if err := recovery.Repair(t.Context(), r.Bus, map[string]int64{"RUNS": 7, "KV_runs_0": 7, "KV_runs_1": 7, "EVENTS": 7}, true); err != nil {
+		t.Fatal(err)
+	}
+	r.answers(t, r.finals)
+	if next := r.execute(t); next <= 105 {
+		t.Errorf("the next run is %s", next)
+	}
+	r.Restart()
+	r.awaitReady(t)
+	r.answers(t, r.finals)
+	for n, count := range r.events(t, 105) {
+		if count != 1 {
+			t.Errorf("run %s has %d events", n, count)
+		}
+	}
 }
