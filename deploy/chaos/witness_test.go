@@ -278,6 +278,7 @@ func (w *witness) read(ctx context.Context) (s stored, err error) {
 			}
 			return nil
 		}),
+		w.readBundles(ctx, &s),
 	)
 	return s, err
 }
