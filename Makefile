@@ -61,6 +61,7 @@ fuzz: ## fuzz every parser, FUZZTIME each (default 20s)
 
 bench: ## measure the whole system beside its limits (prints a table)
 	@go test -tags bench -run '^TestBench$$' -count=1 -timeout 30m -v ./cmd/runhook | grep -vE '^(=== |--- |ok|PASS)'
+	@go test -run '^$$' -bench '^BenchmarkBundled$$' -benchtime 300000x -timeout 30m ./shared/bus | grep '^Benchmark'
 
 chaos: ## break things under load for CHAOS_TIME (default 2m), in the order of CHAOS_SEED (default random), and count what is lost
 	@go test -tags chaos -count=1 -timeout 0 -v ./deploy/chaos
