@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -43,7 +44,8 @@ type Writer struct {
 	tar  *tar.Writer
 	sum  hash.Hash
 	made time.Time
-	last group
+	// groups are those of all parts, in their order.
+	groups []group
 }
 
 // group is where the parts of one name begin.
@@ -77,7 +79,7 @@ func Create(path string, manifest Manifest) (*Writer, error) {
 
 // Add adds a part, of 16 MiB at most.
 func (w *Writer) Add(name string, data []byte) error {
-	if name != w.last.name {
+	if len(w.groups) == 0 || name != w.groups[len(w.groups)-1].name {
 		if err := w.begin(name); err != nil {
 			return fmt.Errorf("write the backup %s: %w", w.path, err)
 		}
@@ -96,21 +98,24 @@ func (w *Writer) begin(name string) error {
 		return err
 	}
 	sum, err := w.sum.(encoding.BinaryMarshaler).MarshalBinary()
-	w.last = group{name, offset, sum}
+	w.groups = append(w.groups, group{name, offset, sum})
 	return err
 }
 
-// Drop takes the parts of the name that was added last out again; there may be none.
+// Drop takes the parts of a name and of all behind it out again; there may be none.
 func (w *Writer) Drop(name string) error {
-	if name != w.last.name {
+	place := slices.IndexFunc(w.groups, func(of group) bool { return of.name == name })
+	if place < 0 {
 		return nil
 	}
-	err := w.file.Truncate(w.last.offset)
+	to := w.groups[place]
+	w.groups = w.groups[:place]
+	err := w.file.Truncate(to.offset)
 	if err == nil {
-		_, err = w.file.Seek(w.last.offset, io.SeekStart)
+		_, err = w.file.Seek(to.offset, io.SeekStart)
 	}
 	if err == nil {
-		err = w.sum.(encoding.BinaryUnmarshaler).UnmarshalBinary(w.last.sum)
+		err = w.sum.(encoding.BinaryUnmarshaler).UnmarshalBinary(to.sum)
 	}
 	if err != nil {
 		return fmt.Errorf("write the backup %s: %w", w.path, err)

@@ -34,6 +34,12 @@ func TestDroppedParts(t *testing.T) {
 		drop("two")
 		file.add("two", "2")
 		drop("three", long)
+		if dropping {
+			file.add("three", "wrong")
+			file.add("four", long)
+			file.add("five", "wrong")
+			file.drop("three") // with all behind it
+		}
 		file.add("three", "3")
 	}
 	plain, dropped := create(t, "plain"), create(t, "dropped")

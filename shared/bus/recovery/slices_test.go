@@ -296,6 +296,42 @@ func TestBackupOfBundles(t *testing.T) {
 	}
 }
 
+// A slice that is sealed while the slices are read, after the events, has all of its events in the restored store.
+func TestBackupWhileASliceIsSealed(t *testing.T) {
+	t.Parallel()
+	sealed := func(first jetstream.StreamConfig) bool { return first.Metadata["runhook-sealed"] != "" }
+	for step, enough := range map[string]func(jetstream.StreamConfig) bool{"sealed": sealed, "bundled": isBundled} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			r := newSlicedBy(t, 100, 90)
+			var times int
+			m := &made{begun: func(stream string) {
+				if stream != "EVENTS" {
+					return
+				}
+				for times++; len(r.finals) < 104; {
+					r.execute(t)
+				}
+				bundle(t, r.Bus, enough)
+			}}
+			if err := recovery.Backup(t.Context(), r.Bus, m); err != nil {
+				t.Fatal(err)
+			}
+			if times != 2 {
+				t.Errorf("the events were read %d times", times)
+			}
+			other := r.restored(t, m.parts)
+			other.answers(t, r.finals)
+			other.execute(t)
+			for n, count := range other.events(t, 105) {
+				if count != 1 {
+					t.Errorf("run %s has %d events", n, count)
+				}
+			}
+		})
+	}
+}
+
 // requested is the request of a run.
 func (r *ran) requested(t *testing.T, n run.Number) string {
 	t.Helper()

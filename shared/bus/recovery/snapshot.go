@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,12 +26,13 @@ import (
 //   - a request is read before its final document and the definition that it names;
 //   - a request, before the entry of its key, which says that there is one or where to look;
 //   - a queue that says acknowledged, before the final document that was written ahead of that;
-//   - an event, before the final document that it is a copy of: read later, it would let the restored
-//     store pass over as many new ones;
+//   - the final documents of a sealed slice, before their events: the restored store copies none from it;
+//   - an event, before the final document of an open slice that it is a copy of: read later, it would let the
+//     restored store pass over as many new ones;
 //   - a claim or a final document, before the rejected rows that it names.
-var backedUp = []string{jet.RunsStream, jet.KeysStream, jet.EventsStream, sliceStreams, jet.RowsStream, jet.TasksStream, jet.ControlStream}
+var backedUp = []string{jet.RunsStream, jet.KeysStream, sliceStreams, jet.EventsStream, sliceStreams, jet.RowsStream, jet.TasksStream, jet.ControlStream}
 
-// sliceStreams stands for the streams of the slices, of which there are any number.
+// sliceStreams stands for the streams of slices, of which there are any number: of the sealed ones, then of the others.
 const sliceStreams = ""
 
 const (
@@ -46,7 +48,7 @@ const (
 type Sink interface {
 	// Add takes the next part of a stream.
 	Add(stream string, part []byte) error
-	// Drop forgets the parts of a stream, which come anew.
+	// Drop forgets the parts of a stream and of all behind it, which come anew.
 	Drop(stream string) error
 }
 
@@ -54,13 +56,24 @@ type Sink interface {
 // was accepted before is in it, and of what comes meanwhile a part. Live progress is left out.
 func Backup(ctx context.Context, b *bus.Bus, to Sink) error {
 	s := storeOf(b)
-	for _, name := range backedUp {
-		if name == sliceStreams {
-			if err := s.backUpSlices(ctx, to); err != nil {
-				return err
-			}
-			continue
-		}
+	if err := s.backUpAll(ctx, to, jet.RunsStream, jet.KeysStream); err != nil {
+		return err
+	}
+	sealed, _, err := s.slices(ctx)
+	if err == nil {
+		err = s.backUpSlices(ctx, to, sealed)
+	}
+	for whole := false; !whole && err == nil; {
+		whole, err = s.backUpOpen(ctx, to, sealed)
+	}
+	if err != nil {
+		return err
+	}
+	return s.backUpAll(ctx, to, jet.RowsStream, jet.TasksStream, jet.ControlStream)
+}
+
+func (s *store) backUpAll(ctx context.Context, to Sink, names ...string) error {
+	for _, name := range names {
 		if _, err := s.JS.Stream(ctx, name); name == jet.KeysStream && errors.Is(err, jetstream.ErrStreamNotFound) {
 			continue // an earlier program had none
 		}
@@ -71,16 +84,64 @@ func Backup(ctx context.Context, b *bus.Bus, to Sink) error {
 	return nil
 }
 
-// backUpSlices reads the slices that there are now.
-func (s *store) backUpSlices(ctx context.Context, to Sink) error {
-	if err := s.readLayout(ctx); err != nil {
-		return err
-	}
-	slices, err := s.Slices(ctx)
+// backUpOpen reads the events, and the slices besides those that were read before. It is not whole where one was
+// sealed meanwhile: the events that were read may lack some of it.
+func (s *store) backUpOpen(ctx context.Context, to Sink, read []jet.Slice) (whole bool, err error) {
+	before, _, err := s.slices(ctx)
 	if err != nil {
-		return fmt.Errorf("list the slices of runs: %w", jet.Explain(err))
+		return false, err
 	}
-	for _, slice := range slices {
+	if err := s.backUpAll(ctx, to, jet.EventsStream); err != nil {
+		return false, err
+	}
+	_, all, err := s.slices(ctx)
+	if err != nil {
+		return false, err
+	}
+	in := func(some []jet.Slice) func(jet.Slice) bool {
+		return func(slice jet.Slice) bool { return slices.Contains(some, slice) }
+	}
+	if err := s.backUpSlices(ctx, to, slices.DeleteFunc(all, in(read))); err != nil {
+		return false, err
+	}
+	after, _, err := s.slices(ctx)
+	if err != nil {
+		return false, err
+	}
+	if len(slices.DeleteFunc(after, in(before))) == 0 {
+		return true, nil
+	}
+	s.Log.Info().Msg("the backup reads the events once more: a slice of runs was sealed meanwhile")
+	return false, to.Drop(jet.EventsStream)
+}
+
+// slices are the slices that there are now, and those of them that are sealed.
+func (s *store) slices(ctx context.Context) (sealed, all []jet.Slice, err error) {
+	if err := s.readLayout(ctx); err != nil {
+		return nil, nil, err
+	}
+	there, err := s.Slices(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("list the slices of runs: %w", jet.Explain(err))
+	}
+	for _, slice := range there {
+		stream, err := s.JS.Stream(ctx, slice.StreamName())
+		if errors.Is(err, jetstream.ErrStreamNotFound) { // it was removed in this moment
+			continue
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("open stream %s: %w", slice.StreamName(), jet.Explain(err))
+		}
+		all = append(all, slice)
+		if _, is := jet.Sealed(stream.CachedInfo().Config); is {
+			sealed = append(sealed, slice)
+		}
+	}
+	return sealed, all, nil
+}
+
+func (s *store) backUpSlices(ctx context.Context, to Sink, some []jet.Slice) error {
+	for _, slice := range some {
 		err := s.backUp(ctx, slice.StreamName(), to)
 		if errors.Is(err, jetstream.ErrStreamNotFound) { // it was removed in this moment
 			err = to.Drop(slice.StreamName())
@@ -308,11 +369,11 @@ func (s *store) isEmpty(ctx context.Context) error {
 		there = append(there, name)
 	}
 	for _, s.Layout = range []jet.Layout{{}, {Width: 1}} { // whatever the width of its slices is
-		slices, err := s.Slices(ctx)
+		all, err := s.Slices(ctx)
 		if err != nil {
 			return jet.Explain(err)
 		}
-		for _, slice := range slices {
+		for _, slice := range all {
 			there = append(there, slice.StreamName())
 		}
 	}

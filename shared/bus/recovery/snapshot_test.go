@@ -40,7 +40,9 @@ func (m *made) Add(stream string, data []byte) error {
 
 func (m *made) Drop(stream string) error {
 	m.dropped = append(m.dropped, stream)
-	m.parts = slices.DeleteFunc(m.parts, func(p part) bool { return p.stream == stream })
+	if place := slices.IndexFunc(m.parts, func(p part) bool { return p.stream == stream }); place >= 0 {
+		m.parts = m.parts[:place]
+	}
 	return nil
 }
 
