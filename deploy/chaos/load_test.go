@@ -242,7 +242,8 @@ func (c *callers) poll(e *entry) {
 			c.ledger.count("poll back at the checkpoint")
 			seen.RowsRetrieved = doc.RowsRetrieved
 		}
-		if doc.ExecutionCount < seen.ExecutionCount && c.ledger.isOverwritten(e) {
+		// Who takes the run then knows of no attempt before.
+		if doc.ExecutionCount <= seen.ExecutionCount && backwards(seen, doc) != "" && c.ledger.isOverwritten(e) {
 			c.ledger.count("poll back behind a foreign claim")
 			seen = run.Document{Status: seen.Status}
 		}
