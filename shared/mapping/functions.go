@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"math/big"
 	"slices"
 	"strconv"
 	"strings"
@@ -101,7 +102,7 @@ func nullable(name string) func(args ...any) (any, error) {
 			}
 		case time.Duration:
 			if name == "abs" {
-				return v.Abs(), nil
+				return spanOf(new(big.Int).Abs(big.NewInt(int64(v))))
 			}
 		}
 		value, err := call(args...)

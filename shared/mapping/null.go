@@ -48,7 +48,7 @@ func (s *nullSafe) Visit(node *ast.Node) {
 			asCondition(&n.Left)
 			asCondition(&n.Right)
 		}
-		exact := neverNull(n.Left) && neverNull(n.Right) && n.Type().Kind() != reflect.Float64 && !hasParts(n.Left) && !hasParts(n.Right)
+		exact := neverNull(n.Left) && neverNull(n.Right) && n.Type().Kind() != reflect.Float64 && !hasParts(n.Left) && !hasParts(n.Right) && mostOf(n) < math.MaxInt
 		if nullSafeOperators[n.Operator] != nil && !exact && !comparesWithConstant(n) {
 			callFor(node, functionName(n.Operator), n.Left, n.Right)
 			if n.Type().Kind() == reflect.Bool {
@@ -74,7 +74,13 @@ func (s *nullSafe) Visit(node *ast.Node) {
 		}
 	case *ast.CallNode:
 		// The machine would leave the arguments on its stack where a chain ends.
-		if callee, ok := n.Callee.(*ast.MemberNode); ok && !neverNull(callee.Node) {
+		callee, ok := n.Callee.(*ast.MemberNode)
+		if ok && isSub(callee) && len(n.Arguments) == 1 {
+			var minus ast.Node = &ast.BinaryNode{Operator: "-", Left: callee.Node, Right: n.Arguments[0]}
+			minus.SetLocation(n.Location())
+			s.Visit(&minus)
+			ast.Patch(node, minus)
+		} else if ok && !neverNull(callee.Node) {
 			callee.Optional = false
 			s.unlessNull(node, &callee.Node, &ast.NilNode{})
 		}
@@ -146,6 +152,12 @@ func (s *nullSafe) unlessNull(node, base *ast.Node, otherwise ast.Node) {
 		Cond: &ast.BinaryNode{Operator: "==", Left: &ast.IdentifierNode{Value: held}, Right: &ast.NilNode{}}, Exp1: otherwise, Exp2: whole,
 	}})
 	(*node).SetNature(*whole.Nature())
+}
+
+// isSub is true for a date's method that is the operator - of dates.
+func isSub(callee *ast.MemberNode) bool {
+	name, ok := callee.Property.(*ast.StringNode)
+	return ok && name.Value == "Sub"
 }
 
 // asCondition takes a null for false, where a node may give one.
@@ -258,18 +270,37 @@ func neverNull(node ast.Node) bool {
 	return false
 }
 
+// mostOf is how far from 0 the whole number is that a node of [neverNull] gives, at most.
+func mostOf(node ast.Node) int {
+	const length = 1 << 31
+	switch n := node.(type) {
+	case *ast.IntegerNode:
+		return max(n.Value, -n.Value)
+	case *ast.BinaryNode:
+		left, right := mostOf(n.Left), mostOf(n.Right)
+		switch {
+		case n.Operator == "*" && left != 0 && right > math.MaxInt/left, left > math.MaxInt-right:
+			return math.MaxInt
+		case n.Operator == "*":
+			return left * right
+		}
+		return left + right
+	}
+	return length
+}
+
 // neverNullFunctions give a value, or fail, where their first operand is no null; the others of
 // the language that may see one are in forNull.
 var neverNullFunctions = map[string]bool{
 	"len": true, "upper": true, "lower": true, "trim": true, "trimPrefix": true, "trimSuffix": true, "replace": true,
-	"repeat": true, "indexOf": true, "lastIndexOf": true, "now": true, "duration": true, "split": true, "splitAfter": true, "map": true, "filter": true,
+	"repeat": true, "indexOf": true, "lastIndexOf": true, "now": true, "split": true, "splitAfter": true, "map": true, "filter": true,
 }
 
 // nullSafeOperators take any values, and exact numbers among them.
 var nullSafeOperators = map[string]func(a, b any) any{
-	"+":  arithmetic("+", func(a, b any) any { return runtime.Add(a, b) }),
-	"-":  arithmetic("-", func(a, b any) any { return runtime.Subtract(a, b) }),
-	"*":  arithmetic("*", func(a, b any) any { return runtime.Multiply(a, b) }),
+	"+":  arithmetic("+", spans("+", func(a, b any) any { return runtime.Add(a, b) })),
+	"-":  arithmetic("-", spans("-", func(a, b any) any { return runtime.Subtract(a, b) })),
+	"*":  arithmetic("*", spans("*", func(a, b any) any { return runtime.Multiply(a, b) })),
 	"/":  arithmetic("/", divide),
 	"%":  arithmetic("%", func(a, b any) any { return runtime.Modulo(a, b) }),
 	"**": power,
@@ -323,7 +354,7 @@ func negate(args ...any) (any, error) {
 	case nil:
 		return nil, nil
 	case time.Duration:
-		return -v, nil
+		return spanOf(new(big.Int).Neg(big.NewInt(int64(v))))
 	case int, int64:
 		if n, _ := wholeOf(v); n == math.MinInt {
 			return negate(json.Number(strconv.Itoa(n)))

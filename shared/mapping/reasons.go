@@ -54,7 +54,7 @@ var knownMessages = func() (known []struct {
 		{`reflect: call of reflect\.Value\.Len on (\S+) Value$`, "it takes a list, and gets %s"},
 		{`operator "in" not defined on (.+)$`, "it looks into a list or an object, and gets %s"},
 		{`runtime error: integer divide by zero`, "it divides by 0"},
-		{`time: (?:invalid|missing|unknown).* duration`, "the text is not a duration like 1h30m"},
+		{`time: (?:invalid|missing|unknown).* duration`, "the text is not a duration like 1h30m, of at most 292 years"},
 		{`invalid character|unexpected end of JSON`, "the text is not JSON"},
 		{`illegal base64 data`, "the text is not base64"},
 	} {
