@@ -239,6 +239,7 @@ var costs = map[string]func(b *budget, args []any) error{
 		return b.spend(times(values.Len(), size/valueSize)) // each is compared with each
 	},
 	"operator +": calculating, "operator -": calculating, "operator *": calculating, "operator /": calculating, "operator %": calculating,
+	"operator **": powerCost, "operator ^": powerCost,
 	"number": func(b *budget, args []any) error {
 		size, err := b.weigh(args[0])
 		_, isFloat := args[0].(float64)

@@ -155,15 +155,16 @@ func calculate(operator string, a, b decimal) (result decimal, ok bool) {
 
 // trim leaves out zeros at the end, after the point.
 func (d decimal) trim() decimal {
-	digits, scale := d.digits, d.scale
-	for scale > 0 {
-		shorter, rest := new(big.Int).QuoRem(digits, ten, new(big.Int))
-		if rest.Sign() != 0 {
-			break
-		}
-		digits, scale = shorter, scale-1
+	if d.scale == 0 {
+		return d
 	}
-	return decimal{digits, scale}
+	text := d.digits.String()
+	zeros := len(text) - len(strings.TrimRight(text, "0"))
+	if d.digits.Sign() == 0 {
+		zeros = d.scale
+	}
+	zeros = min(zeros, d.scale)
+	return decimal{new(big.Int).Quo(d.digits, powerOfTen(zeros)), d.scale - zeros}
 }
 
 // whole is the part before the point.

@@ -55,7 +55,7 @@ func ofMany(name string, apply func(all []decimal) (decimal, bool)) func(args ..
 		}
 		result, ok := apply(all)
 		if !ok {
-			return nil, reason("its result has too many digits")
+			return nil, tooManyDigits
 		}
 		return result.number(), nil
 	}
@@ -234,4 +234,7 @@ func wraps(operator string, a, b, result int) bool {
 // isFinite is false for what floating point has instead of numbers.
 func isFinite(number float64) bool { return !math.IsInf(number, 0) && !math.IsNaN(number) }
 
-const noNumber = reason("its result is no number, or too large a one")
+const (
+	noNumber      = reason("its result is no number, or too large a one")
+	tooManyDigits = reason("its result has more than 1,000 digits")
+)

@@ -334,20 +334,6 @@ func divide(a, b any) any {
 	return quotient
 }
 
-// power computes in floating point.
-func power(a, b any) any {
-	for _, operand := range []*any{&a, &b} {
-		if digits, ok := (*operand).(json.Number); ok {
-			*operand = plainNumber(digits)
-		}
-	}
-	result := runtime.Exponent(a, b)
-	if !isFinite(result) {
-		panic(noNumber)
-	}
-	return asShown(result)
-}
-
 // negate is the operator - of one operand.
 func negate(args ...any) (any, error) {
 	switch v := args[0].(type) {
@@ -495,7 +481,12 @@ func kindOf(node ast.Node) reflect.Kind {
 	switch callee.Value {
 	case functionName("+"), functionName("-"), functionName("*"), functionName("%"), functionPrefix + "max", functionPrefix + "min":
 		return kind
-	case functionName("/"), functionName("**"), functionName("^"), functionPrefix + "mean", functionPrefix + "median":
+	case functionName("**"), functionName("^"):
+		if exponent, ok := integer(call.Arguments[1]); kind == reflect.Int && ok && exponent >= 0 {
+			return kind
+		}
+		return reflect.Float64
+	case functionName("/"), functionPrefix + "mean", functionPrefix + "median":
 		return reflect.Float64
 	}
 	return node.Type().Kind()

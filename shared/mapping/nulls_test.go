@@ -89,7 +89,7 @@ func TestSignsPowersAndSums(t *testing.T) {
 		"none": nil, "price": json.Number("19.90"), "double": 3.3, "whole": 3, "span": -90 * time.Minute,
 		"items": []any{map[string]any{"p": json.Number("1.10")}, map[string]any{"p": json.Number("2.20")}},
 	}), map[string]any{
-		`-none`: nil, `-price`: json.Number("-19.90"), `-double`: -3.3, `-whole`: -3, `-5`: -5, `-(price - price)`: json.Number("0.00"), `none ** 2`: nil, `whole ** 2`: 9.0, `2 ** 10`: 1024.0, `price ^ 2`: 396.01,
+		`-none`: nil, `-price`: json.Number("-19.90"), `-double`: -3.3, `-whole`: -3, `-5`: -5, `-(price - price)`: json.Number("0.00"), `none ** 2`: nil, `whole ** 2`: 9, `2 ** 10`: 1024, `price ^ 2`: json.Number("396.0100"),
 		`-span`: 90 * time.Minute, `-duration("1h")`: -time.Hour, `duration("-1h30m")`: -90 * time.Minute, `string(span)`: "-1h30m0s", `date("2026-01-01") - date("2026-01-02")`: -24 * time.Hour, `date("2026-01-01") + duration("-1h")`: time.Date(2025, 12, 31, 23, 0, 0, 0, time.UTC),
 		`span.Hours()`: -1.5, `span < duration("0s")`: true, `span * 2`: -3 * time.Hour, `abs(span)`: 90 * time.Minute,
 		`sum(items, .p)`: json.Number("3.30"), `sum([1, 2])`: 3, `sum([whole, none])`: nil, `sum(map(items, .p))`: json.Number("3.30"), `sum(1..10)`: 55, `sum([])`: 0,

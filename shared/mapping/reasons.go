@@ -27,7 +27,7 @@ func reasonOf(message string) string {
 
 // kinds are the types of Go, which the language's messages name, as a person says them.
 var kinds = map[string]string{
-	"string": "a text", "[]uint8": "binary data", "int": "a whole number", "int64": "a whole number", "float64": "a number", "json.Number": "a number",
+	"string": "a text", "[]uint8": "binary data", "int": "a whole number", "int64": "a whole number", "float": "a number", "float64": "a number", "json.Number": "a number",
 	"bool": "true or false", "time.Time": "a date", "time.Duration": "a duration", "[]interface {}": "a list", "slice": "a list", "[]string": "a list",
 	"map[string]interface {}": "an object", "map": "an object", "nil": "no value", "<nil>": "no value",
 }
@@ -41,7 +41,7 @@ var knownMessages = func() (known []struct {
 	for _, m := range [][2]string{
 		{`interface conversion: interface \{\} is (\[\]uint8|int|int64|float64|json\.Number|bool|time\.Time), not string$`, "it takes a text, and gets %s; make a text of it with string(…)"},
 		{`interface conversion: interface \{\} is (.+), not (.+)$`, "it gets %s, and takes %s"},
-		{`invalid operation: (int|float64)\((.+)\)$`, "it takes %s, and gets %s"},
+		{`invalid operation: (int|float)\((.+)\)$`, "it takes %s, and gets %s"},
 		{`invalid operation: - (.+)$`, "it takes a number, and gets %s"},
 		{`invalid operation: (.+) (?:[-+*/%<>^]|<=|>=|\*\*) (.+)$`, "it cannot take %s and %s together; convert one of them, as with string(…) or number(…)"},
 		{`invalid argument for repeat \(expected`, "it cannot repeat a text less than 0 times"},

@@ -36,7 +36,7 @@ func TestReasons(t *testing.T) {
 		`repeat(text, -1)`: "it cannot repeat a text less than 0 times", `repeat("x", float * 100000)`: "it repeats a text more than 1,000,000 times", `repeat(text, text)`: "it takes a whole number, and gets a text",
 		`list[7]`: "the list or text has no such place", `text[100]`: "the list or text has no such place", `whole.secret`: "a whole number has no such part", `any(whole, # > 1)`: "it takes a list, and gets a whole number",
 		`1 in whole`: "it looks into a list or an object, and gets a whole number", `keys(list)`: "it takes an object, and gets a list", `abs(text)`: "it does not take a text", `len(whole)`: "it does not take a whole number",
-		`whole % 0`: "it divides by 0", `duration(text)`: "the text is not a duration like 1h30m", `fromJSON(text)`: "the text is not JSON", `fromBase64("%")`: "the text is not base64",
+		`whole % 0`: "it divides by 0", `duration(text)`: "the text is not a duration like 1h30m, of at most 292 years", `fromJSON(text)`: "the text is not JSON", `fromBase64("%")`: "the text is not base64",
 		`date(text, "dd.MM.yyyy")`: "the text is not a date like dd.MM.yyyy", `date(text, "d MMM yy, HH:mm")`: "the text is not a date like d MMM yy, HH:mm",
 		`date(text, "dddd, MMMM h:m:s a zzz")`: "the text is not a date like dddd, MMMM h:m:s a zzz", `date(text, "ddd hh:mm:ss.SSS M")`: "the text is not a date like ddd hh:mm:ss.SSS M",
 	} {
