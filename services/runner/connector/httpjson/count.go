@@ -55,10 +55,13 @@ func (c *count) learnHeaders(answer *http.Response, total string) {
 
 // whole is a number of rows or pages.
 func whole(value any) (int64, bool) {
+	text, single := scalar(value)
+	if !single {
+		return 0, false
+	}
 	if number, ok := exact(value).(int64); ok {
 		return number, number >= 0
 	}
-	text, _ := scalar(value)
 	number, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
 	return number, err == nil && number >= 0
 }

@@ -222,7 +222,7 @@ func (d *Destination) settle(r reply) error {
 	_ = json.Unmarshal(r.body, &said)        // an answer of another shape says nothing of single rows
 	_ = json.Unmarshal(said.Errors, &listed) // errors of another shape are of no row
 	accepted := r.status < 300
-	refused := accepted && len(listed) == 0 && (isFault("success", said.Success) || isFault("ok", said.OK))
+	refused := accepted && len(listed) == 0 && (isFalse(said.Success) || isFalse(said.OK))
 	if !accepted || refused {
 		for _, sent := range d.rows {
 			with := ""

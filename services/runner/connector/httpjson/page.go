@@ -5,11 +5,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"hash/maphash"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 )
 
@@ -191,14 +189,18 @@ func (p *page) end() error {
 	switch {
 	case !p.begun:
 		return errEmpty
-	case p.listed && !p.aside.null:
-		return io.EOF
-	case p.aside.fault != "":
-		return fmt.Errorf("has no list of rows, and something at %s: the service seems to say that it failed", p.aside.fault)
+	case p.failed():
+		return &p.told.fault
 	case p.listed, p.count.rank > 0 && p.count.rows == 0, p.aside.omits():
 		return io.EOF
 	}
 	return errNoList
+}
+
+// failed reports whether the page says that it failed. What may speak of something else counts where there are no rows.
+func (p *page) failed() bool {
+	p.told.fault.listed = p.listed && !p.aside.null
+	return p.told.fault.rank > guessed || p.told.fault.rank == guessed && p.rows == 0
 }
 
 // note reads the value of a member whose name has been read, if it stands at a place or says something of
@@ -210,7 +212,7 @@ func (p *page) note() error {
 	}
 	name := p.top().key
 	tells := p.tells(path, name)
-	if !p.places.has(path) && !tells && (len(p.stack) > 1 || !slices.Contains(faultNames, name)) {
+	if !p.places.has(path) && !tells {
 		return nil
 	}
 	var value any
@@ -219,18 +221,15 @@ func (p *page) note() error {
 		return p.explain(err)
 	}
 	p.top().valueNext = false
-	switch {
-	case p.places.has(path):
-		if path == p.places.total {
-			p.count.learn(value, path, declared)
-		}
-		p.found[path] = value
-	case tells:
+	if !p.places.has(path) {
 		p.aside.within(value, path, p.places.items)
 		p.hear(path, name, value)
-	case isFault(name, value):
-		p.aside.fault = name
+		return nil
 	}
+	if path == p.places.total {
+		p.count.learn(value, path, declared)
+	}
+	p.found[path] = value
 	return nil
 }
 

@@ -167,10 +167,10 @@ func (p *pages) promise(read *page) (promised, ended bool) {
 	return at < p.all, false
 }
 
-// behind reports whether a service may say so with a status that there is no page behind the last.
+// behind reports whether a service may say with a status, or 0 for none of HTTP's, that there is no page behind the last.
 func (p *pages) behind(status int) bool {
 	switch status {
-	case http.StatusBadRequest, http.StatusNotFound, http.StatusGone, http.StatusRequestedRangeNotSatisfiable, http.StatusUnprocessableEntity:
+	case 0, http.StatusBadRequest, http.StatusNotFound, http.StatusGone, http.StatusRequestedRangeNotSatisfiable, http.StatusUnprocessableEntity:
 		return p.counted() && p.number > 1
 	}
 	return false

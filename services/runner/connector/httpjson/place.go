@@ -2,8 +2,8 @@ package httpjson
 
 import (
 	"encoding/json"
+	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"runhook/shared/task"
@@ -145,9 +145,10 @@ type aside struct {
 	// null: the list is null. object: the document is an object. elsewhere: it has a list that may be the
 	// one of the rows.
 	null, object, elsewhere bool
-	// fault is the member by which it says that something failed.
-	fault string
 }
+
+// noRows are names of lists of objects that are no rows.
+var noRows = regexp.MustCompile(`(?i)link|warning|message|notice|facet|aggregation|filter|sort`)
 
 // omits reports whether the list is left out, rather than in another place.
 func (a aside) omits() bool { return a.object && !a.elsewhere }
@@ -159,8 +160,8 @@ func (a *aside) see(stack []frame, delimiter json.Delim, path, items string) {
 		a.object = delimiter == '{'
 	case delimiter == '{' && !stack[len(stack)-1].object:
 		for _, f := range stack {
-			if f.object && strings.Contains(strings.ToLower(f.key), "link") {
-				return // links are a list of objects in many services
+			if f.object && noRows.MatchString(f.key) {
+				return
 			}
 		}
 		a.elsewhere = true
@@ -178,25 +179,8 @@ func (a *aside) within(value any, path, items string) {
 		}
 	case []any:
 		isObject := func(entry any) bool { _, ok := entry.(map[string]any); return ok }
-		links := strings.Contains(strings.ToLower(path), "link") // a list of objects in many services
-		a.elsewhere = a.elsewhere || !links && slices.ContainsFunc(v, isObject) || items != "" && lastName(path) == lastName(items)
+		a.elsewhere = a.elsewhere || !noRows.MatchString(path) && slices.ContainsFunc(v, isObject) || items != "" && lastName(path) == lastName(items)
 	}
 }
 
 func lastName(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
-
-// faultNames are members by which services say, with status 200, that they failed.
-var faultNames = []string{"error", "errors", "Error", "Errors", "fault", "Fault", "exception", "errorCode", "error_code", "errorMessage", "error_message", "ok", "success", "Success", "status", "statusCode", "status_code", "code"}
-
-func isFault(name string, value any) bool {
-	switch strings.ToLower(name) {
-	case "ok", "success":
-		return value == false || value == "false"
-	case "status", "statuscode", "status_code", "code":
-		text, _ := scalar(value)
-		status, err := strconv.Atoi(text)
-		return slices.Contains([]string{"error", "fail", "failed", "failure"}, strings.ToLower(text)) || err == nil && 400 <= status && status < 600
-	}
-	text, _ := scalar(value)
-	return isSomething(value) && text != "0"
-}

@@ -2,6 +2,7 @@
 package httpjson
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -189,10 +190,16 @@ func (s *Source) read() ([]byte, error) {
 			continue
 		}
 		item, err := s.page.read()
+		failed, isFault := errors.AsType[*fault](err)
 		if errors.Is(err, errEmpty) && (s.page.answer.StatusCode == http.StatusNoContent || s.pages.counted() && s.pages.number > 1) {
 			err = io.EOF // a page without rows, or one behind the last
 		}
 		switch {
+		case isFault && s.page.rows == 0 && s.isBehindLast(failed.status):
+			s.page.close()
+			s.page, s.ended = nil, true
+		case err == nil && s.from.Lines && s.isStray(item):
+			return nil, s.fail(fmt.Errorf("has nothing but an error as its line %d: the service seems to say that it failed", s.page.rows))
 		case err == nil:
 			s.rows++
 			s.breaks = 0
@@ -241,7 +248,7 @@ func (s *Source) turn() error {
 	a, err := s.ask(0)
 	refused, ok := errors.AsType[*refusal](err)
 	switch {
-	case ok && s.pages.behind(refused.status) && (s.pages.short || s.sure.counts.rank > guessed && s.missing() == nil):
+	case ok && s.isBehindLast(refused.status):
 		s.ended = true
 		return nil
 	case ok && s.pages.behind(refused.status):
@@ -254,6 +261,30 @@ func (s *Source) turn() error {
 	}
 	s.page = s.newPage(a)
 	return nil
+}
+
+// isBehindLast reports whether a service refuses a page because there is none behind the last. status is 0 where it
+// gives no reason of HTTP's.
+func (s *Source) isBehindLast(status int) bool {
+	all := s.complete() || s.sure.counts.rank > guessed && s.missing() == nil
+	return s.pages.behind(status) && (all || status != 0 && s.pages.short)
+}
+
+// isStray reports whether a line is no row: it says that something failed, and has no column of the lines before.
+func (s *Source) isStray(line []byte) bool {
+	first, _, _ := bytes.Cut(line, []byte(":"))
+	if _, known := s.index[string(bytes.Trim(first, "{\" \t\r\n"))]; known || s.rows == 0 {
+		return false
+	}
+	names := keys(line)
+	if len(names) == 0 || slices.ContainsFunc(names, func(name string) bool { _, known := s.index[name]; return known }) {
+		return false
+	}
+	var said fault
+	for _, name := range names {
+		said.hear(name, words[fold(name)], member(line, name))
+	}
+	return said.rank > guessed
 }
 
 // newPage begins to read an answer.

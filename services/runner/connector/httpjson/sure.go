@@ -23,6 +23,9 @@ type sure struct {
 	// is another.
 	told     told
 	promised bool
+	// fault is where page number faulty, which has rows, may say that it failed.
+	fault  string
+	faulty int
 	// zero is where the first page says that it is page 0.
 	zero string
 }
@@ -30,6 +33,9 @@ type sure struct {
 func (s *sure) learn(p *page, number int) {
 	s.counts.add(p.count)
 	s.told = p.told
+	if p.told.fault.rank > 0 && s.fault == "" {
+		s.fault, s.faulty = p.told.fault.where, number
+	}
 	if number == 1 {
 		s.zero = p.told.zero
 	}
@@ -226,6 +232,9 @@ func (s *Source) warnings() (warnings []string) {
 	}
 	if next := s.from.Next; next != nil && next.Page != "" && s.sure.zero != "" && s.pages.number > 1 && parameter(s.first.RawQuery, next.Page) == "" && !s.complete() {
 		warnings = append(warnings, fmt.Sprintf("the first page of %s says at %s that it is page 0; if the service counts %s from 0, page 1 was left out: write %[3]s=0 into source.http.path", s.whole(), s.sure.zero, next.Page))
+	}
+	if s.sure.fault != "" {
+		warnings = append(warnings, fmt.Sprintf("%s has something at %s by which services say that they failed, and has rows; look at whether all are there", s.place(s.sure.faulty), s.sure.fault))
 	}
 	nothing := "no list of rows"
 	if s.from.Items != "" {

@@ -27,6 +27,9 @@ const (
 	pageSize        // how many rows a page has at most
 	pageBegin       // the row that the page begins with
 	pageNumber      // which page it is
+	faulty          // what failed
+	succeeded       // whether nothing did
+	answered        // how the page is answered, or what an object is like
 )
 
 // words are by name, as fold writes it.
@@ -45,6 +48,9 @@ func init() {
 		pageSize:   "limit pagesize perpage pagelimit maxresults",
 		pageBegin:  "offset start startat startindex skip",
 		pageNumber: "page pagenumber pageindex pageno currentpage number",
+		faulty:     "error errors fault exception errorcode errormessage errormsg iserror haserror haserrors timedout",
+		succeeded:  "ok success issuccess succeeded",
+		answered:   "status statuscode code",
 	} {
 		for name := range strings.FieldsSeq(names) {
 			words[name] = word
@@ -99,11 +105,13 @@ type told struct {
 	zero string
 	// some are numbers of rows that may be those of all.
 	some []count
+	// fault is where it says that it failed; guessed if that may be something else's.
+	fault fault
 }
 
 // tells reports whether a member says something of the pages by its name, and stands where services write that.
 func (p *page) tells(path, name string) bool {
-	if words[fold(name)] == 0 && !isLinks(name) || p.places.total == task.NoTotal || p.places.below(path) {
+	if words[fold(name)] == 0 && !isLinks(name) || p.places.below(path) {
 		return false
 	}
 	parent := ""
@@ -126,11 +134,13 @@ func (p *page) hear(where, name string, value any) {
 	word := words[folded]
 	number, isWhole := whole(value)
 	p.told.any = p.told.any || word != 0 && word < pageSize
+	p.told.fault.hear(where, word, value)
 	switch object, _ := value.(map[string]any); {
 	case holders.MatchString(folded) && object != nil:
 		for _, one := range slices.Sorted(maps.Keys(object)) {
 			p.hear(where+"."+one, one, object[one])
 		}
+	case p.places.total == task.NoTotal && word != pageNumber:
 	case isLinks(name) && object == nil, word == following:
 		p.hearNext(where, value, rank)
 	case word == allRows && object != nil: // {"value": 25, "relation": "eq"}
@@ -205,10 +215,7 @@ func (p *page) sign(found sign) {
 
 // hearHeaders takes what the headers of an answer say of the pages.
 func (p *page) hearHeaders(header http.Header) {
-	if p.places.total == task.NoTotal {
-		return
-	}
-	if nextLink(header.Values("Link")) != "" && !p.places.header {
+	if p.places.total != task.NoTotal && nextLink(header.Values("Link")) != "" && !p.places.header {
 		p.sign(sign{rank: standard, where: "a Link header with rel=next", next: "{header: true}"})
 	}
 	for _, name := range slices.Sorted(maps.Keys(header)) {

@@ -1,0 +1,79 @@
+package httpjson
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// fault is a member by which a page says, with status 200, that it failed.
+type fault struct {
+	// rank is guessed if the member may speak of something else, such as an order that failed.
+	rank  rank
+	where string
+	// status is the one of HTTP that the page gives, 0 for none.
+	status int
+	// listed: the page has its list of rows nevertheless.
+	listed bool
+}
+
+func (f *fault) Error() string {
+	if f.listed {
+		return "has something at " + f.where + " beside its list of rows: the service seems to say that it failed"
+	}
+	return "has no list of rows, and something at " + f.where + ": the service seems to say that it failed"
+}
+
+// hear takes what a member says whose name has that word.
+func (f *fault) hear(where string, word word, value any) {
+	text, _ := scalar(value)
+	found := fault{rank: standard, where: where, status: f.status}
+	switch word {
+	case faulty:
+		if !isFault(value) {
+			return
+		}
+	case succeeded:
+		if !isFalse(value) {
+			return
+		}
+	case answered:
+		number, _ := strconv.Atoi(text)
+		if found.rank = guessed; 400 <= number && number < 600 {
+			f.status, found.status = number, number
+		} else if !slices.Contains([]string{"error", "fail", "failed", "failure"}, strings.ToLower(text)) {
+			return
+		}
+	default:
+		return
+	}
+	if found.rank > f.rank {
+		*f = found
+	}
+}
+
+// isFalse reports whether a member such as success says no.
+func isFalse(value any) bool { return value == false || value == "false" || value == "False" }
+
+// isFault reports whether a member such as error has something, and not that there is none.
+func isFault(value any) bool {
+	switch v := value.(type) {
+	case []any:
+		return slices.ContainsFunc(v, func(entry any) bool {
+			object, isObject := entry.(map[string]any)
+			return isFault(entry) || isObject && len(object) == 0
+		})
+	case map[string]any:
+		some := false
+		for name, member := range v {
+			_, single := scalar(member)
+			if word := words[fold(name)]; single && (word == answered || word == faulty && fold(name) == "errorcode") && !isFault(member) {
+				return false
+			}
+			some = some || isFault(member)
+		}
+		return some
+	}
+	text, _ := scalar(value)
+	return isSomething(value) && !slices.Contains([]string{"0", "200", "ok", "none", "null", "false", "success"}, strings.ToLower(text))
+}
