@@ -155,3 +155,15 @@ func parseISO(text string, zone *time.Location) (time.Time, error) {
 }
 
 const notISO = reason("the text is not a date like 2026-01-31 or 2026-01-31 18:30:00; give its format, as in date(…, \"dd.MM.yyyy\")")
+
+// plainMonth is a month or a weekday as a whole number: the package time has types of their own for them, which
+// equal no number.
+func plainMonth(args ...any) (any, error) {
+	switch v := args[0].(type) {
+	case time.Month:
+		return int(v), nil
+	case time.Weekday:
+		return int(v), nil
+	}
+	return args[0], nil
+}

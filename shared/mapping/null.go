@@ -75,7 +75,8 @@ func (s *nullSafe) Visit(node *ast.Node) {
 	case *ast.CallNode:
 		// The machine would leave the arguments on its stack where a chain ends.
 		callee, ok := n.Callee.(*ast.MemberNode)
-		if ok && isSub(callee) && len(n.Arguments) == 1 {
+		names := ok && (isMethod(callee, "Month") || isMethod(callee, "Weekday"))
+		if ok && isMethod(callee, "Sub") && len(n.Arguments) == 1 {
 			var minus ast.Node = &ast.BinaryNode{Operator: "-", Left: callee.Node, Right: n.Arguments[0]}
 			minus.SetLocation(n.Location())
 			s.Visit(&minus)
@@ -83,6 +84,10 @@ func (s *nullSafe) Visit(node *ast.Node) {
 		} else if ok && !neverNull(callee.Node) {
 			callee.Optional = false
 			s.unlessNull(node, &callee.Node, &ast.NilNode{})
+		}
+		if names {
+			callFor(node, plainWhole, *node)
+			(*node).SetType(reflect.TypeFor[int]())
 		}
 	case *ast.SliceNode:
 		if !neverNull(n.Node) {
@@ -154,10 +159,10 @@ func (s *nullSafe) unlessNull(node, base *ast.Node, otherwise ast.Node) {
 	(*node).SetNature(*whole.Nature())
 }
 
-// isSub is true for a date's method that is the operator - of dates.
-func isSub(callee *ast.MemberNode) bool {
+// isMethod is true for what is called by a name, as the methods of dates are; Sub is the operator - of dates.
+func isMethod(callee *ast.MemberNode, method string) bool {
 	name, ok := callee.Property.(*ast.StringNode)
-	return ok && name.Value == "Sub"
+	return ok && name.Value == method
 }
 
 // asCondition takes a null for false, where a node may give one.
@@ -462,6 +467,7 @@ const (
 	condition  = functionPrefix + "of a condition"
 	partOfText = "of a part of a text"
 	sortKey    = functionPrefix + "of a key to sort by"
+	plainWhole = functionPrefix + "of a month"
 )
 
 // functionName is one that no expression can write.
@@ -531,7 +537,8 @@ var nullSafeFunctions = func() (options []expr.Option) {
 		options = append(options, expr.Function(functionName(operator), call, signature), countedOption(functionName(operator), call))
 	}
 	return append(options, expr.Function(negative, negate, new(func(any) any)), expr.Function(condition, holds, new(func(any) bool)),
-		expr.Function(functionName("in"), isIn, new(func(any, any) bool)), expr.Function(functionPrefix+partOfText, wholeLetters, new(func(any) any)), expr.Function(sortKey, keyToSortBy, new(func(any) any)))
+		expr.Function(functionName("in"), isIn, new(func(any, any) bool)), expr.Function(functionPrefix+partOfText, wholeLetters, new(func(any) any)), expr.Function(sortKey, keyToSortBy, new(func(any) any)),
+		expr.Function(plainWhole, plainMonth, new(func(any) int)))
 }()
 
 // mismatches is the pass that refuses texts where numbers are meant, which is a CSV's usual case, in
