@@ -30,8 +30,14 @@ type count struct {
 	where string
 }
 
-// learn takes a value for the number, unless something surer has said it.
+// learn takes a value for the number, or an object that has it: {"value": 25, "relation": "eq"}; unless something surer
+// has said it.
 func (c *count) learn(value any, where string, rank rank) {
+	if object, ok := value.(map[string]any); ok {
+		for _, one := range []string{"value", "count"} {
+			c.learn(object[one], where+"."+one, rank)
+		}
+	}
 	if rows, ok := whole(value); ok && rank >= c.rank {
 		*c = count{rank, rows, where}
 	}

@@ -1,9 +1,12 @@
 package httpjson
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
+	"runhook/services/runner/check"
+	"runhook/services/runner/connector"
 	"runhook/shared/task"
 )
 
@@ -180,27 +183,98 @@ func TestServiceCapsItsPages(t *testing.T) {
 
 // A first page that says that it is page 0 is followed by page 1, which would be passed over.
 func TestPagesFromZero(t *testing.T) {
-	pages := map[string]said{
-		"/":         {body: `{"d":[{"id":1}],"page":{"number":0}}`},
-		"/?page=0":  {body: `{"d":[{"id":1}],"pageNumber":"0"}`},
-		"/?page=1":  {body: `{"d":[{"id":2}],"page":{"number":1}}`},
-		"/?page=2":  {body: `{"d":[{"id":3}],"page":{"number":2}}`},
-		"/?page=3":  {body: `{"d":[]}`},
-		"/x":        {body: `{"d":[{"id":1}],"currentPage":0,"total":2}`},
-		"/x?page=2": {body: `{"d":[{"id":2}],"currentPage":1,"total":2}`},
-		"/x?page=3": {body: `{"d":[]}`},
-		"/y":        {body: `{"d":[{"id":1}],"page":1}`},
-		"/y?page=2": {body: `{"d":[{"id":2}],"page":2}`},
-		"/y?page=3": {body: `{"d":[]}`},
+	spring := func(page int, rows, more string) said {
+		return said{body: fmt.Sprintf(`{"content":%s,"number":%d%s}`, rows, page, more)}
 	}
-	for path, want := range map[string]string{
-		"/":        "the first page of /, connection partner, says at page.number that it is page 0; if the service counts page from 0, page 1 was left out: write page=0 into source.http.path",
-		"/?page=0": "", "/x": "", "/y": "",
+	byPage := &task.NextPage{Page: "page"}
+	end := said{body: `{"content":[]}`}
+	const passed = "the service counts page from 0, so that page 1 of /, connection partner, was left out: write page=0 into source.http.path"
+	const may = "the first page of /, connection partner, says at number that it is page 0; if the service counts page from 0, page 1 was left out: write page=0 into source.http.path"
+	for name, c := range map[string]struct {
+		from  task.HTTPSource
+		pages map[string]said
+		rows  int
+		warns string
+		fails string
+	}{
+		"by its second page": {pages: map[string]said{"/": spring(0, ids(1, 2), ""), "/?page=2": spring(2, ids(5, 5), ""), "/?page=3": end}, fails: passed},
+		"by its total": {
+			pages: map[string]said{"/": spring(0, ids(1, 2), `,"totalElements":5`), "/?page=2": spring(2, ids(5, 5), `,"totalElements":5`), "/?page=3": end},
+			fails: "3 rows came from /, connection partner, and the service says at totalElements that there are 5; " + passed,
+		},
+		"by a total alone": {
+			pages: map[string]said{"/": spring(0, ids(1, 2), `,"total":5`), "/?page=2": {body: `{"content":` + ids(5, 5) + `}`}, "/?page=3": end},
+			fails: "says at total that there are 5; " + may,
+		},
+		"without a total":  {from: task.HTTPSource{Total: "none"}, pages: map[string]said{"/": spring(0, ids(1, 2), `,"totalElements":5`), "/?page=2": spring(2, ids(5, 5), ""), "/?page=3": end}, fails: passed},
+		"none, and unsaid": {from: task.HTTPSource{Total: "none"}, pages: map[string]said{"/": spring(0, ids(1, 2), ``), "/?page=2": {body: `{"content":` + ids(5, 5) + `}`}, "/?page=3": end}, rows: 3, warns: may},
+		"a number of pages": {
+			from: task.HTTPSource{Next: &task.NextPage{Page: "page", Pages: "totalPages"}}, pages: map[string]said{"/": spring(0, ids(1, 2), `,"totalPages":3`), "/?page=2": spring(2, ids(5, 5), `,"totalPages":3`), "/?page=3": end},
+			fails: passed,
+		},
+		"an empty one":      {pages: map[string]said{"/": spring(0, ids(1, 2), ""), "/?page=2": spring(2, "[]", "")}, fails: passed},
+		"nothing behind":    {pages: map[string]said{"/": spring(0, ids(1, 2), ""), "/?page=2": end}, rows: 2, warns: may},
+		"from 0 in path":    {from: task.HTTPSource{Path: "/?page=0"}, pages: map[string]said{"/?page=0": spring(0, ids(1, 2), ""), "/?page=1": spring(1, ids(3, 3), ""), "/?page=2": end}, rows: 3},
+		"from 0 in answers": {pages: map[string]said{"/": spring(0, ids(1, 2), ""), "/?page=2": spring(1, ids(3, 3), ""), "/?page=3": end}, rows: 3},
+		"from 1":            {pages: map[string]said{"/": spring(1, ids(1, 2), ""), "/?page=2": spring(2, ids(3, 3), ""), "/?page=3": end}, rows: 3},
+		"all by a total":    {pages: map[string]said{"/": spring(0, ids(1, 2), `,"total":3`), "/?page=2": {body: `{"content":` + ids(3, 3) + `}`}, "/?page=3": end}, rows: 3},
 	} {
-		s := script(t, pages)
-		rows, warnings, err := readWarned(t, s.URL, &task.HTTPSource{Path: path, Items: "d", Next: &task.NextPage{Page: "page"}}, nil)
-		if got := strings.Join(warnings, "; "); err != nil || len(rows) < 2 || got != want {
-			t.Errorf("%s: %v, %v with %q", path, rows, err, got)
+		t.Run(name, func(t *testing.T) {
+			s := script(t, c.pages)
+			c.from.Items = "content"
+			if c.from.Path == "" {
+				c.from.Path = "/"
+			}
+			if c.from.Next == nil {
+				c.from.Next = byPage
+			}
+			rows, warnings, err := readWarned(t, s.URL, &c.from, nil)
+			switch got := strings.Join(warnings, "; "); {
+			case c.fails != "":
+				if err == nil || !strings.HasSuffix(err.Error(), c.fails) || got != "" {
+					t.Errorf("got %v, %v with %q", rows, err, got)
+				}
+			case err != nil || len(rows) != c.rows || got != c.warns:
+				t.Errorf("got %v, %v with %q", rows, err, got)
+			}
+		})
+	}
+}
+
+// A total that the task declares is compared, or the run says why not.
+func TestDeclaredTotalInOtherForms(t *testing.T) {
+	const other = "/, connection partner, has at total something that is not a whole number, so that source.http.total compares nothing; correct it, or remove it"
+	for text, want := range map[string]string{
+		`{"value":7}`: "3 rows came from /, connection partner, and the service says at total.value that there are 7;", `{"count":"7"}`: "says at total.count that there are 7;",
+		`"7"`: "says at total that there are 7;", `{"value":3}`: "", `3.0`: "",
+		`"1,025"`: other, `[7]`: other, `"7 rows"`: other, `7.5`: other, `-1`: other, `{"all":7}`: other, `{"value":"7 rows"}`: other, `true`: other,
+		`null`: "no page of /, connection partner, has anything at total, where source.http.total looks for the number of all rows",
+	} {
+		for _, path := range []string{"/", "/?limit=5"} {
+			s := script(t, map[string]said{path: {body: `{"d":` + ids(1, 3) + `,"total":` + text + `}`}})
+			_, warnings, err := readWarned(t, s.URL, &task.HTTPSource{Path: path, Items: "d", Total: "total"}, nil)
+			got := strings.Join(warnings, "; ")
+			if err != nil {
+				got = err.Error()
+			}
+			want := want
+			if path != "/" && text == "null" {
+				want = "" // the page is short
+			}
+			if !strings.Contains(got, want) || want == "" && got != "" {
+				t.Errorf("%s of %s: %s", text, path, got)
+			}
 		}
+	}
+	s := script(t, map[string]said{"/": {body: ids(1, 3), headers: []string{"X-Rows: 25 rows"}}})
+	if _, warnings, err := readWarned(t, s.URL, &task.HTTPSource{Path: "/", Total: "X-Rows"}, nil); err != nil || !strings.Contains(strings.Join(warnings, "; "), "has at X-Rows something that is not a whole number") {
+		t.Errorf("%q, %v", warnings, err)
+	}
+	job := connector.Job{Connections: connect(t, script(t, map[string]said{"/": {body: `{"d":` + ids(1, 3) + `,"total":"1,025"}`}}).URL), Task: &task.Definition{Source: &task.HTTPSource{
+		Connection: "partner", Path: "/", Items: "d", Total: "total",
+	}}}
+	var found check.Report
+	if looked, err := (SourceKind{}).Check(t.Context(), job, &found); err != nil || strings.Join(looked.Warnings, "") != other {
+		t.Errorf("a look saw %q, %v", looked.Warnings, err)
 	}
 }

@@ -16,6 +16,8 @@ type sure struct {
 	// pages were read to their end, and seen are the places at which one of them had something.
 	pages int
 	seen  map[string]bool
+	// other: at the place of the total is something that is no whole number.
+	other bool
 	// omitted is the number of a page that has nothing where its list should be, and nothing else that tells what
 	// it is, 0 for none.
 	omitted int
@@ -26,8 +28,10 @@ type sure struct {
 	// fault is where page number faulty, which has rows, may say that it failed.
 	fault  string
 	faulty int
-	// zero is where the first page says that it is page 0.
-	zero string
+	// zero is where the first page says that it is page 0. passed: the next one says that it is page 2, so that
+	// page 1 was passed over.
+	zero   string
+	passed bool
 }
 
 func (s *sure) learn(p *page, number int) {
@@ -36,8 +40,13 @@ func (s *sure) learn(p *page, number int) {
 	if p.told.fault.rank > 0 && s.fault == "" {
 		s.fault, s.faulty = p.told.fault.where, number
 	}
-	if number == 1 {
-		s.zero = p.told.zero
+	switch said := p.told.page; {
+	case number == 1 && said.rank > 0 && said.rows == 0:
+		s.zero = said.where
+	case number == 2 && said.rank > 0:
+		if s.passed = s.zero != "" && said.rows == 2; !s.passed {
+			s.zero = "" // the service counts its pages from 0, and the parameter from 1
+		}
 	}
 	if more, there := p.at(p.places.more); there && !yes(more) {
 		s.told.denied = true
@@ -45,10 +54,15 @@ func (s *sure) learn(p *page, number int) {
 	if s.seen == nil {
 		s.seen = map[string]bool{}
 	}
-	for _, place := range []string{p.places.next, p.places.more, p.places.pages, p.places.total} {
+	for _, place := range []string{p.places.next, p.places.more, p.places.pages} {
 		if _, there := p.at(place); there {
 			s.seen[place] = true
 		}
+	}
+	if value, there := p.at(p.places.total); p.count.rank == declared {
+		s.seen[p.places.total] = true
+	} else if there && value != nil {
+		s.other = true
 	}
 	if nextLink(p.answer.Header.Values("Link")) != "" {
 		s.seen[""] = true
@@ -139,8 +153,14 @@ func (s *Source) left() string {
 
 // lost is why a run fails whose source has ended: by its total, or by what its last page says for certain.
 func (s *Source) lost() error {
-	if err := s.missing(); err != nil || s.more().rank < standard {
+	zero := s.fromZero()
+	switch err := s.missing(); {
+	case err != nil:
 		return err
+	case zero != "" && s.sure.passed:
+		return run.Failf("%s", zero)
+	case s.more().rank < standard:
+		return nil
 	}
 	return run.Failf("%s", s.left())
 }
@@ -153,6 +173,8 @@ func (s *Source) missing() error {
 	}
 	why := "set source.http.total to none if that is not the number of rows to be read"
 	switch absent := s.absent(); {
+	case s.fromZero() != "":
+		why = s.fromZero()
 	case s.from.Next == nil:
 		why = "set source.http.next to how the next page is found, or source.http.total to none if these rows are all that is wanted"
 	case len(absent) > 0:
@@ -161,9 +183,31 @@ func (s *Source) missing() error {
 	return run.Failf("%s came from %s and the service says at %s that there are %d; %s", s.count(), s.whole(), c.where, c.least, why)
 }
 
+// fromZero says that the service counts pages from 0, so that the page behind its first one was passed over; empty if
+// nothing shows that.
+func (s *Source) fromZero() string {
+	next := s.from.Next
+	if next == nil || next.Page == "" || s.sure.zero == "" || s.pages.number == 1 || parameter(s.first.RawQuery, next.Page) != "" || s.complete() {
+		return ""
+	}
+	if s.sure.passed {
+		return fmt.Sprintf("the service counts %s from 0, so that page 1 of %s was left out: write %[1]s=0 into source.http.path", next.Page, s.whole())
+	}
+	return fmt.Sprintf("the first page of %s says at %s that it is page 0; if the service counts %s from 0, page 1 was left out: write %[3]s=0 into source.http.path", s.whole(), s.sure.zero, next.Page)
+}
+
 // absent names the places of the task at which no page has anything, though there are rows.
 func (s *Source) absent() []string {
-	return append(s.absentNext(), s.nothingAt(s.from.Total, "total", "the number of all rows")...)
+	return append(s.absentNext(), s.absentTotal()...)
+}
+
+// absentTotal is absent for the place of the total.
+func (s *Source) absentTotal() []string {
+	sentences := s.nothingAt(s.from.Total, "total", "the number of all rows")
+	if len(sentences) > 0 && s.sure.other {
+		sentences[0] = fmt.Sprintf("%s has at %s something that is not a whole number, so that source.http.total compares nothing; correct it, or remove it", s.whole(), s.from.Total)
+	}
+	return sentences
 }
 
 // nothingAt says that no page has anything at a place of the task.
@@ -220,6 +264,8 @@ func (s *Source) warnings() (warnings []string) {
 	complete := known && s.rows >= due || s.sure.pages == 1 && s.pages.short
 	if absent := s.absent(); s.looking || !complete {
 		warnings = append(warnings, absent...)
+	} else if s.sure.other {
+		warnings = append(warnings, s.absentTotal()...)
 	}
 	if known && s.rows > due {
 		warnings = append(warnings, fmt.Sprintf("%s came from %s and the service says at %s that there are %d; some may have come twice", s.count(), s.whole(), c.where, c.most))
@@ -230,8 +276,8 @@ func (s *Source) warnings() (warnings []string) {
 	if s.pages.capped() && !s.complete() {
 		warnings = append(warnings, fmt.Sprintf("path of %s asks for %d rows a page, and no page has more than %d; the service seems to count pages by the number that is asked for, and to leave out the rows between: ask for %[3]d", s.whole(), s.pages.asked, s.pages.largest))
 	}
-	if next := s.from.Next; next != nil && next.Page != "" && s.sure.zero != "" && s.pages.number > 1 && parameter(s.first.RawQuery, next.Page) == "" && !s.complete() {
-		warnings = append(warnings, fmt.Sprintf("the first page of %s says at %s that it is page 0; if the service counts %s from 0, page 1 was left out: write %[3]s=0 into source.http.path", s.whole(), s.sure.zero, next.Page))
+	if zero := s.fromZero(); zero != "" && s.lost() == nil {
+		warnings = append(warnings, zero)
 	}
 	if s.sure.fault != "" {
 		warnings = append(warnings, fmt.Sprintf("%s has something at %s by which services say that they failed, and has rows; look at whether all are there", s.place(s.sure.faulty), s.sure.fault))

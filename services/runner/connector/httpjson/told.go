@@ -101,8 +101,8 @@ type told struct {
 	// size is how many rows a page has at most, 0 if it does not say; begins: it says with which row it begins.
 	size   int
 	begins bool
-	// zero is where it says that it is page 0, empty for nowhere.
-	zero string
+	// page is which one it is.
+	page count
 	// some are numbers of rows that may be those of all.
 	some []count
 	// fault is where it says that it failed; guessed if that may be something else's.
@@ -143,10 +143,6 @@ func (p *page) hear(where, name string, value any) {
 	case p.places.total == task.NoTotal && word != pageNumber:
 	case isLinks(name) && object == nil, word == following:
 		p.hearNext(where, value, rank)
-	case word == allRows && object != nil: // {"value": 25, "relation": "eq"}
-		for _, one := range []string{"value", "count"} {
-			p.count.learn(object[one], where+"."+one, rank)
-		}
 	case word == allRows:
 		p.count.learn(value, where, rank)
 	case word == someRows && isWhole:
@@ -175,8 +171,8 @@ func (p *page) hear(where, name string, value any) {
 		p.told.begins = true
 	case folded == "offset": // some services call a cursor so, and leave it out at the end
 		p.hearNext(where, value, guessed)
-	case word == pageNumber && isWhole && number == 0:
-		p.told.zero = where
+	case word == pageNumber && isWhole:
+		p.told.page = count{guessed, number, where}
 	}
 }
 
