@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"iter"
 	"strings"
 )
 
@@ -98,6 +99,26 @@ func (r *reader) read() error {
 func (r *reader) peek() ([]byte, error) {
 	length, err := r.line(0)
 	return cutLineEnd(r.buffer[r.start : r.start+length]), err
+}
+
+// ahead are the cells of the lines behind the record, up to an empty line and at most ten. The record stays.
+func (r *reader) ahead() iter.Seq[[][]byte] {
+	return func(yield func([][]byte) bool) {
+		length := len(r.record)
+		r.start -= length // so that it is not read over
+		defer r.take(length)
+		for from, lines := length, 0; lines < 10 && from < length+largestRead; lines++ {
+			to, err := r.line(from)
+			if err != nil || to == from {
+				return
+			}
+			line := cutLineEnd(r.buffer[r.start+from : r.start+to])
+			if len(line) == 0 || !yield(bytes.Split(line, r.delimiter)) {
+				return
+			}
+			from = to
+		}
+	}
 }
 
 // skipLine passes over a line, whatever is in it.

@@ -3,6 +3,7 @@ package csvfile
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -149,21 +150,25 @@ func (s *Source) tellHeader() error {
 	case same && len(cells) >= s.least:
 		t.other = 0
 		return row.Faultf("", "is the header again")
-	case names >= 2 && (names == filled || names >= len(t.known)), len(folded) >= 2 && len(folded) == filled && len(folded) >= len(t.folded), t.gap && filled >= 2 && names > 0 && 2*names >= filled, t.gap && t.other == 0 && s.looksLikeNames(cells):
-		t.other = r.first
-		return row.Faultf("", "names other columns than the header does: another table begins in line %d", r.first)
+	case names >= 2 && (names == filled || names >= len(t.known)), len(folded) >= 2 && len(folded) == filled && len(folded) >= len(t.folded):
+	case !t.gap || !areWords(cells):
+		return nil
+	case filled >= 2 && names > 0 && 2*names >= filled:
+	default:
+		return s.tellOtherNames(cells)
 	}
-	return nil
+	return s.beginOther()
 }
 
-// looksLikeNames reports whether the cells of a row behind an empty line look like names: different words,
-// one of which is in a column of numbers or dates.
-func (s *Source) looksLikeNames(cells []string) bool {
-	t := &s.table
-	if len(cells) < 2 || t.rows == 0 || t.spaced {
-		return false
-	}
-	seen, numbers := map[string]bool{}, len(cells) > len(s.columns)
+// beginOther is for a row below which is another table.
+func (s *Source) beginOther() error {
+	s.table.other = s.reader.first
+	return row.Faultf("", "names other columns than the header does: another table begins in line %d", s.reader.first)
+}
+
+// areWords reports whether the cells of a row may be names: different words.
+func areWords(cells []string) bool {
+	seen := map[string]bool{}
 	for i, cell := range cells {
 		letter, _ := utf8.DecodeRuneInString(cell)
 		if cell == "" && i == 0 {
@@ -173,12 +178,69 @@ func (s *Source) looksLikeNames(cells []string) bool {
 			return false
 		}
 		seen[cell] = true
-		numbers = numbers || i < len(t.numeric) && t.numeric[i] && t.filled[i]
 	}
-	if !numbers && len(cells) == len(s.columns) {
-		t.doubtful.add(s.reader.first, s.reader.first)
+	return len(cells) > 1
+}
+
+// tellOtherNames tells whether words behind an empty line, none of which the header has, name columns. They may
+// if one is in a column of numbers or dates, and the rows below show it. If those are rows of this table, no
+// other begins.
+func (s *Source) tellOtherNames(words []string) error {
+	t, r := &s.table, s.reader
+	if t.other > 0 || t.rows == 0 || t.spaced {
+		return nil
 	}
-	return numbers
+	var odd []int // the columns of numbers or dates that have a word
+	for i := range words {
+		if words[i] != "" && i < len(t.numeric) && t.numeric[i] && t.filled[i] {
+			odd = append(odd, i)
+		}
+	}
+	wider := len(words) > len(s.columns)
+	rows, fitting, numbers := 0, 0, make([]int, len(words))
+	for fields := range r.ahead() {
+		fits := !wider && len(fields) >= s.least && (t.trailing || len(fields) <= len(s.columns)) || wider && len(fields) < len(words)
+		for i, cell := range fields {
+			if cell = bytes.Trim(cell, "\" "); len(cell) > 0 && isNumeric(cell[0]) && i < len(words) {
+				numbers[i]++
+			} else if len(cell) > 0 && slices.Contains(odd, i) && !placeholders[strings.ToLower(string(cell))] {
+				fits = false
+			}
+		}
+		if rows++; fits {
+			fitting++
+		}
+	}
+	alike := s.isLikeHeader(words)
+	switch {
+	case (len(odd) > 0 || wider) && rows > 0 && 2*fitting < rows && (alike || slices.Contains(numbers, rows)):
+		return s.beginOther()
+	case len(odd) > 0 && alike && !wider:
+		return row.Faultf(s.columns[odd[0]], "has a word behind an empty line where the rows above have numbers or dates: the line may name the columns of another table")
+	case len(words) == len(s.columns):
+		t.doubtful.add(r.first, r.first)
+	}
+	return nil
+}
+
+// isLikeHeader reports whether words begin with small letters where all names of the header do, or with
+// capitals where those do.
+func (s *Source) isLikeHeader(words []string) bool {
+	small, large := caseOf(s.header)
+	if small == large {
+		return true
+	}
+	smallWords, largeWords := caseOf(words)
+	return smallWords == small && largeWords == large
+}
+
+// caseOf reports whether some words begin with a small letter, and some with a capital.
+func caseOf(words []string) (small, large bool) {
+	for _, word := range words {
+		letter, _ := utf8.DecodeRuneInString(word)
+		small, large = small || unicode.IsLower(letter), large || unicode.IsUpper(letter)
+	}
+	return small, large
 }
 
 // placeholders are words that stand where a number is not known.
