@@ -230,9 +230,10 @@ func TestHandedBackRunContinuesElsewhere(t *testing.T) {
 		t.Errorf("%d attempts", doc.ExecutionCount)
 	}
 	w.undisturbed(t, n, doc)
-	proctest.Eventually(t, "the database's checkpoint is gone", func() bool {
-		return w.count(t, "runhook_checkpoint") == 0
-	})
+	w.await(t, w.submit(t)) // in a database without a write-ahead log the next run removes it
+	if left := w.count(t, "runhook_checkpoint where run = "+n.String()); left > 0 {
+		t.Error("the database's checkpoint is still there")
+	}
 }
 
 func (w *workshop) count(t *testing.T, table string) (count int) {
