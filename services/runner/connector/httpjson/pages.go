@@ -22,8 +22,8 @@ type pages struct {
 	// gives; 0 if that is not known. largest is how many a page had, and filled is the number of the last page that
 	// had any.
 	asked, size, largest, filled int
-	// sums are of the rows of that last page.
-	sums []uint64
+	// sums are of the rows of that last page, and before of those of the page before it.
+	sums, before []uint64
 	// all is how many pages there are, as the last one said that did; 0 for none.
 	all int64
 	// beyond: the service has named a next page that begins behind a row which has not come, or has more rows if it
@@ -31,6 +31,8 @@ type pages struct {
 	beyond bool
 	// short: the page that was read last has fewer rows than a page can.
 	short bool
+	// stuck: a full page names itself as the next one.
+	stuck bool
 	// promised: by the task's more or pages, the page that was read last is not the last.
 	promised bool
 	// seen are hashes of the addresses that were asked for.
@@ -54,8 +56,9 @@ func newPages(first *url.URL, how *task.NextPage) pages {
 func (p *pages) counted() bool { return p.how != nil && p.how.Offset+p.how.Page != "" }
 
 // turn goes on to the page after one that has been read; false says that there is none. rows are
-// those of all pages so far; missing says that, by the service's own count, there are more.
-func (p *pages) turn(read *page, c *client, rows int64, missing bool) (more bool, err error) {
+// those of all pages so far; missing says that, by the service's own count, there are more, and complete that these are
+// all.
+func (p *pages) turn(read *page, c *client, rows int64, missing, complete bool) (more bool, err error) {
 	sum, first := read.sum.Sum64(), p.number == 1
 	repeats := !first && sum == p.last
 	p.last = sum
@@ -80,9 +83,11 @@ func (p *pages) turn(read *page, c *client, rows int64, missing bool) (more bool
 	}
 	hash := maphash.String(p.seed, next.String())
 	if p.seen[hash] {
-		itself := next.String() == p.url.String()
-		if !promised && (read.rows == 0 || itself && p.short && !first && !repeats) {
-			return false, nil // so some services say that there is none
+		// So some services say that there is none.
+		itself := next.String() == p.url.String() && !first && !repeats
+		if complete || !promised && (read.rows == 0 || itself) {
+			p.stuck = itself && !p.short
+			return false, nil
 		}
 		return false, errors.New("names as its next page one that has been read already, so that there would be no end")
 	}
@@ -94,6 +99,9 @@ func (p *pages) turn(read *page, c *client, rows int64, missing bool) (more bool
 	if p.counted() {
 		if p.same++; !repeats || read.rows == 0 {
 			p.same = 0
+		}
+		if p.same >= maxSamePages && p.number > p.same+1 {
+			return false, fmt.Errorf("has the same rows as the %d before it, and those before had others; the service seems to give its last page again: set source.http.total or source.http.next.pages, by which a run knows the last one", p.same)
 		}
 		if p.same >= maxSamePages {
 			return false, fmt.Errorf("has the same rows as the %d before it; the service seems not to know the parameter %s of source.http.next", p.same, p.how.Offset+p.how.Page)
@@ -113,7 +121,7 @@ func (p *pages) measure(read *page) {
 	p.short = read.rows < max(p.largest, p.size)
 	if p.empty++; read.rows > 0 {
 		p.empty = 0
-		p.filled, p.sums = p.number, read.sums
+		p.filled, p.sums, p.before = p.number, read.sums, p.sums
 	}
 }
 
@@ -187,6 +195,9 @@ func (p *pages) address(read *page, c *client, rows int64) (*url.URL, error) {
 		if !ok {
 			return nil, fmt.Errorf("has at %s something that is not an address; correct source.http.next.link", how.Link)
 		}
+		if !leads(link) {
+			return nil, nil
+		}
 		return p.follow(link, read, c)
 	case how.Row != "":
 		if read.rows == 0 {
@@ -201,7 +212,7 @@ func (p *pages) address(read *page, c *client, rows int64) (*url.URL, error) {
 		value, _ := read.at(how.From)
 		cursor, ok := scalar(value)
 		switch {
-		case !isSomething(value) || cursor == "0": // where a first page begins, no next one does
+		case !leads(value):
 			return nil, nil
 		case !ok:
 			return nil, fmt.Errorf("has at %s something that is not a single value; correct source.http.next.from", how.From)

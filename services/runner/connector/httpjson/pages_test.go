@@ -85,7 +85,7 @@ func TestWaysToTheNextPage(t *testing.T) {
 		}, 3, ""},
 		"a cursor that repeats with a full page": {cursor, task.HTTPSource{}, map[string]said{
 			"/": page(1, 2, `,"to":2`), "/?at=2": page(3, 4, `,"to":2`),
-		}, 0, "names as its next page one that has been read already"},
+		}, 4, ""},
 		"a cursor that the service does not know": {cursor, task.HTTPSource{Path: "/?limit=9"}, map[string]said{
 			"/?limit=9": page(1, 2, `,"to":2`), "/?limit=9&at=2": page(1, 2, `,"to":2`),
 		}, 0, "names as its next page one that has been read already"},

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"runhook/shared/task"
@@ -118,6 +119,16 @@ func isSomething(value any) bool {
 		return len(v) > 0
 	}
 	return value != nil && value != "" && value != false
+}
+
+// leads reports whether a value at such a place names a next page: neither is it nothing, nor one of the words and
+// numbers that services write for none.
+func leads(value any) bool {
+	text, _ := scalar(value)
+	if number, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return number > 0
+	}
+	return isSomething(value) && !slices.Contains([]string{"null", "none", "false"}, strings.ToLower(text))
 }
 
 // scalar is a value as text.

@@ -41,6 +41,8 @@ const (
 	// maxGap is how many pages without rows may come between others, if the service's count says that there
 	// are more.
 	maxGap = 10
+	// keptSums is how many rows of a page are known again on the pages behind it.
+	keptSums = 10_000
 )
 
 // Source reads the rows of one http source. It belongs to one goroutine. Cells are what JSON has:
@@ -200,6 +202,9 @@ func (s *Source) read() ([]byte, error) {
 			s.page, s.ended = nil, true
 		case err == nil && s.from.Lines && s.isStray(item):
 			return nil, s.fail(fmt.Errorf("has nothing but an error as its line %d: the service seems to say that it failed", s.page.rows))
+		case err == nil && s.page.rows == 1 && s.isAgain():
+			s.page.close()
+			s.page, s.ended = nil, true
 		case err == nil:
 			s.rows++
 			s.breaks = 0
@@ -270,6 +275,13 @@ func (s *Source) isBehindLast(status int) bool {
 	return s.pages.behind(status) && (all || status != 0 && s.pages.short)
 }
 
+// isAgain reports whether a counted page begins with a row that one of the two before it has, though all rows have come:
+// the service gives its last rows again behind the end.
+func (s *Source) isAgain() bool {
+	due, known := s.due(s.sure.counts.most)
+	return known && s.rows >= due && len(s.page.sums) > 0 && (slices.Contains(s.pages.sums, s.page.sums[0]) || slices.Contains(s.pages.before, s.page.sums[0]))
+}
+
 // isStray reports whether a line is no row: it says that something failed, and has no column of the lines before.
 func (s *Source) isStray(line []byte) bool {
 	first, _, _ := bytes.Cut(line, []byte(":"))
@@ -290,8 +302,8 @@ func (s *Source) isStray(line []byte) bool {
 // newPage begins to read an answer.
 func (s *Source) newPage(a *http.Response) *page {
 	p := newPage(a, placesOf(s.from), s.seed)
-	if s.from.Next != nil && s.from.Next.Page != "" {
-		p.keeps = s.pages.asked // for lookBehind
+	if s.pages.counted() {
+		p.keeps = max(s.pages.asked, keptSums)
 	}
 	return p
 }
@@ -371,7 +383,7 @@ func (s *Source) finish() error {
 	p.settle(s.pages.asked)
 	s.learnTotal(p)
 	s.sure.learn(p, s.pages.number)
-	more, err := s.pages.turn(p, s.client, s.rows, s.missing() != nil || s.more().rank > 0)
+	more, err := s.pages.turn(p, s.client, s.rows, s.missing() != nil || s.more().rank > 0, s.complete())
 	if err != nil {
 		return s.fail(err)
 	}

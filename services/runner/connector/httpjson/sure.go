@@ -118,7 +118,11 @@ func (s *Source) more() sign {
 	told := s.sure.told
 	c := s.sure.counts
 	due, known := s.due(c.most)
-	switch found, pages := told.more, told.pages; {
+	found, pages := told.more, told.pages
+	if found.page == int64(s.sure.pages)+1 && s.fromFirst() {
+		found.begin = s.rows
+	}
+	switch {
 	case s.complete(), told.denied && found.rank < standard:
 		return sign{}
 	case known && s.rows >= due && found.rank == guessed && found.begin >= c.most && c.most > 0:
@@ -171,12 +175,15 @@ func (s *Source) missing() error {
 	if due, known := s.due(c.least); !known || s.rows >= due || c.rank == guessed && s.rows == 0 {
 		return nil
 	}
-	why := "set source.http.total to none if that is not the number of rows to be read"
+	why, all := "set source.http.total to none if that is not the number of rows to be read", "if these rows are all that is wanted"
+	if c.rank == guessed {
+		all = "if that is a number of something else, or these rows are all that is wanted"
+	}
 	switch absent := s.absent(); {
 	case s.fromZero() != "":
 		why = s.fromZero()
 	case s.from.Next == nil:
-		why = "set source.http.next to how the next page is found, or source.http.total to none if these rows are all that is wanted"
+		why = "set source.http.next to how the next page is found, or source.http.total to none " + all
 	case len(absent) > 0:
 		why = absent[0]
 	}
@@ -260,7 +267,8 @@ func (s *Source) warnings() (warnings []string) {
 	if known && c.rank == guessed && s.rows == 0 && due > 0 && s.ended {
 		warnings = append(warnings, fmt.Sprintf("no row came from %s and the service says at %s that there are %d; look at what the account may see, and correct path", s.whole(), c.where, c.most))
 	}
-	known = known && c.rank > guessed
+	// A number that a member has may be that of the page.
+	known = known && (c.rank > guessed || c.least == c.most && c.most > int64(s.pages.largest))
 	complete := known && s.rows >= due || s.sure.pages == 1 && s.pages.short
 	if absent := s.absent(); s.looking || !complete {
 		warnings = append(warnings, absent...)
@@ -281,6 +289,9 @@ func (s *Source) warnings() (warnings []string) {
 	}
 	if s.sure.fault != "" {
 		warnings = append(warnings, fmt.Sprintf("%s has something at %s by which services say that they failed, and has rows; look at whether all are there", s.place(s.sure.faulty), s.sure.fault))
+	}
+	if s.pages.stuck && !complete {
+		warnings = append(warnings, fmt.Sprintf("%s names itself as its next page, which was taken for the end of the rows; look at it if there should be more than the %s that came", s.place(s.pages.number), s.count()))
 	}
 	nothing := "no list of rows"
 	if s.from.Items != "" {

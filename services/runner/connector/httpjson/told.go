@@ -17,19 +17,20 @@ import (
 type word int
 
 const (
-	_          word = iota
-	allRows         // how many rows there are
-	someRows        // how many rows there are, or how many the page has
-	another         // whether there is another page
-	final           // whether there is none, or the last one's number
-	following       // where the next page is
-	allPages        // how many pages there are
-	pageSize        // how many rows a page has at most
-	pageBegin       // the row that the page begins with
-	pageNumber      // which page it is
-	faulty          // what failed
-	succeeded       // whether nothing did
-	answered        // how the page is answered, or what an object is like
+	_            word = iota
+	allRows           // how many rows there are
+	someRows          // how many rows there are, or how many the page has
+	filteredRows      // how many of all rows are asked for, or how many are not
+	another           // whether there is another page
+	final             // whether there is none, or the last one's number
+	following         // where the next page is
+	allPages          // how many pages there are
+	pageSize          // how many rows a page has at most
+	pageBegin         // the row that the page begins with
+	pageNumber        // which page it is
+	faulty            // what failed
+	succeeded         // whether nothing did
+	answered          // how the page is answered, or what an object is like
 )
 
 // words are by name, as fold writes it.
@@ -37,8 +38,9 @@ var words = map[string]word{}
 
 func init() {
 	for word, names := range map[word]string{
-		allRows:  "odatacount __count total totalcount totalresults totalrecords totalelements totalsize totalitems totalrows totalhits totalentries recordstotal numfound nbhits",
-		someRows: "count recordcount rowcount itemcount resultcount",
+		allRows:      "odatacount __count total totalcount totalresults totalrecords totalelements totalsize totalitems totalrows totalhits totalentries recordstotal numfound nbhits",
+		someRows:     "count recordcount rowcount itemcount resultcount",
+		filteredRows: "recordsfiltered filteredrecords filteredcount countfiltered filteredtotal totalfiltered filteredrows filteredresults filtereditems itotaldisplayrecords",
 		another: "hasmore hasnext hasnextpage hasmorepages hasmoreitems hasmoreresults hasmorerecords hasmoredata more moreresults morerecords moreitems moreavailable " +
 			"exceededtransferlimit truncated istruncated incompleteresults remainingitemcount",
 		final: "last islast lastpage islastpage done endofrecords endofstream",
@@ -87,6 +89,8 @@ type sign struct {
 	next string
 	// begin is the row with which the next page begins, 0 if it does not say.
 	begin int64
+	// page is its number, likewise.
+	page int64
 }
 
 // told is what a page says of the other pages, at places that are not the task's.
@@ -105,6 +109,8 @@ type told struct {
 	page count
 	// some are numbers of rows that may be those of all.
 	some []count
+	// filtered is how many of all rows are asked for.
+	filtered count
 	// fault is where it says that it failed; guessed if that may be something else's.
 	fault fault
 }
@@ -147,6 +153,8 @@ func (p *page) hear(where, name string, value any) {
 		p.count.learn(value, where, rank)
 	case word == someRows && isWhole:
 		p.told.some = append(p.told.some, count{guessed, number, where})
+	case word == filteredRows && isWhole:
+		p.told.filtered = count{guessed, number, where}
 	case word == another:
 		text, _ := scalar(value)
 		switch _, isNumber := value.(json.Number); {
@@ -179,21 +187,24 @@ func (p *page) hear(where, name string, value any) {
 // hearNext takes a value that may be where the next page is, or a list of links.
 func (p *page) hearNext(where string, value any, rank rank) {
 	link, isLink := address(value)
-	text, isScalar := scalar(value)
+	_, isScalar := scalar(value)
 	number, _ := whole(value)
 	switch object, isObject := value.(map[string]any); {
 	case !isLink && isObject && !slices.ContainsFunc(slices.Collect(maps.Values(object)), isSomething):
 	case !isLink && !isScalar:
 		p.sign(sign{rank: rank, where: where})
-	case !isLink && text != "0" && !strings.HasPrefix(text, "-"):
+	case !isLink && leads(value):
 		p.sign(sign{rank: rank, where: where, begin: number})
-	case isLink && link != "" && !slices.Contains([]string{"0", "null", "none", "false"}, strings.ToLower(link)):
+	case isLink && leads(link):
 		found := sign{rank: rank, where: where}
 		if to, err := p.answer.Request.URL.Parse(sendable(link)); err == nil && strings.ContainsAny(link, "/?") {
 			if to.String() == p.answer.Request.URL.String() {
 				return // itself
 			}
 			found.begin, _ = anyNumber(to.RawQuery, rowNames)
+			if number, counted := anyNumber(to.RawQuery, pageNames); counted && found.begin == 0 {
+				found.page = number
+			}
 			if found.next = "{link: " + where + "}"; strings.HasPrefix(where, "@") {
 				found.next = `{link: "` + where + `"}`
 			}
@@ -216,7 +227,7 @@ func (p *page) hearHeaders(header http.Header) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(header)) {
 		short, extra := strings.CutPrefix(name, "X-")
-		if !extra || p.places.hasHeader(name) {
+		if word := words[fold(short)]; !extra || p.places.hasHeader(name) || word == someRows || fold(short) == "pagecount" { // of this page
 			continue
 		}
 		p.hear(name, short, header.Get(name))
@@ -237,6 +248,10 @@ func (p *page) hearHeaders(header http.Header) {
 // settle makes the number of all rows of one that may be that of the page. asked is how many rows a page was
 // asked to have.
 func (p *page) settle(asked int) {
+	if filtered := p.told.filtered; filtered.rank > 0 && filtered.rows >= int64(p.rows) && p.count.rank < declared {
+		filtered.rank = max(filtered.rank, p.count.rank)
+		p.count = filtered
+	}
 	if p.told.begins && p.told.size == 0 {
 		return // such a number is how many rows were asked for, in several services
 	}
