@@ -84,25 +84,22 @@ func parameters(rc *fasthttp.RequestCtx, def *task.Definition) (task.Values, err
 	if err != nil {
 		return nil, refuse("malformed-body", "The body cannot be used", err.Error())
 	}
-	names := make([]string, len(body.others))
-	for i, other := range body.others {
-		names[i] = other.name
+	var query []datum
+	for name, value := range rc.QueryArgs().All() {
+		query = append(query, datum{name: string(name), kind: '"', text: string(value)})
 	}
-	faults := misplaced(def, "member", names)
-	if query := rc.QueryArgs(); query.Len() > 0 {
-		var names []string
-		for name := range query.All() {
-			names = append(names, string(name))
-		}
-		faults = append(faults, misplaced(def, "query-string name", names)...)
-	}
-	if len(faults) > 0 {
-		return nil, wrongPlace(faults)
+	s := search{def: def, room: maxInflated}
+	s.misplaced(inBody, body.others)
+	s.misplaced(inQuery, query)
+	if len(s.faults) > 0 {
+		return nil, wrongPlace(s.faults)
 	}
 	values, err := def.Resolve(body.given)
-	if query := rc.QueryArgs(); len(body.others)+query.Len() > 0 && (err == nil || len(body.given) == 0) {
-		if faults := unread(def, body.others, query, values); len(faults) > 0 {
-			return nil, wrongPlace(faults)
+	if s.values = values; len(body.others)+len(query) > 0 && (err == nil || len(body.given) == 0) {
+		s.unread(inBody, body.others)
+		s.unread(inQuery, query)
+		if len(s.faults) > 0 {
+			return nil, wrongPlace(s.faults)
 		}
 	}
 	if wrong, ok := errors.AsType[*task.ParameterError](err); ok {

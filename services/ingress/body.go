@@ -18,13 +18,7 @@ type content struct {
 	// given are the members of QueryParameters, in the body's order.
 	given []task.Given
 	// others are the other members of the body.
-	others []member
-}
-
-// member is a member of the body. Its value aliases the body, and is valid as long as that.
-type member struct {
-	name  string
-	value hujson.ValueTrimmed
+	others []datum
 }
 
 const (
@@ -39,7 +33,7 @@ var byteOrderMark = []byte("\xef\xbb\xbf")
 // parseBody reads a POST's body: nothing, null, or an object whose member QueryParameters, in any
 // letter case, is null or an object. It takes strict JSON, and JSON with comments and trailing
 // commas: one parser reads both, because it reads strict JSON as every other parser does. Nothing
-// in the parameters aliases body. The error says what is wrong and where.
+// in it aliases body. The error says what is wrong and where.
 func parseBody(body []byte) (content, error) {
 	body = bytes.TrimPrefix(body, byteOrderMark)
 	if err := checkText(body); err != nil {
@@ -105,7 +99,7 @@ func readTop(top *hujson.Object) (content, error) {
 	var read content
 	for i, name := range names {
 		if !strings.EqualFold(name, "QueryParameters") {
-			read.others = append(read.others, member{name, top.Members[i].Value.Value})
+			read.others = append(read.others, datumOf(name, top.Members[i].Value.Value))
 			continue
 		}
 		switch value := top.Members[i].Value.Value.(type) {

@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -14,23 +15,27 @@ import (
 // maxFaults bounds the answer to a request that is wrong throughout.
 const maxFaults = 20
 
+// What the two places of a name outside QueryParameters are called.
+const (
+	inBody  = "member"
+	inQuery = "query-string name"
+)
+
 // misplaced finds the names outside QueryParameters that were meant to be parameters: ignoring them
 // would start the run with the wrong filter. where says what the names are.
-func misplaced(def *task.Definition, where string, names []string) []web.Fault {
-	var faults []web.Fault
-	for _, name := range names {
-		if len(faults) == maxFaults {
+func (s *search) misplaced(where string, others []datum) {
+	for _, other := range others {
+		if len(s.faults) == maxFaults {
 			break
 		}
-		shown := shorten(name)
-		switch parameter, isParameter := parameterNamed(def, name); {
+		shown := shorten(other.name)
+		switch parameter, isParameter := parameterNamed(s.def, other.name); {
 		case isParameter:
-			faults = append(faults, web.Fault{Name: shown, Detail: fmt.Sprintf("the %s %q is the task's parameter %s", where, shown, parameter)})
-		case resemblesQueryParameters(name):
-			faults = append(faults, web.Fault{Name: shown, Detail: fmt.Sprintf("the %s %q looks like QueryParameters", where, shown)})
+			s.faults = append(s.faults, web.Fault{Name: shown, Detail: fmt.Sprintf("the %s %q is the task's parameter %s", where, shown, parameter)})
+		case s.resembles(other):
+			s.faults = append(s.faults, web.Fault{Name: shown, Detail: fmt.Sprintf("the %s %q looks like QueryParameters", where, shown)})
 		}
 	}
-	return faults
 }
 
 // parameterNamed returns the qualified or bare name of the parameter that name is, in any letter case.
@@ -57,17 +62,27 @@ const (
 	maxDifferent    = 4
 )
 
-// resemblesQueryParameters reports whether name was probably meant to be QueryParameters, as
-// query_parameters, QueryParams or Parameters are, and QueryParameters[FirstName] in a query string.
-func resemblesQueryParameters(name string) bool {
+// piecesOfIt are more than may differ, so that a name near it has one of them as it is.
+var piecesOfIt = []string{"que", "ryp", "ara", "met", "ers"}
+
+// resembles reports whether a datum was probably meant to be QueryParameters: its name is nearly that, as
+// query_parameters and QueryParams are, or it is a word such as Parameters and there is data in it. In a query string
+// the name may be QueryParameters[FirstName].
+func (s *search) resembles(d datum) bool {
+	name, isPart := d.name, false
 	if end := strings.IndexAny(name, "[."); end > 0 {
-		name = name[:end]
+		name, isPart = name[:end], true
 	}
-	if len(name) > 4*len(queryParameters) {
+	if nearQueryParameters(name) {
+		return true
+	}
+	if len(name) > 4*len(queryParameters) || !otherNames[lettersOf(name)] {
 		return false
 	}
-	letters := lettersOf(name)
-	return otherNames[letters] || nearQueryParameters(letters)
+	if d.kind == '"' && !isPart {
+		d, _ = s.data(d.text, d.name, maxTexts)
+	}
+	return isPart || d.kind == '{' || d.kind == '['
 }
 
 // lettersOf are the letters of a name alone, in lower case.
@@ -80,21 +95,28 @@ func lettersOf(name string) string {
 	}, name)
 }
 
-// nearQueryParameters reports whether the letters are those of QueryParameters, or few of them differ.
-func nearQueryParameters(letters string) bool {
+// nearQueryParameters reports whether a name's letters are those of QueryParameters, or few of them differ.
+func nearQueryParameters(name string) bool {
+	if len(name) < len(queryParameters)-maxDifferent || len(name) > 4*len(queryParameters) {
+		return false
+	}
+	letters := lettersOf(name)
+	if !slices.ContainsFunc(piecesOfIt, func(piece string) bool { return strings.Contains(letters, piece) }) {
+		return false
+	}
 	difference := len(letters) - len(queryParameters)
 	return max(difference, -difference) <= maxDifferent && levenshtein.ComputeDistance(letters, queryParameters) <= maxDifferent
 }
 
 // foldCase maps all spellings of a name that differ in letter case only to one.
 func foldCase(name string) string {
-	return strings.Map(func(r rune) rune {
+	return strings.ToLower(strings.Map(func(r rune) rune {
 		least := r
 		for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
 			least = min(least, next)
 		}
 		return least
-	}, name)
+	}, name))
 }
 
 func shorten(name string) string {
