@@ -17,17 +17,19 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// An evaluation has a number of steps and an amount of memory, and all that the expressions of a row give has that
-// memory together. Each turn of a loop takes the steps of what is
+// An evaluation has a number of steps and an amount of memory. All evaluations of a row have a number of steps
+// together too, and what they give has the memory of one. Each turn of a loop takes the steps of what is
 // evaluated in it, and what goes through values or makes them takes steps and memory by their size, before
 // it does. A row whose evaluation runs out of either fails.
-var mostSteps, mostMemory = 1_000_000, 32 << 20
+var mostSteps, mostOfRow, mostMemory = 1_000_000, 2_000_000, 32 << 20
 
 const (
 	// deepest is how often lists may be nested where a function goes through all that is in them.
 	deepest = 100
 	// textsAStep is how much of a text one step goes through.
 	textsAStep = 64
+	// digitsAStep is how many digits one step calculates with, or how many values it compares or replaces.
+	digitsAStep = 8
 	// valueSize is the memory of one value in a list, mapSize that of a map with few entries, and mapSteps are
 	// those that have a loop which makes maps end before they are too much memory.
 	valueSize, mapSize, mapSteps = 16, 400, 25
@@ -48,12 +50,13 @@ type bound string
 func (b bound) Error() string { return string(b) }
 
 const (
-	tooLong   bound = "it takes more than 1,000,000 steps"
-	tooLarge  bound = "it needs more than 32 MiB of memory"
-	tooMany   bound = "with it, the row's values need more than 32 MiB of memory"
-	tooDeep   bound = "it goes through lists that are nested more than 100 times"
-	oftener   bound = "it repeats a text more than 1,000,000 times"
-	tooMighty bound = "the regular expression has more than 10,000 parts"
+	tooLong    bound = "it takes more than 1,000,000 steps"
+	rowTooLong bound = "with it, the row's expressions take more than 2,000,000 steps"
+	tooLarge   bound = "it needs more than 32 MiB of memory"
+	tooMany    bound = "with it, the row's values need more than 32 MiB of memory"
+	tooDeep    bound = "it goes through lists that are nested more than 100 times"
+	oftener    bound = "it repeats a text more than 1,000,000 times"
+	tooMighty  bound = "the regular expression has more than 10,000 parts"
 )
 
 // budget is what an evaluation has left.
@@ -62,10 +65,26 @@ type budget struct {
 	steps, memory int
 	// look is at how many steps left the context is looked at.
 	look int
+	// given is how many steps there were, and over says that there are none left.
+	given int
+	over  bound
 }
 
-func newBudget(ctx context.Context) budget {
-	return budget{ctx: ctx, steps: mostSteps, memory: mostMemory, look: mostSteps - looks}
+// rowBudget is what the evaluations of a row have used.
+type rowBudget struct {
+	// steps are those that were counted, kept is the memory of what was given, and uncounted about how many bytes
+	// straight programs went through.
+	steps, kept, uncounted int
+}
+
+// renew begins an evaluation, which has no more steps than its row has left.
+func (s *Scope) renew(ctx context.Context) {
+	s.row.steps += s.given - s.steps
+	given, over := mostSteps, tooLong
+	if left := max(mostOfRow-s.row.steps, 0); left < given {
+		given, over = left, rowTooLong
+	}
+	s.budget = budget{ctx: ctx, steps: given, memory: mostMemory, look: max(given-looks, 0), given: given, over: over}
 }
 
 // spend takes steps.
@@ -75,9 +94,9 @@ func (b *budget) spend(steps int) error {
 		return nil
 	}
 	if b.steps < 0 {
-		return tooLong
+		return b.over
 	}
-	b.look = b.steps - looks
+	b.look = max(b.steps-looks, 0)
 	return b.ctx.Err()
 }
 
@@ -89,6 +108,15 @@ func (b *budget) hold(size int) error {
 	return b.spend(size / textsAStep)
 }
 
+// holdDigits takes what it is to make a number of so many digits.
+func (b *budget) holdDigits(digits int) error {
+	digits = min(max(digits, 0), maxDigits)
+	if err := b.hold(digits); err != nil {
+		return err
+	}
+	return b.spend(digits / digitsAStep)
+}
+
 // keep holds what an expression gives against the memory of its row. counted is false for a program that has not
 // counted.
 func (s *Scope) keep(ctx context.Context, value any, counted bool) error {
@@ -96,13 +124,13 @@ func (s *Scope) keep(ctx context.Context, value any, counted bool) error {
 		if isSmall(value) {
 			return nil
 		}
-		s.budget = newBudget(ctx)
+		s.renew(ctx)
 	}
 	size, err := s.weigh(value) // who gets it goes through it
 	if err != nil || size < light {
 		return err
 	}
-	if s.kept += size; s.kept > mostMemory {
+	if s.row.kept += size; s.row.kept > mostMemory {
 		return tooMany
 	}
 	return nil
@@ -125,7 +153,7 @@ func (b *budget) weigh(value any) (size int, err error) {
 	case string:
 		return valueSize + len(v), b.spend(len(v) / textsAStep)
 	case json.Number:
-		return valueSize + len(v), b.spend(len(v) / 8) // its digits are calculated with
+		return valueSize + len(v), b.spend(2 * len(v) / digitsAStep) // they are read, and calculated with
 	}
 	return b.weighAll(reflect.ValueOf(value), deepest)
 }
@@ -169,7 +197,7 @@ func (b *budget) weighAll(value reflect.Value, depth int) (size int, err error) 
 				}
 			}
 		}
-		return size, b.spend(1)
+		return size, b.spend(1 + 4*value.Len())
 	}
 	return valueSize, b.spend(1)
 }
@@ -200,7 +228,11 @@ var costs = map[string]func(b *budget, args []any) error{
 		if err := b.search(text, old); err != nil {
 			return err
 		}
-		return b.hold(len(text) + times(strings.Count(text, old), len(replacement)))
+		found := strings.Count(text, old)
+		if err := b.spend(found / digitsAStep); err != nil {
+			return err
+		}
+		return b.hold(len(text) + times(found, len(replacement)))
 	},
 	"join": func(b *budget, args []any) error {
 		size, err := b.weigh(args[0])
@@ -240,20 +272,20 @@ var costs = map[string]func(b *budget, args []any) error{
 	},
 	"operator +": calculating, "operator -": calculating, "operator *": calculating, "operator /": calculating, "operator %": calculating,
 	"operator **": powerCost, "operator ^": powerCost,
-	"number": func(b *budget, args []any) error {
-		size, err := b.weigh(args[0])
-		_, isFloat := args[0].(float64)
-		if err == nil && (isFloat || strings.ContainsAny(textAt(args, 0), "eE")) {
-			err = b.hold(size + maxDigits)
-		}
-		return err
-	},
+	"number": digitsCost, "int": digitsCost,
 	"round": func(b *budget, args []any) error {
-		size, err := b.weigh(args[0])
-		if err != nil || len(args) < 2 {
+		if err := digitsCost(b, args); err != nil || len(args) < 2 {
 			return err
 		}
-		return b.hold(size + maxDigits)
+		digits, _ := args[1].(int)
+		return b.holdDigits(digits)
+	},
+	"string": func(b *budget, args []any) error {
+		size, err := b.weigh(args[0])
+		if _, isText := args[0].(string); err != nil || isText || size <= valueSize {
+			return err
+		}
+		return b.hold(times(size, 8))
 	},
 	"len": func(b *budget, args []any) error { return b.spend(len(textAt(args, 0)) / textsAStep) },
 	"operator ..": func(b *budget, args []any) error {
@@ -273,7 +305,7 @@ var costs = map[string]func(b *budget, args []any) error{
 	},
 	"operator startsWith": weighing, "operator endsWith": weighing, "hasPrefix": weighing, "hasSuffix": weighing,
 	"operator in": weighing, "operator ==": weighing, "operator !=": weighing, "operator <": weighing, "operator <=": weighing, "operator >": weighing, "operator >=": weighing,
-	partOfText: weighing, "int": weighing, "float": weighing, "max": weighing, "min": weighing, "mean": weighing,
+	partOfText: weighing, "float": weighing, "max": weighing, "min": weighing, "mean": weighing,
 	"type": free, "first": free, "last": free, "take": free, "coalesce": free,
 	"get": func(b *budget, args []any) error { return weighing(b, args[1:]) },
 }
@@ -295,12 +327,29 @@ func calculating(b *budget, args []any) error {
 	return b.hold(size + 2*quotientScale)
 }
 
+// digitsCost is the cost of a function that makes a number of a text or a number.
+func digitsCost(b *budget, args []any) error {
+	if err := weighing(b, args); err != nil {
+		return err
+	}
+	text := textAt(args, 0)
+	digits := len(text)
+	if number, floating := args[0].(float64); strings.ContainsAny(text, "eE") || floating && (math.Abs(number) > 1e18 || math.Abs(number) < 1e-18) {
+		digits = maxDigits
+	}
+	return b.holdDigits(digits)
+}
+
 func sortCost(b *budget, args []any) error {
 	size, err := b.weighEach(args)
 	if err != nil {
 		return err
 	}
-	return b.hold(times(size/valueSize, bits.Len(uint(size))))
+	comparisons := times(size/valueSize, bits.Len(uint(size)))
+	if err := b.spend(comparisons / digitsAStep); err != nil {
+		return err
+	}
+	return b.hold(comparisons)
 }
 
 func splitCost(b *budget, args []any) error {

@@ -2,6 +2,7 @@ package mapping_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime"
@@ -232,7 +233,7 @@ func TestRepeatingTooOften(t *testing.T) {
 func TestMemoryIsThatOfARow(t *testing.T) {
 	defer mapping.SetBounds(1_000_000, 4<<20)()
 	for name, expression := range map[string]string{
-		"a text that is made": `repeat("xy", 700000)`, "a text of a column": `text + "!"`, "a list": `map(1..60000, #)`, "a list of texts": `split(texts, ",")`, "texts of a loop": `map(1..20, texts + "")`, "an object": `{"a": text + "", "b": ""}`,
+		"a text that is made": `repeat("xy", 700000)`, "a text of a column": `text + "!"`, "a list": `1..60000`, "a list of texts": `split(texts, ",")`, "texts of a loop": `map(1..20, texts + "")`, "an object": `{"a": text + "", "b": ""}`,
 	} {
 		scope := typedScope(map[string]any{"text": strings.Repeat("a", 1_300_000), "texts": strings.Repeat("a,", 40_000), "small": "a"})
 		large, err := scope.Compile(expression)
@@ -257,6 +258,57 @@ func TestMemoryIsThatOfARow(t *testing.T) {
 			if _, err := small.Eval(t.Context()); err != nil {
 				t.Errorf("%s: a small value: %v", name, err)
 			}
+		}
+	}
+}
+
+// The steps that the expressions of a row take are bounded together, where they count and where they need not as long
+// as they are few, and a row begins anew.
+func TestStepsAreThoseOfARow(t *testing.T) {
+	defer mapping.SetBounds(10_000, 32<<20)()
+	for name, of := range map[string]struct {
+		expression string
+		most       int
+	}{
+		"a loop": {`len(filter(1..700, # % 7 == 0))`, 10}, "a sum": {`sum(1..900) > 3`, 10}, "a large text": {`upper(text) == "x"`, 500}, "a regular expression": {`text matches "b$"`, 20}, "a loop's regular expression": {`any(1..5, note matches "b$")`, 20}, "a list": {`1..500`, 60},
+		"a text without a loop": {`upper(note) == "x"`, 5000}, "a text with parts": {`trim(note) + "!" == upper(note) + "?"`, 2000},
+	} {
+		scope := typedScope(map[string]any{"text": strings.Repeat("a", 40_000), "note": strings.Repeat("a", 3000), "small": "a"})
+		dear, err := scope.Compile(of.expression)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			scope.Begin()
+			values := 0
+			for ; err == nil && values < of.most; values++ {
+				_, err = dear.Eval(t.Context())
+			}
+			fault, ok := errors.AsType[*mapping.Error](err)
+			if !ok || fault.Reason != "with it, the row's expressions take more than 2,000,000 steps" || fault.Expression != of.expression || values < 2 {
+				t.Errorf("%s: value %d of the row: %v", name, values, err)
+			}
+			scope.Begin()
+			_, err = dear.Eval(t.Context())
+		}
+	}
+}
+
+// A row of many ordinary expressions is far from its bound.
+func TestOrdinaryRowsHaveStepsEnough(t *testing.T) {
+	t.Parallel()
+	scope := typedScope(map[string]any{"note": strings.Repeat("a, ", 1000), "price": json.Number("1234.50"), "day": "31.01.2026", "text": strings.Repeat("é", 1<<19)})
+	scope.Begin()
+	for range 300 {
+		for _, expression := range []string{`trim(note) + "!"`, `split(note, ", ")[1]`, `note matches "^a"`, `round(price * 3, 2)`, `formatDate(date(day, "dd.MM.yyyy"))`, `any(split(day, "."), # == "31")`, `{"A": "Active"}[day] ?? "x"`} {
+			if _, err := evaluate(scope, expression); err != nil {
+				t.Fatalf("%s: %v", expression, err)
+			}
+		}
+	}
+	for range 10 {
+		if _, err := evaluate(scope, `len(upper(trim(text)))`); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -216,7 +216,7 @@ var countingOptions = func() []expr.Option {
 			s := args[0].(*Scope)
 			size, err := s.weigh(args[1])
 			if err == nil {
-				err = s.hold(times(size, 4)) // a date's format may be shorter than the date
+				err = errors.Join(s.hold(times(size, 4)), s.spend(size/digitsAStep)) // a date's format may be shorter than the date
 			}
 			return args[1], err
 		}, new(func(any, any) any)),

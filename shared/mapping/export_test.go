@@ -1,8 +1,8 @@
 package mapping
 
-// SetBounds sets the steps and the memory of an evaluation until undo is called.
+// SetBounds sets the steps and the memory of an evaluation, and a row has twice the steps, until undo is called.
 func SetBounds(steps, memory int) (undo func()) {
-	oldSteps, oldMemory := mostSteps, mostMemory
-	mostSteps, mostMemory = steps, memory
-	return func() { mostSteps, mostMemory = oldSteps, oldMemory }
+	oldSteps, oldOfRow, oldMemory := mostSteps, mostOfRow, mostMemory
+	mostSteps, mostOfRow, mostMemory = steps, 2*steps, memory
+	return func() { mostSteps, mostOfRow, mostMemory = oldSteps, oldOfRow, oldMemory }
 }

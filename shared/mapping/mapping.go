@@ -88,9 +88,9 @@ type Scope struct {
 	// env is what a program reads: the cells it uses, copied there before it runs.
 	env     map[string]any
 	machine vm.VM
-	// budget is that of the evaluation, and kept how much the row's expressions have given.
+	// budget is that of the evaluation, and row what the row's evaluations have used.
 	budget
-	kept int
+	row rowBudget
 }
 
 // NewScope returns the scope for rows with these columns.
@@ -135,8 +135,8 @@ func (s *Scope) declare() {
 	}
 }
 
-// Begin begins a row, whose values are held against its bound.
-func (s *Scope) Begin() { s.kept = 0 }
+// Begin begins a row, whose evaluations are held against its bounds together.
+func (s *Scope) Begin() { s.row, s.given = rowBudget{}, s.steps }
 
 // Program is a compiled expression.
 type Program struct {
@@ -147,7 +147,8 @@ type Program struct {
 	// straight is the program that does not count, nil for one that has to; counted is compiled when it is needed.
 	straight, counted *vm.Program
 	// size is that of the texts in the expression, and most that of all texts up to which it is not counted.
-	size, most int
+	// growth is how many times its texts a straight program goes through, at most.
+	size, most, growth int
 	// matches: the straight program counts too.
 	matches bool
 	// reads are the cells that the program uses, by their names in the environment.
@@ -173,7 +174,7 @@ func (s *Scope) Compile(text string) (*Program, error) {
 	}
 	p := &Program{
 		scope: s, text: []rune(text), column: -1, straight: known.straight, counted: known.counted,
-		size: known.size, most: known.most, matches: known.matches, cautions: known.cautions, kind: kindOf(known.root),
+		size: known.size, most: known.most, growth: mostMemory / max(known.most, 1), matches: known.matches, cautions: known.cautions, kind: kindOf(known.root),
 	}
 	if root, ok := known.root.(*ast.IdentifierNode); ok {
 		if i, ok := known.used[root.Value]; ok {
@@ -273,17 +274,22 @@ func (p *Program) Eval(ctx context.Context) (any, error) {
 		s.env[c.name] = cell
 	}
 	program := p.straight
-	if program == nil || size > p.most {
+	counts := program == nil || size > p.most
+	if !counts {
+		s.row.uncounted += size * p.growth
+		counts = s.row.uncounted > mostMemory
+	}
+	if counts {
 		if program = p.counting(); program == nil {
 			return nil, &Error{}
 		}
-		s.budget = newBudget(ctx)
-	} else if p.matches {
-		s.budget = newBudget(ctx)
+	}
+	if counts || p.matches {
+		s.renew(ctx)
 	}
 	value, err := s.machine.Run(program, s.env)
-	if text, isText := value.(string); err == nil && (!isText || len(text) >= light || program == p.counted) {
-		err = s.keep(ctx, value, program == p.counted)
+	if text, isText := value.(string); err == nil && (!isText || len(text) >= light || counts) {
+		err = s.keep(ctx, value, counts || p.matches)
 	}
 	if err == nil {
 		return value, nil

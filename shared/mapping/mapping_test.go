@@ -282,12 +282,14 @@ func FuzzCheck(f *testing.F) {
 func BenchmarkEval(b *testing.B) {
 	for _, expression := range []string{`ID`, `FirstName + " " + LastName`, `params.FirstName == "" || FirstName == params.FirstName`, `upper(LastName)`, `int(Age)`} {
 		b.Run(expression, func(b *testing.B) {
-			program, err := textScope().Compile(expression)
+			scope := textScope()
+			program, err := scope.Compile(expression)
 			if err != nil {
 				b.Fatal(err)
 			}
 			b.ReportAllocs()
 			for b.Loop() {
+				scope.Begin()
 				if _, err := program.Eval(b.Context()); err != nil {
 					b.Fatal(err)
 				}
@@ -312,6 +314,7 @@ func BenchmarkTenExpressions(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
+		scope.Begin()
 		for _, program := range programs {
 			if _, err := program.Eval(b.Context()); err != nil {
 				b.Fatal(err)

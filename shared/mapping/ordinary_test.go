@@ -9,11 +9,13 @@ func BenchmarkOrdinary(b *testing.B) {
 		`any(params.States, # == "NV")`, `let x = split("Lee, Ann", ", "); x[1] + " " + x[0]`, `trim(LastName) + "!"`,
 	} {
 		b.Run(expression, func(b *testing.B) {
-			program, err := textScope().Compile(expression)
+			scope := textScope()
+			program, err := scope.Compile(expression)
 			if err != nil {
 				b.Fatal(err)
 			}
 			for b.Loop() {
+				scope.Begin()
 				if _, err := program.Eval(b.Context()); err != nil {
 					b.Fatal(err)
 				}

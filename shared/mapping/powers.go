@@ -78,9 +78,5 @@ func powerCost(b *budget, args []any) error {
 	if !ok {
 		return nil
 	}
-	digits := min(times(base.digits.BitLen()/3+base.scale, countOf(exponent)), maxDigits)
-	if err := b.hold(digits); err != nil {
-		return err
-	}
-	return b.spend(digits / 8)
+	return b.holdDigits(times(base.digits.BitLen()/3+base.scale, countOf(exponent)))
 }
