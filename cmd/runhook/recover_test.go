@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"strings"
@@ -40,6 +41,16 @@ func within(t testing.TB, most time.Duration, i *instance, what string, holds fu
 // events reads every stored completion event, by run number.
 func events(t testing.TB, url string) map[string]int {
 	t.Helper()
+	found := map[string]int{}
+	for number, of := range eventsByRun(t, url) {
+		found[number] = len(of)
+	}
+	return found
+}
+
+// eventsByRun are, by run, where each event is and what it was copied from.
+func eventsByRun(t testing.TB, url string) map[string][]string {
+	t.Helper()
 	nc, err := nats.Connect(url)
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +64,7 @@ func events(t testing.TB, url string) map[string]int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := map[string]int{}
+	found := map[string][]string{}
 	if stream.CachedInfo().State.Msgs == 0 {
 		return found
 	}
@@ -67,7 +78,8 @@ func events(t testing.TB, url string) map[string]int {
 		if err != nil {
 			t.Fatal(err)
 		}
-		found[msg.Header.Get("ce-subject")]++
+		number := msg.Header.Get("ce-subject")
+		found[number] = append(found[number], fmt.Sprintf("%d of %s at %s", msg.Sequence, msg.Header.Get("Nats-Stream-Source"), msg.Time.Format(time.TimeOnly+".000")))
 	}
 	return found
 }
@@ -86,14 +98,9 @@ func wantOneEventEach(t testing.TB, i *instance, accepted map[string]string) {
 		}
 		return true
 	})
-	for number := range accepted {
-		if found[number] != 1 {
-			t.Errorf("run %s has %d events", number, found[number])
-		}
-	}
-	for number, n := range found {
-		if n != 1 {
-			t.Errorf("run %s has %d events", number, n)
+	for number, of := range eventsByRun(t, i.nats) {
+		if len(of) != 1 {
+			t.Errorf("run %s has the events %q, and the log is:\n%s", number, of, i.log)
 		}
 	}
 }
