@@ -103,12 +103,7 @@ func (c *taskCheckCommand) Run(ctx context.Context, p *program) error {
 
 // checkTask checks a task with the values given, and without those that it requires otherwise.
 func checkTask(ctx context.Context, def *task.Definition, given map[string][]string, connections *connection.Set) ([]check.Finding, error) {
-	lenient := *def
-	lenient.Parameters = slices.Clone(def.Parameters)
-	for i := range lenient.Parameters {
-		lenient.Parameters[i].Required = false
-	}
-	values, err := lenient.Resolve(givenValues(given))
+	values, err := lenientValues(def, given)
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +113,16 @@ func checkTask(ctx context.Context, def *task.Definition, given map[string][]str
 	}
 	findings = append(findings, check.Finding{Severity: check.Note, Field: check.At("destination"), Message: def.Interruption()})
 	return findings, nil
+}
+
+// lenientValues are the values of a task's parameters. Required ones may lack theirs.
+func lenientValues(def *task.Definition, given map[string][]string) (task.Values, error) {
+	lenient := *def
+	lenient.Parameters = slices.Clone(def.Parameters)
+	for i := range lenient.Parameters {
+		lenient.Parameters[i].Required = false
+	}
+	return lenient.Resolve(givenValues(given))
 }
 
 // fileOf is the file of a task that was read from one of the paths.

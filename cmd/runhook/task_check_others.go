@@ -5,7 +5,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strings"
 
 	"runhook/services/runner/check"
 	"runhook/services/runner/connection"
@@ -32,7 +31,16 @@ func checkOthers(def *task.Definition, given []*task.Definition, file string, co
 			continue
 		}
 		seen[other.ID] = true
-		if readFrom, read := from.Place(); isSameFile(connections, folder, target, readFrom, read) {
+		readFrom, _ := from.Place()
+		values, err := lenientValues(other, nil)
+		if err != nil {
+			continue
+		}
+		read, err := from.Reads(other.ExpressionParams(values))
+		if err != nil {
+			continue // each caller names another
+		}
+		if isSameFile(connections, folder, target, readFrom, read) {
 			findings = append(findings, check.Finding{
 				Severity: check.Warning, Field: check.At("destination", string(def.Destination.Name()), "path"),
 				Message: fmt.Sprintf("the task %s reads the file %s, which this task replaces; if it is not to read what this task writes, name another file", other.Name, target),
@@ -44,11 +52,8 @@ func checkOthers(def *task.Definition, given []*task.Definition, file string, co
 
 // isSameFile compares the files of two connections, whose folders may be one.
 func isSameFile(connections *connection.Set, folder, file, otherFolder, otherFile string) bool {
-	if strings.Contains(otherFile, "{params.") {
-		return false // each caller names another
-	}
-	if folder == otherFolder {
-		return path.Clean(file) == path.Clean(otherFile)
+	if folder == otherFolder && path.Clean(file) == path.Clean(otherFile) {
+		return true
 	}
 	one, two := stat(connections, folder, file), stat(connections, otherFolder, otherFile)
 	return one != nil && two != nil && os.SameFile(one, two)

@@ -345,9 +345,11 @@ func TestCheckOfAFileThatOthersRead(t *testing.T) {
 	reads("Load", "2", "{connection: drop, path: ./members.csv}")
 	reads("Again", "3", "{connection: same, path: members.csv}")
 	reads("Named", "4", `{connection: drop, path: "{params.File}"}`)
+	reads("Usual", "6", `{connection: drop, path: "{params.File}"}`)
+	s.write("tasks/Usual.yaml", strings.Replace(read(t, s.path("tasks/Usual.yaml")), "name: File", "name: File, default: members.csv", 1))
 	reads("Other", "5", "{connection: drop, path: in.csv}")
 	s.write("tasks/broken.yaml", "nmae: x\n")
-	for action, want := range map[string]int{"replace": 2, "append": 0} {
+	for action, want := range map[string]int{"replace": 3, "append": 0} {
 		s.write("tasks/export.yaml", checkHead+"source: {csv: {connection: drop, path: in.csv}}\nmapping: {id: id, name: name}\ndestination:\n  csv: {connection: drop, path: members.csv, action: "+action+"}\n")
 		for _, what := range []string{"tasks/export.yaml", "tasks"} {
 			_, out, messages := call(t, "task", "check", s.path(what), "--connections", s.path("connections.yaml"))

@@ -29,6 +29,8 @@ type Source interface {
 type FileSource interface {
 	// Place is the connection, and the file's path in its folder, which may have parameters in it.
 	Place() (connection, path string)
+	// Reads is that path with a run's parameters in it. The error names a parameter without one value.
+	Reads(params map[string]any) (path string, err error)
 }
 
 // Destination says where rows go: a *SQLDestination, *CSVDestination, *HTTPDestination,

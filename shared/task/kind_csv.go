@@ -45,6 +45,15 @@ func (s *CSVSource) IsWorkbook() bool {
 // Place is the connection of the file, and its path in the connection's folder, with the parameters in it.
 func (s *CSVSource) Place() (connection, path string) { return s.Connection, s.Path }
 
+// Reads is the path with a run's parameters in it; see Expand.
+func (s *CSVSource) Reads(params map[string]any) (path string, err error) {
+	expanded, err := s.Expand(params)
+	if err != nil {
+		return "", err
+	}
+	return expanded.Named(), nil
+}
+
 // PathParameters are the parameters in the path: {params.File} is File.
 func (s *CSVSource) PathParameters() (names []string) {
 	for _, piece := range strings.Split(s.Path, "{params.")[1:] {

@@ -3,12 +3,14 @@ package csvfile_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/unicode"
 
+	"runhook/services/runner/check"
 	"runhook/services/runner/connection"
 	"runhook/services/runner/pipeline"
 	"runhook/services/runner/pipeline/pipelinetest"
@@ -251,6 +253,66 @@ func TestCSVAppendsToItsOwnSource(t *testing.T) {
 	header, content, _ := strings.Cut(b.Read("members.csv"), "\n")
 	if half := len(content) / 2; header+"\n" != pipelinetest.MemberHeader || content[:half] != content[half:] {
 		t.Error("the file does not have its rows twice")
+	}
+}
+
+// A task cannot replace the file that it reads, whatever that is called.
+func TestCSVDoesNotReplaceItsSource(t *testing.T) {
+	const content = "ID,Name\n1,Ann\n"
+	for name, prepare := range map[string]func(b *pipelinetest.Bench, from *task.CSVSource, to *task.CSVDestination){
+		"a parameter": func(b *pipelinetest.Bench, from *task.CSVSource, _ *task.CSVDestination) {
+			from.Path = "{params.File}"
+			b.Parameters("File", "sub/../out.csv")
+		},
+		"a link that is read": func(b *pipelinetest.Bench, from *task.CSVSource, _ *task.CSVDestination) {
+			from.Path = "link.csv"
+			if err := os.Symlink("out.csv", filepath.Join(b.Folder, "link.csv")); err != nil {
+				b.T.Fatal(err)
+			}
+		},
+		"a second name": func(b *pipelinetest.Bench, from *task.CSVSource, _ *task.CSVDestination) {
+			from.Path = "second.csv"
+			if err := os.Link(filepath.Join(b.Folder, "out.csv"), filepath.Join(b.Folder, "second.csv")); err != nil {
+				b.T.Fatal(err)
+			}
+		},
+		"another connection": func(b *pipelinetest.Bench, from *task.CSVSource, to *task.CSVDestination) {
+			set, err := connection.Parse([]byte("drop: {files: .}\ninner: {files: sub}\n"), filepath.Join(b.Folder, "connections.yaml"))
+			if err != nil {
+				b.T.Fatal(err)
+			}
+			b.Write("sub/in.csv", content)
+			b.Job.Connections = set
+			from.Connection, from.Path, to.Path = "inner", "in.csv", "sub/in.csv"
+		},
+		"a workbook": func(b *pipelinetest.Bench, from *task.CSVSource, to *task.CSVDestination) {
+			b.Workbook("book", []string{"ID", "Name"}, []string{"1", "Ann"})
+			from.Path, to.Path = "book", "sub/../book"
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := pipelinetest.New(t)
+			if err := os.Mkdir(filepath.Join(b.Folder, "sub"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			b.Write("out.csv", content)
+			b.ToFile(task.Replace)
+			from, to := b.Job.Task.Source.(*task.CSVSource), b.Job.Task.Destination.(*task.CSVDestination)
+			prepare(b, from, to)
+			before := b.Read(to.Path)
+			b.Fail("The file " + to.Path + " of connection drop is the one that the source reads, and its rows would be lost; write another file")
+			b.Job.DryRun = true
+			b.Fail("is the one that the source reads")
+			if b.Read(to.Path) != before {
+				t.Error("the source is not what it was")
+			}
+			found, err := pipeline.Check(t.Context(), b.Job.Kinds, b.Job.Job)
+			if err != nil || !slices.ContainsFunc(found, func(f check.Finding) bool {
+				return f.Severity == check.Error && strings.HasPrefix(f.Text(), "destination.csv.path: the file "+to.Path+" of connection drop is the one that the source reads")
+			}) {
+				t.Errorf("a look found %v, %v", found, err)
+			}
+		})
 	}
 }
 

@@ -1,8 +1,10 @@
 package csvfile
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 
 	"runhook/services/runner/check"
@@ -106,6 +108,9 @@ type DestinationKind struct{}
 // Open prepares the job's file.
 func (DestinationKind) Open(_ context.Context, job connector.Job, columns []connector.Column) (connector.Destination, error) {
 	to, names := destination(job), connector.Names(columns)
+	if err := keepSource(job); err != nil {
+		return nil, err
+	}
 	if job.DryRun {
 		return Try(job.Connections, to, names)
 	}
@@ -121,7 +126,7 @@ func (DestinationKind) Check(_ context.Context, job connector.Job, columns []che
 	}
 	defer d.Close()
 	at := check.At("destination", "csv", "path")
-	if err := d.try(); err != nil {
+	if err := cmp.Or(keepSource(job), d.try()); err != nil {
 		found.Fail(at, err)
 		return nil, nil
 	}
@@ -132,6 +137,38 @@ func (DestinationKind) Check(_ context.Context, job connector.Job, columns []che
 		found.Errorf(at, "the folder of %s may not be written by this user; correct its permissions", d.place)
 	}
 	return nil, nil
+}
+
+// keepSource refuses to replace the file that the job reads, whatever either is called: behind a parameter, a
+// link, or another connection.
+func keepSource(job connector.Job) error {
+	to := destination(job)
+	if _, ok := job.Task.Source.(*task.CSVSource); !ok || to.Action != task.Replace {
+		return nil
+	}
+	from, err := expanded(job)
+	if err != nil {
+		return nil // nothing is read
+	}
+	read, replaced := stat(job.Connections, from.Connection, from.Named()), stat(job.Connections, to.Connection, to.Path)
+	if read == nil || replaced == nil || !os.SameFile(read, replaced) {
+		return nil
+	}
+	return run.Failf("the file %s of connection %s is the one that the source reads, and its rows would be lost; write another file", to.Path, to.Connection)
+}
+
+// stat is what a file of a connection is, nil if there is none.
+func stat(connections *connection.Set, name, path string) os.FileInfo {
+	root, err := connections.Files(name)
+	if err != nil {
+		return nil
+	}
+	defer root.Close()
+	info, err := root.Stat(filepath.FromSlash(path))
+	if err != nil {
+		return nil
+	}
+	return info
 }
 
 // expanded is the source with the run's parameters in its path.
