@@ -74,6 +74,8 @@ type Traits struct {
 	MaxDelete, MaxChange bool
 	// Key are the columns of the mapping that identify a row there; nil if a row takes no other's place.
 	Key []string
+	// Folds: letter case makes no difference in the values of Key, nor do spaces around them.
+	Folds bool
 	// BatchRows is how many rows the destination takes in one batch; 0 is any number.
 	BatchRows int
 }

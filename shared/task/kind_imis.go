@@ -83,7 +83,7 @@ func (d *IMISDestination) Traits() Traits {
 	restartable := d.Action != Insert || len(d.Match) > 0
 	return Traits{
 		Restartable: restartable, Continues: true, AtLeastOnce: !restartable, Repeats: "insert", BatchRows: 1,
-		MaxDelete: true, MaxChange: true, Key: slices.Concat(d.Key, d.Match),
+		MaxDelete: true, MaxChange: true, Key: slices.Concat(d.Key, d.Match), Folds: true,
 	}
 }
 

@@ -25,7 +25,9 @@ type keys struct {
 
 // newKeys returns keys for a task's destination, nil for one that identifies no rows.
 func newKeys(def *task.Definition) *keys {
-	k := &keys{names: def.Destination.Traits().Key, seen: row.NewKeys()}
+	traits := def.Destination.Traits()
+	k := &keys{names: traits.Key, seen: row.NewKeys()}
+	k.seen.Folds = traits.Folds
 	for _, name := range k.names {
 		at := slices.IndexFunc(def.Mapping, func(c task.Column) bool { return c.Name == name })
 		if at < 0 {

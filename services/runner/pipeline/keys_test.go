@@ -91,11 +91,21 @@ func TestAKeyTwice(t *testing.T) {
 		}
 	})
 	t.Run("of a panel", func(t *testing.T) {
+		for again, counts := range map[string]run.Counts{"A": {Retrieved: 3, Inserted: 2, Unchanged: 1}, "a": {Retrieved: 3, Inserted: 2, Updated: 1}} {
+			b := pipelinetest.New(t)
+			b.ToPanel(task.Upsert)
+			b.Write("members.csv", "ID,Name\n101,A\n102,B\n101,"+again+"\n")
+			s := b.Succeed(counts)
+			if len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "1 row has a key (ID, Code)") {
+				t.Errorf("%s: warns of %q", again, s.Warnings)
+			}
+		}
+	})
+	t.Run("in another letter case", func(t *testing.T) {
 		b := pipelinetest.New(t)
-		b.ToPanel(task.Upsert)
-		b.Write("members.csv", "ID,Name\n101,A\n102,B\n101,A\n")
-		s := b.Succeed(run.Counts{Retrieved: 3, Inserted: 2, Unchanged: 1})
-		if len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "1 row has a key (ID, Code)") {
+		b.Table().Key = []string{"name"}
+		b.Write("members.csv", "ID,Name\n1,A\n2,a\n")
+		if s := b.Succeed(run.Counts{Retrieved: 2, Inserted: 2}); len(s.Warnings) > 0 {
 			t.Errorf("warns of %q", s.Warnings)
 		}
 	})

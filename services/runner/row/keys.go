@@ -3,6 +3,7 @@ package row
 import (
 	"hash/maphash"
 	"strconv"
+	"strings"
 )
 
 // mostSlots bounds the memory of Keys to 8 MiB.
@@ -11,6 +12,9 @@ const mostSlots = 1 << 20
 // Keys remembers which keys rows have had, by their hashes. Of more than 786,432 it remembers those that came
 // first.
 type Keys struct {
+	// Folds: values that differ in letter case, or in spaces around them, are one key.
+	Folds bool
+
 	seed maphash.Seed
 	// text is the memory in which a key is put together.
 	text []byte
@@ -30,6 +34,9 @@ func (k *Keys) Hash(values []any, at []int) (hash uint64, empty bool) {
 		switch value := values[i].(type) {
 		case nil:
 		case string:
+			if k.Folds {
+				value = strings.ToLower(strings.TrimSpace(value))
+			}
 			k.text = append(k.text, value...)
 		case int64:
 			k.text = strconv.AppendInt(k.text, value, 10)

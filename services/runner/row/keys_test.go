@@ -30,6 +30,14 @@ func TestKeys(t *testing.T) {
 	if hash := of(int64(7), nil); hash != of("7", "") || hash != of(json.Number("7"), nil) || hash == of("", "7") || hash == of("77", nil) {
 		t.Error("a key is not its values as text, each for itself")
 	}
+	apart, one := of("Ann@x.org", " 7"), func(values ...any) uint64 {
+		keys.Folds = true
+		defer func() { keys.Folds = false }()
+		return of(values...)
+	}
+	if same := one("Ann@x.org", " 7"); apart == of("ANN@X.ORG", "7") || same != one("ANN@X.ORG", int64(7)) || same != one("\tann@x.org ", "7 ") || same == one("ann@x.or", "7") {
+		t.Error("letter case, and spaces around a value, make a difference where keys are folded, or none elsewhere")
+	}
 	for _, c := range []struct {
 		values []any
 		empty  bool

@@ -192,13 +192,15 @@ func (c *client) unreached(ctx context.Context, err error) error {
 func (c *client) refused(response *http.Response) error {
 	status := response.StatusCode
 	r := &refusal{status: status, why: "is answered " + strings.TrimSpace(strconv.Itoa(status)+" "+http.StatusText(status))}
-	limit := isLimit(response)
+	limit, perhaps := isLimit(response)
 	switch {
 	case limit || status == http.StatusRequestTimeout || status >= 500:
 		r.passing = true
 		r.wait = pause(response, limit)
 	case status == http.StatusUnauthorized:
 		r.why += "; correct the credentials in the headers of the connection"
+	case perhaps:
+		r.why += " with words about a limit of requests; look at what the account may ask for, ask more slowly by rate, or correct the credentials in the headers of the connection"
 	case status == http.StatusForbidden:
 		r.why += "; correct the credentials in the headers of the connection, or give their account the right to it"
 	case status == http.StatusNotFound:

@@ -64,6 +64,20 @@ func TestServicesAskToWait(t *testing.T) {
 	}
 }
 
+// A 403 that speaks of a limit says no word of credentials alone.
+func TestForbiddenWithWordsOfALimit(t *testing.T) {
+	for text, words := range map[string]bool{
+		`{"message":"API rate limit exceeded"}`: true, `{"errors":[{"reason":"quotaExceeded"}]}`: true, `<p>Too Many Requests</p>`: true, `request was throttled`: true, `rate_limit`: true,
+		`{"message":"Forbidden"}`: false, `{"limit":100,"rate":"gold"}`: false, ``: false,
+	} {
+		s := script(t, map[string]said{"/": {status: 403, body: text}})
+		_, err := read(t, s.URL, &task.HTTPSource{Path: "/"}, nil)
+		if err == nil || strings.Contains(err.Error(), "page 1 of /, connection partner, is answered 403 Forbidden with words about a limit of requests; look at what the account may ask for") != words || !strings.Contains(err.Error(), "credentials") || len(s.requests()) != 1 {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 // A destination waits as a source does.
 func TestDestinationIsLimitedWith403(t *testing.T) {
 	r := receive(t, func(n int, w http.ResponseWriter, _ string) {

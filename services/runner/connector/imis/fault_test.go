@@ -106,7 +106,7 @@ func TestLastingFaults(t *testing.T) {
 		"a column twice":      {sitetest.Answer("application/json", `{"Items":{"$values":[{"ID":1,"ID":2}]}}`), "gives two columns named ID", 1},
 		"another page":        {sitetest.Answer("application/json", `{"Items":{"$values":[{"ID":1}]},"Offset":7}`), "gives the page that begins at row 7 where the one at row 0 was asked for", 1},
 		"no end":              {sitetest.Answer("application/json", `{"Items":{"$values":[{"ID":1}]},"Offset":0,"HasNext":true,"NextOffset":0}`), "does not come to an end", 1},
-		"no end of nothing":   {sitetest.Answer("application/json", `{"Items":{"$values":[]},"Offset":0,"HasNext":true,"NextOffset":500}`), "does not come to an end", 1},
+		"no end of nothing":   {sitetest.Answer("application/json", `{"Items":{"$values":[]},"Offset":0,"HasNext":true,"NextOffset":500}`), "gives no row on the page that begins at row 0, and says that there are more behind it", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, members(10))

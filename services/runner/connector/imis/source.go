@@ -254,7 +254,9 @@ func (s *Source) request(into *page, limit, offset int64) (*page, error) {
 		return nil, run.Failf("%s answers with JSON that is not a page of rows as iMIS gives it", s.Name())
 	case into.offset != offset:
 		return nil, run.Failf("%s gives the page that begins at row %d where the one at row %d was asked for", s.Name(), into.offset, offset)
-	case into.more && (into.next <= offset || len(into.sizes) == 0):
+	case into.more && len(into.sizes) == 0:
+		return nil, run.Failf("%s gives no row on the page that begins at row %d, and says that there are more behind it; see in iMIS which rows it should have, and run the task again", s.Name(), offset)
+	case into.more && into.next <= offset:
 		return nil, run.Failf("%s does not come to an end: after the page at row %d it names one that begins at row %d", s.Name(), offset, into.next)
 	}
 	return into, nil
