@@ -201,23 +201,6 @@ func same(a, b any) bool {
 	return false
 }
 
-// isIn is the operator in.
-func isIn(args ...any) (any, error) {
-	if runtime.In(args[0], args[1]) {
-		return true, nil
-	}
-	list := reflect.ValueOf(args[1])
-	if list.Kind() != reflect.Slice {
-		return false, nil
-	}
-	for i := range list.Len() {
-		if same(args[0], list.Index(i).Interface()) {
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
 // wraps reports whether the result of whole numbers is another one, because it has more than 64 bits.
 func wraps(operator string, a, b, result int) bool {
 	switch operator {

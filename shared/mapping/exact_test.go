@@ -23,7 +23,7 @@ func exactScope() *mapping.Scope {
 func TestExactNumbersInFunctionsAndLists(t *testing.T) {
 	t.Parallel()
 	expectValues(t, exactScope(), map[string]any{
-		`one in [1, 2]`: true, `one in [1.0, "x"]`: true, `one not in [2, 3]`: true, `dues in [19.9]`: true, `one in list`: true, `1 in list`: true, `one in 1..3`: true, `"1" in [one]`: false,
+		`one in [1, 2]`: true, `one in [1.0, "x"]`: true, `one not in [2, 3]`: true, `dues in [19.9]`: true, `one in list`: true, `1 in list`: true, `one in 1..3`: true, `"1" in [one]`: true,
 		`none in [1]`: false, `none in [nil]`: true, `[one] in [[1], [2]]`: true, `count in [5]`: true, `float in [1, 1.5]`: true, `any(list, # in [2.5])`: true,
 		`list == [2.5, 9007199254740993, 1]`: true, `list != [2.5, 9007199254740992, 1]`: true, `[one] == [1]`: true, `object == {"a": 1.0}`: true, `object == {"a": 2}`: false, `object == {"b": 1}`: false, `uniq([one, 1, 1.0, 2, "1"])`: []any{json.Number("1"), 2, "1"},
 		`max(list)`: json.Number("9007199254740993"), `min(list, 2)`: json.Number("1.0"), `max(dues, 19.89)`: json.Number("19.90"), `max(1, count)`: 5, `max(none, 1)`: nil, `max([1, [dues]])`: json.Number("19.90"), `min(0.5, float)`: 0.5,

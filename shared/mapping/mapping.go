@@ -389,7 +389,7 @@ func compile(text string, names *resolver, env types.Map, passes ...ast.Visitor)
 		expr.Patch(names),
 		expr.Patch((*leftovers)(names)),
 		expr.Patch((*mismatches)(names)),
-		expr.Patch(&nullSafe{}),
+		expr.Patch(&nullSafe{texts: names.texts}),
 	}
 	for _, pass := range passes {
 		options = append(options, expr.Patch(pass))

@@ -29,6 +29,8 @@ type resolver struct {
 	// lost and advice are those of Columns.
 	lost   bool
 	advice string
+	// texts: every column has texts, or null.
+	texts bool
 	// closed: there are no columns but these.
 	closed bool
 	// used collects the columns that the expression reads, by their compiled names.

@@ -22,6 +22,8 @@ import (
 // its fields, methods and parts; an order comparison with a null is not true, and neither is a null. Where
 // both operands are known not to be null the machine's own, faster operator stays.
 type nullSafe struct {
+	// texts: every column has texts, or null.
+	texts bool
 	// held counts the values that are kept to be looked at first.
 	held int
 }
@@ -39,7 +41,7 @@ func (s *nullSafe) Visit(node *ast.Node) {
 	case *ast.BinaryNode:
 		switch n.Operator {
 		case "in":
-			if n.Left.Type().Kind() != reflect.String && !areTexts(n.Right) {
+			if n.Left.Type().Kind() != reflect.String && !s.isTextColumn(n.Left) || !areTexts(n.Right) {
 				callFor(node, functionName("in"), n.Left, n.Right)
 				(*node).SetNature(*n.Nature())
 			}
@@ -48,8 +50,8 @@ func (s *nullSafe) Visit(node *ast.Node) {
 			asCondition(&n.Left)
 			asCondition(&n.Right)
 		}
-		exact := neverNull(n.Left) && neverNull(n.Right) && n.Type().Kind() != reflect.Float64 && !hasParts(n.Left) && !hasParts(n.Right) && mostOf(n) < math.MaxInt
-		if nullSafeOperators[n.Operator] != nil && !exact && !comparesWithConstant(n) {
+		exact := neverNull(n.Left) && neverNull(n.Right) && isText(n.Left) == isText(n.Right) && n.Type().Kind() != reflect.Float64 && !hasParts(n.Left) && !hasParts(n.Right) && mostOf(n) < math.MaxInt
+		if nullSafeOperators[n.Operator] != nil && !exact && !s.comparesWithConstant(n) {
 			callFor(node, functionName(n.Operator), n.Left, n.Right)
 			if n.Type().Kind() == reflect.Bool {
 				(*node).SetNature(*n.Nature())
@@ -172,6 +174,11 @@ func asCondition(node *ast.Node) {
 	}
 }
 
+// isTextColumn is true for a column whose cells are texts or null.
+func (s *nullSafe) isTextColumn(node ast.Node) bool { return s.texts && isColumn(node) }
+
+func isText(node ast.Node) bool { return node.Type().Kind() == reflect.String }
+
 // areTexts is true for a list of texts that is written out.
 func areTexts(node ast.Node) bool {
 	list, ok := node.(*ast.ArrayNode)
@@ -211,21 +218,20 @@ func callFor(node *ast.Node, function string, arguments ...ast.Node) {
 }
 
 // comparesWithConstant is true for == and != where the machine's own operator does: with null, and of
-// a text with something whose type is not known, which a call's is even if its value may be null.
-func comparesWithConstant(n *ast.BinaryNode) bool {
+// a text with a column of texts.
+func (s *nullSafe) comparesWithConstant(n *ast.BinaryNode) bool {
 	if n.Operator != "==" && n.Operator != "!=" {
 		return false
 	}
 	is := func(constant, other ast.Node) bool {
-		_, call := other.(*ast.CallNode)
 		switch constant := constant.(type) {
 		case *ast.NilNode:
 			return true
 		case *ast.StringNode:
-			return !call && other.Type().Kind() == reflect.Interface
+			return s.isTextColumn(other)
 		case *ast.ConstantNode:
 			_, text := constant.Value.(string)
-			return text && !call && other.Type().Kind() == reflect.Interface
+			return text && s.isTextColumn(other)
 		}
 		return false
 	}
@@ -310,12 +316,12 @@ var nullSafeOperators = map[string]func(a, b any) any{
 	"%":  arithmetic("%", func(a, b any) any { return runtime.Modulo(a, b) }),
 	"**": power,
 	"^":  power,
-	"<":  comparison(func(order int) bool { return order < 0 }, func(a, b any) any { return runtime.Less(a, b) }),
-	"<=": comparison(func(order int) bool { return order <= 0 }, func(a, b any) any { return runtime.LessOrEqual(a, b) }),
-	">":  comparison(func(order int) bool { return order > 0 }, func(a, b any) any { return runtime.More(a, b) }),
-	">=": comparison(func(order int) bool { return order >= 0 }, func(a, b any) any { return runtime.MoreOrEqual(a, b) }),
-	"==": comparison(func(order int) bool { return order == 0 }, equal),
-	"!=": comparison(func(order int) bool { return order != 0 }, func(a, b any) any { return !equal(a, b).(bool) }),
+	"<":  order(func(order int) bool { return order < 0 }, func(a, b any) any { return runtime.Less(a, b) }),
+	"<=": order(func(order int) bool { return order <= 0 }, func(a, b any) any { return runtime.LessOrEqual(a, b) }),
+	">":  order(func(order int) bool { return order > 0 }, func(a, b any) any { return runtime.More(a, b) }),
+	">=": order(func(order int) bool { return order >= 0 }, func(a, b any) any { return runtime.MoreOrEqual(a, b) }),
+	"==": func(a, b any) any { return equal(a, b) },
+	"!=": func(a, b any) any { return !equal(a, b) },
 }
 
 // numbers are both operands as exact numbers, where one of them is and the other is a number too.
@@ -407,8 +413,6 @@ func asShown(number float64) float64 {
 	return shown
 }
 
-func equal(a, b any) any { return same(a, b) }
-
 // wholeOf is a whole number of the machine.
 func wholeOf(value any) (n int, ok bool) {
 	switch v := value.(type) {
@@ -448,15 +452,6 @@ func arithmetic(operator string, other func(a, b any) any) func(a, b any) any {
 			panic(reason("it divides by 0, or has too many digits"))
 		}
 		return result.number()
-	}
-}
-
-func comparison(holds func(order int) bool, other func(a, b any) any) func(a, b any) any {
-	return func(a, b any) any {
-		if x, y, ok := numbers(a, b); ok {
-			return holds(compare(x, y))
-		}
-		return other(a, b)
 	}
 }
 
@@ -540,45 +535,6 @@ var nullSafeFunctions = func() (options []expr.Option) {
 		expr.Function(functionName("in"), isIn, new(func(any, any) bool)), expr.Function(functionPrefix+partOfText, wholeLetters, new(func(any) any)), expr.Function(sortKey, keyToSortBy, new(func(any) any)),
 		expr.Function(plainWhole, plainMonth, new(func(any) int)))
 }()
-
-// mismatches is the pass that refuses texts where numbers are meant, which is a CSV's usual case, in
-// words that say what to do.
-type mismatches resolver
-
-func (m *mismatches) Visit(node *ast.Node) {
-	n, ok := (*node).(*ast.BinaryNode)
-	if !ok {
-		return
-	}
-	text, isText := textOperand(n.Left, n.Right)
-	if !isText {
-		return
-	}
-	switch n.Operator {
-	case "==", "!=", "<", "<=", ">", ">=":
-		(*resolver)(m).fail(n, "%s compares a text with a number; make a number of the text, as in number(%s)", n.Operator, text)
-	case "-", "*", "/", "%":
-		(*resolver)(m).fail(n, "%s calculates with a text; make a number of it, as in number(%s)", n.Operator, text)
-	case "+":
-		(*resolver)(m).fail(n, "+ joins a text and a number; make a text of the number with string(…), or a number of the text, as in number(%s)", text)
-	}
-}
-
-// textOperand shows the operand that is surely a text, where the other one is surely a number.
-func textOperand(a, b ast.Node) (shown string, ok bool) {
-	if isNumber(a) {
-		a, b = b, a
-	}
-	if !isNumber(b) || a.Type().Kind() != reflect.String {
-		return "", false
-	}
-	if column, ok := a.(*ast.IdentifierNode); ok {
-		if name, ok := strings.CutPrefix(column.Value, columnPrefix); ok && isName(name) {
-			return name, true
-		}
-	}
-	return "…", true
-}
 
 func isNumber(node ast.Node) bool { return isNumberKind(node.Type().Kind()) }
 
