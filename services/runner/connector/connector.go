@@ -21,7 +21,8 @@
 //  8. Source.Next for each row, with Progress and Recorder.Record after each, until io.EOF, and then
 //     Warner.Warnings, of a Warner. Beside it, on another goroutine, Destination.Write for each batch, in
 //     the order of the rows.
-//  9. Destination.Finish, once, if nothing has failed.
+//  9. Destination.Finish, once, if nothing has failed. Then Warnings, if the destination is a Warner,
+//     also after a failure.
 //  10. Destination.Close, then Source.Close, each once.
 //  11. LedgerKind.Forget, after the run's result is stored. It may come from another process, or never.
 //
@@ -106,7 +107,8 @@ type Named interface{ Name() string }
 
 // Warner is a Source that has something to say of rows that can be read, and may not be what a person
 // sees in the source: a workbook that asks to be calculated when it is opened, fewer columns than the
-// header names.
+// header names. Or it is a Destination that has written rows, and may not have them as they were given to it: it
+// is asked behind the last Write, before Close.
 type Warner interface {
 	// Warnings are sentences for people, at most [MostWarnings], without any cell's value, a capital letter
 	// at the beginning, or a full stop at the end: they go into the run's Message, each once, however many
@@ -134,9 +136,9 @@ func Repeats(from Source) (rows int64, warning string) {
 // MostWarnings is how many warnings a Warner has at most.
 const MostWarnings = 10
 
-// Warnings are those of a source, if it is a Warner.
-func Warnings(from Source) []string {
-	if warner, ok := from.(Warner); ok {
+// Warnings are those of a source or a destination, if it is a Warner.
+func Warnings(of any) []string {
+	if warner, ok := of.(Warner); ok {
 		return warner.Warnings()
 	}
 	return nil

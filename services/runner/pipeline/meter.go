@@ -26,7 +26,7 @@ type Snapshot struct {
 	Message string
 	// Errors are the first row errors, at most run.MaxListedErrors.
 	Errors []run.RowError
-	// Warnings are what the source says of its rows, once it has ended.
+	// Warnings are what the source says of its rows, once it has ended, and the destination of those it has.
 	Warnings []string
 	// Confirmed is where an attempt that comes after this one can continue: what the destination has
 	// confirmed and whose rejected rows are stored. It may be a little behind the rest.

@@ -131,7 +131,7 @@ func transfer(ctx context.Context, job Job, m *Meter, from connector.Source, row
 		}
 	}
 	err = w.writeAll(ctx, r)
-	warnings := w.keys.add(r)
+	warnings := append(w.keys.add(r), connector.Warnings(to)...)
 	if err == nil {
 		warnings = limits.warn(warnings)
 	}

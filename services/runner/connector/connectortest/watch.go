@@ -288,6 +288,13 @@ func (d *watchedDestination) Finish(ctx context.Context) error {
 	return d.Destination.Finish(ctx)
 }
 
+func (d *watchedDestination) Warnings() []string {
+	if d.watch.closed {
+		d.watch.t.Error("Warnings is called after Close")
+	}
+	return connector.Warnings(d.Destination)
+}
+
 func (d *watchedDestination) Close() (kept bool) {
 	defer d.watch.call("Close")()
 	d.watch.closed = true

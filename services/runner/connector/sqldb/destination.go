@@ -38,7 +38,7 @@ type Destination struct {
 	record *sql.Stmt
 
 	// Prepared statements; nil where the action does not need them. held looks at what a table with triggers
-	// has of a row that was written.
+	// has of a row that was written, and finds it by the number of numbers if it was inserted.
 	insert, insertMany, update, remove, look, held *sql.Stmt
 
 	// several is how many rows insertMany takes; together holds those that wait for it, with their
@@ -53,6 +53,12 @@ type Destination struct {
 	same bool
 	// key holds the values of a row's key while a statement looks for it.
 	key []any
+	// numbers are those of the batch's inserted rows, in their order, if the table has triggers and numbers.
+	numbers []int64
+	// altered are the batch's values that triggers have changed, from the last row to the first, and changed
+	// those of the run, by the column's place in the mapping.
+	altered []alteration
+	changed []changes
 }
 
 // Open opens the database, makes a missing table where the task wants that, and holds the mapping's
@@ -165,7 +171,7 @@ func (d *Destination) prepare(ctx context.Context) error {
 		statements[&d.remove], statements[&d.look] = t.deleteStatement(), t.existsStatement()
 	}
 	if t.triggers {
-		statements[&d.insertMany] = "" // each row is looked at when it is written
+		statements[&d.insertMany] = "" // each row is looked for
 		if d.action != task.Delete {
 			statements[&d.held] = t.heldStatement(d.action == task.Insert)
 		}
@@ -193,6 +199,9 @@ func (d *Destination) Write(ctx context.Context, batch *row.Batch, before func(r
 	err := d.transaction(ctx, batch, before, d.writeFast)
 	if errors.Is(err, errRefused) {
 		err = d.transaction(ctx, batch, before, d.writeCarefully)
+	}
+	if err == nil {
+		d.noteAltered()
 	}
 	return err
 }
@@ -270,7 +279,7 @@ func (d *Destination) transaction(ctx context.Context, batch *row.Batch, before 
 
 // writeFast writes the rows on the understanding that the database takes them all.
 func (d *Destination) writeFast(ctx context.Context, batch *row.Batch) error {
-	d.together, d.values = d.together[:0], d.values[:0]
+	d.together, d.values, d.numbers = d.together[:0], d.values[:0], d.numbers[:0]
 	whole := context.WithoutCancel(ctx)
 	count := 0
 	for r := range batch.Pending() {
@@ -294,7 +303,7 @@ func (d *Destination) writeFast(ctx context.Context, batch *row.Batch) error {
 	if err := d.putEach(whole); err != nil {
 		return d.refusedOr(ctx, err)
 	}
-	return nil
+	return d.lookAgain(ctx, batch, func(*row.Row, *row.Fault) error { return errRefused })
 }
 
 func (d *Destination) refusedOr(ctx context.Context, err error) error {
@@ -348,9 +357,6 @@ func (d *Destination) putEach(ctx context.Context) error {
 		if err := d.putOne(ctx, r); err != nil {
 			return err
 		}
-		if r.Outcome == row.Failed {
-			return errRefused
-		}
 	}
 	d.together, d.values = d.together[:0], d.values[:0]
 	return nil
@@ -359,6 +365,7 @@ func (d *Destination) putEach(ctx context.Context) error {
 // writeCarefully writes the rows so that one that the database refuses is the only one to fail.
 func (d *Destination) writeCarefully(ctx context.Context, batch *row.Batch) error {
 	whole := context.WithoutCancel(ctx)
+	d.numbers = d.numbers[:0]
 	count := 0
 	for r := range batch.Pending() {
 		if count++; count%cancelCheck == 0 && ctx.Err() != nil {
@@ -371,7 +378,13 @@ func (d *Destination) writeCarefully(ctx context.Context, batch *row.Batch) erro
 		if _, err := d.conn.ExecContext(whole, "SAVEPOINT one"); err != nil {
 			return d.table.explain(ctx, err)
 		}
-		if err := d.putOne(whole, r); err != nil {
+		numbered := len(d.numbers)
+		err := d.putOne(whole, r)
+		if err == nil && d.table.triggers && r.Outcome != row.Skipped {
+			err = d.stays(whole, r)
+		}
+		if err != nil {
+			d.numbers = d.numbers[:numbered]
 			fault := d.table.refused(err)
 			if fault == nil {
 				return d.table.explain(ctx, err)
@@ -385,46 +398,36 @@ func (d *Destination) writeCarefully(ctx context.Context, batch *row.Batch) erro
 			return d.table.explain(ctx, err)
 		}
 	}
-	return nil
+	return d.lookAgain(ctx, batch, func(r *row.Row, fault *row.Fault) error {
+		r.Fail(fault)
+		return nil
+	})
 }
 
-// putOne writes one row. The counts of the database are believed only as far as the row is there.
+// putOne writes one row. The counts of the database are believed only as far as the row is there: the error is a
+// [*row.Fault] if it was passed over.
 func (d *Destination) putOne(ctx context.Context, r *row.Row) (err error) {
 	r.Outcome, err = d.put(ctx, r.Values)
-	switch {
-	case err != nil:
-	case r.Outcome == row.Failed:
-		r.Fail(row.Faultf("", "was passed over by a trigger of the table or a rule of it (ON CONFLICT IGNORE), which gives no reason"))
-	case d.table.triggers && r.Outcome != row.Unchanged && r.Outcome != row.Skipped:
-		return d.stays(ctx, r)
-	}
-	return err
-}
-
-// stays looks whether the triggers of the table have left a row as it was written or deleted; the error is a
-// [*row.Fault] if they have not.
-func (d *Destination) stays(ctx context.Context, r *row.Row) error {
-	if r.Outcome == row.Deleted {
-		if found, err := d.found(d.look.QueryRowContext(ctx, d.keyOf(r.Values)...), row.Deleted); err != nil || found == row.Deleted {
-			return err
-		}
-		return row.Faultf("", "is in the table after it was deleted: a trigger of the table put it back; correct the trigger")
-	}
-	var at int
-	switch err := d.held.QueryRowContext(ctx, r.Values...).Scan(&at); {
-	case errors.Is(err, sql.ErrNoRows):
-		return row.Faultf("", "is not in the table after it was written: a trigger of the table took it away; correct the trigger, or write to the table that it writes to")
-	case err != nil || at == 0:
+	if err != nil || r.Outcome != row.Failed {
 		return err
 	}
-	return row.Faultf(d.table.target[at-1].name, "has another value in the table than was written: a trigger of the table changed it; map the value that the trigger gives, or leave the column to it")
+	if d.action == task.Delete {
+		return row.Faultf("", "was passed over by a trigger of the table (RAISE(IGNORE)), which keeps the row and gives no reason"+instead)
+	}
+	return row.Faultf("", "was passed over by a trigger of the table or a rule of it (ON CONFLICT IGNORE), which gives no reason; if the trigger writes it to another table, write to that")
 }
 
 // put writes one row. Failed is the outcome of a row that is not written although the database says no error.
 func (d *Destination) put(ctx context.Context, values []any) (row.Outcome, error) {
 	switch d.action {
 	case task.Insert:
-		inserted, err := affected(d.insert.ExecContext(ctx, values...))
+		result, err := d.insert.ExecContext(ctx, values...)
+		inserted, err := affected(result, err)
+		if inserted > 0 && d.table.triggers && d.table.numbered {
+			var number int64
+			number, err = result.LastInsertId()
+			d.numbers = append(d.numbers, number)
+		}
 		return outcome(inserted, row.Inserted, row.Failed), err
 	case task.Upsert:
 		return d.upsert(ctx, values)

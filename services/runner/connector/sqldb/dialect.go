@@ -106,9 +106,10 @@ type relation struct {
 	onConflict string
 	// triggers: the table has some, so that what a statement has written may be something else when it ends.
 	triggers bool
-	// numbered is the condition that finds the row that the last insert has made; empty if the table gives its
-	// rows no numbers.
-	numbered string
+	// numbered: the table gives its rows numbers, of which the driver knows that of the last insert. identity is
+	// what tells a row from all others: its number, or its primary key.
+	numbered bool
+	identity string
 	// unique are the unique indexes that hold for all rows.
 	unique []uniqueIndex
 }

@@ -13,6 +13,7 @@ var (
 	_ connector.Ledger     = (*Destination)(nil)
 	_ connector.LedgerKind = DestinationKind{}
 	_ connector.Sized      = (*Destination)(nil)
+	_ connector.Warner     = (*Destination)(nil)
 )
 
 // SourceKind reads the rows of queries.

@@ -234,7 +234,7 @@ func (sqliteDialect) checkpoints() checkpointSQL {
 	}
 }
 
-func (sqliteDialect) relation(ctx context.Context, conn *sql.Conn, name string) (*relation, error) {
+func (d sqliteDialect) relation(ctx context.Context, conn *sql.Conn, name string) (*relation, error) {
 	var r relation
 	err := conn.QueryRowContext(ctx, `SELECT name, type = 'view' FROM sqlite_schema WHERE name = ? COLLATE NOCASE AND type IN ('table', 'view')`, name).Scan(&r.name, &r.view)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -277,8 +277,13 @@ func (sqliteDialect) relation(ctx context.Context, conn *sql.Conn, name string) 
 		// word. In a table with triggers this would also be the rule of their statements.
 		r.onConflict = " OR ABORT"
 	}
-	if !numberless {
-		r.numbered = rowNumber(r.columns) + " = last_insert_rowid()"
+	r.numbered, r.identity = !numberless, rowNumber(r.columns)
+	if numberless {
+		key := r.primaryKey()
+		for i, name := range key {
+			key[i] = "quote(" + d.quote(name) + ")"
+		}
+		r.identity = strings.Join(key, " || ',' || ")
 	}
 	return &r, err
 }

@@ -2,7 +2,6 @@ package sqldb
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -64,31 +63,31 @@ func (t *table) lookStatement() string {
 // existsStatement is 1 for a row that has the key.
 func (t *table) existsStatement() string { return t.selectOne("1", t.keyCondition(true)) }
 
-// heldStatement is 0 for the row that was just written, as long as the table has its values, else the place of
-// the first column from 1 that has another. Columns of the primary key may fill in what was null.
+// heldStatement is how many rows the table has of one that was written, the identity of one of them, and for each
+// column 1 if it has another value than was written. Columns of the primary key may fill in what was null.
+// Behind the row's values it takes the number of a row that was inserted, if the table has numbers.
 func (t *table) heldStatement(inserted bool) string {
-	condition := t.numbered
+	var condition string
 	switch {
 	case !inserted:
 		condition = t.keyCondition(false)
-	case condition == "":
+	case t.numbered:
+		condition = t.identity + " = " + t.dialect.parameter(len(t.target)+1)
+	default:
 		condition = t.sameCondition()
 	}
-	cases := "CASE"
+	found := []string{"count(*)", "max(" + t.identity + ")"}
 	for i, c := range t.target {
 		different := t.dialect.differs(t.dialect.quote(c.name), t.dialect.parameter(i+1))
 		switch {
 		case !inserted && slices.Contains(t.key, i): // it was found by that
-			continue
+			different = "0"
 		case c.inKey > 0:
 			different += " AND " + t.dialect.parameter(i+1) + " IS NOT NULL"
 		}
-		cases += " WHEN " + different + " THEN " + strconv.Itoa(i+1)
+		found = append(found, "coalesce(max(CASE WHEN "+different+" THEN 1 ELSE 0 END), 0)")
 	}
-	if cases == "CASE" {
-		return t.selectOne("0", condition)
-	}
-	return t.selectOne(cases+" ELSE 0 END", condition)
+	return "SELECT " + strings.Join(found, ", ") + " FROM " + t.dialect.quote(t.name) + " WHERE " + condition
 }
 
 // selectOne selects from the rows of a condition, and looks no further than the first of the largest.
