@@ -277,7 +277,8 @@ var costs = map[string]func(b *budget, args []any) error{
 		if err := digitsCost(b, args); err != nil || len(args) < 2 {
 			return err
 		}
-		digits, _ := args[1].(int)
+		places, _ := placeOf(args[1])
+		digits, _ := places.(int)
 		return b.holdDigits(digits)
 	},
 	"string": func(b *budget, args []any) error {
@@ -305,7 +306,7 @@ var costs = map[string]func(b *budget, args []any) error{
 	},
 	"operator startsWith": weighing, "operator endsWith": weighing, "hasPrefix": weighing, "hasSuffix": weighing,
 	"operator in": weighing, "operator ==": weighing, "operator !=": weighing, "operator <": weighing, "operator <=": weighing, "operator >": weighing, "operator >=": weighing,
-	partOfText: weighing, "float": weighing, "max": weighing, "min": weighing, "mean": weighing,
+	partOfText: weighing, place: weighing, "float": weighing, "max": weighing, "min": weighing, "mean": weighing,
 	"type": free, "first": free, "last": free, "take": free, "coalesce": free,
 	"get": func(b *budget, args []any) error { return weighing(b, args[1:]) },
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // hostile are the columns of the rows that are to hold a core or memory.
-var hostile = mapping.Columns{Names: []string{"size", "text", "list", "deep", "texts", "json", "base64", "pairs", "object", "pattern", "digits", "thue", "part"}}
+var hostile = mapping.Columns{Names: []string{"size", "text", "list", "deep", "texts", "json", "base64", "pairs", "object", "pattern", "digits", "thue", "part", "long"}}
 
 var hostileRow = sync.OnceValue(func() []any {
 	list := make([]any, 20_000)
@@ -31,7 +31,7 @@ var hostileRow = sync.OnceValue(func() []any {
 	}
 	return []any{
 		int64(3000), strings.Repeat("a", 1<<20), list, deep, texts, "[" + strings.Repeat(`{"a":[1,2]},`, 40_000) + "1]", strings.Repeat("YWFh", 200_000), pairs, object, "(z|a){500}b",
-		"0." + strings.Repeat("123", 150), thueMorse(18), thueMorse(14) + "c",
+		"0." + strings.Repeat("123", 150), thueMorse(18), thueMorse(14) + "c", json.Number(strings.Repeat("0", 990) + "1"),
 	}
 })
 
@@ -142,7 +142,7 @@ func TestNothingGoesBeyondTheBounds(t *testing.T) {
 		`any(1..size, text startsWith text) && false || any(1..size, text endsWith upper(text))`, `text matches "(x|a){500}b"`, `text matches pattern`, `text matches params.Pattern`, `any(1..size*100, "x" matches "^[a-z]+$" and # < 0)`,
 		`map(1..size*30, number("1e1000"))`, `map(1..size*30, round(#, 1000))`, `count(1..size*30, 7 ** 1000 == #)`, `count(1..size*30, number("0.7") ^ 900 == #)`, `len(map(1..size*2, ({"a": #, "b": #})))`, `reduce(1..60, date("2026-11-22").Format(#acc), "` + strings.Repeat("2", 60) + `")`, `map(1..size, date("2026-11-22").Format(text))`,
 		`reduce(1..size, concat(#acc, [#]), [])`, `map(1..size*20, "` + strings.Repeat("x", 4000) + `" + upper("x"))`, `count(1..size*300)`, `map(1..size*100, timezone("Europe/Paris"))`, `map(1..size*100, date("2026-01-31 10:00", "yyyy-MM-dd HH:mm", "Europe/Paris"))`,
-		`sortBy(1..size, text + "x")`, `string(map(1..size, text))`, `fromPairs(map(1..size, [text, text]))`, `{"a": 1}[map(1..size, text)]`, `take(map(1..size*300, #), 1)`, `get(object, map(1..size, text))`, `deep in [deep]`, `count(1..size*20, text[:1000000] == "")`,
+		`sortBy(1..size, text + "x")`, `any(1..size*30, list[long] == -1)`, `string(map(1..size, text))`, `fromPairs(map(1..size, [text, text]))`, `{"a": 1}[map(1..size, text)]`, `take(map(1..size*300, #), 1)`, `get(object, map(1..size, text))`, `deep in [deep]`, `count(1..size*20, text[:1000000] == "")`,
 	} {
 		name := expression[:min(len(expression), 60)]
 		t.Run(name, func(t *testing.T) { expectStopped(t, expression) })
@@ -222,7 +222,7 @@ func TestLoopsEndWithTheContext(t *testing.T) {
 // The language repeats a text no oftener than it says.
 func TestRepeatingTooOften(t *testing.T) {
 	t.Parallel()
-	for _, expression := range []string{`repeat("x", size * 1000)`, `repeat("x", 1000001)`, `repeat("", size * 1000)`} {
+	for _, expression := range []string{`repeat("x", size * 1000)`, `repeat("x", 1000001)`, `repeat("", size * 1000)`, `repeat("x", size * 1000.0)`} {
 		if _, err := evalHostile(t.Context(), expression); err == nil || !strings.Contains(err.Error(), "it repeats a text more than 1,000,000 times") {
 			t.Errorf("%s: %v", expression, err)
 		}

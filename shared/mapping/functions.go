@@ -183,8 +183,9 @@ func number(args ...any) (any, error) {
 func round(args ...any) (any, error) {
 	digits := 0
 	if len(args) == 2 {
+		places, _ := placeOf(args[1])
 		var ok bool
-		if digits, ok = args[1].(int); !ok || digits < 0 || digits > maxDigits {
+		if digits, ok = places.(int); !ok || digits < 0 || digits > maxDigits {
 			return nil, reason("its second argument is how many digits after the point stay, 0 or more")
 		}
 	}
@@ -355,5 +356,11 @@ func find(args ...any) (any, error) {
 	if name == nil || err != nil {
 		return nil, err
 	}
-	return args[0].(map[string]any)[name.(string)], nil
+	value, found := args[0].(map[string]any)[name.(string)]
+	if digits, ok := args[1].(json.Number); ok && !found {
+		if exact, ok := parseDecimal(digits.String()); ok {
+			value = args[0].(map[string]any)[exact.trim().number().String()]
+		}
+	}
+	return value, nil
 }

@@ -40,6 +40,9 @@ func (s *nullSafe) Visit(node *ast.Node) {
 		}
 	case *ast.BinaryNode:
 		switch n.Operator {
+		case "..":
+			asPlace(&n.Left)
+			asPlace(&n.Right)
 		case "in":
 			if n.Left.Type().Kind() != reflect.String && !s.isTextColumn(n.Left) || !areTexts(n.Right) {
 				callFor(node, functionName("in"), n.Left, n.Right)
@@ -69,7 +72,10 @@ func (s *nullSafe) Visit(node *ast.Node) {
 		constant, ok := n.Node.(*ast.ConstantNode)
 		if _, isMap := valueOf(constant, ok).(map[string]any); isMap && !n.Method {
 			callFor(node, lookup, n.Node, n.Property)
-		} else if !n.Method && !neverNull(n.Node) {
+			return
+		}
+		asPlace(&n.Property)
+		if !n.Method && !neverNull(n.Node) {
 			n.Optional = true
 			ast.Patch(node, &ast.ChainNode{Node: n})
 			(*node).SetNature(*n.Nature())
@@ -92,6 +98,11 @@ func (s *nullSafe) Visit(node *ast.Node) {
 			(*node).SetType(reflect.TypeFor[int]())
 		}
 	case *ast.SliceNode:
+		for _, end := range []*ast.Node{&n.From, &n.To} {
+			if *end != nil {
+				asPlace(end)
+			}
+		}
 		if !neverNull(n.Node) {
 			s.unlessNull(node, &n.Node, &ast.NilNode{})
 		}
@@ -109,6 +120,14 @@ func (s *nullSafe) function(node *ast.Node, n *ast.BuiltinNode) {
 		if len(n.Arguments) > 0 {
 			s.sum(node, n)
 			n = (*node).(*ast.BuiltinNode)
+		}
+	case "take", "repeat", "split", "splitAfter", "replace", "get":
+		for i := range n.Arguments[min(len(n.Arguments), 1):] {
+			asPlace(&n.Arguments[1+i])
+		}
+	case "groupBy":
+		if predicate, ok := n.Arguments[1].(*ast.PredicateNode); ok {
+			asPlace(&predicate.Node)
 		}
 	case "sortBy":
 		if predicate, ok := n.Arguments[1].(*ast.PredicateNode); ok && predicate.Node.Type().Kind() == reflect.Interface {
@@ -178,6 +197,13 @@ func asCondition(node *ast.Node) {
 func (s *nullSafe) isTextColumn(node ast.Node) bool { return s.texts && isColumn(node) }
 
 func isText(node ast.Node) bool { return node.Type().Kind() == reflect.String }
+
+// asPlace takes a number of any kind for the whole number that it is, where a node may give one.
+func asPlace(node *ast.Node) {
+	if kind := (*node).Type().Kind(); kind == reflect.Interface || kind == reflect.Float64 {
+		callFor(node, functionPrefix+place, *node)
+	}
+}
 
 // areTexts is true for a list of texts that is written out.
 func areTexts(node ast.Node) bool {
@@ -381,6 +407,27 @@ func keyToSortBy(args ...any) (any, error) {
 	return args[0], nil
 }
 
+// placeOf is a whole number where a number is one, and else an exact number without zeros at its end: so 1.0 of JSON
+// is a place in a list, and the key of a group that 1 is in too.
+func placeOf(args ...any) (any, error) {
+	switch v := args[0].(type) {
+	case int64:
+		return int(v), nil
+	case float64:
+		if v == math.Trunc(v) && math.Abs(v) < 1<<63 {
+			return int(v), nil
+		}
+	case json.Number:
+		if exact, ok := parseDecimal(v.String()); ok {
+			if exact = exact.trim(); exact.scale == 0 && exact.digits.IsInt64() {
+				return int(exact.digits.Int64()), nil
+			}
+			return exact.number(), nil
+		}
+	}
+	return args[0], nil
+}
+
 // holds is the value of a condition.
 func holds(args ...any) (any, error) {
 	switch v := args[0].(type) {
@@ -462,6 +509,7 @@ const (
 	condition  = functionPrefix + "of a condition"
 	partOfText = "of a part of a text"
 	sortKey    = functionPrefix + "of a key to sort by"
+	place      = "of a place"
 	plainWhole = functionPrefix + "of a month"
 )
 
@@ -533,7 +581,7 @@ var nullSafeFunctions = func() (options []expr.Option) {
 	}
 	return append(options, expr.Function(negative, negate, new(func(any) any)), expr.Function(condition, holds, new(func(any) bool)),
 		expr.Function(functionName("in"), isIn, new(func(any, any) bool)), expr.Function(functionPrefix+partOfText, wholeLetters, new(func(any) any)), expr.Function(sortKey, keyToSortBy, new(func(any) any)),
-		expr.Function(plainWhole, plainMonth, new(func(any) int)))
+		expr.Function(plainWhole, plainMonth, new(func(any) int)), expr.Function(functionPrefix+place, placeOf, new(func(any) any)), countedOption(place, placeOf))
 }()
 
 func isNumber(node ast.Node) bool { return isNumberKind(node.Type().Kind()) }

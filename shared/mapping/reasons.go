@@ -46,7 +46,6 @@ var knownMessages = func() (known []struct {
 		{`invalid operation: (.+) (?:[-+*/%<>^]|<=|>=|\*\*) (.+)$`, "it cannot take %s and %s together; convert one of them, as with string(…) or number(…)"},
 		{`invalid argument for repeat \(expected`, "it cannot repeat a text less than 0 times"},
 		{`invalid argument for \w+ \(type (.+)\)$`, "it does not take %s"},
-		{`memory budget exceeded`, oftener.Error()}, // only repeat has one of its own
 		{`index out of range`, "the list or text has no such place"},
 		{`cannot fetch .* from (.+)$`, "%s has no such part"},
 		{`cannot get \w+ from (.+)$`, "it takes an object, and gets %s"},
