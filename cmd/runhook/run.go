@@ -94,7 +94,7 @@ func (c *runCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	return c.report(ctx, p, server, doc)
+	return c.report(ctx, p, server, doc, values)
 }
 
 // follow shows the progress until the run has ended.
@@ -148,7 +148,7 @@ func (c *runCommand) lines(p *program) func(run.Document) {
 }
 
 // report says how the run ended, in words and by the exit code.
-func (c *runCommand) report(ctx context.Context, p *program, server *client.Client, doc run.Document) error {
+func (c *runCommand) report(ctx context.Context, p *program, server *client.Client, doc run.Document, values map[string][]string) error {
 	if c.JSON {
 		if err := p.printJSON(doc); err != nil {
 			return err
@@ -172,5 +172,5 @@ func (c *runCommand) report(ctx context.Context, p *program, server *client.Clie
 	case run.Canceled:
 		return &exit{exitCanceled, fmt.Errorf("run %s was canceled: %s", doc.ImportID, doc.Message)}
 	}
-	return &exit{exitFailed, fmt.Errorf("run %s failed: %s", doc.ImportID, doc.Message)}
+	return &exit{exitFailed, fmt.Errorf("run %s failed: %s%s", doc.ImportID, doc.Message, named(doc.Message, values))}
 }

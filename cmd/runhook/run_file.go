@@ -11,6 +11,7 @@ import (
 	"runhook/shared/client"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
+	"runhook/shared/wording"
 )
 
 // inPath is a parameter in the path of a csv source.
@@ -53,8 +54,20 @@ func (c *runCommand) fileParameter(ctx context.Context, server *client.Client, i
 	return name, value, nil
 }
 
-// pathInFolder is the path of the file in the folder of a connection: if the connections file here says where
-// that is, of a file that is here, else the path as it was given.
+// named says which values the parameters in a message have, which itself has none: `; File is "may.csv"`.
+func named(message string, values map[string][]string) (names string) {
+	seen := map[string]bool{}
+	for _, found := range inPath.FindAllStringSubmatch(message, -1) {
+		if given := values[found[1]]; len(given) == 1 && !seen[found[1]] {
+			seen[found[1]] = true
+			names += fmt.Sprintf("; %s is %s", found[1], wording.JSON(given[0]))
+		}
+	}
+	return names
+}
+
+// pathInFolder is the path of the file in the folder of a connection: of a file that is here, as the connections
+// file here says where the folder is; of any other, which only the server may have, the path as it was given.
 func (c *runCommand) pathInFolder(folder string) (string, error) {
 	connections, err := c.connections()
 	if err != nil {
@@ -65,9 +78,11 @@ func (c *runCommand) pathInFolder(folder string) (string, error) {
 		if path, ok := connections.Within(folder, c.File); ok {
 			return path, nil
 		}
-	}
-	if path := filepath.ToSlash(filepath.Clean(c.File)); filepath.IsLocal(c.File) && (missing != nil || !connections.Has(folder)) {
-		return path, nil
+	} else if filepath.IsLocal(c.File) {
+		if missing == nil {
+			return "", fmt.Errorf("--file %s is here, and no connections file says that it is in the folder of the connection %s, where another may have its name; pass --connections FILE, or the name of the one that is there as -p NAME=VALUE", c.File, folder)
+		}
+		return filepath.ToSlash(filepath.Clean(c.File)), nil
 	}
 	return "", fmt.Errorf("--file %s is not in the folder of the connection %s, and runs read no other file; copy it there", c.File, folder)
 }

@@ -138,7 +138,7 @@ func TestRunReportsCanceled(t *testing.T) {
 	doc := run.Document{ImportID: 7}
 	doc.End(run.Canceled, "stopped by Ann", time.Now())
 	out := proctest.NewOutput()
-	if code := fail(out, (&runCommand{}).report(t.Context(), p, nil, doc)); code != exitCanceled || !oneLine(out.String(), "stopped by Ann") {
+	if code := fail(out, (&runCommand{}).report(t.Context(), p, nil, doc, nil)); code != exitCanceled || !oneLine(out.String(), "stopped by Ann") {
 		t.Errorf("exit code %d: %s", code, out)
 	}
 }
@@ -256,6 +256,9 @@ func TestRunFile(t *testing.T) {
 		{1, s.path("in/corrected.csv"), "connections.yaml", "corrected", ""},
 		{0, "in/far.csv", "connections.yaml", "in/far.csv", ""}, // which only the server has
 		{0, "./corrected.csv", "elsewhere.yaml", "corrected.csv", ""},
+		{0, "run_test.go", "elsewhere.yaml", "", "is here, and no connections file says that it is in the folder of the connection here"},
+		{1, "./testdata/errors.txt", "elsewhere.yaml", "", "pass --connections FILE, or the name of the one that is there as -p NAME=VALUE"},
+		{0, "testdata/../run_test.go", "connections.yaml", "", "is not in the folder of the connection here"},
 		{1, s.path("people.csv"), "connections.yaml", "", "does not fit the path of File 1, in/{params.File}.csv"},
 		{0, "/etc/hosts", "connections.yaml", "", "is not in the folder of the connection here"},
 		{0, "../far.csv", "connections.yaml", "", "is not in the folder of the connection here"},
@@ -267,7 +270,7 @@ func TestRunFile(t *testing.T) {
 			t.Errorf("%s for task %d is %s=%s, %v", c.file, c.task, name, value, err)
 		}
 	}
-	started := mustCall(t, "run", "File 0", "--file", s.path("in/corrected.csv"), "--connections", s.path("connections.yaml"), "--server", i.url, "--json")
+	started := mustCall(t, "run", "File 0", "--file", s.path("in/corrected.csv"), "--wait", "--connections", s.path("connections.yaml"), "--server", i.url, "--json")
 	if !strings.Contains(started, `"From": "request"`) {
 		t.Errorf("the parameter was not passed: %s", started)
 	}
@@ -275,6 +278,12 @@ func TestRunFile(t *testing.T) {
 	said := mustCall(t, "run", "File 1", "--file", s.path("in/corrected.csv"), "--connections", s.path("connections.yaml"), "--wait", "--server", i.url)
 	if !strings.Contains(said, "3 rows read, 2 inserted, 1 updated\nwarning: 1 row has a key (id) that an earlier row of this run has, and took its place: row 3 (line 4)\n") || s.people() != "Zoé,Abe" {
 		t.Errorf("%s; the table has %s", said, s.people())
+	}
+	for _, flags := range [][]string{{"--file", "nowhere/may.csv"}, {"-p", "File=nowhere/may.csv"}} {
+		code, _, messages := call(t, append([]string{"run", "File 0", "--connections", s.path("connections.yaml"), "--wait", "--server", i.url}, flags...)...)
+		if code != exitFailed || !strings.Contains(messages, "The file {params.File} of connection here does not exist; ") || !strings.Contains(messages, `; File is "nowhere/may.csv"`) || strings.Count(messages, "nowhere") != 1 {
+			t.Errorf("exit code %d, %s", code, messages)
+		}
 	}
 	if code, _, messages := call(t, "run", "File 0", "--file", s.path("in/corrected.csv"), "-p", "File=x", "--connections", s.path("connections.yaml"), "--server", i.url); code != exitNoStart || !strings.Contains(messages, "are the same parameter") {
 		t.Errorf("exit code %d, %s", code, messages)
