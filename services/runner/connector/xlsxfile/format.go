@@ -39,6 +39,8 @@ type section struct {
 	shown string
 	// decimals is how many digits a code shows behind its point at least.
 	decimals int
+	// unsigned: a code shows what is below 0 without a sign of its own.
+	unsigned bool
 }
 
 // The places of digits in section.shown.
@@ -94,6 +96,9 @@ func builtin(id int) string {
 
 // formatOf reads a format's code. What is for texts is left out.
 func formatOf(code string) format {
+	if strings.EqualFold(strings.TrimSpace(code), "boolean") { // of LibreOffice
+		code = `"true";"true";"false"`
+	}
 	var f format
 	for more := true; more && len(f) < 3; {
 		var p parser
@@ -121,8 +126,11 @@ func (f format) of(number float64) section {
 	s := f[at]
 	switch {
 	case s.form == asCode && number < 0 && at > 0:
-		// Such a section shows the number without its sign.
-		return section{}
+		// Such a section shows no sign. Where it has no letter for it, the number keeps its own.
+		if s.unsigned = strings.Contains(s.shown, "-") || hasWord(s.shown); !s.unsigned {
+			return section{}
+		}
+		return s
 	case s.form != asWords:
 		return s
 	}
@@ -249,18 +257,18 @@ func (p *parser) read(code string) (rest string, more bool) {
 
 // letter reads a letter that is neither quoted nor a sign; at is the code from it on, rest that behind it.
 func (p *parser) letter(at string, letter rune, rest string) string {
-	for _, word := range []string{"general", "am/pm", "a/p", "aaaa", "aaa"} {
+	for _, word := range []string{"general", "standard", "standaard", "estándar", "allmänt", "geral", "am/pm", "a/p", "aaaa", "aaa"} {
 		if len(at) < len(word) || !strings.EqualFold(at[:len(word)], word) {
 			continue
 		}
 		switch word {
-		case "general":
-			p.quantity = true
-			p.places++
+		case "am/pm", "a/p":
+			p.clock = true
 		case "aaaa", "aaa":
 			p.date = true
-		default:
-			p.clock = true
+		default: // general, in some language
+			p.quantity = true
+			p.places++
 		}
 		return at[len(word):]
 	}
@@ -378,6 +386,7 @@ var currencies = map[string]bool{"R": true, "RM": true, "RP": true, "TL": true, 
 // before the first.
 func (s section) code(number string) string {
 	number, negative := strings.CutPrefix(number, "-")
+	negative = negative && !s.unsigned
 	digits, fraction, _ := strings.Cut(number, ".")
 	fraction += strings.Repeat("0", max(0, s.decimals-len(fraction)))
 	if digits == "0" {
