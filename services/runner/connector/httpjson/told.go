@@ -227,7 +227,7 @@ func (p *page) hearHeaders(header http.Header) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(header)) {
 		short, extra := strings.CutPrefix(name, "X-")
-		if word := words[fold(short)]; !extra || p.places.hasHeader(name) || word == someRows || fold(short) == "pagecount" { // of this page
+		if word := words[fold(short)]; !extra || p.places.hasHeader(name) || word == someRows || word >= faulty || fold(short) == "pagecount" { // of this page
 			continue
 		}
 		p.hear(name, short, header.Get(name))
