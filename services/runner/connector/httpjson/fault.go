@@ -1,6 +1,7 @@
 package httpjson
 
 import (
+	"bytes"
 	"slices"
 	"strconv"
 	"strings"
@@ -76,4 +77,21 @@ func isFault(value any) bool {
 	}
 	text, _ := scalar(value)
 	return isSomething(value) && !slices.Contains([]string{"0", "200", "ok", "none", "null", "false", "success"}, strings.ToLower(text))
+}
+
+// isStray reports whether a line is no row: it says that something failed, and has no column of the lines before.
+func (s *Source) isStray(line []byte) bool {
+	first, _, _ := bytes.Cut(line, []byte(":"))
+	if _, known := s.index[string(bytes.Trim(first, "{\" \t\r\n"))]; known || s.rows == 0 {
+		return false
+	}
+	names := keys(line)
+	if len(names) == 0 || slices.ContainsFunc(names, func(name string) bool { _, known := s.index[name]; return known }) {
+		return false
+	}
+	var said fault
+	for _, name := range names {
+		said.hear(name, words[fold(name)], member(line, name))
+	}
+	return said.rank > guessed
 }

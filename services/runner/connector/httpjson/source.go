@@ -2,7 +2,6 @@
 package httpjson
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -226,25 +225,6 @@ func (s *Source) read() ([]byte, error) {
 	return nil, io.EOF
 }
 
-// lookBehind asks, once all is read, for the page behind the last by the number of rows that pages had, where fewer came
-// than were asked for and nothing says that these are all: what is there, and not on that last page, has been left out.
-func (s *Source) lookBehind() {
-	behind := s.pages.behindSmaller()
-	if s.behind || behind == nil || s.complete() || s.from.Total == task.NoTotal {
-		return
-	}
-	s.behind = true
-	if a, err := s.client.get(s.reading, behind, s.accepts()); err == nil {
-		p := newPage(a, placesOf(s.from), s.seed)
-		for err == nil && !s.pages.beyond {
-			var item []byte
-			item, err = p.read()
-			s.pages.beyond = err == nil && !slices.Contains(s.pages.sums, maphash.Bytes(s.seed, item))
-		}
-		p.close()
-	}
-}
-
 // firstPage reports whether the first page has not been read to its end.
 func (s *Source) firstPage() bool { return s.page != nil && s.pages.number == 1 }
 
@@ -266,37 +246,6 @@ func (s *Source) turn() error {
 	}
 	s.page = s.newPage(a)
 	return nil
-}
-
-// isBehindLast reports whether a service refuses a page because there is none behind the last. status is 0 where it
-// gives no reason of HTTP's.
-func (s *Source) isBehindLast(status int) bool {
-	all := s.complete() || s.sure.counts.rank > guessed && s.missing() == nil
-	return s.pages.behind(status) && (all || status != 0 && s.pages.short)
-}
-
-// isAgain reports whether a counted page begins with a row that one of the two before it has, though all rows have come:
-// the service gives its last rows again behind the end.
-func (s *Source) isAgain() bool {
-	due, known := s.due(s.sure.counts.most)
-	return known && s.rows >= due && len(s.page.sums) > 0 && (slices.Contains(s.pages.sums, s.page.sums[0]) || slices.Contains(s.pages.before, s.page.sums[0]))
-}
-
-// isStray reports whether a line is no row: it says that something failed, and has no column of the lines before.
-func (s *Source) isStray(line []byte) bool {
-	first, _, _ := bytes.Cut(line, []byte(":"))
-	if _, known := s.index[string(bytes.Trim(first, "{\" \t\r\n"))]; known || s.rows == 0 {
-		return false
-	}
-	names := keys(line)
-	if len(names) == 0 || slices.ContainsFunc(names, func(name string) bool { _, known := s.index[name]; return known }) {
-		return false
-	}
-	var said fault
-	for _, name := range names {
-		said.hear(name, words[fold(name)], member(line, name))
-	}
-	return said.rank > guessed
 }
 
 // newPage begins to read an answer.
