@@ -75,8 +75,11 @@ func isFault(value any) bool {
 		}
 		return some
 	}
-	text, _ := scalar(value)
-	return isSomething(value) && !slices.Contains([]string{"0", "200", "ok", "none", "null", "false", "success"}, strings.ToLower(text))
+	text, single := scalar(value)
+	if single && strings.Trim(text, "0") == "" { // 0, 0000 and an empty text
+		return false
+	}
+	return isSomething(value) && !slices.Contains([]string{"200", "ok", "none", "no error", "null", "false", "success"}, strings.ToLower(text))
 }
 
 // isStray reports whether a line is no row: it says that something failed, and has no column of the lines before.

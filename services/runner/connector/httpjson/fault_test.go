@@ -36,7 +36,7 @@ func TestPageThatSaysThatItFailed(t *testing.T) {
 		},
 		"an item's fault":   {pages: map[string]said{"/": {body: `{"d":[{"id":1,"error":"x"},{"id":2,"success":false}],"x":{"error":"y"}}`}}, rows: 2},
 		"no fault":          {pages: map[string]said{"/": {body: `{` + two + `,"error":{"code":0,"message":"OK"},"errors":[],"errorCode":"0","error_message":"","success":"true","status":"ok","code":200}`}}, rows: 2},
-		"nothing in it":     {pages: map[string]said{"/": {body: `{` + two + `,"error":{"code":"","message":null},"errors":[null,""],"exception":false,"errorMessage":"Success","hasErrors":false}`}}, rows: 2},
+		"nothing in it":     {pages: map[string]said{"/": {body: `{` + two + `,"error":{"code":"","message":null},"errors":[null,""],"exception":false,"fault":"No error","error_code":"0000","errorMessage":"Success","hasErrors":false}`}}, rows: 2},
 		"a fault of no one": {pages: map[string]said{"/": {body: `{"error":{"code":0,"message":"OK"},"total":0}`}}},
 
 		"behind a short page":   {pages: map[string]said{"/?limit=3": {body: `{` + two + `}`}, "/?limit=3&page=2": {body: `{` + none + `,"code":404}`}}, from: task.HTTPSource{Path: "/?limit=3", Next: byPage}, rows: 2},
