@@ -44,7 +44,7 @@ func TestValuesThatAreNone(t *testing.T) {
 		`float * 1e308 * 10`: "too large", `inf + 1`: "too large", `inf - inf`: "is no number", `1e308 + 1e308`: "too large", `float / 0`: "divides by 0", `nan / 2`: "divides by 0", `nan * 2`: "no number",
 		`mean(1e308, 1e308)`: "too large", `abs(inf)`: "too large", `floor(nan)`: "no number", `float("Infinity")`: "not a number", `float("-inf")`: "not a number", `float("NaN")`: "not a number", `string(inf)`: "infinite", `string(nan)`: "NaN", `float ** 9999`: "too large",
 		`string(blob)`: "map the column itself", `string(other)`: "base64", `"x" + (string(blob) ?? "")`: "base64", `{"A": 1}[blob]`: "base64",
-		`fromBase64("/w==")`: "map the column itself", `accent[:1]`: "cuts a letter in two", `upper(accent[1:])`: "cuts a letter in two", `accent[2:4] + "x"`: "cuts a letter in two", `sort([dues, "a"])`: "a list of numbers", `max(dues, "a")`: "takes numbers", `mean(dues, nil)`: "takes numbers",
+		`fromBase64("/w==")`: "bytes(…) gives the data", `string(bytes("/w=="))`: "map the column itself", `bytes("%")`: "the text is not base64", `bytes("QUI")`: "the text is not base64", `bytes(7)`: "a text in base64", `accent[:1]`: "cuts a letter in two", `upper(accent[1:])`: "cuts a letter in two", `accent[2:4] + "x"`: "cuts a letter in two", `sort([dues, "a"])`: "a list of numbers", `max(dues, "a")`: "takes numbers", `mean(dues, nil)`: "takes numbers",
 	} {
 		program, err := scope.Compile(expression)
 		if err != nil {
@@ -56,7 +56,7 @@ func TestValuesThatAreNone(t *testing.T) {
 			t.Errorf("%s = %#v, %v; want %q", expression, got, err, why)
 		}
 	}
-	expectValues(t, scope, map[string]any{`string(word)`: "Zoë", `accent[2:3] + accent[:2]`: "vË", `accent[9:]`: "", `none[1:]`: nil, `list[1:2][0]`: json.Number("9007199254740993"), `fromBase64("QQ==")`: "A", `blob`: []byte{0xff, 'A'}, `len(blob)`: 2, `inf < 0`: true})
+	expectValues(t, scope, map[string]any{`string(word)`: "Zoë", `accent[2:3] + accent[:2]`: "vË", `accent[9:]`: "", `none[1:]`: nil, `list[1:2][0]`: json.Number("9007199254740993"), `fromBase64("QQ==")`: "A", `bytes("/wD+")`: []byte{0xff, 0, 0xfe}, `bytes(" QUJD\nRA==\n")`: []byte("ABCD"), `bytes(blob)`: []byte{0xff, 'A'}, `bytes("")`: nil, `bytes(none)`: nil, `toBase64(string(bytes("QQ==")))`: "QQ==", `blob`: []byte{0xff, 'A'}, `len(blob)`: 2, `inf < 0`: true})
 }
 
 // A column that is made for the largest or the mean of numbers is one of numbers.

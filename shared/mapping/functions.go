@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -31,6 +32,7 @@ type function struct {
 
 // functions are ours, by the name that expressions use.
 var functions = map[string]function{
+	"bytes":      {call: bytesOf, signature: new(func(any) []byte)},
 	"coalesce":   {call: coalesce, signature: new(func(any, ...any) any)},
 	"date":       {call: date, signature: new(func(any, ...any) time.Time), format: true},
 	"float":      {call: float, signature: new(func(any) float64)},
@@ -114,7 +116,7 @@ func nullable(name string) func(args ...any) (any, error) {
 			return asShown(v), err
 		case string:
 			if name == "fromBase64" && !utf8.ValidString(v) {
-				return nil, noText
+				return nil, reason("the text is base64 of binary data, not of a text in UTF-8; bytes(…) gives the data")
 			}
 		}
 		return value, err
@@ -262,6 +264,24 @@ func float(args ...any) (any, error) {
 }
 
 const noText = reason("the binary data is not a text in UTF-8; map the column itself, which stays as it is, or is base64 where it has to be a text")
+
+// bytesOf is bytes: the binary data of which a text is the base64.
+func bytesOf(args ...any) (any, error) {
+	switch v := args[0].(type) {
+	case nil, []byte:
+		return v, nil
+	case string:
+		if v = strings.TrimSpace(v); v == "" {
+			return nil, nil
+		}
+		data, err := base64.StdEncoding.DecodeString(v)
+		if err != nil {
+			return nil, reason("the text is not base64")
+		}
+		return data, nil
+	}
+	return nil, reason("it takes a text in base64")
+}
 
 // text is string: as the value would be written into a column of texts.
 func text(args ...any) (any, error) {

@@ -143,7 +143,7 @@ func (s *straight) call(name string, arguments []ast.Node) {
 var growths = map[string]int{
 	"len": 1, "type": 1, "abs": 1, "ceil": 1, "floor": 1, "int": 1, "float": 1, "string": 1, "round": 1, "number": 1, "coalesce": 1, "max": 1, "min": 1,
 	"date": 1, "formatDate": 4, "now": 1, "duration": 1, "timezone": 1, "upper": 2, "lower": 2, "trim": 1, "trimPrefix": 1, "trimSuffix": 1, "hasPrefix": 1, "hasSuffix": 1,
-	"indexOf": 1, "lastIndexOf": 1, "first": 1, "last": 1, "get": 1, "split": 17, "splitAfter": 17, "replace": 1, "toBase64": 2, "fromBase64": 1,
+	"indexOf": 1, "lastIndexOf": 1, "first": 1, "last": 1, "get": 1, "split": 17, "splitAfter": 17, "replace": 1, "toBase64": 2, "fromBase64": 1, "bytes": 1,
 	"bitand": 1, "bitor": 1, "bitxor": 1, "bitnand": 1, "bitnot": 1, "bitshl": 1, "bitshr": 1, "bitushr": 1,
 }
 

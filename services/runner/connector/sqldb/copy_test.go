@@ -99,3 +99,34 @@ func TestBytesIntoOtherColumns(t *testing.T) {
 	b.Mapping("id", "id", "n", "v")
 	b.RowErrors(b.Fail("n is not a whole number"), run.RowError{Row: 1, Column: "n", Message: "is not a whole number"}, run.RowError{Row: 2, Column: "n", Message: "is not a whole number"})
 }
+
+// Binary data that was written to CSV comes back into a column of bytes, whether a run makes it or it is there.
+func TestBytesComeBackFromBase64(t *testing.T) {
+	for name, c := range map[string]struct{ make, types string }{
+		"made by the run": {"", "TEXT BLOB"},
+		"there":           {"CREATE TABLE copy (id TEXT PRIMARY KEY, v LONGBLOB)", "TEXT LONGBLOB"},
+		"without a type":  {"CREATE TABLE copy (id TEXT PRIMARY KEY, v)", "TEXT "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := pipelinetest.New(t)
+			b.Exec("CREATE TABLE members (id TEXT PRIMARY KEY, v BLOB); INSERT INTO members VALUES ('1', x'ff00fe'), ('2', x'41'), ('3', NULL), ('4', x'c3a9');" + c.make)
+			from, to := b.Job.Task.Source, b.Job.Task.Destination
+			b.FromQuery("select * from members", "id")
+			b.Mapping("id", "id", "v", "v")
+			b.ToFile(task.Replace)
+			b.Succeed(run.Counts{Retrieved: 4, Inserted: 4})
+			b.Write("members.csv", b.Read("out.csv"))
+			b.Job.Task.Source, b.Job.Task.Destination = from, to
+			b.Table().Table = "copy"
+			b.Mapping("id", "id", "v", "bytes(v)")
+			b.Succeed(run.Counts{Retrieved: 4, Inserted: 4})
+			const all = "SELECT id, typeof(v), hex(v) FROM "
+			if got, want := b.Query(all+"copy"), b.Query(all+"members"); got != want {
+				t.Errorf("the copy has %s, want %s", got, want)
+			}
+			if got := b.Query("SELECT group_concat(type, ' ') FROM pragma_table_info('copy')"); got != c.types {
+				t.Errorf("the columns are %s, want %s", got, c.types)
+			}
+		})
+	}
+}

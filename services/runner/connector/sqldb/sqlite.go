@@ -509,6 +509,8 @@ func (sqliteDialect) columnType(c connector.Column) string {
 		return "INTEGER"
 	case reflect.Float64:
 		return "REAL"
+	case reflect.Slice: // bytes; no column takes another list
+		return "BLOB"
 	}
 	return "TEXT"
 }
