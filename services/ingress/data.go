@@ -33,7 +33,7 @@ type datum struct {
 // as prose, a page, an address, the kind is 0. It also returns how many texts within it may be opened.
 func (s *search) data(text, member string, texts int) (datum, int) {
 	text = strings.TrimSpace(strings.TrimPrefix(text, string(byteOrderMark)))
-	if texts == 0 || text == "" || isAddress(text) {
+	if texts == 0 || len(text) < len("a=b") || isAddress(text) {
 		return datum{}, 0
 	}
 	if strings.ContainsAny(text, "{[(<=:") { // else a word, most often
@@ -74,7 +74,7 @@ func datumOf(name string, value hujson.ValueTrimmed) datum {
 	case *hujson.Object:
 		d.parts = make([]datum, 0, len(value.Members))
 		for _, m := range value.Members {
-			d.parts = append(d.parts, datumOf(m.Name.Value.(hujson.Literal).String(), m.Value.Value))
+			d.parts = append(d.parts, datumOf(textOf(m.Name.Value.(hujson.Literal)), m.Value.Value))
 		}
 	case *hujson.Array:
 		d.parts = make([]datum, 0, len(value.Elements))
@@ -83,10 +83,18 @@ func datumOf(name string, value hujson.ValueTrimmed) datum {
 		}
 	case hujson.Literal:
 		if d.kind == '"' {
-			d.text = value.String()
+			d.text = textOf(value)
 		}
 	}
 	return d
+}
+
+// textOf is the text of a JSON string.
+func textOf(literal hujson.Literal) string {
+	if bytes.IndexByte(literal, '\\') < 0 {
+		return string(literal[1 : len(literal)-1])
+	}
+	return literal.String()
 }
 
 // markup are the elements of HTML and SVG that pages and messages for people begin with, whose attributes are no
@@ -248,14 +256,16 @@ func (s *search) decoded(text string) string {
 	if text[0] == '"' && json.Unmarshal([]byte(text), &quoted) == nil {
 		return quoted
 	}
-	if _, data, ok := strings.Cut(text, ","); ok && strings.HasPrefix(text, "data:") {
-		text = data
+	if strings.HasPrefix(text, "data:") {
+		_, text, _ = strings.Cut(text, ",")
 	}
 	if inside := s.fromBase64(text); inside != "" {
 		return inside
 	}
-	if plain, err := url.QueryUnescape(text); err == nil && strings.Contains(text, "%") {
-		return plain
+	if strings.Contains(text, "%") {
+		if plain, err := url.QueryUnescape(text); err == nil {
+			return plain
+		}
 	}
 	if plain := html.UnescapeString(text); plain != text {
 		return plain

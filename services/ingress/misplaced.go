@@ -69,20 +69,24 @@ var piecesOfIt = []string{"que", "ryp", "ara", "met", "ers"}
 // query_parameters and QueryParams are, or it is a word such as Parameters and there is data in it. In a query string
 // the name may be QueryParameters[FirstName].
 func (s *search) resembles(d datum) bool {
-	name, isPart := d.name, false
-	if end := strings.IndexAny(name, "[."); end > 0 {
-		name, isPart = name[:end], true
-	}
-	if nearQueryParameters(name) {
+	name, isPart := whole(d.name)
+	switch {
+	case nearQueryParameters(name):
 		return true
-	}
-	if len(name) > 4*len(queryParameters) || !otherNames[lettersOf(name)] {
+	case !otherNames[lettersOf(name)]:
 		return false
-	}
-	if d.kind == '"' && !isPart {
+	case d.kind == '"' && !isPart:
 		d, _ = s.data(d.text, d.name, maxTexts)
 	}
 	return isPart || d.kind == '{' || d.kind == '['
+}
+
+// whole is what a name such as QueryParameters[FirstName] names a part of.
+func whole(name string) (whole string, isPart bool) {
+	if end := strings.IndexAny(name, "[."); end > 0 {
+		return name[:end], true
+	}
+	return name, false
 }
 
 // lettersOf are the letters of a name alone, in lower case.

@@ -19,7 +19,9 @@ type search struct {
 	keys   map[string]string
 	values task.Values
 	// where says what is searched: members, or values of the query string.
-	where  string
+	where string
+	// known is what each name met so far is.
+	known  map[string]string
 	faults []web.Fault
 	// room is how many bytes compressed texts may still become.
 	room int64
@@ -36,7 +38,7 @@ const maxInflated = 1 << 20
 // and to ignore what is inside would start the run with the wrong filter.
 func (s *search) unread(where string, others []datum) {
 	if s.where = where; s.keys == nil {
-		s.keys = map[string]string{}
+		s.keys, s.known = map[string]string{}, map[string]string{}
 		for i, key := range s.def.Keys() {
 			for _, name := range []string{s.def.Parameters[i].Name, s.def.Parameters[i].Filter} {
 				s.keys[foldCase(name)] = key
@@ -107,27 +109,41 @@ var documentMembers = func() (members map[string]bool) {
 	return members
 }()
 
-// named reports a datum whose name is one of the task's parameters, or looks like QueryParameters, as it is or as a
-// part: params[State], QueryParameters.State, q:State.
+// named reports a datum whose name is one of the task's parameters, or looks like QueryParameters.
 func (s *search) named(d datum, path []string) {
-	parts := []string{d.name}
-	if strings.ContainsAny(d.name, ".[]:@$") {
-		parts = append(parts, strings.FieldsFunc(d.name, func(r rune) bool { return strings.ContainsRune(".[]:@$", r) })...)
+	what, known := s.known[d.name]
+	if !known {
+		what = s.meaning(d.name)
+		s.known[d.name] = what
 	}
-	for _, part := range parts {
+	switch {
+	case what == maybe && s.resembles(d):
+		s.report(path, similar)
+	case what != maybe && what != "":
+		s.report(path, what)
+	}
+}
+
+const (
+	similar = "looks like QueryParameters"
+	maybe   = similar + ", if there is data in it"
+)
+
+// meaning says what a name is, as it is or as a part: params[State], QueryParameters.State, q:State.
+func (s *search) meaning(name string) string {
+	for _, part := range append([]string{name}, strings.FieldsFunc(name, func(r rune) bool { return strings.ContainsRune(".[]:@$", r) })...) {
 		part = strings.TrimSpace(part)
 		if key, ok := s.keys[foldCase(part)]; ok && s.values[key].From != task.FromRequest {
-			s.report(path, "is the task's parameter "+key)
-			return
+			return "is the task's parameter " + key
 		}
 		if nearQueryParameters(part) {
-			s.report(path, "looks like QueryParameters")
-			return
+			return similar
 		}
 	}
-	if s.resembles(d) {
-		s.report(path, "looks like QueryParameters")
+	if name, _ = whole(name); otherNames[lettersOf(name)] {
+		return maybe
 	}
+	return ""
 }
 
 func (s *search) report(path []string, what string) {
