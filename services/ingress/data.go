@@ -12,7 +12,6 @@ import (
 	"mime/multipart"
 	"net/url"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/tailscale/hujson"
@@ -33,7 +32,7 @@ type datum struct {
 // as prose, a page, an address, the kind is 0. It also returns how many texts within it may be opened.
 func (s *search) data(text, member string, texts int) (datum, int) {
 	text = strings.TrimSpace(strings.TrimPrefix(text, string(byteOrderMark)))
-	if texts == 0 || len(text) < len("a=b") || isAddress(text) {
+	if texts == 0 || len(text) < len("a=b") {
 		return datum{}, 0
 	}
 	if strings.ContainsAny(text, "{[(<=:") { // else a word, most often
@@ -47,14 +46,6 @@ func (s *search) data(text, member string, texts int) (datum, int) {
 		}
 	}
 	return s.data(s.decoded(text), member, texts-1)
-}
-
-// isAddress reports whether a text begins as an address: what follows is somebody else's.
-func isAddress(text string) bool {
-	scheme, _, ok := strings.Cut(text[:min(len(text), maxPrefix)], "://")
-	return ok && scheme != "" && strings.IndexFunc(scheme, func(r rune) bool {
-		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("+.-", r)
-	}) < 0
 }
 
 func fromJSON(text, member string) datum {
@@ -196,7 +187,8 @@ func fromParts(text, member string) datum {
 	return d
 }
 
-// fromForm reads a=b&c=d, also in lines. Names have no blanks but escaped ones, and none of an address's signs.
+// fromForm reads a=b&c=d, also in lines. Names have no blanks but escaped ones, and no signs of an address: what
+// follows in that is somebody else's.
 func fromForm(text, member string) datum {
 	d := datum{name: member, kind: '{'}
 	for part := range strings.FieldsFuncSeq(strings.TrimPrefix(text, "?"), func(r rune) bool { return r == '&' || r == '\n' }) {

@@ -13,7 +13,7 @@ type literal struct {
 
 const (
 	blanks = " \t\r\n"
-	// maxPrefix is how much may stand before a literal, or be the scheme of an address.
+	// maxPrefix is how much may stand before a literal.
 	maxPrefix = 100
 )
 
