@@ -240,7 +240,8 @@ func TestTextsOfData(t *testing.T) {
 		gzipped(`{"State":"CA"}`):                                           ".State",
 		gzipped(gzipped("x: 1\nState: CA")):                                 ".State",
 		utf16(`<r State="CA"/>`):                                            ".r.State",
-		"data:application/x-www-form-urlencoded,x%3D1%26State%3DCA":         ".State",
+		strings.ReplaceAll(base64.StdEncoding.EncodeToString([]byte(`{"x":"~~~","State":1}`)), "+", " "): ".State", // + in a query string
+		"data:application/x-www-form-urlencoded,x%3D1%26State%3DCA":                                      ".State",
 	} {
 		for _, member := range []string{"body", "note"} {
 			want := `the member "` + member + at + `" `
@@ -276,7 +277,7 @@ func TestWordsForQueryParameters(t *testing.T) {
 			}
 		}
 	}
-	for _, value := range []string{`null`, `1`, `true`, `""`, `"CA"`, `"select a, b from t where c = 1"`, `"{ members(state: \"CA\") { Name Status } }"`, `"query ($s: String) { members(State: $s) { Name } }"`, `"https://x/?State=CA"`} {
+	for _, value := range []string{`null`, `1`, `true`, `""`, `"CA"`, `"select a, b from t where c = 1"`, `"{ members(state: \"CA\") { Name Status } }"`, `"{ m: members { Name } }"`, `"query ($s: String) { members(State: $s) { Name } }"`, `"https://x/?State=CA"`} {
 		for _, body := range []string{`{"Parameters":` + value + `}`, `{"query":` + value + `}`, `{"body":{"query":` + value + `}}`} {
 			if got := faultOf(t, def, body, ""); got != "" {
 				t.Errorf("%s: %q", body, got)
@@ -297,7 +298,7 @@ func TestTextsOfNoData(t *testing.T) {
 		"https%3A%2F%2Fx%3Fa%3D1%26State%3DCA", "/cb?id=1&Status=done", "x.example.org/cb?id=1&Status=done", "mailto:a@example.org?subject=x&Status=1",
 		"Hello {{name}}, Status: …", "{{name}}", "{% if State %}State: {{ State }}{% endif %}", "${State}", "The order {id: 5} went to state: CA", "{id: 5} went to state: CA",
 		"- Name: Ann\n- State: CA", "# Status: x\nState: y", "> State: x\n> Status: y", "[State](https://x/?State=1)", "Please set QueryParameters.State = CA", "Name and State: see below\nThanks",
-		"a{type: b}", ".x { state: y }\n#id { name: z }", "Hello team:\nStatus: waiting", "State = open", "if (State == 'CA') { Status = 1 }", `{"State":"C`, "<State>CA", "<Name> has joined", "<b>Status</b>: open",
+		"a{type: b}", ".x { state: y }\n#id { name: z }", "Hello team:\nStatus: waiting", "State = open", "if (State == 'CA') { Status = 1 }", `{"State":"C`, "<State>CA", "<State>CA</Zip>", "<Name> has joined", "<b>Status</b>: open",
 		"<Name>x</Name>, please", "<State@example.org> wrote: Status",
 		"Error: x\n    at State (file.js:1:2)", "java.lang.X: state\n\tat a.b.State(State.java:12)\nCaused by: y", "Traceback (most recent call last):\n  File \"x\", line 1\nState: y",
 		`<a name="x">y</a>`, `<ul type="x"><li id="1"/></ul>`, `<h1>x<a name="y"/></h1>`, `<strong>x <input name="State"/></strong>`, `<svg id="x"><g id="y"/></svg>`, `<path id="x"/>`, `<body><p id="x">y</p></body>`,
