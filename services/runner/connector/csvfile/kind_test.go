@@ -163,6 +163,16 @@ func TestCheckOfWordsOfOtherPrograms(t *testing.T) {
 		{"a word more than the task says", "ID\tName\n1\t(null)\n2\tNULL\n3\t7\n", task.CSVSource{Delimiter: '\t', Null: []string{"NULL"}}, []string{
 			`source.csv.null: the column Name has (null) in the place of a value, first in row 1; if it means no value, write null: ["NULL", "(null)"]`,
 		}},
+		{"the word between quotes", "ID,Name\n1,\"NULL\"\n2,7\n3,\"NULL\"\n4,\"NA\"\n", task.CSVSource{Null: []string{"NULL"}}, []string{
+			`source.csv.null: the column Name has NULL between quotes, first in row 1, where null does not take it for no value; if it means none, write a mapping like: 'row["Name"] == "NULL" ? nil : row["Name"]'`,
+			`source.csv.null: the column Name has NA in the place of a value, first in row 4; if it means no value, write null: ["NULL", "NA"]`,
+		}},
+		{"no word but between quotes", "ID,Name\n1,\"n/a\"\n2,7\n", task.CSVSource{Null: []string{"n/a"}}, []string{
+			`source.csv.null: the column Name has n/a between quotes, first in row 1, where null does not take it for no value; if it means none, write a mapping like: 'row["Name"] == "n/a" ? nil : row["Name"]'`,
+		}},
+		{"\\N between quotes", "ID\tName\n1\t\"\\N\"\n2\t7\n", task.CSVSource{Delimiter: '\t', Null: []string{"\\N"}}, []string{
+			`source.csv.null: the column Name has \N between quotes, first in row 1, where null does not take it for no value; if it means none, write a mapping like: 'row["Name"] == "\\N" ? nil : row["Name"]'`,
+		}},
 		{"a surname", "ID,Name\n1,Ann\n2,NA\n3,Null\n", task.CSVSource{}, nil},
 		{"said", "ID\tName\n1\t5\\\\\n2\tNULL\n3\t\\N\n", task.CSVSource{Delimiter: '\t', Escapes: true, Null: []string{"NULL"}}, nil},
 		{"a path of Windows", "ID,Name\n1,C:\\new\n2,D:\\tmp\n", task.CSVSource{}, nil},

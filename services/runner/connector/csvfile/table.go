@@ -151,7 +151,7 @@ func (s *Source) tellHeader() error {
 		t.other = 0
 		return row.Faultf("", "is the header again")
 	case names >= 2 && (names == filled || names >= len(t.known)), len(folded) >= 2 && len(folded) == filled && len(folded) >= len(t.folded):
-	case !t.gap || !areWords(cells):
+	case !t.gap || !AreWords(cells):
 		return nil
 	case filled >= 2 && names > 0 && 2*names >= filled:
 	default:
@@ -166,8 +166,8 @@ func (s *Source) beginOther() error {
 	return row.Faultf("", "names other columns than the header does: another table begins in line %d", s.reader.first)
 }
 
-// areWords reports whether the cells of a row may be names: different words.
-func areWords(cells []string) bool {
+// AreWords reports whether the cells of a row may be names: different words.
+func AreWords(cells []string) bool {
 	seen := map[string]bool{}
 	for i, cell := range cells {
 		letter, _ := utf8.DecodeRuneInString(cell)
@@ -201,7 +201,7 @@ func (s *Source) tellOtherNames(words []string) error {
 	for fields := range r.ahead() {
 		fits := !wider && len(fields) >= s.least && (t.trailing || len(fields) <= len(s.columns)) || wider && len(fields) < len(words)
 		for i, cell := range fields {
-			if cell = bytes.Trim(cell, "\" "); len(cell) > 0 && isNumeric(cell[0]) && i < len(words) {
+			if cell = bytes.Trim(cell, "\" "); len(cell) > 0 && IsNumeric(cell[0]) && i < len(words) {
 				numbers[i]++
 			} else if len(cell) > 0 && slices.Contains(odd, i) && !placeholders[strings.ToLower(string(cell))] {
 				fits = false
@@ -271,13 +271,13 @@ func (s *Source) learn() {
 	for i, f := range r.fields {
 		if cell := bytes.TrimSpace(r.record[f.from:f.to]); len(cell) > 0 {
 			t.filled[i] = true
-			t.numeric[i] = t.numeric[i] && isNumeric(cell[0])
+			t.numeric[i] = t.numeric[i] && IsNumeric(cell[0])
 		}
 	}
 }
 
-// isNumeric reports whether numbers and dates begin so.
-func isNumeric(letter byte) bool {
+// IsNumeric reports whether numbers and dates begin so.
+func IsNumeric(letter byte) bool {
 	return letter >= '0' && letter <= '9' || strings.IndexByte("+-.,$#", letter) >= 0
 }
 
@@ -309,7 +309,7 @@ func (s *Source) isJoined() bool {
 			return false
 		}
 		for i, cell := range cells {
-			if cell = bytes.Trim(cell, "\" "); len(cell) > 0 && isNumeric(cell[0]) {
+			if cell = bytes.Trim(cell, "\" "); len(cell) > 0 && IsNumeric(cell[0]) {
 				numbers[i]++
 			}
 		}

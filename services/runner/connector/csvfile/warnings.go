@@ -15,10 +15,10 @@ func (s *Source) Warnings() (warnings []string) {
 	t := &s.table
 	if d := t.joined; d.count > 0 {
 		warnings = append(warnings, fmt.Sprintf("Lines %d to %d of %s were read as one row, because a quote goes over them, and each of them looks like a row%s: a quote may be missing, or one too many",
-			d.first, d.last, s.place, others(d.count-1)))
+			d.first, d.last, s.place, Others(d.count-1)))
 	}
 	if d := t.doubtful; d.count > 0 {
-		warnings = append(warnings, fmt.Sprintf("Line %d of %s comes behind an empty line and may name the columns of another table%s; it was read as a row", d.first, s.place, others(d.count-1)))
+		warnings = append(warnings, fmt.Sprintf("Line %d of %s comes behind an empty line and may name the columns of another table%s; it was read as a row", d.first, s.place, Others(d.count-1)))
 	}
 	if s.total > 0 {
 		warnings = append(warnings, fmt.Sprintf("The last row of %s, in line %d, looks like a total, and was read as a row; leave it out with where, if it is none", s.place, s.total))
@@ -26,7 +26,8 @@ func (s *Source) Warnings() (warnings []string) {
 	return warnings
 }
 
-func others(more int64) string {
+// Others says how many more there are of something.
+func Others(more int64) string {
 	switch more {
 	case 0:
 		return ""
@@ -43,6 +44,9 @@ var totals = map[string]bool{
 	"eindtotaal": true, "total geral": true, "totalt": true, "sum total": true, "итого": true, "общий итог": true, "合計": true, "总计": true,
 }
 
+// IsTotal reports whether a cell is a word that programs write before a total.
+func IsTotal(text string) bool { return totals[strings.ToLower(strings.Trim(text, " :"))] }
+
 // seeTotal takes note of the last row, once nothing but empty rows comes behind it, if its first cell
 // is a word for a total.
 func (s *Source) seeTotal() {
@@ -50,13 +54,13 @@ func (s *Source) seeTotal() {
 		return
 	}
 	for _, text := range s.Record().Texts() {
-		word := strings.ToLower(strings.Trim(text, " :"))
-		if word != "" {
-			if totals[word] {
-				s.total = s.line
-			}
-			return
+		if strings.Trim(text, " :") == "" {
+			continue
 		}
+		if IsTotal(text) {
+			s.total = s.line
+		}
+		return
 	}
 }
 
@@ -68,19 +72,20 @@ var nullWords = []string{`\N`, "NULL", "null", "(null)", "<null>", "NA", "N/A", 
 func checkWords(from *task.CSVSource, columns []string, rows []check.Cells, found *check.Report) {
 	slashes, all := 0, slices.Clone(from.Null)
 	type column struct {
+		at    int
 		name  string
 		words []string
 		rows  []int // the first with each word
 	}
 	var doubtful []column
 	for i, name := range columns {
-		c, others := column{name: wording.Name(name)}, false
+		c, others := column{at: i, name: wording.Name(name)}, false
 		for n, read := range rows {
 			text, ok := read.Values[i].(string)
 			switch {
 			case !ok || text == "":
 			case !isNullWord(text):
-				others = others || !isNumeric(text[0])
+				others = others || !IsNumeric(text[0])
 			case !slices.Contains(c.words, text):
 				c.words, c.rows = append(c.words, text), append(c.rows, n+1)
 			}
@@ -108,6 +113,15 @@ func checkWords(from *task.CSVSource, columns []string, rows []check.Cells, foun
 		all[i] = wording.JSON(word)
 	}
 	for _, c := range doubtful {
+		for i := len(c.words) - 1; i >= 0; i-- {
+			if word := c.words[i]; slices.Contains(from.Null, word) {
+				found.Warnf(check.At("source", "csv", "null"), "the column %s has %s between quotes, first in row %d, where null does not take it for no value; if it means none, write a mapping like: 'row[%s] == %s ? nil : row[%[4]s]'", c.name, word, c.rows[i], wording.JSON(columns[c.at]), wording.JSON(word))
+				c.words, c.rows = slices.Delete(c.words, i, i+1), slices.Delete(c.rows, i, i+1)
+			}
+		}
+		if len(c.words) == 0 {
+			continue
+		}
 		mean := "they mean"
 		if len(c.words) == 1 {
 			mean = "it means"

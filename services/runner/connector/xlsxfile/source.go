@@ -53,6 +53,7 @@ type Source struct {
 	other   int
 	// formulas: a column that the task names had one.
 	formulas bool
+	doubts   doubts
 	// looked is how many of the first rows were looked at for widest, the most filled cells that one has.
 	looked, widest int
 }
@@ -266,6 +267,7 @@ func (s *Source) read(cells []any) error {
 		s.number = number
 		if s.take(cells) {
 			s.tellHeader()
+			s.look()
 			return nil
 		}
 	}
@@ -300,13 +302,14 @@ func (s *Source) take(cells []any) (something bool) {
 	return something
 }
 
-// Warnings says that the workbook asks to be calculated when it is opened, if a column that the task
-// names has formulas.
+// Warnings are about rows that may be none of the table, and say that the workbook asks to be calculated when it
+// is opened, if a column that the task names has formulas.
 func (s *Source) Warnings() []string {
+	warnings := s.doubts.warnings(s.place)
 	if !s.formulas || !s.sheet.book.recalculated {
-		return nil
+		return warnings
 	}
-	return []string{s.place + " asks to be calculated when it is opened, so its formulas may give other values than it has saved; open it in a spreadsheet program and save it"}
+	return append(warnings, s.place+" asks to be calculated when it is opened, so its formulas may give other values than it has saved; open it in a spreadsheet program and save it")
 }
 
 // Version identifies the workbook's state; see connector.Source.
