@@ -47,6 +47,7 @@ func TestEndsOfTheRows(t *testing.T) {
 		"rows that repeat before the total": {from: declared(byPage), pages: map[string]said{"/": page(1, 2, total), "/?p=2": page(1, 2, total), "/?p=3": page(3, 3, total), "/?p=4": page(1, 0, total)}, rows: 5},
 		"another row behind the total":      {from: declared(byPage), pages: map[string]said{"/": page(1, 3, total), "/?p=2": page(4, 5, total), "/?p=3": page(6, 6, total), "/?p=4": page(1, 0, total)}, rows: 6, warns: "6 rows came from /, connection partner, and the service says at total that there are 5; some may have come twice"},
 		"more than a number that is found":  {from: task.HTTPSource{Next: byPage}, pages: map[string]said{"/": page(1, 3, total), "/?p=2": page(3, 5, total), "/?p=3": page(1, 0, total)}, rows: 6, warns: "the service says at total that there are 5; some may have come twice"},
+		"a number that becomes less":        {from: task.HTTPSource{Next: byPage}, pages: map[string]said{"/": page(1, 3, `,"total":6`), "/?p=2": page(4, 6, `,"total":3`), "/?p=3": page(7, 9, `,"total":0`), "/?p=4": page(1, 0, ``)}, rows: 9},
 		"a number of each page":             {from: task.HTTPSource{Next: byPage}, pages: map[string]said{"/": page(1, 3, `,"total":3`), "/?p=2": page(4, 6, `,"total":3`), "/?p=3": page(1, 0, ``)}, rows: 6},
 
 		"404 behind a total that is found": {from: task.HTTPSource{Next: byPage}, pages: map[string]said{"/": page(1, 3, `,"total":6`), "/?p=2": page(4, 6, `,"total":6`)}, rows: 6},

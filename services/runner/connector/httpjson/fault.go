@@ -2,6 +2,7 @@ package httpjson
 
 import (
 	"bytes"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +24,11 @@ func (f *fault) Error() string {
 		return "has something at " + f.where + " beside its list of rows: the service seems to say that it failed"
 	}
 	return "has no list of rows, and something at " + f.where + ": the service seems to say that it failed"
+}
+
+// foundNothing reports whether a page has its empty list, and 404 alone, which may say no more than that.
+func (f *fault) foundNothing() bool {
+	return f.listed && f.rank == guessed && f.status == http.StatusNotFound
 }
 
 // hear takes what a member says whose name has that word.

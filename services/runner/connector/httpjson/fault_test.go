@@ -32,17 +32,26 @@ func TestPageThatSaysThatItFailed(t *testing.T) {
 
 		"a status, and rows": {
 			pages: map[string]said{"/": {body: `{"status":"failed",` + two + `}`}}, rows: 2,
-			says: "page 1 of /, connection partner, has something at status by which services say that they failed, and has rows; look at whether all are there",
+			says: "page 1 of /, connection partner, has something at status by which services say that they failed, beside its list of rows; look at whether all are there",
 		},
 		"an item's fault":   {pages: map[string]said{"/": {body: `{"d":[{"id":1,"error":"x"},{"id":2,"success":false}],"x":{"error":"y"}}`}}, rows: 2},
 		"no fault":          {pages: map[string]said{"/": {body: `{` + two + `,"error":{"code":0,"message":"OK"},"errors":[],"errorCode":"0","error_message":"","success":"true","status":"ok","code":200}`}}, rows: 2},
 		"nothing in it":     {pages: map[string]said{"/": {body: `{` + two + `,"error":{"code":"","message":null},"errors":[null,""],"exception":false,"fault":"No error","error_code":"0000","errorMessage":"Success","hasErrors":false}`}}, rows: 2},
+		"a code of none":    {pages: map[string]said{"/": {body: `{` + two + `,"error":{"message":"All is well","code":"0"},"fault":{"errorCode":0,"text":"fine"}}`}}, rows: 2},
+		"another code":      {pages: map[string]said{"/": {body: `{` + two + `,"error":{"message":"","code":"17"}}`}}, says: "something at error beside"},
 		"a fault of no one": {pages: map[string]said{"/": {body: `{"error":{"code":0,"message":"OK"},"total":0}`}}},
 
 		"behind a short page":   {pages: map[string]said{"/?limit=3": {body: `{` + two + `}`}, "/?limit=3&page=2": {body: `{` + none + `,"code":404}`}}, from: task.HTTPSource{Path: "/?limit=3", Next: byPage}, rows: 2},
 		"behind all rows":       {pages: map[string]said{"/": {body: `{` + two + `,"n":2}`}, "/?page=2": {body: `{"success":false,"message":"no such page"}`}}, from: task.HTTPSource{Next: byPage, Total: "n"}, rows: 2},
+		"behind it, said twice": {pages: map[string]said{"/?limit=3": {body: `{` + two + `}`}, "/?limit=3&page=2": {body: `{"success":false,"code":404,` + none + `}`}}, from: task.HTTPSource{Path: "/?limit=3", Next: byPage}, rows: 2},
+		"and the other way":     {pages: map[string]said{"/?limit=3": {body: `{` + two + `}`}, "/?limit=3&page=2": {body: `{"code":"404","success":false,` + none + `}`}}, from: task.HTTPSource{Path: "/?limit=3", Next: byPage}, rows: 2},
 		"timeout behind short":  {pages: map[string]said{"/?limit=3": {body: `{` + two + `}`}, "/?limit=3&page=2": {body: `{` + none + `,"error":"x"}`}}, from: task.HTTPSource{Path: "/?limit=3", Next: byPage}, says: "page 2 of /, connection partner, has something at error"},
-		"404 behind a full one": {pages: map[string]said{"/": first, "/?page=2": {body: `{` + none + `,"status":404}`}}, from: task.HTTPSource{Next: byPage}, says: "page 2 of /, connection partner, has something at status"},
+		"404 behind a full one": {pages: map[string]said{"/": first, "/?page=2": {body: `{` + none + `,"status":404}`}}, from: task.HTTPSource{Next: byPage}, rows: 2, says: "page 2 of /, connection partner, has something at status by which services say that they failed, beside its list of rows"},
+		"404, no list":          {pages: map[string]said{"/": first, "/?page=2": {body: `{"status":404}`}}, from: task.HTTPSource{Next: byPage}, says: "page 2 of /, connection partner, has no list of rows, and something at status"},
+		"none found":            {pages: map[string]said{"/": {body: `{"code":404,"message":"no records",` + none + `}`}}, says: "page 1 of /, connection partner, has something at code by which services say that they failed, beside"},
+		"none found of 0":       {pages: map[string]said{"/": {body: `{"code":404,"total":0,` + none + `}`}}, from: task.HTTPSource{Total: "total"}},
+		"403 and an empty list": {pages: map[string]said{"/": {body: `{"code":403,` + none + `}`}}, says: "page 1 of /, connection partner, has something at code beside"},
+		"404 and no success":    {pages: map[string]said{"/": {body: `{"code":404,"success":false,` + none + `}`}}, says: "page 1 of /, connection partner, has something at success beside"},
 
 		"a last line":        {pages: map[string]said{"/": {body: "{\"id\":1}\n{\"id\":2}\n{\"error\":\"backend timeout\"}\n"}}, from: task.HTTPSource{Lines: true}, says: "page 1 of /, connection partner, has nothing but an error as its line 3" + failed},
 		"a line with a code": {pages: map[string]said{"/": {body: "{\"id\":1}\n{\"message\":\"x\",\"success\":false}\n"}}, from: task.HTTPSource{Lines: true}, says: "has nothing but an error as its line 2"},

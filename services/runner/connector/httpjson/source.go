@@ -195,6 +195,9 @@ func (s *Source) read() ([]byte, error) {
 		if errors.Is(err, errEmpty) && (s.page.answer.StatusCode == http.StatusNoContent || s.pages.counted() && s.pages.number > 1) {
 			err = io.EOF // a page without rows, or one behind the last
 		}
+		if isFault && failed.foundNothing() && !s.isBehindLast(failed.status) {
+			err = io.EOF
+		}
 		switch {
 		case isFault && s.page.rows == 0 && s.isBehindLast(failed.status):
 			s.page.close()

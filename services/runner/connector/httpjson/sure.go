@@ -22,7 +22,7 @@ type sure struct {
 	// is another.
 	told     told
 	promised bool
-	// fault is where page number faulty, which has rows, may say that it failed.
+	// fault is where page number faulty, which has its list, may say that it failed.
 	fault  string
 	faulty int
 	// zero is where the first page says that it is page 0. passed: the next one says that it is page 2, so that

@@ -92,8 +92,8 @@ func (s *Source) warnings() (warnings []string) {
 	if zero := s.fromZero(); zero != "" && s.lost() == nil {
 		warnings = append(warnings, zero)
 	}
-	if s.sure.fault != "" {
-		warnings = append(warnings, fmt.Sprintf("%s has something at %s by which services say that they failed, and has rows; look at whether all are there", s.place(s.sure.faulty), s.sure.fault))
+	if s.sure.fault != "" && !(known && s.rows >= due) {
+		warnings = append(warnings, fmt.Sprintf("%s has something at %s by which services say that they failed, beside its list of rows; look at whether all are there", s.place(s.sure.faulty), s.sure.fault))
 	}
 	if s.pages.stuck && !complete {
 		warnings = append(warnings, fmt.Sprintf("%s names itself as its next page, which was taken for the end of the rows; look at it if there should be more than the %s that came", s.place(s.pages.number), s.count()))
