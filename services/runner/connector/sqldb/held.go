@@ -120,9 +120,6 @@ func (d *Destination) noteAltered() {
 		d.changed = make([]changes, len(d.table.target))
 	}
 	for _, a := range slices.Backward(d.altered) {
-		if a.row.Outcome == row.Failed {
-			continue
-		}
 		known := &d.changed[a.column]
 		if known.rows++; known.rows == 1 {
 			known.first = run.PlaceOf(a.row.Number, a.row.Line)
