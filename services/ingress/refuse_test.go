@@ -233,7 +233,7 @@ func TestResemblesQueryParameters(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]bool{
 		"QueryParameters": true, "queryparameters": true, "query_parameters": true, "Query-Parameters": true, "QueryParameter": true,
-		"QueryParams": true, "QuerryParametrs": true, "IQAParameters": true, "Parameters": true, "params": true, "query": true,
+		"QueryParams": true, "QuerryParametrs": true, "QxeryBaxaMxters": true, "IQAParameters": true, "Parameters": true, "params": true, "query": true,
 		"QueryParameters[ID]": true, "QueryParameters.ID": true,
 		"": false, "id": false, "data": false, "type": false, "subject": false, "eventType": false, "code": false, "sig": false,
 		"api-version": false, "metadata": false, "[QueryParameters]": true, strings.Repeat("q", 10_000): false,
