@@ -70,7 +70,7 @@ func runhook(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		kong.Name("runhook"),
 		kong.Description("Runhook turns an HTTP POST into a long-running data task, and tells the caller how it went.\n\n"+
 			"Start with `runhook serve --demo`. Every flag has an environment variable, RUNHOOK_ and its name: --nats-listen is RUNHOOK_NATS_LISTEN.\n\n"+
-			"Exit codes: 0 success, 1 failed, 2 could not start, 3 canceled."),
+			"Exit codes: 0 success, 1 failed, 2 could not start, 3 canceled, 4 succeeded with failed rows (run --wait --fail-on-rejected)."),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(int) { helped = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),

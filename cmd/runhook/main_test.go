@@ -42,6 +42,9 @@ func TestHelp(t *testing.T) {
 			}
 		}
 	}
+	if out := mustCall(t, "--help"); !strings.Contains(strings.Join(strings.Fields(out), " "), "3 canceled, 4 succeeded with failed rows (run --wait --fail-on-rejected).") {
+		t.Errorf("the exit codes are %s", out)
+	}
 	if version := mustCall(t, "version"); !strings.HasPrefix(version, "runhook ") || !strings.Contains(version, "go1.") {
 		t.Errorf("version: %s", version)
 	}

@@ -23,6 +23,7 @@ type taskNewCommand struct {
 	ConnectionsFlag
 	Name      string   `help:"The task's name. Default: that of the file or table."`
 	FromCSV   string   `name:"from-csv" placeholder:"FILE" help:"Read the rows of this CSV file, with its columns mapped to themselves."`
+	HeaderRow int      `placeholder:"LINE" help:"The line of the file, or row of the sheet, that names the columns. Default: the first with anything in it."`
 	FromTable string   `name:"from-table" placeholder:"CONNECTION.TABLE" help:"Read the rows of this table, with its columns mapped to themselves."`
 	FromIQA   string   `name:"from-iqa" placeholder:"CONNECTION" help:"Read the rows of the IQA at PATH on this iMIS site, with its prompts as parameters and its columns mapped to themselves."`
 	To        string   `placeholder:"WHERE" help:"Write them to CONNECTION.TABLE, or to a file ending in .csv. Default: a table of the same name."`
@@ -41,6 +42,8 @@ func (c *taskNewCommand) from() (given bool, err error) {
 		}
 	}
 	switch {
+	case c.HeaderRow < 0 || c.HeaderRow > 0 && c.FromCSV == "":
+		return true, errors.New("--header-row is the line of a file, from 1 on, and goes with --from-csv")
 	case sources > 1:
 		return true, errors.New("--from-csv, --from-table and --from-iqa: a task has one source; leave the others out")
 	case c.Path != "" && c.FromIQA == "":
@@ -92,7 +95,7 @@ func (c *taskNewCommand) Run(ctx context.Context, p *program) error {
 	}
 	made, err := draft.Make(ctx, draft.Wish{
 		Kinds: builtin.Kinds(), Connections: connections,
-		Name: c.Name, CSV: c.FromCSV, Table: c.FromTable, IQA: c.FromIQA, Path: c.Path, To: c.To, Key: c.Key,
+		Name: c.Name, CSV: c.FromCSV, Table: c.FromTable, IQA: c.FromIQA, Path: c.Path, HeaderRow: c.HeaderRow, To: c.To, Key: c.Key,
 	})
 	if err != nil {
 		return err

@@ -118,6 +118,9 @@ func TestNewTaskRefuses(t *testing.T) {
 	t.Chdir(s.dir)
 	for args, says := range map[string]string{
 		"--from-csv people.csv --from-table db.people": "a task has one source",
+		"--from-table db.people --header-row 3":        "--header-row is the line of a file, from 1 on, and goes with --from-csv",
+		"--from-csv people.csv --header-row=-1":        "--header-row is the line of a file, from 1 on",
+		"--from-csv people.csv --header-row 800":       "source.csv.header_row names line 800",
 		"--from-csv none.csv":                          "none.csv: no such file",
 		"--from-table crm.people":                      "There is no connection crm in connections.yaml. It has db, here.",
 		"--to db.people":                               "go with --from-csv, --from-table or --from-iqa",

@@ -38,9 +38,9 @@ func (d *Draft) fromCSV(ctx context.Context, w Wish) (base string, err error) {
 			return "", err
 		}
 	}
-	source := &task.CSVSource{Connection: name, Path: path}
+	source := &task.CSVSource{Connection: name, Path: path, HeaderRow: w.HeaderRow}
 	if isPlain := !source.IsWorkbook() && !strings.EqualFold(filepath.Ext(path), ".gz"); isPlain {
-		if source.Delimiter, source.Encoding, err = sniff(absolute); err != nil {
+		if source.Delimiter, source.Encoding, err = sniff(absolute, w.HeaderRow); err != nil {
 			return "", fmt.Errorf("--from-csv: %w", err)
 		}
 	}
@@ -59,9 +59,9 @@ func ColumnsOf(ctx context.Context, kinds connector.Kinds, file string) ([]strin
 	return d.Columns, err
 }
 
-// sniff finds out the delimiter of a CSV file, from its first line, and the encoding, from its
+// sniff finds out the delimiter of a CSV file, from the line of its header, and the encoding, from its
 // beginning: "" for UTF-8 and what a byte order mark says.
-func sniff(path string) (delimiter rune, encoding string, err error) {
+func sniff(path string, headerRow int) (delimiter rune, encoding string, err error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return 0, "", err
@@ -85,7 +85,10 @@ func sniff(path string) (delimiter rune, encoding string, err error) {
 	if !utf8.Valid(beginning) {
 		encoding = "windows-1252"
 	}
-	header, _, _ := bytes.Cut(beginning, []byte("\n"))
+	header, below, _ := bytes.Cut(beginning, []byte("\n"))
+	for line := 1; line < headerRow; line++ {
+		header, below, _ = bytes.Cut(below, []byte("\n"))
+	}
 	most := 0
 	for _, candidate := range ",;\t|" {
 		if count := bytes.Count(header, []byte(string(candidate))); count > most {

@@ -33,6 +33,9 @@ type Wish struct {
 	// CSV is the path of a CSV file or a workbook, Table is CONNECTION.TABLE, and IQA is the connection
 	// of an iMIS site, with the IQA at Path. One of them is set.
 	CSV, Table, IQA, Path string
+	// HeaderRow is the line of the CSV file, or the row of the sheet, that names the columns, from 1. Default: the
+	// first with anything in it.
+	HeaderRow int
 	// To is CONNECTION.TABLE, or a file ending in .csv. Default: a table that is called as what is read.
 	To string
 	// Key are the columns that identify a row. Default: none, and every run adds rows.
@@ -152,7 +155,11 @@ func (d *Draft) addDestination(w Wish, base string) error {
 	}
 	for _, key := range w.Key {
 		if !slices.Contains(d.Columns, key) {
-			return fmt.Errorf("--key %s: there is no such column%s The columns are %s", key, cmp.Or(nearest.Hint(key, d.Columns), "."), strings.Join(d.Columns, ", "))
+			advice := ""
+			if w.CSV != "" && w.HeaderRow == 0 {
+				advice = "; if that is a title, give the line that names the columns with --header-row"
+			}
+			return fmt.Errorf("--key %s: there is no such column%s The columns are %s%s", key, cmp.Or(nearest.Hint(key, d.Columns), "."), strings.Join(d.Columns, ", "), advice)
 		}
 	}
 	if len(w.Key) > 0 {

@@ -106,11 +106,26 @@ func TestDelimiterAndEncodingAreFound(t *testing.T) {
 		"people.csv": {Delimiter: ','}, "semicolon.csv": {Delimiter: ';'}, "one.csv": {}, "utf16.csv": {},
 		"latin.csv": {Delimiter: ',', Encoding: "windows-1252"}, "cut.csv": {Delimiter: ','},
 	} {
-		delimiter, encoding, err := sniff(filepath.Join(dir, name))
+		delimiter, encoding, err := sniff(filepath.Join(dir, name), 0)
 		if err != nil || delimiter != want.Delimiter || encoding != want.Encoding {
 			t.Errorf("%s: %q %q %v", name, delimiter, encoding, err)
 		}
 		made(t, Wish{Connections: set, CSV: filepath.Join(dir, name)})
+	}
+}
+
+// A title may stand above the header, whose line decides what the delimiter is.
+func TestMakeBelowATitle(t *testing.T) {
+	dir, set := folder(t, "here: {files: .}\ndb: {sqlite: ./a.db}\n")
+	if err := os.WriteFile(filepath.Join(dir, "titled.csv"), []byte("Members, all of 2026\n\nid;name\n1;Ann\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, _ := made(t, Wish{Connections: set, CSV: filepath.Join(dir, "titled.csv"), HeaderRow: 3, Key: []string{"id"}})
+	if from := d.Source.(*task.CSVSource); !slices.Equal(d.Columns, []string{"id", "name"}) || from.Delimiter != ';' || from.HeaderRow != 3 {
+		t.Errorf("%q, %+v", d.Columns, from)
+	}
+	if text := string(d.File()); !strings.Contains(text, "header_row: 3") {
+		t.Error(text)
 	}
 }
 
@@ -135,6 +150,8 @@ func TestMakeRefuses(t *testing.T) {
 		{Wish{Connections: set, CSV: dir}, "is a folder"},
 		{Wish{Connections: set, CSV: filepath.Join(dir, "empty.csv")}, "is empty; its first row must name the columns"},
 		{Wish{Connections: set, CSV: people, Key: []string{"nmae"}}, "there is no such column; did you mean name?"},
+		{Wish{Connections: set, CSV: people, Key: []string{"nmae"}}, "if that is a title, give the line that names the columns with --header-row"},
+		{Wish{Connections: set, CSV: people, HeaderRow: 900}, "source.csv.header_row names line 900"},
 		{Wish{Connections: set, CSV: people, To: "people"}, "is neither CONNECTION.TABLE"},
 		{Wish{Connections: set, CSV: people, To: "x.csv", Key: []string{"id"}}, "--key is for tables"},
 		{Wish{Connections: two, CSV: people}, "Give --to CONNECTION.people; there are db, other"},
