@@ -225,7 +225,7 @@ func fromLines(text, member string) datum {
 		name, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), ":")
 		indented := strings.TrimLeft(name, " \t") != name
 		name = strings.Trim(name, " \t\"'")
-		isName := ok && name != "" && !strings.ContainsAny(name[:1], "-*#|") && !strings.ContainsAny(name, "{}<>;=") && strings.Count(name, "(") == strings.Count(name, ")")
+		isName := ok && name != "" && !strings.ContainsAny(name[:1], "-*#|[(") && !strings.ContainsAny(name, "{}<>;=") && strings.Count(name, "(") == strings.Count(name, ")")
 		if !isName || parent && !indented || value != "" && value[0] != ' ' && value[0] != '\t' {
 			return datum{}
 		}

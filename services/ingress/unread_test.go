@@ -304,7 +304,7 @@ func TestTextsOfNoData(t *testing.T) {
 		`<a name="x">y</a>`, `<ul type="x"><li id="1"/></ul>`, `<h1>x<a name="y"/></h1>`, `<strong>x <input name="State"/></strong>`, `<svg id="x"><g id="y"/></svg>`, `<path id="x"/>`, `<body><p id="x">y</p></body>`,
 		`<!DOCTYPE html><html><body id="x"/></html>`, `<P ID="x">y</P>`, `<TABLE ID="x"><TR/></TABLE>`, `<!-- x --><div id="x"/>`,
 		"eyJhbGciOiJub25lIn0." + base64.RawURLEncoding.EncodeToString([]byte(`{"Name":"Ann"}`)) + ".c2ln", base64.StdEncoding.EncodeToString([]byte("The State: CA")), gzipped("The State: CA, or {State: x}"),
-		gzipped(`{"x":"` + strings.Repeat("x", maxInflated) + `","State":1}`), `[["State","Zip","City"],["CA","1","x"]]`, `[["State"]]`, `["State","CA"]`, `{"field":{"key":"State"}}`, "State,Zip\nCA,1", "100%25 State=x y", "Tom & Jerry", "", " ",
+		gzipped(`{"x":"` + strings.Repeat("x", maxInflated) + `","State":1}`), `[["State","Zip","City"],["CA","1","x"]]`, `[["State"]]`, "[State: 1}", "[}", `["State","CA"]`, `{"field":{"key":"State"}}`, "State,Zip\nCA,1", "100%25 State=x y", "Tom & Jerry", "", " ",
 	} {
 		for _, member := range []string{"body", "message"} {
 			if got := faultOf(t, def, wrapped(member, text), ""); got != "" {
