@@ -55,14 +55,3 @@ func withHabit(text string, err error) error {
 	}
 	return err
 }
-
-// code is a text that looks like a number or a calculation, and is a code, a date or a phone number.
-var code = regexp.MustCompile(`^(?:0[0-9]+|[0-9]+(?:-[0-9]+)+|[0-9]+/[0-9]+/[0-9]+)$`)
-
-// refuseCode refuses an expression that is such a text: 007 would give 7, and 2026-01-31 the number 1994.
-func refuseCode(text string) error {
-	if text = strings.TrimSpace(text); code.MatchString(text) {
-		return fmt.Errorf(`%s would be calculated; a text, the same in each row, stands in quotes, and in a task file in two kinds of them: '"%[1]s"'`, text)
-	}
-	return nil
-}

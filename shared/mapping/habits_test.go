@@ -28,17 +28,3 @@ func TestHabits(t *testing.T) {
 		}
 	}
 }
-
-// A code, a date or a phone number without quotes is no calculation.
-func TestCodesAreNotCalculated(t *testing.T) {
-	for _, expression := range []string{"007", "00501", "2026-01-31", " 555-1234", "1-800-555-1234", "01/31/2026", "08-15"} {
-		if err := mapping.Check(expression, nil); err == nil || !strings.Contains(err.Error(), `in two kinds of them: '"`+strings.TrimSpace(expression)+`"'`) {
-			t.Errorf("%s: %v", expression, err)
-		}
-	}
-	for _, expression := range []string{"0", "42", "-1", "1.5", "0.5", "1e3", "24*60", "1/3", `"007"`, "x - 1", "0x1f"} {
-		if err := mapping.Check(expression, nil); err != nil {
-			t.Errorf("%s: %v", expression, err)
-		}
-	}
-}
