@@ -98,10 +98,10 @@ func TestComparedBeforeTheRun(t *testing.T) {
 			}
 		}
 	}
-	texts := mapping.NewScope(mapping.Columns{Names: []string{"code", "amt", "joined", "flag"}, Text: true}, mapping.Params{"ID": "007", "N": "10", "L": []string{"007"}})
+	texts := mapping.NewScope(mapping.Columns{Names: []string{"code", "amt", "joined", "flag"}, Text: true}, mapping.Params{"ID": "007", "N": "10", "Two": "2", "L": []string{"007"}})
 	copy(texts.Row, []any{"007", "10", "2026-01-31", "true"})
 	for _, expression := range []string{
-		`code == "007"`, `code == params.ID`, `code in params.L`, `code not in ["7"]`, `number(amt) == 10`, `number(amt) in 5..10`, `int(amt) in [10]`, `number(amt) == params.N`, `int(amt) <= params.N`, `date(joined) == date("2026-01-31")`, `date(joined) > date("2026-01-30")`, `flag == "true"`, `(code == "007") == true`,
+		`code == "007"`, `code == params.ID`, `code in params.L`, `len(amt) == params.Two`, `code not in ["7"]`, `number(amt) == 10`, `number(amt) in 5..10`, `int(amt) in [10]`, `number(amt) == params.N`, `int(amt) <= params.N`, `date(joined) == date("2026-01-31")`, `date(joined) > date("2026-01-30")`, `flag == "true"`, `(code == "007") == true`,
 		`joined contains "2026"`, `code in split("007,8", ",")`, `(amt == "" ? nil : int(amt)) == 10`, `date(joined).Month() == int("1")`, `date(joined) - date(joined) == duration("0s")`, `code != nil`, `nil != number(amt)`, `code in ["007", nil]`,
 	} {
 		if got, err := evaluate(texts, expression); err != nil || got != true {
