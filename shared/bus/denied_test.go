@@ -268,6 +268,25 @@ func TestRightLackingAtWorkIsNamed(t *testing.T) {
 	}
 }
 
+// A scan whose question for the end of the stream is not answered ends with an error.
+func TestScanThatIsNotAnswered(t *testing.T) {
+	t.Parallel()
+	broker := withUsers(t, without("asks", "$JS.API.CONSUMER.INFO.RUNS.>"))
+	if err := connectAs(t, broker, "admin").Init(t.Context(), bus.Topology{}); err != nil {
+		t.Fatal(err)
+	}
+	store := connectAs(t, broker, "asks")
+	if err := store.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
+	defer cancel()
+	err := store.Jet().Runs.Scan(ctx, jetstream.OrderedConsumerConfig{}, func(bus.Record) error { return nil })
+	if !errors.Is(err, run.ErrUnavailable) || ctx.Err() != nil {
+		t.Errorf("the scan ended with %v, the test with %v", err, ctx.Err())
+	}
+}
+
 // A process that may not change the store back says which right it lacks, and goes on.
 func TestKeeperWithoutTheRightSaysSo(t *testing.T) {
 	t.Parallel()

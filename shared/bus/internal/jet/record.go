@@ -246,7 +246,7 @@ func (s *Stream) Scan(ctx context.Context, config jetstream.OrderedConsumerConfi
 		}
 		// The library takes a second without an answer for an empty batch too, so only a consumer that has
 		// nothing left, and has sent nothing that did not arrive, tells that this is the end.
-		info, err := consumer.Info(ctx)
+		info, err := infoOf(ctx, consumer)
 		if err != nil {
 			return Explain(err)
 		}
@@ -266,6 +266,13 @@ func (s *Stream) Scan(ctx context.Context, config jetstream.OrderedConsumerConfi
 		}
 		return fmt.Errorf("%w: message %d of %s was not sent within %s", run.ErrUnavailable, next.Sequence, s.name, NotHeardOf)
 	}
+}
+
+// infoOf asks about a consumer. The client library waits for the answer of an ordered one for as long as ctx lasts.
+func infoOf(ctx context.Context, consumer jetstream.Consumer) (*jetstream.ConsumerInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
+	defer cancel()
+	return consumer.Info(ctx)
 }
 
 // LeaderFollowing is Following, answered by the stream's leader.
