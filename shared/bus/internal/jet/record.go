@@ -268,7 +268,8 @@ func (s *Stream) Scan(ctx context.Context, config jetstream.OrderedConsumerConfi
 	}
 }
 
-// infoOf asks about a consumer. The client library waits for the answer of an ordered one for as long as ctx lasts.
+// infoOf asks about a consumer. The client library waits for the answer of an ordered one for as long as ctx lasts
+// (findings/nats-go-ordered-info-without-end.sh).
 func infoOf(ctx context.Context, consumer jetstream.Consumer) (*jetstream.ConsumerInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
 	defer cancel()
