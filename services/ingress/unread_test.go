@@ -194,23 +194,24 @@ func TestTextsOfData(t *testing.T) {
 		return base64.StdEncoding.EncodeToString(data)
 	}
 	for text, at := range map[string]string{
-		`{Joined from: 2026-01-01}`:                                         ".Joined from",
-		`{'Joined from': '2026-01-01'}`:                                     ".Joined from",
-		`{"joined FROM" => "2026-01-01",}`:                                  ".joined FROM",
-		`{"Joined from":"2026-01-01"}`:                                      ".Joined from",
-		`Joined+from=2026-01-01&x=1`:                                        ".Joined from",
-		"n: 1\nJoined from: 2026-01-01":                                     ".Joined from",
-		"---\nfilters:\n  \"State\": CA\n":                                  ".State",
-		"State: \nn: 2":                                                     ".State",
-		"Parameters:\n  Stat: CA":                                           ".Parameters",
-		`{x=1, State=CA}`:                                                   ".State", // Java
-		`[State: 'CA']`:                                                     ".State", // Groovy
-		`['a' => ['State' => 'CA']]`:                                        ".a.State",
-		`array('State' => 'CA')`:                                            ".State",
-		`dict(State='CA')`:                                                  ".State",
-		`var filter = {n: new Date("2026-01-01"), "State": "CA"};`:          ".State",
-		`$p = @{ n = 1; State = 'O"Hara' }`:                                 ".State",
-		`new { n = 1, State = "CA" }`:                                       ".State",
+		`{Joined from: 2026-01-01}`:                                ".Joined from",
+		`{'Joined from': '2026-01-01'}`:                            ".Joined from",
+		`{"joined FROM" => "2026-01-01",}`:                         ".joined FROM",
+		`{"Joined from":"2026-01-01"}`:                             ".Joined from",
+		`Joined+from=2026-01-01&x=1`:                               ".Joined from",
+		"n: 1\nJoined from: 2026-01-01":                            ".Joined from",
+		"---\nfilters:\n  \"State\": CA\n":                         ".State",
+		"State: \nn: 2":                                            ".State",
+		"Parameters:\n  Stat: CA":                                  ".Parameters",
+		`{x=1, State=CA}`:                                          ".State", // Java
+		`[State: 'CA']`:                                            ".State", // Groovy
+		`['a' => ['State' => 'CA']]`:                               ".a.State",
+		`array('State' => 'CA')`:                                   ".State",
+		`dict(State='CA')`:                                         ".State",
+		`var filter = {n: new Date("2026-01-01"), "State": "CA"};`: ".State",
+		`$p = @{ n = 1; State = 'O"Hara' }`:                        ".State",
+		`new { n = 1, State = "CA" }`:                              ".State",
+
 		`{'d': datetime.date(2026, 1, 1), 'b': b'},', 'Q': {'State': 'x'}}`: ".Q.State",
 		`{name: O'Brien, state: CA}`:                                        ".name",
 		`[('State', 'CA')]`:                                                 "[0]",
@@ -240,6 +241,7 @@ func TestTextsOfData(t *testing.T) {
 		gzipped(`{"State":"CA"}`):                                           ".State",
 		gzipped(gzipped("x: 1\nState: CA")):                                 ".State",
 		utf16(`<r State="CA"/>`):                                            ".r.State",
+
 		strings.ReplaceAll(base64.StdEncoding.EncodeToString([]byte(`{"x":"~~~","State":1}`)), "+", " "): ".State", // + in a query string
 		"data:application/x-www-form-urlencoded,x%3D1%26State%3DCA":                                      ".State",
 	} {
