@@ -8,10 +8,10 @@ TOOL  := GOFLAGS= go tool -modfile=.ci/tools.mod
 vet analyze tests steady: export GOFLAGS := -race -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc=-race=false
 tests steady: export GORACE := atexit_sleep_ms=20
 
-.PHONY: help demo build test quick steady lint vet analyze tests vulncheck fuzz bench chaos needs fmt
+.PHONY: help demo build test quick steady lint vet analyze tests vulncheck fuzz bench bench-store chaos needs fmt
 
 help: ## show what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 demo: ## start everything in one process, run a task on real data, print what to try
 	@go run ./cmd/runhook serve --demo
@@ -59,9 +59,14 @@ fuzz: ## fuzz every parser, FUZZTIME each (default 20s)
 		echo "$$target in $$dir"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $${FUZZTIME:-20s} $$dir || exit 1; \
 	done
 
-bench: ## measure the whole system beside its limits (prints a table)
+bench: ## measure the whole system beside its limits, then do bench-store (prints tables)
 	@go test -tags bench -run '^TestBench$$' -count=1 -timeout 30m -v ./cmd/runhook | grep -vE '^(=== |--- |ok|PASS)'
 	@go test -run '^$$' -bench '^BenchmarkBundled$$' -benchtime 300000x -timeout 30m ./shared/bus | grep '^Benchmark'
+	@$(MAKE) --no-print-directory bench-store
+
+# Ten minutes and 30 GB of disk for a million runs. BENCH_STORES=DIR keeps the stores for the next time.
+bench-store: ## measure stores of BENCH_RUNS ended runs (default 1000000) beside the build before slices
+	@go test -tags bench -run '^TestBenchStore$$' -count=1 -timeout 0 -v ./cmd/runhook | grep -vE '^ *(=== |--- |ok|PASS)'
 
 chaos: ## break things under load for CHAOS_TIME (default 2m), in the order of CHAOS_SEED (default random), and count what is lost
 	@go test -tags chaos -count=1 -timeout 0 -v ./deploy/chaos

@@ -54,7 +54,7 @@ const (
 
 func TestMain(m *testing.M) {
 	var roles []proctest.Role
-	for _, name := range []string{"constant", "imis", "accept-interval", "accept-always"} {
+	for _, name := range []string{"constant", "imis", "nats", "accept-interval", "accept-always"} {
 		roles = append(roles, proctest.Role{Name: name, Play: func() error { return serveRole(name) }})
 	}
 	proctest.Main(m, roles...)
@@ -80,6 +80,9 @@ func TestBench(t *testing.T) {
 type bench struct {
 	t   *testing.T
 	out *tabwriter.Writer
+	// ports is how many were given out, and stores where stores of many runs are.
+	ports  int
+	stores string
 }
 
 func (b *bench) row(cells ...string) {
@@ -533,6 +536,9 @@ func serveRole(role string) error {
 	}
 	if role == "imis" {
 		return serveIMIS(address)
+	}
+	if role == "nats" {
+		return serveNATS()
 	}
 	nats, err := broker.Start(ctx, broker.Options{
 		Dir: os.Getenv("RUNHOOK_BENCH_DIR"), Listen: os.Getenv("RUNHOOK_BENCH_NATS"), Durable: role == "accept-always", Log: zerolog.Nop(),
