@@ -150,7 +150,7 @@ func (g *gallery) commands(s *site, server string) {
 		case "serve --listen nowhere --data DIR/fresh":
 			args = append(args, "--nats-listen", "127.0.0.1:0") // not the usual port, which somebody may have
 		}
-		code, _, said := call(g.t, args...)
+		code, _, said := ask(g.t, args...)
 		if code == exitSuccess {
 			g.t.Errorf("runhook %s succeeds", line)
 		}
@@ -168,14 +168,14 @@ func (g *gallery) checks() {
 		"id: 11111111-1111-4111-8111-111111111111\nname: T\nsource: {imis: {connection: prod, query: $/Mebmers}}\nmapping: {ID: ID}\ndestination: {imis: {connection: prod, entity: My_Panl, action: insert}}\n",
 	} {
 		s.write("checked.yaml", file)
-		code, out, messages := call(g.t, "task", "check", s.path("checked.yaml"), "--connections", s.path("connections.yaml"))
+		code, out, messages := ask(g.t, "task", "check", s.path("checked.yaml"), "--connections", s.path("connections.yaml"))
 		if code != exitFailed {
 			g.t.Errorf("exit code %d: %s%s", code, out, messages)
 		}
 		g.add("  | "+strings.ReplaceAll(strings.TrimRight(file, "\n"), "\n", "\n  | "), strings.ReplaceAll(out+messages, s.dir, "DIR"))
 	}
 	for _, args := range []string{"", " Members", " $/Mebmers", " $/Hidden"} {
-		_, _, messages := call(g.t, append([]string{"task", "new", "--connections", s.path("connections.yaml"), "--from-iqa", "prod"}, strings.Fields(args)...)...)
+		_, _, messages := ask(g.t, append([]string{"task", "new", "--connections", s.path("connections.yaml"), "--from-iqa", "prod"}, strings.Fields(args)...)...)
 		g.add("runhook task new --from-iqa prod"+args, messages)
 	}
 }

@@ -146,7 +146,7 @@ func TestForeignMessages(t *testing.T) {
 			i.namesOnce(cases)
 			i.end()
 
-			i = begin(t, s.args()...).listening()
+			i = spawn(t, s.args()...).listening()
 			i.livesOn(s, was)
 			i.end()
 
@@ -159,7 +159,7 @@ func TestForeignMessages(t *testing.T) {
 			if err := os.Truncate(block, info.Size()-7); err != nil {
 				t.Fatal(err)
 			}
-			i = begin(t, s.args()...).listening()
+			i = spawn(t, s.args()...).listening()
 			i.log.Await(t, `the data directory is damaged: the last accepted requests are lost`, i.ended)
 			i.livesOn(s, was)
 			i.end()

@@ -134,7 +134,7 @@ func TestStartOnAFullDisk(t *testing.T) {
 func fullDisk(t *testing.T, durability string) {
 	disk := smallDisk(t, 24)
 	s := newSite(t)
-	i := spawn(t, s.args("--data", disk.dir+"/data", "--durability", durability)...).listening()
+	i := spawnOf(t, durability, s.args("--data", disk.dir+"/data", "--durability", durability)...).listening()
 	listener, err := nats.Connect(i.nats, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)

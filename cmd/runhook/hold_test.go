@@ -264,7 +264,7 @@ func TestHoldAndCancelRefuse(t *testing.T) {
 		"--task goes with --queued; a number needs no task":                    {"runs", "cancel", "3", "--task", "x"},
 		`"x" is not a run number; ` + "`runhook runs list` shows the newest":   {"runs", "cancel", "x"},
 	} {
-		if code, out, messages := call(t, args...); code != exitNoStart || out != "" || !oneLine(messages, says) {
+		if code, out, messages := ask(t, args...); code != exitNoStart || out != "" || !oneLine(messages, says) {
 			t.Errorf("%v: %d %s%s", args, code, out, messages)
 		}
 	}

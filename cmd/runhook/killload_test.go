@@ -84,7 +84,7 @@ func killAtAnyMoment(t *testing.T, durability string, random *rand.Rand) {
 		}
 	}
 	for range rounds {
-		i := spawn(t, flags...).listening()
+		i := spawnOf(t, durability, flags...).listening()
 		ctx, stop := context.WithCancel(t.Context())
 		var loading sync.WaitGroup
 		for range clients {
@@ -103,7 +103,7 @@ func killAtAnyMoment(t *testing.T, durability string, random *rand.Rand) {
 		stop()
 		loading.Wait()
 	}
-	i := spawn(t, flags...).listening()
+	i := spawnOf(t, durability, flags...).listening()
 	started := time.Now()
 	for number, url := range accepted {
 		eventually(t, i, "run "+number+" has ended", func() bool {

@@ -9,7 +9,9 @@ import (
 	"runhook/shared/proctest"
 )
 
-func TestMain(m *testing.M) { proctest.Main(m) }
+func TestMain(m *testing.M) {
+	proctest.Main(m, proctest.Role{Name: programRole, Play: func() error { main(); return nil }})
+}
 
 func TestHelp(t *testing.T) {
 	t.Parallel()

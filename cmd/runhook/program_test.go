@@ -95,20 +95,55 @@ func begin(t testing.TB, args ...string) *instance {
 	return i
 }
 
-// spawn runs the real program as a process of its own.
+// spawn runs the real program as a process of its own, without the race detector.
 func spawn(t testing.TB, args ...string) *instance {
 	t.Helper()
-	p := proctest.Start(t, exec.Command(proctest.Program(t), args...))
+	return child(t, exec.Command(proctest.Program(t), args...))
+}
+
+// raced is spawn under the race detector, where the tests are.
+func raced(t testing.TB, args ...string) *instance {
+	t.Helper()
+	command := proctest.Self(programRole)
+	command.Args = append(command.Args, args...)
+	return child(t, command)
+}
+
+// spawnOf is raced for one of the durabilities, and spawn for the other.
+func spawnOf(t testing.TB, durability string, args ...string) *instance {
+	t.Helper()
+	if durability == "interval" {
+		return raced(t, args...)
+	}
+	return spawn(t, args...)
+}
+
+// programRole is this test binary as the program.
+const programRole = "program"
+
+func child(t testing.TB, command *exec.Cmd) *instance {
+	t.Helper()
+	p := proctest.Start(t, command)
 	return &instance{
 		t: t, out: p.Out, log: p.Log, ended: p.Ended(), process: p, description: p.String(),
 		stop: func() { p.Signal(syscall.SIGTERM) }, kill: func() { p.Signal(syscall.SIGKILL) },
 	}
 }
 
-// call runs a command to its end and returns its exit code, output and messages.
+// call runs a command to its end, in this process, and returns its exit code, output and messages.
 func call(t testing.TB, args ...string) (code int, out, messages string) {
 	t.Helper()
-	i := begin(t, args...)
+	return begin(t, args...).said()
+}
+
+// ask is call by a process of its own: many commands that are only about what they say cost less so.
+func ask(t testing.TB, args ...string) (code int, out, messages string) {
+	t.Helper()
+	return spawn(t, args...).said()
+}
+
+func (i *instance) said() (code int, out, messages string) {
+	i.t.Helper()
 	code = i.await()
 	return code, i.out.String(), spoken(i.log.String())
 }

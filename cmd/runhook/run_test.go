@@ -45,7 +45,7 @@ func TestRun(t *testing.T) {
 		"no task":           {nil, exitNoStart, "", "see `runhook run --help`"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			code, out, messages := call(t, append([]string{"run", "--server", i.url}, c.args...)...)
+			code, out, messages := ask(t, append([]string{"run", "--server", i.url}, c.args...)...)
 			if code != c.code || !strings.Contains(out, c.out) || !strings.Contains(messages, c.says) {
 				t.Errorf("exit code %d, output %q, messages %q", code, out, messages)
 			}
@@ -66,7 +66,7 @@ func TestRun(t *testing.T) {
 	} {
 		s.write("connections.yaml", c.connections)
 		code, out, messages := call(t, "run", "people", "--wait", "--server", i.url)
-		checked, found, _ := call(t, "task", "check", s.path("tasks/copy.yaml"), "--connections", s.path("connections.yaml"))
+		checked, found, _ := ask(t, "task", "check", s.path("tasks/copy.yaml"), "--connections", s.path("connections.yaml"))
 		if code != c.code || checked != c.code || !strings.Contains(messages, c.says) || !strings.Contains(found, c.says) {
 			t.Errorf("the run ends with %d, %s%s, and the check with %d, %s", code, out, messages, checked, found)
 		}
@@ -125,7 +125,7 @@ func TestRunJSON(t *testing.T) {
 		{[]string{"runs", "show", "x1"}, exitNoStart, "`runhook runs list`"},
 		{[]string{"runs", "list", "--limit", "0"}, exitNoStart, "--limit must be at least 1"},
 	} {
-		if code, _, messages := call(t, append(wrong.args, "--server", i.url)...); code != wrong.code || !oneLine(messages, wrong.says) {
+		if code, _, messages := ask(t, append(wrong.args, "--server", i.url)...); code != wrong.code || !oneLine(messages, wrong.says) {
 			t.Errorf("%v: exit code %d, %s", wrong.args, code, messages)
 		}
 	}

@@ -91,7 +91,7 @@ func TestRunsRejected(t *testing.T) {
 		{"x", "is not a run number"},
 		{first + " --output " + s.path("nowhere/x.csv"), "cannot write into the folder of"},
 	} {
-		code, _, messages := call(t, append([]string{"runs", "rejected", "--server", i.url}, strings.Fields(c.args)...)...)
+		code, _, messages := ask(t, append([]string{"runs", "rejected", "--server", i.url}, strings.Fields(c.args)...)...)
 		if code == 0 || !strings.Contains(messages, c.says) {
 			t.Errorf("%s: exit code %d, %s", c.args, code, messages)
 		}

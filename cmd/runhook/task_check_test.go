@@ -42,7 +42,7 @@ const checkHead = "id: 11111111-1111-4111-8111-111111111111\nname: Checked\n" //
 func (s *site) check(body string, args ...string) (code int, findings string) {
 	s.t.Helper()
 	s.write("checked.yaml", checkHead+body)
-	code, out, messages := call(s.t, append([]string{"task", "check", s.path("checked.yaml"), "--connections", s.path("connections.yaml")}, args...)...)
+	code, out, messages := ask(s.t, append([]string{"task", "check", s.path("checked.yaml"), "--connections", s.path("connections.yaml")}, args...)...)
 	if (code == exitFailed) != strings.Contains(messages, "runhook: ") || code == exitNoStart || out == "" {
 		s.t.Fatalf("exit code %d: %s%s", code, out, messages)
 	}

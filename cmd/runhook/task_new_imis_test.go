@@ -115,7 +115,7 @@ func TestNewTaskFromAnIQARefuses(t *testing.T) {
 		"--from-iqa prod $/Members --key id":        "there is no such column; did you mean ID?",
 		"--from-iqa prod $/Members --connections x": "there is no file x",
 	} {
-		if code, out, messages := call(t, append([]string{"task", "new"}, strings.Fields(args)...)...); code != exitNoStart || out != "" || !oneLine(messages, says) {
+		if code, out, messages := ask(t, append([]string{"task", "new"}, strings.Fields(args)...)...); code != exitNoStart || out != "" || !oneLine(messages, says) {
 			t.Errorf("%s: %d %s%s", args, code, out, messages)
 		}
 	}

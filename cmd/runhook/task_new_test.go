@@ -96,7 +96,7 @@ func TestNewTaskWritesWhereItIsTold(t *testing.T) {
 	for out, from := range map[string]string{"people.csv": "people.csv", "connections.yaml": "people.csv", "rows.yaml": "rows.yaml", "linked.yaml": "people.csv", "people.db": "people.csv"} {
 		s.write("people.db", "SQLite format 3")
 		before := read(t, out)
-		code, _, messages := call(t, "task", "new", "--from-csv", from, "--to", "db.folk", "--out", out, "--force")
+		code, _, messages := ask(t, "task", "new", "--from-csv", from, "--to", "db.folk", "--out", out, "--force")
 		if code != exitNoStart || !oneLine(messages, "--out "+out+" is no task file, and is not replaced; give another name") || read(t, out) != before {
 			t.Errorf("%s: exit code %d, %s", out, code, messages)
 		}
@@ -125,7 +125,7 @@ func TestNewTaskRefuses(t *testing.T) {
 		"--from-table crm.people":                      "There is no connection crm in connections.yaml. It has db, here.",
 		"--to db.people":                               "go with --from-csv, --from-table or --from-iqa",
 	} {
-		code, out, messages := call(t, append([]string{"task", "new"}, strings.Fields(args)...)...)
+		code, out, messages := ask(t, append([]string{"task", "new"}, strings.Fields(args)...)...)
 		if code != exitNoStart || out != "" || !strings.Contains(messages, says) {
 			t.Errorf("%s: %d %s%s", args, code, out, messages)
 		}

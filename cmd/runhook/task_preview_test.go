@@ -52,7 +52,7 @@ func TestTaskPreview(t *testing.T) {
 		{[]string{s.path("none.yaml")}, exitFailed, "none.yaml"},
 		{[]string{s.dir}, exitFailed, "connections.yaml"},
 	} {
-		if code, out, messages := call(t, append([]string{"task", "preview"}, wrong.args...)...); code != wrong.code || out != "" || !strings.Contains(messages, wrong.says) {
+		if code, out, messages := ask(t, append([]string{"task", "preview"}, wrong.args...)...); code != wrong.code || out != "" || !strings.Contains(messages, wrong.says) {
 			t.Errorf("%v: exit code %d, %s%s", wrong.args, code, out, messages)
 		}
 	}

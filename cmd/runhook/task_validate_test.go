@@ -33,7 +33,7 @@ func TestTaskValidate(t *testing.T) {
 			for _, path := range c.paths {
 				args = append(args, s.path(path))
 			}
-			code, out, messages := call(t, args...)
+			code, out, messages := ask(t, args...)
 			if code != c.code || !strings.Contains(out, c.out) || !strings.Contains(messages, c.says) || c.says == "" && messages != "" {
 				t.Errorf("exit code %d, output %q, messages %q", code, out, messages)
 			}
