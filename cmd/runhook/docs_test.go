@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"unicode"
 	"unicode/utf8"
@@ -91,6 +92,7 @@ func TestDocumentChecksFind(t *testing.T) {
 		{"a long README", "[g](deploy/docs/g.md)\n\n" + strings.Repeat("Two words\n", 651), "", "README.md: 1303 words of prose, and 1300 are allowed"},
 		{"a long README of code", "[g](deploy/docs/g.md)\n```\n" + strings.Repeat("Two words\n", 651) + "```\n", "", ""},
 		{"a command", "[g](deploy/docs/g.md)\n```sh\nrunhook task new --from-csv a.csv --to 'db.a b' > x &   # a task\n```\n", "", ""},
+		{"no such task", "[g](deploy/docs/g.md)", "```sh\nrunhook task show people\nrunhook task show\n```", "deploy/docs/g.md: runhook task show: expected \"<task>\""},
 		{"no such flag", "[g](deploy/docs/g.md)", "```sh\nrunhook serve --nosuch\n```", "deploy/docs/g.md: runhook serve --nosuch: unknown flag --nosuch"},
 		{"a task with a mistake", "[g](deploy/docs/g.md)", "```yaml\nid: 555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd\nname: T\nsource: {sql: {connection: a, query: select 1}}\nmapping: {id: id}\n```", "deploy/docs/g.md: task.yaml:1: destination is missing: where the rows go"},
 	} {
@@ -233,10 +235,32 @@ func commandsOf(text string) (commands []string) {
 	return commands
 }
 
+// commandLine reads command lines, one at a time.
+var (
+	commandLine = sync.OnceValues(func() (*kong.Kong, error) {
+		return kong.New(&grammar{}, append(numbers, kong.Name("runhook"), kong.Exit(func(int) {}), defaults)...)
+	})
+	reading sync.Mutex
+)
+
 // parses reports what is wrong with a command line of this program.
 func parses(command string) error {
-	parser, err := kong.New(&grammar{}, append(numbers, kong.Name("runhook"), kong.Exit(func(int) {}), defaults)...)
+	reading.Lock()
+	defer reading.Unlock()
+	parser, err := commandLine()
 	if err != nil {
+		return err
+	}
+	// Nothing is left of the line before.
+	if err := kong.Visit(parser.Model, func(node kong.Visitable, next kong.Next) error {
+		switch node := node.(type) {
+		case *kong.Node:
+			node.Active = false
+		case *kong.Value:
+			node.Active, node.Set = false, false
+		}
+		return next(nil)
+	}); err != nil {
 		return err
 	}
 	var args []string
