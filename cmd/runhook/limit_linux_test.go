@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os/exec"
@@ -92,6 +94,9 @@ func waitForEnd(t *testing.T, started client.Started, polls int, enough func() b
 			}
 			request.Header.Set("Prefer", "wait="+strconv.Itoa(int(limit.Seconds())))
 			response, err := caller.Do(request)
+			for errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) { // so late that it was silent, and made room for another
+				response, err = caller.Do(request)
+			}
 			if err != nil {
 				t.Error(err)
 				return

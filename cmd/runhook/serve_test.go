@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"runhook/cmd/runhook/demo"
 	"runhook/shared/run"
@@ -122,36 +121,26 @@ func TestServeFollowsTheFolder(t *testing.T) {
 	}
 
 	s.write("tasks/copy.yaml", strings.Replace(read(t, s.path("tasks/copy.yaml")), "name: name", "name: upper(name)", 1))
-	changed := time.Now()
-	for !strings.Contains(mustCall(t, "task", "show", "people", "--server", i.url), "upper(name)") {
-		if took := time.Since(changed); took > limit {
-			t.Fatalf("the change is not in force after %s\n%s", took, i.log)
-		}
-	}
-	t.Logf("a change of a file is in force after %s", time.Since(changed))
+	eventually(t, i, "the change is in force", func() bool {
+		return strings.Contains(mustCall(t, "task", "show", "people", "--server", i.url), "upper(name)")
+	})
 	// Whoever runs or looks at a task whose file has a mistake is told.
 	whole := read(t, s.path("tasks/copy.yaml"))
 	s.write("tasks/copy.yaml", whole+"nmae: x\n")
-	for {
-		_, _, messages := call(t, "task", "list", "--server", i.url)
-		if strings.Contains(messages, "is as it was before, because its file has a mistake:\n"+s.path("tasks/copy.yaml")+":") && strings.Contains(messages, `unknown field "nmae"`) && !strings.Contains(messages, "broken.yaml") {
-			break
-		}
-		if took := time.Since(changed); took > limit {
-			t.Fatalf("the mistake is not told after %s: %s\n%s", took, messages, i.log)
-		}
-	}
+	eventually(t, i, "the mistake is told", func() bool {
+		_, _, messages := ask(t, "task", "list", "--server", i.url)
+		return strings.Contains(messages, "is as it was before, because its file has a mistake:\n"+s.path("tasks/copy.yaml")+":") && strings.Contains(messages, `unknown field "nmae"`) && !strings.Contains(messages, "broken.yaml")
+	})
 	for _, command := range []string{"run people", "task show people"} {
 		if code, _, messages := call(t, append(strings.Fields(command), "--server", i.url)...); code != 0 || !strings.Contains(messages, `unknown field "nmae"`) {
 			t.Errorf("%s: exit code %d, %s", command, code, messages)
 		}
 	}
 	s.write("tasks/copy.yaml", whole)
-	for strings.Contains(func() string { _, _, messages := call(t, "task", "list", "--server", i.url); return messages }(), "nmae") {
-		if took := time.Since(changed); took > limit {
-			t.Fatalf("a mistake that was mended is told after %s", took)
-		}
-	}
+	eventually(t, i, "the mistake that was mended is told no more", func() bool {
+		_, _, messages := ask(t, "task", "list", "--server", i.url)
+		return !strings.Contains(messages, "nmae")
+	})
 	i.awaitEnd(i.start(s.copy, nil))
 	if s.people() != "ANN,BEN,CY" {
 		t.Errorf("the changed task was not used: %s", s.people())
@@ -241,7 +230,7 @@ func TestServeRefuses(t *testing.T) {
 		"unknown flag":               {[]string{"--lisen", "x"}, "unknown flag --lisen"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			code, out, messages := call(t, s.args(append([]string{"--log-level=error"}, refused.flags...)...)...)
+			code, out, messages := ask(t, s.args(append([]string{"--log-level=error"}, refused.flags...)...)...)
 			if code != exitNoStart || out != "" || !oneLine(messages, refused.says) {
 				t.Errorf("exit code %d, output %q, messages:\n%s", code, out, messages)
 			}

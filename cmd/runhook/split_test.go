@@ -60,15 +60,16 @@ func TestServicesApart(t *testing.T) {
 // startWhenKnown starts a run as soon as the ingress has seen the task, which was applied elsewhere.
 func startWhenKnown(t *testing.T, ingress *instance, s *site) client.Started {
 	t.Helper()
-	for {
-		started, err := ingress.client.Start(t.Context(), s.copy, nil)
-		if err == nil {
-			return started
-		}
-		if !strings.Contains(err.Error(), "No task has this id") {
+	var started client.Started
+	eventually(t, ingress, "the task is known", func() (known bool) {
+		var err error
+		started, err = ingress.client.Start(t.Context(), s.copy, nil)
+		if err != nil && !strings.Contains(err.Error(), "No task has this id") {
 			t.Fatal(err)
 		}
-	}
+		return err == nil
+	})
+	return started
 }
 
 func TestServicesRefuse(t *testing.T) {
@@ -95,7 +96,7 @@ func TestServicesRefuse(t *testing.T) {
 		"credentials that are neither": {[]string{"init", "--nats", unheard, "--credentials", s.path("people.csv")}, "user:password"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			code, out, messages := call(t, refused.args...)
+			code, out, messages := ask(t, refused.args...)
 			if code != exitNoStart || out != "" || !oneLine(messages, refused.says) {
 				t.Errorf("exit code %d, output %q, messages %q", code, out, messages)
 			}

@@ -91,7 +91,7 @@ func TestSIGTERMUnderLoad(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.write("tasks/copy.yaml", fmt.Sprintf(siteTask, s.copy)+"concurrency: 16\n")
-	first := spawn(t, s.args()...).listening()
+	first := raced(t, s.args()...).listening()
 	load := post(t, first.url, s.copy, 8, 80)
 	<-load.reached
 	first.end()
@@ -101,7 +101,7 @@ func TestSIGTERMUnderLoad(t *testing.T) {
 		t.Error("the address still answers")
 	}
 
-	second := spawn(t, s.args()...).listening()
+	second := raced(t, s.args()...).listening()
 	if requests := stored(t, second.nats, "RUNS"); requests != uint64(len(load.accepted)) {
 		t.Errorf("%d runs are stored, and %d were answered", requests, len(load.accepted))
 	}
@@ -124,7 +124,7 @@ func TestSIGTERMUnderLoad(t *testing.T) {
 // once and behind what was written.
 func TestARunMovesToAnotherRunner(t *testing.T) {
 	t.Parallel()
-	const rows = 600
+	const rows = 1000
 	s := newSite(t)
 	var people strings.Builder
 	people.WriteString("id,name,city\n")
@@ -145,10 +145,12 @@ func TestARunMovesToAnotherRunner(t *testing.T) {
 	mustCall(t, "task", "apply", s.path("tasks"), "--server", status.url)
 
 	flags := append([]string{"runner", "--connections", s.path("connections.yaml"), "--grace", "300ms"}, nats...)
-	from := spawn(t, flags...).listening()
+	from := raced(t, flags...).listening()
+	release := s.hold() // until the other runner is there
 	started := startWhenKnown(t, ingress, s)
 	from.log.Await(t, `run started`, from.ended)
-	to := spawn(t, flags...).listening()
+	to := raced(t, flags...).listening()
+	release()
 	for seen := int64(0); seen < rows/10; { // some are written
 		doc, _, err := status.client.Status(t.Context(), started, 0)
 		if err != nil {

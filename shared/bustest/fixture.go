@@ -61,7 +61,7 @@ func Submit(t testing.TB, store *bus.Bus, request run.Request) run.Number {
 // JetStream is a plain client of the servers at urls, as somebody else's program has one.
 func JetStream(t testing.TB, urls string) jetstream.JetStream {
 	t.Helper()
-	nc, err := nats.Connect(urls)
+	nc, err := nats.Connect(urls, nats.Timeout(proctest.Limit))
 	if err != nil {
 		t.Fatal(err)
 	}
