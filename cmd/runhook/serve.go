@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -128,6 +129,11 @@ func (s *serving) load(_ context.Context, p *process) (err error) {
 	if s.connections, err = s.flags.follow(p.log); err != nil {
 		return err
 	}
+	for _, path := range []string{broker.Dir(s.flags.Data), filepath.Join(s.flags.Data, "lock"), s.flags.keyFile(), s.flags.AdminTokenFile, s.flags.NATSAuthFile} {
+		if path != "" {
+			s.connections.Guard(path, "a file of the runner's own")
+		}
+	}
 	keys, err := s.flags.ownKeys()
 	if err != nil {
 		return err
@@ -138,12 +144,17 @@ func (s *serving) load(_ context.Context, p *process) (err error) {
 	return s.edge.guard(s.flags.AdminFlag)
 }
 
+// keyFile is --run-key-file, or the key of the data directory.
+func (c *serveCommand) keyFile() string {
+	return cmp.Or(c.RunKeyFile, filepath.Join(c.Data, "run.key"))
+}
+
 // ownKeys loads --run-key-file, or the key of the data directory, which it makes at the first start.
 func (c *serveCommand) ownKeys() (*web.Keys, error) {
 	if c.RunKeyFile != "" {
 		return web.LoadKeys(c.RunKeyFile)
 	}
-	path := filepath.Join(c.Data, "run.key")
+	path := c.keyFile()
 	if err := web.CreateKeyFile(path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}

@@ -19,7 +19,10 @@ import (
 // Set is the connections of one connections file. The zero Set, and a nil one, have none.
 type Set struct {
 	// file is how messages name the connections file: without its folder, for they reach callers.
-	file        string
+	file string
+	// path is the connections file's, absolute, and guarded what else tasks may not write.
+	path        string
+	guarded     []guarded
 	connections map[string]connection
 	// kept are the folders that are open until Keep's release; nil where Keep was not called.
 	kept map[string]*os.Root
@@ -122,7 +125,7 @@ func (s *Set) Keep() (keeping *Set, release func()) {
 	if s = s.now(); s == nil {
 		return nil, func() {}
 	}
-	keeping = &Set{file: s.file, connections: s.connections, kept: map[string]*os.Root{}, pool: s.pool, fault: s.fault}
+	keeping = &Set{file: s.file, path: s.path, guarded: s.guarded, connections: s.connections, kept: map[string]*os.Root{}, pool: s.pool, fault: s.fault}
 	return keeping, func() {
 		for _, root := range keeping.kept {
 			root.Close()

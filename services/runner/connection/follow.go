@@ -161,7 +161,7 @@ func (f *follower) load() error {
 	if err != nil {
 		return err
 	}
-	set.pool = f.set.pool // whose turn it is at a site stays
+	set.pool, set.guarded = f.set.pool, f.set.guarded // whose turn it is at a site stays
 	f.set, f.data = set, data
 	return nil
 }

@@ -32,8 +32,11 @@ func (d *Destination) try() error {
 		return run.Failf("%s is not a file, and nothing can be appended to it", d.place)
 	case !info.Mode().IsRegular():
 		return run.Failf("%s is not a file, and cannot be replaced", d.place)
-	case !d.appends || info.Size() == 0:
+	case info.Size() == 0:
 		return nil
+	}
+	if err := d.keepOther(); err != nil || !d.appends {
+		return err
 	}
 	file, err := d.root.OpenFile(d.path, os.O_RDWR, 0)
 	if err != nil {

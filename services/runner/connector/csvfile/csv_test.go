@@ -316,6 +316,76 @@ func TestCSVDoesNotReplaceItsSource(t *testing.T) {
 	}
 }
 
+// A task writes no file of the runner's own, no database, and no task file, whatever the file is called.
+func TestCSVSparesOtherFiles(t *testing.T) {
+	const (
+		ofDatabase = "is the database of connection warehouse, and would be lost; write another file"
+		beside     = "is a part of the database of connection warehouse, and would be lost"
+		ofRunner   = "is a file of the runner's own, and would be lost"
+		ofTask     = "has the name of a task file; give it one that ends in .csv"
+		noText     = "is a database, a workbook or an archive and no text, and would be lost; remove it, or write another file"
+	)
+	link := func(to, name string) func(b *pipelinetest.Bench) {
+		return func(b *pipelinetest.Bench) {
+			if err := os.Symlink(to, filepath.Join(b.Folder, name)); err != nil {
+				b.T.Fatal(err)
+			}
+		}
+	}
+	nothing := func(*pipelinetest.Bench) {}
+	for name, c := range map[string]struct {
+		path, want string
+		prepare    func(b *pipelinetest.Bench)
+	}{
+		"a database":             {"warehouse.db", ofDatabase, nothing},
+		"by another way":         {"sub/../warehouse.db", ofDatabase, nothing},
+		"a link to it":           {"out.csv", ofDatabase, link("warehouse.db", "out.csv")},
+		"its journal":            {"warehouse.db-wal", beside, nothing},
+		"a journal to be":        {"sub/../warehouse.db-journal", beside, nothing},
+		"behind a linked folder": {"other/warehouse.db-shm", beside, link(".", "other")},
+		"the connections":        {"connections.yaml", "is the file of the runner's connections, and would be lost", func(b *pipelinetest.Bench) { b.Write("connections.yaml", "drop: {files: .}\n") }},
+		"connections to be":      {"connections.yaml", "is the file of the runner's connections, and would be lost", nothing},
+		"a file of the store": {"data/nats/jetstream/1.blk", ofRunner, func(b *pipelinetest.Bench) {
+			b.Job.Connections.Guard(filepath.Join(b.Folder, "data", "nats"), "a file of the runner's own")
+		}},
+		"a key": {"run.key", ofRunner, func(b *pipelinetest.Bench) {
+			b.Job.Connections.Guard(filepath.Join(b.Folder, "run.key"), "a file of the runner's own")
+		}},
+		"a task":                 {"members.yaml", ofTask, nothing},
+		"a task of another name": {"sub/members.YML", ofTask, nothing},
+		"a database of nobody":   {"old.csv", noText, func(b *pipelinetest.Bench) { b.Write("old.csv", "SQLite format 3\x00 and more") }},
+		"a workbook":             {"old.csv", noText, func(b *pipelinetest.Bench) { b.Workbook("old.csv", []string{"ID"}) }},
+	} {
+		for _, action := range []task.Action{task.Replace, task.Append} {
+			t.Run(name+", "+string(action), func(t *testing.T) {
+				b := pipelinetest.New(t)
+				if err := os.Mkdir(filepath.Join(b.Folder, "sub"), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				b.Exec("CREATE TABLE members (id TEXT PRIMARY KEY, name TEXT); INSERT INTO members VALUES ('1', 'Ann')")
+				c.prepare(b)
+				b.ToFile(action)
+				b.Job.Task.Source = &task.SQLSource{Connection: "warehouse", Query: "SELECT id AS ID, name AS Name FROM members"}
+				to := b.Job.Task.Destination.(*task.CSVDestination)
+				to.Path = c.path
+				before := b.Read(c.path)
+				b.Fail(c.want)
+				b.Job.DryRun = true
+				b.Fail(c.want)
+				if b.Read(c.path) != before || b.Query("SELECT * FROM members") != "1 Ann" {
+					t.Error("the file is not what it was")
+				}
+				found, err := pipeline.Check(t.Context(), b.Job.Kinds, b.Job.Job)
+				if err != nil || !slices.ContainsFunc(found, func(f check.Finding) bool {
+					return f.Severity == check.Error && strings.HasPrefix(f.Text(), "destination.csv.path: ") && strings.Contains(strings.ToLower(f.Text()), strings.ToLower(c.want))
+				}) {
+					t.Errorf("a look found %v, %v", found, err)
+				}
+			})
+		}
+	}
+}
+
 func TestCSVDestinationsThatCannotBeUsed(t *testing.T) {
 	for _, action := range []task.Action{task.Replace, task.Append} {
 		b := pipelinetest.New(t)

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"regexp"
 	"strings"
 	"unicode/utf16"
 )
@@ -20,6 +21,15 @@ type Told struct {
 	Other string
 }
 
+// jsonBeginning is how objects of JSON begin, and lists of them.
+var jsonBeginning = regexp.MustCompile(`^(\{\s*"|\[\s*\{)`)
+
+// sqliteMark and zipMark are what databases, and workbooks and other archives, begin with.
+const (
+	sqliteMark = "SQLite format 3\x00"
+	zipMark    = "PK\x03\x04"
+)
+
 // NoWorkbook is said of a text where a workbook is expected.
 const NoWorkbook = "is a text file and no workbook; give it a name that ends in .csv, or correct source.csv.path"
 
@@ -34,6 +44,9 @@ const (
 	markup     = "is XML, such as a workbook of Excel 2003; open it in a spreadsheet program, and save it as .xlsx or as CSV"
 	archive    = "is a zip archive; unpack it, or correct source.csv.path"
 	compressed = "is compressed by gzip; give it a name that ends in .gz"
+	database   = "is a SQLite database; make it a connection, as in db: {sqlite: …}, and read it with source.sql"
+	parquet    = "is a Parquet file; save it as CSV"
+	jsonText   = "is JSON and no table of text; save it as CSV, or read it from the service that gives it, with source.http"
 	document   = "is a PDF; save the table in it as .xlsx or as CSV"
 )
 
@@ -47,13 +60,20 @@ func Tell(file io.ReaderAt, size int64) Told {
 func tell(head []byte, file io.ReaderAt, size int64) Told {
 	text := bytes.ToLower(bytes.TrimSpace(bytes.TrimPrefix(head[:min(len(head), 512)], []byte("\xEF\xBB\xBF"))))
 	begins := func(with string) bool { return bytes.HasPrefix(text, []byte(with)) }
+	begun := func(with string) bool { return bytes.HasPrefix(head, []byte(with)) }
 	switch {
-	case bytes.HasPrefix(head, []byte("PK\x03\x04")):
+	case begun(zipMark):
 		return tellArchive(file, size)
-	case bytes.HasPrefix(head, []byte("\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1")):
+	case begun("\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1"):
 		return Told{Other: tellCompound(head, file)}
-	case bytes.HasPrefix(head, []byte("\x1F\x8B\x08")):
+	case begun("\x1F\x8B\x08"):
 		return Told{Other: compressed}
+	case begun(sqliteMark):
+		return Told{Other: database}
+	case begun("PAR1"):
+		return Told{Other: parquet}
+	case jsonBeginning.Match(text):
+		return Told{Other: jsonText}
 	case begins("%pdf-"):
 		return Told{Other: document}
 	case begins("<!doctype html"), begins("<html"), begins("<table"), begins("<meta"):

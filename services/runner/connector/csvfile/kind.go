@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"runhook/services/runner/check"
 	"runhook/services/runner/connection"
@@ -108,7 +109,7 @@ type DestinationKind struct{}
 // Open prepares the job's file.
 func (DestinationKind) Open(_ context.Context, job connector.Job, columns []connector.Column) (connector.Destination, error) {
 	to, names := destination(job), connector.Names(columns)
-	if err := keepSource(job); err != nil {
+	if err := spare(job); err != nil {
 		return nil, err
 	}
 	if job.DryRun {
@@ -126,7 +127,7 @@ func (DestinationKind) Check(_ context.Context, job connector.Job, columns []che
 	}
 	defer d.Close()
 	at := check.At("destination", "csv", "path")
-	if err := cmp.Or(keepSource(job), d.try()); err != nil {
+	if err := cmp.Or(spare(job), d.try()); err != nil {
 		found.Fail(at, err)
 		return nil, nil
 	}
@@ -139,10 +140,16 @@ func (DestinationKind) Check(_ context.Context, job connector.Job, columns []che
 	return nil, nil
 }
 
-// keepSource refuses to replace the file that the job reads, whatever either is called: behind a parameter, a
-// link, or another connection.
-func keepSource(job connector.Job) error {
+// spare refuses to write what the runner or a database has in the file, what is a task by its name, and to replace
+// the file that the job reads: whatever either is called, behind a parameter, a link, or another connection.
+func spare(job connector.Job) error {
 	to := destination(job)
+	if what := job.Connections.Guarded(to.Connection, to.Path); what != "" {
+		return run.Failf("the file %s of connection %s is %s, and would be lost; write another file", to.Path, to.Connection, what)
+	}
+	if extension := strings.ToLower(filepath.Ext(to.Path)); extension == ".yaml" || extension == ".yml" {
+		return run.Failf("the file %s of connection %s has the name of a task file; give it one that ends in .csv", to.Path, to.Connection)
+	}
 	if _, ok := job.Task.Source.(*task.CSVSource); !ok || to.Action != task.Replace {
 		return nil
 	}

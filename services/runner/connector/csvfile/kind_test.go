@@ -69,6 +69,10 @@ func TestFilesThatAreNotWhatTheirNamesSay(t *testing.T) {
 		{"a web page", "in.xls", " \r\n<HTML><table><tr><td>ID</td></tr></table>", "is a web page (HTML) with a table"},
 		{"a web page of XML", "in.csv", `<?xml version="1.0"?><!DOCTYPE html><html xmlns="x"/>`, "is a web page (HTML) with a table"},
 		{"a workbook of Excel 2003", "in.xls", `<?xml version="1.0"?><?mso-application progid="Excel.Sheet"?><Workbook/>`, "is XML, such as a workbook of Excel 2003"},
+		{"a database", "in.csv", "SQLite format 3\x00\x10\x00", "is a SQLite database; make it a connection"},
+		{"Parquet", "in.csv", "PAR1\x15\x00", "is a Parquet file; save it as CSV"},
+		{"objects of JSON", "in.csv", "{\"id\": 1}\n{\"id\": 2}\n", "is JSON and no table of text"},
+		{"a list of JSON", "in.csv", "\xEF\xBB\xBF[\n  {\"id\": 1}\n]\n", "is JSON and no table of text"},
 		{"a PDF", "in.csv", "%PDF-1.7\n", "is a PDF"},
 		{"compressed", "in.csv", pipelinetest.Gzipped(t, "ID,Name\n1,Ann\n"), "is compressed by gzip; give it a name that ends in .gz"},
 	} {

@@ -6,7 +6,23 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"runhook/shared/run"
 )
+
+// keepOther refuses to write over what a task has not written: a database, a workbook, an archive. A file that may not
+// be read may be replaced.
+func (d *Destination) keepOther() error {
+	file, err := d.root.Open(d.path)
+	if err != nil {
+		return nil
+	}
+	defer file.Close()
+	if beginsWith(file, []byte(sqliteMark)) || beginsWith(file, []byte(zipMark)) {
+		return run.Failf("%s is a database, a workbook or an archive and no text, and would be lost; remove it, or write another file", d.place)
+	}
+	return nil
+}
 
 // openReplace makes the temporary file beside the one to be replaced.
 func (d *Destination) openReplace() error {
