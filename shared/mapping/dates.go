@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -31,12 +32,27 @@ var letters = []struct{ format, layout string }{
 	{"SSS", "000"},
 	{"a", "PM"},
 	{"zzz", "-07:00"},
+	{"Z", "Z07:00"},
+}
+
+// mistaken are orders of parts that nobody can mean, most often because of letters that mean something else in other
+// languages, and what to write. A part is the first letter of its format, and E for a weekday.
+var mistaken = []struct {
+	order *regexp.Regexp
+	says  string
+}{
+	{regexp.MustCompile(`[Hh]M|Ms`), "has M, which is the month, where minutes must be; minutes are mm, as in HH:mm"},
+	{regexp.MustCompile(`(^|[^Hh])m([^s]|$)`), "has m, which are minutes, without hours before; the month is MM, as in yyyy-MM-dd, and minutes stand behind hours, as in HH:mm"},
+	{regexp.MustCompile(`^[^a]*h[^a]*$`), "has h, the hours up to 12, without a for AM or PM; hours up to 23 are HH, as in HH:mm, and the others hh:mm a"},
+	{regexp.MustCompile(`[^m]s`), "has s, which are seconds, without minutes before; write them HH:mm:ss"},
+	{regexp.MustCompile(`(^|[^s])S`), "has SSS, which are milliseconds, without seconds before; write them HH:mm:ss.SSS"},
+	{regexp.MustCompile(`yy|MM|dd|HH|hh|mm|ss|SS`), "has the same part twice; write it like dd.MM.yyyy or yyyy-MM-dd HH:mm:ss"},
+	{regexp.MustCompile(`^[^M]*(y[^M]*d|d[^M]*y)[^M]*$`), "has a day and a year without a month; the month is MM, as in yyyy-MM-dd"},
 }
 
 // layoutOf translates a format such as dd.MM.yyyy. The error goes on after the format's text.
 func layoutOf(format string) (layout string, err error) {
-	var out strings.Builder
-	any := false
+	var out, order strings.Builder
 next:
 	for rest := format; rest != ""; {
 		for _, l := range letters {
@@ -44,8 +60,16 @@ next:
 				if after := rest[len(l.format):]; after != "" && after[0] == rest[0] {
 					return "", fmt.Errorf("has too many of the letter %c", rest[0])
 				}
+				switch before := strings.TrimRight(out.String(), ".,"); {
+				case l.format == "SSS" && len(before) == out.Len() && strings.HasSuffix(order.String(), "s"):
+					return "", fmt.Errorf("has SSS, which are milliseconds, without a point before; write them ss.SSS")
+				case l.layout == "Monday" || l.layout == "Mon":
+					order.WriteByte('E')
+				default:
+					order.WriteByte(rest[0])
+				}
 				out.WriteString(l.layout)
-				rest, any = rest[len(l.format):], true
+				rest = rest[len(l.format):]
 				continue next
 			}
 		}
@@ -57,14 +81,19 @@ next:
 			}
 			out.WriteString(text)
 			rest = after
-		case c == 'T' || c == 'Z' && rest == "Z" || strings.IndexByte(" -./:,", c) >= 0:
+		case c == 'T' || strings.IndexByte(" -./:,", c) >= 0:
 			out.WriteByte(c)
 			rest = rest[1:]
 		default:
 			return "", fmt.Errorf("has %q, which is no part of a date; write it like dd.MM.yyyy or yyyy-MM-dd HH:mm:ss", []rune(rest)[0])
 		}
 	}
-	if !any {
+	for _, mistake := range mistaken {
+		if mistake.order.MatchString(order.String()) {
+			return "", fmt.Errorf("%s", mistake.says)
+		}
+	}
+	if order.Len() == 0 {
 		return "", fmt.Errorf("has no part of a date in it; write it like dd.MM.yyyy or yyyy-MM-dd HH:mm:ss")
 	}
 	return out.String(), nil
@@ -105,6 +134,26 @@ func parseFormat(text, layout string, zone *time.Location) (time.Time, error) {
 	}
 	if err != nil {
 		return parsed, reason("the text is not a date like " + formatOf(layout))
+	}
+	if zone == time.UTC || strings.Contains(layout, "07:00") {
+		return parsed, nil
+	}
+	clock, _ := time.Parse(layout, text)
+	return inZone(parsed, clock)
+}
+
+// inZone is a date in its zone, of a text that names none and shows the clock. A time that the zone's clocks show twice is
+// the first; one that they skip is an error, which is a [reason].
+func inZone(parsed, clock time.Time) (time.Time, error) {
+	_, offset := parsed.Zone()
+	if !parsed.Add(time.Duration(offset) * time.Second).Equal(clock) {
+		return parsed, reason("the clocks of the time zone skip the time that the text has, as an hour in spring")
+	}
+	if change, _ := parsed.ZoneBounds(); !change.IsZero() {
+		_, before := change.Add(-1).Zone()
+		if first := parsed.Add(time.Duration(offset-before) * time.Second); first.Before(change) {
+			return first, nil
+		}
 	}
 	return parsed, nil
 }

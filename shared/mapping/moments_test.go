@@ -120,3 +120,32 @@ func TestWholeNumbersAsProgramsWriteThem(t *testing.T) {
 		}
 	}
 }
+
+// A time that the clocks of a zone skip is no time, and one that they show twice is the first.
+func TestClocksThatChange(t *testing.T) {
+	t.Parallel()
+	for _, c := range [][3]string{
+		{"2026-10-25 02:30", "Europe/Paris", "2026-10-25T00:30:00Z"},
+		{"2026-11-01 01:30", "America/New_York", "2026-11-01T05:30:00Z"},
+		{"2026-04-05 01:45", "Australia/Lord_Howe", "2026-04-04T14:45:00Z"},
+		{"2026-10-25 03:00", "Europe/Paris", "2026-10-25T02:00:00Z"},
+		{"2026-10-25 01:59", "Europe/Paris", "2026-10-24T23:59:00Z"},
+		{"2026-03-29 03:00", "Europe/Paris", "2026-03-29T01:00:00Z"},
+		{"2026-03-29 01:59", "Europe/Paris", "2026-03-29T00:59:00Z"},
+		{"2026-07-01 12:00", "Asia/Tokyo", "2026-07-01T03:00:00Z"},
+		{"2026-03-29 02:30", "Europe/Paris", ""},
+		{"2026-03-29 02:00", "Europe/Berlin", ""},
+		{"2026-03-08 02:59", "America/New_York", ""},
+		{"2026-10-04 02:15", "Australia/Lord_Howe", ""},
+		{"2011-12-30 12:00", "Pacific/Apia", ""},
+		{"2026-03-29 02:30", "UTC", "2026-03-29T02:30:00Z"},
+	} {
+		got, err := evalText(t, `date(v, "yyyy-MM-dd HH:mm", "`+c[1]+`").UTC()`, c[0])
+		if at, _ := got.(time.Time); c[2] == "" && (err == nil || !strings.Contains(err.Error(), "skip the time")) || c[2] != "" && (err != nil || at.Format(time.RFC3339) != c[2]) {
+			t.Errorf("%s in %s is %v, %v; want %s", c[0], c[1], got, err, c[2])
+		}
+	}
+	if got, err := evalText(t, `date(v, "yyyy-MM-dd HH:mm zzz", "Europe/Paris").UTC().Hour()`, "2026-03-29 02:30 +02:00"); err != nil || got != 0 {
+		t.Errorf("a text with a zone: %v, %v", got, err)
+	}
+}

@@ -38,7 +38,7 @@ func TestReasons(t *testing.T) {
 		`1 in whole`: "it looks into a list or an object, and gets a whole number", `keys(list)`: "it takes an object, and gets a list", `abs(text)`: "it does not take a text", `len(whole)`: "it does not take a whole number",
 		`whole % 0`: "it divides by 0", `duration(text)`: "the text is not a duration like 1h30m, of at most 292 years", `fromJSON(text)`: "the text is not JSON", `fromBase64("%")`: "the text is not base64",
 		`date(text, "dd.MM.yyyy")`: "the text is not a date like dd.MM.yyyy", `date(text, "d MMM yy, HH:mm")`: "the text is not a date like d MMM yy, HH:mm",
-		`date(text, "dddd, MMMM h:m:s a zzz")`: "the text is not a date like dddd, MMMM h:m:s a zzz", `date(text, "ddd hh:mm:ss.SSS M")`: "the text is not a date like ddd hh:mm:ss.SSS M",
+		`date(text, "dddd, MMMM h:m:s a zzz")`: "the text is not a date like dddd, MMMM h:m:s a zzz", `date(text, "ddd HH:mm:ss.SSS M")`: "the text is not a date like ddd HH:mm:ss.SSS M",
 	} {
 		program, err := scope.Compile(expression)
 		if err != nil {
