@@ -219,18 +219,18 @@ func TestRestoreRefuses(t *testing.T) {
 	if doc, _ := i.statusOf(url); doc != http.StatusOK {
 		t.Errorf("the store that was there: %d", doc)
 	}
-	code, _, messages := call(t, "backup", s.path("another"), "--data", s.path("data"))
+	code, _, messages := ask(t, "backup", s.path("another"), "--data", s.path("data"))
 	if code != exitNoStart || !oneLine(messages, "give its --nats-listen address") {
 		t.Errorf("backup of a used directory: %d %s", code, messages)
 	}
-	code, _, messages = call(t, "backup", file, "--nats", i.nats)
+	code, _, messages = ask(t, "backup", file, "--nats", i.nats)
 	if code != exitNoStart || !oneLine(messages, "is there already") {
 		t.Errorf("backup onto a file: %d %s", code, messages)
 	}
 	if now := read(t, file); now != string(whole) {
 		t.Error("the backup that was there has changed")
 	}
-	code, _, messages = call(t, "backup", s.path("another"), "--data", s.path("tasks"))
+	code, _, messages = ask(t, "backup", s.path("another"), "--data", s.path("tasks"))
 	if code != exitNoStart || !oneLine(messages, "there is no store") {
 		t.Errorf("backup of no data directory: %d %s", code, messages)
 	}
@@ -252,7 +252,7 @@ func TestRestoreIntoNATS(t *testing.T) {
 	}
 	// A restore that fails leaves nothing there.
 	empty := bustest.Empty(t, false)
-	if code, _, messages := call(t, "restore", file, "--nats", empty.Broker.URL(), "--replicas", "3"); code != exitNoStart || !strings.Contains(messages, "replicas") {
+	if code, _, messages := ask(t, "restore", file, "--nats", empty.Broker.URL(), "--replicas", "3"); code != exitNoStart || !strings.Contains(messages, "replicas") {
 		t.Errorf("three copies on one server: %d %s", code, messages)
 	}
 	if id, err := recovery.StoreID(t.Context(), empty.Bus); err == nil {

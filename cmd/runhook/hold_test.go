@@ -160,7 +160,7 @@ func TestRestoredRunsAreHeld(t *testing.T) {
 	if code := waiting.await(); code != exitCanceled || !strings.Contains(waiting.log.String(), "run "+ended[0]+" was canceled: An administrator canceled the run before it was started") {
 		t.Errorf("run --wait: exit code %d, %s", code, waiting.log)
 	}
-	code, out, messages := call(t, "runs", "cancel", ended[0], "1", fresh.Number.String(), "--server", held.url)
+	code, out, messages := ask(t, "runs", "cancel", ended[0], "1", fresh.Number.String(), "--server", held.url)
 	if code != exitFailed || out != "Run "+fresh.Number.String()+" of \"Unwanted\" is canceled.\n" ||
 		!strings.Contains(messages, "Run "+ended[0]+" has ended already: Canceled.") || !strings.Contains(messages, "Run 1 has ended already: Success.") {
 		t.Errorf("what has ended: %d %s%s", code, out, messages)
@@ -242,7 +242,7 @@ func TestARunnerHolds(t *testing.T) {
 	release := s.hold()
 	runner()
 	i.awaitRunning(started)
-	code, _, messages := call(t, "runs", "cancel", started.Number.String(), "--server", i.url)
+	code, _, messages := ask(t, "runs", "cancel", started.Number.String(), "--server", i.url)
 	if code != exitFailed || !oneLine(messages, "A runner has run 1. A run in progress cannot be canceled yet") {
 		t.Errorf("a run in progress: %d %s", code, messages)
 	}

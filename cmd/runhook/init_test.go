@@ -64,7 +64,7 @@ func TestInitChangesWhatItIsTold(t *testing.T) {
 		bustest.Submit(t, store.Bus, request)
 	}
 	less := append(nats, "--max-bytes", "16MiB")
-	if code, _, messages := call(t, less...); code != exitNoStart || !oneLine(messages, "oldest messages of stream RUNS, which holds 7.") || !strings.Contains(messages, "--yes") {
+	if code, _, messages := ask(t, less...); code != exitNoStart || !oneLine(messages, "oldest messages of stream RUNS, which holds 7.") || !strings.Contains(messages, "--yes") {
 		t.Errorf("exit code %d: %s", code, messages)
 	}
 	if _, _, _, bytes := runsConfig(t, store.Broker.URL()); bytes != (1<<30)*35/100 {
@@ -92,7 +92,7 @@ func TestServeKeepsWhatIsLeftOut(t *testing.T) {
 	}
 	i.end()
 	shorter := s.args("--idempotency-window", "100ms") // all this took longer
-	if code, _, messages := call(t, shorter...); code != exitNoStart || !oneLine(messages, "Idempotency-Keys that are older than 0s: 1 (so far kept for 24h); pass --yes to agree") {
+	if code, _, messages := ask(t, shorter...); code != exitNoStart || !oneLine(messages, "Idempotency-Keys that are older than 0s: 1 (so far kept for 24h); pass --yes to agree") {
 		t.Errorf("exit code %d: %s", code, messages)
 	}
 	i = begin(t, append(shorter, "--yes")...).listening()

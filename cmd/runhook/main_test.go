@@ -29,9 +29,9 @@ func TestHelp(t *testing.T) {
 		{"runs", "list", "--help"},
 		{"runs", "show", "--help"},
 	} {
-		out := mustCall(t, args...)
-		if !strings.HasPrefix(out, "Usage: runhook") {
-			t.Errorf("%v: %s", args, out)
+		code, out, messages := ask(t, args...)
+		if code != exitSuccess || messages != "" || !strings.HasPrefix(out, "Usage: runhook") {
+			t.Errorf("%v: exit code %d: %s%s", args, code, out, messages)
 		}
 		// Every flag but --help names its variable.
 		for line := range strings.Lines(out) {

@@ -52,7 +52,7 @@ func TestReasonsOfAllRows(t *testing.T) {
 	s.write("people.csv", people.String())
 	s.execute("create table people (id text primary key, name text check (name <> 'Ben'))")
 	i := begin(t, s.args()...).listening()
-	code, out, messages := call(t, "run", "people", "--wait", "--fail-on-rejected", "--server", i.url)
+	code, out, messages := ask(t, "run", "people", "--wait", "--fail-on-rejected", "--server", i.url)
 	if code != exitRejected || !strings.HasPrefix(out, "Success, but 35 rows failed, after ") {
 		t.Errorf("exit code %d, %s%s", code, out, messages)
 	}
@@ -67,11 +67,11 @@ func TestReasonsOfAllRows(t *testing.T) {
 	if listed := mustCall(t, "runs", "list", "--server", i.url); !strings.Contains(listed, "Success, but 35 rows failed") {
 		t.Errorf("runs list: %s", listed)
 	}
-	if code, _, messages := call(t, "run", "people", "--fail-on-rejected", "--server", i.url); code != exitNoStart || !oneLine(messages, "--fail-on-rejected needs --wait") {
+	if code, _, messages := ask(t, "run", "people", "--fail-on-rejected", "--server", i.url); code != exitNoStart || !oneLine(messages, "--fail-on-rejected needs --wait") {
 		t.Errorf("exit code %d, %s", code, messages)
 	}
 	s.write("people.csv", "id,name,city\n1,Ann,Oslo\n")
-	if code, out, messages := call(t, "run", "people", "--wait", "--fail-on-rejected", "--server", i.url); code != exitSuccess || !strings.HasPrefix(out, "Success after ") {
+	if code, out, messages := ask(t, "run", "people", "--wait", "--fail-on-rejected", "--server", i.url); code != exitSuccess || !strings.HasPrefix(out, "Success after ") {
 		t.Errorf("exit code %d, %s%s", code, out, messages)
 	}
 }

@@ -65,7 +65,7 @@ func TestRun(t *testing.T) {
 		{whole, exitSuccess, ""},
 	} {
 		s.write("connections.yaml", c.connections)
-		code, out, messages := call(t, "run", "people", "--wait", "--server", i.url)
+		code, out, messages := ask(t, "run", "people", "--wait", "--server", i.url)
 		checked, found, _ := ask(t, "task", "check", s.path("tasks/copy.yaml"), "--connections", s.path("connections.yaml"))
 		if code != c.code || checked != c.code || !strings.Contains(messages, c.says) || !strings.Contains(found, c.says) {
 			t.Errorf("the run ends with %d, %s%s, and the check with %d, %s", code, out, messages, checked, found)
@@ -202,7 +202,7 @@ func TestRunOnAnotherServer(t *testing.T) {
 		_, _ = w.Write([]byte("<html>"))
 	}))
 	defer other.Close()
-	code, _, messages := call(t, "task", "list", "--server", other.URL)
+	code, _, messages := ask(t, "task", "list", "--server", other.URL)
 	if code != exitNoStart || !oneLine(messages, "is --server right?") {
 		t.Errorf("exit code %d: %s", code, messages)
 	}
@@ -280,12 +280,12 @@ func TestRunFile(t *testing.T) {
 		t.Errorf("%s; the table has %s", said, s.people())
 	}
 	for _, flags := range [][]string{{"--file", "nowhere/may.csv"}, {"-p", "File=nowhere/may.csv"}} {
-		code, _, messages := call(t, append([]string{"run", "File 0", "--connections", s.path("connections.yaml"), "--wait", "--server", i.url}, flags...)...)
+		code, _, messages := ask(t, append([]string{"run", "File 0", "--connections", s.path("connections.yaml"), "--wait", "--server", i.url}, flags...)...)
 		if code != exitFailed || !strings.Contains(messages, "The file {params.File} of connection here does not exist; ") || !strings.Contains(messages, `; File is "nowhere/may.csv"`) || strings.Count(messages, "nowhere") != 1 {
 			t.Errorf("exit code %d, %s", code, messages)
 		}
 	}
-	if code, _, messages := call(t, "run", "File 0", "--file", s.path("in/corrected.csv"), "-p", "File=x", "--connections", s.path("connections.yaml"), "--server", i.url); code != exitNoStart || !strings.Contains(messages, "are the same parameter") {
+	if code, _, messages := ask(t, "run", "File 0", "--file", s.path("in/corrected.csv"), "-p", "File=x", "--connections", s.path("connections.yaml"), "--server", i.url); code != exitNoStart || !strings.Contains(messages, "are the same parameter") {
 		t.Errorf("exit code %d, %s", code, messages)
 	}
 }

@@ -24,7 +24,7 @@ func TestRunsRejected(t *testing.T) {
 		return started
 	}
 	first := copied().Number.String()
-	if code, out, messages := call(t, "runs", "show", first, "--server", i.url); code != 0 || !strings.Contains(out, "`runhook runs rejected "+first+"`") {
+	if code, out, messages := ask(t, "runs", "show", first, "--server", i.url); code != 0 || !strings.Contains(out, "`runhook runs rejected "+first+"`") {
 		t.Errorf("exit code %d, %s%s", code, out, messages)
 	}
 	rejected := mustCall(t, "runs", "rejected", first, "--server", i.url)
@@ -36,7 +36,7 @@ func TestRunsRejected(t *testing.T) {
 	// As they are they fail again; repaired they pass.
 	out := s.path("people.csv")
 	whole := read(t, out)
-	if code, _, messages := call(t, "runs", "rejected", first, "--server", i.url, "--output", out); code == 0 || !oneLine(messages, "people.csv has other rows than failed ones") || read(t, out) != whole {
+	if code, _, messages := ask(t, "runs", "rejected", first, "--server", i.url, "--output", out); code == 0 || !oneLine(messages, "people.csv has other rows than failed ones") || read(t, out) != whole {
 		t.Errorf("exit code %d, %s; the source is\n%s", code, messages, read(t, out))
 	}
 	// A file of other rows, such as the one that the task reads, is not replaced at all.
@@ -47,7 +47,7 @@ func TestRunsRejected(t *testing.T) {
 	s.write("zipped.csv", "PK\x03\x04 nothing in it")
 	for name, replaced := range map[string]bool{"people.csv": false, "notes.txt": false, "zipped.csv": false, "empty.csv": true, "book.csv": true, "rejected.xlsx": true} {
 		before := read(t, s.path(name))
-		code, _, messages := call(t, "runs", "rejected", first, "--server", i.url, "--output", s.path(name), "--force")
+		code, _, messages := ask(t, "runs", "rejected", first, "--server", i.url, "--output", s.path(name), "--force")
 		if replaced != (code == 0) || !replaced && (!oneLine(messages, name+" has other rows than failed ones") || read(t, s.path(name)) != before) {
 			t.Errorf("%s: exit code %d, %s", name, code, messages)
 		}
@@ -55,7 +55,7 @@ func TestRunsRejected(t *testing.T) {
 	if got := read(t, s.path("book.csv")); got != rejected {
 		t.Errorf("saved\n%s", got)
 	}
-	if code, _, messages := call(t, "runs", "rejected", first, "--server", i.url, "--output", s.path("book.csv")); code == 0 || !oneLine(messages, "is there already, and stays as it is; give another name, or replace it with --force") {
+	if code, _, messages := ask(t, "runs", "rejected", first, "--server", i.url, "--output", s.path("book.csv")); code == 0 || !oneLine(messages, "is there already, and stays as it is; give another name, or replace it with --force") {
 		t.Errorf("exit code %d, %s", code, messages)
 	}
 	s.write("people.csv", rejected)
@@ -65,7 +65,7 @@ func TestRunsRejected(t *testing.T) {
 	}
 	s.write("people.csv", strings.NewReplacer("\n;=Ben", "\n2;=Ben", "\n;Dora", "\n4;Dora").Replace(rejected))
 	passed := copied()
-	if code, _, messages := call(t, "runs", "rejected", passed.Number.String(), "--server", i.url); code == 0 || !strings.Contains(messages, "No row of this run failed") {
+	if code, _, messages := ask(t, "runs", "rejected", passed.Number.String(), "--server", i.url); code == 0 || !strings.Contains(messages, "No row of this run failed") {
 		t.Errorf("exit code %d, %s", code, messages)
 	}
 	if got := s.people(); !strings.Contains(got, "=Ben") || !strings.Contains(got, "Dora") {
@@ -111,7 +111,7 @@ func TestRunsRejectedThatBreaksOff(t *testing.T) {
 	if err := os.WriteFile(out, []byte("ID,Row,Column,Reason\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	code, _, messages := call(t, "runs", "rejected", "7", "--server", server.URL, "--output", out, "--force")
+	code, _, messages := ask(t, "runs", "rejected", "7", "--server", server.URL, "--output", out, "--force")
 	if code == 0 || !strings.Contains(messages, "no answer from the server") || read(t, out) != "ID,Row,Column,Reason\n" {
 		t.Errorf("exit code %d, %s; the file is %s", code, messages, read(t, out))
 	}

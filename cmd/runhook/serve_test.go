@@ -132,7 +132,7 @@ func TestServeFollowsTheFolder(t *testing.T) {
 		return strings.Contains(messages, "is as it was before, because its file has a mistake:\n"+s.path("tasks/copy.yaml")+":") && strings.Contains(messages, `unknown field "nmae"`) && !strings.Contains(messages, "broken.yaml")
 	})
 	for _, command := range []string{"run people", "task show people"} {
-		if code, _, messages := call(t, append(strings.Fields(command), "--server", i.url)...); code != 0 || !strings.Contains(messages, `unknown field "nmae"`) {
+		if code, _, messages := ask(t, append(strings.Fields(command), "--server", i.url)...); code != 0 || !strings.Contains(messages, `unknown field "nmae"`) {
 			t.Errorf("%s: exit code %d, %s", command, code, messages)
 		}
 	}
@@ -154,7 +154,7 @@ func TestServeFollowsTheFolder(t *testing.T) {
 		}
 	}
 	i = begin(t, s.args()...).listening()
-	code, _, messages := call(t, "run", string(s.copy), "--server", i.url)
+	code, _, messages := ask(t, "run", string(s.copy), "--server", i.url)
 	if code != exitNoStart || !strings.Contains(messages, "disabled") {
 		t.Errorf("exit code %d: %s", code, messages)
 	}
@@ -167,7 +167,7 @@ func TestTwoServeOnOneDirectory(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	first := begin(t, s.args()...).listening()
-	code, out, messages := call(t, s.args()...)
+	code, out, messages := ask(t, s.args()...)
 	if code != exitNoStart || out != "" || !oneLine(messages, "another `runhook serve` uses the data directory") {
 		t.Errorf("exit code %d: %s%s", code, out, messages)
 	}
@@ -245,14 +245,14 @@ func TestServeListensBeyondLoopback(t *testing.T) {
 	s.write("auth", "app:secret\n")
 	i := begin(t, s.args("--listen", "0.0.0.0:0", "--admin-token-file", s.path("admin.token"),
 		"--nats-listen", "0.0.0.0:0", "--nats-auth-file", s.path("auth"))...).listening()
-	if code, _, messages := call(t, "task", "list", "--server", i.url); code != exitFailed || !strings.Contains(messages, "--token-file") {
+	if code, _, messages := ask(t, "task", "list", "--server", i.url); code != exitFailed || !strings.Contains(messages, "--token-file") {
 		t.Errorf("without the token: exit code %d, %s", code, messages)
 	}
 	if said := mustCall(t, "task", "list", "--server", i.url, "--token-file", s.path("admin.token")); !strings.Contains(said, "Copy people") {
 		t.Errorf("with the token: %s", said)
 	}
 	port := i.nats[strings.LastIndex(i.nats, ":"):]
-	if code, _, messages := call(t, "init", "--nats", "nats://127.0.0.1"+port); code != exitNoStart {
+	if code, _, messages := ask(t, "init", "--nats", "nats://127.0.0.1"+port); code != exitNoStart {
 		t.Errorf("NATS took a client without a password: %d %s", code, messages)
 	}
 	mustCall(t, "init", "--nats", "nats://127.0.0.1"+port, "--credentials", s.path("auth"))

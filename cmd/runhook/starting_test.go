@@ -193,7 +193,7 @@ func TestServiceWithWrongCredentialsEnds(t *testing.T) {
 	t.Cleanup(func() { _ = deaf.Close() })
 	silent := "nats://" + deaf.Addr().String()
 	for _, urls := range []string{existing.URL(), existing.URL() + "," + unheard, unheard + "," + existing.URL(), existing.URL() + "," + silent, silent + "," + existing.URL()} {
-		code, out, messages := call(t, "runner", "--nats", urls, "--credentials", s.path("wrong"), "--listen", "127.0.0.1:0")
+		code, out, messages := ask(t, "runner", "--nats", urls, "--credentials", s.path("wrong"), "--listen", "127.0.0.1:0")
 		if code != exitNoStart || out != "" || !oneLine(messages, "refuses the credentials") {
 			t.Errorf("%s: exit code %d: %s%s", urls, code, out, messages)
 		}

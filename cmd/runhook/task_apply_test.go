@@ -18,7 +18,7 @@ func TestTaskApply(t *testing.T) {
 		for _, path := range paths {
 			args = append(args, s.path(path))
 		}
-		return call(t, args...)
+		return ask(t, args...)
 	}
 	s.write("broken.yaml", "id: 1\nnmae: Broken\n")
 	if code, out, messages := apply("tasks/copy.yaml", "broken.yaml"); code != exitFailed || out != "" || !strings.Contains(messages, "broken.yaml:2: ") {
@@ -52,7 +52,7 @@ func TestTaskApply(t *testing.T) {
 	if err := json.Unmarshal([]byte(mustCall(t, "task", "show", string(s.copy), "--json", "--server", i.url)), &found); err != nil || found.ID != s.copy {
 		t.Errorf("show --json: %v %+v", err, found)
 	}
-	if code, _, messages := call(t, "task", "show", string(task.NewID()), "--server", i.url); code != exitFailed || !oneLine(messages, "No task has this id") {
+	if code, _, messages := ask(t, "task", "show", string(task.NewID()), "--server", i.url); code != exitFailed || !oneLine(messages, "No task has this id") {
 		t.Errorf("an unknown task: exit code %d, %s", code, messages)
 	}
 }

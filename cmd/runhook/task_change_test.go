@@ -82,7 +82,7 @@ func TestTaskChanges(t *testing.T) {
 
 	release := s.hold()
 	held := i.start(s.copy, nil)
-	if code, _, messages := call(t, "task", "delete", "copy", "--yes", "--server", i.url); code != exitFailed || !strings.Contains(messages, "run "+held.Number.String()+" has not ended") {
+	if code, _, messages := ask(t, "task", "delete", "copy", "--yes", "--server", i.url); code != exitFailed || !strings.Contains(messages, "run "+held.Number.String()+" has not ended") {
 		t.Errorf("with an open run: %d %s", code, messages)
 	}
 	if _, err := os.Stat(s.path("tasks/copy.yaml")); err != nil {
@@ -90,7 +90,7 @@ func TestTaskChanges(t *testing.T) {
 	}
 	release()
 	i.awaitEnd(held)
-	if code, _, messages := call(t, "task", "delete", "copy", "--server", i.url); code != exitNoStart || !oneLine(messages, "add --yes") {
+	if code, _, messages := ask(t, "task", "delete", "copy", "--server", i.url); code != exitNoStart || !oneLine(messages, "add --yes") {
 		t.Errorf("without a terminal: %d %s", code, messages)
 	}
 	task("delete", "copy", "--yes")

@@ -121,7 +121,7 @@ func TestNewTaskFromAnIQARefuses(t *testing.T) {
 	}
 	s.connect(s.url, "wrong-SECRET")
 	for range 2 {
-		if code, out, messages := call(t, "task", "new", "--from-iqa", "prod", "$/Members"); code != exitNoStart || out != "" || !oneLine(messages, "refuses its username and password") || strings.Contains(messages, "SECRET") {
+		if code, out, messages := ask(t, "task", "new", "--from-iqa", "prod", "$/Members"); code != exitNoStart || out != "" || !oneLine(messages, "refuses its username and password") || strings.Contains(messages, "SECRET") {
 			t.Errorf("%d %s%s", code, out, messages)
 		}
 	}

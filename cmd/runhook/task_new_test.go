@@ -33,7 +33,7 @@ func TestNewTaskFromACSV(t *testing.T) {
 	if def.Source.(*task.CSVSource).Delimiter != ';' || def.Destination.(*task.SQLDestination).Table != "members_2031" || def.Destination.(*task.SQLDestination).Action != task.Upsert || len(def.Mapping) != 3 {
 		t.Errorf("%s", def.Text)
 	}
-	if code, _, messages := call(t, "task", "new", "--from-csv", "in/Members 2031.csv"); code != exitNoStart || !oneLine(messages, "is there already: give another name with --out, or overwrite it with --force") {
+	if code, _, messages := ask(t, "task", "new", "--from-csv", "in/Members 2031.csv"); code != exitNoStart || !oneLine(messages, "is there already: give another name with --out, or overwrite it with --force") {
 		t.Errorf("%d %s", code, messages)
 	}
 
@@ -133,7 +133,7 @@ func TestNewTaskRefuses(t *testing.T) {
 	if err := os.Remove("connections.yaml"); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, messages := call(t, "task", "new", "--from-table", "db.people"); code != exitNoStart || !oneLine(messages, "name the file of connections with --connections") {
+	if code, _, messages := ask(t, "task", "new", "--from-table", "db.people"); code != exitNoStart || !oneLine(messages, "name the file of connections with --connections") {
 		t.Errorf("%d %s", code, messages)
 	}
 }
@@ -146,7 +146,7 @@ func TestTaskNewIsValid(t *testing.T) {
 		t.Errorf("validate: %s", said)
 	}
 	for _, name := range []string{"two\nlines", strings.Repeat("x", 201)} {
-		if code, out, messages := call(t, "task", "new", "--name="+name); code != exitNoStart || out != "" || !strings.Contains(messages, "--name") {
+		if code, out, messages := ask(t, "task", "new", "--name="+name); code != exitNoStart || out != "" || !strings.Contains(messages, "--name") {
 			t.Errorf("a task called %q: exit code %d, %s%s", name, code, out, messages)
 		}
 	}
