@@ -4,31 +4,64 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// texts are the workbook's texts, of which cells hold the numbers. They stand behind each other in
-// one string, which costs least.
+// texts are the workbook's texts, of which cells hold the numbers. They stand behind each other in pieces of
+// textsOfPiece, which costs least: none is copied as more of them come.
 type texts struct {
+	pieces []piece
+	count  int
+	// all and ends are the piece that is being put together.
+	all  []byte
+	ends []uint32
+}
+
+// piece is some texts behind each other.
+type piece struct {
 	all string
 	// ends are where each ends.
 	ends []uint32
 }
 
+const textsOfPiece = 1024
+
 // maxTexts bounds how many texts a workbook may have.
 const maxTexts = 10_000_000
 
+func (t *texts) add(text string) {
+	t.all = append(t.all, text...)
+	t.ends = append(t.ends, uint32(len(t.all)))
+	if t.count++; len(t.ends) == textsOfPiece {
+		t.cut()
+	}
+}
+
+// cut ends a piece.
+func (t *texts) cut() {
+	t.pieces = append(t.pieces, piece{all: string(t.all), ends: slices.Clone(t.ends)})
+	t.all, t.ends = t.all[:0], t.ends[:0]
+}
+
+// done is for after the last text.
+func (t *texts) done() {
+	t.cut()
+	t.all, t.ends = nil, nil
+}
+
 func (t *texts) get(number string) (string, bool) {
 	i, err := strconv.Atoi(number)
-	if err != nil || i < 0 || i >= len(t.ends) {
+	if err != nil || i < 0 || i >= t.count {
 		return "", false
 	}
+	p, at := &t.pieces[i/textsOfPiece], i%textsOfPiece
 	from := uint32(0)
-	if i > 0 {
-		from = t.ends[i-1]
+	if at > 0 {
+		from = p.ends[at-1]
 	}
-	return t.all[from:t.ends[i]], true
+	return p.all[from:p.ends[at]], true
 }
 
 func (w *workbook) readTexts(part string) error {
@@ -38,13 +71,12 @@ func (w *workbook) readTexts(part string) error {
 	}
 	defer in.Close()
 	tokens := xml.NewDecoder(in)
-	var all strings.Builder
 	var text richText
 	for depth := 0; ; {
 		token, err := tokens.RawToken()
 		switch {
 		case errors.Is(err, io.EOF) && depth == 0:
-			w.texts.all = all.String()
+			w.texts.done()
 			return nil
 		case err != nil:
 			return errDamaged
@@ -62,9 +94,8 @@ func (w *workbook) readTexts(part string) error {
 			depth--
 			text.end(token.Name.Local)
 			if token.Name.Local == "si" {
-				all.WriteString(unescape(text.String()))
-				w.texts.ends = append(w.texts.ends, uint32(all.Len()))
-				if len(w.texts.ends) > maxTexts {
+				w.texts.add(unescape(text.String()))
+				if w.texts.count > maxTexts {
 					return problem("has more than 10 million different texts; save it as CSV")
 				}
 			}
