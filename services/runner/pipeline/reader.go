@@ -239,7 +239,6 @@ func (r *reader) relieveBatch(seen int) (begun int) {
 func (r *reader) empty() *row.Batch {
 	select {
 	case batch := <-r.written:
-		batch.Reset()
 		return batch
 	default:
 		batch := row.NewBatch(len(r.rows.columns))
@@ -248,8 +247,9 @@ func (r *reader) empty() *row.Batch {
 	}
 }
 
-// recycle hands a batch that was written back.
+// recycle hands a batch that was written back, emptied, so that what it held takes no memory.
 func (r *reader) recycle(batch *row.Batch) {
+	batch.Reset()
 	select {
 	case r.written <- batch:
 	default:

@@ -1,13 +1,15 @@
 package row
 
 import (
+	"encoding/binary"
 	"hash/maphash"
+	"math/bits"
 	"strconv"
 	"strings"
 )
 
-// mostSlots bounds the memory of Keys to 8 MiB.
-const mostSlots = 1 << 20
+// mostKeys bounds the memory of Keys to about 7 MiB.
+const mostKeys = 786_432
 
 // Keys remembers which keys rows have had, by their hashes. Of more than 786,432 it remembers those that came
 // first.
@@ -18,13 +20,14 @@ type Keys struct {
 	seed maphash.Seed
 	// text is the memory in which a key is put together.
 	text []byte
-	// slots is a table of hashes, 0 where it is free, of which used are taken. It takes less room than a map.
-	slots []uint64
-	used  int
+	// parts hold the hashes that begin with the same byte. Each grows by itself, so that hardly any memory is
+	// taken twice.
+	parts [1 << 8]part
+	count int
 }
 
 // NewKeys returns keys of no row.
-func NewKeys() *Keys { return &Keys{seed: maphash.MakeSeed(), slots: make([]uint64, 1<<10)} }
+func NewKeys() *Keys { return &Keys{seed: maphash.MakeSeed()} }
 
 // Hash is the hash of the values at some places, never 0. empty says that nothing is in any of them.
 func (k *Keys) Hash(values []any, at []int) (hash uint64, empty bool) {
@@ -51,33 +54,74 @@ func (k *Keys) Hash(values []any, at []int) (hash uint64, empty bool) {
 }
 
 // Has reports whether the hash of a key is remembered.
-func (k *Keys) Has(hash uint64) bool { return k.slots[k.find(hash)] != 0 }
+func (k *Keys) Has(hash uint64) bool { return k.parts[hash>>56].has(rest(hash)) }
 
 // Add remembers the hash of a key, if there is room.
 func (k *Keys) Add(hash uint64) {
-	if k.full() && len(k.slots) < mostSlots {
-		before := k.slots
-		k.slots, k.used = make([]uint64, 2*len(before)), 0
-		for _, one := range before {
-			if one != 0 {
-				k.Add(one)
-			}
-		}
-	}
-	if at := k.find(hash); k.slots[at] == 0 && !k.full() {
-		k.slots[at] = hash
-		k.used++
+	if p, r := &k.parts[hash>>56], rest(hash); k.count < mostKeys && !p.has(r) {
+		p.add(r)
+		k.count++
 	}
 }
 
-func (k *Keys) full() bool { return k.used >= len(k.slots)/4*3 }
+// rest is what a part holds of a hash, in slotBytes: never 0.
+func rest(hash uint64) uint64 { return max(1, hash>>8&(1<<(8*slotBytes)-1)) }
 
-// find is where a hash stands, or is to.
-func (k *Keys) find(hash uint64) uint64 {
-	mask := uint64(len(k.slots) - 1)
-	at := hash & mask
-	for k.slots[at] != 0 && k.slots[at] != hash {
-		at = (at + 1) & mask
+const slotBytes = 6
+
+// part is a table of rests, 0 where it is free, of which used are taken. Where one stands follows from its size
+// alone, so the table need not double to grow; it takes about 9 bytes a rest, much less than a map.
+type part struct {
+	slots []byte
+	used  int
+}
+
+func (p *part) size() int { return len(p.slots) / slotBytes }
+
+func (p *part) has(rest uint64) bool {
+	if p.used == 0 {
+		return false
 	}
-	return at
+	_, found := p.find(rest)
+	return found
+}
+
+// add adds a rest that the part has not.
+func (p *part) add(rest uint64) {
+	if p.used >= p.size()/5*4 {
+		before := *p
+		*p = part{slots: make([]byte, slotBytes*max(20, before.size()*3/2))}
+		for at := range before.size() {
+			if one := before.at(at); one != 0 {
+				p.add(one)
+			}
+		}
+	}
+	at, _ := p.find(rest)
+	var slot [8]byte
+	binary.LittleEndian.PutUint64(slot[:], rest)
+	copy(p.slots[at*slotBytes:(at+1)*slotBytes], slot[:])
+	p.used++
+}
+
+// find is where a rest stands, or is to.
+func (p *part) find(rest uint64) (at int, found bool) {
+	size := p.size()
+	high, _ := bits.Mul64(rest<<(64-8*slotBytes), uint64(size))
+	for at = int(high); ; {
+		switch p.at(at) {
+		case rest:
+			return at, true
+		case 0:
+			return at, false
+		}
+		if at++; at == size {
+			at = 0
+		}
+	}
+}
+
+func (p *part) at(at int) uint64 {
+	b := p.slots[at*slotBytes:][:slotBytes]
+	return uint64(binary.LittleEndian.Uint32(b)) | uint64(binary.LittleEndian.Uint16(b[4:]))<<32
 }
