@@ -3,6 +3,8 @@ package broker
 import (
 	"context"
 	"crypto/rand"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -108,9 +110,12 @@ func (b *Broker) keepReserve() {
 	if info, err := os.Stat(b.reserve()); err == nil && info.Size() == reserved {
 		return
 	}
-	block := make([]byte, reserved)
-	_, _ = rand.Read(block) // never fails; no file system makes it smaller
-	if err := os.WriteFile(b.reserve(), block, 0o600); err != nil {
+	file, err := os.OpenFile(b.reserve(), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return
+	}
+	_, err = io.CopyN(file, rand.Reader, reserved) // what is random no file system makes smaller
+	if err = errors.Join(err, file.Close()); err != nil {
 		_ = os.Remove(b.reserve())
 	}
 }
