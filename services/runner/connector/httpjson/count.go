@@ -12,8 +12,10 @@ import (
 type rank int
 
 const (
+	// doubtful: a member may say so, if nothing speaks against it.
+	doubtful rank = iota + 1
 	// guessed: a member has a name that services give to it.
-	guessed rank = iota + 1
+	guessed
 	// standard: a header or a member has it that means nothing else.
 	standard
 	// declared: the task says so.

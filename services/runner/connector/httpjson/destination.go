@@ -4,19 +4,16 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/row"
-	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -119,6 +116,8 @@ func (d *Destination) encode(batch *row.Batch) {
 type reply struct {
 	status int
 	body   []byte
+	// html: it says that it is a page for people.
+	html bool
 }
 
 // send sends the body until it is answered for good, and asks before each time but the first. The error
@@ -161,7 +160,7 @@ func (d *Destination) post(ctx context.Context) (reply, error) {
 		return reply{}, err
 	}
 	defer func() { _ = response.Body.Close() }() // it only ends the request
-	got := reply{status: response.StatusCode}
+	got := reply{status: response.StatusCode, html: strings.Contains(response.Header.Get("Content-Type"), "html")}
 	if ends(got.status) {
 		return reply{}, d.client.refused(response)
 	}
@@ -192,98 +191,6 @@ func ends(status int) bool {
 		return true
 	}
 	return status < 200 || 300 <= status && status < 400 || status >= 500
-}
-
-// verdict is what an answer may say of the rows: whether all were taken, and which were not, by their index in the
-// request.
-type verdict struct {
-	Success any             `json:"success"`
-	OK      any             `json:"ok"`
-	Errors  json.RawMessage `json:"errors"`
-}
-
-type rowError struct {
-	Index   json.Number `json:"index"`
-	Column  string      `json:"column"`
-	Message string      `json:"message"`
-}
-
-// at is the row's place in the request; ok is false where it names none.
-func (e rowError) at() (index int64, ok bool) {
-	index, err := e.Index.Int64()
-	return index, err == nil
-}
-
-// settle sets what became of the rows. With 2xx those that the answer lists have failed, or all if it says that
-// nothing succeeded; with another status all have, each with what the answer says of it.
-func (d *Destination) settle(r reply) error {
-	var said verdict
-	var listed []rowError
-	_ = json.Unmarshal(r.body, &said)        // an answer of another shape says nothing of single rows
-	_ = json.Unmarshal(said.Errors, &listed) // errors of another shape are of no row
-	accepted := r.status < 300
-	refused := accepted && len(listed) == 0 && (isFalse(said.Success) || isFalse(said.OK))
-	if !accepted || refused {
-		for _, sent := range d.rows {
-			with := ""
-			if len(d.rows) > 1 {
-				with = " with its batch,"
-			}
-			sent.Fail(row.Faultf("", "was refused%s with status %d", with, r.status).Saying(d.words(string(r.body))))
-		}
-	}
-	ofNoRow := listed == nil && somethingIn(said.Errors)
-	for _, e := range listed {
-		index, ok := e.at()
-		switch {
-		case !ok:
-			ofNoRow = true
-			continue
-		case index < 0 || index >= int64(len(d.rows)):
-			return run.Failf("%s is answered with an error of the row with index %d, and the request had %d; the rows were sent, and it is not known which were taken", d.place, index, len(d.rows))
-		}
-		column := ""
-		if slices.Contains(d.columns, e.Column) { // anything else could be a value
-			column = e.Column
-		}
-		fault := row.Faultf(column, "was refused by the service")
-		if !accepted {
-			fault = row.Faultf(column, "was refused with status %d", r.status)
-		}
-		d.rows[index].Fail(fault.Saying(d.words(e.Message)))
-	}
-	if r.status == http.StatusMultiStatus {
-		d.settleEach(r.body)
-	}
-	switch {
-	case !accepted || refused || !ofNoRow:
-		return nil
-	case len(d.rows) == 1:
-		d.rows[0].Fail(row.Faultf("", "was refused by the service").Saying(d.words(string(r.body))))
-		return nil
-	}
-	return run.Failf("%s is answered with status %d and errors that name no row by its index; the %d rows were sent, and it is not known which were taken: set destination.http.batch to 1 for such a service", d.place, r.status, len(d.rows))
-}
-
-// settleEach takes an answer with a status for each row, in their order, as WebDAV's 207 is used for lists.
-func (d *Destination) settleEach(body []byte) {
-	var each []struct {
-		Status int `json:"status"`
-	}
-	if json.Unmarshal(body, &each) != nil || len(each) != len(d.rows) {
-		return
-	}
-	for i, one := range each {
-		if one.Status >= 400 {
-			d.rows[i].Fail(row.Faultf("", "was refused with status %d", one.Status).Saying(d.words(string(body))))
-		}
-	}
-}
-
-// somethingIn reports whether a JSON text says something: not null, false, or empty.
-func somethingIn(text json.RawMessage) bool {
-	var value any
-	return json.Unmarshal(text, &value) == nil && isSomething(value)
 }
 
 // words are a service's, without the credentials that were sent to it.

@@ -186,21 +186,27 @@ func (p *page) walk() error {
 
 // end is what the end of the document means.
 func (p *page) end() error {
+	failed := p.failed()
 	switch {
 	case !p.begun:
 		return errEmpty
-	case p.failed():
-		return &p.told.fault
+	case failed != nil:
+		return failed
 	case p.listed, p.count.rank > 0 && p.count.rows == 0, p.aside.omits():
 		return io.EOF
 	}
 	return errNoList
 }
 
-// failed reports whether the page says that it failed. What may speak of something else counts where there are no rows.
-func (p *page) failed() bool {
-	p.told.fault.listed = p.listed && !p.aside.null
-	return p.told.fault.rank > guessed || p.told.fault.rank == guessed && p.rows == 0
+// failed is what the page says of its fault, nil for none. What may speak of something else counts where there are no
+// rows.
+func (p *page) failed() *fault {
+	found := p.told.verdict.sum()
+	found.listed = p.listed && !p.aside.null
+	if found.rank > guessed || found.rank > 0 && p.rows == 0 {
+		return &found
+	}
+	return nil
 }
 
 // note reads the value of a member whose name has been read, if it stands at a place or says something of

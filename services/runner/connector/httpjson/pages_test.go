@@ -196,8 +196,9 @@ func TestListThatIsLeftOut(t *testing.T) {
 func TestLaterPageWithoutItsList(t *testing.T) {
 	const ended = "page 2 of /, connection partner, has nothing at d, which was taken for the end of the rows; look at it if there should be more than the 2 rows that came"
 	for text, want := range map[string]string{
-		`{"message":"Too many requests","code":17}`: ended,
-		`{"Message":"session expired"}`:             ended,
+		`{"message":"Too many requests","code":17}`: "failed: page 2 of /, connection partner, has no list of rows, and something at code: the service seems to say that it failed",
+		`{"Message":"session expired"}`:             "failed: page 2 of /, connection partner, has no list of rows, and something at Message: the service seems to say that it failed",
+		`{"Message":"that was all"}`:                ended,
 		`{}`:                                        ended,
 		`{"status":500,"message":"internal"}`:       "failed: page 2 of /, connection partner, has no list of rows, and something at status: the service seems to say that it failed",
 		`{"code":"503","msg":"backend timeout"}`:    "failed: page 2 of /, connection partner, has no list of rows, and something at code: the service seems to say that it failed",

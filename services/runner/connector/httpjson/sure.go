@@ -34,8 +34,8 @@ type sure struct {
 func (s *sure) learn(p *page, number int) {
 	s.counts.add(p.count)
 	s.told = p.told
-	if p.told.fault.rank > 0 && s.fault == "" {
-		s.fault, s.faulty = p.told.fault.where, number
+	if found := p.told.verdict.sum(); s.fault == "" && (found.rank >= guessed || found.rank > 0 && p.rows == 0) {
+		s.fault, s.faulty = found.where, number
 	}
 	switch said := p.told.page; {
 	case number == 1 && said.rank > 0 && said.rows == 0:

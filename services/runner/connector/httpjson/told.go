@@ -29,8 +29,12 @@ const (
 	pageBegin         // the row that the page begins with
 	pageNumber        // which page it is
 	faulty            // what failed
+	described         // that in words
+	refused           // how many rows, or which ones, failed
 	succeeded         // whether nothing did
+	partly            // whether that is not all
 	answered          // how the page is answered, or what an object is like
+	reported          // that in words
 )
 
 // words are by name, as fold writes it.
@@ -50,18 +54,39 @@ func init() {
 		pageSize:   "limit pagesize perpage pagelimit maxresults",
 		pageBegin:  "offset start startat startindex skip",
 		pageNumber: "page pagenumber pageindex pageno currentpage number",
-		faulty:     "error errors fault exception errorcode errormessage errormsg iserror haserror haserrors timedout",
-		succeeded:  "ok success issuccess succeeded",
-		answered:   "status statuscode code",
+		faulty:     "error errors fault faults exception exceptions err errs iserror haserror haserrors timedout partialresults partialresult partialresponse ispartial ispartialresult",
+		refused:    "failed failures failedcount failurecount numfailed failedrows failedrecords faileditems rejected rejectedcount numrejected rejectedrows rejectedrecords errorcount numerrors totalerrors totalfailed shards.failed",
+		succeeded:  "ok success issuccess succeeded successful issuccessful",
+		partly:     "partial incomplete",
+		answered:   "status statuscode code resultcode returncode retcode responsecode respcode resultstatus subcode",
+		reported:   "message msg detail reason resultmsg resultmessage statusmessage returnmsg retmsg responsemessage responsemsg",
 	} {
 		for name := range strings.FieldsSeq(names) {
 			words[name] = word
 		}
 	}
+	for _, stem := range []string{"error", "err", "fault", "exception"} {
+		for _, end := range strings.Fields("code codes no number type list info details") {
+			words[stem+end] = faulty
+		}
+		for _, end := range strings.Fields("message messages msg text string description desc detail reason") {
+			words[stem+end] = described
+		}
+	}
+}
+
+// wordAt is that of a member at a place. held: its name counts in the object that it stands in, and not elsewhere.
+func wordAt(where, name string) (word word, held bool) {
+	if before, ok := strings.CutSuffix(where, "."+name); ok {
+		if word, held = words[fold(lastName(before))+"."+fold(name)]; held {
+			return word, true
+		}
+	}
+	return words[fold(name)], false
 }
 
 // holders are objects beside the list of rows, in which services write what they tell of the pages.
-var holders = regexp.MustCompile(`meta|page|paging|pagin|link|navig|cursor|^(result|list|search|query)?info$|^hits$|^resultset$`)
+var holders = regexp.MustCompile(`meta|page|paging|pagin|link|navig|cursor|^(result|list|search|query)?info$|^hits$|^resultset$|^(response)?(header|status)$`)
 
 // standards are names that mean nothing else.
 var standards = []string{"odatacount", "__count", "odatanextlink", "__next"}
@@ -111,17 +136,21 @@ type told struct {
 	some []count
 	// filtered is how many of all rows are asked for.
 	filtered count
-	// fault is where it says that it failed; guessed if that may be something else's.
-	fault fault
+	// verdict is whether it says that it failed.
+	verdict verdict
 }
 
 // tells reports whether a member says something of the pages by its name, and stands where services write that.
 func (p *page) tells(path, name string) bool {
-	if words[fold(name)] == 0 && !isLinks(name) || p.places.below(path) {
+	word, held := wordAt(path, name)
+	if word == 0 && !isLinks(name) || p.places.below(path) {
 		return false
 	}
-	parent := ""
-	for _, f := range p.stack[:len(p.stack)-1] {
+	parent, around := "", p.stack[:len(p.stack)-1]
+	if held {
+		around = around[:len(around)-1]
+	}
+	for _, f := range around {
 		if parent += f.key + "."; !strings.HasPrefix(p.places.items, parent) && !holders.MatchString(fold(f.key)) {
 			return false
 		}
@@ -137,10 +166,10 @@ func (p *page) hear(where, name string, value any) {
 	if slices.Contains(standards, folded) {
 		rank = standard
 	}
-	word := words[folded]
+	word, _ := wordAt(where, name)
 	number, isWhole := whole(value)
 	p.told.any = p.told.any || word != 0 && word < pageSize
-	p.told.fault.hear(where, word, value)
+	p.told.verdict.hear(where, word, value)
 	switch object, _ := value.(map[string]any); {
 	case holders.MatchString(folded) && object != nil:
 		for _, one := range slices.Sorted(maps.Keys(object)) {
