@@ -104,7 +104,7 @@ func (s *Source) adviceOnHeader() string {
 func (s *Source) Doubt(first []check.Cells) string {
 	isOther := func(read check.Cells) bool { return read.Fault != nil && read.Fault.Column == "" }
 	named, filled := 0, 0
-	for i, some := range s.table.filled {
+	for i, some := range s.table.seen.Filled {
 		if some {
 			filled++
 		}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"runhook/services/runner/row"
@@ -28,12 +27,10 @@ type table struct {
 	// decided: a row has shown whether rows end in delimiters that the header does not have, as they do
 	// where trailing.
 	decided, trailing bool
-	// rows have been looked at for numeric: the columns that had nothing but numbers and dates so far, and
-	// some.
-	rows            int
-	numeric, filled []bool
-	// joined is a row of several lines each of which may be a row, and doubtful the line of a row behind a
-	// gap that may be a header; how many there are, and the first.
+	// seen is what the first rows have in the columns.
+	seen Seen
+	// joined is a row of several lines each of which may be a row, and doubtful the line of a row
+	// that may be a header; how many there are, and the first.
 	joined, doubtful doubt
 }
 
@@ -46,14 +43,10 @@ func (d *doubt) add(first, last int64) {
 	}
 }
 
-// learned is how many rows show what is in a column.
-const learned = 100
-
 func (t *table) begin(columns []string) {
 	t.known, t.folded = map[string]bool{}, map[string]bool{}
-	t.numeric, t.filled = make([]bool, len(columns)), make([]bool, len(columns))
-	for i, name := range columns {
-		t.numeric[i] = true
+	t.seen = NewSeen(len(columns))
+	for _, name := range columns {
 		if name != "" {
 			t.known[name], t.folded[strings.ToLower(name)] = true, true
 			for _, written := range []string{name, strings.ToLower(name), strings.ToUpper(name)} {
@@ -99,8 +92,8 @@ func (s *Source) tell() error {
 	if r.last > r.first && s.isJoined() {
 		return row.Faultf("", "is several rows%s", s.lines())
 	}
-	if t.rows < learned {
-		t.spaced = t.spaced || t.rows == 0 && t.gap
+	if t.seen.Rows < Learned {
+		t.spaced = t.spaced || t.seen.Rows == 0 && t.gap
 		s.learn()
 	}
 	t.gap = false
@@ -121,9 +114,12 @@ func (s *Source) isBlank() bool {
 // isPlain reports whether a letter is a visible one of ASCII.
 func isPlain(letter byte) bool { return letter > ' ' && letter < utf8.RuneSelf }
 
+// mayBeHeader reports whether a row has a name of the header at its beginning or end, or begins with a letter where
+// numbers were.
 func (s *Source) mayBeHeader() bool {
 	first, last := s.reader.fields[0], s.reader.fields[len(s.reader.fields)-1]
-	return s.table.names(s.reader.record, first) || s.table.names(s.reader.record, last)
+	return s.table.seen.Numeric[0] && first.from < first.to && s.reader.record[first.from] >= 'A' ||
+		s.table.names(s.reader.record, first) || s.table.names(s.reader.record, last)
 }
 
 // tellHeader tells a row that names columns.
@@ -146,11 +142,16 @@ func (s *Source) tellHeader() error {
 		}
 		same = same && (i < len(s.columns) && strings.EqualFold(cells[i], s.columns[i]) || i >= len(s.columns) && cells[i] == "")
 	}
+	other, perhaps := t.seen.Repeats(cells, s.columns, t.folded)
 	switch {
 	case same && len(cells) >= s.least:
 		t.other = 0
 		return row.Faultf("", "is the header again")
 	case names >= 2 && (names == filled || names >= len(t.known)), len(folded) >= 2 && len(folded) == filled && len(folded) >= len(t.folded):
+	case other:
+	case !t.gap && perhaps && len(cells) == len(s.columns):
+		t.doubtful.add(r.first, r.first)
+		return nil
 	case !t.gap || !AreWords(cells):
 		return nil
 	case filled >= 2 && names > 0 && 2*names >= filled:
@@ -166,33 +167,17 @@ func (s *Source) beginOther() error {
 	return row.Faultf("", "names other columns than the header does: another table begins in line %d", s.reader.first)
 }
 
-// AreWords reports whether the cells of a row may be names: different words.
-func AreWords(cells []string) bool {
-	seen := map[string]bool{}
-	for i, cell := range cells {
-		letter, _ := utf8.DecodeRuneInString(cell)
-		if cell == "" && i == 0 {
-			continue
-		}
-		if seen[cell] || letter != '_' && !unicode.IsLetter(letter) || placeholders[strings.ToLower(cell)] {
-			return false
-		}
-		seen[cell] = true
-	}
-	return len(cells) > 1
-}
-
 // tellOtherNames tells whether words behind an empty line, none of which the header has, name columns. They may
 // if one is in a column of numbers or dates, and the rows below show it. If those are rows of this table, no
 // other begins.
 func (s *Source) tellOtherNames(words []string) error {
 	t, r := &s.table, s.reader
-	if t.other > 0 || t.rows == 0 || t.spaced {
+	if t.other > 0 || t.seen.Rows == 0 || t.spaced {
 		return nil
 	}
 	var odd []int // the columns of numbers or dates that have a word
 	for i := range words {
-		if words[i] != "" && i < len(t.numeric) && t.numeric[i] && t.filled[i] {
+		if words[i] != "" && i < len(t.seen.Numeric) && t.seen.Numeric[i] {
 			odd = append(odd, i)
 		}
 	}
@@ -211,41 +196,18 @@ func (s *Source) tellOtherNames(words []string) error {
 			fitting++
 		}
 	}
-	alike := s.isLikeHeader(words)
+	alike := IsLike(words, s.header)
 	switch {
+	case rows > 0 && len(words) == len(s.columns) && t.seen.AreStyled(words, s.header):
+		return s.beginOther()
 	case (len(odd) > 0 || wider) && rows > 0 && 2*fitting < rows && (alike || slices.Contains(numbers, rows)):
 		return s.beginOther()
 	case len(odd) > 0 && alike && !wider:
 		return row.Faultf(s.columns[odd[0]], "has a word behind an empty line where the rows above have numbers or dates: the line may name the columns of another table")
-	case len(words) == len(s.columns):
+	case len(words) == len(s.columns) && (alike || len(odd) > 0):
 		t.doubtful.add(r.first, r.first)
 	}
 	return nil
-}
-
-// isLikeHeader reports whether words begin with small letters where all names of the header do, or with
-// capitals where those do.
-func (s *Source) isLikeHeader(words []string) bool {
-	small, large := caseOf(s.header)
-	if small == large {
-		return true
-	}
-	smallWords, largeWords := caseOf(words)
-	return smallWords == small && largeWords == large
-}
-
-// caseOf reports whether some words begin with a small letter, and some with a capital.
-func caseOf(words []string) (small, large bool) {
-	for _, word := range words {
-		letter, _ := utf8.DecodeRuneInString(word)
-		small, large = small || unicode.IsLower(letter), large || unicode.IsUpper(letter)
-	}
-	return small, large
-}
-
-// placeholders are words that stand where a number is not known.
-var placeholders = map[string]bool{
-	"na": true, "n/a": true, "nan": true, "none": true, "nil": true, "null": true, "unknown": true, "missing": true, "tbd": true, "inf": true, "infinity": true,
 }
 
 // cutTrailing leaves out empty fields behind the last column, if rows have them from the first on: many
@@ -267,18 +229,13 @@ func (s *Source) cutTrailing() {
 // learn takes note of what is in the columns.
 func (s *Source) learn() {
 	t, r := &s.table, s.reader
-	t.rows++
+	t.seen.Rows++
 	for i, f := range r.fields {
 		if cell := bytes.TrimSpace(r.record[f.from:f.to]); len(cell) > 0 {
-			t.filled[i] = true
-			t.numeric[i] = t.numeric[i] && IsNumeric(cell[0])
+			letter, _ := utf8.DecodeRune(cell)
+			t.seen.Add(i, letter)
 		}
 	}
-}
-
-// IsNumeric reports whether numbers and dates begin so.
-func IsNumeric(letter byte) bool {
-	return letter >= '0' && letter <= '9' || strings.IndexByte("+-.,$#", letter) >= 0
 }
 
 // lines says of a row over several lines which they are, and why.
@@ -315,7 +272,7 @@ func (s *Source) isJoined() bool {
 		}
 	}
 	for i := range numbers {
-		if t.numeric[i] && t.filled[i] {
+		if t.seen.Numeric[i] {
 			if numbers[i] < len(lines) {
 				return false
 			}

@@ -18,7 +18,7 @@ func (s *Source) Warnings() (warnings []string) {
 			d.first, d.last, s.place, Others(d.count-1)))
 	}
 	if d := t.doubtful; d.count > 0 {
-		warnings = append(warnings, fmt.Sprintf("Line %d of %s comes behind an empty line and may name the columns of another table%s; it was read as a row", d.first, s.place, Others(d.count-1)))
+		warnings = append(warnings, fmt.Sprintf("Line %d of %s may name the columns of another table%s; it was read as a row", d.first, s.place, Others(d.count-1)))
 	}
 	if s.total > 0 {
 		warnings = append(warnings, fmt.Sprintf("The last row of %s, in line %d, looks like a total, and was read as a row; leave it out with where, if it is none", s.place, s.total))

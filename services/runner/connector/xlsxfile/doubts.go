@@ -2,19 +2,18 @@ package xlsxfile
 
 import (
 	"fmt"
+	"slices"
+	"unicode/utf8"
 
 	"runhook/services/runner/connector/csvfile"
 )
 
 // doubts are rows of the sheet that may be none of the table whose columns the header names.
 type doubts struct {
-	// last is the last row with anything in it, and rows how many there were below the header. spaced: an
-	// empty row comes before the first of them.
-	last, rows int
-	spaced     bool
-	// numeric are the columns that had nothing but numbers and dates so far, and some.
-	numeric, filled []bool
-	// others are rows behind an empty one that may name other columns, and below those below the total row of a
+	// last is the last row with anything in it. spaced: an empty row comes before the first below the header.
+	last   int
+	spaced bool
+	// others are rows that may name other columns, and below those below the total row of a
 	// table: how many, and the first.
 	others, below doubt
 	// total is the last row if it looks like a total.
@@ -29,65 +28,66 @@ func (d *doubt) add(row int) {
 	}
 }
 
+// gap reports whether a row comes behind an empty one, in a sheet that has none below its header.
+func (d *doubts) gap(row int) bool { return d.last > 0 && row > d.last+1 && !d.spaced }
+
 // look takes note of the row that was read.
 func (s *Source) look() {
 	d := &s.doubts
-	if s.again || s.other > 0 || s.isBlank() {
+	if s.isBlank() {
 		return
 	}
-	if d.rows == 0 {
+	if d.last == 0 {
 		d.spaced = s.number > s.named+1
-		d.numeric, d.filled = make([]bool, len(s.header)), make([]bool, len(s.header))
-	} else if s.number > d.last+1 && !d.spaced && s.mayBeNames() {
-		d.others.add(s.number)
 	}
-	d.last, d.total = s.number, 0
-	d.rows++
+	d.last = s.number
+	if s.again || s.other > 0 {
+		return
+	}
+	d.total = 0
 	for _, a := range s.sheet.totals {
 		if a.toRow < s.number && a.from <= s.at[len(s.at)-1] && s.at[0] <= a.to {
 			d.below.add(s.number)
 			break
 		}
 	}
-	first := true
+	first, learn := true, s.seen.Rows < csvfile.Learned
+	if learn {
+		s.seen.Rows++
+	}
 	for i, text := range s.texts {
 		if text == "" {
 			continue
 		}
-		numeric := csvfile.IsNumeric(text[0])
-		if first && !numeric && csvfile.IsTotal(text) {
+		if first && csvfile.IsTotal(text) {
 			d.total = s.number
 		}
-		first = false
-		d.numeric[i] = numeric && (d.numeric[i] || !d.filled[i])
-		d.filled[i] = true
+		if first = false; !learn {
+			break
+		}
+		letter, _ := utf8.DecodeRuneInString(text)
+		s.seen.Add(s.at[i]-s.at[0], letter)
 	}
 }
 
-// mayBeNames reports whether the cells of a row are different words, as names are, and one of them is in a column
-// of numbers or dates, if there is such a column.
-func (s *Source) mayBeNames() bool {
-	d, last := &s.doubts, len(s.texts)
-	for last > 0 && s.texts[last-1] == "" {
-		last--
+// areOdd reports whether one of the words of a row is in a column of numbers or dates, or there is no such column and
+// the words are written like the header.
+func (s *Source) areOdd(words []string) bool {
+	if !slices.Contains(s.seen.Numeric, true) {
+		return csvfile.IsLike(words, s.header)
 	}
-	if !csvfile.AreWords(s.texts[:last]) {
-		return false
-	}
-	numbers := false
-	for i, numeric := range d.numeric {
-		if numeric && s.texts[i] != "" {
+	for i, word := range words[:min(len(words), len(s.names))] {
+		if s.seen.Numeric[i] && word != "" {
 			return true
 		}
-		numbers = numbers || numeric
 	}
-	return !numbers
+	return false
 }
 
 // warnings are sentences about such rows.
 func (d *doubts) warnings(place string) (warnings []string) {
 	if d.others.count > 0 {
-		warnings = append(warnings, fmt.Sprintf("Row %d of %s comes behind an empty row and may name the columns of another table%s; it was read as a row", d.others.first, place, csvfile.Others(int64(d.others.count-1))))
+		warnings = append(warnings, fmt.Sprintf("Row %d of %s may name the columns of another table%s; it was read as a row", d.others.first, place, csvfile.Others(int64(d.others.count-1))))
 	}
 	if d.below.count > 0 {
 		warnings = append(warnings, fmt.Sprintf("Row %d of %s comes below the total row of a table%s, and was read as a row; leave it out with where, if it is none", d.below.first, place, csvfile.Others(int64(d.below.count-1))))

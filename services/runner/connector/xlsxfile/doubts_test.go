@@ -35,14 +35,14 @@ func TestRowsThatMayBeNone(t *testing.T) {
 		return strings.Replace(cells(texts...), "<row>", fmt.Sprintf(`<row r="%d">`, number), 1)
 	}
 	const of = " of the sheet Members in the file in.xlsx of connection drop"
-	const other = " comes behind an empty row and may name the columns of another table"
+	const other = " may name the columns of another table"
 	table := cells("ID", "Name") + cells("1", "Ann") + cells("2", "Bob")
 	for name, c := range map[string]struct {
 		rows string
 		want []string
 	}{
 		"another table":              {table + at(6, "SKU", "Price") + cells("A1", "9.5"), []string{"Row 6" + of + other + "; "}},
-		"two more":                   {table + at(6, "SKU", "Price") + at(8, "Code", "Title") + at(10, "x", "y"), []string{"Row 6" + of + other + " (so do 2 more); "}},
+		"two more":                   {table + at(6, "SKU", "Price") + at(8, "Code", "Title") + at(10, "X", "Y"), []string{"Row 6" + of + other + " (so do 2 more); "}},
 		"words behind words":         {cells("First", "Last") + cells("Ann", "Lee") + at(5, "City", "Country"), []string{"Row 5" + of + other}},
 		"behind spaces":              {table + cells(" ", "") + cells("SKU", "Price"), []string{"Row 5" + of + other}},
 		"with fewer columns":         {cells("ID", "Name", "City") + cells("1", "Ann", "Rome") + at(5, "SKU", "Price"), []string{"Row 5" + of + other}},
@@ -52,6 +52,10 @@ func TestRowsThatMayBeNone(t *testing.T) {
 		"words where words are":      {cells("ID", "First", "Last") + cells("1", "Ann", "Lee") + at(5, "", "Bob", "Ray"), nil},
 		"gaps throughout":            {cells("ID", "Name") + at(3, "1", "Ann") + at(5, "x", "Bob"), nil},
 		"one cell":                   {table + at(6, "Notes"), nil},
+		"one other name":             {table + cells("ID", "Nick"), nil},
+		"a name of a property":       {cells("Name", "Value") + cells("Port", "8080") + cells("Name", "alpha"), []string{"Row 3" + of + other + "; "}},
+		"a row that goes on":         {cells("nr", "name") + cells("A", "Ann") + at(5, "C", "Cat"), nil},
+		"a gap behind a header":      {table + cells("ID", "Name") + cells("3", "Cid") + cells("x", "Dan"), nil},
 		"a total":                    {table + cells("Total", "3"), []string{"The last row" + of + ", row 4, looks like a total, and was read as a row; leave it out with where"}},
 		"a total behind empty cells": {table + at(6, "", "Grand total:") + cells(" "), []string{"The last row" + of + ", row 6"}},
 		"a total in the middle":      {table + cells("Summe", "3") + cells("4", "Dan"), nil},
@@ -78,5 +82,36 @@ func TestRowsBelowTheTotalOfATable(t *testing.T) {
 		if got := warned(t, b); !slices.EqualFunc(got, want, strings.HasPrefix) {
 			t.Errorf("%s: warnings %q, want %q", place, got, want)
 		}
+	}
+}
+
+// What is below a second header is not in the columns of the first.
+func TestSecondHeaders(t *testing.T) {
+	at := func(number int, texts ...string) string {
+		return strings.Replace(cells(texts...), "<row>", fmt.Sprintf(`<row r="%d">`, number), 1)
+	}
+	const (
+		other = "fault: names other columns than the header does: another table begins in row "
+		below = "fault: stands below row "
+		which = ", which names other columns than the header: it is not of the same table"
+	)
+	for name, c := range map[string]struct {
+		rows string
+		want []string
+	}{
+		"with a name more":                     {cells("nr", "sum") + cells("1", "5") + cells("nr", "day", "sum") + cells("7", "8", "9"), []string{"nr|sum", "1|5", other + "3", below + "3" + which}},
+		"with two names more, in another case": {cells("nr", "sum") + cells("1", "5") + cells("NR", "Day", "SUM", "Town") + cells("7", "8", "9"), []string{"nr|sum", "1|5", other + "3", below + "3" + which}},
+		"with one other name":                  {cells("nr", "sum", "town") + cells("1", "5", "Ulm") + cells("nr", "cost", "town") + cells("7", "8", "Bonn") + cells("nr", "sum", "town") + cells("9", "10", "Kiel"), []string{"nr|sum|town", "1|5|Ulm", other + "3", below + "3" + which, "fault: is the header again", "9|10|Kiel"}},
+		"of words, with one other name":        {cells("key", "name", "town") + cells("A", "Ann", "Ulm") + cells("key", "title", "town") + cells("B", "Bob", "Bonn"), []string{"key|name|town", "A|Ann|Ulm", other + "3", below + "3" + which}},
+		"with fewer, behind a gap":             {cells("nr", "sum", "town") + cells("1", "5", "Ulm") + at(5, "nr", "cost") + cells("7", "8"), []string{"nr|sum|town", "1|5|Ulm", other + "5", below + "5" + which}},
+		"with more, behind a gap":              {cells("nr", "sum") + cells("1", "5") + at(5, "nr", "day", "sum") + cells("7", "8", "9"), []string{"nr|sum", "1|5", other + "5", below + "5" + which}},
+		"of words only, behind a gap":          {cells("nr", "name") + cells("A", "Ann") + cells("B", "Bob") + at(6, "code", "label") + cells("C", "Cat"), []string{"nr|name", "A|Ann", "B|Bob", other + "6", below + "6" + which}},
+		"not from the first column on":         {cells("", "nr", "sum") + cells("x", "1", "5") + cells("", "nr", "day", "sum") + cells("y", "7", "8", "9"), []string{"nr|sum", "1|5", other + "3", below + "3" + which}},
+		"with a note beside":                   {cells("nr", "sum") + cells("1", "5") + cells("nr", "sum", "", "see below") + cells("7", "8"), []string{"nr|sum", "1|5", "fault: is the header again", "7|8"}},
+		"none in names that are cells":         {cells("nr", "kind", "note") + cells("1", "a", "x") + cells("nr", "Bob", "y"), []string{"nr|kind|note", "1|a|x", "nr|Bob|y"}},
+		"none in a row with a note":            {cells("nr", "name") + cells("1", "Ann") + at(5, "2", "Bob", "name"), []string{"nr|name", "1|Ann", "2|Bob"}},
+		"none in small letters as another row": {cells("nr", "name") + cells("A", "Ann") + cells("B", "bob") + at(6, "x", "cid") + cells("C", "Cat"), []string{"nr|name", "A|Ann", "B|bob", "x|cid", "C|Cat"}},
+	} {
+		t.Run(name, func(t *testing.T) { expectRows(t, newBook(c.rows), "", c.want...) })
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -44,9 +43,12 @@ type Source struct {
 	// texts are the last row's, and number is that of the sheet's row.
 	texts  []string
 	number int
-	// folded are the names of the header in lower case, and lengths how long they are in either case. again: the
-	// last row is the header once more. other is the row of a header in another order, below which is another
-	// table; 0 in this one.
+	// names are the names of the header by the sheet's columns, from that of the first on, and seen what the first
+	// rows have in those. known are the names too, folded those in lower case, and lengths how long they are in either case. again: the last row is the header once more. other is the row of a
+	// header with other names, below which is another table; 0 in this one.
+	names   []string
+	seen    csvfile.Seen
+	known   map[string]bool
 	folded  map[string]bool
 	lengths [256]bool
 	again   bool
@@ -120,8 +122,14 @@ func (s *Source) readHeader(at int) error {
 			return run.Failf("row %d of %s is empty, and source.csv.header_row says that it names the columns; correct it", at, s.place)
 		case named:
 			s.named = number
-			s.folded = map[string]bool{}
-			for _, name := range s.header {
+			s.known, s.folded = map[string]bool{}, map[string]bool{}
+			if len(s.header) > 0 {
+				s.names = make([]string, s.at[len(s.at)-1]-s.at[0]+1)
+			}
+			s.seen = csvfile.NewSeen(len(s.names))
+			for i, name := range s.header {
+				s.names[s.at[i]-s.at[0]] = name
+				s.known[name] = true
 				s.folded[strings.ToLower(name)] = true
 				for _, written := range []string{name, strings.ToLower(name), strings.ToUpper(name)} {
 					s.lengths[min(len(written), 255)] = true
@@ -195,9 +203,9 @@ func (s *Source) Next(_ context.Context, cells []any) (size int, err error) {
 	case s.again:
 		return 0, row.Faultf("", "is the header again")
 	case s.other == s.number:
-		return 0, row.Faultf("", "names the columns in another order than the header does: another table begins in row %d", s.other)
+		return 0, row.Faultf("", "names other columns than the header does: another table begins in row %d", s.other)
 	case s.other > 0:
-		return 0, row.Faultf("", "stands below row %d, which names the columns in another order than the header: it is not of the same table", s.other)
+		return 0, row.Faultf("", "stands below row %d, which names other columns than the header: it is not of the same table", s.other)
 	}
 	for i, text := range s.texts {
 		size += len(text)
@@ -208,27 +216,71 @@ func (s *Source) Next(_ context.Context, cells []any) (size int, err error) {
 	return size, nil
 }
 
-// tellHeader tells a row that names the columns again, in any case.
+// mayBeHeader reports whether a row has a name of the header at its beginning or end, or begins with a letter where
+// numbers were.
+func (s *Source) mayBeHeader() bool {
+	first := strings.TrimSpace(s.texts[0])
+	return first != "" && s.seen.Numeric[0] && !csvfile.IsNumeric(first[0]) || s.isName(first) || s.isName(strings.TrimSpace(s.texts[len(s.texts)-1]))
+}
+
+func (s *Source) isName(text string) bool {
+	return s.lengths[min(len(text), 255)] && s.folded[strings.ToLower(text)]
+}
+
+// words are the cells of the row in the columns of the header, and of those right behind, as far as there are any.
+func (s *Source) words() []string {
+	var words []string
+	end := 0
+	for i, c := range s.sheet.cells[min(s.at[0], len(s.sheet.cells)):] {
+		word := strings.TrimSpace(c.text)
+		if word == "" && i >= len(s.names) {
+			break
+		}
+		if words = append(words, word); word != "" {
+			end = len(words)
+		}
+	}
+	return words[:end]
+}
+
+// tellHeader tells a row that names columns: those of the header in any case, or others.
 func (s *Source) tellHeader() {
 	s.again = false
-	if len(s.header) < 2 {
+	gap := s.doubts.gap(s.number)
+	if len(s.header) < 2 || !gap && !s.mayBeHeader() {
 		return
 	}
-	if first := strings.TrimSpace(s.texts[0]); !s.lengths[min(len(first), 255)] || !s.folded[strings.ToLower(first)] {
-		return
+	words := s.words()
+	names, filled := 0, 0
+	folded := map[string]bool{}
+	for _, word := range words {
+		if word == "" {
+			continue
+		}
+		filled++
+		if s.known[word] {
+			names++
+		}
+		if folding := strings.ToLower(word); s.folded[folding] {
+			folded[folding] = true
+		}
 	}
-	names := map[string]bool{}
 	s.again = true
 	for i, text := range s.texts {
-		text = strings.TrimSpace(text)
-		names[strings.ToLower(text)] = true
-		s.again = s.again && strings.EqualFold(text, s.header[i])
+		s.again = s.again && strings.EqualFold(strings.TrimSpace(text), s.header[i])
 	}
-	switch {
-	case s.again:
+	if s.again {
 		s.other = 0
-	case maps.Equal(names, s.folded):
+		return
+	}
+	other, perhaps := s.seen.Repeats(words, s.names, s.folded)
+	areWords := gap && csvfile.AreWords(words)
+	switch {
+	case other, names >= 2 && (names == filled || names == len(s.known)), len(folded) >= 2 && len(folded) == filled && len(folded) == len(s.folded),
+		areWords && (names > 0 && 2*names >= filled || s.seen.AreStyled(words, s.header)):
 		s.other = s.number
+	case perhaps, areWords && s.areOdd(words):
+		s.doubts.others.add(s.number)
 	}
 }
 

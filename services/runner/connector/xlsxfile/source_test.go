@@ -102,8 +102,8 @@ func TestSheets(t *testing.T) {
 		"the header in another order": {
 			cells("ID", "Name", "City") + cells("1", "Ann", "Bonn") + cells("name", "City", "ID") + cells("Bob", "Ulm", "2") + cells("ID", "Name", "City") + cells("3", "Cid", "Kiel") + cells("name", "city", "name"), "",
 			[]string{
-				"ID|Name|City", "1|Ann|Bonn", "fault: names the columns in another order than the header does: another table begins in row 3",
-				"fault: stands below row 3, which names the columns in another order than the header: it is not of the same table", "fault: is the header again", "3|Cid|Kiel", "name|city|name",
+				"ID|Name|City", "1|Ann|Bonn", "fault: names other columns than the header does: another table begins in row 3",
+				"fault: stands below row 3, which names other columns than the header: it is not of the same table", "fault: is the header again", "3|Cid|Kiel", "name|city|name",
 			},
 			"",
 		},
