@@ -118,7 +118,7 @@ func polling(t testing.TB, before told, of map[run.Number]run.Request, processes
 						t.Errorf("run %s meanwhile: %s, %v", n, status.Bytes, err)
 						return
 					}
-					time.Sleep(time.Millisecond) // pacing, not synchronising
+					time.Sleep(5 * time.Millisecond) // pacing, not synchronising
 				}
 			}
 		})
@@ -248,7 +248,7 @@ func TestKilledWhileASliceIsBundled(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			publish(t, store, "$KV.runs_0.bundle.2", string(data))
+			publish(t, store, "$KV.runs_0.bundle.0", string(data))
 			publish(t, store, "$KV.runs_0.bundle.1", "no bundle")
 		},
 		"some of the messages are gone": func(t *testing.T, store *bustest.Store, look func(string, func() bool)) {
@@ -269,8 +269,8 @@ func TestKilledWhileASliceIsBundled(t *testing.T) {
 	} {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
-			store := sliced(t, bus.Topology{Slice: 130})
-			of := several(t, store, 132)
+			store := sliced(t, bus.Topology{Slice: 70})
+			of := several(t, store, 72)
 			before := tell(t, store.Bus, of)
 			first := opened(t, store)
 			keeper := first.Unheld.Slices()
@@ -281,7 +281,7 @@ func TestKilledWhileASliceIsBundled(t *testing.T) {
 			proctest.Until(t, func() error { return store.Ready(t.Context()) })
 			stop := polling(t, before, of, store.Bus, next)
 			look(t, next.Unheld.Slices(), "bundled", func() bool {
-				return isBundled(t, next, name) && stream(t, store.Bus, "RUNS").CachedInfo().State.FirstSeq == 130
+				return isBundled(t, next, name) && stream(t, store.Bus, "RUNS").CachedInfo().State.FirstSeq == 70
 			})
 			stop()
 			if left := stored(t, store, name, "$KV.runs_0.final.*.*") + stored(t, store, name, "$KV.runs_0.claim.*.*"); left > 0 {
@@ -313,8 +313,8 @@ func purge(t testing.TB, store *bustest.Store, name, subjects string) {
 // Several processes bundle the same slices at once.
 func TestSlicesAreBundledByManyAtOnce(t *testing.T) {
 	t.Parallel()
-	store := sliced(t, bus.Topology{Slice: 50})
-	of := several(t, store, 155)
+	store := sliced(t, bus.Topology{Slice: 20})
+	of := several(t, store, 62)
 	before := tell(t, store.Bus, of)
 	stop := polling(t, before, of, store.Bus)
 	var keepers sync.WaitGroup

@@ -33,7 +33,7 @@ func TestEventsAreCompleteAcrossLeaderChanges(t *testing.T) {
 	for i := range 4 {
 		process := cluster.Open(t, "process", i%3)
 		all.Go(func() {
-			for {
+			for wait.For(ctx, 5*time.Millisecond) { // so that the machine does other things, too
 				select {
 				case <-stop:
 					return

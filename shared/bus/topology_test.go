@@ -184,6 +184,7 @@ func TestFullStoreKeepsItsRuns(t *testing.T) {
 	t.Parallel()
 	store := bustest.New(t, bus.Topology{MaxBytes: 1 << 20})
 	request := bustest.Applied(t, store.Bus)
+	request.TaskName = strings.Repeat("large ", 1000)
 	for stored := run.Number(1); ; stored++ {
 		_, err := store.Runs.Submit(t.Context(), request, "")
 		if err == nil && stored < 5000 {
