@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"strings"
 	"sync"
@@ -21,7 +22,15 @@ import (
 	"runhook/shared/taskfile"
 )
 
-func TestMain(m *testing.M) { proctest.Main(m) }
+// TestMain has more tests run at once than there are processors: most of them wait, for an election, or for an answer
+// that never comes. Under the race detector they would slow each other down beyond the limits of requests.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if !proctest.Raced {
+		_ = flag.Set("test.parallel", "12")
+	}
+	proctest.Main(m)
+}
 
 func TestRunGoesThroughItsPhases(t *testing.T) {
 	t.Parallel()
