@@ -8,8 +8,6 @@ import (
 	"encoding/xml"
 	"html"
 	"io"
-	"mime"
-	"mime/multipart"
 	"net/url"
 	"strings"
 	"unicode/utf8"
@@ -35,11 +33,8 @@ func (s *search) data(text, member string, texts int) (datum, int) {
 	if texts == 0 || len(text) < len("a=b") {
 		return datum{}, 0
 	}
-	if strings.ContainsAny(text, "{[(<=:") { // else a word, most often
-		if strings.Count(text, "[")+strings.Count(text, "{")+strings.Count(text, "(") > maxBrackets {
-			return datum{}, 0
-		}
-		for _, read := range []func(text, member string) datum{fromJSON, fromLiteral, fromXML, fromParts, fromForm, fromLines} {
+	if strings.Count(text, "[")+strings.Count(text, "{")+strings.Count(text, "(") <= maxBrackets {
+		for _, read := range []func(text, member string) datum{fromJSON, fromLiteral, fromXML, fromParts, fromPairs} {
 			if d := read(text, member); d.kind != 0 {
 				return d, texts - 1
 			}
@@ -48,15 +43,36 @@ func (s *search) data(text, member string, texts int) (datum, int) {
 	return s.data(s.decoded(text), member, texts-1)
 }
 
+// inJSON escapes in a text what a string of JSON must escape.
+var inJSON = strings.NewReplacer(`\\`, `\\`, `\"`, `\"`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
+
+// fromString is the text that is escaped as in JSON, in quotes or without.
+func fromString(text string) (plain string, ok bool) {
+	if text[0] == '"' && json.Unmarshal([]byte(text), &plain) == nil {
+		return plain, true
+	}
+	return plain, strings.Contains(text, `\`) && json.Unmarshal([]byte(`"`+inJSON.Replace(text)+`"`), &plain) == nil
+}
+
 func fromJSON(text, member string) datum {
 	if text[0] != '{' && text[0] != '[' {
 		return datum{}
 	}
-	parsed, err := hujson.Parse([]byte(text))
-	if err != nil {
+	if parsed, err := hujson.Parse([]byte(text)); err == nil {
+		return datumOf(member, parsed.Value)
+	}
+	d, err := datum{name: member, kind: '['}, error(nil)
+	for in := json.NewDecoder(strings.NewReader(text)); err == nil; { // one in each line
+		var value json.RawMessage
+		if err = in.Decode(&value); err == nil {
+			parsed, _ := hujson.Parse(value)
+			d.parts = append(d.parts, datumOf(member, parsed.Value))
+		}
+	}
+	if err != io.EOF {
 		return datum{}
 	}
-	return datumOf(member, parsed.Value)
+	return d
 }
 
 func datumOf(name string, value hujson.ValueTrimmed) datum {
@@ -159,94 +175,79 @@ func fromXML(text, member string) datum {
 
 // fromParts reads a form that browsers and flows send in parts, or the header of a part.
 func fromParts(text, member string) datum {
-	d := datum{name: member, kind: '{'}
-	if strings.HasPrefix(text, "form-data") {
-		_, header, err := mime.ParseMediaType(text)
-		if err != nil {
-			return datum{}
-		}
-		d.parts = []datum{{name: header["name"], kind: '"'}}
-		return d
-	}
-	boundary, _, ok := strings.Cut(text, "\n")
-	boundary = strings.TrimSpace(boundary)
-	if !ok || len(boundary) < len("--b") || boundary[:2] != "--" {
+	if !strings.HasPrefix(text, "--") && !strings.HasPrefix(text, "form-data;") {
 		return datum{}
 	}
-	for in := multipart.NewReader(strings.NewReader(text), boundary[2:]); ; {
-		part, err := in.NextPart()
-		if err != nil {
-			break
-		}
-		value, _ := io.ReadAll(part) // of one that is cut, what there is
-		d.parts = append(d.parts, datum{name: part.FormName(), kind: '"', text: string(value)})
-	}
-	if len(d.parts) == 0 {
-		return datum{}
+	d := datum{name: member}
+	for _, part := range strings.Split(strings.ReplaceAll(text, "\r", ""), "form-data;")[1:] {
+		header, value, _ := strings.Cut(part, "\n\n")
+		value, _, _ = strings.Cut(value, "\n--")
+		_, name, _ := strings.Cut(header, "name=")
+		name, _, _ = strings.Cut(strings.ReplaceAll(name, "\n", ";"), ";")
+		d.kind, d.parts = '{', append(d.parts, datum{name: strings.Trim(name, `" `), kind: '"', text: value})
 	}
 	return d
 }
 
-// fromForm reads a=b&c=d, also in lines. Names have no blanks but escaped ones, and no signs of an address: what
-// follows in that is somebody else's.
-func fromForm(text, member string) datum {
-	d := datum{name: member, kind: '{'}
-	for part := range strings.FieldsFuncSeq(strings.TrimPrefix(text, "?"), func(r rune) bool { return r == '&' || r == '\n' }) {
-		name, value, ok := strings.Cut(part, "=")
-		if !ok || strings.ContainsAny(name, " \t/?:#<>{}()\"'`,;!*|") {
-			return datum{}
-		}
-		name, err := url.QueryUnescape(name)
-		if err != nil || name == "" {
-			return datum{}
-		}
-		if plain, err := url.QueryUnescape(value); err == nil {
-			value = plain
-		}
-		d.parts = append(d.parts, datum{name: name, kind: '"', text: value})
-	}
-	if len(d.parts) == 1 && strings.Trim(d.parts[0].text, "=") == "" {
-		return datum{} // the end of base64
-	}
-	return d
-}
-
-// wrappers are members in which a single line is data: flows put bodies into them.
+// wrappers are members in which one name with a value is data: flows put bodies into them.
 var wrappers = wordSet(`body rawbody requestbody data payload content input inputs request form json yaml args arguments
 	filter filters parameters parameter params param query queryparams queryparam querystring`)
 
-// fromLines reads lines all of which are names and values, as in YAML: two or more, or one in a wrapper.
-func fromLines(text, member string) datum {
-	d, parent := datum{name: member, kind: '{'}, false
-	for line := range strings.Lines(strings.TrimPrefix(text, "---")) {
-		if strings.TrimSpace(line) == "" {
+// fromPairs reads names and values, two or more, or one in a wrapper: a form, or lines with : or = as of YAML and TOML,
+// beside which may be comments and titles of sections. A name with signs of an address is somebody else's.
+func fromPairs(text, member string) datum {
+	d, parent, sentence := datum{name: member, kind: '{'}, false, false
+	if _, ok := fromString(text); ok {
+		return datum{} // its lines are escaped
+	}
+	for line := range strings.Lines(strings.TrimPrefix(text, "?")) {
+		line = strings.TrimRight(line, "\r\n")
+		bare := strings.TrimLeft(line, " \t")
+		if strings.Trim(bare, blanks+"-.") == "" || bare[0] == '#' || bare[0] == '[' && bare[len(bare)-1] == ']' {
 			continue
 		}
-		name, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), ":")
-		indented := strings.TrimLeft(name, " \t") != name
-		name = strings.Trim(name, " \t\"'")
-		isName := ok && name != "" && !strings.ContainsAny(name[:1], "-*#|[(") && !strings.ContainsAny(name, "{}<>;=") && strings.Count(name, "(") == strings.Count(name, ")")
-		if !isName || parent && !indented || value != "" && value[0] != ' ' && value[0] != '\t' {
+		at, parts := strings.IndexAny(bare, ":="), []string{bare}
+		if at < 0 || parent && bare == line {
 			return datum{}
 		}
-		part := datum{name: name, kind: '"', text: strings.TrimSpace(value)}
-		if parent = value == ""; parent {
-			part.kind = '{' // the lines below
+		isForm := bare[at] == '='
+		if isForm && !strings.Contains(bare, " = ") {
+			parts = strings.Split(bare, "&")
 		}
-		d.parts = append(d.parts, part)
+		for _, part := range parts {
+			name, value, ok := strings.Cut(part, bare[at:at+1])
+			name = strings.Trim(name, " \t\"'")
+			if !ok || name == "" || strings.ContainsAny(name[:1], "-*|[(") || strings.ContainsAny(name, "{}<>;") || strings.Count(name, "(") != strings.Count(name, ")") ||
+				isForm && (strings.ContainsAny(name, "/?") || strings.HasPrefix(value, "=")) || !isForm && value != "" && value[0] != ' ' && value[0] != '\t' {
+				return datum{}
+			}
+			sentence = isForm && (value == "" || strings.ContainsAny(name, " \t")) // or the end of base64
+			pair := datum{name: unescaped(name), kind: '"', text: unescaped(strings.TrimSpace(value))}
+			if parent = !isForm && value == ""; parent {
+				pair.kind = '{' // the lines below
+			}
+			d.parts = append(d.parts, pair)
+		}
 	}
-	if len(d.parts) > 1 || len(d.parts) == 1 && wrappers[lettersOf(member)] {
+	if len(d.parts) > 1 || len(d.parts) == 1 && !sentence && wrappers[lettersOf(member)] {
 		return d
 	}
 	return datum{}
 }
 
+// unescaped is a text without the signs of an address.
+func unescaped(text string) string {
+	if plain, err := url.QueryUnescape(text); err == nil {
+		return plain
+	}
+	return text
+}
+
 // decoded is the text that a text stands for: as a string of JSON, in base64, escaped as in addresses or HTML; else
 // none.
 func (s *search) decoded(text string) string {
-	var quoted string
-	if text[0] == '"' && json.Unmarshal([]byte(text), &quoted) == nil {
-		return quoted
+	if plain, ok := fromString(text); ok {
+		return plain
 	}
 	if strings.HasPrefix(text, "data:") {
 		_, text, _ = strings.Cut(text, ",")
@@ -254,15 +255,14 @@ func (s *search) decoded(text string) string {
 	if inside := s.fromBase64(text); inside != "" {
 		return inside
 	}
+	plain := html.UnescapeString(text)
 	if strings.Contains(text, "%") {
-		if plain, err := url.QueryUnescape(text); err == nil {
-			return plain
-		}
+		plain = unescaped(text)
 	}
-	if plain := html.UnescapeString(text); plain != text {
-		return plain
+	if plain == text {
+		return ""
 	}
-	return ""
+	return plain
 }
 
 // fromBase64 is the text that a text is in base64, with or without its end and in lines, as the $content of flows is.

@@ -72,7 +72,7 @@ func (l *literal) name() (name string, ok bool) {
 	l.skip(":") // of Ruby
 	if start := l.at; strings.IndexByte("\"'`", l.peek()) >= 0 {
 		name, ok = l.quoted()
-	} else if end := strings.IndexAny(l.text[start:], "{}[](),;\n\"'`:="); end > 0 {
+	} else if end := strings.IndexAny(l.text[start:], "{}[](),;\n\"'`:=\\"); end > 0 {
 		l.at += end
 		name, ok = strings.TrimSpace(l.text[start:l.at]), true
 	}

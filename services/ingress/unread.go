@@ -63,15 +63,15 @@ func (s *search) below(d datum, path []string, texts int) {
 		has := func(name string) bool {
 			return slices.ContainsFunc(d.parts, func(part datum) bool { return strings.EqualFold(part.name, name) })
 		}
-		valued, document := has("value"), has("ExecuteId") && has("ImportId")
+		valued, document := has("value") || has("values"), has("ExecuteId") && has("ImportId")
 		for _, part := range d.parts {
 			if document && documentMembers[part.name] {
 				continue
 			}
 			at := append(path, "."+part.name)
 			s.named(part, at)
-			if valued && part.kind == '"' && nameMembers[strings.ToLower(part.name)] {
-				s.named(datum{name: part.text}, at) // {"name": "State", "value": "CA"}
+			if valued && part.kind == '"' && !strings.EqualFold(part.name, "value") {
+				s.named(datum{name: part.text}, at) // {"field": "State", "value": "CA"}
 			}
 			s.below(part, at, texts)
 		}
@@ -88,9 +88,6 @@ func (s *search) below(d datum, path []string, texts int) {
 		}
 	}
 }
-
-// nameMembers are members whose value is a name, beside a member Value.
-var nameMembers = map[string]bool{"name": true, "key": true, "id": true, "parameter": true}
 
 // documentMembers are those of a status document, whose Status and Parameters ask for nothing.
 var documentMembers = func() (members map[string]bool) {
