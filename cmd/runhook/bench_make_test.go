@@ -14,7 +14,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -53,6 +52,9 @@ type build struct {
 	sliced bool
 }
 
+// measured reports whether the build is measured with so many runs.
+func (b build) measured(runs int) bool { return b.sliced || runs <= mostBefore }
+
 // builds are HEAD and the build before slices, where this clone has its commit.
 func (b *bench) builds() []build {
 	all := []build{{"head", proctest.Program(b.t), true}}
@@ -78,11 +80,12 @@ func TestMakeStores(t *testing.T) {
 	if os.Getenv("BENCH_STORES") == "" {
 		t.Fatal("BENCH_STORES must be the folder of the stores")
 	}
-	b := &bench{t: t}
-	for _, build := range b.builds() {
+	for _, build := range (&bench{t: t}).builds() {
 		for _, runs := range benchRuns(t) {
 			for _, servers := range serversOf(runs) {
-				b.stored(build, runs, servers)
+				if build.measured(runs) {
+					t.Run(fmt.Sprintf("%s/%d/%d", build.name, runs, servers), func(t *testing.T) { (&bench{t: t}).stored(build, runs, servers) })
+				}
 			}
 		}
 	}
@@ -193,47 +196,50 @@ func (h *house) fill(runs int) {
 	nc, err := nats.Connect("", nats.InProcessServer(server))
 	h.b.check(err)
 	defer nc.Close()
-	f := filling{house: h, samples: samples, written: map[string]uint64{}}
-	f.js, err = jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4000), jetstream.WithDefaultTimeout(time.Minute),
-		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, _ *nats.Msg, err error) { f.failed.CompareAndSwap(nil, &err) }))
+	f := filling{house: h, nc: nc, samples: samples, written: map[string]uint64{}}
+	f.js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(time.Minute))
 	h.b.check(err)
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	if h.build.sliced {
 		kept := make(chan struct{})
 		defer func() { stop(); <-kept }()
-		store, err := bus.Connect(ctx, bus.Config{InProcess: server, Log: zerolog.Nop()})
+		store, err := bus.Connect(ctx, bus.Config{InProcess: server, Log: zerolog.New(os.Stderr).With().Timestamp().Logger()})
 		h.b.check(err)
 		defer store.Close()
 		h.b.check(store.Check(ctx))
 		go func() {
 			defer close(kept)
 			for keeper := store.Unheld.Slices(); wait.For(ctx, 100*time.Millisecond); {
-				_ = keeper.Look(ctx) // the wait for all slices shows one that lasts
+				if err := keeper.Look(ctx); err != nil && ctx.Err() == nil {
+					fmt.Fprintln(os.Stderr, "the keeper of slices:", err)
+				}
 			}
 		}()
 	}
-	f.acknowledge(ctx)
 	for n := int(f.state("RUNS").LastSeq) + 1; n <= runs; n++ {
-		f.add(n)
+		f.add(n, n%1000 == 0 || n == runs)
 		if n%(sliceRuns/10) == 0 || n == runs {
 			f.settle(n)
 		}
 	}
+	for n := 1; n <= houseTasks; n++ { // as if a runner had acknowledged each of them
+		_, err := f.stream("RUNS").ResetConsumerToSequence(ctx, houseTask(n), uint64(runs)+1)
+		h.b.check(err)
+	}
 	h.b.eventually("all is bundled", func() bool {
 		return !h.build.sliced || f.state("RUNS").FirstSeq >= uint64(runs/sliceRuns*sliceRuns)
 	})
-	h.b.eventually("all is acknowledged", func() bool { return openRuns(h.b, f.js) == 0 })
 }
 
 // filling adds runs to a store.
 type filling struct {
 	*house
+	nc      *nats.Conn
 	js      jetstream.JetStream
 	samples map[string]*sample
 	// written is the last sequence of each bucket of results.
 	written map[string]uint64
-	failed  atomic.Pointer[error]
 }
 
 func (f *filling) stream(name string) jetstream.Stream {
@@ -244,19 +250,9 @@ func (f *filling) stream(name string) jetstream.Stream {
 
 func (f *filling) state(name string) jetstream.StreamState { return f.stream(name).CachedInfo().State }
 
-// acknowledge has every request acknowledged, as a runner does.
-func (f *filling) acknowledge(ctx context.Context) {
-	for n := 1; n <= houseTasks; n++ {
-		queue, err := f.js.Consumer(ctx, "RUNS", houseTask(n))
-		f.b.check(err)
-		reading, err := queue.Consume(func(m jetstream.Msg) { _ = m.Ack() }, jetstream.PullMaxMessages(500)) // openRuns looks
-		f.b.check(err)
-		context.AfterFunc(ctx, reading.Stop)
-	}
-}
-
-// add publishes what there is of a run.
-func (f *filling) add(n int) {
+// add publishes what there is of a run. Only what is said to be the last of many is waited for: the server stores in
+// order, and drops what is more than ten thousand messages ahead.
+func (f *filling) add(n int, last bool) {
 	bucket := "runs"
 	if f.build.sliced {
 		bucket = fmt.Sprintf("runs_%d", n/sliceRuns)
@@ -273,18 +269,18 @@ func (f *filling) add(n int) {
 		at: time.Now().UTC(), took: time.Duration(mrand.IntN(30_000_000)),
 	}
 	f.written[bucket] += 2
-	for _, p := range []pattern{s.request, s.claim, s.final} {
-		_, err := f.js.PublishMsgAsync(p.message(v), jetstream.WithStallWait(time.Minute))
-		f.b.check(err)
+	for i, p := range []pattern{s.request, s.claim, s.final} {
+		if m := p.message(v); i == 1 || !last {
+			f.b.check(f.nc.PublishMsg(m))
+			continue
+		} else if ack, err := f.js.PublishMsg(context.Background(), m); err != nil || ack.Sequence != []uint64{uint64(n), 0, f.written[bucket]}[i] {
+			f.b.t.Fatalf("run %d: %+v %v", n, ack, err)
+		}
 	}
 }
 
-// settle waits until all that was published is stored, and removes what the build does not keep.
+// settle waits until all that was published is copied to the events, and removes what the build does not keep.
 func (f *filling) settle(runs int) {
-	<-f.js.PublishAsyncComplete()
-	if err := f.failed.Load(); err != nil {
-		f.b.t.Fatal(*err)
-	}
 	f.b.eventually("every event is copied", func() bool { return f.state("EVENTS").LastSeq >= uint64(runs) })
 	if f.build.sliced {
 		f.b.check(f.stream("EVENTS").Purge(context.Background(), jetstream.WithPurgeKeep(eventsKept)))

@@ -90,7 +90,7 @@ type costs struct {
 func (b *bench) flatRows(builds []build, runs, servers int) {
 	var all []*costs
 	for _, build := range builds {
-		if build.sliced || runs <= mostBefore {
+		if build.measured(runs) {
 			all = append(all, b.cost(build, runs, servers))
 		}
 	}
