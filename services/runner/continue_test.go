@@ -452,7 +452,7 @@ func TestPausedRunnerPublishesNothingMore(t *testing.T) {
 	write(t, filepath.Join(w.dir, "connections.yaml"), "partner: {http: {url: "+pageServer.URL+"}}\n")
 	def := parse(t, fmt.Sprintf(`id: %s
 name: Lasting
-source: {http: {connection: partner, path: /rows, next: {page: p}}}
+source: {http: {connection: partner, path: "/rows?p=1", next: {page: p}}}
 mapping: {id: id}
 destination: {nats: {subject: members.changed}}
 `, w.request.Task))

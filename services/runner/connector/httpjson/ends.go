@@ -1,9 +1,11 @@
 package httpjson
 
 import (
+	"errors"
 	"hash/maphash"
 	"slices"
 
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -38,4 +40,44 @@ func (s *Source) lookBehind() {
 		}
 		p.close()
 	}
+}
+
+// lookFirst asks for page 1, where path does not say which page it asks for and there is a second one: if the service
+// counts pages from 0, page 1 has other rows than the first page, and would be passed over.
+func (s *Source) lookFirst() error {
+	next := s.from.Next
+	if next.Page == "" || parameter(s.first.RawQuery, next.Page) != "" || s.pages.filled == 0 || s.complete() {
+		return nil
+	}
+	a, err := s.ask(s.pages.with(next.Page, "1"), 0)
+	refused, ok := errors.AsType[*refusal](err)
+	switch {
+	case ok && s.pages.behind(refused.status):
+		return nil // there is no page 1
+	case ok:
+		return refused.failure(s.place(1), refused.why)
+	case err != nil:
+		return err
+	}
+	p := s.newPage(a)
+	defer p.close()
+	for err == nil && p.rows < p.keeps {
+		_, err = p.read()
+	}
+	if _, ok := errors.AsType[*broken](err); ok {
+		return (&refusal{passing: true}).failure(s.place(1), "broke off")
+	}
+	first, same := map[uint64]bool{}, 0
+	for _, sum := range s.pages.sums {
+		first[sum] = true
+	}
+	for _, sum := range p.sums {
+		if first[sum] {
+			same++
+		}
+	}
+	if 2*same >= min(len(p.sums), len(s.pages.sums)) {
+		return nil
+	}
+	return run.Failf("%s has other rows with %s=1 than without it: if the service counts pages from 0, page 1 would be left out; write %[2]s=0 into source.http.path, or %[2]s=1 if it counts from 1 and its rows have just changed", s.place(1), next.Page)
 }

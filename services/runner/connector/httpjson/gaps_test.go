@@ -2,6 +2,7 @@ package httpjson
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -174,70 +175,75 @@ func TestServiceCapsItsPages(t *testing.T) {
 			}
 			s := script(t, pages)
 			rows, warnings, err := readWarned(t, s.URL, &task.HTTPSource{Path: c.path, Items: "d", Next: c.next}, nil)
-			if got := strings.Join(warnings, "; "); err != nil || len(rows) != c.rows || (got == caps) != c.warns || !c.warns && got != "" || name == "all by a total" && len(s.requests()) != 3 {
+			if got := strings.Join(warnings, "; "); err != nil || len(rows) != c.rows || (got == caps) != c.warns || !c.warns && got != "" || name == "all by a total" && len(s.requests()) != 4 {
 				t.Errorf("got %v, %v with %q after %q", rows, err, warnings, s.requests())
 			}
 		})
 	}
 }
 
-// A first page that says that it is page 0 is followed by page 1, which would be passed over.
+// Pages are counted from 1 unless path says otherwise. If page 1 is another than the first one, the run ends before it is
+// passed over.
 func TestPagesFromZero(t *testing.T) {
-	spring := func(page int, rows, more string) said {
-		return said{body: fmt.Sprintf(`{"content":%s,"number":%d%s}`, rows, page, more)}
-	}
-	byPage := &task.NextPage{Page: "page"}
-	end := said{body: `{"content":[]}`}
-	const passed = "the service counts page from 0, so that page 1 of /, connection partner, was left out: write page=0 into source.http.path"
-	const may = "the first page of /, connection partner, says at number that it is page 0; if the service counts page from 0, page 1 was left out: write page=0 into source.http.path"
+	const other = "page 1 of /, connection partner, has other rows with page=1 than without it: if the service counts pages from 0, page 1 would be left out; " +
+		"write page=0 into source.http.path, or page=1 if it counts from 1 and its rows have just changed"
+	first, second, third, end := ids(1, 4), ids(5, 8), ids(9, 10), "[]"
 	for name, c := range map[string]struct {
-		from  task.HTTPSource
-		pages map[string]said
+		pages map[string]string
+		more  string // beside the rows of each page
+		path  string
+		total string
 		rows  int
-		warns string
 		fails string
+		asked int
 	}{
-		"by its second page": {pages: map[string]said{"/": spring(0, ids(1, 2), ""), "/?page=2": spring(2, ids(5, 5), ""), "/?page=3": end}, fails: passed},
-		"by its total": {
-			pages: map[string]said{"/": spring(0, ids(1, 2), `,"totalElements":5`), "/?page=2": spring(2, ids(5, 5), `,"totalElements":5`), "/?page=3": end},
-			fails: "3 rows came from /, connection partner, and the service says at totalElements that there are 5; " + passed,
-		},
-		"by a total alone": {
-			pages: map[string]said{"/": spring(0, ids(1, 2), `,"total":5`), "/?page=2": {body: `{"content":` + ids(5, 5) + `}`}, "/?page=3": end},
-			fails: "says at total that there are 5; " + may,
-		},
-		"without a total":  {from: task.HTTPSource{Total: "none"}, pages: map[string]said{"/": spring(0, ids(1, 2), `,"totalElements":5`), "/?page=2": spring(2, ids(5, 5), ""), "/?page=3": end}, fails: passed},
-		"none, and unsaid": {from: task.HTTPSource{Total: "none"}, pages: map[string]said{"/": spring(0, ids(1, 2), ``), "/?page=2": {body: `{"content":` + ids(5, 5) + `}`}, "/?page=3": end}, rows: 3, warns: may},
-		"a number of pages": {
-			from: task.HTTPSource{Next: &task.NextPage{Page: "page", Pages: "totalPages"}}, pages: map[string]said{"/": spring(0, ids(1, 2), `,"totalPages":3`), "/?page=2": spring(2, ids(5, 5), `,"totalPages":3`), "/?page=3": end},
-			fails: passed,
-		},
-		"an empty one":      {pages: map[string]said{"/": spring(0, ids(1, 2), ""), "/?page=2": spring(2, "[]", "")}, fails: passed},
-		"nothing behind":    {pages: map[string]said{"/": spring(0, ids(1, 2), ""), "/?page=2": end}, rows: 2, warns: may},
-		"from 0 in path":    {from: task.HTTPSource{Path: "/?page=0"}, pages: map[string]said{"/?page=0": spring(0, ids(1, 2), ""), "/?page=1": spring(1, ids(3, 3), ""), "/?page=2": end}, rows: 3},
-		"from 0 in answers": {pages: map[string]said{"/": spring(0, ids(1, 2), ""), "/?page=2": spring(1, ids(3, 3), ""), "/?page=3": end}, rows: 3},
-		"from 1":            {pages: map[string]said{"/": spring(1, ids(1, 2), ""), "/?page=2": spring(2, ids(3, 3), ""), "/?page=3": end}, rows: 3},
-		"all by a total":    {pages: map[string]said{"/": spring(0, ids(1, 2), `,"total":3`), "/?page=2": {body: `{"content":` + ids(3, 3) + `}`}, "/?page=3": end}, rows: 3},
+		"from 0":            {pages: map[string]string{"": first, "page=1": second, "page=2": third, "page=3": end}, fails: other, asked: 2},
+		"two pages from 0":  {pages: map[string]string{"": first, "page=1": second, "page=2": end}, fails: other, asked: 2},
+		"said of the first": {pages: map[string]string{"": first, "page=1": second, "page=2": end}, more: `,"number":0`, total: "none", fails: other, asked: 2},
+		"with a total":      {pages: map[string]string{"": first, "page=1": second, "page=2": third, "page=3": end}, more: `,"total":10`, total: "total", fails: other, asked: 2},
+		"rows that change":  {pages: map[string]string{"": first, "page=1": ids(21, 24), "page=2": second, "page=3": end}, fails: other, asked: 2},
+
+		"from 1":             {pages: map[string]string{"": first, "page=1": first, "page=2": second, "page=3": end}, rows: 8, asked: 4},
+		"a row that is new":  {pages: map[string]string{"": first, "page=1": ids(0, 3), "page=2": second, "page=3": end}, rows: 8, asked: 4},
+		"another order":      {pages: map[string]string{"": first, "page=1": `[{"id":4},{"id":2},{"id":3},{"id":1}]`, "page=2": second, "page=3": end}, rows: 8, asked: 4},
+		"one page":           {pages: map[string]string{"": first, "page=1": first, "page=2": end}, rows: 4, asked: 3},
+		"one page from 0":    {pages: map[string]string{"": first, "page=1": end, "page=2": end}, rows: 4, asked: 3},
+		"no page 1":          {pages: map[string]string{"": first, "page=2": second, "page=3": end}, rows: 8, asked: 4},
+		"0 in path":          {pages: map[string]string{"page=0": first, "page=1": second, "page=2": end}, path: "/?page=0", rows: 8, asked: 3},
+		"1 in path":          {pages: map[string]string{"page=1": first, "page=2": second, "page=3": end}, path: "/?page=1", rows: 8, asked: 3},
+		"all by a total":     {pages: map[string]string{"": first, "page=2": end}, more: `,"total":4`, total: "total", rows: 4, asked: 2},
+		"no rows":            {pages: map[string]string{"": end}, rows: 0, asked: 1},
+		"a total in path":    {pages: map[string]string{"page=1": second, "page=2": third, "page=3": end}, path: "/?page=1", more: `,"count":10`, total: "count", fails: "the service says at count that there are 10; write page=0 into source.http.path if the service counts pages from 0, or set source.http.total to none", asked: 3},
+		"a page that breaks": {pages: map[string]string{"": first, "page=1": "x", "page=2": second, "page=3": end}, rows: 8, asked: 4},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := script(t, c.pages)
-			c.from.Items = "content"
-			if c.from.Path == "" {
-				c.from.Path = "/"
-			}
-			if c.from.Next == nil {
-				c.from.Next = byPage
-			}
-			rows, warnings, err := readWarned(t, s.URL, &c.from, nil)
-			switch got := strings.Join(warnings, "; "); {
-			case c.fails != "":
-				if err == nil || !strings.HasSuffix(err.Error(), c.fails) || got != "" {
-					t.Errorf("got %v, %v with %q", rows, err, got)
+			s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				rows, ok := c.pages[r.URL.RawQuery]
+				if !ok {
+					w.WriteHeader(http.StatusNotFound)
 				}
-			case err != nil || len(rows) != c.rows || got != c.warns:
-				t.Errorf("got %v, %v with %q", rows, err, got)
+				fmt.Fprintf(w, `{"d":%s%s}`, rows, c.more)
+			})
+			if c.path == "" {
+				c.path = "/"
+			}
+			from := &task.HTTPSource{Path: c.path, Items: "d", Total: c.total, Next: &task.NextPage{Page: "page"}}
+			rows, warnings, err := readWarned(t, s.URL, from, nil)
+			failed := err != nil && c.fails != "" && strings.Contains(err.Error(), c.fails)
+			if !failed && (err != nil || c.fails != "" || len(rows) != c.rows || len(warnings) > 0) || c.asked != len(s.requests()) && !failed {
+				t.Errorf("got %v, %v with %q after %q", rows, err, warnings, s.requests())
 			}
 		})
+	}
+	s := script(t, map[string]said{"/": {body: first}, "/?page=1": {body: second}})
+	job := connector.Job{Connections: connect(t, s.URL), Task: &task.Definition{Source: &task.HTTPSource{Connection: "partner", Path: "/", Next: &task.NextPage{Page: "page"}}}}
+	var found check.Report
+	if _, err := (SourceKind{}).Check(t.Context(), job, &found); err != nil || len(found.Findings) != 1 || found.Findings[0].Text() != "source.http.path: "+other {
+		t.Errorf("a look found %v, %v", found.Findings, err)
+	}
+	refused := script(t, map[string]said{"/": {body: first}, "/?page=1": {status: http.StatusForbidden}})
+	if _, err := read(t, refused.URL, &task.HTTPSource{Path: "/", Next: &task.NextPage{Page: "page"}}, nil); err == nil || !strings.HasPrefix(err.Error(), "page 1 of /, connection partner, is answered 403 Forbidden") {
+		t.Errorf("a page 1 that is refused: %v", err)
 	}
 }
 

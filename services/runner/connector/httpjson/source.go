@@ -233,7 +233,7 @@ func (s *Source) firstPage() bool { return s.page != nil && s.pages.number == 1 
 
 // turn asks for the page that is next.
 func (s *Source) turn() error {
-	a, err := s.ask(0)
+	a, err := s.ask(s.pages.url, 0)
 	refused, ok := errors.AsType[*refusal](err)
 	switch {
 	case ok && s.isBehindLast(refused.status):
@@ -260,10 +260,10 @@ func (s *Source) newPage(a *http.Response) *page {
 	return p
 }
 
-// ask asks for the page until it comes, or there is no hope. made attempts have failed before.
-func (s *Source) ask(made int) (*http.Response, error) {
+// ask asks for a page until it comes, or there is no hope. made attempts have failed before.
+func (s *Source) ask(u *url.URL, made int) (*http.Response, error) {
 	for {
-		a, err := s.client.get(s.reading, s.pages.url, s.accepts())
+		a, err := s.client.get(s.reading, u, s.accepts())
 		made++
 		refused, ok := errors.AsType[*refusal](err)
 		if !ok {
@@ -306,7 +306,7 @@ func (s *Source) resume(err error) error {
 		if !s.client.rest(s.reading, s.breaks, 0) {
 			return s.fail(&refusal{why: fmt.Sprintf("broke off %d times in a row", s.breaks), passing: true})
 		}
-		a, err := s.ask(s.breaks)
+		a, err := s.ask(s.pages.url, s.breaks)
 		if err != nil {
 			return s.fail(err)
 		}
@@ -340,6 +340,11 @@ func (s *Source) finish() error {
 		return s.fail(err)
 	}
 	s.ended = !more
+	if more && s.pages.number == 2 {
+		if err := s.lookFirst(); err != nil {
+			return err
+		}
+	}
 	s.sure.promised = s.pages.promised || s.sure.told.more.rank > 0 || !s.pages.counted() && s.from.Next != nil && s.from.Next.Row == ""
 	return nil
 }

@@ -135,6 +135,7 @@ func TestPages(t *testing.T) {
 		"/people?skip=2":             `[{"id":3},{"id":4}]`,
 		"/people?skip=4":             `[{"id":5}]`,
 		"/people?skip=5":             `[]`,
+		"/people?page=1":             `[{"id":1},{"id":2}]`,
 		"/people?page=2":             `[{"id":3},{"id":4}]`,
 		"/people?page=3":             `[{"id":5}]`,
 		"/people?page=4":             `[]`,
@@ -161,7 +162,7 @@ func TestPages(t *testing.T) {
 	}{
 		"one page":         {task.HTTPSource{Path: "/mark"}, 5, 1},
 		"offset":           {task.HTTPSource{Path: "people", Next: &task.NextPage{Offset: "skip"}}, 5, 4},
-		"page":             {task.HTTPSource{Path: "/people", Next: &task.NextPage{Page: "page"}}, 5, 4},
+		"page":             {task.HTTPSource{Path: "/people", Next: &task.NextPage{Page: "page"}}, 5, 5},
 		"page from 0":      {task.HTTPSource{Path: "/p?page=0&size=2", Next: &task.NextPage{Page: "page"}}, 5, 3},
 		"offset to a 404":  {task.HTTPSource{Path: "/t?n=2", Items: "data.list", Total: "total", Next: &task.NextPage{Offset: "skip"}}, 3, 3},
 		"link":             {task.HTTPSource{Path: "/links", Items: "data", Next: &task.NextPage{Link: "links.next"}}, 5, 3},

@@ -25,10 +25,6 @@ type sure struct {
 	// fault is where page number faulty, which has its list, may say that it failed.
 	fault  string
 	faulty int
-	// zero is where the first page says that it is page 0. passed: the next one says that it is page 2, so that
-	// page 1 was passed over.
-	zero   string
-	passed bool
 }
 
 func (s *sure) learn(p *page, number int) {
@@ -36,14 +32,6 @@ func (s *sure) learn(p *page, number int) {
 	s.told = p.told
 	if found := p.told.verdict.sum(); s.fault == "" && (found.rank >= guessed || found.rank > 0 && p.rows == 0) {
 		s.fault, s.faulty = found.where, number
-	}
-	switch said := p.told.page; {
-	case number == 1 && said.rank > 0 && said.rows == 0:
-		s.zero = said.where
-	case number == 2 && said.rank > 0:
-		if s.passed = s.zero != "" && said.rows == 2; !s.passed {
-			s.zero = "" // the service counts its pages from 0, and the parameter from 1
-		}
 	}
 	if more, there := p.at(p.places.more); there && !yes(more) {
 		s.told.denied = true
@@ -154,12 +142,9 @@ func (s *Source) left() string {
 
 // lost is why a run fails whose source has ended: by its total, or by what its last page says for certain.
 func (s *Source) lost() error {
-	zero := s.fromZero()
 	switch err := s.missing(); {
 	case err != nil:
 		return err
-	case zero != "" && s.sure.passed:
-		return run.Failf("%s", zero)
 	case s.more().rank < standard:
 		return nil
 	}
@@ -176,26 +161,13 @@ func (s *Source) missing() error {
 	if c.rank == guessed {
 		all = "if that is a number of something else, or these rows are all that is wanted"
 	}
-	switch absent := s.absent(); {
-	case s.fromZero() != "":
-		why = s.fromZero()
-	case s.from.Next == nil:
+	switch absent, next := s.absent(), s.from.Next; {
+	case next == nil:
 		why = "set source.http.next to how the next page is found, or source.http.total to none " + all
 	case len(absent) > 0:
 		why = absent[0]
+	case next.Page != "" && parameter(s.first.RawQuery, next.Page) != "0":
+		why = fmt.Sprintf("write %s=0 into source.http.path if the service counts pages from 0, or ", next.Page) + why
 	}
 	return run.Failf("%s came from %s and the service says at %s that there are %d; %s", s.count(), s.whole(), c.where, c.least, why)
-}
-
-// fromZero says that the service counts pages from 0, so that the page behind its first one was passed over; empty if
-// nothing shows that.
-func (s *Source) fromZero() string {
-	next := s.from.Next
-	if next == nil || next.Page == "" || s.sure.zero == "" || s.pages.number == 1 || parameter(s.first.RawQuery, next.Page) != "" || s.complete() {
-		return ""
-	}
-	if s.sure.passed {
-		return fmt.Sprintf("the service counts %s from 0, so that page 1 of %s was left out: write %[1]s=0 into source.http.path", next.Page, s.whole())
-	}
-	return fmt.Sprintf("the first page of %s says at %s that it is page 0; if the service counts %s from 0, page 1 was left out: write %[3]s=0 into source.http.path", s.whole(), s.sure.zero, next.Page)
 }

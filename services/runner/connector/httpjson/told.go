@@ -27,7 +27,6 @@ const (
 	allPages          // how many pages there are
 	pageSize          // how many rows a page has at most
 	pageBegin         // the row that the page begins with
-	pageNumber        // which page it is
 	faulty            // what failed
 	described         // that in words
 	refused           // how many rows, or which ones, failed
@@ -50,16 +49,15 @@ func init() {
 		final: "last islast lastpage islastpage done endofrecords endofstream",
 		following: "odatanextlink __next next nextpage nextlink nexturl nexturi nexthref nextpageurl nextpageuri nextpagelink nextpagetoken nextpagecursor nexttoken nextcursor " +
 			"nextmarker nextoffset nextstart nextskip nextindex nextpagenumber nextrecordsurl nextcontinuationtoken continuationtoken resumptiontoken lastevaluatedkey continue cursor",
-		allPages:   "totalpages totalpagecount pages pagecount pagestotal numpages numberofpages maxpage maxpages totalpage pagetotal nbpages wptotalpages",
-		pageSize:   "limit pagesize perpage pagelimit maxresults",
-		pageBegin:  "offset start startat startindex skip",
-		pageNumber: "page pagenumber pageindex pageno currentpage number",
-		faulty:     "error errors fault faults exception exceptions err errs iserror haserror haserrors timedout partialresults partialresult partialresponse ispartial ispartialresult",
-		refused:    "failed failures failedcount failurecount numfailed failedrows failedrecords faileditems rejected rejectedcount numrejected rejectedrows rejectedrecords errorcount numerrors totalerrors totalfailed shards.failed",
-		succeeded:  "ok success issuccess succeeded successful issuccessful",
-		partly:     "partial incomplete",
-		answered:   "status statuscode code resultcode returncode retcode responsecode respcode resultstatus subcode",
-		reported:   "message msg detail reason resultmsg resultmessage statusmessage returnmsg retmsg responsemessage responsemsg",
+		allPages:  "totalpages totalpagecount pages pagecount pagestotal numpages numberofpages maxpage maxpages totalpage pagetotal nbpages wptotalpages",
+		pageSize:  "limit pagesize perpage pagelimit maxresults",
+		pageBegin: "offset start startat startindex skip",
+		faulty:    "error errors fault faults exception exceptions err errs iserror haserror haserrors timedout partialresults partialresult partialresponse ispartial ispartialresult",
+		refused:   "failed failures failedcount failurecount numfailed failedrows failedrecords faileditems rejected rejectedcount numrejected rejectedrows rejectedrecords errorcount numerrors totalerrors totalfailed shards.failed",
+		succeeded: "ok success issuccess succeeded successful issuccessful",
+		partly:    "partial incomplete",
+		answered:  "status statuscode code resultcode returncode retcode responsecode respcode resultstatus subcode",
+		reported:  "message msg detail reason resultmsg resultmessage statusmessage returnmsg retmsg responsemessage responsemsg",
 	} {
 		for name := range strings.FieldsSeq(names) {
 			words[name] = word
@@ -130,8 +128,6 @@ type told struct {
 	// size is how many rows a page has at most, 0 if it does not say; begins: it says with which row it begins.
 	size   int
 	begins bool
-	// page is which one it is.
-	page count
 	// some are numbers of rows that may be those of all.
 	some []count
 	// filtered is how many of all rows are asked for.
@@ -175,7 +171,7 @@ func (p *page) hear(where, name string, value any) {
 		for _, one := range slices.Sorted(maps.Keys(object)) {
 			p.hear(where+"."+one, one, object[one])
 		}
-	case p.places.total == task.NoTotal && word != pageNumber:
+	case p.places.total == task.NoTotal:
 	case isLinks(name) && object == nil, word == following:
 		p.hearNext(where, value, rank)
 	case word == allRows:
@@ -208,8 +204,6 @@ func (p *page) hear(where, name string, value any) {
 		p.told.begins = true
 	case folded == "offset": // some services call a cursor so, and leave it out at the end
 		p.hearNext(where, value, guessed)
-	case word == pageNumber && isWhole:
-		p.told.page = count{guessed, number, where}
 	}
 }
 

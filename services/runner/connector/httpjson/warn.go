@@ -89,9 +89,6 @@ func (s *Source) warnings() (warnings []string) {
 	if s.pages.capped() && !s.complete() {
 		warnings = append(warnings, fmt.Sprintf("path of %s asks for %d rows a page, and no page has more than %d; the service seems to count pages by the number that is asked for, and to leave out the rows between: ask for %[3]d", s.whole(), s.pages.asked, s.pages.largest))
 	}
-	if zero := s.fromZero(); zero != "" && s.lost() == nil {
-		warnings = append(warnings, zero)
-	}
 	if s.sure.fault != "" && !(known && s.rows >= due) {
 		warnings = append(warnings, fmt.Sprintf("%s has something at %s by which services say that they failed, beside its list of rows; look at whether all are there", s.place(s.sure.faulty), s.sure.fault))
 	}
