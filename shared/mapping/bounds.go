@@ -306,7 +306,7 @@ var costs = map[string]func(b *budget, args []any) error{
 	},
 	"operator startsWith": weighing, "operator endsWith": weighing, "hasPrefix": weighing, "hasSuffix": weighing,
 	"operator in": weighing, "operator ==": weighing, "operator !=": weighing, "operator <": weighing, "operator <=": weighing, "operator >": weighing, "operator >=": weighing,
-	partOfText: weighing, place: weighing, "float": weighing, "max": weighing, "min": weighing, "mean": weighing,
+	partOfText: weighing, place: weighing, groupKey: weighing, "float": weighing, "max": weighing, "min": weighing, "mean": weighing,
 	"type": free, "first": free, "last": free, "take": free, "coalesce": free,
 	"get": func(b *budget, args []any) error { return weighing(b, args[1:]) },
 }

@@ -72,14 +72,33 @@ func equal(a, b any) bool {
 			return left == right
 		}
 	}
+	is, err := equals(a, b)
+	if err != nil {
+		panic(err)
+	}
+	return is
+}
+
+// equals compares by the one rule, also what is in lists and objects. The error is a [reason].
+func equals(a, b any) (is bool, err error) {
+	if a == nil || b == nil {
+		return a == nil && b == nil, nil
+	}
 	x, y, err := alike(a, b)
 	switch {
-	case err == nil:
-		return same(x, y)
 	case err == apart:
-		return false
+		return false, nil
+	case err != nil:
+		return false, err
 	}
-	panic(err)
+	is = same(x, y, func(a, b any) bool {
+		is, fault := equals(a, b)
+		if fault != nil {
+			err = fault
+		}
+		return is
+	})
+	return is, err
 }
 
 // order is an operator that orders numbers, texts, dates or durations; other orders those that are no exact numbers, and
@@ -174,10 +193,11 @@ func isIn(args ...any) (any, error) {
 		if isText {
 			return slices.Contains(list, text), nil
 		}
-	case map[string]any: // as [find] looks it up
-		if value != nil && !isText {
-			return isIn(fmt.Sprint(value), list)
-		}
+	case []byte:
+		return nil, reason("it looks into a list or an object, and gets binary data")
+	case map[string]any:
+		_, found, err := keyed(list, value)
+		return found, err
 	}
 	list := reflect.ValueOf(args[1])
 	if found := runtime.In(value, args[1]); found || value == nil || list.Kind() != reflect.Slice {
@@ -189,13 +209,38 @@ func isIn(args ...any) (any, error) {
 		if item == nil {
 			continue
 		}
-		x, y, err := alike(value, item)
+		is, err := equals(value, item)
 		switch {
-		case err == nil && same(x, y):
+		case is:
 			return true, nil
-		case err != nil && err != apart:
+		case err != nil:
 			fault = err
 		}
 	}
 	return false, fault
+}
+
+// keyed is what an object has under a key: a text, or a value that equals one by the rule.
+func keyed(object map[string]any, key any) (value any, found bool, err error) {
+	switch key := key.(type) {
+	case nil:
+		return nil, false, nil
+	case string:
+		value, found = object[key]
+		return value, found, nil
+	case int, int64, json.Number: // as it is written, first
+		written, _ := text(key)
+		if value, found = object[written.(string)]; found {
+			return value, true, nil
+		}
+	}
+	for name, value := range object {
+		switch is, fault := equals(key, name); {
+		case is:
+			return value, true, nil
+		case fault != nil:
+			err = fault
+		}
+	}
+	return nil, false, err
 }

@@ -152,15 +152,18 @@ func unique(args ...any) (any, error) {
 	}
 	var once []any
 	for _, item := range list {
-		if !slices.ContainsFunc(once, func(earlier any) bool { return same(earlier, item) }) {
+		if !slices.ContainsFunc(once, func(earlier any) bool { return sameOf(earlier, item) }) {
 			once = append(once, item)
 		}
 	}
 	return once, nil
 }
 
-// same is equality, by which a number is what it is worth, also in lists and objects.
-func same(a, b any) bool {
+// sameOf is equality without conversions: a number is what it is worth, and a text is none.
+func sameOf(a, b any) bool { return same(a, b, sameOf) }
+
+// same is equality of values of one kind, of which each compares what is in lists and objects.
+func same(a, b any, each func(a, b any) bool) bool {
 	if x, y, ok := numbers(a, b); ok {
 		return compare(x, y) == 0
 	}
@@ -181,7 +184,7 @@ func same(a, b any) bool {
 			return false
 		}
 		for i := range x.Len() {
-			if !same(x.Index(i).Interface(), y.Index(i).Interface()) {
+			if !each(x.Index(i).Interface(), y.Index(i).Interface()) {
 				return false
 			}
 		}
@@ -190,9 +193,9 @@ func same(a, b any) bool {
 		if x.Len() != y.Len() || x.Type().Key() != y.Type().Key() {
 			return false
 		}
-		for each := x.MapRange(); each.Next(); {
-			other := y.MapIndex(each.Key())
-			if !other.IsValid() || !same(each.Value().Interface(), other.Interface()) {
+		for pairs := x.MapRange(); pairs.Next(); {
+			other := y.MapIndex(pairs.Key())
+			if !other.IsValid() || !each(pairs.Value().Interface(), other.Interface()) {
 				return false
 			}
 		}

@@ -43,8 +43,8 @@ func TestValuesThatAreNone(t *testing.T) {
 	for expression, why := range map[string]string{
 		`float * 1e308 * 10`: "too large", `inf + 1`: "too large", `inf - inf`: "is no number", `1e308 + 1e308`: "too large", `float / 0`: "divides by 0", `nan / 2`: "divides by 0", `nan * 2`: "no number",
 		`mean(1e308, 1e308)`: "too large", `abs(inf)`: "too large", `floor(nan)`: "no number", `float("Infinity")`: "not a number", `float("-inf")`: "not a number", `float("NaN")`: "not a number", `string(inf)`: "infinite", `string(nan)`: "NaN", `float ** 9999`: "too large",
-		`string(blob)`: "map the column itself", `string(other)`: "base64", `"x" + (string(blob) ?? "")`: "base64", `{"A": 1}[blob]`: "base64",
-		`fromBase64("/w==")`: "bytes(…) gives the data", `string(bytes("/w=="))`: "map the column itself", `bytes("%")`: "the text is not base64", `bytes("QUI")`: "the text is not base64", `bytes(7)`: "a text in base64", `accent[:1]`: "cuts a letter in two", `upper(accent[1:])`: "cuts a letter in two", `accent[2:4] + "x"`: "cuts a letter in two", `sort([dues, "a"])`: "a list of numbers", `max(dues, "a")`: "takes numbers", `mean(dues, nil)`: "takes numbers",
+		`string(blob)`: "map the column itself", `string(other)`: "base64", `"x" + (string(blob) ?? "")`: "base64", `{"A": 1}[blob]`: "compares binary data with a text",
+		`fromBase64("/w==")`: "bytes(…) gives the data", `string(bytes("/w=="))`: "map the column itself", `bytes("%")`: "the text is not base64", `bytes("QUI")`: "the text is not base64", `bytes(7)`: "a text in base64", `accent[:1]`: "cuts a letter in two", `upper(accent[1:])`: "cuts a letter in two", `accent[2:4] + "x"`: "cuts a letter in two", `sort([dues, "a"])`: "a list of numbers", `max(dues, "a")`: "takes numbers",
 	} {
 		program, err := scope.Compile(expression)
 		if err != nil {

@@ -59,6 +59,19 @@ var forNull = map[string]any{
 	"max": new(func(any, ...any) any), "min": new(func(any, ...any) any), "uniq": new(func(any) []any),
 }
 
+// ofLists are functions that calculate with what is in their lists, and give null where a null is.
+var ofLists = map[string]bool{"max": true, "min": true, "mean": true, "median": true, "sort": true, "join": true}
+
+// within is true for a value that is such a one, and for a list with one.
+func within(value any, is func(value any) bool) bool {
+	list, ok := value.([]any)
+	return is(value) || ok && slices.ContainsFunc(list, func(item any) bool { return within(item, is) })
+}
+
+func isNull(value any) bool { return value == nil }
+
+func isBinary(value any) bool { return kindOfValue(value) == bytes }
+
 // functionPrefix begins the name that a function of ours has in a compiled expression, and lookup is
 // what a constant map does.
 const (
@@ -95,9 +108,13 @@ func nullable(name string) func(args ...any) (any, error) {
 		call = original(name)
 	}
 	return func(args ...any) (any, error) {
-		switch v := args[0].(type) {
-		case nil:
+		switch {
+		case slices.Contains(args, nil) || ofLists[name] && within(args, isNull):
 			return nil, nil
+		case ofLists[name] && within(args, isBinary):
+			return nil, reason("it does not take binary data")
+		}
+		switch v := args[0].(type) {
 		case json.Number:
 			if !exact {
 				args[0] = plainNumber(v)
@@ -185,6 +202,9 @@ func number(args ...any) (any, error) {
 func round(args ...any) (any, error) {
 	digits := 0
 	if len(args) == 2 {
+		if args[1] == nil {
+			return nil, nil
+		}
 		places, _ := placeOf(args[1])
 		var ok bool
 		if digits, ok = places.(int); !ok || digits < 0 || digits > maxDigits {
@@ -372,15 +392,6 @@ func formatDate(args ...any) (any, error) {
 
 // find looks a value up in a constant map; null, and what is not there, give null.
 func find(args ...any) (any, error) {
-	name, err := text(args[1])
-	if name == nil || err != nil {
-		return nil, err
-	}
-	value, found := args[0].(map[string]any)[name.(string)]
-	if digits, ok := args[1].(json.Number); ok && !found {
-		if exact, ok := parseDecimal(digits.String()); ok {
-			value = args[0].(map[string]any)[exact.trim().number().String()]
-		}
-	}
-	return value, nil
+	value, _, err := keyed(args[0].(map[string]any), args[1])
+	return value, err
 }

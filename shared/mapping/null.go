@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -40,6 +41,10 @@ func (s *nullSafe) Visit(node *ast.Node) {
 		}
 	case *ast.BinaryNode:
 		switch n.Operator {
+		case "matches":
+			if n.Left.Type().Kind() == reflect.Interface {
+				callFor(&n.Left, textToMatch, n.Left)
+			}
 		case "..":
 			asPlace(&n.Left)
 			asPlace(&n.Right)
@@ -74,7 +79,11 @@ func (s *nullSafe) Visit(node *ast.Node) {
 			callFor(node, lookup, n.Node, n.Property)
 			return
 		}
-		asPlace(&n.Property)
+		if n.Node.Type().Kind() != reflect.Map {
+			asPlace(&n.Property)
+		} else if isAnyNumber(n.Property) {
+			callFor(&n.Property, functionPrefix+groupKey, n.Property)
+		}
 		if !n.Method && !neverNull(n.Node) {
 			n.Optional = true
 			ast.Patch(node, &ast.ChainNode{Node: n})
@@ -126,8 +135,8 @@ func (s *nullSafe) function(node *ast.Node, n *ast.BuiltinNode) {
 			asPlace(&n.Arguments[1+i])
 		}
 	case "groupBy":
-		if predicate, ok := n.Arguments[1].(*ast.PredicateNode); ok {
-			asPlace(&predicate.Node)
+		if predicate, ok := n.Arguments[1].(*ast.PredicateNode); ok && isAnyNumber(predicate.Node) {
+			callFor(&predicate.Node, functionPrefix+groupKey, predicate.Node)
 		}
 	case "sortBy":
 		if predicate, ok := n.Arguments[1].(*ast.PredicateNode); ok && predicate.Node.Type().Kind() == reflect.Interface {
@@ -138,14 +147,15 @@ func (s *nullSafe) function(node *ast.Node, n *ast.BuiltinNode) {
 			asCondition(&n.Arguments[1].(*ast.PredicateNode).Node)
 		}
 	}
-	if len(n.Arguments) == 0 || neverNull(n.Arguments[0]) && exactFunctions[n.Name] == nil && n.Name != "fromBase64" {
+	if len(n.Arguments) == 0 {
 		return
 	}
-	if _, ok := forNull[n.Name]; ok {
+	mayBeNull := slices.ContainsFunc(n.Arguments, func(argument ast.Node) bool { return !neverNull(argument) })
+	if _, ok := forNull[n.Name]; ok && (mayBeNull || exactFunctions[n.Name] != nil || n.Name == "join" || n.Name == "fromBase64") {
 		callFor(node, functionPrefix+n.Name, n.Arguments...)
 		return
 	}
-	if !builtin.Builtins[builtin.Index[n.Name]].Predicate {
+	if !builtin.Builtins[builtin.Index[n.Name]].Predicate || neverNull(n.Arguments[0]) {
 		return
 	}
 	var otherwise ast.Node = &ast.NilNode{}
@@ -200,9 +210,15 @@ func isText(node ast.Node) bool { return node.Type().Kind() == reflect.String }
 
 // asPlace takes a number of any kind for the whole number that it is, where a node may give one.
 func asPlace(node *ast.Node) {
-	if kind := (*node).Type().Kind(); kind == reflect.Interface || kind == reflect.Float64 {
+	if isAnyNumber(*node) {
 		callFor(node, functionPrefix+place, *node)
 	}
+}
+
+// isAnyNumber is true for a node that may give a number other than a whole one of the machine.
+func isAnyNumber(node ast.Node) bool {
+	kind := node.Type().Kind()
+	return kind == reflect.Interface || kind == reflect.Float64
 }
 
 // areTexts is true for a list of texts that is written out.
@@ -428,6 +444,24 @@ func placeOf(args ...any) (any, error) {
 	return args[0], nil
 }
 
+// wholePlace is placeOf where the machine would leave a fraction out.
+func wholePlace(args ...any) (any, error) {
+	value, err := placeOf(args...)
+	if _, ok := value.(float64); ok {
+		return nil, reason("it takes a whole number, and gets a number")
+	}
+	return value, err
+}
+
+// matched is a text that is matched, or null.
+func matched(args ...any) (any, error) {
+	switch args[0].(type) {
+	case nil, string:
+		return args[0], nil
+	}
+	return nil, reason(fmt.Sprintf("it takes a text, and gets %s; make a text of it with string(…)", cmp.Or(kindOfValue(args[0]), "no text")))
+}
+
 // holds is the value of a condition.
 func holds(args ...any) (any, error) {
 	switch v := args[0].(type) {
@@ -510,7 +544,10 @@ const (
 	partOfText = "of a part of a text"
 	sortKey    = functionPrefix + "of a key to sort by"
 	place      = "of a place"
-	plainWhole = functionPrefix + "of a month"
+	groupKey   = "of a group"
+
+	textToMatch = functionPrefix + "of a match"
+	plainWhole  = functionPrefix + "of a month"
 )
 
 // functionName is one that no expression can write.
@@ -581,7 +618,8 @@ var nullSafeFunctions = func() (options []expr.Option) {
 	}
 	return append(options, expr.Function(negative, negate, new(func(any) any)), expr.Function(condition, holds, new(func(any) bool)),
 		expr.Function(functionName("in"), isIn, new(func(any, any) bool)), expr.Function(functionPrefix+partOfText, wholeLetters, new(func(any) any)), expr.Function(sortKey, keyToSortBy, new(func(any) any)),
-		expr.Function(plainWhole, plainMonth, new(func(any) int)), expr.Function(functionPrefix+place, placeOf, new(func(any) any)), countedOption(place, placeOf))
+		expr.Function(plainWhole, plainMonth, new(func(any) int)), expr.Function(functionPrefix+place, wholePlace, new(func(any) any)), countedOption(place, wholePlace),
+		expr.Function(functionPrefix+groupKey, placeOf, new(func(any) any)), countedOption(groupKey, placeOf), expr.Function(textToMatch, matched, new(func(any) any)))
 }()
 
 func isNumber(node ast.Node) bool { return isNumberKind(node.Type().Kind()) }

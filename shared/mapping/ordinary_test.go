@@ -1,6 +1,10 @@
 package mapping_test
 
-import "testing"
+import (
+	"testing"
+
+	"runhook/shared/mapping"
+)
 
 // BenchmarkOrdinary is each of the expressions of the page that a mapping has most often.
 func BenchmarkOrdinary(b *testing.B) {
@@ -21,5 +25,21 @@ func BenchmarkOrdinary(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkUntyped is a comparison with a column of a database, of which no kind is known.
+func BenchmarkUntyped(b *testing.B) {
+	scope := mapping.NewScope(mapping.Columns{Names: []string{"st"}}, nil)
+	program, err := scope.Compile(`st == "A"`)
+	if err != nil {
+		b.Fatal(err)
+	}
+	scope.Row[0] = "A"
+	for b.Loop() {
+		scope.Begin()
+		if _, err := program.Eval(b.Context()); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
