@@ -63,6 +63,8 @@ type Columns struct {
 	// its columns may be something else. Advice then says what to do.
 	Lost   bool
 	Advice string
+	// Unread says why columns have no name that can be read, and what to do; "" if there are none.
+	Unread string
 }
 
 // Scope is what the expressions of one run see: the columns, the parameters, and the current row.
@@ -76,6 +78,7 @@ type Scope struct {
 	repeated    map[string]string
 	lost        bool
 	advice      string
+	unread      string
 	// signature tells the columns from those of other sources.
 	signature string
 	open      bool
@@ -103,6 +106,7 @@ func NewScope(columns Columns, params Params) *Scope {
 		repeated:  columns.Repeated,
 		lost:      columns.Lost,
 		advice:    columns.Advice,
+		unread:    columns.Unread,
 		signature: columns.signature(),
 		open:      columns.Unknown,
 		params:    params,

@@ -29,6 +29,8 @@ type resolver struct {
 	// lost and advice are those of Columns.
 	lost   bool
 	advice string
+	// unread is that of Columns.
+	unread string
 	// texts: every column has texts, or null.
 	texts bool
 	// closed: there are no columns but these.
@@ -254,6 +256,8 @@ func (r *resolver) columnsThatAre(name string) string {
 	}
 	has := fmt.Sprintf("; the source has %s%s", strings.Join(names, ", "), more)
 	switch {
+	case r.unread != "":
+		return has + ", and " + r.unread
 	case !r.lost:
 		return fmt.Sprintf("%s. A text, the same in each row, stands in quotes, and in a task file in two kinds of them: '\"%s\"'", has, name)
 	case r.advice != "":

@@ -129,13 +129,19 @@ func TestSourcesThatCannotBeUsed(t *testing.T) {
 		{"outside", "must be a file inside the connection's folder", func(_ *testing.T, b *pipelinetest.Bench) {
 			b.Job.Task.Source.(*task.CSVSource).Path = "../members.csv"
 		}},
-		{"link outside", "links must not lead out of it", func(t *testing.T, b *pipelinetest.Bench) {
+		{"link outside", "must not lead out of that folder", func(t *testing.T, b *pipelinetest.Bench) {
 			outside := filepath.Join(t.TempDir(), "members.csv")
 			if err := os.WriteFile(outside, []byte("ID,Name\n1,Ann\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			if err := os.Symlink(outside, filepath.Join(b.Folder, "members.csv")); err != nil {
 				t.Fatal(err)
+			}
+		}},
+		{"absolute link", "a link to it must be relative", func(_ *testing.T, b *pipelinetest.Bench) {
+			b.Write("real.csv", "ID,Name\n1,Ann\n")
+			if err := os.Symlink(filepath.Join(b.Folder, "real.csv"), filepath.Join(b.Folder, "members.csv")); err != nil {
+				b.T.Fatal(err)
 			}
 		}},
 		{"encoding", `unknown encoding "utf-9"`, func(_ *testing.T, b *pipelinetest.Bench) {

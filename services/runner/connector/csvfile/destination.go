@@ -99,7 +99,7 @@ func (d *Destination) explain(err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return run.Failf("%s may not be written by the runner; correct the permissions", d.place)
 	}
-	return run.Failf("%s cannot be opened; its path must not lead out of the connection's folder, and the disk must have room", d.place)
+	return run.Failf("%s cannot be opened; its path must not lead out of the connection's folder, links in it must be relative, and the disk must have room", d.place)
 }
 
 // explainWrite says why what was opened could not be written.

@@ -18,6 +18,9 @@ import (
 // mark is a byte order mark. Where files were put behind each other there are more of them.
 const mark = "\uFEFF"
 
+// endMark is ^Z, with which programs of DOS end a text.
+const endMark = '\x1A'
+
 // separator is the line with which Excel is told the delimiter.
 var separator = regexp.MustCompile(`^(?i:"?sep=)([^"\r\n])"?$`)
 

@@ -74,7 +74,14 @@ func (k SourceKind) Check(ctx context.Context, job connector.Job, found *check.R
 	if recorder, ok := file.(connector.Recorder); ok && len(job.Task.Mapping) > 0 {
 		recorder.Use(named(job, columns)) // the others may have errors
 	}
-	looked := connector.Looked{Columns: columns, First: check.First(ctx, len(columns.Names), file.Next)}
+	looked := connector.Looked{Columns: columns}
+	looked.First = check.First(ctx, len(columns.Names), func(ctx context.Context, cells []any) (int, error) {
+		size, err := file.Next(ctx, cells)
+		if failure, ok := errors.AsType[*run.Failure](err); ok {
+			found.Fail(check.At("source", "csv", "path"), failure)
+		}
+		return size, err
+	})
 	looked.Warnings = connector.Warnings(file)
 	if header, ok := file.(interface {
 		Doubt(first []check.Cells) string

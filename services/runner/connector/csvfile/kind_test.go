@@ -85,6 +85,22 @@ func TestFilesThatAreNotWhatTheirNamesSay(t *testing.T) {
 	}
 }
 
+// A look at a text that ends a run in its first rows finds that.
+func TestCheckOfATextThatEndsARun(t *testing.T) {
+	for text, want := range map[string]string{
+		"ID,Name\n1,Ann\n2,Bob\n3,\"Cid\n4,Dan\n": "source.csv.path: row 3 of the file members.csv of connection drop opens a quote that is never closed, in line 4",
+		"ID,Name\n\"1,Ann\n":                      "source.csv.path: row 1 of the file members.csv of connection drop opens a quote that is never closed, in line 2",
+		"ID,Name\n1,\xE4\n2,\xF6\n":               "source.csv.path: no row of the file members.csv of connection drop is valid UTF-8",
+	} {
+		b := pipelinetest.New(t)
+		b.Write("members.csv", text)
+		found, err := pipeline.Check(t.Context(), b.Job.Kinds, b.Job.Job)
+		if err != nil || !slices.ContainsFunc(found, func(f check.Finding) bool { return f.Severity == check.Error && strings.HasPrefix(f.Text(), want) }) {
+			t.Errorf("%q: a look found %v, %v, want %s", text, found, err, want)
+		}
+	}
+}
+
 // A workbook is read whatever its name is.
 func TestWorkbookOfAnotherName(t *testing.T) {
 	for _, path := range []string{"members.csv", "members.txt", "members.XLSM", "members"} {

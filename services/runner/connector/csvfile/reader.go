@@ -77,6 +77,13 @@ func (r *reader) read() error {
 		}
 		r.last++
 		content := cutLineEnd(r.buffer[r.start : r.start+length])
+		for len(content) > 0 && (content[0] == mark[0] && bytes.HasPrefix(content, []byte(mark)) || content[0] == endMark) {
+			skipped := 1
+			if content[0] != endMark {
+				skipped = len(mark)
+			}
+			r.start, length, content = r.start+skipped, length-skipped, content[skipped:]
+		}
 		r.first = r.last
 		quotes := !r.noQuotes && bytes.IndexByte(content, '"') >= 0
 		switch {
@@ -131,9 +138,10 @@ func (r *reader) skipLine() error {
 	return err
 }
 
-// longer returns how long the record is that goes on behind its length; errUnclosed at the end of the text.
-func (r *reader) longer(length int) (int, error) {
-	if r.closed > 0 || r.opened == 0 {
+// longer returns how long the record is that goes on behind its length, in a quote or behind a backslash;
+// errUnclosed at the end of the text.
+func (r *reader) longer(length int, quoted bool) (int, error) {
+	if quoted && (r.closed > 0 || r.opened == 0) {
 		r.opened, r.closed = r.last, 0
 	}
 	longer, err := r.line(length)
@@ -213,7 +221,7 @@ func (r *reader) quoted(length int) error {
 				break
 			}
 			closing = len(text)
-			longer, err := r.longer(length)
+			longer, err := r.longer(length, true)
 			if err != nil {
 				return err
 			}
@@ -257,7 +265,7 @@ func (r *reader) escaped(length int) error {
 				f.to += 2
 				continue
 			case slash || !inside && f.quoted: // the line end belongs to the field
-				longer, err := r.longer(length)
+				longer, err := r.longer(length, f.quoted)
 				if errors.Is(err, errUnclosed) && !f.quoted {
 					f.to = end // of the text, behind a backslash
 					break
@@ -323,10 +331,11 @@ func (r *reader) line(from int) (int, error) {
 			return 0, r.readErr
 		}
 		r.fill()
+		from = min(from, r.end-r.start)
 	}
 }
 
-// fill reads more into the buffer, which grows while one record does.
+// fill reads more into the buffer, which grows while one record does. The end of the text is before any ^Z there.
 func (r *reader) fill() {
 	if r.start > 0 {
 		copy(r.buffer, r.buffer[r.start:r.end])
@@ -340,6 +349,9 @@ func (r *reader) fill() {
 		n, err := r.in.Read(r.buffer[r.end:])
 		r.end += n
 		r.filled += int64(n)
+		for err == io.EOF && r.end > r.start && r.buffer[r.end-1] == endMark {
+			r.end--
+		}
 		if r.readErr = err; n > 0 || err != nil {
 			return
 		}

@@ -136,6 +136,40 @@ func TestNullsAndEscapes(t *testing.T) {
 	})
 }
 
+// What stands between files that were put behind each other is no part of a cell.
+func TestMarksBetweenFiles(t *testing.T) {
+	expectRows(t, []rowsCase{
+		{name: "a byte order mark", text: "id,name\n1,Ann\n\xEF\xBB\xBF2,Bob\n", want: []string{"id|name", "1|Ann", "2|Bob"}},
+		{name: "before quotes", text: "id,name\r\n1,Ann\r\n\xEF\xBB\xBF\xEF\xBB\xBF\"2\",Bob\r\n", want: []string{"id|name", "1|Ann", "2|Bob"}},
+		{name: "in UTF-16", text: "\xFF\xFEi\x00d\x00\n\x001\x00\n\x00\xFF\xFE2\x00\n\x00", want: []string{"id", "1", "2"}},
+		{name: "inside a cell", text: "id,name\n1,\xEF\xBB\xBFAnn\n", want: []string{"id|name", "1|\uFEFFAnn"}},
+		{name: "alone in a line", text: "id,name\n1,Ann\n\xEF\xBB\xBF\n2,Bob\n", want: []string{"id|name", "1|Ann", "2|Bob"}},
+		{name: "^Z in the last line", text: "id,name\r\n1,Ann\r\n\x1A", want: []string{"id|name", "1|Ann"}},
+		{name: "^Z behind the last cell", text: "id,name\n1,Ann\x1A\x1A", want: []string{"id|name", "1|Ann"}},
+		{name: "^Z between", text: "id,name\n1,Ann\n\x1A\xEF\xBB\xBFid,name\n2,Bob\n\x1A\n", want: []string{"id|name", "1|Ann", "! is the header again", "2|Bob"}},
+		{name: "^Z inside a text", text: "id,name\n1,A\x1An\x1A\n", want: []string{"id|name", "1|A\x1An\x1A"}},
+	})
+}
+
+// A line of spaces is empty in a table of several columns, and may be a cell of one.
+func TestLinesOfSpaces(t *testing.T) {
+	expectRows(t, []rowsCase{
+		{name: "of two columns", text: "id,name\n1,Ann\n  \n2,Bob\n\u00a0\t\n", want: []string{"id|name", "1|Ann", "(blank)", "2|Bob", "(blank)"}},
+		{name: "of quotes", text: "id,name\n1,Ann\n\"\"\n\" \"\n", want: []string{"id|name", "1|Ann", "(blank)", "(blank)"}},
+		{name: "of one", text: "id\n1\n  \n\"\"\n", want: []string{"id", "1", "  ", ""}},
+	})
+}
+
+// A backslash before a line end is named as what it is.
+func TestBackslashesThatSwallowLines(t *testing.T) {
+	from := task.CSVSource{Delimiter: '\t', Escapes: true, NoQuotes: true}
+	expectRows(t, []rowsCase{
+		{name: "too few fields", text: "id\tname\tx\n1\\\n2\tAnn\n3\tBob\ty\n", from: from, want: []string{"id|name|x", `! has the wrong number of fields: 2 where the header has 3; a backslash before the line end makes one row of lines 2 to 3`, "3|Bob|y"}},
+		{name: "too many", text: "id\tname\n1\tC:\\\n2\tAnn\n", from: from, want: []string{"id|name", `! has the wrong number of fields: 3 where the header has 2; a backslash before the line end makes one row of lines 2 to 3`}},
+		{name: "where quotes are", text: "id\tname\n1\tC:\\\n2\tAnn\n", from: task.CSVSource{Delimiter: '\t', Escapes: true}, want: []string{"id|name", `! has the wrong number of fields: 3 where the header has 2; a backslash before the line end`}},
+	})
+}
+
 // A cell that a spreadsheet program could not compute is no value.
 func TestErrorsOfSpreadsheets(t *testing.T) {
 	const fault = "! val has an error of a spreadsheet, such as #N/A, in the place of a value"

@@ -127,7 +127,7 @@ func OpenFile(connections *connection.Set, from *task.CSVSource) (file *os.File,
 	case errors.Is(err, fs.ErrPermission):
 		return nil, nil, run.Failf("%s may not be read by the runner; correct its permissions", place(from))
 	}
-	return nil, nil, run.Failf("%s cannot be read; it must be a file inside the connection's folder, and links must not lead out of it", place(from))
+	return nil, nil, run.Failf("%s cannot be read; it must be a file inside the connection's folder; a link to it must be relative, and must not lead out of that folder", place(from))
 }
 
 // place is how messages name the file: as the task does, because a parameter's value is the caller's.

@@ -100,7 +100,7 @@ func (s *Source) tell() error {
 	return nil
 }
 
-// isBlank reports whether the row has nothing but delimiters. One without any may be an empty cell.
+// isBlank reports whether the row has nothing but delimiters and spaces. In the only column that may be a cell.
 func (s *Source) isBlank() bool {
 	record := s.reader.record
 	for _, f := range s.reader.fields {
@@ -108,7 +108,7 @@ func (s *Source) isBlank() bool {
 			return false
 		}
 	}
-	return len(s.reader.fields) > 1
+	return max(len(s.reader.fields), len(s.columns)) > 1
 }
 
 // isPlain reports whether a letter is a visible one of ASCII.
@@ -241,8 +241,11 @@ func (s *Source) learn() {
 // lines says of a row over several lines which they are, and why.
 func (s *Source) lines() string {
 	r := s.reader
-	if r.opened == 0 || r.first == r.last {
+	switch {
+	case r.first == r.last:
 		return ""
+	case r.opened == 0:
+		return fmt.Sprintf("; a backslash before the line end makes one row of lines %d to %d", r.first, r.last)
 	}
 	return fmt.Sprintf("; a quote opens in line %d and closes in line %d, so that %d lines were read as one row: a quote is missing, or one is too many", r.opened, r.closed, r.last-r.first+1)
 }

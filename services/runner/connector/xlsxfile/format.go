@@ -189,8 +189,9 @@ type parser struct {
 	// mask: letters other than spaces stand between places. pending are those since the last place.
 	mask    bool
 	pending bool
-	// quantity: the section shows a number that has a decimal mark, groups, a percentage or the like.
-	quantity bool
+	// quantity: the section shows a number that has two decimal marks, a percentage or the like; grouped: it has
+	// groups, which do not come.
+	quantity, grouped bool
 	// forText: the section shows texts.
 	forText bool
 	// date, clock, month and elapsed: it has their letters.
@@ -233,7 +234,11 @@ func (p *parser) read(code string) (rest string, more bool) {
 				code = fraction
 				continue
 			}
-			if letter == ',' || p.pointed || p.places == 0 {
+			switch {
+			case letter == ',' && p.places > 0 && !p.pointed && code != "" && strings.IndexByte("0#?", code[0]) >= 0:
+				p.grouped = true
+				continue
+			case letter == ',' || p.pointed || p.places == 0:
 				p.quantity = true
 			}
 			p.pointed = true
@@ -333,7 +338,7 @@ func (p *parser) place(letter rune) {
 	p.mask = p.mask || p.pending
 	p.suffix = ""
 	p.places++
-	if letter == '0' {
+	if letter == '0' || p.zeros > 0 { // behind a place that is always there, all are
 		p.zeros++
 		p.shown.WriteByte(zeroPlace)
 		return
@@ -345,8 +350,11 @@ func (p *parser) place(letter rune) {
 func (p *parser) section() section {
 	s := section{operator: p.operator, limit: p.limit}
 	switch {
-	case p.places > 0 && !p.quantity && (p.zeros > 1 || p.mask || isPartOfCode(p.prefix, p.suffix)):
+	case p.places > 0 && !p.quantity && (p.zeros > 1 || !p.grouped && (p.mask || isPartOfCode(p.prefix, p.suffix))):
 		s.form, s.shown, s.decimals = asCode, strings.TrimSpace(p.shown.String()), p.decimals
+		if p.grouped {
+			s.decimals = 0
+		}
 	case p.places > 0, p.quantity && !p.date && !p.clock && !p.month && !p.elapsed, p.forText:
 		s.form = asNumber
 	case p.elapsed:

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"runhook/shared/mapping"
 	"runhook/shared/task"
 )
 
@@ -38,6 +39,24 @@ func TestHeaderRow(t *testing.T) {
 	}
 }
 
+// A name that is a formula without a value is said where a task names a column that is not there.
+func TestNameThatIsAFormula(t *testing.T) {
+	for header, want := range map[string]string{
+		`<row><c t="inlineStr"><is><t>id</t></is></c><c><f>"na"&amp;"me"</f></c></row>`:                  "the name in cell B1 is a formula without a saved value: open the workbook in a spreadsheet program and save it",
+		`<row r="3"><c r="B3" t="inlineStr"><is><t>id</t></is></c><c r="D3" t="str"><f>A1</f></c></row>`: "the name in cell D3 is a formula without a saved value: open the workbook in a spreadsheet program and save it",
+		`<row><c t="inlineStr"><is><t>id</t></is></c><c t="str"><f>A9</f><v></v></c></row>`:              "",
+	} {
+		columns := open(t, newBook(header+cells("1", "Ann"))).Columns()
+		if columns.Unread != want {
+			t.Errorf("%s: %q, want %q", header, columns.Unread, want)
+		}
+		_, err := mapping.NewScope(columns, nil).Compile("name")
+		if err == nil || strings.Contains(err.Error(), "the source has id, and the name in cell") != (want != "") {
+			t.Errorf("%s: %v", header, err)
+		}
+	}
+}
+
 // Columns of one name cannot be told apart, and the others are read.
 func TestRepeatedNames(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -58,5 +77,13 @@ func TestRepeatedNames(t *testing.T) {
 				t.Errorf("repeated are %v, want %v", got, c.repeated)
 			}
 		})
+	}
+}
+
+// A cell that says true or false has one of these.
+func TestNeitherTrueNorFalse(t *testing.T) {
+	for _, value := range []string{"2", "-1", "yes"} {
+		expectRows(t, newBook(cells("ID", "Paid")+`<row><c><v>1</v></c><c t="b"><v>`+value+`</v></c></row>`+cells("2", "x")), "",
+			"ID|Paid", "fault: Paid has neither true nor false in a cell of that kind (cell B2)", "2|x")
 	}
 }

@@ -70,6 +70,7 @@ const (
 	faultRange
 	faultClock
 	faultMoment
+	faultBool
 )
 
 // faults go on where a column's name ends.
@@ -81,6 +82,7 @@ var faults = [...]string{
 	faultRange:   "has a date or a time beyond those that spreadsheet programs show",
 	faultClock:   "has a time below 0, of which programs show different times of the day; give the cell the format [h]:mm",
 	faultMoment:  "has no date that can be read in a cell of that kind",
+	faultBool:    "has neither true nor false in a cell of that kind",
 }
 
 func (w *workbook) openSheet(entry sheetEntry) (*sheet, error) {
@@ -301,7 +303,15 @@ func (s *sheet) convert(kind, style string) (cell, error) {
 	case "str":
 		return textCell(unescape(value)), nil
 	case "b":
-		return cell{text: strconv.FormatBool(strings.TrimSpace(value) == "1" || value == "true"), given: true}, nil
+		switch value = strings.ToLower(strings.TrimSpace(value)); value {
+		case "":
+			return cell{}, nil
+		case "0", "false":
+			return cell{text: "false", given: true}, nil
+		case "1", "true":
+			return cell{text: "true", given: true}, nil
+		}
+		return cell{text: value, given: true, fault: faultBool}, nil
 	case "e":
 		return cell{text: value, given: true, fault: faultError}, nil
 	}

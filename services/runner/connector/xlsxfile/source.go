@@ -39,7 +39,9 @@ type Source struct {
 	// and repeated such names with their columns.
 	at, others []int
 	repeated   map[string]string
-	used       []bool
+	// unread says of a column whose name is a formula without a value.
+	unread string
+	used   []bool
 	// texts are the last row's, and number is that of the sheet's row.
 	texts  []string
 	number int
@@ -122,6 +124,9 @@ func (s *Source) readHeader(at int) error {
 			return run.Failf("row %d of %s is empty, and source.csv.header_row says that it names the columns; correct it", at, s.place)
 		case named:
 			s.named = number
+			if unsaved >= 0 {
+				s.unread = fmt.Sprintf("the name in cell %s is a formula without a saved value: open the workbook in a spreadsheet program and save it", cellName(unsaved, number))
+			}
 			s.known, s.folded = map[string]bool{}, map[string]bool{}
 			if len(s.header) > 0 {
 				s.names = make([]string, s.at[len(s.at)-1]-s.at[0]+1)
@@ -171,7 +176,7 @@ func (s *Source) takeHeader() (named bool, unsaved int) {
 
 // Columns are those of the header. All cells are strings.
 func (s *Source) Columns() mapping.Columns {
-	return mapping.Columns{Names: s.header, Text: true, Repeated: s.repeated, Advice: s.adviceOnHeader()}
+	return mapping.Columns{Names: s.header, Text: true, Repeated: s.repeated, Advice: s.adviceOnHeader(), Unread: s.unread}
 }
 
 // adviceOnHeader is for a task that names none of the columns.

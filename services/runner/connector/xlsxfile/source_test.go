@@ -30,6 +30,8 @@ func TestCells(t *testing.T) {
 		"a formula of nothing":  {`t="str"`, "<f>IF(A2&gt;0,&quot;&quot;,1)</f><v></v>", ""},
 		"true":                  {`t="b"`, "<v>1</v>", "true"},
 		"false":                 {`t="b"`, "<v>0</v>", "false"},
+		"neither":               {`t="b"`, "<v> </v>", ""},
+		"true as a word":        {`t="b"`, "<v> TRUE </v>", "true"},
 		"nothing":               {``, "", ""},
 		"style alone":           {`s="1"`, "", ""},
 		"a whole number":        {``, "<v>12345678901234567890</v>", "12345678901234567890"},

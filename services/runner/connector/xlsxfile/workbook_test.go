@@ -48,7 +48,7 @@ func TestWorkbookStaysInside(t *testing.T) {
 	other := &pipelinetest.Bench{T: t, Folder: outside}
 	other.Workbook("in.xlsx", []string{"ID"})
 	b.Job.Task.Source = &task.CSVSource{Connection: "drop", Path: "out/in.xlsx"}
-	b.Fail("links must not lead out of it")
+	b.Fail("must not lead out of that folder")
 	b.Job.Task.Source.(*task.CSVSource).Path = "none.xlsx"
 	b.Fail("does not exist")
 }
