@@ -23,7 +23,7 @@ const (
 )
 
 // countHeaders have the number of all rows.
-var countHeaders = []string{"X-Total-Count", "X-Total", "X-WP-Total", "Total-Count", "X-Pagination-Total-Count"}
+var countHeaders = []string{"X-Total-Count", "X-Total", "X-WP-Total", "Total-Count", "X-Pagination-Total-Count", "Items-Total"}
 
 // count is the number of all rows, by what says it; rank is 0 where nothing does.
 type count struct {

@@ -49,9 +49,9 @@ func cutParams(text string) (next bool, rest string) {
 	}
 }
 
-// cutValue cuts a parameter's value off, which may stand in quotes.
+// cutValue cuts a parameter's value off, which may stand in quotes, and does in single ones of some services.
 func cutValue(text string) (value, rest string) {
-	if !strings.HasPrefix(text, `"`) {
+	if text == "" || text[0] != '"' && text[0] != '\'' {
 		end := strings.IndexAny(text, ";,")
 		if end < 0 {
 			end = len(text)
@@ -62,7 +62,7 @@ func cutValue(text string) (value, rest string) {
 		switch text[i] {
 		case '\\':
 			i++
-		case '"':
+		case text[0]:
 			return text[1:i], text[i+1:]
 		}
 	}

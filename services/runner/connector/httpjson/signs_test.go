@@ -55,7 +55,6 @@ func TestLastPageSaysThatThereIsMore(t *testing.T) {
 		"a list":          {answers: page(`,"next":["/2"]`), warns: says + "next that"},
 		"an offset":       {answers: page(`,"nextOffset":3`), warns: says + "nextOffset that"},
 		"a text offset":   {answers: page(`,"offset":"itr/rec"`), warns: says + "offset that"},
-		"a page's total":  {answers: page(`,"total":3,"next":"/2"`), warns: says + "next that"},
 		"to continue":     {answers: page(`,"metadata":{"continue":"eyJ2"}`), warns: says + "metadata.continue that"},
 		"an old cursor":   {answers: page(`,"cursor":"CiQ"`), warns: says + "cursor that"},
 		"another holder":  {answers: page(`,"pagingData":{"NextURL":"/2"},"navigation":{"next":""}`), warns: says + "pagingData.NextURL that"},
@@ -81,6 +80,43 @@ func TestLastPageSaysThatThereIsMore(t *testing.T) {
 			fails: says + "hasMore that there are more",
 		},
 
+		"within the pages":  {answers: page(`,"pages":3,"next":2`), warns: says + "next that"},
+		"less by the total": {answers: page(`,"total":2,"next":"/2"`), warns: says + "next that"},
+
+		// Its shards, its map, its search.
+		"a failed shard":      {answers: page(`,"_shards":{"total":5,"successful":4,"failed":1}`), fails: "page 1 of /, connection partner, has something at _shards.failed beside its list of rows"},
+		"all shards":          {answers: page(`,"_shards":{"total":5,"successful":5,"failed":0},"timed_out":false`)},
+		"out of time":         {answers: page(`,"timed_out":true`), fails: "page 1 of /, connection partner, has something at timed_out"},
+		"GeoJSON":             {answers: page(`,"properties":{"exceededTransferLimit":true,"total":99}`), fails: says + "properties.exceededTransferLimit that"},
+		"GeoJSON, all":        {answers: page(`,"properties":{"exceededTransferLimit":false,"name":"x","status":"error"}`)},
+		"Solr":                {answers: page(`,"responseHeader":{"status":0,"QTime":3,"partialResults":true}`), fails: "page 1 of /, connection partner, has something at responseHeader.partialResults"},
+		"Solr, all":           {answers: page(`,"responseHeader":{"status":0,"params":{"rows":"10","next":"x"},"partialResults":false}`)},
+		"Azure":               {answers: map[string]said{"/": {body: `{"d":` + three + `}`, headers: []string{"x-ms-continuation-NextPartitionKey: 1!8"}}}, fails: says + "X-Ms-Continuation-Nextpartitionkey that"},
+		"Cosmos":              {answers: map[string]said{"/": {body: `{"d":` + three + `}`, headers: []string{"x-ms-continuation: abc"}}}, fails: says + "X-Ms-Continuation that"},
+		"Azure, not compared": {answers: map[string]said{"/": {body: `{"d":` + three + `}`, headers: []string{"x-ms-continuation: abc"}}}, from: task.HTTPSource{Total: "none"}},
+		"not complete":        {answers: page(`,"isComplete":false`), fails: says + "isComplete that"},
+		"not at the end":      {answers: page(`,"eof":"false"`), fails: says + "eof that"},
+		"not finished":        {answers: page(`,"finished":false`), warns: says + "finished that"},
+		"incomplete":          {answers: page(`,"complete":false`), warns: says + "complete that"},
+		"complete":            {answers: page(`,"complete":true,"eof":true,"isComplete":true,"partial":false,"remaining":0,"status":"complete"`)},
+		"partial":             {answers: page(`,"partial":true`), warns: "has something at partial by which services say that they failed"},
+		"a partial status":    {answers: page(`,"status":"partial"`), warns: "has something at status by which services say that they failed"},
+		"what is left":        {answers: page(`,"remaining":43`), warns: says + "remaining that"},
+		"results available":   {answers: page(`,"moreResultsAvailable":true`), fails: says + "moreResultsAvailable that"},
+		"what remains of it":  {answers: page(`,"meta":{"remaining_count":"4"}`), warns: says + "meta.remaining_count that"},
+		"Twitter":             {answers: page(`,"search_metadata":{"next_results":"?max_id=7"}`), warns: says + "search_metadata.next_results that there are more; set source.http.next to {link: search_metadata.next_results}"},
+		"single quotes":       {answers: map[string]said{"/": {body: `{"d":` + three + `}`, headers: []string{`Link: </1>; rel='prev', </2>; rel='next'`}}}, fails: says + "a Link header with rel=next"},
+		"a header of pages":   {answers: map[string]said{"/": {body: `{"d":` + three + `}`, headers: []string{"X-Pagination-Page-Count: 3"}}}, fails: says + "X-Pagination-Page-Count that"},
+		"a header of a page":  {answers: map[string]said{"/": {body: `{"d":` + three + `}`, headers: []string{"Pagination-Count: 3", "Pagination-Page: 1", "X-Page-Count: 9", "X-Count: 40", "X-RateLimit-Remaining: 43"}}}},
+		"a header of rows":    {answers: map[string]said{"/": {body: `{"d":` + three + `}`, headers: []string{"Pagination-Count: 43"}}}, fails: "3 rows came from /, connection partner, and the service says at Pagination-Count that there are 43;"},
+		"a size in a header":  {answers: map[string]said{"/": {body: `{"d":` + three + `}`, headers: []string{"Pagination-Count: 50", "Pagination-Limit: 50"}}}},
+		"Items-Total":         {answers: map[string]said{"/": {body: `{"d":` + three + `}`, headers: []string{"Items-Total: 43"}}}, fails: "3 rows came from /, connection partner, and the service says at Items-Total that there are 43;"},
+		"X-Record-Count":      {answers: map[string]said{"/": {body: `{"d":` + three + `}`, headers: []string{"X-Record-Count: 43"}}}, fails: "3 rows came from /, connection partner, and the service says at X-Record-Count that there are 43;"},
+
+		// An empty page ends the rows, whatever it says, if all pages say so.
+		"always more":       {answers: map[string]said{"/": {body: `{"d":` + ids(1, 2) + `,"has_more":true}`}, "/?o=2": {body: `{"d":[{"id":3}],"has_more":true}`}, "/?o=3": {body: `{"d":[],"has_more":true}`}}, from: task.HTTPSource{Next: &task.NextPage{Offset: "o"}}, warns: says + "has_more that there are more"},
+		"more at one's end": {answers: map[string]said{"/": {body: `{"d":` + ids(1, 2) + `,"has_more":true}`}, "/?o=2": {body: `{"d":[{"id":3}]}`}, "/?o=3": {body: `{"d":[],"has_more":true}`}}, from: task.HTTPSource{Next: &task.NextPage{Offset: "o"}}, fails: says + "has_more that there are more"},
+
 		// There is no more.
 		"nothing":         {answers: page(`,"next":null,"next_page":"","links":{"next":{"href":null}},"paging":{"next":{}},"nextOffset":0,"hasMore":false,"last":true,"link":[{"rel":"prev","href":"/0"}],"@odata.nextLink":null`)},
 		"other":           {answers: page(`,"next_run":"2027-01-01","cursor":"","offset":7,"continue":null,"paging":{"cursors":{"after":"x"}},"deltaLink":"/d","x":{"next":"/2"},"pages":1,"last":"/9"`)},
@@ -97,8 +133,12 @@ func TestLastPageSaysThatThereIsMore(t *testing.T) {
 		"all by a usual total": {
 			answers: map[string]said{"/": {body: `{"total":3,"d":` + ids(1, 2) + `,"next":"/2"}`}, "/2": {body: `{"total":3,"d":[{"id":3}],"next":null,"nextPage":3}`}}, from: task.HTTPSource{Next: byLink},
 		},
-		"always a next":  {answers: page(`,"total":3,"_links":{"next":"/?offset=100"},"nextOffset":3`)},
-		"from a page on": {answers: map[string]said{"/?page=4": {body: `{"d":` + three + `,"total_pages":4}`}}, from: task.HTTPSource{Path: "/?page=4"}},
+		"always by total":  {answers: page(`,"totalSize":3,"nextRecordsUrl":"/q/2"`)},
+		"total of a text":  {answers: page(`,"total":"3","next":"/2"`)},
+		"past the pages":   {answers: page(`,"page":1,"pages":1,"next":2`)},
+		"a link past them": {answers: page(`,"meta":{"total_pages":1},"links":{"next":"/?page=2"}`)},
+		"always a next":    {answers: page(`,"total":3,"_links":{"next":"/?offset=100"},"nextOffset":3`)},
+		"from a page on":   {answers: map[string]said{"/?page=4": {body: `{"d":` + three + `,"total_pages":4}`}}, from: task.HTTPSource{Path: "/?page=4"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := script(t, c.answers)

@@ -239,9 +239,6 @@ func (s *Source) turn() error {
 	case ok && s.isBehindLast(refused.status):
 		s.ended = true
 		return nil
-	case ok && s.pages.behind(refused.status):
-		refused.why += "; if that means that there is no such page, set source.http.total or source.http.next.pages, by which a run knows the last one"
-		return s.fail(refused)
 	case ok:
 		return s.fail(err)
 	case err != nil:
@@ -380,10 +377,18 @@ func (s *Source) fail(err error) error {
 	case errors.Is(err, errOther):
 		return run.Failf("%s is not a list; set %s to where in it the list of rows is, like data.people, or source.http.format to ndjson if each line is a row", s.place(s.pages.number), items)
 	}
-	if refused, ok := errors.AsType[*refusal](err); ok {
-		return refused.failure(s.place(s.pages.number), refused.why)
+	const behind = "; if that means that there is no such page, set source.http.total or source.http.next.pages, by which a run knows the last one"
+	way := ""
+	if failed, ok := errors.AsType[*fault](err); ok && s.pages.behind(failed.status) {
+		way = behind
 	}
-	return run.Failf("%s %v", s.place(s.pages.number), err)
+	if refused, ok := errors.AsType[*refusal](err); ok {
+		if refused.status > 0 && s.pages.behind(refused.status) {
+			way = behind
+		}
+		return refused.failure(s.place(s.pages.number), refused.why+way)
+	}
+	return run.Failf("%s %v%s", s.place(s.pages.number), err, way)
 }
 
 // Version is not known: what the rows are is the service's.

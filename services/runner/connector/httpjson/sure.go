@@ -22,6 +22,8 @@ type sure struct {
 	// is another.
 	told     told
 	promised bool
+	// always is where all pages say that there is another one, empty for nowhere.
+	always string
 	// fault is where page number faulty, which has its list, may say that it failed.
 	fault  string
 	faulty int
@@ -30,6 +32,11 @@ type sure struct {
 func (s *sure) learn(p *page, number int) {
 	s.counts.add(p.count)
 	s.told = p.told
+	if where := p.told.more.where; number == 1 {
+		s.always = where
+	} else if where != s.always {
+		s.always = ""
+	}
 	if found := p.told.verdict.sum(); s.fault == "" && (found.rank >= guessed || found.rank > 0 && p.rows == 0) {
 		s.fault, s.faulty = found.where, number
 	}
@@ -104,14 +111,15 @@ func (s *Source) more() sign {
 	c := s.sure.counts
 	due, known := s.due(c.most)
 	found, pages := told.more, told.pages
-	if found.page == int64(s.sure.pages)+1 && s.fromFirst() {
-		found.begin = s.rows
+	if s.pages.counted() && s.pages.empty > 0 && s.rows > 0 && s.sure.always != "" {
+		found.rank = min(found.rank, guessed) // which says nothing
 	}
+	all := pages.rank > 0 && s.fromFirst() && pages.rows <= int64(s.sure.pages)
 	switch {
 	case s.complete(), told.denied && found.rank < standard:
 		return sign{}
-	case known && s.rows >= due && found.rank == guessed && found.begin >= c.most && c.most > 0:
-		return sign{} // a service that always names a next page names one behind all
+	case found.rank == guessed && (known && s.rows == due && c.most > 0 || all && found.number > pages.rows):
+		return sign{} // a service that always names a next page
 	case found.rank > 0:
 		return found
 	case pages.rank > 0 && s.fromFirst() && pages.rows > int64(s.sure.pages):

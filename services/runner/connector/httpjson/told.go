@@ -45,10 +45,11 @@ func init() {
 		someRows:     "count recordcount rowcount itemcount resultcount",
 		filteredRows: "recordsfiltered filteredrecords filteredcount countfiltered filteredtotal totalfiltered filteredrows filteredresults filtereditems itotaldisplayrecords",
 		another: "hasmore hasnext hasnextpage hasmorepages hasmoreitems hasmoreresults hasmorerecords hasmoredata more moreresults morerecords moreitems moreavailable " +
-			"exceededtransferlimit truncated istruncated incompleteresults remainingitemcount",
-		final: "last islast lastpage islastpage done endofrecords endofstream",
+			"moreresultsavailable morerecordsavailable moreitemsavailable moredataavailable exceededtransferlimit properties.exceededtransferlimit truncated istruncated incompleteresults " +
+			"remaining remainingitemcount remainingcount remainingitems remainingrows remainingrecords remainingresults",
+		final: "last islast lastpage islastpage done isdone complete iscomplete completed finished isfinished eof iseof endofrecords endofstream endoflist",
 		following: "odatanextlink __next next nextpage nextlink nexturl nexturi nexthref nextpageurl nextpageuri nextpagelink nextpagetoken nextpagecursor nexttoken nextcursor " +
-			"nextmarker nextoffset nextstart nextskip nextindex nextpagenumber nextrecordsurl nextcontinuationtoken continuationtoken resumptiontoken lastevaluatedkey continue cursor",
+			"nextmarker nextoffset nextstart nextskip nextindex nextpagenumber nextrecordsurl nextresults nextcontinuationtoken continuationtoken resumptiontoken lastevaluatedkey continue cursor",
 		allPages:  "totalpages totalpagecount pages pagecount pagestotal numpages numberofpages maxpage maxpages totalpage pagetotal nbpages wptotalpages",
 		pageSize:  "limit pagesize perpage pagelimit maxresults",
 		pageBegin: "offset start startat startindex skip",
@@ -89,6 +90,9 @@ var holders = regexp.MustCompile(`meta|page|paging|pagin|link|navig|cursor|^(res
 // standards are names that mean nothing else.
 var standards = []string{"odatacount", "__count", "odatanextlink", "__next"}
 
+// others are names that tell of other pages, or of what the service was asked for, or may ask.
+var others = []string{"done", "complete", "completed", "finished", "remaining"}
+
 // fold is a name in lower case without what it may be written with: has_more, hasMore and Has-More are one.
 func fold(name string) string {
 	letters := strings.Map(func(r rune) rune {
@@ -110,10 +114,8 @@ type sign struct {
 	where string
 	// next is what source.http.next would be, where that can be told.
 	next string
-	// begin is the row with which the next page begins, 0 if it does not say.
-	begin int64
-	// page is its number, likewise.
-	page int64
+	// number is that of the next page, 0 if it does not say.
+	number int64
 }
 
 // told is what a page says of the other pages, at places that are not the task's.
@@ -164,6 +166,10 @@ func (p *page) hear(where, name string, value any) {
 	}
 	word, _ := wordAt(where, name)
 	number, isWhole := whole(value)
+	surely := sign{rank: standard, where: where}
+	if slices.Contains(others, folded) {
+		surely.rank = guessed
+	}
 	p.told.any = p.told.any || word != 0 && word < pageSize
 	p.told.verdict.hear(where, word, value)
 	switch object, _ := value.(map[string]any); {
@@ -186,16 +192,14 @@ func (p *page) hear(where, name string, value any) {
 		case value != nil && !yes(value):
 			p.told.denied = true
 		case value == true, isNumber, slices.Contains([]string{"true", "yes", "y", "t", "1"}, strings.ToLower(text)):
-			p.sign(sign{rank: standard, where: where})
+			p.sign(surely)
 		case isSomething(value):
 			p.sign(sign{rank: guessed, where: where})
 		}
 	case word == final && (value == true || value == "true"):
 		p.told.denied = true
-	case folded == "done" && (value == false || value == "false"): // or what the service was asked for
-		p.sign(sign{rank: guessed, where: where})
 	case word == final && (value == false || value == "false"):
-		p.sign(sign{rank: standard, where: where})
+		p.sign(surely)
 	case (word == allPages || folded == "lastpage") && isWhole:
 		p.told.pages = count{rank, number, where}
 	case word == pageSize && isWhole:
@@ -217,17 +221,14 @@ func (p *page) hearNext(where string, value any, rank rank) {
 	case !isLink && !isScalar:
 		p.sign(sign{rank: rank, where: where})
 	case !isLink && leads(value):
-		p.sign(sign{rank: rank, where: where, begin: number})
+		p.sign(sign{rank: rank, where: where, number: number})
 	case isLink && leads(link):
 		found := sign{rank: rank, where: where}
 		if to, err := p.answer.Request.URL.Parse(sendable(link)); err == nil && strings.ContainsAny(link, "/?") {
 			if to.String() == p.answer.Request.URL.String() {
 				return // itself
 			}
-			found.begin, _ = anyNumber(to.RawQuery, rowNames)
-			if number, counted := anyNumber(to.RawQuery, pageNames); counted && found.begin == 0 {
-				found.page = number
-			}
+			found.number, _ = anyNumber(to.RawQuery, pageNames)
 			if found.next = "{link: " + where + "}"; strings.HasPrefix(where, "@") {
 				found.next = `{link: "` + where + `"}`
 			}
@@ -250,8 +251,13 @@ func (p *page) hearHeaders(header http.Header) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(header)) {
 		short, extra := strings.CutPrefix(name, "X-")
-		if word := words[fold(short)]; !extra || p.places.hasHeader(name) || word == someRows || word >= faulty || fold(short) == "pagecount" { // of this page
+		short, paging := strings.CutPrefix(short, "Pagination-")
+		ofThisPage := !paging && (short == "Count" || short == "Page-Count")
+		switch word := words[fold(short)]; {
+		case p.places.hasHeader(name) || ofThisPage || word >= faulty || !extra && !paging:
 			continue
+		case strings.HasPrefix(short, "Ms-Continuation") && p.places.total != task.NoTotal:
+			p.sign(sign{rank: standard, where: name})
 		}
 		p.hear(name, short, header.Get(name))
 		if words[fold(short)] == allPages && p.told.pages.where == name {
