@@ -155,7 +155,7 @@ func openRuns(b *bench, js jetstream.JetStream) (runs int) {
 // eventually waits half an hour at most.
 func (b *bench) eventually(what string, holds func() bool) {
 	b.t.Helper()
-	for limit := time.Now().Add(30 * time.Minute); !holds(); time.Sleep(100 * time.Millisecond) {
+	for limit := time.Now().Add(30 * time.Minute); !holds(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(limit) {
 			b.t.Fatalf("not within half an hour: %s", what)
 		}

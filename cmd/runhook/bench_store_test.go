@@ -268,7 +268,7 @@ func (b *bench) empty(builds []build) {
 			}
 			posting.Wait()
 			accepted[build.name] = append(accepted[build.name], posts/time.Since(began).Seconds())
-			b.await("the runs to end", func() bool { return openRuns(b, js) == 0 })
+			b.eventually("the runs have ended", func() bool { return openRuns(b, js) == 0 })
 			ended[build.name] = append(ended[build.name], posts/time.Since(began).Seconds())
 			closeIt()
 			h.stop()
