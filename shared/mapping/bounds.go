@@ -254,6 +254,13 @@ var costs = map[string]func(b *budget, args []any) error{
 		}
 		return b.hold(times(size, 12)) // escapes, and spaces at the beginning of lines
 	},
+	forJSON: func(b *budget, args []any) error {
+		size, err := b.weigh(args[0])
+		if err != nil {
+			return err
+		}
+		return b.hold(times(size, 4)) // a copy
+	},
 	"fromJSON": func(b *budget, args []any) error {
 		text := textAt(args, 0)
 		return b.hold(len(text) + times(strings.Count(text, "{"), mapSize) + times(strings.Count(text, ",")+strings.Count(text, "["), 4*valueSize))

@@ -267,7 +267,7 @@ func float(args ...any) (any, error) {
 	case nil:
 		return nil, nil
 	case float64:
-		return v, nil
+		return v + 0, nil // of -0 it is 0
 	case int:
 		return float64(v), nil
 	case int64:
@@ -276,7 +276,7 @@ func float(args ...any) (any, error) {
 		return v.Float64()
 	case string:
 		if f, err := strconv.ParseFloat(strings.TrimSpace(v), 64); err == nil && isFinite(f) {
-			return f, nil
+			return f + 0, nil
 		}
 		return nil, reason("the text is not a number")
 	}

@@ -35,7 +35,13 @@ func (m *mismatches) Visit(node *ast.Node) {
 		if right == aText {
 			text, other = n.Right, left
 		}
+		span, number := left, right
+		if right == aDuration || right == aDate {
+			span, number = right, left
+		}
 		switch {
+		case number == aNumber && (span == aDate || span == aDuration && strings.Contains("+-%", n.Operator)):
+			m.fail(n, "%s cannot take %s and a number together; %s", n.Operator, span, partsOfSpan)
 		case m.kind(text) != aText || other != aNumber:
 		case n.Operator == "+":
 			m.fail(n, "+ joins a text and a number; make a text of the number with string(…), or a number of the text, as in number(%s)", shown(text))

@@ -138,6 +138,10 @@ func (s *nullSafe) function(node *ast.Node, n *ast.BuiltinNode) {
 		if predicate, ok := n.Arguments[1].(*ast.PredicateNode); ok && isAnyNumber(predicate.Node) {
 			callFor(&predicate.Node, functionPrefix+groupKey, predicate.Node)
 		}
+	case "toJSON":
+		if kind := n.Arguments[0].Type().Kind(); kind != reflect.String && kind != reflect.Int {
+			callFor(&n.Arguments[0], functionPrefix+forJSON, n.Arguments[0])
+		}
 	case "sortBy":
 		if predicate, ok := n.Arguments[1].(*ast.PredicateNode); ok && predicate.Node.Type().Kind() == reflect.Interface {
 			callFor(&predicate.Node, sortKey, predicate.Node)
@@ -354,7 +358,7 @@ var nullSafeOperators = map[string]func(a, b any) any{
 	"+":  arithmetic("+", spans("+", func(a, b any) any { return runtime.Add(a, b) })),
 	"-":  arithmetic("-", spans("-", func(a, b any) any { return runtime.Subtract(a, b) })),
 	"*":  arithmetic("*", spans("*", func(a, b any) any { return runtime.Multiply(a, b) })),
-	"/":  arithmetic("/", divide),
+	"/":  arithmetic("/", spans("/", divide)),
 	"%":  arithmetic("%", func(a, b any) any { return runtime.Modulo(a, b) }),
 	"**": power,
 	"^":  power,
@@ -398,6 +402,8 @@ func negate(args ...any) (any, error) {
 		if n, _ := wholeOf(v); n == math.MinInt {
 			return negate(json.Number(strconv.Itoa(n)))
 		}
+	case float64:
+		return 0 - v, nil
 	case json.Number:
 		if exact, ok := parseDecimal(v.String()); ok {
 			return decimal{new(big.Int).Neg(exact.digits), exact.scale}.number(), nil
@@ -462,6 +468,27 @@ func matched(args ...any) (any, error) {
 	return nil, reason(fmt.Sprintf("it takes a text, and gets %s; make a text of it with string(…)", cmp.Or(kindOfValue(args[0]), "no text")))
 }
 
+// written is a value as JSON has it: durations, which JSON does not know, are texts such as 1h30m0s.
+func written(args ...any) (any, error) {
+	switch v := args[0].(type) {
+	case time.Duration:
+		return v.String(), nil
+	case []any:
+		list := make([]any, len(v))
+		for i, item := range v {
+			list[i], _ = written(item)
+		}
+		return list, nil
+	case map[string]any:
+		object := make(map[string]any, len(v))
+		for name, value := range v {
+			object[name], _ = written(value)
+		}
+		return object, nil
+	}
+	return args[0], nil
+}
+
 // holds is the value of a condition.
 func holds(args ...any) (any, error) {
 	switch v := args[0].(type) {
@@ -476,7 +503,7 @@ func holds(args ...any) (any, error) {
 // Shown is a number as people know it: a whole one with all its digits, another with at most 15.
 func Shown(number float64) float64 {
 	if number == math.Trunc(number) {
-		return number
+		return number + 0 // of -0 it is 0
 	}
 	return asShown(number)
 }
@@ -485,7 +512,7 @@ func Shown(number float64) float64 {
 // of 1.1 * 3.
 func asShown(number float64) float64 {
 	if number == math.Trunc(number) && math.Abs(number) < 1<<53 {
-		return number
+		return number + 0
 	}
 	shown, err := strconv.ParseFloat(strconv.FormatFloat(number, 'e', 14, 64), 64)
 	if err != nil {
@@ -547,6 +574,7 @@ const (
 	groupKey   = "of a group"
 
 	textToMatch = functionPrefix + "of a match"
+	forJSON     = "of a value of JSON"
 	plainWhole  = functionPrefix + "of a month"
 )
 
@@ -619,7 +647,7 @@ var nullSafeFunctions = func() (options []expr.Option) {
 	return append(options, expr.Function(negative, negate, new(func(any) any)), expr.Function(condition, holds, new(func(any) bool)),
 		expr.Function(functionName("in"), isIn, new(func(any, any) bool)), expr.Function(functionPrefix+partOfText, wholeLetters, new(func(any) any)), expr.Function(sortKey, keyToSortBy, new(func(any) any)),
 		expr.Function(plainWhole, plainMonth, new(func(any) int)), expr.Function(functionPrefix+place, wholePlace, new(func(any) any)), countedOption(place, wholePlace),
-		expr.Function(functionPrefix+groupKey, placeOf, new(func(any) any)), countedOption(groupKey, placeOf), expr.Function(textToMatch, matched, new(func(any) any)))
+		expr.Function(functionPrefix+groupKey, placeOf, new(func(any) any)), countedOption(groupKey, placeOf), expr.Function(textToMatch, matched, new(func(any) any)), expr.Function(functionPrefix+forJSON, written, new(func(any) any)), countedOption(forJSON, written))
 }()
 
 func isNumber(node ast.Node) bool { return isNumberKind(node.Type().Kind()) }

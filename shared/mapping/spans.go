@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"fmt"
 	"math/big"
 	"time"
 )
@@ -18,6 +19,23 @@ func spans(operator string, other func(a, b any) any) func(a, b any) any {
 		switch {
 		case left && right && operator == "*":
 			err = reason("it multiplies a duration by a duration")
+		case left && operator == "/":
+			divisor, ok := decimalOf(b)
+			if right {
+				divisor, ok = decimal{big.NewInt(int64(y)), 0}, true
+			}
+			if !ok {
+				panic(noSpan(b))
+			}
+			quotient, ok := calculate("/", decimal{big.NewInt(int64(x)), 0}, divisor)
+			switch {
+			case !ok:
+				err = reason("it divides by 0")
+			case right:
+				span = quotient.number()
+			default:
+				span, err = spanOf(quotient.round(0).digits)
+			}
 		case left && right:
 			exact, _ := calculate(operator, decimal{big.NewInt(int64(x)), 0}, decimal{big.NewInt(int64(y)), 0})
 			span, err = spanOf(exact.digits)
@@ -28,9 +46,13 @@ func spans(operator string, other func(a, b any) any) func(a, b any) any {
 			}
 			factor, ok := decimalOf(number)
 			if !ok {
-				return other(a, b) // says what it gets
+				panic(noSpan(number))
 			}
 			span, err = spanOf(decimal{new(big.Int).Mul(factor.digits, big.NewInt(int64(x+y))), factor.scale}.round(0).digits)
+		case left && kindOfValue(b) != aDate:
+			err = noSpan(b)
+		case right && kindOfValue(a) != aDate:
+			err = noSpan(a)
 		default:
 			result := other(a, b)
 			if apart, ok := result.(time.Duration); ok && !b.(time.Time).Add(apart).Equal(a.(time.Time)) {
@@ -44,6 +66,13 @@ func spans(operator string, other func(a, b any) any) func(a, b any) any {
 		return span
 	}
 }
+
+// noSpan is why a duration and a value are not calculated with.
+func noSpan(other any) reason {
+	return reason(fmt.Sprintf("it cannot take a duration and %s together; %s", kindOfValue(other), partsOfSpan))
+}
+
+const partsOfSpan = `a duration's Hours(), Minutes() and Seconds() are numbers, and duration("1h") is a duration`
 
 // spanOf is a duration of so many nanoseconds.
 func spanOf(nanoseconds *big.Int) (any, error) {
