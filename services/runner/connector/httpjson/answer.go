@@ -26,7 +26,7 @@ var (
 // settle sets what became of the rows. With 2xx those have failed of which the answer says so, and all if it says that
 // of the whole; with another status all have, each with what the answer says of it.
 func (d *Destination) settle(r reply) error {
-	answer := parse(r.body)
+	answer := hear(r)
 	if one, _ := answer.([]any); len(one) == 1 && len(d.rows) > 1 {
 		answer = one[0] // a summary
 	}
@@ -63,6 +63,50 @@ func (d *Destination) settle(r reply) error {
 		return d.unknown(r, fmt.Sprintf("a list of %d", len(list)))
 	}
 	return nil
+}
+
+// hear is an answer's JSON, without its members where none says anything of the rows, which is most often so.
+func hear(r reply) any {
+	text := bytes.TrimSpace(r.body)
+	isList := bytes.HasPrefix(text, []byte("[{"))
+	switch {
+	case !isList && !bytes.HasPrefix(text, []byte("{")) || r.status == http.StatusMultiStatus || speaks(text):
+		return parse(text)
+	case isList:
+		var entries []struct{}
+		_ = json.Unmarshal(text, &entries) // an answer of another shape has none
+		return make([]any, len(entries))
+	}
+	return map[string]any{}
+}
+
+// speaks reports whether a member of an answer has a name that may say something of the rows.
+func speaks(text []byte) bool {
+	said := map[string]bool{}
+	for {
+		_, name, found := bytes.Cut(text, []byte{'"'})
+		end := 0
+		for ; end < len(name) && name[end] != '"'; end++ {
+			if name[end] == '\\' {
+				end++
+			}
+		}
+		if !found || end >= len(name) {
+			return false
+		}
+		name, text = name[:end], name[end+1:]
+		if rest := bytes.TrimLeft(text, " \t\r\n"); len(rest) == 0 || rest[0] != ':' {
+			continue // a value
+		}
+		says, known := said[string(name)]
+		if !known {
+			says = words[fold(string(name))] != 0 || bytes.IndexByte(name, '\\') >= 0
+			said[string(name)] = says
+		}
+		if says {
+			return true
+		}
+	}
 }
 
 // parse is an answer's JSON, nil without any.
@@ -157,6 +201,9 @@ func (d *Destination) entries(answer any) (lists [][]any) {
 // failEntries fails the rows whose entry says that they failed, and reports whether there are any.
 func (d *Destination) failEntries(entries []any) (some bool) {
 	for i, entry := range entries {
+		if entry == nil {
+			continue
+		}
 		found := d.judge(entry, i)
 		if object, _ := entry.(map[string]any); found.rank == 0 && len(object) == 1 {
 			for _, inner := range object { // named by what was done, as in {"index": {"status": 409}}

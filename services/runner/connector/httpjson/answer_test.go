@@ -61,6 +61,10 @@ func TestAnswersThatSayThatTheyFailed(t *testing.T) {
 		// A page for people.
 		{2, 200, ` <!DOCTYPE html><p>log in`, "is answered with status 200 and a web page; perhaps it asks to log in"},
 		{1, 201, `<html lang="en">`, "and a web page"},
+		// However it is written.
+		{1, 200, "\n{ \"id\" : \"a\\\"b\", \"\\u0065rror\" : \"x\" }", "f"},
+		{2, 200, ` [ {"id":"error: \"status\""},{"id":2 , "ERROR" :"x"}]`, "if"},
+		{2, 200, `[{"id":"error"},{"id":"status"}]`, "ii"},
 		// Nothing failed.
 		{1, 201, ``, "i"},
 		{2, 204, ``, "ii"},
