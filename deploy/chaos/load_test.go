@@ -242,6 +242,11 @@ func (c *callers) poll(e *entry) {
 			c.ledger.count("poll back at the checkpoint")
 			seen.RowsRetrieved = doc.RowsRetrieved
 		}
+		if seen.Message == claimOnly && doc.ExecutionCount == seen.ExecutionCount && doc.RowsRetrieved < seen.RowsRetrieved && strings.Contains(e.work.file, "action: replace") {
+			// The claim had the counts of the attempt before, and this one begins anew.
+			c.ledger.count("poll back at the beginning")
+			seen.RowsRetrieved, seen.PercentComplete = doc.RowsRetrieved, doc.PercentComplete
+		}
 		// Who takes the run then knows of no attempt before.
 		if doc.ExecutionCount <= seen.ExecutionCount && backwards(seen, doc) != "" && c.ledger.isOverwritten(e) {
 			c.ledger.count("poll back behind a foreign claim")
