@@ -55,7 +55,7 @@ func fromString(text string) (plain string, ok bool) {
 }
 
 func fromJSON(text, member string) datum {
-	if text[0] != '{' && text[0] != '[' {
+	if strings.IndexByte("{[/", text[0]) < 0 { // / begins a comment
 		return datum{}
 	}
 	if parsed, err := hujson.Parse([]byte(text)); err == nil {

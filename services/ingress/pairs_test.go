@@ -13,6 +13,7 @@ func TestPairsAndEscapedTexts(t *testing.T) {
 	for text, at := range map[string]string{
 		`{\"QueryParameters\":{\"State\":\"CA\"}}`: ".QueryParameters", `{\\\"x\\\":{\\\"State\\\":1}}`: ".x.State", `{\n  "State": "CA"\n}`: ".State", `{\u0022State\u0022:\u0022CA\u0022}`: ".State", `{\r\n\t\"a\":\"\\\"\",\"State\":1}`: ".State",
 		`\u003cr\u003e\u003cState\u003eCA\u003c/State\u003e\u003c/r\u003e`: ".r.State", `x: 1\nState: CA`: ".State", `<r>\n<State>CA<\/State>\n</r>`: ".r.State",
+		`/* of the run */ {"State":"CA"}`: ".State", "// one\n[{\"State\":\"CA\"},]": "[0].State",
 		"{\"x\":1}\n{\"State\":\"CA\"}": "[1].State", "{\"State\":\"CA\"}\r\n\r\n{\"State\":\"NV\"}\r\n": "[0].State", "{\n \"x\": 1\n}\n{\n \"QueryParameters\": {}\n}": "[1].QueryParameters", `{"x":[{"Status":1}]}{"y":2}`: "[0].x[0].Status",
 		"# a filter\nState: CA\nCountry: US": ".State", "Country: US\n  # of the run\n\nStatus: x # new": ".Status", "---\n# one\nn: 1\nType: A\n...\n": ".Type",
 		"State = CA\nCountry = US": ".State", "Country = \"US\"\nState = \"CA\"": ".State", "[filters]\nState = CA\nx = R&D": ".State", "n = 1\nJoined from = 2026-01-01": ".Joined from", "# x\nCountry=US\n[y]\nState=CA\n": ".State", "Country = US\nState: CA": ".State", "$State = 'CA'\n$x = 1": ".$State",
