@@ -80,6 +80,7 @@ func TestAnswersThatSayThatTheyFailed(t *testing.T) {
 		{2, 207, `{"results":[{"status":201},{"status":200}]}`, "ii"},
 		{2, 200, `[{"inserted":2}]`, "ii"},
 		{1, 200, `{"tags":[{"status":"error"}]}`, "i"},
+		{1, 200, `{"id":7,"message":"payment failed"}`, "i"},
 		{1, 207, `{"status":201}`, "i"},
 		{2, 207, `{"errors":[]}`, "ii"},
 		{1, 200, `<ok/>`, "i"},

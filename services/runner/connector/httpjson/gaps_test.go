@@ -202,6 +202,7 @@ func TestPagesFromZero(t *testing.T) {
 		"said of the first": {pages: map[string]string{"": first, "page=1": second, "page=2": end}, more: `,"number":0`, total: "none", fails: other, asked: 2},
 		"with a total":      {pages: map[string]string{"": first, "page=1": second, "page=2": third, "page=3": end}, more: `,"total":10`, total: "total", fails: other, asked: 2},
 		"rows that change":  {pages: map[string]string{"": first, "page=1": ids(21, 24), "page=2": second, "page=3": end}, fails: other, asked: 2},
+		"a row of both":     {pages: map[string]string{"": first, "page=1": ids(4, 7), "page=2": ids(8, 9), "page=3": end}, fails: other, asked: 2},
 
 		"from 1":             {pages: map[string]string{"": first, "page=1": first, "page=2": second, "page=3": end}, rows: 8, asked: 4},
 		"a row that is new":  {pages: map[string]string{"": first, "page=1": ids(0, 3), "page=2": second, "page=3": end}, rows: 8, asked: 4},

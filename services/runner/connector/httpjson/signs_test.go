@@ -80,8 +80,9 @@ func TestLastPageSaysThatThereIsMore(t *testing.T) {
 			fails: says + "hasMore that there are more",
 		},
 
-		"within the pages":  {answers: page(`,"pages":3,"next":2`), warns: says + "next that"},
-		"less by the total": {answers: page(`,"total":2,"next":"/2"`), warns: says + "next that"},
+		"within the pages":      {answers: page(`,"pages":3,"next":2`), warns: says + "next that"},
+		"an address of its own": {answers: page(`,"pages":1,"next":"/2"`), warns: says + "next that"},
+		"less by the total":     {answers: page(`,"total":2,"next":"/2"`), warns: says + "next that"},
 
 		// Its shards, its map, its search.
 		"a failed shard":      {answers: page(`,"_shards":{"total":5,"successful":4,"failed":1}`), fails: "page 1 of /, connection partner, has something at _shards.failed beside its list of rows"},
