@@ -53,6 +53,8 @@ func TestLastPageSaysThatThereIsMore(t *testing.T) {
 		"an object":       {answers: page(`,"pages":{"type":"pages","next":{"starting_after":"x"}}`), warns: says + "pages.next that"},
 		"true":            {answers: page(`,"nextPage":true`), warns: says + "nextPage that"},
 		"a list":          {answers: page(`,"next":["/2"]`), warns: says + "next that"},
+		"a page's total":  {answers: page(`,"total":3,"next":"/2"`), warns: says + "next that"},
+		"of a page again": {answers: page(`,"totalSize":3,"nextRecordsUrl":"/q/2"`), warns: says + "nextRecordsUrl that"},
 		"an offset":       {answers: page(`,"nextOffset":3`), warns: says + "nextOffset that"},
 		"a text offset":   {answers: page(`,"offset":"itr/rec"`), warns: says + "offset that"},
 		"to continue":     {answers: page(`,"metadata":{"continue":"eyJ2"}`), warns: says + "metadata.continue that"},
@@ -134,8 +136,7 @@ func TestLastPageSaysThatThereIsMore(t *testing.T) {
 		"all by a usual total": {
 			answers: map[string]said{"/": {body: `{"total":3,"d":` + ids(1, 2) + `,"next":"/2"}`}, "/2": {body: `{"total":3,"d":[{"id":3}],"next":null,"nextPage":3}`}}, from: task.HTTPSource{Next: byLink},
 		},
-		"always by total":  {answers: page(`,"totalSize":3,"nextRecordsUrl":"/q/2"`)},
-		"total of a text":  {answers: page(`,"total":"3","next":"/2"`)},
+		"total of a text":  {answers: page(`,"total":"3","next":"/?skip=3"`)},
 		"past the pages":   {answers: page(`,"page":1,"pages":1,"next":2`)},
 		"a link past them": {answers: page(`,"meta":{"total_pages":1},"links":{"next":"/?page=2"}`)},
 		"always a next":    {answers: page(`,"total":3,"_links":{"next":"/?offset=100"},"nextOffset":3`)},

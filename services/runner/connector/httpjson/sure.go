@@ -118,8 +118,8 @@ func (s *Source) more() sign {
 	switch {
 	case s.complete(), told.denied && found.rank < standard:
 		return sign{}
-	case found.rank == guessed && (known && s.rows == due && c.most > 0 || all && found.number > pages.rows):
-		return sign{} // a service that always names a next page
+	case found.rank == guessed && (known && s.rows == due && c.most > 0 && (s.sure.pages > 1 || found.number > 0) || all && found.number > pages.rows):
+		return sign{} // a service that always names a next page, unless the total may be that of the page
 	case found.rank > 0:
 		return found
 	case pages.rank > 0 && s.fromFirst() && pages.rows > int64(s.sure.pages):

@@ -114,7 +114,7 @@ type sign struct {
 	where string
 	// next is what source.http.next would be, where that can be told.
 	next string
-	// number is that of the next page, 0 if it does not say.
+	// number is that of the next page, or of the row with which it begins, 0 if it does not say.
 	number int64
 }
 
@@ -228,7 +228,9 @@ func (p *page) hearNext(where string, value any, rank rank) {
 			if to.String() == p.answer.Request.URL.String() {
 				return // itself
 			}
-			found.number, _ = anyNumber(to.RawQuery, pageNames)
+			if found.number, _ = anyNumber(to.RawQuery, pageNames); found.number == 0 {
+				found.number, _ = anyNumber(to.RawQuery, rowNames)
+			}
 			if found.next = "{link: " + where + "}"; strings.HasPrefix(where, "@") {
 				found.next = `{link: "` + where + `"}`
 			}
