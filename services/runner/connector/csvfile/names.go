@@ -1,6 +1,7 @@
 package csvfile
 
 import (
+	"bytes"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -36,40 +37,43 @@ func (s *Seen) Add(column int, letter rune) {
 }
 
 // Repeats tells whether a row repeats so much of a header that it names other columns, or perhaps does: half of its
-// words at least are names of the header, known in lower case, and there are words where numbers or dates were. A
-// name of the header there is no value, and as little are two names in their own columns beside such a word, or
-// most of the row.
+// words at least are names of the header, known in lower case, and there are words where numbers or dates were. One
+// name is one of those, and has others beside it, is in the first column, its own, or has no word beside it that is
+// not. Or two are in their own columns beside such a word, or are most of the row.
 func (s *Seen) Repeats(cells, header []string, known map[string]bool) (other, perhaps bool) {
 	if !AreWords(cells) {
 		return false, false
 	}
-	names, own, filled := 0, 0, 0
-	word, name := false, false // where numbers or dates were
+	names, own, filled, words := 0, 0, 0, 0 // words are those where numbers or dates were
+	name, first := false, false             // one of those
 	for i, cell := range cells {
 		if cell == "" {
 			continue
 		}
 		filled++
 		numeric := i < len(s.Numeric) && s.Numeric[i]
-		word = word || numeric
+		if numeric {
+			words++
+		}
 		if known[strings.ToLower(cell)] {
 			names++
 			name = name || numeric
 			if i < len(header) && strings.EqualFold(cell, header[i]) {
 				own++
+				first = first || i == 0 && numeric
 			}
 		}
 	}
 	if filled < 2 || names == 0 || 2*names < filled {
 		return false, false
 	}
-	other = name || own >= 2 && (word || 2*own > filled)
-	return other, word && !other
+	other = name && (names > 1 || first || words == filled) || own >= 2 && (words > 0 || 2*own > filled)
+	return other, words > 0 && !other
 }
 
-// AreStyled reports whether words are written as all names of the header are, and as nothing was in any column of the
+// areStyled reports whether words are written as all names of the header are, and as nothing was in any column of the
 // rows so far: all begin with small letters, or all with capitals, and none has a space if no name has one.
-func (s *Seen) AreStyled(words, header []string) bool {
+func (s *Seen) areStyled(words, header []string) bool {
 	small, large := caseOf(header)
 	if s.Rows < 2 || small == large || !IsLike(words, header) || hasSpace(words) && !hasSpace(header) {
 		return false
@@ -83,6 +87,17 @@ func (s *Seen) AreStyled(words, header []string) bool {
 }
 
 func hasSpace(words []string) bool { return strings.Contains(strings.Join(words, ""), " ") }
+
+// areLike reports whether cells of a row are written as all names of the header are; numbers are left out.
+func areLike(cells [][]byte, header []string) bool {
+	var words []string
+	for _, cell := range cells {
+		if cell = bytes.Trim(cell, "\" "); len(cell) > 0 && !IsNumeric(cell[0]) {
+			words = append(words, string(cell))
+		}
+	}
+	return len(words) > 0 && IsLike(words, header)
+}
 
 // IsLike reports whether words begin with small letters where all names of a header do, or with capitals where those
 // do.

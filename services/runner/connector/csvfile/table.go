@@ -134,7 +134,7 @@ func (s *Source) tellHeader() error {
 		if cells[i] != "" {
 			filled++
 		}
-		if t.known[cells[i]] {
+		if t.known[cells[i]] && !slices.Contains(cells[:i], cells[i]) {
 			names++
 		}
 		if folding := strings.ToLower(cells[i]); t.folded[folding] {
@@ -182,7 +182,7 @@ func (s *Source) tellOtherNames(words []string) error {
 		}
 	}
 	wider := len(words) > len(s.columns)
-	rows, fitting, numbers := 0, 0, make([]int, len(words))
+	rows, fitting, styled, numbers := 0, 0, 0, make([]int, len(words))
 	for fields := range r.ahead() {
 		fits := !wider && len(fields) >= s.least && (t.trailing || len(fields) <= len(s.columns)) || wider && len(fields) < len(words)
 		for i, cell := range fields {
@@ -195,10 +195,13 @@ func (s *Source) tellOtherNames(words []string) error {
 		if rows++; fits {
 			fitting++
 		}
+		if areLike(fields, s.header) {
+			styled++
+		}
 	}
 	alike := IsLike(words, s.header)
 	switch {
-	case rows > 0 && len(words) == len(s.columns) && t.seen.AreStyled(words, s.header):
+	case 2*styled < rows && (len(odd) == 0 || 2*fitting < rows) && len(words) == len(s.columns) && t.seen.areStyled(words, s.header):
 		return s.beginOther()
 	case (len(odd) > 0 || wider) && rows > 0 && 2*fitting < rows && (alike || slices.Contains(numbers, rows)):
 		return s.beginOther()

@@ -30,7 +30,7 @@ var (
 	fine = regexp.MustCompile(`(?i)^(0*|200|ok(ay)?|none|no errors?|null|false|success(ful)?|approved|n/a)[.!]?$`)
 	// wrong are words of a message about a fault, well of one about a success.
 	wrong = regexp.MustCompile(`(?i)\b(errors?|fail(ed|ure)?|invalid|denied|forbidden|unauthori[sz]ed|unauthenticated|expired|exceeded|permissions?|not allowed|timed? ?out|unavailable|throttled|bad request|incorrect|wrong)\b`)
-	well  = regexp.MustCompile(`(?i)success|成功|\b(ok(ay)?|created|saved|stored|updated|inserted|accepted|received|approved|done|completed?|queued|added|no errors?|(0|no) failed)\b`)
+	well  = regexp.MustCompile(`(?i)success|成功|\b(ok(ay)?|created|saved|stored|updated|inserted|accepted|received|approved|done|completed?|queued|added|no errors?|(0|no)( \w+){0,3} (failed|denied|rejected|expired))\b`)
 	// errorCodes are names of an error's code, by which its words are told from those of none.
 	errorCodes = regexp.MustCompile(`^err.*(code|no|number)$`)
 )
@@ -69,7 +69,7 @@ func (v *verdict) hear(where string, word word, value any) {
 	case word != answered:
 	case 400 <= number && number < 600:
 		found.rank, v.status = guessed, number
-	case value == false, slices.Contains([]string{"error", "fail", "failed", "failure", "partial", "incomplete"}, strings.ToLower(text)):
+	case value == false, slices.Contains([]string{"error", "err", "nok", "fail", "failed", "failure", "partial", "incomplete", "unauthorized", "forbidden"}, strings.ToLower(text)):
 		found.rank = guessed
 	case err == nil && number < 0, err != nil && strings.HasSuffix(fold(where), "code") && isWrong(text):
 		found.rank = doubtful

@@ -258,12 +258,12 @@ func (s *Source) tellHeader() {
 	words := s.words()
 	names, filled := 0, 0
 	folded := map[string]bool{}
-	for _, word := range words {
+	for i, word := range words {
 		if word == "" {
 			continue
 		}
 		filled++
-		if s.known[word] {
+		if s.known[word] && !slices.Contains(words[:i], word) {
 			names++
 		}
 		if folding := strings.ToLower(word); s.folded[folding] {
@@ -282,7 +282,7 @@ func (s *Source) tellHeader() {
 	areWords := gap && csvfile.AreWords(words)
 	switch {
 	case other, names >= 2 && (names == filled || names == len(s.known)), len(folded) >= 2 && len(folded) == filled && len(folded) == len(s.folded),
-		areWords && (names > 0 && 2*names >= filled || s.seen.AreStyled(words, s.header)):
+		areWords && names > 0 && 2*names >= filled:
 		s.other = s.number
 	case perhaps, areWords && s.areOdd(words):
 		s.doubts.others.add(s.number)
