@@ -1,8 +1,10 @@
 package httpjson
 
 import (
+	"encoding/json"
 	"errors"
 	"hash/maphash"
+	"net/http"
 	"slices"
 
 	"runhook/shared/run"
@@ -59,25 +61,66 @@ func (s *Source) lookFirst() error {
 	case err != nil:
 		return err
 	}
-	p := s.newPage(a)
-	defer p.close()
-	for err == nil && p.rows < p.keeps {
-		_, err = p.read()
-	}
+	sums, rows, err := s.members(a)
 	if _, ok := errors.AsType[*broken](err); ok {
 		return (&refusal{passing: true}).failure(s.place(1), "broke off")
 	}
-	first, same := map[uint64]bool{}, 0
-	for _, sum := range s.pages.sums {
-		first[sum] = true
-	}
-	for _, sum := range p.sums {
-		if first[sum] {
-			same++
-		}
-	}
-	if 2*same >= min(len(p.sums), len(s.pages.sums)) {
+	if areSame(s.pages.sums, sums) || s.hasFirst(rows) {
 		return nil
 	}
 	return run.Failf("%s has other rows with %s=1 than without it: if the service counts pages from 0, page 1 would be left out; write %[2]s=0 into source.http.path, or %[2]s=1 if it counts from 1 and its rows have just changed", s.place(1), next.Page)
+}
+
+// areSame reports whether half of the rows of two pages are the same, or of their values in a column.
+func areSame[T comparable](first, second []T) bool {
+	same := 0
+	for _, one := range second {
+		if slices.Contains(first, one) {
+			same++
+		}
+	}
+	return 2*same >= min(len(first), len(second))
+}
+
+// hasFirst reports whether rows are those of the first page, though each answer of the service gives its rows some
+// other value: in a column where all rows of the first page differ, half of them are the same. It asks for that page
+// again.
+func (s *Source) hasFirst(rows []map[string]json.RawMessage) bool {
+	a, err := s.ask(s.first, 0)
+	if err != nil {
+		return false
+	}
+	sums, again, _ := s.members(a)
+	if len(again) < 2 || areSame(s.pages.sums, sums) {
+		return false
+	}
+	values := func(rows []map[string]json.RawMessage, name string) (all []string) {
+		for _, one := range rows {
+			all = append(all, string(one[name]))
+		}
+		return all
+	}
+	for name := range again[0] {
+		first := values(again, name)
+		if areSame(first, values(rows, name)) && len(slices.Compact(slices.Sorted(slices.Values(first)))) == len(again) {
+			return true
+		}
+	}
+	return false
+}
+
+// members reads the rows of an answer, as many as are remembered of a page.
+func (s *Source) members(a *http.Response) (sums []uint64, rows []map[string]json.RawMessage, err error) {
+	p := s.newPage(a)
+	defer p.close()
+	for p.rows < p.keeps {
+		item, err := p.read()
+		if err != nil {
+			return p.sums, rows, err
+		}
+		var members map[string]json.RawMessage
+		_ = json.Unmarshal(item, &members) // of a row that is no object there are none
+		rows = append(rows, members)
+	}
+	return p.sums, rows, nil
 }

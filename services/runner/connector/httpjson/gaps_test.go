@@ -3,7 +3,9 @@ package httpjson
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"runhook/services/runner/check"
@@ -202,9 +204,11 @@ func TestPagesFromZero(t *testing.T) {
 		"said of the first": {pages: map[string]string{"": first, "page=1": second, "page=2": end}, more: `,"number":0`, total: "none", fails: other, asked: 2},
 		"with a total":      {pages: map[string]string{"": first, "page=1": second, "page=2": third, "page=3": end}, more: `,"total":10`, total: "total", fails: other, asked: 2},
 		"rows that change":  {pages: map[string]string{"": first, "page=1": ids(21, 24), "page=2": second, "page=3": end}, fails: other, asked: 2},
+		"views from 0":      {pages: map[string]string{"": `[{"id":1,"views":?,"of":"x"},{"id":2,"views":?,"of":"x"}]`, "page=1": `[{"id":3,"views":?,"of":"x"},{"id":4,"views":?,"of":"x"}]`, "page=2": end}, fails: other},
 		"a row of both":     {pages: map[string]string{"": first, "page=1": ids(4, 7), "page=2": ids(8, 9), "page=3": end}, fails: other, asked: 2},
 
 		"from 1":             {pages: map[string]string{"": first, "page=1": first, "page=2": second, "page=3": end}, rows: 8, asked: 4},
+		"views of each time": {pages: map[string]string{"": `[{"id":1,"views":?},{"id":2,"views":?}]`, "page=1": `[{"id":1,"views":?},{"id":2,"views":?}]`, "page=2": `[{"id":3,"views":?}]`, "page=3": end}, rows: 3, asked: 5},
 		"a row that is new":  {pages: map[string]string{"": first, "page=1": ids(0, 3), "page=2": second, "page=3": end}, rows: 8, asked: 4},
 		"another order":      {pages: map[string]string{"": first, "page=1": `[{"id":4},{"id":2},{"id":3},{"id":1}]`, "page=2": second, "page=3": end}, rows: 8, asked: 4},
 		"one page":           {pages: map[string]string{"": first, "page=1": first, "page=2": end}, rows: 4, asked: 3},
@@ -218,11 +222,13 @@ func TestPagesFromZero(t *testing.T) {
 		"a page that breaks": {pages: map[string]string{"": first, "page=1": "x", "page=2": second, "page=3": end}, rows: 8, asked: 4},
 	} {
 		t.Run(name, func(t *testing.T) {
+			var asked atomic.Int64
 			s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 				rows, ok := c.pages[r.URL.RawQuery]
 				if !ok {
 					w.WriteHeader(http.StatusNotFound)
 				}
+				rows = strings.ReplaceAll(rows, "?", strconv.Itoa(int(asked.Add(1))))
 				fmt.Fprintf(w, `{"d":%s%s}`, rows, c.more)
 			})
 			if c.path == "" {
