@@ -205,6 +205,7 @@ func TestPagesFromZero(t *testing.T) {
 		"with a total":      {pages: map[string]string{"": first, "page=1": second, "page=2": third, "page=3": end}, more: `,"total":10`, total: "total", fails: other, asked: 2},
 		"rows that change":  {pages: map[string]string{"": first, "page=1": ids(21, 24), "page=2": second, "page=3": end}, fails: other, asked: 2},
 		"views from 0":      {pages: map[string]string{"": `[{"id":1,"views":?,"of":"x"},{"id":2,"views":?,"of":"x"}]`, "page=1": `[{"id":3,"views":?,"of":"x"},{"id":4,"views":?,"of":"x"}]`, "page=2": end}, fails: other},
+		"places from 0":     {pages: map[string]string{"": `[{"n":1,"id":1},{"n":2,"id":2}]`, "page=1": `[{"n":1,"id":3},{"n":2,"id":4}]`, "page=2": end}, fails: other},
 		"a row of both":     {pages: map[string]string{"": first, "page=1": ids(4, 7), "page=2": ids(8, 9), "page=3": end}, fails: other, asked: 2},
 
 		"from 1":             {pages: map[string]string{"": first, "page=1": first, "page=2": second, "page=3": end}, rows: 8, asked: 4},
