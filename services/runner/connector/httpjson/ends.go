@@ -73,9 +73,12 @@ func (s *Source) lookFirst() error {
 
 // areSame reports whether half of the rows of two pages are the same, or of their values in a column.
 func areSame[T comparable](first, second []T) bool {
-	same := 0
+	known, same := map[T]bool{}, 0
+	for _, one := range first {
+		known[one] = true
+	}
 	for _, one := range second {
-		if slices.Contains(first, one) {
+		if known[one] {
 			same++
 		}
 	}
