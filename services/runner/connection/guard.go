@@ -41,27 +41,45 @@ func (s *Set) Guarded(name, path string) string {
 			}
 		}
 	}
+	above := []*place{placeOf(file)} // the file and the folders that it is in
+	for at := file; at != filepath.Dir(at); {
+		at = filepath.Dir(at)
+		above = append(above, placeOf(at))
+	}
 	for _, g := range known {
-		for at := file; ; at = filepath.Dir(at) {
-			if isSame(at, g.path) {
-				return g.what
-			}
-			if at == filepath.Dir(at) {
-				break
-			}
+		if slices.ContainsFunc(above, placeOf(g.path).is) {
+			return g.what
 		}
 	}
 	return ""
 }
 
-// isSame compares two files or folders, also one that is not there yet by its folder and name.
-func isSame(one, other string) bool {
-	info, err := os.Stat(one)
-	otherInfo, otherErr := os.Stat(other)
-	if err == nil && otherErr == nil {
-		return os.SameFile(info, otherInfo)
+// place is a file or a folder, that need not be there.
+type place struct {
+	path string
+	info os.FileInfo // nil if it is not there
+	real string      // resolved once it is needed
+}
+
+func placeOf(path string) *place {
+	p := &place{path: path}
+	if info, err := os.Stat(path); err == nil {
+		p.info = info
 	}
-	return resolved(one) == resolved(other)
+	return p
+}
+
+// is compares two places, also ones that are not there yet by their folder and name.
+func (p *place) is(other *place) bool {
+	if p.info != nil || other.info != nil {
+		return p.info != nil && other.info != nil && os.SameFile(p.info, other.info)
+	}
+	for _, one := range []*place{p, other} {
+		if one.real == "" {
+			one.real = resolved(one.path)
+		}
+	}
+	return p.real == other.real
 }
 
 // resolved is a path without links, as far as there is one.
