@@ -283,3 +283,36 @@ func quoteNames(d dialect, names []string) string {
 	}
 	return strings.Join(quoted, ", ")
 }
+
+// convert makes of the mapping's values, in place, what the columns store.
+func (t *table) convert(values []any) *row.Fault {
+	for i := range t.target {
+		c := &t.target[i]
+		value := values[i]
+		if c.identifies {
+			value = oneForm(value)
+		}
+		converted, problem := c.kind.convert(value)
+		if problem == "" && c.storage != nil {
+			converted, problem = c.storage.hold(converted)
+		}
+		if problem == "" && c.identifies {
+			problem = keepsKey(value, converted)
+		}
+		if problem != "" {
+			return row.Faultf(c.name, "%s", problem)
+		}
+		if converted == nil && c.notNull {
+			return row.Faultf(c.name, "must not be empty")
+		}
+		values[i] = converted
+	}
+	if t.keyed {
+		for _, at := range t.key {
+			if values[at] == nil || values[at] == "" {
+				return row.Faultf(t.target[at].name, "must not be empty: it is the key")
+			}
+		}
+	}
+	return nil
+}
