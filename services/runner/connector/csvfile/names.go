@@ -37,9 +37,11 @@ func (s *Seen) Add(column int, letter rune) {
 }
 
 // Repeats tells whether a row repeats so much of a header that it names other columns, or perhaps does: half of its
-// words at least are names of the header, known in lower case, and there are words where numbers or dates were. One
-// name is one of those, and has others beside it, is in the first column, its own, or has no word beside it that is
-// not. Or two are in their own columns beside such a word, or are most of the row.
+// words at least are names of the header, known in lower case, and there are words where numbers or dates were. It
+// surely does if one of these holds:
+//   - a name is where numbers or dates were, and there are other names, or no word is elsewhere, or it is in the first
+//     column, its own;
+//   - two names are in their own columns, beside a word where numbers or dates were, or are most of the row.
 func (s *Seen) Repeats(cells, header []string, known map[string]bool) (other, perhaps bool) {
 	if !AreWords(cells) {
 		return false, false
