@@ -126,6 +126,9 @@ func (in *Ingress) usable(target called) error {
 	case target.as != target.ID && !time.Now().Before(target.FormerUntil(target.as)):
 		return refusal(fasthttp.StatusGone, "former-id", "The address has expired",
 			"The task has a new id, and this former one starts no more runs. Copy the webhook's new address from the task.")
+	case len(target.Auth) > 0:
+		return refusal(fasthttp.StatusUnauthorized, "not-authenticated", "The caller is not authenticated",
+			"This task takes POSTs from known callers only.")
 	case !target.Enabled:
 		return refusal(fasthttp.StatusConflict, "task-disabled", "The task is disabled",
 			"The task is disabled, so nothing was started. Enable it (runhook task enable), or remove the call.")

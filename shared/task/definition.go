@@ -38,6 +38,9 @@ type Definition struct {
 	RetryAfter time.Duration
 	// FailedStatus is the HTTP status of a poll that finds the run failed. Default 200.
 	FailedStatus int
+	// Auth are the ways for a caller to show who it is, of which one must fit; none lets in everybody who
+	// knows the id.
+	Auth []Auth
 	// AllowOrigins lists the origins that browsers may call from. Default ["*"].
 	AllowOrigins []string
 	// FormerIDs are the ids that the task had before, in file order.

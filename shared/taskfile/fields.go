@@ -45,23 +45,24 @@ type field struct {
 type kind int
 
 const (
-	kindText         kind = iota // a scalar on one line
-	kindProse                    // a scalar of any number of lines
-	kindExpression               // a scalar: an expression over the row, see package mapping
-	kindChoice                   // one of values
-	kindFlag                     // true or false
-	kindWhole                    // a whole number, min to max
-	kindSeconds                  // whole seconds, min to max: 90, 90s or 1m30s
-	kindMoment                   // a date, or a date and a time of day
-	kindBound                    // a number of rows, or a part of the destination's: 10%
-	kindRate                     // a number per second, minute or hour: 200/s
-	kindCharacter                // one character, tab included
-	kindTexts                    // a list of texts
-	kindTextOrTexts              // a text or a list of texts
-	kindColumns                  // destination column → expression, in order
-	kindSection                  // a mapping with fields
-	kindSections                 // a list of such mappings
-	kindAlternatives             // a mapping with exactly one of its sections
+	kindText            kind = iota // a scalar on one line
+	kindProse                       // a scalar of any number of lines
+	kindExpression                  // a scalar: an expression over the row, see package mapping
+	kindChoice                      // one of values
+	kindChoiceOrSection             // one of values, or a mapping with fields
+	kindFlag                        // true or false
+	kindWhole                       // a whole number, min to max
+	kindSeconds                     // whole seconds, min to max: 90, 90s or 1m30s
+	kindMoment                      // a date, or a date and a time of day
+	kindBound                       // a number of rows, or a part of the destination's: 10%
+	kindRate                        // a number per second, minute or hour: 200/s
+	kindCharacter                   // one character, tab included
+	kindTexts                       // a list of texts
+	kindTextOrTexts                 // a text or a list of texts
+	kindColumns                     // destination column → expression, in order
+	kindSection                     // a mapping with fields
+	kindSections                    // a list of such mappings
+	kindAlternatives                // a mapping with exactly one of its sections
 )
 
 // hasEntries reports whether max bounds how many entries a value of the kind has.
@@ -83,6 +84,7 @@ const (
 	maxRowErrors         = 1_000_000_000
 	maxRetryAfter        = 3600
 	maxFormerIDs         = 100
+	maxAuth              = 20
 	maxRate              = 1_000_000
 	maxPageSize          = 500 // iMIS gives no longer page
 	maxTimeout           = 30 * 24 * 3600
@@ -179,7 +181,10 @@ var taskFields = []field{
 	{name: "schedule", later: true},
 	{name: "then", later: true},
 	{name: "notify", later: true},
-	{name: "auth", later: true},
+	{
+		name: "auth", kind: kindSections, max: maxAuth, fields: authFields, oneOf: []string{"key", "hmac", "jwt"},
+		meaning: "who may call: one of the entries must fit; without it everybody who knows the webhook's URL",
+	},
 	{
 		name: "allow_origins", kind: kindTexts, max: maxTexts, byDefault: "*",
 		meaning: "the sites whose pages may call, like https://example.org",

@@ -37,6 +37,9 @@ func TestNewFileShowsEveryField(t *testing.T) {
 			if !f.later && f.meaning == "" {
 				t.Errorf("%s has no meaning", f.name)
 			}
+			if f.kind == kindChoiceOrSection { // its example has them
+				text += "\n" + strings.NewReplacer("{", "", ", ", "\n").Replace(f.example)
+			}
 			check(f.fields)
 		}
 	}

@@ -53,6 +53,7 @@ func (r *reader) define(file *fieldSet) *task.Definition {
 		RetryAfter:   file.seconds("retry_after"),
 		FailedStatus: r.failedStatus(file),
 		AllowOrigins: r.origins(file),
+		Auth:         r.auth(file),
 	}
 	if id, ok := file.field("id"); ok {
 		var err error

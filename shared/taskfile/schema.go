@@ -126,6 +126,8 @@ func (f field) valueSchema() object {
 		}
 	case kindSection:
 		return f.exactlyOne(sectionSchema(f.fields), f.oneOf)
+	case kindChoiceOrSection:
+		return object{"anyOf": []any{object{"enum": f.values}, sectionSchema(f.fields)}}
 	case kindSections:
 		return f.bounded(object{"type": "array", "items": f.exactlyOne(sectionSchema(f.fields), f.oneOf)})
 	case kindAlternatives:

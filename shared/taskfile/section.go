@@ -186,6 +186,10 @@ func (r *reader) read(node *yaml.Node, name string, f field) (content, bool) {
 		return content{section: set}, true
 	case kindSections:
 		return r.readSections(node, name, f)
+	case kindChoiceOrSection:
+		if node.Kind == yaml.MappingNode {
+			return content{section: r.readSection(node, name, f.fields)}, true
+		}
 	case kindTexts, kindTextOrTexts:
 		return r.readTexts(node, name, f)
 	}
@@ -219,7 +223,7 @@ func (f field) scalar(node *yaml.Node) (c content, ok bool) {
 		letter, size := utf8.DecodeRuneInString(c.text)
 		usable := letter == '\t' || letter != '"' && letter != utf8.RuneError && !wording.IsControl(letter)
 		return c, size == len(c.text) && usable
-	case kindChoice:
+	case kindChoice, kindChoiceOrSection:
 		return c, slices.Contains(f.values, c.text)
 	case kindFlag:
 		c.on = c.text == "true"
@@ -267,6 +271,8 @@ func (f field) takes() string {
 		return `one character, like ";" or "\t"`
 	case kindChoice:
 		return wording.Either(f.values)
+	case kindChoiceOrSection:
+		return wording.Either(append(slices.Clone(f.values), "a mapping of fields"))
 	case kindFlag:
 		return "true or false"
 	case kindWhole:
