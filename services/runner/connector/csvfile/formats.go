@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"regexp"
 	"strings"
@@ -88,9 +89,46 @@ func tell(head []byte, file io.ReaderAt, size int64) Told {
 	return Told{Text: len(head) > 0 && bytes.IndexByte(head, 0) < 0}
 }
 
+// maxParts and maxDirectory bound how many parts an archive has, and the list of them, which the zip reader holds in
+// memory.
+const (
+	maxParts     = 10_000
+	maxDirectory = 8 << 20
+)
+
+// ErrParts: an archive has more parts than any workbook.
+var ErrParts = fmt.Errorf("more than %d parts", maxParts)
+
+// Archive reads the list of an archive's parts.
+func Archive(file io.ReaderAt, size int64) (*zip.Reader, error) {
+	listed := &directory{in: file, left: maxDirectory}
+	archive, err := zip.NewReader(listed, size)
+	if listed.left < 0 || err == nil && len(archive.File) > maxParts {
+		return nil, ErrParts
+	}
+	listed.read = true
+	return archive, err
+}
+
+// directory is an archive of which no more than left is read until the list of its parts has been read.
+type directory struct {
+	in   io.ReaderAt
+	left int
+	read bool
+}
+
+func (d *directory) ReadAt(p []byte, at int64) (int, error) {
+	if !d.read {
+		if d.left -= len(p); d.left < 0 {
+			return 0, ErrParts
+		}
+	}
+	return d.in.ReadAt(p, at)
+}
+
 // tellArchive takes an archive that cannot be read for a workbook, of which its reader says what is wrong.
 func tellArchive(file io.ReaderAt, size int64) Told {
-	list, err := zip.NewReader(file, size)
+	list, err := Archive(file, size)
 	if err != nil {
 		return Told{Workbook: true}
 	}

@@ -30,17 +30,17 @@ var (
 // SourceKind reads files of text, and leaves workbooks to Workbook.
 type SourceKind struct {
 	// Workbook opens an .xlsx file.
-	Workbook func(connections *connection.Set, from *task.CSVSource) (connector.Source, error)
+	Workbook func(ctx context.Context, connections *connection.Set, from *task.CSVSource) (connector.Source, error)
 }
 
 // Open opens the job's file.
-func (k SourceKind) Open(_ context.Context, job connector.Job) (connector.Source, error) {
+func (k SourceKind) Open(ctx context.Context, job connector.Job) (connector.Source, error) {
 	from, err := expanded(job)
 	if err != nil {
 		return nil, run.Failf("%v", err)
 	}
 	if !from.IsWorkbook() {
-		text, err := Open(job.Connections, from)
+		text, err := Open(ctx, job.Connections, from)
 		if err == nil {
 			return text, nil
 		}
@@ -48,7 +48,7 @@ func (k SourceKind) Open(_ context.Context, job connector.Job) (connector.Source
 			return nil, err
 		}
 	}
-	return k.Workbook(job.Connections, from)
+	return k.Workbook(ctx, job.Connections, from)
 }
 
 // Check looks at the folder, the file's header and its first rows.

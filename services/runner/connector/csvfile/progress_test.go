@@ -53,7 +53,7 @@ func TestProgressFollowsTheRows(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s, err := Open(connections(t, folder), &task.CSVSource{Connection: "drop", Path: name})
+		s, err := Open(t.Context(), connections(t, folder), &task.CSVSource{Connection: "drop", Path: name})
 		if err != nil {
 			t.Fatal(err)
 		}

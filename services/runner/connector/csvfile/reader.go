@@ -8,8 +8,11 @@ import (
 	"strings"
 )
 
-// maxRecord bounds the memory that one record may take.
-const maxRecord = 16 << 20
+// maxRecord bounds the memory that one record may take, and maxColumns its fields.
+const (
+	maxRecord  = 16 << 20
+	maxColumns = 16_384
+)
 
 // The ways in which a text is not CSV any more. After errQuote the reader can go on with the next
 // line; after the others it cannot.
@@ -17,6 +20,7 @@ var (
 	errQuote    = errors.New("a quote in the wrong place")
 	errUnclosed = errors.New("a quote that is never closed")
 	errTooLong  = errors.New("a record longer than maxRecord")
+	errTooWide  = errors.New("a record with more fields than maxColumns")
 )
 
 // reader splits a text into records as RFC 4180 has them, with any delimiter and with line ends of
@@ -96,8 +100,7 @@ func (r *reader) read() error {
 			return r.quoted(length)
 		default:
 			r.take(length)
-			r.split(len(content))
-			return nil
+			return r.split(len(content))
 		}
 	}
 }
@@ -120,7 +123,7 @@ func (r *reader) ahead() iter.Seq[[][]byte] {
 				return
 			}
 			line := cutLineEnd(r.buffer[r.start+from : r.start+to])
-			if len(line) == 0 || !yield(bytes.Split(line, r.delimiter)) {
+			if len(line) == 0 || !yield(bytes.SplitN(line, r.delimiter, maxColumns)) {
 				return
 			}
 			from = to
@@ -168,18 +171,19 @@ func (r *reader) take(length int) {
 }
 
 // split finds the fields of a record without quotes.
-func (r *reader) split(length int) {
+func (r *reader) split(length int) error {
 	r.fields = r.fields[:0]
 	from := 0
-	for {
+	for len(r.fields) < maxColumns {
 		at := bytes.Index(r.record[from:length], r.delimiter)
 		if at < 0 {
 			r.fields = append(r.fields, field{from: from, to: length})
-			return
+			return nil
 		}
 		r.fields = append(r.fields, field{from: from, to: from + at})
 		from += at + len(r.delimiter)
 	}
+	return errTooWide
 }
 
 // quoted finds the fields of a record with quotes, which may go over several lines; length is that
@@ -187,7 +191,7 @@ func (r *reader) split(length int) {
 func (r *reader) quoted(length int) error {
 	r.fields = r.fields[:0]
 	at := 0
-	for {
+	for len(r.fields) < maxColumns {
 		text := r.buffer[r.start : r.start+length]
 		if at == len(text) || text[at] != '"' {
 			content := text[at:len(cutLineEnd(text))]
@@ -243,12 +247,13 @@ func (r *reader) quoted(length int) error {
 			return errQuote
 		}
 	}
+	return errTooWide
 }
 
 // escaped is quoted for a text in which a backslash changes the meaning of what is behind it.
 func (r *reader) escaped(length int) error {
 	r.fields = r.fields[:0]
-	for at := 0; ; {
+	for at := 0; len(r.fields) < maxColumns; {
 		text := r.buffer[r.start : r.start+length]
 		end := len(cutLineEnd(text))
 		f := field{from: at, quoted: !r.noQuotes && at < end && text[at] == '"'}
@@ -307,6 +312,7 @@ func (r *reader) escaped(length int) error {
 		}
 		at = end - len(rest) + len(r.delimiter)
 	}
+	return errTooWide
 }
 
 // line returns how far the line reaches that has the byte at from, counted from start and with its

@@ -29,7 +29,7 @@ func rowsOf(t *testing.T, text string, from task.CSVSource) (rows, warnings []st
 	}
 	set := connections(t, folder)
 	for skip := 0; ; skip++ {
-		s, err := csvfile.Open(set, &from)
+		s, err := csvfile.Open(t.Context(), set, &from)
 		if err != nil {
 			return []string{err.Error()}, nil
 		}
@@ -188,7 +188,7 @@ func TestErrorsOfSpreadsheets(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(folder, "in.csv"), []byte("id,val\n1,#N/A\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, err := csvfile.Open(connections(t, folder), &task.CSVSource{Connection: "drop", Path: "in.csv"})
+	s, err := csvfile.Open(t.Context(), connections(t, folder), &task.CSVSource{Connection: "drop", Path: "in.csv"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -357,7 +357,7 @@ func TestRecordsHaveTheColumnsThatCanBeNamed(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(folder, "in.csv"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, err := csvfile.Open(connections(t, folder), &task.CSVSource{Connection: "drop", Path: "in.csv", Null: []string{"NULL"}, Escapes: true})
+	s, err := csvfile.Open(t.Context(), connections(t, folder), &task.CSVSource{Connection: "drop", Path: "in.csv", Null: []string{"NULL"}, Escapes: true})
 	if err != nil {
 		t.Fatal(err)
 	}

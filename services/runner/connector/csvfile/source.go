@@ -32,9 +32,10 @@ import (
 
 // Source reads the rows of one file. It belongs to one goroutine.
 type Source struct {
-	// place is how messages name the file.
-	place string
-	file  *os.File
+	// during is the context of whoever reads, and place how messages name the file.
+	during context.Context
+	place  string
+	file   *os.File
 	// info is what the file was when it was opened, and head its first bytes then.
 	info    fs.FileInfo
 	head    []byte
@@ -84,12 +85,12 @@ const headBytes = 4 << 10
 var errWorkbook error = run.Failf("a workbook that is named like a text")
 
 // Open opens the file and reads its header. Whatever is wrong is a [*run.Failure].
-func Open(connections *connection.Set, from *task.CSVSource) (*Source, error) {
+func Open(ctx context.Context, connections *connection.Set, from *task.CSVSource) (*Source, error) {
 	file, info, err := OpenFile(connections, from)
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{place: place(from), file: file, info: info, size: info.Size(), from: from, nulls: len(from.Null) > 0 || from.Escapes}
+	s := &Source{during: ctx, place: place(from), file: file, info: info, size: info.Size(), from: from, nulls: len(from.Null) > 0 || from.Escapes}
 	if err := s.begin(from); err != nil {
 		s.Close()
 		return nil, err
@@ -148,7 +149,7 @@ func (s *Source) begin(from *task.CSVSource) error {
 	}
 	s.head = s.head[:n]
 	// No further than the file is long now: a task may append to the file that it reads.
-	s.counted = &counter{in: io.MultiReader(bytes.NewReader(s.head), io.LimitReader(s.file, s.size-int64(n)))}
+	s.counted = &counter{of: s, in: io.MultiReader(bytes.NewReader(s.head), io.LimitReader(s.file, s.size-int64(n)))}
 	in := io.Reader(s.counted)
 	size := min(max(s.size+1, 512), largestRead)
 	packed := strings.EqualFold(filepath.Ext(from.Named()), ".gz")
@@ -227,7 +228,8 @@ func (s *Source) Use(used []bool) {
 
 // Next reads the next row into cells and returns how much memory they hold. After an error of the row's
 // own the next call goes on with the next row. io.EOF is the end, anything else ends the run.
-func (s *Source) Next(_ context.Context, cells []any) (int, error) {
+func (s *Source) Next(ctx context.Context, cells []any) (int, error) {
+	s.during = ctx
 	err := s.step()
 	if errors.Is(err, io.EOF) || errors.Is(err, row.ErrBlank) {
 		s.seeTotal()
@@ -304,6 +306,8 @@ func (s *Source) fatal(err error, where string) error {
 		return run.Failf("%s of %s opens a quote that is never closed, in line %d, so that the %d lines from there on are one row; close it, or double it inside a field", where, s.place, s.reader.opened, s.reader.last-s.reader.opened+1)
 	case errors.Is(err, errTooLong):
 		return run.Failf("%s of %s is longer than %d MiB; perhaps a quote in it is never closed", where, s.place, maxRecord>>20)
+	case errors.Is(err, errTooWide):
+		return run.Failf("%s of %s has more than %d columns", where, s.place, maxColumns)
 	}
 	return s.damaged(err, where)
 }
@@ -311,6 +315,8 @@ func (s *Source) fatal(err error, where string) error {
 // damaged says why the bytes of the file end at some place.
 func (s *Source) damaged(err error, where string) error {
 	switch {
+	case s.during.Err() != nil:
+		return s.during.Err()
 	case errors.Is(err, errBomb):
 		return run.Failf("%s becomes more than %d times as long when it is unpacked, which no table does; it was read as far as %s", s.place, maxExpansion, where)
 	case errors.Is(err, errNotZipped):
@@ -370,18 +376,13 @@ func (s *Source) Version() (string, error) {
 	return FileVersion(s.file, s.info, s.place)
 }
 
-// skipCheck is after how many rows a skip looks whether its run goes on.
-const skipCheck = 1000
-
 // Skip passes over rows, as Next would read them; see connector.Source.
 func (s *Source) Skip(ctx context.Context, rows int64) error {
+	s.during = ctx
 	for range rows {
 		err := s.step()
 		if _, own := row.Own(err); err != nil && !own {
 			return err
-		}
-		if s.rows%skipCheck == 0 && ctx.Err() != nil {
-			return ctx.Err()
 		}
 	}
 	return nil
@@ -414,8 +415,9 @@ func readUp(in io.Reader, p []byte) (int, error) {
 	return n, err
 }
 
-// counter counts the bytes that were read.
+// counter counts the bytes of a file that were read, and reads none once whoever reads is to stop.
 type counter struct {
+	of   *Source
 	in   io.Reader
 	read int64
 	// ahead is how many of them are still in a buffer; nil without one.
@@ -423,6 +425,9 @@ type counter struct {
 }
 
 func (c *counter) Read(p []byte) (int, error) {
+	if err := c.of.during.Err(); err != nil {
+		return 0, err
+	}
 	n, err := c.in.Read(p)
 	c.read += int64(n)
 	return n, err

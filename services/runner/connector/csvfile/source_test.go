@@ -35,7 +35,7 @@ func FuzzSource(f *testing.F) {
 		for _, letter := range delimiter {
 			from.Delimiter = letter
 		}
-		s, err := csvfile.Open(set, from)
+		s, err := csvfile.Open(t.Context(), set, from)
 		if err != nil {
 			if _, ok := errors.AsType[*run.Failure](err); !ok {
 				t.Fatalf("not a failure: %v", err)

@@ -17,7 +17,7 @@ func BenchmarkSource(b *testing.B) {
 	w := pipelinetest.New(b)
 	pipelinetest.MemberFile(b, filepath.Join(w.Folder, "members.csv"), rows)
 	for b.Loop() {
-		s, err := csvfile.Open(w.Job.Connections, &task.CSVSource{Connection: "drop", Path: "members.csv"})
+		s, err := csvfile.Open(b.Context(), w.Job.Connections, &task.CSVSource{Connection: "drop", Path: "members.csv"})
 		if err != nil {
 			b.Fatal(err)
 		}

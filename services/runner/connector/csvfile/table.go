@@ -175,10 +175,12 @@ func (s *Source) tellOtherNames(words []string) error {
 	if t.other > 0 || t.seen.Rows == 0 || t.spaced {
 		return nil
 	}
-	var odd []int // the columns of numbers or dates that have a word
+	var odd []int                     // the columns of numbers or dates that have a word
+	isOdd := make([]bool, len(words)) // by the column
 	for i := range words {
 		if words[i] != "" && i < len(t.seen.Numeric) && t.seen.Numeric[i] {
 			odd = append(odd, i)
+			isOdd[i] = true
 		}
 	}
 	wider := len(words) > len(s.columns)
@@ -188,7 +190,7 @@ func (s *Source) tellOtherNames(words []string) error {
 		for i, cell := range fields {
 			if cell = bytes.Trim(cell, "\" "); len(cell) > 0 && IsNumeric(cell[0]) && i < len(words) {
 				numbers[i]++
-			} else if len(cell) > 0 && slices.Contains(odd, i) && !placeholders[strings.ToLower(string(cell))] {
+			} else if len(cell) > 0 && i < len(words) && isOdd[i] && !placeholders[strings.ToLower(string(cell))] {
 				fits = false
 			}
 		}
@@ -262,9 +264,10 @@ func (s *Source) isJoined() bool {
 	}
 	surely := false
 	numbers := make([]int, len(s.columns))
-	lines := bytes.Split(cutLineEnd(r.record), []byte("\n"))
-	for _, line := range lines {
-		cells := bytes.Split(cutLineEnd(line), r.delimiter)
+	lines := 0
+	for line := range bytes.SplitSeq(cutLineEnd(r.record), []byte("\n")) {
+		lines++
+		cells := bytes.SplitN(cutLineEnd(line), r.delimiter, len(s.columns)+2)
 		if t.trailing && len(cells) == len(s.columns)+1 {
 			cells = cells[:len(s.columns)]
 		}
@@ -279,7 +282,7 @@ func (s *Source) isJoined() bool {
 	}
 	for i := range numbers {
 		if t.seen.Numeric[i] {
-			if numbers[i] < len(lines) {
+			if numbers[i] < lines {
 				return false
 			}
 			surely = true

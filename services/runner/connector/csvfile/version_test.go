@@ -28,7 +28,7 @@ func TestVersion(t *testing.T) {
 	}
 	open := func() *Source {
 		t.Helper()
-		s, err := Open(set, &task.CSVSource{Connection: "drop", Path: "in.csv"})
+		s, err := Open(t.Context(), set, &task.CSVSource{Connection: "drop", Path: "in.csv"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"compress/flate"
+	"context"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -136,6 +137,11 @@ func open(t testing.TB, b book) *Source {
 // openFile opens a workbook with this content in a folder.
 func openFile(t testing.TB, folder string, content []byte, from *task.CSVSource) (*Source, error) {
 	t.Helper()
+	return openWith(t.Context(), t, folder, content, from)
+}
+
+func openWith(ctx context.Context, t testing.TB, folder string, content []byte, from *task.CSVSource) (*Source, error) {
+	t.Helper()
 	if err := os.WriteFile(filepath.Join(folder, "in.xlsx"), content, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +150,7 @@ func openFile(t testing.TB, folder string, content []byte, from *task.CSVSource)
 		t.Fatal(err)
 	}
 	from.Connection, from.Path = "drop", "in.xlsx"
-	return Open(set, from)
+	return Open(ctx, set, from)
 }
 
 // read reads a sheet: the header, then the rows, cells with bars between; faults as "fault: …".

@@ -1,6 +1,7 @@
 package xlsxfile
 
 import (
+	"encoding/xml"
 	"regexp"
 	"slices"
 	"strconv"
@@ -51,32 +52,37 @@ const (
 
 // readStyles reads what each style of cells shows numbers as.
 func (w *workbook) readStyles(part string) error {
-	var sheet struct {
-		Formats []struct {
-			ID   int    `xml:"numFmtId,attr"`
-			Code string `xml:"formatCode,attr"`
-		} `xml:"numFmts>numFmt"`
-		Styles []struct {
-			FormatID int `xml:"numFmtId,attr"`
-		} `xml:"cellXfs>xf"`
-	}
-	if err := w.decode(part, &sheet); err != nil {
-		return err
-	}
 	formats := map[int]format{}
-	for _, f := range sheet.Formats {
-		formats[f.ID] = formatOf(f.Code)
-	}
-	for _, s := range sheet.Styles {
-		f, ok := formats[s.FormatID]
+	var styles []int // their formats
+	err := w.each(part, func(parent string, e xml.StartElement) error {
+		id, _ := strconv.Atoi(attribute(e, "numFmtId"))
+		switch {
+		case parent == "numFmts" && e.Name.Local == "numFmt":
+			code := attribute(e, "formatCode")
+			if len(code) > maxCode {
+				return errDamaged
+			}
+			formats[id] = formatOf(code)
+			return most(len(formats), maxStyles, "formats")
+		case parent == "cellXfs" && e.Name.Local == "xf":
+			styles = append(styles, id)
+			return most(len(styles), maxStyles, "styles")
+		}
+		return nil
+	})
+	for _, id := range styles {
+		f, ok := formats[id]
 		if !ok {
-			f = formatOf(builtin(s.FormatID))
-			formats[s.FormatID] = f
+			f = formatOf(builtin(id))
+			formats[id] = f
 		}
 		w.styles = append(w.styles, f)
 	}
-	return nil
+	return err
 }
+
+// maxCode bounds the code of a format, for which spreadsheet programs have 255 letters.
+const maxCode = 1000
 
 // builtin is what the code of a format that has none written would be, as far as it matters
 // (ECMA-376, 18.8.30, with those of East Asia and Thailand).

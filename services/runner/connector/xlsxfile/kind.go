@@ -1,6 +1,8 @@
 package xlsxfile
 
 import (
+	"context"
+
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector"
 	"runhook/shared/task"
@@ -14,6 +16,6 @@ var (
 )
 
 // Workbook is Open for the kind of source that reads files.
-func Workbook(connections *connection.Set, from *task.CSVSource) (connector.Source, error) {
-	return Open(connections, from)
+func Workbook(ctx context.Context, connections *connection.Set, from *task.CSVSource) (connector.Source, error) {
+	return Open(ctx, connections, from)
 }

@@ -20,12 +20,18 @@ const (
 	maxRows    = 1 << 20
 )
 
-// maxRow bounds the memory that one row may take.
-const maxRow = 16 << 20
+// maxRow bounds the memory that one row may take, and maxArrays how many formulas of many cells without a value a
+// row may be in.
+const (
+	maxRow    = 16 << 20
+	maxArrays = 1000
+)
 
 var (
 	errRowTooLong = problem("has a row of more than 16 MiB")
+	errArrays     = problem("has more than 1,000 formulas of many cells whose values were never saved; open it in a spreadsheet program and save it")
 	errColumn     = problem("has a cell beyond the last column that a sheet can have, XFD")
+	errRow        = problem("has a row beyond the last that a sheet can have, 1,048,576")
 )
 
 // sheet reads the rows of one sheet, as they come.
@@ -35,7 +41,9 @@ type sheet struct {
 	size   uint64
 	bound  *bound
 	tokens *xml.Decoder
-	depth  int
+	// left is how much more a row may have.
+	left  int
+	depth int
 	// ended: the last row has been read. next is the number that a row has which does not say its own,
 	// and at that of the row whose beginning has been read, 0 for none.
 	ended    bool
@@ -127,7 +135,7 @@ func (s *sheet) read() (number int, err error) {
 // findRow reads up to the beginning of the next row, and takes its number.
 func (s *sheet) findRow() error {
 	for {
-		s.bound.left = maxRow
+		s.left = maxRow
 		token, err := s.token()
 		if err != nil {
 			return err
@@ -136,6 +144,9 @@ func (s *sheet) findRow() error {
 			s.at = s.next
 			if given, err := strconv.Atoi(attribute(start, "r")); err == nil && given > 0 {
 				s.at = given
+			}
+			if s.at > maxRows {
+				return errRow
 			}
 			return nil
 		}
@@ -179,15 +190,20 @@ func (s *sheet) reach(column int) {
 
 // token reads a token, and sees to it that the sheet has a proper end.
 func (s *sheet) token() (xml.Token, error) {
+	s.bound.left = min(s.left, maxToken)
+	from := s.tokens.InputOffset()
 	token, err := s.tokens.RawToken()
+	s.left -= int(s.tokens.InputOffset() - from)
 	switch {
+	case s.bound.exceeded && s.left > maxToken:
+		return nil, errTextTooLong
 	case s.bound.exceeded:
 		return nil, errRowTooLong
 	case errors.Is(err, io.EOF) && s.depth == 0 && s.tokens.InputOffset() > 0:
 		s.ended = true
 		return nil, io.EOF
 	case err != nil:
-		return nil, errDamaged
+		return nil, s.book.damaged()
 	}
 	switch token.(type) {
 	case xml.StartElement:
@@ -203,6 +219,7 @@ func (s *sheet) token() (xml.Token, error) {
 
 // readRow reads the cells up to the row's end.
 func (s *sheet) readRow(number int) error {
+	size := 0 // many cells may have one text
 	for column := 0; ; {
 		token, err := s.within()
 		if err != nil {
@@ -227,6 +244,9 @@ func (s *sheet) readRow(number int) error {
 			c, err := s.readCell(attribute(token, "t"), attribute(token, "s"))
 			if err != nil {
 				return err
+			}
+			if size += len(c.text); size > maxRow {
+				return errRowTooLong
 			}
 			s.cells[column] = c
 			column++
@@ -277,8 +297,10 @@ func (s *sheet) readCell(kind, style string) (c cell, err error) {
 	switch {
 	case c.formula && (!given || kind != "str" && len(bytes.TrimSpace(s.value)) == 0): // an empty text is a value
 		c.fault = faultUnsaved
-		if a, ok := areaOf(cells); ok {
-			s.arrays = append(s.arrays, a)
+		if a, ok := areaOf(cells); ok && (a.from < a.to || a.fromRow < a.toRow) {
+			if s.arrays = append(s.arrays, a); len(s.arrays) > maxArrays {
+				return cell{}, errArrays
+			}
 		}
 	case given:
 		formula := c.formula

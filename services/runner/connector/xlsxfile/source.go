@@ -63,7 +63,7 @@ type Source struct {
 }
 
 // Open opens the workbook and reads the sheet's header. Whatever is wrong is a [*run.Failure].
-func Open(connections *connection.Set, from *task.CSVSource) (*Source, error) {
+func Open(ctx context.Context, connections *connection.Set, from *task.CSVSource) (*Source, error) {
 	file, info, err := csvfile.OpenFile(connections, from)
 	if err != nil {
 		return nil, err
@@ -77,9 +77,9 @@ func Open(connections *connection.Set, from *task.CSVSource) (*Source, error) {
 		s.Close()
 		return nil, run.Failf("%s %s", s.place, told.Other)
 	}
-	if err := s.open(info.Size(), from); err != nil {
+	if err := s.open(ctx, info.Size(), from); err != nil {
 		s.Close()
-		if _, ok := errors.AsType[*run.Failure](err); ok {
+		if _, ok := errors.AsType[*run.Failure](err); ok || ctx.Err() != nil {
 			return nil, err
 		}
 		return nil, s.fail(err)
@@ -87,8 +87,8 @@ func Open(connections *connection.Set, from *task.CSVSource) (*Source, error) {
 	return s, nil
 }
 
-func (s *Source) open(size int64, from *task.CSVSource) error {
-	book, err := openWorkbook(s.file, size)
+func (s *Source) open(ctx context.Context, size int64, from *task.CSVSource) error {
+	book, err := openWorkbook(ctx, s.file, size)
 	if err != nil {
 		return err
 	}
@@ -197,7 +197,8 @@ func (s *Source) Doubt([]check.Cells) string {
 func (s *Source) Use(used []bool) { copy(s.used, used) }
 
 // Next reads the next row with anything in it into cells; see connector.Source.
-func (s *Source) Next(_ context.Context, cells []any) (size int, err error) {
+func (s *Source) Next(ctx context.Context, cells []any) (size int, err error) {
+	s.sheet.book.during = ctx
 	if err := s.read(cells); err != nil {
 		return 0, err
 	}
@@ -257,13 +258,14 @@ func (s *Source) tellHeader() {
 	}
 	words := s.words()
 	names, filled := 0, 0
-	folded := map[string]bool{}
-	for i, word := range words {
+	folded, named := map[string]bool{}, map[string]bool{}
+	for _, word := range words {
 		if word == "" {
 			continue
 		}
 		filled++
-		if s.known[word] && !slices.Contains(words[:i], word) {
+		if s.known[word] && !named[word] {
+			named[word] = true
 			names++
 		}
 		if folding := strings.ToLower(word); s.folded[folding] {
@@ -320,6 +322,8 @@ func (s *Source) read(cells []any) error {
 			return io.EOF
 		case err != nil:
 			return s.fail(err)
+		case s.sheet.book.during.Err() != nil:
+			return s.sheet.book.during.Err()
 		}
 		s.number = number
 		if s.take(cells) {
@@ -372,18 +376,13 @@ func (s *Source) Warnings() []string {
 // Version identifies the workbook's state; see connector.Source.
 func (s *Source) Version() (string, error) { return csvfile.FileVersion(s.file, s.info, s.place) }
 
-// skipCheck is after how many rows a skip looks whether its run goes on.
-const skipCheck = 1000
-
 // Skip passes over rows, as Next would read them; see connector.Source.
 func (s *Source) Skip(ctx context.Context, rows int64) error {
+	s.sheet.book.during = ctx
 	cells := make([]any, len(s.header))
-	for n := range rows {
+	for range rows {
 		if err := s.read(cells); err != nil {
 			return err
-		}
-		if n%skipCheck == skipCheck-1 && ctx.Err() != nil {
-			return ctx.Err()
 		}
 	}
 	return nil
@@ -413,6 +412,9 @@ func (s *Source) Close() error {
 
 // fail says what is wrong with the workbook.
 func (s *Source) fail(err error) error {
+	if s.sheet != nil && s.sheet.book.during.Err() != nil {
+		return s.sheet.book.during.Err()
+	}
 	if p, ok := errors.AsType[problem](err); ok {
 		return run.Failf("%s %s", s.place, string(p))
 	}

@@ -28,6 +28,8 @@ type piece struct {
 
 const textsOfPiece = 1024
 
+var errTextTooLong = problem("has a text of more than 1 MiB, and cells have at most 32,767 letters; save it as CSV")
+
 // maxTexts bounds how many texts a workbook may have.
 const maxTexts = 10_000_000
 
@@ -70,16 +72,20 @@ func (w *workbook) readTexts(part string) error {
 		return err
 	}
 	defer in.Close()
-	tokens := xml.NewDecoder(in)
+	limited := &bound{in: in}
+	tokens := xml.NewDecoder(limited)
 	var text richText
 	for depth := 0; ; {
+		limited.left = maxToken
 		token, err := tokens.RawToken()
 		switch {
 		case errors.Is(err, io.EOF) && depth == 0:
 			w.texts.done()
 			return nil
+		case limited.exceeded:
+			return errTextTooLong
 		case err != nil:
-			return errDamaged
+			return w.damaged()
 		}
 		switch token := token.(type) {
 		case xml.StartElement:
@@ -100,7 +106,9 @@ func (w *workbook) readTexts(part string) error {
 				}
 			}
 		case xml.CharData:
-			text.add(token)
+			if text.add(token); len(text.text) > maxToken {
+				return errTextTooLong
+			}
 		}
 	}
 }

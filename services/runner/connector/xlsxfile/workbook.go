@@ -3,14 +3,17 @@ package xlsxfile
 import (
 	"archive/zip"
 	"cmp"
+	"context"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
+	"runhook/services/runner/connector/csvfile"
 	"runhook/shared/nearest"
 )
 
@@ -18,14 +21,30 @@ import (
 // reader holds it to that; so it is refused before it is read. maxStrings bounds the memory for the
 // workbook's texts, which must all be there.
 const (
-	maxParts     = 10_000
 	maxSmallPart = 16 << 20
-	maxStrings   = 256 << 20
-	maxSheet     = 8 << 30
+	// maxSmallParts bounds those together that are no sheet and hold no texts.
+	maxSmallParts = 64 << 20
+	maxStrings    = 256 << 20
+	maxSheet      = 8 << 30
 	// maxExpansion bounds how many times as long as in the file a part may be, when it is longer than
 	// freeExpansion.
 	maxExpansion  = 500
 	freeExpansion = 64 << 20
+)
+
+// The bounds of what a workbook may list.
+const (
+	maxSheets    = 10_000
+	maxRelations = 10_000
+	maxTables    = 1000
+	maxStyles    = 100_000
+)
+
+// maxToken bounds an element with its attributes, or a text. maxSheetName bounds the name of a sheet, of which
+// spreadsheet programs take 31 letters.
+const (
+	maxToken     = 1 << 20
+	maxSheetName = 255
 )
 
 // A problem is what is wrong with a workbook; it goes on where the file's name ends.
@@ -40,7 +59,11 @@ var (
 
 // workbook is an open .xlsx file.
 type workbook struct {
-	parts map[string]*zip.File
+	// during is the context of whoever reads.
+	during context.Context
+	parts  map[string]*zip.File
+	// small is how long the small parts are that were read.
+	small uint64
 	// main is the part that lists the sheets.
 	main   string
 	sheets []sheetEntry
@@ -60,27 +83,21 @@ type sheetEntry struct {
 	hidden bool
 }
 
-// relations are what a part refers to.
-type relations struct {
-	Relation []struct {
-		ID     string `xml:"Id,attr"`
-		Type   string `xml:"Type,attr"`
-		Target string `xml:"Target,attr"`
-	} `xml:"Relationship"`
-}
+// relation is that of a part to another, its target.
+type relation struct{ id, kind, target string }
 
-// openWorkbook reads what all sheets need. An error is a problem, or of reading the file.
-func openWorkbook(in io.ReaderAt, size int64) (*workbook, error) {
-	archive, err := zip.NewReader(in, size)
+// openWorkbook reads what all sheets need. An error is a problem, of reading the file, or ctx's.
+func openWorkbook(ctx context.Context, in io.ReaderAt, size int64) (*workbook, error) {
+	archive, err := csvfile.Archive(in, size)
 	switch {
+	case errors.Is(err, csvfile.ErrParts):
+		return nil, problem("has " + err.Error() + ", which no workbook has")
 	case errors.Is(err, zip.ErrFormat):
 		return nil, errNoWorkbook
 	case err != nil:
 		return nil, errDamaged
-	case len(archive.File) > maxParts:
-		return nil, problem(fmt.Sprintf("has more than %d parts, which no workbook has", maxParts))
 	}
-	w := &workbook{parts: map[string]*zip.File{}}
+	w := &workbook{during: ctx, parts: map[string]*zip.File{}}
 	for _, part := range archive.File {
 		// Some programs write the names with a slash before them, or with backslashes.
 		w.parts[partName(strings.TrimPrefix(strings.ReplaceAll(part.Name, `\`, "/"), "/"))] = part
@@ -97,67 +114,84 @@ func (w *workbook) readMain() error {
 	if err != nil {
 		return err
 	}
-	for _, r := range root.Relation {
-		if strings.HasSuffix(r.Type, "/officeDocument") {
-			w.main = resolve("", r.Target)
+	for _, r := range root {
+		if strings.HasSuffix(r.kind, "/officeDocument") {
+			w.main = resolve("", r.target)
 		}
 	}
 	if w.main == "" {
 		return errNoWorkbook
 	}
-	var book struct {
-		Properties struct {
-			Date1904 string `xml:"date1904,attr"`
-		} `xml:"workbookPr"`
-		Calculation struct {
-			OnLoad string `xml:"fullCalcOnLoad,attr"`
-			Force  string `xml:"forceFullCalc,attr"`
-		} `xml:"calcPr"`
-		Sheets []struct {
-			Name       string     `xml:"name,attr"`
-			State      string     `xml:"state,attr"`
-			Attributes []xml.Attr `xml:",any,attr"`
-		} `xml:"sheets>sheet"`
-	}
-	if err := w.decode(w.main, &book); err != nil {
-		return err
-	}
-	w.from1904 = isTrue(book.Properties.Date1904)
-	w.recalculated = isTrue(book.Calculation.OnLoad) || isTrue(book.Calculation.Force)
 	related, err := w.relations(w.main)
 	if err != nil {
 		return err
 	}
-	for _, s := range book.Sheets {
-		at := slices.IndexFunc(s.Attributes, func(a xml.Attr) bool { return a.Name.Local == "id" })
-		for _, r := range related.Relation {
-			// Sheets of charts have another type, and no rows.
-			if at >= 0 && r.ID == s.Attributes[at].Value && strings.HasSuffix(r.Type, "/worksheet") {
-				w.sheets = append(w.sheets, sheetEntry{name: s.Name, part: resolve(w.main, r.Target), hidden: strings.Contains(strings.ToLower(s.State), "hidden")})
-			}
+	parts, firsts := map[string]string{}, map[string]string{} // by the id, and the first of a kind
+	for _, r := range related {
+		part, kind := resolve(w.main, r.target), path.Base(r.kind)
+		if kind == "worksheet" { // sheets of charts have another type, and no rows
+			parts[r.id] = part
+		} else if firsts[kind] == "" && w.has(part) { // a workbook may have no texts and no styles, and name their parts
+			firsts[kind] = part
 		}
 	}
-	for _, r := range related.Relation {
-		switch part := resolve(w.main, r.Target); {
-		case !w.has(part): // a workbook may have no texts and no styles, and name their parts
-		case strings.HasSuffix(r.Type, "/styles"):
-			err = w.readStyles(part)
-		case strings.HasSuffix(r.Type, "/sharedStrings"):
-			err = w.readTexts(part)
-		}
-		if err != nil {
+	if err := w.readSheets(parts); err != nil {
+		return err
+	}
+	if part := firsts["styles"]; part != "" {
+		if err := w.readStyles(part); err != nil {
 			return err
 		}
 	}
+	if part := firsts["sharedStrings"]; part != "" {
+		return w.readTexts(part)
+	}
 	return nil
+}
+
+// readSheets reads the list of the sheets, whose parts are named by an id.
+func (w *workbook) readSheets(parts map[string]string) error {
+	return w.each(w.main, func(parent string, e xml.StartElement) error {
+		switch e.Name.Local {
+		case "workbookPr":
+			w.from1904 = isTrue(attribute(e, "date1904"))
+		case "calcPr":
+			w.recalculated = isTrue(attribute(e, "fullCalcOnLoad")) || isTrue(attribute(e, "forceFullCalc"))
+		case "sheet":
+			at := slices.IndexFunc(e.Attr, func(a xml.Attr) bool { return a.Name.Local == "id" })
+			if parent != "sheets" || at < 0 || parts[e.Attr[at].Value] == "" {
+				return nil
+			}
+			name := attribute(e, "name")
+			if len(name) > maxSheetName {
+				return errDamaged
+			}
+			w.sheets = append(w.sheets, sheetEntry{name: name, part: parts[e.Attr[at].Value], hidden: strings.Contains(strings.ToLower(attribute(e, "state")), "hidden")})
+			return most(len(w.sheets), maxSheets, "sheets")
+		}
+		return nil
+	})
+}
+
+// most is the problem of a workbook with more of something than it may have.
+func most(count, most int, what string) error {
+	if count <= most {
+		return nil
+	}
+	return problem(fmt.Sprintf("has more than %d %s; save the sheet as CSV", most, what))
 }
 
 func isTrue(attribute string) bool { return attribute == "1" || attribute == "true" }
 
 // relations reads what a part refers to; "" is the file itself.
-func (w *workbook) relations(part string) (r relations, err error) {
-	err = w.decode(relationsOf(part), &r)
-	return r, err
+func (w *workbook) relations(part string) (related []relation, err error) {
+	err = w.each(relationsOf(part), func(_ string, e xml.StartElement) error {
+		if e.Name.Local == "Relationship" {
+			related = append(related, relation{attribute(e, "Id"), attribute(e, "Type"), attribute(e, "Target")})
+		}
+		return most(len(related), maxRelations, "relations of one part")
+	})
+	return related, err
 }
 
 // relationsOf is the part that says what a part refers to.
@@ -184,21 +218,24 @@ func (w *workbook) totals(s sheetEntry) (totals []area, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range related.Relation {
-		part := resolve(s.part, r.Target)
-		if !strings.HasSuffix(r.Type, "/table") || !w.has(part) {
+	for _, r := range related {
+		part := resolve(s.part, r.target)
+		if !strings.HasSuffix(r.kind, "/table") || !w.has(part) {
 			continue
 		}
-		var table struct {
-			Cells string `xml:"ref,attr"`
-			Rows  int    `xml:"totalsRowCount,attr"`
-		}
-		if err := w.decode(part, &table); err != nil {
+		err := w.each(part, func(parent string, e xml.StartElement) error {
+			if parent != "" {
+				return nil
+			}
+			if a, ok := areaOf(attribute(e, "ref")); ok {
+				rows, _ := strconv.Atoi(attribute(e, "totalsRowCount"))
+				a.fromRow = a.toRow - rows + 1
+				totals = append(totals, a)
+			}
+			return most(len(totals), maxTables, "tables in a sheet")
+		})
+		if err != nil {
 			return nil, err
-		}
-		if a, ok := areaOf(table.Cells); ok {
-			a.fromRow = a.toRow - table.Rows + 1
-			totals = append(totals, a)
 		}
 	}
 	return totals, nil
@@ -210,22 +247,70 @@ func partName(part string) string { return strings.ToLower(part) }
 // has reports whether the workbook has a part.
 func (w *workbook) has(part string) bool { return w.parts[partName(part)] != nil }
 
-// decode reads a small part whole.
-func (w *workbook) decode(part string, into any) error {
-	in, _, err := w.open(part, maxSmallPart)
+// each reads a small part, and hands its elements to do, each with the name of the one that it is in.
+func (w *workbook) each(part string, do func(parent string, e xml.StartElement) error) error {
+	in, size, err := w.open(part, maxSmallPart)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	if err := xml.NewDecoder(in).Decode(into); err != nil {
-		return errDamaged
+	if w.small += size; w.small > maxSmallParts {
+		return problem(fmt.Sprintf("has more than %d MiB beside its sheets and texts; save the sheet as CSV", maxSmallParts>>20))
 	}
-	return nil
+	limited := &bound{in: in}
+	tokens := xml.NewDecoder(limited)
+	within := []string{""}
+	for began := false; ; {
+		limited.left = maxToken
+		token, err := tokens.RawToken()
+		switch {
+		case errors.Is(err, io.EOF) && began && len(within) == 1:
+			return nil
+		case err != nil:
+			return w.damaged()
+		}
+		switch token := token.(type) {
+		case xml.StartElement:
+			began = true
+			if len(within) > maxDepth {
+				return errDamaged
+			}
+			if err := do(within[len(within)-1], token); err != nil {
+				return err
+			}
+			within = append(within, token.Name.Local)
+		case xml.EndElement:
+			if within = within[:len(within)-1]; len(within) == 0 {
+				return errDamaged
+			}
+		}
+	}
+}
+
+// damaged is why a part cannot be read any further: it is damaged, unless whoever reads it is to stop.
+func (w *workbook) damaged() error {
+	if err := w.during.Err(); err != nil {
+		return err
+	}
+	return errDamaged
+}
+
+// part is what a part unpacks to, as long as whoever reads it is not to stop.
+type part struct {
+	io.ReadCloser
+	book *workbook
+}
+
+func (p part) Read(to []byte) (int, error) {
+	if err := p.book.during.Err(); err != nil {
+		return 0, err
+	}
+	return p.ReadCloser.Read(to)
 }
 
 // open opens a part of at most that length, and returns how long it is.
-func (w *workbook) open(part string, most uint64) (in io.ReadCloser, size uint64, err error) {
-	file := w.parts[partName(part)]
+func (w *workbook) open(name string, most uint64) (in io.ReadCloser, size uint64, err error) {
+	file := w.parts[partName(name)]
 	switch {
 	case file == nil:
 		return nil, 0, errDamaged
@@ -237,7 +322,7 @@ func (w *workbook) open(part string, most uint64) (in io.ReadCloser, size uint64
 	if in, err = file.Open(); err != nil {
 		return nil, 0, errDamaged
 	}
-	return in, file.UncompressedSize64, nil
+	return part{in, w}, file.UncompressedSize64, nil
 }
 
 // find returns the sheet of a name, in any letter case as spreadsheet programs have it, or the first
@@ -254,7 +339,16 @@ func (w *workbook) find(name string) (sheetEntry, error) {
 	case len(names) == 0:
 		return sheetEntry{}, problem("has no sheet with rows")
 	case name == "":
-		return sheetEntry{}, problem("hides all its sheets; name one in source.csv.sheet. It has " + strings.Join(names, ", "))
+		return sheetEntry{}, problem("hides all its sheets; name one in source.csv.sheet. It has " + some(names))
 	}
-	return sheetEntry{}, problem("has no sheet " + name + cmp.Or(nearest.Hint(name, names), "; correct source.csv.sheet.") + " It has " + strings.Join(names, ", "))
+	return sheetEntry{}, problem("has no sheet " + name + cmp.Or(nearest.Hint(name, names), "; correct source.csv.sheet.") + " It has " + some(names))
+}
+
+// some are as many names as a message has room for.
+func some(names []string) string {
+	const most = 20
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }

@@ -1,0 +1,98 @@
+package csvfile
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"runhook/shared/task"
+)
+
+// ending is a context that ends when it has been asked so often.
+type ending struct {
+	context.Context
+	left *int
+}
+
+func (e ending) Err() error {
+	if *e.left--; *e.left < 0 {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// Whoever reads a file can be stopped where it has nothing but what comes to no row.
+func TestReadingStops(t *testing.T) {
+	var packed bytes.Buffer
+	pack := gzip.NewWriter(&packed)
+	if _, err := pack.Write([]byte("ID\n")); err != nil || pack.Close() != nil {
+		t.Fatal(err)
+	}
+	begin := packed.Len()
+	pack.Reset(&packed)
+	pack.Close()
+	empty := bytes.Clone(packed.Bytes()[begin:])
+	folder := t.TempDir()
+	for name, content := range map[string]string{
+		"lines.csv":      "ID\n" + strings.Repeat("\n", 1<<20),
+		"members.csv.gz": packed.String() + strings.Repeat(string(empty), 10_000),
+	} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, skips := range []bool{false, true} {
+			asked := 8
+			ctx := ending{t.Context(), &asked}
+			s, err := Open(ctx, connections(t, folder), &task.CSVSource{Connection: "drop", Path: name})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if skips {
+				err = s.Skip(ctx, 1)
+			} else {
+				_, err = s.Next(ctx, make([]any, 1))
+			}
+			if s.Close(); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
+// A row has so many columns and no more, in whatever way they are written.
+func TestMostColumns(t *testing.T) {
+	for name, c := range map[string]struct {
+		cell string
+		from task.CSVSource
+	}{
+		"plain": {cell: "a"}, "quoted": {cell: `"a"`}, "escaped": {cell: `\a`, from: task.CSVSource{Escapes: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			from := c.from
+			from.Connection, from.Path = "drop", "in.csv"
+			open := func(count int) error {
+				content := strings.Repeat(c.cell+",", count-1) + c.cell + "\n"
+				if err := os.WriteFile(filepath.Join(folder, "in.csv"), []byte(content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				s, err := Open(t.Context(), connections(t, folder), &from)
+				if err == nil {
+					s.Close()
+				}
+				return err
+			}
+			if err := open(maxColumns); err != nil {
+				t.Error(err)
+			}
+			if err := open(maxColumns + 1); err == nil || !strings.Contains(err.Error(), "the header of the file in.csv of connection drop has more than 16384 columns") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
