@@ -7,14 +7,13 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
 
+	"runhook/shared/environ"
 	"runhook/shared/nearest"
 )
 
@@ -199,33 +198,9 @@ func (r *reader) fields(name string, node *yaml.Node, s section) {
 
 // expand replaces ${NAME} in a scalar by the environment's variables.
 func (r *reader) expand(node *yaml.Node) (text string, ok bool) {
-	var expanded strings.Builder
-	rest, ok := node.Value, true
-	for {
-		before, after, found := strings.Cut(rest, "${")
-		if !found {
-			expanded.WriteString(rest)
-			return expanded.String(), ok
-		}
-		if literal, escaped := strings.CutSuffix(before, "$"); escaped {
-			expanded.WriteString(literal + "${")
-			rest = after
-			continue
-		}
-		expanded.WriteString(before)
-		variable, after, closed := strings.Cut(after, "}")
-		if !closed || !variableName.MatchString(variable) {
-			r.report(node.Line, "${ must be followed by the name of an environment variable and }; write $${ for the characters themselves")
-			return "", false
-		}
-		value, set := os.LookupEnv(variable)
-		if !set {
-			r.report(node.Line, "the environment variable %s is not set", variable)
-			ok = false
-		}
-		expanded.WriteString(value)
-		rest = after
+	text, faults := environ.Expand(node.Value)
+	for _, fault := range faults {
+		r.report(node.Line, "%v", fault)
 	}
+	return text, len(faults) == 0
 }
-
-var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
