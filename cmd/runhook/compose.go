@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"github.com/gofrs/flock"
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +23,7 @@ import (
 	"runhook/services/status/sweep"
 	"runhook/shared/broker"
 	"runhook/shared/bus"
+	"runhook/shared/caller"
 	"runhook/shared/folder"
 	"runhook/shared/web"
 )
@@ -92,6 +95,23 @@ func (p *process) beside(ctx context.Context, work func(context.Context)) {
 		work(ctx)
 	}()
 	p.undo(func() { stop(); <-ended })
+}
+
+// onHangup does this whenever the process gets SIGHUP, until close.
+func (p *process) onHangup(this func()) {
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, syscall.SIGHUP)
+	p.undo(func() { signal.Stop(heard) })
+	p.beside(context.Background(), func(ctx context.Context) {
+		for {
+			select {
+			case <-heard:
+				this()
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
 }
 
 // errInUse: somebody holds the lock of a data directory.
@@ -200,16 +220,25 @@ type edge struct {
 	// maxWaiting is how many requests may wait at once, and waits those that do, once a service has asked.
 	maxWaiting int
 	waits      *web.Waits
+	// callers lets in who may call a task, with the secrets of --secrets, nil without it.
+	callers *web.Callers
+	secrets *caller.Secrets
 	// admin is nil where there are no admin routes.
 	admin *web.Admin
 }
 
-func newEdge(f EdgeFlags, keys *web.Keys) (*edge, error) {
+func newEdge(f EdgeFlags, keys *web.Keys, log zerolog.Logger) (*edge, error) {
 	locator, err := web.NewLocator(f.PublicURL, f.TrustedProxies, f.Location)
 	if err != nil {
 		return nil, err
 	}
 	e := &edge{locator: locator, keys: keys, maxWaiting: f.MaxWaiting}
+	if f.Secrets != "" {
+		if e.secrets, err = caller.LoadSecrets(f.Secrets, log); err != nil {
+			return nil, err
+		}
+	}
+	e.callers = web.NewCallers(e.secrets, locator, log)
 	if f.RunLinks == "signed" {
 		e.links = keys
 	}
@@ -227,7 +256,7 @@ func (e *edge) waiting(p *process) *web.Waits {
 // ingress makes the ingress service, of which there are only its routes.
 func (e *edge) ingress(p *process) []web.Route {
 	return ingress.New(ingress.Options{
-		Runs: p.store.Runs, Tasks: p.tasks, Locator: e.locator, Keys: e.keys, Links: e.links, Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
+		Runs: p.store.Runs, Tasks: p.tasks, Locator: e.locator, Callers: e.callers, Keys: e.keys, Links: e.links, Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
 	}).Routes()
 }
 
@@ -240,7 +269,7 @@ func (e *edge) guard(f AdminFlag) (err error) {
 // status makes the routes of the status service. followed is the folder of task files, nil for none.
 func (e *edge) status(p *process, followed *folder.Folder) []web.Route {
 	o := status.Options{
-		Runs: p.store.Runs, Store: p.store.Tasks, Unheld: p.store.Unheld, Tasks: p.tasks, Locator: e.locator, Admin: e.admin, Keys: e.keys, Links: e.links,
+		Runs: p.store.Runs, Store: p.store.Tasks, Unheld: p.store.Unheld, Tasks: p.tasks, Locator: e.locator, Callers: e.callers, Admin: e.admin, Keys: e.keys, Links: e.links,
 		Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
 	}
 	if followed != nil {

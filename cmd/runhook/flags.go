@@ -110,6 +110,7 @@ type EdgeFlags struct {
 	TrustedProxies []string `placeholder:"ADDRESS" help:"Addresses or ranges of proxies whose forwarded headers count, such as 10.0.0.0/8."`
 	RunKeyFile     string   `placeholder:"FILE" help:"Keys that sign the URLs of runs: 32 random bytes in base64 a line; the first signs. serve makes one in its data directory."`
 	RunLinks       string   `enum:"plain,signed" default:"plain" help:"signed: a status URL needs its signature. Default: plain."`
+	Secrets        string   `placeholder:"FILE" help:"File of the secrets that the tasks' auth names: a name and a secret a line. SIGHUP reads it again."`
 	MaxBody        int      `default:"${max_body}" placeholder:"BYTES" help:"Largest request body (${default})."`
 	MaxWaiting     int      `default:"${max_waiting}" placeholder:"N" help:"How many requests may wait for their runs at once (${default}), because of Prefer: wait. Others are answered at once."`
 }
@@ -125,7 +126,7 @@ func (f *EdgeFlags) check() error {
 }
 
 // sharedEdge is the edge of a service that runs apart from the others: all must have the same keys.
-func (f *EdgeFlags) sharedEdge() (*edge, error) {
+func (f *EdgeFlags) sharedEdge(log zerolog.Logger) (*edge, error) {
 	if f.RunKeyFile == "" {
 		return nil, errors.New("--run-key-file is missing: the ingress and status services sign and check addresses with one key; " +
 			"make it with `openssl rand -base64 32 > run.key` and give every one of them --run-key-file run.key")
@@ -134,7 +135,7 @@ func (f *EdgeFlags) sharedEdge() (*edge, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newEdge(*f, keys)
+	return newEdge(*f, keys, log)
 }
 
 // AdminFlag guards the routes that only an administrator may use.

@@ -27,7 +27,7 @@ func (c *ingressCommand) Run(ctx context.Context, p *program) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	edge, err := c.sharedEdge()
+	edge, err := c.sharedEdge(p.log)
 	if err != nil {
 		return err
 	}
@@ -36,6 +36,7 @@ func (c *ingressCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer process.close()
+	process.onHangup(edge.secrets.Reload)
 	if err := process.answer(edge.ingress(process)); err != nil {
 		return err
 	}

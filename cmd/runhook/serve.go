@@ -77,6 +77,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer process.close()
+	process.onHangup(s.edge.secrets.Reload)
 	// The lock makes this process the only one that executes runs from this directory.
 	executing, err := process.runner(c.SlotFlags, s.connections, "serve/"+process.store.StoreID())
 	if err != nil {
@@ -129,7 +130,7 @@ func (s *serving) load(_ context.Context, p *process) (err error) {
 	if s.connections, err = s.flags.follow(p.log); err != nil {
 		return err
 	}
-	for _, path := range []string{broker.Dir(s.flags.Data), filepath.Join(s.flags.Data, "lock"), s.flags.keyFile(), s.flags.AdminTokenFile, s.flags.NATSAuthFile} {
+	for _, path := range []string{broker.Dir(s.flags.Data), filepath.Join(s.flags.Data, "lock"), s.flags.keyFile(), s.flags.AdminTokenFile, s.flags.Secrets, s.flags.NATSAuthFile} {
 		if path != "" {
 			s.connections.Guard(path, "a file of the runner's own")
 		}
@@ -138,7 +139,7 @@ func (s *serving) load(_ context.Context, p *process) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.edge, err = newEdge(s.flags.EdgeFlags, keys); err != nil {
+	if s.edge, err = newEdge(s.flags.EdgeFlags, keys, p.log); err != nil {
 		return err
 	}
 	return s.edge.guard(s.flags.AdminFlag)

@@ -28,7 +28,7 @@ func (c *statusCommand) Run(ctx context.Context, p *program) error {
 	if err := errors.Join(c.check(), c.checkListen(c.Listen)); err != nil {
 		return err
 	}
-	edge, err := c.sharedEdge()
+	edge, err := c.sharedEdge(p.log)
 	if err != nil {
 		return err
 	}
@@ -40,6 +40,7 @@ func (c *statusCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer process.close()
+	process.onHangup(edge.secrets.Reload)
 	if err := process.answer(edge.status(process, nil)); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"runhook/shared/bus"
+	"runhook/shared/caller"
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/web"
@@ -16,7 +17,14 @@ import (
 
 // accept makes a request's run durable, or finds the one that its idempotency key had started.
 func (in *Ingress) accept(ctx context.Context, rc *fasthttp.RequestCtx, target called, dry bool) (bus.Accepted, error) {
-	key, err := idempotencyKey(&rc.Request.Header)
+	var sender caller.Caller
+	if target.Definition != nil {
+		var err error
+		if sender, err = in.options.Callers.Check(ctx, rc, target.Definition); err != nil {
+			return bus.Accepted{}, err
+		}
+	}
+	key, err := idempotencyKey(&rc.Request.Header, sender)
 	if err != nil {
 		return bus.Accepted{}, err
 	}

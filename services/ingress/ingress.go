@@ -26,6 +26,8 @@ type Options struct {
 	Tasks *bus.TaskView
 	// Locator makes the addresses in answers; nil takes the request's own scheme and Host.
 	Locator *web.Locator
+	// Callers lets in who may call a task with auth; nil lets nobody.
+	Callers *web.Callers
 	// Keys sign RejectedUrl, which is left out without them.
 	Keys *web.Keys
 	// Links sign the Location of a run; nil leaves it plain (--run-links).
@@ -126,9 +128,6 @@ func (in *Ingress) usable(target called) error {
 	case target.as != target.ID && !time.Now().Before(target.FormerUntil(target.as)):
 		return refusal(fasthttp.StatusGone, "former-id", "The address has expired",
 			"The task has a new id, and this former one starts no more runs. Copy the webhook's new address from the task.")
-	case len(target.Auth) > 0:
-		return refusal(fasthttp.StatusUnauthorized, "not-authenticated", "The caller is not authenticated",
-			"This task takes POSTs from known callers only.")
 	case !target.Enabled:
 		return refusal(fasthttp.StatusConflict, "task-disabled", "The task is disabled",
 			"The task is disabled, so nothing was started. Enable it (runhook task enable), or remove the call.")

@@ -2,6 +2,8 @@ package ingress
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"strconv"
 	"strings"
@@ -9,6 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"runhook/shared/bus"
+	"runhook/shared/caller"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -49,9 +52,23 @@ func parameterHash(values task.Values, dry bool) string {
 // maxKey is the longest idempotency key.
 const maxKey = 255
 
-// idempotencyKey reads the header Idempotency-Key, a structured-field string or the bare key; both
-// spell the same key. Empty means that there is none.
-func idempotencyKey(header *fasthttp.RequestHeader) (string, error) {
+// idempotencyKey is the key of a request, empty for none: the id of the message that the sender has signed, or
+// the header Idempotency-Key. A key belongs to the caller who sent it.
+func idempotencyKey(header *fasthttp.RequestHeader, sender caller.Caller) (string, error) {
+	key, err := sender.Message, error(nil)
+	if key == "" {
+		key, err = keyHeader(header)
+	}
+	if key == "" || err != nil || sender.Name == "" {
+		return key, err
+	}
+	hash := sha256.Sum256([]byte(sender.Name + "\n" + key))
+	return hex.EncodeToString(hash[:]), nil
+}
+
+// keyHeader reads the header Idempotency-Key, a structured-field string or the bare key; both spell the same
+// key.
+func keyHeader(header *fasthttp.RequestHeader) (string, error) {
 	lines := header.PeekAll("Idempotency-Key")
 	if len(lines) == 0 {
 		return "", nil

@@ -36,7 +36,7 @@ func (s *Service) poll(ctx context.Context, rc *fasthttp.RequestCtx) error {
 	at, err := s.target(rc)
 	var seen *sighting
 	if err == nil {
-		err = s.mayRead(rc, at)
+		err = s.mayRead(ctx, rc, at)
 	}
 	if err == nil {
 		seen, err = s.latest(ctx, rc, at)
@@ -109,18 +109,22 @@ func (s *Service) target(rc *fasthttp.RequestCtx) (target, error) {
 }
 
 // mayRead refuses a poll without the run's signature where links are signed.
-func (s *Service) mayRead(rc *fasthttp.RequestCtx, at target) error {
+func (s *Service) mayRead(ctx context.Context, rc *fasthttp.RequestCtx, at target) error {
 	if s.options.Links == nil {
 		return nil
 	}
-	return s.holds(rc, at, web.ReadRun, errNotSigned, errWrongSignature)
+	return s.holds(ctx, rc, at, web.ReadRun, errNotSigned, errWrongSignature)
 }
 
-// holds refuses who has neither a signature of that scope over the run nor the admin token: with
+// holds refuses who has neither a signature of that scope over the run, nor what the task's auth asks for, nor
+// the admin token: with
 // unsigned where there is no signature at all, else with wrong.
-func (s *Service) holds(rc *fasthttp.RequestCtx, at target, scope web.Scope, unsigned, wrong error) error {
+func (s *Service) holds(ctx context.Context, rc *fasthttp.RequestCtx, at target, scope web.Scope, unsigned, wrong error) error {
 	sig := rc.QueryArgs().Peek("sig")
 	if len(sig) > 0 && s.options.Keys != nil && s.options.Keys.Verify(string(sig), scope, s.options.Runs.StoreID(), at.id, at.number) {
+		return nil
+	}
+	if at.known() && s.options.Callers.Knows(ctx, rc, at.task.Definition) {
 		return nil
 	}
 	// Only who claims to be an administrator is taken for one: without a token every program of this

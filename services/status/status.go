@@ -28,6 +28,8 @@ type Options struct {
 	Tasks *bus.TaskView
 	// Locator makes the addresses in answers; nil takes the request's own scheme and Host.
 	Locator *web.Locator
+	// Callers knows who may call a task, and so read its runs without a signature.
+	Callers *web.Callers
 	// Admin guards the routes below /api; nil opens them to programs of this machine only.
 	Admin *web.Admin
 	// Keys verify what opens a run. Without them rejected rows need the admin token.

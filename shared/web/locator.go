@@ -104,6 +104,25 @@ func peerAddr(rc *fasthttp.RequestCtx) netip.Addr {
 	return netip.Addr{}
 }
 
+// Client is the address of the client of a request: the peer's, or what the outermost trusted proxy saw.
+func (l *Locator) Client(rc *fasthttp.RequestCtx) netip.Addr {
+	peer := peerAddr(rc)
+	if l == nil || len(l.trusted) == 0 || !l.trusts(peer) {
+		return peer
+	}
+	header := &rc.Request.Header
+	peers := headerList(header, "X-Forwarded-For")
+	if len(peers) == 0 {
+		for _, element := range headerList(header, "Forwarded") {
+			peers = append(peers, forwardedParameter(element, "for"))
+		}
+	}
+	if client, ok := peerOf(fromRight(peers, l.trustedHops(peers))); ok {
+		return client
+	}
+	return peer
+}
+
 func (l *Locator) trusts(addr netip.Addr) bool {
 	return slices.ContainsFunc(l.trusted, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
@@ -131,16 +150,21 @@ func (l *Locator) forwarded(header *fasthttp.RequestHeader) (proto, host string)
 func (l *Locator) trustedHops(peers []string) int {
 	hops := 0
 	for _, peer := range slices.Backward(peers) {
-		if addrPort, err := netip.ParseAddrPort(peer); err == nil {
-			peer = addrPort.Addr().String()
-		}
-		addr, err := netip.ParseAddr(strings.Trim(peer, "[]"))
-		if err != nil || !l.trusts(addr.Unmap()) {
+		if addr, ok := peerOf(peer); !ok || !l.trusts(addr) {
 			break
 		}
 		hops++
 	}
 	return hops
+}
+
+// peerOf reads an address as proxies write it, with a port or without.
+func peerOf(text string) (addr netip.Addr, ok bool) {
+	if addrPort, err := netip.ParseAddrPort(text); err == nil {
+		return addrPort.Addr().Unmap(), true
+	}
+	addr, err := netip.ParseAddr(strings.Trim(text, "[]"))
+	return addr.Unmap(), err == nil
 }
 
 // fromRight returns the element that stands steps left of the last, the first if there are fewer.

@@ -1,0 +1,172 @@
+package ingress
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"runhook/shared/bus"
+	"runhook/shared/bustest"
+	"runhook/shared/caller"
+	"runhook/shared/web"
+)
+
+const (
+	guardedID = "00000000-0000-0000-0000-000000000002"
+	unreadyID = "00000000-0000-0000-0000-000000000003"
+
+	guardedPath = "/task/executepolling/" + guardedID
+
+	partnerKey = "a key of the partner"
+	otherKey   = "a key of another one"
+
+	guarded = `
+id: ` + guardedID + `
+name: Guarded
+parameters: [{name: Region}]
+source:
+  csv: {connection: drop, path: in.csv}
+mapping: {id: ID}
+destination:
+  csv: {connection: drop, path: out.csv, action: replace}
+auth: [{key: partner}, {key: other}, {hmac: gh, scheme: github}]
+`
+)
+
+// openGuarded is an ingress with tasks that let in known callers.
+func openGuarded(t testing.TB, change func(*Options)) *house {
+	t.Helper()
+	store := bustest.New(t, bus.Topology{})
+	unready := strings.NewReplacer(guardedID, unreadyID, "Guarded", "Unready", "{key: partner}, {key: other}", "{key: nobody}").Replace(guarded)
+	for _, file := range []string{members, guarded, unready} {
+		if _, err := store.Tasks.Apply(t.Context(), parse(t, file), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "secrets.yaml")
+	if err := os.WriteFile(path, []byte("partner: "+partnerKey+"\nother: "+otherKey+"\ngh: It's a Secret to Everybody\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	secrets, err := caller.LoadSecrets(path, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return openOn(t, store, func(o *Options) {
+		if change != nil {
+			change(o)
+		}
+		o.Callers = web.NewCallers(secrets, o.Locator, o.Log)
+	})
+}
+
+func TestOnlyKnownCallersGetIn(t *testing.T) {
+	var log strings.Builder
+	h := openGuarded(t, func(o *Options) { o.Log = zerolog.New(&log).Level(zerolog.InfoLevel) })
+	for name, headers := range map[string][]string{
+		"X-Api-Key": {"X-Api-Key", partnerKey},
+		"Bearer":    {"Authorization", "Bearer " + partnerKey},
+		"Basic":     {"Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte("flow:"+partnerKey))},
+	} {
+		for _, path := range []string{"execute", "executepolling", "dryrun"} {
+			if a := h.post(t, "/task/"+path+"/"+guardedID, "", headers...); a.Status >= 300 {
+				t.Errorf("%s by %s: %d %s", path, name, a.Status, a.Body)
+			}
+		}
+	}
+	before := h.post(t, guardedPath, "", "X-Api-Key", partnerKey).document(t).ImportID
+	var first answer
+	for name, headers := range map[string][]string{
+		"missing": nil, "wrong": {"X-Api-Key", "a key of nobody at all"}, "wrong Bearer": {"Authorization", "Bearer x"},
+		"malformed Basic": {"Authorization", "Basic %"}, "a wrong signature": {"X-Hub-Signature-256", "sha256=00"},
+		"with a key of idempotency": {"Idempotency-Key", "k"},
+	} {
+		for _, body := range []string{"", `{"QueryParameters":{"Colour":""}}`, "no JSON"} {
+			a := h.post(t, guardedPath, body, headers...)
+			a.Header.Del("Date")
+			if first.Status == 0 {
+				first = a
+			}
+			if !reflect.DeepEqual(a, first) {
+				t.Errorf("%s: %d %v %s, not as another", name, a.Status, a.Header, a.Body)
+			}
+		}
+	}
+	challenges := []string{`Bearer realm="runhook"`, `Basic realm="runhook", charset="UTF-8"`, `HMAC realm="runhook"`}
+	if first.Status != 401 || first.problem(t).Type != "urn:runhook:problem:unknown-caller" || !reflect.DeepEqual(first.Values("WWW-Authenticate"), challenges) {
+		t.Errorf("%d %v %s", first.Status, first.Header, first.Body)
+	}
+	if after := h.post(t, guardedPath, "", "X-Api-Key", partnerKey).document(t).ImportID; after != before+1 {
+		t.Errorf("run %s follows %s", after, before)
+	}
+	if a := h.post(t, "/task/execute/"+absentID, ""); a.Status != 404 {
+		t.Errorf("no task: %d", a.Status)
+	}
+	if a := h.post(t, "/task/execute/"+unreadyID, "", "X-Api-Key", partnerKey); a.Status != 503 || a.Get("Retry-After") == "" || strings.Contains(string(a.Body), "nobody") {
+		t.Errorf("a secret that is not there: %d %s", a.Status, a.Body)
+	}
+	if text := log.String(); !strings.Contains(text, "names the secret nobody, which ") || !strings.Contains(text, `"task":"Guarded","address":"127.0.0.1"`) ||
+		strings.Contains(text, partnerKey) || strings.Contains(text, "key of nobody") || strings.Count(text, "\n") != 2 {
+		t.Error(text)
+	}
+	if n := h.metric(t, `runhook_posts_refused_total{reason="unknown-caller",task="Guarded"}`); n != "18" {
+		t.Errorf("%s were refused", n)
+	}
+}
+
+// Without Callers nobody gets in, whatever is sent.
+func TestNobodyGetsInWithoutCallers(t *testing.T) {
+	h := openGuarded(t, nil)
+	alone := openOn(t, h.Store, nil)
+	if a := alone.post(t, guardedPath, "", "X-Api-Key", partnerKey); a.Status != 503 {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	if a := alone.post(t, "/task/execute/"+membersID, ""); a.Status != 200 {
+		t.Errorf("a task without auth: %d %s", a.Status, a.Body)
+	}
+}
+
+// A key of idempotency is the caller's who sent it: another's starts a run of its own.
+func TestKeysOfCallers(t *testing.T) {
+	h := openGuarded(t, nil)
+	send := func(caller string) answer {
+		return h.post(t, guardedPath, `{"QueryParameters":{"Region":"`+caller[:5]+`"}}`, "X-Api-Key", caller, "Idempotency-Key", "order-1")
+	}
+	one, other, again := send(partnerKey), send(otherKey), send(partnerKey)
+	if one.Status != 202 || other.Status != 202 || again.document(t).ImportID != one.document(t).ImportID || other.document(t).ImportID == one.document(t).ImportID {
+		t.Errorf("%s\n%s\n%s", one.Body, other.Body, again.Body)
+	}
+	if other.Get("Idempotency-Replayed") != "" || again.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("%v\n%v", other.Header, again.Header)
+	}
+}
+
+// The same message is the same run, whatever else the one who sends it again says of it.
+func TestMessageIsSentAgain(t *testing.T) {
+	h := openGuarded(t, nil)
+	body := "{\"QueryParameters\": {\"Region\":\"North\"} }\r\n"
+	send := func(body, id string, headers ...string) answer {
+		mac := hmac.New(sha256.New, []byte("It's a Secret to Everybody"))
+		mac.Write([]byte(body))
+		return h.post(t, guardedPath, body, append(headers, "X-Hub-Signature-256", "sha256="+hex.EncodeToString(mac.Sum(nil)), "X-GitHub-Delivery", id)...)
+	}
+	first := send(body, "d1")
+	for _, key := range []string{"", "another"} {
+		if again := send(body, "d1", "Idempotency-Key", key); again.Status != 202 || again.document(t).ImportID != first.document(t).ImportID {
+			t.Errorf("%d %s, after %s", again.Status, again.Body, first.Body)
+		}
+	}
+	if next := send(body, "d2"); next.document(t).ImportID != first.document(t).ImportID+1 {
+		t.Errorf("%s, after %s", next.Body, first.Body)
+	}
+	if other := send("{}", "d1"); other.Status != 422 {
+		t.Errorf("another message of the same id: %d %s", other.Status, other.Body)
+	}
+}

@@ -1,0 +1,106 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
+
+	"runhook/shared/caller"
+	"runhook/shared/seldom"
+	"runhook/shared/task"
+)
+
+// Callers lets in who may call a task, as the task's auth says. It is safe for concurrent use. Nil lets nobody
+// call a task with auth, and everybody another.
+type Callers struct {
+	checker *caller.Checker
+	locator *Locator
+	seldom  *seldom.Log
+}
+
+// NewCallers lets in who has one of those secrets, which may be nil, or a token.
+func NewCallers(secrets *caller.Secrets, locator *Locator, log zerolog.Logger) *Callers {
+	return &Callers{checker: caller.NewChecker(secrets), locator: locator, seldom: seldom.New(log)}
+}
+
+// Check returns who sends a POST to a task, nobody in particular where the task has no auth. The error is a
+// Problem: 401, alike for what is missing and what is wrong, or 503 while the operator has to do something.
+func (c *Callers) Check(ctx context.Context, rc *fasthttp.RequestCtx, def *task.Definition) (caller.Caller, error) {
+	if len(def.Auth) == 0 {
+		return caller.Caller{}, nil
+	}
+	if c == nil {
+		c = NewCallers(nil, nil, zerolog.Nop())
+	}
+	known, err := c.checker.Check(ctx, def.Auth, sent(rc, false))
+	refused, _ := errors.AsType[*caller.Refused](err)
+	switch {
+	case err == nil:
+		return known, nil
+	case refused.Unready:
+		c.seldom.Line(zerolog.ErrorLevel, "unready "+def.Name).Err(err).Str("task", def.Name).Msg("callers of the task are refused until this is mended")
+		return known, errNotReady
+	}
+	c.seldom.Line(zerolog.WarnLevel, "refused "+def.Name).Err(err).Str("task", def.Name).Stringer("address", c.locator.Client(rc)).Msg("a caller was refused")
+	for _, challenge := range challenges(def) {
+		rc.Response.Header.Add(fasthttp.HeaderWWWAuthenticate, challenge)
+	}
+	return known, errUnknownCaller
+}
+
+// Knows reports whether a request that only reads carries what a task's auth asks for. A task without auth asks
+// for nothing that anybody could know.
+func (c *Callers) Knows(ctx context.Context, rc *fasthttp.RequestCtx, def *task.Definition) bool {
+	header := &rc.Request.Header
+	if c == nil || len(def.Auth) == 0 || len(header.Peek(fasthttp.HeaderAuthorization)) == 0 && len(header.Peek("X-Api-Key")) == 0 {
+		return false
+	}
+	_, err := c.checker.Check(ctx, def.Auth, sent(rc, true))
+	return err == nil
+}
+
+// sent is what a request carries.
+func sent(rc *fasthttp.RequestCtx, reads bool) caller.Request {
+	return caller.Request{
+		Header: func(name string) []byte { return rc.Request.Header.Peek(name) },
+		Body:   rc.Request.Body(),
+		Reads:  reads,
+	}
+}
+
+// errNotReady is the answer while a task's auth names what is not there.
+var errNotReady = &Problem{
+	Kind: "not-ready", Status: fasthttp.StatusServiceUnavailable, RetryAfter: 30 * time.Second, Unlogged: true,
+	Detail: "The server cannot check callers of this task at the moment; its log says why.",
+}
+
+// errUnknownCaller is the answer to whoever a task's auth does not let in. It says nothing of why.
+var errUnknownCaller = &Problem{
+	Kind: "unknown-caller", Status: fasthttp.StatusUnauthorized,
+	Detail: "This task takes requests from known callers only. Send the key, signature or token that its owner gave you.",
+}
+
+// challenges are the ways that a task's auth offers, as RFC 9110 has them in WWW-Authenticate.
+func challenges(def *task.Definition) (offered []string) {
+	offer := func(challenge string) {
+		if !slices.Contains(offered, challenge) {
+			offered = append(offered, challenge)
+		}
+	}
+	for _, way := range def.Auth {
+		switch {
+		case way.HMAC != nil:
+			offer(`HMAC realm="runhook"`)
+		case way.JWT != nil:
+			offer(`Bearer realm="runhook"`)
+		default:
+			offer(`Bearer realm="runhook"`)
+			offer(`Basic realm="runhook", charset="UTF-8"`)
+		}
+	}
+	return offered
+}
