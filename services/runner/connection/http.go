@@ -8,6 +8,9 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
+// MaxHeader bounds the headers of an answer.
+const MaxHeader = 256 << 10
+
 // HTTP is a connection to a web service.
 type HTTP struct {
 	// Name is the connection's.

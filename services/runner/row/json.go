@@ -55,3 +55,41 @@ func appendJSON(to []byte, value any) []byte {
 	}
 	return append(to, bytes.TrimSuffix(text.Bytes(), []byte("\n"))...)
 }
+
+// MaxDepth is how deep the lists and objects of a JSON text that comes from elsewhere may be in each other. A list of
+// empty ones would take ten times the memory of its text, so that whoever makes values of one bounds them too, by
+// MaxValues in a row.
+const (
+	MaxDepth  = 100
+	MaxValues = 100_000
+)
+
+// Exceeds reports whether a JSON text is deeper than MaxDepth, or has more than so many values. It need not be valid.
+func Exceeds(text []byte, values int) bool {
+	opened := bytes.Count(text, []byte{'['}) + bytes.Count(text, []byte{'{'})
+	if opened <= MaxDepth && (len(text) <= values || opened+bytes.Count(text, []byte{','}) <= values) {
+		return false
+	}
+	depth, count := 0, 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			for i++; i < len(text) && text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+		case '[', '{':
+			depth++
+			count++
+		case ']', '}':
+			depth--
+		case ',':
+			count++
+		}
+		if depth > MaxDepth || count > values {
+			return true
+		}
+	}
+	return false
+}

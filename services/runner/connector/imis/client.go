@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"runhook/services/runner/connection"
+	"runhook/services/runner/row"
 	"runhook/shared/run"
 	"runhook/shared/wait"
 )
@@ -328,6 +329,9 @@ func (c *client) text(answer *http.Response, asked string) (string, error) {
 	kind, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
 	if strings.Contains(kind, "html") || bytes.HasPrefix(body, []byte("<")) {
 		return "", run.Failf("%s answers with a page for people (HTML) instead of data; the url of connection %s may be wrong, or the site under maintenance", asked, c.connection.Name)
+	}
+	if row.Exceeds(body, maxValues) {
+		return "", run.Failf("%s answers with JSON that is nested deeper than %d levels, or has more than %d values", asked, row.MaxDepth, maxValues)
 	}
 	if !json.Valid(body) {
 		return "", &passing{reason: "answers with something that is not JSON", tries: maxBlindTries}

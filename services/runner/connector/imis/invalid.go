@@ -48,9 +48,9 @@ func saying(body string) string {
 	return strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), "; ")
 }
 
-// validJSON is the text where it is JSON, and else null.
+// validJSON is the text where it is JSON, and no more than an answer may have, and else null.
 func validJSON(text string) string {
-	if !json.Valid([]byte(text)) {
+	if row.Exceeds([]byte(text), maxValues) || !json.Valid([]byte(text)) {
 		return "null"
 	}
 	return text

@@ -1,14 +1,29 @@
 package imis
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 )
 
+// The bounds of what an answer may have.
+const (
+	// maxValues bounds its values of whatever kind, of which each takes some memory.
+	maxValues = 1_000_000
+	// maxColumns are those that a query of the database behind a site can have.
+	maxColumns = 4096
+	// usualRows are those that a page may have, however few were asked for.
+	usualRows = 500
+	maxCells  = usualRows * maxColumns
+)
+
 // page is the rows of one answer, and what it says of the others.
 type page struct {
+	// asked is how many rows were asked for.
+	asked   int64
 	columns *columns
 	// cells are the rows' cells, one row after the other, and sizes the memory that each row holds.
 	cells []any
@@ -32,6 +47,11 @@ type columns struct {
 // errNoPage: an answer is not a page of rows.
 var errNoPage = errors.New("not a page of rows")
 
+// excess is the error of an answer with more than it may have.
+type excess string
+
+func (e excess) Error() string { return string(e) }
+
 // twice is the error of rows in which a name stands twice.
 type twice struct{ name string }
 
@@ -42,7 +62,7 @@ const resultRow = "ResultRow"
 
 // decode reads an answer, which is valid JSON, into p, whose memory it uses again. Without columns it
 // finds them.
-func (p *page) decode(text string) error {
+func (p *page) decode(ctx context.Context, text string) error {
 	p.cells, p.sizes = p.cells[:0], p.sizes[:0]
 	p.offset, p.limit, p.total, p.counted, p.more, p.next = 0, 0, 0, false, false, 0
 	s := scanner{text: text}
@@ -54,7 +74,7 @@ func (p *page) decode(text string) error {
 		switch s.name() {
 		case "Items":
 			found = true
-			if err := p.items(&s); err != nil {
+			if err := p.items(ctx, &s); err != nil {
 				return err
 			}
 		case "Offset":
@@ -115,14 +135,14 @@ func (s *scanner) yes() (yes, ok bool) {
 }
 
 // items reads the list of rows, in its envelope or without.
-func (p *page) items(s *scanner) error {
+func (p *page) items(ctx context.Context, s *scanner) error {
 	if s.next() != '{' {
-		return p.rows(s)
+		return p.rows(ctx, s)
 	}
 	if !s.member("$values") {
 		return errNoPage
 	}
-	if err := p.rows(s); err != nil {
+	if err := p.rows(ctx, s); err != nil {
 		return err
 	}
 	for s.more() {
@@ -133,13 +153,13 @@ func (p *page) items(s *scanner) error {
 }
 
 // rows reads a list of rows, or null, which is none.
-func (p *page) rows(s *scanner) error {
+func (p *page) rows(ctx context.Context, s *scanner) error {
 	if s.next() == 'n' {
 		s.word()
 		return nil
 	}
 	if p.columns == nil {
-		if err := p.findColumns(*s); err != nil {
+		if err := p.findColumns(ctx, *s); err != nil {
 			return err
 		}
 	}
@@ -152,10 +172,19 @@ func (p *page) rows(s *scanner) error {
 	}
 	width := len(p.columns.names)
 	for s.more() {
-		if s.next() != '{' {
+		switch {
+		case s.next() != '{':
 			return errNoPage
+		case int64(len(p.sizes)) >= max(p.asked, usualRows):
+			return p.tooMany()
 		}
 		begin := len(p.cells)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case begin+width > maxCells:
+			return excess(fmt.Sprintf("more than %d cells on a page; take a smaller page_size", maxCells))
+		}
 		p.cells = append(p.cells, make([]any, width)...)
 		size := p.columns.read(s, p.cells[begin:])
 		p.sizes = append(p.sizes, size)
@@ -165,14 +194,19 @@ func (p *page) rows(s *scanner) error {
 
 // findColumns makes the columns of all names that the rows have, in their order. Without rows there
 // are none.
-func (p *page) findColumns(s scanner) error {
+func (p *page) findColumns(ctx context.Context, s scanner) error {
 	if !s.enter('[') {
 		return errNoPage
 	}
 	var found *columns
-	for s.more() {
-		if s.next() != '{' {
+	for rows := int64(1); s.more(); rows++ {
+		switch {
+		case s.next() != '{':
 			return errNoPage
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case rows > max(p.asked, usualRows):
+			return p.tooMany()
 		}
 		if found == nil {
 			found = &columns{index: map[string]int{}}
@@ -187,10 +221,18 @@ func (p *page) findColumns(s scanner) error {
 				found.index[name] = len(found.names)
 				found.names = append(found.names, name)
 			}
+			if len(found.names) > maxColumns {
+				return excess(fmt.Sprintf("more than %d columns", maxColumns))
+			}
 		}
 	}
 	p.columns = found
 	return nil
+}
+
+// tooMany is the error of a page with more rows than were asked for.
+func (p *page) tooMany() error {
+	return excess(fmt.Sprintf("more rows on a page than the %d that were asked for", p.asked))
 }
 
 // read reads the row at which s stands into its cells, and returns how much memory they hold. Names

@@ -142,24 +142,28 @@ func (s *scanner) value() any {
 
 // nested reads an object or a list, both of which iMIS may put into an envelope.
 func (s *scanner) nested() any {
-	inside := scanner{text: s.raw()}
-	if inside.enter('[') {
+	if s.enter('[') {
 		list := []any{}
-		for inside.more() {
-			list = append(list, inside.value())
+		for s.more() {
+			list = append(list, s.value())
 		}
 		return list
 	}
 	object := map[string]any{}
-	for inside.enter('{'); inside.more(); {
-		switch name := inside.name(); name {
-		case "$value", "$values":
-			return inside.value()
-		case "$type":
-			inside.raw()
+	var wrapped any
+	isWrapped := false
+	for s.enter('{'); s.more(); {
+		switch name := s.name(); {
+		case isWrapped || name == "$type":
+			s.raw()
+		case name == "$value", name == "$values":
+			wrapped, isWrapped = s.value(), true
 		default:
-			object[name] = inside.value()
+			object[name] = s.value()
 		}
+	}
+	if isWrapped {
+		return wrapped
 	}
 	return object
 }

@@ -75,8 +75,9 @@ func newHTTP() *http.Client {
 				}
 				return nil
 			},
-			MaxIdleConnsPerHost: 1,
-			IdleConnTimeout:     90 * time.Second,
+			MaxIdleConnsPerHost:    1,
+			IdleConnTimeout:        90 * time.Second,
+			MaxResponseHeaderBytes: connection.MaxHeader,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

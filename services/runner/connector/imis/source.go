@@ -245,9 +245,15 @@ func (s *Source) request(into *page, limit, offset int64) (*page, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = into.decode(text)
+	into.asked = limit
+	err = into.decode(s.ctx, text)
 	again, isTwice := errors.AsType[*twice](err)
+	more, isExcess := errors.AsType[excess](err)
 	switch {
+	case isExcess:
+		return nil, run.Failf("%s gives %s", s.Name(), more)
+	case s.ctx.Err() != nil:
+		return nil, s.ctx.Err()
 	case isTwice:
 		return nil, run.Failf("%s gives two columns named %s; give one of them another alias", s.Name(), again.name)
 	case err != nil:
@@ -343,10 +349,10 @@ func (s *Source) Skip(ctx context.Context, rows int64) error {
 	return ctx.Err()
 }
 
-// pageSize is how many rows are asked for after the first page: as many as the site gave there at most.
+// pageSize is how many rows are asked for after the first page: as many as the site gives there at most.
 func (s *Source) pageSize() int64 {
 	if s.page.limit > 0 {
-		return s.page.limit
+		return min(s.page.limit, int64(s.from.PageSize))
 	}
 	return int64(s.from.PageSize)
 }

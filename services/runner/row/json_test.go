@@ -1,0 +1,31 @@
+package row_test
+
+import (
+	"strings"
+	"testing"
+
+	"runhook/services/runner/row"
+)
+
+// What stands in texts does not count, and half a text is read to its end.
+func TestExceeds(t *testing.T) {
+	deep := func(levels int) string { return strings.Repeat(`{"a":[`, levels/2) + strings.Repeat("]}", levels/2) }
+	for text, want := range map[string]bool{
+		deep(100):                                 false,
+		deep(102):                                 true,
+		`"` + strings.Repeat("[", 200) + `"`:      false,
+		`"\"` + strings.Repeat("[", 200) + `\\"`:  false,
+		`"\\"` + strings.Repeat("[", 200):         true,
+		strings.Repeat("[],", 200):                false,
+		"[" + strings.Repeat("1,", 1000) + "1]":   true,
+		"[" + strings.Repeat("1,", 998) + "1]":    false,
+		`["` + strings.Repeat(",", 2000) + `"]`:   false,
+		`"` + strings.Repeat("[", 200) + `\`:      false,
+		strings.Repeat("{},", 400):                false,
+		strings.Repeat("{},", 501) + "[]" + "   ": true,
+	} {
+		if got := row.Exceeds([]byte(text), 1000); got != want {
+			t.Errorf("%.40s… of %d bytes: %v", text, len(text), got)
+		}
+	}
+}
