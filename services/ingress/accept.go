@@ -28,13 +28,19 @@ func (in *Ingress) accept(ctx context.Context, rc *fasthttp.RequestCtx, target c
 	if err != nil {
 		return bus.Accepted{}, err
 	}
+	base, err := in.options.Locator.Base(rc)
+	if err != nil {
+		return bus.Accepted{}, err
+	}
 	// A stop must not cut a publish short, because nobody could tell whether the run was stored. The store
 	// bounds each of its answers itself.
 	ctx = context.WithoutCancel(ctx)
-	accepted, err := in.start(ctx, rc, target, key, dry)
+	accepted, err := in.start(ctx, rc, target, key, base, dry)
 	if key != "" && target.Definition != nil && refused(err) {
-		return in.replayed(ctx, rc, target, key, dry, err)
+		accepted, err = in.replayed(ctx, rc, target, key, dry, err)
 	}
+	// Who sent the key first, perhaps under another Host, does not decide where this caller polls.
+	accepted.Request.Base = base
 	return accepted, err
 }
 
@@ -45,15 +51,11 @@ func refused(err error) bool {
 }
 
 // start checks the whole request and makes its run durable.
-func (in *Ingress) start(ctx context.Context, rc *fasthttp.RequestCtx, target called, key string, dry bool) (bus.Accepted, error) {
+func (in *Ingress) start(ctx context.Context, rc *fasthttp.RequestCtx, target called, key, base string, dry bool) (bus.Accepted, error) {
 	if err := in.usable(target); err != nil {
 		return bus.Accepted{}, err
 	}
 	values, err := parameters(rc, target.Definition)
-	if err != nil {
-		return bus.Accepted{}, err
-	}
-	base, err := in.options.Locator.Base(rc)
 	if err != nil {
 		return bus.Accepted{}, err
 	}

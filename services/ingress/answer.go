@@ -53,7 +53,7 @@ func (in *Ingress) answerPolling(ctx context.Context, rc *fasthttp.RequestCtx, t
 	return in.answerDocument(rc, code, status.Document, accepted)
 }
 
-// setPolling sets the two headers that a poller lives by. A replay gets those of the original.
+// setPolling sets the two headers that a poller lives by.
 func (in *Ingress) setPolling(rc *fasthttp.RequestCtx, accepted bus.Accepted) {
 	request := accepted.Request
 	location := request.PollingURL(accepted.Number) + in.options.Links.Query(web.ReadRun, in.options.Runs.StoreID(), request.Task, accepted.Number)
@@ -69,6 +69,7 @@ func (in *Ingress) answerQueued(rc *fasthttp.RequestCtx, status int, accepted bu
 // answerDocument answers with a document and the addresses that only the POST's answer has, because
 // they reveal rows.
 func (in *Ingress) answerDocument(rc *fasthttp.RequestCtx, status int, doc run.Document, accepted bus.Accepted) error {
+	doc.PollingURL = accepted.Request.PollingURL(accepted.Number)
 	if in.options.Keys != nil {
 		id := accepted.Request.Task
 		doc.RejectedURL = accepted.Request.Base + run.RejectedPath(id, accepted.Number) +

@@ -11,6 +11,7 @@ import (
 	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/web"
 )
 
 // apply stores a task and waits until the ingress sees it.
@@ -149,6 +150,43 @@ func TestKeyIsKnownWhateverBecomesOfTheTask(t *testing.T) {
 				t.Errorf("%d runs were started, not %d (%v)", len(runs), len(paths), err)
 			}
 		})
+	}
+}
+
+// Who sends a key first does not decide where those poll who send it later: each gets links of its own request.
+func TestReplayHasItsOwnLinks(t *testing.T) {
+	t.Parallel()
+	keys := runKeys(t)
+	locator, err := web.NewLocator("", []string{"127.0.0.1"}, "absolute")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := open(t, func(o *Options) { o.Keys, o.Links, o.Locator = keys, keys, locator })
+	for name, squat := range map[string][]string{
+		"by Host": {"Host", "other.example"}, "through a proxy": {"X-Forwarded-For", "203.0.113.9", "X-Forwarded-Host", "other.example", "X-Forwarded-Proto", "https"},
+	} {
+		send := func(path string, headers ...string) answer {
+			return h.post(t, "/task/"+path+"/"+membersID, "", append(headers, "Idempotency-Key", strings.ReplaceAll(name, " ", "-"))...)
+		}
+		first := send("executepolling", squat...)
+		if !strings.Contains(first.Get("Location"), "//other.example/") {
+			t.Fatalf("%s: %s", name, first.Get("Location"))
+		}
+		for _, path := range []string{"executepolling", "execute"} {
+			again := send(path, "Host", "hooks.example.org")
+			doc := again.document(t)
+			if again.Get("Idempotency-Replayed") != "true" || doc.ImportID != first.document(t).ImportID {
+				t.Fatalf("%s: %v %s", name, again.Header, again.Body)
+			}
+			text := fmt.Sprint(again.Header) + string(again.Body)
+			if strings.Contains(text, "other.example") || !strings.HasPrefix(doc.PollingURL, "http://hooks.example.org/") || !strings.HasPrefix(doc.RejectedURL, "http://hooks.example.org/") {
+				t.Errorf("%s: %s", name, text)
+			}
+		}
+		h.finish(t, first.document(t), run.Success)
+		if ended := send("executepolling", "Host", "hooks.example.org", "Prefer", "wait=10"); ended.Status != 200 || strings.Contains(string(ended.Body), "other.example") {
+			t.Errorf("%s: %d %s", name, ended.Status, ended.Body)
+		}
 	}
 }
 
