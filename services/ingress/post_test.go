@@ -300,6 +300,15 @@ func TestLocations(t *testing.T) {
 	}
 }
 
+// problemType is the type of the problem that an answer is, "" for another answer.
+func (a answer) problemType(t testing.TB) string {
+	t.Helper()
+	if a.Status < 400 {
+		return ""
+	}
+	return a.problem(t).Type
+}
+
 func TestOriginsOfATask(t *testing.T) {
 	t.Parallel()
 	h := open(t, nil)
@@ -307,7 +316,11 @@ func TestOriginsOfATask(t *testing.T) {
 		{"/task/execute/" + membersID, "https://anyone.example.org", "*"},
 		{"/task/execute/" + absentID, "https://anyone.example.org", "*"},
 		{"/task/execute/" + listedID, "https://pages.example.org", "https://pages.example.org"},
+		{"/task/execute/" + listedID, "HTTPS://pages.example.org", "HTTPS://pages.example.org"},
 		{"/task/execute/" + listedID, "https://anyone.example.org", ""},
+		{"/task/execute/" + listedID, "http://pages.example.org", ""},
+		{"/task/execute/" + listedID, "https://pages.example.org:8443", ""},
+		{"/task/execute/" + listedID, "null", ""}, // a file, a frame in a sandbox, a form without referrer
 	} {
 		for _, method := range []string{http.MethodPost, http.MethodOptions, http.MethodPut} {
 			request, _ := http.NewRequestWithContext(t.Context(), method, h.URL+c.path, nil)
@@ -329,10 +342,35 @@ func TestOriginsOfATask(t *testing.T) {
 			if vary := got.Get("Vary"); (c.allowed != "*") != strings.Contains(vary, "Origin") {
 				t.Errorf("Vary: %s", vary)
 			}
-			if method == http.MethodPut && (got.Status != 405 || got.Get("Allow") != "OPTIONS, POST") {
+			if refused := strings.HasSuffix(got.problemType(t), "other-origin"); refused != (c.allowed == "" && method != http.MethodOptions) {
+				t.Errorf("%s %s from %s: %d %s", method, c.path, c.origin, got.Status, got.Body)
+			}
+			if method == http.MethodPut && c.allowed != "" && (got.Status != 405 || got.Get("Allow") != "OPTIONS, POST") {
 				t.Errorf("PUT: %d %v", got.Status, got.Header)
 			}
 		}
+	}
+}
+
+// A page that may not call starts nothing either, with a form or a POST that the browser asks nobody about.
+func TestPagesOfOtherOriginsStartNothing(t *testing.T) {
+	t.Parallel()
+	h := open(t, nil)
+	const body = `{"QueryParameters":{"Region":"North"}}`
+	first := h.post(t, "/task/execute/"+listedID, body, "Idempotency-Key", "k")
+	for _, origin := range []string{"https://anyone.example.org", "null"} {
+		for _, kind := range []string{"text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"} {
+			for _, path := range []string{"/task/execute/", "/task/executepolling/", "/task/dryrun/"} {
+				got := h.post(t, path+listedID, body, "Origin", origin, "Content-Type", kind, "Idempotency-Key", "k")
+				if got.Status != 403 || got.Get("Access-Control-Allow-Origin") != "" || bytes.Contains(got.Body, []byte("ImportId")) {
+					t.Errorf("%s of %s from %s: %d %v %s", path, kind, origin, got.Status, got.Header, got.Body)
+				}
+			}
+		}
+	}
+	last := h.post(t, "/task/execute/"+listedID, body, "Origin", "https://pages.example.org")
+	if last.Status != 200 || last.document(t).ImportID != first.document(t).ImportID+1 {
+		t.Errorf("%d %s, after %s", last.Status, last.Body, first.Body)
 	}
 }
 

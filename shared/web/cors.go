@@ -36,9 +36,16 @@ const exposedHeaders = "Location, Retry-After, ETag, Idempotency-Replayed, Prefe
 // preflightMaxAge is how long a browser may keep a preflight's answer: two hours, its own limit.
 const preflightMaxAge = "7200"
 
-// apply sets the headers that every answer carries. An origin that is not listed gets none of
-// them: its request is still answered, and the browser keeps the answer from the page.
-func (c *CORS) apply(rc *fasthttp.RequestCtx) {
+// errOtherOrigin is the answer to a page that may not call.
+var errOtherOrigin = &Problem{
+	Kind: "other-origin", Status: fasthttp.StatusForbidden,
+	Detail: "Pages of this origin may not call this task, so nothing was done. The task's allow_origins lists those that may.",
+}
+
+// apply sets the headers that every answer carries. An origin that is not listed gets none of them: the
+// browser keeps the answer from the page. What only reads is answered all the same. Everything else is an
+// error, because a page can send a form, or POST with no-cors, without asking first.
+func (c *CORS) apply(rc *fasthttp.RequestCtx) error {
 	header := &rc.Response.Header
 	var origins []string
 	if c.Origins != nil {
@@ -47,7 +54,7 @@ func (c *CORS) apply(rc *fasthttp.RequestCtx) {
 	if len(origins) == 0 || slices.Contains(origins, "*") {
 		header.Set(fasthttp.HeaderAccessControlAllowOrigin, "*")
 		header.Set(fasthttp.HeaderAccessControlExposeHeaders, exposedHeaders)
-		return
+		return nil
 	}
 	origin := rc.Request.Header.Peek(fasthttp.HeaderOrigin)
 	allowed := len(origin) > 0 && slices.ContainsFunc(origins, func(listed string) bool { return strings.EqualFold(listed, string(origin)) })
@@ -56,6 +63,11 @@ func (c *CORS) apply(rc *fasthttp.RequestCtx) {
 		header.SetBytesV(fasthttp.HeaderAccessControlAllowOrigin, origin)
 		header.Set(fasthttp.HeaderAccessControlExposeHeaders, exposedHeaders)
 	}
+	reads := rc.IsGet() || rc.IsHead() || rc.IsOptions()
+	if len(origin) > 0 && !allowed && !reads {
+		return errOtherOrigin
+	}
+	return nil
 }
 
 // preflight adds what only the answer to a preflight carries, unless its origin was refused.

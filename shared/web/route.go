@@ -182,7 +182,7 @@ func (s *Server) notFound(t *table, rc *fasthttp.RequestCtx) {
 		// What is said of an unread request tells nothing about any task: every page may read it.
 		return unread || strings.HasPrefix(path, prefix)
 	}) {
-		AnyOrigin.apply(rc)
+		_ = AnyOrigin.apply(rc) // which refuses none
 	}
 	p.write(rc)
 	s.logAccess(rc, time.Time{})
@@ -196,10 +196,14 @@ func (s *Server) wrap(at *site, handle Handler) fasthttp.RequestHandler {
 		if s.logsAccess {
 			start = time.Now()
 		}
+		var err error
 		if at.cors != nil {
-			at.cors.apply(rc)
+			err = at.cors.apply(rc)
 		}
-		if err := s.guarded(handle, rc); err != nil {
+		if err == nil {
+			err = s.guarded(handle, rc)
+		}
+		if err != nil {
 			s.answerError(rc, err)
 		}
 		s.logAccess(rc, start)
