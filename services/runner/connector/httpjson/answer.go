@@ -26,6 +26,10 @@ var (
 // settle sets what became of the rows. With 2xx those have failed of which the answer says so, and all if it says that
 // of the whole; with another status all have, each with what the answer says of it.
 func (d *Destination) settle(r reply) error {
+	d.sent = nil
+	if row.Exceeds(r.body, maxAnswer) {
+		return run.Failf("%s is answered with status %d and JSON that is nested deeper than %d levels, or has more than %d values; the %d rows were sent, and it is not known which were taken", d.place, r.status, row.MaxDepth, maxAnswer, len(d.rows))
+	}
 	answer := hear(r)
 	if one, _ := answer.([]any); len(one) == 1 && len(d.rows) > 1 {
 		answer = one[0] // a summary
@@ -138,8 +142,9 @@ func (d *Destination) failAll(r reply) {
 	if len(d.rows) > 1 {
 		how = " with its batch," + how
 	}
+	words := d.words(string(r.body))
 	for _, sent := range d.rows {
-		sent.Fail(row.Faultf("", "was refused%s", how).Saying(d.words(string(r.body))))
+		sent.Fail(row.Faultf("", "was refused%s", how).Saying(words))
 	}
 }
 
@@ -233,17 +238,18 @@ func (d *Destination) judge(answer any, i int) fault {
 	object, _ := answer.(map[string]any)
 	found := judge(object, nil)
 	if found.rank > 0 && i >= 0 {
-		sent := parse(d.body)
-		if list, isList := sent.([]any); isList {
-			sent = list[i]
+		if d.sent == nil {
+			d.sent = []any{parse(d.body)}
+			if list, isList := d.sent[0].([]any); isList {
+				d.sent = list
+			}
 		}
-		own, _ := sent.(map[string]any)
-		found = judge(object, own)
+		found = judge(object, sentAs(d.sent[i]))
 	}
 	return found
 }
 
-func judge(object, own map[string]any) fault {
+func judge(object map[string]any, own sent) fault {
 	var said verdict
 	said.hearAll("", object, own)
 	found := said.sum()

@@ -50,7 +50,7 @@ type client struct {
 
 func newClient(to connection.HTTP, p patience) *client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.ResponseHeaderTimeout = p.silence
+	transport.ResponseHeaderTimeout, transport.MaxResponseHeaderBytes = p.silence, connection.MaxHeader
 	c := &client{to: to, patience: p}
 	c.http = &http.Client{Transport: located{transport}, CheckRedirect: func(request *http.Request, via []*http.Request) error {
 		switch {

@@ -15,6 +15,9 @@ import (
 
 var errCoding = errors.New("a content coding that is not known")
 
+// maxCodings bounds how often an answer may be coded.
+const maxCodings = 3
+
 // codings make text of a body, by its Content-Encoding.
 var codings = map[string]func(*bufio.Reader) (io.Reader, error){
 	"gzip":    ungzip,
@@ -38,6 +41,9 @@ func inflate(in *bufio.Reader) (io.Reader, error) {
 // itself.
 func decode(answer *http.Response) error {
 	names := strings.FieldsFunc(strings.Join(answer.Header.Values("Content-Encoding"), ","), func(r rune) bool { return r == ',' || r == ' ' })
+	if len(names) > maxCodings {
+		return errCoding
+	}
 	for i := len(names) - 1; i >= 0; i-- { // the last was applied last
 		name := strings.ToLower(names[i])
 		if name == "identity" {

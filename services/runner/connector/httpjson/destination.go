@@ -17,8 +17,11 @@ import (
 	"runhook/shared/task"
 )
 
-// maxReply bounds what is read of an answer to rows.
-const maxReply = 16 << 20
+// maxReply bounds what is read of an answer to rows, and maxAnswer how many values it has.
+const (
+	maxReply  = 16 << 20
+	maxAnswer = 1_000_000
+)
 
 // Destination sends rows as JSON, each batch in one request: an object, or an array of them where the
 // task has batch above 1. It belongs to one goroutine.
@@ -34,6 +37,8 @@ type Destination struct {
 
 	rows []*row.Row
 	body []byte
+	// sent are the rows that body has, once they are needed.
+	sent []any
 }
 
 // OpenDestination prepares to send. run names the run in the requests' idempotency keys, columns are

@@ -34,7 +34,7 @@ func (s *Source) lookBehind() {
 	}
 	s.behind = true
 	if a, err := s.client.get(s.reading, behind, s.accepts()); err == nil {
-		p := newPage(a, placesOf(s.from), s.seed)
+		p := newPage(s.reading, a, placesOf(s.from), s.seed)
 		for err == nil && !s.pages.beyond {
 			var item []byte
 			item, err = p.read()
@@ -104,6 +104,9 @@ func (s *Source) hasFirst(rows []map[string]json.RawMessage) bool {
 		return all
 	}
 	for name := range again[0] {
+		if s.reading.Err() != nil {
+			return false
+		}
 		first := values(again, name)
 		if areSame(first, values(rows, name)) && len(slices.Compact(slices.Sorted(slices.Values(first)))) == len(again) {
 			return true
@@ -116,11 +119,12 @@ func (s *Source) hasFirst(rows []map[string]json.RawMessage) bool {
 func (s *Source) members(a *http.Response) (sums []uint64, rows []map[string]json.RawMessage, err error) {
 	p := s.newPage(a)
 	defer p.close()
-	for p.rows < p.keeps {
+	for size := 0; p.rows < p.keeps && size < sampleBytes; {
 		item, err := p.read()
 		if err != nil {
 			return p.sums, rows, err
 		}
+		size += len(item)
 		var members map[string]json.RawMessage
 		_ = json.Unmarshal(item, &members) // of a row that is no object there are none
 		rows = append(rows, members)

@@ -43,8 +43,9 @@ func (s *Source) isStray(line []byte) bool {
 		return false
 	}
 	var said verdict
+	object := members(line)
 	for _, name := range names {
-		said.hear(name, words[fold(name)], member(line, name))
+		said.hear(name, words[fold(name)], object[name])
 	}
 	return said.sum().rank > guessed
 }

@@ -43,7 +43,7 @@ func TestWhatIsNoPage(t *testing.T) {
 		"another host":      {link("http://example.invalid/"), "names a next page outside the url of the connection, where its credentials must not go"},
 		"another scheme":    {link("ftp://127.0.0.1/"), "names a next page outside the url"},
 		"no address":        {link("http://a b/"), "names a next page whose address cannot be read"},
-		"brackets":          {strings.Repeat("[", 20000), "is not valid JSON"},
+		"brackets":          {strings.Repeat("[", 20000), "has something beside its rows that is nested deeper than 100 levels"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := answers(t, map[string]string{"/": c.text})

@@ -20,7 +20,7 @@ func FuzzPage(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text, items string) {
 		a := &http.Response{Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text))}
-		p := newPage(a, places{items: items, next: "data.next", total: "total"}, maphash.MakeSeed())
+		p := newPage(t.Context(), a, places{items: items, next: "data.next", total: "total"}, maphash.MakeSeed())
 		cells := make([]any, 1)
 		for rows := 0; ; rows++ {
 			item, err := p.read()

@@ -3,19 +3,25 @@ package httpjson
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"io"
 	"net/http"
 	"strings"
+
+	"runhook/services/runner/row"
 )
 
 // The bounds of what one page may take: maxItem bounds a row, and everything that is not the list
-// of rows; maxPage the page.
+// of rows; maxPage the page. maxPlace bounds how long the names together are that lead to a member of which anything is
+// looked at.
 const (
-	maxItem = 16 << 20
-	maxPage = 4 << 30
+	maxItem  = 16 << 20
+	maxPage  = 4 << 30
+	maxPlace = 1 << 10
 )
 
 // The ways in which a document is not a page.
@@ -29,6 +35,7 @@ var (
 	errNoList  = errors.New("has no list of rows")
 	errOther   = errors.New("has something that is not a list")
 	errBehind  = errors.New("has something behind the end of its JSON")
+	errDeep    = fmt.Errorf("has something beside its rows that is nested deeper than %d levels, or has more than %d values", row.MaxDepth, row.MaxValues)
 )
 
 // page is one document that is read as it comes: what is before the list of rows, the rows one by
@@ -39,6 +46,8 @@ type page struct {
 	tokens *json.Decoder
 	places places
 	stack  []frame
+	// beside is how much of the document is not the list of rows, up to the byte passed.
+	beside, passed int64
 	// inItems: the list has begun and not ended. listed: it has begun. begun: the document has.
 	inItems, listed, begun bool
 	// found is what stands at places, where anything does.
@@ -64,10 +73,15 @@ type frame struct {
 	// key is the name of the object's member that is being read; valueNext: its value is to come.
 	key       string
 	valueNext bool
+	// place names the frame if placed: it is within objects alone, and maxPlace suffices.
+	place  string
+	placed bool
+	// telling: services may write into it what they tell of other pages. noRows: it is within a list of no rows.
+	telling, noRows bool
 }
 
-func newPage(a *http.Response, where places, seed maphash.Seed) *page {
-	p := &page{answer: a, places: where, in: &bounded{in: a.Body}, found: map[string]any{}}
+func newPage(ctx context.Context, a *http.Response, where places, seed maphash.Seed) *page {
+	p := &page{answer: a, places: where, in: &bounded{ctx: ctx, in: a.Body}, found: map[string]any{}}
 	p.count.learnHeaders(a, where.total)
 	p.hearHeaders(a.Header)
 	p.sum.SetSeed(seed)
@@ -104,6 +118,7 @@ func (p *page) read() ([]byte, error) {
 		return nil, p.explain(err)
 	}
 	p.inItems = false
+	p.passed = p.tokens.InputOffset()
 	p.pop()
 	return nil, p.walk()
 }
@@ -139,6 +154,10 @@ func (p *page) walk() error {
 		if errors.Is(err, io.EOF) && p.in.err == nil && len(p.stack) == 0 {
 			return p.end()
 		}
+		at := p.tokens.InputOffset()
+		if p.beside, p.passed = p.beside+at-p.passed, at; p.beside > maxItem {
+			return errTooLong
+		}
 		if err != nil {
 			return p.explain(err)
 		}
@@ -160,6 +179,9 @@ func (p *page) walk() error {
 		}
 		p.begun = true
 		path, ok := p.path()
+		if isDelimiter && len(p.stack) >= row.MaxDepth {
+			return errDeep
+		}
 		if ok && path == p.places.items {
 			if p.listed {
 				return errTwice
@@ -170,10 +192,10 @@ func (p *page) walk() error {
 				return errOther
 			}
 		}
-		p.aside.see(p.stack, delimiter, path, p.places.items)
+		p.aside.see(top, delimiter, path, p.places.items)
 		switch {
 		case isDelimiter:
-			p.stack = append(p.stack, frame{object: delimiter == '{'})
+			p.push(delimiter == '{', path, ok)
 			if ok && path == p.places.items {
 				p.inItems = true
 				return nil
@@ -221,11 +243,15 @@ func (p *page) note() error {
 	if !p.places.has(path) && !tells {
 		return nil
 	}
-	var value any
+	var text json.RawMessage
 	p.in.left = maxItem
-	if err := p.tokens.Decode(&value); err != nil {
+	if err := p.tokens.Decode(&text); err != nil {
 		return p.explain(err)
 	}
+	if row.Exceeds(text, row.MaxValues) {
+		return errDeep
+	}
+	value := parse(text)
 	p.top().valueNext = false
 	if !p.places.has(path) {
 		p.aside.within(value, path, p.places.items)
@@ -263,16 +289,28 @@ func (p *page) pop() {
 	}
 }
 
-// path names the value that begins; false within a list, where nothing is looked for.
-func (p *page) path() (string, bool) {
-	var names []string
-	for _, f := range p.stack {
-		if !f.object {
-			return "", false
-		}
-		names = append(names, f.key)
+// push begins an object or a list at a path, placed if that is known.
+func (p *page) push(object bool, path string, placed bool) {
+	f := frame{object: object, place: path, placed: placed, telling: true}
+	if top := p.top(); top != nil {
+		f.telling = placed && top.telling && (strings.HasPrefix(p.places.items, path+".") || holders.MatchString(fold(top.key)))
+		f.noRows = top.noRows || top.object && noRows.MatchString(top.key)
 	}
-	return strings.Join(names, "."), true
+	p.stack = append(p.stack, f)
+}
+
+// path names the value that begins; false within a list, where nothing is looked for, and behind names that are too long.
+func (p *page) path() (string, bool) {
+	switch top := p.top(); {
+	case top == nil:
+		return "", true
+	case !top.object || !top.placed || len(top.place)+len(top.key) > maxPlace:
+		return "", false
+	case len(p.stack) == 1:
+		return top.key, true
+	default:
+		return top.place + "." + top.key, true
+	}
 }
 
 // explain says what is wrong with the document, where it is not that it could not be read.
@@ -289,9 +327,10 @@ func (p *page) explain(err error) error {
 // close ends the request.
 func (p *page) close() { p.answer.Body.Close() }
 
-// bounded reads a body no further than is allowed.
+// bounded reads a body no further than is allowed, and not when its run has ended.
 type bounded struct {
-	in io.Reader
+	ctx context.Context
+	in  io.Reader
 	// left is what may still be read of this row, total is what was read.
 	left  int
 	total int64
@@ -309,6 +348,9 @@ func (b *bounded) Read(p []byte) (int, error) {
 		return 0, b.err
 	case b.total > maxPage:
 		b.err = errHuge
+		return 0, b.err
+	case b.ctx.Err() != nil:
+		b.err = b.ctx.Err()
 		return 0, b.err
 	}
 	n, err := b.in.Read(p[:min(len(p), b.left)])

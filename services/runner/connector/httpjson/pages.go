@@ -91,7 +91,9 @@ func (p *pages) turn(read *page, c *client, rows int64, missing, complete bool) 
 		}
 		return false, errors.New("names as its next page one that has been read already, so that there would be no end")
 	}
-	p.seen[hash] = true
+	if p.seen[hash] = true; len(p.seen) > maxPages {
+		return false, fmt.Errorf("is one of more than %d", maxPages)
+	}
 	p.step(next, rows)
 	if p.empty > maxEmptyPages {
 		return false, fmt.Errorf("is one of %d without any row, and still names a next one", p.empty)
@@ -203,7 +205,7 @@ func (p *pages) address(read *page, c *client, rows int64) (*url.URL, error) {
 		if read.rows == 0 {
 			return nil, nil
 		}
-		cursor, ok := scalar(member(read.item, how.Row))
+		cursor, ok := scalar(member(members(read.item), how.Row))
 		if !ok || cursor == "" {
 			return nil, fmt.Errorf("has no single value at %s of its last row; correct source.http.next.row", how.Row)
 		}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"runhook/services/runner/row"
 	"runhook/shared/task"
 )
 
@@ -89,24 +90,27 @@ func isNext(relation any) bool {
 	return false
 }
 
-// member is what a row has at a name, which may have dots in it or lead through objects.
-func member(row []byte, name string) any {
-	var value map[string]any
-	decoder := json.NewDecoder(strings.NewReader(string(row)))
-	decoder.UseNumber()
-	if decoder.Decode(&value) != nil {
-		return nil
-	}
+// member is what an object has at a name, which may have dots in it or lead through objects.
+func member(object map[string]any, name string) any {
 	for rest := name; ; {
-		if found, ok := value[rest]; ok {
+		if found, ok := object[rest]; ok {
 			return found
 		}
 		first, behind, deeper := strings.Cut(rest, ".")
-		if value, _ = value[first].(map[string]any); !deeper || value == nil {
+		if object, _ = object[first].(map[string]any); !deeper || object == nil {
 			return nil
 		}
 		rest = behind
 	}
+}
+
+// members are those of a row, nil where it is no object, or larger than one may be.
+func members(item []byte) map[string]any {
+	if row.Exceeds(item, row.MaxValues) {
+		return nil
+	}
+	object, _ := parse(item).(map[string]any)
+	return object
 }
 
 // isSomething reports whether a page has a value at a place that names the next page: not null, false, or
@@ -164,18 +168,13 @@ var noRows = regexp.MustCompile(`(?i)link|warning|message|notice|facet|aggregati
 // omits reports whether the list is left out, rather than in another place.
 func (a aside) omits() bool { return a.object && !a.elsewhere }
 
-// see looks at a value that begins below the stack.
-func (a *aside) see(stack []frame, delimiter json.Delim, path, items string) {
+// see looks at a value that begins in the object or list top, nil for the document.
+func (a *aside) see(top *frame, delimiter json.Delim, path, items string) {
 	switch {
-	case len(stack) == 0:
+	case top == nil:
 		a.object = delimiter == '{'
-	case delimiter == '{' && !stack[len(stack)-1].object:
-		for _, f := range stack {
-			if f.object && noRows.MatchString(f.key) {
-				return
-			}
-		}
-		a.elsewhere = true
+	case delimiter == '{' && !top.object:
+		a.elsewhere = a.elsewhere || !top.noRows
 	case delimiter == '[' && items != "" && path != items:
 		a.elsewhere = a.elsewhere || lastName(path) == lastName(items)
 	}
@@ -183,6 +182,9 @@ func (a *aside) see(stack []frame, delimiter json.Delim, path, items string) {
 
 // within looks at a value that has been read whole.
 func (a *aside) within(value any, path, items string) {
+	if len(path) > maxPlace {
+		return
+	}
 	switch v := value.(type) {
 	case map[string]any:
 		for name, member := range v {

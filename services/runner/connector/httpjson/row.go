@@ -21,6 +21,8 @@ func readRow(item []byte, index map[string]int, columns []string, cells []any) *
 		return row.Faultf("", "is not valid UTF-8")
 	case len(item) == 0 || item[0] != '{':
 		return row.Faultf("", "is not an object with columns")
+	case row.Exceeds(item, row.MaxValues):
+		return row.Faultf("", "is nested deeper than %d levels, or has more than %d values", row.MaxDepth, row.MaxValues)
 	}
 	broken := brokenLetters(item)
 	given := make([]bool, len(columns))
@@ -51,7 +53,7 @@ func readRow(item []byte, index map[string]int, columns []string, cells []any) *
 		}
 	}
 	if err != nil {
-		return row.Faultf("", "is nested too deep")
+		return row.Faultf("", "is no JSON")
 	}
 	return nil
 }

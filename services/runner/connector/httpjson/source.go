@@ -40,8 +40,16 @@ const (
 	// maxGap is how many pages without rows may come between others, if the service's count says that there
 	// are more.
 	maxGap = 10
-	// keptSums is how many rows of a page are known again on the pages behind it.
+	// keptSums is how many rows of a page are known again on the pages behind it, or as many as were asked for up to
+	// maxSums.
 	keptSums = 10_000
+	maxSums  = 1_000_000
+)
+
+// The bounds of what a service may give: columns, and pages.
+const (
+	maxColumns = 16_384
+	maxPages   = 1_000_000
 )
 
 // Source reads the rows of one http source. It belongs to one goroutine. Cells are what JSON has:
@@ -122,6 +130,9 @@ func (s *Source) readSample() error {
 		}
 		for _, name := range keys(item) {
 			s.addColumn(name)
+		}
+		if len(s.columns) > maxColumns {
+			return run.Failf("the rows of %s have more than %d columns", s.place(1), maxColumns)
 		}
 		s.sample = append(s.sample, slices.Clone(item))
 		bytes += len(item)
@@ -250,9 +261,9 @@ func (s *Source) turn() error {
 
 // newPage begins to read an answer.
 func (s *Source) newPage(a *http.Response) *page {
-	p := newPage(a, placesOf(s.from), s.seed)
+	p := newPage(s.reading, a, placesOf(s.from), s.seed)
 	if s.pages.counted() {
-		p.keeps = max(s.pages.asked, keptSums)
+		p.keeps = min(max(s.pages.asked, keptSums), maxSums)
 	}
 	return p
 }

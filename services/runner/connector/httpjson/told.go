@@ -138,28 +138,28 @@ type told struct {
 	verdict verdict
 }
 
+// maxSome bounds how many such numbers a page may have.
+const maxSome = 100
+
 // tells reports whether a member says something of the pages by its name, and stands where services write that.
 func (p *page) tells(path, name string) bool {
 	word, held := wordAt(path, name)
 	if word == 0 && !isLinks(name) || p.places.below(path) {
 		return false
 	}
-	parent, around := "", p.stack[:len(p.stack)-1]
 	if held {
-		around = around[:len(around)-1]
+		return p.stack[len(p.stack)-2].telling
 	}
-	for _, f := range around {
-		if parent += f.key + "."; !strings.HasPrefix(p.places.items, parent) && !holders.MatchString(fold(f.key)) {
-			return false
-		}
-	}
-	return true
+	return p.top().telling
 }
 
 func isLinks(name string) bool { return fold(name) == "links" || fold(name) == "link" }
 
 // hear takes what a member, or a header, says.
 func (p *page) hear(where, name string, value any) {
+	if len(where) > maxPlace {
+		return
+	}
 	rank, folded := guessed, fold(name)
 	if slices.Contains(standards, folded) {
 		rank = standard
@@ -182,7 +182,7 @@ func (p *page) hear(where, name string, value any) {
 		p.hearNext(where, value, rank)
 	case word == allRows:
 		p.count.learn(value, where, rank)
-	case word == someRows && isWhole:
+	case word == someRows && isWhole && len(p.told.some) < maxSome:
 		p.told.some = append(p.told.some, count{guessed, number, where})
 	case word == filteredRows && isWhole:
 		p.told.filtered = count{guessed, number, where}
@@ -266,9 +266,8 @@ func (p *page) hearHeaders(header http.Header) {
 			p.told.pages.rank = standard
 		}
 		var object map[string]any
-		if decoder := json.NewDecoder(strings.NewReader(header.Get(name))); fold(short) == "pagination" {
-			decoder.UseNumber()
-			_ = decoder.Decode(&object) // without an object it says nothing
+		if fold(short) == "pagination" {
+			object = members([]byte(header.Get(name))) // without an object it says nothing
 		}
 		for _, one := range slices.Sorted(maps.Keys(object)) {
 			p.hear(name, one, object[one])

@@ -91,7 +91,10 @@ func (v *verdict) keep(found fault) {
 }
 
 // hearAll takes what the members of an object say, but for those that repeat one of own.
-func (v *verdict) hearAll(where string, object, own map[string]any) {
+func (v *verdict) hearAll(where string, object map[string]any, own sent) {
+	if len(where) > maxPlace {
+		return
+	}
 	for _, name := range slices.Sorted(maps.Keys(object)) {
 		at, value := strings.TrimPrefix(where+"."+name, "."), object[name]
 		inner, _ := value.(map[string]any)
@@ -108,16 +111,29 @@ func (v *verdict) hearAll(where string, object, own map[string]any) {
 	}
 }
 
-// repeats reports whether a row has a member with that name and value.
-func repeats(own map[string]any, name string, value any) bool {
-	for column, sent := range own {
-		given, single := scalar(value)
-		was, _ := scalar(sent)
-		if fold(column) == fold(name) && (reflect.DeepEqual(sent, value) || single && strings.EqualFold(strings.TrimSpace(given), strings.TrimSpace(was))) {
-			return true
-		}
+// sent are the values of a row that was sent, by their columns as fold writes them.
+type sent map[string][]any
+
+// sentAs are those of a row's JSON, nil where it is no object.
+func sentAs(item any) sent {
+	object, _ := item.(map[string]any)
+	folded := sent{}
+	for column, value := range object {
+		folded[fold(column)] = append(folded[fold(column)], value)
 	}
-	return false
+	return folded
+}
+
+// repeats reports whether a row has a member with that name and value.
+func repeats(own sent, name string, value any) bool {
+	if len(own) == 0 {
+		return false
+	}
+	given, single := scalar(value)
+	return slices.ContainsFunc(own[fold(name)], func(sent any) bool {
+		was, _ := scalar(sent)
+		return reflect.DeepEqual(sent, value) || single && strings.EqualFold(strings.TrimSpace(given), strings.TrimSpace(was))
+	})
 }
 
 // sum is the fault that the answer speaks of, all in all.

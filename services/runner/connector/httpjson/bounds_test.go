@@ -1,0 +1,132 @@
+package httpjson
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"runhook/services/runner/row"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// wide is an object with so many members.
+func wide(members int) string {
+	var out strings.Builder
+	for i := range members {
+		fmt.Fprintf(&out, `,"c%d":1`, i)
+	}
+	return "{" + out.String()[1:] + "}"
+}
+
+func nested(levels int) string { return strings.Repeat("[", levels) + strings.Repeat("]", levels) }
+
+// What a page may have has bounds, in its rows and beside them.
+func TestPageBounds(t *testing.T) {
+	rows := `"data":[{"id":1}]`
+	long := strings.Repeat("x", 1<<20)
+	for name, c := range map[string]struct{ text, want string }{
+		"99 levels beside":        {`{"x":` + nested(99) + `,` + rows + `}`, ""},
+		"100 levels beside":       {`{"x":` + nested(100) + `,` + rows + `}`, "is nested deeper than 100 levels"},
+		"levels at a place":       {`{"next":` + nested(101) + `,` + rows + `}`, "is nested deeper than 100 levels"},
+		"values at a place":       {`{"links":[` + strings.Repeat("1,", 100_000) + `1],` + rows + `}`, "or has more than 100000 values"},
+		"much in members beside":  {`{` + strings.Repeat(`"x":"`+long+`",`, 17) + rows + `}`, "has a row, or something beside its rows, of more than 16 MiB"},
+		"much in members behind":  {`{` + rows + strings.Repeat(`,"x":"`+long+`"`, 17) + `}`, "has a row, or something beside its rows, of more than 16 MiB"},
+		"columns":                 {`{"data":[` + wide(maxColumns) + `]}`, ""},
+		"too many columns":        {`{"data":[` + wide(maxColumns+1) + `]}`, "have more than 16384 columns"},
+		"a total at a long place": {`{"meta` + long[:maxPlace] + `":{"total":7},` + rows + `}`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := answers(t, map[string]string{"/": c.text})
+			_, err := read(t, s.URL, &task.HTTPSource{Path: "/", Items: "data", Next: &task.NextPage{Link: "next"}}, nil)
+			failure, ok := errors.AsType[*run.Failure](err)
+			if ok != (c.want != "") || ok && !strings.Contains(failure.Message, c.want) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	s := answers(t, map[string]string{"/": `[{"id":1},{"id":` + nested(100) + `},{"id":[` + strings.Repeat("1,", 100_000) + `1]},{"id":2}]`})
+	got, err := read(t, s.URL, &task.HTTPSource{Path: "/"}, nil)
+	const fault = "is nested deeper than 100 levels, or has more than 100000 values"
+	if want := []string{"[1]", "row 2: " + fault, "row 3: " + fault, "[2]"}; err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+// Headers and codings have bounds too.
+func TestAnswerHeaderBounds(t *testing.T) {
+	for want, give := range map[string]func(http.Header){
+		"cannot be reached":            func(h http.Header) { h.Set("X-Long", strings.Repeat("x", 300<<10)) },
+		"comes in a content coding":    func(h http.Header) { h.Set("Content-Encoding", strings.Repeat("gzip, ", maxCodings)+"gzip") },
+		"is answered 418 I'm a teapot": func(http.Header) {},
+	} {
+		s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			give(w.Header())
+			w.WriteHeader(http.StatusTeapot)
+		})
+		if _, err := read(t, s.URL, &task.HTTPSource{Path: "/"}, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
+// ending is a context that ends when it has been asked so often.
+type ending struct {
+	context.Context
+	left *int
+}
+
+func (e ending) Err() error {
+	if *e.left--; *e.left < 0 {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// A page can be left wherever it is read.
+func TestReadingAPageStops(t *testing.T) {
+	many := strings.Repeat(`"count":1,`, 50_000)
+	for name, text := range map[string]string{"beside": `{"x":{` + many, "rows": `{"data":[` + strings.Repeat("1,", 50_000)} {
+		asked := 10
+		a := &http.Response{Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: &http.Request{URL: &url.URL{}}}
+		p := newPage(ending{t.Context(), &asked}, a, places{items: "data"}, maphash.MakeSeed())
+		var err error
+		for err == nil {
+			_, err = p.read()
+		}
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if len(p.told.some) > maxSome {
+			t.Errorf("%s: %d numbers are kept", name, len(p.told.some))
+		}
+	}
+}
+
+// Pages have an end, also where each has other rows.
+func TestMostPages(t *testing.T) {
+	first, _ := url.Parse("https://api.example.org/people")
+	p := newPages(first, &task.NextPage{Page: "page"})
+	for n := range uint64(maxPages) {
+		p.seen[n] = true
+	}
+	if _, err := p.turn(&page{rows: 1}, nil, 1, false, false); err == nil || !strings.Contains(err.Error(), "is one of more than 1000000") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// An answer to rows that is larger than one may be says nothing of them.
+func TestAnswerBounds(t *testing.T) {
+	for name, body := range map[string]string{"levels": nested(101), "values": "[" + strings.Repeat("1,", maxAnswer) + "1]"} {
+		d := &Destination{place: "POST / of connection partner", rows: []*row.Row{{}}}
+		if err := d.settle(reply{status: 200, body: []byte(body)}); err == nil || !strings.Contains(err.Error(), "it is not known which were taken") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
