@@ -246,7 +246,7 @@ func TestRestoreIntoNATS(t *testing.T) {
 	s, file, url := backedUp(t)
 	nats := bustest.Empty(t, false).Broker
 	mustCall(t, "restore", file, "--nats", nats.URL())
-	status := begin(t, "status", "--nats", nats.URL(), "--listen", "127.0.0.1:0", "--run-key-file", s.path("data/run.key")).listening()
+	status := begin(t, "status", "--nats", nats.URL(), "--listen", "127.0.0.1:0", "--run-key-file", s.path("data/run.key"), "--admin-token-file", s.token()).listening()
 	if code, body := status.statusOf(url); code != http.StatusOK {
 		t.Errorf("%d %s", code, body)
 	}
@@ -286,11 +286,12 @@ func TestBackupOfACluster(t *testing.T) {
 	if err := web.CreateKeyFile(key); err != nil {
 		t.Fatal(err)
 	}
+	token := s.token()
 	service := func(t *testing.T, name, nats string, more ...string) *instance {
 		return begin(t, append([]string{name, "--nats", nats, "--listen", "127.0.0.1:0"}, more...)...).listening()
 	}
 	ingress := service(t, "ingress", cluster.URLs, "--run-key-file", key)
-	status := service(t, "status", cluster.URLs, "--run-key-file", key)
+	status := service(t, "status", cluster.URLs, "--run-key-file", key, "--admin-token-file", token)
 	runner := service(t, "runner", cluster.URLs, "--connections", s.path("connections.yaml"))
 	mustCall(t, "task", "apply", s.path("tasks"), "--server", status.url)
 	started := startWhenKnown(t, ingress, s)
@@ -333,7 +334,7 @@ func TestBackupOfACluster(t *testing.T) {
 		other := bustest.EmptyCluster(t)
 		insist(t, "restore", file, "--nats", other.URLs)
 		service(t, "runner", other.URLs, "--connections", s.path("connections.yaml"))
-		compare(t, service(t, "ingress", other.URLs, "--run-key-file", key), service(t, "status", other.URLs, "--run-key-file", key))
+		compare(t, service(t, "ingress", other.URLs, "--run-key-file", key), service(t, "status", other.URLs, "--run-key-file", key, "--admin-token-file", token))
 	})
 	t.Run("an embedded server", func(t *testing.T) {
 		t.Parallel()

@@ -64,6 +64,7 @@ func (b *bench) house(build build, dir string, servers int) *house {
 	write("connections.yaml", "here: {files: .}\n")
 	write("one.csv", "id\n1\n")
 	write("run.key", base64.StdEncoding.EncodeToString(make([]byte, 32))+"\n")
+	write("admin.token", "0123456789abcdef0123456789abcdef\n")
 	for n := 1; n <= houseTasks; n++ {
 		write(fmt.Sprintf("tasks/noop-%02d.yaml", n), fmt.Sprintf(`id: %s
 name: No-op %d
@@ -104,7 +105,7 @@ destination: {csv: {connection: here, path: noop.csv, action: append}}
 	}
 	h.nats = strings.Join(urls, ",")
 	h.posts = service("ingress", "--nats", h.nats, "--run-key-file", h.path("run.key"))
-	h.polls = service("status", "--nats", h.nats, "--run-key-file", h.path("run.key"))
+	h.polls = service("status", "--nats", h.nats, "--run-key-file", h.path("run.key"), "--admin-token-file", h.path("admin.token"))
 	service("runner", "--nats", h.nats, "--connections", h.path("connections.yaml"), "--slots", strconv.Itoa(callers))
 	return h
 }

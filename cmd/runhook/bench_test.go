@@ -453,17 +453,25 @@ destination: {sql: {connection: copy, table: people, key: [id], action: insert, 
 		"--data", filepath.Join(dir, "data"), "--tasks", filepath.Join(dir, "tasks"), "--connections", filepath.Join(dir, "connections.yaml"),
 		"--durability", durability, "--slots", strconv.Itoa(callers), "--log-level", "error"))
 	b.awaitOK(s.url + "/readyz")
+	token, err := (&ServerFlags{Data: filepath.Join(dir, "data")}).token()
+	b.check(err)
 	for _, id := range s.tasks {
-		b.awaitOK(s.url + "/api/tasks/" + string(id))
+		b.awaitOK(s.url+"/api/tasks/"+string(id), "Authorization", "Bearer "+token)
 	}
 	return s
 }
 
-// awaitOK waits until an address answers 200.
-func (b *bench) awaitOK(url string) {
+// awaitOK waits until an address answers 200 to a request with these headers.
+func (b *bench) awaitOK(url string, headers ...string) {
 	proctest.Eventually(b.t, url+" does not answer 200", func() bool {
-		status, _, err := fasthttp.Get(nil, url)
-		return err == nil && status == 200
+		request, response := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
+		defer fasthttp.ReleaseRequest(request)
+		defer fasthttp.ReleaseResponse(response)
+		request.SetRequestURI(url)
+		for i := 0; i < len(headers); i += 2 {
+			request.Header.Set(headers[i], headers[i+1])
+		}
+		return fasthttp.Do(request, response) == nil && response.StatusCode() == 200
 	})
 }
 

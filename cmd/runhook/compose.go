@@ -40,6 +40,8 @@ type process struct {
 	// notes are what /readyz says besides.
 	notes []string
 	undos []func()
+	// readAgain are the files that are read again when somebody asks for it.
+	readAgain readAgain
 
 	// ended is closed when the server has; served is its error then.
 	ended  chan struct{}
@@ -59,6 +61,8 @@ func open(ctx context.Context, p *program, steps ...step) (*process, error) {
 	opening, stop := context.WithCancel(ctx)
 	opened.stop = stop
 	opened.undo(stop)
+	hangups := p.hangups()
+	opened.beside(ctx, func(ctx context.Context) { opened.readAgain.at(ctx, hangups, p.log) })
 	for _, do := range steps {
 		err := do(opening, opened)
 		if err == nil {
@@ -260,9 +264,11 @@ func (e *edge) ingress(p *process) []web.Route {
 	}).Routes()
 }
 
-// guard reads the admin token.
-func (e *edge) guard(f AdminFlag) (err error) {
-	e.admin, err = web.NewAdmin(f.AdminTokenFile, e.locator)
+// guard reads the admin tokens of a file.
+func (e *edge) guard(p *process, file string) (err error) {
+	if e.admin, err = web.NewAdmin(file, e.locator, p.log); err == nil {
+		p.readAgain.add("admin tokens", e.admin.Reload)
+	}
 	return err
 }
 

@@ -68,7 +68,7 @@ func TestErrorsReadWell(t *testing.T) {
 	g.chapter("Connections files")
 	g.connections()
 	g.chapter("Webhooks and polls")
-	g.webhooks(i.url, s.copy)
+	g.webhooks(i, s.copy)
 	g.chapter("Runs that fail")
 	g.runs(s, i)
 	g.chapter("Rows that fail")
@@ -124,7 +124,9 @@ func errorTask(id, name, path, mapping, destination, more string) string {
 func (g *gallery) commands(s *site, server string) {
 	s.write("broken.yaml", "id: 1\nnmae: Broken\n")
 	s.write("empty/readme.txt", "")
-	s.write("two lines.token", "a\nb\n")
+	s.writeFor(0o600, "two lines.token", "a\nb\n")
+	s.write("open.token", "0123456789abcdef")
+	s.writeFor(0o600, "other.token", "0123456789abcdef")
 	for _, line := range []string{
 		"nosuch", "serve --nosuch", "serve --listen nowhere --data DIR/fresh", "serve --listen 0.0.0.0:8080", "serve --nats-listen 0.0.0.0:4222", "serve --demo --tasks tasks",
 		"serve --data DIR/data --listen 127.0.0.1:0", "serve --slots 0", "serve --slots -1", "serve --slots many", "serve --slots", "serve --max-waiting -1", "serve --max-body 0", "serve --grace -1s", "serve --grace 5", "serve --lease 0s", "serve --lease -1s", "serve --lease --hold", "serve --idempotency-window 0s", "serve --events-retention 30m", "serve --retention 0s", "serve --retention soon", "serve --retention 1m", "serve --durability never",
@@ -132,7 +134,7 @@ func (g *gallery) commands(s *site, server string) {
 		"runner", "ingress --nats nats://127.0.0.1:1", "init --nats nats://127.0.0.1:1 --replicas 9", "init --nats nats://127.0.0.1:1 --max-bytes 1MB", "init --nats nats://127.0.0.1:1 --max-bytes much", "init --nats nats://127.0.0.1:1 --max-bytes 0", "init --nats nats://127.0.0.1:1 --max-consumers 0", "init --nats nats://127.0.0.1:1 --replicas 0", "init --nats nats://127.0.0.1:1 --lease 0s",
 		"run", "run people", "run people --server localhost:8080", "run people --server http://127.0.0.1:1", "run people --server SERVER -p City",
 		"run people --server SERVER -p Citty=Oslo", "run Lapsd --server SERVER", "run nothing --server SERVER", "run e --server SERVER", "run lapsed --server SERVER", "run retired --server SERVER",
-		"run people --server SERVER --token-file DIR/none", "run people --server SERVER --token-file DIR/two_lines.token",
+		"run people --server SERVER --token-file DIR/none", "run people --server SERVER --token-file DIR/two_lines.token", "run people --server SERVER --token-file DIR/open.token", "run people --server SERVER --token-file DIR/other.token",
 		"runs show --server SERVER", "runs show x --server SERVER", "runs show 999 --server SERVER", "runs list --limit 0 --server SERVER", "runs rejected 999 --server SERVER", "runs cancel --server SERVER", "runs cancel 999 --server SERVER",
 		"task validate DIR/none.yaml", "task validate DIR/broken.yaml", "task apply DIR/empty --server SERVER", "task show 00000000-0000-4000-8000-000000000000 --server SERVER",
 		"task preview DIR/tasks/list.yaml --connections DIR/connections.yaml", "task preview DIR/tasks/copy.yaml", "task preview DIR/tasks/copy.yaml --rows 0",
@@ -208,7 +210,8 @@ func (g *gallery) connections() {
 	}
 }
 
-func (g *gallery) webhooks(server string, copyPeople task.ID) {
+func (g *gallery) webhooks(i *instance, copyPeople task.ID) {
+	server, token := i.url, i.token()
 	const lapsed = "/task/execute/11111111-1111-4111-8111-111111111111"
 	for _, c := range []struct{ method, path, body, header string }{
 		{"POST", lapsed, "", ""},
@@ -234,10 +237,15 @@ func (g *gallery) webhooks(server string, copyPeople task.ID) {
 		{"GET", "/api/runs/999", "", ""},
 		{"GET", "/api/runs?limit=many", "", ""},
 		{"PUT", "/api/tasks/11111111-1111-4111-8111-111111111111", "id: 1", ""},
+		{"GET", "/api/runs", "", "Authorization: none"},
+		{"GET", "/api/runs", "", "Origin: https://evil.example"},
 	} {
 		request, err := http.NewRequestWithContext(g.t.Context(), c.method, server+c.path, strings.NewReader(c.body))
 		if err != nil {
 			g.t.Fatal(err)
+		}
+		if strings.HasPrefix(c.path, "/api/") {
+			request.Header.Set("Authorization", "Bearer "+token)
 		}
 		if name, value, ok := strings.Cut(c.header, ": "); ok {
 			request.Header.Set(name, value)

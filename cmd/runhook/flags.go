@@ -8,6 +8,9 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,8 +21,12 @@ import (
 	"runhook/shared/client"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/tokenfile"
 	"runhook/shared/web"
 )
+
+// defaultData is the data directory where nothing else is said.
+const defaultData = "data"
 
 // defaultNATS is where other programs find the NATS server of `runhook serve`.
 const defaultNATS = "127.0.0.1:4222"
@@ -140,16 +147,40 @@ func (f *EdgeFlags) sharedEdge(log zerolog.Logger) (*edge, error) {
 
 // AdminFlag guards the routes that only an administrator may use.
 type AdminFlag struct {
-	AdminTokenFile string `placeholder:"FILE" help:"One line: the token that the admin routes require. Without it they answer this machine only."`
+	AdminTokenFile string `placeholder:"FILE" help:"The tokens that open the admin routes, one NAME: TOKEN a line, two of a name while you change it. NAME(read): TOKEN only reads. serve makes admin.token in its data directory."`
 }
 
-// checkListen refuses to show the admin routes to other machines without a token.
+// madeToken is the file of the token that serve makes in its data directory.
+const madeToken = "admin.token"
+
+// given refuses a status service without tokens.
+func (f *AdminFlag) given() error {
+	if f.AdminTokenFile != "" {
+		return nil
+	}
+	return errors.New("--admin-token-file is missing: it has the tokens that open the admin routes (/api); " +
+		"make one with `(umask 077; openssl rand -hex 32 > admin.token)` and pass --admin-token-file admin.token")
+}
+
+// checkListen refuses to show the admin routes to other machines with a token that nobody has chosen.
 func (f *AdminFlag) checkListen(address string) error {
 	if !isOpen(address) || f.AdminTokenFile != "" {
 		return nil
 	}
 	return fmt.Errorf("--listen %s can be reached from other machines, and so can the admin routes; "+
-		"pass --admin-token-file FILE (make one with `openssl rand -hex 32 > FILE`), or listen on 127.0.0.1", address)
+		"pass --admin-token-file FILE (make one with `(umask 077; openssl rand -hex 32 > FILE)`), or listen on 127.0.0.1", address)
+}
+
+// file is --admin-token-file, or the file of the data directory, which has a token from the first start on.
+func (f *AdminFlag) file(dir string) (string, error) {
+	if f.AdminTokenFile != "" {
+		return f.AdminTokenFile, nil
+	}
+	path := filepath.Join(dir, madeToken)
+	if err := tokenfile.Create(path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	return path, nil
 }
 
 // isOpen reports whether other machines can reach a listen address; one that cannot be read is left
@@ -233,13 +264,52 @@ func (f *SlotFlags) check() error {
 	return nil
 }
 
-// ServerFlags say which server a client command speaks to.
+// ServerFlags say which server a client command speaks to, and with which token.
 type ServerFlags struct {
 	Server    string `default:"${server}" placeholder:"URL" help:"The Runhook server (${default})."`
-	TokenFile string `placeholder:"FILE" help:"File with the server's admin token."`
+	TokenFile string `placeholder:"FILE" help:"File with an admin token of the server; its first one is sent. Default: the token in RUNHOOK_TOKEN, else that of --data."`
+	Data      string `placeholder:"DIR" help:"Data directory of runhook serve, which keeps an admin token there. Default: ./data, for a server on this machine."`
 }
 
-func (f *ServerFlags) client() (*client.Client, error) { return client.New(f.Server, f.TokenFile) }
+func (f *ServerFlags) client() (*client.Client, error) {
+	token, err := f.token()
+	if err != nil {
+		return nil, err
+	}
+	return client.New(f.Server, token)
+}
+
+// token is the admin token to send, empty for none.
+func (f *ServerFlags) token() (string, error) {
+	path, from, named := f.TokenFile, "--token-file", f.TokenFile != ""
+	if !named {
+		if token := os.Getenv("RUNHOOK_TOKEN"); token != "" {
+			return token, nil
+		}
+		if f.Data == "" && !isLocal(f.Server) {
+			return "", nil // another machine does not get to see the token of this one
+		}
+		path, from, named = filepath.Join(cmp.Or(f.Data, defaultData), madeToken), "--data", f.Data != ""
+	}
+	tokens, err := tokenfile.Read(path)
+	switch {
+	case err == nil:
+		return tokens[0].Secret, nil
+	case errors.Is(err, fs.ErrNotExist) && !named:
+		return "", nil
+	case errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("%s: there is no file %s; `runhook serve` makes %s in its data directory, unless it is given --admin-token-file", from, path, madeToken)
+	case errors.Is(err, fs.ErrPermission):
+		return "", fmt.Errorf("%s: %w; run this as the user of `runhook serve`, or pass --token-file", from, err)
+	}
+	return "", fmt.Errorf("%s: %w", from, err)
+}
+
+// isLocal reports whether a server's address is one of this machine alone.
+func isLocal(server string) bool {
+	parsed, err := url.Parse(server)
+	return err == nil && !isOpen(net.JoinHostPort(parsed.Hostname(), "0"))
+}
 
 // JSONFlag asks for output that programs read.
 type JSONFlag struct {
@@ -307,7 +377,7 @@ const whereHelp = `One line of the task's file is changed, and everything else s
 // StoreFlags say where a store is, or is to be: in a data directory that no `runhook serve` uses, or on a
 // NATS that is up. A command says which ones, in the variables dir and servers.
 type StoreFlags struct {
-	Data        string `default:"data" placeholder:"DIR" help:"${dir} (./${default})."`
+	Data        string `default:"${data}" placeholder:"DIR" help:"${dir} (./${default})."`
 	NATS        string `name:"nats" placeholder:"URL,…" help:"NATS servers instead of a directory: ${servers}."`
 	Credentials string `placeholder:"FILE" help:"A NATS .creds file, or a file with one line user:password."`
 }

@@ -286,7 +286,12 @@ func (i *instance) livesOn(s *site, was run.Document) {
 
 func (i *instance) body(url string) (status int, body []byte) {
 	i.t.Helper()
-	response, err := http.Get(url)
+	request, err := http.NewRequestWithContext(i.t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+i.token())
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		i.t.Fatal(err)
 	}

@@ -32,7 +32,12 @@ func main() {
 		signal.Stop(heard) // before anything stops: the second Ctrl-C ends the program at once
 		stop()
 	}()
-	os.Exit(runhook(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	hangups := func() <-chan os.Signal {
+		heard := make(chan os.Signal, 1)
+		signal.Notify(heard, syscall.SIGHUP)
+		return heard
+	}
+	os.Exit(runhook(ctx, os.Args[1:], os.Stdout, os.Stderr, hangups))
 }
 
 // grammar is the command line.
@@ -54,13 +59,14 @@ type grammar struct {
 
 // defaults are the values of flags that the grammar names.
 var defaults = kong.Vars{
-	"nats": defaultNATS, "server": client.DefaultServer,
+	"nats": defaultNATS, "server": client.DefaultServer, "data": defaultData,
 	"max_body": strconv.Itoa(web.DefaultMaxBody), "max_waiting": strconv.Itoa(web.DefaultMaxWaiting),
 }
 
 // runhook is the whole program: it executes the command line args and returns the exit code. A service
-// runs until ctx ends. Everything below it knows neither signals nor os.Exit.
-func runhook(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+// runs until ctx ends, and reads its files again at each of the hangups, which only a service listens to.
+// Everything below it knows neither signals nor os.Exit.
+func runhook(ctx context.Context, args []string, stdout, stderr io.Writer, hangups func() <-chan os.Signal) int {
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
@@ -89,7 +95,7 @@ func runhook(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return fail(stderr, wrongUsage(err))
 	}
 	level, _ := zerolog.ParseLevel(commands.LogLevel) // the grammar takes no others
-	return fail(stderr, command.Run(&program{stdin: os.Stdin, stdout: stdout, stderr: stderr, log: newLog(stderr, level)}))
+	return fail(stderr, command.Run(&program{stdin: os.Stdin, stdout: stdout, stderr: stderr, hangups: hangups, log: newLog(stderr, level)}))
 }
 
 // wrongUsage adds where to read what a command takes.

@@ -23,7 +23,9 @@ type program struct {
 	// stdin is where people answer questions; nil where nobody can.
 	stdin          *os.File
 	stdout, stderr io.Writer
-	log            zerolog.Logger
+	// hangups gives a value, from its call on, each time that a service is to read its files again.
+	hangups func() <-chan os.Signal
+	log     zerolog.Logger
 }
 
 // printf writes to the output. That nobody reads it is no reason to stop.

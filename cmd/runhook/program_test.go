@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -35,6 +36,9 @@ type instance struct {
 	url, nats   string
 	client      *client.Client
 	description string
+	args        []string
+	// hangups has one in this process read its files again.
+	hangups chan os.Signal
 }
 
 // await waits for the program's end and returns its exit code.
@@ -71,25 +75,77 @@ func (i *instance) listening() *instance {
 	if found := regexp.MustCompile(`NATS on (nats://\S+),`).FindStringSubmatch(i.out.String()); found != nil {
 		i.nats = found[1]
 	}
-	var err error
-	if i.client, err = client.New(i.url, ""); err != nil {
-		i.t.Fatal(err)
-	}
+	i.client = i.newClient()
 	i.t.Cleanup(i.client.Close)
 	return i
 }
 
+// authority is what opens the program's admin routes.
+func (i *instance) authority() ServerFlags {
+	return ServerFlags{Server: i.url, TokenFile: valueOf(i.args, "--admin-token-file"), Data: valueOf(i.args, "--data")}
+}
+
+// token is the program's admin token.
+func (i *instance) token() string {
+	i.t.Helper()
+	flags := i.authority()
+	token, err := flags.token()
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	return token
+}
+
+// newClient makes a client that has the program's admin token, if it has one.
+func (i *instance) newClient() *client.Client {
+	i.t.Helper()
+	authorities.Store(i.url, i.authority())
+	made, err := client.New(i.url, i.token())
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	return made
+}
+
+// authorities has, by the URL of each server of the tests, the flags of who may change it.
+var authorities sync.Map
+
+// authorized adds to a command line what opens the server that it names, unless it has that already.
+func authorized(args []string) []string {
+	known, found := authorities.Load(valueOf(args, "--server"))
+	if !found || slices.Contains(args, "--token-file") || slices.Contains(args, "--data") {
+		return args
+	}
+	if flags := known.(ServerFlags); flags.TokenFile != "" {
+		return append(slices.Clip(args), "--token-file", flags.TokenFile)
+	} else if flags.Data != "" {
+		return append(slices.Clip(args), "--data", flags.Data)
+	}
+	return args
+}
+
+// valueOf is the value that a flag has last, "" if it has none.
+func valueOf(args []string, flag string) (value string) {
+	for i, arg := range args[:max(0, len(args)-1)] {
+		if arg == flag {
+			value = args[i+1]
+		}
+	}
+	return value
+}
+
 // begin runs the program in this process, until the end of the test at the latest.
 func begin(t testing.TB, args ...string) *instance {
+	args = authorized(args)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan struct{})
 	i := &instance{
 		t: t, out: proctest.NewOutput(), log: proctest.NewOutput(), ended: ended, stop: cancel,
-		description: "runhook " + strings.Join(args, " "),
+		description: "runhook " + strings.Join(args, " "), args: args, hangups: make(chan os.Signal, 1),
 	}
 	go func() {
 		defer close(ended)
-		i.code = runhook(ctx, args, i.out, i.log)
+		i.code = runhook(ctx, args, i.out, i.log, func() <-chan os.Signal { return i.hangups })
 	}()
 	t.Cleanup(func() { cancel(); i.await() })
 	return i
@@ -98,14 +154,14 @@ func begin(t testing.TB, args ...string) *instance {
 // spawn runs the real program as a process of its own, without the race detector.
 func spawn(t testing.TB, args ...string) *instance {
 	t.Helper()
-	return child(t, exec.Command(proctest.Program(t), args...))
+	return child(t, exec.Command(proctest.Program(t), authorized(args)...))
 }
 
 // raced is spawn under the race detector, where the tests are.
 func raced(t testing.TB, args ...string) *instance {
 	t.Helper()
 	command := proctest.Self(programRole)
-	command.Args = append(command.Args, args...)
+	command.Args = append(command.Args, authorized(args)...)
 	return child(t, command)
 }
 
@@ -125,7 +181,7 @@ func child(t testing.TB, command *exec.Cmd) *instance {
 	t.Helper()
 	p := proctest.Start(t, command)
 	return &instance{
-		t: t, out: p.Out, log: p.Log, ended: p.Ended(), process: p, description: p.String(),
+		t: t, out: p.Out, log: p.Log, ended: p.Ended(), process: p, description: p.String(), args: command.Args,
 		stop: func() { p.Signal(syscall.SIGTERM) }, kill: func() { p.Signal(syscall.SIGKILL) },
 	}
 }
@@ -203,14 +259,24 @@ func newSite(t testing.TB) *site {
 
 func (s *site) path(name string) string { return filepath.Join(s.dir, filepath.FromSlash(name)) }
 
-func (s *site) write(name, text string) {
+func (s *site) write(name, text string) { s.writeFor(0o644, name, text) }
+
+// writeFor is write with the rights of the file.
+func (s *site) writeFor(mode os.FileMode, name, text string) {
 	s.t.Helper()
 	if err := os.MkdirAll(filepath.Dir(s.path(name)), 0o755); err != nil {
 		s.t.Fatal(err)
 	}
-	if err := os.WriteFile(s.path(name), []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(s.path(name), []byte(text), mode); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// token is the file of an admin token.
+func (s *site) token() string {
+	s.t.Helper()
+	s.writeFor(0o600, "admin.token", "ann: 0123456789abcdef0123456789abcdef\n")
+	return s.path("admin.token")
 }
 
 // args is the command line that serves the site on free ports; later flags win.
@@ -332,3 +398,6 @@ func freePort(t testing.TB) string {
 	defer func() { _ = listener.Close() }()
 	return listener.Addr().String()
 }
+
+// noHangups is the argument of a program that nobody asks to read its files again.
+func noHangups() <-chan os.Signal { return nil }

@@ -24,7 +24,7 @@ import (
 
 type serveCommand struct {
 	Listen string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where HTTP is served (${default}). Beyond loopback it needs --admin-token-file."`
-	Data   string `default:"data" placeholder:"DIR" help:"Where runs, results and tasks are kept (./${default})."`
+	Data   string `default:"${data}" placeholder:"DIR" help:"Where runs, results and tasks are kept (./${default})."`
 	Tasks  string `placeholder:"DIR" help:"Folder of task files to apply and follow. Default: ./tasks, if it exists."`
 	Demo   bool   `help:"Use a public data set with tasks on it, run one task, and show what to try."`
 
@@ -93,7 +93,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	process.beside(ctx, s.connections.Look)
 	if c.Demo {
 		process.beside(ctx, s.demo.Run)
-		process.beside(ctx, func(ctx context.Context) { tour(ctx, p, process.server.URL(), s.example) })
+		process.beside(ctx, func(ctx context.Context) { tour(ctx, p, process.server.URL(), c.Data, s.example) })
 	}
 	return process.execute(ctx, executing)
 }
@@ -130,7 +130,11 @@ func (s *serving) load(_ context.Context, p *process) (err error) {
 	if s.connections, err = s.flags.follow(p.log); err != nil {
 		return err
 	}
-	for _, path := range []string{broker.Dir(s.flags.Data), filepath.Join(s.flags.Data, "lock"), s.flags.keyFile(), s.flags.AdminTokenFile, s.flags.Secrets, s.flags.NATSAuthFile} {
+	tokens, err := s.flags.AdminFlag.file(s.flags.Data)
+	if err != nil {
+		return err
+	}
+	for _, path := range []string{broker.Dir(s.flags.Data), filepath.Join(s.flags.Data, "lock"), s.flags.keyFile(), tokens, s.flags.Secrets, s.flags.NATSAuthFile} {
 		if path != "" {
 			s.connections.Guard(path, "a file of the runner's own")
 		}
@@ -142,7 +146,7 @@ func (s *serving) load(_ context.Context, p *process) (err error) {
 	if s.edge, err = newEdge(s.flags.EdgeFlags, keys, p.log); err != nil {
 		return err
 	}
-	return s.edge.guard(s.flags.AdminFlag)
+	return s.edge.guard(p, tokens)
 }
 
 // keyFile is --run-key-file, or the key of the data directory.
@@ -262,15 +266,26 @@ func (s *serving) announce(p *program, server *web.Server, tasks *bus.TaskView) 
 }
 
 // tour runs the demo's first run through the server's own address.
-func tour(ctx context.Context, p *program, url string, example demo.Files) {
+func tour(ctx context.Context, p *program, url, data string, example demo.Files) {
 	server, err := client.New(url, "")
 	if err == nil {
 		defer server.Close()
-		err = demo.Tour(ctx, server, example, ownName(), p.stdout)
+		err = demo.Tour(ctx, server, example, ownName(), clientFlags(url, data), p.stdout)
 	}
 	if err != nil && ctx.Err() == nil {
 		p.log.Error().Err(err).Msg("the demo's first run did not come to its end")
 	}
+}
+
+// clientFlags are what a command needs to find the server and its token if they are not where they usually are.
+func clientFlags(url, data string) (flags string) {
+	if url != client.DefaultServer {
+		flags = " --server " + url
+	}
+	if data != defaultData {
+		flags += " --data " + quoted(data)
+	}
+	return flags
 }
 
 // ownName is how the reader of this process's output would start it again.

@@ -7,9 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"runhook/cmd/runhook/demo"
+	"runhook/shared/client"
 	"runhook/shared/run"
 )
 
@@ -28,15 +30,91 @@ func TestServeOnAnEmptyDirectory(t *testing.T) {
 	if said := mustCall(t, "task", "list", "--server", i.url); !strings.Contains(said, "There are no tasks") {
 		t.Errorf("task list: %s", said)
 	}
-	key := read(t, "data/run.key")
-	if info, err := os.Stat("data/run.key"); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("the run key is not its owner's alone: %v %v", info.Mode(), err)
+	if status := get(t, i.url+"/api/tasks"); status != http.StatusUnauthorized {
+		t.Errorf("without a token GET /api/tasks: %d", status)
+	}
+	key, token := read(t, "data/run.key"), read(t, "data/admin.token")
+	for _, made := range []string{"data/run.key", "data/admin.token"} {
+		if info, err := os.Stat(made); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s is not its owner's alone: %v %v", made, info.Mode(), err)
+		}
 	}
 	i.end()
 
-	begin(t, flags...).listening().end()
-	if read(t, "data/run.key") != key {
-		t.Error("the second start made another run key: signed addresses stopped working")
+	i = begin(t, flags...).listening()
+	if read(t, "data/run.key") != key || read(t, "data/admin.token") != token {
+		t.Error("the second start made another run key or token: signed addresses or clients stopped working")
+	}
+	// The program reads the tokens again when it is asked to, and goes on.
+	lists := func(token string) bool {
+		server, err := client.New(i.url, token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer server.Close()
+		_, err = server.Tasks(t.Context())
+		return err == nil
+	}
+	const next = "the-next-token-of-ann"
+	if err := os.WriteFile("data/admin.token", []byte("ann: "+next+"\n"+token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	i.hangups <- syscall.SIGHUP
+	i.log.Await(t, "admin tokens were read again", i.ended)
+	if !lists(next) || !lists(strings.TrimSpace(token)) {
+		t.Error("both tokens of the file must do")
+	}
+	if err := os.Chmod("data/admin.token", 0o666); err != nil {
+		t.Fatal(err)
+	}
+	i.hangups <- syscall.SIGHUP
+	i.log.Await(t, "admin tokens were not read again", i.ended)
+	if !lists(next) {
+		t.Error("a file that is refused takes the tokens away")
+	}
+	i.end()
+}
+
+// A command takes the token that it is told of, and shows none of this machine to another.
+func TestTokenOfACommand(t *testing.T) {
+	t.Chdir(t.TempDir())
+	s := &site{t: t, dir: "."}
+	const usual, other, named = "the-token-of-the-usual-place", "the-token-of-another-place", "the-token-of-a-file-of-its-own"
+	s.writeFor(0o600, "data/admin.token", usual)
+	s.writeFor(0o600, "other/admin.token", "ann: "+other)
+	s.writeFor(0o600, "file", "new: "+named+"\nold: "+usual)
+	s.writeFor(0o644, "open/admin.token", usual)
+	const here, far = "http://127.0.0.1:8080", "https://hooks.example.org"
+	for _, c := range []struct {
+		flags       ServerFlags
+		environment string
+		want, says  string
+	}{
+		{flags: ServerFlags{Server: here}, want: usual},
+		{flags: ServerFlags{Server: "http://localhost:1"}, want: usual},
+		{flags: ServerFlags{Server: "http://[::1]:1"}, want: usual},
+		{flags: ServerFlags{Server: far}},
+		{flags: ServerFlags{Server: "http://localhost.example.org"}},
+		{flags: ServerFlags{Server: far, Data: "data"}, want: usual},
+		{flags: ServerFlags{Server: here, Data: "other"}, want: other},
+		{flags: ServerFlags{Server: far}, environment: "from-the-environment", want: "from-the-environment"},
+		{flags: ServerFlags{Server: here, Data: "other"}, environment: "from-the-environment", want: "from-the-environment"},
+		{flags: ServerFlags{Server: far, TokenFile: "file", Data: "other"}, environment: "from-the-environment", want: named},
+		{flags: ServerFlags{Server: here, Data: "none"}, says: "--data: there is no file none/admin.token"},
+		{flags: ServerFlags{Server: here, TokenFile: "none"}, says: "--token-file: there is no file none"},
+		{flags: ServerFlags{Server: here, Data: "open"}, says: "--data: open/admin.token may be read by everybody"},
+	} {
+		t.Setenv("RUNHOOK_TOKEN", c.environment)
+		got, err := c.flags.token()
+		if got != c.want || (err != nil) != (c.says != "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%+v with %q: %q, %v", c.flags, c.environment, got, err)
+		}
+	}
+	s.dir = t.TempDir()
+	t.Chdir(s.dir)
+	t.Setenv("RUNHOOK_TOKEN", "")
+	if got, err := (&ServerFlags{Server: here}).token(); got != "" || err != nil {
+		t.Errorf("without a data directory: %q, %v", got, err)
 	}
 }
 
@@ -190,7 +268,8 @@ func TestServeRefuses(t *testing.T) {
 	defer func() { _ = taken.Close() }()
 	s := newSite(t)
 	s.write("file", "")
-	s.write("short.token", "abc\n")
+	s.writeFor(0o600, "short.token", "abc\n")
+	s.write("open.token", "0123456789abcdef0123456789abcdef\n")
 	s.write("auth", "no colon here\n")
 	s.write("wrong.yaml", "db: {sqlight: ./site.db}\n")
 	for name, refused := range map[string]struct {
@@ -210,6 +289,8 @@ func TestServeRefuses(t *testing.T) {
 		"HTTP open on every address": {[]string{"--listen", ":0"}, "pass --admin-token-file"},
 		"HTTP open on IPv6":          {[]string{"--listen", "[::]:0"}, "pass --admin-token-file"},
 		"NATS open without password": {[]string{"--nats-listen", "0.0.0.0:0"}, "pass --nats-auth-file"},
+		"token that all may read":    {[]string{"--admin-token-file", s.path("open.token")}, "chmod 600"},
+		"no token file":              {[]string{"--admin-token-file", s.path("none.token")}, "openssl rand"},
 		"token too short":            {[]string{"--admin-token-file", s.path("short.token")}, "openssl rand"},
 		"password file":              {[]string{"--nats-auth-file", s.path("auth")}, "one line user:password"},
 		"no run key file":            {[]string{"--run-key-file", s.path("none.key")}, "there is no file"},
@@ -241,12 +322,12 @@ func TestServeRefuses(t *testing.T) {
 func TestServeListensBeyondLoopback(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.write("admin.token", "0123456789abcdef0123456789abcdef\n")
+	s.writeFor(0o600, "admin.token", "0123456789abcdef0123456789abcdef\n")
 	s.write("auth", "app:secret\n")
 	i := begin(t, s.args("--listen", "0.0.0.0:0", "--admin-token-file", s.path("admin.token"),
 		"--nats-listen", "0.0.0.0:0", "--nats-auth-file", s.path("auth"))...).listening()
-	if code, _, messages := ask(t, "task", "list", "--server", i.url); code != exitFailed || !strings.Contains(messages, "--token-file") {
-		t.Errorf("without the token: exit code %d, %s", code, messages)
+	if status := get(t, i.url+"/api/tasks"); status != http.StatusUnauthorized {
+		t.Errorf("without the token: %d", status)
 	}
 	if said := mustCall(t, "task", "list", "--server", i.url, "--token-file", s.path("admin.token")); !strings.Contains(said, "Copy people") {
 		t.Errorf("with the token: %s", said)

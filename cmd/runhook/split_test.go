@@ -27,7 +27,7 @@ func TestServicesApart(t *testing.T) {
 	mustCall(t, "init", "--nats", existing.URL(), "--retention", "30d") // again changes nothing
 
 	ingress := begin(t, append([]string{"ingress", "--run-key-file", key}, nats...)...).listening()
-	status := begin(t, append([]string{"status", "--run-key-file", key}, nats...)...).listening()
+	status := begin(t, append([]string{"status", "--run-key-file", key, "--admin-token-file", s.token()}, nats...)...).listening()
 	runner := begin(t, append([]string{"runner", "--connections", s.path("connections.yaml")}, nats...)...).listening()
 	for _, service := range []*instance{ingress, status, runner} {
 		for _, path := range []string{"/livez", "/readyz", "/metrics"} {
@@ -87,7 +87,7 @@ func TestServicesRefuse(t *testing.T) {
 		"ingress without NATS":         {append([]string{"ingress"}, key...), "missing flags: --nats"},
 		"ingress without a key":        {[]string{"ingress", "--nats", unheard}, "openssl rand -base64 32 > run.key"},
 		"status without a key":         {[]string{"status", "--nats", unheard}, "openssl rand -base64 32 > run.key"},
-		"status open without a token":  {append([]string{"status", "--nats", unheard, "--listen", "0.0.0.0:0"}, key...), "pass --admin-token-file"},
+		"status without a token":       {append([]string{"status", "--nats", unheard}, key...), "--admin-token-file is missing"},
 		"runner with a wrong URL":      {[]string{"runner", "--nats", "nats://a:b:c"}, "check --nats"},
 		"runner without connections":   {[]string{"runner", "--nats", unheard, "--connections", s.path("none.yaml")}, "none.yaml"},
 		"runner without slots":         {[]string{"runner", "--nats", unheard, "--slots", "0"}, "--slots must be"},

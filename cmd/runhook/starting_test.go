@@ -62,7 +62,7 @@ func TestServicesWaitForTheStore(t *testing.T) {
 	}
 	nats := []string{"--nats", "nats://" + address, "--listen", "127.0.0.1:0"}
 	ingress := begin(t, append([]string{"ingress", "--run-key-file", key}, nats...)...).answering()
-	status := begin(t, append([]string{"status", "--run-key-file", key}, nats...)...).answering()
+	status := begin(t, append([]string{"status", "--run-key-file", key, "--admin-token-file", s.token()}, nats...)...).answering()
 	runner := begin(t, append([]string{"runner", "--connections", s.path("connections.yaml")}, nats...)...).answering()
 	services := []*instance{ingress, status, runner}
 	paths := map[*instance]string{
@@ -160,17 +160,17 @@ func TestServiceStopsBeforeItListens(t *testing.T) {
 		s.args(),
 		{"serve", "--demo", "--data", s.path("demo"), "--listen", "127.0.0.1:0", "--nats-listen", ""},
 		append([]string{"ingress", "--run-key-file", key}, nats...),
-		append([]string{"status", "--run-key-file", key}, nats...),
+		append([]string{"status", "--run-key-file", key, "--admin-token-file", s.token()}, nats...),
 		append([]string{"runner"}, nats...),
 	} {
 		said := proctest.NewOutput()
-		if code := runhook(stopped, args, said, said); code != exitSuccess || spoken(said.String()) != "" {
+		if code := runhook(stopped, args, said, said, noHangups); code != exitSuccess || spoken(said.String()) != "" {
 			t.Errorf("%v: exit code %d: %s", args, code, said)
 		}
 	}
 	// Any other command has not done what it was for.
 	said := proctest.NewOutput()
-	if code := runhook(stopped, append([]string{"init"}, nats[:2]...), said, said); code != exitCanceled {
+	if code := runhook(stopped, append([]string{"init"}, nats[:2]...), said, said, noHangups); code != exitCanceled {
 		t.Errorf("init: exit code %d: %s", code, said)
 	}
 }

@@ -2,13 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 
 	"runhook/shared/openapi"
 )
 
 type statusCommand struct {
-	Listen string `default:"127.0.0.1:8082" placeholder:"HOST:PORT" help:"Where polls are answered (${default}). Beyond loopback it needs --admin-token-file."`
+	Listen string `default:"127.0.0.1:8082" placeholder:"HOST:PORT" help:"Where polls are answered (${default})."`
 	NATSFlags
 	EdgeFlags
 	AdminFlag
@@ -25,17 +24,18 @@ Example:
 
 // Run answers polls until ctx ends.
 func (c *statusCommand) Run(ctx context.Context, p *program) error {
-	if err := errors.Join(c.check(), c.checkListen(c.Listen)); err != nil {
+	if err := c.check(); err != nil {
 		return err
 	}
 	edge, err := c.sharedEdge(p.log)
 	if err != nil {
 		return err
 	}
-	if err := edge.guard(c.AdminFlag); err != nil {
+	if err := c.given(); err != nil {
 		return err
 	}
-	process, err := open(ctx, p, append([]step{listen(c.Listen, c.MaxBody, openapi.Routes())}, c.store("runhook status")...)...)
+	guard := func(_ context.Context, p *process) error { return edge.guard(p, c.AdminTokenFile) }
+	process, err := open(ctx, p, append([]step{guard, listen(c.Listen, c.MaxBody, openapi.Routes())}, c.store("runhook status")...)...)
 	if err != nil {
 		return err
 	}

@@ -141,7 +141,7 @@ func TestARunMovesToAnotherRunner(t *testing.T) {
 	nats := []string{"--nats", existing.URL(), "--listen", "127.0.0.1:0"}
 	mustCall(t, "init", "--nats", existing.URL(), "--lease", "1h")
 	ingress := begin(t, append([]string{"ingress", "--run-key-file", key}, nats...)...).listening()
-	status := begin(t, append([]string{"status", "--run-key-file", key}, nats...)...).listening()
+	status := begin(t, append([]string{"status", "--run-key-file", key, "--admin-token-file", s.token()}, nats...)...).listening()
 	mustCall(t, "task", "apply", s.path("tasks"), "--server", status.url)
 
 	flags := append([]string{"runner", "--connections", s.path("connections.yaml"), "--grace", "300ms"}, nats...)

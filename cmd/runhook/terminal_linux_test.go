@@ -60,7 +60,7 @@ func TestRunWaitShowsABarOnATerminal(t *testing.T) {
 	code := -1
 	go func() {
 		defer close(ended)
-		code = runhook(t.Context(), []string{"run", "people", "--wait", "--server", i.url}, tty, tty)
+		code = runhook(t.Context(), authorized([]string{"run", "people", "--wait", "--server", i.url}), tty, tty, noHangups)
 	}()
 	screen.Await(t, `In progress: .*\|.*\|`, ended)
 	release()

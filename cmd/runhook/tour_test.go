@@ -33,7 +33,7 @@ func TestTourOfTheDemo(t *testing.T) {
 		case strings.Contains(command, "run slow"):
 			command = strings.Replace(command, " --wait", "", 1)
 		case strings.Contains(command, "NUMBER"):
-			command = strings.Replace(command, "NUMBER", "$("+proctest.Program(t)+" runs list --task "+started+" --json --server "+i.url+" | sed -n 's/.*\"ImportId\": \\([0-9]*\\).*/\\1/p' | head -1)", 1)
+			command = strings.Replace(command, "NUMBER", "$("+proctest.Program(t)+" runs list --task "+started+" --json --server "+i.url+" --data "+s.path("data")+" | sed -n 's/.*\"ImportId\": \\([0-9]*\\).*/\\1/p' | head -1)", 1)
 		}
 		script.WriteString(command + "\n")
 	}

@@ -278,9 +278,9 @@ func silence(m *mischief) error {
 func disable(m *mischief) error {
 	w := m.house.works[m.rand.IntN(len(m.house.works))]
 	m.ledger.disable(w, true)
-	err := m.house.tell("task", "disable", string(w.id), "--server", m.house.polls[0])
+	err := m.house.tell("task", "disable", string(w.id), "--server", m.house.polls[0], "--token-file", m.house.token)
 	time.Sleep(m.between(0, 3*time.Second))
-	err = errors.Join(err, m.house.tell("task", "enable", string(w.id), "--server", m.house.polls[0]))
+	err = errors.Join(err, m.house.tell("task", "enable", string(w.id), "--server", m.house.polls[0], "--token-file", m.house.token))
 	// An ingress may learn of it a moment later.
 	return errors.Join(err, m.house.enabled(w), m.ledger.disable(w, false))
 }

@@ -39,6 +39,8 @@ type house struct {
 	// data is the data directory of `serve`; mounts: it can stand on a disk of its own.
 	data   string
 	mounts bool
+	// token is the file of the admin token.
+	token string
 
 	// past are the last sequences of streams that had a past before anything began.
 	past map[string]uint64
@@ -97,6 +99,7 @@ func (h *house) service(name string, args ...string) (p *process, url string) {
 // embedded starts everything in one process.
 func (h *house) embedded() {
 	h.data = filepath.Join(h.dir, "data")
+	h.token = filepath.Join(h.data, "admin.token")
 	h.chooseDisk()
 	h.makeStore()
 	h.liveBefore(pastRuns(h.t))
@@ -148,20 +151,22 @@ func (h *house) clustered() {
 	h.nats = strings.Join(urls, ",")
 	key := filepath.Join(h.dir, "run.key")
 	check(h.t, os.WriteFile(key, []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))+"\n"), 0o600))
+	h.token = filepath.Join(h.dir, "admin.token")
+	check(h.t, os.WriteFile(h.token, []byte("0123456789abcdef0123456789abcdef\n"), 0o600))
 	h.makeClusterStore()
 	h.command("init", "--nats", h.nats, "--replicas", "3", "--lease", lease.String())
 
 	for i := range 2 {
 		_, url := h.service(fmt.Sprint("ingress-", i), "ingress", "--nats", h.nats, "--run-key-file", key)
 		h.posts = append(h.posts, url)
-		_, url = h.service(fmt.Sprint("status-", i), "status", "--nats", h.nats, "--run-key-file", key)
+		_, url = h.service(fmt.Sprint("status-", i), "status", "--nats", h.nats, "--run-key-file", key, "--admin-token-file", h.token)
 		h.polls = append(h.polls, url)
 	}
 	for i := range 3 {
 		h.service(fmt.Sprint("runner-", i), "runner", "--nats", h.nats, "--connections", filepath.Join(h.dir, "connections.yaml"), "--grace", "1s")
 	}
 	h.startAll()
-	h.command("task", "apply", filepath.Join(h.dir, "tasks"), "--server", h.polls[0])
+	h.command("task", "apply", filepath.Join(h.dir, "tasks"), "--server", h.polls[0], "--token-file", h.token)
 }
 
 // command runs a command of the program, which must succeed.

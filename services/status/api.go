@@ -21,7 +21,7 @@ func (s *Service) adminRoute(method, pattern, summary string, handle adminHandle
 	return web.Route{
 		Method: method, Pattern: pattern, Summary: summary,
 		Handler: func(ctx context.Context, rc *fasthttp.RequestCtx) error {
-			if err := s.options.Admin.Check(rc); err != nil {
+			if err := s.options.Admin.Check(ctx, rc); err != nil {
 				return err
 			}
 			if err := s.loaded(); err != nil {

@@ -159,10 +159,11 @@ func TestChangeATaskOfAFolder(t *testing.T) {
 
 func TestChangesNeedTheToken(t *testing.T) {
 	t.Parallel()
-	s := open(t, func(o *status.Options) { o.Admin = admin(t, adminToken, "") })
+	s := open(t, nil)
 	def := s.apply("Refresh")
-	s.do("POST", taskPath(def.ID)+"/rotate", nil).problem(t, http.StatusUnauthorized)
-	s.do("DELETE", taskPath(def.ID), nil).problem(t, http.StatusUnauthorized)
+	s.do("POST", taskPath(def.ID)+"/rotate", nil, "Authorization", "").problem(t, http.StatusUnauthorized)
+	s.do("DELETE", taskPath(def.ID), nil, "Authorization", "").problem(t, http.StatusUnauthorized)
+	s.do("DELETE", taskPath(def.ID), nil, "Authorization", "Bearer "+readToken).problem(t, http.StatusForbidden)
 	if now, ok := s.view.Get(def.ID); !ok || !now.Enabled {
 		t.Errorf("%+v", now)
 	}

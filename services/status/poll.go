@@ -127,10 +127,8 @@ func (s *Service) holds(ctx context.Context, rc *fasthttp.RequestCtx, at target,
 	if at.known() && s.options.Callers.Knows(ctx, rc, at.task.Definition) {
 		return nil
 	}
-	// Only who claims to be an administrator is taken for one: without a token every program of this
-	// machine would be.
 	if len(rc.Request.Header.Peek(fasthttp.HeaderAuthorization)) > 0 {
-		if s.options.Admin.Check(rc) == nil {
+		if s.options.Admin.Check(ctx, rc) == nil {
 			return nil
 		}
 		rc.Response.Header.Del(fasthttp.HeaderWWWAuthenticate) // the answer is 403

@@ -46,7 +46,7 @@ func (r *started) reject(named int, chunks ...run.RejectedChunk) {
 func rejectedSite(t *testing.T) (s *site, keys *web.Keys, r *started) {
 	t.Helper()
 	keys = runKeys(t)
-	s = open(t, func(o *status.Options) { o.Keys, o.Admin = keys, admin(t, adminToken, "") })
+	s = open(t, func(o *status.Options) { o.Keys = keys })
 	return s, keys, s.submit(s.apply("Refresh")).begin(0)
 }
 
@@ -73,7 +73,7 @@ func TestRejectedRowsNeedTheRunsControlSignature(t *testing.T) {
 		{"another run's", path + sign(web.ControlRun, s.StoreID(), other.doc.ExecuteID, other.number), nil, 403, "wrong-signature"},
 		{"another store's", path + sign(web.ControlRun, "another", r.doc.ExecuteID, r.number), nil, 403, "wrong-signature"},
 		{"a wrong token", path, []string{"Authorization", "Bearer no-token-of-this-server"}, 403, "signature-needed"},
-		{"nobody by number", "/api/runs/" + r.number.String() + "/rejected", nil, 401, ""},
+		{"nobody by number", "/api/runs/" + r.number.String() + "/rejected", []string{"Authorization", ""}, 401, ""},
 		{"no such task", strings.Replace(path, string(r.doc.ExecuteID), "not-a-guid", 1), bearer, 404, "unknown-task"},
 		{"no such run", run.RejectedPath(r.doc.ExecuteID, 999), bearer, 404, ""},
 		{"a run of another task", run.RejectedPath(other.doc.ExecuteID, r.number), bearer, 404, ""},

@@ -30,7 +30,7 @@ type Options struct {
 	Locator *web.Locator
 	// Callers knows who may call a task, and so read its runs without a signature.
 	Callers *web.Callers
-	// Admin guards the routes below /api; nil opens them to programs of this machine only.
+	// Admin guards the routes below /api; nil lets nobody in.
 	Admin *web.Admin
 	// Keys verify what opens a run. Without them rejected rows need the admin token.
 	Keys *web.Keys

@@ -51,7 +51,9 @@ func openOn(t testing.TB, store *bustest.Store, change func(*status.Options)) *s
 	if err != nil {
 		t.Fatal(err)
 	}
-	options := status.Options{Runs: opened.Runs, Store: opened.Tasks, Unheld: opened.Unheld, Tasks: view, Log: zerolog.Nop()}
+	options := status.Options{
+		Runs: opened.Runs, Store: opened.Tasks, Unheld: opened.Unheld, Tasks: view, Admin: admin(t, zerolog.Nop()), Log: zerolog.Nop(),
+	}
 	if change != nil {
 		change(&options)
 	}
@@ -108,6 +110,9 @@ func (s *site) send(method, path string, body []byte, headers ...string) (answer
 	request, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, bytes.NewReader(body))
 	if err != nil {
 		return answer{}, err
+	}
+	if strings.HasPrefix(path, "/api/") || strings.HasSuffix(path, "/cancel") {
+		request.Header.Set("Authorization", "Bearer "+adminToken)
 	}
 	for i := 0; i < len(headers); i += 2 {
 		request.Header.Set(headers[i], headers[i+1])

@@ -12,7 +12,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -36,26 +35,17 @@ type Client struct {
 }
 
 // New makes a client of the server at an address such as http://127.0.0.1:8080, which may have a
-// path in front of Runhook's own. tokenFile holds the admin token; empty for none.
-func New(server, tokenFile string) (*Client, error) {
+// path in front of Runhook's own. token is the admin token; empty for none.
+func New(server, token string) (*Client, error) {
 	parsed, err := url.Parse(server)
 	if err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "" {
 		return nil, fmt.Errorf("--server %q is not an address such as http://127.0.0.1:8080", server)
 	}
-	c := &Client{
-		base: strings.TrimRight(parsed.String(), "/"),
-		http: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
-	}
-	if tokenFile != "" {
-		token, err := os.ReadFile(tokenFile)
-		if err != nil {
-			return nil, fmt.Errorf("--token-file: %w", err)
-		}
-		if c.token = strings.TrimSpace(string(token)); c.token == "" || strings.ContainsAny(c.token, " \r\n\t") {
-			return nil, fmt.Errorf("--token-file %s must hold the token on one line and nothing else", tokenFile)
-		}
-	}
-	return c, nil
+	return &Client{
+		base:  strings.TrimRight(parsed.String(), "/"),
+		http:  &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		token: token,
+	}, nil
 }
 
 // URL is the address of a path on the server.

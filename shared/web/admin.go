@@ -2,88 +2,148 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"fmt"
-	"net"
-	"net/netip"
+	"io/fs"
 	"net/url"
-	"os"
 	"strings"
+	"sync/atomic"
+	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
+
+	"runhook/shared/seldom"
+	"runhook/shared/tokenfile"
 )
 
-// minTokenBytes is the shortest admin token that is accepted: one that cannot be guessed.
-const minTokenBytes = 16
+// A wrong token is answered late, so that guessing takes time. The right one never waits.
+var wrongPause = time.Second // shorter in tests
 
-// Admin guards the routes that only an administrator may use. With a token, a request must carry
-// it as a bearer token. Without one, only programs of this machine are let in, and not when there
-// is a sign of a proxy, which would open the routes to the world.
+// mostPaused bounds the requests that wait with a wrong token; others are refused at once.
+const mostPaused = 256
+
+// Admin guards the routes that only an administrator may use: a request must carry a token as a bearer
+// token. The zero Admin lets nobody in. It is safe for concurrent use.
 type Admin struct {
-	tokenHash   [sha256.Size]byte
-	hasToken    bool
-	behindProxy bool
-	publicHost  string
+	file       string
+	publicHost string
+	tokens     atomic.Pointer[[]adminToken]
+	paused     atomic.Int64
+	seldom     *seldom.Log
 }
 
-// NewAdmin reads the token from tokenFile (--admin-token-file; empty for none). locator tells
-// whether a proxy is in front and under which name pages of our own come.
-func NewAdmin(tokenFile string, locator *Locator) (*Admin, error) {
-	a := &Admin{behindProxy: locator.BehindProxy()}
+// adminToken is a token as it is compared.
+type adminToken struct {
+	name     string
+	readOnly bool
+	hash     [sha256.Size]byte
+}
+
+// NewAdmin reads the tokens of file (--admin-token-file). locator tells under which name pages of our own
+// come; log gets that a wrong token came.
+func NewAdmin(file string, locator *Locator, log zerolog.Logger) (*Admin, error) {
+	a := &Admin{file: file, seldom: seldom.New(log)}
 	if public, err := url.Parse(locator.PublicURL()); err == nil {
 		a.publicHost = public.Host
 	}
-	if tokenFile == "" {
-		return a, nil
-	}
-	data, err := os.ReadFile(tokenFile)
-	if err != nil {
-		return nil, fmt.Errorf("--admin-token-file: %w", err)
-	}
-	token := bytes.TrimSpace(data)
-	if len(token) < minTokenBytes || !allBytes(token, func(c byte) bool { return c > ' ' && c < 0x7f }) {
-		return nil, fmt.Errorf("--admin-token-file %s: a token is one line of at least %d visible characters; make one with `openssl rand -hex 32 > %s`",
-			tokenFile, minTokenBytes, tokenFile)
-	}
-	a.tokenHash, a.hasToken = sha256.Sum256(token), true
-	return a, nil
+	return a, a.Reload()
 }
 
-// Check returns nil for an administrator's request, else the Problem to answer: 401 without the
-// token, 403 for what a token would not cure or where none is set.
-func (a *Admin) Check(rc *fasthttp.RequestCtx) error {
+// Reload reads the tokens again. If that fails, those from before stay in force.
+func (a *Admin) Reload() error {
+	read, err := tokenfile.Read(a.file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("--admin-token-file: there is no file %s; make one with `(umask 077; openssl rand -hex 32 > %[1]s)`", a.file)
+	}
+	if err != nil {
+		return fmt.Errorf("--admin-token-file: %w", err)
+	}
+	tokens := make([]adminToken, len(read))
+	for i, token := range read {
+		tokens[i] = adminToken{name: token.Name, readOnly: token.ReadOnly, hash: sha256.Sum256([]byte(token.Secret))}
+	}
+	a.tokens.Store(&tokens)
+	return nil
+}
+
+// operatorKey is the user value that has the name of the token a request came with.
+const operatorKey = "runhook.operator"
+
+// Operator is the name of the token that Check has let in, for the log.
+func Operator(rc *fasthttp.RequestCtx) string {
+	name, _ := rc.UserValue(operatorKey).(string)
+	return name
+}
+
+// Check returns nil for an administrator's request, else the Problem to answer: 401 without a token that
+// is right, 403 for what such a token does not cure. A wrong token is answered after a pause, which ends
+// with ctx.
+func (a *Admin) Check(ctx context.Context, rc *fasthttp.RequestCtx) error {
 	header := &rc.Request.Header
-	host := string(header.Host())
-	if site := header.Peek("Sec-Fetch-Site"); bytes.Equal(site, []byte("cross-site")) || bytes.Equal(site, []byte("same-site")) {
+	if a.crossSite(header) {
 		return Refuse(fasthttp.StatusForbidden, "Pages of other sites may not use the admin routes.")
 	}
-	if origin := string(header.Peek(fasthttp.HeaderOrigin)); origin != "" && !a.ownOrigin(origin, host) {
-		return Refuse(fasthttp.StatusForbidden, "Pages of other sites may not use the admin routes.")
-	}
-	if a.hasToken {
-		scheme, token, _ := strings.Cut(string(header.Peek(fasthttp.HeaderAuthorization)), " ")
-		given := sha256.Sum256([]byte(strings.TrimSpace(token)))
-		if strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(given[:], a.tokenHash[:]) == 1 {
-			return nil
+	token, given := a.find(header)
+	switch {
+	case token == nil:
+		if given {
+			a.seldom.Line(zerolog.WarnLevel, "token").Stringer("peer", rc.RemoteAddr()).Bytes("path", rc.Path()).
+				Msg("a wrong admin token was refused; if nobody mistyped one, somebody tries to get in")
+			a.pause(ctx)
 		}
 		rc.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
-		return Refuse(fasthttp.StatusUnauthorized,
-			"The admin routes need the token of --admin-token-file: Authorization: Bearer …, or --token-file at the command line.")
+		return Refuse(fasthttp.StatusUnauthorized, "The admin routes need an admin token (Authorization: Bearer TOKEN). "+
+			"The command line finds the one that `runhook serve` has made with --data DIR, or takes --token-file FILE, or RUNHOOK_TOKEN.")
+	case token.readOnly && !header.IsGet() && !header.IsHead():
+		return Refuse(fasthttp.StatusForbidden, "The token of "+token.name+" only reads, so nothing was changed; use one without (read).")
 	}
-	const remedy = "; start the server with --admin-token-file to use the admin routes from elsewhere."
-	switch {
-	case a.behindProxy:
-		return Refuse(fasthttp.StatusForbidden, "Without a token the admin routes are closed where --public-url or --trusted-proxies is set"+remedy)
-	case wasForwarded(header):
-		return Refuse(fasthttp.StatusForbidden, "Without a token the admin routes take no request that came through a proxy"+remedy)
-	case !peerAddr(rc).IsLoopback():
-		return Refuse(fasthttp.StatusForbidden, "Without a token the admin routes are open to this machine only"+remedy)
-	case !isLoopbackHost(host):
-		// A page whose name was made to point at this machine sends its own name here.
-		return Refuse(fasthttp.StatusForbidden, "Without a token the admin routes answer only under localhost or a loopback address"+remedy)
-	}
+	rc.SetUserValue(operatorKey, token.name)
 	return nil
+}
+
+// find returns the token that a request carries, nil if it is none of ours; given reports whether it carries any.
+func (a *Admin) find(header *fasthttp.RequestHeader) (found *adminToken, given bool) {
+	authorization := header.Peek(fasthttp.HeaderAuthorization)
+	scheme, text, _ := bytes.Cut(authorization, []byte(" "))
+	tokens := a.tokens.Load()
+	if tokens == nil || len(authorization) == 0 {
+		return nil, false
+	}
+	if !strings.EqualFold(string(scheme), "Bearer") {
+		return nil, true
+	}
+	hash := sha256.Sum256(bytes.TrimSpace(text))
+	for i := range *tokens {
+		if token := &(*tokens)[i]; subtle.ConstantTimeCompare(hash[:], token.hash[:]) == 1 {
+			found = token
+		}
+	}
+	return found, true
+}
+
+// pause makes who sent a wrong token wait.
+func (a *Admin) pause(ctx context.Context) {
+	if a.paused.Add(1) <= mostPaused {
+		select {
+		case <-time.After(wrongPause):
+		case <-ctx.Done():
+		}
+	}
+	a.paused.Add(-1)
+}
+
+// crossSite reports whether a page of another site has sent a request.
+func (a *Admin) crossSite(header *fasthttp.RequestHeader) bool {
+	switch string(header.Peek("Sec-Fetch-Site")) {
+	case "cross-site", "same-site":
+		return true
+	}
+	origin := string(header.Peek(fasthttp.HeaderOrigin))
+	return origin != "" && !a.ownOrigin(origin, string(header.Host()))
 }
 
 // ownOrigin reports whether a page of origin was served by this server.
@@ -93,25 +153,4 @@ func (a *Admin) ownOrigin(origin, host string) bool {
 		return false
 	}
 	return strings.EqualFold(parsed.Host, host) || (a.publicHost != "" && strings.EqualFold(parsed.Host, a.publicHost))
-}
-
-func wasForwarded(header *fasthttp.RequestHeader) bool {
-	for key := range header.All() {
-		name := strings.ToLower(string(key))
-		if name == "forwarded" || name == "via" || strings.HasPrefix(name, "x-forwarded-") {
-			return true
-		}
-	}
-	return false
-}
-
-func isLoopbackHost(host string) bool {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil && addr.IsLoopback()
 }

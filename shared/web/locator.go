@@ -57,9 +57,6 @@ func NewLocator(publicURL string, trustedProxies []string, location string) (*Lo
 // PublicURL is --public-url without a trailing slash, empty when not set.
 func (l *Locator) PublicURL() string { return l.public }
 
-// BehindProxy reports whether the settings say that clients come through a proxy.
-func (l *Locator) BehindProxy() bool { return l.public != "" || len(l.trusted) > 0 }
-
 // Base returns what a path of this server is to be appended to: scheme and host without a trailing
 // slash, or empty for relative addresses. A Host that is not one is a 400 Problem, whatever the
 // settings, so that nothing odd is reflected. A request without any Host (HTTP/1.0) gets a relative

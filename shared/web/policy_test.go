@@ -9,15 +9,28 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
+	"runhook/shared/proctest"
 	"runhook/shared/run"
+	"runhook/shared/seldom"
 	"runhook/shared/task"
 )
+
+// shorten has a pause be another one until the end of the test, which runs alone.
+func shorten(t testing.TB, pause *time.Duration, to time.Duration) {
+	t.Helper()
+	was := *pause
+	*pause = to
+	t.Cleanup(func() { *pause = was })
+}
 
 // request makes a request as a handler gets it, from a peer, with headers as "Name: value" lines.
 func request(t testing.TB, peer string, headers ...string) *fasthttp.RequestCtx {
@@ -273,58 +286,58 @@ func TestCorrelation(t *testing.T) {
 }
 
 func TestAdmin(t *testing.T) {
-	const token = "0123456789abcdef0123"
+	shorten(t, &wrongPause, time.Millisecond)
+	const token, second, reading = "0123456789abcdef0123", "another-of-ann-s-tokens", "one-that-may-only-read"
 	file := filepath.Join(t.TempDir(), "admin.token")
-	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
-		t.Fatal(err)
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	const here, away = "127.0.0.1:999", "192.0.2.1:999"
+	write("ann: " + token + "\nann: " + second + "\ngrafana(read): " + reading + "\n")
+	const bearer = "Authorization: Bearer "
 	for _, c := range []struct {
-		name, file, public, trusted, peer string
-		headers                           []string
-		status                            int
+		name, method, public string
+		headers              []string
+		status               int
+		by                   string
 	}{
-		{name: "this machine", peer: here, headers: []string{"Host: localhost:8080"}},
-		{name: "this machine, IPv6", peer: "[::1]:999", headers: []string{"Host: [::1]:8080"}},
-		{name: "another machine", peer: away, headers: []string{"Host: localhost"}, status: 403},
-		{name: "a name that was made to point here", peer: here, headers: []string{"Host: evil.example.org"}, status: 403},
-		{name: "no Host", peer: here, status: 403},
-		{name: "a page of ours", peer: here, headers: []string{"Host: localhost:8080", "Origin: http://localhost:8080", "Sec-Fetch-Site: same-origin"}},
-		{name: "a page of another site", peer: here, headers: []string{"Host: localhost:8080", "Origin: https://evil.example.org"}, status: 403},
-		{name: "a page of another port", peer: here, headers: []string{"Host: localhost:8080", "Origin: http://localhost:3000"}, status: 403},
-		{name: "a file on the disk", peer: here, headers: []string{"Host: localhost:8080", "Origin: null"}, status: 403},
-		{name: "a form of another site", peer: here, headers: []string{"Host: localhost:8080", "Sec-Fetch-Site: cross-site"}, status: 403},
-		{name: "through a proxy: X-Forwarded-For", peer: here, headers: []string{"Host: localhost", "X-Forwarded-For: 192.0.2.1"}, status: 403},
-		{name: "through a proxy: any X-Forwarded", peer: here, headers: []string{"Host: localhost", "x-forwarded-anything: 1"}, status: 403},
-		{name: "through a proxy: Forwarded", peer: here, headers: []string{"Host: localhost", "Forwarded: for=192.0.2.1"}, status: 403},
-		{name: "through a proxy: Via", peer: here, headers: []string{"Host: localhost", "Via: 1.1 proxy"}, status: 403},
-		{name: "behind a public URL", public: "https://p", peer: here, headers: []string{"Host: localhost"}, status: 403},
-		{name: "behind a trusted proxy", trusted: "10.0.0.1", peer: here, headers: []string{"Host: localhost"}, status: 403},
-
-		{name: "the token", file: file, peer: away, headers: []string{"Host: a.example.org", "Authorization: Bearer " + token}},
-		{name: "the token through a proxy", file: file, public: "https://p", peer: away, headers: []string{"Host: a", "Via: 1.1 p", "Authorization: bearer " + token}},
-		{name: "the token from the public page", file: file, public: "https://p", peer: away, headers: []string{"Host: inner:80", "Origin: https://p", "Authorization: Bearer " + token}},
-		{name: "the token from another page", file: file, peer: away, headers: []string{"Host: a", "Origin: https://evil", "Authorization: Bearer " + token}, status: 403},
-		{name: "no token", file: file, peer: here, headers: []string{"Host: localhost"}, status: 401},
-		{name: "a wrong token", file: file, peer: here, headers: []string{"Host: localhost", "Authorization: Bearer " + token + "x"}, status: 401},
-		{name: "a part of it", file: file, peer: here, headers: []string{"Host: localhost", "Authorization: Bearer " + token[:19]}, status: 401},
-		{name: "another scheme", file: file, peer: here, headers: []string{"Host: localhost", "Authorization: Basic " + token}, status: 401},
+		{name: "the token", headers: []string{"Host: a.example.org", bearer + token}, by: "ann"},
+		{name: "her other one", headers: []string{"Host: a.example.org", bearer + second}, by: "ann"},
+		{name: "through a proxy", public: "https://p", headers: []string{"Host: a", "Via: 1.1 p", "Authorization: bearer  " + token}, by: "ann"},
+		{name: "a change", method: "POST", headers: []string{"Host: a", bearer + token}, by: "ann"},
+		{name: "one that reads", headers: []string{"Host: a", bearer + reading}, by: "grafana"},
+		{name: "a HEAD of one that reads", method: "HEAD", headers: []string{"Host: a", bearer + reading}, by: "grafana"},
+		{name: "a change by one that reads", method: "DELETE", headers: []string{"Host: a", bearer + reading}, status: 403},
+		{name: "a page of ours", headers: []string{"Host: localhost:8080", "Origin: http://localhost:8080", "Sec-Fetch-Site: same-origin", bearer + token}, by: "ann"},
+		{name: "the public page", public: "https://p", headers: []string{"Host: inner:80", "Origin: https://p", bearer + token}, by: "ann"},
+		{name: "a page of another site", headers: []string{"Host: localhost:8080", "Origin: https://evil.example.org", bearer + token}, status: 403},
+		{name: "a page of another port", headers: []string{"Host: localhost:8080", "Origin: http://localhost:3000", bearer + token}, status: 403},
+		{name: "a file on the disk", headers: []string{"Host: localhost:8080", "Origin: null", bearer + token}, status: 403},
+		{name: "a form of another site", headers: []string{"Host: localhost:8080", "Sec-Fetch-Site: cross-site", bearer + token}, status: 403},
+		{name: "a form of a neighbor", headers: []string{"Host: localhost:8080", "Sec-Fetch-Site: same-site", bearer + token}, status: 403},
+		{name: "no token, on this machine", headers: []string{"Host: localhost"}, status: 401},
+		{name: "no token, and no Host", status: 401},
+		{name: "a wrong token", headers: []string{"Host: localhost", bearer + token + "x"}, status: 401},
+		{name: "a part of it", headers: []string{"Host: localhost", bearer + token[:19]}, status: 401},
+		{name: "with its name", headers: []string{"Host: localhost", bearer + "ann: " + token}, status: 401},
+		{name: "an empty one", headers: []string{"Host: localhost", "Authorization: Bearer"}, status: 401},
+		{name: "another scheme", headers: []string{"Host: localhost", "Authorization: Basic " + token}, status: 401},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var trusted []string
-			if c.trusted != "" {
-				trusted = []string{c.trusted}
-			}
-			locator, err := NewLocator(c.public, trusted, "")
+			locator, err := NewLocator(c.public, nil, "")
 			if err != nil {
 				t.Fatal(err)
 			}
-			admin, err := NewAdmin(c.file, locator)
+			admin, err := NewAdmin(file, locator, zerolog.Nop())
 			if err != nil {
 				t.Fatal(err)
 			}
-			rc := request(t, c.peer, c.headers...)
-			err = admin.Check(rc)
+			rc := request(t, "127.0.0.1:999", c.headers...)
+			if c.method != "" {
+				rc.Request.Header.SetMethod(c.method)
+			}
+			err = admin.Check(t.Context(), rc)
 			p, _ := errors.AsType[*Problem](err)
 			switch {
 			case c.status == 0 && err != nil:
@@ -333,20 +346,82 @@ func TestAdmin(t *testing.T) {
 				t.Errorf("let in, or %v", err)
 			case c.status == 401 && string(rc.Response.Header.Peek("WWW-Authenticate")) != "Bearer":
 				t.Error("401 without WWW-Authenticate")
+			case Operator(rc) != c.by:
+				t.Errorf("it was %q", Operator(rc))
 			}
 		})
 	}
-	for _, text := range []string{"", "short", "two words of some length"} {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := NewAdmin(file, new(Locator)); err == nil || !strings.Contains(err.Error(), "--admin-token-file") {
+	if err := new(Admin).Check(t.Context(), request(t, "127.0.0.1:999", "Host: localhost", "Authorization: Bearer")); err == nil {
+		t.Error("without tokens everybody is let in")
+	}
+
+	admin, err := NewAdmin(file, new(Locator), zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := func(token string) bool {
+		return admin.Check(t.Context(), request(t, "127.0.0.1:999", "Host: localhost", bearer+token)) == nil
+	}
+	write("short")
+	if err := admin.Reload(); err == nil || !in(token) {
+		t.Errorf("a file that is wrong takes the tokens away: %v", err)
+	}
+	write("ann: " + second)
+	if err := admin.Reload(); err != nil || in(token) || in(reading) || !in(second) {
+		t.Errorf("the tokens are not those of the file: %v", err)
+	}
+	for _, text := range []string{"", "short"} {
+		write(text)
+		if _, err := NewAdmin(file, new(Locator), zerolog.Nop()); err == nil || !strings.HasPrefix(err.Error(), "--admin-token-file: ") {
 			t.Errorf("token %q: %v", text, err)
 		}
 	}
-	if _, err := NewAdmin(file+".none", new(Locator)); err == nil || !strings.Contains(err.Error(), "--admin-token-file") {
+	if _, err := NewAdmin(file+".none", new(Locator), zerolog.Nop()); err == nil || !strings.Contains(err.Error(), "openssl rand -hex 32 > ") {
 		t.Errorf("no file: %v", err)
 	}
+}
+
+// Wrong tokens are logged and wait; the right one does not, and those that wait are bounded.
+func TestWrongTokensAreSlowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "admin.token")
+		if err := os.WriteFile(file, []byte("0123456789abcdef"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		log := proctest.NewOutput()
+		admin, err := NewAdmin(file, new(Locator), zerolog.New(log))
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		check := func(token string) (time.Duration, error) {
+			err := admin.Check(t.Context(), request(t, "192.0.2.1:999", "Host: localhost", "Authorization: Bearer "+token))
+			return time.Since(begun), err
+		}
+		var waiting sync.WaitGroup
+		for range mostPaused {
+			waiting.Go(func() {
+				if after, err := check("wrong"); err == nil || after != wrongPause {
+					t.Errorf("%v after %s", err, after)
+				}
+			})
+		}
+		synctest.Wait()
+		if after, err := check("0123456789abcdef"); err != nil || after != 0 {
+			t.Errorf("the right token: %v after %s", err, after)
+		}
+		if after, err := check("wrong"); err == nil || after != 0 {
+			t.Errorf("one too many: %v after %s", err, after)
+		}
+		waiting.Wait()
+		if after, _ := check("wrong"); after != 2*wrongPause {
+			t.Errorf("after them one waited until %s", after)
+		}
+		time.Sleep(2 * seldom.Pause)
+		if text := log.String(); strings.Count(text, "a wrong admin token was refused") != 1 || !strings.Contains(text, "192.0.2.1") || !strings.Contains(text, `"passed_over":257`) {
+			t.Errorf("the log says %s", text)
+		}
+	})
 }
 
 func TestHealthAndMetrics(t *testing.T) {

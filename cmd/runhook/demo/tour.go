@@ -12,8 +12,9 @@ import (
 )
 
 // Tour runs the task Airports for California through a server's own address, and writes to out what
-// came of it and what to try next. program is how the reader starts this program.
-func Tour(ctx context.Context, server *client.Client, files Files, program string, out io.Writer) error {
+// came of it and what to try next. program is how the reader starts this program, and flags are what its
+// commands need to find the server.
+func Tour(ctx context.Context, server *client.Client, files Files, program, flags string, out io.Writer) error {
 	started, err := server.Start(ctx, Airports, map[string][]string{"State": {"CA"}})
 	if err != nil {
 		return fmt.Errorf("start the demo's run: %w", err)
@@ -33,7 +34,7 @@ Demo: run %s of the task "%s" copied the airports of California
 		return err
 	}
 	folder := filepath.Dir(files.Tasks)
-	_, err = fmt.Fprintf(out, tourText, server.URL("/task/executepolling/"+string(Airports)), program, serverFlag(server),
+	_, err = fmt.Fprintf(out, tourText, server.URL("/task/executepolling/"+string(Airports)), program, flags,
 		files.Database, folder, server.URL("/task/execute/"+string(Report)))
 	return err
 }
@@ -88,11 +89,3 @@ Your turn: a guided tour to paste into another terminal.
 The tasks are files in %[5]s/tasks; change one and it is in force within a second.
 
 `
-
-// serverFlag is what the command line needs to find a server that has not the usual address.
-func serverFlag(server *client.Client) string {
-	if server.URL("") == client.DefaultServer {
-		return ""
-	}
-	return " --server " + server.URL("")
-}
