@@ -82,8 +82,14 @@ type Parameter struct {
 	// SourceDefault is the source's default, for sources that cannot apply one themselves.
 	SourceDefault []string
 	// Multiple: the value is a list of strings, and a request may send an array.
-	Multiple    bool
-	Description string
+	Multiple bool
+	// MaxBytes is how long a request's value may be, all of its strings together. Default 4096; 0 is no limit,
+	// in a definition that no file made.
+	MaxBytes int
+	// InPath: the value becomes a part of the path of an http source. It has to stay one segment of it unless
+	// AnyPath says otherwise.
+	InPath, AnyPath bool
+	Description     string
 }
 
 // Column is one entry of mapping, in file order: the destination's column and the expression

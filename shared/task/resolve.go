@@ -131,6 +131,9 @@ func (d *Definition) requested(given []Given, keys []string, wrong *ParameterErr
 		}
 		r.by = g.Key
 		texts, fault := g.texts(d.Parameters[i].Multiple)
+		if fault == "" {
+			fault = d.Parameters[i].unfit(texts)
+		}
 		if r.values = texts; fault != "" {
 			r.wrong = true
 			wrong.report(g.Key, "%s %s", keys[i], fault)
@@ -191,6 +194,40 @@ func (v GivenValue) texts(multiple bool) (texts []string, fault string) {
 		texts = item.append(texts)
 	}
 	return texts, ""
+}
+
+// unfit says why a request may not pass values, "" if it may.
+func (p Parameter) unfit(values []string) string {
+	bytes := 0
+	for _, value := range values {
+		bytes += len(value)
+		if p.InPath && !p.AnyPath && leavesSegment(value) {
+			return "goes into a path, so it cannot have a slash or a backslash in it, or be dots alone"
+		}
+	}
+	if p.MaxBytes > 0 && bytes > p.MaxBytes {
+		return fmt.Sprintf("has %d bytes, and may have %d", bytes, p.MaxBytes)
+	}
+	return ""
+}
+
+// decoded undoes what a service decodes of what means something in a path.
+var decoded = strings.NewReplacer("%25", "%", "%2e", ".", "%2E", ".", "%2f", "/", "%2F", "/", "%5c", `\`, "%5C", `\`)
+
+// leavesSegment reports whether a value would be more than one segment of a path, or another one, to a service
+// that decodes the path, be it once more than it should.
+func leavesSegment(value string) bool {
+	for range 4 {
+		if strings.ContainsAny(value, `/\`) || value == "." || value == ".." {
+			return true
+		}
+		again := decoded.Replace(value)
+		if again == value {
+			return false
+		}
+		value = again
+	}
+	return true
 }
 
 // append adds a single value's text, unless it is null or empty.

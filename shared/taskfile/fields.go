@@ -85,6 +85,7 @@ const (
 	maxRetryAfter        = 3600
 	maxFormerIDs         = 100
 	maxAuth              = 20
+	maxValueBytes        = 512 << 10
 	maxRate              = 1_000_000
 	maxPageSize          = 500 // iMIS gives no longer page
 	maxTimeout           = 30 * 24 * 3600
@@ -254,6 +255,14 @@ var parameterFields = []field{
 	{
 		name: "multiple", kind: kindFlag, byDefault: "false",
 		meaning: "true makes the value a list, and a request may pass an array",
+	},
+	{
+		name: "max_bytes", kind: kindWhole, min: 1, max: maxValueBytes, byDefault: "4096",
+		meaning: "how many bytes a request's value may have, in UTF-8; if multiple, all its values together",
+	},
+	{
+		name: "path", kind: kindFlag, byDefault: "false",
+		meaning: "true lets a value with slashes or dot segments into the path of an http source; otherwise such a request gets 400",
 	},
 	{
 		name: "description", kind: kindProse, example: "Only this last name",

@@ -139,6 +139,10 @@ func (r *reader) checkTarget(given content, def *task.Definition) {
 			multiple = ""
 		}
 		r.checkParameter(def, given.line, name+": {params."+piece.Parameter+"}", piece.Parameter, multiple)
+		for i := range def.Parameters {
+			p := &def.Parameters[i]
+			p.InPath = p.InPath || !piece.InQuery && (piece.Parameter == def.Key(i) || piece.Parameter == p.Filter)
+		}
 	}
 	literal := ""
 	for _, piece := range pieces {

@@ -16,6 +16,8 @@ func (r *reader) parameters(entries []*fieldSet) []task.Parameter {
 		parameter := task.Parameter{
 			Required:      entry.text("prompt") == "required",
 			Multiple:      entry.contents["multiple"].on,
+			MaxBytes:      entry.contents["max_bytes"].number,
+			AnyPath:       entry.contents["path"].on,
 			Description:   entry.text("description"),
 			Default:       r.parameterDefault(entry, "default"),
 			SourceDefault: r.parameterDefault(entry, "source_default"),

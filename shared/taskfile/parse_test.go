@@ -48,7 +48,7 @@ parameters:
     prompt: required
     default: Ann
     description: whose
-  - {name: Group, multiple: true, default: [a, "", 007], source_default: z}
+  - {name: Group, multiple: true, max_bytes: 8000, path: true, default: [a, "", 007], source_default: z}
 source:
   csv: {connection: drop, path: sub/in.csv, delimiter: "\t", encoding: windows-1252}
 where: FirstName != ""
@@ -75,8 +75,8 @@ allow_origins: [https://Example.org, "http://localhost:8080"]
 	want := &task.Definition{
 		ID: "555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd", Name: "Refresh lapsed members", Description: "Every night,\nafter the import.\n",
 		Parameters: []task.Parameter{
-			{Name: "FirstName", Filter: "CsContact.FirstName", Required: true, Default: []string{"Ann"}, Description: "whose"},
-			{Name: "Group", Multiple: true, Default: []string{"a", "007"}, SourceDefault: []string{"z"}},
+			{Name: "FirstName", Filter: "CsContact.FirstName", Required: true, Default: []string{"Ann"}, MaxBytes: 4096, Description: "whose"},
+			{Name: "Group", Multiple: true, Default: []string{"a", "007"}, SourceDefault: []string{"z"}, MaxBytes: 8000, AnyPath: true},
 		},
 		Source: &task.CSVSource{Connection: "drop", Path: "sub/in.csv", Delimiter: '\t', Encoding: "windows-1252"},
 		Where:  `FirstName != ""`, WhereLine: 15,

@@ -204,7 +204,7 @@ func TestParseRefusesFiles(t *testing.T) {
 		},
 		{
 			"an unknown field of a parameter", with("- name: FirstName", "- name: FirstName\n    requird: true"),
-			`5: unknown field "requird" in parameters; the fields are name, filter, prompt, default, source_default, multiple, description`,
+			`5: unknown field "requird" in parameters; the fields are name, filter, prompt, default, source_default, multiple, max_bytes, path, description`,
 		},
 		{
 			"a near name of a field to come", and("scedule: x"),

@@ -1,0 +1,62 @@
+package task_test
+
+import (
+	"strings"
+	"testing"
+
+	"runhook/shared/task"
+	"runhook/shared/taskfile"
+)
+
+func TestResolveBoundsValues(t *testing.T) {
+	def := parameterized(t, "{name: A}", "{name: B, multiple: true, max_bytes: 10}", "{name: C, default: "+strings.Repeat("x", 5000)+"}")
+	for _, c := range []struct {
+		given task.Given
+		want  string
+	}{
+		{str("A", strings.Repeat("x", 4096)), ""},
+		{str("A", strings.Repeat("x", 4097)), "A has 4097 bytes, and may have 4096"},
+		{str("A", strings.Repeat("é", 2049)), "A has 4098 bytes, and may have 4096"},
+		{array("B", item("12345"), item("67890")), ""},
+		{array("B", item("12345"), item("678901")), "B has 11 bytes, and may have 10"},
+	} {
+		_, err := def.Resolve([]task.Given{c.given})
+		if err == nil && c.want != "" || err != nil && err.Error() != c.want {
+			t.Errorf("%v, want %q", err, c.want)
+		}
+	}
+}
+
+// A value that goes into a path stays one segment of it, also for a service that decodes more than it should.
+func TestResolveKeepsValuesInTheirSegment(t *testing.T) {
+	parse := func(parameter, path string) *task.Definition {
+		t.Helper()
+		def, err := taskfile.Parse([]byte("id: 555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd\nname: x\nparameters: ["+parameter+"]\n"+
+			"source: {http: {connection: c, path: '"+path+"'}}\nmapping: {id: ID}\ndestination: {csv: {connection: c, path: q, action: replace}}\n"), "task.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return def
+	}
+	strict := parse("{filter: T.A}", "/a/{params.T.A}/b?x={params.A}")
+	loose := map[string]*task.Definition{
+		"path: true": parse("{name: A, path: true}", "/a/{params.A}"),
+		"in a query": parse("{name: A}", "/a?x={params.A}"),
+	}
+	for value, fits := range map[string]bool{
+		"a": true, "a.b": true, "..a": true, "a..": true, "...": true, "100%": true, "%zz": true, "é ?#&;:@": true, "%41": true,
+		".": false, "..": false, "/": false, "../admin": false, "a/b": false, "a/": false, `a\b`: false, `..\`: false,
+		"..%2Fadmin": false, "%2e": false, "%2E%2e": false, "a%5cb": false, "%252f": false, "%25252f": false, "%zz%2f": false, ".%2e": false,
+		"a%" + strings.Repeat("25", 10): false,
+	} {
+		_, err := strict.Resolve([]task.Given{str("A", value)})
+		if (err == nil) != fits || err != nil && err.Error() != "A goes into a path, so it cannot have a slash or a backslash in it, or be dots alone" {
+			t.Errorf("%s: %v", value, err)
+		}
+		for name, def := range loose {
+			if _, err := def.Resolve([]task.Given{str("A", value)}); err != nil {
+				t.Errorf("%s, %s: %v", value, name, err)
+			}
+		}
+	}
+}
