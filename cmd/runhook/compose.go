@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
-	"syscall"
+	"sync"
 
 	"github.com/gofrs/flock"
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,8 +39,11 @@ type process struct {
 	// notes are what /readyz says besides.
 	notes []string
 	undos []func()
-	// readAgain are the files that are read again when somebody asks for it.
-	readAgain readAgain
+	// hangup has what reads the files that are read again when somebody asks for it.
+	hangup struct {
+		mu    sync.Mutex
+		reads []func()
+	}
 
 	// ended is closed when the server has; served is its error then.
 	ended  chan struct{}
@@ -62,7 +64,7 @@ func open(ctx context.Context, p *program, steps ...step) (*process, error) {
 	opened.stop = stop
 	opened.undo(stop)
 	hangups := p.hangups()
-	opened.beside(ctx, func(ctx context.Context) { opened.readAgain.at(ctx, hangups, p.log) })
+	opened.beside(ctx, func(ctx context.Context) { opened.hearHangups(ctx, hangups) })
 	for _, do := range steps {
 		err := do(opening, opened)
 		if err == nil {
@@ -101,21 +103,28 @@ func (p *process) beside(ctx context.Context, work func(context.Context)) {
 	p.undo(func() { stop(); <-ended })
 }
 
-// onHangup does this whenever the process gets SIGHUP, until close.
-func (p *process) onHangup(this func()) {
-	heard := make(chan os.Signal, 1)
-	signal.Notify(heard, syscall.SIGHUP)
-	p.undo(func() { signal.Stop(heard) })
-	p.beside(context.Background(), func(ctx context.Context) {
-		for {
-			select {
-			case <-heard:
-				this()
-			case <-ctx.Done():
-				return
-			}
+// onHangup has the process read something again from now on, whenever it is asked to (SIGHUP).
+func (p *process) onHangup(read func()) {
+	p.hangup.mu.Lock()
+	defer p.hangup.mu.Unlock()
+	p.hangup.reads = append(p.hangup.reads, read)
+}
+
+// hearHangups reads everything again at each of the hangups, until ctx ends.
+func (p *process) hearHangups(ctx context.Context, hangups <-chan os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
 		}
-	})
+		p.hangup.mu.Lock()
+		reads := slices.Clone(p.hangup.reads)
+		p.hangup.mu.Unlock()
+		for _, read := range reads {
+			read()
+		}
+	}
 }
 
 // errInUse: somebody holds the lock of a data directory.
@@ -267,7 +276,7 @@ func (e *edge) ingress(p *process) []web.Route {
 // guard reads the admin tokens of a file.
 func (e *edge) guard(p *process, file string) (err error) {
 	if e.admin, err = web.NewAdmin(file, e.locator, p.log); err == nil {
-		p.readAgain.add("admin tokens", e.admin.Reload)
+		p.onHangup(e.admin.Reload)
 	}
 	return err
 }

@@ -33,6 +33,7 @@ type Admin struct {
 	publicHost string
 	tokens     atomic.Pointer[[]adminToken]
 	paused     atomic.Int64
+	log        zerolog.Logger
 	seldom     *seldom.Log
 }
 
@@ -46,15 +47,23 @@ type adminToken struct {
 // NewAdmin reads the tokens of file (--admin-token-file). locator tells under which name pages of our own
 // come; log gets that a wrong token came.
 func NewAdmin(file string, locator *Locator, log zerolog.Logger) (*Admin, error) {
-	a := &Admin{file: file, seldom: seldom.New(log)}
+	a := &Admin{file: file, log: log, seldom: seldom.New(log)}
 	if public, err := url.Parse(locator.PublicURL()); err == nil {
 		a.publicHost = public.Host
 	}
-	return a, a.Reload()
+	return a, a.load()
 }
 
-// Reload reads the tokens again. If that fails, those from before stay in force.
-func (a *Admin) Reload() error {
+// Reload reads the tokens again. If they cannot be used, the log says so and the former ones still hold.
+func (a *Admin) Reload() {
+	if err := a.load(); err != nil {
+		a.log.Error().Err(err).Msg("the admin tokens were not read again; those of before still hold")
+		return
+	}
+	a.log.Info().Str("file", a.file).Int("tokens", len(*a.tokens.Load())).Msg("the admin tokens were read again")
+}
+
+func (a *Admin) load() error {
 	read, err := tokenfile.Read(a.file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("--admin-token-file: there is no file %s; make one with `(umask 077; openssl rand -hex 32 > %[1]s)`", a.file)

@@ -363,12 +363,12 @@ func TestAdmin(t *testing.T) {
 		return admin.Check(t.Context(), request(t, "127.0.0.1:999", "Host: localhost", bearer+token)) == nil
 	}
 	write("short")
-	if err := admin.Reload(); err == nil || !in(token) {
-		t.Errorf("a file that is wrong takes the tokens away: %v", err)
+	if admin.Reload(); !in(token) {
+		t.Error("a file that is wrong takes the tokens away")
 	}
 	write("ann: " + second)
-	if err := admin.Reload(); err != nil || in(token) || in(reading) || !in(second) {
-		t.Errorf("the tokens are not those of the file: %v", err)
+	if admin.Reload(); in(token) || in(reading) || !in(second) {
+		t.Error("the tokens are not those of the file")
 	}
 	for _, text := range []string{"", "short"} {
 		write(text)
