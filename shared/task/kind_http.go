@@ -6,6 +6,9 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // HTTPSource reads pages of JSON.
@@ -154,13 +157,52 @@ func ExpandPath(path string, params map[string]any) (string, error) {
 			return "", fmt.Errorf("{params.%s} has several values, and its place takes one", p.Parameter)
 		case p.InQuery:
 			out += escape(strings.Join(values, ""))
-		case len(values) == 0 || values[0] == "." || values[0] == "..":
+		case len(values) == 0:
 			return "", fmt.Errorf("{params.%s} has no value that can be a part of a path; make it required, or pass another", p.Parameter)
+		case !IsSegment(values[0]):
+			return "", fmt.Errorf("{params.%s} has a value that services may take for another path: one with a slash or a backslash, . or .., or these escaped; pass another", p.Parameter)
 		default:
 			out += url.PathEscape(values[0])
 		}
 	}
 	return out, nil
+}
+
+// IsSegment reports whether a value is one segment of a path to any service, however often that decodes it and
+// whatever letters it takes for others: it has no slash, backslash or control character, and is neither . nor .. .
+func IsSegment(value string) bool {
+	const mostDecoded = 5
+	for range mostDecoded {
+		plain := norm.NFKC.String(value) // ／ is a slash then, and ‥ two dots
+		name, _, _ := strings.Cut(plain, ";")
+		if !utf8.ValidString(plain) || name == "." || name == ".." || strings.ContainsFunc(plain, leads) {
+			return false
+		}
+		if plain = unescaped(value); plain == value {
+			return true
+		}
+		value = plain
+	}
+	return false
+}
+
+// leads reports whether some service takes a letter for the end of a segment or of the path.
+func leads(letter rune) bool {
+	return letter < ' ' || letter == 0x7f || strings.ContainsRune("/\\\u2044\u2215\u29f5\u29f8", letter)
+}
+
+// unescaped is a text without escapes; what is none stays.
+func unescaped(text string) string {
+	var plain strings.Builder
+	for i := 0; i < len(text); i++ {
+		if escape, err := url.PathUnescape(text[i:min(i+3, len(text))]); text[i] == '%' && err == nil && len(escape) == 1 {
+			plain.WriteString(escape)
+			i += 2
+		} else {
+			plain.WriteByte(text[i])
+		}
+	}
+	return plain.String()
 }
 
 // nameAt is where the name of a query's last parameter begins.

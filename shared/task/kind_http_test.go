@@ -8,7 +8,7 @@ import (
 
 func TestExpandPath(t *testing.T) {
 	params := map[string]any{
-		"State": "CA", "Odd": "a&b=c d/../?#%é{x}", "None": "", "States": []string{"CA", "N V"}, "NoStates": []string{}, "Dots": "..", "C.Id": "7",
+		"State": "CA", "Odd": "a&b=c d/../?#%é{x}", "Strange": "a&b=c d;?#%é{x}", "Parent": "../admin", "None": "", "States": []string{"CA", "N V"}, "NoStates": []string{}, "Dots": "..", "C.Id": "7",
 	}
 	for path, want := range map[string]string{
 		"/people":                              "/people",
@@ -22,7 +22,7 @@ func TestExpandPath(t *testing.T) {
 		"/people?q=state:{params.State}":       "/people?q=state:CA",
 		"/people?q=state:{params.None}":        "/people?q=state:",
 		"/people/{params.State}/{params.C.Id}": "/people/CA/7",
-		"/people/{params.Odd}":                 "/people/a&b=c%20d%2F..%2F%3F%23%25%C3%A9%7Bx%7D",
+		"/people/{params.Strange}":             "/people/a&b=c%20d%3B%3F%23%25%C3%A9%7Bx%7D",
 		"/x?a={params.State}{params.State}":    "/x?a=CACA",
 		// What was written stays, byte for byte.
 		"/x?&a;b=%&flat&&c=%20+": "/x?&a;b=%&flat&&c=%20+",
@@ -36,9 +36,22 @@ func TestExpandPath(t *testing.T) {
 			t.Errorf("%s: got %s, %v; want %s", path, got, err, want)
 		}
 	}
-	for _, path := range []string{"/people/{params.None}", "/people/{params.Dots}", "/people/{params.States}", "/people?a=x{params.States}"} {
+	for _, path := range []string{"/people/{params.None}", "/people/{params.Dots}", "/people/{params.Odd}", "/people/x{params.Parent}", "/people/{params.States}", "/people?a=x{params.States}"} {
 		if got, err := ExpandPath(path, params); err == nil {
 			t.Errorf("%s became %s", path, got)
+		}
+	}
+}
+
+// A segment of a path is one to every service, however it decodes.
+func TestIsSegment(t *testing.T) {
+	for value, want := range map[string]bool{
+		"7": true, "a.b": true, "...": true, ".a": true, "50%": true, "%41": true, "a;b=..": true, "": true, "漢字": true, "2026-01-31": true, "%zz": true, "a b": true,
+		"a/b": false, "/": false, `a\b`: false, ".": false, "..": false, "..;x": false, "%2e%2E": false, "a%2fb": false, "%5c": false, "%252f": false, "50%%2f": false,
+		"%25252525252f": false, "a／b": false, "‥": false, "．．": false, "a\u2215b": false, "%ef%bc%8f": false, "%c0%af": false, "a\x00b": false, "a%00b": false, "a\nb": false, "\x7f": false,
+	} {
+		if got := IsSegment(value); got != want {
+			t.Errorf("%q: %v", value, got)
 		}
 	}
 }

@@ -92,7 +92,7 @@ func (e ending) Err() error {
 // A page can be left wherever it is read.
 func TestReadingAPageStops(t *testing.T) {
 	many := strings.Repeat(`"count":1,`, 50_000)
-	for name, text := range map[string]string{"beside": `{"x":{` + many, "rows": `{"data":[` + strings.Repeat("1,", 50_000)} {
+	for name, text := range map[string]string{"beside": "{" + many, "rows": `{"data":[` + strings.Repeat("1,", 50_000)} {
 		asked := 10
 		a := &http.Response{Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: &http.Request{URL: &url.URL{}}}
 		p := newPage(ending{t.Context(), &asked}, a, places{items: "data"}, maphash.MakeSeed())

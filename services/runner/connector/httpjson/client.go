@@ -10,12 +10,14 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"runhook/services/runner/connection"
 	"runhook/shared/run"
+	"runhook/shared/task"
 	"runhook/shared/wait"
 )
 
@@ -54,7 +56,7 @@ func newClient(to connection.HTTP, p patience) *client {
 	c := &client{to: to, patience: p}
 	c.http = &http.Client{Transport: located{transport}, CheckRedirect: func(request *http.Request, via []*http.Request) error {
 		switch {
-		case !c.holds(request.URL):
+		case !c.holds(request.URL) || strays(request.URL, via[0].URL):
 			return errElsewhere
 		case request.Method != via[0].Method:
 			return http.ErrUseLastResponse // what was to be sent would not be
@@ -89,6 +91,19 @@ func (c *client) holds(u *url.URL) bool {
 	base := strings.TrimSuffix(path.Clean("/"+c.to.URL.Path), "/")
 	below := path.Clean("/" + u.Path)
 	return u.Scheme == c.to.URL.Scheme && host(u) == host(c.to.URL) && u.User == nil && (below == base || strings.HasPrefix(below, base+"/"))
+}
+
+// strays reports whether an address to which a service leads from another has a segment in its path that the service
+// may take for several, and the other address has not.
+func strays(to, from *url.URL) bool {
+	known := strings.Split(from.EscapedPath(), "/")
+	for segment := range strings.SplitSeq(to.EscapedPath(), "/") {
+		plain, err := url.PathUnescape(segment)
+		if (err != nil || !task.IsSegment(plain)) && !slices.Contains(known, segment) {
+			return true
+		}
+	}
+	return false
 }
 
 // host is the host with its port, given or usual.

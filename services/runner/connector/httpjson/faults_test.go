@@ -42,6 +42,9 @@ func TestWhatIsNoPage(t *testing.T) {
 		"the same page":     {link("/"), "names as its next page one that has been read already"},
 		"another host":      {link("http://example.invalid/"), "names a next page outside the url of the connection, where its credentials must not go"},
 		"another scheme":    {link("ftp://127.0.0.1/"), "names a next page outside the url"},
+		"a path in escapes": {link("/a%2F..%2Fadmin"), "names a next page whose path has a slash, a backslash or dots in escapes"},
+		"a backslash":       {link(`/a\\..\\admin`), "names a next page whose path has a slash, a backslash or dots in escapes"},
+		"dots in escapes":   {link("/a/%2e%2e/admin"), "names a next page whose path has a slash, a backslash or dots in escapes"},
 		"no address":        {link("http://a b/"), "names a next page whose address cannot be read"},
 		"brackets":          {strings.Repeat("[", 20000), "has something beside its rows that is nested deeper than 100 levels"},
 	} {
@@ -82,6 +85,9 @@ func TestWhatIsRefused(t *testing.T) {
 		"a redirect above":     {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", http.StatusFound) }, "redirects out of the url of the connection", 1},
 		"a redirect by dots": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/v1/%2e%2e/other", http.StatusFound)
+		}, "redirects out of the url of the connection", 1},
+		"a redirect by a slash in escapes": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/v1/a%2F..%2Fother", http.StatusFound)
 		}, "redirects out of the url of the connection", 1},
 		"redirects without end": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/v1/x"+r.URL.Path[3:], http.StatusFound)

@@ -249,6 +249,9 @@ func (p *pages) follow(link string, read *page, c *client) (*url.URL, error) {
 	if !c.holds(next) {
 		return nil, errors.New("names a next page outside the url of the connection, where its credentials must not go; correct the url in the connections file")
 	}
+	if strays(next, p.first) {
+		return nil, errors.New("names a next page whose path has a slash, a backslash or dots in escapes, which the service may take for another path")
+	}
 	return next, nil
 }
 

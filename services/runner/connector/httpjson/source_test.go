@@ -196,14 +196,37 @@ func TestLinkHeader(t *testing.T) {
 	}
 }
 
+// A link may have in escapes what the task's own path has.
+func TestNextLinkLikeThePath(t *testing.T) {
+	s := answers(t, map[string]string{
+		"/of/a%2Fb":            `{"data":[{"id":1}],"next":"/of/a%2Fb?page=2"}`,
+		"/of/a%2Fb?page=2":     `{"data":[{"id":2}],"next":"../of/people%20?page=3"}`,
+		"/of/people%20?page=3": `{"data":[{"id":3}],"next":"../people;v=1"}`,
+		"/people;v=1":          `{"data":[{"id":4}]}`,
+	})
+	rows, err := read(t, s.URL, &task.HTTPSource{Path: "/of/a%2Fb", Items: "data", Next: &task.NextPage{Link: "next"}}, nil)
+	if err != nil || strings.Join(rows, "") != "[1][2][3][4]" {
+		t.Errorf("got %v, %v; asked %q", rows, err, s.requests())
+	}
+}
+
 func TestParametersReachTheService(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `[{"q":%q,"n":%d,"path":%q}]`, r.URL.Query().Get("state"), len(r.URL.Query()), r.URL.EscapedPath())
 	})
 	from := &task.HTTPSource{Path: "/of/{params.Group}?state={params.State}&none={params.None}"}
-	rows, err := read(t, s.URL+"/v1/", from, map[string]any{"State": "C&A=1#", "Group": "a/../b", "None": ""})
-	if err != nil || len(rows) != 1 || rows[0] != `["C\u0026A=1#",1,"/v1/of/a%2F..%2Fb"]` {
+	rows, err := read(t, s.URL+"/v1/", from, map[string]any{"State": "C&A=1#", "Group": "a?b=.. c", "None": ""})
+	if err != nil || len(rows) != 1 || rows[0] != `["C\u0026A=1#",1,"/v1/of/a%3Fb=..%20c"]` {
 		t.Errorf("got %v, %v", rows, err)
+	}
+	before := len(s.requests())
+	for _, group := range []string{"../admin", `..\admin`, "..", "%2e%2e%2fadmin"} {
+		if _, err := read(t, s.URL+"/v1/", from, map[string]any{"State": "CA", "Group": group}); err == nil || !strings.Contains(err.Error(), "{params.Group} has a value that services may take for another path") {
+			t.Errorf("%s: %v", group, err)
+		}
+	}
+	if len(s.requests()) != before {
+		t.Error("the service was asked")
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"runhook/shared/task"
 )
 
 // record is one record as the site gives it. What is not changed goes back as it came.
@@ -260,7 +262,7 @@ func unaddressable(element string) string {
 	switch {
 	case strings.ContainsAny(element, `/\|`):
 		return `has a /, \ or | in it, which cannot be a part of a record's address`
-	case element == "" || element == "." || element == ".." || element[0] == '~':
+	case element == "" || element[0] == '~' || !task.IsSegment(element):
 		return "cannot be a part of a record's address"
 	}
 	return ""

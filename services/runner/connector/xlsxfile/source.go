@@ -213,6 +213,8 @@ func (s *Source) Next(ctx context.Context, cells []any) (size int, err error) {
 	case s.other > 0:
 		return 0, row.Faultf("", "stands below row %d, which names other columns than the header: it is not of the same table", s.other)
 	}
+	const textSize = 16 // of one that is empty
+	size = textSize * len(s.texts)
 	for i, text := range s.texts {
 		size += len(text)
 		if column := s.at[i]; s.used[i] && column < len(s.sheet.cells) && s.sheet.cells[column].fault != 0 {
