@@ -108,7 +108,7 @@ func (p *program) printErrors(ctx context.Context, server *client.Client, doc ru
 	}
 	p.printReasons(all, max(doc.RowsFailed, int64(len(doc.Errors))))
 	if doc.Status == run.Done && doc.RowsFailed > 0 {
-		p.printf("`runhook runs rejected %s` prints these rows whole, with the reasons.\n", doc.ImportID)
+		p.printf("`runhook runs rejected %s` prints these rows, with the reasons.\n", doc.ImportID)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 func TestRunsRejected(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.write("tasks/copy.yaml", strings.NewReplacer("path: people.csv", `path: people.csv, delimiter: ";"`).Replace(read(t, s.path("tasks/copy.yaml"))))
+	s.write("tasks/copy.yaml", strings.NewReplacer("path: people.csv", `path: people.csv, delimiter: ";"`).Replace(read(t, s.path("tasks/copy.yaml")))+"rejected_rows: {columns: all}\n")
 	s.write("people.csv", "id;name;city\n1;Ann;\n;=Ben;Rome\n3;\"Cleo;Ö\";\n;Dora;\n")
 	i := begin(t, s.args()...).listening()
 	copied := func() client.Started {

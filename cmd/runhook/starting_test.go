@@ -93,6 +93,7 @@ func TestServicesWaitForTheStore(t *testing.T) {
 			t.Errorf("%s: /readyz is %d", service.description, code)
 		}
 	}
+	s.write("tasks/copy.yaml", read(t, s.path("tasks/copy.yaml"))+"rejected_rows: {link: true}\n")
 	mustCall(t, "task", "apply", s.path("tasks"), "--server", status.url)
 	started := startWhenKnown(t, ingress, s)
 	if doc := status.awaitEnd(started); doc.Outcome() != run.Success {

@@ -1,6 +1,7 @@
 package ingress
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -41,11 +42,14 @@ func TestFormerIDStartsRunsOfTheNewOne(t *testing.T) {
 	before := h.post(t, "/task/executepolling/"+membersID, "", "Idempotency-Key", "k").document(t)
 	def := h.rotate(t, members, time.Now().Add(time.Hour))
 
-	for _, path := range []string{membersID, strings.ToUpper("{" + membersID + "}"), string(def.ID)} {
+	for path, called := range map[string]task.ID{membersID: membersID, strings.ToUpper("{" + membersID + "}"): membersID, string(def.ID): def.ID} {
 		got := h.post(t, "/task/executepolling/"+path, `{"QueryParameters":{"FirstName":"Ann"}}`)
 		doc := got.document(t)
-		if got.Status != http.StatusAccepted || doc.ExecuteID != def.ID || !strings.HasSuffix(got.Get("Location"), run.StatusPath(def.ID, doc.ImportID)) {
+		if got.Status != http.StatusAccepted || doc.ExecuteID != called || !strings.HasSuffix(got.Get("Location"), run.StatusPath(called, doc.ImportID)) {
 			t.Errorf("%s: %d %v %s", path, got.Status, got.Header, got.Body)
+		}
+		if called != def.ID && strings.Contains(fmt.Sprint(got.Header, string(got.Body)), string(def.ID)) {
+			t.Errorf("%s: the answer has the new id: %v %s", path, got.Header, got.Body)
 		}
 		if _, err := h.Runs.Lookup(t.Context(), def.ID, doc.ImportID); err != nil {
 			t.Errorf("%s: %v", path, err)

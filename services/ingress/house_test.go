@@ -55,6 +55,7 @@ mapping: {id: ID}
 destination:
   csv: {connection: drop, path: out.csv, action: replace}
 allow_origins: ["https://pages.example.org"]
+rejected_rows: {link: true, keep: 2h}
 `
 )
 

@@ -30,7 +30,7 @@ type Options struct {
 	Callers *web.Callers
 	// Keys sign RejectedUrl, which is left out without them.
 	Keys *web.Keys
-	// Links sign the Location of a run; nil leaves it plain (--run-links).
+	// Links sign the status URL of a run; nil leaves it plain (--run-links).
 	Links *web.Keys
 	// Waits bounds how many requests wait for runs to end, of all services of the process; nil lets
 	// [web.DefaultMaxWaiting] wait.
@@ -156,6 +156,6 @@ func (in *Ingress) post(answer answerFunc, dry bool) web.Handler {
 		counter.WithLabelValues(target.Name).Inc()
 		in.options.Log.Debug().Str("task", target.Name).Stringer("run", accepted.Number).
 			Bool("replayed", accepted.Replayed).Str("correlation", accepted.Request.CorrelationID).Msg("run accepted")
-		return answer(ctx, rc, target.Task, accepted)
+		return answer(ctx, rc, target, accepted)
 	}
 }

@@ -166,7 +166,7 @@ func TestReplayHasItsOwnLinks(t *testing.T) {
 		"by Host": {"Host", "other.example"}, "through a proxy": {"X-Forwarded-For", "203.0.113.9", "X-Forwarded-Host", "other.example", "X-Forwarded-Proto", "https"},
 	} {
 		send := func(path string, headers ...string) answer {
-			return h.post(t, "/task/"+path+"/"+membersID, "", append(headers, "Idempotency-Key", strings.ReplaceAll(name, " ", "-"))...)
+			return h.post(t, "/task/"+path+"/"+listedID, `{"QueryParameters":{"Region":"North"}}`, append(headers, "Idempotency-Key", strings.ReplaceAll(name, " ", "-"))...)
 		}
 		first := send("executepolling", squat...)
 		if !strings.Contains(first.Get("Location"), "//other.example/") {

@@ -193,7 +193,7 @@ func TestAFloodLeavesALineForEachCause(t *testing.T) {
 		var rc fasthttp.RequestCtx
 		rc.Init(&fasthttp.Request{}, nil, nil)
 		rc.Request.Header.Set("Prefer", "wait=1")
-		if err := in.answerPolling(t.Context(), &rc, bus.Task{Definition: parse(t, members)}, accepted); err != nil || rc.Response.StatusCode() != 202 {
+		if err := in.answerPolling(t.Context(), &rc, called{Task: bus.Task{Definition: parse(t, members)}}, accepted); err != nil || rc.Response.StatusCode() != 202 {
 			t.Errorf("%d %v", rc.Response.StatusCode(), err)
 		}
 	}

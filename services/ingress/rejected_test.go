@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"runhook/shared/run"
 	"runhook/shared/web"
@@ -24,41 +25,111 @@ func runKeys(t *testing.T) *web.Keys {
 	return keys
 }
 
-// TestRejectedURL: every answer to a POST has the signed address, a replay the same one, and nothing
-// that is stored has it.
+// TestRejectedURL: where the task says so, every answer to a POST has the signed address, for as long as the rows
+// are kept, a replay the same one, and nothing that is stored has it.
 func TestRejectedURL(t *testing.T) {
 	t.Parallel()
 	keys := runKeys(t)
 	h := open(t, func(o *Options) { o.Keys = keys })
+	const body = `{"QueryParameters":{"Region":"North"}}`
 	key := []string{"Host", "a.example.org", "Idempotency-Key", "once"}
-	first := h.post(t, "/task/executepolling/"+membersID, "", key...)
+	first := h.post(t, "/task/executepolling/"+listedID, body, key...)
 	n := first.document(t).ImportID
 	address, sig, found := strings.Cut(first.document(t).RejectedURL, "?sig=")
-	if want := "http://a.example.org" + run.RejectedPath(membersID, n); address != want || !found {
+	if want := "http://a.example.org" + run.RejectedPath(listedID, n); address != want || !found {
 		t.Errorf("RejectedUrl %q, want %q", first.document(t).RejectedURL, want)
 	}
-	if !keys.Verify(sig, web.ControlRun, h.StoreID(), membersID, n) {
-		t.Errorf("the signature %q does not verify", sig)
+	until, err := keys.Verify(sig, web.ControlRun, h.StoreID(), listedID, n)
+	if left := time.Until(until); err != nil || left > 2*time.Hour || left < time.Hour {
+		t.Errorf("the signature %q is good for %s, %v", sig, left, err)
 	}
-	if replay := h.post(t, "/task/executepolling/"+membersID, "", key...); !bytes.Equal(replay.Body, first.Body) {
+	if replay := h.post(t, "/task/executepolling/"+listedID, body, key...); !bytes.Equal(replay.Body, first.Body) {
 		t.Errorf("a replay answers\n%s, not\n%s", replay.Body, first.Body)
 	}
+	if got := h.post(t, "/task/execute/"+listedID, body); !strings.Contains(got.document(t).RejectedURL, "?sig=") {
+		t.Error("no RejectedUrl for a caller who does not poll")
+	}
 
-	stored := h.finish(t, run.QueuedDocument(run.Request{Task: membersID}, n), run.Success)
-	waited := h.post(t, "/task/executepolling/"+membersID, "", append(key, "Prefer", "wait=5")...)
+	kept := first.document(t)
+	kept.RejectedURL = ""
+	kept.NameRejected(run.RejectedSet{{Token: 1, From: 1, To: 1}})
+	stored := h.finish(t, kept, run.Success)
+	waited := h.post(t, "/task/executepolling/"+listedID, body, append(key, "Prefer", "wait=5")...)
 	if doc := waited.document(t); doc.Status != run.Done || doc.RejectedURL != first.document(t).RejectedURL {
 		t.Errorf("the answer that waited: %s", waited.Body)
 	}
-	status, err := h.Runs.Lookup(t.Context(), membersID, n)
+	status, err := h.Runs.Lookup(t.Context(), listedID, n)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bytes.Contains(status.Bytes, []byte("RejectedUrl")) || !bytes.Equal(stored, status.Bytes) {
+	if bytes.Contains(status.Bytes, []byte("sig=")) || !bytes.Equal(stored, status.Bytes) {
 		t.Errorf("stored: %s", status.Bytes)
 	}
+	none := h.post(t, "/task/executepolling/"+listedID, body, "Idempotency-Key", "none").document(t)
+	none.RejectedURL = ""
+	h.finish(t, none, run.Success)
+	waited = h.post(t, "/task/executepolling/"+listedID, body, "Idempotency-Key", "none", "Prefer", "wait=5")
+	if doc := waited.document(t); doc.Status != run.Done || doc.RejectedURL != "" {
+		t.Errorf("the answer that waited, where no rows are kept: %s", waited.Body)
+	}
+}
 
-	if got := h.post(t, "/task/execute/"+membersID, ""); got.document(t).RejectedURL == "" {
-		t.Error("no RejectedUrl for a caller who does not poll")
+// TestRowsAreNotForCallers: who knows a task's id could make its rows fail, and read them.
+func TestRowsAreNotForCallers(t *testing.T) {
+	t.Parallel()
+	keys := runKeys(t)
+	h := open(t, func(o *Options) { o.Keys, o.Links = keys, keys })
+	for _, route := range []string{"execute", "executepolling", "dryrun"} {
+		got := h.post(t, "/task/"+route+"/"+membersID, "")
+		if bytes.Contains(got.Body, []byte("RejectedUrl")) {
+			t.Errorf("%s: %s", route, got.Body)
+		}
+		doc := got.document(t)
+		plain, sig, _ := strings.Cut(doc.PollingURL, "?sig=")
+		until, err := keys.Verify(sig, web.ReadRun, h.StoreID(), membersID, doc.ImportID)
+		if left := time.Until(until).Hours() / 24; err != nil || left < 364 || left > 365 {
+			t.Errorf("%s: the signature of %s is good for %g days, %v", route, doc.PollingURL, left, err)
+		}
+		if _, err := keys.Verify(sig, web.ControlRun, h.StoreID(), membersID, doc.ImportID); err == nil {
+			t.Errorf("%s: the status URL opens the rows", route)
+		}
+		if location := got.Get("Location"); location != "" && location != doc.PollingURL {
+			t.Errorf("%s: Location %s, PollingUrl %s", route, location, doc.PollingURL)
+		}
+		if stored, err := h.Runs.Request(t.Context(), membersID, doc.ImportID); err != nil || stored.PollingURL(doc.ImportID) != plain {
+			t.Errorf("%s: stored %+v, %v", route, stored, err)
+		}
+	}
+}
+
+// Who has shown a credential of the task gets signed links, for the rows too; a replay gets the same ones.
+func TestLinksOfKnownCallers(t *testing.T) {
+	t.Parallel()
+	keys := runKeys(t)
+	h := openGuarded(t, func(o *Options) { o.Keys = keys })
+	for _, route := range []string{"execute", "executepolling", "dryrun"} {
+		post := func() answer {
+			return h.post(t, "/task/"+route+"/"+guardedID, "", "X-Api-Key", partnerKey, "Idempotency-Key", route)
+		}
+		first := post()
+		doc := first.document(t)
+		for _, link := range []struct {
+			url   string
+			scope web.Scope
+			days  float64
+		}{{doc.PollingURL, web.ReadRun, 365}, {doc.RejectedURL, web.ControlRun, map[bool]float64{false: 90, true: 1}[route == "dryrun"]}} {
+			_, sig, _ := strings.Cut(link.url, "?sig=")
+			until, err := keys.Verify(sig, link.scope, h.StoreID(), guardedID, doc.ImportID)
+			if left := time.Until(until).Hours() / 24; err != nil || left > link.days || left < link.days-0.1 {
+				t.Errorf("%s: %s is good for %g days, %v", route, link.url, left, err)
+			}
+		}
+		if location := first.Get("Location"); location != "" && location != doc.PollingURL {
+			t.Errorf("%s: Location %s, PollingUrl %s", route, location, doc.PollingURL)
+		}
+		if again := post(); again.Get("Idempotency-Replayed") != "true" || !bytes.Equal(again.Body, first.Body) {
+			t.Errorf("%s: a replay answers\n%s, not\n%s", route, again.Body, first.Body)
+		}
 	}
 }
 
@@ -66,7 +137,7 @@ func TestRejectedURL(t *testing.T) {
 func TestNoRejectedURLWithoutKeys(t *testing.T) {
 	t.Parallel()
 	h := open(t, nil)
-	if got := h.post(t, "/task/execute/"+membersID, ""); bytes.Contains(got.Body, []byte("RejectedUrl")) {
+	if got := h.post(t, "/task/execute/"+listedID, `{"QueryParameters":{"Region":"North"}}`); bytes.Contains(got.Body, []byte("RejectedUrl")) {
 		t.Errorf("%s", got.Body)
 	}
 }

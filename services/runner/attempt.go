@@ -3,6 +3,8 @@ package runner
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -255,7 +257,12 @@ func (a *attempt) guard(job *pipeline.Job) {
 
 // finish ends the run. err is why it failed, nil when it succeeded.
 func (a *attempt) finish(ctx context.Context, err error) {
-	doc, warnings := a.document(), a.meter.Snapshot().Warnings
+	now := a.meter.Snapshot()
+	doc, warnings := a.document(), now.Warnings
+	if left := notKept(now); left > 0 {
+		warnings = append(slices.Clip(warnings), fmt.Sprintf("%d of the failed rows are counted and not kept, because the run keeps no more of them than rejected_rows.max", left))
+	}
+	doc.NameRejected(now.Confirmed.Rejected)
 	switch failure, ok := errors.AsType[*run.Failure](err); {
 	case err == nil:
 		doc.End(run.Success, a.message(run.WithWarnings(summary(doc), warnings)), time.Now())

@@ -3,8 +3,10 @@ package runner
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
+	"runhook/services/runner/pipeline"
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/wait"
@@ -24,14 +26,21 @@ const storeAfter = checkpointInterval
 type rejectedRows struct {
 	attempt *attempt
 	chunk   run.RejectedChunk
-	bytes   int
+	bytes   int64
+	// until is when they are removed. max is how many bytes of them the run keeps, and kept how many it has, from
+	// the first that this attempt rejects on.
+	until     time.Time
+	max, kept int64
 	// set names what is stored, and last is when anything was.
 	set  run.RejectedSet
 	last time.Time
 }
 
 func (a *attempt) rejectedRows(def *task.Definition) *rejectedRows {
-	return &rejectedRows{attempt: a, chunk: run.RejectedChunk{Delimiter: string(def.Source.Separator())}, last: time.Now()}
+	return &rejectedRows{
+		attempt: a, chunk: run.RejectedChunk{Delimiter: string(def.Source.Separator())}, last: time.Now(),
+		until: a.begun.StartedOn.Add(def.RejectedRows.KeepOf(a.request.DryRun)), max: def.RejectedRows.Max, kept: -1,
+	}
 }
 
 // stored names the chunks that are stored; see the pipeline's job.
@@ -42,18 +51,36 @@ func (r *rejectedRows) stored(ctx context.Context, now bool) (set run.RejectedSe
 	return r.set, len(r.chunk.Rows) == 0, err
 }
 
-// add takes a row, and stores the chunk that it fills.
+// add takes a row, unless the run keeps enough of them, and stores the chunk that it fills.
 func (r *rejectedRows) add(ctx context.Context, columns []string, rejected run.RejectedRow) error {
+	size := int64(len(rejected.Column) + len(rejected.Reason))
+	for _, cell := range rejected.Cells {
+		size += int64(len(cell))
+	}
+	if r.kept < 0 { // an attempt that starts over drops those of attempts before
+		_, r.kept = r.attempt.meter.Snapshot().Confirmed.Rejected.Rows()
+	}
+	if r.kept+size > r.max {
+		return nil
+	}
 	r.chunk.Columns = columns
 	r.chunk.Rows = append(r.chunk.Rows, rejected)
-	for _, cell := range rejected.Cells {
-		r.bytes += len(cell)
-	}
-	r.bytes += len(rejected.Reason)
+	r.bytes += size
+	r.kept += size
 	if len(r.chunk.Rows) < chunkRows && r.bytes < chunkBytes {
 		return nil
 	}
 	return r.flush(ctx)
+}
+
+// notKept is how many of the rows that failed are not kept, 0 if an older version has stored some of them.
+func notKept(now pipeline.Snapshot) int64 {
+	rejected := now.Confirmed.Rejected
+	if slices.ContainsFunc(rejected, func(some run.RejectedChunks) bool { return some.Rows == 0 }) {
+		return 0
+	}
+	kept, _ := rejected.Rows()
+	return now.Counts.Failed - kept
 }
 
 // flush stores the rows that wait, for as long as it takes while the store is away.
@@ -69,7 +96,7 @@ func (r *rejectedRows) flush(ctx context.Context) error {
 	next := a.chunks + 1
 	pause := wait.Backoff{Least: 50 * time.Millisecond, Most: 5 * time.Second}
 	for {
-		err := a.hold.claim.StoreRejected(ctx, next, data)
+		err := a.hold.claim.StoreRejected(ctx, next, data, r.until)
 		if err == nil {
 			break
 		}
@@ -88,7 +115,7 @@ func (r *rejectedRows) flush(ctx context.Context) error {
 		}
 	}
 	a.chunks = next
-	r.set = r.set.With(a.hold.claim.Token, next)
+	r.set = r.set.With(a.hold.claim.Token, next, int64(len(r.chunk.Rows)), r.bytes)
 	clear(r.chunk.Rows)
 	r.chunk.Rows, r.bytes, r.last = r.chunk.Rows[:0], 0, time.Now()
 	return nil

@@ -3,6 +3,7 @@ package runner_test
 import (
 	"bytes"
 	"database/sql"
+	"encoding/base64"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -108,7 +109,7 @@ func TestTakeoverDropsTheEarlierAttemptsRows(t *testing.T) {
 	n := w.submit(t)
 	claim := w.abandon(t, n, run.Claim{})
 	for chunk := range 3 { // the third is stored and not yet named
-		if err := claim.StoreRejected(t.Context(), chunk+1, []byte("{}")); err != nil {
+		if err := claim.StoreRejected(t.Context(), chunk+1, []byte("{}"), time.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -184,6 +185,83 @@ max_row_errors: 2
 	rows := w.rejected(t, n)
 	if doc.Outcome() != run.Failed || doc.RowsFailed != 3 || len(rows) != 3 || rows[2].Row != 75 {
 		t.Errorf("%s, %d failed, rejected %+v", doc.Outcome(), doc.RowsFailed, rows)
+	}
+}
+
+// A run keeps no more of its failed rows than the task says, and no longer; those of attempts before count. What
+// is not kept is counted, and said.
+func TestRejectedRowsAreBounded(t *testing.T) {
+	t.Parallel()
+	w := newRejectingWorkshop(t)
+	def := parse(t, fmt.Sprintf(`id: %s
+name: Bounded
+source: {csv: {connection: drop, path: in.csv}}
+mapping: {id: id, name: name}
+destination: {sql: {connection: warehouse, table: people, key: [id], action: upsert, create: true}}
+rejected_rows: {max: 10KiB, keep: 48h}
+`, w.request.Task))
+	if _, err := w.store.Tasks.Apply(t.Context(), def, false); err != nil {
+		t.Fatal(err)
+	}
+	w.request = request(def)
+	over := w.submit(t) // it starts over, because the database knows nothing of it
+	w.abandon(t, over, run.Claim{Checkpoint: run.Checkpoint{Row: 1, Counts: run.Counts{Retrieved: 1, Failed: 1}, Rejected: run.RejectedSet{
+		{Token: 1, From: 1, To: 1, Rows: 1, Bytes: 10<<10 - 1},
+	}}})
+	w.runHere(t, runner.Options{})
+	plain := w.submit(t)
+	w.request.DryRun = true
+	dry := w.submit(t)
+
+	js := jetStream(t, w.store)
+	objects, err := js.ObjectStore(t.Context(), "rows")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, n := range map[string]run.Number{"plain": plain, "dry": dry, "starts over": over} {
+		doc, rows, size := w.await(t, n), w.rejected(t, n), 0
+		for _, row := range rows {
+			size += len(strings.Join(row.Cells, "") + row.Column + row.Reason)
+		}
+		said := fmt.Sprintf("%d of the failed rows are counted and not kept, because the run keeps no more of them than rejected_rows.max", 800-len(rows))
+		if doc.Outcome() != run.Success || doc.RowsFailed != 800 || size > 10<<10 || size < 9<<10 || !strings.HasSuffix(doc.Message, said) ||
+			!strings.HasSuffix(doc.RejectedURL, run.RejectedPath(w.request.Task, n)) {
+			t.Errorf("%s: %d rows of %d bytes are kept of %d, %s, %s", name, len(rows), size, doc.RowsFailed, doc.Message, doc.RejectedURL)
+		}
+	}
+	stored, err := objects.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), "OBJ_rows")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bytes uint64
+	for _, object := range stored {
+		bytes += object.Size
+		keep := 48 * time.Hour
+		if strings.HasPrefix(object.Name, fmt.Sprintf("%s.%s.", w.request.Task, dry)) {
+			keep = 24 * time.Hour
+		}
+		for _, subject := range []string{"$O.rows.C." + object.NUID, "$O.rows.M." + base64.URLEncoding.EncodeToString([]byte(object.Name))} {
+			message, err := stream.GetLastMsgForSubject(t.Context(), subject)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ttl, err := time.ParseDuration(message.Header.Get("Nats-TTL")); err != nil || ttl > keep || ttl < keep-time.Hour {
+				t.Errorf("%s is kept for %q, %v", object.Name, message.Header.Get("Nats-TTL"), err)
+			}
+		}
+	}
+	if len(stored) == 0 || bytes > 10<<10 {
+		t.Errorf("%d objects of %d bytes are stored for 30 KiB: they are not compressed", len(stored), bytes)
+	}
+	earlier := run.RejectedSet{{Token: 1, From: 1, To: 2, Rows: 2, Bytes: 60}, {Token: 3, From: 1, To: 1, Rows: 1, Bytes: 30}}
+	for size, want := range map[int]bool{10: true, 11: false} {
+		if kept := runner.KeepsRow(t, earlier, 100, strings.Repeat("x", size)); kept != want {
+			t.Errorf("a row of %d bytes behind %+v is kept: %v", size, earlier, kept)
+		}
 	}
 }
 

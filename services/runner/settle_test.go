@@ -309,7 +309,7 @@ func TestATakersTokenBefore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := former.StoreRejected(t.Context(), 1, []byte("{}")); err != nil {
+	if err := former.StoreRejected(t.Context(), 1, []byte("{}"), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	a := tr.attempt(t)

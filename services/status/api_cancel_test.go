@@ -82,7 +82,7 @@ func TestAHandedBackRunIsCanceled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.claim.StoreRejected(t.Context(), 1, chunk); err != nil {
+	if err := r.claim.StoreRejected(t.Context(), 1, chunk, time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	state := run.Claim{

@@ -10,14 +10,17 @@ import (
 
 	"runhook/shared/bus"
 	"runhook/shared/run"
+	"runhook/shared/task"
 	"runhook/shared/web"
 )
 
-// target is what the path of a status address names.
+// target is what the path of a status address names: a run, by an id that its task has or had.
 type target struct {
 	key
 	// task has no Definition where no task has the id; the runs of a former one still answer.
 	task bus.Task
+	// until is when the signature of the address expires; zero without one, or where none is needed.
+	until time.Time
 }
 
 func (t target) known() bool { return t.task.Definition != nil }
@@ -36,7 +39,7 @@ func (s *Service) poll(ctx context.Context, rc *fasthttp.RequestCtx) error {
 	at, err := s.target(rc)
 	var seen *sighting
 	if err == nil {
-		err = s.mayRead(ctx, rc, at)
+		at.until, err = s.mayRead(ctx, rc, at)
 	}
 	if err == nil {
 		seen, err = s.latest(ctx, rc, at)
@@ -87,6 +90,10 @@ var (
 		Kind: "signature-needed", Title: "The address needs its signature", Status: fasthttp.StatusForbidden,
 		Detail: "This server shows a run's status only at its signed URL. Poll Location exactly as the POST's answer has it, with its ?sig=, or send the admin token.",
 	}
+	errLinkOver = &web.Problem{
+		Kind: "link-expired", Title: "The link has expired", Status: fasthttp.StatusForbidden,
+		Detail: "The signature of this address has expired, or the id that it was made for has: the task was rotated or deleted. Send the admin token, or start another run.",
+	}
 	errWrongSignature = &web.Problem{
 		Kind: "wrong-signature", Title: "The signature does not fit", Status: fasthttp.StatusForbidden,
 		Detail: "The sig of this address is not that of this run. Poll Location exactly as the POST's answer has it, or send the admin token.",
@@ -108,35 +115,58 @@ func (s *Service) target(rc *fasthttp.RequestCtx) (target, error) {
 	return at, nil
 }
 
-// mayRead refuses a poll without the run's signature where links are signed.
-func (s *Service) mayRead(ctx context.Context, rc *fasthttp.RequestCtx, at target) error {
-	if s.options.Links == nil {
-		return nil
+// mayRead refuses a poll without the run's signature where links are signed, and returns when that expires.
+func (s *Service) mayRead(ctx context.Context, rc *fasthttp.RequestCtx, at target) (until time.Time, err error) {
+	if s.options.Links == nil && (!at.known() || len(at.task.Auth) == 0) {
+		return until, nil
 	}
 	return s.holds(ctx, rc, at, web.ReadRun, errNotSigned, errWrongSignature)
 }
 
 // holds refuses who has neither a signature of that scope over the run, nor what the task's auth asks for, nor
-// the admin token: with
-// unsigned where there is no signature at all, else with wrong.
-func (s *Service) holds(ctx context.Context, rc *fasthttp.RequestCtx, at target, scope web.Scope, unsigned, wrong error) error {
-	sig := rc.QueryArgs().Peek("sig")
-	if len(sig) > 0 && s.options.Keys != nil && s.options.Keys.Verify(string(sig), scope, s.options.Runs.StoreID(), at.id, at.number) {
-		return nil
+// the admin token: with unsigned where there is no signature at all, else with wrong, or because the signature
+// has ended.
+func (s *Service) holds(ctx context.Context, rc *fasthttp.RequestCtx, at target, scope web.Scope, unsigned, wrong error) (until time.Time, err error) {
+	err = unsigned
+	if sig := rc.QueryArgs().Peek("sig"); len(sig) > 0 {
+		if until, err = s.verify(string(sig), at, scope); err == nil || errors.Is(err, web.ErrTasksNotLoaded) {
+			return until, err
+		}
+		if errors.Is(err, web.ErrWrongSignature) {
+			err = wrong
+		}
 	}
 	if at.known() && s.options.Callers.Knows(ctx, rc, at.task.Definition) {
-		return nil
+		return time.Time{}, nil
 	}
 	if len(rc.Request.Header.Peek(fasthttp.HeaderAuthorization)) > 0 {
 		if s.options.Admin.Check(ctx, rc) == nil {
-			return nil
+			return time.Time{}, nil
 		}
 		rc.Response.Header.Del(fasthttp.HeaderWWWAuthenticate) // the answer is 403
 	}
-	if len(sig) > 0 {
-		return wrong
+	return time.Time{}, err
+}
+
+// verify returns until when a signature gives scope over a run. It ends before that with the id that it was made
+// for: when that starts no more runs, and over the rejected rows when the task is deleted. A task that is disabled
+// ends none, because its accepted runs finish.
+func (s *Service) verify(sig string, at target, scope web.Scope) (until time.Time, err error) {
+	if s.options.Keys == nil {
+		return until, web.ErrWrongSignature
 	}
-	return unsigned
+	until, err = s.options.Keys.Verify(sig, scope, s.options.Runs.StoreID(), at.id, at.number)
+	switch {
+	case errors.Is(err, web.ErrLinkExpired):
+		return until, errLinkOver
+	case err != nil:
+		return until, err
+	case !s.options.Tasks.Loaded():
+		return until, web.ErrTasksNotLoaded
+	case !at.known(), !at.task.Starts(at.id, time.Now()), at.task.Deleted && scope == web.ControlRun:
+		return until, errLinkOver
+	}
+	return until, nil
 }
 
 // latest is the run's status, as far as it is known: from memory if the run has ended, else from
@@ -175,12 +205,29 @@ func (s *Service) look(ctx context.Context, rc *fasthttp.RequestCtx, at target) 
 	wait := s.options.Waits.Begin(ctx, rc)
 	defer wait.End()
 	if !wait.Waits() {
-		return s.options.Runs.Lookup(context.WithoutCancel(ctx), at.id, at.number)
+		return s.stored(at, func(id task.ID) (bus.Status, error) {
+			return s.options.Runs.Lookup(context.WithoutCancel(ctx), id, at.number)
+		})
 	}
-	status, err := s.options.Runs.Await(wait, at.id, at.number)
+	status, err := s.stored(at, func(id task.ID) (bus.Status, error) { return s.options.Runs.Await(wait, id, at.number) })
 	if err == nil {
 		wait.Applied(rc)
 	}
+	return status, err
+}
+
+// stored reads a run that is stored under the id in its address or, if that leads to a task with another id, under
+// that one. It is shown under the id in the address.
+func (s *Service) stored(at target, read func(id task.ID) (bus.Status, error)) (bus.Status, error) {
+	status, err := read(at.id)
+	if !errors.Is(err, run.ErrNoRun) || !at.known() || at.task.ID == at.id {
+		return status, err
+	}
+	if status, err = read(at.task.ID); err != nil {
+		return status, err
+	}
+	status.Document.ShowAs(at.id)
+	status.Bytes, err = status.Document.Encode()
 	return status, err
 }
 
@@ -236,7 +283,10 @@ func (s *Service) answerUnfinished(rc *fasthttp.RequestCtx, at target, seen *sig
 	if err != nil {
 		return err
 	}
-	location := base + run.StatusPath(at.id, at.number) + s.options.Links.Query(web.ReadRun, s.options.Runs.StoreID(), at.id, at.number)
+	location := base + run.StatusPath(at.id, at.number)
+	if !at.until.IsZero() {
+		location += s.options.Keys.Query(web.ReadRun, s.options.Runs.StoreID(), at.id, at.number, at.until)
+	}
 	rc.Response.Header.Set(fasthttp.HeaderLocation, location)
 	rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
 	web.SetRetryAfter(rc, seen.retryAfter)

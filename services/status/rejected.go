@@ -61,13 +61,17 @@ func (s *Service) rejected(ctx context.Context, rc *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	if err := s.holds(ctx, rc, at, web.ControlRun, errRowsNotSigned, errRowsWrongSignature); err != nil {
+	if _, err := s.holds(ctx, rc, at, web.ControlRun, errRowsNotSigned, errRowsWrongSignature); err != nil {
 		return err
 	}
 	if err := s.loaded(); err != nil {
 		return err
 	}
-	return s.answerRejected(ctx, rc, at.id, at.number)
+	err = s.answerRejected(ctx, rc, at.id, at.number)
+	if errors.Is(err, run.ErrNoRun) && at.known() && at.task.ID != at.id {
+		err = s.answerRejected(ctx, rc, at.task.ID, at.number)
+	}
+	return err
 }
 
 // rejectedByNumber answers GET /api/runs/{run}/rejected.

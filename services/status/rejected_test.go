@@ -15,6 +15,7 @@ import (
 
 	"runhook/services/status"
 	"runhook/shared/run"
+	"runhook/shared/task"
 	"runhook/shared/web"
 )
 
@@ -28,14 +29,14 @@ func (r *started) reject(named int, chunks ...run.RejectedChunk) {
 		if err != nil {
 			r.s.t.Fatal(err)
 		}
-		if err := r.claim.StoreRejected(r.s.t.Context(), i+1, data); err != nil {
+		if err := r.claim.StoreRejected(r.s.t.Context(), i+1, data, time.Now().Add(time.Hour)); err != nil {
 			r.s.t.Fatal(err)
 		}
 	}
 	r.doc.End(run.Success, "done", time.Now())
 	var set run.RejectedSet
 	for chunk := range named {
-		set = set.With(r.claim.Token, chunk+1)
+		set = set.With(r.claim.Token, chunk+1, 1, 1)
 	}
 	if err := r.claim.Finish(r.s.t.Context(), r.doc, set); err != nil {
 		r.s.t.Fatal(err)
@@ -57,7 +58,9 @@ func TestRejectedRowsNeedTheRunsControlSignature(t *testing.T) {
 	s, keys, r := rejectedSite(t)
 	other := s.submit(s.apply("Another"))
 	r.reject(1, run.RejectedChunk{Columns: []string{"ID"}, Rows: []run.RejectedRow{{Row: 1, Cells: []string{"secret"}}}})
-	sign := keys.Query
+	sign := func(scope web.Scope, store string, id task.ID, n run.Number) string {
+		return keys.Query(scope, store, id, n, time.Now().Add(time.Hour))
+	}
 	path := run.RejectedPath(r.doc.ExecuteID, r.number)
 	for _, test := range []struct {
 		name, path string
@@ -68,6 +71,7 @@ func TestRejectedRowsNeedTheRunsControlSignature(t *testing.T) {
 		{"control", path + sign(web.ControlRun, s.StoreID(), r.doc.ExecuteID, r.number), nil, 200, ""},
 		{"admin", path, bearer, 200, ""},
 		{"admin by number", "/api/runs/" + r.number.String() + "/rejected", bearer, 200, ""},
+		{"expired", path + keys.Query(web.ControlRun, s.StoreID(), r.doc.ExecuteID, r.number, time.Now()), nil, 403, "link-expired"},
 		{"none", path, nil, 403, "signature-needed"},
 		{"read", path + sign(web.ReadRun, s.StoreID(), r.doc.ExecuteID, r.number), nil, 403, "wrong-signature"},
 		{"another run's", path + sign(web.ControlRun, s.StoreID(), other.doc.ExecuteID, other.number), nil, 403, "wrong-signature"},
@@ -90,6 +94,33 @@ func TestRejectedRowsNeedTheRunsControlSignature(t *testing.T) {
 				t.Errorf("headers %v", got.Header)
 			}
 		})
+	}
+}
+
+// Rows that are past their time are refused, whether or not the server has removed them.
+func TestRejectedRowsPastTheirTime(t *testing.T) {
+	t.Parallel()
+	s := open(t, nil)
+	row := run.RejectedChunk{Columns: []string{"ID"}, Rows: []run.RejectedRow{{Row: 1, Cells: []string{"1"}}}}
+	for _, c := range []struct {
+		name string
+		run  *started
+		age  time.Duration
+		want int
+	}{
+		{"young", s.submit(s.apply("Young", "rejected_rows: {keep: 2h}")), time.Hour, 200},
+		{"old", s.submit(s.apply("Old", "rejected_rows: {keep: 2h}")), 3 * time.Hour, 410},
+		{"of months", s.submit(s.apply("Months")), 89 * 24 * time.Hour, 200},
+		{"of more months", s.submit(s.apply("More")), 91 * 24 * time.Hour, 410},
+		{"of a dry run", s.submitAs(s.apply("Dry"), func(r *run.Request) { r.DryRun = true }), 25 * time.Hour, 410},
+	} {
+		c.run.begin(0)
+		c.run.doc.StartedOn = new(run.Time(time.Now().Add(-c.age)))
+		c.run.reject(1, row)
+		got := s.get("/api/runs/" + c.run.number.String() + "/rejected")
+		if got.StatusCode != c.want || c.want == 410 && !strings.Contains(string(got.body), "problem:rows-gone") {
+			t.Errorf("%s: %d %s", c.name, got.StatusCode, got.body)
+		}
 	}
 }
 

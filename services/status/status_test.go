@@ -217,10 +217,17 @@ type started struct {
 // submit makes a run of the task durable.
 func (s *site) submit(def *task.Definition) *started {
 	s.t.Helper()
+	return s.submitAs(def, func(*run.Request) {})
+}
+
+// submitAs is submit of a request that is changed first.
+func (s *site) submitAs(def *task.Definition, change func(*run.Request)) *started {
+	s.t.Helper()
 	request := run.Request{
 		Task: def.ID, TaskName: def.Name, Definition: def.Hash, Trigger: run.Webhook,
 		RetryAfter: int(def.RetryAfter / time.Second), CreatedOn: time.Now().UTC(), Base: "https://hooks.example.org",
 	}
+	change(&request)
 	accepted, err := s.Runs.Submit(s.t.Context(), request, "")
 	if err != nil {
 		s.t.Fatal(err)

@@ -156,10 +156,10 @@ func several(t *testing.T, store *bustest.Store, runs int) map[run.Number]run.Re
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := claim.StoreRejected(t.Context(), 1, data); err != nil {
+			if err := claim.StoreRejected(t.Context(), 1, data, time.Now().Add(time.Hour)); err != nil {
 				t.Fatal(err)
 			}
-			rejected = rejected.With(claim.Token, 1)
+			rejected = rejected.With(claim.Token, 1, 1, 1)
 		}
 		doc := run.QueuedDocument(request, n)
 		doc.End(run.Success, message, time.Now())

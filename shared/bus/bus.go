@@ -232,8 +232,10 @@ func (b *Bus) StoreID() string { return b.store.ID }
 // Ready reports why the store cannot be used right now, nil when it can.
 func (b *Bus) Ready(ctx context.Context) error { return b.store.Ready(ctx) }
 
-// StoreID is [Bus.StoreID].
 func (r *Runs) StoreID() string { return r.store.ID }
+
+// Retention is how long the store keeps runs.
+func (r *Runs) Retention() time.Duration { return r.store.Retention() }
 
 // StoreID is [Bus.StoreID].
 func (w *Work) StoreID() string { return w.store.ID }

@@ -314,7 +314,7 @@ func TestFullStoreTakesNothing(t *testing.T) {
 	_, applied := filling.Tasks.Apply(t.Context(), def, false)
 	for what, err := range map[string]error{
 		"submit": submitted, "apply": applied, "renew": claim.Renew(t.Context(), run.Claim{}),
-		"finish": claim.Finish(t.Context(), doc, nil), "reject": claim.StoreRejected(t.Context(), 1, []byte("rows")),
+		"finish": claim.Finish(t.Context(), doc, nil), "reject": claim.StoreRejected(t.Context(), 1, []byte("rows"), time.Now().Add(time.Hour)),
 	} {
 		if !errors.Is(err, run.ErrFull) || !errors.Is(err, run.ErrUnavailable) {
 			t.Errorf("%s: %v", what, err)

@@ -238,7 +238,7 @@ func TestRightLackingAtWorkIsNamed(t *testing.T) {
 		"progress":   func(b *bus.Bus) { _ = b.Work.Progress(request.Task, n).Write(t.Context(), run.Document{}) },
 		"ack":        func(b *bus.Bus) { b.Jet().Deliveries.Done(bus.ReplyOf(delivery)) },
 		"definition": func(b *bus.Bus) { _, _ = b.Work.Definition(t.Context(), request.Task, request.Definition) },
-		"rejected":   func(*bus.Bus) { _ = chunks.StoreRejected(t.Context(), 1, []byte("x")) },
+		"rejected":   func(*bus.Bus) { _ = chunks.StoreRejected(t.Context(), 1, []byte("x"), time.Now().Add(time.Hour)) },
 		"list":       func(b *bus.Bus) { _, _ = b.Runs.List(t.Context(), 10) },
 		"info":       func(b *bus.Bus) { _ = b.Ready(t.Context()) },
 		"apply":      func(b *bus.Bus) { _, _ = b.Tasks.Apply(t.Context(), definition, false) },

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -13,17 +14,17 @@ import (
 	"runhook/shared/task"
 )
 
-// StoreRejected stores a chunk, counted from 1, of the rows that this claim's holder rejected. It
-// means nothing until a checkpoint or the final document names it. To store a chunk again replaces
-// it. run.ErrUnavailable means that it could not be stored now; any other error will not pass by itself.
-func (c *Claim) StoreRejected(ctx context.Context, chunk int, data []byte) error {
+// StoreRejected stores a chunk, counted from 1, of the rows that this claim's holder rejected, until a
+// moment. It means nothing until a checkpoint or the final document names it. To store a chunk again
+// replaces it. run.ErrUnavailable means that it could not be stored now; any other error will not pass by itself.
+func (c *Claim) StoreRejected(ctx context.Context, chunk int, data []byte, until time.Time) error {
 	if err := c.store.Writable(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
 	defer cancel()
 	name := jet.RejectedName(c.task, c.number, c.Token, chunk)
-	if _, err := c.store.Rows.PutBytes(ctx, name, data); err != nil {
+	if err := c.store.PutRows(ctx, name, data, until); err != nil {
 		return fmt.Errorf("store the rejected rows of run %s: %w", c.number, jet.Explain(err))
 	}
 	return nil
@@ -64,7 +65,8 @@ type RejectedRows struct {
 	set    run.RejectedSet
 }
 
-// RejectedRows finds the rejected rows of a run. It returns run.ErrNotEnded, or the errors of Lookup.
+// RejectedRows finds the rejected rows of a run. It returns run.ErrNotEnded, run.ErrRowsGone, or the errors of
+// Lookup.
 func (r *Runs) RejectedRows(ctx context.Context, id task.ID, n run.Number) (*RejectedRows, error) {
 	status, err := r.Lookup(ctx, id, n)
 	if err != nil {
@@ -88,7 +90,29 @@ func (r *Runs) RejectedRows(ctx context.Context, id task.ID, n run.Number) (*Rej
 	if err != nil {
 		return nil, fmt.Errorf("read which rows run %s rejected: %w", n, err)
 	}
+	if len(set) > 0 {
+		if err := r.keepsRows(ctx, status.Document); err != nil {
+			return nil, err
+		}
+	}
 	return &RejectedRows{store: r.store, task: id, number: n, set: set}, nil
+}
+
+// keepsRows returns run.ErrRowsGone if the rejected rows of an ended run are past the time that its task had for
+// them.
+func (r *Runs) keepsRows(ctx context.Context, doc run.Document) error {
+	request, err := r.Request(ctx, doc.ExecuteID, doc.ImportID)
+	if err != nil {
+		return err
+	}
+	def, err := r.Definition(ctx, doc.ExecuteID, request.Definition)
+	if err != nil {
+		return err
+	}
+	if doc.StartedOn != nil && time.Since(time.Time(*doc.StartedOn)) > def.RejectedRows.KeepOf(request.DryRun) {
+		return run.ErrRowsGone
+	}
+	return nil
 }
 
 // Chunks is how many there are; 0 when no row was rejected.

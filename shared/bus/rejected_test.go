@@ -42,10 +42,10 @@ func TestForeignRejectedRowsAreNamed(t *testing.T) {
 	}
 	var set run.RejectedSet
 	for number := 1; number <= 5; number++ {
-		if err := claim.StoreRejected(t.Context(), number, chunk); err != nil {
+		if err := claim.StoreRejected(t.Context(), number, chunk, time.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
-		set = set.With(claim.Token, number)
+		set = set.With(claim.Token, number, 1, 1)
 	}
 	doc := run.QueuedDocument(request, n)
 	doc.End(run.Success, "ended", time.Now())
@@ -106,7 +106,7 @@ func TestDropRejected(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, chunk := range []int{2, 3, 4, 5, 6} { // 1 has gone before
-		if err := claim.StoreRejected(t.Context(), chunk, []byte(`{}`)); err != nil {
+		if err := claim.StoreRejected(t.Context(), chunk, []byte(`{}`), time.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -116,7 +116,7 @@ func TestDropRejected(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := claim.Token
-	if err := claim.StoreRejected(t.Context(), 1, []byte(`{}`)); err != nil {
+	if err := claim.StoreRejected(t.Context(), 1, []byte(`{}`), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	keep := run.RejectedSet{{Token: first, From: 4, To: 4}, {Token: second, From: 1, To: 3}}

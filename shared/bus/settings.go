@@ -73,6 +73,7 @@ var settings = []setting{
 	}},
 	{"allow_direct", func(c *jetstream.StreamConfig) any { return &c.AllowDirect }, nil},
 	{"allow_rollup_hdrs", func(c *jetstream.StreamConfig) any { return &c.AllowRollup }, nil},
+	{"allow_msg_ttl", func(c *jetstream.StreamConfig) any { return &c.AllowMsgTTL }, nil},
 	{"allow_atomic", func(c *jetstream.StreamConfig) any { return &c.AllowAtomicPublish }, nil},
 	{"republish", func(c *jetstream.StreamConfig) any { return &c.RePublish }, nil},
 	{"sealed", func(c *jetstream.StreamConfig) any { return &c.Sealed }, nil},

@@ -104,7 +104,7 @@ func (t Topology) streams() []jetstream.StreamConfig {
 
 	// The object store of rejected rows, which cannot do without rollups.
 	rows := t.stream(jet.RowsStream, 7, jet.RowChunks, jet.RowMeta)
-	rows.MaxAge, rows.AllowRollup = t.Retention+moreThanRuns, true
+	rows.MaxAge, rows.AllowRollup, rows.AllowMsgTTL = t.Retention+moreThanRuns, true, true
 
 	return []jetstream.StreamConfig{ // the events are changed in a turn, of which KV_control says whose it is
 		requests, keys, t.bucket(jet.ControlStream, 0.5, jet.Control), events, t.progress(), t.bucket(jet.TasksStream, 2, jet.Tasks), rows,

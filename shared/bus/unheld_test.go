@@ -23,7 +23,7 @@ func TestEndAbandoned(t *testing.T) {
 		t.Fatal(err)
 	}
 	for chunk := range 2 {
-		if err := claim.StoreRejected(t.Context(), chunk+1, []byte(`{}`)); err != nil {
+		if err := claim.StoreRejected(t.Context(), chunk+1, []byte(`{}`), time.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -9,6 +9,7 @@ func CanceledDocument(r Request, n Number, left *Claim, now time.Time) Document 
 	message := "An administrator canceled the run before it was started"
 	if left != nil {
 		doc.Resume(*left, now)
+		doc.NameRejected(left.Checkpoint.Rejected)
 		message = "An administrator canceled the run while no runner had it. The rows that it had written stay"
 	}
 	doc.End(Canceled, message, now)

@@ -3,6 +3,7 @@ package run
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"runhook/shared/task"
@@ -101,7 +102,8 @@ type Document struct {
 	CorrelationID     string `json:"CorrelationId"`
 	PollingURL        string `json:"PollingUrl"`
 	RetryAfter        string
-	// CancelURL and RejectedURL stand only in the POST's answer, never in a stored document.
+	// CancelURL stands only in the POST's answer. RejectedURL stands in the final document of a run that kept
+	// rejected rows, without a signature, and in the POST's answer to those who may read them, with one.
 	CancelURL   string `json:"CancelUrl,omitempty"`
 	RejectedURL string `json:"RejectedUrl,omitempty"`
 }
@@ -191,6 +193,22 @@ func (d *Document) End(outcome Outcome, message string, now time.Time) {
 		d.PercentComplete = 100
 	}
 	d.RetryAfter = formatClock(0)
+}
+
+// ShowAs makes the document one for a caller of another id of its task: nobody learns an id that they did not
+// call.
+func (d *Document) ShowAs(called task.ID) {
+	from, to := "/"+string(d.ExecuteID)+"/", "/"+string(called)+"/"
+	d.PollingURL = strings.Replace(d.PollingURL, from, to, 1)
+	d.RejectedURL = strings.Replace(d.RejectedURL, from, to, 1)
+	d.ExecuteID = called
+}
+
+// NameRejected puts the address of the run's rejected rows into its final document, if any are kept.
+func (d *Document) NameRejected(kept RejectedSet) {
+	if len(kept) > 0 {
+		d.RejectedURL = strings.TrimSuffix(d.PollingURL, "/status") + "/rejected"
+	}
 }
 
 // SetCounts copies counts into the document's fields.

@@ -137,6 +137,8 @@ func (w *writer) checkpoint(name string, c *Checkpoint) {
 			w.unsigned("Token", some.Token)
 			w.integer("From", int64(some.From))
 			w.integer("To", int64(some.To))
+			w.integerIfAny("Rows", some.Rows)
+			w.integerIfAny("Bytes", some.Bytes)
 			w.close()
 		}
 		w.closeList()

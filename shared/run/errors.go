@@ -24,6 +24,8 @@ var (
 	ErrNoRun = errors.New("no such run")
 	// ErrRunGone: the run's record has passed its retention.
 	ErrRunGone = errors.New("the run's record is gone")
+	// ErrRowsGone: the run's rejected rows have passed the time that its task keeps them.
+	ErrRowsGone = errors.New("the run's failed rows are not kept any more")
 	// ErrNotEnded: the run is queued or in progress.
 	ErrNotEnded = errors.New("the run has not ended")
 )

@@ -1,15 +1,18 @@
 package run
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"runhook/shared/task"
 )
 
-// RejectedRow is a row of the source that failed, whole, and why. It is what nobody but the holder of
+// RejectedRow is a row of the source that failed, and why. It is what nobody but the holder of
 // a run's signature or the admin token may see: the cells, and a driver's or server's own words.
 type RejectedRow struct {
 	// Row counts the source's data rows from 1.
@@ -18,14 +21,14 @@ type RejectedRow struct {
 	Column string
 	// Reason says why the row failed, in the driver's or server's own words where it has any.
 	Reason string
-	// Cells are the row as it was read, one for each column, as text. Of a row that could not be read
+	// Cells are the row as it was read, one for each of the chunk's columns, as text. Of a row that could not be read
 	// they are what could.
 	Cells []string
 }
 
 // RejectedChunk is what is stored of a run's rejected rows as one piece.
 type RejectedChunk struct {
-	// Columns are the source's.
+	// Columns are the source's, or those of them that are kept.
 	Columns []string
 	// Delimiter is the character between fields that the task's source expects, so that the rows can
 	// go through the same task again.
@@ -33,19 +36,31 @@ type RejectedChunk struct {
 	Rows      []RejectedRow
 }
 
-// Encode returns the bytes to store.
+// Encode returns the bytes to store: compressed JSON.
 func (c RejectedChunk) Encode() ([]byte, error) {
-	data, err := json.Marshal(c)
+	var data bytes.Buffer
+	zip, err := gzip.NewWriterLevel(&data, gzip.BestSpeed)
+	if err == nil {
+		err = errors.Join(json.NewEncoder(zip).Encode(c), zip.Close())
+	}
 	if err != nil {
 		return nil, fmt.Errorf("encode rejected rows: %w", err)
 	}
-	return data, nil
+	return data.Bytes(), nil
 }
 
-// DecodeRejectedChunk reads stored bytes.
+// DecodeRejectedChunk reads stored bytes. Those of older versions are not compressed.
 func DecodeRejectedChunk(data []byte) (RejectedChunk, error) {
 	var c RejectedChunk
-	if err := json.Unmarshal(data, &c); err != nil {
+	var text io.Reader = bytes.NewReader(data)
+	if !bytes.HasPrefix(data, []byte("{")) {
+		zip, err := gzip.NewReader(text)
+		if err != nil {
+			return c, fmt.Errorf("decode rejected rows: %w", err)
+		}
+		text = zip
+	}
+	if err := json.NewDecoder(text).Decode(&c); err != nil {
 		return c, fmt.Errorf("decode rejected rows: %w", err)
 	}
 	if len(c.Rows) == 0 {
@@ -63,16 +78,30 @@ type RejectedChunks struct {
 	Token uint64
 	// From and To are the numbers of the first and the last one.
 	From, To int
+	// Rows is how many rows are in them, and Bytes how many bytes of cells and reasons; 0 in a checkpoint of
+	// an older version.
+	Rows, Bytes int64 `json:",omitempty"`
 }
 
-// With is the set and one chunk more.
-func (s RejectedSet) With(token uint64, chunk int) RejectedSet {
+// With is the set and one chunk more, of so many rows and bytes.
+func (s RejectedSet) With(token uint64, chunk int, rows, size int64) RejectedSet {
 	if last := len(s) - 1; last >= 0 && s[last].Token == token && s[last].To+1 == chunk {
 		longer := slices.Clone(s)
 		longer[last].To = chunk
+		longer[last].Rows += rows
+		longer[last].Bytes += size
 		return longer
 	}
-	return append(slices.Clip(s), RejectedChunks{token, chunk, chunk})
+	return append(slices.Clip(s), RejectedChunks{token, chunk, chunk, rows, size})
+}
+
+// Rows is how many rows are in the chunks, and size how many bytes of cells and reasons.
+func (s RejectedSet) Rows() (rows, size int64) {
+	for _, some := range s {
+		rows += some.Rows
+		size += some.Bytes
+	}
+	return rows, size
 }
 
 // Chunks is how many there are.

@@ -41,6 +41,8 @@ type Definition struct {
 	// Auth are the ways for a caller to show who it is, of which one must fit; none lets in everybody who
 	// knows the id.
 	Auth []Auth
+	// RejectedRows says what is kept of the rows that fail.
+	RejectedRows RejectedRows
 	// AllowOrigins lists the origins that browsers may call from. Default ["*"].
 	AllowOrigins []string
 	// FormerIDs are the ids that the task had before, in file order.
@@ -117,6 +119,11 @@ func (d *Definition) FormerUntil(id ID) time.Time {
 		}
 	}
 	return time.Time{}
+}
+
+// Starts reports whether a POST to called, an id that leads to the task, starts runs now.
+func (d *Definition) Starts(called ID, now time.Time) bool {
+	return called == d.ID || now.Before(d.FormerUntil(called))
 }
 
 // Rate is a number of things in a time. The zero Rate is no limit.

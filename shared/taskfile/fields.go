@@ -55,6 +55,8 @@ const (
 	kindSeconds                     // whole seconds, min to max: 90, 90s or 1m30s
 	kindMoment                      // a date, or a date and a time of day
 	kindBound                       // a number of rows, or a part of the destination's: 10%
+	kindSpan                        // a length of time, min to max seconds: 90d or 12h
+	kindSize                        // a number of bytes, min to max: 64MiB
 	kindRate                        // a number per second, minute or hour: 200/s
 	kindCharacter                   // one character, tab included
 	kindTexts                       // a list of texts
@@ -91,6 +93,10 @@ const (
 	maxTimeout           = 30 * 24 * 3600
 	maxAttempts          = 100
 	maxBackoff           = 3600
+	minKeep              = 60
+	maxKeep              = 3650 * 24 * 3600
+	minRejected          = 1 << 10
+	maxRejected          = 1 << 30
 )
 
 // guidPattern fits the forms of a GUID that ParseID takes.
@@ -142,6 +148,10 @@ var taskFields = []field{
 	{
 		name: "max_row_errors", kind: kindWhole, max: maxRowErrors, byDefault: "1000",
 		meaning: "the run fails above this many failed rows",
+	},
+	{
+		name: "rejected_rows", kind: kindSection, fields: rejectedFields,
+		meaning: "what is kept of failed rows, and who may read them",
 	},
 	{
 		name: "expect", kind: kindSection, fields: expectFields,
@@ -208,6 +218,31 @@ var expectFields = []field{
 		meaning: "the run fails before it updates more rows than this; rows that it leaves unchanged do not count",
 	},
 }
+
+var rejectedFields = []field{
+	{
+		name: "columns", kind: kindChoice, values: []string{usedColumns, allColumns}, byDefault: usedColumns,
+		meaning: "used keeps the source's columns that `where` and `mapping` name; all keeps every column",
+	},
+	{
+		name: "keep", kind: kindSpan, min: minKeep, max: maxKeep, byDefault: "90d",
+		meaning: "how long they are kept, from the start of the run, and no longer than the run; a dry run keeps them a day at most",
+	},
+	{
+		name: "max", kind: kindSize, min: minRejected, max: maxRejected, byDefault: "64MiB",
+		meaning: "how much of them a run keeps; failed rows beyond it are counted and not kept",
+	},
+	{
+		name: "link", kind: kindFlag, byDefault: "false",
+		meaning: "true puts a signed `RejectedUrl` into the answer to every POST: whoever knows the task's GUID can then make rows fail, and read them",
+	},
+}
+
+// The values of rejected_rows.columns.
+const (
+	usedColumns = "used"
+	allColumns  = "all"
+)
 
 var retryFields = []field{
 	{

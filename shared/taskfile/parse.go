@@ -54,6 +54,7 @@ func (r *reader) define(file *fieldSet) *task.Definition {
 		FailedStatus: r.failedStatus(file),
 		AllowOrigins: r.origins(file),
 		Auth:         r.auth(file),
+		RejectedRows: r.rejectedRows(file),
 	}
 	if id, ok := file.field("id"); ok {
 		var err error
@@ -92,12 +93,26 @@ func made[T any](r *reader, kinds *fieldSet, forms []form[T], def *task.Definiti
 	return t
 }
 
-// retry reads the section, or its defaults where the file has none.
-func (r *reader) retry(file *fieldSet) task.Retry {
-	section := file.contents["retry"].section
-	if section == nil {
-		section = r.readSection(&yaml.Node{Kind: yaml.MappingNode}, "retry", retryFields)
+// section reads a section, or its defaults where the file has none.
+func (r *reader) section(file *fieldSet, name string, table []field) *fieldSet {
+	if given := file.contents[name].section; given != nil {
+		return given
 	}
+	return r.readSection(&yaml.Node{Kind: yaml.MappingNode}, name, table)
+}
+
+func (r *reader) rejectedRows(file *fieldSet) task.RejectedRows {
+	section := r.section(file, "rejected_rows", rejectedFields)
+	return task.RejectedRows{
+		AllColumns: section.text("columns") == allColumns,
+		Keep:       section.seconds("keep"),
+		Max:        int64(section.contents["max"].number),
+		Link:       section.contents["link"].on,
+	}
+}
+
+func (r *reader) retry(file *fieldSet) task.Retry {
+	section := r.section(file, "retry", retryFields)
 	return task.Retry{Attempts: section.contents["attempts"].number, Backoff: section.seconds("backoff")}
 }
 

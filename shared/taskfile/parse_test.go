@@ -63,6 +63,7 @@ concurrency: 4
 timeout: 90m
 start_within: 600
 retry: {attempts: 5, backoff: 2m}
+rejected_rows: {columns: all, keep: 12h, max: 3KiB, link: true}
 retry_after: 1m30s
 failed_status: 422
 allow_origins: [https://Example.org, "http://localhost:8080"]
@@ -85,6 +86,7 @@ allow_origins: [https://Example.org, "http://localhost:8080"]
 		OnRowError:  task.StopOnRowError, MaxRowErrors: 0, Concurrency: 4, Timeout: 90 * time.Minute,
 		StartWithin: 10 * time.Minute, Retry: task.Retry{Attempts: 5, Backoff: 2 * time.Minute}, RetryAfter: 90 * time.Second, FailedStatus: 422,
 		AllowOrigins: []string{"https://example.org", "http://localhost:8080"},
+		RejectedRows: task.RejectedRows{AllColumns: true, Keep: 12 * time.Hour, Max: 3 << 10, Link: true},
 		Text:         []byte(text), Hash: hex.EncodeToString(hash[:]),
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -103,7 +105,7 @@ func TestParseFillsInDefaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !got.Enabled || got.OnRowError != task.ContinueOnRowError || got.MaxRowErrors != 1000 || got.Concurrency != 1 ||
-				got.RetryAfter != 30*time.Second || got.Timeout != 2*time.Hour || got.StartWithin != 0 || got.Retry != (task.Retry{Attempts: 3, Backoff: 30 * time.Second}) || got.FailedStatus != 200 || !reflect.DeepEqual(got.AllowOrigins, []string{"*"}) ||
+				got.RetryAfter != 30*time.Second || got.Timeout != 2*time.Hour || got.StartWithin != 0 || got.Retry != (task.Retry{Attempts: 3, Backoff: 30 * time.Second}) || got.FailedStatus != 200 || got.RejectedRows != (task.RejectedRows{Keep: 90 * 24 * time.Hour, Max: 64 << 20}) || !reflect.DeepEqual(got.AllowOrigins, []string{"*"}) ||
 				got.Source.(*task.CSVSource).Delimiter != ',' || got.Source.(*task.CSVSource).Encoding != "" || got.Where != "" {
 				t.Errorf("unexpected defaults: %+v", got)
 			}

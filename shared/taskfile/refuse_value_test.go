@@ -106,6 +106,15 @@ func TestParseRefusesValues(t *testing.T) {
 			`12: start_within must be whole seconds from 1 to 2592000, like 30 or 30s, not "soon"`,
 		},
 		{
+			"rows kept for nothing", and("rejected_rows: {columns: some, keep: 90, max: 64MB, link: maybe}"),
+			lines(
+				`12: rejected_rows.columns must be used or all, not "some"`,
+				"12: rejected_rows.keep must be a length of time from 60s to 3650d, like 90d or 12h, not 90",
+				`12: rejected_rows.max must be a size from 1KiB to 1024MiB, like 64MiB, not "64MB"`,
+				`12: rejected_rows.link must be true or false, not "maybe"`,
+			),
+		},
+		{
 			"no attempt at all", and("retry: {attempts: 0, backoff: 2h}"),
 			lines(
 				"12: retry.attempts must be a whole number from 1 to 100, not 0",

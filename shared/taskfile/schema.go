@@ -100,6 +100,10 @@ func (f field) valueSchema() object {
 			object{"type": "integer", "minimum": f.min, "maximum": f.max},
 			object{"type": "string", "pattern": `^\+?([0-9]+|([0-9]+(\.[0-9]*)?(h|m|s|ms|us|µs|ns))+)$`},
 		}}
+	case kindSpan:
+		return object{"type": "string", "pattern": `^([1-9][0-9]*d|\+?([0-9]+(\.[0-9]*)?(h|m|s|ms|us|µs|ns))+)$`}
+	case kindSize:
+		return object{"type": "string", "pattern": `^[1-9][0-9]*[KMG]iB$`}
 	case kindRate:
 		return object{"type": "string", "pattern": `^[1-9][0-9]*/[smh]$`}
 	case kindBound:

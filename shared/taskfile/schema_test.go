@@ -66,6 +66,8 @@ func TestSchemaAccepts(t *testing.T) {
 		"former ids":     and("former_ids: [{id: 0b9f3c62-8d1e-4f57-a3c4-2e6d7b8a9c01, until: 2031-01-31}, {id: 0b9f3c62-8d1e-4f57-a3c4-2e6d7b8a9c02, until: 2031-01-31T12:00:00.5+01:00}]"),
 		"a tab":          with("path: in.csv", `path: in.csv, delimiter: "\t"`),
 		"words of nulls": with("path: in.csv", `path: in.csv, null: [NULL, "\\N", 0], escape: "\\", quote: none, header_row: 3`),
+		"rejected rows":  and("rejected_rows: {columns: all, keep: 3650d, max: 1GiB}"),
+		"a part of them": and("rejected_rows: {keep: 1m30s}"),
 		"origins":        and("allow_origins: [https://example.org, '*']"),
 		"a rate":         with("csv: {connection: drop, path: in.csv}", "csv: {connection: drop, path: in.csv}\n  rate: 200/s"),
 	}
@@ -109,6 +111,8 @@ func TestSchemaRefuses(t *testing.T) {
 		"a number in quotes":           and(`concurrency: "2"`),
 		"a choice that is none":        and("on_row_error: ignore"),
 		"a duration that is none":      and("retry_after: soon"),
+		"rows kept for ever":           and("rejected_rows: {keep: ever}"),
+		"a size without a unit":        and("rejected_rows: {max: 1000}"),
 		"no attempt at all":            and("retry: {attempts: 0}"),
 		"no source":                    strings.Replace(sample, "source:\n  csv: {connection: drop, path: in.csv}\n", "", 1),
 		"no kind of source":            with("\n  csv: {connection: drop, path: in.csv}", " {}"),

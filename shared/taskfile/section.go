@@ -40,7 +40,7 @@ func (r *reader) report(line int, format string, args ...any) {
 type content struct {
 	line     int
 	text     string // text, prose, expression, choice
-	number   int    // whole, seconds
+	number   int    // whole, seconds, span, size
 	rate     task.Rate
 	bound    task.Bound
 	on       bool // flag
@@ -247,6 +247,12 @@ func (f field) scalar(node *yaml.Node) (c content, ok bool) {
 		}
 		c.number = int(duration / time.Second)
 		return c, err == nil && duration%time.Second == 0 && f.min <= c.number && c.number <= f.max
+	case kindSpan:
+		c.number, ok = parseSpan(c.text)
+		return c, ok && f.min <= c.number && c.number <= f.max
+	case kindSize:
+		c.number, ok = parseSize(c.text)
+		return c, ok && f.min <= c.number && c.number <= f.max
 	case kindMoment:
 		var err error
 		c.moment, err = ParseMoment(c.text)
@@ -279,6 +285,10 @@ func (f field) takes() string {
 		return fmt.Sprintf("a whole number from %d to %d", f.min, f.max)
 	case kindSeconds:
 		return fmt.Sprintf("whole seconds from %d to %d, like 30 or 30s", f.min, f.max)
+	case kindSpan:
+		return fmt.Sprintf("a length of time from %ds to %dd, like 90d or 12h", f.min, f.max/secondsADay)
+	case kindSize:
+		return fmt.Sprintf("a size from %dKiB to %dMiB, like 64MiB", f.min>>10, f.max>>20)
 	case kindRate:
 		return fmt.Sprintf("a number of 1 to %d with /s, /m or /h, like 200/s", f.max)
 	case kindBound:
@@ -420,6 +430,29 @@ func inBrackets(node *yaml.Node) string {
 		return "; put text that begins with { in quotes as a whole"
 	}
 	return "; put text that begins with [ in quotes as a whole"
+}
+
+const secondsADay = 24 * 3600
+
+// parseSpan reads a length of time in whole seconds: days, like 90d, or as Go writes it, like 1h30m.
+func parseSpan(text string) (seconds int, ok bool) {
+	if days, isDays := strings.CutSuffix(text, "d"); isDays {
+		number, err := strconv.Atoi(days)
+		return number * secondsADay, err == nil && strconv.Itoa(number) == days && number <= maxKeep/secondsADay
+	}
+	duration, err := time.ParseDuration(text)
+	return int(duration / time.Second), err == nil && duration%time.Second == 0
+}
+
+// parseSize reads a number of bytes with its unit, like 64MiB.
+func parseSize(text string) (bytes int, ok bool) {
+	for shift, unit := range map[int]string{10: "KiB", 20: "MiB", 30: "GiB"} {
+		if count, isUnit := strings.CutSuffix(text, unit); isUnit {
+			number, err := strconv.Atoi(count)
+			return number << shift, err == nil && strconv.Itoa(number) == count && 0 < number && number <= maxRejected>>10
+		}
+	}
+	return 0, false
 }
 
 // parseRate reads a rate like 200/s, of 1 to most.

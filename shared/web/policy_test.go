@@ -150,36 +150,45 @@ func TestSignatures(t *testing.T) {
 		t.Fatal(err)
 	}
 	const id, store = task.ID("555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd"), "s1"
+	later := time.Now().Add(time.Hour)
 	sign := func(keys *Keys, scope Scope) string {
 		t.Helper()
-		sig, ok := strings.CutPrefix(keys.Query(scope, store, id, 7), "?sig=")
+		sig, ok := strings.CutPrefix(keys.Query(scope, store, id, 7, later), "?sig=")
 		if !ok {
 			t.Errorf("the query begins with %s", sig)
 		}
 		return sig
 	}
 	read, control := sign(old, ReadRun), sign(old, ControlRun)
+	over := strings.TrimPrefix(old.Query(ReadRun, store, id, 7, time.Now().Add(-time.Second)), "?sig=")
+	// Of an expired one, with the time of another.
+	prolonged := read[:10] + over[10:]
 	for _, c := range []struct {
 		name, sig string
 		scope     Scope
 		store     string
 		id        task.ID
 		n         run.Number
-		want      bool
+		want      error
 	}{
-		{"read", read, ReadRun, store, id, 7, true},
-		{"control", control, ControlRun, store, id, 7, true},
-		{"control reads", control, ReadRun, store, id, 7, true},
-		{"read does not control", read, ControlRun, store, id, 7, false},
-		{"another run", read, ReadRun, store, id, 8, false},
-		{"another store", read, ReadRun, "s2", id, 7, false},
-		{"another task", read, ReadRun, store, "555e1a89-5d7d-4daf-ae0e-7b9b2b7933de", 7, false},
-		{"cut", read[:40], ReadRun, store, id, 7, false},
-		{"none", "", ReadRun, store, id, 7, false},
-		{"no base64", "ü", ReadRun, store, id, 7, false},
+		{"read", read, ReadRun, store, id, 7, nil},
+		{"control", control, ControlRun, store, id, 7, nil},
+		{"control reads", control, ReadRun, store, id, 7, nil},
+		{"expired", over, ReadRun, store, id, 7, ErrLinkExpired},
+		{"expired, of another run", over, ReadRun, store, id, 8, ErrWrongSignature},
+		{"prolonged", prolonged, ReadRun, store, id, 7, ErrWrongSignature},
+		{"of before there was an expiry", read[11:], ReadRun, store, id, 7, ErrWrongSignature},
+		{"read does not control", read, ControlRun, store, id, 7, ErrWrongSignature},
+		{"another run", read, ReadRun, store, id, 8, ErrWrongSignature},
+		{"another store", read, ReadRun, "s2", id, 7, ErrWrongSignature},
+		{"another task", read, ReadRun, store, "555e1a89-5d7d-4daf-ae0e-7b9b2b7933de", 7, ErrWrongSignature},
+		{"cut", read[:40], ReadRun, store, id, 7, ErrWrongSignature},
+		{"none", "", ReadRun, store, id, 7, ErrWrongSignature},
+		{"no base64", "ü", ReadRun, store, id, 7, ErrWrongSignature},
 	} {
-		if got := old.Verify(c.sig, c.scope, c.store, c.id, c.n); got != c.want {
-			t.Errorf("%s: %v", c.name, got)
+		until, err := old.Verify(c.sig, c.scope, c.store, c.id, c.n)
+		if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) || err == nil && until.Unix() != later.Unix() {
+			t.Errorf("%s: %s, %v", c.name, until, err)
 		}
 	}
 	if strings.ContainsAny(read, "+/=&?") || strings.ContainsAny(control, "+/=&?") {
@@ -208,14 +217,15 @@ func TestSignatures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !rotated.Verify(read, ReadRun, store, id, 7) {
-		t.Error("the old key no longer verifies")
+	if _, err := rotated.Verify(read, ReadRun, store, id, 7); err != nil {
+		t.Errorf("the old key no longer verifies: %v", err)
 	}
-	if fresh := sign(rotated, ReadRun); fresh == read || old.Verify(fresh, ReadRun, store, id, 7) {
+	fresh := sign(rotated, ReadRun)
+	if _, err := old.Verify(fresh, ReadRun, store, id, 7); fresh == read || err == nil {
 		t.Error("the first key does not sign")
 	}
 
-	if plain := (*Keys)(nil).Query(ReadRun, store, id, 7); plain != "" {
+	if plain := (*Keys)(nil).Query(ReadRun, store, id, 7, later); plain != "" {
 		t.Errorf("no keys sign with %s", plain)
 	}
 
@@ -506,6 +516,6 @@ func BenchmarkSign(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		_ = keys.Query(ControlRun, "store", "7c9e6679-7425-40de-944b-e07fc1f90ae7", 12_345)
+		_ = keys.Query(ControlRun, "store", "7c9e6679-7425-40de-944b-e07fc1f90ae7", 12_345, time.Unix(1e9, 0))
 	}
 }

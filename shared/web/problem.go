@@ -112,6 +112,10 @@ var answers = []struct {
 	}},
 	{run.ErrNoRun, Problem{Status: fasthttp.StatusNotFound, Detail: "This task has no such run; use the Location that the POST returned."}},
 	{run.ErrRunGone, Problem{Status: fasthttp.StatusGone, Detail: "The record of this run is gone: it has passed its retention, or was lost with damaged data."}},
+	{run.ErrRowsGone, Problem{
+		Kind: "rows-gone", Title: "The failed rows are gone", Status: fasthttp.StatusGone,
+		Detail: "The failed rows of this run have been removed: they are kept as long as rejected_rows.keep of its task says.",
+	}},
 	{fasthttp.ErrBodyTooLarge, Problem{
 		Kind: "body-too-large", Title: "The body is too large", Status: fasthttp.StatusRequestEntityTooLarge,
 	}},

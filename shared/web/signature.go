@@ -5,13 +5,16 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash"
 	"io/fs"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -22,7 +25,7 @@ type Scope string
 
 // The scopes.
 const (
-	// ReadRun allows reading the run's status where --run-links is signed.
+	// ReadRun allows reading the run's status where links are signed.
 	ReadRun Scope = "read"
 	// ControlRun allows cancelling the run and reading its rejected rows, and what ReadRun allows.
 	ControlRun Scope = "control"
@@ -90,37 +93,59 @@ func CreateKeyFile(path string) error {
 	return nil
 }
 
-// Query is what an address ends in that gives scope over one run of one store: ?sig= and the signature. Nil
-// keys leave the address plain.
-func (k *Keys) Query(scope Scope, storeID string, id task.ID, n run.Number) string {
+// The errors of Verify.
+var (
+	// ErrWrongSignature: the signature gives no such scope over the run.
+	ErrWrongSignature = errors.New("the signature does not fit")
+	// ErrLinkExpired: it did until its time was over.
+	ErrLinkExpired = errors.New("the signature has expired")
+)
+
+// A signature is the second at which it expires, and the MAC of that and of what it opens.
+const expiryBytes = 8
+
+// Query is what an address ends in that gives scope over one run of one store, by the id that its caller used,
+// until a moment: ?sig= and the signature. Nil keys leave the address plain.
+func (k *Keys) Query(scope Scope, storeID string, called task.ID, n run.Number, until time.Time) string {
 	if k == nil {
 		return ""
 	}
-	return "?sig=" + base64.RawURLEncoding.EncodeToString(k.keys[0].sign(scope, storeID, id, n))
+	expiry := uint64(max(0, until.Unix()))
+	sig := binary.BigEndian.AppendUint64(make([]byte, 0, expiryBytes+sha256.Size), expiry)
+	sig = k.keys[0].appendMAC(sig, scope, storeID, called, n, expiry)
+	return "?sig=" + base64.RawURLEncoding.EncodeToString(sig)
 }
 
-// Verify reports whether sig gives scope over the run, in a time that does not depend on how much
-// of it is right.
-func (k *Keys) Verify(sig string, scope Scope, storeID string, id task.ID, n run.Number) bool {
+// Verify returns until when sig gives scope over the run, or an error: in a time that does not depend on how
+// much of it is right.
+func (k *Keys) Verify(sig string, scope Scope, storeID string, called task.ID, n run.Number) (until time.Time, err error) {
 	given, err := base64.RawURLEncoding.DecodeString(sig)
-	if err != nil {
-		return false
+	if err != nil || len(given) != expiryBytes+sha256.Size {
+		return time.Time{}, ErrWrongSignature
 	}
+	expiry := binary.BigEndian.Uint64(given)
 	valid := false
 	for _, key := range k.keys {
-		valid = hmac.Equal(given, key.sign(scope, storeID, id, n)) || valid
+		valid = hmac.Equal(given[expiryBytes:], key.appendMAC(nil, scope, storeID, called, n, expiry)) || valid
 		if scope == ReadRun {
-			valid = hmac.Equal(given, key.sign(ControlRun, storeID, id, n)) || valid
+			valid = hmac.Equal(given[expiryBytes:], key.appendMAC(nil, ControlRun, storeID, called, n, expiry)) || valid
 		}
 	}
-	return valid
+	until = time.Unix(int64(expiry), 0)
+	switch {
+	case !valid:
+		return time.Time{}, ErrWrongSignature
+	case !time.Now().Before(until):
+		return until, ErrLinkExpired
+	}
+	return until, nil
 }
 
-func (s *signer) sign(scope Scope, storeID string, id task.ID, n run.Number) []byte {
+func (s *signer) appendMAC(to []byte, scope Scope, storeID string, called task.ID, n run.Number, expiry uint64) []byte {
 	mac := s.Get().(hash.Hash)
 	defer s.Put(mac)
 	mac.Reset()
 	// None of the parts can hold a line break, so no two inputs make the same text.
-	mac.Write([]byte(string(scope) + "\n" + storeID + "\n" + string(id) + "\n" + n.String()))
-	return mac.Sum(nil)
+	mac.Write([]byte(string(scope) + "\n" + storeID + "\n" + string(called) + "\n" + n.String() + "\n" + strconv.FormatUint(expiry, 10)))
+	return mac.Sum(to)
 }

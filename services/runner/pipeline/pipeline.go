@@ -22,8 +22,8 @@ type Job struct {
 	// file, with the number of the last source row that the batch reaches. An error from it stops
 	// the attempt, nothing of that batch is written, and Run returns the error.
 	BeforeWrite func(ctx context.Context, row int64) error
-	// Reject, when set, is given each row that fails, whole, in the order of the source, with the
-	// source's columns. An error from it stops the attempt, and Run returns the error.
+	// Reject, when set, is given each row that fails, in the order of the source: the source's columns of
+	// which the task keeps failed rows, and the row's cells of these. An error from it stops the attempt, and Run returns the error.
 	Reject func(ctx context.Context, columns []string, rejected run.RejectedRow) error
 	// Stored, when set, returns the chunks in which the rows given to Reject are stored. now: those that
 	// wait are stored first; otherwise all is false while any waits for more.
@@ -123,7 +123,7 @@ func transfer(ctx context.Context, job Job, m *Meter, from connector.Source, row
 	}
 	r := newReader(ctx, job, from, rows, m)
 	defer r.stop()
-	w := newWriter(job, m, limits, from.Columns().Names, version, begin)
+	w := newWriter(job, m, limits, from.Columns().Names, rows.scope.Used(), version, begin)
 	if begin.Row > 0 {
 		m.say("Going on behind row " + strconv.FormatInt(begin.Row, 10))
 		if err := r.continueAt(job, begin, version); err != nil {

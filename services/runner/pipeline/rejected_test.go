@@ -2,7 +2,9 @@ package pipeline_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,9 +46,29 @@ func TestHTTPRefusesABatchBeyondTheLimit(t *testing.T) {
 	}
 }
 
+// Only the columns are kept that where and mapping name, at the places that they have.
+func TestRejectedRowsAreOfNamedColumns(t *testing.T) {
+	b := pipelinetest.New(t)
+	b.Write("members.csv", "Card,ID,Phone,Name,Salary\n4111,1,555,Ann,9\n4112,,556,Bob,8\n4113,3,557,Cy\n4114,4\n")
+	b.Job.Task.Where = `Name != "Eve"`
+	b.Mapping("id", `row["ID"]`)
+	b.Table().Key = []string{"id"}
+	var rejected []string
+	b.Job.Reject = func(_ context.Context, columns []string, r run.RejectedRow) error {
+		rejected = append(rejected, fmt.Sprintf("%s %q", strings.Join(columns, ","), r.Cells))
+		return nil
+	}
+	b.Succeed(run.Counts{Total: 4, Retrieved: 4, Inserted: 1, Failed: 3})
+	want := []string{`ID,Name ["" "Bob"]`, `ID,Name ["3" "Cy"]`, `ID,Name ["4" ""]`}
+	if !slices.Equal(rejected, want) {
+		t.Errorf("rejected %q, want %q", rejected, want)
+	}
+}
+
 // Rows of every kind of failure are rejected whole, also the columns that the mapping does not name.
 func TestRejectedRowsAreWhole(t *testing.T) {
 	b := pipelinetest.New(t)
+	b.Job.Task.RejectedRows.AllColumns = true
 	b.Write("members.csv", "ID,Name\n1,Ann\n,No key\n3,a,b,c\n4\n5,\"x\"y,z\n6,\"quo\"\"ted\nlines\"\n7,caf\xe9\n")
 	b.Mapping("id", `ID == "6" ? int("x") : ID`)
 	b.Table().Key = []string{"id"}

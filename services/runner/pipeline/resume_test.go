@@ -70,7 +70,7 @@ func (s *story) attempt(stop int64) error {
 	job.Stored = func(_ context.Context, now bool) (run.RejectedSet, bool, error) {
 		if len(waiting) > 0 && (now || s.eager || !s.lazy && rand.IntN(2) == 0) {
 			s.stored++
-			set = set.With(s.token, s.stored)
+			set = set.With(s.token, s.stored, int64(len(waiting)), 1)
 			s.chunks[run.RejectedChunks{Token: s.token, From: s.stored, To: s.stored}] = waiting
 			waiting = nil
 		}

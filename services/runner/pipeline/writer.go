@@ -20,8 +20,10 @@ type writer struct {
 	to     connector.Destination
 	// ledger is to where that keeps the checkpoint itself, else nil.
 	ledger connector.Ledger
-	// columns are the source's, and version is what it is.
+	// columns are the source's of which failed rows are kept, at their places kept, and version is what the
+	// source is.
 	columns []string
+	kept    []int
 	version string
 	failed  int
 	keys    *keys
@@ -35,11 +37,16 @@ type writer struct {
 	marks bool
 }
 
-func newWriter(job Job, m *Meter, limits *bounds, columns []string, version string, begin run.Checkpoint) *writer {
+func newWriter(job Job, m *Meter, limits *bounds, columns []string, used []bool, version string, begin run.Checkpoint) *writer {
 	w := &writer{
-		job: job, meter: m, limits: limits, to: limits.to, keys: newKeys(job.Task), columns: columns, version: version,
+		job: job, meter: m, limits: limits, to: limits.to, keys: newKeys(job.Task), version: version,
 		failed: int(begin.Counts.Failed), earlier: begin.Rejected, last: begin.Mark,
 		marks: job.Task.Continues() && !job.DryRun,
+	}
+	for i, name := range columns {
+		if used[i] || job.Task.RejectedRows.AllColumns {
+			w.columns, w.kept = append(w.columns, name), append(w.kept, i)
+		}
 	}
 	if job.Fence != nil {
 		w.ledger, _ = w.to.(connector.Ledger)
@@ -266,13 +273,25 @@ func (w *writer) reject(ctx context.Context, batch *row.Batch) error {
 		}
 		w.waiting = w.job.Stored != nil
 		err := w.job.Reject(ctx, w.columns, run.RejectedRow{
-			Row: r.Number, Column: r.Fault.Column, Reason: r.Fault.Reason(), Cells: r.Record.Texts(),
+			Row: r.Number, Column: r.Fault.Column, Reason: r.Fault.Reason(), Cells: w.cells(r.Record),
 		})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// cells are those of a failed row that are kept.
+func (w *writer) cells(record row.Record) []string {
+	all := record.Texts()
+	cells := make([]string, len(w.kept))
+	for i, at := range w.kept {
+		if at < len(all) { // of a row that could not be read there may be less
+			cells[i] = all[at]
+		}
+	}
+	return cells
 }
 
 // verdict counts the batch's failed rows, and says why they end the run, if they do.

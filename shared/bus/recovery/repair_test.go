@@ -220,7 +220,7 @@ func (r *ran) reject(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := claim.StoreRejected(t.Context(), 1, []byte(strings.Repeat("x", 100))); err != nil {
+	if err := claim.StoreRejected(t.Context(), 1, []byte(strings.Repeat("x", 100)), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	r.finish(t, claim, r.request, accepted.Number)

@@ -100,7 +100,7 @@ func end(t *testing.T, store *bus.Bus, d *bus.Delivery, reject bool) []byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := claim.StoreRejected(ctx, 1, chunk); err != nil {
+		if err := claim.StoreRejected(ctx, 1, chunk, time.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		set = run.RejectedSet{{Token: claim.Token, From: 1, To: 1}}

@@ -123,6 +123,9 @@ func rowsSubject(name string) string {
 	return strings.TrimSuffix(RowMeta, ">") + base64.URLEncoding.EncodeToString([]byte(name))
 }
 
+// rowsPiece is the subject of the messages with what is in an object of the rejected rows.
+func rowsPiece(nuid string) string { return strings.TrimSuffix(RowChunks, ">") + nuid }
+
 // RejectedName is the object that holds a chunk of rejected rows.
 func RejectedName(id task.ID, n run.Number, token uint64, chunk int) string {
 	return fmt.Sprintf("%s.%s.%d.%d", id, n, token, chunk)
