@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -168,5 +169,48 @@ func TestMessageIsSentAgain(t *testing.T) {
 	}
 	if other := send("{}", "d1"); other.Status != 422 {
 		t.Errorf("another message of the same id: %d %s", other.Status, other.Body)
+	}
+}
+
+// More POSTs from an address than the task takes are refused, also those with a wrong key.
+func TestRateLimit(t *testing.T) {
+	locator, err := web.NewLocator("", []string{"127.0.0.1"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := openGuarded(t, func(o *Options) { o.Locator = locator })
+	h.apply(t, guarded+"rate_limit: 3/h\n")
+	for i, c := range []struct {
+		address, key, left string
+		status             int
+	}{
+		{"203.0.113.1", partnerKey, "2", 202},
+		{"203.0.113.1", "a key of nobody at all", "1", 401},
+		{"203.0.113.1", "", "0", 401},
+		{"203.0.113.1", partnerKey, "0", 429},
+		{"203.0.113.1", "a key of nobody at all", "0", 429},
+		{"203.0.113.2", partnerKey, "2", 202},
+	} {
+		got := h.post(t, guardedPath, "", "X-Forwarded-For", c.address, "X-Api-Key", c.key)
+		if got.Status != c.status || got.Get("RateLimit-Policy") != `"default";q=3;w=3600` || !strings.HasPrefix(got.Get("RateLimit"), `"default";r=`+c.left+";t=") {
+			t.Errorf("%d: %d %v %s", i, got.Status, got.Header, got.Body)
+		}
+		after, _ := strconv.Atoi(got.Get("Retry-After"))
+		if c.status == 429 && (got.problem(t).Type != "urn:runhook:problem:rate-limit" || after < 1000 || after > 1200) {
+			t.Errorf("%d: %v %s", i, got.Header, got.Body)
+		}
+	}
+	if n := h.metric(t, `runhook_posts_refused_total{reason="rate-limit",task="Guarded"}`); n != "2" {
+		t.Errorf("%s were refused", n)
+	}
+	// A task that lets in everybody counts them too, and one without a limit says nothing of one.
+	h.apply(t, members+"rate_limit: 1/h\n")
+	for i, want := range []int{200, 429} {
+		if got := h.post(t, "/task/execute/"+membersID, ""); got.Status != want {
+			t.Errorf("%d: %d %s", i, got.Status, got.Body)
+		}
+	}
+	if got := h.post(t, "/task/execute/"+unreadyID, ""); got.Get("RateLimit") != "" {
+		t.Errorf("%v", got.Header)
 	}
 }

@@ -26,7 +26,7 @@ type Options struct {
 	Tasks *bus.TaskView
 	// Locator makes the addresses in answers; nil takes the request's own scheme and Host.
 	Locator *web.Locator
-	// Callers lets in who may call a task with auth; nil lets nobody.
+	// Callers lets in who may call a task; nil knows no secrets.
 	Callers *web.Callers
 	// Keys sign RejectedUrl, which is left out without them.
 	Keys *web.Keys
@@ -52,6 +52,9 @@ type Ingress struct {
 func New(o Options) *Ingress {
 	if o.Waits == nil {
 		o.Waits = web.NewWaits(web.DefaultMaxWaiting, nil)
+	}
+	if o.Callers == nil {
+		o.Callers = web.NewCallers(nil, o.Locator, o.Log)
 	}
 	return &Ingress{options: o, metrics: newMetrics(o.Metrics), seldom: seldom.New(o.Log)}
 }

@@ -136,8 +136,10 @@ func (s *Service) holds(ctx context.Context, rc *fasthttp.RequestCtx, at target,
 			err = wrong
 		}
 	}
-	if at.known() && s.options.Callers.Knows(ctx, rc, at.task.Definition) {
-		return time.Time{}, nil
+	if at.known() {
+		if known, fault := s.options.Callers.Knows(ctx, rc, at.task.Definition); known || fault != nil {
+			return time.Time{}, fault
+		}
 	}
 	if len(rc.Request.Header.Peek(fasthttp.HeaderAuthorization)) > 0 {
 		if s.options.Admin.Check(ctx, rc) == nil {

@@ -28,7 +28,7 @@ type Options struct {
 	Tasks *bus.TaskView
 	// Locator makes the addresses in answers; nil takes the request's own scheme and Host.
 	Locator *web.Locator
-	// Callers knows who may call a task, and so read its runs without a signature.
+	// Callers knows who may call a task, and so read its runs without a signature; nil knows no secrets.
 	Callers *web.Callers
 	// Admin guards the routes below /api; nil lets nobody in.
 	Admin *web.Admin
@@ -71,6 +71,9 @@ type Service struct {
 func New(o Options) *Service {
 	if o.Admin == nil {
 		o.Admin = new(web.Admin)
+	}
+	if o.Callers == nil {
+		o.Callers = web.NewCallers(nil, o.Locator, o.Log)
 	}
 	if o.Waits == nil {
 		o.Waits = web.NewWaits(web.DefaultMaxWaiting, nil)

@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"unicode"
@@ -18,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"runhook/shared/environ"
+	"runhook/shared/tokenfile"
 )
 
 const (
@@ -25,8 +24,6 @@ const (
 	minSecret = 16
 	// maxAtOnce is how many secrets of one name hold at once: the present one and, while it is rotated, another.
 	maxAtOnce = 2
-	// maxSecretsFile bounds the file.
-	maxSecretsFile = 1 << 20
 	// hashed begins a key that stands in the file as its hash.
 	hashed = "sha256:"
 )
@@ -53,28 +50,20 @@ func LoadSecrets(path string, log zerolog.Logger) (*Secrets, error) {
 	return s, s.load()
 }
 
-// Reload reads the file again. If it cannot be used, the log says so and the former secrets still hold.
+// Reload reads the file again. If that fails, the log says so, and the secrets from before stay in force.
 func (s *Secrets) Reload() {
 	if s == nil {
 		return
 	}
 	if err := s.load(); err != nil {
-		s.log.Error().Err(err).Msg("the secrets were not read again; those of before still hold")
+		s.log.Error().Err(err).Msg("the secrets were not read again; those from before stay in force")
 		return
 	}
 	s.log.Info().Str("file", s.path).Int("names", len(*s.named.Load())).Msg("the secrets were read again")
 }
 
-// of returns the secrets that hold under a name, none if there is no such name.
-func (s *Secrets) of(name string) []secret {
-	if s == nil {
-		return nil
-	}
-	return (*s.named.Load())[name]
-}
-
 func (s *Secrets) load() error {
-	data, err := readPrivate(s.path)
+	data, err := tokenfile.ReadPrivate(s.path)
 	if err != nil {
 		return fmt.Errorf("--secrets: %w", err)
 	}
@@ -85,26 +74,12 @@ func (s *Secrets) load() error {
 	return err
 }
 
-// readPrivate reads a file that only its owner, and at most its group, may read.
-func readPrivate(path string) ([]byte, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
+// of returns the secrets that hold under a name, none if there is no such name.
+func (s *Secrets) of(name string) []secret {
+	if s == nil {
+		return nil
 	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	// Windows has no such modes.
-	if mode := info.Mode().Perm(); mode&0o027 != 0 && runtime.GOOS != "windows" {
-		return nil, fmt.Errorf("others may read or write %s (mode %#o); run `chmod 600 %s`", path, mode, path)
-	}
-	data, err := io.ReadAll(io.LimitReader(file, maxSecretsFile+1))
-	if err == nil && len(data) > maxSecretsFile {
-		err = fmt.Errorf("%s has more than %d bytes", path, maxSecretsFile)
-	}
-	return data, err
+	return (*s.named.Load())[name]
 }
 
 // parseSecrets reads the text of a --secrets file; file is how messages name it. The error has every problem.

@@ -43,6 +43,8 @@ type Definition struct {
 	Auth []Auth
 	// RejectedRows says what is kept of the rows that fail.
 	RejectedRows RejectedRows
+	// RateLimit is how many POSTs the task takes from one address; its zero value is any number.
+	RateLimit Rate
 	// AllowOrigins lists the origins that browsers may call from. Default ["*"].
 	AllowOrigins []string
 	// FormerIDs are the ids that the task had before, in file order.

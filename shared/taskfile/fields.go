@@ -200,7 +200,10 @@ var taskFields = []field{
 		name: "allow_origins", kind: kindTexts, max: maxTexts, byDefault: "*",
 		meaning: "the sites whose pages may call, like https://example.org",
 	},
-	{name: "rate_limit", later: true},
+	{
+		name: "rate_limit", kind: kindRate, max: maxRate, example: "60/m",
+		meaning: "how many POSTs one address may send, also with a wrong key; more get 429",
+	},
 	{name: "pool", later: true},
 }
 

@@ -55,6 +55,7 @@ func (r *reader) define(file *fieldSet) *task.Definition {
 		AllowOrigins: r.origins(file),
 		Auth:         r.auth(file),
 		RejectedRows: r.rejectedRows(file),
+		RateLimit:    file.contents["rate_limit"].rate,
 	}
 	if id, ok := file.field("id"); ok {
 		var err error

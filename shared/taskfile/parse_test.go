@@ -67,6 +67,7 @@ rejected_rows: {columns: all, keep: 12h, max: 3KiB, link: true}
 retry_after: 1m30s
 failed_status: 422
 allow_origins: [https://Example.org, "http://localhost:8080"]
+rate_limit: 60/m
 `
 	got, err := Parse([]byte(text), "task.yaml")
 	if err != nil {
@@ -85,7 +86,7 @@ allow_origins: [https://Example.org, "http://localhost:8080"]
 		Destination: &task.CSVDestination{Connection: "out", Path: "out.csv", Action: task.Append},
 		OnRowError:  task.StopOnRowError, MaxRowErrors: 0, Concurrency: 4, Timeout: 90 * time.Minute,
 		StartWithin: 10 * time.Minute, Retry: task.Retry{Attempts: 5, Backoff: 2 * time.Minute}, RetryAfter: 90 * time.Second, FailedStatus: 422,
-		AllowOrigins: []string{"https://example.org", "http://localhost:8080"},
+		RateLimit: task.Rate{Count: 60, Per: time.Minute}, AllowOrigins: []string{"https://example.org", "http://localhost:8080"},
 		RejectedRows: task.RejectedRows{AllColumns: true, Keep: 12 * time.Hour, Max: 3 << 10, Link: true},
 		Text:         []byte(text), Hash: hex.EncodeToString(hash[:]),
 	}

@@ -14,11 +14,11 @@ import (
 	"runhook/shared/task"
 )
 
-// Callers lets in who may call a task, as the task's auth says. It is safe for concurrent use. Nil lets nobody
-// call a task with auth, and everybody another.
+// Callers lets in who may call a task, as the task's auth says. It is safe for concurrent use.
 type Callers struct {
 	checker *caller.Checker
 	locator *Locator
+	limits  limits
 	seldom  *seldom.Log
 }
 
@@ -28,13 +28,21 @@ func NewCallers(secrets *caller.Secrets, locator *Locator, log zerolog.Logger) *
 }
 
 // Check returns who sends a POST to a task, nobody in particular where the task has no auth. The error is a
-// Problem: 401, alike for what is missing and what is wrong, or 503 while the operator has to do something.
+// Problem: 429 above the task's rate_limit, 401, alike for what is missing and what is wrong, or 503 while the
+// operator has to do something.
 func (c *Callers) Check(ctx context.Context, rc *fasthttp.RequestCtx, def *task.Definition) (caller.Caller, error) {
-	if len(def.Auth) == 0 {
+	if len(def.Auth) == 0 && def.RateLimit.Count == 0 {
 		return caller.Caller{}, nil
 	}
-	if c == nil {
-		c = NewCallers(nil, nil, zerolog.Nop())
+	if rate := def.RateLimit; rate.Count > 0 {
+		left, reset, wait := c.limits.take(rate, limitedAddr(def.ID, c.locator.Client(rc), false), time.Now())
+		tellLimit(rc, rate, left, reset)
+		if wait > 0 {
+			return caller.Caller{}, errTooMany(rate, wait)
+		}
+	}
+	if len(def.Auth) == 0 {
+		return caller.Caller{}, nil
 	}
 	known, err := c.checker.Check(ctx, def.Auth, sent(rc, false))
 	refused, _ := errors.AsType[*caller.Refused](err)
@@ -53,14 +61,25 @@ func (c *Callers) Check(ctx context.Context, rc *fasthttp.RequestCtx, def *task.
 }
 
 // Knows reports whether a request that only reads carries what a task's auth asks for. A task without auth asks
-// for nothing that anybody could know.
-func (c *Callers) Knows(ctx context.Context, rc *fasthttp.RequestCtx, def *task.Definition) bool {
+// for nothing that anybody could know. The error is a Problem: 429 after as many guesses as rate_limit allows.
+func (c *Callers) Knows(ctx context.Context, rc *fasthttp.RequestCtx, def *task.Definition) (bool, error) {
 	header := &rc.Request.Header
-	if c == nil || len(def.Auth) == 0 || len(header.Peek(fasthttp.HeaderAuthorization)) == 0 && len(header.Peek("X-Api-Key")) == 0 {
-		return false
+	if len(def.Auth) == 0 || len(header.Peek(fasthttp.HeaderAuthorization)) == 0 && len(header.Peek("X-Api-Key")) == 0 {
+		return false, nil
 	}
-	_, err := c.checker.Check(ctx, def.Auth, sent(rc, true))
-	return err == nil
+	rate, who := def.RateLimit, limitedAddr(def.ID, c.locator.Client(rc), true)
+	if rate.Count > 0 {
+		if wait := c.limits.full(rate, who, time.Now()); wait > 0 {
+			return false, errTooMany(rate, wait)
+		}
+	}
+	if _, err := c.checker.Check(ctx, def.Auth, sent(rc, true)); err == nil {
+		return true, nil
+	}
+	if rate.Count > 0 {
+		c.limits.take(rate, who, time.Now())
+	}
+	return false, nil
 }
 
 // sent is what a request carries.
