@@ -68,7 +68,7 @@ func (b *bench) flat() {
 	site := httptest.NewServer(ones)
 	defer site.Close()
 
-	connections := fmt.Sprintf("here: {files: .}\ncopy: {sqlite: ./copy.db}\npartner: {http: {url: '%s'}}\nsite: {imis: {url: '%s', username: bench, password: bench}}\n", partner.URL, site.URL)
+	connections := fmt.Sprintf("here: {files: .}\ncopy: {sqlite: ./copy.db}\npartner: {http: {private: true, url: '%s'}}\nsite: {imis: {private: true, url: '%s', username: bench, password: bench}}\n", partner.URL, site.URL)
 	names := []string{"nothing", "csv to sql", "sql to csv", "csv to csv, replaced", "http to nats", "imis to http", "csv to imis"}
 	s := b.serveOn("interval", connections, names...)
 	defer s.stop()

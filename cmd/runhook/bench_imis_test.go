@@ -37,7 +37,7 @@ const (
 func (b *bench) copyIQA() {
 	site := b.role("imis")
 	defer site.stop()
-	connections := fmt.Sprintf("copy: {sqlite: ./copy.db}\nalone: {sqlite: ./alone.db}\nfast: {imis: {url: '%[1]s/fast', username: bench, password: bench}}\nslow: {imis: {url: '%[1]s/slow', username: bench, password: bench}}\n", site.url)
+	connections := fmt.Sprintf("copy: {sqlite: ./copy.db}\nalone: {sqlite: ./alone.db}\nfast: {imis: {private: true, url: '%[1]s/fast', username: bench, password: bench}}\nslow: {imis: {private: true, url: '%[1]s/slow', username: bench, password: bench}}\n", site.url)
 	s := b.serveOn("interval", connections, "iqa-fast", "iqa-slow")
 	defer s.stop()
 	set, err := connection.Parse([]byte(connections), filepath.Join(s.dir, "connections.yaml"))

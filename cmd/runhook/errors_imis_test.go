@@ -35,7 +35,7 @@ func (g *gallery) panels(s *site) {
 		imissite.Entity{Name: "My_Profile", Properties: []imissite.Property{{Name: "Motto", Type: "String", MaxLength: 20}}})
 	server := httptest.NewServer(panel)
 	defer server.Close()
-	set, err := connection.Parse([]byte("here: {files: .}\nimis: {imis: {url: '"+server.URL+"', username: runhook, password: secret}}\n"), filepath.Join(s.dir, "connections.yaml"))
+	set, err := connection.Parse([]byte("here: {files: .}\nimis: {imis: {private: true, url: '"+server.URL+"', username: runhook, password: secret}}\n"), filepath.Join(s.dir, "connections.yaml"))
 	if err != nil {
 		g.t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -93,6 +94,7 @@ func TestCheckThroughTLSAndProxies(t *testing.T) {
 	s.exec("create table ids (id integer primary key)")
 	s.write("checked.yaml", checkHead+"source: {imis: {connection: prod, query: $/Members}}\nmapping: {id: ID}\ndestination: {sql: {connection: db, table: ids, key: [id], action: upsert}}\n")
 	for _, c := range []struct{ url, environment, says string }{
+		{"https://10.0.0.1", at(proxy, "u:q"), "error: source.imis.connection: the site of connection prod cannot be reached: its host has a private address; write private: true"},
 		{secure.URL, "", ""},
 		{"https://localhost:" + port, "", "error: source.imis.connection: the site of connection prod has a certificate that is not for localhost (it is for example.com); correct the url"},
 		{"https://example.com", at(proxy, "u:q"), ""},
@@ -101,7 +103,7 @@ func TestCheckThroughTLSAndProxies(t *testing.T) {
 		{"https://example.com", at(awayProxy, "u:SECRET"), "error: source.imis.connection: signing in to the site of connection prod cannot be asked: the proxy between does not reach it (status 502), 2 times in a row"},
 		{"https://example.com", at(gone, "u:SECRET"), "error: source.imis.connection: signing in to the site of connection prod cannot be asked: the proxy that HTTPS_PROXY or HTTP_PROXY names is not there, 2 times in a row"},
 	} {
-		s.write("connections.yaml", siteConnections+"prod: {imis: {url: '"+c.url+"', username: runhook, password: '${IMIS_PASSWORD}'}}\n")
+		s.write("connections.yaml", siteConnections+"prod: {imis: {private: "+strconv.FormatBool(c.url == secure.URL || strings.Contains(c.url, "localhost"))+", url: '"+c.url+"', username: runhook, password: '${IMIS_PASSWORD}'}}\n")
 		command := exec.CommandContext(t.Context(), proctest.Program(t), "task", "check", s.path("checked.yaml"), "--connections", s.path("connections.yaml"))
 		command.Env = append(os.Environ(), "SSL_CERT_FILE="+s.path("authority.pem"), "IMIS_PASSWORD="+password, "NO_PROXY=", c.environment)
 		out, err := command.CombinedOutput()

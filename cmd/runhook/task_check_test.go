@@ -240,7 +240,7 @@ func TestCheckAsksWebServices(t *testing.T) {
 	closed := httptest.NewServer(nil)
 	closed.Close()
 	s := checkSite(t)
-	s.write("connections.yaml", siteConnections+"api: {http: {url: '"+service.URL+"'}}\noff: {http: {url: '"+closed.URL+"'}}\n")
+	s.write("connections.yaml", siteConnections+"api: {http: {private: true, url: '"+service.URL+"'}}\noff: {http: {private: true, url: '"+closed.URL+"'}}\n")
 	read := func(path string) string {
 		return "parameters:\n  - {name: State, prompt: required}\nsource:\n  http: {connection: api, path: '" + path + "', items: people}\n"
 	}

@@ -123,8 +123,8 @@ upsert: {sqlite: ./upsert.db}
 insert: {sqlite: ./insert.db}
 iqa: {sqlite: ./iqa.db}
 catalog: {sqlite: ./catalog.db}
-site: {imis: {url: %q, username: chaos, password: chaos}}
-feed: {http: {url: %q}}
+site: {imis: {private: true, url: %q, username: chaos, password: chaos}}
+feed: {http: {private: true, url: %q}}
 `, siteURL, feedURL)
 }
 

@@ -449,7 +449,7 @@ func TestPausedRunnerPublishesNothingMore(t *testing.T) {
 	}))
 	t.Cleanup(pageServer.Close)
 	w := newWorkshop(t, "upsert", 0)
-	write(t, filepath.Join(w.dir, "connections.yaml"), "partner: {http: {url: "+pageServer.URL+"}}\n")
+	write(t, filepath.Join(w.dir, "connections.yaml"), "partner: {http: {private: true, url: "+pageServer.URL+"}}\n")
 	def := parse(t, fmt.Sprintf(`id: %s
 name: Lasting
 source: {http: {connection: partner, path: "/rows?p=1", next: {page: p}}}

@@ -74,7 +74,7 @@ func reading(t *testing.T, from *service, more string) *workshop {
 	w := newWorkshop(t, "upsert", 0)
 	server := httptest.NewServer(from)
 	t.Cleanup(server.Close)
-	write(t, filepath.Join(w.dir, "connections.yaml"), "drop: {files: .}\nwarehouse: {sqlite: ./warehouse.db}\npartner: {http: {url: \""+server.URL+"\"}}\n")
+	write(t, filepath.Join(w.dir, "connections.yaml"), "drop: {files: .}\nwarehouse: {sqlite: ./warehouse.db}\npartner: {http: {private: true, url: \""+server.URL+"\"}}\n")
 	def := parse(t, fmt.Sprintf(`id: %s
 name: Reading
 source: {http: {connection: partner, path: /people}}

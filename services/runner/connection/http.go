@@ -20,18 +20,21 @@ type HTTP struct {
 	URL *url.URL
 	// Headers go with every request; credentials are among them.
 	Headers http.Header
+	// Private: the service may have an address that is private; see package outward.
+	Private bool
 }
 
 // http reads what an http connection needs: url, and perhaps headers.
 func (r *reader) http(name string, node *yaml.Node) {
 	c := HTTP{Headers: http.Header{}}
 	r.fields(name, node, section{
-		must: "http must have a url", has: "an http connection has url and headers",
+		must: "http must have a url", has: "an http connection has url, headers and private",
 		example:  `{http: {url: "https://api.example.org"}}`,
 		required: []string{"url"},
 		read: map[string]func(*yaml.Node){
 			"url":     func(value *yaml.Node) { c.URL = r.url(name, value, `headers: {Authorization: "Basic ${…}"}`) },
 			"headers": func(value *yaml.Node) { r.headers(name, value, c.Headers) },
+			"private": func(value *yaml.Node) { c.Private = r.private(name, value) },
 		},
 	})
 	r.set.connections[name] = connection{kind: httpKind, http: c}
@@ -58,6 +61,14 @@ func (r *reader) url(name string, node *yaml.Node, login string) *url.URL {
 		r.report(node.Line, "the connection %s: url cannot have a ? or a #; a query belongs to the task, and a key to headers", name)
 	}
 	return u
+}
+
+// private reads whether a service may have a private address.
+func (r *reader) private(name string, node *yaml.Node) (private bool) {
+	if node.ShortTag() != "!!bool" || node.Decode(&private) != nil {
+		r.report(node.Line, "the connection %s: private must be true or false", name)
+	}
+	return private
 }
 
 func (r *reader) headers(name string, node *yaml.Node, to http.Header) {

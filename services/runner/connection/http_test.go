@@ -13,7 +13,7 @@ func TestHTTP(t *testing.T) {
 	t.Setenv("RUNHOOK_TEST_TOKEN", "hunter2")
 	set, err := connection.Parse([]byte(`
 partner: {http: {url: "https://api.example.org/v1", headers: {authorization: "Bearer ${RUNHOOK_TEST_TOKEN}", X-Tenant: 7}}}
-plain: {http: {url: http://127.0.0.1:8080}}
+plain: {http: {url: http://127.0.0.1:8080, private: true}}
 drop: {files: .}
 `), "c.yaml")
 	if err != nil {
@@ -21,10 +21,10 @@ drop: {files: .}
 	}
 	partner, err := set.HTTP("partner")
 	want := http.Header{"Authorization": {"Bearer hunter2"}, "X-Tenant": {"7"}}
-	if err != nil || partner.Name != "partner" || partner.URL.String() != "https://api.example.org/v1" || !reflect.DeepEqual(partner.Headers, want) {
+	if err != nil || partner.Name != "partner" || partner.URL.String() != "https://api.example.org/v1" || partner.Private || !reflect.DeepEqual(partner.Headers, want) {
 		t.Errorf("got %+v, %v", partner, err)
 	}
-	if plain, err := set.HTTP("plain"); err != nil || plain.URL.Host != "127.0.0.1:8080" || len(plain.Headers) != 0 {
+	if plain, err := set.HTTP("plain"); err != nil || plain.URL.Host != "127.0.0.1:8080" || !plain.Private || len(plain.Headers) != 0 {
 		t.Errorf("got %+v, %v", plain, err)
 	}
 	if _, err := set.HTTP("drop"); err == nil || !strings.Contains(err.Error(), "is of kind files; the task needs one of kind http") {
@@ -42,8 +42,10 @@ func TestHTTPErrors(t *testing.T) {
 		"{http: {}}":                                                        "url is missing, as in a: {http:",
 		"{http: {headers: {A: hunter2}}}":                                   "url is missing",
 		"{http: {ulr: hunter2}}":                                            `unknown field "ulr"; did you mean url?`,
-		"{http: {url: 'https://x', timeout: 5}}":                            `unknown field "timeout"; an http connection has url and headers`,
+		"{http: {url: 'https://x', timeout: 5}}":                            `unknown field "timeout"; an http connection has url, headers and private`,
 		"{http: {url: 'https://x', url: 'https://y'}}":                      "url is given twice",
+		"{http: {url: 'https://x', private: hunter2}}":                      "private must be true or false",
+		"{http: {url: 'https://x', private: [true]}}":                       "private must be true or false",
 		"{http: {url: [hunter2]}}":                                          "url must be text",
 		"{http: {url: 'ftp://hunter2'}}":                                    "url must begin with https:// or http://",
 		"{http: {url: '/hunter2'}}":                                         "url must begin with https:// or http://",

@@ -15,6 +15,8 @@ type IMIS struct {
 	// URL is the site's: its /token and /api are below it.
 	URL                *url.URL
 	Username, Password string
+	// Private: the site may have an address that is private; see package outward.
+	Private bool
 	// Pool is that of the set.
 	Pool *Pool
 }
@@ -22,15 +24,16 @@ type IMIS struct {
 // imis reads what an imis connection needs: url, username and password.
 func (r *reader) imis(name string, node *yaml.Node) {
 	var c IMIS
-	const has = "url, username and password"
+	const must = "url, username and password"
 	r.fields(name, node, section{
-		must: "imis must have " + has, has: "an imis connection has " + has,
+		must: "imis must have " + must, has: "an imis connection has " + must + ", and private",
 		example:  `{imis: {url: "https://example.imiscloud.com", username: runhook, password: "${IMIS_PASSWORD}"}}`,
 		required: []string{"url", "username", "password"},
 		read: map[string]func(*yaml.Node){
 			"url":      func(value *yaml.Node) { c.URL = r.imisURL(name, value) },
 			"username": func(value *yaml.Node) { c.Username = r.credential(name, "username", value) },
 			"password": func(value *yaml.Node) { c.Password = r.credential(name, "password", value) },
+			"private":  func(value *yaml.Node) { c.Private = r.private(name, value) },
 		},
 	})
 	r.set.connections[name] = connection{kind: imisKind, imis: c}

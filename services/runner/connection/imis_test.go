@@ -17,6 +17,15 @@ func TestIMIS(t *testing.T) {
 	if err != nil || prod.Name != "prod" || prod.URL.String() != "https://example.imiscloud.com/Asi.Scheduler" || prod.Username != "runhook" || prod.Password != "a&b=ü %/\"'${x}" {
 		t.Errorf("got %+v, %v", prod, err)
 	}
+	if prod.Private {
+		t.Error("it may have a private address")
+	}
+	if set, err = connection.Parse([]byte(`prod: {imis: {url: "https://localhost", username: u, password: p, private: true}}`), "c.yaml"); err != nil {
+		t.Fatal(err)
+	}
+	if prod, err := set.IMIS("prod"); err != nil || !prod.Private {
+		t.Errorf("got %+v, %v", prod, err)
+	}
 	if _, err := set.HTTP("prod"); err == nil || !strings.Contains(err.Error(), "is of kind imis; the task needs one of kind http") {
 		t.Errorf("as another kind: %v", err)
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"runhook/services/runner/connection"
+	"runhook/shared/outward"
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/wait"
@@ -51,7 +52,7 @@ type client struct {
 }
 
 func newClient(to connection.HTTP, p patience) *client {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport := outward.Transport(to.URL, to.Private)
 	transport.ResponseHeaderTimeout, transport.MaxResponseHeaderBytes = p.silence, connection.MaxHeader
 	c := &client{to: to, patience: p}
 	c.http = &http.Client{Transport: located{transport}, CheckRedirect: func(request *http.Request, via []*http.Request) error {
@@ -188,6 +189,8 @@ func (c *client) unreached(ctx context.Context, err error) error {
 	var certificate *tls.CertificateVerificationError
 	var name *net.DNSError
 	switch {
+	case errors.Is(err, outward.ErrPrivate):
+		return &refusal{why: "cannot be reached: the host of the connection's url has a private address; write private: true beside the url of the connection in the connections file if that is meant"}
 	case errors.Is(err, errElsewhere):
 		return &refusal{why: "redirects out of the url of the connection, where its credentials must not go; correct the url in the connections file, or path"}
 	case errors.Is(err, errRedirects):

@@ -60,7 +60,7 @@ func (r *receiver) sent() (requests []*http.Request, bodies []string) {
 // open opens a destination at the receiver's url with /v1 behind it.
 func (r *receiver) open(t *testing.T, to task.HTTPDestination) *Destination {
 	t.Helper()
-	set, err := connection.Parse([]byte(`partner: {http: {url: "`+r.URL+`/v1", headers: {Authorization: "Bearer secret-token-1"}}}`), "connections.yaml")
+	set, err := connection.Parse([]byte(`partner: {http: {private: true, url: "`+r.URL+`/v1", headers: {Authorization: "Bearer secret-token-1"}}}`), "connections.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

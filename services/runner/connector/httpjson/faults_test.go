@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"runhook/services/runner/connection"
 	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -117,6 +118,16 @@ func TestWhatIsRefused(t *testing.T) {
 				t.Errorf("passing: %v, after %s", failure.Passing, failure.RetryAfter)
 			}
 		})
+	}
+	inside := serve(t, func(http.ResponseWriter, *http.Request) {})
+	set, err := connection.Parse([]byte("partner: {http: {url: '"+inside.URL+"', headers: {Authorization: Bearer hunter2}}}"), "connections.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = open(t.Context(), set, &task.HTTPSource{Connection: "partner", Path: "/"}, nil, quick, false)
+	if failure, ok := errors.AsType[*run.Failure](err); !ok || failure.Passing || len(inside.requests()) != 0 ||
+		!strings.Contains(failure.Message, "page 1 of /, connection partner, cannot be reached: the host of the connection's url has a private address; write private: true beside the url") {
+		t.Errorf("got %v after %q", err, inside.requests())
 	}
 	gone := httptest.NewServer(nil)
 	gone.Close()

@@ -73,7 +73,7 @@ func answers(t testing.TB, texts map[string]string) *service {
 
 func connect(t testing.TB, url string) *connection.Set {
 	t.Helper()
-	set, err := connection.Parse([]byte(`partner: {http: {url: "`+url+`", headers: {Authorization: Bearer hunter2}}}`), "connections.yaml")
+	set, err := connection.Parse([]byte(`partner: {http: {private: true, url: "`+url+`", headers: {Authorization: Bearer hunter2}}}`), "connections.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"runhook/shared/outward"
 	"runhook/shared/run"
 )
 
@@ -20,6 +21,9 @@ func (c *client) explain(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	site := "the site of connection " + c.connection.Name
+	if errors.Is(err, outward.ErrPrivate) {
+		return run.Failf("%s cannot be reached: its host has a private address; write private: true beside the url of the connection in the connections file if that is meant", site)
+	}
 	if host, ok := errors.AsType[x509.HostnameError](err); ok {
 		names := "none"
 		if host.Certificate != nil && len(host.Certificate.DNSNames) > 0 {

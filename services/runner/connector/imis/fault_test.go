@@ -16,6 +16,7 @@ import (
 	"runhook/services/runner/connector/imis/imissite"
 	"runhook/services/runner/connector/imis/imissite/sitetest"
 	"runhook/shared/proctest"
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -47,6 +48,20 @@ func TestPassingFaults(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A site with a private address is asked for nothing, not for a token either, unless the connection says that it may be.
+func TestPrivateSite(t *testing.T) {
+	b := newBench(t, members(3))
+	b.connectTo(b.server.URL, "secret", "")
+	_, _, err := b.read(t.Context())
+	failure, ok := errors.AsType[*run.Failure](err)
+	if !ok || failure.Passing || !strings.Contains(failure.Message, "the site of connection prod cannot be reached: its host has a private address; write private: true beside the url") {
+		t.Errorf("got %v", err)
+	}
+	if asked := b.site.Requests(); len(asked) != 0 {
+		t.Errorf("asked for %q", asked)
 	}
 }
 

@@ -151,7 +151,7 @@ func TestExampleOfThePage(t *testing.T) {
 	}})
 	b.Exec(`create table hours (member_id text, course text, hours integer, day text, topics text);
 		insert into hours values ('101', 'CPA', 3, '2026-01-31', 'A'), ('101', 'CFA', 1, '2026-02-28', 'C'), ('102', 'CPA', 2, null, null), ('103', 'WRONG', 2, null, 'Z'), ('999', 'X', 2, null, null)`)
-	set, err := connection.Parse([]byte("imis-prod: {imis: {url: '"+address+"', username: runhook, password: secret}}\nwarehouse: {sqlite: ./warehouse.db}\n"), filepath.Join(b.Folder, "connections.yaml"))
+	set, err := connection.Parse([]byte("imis-prod: {imis: {private: true, url: '"+address+"', username: runhook, password: secret}}\nwarehouse: {sqlite: ./warehouse.db}\n"), filepath.Join(b.Folder, "connections.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}

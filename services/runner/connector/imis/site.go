@@ -3,7 +3,6 @@ package imis
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"runhook/services/runner/connection"
+	"runhook/shared/outward"
 	"runhook/shared/wait"
 )
 
@@ -32,13 +32,16 @@ type credentials struct{ username, password string }
 
 // siteKey is the key of a site in the pool of a set of connections. The runs of a set share its sites,
 // whatever task they are of: the vendor forbids to pull data with several requests at a time.
-type siteKey string
+type siteKey struct {
+	url     string
+	private bool
+}
 
 // use returns the site of a connection and its account's login, until leave.
 func use(where connection.IMIS) (*site, *login) {
-	key := siteKey(strings.ToLower(strings.TrimSuffix(where.URL.String(), "/")))
+	key := siteKey{strings.ToLower(strings.TrimSuffix(where.URL.String(), "/")), where.Private}
 	s := connection.Share(where.Pool, key, func() *site {
-		return &site{http: newHTTP(), turn: make(chan struct{}, 1), logins: map[credentials]*login{}}
+		return &site{http: newHTTP(where), turn: make(chan struct{}, 1), logins: map[credentials]*login{}}
 	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,26 +64,16 @@ func (s *site) leave() {
 
 // newHTTP returns a client that takes proxies from the environment, and follows no redirect: those of an
 // API lead to a page to sign in, or elsewhere with the token.
-func newHTTP() *http.Client {
-	dialer := &net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}
-	return &http.Client{
-		Transport: &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         dialer.DialContext,
-			TLSHandshakeTimeout: 15 * time.Second,
-			ForceAttemptHTTP2:   true,
-			OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
-				if answer.StatusCode != http.StatusOK {
-					return &proxyRefusal{answer.StatusCode}
-				}
-				return nil
-			},
-			MaxIdleConnsPerHost:    1,
-			IdleConnTimeout:        90 * time.Second,
-			MaxResponseHeaderBytes: connection.MaxHeader,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+func newHTTP(where connection.IMIS) *http.Client {
+	transport := outward.Transport(where.URL, where.Private)
+	transport.OnProxyConnectResponse = func(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
+		if answer.StatusCode != http.StatusOK {
+			return &proxyRefusal{answer.StatusCode}
+		}
+		return nil
 	}
+	transport.MaxIdleConnsPerHost, transport.MaxResponseHeaderBytes = 1, connection.MaxHeader
+	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
 // begin waits until no other request is under way, and until the site may be asked.

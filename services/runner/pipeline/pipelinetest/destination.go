@@ -34,7 +34,7 @@ func (b *Bench) ToService(batch int, answer func(w http.ResponseWriter, ids []st
 		answer(w, ids)
 	}))
 	b.T.Cleanup(service.Close)
-	set, err := connection.Parse(fmt.Appendf(nil, "drop: {files: .}\npartner: {http: {url: %q}}\n", service.URL), filepath.Join(b.Folder, "connections.yaml"))
+	set, err := connection.Parse(fmt.Appendf(nil, "drop: {files: .}\npartner: {http: {private: true, url: %q}}\n", service.URL), filepath.Join(b.Folder, "connections.yaml"))
 	if err != nil {
 		b.T.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func (b *Bench) ToPanel(action task.Action) (site *imissite.Site, address string
 	}
 	server := httptest.NewServer(site)
 	b.T.Cleanup(server.Close)
-	set, err := connection.Parse([]byte("prod: {imis: {url: '"+server.URL+"', username: runhook, password: secret}}\ndrop: {files: .}\n"), filepath.Join(b.Folder, "connections.yaml"))
+	set, err := connection.Parse([]byte("prod: {imis: {private: true, url: '"+server.URL+"', username: runhook, password: secret}}\ndrop: {files: .}\n"), filepath.Join(b.Folder, "connections.yaml"))
 	if err != nil {
 		b.T.Fatal(err)
 	}

@@ -88,7 +88,7 @@ func (b *Bench) FromService(handle http.HandlerFunc, from task.HTTPSource) {
 	b.T.Helper()
 	server := httptest.NewServer(handle)
 	b.T.Cleanup(server.Close)
-	text := "drop: {files: .}\nwarehouse: {sqlite: ./warehouse.db}\npartner: {http: {url: \"" + server.URL + "\"}}\n"
+	text := "drop: {files: .}\nwarehouse: {sqlite: ./warehouse.db}\npartner: {http: {private: true, url: \"" + server.URL + "\"}}\n"
 	set, err := connection.Parse([]byte(text), filepath.Join(b.Folder, "connections.yaml"))
 	if err != nil {
 		b.T.Fatal(err)
@@ -117,7 +117,7 @@ func (b *Bench) FromIMIS(count int) *imissite.Site {
 	})
 	server := httptest.NewServer(site)
 	b.T.Cleanup(server.Close)
-	set, err := connection.Parse([]byte("prod: {imis: {url: '"+server.URL+"', username: runhook, password: secret}}\ndrop: {files: .}\nwarehouse: {sqlite: ./warehouse.db}\n"), filepath.Join(b.Folder, "connections.yaml"))
+	set, err := connection.Parse([]byte("prod: {imis: {private: true, url: '"+server.URL+"', username: runhook, password: secret}}\ndrop: {files: .}\nwarehouse: {sqlite: ./warehouse.db}\n"), filepath.Join(b.Folder, "connections.yaml"))
 	if err != nil {
 		b.T.Fatal(err)
 	}
