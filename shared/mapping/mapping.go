@@ -159,6 +159,10 @@ type Program struct {
 	reads    []cell
 	cautions []string
 	kind     reflect.Kind
+	// ofParameters: a part of it computes something of parameters alone. fault is that of [Program.Fault], once
+	// it is known.
+	ofParameters, faultKnown bool
+	fault                    *Error
 }
 
 type cell struct {
@@ -179,6 +183,7 @@ func (s *Scope) Compile(text string) (*Program, error) {
 	p := &Program{
 		scope: s, text: []rune(text), column: -1, straight: known.straight, counted: known.counted,
 		size: known.size, most: known.most, growth: mostMemory / max(known.most, 1), matches: known.matches, cautions: known.cautions, kind: kindOf(known.root),
+		ofParameters: known.ofParameters,
 	}
 	if root, ok := known.root.(*ast.IdentifierNode); ok {
 		if i, ok := known.used[root.Value]; ok {

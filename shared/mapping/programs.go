@@ -26,6 +26,8 @@ type shared struct {
 	matches bool
 	// used are the columns that it reads, by their compiled names.
 	used map[string]int
+	// ofParameters: a part of it computes something of parameters alone.
+	ofParameters bool
 	// cautions are what its author should know of it.
 	cautions []string
 }
@@ -84,6 +86,7 @@ func (s *Scope) known(text string, counted bool) (shared, error) {
 			return shared{}, err
 		}
 	}
+	known.ofParameters = names.valued && computesOfParameters(known.root)
 	if !names.valued {
 		programs.Add(key, known)
 	}

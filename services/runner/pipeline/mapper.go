@@ -111,7 +111,7 @@ func (m *mapper) apply(ctx context.Context, r *row.Row) (size int, err error) {
 	if m.where != nil {
 		keep, err := m.where.True(ctx)
 		if err != nil {
-			return 0, refuse(ctx, r, "where", err)
+			return 0, refuse(ctx, r, "where", hopeless(ctx, "where", m.where), err)
 		}
 		if !keep {
 			r.Skip()
@@ -121,7 +121,7 @@ func (m *mapper) apply(ctx context.Context, r *row.Row) (size int, err error) {
 	for i, c := range m.columns {
 		value, err := c.value.Eval(ctx)
 		if err != nil {
-			return 0, refuse(ctx, r, c.name, err)
+			return 0, refuse(ctx, r, c.name, hopeless(ctx, "mapping."+c.name, c.value), err)
 		}
 		if text, ok := value.(string); ok {
 			size += len(text)
@@ -131,11 +131,43 @@ func (m *mapper) apply(ctx context.Context, r *row.Row) (size int, err error) {
 	return size, nil
 }
 
-// refuse fails a row for the error of an expression, unless that is ctx's.
-func refuse(ctx context.Context, r *row.Row, column string, err error) error {
+// refuse fails a row for the error of an expression, unless that is ctx's, or the run's.
+func refuse(ctx context.Context, r *row.Row, column string, ofRun, err error) error {
+	if ofRun != nil {
+		return ofRun
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	r.Reject(row.Faultf(column, "%v", err))
 	return nil
+}
+
+// check fails a run in which no row could pass because of the values of its parameters, before the first row. Where
+// it depends on the rows whether any gets to the mapping, apply finds it at the first that does.
+func (m *mapper) check(ctx context.Context) error {
+	if m.where != nil {
+		if err := hopeless(ctx, "where", m.where); err != nil || m.where.NeedsRow() {
+			return err
+		}
+		m.scope.Begin()
+		if keep, err := m.where.True(ctx); err != nil || !keep {
+			return ctx.Err()
+		}
+	}
+	for _, c := range m.columns {
+		if err := hopeless(ctx, "mapping."+c.name, c.value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hopeless is the failure of a run in which an expression fails for every row because of parameters alone.
+func hopeless(ctx context.Context, name string, p *mapping.Program) error {
+	err := p.Fault(ctx)
+	if err == nil || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return run.Failf("%s %v. No row can pass, because this depends on the run's parameters alone: correct their values", name, err)
 }

@@ -74,6 +74,9 @@ func execute(ctx context.Context, job Job, m *Meter) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := rows.check(ctx); err != nil {
+		return err
+	}
 	m.say("Opening the destination")
 	kind, err := job.Kinds.Destination(job.Task.Destination)
 	if err != nil {
