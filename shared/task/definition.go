@@ -90,10 +90,11 @@ type Parameter struct {
 	// MaxBytes is how long a request's value may be, all of its strings together. Default 4096; 0 is no limit,
 	// in a definition that no file made.
 	MaxBytes int
-	// InPath: the value becomes a part of the path of an http source. It has to stay one segment of it unless
-	// AnyPath says otherwise.
-	InPath, AnyPath bool
-	Description     string
+	// Segment: the value becomes a part of the path of an http source, and has to stay one segment of it.
+	Segment bool
+	// AnyPath: a value there may be several segments.
+	AnyPath     bool
+	Description string
 }
 
 // Column is one entry of mapping, in file order: the destination's column and the expression

@@ -15,8 +15,10 @@ import (
 type HTTPSource struct {
 	Connection string
 	// Path is the first page's path and query below the connection's URL, with the task's parameters
-	// in it as {params.Name}; see ExpandPath.
+	// in it as {params.Name}; see Expand.
 	Path string
+	// AnyPath are the names of those whose values may be several segments of it.
+	AnyPath []string
 	// Items is where a page has its list of rows; empty means that the page is the list. This and
 	// the other places in a page are names of members, with dots between; except this one, each may also
 	// be the name of a header with a hyphen in it.
@@ -120,12 +122,12 @@ func CutPath(path string) ([]PathPiece, error) {
 	}
 }
 
-// ExpandPath puts a run's parameters, see [Definition.ExpressionParams], into the path of an http
-// source. A value is escaped, so that it stays one value of its query parameter or one segment of
-// the path. A query parameter whose whole value is a parameter is left out when that has no value,
-// and repeated when it has several.
-func ExpandPath(path string, params map[string]any) (string, error) {
-	pieces, err := CutPath(path)
+// Expand is the path with a run's parameters in it, see [Definition.ExpressionParams]. A value is escaped, so
+// that it stays one value of its query parameter or one segment of the path, except where AnyPath has it. A
+// query parameter whose whole value is a parameter is left out when that has no value, and repeated when it
+// has several.
+func (s *HTTPSource) Expand(params map[string]any) (string, error) {
+	pieces, err := CutPath(s.Path)
 	if err != nil {
 		return "", err
 	}
@@ -159,6 +161,8 @@ func ExpandPath(path string, params map[string]any) (string, error) {
 			out += escape(strings.Join(values, ""))
 		case len(values) == 0:
 			return "", fmt.Errorf("{params.%s} has no value that can be a part of a path; make it required, or pass another", p.Parameter)
+		case slices.Contains(s.AnyPath, p.Parameter):
+			out += strings.ReplaceAll(url.PathEscape(values[0]), "%2F", "/")
 		case !IsSegment(values[0]):
 			return "", fmt.Errorf("{params.%s} has a value that services may take for another path: one with a slash or a backslash, . or .., or these escaped; pass another", p.Parameter)
 		default:

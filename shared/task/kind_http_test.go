@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestExpandPath(t *testing.T) {
+func TestExpandHTTP(t *testing.T) {
 	params := map[string]any{
 		"State": "CA", "Odd": "a&b=c d/../?#%é{x}", "Strange": "a&b=c d;?#%é{x}", "Parent": "../admin", "None": "", "States": []string{"CA", "N V"}, "NoStates": []string{}, "Dots": "..", "C.Id": "7",
 	}
@@ -31,14 +31,26 @@ func TestExpandPath(t *testing.T) {
 		"/x?a={params.None}&b={params.NoStates}":                   "/x",
 		"/x?a={params.State}&b={params.None}":                      "/x?a=CA",
 	} {
-		got, err := ExpandPath(path, params)
+		got, err := (&HTTPSource{Path: path}).Expand(params)
 		if err != nil || got != want {
 			t.Errorf("%s: got %s, %v; want %s", path, got, err, want)
 		}
 	}
 	for _, path := range []string{"/people/{params.None}", "/people/{params.Dots}", "/people/{params.Odd}", "/people/x{params.Parent}", "/people/{params.States}", "/people?a=x{params.States}"} {
-		if got, err := ExpandPath(path, params); err == nil {
+		if got, err := (&HTTPSource{Path: path}).Expand(params); err == nil {
 			t.Errorf("%s became %s", path, got)
+		}
+	}
+}
+
+// A value that may be a path is one, and nothing else.
+func TestExpandAnyPath(t *testing.T) {
+	source := HTTPSource{Path: "/a/{params.P}?q={params.P}", AnyPath: []string{"P"}}
+	for value, want := range map[string]string{
+		"b": "/a/b?q=b", "b/c": "/a/b/c?q=b%2Fc", "../c": "/a/../c?q=..%2Fc", "b?x=1#y": "/a/b%3Fx=1%23y?q=b%3Fx%3D1%23y", "b%2Fc": "/a/b%252Fc?q=b%252Fc", `b\c`: "/a/b%5Cc?q=b%5Cc",
+	} {
+		if got, err := source.Expand(map[string]any{"P": value}); err != nil || got != want {
+			t.Errorf("%s: got %s, %v; want %s", value, got, err, want)
 		}
 	}
 }
@@ -57,11 +69,11 @@ func TestIsSegment(t *testing.T) {
 }
 
 // Whatever a value is, it stays the one value of its place.
-func FuzzExpandPath(f *testing.F) {
+func FuzzExpandHTTP(f *testing.F) {
 	f.Add("a&b=c", "x/../y")
 	f.Add("..", "%2e")
 	f.Fuzz(func(t *testing.T, inQuery, inPath string) {
-		target, err := ExpandPath("/a/{params.P}/z?q={params.Q}&r=1", map[string]any{"Q": inQuery, "P": inPath})
+		target, err := (&HTTPSource{Path: "/a/{params.P}/z?q={params.Q}&r=1"}).Expand(map[string]any{"Q": inQuery, "P": inPath})
 		if err != nil {
 			return
 		}

@@ -201,33 +201,14 @@ func (p Parameter) unfit(values []string) string {
 	bytes := 0
 	for _, value := range values {
 		bytes += len(value)
-		if p.InPath && !p.AnyPath && leavesSegment(value) {
-			return "goes into a path, so it cannot have a slash or a backslash in it, or be dots alone"
+		if p.Segment && !IsSegment(value) {
+			return "goes into a path, so it cannot have a slash, a backslash or a control character in it, or be dots alone, also in escapes"
 		}
 	}
 	if p.MaxBytes > 0 && bytes > p.MaxBytes {
 		return fmt.Sprintf("has %d bytes, and may have %d", bytes, p.MaxBytes)
 	}
 	return ""
-}
-
-// decoded undoes what a service decodes of what means something in a path.
-var decoded = strings.NewReplacer("%25", "%", "%2e", ".", "%2E", ".", "%2f", "/", "%2F", "/", "%5c", `\`, "%5C", `\`)
-
-// leavesSegment reports whether a value would be more than one segment of a path, or another one, to a service
-// that decodes the path, be it once more than it should.
-func leavesSegment(value string) bool {
-	for range 4 {
-		if strings.ContainsAny(value, `/\`) || value == "." || value == ".." {
-			return true
-		}
-		again := decoded.Replace(value)
-		if again == value {
-			return false
-		}
-		value = again
-	}
-	return true
 }
 
 // append adds a single value's text, unless it is null or empty.

@@ -300,7 +300,7 @@ var parameterFields = []field{
 	},
 	{
 		name: "path", kind: kindFlag, byDefault: "false",
-		meaning: "true lets a value with slashes or dot segments into the path of an http source; otherwise such a request gets 400",
+		meaning: "true lets a value be several segments of an http source's path, with slashes; otherwise such a request gets 400",
 	},
 	{
 		name: "description", kind: kindProse, example: "Only this last name",

@@ -114,7 +114,7 @@ func readHTTPSource(r *reader, given content, def *task.Definition) task.Source 
 		r.checkPlace(http, "source.http.total", "total", source)
 	}
 	if path, ok := http.field("path"); ok {
-		r.checkTarget(path, def)
+		r.checkTarget(path, source, def)
 	}
 	if next, ok := http.field("next"); ok {
 		source.Next = r.nextPage(next.section, source)
@@ -122,8 +122,9 @@ func readHTTPSource(r *reader, given content, def *task.Definition) task.Source 
 	return source
 }
 
-// checkTarget checks the path of an http source and the parameters in it.
-func (r *reader) checkTarget(given content, def *task.Definition) {
+// checkTarget checks the path of an http source and the parameters in it, which it tells whether their values
+// may be several segments of it.
+func (r *reader) checkTarget(given content, source *task.HTTPSource, def *task.Definition) {
 	const name = "source.http.path"
 	pieces, err := task.CutPath(given.text)
 	if err != nil {
@@ -140,8 +141,13 @@ func (r *reader) checkTarget(given content, def *task.Definition) {
 		}
 		r.checkParameter(def, given.line, name+": {params."+piece.Parameter+"}", piece.Parameter, multiple)
 		for i := range def.Parameters {
-			p := &def.Parameters[i]
-			p.InPath = p.InPath || !piece.InQuery && (piece.Parameter == def.Key(i) || piece.Parameter == p.Filter)
+			switch p := &def.Parameters[i]; {
+			case piece.InQuery || piece.Parameter != def.Key(i) && piece.Parameter != p.Filter:
+			case p.AnyPath:
+				source.AnyPath = append(source.AnyPath, piece.Parameter)
+			default:
+				p.Segment = true
+			}
 		}
 	}
 	literal := ""

@@ -100,7 +100,7 @@ func open(ctx context.Context, connections *connection.Set, from *task.HTTPSourc
 	if err != nil {
 		return nil, err
 	}
-	target, err := task.ExpandPath(from.Path, params)
+	target, err := from.Expand(params)
 	if err != nil {
 		return nil, run.Failf("source.http.path: %v", err)
 	}
