@@ -26,8 +26,8 @@ type Options struct {
 	// MaxConns is how many connections there may be; 0 is the server's own limit. A client beyond it is
 	// refused, and the others are served.
 	MaxConns int
-	// User and Password are asked of everybody who connects to Listen; empty asks nothing.
-	User, Password string
+	// Access is who may do what at Listen; nil lets everybody in, to everything.
+	Access *Access
 	// Durable syncs every write to disk before it is acknowledged. Without it the last moments
 	// before a power cut may be lost; a killed process loses nothing either way.
 	Durable bool
@@ -39,9 +39,9 @@ type Options struct {
 // Broker is a running embedded server. When its store stops taking writes, because the disk is full
 // or fails, it starts the server again: see supervise.
 type Broker struct {
-	// InternalUser and InternalPassword let this process in when Options has a User; both are
-	// random and live as long as the process.
-	InternalUser, InternalPassword string
+	// Own is the user of this process where Options has an Access; its password is random and lives as long as the
+	// process.
+	Own Login
 
 	// CutOff is, by stream, how many bytes at the end of its files Start found unreadable, mostly
 	// after a power cut.
@@ -86,10 +86,10 @@ func Start(ctx context.Context, o Options) (*Broker, error) {
 		}
 	}
 	broker := &Broker{
-		options: o, logger: &logger{log: o.Log, failed: make(chan string, 1)}, supervised: make(chan struct{}),
+		options: o, logger: newLogger(o.Log), supervised: make(chan struct{}),
 	}
-	if o.User != "" {
-		broker.InternalUser, broker.InternalPassword = "runhook-internal", rand.Text()
+	if o.Access != nil {
+		broker.Own = Login{Name: "runhook-internal", Password: rand.Text()}
 	}
 	if err := broker.begin(); err != nil {
 		return nil, err
@@ -124,11 +124,9 @@ func (b *Broker) start(ctx context.Context) error {
 		config.Host = host
 		config.Port, _ = strconv.Atoi(port)
 	}
-	if o.User != "" {
-		config.Users = []*server.User{
-			{Username: o.User, Password: o.Password},
-			{Username: b.InternalUser, Password: b.InternalPassword},
-		}
+	admission := newAdmission()
+	if o.Access != nil {
+		config.CustomClientAuthentication = admission
 	}
 	b.logger.forget()
 	next, err := server.NewServer(config)
@@ -138,6 +136,12 @@ func (b *Broker) start(ctx context.Context) error {
 	next.SetLoggerV2(b.logger, false, false, false)
 	if err := b.run(ctx, next); err != nil {
 		return err
+	}
+	if o.Access != nil {
+		if err := admission.admit(next, *o.Access, b.Own); err != nil {
+			shutdown(next)
+			return err
+		}
 	}
 	b.server.Store(next)
 	return nil

@@ -305,7 +305,7 @@ func credentials(path string) (nats.Option, error) {
 	if !ok || strings.Contains(password, "\n") {
 		return nil, fmt.Errorf("--credentials: %s holds neither a NATS .creds file nor one line \"user:password\"", path)
 	}
-	return nats.UserInfo(user, password), nil
+	return nats.UserInfo(user, strings.TrimSpace(password)), nil
 }
 
 // redact removes user information from URLs before they are shown.

@@ -39,6 +39,9 @@ const (
 // FollowedAs is where the server republishes final documents and LiveDocuments.
 const FollowedAs = "run.status.{{wildcard(1)}}.{{wildcard(2)}}"
 
+// Followed takes all that is republished.
+const Followed = "run.status.*.*"
+
 // Single subjects.
 const (
 	StoreIDSubject = "$KV.control.store"
