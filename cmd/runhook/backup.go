@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"runhook/shared/backup"
@@ -26,8 +27,13 @@ The file holds failed rows. Protect it as you protect the data. It does not hold
 
 Examples:
 
-    runhook backup runhook-2026-01-31.backup --nats nats://127.0.0.1:4222      while runhook serve is running
-    runhook backup runhook-2026-01-31.backup --data /var/lib/runhook           while it is stopped`
+While runhook serve is running:
+
+    runhook backup runhook-2026-01-31.backup --nats nats://127.0.0.1:4222 --credentials /var/lib/runhook/nats.operator
+
+While it is stopped:
+
+    runhook backup runhook-2026-01-31.backup --data /var/lib/runhook`
 }
 
 // Run writes the backup.
@@ -68,7 +74,7 @@ func (c *backupCommand) reach(ctx context.Context, p *process) error {
 	}
 	err := p.lock(c.Data)
 	if errors.Is(err, errInUse) {
-		return fmt.Errorf("a `runhook serve` uses the data directory %s: give its --nats-listen address instead, such as --nats nats://%s, or stop it first", c.Data, defaultNATS)
+		return fmt.Errorf("a `runhook serve` uses the data directory %s: give its --nats-listen address instead, such as --nats nats://%s --credentials %s, or stop it first", c.Data, defaultNATS, filepath.Join(c.Data, ownCredentials))
 	}
 	if err != nil {
 		return err

@@ -215,9 +215,17 @@ func (h *house) kill() {
 	}
 }
 
+// natsURL is where a running house has its NATS, with a password where the build asks for one.
+func (h *house) natsURL() string {
+	if _, err := os.Stat(h.path("data", "nats.operator")); err != nil {
+		return strings.Split(h.nats, ",")[0]
+	}
+	return asOperator(h.b.t, h.path("data"), strings.TrimPrefix(h.nats, "nats://"))
+}
+
 // jetStream is a client of the store.
 func (h *house) jetStream() (js jetstream.JetStream, closeIt func()) {
-	nc, err := nats.Connect(h.nats)
+	nc, err := nats.Connect(h.natsURL())
 	h.b.check(err)
 	js, err = jetstream.New(nc)
 	h.b.check(err)

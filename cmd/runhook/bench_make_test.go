@@ -294,7 +294,7 @@ type sample struct{ request, claim, final pattern }
 
 // sample has the build execute a run of each task, and hears what it publishes.
 func (h *house) sample() map[string]*sample {
-	nc, err := nats.Connect(strings.Split(h.nats, ",")[0])
+	nc, err := nats.Connect(h.natsURL())
 	h.b.check(err)
 	defer nc.Close()
 	heard := make(chan *nats.Msg, 10*houseTasks)

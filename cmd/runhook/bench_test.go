@@ -455,6 +455,7 @@ destination: {sql: {connection: copy, table: people, key: [id], action: insert, 
 	b.awaitOK(s.url + "/readyz")
 	token, err := (&ServerFlags{Data: filepath.Join(dir, "data")}).token()
 	b.check(err)
+	s.nats = asOperator(b.t, filepath.Join(dir, "data"), strings.TrimPrefix(s.nats, "nats://"))
 	for _, id := range s.tasks {
 		b.awaitOK(s.url+"/api/tasks/"+string(id), "Authorization", "Bearer "+token)
 	}

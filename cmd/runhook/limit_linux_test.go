@@ -44,7 +44,7 @@ func TestServeWithFewDescriptors(t *testing.T) {
 	}
 	for range 255 {
 		connect(address)
-		connect(strings.TrimPrefix(i.nats, "nats://"))
+		connect(i.natsAddress())
 	}
 	if doc := i.awaitEnd(i.start(s.copy, nil)); doc.Outcome() != run.Success {
 		t.Errorf("beside idle connections: %+v", doc)

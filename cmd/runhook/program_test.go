@@ -33,7 +33,8 @@ type instance struct {
 	code        int
 	process     *proctest.Process // of a spawned one
 	stop, kill  func()
-	url, nats   string
+	url         string
+	nats        string // with the operator's password
 	client      *client.Client
 	description string
 	args        []string
@@ -72,8 +73,8 @@ func (i *instance) listening() *instance {
 		i.t.Fatalf("%s ended with %d: %s%s", i.description, i.await(), i.out, i.log)
 	}
 	i.url = found[1]
-	if found := regexp.MustCompile(`NATS on (nats://\S+),`).FindStringSubmatch(i.out.String()); found != nil {
-		i.nats = found[1]
+	if found := regexp.MustCompile(`NATS on nats://(\S+), data in (\S+)\)`).FindStringSubmatch(i.out.String()); found != nil {
+		i.nats = asOperator(i.t, found[2], found[1])
 	}
 	i.client = i.newClient()
 	i.t.Cleanup(i.client.Close)
@@ -133,6 +134,19 @@ func valueOf(args []string, flag string) (value string) {
 	}
 	return value
 }
+
+// asOperator is the URL of the NATS of a data directory, with the password that is there.
+func asOperator(t testing.TB, data, address string) string {
+	t.Helper()
+	credentials, err := os.ReadFile(filepath.Join(data, "nats.operator"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "nats://" + strings.TrimSpace(string(credentials)) + "@" + address
+}
+
+// natsAddress is where NATS listens.
+func (i *instance) natsAddress() string { return i.nats[strings.LastIndex(i.nats, "@")+1:] }
 
 // begin runs the program in this process, until the end of the test at the latest.
 func begin(t testing.TB, args ...string) *instance {

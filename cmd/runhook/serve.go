@@ -35,7 +35,7 @@ type serveCommand struct {
 	RetentionFlags
 
 	NATSListen   string `name:"nats-listen" default:"${nats}" placeholder:"HOST:PORT" help:"Where other programs reach the embedded NATS (${default}). Empty: nowhere. Beyond loopback it needs --nats-auth-file."`
-	NATSAuthFile string `name:"nats-auth-file" placeholder:"FILE" help:"One line user:password, required from every program that connects to --nats-listen."`
+	NATSAuthFile string `name:"nats-auth-file" placeholder:"FILE" help:"Users of --nats-listen, a line each: NAME: PASSWORD may follow runs and read events, NAME(operator): PASSWORD may do everything. Without it, programs of this machine may follow runs and read events without a login."`
 	Durability   string `enum:"always,interval" default:"always" help:"always: a run is on disk before its POST is answered (the default). interval: faster, and a power cut may lose the last moments."`
 }
 
@@ -59,8 +59,8 @@ func (c *serveCommand) check() error {
 		return errors.New("--demo runs a task at once: leave out --hold, or --demo")
 	}
 	if isOpen(c.NATSListen) && c.NATSAuthFile == "" {
-		return fmt.Errorf("--nats-listen %s can be reached from other machines, and anyone who reaches NATS can read and start everything; "+
-			"pass --nats-auth-file FILE with one line user:password, or listen on %s", c.NATSListen, defaultNATS)
+		return fmt.Errorf("--nats-listen %s can be reached from other machines, where nobody comes in without a login; "+
+			"pass --nats-auth-file FILE with a line NAME: PASSWORD for each user, or listen on %s", c.NATSListen, defaultNATS)
 	}
 	return errors.Join(c.checkListen(c.Listen), c.EdgeFlags.check(), c.SlotFlags.check(), c.checkRetention())
 }
@@ -106,6 +106,7 @@ type serving struct {
 	connections *connection.Set
 	edge        *edge
 	broker      *broker.Broker
+	access      *natsAccess    // nil where NATS listens nowhere
 	folder      *folder.Folder // nil for none
 }
 
@@ -134,7 +135,7 @@ func (s *serving) load(_ context.Context, p *process) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, path := range []string{broker.Dir(s.flags.Data), filepath.Join(s.flags.Data, "lock"), s.flags.keyFile(), tokens, s.flags.Secrets, s.flags.NATSAuthFile} {
+	for _, path := range []string{broker.Dir(s.flags.Data), filepath.Join(s.flags.Data, "lock"), s.flags.keyFile(), tokens, s.flags.Secrets, s.flags.NATSAuthFile, filepath.Join(s.flags.Data, ownCredentials)} {
 		if path != "" {
 			s.connections.Guard(path, "a file of the runner's own")
 		}
@@ -172,16 +173,11 @@ func (s *serving) startBroker(ctx context.Context, p *process) (err error) {
 	o := broker.Options{
 		Dir: broker.Dir(s.flags.Data), Listen: s.flags.NATSListen, MaxConns: conns, Durable: s.flags.Durability == "always", Recovering: p.starting.recovers, Log: p.log,
 	}
-	if s.flags.NATSAuthFile != "" {
-		data, err := os.ReadFile(s.flags.NATSAuthFile)
-		if err != nil {
-			return fmt.Errorf("--nats-auth-file: %w", err)
+	if o.Listen != "" {
+		if s.access, err = s.flags.access(); err != nil {
+			return err
 		}
-		user, password, ok := strings.Cut(strings.TrimSpace(string(data)), ":")
-		if !ok || user == "" || password == "" || strings.ContainsAny(password, "\r\n") {
-			return fmt.Errorf("--nats-auth-file %s must hold one line user:password and nothing else", s.flags.NATSAuthFile)
-		}
-		o.User, o.Password = user, password
+		o.Access = &s.access.Access
 	}
 	if s.flags.Demo && s.flags.NATSListen == defaultNATS {
 		probe, err := net.Listen("tcp", defaultNATS)
@@ -201,7 +197,7 @@ func (s *serving) startBroker(ctx context.Context, p *process) (err error) {
 // connect connects to the embedded server.
 func (s *serving) connect(ctx context.Context, p *process) error {
 	return p.connect(ctx, bus.Config{
-		Name: "runhook serve", InProcess: s.broker, User: s.broker.InternalUser, Password: s.broker.InternalPassword, Full: s.broker.Full, Cramped: s.broker.Cramped,
+		Name: "runhook serve", InProcess: s.broker, User: s.broker.Own.Name, Password: s.broker.Own.Password, Full: s.broker.Full, Cramped: s.broker.Cramped,
 	})
 }
 
@@ -262,7 +258,11 @@ func (s *serving) announce(p *program, server *web.Server, tasks *bus.TaskView) 
 	if len(tasks.All()) == 0 && s.flags.tasksFolder() == "" {
 		hint = "There are no tasks yet: `runhook task new > mine.yaml` makes a file to start from, `runhook task apply mine.yaml` applies it.\n"
 	}
-	p.printf("Runhook listens on %s (%s, data in %s). Ctrl-C stops it.\n%s", server.URL(), nats, s.flags.Data, hint)
+	p.printf("Runhook listens on %s (%s, data in %s). Ctrl-C stops it.\n", server.URL(), nats, s.flags.Data)
+	if s.access != nil {
+		p.printf("%s\n", s.access)
+	}
+	p.printf("%s", hint)
 }
 
 // tour runs the demo's first run through the server's own address.

@@ -270,7 +270,13 @@ func TestServeRefuses(t *testing.T) {
 	s.write("file", "")
 	s.writeFor(0o600, "short.token", "abc\n")
 	s.write("open.token", "0123456789abcdef0123456789abcdef\n")
-	s.write("auth", "no colon here\n")
+	for name, text := range map[string]string{
+		"none.users": "# nobody\n", "nameless.users": "crm: 0123456789abcdef\nno colon here\n", "twice.users": "crm: 0123456789abcdef\n\ncrm(operator): 0123456789abcdef\n",
+		"own.users": "operator: 0123456789abcdef\n", "short.users": "crm: 0123456789\n",
+	} {
+		s.writeFor(0o600, name, text)
+	}
+	s.write("open.users", "crm: 0123456789abcdef\n")
 	s.write("wrong.yaml", "db: {sqlight: ./site.db}\n")
 	for name, refused := range map[string]struct {
 		flags []string
@@ -292,7 +298,12 @@ func TestServeRefuses(t *testing.T) {
 		"token that all may read":    {[]string{"--admin-token-file", s.path("open.token")}, "chmod 600"},
 		"no token file":              {[]string{"--admin-token-file", s.path("none.token")}, "openssl rand"},
 		"token too short":            {[]string{"--admin-token-file", s.path("short.token")}, "openssl rand"},
-		"password file":              {[]string{"--nats-auth-file", s.path("auth")}, "one line user:password"},
+		"no NATS users":              {[]string{"--nats-auth-file", s.path("none.users")}, "names no user"},
+		"NATS user without a name":   {[]string{"--nats-auth-file", s.path("nameless.users")}, "line 2 must be NAME: PASSWORD"},
+		"NATS user twice":            {[]string{"--nats-auth-file", s.path("twice.users")}, "line 3: the name crm is there twice"},
+		"name of our own NATS user":  {[]string{"--nats-auth-file", s.path("own.users")}, "the name operator is that of"},
+		"NATS password too short":    {[]string{"--nats-auth-file", s.path("short.users")}, "openssl rand"},
+		"NATS users that all read":   {[]string{"--nats-auth-file", s.path("open.users")}, "chmod 600"},
 		"no run key file":            {[]string{"--run-key-file", s.path("none.key")}, "there is no file"},
 		"wrong run key":              {[]string{"--run-key-file", s.path("people.csv")}, "not base64"},
 		"demo and tasks":             {[]string{"--demo"}, "--demo brings tasks"},
@@ -323,7 +334,8 @@ func TestServeListensBeyondLoopback(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.writeFor(0o600, "admin.token", "0123456789abcdef0123456789abcdef\n")
-	s.write("auth", "app:secret\n")
+	s.writeFor(0o600, "auth", "app(operator): 0123456789abcdef\n")
+	s.write("app", "app:0123456789abcdef\n")
 	i := begin(t, s.args("--listen", "0.0.0.0:0", "--admin-token-file", s.path("admin.token"),
 		"--nats-listen", "0.0.0.0:0", "--nats-auth-file", s.path("auth"))...).listening()
 	if status := get(t, i.url+"/api/tasks"); status != http.StatusUnauthorized {
@@ -336,7 +348,7 @@ func TestServeListensBeyondLoopback(t *testing.T) {
 	if code, _, messages := ask(t, "init", "--nats", "nats://127.0.0.1"+port); code != exitNoStart {
 		t.Errorf("NATS took a client without a password: %d %s", code, messages)
 	}
-	mustCall(t, "init", "--nats", "nats://127.0.0.1"+port, "--credentials", s.path("auth"))
+	mustCall(t, "init", "--nats", "nats://127.0.0.1"+port, "--credentials", s.path("app"))
 	// This process comes in with a password of its own.
 	if doc := i.awaitEnd(i.start(s.copy, nil)); doc.Outcome() != run.Success {
 		t.Errorf("%+v", doc)

@@ -180,7 +180,7 @@ func TestServiceStopsBeforeItListens(t *testing.T) {
 func TestServiceWithWrongCredentialsEnds(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	existing, err := broker.Start(t.Context(), broker.Options{Dir: s.path("nats"), Listen: "127.0.0.1:0", User: "app", Password: "secret", Log: zerolog.Nop()})
+	existing, err := broker.Start(t.Context(), broker.Options{Dir: s.path("nats"), Listen: "127.0.0.1:0", Access: &broker.Access{Logins: []broker.Login{{Name: "app", Password: "secret"}}}, Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}

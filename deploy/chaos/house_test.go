@@ -105,9 +105,19 @@ func (h *house) embedded() {
 	h.liveBefore(pastRuns(h.t))
 	nats := port(h.t)
 	_, url := h.service("serve", "serve", "--data", h.data, "--tasks", filepath.Join(h.dir, "tasks"),
-		"--connections", filepath.Join(h.dir, "connections.yaml"), "--nats-listen", nats, "--lease", lease.String(), "--grace", "1s", "--slots", "32")
-	h.posts, h.polls, h.nats = []string{url}, []string{url}, "nats://"+nats
+		"--connections", filepath.Join(h.dir, "connections.yaml"), "--nats-listen", nats, "--nats-auth-file", h.natsUsers(), "--lease", lease.String(), "--grace", "1s", "--slots", "32")
+	h.posts, h.polls, h.nats = []string{url}, []string{url}, "nats://"+operator+"@"+nats
 	h.startAll()
+}
+
+// operator is the user of NATS that the chaos comes in as: it outlives the data directory.
+const operator = "chaos:anything-goes-here"
+
+// natsUsers writes the file of the users of NATS.
+func (h *house) natsUsers() string {
+	path := filepath.Join(h.dir, "nats.users")
+	check(h.t, os.WriteFile(path, []byte(strings.Replace(operator, ":", "(operator): ", 1)+"\n"), 0o600))
+	return path
 }
 
 // slice is how many runs have their results in one stream: few, so that many are made, sealed and broken.

@@ -37,11 +37,11 @@ func (h *house) liveBefore(runs int) {
 	}
 	began, nats, listen := time.Now(), port(h.t), port(h.t)
 	p := h.process("before", h.program, "serve", "--data", h.data, "--tasks", filepath.Join(h.dir, "tasks"),
-		"--connections", filepath.Join(h.dir, "connections.yaml"), "--nats-listen", nats, "--listen", listen, "--durability", "interval")
+		"--connections", filepath.Join(h.dir, "connections.yaml"), "--nats-listen", nats, "--nats-auth-file", h.natsUsers(), "--listen", listen, "--durability", "interval")
 	p.ready = "http://" + listen + "/readyz"
 	check(h.t, p.start())
 	check(h.t, p.awaitReady())
-	past, err := writePast(h.t.Context(), "nats://"+nats, runs)
+	past, err := writePast(h.t.Context(), "nats://"+operator+"@"+nats, runs)
 	check(h.t, err)
 	h.past = past
 	code, _, err := p.end(syscall.SIGTERM, 0)
