@@ -326,7 +326,7 @@ func TestOriginsOfATask(t *testing.T) {
 			request, _ := http.NewRequestWithContext(t.Context(), method, h.URL+c.path, nil)
 			request.Header.Set("Origin", c.origin)
 			request.Header.Set("Access-Control-Request-Method", "POST")
-			request.Header.Set("Access-Control-Request-Headers", "content-type, x-anything")
+			request.Header.Set("Access-Control-Request-Headers", "authorization, content-type, x-api-key, x-anything")
 			response, err := http.DefaultClient.Do(request)
 			if err != nil {
 				t.Fatal(err)
@@ -335,7 +335,7 @@ func TestOriginsOfATask(t *testing.T) {
 			if got.Get("Access-Control-Allow-Origin") != c.allowed {
 				t.Errorf("%s %s from %s: %d %v", method, c.path, c.origin, got.Status, got.Header)
 			}
-			if c.allowed != "" && method == http.MethodOptions && (got.Status != 204 || got.Get("Access-Control-Allow-Headers") != "content-type, x-anything" ||
+			if c.allowed != "" && method == http.MethodOptions && (got.Status != 204 || got.Get("Access-Control-Allow-Headers") != "authorization, content-type, x-api-key, x-anything" ||
 				got.Get("Access-Control-Allow-Methods") != "OPTIONS, POST" || got.Get("Access-Control-Max-Age") == "") {
 				t.Errorf("preflight of %s: %d %v", c.path, got.Status, got.Header)
 			}

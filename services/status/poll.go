@@ -265,7 +265,11 @@ func (s *Service) answer(rc *fasthttp.RequestCtx, at target, seen *sighting) err
 	if !seen.final() {
 		return s.answerUnfinished(rc, at, seen)
 	}
-	rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-cache")
+	cache := "no-cache"
+	if at.known() && len(at.task.Auth) > 0 {
+		cache = "private, no-cache" // a cache knows nothing of keys in X-Api-Key
+	}
+	rc.Response.Header.Set(fasthttp.HeaderCacheControl, cache)
 	rc.Response.Header.Set(fasthttp.HeaderETag, seen.etag)
 	code := fasthttp.StatusOK
 	if seen.outcome == run.Failed && at.known() && at.task.FailedStatus != 0 {
