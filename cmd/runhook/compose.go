@@ -269,7 +269,7 @@ func (e *edge) waiting(p *process) *web.Waits {
 // ingress makes the ingress service, of which there are only its routes.
 func (e *edge) ingress(p *process) []web.Route {
 	return ingress.New(ingress.Options{
-		Runs: p.store.Runs, Tasks: p.tasks, Locator: e.locator, Callers: e.callers, Keys: e.keys, Links: e.links, Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
+		Runs: p.store.Runs, Tasks: p.tasks, Locator: e.locator, Callers: e.callers, Admin: e.admin, Keys: e.keys, Links: e.links, Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
 	}).Routes()
 }
 

@@ -10,6 +10,7 @@ type ingressCommand struct {
 	Listen string `default:"127.0.0.1:8081" placeholder:"HOST:PORT" help:"Where webhooks are accepted (${default})."`
 	NATSFlags
 	EdgeFlags
+	AdminTokenFile string `placeholder:"FILE" help:"Admin tokens, with which runhook run starts tasks that have auth. Without it no operator does."`
 }
 
 // Help shows an example.
@@ -31,7 +32,13 @@ func (c *ingressCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	process, err := open(ctx, p, append([]step{listen(c.Listen, c.MaxBody, openapi.Routes())}, c.store("runhook ingress")...)...)
+	guard := func(_ context.Context, p *process) error {
+		if c.AdminTokenFile == "" {
+			return nil
+		}
+		return edge.guard(p, c.AdminTokenFile)
+	}
+	process, err := open(ctx, p, append([]step{guard, listen(c.Listen, c.MaxBody, openapi.Routes())}, c.store("runhook ingress")...)...)
 	if err != nil {
 		return err
 	}

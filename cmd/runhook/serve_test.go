@@ -41,7 +41,13 @@ func TestServeOnAnEmptyDirectory(t *testing.T) {
 	}
 	i.end()
 
-	i = begin(t, flags...).listening()
+	secrets := func(text string) {
+		if err := os.WriteFile("secrets.yaml", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	secrets("partner: a key of the partner")
+	i = begin(t, append(flags, "--secrets", "secrets.yaml")...).listening()
 	if read(t, "data/run.key") != key || read(t, "data/admin.token") != token {
 		t.Error("the second start made another run key or token: signed addresses or clients stopped working")
 	}
@@ -59,10 +65,15 @@ func TestServeOnAnEmptyDirectory(t *testing.T) {
 	if err := os.WriteFile("data/admin.token", []byte("ann: "+next+"\n"+token), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	secrets("partner: [a key of the partner, another key of the partner]")
 	i.hangups <- syscall.SIGHUP
 	i.log.Await(t, "admin tokens were read again", i.ended)
+	i.log.Await(t, "the secrets were read again", i.ended)
 	if !lists(next) || !lists(strings.TrimSpace(token)) {
 		t.Error("both tokens of the file must do")
+	}
+	if err := os.WriteFile("tokens", []byte(next), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	if err := os.Chmod("data/admin.token", 0o666); err != nil {
 		t.Fatal(err)
@@ -71,6 +82,35 @@ func TestServeOnAnEmptyDirectory(t *testing.T) {
 	i.log.Await(t, "admin tokens were not read again", i.ended)
 	if !lists(next) {
 		t.Error("a file that is refused takes the tokens away")
+	}
+
+	// And so are the secrets of callers, who poll with what they POST with.
+	if err := os.WriteFile("guarded.yaml", []byte(`{id: 0b9f3c62-8d1e-4f57-a3c4-2e6d7b8a9c01, name: Guarded, source: {csv: {connection: c, path: p.csv}}, mapping: {id: id},
+  destination: {csv: {connection: c, path: q.csv, action: replace}}, auth: [{key: partner}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustCall(t, "task", "apply", "guarded.yaml", "--server", i.url, "--token-file", "tokens")
+	ask := func(method, url, key string) *http.Response {
+		request, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.SetBasicAuth("flow", key)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return response
+	}
+	for _, key := range []string{"a key of the partner", "another key of the partner"} {
+		accepted := ask("POST", i.url+"/task/executepolling/0b9f3c62-8d1e-4f57-a3c4-2e6d7b8a9c01", key)
+		location, _, _ := strings.Cut(accepted.Header.Get("Location"), "?")
+		if polled := ask("GET", location, key); accepted.StatusCode != 202 || polled.StatusCode >= 300 {
+			t.Errorf("%s: %s, %s of %s", key, accepted.Status, polled.Status, location)
+		}
+	}
+	if refused := ask("POST", i.url+"/task/execute/0b9f3c62-8d1e-4f57-a3c4-2e6d7b8a9c01", "a key of nobody"); refused.StatusCode != 401 {
+		t.Error(refused.Status)
 	}
 	i.end()
 }
@@ -269,6 +309,7 @@ func TestServeRefuses(t *testing.T) {
 	s := newSite(t)
 	s.write("file", "")
 	s.writeFor(0o600, "short.token", "abc\n")
+	s.writeFor(0o600, "short.yaml", "partner: abc\n")
 	s.write("open.token", "0123456789abcdef0123456789abcdef\n")
 	for name, text := range map[string]string{
 		"none.users": "# nobody\n", "nameless.users": "crm: 0123456789abcdef\nno colon here\n", "twice.users": "crm: 0123456789abcdef\n\ncrm(operator): 0123456789abcdef\n",
@@ -298,6 +339,9 @@ func TestServeRefuses(t *testing.T) {
 		"token that all may read":    {[]string{"--admin-token-file", s.path("open.token")}, "chmod 600"},
 		"no token file":              {[]string{"--admin-token-file", s.path("none.token")}, "openssl rand"},
 		"token too short":            {[]string{"--admin-token-file", s.path("short.token")}, "openssl rand"},
+		"secrets that all may read":  {[]string{"--secrets", s.path("open.token")}, "chmod 600"},
+		"a secret too short":         {[]string{"--secrets", s.path("short.yaml")}, "openssl rand -hex 32"},
+		"no secrets file":            {[]string{"--secrets", s.path("none.yaml")}, "--secrets: open"},
 		"no NATS users":              {[]string{"--nats-auth-file", s.path("none.users")}, "names no user"},
 		"NATS user without a name":   {[]string{"--nats-auth-file", s.path("nameless.users")}, "line 2 must be NAME: PASSWORD"},
 		"NATS user twice":            {[]string{"--nats-auth-file", s.path("twice.users")}, "line 3: the name crm is there twice"},

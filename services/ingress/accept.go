@@ -17,12 +17,9 @@ import (
 
 // accept makes a request's run durable, or finds the one that its idempotency key had started.
 func (in *Ingress) accept(ctx context.Context, rc *fasthttp.RequestCtx, target called, dry bool) (bus.Accepted, error) {
-	var sender caller.Caller
-	if target.Definition != nil {
-		var err error
-		if sender, err = in.options.Callers.Check(ctx, rc, target.Definition); err != nil {
-			return bus.Accepted{}, err
-		}
+	sender, err := in.sender(ctx, rc, target.Definition)
+	if err != nil {
+		return bus.Accepted{}, err
 	}
 	key, err := idempotencyKey(&rc.Request.Header, sender)
 	if err != nil {
@@ -42,6 +39,17 @@ func (in *Ingress) accept(ctx context.Context, rc *fasthttp.RequestCtx, target c
 	// Who sent the key first, perhaps under another Host, does not decide where this caller polls.
 	accepted.Request.Base = base
 	return accepted, err
+}
+
+// sender is who sends a request, nobody in particular where the task lets in everybody.
+func (in *Ingress) sender(ctx context.Context, rc *fasthttp.RequestCtx, def *task.Definition) (caller.Caller, error) {
+	switch {
+	case def == nil:
+		return caller.Caller{}, nil
+	case len(def.Auth) > 0 && in.options.Admin.Knows(rc):
+		return caller.Caller{Name: "operator " + web.Operator(rc)}, nil
+	}
+	return in.options.Callers.Check(ctx, rc, def)
 }
 
 // refused reports whether a request was refused for what it is or for the state of its task.

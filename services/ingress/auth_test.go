@@ -134,6 +134,34 @@ func TestNobodyGetsInWithoutCallers(t *testing.T) {
 	}
 }
 
+// An operator may call every task, and who only reads none that has auth.
+func TestOperatorsGetIn(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tokens")
+	const token, reader = "a-token-that-nobody-guesses", "a-token-that-only-reads"
+	if err := os.WriteFile(file, []byte("ann: "+token+"\nviewer(read): "+reader+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	admin, err := web.NewAdmin(file, new(web.Locator), zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := openGuarded(t, func(o *Options) { o.Admin = admin })
+	for _, c := range []struct {
+		status  int
+		headers []string
+	}{
+		{202, []string{"Authorization", "Bearer " + token}},
+		{202, []string{"Authorization", "Bearer " + partnerKey}},
+		{401, []string{"Authorization", "Bearer " + reader}},
+		{401, []string{"X-Api-Key", token}},
+		{401, []string{"Authorization", "Bearer " + token, "Sec-Fetch-Site", "cross-site"}},
+	} {
+		if got := h.post(t, guardedPath, "", c.headers...); got.Status != c.status {
+			t.Errorf("%q: %d %s", c.headers, got.Status, got.Body)
+		}
+	}
+}
+
 // A key of idempotency is the caller's who sent it: another's starts a run of its own.
 func TestKeysOfCallers(t *testing.T) {
 	h := openGuarded(t, nil)

@@ -28,6 +28,8 @@ type Options struct {
 	Locator *web.Locator
 	// Callers lets in who may call a task; nil knows no secrets.
 	Callers *web.Callers
+	// Admin knows who may call every task, as `runhook run` does; nil knows nobody.
+	Admin *web.Admin
 	// Keys sign RejectedUrl, which is left out without them.
 	Keys *web.Keys
 	// Links sign the status URL of a run; nil leaves it plain (--run-links).

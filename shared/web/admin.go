@@ -82,7 +82,7 @@ func (a *Admin) load() error {
 // operatorKey is the user value that has the name of the token a request came with.
 const operatorKey = "runhook.operator"
 
-// Operator is the name of the token that Check has let in, for the log.
+// Operator is the name of the token that Check or Knows has let in, for the log.
 func Operator(rc *fasthttp.RequestCtx) string {
 	name, _ := rc.UserValue(operatorKey).(string)
 	return name
@@ -112,6 +112,20 @@ func (a *Admin) Check(ctx context.Context, rc *fasthttp.RequestCtx) error {
 	}
 	rc.SetUserValue(operatorKey, token.name)
 	return nil
+}
+
+// Knows reports whether a request carries a token that changes things. Another token is left to whoever else the
+// request may be for. Nil knows none.
+func (a *Admin) Knows(rc *fasthttp.RequestCtx) bool {
+	if a == nil {
+		return false
+	}
+	token, _ := a.find(&rc.Request.Header)
+	if token == nil || token.readOnly || a.crossSite(&rc.Request.Header) {
+		return false
+	}
+	rc.SetUserValue(operatorKey, token.name)
+	return true
 }
 
 // find returns the token that a request carries, nil if it is none of ours; given reports whether it carries any.
