@@ -132,7 +132,7 @@ var errInUse = errors.New("another `runhook serve` uses the data directory")
 
 // lock makes the data directory and keeps a second instance out of it.
 func (p *process) lock(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("cannot make the data directory: %w: choose another with --data", err)
 	}
 	lock := flock.New(filepath.Join(dir, "lock"))

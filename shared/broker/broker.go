@@ -70,7 +70,7 @@ var stopLimit = 10 * time.Second // shorter in tests
 // ends; a server that has started goes on then. A taken port, an unwritable directory and a directory with
 // somebody else's data are errors that say what to do.
 func Start(ctx context.Context, o Options) (*Broker, error) {
-	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the data directory: %w: choose another with --data", err)
 	}
 	err := room(o.Dir, roomNeeded)

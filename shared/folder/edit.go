@@ -3,11 +3,13 @@ package folder
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
+	"runhook/shared/plainfile"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
 )
@@ -36,7 +38,7 @@ func (f *Folder) Edit(ctx context.Context, id task.ID, change func(text []byte) 
 		delete(f.applied, id)
 		err = os.Remove(file)
 	default:
-		err = replace(file, edited)
+		err = replace(f.dir, file, edited)
 	}
 	if err != nil {
 		return fmt.Errorf("change the file of the task: %w", err)
@@ -44,29 +46,41 @@ func (f *Folder) Edit(ctx context.Context, id task.ID, change func(text []byte) 
 	return f.apply(ctx)
 }
 
-// replace writes a file beside the old one, with its permissions, and renames it, so that nobody
-// reads half of it. The file that a link leads to is replaced, not the link.
-func replace(file string, text []byte) error {
-	file, err := filepath.EvalSymlinks(file)
+// replace writes a file of a folder beside the old one, with its permissions, and renames it, so that nobody reads half
+// of it. The file that a link leads to is replaced, not the link; it is in the folder too.
+func replace(dir, file string, text []byte) error {
+	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
 	}
-	info, err := os.Stat(file)
+	defer root.Close()
+	within, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
+	}
+	if file, err = filepath.EvalSymlinks(file); err != nil {
+		return err
+	}
+	if file, err = filepath.Rel(within, file); err != nil {
+		return err
+	}
+	info, err := root.Stat(file)
 	if err != nil {
 		return err
 	}
 	// The dot keeps it from being taken for a task file.
-	beside, err := os.CreateTemp(filepath.Dir(file), ".runhook-*")
+	temporary := filepath.Join(filepath.Dir(file), ".runhook-"+rand.Text())
+	beside, err := root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, plainfile.Private)
 	if err != nil {
 		return err
 	}
 	_, err = beside.Write(text)
 	err = errors.Join(err, beside.Chmod(info.Mode().Perm()), beside.Sync(), beside.Close())
 	if err == nil {
-		err = os.Rename(beside.Name(), file)
+		err = root.Rename(temporary, file)
 	}
 	if err != nil {
-		return errors.Join(err, os.Remove(beside.Name()))
+		return errors.Join(err, root.Remove(temporary))
 	}
 	return nil
 }

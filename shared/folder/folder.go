@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"runhook/shared/bus"
+	"runhook/shared/plainfile"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
 )
@@ -30,6 +32,8 @@ const (
 	reread = 30 * time.Second
 	// seeLimit bounds the wait until this process sees what it has applied.
 	seeLimit = 5 * time.Second
+	// longest bounds what is read of a file in which a task's id is looked for.
+	longest = 1 << 20
 	// retry is the pause before what the store did not take is applied again.
 	retry = time.Second
 )
@@ -232,7 +236,7 @@ func (f *Folder) outdate(err error) {
 	for _, fault := range separate(err) {
 		text := []byte(fault.Error()) // of files with one id it has the id
 		if invalid, ok := errors.AsType[*taskfile.Invalid](fault); ok {
-			text, _ = os.ReadFile(invalid.Problems[0].File) // one that cannot be read has no task
+			text = f.text(invalid.Problems[0].File)
 		}
 		text = bytes.ToLower(text)
 		for _, t := range f.tasks.All() {
@@ -242,6 +246,22 @@ func (f *Folder) outdate(err error) {
 		}
 	}
 	f.faults.Store(&faults)
+}
+
+// text is that of a file of the folder, nil of one that cannot be read: it has no task.
+func (f *Folder) text(file string) []byte {
+	root, err := os.OpenRoot(f.dir)
+	if err != nil {
+		return nil
+	}
+	defer root.Close()
+	opened, _, err := plainfile.OpenIn(root, filepath.Base(file), os.O_RDONLY)
+	if err != nil {
+		return nil
+	}
+	defer opened.Close()
+	text, _ := io.ReadAll(io.LimitReader(opened, longest))
+	return text
 }
 
 // separate returns the errors that errors.Join joined.

@@ -4,36 +4,53 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
+	"runhook/shared/plainfile"
 	"runhook/shared/task"
 )
 
 // ReadFile reads and parses one task file. A file that is not a valid task is an [*Invalid].
 func ReadFile(file string) (*task.Definition, error) {
-	// Stat first: opening a pipe would wait for its writer.
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, fmt.Errorf("read a task file: %w", err)
-	}
-	if !info.Mode().IsRegular() {
+	opened, _, err := plainfile.Open(file)
+	return read(opened, err, file)
+}
+
+// readIn is ReadFile for a file of a folder, out of which no link leads.
+func readIn(root *os.Root, name string) (*task.Definition, error) {
+	opened, _, err := plainfile.OpenIn(root, name, os.O_RDONLY)
+	return read(opened, err, filepath.Join(root.Name(), name))
+}
+
+// read parses a file that was opened, or says why it was not.
+func read(opened *os.File, err error, file string) (*task.Definition, error) {
+	switch {
+	case errors.Is(err, plainfile.ErrNotFile):
 		return nil, &Invalid{Problems: []Problem{{File: file, Line: 1, Message: "not a regular file"}}}
-	}
-	f, err := os.Open(file)
-	if err != nil {
+	case isEscape(err):
+		return nil, &Invalid{Problems: []Problem{{File: file, Line: 1, Message: "a link that leads out of the folder, and is not followed; put the file itself there, or link relatively to one within the folder"}}}
+	case err != nil:
 		return nil, fmt.Errorf("read a task file: %w", err)
 	}
-	defer f.Close()
+	defer opened.Close()
 	// One byte more than Parse allows, so that it sees that there is too much.
-	text, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	text, err := io.ReadAll(io.LimitReader(opened, maxFileBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("read a task file: %w", err)
 	}
 	return Parse(text, file)
+}
+
+// isEscape reports whether a file was not opened because it is not in its folder, which is no error of the system's.
+func isEscape(err error) bool {
+	_, system := errors.AsType[syscall.Errno](err)
+	return err != nil && !system
 }
 
 // ReadDir reads the task files of a folder: *.yaml and *.yml, by name, without subfolders and
@@ -44,21 +61,22 @@ func ReadFile(file string) (*task.Definition, error) {
 // While there is an error, a task that is missing in the result may only have a broken file; a
 // caller that disables tasks whose files are gone has to wait for a result without an error.
 func ReadDir(dir string) ([]*task.Definition, error) {
-	paths, err := taskFiles(dir)
+	root, names, err := taskFiles(dir)
 	if err != nil {
 		return nil, err
 	}
+	defer root.Close()
 	var faults []error
 	var defs []*task.Definition
 	files, contrary := map[task.ID][]string{}, map[task.ID]bool{}
-	for _, file := range paths {
-		def, err := ReadFile(file)
+	for _, name := range names {
+		def, err := readIn(root, name)
 		if err != nil {
 			faults = append(faults, err)
 			continue
 		}
 		defs = append(defs, def)
-		files[def.ID] = append(files[def.ID], file)
+		files[def.ID] = append(files[def.ID], filepath.Join(dir, name))
 	}
 	for _, id := range slices.Sorted(maps.Keys(files)) {
 		if same := files[id]; len(same) > 1 {
@@ -83,12 +101,14 @@ func ReadDir(dir string) ([]*task.Definition, error) {
 // FindFile returns the file of a folder that has the task of an id, and its definition; "" and nil
 // where no file that can be used has it.
 func FindFile(dir string, id task.ID) (file string, def *task.Definition, err error) {
-	paths, err := taskFiles(dir)
+	root, names, err := taskFiles(dir)
 	if err != nil {
 		return "", nil, err
 	}
-	for _, path := range paths {
-		read, err := ReadFile(path)
+	defer root.Close()
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		read, err := readIn(root, name)
 		switch {
 		case err != nil || read.ID != id:
 		case def != nil:
@@ -100,17 +120,21 @@ func FindFile(dir string, id task.ID) (file string, def *task.Definition, err er
 	return file, def, nil
 }
 
-// taskFiles are the paths of a folder's task files.
-func taskFiles(dir string) (paths []string, err error) {
-	entries, err := os.ReadDir(dir)
+// taskFiles opens a folder, for the caller to close, and returns the names of its task files.
+func taskFiles(dir string) (root *os.Root, names []string, err error) {
+	if root, err = os.OpenRoot(dir); err != nil {
+		return nil, nil, fmt.Errorf("read the folder of task files: %w", err)
+	}
+	entries, err := fs.ReadDir(root.FS(), ".")
 	if err != nil {
-		return nil, fmt.Errorf("read the folder of task files: %w", err)
+		root.Close()
+		return nil, nil, fmt.Errorf("read the folder of task files: %w", err)
 	}
 	for _, entry := range entries {
 		extension := strings.ToLower(filepath.Ext(entry.Name()))
 		if !entry.IsDir() && !strings.HasPrefix(entry.Name(), ".") && (extension == ".yaml" || extension == ".yml") {
-			paths = append(paths, filepath.Join(dir, entry.Name()))
+			names = append(names, entry.Name())
 		}
 	}
-	return paths, nil
+	return root, names, nil
 }

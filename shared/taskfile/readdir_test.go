@@ -71,18 +71,40 @@ func TestReadDirReturnsTheGoodBesideTheBroken(t *testing.T) {
 	if err := os.Symlink("nowhere", filepath.Join(dir, "e.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(os.DevNull, filepath.Join(dir, "f.yaml")); err != nil {
-		t.Fatal(err)
+	secret := filepath.Join(folder(t, map[string]string{"s.yaml": "root:*:0:0\nhunter2: x\n"}), "s.yaml")
+	for name, to := range map[string]string{"f.yaml": secret, "g.yaml": "../" + filepath.Base(filepath.Dir(secret)) + "/s.yaml", "h.yaml": os.DevNull} {
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	defs, err := ReadDir(dir)
 	if got := names(defs); !reflect.DeepEqual(got, []string{"good"}) {
 		t.Errorf("got %q", got)
 	}
 	for _, want := range []string{
-		"a.yaml:1: id is missing", "c.yaml:1: the file must be a mapping", "d.yaml:1: the file has 262145 bytes", "e.yaml: no such file", "f.yaml:1: not a regular file",
+		"a.yaml:1: id is missing", "c.yaml:1: the file must be a mapping", "d.yaml:1: the file has 262145 bytes", "e.yaml: no such file", "f.yaml:1: a link that leads out of the folder, and is not followed", "g.yaml:1: a link that leads out",
+		"h.yaml:1: a link that leads out",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want an error with %q, got:\n%v", want, err)
+		}
+	}
+	if strings.Contains(err.Error(), "root") || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("a file outside was read:\n%v", err)
+	}
+}
+
+// A line that is no field is not shown: the file may be another than its name says.
+func TestUnknownFieldsThatAreNoNames(t *testing.T) {
+	for text, want := range map[string]string{
+		"Nmae: x\n": `unknown field "Nmae"; did you mean "name"?`,
+		"root:*:0:0:System Administrator:/var/root:/bin/sh: x\n":   "unknown field; the fields are",
+		"'Bearer 0123456789abcdef0123456789abcdef0123456789': x\n": "unknown field; the fields are",
+		"\"a\\nb\": x\n": "unknown field; the fields are",
+	} {
+		_, err := Parse([]byte(text), "x.yaml")
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "root") || strings.Contains(err.Error(), "Bearer") {
+			t.Errorf("%s: %v", text, err)
 		}
 	}
 }

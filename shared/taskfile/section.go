@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -121,6 +122,9 @@ func (r *reader) readSection(node *yaml.Node, path string, table []field) *field
 	return set
 }
 
+// fieldName is what a misspelled field may look like.
+var fieldName = regexp.MustCompile(`^[\pL][\pL\pN_ -]{0,39}$`)
+
 // reportUnknown reports a field that the table does not have and returns the one probably meant.
 func (r *reader) reportUnknown(key *yaml.Node, path string, table []field) (near string) {
 	var names, supported []string
@@ -130,7 +134,10 @@ func (r *reader) reportUnknown(key *yaml.Node, path string, table []field) (near
 			supported = append(supported, f.name)
 		}
 	}
-	message := "unknown field " + wording.Quote(key.Value)
+	message := "unknown field"
+	if fieldName.MatchString(key.Value) { // what looks like none may be a line of another file
+		message += " " + wording.Quote(key.Value)
+	}
 	if path != "" {
 		message += " in " + path
 	}

@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"syscall"
+	"time"
 )
 
 const (
@@ -79,10 +81,13 @@ func fit(secret string) bool {
 	return len(secret) >= leastBytes && strings.IndexFunc(secret, func(c rune) bool { return c <= ' ' || c >= 0x7f }) < 0
 }
 
+// pipeLimit is how long the writer of a pipe may take.
+const pipeLimit = 10 * time.Second
+
 // ReadPrivate reads a file that only its owner, and those whom its group is for, may read, and that only its
 // owner may change. Another file is an error that says what to do.
 func ReadPrivate(path string) ([]byte, error) {
-	file, err := os.Open(path)
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -91,6 +96,7 @@ func ReadPrivate(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	_ = file.SetReadDeadline(time.Now().Add(pipeLimit)) // a file has none
 	// The rights of a pipe are those of whoever has made it, and Windows has others.
 	if mode := info.Mode(); mode.IsRegular() && runtime.GOOS != "windows" {
 		switch {

@@ -50,7 +50,7 @@ func Unpack(dir, service string) (Files, error) {
 		}
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		if entry.IsDir() {
-			return os.MkdirAll(path, 0o755)
+			return os.MkdirAll(path, 0o700)
 		}
 		data, err := content.ReadFile(name)
 		if err != nil {
@@ -76,7 +76,7 @@ func Unpack(dir, service string) (Files, error) {
 
 // write writes beside and renames, so that a file is there whole or not at all.
 func write(path string, data []byte) error {
-	if err := os.WriteFile(path+".new", data, 0o644); err != nil {
+	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
 		return err
 	}
 	return os.Rename(path+".new", path)

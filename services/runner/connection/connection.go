@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"runhook/shared/nearest"
+	"runhook/shared/plainfile"
 	"runhook/shared/run"
 )
 
@@ -58,10 +59,13 @@ var needs = map[string]string{
 	imisKind:   `{url: "https://…", username: …, password: "${…}"}`,
 }
 
+// maxFile bounds a connections file.
+const maxFile = 4 << 20
+
 // Load reads a connections file. Relative paths in it are relative to its folder. When the file does
 // not exist the error is fs.ErrNotExist; what is wrong in it is an [*Invalid].
 func Load(path string) (*Set, error) {
-	data, err := os.ReadFile(path)
+	data, err := plainfile.Read(path, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("read the connections file: %w", err)
 	}

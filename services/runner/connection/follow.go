@@ -14,6 +14,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"runhook/shared/plainfile"
 	"runhook/shared/run"
 	"runhook/shared/wait"
 )
@@ -146,7 +147,7 @@ func (f *follower) load() error {
 	}
 	now := time.Now()
 	f.info = nil
-	data, readErr := os.ReadFile(f.path)
+	data, readErr := plainfile.Read(f.path, maxFile)
 	if readErr != nil {
 		return readErr
 	}

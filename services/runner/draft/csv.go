@@ -14,6 +14,7 @@ import (
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector"
 	"runhook/services/runner/connector/csvfile"
+	"runhook/shared/plainfile"
 	"runhook/shared/task"
 )
 
@@ -62,7 +63,7 @@ func ColumnsOf(ctx context.Context, kinds connector.Kinds, file string) ([]strin
 // sniff finds out the delimiter of a CSV file, from the line of its header, and the encoding, from its
 // beginning: "" for UTF-8 and what a byte order mark says.
 func sniff(path string, headerRow int) (delimiter rune, encoding string, err error) {
-	file, err := os.Open(path)
+	file, _, err := plainfile.Open(path)
 	if err != nil {
 		return 0, "", err
 	}

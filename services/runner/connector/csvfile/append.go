@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"runhook/shared/plainfile"
 	"runhook/shared/run"
 	"runhook/shared/wait"
 )
@@ -38,7 +39,7 @@ func (d *Destination) try() error {
 	if err := d.keepOther(); err != nil || !d.appends {
 		return err
 	}
-	file, err := d.root.OpenFile(d.path, os.O_RDWR, 0)
+	file, _, err := plainfile.OpenIn(d.root.Root, d.path, os.O_RDWR)
 	if err != nil {
 		return d.explain(err)
 	}
@@ -90,18 +91,13 @@ func (d *Destination) endLine() error {
 // lockedFile waits for the lock. A file that was replaced meanwhile is not the one any more.
 func (d *Destination) lockedFile(ctx context.Context) (*os.File, error) {
 	for {
-		file, err := d.root.OpenFile(d.path, os.O_RDWR|os.O_CREATE, 0o644)
+		file, mine, err := plainfile.OpenIn(d.root.Root, d.path, os.O_RDWR|os.O_CREATE)
 		if err != nil {
 			return nil, d.explain(err)
 		}
 		if err := d.waitForLock(ctx, file); err != nil {
 			file.Close()
 			return nil, err
-		}
-		mine, err := file.Stat()
-		if err != nil {
-			file.Close()
-			return nil, d.explain(err)
 		}
 		if there, err := d.root.Stat(d.path); err == nil && os.SameFile(mine, there) {
 			return file, nil

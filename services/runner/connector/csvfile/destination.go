@@ -11,6 +11,7 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/row"
+	"runhook/shared/plainfile"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -94,6 +95,8 @@ func locate(connections *connection.Set, to *task.CSVDestination, columns []stri
 // explain says why a file could not be opened.
 func (d *Destination) explain(err error) error {
 	switch {
+	case errors.Is(err, plainfile.ErrNotFile):
+		return run.Failf("%s is not a file", d.place)
 	case errors.Is(err, fs.ErrNotExist):
 		return run.Failf("the folder of %s does not exist; make it", d.place)
 	case errors.Is(err, fs.ErrPermission):
@@ -203,11 +206,16 @@ func (d *Destination) Finish(ctx context.Context) error {
 	}
 	d.temporary = ""
 	// The rename itself must outlast a power cut too; not every system can sync a folder.
-	if folder, err := d.root.Open(filepath.Dir(d.path)); err == nil {
+	if folder, err := d.openFolder(); err == nil {
 		_ = syncFile(folder)
 		folder.Close()
 	}
 	return nil
+}
+
+// openFolder opens the folder of the file, without waiting for what may have come into its place.
+func (d *Destination) openFolder() (*os.File, error) {
+	return d.root.OpenFile(filepath.Dir(d.path), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }
 
 // Close releases the file. Without Finish, what replace wrote is removed, and kept is false: the

@@ -2,18 +2,18 @@ package csvfile
 
 import (
 	"crypto/rand"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"runhook/shared/plainfile"
 	"runhook/shared/run"
 )
 
 // keepOther refuses to write over what a task has not written: a database, a workbook, an archive. A file that may not
 // be read may be replaced.
 func (d *Destination) keepOther() error {
-	file, err := d.root.Open(d.path)
+	file, _, err := plainfile.OpenIn(d.root.Root, d.path, os.O_RDONLY)
 	if err != nil {
 		return nil
 	}
@@ -26,7 +26,7 @@ func (d *Destination) keepOther() error {
 
 // openReplace makes the temporary file beside the one to be replaced.
 func (d *Destination) openReplace() error {
-	mode := fs.FileMode(0o644)
+	mode := plainfile.Private
 	if info, err := d.root.Stat(d.path); err == nil {
 		mode = info.Mode().Perm()
 	}
@@ -70,7 +70,7 @@ func (d *Destination) sweep() {
 	if !canLock {
 		return
 	}
-	folder, err := d.root.Open(filepath.Dir(d.path))
+	folder, err := d.openFolder()
 	if err != nil {
 		return
 	}
@@ -94,7 +94,7 @@ func (d *Destination) removeOrphan(path string) {
 	if info, err := d.root.Lstat(path); err != nil || !info.Mode().IsRegular() || path == filepath.Clean(d.temporary) {
 		return
 	}
-	file, err := d.root.OpenFile(path, os.O_WRONLY, 0)
+	file, _, err := plainfile.OpenIn(d.root.Root, path, os.O_WRONLY)
 	if err != nil {
 		return
 	}

@@ -5,13 +5,15 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"os"
 
+	"runhook/shared/plainfile"
 	"runhook/shared/run"
 )
 
 // Size counts the rows below the header of the file that is there, 0 if none is.
 func (d *Destination) Size(ctx context.Context) (rows int64, err error) {
-	file, err := d.root.Open(d.path)
+	file, _, err := plainfile.OpenIn(d.root.Root, d.path, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}

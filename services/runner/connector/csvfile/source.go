@@ -26,6 +26,7 @@ import (
 	"runhook/services/runner/connection"
 	"runhook/services/runner/row"
 	"runhook/shared/mapping"
+	"runhook/shared/plainfile"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -106,23 +107,12 @@ func OpenFile(connections *connection.Set, from *task.CSVSource) (file *os.File,
 		return nil, nil, err
 	}
 	defer root.Close()
-	path := filepath.FromSlash(from.Named())
-	info, err = root.Stat(path)
-	if err == nil && !info.Mode().IsRegular() {
-		// A pipe would block the open.
-		return nil, nil, run.Failf("%s is not a file", place(from))
-	}
-	if err == nil {
-		file, err = root.Open(path)
-	}
-	if err == nil {
-		// Another file may have been put in its place in between.
-		if info, err = file.Stat(); err == nil {
-			return file, info, nil
-		}
-		file.Close()
-	}
+	file, info, err = plainfile.OpenIn(root.Root, filepath.FromSlash(from.Named()), os.O_RDONLY)
 	switch {
+	case err == nil:
+		return file, info, nil
+	case errors.Is(err, plainfile.ErrNotFile):
+		return nil, nil, run.Failf("%s is not a file", place(from))
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil, run.Failf("%s does not exist; put it into the connection's folder, or correct source.csv.path", place(from))
 	case errors.Is(err, fs.ErrPermission):

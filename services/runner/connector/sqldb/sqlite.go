@@ -21,6 +21,7 @@ import (
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector"
 	"runhook/services/runner/row"
+	"runhook/shared/plainfile"
 	"runhook/shared/run"
 	"runhook/shared/wait"
 )
@@ -60,6 +61,12 @@ func (d sqliteDialect) open(ctx context.Context, to use) (*sql.DB, error) {
 	}
 	info, err := os.Stat(d.at.Path)
 	isNew := to == toCreate && (err != nil || info.Size() == 0)
+	if isNew && err != nil {
+		// The driver would make it for everybody to read; its journals have its mode.
+		if made, err := os.OpenFile(d.at.Path, os.O_RDWR|os.O_CREATE|os.O_EXCL, plainfile.Private); err == nil {
+			_ = made.Close() // nothing was written; what is wrong the driver will say
+		}
+	}
 	db, err := sql.Open("sqlite", address)
 	if err != nil {
 		return nil, explain(ctx, d, err)
