@@ -22,7 +22,7 @@ type pulling struct {
 }
 
 // follow keeps a puller for each task until ctx ends and all of them have.
-func (r *Runner) follow(ctx context.Context, start func(*hold)) {
+func (r *Runner) follow(ctx context.Context, start func(h *hold, ended func())) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	tasks := map[task.ID]pulling{}
@@ -59,23 +59,29 @@ func (r *Runner) follow(ctx context.Context, start func(*hold)) {
 	}
 }
 
+// puller takes the requests of one task's queue, in slots that are free for them.
+type puller struct {
+	*Runner
+	from bus.TaskQueue
+	// start executes a run in its slot, and ended is told when it has.
+	start func(h *hold, ended func())
+	queue *bus.Queue // nil until it is opened, and after an error
+	// places are how many more runs the task may have at once, as far as this puller knows.
+	places *slots
+	// more: the last look found as many requests as it asked for.
+	more bool
+}
+
 // pull takes a task's requests while there is a free slot, until ctx ends.
-func (r *Runner) pull(ctx context.Context, from bus.TaskQueue, start func(*hold)) {
+func (r *Runner) pull(ctx context.Context, from bus.TaskQueue, start func(*hold, func())) {
 	if !r.awaitFormer(ctx, from) {
 		return
 	}
-	var queue *bus.Queue
-	defer func() {
-		if queue != nil {
-			queue.Close()
-		}
-	}()
+	p := &puller{Runner: r, from: from, start: start, places: newSlots(context.WithoutCancel(ctx), from.Concurrency)}
+	defer p.close()
 	pause := wait.Backoff{Least: 100 * time.Millisecond, Most: 5 * time.Second}
 	for ctx.Err() == nil {
-		err := r.next(ctx, from, &queue, func(d *bus.Delivery) {
-			pause.Reset()
-			r.dispatch(d, start)
-		})
+		err := p.next(ctx, pause.Reset)
 		switch {
 		case err == nil:
 		case errors.Is(err, bus.ErrIdle) && from.Ended:
@@ -86,13 +92,80 @@ func (r *Runner) pull(ctx context.Context, from bus.TaskQueue, start func(*hold)
 			if pause.First() {
 				r.options.Log.Warn().Err(err).Str("task", string(from.Task)).Msg("cannot pull requests, trying again")
 			}
-			if queue != nil {
-				queue.Close()
-				queue = nil
-			}
+			p.close()
 			pause.Wait(ctx)
 		}
 	}
+}
+
+func (p *puller) close() {
+	if p.queue != nil {
+		p.queue.Close()
+	}
+	p.queue = nil
+}
+
+// patience is how long slots are kept for a look that is not answered. The server is silent while the
+// task has as many runs as it may have at once, some of them elsewhere.
+const patience = 25 * time.Millisecond
+
+// next takes what comes while a slot is free, until the server ends the pull, or, if none is or more is known
+// to wait, what waits in the queue, once there are slots for it. came is called for each request.
+func (p *puller) next(ctx context.Context, came func()) error {
+	places, err := p.places.acquire(ctx, p.from.Concurrency, true)
+	if err != nil {
+		return err
+	}
+	defer func() { p.places.release(places) }()
+	taken := func(slot func() bool) func(*bus.Delivery) {
+		return func(d *bus.Delivery) {
+			came()
+			p.more = true
+			p.dispatch(d, slot, func(h *hold) {
+				places--
+				p.start(h, func() { p.places.release(1) })
+			})
+		}
+	}
+	if p.queue == nil {
+		if p.queue, err = p.options.Work.Queue(ctx, p.from.Task); err != nil {
+			return err
+		}
+	}
+	if !p.more {
+		if err := p.slots.looks.Wait(ctx); err != nil {
+			return err
+		}
+		free, pull, done := p.slots.whileFree(ctx)
+		defer done()
+		if free > 0 {
+			return p.queue.Pull(pull, min(free, places), taken(p.slots.take))
+		}
+	}
+	return p.look(ctx, places, taken)
+}
+
+// look takes up to most of the requests that wait.
+func (p *puller) look(ctx context.Context, most int, taken func(slot func() bool) func(*bus.Delivery)) error {
+	slots, err := p.slots.acquire(ctx, most, p.more)
+	if err != nil {
+		return err
+	}
+	defer func() { p.slots.release(slots) }()
+	looking, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err = p.queue.Fetch(looking, slots, taken(func() bool {
+		if slots == 0 {
+			return p.slots.take()
+		}
+		slots--
+		return true
+	}))
+	p.more = err == nil
+	if ctx.Err() == nil && (errors.Is(err, bus.ErrIdle) || errors.Is(err, context.DeadlineExceeded)) {
+		return nil
+	}
+	return err
 }
 
 // awaitFormer waits until the queues of the task's former ids are drained, so that its runs stay in
@@ -123,25 +196,10 @@ func (r *Runner) retire(ctx context.Context, id task.ID) {
 	}
 }
 
-// next makes one pull, which asks for no more than could be started at this moment. It is given up when
-// the last slot is taken, perhaps by another task.
-func (r *Runner) next(ctx context.Context, from bus.TaskQueue, queue **bus.Queue, take func(*bus.Delivery)) error {
-	free, pull, done, err := r.slots.wait(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
-	if *queue == nil {
-		if *queue, err = r.options.Work.Queue(ctx, from.Task); err != nil {
-			return err
-		}
-	}
-	return (*queue).Pull(pull, min(free, from.Concurrency), take)
-}
-
-// dispatch starts a run, or lets it adopt the delivery if it is already under way here.
-func (r *Runner) dispatch(d *bus.Delivery, start func(*hold)) {
-	h, adopted := r.admit(d)
+// dispatch starts a run in a slot, if slot has one, or lets it adopt the delivery if it is already under way
+// here.
+func (r *Runner) dispatch(d *bus.Delivery, slot func() bool, start func(*hold)) {
+	h, adopted := r.admit(d, slot)
 	switch {
 	case adopted:
 	case h != nil:
@@ -152,4 +210,3 @@ func (r *Runner) dispatch(d *bus.Delivery, start func(*hold)) {
 		}
 	}
 }
-

@@ -111,9 +111,10 @@ func (r *Runner) Run(ctx context.Context) error {
 	go func() {
 		defer close(finished)
 		var attempts sync.WaitGroup
-		r.follow(ctx, func(h *hold) {
+		r.follow(ctx, func(h *hold, ended func()) {
 			attempts.Go(func() {
-				defer r.slots.release(work)
+				defer r.slots.release(1)
+				defer ended()
 				r.attempt(work, h)
 			})
 		})
@@ -136,16 +137,16 @@ func (r *Runner) Run(ctx context.Context) error {
 	return fmt.Errorf("stop the runner: %d of its runs did not stop; they go on elsewhere when their leases have run out", len(r.running))
 }
 
-// admit gives a delivery to the hold of its run if this runner has one, and otherwise makes one if a slot
-// is free. Both are one step: a run may be delivered twice at once, and begins once.
-func (r *Runner) admit(d *bus.Delivery) (h *hold, adopted bool) {
+// admit gives a delivery to the hold of its run if this runner has one, and otherwise makes one if there is a
+// slot. Both are one step: a run may be delivered twice at once, and begins once.
+func (r *Runner) admit(d *bus.Delivery, slot func() bool) (h *hold, adopted bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if under := r.running[d.Number]; under != nil {
 		under.delivery.Store(d)
 		return nil, true
 	}
-	if r.isStopping() || !r.slots.take() {
+	if r.isStopping() || !slot() {
 		return nil, false
 	}
 	h = newHold(r.options.Work, d, r.options.Log)

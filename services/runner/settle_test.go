@@ -71,7 +71,7 @@ func newTrialWith(t *testing.T, lease time.Duration) *trial {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr.dispatch(delivery, func(h *hold) { tr.hold = h })
+	tr.dispatch(delivery, tr.slots.take, func(h *hold) { tr.hold = h })
 	return tr
 }
 

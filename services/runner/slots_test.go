@@ -141,6 +141,50 @@ func TestNoRequestIsLeasedWithoutASlot(t *testing.T) {
 	}
 }
 
+// A runner that has fewer slots than there are requests leases each once, but for what was on its way when
+// the last slot was taken. A task's request does not wait for the backlog of another.
+func TestFullRunnerLeasesWhatItStarts(t *testing.T) {
+	t.Parallel()
+	tasks := crowd(t, 8, 5)
+	late := tasks[4]
+	release := tasks[0].lock(t)
+	numbers := map[*workshop][]run.Number{}
+	tasks[0].runHere(t, runner.Options{Slots: 2})
+	for range 20 {
+		for _, w := range tasks[:4] {
+			numbers[w] = append(numbers[w], w.submit(t))
+		}
+	}
+	proctest.Eventually(t, "all slots are taken", func() bool { return tasks[0].running(t) == 2 })
+	n := late.submit(t)
+	release()
+	ended := late.await(t, n)
+	last := time.Time{}
+	for _, w := range tasks[:4] {
+		for _, n := range numbers[w] {
+			doc := w.await(t, n)
+			if doc.Outcome() != run.Success || doc.ExecutionCount != 1 {
+				t.Errorf("run %s ended as %+v", n, doc)
+			}
+			if started := time.Time(*doc.StartedOn); started.After(last) {
+				last = started
+			}
+		}
+		consumer, err := jetStream(t, w.store).Consumer(t.Context(), "RUNS", string(w.request.Task))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Each task's first pull asks for as many as slots are free, and so may one after a moment without backlog.
+		if leases := consumer.CachedInfo().Delivered.Consumer; leases > 20+15 {
+			t.Errorf("20 requests were leased %d times", leases)
+		}
+		w.waitUntilQuiet(t)
+	}
+	if !time.Time(*ended.StartedOn).Before(last) {
+		t.Error("the request of another task waited for the whole backlog")
+	}
+}
+
 // Runs of a task that takes one at a time start in the order of their requests.
 func TestOneAtATimeStaysInOrder(t *testing.T) {
 	t.Parallel()

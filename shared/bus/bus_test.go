@@ -568,6 +568,64 @@ func TestPullBringsWhatItAsksFor(t *testing.T) {
 	queue.Close()
 }
 
+// A fetch brings what waits and ends by itself, and leaves no pull behind that a later request would go into.
+func TestFetchBringsWhatWaits(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	def := bustest.Definition(t, "Three at once", 3)
+	if _, err := store.Tasks.Apply(t.Context(), def, false); err != nil {
+		t.Fatal(err)
+	}
+	request := bustest.Applied(t, store.Bus)
+	request.Task = def.ID
+	queue, err := store.Work.Queue(t.Context(), def.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer queue.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
+	defer cancel()
+	fetch := func(ctx context.Context, n, want int, end error) []*bus.Delivery {
+		t.Helper()
+		var taken []*bus.Delivery
+		err := queue.Fetch(ctx, n, func(d *bus.Delivery) { taken = append(taken, d) })
+		if !errors.Is(err, end) || len(taken) != want {
+			t.Fatalf("%d came, want %d, and the fetch ended with %v", len(taken), want, err)
+		}
+		return taken
+	}
+	fetch(ctx, 2, 0, bus.ErrIdle)
+	for range 4 {
+		bustest.Submit(t, store.Bus, request)
+	}
+	held := append(fetch(ctx, 1, 1, nil), fetch(ctx, 2, 2, nil)...)
+	// The task has as many runs as it may have: the fetch waits for the end of one.
+	full, giveUp := context.WithCancel(ctx)
+	go func() {
+		proctest.Eventually(t, "a fetch waits", func() bool { return waiting(t, store, def.ID) == 1 })
+		giveUp()
+	}()
+	fetch(full, 1, 0, context.Canceled)
+	for _, d := range held {
+		d.Done()
+	}
+	fetch(ctx, 3, 1, bus.ErrIdle)
+	if n := waiting(t, store, def.ID); n != 0 {
+		t.Errorf("%d pulls are open after the fetch", n)
+	}
+}
+
+// waiting is how many pulls of a task's queue are open at the server.
+func waiting(t *testing.T, store *bustest.Store, id task.ID) int {
+	t.Helper()
+	consumer, err := bustest.JetStream(t, store.Broker.URL()).Consumer(t.Context(), "RUNS", string(id))
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	return consumer.CachedInfo().NumWaiting
+}
+
 func TestRunsListsTheNewestFirst(t *testing.T) {
 	t.Parallel()
 	store := bustest.New(t, bus.Topology{})

@@ -74,12 +74,26 @@ func (q *Queue) Close() {
 // are passed to take before it returns, or given back. It returns ErrIdle when the server ended the pull
 // before n had come, ErrNoConsumer when the queue has gone, run.ErrUnavailable when NATS has.
 func (q *Queue) Pull(ctx context.Context, n int, take func(*Delivery)) error {
+	return q.pull(ctx, n, false, take)
+}
+
+// Fetch is Pull for the requests that wait at this moment: it returns ErrIdle once they are leased, if they
+// are fewer than n. While the task has as many runs as it may have at once, it waits for the end of one.
+func (q *Queue) Fetch(ctx context.Context, n int, take func(*Delivery)) error {
+	return q.pull(ctx, n, true, take)
+}
+
+func (q *Queue) pull(ctx context.Context, n int, now bool, take func(*Delivery)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	q.stay()
+	if now && q.left > 0 { // a pull that could not be ended: what waits has been handed into it
+		defer q.leave(take)
+		return q.arrived(n, take)
+	}
 	if q.left == 0 {
-		if err := q.ask(max(1, min(n, mostPulled))); err != nil {
+		if err := q.ask(max(1, min(n, mostPulled)), now); err != nil {
 			return err
 		}
 	}
@@ -107,9 +121,20 @@ func (q *Queue) Pull(ctx context.Context, n int, take func(*Delivery)) error {
 	return nil
 }
 
+// arrived takes up to n requests that the open pull has brought.
+func (q *Queue) arrived(n int, take func(*Delivery)) error {
+	for ; n > 0 && len(q.arriving) > 0; n-- {
+		q.receive(<-q.arriving, take)
+	}
+	if n > 0 {
+		return ErrIdle
+	}
+	return nil
+}
+
 // ask sends one pull request. Its answer is up to n requests, and a status that ends the pull where
-// they are fewer.
-func (q *Queue) ask(n int) error {
+// they are fewer: after a while, or now, when no more wait.
+func (q *Queue) ask(n int, now bool) error {
 	if q.inbox == nil {
 		q.arriving = make(chan *nats.Msg, mostPulled+8)
 		inbox, err := q.store.NC.ChanSubscribe(q.store.NC.NewInbox(), q.arriving)
@@ -123,6 +148,10 @@ func (q *Queue) ask(n int) error {
 		expires = pullForInCluster
 	}
 	pull := fmt.Appendf(nil, `{"batch":%d,"expires":%d}`, n, expires.Nanoseconds())
+	if now {
+		// Without expires: with it the server would wait for a request before it ends the pull.
+		pull = fmt.Appendf(nil, `{"batch":%d,"no_wait":true}`, n)
+	}
 	subject := "$JS.API.CONSUMER.MSG.NEXT." + jet.RunsStream + "." + string(q.task)
 	q.endWatch()
 	denied := make(chan error, 1)
