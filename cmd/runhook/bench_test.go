@@ -65,6 +65,7 @@ func TestBench(t *testing.T) {
 	fmt.Printf("\n%s/%s, %d cores, %s\n\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())
 	b.row("FIGURE", "RUNHOOK", "LIMIT", "RATIO", "THE LIMIT IS")
 	b.accepted()
+	b.known()
 	b.polls()
 	b.latency()
 	b.noop("interval")
@@ -315,8 +316,8 @@ func (b *bench) bareCopy(input, output string) float64 {
 	return csvRows / time.Since(began).Seconds()
 }
 
-// load is requests/s of one kind with all callers busy for one interval.
-func (b *bench) load(method, url string, body []byte, want int) float64 {
+// load is requests/s of one kind with all callers busy for one interval; prepare changes each before it is sent.
+func (b *bench) load(method, url string, body []byte, want int, prepare ...func(*fasthttp.Request)) float64 {
 	client := &fasthttp.Client{MaxConnsPerHost: callers}
 	defer client.CloseIdleConnections()
 	var done atomic.Int64
@@ -331,6 +332,9 @@ func (b *bench) load(method, url string, body []byte, want int) float64 {
 			request.SetRequestURI(url)
 			request.SetBody(body)
 			for time.Since(began) < interval {
+				for _, change := range prepare {
+					change(request)
+				}
 				if err := client.Do(request, response); err != nil || response.StatusCode() != want {
 					b.t.Errorf("%s %s: %v %d", method, url, err, response.StatusCode())
 					return
@@ -562,24 +566,38 @@ func serveRole(role string) error {
 	if err := store.Init(ctx, bus.Topology{Synced: role == "accept-always", Embedded: true}); err != nil {
 		return err
 	}
-	def, err := taskfile.Parse([]byte(fmt.Sprintf(`id: %s
+	accept := func(id task.ID, more string) error {
+		def, err := taskfile.Parse([]byte(fmt.Sprintf(`id: %s
 name: Accept
 parameters: [{name: FirstName}]
 source: {csv: {connection: a, path: a.csv}}
 mapping: {id: id}
 destination: {csv: {connection: a, path: b.csv, action: replace}}
-`, benchTask)), "bench")
-	if err != nil {
+%s
+`, id, more)), "bench")
+		if err != nil {
+			return err
+		}
+		_, err = store.Tasks.Apply(ctx, def, false)
 		return err
 	}
-	if _, err := store.Tasks.Apply(ctx, def, false); err != nil {
+	if err := accept(benchTask, ""); err != nil {
+		return err
+	}
+	for id, auth := range guardedTasks {
+		if err := accept(id, "auth: "+auth); err != nil {
+			return err
+		}
+	}
+	callers, err := benchCallers(os.Getenv("RUNHOOK_BENCH_DIR"))
+	if err != nil {
 		return err
 	}
 	view, _, err := store.Tasks.Watch(ctx)
 	if err != nil {
 		return err
 	}
-	in := ingress.New(ingress.Options{Runs: store.Runs, Tasks: view, Log: zerolog.Nop()})
+	in := ingress.New(ingress.Options{Runs: store.Runs, Tasks: view, Callers: callers, Log: zerolog.Nop()})
 	st := status.New(status.Options{Runs: store.Runs, Store: store.Tasks, Tasks: view, Log: zerolog.Nop()})
 	server, err := web.New(web.Options{Listen: address, Log: zerolog.Nop()}, in.Routes(), st.Routes(), web.Health(store.Ready))
 	if err != nil {
