@@ -1,9 +1,11 @@
 package deploy_test
 
 import (
+	"bufio"
 	"encoding/base64"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -32,7 +34,7 @@ func TestSplitServicesBehindNginx(t *testing.T) {
 	launch(t, program, "runner", "--nats", nats.URL(), "--listen", "127.0.0.1:0", "--connections", filepath.Join(dir, "connections.yaml")).Await("executes runs")
 	launch(t, program, "task", "apply", filepath.Join(dir, "tasks"), "--server", "http://"+status, "--token-file", tokenFile(t, dir)).Await("People")
 
-	conf := strings.NewReplacer("127.0.0.1:8080", front, "127.0.0.1:8081", ingress, "127.0.0.1:8082", status).
+	conf := strings.NewReplacer("server_name hooks.example.org", "server_name 127.0.0.1", "127.0.0.1:8080", front, "127.0.0.1:8081", ingress, "127.0.0.1:8082", status).
 		Replace(read(t, "nginx/runhook.conf"))
 	user := ""
 	if os.Getuid() == 0 {
@@ -59,7 +61,9 @@ func TestSplitServicesBehindNginx(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := 0; i < len(header); i += 2 {
-			request.Header.Set(header[i], header[i+1])
+			if request.Header.Set(header[i], header[i+1]); header[i] == "Host" {
+				request.Host = header[i+1]
+			}
 		}
 		answer, err := http.DefaultClient.Do(request)
 		if err != nil {
@@ -88,6 +92,24 @@ func TestSplitServicesBehindNginx(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &doc); err != nil || ended.StatusCode != 200 || doc.RowsProcessed != 2 || doc.PollingUrl != location {
 		t.Errorf("poll through the proxy: %s %s", ended.Status, text)
 	}
+	// Nobody else's host, and no path that nginx and a service may read in another way.
+	if answer, text := ask("POST", "/task/execute/"+sampleTask, "", "Host", "evil.example.org"); answer.StatusCode != 421 {
+		t.Errorf("under another host: %s %s", answer.Status, text)
+	}
+	for _, line := range []string{
+		"GET /task/executepolling/a/b/..%2f..%2f..%2f..%2f..%2fapi/tasks", "GET /task/execute/..%2f..%2fapi/tasks", "GET /task/executepolling/a/b/../../../../api/tasks",
+		"GET /task/executepolling/a/b/%2e%2e/%2e%2e/%2e%2e/%2E%2e/api/tasks", `GET /task/executepolling/a/b/..\..\api`, "GET /task/executepolling/a/b/..", "GET /task/executepolling/a/b/..?x",
+		"GET http://127.0.0.1/api/tasks",
+	} {
+		if status := rawStatus(t, front, line); status != 400 {
+			t.Errorf("%s: %d", line, status)
+		}
+		if strings.HasPrefix(line, "GET /") {
+			if status := rawStatus(t, strings.TrimPrefix(status, "http://"), line); status != 400 {
+				t.Errorf("the service itself, %s: %d", line, status)
+			}
+		}
+	}
 	for _, test := range []struct {
 		method, path, body string
 		want               int
@@ -109,6 +131,25 @@ func TestSplitServicesBehindNginx(t *testing.T) {
 			t.Errorf("the 413 is the proxy's, not ours: %s", text)
 		}
 	}
+}
+
+// rawStatus sends a request line as it stands, and returns the status of the answer.
+func rawStatus(t *testing.T, address, line string) int {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, line+" HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	return answer.StatusCode
 }
 
 func tokenFile(t *testing.T, dir string) string {

@@ -226,6 +226,8 @@ func (p *process) keep(ctx context.Context) { p.store.Tasks.Keep(ctx, p.tasks) }
 
 // edge makes the services that answer HTTP.
 type edge struct {
+	// http are the options of the server.
+	http    web.Options
 	locator *web.Locator
 	keys    *web.Keys
 	// links are keys too, or nil where links are plain.
@@ -240,12 +242,18 @@ type edge struct {
 	admin *web.Admin
 }
 
-func newEdge(f EdgeFlags, keys *web.Keys, log zerolog.Logger) (*edge, error) {
+func newEdge(f EdgeFlags, address string, keys *web.Keys, log zerolog.Logger) (*edge, error) {
 	locator, err := web.NewLocator(f.PublicURL, f.TrustedProxies, f.Location)
 	if err != nil {
 		return nil, err
 	}
+	hosts, err := web.NewHosts(f.Hosts, address, f.PublicURL)
+	if err != nil {
+		return nil, err
+	}
+	locator.Under(hosts)
 	e := &edge{locator: locator, keys: keys, maxWaiting: f.MaxWaiting}
+	e.http = web.Options{Listen: address, MaxBody: f.MaxBody, Hosts: hosts, Proxies: locator.Trusts}
 	if f.Secrets != "" {
 		if e.secrets, err = caller.LoadSecrets(f.Secrets, log); err != nil {
 			return nil, err

@@ -110,8 +110,14 @@ func checkReplicas(replicas *int) error {
 	return nil
 }
 
+// HTTPFlags are the settings of everything that answers HTTP.
+type HTTPFlags struct {
+	Hosts []string `placeholder:"NAME" help:"Host names of this server; requests under others are refused. Default: loopback names and those of --listen and --public-url, for the admin routes and metrics, and any for webhooks and polls."`
+}
+
 // EdgeFlags are the settings of everything that answers HTTP for callers.
 type EdgeFlags struct {
+	HTTPFlags
 	PublicURL      string   `name:"public-url" placeholder:"URL" help:"URL under which callers reach this server, for Location and PollingUrl. Default: each request's own scheme and Host."`
 	Location       string   `enum:"absolute,relative" default:"absolute" help:"Whether URLs in answers are absolute (the default) or relative."`
 	TrustedProxies []string `placeholder:"ADDRESS" help:"Addresses or ranges of proxies whose forwarded headers count, such as 10.0.0.0/8."`
@@ -133,7 +139,7 @@ func (f *EdgeFlags) check() error {
 }
 
 // sharedEdge is the edge of a service that runs apart from the others: all must have the same keys.
-func (f *EdgeFlags) sharedEdge(log zerolog.Logger) (*edge, error) {
+func (f *EdgeFlags) sharedEdge(address string, log zerolog.Logger) (*edge, error) {
 	if f.RunKeyFile == "" {
 		return nil, errors.New("--run-key-file is missing: the ingress and status services sign and check addresses with one key; " +
 			"make it with `openssl rand -base64 32 > run.key` and give every one of them --run-key-file run.key")
@@ -142,7 +148,7 @@ func (f *EdgeFlags) sharedEdge(log zerolog.Logger) (*edge, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newEdge(*f, keys, log)
+	return newEdge(*f, address, keys, log)
 }
 
 // AdminFlag guards the routes that only an administrator may use.

@@ -28,7 +28,7 @@ func (c *ingressCommand) Run(ctx context.Context, p *program) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	edge, err := c.sharedEdge(p.log)
+	edge, err := c.sharedEdge(c.Listen, p.log)
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func (c *ingressCommand) Run(ctx context.Context, p *program) error {
 		}
 		return edge.guard(p, c.AdminTokenFile)
 	}
-	process, err := open(ctx, p, append([]step{guard, listen(c.Listen, c.MaxBody, openapi.Routes())}, c.store("runhook ingress")...)...)
+	process, err := open(ctx, p, append([]step{guard, listen(edge.http, openapi.Routes())}, c.store("runhook ingress")...)...)
 	if err != nil {
 		return err
 	}

@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+
+	"runhook/shared/web"
 )
 
 type runnerCommand struct {
 	Listen string `default:"127.0.0.1:8083" placeholder:"HOST:PORT" help:"Where health and metrics are served (${default})."`
+	HTTPFlags
 	NATSFlags
 	ConnectionsFlag
 	SlotFlags
@@ -29,7 +32,11 @@ func (c *runnerCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	process, err := open(ctx, p, append([]step{c.hold, listen(c.Listen, 0)}, c.store("runhook runner")...)...)
+	hosts, err := web.NewHosts(c.Hosts, c.Listen, "")
+	if err != nil {
+		return err
+	}
+	process, err := open(ctx, p, append([]step{c.hold, listen(web.Options{Listen: c.Listen, Hosts: hosts})}, c.store("runhook runner")...)...)
 	if err != nil {
 		return err
 	}

@@ -71,7 +71,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	s := serving{flags: c}
-	process, err := open(ctx, p, s.lock, s.bringDemo, s.load, c.hold, listen(c.Listen, c.MaxBody, openapi.Routes()),
+	process, err := open(ctx, p, s.lock, s.bringDemo, s.load, c.hold, s.listen,
 		s.startBroker, patiently(s.connect), patiently(s.openStore), patiently(watchTasks), s.followTasks, patiently(redeliver))
 	if err != nil {
 		return err
@@ -144,10 +144,15 @@ func (s *serving) load(_ context.Context, p *process) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.edge, err = newEdge(s.flags.EdgeFlags, keys, p.log); err != nil {
+	if s.edge, err = newEdge(s.flags.EdgeFlags, s.flags.Listen, keys, p.log); err != nil {
 		return err
 	}
 	return s.edge.guard(p, tokens)
+}
+
+// listen answers HTTP from now on.
+func (s *serving) listen(ctx context.Context, p *process) error {
+	return listen(s.edge.http, openapi.Routes())(ctx, p)
 }
 
 // keyFile is --run-key-file, or the key of the data directory.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -124,13 +125,14 @@ func patiently(do step) step {
 
 // listen is the step that answers HTTP from now on: the early routes, health and metrics. Everything else gets
 // 503 until answer brings the rest.
-func listen(address string, maxBody int, early ...[]web.Route) step {
+func listen(o web.Options, early ...[]web.Route) step {
 	return func(ctx context.Context, p *process) error {
 		descriptors := descriptorLimit()
 		conns, _ := maxConns(descriptors)
-		server, err := web.New(
-			web.Options{Listen: address, MaxBody: maxBody, MaxConns: conns, Starting: p.starting.told, Log: p.log},
-			append(early, web.Health(p.ready, p.notes...), web.Metrics(p.metrics))...)
+		o.MaxConns, o.Starting, o.Log = conns, p.starting.told, p.log
+		proxies := o.Proxies
+		o.Proxies = func(from netip.Addr) bool { return from.IsLoopback() || proxies != nil && proxies(from) }
+		server, err := web.New(o, append(early, web.Health(p.ready, p.notes...), web.Metrics(p.metrics))...)
 		if err != nil {
 			return err
 		}

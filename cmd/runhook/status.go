@@ -27,7 +27,7 @@ func (c *statusCommand) Run(ctx context.Context, p *program) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	edge, err := c.sharedEdge(p.log)
+	edge, err := c.sharedEdge(c.Listen, p.log)
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (c *statusCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	guard := func(_ context.Context, p *process) error { return edge.guard(p, c.AdminTokenFile) }
-	process, err := open(ctx, p, append([]step{guard, listen(c.Listen, c.MaxBody, openapi.Routes())}, c.store("runhook status")...)...)
+	process, err := open(ctx, p, append([]step{guard, listen(edge.http, openapi.Routes())}, c.store("runhook status")...)...)
 	if err != nil {
 		return err
 	}

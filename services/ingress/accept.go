@@ -98,7 +98,11 @@ func parameters(rc *fasthttp.RequestCtx, def *task.Definition) (task.Values, err
 		p.Errors = faults
 		return p
 	}
-	body, err := parseBody(rc.PostBody())
+	sent, err := web.Body(rc)
+	if err != nil {
+		return nil, err
+	}
+	body, err := parseBody(sent)
 	if err != nil {
 		return nil, refuse("malformed-body", "The body cannot be used", err.Error())
 	}

@@ -63,20 +63,20 @@ func New(o Options) *Ingress {
 
 // Routes are the webhooks.
 func (in *Ingress) Routes() []web.Route {
-	cors := web.TaskOrigins(func(rc *fasthttp.RequestCtx) *task.Definition { return in.find(rc).Definition })
+	cors := web.TaskOrigins(func(rc *fasthttp.RequestCtx) *task.Definition { return in.find(web.PathValue(rc, "task")).Definition })
 	return []web.Route{
 		{
 			Method: fasthttp.MethodPost, Pattern: "/task/execute/{task}", CORS: cors,
-			Summary: "Start a run and answer at once", Handler: in.post(in.answerExecute, false),
+			Summary: "Start a run and answer at once", Refuses: in.refuses, Handler: in.post(in.answerExecute, false),
 		},
 		{
 			Method: fasthttp.MethodPost, Pattern: "/task/executepolling/{task}", CORS: cors,
-			Summary: "Start a run that is then polled", Handler: in.post(in.answerPolling, false),
+			Summary: "Start a run that is then polled", Refuses: in.refuses, Handler: in.post(in.answerPolling, false),
 		},
 		{
 			// A path and not a header: if it is misspelled, or the server does not know it, nothing runs.
 			Method: fasthttp.MethodPost, Pattern: "/task/dryrun/{task}", CORS: cors,
-			Summary: "Start a run that writes nothing, and is then polled", Handler: in.post(in.answerPolling, true),
+			Summary: "Start a run that writes nothing, and is then polled", Refuses: in.refuses, Handler: in.post(in.answerPolling, true),
 		},
 	}
 }
@@ -111,10 +111,18 @@ type called struct {
 	as task.ID
 }
 
-// find returns the task that a request's path names, by its id or a former one.
-func (in *Ingress) find(rc *fasthttp.RequestCtx) called {
-	id, found := in.options.Tasks.Named(web.PathValue(rc, "task"))
+// find returns the task that a path names, by its id or a former one.
+func (in *Ingress) find(name string) called {
+	id, found := in.options.Tasks.Named(name)
 	return called{found, id}
+}
+
+// refuses reports whether a POST starts nothing whatever its body is. With an Idempotency-Key it may be about a
+// run that there is, and a task's callers may have to be known by the body.
+func (in *Ingress) refuses(head web.Head) bool {
+	target := in.find(head.PathValue("task"))
+	return target.Definition == nil ||
+		len(target.Auth) == 0 && len(head.Peek("Idempotency-Key")) == 0 && in.usable(target) != nil
 }
 
 // refusal makes the Problem of a POST that starts nothing.
@@ -143,7 +151,7 @@ func (in *Ingress) usable(target called) error {
 // post is the way of every POST: check, store, count, answer. dry makes the run one that writes nothing.
 func (in *Ingress) post(answer answerFunc, dry bool) web.Handler {
 	return func(ctx context.Context, rc *fasthttp.RequestCtx) error {
-		target := in.find(rc)
+		target := in.find(web.PathValue(rc, "task"))
 		accepted, err := in.accept(ctx, rc, target, dry)
 		if err != nil {
 			name := ""

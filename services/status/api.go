@@ -19,7 +19,8 @@ type adminHandler func(ctx context.Context, rc *fasthttp.RequestCtx, query map[s
 // that its query string may have.
 func (s *Service) adminRoute(method, pattern, summary string, handle adminHandler, names ...string) web.Route {
 	return web.Route{
-		Method: method, Pattern: pattern, Summary: summary,
+		Method: method, Pattern: pattern, Summary: summary, Inner: true,
+		Refuses: func(head web.Head) bool { return s.options.Admin.Refuses(head.RequestHeader) },
 		Handler: func(ctx context.Context, rc *fasthttp.RequestCtx) error {
 			if err := s.options.Admin.Check(ctx, rc); err != nil {
 				return err

@@ -117,7 +117,11 @@ func (s *Service) applyTask(ctx context.Context, rc *fasthttp.RequestCtx, _ map[
 	if id == "" {
 		return web.Refuse(fasthttp.StatusNotFound, "The address ends with the task's id, a GUID; `runhook task new` makes one.")
 	}
-	def, err := taskfile.Parse(bytes.Clone(rc.PostBody()), "body")
+	body, err := web.Body(rc)
+	if err != nil {
+		return err
+	}
+	def, err := taskfile.Parse(bytes.Clone(body), "body")
 	if invalid, ok := errors.AsType[*taskfile.Invalid](err); ok {
 		return refuseFile(invalid)
 	}

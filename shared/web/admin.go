@@ -128,6 +128,12 @@ func (a *Admin) Knows(rc *fasthttp.RequestCtx) bool {
 	return true
 }
 
+// Refuses reports whether Check will refuse a request, for its headers alone.
+func (a *Admin) Refuses(header *fasthttp.RequestHeader) bool {
+	token, _ := a.find(header)
+	return token == nil || a.crossSite(header) || token.readOnly && !header.IsGet() && !header.IsHead()
+}
+
 // find returns the token that a request carries, nil if it is none of ours; given reports whether it carries any.
 func (a *Admin) find(header *fasthttp.RequestHeader) (found *adminToken, given bool) {
 	authorization := header.Peek(fasthttp.HeaderAuthorization)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -31,11 +32,20 @@ type conn struct {
 	// early is what whenLeft has read of the client's next request; only one goroutine at a time reads.
 	early []byte
 
+	// got counts the bytes of the request under way, held those of them that the server's bound counts, and
+	// full says that the bound was met.
+	got, held int
+	full      bool
+	// readBy is when the first request must be there, while the deadline is earlier because the client is silent.
+	readBy time.Time
+
 	// spare: there were too many connections already; requests get 503.
 	spare bool
 	// place is where it stands among the waiting, since when; nil while it has a request under way.
 	place *list.Element
 	since time.Time
+	// from is its address, of which there may be so many connections.
+	from netip.Prefix
 }
 
 func (c *conn) Read(b []byte) (int, error) {
@@ -44,11 +54,60 @@ func (c *conn) Read(b []byte) (int, error) {
 		c.early = c.early[n:]
 		return n, nil
 	}
+	if !c.hold(len(b)) {
+		return 0, errBodies
+	}
 	n, err := c.Conn.Read(b)
-	if n > 0 && !c.heard.Load() {
-		c.heard.Store(true)
+	c.got += n
+	if n > 0 && !c.heard.Swap(true) && !c.readBy.IsZero() {
+		_ = c.Conn.SetReadDeadline(c.readBy) // if it fails, so does the next read
 	}
 	return n, err
+}
+
+// silence is how long a new connection may be silent while there are many.
+var silence = 2 * time.Second // shorter in tests
+
+// SetReadDeadline bounds the silence of a new connection too, by less if there are many.
+func (c *conn) SetReadDeadline(by time.Time) error {
+	if soon := time.Now().Add(silence); !c.heard.Load() && by.After(soon) && c.server.crowd.isCrowded() {
+		c.readBy, by = by, soon
+	}
+	return c.Conn.SetReadDeadline(by)
+}
+
+// heldFrom is how many bytes of each request are not counted: so many are buffered for every connection.
+const heldFrom = 16 << 10
+
+// errBodies is the answer to a request whose body does not fit beside those that are under way.
+var errBodies = &Problem{
+	Kind: "too-many-bodies", Title: "Too many bodies", Status: fasthttp.StatusServiceUnavailable,
+	Detail:     "The server is reading as many bytes of request bodies as it may, so nothing was done; send the request again.",
+	RetryAfter: 5 * time.Second,
+}
+
+// hold counts what is about to be read into a buffer of so many bytes; false if the server holds too much.
+func (c *conn) hold(next int) bool {
+	if next <= c.server.maxHeader {
+		next = 0 // the connection's own buffer
+	}
+	more := c.got + next - heldFrom - c.held
+	if more <= 0 {
+		return true
+	}
+	if c.server.bodies.Add(int64(more)) > c.server.maxBodies {
+		c.server.bodies.Add(int64(-more))
+		c.full = true
+		return false
+	}
+	c.held += more
+	return true
+}
+
+// release is the end of the request under way.
+func (c *conn) release() {
+	c.server.bodies.Add(int64(-c.held))
+	c.got, c.held, c.full = 0, 0, false
 }
 
 // maxEarly is how much of a client's next request is read while the present one waits. Whether a client
@@ -98,7 +157,7 @@ func (c *conn) linger() {
 	release := context.AfterFunc(c.server.cut, func() { _ = c.SetReadDeadline(past) })
 	defer release()
 	end := time.Now().Add(lingerTotal)
-	buffer := make([]byte, 16<<10)
+	buffer := make([]byte, 2<<10) // many may linger at once
 	for left := lingerBytes; left > 0; {
 		until := min(lingerIdle, time.Until(end))
 		if c.SetReadDeadline(time.Now().Add(until)) != nil || c.server.cut.Err() != nil {
@@ -122,7 +181,10 @@ func (s *Server) connState(nc net.Conn, state fasthttp.ConnState) {
 	switch state {
 	case fasthttp.StateNew:
 		s.open.Add(1)
+	case fasthttp.StateIdle:
+		c.release()
 	case fasthttp.StateClosed:
+		c.release()
 		s.open.Done()
 	}
 }

@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
+	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -34,28 +37,54 @@ var errCrowded = &Problem{
 // crowd is the open connections of a server, of which there are at most so many.
 type crowd struct {
 	most int
-	log  *seldom.Log
+	// mostOf is how many connections an address may have, but for those that proxies fits; nil fits none.
+	mostOf  int
+	proxies func(netip.Addr) bool
+	log     *seldom.Log
 
 	mu   sync.Mutex
 	open map[*conn]struct{}
 	// waiting has the connections without a request under way, those that wait longest first.
 	waiting *list.List
 	spare   int
+	// of counts the connections by address.
+	of map[netip.Prefix]int
+	// peak is how many there were since memory was given back, and calm does so some time after they have gone.
+	peak int
+	calm *time.Timer
 	// left gets a value when a connection has gone.
 	left chan struct{}
 }
 
-func newCrowd(most int, log *seldom.Log) *crowd {
+func newCrowd(o Options, log *seldom.Log) *crowd {
 	return &crowd{
-		most: most, log: log, open: map[*conn]struct{}{}, waiting: list.New(), left: make(chan struct{}, 1),
+		most: o.MaxConns, mostOf: o.MaxConnsOf, proxies: o.Proxies, log: log,
+		open: map[*conn]struct{}{}, of: map[netip.Prefix]int{}, waiting: list.New(), left: make(chan struct{}, 1),
 	}
 }
 
-// add takes a connection in. If there are too many, the one that has waited longest goes; if none has
-// waited long enough, the new one is a spare one.
-func (w *crowd) add(c *conn) {
+// addressOf is what counts as one address: an IPv6 network of 64 bits may be one machine's.
+func addressOf(peer net.Addr) netip.Prefix {
+	tcp, ok := peer.(*net.TCPAddr)
+	if !ok {
+		return netip.Prefix{}
+	}
+	addr := tcp.AddrPort().Addr().Unmap()
+	network, _ := addr.Prefix(min(addr.BitLen(), 64)) // no address has fewer bits
+	return network
+}
+
+// add takes a connection in, unless its address has as many as it may. If there are too many in all, the one
+// that has waited longest goes; if none has waited long enough, the new one is a spare one.
+func (w *crowd) add(c *conn) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	c.from = addressOf(c.RemoteAddr())
+	if w.of[c.from] >= w.mostOf && (w.proxies == nil || !w.proxies(c.from.Addr())) {
+		w.log.Line(zerolog.WarnLevel, "address").Stringer("address", c.from.Addr()).Int("connections", w.mostOf).
+			Msg("an address has as many HTTP connections as one may have: further ones are closed; if it is a proxy, name it in --trusted-proxies")
+		return false
+	}
 	if len(w.open)-w.spare >= w.most {
 		w.log.Line(zerolog.WarnLevel, "connections").Int("connections", w.most).
 			Msg("as many HTTP connections are open as may be: idle ones are closed for new ones, and without an idle one requests on new ones get 503")
@@ -65,7 +94,37 @@ func (w *crowd) add(c *conn) {
 		}
 	}
 	w.open[c] = struct{}{}
+	w.of[c.from]++
+	w.peak = max(w.peak, len(w.open))
 	w.wait(c)
+	return true
+}
+
+// isCrowded reports whether half of the connections are open that may be.
+func (w *crowd) isCrowded() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.open) > w.most/2
+}
+
+// many is how many connections take so much memory that it is given back when most of them have gone.
+var many = 1000 // fewer in tests
+
+// calmAfter is how long after a crowd memory is given back: more may come.
+var calmAfter = 10 * time.Second // shorter in tests
+
+// relax gives memory back some time after a crowd has gone. The pools of HTTP would keep it for minutes.
+func (w *crowd) relax() {
+	if w.peak < many || len(w.open) > w.peak/4 || w.calm != nil {
+		return
+	}
+	w.calm = time.AfterFunc(calmAfter, func() {
+		w.mu.Lock()
+		w.calm, w.peak = nil, len(w.open)
+		w.mu.Unlock()
+		runtime.GC()         // what the pools have is kept once more by the first collection
+		debug.FreeOSMemory() // and this is the second
+	})
 }
 
 // promote makes a spare connection one like the others, if there is room for it by now.
@@ -101,6 +160,10 @@ func (w *crowd) drop(c *conn) {
 		return
 	}
 	delete(w.open, c)
+	if w.of[c.from]--; w.of[c.from] == 0 {
+		delete(w.of, c.from)
+	}
+	w.relax()
 	w.busy(c)
 	if c.spare {
 		w.spare--
@@ -205,7 +268,10 @@ func (l listener) Accept() (net.Conn, error) {
 			continue
 		}
 		c := &conn{Conn: inner, server: s}
-		s.crowd.add(c)
+		if !s.crowd.add(c) {
+			_ = inner.Close()
+			continue
+		}
 		return c, nil
 	}
 }

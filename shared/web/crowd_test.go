@@ -57,7 +57,7 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 	route, entered, release := held()
 	defer release()
 	log := new(logBuffer)
-	s, _, _ := started(t, Options{MaxConns: 4, Log: zerolog.New(log)}, route, echo)
+	s, _, _ := started(t, Options{MaxConns: 4, MaxConnsOf: 20, Log: zerolog.New(log)}, route, echo)
 	address := s.Addr().String()
 	busy := dial(t, address)
 	say(t, busy, getHeld)
@@ -103,7 +103,7 @@ func TestTooManyRequestsAreToldSo(t *testing.T) {
 	defer release()
 	routes := append(Health(func(context.Context) error { return nil }), route, echo)
 	log := new(logBuffer)
-	s, stop, served := started(t, Options{MaxConns: 2, Log: zerolog.New(log)}, routes...)
+	s, stop, served := started(t, Options{MaxConns: 2, MaxConnsOf: 20, Log: zerolog.New(log)}, routes...)
 	address := s.Addr().String()
 	first, second := dial(t, address), dial(t, address)
 	for _, conn := range []net.Conn{first, second} {

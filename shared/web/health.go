@@ -14,8 +14,8 @@ import (
 const readyTimeout = 2 * time.Second
 
 // Health returns the routes /livez, which answers 200 while the process serves, and /readyz, which
-// answers 503 with the reason while ready returns an error. The reason is shown to anyone who can
-// reach the route, and so are notes, lines that /readyz adds to its 200.
+// answers 503 with the reason while ready returns an error. The reason, and notes, lines that /readyz adds to
+// its 200, are shown to whoever asks under one of the server's names.
 func Health(ready func(ctx context.Context) error, notes ...string) []Route {
 	ok := func(_ context.Context, rc *fasthttp.RequestCtx) error {
 		rc.SetContentType("text/plain; charset=utf-8")
@@ -30,10 +30,18 @@ func Health(ready func(ctx context.Context) error, notes ...string) []Route {
 			Handler: func(ctx context.Context, rc *fasthttp.RequestCtx) error {
 				limited, cancel := context.WithTimeout(ctx, readyTimeout)
 				defer cancel()
+				inside := ByItsHost(rc)
 				if err := ready(limited); err != nil {
-					return &Problem{Status: fasthttp.StatusServiceUnavailable, Title: "Not ready", Detail: err.Error(), RetryAfter: 5 * time.Second, Unlogged: true}
+					reason := "The reason is shown under the server's own names only (--hosts)."
+					if inside {
+						reason = err.Error()
+					}
+					return &Problem{Status: fasthttp.StatusServiceUnavailable, Title: "Not ready", Detail: reason, RetryAfter: 5 * time.Second, Unlogged: true}
 				}
 				err := ok(ctx, rc)
+				if !inside {
+					return err
+				}
 				for _, note := range notes {
 					rc.Response.AppendBodyString(note + "\n")
 				}
@@ -47,7 +55,7 @@ func Health(ready func(ctx context.Context) error, notes ...string) []Route {
 func Metrics(gatherer prometheus.Gatherer) []Route {
 	answer := fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
 	return []Route{{
-		Method: fasthttp.MethodGet, Pattern: "/metrics", Summary: "Measurements in Prometheus's format", Always: true,
+		Method: fasthttp.MethodGet, Pattern: "/metrics", Summary: "Measurements in Prometheus's format", Always: true, Inner: true,
 		Handler: func(_ context.Context, rc *fasthttp.RequestCtx) error {
 			answer(rc)
 			return nil

@@ -19,7 +19,12 @@ type Locator struct {
 	public   string
 	relative bool
 	trusted  []netip.Prefix
+	hosts    *Hosts
 }
+
+// Under has the addresses in answers be under one of these hosts, if webhooks are answered under them only. It is
+// called before the Locator is used.
+func (l *Locator) Under(hosts *Hosts) { l.hosts = hosts }
 
 // NewLocator checks the settings --public-url (http or https, may have a path; empty: the request's
 // own scheme and Host), --trusted-proxies (addresses or CIDR ranges whose forwarded headers are
@@ -79,13 +84,16 @@ func (l *Locator) Base(rc *fasthttp.RequestCtx) (string, error) {
 		return l.public, nil
 	}
 	scheme := "http"
-	if len(l.trusted) > 0 && l.trusts(peerAddr(rc)) {
+	if len(l.trusted) > 0 && l.Trusts(peerAddr(rc)) {
 		proto, forwardedHost := l.forwarded(&rc.Request.Header)
 		if proto == "http" || proto == "https" {
 			scheme = proto
 		}
 		if isHost([]byte(forwardedHost)) {
 			host = []byte(forwardedHost)
+		}
+		if l.hosts != nil && l.hosts.everywhere && !l.hosts.names[hostName(string(host))] {
+			return "", errForeignHost
 		}
 	}
 	if len(host) == 0 {
@@ -104,7 +112,7 @@ func peerAddr(rc *fasthttp.RequestCtx) netip.Addr {
 // Client is the address of the client of a request: the peer's, or what the outermost trusted proxy saw.
 func (l *Locator) Client(rc *fasthttp.RequestCtx) netip.Addr {
 	peer := peerAddr(rc)
-	if l == nil || len(l.trusted) == 0 || !l.trusts(peer) {
+	if l == nil || len(l.trusted) == 0 || !l.Trusts(peer) {
 		return peer
 	}
 	header := &rc.Request.Header
@@ -120,7 +128,8 @@ func (l *Locator) Client(rc *fasthttp.RequestCtx) netip.Addr {
 	return peer
 }
 
-func (l *Locator) trusts(addr netip.Addr) bool {
+// Trusts reports whether an address is one of --trusted-proxies.
+func (l *Locator) Trusts(addr netip.Addr) bool {
 	return slices.ContainsFunc(l.trusted, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
@@ -147,7 +156,7 @@ func (l *Locator) forwarded(header *fasthttp.RequestHeader) (proto, host string)
 func (l *Locator) trustedHops(peers []string) int {
 	hops := 0
 	for _, peer := range slices.Backward(peers) {
-		if addr, ok := peerOf(peer); !ok || !l.trusts(addr) {
+		if addr, ok := peerOf(peer); !ok || !l.Trusts(addr) {
 			break
 		}
 		hops++

@@ -441,13 +441,17 @@ func TestHealthAndMetrics(t *testing.T) {
 	counter := prometheus.NewCounter(prometheus.CounterOpts{Name: "seen_total", Help: "Seen."})
 	registry.MustRegister(counter)
 	counter.Add(3)
-	address := serve(t, Options{}, append(Health(func(context.Context) error { return fault }), Metrics(registry)...)...)
-	get := func(path string) (*http.Response, string) {
-		return talk(t, address, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n")
+	address := serve(t, Options{}, append(Health(func(context.Context) error { return fault }, "Runs are held."), Metrics(registry)...)...)
+	under := func(host, path string) (*http.Response, string) {
+		return talk(t, address, "GET "+path+" HTTP/1.1\r\nHost: "+host+"\r\n\r\n")
 	}
-	for _, path := range []string{"/livez", "/readyz"} {
-		if response, body := get(path); response.StatusCode != 200 || body != "ok\n" {
+	get := func(path string) (*http.Response, string) { return under("localhost:8080", path) }
+	for path, want := range map[string]string{"/livez": "ok\n", "/readyz": "ok\nRuns are held.\n"} {
+		if response, body := get(path); response.StatusCode != 200 || body != want {
 			t.Errorf("%s: %s %s", path, response.Status, body)
+		}
+		if response, body := under("evil.example.org", path); response.StatusCode != 200 || body != "ok\n" {
+			t.Errorf("%s under another Host: %s %s", path, response.Status, body)
 		}
 	}
 	fault = broken
@@ -456,6 +460,13 @@ func TestHealthAndMetrics(t *testing.T) {
 	if !strings.Contains(body, "runhook init") {
 		t.Errorf("the reason is missing: %s", body)
 	}
+	response, body = under("evil.example.org", "/readyz")
+	wantProblem(t, response, body, 503)
+	if strings.Contains(body, "RUNS") {
+		t.Errorf("the reason is told under another Host: %s", body)
+	}
+	response, body = under("evil.example.org", "/metrics")
+	wantProblem(t, response, body, 421)
 	if response, _ := get("/livez"); response.StatusCode != 200 {
 		t.Errorf("/livez: %s", response.Status)
 	}

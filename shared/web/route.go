@@ -29,8 +29,14 @@ type Route struct {
 	// Summary is one line for the API's description.
 	Summary string
 	Handler Handler
-	// Always: the route is answered also while there are too many connections.
+	// Always: the route is answered also while there are too many connections, and under any Host.
 	Always bool
+	// Inner: the route shows or changes what is inside, so it is answered under the server's own names only. The
+	// routes of one pattern share it.
+	Inner bool
+	// Refuses reports whether the handler will refuse a request for its headers and path alone. Its body is not
+	// read then: see Body. Nil refuses none.
+	Refuses func(Head) bool
 	// CORS lets pages of other sites call the route; nil for none. The routes of one pattern share
 	// what the first of them has. A preflight is answered without a route of its own.
 	CORS *CORS
@@ -44,6 +50,9 @@ func (r Route) handler() Handler {
 	return func(ctx context.Context, rc *fasthttp.RequestCtx) error {
 		if isSpare(rc) {
 			return errCrowded
+		}
+		if r.Refuses == nil && rc.UserValue(unreadKey) != nil { // the route was mounted in between
+			return errUnread
 		}
 		return r.Handler(ctx, rc)
 	}
@@ -67,6 +76,8 @@ type site struct {
 	pattern string
 	methods []string
 	cors    *CORS
+	inner   bool
+	always  bool
 }
 
 // refusalKey is the user value under which a request that was refused before it was routed carries
@@ -76,6 +87,8 @@ const refusalKey = "runhook.refusal"
 // table is the routes that a server answers at one time.
 type table struct {
 	*router.Router
+	// heads has the same routes, for requests whose bodies are not read yet.
+	heads *router.Router
 	// corsPrefixes begin the paths that pages of other sites may call.
 	corsPrefixes []string
 	// starting: Mount brings the others later.
@@ -85,7 +98,7 @@ type table struct {
 // newTable builds the router of all routes. It never redirects; a known path with another method is
 // 405 with Allow, an unknown one 404, both as problems.
 func (s *Server) newTable(routes []Route) (t *table, err error) {
-	t = &table{Router: router.New()}
+	t = &table{Router: router.New(), heads: router.New()}
 	t.RedirectTrailingSlash = false
 	t.RedirectFixedPath = false
 	t.HandleMethodNotAllowed = false
@@ -102,7 +115,7 @@ func (s *Server) newTable(routes []Route) (t *table, err error) {
 	for _, r := range routes {
 		at := bySite[r.Pattern]
 		if at == nil {
-			at = &site{pattern: r.Pattern, cors: r.CORS}
+			at = &site{pattern: r.Pattern, cors: r.CORS, inner: r.Inner, always: r.Always}
 			bySite[r.Pattern] = at
 			sites = append(sites, at)
 		}
@@ -114,15 +127,18 @@ func (s *Server) newTable(routes []Route) (t *table, err error) {
 	for _, r := range routes {
 		at := bySite[r.Pattern]
 		t.Handle(r.Method, r.Pattern, s.wrap(at, r.handler()))
+		t.handleHead(r.Method, r)
 		if r.Method == fasthttp.MethodGet && !slices.Contains(at.methods, fasthttp.MethodHead) {
 			at.methods = append(at.methods, fasthttp.MethodHead)
 			t.Handle(fasthttp.MethodHead, r.Pattern, s.wrap(at, r.handler()))
+			t.handleHead(fasthttp.MethodHead, r)
 		}
 	}
 	for _, at := range sites {
 		if !slices.Contains(at.methods, fasthttp.MethodOptions) {
 			at.methods = append(at.methods, fasthttp.MethodOptions)
 			t.Handle(fasthttp.MethodOptions, at.pattern, s.wrap(at, at.options))
+			t.handleHead(fasthttp.MethodOptions, Route{Pattern: at.pattern})
 		}
 		slices.Sort(at.methods)
 		t.Handle(router.MethodWild, at.pattern, s.wrap(at, at.refuse))
@@ -141,8 +157,14 @@ func isSpare(rc *fasthttp.RequestCtx) bool {
 
 // handle answers a request; a spare connection ends with it.
 func (s *Server) handle(rc *fasthttp.RequestCtx) {
+	setSafety(rc)
 	if isSpare(rc) {
 		rc.SetConnectionClose()
+	}
+	if isCrooked(rc.URI().PathOriginal()) {
+		errCrooked.write(rc)
+		s.logAccess(rc, time.Time{})
+		return
 	}
 	s.table.Load().Handler(rc)
 }
@@ -150,6 +172,9 @@ func (s *Server) handle(rc *fasthttp.RequestCtx) {
 // options answers a preflight, and an OPTIONS request that is none.
 func (at *site) options(_ context.Context, rc *fasthttp.RequestCtx) error {
 	rc.Response.Header.Set(fasthttp.HeaderAllow, strings.Join(at.methods, ", "))
+	if asksForPrivate(&rc.Request.Header) {
+		return errPrivate
+	}
 	if at.cors != nil {
 		at.cors.preflight(rc, at.methods)
 	}
@@ -196,8 +221,11 @@ func (s *Server) wrap(at *site, handle Handler) fasthttp.RequestHandler {
 		if s.logsAccess {
 			start = time.Now()
 		}
-		var err error
-		if at.cors != nil {
+		if at.inner {
+			setInnerSafety(rc)
+		}
+		err := s.hosts.refuse(at, rc)
+		if err == nil && at.cors != nil {
 			err = at.cors.apply(rc)
 		}
 		if err == nil {

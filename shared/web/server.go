@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -16,7 +17,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/fasthttp/router"
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
@@ -40,6 +40,15 @@ type Options struct {
 	MaxHeader int
 	// MaxConns is how many connections may be open. Default DefaultMaxConns.
 	MaxConns int
+	// MaxConnsOf is how many of them one address may have, but for those of Proxies. Default a quarter.
+	MaxConnsOf int
+	// Proxies are addresses from which many clients come. Nil for none.
+	Proxies func(netip.Addr) bool
+	// MaxBodies bounds the bytes of all request bodies that are under way, but for the first 16 KiB of each.
+	// Default 64 MiB, or eight of the largest.
+	MaxBodies int
+	// Hosts are the names of the server. Default those of Listen and of this machine.
+	Hosts *Hosts
 	// ReadTimeout bounds the arrival of one whole request, and the silence of a new connection.
 	// Default 20 s.
 	ReadTimeout time.Duration
@@ -61,6 +70,8 @@ func (o *Options) setDefaults() {
 	o.MaxBody = cmp.Or(o.MaxBody, DefaultMaxBody)
 	o.MaxHeader = cmp.Or(o.MaxHeader, 8<<10)
 	o.MaxConns = cmp.Or(o.MaxConns, DefaultMaxConns)
+	o.MaxConnsOf = cmp.Or(o.MaxConnsOf, max(o.MaxConns/4, 1))
+	o.MaxBodies = cmp.Or(o.MaxBodies, max(64<<20, 8*o.MaxBody))
 	o.ReadTimeout = cmp.Or(o.ReadTimeout, 20*time.Second)
 	o.IdleTimeout = cmp.Or(o.IdleTimeout, 75*time.Second)
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, 30*time.Second)
@@ -73,10 +84,14 @@ type Server struct {
 	// seldom logs what a flood of requests can cause.
 	seldom      *seldom.Log
 	logsAccess  bool
+	hosts       *Hosts
 	maxBody     int
 	maxHeader   int
 	readTimeout time.Duration
-	stopGrace   time.Duration
+	// bodies are the bytes of request bodies under way, of which there are at most maxBodies.
+	bodies    atomic.Int64
+	maxBodies int64
+	stopGrace time.Duration
 
 	http     *fasthttp.Server
 	listener net.Listener
@@ -104,9 +119,12 @@ func New(o Options, tables ...[]Route) (*Server, error) {
 	s := &Server{
 		log: o.Log, why: o.Starting, logsAccess: o.Log.GetLevel() <= zerolog.DebugLevel && zerolog.GlobalLevel() <= zerolog.DebugLevel,
 		maxBody: o.MaxBody, maxHeader: o.MaxHeader, readTimeout: o.ReadTimeout, stopGrace: o.StopGrace,
-		seldom: seldom.New(o.Log),
+		maxBodies: int64(o.MaxBodies), hosts: o.Hosts, seldom: seldom.New(o.Log),
 	}
-	s.crowd = newCrowd(o.MaxConns, s.seldom)
+	if s.hosts == nil {
+		s.hosts, _ = NewHosts(nil, o.Listen, "") // only names that are given can be wrong
+	}
+	s.crowd = newCrowd(o, s.seldom)
 	s.early = slices.Concat(tables...)
 	first, err := s.newTable(s.early)
 	if err != nil {
@@ -233,32 +251,6 @@ func (s *Server) awaitClosed() error {
 	case <-time.After(s.stopGrace):
 		return errors.New("stop the HTTP server: a request did not end")
 	}
-}
-
-// refuseUnread answers a request that could not be read whole. The connection is closed after it,
-// so it lingers: else the reset would overtake the answer on its way to a client still sending.
-func (s *Server) refuseUnread(rc *fasthttp.RequestCtx, err error) {
-	p := s.problemOfRead(err)
-	rc.SetUserValue(refusalKey, p)
-	if c, ok := rc.Conn().(*conn); ok {
-		c.lingers.Store(true)
-		_ = c.SetWriteDeadline(time.Now().Add(lingerTotal)) // if it fails, so does the write
-	}
-	t := s.table.Load()
-	if at, _ := t.Lookup(router.MethodWild, string(rc.Request.URI().PathOriginal()), rc); at != nil {
-		at(rc)
-		return
-	}
-	s.notFound(t, rc)
-}
-
-// headerReceived makes a body that is declared too large be refused before the client is told to
-// continue: without the expectation fasthttp checks the length at once.
-func (s *Server) headerReceived(header *fasthttp.RequestHeader) fasthttp.RequestConfig {
-	if header.ContentLength() > s.maxBody {
-		header.Del(fasthttp.HeaderExpect)
-	}
-	return fasthttp.RequestConfig{}
 }
 
 // fasthttpLog takes the library's few own lines: faults of single connections.

@@ -129,7 +129,7 @@ func (w *waiting) ask(t *testing.T, conn net.Conn, prefer string) {
 // metric is the value of a series of the server's own metrics.
 func (w *waiting) metric(t *testing.T, name string) string {
 	t.Helper()
-	_, body := talk(t, w.server.Addr().String(), "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+	_, body := talk(t, w.server.Addr().String(), "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 	for line := range strings.Lines(body) {
 		if value, ok := strings.CutPrefix(line, name+" "); ok {
 			return strings.TrimSpace(value)

@@ -1,0 +1,127 @@
+package web
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/fasthttp/router"
+	"github.com/valyala/fasthttp"
+)
+
+// Head is a request whose body was not read yet.
+type Head struct {
+	*fasthttp.RequestHeader
+	rc *fasthttp.RequestCtx
+}
+
+// PathValue is [PathValue] of the request.
+func (h Head) PathValue(name string) string { return PathValue(h.rc, name) }
+
+// unreadKey is the user value of a request whose body was left unread, because its headers were enough to
+// refuse it.
+const unreadKey = "runhook.unread"
+
+// errUnread is the answer where such a request is no longer refused, as a task has come in between.
+var errUnread = &Problem{
+	Kind: "unread", Status: fasthttp.StatusServiceUnavailable, RetryAfter: time.Second, Unlogged: true,
+	Detail: "Something has changed while the request came, so its body was not read and nothing was done; send it again.",
+}
+
+// Body returns the body of a request, which is valid until the handler returns. The handler of a route with
+// Refuses must read it by this alone: the error is that the body was not read.
+func Body(rc *fasthttp.RequestCtx) ([]byte, error) {
+	if rc.UserValue(unreadKey) != nil {
+		return nil, errUnread
+	}
+	return rc.PostBody(), nil
+}
+
+// probe looks up the route of a request that is not read yet.
+type probe struct {
+	rc      fasthttp.RequestCtx
+	uri     fasthttp.URI
+	header  *fasthttp.RequestHeader
+	refused bool
+}
+
+var probes = sync.Pool{New: func() any { return new(probe) }}
+
+// probeKey is the user value by which a handler of a table's heads finds its probe.
+const probeKey = "runhook.probe"
+
+// handleHead has the heads of a table know a route.
+func (t *table) handleHead(method string, r Route) {
+	t.heads.Handle(method, r.Pattern, func(rc *fasthttp.RequestCtx) {
+		p := rc.UserValue(probeKey).(*probe)
+		p.refused = r.Refuses != nil && r.Refuses(Head{p.header, rc})
+	})
+}
+
+// refuses reports whether a request will be refused for its headers alone: there is no such path, no such
+// method of it, or the route says so.
+func (t *table) refuses(header *fasthttp.RequestHeader) bool {
+	p := probes.Get().(*probe)
+	defer probes.Put(p)
+	if p.uri.Parse(nil, header.RequestURI()) != nil {
+		return true
+	}
+	path := p.uri.PathOriginal()
+	if isCrooked(path) {
+		return true
+	}
+	p.header, p.refused = header, false
+	p.rc.ResetUserValues()
+	p.rc.SetUserValue(probeKey, p)
+	handler, _ := t.heads.Lookup(string(header.Method()), string(path), &p.rc)
+	if handler == nil {
+		return true
+	}
+	handler(&p.rc)
+	return p.refused
+}
+
+// unreadLength is the length that a body is given to be refused unread.
+const unreadLength = 2
+
+// headerReceived is called before the body of a request is read, and before the client is told to continue. It
+// makes fasthttp refuse a body unread that is too large, and that of a request which is refused anyway.
+func (s *Server) headerReceived(header *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	const none = -2 // neither a length nor chunks
+	switch length := header.ContentLength(); {
+	case length > s.maxBody:
+		header.Del(fasthttp.HeaderExpect)
+	case length != 0 && length != none && s.maxBody >= unreadLength && s.table.Load().refuses(header):
+		header.Del(fasthttp.HeaderExpect)
+		header.SetContentLength(unreadLength)
+		return fasthttp.RequestConfig{MaxRequestBodySize: unreadLength - 1}
+	}
+	return fasthttp.RequestConfig{}
+}
+
+// refuseUnread answers a request that could not be read whole, or was not. The connection is closed after it,
+// so it lingers: else the reset would overtake the answer on its way to a client still sending.
+func (s *Server) refuseUnread(rc *fasthttp.RequestCtx, err error) {
+	c, ok := rc.Conn().(*conn)
+	if ok {
+		c.lingers.Store(true)
+		_ = c.SetWriteDeadline(time.Now().Add(lingerTotal)) // if it fails, so does the write
+	}
+	if errors.Is(err, fasthttp.ErrBodyTooLarge) && rc.Request.Header.ContentLength() == unreadLength && s.maxBody >= unreadLength {
+		rc.SetUserValue(unreadKey, true)
+		s.handle(rc)
+		return
+	}
+	setSafety(rc)
+	p := s.problemOfRead(err)
+	if ok && c.full {
+		p = errBodies
+	}
+	rc.SetUserValue(refusalKey, p)
+	t := s.table.Load()
+	if at, _ := t.Lookup(router.MethodWild, string(rc.Request.URI().PathOriginal()), rc); at != nil {
+		at(rc)
+		return
+	}
+	s.notFound(t, rc)
+}
