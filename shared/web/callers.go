@@ -45,12 +45,10 @@ func (c *Callers) Check(ctx context.Context, rc *fasthttp.RequestCtx, def *task.
 		return caller.Caller{}, nil
 	}
 	known, err := c.checker.Check(ctx, def.Auth, sent(rc, false))
-	refused, _ := errors.AsType[*caller.Refused](err)
-	switch {
-	case err == nil:
+	if err == nil {
 		return known, nil
-	case refused.Unready:
-		c.seldom.Line(zerolog.ErrorLevel, "unready "+def.Name).Err(err).Str("task", def.Name).Msg("callers of the task are refused until this is mended")
+	}
+	if c.logUnready(def, err) {
 		return known, errNotReady
 	}
 	c.seldom.Line(zerolog.WarnLevel, "refused "+def.Name).Err(err).Str("task", def.Name).Stringer("address", c.locator.Client(rc)).Msg("a caller was refused")
@@ -73,13 +71,25 @@ func (c *Callers) Knows(ctx context.Context, rc *fasthttp.RequestCtx, def *task.
 			return false, errTooMany(rate, wait)
 		}
 	}
-	if _, err := c.checker.Check(ctx, def.Auth, sent(rc, true)); err == nil {
+	_, err := c.checker.Check(ctx, def.Auth, sent(rc, true))
+	if err == nil {
 		return true, nil
 	}
+	c.logUnready(def, err)
 	if rate.Count > 0 {
 		c.limits.take(rate, who, time.Now())
 	}
 	return false, nil
+}
+
+// logUnready logs that the operator has to do something before a task's callers are known, if that is why one is not.
+func (c *Callers) logUnready(def *task.Definition, err error) bool {
+	refused, ok := errors.AsType[*caller.Refused](err)
+	if !ok || !refused.Unready {
+		return false
+	}
+	c.seldom.Line(zerolog.ErrorLevel, "unready "+def.Name).Err(err).Str("task", def.Name).Msg("callers of the task are refused until this is mended")
+	return true
 }
 
 // sent is what a request carries.
