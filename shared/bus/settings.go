@@ -119,6 +119,7 @@ func differing(has, wanted jetstream.StreamConfig) (all []setting) {
 	if has.AllowMsgSchedules { // a store from before, which cannot do without them any more
 		wanted.AllowRollup, wanted.DenyPurge, wanted.Discard = has.AllowRollup, has.DenyPurge, has.Discard
 	}
+	wanted.AllowMsgTTL = wanted.AllowMsgTTL || has.AllowMsgTTL // no server takes it back
 	for _, s := range settings {
 		is, want := reflect.ValueOf(s.of(&has)).Elem().Interface(), reflect.ValueOf(s.of(&wanted)).Elem().Interface()
 		if !reflect.DeepEqual(is, want) && !(s.name == "subjects" && len(has.Subjects) == 0 && len(wanted.Subjects) == 0) {
