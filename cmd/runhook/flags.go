@@ -18,6 +18,7 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/shared/bus"
+	"runhook/shared/bus/rights"
 	"runhook/shared/client"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -44,9 +45,9 @@ func (f *NATSFlags) connect(name string) step {
 	}
 }
 
-// store are the steps of a service to the store on this NATS, however long that takes to be there.
-func (f *NATSFlags) store(name string) []step {
-	once := bus.Config{URLs: f.NATS, Credentials: f.Credentials, Name: name, ConnectTimeout: -1}
+// store are the steps of a service, by its name, to the store on this NATS, however long that takes to be there.
+func (f *NATSFlags) store(service string) []step {
+	once := bus.Config{URLs: f.NATS, Credentials: f.Credentials, Name: "runhook " + service, ConnectTimeout: -1, Inbox: rights.Inbox(service)}
 	return []step{
 		patiently(func(ctx context.Context, p *process) error { return p.connect(ctx, once) }),
 		patiently(checkStore), patiently(watchTasks),

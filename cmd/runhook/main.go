@@ -54,7 +54,9 @@ type grammar struct {
 	Status  statusCommand  `cmd:"" help:"Run the service that answers polls, on an existing NATS."`
 	Backup  backupCommand  `cmd:"" help:"Write the whole store into a file."`
 	Restore restoreCommand `cmd:"" help:"Create a store from a backup."`
-	Version versionCommand `cmd:"" help:"Show the version."`
+
+	NATSUser natsUserCommand `cmd:"" name:"nats-user" help:"Print what a user of an existing NATS may do."`
+	Version  versionCommand  `cmd:"" help:"Show the version."`
 }
 
 // defaults are the values of flags that the grammar names.

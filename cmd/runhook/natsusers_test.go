@@ -60,7 +60,7 @@ func TestIntegrationWithoutLogin(t *testing.T) {
 	if err := everything.Unsubscribe(); err != nil {
 		t.Fatal(err)
 	}
-	keepsOut(t, i, nc, string(s.copy), "mine")
+	keepsOut(t, i.nats, nc, string(s.copy), "mine")
 }
 
 // With a file of users nobody comes in without a login; each integration has its own consumer and no other's, and
@@ -95,7 +95,7 @@ func TestIntegrationsWithLogins(t *testing.T) {
 	if err != nil || !strings.Contains(string(answer.Data), `"error"`) {
 		t.Errorf("a consumer of another's name: %v %v", answer, err)
 	}
-	keepsOut(t, i, crm, string(s.copy), "crm")
+	keepsOut(t, i.nats, crm, string(s.copy), "crm")
 	ops := login(t, i, "ops:0123456789abcdef-ops")
 	js, err := jetstream.New(ops)
 	if err != nil {
@@ -163,10 +163,11 @@ func unanswered(t *testing.T, nc *nats.Conn, subject, body string) {
 	}
 }
 
-// keepsOut wants everything that an integration must not do to be left undone. consumer is one of its own.
-func keepsOut(t *testing.T, i *instance, nc *nats.Conn, id, consumer string) {
+// keepsOut wants everything that an integration must not do to be left undone. operator is the URL of who may do
+// everything, and consumer one of the integration's own.
+func keepsOut(t *testing.T, operator string, nc *nats.Conn, id, consumer string) {
 	t.Helper()
-	store := bustest.JetStream(t, i.nats)
+	store := bustest.JetStream(t, operator)
 	before := contents(t, store)
 	for _, subject := range []string{
 		"run.request." + id, "run.skipped", "run.completed." + id, "run.status." + id + ".1", "$KV.runs_0.final." + id + ".1", "$KV.runs_0.claim." + id + ".2",

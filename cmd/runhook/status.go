@@ -35,7 +35,7 @@ func (c *statusCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	guard := func(_ context.Context, p *process) error { return edge.guard(p, c.AdminTokenFile) }
-	process, err := open(ctx, p, append([]step{guard, listen(edge.http, openapi.Routes())}, c.store("runhook status")...)...)
+	process, err := open(ctx, p, append([]step{guard, listen(edge.http, openapi.Routes())}, c.store("status")...)...)
 	if err != nil {
 		return err
 	}

@@ -62,6 +62,9 @@ type Config struct {
 	// ConnectTimeout bounds the first connection, which is retried until then. Default 10 s; below 0 it is
 	// tried once.
 	ConnectTimeout time.Duration
+	// Inbox begins the subjects of the answers that the connection gets; empty is NATS's own, which it may share
+	// with other users of the account.
+	Inbox string
 	// Full tells that the store takes no writes at the moment; they are refused with run.ErrFull then
 	// without asking it. Nil where that is not known.
 	Full func() bool
@@ -167,6 +170,9 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 			}
 			config.Log.Warn().Err(err).Msg("NATS reported an error")
 		}),
+	}
+	if config.Inbox != "" {
+		options = append(options, nats.CustomInboxPrefix(config.Inbox))
 	}
 	urls := config.URLs
 	if config.InProcess != nil {

@@ -576,3 +576,23 @@ func TestKilledWhileASliceIsMadeOrSealed(t *testing.T) {
 		}
 	}
 }
+
+// Who accepts runs makes the slice of the next one where nobody has, and leaves the spare one behind it to who keeps
+// the slices: only that needs the right to make streams.
+func TestSpareSliceIsLeftToItsKeeper(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{Slice: 4})
+	request := bustest.Applied(t, store.Bus)
+	for bustest.Submit(t, store.Bus, request) < 8 {
+	}
+	there := func(stream string) bool {
+		_, err := store.Jet().JS.Stream(t.Context(), stream)
+		return err == nil
+	}
+	if !there("KV_runs_2") || there("KV_runs_3") {
+		t.Errorf("the slice of run 8: %t, the one behind it: %t", there("KV_runs_2"), there("KV_runs_3"))
+	}
+	if err := store.Unheld.Slices().Look(t.Context()); err != nil || !there("KV_runs_3") {
+		t.Errorf("the keeper has not made the spare one: %v", err)
+	}
+}

@@ -120,7 +120,7 @@ func (d *Denials) Explain(begun time.Time, err error) error {
 // needed reports whether a subject is of the store, and not one that a service can do without.
 func needed(subject string) bool {
 	is := func(prefix string) bool { return strings.HasPrefix(subject, prefix) }
-	return slices.ContainsFunc([]string{"$JS.", "$KV.", "$O.", "run.", "_INBOX."}, is) &&
+	return slices.ContainsFunc([]string{"$JS.", "$KV.", "$O.", "run.", "_INBOX"}, is) &&
 		!slices.ContainsFunc([]string{"$JS.API.STREAM.UPDATE.", "$JS.API.STREAM.CREATE.", "$JS.API.STREAM.PURGE."}, is) && !IsBundle(subject)
 }
 

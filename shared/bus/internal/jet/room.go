@@ -77,7 +77,7 @@ func (s *Store) look() {
 		defer close(ended)
 		ctx, cancel := context.WithTimeout(context.Background(), lookFor)
 		defer cancel()
-		_ = s.Ahead(ctx) // the room has it
+		_ = s.see(ctx, false) // the room has it
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.looking = nil
@@ -97,7 +97,7 @@ func (s *Store) ResultsFor(ctx context.Context, n run.Number) (*Results, error) 
 	if !errors.Is(err, ErrMissing) {
 		return results, err
 	}
-	if err := s.Ahead(ctx); err != nil {
+	if err := s.see(ctx, false); err != nil {
 		return nil, err
 	}
 	return s.ResultsOf(ctx, n)
@@ -105,8 +105,12 @@ func (s *Store) ResultsFor(ctx context.Context, n run.Number) (*Results, error) 
 
 // Ahead sees to it that the slice of each request is there, and of the next run, and an empty one behind it. A
 // slice is made once: of one that was removed the numbers that are left are passed over.
-func (s *Store) Ahead(ctx context.Context) error {
-	next, end, certain, err := s.ahead(ctx)
+func (s *Store) Ahead(ctx context.Context) error { return s.see(ctx, true) }
+
+// see is Ahead for who keeps the slices, with a spare one. For others it is enough that the next run has one: their
+// users need no right to make streams then.
+func (s *Store) see(ctx context.Context, spare bool) error {
+	next, end, certain, err := s.ahead(ctx, spare)
 	r := &s.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -132,7 +136,7 @@ func (s *Store) Ahead(ctx context.Context) error {
 
 // ahead is Ahead. It returns the number of the next run and the first behind it that has no slice, also with an
 // error; certain says that it is no greater one.
-func (s *Store) ahead(ctx context.Context) (next, end run.Number, certain bool, err error) {
+func (s *Store) ahead(ctx context.Context, spare bool) (next, end run.Number, certain bool, err error) {
 	if next, err = s.Next(ctx); err != nil {
 		return 0, 0, false, fmt.Errorf("%w: look for the number of the next run: %w", run.ErrUnavailable, Explain(err))
 	}
@@ -140,9 +144,13 @@ func (s *Store) ahead(ctx context.Context) (next, end run.Number, certain bool, 
 	if err != nil {
 		return 0, 0, false, fmt.Errorf("%w: look for the slices that were made: %w", run.ErrUnavailable, Explain(err))
 	}
-	last := s.Layout.SliceOf(s.Layout.SliceOf(next).End)
+	needed := s.Layout.SliceOf(next)
+	last := s.Layout.SliceOf(needed.End)
+	if spare {
+		needed = last
+	}
 	var failed error
-	for made < last.End {
+	for made < needed.End {
 		var slice Slice
 		if slice, failed = s.behind(ctx, made, next); failed == nil {
 			failed = s.make(ctx, slice)
@@ -162,7 +170,7 @@ func (s *Store) ahead(ctx context.Context) (next, end run.Number, certain bool, 
 			if err := s.pass(ctx, at.End); err != nil {
 				return next, 0, true, err
 			}
-			return s.ahead(ctx)
+			return s.ahead(ctx, spare)
 		}
 		if err != nil {
 			certain = errors.Is(err, run.ErrRunGone) || errors.Is(err, ErrMissing)

@@ -1,0 +1,337 @@
+//go:build !bench
+
+package main
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"runhook/shared/bus"
+	"runhook/shared/bus/rights"
+	"runhook/shared/bustest"
+	"runhook/shared/client"
+	"runhook/shared/proctest"
+	"runhook/shared/run"
+	"runhook/shared/task"
+	"runhook/shared/web"
+)
+
+// violations is the log of a NATS server: what it denies to whom.
+type violations struct{ said *proctest.Output }
+
+func (v violations) Noticef(string, ...any)         {}
+func (v violations) Debugf(string, ...any)          {}
+func (v violations) Tracef(string, ...any)          {}
+func (v violations) Warnf(string, ...any)           {}
+func (v violations) Errorf(format string, a ...any) { _, _ = fmt.Fprintf(v.said, format+"\n", a...) }
+func (v violations) Fatalf(format string, a ...any) { _, _ = fmt.Fprintf(v.said, format+"\n", a...) }
+
+// configured starts a NATS server with the configuration as shipped. Each user's password is its name.
+func (s *site) configured() (url string, said *proctest.Output) {
+	s.t.Helper()
+	config := strings.NewReplacer("port: 4222", "listen: 127.0.0.1:-1", "/var/lib/nats", s.path("nats")).Replace(read(s.t, "../../deploy/nats/runhook.conf"))
+	for _, user := range []string{"init", "ingress", "runner", "status", "integration"} {
+		config = fmt.Sprintf("NATS_%s_PASSWORD: %s\n", strings.ToUpper(user), user) + config
+		s.writeFor(0o600, user, user+":"+user)
+	}
+	s.write("nats.conf", config)
+	options, err := server.ProcessConfigFile(s.path("nats.conf"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	options.NoSigs = true
+	nats, err := server.NewServer(options)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	said = proctest.NewOutput()
+	nats.SetLoggerV2(violations{said}, false, false, false)
+	nats.Start()
+	s.t.Cleanup(func() { nats.Shutdown(); nats.WaitForShutdown() })
+	if !nats.ReadyForConnections(limit) {
+		s.t.Fatal("NATS does not listen")
+	}
+	return nats.ClientURL(), said
+}
+
+// The services work whole with exactly the rights of the configuration as shipped, and the server denies them
+// nothing.
+func TestServicesWithTheirRights(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	url, denied := s.configured()
+	as := func(user string) []string {
+		return []string{"--nats", url, "--credentials", s.path(user), "--listen", "127.0.0.1:0"}
+	}
+	// Small slices, so that the services make some.
+	admin, err := bus.Connect(t.Context(), bus.Config{URLs: url, Credentials: s.path("init"), Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	if err := admin.Init(t.Context(), bus.Topology{Slice: 8}); err != nil {
+		t.Fatal(err)
+	}
+	mustCall(t, "init", "--nats", url, "--credentials", s.path("init"))
+	key := s.path("run.key")
+	if err := web.CreateKeyFile(key); err != nil {
+		t.Fatal(err)
+	}
+	s.writeFor(0o600, "admin.token", "0123456789abcdef0123456789abcdef\n")
+	ingress := begin(t, append([]string{"ingress", "--run-key-file", key}, as("ingress")...)...).listening()
+	status := begin(t, append([]string{"status", "--run-key-file", key, "--admin-token-file", s.path("admin.token")}, as("status")...)...).listening()
+	runner := begin(t, append([]string{"runner", "--connections", s.path("connections.yaml")}, as("runner")...)...).listening()
+	control := func(args ...string) string {
+		return mustCall(t, append(args, "--server", status.url, "--token-file", s.path("admin.token"))...)
+	}
+	half := task.NewID()
+	s.write("tasks/half.yaml", strings.NewReplacer("Copy people", "Half", "id: id, name", `id: "int(id) / (int(id) - 2)", name`).Replace(fmt.Sprintf(siteTask, half)))
+	control("task", "apply", s.path("tasks"))
+
+	// Failed rows, which the status service reads.
+	whole := s.copy
+	s.copy = half
+	failed := startWhenKnown(t, ingress, s)
+	if doc := status.awaitEnd(failed); doc.RowsFailed != 1 {
+		t.Errorf("%+v", doc)
+	}
+	if said := control("runs", "rejected", failed.Number.String()); !strings.Contains(said, "Ben") {
+		t.Errorf("the failed rows: %s", said)
+	}
+	s.copy = whole
+	// A key, twice, with a wait for the end, across the end of a slice.
+	for range 8 {
+		if doc := status.awaitEnd(startWhenKnown(t, ingress, s)); doc.Outcome() != run.Success {
+			t.Errorf("%+v", doc)
+		}
+	}
+	for range 2 {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, ingress.url+"/task/executepolling/"+string(s.copy), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Idempotency-Key", "key")
+		request.Header.Set("Prefer", "wait=100")
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			t.Errorf("a POST with a key that waits: %s", answer.Status)
+		}
+	}
+	// A run is canceled, another taken over from a runner that stops.
+	release := s.hold()
+	held := startWhenKnown(t, ingress, s)
+	status.awaitRunning(held)
+	queued := startWhenKnown(t, ingress, s)
+	control("runs", "cancel", queued.Number.String())
+	runner.end()
+	release()
+	runner = begin(t, append([]string{"runner", "--connections", s.path("connections.yaml")}, as("runner")...)...).listening()
+	if doc := status.awaitEnd(held); doc.Outcome() != run.Success {
+		t.Errorf("%+v", doc)
+	}
+	control("runs", "list")
+	// What somebody has removed is made again.
+	js := bustest.JetStream(t, strings.Replace(url, "nats://", "nats://init:init@", 1))
+	if err := js.DeleteConsumer(t.Context(), "RUNS", string(s.copy)); err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(t.Context(), "KV_progress"); err != nil {
+		t.Fatal(err)
+	}
+	if doc := status.awaitEnd(startWhenKnown(t, ingress, s)); doc.Outcome() != run.Success {
+		t.Errorf("%+v", doc)
+	}
+	eventually(t, status, "the bucket of live documents is made again", func() bool {
+		_, err := js.Stream(t.Context(), "KV_progress")
+		return err == nil
+	})
+	eventually(t, status, "the status service makes the slice behind that of the next run", func() bool {
+		_, err := js.Stream(t.Context(), "KV_runs_2")
+		return err == nil
+	})
+	control("task", "disable", "Half")
+	control("task", "enable", "Half")
+	control("task", "rotate", "Copy people")
+	control("task", "delete", "Half", "--yes")
+	mustCall(t, "backup", s.path("backup"), "--nats", url, "--credentials", s.path("init"))
+	for _, service := range []*instance{runner, status, ingress} {
+		service.end()
+	}
+	sealsAs(t, url, s, failed)
+	if denied.String() != "" {
+		t.Errorf("the server denies:\n%s", denied)
+	}
+}
+
+// sealsAs has the user of the status service seal and bundle the first slice, and looks up a run in it as each user
+// that reads runs.
+func sealsAs(t *testing.T, url string, s *site, started client.Started) {
+	t.Helper()
+	open := func(user string) *bus.Bus {
+		store, err := bus.Connect(t.Context(), bus.Config{URLs: url, Credentials: s.path(user), Inbox: rights.Inbox(user), Log: zerolog.Nop()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(store.Close)
+		if err := store.Check(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		store.Jet().Settled = time.Millisecond
+		return store
+	}
+	status := open("status")
+	keeper := status.Unheld.Slices()
+	proctest.Until(t, func() error {
+		if err := keeper.Look(t.Context()); err != nil {
+			return err
+		}
+		first, err := status.Jet().JS.Stream(t.Context(), "KV_runs_0")
+		if err == nil && first.CachedInfo().Config.Metadata["runhook-bundled"] == "" {
+			err = fmt.Errorf("the first slice is not bundled: %v", first.CachedInfo().Config.Metadata)
+		}
+		return err
+	})
+	if _, err := status.Unheld.SweepDefinitions(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for _, user := range []string{"ingress", "runner", "status"} {
+		found, err := open(user).Runs.Lookup(t.Context(), started.Task, started.Number)
+		if err != nil || found.Document.Outcome() != run.Success {
+			t.Errorf("as %s: %+v, %v", user, found.Document, err)
+		}
+	}
+}
+
+// Each user of the configuration as shipped tries what it must not do: the server denies each, or the stream does.
+func TestUsersAreKeptOut(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	url, _ := s.configured()
+	mustCall(t, "init", "--nats", url, "--credentials", s.path("init"))
+	admin, err := bus.Connect(t.Context(), bus.Config{URLs: url, Credentials: s.path("init"), Log: zerolog.Nop()})
+	if err == nil {
+		defer admin.Close()
+		err = admin.Check(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := string(bustest.Applied(t, admin).Task)
+	operator := strings.Replace(url, "nats://", "nats://init:init@", 1)
+	js := bustest.JetStream(t, operator)
+	before := contents(t, js)
+	streams := slices.Collect(maps.Keys(before))
+	each := func(format string, but ...string) (subjects []string) {
+		for _, stream := range streams {
+			if !slices.Contains(but, stream) {
+				subjects = append(subjects, fmt.Sprintf(format, stream))
+			}
+		}
+		return subjects
+	}
+	noStream := slices.Concat(each("$JS.API.STREAM.CREATE.%s"), each("$JS.API.STREAM.UPDATE.%s"), each("$JS.API.STREAM.DELETE.%s"), []string{
+		"$JS.API.STREAM.CREATE.COPY", "$JS.API.STREAM.UPDATE.COPY", // such as one that sources RUNS, or republishes to it
+	})
+	nobody := slices.Concat(each("$JS.API.STREAM.SNAPSHOT.%s"), each("$JS.API.STREAM.RESTORE.%s"), each("$JS.API.STREAM.LEADER.STEPDOWN.%s"), each("$JS.API.STREAM.PEER.REMOVE.%s"), []string{
+		"$JS.API.CONSUMER.CREATE.EVENTS.x", "$JS.API.CONSUMER.MSG.NEXT.EVENTS.integration", "$JS.API.CONSUMER.DELETE.EVENTS.integration", "$JS.ACK.EVENTS.integration.1.1.1.1.0",
+		"$JS.API.STREAM.LIST", "$JS.API.INFO", "$KV.control.store", "$KV.control.repair", "run.completed." + id, "run.status." + id + ".1",
+		"$JS.API.ACCOUNT.PURGE.RUNHOOK", "$JS.API.META.LEADER.STEPDOWN", "$SYS.REQ.SERVER.PING",
+	})
+	noPurge := func(but ...string) []string {
+		return slices.Concat(each("$JS.API.STREAM.PURGE.%s", but...), each("$JS.API.STREAM.MSG.DELETE.%s", but...))
+	}
+	for user, must := range map[string]struct{ publish, subscribe []string }{
+		"ingress": {slices.Concat(noStream, nobody, noPurge(), []string{
+			"$KV.tasks." + id, "$KV.tasks." + id + ".x", "$KV.runs_0.claim." + id + ".1", "$KV.runs_0.final." + id + ".1", "$KV.runs_0.bundle.0", "$KV.progress." + id + ".1",
+			"$KV.control.turn", "$O.rows.M.eA==", "$O.rows.C.x", "$JS.ACK.RUNS." + id + ".1.1.1.1.0",
+			"$JS.API.CONSUMER.CREATE.RUNS.x", "$JS.API.CONSUMER.CREATE.RUNS.x.run.request.*", "$JS.API.CONSUMER.CREATE.OBJ_rows.x", "$JS.API.CONSUMER.MSG.NEXT.RUNS." + id, "$JS.API.CONSUMER.DELETE.RUNS." + id,
+			"$JS.API.STREAM.MSG.GET.OBJ_rows", "$JS.API.STREAM.MSG.GET.EVENTS", "$JS.API.DIRECT.GET.OBJ_rows", "$JS.API.DIRECT.GET.OBJ_rows.$O.rows.M.eA==", "$JS.API.DIRECT.GET.EVENTS",
+		}), []string{"_INBOX.>", "_INBOX_runner.>", "_INBOX_status.>", "run.request.*", "$KV.>", "$JS.>", "$SYS.>", ">"}},
+		"runner": {slices.Concat(noStream, nobody, noPurge("KV_progress", "OBJ_rows"), []string{
+			"run.request." + id, "run.skipped", "$KV.tasks." + id + ".x", "$KV.keys." + id + ".x", "$KV.runs_0.bundle.0", "$KV.control.turn",
+			"$JS.API.CONSUMER.CREATE.RUNS.x", "$JS.API.CONSUMER.CREATE.RUNS.x.run.request.*", "$JS.API.CONSUMER.CREATE.OBJ_rows.x",
+			"$JS.API.STREAM.MSG.GET.OBJ_rows", "$JS.API.STREAM.MSG.GET.KV_keys", "$JS.API.DIRECT.GET.OBJ_rows", "$JS.API.DIRECT.GET.EVENTS",
+		}), []string{"_INBOX.>", "_INBOX_ingress.>", "_INBOX_status.>", "run.request.*", "run.status.>", "$KV.>", ">"}},
+		"status": {slices.Concat(nobody, noPurge("RUNS", "KV_progress", "KV_tasks", "KV_runs_0", "KV_runs_1"), []string{
+			"run.request." + id, "$KV.keys." + id + ".x", "$O.rows.M.eA==", "$O.rows.C.x", "$KV.progress." + id + ".1", "$JS.ACK.RUNS." + id + ".1.1.1.1.0", "$JS.API.STREAM.PURGE.KV_tasks",
+			"$JS.API.STREAM.DELETE.RUNS", "$JS.API.STREAM.DELETE.EVENTS", "$JS.API.STREAM.DELETE.KV_tasks", "$JS.API.STREAM.DELETE.OBJ_rows", "$JS.API.STREAM.MSG.DELETE.RUNS",
+		}), []string{"_INBOX.>", "_INBOX_ingress.>", "_INBOX_runner.>", "run.request.*", "$KV.>", ">"}},
+	} {
+		t.Run(user, func(t *testing.T) {
+			said := proctest.NewOutput()
+			nc, err := nats.Connect(url, nats.UserInfo(user, user), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+				_, _ = fmt.Fprintln(said, err)
+			}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			var want []string
+			for _, subject := range must.publish {
+				if err := nc.Publish(subject, []byte("forged")); err != nil {
+					t.Fatal(err)
+				}
+				want = append(want, fmt.Sprintf(`publish to %q`, subject))
+			}
+			for _, subject := range must.subscribe {
+				if _, err := nc.SubscribeSync(subject); err != nil {
+					t.Fatal(err)
+				}
+				want = append(want, fmt.Sprintf(`subscription to %q`, subject))
+			}
+			// What it may publish to takes no rollup, and no message that goes by itself.
+			for _, subject := range map[string][]string{
+				"ingress": {"run.request." + id, "run.skipped", "$KV.keys." + id + ".x"},
+				"runner":  {"$KV.runs_0.claim." + id + ".1", "$KV.runs_0.final." + id + ".1", "$KV.progress." + id + ".1", "$KV.tasks." + id},
+				"status":  {"$KV.tasks." + id, "$KV.tasks." + id + ".x", "$KV.runs_0.final." + id + ".1", "run.skipped"},
+			}[user] {
+				for name, values := range map[string][]string{"Nats-Rollup": {"all", "sub"}, "Nats-TTL": {"1s"}, "Nats-Schedule": {"@every 1s"}} {
+					for _, value := range values {
+						if err := nc.PublishMsg(&nats.Msg{Subject: subject, Header: nats.Header{name: {value}}}); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+			}
+			if err := nc.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			proctest.Until(t, func() error {
+				for _, denied := range want {
+					if !strings.Contains(strings.ToLower(said.String()), strings.ToLower(denied)) {
+						return fmt.Errorf("%s is not denied", denied)
+					}
+				}
+				return nil
+			})
+		})
+	}
+	t.Run("integration", func(t *testing.T) {
+		nc, err := nats.Connect(url, nats.UserInfo("integration", "integration"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		if _, err := bustest.JetStream(t, strings.Replace(operator, "init:init", "integration:integration", 1)).CreateConsumer(t.Context(), "EVENTS", jetstream.ConsumerConfig{Durable: "integration"}); err != nil {
+			t.Fatal(err)
+		}
+		keepsOut(t, operator, nc, id, "integration")
+	})
+	if after := contents(t, js); !maps.Equal(after, before) {
+		t.Errorf("the store has changed from %v to %v", before, after)
+	}
+}

@@ -1,0 +1,91 @@
+package rights
+
+import (
+	"slices"
+
+	"runhook/shared/bus/internal/jet"
+)
+
+// Service is what the NATS user of a service may do in the account that has the store. The server's permissions have
+// no wildcard inside of a name, so what is for each slice of runs is for every stream, but for those of Deny.
+type Service struct {
+	// Name is the user's, and For what the service is for.
+	Name, For string
+	// Publish are the subjects to which it may publish, but for those of Deny, and Subscribe those that it may hear.
+	Publish, Deny, Subscribe []string
+}
+
+// Inbox begins the subjects of the answers that a service gets: no other service may hear them.
+func Inbox(service string) string { return "_INBOX_" + service }
+
+const (
+	api    = "$JS.API."
+	slice  = "$KV.*." // of each slice
+	direct = api + "DIRECT.GET."
+)
+
+// Services are the users of the services.
+func Services() []Service {
+	return []Service{ingress(), runner(), status()}
+}
+
+// opens is what every service needs to open the store, to follow the tasks, and to find what became of runs.
+var opens = []string{
+	api + "STREAM.INFO.*", api + "STREAM.NAMES", api + "STREAM.MSG.GET.*",
+	api + "CONSUMER.CREATE." + jet.TasksStream + ".*.$KV." + jet.TasksBucket + ".*",
+	api + "CONSUMER.INFO." + jet.TasksStream + ".*", api + "CONSUMER.DELETE." + jet.TasksStream + ".*", "$JS.FC." + jet.TasksStream + ".>",
+	direct + jet.RunsStream, direct + jet.ProgressStream + "." + jet.LiveDocuments, direct + jet.TasksStream + "." + jet.Tasks,
+	direct + "*." + slice + "final.*.*", direct + "*." + slice + "claim.*.*",
+	direct + "*." + slice + "bundle.*", direct + "*." + slice + "apart.*.*", direct + "*." + slice + "index.*",
+}
+
+func ingress() Service {
+	return Service{
+		Name: "ingress", For: "stores the requests of callers",
+		Publish: slices.Concat(opens, []string{
+			jet.Requests, jet.SkippedRequests, "$KV.keys.*.*", jet.SkippedKeys, slice + "skipped",
+		}),
+		Deny:      []string{api + "STREAM.MSG.GET." + jet.RowsStream, api + "STREAM.MSG.GET." + jet.EventsStream},
+		Subscribe: []string{Inbox("ingress") + ".>", jet.Followed},
+	}
+}
+
+func runner() Service {
+	return Service{
+		Name: "runner", For: "claims runs, writes their progress and final documents, and removes the queues of tasks that have ended",
+		Publish: slices.Concat(opens, []string{
+			api + "CONSUMER.INFO." + jet.RunsStream + ".*", api + "CONSUMER.MSG.NEXT." + jet.RunsStream + ".*", api + "CONSUMER.DELETE." + jet.RunsStream + ".*",
+			"$JS.ACK." + jet.RunsStream + ".>",
+			slice + "claim.*.*", slice + "final.*.*", slice + "skipped", jet.LiveDocuments, "$KV." + jet.TasksBucket + ".*",
+			jet.RowChunks, jet.RowMeta, direct + jet.RowsStream + "." + jet.RowMeta,
+			api + "STREAM.PURGE." + jet.ProgressStream, api + "STREAM.PURGE." + jet.RowsStream,
+		}),
+		Deny:      []string{api + "STREAM.MSG.GET." + jet.RowsStream, api + "STREAM.MSG.GET." + jet.EventsStream, api + "STREAM.MSG.GET." + jet.KeysStream},
+		Subscribe: []string{Inbox("runner") + ".>"},
+	}
+}
+
+func status() Service {
+	s := Service{
+		Name: "status", For: "answers polls, changes tasks, ends what no runner holds, and makes, seals and removes slices of runs",
+		Publish: slices.Concat(opens, []string{
+			"$KV." + jet.TasksBucket + ".>", jet.TurnSubject,
+			slice + "claim.*.*", slice + "final.*.*", slice + "bundle.*", slice + "apart.*.*", slice + "index.*", slice + "skipped", jet.SkippedRequests,
+			api + "STREAM.CREATE.*", api + "STREAM.UPDATE.*", api + "STREAM.DELETE.*", api + "STREAM.PURGE.*", api + "STREAM.MSG.DELETE." + jet.TasksStream,
+			api + "CONSUMER.CREATE.*.>", api + "CONSUMER.INFO.*.*", api + "CONSUMER.DELETE.*.*", api + "CONSUMER.MSG.NEXT.*.*",
+			api + "CONSUMER.LIST." + jet.RunsStream, api + "CONSUMER.NAMES." + jet.RunsStream, "$JS.FC.>",
+			direct + "*." + jet.RowMeta,
+		}),
+		Subscribe: []string{Inbox("status") + ".>", jet.Followed},
+	}
+	for _, stream := range []string{jet.RunsStream, jet.EventsStream, jet.KeysStream, jet.ControlStream, jet.TasksStream, jet.RowsStream} {
+		s.Deny = append(s.Deny, api+"STREAM.DELETE."+stream)
+		if stream != jet.RunsStream { // of which it purges the requests of bundled slices
+			s.Deny = append(s.Deny, api+"STREAM.PURGE."+stream)
+		}
+	}
+	for _, consumers := range []string{"CREATE", "DELETE", "MSG.NEXT"} {
+		s.Deny = append(s.Deny, api+"CONSUMER."+consumers+"."+jet.EventsStream+".>")
+	}
+	return s
+}
