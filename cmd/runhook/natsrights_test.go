@@ -29,12 +29,17 @@ import (
 // violations is the log of a NATS server: what it denies to whom.
 type violations struct{ said *proctest.Output }
 
-func (v violations) Noticef(string, ...any)         {}
-func (v violations) Debugf(string, ...any)          {}
-func (v violations) Tracef(string, ...any)          {}
-func (v violations) Warnf(string, ...any)           {}
+func (v violations) Noticef(string, ...any) {}
+
+func (v violations) Debugf(string, ...any) {}
+
+func (v violations) Tracef(string, ...any) {}
+
+func (v violations) Warnf(string, ...any) {}
+
 func (v violations) Errorf(format string, a ...any) { _, _ = fmt.Fprintf(v.said, format+"\n", a...) }
-func (v violations) Fatalf(format string, a ...any) { _, _ = fmt.Fprintf(v.said, format+"\n", a...) }
+
+func (v violations) Fatalf(format string, a ...any) { v.Errorf(format, a...) }
 
 // configured starts a NATS server with the configuration as shipped. Each user's password is its name.
 func (s *site) configured() (url string, said *proctest.Output) {
