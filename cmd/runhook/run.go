@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,6 +59,10 @@ func (c *runCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return &exit{exitNoStart, err}
 	}
+	found, err := server.Task(ctx, id) // who may not see it starts the run all the same
+	if err == nil {
+		id = cmp.Or(found.WebhookID, id)
+	}
 	if c.File != "" {
 		name, value, err := c.fileParameter(ctx, server, id)
 		if err != nil {
@@ -79,9 +84,7 @@ func (c *runCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return &exit{exitNoStart, err}
 	}
-	if found, err := server.Task(ctx, id); err == nil { // the run is started anyway
-		p.noteFault(found)
-	}
+	p.noteFault(found)
 	if !c.Wait {
 		if c.JSON {
 			return p.printJSON(started.Document)

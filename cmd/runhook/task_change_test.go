@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"runhook/shared/client"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -52,31 +53,39 @@ func TestTaskChanges(t *testing.T) {
 
 	said := task("rotate", "copy", "--until", "12h")
 	tasks, err := i.client.Tasks(t.Context())
-	if err != nil || len(tasks) != 1 || tasks[0].ID == s.copy || !strings.Contains(said, "new id "+string(tasks[0].ID)) {
+	if err != nil || len(tasks) != 1 || tasks[0].ID != s.copy || tasks[0].WebhookID == s.copy || !strings.Contains(said, "new GUID "+string(tasks[0].WebhookID)) {
 		t.Fatalf("%v %+v\n%s", err, tasks, said)
 	}
 	rotated := tasks[0]
 	if left := time.Until(rotated.FormerIDs[0].Until); rotated.FormerIDs[0].ID != s.copy || left < 11*time.Hour || left > 12*time.Hour {
 		t.Errorf("former ids %+v", rotated.FormerIDs)
 	}
-	if text := read(t, s.path("tasks/copy.yaml")); !strings.Contains(text, "id: "+string(rotated.ID)+"\nformer_ids:\n  - {id: "+string(s.copy)+", until: ") {
+	if text := read(t, s.path("tasks/copy.yaml")); !strings.Contains(text, "id: "+string(s.copy)+"\nwebhook:\n  id: "+string(rotated.WebhookID)+"\n  former:\n    - {id: "+string(s.copy)+", until: ") {
 		t.Errorf("the file is\n%s", text)
 	}
-	// The former id starts runs of the new one, and the address of the earlier run answers.
-	later := i.start(s.copy, nil)
-	if doc := i.awaitEnd(later); doc.ExecuteID != rotated.ID || doc.Outcome() != run.Success {
-		t.Errorf("%+v", doc)
+	// The former GUID starts runs too, shows nothing of the new one, and the address of the earlier run answers.
+	for _, webhook := range []client.FormerID{{ID: s.copy}, {ID: rotated.WebhookID}} {
+		if doc := i.awaitEnd(i.start(webhook.ID, nil)); doc.ExecuteID != webhook.ID || doc.Outcome() != run.Success {
+			t.Errorf("%+v", doc)
+		}
 	}
 	if doc, _, err := i.client.Status(t.Context(), ended, 0); err != nil || doc.ExecuteID != s.copy || doc.Outcome() != run.Success {
 		t.Errorf("%v %+v", err, doc)
 	}
-	if said := task("rotate", string(rotated.ID), "--until", "now"); !strings.Contains(said, "starts no more runs") {
+	if said := task("rotate", "copy", "--until", "now"); !strings.Contains(said, "The former one, "+string(rotated.WebhookID)+", starts no more runs.") {
 		t.Error(said)
 	}
-	if code := i.post(rotated.ID); code != http.StatusGone {
-		t.Errorf("an id that was rotated away at once: %d", code)
+	if code := i.post(rotated.WebhookID); code != http.StatusGone {
+		t.Errorf("a GUID that was rotated away at once: %d", code)
 	}
-	if listed := mustCall(t, "runs", "list", "--task", "copy", "--server", i.url); strings.Count(listed, "Success") != 2 {
+	// `run` takes the GUID that starts runs, whichever name of the task it gets.
+	for _, name := range []string{"copy", string(s.copy)} {
+		mustCall(t, "run", name, "--wait", "--server", i.url)
+	}
+	if shown := task("show", "copy"); strings.Contains(strings.SplitN(shown, "Body:", 2)[0], string(s.copy)) {
+		t.Errorf("the URLs have the former GUID:\n%s", shown)
+	}
+	if listed := mustCall(t, "runs", "list", "--task", "copy", "--server", i.url); strings.Count(listed, "Success") != 5 {
 		t.Errorf("the runs of former ids are not listed:\n%s", listed)
 	}
 

@@ -9,12 +9,12 @@ import (
 
 type taskRotateCommand struct {
 	TaskArg
-	Until moment `default:"30d" placeholder:"WHEN" help:"Until when the current id still starts runs: now, a length of time such as 30d or 12h, a date, or a moment (${default})."`
+	Until moment `default:"30d" placeholder:"WHEN" help:"Until when the current GUID still starts runs: now, a length of time such as 30d or 12h, a date, or a moment (${default})."`
 }
 
-// Help says what becomes of the present id.
+// Help says what becomes of the present GUID.
 func (*taskRotateCommand) Help() string {
-	return `The current id goes into the file's former_ids. Until the time given, POSTs to it start runs of the new id, and their answers show the new id: if the current id has leaked, use --until now. After that, POSTs get 410. The URLs of earlier runs keep working.
+	return `The GUID in the webhook's URL changes, and the file's webhook has both. Until the time given, POSTs to the current one start runs too, and their answers do not show the new one. After that, POSTs get 410, and signed links that were made for it end. If the current GUID has leaked, use --until now. The id of the task stays, so events, subscriptions and the list of runs go on as they are.
 
 ` + whereHelp + `
 
@@ -25,7 +25,7 @@ Examples:
     runhook task rotate "Refresh lapsed" --until 2031-01-31`
 }
 
-// Run gives the task a new id.
+// Run gives the webhook a new GUID.
 func (c *taskRotateCommand) Run(ctx context.Context, p *program) error {
 	return c.on(ctx, func(server *client.Client, found client.Task) error {
 		until := c.Until.after(time.Now())
@@ -33,11 +33,11 @@ func (c *taskRotateCommand) Run(ctx context.Context, p *program) error {
 		if err != nil {
 			return err
 		}
-		p.printf("%s has the new id %s.\n\nStart a run:            POST %s\nStart one and poll it:  POST %s\n\n", rotated.Name, rotated.ID, rotated.ExecuteURL, rotated.ExecutePollingURL)
+		p.printf("The webhook of %s has the new GUID %s.\n\nStart a run:            POST %s\nStart one and poll it:  POST %s\n\n", rotated.Name, rotated.WebhookID, rotated.ExecuteURL, rotated.ExecutePollingURL)
 		if time.Now().Before(until) {
-			p.printf("The former id %s starts runs until %s.\n", found.ID, until.Format("2006-01-02 15:04 MST"))
+			p.printf("The former one, %s, starts runs until %s.\n", found.WebhookID, until.Format("2006-01-02 15:04 MST"))
 		} else {
-			p.printf("The former id %s starts no more runs.\n", found.ID)
+			p.printf("The former one, %s, starts no more runs.\n", found.WebhookID)
 		}
 		return nil
 	})

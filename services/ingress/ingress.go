@@ -5,6 +5,7 @@ package ingress
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -130,15 +131,19 @@ func refusal(status int, kind, title, detail string) *web.Problem {
 	return &web.Problem{Status: status, Kind: kind, Title: title, Detail: detail}
 }
 
+var errUnknownTask = refusal(fasthttp.StatusNotFound, "unknown-task", "There is no such task",
+	"No task has this id. Copy the webhook's address again from the task.")
+
 // usable returns why no run of a task can be started, nil if one can.
 func (in *Ingress) usable(target called) error {
 	switch {
 	case target.Definition == nil && !in.options.Tasks.Loaded():
 		return web.ErrTasksNotLoaded
 	case target.Definition == nil || target.Deleted:
-		return refusal(fasthttp.StatusNotFound, "unknown-task", "There is no such task",
-			"No task has this id. Copy the webhook's address again from the task.")
-	case target.as != target.ID && !time.Now().Before(target.FormerUntil(target.as)):
+		return errUnknownTask
+	case target.as == target.ID && !slices.Contains(target.WebhookIDs(), target.as): // it only names the task
+		return errUnknownTask
+	case !target.Starts(target.as, time.Now()):
 		return refusal(fasthttp.StatusGone, "former-id", "The address has expired",
 			"The task has a new id, and this former one starts no more runs. Copy the webhook's new address from the task.")
 	case !target.Enabled:

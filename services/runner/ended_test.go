@@ -7,9 +7,9 @@ import (
 
 	"runhook/services/runner"
 	"runhook/shared/bus"
+	"runhook/shared/bustest"
 	"runhook/shared/run"
 	"runhook/shared/task"
-	"runhook/shared/taskfile"
 )
 
 // rotate gives the workshop's task a new id and returns a workshop of that.
@@ -19,11 +19,7 @@ func (w *workshop) rotate(t *testing.T) *workshop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := taskfile.Rotate(def.Text, task.NewID(), time.Now().Add(time.Hour))
-	if err != nil {
-		t.Fatal(err)
-	}
-	next := parse(t, string(text))
+	next := parse(t, string(bustest.Renamed(def.Text, def.ID, task.NewID(), time.Now().Add(time.Hour))))
 	if _, err := w.store.Tasks.Apply(t.Context(), next, false); err != nil {
 		t.Fatal(err)
 	}

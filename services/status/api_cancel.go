@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -22,6 +23,9 @@ func (s *Service) cancelRun(ctx context.Context, rc *fasthttp.RequestCtx, _ map[
 	at, err := s.target(rc)
 	if err != nil {
 		return err
+	}
+	if at.elsewhere() && slices.Contains(at.task.WebhookIDs(), at.id) {
+		at.id = at.task.ID
 	}
 	// A stop must not cut the write short, because nobody could tell whether the run has ended.
 	doc, err := s.cancel(context.WithoutCancel(ctx), at)

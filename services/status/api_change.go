@@ -33,7 +33,7 @@ func (s *Service) enableTask(enabled bool, done string) adminHandler {
 	}
 }
 
-// rotateTask answers POST /api/tasks/{task}/rotate?until= with the task under its new id.
+// rotateTask answers POST /api/tasks/{task}/rotate?until= with the task and its webhook's new id.
 func (s *Service) rotateTask(ctx context.Context, rc *fasthttp.RequestCtx, query map[string]string) error {
 	until := time.Now().AddDate(0, 0, rotationDays)
 	if text, given := query["until"]; given {
@@ -43,7 +43,7 @@ func (s *Service) rotateTask(ctx context.Context, rc *fasthttp.RequestCtx, query
 		}
 	}
 	id := task.NewID()
-	return s.edit(ctx, rc, "task rotated to a new id", func(text []byte) ([]byte, error) { return taskfile.Rotate(text, id, until) })
+	return s.edit(ctx, rc, "task rotated: its webhook has a new id", func(text []byte) ([]byte, error) { return taskfile.Rotate(text, id, until) })
 }
 
 // edit changes the text of the task that a request names, where it is kept, and answers as applyTask

@@ -2,16 +2,20 @@ package status_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"runhook/services/status"
 	"runhook/shared/bus"
+	"runhook/shared/bustest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
+	"runhook/shared/web"
 )
 
 func (s *site) change(method, path string) (changed bool, shown shownTask) {
@@ -57,18 +61,17 @@ func TestRotateATask(t *testing.T) {
 	ended, waiting := s.submit(def).begin(0).end(run.Failed, "no"), s.submit(def)
 
 	changed, shown := s.change("POST", taskPath(def.ID)+"/rotate")
-	if !changed || shown.ID == def.ID || shown.Name != "Refresh" || len(shown.FormerIDs) != 1 || shown.FormerIDs[0].ID != def.ID {
+	if !changed || shown.ID != def.ID || shown.WebhookID == def.ID || shown.Name != "Refresh" || len(shown.FormerIDs) != 1 || shown.FormerIDs[0].ID != def.ID {
 		t.Fatalf("%v %+v", changed, shown)
 	}
 	if days := time.Until(shown.FormerIDs[0].Until).Hours() / 24; days < 29.9 || days > 30.1 {
 		t.Errorf("the former id lives for %v days", days)
 	}
-	s.awaitTask(shown.ID, func(bus.Task) bool { _, there := s.view.Get(def.ID); return !there })
-	if tasks := decode[struct{ Tasks []shownTask }](t, s.get("/api/tasks").body).Tasks; len(tasks) != 1 || tasks[0].ID != shown.ID {
+	if tasks := decode[struct{ Tasks []shownTask }](t, s.get("/api/tasks").body).Tasks; len(tasks) != 1 || tasks[0].ID != def.ID || tasks[0].WebhookID != shown.WebhookID {
 		t.Errorf("listed: %+v", tasks)
 	}
-	if got := decode[shownTask](t, s.get(taskPath(def.ID)).body); got.ID != shown.ID {
-		t.Errorf("the former id shows %s", got.ID)
+	if got := decode[shownTask](t, s.get(taskPath(shown.WebhookID)).body); got.ID != def.ID || !strings.HasSuffix(got.ExecuteURL, "/task/execute/"+string(shown.WebhookID)) {
+		t.Errorf("the webhook's id shows %+v", got)
 	}
 
 	// The addresses of earlier runs go on as they were, with what the task says of them.
@@ -77,22 +80,114 @@ func TestRotateATask(t *testing.T) {
 		t.Errorf("%v %s", got.Header, got.body)
 	}
 	s.get(waiting.path()).expect(t, http.StatusAccepted)
-	for _, id := range []task.ID{def.ID, shown.ID} {
+	for _, id := range []task.ID{def.ID, shown.WebhookID} {
 		if runs := decode[struct{ Runs []run.Document }](t, s.get("/api/runs?task="+string(id)).body).Runs; len(runs) != 2 {
 			t.Errorf("%d runs are listed", len(runs))
 		}
 	}
 
-	// The file from before says so when it is applied; so does a date that is none.
+	// The file from before says so when it is applied; so does a date that is none, and the id of another task.
 	refused := s.do(http.MethodPut, taskPath(def.ID), def.Text).problem(t, http.StatusConflict)
-	if detail, _ := refused["detail"].(string); !strings.Contains(detail, string(shown.ID)) {
+	if detail, _ := refused["detail"].(string); !strings.Contains(detail, string(shown.WebhookID)) || refused["type"] != "urn:runhook:problem:former-id" {
 		t.Errorf("%v", refused)
 	}
-	s.do("POST", taskPath(shown.ID)+"/rotate?until=soon", nil).problem(t, http.StatusBadRequest)
-	_, again := s.change("POST", taskPath(def.ID)+"/rotate?until=2031-01-31")
-	if len(again.FormerIDs) != 2 || again.FormerIDs[0].ID != shown.ID || !again.FormerIDs[0].Until.Equal(time.Date(2031, 2, 1, 0, 0, 0, 0, time.UTC)) {
-		t.Errorf("rotated by a former id: %+v", again)
+	stranger := task.NewID()
+	taken := s.do(http.MethodPut, taskPath(stranger), append(taskFile(stranger, "Stranger"), "webhook: {id: "+string(shown.WebhookID)+"}\n"...)).problem(t, http.StatusConflict)
+	if detail, _ := taken["detail"].(string); !strings.Contains(detail, string(shown.WebhookID)) || taken["type"] != "urn:runhook:problem:id-taken" {
+		t.Errorf("%v", taken)
 	}
+	s.do("POST", taskPath(def.ID)+"/rotate?until=soon", nil).problem(t, http.StatusBadRequest)
+	_, again := s.change("POST", taskPath(shown.WebhookID)+"/rotate?until=2031-01-31")
+	if again.ID != def.ID || len(again.FormerIDs) != 2 || again.FormerIDs[0].ID != shown.WebhookID || !again.FormerIDs[0].Until.Equal(time.Date(2031, 2, 1, 0, 0, 0, 0, time.UTC)) {
+		t.Errorf("rotated by the webhook's id: %+v", again)
+	}
+}
+
+// Each sees the id that they call, where they poll too: not that of the task, and not another of its webhook.
+func TestCallersSeeTheIDTheyCalled(t *testing.T) {
+	t.Parallel()
+	s := open(t, nil)
+	def := s.apply("Refresh")
+	_, shown := s.change("POST", taskPath(def.ID)+"/rotate")
+	_, latest := s.change("POST", taskPath(def.ID)+"/rotate")
+	r := s.submitAs(def, func(r *run.Request) { r.CalledAs = shown.WebhookID })
+	sees := func(path string, status int, id task.ID) {
+		t.Helper()
+		got := s.get(path).expect(t, status)
+		text := fmt.Sprint(got.Header, string(got.body))
+		if doc := got.document(t); doc.ExecuteID != id || !strings.Contains(doc.PollingURL, run.StatusPath(id, r.number)) {
+			t.Errorf("%s: %s", path, got.body)
+		}
+		for _, other := range []task.ID{def.ID, shown.WebhookID, latest.WebhookID} {
+			if other != id && strings.Contains(text, string(other)) {
+				t.Errorf("%s shows %s: %s", path, other, text)
+			}
+		}
+	}
+	for range 2 { // the second time from memory
+		for _, id := range []task.ID{def.ID, shown.WebhookID, latest.WebhookID} {
+			sees(run.StatusPath(id, r.number), http.StatusAccepted, id)
+		}
+	}
+	r.begin(0)
+	r.doc.NameRejected(run.RejectedSet{{Token: 1, From: 1, To: 1}})
+	r.end(run.Success, "done")
+	for range 2 {
+		for _, id := range []task.ID{def.ID, shown.WebhookID, latest.WebhookID} {
+			sees(run.StatusPath(id, r.number), http.StatusOK, id)
+		}
+	}
+	s.get(run.StatusPath(task.NewID(), r.number)).problem(t, http.StatusNotFound)
+	s.get(run.StatusPath(s.apply("Other").ID, r.number)).problem(t, http.StatusNotFound)
+	// A task of which an earlier version has changed the id itself: its runs are under either.
+	old := s.apply("Old")
+	before := s.submit(old)
+	renamed, err := taskfile.Parse(bustest.Renamed(old.Text, old.ID, task.NewID(), time.Now().Add(time.Hour)), "renamed.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.reapply(renamed)
+	s.awaitTask(renamed.ID, func(bus.Task) bool { of, _ := s.view.Of(old.ID); return of.ID == renamed.ID })
+	r = s.submitAs(renamed, func(r *run.Request) { r.CalledAs = old.ID })
+	for _, n := range []run.Number{before.number, r.number} {
+		if doc := s.get(run.StatusPath(old.ID, n)).expect(t, http.StatusAccepted).document(t); doc.ExecuteID != old.ID || doc.ImportID != n {
+			t.Errorf("%+v", doc)
+		}
+	}
+}
+
+// A link works as long as the id that it was made for starts runs; a task that is disabled ends none, and one that is
+// deleted those to the failed rows.
+func TestLinksEndWithTheirID(t *testing.T) {
+	t.Parallel()
+	keys := runKeys(t)
+	s := open(t, func(o *status.Options) { o.Keys, o.Links = keys, keys })
+	def := s.apply("Refresh")
+	r := s.submit(def).begin(0)
+	r.reject(1, run.RejectedChunk{Columns: []string{"ID"}, Rows: []run.RejectedRow{{Row: 1, Cells: []string{"1"}}}})
+	link := func(path func(task.ID, run.Number) string, scope web.Scope, id task.ID) string {
+		return path(id, r.number) + keys.Query(scope, s.StoreID(), id, r.number, time.Now().Add(time.Hour))
+	}
+	want := func(when string, id task.ID, status, rows int) {
+		t.Helper()
+		for path, code := range map[string]int{link(run.StatusPath, web.ReadRun, id): status, link(run.RejectedPath, web.ControlRun, id): rows} {
+			if got := s.get(path); got.StatusCode != code || code == 403 && !strings.Contains(string(got.body), "problem:link-expired") {
+				t.Errorf("%s, %s: %d %s", when, path, got.StatusCode, got.body)
+			}
+		}
+	}
+	want("at first", def.ID, 200, 200)
+	s.change("POST", taskPath(def.ID)+"/disable")
+	want("disabled", def.ID, 200, 200)
+	s.change("POST", taskPath(def.ID)+"/enable")
+	_, once := s.change("POST", taskPath(def.ID)+"/rotate")
+	want("rotated, before the date", def.ID, 200, 200)
+	want("the new id", once.WebhookID, 200, 200)
+	_, twice := s.change("POST", taskPath(def.ID)+"/rotate?until="+url.QueryEscape(time.Now().Add(-time.Second).Format(time.RFC3339)))
+	want("rotated at once", once.WebhookID, 403, 403)
+	want("the id of before", def.ID, 200, 200)
+	s.do("DELETE", taskPath(def.ID), nil).expect(t, http.StatusNoContent)
+	want("deleted", twice.WebhookID, 200, 403)
 }
 
 func TestDeleteATask(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/valyala/fasthttp"
 
@@ -28,6 +29,7 @@ type taskDocument struct {
 	ExecutePollingURL string `json:"ExecutePollingUrl"`
 	Template          json.RawMessage
 	Parameters        []parameterDocument
+	WebhookID         task.ID          `json:"WebhookId"`
 	FormerIDs         []formerDocument `json:"FormerIds"`
 	FileFault         string           `json:",omitempty"`
 	Text              *string          `json:",omitempty"`
@@ -43,7 +45,7 @@ type parameterDocument struct {
 	Description string
 }
 
-// formerDocument is a former id of a task as the admin routes show it.
+// formerDocument is a former id of a webhook as the admin routes show it.
 type formerDocument struct {
 	ID    task.ID `json:"Id"`
 	Until run.Time
@@ -58,14 +60,15 @@ func (s *Service) describe(rc *fasthttp.RequestCtx, t bus.Task, withText bool) (
 	doc := taskDocument{
 		ID: t.ID, Name: t.Name, Description: t.Description, Enabled: t.Enabled,
 		Definition: t.Hash, AppliedOn: run.Time(t.AppliedOn),
-		ExecuteURL:        base + "/task/execute/" + string(t.ID),
-		ExecutePollingURL: base + "/task/executepolling/" + string(t.ID),
+		WebhookID:         t.WebhookID(),
+		ExecuteURL:        base + "/task/execute/" + string(t.WebhookID()),
+		ExecutePollingURL: base + "/task/executepolling/" + string(t.WebhookID()),
 		Template:          t.Template(), Parameters: []parameterDocument{}, FormerIDs: []formerDocument{},
 	}
 	if s.options.FileFault != nil {
 		doc.FileFault = s.options.FileFault(t.ID)
 	}
-	for _, former := range t.FormerIDs {
+	for _, former := range t.Former() {
 		doc.FormerIDs = append(doc.FormerIDs, formerDocument{former.ID, run.Time(former.Until)})
 	}
 	for i, parameter := range t.Parameters {
@@ -132,6 +135,19 @@ func (s *Service) applyTask(ctx context.Context, rc *fasthttp.RequestCtx, _ map[
 		return &web.Problem{
 			Kind: "other-task", Title: "The file is another task's", Status: fasthttp.StatusUnprocessableEntity,
 			Detail: fmt.Sprintf("The id in the file is %s, and the address names %s; nothing was applied.", def.ID, id),
+		}
+	}
+	if taken, with, clashes := s.options.Tasks.Clash(def); clashes {
+		return &web.Problem{
+			Kind: "id-taken", Title: "Another task has the id", Status: fasthttp.StatusConflict,
+			Detail: fmt.Sprintf("The id %s, which the file has, is one of the task %q; nothing was applied. Give the file another one, as `runhook task new` makes it.", taken, with.Name),
+		}
+	}
+	if back := now.Definition != nil && now.ID == id && !now.Deleted && def.WebhookID() != now.WebhookID() &&
+		slices.Contains(now.WebhookIDs(), def.WebhookID()) && !slices.Contains(def.WebhookIDs(), now.WebhookID()); back {
+		return &web.Problem{
+			Kind: "former-id", Title: "The id is a former one", Status: fasthttp.StatusConflict,
+			Detail: fmt.Sprintf("The webhook of this task was rotated to %s, and the file is from before; nothing was applied. `runhook task show %s` prints the file as it is now.", now.WebhookID(), id),
 		}
 	}
 	// What is in force already stays whose it is: the folder's, if it came from there.

@@ -29,6 +29,7 @@ type shownTask struct {
 		Default                           []string
 		Multiple                          bool
 	}
+	WebhookID task.ID `json:"WebhookId"`
 	FormerIDs []struct {
 		ID    task.ID `json:"Id"`
 		Until time.Time

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -24,6 +25,9 @@ type target struct {
 }
 
 func (t target) known() bool { return t.task.Definition != nil }
+
+// elsewhere: runs that were called by the id are stored under the task's own.
+func (t target) elsewhere() bool { return t.known() && t.task.ID != t.id }
 
 // taskName labels metrics: never the GUID, which is what lets somebody call the webhook.
 func (t target) taskName() string {
@@ -221,11 +225,14 @@ func (s *Service) look(ctx context.Context, rc *fasthttp.RequestCtx, at target) 
 // stored reads a run that is stored under the id in its address or, if that leads to a task with another id, under
 // that one. It is shown under the id in the address.
 func (s *Service) stored(at target, read func(id task.ID) (bus.Status, error)) (bus.Status, error) {
-	status, err := read(at.id)
-	if !errors.Is(err, run.ErrNoRun) || !at.known() || at.task.ID == at.id {
-		return status, err
+	if !at.elsewhere() || !slices.Contains(at.task.WebhookIDs(), at.id) { // the id may have been a task's own
+		status, err := read(at.id)
+		if !errors.Is(err, run.ErrNoRun) || !at.elsewhere() {
+			return status, err
+		}
 	}
-	if status, err = read(at.task.ID); err != nil {
+	status, err := read(at.task.ID)
+	if err != nil {
 		return status, err
 	}
 	status.Document.ShowAs(at.id)

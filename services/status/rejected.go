@@ -68,7 +68,7 @@ func (s *Service) rejected(ctx context.Context, rc *fasthttp.RequestCtx) error {
 		return err
 	}
 	err = s.answerRejected(ctx, rc, at.id, at.number)
-	if errors.Is(err, run.ErrNoRun) && at.known() && at.task.ID != at.id {
+	if errors.Is(err, run.ErrNoRun) && at.elsewhere() {
 		err = s.answerRejected(ctx, rc, at.task.ID, at.number)
 	}
 	return err

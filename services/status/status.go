@@ -116,7 +116,7 @@ func (s *Service) Routes() []web.Route {
 		s.adminRoute(fasthttp.MethodDelete, "/api/tasks/{task}", "Delete a task", s.deleteTask),
 		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/enable", "Enable a task", s.enableTask(true, "task enabled")),
 		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/disable", "Disable a task", s.enableTask(false, "task disabled")),
-		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/rotate", "Give a task a new id", s.rotateTask, "until"),
+		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/rotate", "Give a task's webhook a new id", s.rotateTask, "until"),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs", "List the newest runs", s.listRuns, "task", "limit", "queued", "behind"),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}", "Show a run", s.showRun),
 		s.adminRoute(fasthttp.MethodPost, "/task/executepolling/{task}/{run}/cancel", "Cancel a run that no runner holds", s.cancelRun),

@@ -15,36 +15,18 @@ import (
 	"runhook/shared/task"
 )
 
-// An id ends when its task is rotated to another one or deleted. Its record stays, so that its runs
+// An id ends when its task gets another one, in a file of its former_ids, or is deleted. Its record stays, so that its runs
 // still answer, and so does its queue for a while: an ingress that has not heard of it yet may still
 // store a run.
 
 // Revise replaces the definition of a task that is still as it was read; otherwise it changes
-// nothing and returns ErrChanged. A definition with another id rotates the task: from then on its
-// former id leads to the new one.
+// nothing and returns ErrChanged. The id stays.
 func (s *Tasks) Revise(ctx context.Context, was Task, def *task.Definition) error {
 	if err := s.prepare(ctx, def); err != nil {
 		return err
 	}
 	next := &stored{Text: def.Text, Hash: def.Hash, AppliedOn: time.Now().UTC(), FromFolder: was.FromFolder}
-	if def.ID == was.ID {
-		return replace(ctx, s.store, was.ID, next, was.Revision)
-	}
-	if err := replace(ctx, s.store, def.ID, next, 0); err != nil {
-		return err
-	}
-	ended := &stored{
-		Text: was.Text, Hash: was.Hash, AppliedOn: was.AppliedOn, FromFolder: was.FromFolder,
-		Successor: def.ID, EndedOn: time.Now().UTC(),
-	}
-	err := replace(ctx, s.store, was.ID, ended, was.Revision)
-	if errors.Is(err, ErrChanged) { // two rotations at once: the other one's id is the task's
-		undo := errors.Join(s.store.Tasks.Delete(ctx, string(def.ID)), s.store.Runs.DeleteConsumer(ctx, string(def.ID)))
-		if undo != nil {
-			return fmt.Errorf("take back the new id %s of task %q: %w", def.ID, def.Name, jet.Explain(undo))
-		}
-	}
-	return err
+	return replace(ctx, s.store, was.ID, next, was.Revision)
 }
 
 // replace writes a task's record if it is still the one of a revision; 0 for none.

@@ -42,11 +42,7 @@ func put(t testing.TB, store *bustest.Store, def *task.Definition) {
 // rotated is a definition under a new id.
 func rotated(t testing.TB, def *task.Definition) *task.Definition {
 	t.Helper()
-	text, err := taskfile.Rotate(def.Text, task.NewID(), time.Now().Add(time.Hour))
-	if err != nil {
-		t.Fatal(err)
-	}
-	next, err := taskfile.Parse(text, "rotated.yaml")
+	next, err := taskfile.Parse(bustest.Renamed(def.Text, def.ID, task.NewID(), time.Now().Add(time.Hour)), "rotated.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,6 +58,68 @@ func queueOf(view *bus.TaskView, id task.ID) (bus.TaskQueue, bool) {
 	return queues[i], true
 }
 
+// The ids of a task's webhook lead to the task, as long as its definition has them.
+func TestWebhookIDs(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	view, await := watch(t, store)
+	def, other := bustest.Definition(t, "Refresh", 1), bustest.Definition(t, "Other", 1)
+	put(t, store, def)
+	put(t, store, other)
+	rotate := func(def *task.Definition, to task.ID) *task.Definition {
+		t.Helper()
+		text, err := taskfile.Rotate(def.Text, to, time.Now().Add(time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, err := taskfile.Parse(text, "rotated.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return next
+	}
+	leads := func(id task.ID) bool { of, ok := view.Of(id); return ok && of.ID == def.ID }
+	a, b := task.NewID(), task.NewID()
+	once := rotate(def, a)
+	put(t, store, once)
+	await("the webhook's id", func() bool { return leads(a) && leads(def.ID) && len(view.All()) == 2 })
+	put(t, store, rotate(once, b))
+	await("both", func() bool { return leads(a) && leads(b) && leads(def.ID) })
+	if id, found := view.Named("{" + strings.ToUpper(string(b)) + "}"); id != b || found.ID != def.ID {
+		t.Errorf("it is %s of %s", id, found.ID)
+	}
+	if ids := view.IDs(def.ID); len(ids) != 1 {
+		t.Errorf("runs are stored under %v", ids)
+	}
+	for name, clashing := range map[string]*task.Definition{"the webhook's": rotate(other, b), "a former one": rotate(other, a), "the task's": rotate(other, def.ID)} {
+		if id, with, clashes := view.Clash(clashing); !clashes || with.ID != def.ID || id != clashing.WebhookID() {
+			t.Errorf("%s: %s of %s, %v", name, id, with.Name, clashes)
+		}
+	}
+	if id, _, clashes := view.Clash(rotate(once, b)); clashes {
+		t.Errorf("its own %s is another's", id)
+	}
+	// Two that contradict each other are told apart the same way everywhere, and whose alone is left has it.
+	thief := rotate(other, b)
+	put(t, store, thief)
+	await("the thief", func() bool { now, _ := view.Get(other.ID); return now.Hash == thief.Hash })
+	if of, _ := view.Of(b); of.ID != min(def.ID, other.ID) {
+		t.Errorf("it leads to %s", of.Name)
+	}
+	put(t, store, other)
+	await("the owner", func() bool { return leads(b) })
+	was, _ := view.Get(def.ID)
+	if _, err := store.Tasks.Delete(t.Context(), was); err != nil {
+		t.Fatal(err)
+	}
+	await("the deletion", func() bool { of, ok := view.Of(b); return ok && of.Deleted })
+	if _, _, clashes := view.Clash(rotate(other, b)); clashes {
+		t.Error("the id of a deleted task is taken")
+	}
+	put(t, store, def) // without a webhook of its own
+	await("that it is gone", func() bool { _, ok := view.Of(b); return !ok && leads(def.ID) })
+}
+
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
@@ -70,25 +128,16 @@ func TestRotation(t *testing.T) {
 	first := bustest.Definition(t, "Refresh", 1)
 	put(t, store, first)
 	await("the task", func() bool { _, ok := view.Get(first.ID); return ok })
-	was, _ := view.Get(first.ID)
 	old := bustest.Submit(t, store.Bus, run.Request{Task: first.ID, TaskName: "Refresh", Definition: first.Hash, CreatedOn: time.Now()})
 
 	second := rotated(t, first)
-	if err := store.Tasks.Revise(ctx, was, second); err != nil {
-		t.Fatal(err)
-	}
-	if err := store.Tasks.Revise(ctx, was, rotated(t, first)); !errors.Is(err, bus.ErrChanged) {
-		t.Errorf("a second rotation of what was read before: %v", err)
-	}
-	await("the new id alone", func() bool { // that of the other rotation is there for a moment
+	put(t, store, second)
+	await("the new id alone", func() bool {
 		all := view.All()
 		return len(all) == 1 && all[0].ID == second.ID
 	})
 	third := rotated(t, second)
-	was, _ = view.Get(second.ID)
-	if err := store.Tasks.Revise(ctx, was, third); err != nil {
-		t.Fatal(err)
-	}
+	put(t, store, third)
 	await("what both former ids lead to", func() bool {
 		a, okA := view.Of(first.ID)
 		b, okB := view.Of(second.ID)

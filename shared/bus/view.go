@@ -27,8 +27,11 @@ type TaskView struct {
 	// tasks are those that callers see; records are all, ended ones too.
 	tasks   map[task.ID]Task
 	records map[task.ID]known
-	loaded  bool
-	changed chan struct{} // closed and replaced at every change
+	// webhooks are the tasks whose webhooks have, or had, an id. There is one, unless two files contradict
+	// each other; then it is the first.
+	webhooks map[task.ID][]task.ID
+	loaded   bool
+	changed  chan struct{} // closed and replaced at every change
 }
 
 // known is a task's record as the view keeps it.
@@ -46,7 +49,7 @@ func (s *Tasks) Watch(ctx context.Context) (view *TaskView, done <-chan struct{}
 	if err != nil {
 		return nil, nil, s.store.Denials.Explain(begun, err)
 	}
-	view = &TaskView{tasks: map[task.ID]Task{}, records: map[task.ID]known{}, changed: make(chan struct{})}
+	view = &TaskView{tasks: map[task.ID]Task{}, records: map[task.ID]known{}, webhooks: map[task.ID][]task.ID{}, changed: make(chan struct{})}
 	loaded, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -124,11 +127,14 @@ func (v *TaskView) Get(id task.ID) (Task, bool) {
 	return found, ok
 }
 
-// Of returns the task that a run of the id belongs to: the one that has the id, the one that it was
-// rotated to, whose ID is another then, or a deleted one.
+// Of returns the task that an id leads to: the one that has the id, the one whose webhook has or had it, the
+// one that has taken its place, whose ID is another then, or a deleted one.
 func (v *TaskView) Of(id task.ID) (Task, bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
+	if owners := v.webhooks[id]; len(owners) > 0 && v.records[id].Definition == nil {
+		id = owners[0]
+	}
 	for range maxRotations {
 		record, ok := v.records[id]
 		if !ok {
@@ -140,6 +146,21 @@ func (v *TaskView) Of(id task.ID) (Task, bool) {
 		id = record.successor
 	}
 	return Task{}, false
+}
+
+// Clash returns an id of a definition, its own or one of its webhook, that another task has. Of deleted tasks the
+// ids are free.
+func (v *TaskView) Clash(def *task.Definition) (id task.ID, with Task, clashes bool) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	for _, id := range append(def.WebhookIDs(), def.ID) {
+		for _, owner := range append(slices.Clone(v.webhooks[id]), id) {
+			if with, there := v.tasks[owner]; there && owner != def.ID {
+				return id, with, true
+			}
+		}
+	}
+	return "", Task{}, false
 }
 
 // Named is Of for an id as text, from the path of a request. id is empty for what is no GUID, and found
@@ -267,6 +288,8 @@ func (s *Tasks) note(view *TaskView, entry jetstream.KeyValueEntry) {
 	}
 	view.mu.Lock()
 	defer view.mu.Unlock()
+	view.index(view.records[id].Definition, false)
+	view.index(changed.Definition, true)
 	delete(view.tasks, id)
 	delete(view.records, id)
 	if entry.Operation() == jetstream.KeyValuePut {
@@ -277,6 +300,23 @@ func (s *Tasks) note(view *TaskView, entry jetstream.KeyValueEntry) {
 	}
 	close(view.changed)
 	view.changed = make(chan struct{})
+}
+
+// index takes the ids of a task's webhook into the view, or out of it.
+func (v *TaskView) index(def *task.Definition, there bool) {
+	if def == nil || def.Webhook.ID == "" {
+		return
+	}
+	for _, id := range def.WebhookIDs() {
+		owners := slices.DeleteFunc(slices.Clone(v.webhooks[id]), func(owner task.ID) bool { return owner == def.ID })
+		if there {
+			owners = append(owners, def.ID)
+			slices.Sort(owners)
+		}
+		if v.webhooks[id] = owners; len(owners) == 0 {
+			delete(v.webhooks, id)
+		}
+	}
 }
 
 // read reads a task's record.

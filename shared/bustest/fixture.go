@@ -34,6 +34,17 @@ destination: {csv: {connection: drop, path: out.csv, action: replace}}
 	return def
 }
 
+// Renamed is the text of a task's file under a new id, with its present one in former_ids until then, as earlier
+// versions have rotated tasks.
+func Renamed(text []byte, from, to task.ID, until time.Time) []byte {
+	renamed := strings.Replace(string(text), string(from), string(to), 1)
+	entry := fmt.Sprintf("{id: %s, until: %s}", from, until.UTC().Format(time.RFC3339))
+	if list := "former_ids: ["; strings.Contains(renamed, list) {
+		return []byte(strings.Replace(renamed, list, list+entry+", ", 1))
+	}
+	return []byte(renamed + "former_ids: [" + entry + "]\n")
+}
+
 // Applied stores a new task and returns a request for it.
 func Applied(t testing.TB, store *bus.Bus) run.Request {
 	t.Helper()

@@ -29,7 +29,8 @@ type Task struct {
 	// Template is the body to POST.
 	Template   json.RawMessage
 	Parameters []Parameter
-	// FormerIDs are the ids that the task had before.
+	// WebhookID is the GUID in the URLs that start runs, and FormerIDs are those that were there before.
+	WebhookID task.ID    `json:"WebhookId"`
 	FormerIDs []FormerID `json:"FormerIds"`
 	// FileFault is why the task's file is not used, so that the task is as it was before; empty if it is.
 	FileFault string `json:",omitempty"`
@@ -47,7 +48,7 @@ type Parameter struct {
 	Description string
 }
 
-// FormerID is an id that a task had before, and the moment up to which POSTs to it start runs.
+// FormerID is an id that a webhook had before, and the moment up to which POSTs to it start runs.
 type FormerID struct {
 	ID    task.ID `json:"Id"`
 	Until time.Time
@@ -89,8 +90,8 @@ func (c *Client) Enable(ctx context.Context, id task.ID, enabled bool) (changed 
 	return changed, err
 }
 
-// Rotate gives a task a new id and returns the task under it. The present one goes on starting runs
-// until the moment given.
+// Rotate gives a task's webhook a new id and returns the task. The present one goes on starting runs until the
+// moment given.
 func (c *Client) Rotate(ctx context.Context, id task.ID, until time.Time) (Task, error) {
 	_, rotated, err := c.change(ctx, "/api/tasks/"+string(id)+"/rotate?until="+url.QueryEscape(until.UTC().Format(time.RFC3339)))
 	return rotated, err
@@ -116,8 +117,8 @@ func (c *Client) change(ctx context.Context, path string) (changed bool, t Task,
 	return answer.Changed, answer.Task, err
 }
 
-// Find turns what a user typed into a task's id: a GUID in any form, taken as it is, or a part of
-// the name of exactly one task. Letter case does not count, and a whole name wins over a part.
+// Find turns what a user typed into an id of a task, which starts runs: a GUID in any form, taken as it is, or a
+// part of the name of exactly one task. Letter case does not count, and a whole name wins over a part.
 func (c *Client) Find(ctx context.Context, typed string) (task.ID, error) {
 	if id, err := task.ParseID(typed); err == nil {
 		return id, nil
@@ -149,7 +150,7 @@ func pick(tasks []Task, typed string) (task.ID, error) {
 	}
 	switch {
 	case len(found) == 1:
-		return found[0].ID, nil
+		return cmp.Or(found[0].WebhookID, found[0].ID), nil
 	case len(tasks) == 0:
 		return "", fmt.Errorf("there is no task %q: the server has no tasks; `runhook task new` makes one", typed)
 	case len(found) == 0:

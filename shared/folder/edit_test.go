@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"runhook/shared/bustest"
 	"runhook/shared/folder"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
@@ -80,7 +81,7 @@ func TestEditRotates(t *testing.T) {
 	// Another file is broken, so that nothing is taken for gone.
 	f.check(os.WriteFile(filepath.Join(f.dir, "broken.yaml"), []byte("x"), 0o644))
 	opened := f.open()
-	f.edit(opened, a, func(text []byte) ([]byte, error) { return taskfile.Rotate(text, b, time.Now().Add(time.Hour)) })
+	f.edit(opened, a, func(text []byte) ([]byte, error) { return bustest.Renamed(text, a, b, time.Now().Add(time.Hour)), nil })
 	f.await(b, "A")
 	if of, ok := f.tasks.Of(a); !ok || of.ID != b {
 		t.Errorf("the former id leads to %+v", of)
@@ -165,8 +166,7 @@ func TestFormerIDOfAFileThatIsThere(t *testing.T) {
 	f := newFixture(t)
 	a, b := task.NewID(), task.NewID()
 	f.write("a.yaml", a, "A")
-	rotated, err := taskfile.Rotate([]byte(f.read("a.yaml")), b, time.Now().Add(time.Hour))
-	f.check(err)
+	rotated := bustest.Renamed([]byte(f.read("a.yaml")), a, b, time.Now().Add(time.Hour))
 	f.check(os.WriteFile(filepath.Join(f.dir, "b.yaml"), rotated, 0o644))
 	f.open()
 	for _, id := range []task.ID{a, b} {

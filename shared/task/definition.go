@@ -2,7 +2,11 @@
 // parameter gets its value. It knows neither NATS nor HTTP nor YAML: shared/taskfile reads a task's file.
 package task
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
+)
 
 // Definition is one task, as taskfile.Parse makes it of one file. It is immutable: a change of the
 // file makes another Definition with another Hash.
@@ -47,7 +51,9 @@ type Definition struct {
 	RateLimit Rate
 	// AllowOrigins lists the origins that browsers may call from. Default ["*"].
 	AllowOrigins []string
-	// FormerIDs are the ids that the task had before, in file order.
+	// Webhook says by which id callers start runs; its zero value is the task's own.
+	Webhook Webhook
+	// FormerIDs are ids that the task itself had before, in file order.
 	FormerIDs []FormerID
 
 	// Text is the file's bytes as they were read; Hash is their SHA-256 in hex. Both name the
@@ -106,17 +112,32 @@ type Column struct {
 	Line int
 }
 
-// FormerID is an id that a task had before it was rotated.
+// Webhook is the GUID in the URL that starts runs of a task, and those that were there before. The task's id, by
+// which runs, events and consumers are named, stays as it is.
+type Webhook struct {
+	// ID is empty where it is the task's.
+	ID ID
+	// Former are in file order.
+	Former []FormerID
+}
+
+// FormerID is an id that callers of a task used before it was rotated.
 type FormerID struct {
 	ID ID
 	// Until is the moment up to which a POST to the id still starts a run.
 	Until time.Time
 }
 
+// WebhookID is the id by which callers start runs.
+func (d *Definition) WebhookID() ID { return cmp.Or(d.Webhook.ID, d.ID) }
+
+// Former are all ids by which callers started runs before.
+func (d *Definition) Former() []FormerID { return slices.Concat(d.Webhook.Former, d.FormerIDs) }
+
 // FormerUntil is the moment up to which id, a former one, still starts runs of the task; the zero
 // time where the task does not list it.
 func (d *Definition) FormerUntil(id ID) time.Time {
-	for _, former := range d.FormerIDs {
+	for _, former := range d.Former() {
 		if former.ID == id {
 			return former.Until
 		}
@@ -126,7 +147,16 @@ func (d *Definition) FormerUntil(id ID) time.Time {
 
 // Starts reports whether a POST to called, an id that leads to the task, starts runs now.
 func (d *Definition) Starts(called ID, now time.Time) bool {
-	return called == d.ID || now.Before(d.FormerUntil(called))
+	return called == d.WebhookID() || now.Before(d.FormerUntil(called))
+}
+
+// WebhookIDs are the ids that the task's webhook has and had.
+func (d *Definition) WebhookIDs() []ID {
+	ids := []ID{d.WebhookID()}
+	for _, former := range d.Webhook.Former {
+		ids = append(ids, former.ID)
+	}
+	return ids
 }
 
 // Rate is a number of things in a time. The zero Rate is no limit.

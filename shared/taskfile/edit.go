@@ -41,35 +41,42 @@ func SetEnabled(text []byte, enabled bool) ([]byte, error) {
 	return e.try(tries, func(now *task.Definition) bool { return now.Enabled == enabled }, "enabled")
 }
 
-// Rotate returns the text of a task file with another id, and the present one among former_ids
-// until the moment given, which is written to the second.
+// Rotate returns the text of a task file with another id of its webhook, and the present one among the former ones
+// until the moment given, which is written to the second. The task's own id stays.
 func Rotate(text []byte, to task.ID, until time.Time) ([]byte, error) {
 	def, err := Parse(text, "the task file")
 	if err != nil {
 		return nil, err
 	}
-	if len(def.FormerIDs) >= maxFormerIDs {
-		return nil, fmt.Errorf("the task has %d former ids already; remove those from former_ids that nobody uses", maxFormerIDs)
+	if len(def.Webhook.Former) >= maxFormerIDs {
+		return nil, fmt.Errorf("the webhook has %d former ids already; remove those from webhook.former that nobody uses", maxFormerIDs)
 	}
 	until = until.UTC().Truncate(time.Second)
 	e, err := newEditor(text)
 	if err != nil {
 		return nil, err
 	}
-	entry := fmt.Sprintf("{id: %s, until: %s}", def.ID, formatMoment(until))
-	quoted := fmt.Sprintf(`{"id": "%s", "until": "%s"}`, def.ID, formatMoment(until))
+	present := def.WebhookID()
+	entry := fmt.Sprintf("{id: %s, until: %s}", present, formatMoment(until))
+	quoted := fmt.Sprintf(`{"id": "%s", "until": "%s"}`, present, formatMoment(until))
 	var tries []replacement
-	if list := e.value("former_ids"); list != nil {
-		tries = append(tries, e.newEntry(list, entry, quoted))
+	if webhook := e.value("webhook"); webhook != nil {
+		_, id := below(webhook, "id")
+		way := e.scalar(id, string(to))
+		if _, list := below(webhook, "former"); list != nil {
+			way = append(way, e.newEntry(list, entry, quoted)...)
+		} else {
+			way = append(way, e.newMember(webhook, "former", entry, quoted)...)
+		}
+		tries = append(tries, way)
 	} else {
-		tries = e.newField("id", "former_ids:"+e.lineEnd+e.indent+"  - "+entry, `"former_ids": [`+quoted+`]`)
-	}
-	for i := range tries {
-		tries[i] = append(tries[i], e.scalar(e.value("id"), string(to))...)
+		inside := e.lineEnd + e.indent + "  "
+		tries = e.newField("id", "webhook:"+inside+"id: "+string(to)+inside+"former:"+inside+"  - "+entry,
+			fmt.Sprintf(`"webhook": {"id": "%s", "former": [%s]}`, to, quoted))
 	}
 	return e.try(tries, func(now *task.Definition) bool {
-		return now.ID == to && now.FormerUntil(def.ID).Equal(until) && len(now.FormerIDs) == len(def.FormerIDs)+1
-	}, "id", "former_ids")
+		return now.ID == def.ID && now.WebhookID() == to && now.FormerUntil(present).Equal(until) && len(now.Webhook.Former) == len(def.Webhook.Former)+1
+	}, "webhook")
 }
 
 // formatMoment is the inverse of ParseMoment: a date where the moment is the end of one.
@@ -218,6 +225,21 @@ func (e *editor) newEntry(list *yaml.Node, entry, quoted string) replacement {
 		entry += ", "
 	}
 	return replacement{{offset + 1, offset + 1, entry}}
+}
+
+// newMember adds a list with one entry in front of a section's other members.
+func (e *editor) newMember(section *yaml.Node, name, entry, quoted string) replacement {
+	offset := e.at(section.Content[0])
+	switch {
+	case offset < 0:
+		return nil
+	case e.root.Style&yaml.FlowStyle != 0:
+		return replacement{{offset, offset, fmt.Sprintf("%q: [%s], ", name, quoted)}}
+	case section.Style&yaml.FlowStyle != 0:
+		return replacement{{offset, offset, name + ": [" + entry + "], "}}
+	}
+	next := e.lineEnd + strings.Repeat(" ", section.Content[0].Column-1)
+	return replacement{{offset, offset, name + ":" + next + "  - " + entry + next}}
 }
 
 // try makes the edit in the first way whose result reads as it should: right accepts its definition,

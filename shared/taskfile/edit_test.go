@@ -85,7 +85,13 @@ func TestSetEnabledOfOneFlowMapping(t *testing.T) {
 		t.Errorf("%v: %s", err, disabled)
 	}
 	rotated, err := Rotate([]byte(text), formerA, time.Date(2031, 2, 1, 0, 0, 0, 0, time.UTC))
-	want := `{"former_ids": [{"id": "555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd", "until": "2031-01-31"}], ` + strings.Replace(text[1:], "555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd", formerA, 1)
+	want := `{"webhook": {"id": "` + formerA + `", "former": [{"id": "555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd", "until": "2031-01-31"}]}, ` + text[1:]
+	if err != nil || string(rotated) != want {
+		t.Errorf("%v: %s", err, rotated)
+	}
+	plain := strings.Replace(text, `{"id"`, `{"webhook": {"id": "`+formerB+`"}, "id"`, 1)
+	rotated, err = Rotate([]byte(plain), formerA, time.Date(2031, 2, 1, 0, 0, 0, 0, time.UTC))
+	want = strings.Replace(plain, `{"id": "`+formerB+`"`, `{"former": [{"id": "`+formerB+`", "until": "2031-01-31"}], "id": "`+formerA+`"`, 1)
 	if err != nil || string(rotated) != want {
 		t.Errorf("%v: %s", err, rotated)
 	}
@@ -105,23 +111,31 @@ func TestRotate(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"the first time": {
 			commented,
-			strings.Replace(commented, old+"   # do not give away\n", formerA+"   # do not give away\nformer_ids:\n  - {id: "+old+", until: 2031-01-31}\n", 1),
+			strings.Replace(commented, "give away\n", "give away\nwebhook:\n  id: "+formerA+"\n  former:\n    - {id: "+old+", until: 2031-01-31}\n", 1),
 		},
 		"before others": {
-			and("former_ids:\n# leaked\n  - id: " + formerB + "\n    until: 2030-01-01"),
-			strings.Replace(sample, old, formerA, 1) + "former_ids:\n# leaked\n  - {id: " + old + ", until: 2031-01-31}\n  - id: " + formerB + "\n    until: 2030-01-01\n",
+			and("webhook:\n  id: " + formerB + " # now\n  former:\n  # leaked\n  - id: " + old + "\n    until: 2030-01-01"),
+			sample + "webhook:\n  id: " + formerA + " # now\n  former:\n  # leaked\n  - {id: " + formerB + ", until: 2031-01-31}\n  - id: " + old + "\n    until: 2030-01-01\n",
 		},
 		"into a flow list": {
-			and("former_ids: [{id: " + formerB + ", until: 2030-01-01}] # before"),
-			strings.Replace(sample, old, formerA, 1) + "former_ids: [{id: " + old + ", until: 2031-01-31}, {id: " + formerB + ", until: 2030-01-01}] # before\n",
+			and("webhook: {id: " + formerB + ", former: [{id: " + old + ", until: 2030-01-01}]} # before"),
+			sample + "webhook: {id: " + formerA + ", former: [{id: " + formerB + ", until: 2031-01-31}, {id: " + old + ", until: 2030-01-01}]} # before\n",
 		},
-		"into an empty list": {
-			and("former_ids: []"),
-			strings.Replace(sample, old, formerA, 1) + "former_ids: [{id: " + old + ", until: 2031-01-31}]\n",
+		"without former ones": {
+			and("webhook:\n    id: '" + formerB + "'"),
+			sample + "webhook:\n    former:\n      - {id: " + formerB + ", until: 2031-01-31}\n    id: '" + formerA + "'\n",
+		},
+		"without former ones, in braces": {
+			and("webhook: {id: " + formerB + "}"),
+			sample + "webhook: {former: [{id: " + formerB + ", until: 2031-01-31}], id: " + formerA + "}\n",
+		},
+		"beside ids of before": {
+			and("former_ids: [{id: " + formerB + ", until: 2030-01-01}]"),
+			with("id: "+old, "id: "+old+"\nwebhook:\n  id: "+formerA+"\n  former:\n    - {id: "+old+", until: 2031-01-31}") + "former_ids: [{id: " + formerB + ", until: 2030-01-01}]\n",
 		},
 		"an id in quotes and braces": {
 			with(old, `"{555E1A89-5D7D-4DAF-AE0E-7B9B2B7933DD}"`),
-			with("id: "+old, `id: "`+formerA+"\"\nformer_ids:\n  - {id: "+old+", until: 2031-01-31}"),
+			with("id: "+old, `id: "{555E1A89-5D7D-4DAF-AE0E-7B9B2B7933DD}"`+"\nwebhook:\n  id: "+formerA+"\n  former:\n    - {id: "+old+", until: 2031-01-31}"),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -131,7 +145,7 @@ func TestRotate(t *testing.T) {
 		})
 	}
 	twice, err := Parse([]byte(rotate(t, rotate(t, commented, formerA), formerB)), "twice.yaml")
-	if err != nil || twice.ID != formerB || len(twice.FormerIDs) != 2 || twice.FormerIDs[0].ID != formerA || twice.FormerIDs[1].ID != old {
+	if err != nil || twice.ID != old || twice.WebhookID() != formerB || len(twice.Webhook.Former) != 2 || twice.Webhook.Former[0].ID != formerA || twice.Webhook.Former[1].ID != old {
 		t.Errorf("rotated twice: %v %+v", err, twice)
 	}
 	moment := time.Date(2031, 1, 31, 10, 20, 30, 400, time.UTC)
@@ -145,14 +159,14 @@ func TestEditsRefuse(t *testing.T) {
 	if _, err := SetEnabled([]byte("name: x"), false); err == nil {
 		t.Error("a broken file was edited")
 	}
-	if _, err := Rotate([]byte(with("id: 5", "id: >-\n  5")), formerA, time.Now()); !errors.Is(err, ErrNotEditable) {
+	if _, err := Rotate([]byte(and("webhook:\n  id: >-\n    "+formerB)), formerA, time.Now()); !errors.Is(err, ErrNotEditable) {
 		t.Errorf("an id in a block: %v", err)
 	}
-	full := and("former_ids:\n")
+	full := and("webhook:\n  id: " + formerB + "\n  former:\n")
 	for range maxFormerIDs {
-		full += "  - {id: " + string(task.NewID()) + ", until: 2031-01-31}\n"
+		full += "    - {id: " + string(task.NewID()) + ", until: 2031-01-31}\n"
 	}
-	if _, err := Rotate([]byte(full), formerA, time.Now()); err == nil || !strings.Contains(err.Error(), "former_ids") {
+	if _, err := Rotate([]byte(full), formerA, time.Now()); err == nil || !strings.Contains(err.Error(), "webhook.former") {
 		t.Errorf("a full list: %v", err)
 	}
 }
@@ -188,7 +202,7 @@ func FuzzEdit(f *testing.F) {
 	f.Add(sample)
 	f.Add(commented)
 	f.Add(and("enabled: true"))
-	f.Add(and("former_ids: []"))
+	f.Add(and("former_ids: []\nwebhook: {id: " + formerA + "}"))
 	f.Fuzz(func(t *testing.T, text string) {
 		before, err := Parse([]byte(text), "fuzz.yaml")
 		if err != nil {

@@ -186,8 +186,12 @@ var taskFields = []field{
 	},
 	{name: "deduplicate", later: true},
 	{
+		name: "webhook", kind: kindSection, fields: webhookFields,
+		meaning: "the GUID in the webhook's URL, if it is not `id` any more; `runhook task rotate` writes it",
+	},
+	{
 		name: "former_ids", kind: kindSections, max: maxFormerIDs, fields: formerIDFields,
-		meaning: "ids that the task had before; `runhook task rotate` writes them",
+		meaning: "ids that the task had before, in files of earlier versions",
 	},
 	{name: "schedule", later: true},
 	{name: "then", later: true},
@@ -255,6 +259,17 @@ var retryFields = []field{
 	{
 		name: "backoff", kind: kindSeconds, min: 1, max: maxBackoff, byDefault: "30s",
 		meaning: "the wait before the second attempt; it doubles each time, up to an hour, and is longer if the other side asks for that",
+	},
+}
+
+var webhookFields = []field{
+	{
+		name: "id", kind: kindText, pattern: guidPattern, example: "0b9f3c62-8d1e-4f57-a3c4-2e6d7b8a9c01", required: true,
+		meaning: "the GUID that starts runs. `id` of the file stays the task's name for events and history",
+	},
+	{
+		name: "former", kind: kindSections, max: maxFormerIDs, fields: formerIDFields,
+		meaning: "the GUIDs that were here before",
 	},
 }
 

@@ -17,22 +17,42 @@ func ParseMoment(text string) (time.Time, error) {
 	return time.Parse(time.RFC3339, text)
 }
 
-// formerIDs makes the former ids from their entries in the file.
-func (r *reader) formerIDs(entries []*fieldSet, current task.ID) (former []task.FormerID) {
+// webhook reads by which ids callers start runs, and did before.
+func (r *reader) webhook(file *fieldSet, def *task.Definition) {
+	if section := file.contents["webhook"].section; section != nil {
+		if given, ok := section.field("id"); ok {
+			def.Webhook.ID = r.guid(given, "webhook.id")
+		}
+		def.Webhook.Former = r.formerIDs("webhook.former", section.contents["former"].sections, def.WebhookID(), nil)
+	}
+	def.FormerIDs = r.formerIDs("former_ids", file.contents["former_ids"].sections, def.ID, def.Webhook.Former)
+}
+
+// guid reads a GUID, and reports what is none.
+func (r *reader) guid(given content, name string) task.ID {
+	id, err := task.ParseID(strings.TrimSpace(given.text))
+	if err != nil {
+		r.report(given.line, "%s: %v, like 555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd", name, err)
+	}
+	return id
+}
+
+// formerIDs makes the former ids from their entries in the file, of which none may be the present one, nor one
+// of others.
+func (r *reader) formerIDs(name string, entries []*fieldSet, current task.ID, others []task.FormerID) (former []task.FormerID) {
 	for _, entry := range entries {
 		given, ok := entry.field("id")
 		until, dated := entry.field("until")
 		if !ok || !dated {
 			continue // reported
 		}
-		id, err := task.ParseID(strings.TrimSpace(given.text))
+		id := r.guid(given, name+".id")
 		switch {
-		case err != nil:
-			r.report(given.line, "former_ids.id: %v, like 555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd", err)
+		case id == "":
 		case id == current:
-			r.report(given.line, "former_ids.id: %s is the task's present id; give the task a new id, or remove the entry", id)
-		case slices.ContainsFunc(former, func(f task.FormerID) bool { return f.ID == id }):
-			r.report(given.line, "former_ids.id: %s is there twice", id)
+			r.report(given.line, "%s.id: %s is the present id; give the task a new one, or remove the entry", name, id)
+		case slices.ContainsFunc(slices.Concat(former, others), func(f task.FormerID) bool { return f.ID == id }):
+			r.report(given.line, "%s.id: %s is there twice", name, id)
 		default:
 			former = append(former, task.FormerID{ID: id, Until: until.moment})
 		}

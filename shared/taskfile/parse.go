@@ -63,7 +63,7 @@ func (r *reader) define(file *fieldSet) *task.Definition {
 			r.report(id.line, "id: %v, like 555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd; `runhook task new` makes one", err)
 		}
 	}
-	def.FormerIDs = r.formerIDs(file.contents["former_ids"].sections, def.ID)
+	r.webhook(file, def)
 	entries := file.contents["parameters"].sections
 	def.Parameters = r.parameters(entries)
 	if source, ok := file.field("source"); ok {

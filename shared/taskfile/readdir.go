@@ -56,7 +56,7 @@ func isEscape(err error) bool {
 // ReadDir reads the task files of a folder: *.yaml and *.yml, by name, without subfolders and
 // without names that begin with a dot. The good files are returned even when there is an error,
 // which joins those of the others. Of files with the same id none is returned, nor of two of which
-// one has an id that is a former one of the other: which of them is meant cannot be told.
+// one has an id that is a former one, or one of the webhook, of the other: which of them is meant cannot be told.
 //
 // While there is an error, a task that is missing in the result may only have a broken file; a
 // caller that disables tasks whose files are gone has to wait for a result without an error.
@@ -91,6 +91,22 @@ func ReadDir(dir string) ([]*task.Definition, error) {
 				faults = append(faults, fmt.Errorf("%s has the id %s, which %s lists in former_ids; neither is used until the one file or the entry in the other is removed",
 					strings.Join(same, " and "), former.ID, strings.Join(files[def.ID], " and ")))
 				contrary[former.ID], contrary[def.ID] = true, true
+			}
+		}
+	}
+	callable := map[task.ID]*task.Definition{}
+	for _, def := range defs {
+		callable[def.ID] = def
+	}
+	for _, def := range defs {
+		for _, id := range def.WebhookIDs() {
+			other := callable[id]
+			if other == nil {
+				callable[id] = def
+			} else if other.ID != def.ID {
+				faults = append(faults, fmt.Errorf("%s and %s have the id %s both, as a task's or a webhook's; neither is used until it is removed from one",
+					files[other.ID][0], files[def.ID][0], id))
+				contrary[other.ID], contrary[def.ID] = true, true
 			}
 		}
 	}

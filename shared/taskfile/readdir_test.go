@@ -126,6 +126,29 @@ func TestReadDirTakesNoneOfTwoFilesWithOneID(t *testing.T) {
 	}
 }
 
+func TestReadDirTakesNoneOfTwoFilesWithOneWebhook(t *testing.T) {
+	a, b, c := task.NewID(), task.NewID(), task.NewID()
+	file := func(id task.ID, name, webhook string) string {
+		return string(NewFile(id, name)) + "webhook: {" + webhook + "}\n"
+	}
+	for name, files := range map[string]map[string]string{
+		"two webhooks":             {"a.yaml": file(a, "a", "id: "+string(c)), "b.yaml": file(b, "b", "id: "+string(c))},
+		"a webhook and a former":   {"a.yaml": file(a, "a", "id: "+string(c)), "b.yaml": file(b, "b", "id: "+string(task.NewID())+", former: [{id: "+string(c)+", until: 2031-01-31}]")},
+		"a webhook and a task's":   {"a.yaml": string(NewFile(c, "a")), "b.yaml": file(b, "b", "id: "+string(c))},
+		"a former one and a tasks": {"a.yaml": file(c, "a", "id: "+string(a)), "b.yaml": file(b, "b", "id: "+string(task.NewID())+", former: [{id: "+string(c)+", until: 2031-01-31}]")},
+	} {
+		files["other.yaml"] = file(task.NewID(), "other", "id: "+string(task.NewID()))
+		dir := folder(t, files)
+		defs, err := ReadDir(dir)
+		if got := names(defs); !reflect.DeepEqual(got, []string{"other"}) {
+			t.Errorf("%s: got %q", name, got)
+		}
+		if want := " have the id " + string(c) + " both, as a task's or a webhook's; neither is used until it is removed from one"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: want an error with %q, got\n%v", name, want, err)
+		}
+	}
+}
+
 func TestReadDirWithoutFolder(t *testing.T) {
 	if _, err := ReadDir(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v, want that the folder does not exist", err)
