@@ -18,7 +18,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"runhook/services/runner/connection"
+	"runhook/shared/caller"
 	"runhook/shared/client"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -56,7 +59,12 @@ func TestErrorsReadWell(t *testing.T) {
 	s.write("tasks/list.yaml", errorTask("11111111-1111-4111-8111-111111111111", "Refresh lapsed", "people.csv", "id: id", "sql: {connection: db, table: lapsed, action: insert, create: true}",
 		"parameters:\n  - {name: State, prompt: required}\n  - {name: Types, multiple: true}\n"))
 	s.write("tasks/off.yaml", errorTask("22222222-2222-4222-8222-222222222222", "Retired", "people.csv", "id: id", "sql: {connection: db, table: off, action: insert, create: true}", "enabled: false\n"))
-	i := begin(t, s.args()...).listening()
+	shop := "auth: [{key: partner}]\n"
+	for id, more := range map[string]string{"33333333-3333-4333-8333-333333333333": shop, "44444444-4444-4444-8444-444444444444": strings.Replace(shop, "partner", "nobody", 1), "55555555-5555-4555-8555-555555555555": "allow_origins: [https://shop.example]\nrate_limit: 1/h\n"} {
+		s.write("tasks/"+id+".yaml", errorTask(id, "Shop "+id[:1], "people.csv", "id: id", "sql: {connection: db, table: shop, action: insert, create: true}", more))
+	}
+	s.writeFor(0o600, "secrets.yaml", "partner: a key of the partner\n")
+	i := begin(t, s.args("--secrets", s.path("secrets.yaml"))...).listening()
 	g := &gallery{t: t, plain: strings.NewReplacer(s.dir, "DIR", i.url, "http://SERVER", string(s.copy), "COPY-PEOPLE")}
 
 	g.chapter("The command line")
@@ -67,6 +75,8 @@ func TestErrorsReadWell(t *testing.T) {
 	g.checks()
 	g.chapter("Connections files")
 	g.connections()
+	g.chapter("Secrets files")
+	g.secrets(s)
 	g.chapter("Webhooks and polls")
 	g.webhooks(i, s.copy)
 	g.chapter("Runs that fail")
@@ -210,6 +220,17 @@ func (g *gallery) connections() {
 	}
 }
 
+func (g *gallery) secrets(s *site) {
+	for _, file := range []string{
+		"- partner", "partner: abc", "partner:", "partner: {key: abc}", "partner: sha256:abc", "partner: [a key of the partner, another key of it, a third one of it]",
+		"partner: ${RUNHOOK_TEST_NOWHERE}", "partner: a key of the partner\npartner: another key of it", "partner: 'abc",
+	} {
+		s.writeFor(0o600, "wrong.yaml", file)
+		_, err := caller.LoadSecrets(s.path("wrong.yaml"), zerolog.Nop())
+		g.add("  | "+strings.ReplaceAll(file, "\n", "\n  | "), fmt.Sprint(err))
+	}
+}
+
 func (g *gallery) webhooks(i *instance, copyPeople task.ID) {
 	server, token := i.url, i.token()
 	const lapsed = "/task/execute/11111111-1111-4111-8111-111111111111"
@@ -229,6 +250,12 @@ func (g *gallery) webhooks(i *instance, copyPeople task.ID) {
 		{"POST", "/task/execute/22222222-2222-4222-8222-222222222222", "", ""},
 		{"POST", "/task/execute/00000000-0000-4000-8000-000000000000", "", ""},
 		{"POST", "/task/execute/members", "", ""},
+		{"POST", "/task/execute/33333333-3333-4333-8333-333333333333", "", "X-Api-Key: wrong"},
+		{"GET", "/task/executepolling/33333333-3333-4333-8333-333333333333/1/status", "", "X-Api-Key: wrong"},
+		{"POST", "/task/execute/44444444-4444-4444-8444-444444444444", "", "X-Api-Key: a key of the partner"},
+		{"POST", "/task/execute/55555555-5555-4555-8555-555555555555", "", "Origin: https://evil.example"},
+		{"POST", "/task/execute/55555555-5555-4555-8555-555555555555", `{"QueryParameters":{"State":"CA"}}`, ""},
+		{"POST", "/task/execute/55555555-5555-4555-8555-555555555555", "", ""},
 		{"POST", "/task/run/11111111-1111-4111-8111-111111111111", "", ""},
 		{"GET", lapsed, "", ""},
 		{"GET", "/task/executepolling/11111111-1111-4111-8111-111111111111/999/status", "", ""},

@@ -83,9 +83,9 @@ func tellLimit(rc *fasthttp.RequestCtx, rate task.Rate, left int, reset time.Dur
 
 // errTooMany is the answer to a request above a task's rate_limit.
 func errTooMany(rate task.Rate, wait time.Duration) *Problem {
-	per := map[time.Duration]string{time.Second: "second", time.Minute: "minute", time.Hour: "hour"}[rate.Per]
+	per := map[time.Duration]string{time.Second: "a second", time.Minute: "a minute", time.Hour: "an hour"}[rate.Per]
 	return &Problem{
 		Kind: "rate-limit", Status: fasthttp.StatusTooManyRequests, RetryAfter: wait,
-		Detail: fmt.Sprintf("This task takes %d requests a %s from one address, so nothing was done; send the request again later.", rate.Count, per),
+		Detail: fmt.Sprintf("This task's limit for one address is %d %s, so nothing was done; send the request again later.", rate.Count, per),
 	}
 }
