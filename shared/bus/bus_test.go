@@ -594,7 +594,9 @@ func TestFetchBringsWhatWaits(t *testing.T) {
 		}
 		return taken
 	}
-	fetch(ctx, 2, 0, bus.ErrIdle)
+	for range 1 + proctest.Limit/(30*time.Second) { // a pull that waits would be open for 30 s each time
+		fetch(ctx, 2, 0, bus.ErrIdle)
+	}
 	for range 4 {
 		bustest.Submit(t, store.Bus, request)
 	}
