@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"runhook/shared/bus"
@@ -66,8 +67,9 @@ type puller struct {
 	// start executes a run in its slot, and ended is told when it has.
 	start func(h *hold, ended func())
 	queue *bus.Queue // nil until it is opened, and after an error
-	// places are how many more runs the task may have at once, as far as this puller knows.
-	places *slots
+	// running are the runs of the task that this puller has started; ended tells when one has ended.
+	running atomic.Int32
+	ended   chan struct{}
 	// more: the last look found as many requests as it asked for.
 	more bool
 }
@@ -77,7 +79,7 @@ func (r *Runner) pull(ctx context.Context, from bus.TaskQueue, start func(*hold,
 	if !r.awaitFormer(ctx, from) {
 		return
 	}
-	p := &puller{Runner: r, from: from, start: start, places: newSlots(context.WithoutCancel(ctx), from.Concurrency)}
+	p := &puller{Runner: r, from: from, start: start, ended: make(chan struct{}, 1)}
 	defer p.close()
 	pause := wait.Backoff{Least: 100 * time.Millisecond, Most: 5 * time.Second}
 	for ctx.Err() == nil {
@@ -109,44 +111,41 @@ func (p *puller) close() {
 // task has as many runs as it may have at once, some of them elsewhere.
 const patience = 25 * time.Millisecond
 
-// next takes what comes while a slot is free, until the server ends the pull, or, if none is or more is known
-// to wait, what waits in the queue, once there are slots for it. came is called for each request.
-func (p *puller) next(ctx context.Context, came func()) error {
-	places, err := p.places.acquire(ctx, p.from.Concurrency, true)
-	if err != nil {
-		return err
-	}
-	defer func() { p.places.release(places) }()
-	taken := func(slot func() bool) func(*bus.Delivery) {
-		return func(d *bus.Delivery) {
-			came()
-			p.more = true
-			p.dispatch(d, slot, func(h *hold) {
-				places--
-				p.start(h, func() { p.places.release(1) })
-			})
-		}
-	}
+// next takes what waits in the queue, once there are slots for it, if more is known to wait, and otherwise
+// what comes while a slot is free, until the server ends the pull. came is called for each request.
+func (p *puller) next(ctx context.Context, came func()) (err error) {
 	if p.queue == nil {
 		if p.queue, err = p.options.Work.Queue(ctx, p.from.Task); err != nil {
 			return err
 		}
 	}
-	if !p.more {
-		if err := p.slots.looks.Wait(ctx); err != nil {
-			return err
-		}
-		free, pull, done := p.slots.whileFree(ctx)
-		defer done()
-		if free > 0 {
-			return p.queue.Pull(pull, min(free, places), taken(p.slots.take))
-		}
+	room := p.from.Concurrency - int(p.running.Load())
+	if p.more && room > 0 {
+		return p.look(ctx, room, came)
 	}
-	return p.look(ctx, places, taken)
+	if err := p.slots.looks.Wait(ctx); err != nil {
+		return err
+	}
+	free, pull, done := p.slots.whileFree(ctx)
+	defer done()
+	switch {
+	case free > 0:
+		// Also while the task has as many runs as it may have: one of them may be delivered again.
+		return p.queue.Pull(pull, max(1, min(free, room)), func(d *bus.Delivery) { came(); p.take(d, p.slots.take) })
+	case room > 0:
+		return p.look(ctx, room, came)
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.ended:
+		p.more = true
+		return nil
+	}
 }
 
 // look takes up to most of the requests that wait.
-func (p *puller) look(ctx context.Context, most int, taken func(slot func() bool) func(*bus.Delivery)) error {
+func (p *puller) look(ctx context.Context, most int, came func()) error {
 	slots, err := p.slots.acquire(ctx, most, p.more)
 	if err != nil {
 		return err
@@ -154,18 +153,36 @@ func (p *puller) look(ctx context.Context, most int, taken func(slot func() bool
 	defer func() { p.slots.release(slots) }()
 	looking, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	err = p.queue.Fetch(looking, slots, taken(func() bool {
-		if slots == 0 {
-			return p.slots.take()
-		}
-		slots--
-		return true
-	}))
+	err = p.queue.Fetch(looking, slots, func(d *bus.Delivery) {
+		came()
+		p.take(d, func() bool {
+			if slots == 0 {
+				return p.slots.take()
+			}
+			slots--
+			return true
+		})
+	})
 	p.more = err == nil
 	if ctx.Err() == nil && (errors.Is(err, bus.ErrIdle) || errors.Is(err, context.DeadlineExceeded)) {
 		return nil
 	}
 	return err
+}
+
+// take starts a run, or hands it back where there is no slot.
+func (p *puller) take(d *bus.Delivery, slot func() bool) {
+	p.more = true
+	p.dispatch(d, slot, func(h *hold) {
+		p.running.Add(1)
+		p.start(h, func() {
+			p.running.Add(-1)
+			select {
+			case p.ended <- struct{}{}:
+			default:
+			}
+		})
+	})
 }
 
 // awaitFormer waits until the queues of the task's former ids are drained, so that its runs stay in
