@@ -1,22 +1,28 @@
 package ingress
 
 import (
+	"bufio"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
 	"runhook/shared/caller"
+	"runhook/shared/proctest"
 	"runhook/shared/web"
 )
 
@@ -131,6 +137,29 @@ func TestNobodyGetsInWithoutCallers(t *testing.T) {
 	}
 	if a := alone.post(t, "/task/execute/"+membersID, ""); a.Status != 200 {
 		t.Errorf("a task without auth: %d %s", a.Status, a.Body)
+	}
+}
+
+// Who shows nothing is refused before anything of the body is read.
+func TestBodiesOfNobodyAreNotRead(t *testing.T) {
+	h := openGuarded(t, nil)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(h.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(proctest.Limit)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, "POST "+guardedPath+" HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, response); got.Status != 401 || got.Get("WWW-Authenticate") == "" {
+		t.Errorf("%d %s", got.Status, got.Body)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"runhook/shared/bus"
+	"runhook/shared/caller"
 	"runhook/shared/seldom"
 	"runhook/shared/task"
 	"runhook/shared/web"
@@ -119,11 +120,16 @@ func (in *Ingress) find(name string) called {
 }
 
 // refuses reports whether a POST starts nothing whatever its body is. With an Idempotency-Key it may be about a
-// run that there is, and a task's callers may have to be known by the body.
+// run that there is.
 func (in *Ingress) refuses(head web.Head) bool {
 	target := in.find(head.PathValue("task"))
-	return target.Definition == nil ||
-		len(target.Auth) == 0 && len(head.Peek("Idempotency-Key")) == 0 && in.usable(target) != nil
+	switch {
+	case target.Definition == nil:
+		return true
+	case len(target.Auth) > 0:
+		return caller.Anonymous(target.Auth, func(name string) []byte { return head.Peek(name) })
+	}
+	return len(head.Peek("Idempotency-Key")) == 0 && in.usable(target) != nil
 }
 
 // refusal makes the Problem of a POST that starts nothing.

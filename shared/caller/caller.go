@@ -9,6 +9,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 
 	"runhook/shared/task"
@@ -75,6 +76,17 @@ func (c *Checker) Check(ctx context.Context, auth []task.Auth, r Request) (Calle
 		refused.reasons = append(refused.reasons, fault.Error())
 	}
 	return Caller{}, &refused
+}
+
+// Anonymous reports whether a request has no header in which a task's auth could find who sent it, so that its
+// body need not be read.
+func Anonymous(auth []task.Auth, header func(name string) []byte) bool {
+	if len(header("Authorization")) > 0 || len(header("X-Api-Key")) > 0 {
+		return false
+	}
+	return len(auth) > 0 && !slices.ContainsFunc(auth, func(way task.Auth) bool {
+		return way.HMAC != nil && len(header(signatureHeader(way.HMAC))) > 0
+	})
 }
 
 // unready is the fault of a way that no caller can take until the operator, or another server, has done

@@ -199,3 +199,25 @@ func TestReload(t *testing.T) {
 	}
 	(*Secrets)(nil).Reload()
 }
+
+func TestAnonymous(t *testing.T) {
+	all := []task.Auth{{Key: "a"}, {HMAC: &task.HMAC{Scheme: task.StandardWebhooks}}, {HMAC: &task.HMAC{Scheme: task.GitHub}}, {HMAC: &task.HMAC{Header: "X-Own"}}}
+	for name, c := range map[string]struct {
+		auth      []task.Auth
+		r         Request
+		anonymous bool
+	}{
+		"nothing":              {all, request("", "X-Other", "x", "Webhook-Id", "x"), true},
+		"nothing to ask for":   {nil, request(""), false},
+		"a key":                {all, request("", "X-Api-Key", "x"), false},
+		"credentials":          {all[1:], request("", "Authorization", "x"), false},
+		"standard webhooks":    {all, request("", "Webhook-Signature", "x"), false},
+		"github":               {all, request("", "X-Hub-Signature-256", "x"), false},
+		"an own header":        {all, request("", "X-Own", "x"), false},
+		"a signature for none": {all[:1], request("", "X-Own", "x"), true},
+	} {
+		if got := Anonymous(c.auth, c.r.Header); got != c.anonymous {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

@@ -74,13 +74,27 @@ type signature struct {
 	id         string
 }
 
+// github is the scheme of that name.
+var github = &task.HMAC{Header: "X-Hub-Signature-256", Prefix: "sha256=", Encoding: task.Hex}
+
+// signatureHeader is the header of a scheme that has the signature.
+func signatureHeader(way *task.HMAC) string {
+	switch way.Scheme {
+	case task.StandardWebhooks:
+		return "Webhook-Signature"
+	case task.GitHub:
+		return github.Header
+	}
+	return way.Header
+}
+
 // signatureOf reads the headers of a scheme.
 func signatureOf(way *task.HMAC, r Request) (signature, error) {
 	switch way.Scheme {
 	case task.StandardWebhooks:
 		return standardSignature(r, time.Now())
 	case task.GitHub:
-		signed, err := bodySignature(r, &task.HMAC{Header: "X-Hub-Signature-256", Prefix: "sha256=", Encoding: task.Hex})
+		signed, err := bodySignature(r, github)
 		signed.id = string(r.Header("X-GitHub-Delivery"))
 		return signed, err
 	}
