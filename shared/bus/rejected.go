@@ -161,5 +161,5 @@ func parseRejected(text string) (set run.RejectedSet, err error) {
 		}
 		set = append(set, some)
 	}
-	return set, nil
+	return set, set.Check()
 }

@@ -38,9 +38,23 @@ func DecodeClaim(data []byte) (Claim, error) {
 		return c, errors.New("the claim has no Owner")
 	case c.Hold == "" && c.StartedOn.IsZero(): // those of former versions have no Hold
 		return c, errors.New("the claim has neither a Hold nor a StartedOn")
+	case c.Pause != nil && (c.Pause.Length < 0 || c.Pause.Length > longestPause):
+		return c, fmt.Errorf("the claim waits for %s", c.Pause.Length)
 	}
-	return c, nil
+	for _, count := range []int64{int64(c.Executions), int64(c.Idle), int64(c.Tried), c.Furthest, c.Checkpoint.Row, c.Checkpoint.Length} {
+		if count < 0 || count > mostCounted {
+			return c, fmt.Errorf("the claim counts to %d", count)
+		}
+	}
+	return c, c.Checkpoint.Rejected.Check()
 }
+
+const (
+	// longestPause is the longest wait between two attempts that a claim may tell.
+	longestPause = 30 * 24 * time.Hour
+	// mostCounted is the greatest number that is counted to.
+	mostCounted = 1 << 53
+)
 
 // DecodeDocument reads a status document.
 func DecodeDocument(data []byte) (Document, error) {

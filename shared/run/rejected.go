@@ -49,6 +49,10 @@ func (c RejectedChunk) Encode() ([]byte, error) {
 	return data.Bytes(), nil
 }
 
+// unpackedMost bounds what a chunk may unpack to: anybody may have written it. A chunk has about a MiB of cells, and
+// one row more.
+var unpackedMost int64 = 128 << 20 // less in a test
+
 // DecodeRejectedChunk reads stored bytes. Those of older versions are not compressed.
 func DecodeRejectedChunk(data []byte) (RejectedChunk, error) {
 	var c RejectedChunk
@@ -58,7 +62,7 @@ func DecodeRejectedChunk(data []byte) (RejectedChunk, error) {
 		if err != nil {
 			return c, fmt.Errorf("decode rejected rows: %w", err)
 		}
-		text = zip
+		text = io.LimitReader(zip, unpackedMost)
 	}
 	if err := json.NewDecoder(text).Decode(&c); err != nil {
 		return c, fmt.Errorf("decode rejected rows: %w", err)
@@ -81,6 +85,23 @@ type RejectedChunks struct {
 	// Rows is how many rows are in them, and Bytes how many bytes of cells and reasons; 0 in a checkpoint of
 	// an older version.
 	Rows, Bytes int64 `json:",omitempty"`
+}
+
+// mostChunks is how many chunks a run may have: what it stores at most is some thousands.
+const mostChunks = 1 << 20
+
+// Check refuses a set that no run has: chunks are numbered from 1, and there are not endlessly many.
+func (s RejectedSet) Check() error {
+	count := 0
+	for _, some := range s {
+		if some.From < 1 || some.To < some.From || some.To > mostChunks || some.Rows < 0 || some.Bytes < 0 {
+			return fmt.Errorf("chunks %d to %d of rejected rows are none that a run has", some.From, some.To)
+		}
+		if count += some.To - some.From + 1; count > mostChunks {
+			return fmt.Errorf("more than %d chunks of rejected rows are none that a run has", mostChunks)
+		}
+	}
+	return nil
 }
 
 // With is the set and one chunk more, of so many rows and bytes.
