@@ -254,6 +254,9 @@ func newEdge(f EdgeFlags, address string, keys *web.Keys, log zerolog.Logger) (*
 	locator.Under(hosts)
 	e := &edge{locator: locator, keys: keys, maxWaiting: f.MaxWaiting}
 	e.http = web.Options{Listen: address, MaxBody: f.MaxBody, Hosts: hosts, Proxies: locator.Trusts}
+	if e.http.TLS, err = f.certificate(log); err != nil {
+		return nil, err
+	}
 	if f.Secrets != "" {
 		if e.secrets, err = caller.LoadSecrets(f.Secrets, log); err != nil {
 			return nil, err

@@ -113,7 +113,22 @@ func checkReplicas(replicas *int) error {
 
 // HTTPFlags are the settings of everything that answers HTTP.
 type HTTPFlags struct {
-	Hosts []string `placeholder:"NAME" help:"Host names of this server; requests under others are refused. Default: loopback names and those of --listen and --public-url, for the admin routes and metrics, and any for webhooks and polls."`
+	TLSCert string   `name:"tls-cert" placeholder:"FILE" help:"Certificate with which HTTPS is served, in PEM, with those that lead to its authority. It is read again when the file changes, and at SIGHUP."`
+	TLSKey  string   `name:"tls-key" placeholder:"FILE" help:"The key of --tls-cert, in PEM."`
+	Hosts   []string `placeholder:"NAME" help:"Host names of this server; requests under others are refused. Default: loopback names and those of --listen and --public-url, for the admin routes and metrics, and any for webhooks and polls."`
+}
+
+// certificate is that of --tls-cert, nil for plain HTTP.
+func (f *HTTPFlags) certificate(log zerolog.Logger) (*web.Certificate, error) {
+	switch {
+	case f.TLSCert == "" && f.TLSKey == "":
+		return nil, nil
+	case f.TLSKey == "":
+		return nil, errors.New("--tls-key is missing: it is the key of --tls-cert")
+	case f.TLSCert == "":
+		return nil, errors.New("--tls-cert is missing: it is the certificate of --tls-key")
+	}
+	return web.LoadCertificate(f.TLSCert, f.TLSKey, log)
 }
 
 // EdgeFlags are the settings of everything that answers HTTP for callers.
@@ -275,6 +290,7 @@ func (f *SlotFlags) check() error {
 type ServerFlags struct {
 	Server    string `default:"${server}" placeholder:"URL" help:"The Runhook server (${default})."`
 	TokenFile string `placeholder:"FILE" help:"File with an admin token of the server; its first one is sent. Default: the token in RUNHOOK_TOKEN, else that of --data."`
+	CAFile    string `name:"ca-file" placeholder:"FILE" help:"Certificates of authorities to trust beside those of the system, for a --server with https."`
 	Data      string `placeholder:"DIR" help:"Data directory of runhook serve, which keeps an admin token there. Default: ./data, for a server on this machine."`
 }
 
@@ -283,7 +299,7 @@ func (f *ServerFlags) client() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.New(f.Server, token)
+	return client.New(f.Server, token, f.CAFile)
 }
 
 // token is the admin token to send, empty for none.

@@ -68,7 +68,7 @@ func (i *instance) end() {
 // listening waits until the program says where it listens.
 func (i *instance) listening() *instance {
 	i.t.Helper()
-	found := i.out.Await(i.t, `on (http://\S*:\d+)`, i.ended)
+	found := i.out.Await(i.t, `on (https?://\S*:\d+)`, i.ended)
 	if found == nil {
 		i.t.Fatalf("%s ended with %d: %s%s", i.description, i.await(), i.out, i.log)
 	}
@@ -83,7 +83,7 @@ func (i *instance) listening() *instance {
 
 // authority is what opens the program's admin routes.
 func (i *instance) authority() ServerFlags {
-	return ServerFlags{Server: i.url, TokenFile: valueOf(i.args, "--admin-token-file"), Data: valueOf(i.args, "--data")}
+	return ServerFlags{Server: i.url, TokenFile: valueOf(i.args, "--admin-token-file"), Data: valueOf(i.args, "--data"), CAFile: valueOf(i.args, "--tls-cert")}
 }
 
 // token is the program's admin token.
@@ -101,7 +101,7 @@ func (i *instance) token() string {
 func (i *instance) newClient() *client.Client {
 	i.t.Helper()
 	authorities.Store(i.url, i.authority())
-	made, err := client.New(i.url, i.token())
+	made, err := client.New(i.url, i.token(), i.authority().CAFile)
 	if err != nil {
 		i.t.Fatal(err)
 	}
@@ -117,10 +117,14 @@ func authorized(args []string) []string {
 	if !found || slices.Contains(args, "--token-file") || slices.Contains(args, "--data") {
 		return args
 	}
-	if flags := known.(ServerFlags); flags.TokenFile != "" {
-		return append(slices.Clip(args), "--token-file", flags.TokenFile)
+	args, flags := slices.Clip(args), known.(ServerFlags)
+	if flags.CAFile != "" {
+		args = append(args, "--ca-file", flags.CAFile)
+	}
+	if flags.TokenFile != "" {
+		return append(args, "--token-file", flags.TokenFile)
 	} else if flags.Data != "" {
-		return append(slices.Clip(args), "--data", flags.Data)
+		return append(args, "--data", flags.Data)
 	}
 	return args
 }

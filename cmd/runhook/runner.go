@@ -36,7 +36,11 @@ func (c *runnerCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	process, err := open(ctx, p, append([]step{c.hold, listen(web.Options{Listen: c.Listen, Hosts: hosts})}, c.store("runner")...)...)
+	certificate, err := c.certificate(p.log)
+	if err != nil {
+		return err
+	}
+	process, err := open(ctx, p, append([]step{c.hold, listen(web.Options{Listen: c.Listen, Hosts: hosts, TLS: certificate})}, c.store("runner")...)...)
 	if err != nil {
 		return err
 	}

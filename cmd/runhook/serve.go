@@ -55,6 +55,9 @@ func (c *serveCommand) check() error {
 	if c.Demo && (c.Tasks != "" || c.Connections != "") {
 		return errors.New("--demo brings tasks and connections of its own: leave out --tasks and --connections, or --demo")
 	}
+	if c.Demo && c.TLSCert != "" {
+		return errors.New("--demo speaks to its own server without TLS: leave out --tls-cert, or --demo")
+	}
 	if c.Demo && c.Hold {
 		return errors.New("--demo runs a task at once: leave out --hold, or --demo")
 	}
@@ -135,7 +138,7 @@ func (s *serving) load(_ context.Context, p *process) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, path := range []string{broker.Dir(s.flags.Data), filepath.Join(s.flags.Data, "lock"), s.flags.keyFile(), tokens, s.flags.Secrets, s.flags.NATSAuthFile, filepath.Join(s.flags.Data, ownCredentials)} {
+	for _, path := range []string{broker.Dir(s.flags.Data), filepath.Join(s.flags.Data, "lock"), s.flags.keyFile(), tokens, s.flags.TLSKey, s.flags.Secrets, s.flags.NATSAuthFile, filepath.Join(s.flags.Data, ownCredentials)} {
 		if path != "" {
 			s.connections.Guard(path, "a file of the runner's own")
 		}
@@ -272,7 +275,7 @@ func (s *serving) announce(p *program, server *web.Server, tasks *bus.TaskView) 
 
 // tour runs the demo's first run through the server's own address.
 func tour(ctx context.Context, p *program, url, data string, example demo.Files) {
-	server, err := client.New(url, "")
+	server, err := client.New(url, "", "")
 	if err == nil {
 		defer server.Close()
 		err = demo.Tour(ctx, server, example, ownName(), clientFlags(url, data), p.stdout)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 
 	"runhook/cmd/runhook/demo"
 	"runhook/shared/client"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -53,7 +55,7 @@ func TestServeOnAnEmptyDirectory(t *testing.T) {
 	}
 	// The program reads the tokens again when it is asked to, and goes on.
 	lists := func(token string) bool {
-		server, err := client.New(i.url, token)
+		server, err := client.New(i.url, token, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -337,6 +339,11 @@ func TestServeRefuses(t *testing.T) {
 		"HTTP open on IPv6":          {[]string{"--listen", "[::]:0"}, "pass --admin-token-file"},
 		"NATS open without password": {[]string{"--nats-listen", "0.0.0.0:0"}, "pass --nats-auth-file"},
 		"token that all may read":    {[]string{"--admin-token-file", s.path("open.token")}, "chmod 600"},
+		"a certificate alone":        {[]string{"--tls-cert", s.path("file")}, "--tls-key is missing"},
+		"a key alone":                {[]string{"--tls-key", s.path("file")}, "--tls-cert is missing"},
+		"no certificate":             {[]string{"--tls-cert", s.path("none.pem"), "--tls-key", s.path("file")}, "--tls-cert: there is no file"},
+		"key that all may read":      {[]string{"--tls-cert", s.path("file"), "--tls-key", s.path("file")}, "chmod 600"},
+		"no certificate in it":       {[]string{"--tls-cert", s.path("file"), "--tls-key", s.path("short.token")}, "both are PEM"},
 		"no token file":              {[]string{"--admin-token-file", s.path("none.token")}, "openssl rand"},
 		"token too short":            {[]string{"--admin-token-file", s.path("short.token")}, "openssl rand"},
 		"secrets that all may read":  {[]string{"--secrets", s.path("open.token")}, "chmod 600"},
@@ -380,12 +387,28 @@ func TestServeListensBeyondLoopback(t *testing.T) {
 	s.writeFor(0o600, "admin.token", "0123456789abcdef0123456789abcdef\n")
 	s.writeFor(0o600, "auth", "app(operator): 0123456789abcdef\n")
 	s.write("app", "app:0123456789abcdef\n")
-	i := begin(t, s.args("--listen", "0.0.0.0:0", "--admin-token-file", s.path("admin.token"),
+	cert, key := proctest.Certificate(t, s.dir)
+	i := begin(t, s.args("--listen", "0.0.0.0:0", "--admin-token-file", s.path("admin.token"), "--tls-cert", cert, "--tls-key", key,
 		"--nats-listen", "0.0.0.0:0", "--nats-auth-file", s.path("auth"))...).listening()
-	if status := get(t, i.url+"/api/tasks"); status != http.StatusUnauthorized {
-		t.Errorf("without the token: %d", status)
+	stranger, err := client.New(i.url, "", cert)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if said := mustCall(t, "task", "list", "--server", i.url, "--token-file", s.path("admin.token")); !strings.Contains(said, "Copy people") {
+	defer stranger.Close()
+	var problem *client.Problem
+	if _, err := stranger.Tasks(t.Context()); !errors.As(err, &problem) || problem.Status != http.StatusUnauthorized {
+		t.Errorf("without the token: %v", err)
+	}
+	if code, _, messages := ask(t, "task", "list", "--server", i.url, "--token-file", s.path("admin.token")); code != exitNoStart || !oneLine(messages, "pass --ca-file FILE") {
+		t.Errorf("without its authority: %d %s", code, messages)
+	}
+	if _, err := http.Get(strings.Replace(i.url, "https", "http", 1)); err != nil {
+		t.Errorf("without TLS: %v", err)
+	}
+	if started := i.start(s.copy, nil); !strings.HasPrefix(started.Document.PollingURL, i.url) {
+		t.Errorf("its runs are at %s", started.Document.PollingURL)
+	}
+	if said := mustCall(t, "task", "list", "--server", i.url, "--token-file", s.path("admin.token"), "--ca-file", cert); !strings.Contains(said, "Copy people") {
 		t.Errorf("with the token: %s", said)
 	}
 	port := i.nats[strings.LastIndex(i.nats, ":"):]

@@ -136,6 +136,9 @@ func listen(o web.Options, early ...[]web.Route) step {
 		if err != nil {
 			return err
 		}
+		if o.TLS != nil {
+			p.onHangup(o.TLS.Reload)
+		}
 		p.log.Info().Str("url", server.URL()).Int("max_connections", conns).Uint64("descriptors", descriptors).Msg("answering HTTP")
 		p.server, p.ended = server, make(chan struct{})
 		serving, stop := context.WithCancel(ctx)

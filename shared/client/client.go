@@ -5,6 +5,8 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +14,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -35,15 +38,31 @@ type Client struct {
 }
 
 // New makes a client of the server at an address such as http://127.0.0.1:8080, which may have a
-// path in front of Runhook's own. token is the admin token; empty for none.
-func New(server, token string) (*Client, error) {
+// path in front of Runhook's own. token is the admin token; empty for none. caFile has certificates of
+// authorities that are trusted besides those of the system; empty for none.
+func New(server, token, caFile string) (*Client, error) {
 	parsed, err := url.Parse(server)
 	if err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "" {
 		return nil, fmt.Errorf("--server %q is not an address such as http://127.0.0.1:8080", server)
 	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if caFile != "" {
+		roots, err := x509.SystemCertPool()
+		if err != nil {
+			roots = x509.NewCertPool()
+		}
+		pem, err := os.ReadFile(caFile)
+		if err != nil {
+			return nil, fmt.Errorf("--ca-file: %w", err)
+		}
+		if !roots.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("--ca-file %s has no certificate; it is PEM, with BEGIN CERTIFICATE", caFile)
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	}
 	return &Client{
 		base:  strings.TrimRight(parsed.String(), "/"),
-		http:  &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		http:  &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		token: token,
 	}, nil
 }
@@ -156,6 +175,9 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	}
 	if fault, ok := errors.AsType[*url.Error](err); ok {
 		err = fault.Err // without the URL, which may hold a signature
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return fmt.Errorf("the server at %s is not trusted (%w); pass --ca-file FILE with the certificate of its authority, or correct --server", c.base, err)
 	}
 	return &Unreachable{Server: c.base, Cause: err}
 }

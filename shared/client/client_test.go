@@ -62,7 +62,7 @@ func serve(t *testing.T, script ...http.HandlerFunc) (*client.Client, *answers) 
 	a := &answers{script: script}
 	server := httptest.NewServer(a)
 	t.Cleanup(server.Close)
-	c, err := client.New(server.URL+"/below/", "")
+	c, err := client.New(server.URL+"/below/", "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func TestFind(t *testing.T) {
 func TestNew(t *testing.T) {
 	t.Parallel()
 	for _, wrong := range []string{"127.0.0.1:8080", "ftp://example.org", "http://"} {
-		if _, err := client.New(wrong, ""); err == nil || !strings.Contains(err.Error(), "--server") {
+		if _, err := client.New(wrong, "", ""); err == nil || !strings.Contains(err.Error(), "--server") {
 			t.Errorf("%s: %v", wrong, err)
 		}
 	}
@@ -185,7 +185,7 @@ func TestNew(t *testing.T) {
 	a := &answers{script: []http.HandlerFunc{answer(http.StatusOK, "application/json", `{"Runs":[]}`)}}
 	server := httptest.NewServer(a)
 	defer server.Close()
-	c, err := client.New(server.URL, "secret")
+	c, err := client.New(server.URL, "secret", "")
 	if err != nil {
 		t.Fatal(err)
 	}

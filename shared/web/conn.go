@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 )
 
@@ -24,6 +25,8 @@ const lingerBytes = 64 << 20
 // conn is a client's connection.
 type conn struct {
 	net.Conn
+	// tcp is the connection below TLS, or the same one. To close it waits for nobody.
+	tcp    net.Conn
 	server *Server
 	// heard: the client has sent something.
 	heard atomic.Bool
@@ -59,6 +62,9 @@ func (c *conn) Read(b []byte) (int, error) {
 	}
 	n, err := c.Conn.Read(b)
 	c.got += n
+	if err != nil && c.server.tls != nil {
+		explainTLS(err)
+	}
 	if n > 0 && !c.heard.Swap(true) && !c.readBy.IsZero() {
 		_ = c.Conn.SetReadDeadline(c.readBy) // if it fails, so does the next read
 	}
@@ -96,6 +102,8 @@ func (c *conn) hold(next int) bool {
 		return true
 	}
 	if c.server.bodies.Add(int64(more)) > c.server.maxBodies {
+		c.server.seldom.Line(zerolog.WarnLevel, "bodies").Int64("bytes", c.server.maxBodies).
+			Msg("as many bytes of request bodies are under way as may be: further requests with large bodies get 503")
 		c.server.bodies.Add(int64(-more))
 		c.full = true
 		return false

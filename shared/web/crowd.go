@@ -3,6 +3,7 @@ package web
 import (
 	"container/list"
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -182,7 +183,7 @@ func (w *crowd) closeLongest() bool {
 	}
 	c := first.Value.(*conn)
 	w.drop(c)
-	_ = c.Conn.Close() // its goroutine sees the error
+	_ = c.tcp.Close() // its goroutine sees the error
 	return true
 }
 
@@ -209,7 +210,7 @@ func (w *crowd) closeAll(which func(*conn) bool) {
 	defer w.mu.Unlock()
 	for c := range w.open {
 		if which(c) {
-			_ = c.Conn.Close() // its goroutine sees the error
+			_ = c.tcp.Close() // its goroutine sees the error
 		}
 	}
 }
@@ -267,7 +268,10 @@ func (l listener) Accept() (net.Conn, error) {
 			pause.Wait(s.stopping)
 			continue
 		}
-		c := &conn{Conn: inner, server: s}
+		c := &conn{Conn: inner, tcp: inner, server: s}
+		if s.tls != nil {
+			c.Conn = tls.Server(inner, s.tls)
+		}
 		if !s.crowd.add(c) {
 			_ = inner.Close()
 			continue

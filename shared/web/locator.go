@@ -84,6 +84,9 @@ func (l *Locator) Base(rc *fasthttp.RequestCtx) (string, error) {
 		return l.public, nil
 	}
 	scheme := "http"
+	if isTLS(rc) {
+		scheme = "https"
+	}
 	if len(l.trusted) > 0 && l.Trusts(peerAddr(rc)) {
 		proto, forwardedHost := l.forwarded(&rc.Request.Header)
 		if proto == "http" || proto == "https" {

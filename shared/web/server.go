@@ -6,6 +6,7 @@ package web
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -49,6 +50,8 @@ type Options struct {
 	MaxBodies int
 	// Hosts are the names of the server. Default those of Listen and of this machine.
 	Hosts *Hosts
+	// TLS is the certificate of a server that speaks TLS. Nil for plain HTTP.
+	TLS *Certificate
 	// ReadTimeout bounds the arrival of one whole request, and the silence of a new connection.
 	// Default 20 s.
 	ReadTimeout time.Duration
@@ -85,6 +88,7 @@ type Server struct {
 	seldom      *seldom.Log
 	logsAccess  bool
 	hosts       *Hosts
+	tls         *tls.Config // nil for plain HTTP
 	maxBody     int
 	maxHeader   int
 	readTimeout time.Duration
@@ -123,6 +127,9 @@ func New(o Options, tables ...[]Route) (*Server, error) {
 	}
 	if s.hosts == nil {
 		s.hosts, _ = NewHosts(nil, o.Listen, "") // only names that are given can be wrong
+	}
+	if o.TLS != nil {
+		s.tls = o.TLS.config()
 	}
 	s.crowd = newCrowd(o, s.seldom)
 	s.early = slices.Concat(tables...)
@@ -194,7 +201,11 @@ func (s *Server) URL() string {
 			host = "::1"
 		}
 	}
-	return "http://" + net.JoinHostPort(host, port)
+	scheme := "http://"
+	if s.tls != nil {
+		scheme = "https://"
+	}
+	return scheme + net.JoinHostPort(host, port)
 }
 
 // Close gives the address back; only for a server whose Run is never called.
