@@ -22,6 +22,9 @@ type dialect interface {
 	find(create bool) (found bool, err error)
 	// open opens the database, with one connection at most. The error is a [*run.Failure] or ctx's.
 	open(ctx context.Context, to use) (*sql.DB, error)
+	// interrupter returns what ends the statement that is under way on the connection of a database: the driver ends one
+	// with its context only until its first row has come. It must not be called once the database is closed.
+	interrupter(ctx context.Context, db *sql.DB) (func(), error)
 	// checkRights reports what keeps the runner from writing to the database, which find has found or not.
 	checkRights(found bool, report *check.Report)
 

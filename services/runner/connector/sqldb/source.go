@@ -18,7 +18,7 @@ import (
 	"runhook/shared/task"
 )
 
-// maxCell bounds the memory that one cell may take.
+// maxCell bounds the memory that one cell may take. The database gives no longer one.
 const maxCell = 16 << 20
 
 // Source reads the rows of one query, over a connection that cannot write. It belongs to one
@@ -36,6 +36,8 @@ type Source struct {
 	query string
 	args  []any
 	rows  *sql.Rows
+	// interrupt ends the query while it computes a row, and release sees to it that it is not called any more.
+	interrupt, release func()
 	// skip is how many rows the query passes over.
 	skip int64
 	// brief: only the first rows are read, so that nobody waits long for the database meanwhile.
@@ -60,7 +62,12 @@ func OpenSource(ctx context.Context, connections *connection.Set, from *task.SQL
 	if s.db, err = database.open(ctx, toRead); err != nil {
 		return nil, err
 	}
-	if err := s.prepareInOrder(ctx, query, from.OrderBy); err != nil {
+	if s.interrupt, err = database.interrupter(ctx, s.db); err != nil {
+		err = explain(ctx, database, err)
+	} else {
+		err = s.prepareInOrder(ctx, query, from.OrderBy)
+	}
+	if err != nil {
 		s.db.Close()
 		return nil, err
 	}
@@ -207,10 +214,6 @@ func (s *Source) Next(ctx context.Context, cells []any) (size int, err error) {
 				return size, row.Faultf(s.columns[i], "is text that is not valid UTF-8")
 			}
 		}
-		if length > maxCell {
-			cells[i] = nil
-			return size, row.Faultf(s.columns[i], "is longer than %d MiB", maxCell>>20)
-		}
 		size += length
 	}
 	return size, nil
@@ -232,8 +235,20 @@ func (s *Source) begin(ctx context.Context) (err error) {
 			query, args = copied, nil
 		}
 	}
-	s.rows, err = s.db.QueryContext(ctx, query, args...)
-	return err
+	if s.rows, err = s.db.QueryContext(ctx, query, args...); err != nil || s.interrupt == nil {
+		return err
+	}
+	called := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(called)
+		s.interrupt()
+	})
+	s.release = func() {
+		if !stop() {
+			<-called
+		}
+	}
+	return nil
 }
 
 // Version is not known: what the rows are is the database's.
@@ -250,6 +265,9 @@ func (s *Source) Progress() (part float64, total int64) { return 0, 0 }
 
 // Close ends the query and closes the database.
 func (s *Source) Close() error {
+	if s.release != nil {
+		s.release()
+	}
 	if s.rows != nil {
 		s.rows.Close()
 	}

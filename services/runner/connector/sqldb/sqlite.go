@@ -67,12 +67,19 @@ func (d sqliteDialect) open(ctx context.Context, to use) (*sql.DB, error) {
 			_ = made.Close() // nothing was written; what is wrong the driver will say
 		}
 	}
-	db, err := sql.Open("sqlite", address)
+	connector, err := sqlite.NewConnector(address)
 	if err != nil {
 		return nil, explain(ctx, d, err)
 	}
+	if to == toRead {
+		connector = reading{connector}
+	}
+	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(1)
 	err = db.PingContext(ctx)
+	if err == nil && to == toRead {
+		err = limit(ctx, db)
+	}
 	if err == nil && isNew {
 		err = useWAL(ctx, db)
 	}
@@ -92,7 +99,7 @@ func (d sqliteDialect) address(to use) (string, error) {
 		return "", nil
 	case toRead:
 		// The last connection to leave a write-ahead log puts it into the database's file, if it may write.
-		settings = "?mode=rw&_query_only=1"
+		settings = "?mode=rw&_query_only=1&_defensive=1&_pragma=trusted_schema(0)"
 		if _, err := os.Stat(d.at.Path); errors.Is(err, os.ErrNotExist) {
 			return "", run.Failf("the database of connection %s does not exist; correct the connection", d.at.Name)
 		}
@@ -188,14 +195,14 @@ func (d sqliteDialect) aside(ctx context.Context, db *sql.DB, columns int, query
 	for i := range names {
 		names[i] = "c" + strconv.Itoa(i)
 	}
-	if _, err := db.ExecContext(ctx, "PRAGMA query_only = 0; CREATE TEMP TABLE runhook_rows ("+strings.Join(names, ", ")+")"); err != nil {
+	if _, err := db.ExecContext(ctx, "PRAGMA query_only = 0; CREATE TEMP TABLE "+copyTable+" ("+strings.Join(names, ", ")+")"); err != nil {
 		return "", d.noRoomAside(err)
 	}
-	if _, err := db.ExecContext(ctx, "INSERT INTO temp.runhook_rows "+query, args...); err != nil {
+	if _, err := db.ExecContext(ctx, "INSERT INTO temp."+copyTable+" "+query, args...); err != nil {
 		return "", d.noRoomAside(err)
 	}
 	_, err = db.ExecContext(ctx, "PRAGMA query_only = 1")
-	return "SELECT * FROM temp.runhook_rows ORDER BY rowid", err
+	return "SELECT * FROM temp." + copyTable + " ORDER BY rowid", err
 }
 
 // noRoomAside tells the errors of the temporary database's file from those of the database.
@@ -552,6 +559,10 @@ func (d sqliteDialect) failure(err error) error {
 		return run.Failf("the disk of the database of connection %s is full", d.at.Name)
 	case lib.SQLITE_CORRUPT, lib.SQLITE_IOERR:
 		return run.Failf("the database of connection %s is damaged or its disk fails (SQLite result code %d)", d.at.Name, known.Code())
+	case lib.SQLITE_AUTH:
+		return run.Failf("the query may only read the database of connection %s: it cannot attach another, change a setting, or write", d.at.Name)
+	case lib.SQLITE_TOOBIG:
+		return run.Failf("the database of connection %s has a value, or a row that is sorted, of more than %d MiB; leave its column out of the query, or cut it with substr", d.at.Name, maxCell>>20)
 	case lib.SQLITE_SCHEMA:
 		return run.Passingf("a table in connection %s was changed during the run", d.at.Name)
 	}
