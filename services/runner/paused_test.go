@@ -56,7 +56,7 @@ destination: {%s}
 	})
 	paused := w.start(t, w.store.Broker.URL())
 	proctest.Eventually(t, "the second runner's pull is open", func() bool { return consumer().NumWaiting == 2 })
-	paused.Signal(syscall.SIGSTOP)
+	paused.Pause()
 	leaving.Signal(syscall.SIGTERM)
 	if code := leaving.Wait(); code != 0 {
 		t.Fatalf("the first runner ended with %d", code)

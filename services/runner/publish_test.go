@@ -64,7 +64,7 @@ func TestKillWhileRowsArePublished(t *testing.T) {
 	n := w.submit(t)
 	w.runUntilKilled(t, "members.changed", 2500, true)
 	successor := w.start(t, w.store.Broker.URL())
-	if doc := w.await(t, n); doc.Outcome() != run.Success || doc.RowsInserted != 5000 || doc.ExecutionCount != 2 {
+	if doc := w.await(t, n); doc.Outcome() != run.Success || doc.RowsInserted != 5000 || doc.ExecutionCount < 2 {
 		t.Fatalf("%s, %d inserted in execution %d: %s", doc.Outcome(), doc.RowsInserted, doc.ExecutionCount, doc.Message)
 	}
 	info, err := stream.Info(t.Context())
