@@ -79,10 +79,10 @@ destination: {csv: {connection: drop, path: out%d.csv, action: replace}}
 			all = append(all, accepted{request, bustest.Submit(t, cluster.Bus, request)})
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
-	defer cancel()
 	for _, one := range all {
+		ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
 		status, err := cluster.Runs.Await(ctx, one.Task, one.Number)
+		cancel()
 		if err != nil || status.Document.Outcome() != run.Success || status.Document.ExecutionCount != 1 {
 			t.Fatalf("run %s: %+v, %v", one.Number, status.Document, err)
 		}
