@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gofrs/flock"
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,6 +37,8 @@ type process struct {
 	starting starting
 	store    *bus.Bus
 	tasks    *bus.TaskView
+	// logged are the tasks that the log names.
+	logged *atomic.Pointer[bus.TaskView]
 	// notes are what /readyz says besides.
 	notes []string
 	undos []func()
@@ -58,7 +61,7 @@ type step func(ctx context.Context, p *process) error
 // open makes a process by its steps, in their order. If one fails, everything before it is undone. A process
 // that is stopped while it answers and is not ready has ended as it should.
 func open(ctx context.Context, p *program, steps ...step) (*process, error) {
-	opened := &process{log: p.log, metrics: prometheus.NewRegistry(), starting: starting{log: p.log}}
+	opened := &process{log: p.log, logged: p.tasks, metrics: prometheus.NewRegistry(), starting: starting{log: p.log}}
 	opened.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	opening, stop := context.WithCancel(ctx)
 	opened.stop = stop
@@ -183,6 +186,7 @@ func watchTasks(ctx context.Context, p *process) error {
 		return err
 	}
 	p.tasks = tasks
+	p.logged.Store(tasks)
 	p.undo(func() { cancel(); <-ended })
 	if stopped {
 		return ctx.Err()

@@ -13,12 +13,14 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	_ "time/tzdata" // a machine or image without zone files reads the dates of a mapping's zones all the same
 
 	"github.com/alecthomas/kong"
 	"github.com/rs/zerolog"
 
+	"runhook/shared/bus"
 	"runhook/shared/client"
 	"runhook/shared/web"
 )
@@ -97,7 +99,8 @@ func runhook(ctx context.Context, args []string, stdout, stderr io.Writer, hangu
 		return fail(stderr, wrongUsage(err))
 	}
 	level, _ := zerolog.ParseLevel(commands.LogLevel) // the grammar takes no others
-	return fail(stderr, command.Run(&program{stdin: os.Stdin, stdout: stdout, stderr: stderr, hangups: hangups, log: newLog(stderr, level)}))
+	tasks := new(atomic.Pointer[bus.TaskView])
+	return fail(stderr, command.Run(&program{stdin: os.Stdin, stdout: stdout, stderr: stderr, hangups: hangups, log: newLog(stderr, level, tasks), tasks: tasks}))
 }
 
 // wrongUsage adds where to read what a command takes.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"text/tabwriter"
 	"time"
 	"unicode"
@@ -15,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/term"
 
+	"runhook/shared/bus"
 	"runhook/shared/run"
 )
 
@@ -26,6 +28,8 @@ type program struct {
 	// hangups gives a value, from its call on, each time that a service is to read its files again.
 	hangups func() <-chan os.Signal
 	log     zerolog.Logger
+	// tasks are what the log knows the GUIDs of tasks by, once a service has loaded them.
+	tasks *atomic.Pointer[bus.TaskView]
 }
 
 // printf writes to the output. That nobody reads it is no reason to stop.
@@ -86,12 +90,12 @@ func (e *exit) Error() string {
 func (e *exit) Unwrap() error { return e.err }
 
 // newLog logs for people on a terminal, and for programs elsewhere.
-func newLog(stderr io.Writer, level zerolog.Level) zerolog.Logger {
+func newLog(stderr io.Writer, level zerolog.Level, tasks *atomic.Pointer[bus.TaskView]) zerolog.Logger {
 	out := stderr
 	if isTerminal(stderr) {
 		out = zerolog.ConsoleWriter{Out: stderr, TimeFormat: time.TimeOnly}
 	}
-	return zerolog.New(out).Level(level).With().Timestamp().Logger()
+	return zerolog.New(discreet{out, tasks}).Level(level).With().Timestamp().Logger()
 }
 
 func isTerminal(w io.Writer) bool {

@@ -5,8 +5,10 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"runhook/shared/bus"
 	"runhook/shared/proctest"
 
 	"golang.org/x/sys/unix"
@@ -75,7 +77,7 @@ func TestRunWaitShowsABarOnATerminal(t *testing.T) {
 func TestLogOnATerminal(t *testing.T) {
 	t.Parallel()
 	tty, screen := terminal(t)
-	log := newLog(tty, 1)
+	log := newLog(tty, 1, new(atomic.Pointer[bus.TaskView]))
 	log.Info().Str("task", "Copy people").Msg("run started")
 	screen.Await(t, `run started.*task=`, make(chan struct{}))
 	if strings.Contains(screen.String(), `{"`) {
