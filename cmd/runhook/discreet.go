@@ -43,7 +43,7 @@ func nameTasks(line []byte, find func(task.ID) (bus.Task, bool)) []byte {
 	done := 0
 	for from := 0; from < len(line); {
 		to := from
-		for to < len(line) && isOfGUID(line[to]) {
+		for to < len(line) && ofGUID[line[to]] {
 			to++
 		}
 		for at := from; at+bare <= to; at++ {
@@ -81,6 +81,10 @@ func nameAt(text []byte, find func(task.ID) (bus.Task, bool)) (name []byte, leng
 	return nil, 0
 }
 
-func isOfGUID(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F' || c == '-'
-}
+// ofGUID are the bytes that may stand in a GUID.
+var ofGUID = func() (of [256]bool) {
+	for _, c := range []byte("0123456789abcdefABCDEF-") {
+		of[c] = true
+	}
+	return of
+}()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -244,7 +245,14 @@ type panicked struct {
 	stack []byte
 }
 
-func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+// Error leaves out what was panicked with, for it may hold a secret or a cell's value. The runtime's own panics
+// speak of types and indexes only.
+func (p *panicked) Error() string {
+	if known, ok := p.value.(runtime.Error); ok {
+		return "panic: " + known.Error()
+	}
+	return fmt.Sprintf("panic with a %T; the stack says where", p.value)
+}
 
 func (s *Server) guarded(handle Handler, rc *fasthttp.RequestCtx) (err error) {
 	defer func() {

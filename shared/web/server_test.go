@@ -185,7 +185,7 @@ func TestPanics(t *testing.T) {
 		}
 	}
 	text := log.String()
-	if strings.Count(text, "\n") != 1 || !strings.Contains(text, "secret words") || !strings.Contains(text, "server_test.go") || strings.Contains(text, "hidden") {
+	if strings.Count(text, "\n") != 1 || strings.Contains(text, "secret words") || !strings.Contains(text, "panic with a string") || !strings.Contains(text, "server_test.go") || strings.Contains(text, "hidden") {
 		t.Errorf("the log is %s", text)
 	}
 }
