@@ -130,7 +130,7 @@ func fail(stderr io.Writer, err error) int {
 		code = exitFailed
 	}
 	if !isCoded || coded.err != nil {
-		_, _ = fmt.Fprintf(stderr, "runhook: %v\n", err)
+		_, _ = fmt.Fprintf(onScreen(stderr), "runhook: %v\n", err)
 	}
 	return code
 }

@@ -33,14 +33,18 @@ type program struct {
 }
 
 // printf writes to the output. That nobody reads it is no reason to stop.
-func (p *program) printf(format string, args ...any) { _, _ = fmt.Fprintf(p.stdout, format, args...) }
+func (p *program) printf(format string, args ...any) {
+	_, _ = fmt.Fprintf(onScreen(p.stdout), format, args...)
+}
 
 // notef writes what is for people beside the output.
-func (p *program) notef(format string, args ...any) { _, _ = fmt.Fprintf(p.stderr, format, args...) }
+func (p *program) notef(format string, args ...any) {
+	_, _ = fmt.Fprintf(onScreen(p.stderr), format, args...)
+}
 
 // printJSON writes a value to the output as indented JSON.
 func (p *program) printJSON(value any) error {
-	encoder := json.NewEncoder(p.stdout)
+	encoder := json.NewEncoder(onScreen(p.stdout))
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(value)
@@ -48,7 +52,7 @@ func (p *program) printJSON(value any) error {
 
 // printTable writes rows to the output with their columns aligned.
 func (p *program) printTable(rows [][]string) error {
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	table := tabwriter.NewWriter(onScreen(p.stdout), 0, 0, 2, ' ', 0)
 	for _, row := range rows {
 		if _, err := fmt.Fprintln(table, strings.Join(row, "\t")); err != nil {
 			return err
@@ -122,13 +126,11 @@ func shown(text string) string {
 			line.WriteRune('…')
 			break
 		}
-		switch {
-		case letter == ' ' || unicode.IsGraphic(letter) && !unicode.IsSpace(letter):
-			line.WriteRune(letter)
-		default:
-			quoted := strconv.QuoteRune(letter)
-			line.WriteString(quoted[1 : len(quoted)-1])
+		if letter != ' ' && unicode.IsSpace(letter) { // which looks like another one
+			line.WriteString(escaped(letter))
+			continue
 		}
+		line.WriteString(inert(letter))
 	}
 	return line.String()
 }

@@ -132,7 +132,7 @@ func (c *runCommand) bar(p *program) (show func(run.Document), done func()) {
 		if doc.Status == run.Done {
 			return // what is shown then is the result
 		}
-		bar.Describe(doc.StatusDescription + ": " + doc.Message)
+		bar.Describe(inertText(doc.StatusDescription + ": " + doc.Message))
 		_ = bar.Set(int(doc.PercentComplete)) // a terminal that went away does not end the wait
 	}
 	return show, func() { _ = bar.Clear() }

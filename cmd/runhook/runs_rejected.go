@@ -56,7 +56,7 @@ func (c *runsRejectedCommand) Run(ctx context.Context, p *program) error {
 	}
 	defer server.Close()
 	if c.Output == "" {
-		return server.Rejected(ctx, number, workbook, p.stdout)
+		return server.Rejected(ctx, number, workbook, onScreen(p.stdout))
 	}
 	// Half of the rows must not look like all of them. The file is for its owner: it has their data.
 	file, err := os.CreateTemp(filepath.Dir(c.Output), "."+filepath.Base(c.Output)+".*.tmp")

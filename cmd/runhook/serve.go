@@ -278,7 +278,7 @@ func tour(ctx context.Context, p *program, url, data string, example demo.Files)
 	server, err := client.New(url, "", "")
 	if err == nil {
 		defer server.Close()
-		err = demo.Tour(ctx, server, example, ownName(), clientFlags(url, data), p.stdout)
+		err = demo.Tour(ctx, server, example, ownName(), clientFlags(url, data), onScreen(p.stdout))
 	}
 	if err != nil && ctx.Err() == nil {
 		p.log.Error().Err(err).Msg("the demo's first run did not come to its end")

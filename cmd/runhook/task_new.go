@@ -172,7 +172,7 @@ func (c *taskNewCommand) write(p *program, name string, text []byte, made *draft
 	}
 	path := c.Out
 	if path == "-" || path == "" && made == nil && !(p.asks() && isTerminal(p.stdout)) {
-		_, err := p.stdout.Write(text)
+		_, err := onScreen(p.stdout).Write(text)
 		return err
 	}
 	if path == "" {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"os"
 	"strconv"
@@ -119,5 +120,43 @@ func TestNewTaskAsks(t *testing.T) {
 		if err != nil || readErr != nil || !strings.Contains(string(text), "key: ["+key+"], action: upsert") || !strings.Contains(string(text), says) {
 			t.Errorf("%v %v\n%s\n%s", err, readErr, text, screen)
 		}
+	}
+}
+
+// Nothing that a cell, a name or a site says controls the terminal, whichever command prints it; a file gets it
+// as it is.
+func TestNothingControlsTheTerminal(t *testing.T) {
+	t.Parallel()
+	const evil = "\x1b]0;owned\x07\u009b2J\u202eevil\r\x9b"
+	const inert = `\x1b]0;owned\a\u009b2J\u202eevil`
+	tty, screen := terminal(t)
+	p := &program{stdout: tty, stderr: tty}
+	p.printf("a %s\tb\n", evil)
+	p.notef("b %s\n", evil)
+	if err := errors.Join(p.printTable([][]string{{"c", evil}}), p.printJSON(map[string]string{"d": "\u009b\u202e"})); err != nil {
+		t.Fatal(err)
+	}
+	fail(tty, errors.New("e "+evil))
+	sheet := onScreen(tty)
+	for _, letter := range []byte("\ufeffid,name\r\nf,Größe 👩\u200d🔧 " + evil + "\r\n") { // as it may come over a line
+		if _, err := sheet.Write([]byte{letter}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = tty.Close()
+	screen.Await(t, `f,Größe .*\n`, nil)
+	said := strings.ReplaceAll(screen.String(), "\r\n", "\n") // the terminal's own
+	for _, want := range []string{"a " + inert + `\r\x9b`, "b " + inert, "c  " + inert, `"d": "\u009b\u202e"`, "runhook: e " + inert, "\ufeffid,name\n", "f,Größe 👩\u200d🔧 " + inert} {
+		if !strings.Contains(said, want) {
+			t.Errorf("%q is not in %q", want, said)
+		}
+	}
+	if strings.ContainsAny(said, "\x1b\x07\u009b\u202e") || strings.Contains(strings.ReplaceAll(said, "\r\n", ""), "\r") {
+		t.Errorf("the terminal was told %q", said)
+	}
+	plain := proctest.NewOutput()
+	(&program{stdout: plain}).printf("%s", evil)
+	if plain.String() != evil {
+		t.Errorf("a file gets %q", plain)
 	}
 }
