@@ -178,7 +178,12 @@ func (in *Ingress) post(answer answerFunc, dry bool) web.Handler {
 			rc.Response.Header.Set("Idempotency-Replayed", "true")
 		}
 		counter.WithLabelValues(target.Name).Inc()
-		in.options.Log.Debug().Str("task", target.Name).Stringer("run", accepted.Number).
+		level := zerolog.DebugLevel
+		operator := web.Operator(rc)
+		if operator != "" {
+			level = zerolog.InfoLevel // as each of an operator's changes
+		}
+		in.options.Log.WithLevel(level).Str("by", operator).Str("task", target.Name).Stringer("run", accepted.Number).
 			Bool("replayed", accepted.Replayed).Str("correlation", accepted.Request.CorrelationID).Msg("run accepted")
 		return answer(ctx, rc, target, accepted)
 	}

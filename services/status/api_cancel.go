@@ -33,7 +33,7 @@ func (s *Service) cancelRun(ctx context.Context, rc *fasthttp.RequestCtx, _ map[
 		return err
 	}
 	s.canceled.WithLabelValues(doc.TaskName).Inc()
-	s.options.Log.Info().Str("task", doc.TaskName).Stringer("run", doc.ImportID).Msg("an administrator canceled a run that no runner held")
+	s.audit(rc, doc.TaskName).Stringer("run", doc.ImportID).Msg("an administrator canceled a run that no runner held")
 	body, err := doc.Encode()
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
 	"runhook/shared/bus"
@@ -58,12 +59,24 @@ func (s *Service) edit(ctx context.Context, rc *fasthttp.RequestCtx, done string
 	if err != nil {
 		return s.explainEdit(ctx, err)
 	}
-	return s.answerChange(ctx, rc, def, def.Hash != was.Hash || def.Enabled != was.Enabled, done)
+	return s.answerChange(ctx, rc, was, def, def.Hash != was.Hash || def.Enabled != was.Enabled, done)
 }
 
-// answerChange answers with a task once this process uses its definition, and logs what was done if that
-// changed the task.
-func (s *Service) answerChange(ctx context.Context, rc *fasthttp.RequestCtx, def *task.Definition, changed bool, done string) error {
+// audit begins the log's line about a change that an administrator has made.
+func (s *Service) audit(rc *fasthttp.RequestCtx, name string) *zerolog.Event {
+	return s.options.Log.Info().Str("by", web.Operator(rc)).Stringer("address", s.options.Locator.Client(rc)).Str("task", name)
+}
+
+// answerChange logs what was done to a task, if that changed it, and answers with the task once this process uses
+// its definition. was has no Definition if there was no such task.
+func (s *Service) answerChange(ctx context.Context, rc *fasthttp.RequestCtx, was bus.Task, def *task.Definition, changed bool, done string) error {
+	if changed {
+		line := s.audit(rc, def.Name)
+		if was.Definition != nil && !was.Deleted {
+			line.Str("before", was.Hash).Bool("enabled_before", was.Enabled)
+		}
+		line.Str("definition", def.Hash).Bool("enabled", def.Enabled).Msg(done)
+	}
 	var now bus.Task
 	seen := func() bool {
 		now, _ = s.options.Tasks.Get(def.ID)
@@ -79,9 +92,6 @@ func (s *Service) answerChange(ctx context.Context, rc *fasthttp.RequestCtx, def
 	doc, err := s.describe(rc, now, false)
 	if err != nil {
 		return err
-	}
-	if changed {
-		s.options.Log.Info().Str("task", def.Name).Str("definition", def.Hash).Msg(done)
 	}
 	return writeJSON(rc, struct {
 		Changed bool
@@ -159,6 +169,7 @@ func (s *Service) deleteTask(ctx context.Context, rc *fasthttp.RequestCtx, _ map
 	if err != nil {
 		return s.explainEdit(ctx, err)
 	}
+	s.audit(rc, was.Name).Str("before", was.Hash).Bool("enabled_before", was.Enabled).Msg("task deleted")
 	gone := func() bool {
 		_, there := s.options.Tasks.Get(was.ID)
 		return !there
@@ -166,7 +177,6 @@ func (s *Service) deleteTask(ctx context.Context, rc *fasthttp.RequestCtx, _ map
 	if err := s.await(ctx, gone); err != nil {
 		return err
 	}
-	s.options.Log.Info().Str("task", was.Name).Msg("task deleted")
 	rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
 	rc.SetStatusCode(fasthttp.StatusNoContent)
 	return nil

@@ -2,16 +2,22 @@ package status_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"runhook/services/status"
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
@@ -261,5 +267,66 @@ func TestChangesNeedTheToken(t *testing.T) {
 	s.do("DELETE", taskPath(def.ID), nil, "Authorization", "Bearer "+readToken).problem(t, http.StatusForbidden)
 	if now, ok := s.view.Get(def.ID); !ok || !now.Enabled {
 		t.Errorf("%+v", now)
+	}
+}
+
+// Each change is one line of the log, which says who made it, from where, and what was before; what changes
+// nothing, or only reads, is none.
+func TestChangesAreAudited(t *testing.T) {
+	t.Parallel()
+	log := proctest.NewOutput()
+	s := open(t, func(o *status.Options) { o.Log = zerolog.New(log) })
+	id := task.NewID()
+	file := taskFile(id, "Audited")
+	r := s.submit(s.apply("Queued"))
+	for _, request := range []struct{ method, path string }{
+		{"PUT", taskPath(id)},
+		{"PUT", taskPath(id)},
+		{"POST", taskPath(id) + "/enable"},
+		{"POST", taskPath(id) + "/disable"},
+		{"POST", taskPath(id) + "/rotate"},
+		{"GET", taskPath(id)},
+		{"GET", "/api/tasks"},
+		{"DELETE", taskPath(id)},
+		{"POST", strings.TrimSuffix(r.path(), "status") + "cancel"},
+	} {
+		body := file
+		if request.method != "PUT" {
+			body = nil
+		}
+		if got := s.do(request.method, request.path, body); got.StatusCode >= 300 {
+			t.Fatalf("%v: %d %s", request, got.StatusCode, got.body)
+		}
+	}
+	var said []string
+	for line := range strings.Lines(log.String()) {
+		var entry struct {
+			By, Address, Task, Message, Before, Definition string
+			EnabledBefore                                  *bool `json:"enabled_before"`
+			Enabled                                        *bool
+		}
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		if entry.By == "" {
+			continue
+		}
+		if entry.By != "ann" || entry.Address != "127.0.0.1" || strings.Contains(line, string(id)) {
+			t.Errorf("a line is %s", line)
+		}
+		flag := func(set *bool) string {
+			if set == nil {
+				return "-"
+			}
+			return strconv.FormatBool(*set)
+		}
+		said = append(said, fmt.Sprintf("%s %s %s>%s %v>%v", entry.Task, entry.Message, flag(entry.EnabledBefore), flag(entry.Enabled), entry.Before != "", entry.Definition != ""))
+	}
+	want := []string{
+		"Audited task applied ->true false>true", "Audited task disabled true>false true>true", "Audited task rotated: its webhook has a new id false>false true>true",
+		"Audited task deleted false>- true>false", "Queued an administrator canceled a run that no runner held ->- false>false",
+	}
+	if !slices.Equal(said, want) {
+		t.Errorf("the log says\n%s\nwant\n%s", strings.Join(said, "\n"), strings.Join(want, "\n"))
 	}
 }
