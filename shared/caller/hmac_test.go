@@ -33,7 +33,7 @@ func at(t *testing.T, unix int64, test func(t *testing.T)) {
 }
 
 func TestStandardWebhooks(t *testing.T) {
-	c := checker(t, "hooks: ["+vectorSecret+", whsec_"+strings.Repeat("A", 32)+"]\nhashed: sha256:"+strings.Repeat("0", 64)+"\nplain: a text with spaces in it\n")
+	c := checker(t, "hooks: ["+vectorSecret+", whsec_"+strings.Repeat("A", 32)+"]\nhashed: sha256:"+strings.Repeat("0", 64)+"\nplain: a text with spaces in it\nshort: whsec_AAAAAAAAAAAA\n")
 	auth := []task.Auth{{HMAC: &task.HMAC{Secret: "hooks", Scheme: task.StandardWebhooks}}}
 	const stamp = "1614265330"
 	sent := func(body, id, stamp, signature string) Request {
@@ -83,7 +83,7 @@ func TestStandardWebhooks(t *testing.T) {
 				t.Errorf("%s: %s", name, text)
 			}
 		}
-		for _, name := range []string{"hashed", "plain"} {
+		for _, name := range []string{"hashed", "plain", "short"} {
 			auth := []task.Auth{{HMAC: &task.HMAC{Secret: name, Scheme: task.StandardWebhooks}}}
 			if text, unready := refusal(t, c, auth, good); !unready || !strings.Contains(text, "is not one of Standard Webhooks") {
 				t.Errorf("%s: %s", name, text)

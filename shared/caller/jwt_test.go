@@ -193,6 +193,10 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%s: %s, unready %v", name, text, unready)
 		}
 	}
+	// It would not fit, but to see that takes the longer the longer it is.
+	if text, _ := refusal(t, c, p.auth(), bearer(token(t, jwt.SigningMethodRS256, p.rsa, said(), "kid", "long"))); !strings.HasSuffix(text, "is too long") {
+		t.Error(text)
+	}
 	if n := p.asked.Load(); n != 1 {
 		t.Errorf("the keys were read %d times", n)
 	}
