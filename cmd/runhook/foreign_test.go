@@ -53,6 +53,7 @@ func foreignMessages(id task.ID) []foreignCase {
 		{store: "requests", name: "a request without anything", named: true, messages: []foreign{{subject: "run.request." + string(id), data: "{}"}}},
 		{store: "requests", name: "a request that only names its task", named: true, messages: []foreign{{subject: "run.request." + string(id), data: fmt.Sprintf(`{"Task":%q}`, id)}}},
 		{store: "requests", name: "a request of another task", named: true, messages: []foreign{{subject: "run.request." + string(id), data: request(other)}}},
+		{store: "requests", name: "a large request", named: true, messages: []foreign{{subject: "run.request." + string(id), data: `{"Task":"` + strings.Repeat("x", 3<<20) + `"}`}}},
 		{store: "requests", name: "requests of no task", named: true, messages: []foreign{
 			{subject: "run.request." + string(other), data: request(other)},
 			{subject: "run.request.foo", data: "no JSON"},
@@ -63,6 +64,9 @@ func foreignMessages(id task.ID) []foreignCase {
 		{store: "the next run's claim", name: "the next run's claim", named: true, messages: []foreign{{subject: claim(id, next), data: "no JSON"}}},
 		{store: "the next run's claim, of nobody", name: "the next run's claim, of nobody", named: true, messages: []foreign{{subject: claim(id, next), data: "{}"}}},
 		{store: "the next run's claim, of somebody", name: "the next run's claim, of somebody", named: true, messages: []foreign{{subject: claim(id, next), data: `{"Owner":"somebody"}`}}},
+		{store: "the next run's claim, without end", name: "the next run's claim, which counts without end", named: true, messages: []foreign{{
+			subject: claim(id, next), data: `{"Owner":"somebody","Hold":"x","Executions":1,"Checkpoint":{"Rejected":[{"Token":3,"From":1,"To":9223372036854775807}]}}`,
+		}}},
 		{store: "claims", name: "claims of no run", messages: []foreign{
 			{subject: claim(id, "99999999999"), data: "no JSON"},
 			{subject: claim("foo", "bar"), data: "no JSON"},
