@@ -3,10 +3,13 @@ package run_test
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"runhook/shared/run"
+	"runhook/shared/task"
 )
 
 // A claim that no runner writes is none: whoever continued from it would count to its end, or wait for it.
@@ -45,4 +48,46 @@ func TestChunkThatUnpacksToTooMuch(t *testing.T) {
 			t.Errorf("behind %d bytes: %v", blanks, err)
 		}
 	}
+}
+
+// Whatever stands in the store is decoded or refused, and what is decoded counts to something that a run has.
+func FuzzDecode(f *testing.F) {
+	const id, n = task.ID("0f0f0f0f-0000-4000-8000-000000000001"), run.Number(7)
+	request := run.Request{Task: id, TaskName: "x", Definition: "x", Trigger: run.Webhook, CreatedOn: time.Unix(1e9, 0)}
+	final := run.QueuedDocument(request, n)
+	final.End(run.Failed, "x", time.Unix(1e9, 0))
+	claim := run.Claim{
+		Owner: "me", Hold: "x", Executions: 1, StartedOn: time.Unix(1e9, 0), Pause: &run.Pause{Length: time.Hour, Why: "x"},
+		Checkpoint: run.Checkpoint{Row: 7, Rejected: run.RejectedSet{{Token: 3, From: 1, To: 2, Rows: 2}}},
+	}
+	for _, value := range []any{request, final, claim, run.RejectedChunk{Columns: []string{"a"}, Rows: []run.RejectedRow{{Row: 1, Cells: []string{"x"}}}}} {
+		data, err := json.Marshal(value)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		_, _ = run.DecodeRequest(data, id)
+		_, _ = run.DecodeRejectedChunk(data)
+		for _, decode := range []func([]byte, task.ID, run.Number) (run.Document, error){run.DecodeFinal, run.DecodeLive} {
+			if doc, err := decode(data, id, n); err == nil {
+				if _, err := doc.Encode(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		claim, err := run.DecodeClaim(data)
+		if err != nil {
+			return
+		}
+		doc := run.QueuedDocument(request, n)
+		doc.Resume(claim, time.Unix(1e9, 0))
+		if _, err := doc.Encode(); err != nil {
+			t.Error(err)
+		}
+		if next := claim.Next("other"); next.Executions < 0 || next.Idle < 0 || next.Checkpoint.Rejected.Chunks() < 0 || next.Checkpoint.Rejected.Chunks() > 1<<20 {
+			t.Errorf("it goes on as %+v", next)
+		}
+	})
 }
