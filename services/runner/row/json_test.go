@@ -1,6 +1,7 @@
 package row_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -28,4 +29,35 @@ func TestExceeds(t *testing.T) {
 			t.Errorf("%.40s… of %d bytes: %v", text, len(text), got)
 		}
 	}
+}
+
+// JSON that does not exceed the bounds is as deep as they say at most.
+func FuzzExceeds(f *testing.F) {
+	f.Add(`[{"a":["\\"[["]}]`)
+	f.Add(strings.Repeat("[", 101) + strings.Repeat("]", 101))
+	f.Fuzz(func(t *testing.T, text string) {
+		var value any
+		if json.Unmarshal([]byte(text), &value) != nil {
+			return
+		}
+		if deep := depth(value) > row.MaxDepth; row.Exceeds([]byte(text), len(text)+1) != deep {
+			t.Errorf("%q: deep %v", text, deep)
+		}
+	})
+}
+
+func depth(value any) (most int) {
+	switch v := value.(type) {
+	case []any:
+		for _, one := range v {
+			most = max(most, depth(one))
+		}
+		return most + 1
+	case map[string]any:
+		for _, one := range v {
+			most = max(most, depth(one))
+		}
+		return most + 1
+	}
+	return 0
 }

@@ -8,6 +8,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"runhook/services/runner/row"
+	"runhook/shared/run"
 )
 
 // Whatever a document is, it gives rows that are JSON, and an end that says why.
@@ -46,6 +49,35 @@ func FuzzNextLink(f *testing.F) {
 	f.Fuzz(func(t *testing.T, header string) {
 		if link := nextLink([]string{header}); !strings.Contains(header, link) {
 			t.Errorf("%q has %q", header, link)
+		}
+	})
+}
+
+// Whatever a service answers to rows, each has an outcome, or the run ends and says why.
+func FuzzAnswer(f *testing.F) {
+	for _, seed := range []string{
+		`{"errors":[{"index":1,"message":"x"}]}`, `[{"success":true},{"error":"dup"}]`, `{"results":[{"status":409},{}]}`, "<html>", `{"error":"\ud800"}`, `"FAILED"`, `[[`, `{"id":{"error":"x"}}`,
+	} {
+		f.Add(seed, 200, true)
+		f.Add(seed, 422, false)
+	}
+	f.Fuzz(func(t *testing.T, body string, status int, html bool) {
+		b := row.NewBatch(1)
+		d := &Destination{client: &client{}, place: "POST / of connection partner", columns: []string{"id"}, array: true}
+		for n := range int64(2) {
+			b.Add(n).Values[0] = n
+		}
+		d.encode(b)
+		if err := d.settle(reply{status: status, body: []byte(body), html: html}); err != nil {
+			if _, ok := errors.AsType[*run.Failure](err); !ok {
+				t.Errorf("not a failure: %v", err)
+			}
+			return
+		}
+		for _, r := range d.rows {
+			if r.Outcome != row.Inserted && (r.Outcome != row.Failed || r.Fault == nil) {
+				t.Errorf("%q leaves %v, %v", body, r.Outcome, r.Fault)
+			}
 		}
 	})
 }
