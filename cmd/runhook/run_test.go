@@ -241,7 +241,7 @@ func TestRunFile(t *testing.T) {
 	s.write("in/corrected.csv", "id,name,city\n")
 	s.write("elsewhere.yaml", "other: {files: .}\n")
 	i := begin(t, s.args()...).listening()
-	flags := ServerFlags{Server: i.url}
+	flags := i.authority()
 	asked, err := flags.client()
 	if err != nil {
 		t.Fatal(err)

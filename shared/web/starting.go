@@ -9,7 +9,7 @@ import (
 // refuseStarting answers a request while the routes are not there yet. Any page may read the answer, and ask
 // before: which pages a task allows is not known.
 func (s *Server) refuseStarting(rc *fasthttp.RequestCtx) {
-	AnyOrigin.apply(rc)
+	_ = AnyOrigin.apply(rc) // which refuses none
 	if rc.IsOptions() {
 		AnyOrigin.preflight(rc, []string{fasthttp.MethodGet, fasthttp.MethodHead, fasthttp.MethodOptions, fasthttp.MethodPost})
 		rc.SetStatusCode(fasthttp.StatusNoContent)
