@@ -102,7 +102,7 @@ type issuerKeys struct {
 	held atomic.Pointer[keySet]
 
 	reading sync.Mutex
-	// tried is when they were last asked for, and fault what came of it.
+	// tried is when they were last asked for and answered, or not, and fault what came of it.
 	tried time.Time
 	fault error
 }
@@ -165,10 +165,10 @@ func (k *issuerKeys) read(ctx context.Context) error {
 	if !k.tried.IsZero() && time.Since(k.tried) < pause {
 		return k.fault
 	}
-	k.tried = time.Now()
 	read, err := jwkset.NewStorageFromHTTP(k.url, jwkset.HTTPClientStorageOptions{Client: keysClient, Ctx: ctx, HTTPTimeout: keysTimeout})
-	if k.fault = err; err == nil {
-		k.held.Store(&keySet{read, time.Now()})
+	k.tried, k.fault = time.Now(), err // at its end: who has waited for it does not ask again
+	if err == nil {
+		k.held.Store(&keySet{read, k.tried})
 	}
 	return err
 }

@@ -227,13 +227,20 @@ func TestKeysOfAnIssuerAreReadSeldom(t *testing.T) {
 		return err
 	}
 
-	p.answers(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
+	var answered time.Time
+	p.answers(func(w http.ResponseWriter, _ *http.Request) {
+		answered = time.Now()
+		w.WriteHeader(500)
+	})
 	for range 3 {
 		if text, unready := refusal(t, c, p.auth(), good); !unready || !strings.Contains(text, "read the keys of "+p.URL) {
 			t.Errorf("without keys: %s", text)
 		}
 	}
 	asked("at first", 1)
+	if keys.tried.Before(answered) {
+		t.Error("who has waited for a silent server asks it again at once")
+	}
 	earlier(firstPause)
 	p.answers(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(p.keys()) })
 	if err := lets(good); err != nil {

@@ -45,8 +45,10 @@ func TestLimitsOfAddresses(t *testing.T) {
 	if limitedAddr("a", one, false) != limitedAddr("a", same, false) || limitedAddr("a", one, false) == limitedAddr("a", other, false) {
 		t.Error("an address of IPv6 is not counted with its network, or with another")
 	}
-	if limitedAddr("a", netip.Addr{}, false) != limitedAddr("a", netip.Addr{}, false) {
-		t.Error("no address is not counted")
+	for want := range 2 { // no address is one too
+		if left, _, _ := l.take(rate, limitedAddr("a", netip.Addr{}, false), now); left != 2-want {
+			t.Errorf("no address: %d left", left)
+		}
 	}
 }
 
