@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"testing"
 
@@ -23,13 +24,13 @@ func TestOpenUndoesWhatItDid(t *testing.T) {
 		}
 	}
 	fault := errors.New("out of order")
-	_, err := open(t.Context(), &program{log: zerolog.Nop()}, does("a", nil), does("b", nil), does("c", fault), does("d", nil))
+	_, err := open(t.Context(), &program{log: zerolog.Nop(), hangups: func() <-chan os.Signal { return nil }}, does("a", nil), does("b", nil), does("c", fault), does("d", nil))
 	if want := []string{"a", "b", "c", "undo b", "undo a"}; !errors.Is(err, fault) || !slices.Equal(did, want) {
 		t.Errorf("%v, %v", did, err)
 	}
 
 	did = nil
-	p, err := open(t.Context(), &program{log: zerolog.Nop()}, does("a", nil), does("b", nil))
+	p, err := open(t.Context(), &program{log: zerolog.Nop(), hangups: func() <-chan os.Signal { return nil }}, does("a", nil), does("b", nil))
 	if err != nil {
 		t.Fatal(err)
 	}
