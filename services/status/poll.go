@@ -92,7 +92,7 @@ var (
 	}
 	errNotSigned = &web.Problem{
 		Kind: "signature-needed", Title: "The address needs its signature", Status: fasthttp.StatusForbidden,
-		Detail: "This server shows a run's status only at its signed URL. Poll Location exactly as the POST's answer has it, with its ?sig=, or send the admin token.",
+		Detail: "The run's status is shown only at its signed URL. Poll Location exactly as the POST's answer has it, with its ?sig=, or send the admin token, or the task's credential if it has auth.",
 	}
 	errLinkOver = &web.Problem{
 		Kind: "link-expired", Title: "The link has expired", Status: fasthttp.StatusForbidden,

@@ -47,11 +47,11 @@ var (
 	}
 	errRowsNotSigned = &web.Problem{
 		Kind: "signature-needed", Title: "The address needs its signature", Status: fasthttp.StatusForbidden,
-		Detail: "Rejected rows hold data, so they need the address RejectedUrl exactly as the POST's answer has it, with its ?sig=, or the admin token.",
+		Detail: "Rejected rows hold data. Send the admin token or, if the task has auth, its credential, or use RejectedUrl exactly as the POST's answer has it, if that has a ?sig=.",
 	}
 	errRowsWrongSignature = &web.Problem{
 		Kind: "wrong-signature", Title: "The signature does not fit", Status: fasthttp.StatusForbidden,
-		Detail: "The sig of this address does not open the rejected rows of this run. Use RejectedUrl exactly as the POST's answer has it, or send the admin token.",
+		Detail: "The sig of this address does not open the rejected rows of this run. Use RejectedUrl exactly as the POST's answer has it, or send the admin token, or the task's credential if it has auth.",
 	}
 )
 
