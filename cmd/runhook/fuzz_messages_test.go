@@ -102,7 +102,8 @@ func FuzzForgedMessages(f *testing.F) {
 		if location != "" && !strings.HasPrefix(subject, "$KV.tasks.") {
 			eventually(t, i, "the run has ended somehow", func() bool { return i.answers(location) == http.StatusOK })
 		}
-		for _, path := range []string{"/api/runs", "/readyz", "/api/tasks/" + string(forgedTask), run.RejectedPath(forgedTask, n), strings.Replace(run.RejectedPath(forgedTask, n), "/rejected", "/status", 1)} {
+		eventually(t, i, "runs are listed", func() bool { return i.answers(i.url+"/api/runs") == http.StatusOK }) // a busy machine reads late
+		for _, path := range []string{"/readyz", "/api/tasks/" + string(forgedTask), run.RejectedPath(forgedTask, n), strings.Replace(run.RejectedPath(forgedTask, n), "/rejected", "/status", 1)} {
 			i.answers(i.url + path)
 		}
 		if strings.HasPrefix(subject, "$KV.tasks.") {
@@ -164,8 +165,7 @@ func (i *instance) answers(url string) (status int) {
 		i.t.Fatalf("%s: %v\n%s", url, err, i.log)
 	}
 	defer func() { _ = answer.Body.Close() }()
-	_, err = io.Copy(io.Discard, answer.Body)
-	if err != nil || strings.HasSuffix(url, "/api/runs") && answer.StatusCode != http.StatusOK || answer.StatusCode == http.StatusInternalServerError {
+	if _, err = io.Copy(io.Discard, answer.Body); err != nil || answer.StatusCode == http.StatusInternalServerError {
 		i.t.Fatalf("%s: %s, %v\n%s", url, answer.Status, err, i.log)
 	}
 	return answer.StatusCode

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -212,6 +213,24 @@ func sealsAs(t *testing.T, url string, s *site, started client.Started) {
 	})
 	if _, err := status.Unheld.SweepDefinitions(t.Context()); err != nil {
 		t.Error(err)
+	}
+	// What takes an hour, or a retention, to become due.
+	_ = status.Jet().JS.DeleteStream(t.Context(), "KV_runs_999") // there is none, but it may
+	if tasks, err := status.Jet().JS.Stream(t.Context(), "KV_tasks"); err != nil || tasks.DeleteMsg(t.Context(), 999) == nil {
+		t.Errorf("as status: %v", err)
+	}
+	runner := open("runner")
+	if retired, err := runner.Work.Retire(t.Context(), started.Task, 0); err != nil || !retired {
+		t.Errorf("the queue of a deleted task: %t, %v", retired, err)
+	}
+	claim, err := runner.Work.Claim(t.Context(), s.copy, 15, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
+	if err == nil {
+		progress := runner.Work.Progress(s.copy, 15)
+		err = errors.Join(progress.Write(t.Context(), run.Document{}), progress.Remove(t.Context()),
+			claim.StoreRejected(t.Context(), 1, []byte("x"), time.Now().Add(time.Hour)), claim.DropRejected(t.Context(), claim.Token, nil))
+	}
+	if err != nil {
+		t.Errorf("as runner: %v", err)
 	}
 	for _, user := range []string{"ingress", "runner", "status"} {
 		found, err := open(user).Runs.Lookup(t.Context(), started.Task, started.Number)
