@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -22,7 +23,7 @@ func FuzzPage(f *testing.F) {
 		f.Add(seed, "")
 	}
 	f.Fuzz(func(t *testing.T, text, items string) {
-		a := &http.Response{Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text))}
+		a := &http.Response{Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: &http.Request{URL: &url.URL{Path: "/"}}}
 		p := newPage(t.Context(), a, places{items: items, next: "data.next", total: "total"}, maphash.MakeSeed())
 		cells := make([]any, 1)
 		for rows := 0; ; rows++ {
