@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"runhook/shared/run"
+	"runhook/shared/task"
 )
 
 // pageOf is an answer with these rows.
@@ -82,6 +83,16 @@ func TestAnswerBounds(t *testing.T) {
 		}
 		if validJSON(text) != "null" {
 			t.Errorf("%s: a refusal is read", name)
+		}
+	}
+}
+
+// A site that names a larger page than the task wants is not asked for it.
+func TestPageSizeIsTheTasks(t *testing.T) {
+	for limit, want := range map[int64]int64{0: 500, 100: 100, 500: 500, 1 << 40: 500} {
+		s := &Source{from: &task.IMISSource{PageSize: 500}, page: &page{limit: limit}}
+		if got := s.pageSize(); got != want {
+			t.Errorf("%d: asked for %d, want %d", limit, got, want)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"runhook/services/runner/connection"
 	"runhook/services/runner/connector/imis"
 	"runhook/services/runner/connector/imis/imissite"
 	"runhook/services/runner/connector/imis/imissite/sitetest"
@@ -54,14 +55,26 @@ func TestPassingFaults(t *testing.T) {
 // A site with a private address is asked for nothing, not for a token either, unless the connection says that it may be.
 func TestPrivateSite(t *testing.T) {
 	b := newBench(t, members(3))
-	b.connectTo(b.server.URL, "secret", "")
-	_, _, err := b.read(t.Context())
+	// A connection that may does not let another to the same site in.
+	fields := "url: '" + b.server.URL + "', username: runhook, password: '${RUNHOOK_TEST_PASSWORD}'}}\n"
+	set, err := connection.Parse([]byte("inside: {imis: {private: true, "+fields+"prod: {imis: {"+fields), "connections.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.connections = set
+	b.from().Connection = "inside"
+	if s, err := imis.Open(t.Context(), b.job()); err == nil {
+		defer s.Close()
+	}
+	before := len(b.site.Requests())
+	b.from().Connection = "prod"
+	_, _, err = b.read(t.Context())
 	failure, ok := errors.AsType[*run.Failure](err)
 	if !ok || failure.Passing || !strings.Contains(failure.Message, "the site of connection prod cannot be reached: its host has a private address; write private: true beside the url") {
 		t.Errorf("got %v", err)
 	}
-	if asked := b.site.Requests(); len(asked) != 0 {
-		t.Errorf("asked for %q", asked)
+	if asked := b.site.Requests(); before == 0 || len(asked) != before {
+		t.Errorf("asked for %q, %d before", asked, before)
 	}
 }
 

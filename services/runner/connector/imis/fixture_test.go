@@ -82,13 +82,8 @@ func newBench(t testing.TB, queries ...imissite.Query) *bench {
 // connect makes prod a connection to that address.
 func (b *bench) connect(url, password string) {
 	b.t.Helper()
-	b.connectTo(url, password, "private: true, ")
-}
-
-func (b *bench) connectTo(url, password, fields string) {
-	b.t.Helper()
 	b.t.(interface{ Setenv(string, string) }).Setenv("RUNHOOK_TEST_PASSWORD", password)
-	set, err := connection.Parse([]byte(`prod: {imis: {`+fields+`url: "`+url+`", username: runhook, password: "${RUNHOOK_TEST_PASSWORD}"}}`), "connections.yaml")
+	set, err := connection.Parse([]byte(`prod: {imis: {private: true, url: "`+url+`", username: runhook, password: "${RUNHOOK_TEST_PASSWORD}"}}`), "connections.yaml")
 	if err != nil {
 		b.t.Fatal(err)
 	}
