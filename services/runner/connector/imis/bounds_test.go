@@ -87,6 +87,15 @@ func TestAnswerBounds(t *testing.T) {
 	}
 }
 
+// What is no text in an answer is marked as such, as other readers of JSON do it.
+func TestAnswersAreText(t *testing.T) {
+	c := &client{}
+	c.body.WriteString("{\"a\":\"\xffb\"}")
+	if text, err := c.text(&http.Response{Header: http.Header{}}, "the IQA"); err != nil || text != "{\"a\":\"\uFFFDb\"}" {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
 // A site that names a larger page than the task wants is not asked for it.
 func TestPageSizeIsTheTasks(t *testing.T) {
 	for limit, want := range map[int64]int64{0: 500, 100: 100, 500: 500, 1 << 40: 500} {

@@ -336,7 +336,7 @@ func (c *client) text(answer *http.Response, asked string) (string, error) {
 	if !json.Valid(body) {
 		return "", &passing{reason: "answers with something that is not JSON", tries: maxBlindTries}
 	}
-	return string(body), nil
+	return strings.ToValidUTF8(string(body), "\uFFFD"), nil
 }
 
 // failure says that what was asked is refused.
