@@ -76,7 +76,12 @@ func TestGuest(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer own.Close()
-	if _, err := own.Subscribe("*", func(msg *nats.Msg) { _ = msg.Respond([]byte("answer to " + msg.Subject)) }); err != nil {
+	answer := func(msg *nats.Msg) {
+		for range 2 {
+			_ = msg.Respond([]byte("answer to " + msg.Subject))
+		}
+	}
+	if _, err := own.Subscribe("*", answer); err != nil {
 		t.Fatal(err)
 	}
 	private, err := own.SubscribeSync("private.>")
@@ -95,6 +100,18 @@ func TestGuest(t *testing.T) {
 		if answer, err := guest.Request(subject, nil, proctest.Limit); err != nil || string(answer.Data) != "answer to "+subject {
 			t.Errorf("%s: %v, %v", subject, answer, err)
 		}
+	}
+	pulled, err := guest.SubscribeSync(guest.NewInbox())
+	if err == nil {
+		err = guest.PublishRequest("pull", pulled.Subject, nil)
+	}
+	for range 2 {
+		if err == nil {
+			_, err = pulled.NextMsg(proctest.Limit)
+		}
+	}
+	if err != nil {
+		t.Errorf("two answers to a pull: %v", err)
 	}
 	if _, err := guest.Request("other", nil, proctest.Limit); err == nil {
 		t.Error("it may ask what it must not")
