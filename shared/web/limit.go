@@ -69,7 +69,10 @@ func (l *limits) full(rate task.Rate, who limited, now time.Time) (wait time.Dur
 	if l.free == nil {
 		return 0
 	}
-	free, _ := l.free.Peek(who)
+	free, known := l.free.Peek(who)
+	if !known {
+		return 0
+	}
 	interval := rate.Per / time.Duration(rate.Count)
 	return max(0, free.Sub(now)+interval-interval*time.Duration(rate.Count))
 }

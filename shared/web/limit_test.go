@@ -36,6 +36,9 @@ func TestLimitsOfAddresses(t *testing.T) {
 			t.Errorf("%d: %d left, reset %v, wait %v, %v", i, left, reset, wait, full)
 		}
 	}
+	if wait := l.full(rate, limitedAddr("b", netip.MustParseAddr("192.0.2.9"), true), now); wait != 0 {
+		t.Errorf("who was never seen waits %v", wait)
+	}
 	for _, other := range []limited{limitedAddr("b", netip.MustParseAddr("192.0.2.1"), false), limitedAddr("a", netip.MustParseAddr("192.0.2.2"), false), limitedAddr("a", netip.MustParseAddr("192.0.2.1"), true)} {
 		if left, _, _ := l.take(rate, other, now); left != 2 {
 			t.Errorf("%v is counted with another: %d left", other, left)
