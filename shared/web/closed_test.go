@@ -282,12 +282,10 @@ func TestConnectionsOfAnAddress(t *testing.T) {
 		}
 	}
 
-	wasMany := many
-	many = 3
-	defer func() { many = wasMany }()
-	shorten(t, &calmAfter, time.Millisecond)
-	shorten(t, &silence, time.Millisecond)
-	s, _, _ = started(t, Options{MaxConns: 4, MaxConnsOf: 1, Proxies: netip.Addr.IsLoopback, ReadTimeout: time.Hour}, echo)
+	s, _, _ = started(t, Options{
+		MaxConns: 4, MaxConnsOf: 1, Proxies: netip.Addr.IsLoopback, ReadTimeout: time.Hour,
+		silence: time.Millisecond, many: 3, calmAfter: time.Millisecond,
+	}, echo)
 	address = s.Addr().String()
 	var open []net.Conn
 	for range 2 {

@@ -71,12 +71,9 @@ func (c *conn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// silence is how long a new connection may be silent while there are many.
-var silence = 2 * time.Second // shorter in tests
-
 // SetReadDeadline bounds the silence of a new connection too, by less if there are many.
 func (c *conn) SetReadDeadline(by time.Time) error {
-	if soon := time.Now().Add(silence); !c.heard.Load() && by.After(soon) && c.server.crowd.isCrowded() {
+	if soon := time.Now().Add(c.server.silence); !c.heard.Load() && by.After(soon) && c.server.crowd.isCrowded() {
 		c.readBy, by = by, soon
 	}
 	return c.Conn.SetReadDeadline(by)

@@ -53,13 +53,16 @@ type crowd struct {
 	// peak is how many there were since memory was given back, and calm does so some time after they have gone.
 	peak int
 	calm *time.Timer
+	// many and calmAfter are as in Options.
+	many      int
+	calmAfter time.Duration
 	// left gets a value when a connection has gone.
 	left chan struct{}
 }
 
 func newCrowd(o Options, log *seldom.Log) *crowd {
 	return &crowd{
-		most: o.MaxConns, mostOf: o.MaxConnsOf, proxies: o.Proxies, log: log,
+		most: o.MaxConns, mostOf: o.MaxConnsOf, proxies: o.Proxies, many: o.many, calmAfter: o.calmAfter, log: log,
 		open: map[*conn]struct{}{}, of: map[netip.Prefix]int{}, waiting: list.New(), left: make(chan struct{}, 1),
 	}
 }
@@ -108,18 +111,12 @@ func (w *crowd) isCrowded() bool {
 	return len(w.open) > w.most/2
 }
 
-// many is how many connections take so much memory that it is given back when most of them have gone.
-var many = 1000 // fewer in tests
-
-// calmAfter is how long after a crowd memory is given back: more may come.
-var calmAfter = 10 * time.Second // shorter in tests
-
 // relax gives memory back some time after a crowd has gone. The pools of HTTP would keep it for minutes.
 func (w *crowd) relax() {
-	if w.peak < many || len(w.open) > w.peak/4 || w.calm != nil {
+	if w.peak < w.many || len(w.open) > w.peak/4 || w.calm != nil {
 		return
 	}
-	w.calm = time.AfterFunc(calmAfter, func() {
+	w.calm = time.AfterFunc(w.calmAfter, func() {
 		w.mu.Lock()
 		w.calm, w.peak = nil, len(w.open)
 		w.mu.Unlock()

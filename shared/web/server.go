@@ -67,6 +67,13 @@ type Options struct {
 	Starting func() error
 	// Log gets failures, and at debug level each request.
 	Log zerolog.Logger
+
+	// silence is how long a new connection may be silent while there are many. Tests have it shorter.
+	silence time.Duration
+	// many is how many connections take so much memory that it is given back when most of them have gone, calmAfter
+	// later, as more may come. Tests have both smaller.
+	many      int
+	calmAfter time.Duration
 }
 
 func (o *Options) setDefaults() {
@@ -75,6 +82,9 @@ func (o *Options) setDefaults() {
 	o.MaxConns = cmp.Or(o.MaxConns, DefaultMaxConns)
 	o.MaxConnsOf = cmp.Or(o.MaxConnsOf, max(o.MaxConns/4, 1))
 	o.MaxBodies = cmp.Or(o.MaxBodies, max(64<<20, 8*o.MaxBody))
+	o.silence = cmp.Or(o.silence, 2*time.Second)
+	o.many = cmp.Or(o.many, 1000)
+	o.calmAfter = cmp.Or(o.calmAfter, 10*time.Second)
 	o.ReadTimeout = cmp.Or(o.ReadTimeout, 20*time.Second)
 	o.IdleTimeout = cmp.Or(o.IdleTimeout, 75*time.Second)
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, 30*time.Second)
@@ -92,6 +102,7 @@ type Server struct {
 	maxBody     int
 	maxHeader   int
 	readTimeout time.Duration
+	silence     time.Duration
 	// bodies are the bytes of request bodies under way, of which there are at most maxBodies.
 	bodies    atomic.Int64
 	maxBodies int64
@@ -122,7 +133,7 @@ func New(o Options, tables ...[]Route) (*Server, error) {
 	o.setDefaults()
 	s := &Server{
 		log: o.Log, why: o.Starting, logsAccess: o.Log.GetLevel() <= zerolog.DebugLevel && zerolog.GlobalLevel() <= zerolog.DebugLevel,
-		maxBody: o.MaxBody, maxHeader: o.MaxHeader, readTimeout: o.ReadTimeout, stopGrace: o.StopGrace,
+		maxBody: o.MaxBody, maxHeader: o.MaxHeader, readTimeout: o.ReadTimeout, silence: o.silence, stopGrace: o.StopGrace,
 		maxBodies: int64(o.MaxBodies), hosts: o.Hosts, seldom: seldom.New(o.Log),
 	}
 	if s.hosts == nil {

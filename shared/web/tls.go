@@ -29,6 +29,8 @@ type Certificate struct {
 	// read are the files as they were read last, and looked is when they were looked at.
 	read   [2]stamp
 	looked time.Time
+	// lookAgain is how long it is used without a look at its files. Tests have it shorter.
+	lookAgain time.Duration
 }
 
 // stamp tells a file from what it was before.
@@ -37,12 +39,9 @@ type stamp struct {
 	since time.Time
 }
 
-// lookAgain is how long a certificate is used without a look at its files.
-var lookAgain = time.Second // shorter in tests
-
 // LoadCertificate reads a certificate, with those that lead to its authority behind it, and its key.
 func LoadCertificate(certFile, keyFile string, log zerolog.Logger) (*Certificate, error) {
-	c := &Certificate{certFile: certFile, keyFile: keyFile, log: log}
+	c := &Certificate{certFile: certFile, keyFile: keyFile, log: log, lookAgain: time.Second}
 	c.read, c.looked = c.stamps(), time.Now()
 	return c, c.load()
 }
@@ -100,7 +99,7 @@ func (c *Certificate) stamps() (now [2]stamp) {
 func (c *Certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if time.Since(c.looked) >= lookAgain {
+	if time.Since(c.looked) >= c.lookAgain {
 		c.looked = time.Now()
 		if now := c.stamps(); now != c.read {
 			c.read = now

@@ -28,7 +28,6 @@ var based = Route{Method: "GET", Pattern: "/base", Handler: func(_ context.Conte
 // A server that speaks TLS speaks HTTP/1.1 over it, tells who does not, takes a new certificate when its files
 // change, and keeps the one it has if they cannot be used.
 func TestTLS(t *testing.T) {
-	shorten(t, &lookAgain, 0)
 	dir := t.TempDir()
 	certFile, keyFile := proctest.Certificate(t, dir)
 	log := proctest.NewOutput()
@@ -36,6 +35,7 @@ func TestTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	certificate.lookAgain = 0
 	w := &waiting{begun: make(chan struct{}, 100), ended: make(chan struct{}, 100), happened: make(chan struct{}), Waits: NewWaits(10, nil)}
 	s, _, _ := started(t, Options{TLS: certificate, ReadTimeout: time.Hour}, echo, based, Route{Method: "GET", Pattern: "/wait", Handler: w.answer})
 	address := s.Addr().String()
