@@ -158,7 +158,7 @@ func (f *EdgeFlags) check() error {
 func (f *EdgeFlags) sharedEdge(address string, log zerolog.Logger) (*edge, error) {
 	if f.RunKeyFile == "" {
 		return nil, errors.New("--run-key-file is missing: the ingress and status services sign and check addresses with one key; " +
-			"make it with `openssl rand -base64 32 > run.key` and give every one of them --run-key-file run.key")
+			"make it with `(umask 077; openssl rand -base64 32 > run.key)` and give every one of them --run-key-file run.key")
 	}
 	keys, err := web.LoadKeys(f.RunKeyFile)
 	if err != nil {

@@ -386,7 +386,7 @@ func TestServeListensBeyondLoopback(t *testing.T) {
 	s := newSite(t)
 	s.writeFor(0o600, "admin.token", "0123456789abcdef0123456789abcdef\n")
 	s.writeFor(0o600, "auth", "app(operator): 0123456789abcdef\n")
-	s.write("app", "app:0123456789abcdef\n")
+	s.writeFor(0o600, "app", "app:0123456789abcdef\n")
 	cert, key := proctest.Certificate(t, s.dir)
 	i := begin(t, s.args("--listen", "0.0.0.0:0", "--admin-token-file", s.path("admin.token"), "--tls-cert", cert, "--tls-key", key,
 		"--nats-listen", "0.0.0.0:0", "--nats-auth-file", s.path("auth"))...).listening()
@@ -402,8 +402,10 @@ func TestServeListensBeyondLoopback(t *testing.T) {
 	if code, _, messages := ask(t, "task", "list", "--server", i.url, "--token-file", s.path("admin.token")); code != exitNoStart || !oneLine(messages, "pass --ca-file FILE") {
 		t.Errorf("without its authority: %d %s", code, messages)
 	}
-	if _, err := http.Get(strings.Replace(i.url, "https", "http", 1)); err != nil {
+	if answer, err := http.Get(strings.Replace(i.url, "https", "http", 1)); err != nil {
 		t.Errorf("without TLS: %v", err)
+	} else {
+		answer.Body.Close()
 	}
 	if started := i.start(s.copy, nil); !strings.HasPrefix(started.Document.PollingURL, i.url) {
 		t.Errorf("its runs are at %s", started.Document.PollingURL)

@@ -85,8 +85,8 @@ func TestServicesRefuse(t *testing.T) {
 		says string
 	}{
 		"ingress without NATS":         {append([]string{"ingress"}, key...), "missing flags: --nats"},
-		"ingress without a key":        {[]string{"ingress", "--nats", unheard}, "openssl rand -base64 32 > run.key"},
-		"status without a key":         {[]string{"status", "--nats", unheard}, "openssl rand -base64 32 > run.key"},
+		"ingress without a key":        {[]string{"ingress", "--nats", unheard}, "(umask 077; openssl rand -base64 32 > run.key)"},
+		"status without a key":         {[]string{"status", "--nats", unheard}, "(umask 077; openssl rand -base64 32 > run.key)"},
 		"status without a token":       {append([]string{"status", "--nats", unheard}, key...), "--admin-token-file is missing"},
 		"runner with a wrong URL":      {[]string{"runner", "--nats", "nats://a:b:c"}, "check --nats"},
 		"runner without connections":   {[]string{"runner", "--nats", unheard, "--connections", s.path("none.yaml")}, "none.yaml"},

@@ -185,7 +185,7 @@ func TestServiceWithWrongCredentialsEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(existing.Stop)
-	s.write("wrong", "app:wrong\n")
+	s.writeFor(0o600, "wrong", "app:wrong\n")
 	unheard := "nats://" + freePort(t)
 	deaf, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
 	if err != nil {

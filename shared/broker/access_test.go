@@ -120,6 +120,9 @@ func TestGuest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := guest.Flush(); err != nil {
+		t.Fatal(err)
+	}
 	for _, subject := range []string{"secret.x", "news.today"} {
 		if err := own.Publish(subject, nil); err != nil {
 			t.Fatal(err)

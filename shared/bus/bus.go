@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +23,7 @@ import (
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/tokenfile"
 	"runhook/shared/wait"
 )
 
@@ -300,7 +300,7 @@ func passes(err error) bool {
 
 // credentials reads a .creds file or a line "user:password".
 func credentials(path string) (nats.Option, error) {
-	data, err := os.ReadFile(path)
+	data, err := tokenfile.ReadPrivate(path)
 	if err != nil {
 		return nil, fmt.Errorf("--credentials: %w", err)
 	}

@@ -107,6 +107,22 @@ func as(t *testing.T, broker *server.Server, user string) (*bus.Bus, *journal) {
 	return logging(t, broker.ClientURL(), credentials)
 }
 
+// A password that everybody on the machine can read is not used.
+func TestCredentialsOfEverybodyAreRefused(t *testing.T) {
+	t.Parallel()
+	credentials := filepath.Join(t.TempDir(), "user")
+	if err := os.WriteFile(credentials, []byte("user:secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(credentials, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := bus.Connect(t.Context(), bus.Config{URLs: "nats://127.0.0.1:1", Credentials: credentials})
+	if err == nil || !strings.Contains(err.Error(), "chmod 600") || strings.Contains(err.Error(), "secret:") {
+		t.Errorf("it connected, or failed with %v", err)
+	}
+}
+
 // A user without the right to publish requests is refused at once, with nothing stored, singly and in a
 // batch; the store is not ready and says which right is missing, until it is granted.
 func TestDeniedRequestIsRefusedAtOnce(t *testing.T) {

@@ -153,6 +153,7 @@ func TestSecretsFile(t *testing.T) {
 		"'': topsecrettopsecret":            ":1: a secret's name must be text, and not empty",
 		"[topsecret]":                       ":1: must have a name and a secret a line",
 		"a: 'topsecret":                     ":1: is not valid YAML here",
+		"# none":                            ": there is no secret in this file",
 	} {
 		path := write(t, text)
 		_, err := LoadSecrets(path, zerolog.Nop())

@@ -92,7 +92,7 @@ func parseSecrets(data []byte, file string) (map[string][]secret, error) {
 	var document yaml.Node
 	switch err := yaml.NewDecoder(bytes.NewReader(data)).Decode(&document); {
 	case errors.Is(err, io.EOF):
-		return named, nil
+		return nil, fmt.Errorf("%s: there is no secret in this file; put one in, as in partner: ${PARTNER_KEY}", file)
 	case err != nil:
 		line := 1
 		if fault, ok := errors.AsType[*yaml.LoadError](err); ok {

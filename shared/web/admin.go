@@ -31,6 +31,7 @@ const mostPaused = 256
 type Admin struct {
 	file       string
 	publicHost string
+	locator    *Locator
 	tokens     atomic.Pointer[[]adminToken]
 	paused     atomic.Int64
 	log        zerolog.Logger
@@ -45,9 +46,9 @@ type adminToken struct {
 }
 
 // NewAdmin reads the tokens of file (--admin-token-file). locator tells under which name pages of our own
-// come; log gets that a wrong token came.
+// come, and from where requests; log gets that a wrong token came.
 func NewAdmin(file string, locator *Locator, log zerolog.Logger) (*Admin, error) {
-	a := &Admin{file: file, log: log, seldom: seldom.New(log)}
+	a := &Admin{file: file, locator: locator, log: log, seldom: seldom.New(log)}
 	if public, err := url.Parse(locator.PublicURL()); err == nil {
 		a.publicHost = public.Host
 	}
@@ -100,7 +101,7 @@ func (a *Admin) Check(ctx context.Context, rc *fasthttp.RequestCtx) error {
 	switch {
 	case token == nil:
 		if given {
-			a.seldom.Line(zerolog.WarnLevel, "token").Stringer("peer", rc.RemoteAddr()).Bytes("path", rc.Path()).
+			a.seldom.Line(zerolog.WarnLevel, "token").Stringer("address", a.locator.Client(rc)).Bytes("path", rc.Path()).
 				Msg("a wrong admin token was refused; if nobody mistyped one, somebody tries to get in")
 			a.pause(ctx)
 		}

@@ -18,6 +18,7 @@ import (
 
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/tokenfile"
 )
 
 // Scope is what a run's signature allows.
@@ -49,9 +50,9 @@ func newSigner(key []byte) *signer {
 // LoadKeys reads a --run-key-file: one key a line, 32 random bytes in base64. Empty lines and
 // lines that begin with # are skipped. Errors name the file and the line, never a key.
 func LoadKeys(path string) (*Keys, error) {
-	data, err := os.ReadFile(path)
+	data, err := tokenfile.ReadPrivate(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("--run-key-file: there is no file %s; make one with `openssl rand -base64 32 > %s`", path, path)
+		return nil, fmt.Errorf("--run-key-file: there is no file %s; make one with `(umask 077; openssl rand -base64 32 > %s)`", path, path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("--run-key-file: %w", err)

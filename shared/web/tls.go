@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
+	"runhook/shared/plainfile"
 	"runhook/shared/tokenfile"
 )
 
@@ -32,6 +33,9 @@ type Certificate struct {
 	// lookAgain is how long it is used without a look at its files. Tests have it shorter.
 	lookAgain time.Duration
 }
+
+// maxCertificate bounds a certificate with those behind it, in bytes.
+const maxCertificate = 1 << 20
 
 // stamp tells a file from what it was before.
 type stamp struct {
@@ -56,7 +60,7 @@ func (c *Certificate) Reload() {
 }
 
 func (c *Certificate) load() error {
-	cert, err := os.ReadFile(c.certFile)
+	cert, err := plainfile.Read(c.certFile, maxCertificate)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("--tls-cert: there is no file %s", c.certFile)
 	}
@@ -120,7 +124,7 @@ func isTLS(rc *fasthttp.RequestCtx) bool {
 }
 
 // notTLS answers who speaks HTTP where TLS is spoken.
-const notTLS = "HTTP/1.0 400 Bad Request\r\nContent-Type: application/problem+json\r\nConnection: close\r\n\r\n" +
+const notTLS = "HTTP/1.0 400 Bad Request\r\nContent-Type: application/problem+json\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n" +
 	`{"type":"urn:runhook:problem:not-tls","title":"This server speaks TLS","status":400,"detail":"This server speaks TLS here; use an address that begins with https://"}` + "\n"
 
 // explainTLS tells a client that spoke HTTP what it should do. err is that of a read.

@@ -85,7 +85,7 @@ func TestTLS(t *testing.T) {
 	}
 
 	for _, request := range []string{"GET /base HTTP/1.1\r\nHost: a\r\n\r\n", "POST /task/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"} {
-		if response, body := talk(t, address, request); response.StatusCode != 400 || !strings.Contains(body, "https://") {
+		if response, body := talk(t, address, request); response.StatusCode != 400 || !strings.Contains(body, "https://") || response.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("without TLS: %s %s", response.Status, body)
 		}
 	}

@@ -20,7 +20,7 @@ import (
 func TestHTTPRefusesRows(t *testing.T) {
 	b := pipelinetest.New(t)
 	b.Write("members.csv", "ID,Name\n1,Ann\n2,Bob\n3,Cy\n")
-	b.Mapping("id", "ID") // Name is not sent, and rejected all the same
+	b.Mapping("id", "ID") // Name is not used, and so not kept
 	b.ToService(1, func(w http.ResponseWriter, ids []string) {
 		if ids[0] == "2" {
 			http.Error(w, "Bob is known", http.StatusUnprocessableEntity)
@@ -32,7 +32,7 @@ func TestHTTPRefusesRows(t *testing.T) {
 	if strings.Contains(fmt.Sprint(s.Errors), "Bob") {
 		t.Errorf("the document has the service's words: %v", s.Errors)
 	}
-	if got := strings.Join(*rejected, "; "); got != "2  was refused with status 422: Bob is known 2,Bob" {
+	if got := strings.Join(*rejected, "; "); got != "2  was refused with status 422: Bob is known 2" {
 		t.Errorf("rejected %s", got)
 	}
 }

@@ -248,7 +248,7 @@ func MemberFile(t testing.TB, path string, rows int) {
 func (b *Bench) Reject() *[]string {
 	var rejected []string
 	b.Job.Reject = func(_ context.Context, columns []string, r run.RejectedRow) error {
-		if got := strings.Join(columns, ","); got != "ID,Name" {
+		if got := strings.Join(columns, ","); got != "ID,Name" && got != "ID" { // those that are used
 			b.T.Errorf("the columns are %s", got)
 		}
 		rejected = append(rejected, fmt.Sprint(r.Row, " ", r.Column, " ", r.Reason, " ", strings.Join(r.Cells, ",")))
