@@ -356,7 +356,7 @@ func TestServeRefuses(t *testing.T) {
 		"NATS password too short":    {[]string{"--nats-auth-file", s.path("short.users")}, "openssl rand"},
 		"NATS users that all read":   {[]string{"--nats-auth-file", s.path("open.users")}, "chmod 600"},
 		"no run key file":            {[]string{"--run-key-file", s.path("none.key")}, "there is no file"},
-		"wrong run key":              {[]string{"--run-key-file", s.path("people.csv")}, "not base64"},
+		"wrong run key":              {[]string{"--run-key-file", s.path("short.users")}, "not base64"},
 		"demo and tasks":             {[]string{"--demo"}, "--demo brings tasks"},
 		"public URL":                 {[]string{"--public-url", "hooks.example.org"}, "--public-url"},
 		"proxies":                    {[]string{"--trusted-proxies", "anybody"}, "--trusted-proxies"},

@@ -80,6 +80,7 @@ func TestServicesRefuse(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := []string{"--run-key-file", s.path("run.key")}
+	s.writeFor(0o600, "neither", "a password\n")
 	for name, refused := range map[string]struct {
 		args []string
 		says string
@@ -93,7 +94,7 @@ func TestServicesRefuse(t *testing.T) {
 		"runner without slots":         {[]string{"runner", "--nats", unheard, "--slots", "0"}, "--slots must be"},
 		"init with a short lease":      {[]string{"init", "--nats", unheard, "--lease", "1s"}, "--lease must be at least 2s, not 1s"},
 		"init with too many replicas":  {[]string{"init", "--nats", unheard, "--replicas", "9"}, "--replicas must be 1 to 5, not 9"},
-		"credentials that are neither": {[]string{"init", "--nats", unheard, "--credentials", s.path("people.csv")}, "user:password"},
+		"credentials that are neither": {[]string{"init", "--nats", unheard, "--credentials", s.path("neither")}, "user:password"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, out, messages := ask(t, refused.args...)
