@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -164,7 +165,7 @@ func mountSmall(data, kept string) (moved, error) {
 		err = mount(data, size+roomLeft)
 	}
 	if err == nil {
-		err = os.CopyFS(data, os.DirFS(kept))
+		err = copyTree(data, kept)
 	}
 	return moved{data, kept}, err
 }
@@ -172,7 +173,7 @@ func mountSmall(data, kept string) (moved, error) {
 // giveBack moves the data to where it was.
 func (d moved) giveBack() error {
 	next := d.data + ".next"
-	if err := os.CopyFS(next, os.DirFS(d.data)); err != nil {
+	if err := copyTree(next, d.data); err != nil {
 		return err
 	}
 	if err := unmount(d.data); err != nil {
@@ -285,4 +286,25 @@ func (h *house) newestBlock(stream string) (string, error) {
 func numberOf(block string) int {
 	n, _ := strconv.Atoi(strings.TrimSuffix(filepath.Base(block), ".blk"))
 	return n
+}
+
+// copyTree copies a directory with the rights of its files: secrets stay their owner's.
+func copyTree(to, from string) error {
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		return err
+	}
+	return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		rest, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		return os.Chmod(filepath.Join(to, rest), info.Mode().Perm())
+	})
 }
