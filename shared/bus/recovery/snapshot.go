@@ -159,7 +159,10 @@ func (s *store) readLayout(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open stream %s: %w", jet.RunsStream, jet.Explain(err))
 	}
-	s.Layout, err = jet.ParseLayout(runs.CachedInfo().Config.Metadata)
+	layout, err := jet.ParseLayout(runs.CachedInfo().Config.Metadata)
+	if err == nil && layout != s.Layout { // an opened store has it, and reads it while this goes on
+		s.Layout = layout
+	}
 	return err
 }
 
