@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -57,14 +56,7 @@ func guest(consumer string) *broker.Guest {
 
 // ownOperator is the operator whose name and password a file has, which is made if it is not there.
 func ownOperator(path string) (broker.Login, error) {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err == nil {
-		_, err = file.WriteString("operator:" + rand.Text() + "\n")
-		if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-			_ = os.Remove(path) // half a password must not be read later
-		}
-	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := tokenfile.CreatePrivate(path, "operator:"+rand.Text()); err != nil && !errors.Is(err, fs.ErrExist) {
 		return broker.Login{}, fmt.Errorf("make the credentials of the NATS operator: %w", err)
 	}
 	data, err := tokenfile.ReadPrivate(path)

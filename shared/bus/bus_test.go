@@ -461,16 +461,7 @@ func TestPullGivenUpLosesNoRequest(t *testing.T) {
 	if !store.Jet().Alone() {
 		t.Error("a single server is taken for several, so that a stop waits for the end of each pull")
 	}
-	def := bustest.Definition(t, "Busy", 1000)
-	if _, err := store.Tasks.Apply(t.Context(), def, false); err != nil {
-		t.Fatal(err)
-	}
-	request := bustest.Applied(t, store.Bus)
-	request.Task = def.ID
-	queue, err := store.Work.Queue(t.Context(), def.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
+	request, queue := queued(t, store, 1000)
 	leased := map[run.Number]bool{}
 	take := func(d *bus.Delivery) {
 		if leased[d.Number] {
@@ -499,7 +490,8 @@ func TestPullGivenUpLosesNoRequest(t *testing.T) {
 	}
 	queue.Close()
 	// The server may have found nobody there for one of them: it offers that again, at once.
-	if queue, err = store.Work.Queue(t.Context(), def.ID); err != nil {
+	var err error
+	if queue, err = store.Work.Queue(t.Context(), request.Task); err != nil {
 		t.Fatal(err)
 	}
 	defer queue.Close()
@@ -512,11 +504,10 @@ func TestPullGivenUpLosesNoRequest(t *testing.T) {
 	}
 }
 
-// One pull brings as many requests as it asked for, each as soon as it comes, and no more.
-func TestPullBringsWhatItAsksFor(t *testing.T) {
-	t.Parallel()
-	store := bustest.New(t, bus.Topology{})
-	def := bustest.Definition(t, "Busy", 1000)
+// queued is a task with the queue of its requests, of which so many may be leased at once.
+func queued(t *testing.T, store *bustest.Store, concurrency int) (run.Request, *bus.Queue) {
+	t.Helper()
+	def := bustest.Definition(t, "Busy", concurrency)
 	if _, err := store.Tasks.Apply(t.Context(), def, false); err != nil {
 		t.Fatal(err)
 	}
@@ -526,9 +517,17 @@ func TestPullBringsWhatItAsksFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return request, queue
+}
+
+// One pull brings as many requests as it asked for, each as soon as it comes, and no more.
+func TestPullBringsWhatItAsksFor(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request, queue := queued(t, store, 1000)
 	numbers := []run.Number{bustest.Submit(t, store.Bus, request), bustest.Submit(t, store.Bus, request)}
 	var taken []*bus.Delivery
-	err = queue.Pull(t.Context(), 4, func(d *bus.Delivery) {
+	err := queue.Pull(t.Context(), 4, func(d *bus.Delivery) {
 		taken = append(taken, d)
 		if len(taken) >= 2 && len(numbers) < 5 { // the pull is open, and waits for two more
 			numbers = append(numbers, bustest.Submit(t, store.Bus, request))
@@ -542,7 +541,7 @@ func TestPullBringsWhatItAsksFor(t *testing.T) {
 			t.Errorf("run %s came in place %d, before %s", d.Number, i, numbers[i])
 		}
 	}
-	consumer, err := bustest.JetStream(t, store.Broker.URL()).Consumer(t.Context(), "RUNS", string(def.ID))
+	consumer, err := bustest.JetStream(t, store.Broker.URL()).Consumer(t.Context(), "RUNS", string(request.Task))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -556,7 +555,7 @@ func TestPullBringsWhatItAsksFor(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if queue, err = store.Work.Queue(t.Context(), def.ID); err != nil {
+	if queue, err = store.Work.Queue(t.Context(), request.Task); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
@@ -572,16 +571,7 @@ func TestPullBringsWhatItAsksFor(t *testing.T) {
 func TestFetchBringsWhatWaits(t *testing.T) {
 	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
-	def := bustest.Definition(t, "Three at once", 3)
-	if _, err := store.Tasks.Apply(t.Context(), def, false); err != nil {
-		t.Fatal(err)
-	}
-	request := bustest.Applied(t, store.Bus)
-	request.Task = def.ID
-	queue, err := store.Work.Queue(t.Context(), def.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
+	request, queue := queued(t, store, 3)
 	defer queue.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
 	defer cancel()
@@ -604,7 +594,7 @@ func TestFetchBringsWhatWaits(t *testing.T) {
 	// The task has as many runs as it may have: the fetch waits for the end of one.
 	full, giveUp := context.WithCancel(ctx)
 	go func() {
-		proctest.Eventually(t, "a fetch waits", func() bool { return waiting(t, store, def.ID) == 1 })
+		proctest.Eventually(t, "a fetch waits", func() bool { return waiting(t, store, request.Task) == 1 })
 		giveUp()
 	}()
 	fetch(full, 1, 0, context.Canceled)
@@ -612,7 +602,7 @@ func TestFetchBringsWhatWaits(t *testing.T) {
 		d.Done()
 	}
 	fetch(ctx, 3, 1, bus.ErrIdle)
-	if n := waiting(t, store, def.ID); n != 0 {
+	if n := waiting(t, store, request.Task); n != 0 {
 		t.Errorf("%d pulls are open after the fetch", n)
 	}
 }

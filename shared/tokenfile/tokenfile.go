@@ -1,5 +1,6 @@
 // Package tokenfile reads and makes the files of admin tokens, for the server that checks them and for the
-// clients that send them. ReadPrivate is for every file that holds a secret.
+// clients that send them. ReadPrivate and CreatePrivate are for every file that holds
+// a secret.
 package tokenfile
 
 import (
@@ -113,19 +114,26 @@ func ReadPrivate(path string) ([]byte, error) {
 	return data, err
 }
 
-// Create writes a new token into a file that only its owner can read. A file that is already there is an
-// error of fs.ErrExist and stays as it is.
+// Create writes a new token into a file, as CreatePrivate does.
 func Create(path string) error {
 	secret := make([]byte, madeBytes)
 	_, _ = rand.Read(secret) // never fails
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("make the admin token: %w", err)
-	}
-	_, err = file.WriteString(hex.EncodeToString(secret) + "\n")
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		_ = os.Remove(path) // half a token must not be read later
+	if err := CreatePrivate(path, hex.EncodeToString(secret)); err != nil {
 		return fmt.Errorf("make the admin token: %w", err)
 	}
 	return nil
+}
+
+// CreatePrivate writes a secret, and a line break, into a file that only its owner can read. A file that is
+// already there is an error of fs.ErrExist and stays as it is.
+func CreatePrivate(path, secret string) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(secret + "\n")
+	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+		_ = os.Remove(path) // half a secret must not be read later
+	}
+	return err
 }

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"hash"
 	"io/fs"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -82,13 +81,7 @@ func LoadKeys(path string) (*Keys, error) {
 func CreateKeyFile(path string) error {
 	key := make([]byte, runKeyBytes)
 	_, _ = rand.Read(key) // never fails
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("make the run key: %w", err)
-	}
-	_, err = file.WriteString(base64.StdEncoding.EncodeToString(key) + "\n")
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		_ = os.Remove(path) // half a key must not be read later
+	if err := tokenfile.CreatePrivate(path, base64.StdEncoding.EncodeToString(key)); err != nil {
 		return fmt.Errorf("make the run key: %w", err)
 	}
 	return nil

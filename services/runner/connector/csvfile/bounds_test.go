@@ -10,21 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"runhook/services/runner/connector/connectortest"
 	"runhook/shared/task"
 )
-
-// ending is a context that ends when it has been asked so often.
-type ending struct {
-	context.Context
-	left *int
-}
-
-func (e ending) Err() error {
-	if *e.left--; *e.left < 0 {
-		return context.DeadlineExceeded
-	}
-	return nil
-}
 
 // Whoever reads a file can be stopped where it has nothing but what comes to no row.
 func TestReadingStops(t *testing.T) {
@@ -47,7 +35,7 @@ func TestReadingStops(t *testing.T) {
 		}
 		for _, skips := range []bool{false, true} {
 			asked := 8
-			ctx := ending{t.Context(), &asked}
+			ctx := connectortest.Ending(t.Context(), &asked)
 			s, err := Open(ctx, connections(t, folder), &task.CSVSource{Connection: "drop", Path: name})
 			if err != nil {
 				t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"runhook/services/runner/connector/connectortest"
 	"runhook/services/runner/row"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -76,26 +77,13 @@ func TestAnswerHeaderBounds(t *testing.T) {
 	}
 }
 
-// ending is a context that ends when it has been asked so often.
-type ending struct {
-	context.Context
-	left *int
-}
-
-func (e ending) Err() error {
-	if *e.left--; *e.left < 0 {
-		return context.DeadlineExceeded
-	}
-	return nil
-}
-
 // A page can be left wherever it is read.
 func TestReadingAPageStops(t *testing.T) {
 	many := strings.Repeat(`"count":1,`, 50_000)
 	for name, text := range map[string]string{"beside": "{" + many, "rows": `{"data":[` + strings.Repeat("1,", 50_000)} {
 		asked := 10
 		a := &http.Response{Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: &http.Request{URL: &url.URL{}}}
-		p := newPage(ending{t.Context(), &asked}, a, places{items: "data"}, maphash.MakeSeed())
+		p := newPage(connectortest.Ending(t.Context(), &asked), a, places{items: "data"}, maphash.MakeSeed())
 		var err error
 		for err == nil {
 			_, err = p.read()

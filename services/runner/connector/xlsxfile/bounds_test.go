@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"runhook/services/runner/connector/connectortest"
 	"runhook/shared/task"
 )
 
@@ -139,19 +140,6 @@ func TestRelationsAreLookedUp(t *testing.T) {
 	}
 }
 
-// ending is a context that ends when it has been asked so often.
-type ending struct {
-	context.Context
-	left *int
-}
-
-func (e ending) Err() error {
-	if *e.left--; *e.left < 0 {
-		return context.DeadlineExceeded
-	}
-	return nil
-}
-
 // Whoever reads a workbook can be stopped in each of its parts, and between rows that come to nothing.
 func TestReadingStops(t *testing.T) {
 	blank := strings.Repeat("<row/>", 50_000)
@@ -172,7 +160,7 @@ func TestReadingStops(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			asked := 40
-			ctx := ending{t.Context(), &asked}
+			ctx := connectortest.Ending(t.Context(), &asked)
 			s, err := openWith(ctx, t, t.TempDir(), b.bytes(t), &task.CSVSource{})
 			if err == nil {
 				defer s.Close()
