@@ -4,9 +4,10 @@ TOOL  := GOFLAGS= go tool -modfile=.ci/tools.mod
 
 # What tests and looks at the code shares one compilation, with the race detector. SQLite's own C,
 # translated to Go, does without it: that takes long to run, and no code of ours is in it. And no
-# process waits a second before it ends, as the race detector otherwise has it.
+# process waits a second before it ends, as the race detector otherwise has it. Races that are known in
+# other programs' code, which a test of ours meets now and then, are named in .ci/race-suppressions.
 vet analyze tests steady: export GOFLAGS := -race -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc=-race=false
-tests steady: export GORACE := atexit_sleep_ms=20
+tests steady: export GORACE := atexit_sleep_ms=20 suppressions='$(CURDIR)/.ci/race-suppressions'
 
 .PHONY: help demo build test quick steady lint vet analyze tests vulncheck fuzz bench bench-store chaos needs fmt
 
