@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -127,3 +128,15 @@ func (u *Unheld) BundleLate(ctx context.Context, n run.Number) error {
 func (u *Unheld) NamedDefinitions(ctx context.Context, id task.ID) (map[string]bool, error) {
 	return u.namedDefinitions(ctx, id, time.Now())
 }
+
+// MayHaveEnded reports what a keeper's count of a slice says.
+func (k *SliceKeeper) MayHaveEnded(ctx context.Context, n run.Number) (bool, error) {
+	slice, err := k.store.Open(ctx, k.store.Layout.SliceOf(n))
+	if err != nil {
+		return false, err
+	}
+	return k.mayHaveEnded(ctx, slice)
+}
+
+// Waits tells of the slices that are not looked at again before something is written to them.
+func (k *SliceKeeper) Waits() string { return fmt.Sprintf("%v, and is done with %v", k.waits, k.done) }

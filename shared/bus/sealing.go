@@ -217,19 +217,20 @@ func (k *SliceKeeper) mark(ctx context.Context, slice *jet.Results, change func(
 }
 
 // mayHaveEnded reports whether a slice has as many final documents as requests at least: to count them costs less
-// than to read them.
+// than to read them. Requests come and expire between two counts, so those behind the slice are counted on both
+// sides, and count too many of them at most.
 func (k *SliceKeeper) mayHaveEnded(ctx context.Context, slice *jet.Results) (bool, error) {
+	var counts [3]uint64
 	from, to := k.store.RequestsOf(slice.Slice)
-	behindFirst, err := count(ctx, k.store.Runs, jet.Requests, from)
-	if err != nil {
-		return false, err
-	}
-	behindLast, err := count(ctx, k.store.Runs, jet.Requests, to)
-	if err != nil {
-		return false, err
+	for i, sequence := range []uint64{to, from, to} {
+		n, err := count(ctx, k.store.Runs, jet.Requests, sequence)
+		if err != nil {
+			return false, err
+		}
+		counts[i] = n
 	}
 	finals, err := count(ctx, slice.Stream, slice.Finals(), 1)
-	return finals >= behindFirst-min(behindFirst, behindLast), err
+	return finals >= counts[1]-min(counts[1], max(counts[0], counts[2])), err
 }
 
 // haveEnded reports whether each run of a slice that has a request has a final document, and when the youngest of

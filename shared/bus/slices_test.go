@@ -77,7 +77,7 @@ func look(t testing.TB, keeper *bus.SliceKeeper, what string, done func() bool) 
 			return err
 		}
 		if !done() {
-			return errors.New(what + ": not yet")
+			return fmt.Errorf("%s: not yet; the keeper waits for %s", what, keeper.Waits())
 		}
 		return nil
 	})
@@ -594,5 +594,44 @@ func TestSpareSliceIsLeftToItsKeeper(t *testing.T) {
 	}
 	if err := store.Unheld.Slices().Look(t.Context()); err != nil || !there("KV_runs_3") {
 		t.Errorf("the keeper has not made the spare one: %v", err)
+	}
+}
+
+// A slice whose runs have ended counts as such while requests expire, and while others come.
+func TestEndedRunsAreCountedWhileRequestsComeAndGo(t *testing.T) {
+	t.Parallel()
+	const width, all = 100, 250
+	store := sliced(t, bus.Topology{Slice: width})
+	request := bustest.Applied(t, store.Bus)
+	for range all {
+		bustest.Submit(t, store.Bus, request)
+	}
+	requests, keeper := stream(t, store.Bus, jet.RunsStream), store.Unheld.Slices()
+	expire := func(below uint64) {
+		if err := requests.Purge(t.Context(), jetstream.WithPurgeSequence(below)); err != nil {
+			t.Error(err)
+		}
+	}
+	expire(width - 1)
+	end(t, store.Bus, request, width-1)
+	changed := make(chan struct{})
+	go func() {
+		defer close(changed)
+		for below := uint64(width + 3); below < all; below += 4 { // more than have ended expire at once
+			expire(below)
+			if _, err := store.Runs.Submit(t.Context(), request, ""); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for ended := false; !ended; {
+		select {
+		case <-changed:
+			ended = true
+		default:
+		}
+		if may, err := keeper.MayHaveEnded(t.Context(), 1); err != nil || !may {
+			t.Errorf("the only run of the slice has ended, and the count says %t (%v)", may, err)
+		}
 	}
 }
