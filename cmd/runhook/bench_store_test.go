@@ -4,6 +4,8 @@ package main
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -17,6 +19,9 @@ import (
 	"testing"
 	"text/tabwriter"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // What a store of many ended runs costs, beside the build before runs were kept in slices, on a store of the same
@@ -130,6 +135,9 @@ func (b *bench) flatRows(builds []build, runs, servers int) {
 		row("memory after the start behind the kill", "450 MB", "150 MB", func(c *costs) string { return mb(c.behindKill) })
 		row("most memory under load, runs ending", "450 MB", "150 MB", func(c *costs) string { return mb(c.loaded) })
 	}
+	if servers > 1 {
+		b.row("the same of bare NATS, one stream", seconds(b.bareStart(builds[0], servers)), "", "", "")
+	}
 	row("POST under load, p50 / p99", "2 / 100 ms", "0.7 / 40 ms", func(c *costs) string { return figure(c.p50) + " / " + figure(c.p99) + " ms" })
 	row("POSTs accepted, runs ended under load", "", "", func(c *costs) string { return figure(c.accepted) + ", " + figure(c.ended) + " /s" })
 	if servers == 1 {
@@ -171,6 +179,38 @@ func (b *bench) cost(build build, runs, servers int) *costs {
 	}
 	h.kill()
 	return c
+}
+
+// bareStart is how long NATS servers with one stream of one message take from a kill of them all until a publish is
+// acknowledged: they wait for a leader, first of the cluster and then of the stream, before Runhook can do anything.
+func (b *bench) bareStart(build build, servers int) time.Duration {
+	h := b.house(build, b.t.TempDir(), servers)
+	h.members = h.members[:servers]
+	publish := func() (took time.Duration) {
+		h.start()
+		began := time.Now()
+		nc, err := nats.Connect(h.nats, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+		b.check(err)
+		defer nc.Close()
+		js, err := jetstream.New(nc)
+		b.check(err)
+		b.eventually("a publish is acknowledged", func() bool {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "BARE", Subjects: []string{"bare"}, Replicas: servers})
+			if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+				return false
+			}
+			_, err = js.Publish(ctx, "bare", nil)
+			return err == nil
+		})
+		return time.Since(began)
+	}
+	publish()
+	h.kill()
+	took := publish()
+	h.kill()
+	return took
 }
 
 // load POSTs for some time and then kills everything in the middle of it.
@@ -245,7 +285,7 @@ func size(b *bench, dir string) (bytes int64) {
 
 // empty is how many POSTs a new store accepts while their runs are executed, and how many of these end.
 func (b *bench) empty(builds []build) {
-	const posts = 12_000
+	const posts = 48_000
 	accepted, ended := map[string][]float64{}, map[string][]float64{}
 	for range rounds {
 		for _, build := range builds {
