@@ -67,7 +67,7 @@ bench: ## measure the whole system beside its limits, then do bench-store (print
 
 # Ten minutes and 30 GB of disk for a million runs. BENCH_STORES=DIR keeps the stores for the next time.
 bench-store: ## measure stores of BENCH_RUNS ended runs (default 1000000) beside the build before slices
-	@go test -tags bench -run '^TestBenchStore$$' -count=1 -timeout 0 -v ./cmd/runhook | grep -vE '^ *(=== |--- |ok|PASS)'
+	@go test -tags bench -run '^TestBench(Store|History)$$' -count=1 -timeout 0 -v ./cmd/runhook | grep -vE '^ *(=== |--- |ok|PASS)'
 
 chaos: ## break things under load for CHAOS_TIME (default 2m), in the order of CHAOS_SEED (default random), and count what is lost
 	@go test -tags chaos -count=1 -timeout 0 -v ./deploy/chaos

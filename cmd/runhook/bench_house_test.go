@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -40,7 +41,8 @@ type house struct {
 // member is one of the processes.
 type member struct {
 	command func() *exec.Cmd
-	ready   string // the address that answers 200 then; empty for a NATS server
+	more    []string // arguments
+	ready   string   // the address that answers 200 then; empty for a NATS server
 	*proctest.Process
 }
 
@@ -77,12 +79,11 @@ destination: {csv: {connection: here, path: noop.csv, action: append}}
 	}
 	service := func(args ...string) string {
 		listen := b.port()
-		h.members = append(h.members, &member{
-			command: func() *exec.Cmd {
-				return exec.Command(build.program, append(args, "--listen", listen, "--log-level", "error")...)
-			},
-			ready: "http://" + listen + "/readyz",
-		})
+		m := &member{ready: "http://" + listen + "/readyz"}
+		m.command = func() *exec.Cmd {
+			return exec.Command(build.program, slices.Concat(args, []string{"--listen", listen, "--log-level", "error"}, m.more)...)
+		}
+		h.members = append(h.members, m)
 		return "http://" + listen
 	}
 	if servers == 1 {

@@ -20,6 +20,7 @@ import (
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector/builtin"
 	"runhook/services/status"
+	"runhook/services/status/history"
 	"runhook/services/status/sweep"
 	"runhook/shared/broker"
 	"runhook/shared/bus"
@@ -296,11 +297,19 @@ func (e *edge) guard(p *process, file string) (err error) {
 	return err
 }
 
-// status makes the routes of the status service. followed is the folder of task files, nil for none.
-func (e *edge) status(p *process, followed *folder.Folder) []web.Route {
+// noCache is the --cache of a status service that keeps no history.
+const noCache = "off"
+
+// status makes the routes of the status service, and has its history kept in the folder cache until ctx ends; empty is
+// a temporary one. followed is the folder of task files, nil for none.
+func (e *edge) status(ctx context.Context, p *process, followed *folder.Folder, cache string) []web.Route {
 	o := status.Options{
 		Runs: p.store.Runs, Store: p.store.Tasks, Unheld: p.store.Unheld, Tasks: p.tasks, Locator: e.locator, Callers: e.callers, Admin: e.admin, Keys: e.keys, Links: e.links,
 		Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
+	}
+	if cache != noCache {
+		o.History = history.New(history.Options{Runs: p.store.Runs, Dir: cache, Log: p.log, Metrics: p.metrics})
+		p.beside(ctx, o.History.Run)
 	}
 	if followed != nil {
 		o.EditFile, o.FileFault = followed.Edit, followed.Fault

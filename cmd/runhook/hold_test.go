@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"runhook/shared/client"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -186,12 +187,12 @@ func TestRestoredRunsAreHeld(t *testing.T) {
 		t.Errorf("afterwards: %s rows", rows)
 	}
 	outcomes := map[string]int{}
-	runs, err := again.client.Runs(t.Context(), unwanted, 500)
+	list, err := again.client.Runs(t.Context(), client.Filter{Task: unwanted}, 500)
 	if err != nil {
 		t.Fatal(err)
 	}
 	accepted := map[string]string{}
-	for _, doc := range runs {
+	for _, doc := range list.Runs {
 		outcomes[doc.StatusDescription]++
 		accepted[doc.ImportID.String()] = ""
 	}

@@ -146,8 +146,6 @@ func quoted(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-func clock(t run.Time) string { return time.Time(t).Local().Format(time.DateTime) }
-
 // standing is a run's status in a word, with the percentage while that says something, and with the rows that
 // a run failed to write though it succeeded.
 func standing(doc run.Document) string {

@@ -93,22 +93,28 @@ func (c *runCommand) Run(ctx context.Context, p *program) error {
 			started.Number, started.Document.TaskName, server.URL(run.StatusPath(started.Task, started.Number)+started.Query))
 		return nil
 	}
-	doc, err := c.follow(ctx, p, server, started)
+	p.notef("Run %s of %q is accepted.\n", started.Number, started.Document.TaskName)
+	doc, err := p.follow(ctx, server, started)
 	if err != nil {
 		return err
 	}
-	return c.report(ctx, p, server, doc, values)
+	if err := p.report(ctx, server, doc, values, c.JSON); err != nil {
+		return err
+	}
+	if c.FailOnRejected && doc.RowsFailed > 0 {
+		return &exit{exitRejected, fmt.Errorf("run %s succeeded, but %s failed", doc.ImportID, plural(doc.RowsFailed, "row"))}
+	}
+	return nil
 }
 
-// follow shows the progress until the run has ended.
-func (c *runCommand) follow(ctx context.Context, p *program, server *client.Client, started client.Started) (run.Document, error) {
-	show, done := c.lines(p), func() {}
+// follow shows the progress of a run until it has ended.
+func (p *program) follow(ctx context.Context, server *client.Client, started client.Started) (run.Document, error) {
+	show, done := p.lines(), func() {}
 	every := 2 * time.Second
 	if isTerminal(p.stderr) {
-		show, done = c.bar(p)
+		show, done = p.bar()
 		every = time.Second
 	}
-	p.notef("Run %s of %q is accepted.\n", started.Number, started.Document.TaskName)
 	away := func(err error) {
 		p.notef("Still waiting: %v\n", err)
 	}
@@ -124,7 +130,7 @@ func (c *runCommand) follow(ctx context.Context, p *program, server *client.Clie
 }
 
 // bar shows progress on a terminal.
-func (c *runCommand) bar(p *program) (show func(run.Document), done func()) {
+func (p *program) bar() (show func(run.Document), done func()) {
 	bar := progressbar.NewOptions(100,
 		progressbar.OptionSetWriter(p.stderr), progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish(),
 		progressbar.OptionSetElapsedTime(true), progressbar.OptionSetPredictTime(false))
@@ -139,7 +145,7 @@ func (c *runCommand) bar(p *program) (show func(run.Document), done func()) {
 }
 
 // lines shows each step of the progress on a line of its own.
-func (c *runCommand) lines(p *program) func(run.Document) {
+func (p *program) lines() func(run.Document) {
 	var last string
 	return func(doc run.Document) {
 		line := fmt.Sprintf("%s, %.1f %%, %d rows: %s", doc.StatusDescription, math.Floor(doc.PercentComplete*10)/10, doc.RowsRetrieved, doc.Message)
@@ -150,9 +156,9 @@ func (c *runCommand) lines(p *program) func(run.Document) {
 	}
 }
 
-// report says how the run ended, in words and by the exit code.
-func (c *runCommand) report(ctx context.Context, p *program, server *client.Client, doc run.Document, values map[string][]string) error {
-	if c.JSON {
+// report says how a run ended, in words or JSON and by the exit code. values are those that the caller has passed.
+func (p *program) report(ctx context.Context, server *client.Client, doc run.Document, values map[string][]string, asJSON bool) error {
+	if asJSON {
 		if err := p.printJSON(doc); err != nil {
 			return err
 		}
@@ -168,9 +174,6 @@ func (c *runCommand) report(ctx context.Context, p *program, server *client.Clie
 	}
 	switch doc.Outcome() {
 	case run.Success:
-		if c.FailOnRejected && doc.RowsFailed > 0 {
-			return &exit{exitRejected, fmt.Errorf("run %s succeeded, but %s failed", doc.ImportID, plural(doc.RowsFailed, "row"))}
-		}
 		return nil
 	case run.Canceled:
 		return &exit{exitCanceled, fmt.Errorf("run %s was canceled: %s", doc.ImportID, doc.Message)}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"runhook/shared/client"
 	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -138,7 +139,7 @@ func TestRunReportsCanceled(t *testing.T) {
 	doc := run.Document{ImportID: 7}
 	doc.End(run.Canceled, "stopped by Ann", time.Now())
 	out := proctest.NewOutput()
-	if code := fail(out, (&runCommand{}).report(t.Context(), p, nil, doc, nil)); code != exitCanceled || !oneLine(out.String(), "stopped by Ann") {
+	if code := fail(out, p.report(t.Context(), nil, doc, nil, false)); code != exitCanceled || !oneLine(out.String(), "stopped by Ann") {
 		t.Errorf("exit code %d: %s", code, out)
 	}
 }
@@ -188,9 +189,9 @@ func TestRunWaitEndsWithoutTheRun(t *testing.T) {
 	if code := waiting.await(); code != exitFailed || !strings.Contains(waiting.log.String(), "stopped waiting; run 1 goes on") {
 		t.Fatalf("exit code %d: %s", code, waiting.log)
 	}
-	docs, err := i.client.Runs(t.Context(), s.copy, 1)
-	if err != nil || len(docs) != 1 || docs[0].Status == run.Done {
-		t.Fatalf("%v %v", docs, err)
+	list, err := i.client.Runs(t.Context(), client.Filter{Task: s.copy}, 1)
+	if err != nil || len(list.Runs) != 1 || list.Runs[0].Status == run.Done {
+		t.Fatalf("%v %v", list, err)
 	}
 	release()
 }

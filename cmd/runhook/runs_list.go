@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"runhook/shared/client"
@@ -14,84 +17,206 @@ import (
 type runsListCommand struct {
 	ServerFlags
 	JSONFlag
+	UTCFlag
 	Task  string `placeholder:"TASK" help:"Only the runs of this task: its id, or a unique part of its name."`
 	Limit int    `default:"20" help:"How many (${default})."`
+
+	Failed       bool     `help:"Only the runs that failed, as --outcome failed."`
+	Outcome      string   `placeholder:"WORD" help:"Only the runs that ended so, or have not: success, failed, canceled or open."`
+	WithRejected bool     `help:"Only the runs of which rows failed."`
+	Since        string   `placeholder:"WHEN" help:"Only the runs accepted then or later: 3h or 7d ago, today, yesterday, a date, or a moment like 2031-01-31T12:00."`
+	Until        string   `placeholder:"WHEN" help:"Only the runs accepted before then. A day is in it to its end."`
+	Text         string   `placeholder:"TEXT" help:"Only the runs whose message has this text."`
+	Param        []string `short:"p" sep:"none" placeholder:"NAME=VALUE" help:"Only the runs with this value of a parameter. Several must all fit."`
+	Trigger      string   `placeholder:"WORD" help:"Only the runs started so: webhook, cli, page, schedule, again or 'dry run'."`
+	Correlation  string   `placeholder:"ID" help:"Only the runs with this correlation id."`
+	Before       uint64   `placeholder:"NUMBER" help:"Only the runs with a lower number: the next page."`
 
 	Queued bool `help:"Only the runs that no runner has and that have not ended, oldest first: those that runners would take next."`
 }
 
+// Help shows examples.
+func (*runsListCommand) Help() string {
+	return `Examples:
+
+    runhook runs list --task "Refresh lapsed" --failed --since yesterday
+    runhook runs list --with-rejected --since 2026-01-01 --until 2026-01-31
+    runhook runs list -p State=AK --limit 5 --json
+
+Days are those of this machine's time zone, or of UTC with --utc.`
+}
+
+// filter is what the flags say; the task is looked up by whoever asks a server.
+func (c *runsListCommand) filter(now time.Time) (f client.Filter, err error) {
+	if c.Limit < 1 {
+		return f, fmt.Errorf("--limit must be at least 1, not %d", c.Limit)
+	}
+	f = client.Filter{
+		Outcome: c.Outcome, Trigger: c.Trigger, Correlation: c.Correlation, Text: c.Text, Rejected: c.WithRejected, Before: run.Number(c.Before),
+	}
+	if c.Failed && c.Outcome != "" && c.Outcome != "failed" {
+		return f, fmt.Errorf("--failed and --outcome %s leave no run; pass one of them", c.Outcome)
+	}
+	if c.Failed {
+		f.Outcome = "failed"
+	}
+	if outcomes := []string{"", "success", "failed", "canceled", "open"}; !slices.Contains(outcomes, f.Outcome) {
+		return f, fmt.Errorf("--outcome %q is not success, failed, canceled or open", f.Outcome)
+	}
+	if f.Parameters, err = parseParameters(c.Param); err != nil {
+		return f, err
+	}
+	if f.Since, f.Until, err = between(c.Since, c.Until, now.In(c.zone())); err != nil {
+		return f, err
+	}
+	if c.Queued && (f.Outcome != "" || f.Trigger != "" || f.Correlation != "" || f.Text != "" || f.Rejected || f.Before > 0 ||
+		!f.Since.IsZero() || !f.Until.IsZero() || len(f.Parameters) > 0) {
+		return f, errors.New("--queued goes with --task and --limit only: leave it out for --outcome open, or leave the others out")
+	}
+	return f, nil
+}
+
 // Run lists the runs, newest first, or those that wait, oldest first.
 func (c *runsListCommand) Run(ctx context.Context, p *program) error {
-	if c.Limit < 1 {
-		return fmt.Errorf("--limit must be at least 1, not %d", c.Limit)
+	filter, err := c.filter(time.Now())
+	if err != nil {
+		return err
 	}
 	server, err := c.client()
 	if err != nil {
 		return err
 	}
 	defer server.Close()
-	var id task.ID
 	if c.Task != "" {
-		if id, err = server.Find(ctx, c.Task); err != nil {
+		if filter.Task, err = server.Find(ctx, c.Task); err != nil {
 			return err
 		}
 	}
-	var docs []run.Document
+	var list client.List
 	more := false
 	if c.Queued {
-		docs, more, err = queued(ctx, server, id, c.Limit)
+		list.Runs, more, err = queued(ctx, server, filter.Task, c.Limit)
 	} else {
-		docs, err = server.Runs(ctx, id, c.Limit)
+		list, err = pages(ctx, server, filter, c.Limit)
 	}
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		return p.printJSON(docs)
-	}
-	if len(docs) == 0 {
-		if c.Queued {
-			p.printf("No run waits for a runner.\n")
-		} else {
-			p.printf("There are no runs.\n")
+		if list.Runs == nil {
+			list.Runs = []run.Listed{}
 		}
-		return nil
+		p.noteHistory(list.History)
+		return p.printJSON(list.Runs)
 	}
-	rows := [][]string{{"RUN", "TASK", "STATUS", "STARTED BY", "CREATED", "TOOK", "ROWS", "FAILED ROWS"}}
-	for _, doc := range docs {
-		rows = append(rows, []string{
-			doc.ImportID.String(), doc.TaskName, standing(doc), string(doc.Trigger), clock(doc.CreatedOn), took(doc),
-			strconv.FormatInt(doc.RowsProcessed, 10), strconv.FormatInt(doc.RowsFailed, 10),
-		})
+	switch {
+	case len(list.Runs) > 0:
+		if err := p.printRuns(list.Runs, c.zone(), time.Now()); err != nil {
+			return err
+		}
+	case c.Queued:
+		p.printf("No run waits for a runner.\n")
+	case filter.IsAll():
+		p.printf("There are no runs.\n")
+	default:
+		p.printf("No run fits.\n")
 	}
-	if err := p.printTable(rows); err != nil || !more {
-		return err
+	p.noteHistory(list.History)
+	switch {
+	case more:
+		p.printf("More wait: --limit N lists N of them.\n")
+	case list.Next > 0:
+		p.notef("There are more: --before %s lists the next.\n", list.Next)
 	}
-	p.printf("More wait: --limit N lists N of them.\n")
 	return nil
+}
+
+// noteHistory says that a list lacks runs which the server has not read yet.
+func (p *program) noteHistory(h *client.History) {
+	if h != nil {
+		p.notef("The server is still making its history of runs (%s %%), so some may be missing.\n", strconv.FormatFloat(h.Percent, 'f', -1, 64))
+	}
 }
 
 // runsPage is how many runs the server lists at once at most.
 const runsPage = 500
 
+// pages lists the newest runs, at most limit.
+func pages(ctx context.Context, server *client.Client, filter client.Filter, limit int) (all client.List, err error) {
+	for {
+		page, err := server.Runs(ctx, filter, min(limit-len(all.Runs), runsPage))
+		if err != nil {
+			return all, err
+		}
+		page.Runs = append(all.Runs, page.Runs...)
+		if all = page; all.Next == 0 || len(all.Runs) >= limit {
+			return all, nil
+		}
+		filter.Before = all.Next
+	}
+}
+
 // queued lists the runs that wait, the oldest first and at most limit, and reports whether there are more.
-func queued(ctx context.Context, server *client.Client, id task.ID, limit int) (docs []run.Document, more bool, err error) {
+func queued(ctx context.Context, server *client.Client, id task.ID, limit int) (listed []run.Listed, more bool, err error) {
 	var behind run.Number
 	for {
-		page, err := server.Queued(ctx, id, behind, min(limit-len(docs)+1, runsPage))
+		page, err := server.Queued(ctx, id, behind, min(limit-len(listed)+1, runsPage))
 		if err != nil || len(page) == 0 {
-			return docs, false, err
+			return listed, false, err
 		}
-		docs, behind = append(docs, page...), page[len(page)-1].ImportID
-		if len(docs) > limit {
-			return docs[:limit], true, nil
+		listed, behind = append(listed, page...), page[len(page)-1].ImportID
+		if len(listed) > limit {
+			return listed[:limit], true, nil
 		}
 	}
 }
 
-func took(doc run.Document) string {
-	if doc.StartedOn == nil {
-		return "-"
+// between reads --since and --until, in the zone of now.
+func between(sinceText, untilText string, now time.Time) (since, until time.Time, err error) {
+	if sinceText != "" {
+		if since, _, err = parseWhen(sinceText, now); err != nil {
+			return since, until, fmt.Errorf("--since: %w", err)
+		}
+		if since.After(now) {
+			return since, until, fmt.Errorf("--since %s is in the future, where there are no runs", sinceText)
+		}
 	}
-	return (time.Duration(doc.DurationMs) * time.Millisecond).String()
+	if untilText != "" {
+		var isDay bool
+		if until, isDay, err = parseWhen(untilText, now); err != nil {
+			return since, until, fmt.Errorf("--until: %w", err)
+		}
+		if isDay {
+			until = until.AddDate(0, 0, 1)
+		}
+	}
+	if !until.IsZero() && !since.Before(until) {
+		return since, until, fmt.Errorf("--until %s is not later than --since %s, so no run fits", untilText, sinceText)
+	}
+	return since, until, nil
+}
+
+// parseWhen reads a moment in the past: so long ago, a day, of which it is the begin, or a moment.
+func parseWhen(text string, now time.Time) (at time.Time, isDay bool, err error) {
+	today := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, now.Location())
+	switch text {
+	case "now":
+		return now, false, nil
+	case "today":
+		return today, true, nil
+	case "yesterday":
+		return today.AddDate(0, 0, -1), true, nil
+	}
+	if length, err := parseSpan(strings.TrimSuffix(text, " ago")); err == nil && length >= 0 {
+		return now.Add(-length), false, nil
+	}
+	if at, err = time.ParseInLocation(time.DateOnly, text, now.Location()); err == nil {
+		return at, true, nil
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04:05", "2006-01-02 15:04"} {
+		if at, err = time.ParseInLocation(layout, text, now.Location()); err == nil {
+			return at, false, nil
+		}
+	}
+	return at, false, fmt.Errorf("%q is not a time such as 3h, 7d, today, yesterday, 2026-01-31 or 2026-01-31T12:00", text)
 }

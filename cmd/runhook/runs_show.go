@@ -17,6 +17,7 @@ import (
 type runsShowCommand struct {
 	RunArg
 	JSONFlag
+	UTCFlag
 }
 
 // Run shows the run.
@@ -37,13 +38,22 @@ func (c *runsShowCommand) Run(ctx context.Context, p *program) error {
 	if c.JSON {
 		return p.printJSON(doc)
 	}
-	return p.printRun(ctx, server, doc)
+	request, err := server.Request(ctx, number)
+	if err != nil { // the server of another version, or a run that goes at this moment
+		request = client.Request{}
+	}
+	return p.printRun(ctx, server, doc, request, c.zone())
 }
 
-// printRun prints a run for people: how it stands, what became of the rows, when, and what to do next.
-func (p *program) printRun(ctx context.Context, server *client.Client, doc run.Document) error {
+// printRun prints a run for people: how it stands, what became of the rows, when, and what to do next. request is what it
+// was started with, the zero one where that is not known.
+func (p *program) printRun(ctx context.Context, server *client.Client, doc run.Document, request client.Request, zone *time.Location) error {
+	clock := func(t run.Time) string { return time.Time(t).In(zone).Format(time.DateTime) }
 	p.printf("Run %s of %q: %s\n%s\n\n", doc.ImportID, doc.TaskName, standing(doc), doc.Message)
-	facts := [][]string{{"Rows", client.Rows(doc)}, {"Started by", string(doc.Trigger)}, {"Accepted", clock(doc.CreatedOn)}}
+	facts := [][]string{{"Rows", client.Rows(doc)}, {"Started by", starter(doc, request)}, {"Accepted", clock(doc.CreatedOn)}}
+	if doc.RepeatOf > 0 {
+		facts = append(facts, []string{"Repeats", "run " + doc.RepeatOf.String()})
+	}
 	if doc.StartedOn != nil {
 		waited := time.Time(*doc.StartedOn).Sub(time.Time(doc.CreatedOn))
 		facts = append(facts, []string{"Started", clock(*doc.StartedOn) + ", after " + length(waited) + " in the queue"})
@@ -60,7 +70,11 @@ func (p *program) printRun(ctx context.Context, server *client.Client, doc run.D
 	}
 	heading := "Parameters"
 	for _, name := range slices.Sorted(maps.Keys(doc.Parameters)) {
-		facts = append(facts, []string{heading, name + ": " + origins[doc.Parameters[name].From]})
+		said := name + ": " + origins[doc.Parameters[name].From]
+		if values := request.Parameters[name].Values; len(values) > 0 {
+			said = name + ": " + shown(strings.Join(values, ", ")) + " (" + origins[doc.Parameters[name].From] + ")"
+		}
+		facts = append(facts, []string{heading, said})
 		heading = ""
 	}
 	if doc.CorrelationID != "" {
@@ -78,6 +92,14 @@ func (p *program) printRun(ctx context.Context, server *client.Client, doc run.D
 		p.printf("\n%s\n", next)
 	}
 	return nil
+}
+
+// starter says what has started a run, and who if there is a name.
+func starter(doc run.Document, request client.Request) string {
+	if request.Operator == "" {
+		return string(doc.Trigger)
+	}
+	return string(doc.Trigger) + ", by " + shown(request.Operator)
 }
 
 // origins say where a parameter's value came from.
@@ -110,7 +132,7 @@ func nextStep(doc run.Document) string {
 			return "To write: " + again
 		}
 	case run.Failed:
-		return "When that is corrected, start it again: " + again
+		return "When that is corrected, start it again: runhook runs again " + doc.ImportID.String()
 	case "":
 		if doc.Status == run.Queued {
 			return "It waits for a runner: an earlier run of the task may be under way (runhook runs list), or no runner is up."

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"runhook/shared/client"
 	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -58,14 +59,14 @@ Status URL  https://hooks.example.org/task/executepolling/555e1a89-5d7d-4daf-ae0
 		"a success":  {ended, whole},
 		"a dry run":  {tried, `To write: runhook run "Refresh lapsed" -p NAME=VALUE`},
 		"a failure":  {failed, "Attempts    3: each but the last was interrupted or met a temporary fault"},
-		"a failure ": {failed, `start it again: runhook run "Refresh lapsed"`},
+		"a failure ": {failed, `start it again: runhook runs again 7`},
 		"queued":     {base, "It waits for a runner"},
 		"under way":  {moving, "In progress 10 %\nStarting\n\nRows        4 of 40 rows read, 4 updated\n"},
 		"under way ": {moving, "curl -H 'Prefer: wait=60' 'https://hooks.example.org/task/"},
 	} {
 		out := proctest.NewOutput()
 		p := &program{stdout: out, stderr: proctest.NewOutput(), log: zerolog.Nop()}
-		if err := p.printRun(t.Context(), nil, c.doc); err != nil || !strings.Contains(out.String(), c.says) {
+		if err := p.printRun(t.Context(), nil, c.doc, client.Request{}, time.Local); err != nil || !strings.Contains(out.String(), c.says) {
 			t.Errorf("%s lacks %q, %v:\n%s", name, c.says, err, out)
 		}
 	}

@@ -26,6 +26,7 @@ import (
 type serveCommand struct {
 	Listen string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where HTTP is served (${default}). Beyond loopback it needs --admin-token-file."`
 	Data   string `default:"${data}" placeholder:"DIR" help:"Where runs, results and tasks are kept (./${default})."`
+	Cache  string `placeholder:"DIR" help:"Where the history is kept: an index of all runs, for runs list. It is made from the store. off: keep none. Default: cache in the data directory."`
 	Tasks  string `placeholder:"DIR" help:"Folder of task files to apply and follow. Default: ./tasks, if it exists."`
 	Demo   bool   `help:"Use a public data set with tasks on it, run one task, and show what to try."`
 
@@ -87,7 +88,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	if err := process.answer(s.edge.ingress(process), s.edge.status(process, s.folder)); err != nil {
+	if err := process.answer(s.edge.ingress(process), s.edge.status(ctx, process, s.folder, c.cache())); err != nil {
 		return err
 	}
 	s.announce(p, process.server, process.tasks)
@@ -139,7 +140,7 @@ func (s *serving) load(_ context.Context, p *process) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, path := range []string{broker.Dir(s.flags.Data), filepath.Join(s.flags.Data, "lock"), s.flags.keyFile(), tokens, s.flags.TLSKey, s.flags.Secrets, s.flags.NATSAuthFile, filepath.Join(s.flags.Data, ownCredentials)} {
+	for _, path := range []string{broker.Dir(s.flags.Data), s.flags.cache(), filepath.Join(s.flags.Data, "lock"), s.flags.keyFile(), tokens, s.flags.TLSKey, s.flags.Secrets, s.flags.NATSAuthFile, filepath.Join(s.flags.Data, ownCredentials)} {
 		if path != "" {
 			s.connections.Guard(path, "a file of the runner's own")
 		}
@@ -163,6 +164,9 @@ func (s *serving) listen(ctx context.Context, p *process) error {
 func (c *serveCommand) keyFile() string {
 	return cmp.Or(c.RunKeyFile, filepath.Join(c.Data, "run.key"))
 }
+
+// cache is --cache, or a folder of the data directory.
+func (c *serveCommand) cache() string { return cmp.Or(c.Cache, filepath.Join(c.Data, "cache")) }
 
 // ownKeys loads --run-key-file, or the key of the data directory, which it makes at the first start.
 func (c *serveCommand) ownKeys() (*web.Keys, error) {

@@ -222,9 +222,9 @@ func TestDemo(t *testing.T) {
 
 	again := begin(t, flags...).listening()
 	again.out.Await(t, `205 unchanged`, again.ended)
-	docs, err := again.client.Runs(t.Context(), demo.Airports, 0)
-	if err != nil || len(docs) != 3 {
-		t.Errorf("runs after the restart: %d %v", len(docs), err)
+	list, err := again.client.Runs(t.Context(), client.Filter{Task: demo.Airports}, 0)
+	if err != nil || len(list.Runs) != 3 {
+		t.Errorf("runs after the restart: %d %v", len(list.Runs), err)
 	}
 	again.end()
 }
@@ -278,8 +278,8 @@ func TestServeFollowsTheFolder(t *testing.T) {
 	if code != exitNoStart || !strings.Contains(messages, "disabled") {
 		t.Errorf("exit code %d: %s", code, messages)
 	}
-	if docs, err := i.client.Runs(t.Context(), s.copy, 0); err != nil || len(docs) != 3 {
-		t.Errorf("old runs do not answer any more: %d %v", len(docs), err)
+	if list, err := i.client.Runs(t.Context(), client.Filter{Task: s.copy}, 0); err != nil || len(list.Runs) != 3 {
+		t.Errorf("old runs do not answer any more: %d %v", len(list.Runs), err)
 	}
 }
 

@@ -11,6 +11,7 @@ type statusCommand struct {
 	NATSFlags
 	EdgeFlags
 	AdminFlag
+	Cache string `placeholder:"DIR" help:"Where the history is kept: an index of all runs, for runs list. It is made from the store. off: keep none. Default: a temporary folder, so that it is made again at each start."`
 }
 
 // Help shows an example.
@@ -41,7 +42,7 @@ func (c *statusCommand) Run(ctx context.Context, p *program) error {
 	}
 	defer process.close()
 	process.onHangup(edge.secrets.Reload)
-	if err := process.answer(edge.status(process, nil)); err != nil {
+	if err := process.answer(edge.status(ctx, process, nil, c.Cache)); err != nil {
 		return err
 	}
 	p.printf("Runhook's status service listens on %s. Ctrl-C stops it.\n", process.server.URL())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -159,4 +160,36 @@ func TestNothingControlsTheTerminal(t *testing.T) {
 	if plain.String() != evil {
 		t.Errorf("a file gets %q", plain)
 	}
+}
+
+// On a terminal a list has colors, unless there are to be none, and the runs of a task are a table in its place.
+func TestRunsOnATerminal(t *testing.T) {
+	s := newSite(t)
+	i := begin(t, s.args()...).listening()
+	i.awaitEnd(i.start(s.copy, nil))
+	t.Setenv("TERM", "xterm")
+	show := func(args ...string) (*proctest.Output, <-chan struct{}, func()) {
+		tty, screen := terminal(t)
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			runhook(ctx, authorized(append(args, "--server", i.url)), tty, tty, noHangups)
+		}()
+		return screen, ended, func() { stop(); <-ended }
+	}
+	t.Setenv("NO_COLOR", "")
+	screen, ended, _ := show("runs", "list")
+	screen.Await(t, "1  Copy people  \x1b\\[32mSuccess\x1b\\[0m  ", ended)
+	<-ended
+	t.Setenv("NO_COLOR", "1")
+	screen, ended, _ = show("runs", "list")
+	screen.Await(t, "1  Copy people  Success  ", ended)
+	<-ended
+
+	screen, ended, stop := show("runs", "watch", "--task", "people")
+	screen.Await(t, "1  Copy people  Success", ended)
+	i.awaitEnd(i.start(s.copy, nil))
+	screen.Await(t, "\x1b\\[2A\x1b\\[JRUN.*\r\n *2  Copy people .*\r\n *1  Copy people", ended)
+	stop()
 }

@@ -68,9 +68,14 @@ func (in *Ingress) start(ctx context.Context, rc *fasthttp.RequestCtx, target ca
 		return bus.Accepted{}, err
 	}
 	correlation := web.CorrelationOf(&rc.Request.Header)
+	by, err := in.starter(rc)
+	if err != nil {
+		return bus.Accepted{}, err
+	}
 	request := run.Request{
 		Task: target.ID, TaskName: target.Name, Definition: target.Hash,
-		Parameters: values, ParameterHash: parameterHash(values, dry), Base: base, Trigger: run.Webhook, DryRun: dry,
+		Parameters: values, ParameterHash: parameterHash(values, dry), Base: base, DryRun: dry,
+		Trigger: by.trigger, Operator: by.operator, RepeatOf: by.repeats,
 		CorrelationID: correlation.ID, TraceParent: correlation.TraceParent, WorkflowRunID: correlation.WorkflowRunID,
 		RetryAfter: int(target.RetryAfter / time.Second), StartWithin: int(target.StartWithin / time.Second),
 		CreatedOn: time.Now().UTC(),

@@ -37,6 +37,12 @@ func (s *Service) adminRoute(method, pattern, summary string, handle adminHandle
 	}
 }
 
+// repeated is the one name that a query string may have several times. Its values are joined by repeatedBy.
+const (
+	repeated   = "parameter"
+	repeatedBy = "\x00"
+)
+
 // queryValues reads the query string, which may have each of names once and nothing else: what is
 // ignored would seem to have worked.
 func queryValues(rc *fasthttp.RequestCtx, names []string) (map[string]string, error) {
@@ -44,7 +50,7 @@ func queryValues(rc *fasthttp.RequestCtx, names []string) (map[string]string, er
 	var wrong []web.Fault
 	for rawName, rawValue := range rc.QueryArgs().All() {
 		name := string(rawName)
-		_, twice := values[name]
+		before, twice := values[name]
 		switch {
 		case !slices.Contains(names, name):
 			detail := "this address takes no query parameters"
@@ -52,6 +58,8 @@ func queryValues(rc *fasthttp.RequestCtx, names []string) (map[string]string, er
 				detail = "there is no such query parameter; this address takes " + strings.Join(names, " and ")
 			}
 			wrong = append(wrong, web.Fault{Name: name, Detail: detail})
+		case twice && name == repeated:
+			values[name] = before + repeatedBy + string(rawValue)
 		case twice:
 			wrong = append(wrong, web.Fault{Name: name, Detail: "is there more than once"})
 		default:

@@ -2,13 +2,13 @@ package status
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
 
 	"github.com/valyala/fasthttp"
 
+	"runhook/services/status/history"
 	"runhook/shared/bus"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -20,66 +20,88 @@ const (
 	maxRuns     = 500
 )
 
-// listRuns answers GET /api/runs?task=&limit= with the newest runs first, and with queued=true, where
-// behind= may name a run, with those that no runner holds, the oldest first.
-func (s *Service) listRuns(ctx context.Context, rc *fasthttp.RequestCtx, query map[string]string) (err error) {
-	var ids []task.ID
-	if text, given := query["task"]; given {
-		id, err := task.ParseID(text)
-		if err != nil {
-			return wrongValue("task", err.Error())
-		}
-		of, known := s.options.Tasks.Of(id)
-		if !known {
-			return wrongValue("task", "no task has the id "+string(id))
-		}
-		ids = s.options.Tasks.IDs(of.ID)
-	}
+// runList is the answer to a list of runs.
+type runList struct {
+	Runs []run.Listed
+	// Next is what before= has to be for the next page; 0 if there is none.
+	Next run.Number `json:",omitempty"`
+	// History says how far the history is, where the list lacks what it has not read yet.
+	History *historyState `json:",omitempty"`
+}
+
+// listRuns answers GET /api/runs with the newest runs first, of those that the filters of the query string leave, and
+// with queued=true, where behind= may name a run, with those that no runner holds, the oldest first.
+func (s *Service) listRuns(ctx context.Context, rc *fasthttp.RequestCtx, query map[string]string) error {
 	limit := defaultRuns
 	if text, given := query["limit"]; given {
+		var err error
 		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxRuns {
 			return wrongValue("limit", fmt.Sprintf("%q is not a number from 1 to %d", text, maxRuns))
 		}
 	}
-	found, err := s.list(ctx, query, limit, ids)
+	wanted, err := s.wanted(query)
 	if err != nil {
 		return err
 	}
-	answer := struct{ Runs []json.RawMessage }{make([]json.RawMessage, 0, len(found))}
-	for _, status := range found {
-		seen, err := s.memory.note(key{status.Document.ExecuteID, status.Document.ImportID}, status)
-		if err != nil {
-			return err
-		}
-		answer.Runs = append(answer.Runs, seen.body)
+	answer := runList{Runs: []run.Listed{}}
+	if queued, asked := query["queued"]; asked {
+		answer.Runs, err = s.listQueued(ctx, queued, query, wanted, limit)
+	} else if _, given := query["behind"]; given {
+		err = wrongValue("behind", "goes with queued=true only")
+	} else {
+		answer, err = s.search(ctx, wanted, limit)
+	}
+	if err != nil {
+		return err
 	}
 	return writeJSON(rc, answer)
 }
 
-// list is the part of listRuns that asks the store.
-func (s *Service) list(ctx context.Context, query map[string]string, limit int, ids []task.ID) ([]bus.Status, error) {
+// listQueued is the part of listRuns for queued=true.
+func (s *Service) listQueued(ctx context.Context, queued string, query map[string]string, wanted history.Query, limit int) ([]run.Listed, error) {
+	if queued != "true" {
+		return nil, wrongValue("queued", fmt.Sprintf("%q is not true", queued))
+	}
+	if !wanted.IsPlain() || wanted.Before > 0 {
+		return nil, wrongValue("queued", "goes with task, behind and limit only")
+	}
 	var behind run.Number
-	text, given := query["behind"]
-	if given {
+	if text, given := query["behind"]; given {
 		var err error
 		if behind, err = run.ParseNumber(text); err != nil {
 			return nil, wrongValue("behind", err.Error())
 		}
 	}
-	switch queued, asked := query["queued"]; {
-	case asked && queued != "true":
-		return nil, wrongValue("queued", fmt.Sprintf("%q is not true", queued))
-	case given && !asked:
-		return nil, wrongValue("behind", "goes with queued=true only")
-	case !asked:
-		return s.options.Runs.List(ctx, limit, ids...)
-	}
+	ids := wanted.Tasks
 	if len(ids) == 0 {
 		for _, queue := range s.options.Tasks.Queues() {
 			ids = append(ids, queue.Task)
 		}
 	}
-	return s.options.Runs.Queued(ctx, behind, limit, ids...)
+	found, err := s.options.Runs.Queued(ctx, behind, limit, ids...)
+	if err != nil {
+		return nil, err
+	}
+	return s.listed(found)
+}
+
+// listed is what a list shows of what the store says of runs.
+func (s *Service) listed(found []bus.Status) ([]run.Listed, error) {
+	all := make([]run.Listed, 0, len(found))
+	for _, status := range found {
+		doc := status.Document
+		if !status.Final {
+			seen, err := s.memory.note(key{doc.ExecuteID, doc.ImportID}, status)
+			if err == nil {
+				doc, err = run.DecodeDocument(seen.body)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, doc.Listed())
+	}
+	return all, nil
 }
 
 // showRun answers GET /api/runs/{run} with the run's document.
@@ -112,4 +134,45 @@ func (s *Service) findRun(ctx context.Context, rc *fasthttp.RequestCtx) (id task
 		err = web.Refuse(fasthttp.StatusNotFound, fmt.Sprintf("Run %s does not exist, or its record has expired; `runhook runs list` shows the newest runs.", web.PathValue(rc, "run")))
 	}
 	return id, number, err
+}
+
+// requestDocument is what an administrator sees of a run's request.
+type requestDocument struct {
+	ExecuteID task.ID    `json:"ExecuteId"`
+	ImportID  run.Number `json:"ImportId"`
+	TaskName  string
+	// Definition is the hash of the definition that the run executes.
+	Definition string
+	Trigger    run.Trigger
+	Operator   string     `json:",omitempty"`
+	RepeatOf   run.Number `json:",omitempty"`
+	DryRun     bool       `json:",omitempty"`
+	Parameters map[string]givenDocument
+}
+
+// givenDocument is a parameter with its values; without any the source's own default counts.
+type givenDocument struct {
+	Values   []string
+	Multiple bool `json:",omitempty"`
+	From     task.Origin
+}
+
+// showRequest answers GET /api/runs/{run}/request with the values that a run was started with, and by whom.
+func (s *Service) showRequest(ctx context.Context, rc *fasthttp.RequestCtx, _ map[string]string) error {
+	id, number, err := s.findRun(ctx, rc)
+	if err != nil {
+		return err
+	}
+	request, err := s.options.Runs.Request(ctx, id, number)
+	if err != nil {
+		return err
+	}
+	answer := requestDocument{
+		ExecuteID: id, ImportID: number, TaskName: request.TaskName, Definition: request.Definition, Trigger: request.Trigger,
+		Operator: request.Operator, RepeatOf: request.RepeatOf, DryRun: request.DryRun, Parameters: map[string]givenDocument{},
+	}
+	for name, value := range request.Parameters {
+		answer.Parameters[name] = givenDocument{append([]string{}, value.Values...), value.Multiple, value.From}
+	}
+	return writeJSON(rc, answer)
 }

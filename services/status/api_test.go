@@ -258,6 +258,12 @@ func TestQueriesAreRefused(t *testing.T) {
 		"/api/runs?limit=1&limit=2": "limit", "/api/runs?task=refresh": "task", "/api/runs?task=": "task",
 		"/api/runs?task=" + string(task.NewID()): "task", "/api/runs?status=P": "status", "/api/runs?queued=false": "queued",
 		"/api/runs?behind=3": "behind", "/api/runs?queued=true&behind=x": "behind", "/api/runs?Task=x": "Task",
+		"/api/runs?outcome=done": "outcome", "/api/runs?outcome=": "outcome", "/api/runs?trigger=me": "trigger", "/api/runs?rejected=yes": "rejected",
+		"/api/runs?text=": "text", "/api/runs?correlation=": "correlation", "/api/runs?parameter=State": "parameter", "/api/runs?parameter=%3DAK": "parameter",
+		"/api/runs?before=0": "before", "/api/runs?before=x": "before", "/api/runs?since=yesterday": "since", "/api/runs?until=soon": "until",
+		"/api/runs?since=2999-01-01T00:00:00Z": "since", "/api/runs?since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z": "until",
+		"/api/runs?queued=true&outcome=open": "queued", "/api/runs?queued=true&before=7": "queued",
+		"/api/counts?zone=Here": "zone", "/api/counts?zone=Local": "zone", "/api/counts?limit=1": "limit", "/api/counts?since=x": "since", "/api/runs/1/request?x=1": "x",
 		"/api/runs/1?limit=1": "limit", "/api/tasks?name=Refresh": "name", "/api/tasks/" + string(def.ID) + "?text=1": "text",
 	} {
 		got := s.get(path)
@@ -283,6 +289,8 @@ func adminRoutes(def *task.Definition, n run.Number) []struct{ method, path stri
 		{"POST", "/api/tasks/" + string(def.ID) + "/enable"},
 		{"GET", "/api/runs"},
 		{"GET", "/api/runs/" + n.String()},
+		{"GET", "/api/runs/" + n.String() + "/request"},
+		{"GET", "/api/counts"},
 	}
 }
 

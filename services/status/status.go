@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
+	"runhook/services/status/history"
 	"runhook/shared/bus"
 	"runhook/shared/task"
 	"runhook/shared/web"
@@ -26,6 +27,8 @@ type Options struct {
 	Unheld *bus.Unheld
 	// Tasks is the view of the tasks; while it is not loaded every request gets 503.
 	Tasks *bus.TaskView
+	// History lists runs by more than their task; nil refuses to. Whoever makes it has it kept.
+	History *history.Index
 	// Locator makes the addresses in answers; nil takes the request's own scheme and Host.
 	Locator *web.Locator
 	// Callers knows who may call a task, and so read its runs without a signature; nil knows no secrets.
@@ -117,8 +120,11 @@ func (s *Service) Routes() []web.Route {
 		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/enable", "Enable a task", s.enableTask(true, "task enabled")),
 		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/disable", "Disable a task", s.enableTask(false, "task disabled")),
 		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/rotate", "Give a task's webhook a new id", s.rotateTask, "until"),
-		s.adminRoute(fasthttp.MethodGet, "/api/runs", "List the newest runs", s.listRuns, "task", "limit", "queued", "behind"),
+		s.adminRoute(fasthttp.MethodGet, "/api/runs", "List the newest runs", s.listRuns, "task", "limit", "queued", "behind",
+			"outcome", "trigger", "correlation", "since", "until", "text", "parameter", "rejected", "before"),
+		s.adminRoute(fasthttp.MethodGet, "/api/counts", "Count runs by day and task", s.countRuns, "task", "since", "until", "zone"),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}", "Show a run", s.showRun),
+		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}/request", "Show the values that a run was started with", s.showRequest),
 		s.adminRoute(fasthttp.MethodPost, "/task/executepolling/{task}/{run}/cancel", "Cancel a run that no runner holds", s.cancelRun),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}/rejected", "Download the rows that a run rejected", s.rejectedByNumber),
 	)

@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"runhook/services/status"
+	"runhook/services/status/history"
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
 	"runhook/shared/openapi"
@@ -51,8 +52,12 @@ func openOn(t testing.TB, store *bustest.Store, change func(*status.Options)) *s
 	if err != nil {
 		t.Fatal(err)
 	}
+	index := history.New(history.Options{Runs: opened.Runs, Dir: t.TempDir(), Log: zerolog.Nop()})
+	kept := make(chan struct{})
+	go func() { defer close(kept); index.Run(ctx) }()
 	options := status.Options{
-		Runs: opened.Runs, Store: opened.Tasks, Unheld: opened.Unheld, Tasks: view, Admin: admin(t, zerolog.Nop()), Log: zerolog.Nop(),
+		History: index,
+		Runs:    opened.Runs, Store: opened.Tasks, Unheld: opened.Unheld, Tasks: view, Admin: admin(t, zerolog.Nop()), Log: zerolog.Nop(),
 	}
 	if change != nil {
 		change(&options)
@@ -72,6 +77,7 @@ func openOn(t testing.TB, store *bustest.Store, change func(*status.Options)) *s
 			t.Error(err)
 		}
 		<-viewDone
+		<-kept
 	})
 	t.Cleanup(s.stop)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)

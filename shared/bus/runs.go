@@ -14,13 +14,22 @@ import (
 
 // List lists the newest runs first, of the ids given or, without any, of all tasks; at most limit.
 func (r *Runs) List(ctx context.Context, limit int, ids ...task.ID) ([]Status, error) {
+	return r.ListBefore(ctx, 0, limit, ids...)
+}
+
+// ListBefore is List of the runs with a lower number than before; 0 is all.
+func (r *Runs) ListBefore(ctx context.Context, before run.Number, limit int, ids ...task.ID) ([]Status, error) {
 	info, err := r.store.Runs.Info(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
 	}
-	requests, err := r.newest(ctx, ids, limit, info.State.FirstSeq, info.State.LastSeq)
+	last := info.State.LastSeq
+	if before > 0 {
+		last = min(last, r.store.Numbers.Upto(before-1))
+	}
+	requests, err := r.newest(ctx, ids, limit, info.State.FirstSeq, last)
 	if err == nil && len(requests) < limit {
-		requests, err = r.addBundled(ctx, ids, limit, requests)
+		requests, err = r.addBundled(ctx, ids, limit, last, requests)
 	}
 	if err != nil {
 		return nil, err
@@ -89,13 +98,13 @@ func (r *Runs) newest(ctx context.Context, ids []task.ID, limit int, first, last
 	return found, nil
 }
 
-// addBundled adds those to the newest runs whose requests are not in RUNS any more.
-func (r *Runs) addBundled(ctx context.Context, ids []task.ID, limit int, found []listed) ([]listed, error) {
+// addBundled adds those to the newest runs whose requests are not in RUNS any more, and are not behind last.
+func (r *Runs) addBundled(ctx context.Context, ids []task.ID, limit int, last uint64, found []listed) ([]listed, error) {
 	info, err := r.store.Runs.Info(ctx) // some may have gone since
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", run.ErrUnavailable, err)
 	}
-	below := info.State.FirstSeq
+	below := min(info.State.FirstSeq, last+1)
 	if len(found) > 0 {
 		below = min(below, r.store.Numbers.Sequence(found[len(found)-1].number))
 	}

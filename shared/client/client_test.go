@@ -190,7 +190,7 @@ func TestNew(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.Runs(t.Context(), someTask, 5); err != nil {
+	if _, err := c.Runs(t.Context(), client.Filter{Task: someTask}, 5); err != nil {
 		t.Fatal(err)
 	}
 	if got := a.seen[0]; got.Header.Get("Authorization") != "Bearer secret" || got.URL.RawQuery != "limit=5&task="+string(someTask) {

@@ -39,15 +39,25 @@ type Started struct {
 // several as an array. The POST carries an idempotency key of its own, so it is repeated without
 // starting a second run when the server may or may not have stored it.
 func (c *Client) Start(ctx context.Context, id task.ID, values map[string][]string) (Started, error) {
-	return c.start(ctx, "/task/executepolling/"+string(id), values)
+	return c.start(ctx, "/task/executepolling/"+string(id), values, 0)
+}
+
+// Repeat starts a run as Start or, if it is dry, as Try does, which says that it is a repeat of another one. It needs
+// the admin token.
+func (c *Client) Repeat(ctx context.Context, id task.ID, values map[string][]string, of run.Number, dry bool) (Started, error) {
+	path := "/task/executepolling/"
+	if dry {
+		path = "/task/dryrun/"
+	}
+	return c.start(ctx, path+string(id), values, of)
 }
 
 // Try starts a dry run, as Start starts a run: it does everything but write to the destination.
 func (c *Client) Try(ctx context.Context, id task.ID, values map[string][]string) (Started, error) {
-	return c.start(ctx, "/task/dryrun/"+string(id), values)
+	return c.start(ctx, "/task/dryrun/"+string(id), values, 0)
 }
 
-func (c *Client) start(ctx context.Context, path string, values map[string][]string) (Started, error) {
+func (c *Client) start(ctx context.Context, path string, values map[string][]string, repeats run.Number) (Started, error) {
 	body, err := json.Marshal(map[string]any{"QueryParameters": parameters(values)})
 	if err != nil {
 		return Started{}, fmt.Errorf("encode the parameters: %w", err)
@@ -55,6 +65,10 @@ func (c *Client) start(ctx context.Context, path string, values map[string][]str
 	header := http.Header{
 		"Content-Type":    {"application/json"},
 		"Idempotency-Key": {uuid.NewString()},
+		run.TriggerHeader: {string(run.CLI)},
+	}
+	if repeats > 0 {
+		header.Set(run.RepeatHeader, repeats.String())
 	}
 	for try := 1; ; try++ {
 		got, err := c.ask(ctx, http.MethodPost, path, header, body)
@@ -161,24 +175,78 @@ func later(err error) (least time.Duration, again bool) {
 	return 0, away
 }
 
-// Runs lists the newest runs, newest first, of one task or, with an empty id, of all. limit is how
-// many; 0 takes the server's default.
-func (c *Client) Runs(ctx context.Context, id task.ID, limit int) ([]run.Document, error) {
+// Filter says which runs a list has. The zero Filter is all.
+type Filter struct {
+	// Task is the id of the task; empty is all.
+	Task task.ID
+	// Outcome is success, failed, canceled or open, Trigger what started the run, Correlation its correlation id, and
+	// Text a part of its message; empty is any.
+	Outcome, Trigger, Correlation, Text string
+	// Since and Until bound when the run was accepted: Since is in it, Until is not. Zero is no bound.
+	Since, Until time.Time
+	// Parameters are values that the run must have.
+	Parameters map[string][]string
+	// Rejected: only runs of which rows have failed.
+	Rejected bool
+	// Before has only runs with a lower number; 0 is all.
+	Before run.Number
+}
+
+// IsAll reports whether a filter leaves all runs.
+func (f *Filter) IsAll() bool { return len(f.query()) == 0 }
+
+func (f *Filter) query() url.Values {
 	query := url.Values{}
-	if id != "" {
-		query.Set("task", string(id))
+	for name, value := range map[string]string{"task": string(f.Task), "outcome": f.Outcome, "trigger": f.Trigger, "correlation": f.Correlation, "text": f.Text} {
+		if value != "" {
+			query.Set(name, value)
+		}
 	}
+	for name, at := range map[string]time.Time{"since": f.Since, "until": f.Until} {
+		if !at.IsZero() {
+			query.Set(name, at.UTC().Format(time.RFC3339))
+		}
+	}
+	for name, values := range f.Parameters {
+		for _, value := range values {
+			query.Add("parameter", name+"="+value)
+		}
+	}
+	if f.Rejected {
+		query.Set("rejected", "true")
+	}
+	if f.Before > 0 {
+		query.Set("before", f.Before.String())
+	}
+	return query
+}
+
+// List is some runs.
+type List struct {
+	Runs []run.Listed
+	// Next is the Before of the next page, 0 if there is none.
+	Next run.Number
+	// History says how far the server's history is, nil where nothing is missing from the list.
+	History *History
+}
+
+// History says how far a server's history is.
+type History struct{ Percent float64 }
+
+// Runs lists runs, the newest first. limit is how many; 0 takes the server's default.
+func (c *Client) Runs(ctx context.Context, f Filter, limit int) (List, error) {
+	query := f.query()
 	if limit > 0 {
 		query.Set("limit", strconv.Itoa(limit))
 	}
-	var list struct{ Runs []run.Document }
+	var list List
 	err := c.get(ctx, "/api/runs?"+query.Encode(), &list)
-	return list.Runs, err
+	return list, err
 }
 
 // Queued lists the runs that no runner holds and that have not ended, the oldest first, behind a run, of one
 // task or, with an empty id, of all. limit is how many.
-func (c *Client) Queued(ctx context.Context, id task.ID, behind run.Number, limit int) ([]run.Document, error) {
+func (c *Client) Queued(ctx context.Context, id task.ID, behind run.Number, limit int) ([]run.Listed, error) {
 	query := url.Values{"queued": {"true"}, "limit": {strconv.Itoa(limit)}}
 	if id != "" {
 		query.Set("task", string(id))
@@ -186,9 +254,62 @@ func (c *Client) Queued(ctx context.Context, id task.ID, behind run.Number, limi
 	if behind > 0 {
 		query.Set("behind", behind.String())
 	}
-	var list struct{ Runs []run.Document }
+	var list List
 	err := c.get(ctx, "/api/runs?"+query.Encode(), &list)
 	return list.Runs, err
+}
+
+// Day is how many runs of a task were accepted on a day.
+type Day struct {
+	// Day is such as 2026-01-31.
+	Day                                   string
+	Task                                  task.ID `json:"ExecuteId"`
+	TaskName                              string
+	Runs, Success, Failed, Canceled, Open int64
+}
+
+// Counts counts the runs of each task by day, the newest first: of Task, Since and Until of a filter. zone is the IANA
+// name of the days' time zone, empty for UTC.
+func (c *Client) Counts(ctx context.Context, f Filter, zone string) (days []Day, history *History, err error) {
+	query := f.query()
+	if zone != "" {
+		query.Set("zone", zone)
+	}
+	var list struct {
+		Days    []Day
+		History *History
+	}
+	err = c.get(ctx, "/api/counts?"+query.Encode(), &list)
+	return list.Days, list.History, err
+}
+
+// Request is what a run was started with, which only an administrator sees.
+type Request struct {
+	Task       task.ID    `json:"ExecuteId"`
+	Number     run.Number `json:"ImportId"`
+	TaskName   string
+	Definition string
+	Trigger    run.Trigger
+	// Operator is the name of the admin token that the run was started with; empty if there was none.
+	Operator string `json:",omitempty"`
+	// RepeatOf is the run whose values the run has; 0 if it is no repeat.
+	RepeatOf   run.Number `json:",omitempty"`
+	DryRun     bool       `json:",omitempty"`
+	Parameters map[string]Value
+}
+
+// Value is a parameter's value; without any Values the source's own default counts.
+type Value struct {
+	Values   []string
+	Multiple bool `json:",omitempty"`
+	From     task.Origin
+}
+
+// Request returns what a run was started with.
+func (c *Client) Request(ctx context.Context, n run.Number) (Request, error) {
+	var request Request
+	err := c.get(ctx, "/api/runs/"+n.String()+"/request", &request)
+	return request, err
 }
 
 // Cancel ends a run that no runner holds, and returns its final document.

@@ -98,10 +98,12 @@ type Document struct {
 	DurationMs        int64
 	ExecutionCount    int
 	Trigger           Trigger
-	Parameters        map[string]ParameterOrigin
-	CorrelationID     string `json:"CorrelationId"`
-	PollingURL        string `json:"PollingUrl"`
-	RetryAfter        string
+	// RepeatOf is the run whose values the run has; 0 if it is no repeat.
+	RepeatOf      Number `json:",omitempty"`
+	Parameters    map[string]ParameterOrigin
+	CorrelationID string `json:"CorrelationId"`
+	PollingURL    string `json:"PollingUrl"`
+	RetryAfter    string
 	// CancelURL stands only in the POST's answer. RejectedURL stands in the final document of a run that kept
 	// rejected rows, without a signature, and in the POST's answer to those who may read them, with one.
 	CancelURL   string `json:"CancelUrl,omitempty"`
@@ -145,7 +147,7 @@ func QueuedDocument(r Request, n Number) Document {
 		ExecuteID: r.Task, ImportID: n, TaskName: r.TaskName,
 		Status: Queued, StatusDescription: "Queued", Message: "Waiting for a runner",
 		Errors: []RowError{}, CreatedOn: Time(r.CreatedOn), UpdatedOn: Time(r.CreatedOn),
-		Trigger: r.Trigger, Parameters: map[string]ParameterOrigin{},
+		Trigger: r.Trigger, RepeatOf: r.RepeatOf, Parameters: map[string]ParameterOrigin{},
 		CorrelationID: r.CorrelationID, PollingURL: r.PollingURL(n),
 		RetryAfter: formatClock(r.RetryAfter),
 	}

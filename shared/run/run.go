@@ -31,8 +31,21 @@ type Trigger string
 
 // The triggers. A run that only tries its task has DryRun, whatever started it.
 const (
-	Webhook Trigger = "webhook"
-	DryRun  Trigger = "dry run"
+	Webhook  Trigger = "webhook"
+	CLI      Trigger = "cli"
+	Page     Trigger = "page"
+	Schedule Trigger = "schedule"
+	Again    Trigger = "again"
+	DryRun   Trigger = "dry run"
+)
+
+// The headers in which the command line and the page say of a POST how it comes about. They count with an admin token
+// only.
+const (
+	// TriggerHeader has cli or page.
+	TriggerHeader = "Runhook-Trigger"
+	// RepeatHeader has the number of the run whose values the new one has.
+	RepeatHeader = "Runhook-Repeat-Of"
 )
 
 // Request is the one message that makes a run: everything a runner needs to execute it and
@@ -51,8 +64,12 @@ type Request struct {
 	ParameterHash string `json:",omitempty"`
 	// Base is scheme and host of the POST ("https://hooks.example.org"), without a trailing
 	// slash; empty makes PollingUrl relative.
-	Base          string `json:",omitempty"`
-	Trigger       Trigger
+	Base    string `json:",omitempty"`
+	Trigger Trigger
+	// Operator is the name of the admin token that the run was started with; empty if there was none.
+	Operator string `json:",omitempty"`
+	// RepeatOf is the run whose values the run has; 0 if it is no repeat.
+	RepeatOf      Number `json:",omitempty"`
 	CorrelationID string `json:",omitempty"`
 	TraceParent   string `json:",omitempty"`
 	WorkflowRunID string `json:",omitempty"`

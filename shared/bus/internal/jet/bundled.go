@@ -321,3 +321,28 @@ func (r *Results) Index(ctx context.Context, id task.ID) (Index, error) {
 	}
 	return index, nil
 }
+
+// EachBundled passes what the slice's bundles have of each run. A bundle that is damaged is named in the log and passed
+// over.
+func (r *Results) EachBundled(ctx context.Context, each func(Bundled) error) error {
+	return r.Scan(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{r.subject("bundle.*")}}, func(stored Record) error {
+		bundle, err := Unpack[Bundle](stored.Data)
+		if err != nil {
+			r.PassOver(stored, err)
+			return nil
+		}
+		for _, kept := range bundle {
+			err := errors.Join(
+				r.unapart(ctx, (*Stream).ConfirmLast, kept.Number, ApartRequest, &kept.Request),
+				r.unapart(ctx, (*Stream).ConfirmLast, kept.Number, ApartFinal, &kept.Final),
+			)
+			if err != nil && !errors.Is(err, ErrMissing) {
+				return err
+			}
+			if err := each(kept); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,157 @@
+//go:build bench
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"runhook/shared/tokenfile"
+)
+
+// What the history costs, and how fast it is, on the stores of TestBenchStore.
+
+const (
+	// pageRuns is how many runs a page has, and deepPage the page that is measured beside the first.
+	pageRuns = 50
+	deepPage = 100
+	listings = 50
+)
+
+func TestBenchHistory(t *testing.T) {
+	b := &bench{t: t, out: tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0), stores: t.TempDir()}
+	builds := (&bench{t: t}).builds()
+	for _, runs := range benchRuns(t) {
+		fmt.Printf("\nThe history of %s runs, %d cores\n\n", figure(float64(runs)), runtime.NumCPU())
+		b.row("FIGURE", "RUNHOOK", "LIMIT")
+		b.made(builds[0], runs)
+		_ = b.out.Flush()
+	}
+	fmt.Printf("\nWith and without the history, an empty store\n\n")
+	b.row("FIGURE", "WITH", "WITHOUT", "RATIO", "AT LEAST")
+	b.beside(builds[0])
+	_ = b.out.Flush()
+}
+
+// made is how long it takes to make the history of a store, and to list from it.
+func (b *bench) made(build build, runs int) {
+	from := b.stored(build, runs, 1)
+	h := b.house(build, b.t.TempDir(), 1)
+	b.command("cp", "-r", filepath.Join(from, "data"), h.dir)
+	b.check(os.RemoveAll(h.path("data", "cache")))
+	h.start()
+	h.awaitReady()
+	before, most := h.memory(), 0
+	began := time.Now()
+	for h.list("outcome=success&limit=1").History != nil {
+		most = max(most, h.memory())
+		time.Sleep(20 * time.Millisecond)
+	}
+	took := time.Since(began)
+	most = max(most, h.memory())
+	b.row("to make it", figure(took.Seconds())+" s", "60 s")
+	b.row("most memory of serve meanwhile, and before", fmt.Sprintf("%d MB, %d MB", most, before), "300 MB")
+	b.row("its size", fmt.Sprintf("%s MB, %s bytes a run", figure(float64(size(b, h.path("data", "cache")))/1e6), figure(float64(size(b, h.path("data", "cache")))/float64(runs))), "")
+	pages := func(name, query string, deep int) {
+		var took []float64
+		for range listings {
+			before := ""
+			for page := 1; ; page++ {
+				began := time.Now()
+				list := h.list(fmt.Sprintf("limit=%d%s%s", pageRuns, query, before))
+				if page == deep {
+					took = append(took, milliseconds(time.Since(began)))
+					if len(list.Runs) != pageRuns {
+						b.t.Fatalf("%s: %d runs are listed", name, len(list.Runs))
+					}
+					break
+				}
+				before = fmt.Sprintf("&before=%d", list.Next)
+			}
+		}
+		b.row(name+", p50 / p99", fmt.Sprintf("%s / %s ms", figure(percentile(took, 50)), figure(percentile(took, 99))), "50 ms")
+	}
+	pages("first page", "", 1)
+	pages("hundredth page", "", deepPage)
+	pages("first page of a task", "&task="+houseTask(1), 1)
+	pages("hundredth page of a task's successes", "&outcome=success&task="+houseTask(1), deepPage)
+	began = time.Now()
+	if list := h.list("text=nothing+has+this"); len(list.Runs) > 0 {
+		b.t.Fatalf("%d runs are listed", len(list.Runs))
+	}
+	b.row("a text that no run has", figure(milliseconds(time.Since(began)))+" ms", "")
+	h.stop()
+}
+
+// historyList is what is read of a list.
+type historyList struct {
+	Runs    []struct{ ImportId int }
+	Next    int
+	History *struct{ Percent float64 }
+}
+
+// list lists runs.
+func (h *house) list(query string) (list historyList) {
+	tokens, err := tokenfile.Read(h.path("data", madeToken))
+	h.b.check(err)
+	request, response := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
+	defer fasthttp.ReleaseRequest(request)
+	defer fasthttp.ReleaseResponse(response)
+	request.SetRequestURI(h.polls + "/api/runs?" + query)
+	request.Header.Set("Authorization", "Bearer "+tokens[0].Secret)
+	h.b.check(h.client.Do(request, response))
+	if response.StatusCode() != fasthttp.StatusOK {
+		h.b.t.Fatalf("%d %s", response.StatusCode(), response.Body())
+	}
+	h.b.check(json.Unmarshal(response.Body(), &list))
+	return list
+}
+
+// beside is what the history costs who POSTs, and the runs that are executed meanwhile, in turns.
+func (b *bench) beside(build build) {
+	const posts, turns = 12_000, 5
+	accepted, ended := map[bool][]float64{}, map[bool][]float64{}
+	for turn := range 2 * turns {
+		with := turn%2 == 0
+		h := b.house(build, b.t.TempDir(), 1)
+		if !with {
+			h.members[0].more = []string{"--cache", "off"}
+		}
+		h.start()
+		h.awaitReady()
+		js, closeIt := h.jetStream()
+		var posting sync.WaitGroup
+		var next atomic.Int64
+		began := time.Now()
+		for range callers {
+			posting.Go(func() {
+				for n := int(next.Add(1)); n <= posts; n = int(next.Add(1)) {
+					if err := h.post(houseTask(n)); err != nil {
+						b.t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		posting.Wait()
+		accepted[with] = append(accepted[with], posts/time.Since(began).Seconds())
+		b.eventually("the runs have ended", func() bool { return openRuns(b, js) == 0 })
+		ended[with] = append(ended[with], posts/time.Since(began).Seconds())
+		closeIt()
+		h.stop()
+	}
+	for name, samples := range map[string]map[bool][]float64{"POSTs accepted": accepted, "no-op runs ended": ended} {
+		with, without := median(samples[true]), median(samples[false])
+		b.row(name, figure(with)+" /s", figure(without)+" /s", fmt.Sprintf("%.2f", with/without), "0.95")
+	}
+}

@@ -1,0 +1,47 @@
+package ingress
+
+import (
+	"slices"
+
+	"github.com/valyala/fasthttp"
+
+	"runhook/shared/run"
+	"runhook/shared/web"
+)
+
+// starter is who starts a run, and how.
+type starter struct {
+	trigger  run.Trigger
+	operator string
+	repeats  run.Number
+}
+
+// claimed are the triggers that a request may say of itself.
+var claimed = []run.Trigger{run.CLI, run.Page}
+
+// starter tells who starts a run. What a request says of that counts with an admin token only: a webhook's caller
+// could say anything.
+func (in *Ingress) starter(rc *fasthttp.RequestCtx) (by starter, err error) {
+	by.trigger = run.Webhook
+	header := &rc.Request.Header
+	known := in.options.Admin.Knows(rc)
+	if known {
+		by.operator = web.Operator(rc)
+	}
+	if trigger := run.Trigger(header.Peek(run.TriggerHeader)); known && slices.Contains(claimed, trigger) {
+		by.trigger = trigger
+	}
+	text := string(header.Peek(run.RepeatHeader))
+	if text == "" {
+		return by, nil
+	}
+	if !known {
+		return by, refusal(fasthttp.StatusForbidden, "no-repeat", "Only an administrator repeats a run",
+			"The header "+run.RepeatHeader+" needs an admin token that this service knows (--admin-token-file). Nothing was started.")
+	}
+	if by.repeats, err = run.ParseNumber(text); err != nil {
+		return by, refusal(fasthttp.StatusBadRequest, "no-repeat", "There is no such run", run.RepeatHeader+": "+err.Error()+".")
+	}
+	by.trigger = run.Again
+	return by, nil
+}
