@@ -48,7 +48,7 @@ type grammar struct {
 
 	Serve   serveCommand   `cmd:"" help:"Run everything in one process, with a NATS server of its own."`
 	Run     runCommand     `cmd:"" help:"Start a run of a task."`
-	Runs    runsCommand    `cmd:"" help:"Show runs and their failed rows, and cancel queued runs: list, show, cancel, rejected."`
+	Runs    runsCommand    `cmd:"" help:"Find, follow, repeat and cancel runs, and get their failed rows: list, show, watch, count, again, cancel, rejected."`
 	Task    taskCommand    `cmd:"" help:"Make, try and change tasks: new, validate, check, preview, apply, enable, disable, rotate, delete, list, show, fields, schema."`
 	Init    initCommand    `cmd:"" help:"Create the streams and buckets on an existing NATS, once."`
 	Ingress ingressCommand `cmd:"" help:"Run the service that accepts webhooks, on an existing NATS."`
@@ -59,6 +59,10 @@ type grammar struct {
 
 	NATSUser natsUserCommand `cmd:"" name:"nats-user" help:"Print what a user of an existing NATS may do."`
 	Version  versionCommand  `cmd:"" help:"Show the version."`
+
+	Completions completionsCommand `cmd:"" help:"Print what has a shell complete commands, flags, tasks and run numbers."`
+	Man         manCommand         `cmd:"" help:"Write manual pages."`
+	Complete    completeCommand    `cmd:"" hidden:"" passthrough:"" help:"List what the last word can be."`
 }
 
 // defaults are the values of flags that the grammar names.

@@ -1,0 +1,140 @@
+//go:build !bench
+
+package main
+
+import (
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"runhook/shared/proctest"
+)
+
+// completed are the words that the last one can be, without what they are.
+func completed(t *testing.T, words ...string) (texts []string) {
+	t.Helper()
+	for line := range strings.Lines(mustCall(t, append([]string{"complete"}, words...)...)) {
+		text, _, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+		texts = append(texts, text)
+	}
+	return texts
+}
+
+func TestCompletions(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	i := begin(t, s.args()...).listening()
+	i.awaitEnd(i.start(s.copy, nil))
+	i.awaitEnd(i.start(s.copy, nil))
+	on := func(words ...string) []string { return append([]string{"runs"}, words...) }
+	server := []string{"--server", i.url, "--data", s.path("data")}
+	for _, c := range []struct{ words, want []string }{
+		{[]string{"ru"}, []string{"run", "runs", "runner"}},
+		{[]string{"runs", "l"}, []string{"list"}},
+		{[]string{"runs", "list", "--fa"}, []string{"--failed"}},
+		{[]string{"runs", "list", "--outcome", ""}, []string{"success", "failed", "canceled", "open"}},
+		{[]string{"runs", "list", "--outcome=f"}, []string{"--outcome=failed"}},
+		{[]string{"runs", "list", "--outcome", "=", "f"}, []string{"failed"}}, // as bash has it
+		{[]string{"serve", "--durability", ""}, []string{"always", "interval"}},
+		{[]string{"serve", "--data", ""}, []string{":folders"}},
+		{[]string{"task", "validate", ""}, []string{":files"}},
+		{[]string{"completions", ""}, []string{"bash", "zsh", "fish"}},
+		{append(on(append([]string{"list"}, server...)...), "--task", "Copy"), []string{"Copy people"}},
+		{append(append([]string{"run"}, server...), ""), []string{"Copy people"}},
+		{append(append([]string{"run"}, server...), "--wait", "co"), []string{"Copy people"}},
+		{on(append(append([]string{"show"}, server...), "")...), []string{"2", "1"}},
+		{on(append(append([]string{"cancel", "2"}, server...), "1")...), []string{"1"}},
+		{on("show", "--server", "http://127.0.0.1:1", ""), nil},
+		{[]string{"nosuch", ""}, completed(t, "")},
+	} {
+		if got := completed(t, c.words...); !slices.Equal(got, c.want) && !(len(got) == 0 && len(c.want) == 0) {
+			t.Errorf("%q: %q, want %q", c.words, got, c.want)
+		}
+	}
+	for _, hidden := range completed(t, "") {
+		if hidden == "complete" {
+			t.Error("a hidden command is offered")
+		}
+	}
+}
+
+// bash completes with the script that is printed: words with spaces are quoted.
+func TestBashCompletes(t *testing.T) {
+	t.Parallel()
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("there is no bash here")
+	}
+	s := newSite(t)
+	i := begin(t, s.args()...).listening()
+	i.awaitEnd(i.start(s.copy, nil))
+	s.write("completions", mustCall(t, "completions", "bash"))
+	script := `source "$1"
+try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _runhook; printf '%s|' "${COMPREPLY[@]}"; echo; }
+compopt() { :; }
+try "$2" runs li
+try "$2" runs list --server "$3" --data "$4" --task Co
+try "$2" runs show --server "$3" --data "$4" ''
+cd "$5"; try "$2" task validate conn
+`
+	out, err := exec.Command(bash, "--noprofile", "--norc", "-c", script, "bash", s.path("completions"), proctest.Program(t), i.url, s.path("data"), s.dir).CombinedOutput()
+	if want := "list|\nCopy\\ people|\n1|\nconnections.yaml|\n"; err != nil || string(out) != want {
+		t.Errorf("%v: %s, want\n%s", err, out, want)
+	}
+}
+
+// Each script is one that its shell takes.
+func TestShellsTakeTheirScripts(t *testing.T) {
+	t.Parallel()
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		script := mustCall(t, "completions", shell)
+		if !strings.Contains(script, "runhook completions "+shell) || !strings.Contains(script, " complete ") {
+			t.Errorf("%s: %s", shell, script)
+		}
+		path, err := exec.LookPath(shell)
+		if err != nil {
+			t.Logf("there is no %s here", shell)
+			continue
+		}
+		check := exec.Command(path, "-n")
+		check.Stdin = strings.NewReader(script)
+		if out, err := check.CombinedOutput(); err != nil || len(out) > 0 {
+			t.Errorf("%s: %v %s", shell, err, out)
+		}
+	}
+}
+
+// There is a page for each command, with all of its flags, and man takes it without a warning.
+func TestManualPages(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "man1")
+	mustCall(t, "man", "--dir", dir)
+	pages, err := filepath.Glob(filepath.Join(dir, "*.1"))
+	if err != nil || len(pages) < 30 {
+		t.Fatalf("%v, %v", pages, err)
+	}
+	list := read(t, filepath.Join(dir, "runhook-runs-list.1"))
+	for _, want := range []string{`\-\-with\-rejected`, `RUNHOOK_WITH_REJECTED`, "List runs, the newest first", ".SH SYNOPSIS", `runhook runs list \-p State=AK`} {
+		if !strings.Contains(list, want) {
+			t.Errorf("%q is missing in\n%s", want, list)
+		}
+	}
+	if all := read(t, filepath.Join(dir, "runhook.1")); !strings.Contains(all, ".BR runhook\\-runs (1)") || strings.Contains(all, "complete\n") {
+		t.Errorf("%s", all)
+	}
+	if printed := mustCall(t, "man"); printed != read(t, filepath.Join(dir, "runhook.1")) {
+		t.Error("what is printed is another page")
+	}
+	groff, err := exec.LookPath("groff")
+	if err != nil {
+		t.Skip("there is no groff here")
+	}
+	for _, page := range pages {
+		out, err := exec.Command(groff, "-man", "-ww", "-z", "-Tutf8", page).CombinedOutput()
+		if err != nil || len(out) > 0 {
+			t.Errorf("%s: %v %s", page, err, out)
+		}
+	}
+}
