@@ -78,7 +78,7 @@ func (in *Ingress) rowsQuery(target called, accepted bus.Accepted) string {
 		return ""
 	}
 	until := accepted.Request.CreatedOn.Add(target.RejectedRows.KeepOf(accepted.Request.DryRun))
-	return in.options.Keys.Query(web.ControlRun, in.options.Runs.StoreID(), accepted.Request.Called(), accepted.Number, until)
+	return in.options.Keys.Query(web.ReadRows, in.options.Runs.StoreID(), accepted.Request.Called(), accepted.Number, until)
 }
 
 func (in *Ingress) answerQueued(rc *fasthttp.RequestCtx, status int, target called, accepted bus.Accepted) error {

@@ -39,7 +39,7 @@ func TestRejectedURL(t *testing.T) {
 	if want := "http://a.example.org" + run.RejectedPath(listedID, n); address != want || !found {
 		t.Errorf("RejectedUrl %q, want %q", first.document(t).RejectedURL, want)
 	}
-	until, err := keys.Verify(sig, web.ControlRun, h.StoreID(), listedID, n)
+	until, err := keys.Verify(sig, web.ReadRows, h.StoreID(), listedID, n)
 	if left := time.Until(until); err != nil || left > 2*time.Hour || left < time.Hour {
 		t.Errorf("the signature %q is good for %s, %v", sig, left, err)
 	}
@@ -90,7 +90,7 @@ func TestRowsAreNotForCallers(t *testing.T) {
 		if left := time.Until(until).Hours() / 24; err != nil || left < 364 || left > 365 {
 			t.Errorf("%s: the signature of %s is good for %g days, %v", route, doc.PollingURL, left, err)
 		}
-		if _, err := keys.Verify(sig, web.ControlRun, h.StoreID(), membersID, doc.ImportID); err == nil {
+		if _, err := keys.Verify(sig, web.ReadRows, h.StoreID(), membersID, doc.ImportID); err == nil {
 			t.Errorf("%s: the status URL opens the rows", route)
 		}
 		if location := got.Get("Location"); location != "" && location != doc.PollingURL {
@@ -117,7 +117,7 @@ func TestLinksOfKnownCallers(t *testing.T) {
 			url   string
 			scope web.Scope
 			days  float64
-		}{{doc.PollingURL, web.ReadRun, 365}, {doc.RejectedURL, web.ControlRun, map[bool]float64{false: 90, true: 1}[route == "dryrun"]}} {
+		}{{doc.PollingURL, web.ReadRun, 365}, {doc.RejectedURL, web.ReadRows, map[bool]float64{false: 90, true: 1}[route == "dryrun"]}} {
 			_, sig, _ := strings.Cut(link.url, "?sig=")
 			until, err := keys.Verify(sig, link.scope, h.StoreID(), guardedID, doc.ImportID)
 			if left := time.Until(until).Hours() / 24; err != nil || left > link.days || left < link.days-0.1 {

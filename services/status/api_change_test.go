@@ -176,7 +176,7 @@ func TestLinksEndWithTheirID(t *testing.T) {
 	}
 	want := func(when string, id task.ID, status, rows int) {
 		t.Helper()
-		for path, code := range map[string]int{link(run.StatusPath, web.ReadRun, id): status, link(run.RejectedPath, web.ControlRun, id): rows} {
+		for path, code := range map[string]int{link(run.StatusPath, web.ReadRun, id): status, link(run.RejectedPath, web.ReadRows, id): rows} {
 			if got := s.get(path); got.StatusCode != code || code == 403 && !strings.Contains(string(got.body), "problem:link-expired") {
 				t.Errorf("%s, %s: %d %s", when, path, got.StatusCode, got.body)
 			}

@@ -169,7 +169,7 @@ func (s *Service) verify(sig string, at target, scope web.Scope) (until time.Tim
 		return until, err
 	case !s.options.Tasks.Loaded():
 		return until, web.ErrTasksNotLoaded
-	case !at.known(), !at.task.Starts(at.id, time.Now()), at.task.Deleted && scope == web.ControlRun:
+	case !at.known(), !at.task.Starts(at.id, time.Now()), at.task.Deleted && scope != web.ReadRun:
 		return until, errLinkOver
 	}
 	return until, nil

@@ -61,7 +61,7 @@ func (s *Service) rejected(ctx context.Context, rc *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.holds(ctx, rc, at, web.ControlRun, errRowsNotSigned, errRowsWrongSignature); err != nil {
+	if _, err := s.holds(ctx, rc, at, web.ReadRows, errRowsNotSigned, errRowsWrongSignature); err != nil {
 		return err
 	}
 	if err := s.loaded(); err != nil {

@@ -53,7 +53,7 @@ func rejectedSite(t *testing.T) (s *site, keys *web.Keys, r *started) {
 
 var bearer = []string{"Authorization", "Bearer " + adminToken}
 
-func TestRejectedRowsNeedTheRunsControlSignature(t *testing.T) {
+func TestRejectedRowsNeedTheirSignature(t *testing.T) {
 	t.Parallel()
 	s, keys, r := rejectedSite(t)
 	other := s.submit(s.apply("Another"))
@@ -68,14 +68,15 @@ func TestRejectedRowsNeedTheRunsControlSignature(t *testing.T) {
 		want       int
 		kind       string
 	}{
-		{"control", path + sign(web.ControlRun, s.StoreID(), r.doc.ExecuteID, r.number), nil, 200, ""},
+		{"rows", path + sign(web.ReadRows, s.StoreID(), r.doc.ExecuteID, r.number), nil, 200, ""},
 		{"admin", path, bearer, 200, ""},
 		{"admin by number", "/api/runs/" + r.number.String() + "/rejected", bearer, 200, ""},
-		{"expired", path + keys.Query(web.ControlRun, s.StoreID(), r.doc.ExecuteID, r.number, time.Now()), nil, 403, "link-expired"},
+		{"that only cancels", path + sign(web.ControlRun, s.StoreID(), r.doc.ExecuteID, r.number), nil, 403, "wrong-signature"},
+		{"expired", path + keys.Query(web.ReadRows, s.StoreID(), r.doc.ExecuteID, r.number, time.Now()), nil, 403, "link-expired"},
 		{"none", path, nil, 403, "signature-needed"},
 		{"read", path + sign(web.ReadRun, s.StoreID(), r.doc.ExecuteID, r.number), nil, 403, "wrong-signature"},
-		{"another run's", path + sign(web.ControlRun, s.StoreID(), other.doc.ExecuteID, other.number), nil, 403, "wrong-signature"},
-		{"another store's", path + sign(web.ControlRun, "another", r.doc.ExecuteID, r.number), nil, 403, "wrong-signature"},
+		{"another run's", path + sign(web.ReadRows, s.StoreID(), other.doc.ExecuteID, other.number), nil, 403, "wrong-signature"},
+		{"another store's", path + sign(web.ReadRows, "another", r.doc.ExecuteID, r.number), nil, 403, "wrong-signature"},
 		{"a wrong token", path, []string{"Authorization", "Bearer no-token-of-this-server"}, 403, "signature-needed"},
 		{"nobody by number", "/api/runs/" + r.number.String() + "/rejected", []string{"Authorization", ""}, 401, ""},
 		{"no such task", strings.Replace(path, string(r.doc.ExecuteID), "not-a-guid", 1), bearer, 404, "unknown-task"},

@@ -70,6 +70,7 @@ func TestSignedLinks(t *testing.T) {
 		kind        string
 	}{
 		{"read", right, nil, 202, ""},
+		{"rows", sign(web.ReadRows, s.StoreID(), def.ID, r.number), nil, 202, ""},
 		{"control", sign(web.ControlRun, s.StoreID(), def.ID, r.number), nil, 202, ""},
 		{"read among others", right + "&cache=no", nil, 202, ""},
 		{"admin", "", []string{"Authorization", "Bearer " + adminToken}, 202, ""},

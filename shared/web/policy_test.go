@@ -159,7 +159,7 @@ func TestSignatures(t *testing.T) {
 		}
 		return sig
 	}
-	read, control := sign(old, ReadRun), sign(old, ControlRun)
+	read, rows, control := sign(old, ReadRun), sign(old, ReadRows), sign(old, ControlRun)
 	over := strings.TrimPrefix(old.Query(ReadRun, store, id, 7, time.Now().Add(-time.Second)), "?sig=")
 	// Of an expired one, with the time of another.
 	prolonged := read[:10] + over[10:]
@@ -174,6 +174,11 @@ func TestSignatures(t *testing.T) {
 		{"read", read, ReadRun, store, id, 7, nil},
 		{"control", control, ControlRun, store, id, 7, nil},
 		{"control reads", control, ReadRun, store, id, 7, nil},
+		{"control reads no rows", control, ReadRows, store, id, 7, ErrWrongSignature},
+		{"rows", rows, ReadRows, store, id, 7, nil},
+		{"rows read", rows, ReadRun, store, id, 7, nil},
+		{"rows do not control", rows, ControlRun, store, id, 7, ErrWrongSignature},
+		{"read reads no rows", read, ReadRows, store, id, 7, ErrWrongSignature},
 		{"expired", over, ReadRun, store, id, 7, ErrLinkExpired},
 		{"expired, of another run", over, ReadRun, store, id, 8, ErrWrongSignature},
 		{"prolonged", prolonged, ReadRun, store, id, 7, ErrWrongSignature},
@@ -527,6 +532,6 @@ func BenchmarkSign(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		_ = keys.Query(ControlRun, "store", "7c9e6679-7425-40de-944b-e07fc1f90ae7", 12_345, time.Unix(1e9, 0))
+		_ = keys.Query(ReadRows, "store", "7c9e6679-7425-40de-944b-e07fc1f90ae7", 12_345, time.Unix(1e9, 0))
 	}
 }

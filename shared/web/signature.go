@@ -27,9 +27,19 @@ type Scope string
 const (
 	// ReadRun allows reading the run's status where links are signed.
 	ReadRun Scope = "read"
-	// ControlRun allows cancelling the run and reading its rejected rows, and what ReadRun allows.
+	// ReadRows allows reading the run's rejected rows, and what ReadRun allows.
+	ReadRows Scope = "rows"
+	// ControlRun allows cancelling the run, and what ReadRun allows: no rows, for whoever starts a run may cancel it.
 	ControlRun Scope = "control"
 )
+
+// givenBy are the scopes that allow what this one does.
+func (s Scope) givenBy() []Scope {
+	if s == ReadRun {
+		return []Scope{ReadRun, ReadRows, ControlRun}
+	}
+	return []Scope{s}
+}
 
 const runKeyBytes = 32
 
@@ -117,12 +127,11 @@ func (k *Keys) Verify(sig string, scope Scope, storeID string, called task.ID, n
 	if err != nil || len(given) != expiryBytes+sha256.Size {
 		return time.Time{}, ErrWrongSignature
 	}
-	expiry := binary.BigEndian.Uint64(given)
+	expiry, signed := binary.BigEndian.Uint64(given), given[expiryBytes:]
 	valid := false
 	for _, key := range k.keys {
-		valid = hmac.Equal(given[expiryBytes:], key.appendMAC(nil, scope, storeID, called, n, expiry)) || valid
-		if scope == ReadRun {
-			valid = hmac.Equal(given[expiryBytes:], key.appendMAC(nil, ControlRun, storeID, called, n, expiry)) || valid
+		for _, given := range scope.givenBy() {
+			valid = hmac.Equal(signed, key.appendMAC(nil, given, storeID, called, n, expiry)) || valid
 		}
 	}
 	until = time.Unix(int64(expiry), 0)
