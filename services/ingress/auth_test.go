@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -140,26 +139,33 @@ func TestNobodyGetsInWithoutCallers(t *testing.T) {
 	}
 }
 
-// Who shows nothing is refused before anything of the body is read.
+// Who shows nothing, or something wrong, is refused before anything of the body is read.
 func TestBodiesOfNobodyAreNotRead(t *testing.T) {
 	h := openGuarded(t, nil)
-	conn, err := net.Dial("tcp", strings.TrimPrefix(h.URL, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(proctest.Limit)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.WriteString(conn, "POST "+guardedPath+" HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := read(t, response); got.Status != 401 || got.Get("WWW-Authenticate") == "" {
-		t.Errorf("%d %s", got.Status, got.Body)
+	for name, c := range map[string]struct{ header, status string }{
+		"nothing":         {"X-Other: x", "401"},
+		"a wrong key":     {"X-Api-Key: a key of nobody at all", "401"},
+		"a wrong token":   {"Authorization: Bearer a key of nobody at all", "401"},
+		"no signature":    {"X-Hub-Signature-256: sha1=00", "401"},
+		"a key":           {"X-Api-Key: " + partnerKey, "100"},
+		"perhaps a right": {"X-Hub-Signature-256: sha256=00", "100"},
+	} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(h.URL, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if err := conn.SetDeadline(time.Now().Add(proctest.Limit)); err != nil {
+			t.Fatal(err)
+		}
+		// The body never comes: whoever reads it asks for it first.
+		if _, err := io.WriteString(conn, "POST "+guardedPath+" HTTP/1.1\r\nHost: a\r\n"+c.header+"\r\nContent-Length: 200000\r\nExpect: 100-continue\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		line, err := bufio.NewReader(conn).ReadString('\n')
+		if err != nil || !strings.HasPrefix(line, "HTTP/1.1 "+c.status) {
+			t.Errorf("%s: %s, %v", name, line, err)
+		}
 	}
 }
 
@@ -185,8 +191,10 @@ func TestOperatorsGetIn(t *testing.T) {
 		{401, []string{"X-Api-Key", token}},
 		{401, []string{"Authorization", "Bearer " + token, "Sec-Fetch-Site", "cross-site"}},
 	} {
-		if got := h.post(t, guardedPath, "", c.headers...); got.Status != c.status {
-			t.Errorf("%q: %d %s", c.headers, got.Status, got.Body)
+		for _, body := range []string{"", "{}"} {
+			if got := h.post(t, guardedPath, body, c.headers...); got.Status != c.status {
+				t.Errorf("%q, body %q: %d %s", c.headers, body, got.Status, got.Body)
+			}
 		}
 	}
 }

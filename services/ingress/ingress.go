@@ -14,7 +14,6 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"runhook/shared/bus"
-	"runhook/shared/caller"
 	"runhook/shared/seldom"
 	"runhook/shared/task"
 	"runhook/shared/web"
@@ -119,15 +118,16 @@ func (in *Ingress) find(name string) called {
 	return called{found, id}
 }
 
-// refuses reports whether a POST starts nothing whatever its body is. With an Idempotency-Key it may be about a
-// run that there is.
+// refuses reports whether a POST starts nothing whatever its body is. With an Idempotency-Key, or that of a signed
+// message, it may be about a run that there is.
 func (in *Ingress) refuses(head web.Head) bool {
 	target := in.find(head.PathValue("task"))
 	switch {
 	case target.Definition == nil:
 		return true
 	case len(target.Auth) > 0:
-		return caller.Anonymous(target.Auth, func(name string) []byte { return head.Peek(name) })
+		operator := in.options.Admin != nil && !in.options.Admin.Refuses(head.RequestHeader)
+		return !operator && in.options.Callers.Refuses(head, target.Definition)
 	}
 	return len(head.Peek("Idempotency-Key")) == 0 && in.usable(target) != nil
 }

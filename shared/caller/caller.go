@@ -78,14 +78,21 @@ func (c *Checker) Check(ctx context.Context, auth []task.Auth, r Request) (Calle
 	return Caller{}, &refused
 }
 
-// Anonymous reports whether a request has no header in which a task's auth could find who sent it, so that its
-// body need not be read.
-func Anonymous(auth []task.Auth, header func(name string) []byte) bool {
-	if len(header("Authorization")) > 0 || len(header("X-Api-Key")) > 0 {
-		return false
-	}
+// Refuses reports whether Check refuses a request whatever its body is: it has no key and no token that fits, and
+// no signature that a body could have.
+func (c *Checker) Refuses(ctx context.Context, auth []task.Auth, header func(name string) []byte) bool {
+	r := Request{Header: header}
 	return len(auth) > 0 && !slices.ContainsFunc(auth, func(way task.Auth) bool {
-		return way.HMAC != nil && len(header(signatureHeader(way.HMAC))) > 0
+		var fault error
+		switch {
+		case way.JWT != nil:
+			_, fault = c.tokens.check(ctx, way.JWT, r)
+		case way.HMAC != nil:
+			_, fault = signatureOf(way.HMAC, r)
+		default:
+			_, fault = c.checkKey(way.Key, r)
+		}
+		return fault == nil
 	})
 }
 

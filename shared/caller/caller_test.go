@@ -8,9 +8,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/rs/zerolog"
 
 	"runhook/shared/proctest"
@@ -201,24 +204,44 @@ func TestReload(t *testing.T) {
 	(*Secrets)(nil).Reload()
 }
 
-func TestAnonymous(t *testing.T) {
-	all := []task.Auth{{Key: "a"}, {HMAC: &task.HMAC{Scheme: task.StandardWebhooks}}, {HMAC: &task.HMAC{Scheme: task.GitHub}}, {HMAC: &task.HMAC{Header: "X-Own"}}}
-	for name, c := range map[string]struct {
-		auth      []task.Auth
-		r         Request
-		anonymous bool
+// Whoever has neither a key nor a token that fits, nor what may be a signature, is refused before the body is read.
+func TestRefuses(t *testing.T) {
+	p, c := newProvider(t), checker(t, "partner: "+partner+"\n")
+	all := append(p.auth(), []task.Auth{
+		{Key: "partner"},
+		{Key: "absent"},
+		{HMAC: &task.HMAC{Scheme: task.StandardWebhooks}},
+		{HMAC: &task.HMAC{Scheme: task.GitHub}},
+		{HMAC: &task.HMAC{Header: "X-Own", Encoding: task.Hex}},
+	}...)
+	now := strconv.FormatInt(time.Now().Unix(), 10)
+	for name, one := range map[string]struct {
+		auth    []task.Auth
+		r       Request
+		refused bool
 	}{
-		"nothing":              {all, request("", "X-Other", "x", "Webhook-Id", "x"), true},
-		"nothing to ask for":   {nil, request(""), false},
-		"a key":                {all, request("", "X-Api-Key", "x"), false},
-		"credentials":          {all[1:], request("", "Authorization", "x"), false},
-		"standard webhooks":    {all, request("", "Webhook-Signature", "x"), false},
-		"github":               {all, request("", "X-Hub-Signature-256", "x"), false},
-		"an own header":        {all, request("", "X-Own", "x"), false},
-		"a signature for none": {all[:1], request("", "X-Own", "x"), true},
+		"nothing":                     {all, request("", "X-Other", "x", "Webhook-Id", "x"), true},
+		"nothing to ask for":          {nil, request("", "X-Api-Key", "x"), false},
+		"a key":                       {all, request("", "X-Api-Key", partner), false},
+		"a wrong key":                 {all, request("", "X-Api-Key", newer), true},
+		"a key as a password":         {all, request("", "Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("x:"+partner))), false},
+		"another password":            {all, request("", "Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(partner+":x"))), true},
+		"a key of another task":       {all[2:], request("", "X-Api-Key", partner), true},
+		"a token":                     {all, bearer(token(t, jwt.SigningMethodRS256, p.rsa, said(), "kid", "rsa")), false},
+		"a token that has expired":    {all, bearer(token(t, jwt.SigningMethodRS256, p.rsa, said("exp", 1), "kid", "rsa")), true},
+		"a token for another task":    {all[1:], bearer(token(t, jwt.SigningMethodRS256, p.rsa, said(), "kid", "rsa")), true},
+		"standard webhooks":           {all, request("", "Webhook-Id", "x", "Webhook-Timestamp", now, "Webhook-Signature", "v1,AAAA"), false},
+		"standard webhooks, too late": {all, request("", "Webhook-Id", "x", "Webhook-Timestamp", "1614265330", "Webhook-Signature", "v1,AAAA"), true},
+		"github":                      {all, request("", "X-Hub-Signature-256", "sha256=00"), false},
+		"an own header":               {all, request("", "X-Own", "00"), false},
+		"an own header, no signature": {all, request("", "X-Own", "x"), true},
+		"a signature for none":        {all[:2], request("", "X-Own", "00"), true},
 	} {
-		if got := Anonymous(c.auth, c.r.Header); got != c.anonymous {
+		if got := c.Refuses(t.Context(), one.auth, one.r.Header); got != one.refused {
 			t.Errorf("%s: %v", name, got)
+		}
+		if _, err := c.Check(t.Context(), one.auth, one.r); one.refused && err == nil {
+			t.Errorf("%s: it is let in", name)
 		}
 	}
 }

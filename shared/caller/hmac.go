@@ -77,17 +77,6 @@ type signature struct {
 // github is the scheme of that name.
 var github = &task.HMAC{Header: "X-Hub-Signature-256", Prefix: "sha256=", Encoding: task.Hex}
 
-// signatureHeader is the header of a scheme that has the signature.
-func signatureHeader(way *task.HMAC) string {
-	switch way.Scheme {
-	case task.StandardWebhooks:
-		return "Webhook-Signature"
-	case task.GitHub:
-		return github.Header
-	}
-	return way.Header
-}
-
 // signatureOf reads the headers of a scheme.
 func signatureOf(way *task.HMAC, r Request) (signature, error) {
 	switch way.Scheme {

@@ -58,6 +58,11 @@ func (c *Callers) Check(ctx context.Context, rc *fasthttp.RequestCtx, def *task.
 	return known, errUnknownCaller
 }
 
+// Refuses reports whether Check will refuse a POST to a task, for its headers alone.
+func (c *Callers) Refuses(head Head, def *task.Definition) bool {
+	return c.checker.Refuses(head.ctx, def.Auth, func(name string) []byte { return head.Peek(name) })
+}
+
 // Knows reports whether a request that only reads carries what a task's auth asks for. A task without auth asks
 // for nothing that anybody could know. The error is a Problem: 429 after as many guesses as rate_limit allows.
 func (c *Callers) Knows(ctx context.Context, rc *fasthttp.RequestCtx, def *task.Definition) (bool, error) {

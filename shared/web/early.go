@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"time"
@@ -12,7 +13,9 @@ import (
 // Head is a request whose body was not read yet.
 type Head struct {
 	*fasthttp.RequestHeader
-	rc *fasthttp.RequestCtx
+	// ctx ends when the server begins to stop.
+	ctx context.Context
+	rc  *fasthttp.RequestCtx
 }
 
 // PathValue is [PathValue] of the request.
@@ -39,6 +42,7 @@ func Body(rc *fasthttp.RequestCtx) ([]byte, error) {
 
 // probe looks up the route of a request that is not read yet.
 type probe struct {
+	ctx     context.Context
 	rc      fasthttp.RequestCtx
 	uri     fasthttp.URI
 	header  *fasthttp.RequestHeader
@@ -54,13 +58,13 @@ const probeKey = "runhook.probe"
 func (t *table) handleHead(method string, r Route) {
 	t.heads.Handle(method, r.Pattern, func(rc *fasthttp.RequestCtx) {
 		p := rc.UserValue(probeKey).(*probe)
-		p.refused = r.Refuses != nil && r.Refuses(Head{p.header, rc})
+		p.refused = r.Refuses != nil && r.Refuses(Head{p.header, p.ctx, rc})
 	})
 }
 
 // refuses reports whether a request will be refused for its headers alone: there is no such path, no such
 // method of it, or the route says so.
-func (t *table) refuses(header *fasthttp.RequestHeader) bool {
+func (t *table) refuses(ctx context.Context, header *fasthttp.RequestHeader) bool {
 	p := probes.Get().(*probe)
 	defer probes.Put(p)
 	if p.uri.Parse(nil, header.RequestURI()) != nil {
@@ -70,7 +74,7 @@ func (t *table) refuses(header *fasthttp.RequestHeader) bool {
 	if isCrooked(path) {
 		return true
 	}
-	p.header, p.refused = header, false
+	p.ctx, p.header, p.refused = ctx, header, false
 	p.rc.ResetUserValues()
 	p.rc.SetUserValue(probeKey, p)
 	handler, _ := t.heads.Lookup(string(header.Method()), string(path), &p.rc)
@@ -91,7 +95,7 @@ func (s *Server) headerReceived(header *fasthttp.RequestHeader) fasthttp.Request
 	switch length := header.ContentLength(); {
 	case length > s.maxBody:
 		header.Del(fasthttp.HeaderExpect)
-	case length != 0 && length != none && s.maxBody >= unreadLength && s.table.Load().refuses(header):
+	case length != 0 && length != none && s.maxBody >= unreadLength && s.table.Load().refuses(s.stopping, header):
 		header.Del(fasthttp.HeaderExpect)
 		header.SetContentLength(unreadLength)
 		return fasthttp.RequestConfig{MaxRequestBodySize: unreadLength - 1}
