@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/MicahParks/jwkset"
 	"github.com/golang-jwt/jwt/v5"
 
+	"runhook/shared/outward"
 	"runhook/shared/task"
 )
 
@@ -41,7 +43,13 @@ var algorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", 
 // tokens checks tokens, and holds the keys of their issuers.
 type tokens struct {
 	mu     sync.Mutex
-	byJWKS map[string]*issuerKeys
+	byJWKS map[jwks]*issuerKeys
+}
+
+// jwks is where an issuer's keys are.
+type jwks struct {
+	url     string
+	private bool
 }
 
 // claims are what a token says of who has it.
@@ -58,7 +66,7 @@ func (t *tokens) check(ctx context.Context, way *task.JWT, r Request) (Caller, e
 	if len(sent) == 0 {
 		return Caller{}, errors.New("jwt: the request has no token")
 	}
-	keys := t.keysOf(way.JWKS)
+	keys := t.keysOf(jwks{way.JWKS, way.Private})
 	var said claims
 	_, err := jwt.NewParser(
 		jwt.WithValidMethods(algorithms), jwt.WithIssuer(way.Issuer), jwt.WithAudience(way.Audience),
@@ -80,24 +88,24 @@ func (t *tokens) check(ctx context.Context, way *task.JWT, r Request) (Caller, e
 	return Caller{Name: "jwt " + way.Issuer + " " + who}, nil
 }
 
-// keysOf are the keys at a URL.
-func (t *tokens) keysOf(url string) *issuerKeys {
+// keysOf are the keys that are somewhere.
+func (t *tokens) keysOf(at jwks) *issuerKeys {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	keys, known := t.byJWKS[url]
+	keys, known := t.byJWKS[at]
 	if !known {
 		if t.byJWKS == nil {
-			t.byJWKS = map[string]*issuerKeys{}
+			t.byJWKS = map[jwks]*issuerKeys{}
 		}
-		keys = &issuerKeys{url: url}
-		t.byJWKS[url] = keys
+		keys = &issuerKeys{at: at}
+		t.byJWKS[at] = keys
 	}
 	return keys
 }
 
 // issuerKeys are an issuer's public keys.
 type issuerKeys struct {
-	url string
+	at jwks
 	// held are those read last, nil before.
 	held atomic.Pointer[keySet]
 
@@ -130,7 +138,7 @@ func (k *issuerKeys) find(ctx context.Context, id, algorithm string) (any, error
 	k.reading.Lock()
 	defer k.reading.Unlock()
 	if fault := k.read(ctx); fault != nil && k.held.Load().passed() {
-		return nil, unready{fmt.Errorf("read the keys of %s: %w", k.url, fault)}
+		return nil, unready{fmt.Errorf("read the keys of %s: %w", k.at.url, fault)}
 	}
 	return k.held.Load().find(ctx, id, algorithm)
 }
@@ -165,7 +173,10 @@ func (k *issuerKeys) read(ctx context.Context) error {
 	if !k.tried.IsZero() && time.Since(k.tried) < pause {
 		return k.fault
 	}
-	read, err := jwkset.NewStorageFromHTTP(k.url, jwkset.HTTPClientStorageOptions{Client: keysClient, Ctx: ctx, HTTPTimeout: keysTimeout})
+	read, err := k.at.ask(ctx)
+	if errors.Is(err, outward.ErrPrivate) {
+		err = fmt.Errorf("%w; write private: true beside jwks in the task's auth if that is meant", outward.ErrPrivate)
+	}
 	k.tried, k.fault = time.Now(), err // at its end: who has waited for it does not ask again
 	if err == nil {
 		k.held.Store(&keySet{read, k.tried})
@@ -173,11 +184,19 @@ func (k *issuerKeys) read(ctx context.Context) error {
 	return err
 }
 
-// keysClient asks issuers for their keys. It follows no redirect, which may lead anywhere, and reads no
-// long answer.
-var keysClient = &http.Client{
-	Transport:     bounded{&http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, TLSHandshakeTimeout: keysTimeout}},
-	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+// ask asks for the keys. It follows no redirect, which may lead anywhere, and reads no long answer.
+func (at jwks) ask(ctx context.Context) (jwkset.Storage, error) {
+	to, err := url.Parse(at.url)
+	if err != nil {
+		return nil, err
+	}
+	transport := outward.Transport(to, at.private)
+	transport.DisableKeepAlives = true
+	client := &http.Client{
+		Transport:     bounded{transport},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return jwkset.NewStorageFromHTTP(at.url, jwkset.HTTPClientStorageOptions{Client: client, Ctx: ctx, HTTPTimeout: keysTimeout})
 }
 
 // bounded cuts answers off at maxKeysBytes.

@@ -22,6 +22,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"runhook/shared/outward"
 	"runhook/shared/task"
 )
 
@@ -99,7 +100,7 @@ func (p *provider) keys() []byte {
 }
 
 func (p *provider) auth() []task.Auth {
-	return []task.Auth{{JWT: &task.JWT{Issuer: issuer, Audience: audience, JWKS: p.URL}}}
+	return []task.Auth{{JWT: &task.JWT{Issuer: issuer, Audience: audience, JWKS: p.URL, Private: true}}}
 }
 
 // said is what a good token says, with changes: pairs of name and value, nil leaves a name out.
@@ -205,7 +206,7 @@ func TestTokens(t *testing.T) {
 // Keys that nobody knows are asked for once a minute at most, and those that are known need no asking.
 func TestKeysOfAnIssuerAreReadSeldom(t *testing.T) {
 	p, c := newProvider(t), NewChecker(nil)
-	keys := c.tokens.keysOf(p.URL)
+	keys := c.tokens.keysOf(jwks{p.URL, true})
 	good := bearer(token(t, jwt.SigningMethodRS256, p.rsa, said(), "kid", "rsa"))
 	unknown := bearer(token(t, jwt.SigningMethodRS256, p.rsa, said(), "kid", "new"))
 	asked := func(what string, want int64) {
@@ -290,6 +291,10 @@ func TestServersOfKeys(t *testing.T) {
 		"too long": func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write([]byte(`{"x":"` + strings.Repeat("x", maxKeysBytes) + `",` + string(p.keys()[1:])))
 		},
+		"too many headers": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Filler", strings.Repeat("x", outward.MaxHeader))
+			_, _ = w.Write(p.keys())
+		},
 		"elsewhere": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusFound) },
 		"no JSON":   func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, "<html>") },
 		"no keys":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) },
@@ -301,6 +306,15 @@ func TestServersOfKeys(t *testing.T) {
 	}
 	if n := other.asked.Load(); n != 0 {
 		t.Errorf("another server was asked %d times", n)
+	}
+	// A private address is asked only where the task says that one is meant.
+	asked, public := p.asked.Load(), p.auth()
+	public[0].JWT.Private = false
+	if text, unready := refusal(t, NewChecker(nil), public, good); !unready || !strings.HasSuffix(text, "the host has a private address; write private: true beside jwks in the task's auth if that is meant") {
+		t.Errorf("a private address: %s", text)
+	}
+	if p.asked.Load() != asked {
+		t.Error("a private address was asked")
 	}
 	// One that is silent holds up nobody for longer than the time-out, here that of the context.
 	ctx, cancel := context.WithCancel(t.Context())

@@ -4,6 +4,7 @@ package outward
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -17,14 +18,37 @@ import (
 // ErrPrivate: a host has a private address, and is not to have one.
 var ErrPrivate = errors.New("the host has a private address")
 
+// MaxHeader bounds the headers of an answer, in bytes.
+const MaxHeader = 256 << 10
+
+// LongHeader says what is wrong with the headers of an answer, if a request failed for it: they have more than MaxHeader
+// bytes; "" for any other error. The request has been sent then. Package net/http says so in words alone, and HTTP/2
+// often takes them for an error of the connection.
+func LongHeader(err error) string {
+	if asked, ok := errors.AsType[*url.Error](err); ok {
+		err = asked.Err // without the address, which another has chosen
+	}
+	bound := fmt.Sprintf("more than %d KiB of headers", MaxHeader>>10)
+	switch said := func(words string) bool { return strings.Contains(err.Error(), words) }; {
+	case err == nil:
+	case said("response headers exceeded"), said("response header list larger"):
+		return bound
+	case said("connection error: COMPRESSION_ERROR"), said("connection error: PROTOCOL_ERROR"):
+		return bound + ", or not as HTTP/2 has it"
+	}
+	return ""
+}
+
 // Transport returns a transport for one service, through the proxy that the environment names for it. Unless private,
 // it connects to no address that is private: it looks at each address that a name has become, at each connection. What
-// a name becomes behind a proxy the proxy decides, so that only addresses without a name are refused there.
+// a name becomes behind a proxy the proxy decides, so that only addresses without a name are refused there. An answer's
+// headers have at most MaxHeader bytes.
 func Transport(to *url.URL, private bool) *http.Transport {
 	dialer := &net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}
 	t := &http.Transport{
 		DialContext: dialer.DialContext, TLSHandshakeTimeout: 15 * time.Second, ForceAttemptHTTP2: true,
 		ExpectContinueTimeout: time.Second, IdleConnTimeout: 90 * time.Second, MaxIdleConns: 100,
+		MaxResponseHeaderBytes: MaxHeader,
 	}
 	switch proxy, err := http.ProxyFromEnvironment(&http.Request{URL: to}); {
 	case proxy != nil || err != nil:

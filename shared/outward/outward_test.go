@@ -37,6 +37,49 @@ func TestIsPrivate(t *testing.T) {
 	}
 }
 
+// Headers of an answer are bounded, and a longer one is told from a connection that breaks.
+func TestLongHeader(t *testing.T) {
+	size, parts := 0, 1
+	service := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if size < 0 {
+			panic(http.ErrAbortHandler)
+		}
+		for range parts {
+			w.Header().Add("X-Filler", strings.Repeat("x", size/parts))
+		}
+	}))
+	service.EnableHTTP2 = true
+	service.StartTLS()
+	defer service.Close()
+	to, err := url.Parse(service.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, http2 := range []bool{false, true} {
+		transport := Transport(to, true)
+		transport.TLSClientConfig = service.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+		transport.TLSClientConfig.NextProtos = nil
+		transport.ForceAttemptHTTP2 = http2
+		for _, c := range []struct {
+			bytes, parts int
+			want         bool
+		}{{MaxHeader / 2, 1, false}, {MaxHeader - 1000, 1, false}, {MaxHeader + 1000, 1, true}, {2 * MaxHeader, 1, true}, {2 * MaxHeader, 20_000, true}, {MaxHeader / 2, 100, false}, {-1, 1, false}} {
+			size, parts = c.bytes, c.parts
+			answer, err := (&http.Client{Transport: transport}).Get(to.String() + "/?response%20headers%20exceeded")
+			if err == nil {
+				if answer.Body.Close(); http2 != (answer.ProtoMajor == 2) {
+					t.Errorf("it is HTTP/%d", answer.ProtoMajor)
+				}
+			}
+			said := LongHeader(err)
+			if strings.HasPrefix(said, "more than 256 KiB of headers") != c.want || !c.want && said != "" || !http2 && strings.Contains(said, "HTTP/2") || (err != nil) != (c.want || c.bytes < 0) {
+				t.Errorf("HTTP/2 %v, %d bytes in %d headers: %v", http2, c.bytes, c.parts, err)
+			}
+		}
+		transport.CloseIdleConnections()
+	}
+}
+
 // An address is looked at when it is dialed, whatever the name is that it comes from, and nothing is sent to it.
 func TestTransport(t *testing.T) {
 	asked := 0

@@ -45,4 +45,6 @@ type JWT struct {
 	Issuer, Audience string
 	// JWKS is the URL of the issuer's public keys.
 	JWKS string
+	// Private: it may have an address that is private; see package outward.
+	Private bool
 }

@@ -57,6 +57,10 @@ var jwtFields = []field{
 		name: "jwks", kind: kindText, example: "https://id.example.org/keys", required: true,
 		meaning: "the URL of the issuer's public keys",
 	},
+	{
+		name: "private", kind: kindFlag, byDefault: "false",
+		meaning: "true lets jwks have a private address, such as one of this machine",
+	},
 }
 
 // headerPattern fits the name of an HTTP header.
@@ -117,7 +121,7 @@ func (r *reader) jwt(section *fieldSet) *task.JWT {
 	if ok && !isKeysURL(jwks.text) {
 		r.report(jwks.line, "auth.jwt.jwks must be an https URL, like https://example.org/keys, not %s", wording.Quote(jwks.text))
 	}
-	return &task.JWT{Issuer: section.text("issuer"), Audience: section.text("audience"), JWKS: jwks.text}
+	return &task.JWT{Issuer: section.text("issuer"), Audience: section.text("audience"), JWKS: jwks.text, Private: section.contents["private"].on}
 }
 
 // isKeysURL reports whether public keys can be trusted that come from there: by https, or from this machine.

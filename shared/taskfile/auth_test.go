@@ -24,8 +24,8 @@ func TestParseAuth(t *testing.T) {
 		"auth: [{jwt: {issuer: https://id.example.org, audience: runhook, jwks: https://id.example.org/keys}}]": {
 			{JWT: &task.JWT{Issuer: "https://id.example.org", Audience: "runhook", JWKS: "https://id.example.org/keys"}},
 		},
-		"auth: [{jwt: {issuer: a, audience: b, jwks: 'http://[::1]:1/keys'}}]": {
-			{JWT: &task.JWT{Issuer: "a", Audience: "b", JWKS: "http://[::1]:1/keys"}},
+		"auth: [{jwt: {issuer: a, audience: b, jwks: 'http://[::1]:1/keys', private: true}}]": {
+			{JWT: &task.JWT{Issuer: "a", Audience: "b", JWKS: "http://[::1]:1/keys", Private: true}},
 		},
 	} {
 		def, err := Parse([]byte(and(text)), "x.yaml")

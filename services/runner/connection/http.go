@@ -8,9 +8,6 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// MaxHeader bounds the headers of an answer.
-const MaxHeader = 256 << 10
-
 // HTTP is a connection to a web service.
 type HTTP struct {
 	// Name is the connection's.
@@ -83,6 +80,9 @@ func (r *reader) headers(name string, node *yaml.Node, to http.Header) {
 			continue
 		}
 		text, ok := r.expand(value)
+		if isSecret(key.Value, text) {
+			r.secret(value, "the connection %s holds the value of the header %s itself", name, key.Value)
+		}
 		switch {
 		case !ok:
 		case key.Kind != yaml.ScalarNode || !isHeaderName(key.Value):

@@ -63,9 +63,9 @@ func TestPageBounds(t *testing.T) {
 // Headers and codings have bounds too.
 func TestAnswerHeaderBounds(t *testing.T) {
 	for want, give := range map[string]func(http.Header){
-		"cannot be reached":            func(h http.Header) { h.Set("X-Long", strings.Repeat("x", 300<<10)) },
-		"comes in a content coding":    func(h http.Header) { h.Set("Content-Encoding", strings.Repeat("gzip, ", maxCodings)+"gzip") },
-		"is answered 418 I'm a teapot": func(http.Header) {},
+		"is answered with more than 256 KiB of headers": func(h http.Header) { h.Set("X-Long", strings.Repeat("x", 300<<10)) },
+		"comes in a content coding":                     func(h http.Header) { h.Set("Content-Encoding", strings.Repeat("gzip, ", maxCodings)+"gzip") },
+		"is answered 418 I'm a teapot":                  func(http.Header) {},
 	} {
 		s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			give(w.Header())

@@ -53,7 +53,7 @@ type client struct {
 
 func newClient(to connection.HTTP, p patience) *client {
 	transport := outward.Transport(to.URL, to.Private)
-	transport.ResponseHeaderTimeout, transport.MaxResponseHeaderBytes = p.silence, connection.MaxHeader
+	transport.ResponseHeaderTimeout = p.silence
 	c := &client{to: to, patience: p}
 	c.http = &http.Client{Transport: located{transport}, CheckRedirect: func(request *http.Request, via []*http.Request) error {
 		switch {
@@ -125,6 +125,8 @@ type refusal struct {
 	// passing faults may be gone at another attempt, and not before wait.
 	passing bool
 	wait    time.Duration
+	// taken: what was sent may have been taken.
+	taken bool
 }
 
 func (r *refusal) Error() string { return r.why }
@@ -195,6 +197,8 @@ func (c *client) unreached(ctx context.Context, err error) error {
 		return &refusal{why: "redirects out of the url of the connection, where its credentials must not go; correct the url in the connections file, or path"}
 	case errors.Is(err, errRedirects):
 		return &refusal{why: "redirects " + strconv.Itoa(maxRedirects) + " times and more"}
+	case outward.LongHeader(err) != "":
+		return &refusal{why: "is answered with " + outward.LongHeader(err), taken: true}
 	case errors.As(err, &certificate):
 		return &refusal{why: "cannot be trusted: the certificate of the service is not valid for the url of the connection"}
 	case errors.As(err, &name) && name.IsNotFound:

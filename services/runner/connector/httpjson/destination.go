@@ -147,10 +147,10 @@ func (d *Destination) send(ctx context.Context, before func() error) (reply, err
 			return reply{}, ctx.Err()
 		}
 		why := refused.why
-		if refused.passing {
-			if made > 1 {
-				why += ", asked " + strconv.Itoa(made) + " times"
-			}
+		if refused.passing && made > 1 {
+			why += ", asked " + strconv.Itoa(made) + " times"
+		}
+		if refused.passing || refused.taken {
 			why += "; the request with row " + strconv.FormatInt(d.rows[0].Number, 10) + " may have arrived all the same"
 		}
 		return reply{}, refused.failure(d.place, why)
@@ -174,7 +174,7 @@ func (d *Destination) post(ctx context.Context) (reply, error) {
 		return reply{}, ctx.Err()
 	}
 	if len(got.body) > maxReply {
-		return reply{}, &refusal{why: fmt.Sprintf("is answered with more than %d MiB", maxReply>>20)}
+		return reply{}, &refusal{why: fmt.Sprintf("is answered with more than %d MiB", maxReply>>20), taken: true}
 	}
 	return got, nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/row"
+	"runhook/shared/outward"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -98,6 +99,21 @@ func outcomes(b *row.Batch) (text string) {
 		text += map[row.Outcome]string{row.Inserted: "i", row.Failed: "f"}[r.Outcome]
 	}
 	return text
+}
+
+// An answer that goes beyond a bound leaves open whether the rows were taken: they are not sent again.
+func TestAnswersWithoutBound(t *testing.T) {
+	for want, answer := range map[string]func(w http.ResponseWriter){
+		"is answered with more than 256 KiB of headers; the request with row 1 may have arrived all the same": func(w http.ResponseWriter) { fill(w, outward.MaxHeader) },
+		"is answered with more than 16 MiB; the request with row 1 may have arrived all the same":             func(w http.ResponseWriter) { _, _ = w.Write(make([]byte, maxReply+1)) },
+	} {
+		r := receive(t, func(_ int, w http.ResponseWriter, _ string) { answer(w) })
+		err := r.open(t, task.HTTPDestination{}).Write(t.Context(), batch(1, nil), anyTime)
+		failure, ok := errors.AsType[*run.Failure](err)
+		if requests, _ := r.sent(); !ok || failure.Passing || !strings.HasSuffix(failure.Message, want) || len(requests) != 1 {
+			t.Errorf("got %v after %d requests, want %s", err, len(requests), want)
+		}
+	}
 }
 
 func TestRowsAreSentAsJSON(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"runhook/services/runner/connection"
+	"runhook/shared/outward"
 	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -93,8 +94,9 @@ func TestWhatIsRefused(t *testing.T) {
 		"redirects without end": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/v1/x"+r.URL.Path[3:], http.StatusFound)
 		}, "redirects 5 times and more", 6},
-		"a hang":         {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "got no answer within 300ms, 3 times in a row", 3},
-		"a slammed door": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "refuses or drops the connection, 3 times in a row", 3},
+		"headers without end": {func(w http.ResponseWriter, _ *http.Request) { fill(w, outward.MaxHeader) }, "is answered with more than 256 KiB of headers", 1},
+		"a hang":              {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "got no answer within 300ms, 3 times in a row", 3},
+		"a slammed door":      {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "refuses or drops the connection, 3 times in a row", 3},
 		"a hang within the page": {func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, `[{"id":1},`)
 			w.(http.Flusher).Flush()
@@ -133,6 +135,14 @@ func TestWhatIsRefused(t *testing.T) {
 	gone.Close()
 	if _, err := read(t, gone.URL, &task.HTTPSource{Path: "/"}, nil); err == nil || !strings.Contains(err.Error(), "page 1 of /, connection partner, cannot be reached: the service refuses") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// fill gives an answer so many bytes of headers, and some more.
+func fill(w http.ResponseWriter, bytes int) {
+	const value = "xxxxxxxxxx"
+	for n := range bytes / len(value) {
+		w.Header().Add("X-Filler", fmt.Sprint(value, n))
 	}
 }
 

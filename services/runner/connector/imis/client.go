@@ -15,6 +15,7 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/row"
+	"runhook/shared/outward"
 	"runhook/shared/run"
 	"runhook/shared/wait"
 )
@@ -267,7 +268,12 @@ func (c *client) send(ctx context.Context, call call, kind, authorization string
 		request.Header.Set("Authorization", authorization)
 	}
 	answer, err := c.site.http.Do(request)
-	if err != nil {
+	switch {
+	case outward.LongHeader(err) != "" && call.changes():
+		return nil, run.Failf("the site of connection %s answers a change with %s; the change may have been made", c.connection.Name, outward.LongHeader(err))
+	case outward.LongHeader(err) != "":
+		return nil, run.Failf("the site of connection %s answers with %s", c.connection.Name, outward.LongHeader(err))
+	case err != nil:
 		return nil, c.explain(ctx, err)
 	}
 	defer answer.Body.Close()

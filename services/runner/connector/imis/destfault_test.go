@@ -12,6 +12,7 @@ import (
 	"runhook/services/runner/connector/imis/imissite"
 	"runhook/services/runner/connector/imis/imissite/sitetest"
 	"runhook/services/runner/row"
+	"runhook/shared/outward"
 	"runhook/shared/task"
 )
 
@@ -98,6 +99,18 @@ func TestSitesThatCannotBeWrittenTo(t *testing.T) {
 		if len(p.site.Rows("My_Profile")) != 0 {
 			t.Errorf("%s: stored %v", name, p.site.Rows("My_Profile"))
 		}
+	}
+}
+
+// An answer that goes beyond the bound of headers ends the run, and a change is not made again.
+func TestHeadersWithoutBound(t *testing.T) {
+	p := newPanels(t, "My_Profile", task.Insert, "ID", "Motto")
+	p.site.FailWrites(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Filler", strings.Repeat("x", outward.MaxHeader))
+	})
+	p.fail([][]any{{"101", "x"}}, "answers a change with more than 256 KiB of headers; the change may have been made")
+	if rows := p.site.Rows("My_Profile"); len(rows) != 0 {
+		t.Errorf("it was sent again: %v", rows)
 	}
 }
 

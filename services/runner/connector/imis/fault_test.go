@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"runhook/services/runner/connector/imis"
 	"runhook/services/runner/connector/imis/imissite"
 	"runhook/services/runner/connector/imis/imissite/sitetest"
+	"runhook/shared/outward"
 	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -351,12 +353,19 @@ func TestSitesThatAreNone(t *testing.T) {
 	t.Cleanup(elsewhere.Close)
 	plain := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(plain.Close)
+	var asked atomic.Int64
+	wordy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.Header().Set("X-Filler", strings.Repeat("x", outward.MaxHeader))
+	}))
+	t.Cleanup(wordy.Close)
 	for url, says := range map[string]string{
 		answer(404, "text/html", "<html>"):              "there is no /token below its url, so it is not that of an iMIS site",
 		answer(200, "text/html", "<html>SECRET"):        "signing in to the site of connection prod answers with a page for people (HTML)",
 		answer(200, "application/json", `{"token": 1}`): "brings no token; is its url that of an iMIS site?",
 		answer(302, "text/html", ""):                    "redirect to a page to sign in",
 		answer(500, "text/html", ""):                    "answers with status 500, 4 times in a row",
+		wordy.URL:                                       "the site of connection prod answers with more than 256 KiB of headers",
 		unknown.URL:                                     "has a certificate that no authority known to the runner has signed",
 		elsewhere.URL:                                   "has a certificate that is not for 127.0.0.1 (it is for imis.example.org); correct the url",
 		strings.Replace(plain.URL, "http", "https", 1):  "does not speak TLS where its url says https",
@@ -365,6 +374,9 @@ func TestSitesThatAreNone(t *testing.T) {
 		b := newBench(t, members(3))
 		b.connect(url, password)
 		b.fail(says)
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("headers without a bound are asked for %d times", n)
 	}
 }
 

@@ -72,7 +72,7 @@ func newHTTP(where connection.IMIS) *http.Client {
 		}
 		return nil
 	}
-	transport.MaxIdleConnsPerHost, transport.MaxResponseHeaderBytes = 1, connection.MaxHeader
+	transport.MaxIdleConnsPerHost = 1
 	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
