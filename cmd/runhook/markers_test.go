@@ -32,7 +32,7 @@ func TestSecretsAndValuesStayWhereTheyBelong(t *testing.T) {
 	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
 	t.Cleanup(site.Close)
 	s := newSite(t)
-	s.write("connections.yaml", siteConnections+"partner: {http: {url: "+site.URL+", private: true, headers: {Authorization: Bearer "+password+"}}}\n")
+	s.writeFor(0o600, "connections.yaml", siteConnections+"partner: {http: {url: "+site.URL+", private: true, headers: {Authorization: Bearer "+password+"}}}\n")
 	s.writeFor(0o600, "secrets.yaml", "partner: "+callersKey+"\n")
 	s.write("people.csv", "id,name,city\n1,"+cell+",Oslo\n,"+cell+",Oslo\n3,Cy "+cell+",Oslo\n4,\"x\"y,"+cell+"\n5,"+cell+",Rome\n")
 	s.execute("create table people (id text primary key, name text)")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -285,7 +286,8 @@ func (s *site) writeFor(mode os.FileMode, name, text string) {
 	if err := os.MkdirAll(filepath.Dir(s.path(name)), 0o755); err != nil {
 		s.t.Fatal(err)
 	}
-	if err := os.WriteFile(s.path(name), []byte(text), mode); err != nil {
+	// One that is there keeps its rights when it is written.
+	if err := errors.Join(os.WriteFile(s.path(name), []byte(text), mode), os.Chmod(s.path(name), mode)); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -61,7 +61,7 @@ func newIMISSite(t testing.TB) *imisSite {
 // connect makes prod a connection to that address.
 func (s *imisSite) connect(url, password string) {
 	s.t.Helper()
-	s.write("connections.yaml", siteConnections+"prod: {imis: {private: true, url: '"+url+"', username: runhook, password: '"+password+"'}}\n")
+	s.writeFor(0o600, "connections.yaml", siteConnections+"prod: {imis: {private: true, url: '"+url+"', username: runhook, password: '"+password+"'}}\n")
 }
 
 const (

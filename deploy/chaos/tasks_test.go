@@ -135,7 +135,7 @@ func lay(t *testing.T, dir, siteURL, feedURL string, all []*work) {
 		t.Helper()
 		path := filepath.Join(dir, name)
 		check(t, os.MkdirAll(filepath.Dir(path), 0o755))
-		check(t, os.WriteFile(path, []byte(text), 0o644))
+		check(t, os.WriteFile(path, []byte(text), 0o600))
 	}
 	write("connections.yaml", connections(siteURL, feedURL))
 	write("one.csv", "id\n1\n")

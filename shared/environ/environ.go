@@ -9,6 +9,9 @@ import (
 	"strings"
 )
 
+// IsLiteral reports whether nothing in a text comes from the environment.
+func IsLiteral(text string) bool { return !strings.Contains(strings.ReplaceAll(text, "$${", ""), "${") }
+
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // Expand replaces ${NAME} in a text by that variable of the environment; $${ is a literal ${. The faults

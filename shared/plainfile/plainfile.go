@@ -44,16 +44,16 @@ func look(file *os.File, err error) (*os.File, fs.FileInfo, error) {
 	return file, info, nil
 }
 
-// Read reads a file of at most so many bytes.
-func Read(path string, most int64) ([]byte, error) {
-	file, _, err := Open(path)
+// Read reads a file of at most so many bytes, and returns what it is too.
+func Read(path string, most int64) ([]byte, fs.FileInfo, error) {
+	file, info, err := Open(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { _ = file.Close() }() // it is only read
 	data, err := io.ReadAll(io.LimitReader(file, most+1))
 	if err == nil && int64(len(data)) > most {
 		err = fmt.Errorf("%s has more than %d bytes", path, most)
 	}
-	return data, err
+	return data, info, err
 }

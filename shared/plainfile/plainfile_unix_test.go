@@ -30,7 +30,7 @@ func TestNoFile(t *testing.T) {
 		if _, _, err := Open(filepath.Join(dir, name)); !errors.Is(err, ErrNotFile) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if _, err := Read(filepath.Join(dir, name), 10); !errors.Is(err, ErrNotFile) {
+		if _, _, err := Read(filepath.Join(dir, name), 10); !errors.Is(err, ErrNotFile) {
 			t.Errorf("%s is read: %v", name, err)
 		}
 		if _, _, err := OpenIn(root, name, os.O_RDONLY); !errors.Is(err, ErrNotFile) {
@@ -58,10 +58,10 @@ func TestFiles(t *testing.T) {
 	if _, err := made.WriteString("0123456789"); err != nil || made.Close() != nil {
 		t.Fatal(err)
 	}
-	if data, err := Read(filepath.Join(dir, "made"), 10); string(data) != "0123456789" || err != nil {
-		t.Errorf("%s, %v", data, err)
+	if data, info, err := Read(filepath.Join(dir, "made"), 10); string(data) != "0123456789" || err != nil || info.Size() != 10 {
+		t.Errorf("%s, %v, %v", data, info, err)
 	}
-	if _, err := Read(filepath.Join(dir, "made"), 9); err == nil || !strings.Contains(err.Error(), "has more than 9 bytes") {
+	if _, _, err := Read(filepath.Join(dir, "made"), 9); err == nil || !strings.Contains(err.Error(), "has more than 9 bytes") {
 		t.Error(err)
 	}
 	outside := filepath.Join(t.TempDir(), "outside")

@@ -60,7 +60,7 @@ func (c *Certificate) Reload() {
 }
 
 func (c *Certificate) load() error {
-	cert, err := plainfile.Read(c.certFile, maxCertificate)
+	cert, _, err := plainfile.Read(c.certFile, maxCertificate)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("--tls-cert: there is no file %s", c.certFile)
 	}

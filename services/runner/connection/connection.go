@@ -28,6 +28,8 @@ type Set struct {
 	// kept are the folders that are open until Keep's release; nil where Keep was not called.
 	kept map[string]*os.Root
 	pool *Pool
+	// literal is a secret that the file holds itself, nil if each comes from the environment.
+	literal *Problem
 	// fault is why there is no connection, though there might be.
 	fault *run.Failure
 	// follow, when set, has the set as it is now, and everything else here is empty.
@@ -63,13 +65,20 @@ var needs = map[string]string{
 const maxFile = 4 << 20
 
 // Load reads a connections file. Relative paths in it are relative to its folder. When the file does
-// not exist the error is fs.ErrNotExist; what is wrong in it is an [*Invalid].
+// not exist the error is fs.ErrNotExist; what is wrong in it, or with who may read or change it, is an [*Invalid].
 func Load(path string) (*Set, error) {
-	data, err := plainfile.Read(path, maxFile)
+	data, info, err := plainfile.Read(path, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("read the connections file: %w", err)
 	}
-	return Parse(data, path)
+	set, err := Parse(data, path)
+	if err == nil {
+		err = set.checkMode(info.Mode(), path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return set, nil
 }
 
 // SQLite is a connection to a SQLite database.

@@ -134,7 +134,7 @@ func closed(text string) string {
 func (f *follower) unchanged() bool {
 	info, err := os.Stat(f.path)
 	return err == nil && f.info != nil && os.SameFile(info, f.info) && info.Size() == f.info.Size() &&
-		info.ModTime().Equal(f.info.ModTime()) && f.read.Sub(info.ModTime()) > coarse
+		info.Mode() == f.info.Mode() && info.ModTime().Equal(f.info.ModTime()) && f.read.Sub(info.ModTime()) > coarse
 }
 
 // load reads the file once it is left alone, and takes what is in it unless that has a fault.
@@ -147,7 +147,7 @@ func (f *follower) load() error {
 	}
 	now := time.Now()
 	f.info = nil
-	data, readErr := plainfile.Read(f.path, maxFile)
+	data, opened, readErr := plainfile.Read(f.path, maxFile)
 	if readErr != nil {
 		return readErr
 	}
@@ -156,9 +156,12 @@ func (f *follower) load() error {
 		f.info = info
 	}
 	if f.data != nil && bytes.Equal(data, f.data) {
-		return nil
+		return f.set.checkMode(opened.Mode(), f.path)
 	}
 	set, err := Parse(data, f.path)
+	if err == nil {
+		err = set.checkMode(opened.Mode(), f.path)
+	}
 	if err != nil {
 		return err
 	}

@@ -32,8 +32,11 @@ func (r *reader) imis(name string, node *yaml.Node) {
 		read: map[string]func(*yaml.Node){
 			"url":      func(value *yaml.Node) { c.URL = r.imisURL(name, value) },
 			"username": func(value *yaml.Node) { c.Username = r.credential(name, "username", value) },
-			"password": func(value *yaml.Node) { c.Password = r.credential(name, "password", value) },
-			"private":  func(value *yaml.Node) { c.Private = r.private(name, value) },
+			"password": func(value *yaml.Node) {
+				c.Password = r.credential(name, "password", value)
+				r.secret(value, "the connection %s holds its password itself", name)
+			},
+			"private": func(value *yaml.Node) { c.Private = r.private(name, value) },
 		},
 	})
 	r.set.connections[name] = connection{kind: imisKind, imis: c}
