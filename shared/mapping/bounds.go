@@ -405,17 +405,10 @@ func (b *budget) charge(name string, args []any) error {
 }
 
 // match is the language's operator matches. It takes the steps of a pattern's each instruction at each
-// character.
+// character. A pattern that is none is an error whatever is matched.
 func (b *budget) match(value, pattern any) (any, error) {
-	if value == nil || pattern == nil {
+	if pattern == nil {
 		return false, nil
-	}
-	text, ok := value.(string)
-	if bytes, isBytes := value.([]byte); isBytes {
-		text, ok = string(bytes), true
-	}
-	if !ok {
-		return nil, reason("it takes a text")
 	}
 	var known *knownPattern
 	switch pattern := pattern.(type) {
@@ -434,6 +427,16 @@ func (b *budget) match(value, pattern any) (any, error) {
 		}
 	default:
 		return nil, reason("the pattern is not a text")
+	}
+	if value == nil {
+		return false, nil
+	}
+	text, ok := value.(string)
+	if bytes, isBytes := value.([]byte); isBytes {
+		text, ok = string(bytes), true
+	}
+	if !ok {
+		return nil, reason("it takes a text")
 	}
 	if err := b.spend(times(len(text), known.size) / patternsAStep); err != nil {
 		return nil, err

@@ -22,6 +22,9 @@ const (
 	weighed = functionPrefix + "of what is gone through"
 	passed  = functionPrefix + "of what a method gets"
 	match   = functionPrefix + "matches"
+
+	// The arguments of match, after the scope.
+	matchedOf, patternOf = 1, 2
 )
 
 // counting is the pass that has an expression take its steps and memory from the budget of its scope. What

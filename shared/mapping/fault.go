@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/expr-lang/expr"
@@ -48,12 +49,20 @@ func (p *Program) findFault(ctx context.Context) *Error {
 // alone. To compare them does not fail.
 func computesOfParameters(root ast.Node) bool {
 	return ast.Find(root, func(part ast.Node) bool {
-		switch part.(type) {
-		case *ast.CallNode, *ast.BuiltinNode, *ast.MemberNode, *ast.SliceNode:
+		switch n := part.(type) {
+		case *ast.CallNode:
+			return isFixed(part) || hasFixedPattern(n)
+		case *ast.BuiltinNode, *ast.MemberNode, *ast.SliceNode:
 			return isFixed(part)
 		}
 		return false
 	}) != nil
+}
+
+// hasFixedPattern reports whether a call matches something with a pattern that is the same for every row.
+func hasFixedPattern(n *ast.CallNode) bool {
+	callee, ok := n.Callee.(*ast.IdentifierNode)
+	return ok && callee.Value == match && isFixed(n.Arguments[patternOf])
 }
 
 // isFixed reports whether a part has the same value for every row.
@@ -114,7 +123,11 @@ func (f *faultFinder) find(node ast.Node) *Error {
 				return fault
 			}
 		}
-		return f.each(n.Arguments...)
+		if fault := f.each(n.Arguments...); fault != nil || !hasFixedPattern(n) {
+			return fault
+		}
+		_, fault := f.value(withText(n))
+		return fault
 	case *ast.BuiltinNode:
 		return f.each(n.Arguments...)
 	case *ast.VariableDeclaratorNode:
@@ -129,6 +142,15 @@ func (f *faultFinder) find(node ast.Node) *Error {
 		return f.each(n.Key, n.Value)
 	}
 	return nil
+}
+
+// withText is a call that matches with a fixed pattern, of a text: what is wrong with the pattern is so for every row.
+func withText(n *ast.CallNode) *ast.CallNode {
+	arguments := slices.Clone(n.Arguments)
+	arguments[matchedOf] = &ast.StringNode{}
+	call := &ast.CallNode{Callee: n.Callee, Arguments: arguments}
+	call.SetLocation(n.Location())
+	return call
 }
 
 func (f *faultFinder) each(nodes ...ast.Node) *Error {

@@ -10,7 +10,7 @@ import (
 // What fails for every row because of parameters alone is known before the first, and nothing else is taken for it.
 func TestFault(t *testing.T) {
 	t.Parallel()
-	params := Params{"Bad": "no date", "Good": "2026-01-31", "None": "", "Few": []string{"1", "2"}, "Odd": []string{"1", "x"}, "No": []string{}, "Digits": "7"}
+	params := Params{"Bad": "no date", "Good": "2026-01-31", "None": "", "Few": []string{"1", "2"}, "Odd": []string{"1", "x"}, "No": []string{}, "Digits": "7", "Open": "(", "Word": "^x$", "Mighty": strings.Repeat("(abcdefgh){999}", 9)}
 	row := []any{"2026-01-01", "x", nil}
 	for _, c := range []struct {
 		text string
@@ -55,6 +55,21 @@ func TestFault(t *testing.T) {
 		{`int("x") + len(Name)`, "", true}, // no parameter's fault
 		{`Name in params.Few`, "", false},
 		{`date(params.Bad) == nil or Name == "x"`, "date", true},
+		{`Name matches params.Open`, "matches", true},
+		{`Name matches params.Word`, "", false},
+		{`Name matches params.Mighty`, "matches", true},
+		{`Name matches "x" + params.Open`, "matches", true},
+		{`Empty matches params.Open`, "matches", true},
+		{`Empty matches params.Word`, "", false},
+		{`params.Open == "" || Name matches params.Open`, "matches", true},
+		{`params.None == "" || Name matches params.Open`, "", false},
+		{`Name == "y" && Name matches params.Open`, "", false},
+		{`Name == "x" ? Name matches params.Open : false`, "", true},
+		{`any(params.Few, Name matches params.Open)`, "", true},
+		{`params.Bad matches params.Open`, "matches", true},
+		{`Name matches params.Open + Name`, "", true},
+		{`not (Name matches params.Open)`, "matches", true},
+		{`string(int(Joined[:4]) + 1) matches params.Open`, "matches", true},
 		{`Name`, "", false},
 		{`params.Bad`, "", false},
 	} {

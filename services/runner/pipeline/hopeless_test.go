@@ -22,6 +22,7 @@ func TestParametersThatLetNoRowPass(t *testing.T) {
 		{"where", `date(Name) > date(params.Since)`, "ID", "nonsense", "Where cannot be computed: date, at character 14", run.Counts{}},
 		{"where, not come to", `params.Since == "" || date(Name) > date(params.Since)`, "ID", "", "", run.Counts{Total: 2, Retrieved: 2, Inserted: 2}},
 		{"where, come to", `params.Since == "" || date(Name) > date(params.Since)`, "ID", "x", "Where cannot be computed: date, at character 36", run.Counts{}},
+		{"a pattern", `Name matches params.Since`, "ID", "(", "Where cannot be computed: matches, at character 6", run.Counts{}},
 		{"the mapping of rows that where keeps", `ID != "1"`, "ID + string(date(params.Since))", "x", "mapping.id cannot be computed: date, at character 13", run.Counts{}},
 		{"the mapping, where none is kept", `ID == "9"`, "ID + string(date(params.Since))", "x", "", run.Counts{Total: 2, Retrieved: 2, Skipped: 2}},
 		{"the mapping, where the parameter lets none pass", `params.Since == "y"`, "ID + string(date(params.Since))", "x", "", run.Counts{Total: 2, Retrieved: 2, Skipped: 2}},
