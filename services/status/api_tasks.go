@@ -137,7 +137,7 @@ func (s *Service) applyTask(ctx context.Context, rc *fasthttp.RequestCtx, _ map[
 			Detail: fmt.Sprintf("The id in the file is %s, and the address names %s; nothing was applied.", def.ID, id),
 		}
 	}
-	if taken, with, clashes := s.options.Tasks.Clash(def); clashes {
+	if taken, with, clashes := s.options.Tasks.Clash(def, nil); clashes {
 		return &web.Problem{
 			Kind: "id-taken", Title: "Another task has the id", Status: fasthttp.StatusConflict,
 			Detail: fmt.Sprintf("The id %s, which the file has, is one of the task %q; nothing was applied. Give the file another one, as `runhook task new` makes it.", taken, with.Name),

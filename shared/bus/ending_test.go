@@ -92,12 +92,15 @@ func TestWebhookIDs(t *testing.T) {
 		t.Errorf("runs are stored under %v", ids)
 	}
 	for name, clashing := range map[string]*task.Definition{"the webhook's": rotate(other, b), "a former one": rotate(other, a), "the task's": rotate(other, def.ID)} {
-		if id, with, clashes := view.Clash(clashing); !clashes || with.ID != def.ID || id != clashing.WebhookID() {
+		if id, with, clashes := view.Clash(clashing, nil); !clashes || with.ID != def.ID || id != clashing.WebhookID() {
 			t.Errorf("%s: %s of %s, %v", name, id, with.Name, clashes)
 		}
 	}
-	if id, _, clashes := view.Clash(rotate(once, b)); clashes {
+	if id, _, clashes := view.Clash(rotate(once, b), nil); clashes {
 		t.Errorf("its own %s is another's", id)
+	}
+	if _, with, clashes := view.Clash(rotate(other, b), func(id task.ID) bool { return id == def.ID }); clashes {
+		t.Errorf("%s is not passed over", with.Name)
 	}
 	// Two that contradict each other are told apart the same way everywhere, and whose alone is left has it.
 	thief := rotate(other, b)
@@ -113,7 +116,7 @@ func TestWebhookIDs(t *testing.T) {
 		t.Fatal(err)
 	}
 	await("the deletion", func() bool { of, ok := view.Of(b); return ok && of.Deleted })
-	if _, _, clashes := view.Clash(rotate(other, b)); clashes {
+	if _, _, clashes := view.Clash(rotate(other, b), nil); clashes {
 		t.Error("the id of a deleted task is taken")
 	}
 	put(t, store, def) // without a webhook of its own

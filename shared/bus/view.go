@@ -148,14 +148,14 @@ func (v *TaskView) Of(id task.ID) (Task, bool) {
 	return Task{}, false
 }
 
-// Clash returns an id of a definition, its own or one of its webhook, that another task has. Of deleted tasks the
-// ids are free.
-func (v *TaskView) Clash(def *task.Definition) (id task.ID, with Task, clashes bool) {
+// Clash returns an id of a definition, its own or one of its webhook, that another task has, but for those that
+// passed over names; nil names none. Of deleted tasks the ids are free.
+func (v *TaskView) Clash(def *task.Definition, passedOver func(task.ID) bool) (id task.ID, with Task, clashes bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	for _, id := range append(def.WebhookIDs(), def.ID) {
 		for _, owner := range append(slices.Clone(v.webhooks[id]), id) {
-			if with, there := v.tasks[owner]; there && owner != def.ID {
+			if with, there := v.tasks[owner]; there && owner != def.ID && (passedOver == nil || !passedOver(owner)) {
 				return id, with, true
 			}
 		}

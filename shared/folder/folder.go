@@ -105,13 +105,17 @@ func (f *Folder) Apply(ctx context.Context) error {
 
 func (f *Folder) apply(ctx context.Context) error {
 	defs, faults := taskfile.ReadDir(f.dir)
-	f.report(faults)
-	f.outdate(faults)
+	usable, clashes := f.withoutClashes(defs)
+	all := append(separate(faults), clashes...)
+	f.report(all)
+	f.outdate(all)
 	var failed []error
 	present := map[task.ID]bool{}
 	for _, def := range defs {
 		present[def.ID] = true
 		delete(f.removed, def.ID)
+	}
+	for _, def := range usable {
 		if f.applied[def.ID] == def.Hash {
 			continue
 		}
@@ -202,9 +206,9 @@ func (f *Folder) name(id task.ID) string {
 }
 
 // report logs each fault of the files once, until it is mended.
-func (f *Folder) report(err error) {
+func (f *Folder) report(faults []error) {
 	standing := map[string]bool{}
-	for _, fault := range separate(err) {
+	for _, fault := range faults {
 		text := fault.Error()
 		standing[text] = true
 		if f.reported[text] {
@@ -231,12 +235,15 @@ func (f *Folder) Fault(id task.ID) string {
 }
 
 // outdate takes note of the tasks whose ids are in files that have faults.
-func (f *Folder) outdate(err error) {
+func (f *Folder) outdate(of []error) {
 	faults := map[task.ID]string{}
-	for _, fault := range separate(err) {
+	for _, fault := range of {
 		text := []byte(fault.Error()) // of files with one id it has the id
 		if invalid, ok := errors.AsType[*taskfile.Invalid](fault); ok {
 			text = f.text(invalid.Problems[0].File)
+		}
+		if clashing, ok := errors.AsType[*clash](fault); ok {
+			text = []byte(clashing.id)
 		}
 		text = bytes.ToLower(text)
 		for _, t := range f.tasks.All() {

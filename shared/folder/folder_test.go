@@ -200,6 +200,93 @@ func TestOtherTasksStay(t *testing.T) {
 	}
 }
 
+// A file that has an id of a task which is not the folder's is not used, and says so where it is looked for.
+func TestClashes(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	a, b, c, other, taken := task.NewID(), task.NewID(), task.NewID(), task.NewID(), task.NewID()
+	webhook := func(name string, id task.ID, title string, webhook task.ID) string {
+		text := fmt.Sprintf("id: %s\nname: %s\nwebhook: {id: %s}\nsource: {csv: {connection: a, path: b.csv}}\nmapping: {id: id}\ndestination: {csv: {connection: a, path: c.csv, action: replace}}\n", id, title, webhook)
+		if name != "" {
+			f.check(os.WriteFile(filepath.Join(f.dir, name), []byte(text), 0o644))
+		}
+		return text
+	}
+	def, err := taskfile.Parse([]byte(webhook("", other, "Other", taken)), "other")
+	f.check(err)
+	_, err = f.store.Tasks.Apply(t.Context(), def, false)
+	f.check(err)
+	f.await(other, "Other")
+	webhook("a.yaml", a, "A", taken)
+	f.write("b.yaml", b, "B")
+	opened, err := folder.Open(f.dir, f.store.Tasks, f.tasks, zerolog.New(f.log))
+	f.check(err)
+	t.Cleanup(func() { f.check(opened.Close()) })
+	apply := func() { t.Helper(); f.check(opened.Apply(t.Context())) }
+	apply()
+	f.await(b, "B")
+	f.check(os.Remove(filepath.Join(f.dir, "a.yaml")))
+	f.write("taken.yaml", taken, "Taken")
+	apply()
+	for _, id := range []task.ID{a, taken} {
+		if now, there := f.tasks.Get(id); there {
+			t.Errorf("%s is used", now.Name)
+		}
+	}
+	if of, _ := f.tasks.Of(taken); of.ID != other {
+		t.Errorf("the webhook leads to %s", of.Name)
+	}
+	log := f.log.String()
+	for _, file := range []string{"a.yaml", "taken.yaml"} {
+		if !strings.Contains(log, file+` is not used: its id, or its webhook's, is one of the task \"Other\" too, which did not come from this folder`) {
+			t.Errorf("%s is not named:\n%s", file, log)
+		}
+	}
+	if strings.Contains(log, string(taken)) || strings.Contains(log, string(a)) {
+		t.Errorf("the log shows an id:\n%s", log)
+	}
+	f.check(os.Remove(filepath.Join(f.dir, "taken.yaml")))
+
+	// A file that comes to clash leaves its task as it was, and does not keep those from ending whose files are gone.
+	webhook("b.yaml", b, "B2", taken)
+	apply()
+	if now, _ := f.tasks.Get(b); now.Name != "B" || !now.Enabled || !strings.Contains(opened.Fault(b), "b.yaml is not used: its id") {
+		t.Errorf("%s, %q", now.Name, opened.Fault(b))
+	}
+	f.write("b.yaml", b, "B")
+	apply()
+	if fault := opened.Fault(b); fault != "" {
+		t.Error(fault)
+	}
+
+	// Two files of the folder may exchange their ids at once.
+	x, y := task.NewID(), task.NewID()
+	webhook("b.yaml", b, "B", x)
+	webhook("c.yaml", c, "C", y)
+	apply()
+	webhook("b.yaml", b, "B", y)
+	webhook("c.yaml", c, "C", x)
+	apply()
+	if of, _ := f.tasks.Of(x); of.ID != c {
+		t.Errorf("it leads to %s", of.Name)
+	}
+
+	// What a task has whose file is gone is free once that is deleted.
+	f.check(os.Remove(filepath.Join(f.dir, "c.yaml")))
+	webhook("a.yaml", a, "A", x)
+	apply()
+	f.await(c, "-")
+	if _, there := f.tasks.Get(a); there || !strings.Contains(f.log.String(), `one of the task \"C\" too, whose file is gone`) {
+		t.Errorf("%v\n%s", there, f.log)
+	}
+	gone, _ := f.tasks.Get(c)
+	_, err = f.store.Tasks.Delete(t.Context(), gone)
+	f.check(err)
+	bustest.AwaitView(t, f.tasks, "the deletion", func() bool { _, there := f.tasks.Get(c); return !there })
+	apply()
+	f.await(a, "A")
+}
+
 // The store is away while a file changes; what was not applied is applied once it is back.
 func TestStoreIsAway(t *testing.T) {
 	t.Parallel()
