@@ -54,7 +54,7 @@ const (
 
 func TestMain(m *testing.M) {
 	var roles []proctest.Role
-	for _, name := range []string{"constant", "imis", "nats", "accept-interval", "accept-always"} {
+	for _, name := range []string{"constant", "imis", "nats", "accept-interval", "accept-always", "crowd"} {
 		roles = append(roles, proctest.Role{Name: name, Play: func() error { return serveRole(name) }})
 	}
 	proctest.Main(m, roles...)
@@ -66,6 +66,7 @@ func TestBench(t *testing.T) {
 	b.row("FIGURE", "RUNHOOK", "LIMIT", "RATIO", "THE LIMIT IS")
 	b.accepted()
 	b.known()
+	b.crowd()
 	b.polls()
 	b.latency()
 	b.noop("interval")
@@ -422,7 +423,7 @@ func (b *bench) serveOn(durability, connections string, names ...string) *server
 	s := &server{dir: dir, tasks: map[string]task.ID{}, url: "http://" + freeAddress(b), nats: "nats://" + freeAddress(b)}
 	write := func(name, text string) {
 		b.check(os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
-		b.check(os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
+		b.check(os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}
 	write("connections.yaml", connections)
 	write("one.csv", "id\n1\n")
@@ -438,6 +439,12 @@ source: {csv: {connection: here, path: one.csv}}
 where: "false"
 mapping: {id: id}
 destination: {csv: {connection: here, path: noop.csv, action: append}}
+`)
+		case "slow": // its run goes on for longer than anybody waits
+			write("many.csv", "id\n"+strings.Repeat("1\n", 1000))
+			write("tasks/"+name+".yaml", head+`source: {csv: {connection: here, path: many.csv}, rate: 1/m}
+mapping: {id: id}
+destination: {csv: {connection: here, path: slow.csv, action: append}}
 `)
 		case "iqa-fast", "iqa-slow":
 			write("tasks/"+name+".yaml", head+iqaTask(strings.TrimPrefix(name, "iqa-")))
@@ -546,6 +553,9 @@ func serveRole(role string) error {
 	if role == "constant" {
 		answer := bytes.Repeat([]byte("x"), 900) // about a status document
 		return fasthttp.ListenAndServe(address, func(rc *fasthttp.RequestCtx) { rc.SetBody(answer) })
+	}
+	if role == "crowd" {
+		return playCrowd()
 	}
 	if role == "imis" {
 		return serveIMIS(address)
