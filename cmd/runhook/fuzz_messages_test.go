@@ -36,7 +36,7 @@ var forgedSubjects = []string{
 	"$KV.runs_0.claim.T.N", "$KV.runs_0.final.T.N", "$KV.runs_0.claim." + nobodysTask + ".N", "$KV.runs_0.final." + nobodysTask + ".N",
 	"$KV.runs_0.other.T.N", "$KV.runs_0.X", "$KV.progress.T.N", "$KV.progress.X",
 	"$KV.tasks.T", "$KV.tasks.T." + definition, "$KV.tasks.X", "$KV.tasks.X.X", "$KV.keys.T.K", "$KV.keys.X",
-	"$KV.control.X", "$KV.control.turn", "$O.rows.M.O", "$O.rows.C.X",
+	"$KV.control.X", "$KV.control.turn", "$KV.control.sessions", "$O.rows.M.O", "$O.rows.C.X",
 }
 
 // FuzzForgedMessages publishes what no service would, on a subject of each sort, to the running program: runs of the

@@ -44,7 +44,7 @@ var houseRules = []rule{
 	{
 		why: "only the HTTP edge knows fasthttp",
 		who: []string{"runhook/"}, what: []string{"github.com/valyala/fasthttp", "github.com/valyala/fasthttp/", "github.com/fasthttp/"},
-		except: []string{"runhook/shared/web", "runhook/shared/openapi", "runhook/services/ingress", "runhook/services/status"},
+		except: []string{"runhook/shared/web", "runhook/shared/openapi", "runhook/services/ingress", "runhook/services/status", "runhook/services/status/console"},
 	},
 	{
 		why: "services speak the verbs of the bus; the store is repaired and backed up around them",
@@ -53,6 +53,10 @@ var houseRules = []rule{
 	{
 		why: "what is answered to an error depends on the error, not on who stored the run",
 		who: []string{"runhook/shared/web"}, what: []string{"runhook/shared/bus", "runhook/shared/bus/", "github.com/nats-io/"},
+	},
+	{
+		why: "who is signed in depends neither on how they ask nor on who keeps it",
+		who: []string{"runhook/shared/session"}, what: []string{"github.com/nats-io/", "github.com/valyala/", "runhook/shared/bus", "runhook/shared/web"},
 	},
 	{
 		why: "what a task and a run are depends on no technology",
@@ -220,6 +224,7 @@ func TestRulesCatch(t *testing.T) {
 		{"runhook/cmd/runhook", "github.com/valyala/fasthttp/reuseport", true},
 		{"runhook/services/status", "github.com/valyala/fasthttp", false},
 		{"runhook/services/status/sweep", "github.com/valyala/fasthttp", true},
+		{"runhook/services/status/console", "github.com/valyala/fasthttp", false},
 		{"runhook/shared/task", "net/http", true},
 		{"runhook/shared/task", "go.yaml.in/yaml/v4", true},
 		{"runhook/shared/task", "runhook/shared/taskfile", true},

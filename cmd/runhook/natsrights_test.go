@@ -150,6 +150,7 @@ func TestServicesWithTheirRights(t *testing.T) {
 		t.Errorf("%+v", doc)
 	}
 	control("runs", "list")
+	control("console")
 	// What somebody has removed is made again.
 	js := bustest.JetStream(t, strings.Replace(url, "nats://", "nats://init:init@", 1))
 	if err := js.DeleteConsumer(t.Context(), "RUNS", string(s.copy)); err != nil {
@@ -281,12 +282,12 @@ func TestUsersAreKeptOut(t *testing.T) {
 	for user, must := range map[string]struct{ publish, subscribe []string }{
 		"ingress": {slices.Concat(noStream, nobody, noPurge(), []string{
 			"$KV.tasks." + id, "$KV.tasks." + id + ".x", "$KV.runs_0.claim." + id + ".1", "$KV.runs_0.final." + id + ".1", "$KV.runs_0.bundle.0", "$KV.progress." + id + ".1",
-			"$KV.control.turn", "$O.rows.M.eA==", "$O.rows.C.x", "$JS.ACK.RUNS." + id + ".1.1.1.1.0",
+			"$KV.control.turn", "$KV.control.sessions", "$O.rows.M.eA==", "$O.rows.C.x", "$JS.ACK.RUNS." + id + ".1.1.1.1.0",
 			"$JS.API.CONSUMER.CREATE.RUNS.x", "$JS.API.CONSUMER.CREATE.RUNS.x.run.request.*", "$JS.API.CONSUMER.CREATE.OBJ_rows.x", "$JS.API.CONSUMER.MSG.NEXT.RUNS." + id, "$JS.API.CONSUMER.DELETE.RUNS." + id,
 			"$JS.API.STREAM.MSG.GET.OBJ_rows", "$JS.API.STREAM.MSG.GET.EVENTS", "$JS.API.DIRECT.GET.OBJ_rows", "$JS.API.DIRECT.GET.OBJ_rows.$O.rows.M.eA==", "$JS.API.DIRECT.GET.EVENTS",
 		}), []string{"_INBOX.>", "_INBOX_runner.>", "_INBOX_status.>", "run.request.*", "$KV.>", "$JS.>", "$SYS.>", ">"}},
 		"runner": {slices.Concat(noStream, nobody, noPurge("KV_progress", "OBJ_rows"), []string{
-			"run.request." + id, "run.skipped", "$KV.tasks." + id + ".x", "$KV.keys." + id + ".x", "$KV.runs_0.bundle.0", "$KV.control.turn",
+			"run.request." + id, "run.skipped", "$KV.tasks." + id + ".x", "$KV.keys." + id + ".x", "$KV.runs_0.bundle.0", "$KV.control.turn", "$KV.control.sessions",
 			"$JS.API.CONSUMER.CREATE.RUNS.x", "$JS.API.CONSUMER.CREATE.RUNS.x.run.request.*", "$JS.API.CONSUMER.CREATE.OBJ_rows.x",
 			"$JS.API.STREAM.MSG.GET.OBJ_rows", "$JS.API.STREAM.MSG.GET.KV_keys", "$JS.API.DIRECT.GET.OBJ_rows", "$JS.API.DIRECT.GET.EVENTS",
 		}), []string{"_INBOX.>", "_INBOX_ingress.>", "_INBOX_status.>", "run.request.*", "run.status.>", "$KV.>", ">"}},

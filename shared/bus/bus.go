@@ -1,5 +1,5 @@
 // Package bus is the one place that knows NATS: streams, buckets, subjects, headers. Everything else
-// speaks its verbs, and each service only those of its part: [Runs], [Work], [Unheld] or [Tasks].
+// speaks its verbs, and each service only those of its part: [Runs], [Work], [Unheld], [Tasks] or [Sessions].
 package bus
 
 import (
@@ -82,6 +82,8 @@ type Bus struct {
 	Work   *Work
 	Unheld *Unheld
 	Tasks  *Tasks
+	// Sessions is for the page.
+	Sessions *Sessions
 
 	store *jet.Store
 }
@@ -215,7 +217,7 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 	store.Make = func(ctx context.Context, slice jet.Slice) error { return makeSlice(ctx, store, slice) }
 	return &Bus{
 		Runs: &Runs{store: store}, Work: &Work{claims: claims{store}, publisher: fast},
-		Unheld: &Unheld{claims{store}}, Tasks: &Tasks{store: store}, store: store,
+		Unheld: &Unheld{claims{store}}, Tasks: &Tasks{store: store}, Sessions: &Sessions{store: store}, store: store,
 	}, nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"runhook/shared/seldom"
+	"runhook/shared/session"
 	"runhook/shared/tokenfile"
 )
 
@@ -27,22 +28,16 @@ var wrongPause = time.Second // shorter in tests
 const mostPaused = 256
 
 // Admin guards the routes that only an administrator may use: a request must carry a token as a bearer
-// token. The zero Admin lets nobody in. It is safe for concurrent use.
+// token, or the cookie of a session of the page. The zero Admin lets nobody in. It is safe for concurrent use.
 type Admin struct {
 	file       string
 	publicHost string
 	locator    *Locator
-	tokens     atomic.Pointer[[]adminToken]
+	tokens     atomic.Pointer[[]session.Operator]
+	sessions   atomic.Pointer[session.Keeper]
 	paused     atomic.Int64
 	log        zerolog.Logger
 	seldom     *seldom.Log
-}
-
-// adminToken is a token as it is compared.
-type adminToken struct {
-	name     string
-	readOnly bool
-	hash     [sha256.Size]byte
 }
 
 // NewAdmin reads the tokens of file (--admin-token-file). locator tells under which name pages of our own
@@ -72,9 +67,9 @@ func (a *Admin) load() error {
 	if err != nil {
 		return fmt.Errorf("--admin-token-file: %w", err)
 	}
-	tokens := make([]adminToken, len(read))
+	tokens := make([]session.Operator, len(read))
 	for i, token := range read {
-		tokens[i] = adminToken{name: token.Name, readOnly: token.ReadOnly, hash: sha256.Sum256([]byte(token.Secret))}
+		tokens[i] = session.Operator{Name: token.Name, ReadOnly: token.ReadOnly, Token: sha256.Sum256([]byte(token.Secret))}
 	}
 	a.tokens.Store(&tokens)
 	return nil
@@ -83,76 +78,115 @@ func (a *Admin) load() error {
 // operatorKey is the user value that has the name of the token a request came with.
 const operatorKey = "runhook.operator"
 
-// Operator is the name of the token that Check or Knows has let in, for the log.
+// Operator is the name of the token that Check or Knows has let in, or whose session it has, for the log.
 func Operator(rc *fasthttp.RequestCtx) string {
 	name, _ := rc.UserValue(operatorKey).(string)
 	return name
 }
 
 // Check returns nil for an administrator's request, else the Problem to answer: 401 without a token that
-// is right, 403 for what such a token does not cure. A wrong token is answered after a pause, which ends
-// with ctx.
+// is right, or a session, 403 for what such a token does not cure. A wrong token is answered after a pause, which
+// ends with ctx. What a session reads needs its cookie alone, which browsers send for pages of this server only; a
+// change needs the Origin of such a page too, and the session's form token. A token needs neither, because no browser
+// sends one by itself.
 func (a *Admin) Check(ctx context.Context, rc *fasthttp.RequestCtx) error {
 	header := &rc.Request.Header
-	if a.crossSite(header) {
-		return Refuse(fasthttp.StatusForbidden, "Pages of other sites may not use the admin routes.")
+	if a.crossSite(rc) {
+		return errCrossSite
 	}
 	token, given := a.find(header)
-	switch {
-	case token == nil:
-		if given {
-			a.seldom.Line(zerolog.WarnLevel, "token").Stringer("address", a.locator.Client(rc)).Bytes("path", rc.Path()).
-				Msg("a wrong admin token was refused; if nobody mistyped one, somebody tries to get in")
-			a.pause(ctx)
+	if !given {
+		visit, err := a.Visitor(ctx, rc)
+		if err == nil {
+			return a.admit(rc, visit)
 		}
-		rc.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
-		return Refuse(fasthttp.StatusUnauthorized, "The admin routes need an admin token (Authorization: Bearer TOKEN). "+
-			"The command line finds the one that `runhook serve` has made with --data DIR, or takes --token-file FILE, or RUNHOOK_TOKEN.")
-	case token.readOnly && !header.IsGet() && !header.IsHead():
-		return Refuse(fasthttp.StatusForbidden, "The token of "+token.name+" only reads, so nothing was changed; use one without (read).")
+		if !errors.Is(err, session.ErrNone) {
+			return err
+		}
 	}
-	rc.SetUserValue(operatorKey, token.name)
+	if token == nil {
+		return a.refuseToken(ctx, rc, given)
+	}
+	if token.ReadOnly && !header.IsGet() && !header.IsHead() {
+		return onlyReads(token.Name)
+	}
+	rc.SetUserValue(operatorKey, token.Name)
 	return nil
 }
 
+// errCrossSite is the answer to a page of another site.
+var errCrossSite = Refuse(fasthttp.StatusForbidden, "Pages of other sites may not use the admin routes.")
+
+func onlyReads(name string) error {
+	return Refuse(fasthttp.StatusForbidden, "The token of "+name+" only reads, so nothing was changed; use one without (read).")
+}
+
+// refuseToken refuses a request without a right token. A wrong one, if one is given, is logged, and waits.
+func (a *Admin) refuseToken(ctx context.Context, rc *fasthttp.RequestCtx, given bool) error {
+	if given {
+		a.seldom.Line(zerolog.WarnLevel, "token").Stringer("address", a.locator.Client(rc)).Bytes("path", rc.Path()).
+			Msg("a wrong admin token was refused; if nobody mistyped one, somebody tries to get in")
+		a.pause(ctx)
+	}
+	rc.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
+	return Refuse(fasthttp.StatusUnauthorized, "The admin routes need an admin token (Authorization: Bearer TOKEN). "+
+		"The command line finds the one that `runhook serve` has made with --data DIR, or takes --token-file FILE, or RUNHOOK_TOKEN.")
+}
+
 // Knows reports whether a request carries a token that changes things. Another token is left to whoever else the
-// request may be for. Nil knows none.
+// request may be for, and a session is none. Nil knows none.
 func (a *Admin) Knows(rc *fasthttp.RequestCtx) bool {
 	if a == nil {
 		return false
 	}
 	token, _ := a.find(&rc.Request.Header)
-	if token == nil || token.readOnly || a.crossSite(&rc.Request.Header) {
+	if token == nil || token.ReadOnly || a.crossSite(rc) {
 		return false
 	}
-	rc.SetUserValue(operatorKey, token.name)
+	rc.SetUserValue(operatorKey, token.Name)
 	return true
 }
 
-// Refuses reports whether Check will refuse a request, for its headers alone.
+// Refuses reports whether Check will refuse a request, as far as its headers alone tell.
 func (a *Admin) Refuses(header *fasthttp.RequestHeader) bool {
-	token, _ := a.find(header)
-	return token == nil || a.crossSite(header) || token.readOnly && !header.IsGet() && !header.IsHead()
+	operator, given := a.find(header)
+	if !given {
+		operator = a.mayBe(header)
+	}
+	return operator == nil || otherSite(header) || operator.ReadOnly && !header.IsGet() && !header.IsHead()
 }
 
 // find returns the token that a request carries, nil if it is none of ours; given reports whether it carries any.
-func (a *Admin) find(header *fasthttp.RequestHeader) (found *adminToken, given bool) {
+func (a *Admin) find(header *fasthttp.RequestHeader) (found *session.Operator, given bool) {
 	authorization := header.Peek(fasthttp.HeaderAuthorization)
 	scheme, text, _ := bytes.Cut(authorization, []byte(" "))
-	tokens := a.tokens.Load()
-	if tokens == nil || len(authorization) == 0 {
+	if a.tokens.Load() == nil || len(authorization) == 0 {
 		return nil, false
 	}
 	if !strings.EqualFold(string(scheme), "Bearer") {
 		return nil, true
 	}
-	hash := sha256.Sum256(bytes.TrimSpace(text))
-	for i := range *tokens {
-		if token := &(*tokens)[i]; subtle.ConstantTimeCompare(hash[:], token.hash[:]) == 1 {
-			found = token
+	return a.operator(bytes.TrimSpace(text)), true
+}
+
+// operators are those of the file.
+func (a *Admin) operators() []session.Operator {
+	if tokens := a.tokens.Load(); tokens != nil {
+		return *tokens
+	}
+	return nil
+}
+
+// operator returns whose token a text is, nil if it is none.
+func (a *Admin) operator(token []byte) (found *session.Operator) {
+	hash := sha256.Sum256(token)
+	operators := a.operators()
+	for i := range operators {
+		if operator := &operators[i]; subtle.ConstantTimeCompare(hash[:], operator.Token[:]) == 1 {
+			found = operator
 		}
 	}
-	return found, true
+	return found
 }
 
 // pause makes who sent a wrong token wait.
@@ -166,21 +200,34 @@ func (a *Admin) pause(ctx context.Context) {
 	a.paused.Add(-1)
 }
 
-// crossSite reports whether a page of another site has sent a request.
-func (a *Admin) crossSite(header *fasthttp.RequestHeader) bool {
+// otherSite reports whether a browser says that a page of another site has sent a request.
+func otherSite(header *fasthttp.RequestHeader) bool {
 	switch string(header.Peek("Sec-Fetch-Site")) {
 	case "cross-site", "same-site":
 		return true
 	}
+	return false
+}
+
+// crossSite reports whether a page of another site has sent a request.
+func (a *Admin) crossSite(rc *fasthttp.RequestCtx) bool {
+	header := &rc.Request.Header
+	if otherSite(header) {
+		return true
+	}
 	origin := string(header.Peek(fasthttp.HeaderOrigin))
-	return origin != "" && !a.ownOrigin(origin, string(header.Host()))
+	return origin != "" && !a.ownOrigin(origin, rc)
 }
 
 // ownOrigin reports whether a page of origin was served by this server.
-func (a *Admin) ownOrigin(origin, host string) bool {
+func (a *Admin) ownOrigin(origin string, rc *fasthttp.RequestCtx) bool {
 	parsed, err := url.Parse(origin)
 	if err != nil || parsed.Host == "" || (parsed.Scheme != "http" && parsed.Scheme != "https") {
 		return false
 	}
-	return strings.EqualFold(parsed.Host, host) || (a.publicHost != "" && strings.EqualFold(parsed.Host, a.publicHost))
+	own := func(host []byte) bool { return strings.EqualFold(parsed.Host, string(host)) }
+	if _, host, forwarded := a.locator.seen(rc); forwarded && a.locator.names(host) && own(host) {
+		return true
+	}
+	return own(rc.Request.Header.Host()) || (a.publicHost != "" && own([]byte(a.publicHost)))
 }

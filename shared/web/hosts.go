@@ -73,6 +73,12 @@ func (h *Hosts) lists(rc *fasthttp.RequestCtx) bool {
 	return h.own && ok && name == local.AddrPort().Addr().Unmap().String()
 }
 
+// Has reports whether an address of the server is under one of its names.
+func (h *Hosts) Has(address string) bool {
+	parsed, err := url.Parse(address)
+	return err == nil && (h.names[hostName(parsed.Host)] || h.own)
+}
+
 // ByItsHost reports whether a request names its server by one of the server's names: what is inside may be told.
 func ByItsHost(rc *fasthttp.RequestCtx) bool {
 	c, ok := rc.Conn().(*conn)

@@ -60,7 +60,12 @@ func NewLocator(publicURL string, trustedProxies []string, location string) (*Lo
 }
 
 // PublicURL is --public-url without a trailing slash, empty when not set.
-func (l *Locator) PublicURL() string { return l.public }
+func (l *Locator) PublicURL() string {
+	if l == nil {
+		return ""
+	}
+	return l.public
+}
 
 // Base returns what a path of this server is to be appended to: scheme and host without a trailing
 // slash, or empty for relative addresses. A Host that is not one is a 400 Problem, whatever the
@@ -83,26 +88,34 @@ func (l *Locator) Base(rc *fasthttp.RequestCtx) (string, error) {
 	if l.public != "" {
 		return l.public, nil
 	}
-	scheme := "http"
-	if isTLS(rc) {
-		scheme = "https"
-	}
-	if len(l.trusted) > 0 && l.Trusts(peerAddr(rc)) {
-		proto, forwardedHost := l.forwarded(&rc.Request.Header)
-		if proto == "http" || proto == "https" {
-			scheme = proto
-		}
-		if isHost([]byte(forwardedHost)) {
-			host = []byte(forwardedHost)
-		}
-		if l.hosts != nil && l.hosts.everywhere && !l.hosts.names[hostName(string(host))] {
-			return "", errForeignHost
-		}
+	scheme, host, forwarded := l.seen(rc)
+	if forwarded && l.hosts != nil && l.hosts.everywhere && !l.hosts.names[hostName(string(host))] {
+		return "", errForeignHost
 	}
 	if len(host) == 0 {
 		return "", nil
 	}
 	return scheme + "://" + string(host), nil
+}
+
+// seen is the scheme and the Host under which the client of a request sees this server; forwarded: by the word of a
+// trusted proxy.
+func (l *Locator) seen(rc *fasthttp.RequestCtx) (scheme string, host []byte, forwarded bool) {
+	scheme, host = "http", rc.Request.Header.Host()
+	if isTLS(rc) {
+		scheme = "https"
+	}
+	if l == nil || len(l.trusted) == 0 || !l.Trusts(peerAddr(rc)) {
+		return scheme, host, false
+	}
+	proto, forwardedHost := l.forwarded(&rc.Request.Header)
+	if proto == "http" || proto == "https" {
+		scheme = proto
+	}
+	if isHost([]byte(forwardedHost)) {
+		host = []byte(forwardedHost)
+	}
+	return scheme, host, true
 }
 
 func peerAddr(rc *fasthttp.RequestCtx) netip.Addr {

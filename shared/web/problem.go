@@ -36,6 +36,8 @@ type Problem struct {
 	Cause error `json:"-"`
 	// Unlogged: the log says it elsewhere, once and not with each answer.
 	Unlogged bool `json:"-"`
+	// Page writes the problem for people, once everything but the body and its type is set; nil writes JSON.
+	Page func(rc *fasthttp.RequestCtx) `json:"-"`
 }
 
 // Fault is one of several things wrong with a request.
@@ -183,11 +185,15 @@ func (p *Problem) write(rc *fasthttp.RequestCtx) {
 		rc.Response.Header.Del(prepared)
 	}
 	rc.SetStatusCode(out.Status)
-	rc.SetContentType("application/problem+json")
 	rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
 	if out.RetryAfter > 0 {
 		SetRetryAfter(rc, out.RetryAfter)
 	}
+	if p.Page != nil {
+		p.Page(rc)
+		return
+	}
+	rc.SetContentType("application/problem+json")
 	rc.SetBody(body)
 }
 

@@ -86,6 +86,19 @@ func LoadKeys(path string) (*Keys, error) {
 	return keys, nil
 }
 
+// Derive makes a key for another purpose of each key, in their order: none tells anything about the others.
+func (k *Keys) Derive(purpose string) [][]byte {
+	var derived [][]byte
+	for _, key := range k.keys {
+		mac := key.Get().(hash.Hash)
+		mac.Reset()
+		mac.Write([]byte("derive\n" + purpose)) // no scope is called so
+		derived = append(derived, mac.Sum(nil))
+		key.Put(mac)
+	}
+	return derived
+}
+
 // CreateKeyFile writes a new random key into a file that only its owner can read. A file that is
 // already there is an error of fs.ErrExist and stays as it is.
 func CreateKeyFile(path string) error {

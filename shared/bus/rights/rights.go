@@ -67,9 +67,9 @@ func runner() Service {
 
 func status() Service {
 	s := Service{
-		Name: "status", For: "answers polls, changes tasks, ends what no runner holds, and makes, seals and removes slices of runs",
+		Name: "status", For: "answers polls, changes tasks, signs operators in, ends what no runner holds, and makes, seals and removes slices of runs",
 		Publish: slices.Concat(opens, []string{
-			"$KV." + jet.TasksBucket + ".>", jet.TurnSubject,
+			"$KV." + jet.TasksBucket + ".>", jet.TurnSubject, jet.SessionsSubject,
 			slice + "claim.*.*", slice + "final.*.*", slice + "bundle.*", slice + "apart.*.*", slice + "index.*", slice + "skipped", jet.SkippedRequests,
 			api + "STREAM.CREATE.*", api + "STREAM.UPDATE.*", api + "STREAM.DELETE.*", api + "STREAM.PURGE.*", api + "STREAM.MSG.DELETE." + jet.TasksStream,
 			api + "CONSUMER.CREATE.*.>", api + "CONSUMER.INFO.*.*", api + "CONSUMER.DELETE.*.*", api + "CONSUMER.MSG.NEXT.*.*",

@@ -15,7 +15,7 @@ const (
 	RunsStream     = "RUNS"
 	EventsStream   = "EVENTS"
 	ProgressStream = "KV_progress" // <task>.<run>, in memory
-	ControlStream  = "KV_control"  // the store id; later: cancel requests
+	ControlStream  = "KV_control"  // the store id, and single entries besides; later: cancel requests
 	KeysStream     = "KV_keys"     // <task>.<hash of an idempotency key>
 	TasksBucket    = "tasks"       // <task>, <task>.<sha256>
 	TasksStream    = "KV_" + TasksBucket
@@ -51,6 +51,8 @@ const (
 	LayoutSubject = "$KV.control.layout"
 	// TurnSubject says whether a process is in its turn.
 	TurnSubject = "$KV.control.turn"
+	// SessionsSubject has who was signed out of the page, and the links that sign in.
+	SessionsSubject = "$KV.control.sessions"
 	// SkippedRequests takes the messages that move the sequence of RUNS on, and SkippedKeys those that only see
 	// whether the bucket of keys takes any.
 	SkippedRequests = "run.skipped"
