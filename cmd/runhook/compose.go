@@ -20,12 +20,14 @@ import (
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector/builtin"
 	"runhook/services/status"
+	"runhook/services/status/console"
 	"runhook/services/status/history"
 	"runhook/services/status/sweep"
 	"runhook/shared/broker"
 	"runhook/shared/bus"
 	"runhook/shared/caller"
 	"runhook/shared/folder"
+	"runhook/shared/session"
 	"runhook/shared/web"
 )
 
@@ -300,8 +302,8 @@ func (e *edge) guard(p *process, file string) (err error) {
 // noCache is the --cache of a status service that keeps no history.
 const noCache = "off"
 
-// status makes the routes of the status service, and has its history kept in the folder cache until ctx ends; empty is
-// a temporary one. followed is the folder of task files, nil for none.
+// status makes the routes of the status service, and has the page's sessions begin, and its history kept in the folder
+// cache until ctx ends; empty is a temporary one. followed is the folder of task files, nil for none.
 func (e *edge) status(ctx context.Context, p *process, followed *folder.Folder, cache string) []web.Route {
 	o := status.Options{
 		Runs: p.store.Runs, Store: p.store.Tasks, Unheld: p.store.Unheld, Tasks: p.tasks, Locator: e.locator, Callers: e.callers, Admin: e.admin, Keys: e.keys, Links: e.links,
@@ -314,7 +316,27 @@ func (e *edge) status(ctx context.Context, p *process, followed *folder.Folder, 
 	if followed != nil {
 		o.EditFile, o.FileFault = followed.Edit, followed.Fault
 	}
-	return status.New(o).Routes()
+	e.admin.Admit(session.New(e.keys.Derive("sessions"), p.store.StoreID(), p.store.Sessions))
+	return append(status.New(o).Routes(), console.New(e.admin).Routes()...)
+}
+
+// announcePage says where the page is. Only on a terminal, where somebody reads it now, it is a link that signs in:
+// elsewhere the output is kept, in a journal or a container's log, and whoever reads that in time could sign in.
+func (e *edge) announcePage(ctx context.Context, p *program, server *web.Server) {
+	page := server.URL() + console.Path
+	if public := e.locator.PublicURL(); public != "" && !e.http.Hosts.Has(server.URL()) {
+		page = public + console.Path
+	}
+	if !isTerminal(p.stdout) {
+		p.printf("The page is on %s: `runhook console` prints a link that signs in.\n", page)
+		return
+	}
+	link, err := e.admin.OwnLink(ctx)
+	if err != nil {
+		p.log.Warn().Err(err).Msg("no link was made that signs in to the page; `runhook console` makes one")
+		return
+	}
+	p.printf("The page: %s#%s signs in as %s, once, within 10 minutes. `runhook console` prints another link.\n", page, link.Code, link.Name)
 }
 
 // execute executes runs until ctx ends or the server does. Then both stop at the same time: nothing more is

@@ -50,6 +50,7 @@ type grammar struct {
 	Run     runCommand     `cmd:"" help:"Start a run of a task."`
 	Runs    runsCommand    `cmd:"" help:"Find, follow, repeat and cancel runs, and get their failed rows: list, show, watch, count, again, cancel, rejected."`
 	Task    taskCommand    `cmd:"" help:"Make, try and change tasks: new, validate, check, preview, apply, enable, disable, rotate, delete, list, show, fields, schema."`
+	Console consoleCommand `cmd:"" help:"Print a link that signs in to the page, once."`
 	Init    initCommand    `cmd:"" help:"Create the streams and buckets on an existing NATS, once."`
 	Ingress ingressCommand `cmd:"" help:"Run the service that accepts webhooks, on an existing NATS."`
 	Runner  runnerCommand  `cmd:"" help:"Run the service that executes runs, on an existing NATS."`

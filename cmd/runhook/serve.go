@@ -92,6 +92,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	s.announce(p, process.server, process.tasks)
+	s.edge.announcePage(ctx, p, process.server)
 	c.announce(p)
 	process.beside(ctx, process.sweeper().Run)
 	process.beside(ctx, process.keep)

@@ -16,7 +16,7 @@ type statusCommand struct {
 
 // Help shows an example.
 func (*statusCommand) Help() string {
-	return `Answers polls, and the admin routes /api that ` + "`runhook task` and `runhook runs`" + ` use.
+	return `Answers polls, and the admin routes /api that ` + "`runhook task` and `runhook runs`" + ` use, and shows the page /console/.
 
 Example:
 
@@ -46,6 +46,7 @@ func (c *statusCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	p.printf("Runhook's status service listens on %s. Ctrl-C stops it.\n", process.server.URL())
+	edge.announcePage(ctx, p, process.server)
 	process.beside(ctx, process.sweeper().Run)
 	process.beside(ctx, process.keep)
 	return process.serve()

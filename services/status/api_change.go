@@ -64,7 +64,11 @@ func (s *Service) edit(ctx context.Context, rc *fasthttp.RequestCtx, done string
 
 // audit begins the log's line about a change that an administrator has made.
 func (s *Service) audit(rc *fasthttp.RequestCtx, name string) *zerolog.Event {
-	return s.options.Log.Info().Str("by", web.Operator(rc)).Stringer("address", s.options.Locator.Client(rc)).Str("task", name)
+	line := s.options.Log.Info().Str("by", web.Operator(rc))
+	if web.ViaPage(rc) {
+		line.Str("via", "page")
+	}
+	return line.Stringer("address", s.options.Locator.Client(rc)).Str("task", name)
 }
 
 // answerChange logs what was done to a task, if that changed it, and answers with the task once this process uses

@@ -127,6 +127,7 @@ func (s *Service) Routes() []web.Route {
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}/request", "Show the values that a run was started with", s.showRequest),
 		s.adminRoute(fasthttp.MethodPost, "/task/executepolling/{task}/{run}/cancel", "Cancel a run that no runner holds", s.cancelRun),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}/rejected", "Download the rows that a run rejected", s.rejectedByNumber),
+		s.linkRoute(),
 	)
 }
 
