@@ -3,6 +3,7 @@
 package main
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -82,6 +83,33 @@ cd "$5"; try "$2" task validate conn
 	out, err := exec.Command(bash, "--noprofile", "--norc", "-c", script, "bash", s.path("completions"), proctest.Program(t), i.url, s.path("data"), s.dir).CombinedOutput()
 	if want := "list|\nCopy\\ people|\n1|\nconnections.yaml|\n"; err != nil || string(out) != want {
 		t.Errorf("%v: %s, want\n%s", err, out, want)
+	}
+}
+
+// fish completes with the script that is printed, and shows what a word is.
+func TestFishCompletes(t *testing.T) {
+	t.Parallel()
+	fish, err := exec.LookPath("fish")
+	if err != nil {
+		t.Skip("there is no fish here")
+	}
+	s := newSite(t)
+	i := begin(t, s.args()...).listening()
+	i.awaitEnd(i.start(s.copy, nil))
+	s.write("completions", mustCall(t, "completions", "fish"))
+	for line, want := range map[string]string{
+		"runs li":                       "list\tList runs, the newest first\n",
+		"runs list --task Co":           "Copy people\t" + string(s.copy) + "\n",
+		"runs show ":                    "1\tCopy people, Success\n",
+		"runs list --outcome=c":         "--outcome=canceled\n",
+		"task validate " + s.path("co"): s.path("completions") + "\n" + s.path("connections.yaml") + "\n",
+	} {
+		command := exec.Command(fish, "--no-config", "-c", "source $argv[1]; complete -C $argv[2]", s.path("completions"), proctest.Program(t)+" "+line)
+		command.Env = append(os.Environ(), "HOME="+s.dir, "RUNHOOK_SERVER="+i.url, "RUNHOOK_DATA="+s.path("data"))
+		out, err := command.CombinedOutput()
+		if err != nil || string(out) != want {
+			t.Errorf("%s: %v: %q, want %q", line, err, out, want)
+		}
 	}
 }
 

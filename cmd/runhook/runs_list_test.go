@@ -241,3 +241,31 @@ func TestCache(t *testing.T) {
 		}
 	}
 }
+
+// A history survives kills as the runs do: it lacks none, has none twice, and is not made again.
+func TestTheHistoryAfterKills(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	i := spawn(t, s.args()...).listening()
+	numbers := []string{}
+	for range 3 {
+		for range 20 {
+			numbers = append([]string{i.start(s.copy, nil).Number.String()}, numbers...)
+		}
+		i.found("--outcome", "success") // it reads what there is
+		i.kill()
+		i.await()
+		i = spawn(t, s.args()...).listening()
+	}
+	eventually(t, i, "all runs have ended", func() bool { return len(i.queuedRuns()) == 0 && i.running() == 0 })
+	for range 2 {
+		if got := i.found("--outcome", "success", "--limit", "100"); got != strings.Join(numbers, " ") {
+			t.Errorf("listed: %s, want %s", got, numbers)
+		}
+		i.end()
+		if said := i.log.String(); strings.Contains(said, "the history is made") {
+			t.Errorf("it is made again: %s", said)
+		}
+		i = spawn(t, s.args()...).listening()
+	}
+}

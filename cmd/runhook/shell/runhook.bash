@@ -13,6 +13,7 @@ _runhook() {
         printf -v quoted %q "$value"
         COMPREPLY+=("$quoted")
     done < <("${COMP_WORDS[0]}" complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+    compopt -o nosort
     if [[ ${#COMPREPLY[@]} -eq 1 && $value == --*= ]]; then
         compopt -o nospace
         COMPREPLY=("$value")

@@ -16,4 +16,4 @@ function __runhook_complete
         end
     end
 end
-complete --command runhook --no-files --arguments '(__runhook_complete)'
+complete --command runhook --no-files --keep-order --arguments '(__runhook_complete)'

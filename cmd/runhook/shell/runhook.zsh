@@ -13,7 +13,7 @@ _runhook() {
         esac
         described+=("${value//:/\\:}:$rest")
     done < <("${words[1]}" complete "${(@Q)words[2,CURRENT]}" 2>/dev/null)
-    _describe runhook described
+    _describe -V runhook described
 }
 if [[ $funcstack[1] == _runhook ]]; then
     _runhook "$@"

@@ -581,6 +581,94 @@ func TestTheIndexMakesWay(t *testing.T) {
 	}
 }
 
+// Whoever asks while the index is made hears how far it is, and never that it is done before it is.
+func TestHowFarTheIndexIs(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	x := history.New(history.Options{Runs: store.Runs, Dir: t.TempDir(), Log: zerolog.Nop()})
+	for _, c := range []struct {
+		todo, done uint64
+		complete   bool
+		want       float64
+	}{{0, 0, false, 0}, {2000, 0, false, 0}, {2000, 1234, false, 61.7}, {2000, 2000, false, 99.9}, {2000, 2100, false, 99.9}, {0, 0, true, 99.9}} {
+		if got := history.Percent(x, c.todo, c.done, c.complete); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
+
+// A store that goes away is followed again when it is back, and lists are answered meanwhile.
+func TestTheStoreGoesAway(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request := bustest.Applied(t, store.Bus)
+	first := end(t, store, request, run.Success, "done", 0)
+	k := keep(t, store, t.TempDir())
+	k.eventually(history.Query{}, first)
+	listen := store.Broker.Addr().String()
+	store.Broker.Stop()
+	if p := k.Fresh(t.Context(), 50*time.Millisecond); p.Complete || p.Missing != nil {
+		t.Errorf("%+v", p)
+	}
+	if listed := k.list(history.Query{}); len(listed) != 1 {
+		t.Errorf("%+v", listed)
+	}
+	store.Start(listen)
+	proctest.Until(t, func() error { return store.Ready(t.Context()) })
+	if err := store.Init(t.Context(), bus.Topology{}); err != nil {
+		t.Fatal(err)
+	}
+	second := end(t, store, request, run.Success, "done", 0)
+	k.eventually(history.Query{}, second, first)
+	if n := strings.Count(k.log.String(), "the history is made"); n != 1 {
+		t.Errorf("it was made %d times: %s", n, k.log)
+	}
+}
+
+// On a cluster an index lacks nothing, whichever replica it reads from and whatever becomes of a server.
+func TestOnACluster(t *testing.T) {
+	t.Parallel()
+	cluster := bustest.NewCluster(t, bus.Topology{Slice: 40})
+	request := bustest.Applied(t, cluster.Bus)
+	dir := t.TempDir()
+	ctx, stop := context.WithCancel(t.Context())
+	x := history.New(history.Options{Runs: cluster.Open(t, "history", 1).Runs, Dir: dir, Log: zerolog.Nop()})
+	ended := make(chan struct{})
+	go func() { defer close(ended); x.Run(ctx) }()
+	defer func() { stop(); <-ended }()
+	k := &kept{t: t, Index: x}
+	var all []run.Number
+	execute := func(runs int) {
+		t.Helper()
+		for range runs {
+			var n run.Number
+			proctest.Until(t, func() error {
+				accepted, err := cluster.Runs.Submit(t.Context(), request, "")
+				n = accepted.Number
+				return err
+			})
+			var claim *bus.Claim
+			proctest.Until(t, func() (err error) {
+				claim, err = cluster.Work.Claim(t.Context(), request.Task, n, run.Claim{Owner: "me", Executions: 1})
+				return err
+			})
+			doc := run.QueuedDocument(request, n)
+			doc.End(run.Success, "done", time.Now())
+			proctest.Until(t, func() error { return claim.Finish(t.Context(), doc, nil) })
+			all = append([]run.Number{n}, all...)
+		}
+	}
+	execute(30)
+	k.eventually(history.Query{Outcome: outcome(run.Success)}, all...)
+	for _, stream := range []string{"RUNS", "KV_runs_0"} {
+		cluster.StepDown(t, stream)
+		execute(10)
+	}
+	cluster.Restart(t, 1)
+	execute(10)
+	k.eventually(history.Query{Outcome: outcome(run.Success)}, all...)
+}
+
 // What readers find to be otherwise is put right.
 func TestCorrections(t *testing.T) {
 	t.Parallel()
