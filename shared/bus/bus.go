@@ -22,6 +22,7 @@ import (
 
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
+	"runhook/shared/seldom"
 	"runhook/shared/task"
 	"runhook/shared/tokenfile"
 	"runhook/shared/wait"
@@ -149,7 +150,7 @@ type Task struct {
 // refuses servers that are too old. The connection then reconnects for ever; while it is down every
 // method answers at once with run.ErrUnavailable instead of queueing what might be sent too late.
 func Connect(ctx context.Context, config Config) (*Bus, error) {
-	denials := jet.NewDenials(config.Log)
+	denials, errs := jet.NewDenials(config.Log), seldom.New(config.Log)
 	options := []nats.Option{
 		nats.Name(config.Name),
 		nats.MaxReconnects(-1),
@@ -170,7 +171,7 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 			if denials.Hear(err) {
 				return
 			}
-			config.Log.Warn().Err(err).Msg("NATS reported an error")
+			errs.Line(zerolog.WarnLevel, err.Error()).Err(err).Msg("NATS reported an error") // a message may cause one at each read
 		}),
 	}
 	if config.Inbox != "" {

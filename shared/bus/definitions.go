@@ -47,20 +47,20 @@ func (u *Unheld) SweepDefinitions(ctx context.Context) (removed int, err error) 
 }
 
 func (u *Unheld) sweepDefinitions(ctx context.Context, id task.ID, stored []definition) (removed int, err error) {
-	entry, err := u.store.Tasks.Get(ctx, string(id))
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
+	entry, err := u.store.Definitions.Last(ctx, jet.TaskSubject(string(id)))
+	if errors.Is(err, jet.ErrMissing) {
 		return 0, nil // it is about to be made
 	}
 	if err != nil {
 		return 0, err
 	}
 	old := time.Now().Add(-u.Retention())
-	if entry.Created().After(old) {
+	if entry.Removed() || entry.Time.After(old) {
 		return 0, nil // until then another one may have been current
 	}
 	var now struct{ Hash string }
-	if err := json.Unmarshal(entry.Value(), &now); err != nil {
-		u.store.PassOverEntry(entry, err)
+	if err := json.Unmarshal(entry.Data, &now); err != nil {
+		u.store.Definitions.PassOver(entry, err)
 		return 0, nil
 	}
 	var spare []definition
@@ -72,7 +72,7 @@ func (u *Unheld) sweepDefinitions(ctx context.Context, id task.ID, stored []defi
 	if len(spare) == 0 {
 		return 0, nil
 	}
-	named, err := u.namedDefinitions(ctx, id, entry.Created().Add(unheardOf))
+	named, err := u.namedDefinitions(ctx, id, entry.Time.Add(unheardOf))
 	if err != nil {
 		return 0, err
 	}
@@ -97,31 +97,15 @@ func (u *Unheld) sweepDefinitions(ctx context.Context, id task.ID, stored []defi
 
 // definitions lists the stored definitions of each task.
 func (u *Unheld) definitions(ctx context.Context) (map[task.ID][]definition, error) {
-	watcher, err := u.store.Tasks.Watch(ctx, "*.*", jetstream.MetaOnly(), jetstream.IgnoreDeletes())
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		_ = watcher.Stop() // it ends with its connection, too
-		for range watcher.Updates() {
-		}
-	}()
 	found := map[task.ID][]definition{}
-	for {
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case entry, open := <-watcher.Updates():
-			if !open {
-				return nil, run.ErrUnavailable
-			}
-			if entry == nil {
-				return found, nil
-			}
-			id, hash, _ := strings.Cut(entry.Key(), ".")
-			found[task.ID(id)] = append(found[task.ID(id)], definition{hash, entry.Revision(), entry.Created()})
+	err := u.store.Definitions.Scan(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{jet.Accepted}, HeadersOnly: true}, func(stored jet.Record) error {
+		if !stored.Removed() {
+			id, hash, _ := strings.Cut(jet.TaskKey(stored.Subject), ".")
+			found[task.ID(id)] = append(found[task.ID(id)], definition{hash, stored.Sequence, stored.Time})
 		}
-	}
+		return nil
+	})
+	return found, err
 }
 
 // namedDefinitions are the hashes of the definitions that a task's stored requests name, as far as they

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -163,7 +164,8 @@ func (q *Queue) ask(n int, now bool) error {
 	return nil
 }
 
-func isRequest(msg *nats.Msg) bool { return msg.Reply != "" && msg.Header.Get("Status") == "" }
+// isRequest tells a request from a status of the server, which nobody acknowledges. A request may have any header.
+func isRequest(msg *nats.Msg) bool { return strings.HasPrefix(msg.Reply, "$JS.ACK.") }
 
 // status is why the pull has ended, nil when it has not.
 func (q *Queue) status(msg *nats.Msg) error {
@@ -213,7 +215,11 @@ func (q *Queue) pass(msg *nats.Msg, take func(*Delivery)) {
 		Task: q.task, Number: q.store.Numbers.Of(meta.Sequence.Stream),
 		Redelivered: meta.NumDelivered > 1, Stored: meta.Timestamp, store: q.store, reply: msg.Reply,
 	}
-	if d.Request, d.Malformed = run.DecodeRequest(msg.Data, q.task); d.Malformed != nil {
+	data := msg.Data
+	if jet.IsAnswer(msg.Header) { // as in every other read
+		data = nil
+	}
+	if d.Request, d.Malformed = run.DecodeRequest(data, q.task); d.Malformed != nil {
 		q.store.PassOver(jet.RunsStream, msg.Subject, meta.Sequence.Stream, d.Malformed)
 	}
 	take(d)

@@ -26,7 +26,7 @@ func TestLackingRightIsNamed(t *testing.T) {
 	t.Parallel()
 	denied := map[string]string{ // a user each, by what it may not publish to
 		"info": "$JS.API.STREAM.INFO.RUNS", "account": "$JS.API.INFO", "consumers": "$JS.API.CONSUMER.CREATE.RUNS.>",
-		"watch": "$JS.API.CONSUMER.CREATE.KV_tasks.>", "queue": "$JS.API.CONSUMER.INFO.RUNS.>",
+		"watch": "$JS.API.DIRECT.GET.KV_tasks", "queue": "$JS.API.CONSUMER.INFO.RUNS.>",
 		"tasks": "$JS.API.STREAM.INFO.KV_tasks", "id": "$JS.API.STREAM.MSG.GET.KV_control", "inbox": "_INBOX.>",
 	}
 	var users []*server.User

@@ -39,6 +39,10 @@ func replace(ctx context.Context, s *jet.Store, id task.ID, next *stored, revisi
 		return fmt.Errorf("encode task %s: %w", id, err)
 	}
 	if _, err = s.Tasks.Update(ctx, string(id), data, revision); err == nil {
+		select {
+		case s.TasksChanged <- struct{}{}:
+		default: // it is in there
+		}
 		return nil
 	}
 	if jet.Refused(err) {

@@ -61,7 +61,7 @@ func StayLeft(may int) int {
 
 // Looks is a keeper's look at the store, to be repeated.
 func (s *Tasks) Looks(view *TaskView) func(context.Context) {
-	k := keeper{tasks: s, view: view}
+	k := keeper{tasks: s, view: view, strangers: s.store.NewStrangers()}
 	return k.look
 }
 

@@ -25,10 +25,11 @@ const (
 
 // Keep has the streams and the tasks' consumers stay as they were made, until ctx ends: a consumer that
 // somebody has removed is made again within seconds, and a setting that somebody has changed is changed back.
+// Messages under subjects that Runhook has nothing under it names in the log.
 // Where that cannot be, or would remove what the store holds, the log says what to do. Several processes
 // may keep one store.
 func (s *Tasks) Keep(ctx context.Context, view *TaskView) {
-	k := keeper{tasks: s, view: view}
+	k := keeper{tasks: s, view: view, strangers: s.store.NewStrangers()}
 	for pause := time.Duration(0); wait.For(ctx, pause); {
 		begun := time.Now()
 		k.look(ctx)
@@ -44,6 +45,8 @@ type keeper struct {
 	// seen are the deviations of the last look, now those of this one, each with whether the log has it and
 	// it stays.
 	seen, now map[deviation]bool
+	// strangers are looked for beside.
+	strangers *jet.Strangers
 }
 
 // deviation is something that is otherwise than it should be.
@@ -80,7 +83,7 @@ func (k *keeper) leave(d deviation, why error) {
 
 func (k *keeper) look(ctx context.Context) {
 	k.now = map[deviation]bool{}
-	if err := errors.Join(k.lookAtStreams(ctx), k.lookAtQueues(ctx)); err != nil && ctx.Err() == nil {
+	if err := errors.Join(k.lookAtStreams(ctx), k.lookAtQueues(ctx), k.strangers.Look(ctx)); err != nil && ctx.Err() == nil {
 		k.tasks.store.Log.Debug().Err(err).Msg("cannot look at the settings of the store now, trying again")
 	}
 	k.seen = k.now

@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -12,7 +11,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/shared/bus/internal/jet"
-	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
 )
@@ -112,18 +110,21 @@ func (s *Tasks) Remove(ctx context.Context, id task.ID) (changed bool, err error
 // record reads a task's record and its revision. It is nil where there is none, and where something else
 // is in its place, which may be replaced.
 func record(ctx context.Context, s *jet.Store, id task.ID) (now *stored, revision uint64, err error) {
-	entry, err := s.Tasks.Get(ctx, string(id))
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
+	entry, err := s.Definitions.Last(ctx, jet.TaskSubject(string(id)))
+	if errors.Is(err, jet.ErrMissing) {
 		return nil, 0, nil
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("read task %s: %w", id, jet.Explain(err))
+		return nil, 0, fmt.Errorf("read task %s: %w", id, err)
 	}
-	if err := json.Unmarshal(entry.Value(), &now); err != nil {
-		s.PassOverEntry(entry, err)
+	if entry.Removed() {
+		return nil, entry.Sequence, nil
+	}
+	if err := json.Unmarshal(entry.Data, &now); err != nil {
+		s.Definitions.PassOver(entry, err)
 		now = nil
 	}
-	return now, entry.Revision(), nil
+	return now, entry.Sequence, nil
 }
 
 // change replaces a task's record by what decide makes of the present one (nil: there is none), which
@@ -155,21 +156,19 @@ func (r *Runs) Definition(ctx context.Context, id task.ID, hash string) (*task.D
 }
 
 func accepted(ctx context.Context, s *jet.Store, id task.ID, hash string) (*task.Definition, error) {
-	ctx, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
-	defer cancel()
-	entry, err := s.Tasks.Get(ctx, jet.DefinitionKey(id, hash))
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
+	entry, err := s.Definitions.Last(ctx, jet.TaskSubject(jet.DefinitionKey(id, hash)))
+	if errors.Is(err, jet.ErrMissing) || err == nil && entry.Removed() {
 		return nil, fmt.Errorf("the definition %.12s of task %s is not stored any more", hash, id)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: read the definition of task %s: %w", run.ErrUnavailable, id, err)
+		return nil, fmt.Errorf("read the definition of task %s: %w", id, err)
 	}
-	def, err := taskfile.Parse(bytes.Clone(entry.Value()), "the stored definition")
+	def, err := taskfile.Parse(entry.Data, "the stored definition")
 	if err == nil && (def.ID != id || def.Hash != hash) {
 		err = errors.New("it is another definition")
 	}
 	if err != nil {
-		s.PassOverEntry(entry, err)
+		s.Definitions.PassOver(entry, err)
 		return nil, fmt.Errorf("the definition %.12s of task %s was overwritten by another program; apply the task's file again", hash, id)
 	}
 	return def, nil

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -73,8 +74,12 @@ func (u *Unqueued) Each(ctx context.Context, end func(task.ID, Waiting) error) e
 // willBeQueued reports whether an id without a queue gets one: a queue that was removed from outside is made again
 // where the task is there.
 func (u *Unqueued) willBeQueued(ctx context.Context, id task.ID) (bool, error) {
-	now, revision, err := record(ctx, u.store, id)
-	return revision > 0 && (now == nil || !now.Retired), err
+	entry, err := u.store.Definitions.Last(ctx, jet.TaskSubject(string(id)))
+	if errors.Is(err, jet.ErrMissing) || err == nil && entry.Removed() {
+		return false, nil
+	}
+	var now stored
+	return err == nil && (json.Unmarshal(entry.Data, &now) != nil || !now.Retired), err
 }
 
 func (u *Unqueued) each(ctx context.Context, subject string, id task.ID, isTask bool, end func(task.ID, Waiting) error) error {

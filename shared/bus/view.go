@@ -12,12 +12,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/shared/bus/internal/jet"
-	"runhook/shared/run"
 	"runhook/shared/task"
-	"runhook/shared/wait"
 )
 
 // TaskView is a process's in-memory view of the task bucket, kept current by a watch. It goes on
@@ -41,82 +38,100 @@ type known struct {
 	retired   bool
 }
 
+const (
+	// lookForTasks is how often a view looks for changes by others: it reads what is behind the last one that it has
+	// seen. A change by this process it takes up at once.
+	lookForTasks = 200 * time.Millisecond
+	// lookForBucket is how often it looks whether the bucket is still the one that it has read.
+	lookForBucket = 5 * time.Second
+)
+
 // Watch starts a view that follows the bucket until ctx ends. It returns once the bucket's
 // present content is loaded, or with an error. done is closed when the view has stopped.
 func (s *Tasks) Watch(ctx context.Context) (view *TaskView, done <-chan struct{}, err error) {
-	begun := time.Now()
-	watcher, err := s.watch(ctx)
-	if err != nil {
-		return nil, nil, s.store.Denials.Explain(begun, err)
+	f := following{tasks: s, view: &TaskView{tasks: map[task.ID]Task{}, records: map[task.ID]known{}, webhooks: map[task.ID][]task.ID{}, changed: make(chan struct{})}}
+	reconnected := s.store.NC.StatusChanged(nats.CONNECTED)
+	if err := f.readAll(ctx); err != nil {
+		s.store.NC.RemoveStatusListener(reconnected)
+		return nil, nil, fmt.Errorf("watch the tasks: %w", err)
 	}
-	view = &TaskView{tasks: map[task.ID]Task{}, records: map[task.ID]known{}, webhooks: map[task.ID][]task.ID{}, changed: make(chan struct{})}
-	loaded, stopped := make(chan struct{}), make(chan struct{})
+	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		reconnected := s.store.NC.StatusChanged(nats.CONNECTED)
 		defer s.store.NC.RemoveStatusListener(reconnected)
-		for watcher != nil {
-			s.follow(ctx, watcher, view, loaded, reconnected)
-			_ = watcher.Stop() // it may have ended with its connection; an error says nothing new
-			watcher = s.watchAgain(ctx)
-		}
+		f.follow(ctx, reconnected)
 	}()
-	select {
-	case <-loaded:
-		return view, stopped, nil
-	case <-stopped:
-		return nil, nil, fmt.Errorf("watch the tasks: %w", run.ErrUnavailable)
-	}
+	return f.view, stopped, nil
 }
 
-// watch watches the keys of one token: definitions have two, so it sees the tasks themselves.
-func (s *Tasks) watch(ctx context.Context) (jetstream.KeyWatcher, error) {
-	watcher, err := s.store.Tasks.Watch(ctx, "*")
-	if err != nil {
-		return nil, fmt.Errorf("watch the tasks: %w", jet.Explain(err))
-	}
-	return watcher, nil
+// following is what a view has read of the bucket.
+type following struct {
+	tasks *Tasks
+	view  *TaskView
+	// last is the sequence of the last record that it has read, and made is when the bucket was made.
+	last uint64
+	made time.Time
 }
 
-// watchAgain watches until it succeeds; nil when ctx ends first.
-func (s *Tasks) watchAgain(ctx context.Context) jetstream.KeyWatcher {
-	for ctx.Err() == nil {
-		if watcher, err := s.watch(ctx); err == nil {
-			return watcher
-		}
-		wait.For(ctx, 200*time.Millisecond)
-	}
-	return nil
-}
-
-// follow takes one watch's changes into the view, until ctx ends or the watch does. A new connection
-// ends it too: the library notices only after missed heartbeats that a watch has not survived, and
-// until then changes would go unseen. loaded is closed by the first watch that was read whole.
-func (s *Tasks) follow(ctx context.Context, watcher jetstream.KeyWatcher, view *TaskView, loaded chan struct{}, reconnected <-chan nats.Status) {
-	seen := map[task.ID]bool{}
+// follow takes changes into the view until ctx ends. After a new connection it reads everything again: the bucket may
+// be another one.
+func (f *following) follow(ctx context.Context, reconnected <-chan nats.Status) {
+	looks, buckets := time.NewTicker(lookForTasks), time.NewTicker(lookForBucket)
+	defer looks.Stop()
+	defer buckets.Stop()
+	read := f.readOn
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-reconnected:
-			return
-		case entry, open := <-watcher.Updates():
-			switch {
-			case !open:
-				return
-			case entry != nil:
-				seen[task.ID(entry.Key())] = true
-				s.note(view, entry)
-			default: // all that was there when the watch began has been read
-				view.keep(seen)
-				select {
-				case <-loaded:
-				default:
-					close(loaded)
-				}
+			read = f.readAll
+		case <-buckets.C:
+			if f.isAnother(ctx) {
+				read = f.readAll
 			}
+		case <-f.tasks.store.TasksChanged:
+		case <-looks.C:
+		}
+		if err := read(ctx); err == nil { // else the next look tries again
+			read = f.readOn
 		}
 	}
+}
+
+// readAll reads the whole bucket.
+func (f *following) readAll(ctx context.Context) error {
+	stream := f.tasks.store.Definitions
+	limited, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
+	defer cancel()
+	info, err := stream.Info(limited)
+	if err != nil {
+		return jet.Explain(err)
+	}
+	f.made = info.Created
+	seen := map[task.ID]bool{}
+	f.last, err = stream.After(ctx, jet.TaskRecords, 0, func(record jet.Record) {
+		seen[task.ID(jet.TaskKey(record.Subject))] = true
+		f.tasks.note(f.view, record)
+	})
+	if err == nil {
+		f.view.keep(seen)
+	}
+	return err
+}
+
+// readOn reads what came since.
+func (f *following) readOn(ctx context.Context) (err error) {
+	f.last, err = f.tasks.store.Definitions.After(ctx, jet.TaskRecords, f.last, func(record jet.Record) { f.tasks.note(f.view, record) })
+	return err
+}
+
+// isAnother reports whether the bucket was made again, or brought back to what it was.
+func (f *following) isAnother(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
+	defer cancel()
+	info, err := f.tasks.store.Definitions.Info(ctx)
+	return err == nil && (!info.Created.Equal(f.made) || info.State.LastSeq < f.last)
 }
 
 // Get returns the task that has the id now.
@@ -276,13 +291,13 @@ func (v *TaskView) keep(seen map[task.ID]bool) {
 
 // note takes one change of the bucket into the view. A record that cannot be read leaves the task
 // as it was known: one bad record must not take a working task away.
-func (s *Tasks) note(view *TaskView, entry jetstream.KeyValueEntry) {
-	id := task.ID(entry.Key())
+func (s *Tasks) note(view *TaskView, entry jet.Record) {
+	id := task.ID(jet.TaskKey(entry.Subject))
 	var changed known
-	if entry.Operation() == jetstream.KeyValuePut {
+	if !entry.Removed() {
 		var err error
 		if changed, err = read(entry); err != nil {
-			s.store.PassOverEntry(entry, err)
+			s.store.Definitions.PassOver(entry, err)
 			return
 		}
 	}
@@ -292,7 +307,7 @@ func (s *Tasks) note(view *TaskView, entry jetstream.KeyValueEntry) {
 	view.index(changed.Definition, true)
 	delete(view.tasks, id)
 	delete(view.records, id)
-	if entry.Operation() == jetstream.KeyValuePut {
+	if !entry.Removed() {
 		view.records[id] = changed
 		if changed.successor == "" && !changed.Deleted {
 			view.tasks[id] = changed.Task
@@ -320,19 +335,20 @@ func (v *TaskView) index(def *task.Definition, there bool) {
 }
 
 // read reads a task's record.
-func read(entry jetstream.KeyValueEntry) (record known, err error) {
-	if !jet.IsID(entry.Key()) {
+func read(entry jet.Record) (record known, err error) {
+	key := jet.TaskKey(entry.Subject)
+	if !jet.IsID(key) {
 		return known{}, errors.New("the key of a task is its id")
 	}
 	var value stored
-	if err := json.Unmarshal(entry.Value(), &value); err != nil {
+	if err := json.Unmarshal(entry.Data, &value); err != nil {
 		return known{}, fmt.Errorf("decode the task; apply its file again: %w", err)
 	}
 	record.successor, record.retired = value.Successor, value.Retired
-	if record.Task, err = value.task(entry.Revision()); err != nil {
+	if record.Task, err = value.task(entry.Sequence); err != nil {
 		return known{}, fmt.Errorf("read the task; apply its file again: %w", err)
 	}
-	if record.Definition != nil && string(record.ID) != entry.Key() {
+	if record.Definition != nil && string(record.ID) != key {
 		return known{}, fmt.Errorf("it is the record of task %s", record.ID)
 	}
 	return record, nil

@@ -2,19 +2,22 @@ package jet
 
 import (
 	"context"
+	"fmt"
 
 	lru "github.com/hashicorp/golang-lru/v2"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/rs/zerolog"
+
+	"runhook/shared/seldom"
 )
 
 // foreign tells of stored messages that are not what their subjects say. Whoever may publish to the store
 // can put anything in any place, and one such message must not stop what is around it: each reader passes
 // it over and tells of it here.
 type foreign struct {
-	log     zerolog.Logger
+	// lines are bounded: a flood of them is counted.
+	lines   *seldom.Log
 	counter *prometheus.CounterVec
 	// told are the messages that were told of; the same one is met again and again.
 	told *lru.Cache[place, struct{}]
@@ -38,7 +41,7 @@ func newForeign(log zerolog.Logger, metrics prometheus.Registerer) (*foreign, er
 		Name: "runhook_messages_passed_over_total",
 		Help: "Stored messages passed over because they do not decode or do not belong where they are, by stream.",
 	}, []string{"stream"})
-	return &foreign{log: log, counter: counter, told: told}, nil
+	return &foreign{lines: seldom.New(log), counter: counter, told: told}, nil
 }
 
 // PassOver tells once of a stored message that does not decode or does not belong where it is, with the
@@ -52,7 +55,8 @@ func (s *Store) PassOver(stream, subject string, sequence uint64, reason error) 
 		label = "KV_" + beforeBucket // all slices count as one
 	}
 	s.foreign.counter.WithLabelValues(label).Inc()
-	s.foreign.log.Warn().Str("stream", stream).Str("subject", subject).Uint64("sequence", sequence).Err(reason).
+	cause := fmt.Sprintf("message %d of %s, %s", sequence, stream, subject)
+	s.foreign.lines.Line(zerolog.WarnLevel, cause).Str("stream", stream).Str("subject", subject).Uint64("sequence", sequence).Err(reason).
 		Msg("a stored message is not what its subject says, and is passed over: another program published it")
 }
 
@@ -67,9 +71,4 @@ func (s *Store) PassOverRows(ctx context.Context, name string, reason error) {
 	if described, err := s.rows.Last(ctx, rowsSubject(name)); err == nil {
 		s.rows.PassOver(described, reason)
 	}
-}
-
-// PassOverEntry is [Store.PassOver] for an entry of the bucket of tasks.
-func (s *Store) PassOverEntry(entry jetstream.KeyValueEntry, reason error) {
-	s.PassOver(TasksStream, "$KV."+entry.Bucket()+"."+entry.Key(), entry.Revision(), reason)
 }

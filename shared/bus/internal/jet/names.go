@@ -32,6 +32,8 @@ const (
 	Control       = "$KV.control.>"
 	Keys          = "$KV.keys.>"
 	Tasks         = "$KV." + TasksBucket + ".>"
+	TaskRecords   = "$KV." + TasksBucket + ".*"
+	Accepted      = "$KV." + TasksBucket + ".*.*" // definitions
 	RowChunks     = "$O." + RowsBucket + ".C.>"
 	RowMeta       = "$O." + RowsBucket + ".M.>"
 )
@@ -41,6 +43,13 @@ const FollowedAs = "run.status.{{wildcard(1)}}.{{wildcard(2)}}"
 
 // Followed takes all that is republished.
 const Followed = "run.status.*.*"
+
+// AskedConsumers takes what integrations ask for to have consumers of events, AskedConsumer and the consumer's name,
+// perhaps followed by a filter.
+const (
+	AskedConsumers = AskedConsumer + ">"
+	AskedConsumer  = "run.consumer."
+)
 
 // Single subjects.
 const (
@@ -134,6 +143,14 @@ func rowsPiece(nuid string) string { return strings.TrimSuffix(RowChunks, ">") +
 // RejectedName is the object that holds a chunk of rejected rows.
 func RejectedName(id task.ID, n run.Number, token uint64, chunk int) string {
 	return fmt.Sprintf("%s.%s.%d.%d", id, n, token, chunk)
+}
+
+// TaskSubject has what is under a key of the bucket of tasks.
+func TaskSubject(key string) string { return strings.TrimSuffix(Tasks, ">") + key }
+
+// TaskKey is the inverse of TaskSubject.
+func TaskKey(subject string) string {
+	return strings.TrimPrefix(subject, strings.TrimSuffix(Tasks, ">"))
 }
 
 // DefinitionKey is the key of a definition in the bucket of tasks.

@@ -36,33 +36,17 @@ type Record struct {
 // Last reads the newest message of a subject from any replica: cheap, and it may lag. The errors of all
 // reads are ErrMissing and run.ErrUnavailable, and run.ErrRunGone of a slice that is not there any more.
 func (s *Stream) Last(ctx context.Context, subject string) (Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
-	defer cancel()
-	return s.fromRaw(ctx)(s.GetLastMsgForSubject(ctx, subject))
+	return s.direct(ctx, map[string]any{"last_by_subj": subject})
 }
 
 // At reads a message by its sequence from any replica.
 func (s *Stream) At(ctx context.Context, sequence uint64) (Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
-	defer cancel()
-	return s.fromRaw(ctx)(s.GetMsg(ctx, sequence))
+	return s.direct(ctx, map[string]any{"seq": sequence})
 }
 
 // Following reads the first message of a subject at a sequence or behind it, from any replica.
 func (s *Stream) Following(ctx context.Context, subject string, sequence uint64) (Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
-	defer cancel()
-	return s.fromRaw(ctx)(s.GetMsg(ctx, sequence, jetstream.WithGetMsgSubject(subject)))
-}
-
-// fromRaw returns what makes a record of the answer to a read.
-func (s *Stream) fromRaw(ctx context.Context) func(*jetstream.RawStreamMsg, error) (Record, error) {
-	return func(msg *jetstream.RawStreamMsg, err error) (Record, error) {
-		if err == nil {
-			return Record{msg.Subject, msg.Sequence, msg.Header, msg.Data, msg.Time}, nil
-		}
-		return Record{}, s.unread(ctx, err)
-	}
+	return s.direct(ctx, map[string]any{"seq": sequence, "next_by_subj": subject})
 }
 
 // unread is the error of a read that the server has answered with one.
@@ -143,10 +127,9 @@ func (s *Stream) fromLeader(ctx context.Context, query map[string]any) (Record, 
 		return Record{}, ErrMissing
 	}
 	m := answer.Message
-	r := Record{Subject: m.Subject, Sequence: m.Seq, Data: m.Data, Time: m.Time}
 	// Headers that do not decode are none of ours: whoever looks for one does not find it.
-	r.Header, _ = nats.DecodeHeadersMsg(m.Hdrs)
-	return r, nil
+	header, _ := nats.DecodeHeadersMsg(m.Hdrs)
+	return record(m.Subject, m.Seq, header, m.Data, m.Time), nil
 }
 
 // Refused reports a failed compare-and-set: the message was not stored because another one is newer.
@@ -211,18 +194,26 @@ func (s *Stream) Scan(ctx context.Context, config jetstream.OrderedConsumerConfi
 		return Explain(err)
 	}
 	last, unheard := max(config.OptStartSeq, 1)-1, time.Now().Add(NotHeardOf)
+	pass := func(message Record) error {
+		if message.Sequence <= last {
+			return nil
+		}
+		last = message.Sequence
+		return each(message)
+	}
 	for {
 		batch, err := consumer.FetchNoWait(scanned)
 		if err != nil {
 			return Explain(err)
 		}
-		got := 0
+		got := uint64(0)
 		for msg := range batch.Messages() {
-			got++
 			meta, err := msg.Metadata()
+			for got++; err == nil && got < meta.Sequence.Consumer; got++ {
+				err = s.passKept(ctx, config, last, pass)
+			}
 			if err == nil {
-				last = meta.Sequence.Stream
-				err = each(Record{msg.Subject(), meta.Sequence.Stream, msg.Headers(), msg.Data(), meta.Timestamp})
+				err = pass(record(msg.Subject(), meta.Sequence.Stream, msg.Headers(), msg.Data(), meta.Timestamp))
 			}
 			if errors.Is(err, ErrEnough) {
 				return nil
@@ -232,26 +223,40 @@ func (s *Stream) Scan(ctx context.Context, config jetstream.OrderedConsumerConfi
 			}
 		}
 		err = batch.Error()
-		// Where a server has just made the consumer, the one that this process is connected to may not
-		// have heard of it yet.
-		if errors.Is(err, nats.ErrNoResponders) && time.Now().Before(unheard) && wait.For(ctx, HeardOf) {
-			continue
-		}
-		if err != nil {
-			return Explain(err)
-		}
-		if got > 0 {
+		if err == nil && got > 0 {
 			unheard = time.Now().Add(NotHeardOf)
 			continue
 		}
 		// The library takes a second without an answer for an empty batch too, so only a consumer that has
 		// nothing left, and has sent nothing that did not arrive, tells that this is the end.
-		info, err := infoOf(ctx, consumer)
-		if err != nil {
-			return Explain(err)
+		if err == nil {
+			info, err := infoOf(ctx, consumer)
+			if err != nil {
+				return Explain(err)
+			}
+			if info.NumPending == 0 && info.Delivered.Consumer == 0 {
+				return nil
+			}
 		}
-		if info.NumPending == 0 && info.Delivered.Consumer == 0 {
+		before := last
+		kept := s.passKept(ctx, config, last, pass)
+		switch {
+		case errors.Is(kept, ErrEnough):
 			return nil
+		case kept != nil && last > before:
+			return kept
+		case last > before:
+			config.DeliverPolicy, config.OptStartSeq, config.OptStartTime = jetstream.DeliverByStartSequencePolicy, last+1, nil
+			if consumer, err = s.OrderedConsumer(ctx, config); err != nil {
+				return Explain(err)
+			}
+			continue
+		case errors.Is(err, nats.ErrNoResponders) && time.Now().Before(unheard) && wait.For(ctx, HeardOf):
+			// Where a server has just made the consumer, the one that this process is connected to may not
+			// have heard of it yet.
+			continue
+		case err != nil:
+			return Explain(err)
 		}
 		if time.Now().Before(unheard) && wait.For(ctx, HeardOf) {
 			continue
@@ -266,6 +271,19 @@ func (s *Stream) Scan(ctx context.Context, config jetstream.OrderedConsumerConfi
 		}
 		return fmt.Errorf("%w: message %d of %s was not sent within %s", run.ErrUnavailable, next.Sequence, s.name, NotHeardOf)
 	}
+}
+
+// passKept passes the message behind the last one if the client library keeps it back: one that has the header of a
+// status is an answer of the server to it.
+func (s *Stream) passKept(ctx context.Context, config jetstream.OrderedConsumerConfig, last uint64, pass func(Record) error) error {
+	next, err := s.leaderFollowing(ctx, config.FilterSubjects, last+1)
+	if errors.Is(err, ErrMissing) {
+		return nil
+	}
+	if err != nil || next.Header.Get("Status") == "" || config.OptStartTime != nil && next.Time.Before(*config.OptStartTime) {
+		return err
+	}
+	return pass(next)
 }
 
 // infoOf asks about a consumer. The client library waits for the answer of an ordered one for as long as ctx lasts

@@ -53,7 +53,7 @@ func TestScanOfABusyServerReadsAll(t *testing.T) {
 	request := bustest.Applied(t, store.Bus)
 	bustest.Submit(t, store.Bus, request)
 	bustest.Submit(t, store.Bus, request)
-	busy := &jet.Stream{Stream: busyServer{store.Jet().Runs.Stream}}
+	busy := store.Jet().Runs.Over(busyServer{store.Jet().Runs.Stream})
 	for name, wanted := range map[string]int{jet.RequestSubject(request.Task): 2, jet.RequestSubject("nobody"): 0} {
 		found := 0
 		err := busy.Scan(t.Context(), jetstream.OrderedConsumerConfig{FilterSubjects: []string{name}}, func(jet.Record) error {

@@ -34,10 +34,12 @@ type Store struct {
 
 	// The following are known once Use has succeeded.
 
-	// Tasks has the tasks and their definitions, Rows the rejected rows as objects, rows as messages.
-	Tasks jetstream.KeyValue
-	Rows  jetstream.ObjectStore
-	rows  *Stream
+	// Tasks writes tasks and their definitions, Definitions reads them. Rows has the rejected rows as objects, rows as
+	// messages.
+	Tasks       jetstream.KeyValue
+	Definitions *Stream
+	Rows        jetstream.ObjectStore
+	rows        *Stream
 	// ID is the random id of the store.
 	ID string
 	// Lease is the AckWait of every consumer, as stored with the topology.
@@ -51,10 +53,14 @@ type Store struct {
 	clustered  bool
 	opened     opened
 	room       room
+	// had is the last sequence of each stream when the store was opened first.
+	had map[string]uint64
 
 	// Settled is how old a write must be to be on the disks of all servers, which sync every two minutes: where one
 	// has lost the end of the events in a power cut, they are copied again. Shorter in tests.
 	Settled time.Duration
+	// TasksChanged has something in it after this process has changed a task.
+	TasksChanged chan struct{}
 	// Make makes the stream of a slice, and has the events copy it. It does nothing where others have.
 	Make func(ctx context.Context, slice Slice) error
 
@@ -93,10 +99,11 @@ func New(nc *nats.Conn, log zerolog.Logger, full, cramped func() bool, metrics p
 	if err != nil {
 		return nil, fmt.Errorf("make the list of foreign messages: %w", err)
 	}
-	s := &Store{NC: nc, JS: js, Log: log, Denials: NewDenials(log), Deliveries: deliveries, full: full, cramped: cramped, foreign: foreign, Settled: 3 * time.Minute}
+	s := &Store{NC: nc, JS: js, Log: log, Denials: NewDenials(log), Deliveries: deliveries, full: full, cramped: cramped, foreign: foreign, Settled: 3 * time.Minute, TasksChanged: make(chan struct{}, 1)}
 	stream := func(name string) *Stream { return &Stream{name: name, store: s, group: newGroup(s, name)} }
 	s.Runs, s.Events = stream(RunsStream), stream(EventsStream)
 	s.Progress, s.Control, s.Keys, s.rows = stream(ProgressStream), stream(ControlStream), stream(KeysStream), stream(RowsStream)
+	s.Definitions = stream(TasksStream)
 	return s, nil
 }
 
@@ -109,8 +116,14 @@ func (s *Store) Lay(layout Layout) {
 // Use makes the store's streams, by name, those that the server has now.
 func (s *Store) Use(ctx context.Context, opened map[string]jetstream.Stream) error {
 	s.room.looks.Wait() // they read what is set here
-	for _, stream := range []*Stream{s.Runs, s.Events, s.Progress, s.Control, s.Keys, s.rows} {
+	for _, stream := range []*Stream{s.Runs, s.Events, s.Progress, s.Control, s.Keys, s.Definitions, s.rows} {
 		stream.Stream = opened[stream.name]
+	}
+	if s.had == nil {
+		s.had = map[string]uint64{}
+		for name, stream := range opened {
+			s.had[name] = stream.CachedInfo().State.LastSeq
+		}
 	}
 	config := s.Runs.CachedInfo().Config
 	cluster := s.Runs.CachedInfo().Cluster
