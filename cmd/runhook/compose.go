@@ -228,6 +228,18 @@ func (p *process) sweeper() *sweep.Sweeper {
 	return sweep.New(sweep.Options{Unheld: p.store.Unheld, Tasks: p.tasks, Log: p.log, Metrics: p.metrics})
 }
 
+// answerIntegrations has integrations get their consumers of events from this process, until it is undone.
+func answerIntegrations(ctx context.Context, p *process) error {
+	answering, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stopped, err := p.store.AnswerIntegrations(answering)
+	if err != nil {
+		cancel()
+		return err
+	}
+	p.undo(func() { cancel(); <-stopped })
+	return nil
+}
+
 // keep has the streams and consumers stay as they were made.
 func (p *process) keep(ctx context.Context) { p.store.Tasks.Keep(ctx, p.tasks) }
 

@@ -255,6 +255,9 @@ func TestUsersAreKeptOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := admin.AnswerIntegrations(t.Context()); err != nil { // as a status service does
+		t.Fatal(err)
+	}
 	id := string(bustest.Applied(t, admin).Task)
 	operator := strings.Replace(url, "nats://", "nats://init:init@", 1)
 	js := bustest.JetStream(t, operator)
@@ -272,8 +275,8 @@ func TestUsersAreKeptOut(t *testing.T) {
 		"$JS.API.STREAM.CREATE.COPY", "$JS.API.STREAM.UPDATE.COPY", // such as one that sources RUNS, or republishes to it
 	})
 	nobody := slices.Concat(each("$JS.API.STREAM.SNAPSHOT.%s"), each("$JS.API.STREAM.RESTORE.%s"), each("$JS.API.STREAM.LEADER.STEPDOWN.%s"), each("$JS.API.STREAM.PEER.REMOVE.%s"), []string{
-		"$JS.API.CONSUMER.CREATE.EVENTS.x", "$JS.API.CONSUMER.MSG.NEXT.EVENTS.integration", "$JS.API.CONSUMER.DELETE.EVENTS.integration", "$JS.ACK.EVENTS.integration.1.1.1.1.0",
-		"$JS.API.STREAM.LIST", "$JS.API.INFO", "$KV.control.store", "$KV.control.repair", "run.completed." + id, "run.status." + id + ".1",
+		"$JS.API.CONSUMER.MSG.NEXT.EVENTS.integration", "$JS.API.CONSUMER.DELETE.EVENTS.integration", "$JS.ACK.EVENTS.integration.1.1.1.1.0",
+		"$JS.API.STREAM.LIST", "$KV.control.store", "$KV.control.repair", "run.completed." + id, "run.status." + id + ".1",
 		"$JS.API.ACCOUNT.PURGE.RUNHOOK", "$JS.API.META.LEADER.STEPDOWN", "$SYS.REQ.SERVER.PING",
 	})
 	noPurge := func(but ...string) []string {
@@ -283,15 +286,17 @@ func TestUsersAreKeptOut(t *testing.T) {
 		"ingress": {slices.Concat(noStream, nobody, noPurge(), []string{
 			"$KV.tasks." + id, "$KV.tasks." + id + ".x", "$KV.runs_0.claim." + id + ".1", "$KV.runs_0.final." + id + ".1", "$KV.runs_0.bundle.0", "$KV.progress." + id + ".1",
 			"$KV.control.turn", "$KV.control.sessions", "$O.rows.M.eA==", "$O.rows.C.x", "$JS.ACK.RUNS." + id + ".1.1.1.1.0",
+			"$JS.API.CONSUMER.CREATE.KV_tasks.x", "$JS.API.CONSUMER.CREATE.KV_tasks.x.$KV.tasks.*", "$JS.API.CONSUMER.CREATE.EVENTS.x", "run.consumer.x", "$KV.tasks.skipped", "$KV.control.skipped", "$KV.progress.skipped",
 			"$JS.API.CONSUMER.CREATE.RUNS.x", "$JS.API.CONSUMER.CREATE.RUNS.x.run.request.*", "$JS.API.CONSUMER.CREATE.OBJ_rows.x", "$JS.API.CONSUMER.MSG.NEXT.RUNS." + id, "$JS.API.CONSUMER.DELETE.RUNS." + id,
 			"$JS.API.STREAM.MSG.GET.OBJ_rows", "$JS.API.STREAM.MSG.GET.EVENTS", "$JS.API.DIRECT.GET.OBJ_rows", "$JS.API.DIRECT.GET.OBJ_rows.$O.rows.M.eA==", "$JS.API.DIRECT.GET.EVENTS",
 		}), []string{"_INBOX.>", "_INBOX_runner.>", "_INBOX_status.>", "run.request.*", "$KV.>", "$JS.>", "$SYS.>", ">"}},
-		"runner": {slices.Concat(noStream, nobody, noPurge("KV_progress", "OBJ_rows"), []string{
+		"runner": {slices.Concat(noStream, nobody, []string{"$JS.API.INFO"}, noPurge("KV_progress", "OBJ_rows"), []string{
 			"run.request." + id, "run.skipped", "$KV.tasks." + id + ".x", "$KV.keys." + id + ".x", "$KV.runs_0.bundle.0", "$KV.control.turn", "$KV.control.sessions",
+			"$JS.API.CONSUMER.CREATE.KV_tasks.x.$KV.tasks.*", "$JS.API.CONSUMER.CREATE.EVENTS.x", "run.consumer.x",
 			"$JS.API.CONSUMER.CREATE.RUNS.x", "$JS.API.CONSUMER.CREATE.RUNS.x.run.request.*", "$JS.API.CONSUMER.CREATE.OBJ_rows.x",
 			"$JS.API.STREAM.MSG.GET.OBJ_rows", "$JS.API.STREAM.MSG.GET.KV_keys", "$JS.API.DIRECT.GET.OBJ_rows", "$JS.API.DIRECT.GET.EVENTS",
 		}), []string{"_INBOX.>", "_INBOX_ingress.>", "_INBOX_status.>", "run.request.*", "run.status.>", "$KV.>", ">"}},
-		"status": {slices.Concat(nobody, noPurge("RUNS", "KV_progress", "KV_tasks", "KV_runs_0", "KV_runs_1"), []string{
+		"status": {slices.Concat(nobody, []string{"$JS.API.INFO"}, noPurge("RUNS", "KV_progress", "KV_tasks", "KV_runs_0", "KV_runs_1"), []string{
 			"run.request." + id, "$KV.keys." + id + ".x", "$O.rows.M.eA==", "$O.rows.C.x", "$KV.progress." + id + ".1", "$JS.ACK.RUNS." + id + ".1.1.1.1.0", "$JS.API.STREAM.PURGE.KV_tasks",
 			"$JS.API.STREAM.DELETE.RUNS", "$JS.API.STREAM.DELETE.EVENTS", "$JS.API.STREAM.DELETE.KV_tasks", "$JS.API.STREAM.DELETE.OBJ_rows", "$JS.API.STREAM.MSG.DELETE.RUNS",
 		}), []string{"_INBOX.>", "_INBOX_ingress.>", "_INBOX_runner.>", "run.request.*", "$KV.>", ">"}},

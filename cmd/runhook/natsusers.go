@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/rs/zerolog"
+
 	"runhook/shared/broker"
 	"runhook/shared/bus/rights"
 	"runhook/shared/tokenfile"
@@ -49,9 +51,22 @@ func (c *serveCommand) access() (*natsAccess, error) {
 	return a, err
 }
 
+// readmit reads again who may do what. If the files cannot be used, the log says so and nothing changes.
+func (c *serveCommand) readmit(b *broker.Broker, log zerolog.Logger) {
+	a, err := c.access()
+	if err == nil {
+		err = b.Admit(a.Logins)
+	}
+	if err != nil {
+		log.Error().Err(err).Msg("the NATS users were not read again; those of before are still let in")
+		return
+	}
+	log.Info().Int("users", len(a.Logins)).Msg("the NATS users were read again")
+}
+
 func guest(consumer string) *broker.Guest {
 	may := rights.OfIntegration(consumer)
-	return &broker.Guest{Asks: may.Asks, Pulls: may.Pulls, Follows: may.Follows}
+	return &broker.Guest{Asks: may.Asks, Pulls: may.Pulls, Follows: may.Follows, Makes: may.Makes}
 }
 
 // ownOperator is the operator whose name and password a file has, which is made if it is not there.

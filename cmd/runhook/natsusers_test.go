@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -106,6 +108,48 @@ func TestIntegrationsWithLogins(t *testing.T) {
 	}
 }
 
+// SIGHUP reads the users again: who has gone is cut off, who has come comes in, and an operator's file that was removed
+// is made again. A file that cannot be used changes nothing.
+func TestUsersAreReadAgain(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.writeFor(0o600, "users", "crm: 0123456789abcdef-crm\nbilling: 0123456789abcdef-billing\n")
+	i := begin(t, s.args("--nats-auth-file", s.path("users"))...).listening()
+	crm, billing := login(t, i, "crm:0123456789abcdef-crm"), login(t, i, "billing:0123456789abcdef-billing")
+	operator := strings.TrimSpace(read(t, s.path("data/nats.operator")))
+	s.writeFor(0o600, "users", "crm: short\n")
+	i.hangups <- syscall.SIGHUP
+	i.log.Await(t, "the NATS users were not read again", i.ended)
+	if err := errors.Join(crm.FlushTimeout(limit), billing.FlushTimeout(limit)); err != nil {
+		t.Errorf("a file that cannot be used: %v", err)
+	}
+	if strings.Contains(i.log.String(), "crm: short") {
+		t.Error("the log has a password")
+	}
+	s.writeFor(0o600, "users", "billing: 0123456789abcdef-billing\nshop: 0123456789abcdef-shop\n")
+	if err := os.Remove(s.path("data/nats.operator")); err != nil {
+		t.Fatal(err)
+	}
+	i.hangups <- syscall.SIGHUP
+	i.log.Await(t, "the NATS users were read again", i.ended)
+	if err := billing.FlushTimeout(limit); err != nil {
+		t.Errorf("billing: %v", err)
+	}
+	login(t, i, "shop:0123456789abcdef-shop")
+	if next := strings.TrimSpace(read(t, s.path("data/nats.operator"))); next == operator {
+		t.Error("the operator's password is the same")
+	} else {
+		login(t, i, next)
+	}
+	for _, former := range []string{"crm:0123456789abcdef-crm", operator} {
+		if nc, err := nats.Connect("nats://"+i.natsAddress(), credentials(former)...); err == nil {
+			nc.Close()
+			t.Errorf("%q came in", former)
+		}
+	}
+	eventually(t, i, "crm is cut off", func() bool { return !crm.IsConnected() })
+}
+
 func credentials(login string) []nats.Option {
 	name, password, ok := strings.Cut(login, ":")
 	if !ok {
@@ -200,6 +244,16 @@ func keepsOut(t *testing.T, operator string, nc *nats.Conn, id, consumer string)
 			"CONSUMER.INFO." + stream + "." + id, "CONSUMER.DELETE." + stream + "." + id, "DIRECT.GET." + stream, "DIRECT.GET." + stream + ".run.request." + id,
 		} {
 			unanswered(t, nc, "$JS.API."+subject, `{"seq":1}`)
+		}
+	}
+	// A consumer that would send by itself.
+	for setting, value := range map[string]string{"deliver_subject": `"run.request.` + id + `"`, "flow_control": "true", "direct": "true", "sourcing": "true"} {
+		body := fmt.Sprintf(`{"stream_name":"EVENTS","config":{"name":%q,"durable_name":%[1]q,"ack_policy":"none",%q:%s}}`, consumer, setting, value)
+		for _, subject := range []string{consumer, consumer + ".run.completed.*"} {
+			answer, err := nc.Request("$JS.API.CONSUMER.CREATE.EVENTS."+subject, []byte(body), limit)
+			if err != nil || !strings.Contains(string(answer.Data), "leave out "+setting) {
+				t.Errorf("%s: %v %+v", setting, err, answer)
+			}
 		}
 	}
 	for _, copying := range []string{`"mirror":{"name":"RUNS"}`, `"sources":[{"name":"RUNS"}]`, `"subjects":["x"],"republish":{"src":">","dest":"run.request.x"}`} {

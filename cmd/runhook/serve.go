@@ -77,7 +77,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	}
 	s := serving{flags: c}
 	process, err := open(ctx, p, s.lock, s.bringDemo, s.load, c.hold, s.listen,
-		s.startBroker, patiently(s.connect), patiently(s.openStore), patiently(watchTasks), s.followTasks, patiently(redeliver))
+		s.startBroker, patiently(s.connect), patiently(s.openStore), patiently(watchTasks), patiently(answerIntegrations), s.followTasks, patiently(redeliver))
 	if err != nil {
 		return err
 	}
@@ -212,6 +212,9 @@ func (s *serving) startBroker(ctx context.Context, p *process) (err error) {
 		return err
 	}
 	p.undo(s.broker.Stop)
+	if s.access != nil {
+		p.onHangup(func() { s.flags.readmit(s.broker, p.log) })
+	}
 	return nil
 }
 

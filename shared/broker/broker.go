@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -51,9 +52,12 @@ type Broker struct {
 	Unsynced bool
 
 	options Options
-	logger  *logger
-	server  atomic.Pointer[server.Server]
-	full    atomic.Bool
+	// letting guards who is let in: Access of the options, and the admission of the server that runs.
+	letting   sync.Mutex
+	admission *admission
+	logger    *logger
+	server    atomic.Pointer[server.Server]
+	full      atomic.Bool
 	// repaired is for Unsynced.
 	repaired atomic.Bool
 
@@ -108,6 +112,8 @@ func Start(ctx context.Context, o Options) (*Broker, error) {
 
 // start starts a server on what the directory holds.
 func (b *Broker) start(ctx context.Context) error {
+	b.letting.Lock()
+	defer b.letting.Unlock()
 	o := b.options
 	if err := forgetCopied(o.Dir); err != nil {
 		return err
@@ -138,10 +144,11 @@ func (b *Broker) start(ctx context.Context) error {
 		return err
 	}
 	if o.Access != nil {
-		if err := admission.admit(next, *o.Access, b.Own); err != nil {
+		if _, err := admission.admit(next, *o.Access, b.Own); err != nil {
 			shutdown(next)
 			return err
 		}
+		b.admission = admission
 	}
 	b.server.Store(next)
 	return nil

@@ -2,6 +2,7 @@ package rights
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -30,9 +31,20 @@ accounts {
 `)
 	fmt.Fprintf(&b, "      {user: %s, password: $%s}\n", Admin, variable(Admin))
 	for _, s := range Services() {
-		fmt.Fprintf(&b, "      {user: %s, password: $%s, permissions: {\n%s      }}\n", s.Name, variable(s.Name), s.permissions("        "))
+		if !s.Apart {
+			b.WriteString(s.user("      "))
+		}
 	}
-	b.WriteString("    ]\n    exports: [\n" + OfIntegration(integration).exports("      ") + "    ]\n  }\n")
+	b.WriteString("    ]\n    exports: [\n")
+	for _, s := range Services() {
+		b.WriteString(s.exports("      "))
+	}
+	b.WriteString(OfIntegration(integration).exports("      ") + "    ]\n  }\n")
+	for _, s := range Services() {
+		if s.Apart {
+			b.WriteString(s.account("  "))
+		}
+	}
 	b.WriteString(account(integration, "  ") + "}\n")
 	return b.String()
 }
@@ -45,7 +57,11 @@ func OfUser(name string) string {
 	}
 	all := Services()
 	if i := slices.IndexFunc(all, func(s Service) bool { return s.Name == name }); i >= 0 {
-		return fmt.Sprintf("# %s %s.\n{user: %s, password: $%s, permissions: {\n%s}}\n", name, all[i].For, name, variable(name), all[i].permissions("  "))
+		s := all[i]
+		if s.Apart {
+			return fmt.Sprintf("# %s %s.\n# The exports of the account RUNHOOK for it:\n%s\n# Its own account:\n%s", name, s.For, s.exports(""), s.account(""))
+		}
+		return fmt.Sprintf("# %s %s.\n%s", name, s.For, s.user(""))
 	}
 	return fmt.Sprintf(`# %s is an integration: it follows runs, reads events, and has one consumer of EVENTS, of its own name.
 # Add to the exports of the account RUNHOOK what is not there yet:
@@ -70,6 +86,9 @@ func account(name, indent string) string {
 	for _, subject := range slices.Concat(may.Asks, may.Pulls) {
 		line("    {service: {account: RUNHOOK, subject: %q}}", subject)
 	}
+	for _, subject := range slices.Sorted(maps.Keys(may.Makes)) {
+		line("    {service: {account: RUNHOOK, subject: %q}, to: %q}", may.Makes[subject], subject)
+	}
 	for _, subject := range may.Follows {
 		line("    {stream: {account: RUNHOOK, subject: %q}}", subject)
 	}
@@ -81,7 +100,7 @@ func account(name, indent string) string {
 // exports are those that the account of the store needs for an integration, a line each.
 func (i Integration) exports(indent string) string {
 	var b strings.Builder
-	for _, subject := range i.Asks {
+	for _, subject := range slices.Concat(i.Asks, slices.Sorted(maps.Values(i.Makes))) {
 		fmt.Fprintf(&b, "%s{service: %q}\n", indent, subject)
 	}
 	for _, subject := range i.Pulls {
@@ -91,6 +110,64 @@ func (i Integration) exports(indent string) string {
 		fmt.Fprintf(&b, "%s{stream: %q}\n", indent, subject)
 	}
 	return b.String()
+}
+
+// Account is the name of the account of a service that is apart.
+func (s Service) Account() string { return strings.ToUpper(s.Name) }
+
+// hears are the subjects of what it gets of the account of the store without asking.
+func (s Service) hears() (subjects []string) {
+	for _, subject := range s.Subscribe {
+		if !strings.HasPrefix(subject, Inbox(s.Name)) {
+			subjects = append(subjects, subject)
+		}
+	}
+	return subjects
+}
+
+// exports are those that the account of the store needs for a service that is apart, besides those for integrations,
+// a line each.
+func (s Service) exports(indent string) string {
+	if !s.Apart {
+		return ""
+	}
+	var b strings.Builder
+	forAll := OfIntegration("")
+	for _, subject := range slices.Sorted(slices.Values(s.Publish)) {
+		if slices.Contains(forAll.Asks, subject) {
+			continue
+		}
+		answers := ""
+		if slices.Contains(s.Pulls, subject) {
+			answers = ", response_type: stream"
+		}
+		fmt.Fprintf(&b, "%s{service: %q, accounts: [%s]%s}\n", indent, subject, s.Account(), answers)
+	}
+	for _, subject := range s.hears() {
+		if !slices.Contains(forAll.Follows, subject) {
+			fmt.Fprintf(&b, "%s{stream: %q, accounts: [%s]}\n", indent, subject, s.Account())
+		}
+	}
+	return b.String()
+}
+
+// account is that of a service that is apart.
+func (s Service) account(indent string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s%s {\n%[1]s  users: [\n%[3]s%[1]s  ]\n%[1]s  imports: [\n", indent, s.Account(), s.user(indent+"    "))
+	for _, subject := range slices.Sorted(slices.Values(s.Publish)) {
+		fmt.Fprintf(&b, "%s    {service: {account: RUNHOOK, subject: %q}}\n", indent, subject)
+	}
+	for _, subject := range s.hears() {
+		fmt.Fprintf(&b, "%s    {stream: {account: RUNHOOK, subject: %q}}\n", indent, subject)
+	}
+	fmt.Fprintf(&b, "%s  ]\n%[1]s}\n", indent)
+	return b.String()
+}
+
+// user is that of a service, with its permissions.
+func (s Service) user(indent string) string {
+	return fmt.Sprintf("%s{user: %s, password: $%s, permissions: {\n%s%[1]s}}\n", indent, s.Name, variable(s.Name), s.permissions(indent+"  "))
 }
 
 // permissions are those of a service, a line each.
@@ -106,5 +183,8 @@ func (s Service) permissions(indent string) string {
 	list("publish: {allow", s.Publish, "")
 	list("deny", s.Deny, "}")
 	list("subscribe: {allow", s.Subscribe, "}")
+	if s.Answers {
+		fmt.Fprintf(&b, "%sallow_responses: {max: 1, expires: \"1m\"}\n", indent)
+	}
 	return b.String()
 }

@@ -10,6 +10,9 @@ type Integration struct {
 	// Asks are the subjects of requests with one answer, Pulls of those with many, and Follows those of messages
 	// that come without asking.
 	Asks, Pulls, Follows []string
+	// Makes are the subjects of requests for consumers, each with the one on which the status service answers in the
+	// place of the server: it makes those that are pulled from, which send nothing to anybody.
+	Makes map[string]string
 }
 
 // AnyConsumer is the consumer of an integration that may have any.
@@ -17,13 +20,11 @@ const AnyConsumer = "*"
 
 // OfIntegration is what an integration may do whose consumers of events have one name, or [AnyConsumer].
 func OfIntegration(consumer string) Integration {
-	const api, events = "$JS.API.", jet.EventsStream
+	const events = jet.EventsStream
 	return Integration{
 		Asks: []string{
-			api + "INFO", // the libraries for JavaScript ask first; its answer has sums of the store
+			api + "INFO", // the libraries for JavaScript ask first, and see ingress; its answer has sums of the store
 			api + "STREAM.INFO." + events,
-			api + "CONSUMER.CREATE." + events + "." + consumer,
-			api + "CONSUMER.CREATE." + events + "." + consumer + ".>",
 			api + "CONSUMER.INFO." + events + "." + consumer,
 			api + "CONSUMER.DELETE." + events + "." + consumer,
 			"$JS.ACK." + events + "." + consumer + ".>",
@@ -34,5 +35,9 @@ func OfIntegration(consumer string) Integration {
 			api + "DIRECT.GET." + events + "." + jet.Events,
 		},
 		Follows: []string{jet.Followed},
+		Makes: map[string]string{
+			api + "CONSUMER.CREATE." + events + "." + consumer:        jet.AskedConsumer + consumer,
+			api + "CONSUMER.CREATE." + events + "." + consumer + ".>": jet.AskedConsumer + consumer + ".>",
+		},
 	}
 }

@@ -6,13 +6,19 @@ import (
 	"runhook/shared/bus/internal/jet"
 )
 
-// Service is what the NATS user of a service may do in the account that has the store. The server's permissions have
+// Service is what the NATS user of a service may do with the store. The server's permissions have
 // no wildcard inside of a name, so what is for each slice of runs is for every stream, but for those of Deny.
 type Service struct {
 	// Name is the user's, and For what the service is for.
 	Name, For string
 	// Publish are the subjects to which it may publish, but for those of Deny, and Subscribe those that it may hear.
 	Publish, Deny, Subscribe []string
+	// Answers: it may answer what it hears.
+	Answers bool
+	// Apart: it asks from an account of its own, as an integration does, and gets only what it asked for. Pulls are
+	// those of Publish whose answer is many messages.
+	Apart bool
+	Pulls []string
 }
 
 // Inbox begins the subjects of the answers that a service gets: no other service may hear them.
@@ -24,6 +30,9 @@ const (
 	direct = api + "DIRECT.GET."
 )
 
+// follows is how a service follows the tasks.
+const follows = direct + jet.TasksStream
+
 // Services are the users of the services.
 func Services() []Service {
 	return []Service{ingress(), runner(), status()}
@@ -32,9 +41,7 @@ func Services() []Service {
 // opens is what every service needs to open the store, to follow the tasks, and to find what became of runs.
 var opens = []string{
 	api + "STREAM.INFO.*", api + "STREAM.NAMES", api + "STREAM.MSG.GET.*",
-	api + "CONSUMER.CREATE." + jet.TasksStream + ".*.$KV." + jet.TasksBucket + ".*",
-	api + "CONSUMER.INFO." + jet.TasksStream + ".*", api + "CONSUMER.DELETE." + jet.TasksStream + ".*", "$JS.FC." + jet.TasksStream + ".>",
-	direct + jet.RunsStream, direct + jet.ProgressStream + "." + jet.LiveDocuments, direct + jet.TasksStream + "." + jet.Tasks,
+	direct + jet.RunsStream, direct + jet.ProgressStream + "." + jet.LiveDocuments, follows, direct + jet.TasksStream + "." + jet.Tasks,
 	direct + "*." + slice + "final.*.*", direct + "*." + slice + "claim.*.*",
 	direct + "*." + slice + "bundle.*", direct + "*." + slice + "apart.*.*", direct + "*." + slice + "index.*",
 }
@@ -44,9 +51,14 @@ func ingress() Service {
 		Name: "ingress", For: "stores the requests of callers",
 		Publish: slices.Concat(opens, []string{
 			jet.Requests, jet.SkippedRequests, "$KV.keys.*.*", jet.SkippedKeys, slice + "skipped",
+			api + "INFO", // without this import the server answers all of the API that its account has no JetStream
 		}),
-		Deny:      []string{api + "STREAM.MSG.GET." + jet.RowsStream, api + "STREAM.MSG.GET." + jet.EventsStream},
+		Deny: []string{
+			api + "STREAM.MSG.GET." + jet.RowsStream, api + "STREAM.MSG.GET." + jet.EventsStream,
+			"$KV." + jet.TasksBucket + ".skipped", "$KV.control.skipped", "$KV.progress.skipped",
+		},
 		Subscribe: []string{Inbox("ingress") + ".>", jet.Followed},
+		Apart:     true, Pulls: []string{follows},
 	}
 }
 
@@ -67,7 +79,7 @@ func runner() Service {
 
 func status() Service {
 	s := Service{
-		Name: "status", For: "answers polls, changes tasks, signs operators in, ends what no runner holds, and makes, seals and removes slices of runs",
+		Name: "status", For: "answers polls, changes tasks, signs operators in, ends what no runner holds, makes, seals and removes slices of runs, and makes the consumers of integrations",
 		Publish: slices.Concat(opens, []string{
 			"$KV." + jet.TasksBucket + ".>", jet.TurnSubject, jet.SessionsSubject,
 			slice + "claim.*.*", slice + "final.*.*", slice + "bundle.*", slice + "apart.*.*", slice + "index.*", slice + "skipped", jet.SkippedRequests,
@@ -76,7 +88,8 @@ func status() Service {
 			api + "CONSUMER.LIST." + jet.RunsStream, api + "CONSUMER.NAMES." + jet.RunsStream, "$JS.FC.>",
 			direct + "*." + jet.RowMeta,
 		}),
-		Subscribe: []string{Inbox("status") + ".>", jet.Followed},
+		Subscribe: []string{Inbox("status") + ".>", jet.Followed, jet.AskedConsumers},
+		Answers:   true,
 	}
 	for _, stream := range []string{jet.RunsStream, jet.EventsStream, jet.KeysStream, jet.ControlStream, jet.TasksStream, jet.RowsStream} {
 		s.Deny = append(s.Deny, api+"STREAM.DELETE."+stream)
@@ -84,7 +97,7 @@ func status() Service {
 			s.Deny = append(s.Deny, api+"STREAM.PURGE."+stream)
 		}
 	}
-	for _, consumers := range []string{"CREATE", "DELETE", "MSG.NEXT"} {
+	for _, consumers := range []string{"DELETE", "MSG.NEXT"} { // it makes those of integrations
 		s.Deny = append(s.Deny, api+"CONSUMER."+consumers+"."+jet.EventsStream+".>")
 	}
 	return s

@@ -100,7 +100,7 @@ func (f *Strangers) lookAtSlice(ctx context.Context, slice *Results) error {
 
 func isControl(subject string) bool {
 	switch subject {
-	case StoreIDSubject, RepairSubject, LayoutSubject, TurnSubject:
+	case StoreIDSubject, RepairSubject, LayoutSubject, TurnSubject, SessionsSubject:
 		return true
 	}
 	return false
