@@ -51,6 +51,7 @@ type tableAccount struct {
 func (a *account) settle() {
 	a.await()
 	a.compareRuns()
+	a.compareHistory()
 	for _, p := range a.house.services {
 		code, took, err := p.end(syscall.SIGTERM, 0)
 		if err == nil && code != 0 {
