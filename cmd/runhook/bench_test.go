@@ -71,6 +71,7 @@ func TestBench(t *testing.T) {
 	b.latency()
 	b.noop("interval")
 	b.noop("always")
+	b.cancels()
 	b.copyRows()
 	b.copySheet()
 	b.copyIQA()
@@ -446,6 +447,8 @@ destination: {csv: {connection: here, path: noop.csv, action: append}}
 mapping: {id: id}
 destination: {csv: {connection: here, path: slow.csv, action: append}}
 `)
+		case "writing", "computing":
+			write("tasks/"+name+".yaml", head+busyTasks[name])
 		case "iqa-fast", "iqa-slow":
 			write("tasks/"+name+".yaml", head+iqaTask(strings.TrimPrefix(name, "iqa-")))
 		case "copy":

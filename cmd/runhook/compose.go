@@ -40,6 +40,7 @@ type process struct {
 	starting starting
 	store    *bus.Bus
 	tasks    *bus.TaskView
+	cancels  *bus.Cancels // see toCancel
 	// logged are the tasks that the log names.
 	logged *atomic.Pointer[bus.TaskView]
 	// notes are what /readyz says besides.
@@ -225,7 +226,16 @@ const heldNote = "Runs are held (--hold): POSTs are accepted and queue, and this
 
 // sweeper makes what ends or moves the runs that no runner holds.
 func (p *process) sweeper() *sweep.Sweeper {
-	return sweep.New(sweep.Options{Unheld: p.store.Unheld, Tasks: p.tasks, Log: p.log, Metrics: p.metrics})
+	return sweep.New(sweep.Options{Unheld: p.store.Unheld, Tasks: p.tasks, Cancels: p.toCancel(), Log: p.log, Metrics: p.metrics})
+}
+
+// toCancel is the view of the runs that are to be canceled, which its status service and its sweeper share. Somebody
+// has it followed.
+func (p *process) toCancel() *bus.Cancels {
+	if p.cancels == nil {
+		p.cancels = p.store.Unheld.Cancels()
+	}
+	return p.cancels
 }
 
 // answerIntegrations has integrations get their consumers of events from this process, until it is undone.
@@ -318,7 +328,7 @@ const noCache = "off"
 // cache until ctx ends; empty is a temporary one. followed is the folder of task files, nil for none.
 func (e *edge) status(ctx context.Context, p *process, followed *folder.Folder, cache string) []web.Route {
 	o := status.Options{
-		Runs: p.store.Runs, Store: p.store.Tasks, Unheld: p.store.Unheld, Tasks: p.tasks, Locator: e.locator, Callers: e.callers, Admin: e.admin, Keys: e.keys, Links: e.links,
+		Runs: p.store.Runs, Store: p.store.Tasks, Unheld: p.store.Unheld, Cancels: p.toCancel(), Tasks: p.tasks, Locator: e.locator, Callers: e.callers, Admin: e.admin, Keys: e.keys, Links: e.links,
 		Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
 	}
 	if cache != noCache {

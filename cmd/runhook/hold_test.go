@@ -155,22 +155,22 @@ func TestRestoredRunsAreHeld(t *testing.T) {
 	if len(ended) != 1 {
 		t.Fatalf("%v came last", ended)
 	}
-	if said := mustCall(t, "runs", "cancel", ended[0], "--server", held.url); said != "Run "+ended[0]+" of \"Wanted\" is canceled.\n" {
+	if said := mustCall(t, "runs", "cancel", ended[0], "--server", held.url); said != "Run "+ended[0]+" of \"Wanted\": Canceled by admin before it was started.\n" {
 		t.Errorf("cancel says: %s", said)
 	}
-	if code := waiting.await(); code != exitCanceled || !strings.Contains(waiting.log.String(), "run "+ended[0]+" was canceled: An administrator canceled the run before it was started") {
+	if code := waiting.await(); code != exitCanceled || !strings.Contains(waiting.log.String(), "run "+ended[0]+" was canceled: Canceled by admin before it was started") {
 		t.Errorf("run --wait: exit code %d, %s", code, waiting.log)
 	}
-	code, out, messages := ask(t, "runs", "cancel", ended[0], "1", fresh.Number.String(), "--server", held.url)
-	if code != exitFailed || out != "Run "+fresh.Number.String()+" of \"Unwanted\" is canceled.\n" ||
+	code, out, messages := ask(t, "runs", "cancel", ended[0], "1", fresh.Number.String(), "--why", "not this one", "--server", held.url)
+	if code != exitFailed || out != "Run "+fresh.Number.String()+" of \"Unwanted\": Canceled by admin before it was started: not this one.\nCanceled 1 of 3 runs.\n" ||
 		!strings.Contains(messages, "Run "+ended[0]+" has ended already: Canceled.") || !strings.Contains(messages, "Run 1 has ended already: Success.") {
 		t.Errorf("what has ended: %d %s%s", code, out, messages)
 	}
-	if said := mustCall(t, "runs", "cancel", "--queued", "--task", "Unwanted", "--server", held.url); said != "Canceled 5 queued runs.\n" {
+	if said := mustCall(t, "runs", "cancel", "--queued", "--task", "Unwanted", "--server", held.url); strings.Count(said, " of \"Unwanted\": Canceled by admin before it") != 5 || !strings.HasSuffix(said, "\nCanceled 5 of 5 runs.\n") {
 		t.Errorf("cancel says: %s", said)
 	}
 	left := held.queuedRuns("--task", "Unwanted")
-	if said := mustCall(t, "runs", "cancel", "--queued", "--task", "Unwanted", "--server", held.url); said != "No run waits for a runner.\n" || len(left) > 0 {
+	if said := mustCall(t, "runs", "cancel", "--queued", "--task", "Unwanted", "--server", held.url); said != "There is no run to cancel.\n" || len(left) > 0 {
 		t.Errorf("%d are left, and cancel says: %s", len(left), said)
 	}
 	if rows := s.rows("unwanted") + " " + s.rows("wanted"); rows != "18 24" {
@@ -243,11 +243,7 @@ func TestARunnerHolds(t *testing.T) {
 	release := s.hold()
 	runner()
 	i.awaitRunning(started)
-	code, _, messages := ask(t, "runs", "cancel", started.Number.String(), "--server", i.url)
-	if code != exitFailed || !oneLine(messages, "A runner has run 1. A run in progress cannot be canceled yet") {
-		t.Errorf("a run in progress: %d %s", code, messages)
-	}
-	if said := mustCall(t, "runs", "cancel", "--queued", "--server", i.url); said != "No run waits for a runner.\n" {
+	if said := mustCall(t, "runs", "cancel", "--queued", "--server", i.url); said != "There is no run to cancel.\n" {
 		t.Errorf("cancel says: %s", said)
 	}
 	release()
@@ -259,11 +255,12 @@ func TestARunnerHolds(t *testing.T) {
 func TestHoldAndCancelRefuse(t *testing.T) {
 	t.Parallel()
 	for says, args := range map[string][]string{
-		"--demo runs a task at once: leave out --hold, or --demo":              {"serve", "--demo", "--hold", "--data", t.TempDir()},
-		"name the runs to cancel, or pass --queued for all that no runner has": {"runs", "cancel"},
-		"--queued cancels all queued runs: leave it out, or the numbers":       {"runs", "cancel", "3", "--queued"},
-		"--task goes with --queued; a number needs no task":                    {"runs", "cancel", "3", "--task", "x"},
-		`"x" is not a run number; ` + "`runhook runs list` shows the newest":   {"runs", "cancel", "x"},
+		"--demo runs a task at once: leave out --hold, or --demo":                                                {"serve", "--demo", "--hold", "--data", t.TempDir()},
+		"name the runs to cancel, or pass --task TASK for all of a task, or --queued for all that no runner has": {"runs", "cancel"},
+		"--task and --queued cancel all runs that they name: leave them out, or the numbers":                     {"runs", "cancel", "3", "--queued"},
+		"--task and --queued cancel all runs that they name":                                                     {"runs", "cancel", "3", "--task", "x"},
+		"--why: it must be one line of text":                                                                     {"runs", "cancel", "3", "--why", "a\nb"},
+		`"x" is not a run number; ` + "`runhook runs list` shows the newest":                                     {"runs", "cancel", "x"},
 	} {
 		if code, out, messages := ask(t, args...); code != exitNoStart || out != "" || !oneLine(messages, says) {
 			t.Errorf("%v: %d %s%s", args, code, out, messages)

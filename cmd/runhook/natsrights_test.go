@@ -137,8 +137,13 @@ func TestServicesWithTheirRights(t *testing.T) {
 			t.Errorf("a POST with a key that waits: %s", answer.Status)
 		}
 	}
-	// A run is canceled, another taken over from a runner that stops.
+	// A run in progress is canceled, then a queued one, and another taken over from a runner that stops.
 	release := s.hold()
+	stuck := startWhenKnown(t, ingress, s)
+	status.awaitRunning(stuck)
+	if said := control("runs", "cancel", stuck.Number.String()); !strings.Contains(said, "Canceled by admin before its first row") {
+		t.Errorf("a run in progress: %s", said)
+	}
 	held := startWhenKnown(t, ingress, s)
 	status.awaitRunning(held)
 	queued := startWhenKnown(t, ingress, s)
@@ -220,6 +225,9 @@ func sealsAs(t *testing.T, url string, s *site, started client.Started) {
 	if tasks, err := status.Jet().JS.Stream(t.Context(), "KV_tasks"); err != nil || tasks.DeleteMsg(t.Context(), 999) == nil {
 		t.Errorf("as status: %v", err)
 	}
+	if status.Jet().Control.DeleteMsg(t.Context(), 999) == nil {
+		t.Error("as status: there is no message 999")
+	}
 	runner := open("runner")
 	if retired, err := runner.Work.Retire(t.Context(), started.Task, 0); err != nil || !retired {
 		t.Errorf("the queue of a deleted task: %t, %v", retired, err)
@@ -285,18 +293,19 @@ func TestUsersAreKeptOut(t *testing.T) {
 	for user, must := range map[string]struct{ publish, subscribe []string }{
 		"ingress": {slices.Concat(noStream, nobody, noPurge(), []string{
 			"$KV.tasks." + id, "$KV.tasks." + id + ".x", "$KV.runs_0.claim." + id + ".1", "$KV.runs_0.final." + id + ".1", "$KV.runs_0.bundle.0", "$KV.progress." + id + ".1",
-			"$KV.control.turn", "$KV.control.sessions", "$O.rows.M.eA==", "$O.rows.C.x", "$JS.ACK.RUNS." + id + ".1.1.1.1.0",
+			"$KV.control.turn", "$KV.control.sessions", "$KV.control.cancel." + id + ".1", "$O.rows.M.eA==", "$O.rows.C.x", "$JS.ACK.RUNS." + id + ".1.1.1.1.0",
 			"$JS.API.CONSUMER.CREATE.KV_tasks.x", "$JS.API.CONSUMER.CREATE.KV_tasks.x.$KV.tasks.*", "$JS.API.CONSUMER.CREATE.EVENTS.x", "run.consumer.x", "$KV.tasks.skipped", "$KV.control.skipped", "$KV.progress.skipped",
 			"$JS.API.CONSUMER.CREATE.RUNS.x", "$JS.API.CONSUMER.CREATE.RUNS.x.run.request.*", "$JS.API.CONSUMER.CREATE.OBJ_rows.x", "$JS.API.CONSUMER.MSG.NEXT.RUNS." + id, "$JS.API.CONSUMER.DELETE.RUNS." + id,
 			"$JS.API.STREAM.MSG.GET.OBJ_rows", "$JS.API.STREAM.MSG.GET.EVENTS", "$JS.API.DIRECT.GET.OBJ_rows", "$JS.API.DIRECT.GET.OBJ_rows.$O.rows.M.eA==", "$JS.API.DIRECT.GET.EVENTS",
 		}), []string{"_INBOX.>", "_INBOX_runner.>", "_INBOX_status.>", "run.request.*", "$KV.>", "$JS.>", "$SYS.>", ">"}},
 		"runner": {slices.Concat(noStream, nobody, []string{"$JS.API.INFO"}, noPurge("KV_progress", "OBJ_rows"), []string{
-			"run.request." + id, "run.skipped", "$KV.tasks." + id + ".x", "$KV.keys." + id + ".x", "$KV.runs_0.bundle.0", "$KV.control.turn", "$KV.control.sessions",
+			"run.request." + id, "run.skipped", "$KV.tasks." + id + ".x", "$KV.keys." + id + ".x", "$KV.runs_0.bundle.0", "$KV.control.turn", "$KV.control.sessions", "$KV.control.cancel." + id + ".1", "$JS.API.DIRECT.GET.KV_control.$KV.control.store",
 			"$JS.API.CONSUMER.CREATE.KV_tasks.x.$KV.tasks.*", "$JS.API.CONSUMER.CREATE.EVENTS.x", "run.consumer.x",
 			"$JS.API.CONSUMER.CREATE.RUNS.x", "$JS.API.CONSUMER.CREATE.RUNS.x.run.request.*", "$JS.API.CONSUMER.CREATE.OBJ_rows.x",
 			"$JS.API.STREAM.MSG.GET.OBJ_rows", "$JS.API.STREAM.MSG.GET.KV_keys", "$JS.API.DIRECT.GET.OBJ_rows", "$JS.API.DIRECT.GET.EVENTS",
 		}), []string{"_INBOX.>", "_INBOX_ingress.>", "_INBOX_status.>", "run.request.*", "run.status.>", "$KV.>", ">"}},
-		"status": {slices.Concat(nobody, []string{"$JS.API.INFO"}, noPurge("RUNS", "KV_progress", "KV_tasks", "KV_runs_0", "KV_runs_1"), []string{
+		"status": {slices.Concat(nobody, []string{"$JS.API.INFO"}, noPurge("RUNS", "KV_progress", "KV_tasks", "KV_control", "KV_runs_0", "KV_runs_1"), []string{
+			"$JS.API.STREAM.PURGE.KV_control", "$KV.control.cancel." + id, "$KV.control.cancel." + id + ".1.x",
 			"run.request." + id, "$KV.keys." + id + ".x", "$O.rows.M.eA==", "$O.rows.C.x", "$KV.progress." + id + ".1", "$JS.ACK.RUNS." + id + ".1.1.1.1.0", "$JS.API.STREAM.PURGE.KV_tasks",
 			"$JS.API.STREAM.DELETE.RUNS", "$JS.API.STREAM.DELETE.EVENTS", "$JS.API.STREAM.DELETE.KV_tasks", "$JS.API.STREAM.DELETE.OBJ_rows", "$JS.API.STREAM.MSG.DELETE.RUNS",
 		}), []string{"_INBOX.>", "_INBOX_ingress.>", "_INBOX_runner.>", "run.request.*", "$KV.>", ">"}},
@@ -327,7 +336,7 @@ func TestUsersAreKeptOut(t *testing.T) {
 			for _, subject := range map[string][]string{
 				"ingress": {"run.request." + id, "run.skipped", "$KV.keys." + id + ".x"},
 				"runner":  {"$KV.runs_0.claim." + id + ".1", "$KV.runs_0.final." + id + ".1", "$KV.progress." + id + ".1", "$KV.tasks." + id},
-				"status":  {"$KV.tasks." + id, "$KV.tasks." + id + ".x", "$KV.runs_0.final." + id + ".1", "run.skipped"},
+				"status":  {"$KV.tasks." + id, "$KV.tasks." + id + ".x", "$KV.runs_0.final." + id + ".1", "$KV.control.cancel." + id + ".1", "run.skipped"},
 			}[user] {
 				for name, values := range map[string][]string{"Nats-Rollup": {"all", "sub"}, "Nats-TTL": {"1s"}, "Nats-Schedule": {"@every 1s"}} {
 					for _, value := range values {

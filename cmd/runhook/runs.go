@@ -7,6 +7,6 @@ type runsCommand struct {
 	Count runsCountCommand `cmd:"" help:"Count runs by day and task."`
 	Again runsAgainCommand `cmd:"" help:"Start a run with the values of another one."`
 
-	Cancel   runsCancelCommand   `cmd:"" help:"Cancel runs that no runner has."`
+	Cancel   runsCancelCommand   `cmd:"" help:"Cancel runs, queued or in progress."`
 	Rejected runsRejectedCommand `cmd:"" help:"Download the failed rows, with the reasons."`
 }

@@ -95,7 +95,7 @@ func (c *runsListCommand) Run(ctx context.Context, p *program) error {
 	var list client.List
 	more := false
 	if c.Queued {
-		list.Runs, more, err = queued(ctx, server, filter.Task, c.Limit)
+		list.Runs, more, err = unended(ctx, server, client.Queued, filter.Task, c.Limit)
 	} else {
 		list, err = pages(ctx, server, filter, c.Limit)
 	}
@@ -156,11 +156,12 @@ func pages(ctx context.Context, server *client.Client, filter client.Filter, lim
 	}
 }
 
-// queued lists the runs that wait, the oldest first and at most limit, and reports whether there are more.
-func queued(ctx context.Context, server *client.Client, id task.ID, limit int) (listed []run.Listed, more bool, err error) {
+// unended lists the runs that have not ended, or those of them that wait, the oldest first and at most limit, and
+// reports whether there are more.
+func unended(ctx context.Context, server *client.Client, which string, id task.ID, limit int) (listed []run.Listed, more bool, err error) {
 	var behind run.Number
 	for {
-		page, err := server.Queued(ctx, id, behind, min(limit-len(listed)+1, runsPage))
+		page, err := server.Unended(ctx, which, id, behind, min(limit-len(listed)+1, runsPage))
 		if err != nil || len(page) == 0 {
 			return listed, false, err
 		}

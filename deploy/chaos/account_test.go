@@ -51,7 +51,6 @@ type tableAccount struct {
 func (a *account) settle() {
 	a.await()
 	a.compareRuns()
-	a.compareHistory()
 	for _, p := range a.house.services {
 		code, took, err := p.end(syscall.SIGTERM, 0)
 		if err == nil && code != 0 {
@@ -105,7 +104,7 @@ func (a *account) compareRuns() {
 	for n, doc := range a.stored.finals {
 		a.attempts[doc.ExecutionCount]++
 		a.outcomes[doc.StatusDescription]++
-		if doc.Outcome() != run.Success {
+		if doc.Outcome() != run.Success && !(doc.Outcome() == run.Canceled && l.mayBeCanceled(n)) {
 			l.wrong(n, "%s ended %s: %s", doc.TaskName, doc.StatusDescription, doc.Message)
 		}
 		switch count := a.stored.events[n]; {
@@ -136,6 +135,9 @@ func (a *account) compareRuns() {
 			a.doubled++
 			l.wrong(0, "the key %s has %d runs", id, count)
 		}
+	}
+	if foreign := l.counted(cancelForeign); foreign > 0 && a.mischief.done["restore"] == 0 {
+		l.wrong(0, "%d links to cancel were refused", foreign)
 	}
 	for key, numbers := range l.keys {
 		if len(numbers) > 1 {
@@ -180,10 +182,13 @@ func (a *account) compareRows() {
 			doc, ended := a.stored.finals[n]
 			open := outcomesUnknown(&doc)
 			a.unknown += open
-			least := w.rows - open
+			least, most := w.rows-open, w.rows
+			if doc.Outcome() == run.Canceled {
+				least, most = canceledRows(&doc, w)
+			}
 			account.want += least
-			if rows[batch] < least || rows[batch] > w.rows || again[batch] != 0 {
-				l.wrong(n, "%s has %d rows of it, %d of them doubled, and should have %d", w.table, rows[batch], again[batch], w.rows)
+			if rows[batch] < least || rows[batch] > most || again[batch] != 0 {
+				l.wrong(n, "%s has %d rows of it, %d of them doubled, and should have %d to %d", w.table, rows[batch], again[batch], least, most)
 			}
 			account.missing += max(0, least-(rows[batch]-again[batch]))
 			if ended && doc.Outcome() == run.Success && (doc.RowsInserted != least && !w.again || doc.RowsRetrieved != w.rows || doc.RowsProcessed != least || doc.RowsFailed != open) {
@@ -203,6 +208,15 @@ func (a *account) compareRows() {
 	if what := exported(a.house.dir); what != "" {
 		l.wrong(0, "%s", what)
 	}
+}
+
+// canceledRows are how many rows of a canceled run its destination has: those that its document counts, and where that
+// keeps no checkpoint of its own perhaps others.
+func canceledRows(doc *run.Document, w *work) (least, most int64) {
+	if w.sql {
+		return doc.RowsProcessed, doc.RowsProcessed
+	}
+	return doc.RowsProcessed, w.rows
 }
 
 // outcomesUnknown is how many rows of a run failed because the site never said what became of them. Each may be

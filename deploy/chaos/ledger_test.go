@@ -18,6 +18,10 @@ type entry struct {
 	batch  string
 	key    string
 
+	// cancel is the address that cancels it, and canceled: somebody has asked there.
+	cancel   string
+	canceled bool
+
 	posted, answered time.Time
 	// final are the bytes of the first 200.
 	final []byte
@@ -179,6 +183,21 @@ func (l *ledger) overwrite(n run.Number) {
 	if e := l.runs[n]; e != nil {
 		e.overwritten = true
 	}
+}
+
+// cancels notes that a run is about to be canceled.
+func (l *ledger) cancels(e *entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e.canceled = true
+}
+
+// mayBeCanceled reports whether somebody has asked to cancel a run.
+func (l *ledger) mayBeCanceled(n run.Number) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.runs[n]
+	return e != nil && e.canceled
 }
 
 // isOverwritten reports whether another program has published in the place of a run's claim.

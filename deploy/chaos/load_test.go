@@ -103,6 +103,9 @@ func (c *callers) post(w *work, down *outage) {
 			if polled {
 				c.all.Go(func() { c.poll(e) })
 			}
+			if n%canceledOf == 0 {
+				c.all.Go(func() { c.cancel(e) })
+			}
 			return
 		case errors.Is(err, errDisabled) && first: // one whose answer was lost may be stored, and is repeated
 			down.over()
@@ -176,6 +179,12 @@ func (c *callers) send(e *entry, path string) (run.Number, string, error) {
 	}
 	if location := answer.Header.Get("Location"); strings.Contains(path, "polling") && location != doc.PollingURL {
 		c.ledger.wrong(doc.ImportID, "Location is %q and PollingUrl %q", location, doc.PollingURL)
+	}
+	cancel, err := url.Parse(doc.CancelURL)
+	if err != nil || cancel.RawQuery == "" {
+		c.ledger.wrong(doc.ImportID, "CancelUrl is %q", doc.CancelURL)
+	} else {
+		e.cancel = cancel.RequestURI()
 	}
 	return doc.ImportID, polling.Path, nil
 }

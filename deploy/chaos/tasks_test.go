@@ -35,8 +35,8 @@ type work struct {
 	table string
 	// again: a batch may be sent twice, so that a row which one attempt inserted is updated by the next.
 	again bool
-	// files: a run writes a file of its own.
-	files bool
+	// files: a run writes a file of its own. sql: it is a table whose database keeps its checkpoint.
+	files, sql bool
 }
 
 const (
@@ -110,7 +110,8 @@ destination: {csv: {connection: here, path: export.csv, action: replace}}
 	}
 	for _, w := range all {
 		w.id = task.NewID()
-		w.files = strings.Contains(w.file, "destination: {sql") || strings.Contains(w.file, "destination: {csv")
+		w.sql = strings.Contains(w.file, "destination: {sql")
+		w.files = w.sql || strings.Contains(w.file, "destination: {csv")
 	}
 	return all
 }

@@ -81,6 +81,15 @@ func (in *Ingress) rowsQuery(target called, accepted bus.Accepted) string {
 	return in.options.Keys.Query(web.ReadRows, in.options.Runs.StoreID(), accepted.Request.Called(), accepted.Number, until)
 }
 
+// cancelQuery is the signature with which a caller cancels the run, "" if nothing can be signed.
+func (in *Ingress) cancelQuery(target called, accepted bus.Accepted) string {
+	if target.Definition == nil || target.Deleted {
+		return ""
+	}
+	until := accepted.Request.CreatedOn.Add(in.options.Runs.Retention())
+	return in.options.Keys.Query(web.ControlRun, in.options.Runs.StoreID(), accepted.Request.Called(), accepted.Number, until)
+}
+
 func (in *Ingress) answerQueued(rc *fasthttp.RequestCtx, status int, target called, accepted bus.Accepted) error {
 	rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
 	return in.answerDocument(rc, status, run.QueuedDocument(accepted.Request, accepted.Number), target, accepted)
@@ -94,6 +103,9 @@ func (in *Ingress) answerDocument(rc *fasthttp.RequestCtx, status int, doc run.D
 	doc.PollingURL = base + run.StatusPath(as, accepted.Number) + in.statusQuery(target, accepted)
 	if query := in.rowsQuery(target, accepted); doc.RejectedURL != "" || query != "" && doc.Status != run.Done {
 		doc.RejectedURL = base + run.RejectedPath(as, accepted.Number) + query
+	}
+	if query := in.cancelQuery(target, accepted); query != "" && doc.Status != run.Done {
+		doc.CancelURL = base + run.CancelPath(as, accepted.Number) + query
 	}
 	body, err := doc.Encode()
 	if err != nil {

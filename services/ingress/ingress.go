@@ -31,7 +31,7 @@ type Options struct {
 	Callers *web.Callers
 	// Admin knows who may call every task, as `runhook run` does; nil knows nobody.
 	Admin *web.Admin
-	// Keys sign RejectedUrl, which is left out without them.
+	// Keys sign CancelUrl and RejectedUrl, which are left out without them.
 	Keys *web.Keys
 	// Links sign the status URL of a run; nil leaves it plain (--run-links).
 	Links *web.Keys

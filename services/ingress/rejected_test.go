@@ -141,3 +141,42 @@ func TestNoRejectedURLWithoutKeys(t *testing.T) {
 		t.Errorf("%s", got.Body)
 	}
 }
+
+// Every answer to a POST has the address that cancels its run, and no other, until the run has ended.
+func TestTheAnswerHasCancelURL(t *testing.T) {
+	t.Parallel()
+	keys := runKeys(t)
+	h := open(t, func(o *Options) { o.Keys = keys })
+	for _, route := range []string{"execute", "executepolling", "dryrun"} {
+		doc := h.post(t, "/task/"+route+"/"+membersID, "").document(t)
+		plain, sig, _ := strings.Cut(doc.CancelURL, "?sig=")
+		if want := strings.TrimSuffix(doc.PollingURL, "/status") + "/cancel"; plain != want {
+			t.Errorf("%s: %s, want %s", route, plain, want)
+		}
+		until, err := keys.Verify(sig, web.ControlRun, h.StoreID(), membersID, doc.ImportID)
+		if left := time.Until(until).Hours() / 24; err != nil || left < 364 || left > 365 {
+			t.Errorf("%s: it is good for %g days, %v", route, left, err)
+		}
+		for _, number := range []run.Number{doc.ImportID + 1, doc.ImportID - 1} {
+			if _, err := keys.Verify(sig, web.ControlRun, h.StoreID(), membersID, number); err == nil {
+				t.Errorf("%s: it cancels another run", route)
+			}
+		}
+		if _, err := keys.Verify(sig, web.ReadRows, h.StoreID(), membersID, doc.ImportID); err == nil {
+			t.Errorf("%s: it opens the failed rows", route)
+		}
+		if stored, err := h.Runs.Lookup(t.Context(), membersID, doc.ImportID); err != nil || bytes.Contains(stored.Bytes, []byte("CancelUrl")) {
+			t.Errorf("%s: stored %s, %v", route, stored.Bytes, err)
+		}
+	}
+	body := `{"QueryParameters":{"Region":"North"}}`
+	first := h.post(t, "/task/executepolling/"+listedID, body, "Idempotency-Key", "once").document(t)
+	h.finish(t, first, run.Success)
+	if doc := h.post(t, "/task/executepolling/"+listedID, body, "Idempotency-Key", "once", "Prefer", "wait=5").document(t); doc.Status != run.Done || doc.CancelURL != "" {
+		t.Errorf("a run that has ended has %s", doc.CancelURL)
+	}
+	none := open(t, nil)
+	if got := none.post(t, "/task/execute/"+membersID, ""); bytes.Contains(got.Body, []byte("CancelUrl")) {
+		t.Errorf("without keys: %s", got.Body)
+	}
+}

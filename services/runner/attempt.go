@@ -107,6 +107,8 @@ func newAttempt(r *Runner, h *hold, request run.Request, log zerolog.Logger, liv
 func (a *attempt) execute(parent context.Context) (next *attempt) {
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
+	a.hold.canceling.begin(cancel)
+	a.runner.heed(a.hold) // somebody may have asked before the run was taken
 	stopKeeper := a.startKeeper(ctx, cancel)
 	err := a.perform(ctx, cancel)
 	stopKeeper()
@@ -117,6 +119,7 @@ func (a *attempt) execute(parent context.Context) (next *attempt) {
 // ended, nil if it did not. It returns the attempt that follows.
 func (a *attempt) settle(parent context.Context, err, cause error) (next *attempt) {
 	timeout, over := errors.AsType[*run.Failure](cause)
+	canceled, isCanceled := errors.AsType[*run.Cancel](cause)
 	switch {
 	case errors.Is(err, errLostClaim), errors.Is(err, connector.ErrLost):
 		a.log.Warn().Err(err).Msg("attempt abandoned; the run is another runner's")
@@ -130,6 +133,8 @@ func (a *attempt) settle(parent context.Context, err, cause error) (next *attemp
 		a.finish(parent, err)
 	case over:
 		a.finish(parent, timeout)
+	case isCanceled:
+		a.cancel(parent, *canceled)
 	case errors.Is(cause, errStopping):
 		a.handBack(context.WithoutCancel(parent))
 	default:
@@ -141,6 +146,9 @@ func (a *attempt) settle(parent context.Context, err, cause error) (next *attemp
 
 // perform makes the attempt, or waits for the next one where the run was taken over in such a wait.
 func (a *attempt) perform(ctx context.Context, cancel context.CancelCauseFunc) error {
+	if err := a.heedEarlier(ctx); err != nil {
+		return err
+	}
 	if reason := a.refuse(); reason != nil {
 		return reason
 	}
@@ -219,6 +227,15 @@ func (a *attempt) limit(def *task.Definition, cancel context.CancelCauseFunc) (s
 
 // work executes the definition. A panic fails the run, not the runner.
 func (a *attempt) work(ctx context.Context, def *task.Definition) error {
+	err := pipeline.Run(ctx, a.job(def), a.meter)
+	if panicked, ok := errors.AsType[*pipeline.Panic](err); ok {
+		a.log.Error().Bytes("stack", panicked.Stack).Msg("the task panicked")
+	}
+	return err
+}
+
+// job is what the definition has the attempt do.
+func (a *attempt) job(def *task.Definition) pipeline.Job {
 	rejected := a.rejectedRows(def)
 	job := pipeline.Job{Kinds: a.runner.options.Kinds, Reject: rejected.add, Stored: rejected.stored}
 	job.Job = connector.Job{
@@ -228,18 +245,17 @@ func (a *attempt) work(ctx context.Context, def *task.Definition) error {
 	if !job.DryRun {
 		a.guard(&job)
 	}
-	err := pipeline.Run(ctx, job, a.meter)
-	if panicked, ok := errors.AsType[*pipeline.Panic](err); ok {
-		a.log.Error().Bytes("stack", panicked.Stack).Msg("the task panicked")
-	}
-	return err
+	return job
 }
 
 // guard has the pipeline write only while the run is this attempt's. A destination that keeps the
 // checkpoint refuses the writes of an attempt that was overtaken; elsewhere the claim is looked at before
 // each batch.
 func (a *attempt) guard(job *pipeline.Job) {
-	job.Confirm = func(ctx context.Context) error { return a.hold.confirm(ctx, false) }
+	job.Confirm = func(ctx context.Context) error {
+		a.hold.raised.Store(true)
+		return a.hold.confirm(ctx, false)
+	}
 	kind, _ := job.Kinds.Destination(job.Task.Destination) // the pipeline fails without one
 	ledger, ok := kind.(connector.LedgerKind)
 	if !ok {
@@ -257,12 +273,7 @@ func (a *attempt) guard(job *pipeline.Job) {
 
 // finish ends the run. err is why it failed, nil when it succeeded.
 func (a *attempt) finish(ctx context.Context, err error) {
-	now := a.meter.Snapshot()
-	doc, warnings := a.document(), now.Warnings
-	if left := notKept(now); left > 0 {
-		warnings = append(slices.Clip(warnings), fmt.Sprintf("%d of the failed rows are counted and not kept, because the run keeps no more of them than rejected_rows.max", left))
-	}
-	doc.NameRejected(now.Confirmed.Rejected)
+	doc, warnings := a.last()
 	switch failure, ok := errors.AsType[*run.Failure](err); {
 	case err == nil:
 		doc.End(run.Success, a.message(run.WithWarnings(summary(doc), warnings)), time.Now())
@@ -273,6 +284,18 @@ func (a *attempt) finish(ctx context.Context, err error) {
 		doc.End(run.Failed, "An unexpected error; the runner's log has the details.", time.Now())
 	}
 	a.conclude(ctx, doc)
+}
+
+// last is the document of the run as it is at its end, and the warnings that its message is to have.
+func (a *attempt) last() (doc run.Document, warnings []string) {
+	now := a.meter.Snapshot()
+	warnings = slices.Clip(now.Warnings)
+	if left := notKept(now); left > 0 {
+		warnings = append(warnings, fmt.Sprintf("%d of the failed rows are counted and not kept, because the run keeps no more of them than rejected_rows.max", left))
+	}
+	doc = a.document()
+	doc.NameRejected(now.Confirmed.Rejected)
+	return doc, warnings
 }
 
 // conclude writes the final document, for as long as it takes, and then clears away.

@@ -30,6 +30,12 @@ type hold struct {
 	delivery atomic.Pointer[bus.Delivery]
 	// left tells the runner that the hold ends, so that it adopts no delivery any more.
 	left func()
+	// canceling is whether the run is to be canceled.
+	canceling canceling
+	// overtook: the run was taken from another holder. silent: that one has not handed it back, and may still write to
+	// the destination, until raised: the destination's fence is this holder's.
+	overtook, silent bool
+	raised           atomic.Bool
 
 	// mu guards what follows: the keeper renews the claim while the pipeline may mark it.
 	mu sync.Mutex
@@ -114,6 +120,7 @@ func (h *hold) take(ctx context.Context, r *Runner) (verdict, error) {
 			return 0, err
 		}
 		h.log.Info().Str("from", seen.State.Owner).Int("execution", next.Executions).Msg("run taken over")
+		h.overtook, h.silent = true, !seen.Foreign && !seen.State.HandedBack
 		h.begin(claim, next, seen.State.Token, began)
 		return taken, nil
 	}

@@ -87,6 +87,7 @@ func (a *attempt) document() run.Document {
 	doc.Errors = append(doc.Errors, now.Errors...)
 	doc.CurrentErrorCount = now.Counts.Failed
 	doc.TotalErrorCount = now.Dropped + now.Counts.Failed
+	doc.CancelRequestedOn = a.hold.canceling.asked()
 	return doc
 }
 

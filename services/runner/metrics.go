@@ -18,6 +18,8 @@ type metrics struct {
 	wait     *series[prometheus.Observer]
 	duration *series[prometheus.Observer]
 	rows     *series[prometheus.Counter]
+	// canceling is of all tasks together: it tells of this runner.
+	canceling prometheus.Histogram
 }
 
 // series are the metrics of a vector by their labels, at most two. A vector of the library takes many
@@ -67,6 +69,10 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			.001, .005, .025, .1, .5, 1, 5, 30, 120, 600, 3600),
 		duration: histogram("runhook_run_duration_seconds", "Time from the first start to the end.",
 			.01, .1, .5, 1, 5, 15, 60, 300, 1800, 7200),
+		canceling: factory.NewHistogram(prometheus.HistogramOpts{
+			Name: "runhook_run_cancel_seconds", Help: "Time from the request to cancel a run that this runner held to the end of its work.",
+			Buckets: []float64{.025, .1, .25, .5, 1, 2.5, 5, 15, 60},
+		}),
 		rows: counter("runhook_rows_total", "Rows of ended runs, by task and what became of them.", "task", "result"),
 	}
 }

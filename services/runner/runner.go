@@ -53,6 +53,8 @@ type Runner struct {
 	metrics *metrics
 	// definitions holds parsed accepted definitions by hash: most runs of a task share one.
 	definitions *lru.Cache[string, *task.Definition]
+	// cancels are the runs that are to be canceled, wherever they are.
+	cancels *bus.Cancels
 
 	// stopping is closed when no new work is taken any more.
 	stopping <-chan struct{}
@@ -84,7 +86,7 @@ func New(o Options) (*Runner, error) {
 	}
 	return &Runner{
 		options: o, owner: owner, definitions: definitions, metrics: newMetrics(o.Metrics),
-		running: map[run.Number]*hold{},
+		cancels: o.Work.Cancels(), running: map[run.Number]*hold{},
 	}, nil
 }
 
@@ -106,6 +108,12 @@ func (r *Runner) Run(ctx context.Context) error {
 	work, stopWork := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stopWork(nil)
 	r.slots, r.stopping = newSlots(work, r.options.Slots), ctx.Done()
+
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	heeding, stopHeeding := context.WithCancel(context.WithoutCancel(ctx)) // as long as anything is under way
+	defer stopHeeding()
+	beside.Go(func() { r.followCancels(heeding) })
 
 	finished := make(chan struct{})
 	go func() {

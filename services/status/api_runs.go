@@ -30,7 +30,8 @@ type runList struct {
 }
 
 // listRuns answers GET /api/runs with the newest runs first, of those that the filters of the query string leave, and
-// with queued=true, where behind= may name a run, with those that no runner holds, the oldest first.
+// with queued=true, where behind= may name a run, with those that no runner holds, the oldest first; with open=true with
+// all that have not ended.
 func (s *Service) listRuns(ctx context.Context, rc *fasthttp.RequestCtx, query map[string]string) error {
 	limit := defaultRuns
 	if text, given := query["limit"]; given {
@@ -44,10 +45,10 @@ func (s *Service) listRuns(ctx context.Context, rc *fasthttp.RequestCtx, query m
 		return err
 	}
 	answer := runList{Runs: []run.Listed{}}
-	if queued, asked := query["queued"]; asked {
-		answer.Runs, err = s.listQueued(ctx, queued, query, wanted, limit)
+	if which := unended(query); which != "" {
+		answer.Runs, err = s.listUnended(ctx, which, query, wanted, limit)
 	} else if _, given := query["behind"]; given {
-		err = wrongValue("behind", "goes with queued=true only")
+		err = wrongValue("behind", "goes with queued=true or open=true only")
 	} else {
 		answer, err = s.search(ctx, wanted, limit)
 	}
@@ -57,13 +58,23 @@ func (s *Service) listRuns(ctx context.Context, rc *fasthttp.RequestCtx, query m
 	return writeJSON(rc, answer)
 }
 
-// listQueued is the part of listRuns for queued=true.
-func (s *Service) listQueued(ctx context.Context, queued string, query map[string]string, wanted history.Query, limit int) ([]run.Listed, error) {
-	if queued != "true" {
-		return nil, wrongValue("queued", fmt.Sprintf("%q is not true", queued))
+// unended is which of the runs that have not ended are asked for, "" if others are.
+func unended(query map[string]string) (which string) {
+	for _, which := range []string{"queued", "open"} {
+		if _, asked := query[which]; asked {
+			return which
+		}
+	}
+	return ""
+}
+
+// listUnended is the part of listRuns for queued=true and open=true.
+func (s *Service) listUnended(ctx context.Context, which string, query map[string]string, wanted history.Query, limit int) ([]run.Listed, error) {
+	if query[which] != "true" {
+		return nil, wrongValue(which, fmt.Sprintf("%q is not true", query[which]))
 	}
 	if !wanted.IsPlain() || wanted.Before > 0 {
-		return nil, wrongValue("queued", "goes with task, behind and limit only")
+		return nil, wrongValue(which, "goes with task, behind and limit only")
 	}
 	var behind run.Number
 	if text, given := query["behind"]; given {
@@ -78,7 +89,11 @@ func (s *Service) listQueued(ctx context.Context, queued string, query map[strin
 			ids = append(ids, queue.Task)
 		}
 	}
-	found, err := s.options.Runs.Queued(ctx, behind, limit, ids...)
+	list := s.options.Runs.Queued
+	if which == "open" {
+		list = s.options.Runs.Open
+	}
+	found, err := list(ctx, behind, limit, ids...)
 	if err != nil {
 		return nil, err
 	}
@@ -91,6 +106,10 @@ func (s *Service) listed(found []bus.Status) ([]run.Listed, error) {
 	for _, status := range found {
 		doc := status.Document
 		if !status.Final {
+			status, err := s.marked(doc.ExecuteID, doc.ImportID, status)
+			if err != nil {
+				return nil, err
+			}
 			seen, err := s.memory.note(key{doc.ExecuteID, doc.ImportID}, status)
 			if err == nil {
 				doc, err = run.DecodeDocument(seen.body)
@@ -111,6 +130,9 @@ func (s *Service) showRun(ctx context.Context, rc *fasthttp.RequestCtx, _ map[st
 		return err
 	}
 	status, err := s.options.Runs.Lookup(ctx, id, number)
+	if err == nil {
+		status, err = s.marked(id, number, status)
+	}
 	if err != nil {
 		return err
 	}

@@ -155,7 +155,7 @@ func (s *Service) holds(ctx context.Context, rc *fasthttp.RequestCtx, at target,
 }
 
 // verify returns until when a signature gives scope over a run. It ends before that with the id that it was made
-// for: when that starts no more runs, and over the rejected rows when the task is deleted. A task that is disabled
+// for: when that starts no more runs, and but for reading the status when the task is deleted. A task that is disabled
 // ends none, because its accepted runs finish.
 func (s *Service) verify(sig string, at target, scope web.Scope) (until time.Time, err error) {
 	if s.options.Keys == nil {
@@ -227,11 +227,17 @@ func (s *Service) look(ctx context.Context, rc *fasthttp.RequestCtx, at target) 
 func (s *Service) stored(at target, read func(id task.ID) (bus.Status, error)) (bus.Status, error) {
 	if !at.elsewhere() || !slices.Contains(at.task.WebhookIDs(), at.id) { // the id may have been a task's own
 		status, err := read(at.id)
-		if !errors.Is(err, run.ErrNoRun) || !at.elsewhere() {
+		switch {
+		case err == nil:
+			return s.marked(at.id, at.number, status)
+		case !errors.Is(err, run.ErrNoRun) || !at.elsewhere():
 			return status, err
 		}
 	}
 	status, err := read(at.task.ID)
+	if err == nil {
+		status, err = s.marked(at.task.ID, at.number, status)
+	}
 	if err != nil {
 		return status, err
 	}

@@ -217,7 +217,7 @@ func TestAddressesThatNameNoRun(t *testing.T) {
 			}
 		})
 	}
-	if allow := s.do(http.MethodPost, r.path(), nil).expect(t, 405).Header.Get("Allow"); allow != "GET, HEAD, OPTIONS" {
+	if allow := s.do(http.MethodPost, r.path(), nil).expect(t, 405).Header.Get("Allow"); allow != "DELETE, GET, HEAD, OPTIONS" {
 		t.Errorf("Allow %q", allow)
 	}
 }
@@ -301,7 +301,7 @@ func TestPagesOfListedOriginsMayPoll(t *testing.T) {
 		}
 	}
 	preflight := s.do(http.MethodOptions, r.path(), nil, "Origin", "https://members.example.org", "Access-Control-Request-Method", "GET").expect(t, 204)
-	if methods := preflight.Header.Get("Access-Control-Allow-Methods"); methods != "GET, HEAD, OPTIONS" {
+	if methods := preflight.Header.Get("Access-Control-Allow-Methods"); methods != "DELETE, GET, HEAD, OPTIONS" {
 		t.Errorf("allowed methods %q", methods)
 	}
 }

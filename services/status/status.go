@@ -23,8 +23,10 @@ type Options struct {
 	// changes of tasks.
 	Runs  *bus.Runs
 	Store *bus.Tasks
-	// Unheld ends runs that an administrator cancels.
+	// Unheld cancels runs.
 	Unheld *bus.Unheld
+	// Cancels are the runs that are to be canceled, whose documents say so; nil knows none.
+	Cancels *bus.Cancels
 	// Tasks is the view of the tasks; while it is not loaded every request gets 503.
 	Tasks *bus.TaskView
 	// History lists runs by more than their task; nil refuses to. Whoever makes it has it kept.
@@ -68,6 +70,7 @@ type Service struct {
 	memory   *memory
 	polls    *prometheus.CounterVec
 	canceled *prometheus.CounterVec
+	cancels  *prometheus.CounterVec
 }
 
 // New makes a service.
@@ -97,6 +100,10 @@ func New(o Options) *Service {
 			Name: "runhook_runs_canceled_total",
 			Help: "Runs canceled while no runner held them, by task.",
 		}, []string{"task"}),
+		cancels: promauto.With(o.Metrics).NewCounterVec(prometheus.CounterOpts{
+			Name: "runhook_cancel_requests_total",
+			Help: "Requests to cancel a run, by task (empty for none) and result: ended (no runner held it), requested (a runner is asked), late (it had ended), forbidden, error.",
+		}, []string{"task", "result"}),
 	}
 }
 
@@ -110,6 +117,12 @@ func (s *Service) Routes() []web.Route {
 		Method: fasthttp.MethodGet, Pattern: "/task/executepolling/{task}/{run}/status", CORS: cors,
 		Summary: "A run's status", Handler: s.poll,
 	}, {
+		Method: fasthttp.MethodDelete, Pattern: "/task/executepolling/{task}/{run}/status", CORS: cors,
+		Summary: "Cancel a run", Refuses: s.refusesCancel, Handler: s.cancelRun,
+	}, {
+		Method: fasthttp.MethodPost, Pattern: "/task/executepolling/{task}/{run}/cancel", CORS: cors,
+		Summary: "Cancel a run", Refuses: s.refusesCancel, Handler: s.cancelRun,
+	}, {
 		Method: fasthttp.MethodGet, Pattern: "/task/executepolling/{task}/{run}/rejected", CORS: cors,
 		Summary: "The rows that a run rejected", Handler: s.rejected,
 	}},
@@ -120,12 +133,11 @@ func (s *Service) Routes() []web.Route {
 		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/enable", "Enable a task", s.enableTask(true, "task enabled")),
 		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/disable", "Disable a task", s.enableTask(false, "task disabled")),
 		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/rotate", "Give a task's webhook a new id", s.rotateTask, "until"),
-		s.adminRoute(fasthttp.MethodGet, "/api/runs", "List the newest runs", s.listRuns, "task", "limit", "queued", "behind",
+		s.adminRoute(fasthttp.MethodGet, "/api/runs", "List the newest runs", s.listRuns, "task", "limit", "queued", "open", "behind",
 			"outcome", "trigger", "correlation", "since", "until", "text", "parameter", "rejected", "before"),
 		s.adminRoute(fasthttp.MethodGet, "/api/counts", "Count runs by day and task", s.countRuns, "task", "since", "until", "zone"),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}", "Show a run", s.showRun),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}/request", "Show the values that a run was started with", s.showRequest),
-		s.adminRoute(fasthttp.MethodPost, "/task/executepolling/{task}/{run}/cancel", "Cancel a run that no runner holds", s.cancelRun),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}/rejected", "Download the rows that a run rejected", s.rejectedByNumber),
 		s.linkRoute(),
 	)

@@ -62,6 +62,10 @@ func openOn(t testing.TB, store *bustest.Store, change func(*status.Options)) *s
 	if change != nil {
 		change(&options)
 	}
+	var following sync.WaitGroup
+	if options.Cancels != nil {
+		following.Go(func() { options.Cancels.Follow(ctx) })
+	}
 	service := status.New(options)
 	server, err := web.New(web.Options{Listen: "127.0.0.1:0", WriteTimeout: 500 * time.Millisecond, Log: zerolog.Nop()},
 		service.Routes(), openapi.Routes())
@@ -78,6 +82,7 @@ func openOn(t testing.TB, store *bustest.Store, change func(*status.Options)) *s
 		}
 		<-viewDone
 		<-kept
+		following.Wait()
 	})
 	t.Cleanup(s.stop)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
@@ -117,7 +122,7 @@ func (s *site) send(method, path string, body []byte, headers ...string) (answer
 	if err != nil {
 		return answer{}, err
 	}
-	if strings.HasPrefix(path, "/api/") || strings.HasSuffix(path, "/cancel") {
+	if strings.HasPrefix(path, "/api/") || strings.Contains(path, "/cancel") {
 		request.Header.Set("Authorization", "Bearer "+adminToken)
 	}
 	for i := 0; i < len(headers); i += 2 {

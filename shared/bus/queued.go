@@ -18,6 +18,19 @@ const mostFilters = 32
 // Queued lists the runs of some tasks that no runner holds and that have not ended, those that runners
 // would take next: oldest first, behind a number, and at most limit.
 func (r *Runs) Queued(ctx context.Context, behind run.Number, limit int, ids ...task.ID) ([]Status, error) {
+	return r.unended(ctx, behind, limit, ids, r.free)
+}
+
+// Open lists the runs of some tasks that have not ended, as Queued does: those that runners hold, too.
+func (r *Runs) Open(ctx context.Context, behind run.Number, limit int, ids ...task.ID) ([]Status, error) {
+	return r.unended(ctx, behind, limit, ids, func(ctx context.Context, id task.ID, n run.Number) (bool, error) {
+		ended, err := r.store.Ended(ctx, id, n)
+		return !ended, err
+	})
+}
+
+// unended lists those of the runs that may not have ended that listed lets in.
+func (r *Runs) unended(ctx context.Context, behind run.Number, limit int, ids []task.ID, listed func(context.Context, task.ID, run.Number) (bool, error)) ([]Status, error) {
 	acknowledged := map[task.ID]uint64{} // everything up to here
 	from, filters := uint64(0), []string(nil)
 	for _, id := range ids {
@@ -50,8 +63,8 @@ func (r *Runs) Queued(ctx context.Context, behind run.Number, limit int, ids ...
 			return nil
 		}
 		n := r.store.Numbers.Of(request.Sequence)
-		free, err := r.free(ctx, id, n)
-		if err != nil || !free {
+		wanted, err := listed(ctx, id, n)
+		if err != nil || !wanted {
 			return err
 		}
 		status, err := r.Lookup(ctx, id, n)
@@ -70,7 +83,7 @@ func (r *Runs) Queued(ctx context.Context, behind run.Number, limit int, ids ...
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: list queued runs: %w", run.ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: list the runs that have not ended: %w", run.ErrUnavailable, err)
 	}
 	return queued, nil
 }

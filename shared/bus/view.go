@@ -38,18 +38,20 @@ type known struct {
 	retired   bool
 }
 
-const (
-	// lookForTasks is how often a view looks for changes by others: it reads what is behind the last one that it has
-	// seen. A change by this process it takes up at once.
-	lookForTasks = 200 * time.Millisecond
-	// lookForBucket is how often it looks whether the bucket is still the one that it has read.
-	lookForBucket = 5 * time.Second
-)
-
 // Watch starts a view that follows the bucket until ctx ends. It returns once the bucket's
 // present content is loaded, or with an error. done is closed when the view has stopped.
 func (s *Tasks) Watch(ctx context.Context) (view *TaskView, done <-chan struct{}, err error) {
-	f := following{tasks: s, view: &TaskView{tasks: map[task.ID]Task{}, records: map[task.ID]known{}, webhooks: map[task.ID][]task.ID{}, changed: make(chan struct{})}}
+	view = &TaskView{tasks: map[task.ID]Task{}, records: map[task.ID]known{}, webhooks: map[task.ID][]task.ID{}, changed: make(chan struct{})}
+	var seen map[task.ID]bool
+	f := following{
+		stream: s.store.Definitions, subject: jet.TaskRecords, woken: s.store.TasksChanged,
+		begun: func() { seen = map[task.ID]bool{} },
+		note: func(record jet.Record) {
+			seen[task.ID(jet.TaskKey(record.Subject))] = true
+			s.note(view, record)
+		},
+		whole: func() { view.keep(seen) },
+	}
 	reconnected := s.store.NC.StatusChanged(nats.CONNECTED)
 	if err := f.readAll(ctx); err != nil {
 		s.store.NC.RemoveStatusListener(reconnected)
@@ -59,79 +61,9 @@ func (s *Tasks) Watch(ctx context.Context) (view *TaskView, done <-chan struct{}
 	go func() {
 		defer close(stopped)
 		defer s.store.NC.RemoveStatusListener(reconnected)
-		f.follow(ctx, reconnected)
+		f.follow(ctx, reconnected, f.readOn)
 	}()
-	return f.view, stopped, nil
-}
-
-// following is what a view has read of the bucket.
-type following struct {
-	tasks *Tasks
-	view  *TaskView
-	// last is the sequence of the last record that it has read, and made is when the bucket was made.
-	last uint64
-	made time.Time
-}
-
-// follow takes changes into the view until ctx ends. After a new connection it reads everything again: the bucket may
-// be another one.
-func (f *following) follow(ctx context.Context, reconnected <-chan nats.Status) {
-	looks, buckets := time.NewTicker(lookForTasks), time.NewTicker(lookForBucket)
-	defer looks.Stop()
-	defer buckets.Stop()
-	read := f.readOn
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-reconnected:
-			read = f.readAll
-		case <-buckets.C:
-			if f.isAnother(ctx) {
-				read = f.readAll
-			}
-		case <-f.tasks.store.TasksChanged:
-		case <-looks.C:
-		}
-		if err := read(ctx); err == nil { // else the next look tries again
-			read = f.readOn
-		}
-	}
-}
-
-// readAll reads the whole bucket.
-func (f *following) readAll(ctx context.Context) error {
-	stream := f.tasks.store.Definitions
-	limited, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
-	defer cancel()
-	info, err := stream.Info(limited)
-	if err != nil {
-		return jet.Explain(err)
-	}
-	f.made = info.Created
-	seen := map[task.ID]bool{}
-	f.last, err = stream.After(ctx, jet.TaskRecords, 0, func(record jet.Record) {
-		seen[task.ID(jet.TaskKey(record.Subject))] = true
-		f.tasks.note(f.view, record)
-	})
-	if err == nil {
-		f.view.keep(seen)
-	}
-	return err
-}
-
-// readOn reads what came since.
-func (f *following) readOn(ctx context.Context) (err error) {
-	f.last, err = f.tasks.store.Definitions.After(ctx, jet.TaskRecords, f.last, func(record jet.Record) { f.tasks.note(f.view, record) })
-	return err
-}
-
-// isAnother reports whether the bucket was made again, or brought back to what it was.
-func (f *following) isAnother(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
-	defer cancel()
-	info, err := f.tasks.store.Definitions.Info(ctx)
-	return err == nil && (!info.Created.Equal(f.made) || info.State.LastSeq < f.last)
+	return view, stopped, nil
 }
 
 // Get returns the task that has the id now.

@@ -244,10 +244,18 @@ func (c *Client) Runs(ctx context.Context, f Filter, limit int) (List, error) {
 	return list, err
 }
 
-// Queued lists the runs that no runner holds and that have not ended, the oldest first, behind a run, of one
-// task or, with an empty id, of all. limit is how many.
-func (c *Client) Queued(ctx context.Context, id task.ID, behind run.Number, limit int) ([]run.Listed, error) {
-	query := url.Values{"queued": {"true"}, "limit": {strconv.Itoa(limit)}}
+// The runs that Unended lists.
+const (
+	// Queued are those that no runner holds.
+	Queued = "queued"
+	// Open are all.
+	Open = "open"
+)
+
+// Unended lists the runs that have not ended, the oldest first, behind a run, of one task or, with an empty id, of
+// all. which is Queued or Open, and limit how many.
+func (c *Client) Unended(ctx context.Context, which string, id task.ID, behind run.Number, limit int) ([]run.Listed, error) {
+	query := url.Values{which: {"true"}, "limit": {strconv.Itoa(limit)}}
 	if id != "" {
 		query.Set("task", string(id))
 	}
@@ -312,10 +320,18 @@ func (c *Client) Request(ctx context.Context, n run.Number) (Request, error) {
 	return request, err
 }
 
-// Cancel ends a run that no runner holds, and returns its final document.
-func (c *Client) Cancel(ctx context.Context, id task.ID, n run.Number) (run.Document, error) {
+// Cancel cancels a run, and returns its document: the final one, unless a runner holds the run, which ends it as soon
+// as it has heard. With queued only a run that no runner holds is canceled. why may be empty.
+func (c *Client) Cancel(ctx context.Context, id task.ID, n run.Number, why string, queued bool) (run.Document, error) {
+	query := url.Values{}
+	if why != "" {
+		query.Set("why", why)
+	}
+	if queued {
+		query.Set("queued", "true")
+	}
 	var doc run.Document
-	got, err := c.ask(ctx, http.MethodPost, run.CancelPath(id, n), nil, nil)
+	got, err := c.ask(ctx, http.MethodPost, run.CancelPath(id, n)+"?"+query.Encode(), nil, nil)
 	if err == nil {
 		err = c.decode(got, &doc)
 	}

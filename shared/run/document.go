@@ -104,6 +104,8 @@ type Document struct {
 	CorrelationID string `json:"CorrelationId"`
 	PollingURL    string `json:"PollingUrl"`
 	RetryAfter    string
+	// CancelRequestedOn is when somebody asked to cancel the run; nil if nobody has.
+	CancelRequestedOn *Time `json:",omitempty"`
 	// CancelURL stands only in the POST's answer. RejectedURL stands in the final document of a run that kept
 	// rejected rows, without a signature, and in the POST's answer to those who may read them, with one.
 	CancelURL   string `json:"CancelUrl,omitempty"`

@@ -53,6 +53,9 @@ func (d *Document) Encode() ([]byte, error) {
 	w.text("CorrelationId", d.CorrelationID)
 	w.text("PollingUrl", d.PollingURL)
 	w.text("RetryAfter", d.RetryAfter)
+	if d.CancelRequestedOn != nil {
+		w.moment("CancelRequestedOn", d.CancelRequestedOn)
+	}
 	w.textIfAny("CancelUrl", d.CancelURL)
 	w.textIfAny("RejectedUrl", d.RejectedURL)
 	data, err := finish(&w, d)

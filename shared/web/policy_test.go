@@ -183,7 +183,7 @@ func TestSignatures(t *testing.T) {
 		{"expired, of another run", over, ReadRun, store, id, 8, ErrWrongSignature},
 		{"prolonged", prolonged, ReadRun, store, id, 7, ErrWrongSignature},
 		{"of before there was an expiry", read[11:], ReadRun, store, id, 7, ErrWrongSignature},
-		{"read does not control", read, ControlRun, store, id, 7, ErrWrongSignature},
+		{"read does not control", read, ReadRows, store, id, 7, ErrWrongSignature},
 		{"another run", read, ReadRun, store, id, 8, ErrWrongSignature},
 		{"another store", read, ReadRun, "s2", id, 7, ErrWrongSignature},
 		{"another task", read, ReadRun, store, "555e1a89-5d7d-4daf-ae0e-7b9b2b7933de", 7, ErrWrongSignature},

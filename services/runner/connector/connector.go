@@ -26,6 +26,9 @@
 //  10. Destination.Close, then Source.Close, each once.
 //  11. LedgerKind.Forget, after the run's result is stored. It may come from another process, or never.
 //
+// A run that is canceled before its attempt has come to step 5, and that an earlier attempt may still write for,
+// makes LedgerKind.Overtake instead, and step 11.
+//
 // A preview makes steps 1, 2 and 8 of these, for the first rows alone, without the recording: it calls
 // Warnings after the last row that it looked at.
 //
@@ -304,6 +307,9 @@ type DestinationKind interface {
 // LedgerKind is a DestinationKind whose destinations are Ledgers.
 type LedgerKind interface {
 	DestinationKind
+	// Overtake does what Raise does for a run that ends where it is, without looking at its table: no earlier
+	// attempt writes any more. Any error is a [*run.Failure], ctx's or ErrLost.
+	Overtake(ctx context.Context, job Job) (at run.Checkpoint, found bool, err error)
 	// Forget removes the checkpoint of a run that has ended, under the job's Fence. If it returns an
 	// error, what it leaves behind means nothing, because no other run ever has that number.
 	Forget(ctx context.Context, job Job) error

@@ -38,9 +38,30 @@ type Job struct {
 // storeTime bounds how long a run that is ended by its context may still store the rows that it rejected.
 const storeTime = 10 * time.Second
 
+// endsRun reports whether a context's cause is how the run ends, whose rows were ours until then: it is canceled, or
+// its time is over.
+func endsRun(cause error) bool {
+	_, failed := errors.AsType[*run.Failure](cause)
+	_, canceled := errors.AsType[*run.Cancel](cause)
+	return failed || canceled
+}
+
+// outlast returns a context that lasts a while longer than ctx, until done, if ctx ends with the run.
+func outlast(ctx context.Context) (lasting context.Context, done func()) {
+	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		if endsRun(context.Cause(ctx)) {
+			time.AfterFunc(storeTime, cancel)
+			return
+		}
+		cancel()
+	})
+	return lasting, func() { stop(); cancel() }
+}
+
 // Run executes the job, from where m is, and counts in m as it goes. It returns nil for success; an error
 // that is a [*run.Failure] when the run failed, for good and with the reason for its status document;
-// ctx's error when ctx ended, where a [*run.Failure] as its cause says that this is how the run ends;
+// ctx's error when ctx ended, where a [*run.Failure] or [*run.Cancel] as its cause says that this is how the run ends;
 // [connector.ErrLost] when a later attempt has taken the destination over; or
 // BeforeWrite's or Confirm's. Whatever it returns, the counts are those of what is in the destination,
 // and no goroutine is left.
@@ -140,12 +161,9 @@ func transfer(ctx context.Context, job Job, m *Meter, from connector.Source, row
 	}
 	m.warn(warnings)
 	_, failed := errors.AsType[*run.Failure](err)
-	storing := ctx
-	if _, over := errors.AsType[*run.Failure](context.Cause(ctx)); over { // the run's time; it fails
-		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
-		defer cancel()
-		storing, failed = limited, true
-	}
+	storing, done := outlast(ctx)
+	defer done()
+	failed = failed || endsRun(context.Cause(ctx))
 	if err == nil || failed {
 		if storeErr := w.storeRest(storing); storeErr != nil {
 			return storeErr

@@ -160,7 +160,10 @@ func (w *writer) write(ctx context.Context, batch *row.Batch) error {
 	next = w.meter.after(batch)
 	w.meter.set(next)
 	w.mark(batch)
-	if err := w.reject(ctx, batch); err != nil {
+	// The batch is written and counted, so the end of the run does not keep its failed rows from being kept.
+	lasting, done := outlast(ctx)
+	defer done()
+	if err := w.reject(lasting, batch); err != nil {
 		return err
 	}
 	if w.ledger == nil {
@@ -177,6 +180,11 @@ func (w *writer) record(ctx context.Context, batch *row.Batch) (next Snapshot, s
 	if err := w.storeWaiting(ctx); err != nil {
 		return next, nil, err
 	}
+	defer func() {
+		if err != nil { // those of the batch itself go with it
+			w.waiting = false
+		}
+	}()
 	if err := w.reject(ctx, batch); err != nil {
 		return next, nil, err
 	}

@@ -34,24 +34,27 @@ type Options struct {
 	Unheld *bus.Unheld
 	// Tasks tells which queues there are.
 	Tasks *bus.TaskView
-	Log   zerolog.Logger
+	// Cancels are of Unheld; whoever makes the sweeper has them followed.
+	Cancels *bus.Cancels
+	Log     zerolog.Logger
 	// Metrics is where the sweeper's metrics are registered; nil registers them nowhere.
 	Metrics prometheus.Registerer
 }
 
 // Sweeper ends runs and removes what they leave. Several processes may sweep one store at once.
 type Sweeper struct {
-	store *bus.Unheld
-	tasks *bus.TaskView
-	log   zerolog.Logger
-	swept *prometheus.CounterVec
+	store   *bus.Unheld
+	tasks   *bus.TaskView
+	cancels *bus.Cancels
+	log     zerolog.Logger
+	swept   *prometheus.CounterVec
 }
 
 // New makes a sweeper; Run has it work.
 func New(o Options) *Sweeper {
-	return &Sweeper{o.Unheld, o.Tasks, o.Log, promauto.With(o.Metrics).NewCounterVec(prometheus.CounterOpts{
+	return &Sweeper{o.Unheld, o.Tasks, o.Cancels, o.Log, promauto.With(o.Metrics).NewCounterVec(prometheus.CounterOpts{
 		Name: "runhook_runs_swept_total",
-		Help: "Runs ended because no runner held them in time, by task.",
+		Help: "Runs ended because no runner held them in time, or because they were canceled and none held them any more, by task.",
 	}, []string{"task"})}
 }
 
@@ -66,6 +69,7 @@ func (s *Sweeper) Run(ctx context.Context) {
 	defer beside.Wait()
 	beside.Go(func() { s.keepSlices(ctx) })
 	beside.Go(func() { s.endUnqueued(ctx) })
+	beside.Go(func() { s.settleCancels(ctx) })
 	queues := map[task.ID]*queue{}
 	var definitions time.Time
 	for ctx.Err() == nil {

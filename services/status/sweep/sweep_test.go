@@ -35,8 +35,10 @@ func sweeping(t *testing.T, store *bustest.Store, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sweeper := sweep.New(sweep.Options{Unheld: opened.Unheld, Tasks: view, Log: zerolog.Nop()})
+	cancels := opened.Unheld.Cancels()
+	sweeper := sweep.New(sweep.Options{Unheld: opened.Unheld, Tasks: view, Cancels: cancels, Log: zerolog.Nop()})
 	var ran sync.WaitGroup
+	ran.Go(func() { cancels.Follow(ctx) })
 	ran.Go(func() { sweeper.Run(ctx) })
 	t.Cleanup(func() { cancel(); ran.Wait(); <-done })
 }

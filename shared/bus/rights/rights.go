@@ -30,8 +30,11 @@ const (
 	direct = api + "DIRECT.GET."
 )
 
-// follows is how a service follows the tasks.
-const follows = direct + jet.TasksStream
+// follows is how a service follows the tasks, and cancels how it follows the runs that are to be canceled.
+const (
+	follows = direct + jet.TasksStream
+	cancels = direct + jet.ControlStream
+)
 
 // Services are the users of the services.
 func Services() []Service {
@@ -64,12 +67,13 @@ func ingress() Service {
 
 func runner() Service {
 	return Service{
-		Name: "runner", For: "claims runs, writes their progress and final documents, and removes the queues of tasks that have ended",
+		Name: "runner", For: "claims runs, writes their progress and final documents, hears of those that are to be canceled, and removes the queues of tasks that have ended",
 		Publish: slices.Concat(opens, []string{
 			api + "CONSUMER.INFO." + jet.RunsStream + ".*", api + "CONSUMER.MSG.NEXT." + jet.RunsStream + ".*", api + "CONSUMER.DELETE." + jet.RunsStream + ".*",
 			"$JS.ACK." + jet.RunsStream + ".>",
 			slice + "claim.*.*", slice + "final.*.*", slice + "skipped", jet.LiveDocuments, "$KV." + jet.TasksBucket + ".*",
 			jet.RowChunks, jet.RowMeta, direct + jet.RowsStream + "." + jet.RowMeta,
+			cancels,
 			api + "STREAM.PURGE." + jet.ProgressStream, api + "STREAM.PURGE." + jet.RowsStream,
 		}),
 		Deny:      []string{api + "STREAM.MSG.GET." + jet.RowsStream, api + "STREAM.MSG.GET." + jet.EventsStream, api + "STREAM.MSG.GET." + jet.KeysStream},
@@ -79,11 +83,11 @@ func runner() Service {
 
 func status() Service {
 	s := Service{
-		Name: "status", For: "answers polls, changes tasks, signs operators in, ends what no runner holds, makes, seals and removes slices of runs, and makes the consumers of integrations",
+		Name: "status", For: "answers polls, changes tasks, cancels runs, signs operators in, ends what no runner holds, makes, seals and removes slices of runs, and makes the consumers of integrations",
 		Publish: slices.Concat(opens, []string{
-			"$KV." + jet.TasksBucket + ".>", jet.TurnSubject, jet.SessionsSubject,
+			"$KV." + jet.TasksBucket + ".>", jet.TurnSubject, jet.SessionsSubject, jet.Cancels, cancels,
 			slice + "claim.*.*", slice + "final.*.*", slice + "bundle.*", slice + "apart.*.*", slice + "index.*", slice + "skipped", jet.SkippedRequests,
-			api + "STREAM.CREATE.*", api + "STREAM.UPDATE.*", api + "STREAM.DELETE.*", api + "STREAM.PURGE.*", api + "STREAM.MSG.DELETE." + jet.TasksStream,
+			api + "STREAM.CREATE.*", api + "STREAM.UPDATE.*", api + "STREAM.DELETE.*", api + "STREAM.PURGE.*", api + "STREAM.MSG.DELETE." + jet.TasksStream, api + "STREAM.MSG.DELETE." + jet.ControlStream,
 			api + "CONSUMER.CREATE.*.>", api + "CONSUMER.INFO.*.*", api + "CONSUMER.DELETE.*.*", api + "CONSUMER.MSG.NEXT.*.*",
 			api + "CONSUMER.LIST." + jet.RunsStream, api + "CONSUMER.NAMES." + jet.RunsStream, "$JS.FC.>",
 			direct + "*." + jet.RowMeta,

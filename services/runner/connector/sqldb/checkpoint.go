@@ -125,6 +125,28 @@ func (d *Destination) explainCheckpoint(ctx context.Context, err error) error {
 	return run.Failf("the runner keeps in the table %[1]s of connection %[2]s how far a run is, and cannot make or use it there; let its account create and write that table, or, where a table or view of another make has that name, rename it. The table is made by: %[3]s", checkpointTable, d.table.connection, d.dialect.checkpoints().make)
 }
 
+// Overtake is Raise without the rest of a destination. A database that is not there has nothing of the run.
+func (DestinationKind) Overtake(ctx context.Context, job connector.Job) (at run.Checkpoint, found bool, err error) {
+	to := destination(job)
+	database, err := dialectOf(job.Connections, to.Connection)
+	if err != nil {
+		return at, false, err
+	}
+	if there, err := database.find(true); err != nil || !there {
+		return at, false, err
+	}
+	d, err := connect(ctx, database, toForget, to)
+	if err != nil {
+		return at, false, err
+	}
+	defer d.Close()
+	d.table = newTable(database, to)
+	if _, err := d.conn.ExecContext(ctx, database.waits(lockLook)); err != nil {
+		return at, false, explain(ctx, database, err)
+	}
+	return d.Raise(ctx, job.Fence)
+}
+
 // Forget removes what Raise and Record have left of the run, or has the next run remove it.
 func (DestinationKind) Forget(ctx context.Context, job connector.Job) error {
 	database, err := dialectOf(job.Connections, destination(job).Connection)

@@ -28,6 +28,8 @@ type Destination struct {
 	table   *table
 	db      *sql.DB
 	conn    *sql.Conn
+	// interrupt ends the statement that is under way.
+	interrupt func()
 	// trial: no transaction is committed.
 	trial bool
 	// patience is how long a transaction waits for others, lockWait but in tests.
@@ -124,12 +126,16 @@ func connect(ctx context.Context, database dialect, purpose use, to *task.SQLDes
 	if err != nil {
 		return nil, err
 	}
-	conn, err := db.Conn(ctx)
+	interrupt, err := database.interrupter(ctx, db) // while nothing else has the connection
+	var conn *sql.Conn
+	if err == nil {
+		conn, err = db.Conn(ctx)
+	}
 	if err != nil {
 		db.Close()
 		return nil, explain(ctx, database, err)
 	}
-	return &Destination{action: to.Action, dialect: database, db: db, conn: conn, patience: lockWait}, nil
+	return &Destination{action: to.Action, dialect: database, db: db, conn: conn, interrupt: interrupt, patience: lockWait}, nil
 }
 
 // begin gets the destination ready on its open connection, or closes it.
@@ -246,7 +252,6 @@ func (d *Destination) transaction(ctx context.Context, batch *row.Batch, before 
 	if err := d.beginTransaction(ctx); err != nil {
 		return d.table.explain(ctx, err)
 	}
-	// A statement that has begun is let end: it is short, and to watch it costs more than it does.
 	whole := context.WithoutCancel(ctx)
 	committed := false
 	defer func() {
@@ -255,7 +260,10 @@ func (d *Destination) transaction(ctx context.Context, batch *row.Batch, before 
 			_, _ = d.conn.ExecContext(whole, "ROLLBACK")
 		}
 	}()
-	if err := write(ctx, batch); err != nil {
+	release := d.interruptible(ctx)
+	err = write(ctx, batch)
+	release()
+	if err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -275,6 +283,35 @@ func (d *Destination) transaction(ctx context.Context, batch *row.Batch, before 
 	}
 	committed = true
 	return nil
+}
+
+// interruptAgain is how often a statement is interrupted: an interruption between two statements is of none.
+const interruptAgain = 20 * time.Millisecond
+
+// interruptible has the end of ctx interrupt the statements of a batch, until release. They are executed without ctx,
+// because to have the driver watch each of them costs more than most of them do; one on a table with triggers, or
+// whose rows are looked for without an index, may take minutes.
+func (d *Destination) interruptible(ctx context.Context) (release func()) {
+	released, ended := make(chan struct{}), make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		again := time.NewTicker(interruptAgain)
+		defer again.Stop()
+		for {
+			d.interrupt()
+			select {
+			case <-released:
+				return
+			case <-again.C:
+			}
+		}
+	})
+	return func() {
+		close(released)
+		if !stop() {
+			<-ended
+		}
+	}
 }
 
 // writeFast writes the rows on the understanding that the database takes them all.

@@ -15,7 +15,7 @@ const (
 	RunsStream     = "RUNS"
 	EventsStream   = "EVENTS"
 	ProgressStream = "KV_progress" // <task>.<run>, in memory
-	ControlStream  = "KV_control"  // the store id, and single entries besides; later: cancel requests
+	ControlStream  = "KV_control"  // the store id, single entries besides, and cancel.<task>.<run>
 	KeysStream     = "KV_keys"     // <task>.<hash of an idempotency key>
 	TasksBucket    = "tasks"       // <task>, <task>.<sha256>
 	TasksStream    = "KV_" + TasksBucket
@@ -30,6 +30,7 @@ const (
 	Progress      = "$KV.progress.>"
 	LiveDocuments = "$KV.progress.*.*"
 	Control       = "$KV.control.>"
+	Cancels       = "$KV.control.cancel.*.*"
 	Keys          = "$KV.keys.>"
 	Tasks         = "$KV." + TasksBucket + ".>"
 	TaskRecords   = "$KV." + TasksBucket + ".*"
@@ -130,6 +131,22 @@ func ProgressSubject(id task.ID, n run.Number) string {
 // FollowSubject is where the server republishes a run's progress and its final document.
 func FollowSubject(id task.ID, n run.Number) string {
 	return "run.status." + string(id) + "." + n.String()
+}
+
+// CancelSubject has who wants a run to be canceled.
+func CancelSubject(id task.ID, n run.Number) string {
+	return "$KV.control.cancel." + string(id) + "." + n.String()
+}
+
+// CanceledRun is the inverse of CancelSubject; ok is false for any other subject.
+func CanceledRun(subject string) (id task.ID, n run.Number, ok bool) {
+	rest, ok := strings.CutPrefix(subject, "$KV.control.cancel.")
+	if !ok {
+		return "", 0, false
+	}
+	name, number, _ := strings.Cut(rest, ".")
+	n, err := run.ParseNumber(number)
+	return task.ID(name), n, err == nil && IsID(name) && n.String() == number
 }
 
 // rowsSubject is the subject of the message that describes an object of the rejected rows.

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"runhook/services/runner/connector/imis/imissite/sitetest"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// A run that waits for a page of an iMIS site is canceled, and one that waits for its turn there, while the other has
+// it. Then a later run has the site.
+func TestCancelWhileASiteIsSilent(t *testing.T) {
+	t.Parallel()
+	s := newIMISSite(t)
+	const first, second = task.ID("22222222-2222-4222-8222-222222222222"), task.ID("33333333-3333-4333-8333-333333333333")
+	s.write("tasks/first.yaml", "id: "+string(first)+"\nname: First\nsource: {imis: {connection: prod, query: $/Members}}\n"+mapMembers+toMembers)
+	s.write("tasks/second.yaml", "id: "+string(second)+"\nname: Second\nsource: {imis: {connection: prod, query: $/Members}}\n"+mapMembers+toMembers)
+	i := begin(t, s.args()...).listening()
+	defer i.end()
+	reached := make(chan struct{})
+	s.imis.FailPage(0, func(w http.ResponseWriter, r *http.Request) {
+		close(reached)
+		sitetest.Stall(w, r)
+	})
+	page := i.start(first, nil)
+	<-reached
+	turn := i.start(second, nil)
+	i.awaitRunning(turn)
+
+	var canceled []run.Document
+	out := mustCall(t, "runs", "cancel", turn.Number.String(), "--json", "--why", "not now", "--server", i.url)
+	if err := json.Unmarshal([]byte(out), &canceled); err != nil || len(canceled) != 1 || canceled[0].ImportID != turn.Number || canceled[0].Message != "Canceled by admin before its first row: not now" {
+		t.Errorf("%v, the run that waits for its turn: %s", err, out)
+	}
+	if doc, err := i.client.Run(t.Context(), page.Number); err != nil || doc.Status != run.InProgress {
+		t.Errorf("the run that has the turn: %+v, %v", doc, err)
+	}
+	if said := mustCall(t, "runs", "cancel", "--task", "First", "--server", i.url); said != fmt.Sprintf("Run %s of \"First\": Canceled by admin before its first row.\n", page.Number) {
+		t.Errorf("cancel says: %s", said)
+	}
+	if doc := i.awaitEnd(i.start(second, nil)); doc.Outcome() != run.Success || doc.RowsProcessed != 3 {
+		t.Errorf("a later run: %+v", doc)
+	}
+	if !strings.Contains(i.log.String(), `"by":"admin"`) || !strings.Contains(i.log.String(), `"run":"2","why":"not now","result":"requested"`) {
+		t.Errorf("the log:\n%s", i.log)
+	}
+}
+
+// CancelUrl of the POST's answer cancels, also where links are signed, and opens nothing else.
+func TestCancelURLCancels(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	i := begin(t, s.args("--run-links", "signed")...).listening()
+	release := s.hold()
+	held := i.start(s.copy, nil)
+	i.awaitRunning(held)
+	queued := i.start(s.copy, nil)
+	for _, started := range []run.Document{queued.Document, held.Document} {
+		post := func(url string) (doc run.Document, status int) {
+			answer, err := http.Post(url, "", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = answer.Body.Close() }()
+			if answer.StatusCode == http.StatusAccepted {
+				if err := json.NewDecoder(answer.Body).Decode(&doc); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return doc, answer.StatusCode
+		}
+		_, sig, _ := strings.Cut(started.PollingURL, "?")
+		cancel, _, _ := strings.Cut(started.CancelURL, "?")
+		if _, status := post(cancel + "?" + sig); status != http.StatusForbidden {
+			t.Errorf("with the signature of the status: %d", status)
+		}
+		if doc, status := post(started.CancelURL); status != http.StatusAccepted || doc.CancelRequestedOn == nil {
+			t.Errorf("%d %+v", status, doc)
+		}
+	}
+	if doc := i.awaitEnd(queued); doc.Message != "Canceled by its CancelUrl before it was started" {
+		t.Errorf("the queued one: %+v", doc)
+	}
+	if doc := i.awaitEnd(held); doc.Message != "Canceled by its CancelUrl before its first row" {
+		t.Errorf("the one in progress: %+v", doc)
+	}
+	release()
+	code, out, messages := call(t, "runs", "cancel", held.Number.String(), "999", "--server", i.url)
+	if code != exitFailed || out != "Canceled 0 of 2 runs.\n" || !strings.Contains(messages, "Run 1 has ended already: Canceled.") || !strings.Contains(messages, "Run 999 does not exist") {
+		t.Errorf("what cannot be canceled: %d %s%s", code, out, messages)
+	}
+	i.end()
+}
