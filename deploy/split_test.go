@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,7 +35,7 @@ func TestSplitServicesBehindNginx(t *testing.T) {
 	launch(t, program, "runner", "--nats", nats.URL(), "--listen", "127.0.0.1:0", "--connections", filepath.Join(dir, "connections.yaml")).Await("executes runs")
 	launch(t, program, "task", "apply", filepath.Join(dir, "tasks"), "--server", "http://"+status, "--token-file", tokenFile(t, dir)).Await("People")
 
-	conf := strings.NewReplacer("server_name hooks.example.org", "server_name 127.0.0.1", "127.0.0.1:8080", front, "127.0.0.1:8081", ingress, "127.0.0.1:8082", status).
+	conf := strings.NewReplacer("server_name hooks.example.org", "server_name 127.0.0.1", "127.0.0.1:8080", front, "127.0.0.1:8081", ingress, "127.0.0.1:8082", status, "# location /console/", "location /console/").
 		Replace(read(t, "nginx/runhook.conf"))
 	user := ""
 	if os.Getuid() == 0 {
@@ -130,6 +131,28 @@ func TestSplitServicesBehindNginx(t *testing.T) {
 		if test.want == 413 && answer.Header.Get("Content-Type") != "application/problem+json" {
 			t.Errorf("the 413 is the proxy's, not ours: %s", text)
 		}
+	}
+
+	// The operators' page, where it is shown to the outside.
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	http.DefaultClient.Jar = jar
+	defer func() { http.DefaultClient.Jar = nil }()
+	const form = "application/x-www-form-urlencoded"
+	token := "code=" + strings.TrimSpace(read(t, filepath.Join(dir, "admin.token")))
+	if answer, text := ask("POST", "/console/signin", token, "Content-Type", form, "Origin", "http://evil.example.org"); answer.StatusCode != 403 {
+		t.Errorf("another site signs in: %s %s", answer.Status, text)
+	}
+	answer, text := ask("POST", "/console/signin", token, "Content-Type", form, "Origin", "http://"+front)
+	if answer.StatusCode != 200 || answer.Request.URL.String() != "http://"+front+"/console/" || !strings.Contains(text, "Signed in as") {
+		t.Errorf("signing in through the proxy: %s at %s %s", answer.Status, answer.Request.URL, text)
+	}
+	_, formToken, _ := strings.Cut(text, `name="form_token" value="`)
+	formToken, _, _ = strings.Cut(formToken, `"`)
+	if answer, text := ask("POST", "/console/signout", "form_token="+formToken, "Content-Type", form, "Origin", "http://"+front); answer.StatusCode != 401 || !strings.Contains(text, "<h1>Sign in</h1>") {
+		t.Errorf("signing out through the proxy: %s %s", answer.Status, text)
 	}
 }
 

@@ -17,8 +17,10 @@ import (
 type memory struct {
 	mu     sync.Mutex
 	stored Stored
-	away   error
-	passed []error
+	// between is done once between a reading of the record and the writing that follows.
+	between func()
+	away    error
+	passed  []error
 }
 
 func (m *memory) Read(context.Context) (Stored, error) {
@@ -28,6 +30,10 @@ func (m *memory) Read(context.Context) (Stored, error) {
 }
 
 func (m *memory) Write(_ context.Context, data []byte, inPlaceOf uint64) error {
+	if between := m.between; between != nil {
+		m.between = nil
+		between()
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
@@ -242,9 +248,33 @@ func TestSignOut(t *testing.T) {
 	}
 }
 
+// What another status service changes at the same time is kept.
+func TestChangesAtTheSameTime(t *testing.T) {
+	store := new(memory)
+	k, c := keeper(t, store)
+	other, _ := keeper(t, store)
+	one := begin(t, k, ann)
+	store.between = func() {
+		if err := other.End(t.Context(), one); err != nil {
+			t.Error(err)
+		}
+	}
+	code, _, err := k.Link(t.Context(), viewer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := good(t, k, one.Cookie(c.now()), both...); !errors.Is(err, ErrOver) {
+		t.Errorf("a sign-out is lost: %v", err)
+	}
+	if _, err := other.Redeem(t.Context(), code, both, false); err != nil {
+		t.Errorf("a link is lost: %v", err)
+	}
+}
+
 // The sign-outs that are remembered are bounded: the next signs everybody out, and nobody back in.
 func TestManySignOuts(t *testing.T) {
-	k, c := keeper(t, new(memory))
+	store := new(memory)
+	k, c := keeper(t, store)
 	first, stays := begin(t, k, ann), begin(t, k, viewer)
 	if err := k.End(t.Context(), first); err != nil {
 		t.Fatal(err)
@@ -269,8 +299,15 @@ func TestManySignOuts(t *testing.T) {
 			t.Errorf("%s: %v", s.Name, err)
 		}
 	}
-	if _, err := good(t, k, begin(t, k, viewer).Cookie(c.now()), both...); err != nil {
-		t.Error(err)
+	if _, err := good(t, k, begin(t, k, viewer).Cookie(c.now()), both...); err != nil || len(store.passed) > 0 {
+		t.Errorf("%v, %v", err, store.passed)
+	}
+}
+
+// What is signed for one purpose is good for no other.
+func TestKindsOfSignatures(t *testing.T) {
+	if text := []byte("text"); bytes.Equal(mac(key, "cookie", text), mac(key, "form", text)) || bytes.Equal(mac(key, "cookie", text), mac(text, "cookie", text)) {
+		t.Error("two signatures are the same")
 	}
 }
 
