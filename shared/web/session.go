@@ -167,14 +167,10 @@ func (a *Admin) ofOurPage(rc *fasthttp.RequestCtx, visit session.Session) error 
 
 // formToken is the token that a form or a script sends.
 func formToken(rc *fasthttp.RequestCtx) []byte {
-	header := &rc.Request.Header
-	if token := header.Peek(FormTokenHeader); len(token) > 0 {
+	if token := rc.Request.Header.Peek(FormTokenHeader); len(token) > 0 {
 		return token
 	}
-	if !bytes.HasPrefix(header.ContentType(), []byte("application/x-www-form-urlencoded")) || rc.UserValue(unreadKey) != nil {
-		return nil
-	}
-	return rc.PostArgs().Peek(FormTokenField)
+	return rc.PostArgs().Peek(FormTokenField) // of a body that is a form
 }
 
 // ownPage reports whether a page of this server has sent a request, by its Origin, which browsers send with every
@@ -185,10 +181,7 @@ func (a *Admin) ownPage(rc *fasthttp.RequestCtx) (secure, own bool) {
 	if err != nil || origin.Host == "" || a.crossSite(rc) {
 		return false, false
 	}
-	scheme, host, forwarded := a.locator.seen(rc)
-	if forwarded && !a.locator.names(host) {
-		return false, false
-	}
+	scheme, host, _ := a.locator.seen(rc)
 	is := func(scheme, host string) bool {
 		return origin.Scheme == scheme && strings.EqualFold(withoutPort(scheme, origin.Host), withoutPort(scheme, host))
 	}

@@ -267,6 +267,7 @@ func TestSignIn(t *testing.T) {
 		"of another port":     {"Origin: http://localhost:9090", "Sec-Fetch-Site: same-site"},
 		"of no page":          {"Origin: null"},
 		"of another scheme":   {"Origin: https://" + guardHost},
+		"by its word alone":   {"Sec-Fetch-Site: cross-site"},
 	} {
 		if response, body := g.ask("POST /signin", annToken, headers...); response.StatusCode != 403 || len(response.Cookies()) > 0 {
 			t.Errorf("%s: %s %s", name, response.Status, body)
@@ -354,6 +355,7 @@ func TestSignOut(t *testing.T) {
 	for name, headers := range map[string][]string{
 		"without a form token": {one}, "with another's": {one, viewerForm},
 		"of another site": {one, form, "Origin: https://evil.example.org", "Sec-Fetch-Site"}, "without an Origin": {one, form, "Origin"},
+		"of another site, by its word alone": {one, form, "Sec-Fetch-Site: cross-site"},
 	} {
 		if response, body := g.ask("POST /signout", "", headers...); response.StatusCode != 403 || !is(one) {
 			t.Errorf("%s: %s %s", name, response.Status, body)
@@ -542,6 +544,8 @@ func TestArrivals(t *testing.T) {
 		{[]string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"}, "403"},
 		{[]string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"}, "403"},
 		{[]string{"Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty"}, "403"},
+		{[]string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: document"}, "403"},
+		{[]string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Origin: https://evil.example.org"}, "403"},
 		{[]string{"Sec-Fetch-Site", "Origin: https://evil.example.org"}, "403"},
 	} {
 		response, body := g.ask("GET /page", "", append(c.headers, cookie)...)

@@ -229,6 +229,9 @@ func TestThePageIsSafe(t *testing.T) {
 			}
 		}
 	}
+	if response, _ := s.send(ann, "OPTIONS", "/console/", "", "Origin: https://evil.example", "Access-Control-Request-Private-Network: true"); response.StatusCode != 403 {
+		t.Errorf("a page of the internet reaches into this network: %s", response.Status)
+	}
 	// Another site may lead here, and nothing else.
 	if response, _ := s.send(ann, "GET", "/console/", "", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"); response.StatusCode != 403 {
 		t.Errorf("in a frame: %s", response.Status)
