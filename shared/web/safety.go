@@ -48,7 +48,7 @@ func isCrooked(path []byte) bool {
 		}
 		rest = rest[at+1:]
 	}
-	if !bytes.Contains(path, []byte("/.")) {
+	if !bytes.Contains(path, []byte("/.")) && !bytes.HasPrefix(path, []byte(".")) {
 		return false
 	}
 	for segment := range bytes.SplitSeq(path, []byte("/")) {

@@ -27,6 +27,25 @@ func TestDeniedStoreIsAProblemWithoutNames(t *testing.T) {
 	}
 }
 
+// The bounds are those of deploy/docs/bounds.md where nothing else is said.
+func TestDefaults(t *testing.T) {
+	var o Options
+	o.setDefaults()
+	for name, bound := range map[string][2]any{
+		"a body": {o.MaxBody, 256 << 10}, "headers": {o.MaxHeader, 8 << 10}, "connections": {o.MaxConns, 65_536}, "those of an address": {o.MaxConnsOf, 16_384},
+		"bodies under way": {o.MaxBodies, 64 << 20}, "silence in a crowd": {o.silence, 2 * time.Second}, "a crowd": {o.many, 1000},
+		"a request": {o.ReadTimeout, 20 * time.Second}, "idleness": {o.IdleTimeout, 75 * time.Second}, "an answer": {o.WriteTimeout, 30 * time.Second},
+	} {
+		if bound[0] != bound[1] {
+			t.Errorf("%s: %v, not %v", name, bound[0], bound[1])
+		}
+	}
+	o = Options{MaxBody: 100 << 20, MaxConns: 2}
+	if o.setDefaults(); o.MaxBodies != 800<<20 || o.MaxConnsOf != 1 {
+		t.Errorf("%d bytes of bodies, %d connections of an address", o.MaxBodies, o.MaxConnsOf)
+	}
+}
+
 func TestLimits(t *testing.T) {
 	address := serve(t, Options{ReadTimeout: 300 * time.Millisecond}, echo)
 	const head = "POST /task/1 HTTP/1.1\r\nHost: a\r\nOrigin: https://b.example.org\r\n"
@@ -37,6 +56,7 @@ func TestLimits(t *testing.T) {
 		{"the largest body", head + "Content-Length: 262144\r\n\r\n" + strings.Repeat("x", 262144), 200},
 		{"a body of one byte more", head + "Content-Length: 262145\r\n\r\n" + strings.Repeat("x", 262145), 413},
 		{"a declared body that is never sent", head + "Content-Length: 10485760\r\n\r\n", 413},
+		{"one byte more that waits to continue", head + "Content-Length: 262145\r\nExpect: 100-continue\r\n\r\n", 413},
 		{"a declared body that waits to continue", head + "Content-Length: 10485760\r\nExpect: 100-continue\r\n\r\n", 413},
 		{"a chunked body that grows too large", head + "Transfer-Encoding: chunked\r\n\r\n" + strings.Repeat("10000\r\n"+strings.Repeat("x", 65536)+"\r\n", 5) + "0\r\n\r\n", 413},
 		{"too many headers", head + strings.Repeat("X-Filler: "+strings.Repeat("y", 90)+"\r\n", 200) + "\r\n", 431},
