@@ -13,10 +13,11 @@ import (
 	"testing"
 	"time"
 
-	"runhook/shared/run"
-
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
+
+	"runhook/shared/proctest"
+	"runhook/shared/run"
 )
 
 // What the NATS user of this server may not do is nothing that a caller is told in detail.
@@ -90,6 +91,36 @@ func TestLimits(t *testing.T) {
 }
 
 // TestTenMegabytes: a client that sends everything before it reads still gets the answer, not a reset.
+// Each time that a client can take has a bound, and headers as large as they may be are read.
+func TestTimes(t *testing.T) {
+	t.Parallel()
+	entered := make(chan struct{}, 1)
+	s, _, _ := started(t, Options{ReadTimeout: time.Hour, IdleTimeout: 100 * time.Millisecond, WriteTimeout: 100 * time.Millisecond}, echo, Route{
+		Method: fasthttp.MethodGet, Pattern: "/much",
+		Handler: func(_ context.Context, rc *fasthttp.RequestCtx) error {
+			entered <- struct{}{}
+			rc.SetBody(make([]byte, 64<<20))
+			return nil
+		},
+	})
+	address := s.Addr().String()
+	idle := dial(t, address)
+	say(t, idle, "POST /task/1 HTTP/1.1\r\nHost: a\r\nX-Filler: "+strings.Repeat("x", 7500)+"\r\nContent-Length: 0\r\n\r\n")
+	if response, _ := hear(t, idle); response.StatusCode != 200 {
+		t.Errorf("large headers: %s", response.Status)
+	}
+	if n, err := idle.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("an idle connection gave %d bytes, %v", n, err)
+	}
+	say(t, dial(t, address), "GET /much HTTP/1.1\r\nHost: a\r\n\r\n") // and reads nothing
+	<-entered
+	proctest.Eventually(t, "a client that does not read is left", func() bool {
+		s.crowd.mu.Lock()
+		defer s.crowd.mu.Unlock()
+		return len(s.crowd.open) == 0
+	})
+}
+
 func TestTenMegabytes(t *testing.T) {
 	address := serve(t, Options{}, echo)
 	for range 5 {

@@ -3,10 +3,12 @@ package web
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -232,6 +234,23 @@ func TestPipelinedRequestFollowsAWait(t *testing.T) {
 			within(t, "the wait goes on", w.ended)
 		})
 	}
+}
+
+// Who waits cannot have the server take in what comes meanwhile, however much that is.
+func TestWhatComesDuringAWaitIsBounded(t *testing.T) {
+	w := serveWaits(t, 10)
+	conn := w.send(t)
+	if err := conn.SetWriteDeadline(time.Now().Add(2 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := conn.Write(make([]byte, 64<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%d bytes are taken, %v", n, err)
+	}
+	if read := w.read.Load(); read > 2*maxEarly {
+		t.Errorf("%d bytes are read", read)
+	}
+	w.happened <- struct{}{}
+	<-w.ended
 }
 
 func TestWaitEndsWithItsTime(t *testing.T) {

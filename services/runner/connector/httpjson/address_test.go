@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"runhook/services/runner/connection"
 	"runhook/shared/task"
 )
 
@@ -129,6 +131,34 @@ func TestRowsGoToTheWrittenPath(t *testing.T) {
 		}
 		if !slices.Equal(asked, []string{"/v1" + want, "/v1/moved?%C3%BC;a%20b=%"}) {
 			t.Errorf("%s: asked for %q", path, asked)
+		}
+	}
+}
+
+// Credentials go to addresses below the connection's url alone: its scheme, host, port and folder.
+func TestAddressesOfAConnection(t *testing.T) {
+	for base, addresses := range map[string]map[string]bool{
+		"https://api.example.org/v1": {
+			"https://api.example.org/v1": true, "https://api.example.org/v1/x?y": true, "https://API.example.org:443/v1/x": true, "https://api.example.org/v1/a/../x": true,
+			"https://api.example.org/v1x": false, "https://api.example.org/": false, "https://api.example.org/v1/../x": false, "https://api.example.org:444/v1/x": false,
+			"http://api.example.org/v1/x": false, "http://api.example.org:443/v1/x": false, "https://example.org/v1/x": false, "https://api.example.org.evil.example/v1/x": false,
+			"https://user@api.example.org/v1/x": false, "https://user:secret@api.example.org/v1/x": false,
+		},
+		"http://api.example.org": {"http://api.example.org:80/x": true, "http://api.example.org": true, "https://api.example.org:80/x": false},
+	} {
+		to, err := url.Parse(base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &client{to: connection.HTTP{URL: to}}
+		for address, want := range addresses {
+			u, err := url.Parse(address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.holds(u) != want {
+				t.Errorf("%s is below %s: %v", address, base, !want)
+			}
 		}
 	}
 }

@@ -60,6 +60,17 @@ func TestPageBounds(t *testing.T) {
 	}
 }
 
+// A page that is read as it comes has a bound all the same.
+func TestHugePage(t *testing.T) {
+	b := &bounded{ctx: t.Context(), in: strings.NewReader("xyz"), left: maxItem, total: maxPage}
+	if n, err := b.Read(make([]byte, 1)); n != 1 || err != nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	if n, err := b.Read(make([]byte, 1)); n != 0 || !errors.Is(err, errHuge) {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
 // Headers and codings have bounds too.
 func TestAnswerHeaderBounds(t *testing.T) {
 	for want, give := range map[string]func(http.Header){
