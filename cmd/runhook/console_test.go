@@ -13,9 +13,9 @@ import (
 	"testing"
 )
 
-// signIn signs in to a program's page with a code or a token, as its form does, and returns who then sees it: the
-// status of the page at an address.
-func signIn(t testing.TB, server, secret string) (sees func(server string) int) {
+// signIn signs in to a program's page with a code or a token, as its form does, and returns the session's cookie, and
+// who then sees the page: its status at an address.
+func signIn(t testing.TB, server, secret string) (sees func(server string) int, cookie string) {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -35,6 +35,13 @@ func signIn(t testing.TB, server, secret string) (sees func(server string) int) 
 		t.Fatal(err)
 	}
 	_ = answer.Body.Close()
+	at, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kept := range jar.Cookies(at) {
+		cookie = kept.Value
+	}
 	return func(server string) int {
 		t.Helper()
 		answer, err := visitor.Get(server + "/console/")
@@ -43,7 +50,7 @@ func signIn(t testing.TB, server, secret string) (sees func(server string) int) 
 		}
 		_ = answer.Body.Close()
 		return answer.StatusCode
-	}
+	}, cookie
 }
 
 // `runhook console` prints a link that signs in once, as whose token it sends. Where the output is kept, a start
@@ -54,10 +61,10 @@ func TestConsole(t *testing.T) {
 	const ann, viewer = "ann: 0123456789abcdef0123456789abcdef\n", "viewer(read): fedcba9876543210fedcba9876543210\n"
 	s.writeFor(0o600, "tokens", ann+viewer)
 	s.writeFor(0o600, "viewer", viewer)
-	args := s.args("--listen", freePort(t), "--admin-token-file", s.path("tokens"))
+	args := s.args("--listen", freePort(t), "--admin-token-file", s.path("tokens"), "--log-level", "debug")
 	i := begin(t, args...).listening()
 	i.out.Await(t, `The page is on `+regexp.QuoteMeta(i.url)+`/console/: `+"`runhook console`", i.ended)
-	if strings.Contains(i.out.String()+i.log.String(), "#") {
+	if strings.Contains(i.out.String()+i.log.String(), "/console/#") {
 		t.Errorf("the start prints a code where it is kept:\n%s%s", i.out, i.log)
 	}
 	code, out, messages := call(t, "console", "--server", i.url)
@@ -74,15 +81,17 @@ func TestConsole(t *testing.T) {
 		t.Errorf("exit code %d: %s%s", code, out, messages)
 	}
 
-	sees := signIn(t, i.url, link[1])
+	sees, cookie := signIn(t, i.url, link[1])
 	if got := sees(i.url); got != http.StatusOK {
 		t.Errorf("the link signs nobody in: %d", got)
 	}
-	if got := signIn(t, i.url, link[1])(i.url); got != http.StatusUnauthorized {
-		t.Errorf("a second time: %d", got)
+	if again, none := signIn(t, i.url, link[1]); again(i.url) != http.StatusUnauthorized || none != "" {
+		t.Errorf("a second time: %q", none)
 	}
-	if strings.Contains(i.out.String()+i.log.String(), link[1]) {
-		t.Error("the log has the code")
+	for _, secret := range []string{link[1], cookie, "0123456789abcdef0123456789abcdef"} {
+		if secret == "" || strings.Contains(i.out.String()+i.log.String(), secret) {
+			t.Errorf("the log has %q", secret)
+		}
 	}
 	i.end()
 	i = begin(t, args...).listening()

@@ -57,11 +57,15 @@ func browse(t testing.TB) *browser {
 	command := exec.Command(path, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
 		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--host-resolver-rules=MAP *.example 127.0.0.1", "--user-data-dir="+t.TempDir(), "--remote-debugging-pipe")
 	command.ExtraFiles = []*os.File{toldRead, saidWrite}
-	proctest.Start(t, command)
+	process := proctest.Start(t, command)
 	_, _ = toldRead.Close(), saidWrite.Close()
 	b := &browser{t: t, tell: tell, waiting: map[int]chan reply{}}
 	go b.listen(bufio.NewReader(hear))
-	t.Cleanup(func() { _, _ = tell.Close(), hear.Close() })
+	t.Cleanup(func() {
+		_ = b.do("", "Browser.close", nil) // so that its helpers have ended when its folder is removed
+		process.Wait()
+		_, _ = tell.Close(), hear.Close()
+	})
 	return b
 }
 
