@@ -134,7 +134,7 @@ func (c *runsListCommand) Run(ctx context.Context, p *program) error {
 // noteHistory says that a list lacks runs which the server has not read yet.
 func (p *program) noteHistory(h *client.History) {
 	if h != nil {
-		p.notef("The server is still making its history of runs (%s %%), so some may be missing.\n", strconv.FormatFloat(h.Percent, 'f', -1, 64))
+		p.notef("The server's history has %s %% of the runs so far, so this may lack some.\n", strconv.FormatFloat(h.Percent, 'f', -1, 64))
 	}
 }
 

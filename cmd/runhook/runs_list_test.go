@@ -204,7 +204,7 @@ func TestAListSaysWhatItLacks(t *testing.T) {
 	p := &program{stderr: &said}
 	p.noteHistory(nil)
 	p.noteHistory(&client.History{Percent: 42.5})
-	if want := "The server is still making its history of runs (42.5 %), so some may be missing.\n"; said.String() != want {
+	if want := "The server's history has 42.5 % of the runs so far, so this may lack some.\n"; said.String() != want {
 		t.Errorf("%q", said.String())
 	}
 }

@@ -217,7 +217,7 @@ func (r *rate) note(last uint64) {
 	if passed < lookEvery/4 { // too short to tell
 		return
 	}
-	if r.last > 0 && last >= r.last {
+	if !r.at.IsZero() && last >= r.last {
 		r.perSecond = float64(last-r.last) / passed.Seconds()
 	}
 	r.at, r.last = time.Now(), last

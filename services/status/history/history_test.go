@@ -501,6 +501,13 @@ func TestSlicesOfRuns(t *testing.T) {
 			t.Errorf("%s: %v", name, large)
 		}
 	}
+	// They are read once.
+	late.stop()
+	late.sql("update runs set message = 'marked' where number < 140")
+	late = keep(t, store, late.dir)
+	if marked := late.numbers(history.Query{Text: "marked"}); len(marked) != 139 {
+		t.Errorf("%d runs are not read again", len(marked))
+	}
 	check(t, store.Jet().JS.DeleteStream(t.Context(), "KV_runs_0"))
 	left := all[:len(all)-69]
 	follows.eventually(history.Query{}, left...)
@@ -509,6 +516,25 @@ func TestSlicesOfRuns(t *testing.T) {
 	late.stop()
 	anew := keep(t, store, t.TempDir())
 	anew.eventually(history.Query{}, left...)
+}
+
+// A slice that somebody has removed leaves requests behind, which are runs no more.
+func TestASliceThatWasRemoved(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{Slice: 20})
+	request := bustest.Applied(t, store.Bus)
+	var left []run.Number
+	for range 25 {
+		if n := end(t, store, request, run.Success, "done", 0); n >= 20 {
+			left = append([]run.Number{n}, left...)
+		}
+	}
+	follows := keep(t, store, t.TempDir()).fresh()
+	check(t, store.Jet().JS.DeleteStream(t.Context(), "KV_runs_0"))
+	follows.eventually(history.Query{}, left...)
+	if got := keep(t, store, t.TempDir()).numbers(history.Query{}); !slices.Equal(got, left) {
+		t.Errorf("%v", got)
+	}
 }
 
 // Runs leave the index when they leave the store.
@@ -546,11 +572,13 @@ func TestForeignMessages(t *testing.T) {
 	waits := bustest.Submit(t, store.Bus, request)
 	publish(fmt.Sprintf("$KV.runs_0.final.%s.%s", request.Task, written), []byte("no JSON"))
 	publish(fmt.Sprintf("$KV.runs_0.final.%s.%s", other.Task, ended), []byte("no JSON"))
-	doc := run.QueuedDocument(with(other, func(*run.Request) {}), waits)
-	doc.End(run.Success, "forged", time.Now())
-	data, err := doc.Encode()
-	check(t, err)
-	publish(fmt.Sprintf("$KV.runs_0.final.%s.%s", other.Task, waits), data)
+	for _, n := range []run.Number{waits, ended} {
+		doc := run.QueuedDocument(other, n)
+		doc.End(run.Success, "forged", time.Now())
+		data, err := doc.Encode()
+		check(t, err)
+		publish(fmt.Sprintf("$KV.runs_0.final.%s.%s", other.Task, n), data)
+	}
 	publish("run.request."+string(request.Task), []byte("no JSON"))
 	for _, k := range []*kept{keep(t, store, t.TempDir())} {
 		k.eventually(history.Query{}, waits, written, ended)
