@@ -54,6 +54,10 @@ func foreignMessages(id task.ID) []foreignCase {
 		{store: "requests", name: "a request that only names its task", named: true, messages: []foreign{{subject: "run.request." + string(id), data: fmt.Sprintf(`{"Task":%q}`, id)}}},
 		{store: "requests", name: "a request of another task", named: true, messages: []foreign{{subject: "run.request." + string(id), data: request(other)}}},
 		{store: "requests", name: "a large request", named: true, messages: []foreign{{subject: "run.request." + string(id), data: `{"Task":"` + strings.Repeat("x", 3<<20) + `"}`}}},
+		{store: "requests", name: "a request with the header of a status", named: true, messages: []foreign{{subject: "run.request." + string(id), header: nats.Header{"Status": {"503"}}}}},
+		{store: "requests", name: "a request with the headers of an answer", named: true, messages: []foreign{{subject: "run.request." + string(id), data: request(id), header: nats.Header{
+			"Nats-Stream": {"RUNS"}, "Nats-Subject": {"run.request.foo"}, "Nats-Sequence": {"1"}, "Nats-Time-Stamp": {"2026-01-01T00:00:00Z"},
+		}}}},
 		{store: "requests", name: "requests of no task", named: true, messages: []foreign{
 			{subject: "run.request." + string(other), data: request(other)},
 			{subject: "run.request.foo", data: "no JSON"},
@@ -126,6 +130,7 @@ func foreignMessages(id task.ID) []foreignCase {
 		{store: "strangers", name: "rows of no run", named: true, messages: []foreign{{subject: "$O.rows.M.zz", data: "no JSON"}}},
 		{store: "strangers", name: "pieces of rows", named: true, messages: []foreign{{subject: "$O.rows.C.zz", data: "no JSON"}}},
 		{store: "strangers", name: "a key of the control bucket", named: true, messages: []foreign{{subject: "$KV.control.foo", data: "no JSON"}}},
+		{store: "strangers", name: "a cancel of no run", named: true, messages: []foreign{{subject: "$KV.control.cancel." + string(id) + ".x", data: "no JSON"}}},
 		{store: "strangers", name: "a live document of no task", named: true, messages: []foreign{{subject: "$KV.progress.foo.1", data: "no JSON"}}},
 		{store: "strangers", name: "a live document of no number", named: true, messages: []foreign{{subject: "$KV.progress." + string(id) + ".x", data: "no JSON"}}},
 		{store: "strangers", name: "a live document", named: true, messages: []foreign{{subject: "$KV.progress.foo", data: "no JSON"}}},

@@ -64,6 +64,8 @@ func FuzzForgedMessages(f *testing.F) {
 		if body := real[subject]; body != nil {
 			f.Add(uint8(kind), uint64(0), "", body)
 			f.Add(uint8(kind), uint64(1), "Runhook-Rejected: 1 1 9223372036854775807", body)
+			f.Add(uint8(kind), uint64(0), "Nats-Stream: RUNS\nNats-Sequence: 1\nNats-Subject: x\nNats-Time-Stamp: x", body)
+			f.Add(uint8(kind), uint64(0), "Status: 409\nDescription: Consumer Deleted", []byte{})
 		} else {
 			f.Add(uint8(kind), uint64(1<<63), "Nats-Msg-Id: "+string(forgedTask)+"."+forgedKey, []byte("\x00\xff{"))
 		}

@@ -1,6 +1,8 @@
 package broker_test
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -91,7 +93,7 @@ func TestGuest(t *testing.T) {
 	if err := own.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	guest, err := nats.Connect(b.URL())
+	guest, err := nats.Connect(b.URL(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,6 +143,17 @@ func TestGuest(t *testing.T) {
 	if limit := guest.MaxPayload(); limit != 64<<10 {
 		t.Errorf("it may send %d bytes", limit)
 	}
+	for n := 0; guest.LastError() == nil; n++ {
+		if _, err := guest.SubscribeSync(fmt.Sprint("more.", n)); err != nil || n > 2000 {
+			t.Fatalf("it has %d subscriptions, %v", n, err)
+		}
+		if err := guest.Flush(); err != nil {
+			break
+		}
+	}
+	if err := guest.LastError(); !errors.Is(err, nats.ErrMaxSubscriptionsExceeded) {
+		t.Errorf("its last subscription: %v", err)
+	}
 	for range 99 {
 		more, err := nats.Connect(b.URL())
 		if err != nil {
@@ -157,4 +170,49 @@ func TestGuest(t *testing.T) {
 		t.Fatalf("another user may not come in: %v", err)
 	}
 	other.Close()
+}
+
+// Who says anything of himself is no guest, and where there are none nobody comes in who says nothing.
+func TestGuestsSayNothing(t *testing.T) {
+	t.Parallel()
+	open, _ := guarded(t)
+	closed, err := broker.Start(t.Context(), broker.Options{
+		Dir: t.TempDir(), Listen: "127.0.0.1:0", Log: zerolog.Nop(), Access: &broker.Access{Logins: []broker.Login{{Name: "all", Password: "secret"}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(closed.Stop)
+	enters := func(b *broker.Broker, says string) bool {
+		t.Helper()
+		conn, err := net.Dial("tcp", b.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		if _, err := fmt.Fprintf(conn, "CONNECT {\"verbose\":false%s}\r\nPING\r\n", says); err != nil {
+			t.Fatal(err)
+		}
+		for lines := bufio.NewScanner(conn); lines.Scan(); {
+			switch {
+			case strings.HasPrefix(lines.Text(), "PONG"):
+				return true
+			case strings.HasPrefix(lines.Text(), "-ERR"):
+				return false
+			}
+		}
+		t.Fatalf("%q is not answered", says)
+		return false
+	}
+	for _, says := range []string{`,"user":"x"`, `,"pass":"x"`, `,"auth_token":"x"`, `,"nkey":"x"`, `,"user":"all"`, `,"pass":"secret"`, `,"user":"all","pass":"x"`} {
+		if enters(open, says) || enters(closed, says) {
+			t.Errorf("who says %s comes in", says)
+		}
+	}
+	if !enters(open, "") || enters(closed, "") {
+		t.Error("who says nothing must come in where there are guests, and nowhere else")
+	}
+	if says := `,"user":"all","pass":"secret"`; !enters(open, says) || !enters(closed, says) {
+		t.Errorf("who says %s does not come in", says)
+	}
 }

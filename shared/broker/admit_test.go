@@ -100,4 +100,11 @@ func TestAdmit(t *testing.T) {
 	}
 	b.Again(t)
 	look()
+	if err := b.Admit([]broker.Login{{Name: "stays", Password: "1", Guest: guest}}); err != nil {
+		t.Fatal(err)
+	}
+	if nc, err := enter("comes", "5"); err == nil {
+		nc.Close()
+		t.Error("who has gone from the server that started again comes in")
+	}
 }

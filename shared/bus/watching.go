@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -75,9 +76,17 @@ func (f *following) readAll(ctx context.Context) error {
 	return err
 }
 
-// readOn reads what came since.
-func (f *following) readOn(ctx context.Context) (err error) {
-	f.last, err = f.stream.After(ctx, f.subject, f.last, f.note)
+// readOn reads what came since, which is mostly nothing.
+func (f *following) readOn(ctx context.Context) error {
+	next, err := f.stream.Following(ctx, f.subject, f.last+1)
+	if errors.Is(err, jet.ErrMissing) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	f.note(next)
+	f.last, err = f.stream.After(ctx, f.subject, next.Sequence, f.note)
 	return err
 }
 

@@ -103,7 +103,8 @@ func isControl(subject string) bool {
 	case StoreIDSubject, RepairSubject, LayoutSubject, TurnSubject, SessionsSubject:
 		return true
 	}
-	return false
+	_, _, isCancel := CanceledRun(subject)
+	return isCancel
 }
 
 // hash is the hash of a definition in its key, and keyHash that of an idempotency key.
