@@ -16,6 +16,7 @@ import (
 	"runhook/shared/bustest"
 	"runhook/shared/proctest"
 	"runhook/shared/run"
+	"runhook/shared/session"
 )
 
 // On a cluster a read may come from a replica that lags, and a duplicate may be refused while its
@@ -37,6 +38,46 @@ func TestCluster(t *testing.T) {
 		processes[i] = cluster.Open(t, fmt.Sprint("process ", i), i)
 	}
 
+	t.Run("a link signs in once, and a sign-out is seen at once", func(t *testing.T) {
+		operator := session.Operator{Name: "ann", Token: [32]byte{1}}
+		var keepers [3]*session.Keeper
+		for i, process := range processes {
+			keepers[i] = session.New([][]byte{make([]byte, 32)}, process.StoreID(), process.Sessions)
+		}
+		for round := range 5 {
+			code, _, err := keepers[round%3].Link(ctx, operator)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var mu sync.Mutex
+			var all sync.WaitGroup
+			var begun []session.Session
+			for i := range 30 {
+				all.Go(func() {
+					s, err := keepers[i%3].Redeem(ctx, code, []session.Operator{operator}, true)
+					mu.Lock()
+					defer mu.Unlock()
+					if err == nil {
+						begun = append(begun, s)
+					} else if !errors.Is(err, session.ErrNone) {
+						t.Error(err)
+					}
+				})
+			}
+			all.Wait()
+			if len(begun) != 1 {
+				t.Fatalf("%d came in by one link", len(begun))
+			}
+			if err := keepers[round%3].End(ctx, begun[0]); err != nil {
+				t.Fatal(err)
+			}
+			for i, keeper := range keepers {
+				if err := keeper.Check(ctx, begun[0]); !errors.Is(err, session.ErrOver) {
+					t.Errorf("process %d: %v", i, err)
+				}
+			}
+		}
+	})
 	t.Run("concurrent duplicates are one run", func(t *testing.T) {
 		for round := range 20 {
 			var mu sync.Mutex

@@ -28,6 +28,7 @@ func TestLackingRightIsNamed(t *testing.T) {
 		"info": "$JS.API.STREAM.INFO.RUNS", "account": "$JS.API.INFO", "consumers": "$JS.API.CONSUMER.CREATE.RUNS.>",
 		"watch": "$JS.API.DIRECT.GET.KV_tasks", "queue": "$JS.API.CONSUMER.INFO.RUNS.>",
 		"tasks": "$JS.API.STREAM.INFO.KV_tasks", "id": "$JS.API.STREAM.MSG.GET.KV_control", "inbox": "_INBOX.>",
+		"sessions": "$KV.control.sessions",
 	}
 	var users []*server.User
 	for name, subject := range denied {
@@ -64,6 +65,13 @@ func TestLackingRightIsNamed(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			_, _, err := checked("watch").Tasks.Watch(ctx)
+			return err
+		},
+		"sessions": func() error {
+			err := checked("sessions").Sessions.Write(t.Context(), []byte("{}"), 0)
+			if !errors.Is(err, run.ErrDenied) {
+				t.Errorf("it is not told as a lack of rights: %v", err)
+			}
 			return err
 		},
 		"queue": func() error {
