@@ -345,10 +345,7 @@ func (e *edge) status(ctx context.Context, p *process, followed *folder.Folder, 
 // announcePage says where the page is. Only on a terminal, where somebody reads it now, it is a link that signs in:
 // elsewhere the output is kept, in a journal or a container's log, and whoever reads that in time could sign in.
 func (e *edge) announcePage(ctx context.Context, p *program, server *web.Server) {
-	page := server.URL() + console.Path
-	if public := e.locator.PublicURL(); public != "" && !e.http.Hosts.Has(server.URL()) {
-		page = public + console.Path
-	}
+	page := e.http.Hosts.InnerURL(server.URL(), e.locator.PublicURL()) + console.Path
 	if !isTerminal(p.stdout) {
 		p.printf("The page is on %s: `runhook console` prints a link that signs in.\n", page)
 		return

@@ -96,6 +96,7 @@ func TestServicesWithTheirRights(t *testing.T) {
 	s.writeFor(0o600, "admin.token", "0123456789abcdef0123456789abcdef\n")
 	ingress := begin(t, append([]string{"ingress", "--run-key-file", key}, as("ingress")...)...).listening()
 	status := begin(t, append([]string{"status", "--run-key-file", key, "--admin-token-file", s.path("admin.token")}, as("status")...)...).listening()
+	status.out.Await(t, `The page is on `+status.url+`/console/`, status.ended)
 	runner := begin(t, append([]string{"runner", "--connections", s.path("connections.yaml")}, as("runner")...)...).listening()
 	control := func(args ...string) string {
 		return mustCall(t, append(args, "--server", status.url, "--token-file", s.path("admin.token"))...)

@@ -72,6 +72,27 @@ func TestHosts(t *testing.T) {
 			}
 		})
 	}
+	for _, c := range []struct{ given, listen, public, want string }{
+		{"", loopback, "", "http://127.0.0.1:8080"},
+		{"", other, "", "http://127.0.0.1:8080"},
+		{"", loopback, "https://hooks.example.org", "http://127.0.0.1:8080"},
+		{"hooks.example.org", loopback, "https://hooks.example.org/x", "https://hooks.example.org/x"},
+		{"hooks.example.org,10.0.0.1", loopback, "", "http://hooks.example.org:8080"},
+		{"[2001:db8::1]", loopback, "", "http://[2001:db8::1]:8080"},
+		{"localhost,127.0.0.1", loopback, "https://hooks.example.org", "http://127.0.0.1:8080"},
+	} {
+		var given []string
+		if c.given != "" {
+			given = strings.Split(c.given, ",")
+		}
+		hosts, err := NewHosts(given, c.listen, c.public)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := hosts.InnerURL("http://127.0.0.1:8080", c.public); got != c.want {
+			t.Errorf("%+v: %s", c, got)
+		}
+	}
 	if _, err := NewHosts([]string{"https://hooks.example.org"}, loopback, ""); err == nil || !strings.Contains(err.Error(), "--hosts") {
 		t.Errorf("a URL is taken for a host: %v", err)
 	}

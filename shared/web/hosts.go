@@ -18,6 +18,8 @@ type Hosts struct {
 	everywhere bool
 	// own: the address that a connection came to is a name too.
 	own bool
+	// first is the first of --hosts, empty without.
+	first string
 }
 
 // NewHosts takes the names of --hosts. Without any they are those of this machine alone, that of listen, and
@@ -31,6 +33,7 @@ func NewHosts(given []string, listen, publicURL string) (*Hosts, error) {
 		h.names[hostName(name)] = true
 	}
 	if h.everywhere {
+		h.first = given[0]
 		return h, nil
 	}
 	for _, name := range []string{"localhost", "127.0.0.1", "::1"} {
@@ -73,10 +76,24 @@ func (h *Hosts) lists(rc *fasthttp.RequestCtx) bool {
 	return h.own && ok && name == local.AddrPort().Addr().Unmap().String()
 }
 
-// Has reports whether an address of the server is under one of its names.
-func (h *Hosts) Has(address string) bool {
+// InnerURL is the address under which a server at an address shows what is inside: that itself, if it is under one of
+// the server's names, else publicURL, if there is one, else the address with the first name.
+func (h *Hosts) InnerURL(address, publicURL string) string {
 	parsed, err := url.Parse(address)
-	return err == nil && (h.names[hostName(parsed.Host)] || h.own)
+	if err != nil || h.names[hostName(parsed.Host)] || h.own {
+		return address
+	}
+	if publicURL != "" {
+		return publicURL
+	}
+	parsed.Host = hostName(h.first)
+	if strings.Contains(parsed.Host, ":") {
+		parsed.Host = "[" + parsed.Host + "]"
+	}
+	if _, port, err := net.SplitHostPort(strings.TrimPrefix(address, parsed.Scheme+"://")); err == nil {
+		parsed.Host += ":" + port
+	}
+	return parsed.String()
 }
 
 // ByItsHost reports whether a request names its server by one of the server's names: what is inside may be told.
