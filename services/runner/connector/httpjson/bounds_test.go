@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -69,6 +70,43 @@ func TestHugePage(t *testing.T) {
 	if n, err := b.Read(make([]byte, 1)); n != 0 || !errors.Is(err, errHuge) {
 		t.Errorf("%d bytes, %v", n, err)
 	}
+}
+
+// Members that lead on by long names are not named, for their names are put together at each level.
+func TestLongPlaces(t *testing.T) {
+	for letters, want := range map[int]bool{1: true, maxPlace - 1: true, maxPlace: false, maxItem: false} {
+		p := &page{stack: []frame{{object: true, placed: true, key: "a"}, {object: true, placed: true, place: "a", key: strings.Repeat("x", letters)}}}
+		if path, ok := p.path(); ok != want || ok && path != "a."+strings.Repeat("x", letters) {
+			t.Errorf("%d letters: %v", letters, ok)
+		}
+	}
+	before := allocated()
+	deep := `{"data":[{"id":1}]` + strings.Repeat(`,"`+strings.Repeat("x", 100_000)+`":{"y":1`, 90) + strings.Repeat("}", 91)
+	s := answers(t, map[string]string{"/": deep})
+	if rows, err := read(t, s.URL, &task.HTTPSource{Path: "/", Items: "data"}, nil); err != nil || len(rows) != 1 {
+		t.Errorf("%v, %v", rows, err)
+	}
+	if grown := allocated() - before; grown > 300<<20 { // each level's names put together are 400 MB
+		t.Errorf("%d MB were allocated for 9 MB", grown>>20)
+	}
+}
+
+// Of so many rows only is it known whether another page has them too, whatever the task asks for.
+func TestMostSums(t *testing.T) {
+	for asked, want := range map[int]int{0: keptSums, keptSums + 1: keptSums + 1, maxSums + 1: maxSums} {
+		s := &Source{reading: t.Context(), seed: maphash.MakeSeed(), from: &task.HTTPSource{}, pages: pages{how: &task.NextPage{Offset: "skip"}, asked: asked}}
+		answer := &http.Response{Header: http.Header{}, Body: http.NoBody, Request: &http.Request{URL: &url.URL{}}}
+		if p := s.newPage(answer); p.keeps != want {
+			t.Errorf("%d rows are asked for, and the sums of %d kept", asked, p.keeps)
+		}
+	}
+}
+
+// allocated is how many bytes of the heap were ever.
+func allocated() uint64 {
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.TotalAlloc
 }
 
 // Headers and codings have bounds too.
