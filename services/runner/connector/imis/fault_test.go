@@ -1,6 +1,7 @@
 package imis_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -377,6 +378,26 @@ func TestSitesThatAreNone(t *testing.T) {
 	}
 	if n := asked.Load(); n != 1 {
 		t.Errorf("headers without a bound are asked for %d times", n)
+	}
+}
+
+// An answer has a bound, and what is beyond it is not read.
+func TestAnswerWithoutEnd(t *testing.T) {
+	b := newBench(t, members(3))
+	sent := 0
+	done := make(chan struct{})
+	b.site.FailPage(0, func(w http.ResponseWriter, _ *http.Request) {
+		defer close(done)
+		part := bytes.Repeat([]byte(" "), 1<<20)
+		for ; sent < 256; sent++ {
+			if _, err := w.Write(part); err != nil {
+				return
+			}
+		}
+	})
+	b.fail("an answer of the site of connection prod is longer than 64 MiB; take a smaller page_size")
+	if <-done; sent > 128 {
+		t.Errorf("%d MiB were taken", sent)
 	}
 }
 
