@@ -82,6 +82,7 @@ func open(t testing.TB, store *bustest.Store) *site {
 		<-viewDone
 	})
 	t.Cleanup(s.stop)
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	return s
 }
 
@@ -95,10 +96,21 @@ func (s *site) tokens(text string) {
 	}
 }
 
+// task is the id of a task that the service knows.
+func (s *site) task() string {
+	s.t.Helper()
+	id := string(bustest.Applied(s.t, s.Bus).Task)
+	proctest.Eventually(s.t, "the service knows the task", func() bool {
+		response, _ := s.send(http.DefaultClient, "GET", "/api/tasks/"+id, "", "Authorization: Bearer "+annToken)
+		return response.StatusCode == 200
+	})
+	return id
+}
+
 // link is the path of a link that signs a token's operator in.
 func (s *site) link(token string) string {
 	s.t.Helper()
-	response, body := s.send(new(http.Client), "POST", "/api/console/links", "", "Authorization: Bearer "+token)
+	response, body := s.send(http.DefaultClient, "POST", "/api/console/links", "", "Authorization: Bearer "+token)
 	var made struct{ Path string }
 	if err := json.Unmarshal([]byte(body), &made); err != nil || response.StatusCode != 200 {
 		s.t.Fatalf("%s %s", response.Status, body)
@@ -371,10 +383,10 @@ func TestSeveralServices(t *testing.T) {
 func TestChangesArePutDown(t *testing.T) {
 	t.Parallel()
 	s := open(t, bustest.New(t, bus.Topology{}))
-	id := bustest.Applied(t, s.Bus).Task
+	id := s.task()
 	ann, viewer := visitor(t), visitor(t)
 	form, viewerForm := s.signIn(ann, annToken), s.signIn(viewer, viewToken)
-	path := "/api/tasks/" + string(id) + "/disable"
+	path := "/api/tasks/" + id + "/disable"
 	for name, try := range map[string]func() (*http.Response, string){
 		"who only reads":       func() (*http.Response, string) { return s.send(viewer, "POST", path, "form_token="+viewerForm) },
 		"without a form token": func() (*http.Response, string) { return s.send(ann, "POST", path, "") },
@@ -390,7 +402,7 @@ func TestChangesArePutDown(t *testing.T) {
 	if log := s.log.String(); !strings.Contains(log, `"by":"ann","via":"page","address":"127.0.0.1","task":`) {
 		t.Errorf("%s", log)
 	}
-	if response, body := s.send(new(http.Client), "POST", strings.Replace(path, "disable", "enable", 1), "", "Authorization: Bearer "+annToken); response.StatusCode != 200 {
+	if response, body := s.send(http.DefaultClient, "POST", strings.Replace(path, "disable", "enable", 1), "", "Authorization: Bearer "+annToken); response.StatusCode != 200 {
 		t.Errorf("%s %s", response.Status, body)
 	}
 	if log := s.log.String(); !strings.Contains(log, `"by":"ann","address":"127.0.0.1","task":`) {
@@ -440,7 +452,7 @@ func TestForgedRecord(t *testing.T) {
 func TestInABrowser(t *testing.T) {
 	t.Parallel()
 	s := open(t, bustest.New(t, bus.Topology{}))
-	id := string(bustest.Applied(t, s.Bus).Task)
+	id := s.task()
 	b := browse(t)
 	p := b.profile()
 	press := func(p *page, words string) {
@@ -532,7 +544,7 @@ func TestInABrowser(t *testing.T) {
 			}
 		}
 	}
-	if response, body := s.send(new(http.Client), "GET", "/api/tasks/"+id, "", "Authorization: Bearer "+annToken); response.StatusCode != 200 || !strings.Contains(body, `"Enabled":true`) {
+	if response, body := s.send(http.DefaultClient, "GET", "/api/tasks/"+id, "", "Authorization: Bearer "+annToken); response.StatusCode != 200 || !strings.Contains(body, `"Enabled":true`) {
 		t.Errorf("%s %s", response.Status, body)
 	}
 	p.visit(s.url + "/console/")
