@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -92,7 +93,7 @@ var againAfter = 10 * time.Second // shorter in tests
 func (x *Index) Run(ctx context.Context) {
 	dir := x.options.Dir
 	defer func() { x.close(); x.removeTemporary(dir) }()
-	told := ""
+	told, made := "", 0 // how often it was made anew without ever being complete
 	for ctx.Err() == nil {
 		var err error
 		if dir == "" {
@@ -104,18 +105,24 @@ func (x *Index) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		pause := time.Duration(0)
+		pause := againAfter
 		if broken, ok := errors.AsType[*damage](err); ok {
-			x.options.Log.Warn().Err(broken).Str("file", broken.path).Msg("the history is made anew")
-			x.discard(broken)
-			pause = lookEvery / 10
-		} else if err != nil {
+			if x.isComplete() {
+				made = 0
+			}
+			if err = x.discard(broken); err == nil {
+				x.options.Log.Warn().Err(broken).Str("file", broken.path).Msg("the history is made anew")
+				made++
+				pause = min(pause, wait.Doubled(lookEvery/10, againAfter, made))
+			}
+		}
+		if err != nil {
 			err = fmt.Errorf("%w: pass --cache DIR with a folder that this process may write", err)
 			x.lack(err)
 			if err.Error() != told {
 				x.options.Log.Error().Err(err).Msg("the history cannot be kept; runs are listed without it, and not by their outcome, time or parameters")
 			}
-			told, pause = err.Error(), againAfter
+			told = err.Error()
 		}
 		wait.For(ctx, pause)
 	}
@@ -161,12 +168,25 @@ func (x *Index) lack(why error) {
 	x.file, x.why = nil, why
 }
 
-// discard removes a file that is of no use. One that cannot be removed is told of by the next attempt to open it.
-func (x *Index) discard(d *damage) {
+// discard removes a file that is of no use.
+func (x *Index) discard(d *damage) error {
 	x.close()
-	for _, end := range []string{"", "-wal", "-shm", "-journal"} {
-		_ = os.RemoveAll(d.path + end)
+	x.state.Lock()
+	x.state.complete, x.state.todo, x.state.done = false, 0, 0
+	x.state.Unlock()
+	for _, end := range []string{"-wal", "-shm", "-journal", ""} {
+		if err := os.Remove(d.path + end); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w, and it cannot be removed: %w", d, err)
+		}
 	}
+	return nil
+}
+
+// isComplete reports whether the file that was kept last has ever had everything.
+func (x *Index) isComplete() bool {
+	x.state.Lock()
+	defer x.state.Unlock()
+	return x.state.complete
 }
 
 // Progress is how far the index is.
