@@ -6,6 +6,8 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"time"
@@ -15,32 +17,41 @@ import (
 	"runhook/shared/run"
 )
 
-// busyTasks are tasks whose runs are at work for as long as the measurement lasts: half of them write to one database,
-// and so wait for each other, and half of them compute.
+// busyTasks are tasks whose runs are at work for as long as the measurement lasts: some write to one database, and so
+// wait for each other, some compute, some wait for a page that does not come, and some are held back by their rate.
 var busyTasks = map[string]string{
-	"writing": `concurrency: 8
-source: {csv: {connection: here, path: long.csv}}
+	"writing": `source: {csv: {connection: here, path: long.csv}}
 mapping: {id: id, name: name + " of " + city}
 destination: {sql: {connection: copy, table: people, key: [id], action: upsert, create: true}}
 `,
-	"computing": `concurrency: 8
-source: {csv: {connection: here, path: long.csv}}
-where: all(1..90000, # > 0) && false
+	"computing": `source: {csv: {connection: here, path: long.csv}}
+where: '!all(1..90000, # + int(id) > 0)'
 mapping: {id: id}
 destination: {csv: {connection: here, path: none.csv, action: append}}
+`,
+	"waiting": `source: {http: {connection: silent, path: /people}}
+mapping: {id: id}
+destination: {csv: {connection: here, path: silent.csv, action: append}}
+`,
+	"braked": `source: {csv: {connection: here, path: long.csv}, rate: 1/m}
+mapping: {id: id}
+destination: {sql: {connection: braked, table: people, key: [id], action: upsert, create: true}}
 `,
 }
 
 const (
 	cancelRuns = 16
-	canceled   = 160
+	canceled   = 200
 	longRows   = 2_000_000
 )
 
 // cancels: from sending the POST to a run's CancelUrl to its final document, with as many runs under way as a runner
 // has slots by default. Each that is canceled is followed by another.
 func (b *bench) cancels() {
-	s := b.serve("interval", "writing", "computing")
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer silent.Close()
+	names := []string{"writing", "computing", "waiting", "braked"}
+	s := b.serveOn("interval", "here: {files: .}\ncopy: {sqlite: ./copy.db}\nbraked: {sqlite: ./braked.db}\nsilent: {http: {private: true, url: '"+silent.URL+"'}}\n", names...)
 	defer s.stop()
 	file, err := os.Create(filepath.Join(s.dir, "long.csv"))
 	b.check(err)
@@ -54,24 +65,21 @@ func (b *bench) cancels() {
 
 	var open []run.Document
 	start := func(name string) { open = append(open, b.ask(s.url+"/task/executepolling/"+s.task(name))) }
-	for range cancelRuns / 2 {
-		start("writing")
-		start("computing")
+	for i := range cancelRuns {
+		start(names[i%len(names)])
 	}
 	var took []float64
 	for i := range canceled {
 		doc := open[0]
 		open = open[1:]
-		b.await("the run to be under way", func() bool {
-			return b.status(doc, "").RowsRetrieved > 0 || doc.TaskName == "computing" && b.status(doc, "").Status == run.InProgress
-		})
+		b.await("the run to be under way", func() bool { return b.status(doc, "").Status == run.InProgress })
 		began := time.Now()
 		b.ask(doc.CancelURL)
 		if final := b.status(doc, "wait=60"); final.Outcome() != run.Canceled {
 			b.t.Fatalf("canceled run: %+v", final)
 		}
 		took = append(took, float64(time.Since(began).Microseconds())/1000)
-		start([]string{"writing", "computing"}[i%2])
+		start(names[i%len(names)])
 	}
 	const limit, what = 1000, "the second that is promised"
 	b.compare(fmt.Sprintf("cancel to final, %d runs under way, p50", cancelRuns), percentile(took, 50), limit, " ms", what)

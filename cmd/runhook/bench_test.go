@@ -447,8 +447,8 @@ destination: {csv: {connection: here, path: noop.csv, action: append}}
 mapping: {id: id}
 destination: {csv: {connection: here, path: slow.csv, action: append}}
 `)
-		case "writing", "computing":
-			write("tasks/"+name+".yaml", head+busyTasks[name])
+		case "writing", "computing", "waiting", "braked":
+			write("tasks/"+name+".yaml", head+"concurrency: 4\n"+busyTasks[name])
 		case "iqa-fast", "iqa-slow":
 			write("tasks/"+name+".yaml", head+iqaTask(strings.TrimPrefix(name, "iqa-")))
 		case "copy":

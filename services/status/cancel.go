@@ -172,32 +172,33 @@ func (s *Service) cancelStored(ctx context.Context, id task.ID, n run.Number, c 
 		case status.Final:
 			return canceled{}, ended(status.Document)
 		}
-		doc, err := s.options.Unheld.Cancel(ctx, id, n, c)
-		if err == nil {
-			s.canceled.WithLabelValues(doc.TaskName).Inc()
-			return canceled{doc, endedAtOnce}, nil
-		}
-		if !errors.Is(err, bus.ErrClaimed) {
-			return canceled{}, err
-		}
 		open = true
-		over, err := s.options.Unheld.Ended(ctx, id, n)
-		switch {
-		case err != nil:
-			return canceled{}, err
-		case over:
-			continue
-		case queued:
+		isHeld, err := s.options.Unheld.IsHeld(ctx, id, n)
+		if err == nil && isHeld && queued {
 			return canceled{}, held(n)
-		case asked: // it holds the run still, or another does
+		}
+		if err == nil && isHeld && !asked {
+			// It is looked at once more afterwards: its runner may hand it back, or end it, in this moment.
+			if c, err = s.options.Unheld.AskCancel(ctx, id, n, c); err == nil {
+				asked = true
+				isHeld, err = s.options.Unheld.IsHeld(ctx, id, n)
+			}
+		}
+		if err != nil {
+			return canceled{}, err
+		}
+		if isHeld {
 			status.Document.CancelRequestedOn = new(run.Time(c.On))
 			return canceled{status.Document, runnerAsked}, nil
 		}
-		// It is looked at once more afterwards: its runner may have handed it back, or ended it, in this moment.
-		if c, err = s.options.Unheld.AskCancel(ctx, id, n, c); err != nil {
+		doc, err := s.options.Unheld.Cancel(ctx, id, n, c)
+		switch {
+		case err == nil:
+			s.canceled.WithLabelValues(doc.TaskName).Inc()
+			return canceled{doc, endedAtOnce}, nil
+		case !errors.Is(err, bus.ErrClaimed): // else a runner has taken it, or it has ended, in between
 			return canceled{}, err
 		}
-		asked = true
 	}
 	return canceled{}, fmt.Errorf("%w: run %s was taken and left again and again while it was to be canceled", run.ErrUnavailable, n)
 }

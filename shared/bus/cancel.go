@@ -41,6 +41,12 @@ func (u *Unheld) Cancel(ctx context.Context, id task.ID, n run.Number, c run.Can
 	return doc, err
 }
 
+// IsHeld reports whether a runner holds a run, as the leader has it: one that has fallen silent, too.
+func (c claims) IsHeld(ctx context.Context, id task.ID, n run.Number) (bool, error) {
+	seen, claimed, err := c.FindClaim(ctx, id, n)
+	return claimed && !seen.Foreign && !seen.State.HandedBack, err
+}
+
 // AskCancel asks the runner that holds a run to cancel it, and returns the request that stands: the first one. It
 // stays until [Unheld.SettleCancel] finds that the run has ended.
 func (u *Unheld) AskCancel(ctx context.Context, id task.ID, n run.Number, c run.Cancel) (stands run.Cancel, err error) {
