@@ -267,6 +267,8 @@ func (a *account) print() {
 	row("attempts", "%s", strings.Join(attempts, ", "))
 	row("faults", "%d: %s", faults, strings.Join(kinds, ", "))
 	row("POSTs refused", "%d with 503 (%d because the disk was full), %d without an answer; %d accepted after a repeat with their key", l.counts["POST 503"], l.counts[storeFull], l.counts["POST without an answer"], l.counts["accepted after a repeat"])
+	row("cancels", "%d answered with 202, %d after the run had ended, %d with 503, %d without an answer",
+		l.counts["cancel 202"], l.counts["cancel 409: the run has ended"], l.counts["cancel 503"], l.counts["cancel without an answer"])
 	row("polls refused", "%d with 503, %d without an answer, %d answered from memory, %d with fewer rows after an interruption, %d with fewer attempts behind a foreign claim", l.counts["poll 503"], l.counts["poll without an answer"],
 		l.counts["poll answered from memory"], l.counts["poll back at the checkpoint"]+l.counts["poll back at the beginning"], l.counts["poll back behind a foreign claim"])
 	row("longest outage", "%s for a POST, %s for a poll", l.outages["POST"].Round(100*time.Millisecond), l.outages["poll"].Round(100*time.Millisecond))

@@ -10,12 +10,12 @@ import (
 )
 
 // canceledOf is of how many accepted runs one is canceled.
-const canceledOf = 8
+const canceledOf = 4
 
 // cancel cancels a run at its CancelUrl some time after its POST, through any of the services, until one has answered:
 // a cancel that was accepted, and whose answer was lost, is repeated.
 func (c *callers) cancel(e *entry) {
-	if !c.pause(c.gone, rand.N(6*time.Second)) {
+	if !c.pause(c.gone, rand.N(3*time.Second)) {
 		return
 	}
 	c.ledger.cancels(e)

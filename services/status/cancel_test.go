@@ -435,6 +435,47 @@ func TestQueuedRunsAreListed(t *testing.T) {
 	}
 }
 
+// With open=true those that runners hold are listed, too, and with queued=true a cancel leaves them alone.
+func TestOpenRunsAreListed(t *testing.T) {
+	t.Parallel()
+	s := open(t, nil)
+	refresh, other := s.apply("Refresh", "concurrency: 9"), s.apply("Other")
+	s.submit(refresh).begin(0).end(run.Success, "done")
+	held, waiting, elsewhere := s.submit(refresh).begin(0), s.submit(refresh), s.submit(other).begin(0)
+	for query, want := range map[string][]run.Number{
+		"":                            {held.number, waiting.number, elsewhere.number},
+		"&task=" + string(refresh.ID): {held.number, waiting.number},
+		"&limit=1&behind=" + held.number.String(): {waiting.number},
+	} {
+		got := s.get("/api/runs?open=true"+query).expect(t, http.StatusOK)
+		conforms(t, "RunList", got.body)
+		var numbers []run.Number
+		for _, listed := range decode[struct{ Runs []run.Listed }](t, got.body).Runs {
+			numbers = append(numbers, listed.ImportID)
+		}
+		if !slices.Equal(numbers, want) {
+			t.Errorf("%s: %v, want %v", query, numbers, want)
+		}
+	}
+	for query, about := range map[string]string{"?open=1": "open", "?open=true&trigger=webhook": "open", "?behind=1": "behind"} {
+		if problem := s.get("/api/runs"+query).problem(t, http.StatusBadRequest); !strings.HasPrefix(fmt.Sprint(problem["detail"]), `"`+about+`"`) {
+			t.Errorf("%s: %v", query, problem)
+		}
+	}
+	cancel := func(r *started) answer {
+		return s.do(http.MethodPost, run.CancelPath(refresh.ID, r.number)+"?queued=true", nil)
+	}
+	if problem := cancel(held).problem(t, http.StatusConflict); problem["type"] != "urn:runhook:problem:run-held" {
+		t.Errorf("a run that a runner has: %v", problem)
+	}
+	if _, asked, err := s.Work.FindCancel(t.Context(), refresh.ID, held.number); asked || err != nil {
+		t.Errorf("it was asked for all the same, %v", err)
+	}
+	if doc := cancel(waiting).expect(t, http.StatusAccepted).document(t); doc.Outcome() != run.Canceled {
+		t.Errorf("a run that waits: %+v", doc)
+	}
+}
+
 // oneEvent wants a run to have one completion event, of a type.
 func oneEvent(t *testing.T, s *site, n run.Number, kind string) error {
 	t.Helper()
