@@ -39,7 +39,7 @@ type reply struct {
 	Error  *struct{ Message string }
 }
 
-// browse starts a browser, to which names that end in .example are this machine.
+// browse starts a browser, to which names that end in .example are this machine, and which takes any certificate.
 func browse(t testing.TB) *browser {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
@@ -55,7 +55,7 @@ func browse(t testing.TB) *browser {
 		t.Fatal(err)
 	}
 	command := exec.Command(path, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--host-resolver-rules=MAP *.example 127.0.0.1", "--user-data-dir="+t.TempDir(), "--remote-debugging-pipe")
+		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--ignore-certificate-errors", "--host-resolver-rules=MAP *.example 127.0.0.1", "--user-data-dir="+t.TempDir(), "--remote-debugging-pipe")
 	command.ExtraFiles = []*os.File{toldRead, saidWrite}
 	process := proctest.Start(t, command)
 	_, _ = toldRead.Close(), saidWrite.Close()

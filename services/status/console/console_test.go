@@ -51,7 +51,10 @@ type site struct {
 }
 
 // open starts a service on a store.
-func open(t testing.TB, store *bustest.Store) *site {
+func open(t testing.TB, store *bustest.Store) *site { return openAs(t, store, web.Options{}) }
+
+// openAs is open of a server with settings of its own.
+func openAs(t testing.TB, store *bustest.Store, o web.Options) *site {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	opened := store.Open("status")
@@ -67,7 +70,8 @@ func open(t testing.TB, store *bustest.Store) *site {
 	}
 	s.admin.Admit(session.New([][]byte{bytes.Repeat([]byte{7}, 32)}, opened.StoreID(), opened.Sessions))
 	service := status.New(status.Options{Runs: opened.Runs, Store: opened.Tasks, Unheld: opened.Unheld, Tasks: view, Admin: s.admin, Locator: new(web.Locator), Log: log})
-	server, err := web.New(web.Options{Listen: "127.0.0.1:0", Log: log}, service.Routes(), console.New(s.admin).Routes(), openapi.Routes())
+	o.Listen, o.Log = "127.0.0.1:0", log
+	server, err := web.New(o, service.Routes(), console.New(s.admin).Routes(), openapi.Routes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -608,4 +612,53 @@ func TestInABrowser(t *testing.T) {
 		t.Errorf("%s", text)
 	}
 	quiet.keep("only reads")
+}
+
+// Behind TLS the browser keeps a cookie that no other host can set. Without it, on another machine's name, it does not
+// say how somebody came, so a link is followed by a press of the button.
+func TestInABrowserElsewhere(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	certFile, keyFile := proctest.Certificate(t, t.TempDir())
+	certificate, err := web.LoadCertificate(certFile, keyFile, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	hosts, err := web.NewHosts([]string{"lan.example", "127.0.0.1"}, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Links are of the store: that without TLS makes those that are opened at the other.
+	asked := openAs(t, store, web.Options{Hosts: hosts})
+	secure := openAs(t, store, web.Options{TLS: certificate})
+	b := browse(t)
+
+	p := b.profile()
+	p.visit(secure.url + asked.link(annToken))
+	p.shows("Signed in as ann")
+	var kept struct {
+		Cookies []struct {
+			Name, Path, SameSite string
+			Secure, HTTPOnly     bool
+		}
+	}
+	p.must(p.session, "Network.getCookies", nil, &kept)
+	port := secure.url[strings.LastIndex(secure.url, ":")+1:]
+	if len(kept.Cookies) != 1 || kept.Cookies[0].Name != "__Host-runhook-"+port || !kept.Cookies[0].Secure || !kept.Cookies[0].HTTPOnly || kept.Cookies[0].SameSite != "Strict" || kept.Cookies[0].Path != "/" {
+		t.Errorf("the browser keeps %+v", kept.Cookies)
+	}
+	p.eval(`document.querySelector('form .btn').click()`)
+	p.shows("Sign in")
+	if p.must(p.session, "Network.getCookies", nil, &kept); len(kept.Cookies) > 0 {
+		t.Errorf("after signing out it keeps %+v", kept.Cookies)
+	}
+
+	p = b.profile()
+	lan := strings.Replace(asked.url, "127.0.0.1", "lan.example", 1)
+	p.visit(lan + asked.link(viewToken))
+	p.until(`document.querySelector('#led')?.checkVisibility() === true && location.hash === ''`)
+	p.eval(`document.querySelector('#signin .btn').click()`)
+	p.shows("Signed in as viewer")
+	p.eval(`document.querySelector('form .btn').click()`)
+	p.shows("Sign in")
 }
