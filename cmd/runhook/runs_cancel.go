@@ -145,7 +145,11 @@ func (c *runsCancelCommand) await(ctx context.Context, p *program, server *clien
 	docs = make([]run.Document, 0, len(asked))
 	for _, doc := range asked {
 		if doc.Status != run.Done {
-			now, err := server.Wait(limited, client.Started{Task: doc.ExecuteID, Number: doc.ImportID}, cancelLimit, nil, nil)
+			started := client.Started{Task: doc.ExecuteID, Number: doc.ImportID}
+			now, err := server.Wait(limited, started, cancelLimit, nil, nil)
+			if err != nil { // another one took all of the time
+				now, _, err = server.Status(ctx, started, 0)
+			}
 			if err == nil {
 				doc = now
 			}

@@ -6,8 +6,14 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
 
 	"runhook/services/runner/connector/imis/imissite/sitetest"
+	"runhook/shared/bus"
+	"runhook/shared/client"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -95,4 +101,50 @@ func TestCancelURLCancels(t *testing.T) {
 		t.Errorf("what cannot be canceled: %d %s%s", code, out, messages)
 	}
 	i.end()
+}
+
+// A run whose runner does not hear is said to be asked, and the document of a run that ends before its runner hears is
+// what it is.
+func TestCancelOfARunWhoseRunnerIsDeaf(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	i := begin(t, s.args("--hold")...).listening()
+	defer i.end()
+	deaf, quick := i.start(s.copy, nil), i.start(s.copy, nil)
+	store, err := bus.Connect(t.Context(), bus.Config{URLs: i.nats, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if err := store.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	claims := map[run.Number]*bus.Claim{}
+	for _, started := range []client.Started{deaf, quick} {
+		if claims[started.Number], err = store.Work.Claim(t.Context(), s.copy, started.Number, run.Claim{Owner: "deaf", Executions: 1, StartedOn: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asked := begin(t, "runs", "cancel", "--task", "Copy", "--server", i.url)
+	proctest.Eventually(t, "both are asked to end", func() bool {
+		_, first, firstErr := store.Work.FindCancel(t.Context(), s.copy, deaf.Number)
+		_, second, secondErr := store.Work.FindCancel(t.Context(), s.copy, quick.Number)
+		return first && second && firstErr == nil && secondErr == nil
+	})
+	doc := quick.Document
+	doc.CancelURL = ""
+	doc.Begin(time.Now(), time.Now(), 1)
+	doc.End(run.Success, "done", time.Now())
+	if err := claims[quick.Number].Finish(t.Context(), doc, nil); err != nil {
+		t.Fatal(err)
+	}
+	code, out, messages := asked.said()
+	if code != exitFailed || out != "Canceled 0 of 2 runs.\n" ||
+		!strings.Contains(messages, "run 1 of \"Copy people\" was asked to end and has not within 10s, so its runner may be gone; it ends as soon as another takes it over: `runhook runs show 1` tells") ||
+		!strings.Contains(messages, "run 2 of \"Copy people\" ended before its runner heard of the cancel: Success") {
+		t.Errorf("cancel says: %d %s%s", code, out, messages)
+	}
+	if said := mustCall(t, "runs", "show", "1", "--json", "--server", i.url); !strings.Contains(said, `"CancelRequestedOn": "`) {
+		t.Errorf("its document: %s", said)
+	}
 }
