@@ -4,28 +4,13 @@ import (
 	"cmp"
 	"fmt"
 
+	"runhook/shared/bus"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
 )
 
-// clash is why a file is not used that has an id of a task which is not in the folder: which of the two a caller means
-// could not be told. It names no id, for the log is not to show one.
-type clash struct {
-	// id is the task's that the file would define.
-	id         task.ID
-	file, with string
-	gone       bool
-}
-
-func (c *clash) Error() string {
-	way := "which did not come from this folder; give one of the two another, as `runhook task new` makes it"
-	if c.gone {
-		way = fmt.Sprintf("whose file is gone; delete that task with `runhook task delete %q`, or give this one another id", c.with)
-	}
-	return fmt.Sprintf("%s is not used: its id, or its webhook's, is one of the task %q too, %s", c.file, c.with, way)
-}
-
-// withoutClashes leaves out the definitions that have an id of a task which none of them defines.
+// withoutClashes leaves out the definitions that have an id of a task which none of them defines: which of the two a
+// caller means could not be told.
 func (f *Folder) withoutClashes(defs []*task.Definition) (usable []*task.Definition, faults []error) {
 	present := map[task.ID]bool{}
 	for _, def := range defs {
@@ -38,7 +23,16 @@ func (f *Folder) withoutClashes(defs []*task.Definition) (usable []*task.Definit
 			continue
 		}
 		file, _, _ := taskfile.FindFile(f.dir, def.ID) // it may have changed since it was read
-		faults = append(faults, &clash{id: def.ID, file: cmp.Or(file, "a file of the task "+def.Name), with: with.Name, gone: with.FromFolder})
+		faults = append(faults, clash(cmp.Or(file, "a file of the task "+def.Name), def.ID, with))
 	}
 	return usable, faults
+}
+
+// clash is the fault of a file with an id of a task.
+func clash(file string, id task.ID, with bus.Task) error {
+	way := "which did not come from this folder; give one of the two another, as `runhook task new` makes it"
+	if with.FromFolder {
+		way = fmt.Sprintf("whose file is gone; delete that task with `runhook task delete %q`, or give this one another id", with.Name)
+	}
+	return &taskfile.Contrary{IDs: []task.ID{id}, Message: fmt.Sprintf("%s is not used: its id, or its webhook's, is one of the task %q too, %s", file, with.Name, way)}
 }

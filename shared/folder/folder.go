@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -238,16 +239,16 @@ func (f *Folder) Fault(id task.ID) string {
 func (f *Folder) outdate(of []error) {
 	faults := map[task.ID]string{}
 	for _, fault := range of {
-		text := []byte(fault.Error()) // of files with one id it has the id
+		var text []byte
+		var ids []task.ID
 		if invalid, ok := errors.AsType[*taskfile.Invalid](fault); ok {
-			text = f.text(invalid.Problems[0].File)
+			text = bytes.ToLower(f.text(invalid.Problems[0].File))
 		}
-		if clashing, ok := errors.AsType[*clash](fault); ok {
-			text = []byte(clashing.id)
+		if contrary, ok := errors.AsType[*taskfile.Contrary](fault); ok {
+			ids = contrary.IDs
 		}
-		text = bytes.ToLower(text)
 		for _, t := range f.tasks.All() {
-			if t.FromFolder && bytes.Contains(text, []byte(t.ID)) {
+			if t.FromFolder && (slices.Contains(ids, t.ID) || bytes.Contains(text, []byte(t.ID))) {
 				faults[t.ID] = fault.Error()
 			}
 		}

@@ -53,6 +53,16 @@ func isEscape(err error) bool {
 	return err != nil && !system
 }
 
+// Contrary is why files are not used that contradict each other, or a task that is there. It names them and no id,
+// because whoever knows one may call the task.
+type Contrary struct {
+	// IDs are those of the tasks that the files would define.
+	IDs     []task.ID
+	Message string
+}
+
+func (c *Contrary) Error() string { return c.Message }
+
 // ReadDir reads the task files of a folder: *.yaml and *.yml, by name, without subfolders and
 // without names that begin with a dot. The good files are returned even when there is an error,
 // which joins those of the others. Of files with the same id none is returned, nor of two of which
@@ -81,15 +91,15 @@ func ReadDir(dir string) ([]*task.Definition, error) {
 	for _, id := range slices.Sorted(maps.Keys(files)) {
 		if same := files[id]; len(same) > 1 {
 			defs = slices.DeleteFunc(defs, func(def *task.Definition) bool { return def.ID == id })
-			faults = append(faults, fmt.Errorf("%s have the same id %s; none of them is used until all but one get a new id (`runhook task new` makes one)",
-				strings.Join(same, " and "), id))
+			faults = append(faults, &Contrary{[]task.ID{id}, fmt.Sprintf("%s have the same id; none of them is used until all but one get a new id (`runhook task new` makes one)",
+				strings.Join(same, " and "))})
 		}
 	}
 	for _, def := range defs {
 		for _, former := range def.FormerIDs {
 			if same := files[former.ID]; len(same) > 0 {
-				faults = append(faults, fmt.Errorf("%s has the id %s, which %s lists in former_ids; neither is used until the one file or the entry in the other is removed",
-					strings.Join(same, " and "), former.ID, strings.Join(files[def.ID], " and ")))
+				faults = append(faults, &Contrary{[]task.ID{former.ID, def.ID}, fmt.Sprintf("%s has an id that %s lists in former_ids; neither is used until the one file or the entry in the other is removed",
+					strings.Join(same, " and "), strings.Join(files[def.ID], " and "))})
 				contrary[former.ID], contrary[def.ID] = true, true
 			}
 		}
@@ -104,8 +114,8 @@ func ReadDir(dir string) ([]*task.Definition, error) {
 			if other == nil {
 				callable[id] = def
 			} else if other.ID != def.ID {
-				faults = append(faults, fmt.Errorf("%s and %s have the id %s both, as a task's or a webhook's; neither is used until it is removed from one",
-					files[other.ID][0], files[def.ID][0], id))
+				faults = append(faults, &Contrary{[]task.ID{other.ID, def.ID}, fmt.Sprintf("%s and %s have one id both, as a task's or a webhook's; neither is used until it is removed from one",
+					files[other.ID][0], files[def.ID][0])})
 				contrary[other.ID], contrary[def.ID] = true, true
 			}
 		}
@@ -128,7 +138,7 @@ func FindFile(dir string, id task.ID) (file string, def *task.Definition, err er
 		switch {
 		case err != nil || read.ID != id:
 		case def != nil:
-			return "", nil, fmt.Errorf("%s and %s have the same id %s; give one of them a new id", file, path, id)
+			return "", nil, fmt.Errorf("%s and %s have the same id; give one of them a new id", file, path)
 		default:
 			file, def = path, read
 		}
