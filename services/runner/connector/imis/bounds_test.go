@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -103,5 +104,16 @@ func TestPageSizeIsTheTasks(t *testing.T) {
 		if got := s.pageSize(); got != want {
 			t.Errorf("%d: asked for %d, want %d", limit, got, want)
 		}
+	}
+}
+
+// A site that asks to wait for ever holds nobody for longer than any wait may be.
+func TestLongestHold(t *testing.T) {
+	s := &site{}
+	if err := s.hold(&passing{wait: 1000 * time.Hour}, 1); err == nil {
+		t.Error("the fault is lost")
+	}
+	if left := time.Until(s.resume); left > maxRetryAfter || left < maxRetryAfter/2 {
+		t.Errorf("the site is asked again after %s", left)
 	}
 }

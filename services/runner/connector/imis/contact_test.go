@@ -3,6 +3,7 @@ package imis_test
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -208,6 +209,17 @@ func TestContactsAreFound(t *testing.T) {
 		if changed := strings.Count(p.site.Contact("101")+p.site.Contact("109"), "Dr."); changed != map[task.RowPolicy]int{task.AllRecords: 2}[policy] {
 			t.Errorf("%s: %d changed", policy, changed)
 		}
+	}
+	// Many.
+	for count, want := range map[int]string{20: "skipped", 21: "is like more than 20 contacts; match by more columns"} {
+		p := newContacts(t, task.Update, "LastName", "NamePrefix")
+		var alike []imissite.Contact
+		for i := range count {
+			alike = append(alike, imissite.Contact{ID: strconv.Itoa(1000 + i), LastName: "Alike"})
+		}
+		p.site.SetContacts(alike...)
+		p.to.Match = []string{"LastName"}
+		p.expect([][]any{{"Alike", "Dr."}}, want)
 	}
 	// A site without the operations.
 	p := newContacts(t, task.Update, "FirstName", "LastName", "Email", "NamePrefix")
