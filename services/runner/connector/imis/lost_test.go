@@ -97,6 +97,18 @@ func TestLostInserts(t *testing.T) {
 	}
 }
 
+// An insert whose answer is lost each time, and that is never there, is sent so often and no more.
+func TestInsertThatIsLostEachTime(t *testing.T) {
+	imis.ShortenPauses(t)
+	p := newPanels(t, "My_Certificates", task.Insert, "ID", "Code")
+	p.to.Match = []string{"ID", "Code"}
+	p.site.FailWrites(sitetest.Times(20, sitetest.Drop)...)
+	p.expect([][]any{{"101", "A"}}, "outcome unknown, because the site does not answer: the connection breaks off; look for the record before you send the row again")
+	if got := p.count(http.MethodPost); got != 3 {
+		t.Errorf("%d POSTs", got)
+	}
+}
+
 // Without a way to look for it, a lost insert is not sent again: its row fails and says so.
 func TestLostInsertThatCannotBeLookedFor(t *testing.T) {
 	imis.ShortenPauses(t)
