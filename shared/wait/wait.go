@@ -21,6 +21,25 @@ func For(ctx context.Context, d time.Duration) bool {
 	return ctx.Err() == nil
 }
 
+// Linger returns a context that outlasts ctx for so long at most, until end: for what is under way when ctx ends, and
+// is better let come to its end.
+func Linger(ctx context.Context, longest time.Duration) (lasting context.Context, end func()) {
+	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		if For(lasting, longest) {
+			cancel()
+		}
+	})
+	return lasting, func() {
+		cancel()
+		if !stop() {
+			<-ended
+		}
+	}
+}
+
 // Doubled returns the n-th wait, from 1, of those that begin with first and double up to most.
 func Doubled(first, most time.Duration, n int) time.Duration {
 	for ; n > 1 && first < most; n-- {

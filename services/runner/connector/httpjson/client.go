@@ -31,9 +31,12 @@ type patience struct {
 	first, most time.Duration
 	// silence is how long a service may send nothing.
 	silence time.Duration
+	// linger is what rows that were sent still get for their answer when their run ends: it is better known what became
+	// of them.
+	linger time.Duration
 }
 
-var usualPatience = patience{attempts: 5, first: 500 * time.Millisecond, most: time.Minute, silence: time.Minute}
+var usualPatience = patience{attempts: 5, first: 500 * time.Millisecond, most: time.Minute, silence: time.Minute, linger: 500 * time.Millisecond}
 
 // maxRedirects bounds how many redirects one request follows, all below the connection's url.
 const maxRedirects = 5

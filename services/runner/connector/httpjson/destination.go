@@ -15,6 +15,7 @@ import (
 	"runhook/services/runner/connection"
 	"runhook/services/runner/row"
 	"runhook/shared/task"
+	"runhook/shared/wait"
 )
 
 // maxReply bounds what is read of an answer to rows, and maxAnswer how many values it has.
@@ -160,6 +161,8 @@ func (d *Destination) send(ctx context.Context, before func() error) (reply, err
 // post sends the body once. The error is a *refusal, or ctx's.
 func (d *Destination) post(ctx context.Context) (reply, error) {
 	usual := map[string]string{"Content-Type": "application/json", "Idempotency-Key": d.idempotencyKey()}
+	ctx, end := wait.Linger(ctx, d.client.patience.linger)
+	defer end()
 	response, err := d.client.ask(ctx, d.method, d.url, d.body, usual)
 	if err != nil {
 		return reply{}, err

@@ -17,6 +17,7 @@ import (
 	"runhook/services/runner/connection"
 	"runhook/services/runner/row"
 	"runhook/shared/outward"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -382,6 +383,34 @@ func TestTheWaitForAServiceCanBeEnded(t *testing.T) {
 	})
 	if err := r.open(t, task.HTTPDestination{}).Write(ctx, batch(1, "Ann"), anyTime); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Rows that are under way when the run ends are still let come to their answer, for a moment, and then count.
+func TestRowsUnderWayGetTheirAnswer(t *testing.T) {
+	for name, c := range map[string]struct {
+		linger time.Duration
+		slow   bool
+	}{"in time": {proctest.Limit, false}, "not in time": {100 * time.Millisecond, true}} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			never := make(chan struct{})
+			defer close(never)
+			r := receive(t, func(_ int, w http.ResponseWriter, _ string) {
+				cancel()
+				if c.slow {
+					<-never
+				}
+				w.WriteHeader(http.StatusNoContent)
+			})
+			d := r.open(t, task.HTTPDestination{})
+			d.client.patience.linger = c.linger
+			rows := batch(1, "Ann")
+			err := d.Write(ctx, rows, anyTime)
+			if c.slow && !errors.Is(err, context.Canceled) || !c.slow && (err != nil || rows.Reached()[0].Outcome != row.Inserted) {
+				t.Errorf("got %v", err)
+			}
+		})
 	}
 }
 

@@ -249,7 +249,7 @@ func (c *client) send(ctx context.Context, call call, kind, authorization string
 	timeout := patience.read
 	if call.changes() {
 		timeout = patience.change
-		lasting, end := linger(ctx)
+		lasting, end := wait.Linger(ctx, patience.linger)
 		defer end()
 		ctx = lasting
 	}
@@ -286,24 +286,6 @@ func (c *client) send(ctx context.Context, call call, kind, authorization string
 		return nil, run.Failf("an answer of the site of connection %s is longer than %d MiB; take a smaller page_size", c.connection.Name, maxBody>>20)
 	}
 	return answer, nil
-}
-
-// linger returns a context that outlasts ctx a little, until end.
-func linger(ctx context.Context) (lasting context.Context, end func()) {
-	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	ended, longest := make(chan struct{}), patience.linger
-	stop := context.AfterFunc(ctx, func() {
-		defer close(ended)
-		if wait.For(lasting, longest) {
-			cancel()
-		}
-	})
-	return lasting, func() {
-		cancel()
-		if !stop() {
-			<-ended
-		}
-	}
 }
 
 // classify is nil for an answer that is to be read.
