@@ -62,6 +62,9 @@ func (s *Service) wanted(query map[string]string) (q history.Query, err error) {
 		if *to = text; given && text == "" {
 			return q, wrongValue(name, "is empty; leave it out for all runs")
 		}
+		if strings.ContainsRune(text, 0) { // the index would compare what is before it
+			return q, wrongValue(name, "has a character that no text has")
+		}
 	}
 	if text, given := query[repeated]; given {
 		for pair := range strings.SplitSeq(text, repeatedBy) {

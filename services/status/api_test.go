@@ -259,7 +259,7 @@ func TestQueriesAreRefused(t *testing.T) {
 		"/api/runs?task=" + string(task.NewID()): "task", "/api/runs?status=P": "status", "/api/runs?queued=false": "queued",
 		"/api/runs?behind=3": "behind", "/api/runs?queued=true&behind=x": "behind", "/api/runs?Task=x": "Task",
 		"/api/runs?outcome=done": "outcome", "/api/runs?outcome=": "outcome", "/api/runs?trigger=me": "trigger", "/api/runs?rejected=yes": "rejected",
-		"/api/runs?text=": "text", "/api/runs?correlation=": "correlation", "/api/runs?parameter=State": "parameter", "/api/runs?parameter=%3DAK": "parameter",
+		"/api/runs?text=": "text", "/api/runs?text=%00": "text", "/api/runs?text=a%00": "text", "/api/runs?correlation=": "correlation", "/api/runs?parameter=State": "parameter", "/api/runs?parameter=%3DAK": "parameter",
 		"/api/runs?before=0": "before", "/api/runs?before=x": "before", "/api/runs?since=yesterday": "since", "/api/runs?until=soon": "until",
 		"/api/runs?since=2999-01-01T00:00:00Z": "since", "/api/runs?since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z": "until",
 		"/api/runs?queued=true&outcome=open": "queued", "/api/runs?queued=true&before=7": "queued",

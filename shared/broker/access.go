@@ -71,6 +71,11 @@ func (a *admission) admit(s *server.Server, access Access, own Login) (gone map[
 	defer a.mu.Unlock()
 	users := map[string]admitted{}
 	gone = map[string]bool{}
+	for _, login := range access.Logins {
+		if login.Name == own.Name { // it would take the place of this process
+			return nil, fmt.Errorf("the NATS user %s is that of this process: take another name", login.Name)
+		}
+	}
 	for _, login := range append([]Login{own}, access.Logins...) {
 		if is, ok := a.users[login.Name]; ok && reflect.DeepEqual(is.login, login) {
 			users[login.Name] = is

@@ -46,6 +46,9 @@ func TestAdmit(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	if err := b.Admit([]broker.Login{{Name: b.Own.Name, Password: "6", Guest: guest}}); err == nil {
+		t.Error("somebody is let in under the name of the process")
+	}
 	for name, stays := range map[string]bool{"own": true, "stays": true, "goes": false, "changes": false, "falls": false} {
 		if stays {
 			if err := connections[name].FlushTimeout(proctest.Limit); err != nil {

@@ -15,10 +15,14 @@ import (
 )
 
 const (
-	// mostLinks is how many links may be open that nobody has used.
-	mostLinks = 100
-	// mostEnded is how many sessions may stand in the record that were signed out. Beyond it, all are.
-	mostEnded = 1000
+	// mostLinks is how many links may be open that nobody has used, and mostLinksOf how many of one token, so that
+	// nobody takes the room of the others.
+	mostLinks   = 100
+	mostLinksOf = 20
+	// mostEnded is how many sessions may stand in the record that were signed out. Beyond it, all are. mostEndedOf is
+	// how many of one name: beyond it, all of the name are, and nobody else's.
+	mostEnded   = 1000
+	mostEndedOf = 100
 	// margin is for the clocks of status services.
 	margin = time.Hour
 	// mostWait bounds a change of the record.
@@ -69,6 +73,8 @@ type link struct {
 type ended struct {
 	Session []byte
 	Until   time.Time
+	// Name is that of the operator; a record from before has none.
+	Name string `json:",omitempty"`
 }
 
 // generation is over when no session of before can be there any more.
@@ -91,6 +97,15 @@ func (s state) next(now time.Time) uint64 {
 
 func (s state) hasEnded(id [idBytes]byte) bool {
 	return slices.ContainsFunc(s.Ended, func(e ended) bool { return bytes.Equal(e.Session, id[:]) })
+}
+
+// endAll ends every session of a name that has begun.
+func (s *state) endAll(name string, now time.Time) {
+	if s.Since == nil {
+		s.Since = map[string]generation{}
+	}
+	s.Since[name] = generation{From: s.next(now), Until: now.Add(Longest + margin).UTC()}
+	s.Ended = slices.DeleteFunc(s.Ended, func(e ended) bool { return e.Name == name }) // of sessions of before
 }
 
 // sound returns what is wrong with a record that none of ours can be.

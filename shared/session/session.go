@@ -215,7 +215,13 @@ func (k *Keeper) Link(ctx context.Context, operator Operator) (code string, unti
 	made := link{Hash: hash[:], Until: until}
 	made.Signature = mac(k.keyOf(operator, k.keys[0]), "link", made.signed())
 	_, err = k.record.change(ctx, func(s *state) error {
-		if len(s.Links) >= mostLinks {
+		own := 0
+		for _, open := range s.Links {
+			if _, _, is := k.signer([]Operator{operator}, "link", open.signed(), open.Signature); is {
+				own++
+			}
+		}
+		if own >= mostLinksOf || len(s.Links) >= mostLinks {
 			return ErrMany
 		}
 		s.Links = append(s.Links, made)
@@ -261,11 +267,20 @@ func (k *Keeper) End(ctx context.Context, ending Session) error {
 		if s.hasEnded(ending.id) {
 			return nil
 		}
-		if len(s.Ended) >= mostEnded { // everybody signs in again
-			s.Ended, s.Everyone = nil, s.next(k.record.now())
-			return nil
+		own := 0
+		for _, e := range s.Ended {
+			if e.Name == ending.Name {
+				own++
+			}
 		}
-		s.Ended = append(s.Ended, ended{Session: ending.id[:], Until: k.record.now().Add(Longest + margin).UTC()})
+		switch {
+		case own >= mostEndedOf: // everybody of this name signs in again
+			s.endAll(ending.Name, k.record.now())
+		case len(s.Ended) >= mostEnded: // everybody does
+			s.Ended, s.Everyone = nil, s.next(k.record.now())
+		default:
+			s.Ended = append(s.Ended, ended{Session: ending.id[:], Until: k.record.now().Add(Longest + margin).UTC(), Name: ending.Name})
+		}
 		return nil
 	})
 	return err
@@ -274,10 +289,7 @@ func (k *Keeper) End(ctx context.Context, ending Session) error {
 // EndAll ends every session of an operator's name that has begun, on every status service.
 func (k *Keeper) EndAll(ctx context.Context, name string) error {
 	_, err := k.record.change(ctx, func(s *state) error {
-		if s.Since == nil {
-			s.Since = map[string]generation{}
-		}
-		s.Since[name] = generation{From: s.next(k.record.now()), Until: k.record.now().Add(Longest + margin).UTC()}
+		s.endAll(name, k.record.now())
 		return nil
 	})
 	return err

@@ -304,6 +304,32 @@ func TestManySignOuts(t *testing.T) {
 	}
 }
 
+// Who signs in and out again and again ends sessions of his own name only.
+func TestManySignOutsOfOne(t *testing.T) {
+	store := new(memory)
+	k, c := keeper(t, store)
+	stays, own := begin(t, k, ann), begin(t, k, viewer)
+	for range mostEnded + 2*mostEndedOf {
+		s := begin(t, k, viewer)
+		if err := k.End(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := good(t, k, s.Cookie(c.now()), both...); !errors.Is(err, ErrOver) {
+			t.Fatalf("one that was signed out: %v", err)
+		}
+	}
+	if _, err := good(t, k, stays.Cookie(c.now()), both...); err != nil {
+		t.Errorf("another's session: %v", err)
+	}
+	if _, err := good(t, k, own.Cookie(c.now()), both...); !errors.Is(err, ErrOver) {
+		t.Errorf("the name's own: %v", err)
+	}
+	state, _, err := k.record.read(t.Context())
+	if err != nil || len(state.Ended) > mostEndedOf || len(store.passed) > 0 {
+		t.Errorf("the record has %d, %v, %v", len(state.Ended), err, store.passed)
+	}
+}
+
 // What is signed for one purpose is good for no other.
 func TestKindsOfSignatures(t *testing.T) {
 	if text := []byte("text"); bytes.Equal(mac(key, "cookie", text), mac(key, "form", text)) || bytes.Equal(mac(key, "cookie", text), mac(text, "cookie", text)) {
@@ -358,13 +384,18 @@ func TestLinks(t *testing.T) {
 	if _, err := k.Redeem(t.Context(), code, both, false); !errors.Is(err, ErrNone) {
 		t.Errorf("after its time: %v", err)
 	}
-	for range mostLinks {
+	for range mostLinksOf {
 		if code, _, err = k.Link(t.Context(), ann); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if _, _, err := k.Link(t.Context(), ann); !errors.Is(err, ErrMany) {
 		t.Errorf("one more: %v", err)
+	}
+	if code, _, err := k.Link(t.Context(), viewer); err != nil {
+		t.Errorf("one has taken the room of another: %v", err)
+	} else if _, err := k.Redeem(t.Context(), code, both, false); err != nil {
+		t.Error(err)
 	}
 	if _, err := k.Redeem(t.Context(), code, both, false); err != nil {
 		t.Error(err)

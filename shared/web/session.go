@@ -56,7 +56,7 @@ var (
 	}
 	errManyLinks = &Problem{
 		Kind: "too-many-links", Title: "Too many links are open", Status: fasthttp.StatusTooManyRequests, RetryAfter: session.LinkFor,
-		Detail: "There are 100 links that sign in and that nobody has used, so none was made. Each is over after 10 minutes.",
+		Detail: "There are 20 links of this token that sign in and that nobody has used, or 100 of all tokens, so none was made. Each is over after 10 minutes.",
 	}
 	errNoSessions = &Problem{
 		Kind: "no-sessions", Title: "Nobody can sign in yet", Status: fasthttp.StatusServiceUnavailable, RetryAfter: 5 * time.Second,
