@@ -11,6 +11,7 @@ import (
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
+	"runhook/shared/web"
 )
 
 // rotate gives a task's webhook a new id, with the present one as a former id until then, and waits until the
@@ -54,7 +55,7 @@ func TestFormerIDsStartRuns(t *testing.T) {
 		keys := runKeys(t)
 		h := open(t, func(o *Options) { o.Keys, o.Links = keys, keys })
 		before := h.post(t, "/task/executepolling/"+membersID, "", "Idempotency-Key", "k").document(t)
-		def := rotate(h, t, members, time.Now().Add(time.Hour))
+		def := rotate(h, t, members+"rejected_rows: {link: true}\n", time.Now().Add(time.Hour))
 		if def.WebhookID() == membersID || (def.ID == membersID) != (name == "webhook") {
 			t.Fatalf("%s: rotated to %+v", name, def)
 		}
@@ -64,6 +65,12 @@ func TestFormerIDsStartRuns(t *testing.T) {
 				doc := got.document(t)
 				if got.Status >= 300 || doc.ExecuteID != called || !strings.Contains(doc.PollingURL, run.StatusPath(called, doc.ImportID)+"?sig=") {
 					t.Errorf("%s, %s: %d %s", name, path, got.Status, got.Body)
+				}
+				for address, scope := range map[string]web.Scope{doc.PollingURL: web.ReadRun, doc.RejectedURL: web.ReadRows} {
+					_, sig, _ := strings.Cut(address, "?sig=")
+					if _, err := keys.Verify(sig, scope, h.StoreID(), called, doc.ImportID); err != nil {
+						t.Errorf("%s, %s: the signature of %s is not one for the id that was called: %v", name, path, address, err)
+					}
 				}
 				if location := got.Get("Location"); location != "" && location != doc.PollingURL {
 					t.Errorf("%s, %s: Location %s", name, path, location)

@@ -133,6 +133,26 @@ func TestLinksOfKnownCallers(t *testing.T) {
 	}
 }
 
+// Nobody reads the rows of a task that is deleted, whatever it had said before.
+func TestRowsOfADeletedTask(t *testing.T) {
+	t.Parallel()
+	keys := runKeys(t)
+	h := open(t, func(o *Options) { o.Keys = keys })
+	h.apply(t, members+"rejected_rows: {link: true}\n")
+	post := func() answer { return h.post(t, "/task/executepolling/"+membersID, "", "Idempotency-Key", "k") }
+	first := post()
+	doc := first.document(t)
+	if !strings.Contains(doc.RejectedURL, "?sig=") {
+		t.Errorf("%d %s", first.Status, first.Body)
+	}
+	h.finish(t, doc, run.Failed)
+	h.remove(t, membersID)
+	again := post()
+	if again.Get("Idempotency-Replayed") != "true" || again.document(t).ImportID != doc.ImportID || strings.Contains(again.document(t).RejectedURL, "sig=") {
+		t.Errorf("%d %v %s", again.Status, again.Header, again.Body)
+	}
+}
+
 // TestNoRejectedURLWithoutKeys: an address that nobody could use is left out.
 func TestNoRejectedURLWithoutKeys(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,6 +50,36 @@ func TestReadingStops(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
+	}
+}
+
+// What an interrupted attempt has written is looked for in so much of the file only.
+func TestMostWritten(t *testing.T) {
+	file, err := os.Create(filepath.Join(t.TempDir(), "out.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := file.Truncate(100 + maxWritten + 1); err != nil {
+		t.Fatal(err)
+	}
+	for behind, want := range map[int64]int{100: 0, 101: maxWritten, maxWritten + 91: 10} {
+		d := &Destination{file: file, resumed: true, behind: behind, began: 100 + maxWritten + 1}
+		if err := d.findWritten(); err != nil || len(d.written) != want {
+			t.Errorf("behind %d bytes: %d are compared, %v", behind, len(d.written), err)
+		}
+	}
+}
+
+// idle gives nothing and no end.
+type idle struct{}
+
+func (idle) Read([]byte) (int, error) { return 0, nil }
+
+// What gives nothing is not asked for ever.
+func TestNoProgress(t *testing.T) {
+	if err := newReader(idle{}, ',', 10).read(); !errors.Is(err, io.ErrNoProgress) {
+		t.Error(err)
 	}
 }
 
