@@ -96,7 +96,8 @@ type Parameter struct {
 	// MaxBytes is how long a request's value may be, all of its strings together. Default 4096; 0 is no limit,
 	// in a definition that no file made.
 	MaxBytes int
-	// Segment: the value becomes a part of the path of an http source, and has to stay one segment of it.
+	// Segment: the value becomes a part of the path of an http source, and has to stay one segment of it, unless
+	// AnyPath.
 	Segment bool
 	// AnyPath: a value there may be several segments.
 	AnyPath     bool

@@ -162,6 +162,9 @@ func (s *HTTPSource) Expand(params map[string]any) (string, error) {
 		case len(values) == 0:
 			return "", fmt.Errorf("{params.%s} has no value that can be a part of a path; make it required, or pass another", p.Parameter)
 		case slices.Contains(s.AnyPath, p.Parameter):
+			if !isPath(values[0]) {
+				return "", fmt.Errorf("{params.%s} has a value that services may take for another path: one with dots between backslashes or escapes; pass another", p.Parameter)
+			}
 			out += strings.ReplaceAll(url.PathEscape(values[0]), "%2F", "/")
 		case !IsSegment(values[0]):
 			return "", fmt.Errorf("{params.%s} has a value that services may take for another path: one with a slash or a backslash, . or .., or these escaped; pass another", p.Parameter)
@@ -175,11 +178,29 @@ func (s *HTTPSource) Expand(params map[string]any) (string, error) {
 // IsSegment reports whether a value is one segment of a path to any service, however often that decodes it and
 // whatever letters it takes for others: it has no slash, backslash or control character, and is neither . nor .. .
 func IsSegment(value string) bool {
+	return alike(value, func(plain string) bool { return !isDots(plain) && !strings.ContainsFunc(plain, isSlash) })
+}
+
+// isPath reports whether a value is a path that leads nowhere else with any service: dots between its slashes count as
+// they stand, for whoever holds the path below a url, and there are none that only some services see.
+func isPath(value string) bool {
+	for segment := range strings.SplitSeq(value, "/") {
+		if segment != "." && segment != ".." && !alike(segment, func(plain string) bool {
+			return !slices.ContainsFunc(strings.FieldsFunc(plain, isSlash), isDots)
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
+// alike reports whether a value is what is wanted however often a service decodes it, and whatever letters it takes for
+// others. A control character never is.
+func alike(value string, wanted func(plain string) bool) bool {
 	const mostDecoded = 5
 	for range mostDecoded {
 		plain := norm.NFKC.String(value) // ／ is a slash then, and ‥ two dots
-		name, _, _ := strings.Cut(plain, ";")
-		if !utf8.ValidString(plain) || name == "." || name == ".." || strings.ContainsFunc(plain, leads) {
+		if !utf8.ValidString(plain) || strings.ContainsFunc(plain, isControl) || !wanted(plain) {
 			return false
 		}
 		if plain = unescaped(value); plain == value {
@@ -190,10 +211,16 @@ func IsSegment(value string) bool {
 	return false
 }
 
-// leads reports whether some service takes a letter for the end of a segment or of the path.
-func leads(letter rune) bool {
-	return letter < ' ' || letter == 0x7f || strings.ContainsRune("/\\\u2044\u2215\u29f5\u29f8", letter)
+// isDots reports whether a service takes a segment for the folder itself, or for that above it.
+func isDots(segment string) bool {
+	name, _, _ := strings.Cut(segment, ";")
+	return name == "." || name == ".."
 }
+
+// isSlash reports whether some service takes a letter for the end of a segment.
+func isSlash(letter rune) bool { return strings.ContainsRune("/\\\u2044\u2215\u29f5\u29f8", letter) }
+
+func isControl(letter rune) bool { return letter < ' ' || letter == 0x7f }
 
 // unescaped is a text without escapes; what is none stays.
 func unescaped(text string) string {

@@ -55,6 +55,16 @@ func TestExpandAnyPath(t *testing.T) {
 	}
 }
 
+// Dots that only some services see would lead out of the connection's url, which the runner cannot tell.
+func TestExpandAnyPathRefusesHiddenDots(t *testing.T) {
+	source := HTTPSource{Path: "/a/{params.P}", AnyPath: []string{"P"}}
+	for _, value := range []string{`..\..\c`, `b\..\c`, "..%2f..%2fc", "%2e%2e/c", "b/%252e%252e", "．．/c", "b／‥／c", "b%00", "..;x/c"} {
+		if got, err := source.Expand(map[string]any{"P": value}); err == nil {
+			t.Errorf("%s became %s", value, got)
+		}
+	}
+}
+
 // A segment of a path is one to every service, however it decodes.
 func TestIsSegment(t *testing.T) {
 	for value, want := range map[string]bool{

@@ -201,7 +201,10 @@ func (p Parameter) unfit(values []string) string {
 	bytes := 0
 	for _, value := range values {
 		bytes += len(value)
-		if p.Segment && !IsSegment(value) {
+		if p.Segment && p.AnyPath && !isPath(value) {
+			return "goes into a path, so it cannot have a control character in it, or dots alone between backslashes or in escapes"
+		}
+		if p.Segment && !p.AnyPath && !IsSegment(value) {
 			return "goes into a path, so it cannot have a slash, a backslash or a control character in it, or be dots alone, also in escapes"
 		}
 	}

@@ -1,6 +1,7 @@
 package task_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -39,17 +40,23 @@ func TestResolveKeepsValuesInTheirSegment(t *testing.T) {
 		return def
 	}
 	strict := parse("{filter: T.A}", "/a/{params.T.A}/b?x={params.A}")
+	several := parse("{name: A, path: true}", "/a/{params.A}")
 	loose := map[string]*task.Definition{
-		"path: true": parse("{name: A, path: true}", "/a/{params.A}"),
-		"in a query": parse("{name: A}", "/a?x={params.A}"),
+		"in a query":             parse("{name: A}", "/a?x={params.A}"),
+		"path: true, in a query": parse("{name: A, path: true}", "/a?x={params.A}"),
 	}
 	for value, fits := range map[string]bool{
 		"a": true, "..a": true, "100%": true, "é ?#&:@": true,
-		"..": false, "../admin": false, `a\b`: false, "..%2Fadmin": false, "%252f": false, "‥": false,
+		"..": false, "../admin": false, `a\b`: false, `..\..\admin`: false, "a/..%5cadmin": false, "a/%2e%2e/b": false, "a/．．/b": false, "a／b": false, "..%2Fadmin": false, "%252f": false, "‥": false,
 	} {
 		_, err := strict.Resolve([]task.Given{str("A", value)})
 		if (err == nil) != fits || err != nil && err.Error() != "A goes into a path, so it cannot have a slash, a backslash or a control character in it, or be dots alone, also in escapes" {
 			t.Errorf("%s: %v", value, err)
+		}
+		// With path: true slashes and dots count as they stand, and dots that only some services see do not pass.
+		fits = fits || slices.Contains([]string{"..", "../admin", `a\b`, "%252f", "a／b"}, value)
+		if _, err := several.Resolve([]task.Given{str("A", value)}); (err == nil) != fits || err != nil && err.Error() != "A goes into a path, so it cannot have a control character in it, or dots alone between backslashes or in escapes" {
+			t.Errorf("path: true, %s: %v", value, err)
 		}
 		for name, def := range loose {
 			if _, err := def.Resolve([]task.Given{str("A", value)}); err != nil {

@@ -141,12 +141,12 @@ func (r *reader) checkTarget(given content, source *task.HTTPSource, def *task.D
 		}
 		r.checkParameter(def, given.line, name+": {params."+piece.Parameter+"}", piece.Parameter, multiple)
 		for i := range def.Parameters {
-			switch p := &def.Parameters[i]; {
-			case piece.InQuery || piece.Parameter != def.Key(i) && piece.Parameter != p.Filter:
-			case p.AnyPath:
+			p := &def.Parameters[i]
+			if piece.InQuery || piece.Parameter != def.Key(i) && piece.Parameter != p.Filter {
+				continue
+			}
+			if p.Segment = true; p.AnyPath {
 				source.AnyPath = append(source.AnyPath, piece.Parameter)
-			default:
-				p.Segment = true
 			}
 		}
 	}
