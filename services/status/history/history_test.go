@@ -609,6 +609,34 @@ func TestTheIndexMakesWay(t *testing.T) {
 	}
 }
 
+// However often an index looks, it leaves no consumers behind at the server: each would be told of every run.
+func TestNothingIsLeftAtTheServer(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request := bustest.Applied(t, store.Bus)
+	k := keep(t, store, t.TempDir())
+	var all []run.Number
+	for range 20 {
+		all = append([]run.Number{end(t, store, request, run.Success, "done", 0)}, all...)
+		k.eventually(history.Query{}, all...)
+	}
+	k.stop()
+	for _, name := range []string{"RUNS", "KV_runs_0"} {
+		stream, err := store.Jet().JS.Stream(t.Context(), name)
+		check(t, err)
+		var left []string
+		consumers := stream.ListConsumers(t.Context())
+		for info := range consumers.Info() {
+			if info.Config.Durable == "" {
+				left = append(left, info.Name)
+			}
+		}
+		if check(t, consumers.Err()); len(left) > 2 { // of a look that was cut short
+			t.Errorf("%s has %d consumers more: %v", name, len(left), left)
+		}
+	}
+}
+
 // Whoever asks while the index is made hears how far it is, and never that it is done before it is.
 func TestHowFarTheIndexIs(t *testing.T) {
 	t.Parallel()

@@ -193,6 +193,20 @@ func (s *Stream) Scan(ctx context.Context, config jetstream.OrderedConsumerConfi
 	if err != nil {
 		return Explain(err)
 	}
+	if err := s.scan(ctx, consumer, config, each); err != nil {
+		return err // the server removes its consumer by itself
+	}
+	// Else it would stay for five minutes, and be told of each message that comes.
+	if info := consumer.CachedInfo(); info != nil && s.name != EventsStream { // where status may remove none
+		ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
+		defer cancel()
+		_ = s.DeleteConsumer(ctx, info.Name)
+	}
+	return nil
+}
+
+// scan is Scan with a consumer.
+func (s *Stream) scan(ctx context.Context, consumer jetstream.Consumer, config jetstream.OrderedConsumerConfig, each func(Record) error) error {
 	last, unheard := max(config.OptStartSeq, 1)-1, time.Now().Add(NotHeardOf)
 	pass := func(message Record) error {
 		if message.Sequence <= last {
