@@ -51,7 +51,8 @@ func Health(ready func(ctx context.Context) error, notes ...string) []Route {
 	}
 }
 
-// Metrics returns the route /metrics, which shows what gatherer has in Prometheus's format.
+// Metrics returns the route /metrics, which shows what gatherer has in Prometheus's format. It needs no token, so
+// nothing in it may let somebody in: tasks are labelled with their names, never with a GUID.
 func Metrics(gatherer prometheus.Gatherer) []Route {
 	answer := fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
 	return []Route{{
