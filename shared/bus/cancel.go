@@ -64,6 +64,7 @@ func (u *Unheld) AskCancel(ctx context.Context, id task.ID, n run.Number, c run.
 		}
 		_, err := u.store.JS.Publish(ctx, subject, data, jetstream.WithExpectLastSequencePerSubject(last))
 		if err == nil {
+			u.store.Canceled.Ring()
 			return c, nil
 		}
 		if jet.Refused(err) {

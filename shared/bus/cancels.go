@@ -60,7 +60,7 @@ func newCancels(s *jet.Store, settles bool) *Cancels {
 func (v *Cancels) Follow(ctx context.Context) {
 	var seen map[runKey]bool
 	f := following{
-		stream: v.store.Control, subject: jet.Cancels,
+		stream: v.store.Control, subject: jet.Cancels, woken: v.store.Canceled.Next,
 		begun: func() { seen = map[runKey]bool{} },
 		note: func(record jet.Record) {
 			if key, ok := v.note(record); ok {

@@ -44,7 +44,7 @@ func (s *Tasks) Watch(ctx context.Context) (view *TaskView, done <-chan struct{}
 	view = &TaskView{tasks: map[task.ID]Task{}, records: map[task.ID]known{}, webhooks: map[task.ID][]task.ID{}, changed: make(chan struct{})}
 	var seen map[task.ID]bool
 	f := following{
-		stream: s.store.Definitions, subject: jet.TaskRecords, woken: s.store.TasksChanged,
+		stream: s.store.Definitions, subject: jet.TaskRecords, woken: func() <-chan struct{} { return s.store.TasksChanged },
 		begun: func() { seen = map[task.ID]bool{} },
 		note: func(record jet.Record) {
 			seen[task.ID(jet.TaskKey(record.Subject))] = true

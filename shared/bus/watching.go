@@ -22,8 +22,8 @@ const (
 type following struct {
 	stream  *jet.Stream
 	subject string
-	// woken, if not nil, has something in it when there is something to read.
-	woken <-chan struct{}
+	// woken returns what has something in it, or is closed, when there is something to read.
+	woken func() <-chan struct{}
 	// begun is called when everything is read from its beginning on, note with each message, and whole when all that was
 	// there has been read.
 	begun func()
@@ -42,6 +42,10 @@ func (f *following) follow(ctx context.Context, reconnected <-chan nats.Status, 
 	defer looks.Stop()
 	defer buckets.Stop()
 	for {
+		woken := f.woken()
+		if read(ctx) == nil { // else the next look tries again
+			read = f.readOn
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -51,11 +55,8 @@ func (f *following) follow(ctx context.Context, reconnected <-chan nats.Status, 
 			if f.isAnother(ctx) {
 				read = f.readAll
 			}
-		case <-f.woken:
+		case <-woken:
 		case <-looks.C:
-		}
-		if err := read(ctx); err == nil { // else the next look tries again
-			read = f.readOn
 		}
 	}
 }

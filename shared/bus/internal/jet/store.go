@@ -59,6 +59,8 @@ type Store struct {
 	// Settled is how old a write must be to be on the disks of all servers, which sync every two minutes: where one
 	// has lost the end of the events in a power cut, they are copied again. Shorter in tests.
 	Settled time.Duration
+	// Canceled wakes those who follow the runs that are to be canceled, after this process has asked for one.
+	Canceled Bell
 	// TasksChanged has something in it after this process has changed a task.
 	TasksChanged chan struct{}
 	// Make makes the stream of a slice, and has the events copy it. It does nothing where others have.
