@@ -18,6 +18,22 @@ import (
 	"runhook/shared/taskfile"
 )
 
+// A request may name what is no hash of a definition: its run fails, and waits for nothing.
+func TestDefinitionsOfNoHash(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	def := bustest.Definition(t, "Refresh", 1)
+	put(t, store, def)
+	if found, err := store.Runs.Definition(t.Context(), def.ID, def.Hash); err != nil || found.Hash != def.Hash {
+		t.Fatal(err)
+	}
+	for _, hash := range []string{"", "x", "a b", "a.b", "*", ">", "ü", "a\x00b", strings.ToUpper(def.Hash), def.Hash + " ", def.Hash[:63], def.Hash[:63] + "\n"} {
+		if _, err := store.Runs.Definition(t.Context(), def.ID, hash); err == nil || errors.Is(err, run.ErrUnavailable) || !strings.Contains(err.Error(), "is not stored any more") {
+			t.Errorf("%q: %v", hash, err)
+		}
+	}
+}
+
 // An old definition goes when it has not been current for as long as runs are kept, nobody has just
 // accepted it again, and no stored request names it.
 func TestSweepDefinitions(t *testing.T) {
