@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -119,6 +120,26 @@ func TestTimes(t *testing.T) {
 		defer s.crowd.mu.Unlock()
 		return len(s.crowd.open) == 0
 	})
+}
+
+// Who is refused and goes on sending is listened to for so long only, however steadily it sends.
+func TestLingerIsBounded(t *testing.T) {
+	before := lingerTotal
+	lingerTotal = 300 * time.Millisecond
+	t.Cleanup(func() { lingerTotal = before })
+	conn := dial(t, serve(t, Options{}, echo))
+	say(t, conn, "POST /task/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 10485760\r\n\r\n")
+	if response, _ := hear(t, conn); response.StatusCode != 413 {
+		t.Errorf("got %s", response.Status)
+	}
+	for {
+		if _, err := conn.Write([]byte("x")); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal("it is listened to for ever")
+		} else if err != nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond) // as a slow client does
+	}
 }
 
 func TestTenMegabytes(t *testing.T) {
