@@ -1,6 +1,8 @@
 package status_test
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -16,21 +18,26 @@ const (
 	unwaited = 50 * time.Second
 )
 
-// startWaiting sends a long poll and returns once it waits for the run's next document.
-func (s *site) startWaiting(path string, wait string) <-chan answer {
-	s.t.Helper()
-	idle := s.Broker.Server().NumSubscriptions()
+// startWaiting sends a long poll of a run and returns once it waits for the run's next document.
+func (r *started) startWaiting(wait string) <-chan answer {
+	r.s.t.Helper()
 	answers := make(chan answer, 1)
 	go func() {
 		defer close(answers)
-		got, err := s.send(http.MethodGet, path, nil, "Prefer", wait)
+		got, err := r.s.send(http.MethodGet, r.path(), nil, "Prefer", wait)
 		if err != nil {
-			s.t.Error(err)
+			r.s.t.Error(err)
 			return
 		}
 		answers <- got
 	}()
-	proctest.Eventually(s.t, "the long poll follows the run", func() bool { return s.Broker.Server().NumSubscriptions() != idle })
+	proctest.Until(r.s.t, func() error {
+		n, err := r.s.Following(fmt.Sprintf("run.status.%s.%s", r.doc.ExecuteID, r.number))
+		if err == nil && n == 0 {
+			err = errors.New("the long poll does not follow the run")
+		}
+		return err
+	})
 	return answers
 }
 
@@ -53,7 +60,7 @@ func TestLongPollAnswersWhenTheRunEnds(t *testing.T) {
 	t.Parallel()
 	s := open(t, nil)
 	r := s.submit(s.apply("Refresh")).begin(0)
-	answers := s.startWaiting(r.path(), "wait=100")
+	answers := r.startWaiting("wait=100")
 	r.reach(10).reach(20) // changes are not what it waits for
 	select {
 	case got := <-answers:
@@ -88,7 +95,7 @@ func TestLongPollHearsOfTheEnd(t *testing.T) {
 	def := s.apply("Refresh")
 	for try := 1; ; try++ { // one try may meet a machine that is busy
 		r := s.submit(def).begin(0)
-		answers := s.startWaiting(r.path(), "wait=100")
+		answers := r.startWaiting("wait=100")
 		ended := time.Now()
 		r.end(run.Success, "done")
 		within(t, unwaited, answers).expect(t, http.StatusOK)
@@ -106,7 +113,7 @@ func TestLongPollEndsWithItsWait(t *testing.T) {
 	r := s.submit(s.apply("Refresh")).begin(0)
 	start := time.Now()
 	// Longer than the server's WriteTimeout, which must not count the wait.
-	answers := s.startWaiting(r.path(), "respond-async, wait=1")
+	answers := r.startWaiting("respond-async, wait=1")
 	r.reach(30)
 	got := within(t, proctest.Limit, answers).expect(t, http.StatusAccepted)
 	if took := time.Since(start); took < time.Second {
@@ -149,7 +156,7 @@ func TestStopAnswersLongPolls(t *testing.T) {
 	t.Parallel()
 	s := open(t, nil)
 	r := s.submit(s.apply("Refresh")).begin(0)
-	answers := s.startWaiting(r.path(), "wait=100")
+	answers := r.startWaiting("wait=100")
 	start := time.Now()
 	s.stop()
 	within(t, unwaited, answers).expect(t, http.StatusAccepted).document(t)

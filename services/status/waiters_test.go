@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"runhook/services/status"
@@ -54,15 +53,9 @@ func (c *crowd) until(polls, runs int) {
 		if now := c.metric("runhook_requests_waiting"); int(now) != polls {
 			return fmt.Errorf("%v polls wait, not %d", now, polls)
 		}
-		all, err := c.Broker.Server().Subsz(&server.SubszOptions{Subscriptions: true, Limit: 1 << 20})
+		followed, err := c.Following()
 		if err != nil {
 			return err
-		}
-		followed := 0
-		for _, subscription := range all.Subs {
-			if strings.HasPrefix(subscription.Subject, "run.status.") {
-				followed++
-			}
 		}
 		if followed != runs {
 			return fmt.Errorf("%d subscriptions follow runs, not %d", followed, runs)

@@ -136,7 +136,10 @@ func TestFollowersPassOverForeignDocuments(t *testing.T) {
 	}()
 	subject := jet.FollowSubject(request.Task, n)
 	forged := fmt.Sprintf(`{"ExecuteId":%q,"ImportId":%s,"Status":"D","StatusDescription":"Success"}`, task.NewID(), n)
-	proctest.Eventually(t, "somebody follows the run", func() bool { return store.Broker.Server().NumSubscriptions() > 0 })
+	proctest.Eventually(t, "somebody follows the run", func() bool {
+		n, err := store.Following(subject)
+		return err == nil && n > 0
+	})
 	for range 3 {
 		for _, data := range []string{"no JSON", "{}", forged} {
 			if err := nc.Publish(subject, []byte(data)); err != nil {

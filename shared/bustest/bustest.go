@@ -5,8 +5,11 @@ package bustest
 import (
 	"context"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/rs/zerolog"
 
 	"runhook/shared/broker"
@@ -100,4 +103,19 @@ func (s *Store) Open(name string) *bus.Bus {
 		s.t.Fatal(err)
 	}
 	return opened
+}
+
+// Following is how many subscriptions there are to the documents of runs, or of one run where its subject
+// run.status.<task>.<run> is given.
+func (s *Store) Following(subjects ...string) (n int, err error) {
+	all, err := s.Broker.Server().Subsz(&server.SubszOptions{Subscriptions: true, Limit: 1 << 20})
+	if err != nil {
+		return 0, err
+	}
+	for _, subscription := range all.Subs {
+		if len(subjects) == 0 && strings.HasPrefix(subscription.Subject, "run.status.") || slices.Contains(subjects, subscription.Subject) {
+			n++
+		}
+	}
+	return n, nil
 }
