@@ -118,6 +118,9 @@ func (b *Broker) start(ctx context.Context) error {
 	if err := forgetCopied(o.Dir); err != nil {
 		return err
 	}
+	if err := distrust(o.Dir); err != nil {
+		return err
+	}
 	config := &server.Options{
 		ServerName: "runhook", JetStream: true, StoreDir: o.Dir, SyncAlways: o.Durable,
 		NoSigs: true, DontListen: o.Listen == "", MaxPayload: 8 << 20, MaxConn: o.MaxConns,

@@ -40,6 +40,37 @@ func newestBlocks(dir string) map[string]block {
 	return newest
 }
 
+// checksum is the length of what each message ends with.
+const checksum = 8
+
+// distrust removes the index of each stream whose newest block ends in zeros, as a power cut leaves a file that had
+// grown and whose content was not on disk yet. Without it the server reads the blocks and cuts off what is no message;
+// an index may be older than they are and fit such an end all the same (nats-server 2.15.2).
+func distrust(dir string) error {
+	for stream, b := range newestBlocks(dir) {
+		if !b.endsInZeros() {
+			continue
+		}
+		err := os.Remove(filepath.Join(filepath.Dir(b.path), "index.db"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove the index of stream %s, whose last write is damaged: %w", stream, err)
+		}
+	}
+	return nil
+}
+
+// endsInZeros reports whether there are zeros where a block's last message has its checksum.
+func (b block) endsInZeros() bool {
+	file, err := os.Open(b.path)
+	if err != nil {
+		return false // the server says what is wrong with it
+	}
+	defer func() { _ = file.Close() }()
+	var end [checksum]byte
+	_, err = file.ReadAt(end[:], b.size-checksum)
+	return err == nil && end == [checksum]byte{}
+}
+
 // note is a file that is in the directory while a server without Durable works on it, and stays there when
 // that ends in any other way than by Stop: what it wrote last may not be on disk then, and the files can
 // end where a message does, so that nothing looks damaged.
