@@ -11,7 +11,7 @@ import (
 )
 
 // batchRuns is how many runs are written in one transaction at most.
-const batchRuns = 2000
+const batchRuns = 200
 
 // batch is what is written at once: rows, and how far the streams were read for them.
 type batch struct {
