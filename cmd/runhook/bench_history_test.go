@@ -10,8 +10,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"text/tabwriter"
 	"time"
@@ -152,23 +150,10 @@ func (b *bench) beside(build build) {
 		for with && h.list("outcome=success&limit=1").History != nil {
 			time.Sleep(20 * time.Millisecond)
 		}
-		var posting sync.WaitGroup
-		var next atomic.Int64
-		began, before := time.Now(), h.busy()
-		for range callers {
-			posting.Go(func() {
-				for n := int(next.Add(1)); n <= posts; n = int(next.Add(1)) {
-					if err := h.post(houseTask(n)); err != nil {
-						b.t.Error(err)
-						return
-					}
-				}
-			})
-		}
-		posting.Wait()
-		accepted[with] = append(accepted[with], posts/time.Since(began).Seconds())
-		b.eventually("the runs have ended", func() bool { return openRuns(b, js) == 0 })
-		ended[with] = append(ended[with], posts/time.Since(began).Seconds())
+		before := h.busy()
+		took, all := h.take(posts, js)
+		accepted[with] = append(accepted[with], took)
+		ended[with] = append(ended[with], all)
 		busy[with] = append(busy[with], float64((h.busy()-before).Microseconds())/posts)
 		closeIt()
 		h.stop()

@@ -283,6 +283,28 @@ func size(b *bench, dir string) (bytes int64) {
 	return bytes
 }
 
+// take has a number of POSTs accepted and waits for the end of their runs, and returns how many a second that were.
+func (h *house) take(posts int, js jetstream.JetStream) (accepted, ended float64) {
+	var posting sync.WaitGroup
+	var next atomic.Int64
+	began := time.Now()
+	perSecond := func() float64 { return float64(posts) / time.Since(began).Seconds() }
+	for range callers {
+		posting.Go(func() {
+			for n := int(next.Add(1)); n <= posts; n = int(next.Add(1)) {
+				if err := h.post(houseTask(n)); err != nil {
+					h.b.t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	posting.Wait()
+	accepted = perSecond()
+	h.b.eventually("the runs have ended", func() bool { return openRuns(h.b, js) == 0 })
+	return accepted, perSecond()
+}
+
 // empty is how many POSTs a new store accepts while their runs are executed, and how many of these end.
 func (b *bench) empty(builds []build) {
 	const posts = 48_000
@@ -293,23 +315,9 @@ func (b *bench) empty(builds []build) {
 			h.start()
 			h.awaitReady()
 			js, closeIt := h.jetStream()
-			var posting sync.WaitGroup
-			var next atomic.Int64
-			began := time.Now()
-			for range callers {
-				posting.Go(func() {
-					for n := int(next.Add(1)); n <= posts; n = int(next.Add(1)) {
-						if err := h.post(houseTask(n)); err != nil {
-							b.t.Error(err)
-							return
-						}
-					}
-				})
-			}
-			posting.Wait()
-			accepted[build.name] = append(accepted[build.name], posts/time.Since(began).Seconds())
-			b.eventually("the runs have ended", func() bool { return openRuns(b, js) == 0 })
-			ended[build.name] = append(ended[build.name], posts/time.Since(began).Seconds())
+			took, all := h.take(posts, js)
+			accepted[build.name] = append(accepted[build.name], took)
+			ended[build.name] = append(ended[build.name], all)
 			closeIt()
 			h.stop()
 		}
