@@ -3,7 +3,6 @@ package runner_test
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -169,17 +168,7 @@ func TestCancelDoesNotWaitForAPage(t *testing.T) {
 			t.Parallel()
 			end := make(chan struct{})
 			defer close(end)
-			from := &service{answer: func(n int, w http.ResponseWriter) {
-				if n > 0 {
-					<-end
-				}
-				// As many as a source reads for its columns.
-				more := strings.Repeat(`, {"id": 1, "name": "7"}`, 1000)
-				_, _ = fmt.Fprintln(w, `{"data": [{"id": 1, "name": "7"}, {"id": 2, "name": "Ben"}`+more+`], "next": "?2"}`)
-			}}
-			w := reading(t, from, "")
-			w.retask(t, "path: /people}", "path: /people, items: data, next: {link: next}}")
-			w.retask(t, "mapping: {id: id, name: name}", "mapping: {id: id, name: int(name)}")
+			w := readingOnePage(t, end, "")
 			if destination != "" {
 				w.retask(t, "sql: {connection: warehouse, table: people, key: [id], action: upsert, create: true}", destination)
 			}

@@ -75,22 +75,29 @@ func TestTimeoutEndsARunThatHangsReading(t *testing.T) {
 	wantTimeout(t, w.await(t, w.submit(t)), "1s")
 }
 
-// The rows that failed before the time was over are there.
-func TestTimeoutKeepsTheRejectedRows(t *testing.T) {
-	t.Parallel()
-	end := make(chan struct{})
-	defer close(end)
-	from := &service{answer: func(n int, w http.ResponseWriter) {
+// readingOnePage is a run whose source has a page of 1,002 rows, of which the second fails, and none behind it before
+// end.
+func readingOnePage(t *testing.T, end <-chan struct{}, more string) *workshop {
+	t.Helper()
+	w := reading(t, &service{answer: func(n int, w http.ResponseWriter) {
 		if n > 0 {
 			<-end
 		}
 		// As many as a source reads for its columns.
 		more := strings.Repeat(`, {"id": 1, "name": "7"}`, 1000)
 		_, _ = fmt.Fprintln(w, `{"data": [{"id": 1, "name": "7"}, {"id": 2, "name": "Ben"}`+more+`], "next": "?2"}`)
-	}}
-	w := reading(t, from, "timeout: 3s")
+	}}, more)
 	w.retask(t, "path: /people}", "path: /people, items: data, next: {link: next}}")
 	w.retask(t, "mapping: {id: id, name: name}", "mapping: {id: id, name: int(name)}")
+	return w
+}
+
+// The rows that failed before the time was over are there.
+func TestTimeoutKeepsTheRejectedRows(t *testing.T) {
+	t.Parallel()
+	end := make(chan struct{})
+	defer close(end)
+	w := readingOnePage(t, end, "timeout: 3s")
 	// Where a database keeps the checkpoint, the rejected rows are stored with each batch.
 	w.retask(t, "sql: {connection: warehouse, table: people, key: [id], action: upsert, create: true}", "csv: {connection: drop, path: out.csv, action: append}")
 	w.runHere(t, runner.Options{})
