@@ -141,7 +141,7 @@ func (b *bench) steady(s *server) (took []float64) {
 			mu.Lock()
 			defer mu.Unlock()
 			if took = append(took, needed); err != nil || response.StatusCode() != 200 {
-				b.t.Errorf("POST: %v %d %s", err, response.StatusCode(), response.Body())
+				b.t.Errorf("POST, %.0f ms: %v %d %s", needed, err, response.StatusCode(), response.Body())
 			}
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -71,8 +72,12 @@ func (c *conn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// SetReadDeadline bounds the silence of a new connection too, by less if there are many.
+// SetReadDeadline bounds the silence of a new connection too, by less if there are many. Many that came together
+// do not all end together either: to answer thousands in one moment would hold up the others.
 func (c *conn) SetReadDeadline(by time.Time) error {
+	if left := time.Until(by); left > 0 && c.server.crowd.isMany() {
+		by = by.Add(-rand.N(left/4 + 1))
+	}
 	if soon := time.Now().Add(c.server.silence); !c.heard.Load() && by.After(soon) && c.server.crowd.isCrowded() {
 		c.readBy, by = by, soon
 	}

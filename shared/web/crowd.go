@@ -111,6 +111,13 @@ func (w *crowd) isCrowded() bool {
 	return len(w.open) > w.most/2
 }
 
+// isMany reports whether so many connections are open that one moment is too short to end them all.
+func (w *crowd) isMany() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.open) >= w.many
+}
+
 // relax gives memory back some time after a crowd has gone. The pools of HTTP would keep it for minutes.
 func (w *crowd) relax() {
 	if w.peak < w.many || len(w.open) > w.peak/4 || w.calm != nil {

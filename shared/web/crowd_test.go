@@ -50,6 +50,56 @@ func say(t *testing.T, conn net.Conn, text string) {
 	}
 }
 
+// deadlines is a connection that keeps the read deadlines it was given.
+type deadlines struct {
+	net.Conn
+	set []time.Time
+}
+
+func (d *deadlines) SetReadDeadline(by time.Time) error {
+	d.set = append(d.set, by)
+	return nil
+}
+
+// Thousands of clients that came in one moment and are slow do not all end in one moment: where there are many, each
+// has a time of its own, a quarter less than the whole at most.
+func TestManyDoNotEndTogether(t *testing.T) {
+	t.Parallel()
+	s, _, _ := started(t, Options{many: 3}, echo)
+	given := &deadlines{}
+	c := &conn{Conn: given, server: s}
+	c.heard.Store(true) // so it is not a silent one
+	set := func(by time.Time) time.Time {
+		if err := c.SetReadDeadline(by); err != nil {
+			t.Fatal(err)
+		}
+		return given.set[len(given.set)-1]
+	}
+	by := time.Now().Add(time.Hour)
+	if got := set(by); !got.Equal(by) {
+		t.Errorf("of few, one has until %s and not %s", got, by)
+	}
+	for range 3 {
+		dial(t, s.Addr().String())
+	}
+	proctest.Eventually(t, "there are many", s.crowd.isMany)
+	different := map[time.Time]bool{}
+	for range 100 {
+		got := set(by)
+		if different[got] = true; got.After(by) || got.Before(by.Add(-15*time.Minute)) {
+			t.Errorf("of many, one has until %s where all were given until %s", got, by)
+		}
+	}
+	if len(different) < 50 {
+		t.Errorf("100 of many have only %d times", len(different))
+	}
+	for _, exact := range []time.Time{{}, past} {
+		if got := set(exact); !got.Equal(exact) {
+			t.Errorf("a deadline of %s became %s", exact, got)
+		}
+	}
+}
+
 // Whoever opens connections and is silent keeps nobody out: the connection that waits longest goes, never
 // one with a request under way.
 func TestIdleConnectionsMakeRoom(t *testing.T) {
