@@ -66,7 +66,9 @@ type step func(ctx context.Context, p *process) error
 // that is stopped while it answers and is not ready has ended as it should.
 func open(ctx context.Context, p *program, steps ...step) (*process, error) {
 	opened := &process{log: p.log, logged: p.tasks, metrics: prometheus.NewRegistry(), starting: starting{log: p.log}}
-	opened.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	opened.notes = append(opened.notes, p.built.String())
+	p.log.Info().Str("version", p.built.Version).Str("commit", p.built.Commit).Str("go", p.built.Go).Strs("settings", p.settings).Msg("starting")
+	opened.metrics.MustRegister(p.built.metric(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	opening, stop := context.WithCancel(ctx)
 	opened.stop = stop
 	opened.undo(stop)

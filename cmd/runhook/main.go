@@ -10,8 +10,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime"
-	"runtime/debug"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -44,6 +42,8 @@ func main() {
 
 // grammar is the command line.
 type grammar struct {
+	ShowVersion kong.VersionFlag `name:"version" env:"-" hidden:"" help:"Show the version."`
+
 	LogLevel string `enum:"debug,info,warn,error" default:"info" help:"What to log: debug, info, warn or error. The log is pretty on a terminal and JSON elsewhere."`
 
 	Serve   serveCommand   `cmd:"" help:"Run everything in one process, with a NATS server of its own."`
@@ -80,6 +80,7 @@ func runhook(ctx context.Context, args []string, stdout, stderr io.Writer, hangu
 		args = []string{"--help"}
 	}
 	var commands grammar
+	built := builtFrom()
 	helped := false
 	parser, err := kong.New(&commands, append(numbers,
 		kong.Name("runhook"),
@@ -91,7 +92,7 @@ func runhook(ctx context.Context, args []string, stdout, stderr io.Writer, hangu
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
 		kong.DefaultEnvars("RUNHOOK"),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		defaults,
+		defaults, kong.Vars{"version": built.String()},
 	)...)
 	if err != nil {
 		return fail(stderr, err)
@@ -103,9 +104,13 @@ func runhook(ctx context.Context, args []string, stdout, stderr io.Writer, hangu
 	if err != nil {
 		return fail(stderr, wrongUsage(err))
 	}
+	if err := checkVariables(parser.Model.Node, os.Environ()); err != nil && command.Command() != "complete" {
+		return fail(stderr, err)
+	}
 	level, _ := zerolog.ParseLevel(commands.LogLevel) // the grammar takes no others
 	tasks := new(atomic.Pointer[bus.TaskView])
-	return fail(stderr, command.Run(&program{stdin: os.Stdin, stdout: stdout, stderr: stderr, hangups: hangups, log: newLog(stderr, level, tasks), tasks: tasks}))
+	p := &program{stdin: os.Stdin, stdout: stdout, stderr: stderr, hangups: hangups, built: built, settings: settingsOf(command), log: newLog(stderr, level, tasks), tasks: tasks}
+	return fail(stderr, command.Run(p))
 }
 
 // wrongUsage adds where to read what a command takes.
@@ -138,21 +143,4 @@ func fail(stderr io.Writer, err error) int {
 		_, _ = fmt.Fprintf(onScreen(stderr), "runhook: %v\n", err)
 	}
 	return code
-}
-
-type versionCommand struct{}
-
-// Run shows the version and what it was built from.
-func (versionCommand) Run(p *program) error {
-	version, revision := "unknown", ""
-	if info, ok := debug.ReadBuildInfo(); ok {
-		version = info.Main.Version
-		for _, setting := range info.Settings {
-			if setting.Key == "vcs.revision" {
-				revision = " " + setting.Value
-			}
-		}
-	}
-	p.printf("runhook %s%s %s %s/%s\n", version, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return nil
 }

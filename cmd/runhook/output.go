@@ -25,6 +25,9 @@ type program struct {
 	// stdin is where people answer questions; nil where nobody can.
 	stdin          *os.File
 	stdout, stderr io.Writer
+	// built is what the program was built from, settings are what it was given that differs from the defaults.
+	built    origin
+	settings []string
 	// hangups gives a value, from its call on, each time that a service is to read its files again.
 	hangups func() <-chan os.Signal
 	log     zerolog.Logger
