@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"runhook/shared/bustest"
@@ -28,15 +29,23 @@ func TestSplitServicesBehindNginx(t *testing.T) {
 	}
 	launch(t, program, "init", "--nats", nats.URL()).Await(`(?i)ready|made|done`)
 
-	front, ingress, status := freeAddress(t), freeAddress(t), freeAddress(t)
+	front, buffering, ingress, status := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
 	launch(t, program, "ingress", "--nats", nats.URL(), "--listen", ingress, "--trusted-proxies", "127.0.0.1/32", "--run-key-file", key).Await("listens on")
 	launch(t, program, "status", "--nats", nats.URL(), "--listen", status, "--trusted-proxies", "127.0.0.1/32", "--run-key-file", key,
 		"--admin-token-file", tokenFile(t, dir)).Await("listens on")
-	launch(t, program, "runner", "--nats", nats.URL(), "--listen", "127.0.0.1:0", "--connections", filepath.Join(dir, "connections.yaml")).Await("executes runs")
+	runs := func() *proctest.Process {
+		t.Helper()
+		runner := launch(t, program, "runner", "--nats", nats.URL(), "--listen", "127.0.0.1:0", "--connections", filepath.Join(dir, "connections.yaml"))
+		runner.Await("executes runs")
+		return runner
+	}
+	runner := runs()
 	launch(t, program, "task", "apply", filepath.Join(dir, "tasks"), "--server", "http://"+status, "--token-file", tokenFile(t, dir)).Await("People")
 
 	conf := strings.NewReplacer("server_name hooks.example.org", "server_name 127.0.0.1", "127.0.0.1:8080", front, "127.0.0.1:8081", ingress, "127.0.0.1:8082", status, "# location /console/", "location /console/").
 		Replace(read(t, "nginx/runhook.conf"))
+	_, servers, _ := strings.Cut(conf, "server {")
+	conf += "server {" + strings.NewReplacer(front, buffering, "proxy_buffering off", "proxy_buffering on").Replace(servers)
 	user := ""
 	if os.Getuid() == 0 {
 		user = "user root;\n" // its workers write into the test's own folder
@@ -131,6 +140,28 @@ func TestSplitServicesBehindNginx(t *testing.T) {
 		if test.want == 413 && answer.Header.Get("Content-Type") != "application/problem+json" {
 			t.Errorf("the 413 is the proxy's, not ours: %s", text)
 		}
+	}
+
+	// A stream of events comes as it is sent, with clients in two languages, whether the proxy buffers or not.
+	runner.Signal(syscall.SIGINT)
+	runner.Wait()
+	example, err := proctest.Build(t.TempDir(), "runhook/deploy/examples/follow")
+	if err != nil {
+		t.Fatal(err)
+	}
+	started, _ = ask("POST", "/task/executepolling/"+sampleTask, `{"QueryParameters":{"ID":"CA"}}`)
+	location = started.Header.Get("Location")
+	var followers []*proctest.Process
+	for _, by := range []string{front, buffering} {
+		at := strings.Replace(location, front, by, 1)
+		followers = append(followers, launch(t, example, at), launch(t, need(t, "node"), "examples/follow.mjs", at))
+	}
+	for _, follower := range followers {
+		follower.Await(`Queued, 0 %: `)
+	}
+	runs()
+	for _, follower := range followers {
+		follower.Await(`Success, 100 %: 2 rows processed`)
 	}
 
 	// The operators' page, where it is shown to the outside.

@@ -141,7 +141,7 @@ type EdgeFlags struct {
 	RunLinks       string   `enum:"plain,signed" default:"plain" help:"signed: a status URL needs its signature. Default: plain."`
 	Secrets        string   `placeholder:"FILE" help:"File of the secrets that the tasks' auth names: a name and a secret a line. SIGHUP reads it again."`
 	MaxBody        int      `default:"${max_body}" placeholder:"BYTES" help:"Largest request body (${default})."`
-	MaxWaiting     int      `default:"${max_waiting}" placeholder:"N" help:"How many requests may wait for their runs at once (${default}), because of Prefer: wait. Others are answered at once."`
+	MaxWaiting     int      `default:"${max_waiting}" placeholder:"N" help:"How many requests may wait for their runs at once (${default}), because of Prefer: wait or as event streams. Others are answered at once."`
 }
 
 func (f *EdgeFlags) check() error {

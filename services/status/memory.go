@@ -126,6 +126,15 @@ func (s *sighting) remembered() (*sighting, error) {
 	return &answer, err
 }
 
+// revision names the document: it is another one where that is.
+func (s *sighting) revision() string {
+	if s.etag != "" {
+		return s.etag[1 : len(s.etag)-1]
+	}
+	hash := sha256.Sum256(s.body)
+	return hex.EncodeToString(hash[:16])
+}
+
 func newSighting(status bus.Status) *sighting {
 	doc := &status.Document
 	retryAfter, ok := doc.PollAgain()
@@ -137,8 +146,7 @@ func newSighting(status bus.Status) *sighting {
 		percent: doc.PercentComplete, rows: doc.RowsRetrieved, retryAfter: retryAfter,
 	}
 	if seen.final() {
-		hash := sha256.Sum256(status.Bytes)
-		seen.etag = `"` + hex.EncodeToString(hash[:16]) + `"`
+		seen.etag = `"` + seen.revision() + `"`
 		seen.outcome, seen.seenOn = doc.Outcome(), time.Now()
 	}
 	return seen

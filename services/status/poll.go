@@ -38,17 +38,25 @@ func (t target) taskName() string {
 }
 
 // poll answers with a run's status: 202 with Location and Retry-After until it has ended, then, without
-// those two, the same bytes for as long as the store keeps them.
+// those two, the same bytes for as long as the store keeps them. Who asks for events gets a stream of them.
 func (s *Service) poll(ctx context.Context, rc *fasthttp.RequestCtx) error {
 	at, err := s.target(rc)
 	var seen *sighting
 	if err == nil {
 		at.until, err = s.mayRead(ctx, rc, at)
 	}
-	if err == nil {
-		seen, err = s.latest(ctx, rc, at)
+	var following *events
+	if err == nil && wantsEvents(rc) {
+		following = &events{service: s, at: at, conn: rc.Conn()}
 	}
 	if err == nil {
+		seen, err = s.latest(ctx, rc, at, following)
+	}
+	switch {
+	case err != nil:
+	case following != nil:
+		following.answer(rc, seen)
+	default:
 		err = s.answer(rc, at, seen)
 	}
 	s.polls.WithLabelValues(at.taskName(), outcome(rc, seen, err)).Inc()
@@ -71,7 +79,9 @@ func outcome(rc *fasthttp.RequestCtx, seen *sighting, err error) string {
 		return "error"
 	}
 	switch {
-	case rc.Response.StatusCode() == fasthttp.StatusNotModified:
+	case string(rc.Response.Header.ContentType()) == eventsType:
+		return "followed"
+	case rc.Response.StatusCode() == fasthttp.StatusNotModified, rc.Response.StatusCode() == fasthttp.StatusNoContent:
 		return "unchanged"
 	case seen.outcome == run.Success:
 		return "success"
@@ -176,8 +186,8 @@ func (s *Service) verify(sig string, at target, scope web.Scope) (until time.Tim
 }
 
 // latest is the run's status, as far as it is known: from memory if the run has ended, else from
-// the store, else, while that is away, what was seen last.
-func (s *Service) latest(ctx context.Context, rc *fasthttp.RequestCtx, at target) (*sighting, error) {
+// the store, else, while that is away, what was seen last. following, if it is not nil, then goes on.
+func (s *Service) latest(ctx context.Context, rc *fasthttp.RequestCtx, at target, following *events) (*sighting, error) {
 	before := s.memory.recall(at.key)
 	if before != nil && before.final() && time.Since(before.seenOn) < s.options.TrustFinal {
 		web.SetWaitApplied(rc, web.PreferredWait(rc))
@@ -186,7 +196,11 @@ func (s *Service) latest(ctx context.Context, rc *fasthttp.RequestCtx, at target
 	if err := s.loaded(); err != nil {
 		return nil, err
 	}
-	status, err := s.look(ctx, rc, at)
+	look := s.look
+	if following != nil {
+		look = following.follow
+	}
+	status, err := look(ctx, rc, at)
 	switch {
 	case err == nil:
 		return s.memory.note(at.key, status)
@@ -229,16 +243,22 @@ func (s *Service) stored(at target, read func(id task.ID) (bus.Status, error)) (
 		status, err := read(at.id)
 		switch {
 		case err == nil:
-			return s.marked(at.id, at.number, status)
+			return s.shown(at, at.id, status)
 		case !errors.Is(err, run.ErrNoRun) || !at.elsewhere():
 			return status, err
 		}
 	}
 	status, err := read(at.task.ID)
-	if err == nil {
-		status, err = s.marked(at.task.ID, at.number, status)
-	}
 	if err != nil {
+		return status, err
+	}
+	return s.shown(at, at.task.ID, status)
+}
+
+// shown is the status of a run, which is stored under an id, as whoever calls the id in its address sees it.
+func (s *Service) shown(at target, storedAs task.ID, status bus.Status) (bus.Status, error) {
+	status, err := s.marked(storedAs, at.number, status)
+	if err != nil || storedAs == at.id {
 		return status, err
 	}
 	status.Document.ShowAs(at.id)

@@ -101,7 +101,7 @@ func (s *Service) answerRejected(ctx context.Context, rc *fasthttp.RequestCtx, i
 	}
 	out := &download{ctx: whole, conn: rc.Conn(), rows: rows}
 	extension, mediaType := "csv", csvType
-	if wantsWorkbook(rc.Request.Header.Peek(fasthttp.HeaderAccept)) {
+	if prefers(rc.Request.Header.Peek(fasthttp.HeaderAccept), xlsxType, "text/csv") {
 		extension, mediaType = "xlsx", xlsxType
 		if err := fitSheet(whole, rows); err != nil {
 			return err
@@ -124,8 +124,11 @@ func (s *Service) answerRejected(ctx context.Context, rc *fasthttp.RequestCtx, i
 	return nil
 }
 
-// wantsWorkbook reports whether an Accept header names XLSX, and not CSV before it.
-func wantsWorkbook(accept []byte) bool {
+// prefers reports whether an Accept header names a type, and does not like another one as much.
+func prefers(accept []byte, wanted, other string) bool {
+	if len(accept) == 0 {
+		return false
+	}
 	quality := map[string]float64{}
 	for part := range strings.SplitSeq(string(accept), ",") {
 		name, parameters, _ := strings.Cut(part, ";")
@@ -137,7 +140,7 @@ func wantsWorkbook(accept []byte) bool {
 		}
 		quality[strings.ToLower(strings.TrimSpace(name))] = q
 	}
-	return quality[xlsxType] > quality["text/csv"]
+	return quality[wanted] > quality[other]
 }
 
 // rejectedHeader is the source's columns and three of ours, under names that the source does not have.

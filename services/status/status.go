@@ -1,4 +1,4 @@
-// Package status tells how runs stand: it answers polls and long polls, and the admin routes that
+// Package status tells how runs stand: it answers polls, long polls and event streams, and the admin routes that
 // list and apply tasks and list runs.
 package status
 
@@ -60,6 +60,8 @@ type Options struct {
 	// whether it is still kept. Default 1 minute.
 	TrustFinal time.Duration
 	Log        zerolog.Logger
+	// pace is that of event streams.
+	pace pace
 	// Metrics is where the service's metrics are registered; nil registers them nowhere.
 	Metrics prometheus.Registerer
 }
@@ -90,6 +92,7 @@ func New(o Options) *Service {
 	if o.TrustFinal <= 0 {
 		o.TrustFinal = time.Minute
 	}
+	o.pace.setDefaults()
 	return &Service{
 		options: o, memory: newMemory(o.Remember),
 		polls: promauto.With(o.Metrics).NewCounterVec(prometheus.CounterOpts{

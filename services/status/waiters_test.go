@@ -20,13 +20,15 @@ import (
 type crowd struct {
 	*site
 	metrics *prometheus.Registry
+	waits   *web.Waits
 }
 
 // openCrowd starts a service on which at most so many polls wait.
 func openCrowd(t *testing.T, most int) *crowd {
 	t.Helper()
 	c := &crowd{metrics: prometheus.NewRegistry()}
-	c.site = open(t, func(o *status.Options) { o.Waits = web.NewWaits(most, c.metrics) })
+	c.waits = web.NewWaits(most, c.metrics)
+	c.site = open(t, func(o *status.Options) { o.Waits = c.waits })
 	return c
 }
 

@@ -22,7 +22,7 @@ func (r *Runs) Awaiting(id task.ID, n run.Number) int {
 	if !ok {
 		return 0
 	}
-	if status, _ := f.last(); status.Bytes == nil {
+	if status, _, _ := f.last(); status.Bytes == nil {
 		return 0
 	}
 	return f.waiting
@@ -30,13 +30,13 @@ func (r *Runs) Awaiting(id task.ID, n run.Number) int {
 
 // Follow has somebody look a run up while documents of it come, and returns what was seen last in the end.
 func Follow(looked Status, told ...Status) Status {
-	f := &followedRun{over: make(chan struct{})}
+	f := &followedRun{over: make(chan struct{}), changed: make(chan struct{})}
 	heard := f.soFar()
 	for _, status := range told {
 		f.told(status)
 	}
 	f.looked(looked, nil, heard)
-	status, _ := f.last()
+	status, _, _ := f.last()
 	return status
 }
 

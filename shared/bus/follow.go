@@ -19,42 +19,63 @@ var lookAgain = 2 * time.Second // longer in a test
 
 // Await is Lookup that waits until the run has ended. When ctx ends first it returns the last
 // status seen and no error.
-//
-// However many await a run, one subscription follows it, and the end reaches all of them at once.
 func (r *Runs) Await(ctx context.Context, id task.ID, n run.Number) (Status, error) {
-	followed, err := r.join(ctx, id, n)
+	following, err := r.Follow(ctx, id, n)
 	if err != nil {
 		return Status{}, err
 	}
-	defer r.leave(followed)
+	defer following.Stop()
+	select {
+	case <-ctx.Done():
+	case <-following.run.over:
+	}
+	status, _, err := following.Last()
+	return status, err
+}
+
+// Following is one who follows a run, from Follow to Stop.
+type Following struct {
+	runs *Runs
+	run  *followedRun
+}
+
+// Follow looks a run up and goes on hearing of it. Its errors are those of Lookup.
+//
+// However many follow a run, one subscription hears of it, and each change reaches all of them at once.
+func (r *Runs) Follow(ctx context.Context, id task.ID, n run.Number) (*Following, error) {
+	followed, err := r.join(ctx, id, n)
+	if err != nil {
+		return nil, err
+	}
 	// The subscription travels ahead of this read on the same connection, so nothing that happens after it
 	// can be missed.
 	heard := followed.soFar()
 	status, err := r.Lookup(context.WithoutCancel(ctx), id, n)
 	if err != nil {
-		return Status{}, err
+		r.leave(followed)
+		return nil, err
 	}
 	followed.looked(status, nil, heard)
-	if status.Final {
-		return status, nil
-	}
-	select {
-	case <-ctx.Done():
-	case <-followed.over:
-	}
-	return followed.last()
+	return &Following{r, followed}, nil
 }
 
-// followedRuns are the runs that somebody awaits.
+// Last is what was seen of the run last, and changed is closed when it was looked at again. Nothing comes after a final
+// document, nor after an error, which is one of Lookup.
+func (f *Following) Last() (status Status, changed <-chan struct{}, err error) { return f.run.last() }
+
+// Stop ends the following.
+func (f *Following) Stop() { f.runs.leave(f.run) }
+
+// followedRuns are the runs that somebody follows.
 type followedRuns struct {
 	mu        sync.Mutex
 	bySubject map[string]*followedRun
 }
 
-// followedRun is one run that is awaited.
+// followedRun is one run that is followed.
 type followedRun struct {
 	subject string
-	// waiting is how many await it; who holds followedRuns.mu may change it.
+	// waiting is how many follow it; who holds followedRuns.mu may change it.
 	waiting int
 	// stop ends the following, and stopped tells that it has ended.
 	stop    context.CancelFunc
@@ -66,11 +87,13 @@ type followedRun struct {
 	status Status
 	err    error
 	over   chan struct{}
+	// changed is closed, and replaced, at each note.
+	changed chan struct{}
 	// heard is how many documents came to the subscription.
 	heard int
 }
 
-// join counts one more who awaits a run, and follows it if nobody else does.
+// join counts one more who follows a run, and hears of it from now on if nobody else does.
 func (r *Runs) join(ctx context.Context, id task.ID, n run.Number) (*followedRun, error) {
 	all, subject := &r.followed, jet.FollowSubject(id, n)
 	all.mu.Lock()
@@ -84,8 +107,8 @@ func (r *Runs) join(ctx context.Context, id task.ID, n run.Number) (*followedRun
 	if err != nil {
 		return nil, fmt.Errorf("%w: follow run %s: %w", run.ErrUnavailable, n, err)
 	}
-	ctx, stop := context.WithCancel(context.WithoutCancel(ctx)) // it outlives the first to await the run
-	f := &followedRun{subject: subject, waiting: 1, stop: stop, stopped: make(chan struct{}), over: make(chan struct{})}
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx)) // it outlives the first to follow the run
+	f := &followedRun{subject: subject, waiting: 1, stop: stop, stopped: make(chan struct{}), over: make(chan struct{}), changed: make(chan struct{})}
 	if all.bySubject == nil {
 		all.bySubject = map[string]*followedRun{}
 	}
@@ -179,16 +202,18 @@ func (f *followedRun) note(status Status, err error) {
 		return
 	}
 	f.status, f.err = status, err
+	close(f.changed)
+	f.changed = make(chan struct{})
 	if status.Final || err != nil {
 		close(f.over)
 	}
 }
 
-// last is what was seen last.
-func (f *followedRun) last() (Status, error) {
+// last is what was seen last, and what is closed when something else is.
+func (f *followedRun) last() (Status, <-chan struct{}, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.status, f.err
+	return f.status, f.changed, f.err
 }
 
 func (f *followedRun) isOver() bool {

@@ -13,8 +13,8 @@ import (
 // DefaultMaxWaiting is how many requests may wait at once where nothing else is said. Each costs about 40 KB, with its connection.
 const DefaultMaxWaiting = 1000
 
-// Waits are the requests that wait because their clients prefer that (`Prefer: wait=N`), of all services of
-// a process. They are safe for concurrent use.
+// Waits are the requests that wait because their clients prefer that (`Prefer: wait=N`), or follow a run as a stream of
+// events, of all services of a process. They are safe for concurrent use.
 type Waits struct {
 	most    int64
 	now     atomic.Int64
@@ -26,10 +26,10 @@ type Waits struct {
 func NewWaits(most int, registry prometheus.Registerer) *Waits {
 	factory := promauto.With(registry)
 	w := &Waits{most: int64(most), refused: factory.NewCounter(prometheus.CounterOpts{
-		Name: "runhook_waits_refused_total", Help: "Requests with Prefer: wait that were answered at once, because --max-waiting others waited.",
+		Name: "runhook_waits_refused_total", Help: "Requests with Prefer: wait, and event streams, that were answered at once, because --max-waiting others waited.",
 	})}
 	factory.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "runhook_requests_waiting", Help: "Requests that wait for their run to end.",
+		Name: "runhook_requests_waiting", Help: "Requests that wait for their run to end, or follow it as a stream of events.",
 	}, func() float64 { return float64(w.now.Load()) })
 	return w
 }
@@ -50,12 +50,24 @@ func (w *Waits) Begin(ctx context.Context, rc *fasthttp.RequestCtx) Wait {
 	if length == 0 {
 		return Wait{}
 	}
+	lasting, cancel := context.WithTimeout(ctx, length)
+	return w.begin(lasting, cancel, rc, length)
+}
+
+// Stay begins a wait of a request that has no end of its own, unless too many wait already. It ends as one of Begin
+// does. Whoever sends the answer must End it when that is sent.
+func (w *Waits) Stay(ctx context.Context, rc *fasthttp.RequestCtx) Wait {
+	lasting, cancel := context.WithCancel(ctx)
+	return w.begin(lasting, cancel, rc, 0)
+}
+
+func (w *Waits) begin(lasting context.Context, cancel func(), rc *fasthttp.RequestCtx, length time.Duration) Wait {
 	if w.now.Add(1) > w.most {
 		w.now.Add(-1)
 		w.refused.Inc()
+		cancel()
 		return Wait{}
 	}
-	lasting, cancel := context.WithTimeout(ctx, length)
 	release := func() {}
 	if c, ok := rc.Conn().(*conn); ok {
 		release = c.whenLeft(cancel)
