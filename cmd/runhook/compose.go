@@ -41,6 +41,7 @@ type process struct {
 	store    *bus.Bus
 	tasks    *bus.TaskView
 	cancels  *bus.Cancels // see toCancel
+	paces    *bus.Paces   // see toPace
 	// logged are the tasks that the log names.
 	logged *atomic.Pointer[bus.TaskView]
 	// notes are what /readyz says besides.
@@ -240,6 +241,14 @@ func (p *process) toCancel() *bus.Cancels {
 	return p.cancels
 }
 
+// toPace is the view of the paces of tasks, which the services that answer pollers share. Somebody has it followed.
+func (p *process) toPace() *bus.Paces {
+	if p.paces == nil {
+		p.paces = p.store.Runs.Paces()
+	}
+	return p.paces
+}
+
 // answerIntegrations has integrations get their consumers of events from this process, until it is undone.
 func answerIntegrations(ctx context.Context, p *process) error {
 	answering, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -311,7 +320,7 @@ func (e *edge) waiting(p *process) *web.Waits {
 // ingress makes the ingress service, of which there are only its routes.
 func (e *edge) ingress(p *process) []web.Route {
 	return ingress.New(ingress.Options{
-		Runs: p.store.Runs, Tasks: p.tasks, Locator: e.locator, Callers: e.callers, Admin: e.admin, Keys: e.keys, Links: e.links, Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
+		Runs: p.store.Runs, Tasks: p.tasks, Paces: p.toPace(), Locator: e.locator, Callers: e.callers, Admin: e.admin, Keys: e.keys, Links: e.links, Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
 	}).Routes()
 }
 
@@ -330,7 +339,7 @@ const noCache = "off"
 // cache until ctx ends; empty is a temporary one. followed is the folder of task files, nil for none.
 func (e *edge) status(ctx context.Context, p *process, followed *folder.Folder, cache string) []web.Route {
 	o := status.Options{
-		Runs: p.store.Runs, Store: p.store.Tasks, Unheld: p.store.Unheld, Cancels: p.toCancel(), Tasks: p.tasks, Locator: e.locator, Callers: e.callers, Admin: e.admin, Keys: e.keys, Links: e.links,
+		Runs: p.store.Runs, Store: p.store.Tasks, Unheld: p.store.Unheld, Cancels: p.toCancel(), Tasks: p.tasks, Paces: p.toPace(), Locator: e.locator, Callers: e.callers, Admin: e.admin, Keys: e.keys, Links: e.links,
 		Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
 	}
 	if cache != noCache {

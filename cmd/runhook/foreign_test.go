@@ -130,6 +130,8 @@ func foreignMessages(id task.ID) []foreignCase {
 		{store: "strangers", name: "rows of no run", named: true, messages: []foreign{{subject: "$O.rows.M.zz", data: "no JSON"}}},
 		{store: "strangers", name: "pieces of rows", named: true, messages: []foreign{{subject: "$O.rows.C.zz", data: "no JSON"}}},
 		{store: "strangers", name: "a key of the control bucket", named: true, messages: []foreign{{subject: "$KV.control.foo", data: "no JSON"}}},
+		{store: "strangers", name: "a pace of no task", named: true, messages: []foreign{{subject: "$KV.control.pace.foo", data: "no JSON"}}},
+		{store: "others", name: "the pace of the task", named: true, messages: []foreign{{subject: "$KV.control.pace." + string(id), data: "no JSON"}}},
 		{store: "strangers", name: "a cancel of no run", named: true, messages: []foreign{{subject: "$KV.control.cancel." + string(id) + ".x", data: "no JSON"}}},
 		{store: "strangers", name: "a live document of no task", named: true, messages: []foreign{{subject: "$KV.progress.foo.1", data: "no JSON"}}},
 		{store: "strangers", name: "a live document of no number", named: true, messages: []foreign{{subject: "$KV.progress." + string(id) + ".x", data: "no JSON"}}},

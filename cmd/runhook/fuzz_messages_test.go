@@ -36,7 +36,7 @@ var forgedSubjects = []string{
 	"$KV.runs_0.claim.T.N", "$KV.runs_0.final.T.N", "$KV.runs_0.claim." + nobodysTask + ".N", "$KV.runs_0.final." + nobodysTask + ".N",
 	"$KV.runs_0.other.T.N", "$KV.runs_0.X", "$KV.progress.T.N", "$KV.progress.X",
 	"$KV.tasks.T", "$KV.tasks.T." + definition, "$KV.tasks.X", "$KV.tasks.X.X", "$KV.keys.T.K", "$KV.keys.X",
-	"$KV.control.X", "$KV.control.turn", "$KV.control.sessions", "$O.rows.M.O", "$O.rows.C.X",
+	"$KV.control.X", "$KV.control.turn", "$KV.control.sessions", "$KV.control.pace.T", "$O.rows.M.O", "$O.rows.C.X",
 }
 
 // FuzzForgedMessages publishes what no service would, on a subject of each sort, to the running program: runs of the
@@ -57,6 +57,7 @@ func FuzzForgedMessages(f *testing.F) {
 		"$KV.runs_0.final.T.N": lastOf(f, js, "KV_runs_0", "$KV.runs_0.final.>"),
 		"$KV.progress.T.N":     []byte(strings.NewReplacer(`"D"`, `"P"`, "Success\"", "In progress\"").Replace(string(lastOf(f, js, "KV_runs_0", "$KV.runs_0.final.>")))),
 		"$KV.tasks.T":          record,
+		"$KV.control.pace.T":   []byte(`{"LastMs":[6,7200000]}`),
 		"$KV.keys.T.K":         []byte(`{"From":18446744073709551615,"Searched":1,"Task":"*","Run":2}`),
 		"$O.rows.M.O":          []byte(`{"name":"x","bucket":"rows","nuid":"x","size":9007199254740993,"chunks":4294967295,"digest":"SHA-256=x"}`),
 	}

@@ -47,6 +47,7 @@ func (c *ingressCommand) Run(ctx context.Context, p *program) error {
 	if err := process.answer(edge.ingress(process)); err != nil {
 		return err
 	}
+	process.beside(ctx, process.toPace().Follow)
 	p.printf("Runhook's ingress listens on %s. Ctrl-C stops it.\n", process.server.URL())
 	return process.serve()
 }

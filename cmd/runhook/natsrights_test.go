@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -242,6 +243,21 @@ func sealsAs(t *testing.T, url string, s *site, started client.Started) {
 	if err != nil {
 		t.Errorf("as runner: %v", err)
 	}
+	// What the runner has stored of how long runs take, those who answer pollers hear of.
+	for _, user := range []string{"ingress", "status"} {
+		paces, def := open(user).Runs.Paces(), &task.Definition{ID: s.copy}
+		following, stop := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); paces.Follow(following) }()
+		proctest.Until(t, func() error {
+			if paces.PollAgain(def, run.Stage{Phase: run.Queued, Since: time.Now()}, time.Now()) == run.PollAtFirst {
+				return fmt.Errorf("%s does not hear how long the runs of the task take", user)
+			}
+			return nil
+		})
+		stop()
+		<-ended
+	}
 	for _, user := range []string{"ingress", "runner", "status"} {
 		// What only bundles with large documents, and the keys and lists of bundled runs, need.
 		store := open(user)
@@ -312,19 +328,19 @@ func TestUsersAreKeptOut(t *testing.T) {
 	for user, must := range map[string]struct{ publish, subscribe []string }{
 		"ingress": {slices.Concat(noStream, nobody, noPurge(), []string{
 			"$KV.tasks." + id, "$KV.tasks." + id + ".x", "$KV.runs_0.claim." + id + ".1", "$KV.runs_0.final." + id + ".1", "$KV.runs_0.bundle.0", "$KV.progress." + id + ".1",
-			"$KV.control.turn", "$KV.control.sessions", "$KV.control.cancel." + id + ".1", "$O.rows.M.eA==", "$O.rows.C.x", "$JS.ACK.RUNS." + id + ".1.1.1.1.0",
+			"$KV.control.turn", "$KV.control.sessions", "$KV.control.cancel." + id + ".1", "$KV.control.pace." + id, "$O.rows.M.eA==", "$O.rows.C.x", "$JS.ACK.RUNS." + id + ".1.1.1.1.0",
 			"$JS.API.CONSUMER.CREATE.KV_tasks.x", "$JS.API.CONSUMER.CREATE.KV_tasks.x.$KV.tasks.*", "$JS.API.CONSUMER.CREATE.EVENTS.x", "run.consumer.x", "$KV.tasks.skipped", "$KV.control.skipped", "$KV.progress.skipped",
 			"$JS.API.CONSUMER.CREATE.RUNS.x", "$JS.API.CONSUMER.CREATE.RUNS.x.run.request.*", "$JS.API.CONSUMER.CREATE.OBJ_rows.x", "$JS.API.CONSUMER.MSG.NEXT.RUNS." + id, "$JS.API.CONSUMER.DELETE.RUNS." + id,
 			"$JS.API.STREAM.MSG.GET.OBJ_rows", "$JS.API.STREAM.MSG.GET.EVENTS", "$JS.API.DIRECT.GET.OBJ_rows", "$JS.API.DIRECT.GET.OBJ_rows.$O.rows.M.eA==", "$JS.API.DIRECT.GET.EVENTS",
 		}), []string{"_INBOX.>", "_INBOX_runner.>", "_INBOX_status.>", "run.request.*", "$KV.>", "$JS.>", "$SYS.>", ">"}},
 		"runner": {slices.Concat(noStream, nobody, []string{"$JS.API.INFO"}, noPurge("KV_progress", "OBJ_rows"), []string{
-			"run.request." + id, "run.skipped", "$KV.tasks." + id + ".x", "$KV.keys." + id + ".x", "$KV.runs_0.bundle.0", "$KV.control.turn", "$KV.control.sessions", "$KV.control.cancel." + id + ".1", "$JS.API.DIRECT.GET.KV_control.$KV.control.store",
+			"run.request." + id, "run.skipped", "$KV.tasks." + id + ".x", "$KV.keys." + id + ".x", "$KV.runs_0.bundle.0", "$KV.control.turn", "$KV.control.sessions", "$KV.control.cancel." + id + ".1", "$KV.control.pace." + id + ".x", "$JS.API.DIRECT.GET.KV_control.$KV.control.store",
 			"$JS.API.CONSUMER.CREATE.KV_tasks.x.$KV.tasks.*", "$JS.API.CONSUMER.CREATE.EVENTS.x", "run.consumer.x",
 			"$JS.API.CONSUMER.CREATE.RUNS.x", "$JS.API.CONSUMER.CREATE.RUNS.x.run.request.*", "$JS.API.CONSUMER.CREATE.OBJ_rows.x",
 			"$JS.API.STREAM.MSG.GET.OBJ_rows", "$JS.API.STREAM.MSG.GET.KV_keys", "$JS.API.DIRECT.GET.OBJ_rows", "$JS.API.DIRECT.GET.EVENTS",
 		}), []string{"_INBOX.>", "_INBOX_ingress.>", "_INBOX_status.>", "run.request.*", "run.status.>", "$KV.>", ">"}},
 		"status": {slices.Concat(nobody, []string{"$JS.API.INFO"}, noPurge("RUNS", "KV_progress", "KV_tasks", "KV_control", "KV_runs_0", "KV_runs_1"), []string{
-			"$JS.API.STREAM.PURGE.KV_control", "$KV.control.cancel." + id, "$KV.control.cancel." + id + ".1.x", "$KV.runs_0.claim." + id + ".1",
+			"$JS.API.STREAM.PURGE.KV_control", "$KV.control.pace." + id, "$KV.control.cancel." + id, "$KV.control.cancel." + id + ".1.x", "$KV.runs_0.claim." + id + ".1",
 			"run.request." + id, "$KV.keys." + id + ".x", "$O.rows.M.eA==", "$O.rows.C.x", "$KV.progress." + id + ".1", "$JS.ACK.RUNS." + id + ".1.1.1.1.0", "$JS.API.STREAM.PURGE.KV_tasks",
 			"$JS.API.STREAM.DELETE.RUNS", "$JS.API.STREAM.DELETE.EVENTS", "$JS.API.STREAM.DELETE.KV_tasks", "$JS.API.STREAM.DELETE.OBJ_rows", "$JS.API.STREAM.MSG.DELETE.RUNS",
 		}), []string{"_INBOX.>", "_INBOX_ingress.>", "_INBOX_runner.>", "run.request.*", "$KV.>", ">"}},
@@ -354,7 +370,7 @@ func TestUsersAreKeptOut(t *testing.T) {
 			// What it may publish to takes no rollup, and no message that goes by itself.
 			for _, subject := range map[string][]string{
 				"ingress": {"run.request." + id, "run.skipped", "$KV.keys." + id + ".x"},
-				"runner":  {"$KV.runs_0.claim." + id + ".1", "$KV.runs_0.final." + id + ".1", "$KV.progress." + id + ".1", "$KV.tasks." + id},
+				"runner":  {"$KV.runs_0.claim." + id + ".1", "$KV.runs_0.final." + id + ".1", "$KV.progress." + id + ".1", "$KV.tasks." + id, "$KV.control.pace." + id},
 				"status":  {"$KV.tasks." + id, "$KV.tasks." + id + ".x", "$KV.runs_0.final." + id + ".1", "$KV.control.cancel." + id + ".1", "run.skipped"},
 			}[user] {
 				for name, values := range map[string][]string{"Nats-Rollup": {"all", "sub"}, "Nats-TTL": {"1s"}, "Nats-Schedule": {"@every 1s"}} {

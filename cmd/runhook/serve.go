@@ -95,6 +95,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	s.edge.announcePage(ctx, p, process.server)
 	c.announce(p)
 	process.beside(ctx, process.toCancel().Follow)
+	process.beside(ctx, process.toPace().Follow)
 	process.beside(ctx, process.sweeper().Run)
 	process.beside(ctx, process.keep)
 	process.beside(ctx, s.connections.Look)

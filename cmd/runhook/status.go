@@ -48,6 +48,7 @@ func (c *statusCommand) Run(ctx context.Context, p *program) error {
 	p.printf("Runhook's status service listens on %s. Ctrl-C stops it.\n", process.server.URL())
 	edge.announcePage(ctx, p, process.server)
 	process.beside(ctx, process.toCancel().Follow)
+	process.beside(ctx, process.toPace().Follow)
 	process.beside(ctx, process.sweeper().Run)
 	process.beside(ctx, process.keep)
 	return process.serve()

@@ -72,13 +72,14 @@ func (in *Ingress) start(ctx context.Context, rc *fasthttp.RequestCtx, target ca
 	if err != nil {
 		return bus.Accepted{}, err
 	}
+	now := time.Now()
 	request := run.Request{
 		Task: target.ID, TaskName: target.Name, Definition: target.Hash,
 		Parameters: values, ParameterHash: parameterHash(values, dry), Base: base, DryRun: dry,
 		Trigger: by.trigger, Operator: by.operator, RepeatOf: by.repeats,
 		CorrelationID: correlation.ID, TraceParent: correlation.TraceParent, WorkflowRunID: correlation.WorkflowRunID,
-		RetryAfter: int(target.RetryAfter / time.Second), StartWithin: int(target.StartWithin / time.Second),
-		CreatedOn: time.Now().UTC(),
+		RetryAfter:  int(in.options.Paces.PollAgain(target.Definition, run.Stage{Phase: run.Queued, Since: now}, now) / time.Second),
+		StartWithin: int(target.StartWithin / time.Second), CreatedOn: now.UTC(),
 	}
 	if target.as != target.ID {
 		request.CalledAs = target.as

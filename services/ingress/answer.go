@@ -41,9 +41,15 @@ func (in *Ingress) answerPolling(ctx context.Context, rc *fasthttp.RequestCtx, t
 	}
 	wait.Applied(rc)
 	if !status.Final {
+		doc := status.Document
 		in.setPolling(rc, target, accepted)
+		if target.Definition != nil {
+			after := in.options.Paces.PollAgain(target.Definition, doc.Stage(), time.Now())
+			doc.SetPollAgain(after)
+			web.SetRetryAfter(rc, after)
+		}
 		rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
-		return in.answerDocument(rc, fasthttp.StatusAccepted, status.Document, target, accepted)
+		return in.answerDocument(rc, fasthttp.StatusAccepted, doc, target, accepted)
 	}
 	code := fasthttp.StatusOK
 	if status.Document.Outcome() == run.Failed && target.FailedStatus != 0 {

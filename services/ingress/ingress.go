@@ -25,6 +25,8 @@ type Options struct {
 	Runs *bus.Runs
 	// Tasks is what the POSTs are checked against; while it is not loaded they get 503.
 	Tasks *bus.TaskView
+	// Paces say when callers poll first, and when again; nil knows of no run that has ended.
+	Paces *bus.Paces
 	// Locator makes the addresses in answers; nil takes the request's own scheme and Host.
 	Locator *web.Locator
 	// Callers lets in who may call a task; nil knows no secrets.

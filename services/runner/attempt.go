@@ -321,6 +321,7 @@ func (a *attempt) conclude(ctx context.Context, doc run.Document) {
 		}
 	}
 	a.runner.metrics.count(doc)
+	a.runner.paces.add(doc)
 	a.log.Info().Str("outcome", string(doc.Outcome())).Int64("rows", doc.RowsProcessed).Int64("rows_failed", doc.RowsFailed).
 		Int64("ms", doc.DurationMs).Str("detail", doc.Message).Msg("run ended")
 

@@ -55,6 +55,8 @@ type Runner struct {
 	definitions *lru.Cache[string, *task.Definition]
 	// cancels are the runs that are to be canceled, wherever they are.
 	cancels *bus.Cancels
+	// paces are how long runs took that have ended here.
+	paces *paces
 
 	// stopping is closed when no new work is taken any more.
 	stopping <-chan struct{}
@@ -86,7 +88,7 @@ func New(o Options) (*Runner, error) {
 	}
 	return &Runner{
 		options: o, owner: owner, definitions: definitions, metrics: newMetrics(o.Metrics),
-		cancels: o.Work.Cancels(), running: map[run.Number]*hold{},
+		cancels: o.Work.Cancels(), paces: newPaces(), running: map[run.Number]*hold{},
 	}, nil
 }
 
@@ -114,6 +116,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	heeding, stopHeeding := context.WithCancel(context.WithoutCancel(ctx)) // as long as anything is under way
 	defer stopHeeding()
 	beside.Go(func() { r.followCancels(heeding) })
+	beside.Go(func() { r.paces.store(heeding, r) })
 
 	finished := make(chan struct{})
 	go func() {

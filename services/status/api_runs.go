@@ -140,8 +140,12 @@ func (s *Service) showRun(ctx context.Context, rc *fasthttp.RequestCtx, _ map[st
 	if err != nil {
 		return err
 	}
+	body := seen.body
+	if of, known := s.options.Tasks.Of(id); known && !seen.final() {
+		_, body = s.pollAgain(of, seen)
+	}
 	rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
-	web.SetJSON(rc, fasthttp.StatusOK, seen.body)
+	web.SetJSON(rc, fasthttp.StatusOK, body)
 	return nil
 }
 

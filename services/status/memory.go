@@ -14,9 +14,6 @@ import (
 	"runhook/shared/task"
 )
 
-// defaultRetryAfter is what pollers are asked to wait where the run's own setting is not known.
-const defaultRetryAfter = 30 * time.Second
-
 // key names a run.
 type key struct {
 	id     task.ID
@@ -31,7 +28,9 @@ type sighting struct {
 	executions int
 	percent    float64
 	rows       int64
+	// retryAfter is the document's, 0 if it has none, and stage is what a better one is made of.
 	retryAfter time.Duration
+	stage      run.Stage
 
 	// The rest is set for a finished run only.
 	outcome run.Outcome
@@ -90,7 +89,7 @@ func (m *memory) note(k key, status bus.Status) (*sighting, error) {
 			if err != nil {
 				return nil, fmt.Errorf("keep the percentage of run %s: %w", k.number, err)
 			}
-			now.body, now.percent = body, before.percent
+			now.body, now.percent, now.stage.Percent = body, before.percent, before.percent
 		}
 	}
 	m.runs.Add(k, now)
@@ -137,13 +136,10 @@ func (s *sighting) revision() string {
 
 func newSighting(status bus.Status) *sighting {
 	doc := &status.Document
-	retryAfter, ok := doc.PollAgain()
-	if !ok {
-		retryAfter = defaultRetryAfter
-	}
+	retryAfter, _ := doc.PollAgain()
 	seen := &sighting{
 		body: status.Bytes, phase: doc.Status, executions: doc.ExecutionCount,
-		percent: doc.PercentComplete, rows: doc.RowsRetrieved, retryAfter: retryAfter,
+		percent: doc.PercentComplete, rows: doc.RowsRetrieved, retryAfter: retryAfter, stage: doc.Stage(),
 	}
 	if seen.final() {
 		seen.etag = `"` + seen.revision() + `"`

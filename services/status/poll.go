@@ -2,6 +2,7 @@ package status
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -278,13 +279,9 @@ func (s *Service) unseen(rc *fasthttp.RequestCtx, at target) (*sighting, error) 
 	if err != nil {
 		return nil, err
 	}
-	retryAfter := defaultRetryAfter
-	if at.known() && at.task.RetryAfter > 0 {
-		retryAfter = at.task.RetryAfter
-	}
 	doc := run.QueuedDocument(run.Request{
 		Task: at.id, TaskName: at.taskName(), Base: base, Trigger: run.Webhook,
-		RetryAfter: int(retryAfter / time.Second), CreatedOn: time.Now(),
+		RetryAfter: int(run.PollAtFirst / time.Second), CreatedOn: time.Now(),
 	}, at.number)
 	doc.Message = outOfReach + ", so the run's status is not known. Poll again."
 	body, err := doc.Encode()
@@ -328,9 +325,24 @@ func (s *Service) answerUnfinished(rc *fasthttp.RequestCtx, at target, seen *sig
 	}
 	rc.Response.Header.Set(fasthttp.HeaderLocation, location)
 	rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
-	web.SetRetryAfter(rc, seen.retryAfter)
-	web.SetJSON(rc, fasthttp.StatusAccepted, seen.body)
+	after, body := s.pollAgain(at.task, seen)
+	web.SetRetryAfter(rc, after)
+	web.SetJSON(rc, fasthttp.StatusAccepted, body)
 	return nil
+}
+
+// pollAgain is how long a poller of a run that has not ended is asked to wait, and the document that says so: as the
+// run's task has it now, or, if there is none any more, as the document has it.
+func (s *Service) pollAgain(of bus.Task, seen *sighting) (after time.Duration, body []byte) {
+	if of.Definition != nil {
+		after = s.options.Paces.PollAgain(of.Definition, seen.stage, time.Now())
+	} else {
+		after = cmp.Or(seen.retryAfter, run.PollAtFirst)
+	}
+	if after == seen.retryAfter {
+		return after, seen.body
+	}
+	return after, run.PolledAgain(seen.body, after)
 }
 
 // hasTag reports whether an If-None-Match header lists the tag. Ours holds no comma, so parts of a

@@ -29,6 +29,8 @@ type Options struct {
 	Cancels *bus.Cancels
 	// Tasks is the view of the tasks; while it is not loaded every request gets 503.
 	Tasks *bus.TaskView
+	// Paces say when pollers poll again; nil knows of no run that has ended.
+	Paces *bus.Paces
 	// History lists runs by more than their task; nil refuses to. Whoever makes it has it kept.
 	History *history.Index
 	// Locator makes the addresses in answers; nil takes the request's own scheme and Host.

@@ -132,13 +132,17 @@ func (s *Tasks) Delete(ctx context.Context, t Task) (deleted bool, err error) {
 	if len(open.Runs) > 0 {
 		return false, &open
 	}
-	return change(ctx, s.store, t.ID, func(now *stored) (*stored, error) {
+	deleted, err = change(ctx, s.store, t.ID, func(now *stored) (*stored, error) {
 		if now == nil || now.ended() {
 			return nil, nil
 		}
 		now.Deleted, now.EndedOn = true, time.Now().UTC()
 		return now, nil
 	})
+	if deleted {
+		s.dropPace(ctx, t.ID)
+	}
+	return deleted, err
 }
 
 // maxListed is how many open runs are named.

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -22,6 +23,8 @@ const (
 type following struct {
 	stream  *jet.Stream
 	subject string
+	// every is how often it is looked for changes by others. Default lookForMore.
+	every time.Duration
 	// woken returns what has something in it, or is closed, when there is something to read.
 	woken func() <-chan struct{}
 	// begun is called when everything is read from its beginning on, note with each message, and whole when all that was
@@ -38,7 +41,7 @@ type following struct {
 // follow reads until ctx ends, and begins with read. After a new connection it reads everything again: the bucket may
 // be another one.
 func (f *following) follow(ctx context.Context, reconnected <-chan nats.Status, read func(context.Context) error) {
-	looks, buckets := time.NewTicker(lookForMore), time.NewTicker(lookForBucket)
+	looks, buckets := time.NewTicker(cmp.Or(f.every, lookForMore)), time.NewTicker(lookForBucket)
 	defer looks.Stop()
 	defer buckets.Stop()
 	for {

@@ -1,7 +1,9 @@
 package run
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -26,11 +28,31 @@ func formatClock(seconds int) string {
 }
 
 // PollAgain returns the document's RetryAfter: how long a poller is asked to wait. ok is false if it has
-// none that can be read.
+// none, or one that cannot be read.
 func (d *Document) PollAgain() (after time.Duration, ok bool) {
 	var hours, minutes, seconds int
 	if _, err := fmt.Sscanf(d.RetryAfter, "%d:%d:%d", &hours, &minutes, &seconds); err != nil {
 		return 0, false
 	}
-	return time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute + time.Duration(seconds)*time.Second, true
+	after = time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute + time.Duration(seconds)*time.Second
+	return after, after > 0
+}
+
+// SetPollAgain sets the document's RetryAfter, in whole seconds.
+func (d *Document) SetPollAgain(after time.Duration) {
+	d.RetryAfter = formatClock(int(after / time.Second))
+}
+
+// retryAfterMember begins the member of an encoded document. No text in one has it: a quotation mark has a
+// backslash there.
+var retryAfterMember = []byte(`"RetryAfter":"`)
+
+// PolledAgain is an encoded document with another RetryAfter.
+func PolledAgain(document []byte, after time.Duration) []byte {
+	head, tail, ok := bytes.Cut(document, retryAfterMember)
+	_, tail, closed := bytes.Cut(tail, []byte{'"'})
+	if !ok || !closed {
+		return document
+	}
+	return slices.Concat(head, retryAfterMember, []byte(formatClock(int(after/time.Second))), []byte{'"'}, tail)
 }

@@ -24,13 +24,41 @@ func TestSpan(t *testing.T) {
 }
 
 func TestPollAgain(t *testing.T) {
-	for _, seconds := range []int{0, 30, 3599, 100 * 3600} {
+	for _, seconds := range []int{1, 30, 3599, 100 * 3600} {
 		d := Document{RetryAfter: formatClock(seconds)}
 		if after, ok := d.PollAgain(); !ok || after != time.Duration(seconds)*time.Second {
 			t.Errorf("%s is %v, %v", d.RetryAfter, after, ok)
 		}
 	}
-	if after, ok := (&Document{RetryAfter: "soon"}).PollAgain(); ok {
-		t.Errorf("soon is %v", after)
+	for _, text := range []string{"soon", "", "00:00:00"} {
+		if after, ok := (&Document{RetryAfter: text}).PollAgain(); ok {
+			t.Errorf("%q is %v", text, after)
+		}
+	}
+}
+
+// Another RetryAfter changes nothing else of an encoded document, whatever its texts say.
+func TestPolledAgain(t *testing.T) {
+	_, doc, _ := plainRun()
+	doc.Message = `"RetryAfter":"00:00:10", "RetryAfter":"`
+	doc.Parameters = map[string]ParameterOrigin{"RetryAfter": {From: "request"}, `x"RetryAfter`: {From: "request"}}
+	for _, after := range []time.Duration{0, time.Second, 61 * time.Second} {
+		before, err := doc.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc.SetPollAgain(after)
+		want, err := doc.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := PolledAgain(before, after); string(got) != string(want) {
+			t.Errorf("%s: got\n%s, want\n%s", after, got, want)
+		}
+	}
+	for _, odd := range []string{"", "{}", `{"RetryAfter":"`, `{"RetryAfter":7}`} {
+		if got := PolledAgain([]byte(odd), time.Second); string(got) != odd {
+			t.Errorf("%s became %s", odd, got)
+		}
 	}
 }

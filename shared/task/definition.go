@@ -38,7 +38,8 @@ type Definition struct {
 	// StartWithin is how long a run may wait for a runner before it ends Failed; 0 for ever.
 	StartWithin time.Duration
 	Retry       Retry
-	// RetryAfter is what pollers are asked to wait between polls, whole seconds. Default 30 s.
+	// RetryAfter is what pollers are asked to wait between polls, whole seconds; 0, the default, is as long as the
+	// task's pace says ([run.Pace]).
 	RetryAfter time.Duration
 	// FailedStatus is the HTTP status of a poll that finds the run failed. Default 200.
 	FailedStatus int

@@ -13,7 +13,7 @@ type field struct {
 	kind kind
 	// required: the file, or the section, is refused without it.
 	required bool
-	// values are the words of a choice.
+	// values are the words of a choice, or those besides a length of time, each of which is none.
 	values []string
 	// min and max bound a number, in seconds for a duration; max also bounds the letters of a text
 	// and the entries of a list, 0 for no bound.
@@ -33,10 +33,8 @@ type field struct {
 	meaning string
 	// nulls: the words that YAML has for no value are texts of the list.
 	nulls bool
-	// later marks a field that is known and refused, because what it asks for does not exist yet;
-	// laterValues are such values of a field that does exist.
-	later       bool
-	laterValues []string
+	// later marks a field that is known and refused, because what it asks for does not exist yet.
+	later bool
 	// fields are those of a section, of each section of a list, or the alternatives.
 	fields []field
 }
@@ -177,8 +175,8 @@ var taskFields = []field{
 	},
 	{name: "disable_after_failures", later: true},
 	{
-		name: "retry_after", kind: kindSeconds, min: 1, max: maxRetryAfter, byDefault: "30s", laterValues: []string{"auto"},
-		meaning: "how long pollers are asked to wait between polls",
+		name: "retry_after", kind: kindSeconds, min: 1, max: maxRetryAfter, byDefault: "auto", values: []string{"auto"},
+		meaning: "how long pollers are asked to wait between polls; `auto` is 1 to 60 seconds, as the task's last runs took and as far as the run is, and 30 before the first has ended",
 	},
 	{
 		name: "failed_status", kind: kindWhole, min: 200, max: 499, byDefault: "200",

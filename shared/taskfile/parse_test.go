@@ -106,7 +106,7 @@ func TestParseFillsInDefaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !got.Enabled || got.OnRowError != task.ContinueOnRowError || got.MaxRowErrors != 1000 || got.Concurrency != 1 ||
-				got.RetryAfter != 30*time.Second || got.Timeout != 2*time.Hour || got.StartWithin != 0 || got.Retry != (task.Retry{Attempts: 3, Backoff: 30 * time.Second}) || got.FailedStatus != 200 || got.RejectedRows != (task.RejectedRows{Keep: 90 * 24 * time.Hour, Max: 64 << 20}) || !reflect.DeepEqual(got.AllowOrigins, []string{"*"}) ||
+				got.RetryAfter != 0 || got.Timeout != 2*time.Hour || got.StartWithin != 0 || got.Retry != (task.Retry{Attempts: 3, Backoff: 30 * time.Second}) || got.FailedStatus != 200 || got.RejectedRows != (task.RejectedRows{Keep: 90 * 24 * time.Hour, Max: 64 << 20}) || !reflect.DeepEqual(got.AllowOrigins, []string{"*"}) ||
 				got.Source.(*task.CSVSource).Delimiter != ',' || got.Source.(*task.CSVSource).Encoding != "" || got.Where != "" {
 				t.Errorf("unexpected defaults: %+v", got)
 			}
@@ -127,6 +127,7 @@ func TestParseAccepts(t *testing.T) {
 		"an empty where":               and(`where: ""`),
 		"no origins at all":            and("allow_origins: []"),
 		"retry_after as a number":      and("retry_after: 1"),
+		"retry_after as the default":   and("retry_after: auto"),
 		"dots inside a path":           with("in.csv", "a/../b..csv"),
 		"JSON":                         `{"id":"555e1a895d7d4dafae0e7b9b2b7933dd","name":"j","source":{"csv":{"connection":"c","path":"p"}},"mapping":{"a":"A"},"destination":{"csv":{"connection":"c","path":"q","action":"replace"}}}`,
 	} {

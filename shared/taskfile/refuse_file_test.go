@@ -301,9 +301,5 @@ func TestParseRefusesFiles(t *testing.T) {
 			"a subject with a space", with("sql: {connection: warehouse, table: members, key: [id], action: upsert}", `nats: {subject: members changed}`),
 			lines(`11: destination.nats.subject must be words with dots between and no spaces, like members.changed, not "members changed"`),
 		},
-		{
-			"retry_after auto", and("retry_after: auto"),
-			"12: retry_after: auto is not supported yet",
-		},
 	})
 }

@@ -91,11 +91,11 @@ func TestParseRefusesValues(t *testing.T) {
 		},
 		{
 			"retry_after below a second", and("retry_after: 500ms"),
-			`12: retry_after must be whole seconds from 1 to 3600, like 30 or 30s, not "500ms"`,
+			`12: retry_after must be auto, or whole seconds from 1 to 3600, like 30 or 30s, not "500ms"`,
 		},
 		{
 			"retry_after too long", and("retry_after: 2h"),
-			`12: retry_after must be whole seconds from 1 to 3600, like 30 or 30s, not "2h"`,
+			`12: retry_after must be auto, or whole seconds from 1 to 3600, like 30 or 30s, not "2h"`,
 		},
 		{
 			"a timeout of nothing", and("timeout: 0"),
@@ -131,11 +131,19 @@ func TestParseRefusesValues(t *testing.T) {
 		},
 		{
 			"retry_after that overflows", and("retry_after: 9223372036854775807"),
-			"12: retry_after must be whole seconds from 1 to 3600, like 30 or 30s, not 9223372036854775807",
+			"12: retry_after must be auto, or whole seconds from 1 to 3600, like 30 or 30s, not 9223372036854775807",
+		},
+		{
+			"retry_after in capitals", and("retry_after: Auto"),
+			`12: retry_after must be auto, or whole seconds from 1 to 3600, like 30 or 30s, not "Auto"`,
+		},
+		{
+			"timeout without end", and("timeout: auto"),
+			`12: timeout must be whole seconds from 1 to 2592000, like 30 or 30s, not "auto"`,
 		},
 		{
 			"retry_after without unit", and("retry_after: soon"),
-			`12: retry_after must be whole seconds from 1 to 3600, like 30 or 30s, not "soon"`,
+			`12: retry_after must be auto, or whole seconds from 1 to 3600, like 30 or 30s, not "soon"`,
 		},
 		{
 			"failed_status of the server", and("failed_status: 500"),

@@ -96,10 +96,14 @@ func (f field) valueSchema() object {
 	case kindWhole:
 		return object{"type": "integer", "minimum": f.min, "maximum": f.max}
 	case kindSeconds:
-		return object{"anyOf": []any{
+		forms := []any{
 			object{"type": "integer", "minimum": f.min, "maximum": f.max},
 			object{"type": "string", "pattern": `^\+?([0-9]+|([0-9]+(\.[0-9]*)?(h|m|s|ms|us|µs|ns))+)$`},
-		}}
+		}
+		if len(f.values) > 0 {
+			forms = append(forms, object{"enum": f.values})
+		}
+		return object{"anyOf": forms}
 	case kindSpan:
 		return object{"type": "string", "pattern": `^([1-9][0-9]*d|\+?([0-9]+(\.[0-9]*)?(h|m|s|ms|us|µs|ns))+)$`}
 	case kindSize:

@@ -54,6 +54,7 @@ func TestSchemaAccepts(t *testing.T) {
 		"a number as id": with("555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd", "12345678123412341234123412345678"),
 		"id in braces":   with("555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd", `"{555E1A89-5D7D-4DAF-AE0E-7B9B2B7933DD}"`),
 		"seconds":        and("retry_after: 90"),
+		"no seconds":     and("retry_after: auto"),
 		"seconds, text":  and(`retry_after: "90"`),
 		"a duration":     and("retry_after: 1m30s"),
 		"time limits":    and("timeout: 2h\nstart_within: 90\nretry: {attempts: 1}"),

@@ -204,10 +204,6 @@ func (r *reader) read(node *yaml.Node, name string, f field) (content, bool) {
 		r.report(node.Line, "%s must be %s, not %s", name, f.takes(), shape(node)+inBrackets(node))
 		return content{}, false
 	}
-	if slices.Contains(f.laterValues, node.Value) {
-		r.report(node.Line, "%s: %s is not supported yet", name, node.Value)
-		return content{}, false
-	}
 	c, ok := f.scalar(node)
 	if !ok {
 		message := fmt.Sprintf("%s must be %s, not %s", name, f.takes(), shape(node))
@@ -248,6 +244,9 @@ func (f field) scalar(node *yaml.Node) (c content, ok bool) {
 		c.bound, ok = parseBound(c.text, f.max)
 		return c, ok
 	case kindSeconds:
+		if slices.Contains(f.values, c.text) {
+			return c, true
+		}
 		duration, err := time.ParseDuration(c.text)
 		if number, notNumber := strconv.Atoi(c.text); notNumber == nil && number <= f.max {
 			duration, err = time.Duration(number)*time.Second, nil
@@ -291,7 +290,11 @@ func (f field) takes() string {
 	case kindWhole:
 		return fmt.Sprintf("a whole number from %d to %d", f.min, f.max)
 	case kindSeconds:
-		return fmt.Sprintf("whole seconds from %d to %d, like 30 or 30s", f.min, f.max)
+		words := ""
+		if len(f.values) > 0 {
+			words = strings.Join(f.values, ", ") + ", or "
+		}
+		return words + fmt.Sprintf("whole seconds from %d to %d, like 30 or 30s", f.min, f.max)
 	case kindSpan:
 		return fmt.Sprintf("a length of time from %ds to %dd, like 90d or 12h", f.min, f.max/secondsADay)
 	case kindSize:

@@ -30,10 +30,11 @@ const (
 	direct = api + "DIRECT.GET."
 )
 
-// follows is how a service follows the tasks, and cancels how it follows the runs that are to be canceled.
+// follows is how a service follows the tasks, and control how it follows the runs that are to be canceled and the paces
+// of tasks.
 const (
 	follows = direct + jet.TasksStream
-	cancels = direct + jet.ControlStream
+	control = direct + jet.ControlStream
 )
 
 // Services are the users of the services.
@@ -54,6 +55,7 @@ func ingress() Service {
 		Name: "ingress", For: "stores the requests of callers",
 		Publish: slices.Concat(opens, []string{
 			jet.Requests, jet.SkippedRequests, "$KV.keys.*.*", jet.SkippedKeys, slice + "skipped",
+			control,
 			api + "INFO", // without this import the server answers all of the API that its account has no JetStream
 		}),
 		Deny: []string{
@@ -61,7 +63,7 @@ func ingress() Service {
 			"$KV." + jet.TasksBucket + ".skipped", "$KV.control.skipped", "$KV.progress.skipped",
 		},
 		Subscribe: []string{Inbox("ingress") + ".>", jet.Followed},
-		Apart:     true, Pulls: []string{follows},
+		Apart:     true, Pulls: []string{follows, control},
 	}
 }
 
@@ -73,7 +75,7 @@ func runner() Service {
 			"$JS.ACK." + jet.RunsStream + ".>",
 			slice + "claim.*.*", slice + "final.*.*", slice + "skipped", jet.LiveDocuments, "$KV." + jet.TasksBucket + ".*",
 			jet.RowChunks, jet.RowMeta, direct + jet.RowsStream + "." + jet.RowMeta,
-			cancels,
+			control, jet.Paces,
 			api + "STREAM.PURGE." + jet.ProgressStream, api + "STREAM.PURGE." + jet.RowsStream,
 		}),
 		Deny:      []string{api + "STREAM.MSG.GET." + jet.RowsStream, api + "STREAM.MSG.GET." + jet.EventsStream, api + "STREAM.MSG.GET." + jet.KeysStream},
@@ -85,7 +87,7 @@ func status() Service {
 	s := Service{
 		Name: "status", For: "answers polls, changes tasks, cancels runs, signs operators in, ends what no runner holds, makes, seals and removes slices of runs, and makes the consumers of integrations",
 		Publish: slices.Concat(opens, []string{
-			"$KV." + jet.TasksBucket + ".>", jet.TurnSubject, jet.SessionsSubject, jet.Cancels, cancels,
+			"$KV." + jet.TasksBucket + ".>", jet.TurnSubject, jet.SessionsSubject, jet.Cancels, control,
 			slice + "final.*.*", slice + "bundle.*", slice + "apart.*.*", slice + "index.*", slice + "skipped", jet.SkippedRequests,
 			api + "STREAM.CREATE.*", api + "STREAM.UPDATE.*", api + "STREAM.DELETE.*", api + "STREAM.PURGE.*", api + "STREAM.MSG.DELETE." + jet.TasksStream, api + "STREAM.MSG.DELETE." + jet.ControlStream,
 			api + "CONSUMER.CREATE.*.>", api + "CONSUMER.INFO.*.*", api + "CONSUMER.DELETE.*.*", api + "CONSUMER.MSG.NEXT.*.*",

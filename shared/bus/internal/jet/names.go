@@ -15,7 +15,7 @@ const (
 	RunsStream     = "RUNS"
 	EventsStream   = "EVENTS"
 	ProgressStream = "KV_progress" // <task>.<run>, in memory
-	ControlStream  = "KV_control"  // the store id, single entries besides, and cancel.<task>.<run>
+	ControlStream  = "KV_control"  // the store id, single entries besides, cancel.<task>.<run>, and pace.<task>
 	KeysStream     = "KV_keys"     // <task>.<hash of an idempotency key>
 	TasksBucket    = "tasks"       // <task>, <task>.<sha256>
 	TasksStream    = "KV_" + TasksBucket
@@ -31,6 +31,7 @@ const (
 	LiveDocuments = "$KV.progress.*.*"
 	Control       = "$KV.control.>"
 	Cancels       = "$KV.control.cancel.*.*"
+	Paces         = "$KV.control.pace.*"
 	Keys          = "$KV.keys.>"
 	Tasks         = "$KV." + TasksBucket + ".>"
 	TaskRecords   = "$KV." + TasksBucket + ".*"
@@ -136,6 +137,15 @@ func FollowSubject(id task.ID, n run.Number) string {
 // CancelSubject has who wants a run to be canceled.
 func CancelSubject(id task.ID, n run.Number) string {
 	return "$KV.control.cancel." + string(id) + "." + n.String()
+}
+
+// PaceSubject has how long the last runs of a task took.
+func PaceSubject(id task.ID) string { return "$KV.control.pace." + string(id) }
+
+// TaskOfPace is the inverse of PaceSubject; ok is false for any other subject.
+func TaskOfPace(subject string) (id task.ID, ok bool) {
+	rest, ok := strings.CutPrefix(subject, "$KV.control.pace.")
+	return task.ID(rest), ok && IsID(rest)
 }
 
 // CanceledRun is the inverse of CancelSubject; ok is false for any other subject.

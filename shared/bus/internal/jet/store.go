@@ -61,6 +61,8 @@ type Store struct {
 	Settled time.Duration
 	// Canceled wakes those who follow the runs that are to be canceled, after this process has asked for one.
 	Canceled Bell
+	// Paced wakes those who follow the paces of tasks, after this process has stored one.
+	Paced Bell
 	// TasksChanged has something in it after this process has changed a task.
 	TasksChanged chan struct{}
 	// Make makes the stream of a slice, and has the events copy it. It does nothing where others have.

@@ -104,7 +104,8 @@ func isControl(subject string) bool {
 		return true
 	}
 	_, _, isCancel := CanceledRun(subject)
-	return isCancel
+	_, isPace := TaskOfPace(subject)
+	return isCancel || isPace
 }
 
 // hash is the hash of a definition in its key, and keyHash that of an idempotency key.
