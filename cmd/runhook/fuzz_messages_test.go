@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -71,11 +70,8 @@ func FuzzForgedMessages(f *testing.F) {
 			f.Add(uint8(kind), uint64(1<<63), "Nats-Msg-Id: "+string(forgedTask)+"."+forgedKey, []byte("\x00\xff{"))
 		}
 	}
-	nc, err := nats.Connect(i.nats)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Cleanup(nc.Close)
+	var nc *nats.Conn
+	f.Cleanup(func() { nc.Close() })
 	next, key := run.Number(2), sha256.Sum256([]byte(forgedKey))
 	f.Fuzz(func(t *testing.T, kind uint8, number uint64, header string, body []byte) {
 		i.t = t
@@ -93,9 +89,19 @@ func FuzzForgedMessages(f *testing.F) {
 				msg.Header[name] = append(msg.Header[name], strings.TrimSpace(value))
 			}
 		}
-		if err := errors.Join(nc.PublishMsg(msg), nc.Flush()); err != nil {
+		if nc == nil || !nc.IsConnected() { // the server ends a connection for what it cannot read
+			if nc != nil {
+				nc.Close()
+			}
+			var err error
+			if nc, err = nats.Connect(i.nats, nats.NoReconnect(), nats.Timeout(limit), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})); err != nil {
+				t.Fatalf("%v\n%s", err, i.log)
+			}
+		}
+		if nc.PublishMsg(msg) != nil {
 			return // it does not leave this program
 		}
+		_ = nc.Flush() // and one that the server does not take is a forgery too
 		location := i.startForged(strings.Contains(subject, "keys"))
 		started := i.start(control, nil)
 		next = started.Number + 1
