@@ -76,7 +76,7 @@ func (in *Ingress) start(ctx context.Context, rc *fasthttp.RequestCtx, target ca
 	request := run.Request{
 		Task: target.ID, TaskName: target.Name, Definition: target.Hash,
 		Parameters: values, ParameterHash: parameterHash(values, dry), Base: base, DryRun: dry,
-		Trigger: by.trigger, Operator: by.operator, RepeatOf: by.repeats,
+		Trigger: by.trigger, Operator: by.operator, RepeatOf: by.repeats, Overlap: target.Overlap,
 		CorrelationID: correlation.ID, TraceParent: correlation.TraceParent, WorkflowRunID: correlation.WorkflowRunID,
 		RetryAfter:  int(in.options.Paces.PollAgain(target.Definition, run.Stage{Phase: run.Queued, Since: now}, now) / time.Second),
 		StartWithin: int(target.StartWithin / time.Second), CreatedOn: now.UTC(),
@@ -84,7 +84,14 @@ func (in *Ingress) start(ctx context.Context, rc *fasthttp.RequestCtx, target ca
 	if target.as != target.ID {
 		request.CalledAs = target.as
 	}
-	return in.options.Runs.Submit(ctx, request, key)
+	if target.Overlap == "" && target.MaxQueued > 0 && in.options.Runs.IsFull(ctx, target.ID, target.MaxQueued) {
+		return bus.Accepted{}, queueFull(target.MaxQueued)
+	}
+	accepted, err := in.options.Runs.Submit(ctx, request, key)
+	if open, ok := errors.AsType[*bus.OpenRuns](err); ok {
+		return bus.Accepted{}, runOpen(open)
+	}
+	return accepted, err
 }
 
 // parameters reads the body and the query string, and resolves what they pass.

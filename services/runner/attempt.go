@@ -54,6 +54,9 @@ func (r *Runner) attempt(ctx context.Context, h *hold) {
 		r.endForeign(ctx, h)
 		return
 	}
+	if r.endOverlapped(ctx, h) {
+		return
+	}
 
 	verdict, err := h.take(ctx, r)
 	switch {

@@ -95,6 +95,10 @@ type Runs struct {
 	// ended and noting are for Submit with a key.
 	ended  runsEnd
 	noting sync.WaitGroup
+	// places are for Submit of tasks with an overlap, and backlogs for Waiting.
+	places   places
+	backlogs backlogs
+	seldom   *seldom.Log
 	// followed are for Await.
 	followed followedRuns
 }
@@ -217,7 +221,7 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 	store.Denials = denials
 	store.Make = func(ctx context.Context, slice jet.Slice) error { return makeSlice(ctx, store, slice) }
 	return &Bus{
-		Runs: &Runs{store: store}, Work: &Work{claims: claims{store}, publisher: fast},
+		Runs: &Runs{store: store, seldom: errs}, Work: &Work{claims: claims{store}, publisher: fast},
 		Unheld: &Unheld{claims{store}}, Tasks: &Tasks{store: store}, Sessions: &Sessions{store: store}, store: store,
 	}, nil
 }

@@ -134,7 +134,7 @@ func (r *Runs) newEntry(ctx context.Context, k key, id task.ID) (keyEntry, error
 }
 
 // submitKeyed publishes a request under a key, unless the key has started a run.
-func (r *Runs) submitKeyed(ctx context.Context, k key, request run.Request, msg *nats.Msg) (Accepted, error) {
+func (r *Runs) submitKeyed(ctx context.Context, k key, request run.Request) (Accepted, error) {
 	entry, err := r.newEntry(ctx, k, request.Task)
 	if err != nil {
 		return Accepted{}, err
@@ -142,7 +142,7 @@ func (r *Runs) submitKeyed(ctx context.Context, k key, request run.Request, msg 
 	for inPlaceOf := uint64(0); ; {
 		revision, err := r.writeKey(ctx, k, entry, inPlaceOf)
 		if err == nil {
-			return r.start(ctx, k, heldKey{keyEntry: entry, revision: revision}, request, msg)
+			return r.start(ctx, k, heldKey{keyEntry: entry, revision: revision}, request)
 		}
 		if !jet.Refused(err) {
 			return Accepted{}, err
@@ -166,7 +166,7 @@ func (r *Runs) submitKeyed(ctx context.Context, k key, request run.Request, msg 
 			}
 			return Accepted{}, err
 		case held.revision > 0 && !held.passed && held.From <= entry.From:
-			return r.start(ctx, k, held, request, msg)
+			return r.start(ctx, k, held, request)
 		}
 		inPlaceOf = held.revision
 		if !wait.For(ctx, duplicateWait) {
@@ -176,10 +176,9 @@ func (r *Runs) submitKeyed(ctx context.Context, k key, request run.Request, msg 
 }
 
 // start publishes a request under a key whose entry is written, and adds the run's number to it.
-func (r *Runs) start(ctx context.Context, k key, held heldKey, request run.Request, msg *nats.Msg) (Accepted, error) {
+func (r *Runs) start(ctx context.Context, k key, held heldKey, request run.Request) (Accepted, error) {
 	for id := k.message; ; id = again + id {
-		msg.Header.Set(jetstream.MsgIDHeader, id)
-		stored, err := r.publish(ctx, msg)
+		stored, err := r.enter(ctx, &request, id)
 		if err != nil {
 			return Accepted{}, err
 		}

@@ -25,6 +25,7 @@ const duplicateWait = 5 * time.Millisecond
 // Submit makes a run durable and returns its number. key is the caller's idempotency key, empty
 // for none: a key that the task has seen within the window returns the original run, Replayed.
 //
+// An [*OpenRuns] means that the task's overlap refuses the run, and names the one that has not ended.
 // run.ErrUnavailable means that nothing was stored, run.ErrMaybeStored that it cannot be known (without a
 // key Submit never publishes twice), run.ErrKeyReused that the key belongs to other parameters.
 func (r *Runs) Submit(ctx context.Context, request run.Request, key string) (Accepted, error) {
@@ -42,15 +43,10 @@ func (r *Runs) Submit(ctx context.Context, request run.Request, key string) (Acc
 		}
 		return Accepted{}, err
 	}
-	data, err := request.Encode()
-	if err != nil {
-		return Accepted{}, fmt.Errorf("encode a run request: %w", err)
-	}
-	msg := &nats.Msg{Subject: jet.RequestSubject(request.Task), Data: data, Header: nats.Header{}}
 	if key != "" {
-		return r.submitKeyed(ctx, keyOf(id, key), request, msg)
+		return r.submitKeyed(ctx, keyOf(id, key), request)
 	}
-	stored, err := r.publish(ctx, msg)
+	stored, err := r.enter(ctx, &request, "")
 	if err != nil {
 		return Accepted{}, err
 	}
@@ -96,9 +92,9 @@ func inProcess(err error) bool {
 	return ok && api.ErrorCode == jet.DuplicateInProcess
 }
 
-func (r *Runs) publish(ctx context.Context, msg *nats.Msg) (jet.Receipt, error) {
+func (r *Runs) publish(ctx context.Context, e jet.Entry) (jet.Receipt, error) {
 	for {
-		stored, err := r.store.Runs.Publish(ctx, jet.Entry{Msg: msg})
+		stored, err := r.store.Runs.Publish(ctx, e)
 		if err == nil {
 			r.store.Given(r.store.Numbers.Of(stored.Sequence))
 			return stored, nil

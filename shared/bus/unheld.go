@@ -19,6 +19,11 @@ type Waiting struct {
 	StoredOn time.Time
 }
 
+// Cancel is how this run cancels an earlier one of its task, whose place it takes.
+func (w Waiting) Cancel() run.Cancel {
+	return run.Cancel{By: run.ByOverlap, On: w.StoredOn, Run: w.Number}
+}
+
 // Unacknowledged shows the requests of a task's queue that have not been acknowledged, oldest first and
 // behind a number, until show returns false. Those that have ended may be among them, and so may those
 // that are under way. All up to the number done have been acknowledged. Where nothing is in the queue it

@@ -154,6 +154,8 @@ type TaskQueue struct {
 	Task task.ID
 	// Concurrency is how many requests may be under way at once.
 	Concurrency int
+	// Overlap is empty for task.QueueOverlap.
+	Overlap task.Overlap
 	// StartWithin is how long a request that is put into it now may wait; 0 for ever.
 	StartWithin time.Duration
 	// After are the queues of the task's former ids: what is in them comes first.
@@ -172,7 +174,7 @@ func (v *TaskView) Queues() []TaskQueue {
 		if record.retired || record.Definition == nil {
 			continue
 		}
-		queue := TaskQueue{Task: id, Concurrency: record.Concurrency, StartWithin: record.StartWithin, Ended: record.Deleted || record.successor != ""}
+		queue := TaskQueue{Task: id, Concurrency: record.Concurrency, Overlap: record.Overlap, StartWithin: record.StartWithin, Ended: record.Deleted || record.successor != ""}
 		for _, former := range record.FormerIDs {
 			if before, ok := v.records[former.ID]; ok && !before.retired && before.Definition != nil {
 				queue.After = append(queue.After, former.ID)

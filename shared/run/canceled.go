@@ -19,6 +19,8 @@ type Cancel struct {
 	On time.Time
 	// Why is the reason that was given; at most MaxWhy characters, and mostly empty.
 	Why string `json:",omitempty"`
+	// Run is the later run that takes the canceled one's place, if ByOverlap cancels; else 0.
+	Run Number `json:",omitempty"`
 }
 
 // Who cancels a run besides the holders of admin tokens: whoever has its CancelUrl, and a later run of its task.
@@ -70,6 +72,9 @@ func (c *Cancel) Error() string {
 	case ByLink:
 		return "Canceled by its CancelUrl"
 	case ByOverlap:
+		if c.Run > 0 {
+			return "Canceled by run " + c.Run.String() + ", a later one of the task,"
+		}
 		return "Canceled by a later run of the task"
 	}
 	return "Canceled by " + c.By
@@ -86,6 +91,15 @@ func CanceledDocument(r Request, n Number, left *Claim, c Cancel, now time.Time)
 	doc.Resume(*left, now)
 	doc.NameRejected(left.Checkpoint.Rejected)
 	doc.endCanceled(c, doc.reached()+", while no runner had it", now)
+	return doc
+}
+
+// SkippedDocument is the final document of a run that its task's overlap never starts, because run r.SkippedFor had not
+// ended when it came.
+func SkippedDocument(r Request, n Number, now time.Time) Document {
+	doc := QueuedDocument(r, n)
+	doc.CancelRequestedOn = new(Time(r.CreatedOn))
+	doc.End(Canceled, "Skipped, because run "+r.SkippedFor.String()+" of the task had not ended when this one came (overlap: skip)", now)
 	return doc
 }
 

@@ -156,6 +156,9 @@ func QueuedDocument(r Request, n Number) Document {
 	if r.DryRun {
 		doc.Trigger = DryRun
 	}
+	if r.SkippedFor > 0 {
+		doc.Message = "Ends Canceled at once, because run " + r.SkippedFor.String() + " of the task has not ended (overlap: skip)"
+	}
 	for name, value := range r.Parameters {
 		doc.Parameters[name] = ParameterOrigin{From: value.From}
 	}

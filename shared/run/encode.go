@@ -81,6 +81,8 @@ func (r *Request) Encode() ([]byte, error) {
 	w.text("Trigger", string(r.Trigger))
 	w.textIfAny("Operator", r.Operator)
 	w.unsignedIfAny("RepeatOf", uint64(r.RepeatOf))
+	w.textIfAny("Overlap", string(r.Overlap))
+	w.unsignedIfAny("SkippedFor", uint64(r.SkippedFor))
 	w.textIfAny("CorrelationID", r.CorrelationID)
 	w.textIfAny("TraceParent", r.TraceParent)
 	w.textIfAny("WorkflowRunID", r.WorkflowRunID)

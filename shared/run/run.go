@@ -69,10 +69,14 @@ type Request struct {
 	// Operator is the name of the admin token that the run was started with; empty if there was none.
 	Operator string `json:",omitempty"`
 	// RepeatOf is the run whose values the run has; 0 if it is no repeat.
-	RepeatOf      Number `json:",omitempty"`
-	CorrelationID string `json:",omitempty"`
-	TraceParent   string `json:",omitempty"`
-	WorkflowRunID string `json:",omitempty"`
+	RepeatOf Number `json:",omitempty"`
+	// Overlap is that of the task, empty for task.QueueOverlap. With one that is Alone, each earlier run of the task
+	// had ended when the request was stored, unless SkippedFor names one that had not: then the run is never started.
+	Overlap       task.Overlap `json:",omitempty"`
+	SkippedFor    Number       `json:",omitempty"`
+	CorrelationID string       `json:",omitempty"`
+	TraceParent   string       `json:",omitempty"`
+	WorkflowRunID string       `json:",omitempty"`
 	// RetryAfter is the seconds between polls, as the task had it.
 	RetryAfter int
 	// StartWithin is how many seconds the run may wait for a runner, as the task had it; 0 for ever.

@@ -32,6 +32,13 @@ type Definition struct {
 	Expect       Expect
 	// Concurrency is how many runs of the task may be under way over all runners. Default 1.
 	Concurrency int
+	// Overlap is empty for QueueOverlap. Another one comes with a Concurrency of 1.
+	Overlap Overlap
+	// MaxQueued is how many runs may wait with QueueOverlap. Default 10,000; 0 is no limit, in a definition that no
+	// file made.
+	MaxQueued int
+	// DisableAfterFailures is after how many failed runs in a row the task is held; 0 for never.
+	DisableAfterFailures int
 	// Timeout is how long a run may take from its first start, over all attempts. Default 2 h; 0 is no
 	// limit, in a definition that no file made.
 	Timeout time.Duration

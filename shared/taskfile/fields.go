@@ -80,6 +80,7 @@ const (
 	maxTexts             = 1000
 	maxHeaderRow         = 10_000
 	maxConcurrency       = 1000
+	maxQueued            = 1_000_000
 	maxRowsPerRequest    = 1000
 	maxRowErrors         = 1_000_000_000
 	maxRetryAfter        = 3600
@@ -159,8 +160,18 @@ var taskFields = []field{
 		name: "concurrency", kind: kindWhole, min: 1, max: maxConcurrency, byDefault: "1",
 		meaning: "runs at once over all runners",
 	},
-	{name: "overlap", later: true},
-	{name: "max_queued", later: true},
+	{
+		name: "overlap", kind: kindChoice, byDefault: string(task.QueueOverlap),
+		values: []string{
+			string(task.QueueOverlap), string(task.RejectOverlap), string(task.SkipOverlap),
+			string(task.LatestOverlap), string(task.CancelRunningOverlap),
+		},
+		meaning: "what becomes of a POST while a run of the task has not ended: it waits (queue), gets 409 (reject), ends Canceled at once (skip), waits in the place of the one that waits (latest), or cancels the others and waits for their end (cancel_running). All but queue need `concurrency: 1`",
+	},
+	{
+		name: "max_queued", kind: kindWhole, min: 1, max: maxQueued, byDefault: "10000",
+		meaning: "how many runs may wait with `overlap: queue`; POSTs beyond that get 429",
+	},
 	{
 		name: "timeout", kind: kindSeconds, min: 1, max: maxTimeout, byDefault: "2h",
 		meaning: "how long a run may take from its first start, with all attempts and waits; then it ends Failed",

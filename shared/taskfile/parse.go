@@ -47,6 +47,8 @@ func (r *reader) define(file *fieldSet) *task.Definition {
 		OnRowError:   task.RowErrorPolicy(file.text("on_row_error")),
 		MaxRowErrors: file.contents["max_row_errors"].number,
 		Concurrency:  file.contents["concurrency"].number,
+		Overlap:      r.overlap(file),
+		MaxQueued:    file.contents["max_queued"].number,
 		Timeout:      file.seconds("timeout"),
 		StartWithin:  file.seconds("start_within"),
 		Retry:        r.retry(file),
@@ -142,6 +144,22 @@ func (r *reader) expect(file *fieldSet, to task.Destination) (expect task.Expect
 		}
 	}
 	return expect
+}
+
+// overlap reads the field, and refuses what could not be held exactly, or would do nothing, beside it.
+func (r *reader) overlap(file *fieldSet) task.Overlap {
+	overlap := task.Overlap(file.text("overlap"))
+	if overlap == task.QueueOverlap || overlap == "" {
+		return ""
+	}
+	given := file.contents["overlap"]
+	if at := file.contents["concurrency"]; at.number > 1 {
+		r.report(given.line, "overlap: %s is for one run at a time, and concurrency is %d; leave out one of them", overlap, at.number)
+	}
+	if most := file.contents["max_queued"]; most.line > 0 {
+		r.report(most.line, "max_queued is for overlap: queue, and overlap is %s, with which no more than one run waits; leave it out", overlap)
+	}
+	return overlap
 }
 
 func (r *reader) failedStatus(file *fieldSet) int {

@@ -60,6 +60,7 @@ destination:
 on_row_error: stop
 max_row_errors: 0
 concurrency: 4
+max_queued: 50
 timeout: 90m
 start_within: 600
 retry: {attempts: 5, backoff: 2m}
@@ -84,7 +85,7 @@ rate_limit: 60/m
 		Where:  `FirstName != ""`, WhereLine: 15,
 		Mapping:     []task.Column{{Name: "zip", Expression: "Zip", Line: 17}, {Name: "id", Expression: "ID", Line: 18}},
 		Destination: &task.CSVDestination{Connection: "out", Path: "out.csv", Action: task.Append},
-		OnRowError:  task.StopOnRowError, MaxRowErrors: 0, Concurrency: 4, Timeout: 90 * time.Minute,
+		OnRowError:  task.StopOnRowError, MaxRowErrors: 0, Concurrency: 4, MaxQueued: 50, Timeout: 90 * time.Minute,
 		StartWithin: 10 * time.Minute, Retry: task.Retry{Attempts: 5, Backoff: 2 * time.Minute}, RetryAfter: 90 * time.Second, FailedStatus: 422,
 		RateLimit: task.Rate{Count: 60, Per: time.Minute}, AllowOrigins: []string{"https://example.org", "http://localhost:8080"},
 		RejectedRows: task.RejectedRows{AllColumns: true, Keep: 12 * time.Hour, Max: 3 << 10, Link: true},
@@ -105,7 +106,7 @@ func TestParseFillsInDefaults(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !got.Enabled || got.OnRowError != task.ContinueOnRowError || got.MaxRowErrors != 1000 || got.Concurrency != 1 ||
+			if !got.Enabled || got.OnRowError != task.ContinueOnRowError || got.MaxRowErrors != 1000 || got.Concurrency != 1 || got.Overlap != "" || got.MaxQueued != 10_000 || got.DisableAfterFailures != 0 ||
 				got.RetryAfter != 0 || got.Timeout != 2*time.Hour || got.StartWithin != 0 || got.Retry != (task.Retry{Attempts: 3, Backoff: 30 * time.Second}) || got.FailedStatus != 200 || got.RejectedRows != (task.RejectedRows{Keep: 90 * 24 * time.Hour, Max: 64 << 20}) || !reflect.DeepEqual(got.AllowOrigins, []string{"*"}) ||
 				got.Source.(*task.CSVSource).Delimiter != ',' || got.Source.(*task.CSVSource).Encoding != "" || got.Where != "" {
 				t.Errorf("unexpected defaults: %+v", got)

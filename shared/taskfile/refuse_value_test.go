@@ -74,6 +74,22 @@ func TestParseRefusesValues(t *testing.T) {
 			"12: concurrency must be a whole number from 1 to 1000, not 99999999999999999999",
 		},
 		{
+			"an unknown overlap", and("overlap: cancel"),
+			`12: overlap must be queue, reject, skip, latest or cancel_running, not "cancel"`,
+		},
+		{
+			"overlap of several runs at once", and("concurrency: 5\noverlap: reject"),
+			"13: overlap: reject is for one run at a time, and concurrency is 5; leave out one of them",
+		},
+		{
+			"a bound for a queue of one", and("max_queued: 5\noverlap: latest"),
+			"12: max_queued is for overlap: queue, and overlap is latest, with which no more than one run waits; leave it out",
+		},
+		{
+			"a queue for nothing", and("max_queued: 0"),
+			"12: max_queued must be a whole number from 1 to 1000000, not 0",
+		},
+		{
 			"expect with other words", and("expect: {min_row: 3, max_delete: 10 %, max_change: 0%}"),
 			`12: unknown field "min_row" in expect; did you mean "min_rows"?` + "\n" +
 				`12: expect.max_delete must be a whole number from 0 to 1000000000, or a part of the destination's rows, like 10%, not "10 %"` + "\n" +

@@ -66,6 +66,8 @@ func TestSchemaAccepts(t *testing.T) {
 		"constants":      with("id: ID", "id: 1\n  yes: true"),
 		"former ids":     and("former_ids: [{id: 0b9f3c62-8d1e-4f57-a3c4-2e6d7b8a9c01, until: 2031-01-31}, {id: 0b9f3c62-8d1e-4f57-a3c4-2e6d7b8a9c02, until: 2031-01-31T12:00:00.5+01:00}]"),
 		"a webhook":      and("webhook: {id: 0b9f3c62-8d1e-4f57-a3c4-2e6d7b8a9c01, former: [{id: 0b9f3c62-8d1e-4f57-a3c4-2e6d7b8a9c02, until: 2031-01-31}]}"),
+		"an overlap":     and("overlap: cancel_running"),
+		"a queue":        and("overlap: queue\nmax_queued: 3\nconcurrency: 2"),
 		"a tab":          with("path: in.csv", `path: in.csv, delimiter: "\t"`),
 		"words of nulls": with("path: in.csv", `path: in.csv, null: [NULL, "\\N", 0], escape: "\\", quote: none, header_row: 3`),
 		"rejected rows":  and("rejected_rows: {columns: all, keep: 3650d, max: 1GiB}"),

@@ -48,14 +48,23 @@ type Sweeper struct {
 	cancels *bus.Cancels
 	log     zerolog.Logger
 	swept   *prometheus.CounterVec
+
+	overlapped *prometheus.CounterVec
 }
 
 // New makes a sweeper; Run has it work.
 func New(o Options) *Sweeper {
-	return &Sweeper{o.Unheld, o.Tasks, o.Cancels, o.Log, promauto.With(o.Metrics).NewCounterVec(prometheus.CounterOpts{
-		Name: "runhook_runs_swept_total",
-		Help: "Runs ended because no runner held them in time, or because they were canceled and none held them any more, by task.",
-	}, []string{"task"})}
+	return &Sweeper{
+		store: o.Unheld, tasks: o.Tasks, cancels: o.Cancels, log: o.Log,
+		swept: promauto.With(o.Metrics).NewCounterVec(prometheus.CounterOpts{
+			Name: "runhook_runs_swept_total",
+			Help: "Runs ended because no runner held them in time, or because they were canceled and none held them any more, by task.",
+		}, []string{"task"}),
+		overlapped: promauto.With(o.Metrics).NewCounterVec(prometheus.CounterOpts{
+			Name: "runhook_runs_overlapped_total",
+			Help: "Runs that were skipped, or canceled by a later run while no runner held them, because of their task's overlap, by task.",
+		}, []string{"task"}),
+	}
 }
 
 // Run ends runs that no runner will, until ctx ends: those that no runner took in time (start_within),
@@ -70,6 +79,7 @@ func (s *Sweeper) Run(ctx context.Context) {
 	beside.Go(func() { s.keepSlices(ctx) })
 	beside.Go(func() { s.endUnqueued(ctx) })
 	beside.Go(func() { s.settleCancels(ctx) })
+	beside.Go(func() { s.settleOverlaps(ctx) })
 	queues := map[task.ID]*queue{}
 	var definitions time.Time
 	for ctx.Err() == nil {

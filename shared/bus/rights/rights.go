@@ -56,6 +56,7 @@ func ingress() Service {
 		Publish: slices.Concat(opens, []string{
 			jet.Requests, jet.SkippedRequests, "$KV.keys.*.*", jet.SkippedKeys, slice + "skipped",
 			control,
+			api + "CONSUMER.INFO." + jet.RunsStream + ".*", // how many runs wait
 			api + "INFO", // without this import the server answers all of the API that its account has no JetStream
 		}),
 		Deny: []string{

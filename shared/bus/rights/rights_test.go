@@ -50,7 +50,7 @@ func TestIngressIsApart(t *testing.T) {
 			continue
 		}
 		for _, subject := range s.Publish {
-			for _, makes := range []string{"CONSUMER.", "STREAM.CREATE", "STREAM.UPDATE", "STREAM.DELETE", "STREAM.PURGE", "STREAM.RESTORE", "$JS.FC", "claim", "final", "$O."} {
+			for _, makes := range []string{"CONSUMER.CREATE", "CONSUMER.MSG", "CONSUMER.DELETE", "STREAM.CREATE", "STREAM.UPDATE", "STREAM.DELETE", "STREAM.PURGE", "STREAM.RESTORE", "$JS.FC", "claim", "final", "$O."} {
 				if strings.Contains(subject, makes) && !strings.HasPrefix(subject, "$JS.API.DIRECT.GET.") {
 					t.Errorf("it may publish to %s", subject)
 				}

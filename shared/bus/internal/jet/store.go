@@ -63,6 +63,8 @@ type Store struct {
 	Canceled Bell
 	// Paced wakes those who follow the paces of tasks, after this process has stored one.
 	Paced Bell
+	// Overlapped wakes those who end runs that others have taken the place of, after this process has stored one.
+	Overlapped Bell
 	// TasksChanged has something in it after this process has changed a task.
 	TasksChanged chan struct{}
 	// Make makes the stream of a slice, and has the events copy it. It does nothing where others have.

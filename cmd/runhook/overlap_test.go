@@ -1,0 +1,268 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"runhook/shared/bus"
+	"runhook/shared/bustest"
+	"runhook/shared/proctest"
+	"runhook/shared/run"
+	"runhook/shared/task"
+	"runhook/shared/web"
+)
+
+// accepted is a run as the store has it: its request, its final document, and when each was stored.
+type accepted struct {
+	number         run.Number
+	request        run.Request
+	stored, ended  time.Time
+	doc            run.Document
+	finals, copied int
+}
+
+// started reports whether the run was ever started.
+func (a accepted) started() bool { return a.doc.ExecutionCount > 0 }
+
+// everyRun reads all runs of a task, in order.
+func everyRun(ctx context.Context, store *bus.Bus, id task.ID) (all []*accepted, err error) {
+	byNumber := map[run.Number]*accepted{}
+	err = store.Jet().Runs.Scan(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{"run.request." + string(id)}}, func(r bus.Record) error {
+		request, err := run.DecodeRequest(r.Data, id)
+		a := &accepted{number: store.Jet().Numbers.Of(r.Sequence), request: request, stored: r.Time}
+		all, byNumber[a.number] = append(all, a), a
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	open, err := store.Jet().OpenSlices(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, slice := range open {
+		err := slice.Scan(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{slice.Finals()}}, func(r bus.Record) error {
+			of, n, ok := slice.EndedRun(r.Subject)
+			a := byNumber[n]
+			if !ok || of != id || a == nil {
+				return nil
+			}
+			a.finals++
+			a.ended = r.Time
+			var err error
+			a.doc, err = run.DecodeFinal(r.Data, id, n)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	counts, err := bustest.EventCounts(ctx, store)
+	for _, a := range all {
+		a.copied = counts[a.number]
+	}
+	return all, err
+}
+
+// Three ingresses, three runners and two status services under 200 POSTs a second of one task, of which an ingress and a
+// runner are killed in the middle: of no task do two runs overlap, each accepted run ends once, and each overlap does
+// what it says.
+func TestOverlapIsExact(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	nats := bustest.Empty(t, false).Broker
+	mustCall(t, "init", "--nats", nats.URL(), "--lease", "4s")
+	store, err := bus.Connect(t.Context(), bus.Config{URLs: nats.URL(), Log: zerolog.Nop()})
+	if err == nil {
+		defer store.Close()
+		err = store.Check(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := s.path("run.key")
+	if err := web.CreateKeyFile(key); err != nil {
+		t.Fatal(err)
+	}
+	at := []string{"--nats", nats.URL(), "--listen", "127.0.0.1:0"}
+	ingress := append([]string{"ingress", "--run-key-file", key}, at...)
+	status := append([]string{"status", "--run-key-file", key, "--admin-token-file", s.token(), "--cache", "off"}, at...)
+	runner := append([]string{"runner", "--connections", s.path("connections.yaml")}, at...)
+	ingresses := []string{begin(t, ingress...).listening().url, begin(t, ingress...).listening().url}
+	operator := begin(t, status...).listening()
+	begin(t, status...).listening()
+	begin(t, runner...).listening()
+	begin(t, runner...).listening()
+
+	for _, overlap := range []task.Overlap{task.RejectOverlap, task.SkipOverlap, task.LatestOverlap, task.CancelRunningOverlap} {
+		t.Run(string(overlap), func(t *testing.T) {
+			id := task.NewID()
+			s.write("tasks/copy.yaml", fmt.Sprintf(`id: %s
+name: %s
+overlap: %[2]s
+retry: {attempts: 1}
+source: {csv: {connection: here, path: people.csv}, rate: 20/s}
+where: "false"
+mapping: {id: id}
+destination: {nats: {subject: nobody.listens}}
+`, id, overlap))
+			mustCall(t, "task", "apply", s.path("tasks"), "--server", operator.url)
+			dyingIngress, dyingRunner := spawn(t, ingress...).listening(), spawn(t, runner...).listening()
+			urls := append(slices.Clone(ingresses), dyingIngress.url)
+			for _, url := range urls {
+				proctest.Eventually(t, "the ingress knows the task", func() bool {
+					response, err := http.Post(url+"/task/execute/"+string(id), "", strings.NewReader("{"))
+					if err != nil {
+						t.Fatal(err)
+					}
+					_ = response.Body.Close()
+					return response.StatusCode == http.StatusBadRequest
+				})
+			}
+
+			// answered are the runs that an answer has named, with when their POST was sent.
+			var mu sync.Mutex
+			answered, refused := map[run.Number]time.Time{}, 0
+			const posts, every = 400, 5 * time.Millisecond
+			var callers sync.WaitGroup
+			ticker := time.NewTicker(every)
+			defer ticker.Stop()
+			for n := range posts {
+				<-ticker.C
+				if n == posts/2 {
+					dyingIngress.kill()
+					dyingRunner.kill()
+				}
+				callers.Go(func() {
+					sent := time.Now()
+					response, err := http.Post(urls[n%3]+"/task/executepolling/"+string(id), "", nil)
+					if err != nil {
+						if n%3 != 2 || n < posts/3 {
+							t.Error(err)
+						}
+						return
+					}
+					defer func() { _ = response.Body.Close() }()
+					mu.Lock()
+					defer mu.Unlock()
+					switch location := response.Header.Get("Location"); response.StatusCode {
+					case http.StatusAccepted:
+						number, err := run.ParseNumber(strings.Split(location, "/")[6])
+						if err != nil {
+							t.Error(location, err)
+						}
+						answered[number] = sent
+					case http.StatusConflict:
+						refused++
+					default:
+						t.Errorf("a POST is answered %s", response.Status)
+					}
+				})
+			}
+			callers.Wait()
+			var all []*accepted
+			proctest.Until(t, func() (err error) {
+				all, err = everyRun(t.Context(), store, id)
+				for _, a := range all {
+					if err == nil && (a.finals == 0 || a.copied == 0) {
+						err = fmt.Errorf("run %s of %d has not ended", a.number, len(all))
+					}
+				}
+				return err
+			})
+			started := overlapsNowhere(t, all, answered)
+			t.Logf("%d POSTs: %d refused, %d accepted, of which %d were started", posts, refused, len(all), started)
+			if (refused > 0) != (overlap == task.RejectOverlap) || started < 2 {
+				t.Errorf("%d are refused, %d started", refused, started)
+			}
+			switch overlap {
+			case task.RejectOverlap, task.SkipOverlap:
+				alone(t, all, answered)
+			default:
+				superseded(t, all)
+			}
+		})
+	}
+}
+
+// overlapsNowhere wants each run to have ended once, and no two to have been under way at once. It returns how many
+// were started.
+func overlapsNowhere(t *testing.T, all []*accepted, answered map[run.Number]time.Time) (started int) {
+	t.Helper()
+	known := map[run.Number]bool{}
+	var before *accepted
+	for _, a := range all {
+		known[a.number] = true
+		if a.finals != 1 || a.copied != 1 {
+			t.Errorf("run %s has %d final documents and %d events", a.number, a.finals, a.copied)
+		}
+		if !a.started() {
+			continue
+		}
+		started++
+		if before != nil && time.Time(*a.doc.StartedOn).Before(time.Time(*before.doc.CompletedOn)) {
+			t.Errorf("run %s began at %v, and run %s ended at %v", a.number, a.doc.StartedOn, before.number, before.doc.CompletedOn)
+		}
+		before = a
+	}
+	for n := range answered {
+		if !known[n] {
+			t.Errorf("run %s was accepted and is not there", n)
+		}
+	}
+	return started
+}
+
+// alone wants each run that was let in to have been accepted when all before it had ended, and each other one to name
+// a run that had not ended when its POST was sent.
+func alone(t *testing.T, all []*accepted, answered map[run.Number]time.Time) {
+	t.Helper()
+	byNumber := map[run.Number]*accepted{}
+	var last *accepted
+	for _, a := range all {
+		byNumber[a.number] = a
+		if a.request.SkippedFor == 0 {
+			if last != nil && !last.ended.Before(a.stored) {
+				t.Errorf("run %s was let in at %v, and run %s ended at %v", a.number, a.stored, last.number, last.ended)
+			}
+			if last = a; !a.started() {
+				t.Errorf("run %s was let in and not started: %s", a.number, a.doc.Message)
+			}
+			continue
+		}
+		open := byNumber[a.request.SkippedFor]
+		switch sent, known := answered[a.number]; {
+		case a.started(), a.doc.Outcome() != run.Canceled:
+			t.Errorf("run %s is skipped and ended %+v", a.number, a.doc)
+		case open == nil, open.request.SkippedFor > 0:
+			t.Errorf("run %s was skipped for run %s, which was not let in", a.number, a.request.SkippedFor)
+		case known && !open.ended.After(sent):
+			t.Errorf("run %s was skipped for run %s, which had ended before its POST", a.number, open.number)
+		}
+	}
+}
+
+// superseded wants each run that was not started to have been canceled by a later one, and the last one to succeed.
+func superseded(t *testing.T, all []*accepted) {
+	t.Helper()
+	for i, a := range all {
+		by := fmt.Sprintf("Canceled by run %s, a later one of the task,", all[min(i+1, len(all)-1)].number)
+		switch canceled := a.doc.Outcome() == run.Canceled; {
+		case i == len(all)-1 && a.doc.Outcome() != run.Success:
+			t.Errorf("the last run has ended %+v", a.doc)
+		case !a.started() && (!canceled || !strings.HasPrefix(a.doc.Message, by)):
+			t.Errorf("run %s was not started: %s, want %s", a.number, a.doc.Message, by)
+		case canceled && a.started() && a.request.Overlap == task.LatestOverlap:
+			t.Errorf("run %s was canceled when it was under way: %s", a.number, a.doc.Message)
+		}
+	}
+}

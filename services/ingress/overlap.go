@@ -1,0 +1,29 @@
+package ingress
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"runhook/shared/bus"
+)
+
+// runOpen refuses a POST because of the task's overlap.
+func runOpen(open *bus.OpenRuns) error {
+	text := open.Error()
+	return refusal(fasthttp.StatusConflict, "run-open", "A run of the task has not ended",
+		strings.ToUpper(text[:1])+text[1:]+", and the task takes no other one meanwhile (overlap: reject), so nothing was started. POST again when it has ended.")
+}
+
+// fullAgain is after how long a caller is asked to POST again to a task whose queue is full.
+const fullAgain = 30 * time.Second
+
+// queueFull refuses a POST because of the task's max_queued.
+func queueFull(most int) error {
+	p := refusal(fasthttp.StatusTooManyRequests, "queue-full", "Too many runs of the task wait",
+		fmt.Sprintf("%d runs of this task wait, as many as may (max_queued), so nothing was started. POST again later, or have the task's runs looked at: they may wait for one that takes long.", most))
+	p.RetryAfter = fullAgain
+	return p
+}

@@ -1,0 +1,185 @@
+package ingress
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"runhook/shared/bus"
+	"runhook/shared/bustest"
+	"runhook/shared/proctest"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// overlapping applies a task with more lines in its file, and returns the path that starts its runs.
+func (h *house) overlapping(t testing.TB, lines string) (path string, def *task.Definition) {
+	t.Helper()
+	return h.reapply(t, task.NewID(), lines)
+}
+
+// reapply applies the task of an id with other lines.
+func (h *house) reapply(t testing.TB, id task.ID, lines string) (path string, def *task.Definition) {
+	t.Helper()
+	def = parse(t, fmt.Sprintf(`id: %s
+name: Overlapping
+parameters: [{name: Region}]
+source: {csv: {connection: drop, path: in.csv}}
+mapping: {id: ID}
+destination: {csv: {connection: drop, path: out.csv, action: replace}}
+%s
+`, id, lines))
+	if _, err := h.Store.Tasks.Apply(t.Context(), def, false); err != nil {
+		t.Fatal(err)
+	}
+	bustest.AwaitView(t, h.Tasks, "the task", func() bool { return h.Tasks.Shows(id, def.Hash) })
+	return "/task/executepolling/" + string(id), def
+}
+
+// A task with overlap: reject has one open run, whoever asks, how often and where.
+func TestRejectLetsOneRunIn(t *testing.T) {
+	t.Parallel()
+	h := open(t, nil)
+	other := openOn(t, h.Store, nil)
+	path, def := h.overlapping(t, "overlap: reject")
+	bustest.AwaitView(t, other.Tasks, "the task", func() bool { return other.Tasks.Shows(def.ID, def.Hash) })
+	for round := range 3 {
+		var posts sync.WaitGroup
+		answers := make(chan answer, 40)
+		for i := range cap(answers) {
+			posts.Go(func() { answers <- []*house{h, other}[i%2].post(t, path, "") })
+		}
+		posts.Wait()
+		close(answers)
+		var first run.Document
+		var refused []answer
+		for got := range answers {
+			if got.Status != http.StatusAccepted {
+				refused = append(refused, got)
+				continue
+			}
+			if first.ImportID > 0 {
+				t.Fatalf("runs %s and %s are open", first.ImportID, got.document(t).ImportID)
+			}
+			first = got.document(t)
+		}
+		for _, got := range refused {
+			p := got.problem(t)
+			if p.Status != http.StatusConflict || p.Type != "urn:runhook:problem:run-open" || !strings.HasPrefix(p.Detail, "Run "+first.ImportID.String()+" has not ended, ") {
+				t.Fatalf("round %d: %+v", round, p)
+			}
+		}
+		h.finish(t, first, run.Failed)
+	}
+	if refused := h.metric(t, `runhook_posts_refused_total{reason="run-open",task="Overlapping"}`); refused == "" {
+		t.Error("no metric counts what was refused")
+	}
+}
+
+// A repeated POST gets its run, whatever the overlap says of another one, and a key that was refused starts a run later.
+func TestRejectedKeys(t *testing.T) {
+	t.Parallel()
+	h := open(t, nil)
+	path, _ := h.overlapping(t, "overlap: reject")
+	first := h.post(t, path, "", "Idempotency-Key", "a").document(t)
+	again := h.post(t, path, "", "Idempotency-Key", "a")
+	if doc := again.document(t); doc.ImportID != first.ImportID || again.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("repeated: %+v", doc)
+	}
+	if got := h.post(t, path, `{"QueryParameters":{"Region":"x"}}`, "Idempotency-Key", "a"); got.Status != http.StatusUnprocessableEntity {
+		t.Errorf("the key with other parameters: %d %s", got.Status, got.Body)
+	}
+	if p := h.post(t, path, "", "Idempotency-Key", "b").problem(t); p.Status != http.StatusConflict {
+		t.Errorf("another key: %+v", p)
+	}
+	h.finish(t, first, run.Success)
+	later := h.post(t, path, "", "Idempotency-Key", "b")
+	if doc := later.document(t); doc.ImportID == first.ImportID || later.Get("Idempotency-Replayed") != "" {
+		t.Errorf("the key that was refused: %+v", doc)
+	}
+}
+
+// Runs of before the overlap count, too, also if the last of them has ended.
+func TestRejectSeesEarlierRuns(t *testing.T) {
+	t.Parallel()
+	h := open(t, nil)
+	path, def := h.overlapping(t, "")
+	var docs []run.Document
+	for range 3 {
+		docs = append(docs, h.post(t, path, "").document(t))
+	}
+	h.reapply(t, def.ID, "overlap: reject")
+	for _, ends := range []int{2, 0} {
+		h.finish(t, docs[ends], run.Canceled)
+		if p := h.post(t, path, "").problem(t); p.Status != http.StatusConflict {
+			t.Fatalf("%+v", p)
+		}
+	}
+	h.finish(t, docs[1], run.Success)
+	if got := h.post(t, path, ""); got.Status != http.StatusAccepted {
+		t.Errorf("when all have ended: %d %s", got.Status, got.Body)
+	}
+	if got := h.post(t, strings.Replace(path, "executepolling", "dryrun", 1), ""); got.Status != http.StatusConflict {
+		t.Errorf("a dry run beside an open run: %d %s", got.Status, got.Body)
+	}
+}
+
+// With overlap: skip the runs beside an open one are accepted, and marked so that nobody ever starts them; the first
+// POST after its end starts one again, however many were skipped before.
+func TestSkippedRunsNameTheOpenOne(t *testing.T) {
+	t.Parallel()
+	h := open(t, nil)
+	other := openOn(t, h.Store, nil)
+	path, def := h.overlapping(t, "overlap: skip\nretry_after: 40s")
+	bustest.AwaitView(t, other.Tasks, "the task", func() bool { return other.Tasks.Shows(def.ID, def.Hash) })
+	for range 3 {
+		open := h.post(t, path, "")
+		first := open.document(t)
+		if open.Status != http.StatusAccepted || open.Get("Retry-After") != "40" || strings.Contains(first.Message, "Canceled") {
+			t.Fatalf("%d %s", open.Status, open.Body)
+		}
+		for i := range 6 {
+			got := []*house{h, other}[i%2].post(t, path, "")
+			doc := got.document(t)
+			request, err := h.Runs.Request(t.Context(), def.ID, doc.ImportID)
+			if got.Status != http.StatusAccepted || got.Get("Retry-After") != "1" || err != nil || request.SkippedFor != first.ImportID ||
+				doc.Message != "Ends Canceled at once, because run "+first.ImportID.String()+" of the task has not ended (overlap: skip)" {
+				t.Fatalf("%v %+v %d %s", err, request, got.Status, got.Body)
+			}
+		}
+		h.finish(t, first, run.Success)
+	}
+}
+
+// Above max_queued a POST gets 429, and a repeated one its run.
+func TestQueueIsBounded(t *testing.T) {
+	t.Parallel()
+	h := open(t, nil)
+	path, _ := h.overlapping(t, "max_queued: 3")
+	first := h.post(t, path, "", "Idempotency-Key", "a").document(t)
+	var refused answer
+	proctest.Eventually(t, "the queue is full", func() bool {
+		refused = h.post(t, path, "")
+		return refused.Status != http.StatusAccepted
+	})
+	p := refused.problem(t)
+	if p.Status != http.StatusTooManyRequests || p.Type != "urn:runhook:problem:queue-full" || refused.Get("Retry-After") != "30" || !strings.HasPrefix(p.Detail, "3 runs of this task wait") {
+		t.Errorf("%+v %v", p, refused.Header)
+	}
+	if again := h.post(t, path, "", "Idempotency-Key", "a"); again.document(t).ImportID != first.ImportID {
+		t.Errorf("repeated: %s", again.Body)
+	}
+	queue, err := h.Work.Queue(t.Context(), first.ExecuteID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer queue.Close()
+	proctest.Eventually(t, "there is room again", func() bool {
+		if _, err := queue, queue.Fetch(t.Context(), 1, func(d *bus.Delivery) { d.Done() }); err != nil {
+			t.Log(err)
+		}
+		return h.post(t, path, "").Status == http.StatusAccepted
+	})
+}

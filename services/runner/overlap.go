@@ -1,0 +1,53 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"runhook/shared/bus"
+	"runhook/shared/run"
+)
+
+// endOverlapped ends a delivered run that is never to be started, because of another run of its task. Mostly the
+// status service has ended it long before; that it does not begin is made sure of here.
+func (r *Runner) endOverlapped(ctx context.Context, h *hold) (over bool) {
+	d := h.delivery.Load()
+	doc, over, err := r.overlapped(ctx, d)
+	if err == nil && !over {
+		return false
+	}
+	if err == nil {
+		err = r.options.Work.EndUnstarted(context.WithoutCancel(ctx), d, doc)
+	}
+	switch {
+	case errors.Is(err, bus.ErrClaimed): // it has begun, or has ended
+		return false
+	case err != nil && r.isStopping():
+		h.retry(0)
+	case err != nil:
+		h.log.Warn().Err(err).Msg("whether another run has taken the place of this one cannot be told now; it will be delivered again")
+		h.retry(time.Second)
+	default:
+		r.metrics.count(doc)
+		h.log.Info().Str("detail", doc.Message).Msg("run not started")
+		h.done()
+	}
+	return true
+}
+
+// overlapped is the final document of a run that is never to be started; over is false for another one.
+func (r *Runner) overlapped(ctx context.Context, d *bus.Delivery) (doc run.Document, over bool, err error) {
+	if d.Request.SkippedFor > 0 {
+		return run.SkippedDocument(d.Request, d.Number, time.Now()), true, nil
+	}
+	// Of a run that was accepted before its task came to supersede runs, the task as it is now tells.
+	if of, ok := r.options.Tasks.Of(d.Task); !d.Request.Overlap.Supersedes() && (!ok || of.Definition == nil || !of.Overlap.Supersedes()) {
+		return doc, false, nil
+	}
+	next, over, err := r.options.Work.Successor(ctx, d.Task, d.Number, d.Request.DryRun)
+	if err != nil || !over {
+		return doc, false, err
+	}
+	return run.CanceledDocument(d.Request, d.Number, nil, next.Cancel(), time.Now()), true, nil
+}
