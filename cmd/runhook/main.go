@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -44,6 +45,7 @@ func main() {
 type grammar struct {
 	ShowVersion kong.VersionFlag `name:"version" env:"-" hidden:"" help:"Show the version."`
 
+	Config   string `placeholder:"FILE" help:"File of settings: lines such as slots: 32, with the names of flags. Flags and variables go before it."`
 	LogLevel string `enum:"debug,info,warn,error" default:"info" help:"What to log: debug, info, warn or error. The log is pretty on a terminal and JSON elsewhere."`
 
 	Serve   serveCommand   `cmd:"" help:"Run everything in one process, with a NATS server of its own."`
@@ -82,7 +84,15 @@ func runhook(ctx context.Context, args []string, stdout, stderr io.Writer, hangu
 	var commands grammar
 	built := builtFrom()
 	helped := false
-	parser, err := kong.New(&commands, append(numbers,
+	options := slices.Clone(numbers)
+	if path := configPath(args); path != "" {
+		settings, err := readConfig(path)
+		if err != nil {
+			return fail(stderr, err)
+		}
+		options = append(options, kong.Resolvers(settings))
+	}
+	parser, err := kong.New(&commands, append(options,
 		kong.Name("runhook"),
 		kong.Description("Runhook turns an HTTP POST into a long-running data task, and tells the caller how it went.\n\n"+
 			"Start with `runhook serve --demo`. Every flag has an environment variable, RUNHOOK_ and its name: --nats-listen is RUNHOOK_NATS_LISTEN.\n\n"+

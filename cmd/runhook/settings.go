@@ -31,16 +31,9 @@ var ofKubernetes = regexp.MustCompile(`^RUNHOOK(_[A-Z0-9_]+)?_(SERVICE_HOST|SERV
 // would see that it has no effect.
 func checkVariables(grammar *kong.Node, environment []string) error {
 	known := slices.Clone(otherVariables)
-	var add func(*kong.Node)
-	add = func(node *kong.Node) {
-		for _, flag := range node.Flags {
-			known = append(known, flag.Envs...)
-		}
-		for _, child := range node.Children {
-			add(child)
-		}
+	for _, flag := range allFlags(grammar) {
+		known = append(known, flag.Envs...)
 	}
-	add(grammar)
 	slices.Sort(known) // so that a hint does not depend on the order of the commands
 	for _, variable := range environment {
 		name, _, _ := strings.Cut(variable, "=")
