@@ -42,6 +42,7 @@ type process struct {
 	tasks    *bus.TaskView
 	cancels  *bus.Cancels // see toCancel
 	paces    *bus.Paces   // see toPace
+	pauses   *bus.Pauses  // see paused
 	// logged are the tasks that the log names.
 	logged *atomic.Pointer[bus.TaskView]
 	// notes are what /readyz says besides.
@@ -219,7 +220,7 @@ func (p *process) ready(ctx context.Context) error {
 // runner makes the runner. home is as in [runner.Options].
 func (p *process) runner(f SlotFlags, connections *connection.Set, home string) (*runner.Runner, error) {
 	return runner.New(runner.Options{
-		Work: p.store.Work, Tasks: p.tasks, Kinds: builtin.Kinds(), Connections: connections, Slots: f.Slots, Grace: f.Grace,
+		Work: p.store.Work, Tasks: p.tasks, Kinds: builtin.Kinds(), Connections: connections, Pool: f.Pool, Slots: f.Slots, Grace: f.Grace,
 		Home: home, Hold: f.Hold, Log: p.log, Metrics: p.metrics,
 	})
 }
@@ -247,6 +248,14 @@ func (p *process) toPace() *bus.Paces {
 		p.paces = p.store.Runs.Paces()
 	}
 	return p.paces
+}
+
+// paused is the view of the connections that are paused, for its status service. Somebody has it followed.
+func (p *process) paused() *bus.Pauses {
+	if p.pauses == nil {
+		p.pauses = p.store.Unheld.Pauses()
+	}
+	return p.pauses
 }
 
 // answerIntegrations has integrations get their consumers of events from this process, until it is undone.
@@ -339,7 +348,8 @@ const noCache = "off"
 // cache until ctx ends; empty is a temporary one. followed is the folder of task files, nil for none.
 func (e *edge) status(ctx context.Context, p *process, followed *folder.Folder, cache string) []web.Route {
 	o := status.Options{
-		Runs: p.store.Runs, Store: p.store.Tasks, Unheld: p.store.Unheld, Cancels: p.toCancel(), Tasks: p.tasks, Paces: p.toPace(), Locator: e.locator, Callers: e.callers, Admin: e.admin, Keys: e.keys, Links: e.links,
+		Runs: p.store.Runs, Store: p.store.Tasks, Unheld: p.store.Unheld, Cancels: p.toCancel(), Pauses: p.paused(), Lines: p.store.Runs.Lines(p.tasks, p.paused()),
+		Tasks: p.tasks, Paces: p.toPace(), Locator: e.locator, Callers: e.callers, Admin: e.admin, Keys: e.keys, Links: e.links,
 		Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
 	}
 	if cache != noCache {

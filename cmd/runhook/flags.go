@@ -256,6 +256,7 @@ func (f *ConnectionsFlag) missing() error {
 // SlotFlags say how much a runner does at once and how it stops.
 type SlotFlags struct {
 	Slots int           `default:"16" help:"How many runs may be in progress at once (${default})."`
+	Pool  string        `default:"default" placeholder:"NAME" help:"The pool of the runner: it takes the runs of the tasks that name it in pool (${default})."`
 	Grace time.Duration `default:"5s" help:"How long runs may go on at a stop before they are handed back (${default})."`
 	Hold  bool          `help:"Take no run: POSTs are accepted and queue. To look at a restored store before its runs start."`
 }
@@ -282,6 +283,9 @@ func (f *SlotFlags) check() error {
 		return fmt.Errorf("--slots must be at least 1, not %d", f.Slots)
 	case f.Grace < 0:
 		return fmt.Errorf("--grace must be at least 0s, not %s", f.Grace)
+	}
+	if err := task.CheckPool(f.Pool); err != nil {
+		return fmt.Errorf("--pool: %w", err)
 	}
 	return nil
 }

@@ -48,17 +48,18 @@ type grammar struct {
 	Config   string `placeholder:"FILE" help:"File of settings: lines such as slots: 32, with the names of flags. Flags and variables go before it."`
 	LogLevel string `enum:"debug,info,warn,error" default:"info" help:"What to log: debug, info, warn or error. The log is pretty on a terminal and JSON elsewhere."`
 
-	Serve   serveCommand   `cmd:"" help:"Run everything in one process, with a NATS server of its own."`
-	Run     runCommand     `cmd:"" help:"Start a run of a task."`
-	Runs    runsCommand    `cmd:"" help:"Find, follow, repeat and cancel runs, and get their failed rows: list, show, watch, count, again, cancel, rejected."`
-	Task    taskCommand    `cmd:"" help:"Make, try and change tasks: new, validate, check, preview, apply, enable, disable, rotate, delete, list, show, fields, schema."`
-	Console consoleCommand `cmd:"" help:"Print a link that signs in to the page, once."`
-	Init    initCommand    `cmd:"" help:"Create the streams and buckets on an existing NATS, once."`
-	Ingress ingressCommand `cmd:"" help:"Run the service that accepts webhooks, on an existing NATS."`
-	Runner  runnerCommand  `cmd:"" help:"Run the service that executes runs, on an existing NATS."`
-	Status  statusCommand  `cmd:"" help:"Run the service that answers polls, on an existing NATS."`
-	Backup  backupCommand  `cmd:"" help:"Write the whole store into a file."`
-	Restore restoreCommand `cmd:"" help:"Create a store from a backup."`
+	Serve       serveCommand       `cmd:"" help:"Run everything in one process, with a NATS server of its own."`
+	Run         runCommand         `cmd:"" help:"Start a run of a task."`
+	Runs        runsCommand        `cmd:"" help:"Find, follow, repeat and cancel runs, and get their failed rows: list, show, watch, count, again, cancel, rejected."`
+	Task        taskCommand        `cmd:"" help:"Make, try and change tasks: new, validate, check, preview, apply, enable, disable, rotate, delete, list, show, fields, schema."`
+	Connections connectionsCommand `cmd:"" help:"Let runs wait while a site or a database is down: list, pause, resume."`
+	Console     consoleCommand     `cmd:"" help:"Print a link that signs in to the page, once."`
+	Init        initCommand        `cmd:"" help:"Create the streams and buckets on an existing NATS, once."`
+	Ingress     ingressCommand     `cmd:"" help:"Run the service that accepts webhooks, on an existing NATS."`
+	Runner      runnerCommand      `cmd:"" help:"Run the service that executes runs, on an existing NATS."`
+	Status      statusCommand      `cmd:"" help:"Run the service that answers polls, on an existing NATS."`
+	Backup      backupCommand      `cmd:"" help:"Write the whole store into a file."`
+	Restore     restoreCommand     `cmd:"" help:"Create a store from a backup."`
 
 	NATSUser natsUserCommand `cmd:"" name:"nats-user" help:"Print what a user of an existing NATS may do."`
 	Version  versionCommand  `cmd:"" help:"Show the version."`

@@ -149,6 +149,19 @@ func TestServicesWithTheirRights(t *testing.T) {
 	held := startWhenKnown(t, ingress, s)
 	status.awaitRunning(held)
 	queued := startWhenKnown(t, ingress, s)
+	says := func(n run.Number, want string) {
+		eventually(t, status, "run "+n.String()+" says "+want, func() bool { return strings.Contains(control("runs", "show", n.String()), want) })
+	}
+	says(queued.Number, "Waiting for run "+held.Number.String()+" of this task\n")
+	if said := control("connections", "pause", "here", "--why", "disk swap"); !strings.Contains(said, "Connection here is paused; the runs of 2 tasks wait.") {
+		t.Errorf("a connection is paused: %s", said)
+	}
+	says(queued.Number, "Waiting: connection here is paused by admin: disk swap\n")
+	if said := control("connections", "list"); !strings.Contains(said, ": disk swap  ") {
+		t.Errorf("the connections: %s", said)
+	}
+	control("connections", "resume", "here")
+	says(queued.Number, "Waiting for run "+held.Number.String()+" of this task\n")
 	control("runs", "cancel", queued.Number.String())
 	runner.end()
 	release()
@@ -328,22 +341,22 @@ func TestUsersAreKeptOut(t *testing.T) {
 	for user, must := range map[string]struct{ publish, subscribe []string }{
 		"ingress": {slices.Concat(noStream, nobody, noPurge(), []string{
 			"$KV.tasks." + id, "$KV.tasks." + id + ".x", "$KV.runs_0.claim." + id + ".1", "$KV.runs_0.final." + id + ".1", "$KV.runs_0.bundle.0", "$KV.progress." + id + ".1",
-			"$KV.control.turn", "$KV.control.sessions", "$KV.control.cancel." + id + ".1", "$KV.control.pace." + id, "$O.rows.M.eA==", "$O.rows.C.x", "$JS.ACK.RUNS." + id + ".1.1.1.1.0",
+			"$KV.control.turn", "$KV.control.sessions", "$KV.control.cancel." + id + ".1", "$KV.control.pace." + id, "$KV.control.pause.eA", "run.pool.default", "$O.rows.M.eA==", "$O.rows.C.x", "$JS.ACK.RUNS." + id + ".1.1.1.1.0",
 			"$JS.API.CONSUMER.CREATE.KV_tasks.x", "$JS.API.CONSUMER.CREATE.KV_tasks.x.$KV.tasks.*", "$JS.API.CONSUMER.CREATE.EVENTS.x", "run.consumer.x", "$KV.tasks.skipped", "$KV.control.skipped", "$KV.progress.skipped",
 			"$JS.API.CONSUMER.CREATE.RUNS.x", "$JS.API.CONSUMER.CREATE.RUNS.x.run.request.*", "$JS.API.CONSUMER.CREATE.OBJ_rows.x", "$JS.API.CONSUMER.MSG.NEXT.RUNS." + id, "$JS.API.CONSUMER.DELETE.RUNS." + id,
 			"$JS.API.STREAM.MSG.GET.OBJ_rows", "$JS.API.STREAM.MSG.GET.EVENTS", "$JS.API.DIRECT.GET.OBJ_rows", "$JS.API.DIRECT.GET.OBJ_rows.$O.rows.M.eA==", "$JS.API.DIRECT.GET.EVENTS",
-		}), []string{"_INBOX.>", "_INBOX_runner.>", "_INBOX_status.>", "run.request.*", "$KV.>", "$JS.>", "$SYS.>", ">"}},
+		}), []string{"_INBOX.>", "_INBOX_runner.>", "_INBOX_status.>", "run.request.*", "run.pool.*", "$KV.>", "$JS.>", "$SYS.>", ">"}},
 		"runner": {slices.Concat(noStream, nobody, []string{"$JS.API.INFO"}, noPurge("KV_progress", "OBJ_rows"), []string{
-			"run.request." + id, "run.skipped", "$KV.tasks." + id + ".x", "$KV.keys." + id + ".x", "$KV.runs_0.bundle.0", "$KV.control.turn", "$KV.control.sessions", "$KV.control.cancel." + id + ".1", "$KV.control.pace." + id + ".x", "$JS.API.DIRECT.GET.KV_control.$KV.control.store",
+			"run.request." + id, "run.skipped", "$KV.tasks." + id + ".x", "$KV.keys." + id + ".x", "$KV.runs_0.bundle.0", "$KV.control.turn", "$KV.control.sessions", "$KV.control.cancel." + id + ".1", "$KV.control.pace." + id + ".x", "$KV.control.pause.eA", "run.pool.default", "$JS.API.DIRECT.GET.KV_control.$KV.control.store",
 			"$JS.API.CONSUMER.CREATE.KV_tasks.x.$KV.tasks.*", "$JS.API.CONSUMER.CREATE.EVENTS.x", "run.consumer.x",
 			"$JS.API.CONSUMER.CREATE.RUNS.x", "$JS.API.CONSUMER.CREATE.RUNS.x.run.request.*", "$JS.API.CONSUMER.CREATE.OBJ_rows.x",
 			"$JS.API.STREAM.MSG.GET.OBJ_rows", "$JS.API.STREAM.MSG.GET.KV_keys", "$JS.API.DIRECT.GET.OBJ_rows", "$JS.API.DIRECT.GET.EVENTS",
 		}), []string{"_INBOX.>", "_INBOX_ingress.>", "_INBOX_status.>", "run.request.*", "run.status.>", "$KV.>", ">"}},
 		"status": {slices.Concat(nobody, []string{"$JS.API.INFO"}, noPurge("RUNS", "KV_progress", "KV_tasks", "KV_control", "KV_runs_0", "KV_runs_1"), []string{
-			"$JS.API.STREAM.PURGE.KV_control", "$KV.control.pace." + id, "$KV.control.cancel." + id, "$KV.control.cancel." + id + ".1.x", "$KV.runs_0.claim." + id + ".1",
+			"$JS.API.STREAM.PURGE.KV_control", "$KV.control.pace." + id, "$KV.control.cancel." + id, "$KV.control.cancel." + id + ".1.x", "$KV.control.pause.eA.x", "$KV.runs_0.claim." + id + ".1",
 			"run.request." + id, "$KV.keys." + id + ".x", "$O.rows.M.eA==", "$O.rows.C.x", "$KV.progress." + id + ".1", "$JS.ACK.RUNS." + id + ".1.1.1.1.0", "$JS.API.STREAM.PURGE.KV_tasks",
 			"$JS.API.STREAM.DELETE.RUNS", "$JS.API.STREAM.DELETE.EVENTS", "$JS.API.STREAM.DELETE.KV_tasks", "$JS.API.STREAM.DELETE.OBJ_rows", "$JS.API.STREAM.MSG.DELETE.RUNS",
-		}), []string{"_INBOX.>", "_INBOX_ingress.>", "_INBOX_runner.>", "run.request.*", "$KV.>", ">"}},
+		}), []string{"_INBOX.>", "_INBOX_ingress.>", "_INBOX_runner.>", "run.request.*", "run.pool.*", "$KV.>", ">"}},
 	} {
 		t.Run(user, func(t *testing.T) {
 			said := proctest.NewOutput()

@@ -134,10 +134,30 @@ func nextStep(doc run.Document) string {
 	case run.Failed:
 		return "When that is corrected, start it again: runhook runs again " + doc.ImportID.String()
 	case "":
+		if doc.Waiting != nil {
+			if next := waitedFor(*doc.Waiting); next != "" {
+				return next
+			}
+		}
 		if doc.Status == run.Queued {
 			return "It waits for a runner: an earlier run of the task may be under way (runhook runs list), or no runner is up."
 		}
 		return "It goes on. To wait for its end: curl -H 'Prefer: wait=60' '" + doc.PollingURL + "'"
+	}
+	return ""
+}
+
+// waitedFor is what somebody may want to do about what a run waits for, empty for nothing.
+func waitedFor(on run.Waiting) string {
+	switch on.Kind {
+	case run.ForRun:
+		return "It starts when that has ended: runhook runs show " + on.Run.String()
+	case run.ForRunner:
+		return "Start one: runhook runner --pool " + on.Pool
+	case run.ForSlot:
+		return "All slots of the runners of its pool are taken. More: --slots, or another runhook runner --pool " + on.Pool
+	case run.ForConnection:
+		return "It goes on once somebody resumes that: runhook connections resume " + on.Connection
 	}
 	return ""
 }

@@ -49,6 +49,7 @@ func (c *statusCommand) Run(ctx context.Context, p *program) error {
 	edge.announcePage(ctx, p, process.server)
 	process.beside(ctx, process.toCancel().Follow)
 	process.beside(ctx, process.toPace().Follow)
+	process.beside(ctx, process.paused().Follow)
 	process.beside(ctx, process.sweeper().Run)
 	process.beside(ctx, process.keep)
 	return process.serve()

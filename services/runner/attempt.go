@@ -30,6 +30,8 @@ type attempt struct {
 	meter *pipeline.Meter
 	// forget removes the checkpoint that the destination keeps; nil if it keeps none.
 	forget func(ctx context.Context) error
+	// waits are what it waits for at the moment.
+	waits waits
 	// chunks is how many chunks of rejected rows were stored under this claim's token.
 	chunks int
 }
@@ -211,7 +213,7 @@ func (a *attempt) accepted(ctx context.Context) (*task.Definition, error) {
 }
 
 // limit cancels the attempt when the run's time is over, with the failure as the cause. The time
-// counts from the first start, whoever made it. A run whose time is over already fails at once. stop
+// counts from the first start, whoever made it, without the times in which a connection was paused. A run whose time is over already fails at once. stop
 // ends the watch.
 func (a *attempt) limit(def *task.Definition, cancel context.CancelCauseFunc) (stop func(), err error) {
 	if def.Timeout <= 0 {
@@ -220,12 +222,11 @@ func (a *attempt) limit(def *task.Definition, cancel context.CancelCauseFunc) (s
 	over := func(doing string) error {
 		return run.Failf("Stopped by the timeout of %s. What it was doing: %s. A task that needs longer says so in timeout", run.Span(def.Timeout), doing)
 	}
-	left := time.Until(a.begun.StartedOn.Add(def.Timeout))
+	left := time.Until(a.begun.StartedOn.Add(def.Timeout + a.begun.Stood))
 	if left <= 0 {
 		return nil, over("Starting again after an interruption")
 	}
-	timer := time.AfterFunc(left, func() { cancel(over(a.document().Message)) })
-	return func() { timer.Stop() }, nil
+	return a.hold.stands.after(left, func() { cancel(over(a.document().Message)) }), nil
 }
 
 // work executes the definition. A panic fails the run, not the runner.
@@ -242,7 +243,7 @@ func (a *attempt) job(def *task.Definition) pipeline.Job {
 	rejected := a.rejectedRows(def)
 	job := pipeline.Job{Kinds: a.runner.options.Kinds, Reject: rejected.add, Stored: rejected.stored}
 	job.Job = connector.Job{
-		Task: def, Parameters: a.request.Parameters, Connections: a.runner.options.Connections, DryRun: a.request.DryRun,
+		Task: def, Parameters: a.request.Parameters, Connections: a.runner.options.Connections.For(a), DryRun: a.request.DryRun,
 		Run: string(a.request.Task) + "." + a.hold.number.String(), Publish: a.publish,
 	}
 	if !job.DryRun {
@@ -351,7 +352,17 @@ func (a *attempt) handBack(ctx context.Context) {
 		return
 	}
 	a.log.Info().Int64("row", row).Msg("run handed back")
+	a.showHandedBack(ctx)
 	a.hold.retry(0)
+}
+
+// showHandedBack has the live document say that the run waits for a runner.
+func (a *attempt) showHandedBack(ctx context.Context) {
+	doc := a.document()
+	doc.WaitFor(run.Waiting{Kind: run.ForSlot, Pool: a.runner.options.Pool, Since: new(run.Time(time.Now()))})
+	if err := a.live.Write(ctx, doc); err != nil {
+		a.log.Debug().Err(err).Msg("the live document of a run that was handed back cannot be written")
+	}
 }
 
 // message is a final document's.

@@ -37,6 +37,9 @@ type hold struct {
 	overtook, silent bool
 	raised           atomic.Bool
 
+	// stands is how long the run stood still because a connection was paused.
+	stands standstill
+
 	// mu guards what follows: the keeper renews the claim while the pipeline may mark it.
 	mu sync.Mutex
 	// claim gets another token between two attempts only; before is the token of the attempt before.
@@ -165,6 +168,7 @@ func (h *hold) begin(claim *bus.Claim, state run.Claim, before uint64, written t
 	defer h.mu.Unlock()
 	h.claim, h.before, h.state, h.meter = claim, before, state, meter
 	h.renewed, h.extended = written, written
+	h.stands.continues(state.Stood)
 }
 
 // renew extends the lease when that is due, three times in its length, and renews the claim then and when
@@ -266,7 +270,7 @@ func (h *hold) write(ctx context.Context, next run.Claim) error {
 func (h *hold) present(state run.Claim) run.Claim {
 	now := h.meter.Snapshot()
 	state.Token = h.claim.Token
-	state.EarlierErrors = now.Dropped
+	state.EarlierErrors, state.Stood = now.Dropped, h.stands.sum()
 	writing := state.Checkpoint.Writing
 	state.Checkpoint = now.Confirmed
 	state.Checkpoint.Writing = writing || now.Confirmed.Writing

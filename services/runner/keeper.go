@@ -80,6 +80,11 @@ func (a *attempt) document() run.Document {
 			doc.Message = "Dry run: " + doing
 		}
 	}
+	if on, waits := a.waits.now(); waits {
+		doc.WaitFor(on)
+	} else if claim.Pause != nil {
+		doc.WaitFor(claim.Pause.Waiting(claim.Tried))
+	}
 	doc.SetCounts(now.Counts)
 	// No more than the claim has is shown: the live document dies with its server, and the percentage
 	// never goes backwards.

@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,10 +34,12 @@ func (r *Runner) follow(ctx context.Context, start func(h *hold, ended func())) 
 		}
 	}()
 	for {
-		changed := r.options.Tasks.Changed()
+		changed, paused := r.options.Tasks.Changed(), r.pauses.Changed()
 		wanted := map[task.ID]bus.TaskQueue{}
 		for _, q := range r.options.Tasks.Queues() {
-			wanted[q.Task] = q
+			if r.takes(q) {
+				wanted[q.Task] = q
+			}
 		}
 		for id, p := range tasks {
 			if q := wanted[id]; q.Concurrency != p.concurrency || q.Ended != p.ended {
@@ -56,8 +59,19 @@ func (r *Runner) follow(ctx context.Context, start func(h *hold, ended func())) 
 		case <-ctx.Done():
 			return
 		case <-changed:
+		case <-paused:
 		}
 	}
+}
+
+// takes reports whether the runs of a queue are this runner's to take now: it is of its pool, and no connection that
+// its task uses is paused. The runs wait where they are then, and take no slot from others.
+func (r *Runner) takes(q bus.TaskQueue) bool {
+	isPaused := func(name string) bool {
+		_, paused := r.pauses.Of(name)
+		return paused
+	}
+	return q.Pool == r.options.Pool && !slices.ContainsFunc(q.Connections, isPaused)
 }
 
 // puller takes the requests of one task's queue, in slots that are free for them.

@@ -39,7 +39,7 @@ func (a *attempt) rest(ctx context.Context, def *task.Definition, err error) err
 		return err
 	}
 	length := max(backoffOf(def.Retry, tried), failure.RetryAfter)
-	if left := def.Timeout - time.Since(a.begun.StartedOn); def.Timeout > 0 && length >= left {
+	if left := def.Timeout + a.hold.stands.sum() - time.Since(a.begun.StartedOn); def.Timeout > 0 && length >= left {
 		failure.Message += fmt.Sprintf("; the next attempt would begin in %s, after the timeout of %s", run.Span(length), run.Span(def.Timeout))
 		return err
 	}

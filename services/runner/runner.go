@@ -3,6 +3,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,8 @@ type Options struct {
 	Kinds connector.Kinds
 	// Connections are the databases and folders that tasks name; nil is a set without any.
 	Connections *connection.Set
+	// Pool is the pool of the runner: it takes the runs of tasks that name it. Default task.DefaultPool.
+	Pool string
 	// Slots is how many runs are under way at once, at least 1.
 	Slots int
 	// Grace is how long running work may go on after a stop was asked for, before it is handed
@@ -57,6 +60,8 @@ type Runner struct {
 	cancels *bus.Cancels
 	// paces are how long runs took that have ended here.
 	paces *paces
+	// pauses are the connections that are paused.
+	pauses *bus.Pauses
 
 	// stopping is closed when no new work is taken any more.
 	stopping <-chan struct{}
@@ -75,6 +80,10 @@ func New(o Options) (*Runner, error) {
 	if o.Grace < 0 {
 		return nil, fmt.Errorf("--grace must be at least 0s, not %s", o.Grace)
 	}
+	o.Pool = cmp.Or(o.Pool, task.DefaultPool)
+	if err := task.CheckPool(o.Pool); err != nil {
+		return nil, fmt.Errorf("--pool: %w", err)
+	}
 	if o.Connections == nil {
 		o.Connections = &connection.Set{}
 	}
@@ -88,7 +97,7 @@ func New(o Options) (*Runner, error) {
 	}
 	return &Runner{
 		options: o, owner: owner, definitions: definitions, metrics: newMetrics(o.Metrics),
-		cancels: o.Work.Cancels(), paces: newPaces(), running: map[run.Number]*hold{},
+		cancels: o.Work.Cancels(), pauses: o.Work.Pauses(), paces: newPaces(), running: map[run.Number]*hold{},
 	}, nil
 }
 
@@ -117,10 +126,21 @@ func (r *Runner) Run(ctx context.Context) error {
 	defer stopHeeding()
 	beside.Go(func() { r.followCancels(heeding) })
 	beside.Go(func() { r.paces.store(heeding, r) })
+	beside.Go(func() { r.pauses.Follow(heeding) })
+	there, err := r.options.Work.Serve(r.options.Pool)
+	if err != nil {
+		return fmt.Errorf("answer that the runner is up: %w", err)
+	}
+	defer context.AfterFunc(ctx, there)()
 
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)
+		select {
+		case <-r.pauses.Loaded():
+		case <-ctx.Done():
+			return
+		}
 		var attempts sync.WaitGroup
 		r.follow(ctx, func(h *hold, ended func()) {
 			attempts.Go(func() {

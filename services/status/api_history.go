@@ -111,7 +111,7 @@ func (s *Service) search(ctx context.Context, q history.Query, limit int) (list 
 	case !state.Complete && q.IsPlain():
 		found, err := s.options.Runs.ListBefore(ctx, q.Before, limit+1, q.Tasks...)
 		if err == nil {
-			list.Runs, err = s.listed(found)
+			list.Runs, err = s.listed(ctx, found)
 		}
 		return list.page(limit), err
 	case state.Missing != nil:
@@ -197,7 +197,7 @@ func (s *Service) lookUp(ctx context.Context, listed *run.Listed, q history.Quer
 	if status.Final {
 		s.options.History.Correct(listed.ImportID, &status.Document)
 	}
-	now, err := s.listed([]bus.Status{status})
+	now, err := s.listed(ctx, []bus.Status{status})
 	if err != nil {
 		return false, err
 	}

@@ -97,16 +97,16 @@ func (s *Service) listUnended(ctx context.Context, which string, query map[strin
 	if err != nil {
 		return nil, err
 	}
-	return s.listed(found)
+	return s.listed(ctx, found)
 }
 
 // listed is what a list shows of what the store says of runs.
-func (s *Service) listed(found []bus.Status) ([]run.Listed, error) {
+func (s *Service) listed(ctx context.Context, found []bus.Status) ([]run.Listed, error) {
 	all := make([]run.Listed, 0, len(found))
 	for _, status := range found {
 		doc := status.Document
 		if !status.Final {
-			status, err := s.marked(doc.ExecuteID, doc.ImportID, status)
+			status, err := s.told(ctx, doc.ExecuteID, doc.ImportID, status, false)
 			if err != nil {
 				return nil, err
 			}
@@ -131,7 +131,7 @@ func (s *Service) showRun(ctx context.Context, rc *fasthttp.RequestCtx, _ map[st
 	}
 	status, err := s.options.Runs.Lookup(ctx, id, number)
 	if err == nil {
-		status, err = s.marked(id, number, status)
+		status, err = s.told(ctx, id, number, status, true)
 	}
 	if err != nil {
 		return err

@@ -216,18 +216,3 @@ func held(n run.Number) error {
 		Detail: fmt.Sprintf("A runner has run %s, and with queued=true only a run that no runner has is canceled. It goes on.", n),
 	}
 }
-
-// marked has the document of a run that has not ended say that it is to be canceled.
-func (s *Service) marked(id task.ID, n run.Number, status bus.Status) (bus.Status, error) {
-	if status.Final || s.options.Cancels == nil || status.Document.CancelRequestedOn != nil {
-		return status, nil
-	}
-	c, ok := s.options.Cancels.Of(id, n)
-	if !ok {
-		return status, nil
-	}
-	status.Document.CancelRequestedOn = new(run.Time(c.On))
-	var err error
-	status.Bytes, err = status.Document.Encode()
-	return status, err
-}

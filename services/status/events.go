@@ -67,7 +67,7 @@ func wantsEvents(rc *fasthttp.RequestCtx) bool {
 func (e *events) follow(ctx context.Context, rc *fasthttp.RequestCtx, _ target) (bus.Status, error) {
 	s := e.service
 	wait := s.options.Waits.Stay(ctx, rc)
-	status, err := s.stored(e.at, func(id task.ID) (status bus.Status, err error) {
+	status, err := s.stored(ctx, e.at, func(id task.ID) (status bus.Status, err error) {
 		if !wait.Waits() {
 			return s.options.Runs.Lookup(context.WithoutCancel(ctx), id, e.at.number)
 		}
@@ -129,6 +129,9 @@ func (e *events) next() {
 	defer comment.Stop()
 	due := time.NewTimer(time.Until(e.sentOn.Add(e.service.options.pace.every)))
 	defer due.Stop()
+	// What a queued run waits for changes without a word of the store.
+	again := time.NewTicker(waitsAgain)
+	defer again.Stop()
 	isDue := false
 	for {
 		status, changed, err := e.following.Last()
@@ -142,6 +145,10 @@ func (e *events) next() {
 			e.ended = true
 			return
 		}
+		var look <-chan time.Time
+		if waitsUnheld(&status.Document) {
+			look = again.C
+		}
 		select {
 		case <-e.wait.Done():
 			e.ended = true
@@ -152,13 +159,17 @@ func (e *events) next() {
 		case <-changed:
 		case <-due.C:
 			isDue = true
+		case <-look:
 		}
 	}
 }
 
+// waitsAgain is how often it is looked what a queued run waits for whose changes are followed.
+const waitsAgain = 800 * time.Millisecond
+
 // see is what a client is to see of what the store says.
 func (e *events) see(status bus.Status) (*sighting, error) {
-	status, err := e.service.shown(e.at, e.storedAs, status)
+	status, err := e.service.shown(e.wait, e.at, e.storedAs, status)
 	if err != nil {
 		return nil, err
 	}

@@ -119,6 +119,7 @@ func (s *sighting) remembered() (*sighting, error) {
 	if err != nil {
 		return nil, err
 	}
+	doc.Waiting, doc.WaitingFor = nil, ""
 	doc.Message = outOfReach + "; this is what was seen last. Poll again."
 	answer := *s
 	answer.body, err = doc.Encode()

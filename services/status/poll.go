@@ -226,11 +226,11 @@ func (s *Service) look(ctx context.Context, rc *fasthttp.RequestCtx, at target) 
 	wait := s.options.Waits.Begin(ctx, rc)
 	defer wait.End()
 	if !wait.Waits() {
-		return s.stored(at, func(id task.ID) (bus.Status, error) {
+		return s.stored(ctx, at, func(id task.ID) (bus.Status, error) {
 			return s.options.Runs.Lookup(context.WithoutCancel(ctx), id, at.number)
 		})
 	}
-	status, err := s.stored(at, func(id task.ID) (bus.Status, error) { return s.options.Runs.Await(wait, id, at.number) })
+	status, err := s.stored(ctx, at, func(id task.ID) (bus.Status, error) { return s.options.Runs.Await(wait, id, at.number) })
 	if err == nil {
 		wait.Applied(rc)
 	}
@@ -239,12 +239,12 @@ func (s *Service) look(ctx context.Context, rc *fasthttp.RequestCtx, at target) 
 
 // stored reads a run that is stored under the id in its address or, if that leads to a task with another id, under
 // that one. It is shown under the id in the address.
-func (s *Service) stored(at target, read func(id task.ID) (bus.Status, error)) (bus.Status, error) {
+func (s *Service) stored(ctx context.Context, at target, read func(id task.ID) (bus.Status, error)) (bus.Status, error) {
 	if !at.elsewhere() || !slices.Contains(at.task.WebhookIDs(), at.id) { // the id may have been a task's own
 		status, err := read(at.id)
 		switch {
 		case err == nil:
-			return s.shown(at, at.id, status)
+			return s.shown(ctx, at, at.id, status)
 		case !errors.Is(err, run.ErrNoRun) || !at.elsewhere():
 			return status, err
 		}
@@ -253,12 +253,12 @@ func (s *Service) stored(at target, read func(id task.ID) (bus.Status, error)) (
 	if err != nil {
 		return status, err
 	}
-	return s.shown(at, at.task.ID, status)
+	return s.shown(ctx, at, at.task.ID, status)
 }
 
 // shown is the status of a run, which is stored under an id, as whoever calls the id in its address sees it.
-func (s *Service) shown(at target, storedAs task.ID, status bus.Status) (bus.Status, error) {
-	status, err := s.marked(storedAs, at.number, status)
+func (s *Service) shown(ctx context.Context, at target, storedAs task.ID, status bus.Status) (bus.Status, error) {
+	status, err := s.told(ctx, storedAs, at.number, status, true)
 	if err != nil || storedAs == at.id {
 		return status, err
 	}

@@ -27,6 +27,10 @@ type Options struct {
 	Unheld *bus.Unheld
 	// Cancels are the runs that are to be canceled, whose documents say so; nil knows none.
 	Cancels *bus.Cancels
+	// Lines tells what queued runs wait for; nil tells nothing.
+	Lines *bus.Lines
+	// Pauses are the connections that are paused, as this process knows them; nil knows none.
+	Pauses *bus.Pauses
 	// Tasks is the view of the tasks; while it is not loaded every request gets 503.
 	Tasks *bus.TaskView
 	// Paces say when pollers poll again; nil knows of no run that has ended.
@@ -144,6 +148,9 @@ func (s *Service) Routes() []web.Route {
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}", "Show a run", s.showRun),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}/request", "Show the values that a run was started with", s.showRequest),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}/rejected", "Download the rows that a run rejected", s.rejectedByNumber),
+		s.adminRoute(fasthttp.MethodGet, "/api/connections", "List the connections that tasks use", s.listConnections),
+		s.adminRoute(fasthttp.MethodPost, "/api/connections/{connection}/pause", "Let the runs that use a connection wait", s.pauseConnection, "why"),
+		s.adminRoute(fasthttp.MethodPost, "/api/connections/{connection}/resume", "Let runs use a connection again", s.resumeConnection),
 		s.linkRoute(),
 	)
 }

@@ -66,6 +66,9 @@ func openOn(t testing.TB, store *bustest.Store, change func(*status.Options)) *s
 	if options.Cancels != nil {
 		following.Go(func() { options.Cancels.Follow(ctx) })
 	}
+	if options.Pauses != nil {
+		following.Go(func() { options.Pauses.Follow(ctx) })
+	}
 	service := status.New(options)
 	server, err := web.New(web.Options{Listen: "127.0.0.1:0", WriteTimeout: 500 * time.Millisecond, Log: zerolog.Nop()},
 		service.Routes(), openapi.Routes())

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -152,6 +153,10 @@ func (v *TaskView) IDs(id task.ID) []task.ID {
 // TaskQueue is a queue of requests that runners pull from.
 type TaskQueue struct {
 	Task task.ID
+	// Pool is which runners may take the requests.
+	Pool string
+	// Connections are those that the task uses now.
+	Connections []string
 	// Concurrency is how many requests may be under way at once.
 	Concurrency int
 	// Overlap is empty for task.QueueOverlap.
@@ -174,15 +179,34 @@ func (v *TaskView) Queues() []TaskQueue {
 		if record.retired || record.Definition == nil {
 			continue
 		}
-		queue := TaskQueue{Task: id, Concurrency: record.Concurrency, Overlap: record.Overlap, StartWithin: record.StartWithin, Ended: record.Deleted || record.successor != ""}
-		for _, former := range record.FormerIDs {
-			if before, ok := v.records[former.ID]; ok && !before.retired && before.Definition != nil {
-				queue.After = append(queue.After, former.ID)
-			}
-		}
-		queues = append(queues, queue)
+		queues = append(queues, v.queue(id, record))
 	}
 	return queues
+}
+
+// Queue is that of a task's requests; ok is false where there is none.
+func (v *TaskView) Queue(id task.ID) (queue TaskQueue, ok bool) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	record, ok := v.records[id]
+	if !ok || record.retired || record.Definition == nil {
+		return TaskQueue{}, false
+	}
+	return v.queue(id, record), true
+}
+
+// queue is that of a record; the caller holds mu.
+func (v *TaskView) queue(id task.ID, record known) TaskQueue {
+	queue := TaskQueue{
+		Task: id, Pool: cmp.Or(record.Pool, task.DefaultPool), Connections: record.Connections(),
+		Concurrency: record.Concurrency, Overlap: record.Overlap, StartWithin: record.StartWithin, Ended: record.Deleted || record.successor != "",
+	}
+	for _, former := range record.FormerIDs {
+		if before, ok := v.records[former.ID]; ok && !before.retired && before.Definition != nil {
+			queue.After = append(queue.After, former.ID)
+		}
+	}
+	return queue
 }
 
 // All returns every task, by name.

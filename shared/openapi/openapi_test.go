@@ -49,6 +49,7 @@ func TestSchemasHaveTheFieldsOfTheirTypes(t *testing.T) {
 	for name, of := range map[string]reflect.Type{
 		"StatusDocument":  reflect.TypeFor[run.Document](),
 		"RowError":        reflect.TypeFor[run.RowError](),
+		"Waiting":         reflect.TypeFor[run.Waiting](),
 		"ParameterOrigin": reflect.TypeFor[run.ParameterOrigin](),
 		"Problem":         reflect.TypeFor[web.Problem](),
 		"Fault":           reflect.TypeFor[web.Fault](),

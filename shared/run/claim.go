@@ -27,6 +27,8 @@ type Claim struct {
 	Checkpoint Checkpoint
 	// EarlierErrors counts the row errors of attempts whose rows were gone through again.
 	EarlierErrors int64 `json:",omitempty"`
+	// Stood is how long the run stood still because a connection was paused: its timeout counts without.
+	Stood time.Duration `json:",omitempty"`
 	// Tried counts the attempts that a fault ended which may pass.
 	Tried int `json:",omitempty"`
 	// Pause is what the run waits for before its next attempt; nil while one is under way.

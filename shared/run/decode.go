@@ -41,6 +41,9 @@ func DecodeClaim(data []byte) (Claim, error) {
 	case c.Pause != nil && (c.Pause.Length < 0 || c.Pause.Length > longestPause):
 		return c, fmt.Errorf("the claim waits for %s", c.Pause.Length)
 	}
+	if c.Stood < 0 {
+		return c, fmt.Errorf("the claim says that the run stood still for %s", c.Stood)
+	}
 	for _, count := range []int64{int64(c.Executions), int64(c.Idle), int64(c.Tried), c.Furthest, c.Checkpoint.Row, c.Checkpoint.Length} {
 		if count < 0 || count > mostCounted {
 			return c, fmt.Errorf("the claim counts to %d", count)

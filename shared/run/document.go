@@ -79,6 +79,9 @@ type Document struct {
 	Success           *bool
 	PercentComplete   float64
 	Message           string
+	// WaitingFor is what the run waits for, in words, and Waiting the same in parts; empty and nil if it waits for nothing.
+	WaitingFor        string   `json:",omitempty"`
+	Waiting           *Waiting `json:",omitempty"`
 	RowCount          int64
 	RowsRetrieved     int64
 	RowsProcessed     int64
@@ -178,8 +181,12 @@ func (d *Document) Begin(startedOn, now time.Time, executions int) {
 func (d *Document) Resume(c Claim, writtenOn time.Time) {
 	d.Begin(c.StartedOn, writtenOn, c.Executions)
 	d.Message = "Running"
-	if c.Pause != nil {
+	switch {
+	case c.Pause != nil:
 		d.Message = c.Pause.Message(c.Tried)
+		d.WaitFor(c.Pause.Waiting(c.Tried))
+	case c.HandedBack:
+		d.WaitFor(Waiting{Kind: ForSlot})
 	}
 	d.SetCounts(c.Checkpoint.Counts)
 	d.PercentComplete = c.Checkpoint.Percent
@@ -191,6 +198,7 @@ func (d *Document) Resume(c Claim, writtenOn time.Time) {
 // End turns a document into the final one. message says why a run failed; it must hold no cell value.
 func (d *Document) End(outcome Outcome, message string, now time.Time) {
 	d.Status, d.StatusDescription, d.Message = Done, string(outcome), message
+	d.Waiting, d.WaitingFor = nil, ""
 	d.Success = new(outcome == Success)
 	d.UpdatedOn, d.CompletedOn = Time(now), new(Time(now))
 	if d.StartedOn != nil {

@@ -29,6 +29,10 @@ func (d *Document) Encode() ([]byte, error) {
 	}
 	w.float("PercentComplete", d.PercentComplete)
 	w.text("Message", d.Message)
+	w.textIfAny("WaitingFor", d.WaitingFor)
+	if d.Waiting != nil {
+		w.waiting("Waiting", d.Waiting)
+	}
 	w.integer("RowCount", d.RowCount)
 	w.integer("RowsRetrieved", d.RowsRetrieved)
 	w.integer("RowsProcessed", d.RowsProcessed)
@@ -105,6 +109,7 @@ func (c *Claim) Encode() ([]byte, error) {
 	w.unsignedIfAny("Token", c.Token)
 	w.checkpoint("Checkpoint", &c.Checkpoint)
 	w.integerIfAny("EarlierErrors", c.EarlierErrors)
+	w.integerIfAny("Stood", int64(c.Stood))
 	w.integerIfAny("Tried", int64(c.Tried))
 	if p := c.Pause; p != nil {
 		w.open("Pause")
@@ -115,6 +120,26 @@ func (c *Claim) Encode() ([]byte, error) {
 		w.close()
 	}
 	return finish(&w, c)
+}
+
+func (w *writer) waiting(name string, on *Waiting) {
+	w.open(name)
+	w.text("Kind", string(on.Kind))
+	if on.Since != nil {
+		w.moment("Since", on.Since)
+	}
+	w.unsignedIfAny("Run", uint64(on.Run))
+	w.integerIfAny("Open", int64(on.Open))
+	w.integerIfAny("Ahead", int64(on.Ahead))
+	w.textIfAny("Pool", on.Pool)
+	w.textIfAny("Connection", on.Connection)
+	w.integerIfAny("Attempt", int64(on.Attempt))
+	if on.Until != nil {
+		w.moment("Until", on.Until)
+	}
+	w.textIfAny("By", on.By)
+	w.textIfAny("Why", on.Why)
+	w.close()
 }
 
 func (w *writer) checkpoint(name string, c *Checkpoint) {

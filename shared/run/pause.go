@@ -26,6 +26,11 @@ func (p Pause) Message(tried int) string {
 		tried, p.Attempts, p.Until.UTC().Format("2006-01-02 15:04:05 UTC"), p.Why)
 }
 
+// Waiting is the wait of a run after so many tries.
+func (p Pause) Waiting(tried int) Waiting {
+	return Waiting{Kind: ForAttempt, Attempt: tried + 1, Until: new(Time(p.Until)), Since: new(Time(p.Until.Add(-p.Length)))}
+}
+
 // Rest is the claim of a holder whose attempt a passing fault ended, and that waits.
 func (c Claim) Rest(p Pause) Claim {
 	c.Tried, c.Pause = c.Tried+1, &p

@@ -39,6 +39,8 @@ type Definition struct {
 	MaxQueued int
 	// DisableAfterFailures is after how many failed runs in a row the task is held; 0 for never.
 	DisableAfterFailures int
+	// Pool is which runners may take its runs. Default DefaultPool.
+	Pool string
 	// Timeout is how long a run may take from its first start, over all attempts. Default 2 h; 0 is no
 	// limit, in a definition that no file made.
 	Timeout time.Duration

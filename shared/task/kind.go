@@ -1,5 +1,7 @@
 package task
 
+import "slices"
+
 // Kind is what task files call a kind of source or destination.
 type Kind string
 
@@ -54,6 +56,22 @@ type Replacer interface {
 type Keyed interface {
 	// FoundBy are those columns, none where nothing is looked for.
 	FoundBy() []string
+}
+
+// Connected is a Source or Destination at the other end of a connection.
+type Connected interface {
+	// Uses is the name of the connection.
+	Uses() (connection string)
+}
+
+// Connections are the names of the connections that the task uses, its source's first, each once.
+func (d *Definition) Connections() (names []string) {
+	for _, end := range []any{d.Source, d.Destination} {
+		if connected, ok := end.(Connected); ok && !slices.Contains(names, connected.Uses()) {
+			names = append(names, connected.Uses())
+		}
+	}
+	return names
 }
 
 // Traits say what becomes of rows at a destination when a run is interrupted, and how it takes them.

@@ -84,6 +84,9 @@ func (s *CSVSource) Expand(params map[string]any) (*CSVSource, error) {
 	return &expanded, nil
 }
 
+// Uses is the name of the connection.
+func (s *CSVSource) Uses() (connection string) { return s.Connection }
+
 // Name is CSV.
 func (*CSVSource) Name() Kind { return CSV }
 
@@ -102,6 +105,9 @@ type CSVDestination struct {
 	Path       string
 	Action     Action
 }
+
+// Uses is the name of the connection.
+func (d *CSVDestination) Uses() (connection string) { return d.Connection }
 
 // Name is CSV.
 func (*CSVDestination) Name() Kind { return CSV }

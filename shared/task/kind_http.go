@@ -54,6 +54,9 @@ type NextPage struct {
 	More, Pages string
 }
 
+// Uses is the name of the connection.
+func (s *HTTPSource) Uses() (connection string) { return s.Connection }
+
 // Name is HTTP.
 func (*HTTPSource) Name() Kind { return HTTP }
 
@@ -76,6 +79,9 @@ type HTTPDestination struct {
 	// Batch is how many rows go in one request: 1 sends a row's object, more an array of them.
 	Batch int
 }
+
+// Uses is the name of the connection.
+func (d *HTTPDestination) Uses() (connection string) { return d.Connection }
 
 // Name is HTTP.
 func (*HTTPDestination) Name() Kind { return HTTP }

@@ -28,6 +28,9 @@ const (
 	IQAEndpoint Endpoint = "iqa"
 )
 
+// Uses is the name of the connection.
+func (s *IMISSource) Uses() (connection string) { return s.Connection }
+
 // Name is IMIS.
 func (*IMISSource) Name() Kind { return IMIS }
 
@@ -65,6 +68,9 @@ const (
 	FailRow    RowPolicy = "fail"
 	AllRecords RowPolicy = "all"
 )
+
+// Uses is the name of the connection.
+func (d *IMISDestination) Uses() (connection string) { return d.Connection }
 
 // Name is IMIS.
 func (*IMISDestination) Name() Kind { return IMIS }

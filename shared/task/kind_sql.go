@@ -16,6 +16,9 @@ type SQLSource struct {
 	OrderBy []string
 }
 
+// Uses is the name of the connection.
+func (s *SQLSource) Uses() (connection string) { return s.Connection }
+
 // Name is SQL.
 func (*SQLSource) Name() Kind { return SQL }
 
@@ -38,6 +41,9 @@ type SQLDestination struct {
 	// Create makes a missing table from the mapping, with Key as primary key.
 	Create bool
 }
+
+// Uses is the name of the connection.
+func (d *SQLDestination) Uses() (connection string) { return d.Connection }
 
 // Name is SQL.
 func (*SQLDestination) Name() Kind { return SQL }

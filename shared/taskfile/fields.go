@@ -101,6 +101,9 @@ const (
 // guidPattern fits the forms of a GUID that ParseID takes.
 const guidPattern = `^\s*(\{[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|[0-9A-Fa-f]{32})\s*$`
 
+// poolPattern fits what task.CheckPool takes.
+const poolPattern = `^[A-Za-z0-9_-]{1,50}$`
+
 // taskFields is the table: what a task file may say.
 var taskFields = []field{
 	{
@@ -217,7 +220,10 @@ var taskFields = []field{
 		name: "rate_limit", kind: kindRate, max: maxRate, example: "60/m",
 		meaning: "how many POSTs one address may send, also with a wrong key; more get 429",
 	},
-	{name: "pool", later: true},
+	{
+		name: "pool", kind: kindText, pattern: poolPattern, byDefault: task.DefaultPool, example: "onprem",
+		meaning: "which runners take the task's runs: those that were started with --pool and this name",
+	},
 }
 
 var expectFields = []field{

@@ -49,6 +49,7 @@ func (r *reader) define(file *fieldSet) *task.Definition {
 		Concurrency:  file.contents["concurrency"].number,
 		Overlap:      r.overlap(file),
 		MaxQueued:    file.contents["max_queued"].number,
+		Pool:         file.text("pool"),
 		Timeout:      file.seconds("timeout"),
 		StartWithin:  file.seconds("start_within"),
 		Retry:        r.retry(file),
@@ -63,6 +64,11 @@ func (r *reader) define(file *fieldSet) *task.Definition {
 		var err error
 		if def.ID, err = task.ParseID(strings.TrimSpace(id.text)); err != nil {
 			r.report(id.line, "id: %v, like 555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd; `runhook task new` makes one", err)
+		}
+	}
+	if pool, ok := file.field("pool"); ok {
+		if err := task.CheckPool(pool.text); err != nil {
+			r.report(pool.line, "pool: %v", err)
 		}
 	}
 	r.webhook(file, def)

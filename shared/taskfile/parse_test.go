@@ -69,6 +69,7 @@ retry_after: 1m30s
 failed_status: 422
 allow_origins: [https://Example.org, "http://localhost:8080"]
 rate_limit: 60/m
+pool: on-prem_2
 `
 	got, err := Parse([]byte(text), "task.yaml")
 	if err != nil {
@@ -85,7 +86,7 @@ rate_limit: 60/m
 		Where:  `FirstName != ""`, WhereLine: 15,
 		Mapping:     []task.Column{{Name: "zip", Expression: "Zip", Line: 17}, {Name: "id", Expression: "ID", Line: 18}},
 		Destination: &task.CSVDestination{Connection: "out", Path: "out.csv", Action: task.Append},
-		OnRowError:  task.StopOnRowError, MaxRowErrors: 0, Concurrency: 4, MaxQueued: 50, Timeout: 90 * time.Minute,
+		OnRowError:  task.StopOnRowError, MaxRowErrors: 0, Concurrency: 4, MaxQueued: 50, Pool: "on-prem_2", Timeout: 90 * time.Minute,
 		StartWithin: 10 * time.Minute, Retry: task.Retry{Attempts: 5, Backoff: 2 * time.Minute}, RetryAfter: 90 * time.Second, FailedStatus: 422,
 		RateLimit: task.Rate{Count: 60, Per: time.Minute}, AllowOrigins: []string{"https://example.org", "http://localhost:8080"},
 		RejectedRows: task.RejectedRows{AllColumns: true, Keep: 12 * time.Hour, Max: 3 << 10, Link: true},

@@ -4,6 +4,7 @@ package connection
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -32,8 +33,42 @@ type Set struct {
 	literal *Problem
 	// fault is why there is no connection, though there might be.
 	fault *run.Failure
+	// user is the run for which the connections are used; nil if that is none.
+	user User
 	// follow, when set, has the set as it is now, and everything else here is empty.
 	follow *follower
+}
+
+// User is a run that uses connections. Its methods are safe for concurrent use.
+type User interface {
+	// Proceed returns when the run may use a connection: it is not paused. The error is ctx's.
+	Proceed(ctx context.Context, name string) error
+}
+
+// For returns the set for a run.
+func (s *Set) For(user User) *Set {
+	if s == nil {
+		return nil
+	}
+	theirs := *s
+	theirs.user = user
+	return &theirs
+}
+
+// whose is the run that the set is for, nil if that is none.
+func (s *Set) whose() User {
+	if s == nil {
+		return nil
+	}
+	return s.user
+}
+
+// Proceed returns when a connection may be used, at once where no run uses it. The error is ctx's.
+func (s *Set) Proceed(ctx context.Context, name string) error {
+	if s == nil || s.user == nil {
+		return nil
+	}
+	return s.user.Proceed(ctx, name)
 }
 
 // connection is one entry of the file.
@@ -102,18 +137,19 @@ func (s *Set) HTTP(name string) (HTTP, error) {
 	if err != nil {
 		return HTTP{}, err
 	}
-	c.http.Name = name
+	c.http.Name, c.http.User = name, s.whose()
 	return c.http, nil
 }
 
 // IMIS returns the iMIS site of that name. The error is a [*run.Failure].
 func (s *Set) IMIS(name string) (IMIS, error) {
+	user := s.whose()
 	s = s.now()
 	c, err := s.find(name, imisKind)
 	if err != nil {
 		return IMIS{}, err
 	}
-	c.imis.Name, c.imis.Pool = name, s.pool
+	c.imis.Name, c.imis.Pool, c.imis.User = name, s.pool, user
 	return c.imis, nil
 }
 
@@ -135,10 +171,12 @@ func (f Folder) Close() {
 // its first use until release. It is not for long: a folder that is put in another's place meanwhile is
 // not seen.
 func (s *Set) Keep() (keeping *Set, release func()) {
-	if s = s.now(); s == nil {
+	if s == nil {
 		return nil, func() {}
 	}
-	keeping = &Set{file: s.file, path: s.path, guarded: s.guarded, connections: s.connections, kept: map[string]*os.Root{}, pool: s.pool, fault: s.fault}
+	user := s.user
+	s = s.now()
+	keeping = &Set{file: s.file, path: s.path, guarded: s.guarded, connections: s.connections, kept: map[string]*os.Root{}, pool: s.pool, fault: s.fault, user: user}
 	return keeping, func() {
 		for _, root := range keeping.kept {
 			root.Close()

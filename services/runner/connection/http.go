@@ -19,6 +19,8 @@ type HTTP struct {
 	Headers http.Header
 	// Private: the service may have an address that is private; see package outward.
 	Private bool
+	// User is the run that uses the connection; nil if that is none.
+	User User
 }
 
 // http reads what an http connection needs: url, and perhaps headers.

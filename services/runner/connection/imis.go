@@ -19,6 +19,8 @@ type IMIS struct {
 	Private bool
 	// Pool is that of the set.
 	Pool *Pool
+	// User is the run that uses the connection; nil if that is none.
+	User User
 }
 
 // imis reads what an imis connection needs: url, username and password.

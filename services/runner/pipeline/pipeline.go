@@ -11,6 +11,7 @@ import (
 
 	"runhook/services/runner/connector"
 	"runhook/shared/run"
+	"runhook/shared/task"
 )
 
 // Job is what one attempt at a run executes.
@@ -84,6 +85,11 @@ func execute(ctx context.Context, job Job, m *Meter) (err error) {
 	var release func()
 	job.Connections, release = job.Connections.Keep()
 	defer release()
+	for _, name := range job.Task.Connections() {
+		if err := job.Connections.Proceed(ctx, name); err != nil {
+			return err
+		}
+	}
 	m.say("Opening the source")
 	job.Total = m.total
 	from, err := openSource(ctx, job.Kinds, job.Job)
@@ -109,6 +115,14 @@ func execute(ctx context.Context, job Job, m *Meter) (err error) {
 		return err
 	}
 	return transfer(ctx, job, m, from, rows, limits)
+}
+
+// proceed returns when an end of the task, its source or its destination, may be used.
+func proceed(ctx context.Context, job Job, end any) error {
+	if connected, ok := end.(task.Connected); ok {
+		return job.Connections.Proceed(ctx, connected.Uses())
+	}
+	return nil
 }
 
 // openSource opens the job's source, of whatever kind.

@@ -23,6 +23,9 @@ var patience = usualPatience // longer in tests
 
 const usualPatience = 125 * time.Millisecond
 
+// proceeds is after how many rows it is looked again whether the source may be read: its connection may be paused.
+const proceeds = 500
+
 // cellSize is the memory that a kept cell takes besides what it holds.
 const cellSize = 16
 
@@ -41,8 +44,10 @@ type reader struct {
 	// most is how many rows to be written fill a batch, 0 for as many as a batch has.
 	most  int
 	brake *brake // nil without a rate
-	rows  *mapper
-	meter *Meter
+	// proceed returns when the source may be read.
+	proceed func(context.Context) error
+	rows    *mapper
+	meter   *Meter
 	// passedOver is how many rows come before the first that is read.
 	passedOver int64
 	// read has the batches that are to be written, written those that can be used again.
@@ -69,6 +74,7 @@ func newReader(ctx context.Context, job Job, from connector.Source, rows *mapper
 		from: from, brake: newBrake(job.Task.Rate), rows: rows, meter: m, most: job.Task.Destination.Traits().BatchRows,
 	}
 	r.ctx, r.stop = context.WithCancel(ctx)
+	r.proceed = func(ctx context.Context) error { return proceed(ctx, job, job.Task.Source) }
 	if whole, ok := from.(connector.AtHand); ok {
 		r.atHand = whole.AtHand() && r.brake == nil
 	}
@@ -96,6 +102,11 @@ func (r *reader) run() error {
 func (r *reader) fill() error {
 	ctx := r.ctx
 	for number := r.passedOver + 1; ; number++ {
+		if (number-r.passedOver)%proceeds == 1 {
+			if err := r.proceed(ctx); err != nil {
+				return err
+			}
+		}
 		size, err := r.next()
 		fault, own := row.Own(err)
 		if err != nil && !own {

@@ -139,6 +139,9 @@ func (w *writer) write(ctx context.Context, batch *row.Batch) error {
 			}
 			return err
 		}
+		if err := proceed(ctx, w.job, w.job.Task.Destination); err != nil {
+			return err
+		}
 		if err := w.to.Write(ctx, batch, before); err != nil {
 			return err
 		}

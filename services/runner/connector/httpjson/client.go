@@ -156,6 +156,11 @@ func (c *client) get(ctx context.Context, u *url.URL, accepts string) (*http.Res
 // ask sends a request once, with the connection's headers and those of usual that it does not have. The
 // error is a *refusal, or ctx's.
 func (c *client) ask(ctx context.Context, method string, u *url.URL, body []byte, usual map[string]string) (*http.Response, error) {
+	if c.to.User != nil {
+		if err := c.to.User.Proceed(ctx, c.to.Name); err != nil {
+			return nil, err
+		}
+	}
 	requesting, cancel := context.WithCancelCause(ctx)
 	request, err := http.NewRequestWithContext(requesting, method, u.String(), bytes.NewReader(body))
 	if err != nil {

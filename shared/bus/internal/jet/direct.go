@@ -182,3 +182,26 @@ func (r Record) Removed() bool {
 	}
 	return r.Header.Get(jetstream.MarkerReasonHeader) != ""
 }
+
+// stillPending is the header in which a replica says how many messages are behind the one that it has read.
+const stillPending = "Nats-Num-Pending"
+
+// Behind counts the messages of a subject that are behind a sequence, as any replica has them.
+func (s *Stream) Behind(ctx context.Context, subject string, sequence uint64) (count int, err error) {
+	first, err := s.direct(ctx, map[string]any{"seq": sequence + 1, "next_by_subj": subject, "batch": 1})
+	if errors.Is(err, ErrMissing) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	told := first.Header[stillPending]
+	if len(told) == 0 { // the leader was asked
+		return 1, nil
+	}
+	more, err := strconv.Atoi(told[len(told)-1])
+	if err != nil {
+		return 0, fmt.Errorf("%w: read from %s: it counts to %q", run.ErrUnavailable, s.name, told[len(told)-1])
+	}
+	return more + 1, nil
+}

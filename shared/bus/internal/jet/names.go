@@ -15,7 +15,7 @@ const (
 	RunsStream     = "RUNS"
 	EventsStream   = "EVENTS"
 	ProgressStream = "KV_progress" // <task>.<run>, in memory
-	ControlStream  = "KV_control"  // the store id, single entries besides, cancel.<task>.<run>, and pace.<task>
+	ControlStream  = "KV_control"  // the store id, single entries besides, cancel.<task>.<run>, pace.<task>, pause.<connection>, and site.<hash>
 	KeysStream     = "KV_keys"     // <task>.<hash of an idempotency key>
 	TasksBucket    = "tasks"       // <task>, <task>.<sha256>
 	TasksStream    = "KV_" + TasksBucket
@@ -32,6 +32,7 @@ const (
 	Control       = "$KV.control.>"
 	Cancels       = "$KV.control.cancel.*.*"
 	Paces         = "$KV.control.pace.*"
+	Paused        = "$KV.control.pause.*"
 	Keys          = "$KV.keys.>"
 	Tasks         = "$KV." + TasksBucket + ".>"
 	TaskRecords   = "$KV." + TasksBucket + ".*"
@@ -52,6 +53,12 @@ const (
 	AskedConsumers = AskedConsumer + ">"
 	AskedConsumer  = "run.consumer."
 )
+
+// Pools takes what is asked of the runners of a pool, whichever.
+const Pools = "run.pool.*"
+
+// PoolSubject takes what is asked of the runners of a pool: who is there answers.
+func PoolSubject(pool string) string { return "run.pool." + pool }
 
 // Single subjects.
 const (
@@ -157,6 +164,18 @@ func CanceledRun(subject string) (id task.ID, n run.Number, ok bool) {
 	name, number, _ := strings.Cut(rest, ".")
 	n, err := run.ParseNumber(number)
 	return task.ID(name), n, err == nil && IsID(name) && n.String() == number
+}
+
+// PausedSubject has whether a connection is paused. A name may have any letters.
+func PausedSubject(name string) string {
+	return strings.TrimSuffix(Paused, "*") + base64.RawURLEncoding.EncodeToString([]byte(name))
+}
+
+// PausedConnection is the inverse of PausedSubject; ok is false for any other subject.
+func PausedConnection(subject string) (name string, ok bool) {
+	key, ok := strings.CutPrefix(subject, strings.TrimSuffix(Paused, "*"))
+	decoded, err := base64.RawURLEncoding.DecodeString(key)
+	return string(decoded), ok && err == nil && PausedSubject(string(decoded)) == subject
 }
 
 // rowsSubject is the subject of the message that describes an object of the rejected rows.

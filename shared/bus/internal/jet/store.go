@@ -65,6 +65,8 @@ type Store struct {
 	Paced Bell
 	// Overlapped wakes those who end runs that others have taken the place of, after this process has stored one.
 	Overlapped Bell
+	// Paused wakes those who follow the connections that are paused, after this process has changed one.
+	Paused Bell
 	// TasksChanged has something in it after this process has changed a task.
 	TasksChanged chan struct{}
 	// Make makes the stream of a slice, and has the events copy it. It does nothing where others have.

@@ -1,0 +1,60 @@
+package status
+
+import (
+	"context"
+
+	"runhook/shared/bus"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// told has the document of a run that has not ended say what is known beside the store's word: that it is to be
+// canceled, and, where no runner holds it, what it waits for; with place also how many runs come before it.
+func (s *Service) told(ctx context.Context, id task.ID, n run.Number, status bus.Status, place bool) (bus.Status, error) {
+	if status.Final {
+		return status, nil
+	}
+	marked, explained := s.mark(id, n, &status.Document), s.explain(ctx, id, n, &status.Document, place)
+	if !marked && !explained {
+		return status, nil
+	}
+	var err error
+	status.Bytes, err = status.Document.Encode()
+	return status, err
+}
+
+// mark has a document say that its run is to be canceled.
+func (s *Service) mark(id task.ID, n run.Number, doc *run.Document) (changed bool) {
+	if s.options.Cancels == nil || doc.CancelRequestedOn != nil {
+		return false
+	}
+	c, ok := s.options.Cancels.Of(id, n)
+	if ok {
+		doc.CancelRequestedOn = new(run.Time(c.On))
+	}
+	return ok
+}
+
+// waitsUnheld reports whether a document is that of a run that no runner holds: it is queued, or handed back.
+func waitsUnheld(doc *run.Document) bool {
+	return doc.Status == run.Queued || doc.Waiting != nil && doc.Waiting.Kind == run.ForSlot
+}
+
+// explain has the document of a run that no runner holds say what it waits for, as far as that can be told now.
+func (s *Service) explain(ctx context.Context, id task.ID, n run.Number, doc *run.Document, place bool) (changed bool) {
+	if s.options.Lines == nil || !waitsUnheld(doc) {
+		return false
+	}
+	on, ok, err := s.options.Lines.Of(context.WithoutCancel(ctx), id, n, place)
+	if err != nil {
+		s.options.Log.Debug().Err(err).Str("task", doc.TaskName).Stringer("run", n).Msg("what a run waits for cannot be told now")
+	}
+	if err != nil || !ok {
+		return false
+	}
+	if on.Since == nil && doc.Status == run.Queued {
+		on.Since = new(doc.CreatedOn)
+	}
+	doc.WaitFor(on)
+	return true
+}
