@@ -43,6 +43,7 @@ type process struct {
 	cancels  *bus.Cancels // see toCancel
 	paces    *bus.Paces   // see toPace
 	pauses   *bus.Pauses  // see paused
+	holds    *bus.Holds   // see watchHolds
 	// logged are the tasks that the log names.
 	logged *atomic.Pointer[bus.TaskView]
 	// notes are what /readyz says besides.
@@ -258,6 +259,18 @@ func (p *process) paused() *bus.Pauses {
 	return p.pauses
 }
 
+// watchHolds starts the process's view of the tasks that are held, as watchTasks does. What takes POSTs knows them
+// before the first.
+func watchHolds(ctx context.Context, p *process) error {
+	holds := p.store.Tasks.Holds()
+	if err := holds.Load(ctx); err != nil {
+		return fmt.Errorf("read which tasks are held: %w", err)
+	}
+	p.holds = holds
+	p.beside(context.WithoutCancel(ctx), holds.Follow)
+	return nil
+}
+
 // answerIntegrations has integrations get their consumers of events from this process, until it is undone.
 func answerIntegrations(ctx context.Context, p *process) error {
 	answering, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -329,7 +342,7 @@ func (e *edge) waiting(p *process) *web.Waits {
 // ingress makes the ingress service, of which there are only its routes.
 func (e *edge) ingress(p *process) []web.Route {
 	return ingress.New(ingress.Options{
-		Runs: p.store.Runs, Tasks: p.tasks, Paces: p.toPace(), Locator: e.locator, Callers: e.callers, Admin: e.admin, Keys: e.keys, Links: e.links, Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
+		Runs: p.store.Runs, Tasks: p.tasks, Paces: p.toPace(), Holds: p.holds, Locator: e.locator, Callers: e.callers, Admin: e.admin, Keys: e.keys, Links: e.links, Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
 	}).Routes()
 }
 
@@ -349,7 +362,7 @@ const noCache = "off"
 func (e *edge) status(ctx context.Context, p *process, followed *folder.Folder, cache string) []web.Route {
 	o := status.Options{
 		Runs: p.store.Runs, Store: p.store.Tasks, Unheld: p.store.Unheld, Cancels: p.toCancel(), Pauses: p.paused(), Lines: p.store.Runs.Lines(p.tasks, p.paused()),
-		Tasks: p.tasks, Paces: p.toPace(), Locator: e.locator, Callers: e.callers, Admin: e.admin, Keys: e.keys, Links: e.links,
+		Tasks: p.tasks, Paces: p.toPace(), Holds: p.holds, Locator: e.locator, Callers: e.callers, Admin: e.admin, Keys: e.keys, Links: e.links,
 		Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
 	}
 	if cache != noCache {

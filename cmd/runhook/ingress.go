@@ -38,7 +38,7 @@ func (c *ingressCommand) Run(ctx context.Context, p *program) error {
 		}
 		return edge.guard(p, c.AdminTokenFile)
 	}
-	process, err := open(ctx, p, append([]step{guard, listen(edge.http, openapi.Routes())}, c.store("ingress")...)...)
+	process, err := open(ctx, p, append(append([]step{guard, listen(edge.http, openapi.Routes())}, c.store("ingress")...), patiently(watchHolds))...)
 	if err != nil {
 		return err
 	}

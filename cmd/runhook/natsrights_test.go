@@ -204,6 +204,68 @@ func TestServicesWithTheirRights(t *testing.T) {
 	}
 }
 
+// The rights do for tasks of which one run is open at a time, and that one failure holds.
+func TestOverlapsWithTheirRights(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	url, denied := s.configured()
+	as := func(user string) []string {
+		return []string{"--nats", url, "--credentials", s.path(user), "--listen", "127.0.0.1:0"}
+	}
+	mustCall(t, "init", "--nats", url, "--credentials", s.path("init"))
+	key := s.path("run.key")
+	if err := web.CreateKeyFile(key); err != nil {
+		t.Fatal(err)
+	}
+	ingress := begin(t, append([]string{"ingress", "--run-key-file", key}, as("ingress")...)...).listening()
+	status := begin(t, append([]string{"status", "--run-key-file", key, "--admin-token-file", s.token()}, as("status")...)...).listening()
+	runner := begin(t, append([]string{"runner", "--connections", s.path("connections.yaml")}, as("runner")...)...).listening()
+	names := map[task.ID]string{}
+	for _, overlap := range []task.Overlap{task.QueueOverlap, task.RejectOverlap, task.SkipOverlap, task.LatestOverlap, task.CancelRunningOverlap} {
+		id := task.NewID()
+		names[id] = "Copy " + string(overlap)
+		s.write("tasks/"+string(overlap)+".yaml", strings.Replace(fmt.Sprintf(siteTask, id), "Copy people", names[id], 1)+"overlap: "+string(overlap)+"\ndisable_after_failures: 1\nretry: {attempts: 1}\n")
+	}
+	mustCall(t, "task", "apply", s.path("tasks"), "--server", status.url)
+	for id, name := range names {
+		s.copy = id
+		release := s.hold()
+		first := startWhenKnown(t, ingress, s)
+		status.awaitRunning(first)
+		second, err := ingress.client.Start(t.Context(), id, nil)
+		if rejects := strings.HasSuffix(name, "reject"); (err != nil) != rejects {
+			t.Errorf("%s: %v", name, err)
+		}
+		release()
+		status.awaitEnd(first)
+		if err == nil {
+			status.awaitEnd(second)
+		}
+	}
+	s.write("people.csv", "other\n1\n")
+	for id, name := range names {
+		s.copy = id
+		eventually(t, ingress, "the runs before have ended", func() bool {
+			started, err := ingress.client.Start(t.Context(), id, nil)
+			if err != nil {
+				return false
+			}
+			doc := status.awaitEnd(started)
+			return doc.Outcome() == run.Failed
+		})
+		eventually(t, status, "the task is held", func() bool {
+			return strings.Contains(mustCall(t, "task", "show", name, "--server", status.url), "enabled: held")
+		})
+		mustCall(t, "task", "enable", name, "--server", status.url)
+	}
+	for _, service := range []*instance{runner, status, ingress} {
+		service.end()
+	}
+	if denied.String() != "" {
+		t.Errorf("the server denies:\n%s", denied)
+	}
+}
+
 // sealsAs has the user of the status service seal and bundle the first slice, and looks up a run in it as each user
 // that reads runs.
 func sealsAs(t *testing.T, url string, s *site, started client.Started) {
@@ -341,13 +403,13 @@ func TestUsersAreKeptOut(t *testing.T) {
 	for user, must := range map[string]struct{ publish, subscribe []string }{
 		"ingress": {slices.Concat(noStream, nobody, noPurge(), []string{
 			"$KV.tasks." + id, "$KV.tasks." + id + ".x", "$KV.runs_0.claim." + id + ".1", "$KV.runs_0.final." + id + ".1", "$KV.runs_0.bundle.0", "$KV.progress." + id + ".1",
-			"$KV.control.turn", "$KV.control.sessions", "$KV.control.cancel." + id + ".1", "$KV.control.pace." + id, "$KV.control.pause.eA", "run.pool.default", "$O.rows.M.eA==", "$O.rows.C.x", "$JS.ACK.RUNS." + id + ".1.1.1.1.0",
+			"$KV.control.turn", "$KV.control.sessions", "$KV.control.cancel." + id + ".1", "$KV.control.pace." + id, "$KV.control.pause.eA", "$KV.control.health." + id, "run.pool.default", "$O.rows.M.eA==", "$O.rows.C.x", "$JS.ACK.RUNS." + id + ".1.1.1.1.0",
 			"$JS.API.CONSUMER.CREATE.KV_tasks.x", "$JS.API.CONSUMER.CREATE.KV_tasks.x.$KV.tasks.*", "$JS.API.CONSUMER.CREATE.EVENTS.x", "run.consumer.x", "$KV.tasks.skipped", "$KV.control.skipped", "$KV.progress.skipped",
 			"$JS.API.CONSUMER.CREATE.RUNS.x", "$JS.API.CONSUMER.CREATE.RUNS.x.run.request.*", "$JS.API.CONSUMER.CREATE.OBJ_rows.x", "$JS.API.CONSUMER.MSG.NEXT.RUNS." + id, "$JS.API.CONSUMER.DELETE.RUNS." + id,
 			"$JS.API.STREAM.MSG.GET.OBJ_rows", "$JS.API.STREAM.MSG.GET.EVENTS", "$JS.API.DIRECT.GET.OBJ_rows", "$JS.API.DIRECT.GET.OBJ_rows.$O.rows.M.eA==", "$JS.API.DIRECT.GET.EVENTS",
 		}), []string{"_INBOX.>", "_INBOX_runner.>", "_INBOX_status.>", "run.request.*", "run.pool.*", "$KV.>", "$JS.>", "$SYS.>", ">"}},
 		"runner": {slices.Concat(noStream, nobody, []string{"$JS.API.INFO"}, noPurge("KV_progress", "OBJ_rows"), []string{
-			"run.request." + id, "run.skipped", "$KV.tasks." + id + ".x", "$KV.keys." + id + ".x", "$KV.runs_0.bundle.0", "$KV.control.turn", "$KV.control.sessions", "$KV.control.cancel." + id + ".1", "$KV.control.pace." + id + ".x", "$KV.control.pause.eA", "run.pool.default", "$JS.API.DIRECT.GET.KV_control.$KV.control.store",
+			"run.request." + id, "run.skipped", "$KV.tasks." + id + ".x", "$KV.keys." + id + ".x", "$KV.runs_0.bundle.0", "$KV.control.turn", "$KV.control.sessions", "$KV.control.cancel." + id + ".1", "$KV.control.pace." + id + ".x", "$KV.control.pause.eA", "$KV.control.health." + id, "run.pool.default", "$JS.API.DIRECT.GET.KV_control.$KV.control.store",
 			"$JS.API.CONSUMER.CREATE.KV_tasks.x.$KV.tasks.*", "$JS.API.CONSUMER.CREATE.EVENTS.x", "run.consumer.x",
 			"$JS.API.CONSUMER.CREATE.RUNS.x", "$JS.API.CONSUMER.CREATE.RUNS.x.run.request.*", "$JS.API.CONSUMER.CREATE.OBJ_rows.x",
 			"$JS.API.STREAM.MSG.GET.OBJ_rows", "$JS.API.STREAM.MSG.GET.KV_keys", "$JS.API.DIRECT.GET.OBJ_rows", "$JS.API.DIRECT.GET.EVENTS",
@@ -384,7 +446,7 @@ func TestUsersAreKeptOut(t *testing.T) {
 			for _, subject := range map[string][]string{
 				"ingress": {"run.request." + id, "run.skipped", "$KV.keys." + id + ".x"},
 				"runner":  {"$KV.runs_0.claim." + id + ".1", "$KV.runs_0.final." + id + ".1", "$KV.progress." + id + ".1", "$KV.tasks." + id, "$KV.control.pace." + id},
-				"status":  {"$KV.tasks." + id, "$KV.tasks." + id + ".x", "$KV.runs_0.final." + id + ".1", "$KV.control.cancel." + id + ".1", "run.skipped"},
+				"status":  {"$KV.tasks." + id, "$KV.tasks." + id + ".x", "$KV.runs_0.final." + id + ".1", "$KV.control.cancel." + id + ".1", "$KV.control.health." + id, "run.skipped"},
 			}[user] {
 				for name, values := range map[string][]string{"Nats-Rollup": {"all", "sub"}, "Nats-TTL": {"1s"}, "Nats-Schedule": {"@every 1s"}} {
 					for _, value := range values {

@@ -77,7 +77,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	}
 	s := serving{flags: c}
 	process, err := open(ctx, p, s.lock, s.bringDemo, s.load, c.hold, s.listen,
-		s.startBroker, patiently(s.connect), patiently(s.openStore), patiently(watchTasks), patiently(answerIntegrations), s.followTasks, patiently(redeliver))
+		s.startBroker, patiently(s.connect), patiently(s.openStore), patiently(watchTasks), patiently(watchHolds), patiently(answerIntegrations), s.followTasks, patiently(redeliver))
 	if err != nil {
 		return err
 	}

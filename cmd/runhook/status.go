@@ -36,7 +36,7 @@ func (c *statusCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	guard := func(_ context.Context, p *process) error { return edge.guard(p, c.AdminTokenFile) }
-	process, err := open(ctx, p, append(append([]step{guard, listen(edge.http, openapi.Routes())}, c.store("status")...), patiently(answerIntegrations))...)
+	process, err := open(ctx, p, append(append([]step{guard, listen(edge.http, openapi.Routes())}, c.store("status")...), patiently(watchHolds), patiently(answerIntegrations))...)
 	if err != nil {
 		return err
 	}

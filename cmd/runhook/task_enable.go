@@ -6,7 +6,9 @@ type taskEnableCommand struct{ TaskArg }
 
 // Help says what is changed.
 func (*taskEnableCommand) Help() string {
-	return whereHelp + `
+	return `A task that too many failed runs hold (disable_after_failures) is let go; its failures count from now on.
+
+` + whereHelp + `
 
 Example:
 

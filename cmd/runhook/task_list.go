@@ -19,6 +19,22 @@ func (p *program) noteFault(t client.Task) {
 	}
 }
 
+// enabled is whether a task starts runs, in a word.
+func enabled(t client.Task) string {
+	if t.Held != nil {
+		return "held"
+	}
+	return yesNo(t.Enabled)
+}
+
+// noteHold says of a task that it is held, and why.
+func (p *program) noteHold(t client.Task) {
+	if t.Held != nil {
+		p.notef("%q is held: %s failed in a row, the last was run %s: %s\nIt takes no POST until `runhook task enable`.\n",
+			t.Name, plural(int64(t.Held.Failures), "run"), t.Held.Run, t.Held.Why)
+	}
+}
+
 // Run lists the tasks.
 func (c *taskListCommand) Run(ctx context.Context, p *program) error {
 	server, err := c.client()
@@ -46,13 +62,14 @@ func (c *taskListCommand) Run(ctx context.Context, p *program) error {
 				names[i] += " (required)"
 			}
 		}
-		rows = append(rows, []string{t.Name, yesNo(t.Enabled), strings.Join(names, ", "), string(t.ID)})
+		rows = append(rows, []string{t.Name, enabled(t), strings.Join(names, ", "), string(t.ID)})
 	}
 	if err := p.printTable(rows); err != nil {
 		return err
 	}
 	for _, t := range tasks {
 		p.noteFault(t)
+		p.noteHold(t)
 	}
 	return nil
 }

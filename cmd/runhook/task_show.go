@@ -18,8 +18,9 @@ func (c *taskShowCommand) Run(ctx context.Context, p *program) error {
 			return p.printJSON(found)
 		}
 		p.noteFault(found)
+		p.noteHold(found)
 		p.printf("%s (enabled: %s, applied %s)\n\nStart a run:            POST %s\nStart one and poll it:  POST %s\nBody:                   %s\n\n%s",
-			found.Name, yesNo(found.Enabled), found.AppliedOn.Format("2006-01-02 15:04:05 MST"),
+			found.Name, enabled(found), found.AppliedOn.Format("2006-01-02 15:04:05 MST"),
 			found.ExecuteURL, found.ExecutePollingURL, found.Template, found.Text)
 		return nil
 	})

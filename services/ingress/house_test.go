@@ -92,7 +92,13 @@ func openOn(t testing.TB, store *bustest.Store, change func(*Options)) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Runs: connected.Runs, Tasks: view, Log: zerolog.Nop(), Metrics: h.Metrics}
+	holds := connected.Tasks.Holds()
+	if err := holds.Load(ctx); err != nil {
+		t.Fatal(err)
+	}
+	follows := make(chan struct{})
+	go func() { defer close(follows); holds.Follow(ctx) }()
+	o := Options{Runs: connected.Runs, Tasks: view, Holds: holds, Log: zerolog.Nop(), Metrics: h.Metrics}
 	if change != nil {
 		change(&o)
 	}
@@ -109,6 +115,7 @@ func openOn(t testing.TB, store *bustest.Store, change func(*Options)) *house {
 			t.Error(err)
 		}
 		<-watched
+		<-follows
 		http.DefaultClient.CloseIdleConnections()
 	})
 	h.URL, h.Tasks = server.URL(), view

@@ -27,6 +27,8 @@ type Options struct {
 	Tasks *bus.TaskView
 	// Paces say when callers poll first, and when again; nil knows of no run that has ended.
 	Paces *bus.Paces
+	// Holds are the tasks that are held; nil holds none.
+	Holds *bus.Holds
 	// Locator makes the addresses in answers; nil takes the request's own scheme and Host.
 	Locator *web.Locator
 	// Callers lets in who may call a task; nil knows no secrets.
@@ -157,6 +159,9 @@ func (in *Ingress) usable(target called) error {
 	case !target.Enabled:
 		return refusal(fasthttp.StatusConflict, "task-disabled", "The task is disabled",
 			"The task is disabled, so nothing was started. Enable it (runhook task enable), or remove the call.")
+	}
+	if held, ok := in.options.Holds.Of(target.ID); ok {
+		return taskHeld(held)
 	}
 	return nil
 }

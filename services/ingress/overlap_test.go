@@ -183,3 +183,51 @@ func TestQueueIsBounded(t *testing.T) {
 		return h.post(t, path, "").Status == http.StatusAccepted
 	})
 }
+
+// A held task takes no POST but a repeated one, and says why.
+func TestHeldTask(t *testing.T) {
+	t.Parallel()
+	h := open(t, nil)
+	if err := h.KeepSources(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	path, def := h.overlapping(t, "disable_after_failures: 2")
+	first := h.post(t, path, "", "Idempotency-Key", "a").document(t)
+	h.finish(t, first, run.Failed)
+	second := h.post(t, path, "").document(t)
+	h.finish(t, second, run.Failed)
+	failures := h.Unheld.Failures(def.ID)
+	proctest.Eventually(t, "both failures are counted", func() bool {
+		last, err := h.Unheld.Events(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		held, err := failures.Count(t.Context(), last, def.DisableAfterFailures)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return held != nil
+	})
+	var p problem
+	proctest.Eventually(t, "the ingress knows that the task is held", func() bool {
+		got := h.post(t, path, "")
+		if got.Status == http.StatusAccepted {
+			return false
+		}
+		p = got.problem(t)
+		return true
+	})
+	if want := "because its last 2 runs failed; run " + second.ImportID.String() + ": as the test wants. Nothing was started."; p.Status != http.StatusConflict || p.Type != "urn:runhook:problem:task-held" || !strings.Contains(p.Detail, want) {
+		t.Errorf("%+v", p)
+	}
+	if again := h.post(t, path, "", "Idempotency-Key", "a"); again.document(t).ImportID != first.ImportID {
+		t.Errorf("repeated: %s", again.Body)
+	}
+	if got := openOn(t, h.Store, nil).post(t, path, ""); got.Status != http.StatusConflict {
+		t.Errorf("the first POST to another ingress: %d", got.Status)
+	}
+	if _, err := h.Store.Tasks.Release(t.Context(), def.ID); err != nil {
+		t.Fatal(err)
+	}
+	proctest.Eventually(t, "the task is let go", func() bool { return h.post(t, path, "").Status == http.StatusAccepted })
+}

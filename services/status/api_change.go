@@ -27,10 +27,54 @@ func (s *Service) current(rc *fasthttp.RequestCtx) (bus.Task, error) {
 	return found, nil
 }
 
-// enableTask answers POST /api/tasks/{task}/enable, or disable.
-func (s *Service) enableTask(enabled bool, done string) adminHandler {
-	return func(ctx context.Context, rc *fasthttp.RequestCtx, _ map[string]string) error {
-		return s.edit(ctx, rc, done, func(text []byte) ([]byte, error) { return taskfile.SetEnabled(text, enabled) })
+// disableTask answers POST /api/tasks/{task}/disable.
+func (s *Service) disableTask(ctx context.Context, rc *fasthttp.RequestCtx, _ map[string]string) error {
+	return s.edit(ctx, rc, "task disabled", func(text []byte) ([]byte, error) { return taskfile.SetEnabled(text, false) })
+}
+
+// enableTask answers POST /api/tasks/{task}/enable: it lets a held task go, and enables one that is disabled.
+func (s *Service) enableTask(ctx context.Context, rc *fasthttp.RequestCtx, _ map[string]string) error {
+	was, err := s.current(rc)
+	if err != nil {
+		return err
+	}
+	held, err := s.options.Store.Release(context.WithoutCancel(ctx), was.ID)
+	if err != nil {
+		return s.explainEdit(ctx, err)
+	}
+	if held != nil {
+		s.audit(rc, was.Name).Str("held_since", held.On.Format(time.RFC3339)).Int("failures", held.Failures).Stringer("run", held.Run).Msg("held task let go")
+		if err := s.awaitRelease(ctx, was.ID); err != nil {
+			return err
+		}
+		if was.Enabled {
+			return s.answerChange(ctx, rc, was, was.Definition, true, "")
+		}
+	}
+	return s.edit(ctx, rc, "task enabled", func(text []byte) ([]byte, error) { return taskfile.SetEnabled(text, true) })
+}
+
+// awaitRelease waits until this process sees that a task is not held any more.
+func (s *Service) awaitRelease(ctx context.Context, id task.ID) error {
+	if s.options.Holds == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, seeTimeout)
+	defer cancel()
+	for {
+		changed := s.options.Holds.Changed()
+		if _, held := s.options.Holds.Of(id); !held {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return &web.Problem{
+				Kind: "not-seen", Title: "The task is let go, and that is not seen yet", Status: fasthttp.StatusServiceUnavailable,
+				Detail:     "The task is not held any more, and this service has not seen that yet; get the task to see it.",
+				RetryAfter: time.Second, Cause: ctx.Err(),
+			}
+		}
 	}
 }
 
@@ -71,10 +115,10 @@ func (s *Service) audit(rc *fasthttp.RequestCtx, name string) *zerolog.Event {
 	return line.Stringer("address", s.options.Locator.Client(rc)).Str("task", name)
 }
 
-// answerChange logs what was done to a task, if that changed it, and answers with the task once this process uses
+// answerChange logs what was done to a task, if that changed it and is not logged already, and answers with the task once this process uses
 // its definition. was has no Definition if there was no such task.
 func (s *Service) answerChange(ctx context.Context, rc *fasthttp.RequestCtx, was bus.Task, def *task.Definition, changed bool, done string) error {
-	if changed {
+	if changed && done != "" {
 		line := s.audit(rc, def.Name)
 		if was.Definition != nil && !was.Deleted {
 			line.Str("before", was.Hash).Bool("enabled_before", was.Enabled)

@@ -32,6 +32,7 @@ type taskDocument struct {
 	WebhookID         task.ID          `json:"WebhookId"`
 	FormerIDs         []formerDocument `json:"FormerIds"`
 	FileFault         string           `json:",omitempty"`
+	Held              *heldDocument    `json:",omitempty"`
 	Text              *string          `json:",omitempty"`
 }
 
@@ -43,6 +44,14 @@ type parameterDocument struct {
 	Default     []string
 	Multiple    bool
 	Description string
+}
+
+// heldDocument is why a task is held, as the admin routes show it.
+type heldDocument struct {
+	Since    run.Time
+	Failures int
+	Run      run.Number
+	Why      string
 }
 
 // formerDocument is a former id of a webhook as the admin routes show it.
@@ -67,6 +76,9 @@ func (s *Service) describe(rc *fasthttp.RequestCtx, t bus.Task, withText bool) (
 	}
 	if s.options.FileFault != nil {
 		doc.FileFault = s.options.FileFault(t.ID)
+	}
+	if held, ok := s.options.Holds.Of(t.ID); ok {
+		doc.Held = &heldDocument{run.Time(held.On), held.Failures, held.Run, held.Why}
 	}
 	for _, former := range t.Former() {
 		doc.FormerIDs = append(doc.FormerIDs, formerDocument{former.ID, run.Time(former.Until)})

@@ -31,6 +31,8 @@ type Options struct {
 	Lines *bus.Lines
 	// Pauses are the connections that are paused, as this process knows them; nil knows none.
 	Pauses *bus.Pauses
+	// Holds are the tasks that are held; nil knows none.
+	Holds *bus.Holds
 	// Tasks is the view of the tasks; while it is not loaded every request gets 503.
 	Tasks *bus.TaskView
 	// Paces say when pollers poll again; nil knows of no run that has ended.
@@ -99,7 +101,7 @@ func New(o Options) *Service {
 		o.TrustFinal = time.Minute
 	}
 	o.pace.setDefaults()
-	return &Service{
+	s := &Service{
 		options: o, memory: newMemory(o.Remember),
 		polls: promauto.With(o.Metrics).NewCounterVec(prometheus.CounterOpts{
 			Name: "runhook_polls_total",
@@ -114,6 +116,10 @@ func New(o Options) *Service {
 			Help: "Requests to cancel a run, by task (empty for none) and result: ended (no runner held it), requested (a runner is asked), late (it had ended), forbidden, error.",
 		}, []string{"task", "result"}),
 	}
+	if o.Metrics != nil {
+		o.Metrics.MustRegister(s.heldTasks())
+	}
+	return s
 }
 
 // Routes are the status address of a run, and the admin routes.
@@ -139,8 +145,8 @@ func (s *Service) Routes() []web.Route {
 		s.adminRoute(fasthttp.MethodGet, "/api/tasks/{task}", "Show a task", s.showTask),
 		s.adminRoute(fasthttp.MethodPut, "/api/tasks/{task}", "Apply a task file", s.applyTask),
 		s.adminRoute(fasthttp.MethodDelete, "/api/tasks/{task}", "Delete a task", s.deleteTask),
-		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/enable", "Enable a task", s.enableTask(true, "task enabled")),
-		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/disable", "Disable a task", s.enableTask(false, "task disabled")),
+		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/enable", "Enable a task", s.enableTask),
+		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/disable", "Disable a task", s.disableTask),
 		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/rotate", "Give a task's webhook a new id", s.rotateTask, "until"),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs", "List the newest runs", s.listRuns, "task", "limit", "queued", "open", "behind",
 			"outcome", "trigger", "correlation", "since", "until", "text", "parameter", "rejected", "before"),

@@ -133,12 +133,15 @@ func (w *Work) pace(ctx context.Context, id task.ID) (pace run.Pace, revision ui
 }
 
 // dropPace removes the pace of a task that is deleted. Where that fails a few bytes stay.
-func (s *Tasks) dropPace(ctx context.Context, id task.ID) {
-	stored, err := s.store.Control.LeaderLast(ctx, jet.PaceSubject(id))
+func (s *Tasks) dropPace(ctx context.Context, id task.ID) { s.drop(ctx, jet.PaceSubject(id)) }
+
+// drop removes what the control bucket has under a subject.
+func (s *Tasks) drop(ctx context.Context, subject string) {
+	stored, err := s.store.Control.LeaderLast(ctx, subject)
 	if err == nil {
 		err = s.store.Control.DeleteMsg(ctx, stored.Sequence)
 	}
 	if err != nil && !errors.Is(err, jet.ErrMissing) {
-		s.store.Log.Debug().Err(err).Msg("the pace of a deleted task stays")
+		s.store.Log.Debug().Err(err).Str("subject", subject).Msg("what was stored about a deleted task stays")
 	}
 }

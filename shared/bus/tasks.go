@@ -93,6 +93,11 @@ func (s *Tasks) prepare(ctx context.Context, def *task.Definition) error {
 	if _, err := s.store.Tasks.Put(ctx, jet.DefinitionKey(def.ID, def.Hash), def.Text); err != nil {
 		return fmt.Errorf("store a definition of task %q: %w", def.Name, jet.Explain(err))
 	}
+	if def.DisableAfterFailures > 0 {
+		if err := s.beginHealth(ctx, def.ID); err != nil {
+			return fmt.Errorf("store the health of task %q: %w", def.Name, err)
+		}
+	}
 	return s.ensureConsumer(ctx, def)
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"runhook/shared/nearest"
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -34,8 +35,19 @@ type Task struct {
 	FormerIDs []FormerID `json:"FormerIds"`
 	// FileFault is why the task's file is not used, so that the task is as it was before; empty if it is.
 	FileFault string `json:",omitempty"`
+	// Held is why the task is held; nil if it is not.
+	Held *Hold `json:",omitempty"`
 	// Text is the task file; lists leave it out.
 	Text string `json:",omitempty"`
+}
+
+// Hold is why a task starts no runs until it is enabled: too many failed in a row.
+type Hold struct {
+	Since    time.Time
+	Failures int
+	// Run is the last run that failed, and Why its message.
+	Run run.Number
+	Why string
 }
 
 // Parameter is one parameter of a task.

@@ -80,6 +80,7 @@ const (
 	maxTexts             = 1000
 	maxHeaderRow         = 10_000
 	maxConcurrency       = 1000
+	maxFailures          = 1000
 	maxQueued            = 1_000_000
 	maxRowsPerRequest    = 1000
 	maxRowErrors         = 1_000_000_000
@@ -187,7 +188,10 @@ var taskFields = []field{
 		name: "retry", kind: kindSection, fields: retryFields,
 		meaning: "how often and when a run is attempted again after a temporary fault of its source or destination",
 	},
-	{name: "disable_after_failures", later: true},
+	{
+		name: "disable_after_failures", kind: kindWhole, max: maxFailures, byDefault: "0",
+		meaning: "the task is held after this many failed runs in a row: POSTs get 409 until `runhook task enable`. 0 is never",
+	},
 	{
 		name: "retry_after", kind: kindSeconds, min: 1, max: maxRetryAfter, byDefault: "auto", values: []string{"auto"},
 		meaning: "how long pollers are asked to wait between polls; `auto` is 1 to 60 seconds, as the task's last runs took and as far as the run is, and 30 before the first has ended",

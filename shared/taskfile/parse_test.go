@@ -61,6 +61,7 @@ on_row_error: stop
 max_row_errors: 0
 concurrency: 4
 max_queued: 50
+disable_after_failures: 3
 timeout: 90m
 start_within: 600
 retry: {attempts: 5, backoff: 2m}
@@ -86,7 +87,7 @@ pool: on-prem_2
 		Where:  `FirstName != ""`, WhereLine: 15,
 		Mapping:     []task.Column{{Name: "zip", Expression: "Zip", Line: 17}, {Name: "id", Expression: "ID", Line: 18}},
 		Destination: &task.CSVDestination{Connection: "out", Path: "out.csv", Action: task.Append},
-		OnRowError:  task.StopOnRowError, MaxRowErrors: 0, Concurrency: 4, MaxQueued: 50, Pool: "on-prem_2", Timeout: 90 * time.Minute,
+		OnRowError:  task.StopOnRowError, MaxRowErrors: 0, Concurrency: 4, MaxQueued: 50, DisableAfterFailures: 3, Pool: "on-prem_2", Timeout: 90 * time.Minute,
 		StartWithin: 10 * time.Minute, Retry: task.Retry{Attempts: 5, Backoff: 2 * time.Minute}, RetryAfter: 90 * time.Second, FailedStatus: 422,
 		RateLimit: task.Rate{Count: 60, Per: time.Minute}, AllowOrigins: []string{"https://example.org", "http://localhost:8080"},
 		RejectedRows: task.RejectedRows{AllColumns: true, Keep: 12 * time.Hour, Max: 3 << 10, Link: true},

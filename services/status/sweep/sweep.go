@@ -80,6 +80,7 @@ func (s *Sweeper) Run(ctx context.Context) {
 	beside.Go(func() { s.endUnqueued(ctx) })
 	beside.Go(func() { s.settleCancels(ctx) })
 	beside.Go(func() { s.settleOverlaps(ctx) })
+	beside.Go(func() { s.holdFailing(ctx) })
 	queues := map[task.ID]*queue{}
 	var definitions time.Time
 	for ctx.Err() == nil {

@@ -27,7 +27,7 @@ import (
 func TestMain(m *testing.M) { proctest.Main(m) }
 
 // sweeping runs a sweeper on a connection of its own until the end of the test.
-func sweeping(t *testing.T, store *bustest.Store, name string) {
+func sweeping(t *testing.T, store *bustest.Store, name string) (stop func()) {
 	t.Helper()
 	opened := store.Open(name)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -40,7 +40,9 @@ func sweeping(t *testing.T, store *bustest.Store, name string) {
 	var ran sync.WaitGroup
 	ran.Go(func() { cancels.Follow(ctx) })
 	ran.Go(func() { sweeper.Run(ctx) })
-	t.Cleanup(func() { cancel(); ran.Wait(); <-done })
+	stop = func() { cancel(); ran.Wait(); <-done }
+	t.Cleanup(stop)
+	return stop
 }
 
 // queue applies a task, with a line more, and submits runs of it that may wait that many seconds.

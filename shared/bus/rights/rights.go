@@ -89,7 +89,7 @@ func status() Service {
 	s := Service{
 		Name: "status", For: "answers polls, changes tasks, cancels runs, signs operators in, ends what no runner holds, makes, seals and removes slices of runs, and makes the consumers of integrations",
 		Publish: slices.Concat(opens, []string{
-			"$KV." + jet.TasksBucket + ".>", jet.TurnSubject, jet.SessionsSubject, jet.Cancels, jet.Paused, control, jet.Pools,
+			"$KV." + jet.TasksBucket + ".>", jet.TurnSubject, jet.SessionsSubject, jet.Cancels, jet.Healths, jet.Paused, control, jet.Pools,
 			slice + "final.*.*", slice + "bundle.*", slice + "apart.*.*", slice + "index.*", slice + "skipped", jet.SkippedRequests,
 			api + "STREAM.CREATE.*", api + "STREAM.UPDATE.*", api + "STREAM.DELETE.*", api + "STREAM.PURGE.*", api + "STREAM.MSG.DELETE." + jet.TasksStream, api + "STREAM.MSG.DELETE." + jet.ControlStream,
 			api + "CONSUMER.CREATE.*.>", api + "CONSUMER.INFO.*.*", api + "CONSUMER.DELETE.*.*", api + "CONSUMER.MSG.NEXT.*.*",

@@ -15,7 +15,7 @@ const (
 	RunsStream     = "RUNS"
 	EventsStream   = "EVENTS"
 	ProgressStream = "KV_progress" // <task>.<run>, in memory
-	ControlStream  = "KV_control"  // the store id, single entries besides, cancel.<task>.<run>, pace.<task>, pause.<connection>, and site.<hash>
+	ControlStream  = "KV_control"  // the store id, single entries besides, cancel.<task>.<run>, pace.<task>, health.<task>, pause.<connection>, and site.<hash>
 	KeysStream     = "KV_keys"     // <task>.<hash of an idempotency key>
 	TasksBucket    = "tasks"       // <task>, <task>.<sha256>
 	TasksStream    = "KV_" + TasksBucket
@@ -33,6 +33,7 @@ const (
 	Cancels       = "$KV.control.cancel.*.*"
 	Paces         = "$KV.control.pace.*"
 	Paused        = "$KV.control.pause.*"
+	Healths       = "$KV.control.health.*"
 	Keys          = "$KV.keys.>"
 	Tasks         = "$KV." + TasksBucket + ".>"
 	TaskRecords   = "$KV." + TasksBucket + ".*"
@@ -154,6 +155,18 @@ func TaskOfPace(subject string) (id task.ID, ok bool) {
 	rest, ok := strings.CutPrefix(subject, "$KV.control.pace.")
 	return task.ID(rest), ok && IsID(rest)
 }
+
+// HealthSubject has how many runs of a task have failed in a row, and why it is held.
+func HealthSubject(id task.ID) string { return "$KV.control.health." + string(id) }
+
+// TaskOfHealth is the inverse of HealthSubject; ok is false for any other subject.
+func TaskOfHealth(subject string) (id task.ID, ok bool) {
+	rest, ok := strings.CutPrefix(subject, "$KV.control.health.")
+	return task.ID(rest), ok && IsID(rest)
+}
+
+// EventSubject has the events of a task's runs.
+func EventSubject(id task.ID) string { return "run.completed." + string(id) }
 
 // CanceledRun is the inverse of CancelSubject; ok is false for any other subject.
 func CanceledRun(subject string) (id task.ID, n run.Number, ok bool) {

@@ -63,6 +63,8 @@ type Store struct {
 	Canceled Bell
 	// Paced wakes those who follow the paces of tasks, after this process has stored one.
 	Paced Bell
+	// Held wakes those who follow which tasks are held, after this process has changed one's health.
+	Held Bell
 	// Overlapped wakes those who end runs that others have taken the place of, after this process has stored one.
 	Overlapped Bell
 	// Paused wakes those who follow the connections that are paused, after this process has changed one.

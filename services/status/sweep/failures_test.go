@@ -1,0 +1,147 @@
+package sweep_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"runhook/shared/bus"
+	"runhook/shared/bustest"
+	"runhook/shared/proctest"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// ends ends the next run of a task as a runner does that has ended it.
+func ends(t *testing.T, store *bustest.Store, request run.Request, outcome run.Outcome) run.Number {
+	t.Helper()
+	n := bustest.Submit(t, store.Bus, request)
+	claim := begin(t, store, request.Task, n)
+	doc := run.QueuedDocument(request, n)
+	doc.Begin(time.Now(), time.Now(), 1)
+	doc.End(outcome, "as the test wants", time.Now())
+	if err := claim.Finish(t.Context(), doc, nil); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// following is a view of the tasks that are held, as a service has one.
+func following(t *testing.T, store *bustest.Store) *bus.Holds {
+	t.Helper()
+	holds := store.Open("a service").Tasks.Holds()
+	if err := holds.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	ended := make(chan struct{})
+	go func() { defer close(ended); holds.Follow(ctx) }()
+	t.Cleanup(func() { cancel(); <-ended })
+	return holds
+}
+
+// held waits until a view shows whether a task is held.
+func held(t *testing.T, holds *bus.Holds, id task.ID, want bool) (hold run.Hold) {
+	t.Helper()
+	for over := time.After(proctest.Limit); ; {
+		changed := holds.Changed()
+		hold, is := holds.Of(id)
+		if is == want {
+			return hold
+		}
+		select {
+		case <-changed:
+		case <-over:
+			t.Fatalf("the task is held: %t", is)
+		}
+	}
+}
+
+// settled waits until what has ended so far is counted, and returns the count as it is stored. The last of it is to
+// have been counted.
+func settled(t *testing.T, store *bustest.Store, id task.ID, want ...run.Number) {
+	t.Helper()
+	proctest.Eventually(t, "the failures are counted", func() bool {
+		stored, err := store.Jet().Control.LeaderLast(t.Context(), "$KV.control.health."+string(id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		health, err := run.DecodeHealth(stored.Data)
+		if err != nil || len(health.Failed) != len(want) {
+			return false
+		}
+		for i, n := range want {
+			if health.Failed[i] != n {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// Three failed runs in a row hold a task, whoever counts, however often the counting begins anew, and also if runs end
+// while nobody counts. Enabled, the task begins to count anew.
+func TestFailedRunsHoldTheirTask(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	if err := store.KeepSources(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	request, _ := queue(t, store, "concurrency: 9\ndisable_after_failures: 3", 0, 0)
+	other, _ := queue(t, store, "concurrency: 9", 0, 0)
+	id := request.Task
+	// Nobody counts yet.
+	ends(t, store, request, run.Failed)
+	ends(t, store, request, run.Success)
+	first := ends(t, store, request, run.Failed)
+	stop := sweeping(t, store, "one")
+	sweeping(t, store, "two")
+	holds := following(t, store)
+	settled(t, store, id, first)
+	dry := request
+	dry.DryRun = true
+	ends(t, store, dry, run.Failed)
+	ends(t, store, request, run.Canceled)
+	for range 3 {
+		ends(t, store, other, run.Failed) // which is never held
+	}
+	second := ends(t, store, request, run.Failed)
+	settled(t, store, id, first, second)
+	if _, is := holds.Of(id); is {
+		t.Error("the task is held after two failures")
+	}
+	stop()
+	third := ends(t, store, request, run.Failed)
+	got := held(t, holds, id, true)
+	if got.Failures != 3 || got.Run != third || got.Why != "as the test wants" || time.Since(got.On) > proctest.Limit {
+		t.Errorf("held: %+v", got)
+	}
+	ends(t, store, request, run.Success) // what was queued ends; the task stays held
+	sweeping(t, store, "three")
+	late := store.Open("later").Tasks.Holds()
+	if err := late.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, is := late.Of(id); !is {
+		t.Error("who begins later does not know that the task is held")
+	}
+
+	was, err := store.Tasks.Release(t.Context(), id)
+	if err != nil || was == nil || was.Run != third {
+		t.Fatal(was, err)
+	}
+	held(t, holds, id, false)
+	if again, err := store.Tasks.Release(t.Context(), id); again != nil || err != nil {
+		t.Errorf("let go twice: %+v, %v", again, err)
+	}
+	var numbers []run.Number
+	for range 2 {
+		numbers = append(numbers, ends(t, store, request, run.Failed))
+	}
+	settled(t, store, id, numbers...)
+	ends(t, store, request, run.Failed)
+	held(t, holds, id, true)
+	if _, is := holds.Of(other.Task); is {
+		t.Error("a task is held that allows any number of failures")
+	}
+}

@@ -1,0 +1,300 @@
+package bus
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/bus/internal/jet"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// The failed runs of a task are counted from the events, of which there is one for each run that has ended. How far
+// they are counted stands beside the count, in one record, so that each counts once, whoever dies in between and
+// however many processes count.
+
+// Failures counts the failed runs of a task. It is for one goroutine; several processes may count.
+type Failures struct {
+	store *jet.Store
+	task  task.ID
+	// health is as this process has counted, and stored up to which event that is stored, at a revision.
+	health   run.Health
+	stored   uint64
+	revision uint64
+	read     bool
+}
+
+var errNotFinal = errors.New("it is not the final document of a run of its task")
+
+// countedLate is how many events that change nothing may be counted again after a restart.
+const countedLate = 256
+
+// Failures returns a counter of a task's failed runs.
+func (u *Unheld) Failures(id task.ID) *Failures { return &Failures{store: u.store, task: id} }
+
+// Events is the sequence of the last event, as the leader has it: while it stays, no run has ended.
+func (u *Unheld) Events(ctx context.Context) (uint64, error) { return lastEvent(ctx, u.store) }
+
+func lastEvent(ctx context.Context, s *jet.Store) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, jet.ReadTimeout)
+	defer cancel()
+	info, err := s.Events.Info(ctx)
+	if err != nil {
+		return 0, jet.Explain(err)
+	}
+	return info.State.LastSeq, nil
+}
+
+// Count counts the runs that have ended, up to an event that there is, and holds the task when most of them in a row
+// have failed. held is the hold that this call has made, nil for none.
+func (f *Failures) Count(ctx context.Context, upTo uint64, most int) (held *run.Hold, err error) {
+	if f.health.Held != nil { // somebody may have let the task go
+		f.read = false
+	}
+	for {
+		if !f.read {
+			if err := f.load(ctx, upTo); err != nil {
+				return nil, err
+			}
+		}
+		if f.health.Counted > upTo { // the events were made anew, as after a restore
+			f.health.Counted = upTo
+		}
+		event, err := f.store.Events.LeaderFollowing(ctx, jet.EventSubject(f.task), f.health.Counted+1)
+		if errors.Is(err, jet.ErrMissing) {
+			return nil, f.noteProgress(ctx)
+		}
+		if err != nil {
+			return nil, err
+		}
+		next, changed := f.health, false
+		if doc, err := run.DecodeDocument(event.Data); err != nil || doc.ExecuteID != f.task || doc.Outcome() == "" {
+			f.store.Events.PassOver(event, cmp.Or(err, errNotFinal))
+		} else {
+			next, changed = next.With(doc, most, time.Now().UTC())
+		}
+		next.Counted = event.Sequence
+		if !changed {
+			f.health = next
+			continue
+		}
+		written, err := f.write(ctx, next)
+		if err != nil {
+			return nil, err
+		}
+		if written && next.Held != nil {
+			return next.Held, nil
+		}
+	}
+}
+
+// load reads what is counted. A task of which nothing is counted yet begins with the events to come.
+func (f *Failures) load(ctx context.Context, upTo uint64) error {
+	health, revision, err := readHealth(ctx, f.store, f.task)
+	if err != nil {
+		return err
+	}
+	f.health, f.stored, f.revision, f.read = health, health.Counted, revision, true
+	if revision == 0 {
+		_, err = f.write(ctx, run.Health{Counted: upTo})
+	}
+	return err
+}
+
+// write stores what is counted. It is not written if another process was faster: then all of it is read again.
+func (f *Failures) write(ctx context.Context, next run.Health) (written bool, err error) {
+	revision, err := writeHealth(ctx, f.store, f.task, next, f.revision)
+	if jet.Refused(err) {
+		f.read = false
+		return false, nil
+	}
+	if err != nil {
+		f.read = false // it may have been stored
+		return false, err
+	}
+	f.health, f.stored, f.revision = next, next.Counted, revision
+	return true, nil
+}
+
+// noteProgress stores how far it is counted, once in a while.
+func (f *Failures) noteProgress(ctx context.Context) error {
+	if f.health.Counted < f.stored+countedLate {
+		return nil
+	}
+	_, err := f.write(ctx, f.health)
+	return err
+}
+
+// readHealth is what the leader has of a task's health; revision is 0 where there is none. What cannot be read gives
+// its place.
+func readHealth(ctx context.Context, s *jet.Store, id task.ID) (health run.Health, revision uint64, err error) {
+	stored, err := s.Control.LeaderLast(ctx, jet.HealthSubject(id))
+	if errors.Is(err, jet.ErrMissing) {
+		return run.Health{}, 0, nil
+	}
+	if err != nil {
+		return run.Health{}, 0, err
+	}
+	if health, err = run.DecodeHealth(stored.Data); err != nil {
+		s.Control.PassOver(stored, err)
+		if health.Counted, err = lastEvent(ctx, s); err != nil {
+			return run.Health{}, 0, err
+		}
+	}
+	return health, stored.Sequence, nil
+}
+
+func writeHealth(ctx context.Context, s *jet.Store, id task.ID, health run.Health, revision uint64) (uint64, error) {
+	data, err := health.Encode()
+	if err == nil {
+		err = s.Writable()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("store the health of a task: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
+	defer cancel()
+	ack, err := s.JS.Publish(ctx, jet.HealthSubject(id), data, jetstream.WithExpectLastSequencePerSubject(revision))
+	if err != nil {
+		return 0, jet.Explain(err)
+	}
+	s.Held.Ring()
+	return ack.Sequence, nil
+}
+
+// beginHealth has the failures of a task counted from the events to come, unless they are counted already.
+func (s *Tasks) beginHealth(ctx context.Context, id task.ID) error {
+	_, revision, err := readHealth(ctx, s.store, id)
+	if err != nil || revision > 0 {
+		return err
+	}
+	last, err := lastEvent(ctx, s.store)
+	if err == nil {
+		_, err = writeHealth(ctx, s.store, id, run.Health{Counted: last}, 0)
+	}
+	if jet.Refused(err) {
+		err = nil
+	}
+	return err
+}
+
+// Release lets a held task go: its failures are counted from the events to come. It returns why the task was held, nil
+// if it was not.
+func (s *Tasks) Release(ctx context.Context, id task.ID) (was *run.Hold, err error) {
+	for {
+		health, revision, err := readHealth(ctx, s.store, id)
+		if err != nil || health.Held == nil {
+			return nil, err
+		}
+		last, err := lastEvent(ctx, s.store)
+		if err == nil {
+			_, err = writeHealth(ctx, s.store, id, run.Health{Counted: last}, revision)
+		}
+		if !jet.Refused(err) {
+			return health.Held, err
+		}
+	}
+}
+
+// dropHealth removes the health of a task that is deleted.
+func (s *Tasks) dropHealth(ctx context.Context, id task.ID) { s.drop(ctx, jet.HealthSubject(id)) }
+
+// Holds are the tasks that are held, as a process sees them. They are safe for concurrent use. A nil Holds has none.
+type Holds struct {
+	store *jet.Store
+	f     following
+
+	mu      sync.RWMutex
+	tasks   map[task.ID]run.Hold
+	changed chan struct{} // closed and replaced at every change
+}
+
+// Holds returns a view of the tasks that are held, which is empty until Load or Follow.
+func (s *Tasks) Holds() *Holds {
+	v := &Holds{store: s.store, tasks: map[task.ID]run.Hold{}, changed: make(chan struct{})}
+	var seen map[task.ID]bool
+	v.f = following{
+		stream: s.store.Control, subject: jet.Healths, woken: s.store.Held.Next,
+		begun: func() { seen = map[task.ID]bool{} },
+		note: func(record jet.Record) {
+			if id, ok := v.note(record); ok {
+				seen[id] = true
+			}
+		},
+		whole: func() {
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			maps.DeleteFunc(v.tasks, func(id task.ID, _ run.Hold) bool { return !seen[id] })
+			v.tell()
+		},
+	}
+	return v
+}
+
+// Load reads which tasks are held. It is for before Follow.
+func (v *Holds) Load(ctx context.Context) error {
+	begun := time.Now()
+	return v.store.Denials.Explain(begun, v.f.readAll(ctx))
+}
+
+// Follow keeps the view current until ctx ends. While NATS is away it goes on with what it has.
+func (v *Holds) Follow(ctx context.Context) {
+	reconnected := v.store.NC.StatusChanged(nats.CONNECTED)
+	defer v.store.NC.RemoveStatusListener(reconnected)
+	v.f.follow(ctx, reconnected, v.f.readAll)
+}
+
+// note takes one change into the view.
+func (v *Holds) note(record jet.Record) (id task.ID, ok bool) {
+	id, ok = jet.TaskOfHealth(record.Subject)
+	if !ok {
+		v.store.Control.PassOver(record, errors.New("the key of a task's health is the task's id"))
+		return id, false
+	}
+	health, err := run.DecodeHealth(record.Data)
+	if err != nil {
+		v.store.Control.PassOver(record, err)
+		return id, false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if health.Held == nil {
+		delete(v.tasks, id)
+	} else {
+		v.tasks[id] = *health.Held
+	}
+	v.tell()
+	return id, true
+}
+
+// tell wakes those who wait for a change; the caller holds mu.
+func (v *Holds) tell() {
+	close(v.changed)
+	v.changed = make(chan struct{})
+}
+
+// Of returns why a task is held; ok is false if it is not.
+func (v *Holds) Of(id task.ID) (held run.Hold, ok bool) {
+	if v == nil {
+		return run.Hold{}, false
+	}
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	held, ok = v.tasks[id]
+	return held, ok
+}
+
+// Changed returns a channel that is closed at the next change. Take it before reading the view.
+func (v *Holds) Changed() <-chan struct{} {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.changed
+}
