@@ -144,6 +144,18 @@ func (p *program) bar() (show func(run.Document), done func()) {
 	return show, func() { _ = bar.Clear() }
 }
 
+// progress shows on a terminal how many of some things are done. step counts one, and done takes it away; step is safe for
+// concurrent use.
+func (p *program) progress(what string, of int) (step, done func()) {
+	if of <= fewRuns || !isTerminal(p.stderr) {
+		return func() {}, func() {}
+	}
+	bar := progressbar.NewOptions(of,
+		progressbar.OptionSetWriter(p.stderr), progressbar.OptionSetDescription(what), progressbar.OptionSetWidth(20), progressbar.OptionClearOnFinish(),
+		progressbar.OptionShowCount(), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetPredictTime(true))
+	return func() { _ = bar.Add(1) }, func() { _ = bar.Clear() } // a terminal that went away ends nothing
+}
+
 // lines shows each step of the progress on a line of its own.
 func (p *program) lines() func(run.Document) {
 	var last string

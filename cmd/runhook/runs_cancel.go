@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"runhook/shared/client"
@@ -61,24 +64,9 @@ func (c *runsCancelCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	// All are asked to end before any is waited for.
-	var asked []run.Document
-	taken := 0
-	for _, doc := range docs {
-		now, err := server.Cancel(ctx, doc.ExecuteID, doc.ImportID, c.Why, c.Queued)
-		problem, isProblem := errors.AsType[*client.Problem](err)
-		switch {
-		case err == nil:
-			asked = append(asked, now)
-		case isProblem && problem.Status == http.StatusConflict && c.Queued:
-			taken++
-		case isProblem && (problem.Status == http.StatusConflict || len(c.Runs) > 0): // the others may be canceled for all that
-			refused = append(refused, err)
-		default:
-			return fmt.Errorf("run %s was not canceled, after %s had been: %w", doc.ImportID, plural(len(asked), "run"), err)
-		}
-	}
+	asked, taken, notAsked, stopped := c.ask(ctx, p, server, docs)
 	ended, late := c.await(ctx, p, server, asked)
-	refused = append(refused, late...)
+	refused = slices.Concat(refused, notAsked, late)
 	switch {
 	case c.JSON:
 		if err := p.printJSON(ended); err != nil {
@@ -86,15 +74,98 @@ func (c *runsCancelCommand) Run(ctx context.Context, p *program) error {
 		}
 	case len(docs) == 0 && len(refused) == 0:
 		p.printf("There is no run to cancel.\n")
+	case stopped != nil: // which says how many
 	case taken > 0:
 		p.printf("Canceled %d of %s. Runners took %s in between.\n", len(ended)-len(late), plural(len(docs), "run"), plural(taken, "run"))
 	case max(len(docs), len(c.Runs)) > 1:
 		p.printf("Canceled %d of %s.\n", len(ended)-len(late), plural(max(len(docs), len(c.Runs)), "run"))
 	}
+	switch {
+	case errors.Is(stopped, context.Canceled):
+		refused = append(refused, fmt.Errorf("interrupted: canceled %d of %s, and the others go on; the same command cancels the rest", len(ended)-len(late), plural(len(docs), "run")))
+	case stopped != nil:
+		refused = append(refused, fmt.Errorf("canceled %d of %s, and then stopped: %w", len(ended)-len(late), plural(len(docs), "run"), stopped))
+	}
 	if len(refused) > 0 {
 		return &exit{exitFailed, errors.Join(refused...)}
 	}
 	return nil
+}
+
+// cancelAtOnce is how many runs are asked to end at the same time.
+const cancelAtOnce = 32
+
+// fewRuns is how many runs are told of one by one.
+const fewRuns = 20
+
+// ask asks the runs to end, the first ones first, until ctx ends or the server does not do it; stopped is why not all of
+// them were asked then. asked have the documents of those that were, taken is how many --queued has left to their
+// runners, and refused is why others were not canceled. A request under way is always waited for: what was asked is
+// counted.
+func (c *runsCancelCommand) ask(ctx context.Context, p *program, server *client.Client, docs []run.Document) (asked []run.Document, taken int, refused []error, stopped error) {
+	step, done := p.progress("Canceling", len(docs))
+	defer done()
+	asking, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	results := eachAtOnce(asking, docs, func(doc run.Document) result {
+		now, err := server.Cancel(context.WithoutCancel(ctx), doc.ExecuteID, doc.ImportID, c.Why, c.Queued)
+		if _, isProblem := errors.AsType[*client.Problem](err); err != nil && !(isProblem && (isConflict(err) || len(c.Runs) > 0)) {
+			stop(fmt.Errorf("run %s: %w", doc.ImportID, err))
+		}
+		step()
+		return result{doc: now, err: err, done: true}
+	})
+	stopped = context.Cause(asking)
+	if errors.Is(stopped, context.Canceled) && !slices.ContainsFunc(results, func(of result) bool { return !of.done }) {
+		stopped = nil
+	}
+	for _, of := range results {
+		_, isProblem := errors.AsType[*client.Problem](of.err)
+		switch {
+		case !of.done:
+		case of.err == nil:
+			asked = append(asked, of.doc)
+		case isConflict(of.err) && c.Queued:
+			taken++
+		case isConflict(of.err), isProblem && len(c.Runs) > 0: // the others may be canceled for all that
+			refused = append(refused, of.err)
+		}
+	}
+	return asked, taken, refused, stopped
+}
+
+// result is what became of one run; done is false where it was not begun.
+type result struct {
+	doc  run.Document
+	err  error
+	done bool
+}
+
+// isConflict reports whether a run was not canceled because it has ended, or because a runner has it.
+func isConflict(err error) bool {
+	problem, ok := errors.AsType[*client.Problem](err)
+	return ok && problem.Status == http.StatusConflict
+}
+
+// eachAtOnce does something with each run, with some of them at the same time, the first ones first. When ctx ends it
+// begins no more. The results are in the order of the runs.
+func eachAtOnce(ctx context.Context, docs []run.Document, do func(run.Document) result) []result {
+	results := make([]result, len(docs))
+	var next atomic.Int64
+	var working sync.WaitGroup
+	for range min(cancelAtOnce, len(docs)) {
+		working.Go(func() {
+			for ctx.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(docs) {
+					return
+				}
+				results[i] = do(docs[i])
+			}
+		})
+	}
+	working.Wait()
+	return results
 }
 
 // named are the runs that the command line names, and why some of them are not there.
@@ -142,22 +213,27 @@ const cancelLimit = 10 * time.Second
 func (c *runsCancelCommand) await(ctx context.Context, p *program, server *client.Client, asked []run.Document) (docs []run.Document, late []error) {
 	limited, cancel := context.WithTimeout(ctx, cancelLimit)
 	defer cancel()
-	docs = make([]run.Document, 0, len(asked))
-	for _, doc := range asked {
-		if doc.Status != run.Done {
-			started := client.Started{Task: doc.ExecuteID, Number: doc.ImportID}
-			now, err := server.Wait(limited, started, cancelLimit, nil, nil)
-			if err != nil { // another one took all of the time
-				now, _, err = server.Status(ctx, started, 0)
-			}
-			if err == nil {
-				doc = now
-			}
+	results := eachAtOnce(context.WithoutCancel(ctx), asked, func(doc run.Document) result {
+		if doc.Status == run.Done {
+			return result{doc: doc}
 		}
+		started := client.Started{Task: doc.ExecuteID, Number: doc.ImportID}
+		now, err := server.Wait(limited, started, cancelLimit, nil, nil)
+		if err != nil { // the time is over
+			now, _, err = server.Status(context.WithoutCancel(ctx), started, 0)
+		}
+		if err == nil {
+			doc = now
+		}
+		return result{doc: doc}
+	})
+	docs = make([]run.Document, 0, len(asked))
+	for _, of := range results {
+		doc := of.doc
 		docs = append(docs, doc)
 		switch {
 		case doc.Outcome() == run.Canceled:
-			if !c.JSON {
+			if !c.JSON && len(asked) <= fewRuns {
 				p.printf("Run %s of %q: %s.\n", doc.ImportID, doc.TaskName, doc.Message)
 			}
 		case doc.Status == run.Done:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -192,4 +193,34 @@ func TestRunsOnATerminal(t *testing.T) {
 	i.awaitEnd(i.start(s.copy, nil))
 	screen.Await(t, "\x1b\\[2A\x1b\\[JRUN.*\r\n *2  Copy people .*\r\n *1  Copy people", ended)
 	stop()
+}
+
+// A cancel of many runs shows on a terminal how far it is.
+func TestCancelOfManyOnATerminal(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	i := begin(t, s.args("--hold")...).listening()
+	i.queue(s, fewRuns+5)
+	var asked atomic.Int64
+	shown := make(chan struct{})
+	server := i.between(func(w http.ResponseWriter, r *http.Request, pass http.Handler) {
+		if strings.HasSuffix(r.URL.Path, "/cancel") && asked.Add(1) > 20 {
+			<-shown
+		}
+		pass.ServeHTTP(w, r)
+	})
+	tty, screen := terminal(t)
+	ended := make(chan struct{})
+	code := -1
+	go func() {
+		defer close(ended)
+		code = runhook(t.Context(), authorized([]string{"runs", "cancel", "--queued", "--server", server}), tty, tty, noHangups)
+	}()
+	screen.Await(t, `Canceling .*\(\d+/25`, ended)
+	close(shown)
+	screen.Await(t, `Canceled 25 of 25 runs\.`, ended)
+	<-ended
+	if code != exitSuccess {
+		t.Errorf("exit code %d, screen %q", code, screen)
+	}
 }

@@ -163,6 +163,21 @@ func (s *Service) cancel(ctx context.Context, at target, c run.Cancel, queued bo
 func (s *Service) cancelStored(ctx context.Context, id task.ID, n run.Number, c run.Cancel, queued bool) (canceled, error) {
 	asked, open := false, false
 	for range cancelTries {
+		over, err := s.options.Unheld.Ended(ctx, id, n)
+		if err == nil && !over { // mostly nobody holds it
+			open = true
+			doc, cancelErr := s.options.Unheld.Cancel(ctx, id, n, c)
+			if cancelErr == nil {
+				s.canceled.WithLabelValues(doc.TaskName).Inc()
+				return canceled{doc, endedAtOnce}, nil
+			}
+			if !errors.Is(cancelErr, bus.ErrClaimed) {
+				err = cancelErr
+			}
+		}
+		if err != nil {
+			return canceled{}, err
+		}
 		status, err := s.options.Runs.Lookup(ctx, id, n)
 		switch {
 		case err != nil:
@@ -190,14 +205,6 @@ func (s *Service) cancelStored(ctx context.Context, id task.ID, n run.Number, c 
 		if isHeld {
 			status.Document.CancelRequestedOn = new(run.Time(c.On))
 			return canceled{status.Document, runnerAsked}, nil
-		}
-		doc, err := s.options.Unheld.Cancel(ctx, id, n, c)
-		switch {
-		case err == nil:
-			s.canceled.WithLabelValues(doc.TaskName).Inc()
-			return canceled{doc, endedAtOnce}, nil
-		case !errors.Is(err, bus.ErrClaimed): // else a runner has taken it, or it has ended, in between
-			return canceled{}, err
 		}
 	}
 	return canceled{}, fmt.Errorf("%w: run %s was taken and left again and again while it was to be canceled", run.ErrUnavailable, n)

@@ -30,6 +30,9 @@ const maxAnswer = 64 << 20
 // requestTimeout bounds one request that does not ask the server to wait.
 const requestTimeout = 30 * time.Second
 
+// maxAtOnce is for how many requests at the same time connections are kept.
+const maxAtOnce = 32
+
 // Client speaks to one server. It is safe for concurrent use.
 type Client struct {
 	base  string
@@ -46,6 +49,7 @@ func New(server, token, caFile string) (*Client, error) {
 		return nil, fmt.Errorf("--server %q is not an address such as http://127.0.0.1:8080", server)
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = maxAtOnce
 	if caFile != "" {
 		roots, err := x509.SystemCertPool()
 		if err != nil {
