@@ -98,6 +98,9 @@ const firstLock = "history.lock"
 // process keeps is left to that, and the next free one is taken: two of them never share one. The error is a *damage
 // where the file has to be removed first.
 func openFile(ctx context.Context, dir, store string) (opened *file, why string, err error) {
+	if err := addFunctions(); err != nil {
+		return nil, "", fmt.Errorf("cannot prepare the history: %w", err)
+	}
 	if dir, err = filepath.Abs(dir); err == nil {
 		err = os.MkdirAll(dir, 0o700)
 	}

@@ -228,6 +228,33 @@ func TestRunsAreFound(t *testing.T) {
 	}
 }
 
+// A text is found in any letter case of any alphabet, and however its letters are composed.
+func TestTextsAreFoundInAnyLetterCase(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request := bustest.Applied(t, store.Bus)
+	k := keep(t, store, t.TempDir())
+	messages := []string{
+		"There is no file MÜLLER.csv", "There is no file Zoe\u0308.csv", "Straße 7 is refused", "ΔΕΛΤΑ ΣΙΓΜΑΣ", "Ёлка", "a plain one, 100% k", "İstanbul",
+	}
+	for _, message := range messages {
+		end(t, store, request, run.Failed, message, 0)
+	}
+	for text, want := range map[string][]run.Number{
+		"müller": {1}, "Müller": {1}, "m\u0075\u0308ller": {1}, "MÜLLER.CSV": {1}, "muller": nil,
+		"zoë": {2}, "ZOË": {2}, "zoe.csv": nil,
+		"STRASSE": {3}, "straße": {3}, "STRAẞE": {3},
+		"σιγμας": {4}, "ΣΙΓΜΑΣ": {4}, "δέλτα": nil,
+		"ёлка": {5}, "ЁЛКА": {5},
+		"PLAIN": {6}, "\u212a": {6}, "100%": {6}, "1_0": nil, // U+212A is the Kelvin sign, whose small letter is k
+		"no file": {2, 1}, "NO FILE": {2, 1}, "istanbul": nil,
+	} {
+		if got := k.numbers(history.Query{Text: text}); !slices.Equal(got, want) {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}
+
 // plain is a listed run without pointers, and with times that can be compared.
 func plain(l run.Listed) string {
 	return fmt.Sprintln(l.ExecuteID, l.ImportID, l.TaskName, l.Status, l.StatusDescription, *l.Success, l.PercentComplete, l.Message, l.RowsProcessed, l.RowsFailed,

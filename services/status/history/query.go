@@ -113,8 +113,7 @@ func (f *file) where(ctx context.Context, q Query, retention time.Duration) (con
 		c.and("runs.correlation = ? and runs.correlation <> ''", q.Correlation)
 	}
 	if q.Text != "" {
-		escaped := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(q.Text)
-		c.and(`runs.message like ? escape '\'`, "%"+escaped+"%")
+		c.withText(q.Text)
 	}
 	for _, parameter := range q.Parameters {
 		c.and("runs.number in (select number from parameters where hash = ?)", hash(parameter[0], parameter[1]))
