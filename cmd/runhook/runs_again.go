@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v4"
 
@@ -118,10 +119,22 @@ func (p *program) edit(ctx context.Context, request client.Request, values map[s
 	if err := os.WriteFile(file, valuesFile(request, values), 0o600); err != nil {
 		return nil, fmt.Errorf("--edit: %w", err)
 	}
+	// Whoever saves the file, also as it is, gives it another time than this one.
+	written := time.Now().Add(-time.Hour).Truncate(time.Second)
+	if err := os.Chtimes(file, written, written); err != nil {
+		return nil, fmt.Errorf("--edit: %w", err)
+	}
 	command := exec.CommandContext(ctx, "sh", "-c", editor+` "$1"`, "sh", file)
 	command.Stdin, command.Stdout, command.Stderr = p.stdin, p.stdout, p.stderr
 	if err := command.Run(); err != nil {
 		return nil, fmt.Errorf("nothing was started, because the editor failed (%s): %w", editor, err)
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, fmt.Errorf("nothing was started, because what was saved cannot be read: %w", err)
+	}
+	if info.ModTime().Equal(written) {
+		return nil, errNotSaved
 	}
 	saved, err := os.ReadFile(file)
 	if err != nil {
@@ -137,7 +150,7 @@ func (p *program) edit(ctx context.Context, request client.Request, values map[s
 // valuesFile is what is edited: the values that a run was started with, by name.
 func valuesFile(request client.Request, values map[string][]string) []byte {
 	var text bytes.Buffer
-	fmt.Fprintf(&text, "# The values of run %s of %s. A run with them starts when you save this\n# and leave the editor. Delete everything to start none.\n{}\n", request.Number, yamlText(request.TaskName))
+	fmt.Fprintf(&text, "# The values of run %s of %s. A run with them starts when you save this\n# and leave the editor. Leave without saving, or delete everything, to start none.\n{}\n", request.Number, yamlText(request.TaskName))
 	names := slices.Sorted(maps.Keys(values))
 	for name := range request.Parameters {
 		if _, has := values[name]; !has {
@@ -177,6 +190,9 @@ func yamlText(text string) string {
 	}
 	return strings.TrimSuffix(string(encoded), "\n")
 }
+
+// errNotSaved is the error of an editor that was left without saving.
+var errNotSaved = errors.New("nothing was started, because the editor was left without saving; save the file, also as it is, to start the run, or leave out --edit")
 
 // errNoValues is the error of a file that was emptied.
 var errNoValues = errors.New("the file is empty")

@@ -66,6 +66,17 @@ func TestRunsAgain(t *testing.T) {
 			t.Errorf("%v: exit code %d, %s", args, code, messages)
 		}
 	}
+	// Who saves the values as they are wants the run, whichever way the editor saves.
+	for _, save := range []string{`cp "$2" "$2.new"; mv "$2.new" "$2"`, `text=$(cat "$2"); printf '%s\n' "$text" > "$2"`} {
+		editor(save)
+		if doc, city = again("1", "--edit"); doc.RepeatOf != 1 || !slices.Equal(city, []string{"Oslo"}) {
+			t.Errorf("%+v, %v", doc, city)
+		}
+	}
+	editor(`exit 0`)
+	refused("nothing was started, because the editor was left without saving; save the file", "1", "--edit")
+	editor(`rm "$2"`)
+	refused("nothing was started, because what was saved cannot be read", "1", "--edit")
 	editor(`: > "$2"`)
 	refused("nothing was started: the file is empty", "1", "--edit")
 	editor(`exit 3`)
@@ -78,7 +89,7 @@ func TestRunsAgain(t *testing.T) {
 	refused("name one in the environment variable EDITOR", "1", "--edit")
 	refused("Run 99 does not exist", "99")
 	refused(`"x" is not a run number`, "x")
-	if got := i.found(); got != "4 3 2 1" {
+	if got := i.found(); got != "6 5 4 3 2 1" {
 		t.Errorf("runs: %s", got)
 	}
 	if left, err := os.ReadDir(os.TempDir()); err == nil {
