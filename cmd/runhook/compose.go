@@ -40,10 +40,11 @@ type process struct {
 	starting starting
 	store    *bus.Bus
 	tasks    *bus.TaskView
-	cancels  *bus.Cancels // see toCancel
-	paces    *bus.Paces   // see toPace
-	pauses   *bus.Pauses  // see paused
-	holds    *bus.Holds   // see watchHolds
+	cancels  *bus.Cancels  // see toCancel
+	paces    *bus.Paces    // see toPace
+	pauses   *bus.Pauses   // see paused
+	holds    *bus.Holds    // see watchHolds
+	erasures *bus.Erasures // see toErase
 	// logged are the tasks that the log names.
 	logged *atomic.Pointer[bus.TaskView]
 	// notes are what /readyz says besides.
@@ -231,7 +232,7 @@ const heldNote = "Runs are held (--hold): POSTs are accepted and queue, and this
 
 // sweeper makes what ends or moves the runs that no runner holds.
 func (p *process) sweeper() *sweep.Sweeper {
-	return sweep.New(sweep.Options{Unheld: p.store.Unheld, Tasks: p.tasks, Cancels: p.toCancel(), Log: p.log, Metrics: p.metrics})
+	return sweep.New(sweep.Options{Unheld: p.store.Unheld, Tasks: p.tasks, Cancels: p.toCancel(), Erasures: p.toErase(), Log: p.log, Metrics: p.metrics})
 }
 
 // toCancel is the view of the runs that are to be canceled, which its status service and its sweeper share. Somebody
@@ -269,6 +270,15 @@ func watchHolds(ctx context.Context, p *process) error {
 	p.holds = holds
 	p.beside(context.WithoutCancel(ctx), holds.Follow)
 	return nil
+}
+
+// toErase is the view of the erasures, which its status service and its sweeper share. Somebody has it followed once
+// both are made.
+func (p *process) toErase() *bus.Erasures {
+	if p.erasures == nil {
+		p.erasures = p.store.Unheld.Erasures()
+	}
+	return p.erasures
 }
 
 // answerIntegrations has integrations get their consumers of events from this process, until it is undone.
@@ -361,7 +371,7 @@ const noCache = "off"
 // cache until ctx ends; empty is a temporary one. followed is the folder of task files, nil for none.
 func (e *edge) status(ctx context.Context, p *process, followed *folder.Folder, cache string) []web.Route {
 	o := status.Options{
-		Runs: p.store.Runs, Store: p.store.Tasks, Unheld: p.store.Unheld, Cancels: p.toCancel(), Pauses: p.paused(), Lines: p.store.Runs.Lines(p.tasks, p.paused()),
+		Runs: p.store.Runs, Store: p.store.Tasks, Unheld: p.store.Unheld, Cancels: p.toCancel(), Erasures: p.toErase(), Pauses: p.paused(), Lines: p.store.Runs.Lines(p.tasks, p.paused()),
 		Tasks: p.tasks, Paces: p.toPace(), Holds: p.holds, Locator: e.locator, Callers: e.callers, Admin: e.admin, Keys: e.keys, Links: e.links,
 		Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
 	}

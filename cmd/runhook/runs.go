@@ -8,5 +8,6 @@ type runsCommand struct {
 	Again runsAgainCommand `cmd:"" help:"Start a run with the values of another one."`
 
 	Cancel   runsCancelCommand   `cmd:"" help:"Cancel runs, queued or in progress."`
+	Delete   runsDeleteCommand   `cmd:"" help:"Erase runs that have ended, with all that belongs to them."`
 	Rejected runsRejectedCommand `cmd:"" help:"Download the failed rows, with the reasons."`
 }

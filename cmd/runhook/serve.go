@@ -97,6 +97,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	process.beside(ctx, process.toCancel().Follow)
 	process.beside(ctx, process.toPace().Follow)
 	process.beside(ctx, process.paused().Follow)
+	process.beside(ctx, process.toErase().Follow)
 	process.beside(ctx, process.sweeper().Run)
 	process.beside(ctx, process.keep)
 	process.beside(ctx, s.connections.Look)

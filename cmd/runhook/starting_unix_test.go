@@ -48,9 +48,9 @@ func TestServeAnswersWhileItRecovers(t *testing.T) {
 	release := holdRecovery(t, s.path("data"))
 
 	i := spawn(t, s.args()...).answering()
-	const progress = "the store is being recovered: 8 of 9 streams are recovered, about "
+	const progress = "the store is being recovered: 9 of 10 streams are recovered, about "
 	i.wantNotReady(progress, progress, "POST /task/execute/"+string(s.copy), "GET "+strings.TrimPrefix(ended.PollingURL, first.url))
-	i.log.Await(t, `"streams":9,"recovered":8,.*recovering the store`, i.ended)
+	i.log.Await(t, `"streams":10,"recovered":9,.*recovering the store`, i.ended)
 	if strings.Contains(i.out.String(), "listens on") {
 		t.Errorf("it says that it is ready:\n%s", i.out)
 	}

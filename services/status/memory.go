@@ -72,6 +72,17 @@ func (m *memory) forget(k key) {
 	m.runs.Remove(k)
 }
 
+// forgetRuns drops runs by their numbers, which no two runs share.
+func (m *memory) forgetRuns(gone func(run.Number) bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, k := range m.runs.Keys() {
+		if gone(k.number) {
+			m.runs.Remove(k)
+		}
+	}
+}
+
 // note takes what the store says of a run and returns what is to be answered: that, unless
 // something newer was seen already. k must not alias a request.
 func (m *memory) note(k key, status bus.Status) (*sighting, error) {

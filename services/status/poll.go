@@ -189,6 +189,9 @@ func (s *Service) verify(sig string, at target, scope web.Scope) (until time.Tim
 // latest is the run's status, as far as it is known: from memory if the run has ended, else from
 // the store, else, while that is away, what was seen last. following, if it is not nil, then goes on.
 func (s *Service) latest(ctx context.Context, rc *fasthttp.RequestCtx, at target, following *events) (*sighting, error) {
+	if s.isErased(at.number) {
+		return nil, run.ErrRunGone
+	}
 	before := s.memory.recall(at.key)
 	if before != nil && before.final() && time.Since(before.seenOn) < s.options.TrustFinal {
 		web.SetWaitApplied(rc, web.PreferredWait(rc))

@@ -33,6 +33,9 @@ type Options struct {
 	Pauses *bus.Pauses
 	// Holds are the tasks that are held; nil knows none.
 	Holds *bus.Holds
+	// Erasures are those that are under way: their runs are gone. Whoever makes the view has it followed, after New, and a
+	// sweeper does them; nil refuses to erase.
+	Erasures *bus.Erasures
 	// Tasks is the view of the tasks; while it is not loaded every request gets 503.
 	Tasks *bus.TaskView
 	// Paces say when pollers poll again; nil knows of no run that has ended.
@@ -119,6 +122,9 @@ func New(o Options) *Service {
 	if o.Metrics != nil {
 		o.Metrics.MustRegister(s.heldTasks())
 	}
+	if o.Erasures != nil {
+		o.Erasures.OnErased(s.dropErased)
+	}
 	return s
 }
 
@@ -152,6 +158,9 @@ func (s *Service) Routes() []web.Route {
 			"outcome", "trigger", "correlation", "since", "until", "text", "parameter", "rejected", "before"),
 		s.adminRoute(fasthttp.MethodGet, "/api/counts", "Count runs by day and task", s.countRuns, "task", "since", "until", "zone"),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}", "Show a run", s.showRun),
+		s.adminRoute(fasthttp.MethodDelete, "/api/runs", "Erase the runs of a task", s.deleteRuns, "task", "before"),
+		s.adminRoute(fasthttp.MethodDelete, "/api/runs/{run}", "Erase a run", s.deleteRun),
+		s.adminRoute(fasthttp.MethodGet, "/api/receipts/{receipt}", "Show the receipt of an erasure", s.showReceipt),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}/request", "Show the values that a run was started with", s.showRequest),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}/rejected", "Download the rows that a run rejected", s.rejectedByNumber),
 		s.adminRoute(fasthttp.MethodGet, "/api/connections", "List the connections that tasks use", s.listConnections),

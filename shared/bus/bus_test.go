@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 	if !proctest.Raced {
 		_ = flag.Set("test.parallel", "12")
 	}
+	bus.SetLeftTo(100 * time.Millisecond)
 	proctest.Main(m)
 }
 

@@ -145,6 +145,9 @@ func (c claims) FindClaim(ctx context.Context, id task.ID, n run.Number) (seen S
 		results.PassOver(stored, err)
 		seen.State, seen.Foreign = run.Claim{}, true
 	}
+	if seen.State.Erased { // it has ended
+		return Seen{}, false, nil
+	}
 	if seen.State.Token == 0 {
 		seen.State.Token = stored.Sequence // the write that took the run made its token
 	}

@@ -140,3 +140,18 @@ func (k *SliceKeeper) MayHaveEnded(ctx context.Context, n run.Number) (bool, err
 
 // Waits tells of the slices that are not looked at again before something is written to them.
 func (k *SliceKeeper) Waits() string { return fmt.Sprintf("%v, and is done with %v", k.waits, k.done) }
+
+// SetLeftTo sets how long whoever does an erasure may be silent.
+func SetLeftTo(silent time.Duration) { leftTo = silent }
+
+// SettleErasures looks again at erasures of the view that are done, as after a while.
+func (u *Unheld) SettleErasures(ctx context.Context, view *Erasures) error {
+	for _, of := range view.All() {
+		of.seen = time.Time{}
+		w := erasing{Unheld: u, Erasing: of}
+		if err := w.settle(ctx, view); err != nil {
+			return err
+		}
+	}
+	return nil
+}

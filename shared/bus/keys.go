@@ -61,6 +61,8 @@ type keyEntry struct {
 	Task task.ID `json:",omitempty"`
 	// Run is the run that the key has started, 0 while that is not known.
 	Run run.Number `json:",omitempty"`
+	// Erased: the run has been erased since.
+	Erased bool `json:",omitempty"`
 	// Since is when the request was stored, where that may be long before the entry was written.
 	Since time.Time `json:",omitzero"`
 }
@@ -215,6 +217,9 @@ func (r *Runs) noteKey(ctx context.Context, k key, held heldKey) {
 func (r *Runs) startedWith(ctx context.Context, k key, held heldKey) (original Accepted, searched uint64, err error) {
 	if held.revision == 0 || held.passed {
 		return Accepted{}, 0, jet.ErrMissing
+	}
+	if held.Erased {
+		return Accepted{}, 0, run.ErrErased
 	}
 	if held.Run > 0 {
 		original, err = r.original(ctx, held.Run)

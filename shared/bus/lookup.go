@@ -136,10 +136,14 @@ func (r *Runs) unfinished(ctx context.Context, results *jet.Results, id task.ID,
 	}
 	doc := run.QueuedDocument(request, n)
 	if claimed {
-		if state, err := run.DecodeClaim(claim.Data); err == nil {
-			doc.Resume(state, claim.Time)
-		} else {
+		state, err := run.DecodeClaim(claim.Data)
+		switch {
+		case err != nil:
 			results.PassOver(claim, err)
+		case state.Erased: // its request is about to go
+			return Status{}, run.ErrRunGone
+		default:
+			doc.Resume(state, claim.Time)
 		}
 	}
 	return statusOf(doc, false)

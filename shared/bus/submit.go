@@ -80,7 +80,7 @@ func (r *Runs) Keyed(ctx context.Context, id task.ID, key string) (original Acce
 	switch {
 	case errors.Is(err, jet.ErrMissing):
 		return Accepted{}, false, nil
-	case err != nil && !errors.Is(err, run.ErrUnavailable):
+	case err != nil && !errors.Is(err, run.ErrUnavailable) && !errors.Is(err, run.ErrErased):
 		err = fmt.Errorf("%w: look for an idempotency key: %w", run.ErrUnavailable, err)
 	}
 	return original, err == nil, err

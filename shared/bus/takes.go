@@ -56,7 +56,7 @@ func (b *Bus) Takes(ctx context.Context, topology Topology) (takes []string, err
 
 // messages is what the messages of a stream are to people, of all but the slices.
 var messages = map[string]string{
-	jet.RunsStream: "runs", jet.KeysStream: "Idempotency-Keys", jet.EventsStream: "events", jet.RowsStream: "chunks of failed rows",
+	jet.RunsStream: "runs", jet.KeysStream: "Idempotency-Keys", jet.EventsStream: "events", jet.RowsStream: "chunks of failed rows", jet.AuditStream: "lines of the audit",
 }
 
 // loss says what goes from a stream with a setting that is less than before, "" if that is nothing.

@@ -91,7 +91,7 @@ func (t Topology) streams() []jetstream.StreamConfig {
 	}
 	t.layout.Describe(requests.Metadata)
 
-	events := t.stream(jet.EventsStream, 23)
+	events := t.stream(jet.EventsStream, 22)
 	events.MaxAge = t.EventsRetention
 	events.Discard = jetstream.DiscardOld // they are copies; of what, keepSources says
 	if t.Embedded {
@@ -106,8 +106,11 @@ func (t Topology) streams() []jetstream.StreamConfig {
 	rows := t.stream(jet.RowsStream, 7, jet.RowChunks, jet.RowMeta)
 	rows.MaxAge, rows.AllowRollup, rows.AllowMsgTTL = t.Retention+moreThanRuns, true, true
 
+	audit := t.stream(jet.AuditStream, 1, jet.Audits, jet.Receipts)
+	audit.MaxAge = t.Retention
+
 	return []jetstream.StreamConfig{ // the events are changed in a turn, of which KV_control says whose it is
-		requests, keys, t.bucket(jet.ControlStream, 0.5, jet.Control), events, t.progress(), t.bucket(jet.TasksStream, 2, jet.Tasks), rows,
+		requests, keys, t.bucket(jet.ControlStream, 0.5, jet.Control), events, t.progress(), t.bucket(jet.TasksStream, 2, jet.Tasks), rows, audit,
 	}
 }
 

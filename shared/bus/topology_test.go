@@ -237,7 +237,7 @@ func TestAccountThatIsTooSmall(t *testing.T) {
 		topology bus.Topology
 		says     []string
 	}{
-		"streams":   {func(l *server.JetStreamAccountLimits) { l.MaxStreams = 5 }, bus.Topology{}, []string{"5 streams and has 1", "9 more", "raised to 10"}},
+		"streams":   {func(l *server.JetStreamAccountLimits) { l.MaxStreams = 5 }, bus.Topology{}, []string{"5 streams and has 1", "10 more", "raised to 11"}},
 		"consumers": {func(l *server.JetStreamAccountLimits) { l.MaxConsumers = 10 }, bus.Topology{MaxConsumers: 20}, []string{"--max-consumers 10"}},
 		"bytes":     {func(l *server.JetStreamAccountLimits) { l.MaxBytesRequired, l.MaxStore = true, 1<<30 }, bus.Topology{}, []string{"--max-bytes SIZE", "up to 1GiB"}},
 		"disk":      {func(l *server.JetStreamAccountLimits) { l.MaxStore = 1 << 20 }, bus.Topology{MaxBytes: 1 << 30}, []string{"1MiB on disk", "--max-bytes 1GiB"}},
@@ -277,7 +277,7 @@ func TestAccountThatIsTooSmall(t *testing.T) {
 func TestAccountThatIsLargeEnough(t *testing.T) {
 	t.Parallel()
 	limits := unlimited()
-	limits.MaxStreams, limits.MaxConsumers, limits.MaxBytesRequired, limits.MaxMemory, limits.MaxStore = 9, 20, true, 0, 1<<30
+	limits.MaxStreams, limits.MaxConsumers, limits.MaxBytesRequired, limits.MaxMemory, limits.MaxStore = 10, 20, true, 0, 1<<30
 	owner, js := hosted(t, limits)
 	for range 2 {
 		if err := owner.Init(t.Context(), bus.Topology{MaxBytes: 1 << 30}); err != nil {
@@ -285,7 +285,7 @@ func TestAccountThatIsLargeEnough(t *testing.T) {
 		}
 	}
 	streams := storeStreams(t, js)
-	if runs, progress := streams["RUNS"], streams["KV_progress"]; runs.MaxConsumers != 20 || progress.Storage != jetstream.FileStorage || len(streams) != 9 {
+	if runs, progress := streams["RUNS"], streams["KV_progress"]; runs.MaxConsumers != 20 || progress.Storage != jetstream.FileStorage || len(streams) != 10 {
 		t.Errorf("RUNS %+v, progress %+v", runs, progress)
 	}
 	request := bustest.Applied(t, owner)

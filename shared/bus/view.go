@@ -163,6 +163,9 @@ type TaskQueue struct {
 	Overlap task.Overlap
 	// StartWithin is how long a request that is put into it now may wait; 0 for ever.
 	StartWithin time.Duration
+	// Name is what the task is called, and Keep for how long its runs are kept; 0 for as long as the store keeps runs.
+	Name string
+	Keep time.Duration
 	// After are the queues of the task's former ids: what is in them comes first.
 	After []task.ID
 	// Ended: no ingress puts requests into it but those that have not heard so yet.
@@ -199,7 +202,7 @@ func (v *TaskView) Queue(id task.ID) (queue TaskQueue, ok bool) {
 func (v *TaskView) queue(id task.ID, record known) TaskQueue {
 	queue := TaskQueue{
 		Task: id, Pool: cmp.Or(record.Pool, task.DefaultPool), Connections: record.Connections(),
-		Concurrency: record.Concurrency, Overlap: record.Overlap, StartWithin: record.StartWithin, Ended: record.Deleted || record.successor != "",
+		Concurrency: record.Concurrency, Overlap: record.Overlap, StartWithin: record.StartWithin, Name: record.Name, Keep: record.Keep, Ended: record.Deleted || record.successor != "",
 	}
 	for _, former := range record.FormerIDs {
 		if before, ok := v.records[former.ID]; ok && !before.retired && before.Definition != nil {

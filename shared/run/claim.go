@@ -33,7 +33,12 @@ type Claim struct {
 	Tried int `json:",omitempty"`
 	// Pause is what the run waits for before its next attempt; nil while one is under way.
 	Pause *Pause `json:",omitempty"`
+	// Erased: the run had ended and was erased. Such a claim keeps others from taking the run, and holds nothing else.
+	Erased bool `json:",omitempty"`
 }
+
+// ErasedClaim stays of a run that was erased, until its slice is sealed.
+func ErasedClaim() Claim { return Claim{Owner: "nobody", Hold: "erased", Erased: true} }
 
 // Checkpoint is how far a run is known to have got: what its destination has confirmed, and what an
 // attempt needs to continue there. All of it is of the same moment.

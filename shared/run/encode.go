@@ -119,6 +119,7 @@ func (c *Claim) Encode() ([]byte, error) {
 		w.integer("Attempts", int64(p.Attempts))
 		w.close()
 	}
+	w.flagIfSet("Erased", c.Erased)
 	return finish(&w, c)
 }
 

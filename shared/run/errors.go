@@ -22,8 +22,10 @@ var (
 	ErrKeyReused = errors.New("the idempotency key was used before with other parameters")
 	// ErrNoRun: the task never had such a run.
 	ErrNoRun = errors.New("no such run")
-	// ErrRunGone: the run's record has passed its retention.
+	// ErrRunGone: the run's record has passed its retention, or was erased.
 	ErrRunGone = errors.New("the run's record is gone")
+	// ErrErased: the idempotency key has started a run that was erased since.
+	ErrErased = errors.New("the idempotency key has started a run that was erased")
 	// ErrRowsGone: the run's rejected rows have passed the time that its task keeps them.
 	ErrRowsGone = errors.New("the run's failed rows are not kept any more")
 	// ErrNotEnded: the run is queued or in progress.

@@ -55,6 +55,8 @@ type Definition struct {
 	// Auth are the ways for a caller to show who it is, of which one must fit; none lets in everybody who
 	// knows the id.
 	Auth []Auth
+	// Keep is how long a run is kept, from its end; 0 for as long as the store keeps runs.
+	Keep time.Duration
 	// RejectedRows says what is kept of the rows that fail.
 	RejectedRows RejectedRows
 	// RateLimit is how many POSTs the task takes from one address; its zero value is any number.

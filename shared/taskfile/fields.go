@@ -185,6 +185,10 @@ var taskFields = []field{
 		meaning: "a run that no runner has started by then ends Failed; without it a run waits as long as it must",
 	},
 	{
+		name: "keep", kind: kindSpan, min: minKeep, max: maxKeep, example: "30d",
+		meaning: "how long a run is kept, from its end; then it is erased with all that belongs to it. Without it as long as the server keeps runs",
+	},
+	{
 		name: "retry", kind: kindSection, fields: retryFields,
 		meaning: "how often and when a run is attempted again after a temporary fault of its source or destination",
 	},

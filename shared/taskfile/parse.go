@@ -59,6 +59,7 @@ func (r *reader) define(file *fieldSet) *task.Definition {
 		AllowOrigins:         r.origins(file),
 		Auth:                 r.auth(file),
 		RejectedRows:         r.rejectedRows(file),
+		Keep:                 file.seconds("keep"),
 		RateLimit:            file.contents["rate_limit"].rate,
 	}
 	if id, ok := file.field("id"); ok {

@@ -112,8 +112,12 @@ var answers = []struct {
 		Kind: "idempotency-key-reused", Title: "Idempotency-Key is already used", Status: fasthttp.StatusUnprocessableEntity,
 		Detail: "This Idempotency-Key was used before with other parameters; send a new key for a new run.",
 	}},
+	{run.ErrErased, Problem{
+		Kind: "run-erased", Title: "The run of this Idempotency-Key was erased", Status: fasthttp.StatusGone,
+		Detail: "This Idempotency-Key has started a run that an administrator has erased since, so nothing was started; send a new key for a new run.",
+	}},
 	{run.ErrNoRun, Problem{Status: fasthttp.StatusNotFound, Detail: "This task has no such run; use the Location that the POST returned."}},
-	{run.ErrRunGone, Problem{Status: fasthttp.StatusGone, Detail: "The record of this run is gone: it has passed its retention, or was lost with damaged data."}},
+	{run.ErrRunGone, Problem{Status: fasthttp.StatusGone, Detail: "The record of this run is gone: it has passed its retention, was erased, or was lost with damaged data."}},
 	{run.ErrRowsGone, Problem{
 		Kind: "rows-gone", Title: "The failed rows are gone", Status: fasthttp.StatusGone,
 		Detail: "The failed rows of this run have been removed: they are kept as long as rejected_rows.keep of its task says.",

@@ -147,7 +147,7 @@ func (f *file) open(ctx context.Context, store string) (why string, err error) {
 		return "", fmt.Errorf("cannot open the history: %s is no file", f.path)
 	}
 	settings := "?mode=rw&_pragma=busy_timeout(5000)&_pragma=journal_mode(wal)&_pragma=synchronous(normal)&_pragma=temp_store(memory)&_pragma=trusted_schema(0)"
-	if f.write, err = connect(f.path, settings+"&_pragma=cache_size(-16000)&_pragma=wal_autocheckpoint(4000)&_pragma=journal_size_limit(67108864)&_txlock=immediate", 1); err != nil {
+	if f.write, err = connect(f.path, settings+"&_pragma=secure_delete(on)&_pragma=cache_size(-16000)&_pragma=wal_autocheckpoint(4000)&_pragma=journal_size_limit(67108864)&_txlock=immediate", 1); err != nil {
 		return "", err
 	}
 	var application, is, tables int

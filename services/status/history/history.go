@@ -53,6 +53,8 @@ type Index struct {
 		waiting []chan struct{}
 		// todo and done count what the first look at a file has to read, and has read.
 		todo, done uint64
+		// erased are the erasures whose runs are to be dropped.
+		erased []run.Erasure
 		// complete: a look has come to its end since the file was opened.
 		complete bool
 	}

@@ -88,6 +88,9 @@ func (k *keeper) look(ctx context.Context) error {
 	if err := k.correct(ctx); err != nil {
 		return err
 	}
+	if err := k.erase(ctx); err != nil {
+		return err
+	}
 	youngest, last, err := k.feed.Accepted(ctx)
 	if err != nil {
 		return err

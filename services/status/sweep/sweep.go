@@ -36,7 +36,9 @@ type Options struct {
 	Tasks *bus.TaskView
 	// Cancels are of Unheld; whoever makes the sweeper has them followed.
 	Cancels *bus.Cancels
-	Log     zerolog.Logger
+	// Erasures are of Unheld; whoever makes the sweeper has them followed. Nil erases nothing.
+	Erasures *bus.Erasures
+	Log      zerolog.Logger
 	// Metrics is where the sweeper's metrics are registered; nil registers them nowhere.
 	Metrics prometheus.Registerer
 }
@@ -46,8 +48,10 @@ type Sweeper struct {
 	store   *bus.Unheld
 	tasks   *bus.TaskView
 	cancels *bus.Cancels
-	log     zerolog.Logger
-	swept   *prometheus.CounterVec
+	// erasures is nil where none are done.
+	erasures *bus.Erasures
+	log      zerolog.Logger
+	swept    *prometheus.CounterVec
 
 	overlapped *prometheus.CounterVec
 }
@@ -55,7 +59,7 @@ type Sweeper struct {
 // New makes a sweeper; Run has it work.
 func New(o Options) *Sweeper {
 	return &Sweeper{
-		store: o.Unheld, tasks: o.Tasks, cancels: o.Cancels, log: o.Log,
+		store: o.Unheld, tasks: o.Tasks, cancels: o.Cancels, erasures: o.Erasures, log: o.Log,
 		swept: promauto.With(o.Metrics).NewCounterVec(prometheus.CounterOpts{
 			Name: "runhook_runs_swept_total",
 			Help: "Runs ended because no runner held them in time, or because they were canceled and none held them any more, by task.",
@@ -81,6 +85,8 @@ func (s *Sweeper) Run(ctx context.Context) {
 	beside.Go(func() { s.settleCancels(ctx) })
 	beside.Go(func() { s.settleOverlaps(ctx) })
 	beside.Go(func() { s.holdFailing(ctx) })
+	beside.Go(func() { s.erase(ctx) })
+	beside.Go(func() { s.keep(ctx) })
 	queues := map[task.ID]*queue{}
 	var definitions time.Time
 	for ctx.Err() == nil {

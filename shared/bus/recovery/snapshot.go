@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -30,7 +31,7 @@ import (
 //   - an event, before the final document of an open slice that it is a copy of: read later, it would let the
 //     restored store pass over as many new ones;
 //   - a claim or a final document, before the rejected rows that it names.
-var backedUp = []string{jet.RunsStream, jet.KeysStream, sliceStreams, jet.EventsStream, sliceStreams, jet.RowsStream, jet.TasksStream, jet.ControlStream}
+var backedUp = []string{jet.RunsStream, jet.KeysStream, sliceStreams, jet.EventsStream, sliceStreams, jet.RowsStream, jet.TasksStream, jet.ControlStream, jet.AuditStream}
 
 // sliceStreams stands for the streams of slices, of which there are any number: of the sealed ones, then of the others.
 const sliceStreams = ""
@@ -69,12 +70,12 @@ func Backup(ctx context.Context, b *bus.Bus, to Sink) error {
 	if err != nil {
 		return err
 	}
-	return s.backUpAll(ctx, to, jet.RowsStream, jet.TasksStream, jet.ControlStream)
+	return s.backUpAll(ctx, to, jet.RowsStream, jet.TasksStream, jet.ControlStream, jet.AuditStream)
 }
 
 func (s *store) backUpAll(ctx context.Context, to Sink, names ...string) error {
 	for _, name := range names {
-		if _, err := s.JS.Stream(ctx, name); name == jet.KeysStream && errors.Is(err, jetstream.ErrStreamNotFound) {
+		if _, err := s.JS.Stream(ctx, name); (name == jet.KeysStream || name == jet.AuditStream) && errors.Is(err, jetstream.ErrStreamNotFound) {
 			continue // an earlier program had none
 		}
 		if err := s.backUp(ctx, name, to); err != nil {
@@ -319,6 +320,9 @@ func Restore(ctx context.Context, b *bus.Bus, replicas int, madeOn time.Time, ne
 		}
 	}()
 	for place := 0; place < len(backedUp); {
+		if errors.Is(err, io.EOF) && backedUp[place] == jet.AuditStream { // an earlier program had none
+			break
+		}
 		if err != nil {
 			return err
 		}

@@ -54,13 +54,13 @@ func ingress() Service {
 	return Service{
 		Name: "ingress", For: "stores the requests of callers",
 		Publish: slices.Concat(opens, []string{
-			jet.Requests, jet.SkippedRequests, "$KV.keys.*.*", jet.SkippedKeys, slice + "skipped",
+			jet.Requests, jet.SkippedRequests, "$KV.keys.*.*", jet.SkippedKeys, slice + "skipped", jet.AuditSubject("again"),
 			control,
 			api + "CONSUMER.INFO." + jet.RunsStream + ".*", // how many runs wait
 			api + "INFO", // without this import the server answers all of the API that its account has no JetStream
 		}),
 		Deny: []string{
-			api + "STREAM.MSG.GET." + jet.RowsStream, api + "STREAM.MSG.GET." + jet.EventsStream,
+			api + "STREAM.MSG.GET." + jet.RowsStream, api + "STREAM.MSG.GET." + jet.EventsStream, api + "STREAM.MSG.GET." + jet.AuditStream,
 			"$KV." + jet.TasksBucket + ".skipped", "$KV.control.skipped", "$KV.progress.skipped",
 		},
 		Subscribe: []string{Inbox("ingress") + ".>", jet.Followed},
@@ -79,7 +79,7 @@ func runner() Service {
 			control, jet.Paces,
 			api + "STREAM.PURGE." + jet.ProgressStream, api + "STREAM.PURGE." + jet.RowsStream,
 		}),
-		Deny:      []string{api + "STREAM.MSG.GET." + jet.RowsStream, api + "STREAM.MSG.GET." + jet.EventsStream, api + "STREAM.MSG.GET." + jet.KeysStream},
+		Deny:      []string{api + "STREAM.MSG.GET." + jet.RowsStream, api + "STREAM.MSG.GET." + jet.EventsStream, api + "STREAM.MSG.GET." + jet.KeysStream, api + "STREAM.MSG.GET." + jet.AuditStream},
 		Subscribe: []string{Inbox("runner") + ".>", jet.Pools},
 		Answers:   true,
 	}
@@ -87,11 +87,12 @@ func runner() Service {
 
 func status() Service {
 	s := Service{
-		Name: "status", For: "answers polls, changes tasks, cancels runs, signs operators in, ends what no runner holds, makes, seals and removes slices of runs, and makes the consumers of integrations",
+		Name: "status", For: "answers polls, changes tasks, cancels and erases runs, keeps the audit, signs operators in, ends what no runner holds, makes, seals and removes slices of runs, and makes the consumers of integrations",
 		Publish: slices.Concat(opens, []string{
 			"$KV." + jet.TasksBucket + ".>", jet.TurnSubject, jet.SessionsSubject, jet.Cancels, jet.Healths, jet.Paused, control, jet.Pools,
+			jet.Erasures, jet.Audits, jet.Receipts, direct + jet.AuditStream, direct + jet.EventsStream, "$KV.keys.*.*", slice + "claim.*.*",
 			slice + "final.*.*", slice + "bundle.*", slice + "apart.*.*", slice + "index.*", slice + "skipped", jet.SkippedRequests,
-			api + "STREAM.CREATE.*", api + "STREAM.UPDATE.*", api + "STREAM.DELETE.*", api + "STREAM.PURGE.*", api + "STREAM.MSG.DELETE." + jet.TasksStream, api + "STREAM.MSG.DELETE." + jet.ControlStream,
+			api + "STREAM.CREATE.*", api + "STREAM.UPDATE.*", api + "STREAM.DELETE.*", api + "STREAM.PURGE.*", api + "STREAM.MSG.DELETE.*",
 			api + "CONSUMER.CREATE.*.>", api + "CONSUMER.INFO.*.*", api + "CONSUMER.DELETE.*.*", api + "CONSUMER.MSG.NEXT.*.*",
 			api + "CONSUMER.LIST." + jet.RunsStream, api + "CONSUMER.NAMES." + jet.RunsStream,
 			direct + "*." + jet.RowMeta,
@@ -99,11 +100,14 @@ func status() Service {
 		Subscribe: []string{Inbox("status") + ".>", jet.Followed, jet.AskedConsumers},
 		Answers:   true,
 	}
-	for _, stream := range []string{jet.RunsStream, jet.EventsStream, jet.KeysStream, jet.ControlStream, jet.TasksStream, jet.RowsStream} {
+	for _, stream := range []string{jet.RunsStream, jet.EventsStream, jet.KeysStream, jet.ControlStream, jet.TasksStream, jet.RowsStream, jet.AuditStream} {
 		s.Deny = append(s.Deny, api+"STREAM.DELETE."+stream)
 		if stream != jet.RunsStream { // of which it purges the requests of bundled slices
 			s.Deny = append(s.Deny, api+"STREAM.PURGE."+stream)
 		}
+	}
+	for _, stream := range []string{jet.AuditStream, jet.KeysStream, jet.ProgressStream} {
+		s.Deny = append(s.Deny, api+"STREAM.MSG.DELETE."+stream)
 	}
 	for _, consumers := range []string{"DELETE", "MSG.NEXT"} { // it makes those of integrations
 		s.Deny = append(s.Deny, api+"CONSUMER."+consumers+"."+jet.EventsStream+".>")

@@ -90,7 +90,7 @@ func (r *Results) kept(ctx context.Context, last read, n run.Number) (Bundled, u
 
 // bundle reads the bundle of a run. One that is damaged is named in the log, and is ErrMissing: its runs are gone.
 func (r *Results) bundle(ctx context.Context, last read, n run.Number) (Bundle, uint64, error) {
-	stored, err := last(r.Stream, ctx, r.BundleSubject(n))
+	stored, err := r.storedBundle(ctx, last, n)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -100,9 +100,28 @@ func (r *Results) bundle(ctx context.Context, last read, n run.Number) (Bundle, 
 		r.PassOver(stored, fmt.Errorf("it has the runs %s to %s, whose status is 410 now: %w", first, first+BundleSize-1, err))
 		return nil, 0, ErrMissing
 	}
-	r.last.set(stored, bundle)
+	r.last.set(r.BundleSubject(n), stored, bundle)
 	return bundle, stored.Sequence, nil
 }
+
+// storedBundle reads the message with the bundle of a run. It is under one of two subjects: see [Results.Rewrite].
+func (r *Results) storedBundle(ctx context.Context, last read, n run.Number) (stored Record, err error) {
+	for range rewrites {
+		for _, subject := range r.bundleSubjects(n) {
+			if stored, err = last(r.Stream, ctx, subject); !errors.Is(err, ErrMissing) {
+				return stored, err
+			}
+		}
+		if sealed, _ := r.seeSealed(ctx); !sealed {
+			break // there is none yet
+		}
+	}
+	return stored, err
+}
+
+// rewrites is how often both subjects of a bundle are looked at: one that is written anew goes from one to the other
+// between two looks.
+const rewrites = 2
 
 // lastBundle is the bundle that was read last, for a list, which reads of several runs of it.
 type lastBundle struct {
@@ -125,11 +144,18 @@ func (l *lastBundle) of(subject string, n run.Number) (kept Bundled, sequence ui
 	return kept, l.stored.Sequence, ok
 }
 
-func (l *lastBundle) set(stored Record, bundle Bundle) {
+func (l *lastBundle) set(subject string, stored Record, bundle Bundle) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	stored.Data = nil
+	stored.Data, stored.Subject = nil, subject
 	l.stored, l.bundle, l.read = stored, bundle, time.Now()
+}
+
+// forget has the next read ask the store.
+func (l *lastBundle) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.read = time.Time{}
 }
 
 // ApartRequest and ApartFinal are the sorts of messages that are stored apart.
@@ -325,7 +351,7 @@ func (r *Results) Index(ctx context.Context, id task.ID) (Index, error) {
 // EachBundled passes what the slice's bundles have of each run. A bundle that is damaged is named in the log and passed
 // over.
 func (r *Results) EachBundled(ctx context.Context, each func(Bundled) error) error {
-	return r.Scan(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{r.subject("bundle.*")}}, func(stored Record) error {
+	return r.Scan(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{r.subject("bundle.*"), r.subject("apart.*." + apartBundle)}}, func(stored Record) error {
 		bundle, err := Unpack[Bundle](stored.Data)
 		if err != nil {
 			r.PassOver(stored, err)

@@ -21,6 +21,7 @@ const (
 	TasksStream    = "KV_" + TasksBucket
 	RowsBucket     = "rows" // <task>.<run>.<token>.<n>, an object store
 	RowsStream     = "OBJ_" + RowsBucket
+	AuditStream    = "AUDIT" // run.audit.<what> and run.deleted.<task>
 )
 
 // Subjects with wildcards: all that a stream takes, or all of one sort.
@@ -34,6 +35,9 @@ const (
 	Paces         = "$KV.control.pace.*"
 	Paused        = "$KV.control.pause.*"
 	Healths       = "$KV.control.health.*"
+	Erasures      = "$KV.control.erase.*.*"
+	Audits        = "run.audit.*"
+	Receipts      = "run.deleted.*"
 	Keys          = "$KV.keys.>"
 	Tasks         = "$KV." + TasksBucket + ".>"
 	TaskRecords   = "$KV." + TasksBucket + ".*"
@@ -190,6 +194,27 @@ func PausedConnection(subject string) (name string, ok bool) {
 	decoded, err := base64.RawURLEncoding.DecodeString(key)
 	return string(decoded), ok && err == nil && PausedSubject(string(decoded)) == subject
 }
+
+// ErasureSubject has an erasure that is under way.
+func ErasureSubject(id task.ID, first, last run.Number) string {
+	return "$KV.control.erase." + string(id) + "." + first.String() + "-" + last.String()
+}
+
+// IsErasure reports whether a subject is one of ErasureSubject.
+func IsErasure(subject string) bool {
+	rest, ok := strings.CutPrefix(subject, strings.TrimSuffix(Erasures, "*.*"))
+	id, span, _ := strings.Cut(rest, ".")
+	first, last, _ := strings.Cut(span, "-")
+	from, err := run.ParseNumber(first)
+	to, lastErr := run.ParseNumber(last)
+	return ok && IsID(id) && err == nil && lastErr == nil && ErasureSubject(task.ID(id), from, to) == subject
+}
+
+// AuditSubject takes the lines of an audit about one sort of change.
+func AuditSubject(what string) string { return strings.TrimSuffix(Audits, "*") + what }
+
+// ReceiptSubject takes the receipts of erasures of a task.
+func ReceiptSubject(id task.ID) string { return strings.TrimSuffix(Receipts, "*") + string(id) }
 
 // rowsSubject is the subject of the message that describes an object of the rejected rows.
 func rowsSubject(name string) string {

@@ -313,6 +313,11 @@ func (s *Stream) LeaderFollowing(ctx context.Context, subject string, sequence u
 	return s.fromLeader(ctx, map[string]any{"seq": sequence, "next_by_subj": subject})
 }
 
+// LeaderSince is the first message of a subject that was stored at a time or later, as the stream's leader has it.
+func (s *Stream) LeaderSince(ctx context.Context, subject string, at time.Time) (Record, error) {
+	return s.fromLeader(ctx, map[string]any{"start_time": at.UTC(), "next_by_subj": subject})
+}
+
 // leaderFollowing is the first message of any of some subjects, or of all, at a sequence or behind it, as
 // the stream's leader has it.
 func (s *Stream) leaderFollowing(ctx context.Context, subjects []string, sequence uint64) (first Record, err error) {

@@ -295,12 +295,24 @@ func (s *Store) Ended(ctx context.Context, id task.ID, n run.Number) (bool, erro
 		_, err = results.LeaderFinal(ctx, id, n)
 	}
 	switch {
+	case errors.Is(err, ErrMissing) && (results == nil || results.IsSealed()):
+		return results != nil, nil
 	case errors.Is(err, ErrMissing):
-		return results != nil && results.IsSealed(), nil
+		return results.erased(ctx, id, n)
 	case errors.Is(err, run.ErrRunGone):
 		return true, nil
 	}
 	return err == nil, err
+}
+
+// erased reports whether a run without a final document was erased, as the leader has it.
+func (r *Results) erased(ctx context.Context, id task.ID, n run.Number) (bool, error) {
+	claim, err := r.LeaderLast(ctx, r.ClaimSubject(id, n))
+	if errors.Is(err, ErrMissing) || errors.Is(err, run.ErrRunGone) {
+		return errors.Is(err, run.ErrRunGone), nil
+	}
+	state, _ := run.DecodeClaim(claim.Data) // what is no claim says nothing
+	return state.Erased, err
 }
 
 // activeWithin is how long ago the events have heard from a slice at most, where they are up to date.

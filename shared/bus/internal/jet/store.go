@@ -5,6 +5,7 @@ package jet
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"math"
@@ -25,8 +26,8 @@ type Store struct {
 	JS  jetstream.JetStream
 	Log zerolog.Logger
 	// Runs has the requests, Events the copies of final documents, Progress the live documents, Control the
-	// store's id, Keys what is known of idempotency keys.
-	Runs, Events, Progress, Control, Keys *Stream
+	// store's id, Keys what is known of idempotency keys, Audit who did what, and the receipts of erasures.
+	Runs, Events, Progress, Control, Keys, Audit *Stream
 	// Denials are what the server has denied to the connection's user.
 	Denials *Denials
 	// Deliveries are those whose runs have ended.
@@ -69,10 +70,18 @@ type Store struct {
 	Overlapped Bell
 	// Paused wakes those who follow the connections that are paused, after this process has changed one.
 	Paused Bell
+	// Erasing wakes those who follow the erasures, after this process has written one.
+	Erasing Bell
 	// TasksChanged has something in it after this process has changed a task.
 	TasksChanged chan struct{}
 	// Make makes the stream of a slice, and has the events copy it. It does nothing where others have.
 	Make func(ctx context.Context, slice Slice) error
+
+	// Process is a random name of this process.
+	Process string
+	// Interrupt, if not nil, is called before each step of an erasure, in tests: with an error the erasure stops there, as
+	// if its process had ended.
+	Interrupt func(step string) error
 
 	full    func() bool
 	cramped func() bool
@@ -109,11 +118,11 @@ func New(nc *nats.Conn, log zerolog.Logger, full, cramped func() bool, metrics p
 	if err != nil {
 		return nil, fmt.Errorf("make the list of foreign messages: %w", err)
 	}
-	s := &Store{NC: nc, JS: js, Log: log, Denials: NewDenials(log), Deliveries: deliveries, full: full, cramped: cramped, foreign: foreign, Settled: 3 * time.Minute, TasksChanged: make(chan struct{}, 1)}
+	s := &Store{NC: nc, JS: js, Log: log, Denials: NewDenials(log), Deliveries: deliveries, full: full, cramped: cramped, foreign: foreign, Settled: 3 * time.Minute, TasksChanged: make(chan struct{}, 1), Process: rand.Text()[:16]}
 	stream := func(name string) *Stream { return &Stream{name: name, store: s, group: newGroup(s, name)} }
 	s.Runs, s.Events = stream(RunsStream), stream(EventsStream)
 	s.Progress, s.Control, s.Keys, s.rows = stream(ProgressStream), stream(ControlStream), stream(KeysStream), stream(RowsStream)
-	s.Definitions = stream(TasksStream)
+	s.Definitions, s.Audit = stream(TasksStream), stream(AuditStream)
 	return s, nil
 }
 
@@ -126,7 +135,7 @@ func (s *Store) Lay(layout Layout) {
 // Use makes the store's streams, by name, those that the server has now.
 func (s *Store) Use(ctx context.Context, opened map[string]jetstream.Stream) error {
 	s.room.looks.Wait() // they read what is set here
-	for _, stream := range []*Stream{s.Runs, s.Events, s.Progress, s.Control, s.Keys, s.Definitions, s.rows} {
+	for _, stream := range []*Stream{s.Runs, s.Events, s.Progress, s.Control, s.Keys, s.Definitions, s.Audit, s.rows} {
 		stream.Stream = opened[stream.name]
 	}
 	if s.had == nil {
@@ -226,8 +235,16 @@ func (s *Store) Writable() error {
 // Purge removes messages from the stream, as the options say. It is refused while the disk of the store has
 // hardly any room: run.ErrUnavailable and run.ErrFull.
 func (s *Stream) Purge(ctx context.Context, options ...jetstream.StreamPurgeOpt) error {
+	if err := s.hasRoom(); err != nil {
+		return err
+	}
+	return s.Stream.Purge(ctx, options...)
+}
+
+// hasRoom refuses what writes files anew while the disk of the store has hardly any room.
+func (s *Stream) hasRoom() error {
 	if s.name != ProgressStream && s.store.cramped != nil && s.store.cramped() { // that one is in memory
 		return fmt.Errorf("%w: %w", run.ErrUnavailable, run.ErrFull)
 	}
-	return s.Stream.Purge(ctx, options...)
+	return nil
 }

@@ -105,7 +105,7 @@ func isControl(subject string) bool {
 	}
 	_, _, isCancel := CanceledRun(subject)
 	_, isPace := TaskOfPace(subject)
-	return isCancel || isPace
+	return isCancel || isPace || IsErasure(subject)
 }
 
 // hash is the hash of a definition in its key, and keyHash that of an idempotency key.
