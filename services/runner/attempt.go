@@ -277,7 +277,12 @@ func (a *attempt) guard(job *pipeline.Job) {
 
 // finish ends the run. err is why it failed, nil when it succeeded.
 func (a *attempt) finish(ctx context.Context, err error) {
+	note, ok := a.count(ctx)
+	if !ok {
+		return
+	}
 	doc, warnings := a.last()
+	warnings = append(warnings, note...)
 	switch failure, ok := errors.AsType[*run.Failure](err); {
 	case err == nil:
 		doc.End(run.Success, a.message(run.WithWarnings(summary(doc), warnings)), time.Now())

@@ -105,39 +105,50 @@ func (a *attempt) heedEarlier(ctx context.Context) error {
 
 // cancel ends the run where it is, because somebody has asked for it.
 func (a *attempt) cancel(parent context.Context, c run.Cancel) {
-	ctx, stop := context.WithCancelCause(parent)
-	defer stop(nil)
-	stopKeeper := a.startKeeper(ctx, stop)
-	note, err := a.overtake(ctx)
-	stopKeeper()
-	switch {
-	case errors.Is(err, errLostClaim), errors.Is(err, connector.ErrLost):
-		a.log.Warn().Err(err).Msg("attempt abandoned; the run is another runner's")
-		return
-	case errors.Is(context.Cause(ctx), errStopping):
-		a.handBack(context.WithoutCancel(parent))
-		return
-	case ctx.Err() != nil:
-		a.log.Warn().Err(context.Cause(ctx)).Msg("attempt abandoned; the run will be delivered again")
-		a.hold.retry(abandoned)
+	note, ok := a.count(parent)
+	if !ok {
 		return
 	}
 	doc, warnings := a.last()
 	doc.EndCanceled(c, time.Now())
-	if note != "" {
-		warnings = append(warnings, note)
-	}
-	doc.Message = a.message(run.WithWarnings(doc.Message, warnings))
+	doc.Message = a.message(run.WithWarnings(doc.Message, append(warnings, note...)))
 	a.runner.metrics.canceling.Observe(max(0, time.Since(c.On).Seconds()))
 	a.conclude(parent, doc)
 }
 
-// overtake makes sure that nobody else writes to the destination of a run that was taken over and is canceled before
-// this attempt has written anything, and what is there is counted. note says so if neither can be had.
-func (a *attempt) overtake(ctx context.Context) (note string, err error) {
+// count has the counts be those of what is at the destination, of a run that ends before this attempt has written
+// anything; see overtake. note is the warning where that cannot be had. ok is false where the attempt has let go of the
+// run instead.
+func (a *attempt) count(parent context.Context) (note []string, ok bool) {
 	if !a.hold.silent || a.hold.raised.Load() || a.request.DryRun {
-		return "", nil
+		return nil, true
 	}
+	ctx, stop := context.WithCancelCause(parent)
+	defer stop(nil)
+	stopKeeper := a.startKeeper(ctx, stop)
+	behind, err := a.overtake(ctx)
+	stopKeeper()
+	switch {
+	case errors.Is(err, errLostClaim), errors.Is(err, connector.ErrLost):
+		a.log.Warn().Err(err).Msg("attempt abandoned; the run is another runner's")
+		return nil, false
+	case errors.Is(context.Cause(ctx), errStopping):
+		a.handBack(context.WithoutCancel(parent))
+		return nil, false
+	case ctx.Err() != nil:
+		a.log.Warn().Err(context.Cause(ctx)).Msg("attempt abandoned; the run will be delivered again")
+		a.hold.retry(abandoned)
+		return nil, false
+	}
+	if behind != "" {
+		note = []string{behind}
+	}
+	return note, true
+}
+
+// overtake makes sure that nobody else writes to the destination of a run that was taken over and ends before this
+// attempt has written anything, and what is there is counted. note says so if neither can be had.
+func (a *attempt) overtake(ctx context.Context) (note string, err error) {
 	def, err := a.accepted(ctx)
 	if err != nil {
 		return "", ctx.Err() // without its definition the run has nothing more to do
@@ -157,7 +168,7 @@ func (a *attempt) overtake(ctx context.Context) (note string, err error) {
 	case errors.Is(err, connector.ErrLost), ctx.Err() != nil:
 		return "", err
 	case err != nil:
-		a.log.Warn().Err(err).Msg("what a canceled run has written cannot be looked at")
+		a.log.Warn().Err(err).Msg("what a run has written that was taken over cannot be looked at")
 		return behind, nil
 	case found:
 		a.meter.Begin(at)

@@ -211,6 +211,30 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 }
 
+// A run is given up after runners were killed again and again. Its document counts what is in the table, although no
+// runner lived long enough to write that into the claim.
+func TestAGivenUpRunCountsItsRows(t *testing.T) {
+	t.Parallel()
+	w := newLastingWorkshop(t, toTable)
+	n := w.submit(t)
+	p := w.start(t, w.store.Broker.URL())
+	proctest.Eventually(t, "a part is written", func() bool { return len(w.ids(t)) > 1000 })
+	p.Kill()
+	seen := w.awaitClaim(t, n)
+	if _, err := w.store.Work.TakeOver(t.Context(), w.request.Task, n, seen, run.Claim{
+		Owner: "killed", Executions: run.MaxIdle, Idle: run.MaxIdle - 1, StartedOn: seen.State.StartedOn,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	w.runHere(t, runner.Options{})
+	doc := w.await(t, n)
+	if rows := int64(len(w.ids(t))); doc.Outcome() != run.Failed || !strings.HasPrefix(doc.Message, "Given up after 5 interrupted attempts") ||
+		doc.RowsInserted != rows || rows <= 1000 || doc.RowsFailed != doc.RowsRetrieved/25 {
+		t.Errorf("ended with %d rows as %+v", rows, doc)
+	}
+	w.endedOnce(t, n, doc)
+}
+
 // A runner that is stopped hands its run back, and another one goes on behind the last batch.
 func TestHandedBackRunContinuesElsewhere(t *testing.T) {
 	t.Parallel()
