@@ -1,6 +1,7 @@
 package status_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"runhook/services/status"
+	"runhook/shared/bus"
 	"runhook/shared/bustest"
 	"runhook/shared/proctest"
 	"runhook/shared/run"
@@ -120,23 +122,61 @@ func TestAHandedBackRunIsCanceled(t *testing.T) {
 	}
 }
 
-// Whoever published a message in the place of its claim does not hold a run.
+// Whoever published a message in the place of its claim does not hold a run. That nobody else does either is not known
+// before a runner would have written its claim again.
 func TestARunWithAForeignClaimIsCanceled(t *testing.T) {
 	t.Parallel()
-	s := open(t, nil)
+	s := openOn(t, bustest.New(t, bus.Topology{Lease: 2 * time.Second}), nil)
 	r := s.submit(s.apply("Refresh"))
-	js := bustest.JetStream(t, s.Broker.URL())
-	if _, err := js.Publish(t.Context(), "$KV.runs_0.claim."+string(r.doc.ExecuteID)+"."+r.number.String(), []byte("no claim")); err != nil {
-		t.Fatal(err)
-	}
+	r.foreignClaim()
 	if waits := s.queued(""); !slices.Equal(waits, []run.Number{r.number}) {
 		t.Errorf("%v wait", waits)
 	}
-	if doc := s.cancel(r).expect(t, http.StatusAccepted).document(t); doc.Message != "Canceled by ann before it was started" || doc.ExecutionCount != 0 {
-		t.Errorf("the final document is %+v", doc)
+	began := time.Now()
+	if doc := s.cancel(r).expect(t, http.StatusAccepted).document(t); (doc.Outcome() != "") || doc.CancelRequestedOn == nil {
+		t.Errorf("at first it is %+v", doc)
 	}
+	proctest.Until(t, func() error {
+		doc := s.cancel(r).expect(t, http.StatusAccepted).document(t)
+		if (doc.Outcome() != "") && time.Since(began) < time.Second {
+			t.Errorf("it ended after %s", time.Since(began))
+		}
+		if doc.Message != "Canceled by ann before it was started" || doc.ExecutionCount != 0 {
+			return fmt.Errorf("the document is %+v", doc)
+		}
+		return nil
+	})
 	if waits := s.queued(""); waits != nil {
 		t.Errorf("%v wait still", waits)
+	}
+}
+
+// A runner whose claim was replaced by somebody's message holds its run still: it ends the run, with its own counts.
+func TestARunWhoseClaimWasReplacedIsItsRunners(t *testing.T) {
+	t.Parallel()
+	s := open(t, nil)
+	r := s.submit(s.apply("Refresh")).begin(10)
+	r.foreignClaim()
+	if doc := s.cancel(r).expect(t, http.StatusAccepted).document(t); (doc.Outcome() != "") || doc.CancelRequestedOn == nil {
+		t.Errorf("the answer is %+v", doc)
+	}
+	doc := run.QueuedDocument(run.Request{Task: r.doc.ExecuteID}, r.number)
+	doc.End(run.Failed, "never started", time.Now())
+	if err := s.Unheld.EndUnclaimed(t.Context(), r.doc.ExecuteID, r.number, doc); !errors.Is(err, bus.ErrUnsure) || !errors.Is(err, bus.ErrClaimed) {
+		t.Errorf("a sweeper ends it: %v", err)
+	}
+	r.end(run.Success, "done")
+	if got := s.get(r.path()).expect(t, http.StatusOK).document(t); got.Outcome() != run.Success || got.Message != "done" {
+		t.Errorf("it ended as %+v", got)
+	}
+}
+
+// foreignClaim puts what is no claim into the place of the run's.
+func (r *started) foreignClaim() {
+	r.s.t.Helper()
+	js := bustest.JetStream(r.s.t, r.s.Broker.URL())
+	if _, err := js.Publish(r.s.t.Context(), "$KV.runs_0.claim."+string(r.doc.ExecuteID)+"."+r.number.String(), []byte("no claim")); err != nil {
+		r.s.t.Fatal(err)
 	}
 }
 

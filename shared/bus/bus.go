@@ -111,7 +111,10 @@ type Work struct {
 }
 
 // Unheld finds what no runner holds and no run needs any more, and ends or removes it.
-type Unheld struct{ claims }
+type Unheld struct {
+	claims
+	foreign sightings
+}
 
 // Tasks changes which tasks there are, and watches them.
 type Tasks struct{ store *jet.Store }
@@ -222,7 +225,7 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 	store.Make = func(ctx context.Context, slice jet.Slice) error { return makeSlice(ctx, store, slice) }
 	return &Bus{
 		Runs: &Runs{store: store, seldom: errs}, Work: &Work{claims: claims{store}, publisher: fast},
-		Unheld: &Unheld{claims{store}}, Tasks: &Tasks{store: store}, Sessions: &Sessions{store: store}, store: store,
+		Unheld: &Unheld{claims: claims{store}}, Tasks: &Tasks{store: store}, Sessions: &Sessions{store: store}, store: store,
 	}, nil
 }
 

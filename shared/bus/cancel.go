@@ -30,7 +30,9 @@ func (u *Unheld) Cancel(ctx context.Context, id task.ID, n run.Number, c run.Can
 	switch {
 	case !claimed:
 		err = u.EndUnclaimed(ctx, id, n, doc)
-	case seen.Foreign: // somebody else's message, which nobody holds the run by
+	case seen.Foreign && !u.isLeft(id, n, seen):
+		err = ErrUnsure
+	case seen.Foreign:
 		err = u.EndAbandoned(ctx, id, n, seen, doc)
 	case seen.State.HandedBack:
 		doc = run.CanceledDocument(request, n, &seen.State, c, time.Now())
@@ -41,10 +43,11 @@ func (u *Unheld) Cancel(ctx context.Context, id task.ID, n run.Number, c run.Can
 	return doc, err
 }
 
-// IsHeld reports whether a runner holds a run, as the leader has it: one that has fallen silent, too.
-func (c claims) IsHeld(ctx context.Context, id task.ID, n run.Number) (bool, error) {
-	seen, claimed, err := c.FindClaim(ctx, id, n)
-	return claimed && !seen.Foreign && !seen.State.HandedBack, err
+// IsHeld reports whether a runner holds a run, as the leader has it: one that has fallen silent, too, and one whose
+// claim may be below another program's message.
+func (u *Unheld) IsHeld(ctx context.Context, id task.ID, n run.Number) (bool, error) {
+	seen, claimed, err := u.FindClaim(ctx, id, n)
+	return claimed && !(seen.Foreign && u.isLeft(id, n, seen)) && !seen.State.HandedBack, err
 }
 
 // AskCancel asks the runner that holds a run to cancel it, and returns the request that stands: the first one. It

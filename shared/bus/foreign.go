@@ -14,7 +14,7 @@ import (
 // EndForeign ends a delivery that is no run request, so that it does not stand in the list of runs for
 // ever. doc is its final document. ErrClaimed means that it has ended.
 func (w *Work) EndForeign(ctx context.Context, d *Delivery, doc run.Document) error {
-	return (&Unheld{w.claims}).EndUnclaimed(ctx, d.Task, d.Number, doc)
+	return w.endDelivered(ctx, d, doc)
 }
 
 // Settle writes the final document of a run that has something else in the place of one, so that

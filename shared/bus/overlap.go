@@ -271,7 +271,7 @@ func nextRequest(ctx context.Context, s *jet.Store, id task.ID, n run.Number) (n
 
 // EndUnstarted ends a delivered run that was never started. ErrClaimed means that it was, or that it has ended.
 func (w *Work) EndUnstarted(ctx context.Context, d *Delivery, doc run.Document) error {
-	return (&Unheld{w.claims}).EndUnclaimed(ctx, d.Task, d.Number, doc)
+	return w.endDelivered(ctx, d, doc)
 }
 
 // Overlaps returns a channel that is closed when this process has stored a request that ends others, or is skipped.

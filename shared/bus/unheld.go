@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"sync"
 	"time"
 
 	"runhook/shared/bus/internal/jet"
@@ -57,21 +59,68 @@ func (u *Unheld) Unacknowledged(ctx context.Context, id task.ID, behind run.Numb
 	}
 }
 
+// ErrUnsure is an ErrClaimed that may pass: another program's message has taken the place of the claim, and a runner
+// that holds the run would write its claim again.
+var ErrUnsure = fmt.Errorf("%w, or not: its claim is another program's message", ErrClaimed)
+
 // EndUnclaimed writes the final document of a run that nobody holds: under the fence, so that in one
-// step it is claimed and ended. ErrClaimed means that a runner holds the run, or that it has ended.
+// step it is claimed and ended. ErrClaimed means that a runner holds the run, or that it has ended, and ErrUnsure that
+// this is to be tried again after half a lease.
 func (u *Unheld) EndUnclaimed(ctx context.Context, id task.ID, n run.Number, doc run.Document) error {
-	err := u.end(ctx, id, n, 0, doc, nil)
+	return u.endUnclaimed(ctx, id, n, doc, u.isLeft)
+}
+
+// endUnclaimed is EndUnclaimed. isLeft reports whether nobody holds a run with another program's message in the place
+// of its claim.
+func (c claims) endUnclaimed(ctx context.Context, id task.ID, n run.Number, doc run.Document, isLeft func(task.ID, run.Number, Seen) bool) error {
+	err := c.end(ctx, id, n, 0, doc, nil)
 	if !errors.Is(err, ErrClaimed) {
 		return err
 	}
-	seen, found, findErr := u.FindClaim(ctx, id, n)
+	seen, found, findErr := c.FindClaim(ctx, id, n)
 	switch {
 	case findErr != nil:
 		return findErr
+	case found && seen.Foreign && !isLeft(id, n, seen):
+		return ErrUnsure
 	case found && seen.Foreign:
-		return u.EndAbandoned(ctx, id, n, seen, doc)
+		return c.end(ctx, id, n, seen.sequence, doc, nil)
 	}
 	return err
+}
+
+// endDelivered is endUnclaimed for who has the run's delivery: its holder has not extended that.
+func (w *Work) endDelivered(ctx context.Context, d *Delivery, doc run.Document) error {
+	return w.endUnclaimed(ctx, d.Task, d.Number, doc, func(task.ID, run.Number, Seen) bool { return true })
+}
+
+// sightings are the messages of other programs that stand in the place of claims, and since when they were seen there.
+type sightings struct {
+	mu    sync.Mutex
+	first map[string]sighting
+}
+
+type sighting struct {
+	seen  Seen
+	since time.Time
+}
+
+// isLeft reports whether another program's message has stood in the place of a run's claim for half a lease of our own
+// clock: a runner that holds the run writes its claim again within two fifths of one.
+func (u *Unheld) isLeft(id task.ID, n run.Number, seen Seen) bool {
+	now, key := time.Now(), string(id)+"."+n.String()
+	u.foreign.mu.Lock()
+	defer u.foreign.mu.Unlock()
+	maps.DeleteFunc(u.foreign.first, func(_ string, s sighting) bool { return now.Sub(s.since) > 10*u.Lease() })
+	before, known := u.foreign.first[key]
+	if !known || !before.seen.SameAs(seen) {
+		if u.foreign.first == nil {
+			u.foreign.first = map[string]sighting{}
+		}
+		u.foreign.first[key] = sighting{seen, now}
+		return false
+	}
+	return now.Sub(before.since) >= u.Lease()/2
 }
 
 // EndAbandoned writes the final document of a run whose holder has fallen silent. seen is its claim;

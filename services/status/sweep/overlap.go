@@ -181,7 +181,7 @@ func (l *line) endUnstarted(ctx context.Context, w *waiting, doc run.Document) (
 	if !errors.Is(err, bus.ErrClaimed) {
 		return err == nil, err
 	}
-	w.held = true
+	w.held = !errors.Is(err, bus.ErrUnsure)
 	return l.store.Ended(ctx, l.id, w.Number)
 }
 

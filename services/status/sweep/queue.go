@@ -29,6 +29,8 @@ type holding struct {
 	// seen is its claim, unmoved since that moment of this process's clock.
 	seen  bus.Seen
 	since time.Time
+	// unsure: nobody holds it, maybe; see [bus.ErrUnsure].
+	unsure bool
 }
 
 // lookIfDue looks at the queue when it is time, and returns when it is again. startWithin is the
@@ -109,9 +111,10 @@ func (q *queue) end(ctx context.Context, w bus.Waiting, now time.Time) error {
 	case !errors.Is(err, bus.ErrClaimed):
 		return err
 	}
+	unsure := errors.Is(err, bus.ErrUnsure)
 	ended, err := q.sweeper.store.Ended(ctx, q.id, w.Number)
 	if err == nil && !ended {
-		q.held[w.Number] = &holding{Waiting: w}
+		q.held[w.Number] = &holding{Waiting: w, unsure: unsure}
 	}
 	return err
 }
@@ -134,6 +137,14 @@ func (q *queue) tooOld(because string) string {
 // watch ends a run that is too old and whose claim has not moved for half a lease. A runner that is at
 // work on it ends it itself.
 func (q *queue) watch(ctx context.Context, h *holding, now time.Time) error {
+	if h.unsure {
+		delete(q.held, h.Number)
+		err := q.end(ctx, h.Waiting, now)
+		if again := q.held[h.Number]; again != nil && again.unsure {
+			q.dueBy(now.Add(q.sweeper.store.Lease() / 2))
+		}
+		return err
+	}
 	if old := h.StoredOn.Add(q.sweeper.store.Retention() / 2); old.After(now) {
 		q.dueBy(old)
 		return nil

@@ -143,7 +143,7 @@ func (s *Sweeper) endUnqueued(ctx context.Context) {
 			doc := run.QueuedDocument(w.Request, w.Number)
 			doc.End(run.Failed, "No task has the id of this run, so nothing was executed. The task was deleted or rotated, or never there", time.Now())
 			err := s.store.EndUnclaimed(ctx, id, w.Number, doc)
-			if errors.Is(err, bus.ErrClaimed) { // another sweeper was faster
+			if errors.Is(err, bus.ErrClaimed) && !errors.Is(err, bus.ErrUnsure) { // another sweeper was faster
 				return nil
 			}
 			if err == nil {
