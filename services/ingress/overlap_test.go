@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
@@ -153,6 +154,45 @@ func TestSkippedRunsNameTheOpenOne(t *testing.T) {
 	}
 }
 
+// Runs that were let in under another definition are seen behind the skipped ones, however often it changes.
+func TestSkipSeesRunsOfOtherDefinitions(t *testing.T) {
+	t.Parallel()
+	h := open(t, nil)
+	other := openOn(t, h.Store, nil)
+	path, def := h.overlapping(t, "overlap: skip")
+	both := func(lines string) {
+		_, def := h.reapply(t, def.ID, lines)
+		bustest.AwaitView(t, other.Tasks, "the task", func() bool { return other.Tasks.Shows(def.ID, def.Hash) })
+	}
+	bustest.AwaitView(t, other.Tasks, "the task", func() bool { return other.Tasks.Shows(def.ID, def.Hash) })
+	skippedFor := func(at *house, want run.Number) {
+		t.Helper()
+		doc := at.post(t, path, "").document(t)
+		if request, err := h.Runs.Request(t.Context(), def.ID, doc.ImportID); err != nil || request.SkippedFor != want {
+			t.Fatalf("run %s is skipped for run %s, want %s: %v", doc.ImportID, request.SkippedFor, want, err)
+		}
+	}
+	for _, pause := range []time.Duration{0, 60 * time.Millisecond} { // before and after the requests that came are looked at
+		first := h.post(t, path, "").document(t)
+		skippedFor(other, first.ImportID)
+		both("")
+		second := other.post(t, path, "").document(t)
+		both("overlap: skip")
+		for range 4 {
+			skippedFor(h, first.ImportID)
+			skippedFor(other, first.ImportID)
+			<-time.After(pause)
+		}
+		h.finish(t, first, run.Success)
+		skippedFor(h, second.ImportID)
+		skippedFor(other, second.ImportID)
+		h.finish(t, second, run.Success)
+		third := other.post(t, path, "").document(t)
+		skippedFor(h, third.ImportID)
+		h.finish(t, third, run.Success)
+	}
+}
+
 // Above max_queued a POST gets 429, and a repeated one its run.
 func TestQueueIsBounded(t *testing.T) {
 	t.Parallel()
@@ -171,6 +211,20 @@ func TestQueueIsBounded(t *testing.T) {
 	if again := h.post(t, path, "", "Idempotency-Key", "a"); again.document(t).ImportID != first.ImportID {
 		t.Errorf("repeated: %s", again.Body)
 	}
+	// What was canceled while it waited does not count.
+	waits, err := h.Runs.Queued(t.Context(), first.ImportID, 2, first.ExecuteID)
+	if err != nil || len(waits) != 2 {
+		t.Fatal(waits, err)
+	}
+	for _, status := range waits {
+		if _, err := h.Unheld.Cancel(t.Context(), first.ExecuteID, status.Document.ImportID, run.Cancel{By: "ann", On: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		proctest.Eventually(t, "there is room for two", func() bool { return h.post(t, path, "").Status == http.StatusAccepted })
+	}
+	proctest.Eventually(t, "the queue is full again", func() bool { return h.post(t, path, "").Status == http.StatusTooManyRequests })
 	queue, err := h.Work.Queue(t.Context(), first.ExecuteID)
 	if err != nil {
 		t.Fatal(err)

@@ -68,10 +68,7 @@ func (r *Runner) attempt(ctx context.Context, h *hold) {
 		log.Warn().Err(err).Msg("the run could not be claimed now; it will be delivered again")
 		h.retry(time.Second)
 	case verdict == ended:
-		if err := r.options.Work.Settle(ctx, d.Request, d.Number); err != nil {
-			log.Debug().Err(err).Msg("the final document of the run stays as another program has left it")
-		}
-		h.done()
+		r.settleEnded(ctx, h)
 	case verdict == heldElsewhere:
 		h.retry(h.lease())
 	case verdict == taken:
@@ -80,6 +77,15 @@ func (r *Runner) attempt(ctx context.Context, h *hold) {
 			a = a.execute(ctx)
 		}
 	}
+}
+
+// settleEnded acknowledges a run that has ended.
+func (r *Runner) settleEnded(ctx context.Context, h *hold) {
+	d := h.delivery.Load()
+	if err := r.options.Work.Settle(ctx, d.Request, d.Number); err != nil {
+		h.log.Debug().Err(err).Msg("the final document of the run stays as another program has left it")
+	}
+	h.done()
 }
 
 // endForeign ends a message on the task's queue that is no run request, under the name of the task.

@@ -10,9 +10,16 @@ import (
 )
 
 // endOverlapped ends a delivered run that is never to be started, because of another run of its task. Mostly the
-// status service has ended it long before; that it does not begin is made sure of here.
+// status service has ended it long before, and thousands of them may wait before the next one: that is looked at first.
 func (r *Runner) endOverlapped(ctx context.Context, h *hold) (over bool) {
 	d := h.delivery.Load()
+	if !r.mayBeOverlapped(d) {
+		return false
+	}
+	if ended, err := r.options.Work.Ended(ctx, d.Task, d.Number); ended && err == nil {
+		r.settleEnded(ctx, h)
+		return true
+	}
 	doc, over, err := r.overlapped(ctx, d)
 	if err == nil && !over {
 		return false
@@ -36,17 +43,23 @@ func (r *Runner) endOverlapped(ctx context.Context, h *hold) (over bool) {
 	return true
 }
 
+// mayBeOverlapped reports whether another run of its task may keep a run from being started. Of one that was accepted
+// before its task came to supersede runs, the task as it is now tells.
+func (r *Runner) mayBeOverlapped(d *bus.Delivery) bool {
+	if d.Request.SkippedFor > 0 || d.Request.Overlap.Supersedes() {
+		return true
+	}
+	of, ok := r.options.Tasks.Of(d.Task)
+	return ok && of.Definition != nil && of.Overlap.Supersedes()
+}
+
 // overlapped is the final document of a run that is never to be started; over is false for another one.
 func (r *Runner) overlapped(ctx context.Context, d *bus.Delivery) (doc run.Document, over bool, err error) {
 	if d.Request.SkippedFor > 0 {
 		return run.SkippedDocument(d.Request, d.Number, time.Now()), true, nil
 	}
-	// Of a run that was accepted before its task came to supersede runs, the task as it is now tells.
-	if of, ok := r.options.Tasks.Of(d.Task); !d.Request.Overlap.Supersedes() && (!ok || of.Definition == nil || !of.Overlap.Supersedes()) {
-		return doc, false, nil
-	}
 	next, over, err := r.options.Work.Successor(ctx, d.Task, d.Number, d.Request.DryRun)
-	if err != nil || !over {
+	if err != nil || !over || next.MayFollow(time.Now()) {
 		return doc, false, err
 	}
 	return run.CanceledDocument(d.Request, d.Number, nil, next.Cancel(), time.Now()), true, nil

@@ -6,8 +6,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
+	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -20,6 +22,9 @@ const (
 	backlogAge = time.Second
 	// backlogPause is the least time between two counts.
 	backlogPause = 20 * time.Millisecond
+	// backlogLook is how long what was found of runs that ended while they waited counts: it costs the server a list of
+	// the task's ended runs.
+	backlogLook = 5 * time.Second
 )
 
 // backlogs are the counts of the tasks that had runs of late.
@@ -35,6 +40,9 @@ type backlog struct {
 
 	mu      sync.Mutex
 	waiting int
+	// over are those that wait at the server and have ended, when they were last looked for.
+	over   int
+	looked time.Time
 	// asked is when they were counted, the zero time for never; since is how many runs were let in after that.
 	asked time.Time
 	since int
@@ -78,7 +86,7 @@ func (r *Runs) IsFull(ctx context.Context, id task.ID, most int) bool {
 	if ask {
 		b.counting.Lock()
 		if _, ask = b.full(most); ask { // nobody was faster
-			r.count(ctx, id, b)
+			r.count(ctx, id, b, most)
 		}
 		b.counting.Unlock()
 		full, _ = b.full(most)
@@ -86,14 +94,15 @@ func (r *Runs) IsFull(ctx context.Context, id task.ID, most int) bool {
 	if !full && b.enter() && b.counting.TryLock() {
 		r.noting.Go(func() {
 			defer b.counting.Unlock()
-			r.count(context.WithoutCancel(ctx), id, b)
+			r.count(context.WithoutCancel(ctx), id, b, most)
 		})
 	}
 	return full
 }
 
-// count asks how many runs wait.
-func (r *Runs) count(ctx context.Context, id task.ID, b *backlog) {
+// count asks how many runs wait. The server counts runs that were canceled while they waited, until a runner gets them:
+// where there may be too many, those are looked for.
+func (r *Runs) count(ctx context.Context, id task.ID, b *backlog, most int) {
 	asked := time.Now()
 	info, err := queueOf(ctx, r.store, id)
 	if err = r.store.Denials.Explain(asked, err); errors.Is(err, run.ErrDenied) {
@@ -104,6 +113,48 @@ func (r *Runs) count(ctx context.Context, id task.ID, b *backlog) {
 		waiting = int(min(info.NumPending, 1<<31))
 	}
 	b.mu.Lock()
+	over, looked := b.over, b.looked
+	b.mu.Unlock()
+	switch {
+	case waiting < most:
+		over, looked = 0, time.Time{}
+	case asked.Sub(looked) >= backlogLook:
+		if over, err = r.endedBehind(ctx, id, r.store.Numbers.Of(info.Delivered.Stream)); err != nil {
+			r.store.Log.Debug().Err(err).Msg("runs that ended while they waited cannot be counted now, trying again")
+		}
+		looked = asked
+	}
+	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.waiting, b.asked, b.since = waiting, asked, 0
+	b.waiting, b.over, b.looked, b.asked, b.since = max(0, waiting-over), over, looked, asked, 0
+}
+
+// endedBehind counts the runs of a task behind a number that have ended.
+func (r *Runs) endedBehind(ctx context.Context, id task.ID, behind run.Number) (ended int, err error) {
+	next, err := r.store.Next(ctx)
+	if err != nil {
+		return 0, jet.Explain(err)
+	}
+	for n := behind + 1; n < next; {
+		results, err := r.store.ResultsOf(ctx, n)
+		switch {
+		case errors.Is(err, run.ErrRunGone):
+		case errors.Is(err, jet.ErrMissing): // it is not made yet, and has none
+			return ended, nil
+		case err != nil:
+			return 0, err
+		default:
+			info, err := results.Info(ctx, jetstream.WithSubjectFilter(results.FinalsOf(id)))
+			if err != nil {
+				return 0, jet.Explain(err)
+			}
+			for subject := range info.State.Subjects {
+				if _, over, ok := results.EndedRun(subject); ok && over > behind {
+					ended++
+				}
+			}
+		}
+		n = max(n+1, r.store.Layout.SliceOf(n).End)
+	}
+	return ended, nil
 }

@@ -59,14 +59,14 @@ func (f *Failures) Count(ctx context.Context, upTo uint64, most int) (held *run.
 	if f.health.Held != nil { // somebody may have let the task go
 		f.read = false
 	}
+	if f.health.Counted > upTo { // the events were made anew, as after a restore
+		f.health.Counted = upTo
+	}
 	for {
 		if !f.read {
 			if err := f.load(ctx, upTo); err != nil {
 				return nil, err
 			}
-		}
-		if f.health.Counted > upTo { // the events were made anew, as after a restore
-			f.health.Counted = upTo
 		}
 		event, err := f.store.Events.LeaderFollowing(ctx, jet.EventSubject(f.task), f.health.Counted+1)
 		if errors.Is(err, jet.ErrMissing) {
@@ -103,6 +103,9 @@ func (f *Failures) load(ctx context.Context, upTo uint64) error {
 		return err
 	}
 	f.health, f.stored, f.revision, f.read = health, health.Counted, revision, true
+	if last, err := lastEvent(ctx, f.store); err == nil && health.Counted > last {
+		f.health.Counted = last
+	}
 	if revision == 0 {
 		_, err = f.write(ctx, run.Health{Counted: upTo})
 	}

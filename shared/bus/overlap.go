@@ -19,7 +19,9 @@ import (
 // With an overlap that is Alone a run starts only if every earlier run of its task has ended. That is decided once for
 // all processes, in the write that makes the run: its request is stored on the condition that the task's last request
 // is still the one that was looked at. What was decided stands in the request, so that the next look needs the last
-// request alone.
+// request alone. Requests of runs that are skipped are stored as they come: while a run has not ended, nothing but
+// those can be behind it. Each says up to which run that was certain, so that whoever finds the run to have ended looks
+// at those behind.
 //
 // With an overlap that supersedes, requests are stored as they come, and their order decides: a run that has not begun
 // ends as soon as there is a later one that supersedes it. The status service sees to that, and whoever takes a run
@@ -33,14 +35,24 @@ type places struct {
 
 // place is what the process has seen of a task last.
 type place struct {
-	// turn has room for who stores a request: those of one process would only refuse each other.
+	// turn has room for who lets a run in: those of one process would only refuse each other.
 	turn chan struct{}
+	// looking is held by who looks at the requests that came.
+	looking sync.Mutex
 
 	mu sync.Mutex
-	// open is a run that had not ended, 0 for none, and last the sequence of the task's last request then.
-	open run.Number
-	last uint64
+	// open is a run that had not ended, 0 for none. Up to the run seen no other one was open, 0 if that is not certain;
+	// looked is when the requests behind were looked at last.
+	open, seen run.Number
+	looked     time.Time
 }
+
+const (
+	// lookAfter is how often the requests that came behind an open run are looked at, at most, and mostLooked how many
+	// at once.
+	lookAfter  = 50 * time.Millisecond
+	mostLooked = 200
+)
 
 func (p *places) of(id task.ID) *place {
 	p.mu.Lock()
@@ -56,16 +68,23 @@ func (p *places) of(id task.ID) *place {
 	return found
 }
 
-func (p *place) note(open run.Number, last uint64) {
+func (p *place) note(open, seen run.Number) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.open, p.last = open, last
+	p.open, p.seen, p.looked = open, seen, time.Now()
 }
 
-func (p *place) seen() (open run.Number, last uint64) {
+func (p *place) last() (open, seen run.Number) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.open, p.last
+	return p.open, p.seen
+}
+
+// isOld reports whether the requests that came are to be looked at.
+func (p *place) isOld() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seen > 0 && time.Since(p.looked) >= lookAfter
 }
 
 // requestMessage is the message that makes a run; id is that of the message, empty for none.
@@ -100,108 +119,187 @@ func (r *Runs) enter(ctx context.Context, request *run.Request, id string) (jet.
 // skippedAgain is after how many seconds those who poll a skipped run are asked to do so.
 const skippedAgain = 1
 
-// enterAlone stores a request whose run is to be alone, or returns an [*OpenRuns] with the run that has not ended.
+// enterAlone stores a request whose run is to be alone, or that is skipped, or returns an [*OpenRuns] with the run that
+// has not ended.
 func (r *Runs) enterAlone(ctx context.Context, request *run.Request, id string) (jet.Receipt, error) {
-	at, retryAfter := r.places.of(request.Task), request.RetryAfter
-	if open, _ := at.seen(); open > 0 && request.Overlap == task.RejectOverlap {
-		if ended, err := r.store.Ended(ctx, request.Task, open); err == nil && !ended {
+	at := r.places.of(request.Task)
+	for {
+		open, seen, err := r.stillOpen(ctx, at, request)
+		switch {
+		case err != nil:
+			return jet.Receipt{}, err
+		case open > 0 && request.Overlap == task.RejectOverlap:
 			return jet.Receipt{}, &OpenRuns{Runs: []run.Number{open}}
+		case open > 0:
+			return r.skip(ctx, request, id, open, seen)
+		}
+		if stored, entered, err := r.letIn(ctx, at, request, id); entered || err != nil {
+			return stored, err
 		}
 	}
+}
+
+// stillOpen returns the run that this process knows as the open one, 0 if it knows none or it has ended, and the run
+// up to which there was no other one, 0 if that is not certain.
+func (r *Runs) stillOpen(ctx context.Context, at *place, request *run.Request) (open, seen run.Number, err error) {
+	if open, seen = at.last(); open == 0 {
+		return 0, 0, nil
+	}
+	looked := request.Overlap == task.SkipOverlap && at.isOld() && at.looking.TryLock()
+	if looked {
+		defer at.looking.Unlock()
+		// Before it is looked whether the run has ended: if not, what is stored by now is skipped.
+		if seen, err = r.skippedUpTo(ctx, request.Task, seen); err != nil {
+			return 0, 0, err
+		}
+	}
+	ended, err := r.store.Ended(ctx, request.Task, open)
+	if ended || err != nil {
+		return 0, 0, err
+	}
+	if now, _ := at.last(); looked && now == open {
+		at.note(open, seen)
+	}
+	return open, seen, nil
+}
+
+// skippedUpTo is the last run behind a number, of those that are looked at, up to which all were skipped; 0 if one was
+// not.
+func (r *Runs) skippedUpTo(ctx context.Context, id task.ID, behind run.Number) (run.Number, error) {
+	for range mostLooked {
+		next, ok, err := nextRequest(ctx, r.store, id, behind)
+		switch {
+		case err != nil || !ok:
+			return behind, err
+		case next.Request.SkippedFor == 0: // of a process that did not know yet that the task has the overlap
+			return 0, nil
+		}
+		behind = next.Number
+	}
+	return behind, nil
+}
+
+// skip stores the request of a run that is never started.
+func (r *Runs) skip(ctx context.Context, request *run.Request, id string, open, seen run.Number) (jet.Receipt, error) {
+	request.SkippedFor, request.AloneUpTo, request.RetryAfter = open, seen, skippedAgain
+	msg, err := requestMessage(request, id)
+	if err != nil {
+		return jet.Receipt{}, err
+	}
+	stored, err := r.publish(ctx, jet.Entry{Msg: msg})
+	if err == nil {
+		r.store.Overlapped.Ring()
+	}
+	return stored, err
+}
+
+// letIn stores the request of a run that is alone. entered is false if another run is open, which the place has then,
+// or if another process has stored a request at the same time.
+func (r *Runs) letIn(ctx context.Context, at *place, request *run.Request, id string) (stored jet.Receipt, entered bool, err error) {
+	known, _ := at.last()
 	select {
 	case at.turn <- struct{}{}:
 		defer func() { <-at.turn }()
 	case <-ctx.Done():
-		return jet.Receipt{}, fmt.Errorf("%w: too many requests of task %s came at once", run.ErrUnavailable, request.Task)
+		return jet.Receipt{}, false, fmt.Errorf("%w: too many requests of task %s came at once", run.ErrUnavailable, request.Task)
 	}
-	for {
-		open, last, err := r.openRun(ctx, at, request.Task)
-		if err != nil {
-			return jet.Receipt{}, err
-		}
-		if open > 0 && request.Overlap == task.RejectOverlap {
-			at.note(open, last)
-			return jet.Receipt{}, &OpenRuns{Runs: []run.Number{open}}
-		}
-		request.SkippedFor, request.RetryAfter = open, retryAfter
-		if open > 0 {
-			request.RetryAfter = skippedAgain
-		}
-		msg, err := requestMessage(request, id)
-		if err != nil {
-			return jet.Receipt{}, err
-		}
-		msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(last, 10))
-		stored, err := r.publish(ctx, jet.Entry{Msg: msg, Fence: msg.Subject})
-		switch {
-		case err == nil && stored.Duplicate:
-			at.note(0, 0)
-			return stored, nil
-		case err == nil && open > 0:
-			at.note(open, stored.Sequence)
-			r.store.Overlapped.Ring()
-			return stored, nil
-		case err == nil:
-			at.note(r.store.Numbers.Of(stored.Sequence), stored.Sequence)
-			return stored, nil
-		}
-		at.note(0, 0)
-		if !jet.Refused(err) || ctx.Err() != nil {
-			return jet.Receipt{}, err
-		}
+	if now, _ := at.last(); now != known { // who had the turn before has seen more
+		return jet.Receipt{}, false, nil
 	}
+	open, seen, last, err := r.openRun(ctx, request.Task)
+	if err != nil {
+		return jet.Receipt{}, false, err
+	}
+	if open > 0 {
+		at.note(open, seen)
+		return jet.Receipt{}, false, nil
+	}
+	msg, err := requestMessage(request, id)
+	if err != nil {
+		return jet.Receipt{}, false, err
+	}
+	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(last, 10))
+	stored, err = r.publish(ctx, jet.Entry{Msg: msg, Fence: msg.Subject})
+	switch {
+	case err == nil && !stored.Duplicate:
+		n := r.store.Numbers.Of(stored.Sequence)
+		at.note(n, n)
+		return stored, true, nil
+	case err == nil:
+		return stored, true, nil
+	case jet.Refused(err) && ctx.Err() == nil:
+		return jet.Receipt{}, false, nil
+	}
+	return jet.Receipt{}, false, err
 }
 
-// openRun returns a run of a task that has not ended, 0 if there is none, and the sequence of the task's last request
-// then, 0 if there is none. The request of the next run is to depend on that.
-func (r *Runs) openRun(ctx context.Context, at *place, id task.ID) (open run.Number, last uint64, err error) {
-	if open, last = at.seen(); open > 0 {
-		if ended, err := r.store.Ended(ctx, id, open); err != nil || !ended {
-			return open, last, err
-		}
-	}
+// openRun returns a run of a task that has not ended, 0 if there is none; the run up to which there is no other one, 0
+// if that is not certain; and the sequence of the task's last request, 0 if there is none. The request of the next run
+// is to depend on that.
+func (r *Runs) openRun(ctx context.Context, id task.ID) (open, seen run.Number, last uint64, err error) {
 	stored, err := r.store.Runs.LeaderLast(ctx, jet.RequestSubject(id))
 	if errors.Is(err, jet.ErrMissing) {
-		return 0, 0, nil
+		return 0, 0, 0, nil
 	}
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
 	last = stored.Sequence
-	open, alone := r.holder(stored, id)
+	open, alone, err := r.holder(ctx, stored, id)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	if alone {
+		seen = r.store.Numbers.Of(last)
+	}
 	ended, err := r.store.Ended(ctx, id, open)
-	if err != nil || !ended {
-		return open, last, err
+	switch {
+	case err != nil || !ended:
+		return open, seen, last, err
+	case alone:
+		return 0, 0, last, nil
 	}
-	if alone && open != r.store.Numbers.Of(last) { // the last one was skipped; was the run before it alone?
-		switch before, err := r.Request(ctx, id, open); {
-		case errors.Is(err, run.ErrNoRun), errors.Is(err, run.ErrRunGone):
-			alone = false
-		case err != nil:
-			return 0, 0, err
-		default:
-			alone = before.Overlap.Alone() && before.SkippedFor == 0
-		}
-	}
-	if !alone {
-		open, err = r.firstOpen(ctx, id, last)
-		return open, last, err
-	}
-	return 0, last, nil
+	open, err = r.firstOpen(ctx, id, last)
+	return open, 0, last, err
 }
 
-// holder is the run that the last request of a task tells to have been the only open one, if alone; else it is that
-// request's, and there may be others.
-func (r *Runs) holder(last jet.Record, id task.ID) (n run.Number, alone bool) {
+// holder is the run that a task's last request tells to be the only one that may be open, if alone; else it is one that
+// may be, and there may be others.
+func (r *Runs) holder(ctx context.Context, last jet.Record, id task.ID) (n run.Number, alone bool, err error) {
 	n = r.store.Numbers.Of(last.Sequence)
 	request, err := run.DecodeRequest(last.Data, id)
 	switch {
 	case err != nil || !request.Overlap.Alone():
-		return n, false
-	case request.SkippedFor > 0 && request.SkippedFor < n:
-		return request.SkippedFor, true
+		return n, false, nil
+	case request.SkippedFor == 0:
+		return n, true, nil
+	case request.SkippedFor >= n: // of another program
+		return n, false, nil
+	case request.AloneUpTo < request.SkippedFor: // others may have been open
+		return request.SkippedFor, false, nil
 	}
-	return n, true
+	// It was skipped. Another run may have been let in between what its process had seen and its request.
+	holder := request.SkippedFor
+	for behind := request.AloneUpTo; ; {
+		next, ok, err := nextRequest(ctx, r.store, id, behind)
+		if err != nil {
+			return 0, false, err
+		}
+		if !ok || next.Number >= n {
+			break
+		}
+		if behind = next.Number; next.Request.SkippedFor == 0 {
+			holder = next.Number
+		}
+	}
+	switch of, err := r.Request(ctx, id, holder); {
+	case errors.Is(err, run.ErrNoRun), errors.Is(err, run.ErrRunGone):
+		return holder, false, nil
+	case err != nil:
+		return 0, false, err
+	default:
+		return holder, of.Overlap.Alone() && of.SkippedFor == 0, nil
+	}
 }
 
 // firstOpen is the first run of a task up to a sequence that has not ended and was not skipped, 0 for none.

@@ -26,6 +26,15 @@ func (w Waiting) Cancel() run.Cancel {
 	return run.Cancel{By: run.ByOverlap, On: w.StoredOn, Run: w.Number}
 }
 
+// followsSoon is how long a run that is the next to start may take until it does.
+const followsSoon = time.Second
+
+// MayFollow reports whether a run that came beside no open run may start before this one, which is to be the latest that
+// waits: it came a moment ago. Else a task might start none while they come fast.
+func (w Waiting) MayFollow(now time.Time) bool {
+	return w.Request.Overlap == task.LatestOverlap && now.Sub(w.StoredOn) < followsSoon
+}
+
 // Unacknowledged shows the requests of a task's queue that have not been acknowledged, oldest first and
 // behind a number, until show returns false. Those that have ended may be among them, and so may those
 // that are under way. All up to the number done have been acknowledged. Where nothing is in the queue it

@@ -87,6 +87,7 @@ func (r *Request) Encode() ([]byte, error) {
 	w.unsignedIfAny("RepeatOf", uint64(r.RepeatOf))
 	w.textIfAny("Overlap", string(r.Overlap))
 	w.unsignedIfAny("SkippedFor", uint64(r.SkippedFor))
+	w.unsignedIfAny("AloneUpTo", uint64(r.AloneUpTo))
 	w.textIfAny("CorrelationID", r.CorrelationID)
 	w.textIfAny("TraceParent", r.TraceParent)
 	w.textIfAny("WorkflowRunID", r.WorkflowRunID)

@@ -71,9 +71,11 @@ type Request struct {
 	// RepeatOf is the run whose values the run has; 0 if it is no repeat.
 	RepeatOf Number `json:",omitempty"`
 	// Overlap is that of the task, empty for task.QueueOverlap. With one that is Alone, each earlier run of the task
-	// had ended when the request was stored, unless SkippedFor names one that had not: then the run is never started.
+	// had ended when the request was stored, unless SkippedFor names one that had not: then the run is never started, and
+	// up to the run AloneUpTo no other one was open.
 	Overlap       task.Overlap `json:",omitempty"`
 	SkippedFor    Number       `json:",omitempty"`
+	AloneUpTo     Number       `json:",omitempty"`
 	CorrelationID string       `json:",omitempty"`
 	TraceParent   string       `json:",omitempty"`
 	WorkflowRunID string       `json:",omitempty"`

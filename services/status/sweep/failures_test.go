@@ -145,3 +145,54 @@ func TestFailedRunsHoldTheirTask(t *testing.T) {
 		t.Error("a task is held that allows any number of failures")
 	}
 }
+
+// An event that comes while it is counted is counted, once; where the events were made anew and end before what was
+// counted, those to come count.
+func TestEventsThatComeMeanwhile(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request, _ := queue(t, store, "concurrency: 9\ndisable_after_failures: 3", 0, 0)
+	failures := store.Unheld.Failures(request.Task)
+	ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
+	defer cancel()
+	var before uint64
+	for i := range 3 {
+		ends(t, store, request, run.Failed)
+		oneMore := before
+		proctest.Eventually(t, "the event is there", func() bool {
+			if err := store.KeepSources(ctx); err != nil {
+				t.Fatal(err)
+			}
+			last, err := store.Unheld.Events(ctx)
+			oneMore = last
+			return err == nil && last > before
+		})
+		if held, err := failures.Count(ctx, before, 3); err != nil || (held != nil) != (i == 2) { // which is up to the event before
+			t.Fatalf("after %d failures: %+v, %v", i+1, held, err)
+		}
+		before = oneMore
+	}
+	data, err := run.Health{Counted: before + 1000}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bustest.JetStream(t, store.Broker.URL()).Publish(ctx, "$KV.control.health."+string(request.Task), data); err != nil {
+		t.Fatal(err)
+	}
+	failures = store.Unheld.Failures(request.Task)
+	if held, err := failures.Count(ctx, before, 1); held != nil || err != nil {
+		t.Fatal(held, err)
+	}
+	ends(t, store, request, run.Failed)
+	proctest.Eventually(t, "the next failure counts", func() bool {
+		last, err := store.Unheld.Events(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held, err := failures.Count(ctx, last, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return held != nil
+	})
+}

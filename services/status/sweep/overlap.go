@@ -24,9 +24,9 @@ const (
 type overlaps struct {
 	*Sweeper
 	lines map[task.ID]*line
-	// reached is the last request of all tasks at the look before; failed: that look was not whole.
-	reached uint64
-	failed  bool
+	// reached is the last request of all tasks at the look before; unfinished: that look has left something to be done.
+	reached    uint64
+	unfinished bool
 }
 
 // settleOverlaps ends, until ctx ends, the runs that the overlap of their task ends: those that are skipped, and those
@@ -68,18 +68,23 @@ func (o *overlaps) look(ctx context.Context) {
 		return
 	}
 	reached, err := o.store.Reached(ctx)
-	if err == nil && reached == o.reached && !fresh && !o.failed && len(wanted) == len(o.lines) {
+	if err == nil && reached == o.reached && !fresh && !o.unfinished && len(wanted) == len(o.lines) {
 		return
 	}
-	o.failed = false
+	o.unfinished = false
 	for id, l := range o.lines {
-		if lookErr := l.look(ctx); lookErr != nil {
+		l.again = false
+		lookErr := l.look(ctx)
+		switch {
+		case lookErr != nil:
 			err = lookErr
-		} else if !wanted[id] { // what came before is seen to
+		case l.again:
+			o.unfinished = true
+		case !wanted[id]: // what came before is seen to
 			delete(o.lines, id)
 		}
 	}
-	o.reached, o.failed = reached, err != nil
+	o.reached, o.unfinished = reached, o.unfinished || err != nil
 	if err != nil && ctx.Err() == nil {
 		o.log.Debug().Err(err).Msg("runs that others have taken the place of stay for now, trying again")
 	}
@@ -94,6 +99,8 @@ type line struct {
 	begun  bool
 	// open are those that it has not seen to end, oldest first.
 	open []*waiting
+	// again: it is to be looked at again soon, whether or not others come.
+	again bool
 }
 
 // waiting is a run that waits, or that a runner holds.
@@ -133,7 +140,7 @@ func (l *line) look(ctx context.Context) error {
 	for i := len(l.open) - 1; i >= 0; i-- {
 		w := l.open[i]
 		after := by[w.Request.DryRun]
-		over, endErr := l.end(ctx, w, after.next, after.cancels)
+		over, endErr := l.end(ctx, w, after.next, after.cancels, l.open[:i])
 		if endErr != nil {
 			err = endErr
 		}
@@ -155,8 +162,18 @@ func (l *line) look(ctx context.Context) error {
 }
 
 // end ends a run that is skipped, or that others behind it end, and reports whether it is over. next takes its place if
-// it has not begun, and cancels also if it has; nil for none.
-func (l *line) end(ctx context.Context, w, next, cancels *waiting) (over bool, err error) {
+// it has not begun, and cancels also if it has; nil for none. before are those that came before it.
+func (l *line) end(ctx context.Context, w, next, cancels *waiting, before []*waiting) (over bool, err error) {
+	if next != nil && next.MayFollow(time.Now()) && !w.held {
+		isOpen, err := l.anyOpen(ctx, before)
+		if err != nil {
+			return false, err
+		}
+		if !isOpen { // it is about to start
+			l.again = true
+			next = nil
+		}
+	}
 	switch {
 	case w.Request.SkippedFor > 0:
 		return l.endUnstarted(ctx, w, run.SkippedDocument(w.Request, w.Number, time.Now()))
@@ -168,6 +185,19 @@ func (l *line) end(ctx context.Context, w, next, cancels *waiting) (over bool, e
 		w.pause = min(2*w.pause, endedEvery)
 		w.look = time.Now().Add(w.pause)
 		return l.store.Ended(ctx, l.id, w.Number)
+	}
+	return false, nil
+}
+
+// anyOpen reports whether one of some runs has not ended.
+func (l *line) anyOpen(ctx context.Context, runs []*waiting) (bool, error) {
+	for _, w := range slices.Backward(runs) {
+		if w.Request.SkippedFor > 0 {
+			continue
+		}
+		if ended, err := l.store.Ended(ctx, l.id, w.Number); err != nil || !ended {
+			return true, err
+		}
 	}
 	return false, nil
 }

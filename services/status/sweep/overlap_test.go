@@ -117,6 +117,26 @@ func TestTheLatestRunWaits(t *testing.T) {
 	oneEach(t, store, ended)
 }
 
+// Where no run is under way the first one is about to start: those that come fast do not keep it from that, but where
+// no runner takes it they do after a while.
+func TestTheFirstRunMayStart(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request, _ := queue(t, store, "overlap: latest", 0, 0)
+	sweeping(t, store, "one")
+	first := more(t, store, request, task.LatestOverlap, false)
+	second := more(t, store, request, task.LatestOverlap, false)
+	came := time.Now()
+	if doc := awaitFinal(t, store, request.Task, first); !strings.Contains(doc.Message, "run "+second.String()+",") || time.Time(*doc.CompletedOn).Before(came.Add(900*time.Millisecond)) {
+		t.Errorf("%+v, and the other one came at %v", doc, came)
+	}
+	begin(t, store, request.Task, second)
+	third := more(t, store, request, task.LatestOverlap, false)
+	latest := more(t, store, request, task.LatestOverlap, false)
+	awaitFinal(t, store, request.Task, third)
+	stays(t, store, request.Task, second, latest)
+}
+
 // The newest cancels what waits and asks the runner to cancel what is under way; one that is handed back ends, too.
 func TestTheNewestRunCancels(t *testing.T) {
 	t.Parallel()

@@ -112,6 +112,9 @@ func (s Slice) Finals() string { return s.subject("final.*.*") }
 // Skipped takes the messages that move the stream's sequence on.
 func (s Slice) Skipped() string { return s.subject("skipped") }
 
+// FinalsOf are the final documents of a task.
+func (s Slice) FinalsOf(id task.ID) string { return s.subject("final." + string(id) + ".*") }
+
 // FinalSubject has a run's final document.
 func (s Slice) FinalSubject(id task.ID, n run.Number) string {
 	return s.subject("final." + string(id) + "." + n.String())
