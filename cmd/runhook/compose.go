@@ -383,7 +383,8 @@ func (e *edge) status(ctx context.Context, p *process, followed *folder.Folder, 
 		o.EditFile, o.FileFault = followed.Edit, followed.Fault
 	}
 	e.admin.Admit(session.New(e.keys.Derive("sessions"), p.store.StoreID(), p.store.Sessions))
-	return append(status.New(o).Routes(), console.New(e.admin).Routes()...)
+	service := status.New(o)
+	return append(service.Routes(), console.New(console.Options{Admin: e.admin, Service: service, Tasks: p.tasks}).Routes()...)
 }
 
 // announcePage says where the page is. Only on a terminal, where somebody reads it now, it is a link that signs in:

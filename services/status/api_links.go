@@ -5,7 +5,6 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"runhook/services/status/console"
 	"runhook/shared/run"
 	"runhook/shared/web"
 )
@@ -31,7 +30,7 @@ func (s *Service) linkRoute() web.Route {
 				return err
 			}
 			return writeJSON(rc, linkDocument{
-				Path: console.Path + "#" + link.Code, Name: link.Name, ReadOnly: link.ReadOnly, ExpiresOn: run.Time(link.Until),
+				Path: PagePath + "#" + link.Code, Name: link.Name, ReadOnly: link.ReadOnly, ExpiresOn: run.Time(link.Until),
 			})
 		},
 	}

@@ -129,14 +129,7 @@ func (s *Service) showRun(ctx context.Context, rc *fasthttp.RequestCtx, _ map[st
 	if err != nil {
 		return err
 	}
-	status, err := s.options.Runs.Lookup(ctx, id, number)
-	if err == nil {
-		status, err = s.told(ctx, id, number, status, true)
-	}
-	if err != nil {
-		return err
-	}
-	seen, err := s.memory.note(key{id, number}, status)
+	seen, err := s.document(ctx, id, number)
 	if err != nil {
 		return err
 	}
@@ -147,6 +140,18 @@ func (s *Service) showRun(ctx context.Context, rc *fasthttp.RequestCtx, _ map[st
 	rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
 	web.SetJSON(rc, fasthttp.StatusOK, body)
 	return nil
+}
+
+// document is a run's document as the store has it, or what was seen since.
+func (s *Service) document(ctx context.Context, id task.ID, number run.Number) (*sighting, error) {
+	status, err := s.options.Runs.Lookup(ctx, id, number)
+	if err == nil {
+		status, err = s.told(ctx, id, number, status, true)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.memory.note(key{id, number}, status)
 }
 
 // findRun reads the number in the path, and finds the task whose run it is.

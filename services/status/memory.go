@@ -31,6 +31,8 @@ type sighting struct {
 	// retryAfter is the document's, 0 if it has none, and stage is what a better one is made of.
 	retryAfter time.Duration
 	stage      run.Stage
+	// source is the store's document from which one who follows the run has made it; nil for none.
+	source []byte
 
 	// The rest is set for a finished run only.
 	outcome run.Outcome
@@ -105,6 +107,24 @@ func (m *memory) note(k key, status bus.Status) (*sighting, error) {
 	}
 	m.runs.Add(k, now)
 	return now, nil
+}
+
+// keep says from which of the store's documents the answer about a run was made, unless there is a newer answer.
+func (m *memory) keep(k key, seen *sighting, source []byte) *sighting {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now, _ := m.runs.Peek(k); now == seen {
+		made := *seen
+		made.source = source
+		seen = &made
+		m.runs.Add(k, seen)
+	}
+	return seen
+}
+
+// madeFrom reports whether it was made from that document of the store, the very same.
+func (s *sighting) madeFrom(source []byte) bool {
+	return len(s.source) > 0 && len(source) > 0 && &s.source[0] == &source[0]
 }
 
 // newerThan reports whether s tells of a later moment of the run than other. The clocks of runners

@@ -42,17 +42,23 @@ func (t target) taskName() string {
 // those two, the same bytes for as long as the store keeps them. Who asks for events gets a stream of them.
 func (s *Service) poll(ctx context.Context, rc *fasthttp.RequestCtx) error {
 	at, err := s.target(rc)
-	var seen *sighting
 	if err == nil {
 		at.until, err = s.mayRead(ctx, rc, at)
 	}
+	if err != nil {
+		s.polls.WithLabelValues(at.taskName(), outcome(rc, nil, err)).Inc()
+		return err
+	}
+	return s.answerPoll(ctx, rc, at)
+}
+
+// answerPoll is poll for whoever may read the run.
+func (s *Service) answerPoll(ctx context.Context, rc *fasthttp.RequestCtx, at target) error {
 	var following *events
-	if err == nil && wantsEvents(rc) {
+	if wantsEvents(rc) {
 		following = &events{service: s, at: at, conn: rc.Conn()}
 	}
-	if err == nil {
-		seen, err = s.latest(ctx, rc, at, following)
-	}
+	seen, err := s.latest(ctx, rc, at, following)
 	switch {
 	case err != nil:
 	case following != nil:

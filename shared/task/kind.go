@@ -23,6 +23,8 @@ type Source interface {
 	Ordered() bool
 	// Unchanged says, as a sentence part, what must hold so that an interrupted run can go on.
 	Unchanged() string
+	// From names the source in lists, as in "from the file members.csv".
+	From() string
 	// Separator stands between the cells of a row that is given back as text.
 	Separator() rune
 }

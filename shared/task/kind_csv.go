@@ -45,6 +45,9 @@ func (s *CSVSource) IsWorkbook() bool {
 // Place is the connection of the file, and its path in the connection's folder, with the parameters in it.
 func (s *CSVSource) Place() (connection, path string) { return s.Connection, s.Path }
 
+// From names the source in lists.
+func (s *CSVSource) From() string { return "the file " + s.Path }
+
 // Reads is the path with a run's parameters in it; see Expand.
 func (s *CSVSource) Reads(params map[string]any) (path string, err error) {
 	expanded, err := s.Expand(params)

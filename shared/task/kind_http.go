@@ -60,6 +60,12 @@ func (s *HTTPSource) Uses() (connection string) { return s.Connection }
 // Name is HTTP.
 func (*HTTPSource) Name() Kind { return HTTP }
 
+// From names the source in lists, without the query of its path.
+func (s *HTTPSource) From() string {
+	path, _, _ := strings.Cut(s.Path, "?")
+	return "the web service " + s.Connection + ", " + path
+}
+
 // Ordered: pages have an order.
 func (*HTTPSource) Ordered() bool { return true }
 

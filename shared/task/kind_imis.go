@@ -34,6 +34,9 @@ func (s *IMISSource) Uses() (connection string) { return s.Connection }
 // Name is IMIS.
 func (*IMISSource) Name() Kind { return IMIS }
 
+// From names the source in lists.
+func (s *IMISSource) From() string { return "the IQA " + s.Query }
+
 // Ordered: an IQA gives its pages in order.
 func (*IMISSource) Ordered() bool { return true }
 

@@ -22,6 +22,9 @@ func (s *SQLSource) Uses() (connection string) { return s.Connection }
 // Name is SQL.
 func (*SQLSource) Name() Kind { return SQL }
 
+// From names the source in lists.
+func (s *SQLSource) From() string { return "a query of " + s.Connection }
+
 // Ordered: a query has an order if the task gives it one.
 func (s *SQLSource) Ordered() bool { return len(s.OrderBy) > 0 }
 

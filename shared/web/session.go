@@ -31,6 +31,9 @@ const (
 // backgroundHeader marks the requests that a page's script makes by itself, which do not use a session.
 const backgroundHeader = "X-Runhook-Console"
 
+// SetBackground marks a request as one that a page's script makes by itself.
+func SetBackground(rc *fasthttp.RequestCtx) { rc.Request.Header.Set(backgroundHeader, "1") }
+
 // viaPageKey is the user value that tells that an operator is let in by a session.
 const viaPageKey = "runhook.page"
 

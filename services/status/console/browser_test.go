@@ -55,7 +55,7 @@ func browse(t testing.TB) *browser {
 		t.Fatal(err)
 	}
 	command := exec.Command(path, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--ignore-certificate-errors", "--host-resolver-rules=MAP *.example 127.0.0.1", "--user-data-dir="+t.TempDir(), "--remote-debugging-pipe")
+		"--disable-component-update", "--disable-renderer-backgrounding", "--disable-background-timer-throttling", "--disable-backgrounding-occluded-windows", "--disable-sync", "--disable-dev-shm-usage", "--ignore-certificate-errors", "--host-resolver-rules=MAP *.example 127.0.0.1", "--user-data-dir="+t.TempDir(), "--remote-debugging-pipe")
 	command.ExtraFiles = []*os.File{toldRead, saidWrite}
 	process := proctest.Start(t, command)
 	_, _ = toldRead.Close(), saidWrite.Close()
@@ -168,6 +168,7 @@ func (b *browser) must(session, method string, parameters map[string]any, into .
 // visit has the page go to an address as if somebody had typed it, and waits until it is there.
 func (p *page) visit(url string) {
 	p.t.Helper()
+	p.must(p.session, "Page.bringToFront", nil) // what is behind may not be drawn
 	p.must(p.session, "Page.navigate", map[string]any{"url": "about:blank"})
 	p.until(`location.href === 'about:blank'`)
 	p.must(p.session, "Page.navigate", map[string]any{"url": url})

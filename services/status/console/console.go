@@ -1,5 +1,5 @@
-// Package console is the page of the status service: who is signed in, and until when. It is made on the server and
-// works without a script; everything that it needs is in the program.
+// Package console is the page of the status service: its tasks and their webhooks, its runs, and who is signed in. It is
+// made on the server, and all that reads works without a script; everything that it needs is in the program.
 package console
 
 import (
@@ -15,17 +15,21 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"runhook/services/status"
+	"runhook/shared/bus"
 	"runhook/shared/session"
 	"runhook/shared/web"
 )
 
 // Path is where the page begins. The code of a link that signs in stands behind it, after a #.
-const Path = "/console/"
+const Path = status.PagePath
 
 //go:embed files
 var files embed.FS
 
-var templates = template.Must(template.New("").Funcs(template.FuncMap{"words": words}).ParseFS(files, "files/*.html"))
+var templates = template.Must(template.New("").Funcs(template.FuncMap{
+	"words": words, "when": when, "count": count, "took": took, "sign": signOf, "percent": percent, "startedBy": startedBy,
+}).ParseFS(files, "files/*.html"))
 
 // words is a text in which what stands between backquotes is code.
 func words(text string) template.HTML {
@@ -38,15 +42,29 @@ func words(text string) template.HTML {
 	return template.HTML(strings.Join(parts, ""))
 }
 
-// Page is the page of one status service.
-type Page struct{ admin *web.Admin }
+// Options says what a page shows, and to whom.
+type Options struct {
+	// Admin lets operators in; nil lets nobody in.
+	Admin *web.Admin
+	// Service tells of tasks and runs.
+	Service *status.Service
+	// Tasks is the view of the tasks.
+	Tasks *bus.TaskView
+}
 
-// New makes a page. admin lets operators in; nil lets nobody in.
-func New(admin *web.Admin) *Page {
-	if admin == nil {
-		admin = new(web.Admin)
+// Page is the page of one status service.
+type Page struct {
+	admin   *web.Admin
+	service *status.Service
+	tasks   *bus.TaskView
+}
+
+// New makes a page.
+func New(o Options) *Page {
+	if o.Admin == nil {
+		o.Admin = new(web.Admin)
 	}
-	return &Page{admin}
+	return &Page{o.Admin, o.Service, o.Tasks}
 }
 
 // Routes are those of the page, which are answered under the server's own names only.
@@ -61,8 +79,18 @@ func (p *Page) Routes() []web.Route {
 		}
 	}
 	return []web.Route{
-		get(Path, "The page", p.home),
-		get(Path+"signin", "The page", p.home),
+		get(Path, "The tasks", p.within(p.taskList)),
+		get(Path+"tasks/{task}", "A task", p.within(p.taskPage)),
+		get(Path+"runs", "The runs", p.within(p.runList)),
+		get(Path+"runs/{run}", "A run", p.within(p.runPage)),
+		{
+			Method: fasthttp.MethodGet, Pattern: Path + "runs/{run}/status", Summary: "A run's status, for the page", Inner: true,
+			Handler: apart(p.background(p.service.AnswerPoll)),
+		},
+		get(Path+"runs/{run}/rejected.csv", "The rows that a run rejected", p.within(p.rejected(false))),
+		get(Path+"runs/{run}/rejected.xlsx", "The rows that a run rejected, as a workbook", p.within(p.rejected(true))),
+		get(Path+"session", "Who is signed in", p.within(p.session)),
+		get(Path+"signin", "Sign in to the page", p.within(p.session)),
 		post(Path+"signin", "Sign in to the page", p.signIn),
 		post(Path+"signout", "Sign out of the page", p.signOut),
 		get(Path+"style.css", "The page's style", asset("style.css", "text/css; charset=utf-8")),
@@ -82,9 +110,19 @@ func isForm(header *fasthttp.RequestHeader) bool {
 
 var errNoForm = web.Refuse(fasthttp.StatusBadRequest, "This address takes a form of the page (application/x-www-form-urlencoded, at most 4 KiB).")
 
-// safely sets what keeps the page apart from everything else that a browser has open. The Referrer-Policy is not
-// no-referrer, with which browsers send the forms of the page with the Origin null.
+// safely is apart, and shows errors as pages.
 func safely(handle web.Handler) web.Handler {
+	return apart(func(ctx context.Context, rc *fasthttp.RequestCtx) error {
+		if err := handle(ctx, rc); err != nil {
+			return forPeople(err, "problem.html", view{Up: up(rc)})
+		}
+		return nil
+	})
+}
+
+// apart sets what keeps the page apart from everything else that a browser has open. The Referrer-Policy is not
+// no-referrer, with which browsers send the forms of the page with the Origin null.
+func apart(handle web.Handler) web.Handler {
 	return func(ctx context.Context, rc *fasthttp.RequestCtx) error {
 		header := &rc.Response.Header
 		header.Set(fasthttp.HeaderContentSecurityPolicy, "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
@@ -92,10 +130,7 @@ func safely(handle web.Handler) web.Handler {
 		header.Set(fasthttp.HeaderReferrerPolicy, "same-origin")
 		header.Set("Cross-Origin-Opener-Policy", "same-origin")
 		header.Set(fasthttp.HeaderCacheControl, "no-store")
-		if err := handle(ctx, rc); err != nil {
-			return forPeople(err, "problem.html", view{})
-		}
-		return nil
+		return handle(ctx, rc)
 	}
 }
 
@@ -134,41 +169,85 @@ func asset(name, kind string) web.Handler {
 // view is what the templates show.
 type view struct {
 	Title string
+	// Up leads from the page's address to [Path].
+	Up string
+	// Section is where the page belongs: tasks or runs.
+	Section string
 	// Problem is what went wrong, empty for nothing.
 	Problem string
 	// Directly and FromElsewhere tell how the browser came to the sign-in page.
 	Directly, FromElsewhere bool
 
 	// Name is that of who is signed in, empty for nobody.
-	Name     string
-	ReadOnly bool
-	// Began is when the session began, Ends when it does if it is not used, and Latest when it does in any case.
-	Began, Ends, Latest time.Time
-	FormToken           string
+	Name      string
+	ReadOnly  bool
+	FormToken string
+	// Data is what the page itself shows.
+	Data any
 }
 
-// home answers GET /console/ with who is signed in, or with the sign-in page.
-func (p *Page) home(ctx context.Context, rc *fasthttp.RequestCtx) error {
-	arrived, err := p.admin.Arrived(rc)
-	if err != nil {
+// up leads from the address of a request to [Path], whatever a proxy calls that.
+func up(rc *fasthttp.RequestCtx) string {
+	return strings.Repeat("../", max(0, strings.Count(string(rc.URI().PathOriginal()), "/")-strings.Count(Path, "/")))
+}
+
+// handler answers whoever is signed in. What the page shows is to be put into shown.
+type handler func(ctx context.Context, rc *fasthttp.RequestCtx, visit session.Session, shown *view) error
+
+// within lets in who is signed in, and shows others the sign-in page.
+func (p *Page) within(handle handler) web.Handler {
+	return func(ctx context.Context, rc *fasthttp.RequestCtx) error {
+		arrived, err := p.admin.Arrived(rc)
+		if err != nil {
+			return err
+		}
+		visit, err := p.admin.Visitor(ctx, rc)
+		if err == nil {
+			shown := view{Up: up(rc), Name: visit.Name, ReadOnly: visit.ReadOnly, FormToken: visit.FormToken()}
+			if err = handle(ctx, rc, visit, &shown); err != nil {
+				return forPeople(err, "problem.html", view{Up: shown.Up, Section: shown.Section, Name: shown.Name, FormToken: shown.FormToken})
+			}
+			return nil
+		}
+		signIn := view{Title: signInTitle, Up: up(rc), Directly: arrived == web.Directly, FromElsewhere: arrived == web.FromElsewhere}
+		if errors.Is(err, session.ErrNone) {
+			rc.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
+			return show(rc, fasthttp.StatusUnauthorized, "signin.html", signIn)
+		}
+		if web.ProblemOf(err).Status == fasthttp.StatusUnauthorized {
+			return forPeople(err, "signin.html", signIn)
+		}
 		return err
 	}
-	visit, err := p.admin.Visitor(ctx, rc)
-	if err == nil {
-		return show(rc, fasthttp.StatusOK, "home.html", view{
-			Title: "Signed in", Name: visit.Name, ReadOnly: visit.ReadOnly, FormToken: visit.FormToken(),
-			Began: visit.Began.UTC(), Ends: visit.Ends().UTC(), Latest: visit.Began.Add(session.Longest).UTC(),
-		})
+}
+
+// background answers requests that the script makes by itself. They do not use the session, and get no page.
+func (p *Page) background(handle web.Handler) web.Handler {
+	return func(ctx context.Context, rc *fasthttp.RequestCtx) error {
+		web.SetBackground(rc)
+		err := p.admin.Check(ctx, rc)
+		if err == nil {
+			err = p.service.Loaded()
+		}
+		if err == nil {
+			err = handle(ctx, rc)
+		}
+		rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
+		return err
 	}
-	signIn := view{Title: signInTitle, Directly: arrived == web.Directly, FromElsewhere: arrived == web.FromElsewhere}
-	if errors.Is(err, session.ErrNone) {
-		rc.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
-		return show(rc, fasthttp.StatusUnauthorized, "signin.html", signIn)
-	}
-	if web.ProblemOf(err).Status == fasthttp.StatusUnauthorized {
-		return forPeople(err, "signin.html", signIn)
-	}
-	return err
+}
+
+// sessionFacts are what there is to say of a session.
+type sessionFacts struct {
+	// Began is when it began, Ends when it does if it is not used, and Latest when it does in any case.
+	Began, Ends, Latest time.Time
+}
+
+// session answers with who is signed in, and until when.
+func (p *Page) session(_ context.Context, rc *fasthttp.RequestCtx, visit session.Session, shown *view) error {
+	shown.Title = "Signed in"
+	shown.Data = sessionFacts{visit.Began.UTC(), visit.Ends().UTC(), visit.Began.Add(session.Longest).UTC()}
+	return show(rc, fasthttp.StatusOK, "session.html", *shown)
 }
 
 const signInTitle = "Sign in"

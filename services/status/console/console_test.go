@@ -2,6 +2,7 @@ package console_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 
 	"runhook/services/status"
 	"runhook/services/status/console"
+	"runhook/services/status/history"
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
 	"runhook/shared/openapi"
@@ -69,9 +71,14 @@ func openAs(t testing.TB, store *bustest.Store, o web.Options) *site {
 		t.Fatal(err)
 	}
 	s.admin.Admit(session.New([][]byte{bytes.Repeat([]byte{7}, 32)}, opened.StoreID(), opened.Sessions))
-	service := status.New(status.Options{Runs: opened.Runs, Store: opened.Tasks, Unheld: opened.Unheld, Tasks: view, Admin: s.admin, Locator: new(web.Locator), Log: log})
-	o.Listen, o.Log = "127.0.0.1:0", log
-	server, err := web.New(o, service.Routes(), console.New(s.admin).Routes(), openapi.Routes())
+	index := history.New(history.Options{Runs: opened.Runs, Dir: t.TempDir(), Log: zerolog.Nop()})
+	kept := make(chan struct{})
+	go func() { defer close(kept); index.Run(ctx) }()
+	service := status.New(status.Options{
+		Runs: opened.Runs, Store: opened.Tasks, Unheld: opened.Unheld, Tasks: view, History: index, Admin: s.admin, Locator: new(web.Locator), Log: log,
+	})
+	o.Listen, o.Log = cmp.Or(o.Listen, "127.0.0.1:0"), log
+	server, err := web.New(o, service.Routes(), console.New(console.Options{Admin: s.admin, Service: service, Tasks: view}).Routes(), openapi.Routes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,6 +91,7 @@ func openAs(t testing.TB, store *bustest.Store, o web.Options) *site {
 			t.Error(err)
 		}
 		<-viewDone
+		<-kept
 	})
 	t.Cleanup(s.stop)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
@@ -188,16 +196,17 @@ func (s *site) signIn(client *http.Client, secret string) (form string) {
 func TestThePageIsSafe(t *testing.T) {
 	t.Parallel()
 	s := open(t, bustest.New(t, bus.Topology{}))
+	id := s.task()
 	ann := visitor(t)
 	s.signIn(ann, annToken)
 	pages := map[string]string{}
 	for path, want := range map[string]int{
-		"/console/": 200, "/console/signin": 200, "/console/style.css": 200, "/console/console.js": 200, "/console/icon.svg": 200,
+		"/console/": 200, "/console/signin": 200, "/console/session": 200, "/console/runs": 200, "/console/tasks/" + id: 200, "/console/style.css": 200, "/console/console.js": 200, "/console/icon.svg": 200,
 	} {
 		for who, client := range map[string]*http.Client{"ann": ann, "nobody": visitor(t)} {
 			response, body := s.send(client, "GET", path, "")
 			want := want
-			if who == "nobody" && (path == "/console/" || path == "/console/signin") {
+			if who == "nobody" && !strings.Contains(path, ".") {
 				want = 401
 			}
 			if response.StatusCode != want {
@@ -220,12 +229,15 @@ func TestThePageIsSafe(t *testing.T) {
 			t.Errorf("%s under another Host: %s %s", path, response.Status, body)
 		}
 	}
-	_, pages["wrong"] = s.send(visitor(t), "POST", "/console/signin", "code=<b>wrong</b>")
-	if len(pages) != 5 {
+	_, pages["/console/signin"] = s.send(visitor(t), "POST", "/console/signin", "code=<b>wrong</b>")
+	if len(pages) != 11 {
 		t.Errorf("%d pages", len(pages))
 	}
 	for where, page := range pages {
-		if inline := regexp.MustCompile(`(?i)<style|<script(?: defer)?>|\sstyle=|\son\w+=|javascript:|https?://`).FindString(page); inline != "" {
+		if len(page) > 20<<10 {
+			t.Errorf("%s has %d bytes", where, len(page))
+		}
+		if inline := regexp.MustCompile(`(?i)<style|<script(?: defer)?>|\sstyle=|\son\w+=|javascript:|(?:src|href|action)="https?://`).FindString(page); inline != "" {
 			t.Errorf("%s has %q in it", where, inline)
 		}
 		links := regexp.MustCompile(`(?:href|src|action)="([^"#][^"]*)"`).FindAllStringSubmatch(page, -1)
@@ -233,7 +245,7 @@ func TestThePageIsSafe(t *testing.T) {
 			t.Errorf("%s leads nowhere: %v", where, links)
 		}
 		for _, link := range links {
-			to, err := url.Parse(s.url + "/console/")
+			to, err := url.Parse(s.url + strings.TrimSuffix(strings.TrimSuffix(where, "ann"), "nobody"))
 			if err == nil {
 				to, err = to.Parse(link[1])
 			}
@@ -290,13 +302,13 @@ func TestWithoutAScript(t *testing.T) {
 	ann, viewer := visitor(t), visitor(t)
 	form := s.signIn(ann, annToken)
 	viewerForm := s.signIn(viewer, s.code(viewToken))
-	_, page := s.send(ann, "GET", "/console/", "")
+	_, page := s.send(ann, "GET", "/console/session", "")
 	for _, want := range []string{"<h1>Signed in as <bdi>ann</bdi></h1>", "Reads and changes", time.Now().UTC().Format("2 Jan 2006, "), "UTC</time>"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("there is no %q: %s", want, page)
 		}
 	}
-	if _, page := s.send(viewer, "GET", "/console/", ""); !strings.Contains(page, "Only reads") || !strings.Contains(page, "<bdi>viewer</bdi>") {
+	if _, page := s.send(viewer, "GET", "/console/session", ""); !strings.Contains(page, "Only reads") || !strings.Contains(page, "<bdi>viewer</bdi>") {
 		t.Errorf("who only reads sees %s", page)
 	}
 	// A form that is not of this session signs nobody out.
@@ -483,7 +495,7 @@ func TestInABrowser(t *testing.T) {
 	// The link signs in once, and its code stays in no address.
 	link := s.link(annToken)
 	p.visit(s.url + link)
-	p.shows("Signed in as ann")
+	p.shows("Tasks")
 	p.keep("signed in")
 	narrow(p, "the page")
 	if where := p.eval(`location.href`); where != s.url+"/console/" {
@@ -499,7 +511,7 @@ func TestInABrowser(t *testing.T) {
 	if seen := p.eval(`document.cookie`); seen != "" {
 		t.Errorf("a script sees %v", seen)
 	}
-	if text := p.text(); !strings.Contains(text, "Reads and changes") || !strings.Contains(text, "Times in ") {
+	if text := p.text(); !strings.Contains(text, "Signed in as ann") || !strings.Contains(text, "Times in ") {
 		t.Errorf("%s", text)
 	}
 	again := b.profile()
@@ -552,7 +564,7 @@ func TestInABrowser(t *testing.T) {
 		t.Errorf("%s %s", response.Status, body)
 	}
 	p.visit(s.url + "/console/")
-	p.shows("Signed in as ann")
+	p.shows("Tasks")
 
 	// Nobody is signed in as somebody else: not by a form, nor by a link that another site opens.
 	for _, from := range []string{evil, neighbor} {
@@ -584,7 +596,7 @@ func TestInABrowser(t *testing.T) {
 	from := b.open(map[string]any{"url": "about:blank", "browserContextId": contextOf(p)})
 	from.visit(evil)
 	from.eval(fmt.Sprintf(`location.href = %q`, s.url+"/console/"))
-	from.shows("Signed in as ann")
+	from.shows("Tasks")
 
 	// Sign out on this device, then everywhere.
 	press(p, "Sign out")
@@ -592,6 +604,8 @@ func TestInABrowser(t *testing.T) {
 	from.visit(s.url + "/console/")
 	from.shows("Sign in") // its cookie is the same
 	p.visit(s.url + s.link(annToken))
+	p.shows("Tasks")
+	p.visit(s.url + "/console/session")
 	p.shows("Signed in as ann")
 	press(p, "Sign out everywhere")
 	p.until(`document.querySelector('details').open`)
@@ -607,6 +621,8 @@ func TestInABrowser(t *testing.T) {
 	quiet.keep("without a script")
 	quiet.eval(`document.querySelector('#code').value = ` + fmt.Sprintf("%q", s.code(viewToken)))
 	quiet.eval(`document.querySelector('#signin .btn').click()`)
+	quiet.shows("Tasks")
+	quiet.visit(s.url + "/console/session")
 	quiet.shows("Signed in as viewer")
 	if text := quiet.text(); !strings.Contains(text, "Only reads") || !strings.Contains(text, " UTC") {
 		t.Errorf("%s", text)
@@ -635,7 +651,7 @@ func TestInABrowserElsewhere(t *testing.T) {
 
 	p := b.profile()
 	p.visit(secure.url + asked.link(annToken))
-	p.shows("Signed in as ann")
+	p.shows("Tasks")
 	var kept struct {
 		Cookies []struct {
 			Name, Path, SameSite string
@@ -658,7 +674,7 @@ func TestInABrowserElsewhere(t *testing.T) {
 	p.visit(lan + asked.link(viewToken))
 	p.until(`document.querySelector('#led')?.checkVisibility() === true && location.hash === ''`)
 	p.eval(`document.querySelector('#signin .btn').click()`)
-	p.shows("Signed in as viewer")
+	p.shows("Tasks")
 	p.eval(`document.querySelector('form .btn').click()`)
 	p.shows("Sign in")
 }

@@ -19,8 +19,9 @@ type Query struct {
 	Tasks []task.ID
 	// Outcome is that of runs that have ended, or none for open ones; nil is all.
 	Outcome *run.Outcome
-	// Trigger and Correlation are all of it, Text a part of the message in any letter case; empty is all.
-	Trigger, Correlation, Text string
+	// Trigger and Correlation are all of it, Text a part of the message in any letter case; empty is all. Words are the
+	// correlation id or a part of the message.
+	Trigger, Correlation, Text, Words string
 	// Since and Until bound when a run was accepted: Since is in it, Until is not. Zero is no bound.
 	Since, Until time.Time
 	// Parameters are values that a run must have, each a name in any letter case and a value.
@@ -33,7 +34,7 @@ type Query struct {
 
 // IsPlain reports whether a query is by task and number alone.
 func (q *Query) IsPlain() bool {
-	return q.Outcome == nil && q.Trigger == "" && q.Correlation == "" && q.Text == "" && q.Since.IsZero() && q.Until.IsZero() && len(q.Parameters) == 0 && !q.Rejected
+	return q.Outcome == nil && q.Trigger == "" && q.Correlation == "" && q.Text == "" && q.Words == "" && q.Since.IsZero() && q.Until.IsZero() && len(q.Parameters) == 0 && !q.Rejected
 }
 
 // List lists runs, the newest first, at most limit. Of a run that was open when the index last looked, only the store
@@ -113,7 +114,12 @@ func (f *file) where(ctx context.Context, q Query, retention time.Duration) (con
 		c.and("runs.correlation = ? and runs.correlation <> ''", q.Correlation)
 	}
 	if q.Text != "" {
-		c.withText(q.Text)
+		inMessage, values := messageHas(q.Text)
+		c.and(inMessage, values...)
+	}
+	if q.Words != "" {
+		inMessage, values := messageHas(q.Words)
+		c.and("(runs.correlation = ? or "+inMessage+")", append([]any{q.Words}, values...)...)
 	}
 	for _, parameter := range q.Parameters {
 		c.and("runs.number in (select number from parameters where hash = ?)", hash(parameter[0], parameter[1]))

@@ -26,10 +26,10 @@ var addFunctions = sync.OnceValue(func() error {
 	})
 })
 
-// withText wants messages that have a text in them, in any letter case. Most have letters of ASCII only, each of one byte,
+// messageHas is the condition that wants messages that have a text in them, in any letter case. Most have letters of ASCII only, each of one byte,
 // for which LIKE is right.
-func (c *condition) withText(text string) {
+func messageHas(text string) (sql string, values []any) {
 	part := fold(text)
 	escaped := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(part)
-	c.and(`(runs.message like ? escape '\' or octet_length(runs.message) > length(runs.message) and `+hasText+`(runs.message, ?))`, "%"+escaped+"%", part)
+	return `(runs.message like ? escape '\' or octet_length(runs.message) > length(runs.message) and ` + hasText + `(runs.message, ?))`, []any{"%" + escaped + "%", part}
 }

@@ -1,0 +1,372 @@
+package console_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"runhook/shared/bus"
+	"runhook/shared/bustest"
+	"runhook/shared/proctest"
+	"runhook/shared/run"
+	"runhook/shared/task"
+	"runhook/shared/taskfile"
+	"runhook/shared/web"
+)
+
+// A name that is markup, and one that is written from right to left.
+const (
+	markup  = `<b>Members</b> & "friends"`
+	hebrew  = "חברים חדשים"
+	oneLine = "a-name-of-more-than-eighty-letters-without-any-blank-in-it-that-no-page-may-be-wider-than-just-for-its-sake"
+)
+
+// apply stores a task and waits until the service knows it; extra are further lines of its file.
+func (s *site) apply(name string, extra ...string) *task.Definition {
+	s.t.Helper()
+	def, err := taskfile.Parse(fmt.Appendf(nil, "id: %s\nname: %q\nsource: {csv: {connection: drop, path: in.csv}}\nmapping: {id: id}\n"+
+		"destination: {csv: {connection: drop, path: out.csv, action: replace}}\n%s\n", task.NewID(), name, strings.Join(extra, "\n")), "test.yaml")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := s.Tasks.Apply(s.t.Context(), def, false); err != nil {
+		s.t.Fatal(err)
+	}
+	proctest.Eventually(s.t, "the service knows the task", func() bool {
+		response, _ := s.send(http.DefaultClient, "GET", "/api/tasks/"+string(def.ID), "", "Authorization: Bearer "+annToken)
+		return response.StatusCode == 200
+	})
+	return def
+}
+
+// driven is a run that a test drives.
+type driven struct {
+	t        testing.TB
+	store    *bustest.Store
+	doc      run.Document
+	claim    *bus.Claim
+	progress *bus.Progress
+}
+
+// submit makes a run durable.
+func (s *site) submit(def *task.Definition, change func(*run.Request)) *driven {
+	s.t.Helper()
+	request := run.Request{Task: def.ID, TaskName: def.Name, Definition: def.Hash, Trigger: run.Webhook, RetryAfter: 30, CreatedOn: time.Now().UTC(), Base: "https://hooks.example.org"}
+	if change != nil {
+		change(&request)
+	}
+	accepted, err := s.Runs.Submit(s.t.Context(), request, "")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return &driven{s.t, s.Store, run.QueuedDocument(request, accepted.Number), nil, nil}
+}
+
+func (r *driven) begin() *driven {
+	r.t.Helper()
+	now := time.Now().UTC()
+	claim, err := r.store.Work.Claim(r.t.Context(), r.doc.ExecuteID, r.doc.ImportID, run.Claim{Owner: "test", Executions: 1, StartedOn: now})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.doc.Begin(now, now, 1)
+	r.claim, r.progress = claim, r.store.Work.Progress(r.doc.ExecuteID, r.doc.ImportID)
+	return r
+}
+
+// reach writes live progress: so many of 1,000 rows.
+func (r *driven) reach(rows int64) *driven {
+	r.t.Helper()
+	r.doc.PercentComplete, r.doc.UpdatedOn = float64(rows)/10, run.Time(time.Now())
+	r.doc.SetCounts(run.Counts{Total: 1000, Retrieved: rows, Inserted: rows - r.doc.RowsFailed, Failed: r.doc.RowsFailed})
+	r.doc.Message = "Writing to the file out.csv"
+	if err := r.progress.Write(r.t.Context(), r.doc); err != nil {
+		r.t.Fatal(err)
+	}
+	return r
+}
+
+func (r *driven) end(outcome run.Outcome, message string, chunks ...run.RejectedChunk) *driven {
+	r.t.Helper()
+	var set run.RejectedSet
+	for i, chunk := range chunks {
+		data, err := chunk.Encode()
+		if err == nil {
+			err = r.claim.StoreRejected(r.t.Context(), i+1, data, time.Now().Add(time.Hour))
+		}
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		set = set.With(r.claim.Token, i+1, int64(len(chunk.Rows)), 1)
+		r.doc.RowsFailed += int64(len(chunk.Rows))
+	}
+	r.doc.End(outcome, message, time.Now())
+	r.doc.NameRejected(set)
+	if err := r.claim.Finish(r.t.Context(), r.doc, set); err != nil {
+		r.t.Fatal(err)
+	}
+	return r
+}
+
+// failed are chunks of failed rows.
+func failed(chunks, rows int) (all []run.RejectedChunk) {
+	n := 0
+	for range chunks {
+		chunk := run.RejectedChunk{Columns: []string{"id", "<email>"}, Delimiter: ","}
+		for range rows {
+			n++
+			column, reason := "Email", "is not a valid address"
+			if n%10 == 0 {
+				column, reason = "", "<i>is too long</i>"
+			}
+			chunk.Rows = append(chunk.Rows, run.RejectedRow{Row: int64(n), Column: column, Reason: reason, Cells: []string{fmt.Sprint("cell ", n), "a<b>@example"}})
+		}
+		all = append(all, chunk)
+	}
+	return all
+}
+
+// signedIn is a page of somebody who is signed in.
+func (s *site) signedIn(b *browser, token string) *page {
+	p := b.profile()
+	p.visit(s.url + s.link(token))
+	p.shows("Tasks")
+	return p
+}
+
+// press presses a key.
+func (p *page) press(key string) {
+	p.t.Helper()
+	codes := map[string]int{"Enter": 13, "Tab": 9, "Escape": 27, "ArrowRight": 39, "ArrowDown": 40, " ": 32}
+	text := map[string]string{"Enter": "\r", " ": " "}[key]
+	for _, kind := range []string{"keyDown", "keyUp"} {
+		event := map[string]any{"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": codes[key]}
+		if kind == "keyDown" && text != "" {
+			event["text"] = text
+		}
+		p.must(p.session, "Input.dispatchKeyEvent", event)
+	}
+}
+
+// write writes into what has the focus.
+func (p *page) write(text string) {
+	p.t.Helper()
+	p.must(p.session, "Input.insertText", map[string]any{"text": text})
+}
+
+// click clicks with the mouse what an expression finds.
+func (p *page) click(find string) {
+	p.t.Helper()
+	p.must(p.session, "Page.bringToFront", nil)
+	at, _ := p.eval(fmt.Sprintf(`(e => { e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })(%s)`, find)).([]any)
+	if len(at) != 2 {
+		p.t.Fatalf("%s is nowhere", find)
+	}
+	for _, kind := range []string{"mousePressed", "mouseReleased"} {
+		p.must(p.session, "Input.dispatchMouseEvent", map[string]any{"type": kind, "x": at[0], "y": at[1], "button": "left", "clickCount": 1})
+	}
+}
+
+// named finds a link or button by its words.
+func named(words string) string {
+	return fmt.Sprintf(`[...document.querySelectorAll('a, button, summary, label')].find(e => (e.ariaLabel ?? e.innerText).trim().replace(/\s+/g, ' ') === %q && e.checkVisibility())`, words)
+}
+
+// accessible has axe-core look at the page, in each of its looks.
+func (p *page) accessible(what string) {
+	p.t.Helper()
+	axe, err := os.ReadFile("../../../deploy/examples/node_modules/axe-core/axe.min.js")
+	if err != nil {
+		p.t.Fatalf("%v: run `make needs`", err)
+	}
+	p.eval(string(axe) + "; 0")
+	for _, scheme := range []string{"light", "dark"} {
+		p.must(p.session, "Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}})
+		if found := p.eval(`axe.run().then(r => r.violations.map(v => v.id + ': ' + v.nodes.map(n => n.html).join(' | ')).join('\n'))`); found != "" {
+			p.t.Errorf("%s, %s: %v", what, scheme, found)
+		}
+	}
+	p.must(p.session, "Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{}})
+	for _, width := range []int{360, 640} { // 640 is 1280 at 200 %
+		p.must(p.session, "Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width == 360})
+		if wide, _ := p.eval(`document.documentElement.scrollWidth`).(float64); int(wide) > width {
+			p.t.Errorf("%s is %v wide on %d", what, wide, width)
+		}
+	}
+	p.must(p.session, "Emulation.clearDeviceMetricsOverride", nil)
+	p.keep(what)
+}
+
+// What there is to read, with a mouse and with a keyboard, as it changes.
+func TestPagesInABrowser(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	s := open(t, store)
+	b := browse(t)
+	p := s.signedIn(b, annToken)
+	p.until(`document.body.innerText.includes('No task yet')`)
+	p.accessible("no task")
+
+	members := s.apply(markup, "description: <script>alert(1)</script>", "parameters: [{name: State, prompt: required, description: Two letters.}, {name: City, default: Rome}, {name: Tags, multiple: true}]")
+	others := s.apply(hebrew, "enabled: false")
+	s.apply(oneLine)
+	with := func(r *run.Request) {
+		r.Parameters, r.CorrelationID = task.Values{"State": {Values: []string{"<CA>"}, From: task.FromRequest}}, "flow-8811"
+	}
+	s.submit(members, with).begin().reach(600).end(run.Success, "600 rows processed, 40 failed", failed(2, 20)...)
+	s.submit(others, nil).begin().end(run.Failed, "There is no file <in.csv>")
+	s.submit(others, func(r *run.Request) { r.Trigger, r.DryRun, r.Operator = run.CLI, true, "ann" }).begin().reach(100).end(run.Canceled, "Canceled by ann: wrong file")
+	live := s.submit(members, with).begin().reach(100)
+
+	// The tasks.
+	p.visit(s.url + "/console/")
+	p.shows("Tasks")
+	p.until(fmt.Sprintf(`document.querySelector('tbody a').textContent === %q`, markup))
+	p.until(`document.body.innerText.includes('In progress, 10 %')`)
+	p.accessible("tasks")
+	p.click(named("Disabled 1"))
+	p.until(fmt.Sprintf(`location.search === '?state=disabled' && document.querySelectorAll('tbody tr').length === 1 && document.querySelector('tbody a').textContent === %q`, hebrew))
+	p.visit(s.url + "/console/")
+	p.eval(`document.querySelector('#q').focus()`)
+	p.write("members")
+	p.until(`location.search === '?q=members' && document.querySelectorAll('tbody tr').length === 1 && document.querySelector('#say').textContent === '1 task'`)
+	p.eval(`history.back()`)
+	p.until(`location.search === '' && document.querySelectorAll('tbody tr').length === 3`)
+	p.click(named("Task"))
+	p.until(`location.search === '?sort=-name' && document.querySelector('th[aria-sort]').ariaSort === 'descending'`)
+
+	// A task.
+	p.click(named(markup))
+	p.shows(markup)
+	p.accessible("task")
+	for _, want := range []string{"POST Webhook URLs", "Query Parameters Overload on POST Request", "Standard (Fire-and-Forget) URL", "Asynchronous Polling URL", "<script>alert(1)</script>", "this task: Rome", "optional, several values"} {
+		if text := p.text(); !strings.Contains(text, want) {
+			t.Errorf("there is no %s: %s", want, text)
+		}
+	}
+	p.click(named("Copy the Asynchronous Polling URL"))
+	p.until(`document.querySelector('[data-copy=url-polling]').classList.contains('done') && document.querySelector('#say').textContent === 'Copied'`)
+	p.eval(`document.querySelector('#l-pa').focus()`)
+	p.press("ArrowRight")
+	p.until(`document.querySelector('#s-curl').checkVisibility() && !document.querySelector('#s-pa').checkVisibility()`)
+	p.click(named("Definition"))
+	p.until(`document.querySelector('#yaml').checkVisibility()`)
+	if text := p.text(); !strings.Contains(text, `-d '{"QueryParameters": {"State": "VALUE"}}'`) {
+		t.Errorf("%s", text)
+	}
+
+	// The runs.
+	p.click(named("Runs"))
+	p.shows("Runs")
+	p.until(`document.querySelectorAll('tbody tr').length === 4`)
+	p.accessible("runs")
+	p.eval(`document.querySelector('#status').focus()`)
+	p.eval(`(e => { e.value = 'failed'; e.dispatchEvent(new Event('input', {bubbles: true})); })(document.querySelector('#status'))`)
+	p.until(`location.search === '?status=failed' && document.querySelectorAll('tbody tr').length === 1 && document.querySelector('.tallies [aria-current]').innerText.trim() === 'Failed'`)
+	for _, each := range []struct {
+		query string
+		runs  int
+	}{{"q=State%3D%3CCA%3E", 2}, {"q=flow-8811", 2}, {"q=no+file", 1}, {"status=rows", 1}, {"status=open", 1}, {"by=dry+run", 1}, {"status=canceled&task=" + string(others.ID), 1}, {"from=2001-01-01&to=2001-01-02", 0}, {"before=3", 2}} {
+		p.visit(s.url + "/console/runs?" + each.query)
+		p.until(fmt.Sprintf(`document.querySelectorAll('tbody tr').length === %d`, each.runs))
+	}
+	p.visit(s.url + "/console/runs?from=soon")
+	p.until(`document.querySelector('[role=alert]').innerText.includes('2026-01-31')`)
+
+	// A run whose rows failed, by pages.
+	p.visit(s.url + "/console/runs?go=1")
+	p.shows("Run 1 of " + markup)
+	p.accessible("run with failed rows")
+	for _, want := range []string{"Success, 40 failed", "36", "<i>is too long</i>", "the row", "cell 25", "flow-8811", "<CA>", "from the request", "a<b>@example"} {
+		if text := p.text(); !strings.Contains(text, want) {
+			t.Errorf("there is no %s: %s", want, text)
+		}
+	}
+	if text := p.text(); strings.Contains(text, "cell 26") {
+		t.Errorf("%s", text)
+	}
+	p.click(`document.querySelector('#rejected [rel=next]')`)
+	p.until(`location.search === '?rows=2.5' && document.body.innerText.includes('cell 26') && document.body.innerText.includes('cell 40') && !document.querySelector('#rejected [rel=next]')`)
+	for _, kind := range []string{"csv", "xlsx"} {
+		if got := p.eval(fmt.Sprintf(`fetch('1/rejected.%s').then(a => a.headers.get('content-disposition'))`, kind)); got != `attachment; filename="rejected-1.`+kind+`"` {
+			t.Errorf("%v", got)
+		}
+	}
+
+	// A run that ends while it is looked at, in two pages.
+	both := []*page{p, b.open(map[string]any{"url": "about:blank", "browserContextId": contextOf(p)})}
+	for _, each := range both {
+		each.visit(s.url + "/console/runs/" + live.doc.ImportID.String())
+		each.until(`document.querySelector('.live').textContent === 'Live' && document.querySelector('[data-f=RowsRetrieved]').textContent === '100'`)
+		each.eval(`new PerformanceObserver(l => { for (const e of l.getEntries()) window.shifted = (window.shifted ?? 0) + e.value; }).observe({type: 'layout-shift', buffered: false}); 0`)
+	}
+	p.accessible("run in progress")
+	for rows := int64(200); rows <= 800; rows += 200 {
+		live.reach(rows)
+		for _, each := range both {
+			each.until(fmt.Sprintf(`document.querySelector('[data-f=RowsRetrieved]').textContent === '%d' && document.querySelector('progress').value === %d`, rows, rows/10))
+		}
+	}
+	if shifted, _ := both[1].eval(`window.shifted ?? 0`).(float64); shifted > 0.001 {
+		t.Errorf("the page moved by %v while it was live", shifted)
+	}
+	// The server is started again meanwhile.
+	address := strings.TrimPrefix(s.url, "http://")
+	s.stop()
+	for _, each := range both {
+		each.until(`document.querySelector('.live').textContent === 'No connection, trying again'`)
+	}
+	s = openAs(t, store, web.Options{Listen: address})
+	for _, each := range both {
+		each.until(`document.querySelector('.live').textContent.startsWith('Live')`)
+	}
+	live.reach(1000).end(run.Success, "1000 rows processed")
+	for _, each := range both {
+		each.until(`!document.querySelector('[data-live]') && document.querySelector('.state-1').innerText.includes('Success') && document.title.startsWith('Success')`)
+		each.until(`document.querySelector('#say').textContent.includes('1000 rows processed')`)
+	}
+	p.accessible("run that ended")
+
+	// Who only reads sees the same; whoever is signed out sees none of it, and a live page says so.
+	reader := s.signedIn(b, viewToken)
+	reader.visit(s.url + "/console/runs/1")
+	reader.shows("Run 1 of " + markup)
+	waiting := s.submit(members, nil)
+	reader.visit(s.url + "/console/runs/" + waiting.doc.ImportID.String())
+	reader.until(`document.querySelector('.live').textContent === 'Live' && document.querySelector('.state-1 b').textContent === 'Queued'`)
+	reader.accessible("run that is queued")
+	waiting.begin().reach(10)
+	reader.until(`document.querySelector('.state-1 b').textContent === 'In progress'`)
+
+	// Without a script.
+	quiet := b.open(map[string]any{"url": "about:blank", "browserContextId": contextOf(p)})
+	quiet.must(quiet.session, "Emulation.setScriptExecutionDisabled", map[string]any{"value": true})
+	quiet.visit(s.url + "/console/runs/" + waiting.doc.ImportID.String())
+	quiet.shows("Run " + waiting.doc.ImportID.String() + " of " + markup)
+	quiet.keep("without a script run")
+	if text := quiet.text(); !strings.Contains(text, "As of the time you opened it") || strings.Contains(text, "rows/s") {
+		t.Errorf("%s", text)
+	}
+	quiet.visit(s.url + "/console/tasks/" + string(members.ID))
+	quiet.shows(markup)
+	if copies := quiet.eval(`[...document.querySelectorAll('.cp')].filter(e => e.checkVisibility()).length`); copies != float64(0) {
+		t.Errorf("%v copy buttons do nothing", copies)
+	}
+	quiet.click(`document.querySelector('#definition summary')`)
+	quiet.until(`document.querySelector('#yaml').checkVisibility()`)
+	quiet.visit(s.url + "/console/runs?status=failed")
+	quiet.until(`document.querySelectorAll('tbody tr').length === 1`)
+	quiet.visit(s.url + "/console/")
+	quiet.keep("without a script tasks")
+	if text := quiet.text(); !strings.Contains(text, " UTC") {
+		t.Errorf("%s", text)
+	}
+	for path, want := range map[string]string{"runs/999": "There is no run 999", "runs/x": "There is no run x", "tasks/" + string(task.NewID()): "There is no such task", "runs?go=x": "Not Found"} {
+		quiet.visit(s.url + "/console/" + path)
+		quiet.shows(want)
+	}
+	quiet.keep("no such run")
+}

@@ -1,0 +1,307 @@
+package console
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"runhook/shared/bus"
+	"runhook/shared/run"
+	"runhook/shared/session"
+	"runhook/shared/task"
+	"runhook/shared/web"
+)
+
+// runData is what the page of a run shows.
+type runData struct {
+	Doc run.Document
+	// TaskID leads to its task; empty if there is no such task any more.
+	TaskID string
+	// Current: the task's definition is the one that was accepted with the run.
+	Current  bool
+	Operator string
+	// Parameters are the values that it was started with.
+	Parameters []givenRow
+	// Shares are those of the rows in the bar of a run that has ended.
+	Shares  []share
+	Reasons []reason
+	// Counted is how many failed rows the reasons are of.
+	Counted int64
+	// Rejected are the failed rows of one page; nil if none are kept, or the run has not ended. RejectedFault is why they
+	// cannot be shown.
+	Rejected      *rejectedPage
+	RejectedFault string
+	Events        []happened
+}
+
+// givenRow is a parameter of a run.
+type givenRow struct {
+	Name, Values, From string
+}
+
+// share is a part of the bar, in thousandths.
+type share struct {
+	Class    string
+	At, Wide string
+}
+
+// reason is why rows failed, all those of a column and a reason together.
+type reason struct {
+	Column, Words string
+	Rows          int64
+	// Which are the first rows.
+	Which string
+}
+
+// happened is a line of what happened.
+type happened struct {
+	What string
+	// On is when; After how long after the line before, empty for the first.
+	On    time.Time
+	After string
+}
+
+// runPage answers GET /console/runs/{run}?rows= with a run.
+func (p *Page) runPage(ctx context.Context, rc *fasthttp.RequestCtx, _ session.Session, shown *view) error {
+	shown.Section = "runs"
+	if err := p.service.Loaded(); err != nil {
+		return err
+	}
+	doc, err := p.service.RunDocument(ctx, rc)
+	if err != nil {
+		return explainRun(rc, err)
+	}
+	data := runData{Doc: doc, Shares: shares(doc), Events: events(doc)}
+	if of, known := p.tasks.Of(doc.ExecuteID); known && !of.Deleted {
+		data.TaskID = string(of.ID)
+	}
+	p.addRequest(ctx, &data)
+	if doc.RowsFailed > 0 {
+		p.addRejected(ctx, rc, &data)
+	}
+	number := doc.ImportID.String()
+	shown.Title, shown.Data = signOf(doc).Words+": run "+number+", "+doc.TaskName, data
+	return show(rc, fasthttp.StatusOK, "run.html", *shown)
+}
+
+// explainRun says what there is instead of a run.
+func explainRun(rc *fasthttp.RequestCtx, err error) error {
+	problem := *web.ProblemOf(err)
+	if problem.Status == fasthttp.StatusNotFound {
+		problem.Title = "There is no run " + web.PathValue(rc, "run")
+		problem.Detail = "No run has this number, or its record has expired. The list of runs has the newest ones."
+	}
+	return &problem
+}
+
+// addRequest adds what the request tells. A page without it says the rest.
+func (p *Page) addRequest(ctx context.Context, data *runData) {
+	request, err := p.service.RunRequest(ctx, data.Doc.ExecuteID, data.Doc.ImportID)
+	if err != nil {
+		return
+	}
+	data.Operator = request.Operator
+	if of, known := p.tasks.Of(data.Doc.ExecuteID); known {
+		data.Current = of.Hash == request.Definition
+	}
+	for name, value := range request.Parameters {
+		data.Parameters = append(data.Parameters, givenRow{name, strings.Join(value.Values, ", "), origins[value.From]})
+	}
+	slices.SortFunc(data.Parameters, func(a, b givenRow) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// origins are where a parameter's value came from, in words.
+var origins = map[task.Origin]string{
+	task.FromRequest: "from the request", task.FromTask: "the task’s default", task.FromSource: "the source’s default",
+}
+
+// shares are those of inserted, updated, unchanged, deleted, skipped and failed rows, with a gap between.
+func shares(doc run.Document) (all []share) {
+	if doc.Status != run.Done {
+		return nil
+	}
+	parts := []struct {
+		class string
+		rows  int64
+	}{
+		{"c-ins", doc.RowsInserted}, {"c-upd", doc.RowsUpdated}, {"c-unc", doc.RowsUnchanged}, {"c-del", doc.RowsDeleted}, {"c-skp", doc.RowsSkipped}, {"c-bad", doc.RowsFailed},
+	}
+	whole := max(doc.RowCount, doc.RowsProcessed+doc.RowsSkipped+doc.RowsFailed)
+	at := 0.0
+	for _, part := range parts {
+		if part.rows == 0 || whole == 0 {
+			continue
+		}
+		wide := 1000 * float64(part.rows) / float64(whole)
+		all = append(all, share{part.class, strconv.FormatFloat(at, 'f', 1, 64), strconv.FormatFloat(max(wide-2, 2), 'f', 1, 64)})
+		at += wide
+	}
+	return all
+}
+
+// events are what happened to a run, in order.
+func events(doc run.Document) (all []happened) {
+	add := func(what string, on time.Time) {
+		after := ""
+		if len(all) > 0 {
+			after = took(max(0, on.Sub(all[len(all)-1].On).Milliseconds()))
+		}
+		all = append(all, happened{what, on, after})
+	}
+	add("Accepted", time.Time(doc.CreatedOn))
+	if doc.StartedOn != nil {
+		add("Started", time.Time(*doc.StartedOn))
+	}
+	if doc.CancelRequestedOn != nil {
+		add("Cancel asked for", time.Time(*doc.CancelRequestedOn))
+	}
+	if doc.CompletedOn != nil {
+		what := signOf(doc).Words
+		if doc.ExecutionCount > 1 {
+			what += ", in attempt " + strconv.Itoa(doc.ExecutionCount)
+		}
+		add(what, time.Time(*doc.CompletedOn))
+	}
+	return all
+}
+
+// Rejected rows of one page, and how many of them their reasons are counted of.
+const (
+	rejectedPageSize = 25
+	reasonsOfRows    = 10_000
+	mostReasons      = 20
+	mostPlaces       = 5
+)
+
+// rejectedPage is a page of the rows that failed.
+type rejectedPage struct {
+	Columns []string
+	Rows    []run.RejectedRow
+	// First and Next are the addresses of other pages; empty for none.
+	First, Next string
+}
+
+// addRejected adds why rows failed, and a page of those that were kept.
+func (p *Page) addRejected(ctx context.Context, rc *fasthttp.RequestCtx, data *runData) {
+	kept, err := p.service.RejectedRows(ctx, data.Doc.ExecuteID, data.Doc.ImportID)
+	if err == nil && kept != nil {
+		err = data.readRejected(ctx, kept, string(rc.QueryArgs().Peek("rows")))
+	}
+	if err != nil {
+		data.RejectedFault = web.ProblemOf(err).Detail
+	}
+	if len(data.Reasons) > 0 {
+		return
+	}
+	groups := newReasons()
+	for _, fault := range data.Doc.Errors {
+		groups.add(fault.Column, fault.Message, fault.Row)
+	}
+	data.Reasons, data.Counted = groups.sorted(), groups.rows
+}
+
+var errNoPage = web.Refuse(fasthttp.StatusNotFound, "The address of the page of failed rows is not complete.")
+
+// readRejected reads the page of failed rows that an address names by a chunk, and a row in that.
+func (d *runData) readRejected(ctx context.Context, kept *bus.RejectedRows, address string) error {
+	chunk, at := 1, 0
+	if before, after, ok := strings.Cut(address, "."); address != "" {
+		var wrong, wrongToo error
+		chunk, wrong = strconv.Atoi(before)
+		at, wrongToo = strconv.Atoi(after)
+		if !ok || errors.Join(wrong, wrongToo) != nil || chunk < 1 || chunk > kept.Chunks() || at < 0 {
+			return errNoPage
+		}
+	}
+	page, groups := &rejectedPage{}, newReasons()
+	for n := 1; n <= kept.Chunks() && (groups.rows < reasonsOfRows || n <= chunk+1); n++ {
+		if groups.rows >= reasonsOfRows && n < chunk {
+			continue
+		}
+		read, err := kept.Chunk(ctx, n)
+		if err != nil {
+			return err
+		}
+		for _, row := range read.Rows {
+			if groups.rows < reasonsOfRows {
+				groups.add(row.Column, row.Reason, row.Row)
+			}
+		}
+		if n < chunk || page.Next != "" {
+			continue
+		}
+		page.Columns = read.Columns
+		from := 0
+		if n == chunk {
+			from = min(at, len(read.Rows))
+		}
+		some := read.Rows[from:min(len(read.Rows), from+rejectedPageSize-len(page.Rows))]
+		page.Rows = append(page.Rows, some...)
+		if len(page.Rows) == rejectedPageSize && (from+len(some) < len(read.Rows) || n < kept.Chunks()) {
+			page.Next = "?rows=" + strconv.Itoa(n) + "." + strconv.Itoa(from+len(some)) + "#rejected"
+		}
+	}
+	if address != "" {
+		page.First = "?#rejected"
+	}
+	d.Rejected, d.Reasons, d.Counted = page, groups.sorted(), groups.rows
+	return nil
+}
+
+// reasons groups failed rows.
+type reasons struct {
+	groups map[[2]string]*reason
+	rows   int64
+}
+
+func newReasons() *reasons { return &reasons{groups: map[[2]string]*reason{}} }
+
+// cell ends a message about a cell of a workbook, which is another in each row.
+var cell = regexp.MustCompile(` \(cell [^()]*\)$`)
+
+func (r *reasons) add(column, words string, row int64) {
+	r.rows++
+	words = cell.ReplaceAllString(words, "")
+	group := r.groups[[2]string{column, words}]
+	if group == nil {
+		group = &reason{Column: column, Words: words}
+		r.groups[[2]string{column, words}] = group
+	}
+	switch group.Rows++; {
+	case group.Rows == 1:
+		group.Which = strconv.FormatInt(row, 10)
+	case group.Rows <= mostPlaces:
+		group.Which += ", " + strconv.FormatInt(row, 10)
+	case group.Rows == mostPlaces+1:
+		group.Which += ", …"
+	}
+}
+
+// sorted are the most frequent ones.
+func (r *reasons) sorted() (all []reason) {
+	for _, group := range r.groups {
+		all = append(all, *group)
+	}
+	slices.SortFunc(all, func(a, b reason) int {
+		return cmp.Or(cmp.Compare(b.Rows, a.Rows), strings.Compare(a.Column, b.Column), strings.Compare(a.Words, b.Words))
+	})
+	return all[:min(len(all), mostReasons)]
+}
+
+// rejected answers GET /console/runs/{run}/rejected.csv, or .xlsx.
+func (p *Page) rejected(workbook bool) handler {
+	return func(ctx context.Context, rc *fasthttp.RequestCtx, _ session.Session, shown *view) error {
+		shown.Section = "runs"
+		if err := p.service.Loaded(); err != nil {
+			return err
+		}
+		return p.service.AnswerRejected(ctx, rc, workbook)
+	}
+}

@@ -1,0 +1,189 @@
+package console
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"runhook/services/status/history"
+	"runhook/shared/bus"
+	"runhook/shared/run"
+	"runhook/shared/session"
+	"runhook/shared/task"
+	"runhook/shared/web"
+)
+
+// historySize is how many runs the page of a task shows.
+const historySize = 5
+
+// taskData is what the page of a task shows.
+type taskData struct {
+	ID, Name, Description string
+	Enabled               bool
+	// Fault is why its file is not used, empty if it is.
+	Fault string
+	// Held is why the task is held; nil if it is not.
+	Held *run.Hold
+	// Execute and Polling are the addresses of its webhook.
+	Execute, Polling string
+	// Auth is what a caller has to send, empty for nothing.
+	Auth []string
+	// Body is the smallest body that starts a run, and Template that with every parameter.
+	Body, Template string
+	Parameters     []parameterRow
+	Snippets       []snippet
+	From, To       string
+	Action         string
+	Key            string
+	Text           string
+	AppliedOn      time.Time
+	Former         []formerRow
+	Runs           []run.Listed
+	More           bool
+	Last           *run.Listed
+}
+
+// parameterRow is a parameter in the panel of the overload.
+type parameterRow struct {
+	Key, Prompt, Description string
+	Required, Multiple       bool
+	// Empty says which value counts where a caller sends none.
+	Empty string
+}
+
+// formerRow is a former id of the webhook.
+type formerRow struct {
+	ID    string
+	Until time.Time
+}
+
+// taskPage answers GET /console/tasks/{task} with a task.
+func (p *Page) taskPage(ctx context.Context, rc *fasthttp.RequestCtx, _ session.Session, shown *view) error {
+	shown.Section = "tasks"
+	if err := p.service.Loaded(); err != nil {
+		return err
+	}
+	_, found := p.tasks.Named(web.PathValue(rc, "task"))
+	if found.Definition == nil || found.Deleted {
+		return errNoTask
+	}
+	data, err := p.taskData(ctx, rc, found)
+	if err != nil {
+		return err
+	}
+	shown.Title, shown.Data = found.Name, data
+	return show(rc, fasthttp.StatusOK, "task.html", *shown)
+}
+
+func (p *Page) taskData(ctx context.Context, rc *fasthttp.RequestCtx, t bus.Task) (data taskData, err error) {
+	data = taskData{
+		ID: string(t.ID), Name: t.Name, Description: t.Description, Enabled: t.Enabled, Fault: p.service.FileFault(t.ID),
+		Template: wholeBody(t.Definition), Body: smallestBody(t.Definition), Auth: authOf(t.Definition), From: plain(t.Source.From()), To: plain(t.Destination.Place()),
+		Text: string(t.Text), AppliedOn: t.AppliedOn,
+	}
+	if held, ok := p.service.Held(t.ID); ok {
+		data.Held = &held
+	}
+	if keyed, ok := t.Destination.(task.Keyed); ok {
+		data.Key = strings.Join(keyed.FoundBy(), ", ")
+	}
+	for i, parameter := range t.Parameters {
+		data.Parameters = append(data.Parameters, parameterOf(t.Definition, i, parameter))
+	}
+	for _, former := range t.Former() {
+		data.Former = append(data.Former, formerRow{string(former.ID), former.Until})
+	}
+	if data.Execute, data.Polling, err = p.service.Webhooks(rc, t); err != nil {
+		return data, err
+	}
+	data.Snippets = snippets(data.Polling, data.Body)
+	runs, err := p.service.Search(ctx, history.Query{Tasks: p.tasks.IDs(t.ID)}, historySize)
+	if err != nil {
+		return data, err
+	}
+	data.Runs, data.More = runs.Runs, runs.Next > 0
+	if len(data.Runs) > 0 {
+		data.Last = &data.Runs[0]
+	}
+	return data, nil
+}
+
+func parameterOf(of *task.Definition, i int, parameter task.Parameter) parameterRow {
+	row := parameterRow{Key: of.Key(i), Prompt: "optional", Description: parameter.Description, Required: parameter.Required, Multiple: parameter.Multiple}
+	if parameter.Required {
+		row.Prompt = "required"
+	}
+	if parameter.Multiple {
+		row.Prompt += ", several values"
+	}
+	switch {
+	case len(parameter.Default) > 0:
+		row.Empty = "this task: " + strings.Join(parameter.Default, ", ")
+	case len(parameter.SourceDefault) > 0:
+		row.Empty = "the source: " + strings.Join(parameter.SourceDefault, ", ")
+	case parameter.Required:
+		row.Empty = "refused"
+	case of.Source.Name() == "imis":
+		row.Empty = "the IQA’s own"
+	default:
+		row.Empty = "no value"
+	}
+	return row
+}
+
+// wholeBody is the body of a POST with every parameter, empty.
+func wholeBody(of *task.Definition) string {
+	var indented strings.Builder
+	encoder := json.NewEncoder(&indented)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(json.RawMessage(of.Template())); err != nil {
+		return string(of.Template())
+	}
+	return strings.TrimSpace(indented.String())
+}
+
+// smallestBody is the smallest body that starts a run: it has the parameters that must be given, with their default or
+// a word in their place.
+func smallestBody(of *task.Definition) string {
+	var members []string
+	for i, parameter := range of.Parameters {
+		if !parameter.Required || len(parameter.Default)+len(parameter.SourceDefault) > 0 {
+			continue
+		}
+		value := `"VALUE"`
+		if parameter.Multiple {
+			value = `["VALUE"]`
+		}
+		members = append(members, quoted(of.Key(i))+": "+value)
+	}
+	return `{"QueryParameters": {` + strings.Join(members, ", ") + `}}`
+}
+
+// quoted is a text as JSON, as JavaScript and as Python, which also stands between the quotes of a shell.
+func quoted(text string) string {
+	data, err := json.Marshal(text) // < and & as \u003c and \u0026
+	if err != nil {
+		return `""`
+	}
+	return strings.ReplaceAll(string(data), "'", `\u0027`)
+}
+
+// authOf says what a caller has to send.
+func authOf(of *task.Definition) (ways []string) {
+	for _, way := range of.Auth {
+		switch {
+		case way.HMAC != nil:
+			ways = append(ways, "a signature of the body ("+cmp.Or(string(way.HMAC.Scheme), way.HMAC.Header)+")")
+		case way.JWT != nil:
+			ways = append(ways, "a token of "+way.JWT.Issuer+" (`Authorization: Bearer`)")
+		default:
+			ways = append(ways, "the key "+way.Key+" (`X-Api-Key`)")
+		}
+	}
+	return ways
+}

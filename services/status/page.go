@@ -1,0 +1,134 @@
+package status
+
+import (
+	"context"
+	"errors"
+
+	"github.com/valyala/fasthttp"
+
+	"runhook/services/status/history"
+	"runhook/shared/bus"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// PagePath is where the page begins.
+const PagePath = "/console/"
+
+// Loaded reports why nothing can be said of tasks and runs yet; nil if it can.
+func (s *Service) Loaded() error { return s.loaded() }
+
+// RunPage is a page of a list of runs.
+type RunPage struct {
+	Runs []run.Listed
+	// Next is the Before of the next page; 0 if there is none.
+	Next run.Number
+	// Percent is how much of the store's runs the list is made of: 100, unless the history is being made.
+	Percent float64
+}
+
+// Search lists runs, the newest first. Without the history it lists those of tasks alone, and refuses other queries.
+func (s *Service) Search(ctx context.Context, q history.Query, limit int) (RunPage, error) {
+	list, err := s.search(ctx, q, limit)
+	page := RunPage{list.Runs, list.Next, 100}
+	if list.History != nil {
+		page.Percent = list.History.Percent
+	}
+	return page, err
+}
+
+// LastRuns returns the newest run of each task, by the task's id, as the history has them; Refresh has one be as it is
+// now. Without a history there are none, and known is false.
+func (s *Service) LastRuns(ctx context.Context, tasks []bus.Task) (last map[task.ID]run.Listed, known bool, err error) {
+	if s.options.History == nil {
+		return nil, false, nil
+	}
+	if state := s.options.History.Fresh(ctx, freshWithin); state.Missing != nil {
+		return nil, false, nil
+	}
+	last = make(map[task.ID]run.Listed, len(tasks))
+	for _, t := range tasks {
+		found, err := s.options.History.List(ctx, history.Query{Tasks: s.options.Tasks.IDs(t.ID)}, 1)
+		if err != nil {
+			return nil, false, err
+		}
+		if len(found) > 0 {
+			last[t.ID] = found[0]
+		}
+	}
+	return last, true, nil
+}
+
+// Refresh returns runs that had not ended when the history last looked as the store has them now, without those that
+// are gone.
+func (s *Service) Refresh(ctx context.Context, runs ...run.Listed) ([]run.Listed, error) {
+	return s.confirm(ctx, runs, history.Query{})
+}
+
+// RunDocument is the document of the run that the path of a request names as {run}.
+func (s *Service) RunDocument(ctx context.Context, rc *fasthttp.RequestCtx) (run.Document, error) {
+	id, number, err := s.findRun(ctx, rc)
+	if err != nil {
+		return run.Document{}, err
+	}
+	seen, err := s.document(ctx, id, number)
+	if err != nil {
+		return run.Document{}, err
+	}
+	return run.DecodeDocument(seen.body)
+}
+
+// RunRequest is what a run was started with.
+func (s *Service) RunRequest(ctx context.Context, id task.ID, number run.Number) (run.Request, error) {
+	return s.options.Runs.Request(ctx, id, number)
+}
+
+// RejectedRows are those that a run has kept; nil where it has none, or has not ended.
+func (s *Service) RejectedRows(ctx context.Context, id task.ID, number run.Number) (*bus.RejectedRows, error) {
+	rows, err := s.options.Runs.RejectedRows(ctx, id, number)
+	if errors.Is(err, run.ErrNotEnded) || err == nil && rows.Chunks() == 0 {
+		return nil, nil
+	}
+	return rows, err
+}
+
+// AnswerPoll answers a poll of the run that the path of a request names as {run}, for whoever may read all runs.
+func (s *Service) AnswerPoll(ctx context.Context, rc *fasthttp.RequestCtx) error {
+	id, number, err := s.findRun(ctx, rc)
+	if err != nil {
+		return err
+	}
+	return s.answerPoll(ctx, rc, target{key: key{id, number}}) // whatever failed_status its task has
+}
+
+// AnswerRejected answers with the rejected rows of the run that the path of a request names as {run}, as CSV or as a
+// workbook.
+func (s *Service) AnswerRejected(ctx context.Context, rc *fasthttp.RequestCtx, workbook bool) error {
+	id, number, err := s.findRun(ctx, rc)
+	if err != nil {
+		return err
+	}
+	accept := csvType
+	if workbook {
+		accept = xlsxType
+	}
+	rc.Request.Header.Set(fasthttp.HeaderAccept, accept)
+	return s.answerRejected(ctx, rc, id, number)
+}
+
+// Held is why a task is held; ok is false if it is not.
+func (s *Service) Held(id task.ID) (held run.Hold, ok bool) { return s.options.Holds.Of(id) }
+
+// Webhooks are the addresses of a task's webhook, for the caller of a request.
+func (s *Service) Webhooks(rc *fasthttp.RequestCtx, t bus.Task) (execute, polling string, err error) {
+	doc, err := s.describe(rc, t, false)
+	return doc.ExecuteURL, doc.ExecutePollingURL, err
+}
+
+// FileFault is why the file of a task is not used, "" if it is.
+func (s *Service) FileFault(id task.ID) string {
+	if s.options.FileFault == nil {
+		return ""
+	}
+	return s.options.FileFault(id)
+}
