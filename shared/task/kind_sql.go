@@ -106,6 +106,10 @@ func CutQuery(query string, placeholder func(n int) string) (text string, names 
 			depth--
 		case token[0] == '?' || len(token) == 1 && strings.Contains(":@$", token):
 			return "", nil, errQueryUnnamed
+		case slices.Contains(operators, token):
+		case token[0] == '$' && strings.HasSuffix(token, "$"): // in quotes that every database knows
+			tag := strings.IndexByte(token[1:], '$') + 2
+			token = "'" + strings.ReplaceAll(token[tag:len(token)-tag], "'", "''") + "'"
 		case strings.Contains(":@$", token[:1]):
 			at := slices.Index(names, token[1:])
 			if at < 0 {
@@ -136,6 +140,27 @@ func CutQuery(query string, placeholder func(n int) string) (text string, names 
 	return out.String(), names, nil
 }
 
+// operators are those of databases that begin as a parameter does, or have one within.
+var operators = []string{"::", ":=", "@>", "<@", "@@"}
+
+// quotedByDollars is the length of the text that text begins with, between two $$ or two $tag$; 0 if it does not
+// begin with one, or that has no end.
+func quotedByDollars(text string) int {
+	if text[0] != '$' {
+		return 0
+	}
+	tag := 1 + wordLength(text[1:], false)
+	if tag == len(text) || text[tag] != '$' {
+		return 0
+	}
+	tag++
+	end := strings.Index(text[tag:], text[:tag])
+	if end < 0 {
+		return 0
+	}
+	return tag + end + tag
+}
+
 // tokenLength is the length of the token of SQL that text begins with; 0 for one that has no end.
 func tokenLength(text string) int {
 	switch letter := text[0]; {
@@ -155,6 +180,10 @@ func tokenLength(text string) int {
 		return closed(text, letter)
 	case letter == '[':
 		return closed(text, ']')
+	case slices.ContainsFunc(operators, func(operator string) bool { return strings.HasPrefix(text, operator) }):
+		return len(operators[0])
+	case quotedByDollars(text) > 0:
+		return quotedByDollars(text)
 	case strings.IndexByte(":@$", letter) >= 0:
 		return 1 + wordLength(text[1:], true)
 	case wordLength(text, false) > 0:

@@ -18,6 +18,8 @@ func TestCutQuery(t *testing.T) {
 		"with a as (select 1) select * from a;;":                    {"with a as (select 1) select * from a", nil},
 		"values (:Größe)":                                           {"values (?1)", []string{"Größe"}},
 		"select :a.":                                                {"select ?1.", []string{"a"}},
+		"select a::int, b @> :b, f(c := @c), d<@e, f @@ g[1:2]":     {"select a::int, b @> ?1, f(c := ?2), d<@e, f @@ g[1:2]", []string{"b", "c"}},
+		"select $$it's (:a$$, $x$$$) $x$, $a":                       {"select 'it''s (:a', '$$) ', ?1", []string{"a"}},
 		"select replace(a,b)":                                       {"select replace(a,b)", nil},
 	} {
 		text, names, err := CutQuery(query, numbered)
@@ -28,7 +30,7 @@ func TestCutQuery(t *testing.T) {
 }
 
 func FuzzCutQuery(f *testing.F) {
-	for _, seed := range []string{"select :a.b from [x] where '''' = \"\" ; -- x", "with a as (select 1) values (@a) /* x */", "select \xff:é"} {
+	for _, seed := range []string{"select :a.b from [x] where '''' = \"\" ; -- x", "with a as (select 1) values (@a) /* x */", "select \xff:é", "select $a$ ) '$$ $a$, b::text"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, query string) {

@@ -76,16 +76,19 @@ type connection struct {
 	kind string
 	// path is absolute: a database file or a folder.
 	path string
-	http HTTP
-	imis IMIS
+	// address is a server's URL, with its password.
+	address string
+	http    HTTP
+	imis    IMIS
 }
 
 // The kinds of connection that exist.
 const (
-	sqliteKind = "sqlite"
-	filesKind  = "files"
-	httpKind   = "http"
-	imisKind   = "imis"
+	sqliteKind   = "sqlite"
+	postgresKind = "postgres"
+	filesKind    = "files"
+	httpKind     = "http"
+	imisKind     = "imis"
 )
 
 // needs are the entries that kinds need, to show in messages.
@@ -114,21 +117,6 @@ func Load(path string) (*Set, error) {
 		return nil, err
 	}
 	return set, nil
-}
-
-// SQLite is a connection to a SQLite database.
-type SQLite struct {
-	// Name is the connection's.
-	Name string
-	// Path is the database file's, absolute.
-	Path string
-}
-
-// SQLite returns the database connection of that name. The error is a [*run.Failure] that says
-// which connections there are.
-func (s *Set) SQLite(name string) (SQLite, error) {
-	c, err := s.find(name, sqliteKind)
-	return SQLite{Name: name, Path: c.path}, err
 }
 
 // HTTP returns the web service of that name. The error is a [*run.Failure].
@@ -231,23 +219,23 @@ func Share[T any](p *Pool, key any, make func() T) T {
 	return shared
 }
 
-// find returns the connection of that name and kind.
-func (s *Set) find(name, kind string) (connection, error) {
+// find returns the connection of that name, of one of the kinds.
+func (s *Set) find(name string, kinds ...string) (connection, error) {
 	s = s.now()
 	if s != nil && s.fault != nil {
 		fault := *s.fault // whoever gets it may add to it
 		return connection{}, &fault
 	}
 	if s == nil || len(s.connections) == 0 {
-		return connection{}, run.Failf("the task names the connection %s, and the runner has no connections; add it to its connections file, as in %s: {%s: %s}", name, name, kind, needs[kind])
+		return connection{}, run.Failf("the task names the connection %s, and the runner has no connections; add it to its connections file, as in %s: {%s: %s}", name, name, kinds[0], needs[kinds[0]])
 	}
 	c, ok := s.connections[name]
 	switch {
 	case !ok:
 		names := slices.Sorted(maps.Keys(s.connections))
 		return c, run.Failf("there is no connection %s in %s%s It has %s.", name, s.file, cmp.Or(nearest.Hint(name, names), "."), strings.Join(names, ", "))
-	case c.kind != kind:
-		return c, run.Failf("the connection %s in %s is of kind %s; the task needs one of kind %s there", name, s.file, c.kind, kind)
+	case !slices.Contains(kinds, c.kind):
+		return c, run.Failf("the connection %s in %s is of kind %s; the task needs one of kind %s there", name, s.file, c.kind, strings.Join(kinds, " or "))
 	}
 	return c, nil
 }

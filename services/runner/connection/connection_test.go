@@ -33,7 +33,7 @@ literal: {sqlite: "$${HOME}$x"}
 		"odd":       filepath.Join(folder, "./data: {x: 1}\n# not structure"),
 		"literal":   filepath.Join(folder, "${HOME}$x"),
 	} {
-		if got, err := set.SQLite(name); err != nil || got.Path != want || got.Name != name {
+		if got, err := set.Database(name); err != nil || got.SQLite != want || got.Name != name {
 			t.Errorf("%s: %+v, %v; want %s", name, got, err, want)
 		}
 	}
@@ -42,21 +42,21 @@ literal: {sqlite: "$${HOME}$x"}
 func TestParseErrors(t *testing.T) {
 	t.Setenv("RUNHOOK_TEST_SECRET", "hunter2")
 	for text, want := range map[string]string{
-		"a:\n  sqlite: ${RUNHOOK_TEST_UNSET}":                "c.yaml:2: the environment variable RUNHOOK_TEST_UNSET is not set",
-		"\n\na: {sqlite: '${RUNHOOK_TEST_SECRET'}":           "c.yaml:3: ${ must be followed",
-		"a: {sqlite: '${}'}":                                 "c.yaml:1: ${ must be followed",
-		"a: {sqlite: '${a b}'}":                              "c.yaml:1: ${ must be followed",
-		"a: {sqllite: ./x}":                                  `c.yaml:1: the connection a has the unknown kind "sqllite"; did you mean sqlite?`,
-		"a: {s3: ./x}":                                       "; the kinds are sqlite, files, http",
-		"a: {postgres: 'postgres://u:hunter2@h/db'}":         "c.yaml:1: the connection a: postgres is not supported yet",
-		"a: {mysql: x}\nb: {sqlserver: x}\nc: {postgres: x}": "c.yaml:3: the connection c: postgres is not supported yet",
-		"a: {sqlite: ./x, files: ./y}":                       "must have exactly one kind",
-		"a: {}":                                              "must have exactly one kind",
-		"a: hunter2":                                         "must have exactly one kind",
-		"a: {sqlite: [hunter2]}":                             "sqlite must be a path",
-		"a: {sqlite: }":                                      "sqlite must be a path",
-		"a: {sqlite: ''}":                                    "must be a path, and not empty",
-		"a: {sqlite: x}\nb: {files: y}\na: {sqlite: z}":      "c.yaml:3: the connection a is given twice; first on line 1",
+		"a:\n  sqlite: ${RUNHOOK_TEST_UNSET}":           "c.yaml:2: the environment variable RUNHOOK_TEST_UNSET is not set",
+		"\n\na: {sqlite: '${RUNHOOK_TEST_SECRET'}":      "c.yaml:3: ${ must be followed",
+		"a: {sqlite: '${}'}":                            "c.yaml:1: ${ must be followed",
+		"a: {sqlite: '${a b}'}":                         "c.yaml:1: ${ must be followed",
+		"a: {sqllite: ./x}":                             `c.yaml:1: the connection a has the unknown kind "sqllite"; did you mean sqlite?`,
+		"a: {s3: ./x}":                                  "; the kinds are sqlite, postgres, files, http",
+		"a: {mysql: 'mysql://u:hunter2@h/db'}":          "c.yaml:1: the connection a: mysql is not supported yet",
+		"a: {sqlite: x}\nb: {sqlserver: x}":             "c.yaml:2: the connection b: sqlserver is not supported yet",
+		"a: {sqlite: ./x, files: ./y}":                  "must have exactly one kind",
+		"a: {}":                                         "must have exactly one kind",
+		"a: hunter2":                                    "must have exactly one kind",
+		"a: {sqlite: [hunter2]}":                        "sqlite must be a path",
+		"a: {sqlite: }":                                 "sqlite must be a path",
+		"a: {sqlite: ''}":                               "must be a path, and not empty",
+		"a: {sqlite: x}\nb: {files: y}\na: {sqlite: z}": "c.yaml:3: the connection a is given twice; first on line 1",
 		"- a":                                 "must be a mapping of connections",
 		"hunter2":                             "must be a mapping of connections",
 		"a: {sqlite: 'hunter2":                "is not valid YAML",
@@ -90,19 +90,19 @@ func TestLookup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, unknown := set.SQLite("warehose")
-	_, wrongKind := set.SQLite("drop")
+	_, unknown := set.Database("warehose")
+	_, wrongKind := set.Database("drop")
 	_, gone := set.Files("gone")
 	_, notFolder := set.Files("file")
 	_, none := (*connection.Set)(nil).Files("drop")
-	_, zero := (&connection.Set{}).SQLite("warehouse")
+	_, zero := (&connection.Set{}).Database("warehouse")
 	for want, err := range map[string]error{
 		"there is no connection warehose in connections.yaml; did you mean warehouse? It has drop, file, gone, warehouse.": unknown,
-		"the connection drop in connections.yaml is of kind files; the task needs one of kind sqlite there":                wrongKind,
+		"the connection drop in connections.yaml is of kind files; the task needs one of kind sqlite or postgres there":    wrongKind,
 		"the folder of connection gone does not exist":                                                                     gone,
-		"connection file is not a folder":                                                                                  notFolder,
-		"the runner has no connections; add it to its connections file, as in drop: {files: ":                              none,
-		"the runner has no connections; add it to its connections file, as in warehouse: {sqlite: ":                        zero,
+		"connection file is not a folder": notFolder,
+		"the runner has no connections; add it to its connections file, as in drop: {files: ":       none,
+		"the runner has no connections; add it to its connections file, as in warehouse: {sqlite: ": zero,
 	} {
 		var failure *run.Failure
 		if !errors.As(err, &failure) || !strings.Contains(failure.Message, want) {

@@ -40,11 +40,11 @@ func followed(t *testing.T, text string) (set *connection.Set, put func(text str
 
 func database(t *testing.T, set *connection.Set, name string) string {
 	t.Helper()
-	where, err := set.SQLite(name)
+	where, err := set.Database(name)
 	if err != nil {
 		return err.Error()
 	}
-	return filepath.Base(where.Path)
+	return filepath.Base(where.SQLite)
 }
 
 // Whoever asks gets what the file says at that moment, however often and fast it is changed.
@@ -92,7 +92,7 @@ func TestFollowWithAFault(t *testing.T) {
 		"a: {sqlite: '${RUNHOOK_TEST_NOWHERE}'}\na: {files: .}":     "connections.yaml:1: the environment variable RUNHOOK_TEST_NOWHERE is not set. That is not all: `runhook task check` lists 1 more",
 	} {
 		put(text)
-		_, database := set.SQLite("a")
+		_, database := set.Database("a")
 		_, folder := set.Files("here")
 		_, service := set.HTTP("web")
 		_, site := set.IMIS("web")
@@ -118,7 +118,7 @@ func TestFollowWithAFault(t *testing.T) {
 	broken, release := set.Keep()
 	defer release()
 	for range 2 {
-		_, err := broken.SQLite("b")
+		_, err := broken.Database("b")
 		failure, ok := errors.AsType[*run.Failure](err)
 		if !ok || !strings.HasPrefix(failure.Message, "connections.yaml:1: ") {
 			t.Fatalf("a run that begins now has %v", err)
@@ -141,11 +141,11 @@ func TestFollowAFileThatIsNotThere(t *testing.T) {
 	if got := database(t, set, "a"); got != "a.db" {
 		t.Errorf("got %s", got)
 	}
-	where, err := set.SQLite("a")
+	where, err := set.Database("a")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(filepath.Join(filepath.Dir(where.Path), "connections.yaml")); err != nil {
+	if err := os.Remove(filepath.Join(filepath.Dir(where.SQLite), "connections.yaml")); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {

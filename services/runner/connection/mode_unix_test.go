@@ -51,16 +51,16 @@ func TestMode(t *testing.T) {
 // Who has let everybody read the file sees each run fail until that is mended, and no run before knows of it.
 func TestFollowedMode(t *testing.T) {
 	set, _, log := followed(t, "b: {imis: {url: 'https://x.example', username: u, password: hunter2}}\na: {sqlite: a.db}")
-	at, err := set.SQLite("a")
+	at, err := set.Database("a")
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(filepath.Dir(at.Path), "connections.yaml")
+	path := filepath.Join(filepath.Dir(at.SQLite), "connections.yaml")
 	for range 2 {
 		if err := os.Chmod(path, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		_, err = set.SQLite("a")
+		_, err = set.Database("a")
 		failure, ok := errors.AsType[*run.Failure](err)
 		if !ok || !failure.Passing || !strings.HasPrefix(failure.Message, "connections.yaml:1: the connection b holds its password itself") {
 			t.Errorf("got %v", err)

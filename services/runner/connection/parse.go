@@ -19,8 +19,8 @@ import (
 
 // supportedKinds can be used; laterKinds are known, and refused until they are built.
 var (
-	supportedKinds = []string{sqliteKind, filesKind, httpKind, imisKind}
-	laterKinds     = []string{"postgres", "mysql", "sqlserver"}
+	supportedKinds = []string{sqliteKind, postgresKind, filesKind, httpKind, imisKind}
+	laterKinds     = []string{"mysql", "sqlserver"}
 )
 
 // Problem is one thing wrong with a connections file. It shows names and lines, never a value: any
@@ -139,6 +139,9 @@ func (r *reader) connection(name string, node *yaml.Node) {
 		return
 	case kind.Value == imisKind:
 		r.imis(name, value)
+		return
+	case kind.Value == postgresKind:
+		r.postgres(name, value)
 		return
 	case value.Kind != yaml.ScalarNode || value.ShortTag() == "!!null":
 		r.report(value.Line, "the connection %s: %s must be a path", name, kind.Value)

@@ -18,18 +18,18 @@ import (
 // A pipe in the place of the connections keeps no run waiting: each fails until the file is back.
 func TestPipe(t *testing.T) {
 	set, put, _ := followed(t, "a: {sqlite: a.db}")
-	at, err := set.SQLite("a")
+	at, err := set.Database("a")
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(filepath.Dir(at.Path), "connections.yaml")
+	file := filepath.Join(filepath.Dir(at.SQLite), "connections.yaml")
 	if err := errors.Join(os.Remove(file), syscall.Mkfifo(file, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := connection.Load(file); !errors.Is(err, plainfile.ErrNotFile) {
 		t.Errorf("loaded: %v", err)
 	}
-	_, err = set.SQLite("a")
+	_, err = set.Database("a")
 	if failure, ok := errors.AsType[*run.Failure](err); !ok || !strings.Contains(failure.Message, "the runner cannot read connections.yaml") {
 		t.Errorf("got %v", err)
 	}

@@ -44,7 +44,7 @@ func (s *Set) Databases() []string {
 	if s == nil {
 		return nil
 	}
-	isOther := func(name string) bool { return s.connections[name].kind != sqliteKind }
+	isOther := func(name string) bool { return !slices.Contains(databaseKinds, s.connections[name].kind) }
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(s.connections)), isOther)
 }
 

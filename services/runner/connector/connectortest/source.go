@@ -39,6 +39,8 @@ type SourceHarness struct {
 	Faultless bool
 	// Versioned: the kind can tell that a source has changed.
 	Versioned bool
+	// Runs is how many runs must leave what ten leave, 0 for a thousand.
+	Runs int
 }
 
 // Source holds a kind of source to the contract.
@@ -524,7 +526,7 @@ func (r Row) String() string { return fmt.Sprintf("%s=%s faulty %v", r.ID, r.Nam
 // A thousand runs, to the end, continued, and broken off, leave what ten leave; so do looks at the source.
 func (s *sourceSuite) flat() {
 	job := s.fill(s.some(5))
-	flat(s.t, 0, func(n int) {
+	flat(s.t, s.h.Runs, func(n int) {
 		from := s.open(job)
 		switch n % 3 {
 		case 0:

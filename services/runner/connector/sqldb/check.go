@@ -119,7 +119,7 @@ func (SourceKind) Check(ctx context.Context, job connector.Job, found *check.Rep
 		found.Fail(atQuery, err)
 		return connector.Unseen(), nil
 	}
-	if s.db, err = database.open(ctx, toRead); err != nil {
+	if err := s.connect(ctx); err != nil {
 		found.Fail(atConnection, err)
 		return connector.Unseen(), ctx.Err()
 	}
@@ -148,7 +148,12 @@ func (s *Source) checkTies(ctx context.Context, query string, orderBy []string, 
 	at := check.At("source", "sql", "order_by")
 	names := strings.Join(orderBy, ", ")
 	var one int
-	err := s.db.QueryRowContext(limited, "select 1 from (\n"+query+"\n) as q group by "+quoteNames(s.dialect, orderBy)+" having count(*) > 1 limit 1", s.args...).Scan(&one)
+	db, err := s.dialect.open(limited, toRead) // the time that is over may cost the connection
+	if err != nil {
+		return
+	}
+	defer db.Close()
+	err = db.QueryRowContext(limited, "select 1 from (\n"+query+"\n) as q group by "+quoteNames(s.dialect, orderBy)+" having count(*) > 1 limit 1", s.args...).Scan(&one)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 	case err == nil:

@@ -26,6 +26,9 @@ type checkpointSQL struct {
 	// write sets the run's state to the parameter behind the key, and remove removes its row, if the
 	// key's token is the run's.
 	write, remove string
+	// settle returns the run's token and state, once a transaction that may still write them has ended; empty
+	// where a commit is never unclear.
+	settle string
 }
 
 // forgetWait is how long a checkpoint's removal waits for other writers of the database.
@@ -70,7 +73,7 @@ func (d *Destination) raise(ctx context.Context, fence *connector.Fence) (at run
 		}
 	}()
 	statements := d.dialect.checkpoints()
-	if _, err := d.conn.ExecContext(whole, statements.make); err != nil {
+	if err := d.dialect.makeCheckpoints(whole, d.conn); err != nil {
 		return at, false, err
 	}
 	for _, key := range left {
@@ -104,6 +107,7 @@ func (d *Destination) Record(ctx context.Context, at run.Checkpoint) error {
 	if err != nil {
 		return err
 	}
+	d.recorded = string(state)
 	written, err := affected(d.record.ExecContext(context.WithoutCancel(ctx), append(fenceKey(d.fence), string(state))...))
 	if err != nil {
 		return d.explainCheckpoint(ctx, err)
@@ -141,7 +145,7 @@ func (DestinationKind) Overtake(ctx context.Context, job connector.Job) (at run.
 	}
 	defer d.Close()
 	d.table = newTable(database, to)
-	if _, err := d.conn.ExecContext(ctx, database.waits(lockLook)); err != nil {
+	if err := execute(ctx, d.conn, database.waits(lockLook)); err != nil {
 		return at, false, explain(ctx, database, err)
 	}
 	return d.Raise(ctx, job.Fence)

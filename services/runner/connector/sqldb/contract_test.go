@@ -9,26 +9,72 @@ import (
 	"runhook/services/runner/connector"
 	"runhook/services/runner/connector/connectortest"
 	"runhook/services/runner/connector/sqldb"
+	"runhook/shared/pgtest"
 	"runhook/shared/proctest"
 	"runhook/shared/task"
 )
 
 func TestMain(m *testing.M) { proctest.Main(m) }
 
-// warehouse has the connection warehouse on a database in the folder.
-func warehouse(t *testing.T, folder string) *connection.Set {
+// place is a database of a test, of one make.
+type place struct {
+	// connections have it as warehouse.
+	connections *connection.Set
+	open        func() (*sql.DB, error)
+}
+
+// makes are the makes of database that there are: how a test gets one, and what is said in another way there.
+var makes = map[string]struct {
+	new func(t *testing.T) place
+	// parameters are the two of an insert, and query is one whose rows can be refused by themselves, and broken.
+	parameters, query string
+	faultless         bool
+	tables            string
+	// runs are how many must leave what ten leave: fewer where each begins a process at the server.
+	runs int
+}{
+	"SQLite": {
+		new: func(t *testing.T) place {
+			t.Helper()
+			folder := t.TempDir()
+			return place{parsed(t, "warehouse: {sqlite: ./warehouse.db}\n", folder), func() (*sql.DB, error) {
+				return sql.Open("sqlite", filepath.Join(folder, "warehouse.db"))
+			}}
+		},
+		parameters: "?, ?, ?, ?",
+		// A number that has no absolute value ends the query.
+		query:  `select id, iif(broken, abs(-9223372036854775807 - 1), iif(faulty, cast(x'ff' as text), name)) as name from members`,
+		tables: "select count(*) from sqlite_schema where name = 'members'",
+	},
+	"PostgreSQL": {
+		new: func(t *testing.T) place {
+			t.Helper()
+			schema := pgtest.New(t).Schema(t)
+			return place{parsed(t, "warehouse: {postgres: '"+schema.URL+"'}\n", t.TempDir()), func() (*sql.DB, error) {
+				return sql.Open("pgx", schema.Own+"&default_query_exec_mode=exec")
+			}}
+		},
+		parameters: "$1, $2, $3, $4",
+		query:      `select id, case when broken then (1 / (length(name) - length(name)))::text else name end as name from members`,
+		runs:       30,
+		faultless:  true, // the database keeps no text that is none
+		tables:     "select count(*) from pg_class where relname = 'members' and pg_table_is_visible(oid)",
+	},
+}
+
+func parsed(t *testing.T, text, folder string) *connection.Set {
 	t.Helper()
-	set, err := connection.Parse([]byte("warehouse: {sqlite: ./warehouse.db}\n"), filepath.Join(folder, "connections.yaml"))
+	set, err := connection.Parse([]byte(text), filepath.Join(folder, "connections.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return set
 }
 
-// exec executes statements in the folder's database, with the arguments for the last.
-func exec(t *testing.T, folder string, f func(db *sql.DB) error) {
+// use gives the database to f.
+func (p place) use(t *testing.T, f func(db *sql.DB) error) {
 	t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(folder, "warehouse.db"))
+	db, err := p.open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,43 +84,60 @@ func exec(t *testing.T, folder string, f func(db *sql.DB) error) {
 	}
 }
 
-func TestSourceContract(t *testing.T) {
-	job := func(t *testing.T, folder string) connector.Job {
-		// A number that has no absolute value ends the query.
-		const query = `select id, iif(broken, abs(-9223372036854775807 - 1), iif(faulty, cast(x'ff' as text), name)) as name from members`
-		return connector.Job{Connections: warehouse(t, folder), Task: &task.Definition{
-			Source: &task.SQLSource{Connection: "warehouse", Query: query, OrderBy: []string{"id"}},
-		}}
-	}
-	connectortest.Source(t, connectortest.SourceHarness{
-		Kind: sqldb.SourceKind{},
-		New: func(t *testing.T) func(rows []connectortest.Row) connector.Job {
-			folder := t.TempDir()
-			return func(rows []connectortest.Row) connector.Job {
-				exec(t, folder, func(db *sql.DB) error { return insert(db, rows) })
-				return job(t, folder)
+// exec executes statements.
+func (p place) exec(t *testing.T, statements ...string) {
+	t.Helper()
+	p.use(t, func(db *sql.DB) error {
+		for _, statement := range statements {
+			if _, err := db.Exec(statement); err != nil {
+				return err
 			}
-		},
-		Missing: func(t *testing.T) connector.Job {
-			folder := t.TempDir()
-			exec(t, folder, func(db *sql.DB) error { _, err := db.Exec("create table other (id)"); return err })
-			return job(t, folder)
-		},
+		}
+		return nil
 	})
 }
 
+func TestSourceContract(t *testing.T) {
+	for name, made := range makes {
+		t.Run(name, func(t *testing.T) {
+			job := func(p place) connector.Job {
+				return connector.Job{Connections: p.connections, Task: &task.Definition{
+					Source: &task.SQLSource{Connection: "warehouse", Query: made.query, OrderBy: []string{"id"}},
+				}}
+			}
+			connectortest.Source(t, connectortest.SourceHarness{
+				Kind: sqldb.SourceKind{}, Faultless: made.faultless, Runs: made.runs,
+				New: func(t *testing.T) func(rows []connectortest.Row) connector.Job {
+					p := made.new(t)
+					return func(rows []connectortest.Row) connector.Job {
+						p.use(t, func(db *sql.DB) error { return insert(db, rows, made.parameters) })
+						return job(p)
+					}
+				},
+				Missing: func(t *testing.T) connector.Job {
+					p := made.new(t)
+					p.exec(t, "create table other (id int)")
+					return job(p)
+				},
+			})
+		})
+	}
+}
+
 // insert makes the table members of the rows, the last first.
-func insert(db *sql.DB, rows []connectortest.Row) error {
+func insert(db *sql.DB, rows []connectortest.Row, parameters string) error {
 	tx, err := db.Begin()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
-	if _, err := tx.Exec("drop table if exists members; create table members (n integer primary key, id text unique, name text, faulty, broken)"); err != nil {
-		return err
+	for _, statement := range []string{"drop table if exists members", "create table members (id text unique, name text, faulty boolean, broken boolean)"} {
+		if _, err := tx.Exec(statement); err != nil {
+			return err
+		}
 	}
 	for i := len(rows) - 1; i >= 0; i-- {
-		if _, err := tx.Exec("insert into members (id, name, faulty, broken) values (?, ?, ?, ?)", rows[i].ID, rows[i].Name, rows[i].Faulty, rows[i].Broken); err != nil {
+		if _, err := tx.Exec("insert into members (id, name, faulty, broken) values ("+parameters+")", rows[i].ID, rows[i].Name, rows[i].Faulty, rows[i].Broken); err != nil {
 			return err
 		}
 	}
@@ -83,7 +146,7 @@ func insert(db *sql.DB, rows []connectortest.Row) error {
 
 // Tables that are there and that are made, rows that the table refuses and that do not fit its columns.
 func TestDestinationContract(t *testing.T) {
-	const there = "create table members (n integer primary key, id text unique, name text check (name <> 'no'))"
+	const there = "create table members (n integer, id text unique, name text check (name <> 'no'))"
 	for name, c := range map[string]struct {
 		to      task.SQLDestination
 		make    string
@@ -96,46 +159,49 @@ func TestDestinationContract(t *testing.T) {
 		"insert, of one key": {task.SQLDestination{Action: task.Insert}, "create table members (id text primary key, name text not null)", nil},
 	} {
 		c.to.Connection, c.to.Table = "warehouse", "members"
-		runs := 50
-		if name == "insert, made" {
-			runs = 0
-		}
-		job := func(t *testing.T, folder string, to task.SQLDestination) connector.Job {
-			return connector.Job{Connections: warehouse(t, folder), Task: &task.Definition{Destination: &to}}
-		}
-		t.Run(name, func(t *testing.T) {
-			connectortest.Destination(t, connectortest.DestinationHarness{
-				Kind: sqldb.DestinationKind{}, Refused: c.refused, Runs: runs,
-				New: func(t *testing.T) *connectortest.Place {
-					folder := t.TempDir()
-					if c.make != "" {
-						exec(t, folder, func(db *sql.DB) error { _, err := db.Exec(c.make); return err })
-					}
-					return &connectortest.Place{
-						Job: job(t, folder, c.to),
-						Rows: func() (rows []string) {
-							exec(t, folder, func(db *sql.DB) (err error) { rows, err = members(db); return err })
-							return rows
-						},
-						Break: func() {
-							exec(t, folder, func(db *sql.DB) error { _, err := db.Exec("drop table members"); return err })
-						},
-					}
-				},
-				Missing: func(t *testing.T) connector.Job {
-					to := c.to
-					to.Create = false
-					return job(t, t.TempDir(), to)
-				},
+		for makeName, made := range makes {
+			runs := 50
+			if name == "insert, made" {
+				runs = 0
+			}
+			if made.runs > 0 {
+				runs = made.runs
+			}
+			job := func(p place, to task.SQLDestination) connector.Job {
+				return connector.Job{Connections: p.connections, Task: &task.Definition{Destination: &to}}
+			}
+			t.Run(makeName+", "+name, func(t *testing.T) {
+				connectortest.Destination(t, connectortest.DestinationHarness{
+					Kind: sqldb.DestinationKind{}, Refused: c.refused, Runs: runs,
+					New: func(t *testing.T) *connectortest.Place {
+						p := made.new(t)
+						if c.make != "" {
+							p.exec(t, c.make)
+						}
+						return &connectortest.Place{
+							Job: job(p, c.to),
+							Rows: func() (rows []string) {
+								p.use(t, func(db *sql.DB) (err error) { rows, err = members(db, made.tables); return err })
+								return rows
+							},
+							Break: func() { p.exec(t, "drop table members") },
+						}
+					},
+					Missing: func(t *testing.T) connector.Job {
+						to := c.to
+						to.Create = false
+						return job(made.new(t), to)
+					},
+				})
 			})
-		})
+		}
 	}
 }
 
 // members are the rows of the table, none without it.
-func members(db *sql.DB) (lines []string, err error) {
+func members(db *sql.DB, count string) (lines []string, err error) {
 	var tables int
-	if err := db.QueryRow("select count(*) from sqlite_schema where name = 'members'").Scan(&tables); err != nil || tables == 0 {
+	if err := db.QueryRow(count).Scan(&tables); err != nil || tables == 0 {
 		return nil, err
 	}
 	rows, err := db.Query("select id, name from members order by id")

@@ -34,6 +34,10 @@ type Destination struct {
 	trial bool
 	// patience is how long a transaction waits for others, lockWait but in tests.
 	patience time.Duration
+	// sets are the statements that write many rows at once, nil if rows are written one by one.
+	sets *sets
+	// recorded is the state that Record wrote last.
+	recorded string
 	// fence is that of the run whose checkpoint is kept in the database, with record to write it; nil
 	// before Raise, and where nothing is kept.
 	fence  *connector.Fence
@@ -113,7 +117,7 @@ func Try(ctx context.Context, connections *connection.Set, to *task.SQLDestinati
 		}
 		d.Close()
 	}
-	d, err := connect(ctx, database, scratch, to)
+	d, err := connect(ctx, database.scratched(), scratch, to)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +150,7 @@ func (d *Destination) begin(ctx context.Context, to *task.SQLDestination, column
 	}
 	err = d.prepare(ctx)
 	if err == nil {
-		_, err = d.conn.ExecContext(ctx, d.dialect.waits(lockLook))
+		err = execute(ctx, d.conn, d.dialect.waits(lockLook))
 	}
 	if err != nil {
 		d.Close()
@@ -160,6 +164,10 @@ func (d *Destination) begin(ctx context.Context, to *task.SQLDestination, column
 
 func (d *Destination) prepare(ctx context.Context) error {
 	t := d.table
+	if s, ok := d.dialect.sets(t, d.action); ok {
+		d.sets = &s
+		return d.prepareSets(ctx)
+	}
 	d.several = max(1, maxParameters/len(t.target))
 	statements := map[**sql.Stmt]string{}
 	switch d.action {
@@ -182,6 +190,11 @@ func (d *Destination) prepare(ctx context.Context) error {
 			statements[&d.held] = t.heldStatement(d.action == task.Insert)
 		}
 	}
+	return d.prepareAll(ctx, statements)
+}
+
+// prepareAll prepares statements, but for empty ones.
+func (d *Destination) prepareAll(ctx context.Context, statements map[**sql.Stmt]string) error {
 	for at, text := range statements {
 		if text == "" {
 			continue
@@ -202,6 +215,9 @@ var errRefused = errors.New("the database refused a row")
 // taken back and done again with a savepoint for each, so that only that row fails. before is called
 // ahead of the commit; its error, like any other, leaves nothing of the batch.
 func (d *Destination) Write(ctx context.Context, batch *row.Batch, before func(row int64) error) error {
+	if d.sets != nil {
+		return d.writeAgain(ctx, batch, before)
+	}
 	err := d.transaction(ctx, batch, before, d.writeFast)
 	if errors.Is(err, errRefused) {
 		err = d.transaction(ctx, batch, before, d.writeCarefully)
@@ -227,10 +243,7 @@ func (d *Destination) beginTransaction(ctx context.Context) error {
 // its way it is tried again, with all that the transaction holds.
 func (d *Destination) commit(ctx context.Context) error {
 	whole := context.WithoutCancel(ctx)
-	return d.wait(ctx, func() error {
-		_, err := d.conn.ExecContext(whole, "COMMIT")
-		return err
-	})
+	return d.wait(ctx, func() error { return d.dialect.commit(whole, d.conn) })
 }
 
 // wait tries until others are not in the way any more.
@@ -275,14 +288,23 @@ func (d *Destination) transaction(ctx context.Context, batch *row.Batch, before 
 	if d.trial {
 		return nil
 	}
-	if err := d.commit(ctx); err != nil {
-		if d.table.refused(err) != nil {
-			return run.Failf("the rows up to %d break a rule of the table %s that is checked when they are committed together; none of this batch was written", batch.Last(), d.table.name)
-		}
-		return d.table.explain(ctx, err)
+	err = d.commit(ctx)
+	if err != nil && d.dialect.unclear(err) {
+		err = d.settleCommit(ctx, err, batch.Last())
+	}
+	if err != nil {
+		return d.refusedTogether(ctx, err, batch.Last())
 	}
 	committed = true
 	return nil
+}
+
+// refusedTogether explains an error that came when all rows were written.
+func (d *Destination) refusedTogether(ctx context.Context, err error, last int64) error {
+	if d.table.refused(err) != nil {
+		return run.Failf("the rows up to %d break a rule of the table %s that is checked when they are committed together; none of this batch was written", last, d.table.name)
+	}
+	return d.table.explain(ctx, err)
 }
 
 // interruptAgain is how often a statement is interrupted: an interruption between two statements is of none.
@@ -444,14 +466,20 @@ func (d *Destination) writeCarefully(ctx context.Context, batch *row.Batch) erro
 // Finish has nothing left to do: every batch is committed.
 func (d *Destination) Finish(context.Context) error { return nil }
 
+// closeStatements closes what was prepared.
+func (d *Destination) closeStatements() {
+	for _, statement := range []**sql.Stmt{&d.insert, &d.insertMany, &d.update, &d.remove, &d.look, &d.held, &d.record} {
+		if *statement != nil {
+			(*statement).Close()
+			*statement = nil
+		}
+	}
+}
+
 // Close closes the database. The batches that were committed are kept.
 func (d *Destination) Close() (kept bool) {
 	// Of a connection with open statements the database's files stay open.
-	for _, statement := range []*sql.Stmt{d.insert, d.insertMany, d.update, d.remove, d.look, d.held, d.record} {
-		if statement != nil {
-			statement.Close()
-		}
-	}
+	d.closeStatements()
 	if !d.trial {
 		settle(context.Background(), d.dialect, d.conn)
 	}

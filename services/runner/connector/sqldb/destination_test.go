@@ -3,45 +3,13 @@ package sqldb_test
 import (
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 
 	"runhook/services/runner/connection"
-	"runhook/services/runner/pipeline"
 	"runhook/services/runner/pipeline/pipelinetest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
-
-func TestUpsertTellsInsertedUpdatedAndUnchanged(t *testing.T) {
-	b := pipelinetest.New(t)
-	b.Write("members.csv", "ID,Name\n1,Ann\n2,Bob\n3,Cy\n")
-	b.Succeed(run.Counts{Total: 3, Retrieved: 3, Inserted: 3})
-	b.Succeed(run.Counts{Total: 3, Retrieved: 3, Unchanged: 3})
-	b.Write("members.csv", "ID,Name\n4,Dee\n2,bob\n3,Cy\n4,Dee\n4,Di\n5,Eve\n1,Ann\n")
-	b.Succeed(run.Counts{Total: 7, Retrieved: 7, Inserted: 2, Updated: 2, Unchanged: 3})
-	if got, want := b.Query("SELECT id, name FROM members ORDER BY id"), "1 Ann; 2 bob; 3 Cy; 4 Di; 5 Eve"; got != want {
-		t.Errorf("the table has %s, want %s", got, want)
-	}
-}
-
-// Letter case is a change, also where the column does not tell it apart.
-func TestUpsertSeesLetterCase(t *testing.T) {
-	b := pipelinetest.New(t)
-	b.Exec(`CREATE TABLE members (id TEXT PRIMARY KEY COLLATE NOCASE, name TEXT COLLATE NOCASE); INSERT INTO members VALUES ('a', 'ann')`)
-	b.Write("members.csv", "ID,Name\nA,Ann\n")
-	b.Succeed(run.Counts{Total: 1, Retrieved: 1, Updated: 1})
-	if got := b.Query("SELECT * FROM members"); got != "a Ann" {
-		t.Errorf("the table has %s", got)
-	}
-}
-
-func TestUpsertOfKeysOnly(t *testing.T) {
-	b := pipelinetest.New(t)
-	b.Mapping("id", "ID")
-	b.Write("members.csv", "ID,Name\n1,Ann\n2,Bob\n1,Cy\n")
-	b.Succeed(run.Counts{Total: 3, Retrieved: 3, Inserted: 2, Unchanged: 1})
-}
 
 // A path may have what a URI gives a meaning.
 func TestOddDatabasePath(t *testing.T) {
@@ -55,63 +23,6 @@ func TestOddDatabasePath(t *testing.T) {
 	b.Succeed(run.Counts{Total: 1, Retrieved: 1, Inserted: 1})
 	if b.Read("a %20?mode=memory#&ü.db") == "(no file)" {
 		t.Error("the database is not where the connection says")
-	}
-}
-
-// The rows of a first load go together; duplicates and rows that were there must still be told apart.
-func TestUpsertOfManyRowsWithSomeThere(t *testing.T) {
-	b := pipelinetest.New(t)
-	var first, all strings.Builder
-	first.WriteString("ID,Name\n")
-	all.WriteString("ID,Name\n")
-	for i := range 5000 {
-		if i%700 == 699 {
-			fmt.Fprintf(&first, "%d,old\n", i)
-		}
-		fmt.Fprintf(&all, "%d,new\n", i)
-		if i%900 == 0 {
-			fmt.Fprintf(&all, "%d,new\n", i)
-		}
-	}
-	b.Write("members.csv", first.String())
-	b.Succeed(run.Counts{Total: 7, Retrieved: 7, Inserted: 7})
-	b.Write("members.csv", all.String())
-	b.Succeed(run.Counts{Total: 5006, Retrieved: 5006, Inserted: 4993, Updated: 7, Unchanged: 6})
-	if got := b.Query("SELECT count(*), sum(name = 'new') FROM members"); got != "5000 5000" {
-		t.Errorf("the table has %s", got)
-	}
-}
-
-func TestUpdate(t *testing.T) {
-	b := pipelinetest.New(t)
-	b.Exec(`CREATE TABLE members (id TEXT PRIMARY KEY, name TEXT, other TEXT DEFAULT 'kept'); INSERT INTO members (id, name) VALUES ('1', 'Ann'), ('2', 'Bob')`)
-	b.Table().Action = task.Update
-	b.Write("members.csv", "ID,Name\n1,Anna\n2,Bob\n3,Cy\n")
-	b.Succeed(run.Counts{Total: 3, Retrieved: 3, Updated: 1, Unchanged: 1, Skipped: 1})
-	if got, want := b.Query("SELECT * FROM members ORDER BY id"), "1 Anna kept; 2 Bob kept"; got != want {
-		t.Errorf("the table has %s, want %s", got, want)
-	}
-}
-
-func TestDelete(t *testing.T) {
-	b := pipelinetest.New(t)
-	b.Exec(`CREATE TABLE members (name TEXT, id TEXT, "group" TEXT, PRIMARY KEY (id, "group")); INSERT INTO members VALUES ('Ann', '1', 'a'), ('Bob', '2', 'a'), ('Cy', '2', 'b')`)
-	b.Table().Action, b.Table().Key = task.Delete, []string{"group", "id"}
-	b.Mapping("name", "Name", "id", "ID", "group", "Group")
-	b.Write("members.csv", "ID,Name,Group\n1,?,a\n2,?,b\n9,?,a\n1,?,a\n")
-	b.Succeed(run.Counts{Total: 4, Retrieved: 4, Deleted: 2, Skipped: 2})
-	if got := b.Query("SELECT name FROM members"); got != "Bob" {
-		t.Errorf("the table has %s, want Bob", got)
-	}
-}
-
-func TestInsert(t *testing.T) {
-	b := pipelinetest.New(t)
-	b.Table().Action, b.Table().Key = task.Insert, nil
-	b.Write("members.csv", "ID,Name\n1,Ann\n1,Ann\n,Bob\n")
-	b.Succeed(run.Counts{Total: 3, Retrieved: 3, Inserted: 3})
-	if got, want := b.Query("SELECT id, name FROM members"), "1 Ann; 1 Ann;  Bob"; got != want {
-		t.Errorf("the table has %q, want %q", got, want)
 	}
 }
 
@@ -201,58 +112,6 @@ func TestTextIsConvertedByTheColumnsType(t *testing.T) {
 	}
 }
 
-func TestEmptyKeyIsARowError(t *testing.T) {
-	for _, action := range []task.Action{task.Upsert, task.Update, task.Delete} {
-		for _, declared := range []string{"INTEGER", "TEXT"} {
-			b := pipelinetest.New(t)
-			b.Exec("CREATE TABLE members (id " + declared + " PRIMARY KEY, name TEXT); INSERT INTO members VALUES (1, 'x')")
-			b.Table().Action = action
-			b.Write("members.csv", "ID,Name\n,Ann\n1,Ann\n")
-			s, err := b.Run(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			b.RowErrors(s, run.RowError{Row: 1, Column: "id", Message: "must not be empty"})
-		}
-	}
-}
-
-// A row that the database refuses fails alone, whatever refuses it.
-func TestRefusedRowsFailAlone(t *testing.T) {
-	b := pipelinetest.New(t)
-	b.Exec(`CREATE TABLE groups (name TEXT PRIMARY KEY); INSERT INTO groups VALUES ('a');
-		CREATE TABLE members (id INTEGER PRIMARY KEY, name TEXT NOT NULL, email TEXT UNIQUE, age INTEGER CHECK (age < 150), grp TEXT REFERENCES groups (name)) STRICT;
-		CREATE TRIGGER no_bob BEFORE INSERT ON members WHEN new.name = 'Bob' BEGIN SELECT RAISE(ABORT, 'no Bob 4711secret'); END`)
-	b.Table().Action, b.Table().Key = task.Insert, nil
-	b.Mapping("id", "ID", "name", `Name == "" ? nil : Name`, "email", "Email", "age", "Age", "grp", "Group")
-	b.Write("members.csv", "ID,Name,Email,Age,Group\n"+
-		"1,Ann,a@x,20,a\n"+
-		"1,Again,b@x,20,a\n"+ // 2: primary key
-		"3,Cy,a@x,20,a\n"+ // 3: unique
-		"4,,d@x,20,a\n"+ // 4: not null
-		"5,Old,e@x,200,a\n"+ // 5: check
-		"6,Lost,f@x,20,b\n"+ // 6: foreign key
-		"7,Bob,g@x,20,a\n"+ // 7: trigger
-		"x,Word,h@x,20,a\n"+ // 8: not a number
-		"9,Last,i@x,20,a\n")
-	s := b.Succeed(run.Counts{Total: 9, Retrieved: 9, Inserted: 2, Failed: 7})
-	b.RowErrors(s,
-		run.RowError{Row: 2, Column: "id", Message: "breaks a uniqueness rule"},
-		run.RowError{Row: 3, Column: "email", Message: "breaks a uniqueness rule"},
-		run.RowError{Row: 4, Column: "name", Message: "must not be empty"},
-		run.RowError{Row: 5, Message: "breaks a check rule"},
-		run.RowError{Row: 6, Message: "refers to a row of another table"},
-		run.RowError{Row: 7, Message: "is refused by a trigger"},
-		run.RowError{Row: 8, Column: "id", Message: "is not a whole number"},
-	)
-	if got := b.Query("SELECT id, name FROM members"); got != "1 Ann; 9 Last" {
-		t.Errorf("the table has %s", got)
-	}
-	if strings.Contains(fmt.Sprint(s.Errors), "4711") {
-		t.Errorf("the snapshot shows the driver's words: %v", s)
-	}
-}
-
 // A trigger that ends the whole transaction must not leave the rest of the batch committed row by row.
 func TestTriggerThatRollsBack(t *testing.T) {
 	b := pipelinetest.New(t)
@@ -267,39 +126,17 @@ func TestTriggerThatRollsBack(t *testing.T) {
 	}
 }
 
-func TestForeignKeyCheckedAtCommit(t *testing.T) {
-	b := pipelinetest.New(t)
-	b.Exec(`CREATE TABLE groups (name TEXT PRIMARY KEY);
-		CREATE TABLE members (id TEXT PRIMARY KEY, name TEXT REFERENCES groups (name) DEFERRABLE INITIALLY DEFERRED)`)
-	b.Write("members.csv", "ID,Name\n1,Ann\n")
-	s := b.Fail("break a rule of the table members that is checked when they are committed together")
-	b.Counts(s, run.Counts{})
-}
-
-func TestSQLFailsBeforeTheFirstRow(t *testing.T) {
+func TestSQLiteFailsBeforeTheFirstRow(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		change  func(b *pipelinetest.Bench)
 		message string
 	}{
-		{"missing table", func(b *pipelinetest.Bench) { b.Table().Create = false; b.Table().Table = "membres" }, "There is no table membres in connection warehouse; did you mean members? Set create: true"},
-		{"missing column", func(b *pipelinetest.Bench) { b.Mapping("id", "ID", "nmae", "Name") }, "The table members in connection warehouse has no column nmae; did you mean name?"},
-		{"missing source column", func(b *pipelinetest.Bench) { b.Mapping("id", "ID", "name", "Nmae") }, "mapping.name: unknown column Nmae"},
 		{"missing column, which was not there when the table was made", func(b *pipelinetest.Bench) { b.Mapping("id", "ID", "joined", "Name") }, `has no column joined
 The table is there, and create: true changes none that is. Change it, as with ALTER TABLE "members" ADD COLUMN "joined" TEXT, or drop it`},
 		{"another key than when the table was made", func(b *pipelinetest.Bench) { b.Table().Key = []string{"name", "id"} }, `CREATE UNIQUE INDEX "members_key" ON "members" ("name", "id"), or drop it`},
 		{"missing column of a table of others", func(b *pipelinetest.Bench) { b.Table().Create = false; b.Mapping("id", "ID", "joined", "Name") }, "The table members in connection warehouse has no column joined"},
-		{"view", func(b *pipelinetest.Bench) { b.Table().Table = "v" }, "is a view"},
-		{"computed", func(b *pipelinetest.Bench) { b.Mapping("id", "ID", "upper", "Name") }, "is computed by the database"},
-		{"not null", func(b *pipelinetest.Bench) { b.Table().Table = "strictly" }, "The column must of the table strictly must not be empty and has no default"},
-		{"no unique", func(b *pipelinetest.Bench) { b.Table().Key = []string{"name"} }, "Upsert needs a primary key or a unique index of the table members on exactly name"},
-		{"no key", func(b *pipelinetest.Bench) { b.Table().Key = nil }, "destination.sql.key is missing"},
-		{"foreign key column", func(b *pipelinetest.Bench) { b.Table().Key = []string{"other"} }, "destination.sql.key: the mapping has no column other"},
-		{"twice", func(b *pipelinetest.Bench) { b.Mapping("id", "ID", "name", "Name", "NAME", "Name") }, "writes the column NAME of the table members twice"},
-		{"no connection", func(b *pipelinetest.Bench) { b.Table().Connection = "warehose" }, "There is no connection warehose in connections.yaml; did you mean warehouse?"},
-		{"wrong connection", func(b *pipelinetest.Bench) { b.Table().Connection = "drop" }, "The connection drop in connections.yaml is of kind files"},
 		{"not a database", func(b *pipelinetest.Bench) { b.Write("warehouse.db", strings.Repeat("this is no database ", 100)) }, "The database of connection warehouse is not a SQLite database"},
-		{"where", func(b *pipelinetest.Bench) { b.Job.Task.Where = "Name" }, "where: must give true or false"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := pipelinetest.New(t)
@@ -331,33 +168,5 @@ func TestNoTableForATaskThatCannotRun(t *testing.T) {
 	b.Fail("unknown column Nmae")
 	if got := b.Read("warehouse.db"); got != "(no file)" {
 		t.Error("the database was made")
-	}
-}
-
-func TestTwoRunsWriteOneDatabase(t *testing.T) {
-	b := pipelinetest.New(t)
-	pipelinetest.MemberFile(t, b.Folder+"/members.csv", 20_000)
-	var runs sync.WaitGroup
-	for i := range 3 {
-		job := b.Job
-		def := *b.Job.Task
-		def.Mapping = []task.Column{{Name: "id", Expression: "ID"}, {Name: "name", Expression: "FirstName"}}
-		to := *def.Destination.(*task.SQLDestination)
-		to.Table = fmt.Sprintf("members_%d", i%2)
-		def.Destination = &to
-		job.Task = &def
-		runs.Go(func() {
-			var m pipeline.Meter
-			if err := pipeline.Run(t.Context(), job, &m); err != nil {
-				t.Error(err)
-			}
-			if c := m.Snapshot().Counts; c.Processed() != 20_000 {
-				t.Errorf("counts %+v", c)
-			}
-		})
-	}
-	runs.Wait()
-	if got := b.Query("SELECT (SELECT count(*) FROM members_0), (SELECT count(*) FROM members_1)"); got != "20000 20000" {
-		t.Errorf("the tables have %s", got)
 	}
 }

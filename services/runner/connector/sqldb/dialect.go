@@ -12,6 +12,7 @@ import (
 	"runhook/services/runner/connector"
 	"runhook/services/runner/row"
 	"runhook/shared/run"
+	"runhook/shared/task"
 )
 
 // dialect is one connection's database, in what it has of its own: how it is opened, its SQL, its
@@ -28,8 +29,22 @@ type dialect interface {
 	// checkRights reports what keeps the runner from writing to the database, which find has found or not.
 	checkRights(found bool, report *check.Report)
 
+	// reads is the statement with which a connection begins that only reads; empty for none.
+	reads() string
+	// scratched is the dialect of what scratch opens.
+	scratched() dialect
+
 	// quote writes a name so that SQL takes it as one, whatever is in it.
 	quote(name string) string
+	// place is a table in statements, by the name that a task has for it.
+	place(table string) string
+	// longestName is how many bytes a name may have that is given to the database, 0 for any number.
+	longestName() int
+	// sets are the statements that write several rows at once; ok is false if rows are written one by one.
+	sets(t *table, action task.Action) (s sets, ok bool)
+	// cut is [task.CutQuery] with the database's parameters: the names are those of its first, its second, and so
+	// on, which may be one.
+	cut(query string) (text string, names []string, err error)
 	// parameter is a statement's parameter by its number, from 1.
 	parameter(n int) string
 	// inOrder is parameter(n) in a statement that has each parameter once, in their order: many of them
@@ -37,11 +52,20 @@ type dialect interface {
 	inOrder(n int) string
 	// begin is the statement that begins a transaction that writes.
 	begin() string
-	// waits is the statement that bounds how long the connection's further statements wait for others.
+	// commit commits a transaction, unless the database has given that up. Nothing is left of it after an error,
+	// but for one that is unclear.
+	commit(ctx context.Context, conn *sql.Conn) error
+	// unclear reports whether nobody can tell from the error of commit whether the transaction was committed.
+	unclear(err error) bool
+	// again reports whether the transaction may be taken when it is begun once more: it was in the way of others.
+	again(err error) bool
+	// waits is the statement that bounds how long the connection's further statements wait for others; empty if
+	// one that others make wait for too long cannot be tried again.
 	waits(longest time.Duration) string
 	// locks reports whether who writes to the database keeps others from reading it.
-	locks(ctx context.Context, db *sql.DB) (bool, error)
-	// settles is the statement after which the connection's close has nothing left to write.
+	locks(ctx context.Context, on session) (bool, error)
+	// settles is the statement after which the connection's close has nothing left to write; empty if there is
+	// never anything.
 	settles() string
 	// missingOnly makes an insert leave out the rows whose key is there. key are quoted names.
 	missingOnly(insert, key string) string
@@ -55,9 +79,11 @@ type dialect interface {
 	behind(rows int64) string
 	// aside copies a query's rows, in their order, to where reading them keeps nobody from writing to the
 	// database, and returns the query that reads them there; empty if the query itself keeps nobody.
-	aside(ctx context.Context, db *sql.DB, columns int, query string, args []any) (copied string, err error)
+	aside(ctx context.Context, on session, columns int, query string, args []any) (copied string, err error)
 	// stored selects a column so that its values come as they are stored.
 	stored(column string) string
+	// makeCheckpoints makes the checkpoint table, if it is not there, within the transaction that is open.
+	makeCheckpoints(ctx context.Context, conn *sql.Conn) error
 	// checkpoints are the statements on the checkpoint table.
 	checkpoints() checkpointSQL
 
@@ -67,6 +93,8 @@ type dialect interface {
 	tables(ctx context.Context, conn *sql.Conn) ([]string, error)
 	// repeated reports whether a query's column has a name that an earlier one has, and which that is.
 	repeated(name string, earlier []string) (first string, again bool)
+	// cell makes a cell of what the driver gives of a query's column; nil if it is one.
+	cell(c *sql.ColumnType) func(value any) any
 	// column is what the type of a query's column says of its values.
 	column(c *sql.ColumnType) check.Column
 	// columnType is the type of a column that is made for the mapping's.
@@ -101,9 +129,16 @@ const (
 
 // relation is a table or a view, as the catalog has it.
 type relation struct {
-	name    string
-	view    bool
+	name string
+	// sql is the table in statements.
+	sql string
+	// odd goes on after the name of what is no table that rows can be written to: "is a view; name a table".
+	odd     string
 	columns []tableColumn
+	// lacks are the rights that the account has not, of SELECT, INSERT, UPDATE and DELETE, in this order.
+	lacks []string
+	// guarded: the table may refuse a row because of who writes it.
+	guarded bool
 	// onConflict goes on after INSERT and UPDATE: a row that breaks a rule of the table is an error, whatever
 	// else the table itself would have become of it.
 	onConflict string
@@ -113,8 +148,9 @@ type relation struct {
 	// what tells a row from all others: its number, or its primary key.
 	numbered bool
 	identity string
-	// unique are the unique indexes that hold for all rows.
-	unique []uniqueIndex
+	// unique are the unique indexes that hold for all rows, and tell them apart in every statement; others are
+	// those that do not.
+	unique, others []uniqueIndex
 }
 
 // storage is what a database makes of the values that a column is given.
@@ -124,29 +160,60 @@ type storage interface {
 	hold(value any) (held any, problem string)
 }
 
+// knowing is a storage of values that the column's kind does not have, such as the infinite day.
+type knowing interface {
+	// knows returns what is bound for such a value, which is not null; ok is false for any other.
+	knows(value any) (held any, ok bool)
+}
+
 // uniqueIndex is an index of which no two rows are equal. Its collations, one a column, may differ from
 // those of the columns themselves; nil if it compares as they do.
-type uniqueIndex struct{ columns, collations []string }
+type uniqueIndex struct {
+	name                string
+	columns, collations []string
+}
+
+// session is a connection to a database, or the database whose only connection it is.
+type session interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
 
 // settle is called before a connection that has written is closed: what its close would write, it would write while
 // nobody else can open the database.
-func settle(ctx context.Context, d dialect, on interface {
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-},
-) {
+func settle(ctx context.Context, d dialect, on session) {
 	for _, statement := range []string{d.waits(lockLook), d.settles()} {
 		// With others in the way, it is left to whoever closes last.
-		_, _ = on.ExecContext(ctx, statement)
+		_ = execute(ctx, on, statement)
 	}
 }
+
+// execute executes a statement, if there is one.
+func execute(ctx context.Context, on session, statement string) error {
+	if statement == "" {
+		return nil
+	}
+	_, err := on.ExecContext(ctx, statement)
+	return err
+}
+
+// repeatable is a failure of a transaction that may be taken when it is begun once more.
+type repeatable struct{ failure error }
+
+func (r repeatable) Error() string { return r.failure.Error() }
+func (r repeatable) Unwrap() error { return r.failure }
 
 // explain turns an error into one that ends the run. A failure stays what it is.
 func explain(ctx context.Context, d dialect, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if failure, ok := errors.AsType[*run.Failure](err); ok {
-		return failure
+	if _, ok := errors.AsType[*run.Failure](err); ok {
+		return err
+	}
+	if d.again(err) {
+		return repeatable{d.failure(err)}
 	}
 	return d.failure(err)
 }

@@ -28,9 +28,12 @@ type Source struct {
 	connection string
 	dialect    dialect
 	db         *sql.DB
+	conn       *sql.Conn
 	columns    []string
-	// types are what is known of the columns' values.
+	// types are what is known of the columns' values, and read makes cells of them; nil for a column whose values
+	// are cells.
 	types []check.Column
+	read  []func(value any) any
 	// query is what gives the rows, and args are its parameters. It begins with the first Next: the
 	// destination may be the same database, and must not wait for it.
 	query string
@@ -59,25 +62,38 @@ func OpenSource(ctx context.Context, connections *connection.Set, from *task.SQL
 	if err != nil {
 		return nil, err
 	}
-	if s.db, err = database.open(ctx, toRead); err != nil {
+	if err := s.connect(ctx); err != nil {
 		return nil, err
 	}
-	if s.interrupt, err = database.interrupter(ctx, s.db); err != nil {
-		err = explain(ctx, database, err)
-	} else {
-		err = s.prepareInOrder(ctx, query, from.OrderBy)
-	}
-	if err != nil {
-		s.db.Close()
+	if err := s.prepareInOrder(ctx, query, from.OrderBy); err != nil {
+		s.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
+// connect opens the database to read it. The error is a [*run.Failure] or ctx's.
+func (s *Source) connect(ctx context.Context) (err error) {
+	if s.db, err = s.dialect.open(ctx, toRead); err != nil {
+		return err
+	}
+	if s.interrupt, err = s.dialect.interrupter(ctx, s.db); err == nil { // while nothing else has the connection
+		s.conn, err = s.db.Conn(ctx)
+	}
+	if err == nil {
+		err = execute(ctx, s.conn, s.dialect.reads())
+	}
+	if err != nil {
+		s.Close()
+		return explain(ctx, s.dialect, err)
+	}
+	return nil
+}
+
 // bind takes a query's arguments from the task's parameters, and returns the query as the database
 // gets it.
 func (s *Source) bind(query string, params map[string]any) (string, error) {
-	query, names, err := task.CutQuery(query, s.dialect.parameter)
+	query, names, err := s.dialect.cut(query)
 	if err != nil {
 		return "", run.Failf("source.sql.query: %v", err)
 	}
@@ -138,7 +154,7 @@ func (s *Source) checkOrder(orderBy []string, found *check.Report) {
 // whose values come as they are stored.
 func (s *Source) prepare(ctx context.Context, query string) error {
 	// The query ends with its line: a comment may be the last of it.
-	rows, err := s.db.QueryContext(ctx, "select * from (\n"+query+"\n) as q limit 0", s.args...)
+	rows, err := s.conn.QueryContext(ctx, "select * from (\n"+query+"\n) as q limit 0", s.args...)
 	if err != nil {
 		return s.refuse(ctx, err)
 	}
@@ -155,6 +171,7 @@ func (s *Source) prepare(ctx context.Context, query string) error {
 		}
 		s.columns = append(s.columns, name)
 		s.types = append(s.types, s.dialect.column(column))
+		s.read = append(s.read, s.dialect.cell(column))
 		selected = append(selected, s.dialect.stored("q."+s.dialect.quote(name)))
 	}
 	s.query = "select " + strings.Join(selected, ", ") + " from (\n" + query + "\n) as q"
@@ -197,6 +214,11 @@ func (s *Source) Next(ctx context.Context, cells []any) (size int, err error) {
 	if err := s.rows.Scan(s.cells...); err != nil {
 		return 0, explain(ctx, s.dialect, err)
 	}
+	for i, read := range s.read {
+		if read != nil && s.values[i] != nil {
+			s.values[i] = read(s.values[i])
+		}
+	}
 	copy(cells, s.values)
 	for i, value := range s.values {
 		length := 0
@@ -227,7 +249,7 @@ func (s *Source) begin(ctx context.Context) (err error) {
 		query += s.dialect.behind(s.skip)
 	}
 	if !s.brief {
-		copied, err := s.dialect.aside(ctx, s.db, len(s.columns), query, args)
+		copied, err := s.dialect.aside(ctx, s.conn, len(s.columns), query, args)
 		if err != nil {
 			return err
 		}
@@ -235,7 +257,7 @@ func (s *Source) begin(ctx context.Context) (err error) {
 			query, args = copied, nil
 		}
 	}
-	if s.rows, err = s.db.QueryContext(ctx, query, args...); err != nil || s.interrupt == nil {
+	if s.rows, err = s.conn.QueryContext(ctx, query, args...); err != nil || s.interrupt == nil {
 		return err
 	}
 	called := make(chan struct{})
@@ -270,6 +292,9 @@ func (s *Source) Close() error {
 	}
 	if s.rows != nil {
 		s.rows.Close()
+	}
+	if s.conn != nil {
+		s.conn.Close()
 	}
 	return s.db.Close()
 }

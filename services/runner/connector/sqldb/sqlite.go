@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -23,6 +24,7 @@ import (
 	"runhook/services/runner/row"
 	"runhook/shared/plainfile"
 	"runhook/shared/run"
+	"runhook/shared/task"
 	"runhook/shared/wait"
 )
 
@@ -30,16 +32,10 @@ import (
 const lockWait = time.Minute
 
 // sqliteDialect is a SQLite database.
-type sqliteDialect struct{ at connection.SQLite }
-
-// dialectOf returns the dialect of the connection of that name.
-func dialectOf(connections *connection.Set, name string) (dialect, error) {
-	at, err := connections.SQLite(name)
-	return sqliteDialect{at}, err
-}
+type sqliteDialect struct{ at connection.Database }
 
 func (d sqliteDialect) find(create bool) (found bool, err error) {
-	info, err := os.Stat(d.at.Path)
+	info, err := os.Stat(d.at.SQLite)
 	missing := errors.Is(err, os.ErrNotExist)
 	switch {
 	case err == nil && info.IsDir():
@@ -47,7 +43,7 @@ func (d sqliteDialect) find(create bool) (found bool, err error) {
 	case missing && !create:
 		return false, run.Failf("the database of connection %s does not exist; correct the connection, or set create: true in the task", d.at.Name)
 	case missing:
-		if _, err := os.Stat(filepath.Dir(d.at.Path)); errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(filepath.Dir(d.at.SQLite)); errors.Is(err, os.ErrNotExist) {
 			return false, run.Failf("the folder of the database of connection %s does not exist; make it", d.at.Name)
 		}
 	}
@@ -59,11 +55,11 @@ func (d sqliteDialect) open(ctx context.Context, to use) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	info, err := os.Stat(d.at.Path)
+	info, err := os.Stat(d.at.SQLite)
 	isNew := to == toCreate && (err != nil || info.Size() == 0)
 	if isNew && err != nil {
 		// The driver would make it for everybody to read; its journals have its mode.
-		if made, err := os.OpenFile(d.at.Path, os.O_RDWR|os.O_CREATE|os.O_EXCL, plainfile.Private); err == nil {
+		if made, err := os.OpenFile(d.at.SQLite, os.O_RDWR|os.O_CREATE|os.O_EXCL, plainfile.Private); err == nil {
 			_ = made.Close() // nothing was written; what is wrong the driver will say
 		}
 	}
@@ -100,7 +96,7 @@ func (d sqliteDialect) address(to use) (string, error) {
 	case toRead:
 		// The last connection to leave a write-ahead log puts it into the database's file, if it may write.
 		settings = "?mode=rw&_query_only=1&_defensive=1&_pragma=trusted_schema(0)"
-		if _, err := os.Stat(d.at.Path); errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(d.at.SQLite); errors.Is(err, os.ErrNotExist) {
 			return "", run.Failf("the database of connection %s does not exist; correct the connection", d.at.Name)
 		}
 	case toCreate:
@@ -113,7 +109,7 @@ func (d sqliteDialect) address(to use) (string, error) {
 	if _, err := d.find(to == toCreate); err != nil {
 		return "", err
 	}
-	return address(d.at.Path) + settings + "&_busy_timeout=" + strconv.FormatInt(wait.Milliseconds(), 10), nil
+	return address(d.at.SQLite) + settings + "&_busy_timeout=" + strconv.FormatInt(wait.Milliseconds(), 10), nil
 }
 
 // unspilled has a transaction keep in memory what it has changed: to write that to the file ahead of the
@@ -147,20 +143,48 @@ func useWAL(ctx context.Context, db *sql.DB) error {
 func (d sqliteDialect) checkRights(found bool, report *check.Report) {
 	at := check.At("destination", "sql", "connection")
 	if found {
-		file, err := os.OpenFile(d.at.Path, os.O_RDWR, 0)
+		file, err := os.OpenFile(d.at.SQLite, os.O_RDWR, 0)
 		if err != nil {
 			report.Errorf(at, "the database of connection %s may not be written by this user; correct the permissions of its file", d.at.Name)
 		} else {
 			_ = file.Close() // nothing was written
 		}
 	}
-	if !check.Writable(filepath.Dir(d.at.Path)) {
+	if !check.Writable(filepath.Dir(d.at.SQLite)) {
 		report.Errorf(at, "the folder of the database of connection %s may not be written by this user, and the database's journal has to be in it; correct its permissions", d.at.Name)
 	}
 }
 
 func (sqliteDialect) quote(name string) string {
 	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
+}
+
+func (d sqliteDialect) place(table string) string { return d.quote(table) }
+
+func (sqliteDialect) longestName() int { return 0 }
+
+func (d sqliteDialect) scratched() dialect { return d }
+
+// reads has nothing to say: open has seen to it.
+func (sqliteDialect) reads() string { return "" }
+
+func (sqliteDialect) cell(*sql.ColumnType) func(any) any { return nil }
+
+// sets are none: to write a row costs no way over a network.
+func (sqliteDialect) sets(*table, task.Action) (sets, bool) { return sets{}, false }
+
+func (sqliteDialect) commit(ctx context.Context, conn *sql.Conn) error {
+	_, err := conn.ExecContext(ctx, "COMMIT")
+	return err
+}
+
+// unclear is never: who commits is in this process.
+func (sqliteDialect) unclear(error) bool { return false }
+
+func (sqliteDialect) again(error) bool { return false }
+
+func (d sqliteDialect) cut(query string) (text string, names []string, err error) {
+	return task.CutQuery(query, d.parameter)
 }
 
 func (sqliteDialect) parameter(n int) string { return "?" + strconv.Itoa(n) }
@@ -175,9 +199,9 @@ func (sqliteDialect) waits(longest time.Duration) string {
 	return "PRAGMA busy_timeout = " + strconv.FormatInt(longest.Milliseconds(), 10)
 }
 
-func (sqliteDialect) locks(ctx context.Context, db *sql.DB) (bool, error) {
+func (sqliteDialect) locks(ctx context.Context, on session) (bool, error) {
 	var mode string
-	err := db.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode)
+	err := on.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode)
 	return mode != "wal", err
 }
 
@@ -187,21 +211,21 @@ func (sqliteDialect) settles() string { return "PRAGMA wal_checkpoint(TRUNCATE)"
 
 // aside copies the rows of a database without a write-ahead log, which cannot be written while it is read,
 // into the connection's temporary database: that takes memory and, for what is larger, a file.
-func (d sqliteDialect) aside(ctx context.Context, db *sql.DB, columns int, query string, args []any) (copied string, err error) {
-	if locks, err := d.locks(ctx, db); err != nil || !locks {
+func (d sqliteDialect) aside(ctx context.Context, on session, columns int, query string, args []any) (copied string, err error) {
+	if locks, err := d.locks(ctx, on); err != nil || !locks {
 		return "", err
 	}
 	names := make([]string, columns)
 	for i := range names {
 		names[i] = "c" + strconv.Itoa(i)
 	}
-	if _, err := db.ExecContext(ctx, "PRAGMA query_only = 0; CREATE TEMP TABLE "+copyTable+" ("+strings.Join(names, ", ")+")"); err != nil {
+	if _, err := on.ExecContext(ctx, "PRAGMA query_only = 0; CREATE TEMP TABLE "+copyTable+" ("+strings.Join(names, ", ")+")"); err != nil {
 		return "", d.noRoomAside(err)
 	}
-	if _, err := db.ExecContext(ctx, "INSERT INTO temp."+copyTable+" "+query, args...); err != nil {
+	if _, err := on.ExecContext(ctx, "INSERT INTO temp."+copyTable+" "+query, args...); err != nil {
 		return "", d.noRoomAside(err)
 	}
-	_, err = db.ExecContext(ctx, "PRAGMA query_only = 1")
+	_, err = on.ExecContext(ctx, "PRAGMA query_only = 1")
 	return "SELECT * FROM temp." + copyTable + " ORDER BY rowid", err
 }
 
@@ -236,6 +260,11 @@ func (sqliteDialect) behind(rows int64) string {
 // stored takes the declared type from a column: the driver would make something else of its values.
 func (sqliteDialect) stored(column string) string { return "+" + column }
 
+func (d sqliteDialect) makeCheckpoints(ctx context.Context, conn *sql.Conn) error {
+	_, err := conn.ExecContext(ctx, d.checkpoints().make)
+	return err
+}
+
 func (sqliteDialect) checkpoints() checkpointSQL {
 	return checkpointSQL{
 		make: `CREATE TABLE IF NOT EXISTS ` + checkpointTable +
@@ -250,13 +279,18 @@ func (sqliteDialect) checkpoints() checkpointSQL {
 
 func (d sqliteDialect) relation(ctx context.Context, conn *sql.Conn, name string) (*relation, error) {
 	var r relation
-	err := conn.QueryRowContext(ctx, `SELECT name, type = 'view' FROM sqlite_schema WHERE name = ? COLLATE NOCASE AND type IN ('table', 'view')`, name).Scan(&r.name, &r.view)
+	var view bool
+	err := conn.QueryRowContext(ctx, `SELECT name, type = 'view' FROM sqlite_schema WHERE name = ? COLLATE NOCASE AND type IN ('table', 'view')`, name).Scan(&r.name, &view)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
-	if err != nil || r.view {
+	if view {
+		r.odd = "is a view; name a table"
+	}
+	if err != nil || view {
 		return &r, err
 	}
+	r.sql = d.quote(r.name)
 	var strict, numberless bool
 	if err := conn.QueryRowContext(ctx, `SELECT strict, wr FROM pragma_table_list WHERE schema = 'main' AND name = ?`, r.name).Scan(&strict, &numberless); err != nil {
 		return nil, err
@@ -507,9 +541,17 @@ func (looseTexts) hold(value any) (any, string) {
 // plainType is a type that may stand in a statement as it is.
 var plainType = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_ ]*(\([0-9, ]+\))?$`)
 
+// columnTypes are those of a copy of another make's columns. What is not here is kept as text, in all its digits.
+var columnTypes = map[string]string{
+	"int2": "INTEGER", "int4": "INTEGER", "int8": "INTEGER", "oid": "INTEGER", "float4": "REAL", "float8": "REAL", "bool": "BOOLEAN", "bytea": "BLOB",
+}
+
 // columnType declares a copy as the column is that it is made for, unless that could be of a STRICT table,
 // where ANY means something else: without a type it takes all the same values.
 func (sqliteDialect) columnType(c connector.Column) string {
+	if declared, other := ofPostgres(c.Declared); other {
+		return cmp.Or(columnTypes[declared], "TEXT")
+	}
 	switch {
 	case c.Stored && plainType.MatchString(c.Declared) && !strings.EqualFold(c.Declared, "ANY"):
 		return c.Declared

@@ -17,7 +17,7 @@ import (
 // also where a view of the database would.
 func TestReadingConnection(t *testing.T) {
 	folder := t.TempDir()
-	d := sqliteDialect{connection.SQLite{Name: "db", Path: filepath.Join(folder, "a.db")}}
+	d := sqliteDialect{connection.Database{Name: "db", SQLite: filepath.Join(folder, "a.db")}}
 	writing, err := d.open(t.Context(), toCreate)
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +69,7 @@ func TestReadingConnection(t *testing.T) {
 
 // A database that is made is for its owner, as are the files beside it.
 func TestModeOfADatabase(t *testing.T) {
-	d := sqliteDialect{connection.SQLite{Name: "db", Path: filepath.Join(t.TempDir(), "a.db")}}
+	d := sqliteDialect{connection.Database{Name: "db", SQLite: filepath.Join(t.TempDir(), "a.db")}}
 	db, err := d.open(t.Context(), toCreate)
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +79,7 @@ func TestModeOfADatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, suffix := range []string{"", "-wal", "-shm"} {
-		if info, err := os.Stat(d.at.Path + suffix); err != nil || info.Mode().Perm() != 0o600 {
+		if info, err := os.Stat(d.at.SQLite + suffix); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%q: %v, %v", suffix, info, err)
 		}
 	}

@@ -22,7 +22,7 @@ func (t *table) insertStatement(rows int) string {
 		}
 		tuples[r] = "(" + strings.Join(values, ", ") + ")"
 	}
-	return "INSERT" + t.onConflict + " INTO " + t.dialect.quote(t.name) + " (" + quoteNames(t.dialect, names) + ") VALUES " + strings.Join(tuples, ", ")
+	return "INSERT" + t.onConflict + " INTO " + t.sql + " (" + quoteNames(t.dialect, names) + ") VALUES " + strings.Join(tuples, ", ")
 }
 
 // insertMissingStatement is insertStatement that leaves out rows whose key is there.
@@ -46,7 +46,7 @@ func (t *table) updateStatement() string {
 	if len(set) == 0 {
 		return ""
 	}
-	return "UPDATE" + t.onConflict + " " + t.dialect.quote(t.name) + " SET " + strings.Join(set, ", ") +
+	return "UPDATE" + t.onConflict + " " + t.sql + " SET " + strings.Join(set, ", ") +
 		" WHERE " + t.keyCondition(false) + " AND (" + t.differs() + ")"
 }
 
@@ -87,12 +87,12 @@ func (t *table) heldStatement(inserted bool) string {
 		}
 		found = append(found, "coalesce(max(CASE WHEN "+different+" THEN 1 ELSE 0 END), 0)")
 	}
-	return "SELECT " + strings.Join(found, ", ") + " FROM " + t.dialect.quote(t.name) + " WHERE " + condition
+	return "SELECT " + strings.Join(found, ", ") + " FROM " + t.sql + " WHERE " + condition
 }
 
 // selectOne selects from the rows of a condition, and looks no further than the first of the largest.
 func (t *table) selectOne(value, condition string) string {
-	return "SELECT " + value + " AS n FROM " + t.dialect.quote(t.name) + " WHERE " + condition + " ORDER BY n DESC LIMIT 1"
+	return "SELECT " + value + " AS n FROM " + t.sql + " WHERE " + condition + " ORDER BY n DESC LIMIT 1"
 }
 
 // differs is the condition that a column beside the key has another value than the row; empty if there is none.
@@ -107,7 +107,7 @@ func (t *table) differs() string {
 }
 
 func (t *table) deleteStatement() string {
-	return "DELETE FROM " + t.dialect.quote(t.name) + " WHERE " + t.keyCondition(true)
+	return "DELETE FROM " + t.sql + " WHERE " + t.keyCondition(true)
 }
 
 // keyCondition finds the rows that have the key. Its parameters are the row's values, or the key's

@@ -34,7 +34,7 @@ type table struct {
 }
 
 func newTable(d dialect, to *task.SQLDestination) *table {
-	return &table{dialect: d, connection: to.Connection, relation: relation{name: to.Table}, keyed: to.Action != task.Insert}
+	return &table{dialect: d, connection: to.Connection, relation: relation{name: to.Table, sql: d.place(to.Table)}, keyed: to.Action != task.Insert}
 }
 
 type tableColumn struct {
@@ -48,8 +48,15 @@ type tableColumn struct {
 	notNull, required bool
 	// inKey is the column's place in the primary key from 1, 0 for none.
 	inKey int
-	// computed columns cannot be written.
-	computed bool
+	// computed columns cannot be written. numbered columns are given numbers by the database; one that a row
+	// brings can only tell which row it is.
+	computed, numbered bool
+	// cast is the type that a text is made for the column, and exact the one that it is stored as.
+	cast, exact string
+	// collation is how the column compares, as statements name it; empty if it has none.
+	collation string
+	// plain: two values that are stored differently are never equal, but for letter case.
+	plain bool
 	// identifies: the column is one of those that tell the task's rows apart, or of the primary key.
 	identifies bool
 }
@@ -59,6 +66,9 @@ func openTable(ctx context.Context, d dialect, conn *sql.Conn, to *task.SQLDesti
 	t := newTable(d, to)
 	names := connector.Names(columns)
 	var faults check.Report
+	if t.checkNames(to, names, &faults); faults.Failed() {
+		return nil, faults.Err()
+	}
 	found, err := t.read(ctx, conn)
 	if err == nil && !found && !to.Create {
 		return nil, t.missing(ctx, conn)
@@ -68,8 +78,10 @@ func openTable(ctx context.Context, d dialect, conn *sql.Conn, to *task.SQLDesti
 		if err := faults.Err(); err != nil {
 			return nil, err
 		}
-		if _, err = conn.ExecContext(ctx, t.createStatement(to.Key, columns)); err == nil {
-			_, err = t.read(ctx, conn)
+		_, err = conn.ExecContext(ctx, t.createStatement(to.Key, columns))
+		// Another run may have made it at the same moment.
+		if found, again := t.read(ctx, conn); err == nil || found {
+			err = again
 		}
 	}
 	if err != nil {
@@ -106,10 +118,28 @@ func (t *table) read(ctx context.Context, conn *sql.Conn) (found bool, err error
 		return false, err
 	}
 	t.relation = *known
-	if t.view {
-		return false, run.Failf("destination.sql.table: %s in connection %s is a view; name a table", t.name, t.connection)
+	if t.odd != "" {
+		return false, run.Failf("destination.sql.table: %s in connection %s %s", t.name, t.connection, t.odd)
 	}
 	return true, nil
+}
+
+// checkNames reports the names that the database would cut, and so take for others.
+func (t *table) checkNames(to *task.SQLDestination, columns []string, found *check.Report) {
+	longest := t.dialect.longestName()
+	if longest == 0 {
+		return
+	}
+	for _, part := range strings.Split(to.Table, ".") {
+		if len(part) > longest {
+			found.Errorf(check.At("destination", "sql", "table"), "destination.sql.table: the name has more than %d bytes, and the database would cut it", longest)
+		}
+	}
+	for _, name := range columns {
+		if len(name) > longest {
+			found.Errorf(check.At("mapping", name), "the column's name %s has more than %d bytes, and the database would cut it", name, longest)
+		}
+	}
 }
 
 func (t *table) missing(ctx context.Context, conn *sql.Conn) error {
@@ -131,7 +161,7 @@ func checkKey(to *task.SQLDestination, columns []string, found *check.Report) {
 
 func (t *table) createStatement(key []string, columns []connector.Column) string {
 	var sql strings.Builder
-	sql.WriteString("CREATE TABLE IF NOT EXISTS " + t.dialect.quote(t.name) + " (")
+	sql.WriteString("CREATE TABLE IF NOT EXISTS " + t.sql + " (")
 	for i, c := range columns {
 		if i > 0 {
 			sql.WriteString(", ")
@@ -158,13 +188,13 @@ func (t *table) match(to *task.SQLDestination, columns []string, found *check.Re
 	t.target = make([]tableColumn, 0, len(columns))
 	for _, name := range columns {
 		field := check.At("mapping", name)
-		at := slices.IndexFunc(t.columns, func(have tableColumn) bool { return strings.EqualFold(have.name, name) })
+		at := t.at(name)
 		switch {
 		case at < 0:
-			found.Errorf(field, "the table %s in connection %s has no column %s%s", t.name, t.connection, name, t.unfit(to, nearest.Hint(name, names), "ALTER TABLE "+t.dialect.quote(t.name)+" ADD COLUMN "+t.dialect.quote(name)+" TEXT"))
+			found.Errorf(field, "the table %s in connection %s has no column %s%s", t.name, t.connection, name, t.unfit(to, nearest.Hint(name, names), "ALTER TABLE "+t.sql+" ADD COLUMN "+t.dialect.quote(name)+" TEXT"))
 			t.target = append(t.target, tableColumn{name: name})
 			continue
-		case t.columns[at].computed:
+		case t.columns[at].computed, t.columns[at].numbered && !slices.ContainsFunc(to.Key, func(key string) bool { return t.at(key) == at }):
 			found.Errorf(field, "the column %s of the table %s is computed by the database; take it out of the mapping", name, t.name)
 		case slices.Contains(t.target, t.columns[at]):
 			found.Errorf(field, "the mapping writes the column %s of the table %s twice", name, t.name)
@@ -172,6 +202,7 @@ func (t *table) match(to *task.SQLDestination, columns []string, found *check.Re
 		t.target = append(t.target, t.columns[at])
 	}
 	t.matchKey(to, columns, found)
+	t.matchRights(to.Action, found)
 	if to.Action == task.Insert || to.Action == task.Upsert {
 		for _, c := range t.columns {
 			if c.required && !c.computed && !slices.Contains(t.target, c) {
@@ -181,6 +212,29 @@ func (t *table) match(to *task.SQLDestination, columns []string, found *check.Re
 	}
 	for i := range t.target {
 		t.target[i].identifies = t.target[i].inKey > 0 || slices.Contains(t.key, i)
+	}
+}
+
+// at is the place of a column in the table, -1 if there is none. A database may have names that differ in
+// letter case alone.
+func (t *table) at(name string) int {
+	if at := slices.IndexFunc(t.columns, func(c tableColumn) bool { return c.name == name }); at >= 0 {
+		return at
+	}
+	return slices.IndexFunc(t.columns, func(c tableColumn) bool { return strings.EqualFold(c.name, name) })
+}
+
+// matchRights reports what the account may not do to the table, of what the action does.
+func (t *table) matchRights(action task.Action, found *check.Report) {
+	needs := map[task.Action][]string{
+		task.Insert: {"INSERT"}, task.Update: {"SELECT", "UPDATE"}, task.Upsert: {"SELECT", "INSERT", "UPDATE"}, task.Delete: {"SELECT", "DELETE"},
+	}[action]
+	if t.triggers {
+		needs = append(needs, "SELECT")
+	}
+	lacking := slices.DeleteFunc(slices.Clone(t.lacks), func(right string) bool { return !slices.Contains(needs, right) })
+	if len(lacking) > 0 {
+		found.Errorf(check.At("destination", "sql", "table"), "the account of connection %s has no right to %s on the table %s, which %s needs; grant it", t.connection, strings.Join(lacking, ", "), t.name, action)
 	}
 }
 
@@ -202,7 +256,7 @@ func (t *table) matchKey(to *task.SQLDestination, columns []string, found *check
 	case to.Action != task.Insert && len(to.Key) == 0:
 		found.Errorf(keyField, "destination.sql.key is missing: %s needs the columns that identify a row", to.Action)
 	case to.Action == task.Upsert && !missing && !t.uniqueKey:
-		found.Errorf(keyField, "upsert needs a primary key or a unique index of the table %s on exactly %s; make one, or correct destination.sql.key%s", t.name, strings.Join(to.Key, ", "), t.unfit(to, "", "CREATE UNIQUE INDEX "+t.dialect.quote(t.name+"_key")+" ON "+t.dialect.quote(t.name)+" ("+quoteNames(t.dialect, to.Key)+")"))
+		found.Errorf(keyField, "upsert needs a primary key or a unique index of the table %s on exactly %s; make one, or correct destination.sql.key%s", t.name, strings.Join(to.Key, ", "), t.unfit(to, "", "CREATE UNIQUE INDEX "+t.dialect.quote(t.name+"_key")+" ON "+t.sql+" ("+quoteNames(t.dialect, to.Key)+")"))
 	}
 }
 
@@ -289,6 +343,12 @@ func (t *table) convert(values []any) *row.Fault {
 	for i := range t.target {
 		c := &t.target[i]
 		value := values[i]
+		if known, ok := c.storage.(knowing); ok {
+			if converted, knows := known.knows(value); knows {
+				values[i] = converted
+				continue
+			}
+		}
 		if c.identifies {
 			value = oneForm(value)
 		}

@@ -146,8 +146,9 @@ func keepsKey(value, converted any) (problem string) {
 	text, ok := value.(string)
 	f, isDouble := converted.(float64)
 	_, isWhole := converted.(int64)
+	_, isDecimal := converted.(json.Number)
 	switch {
-	case (isWhole || isDouble) && ok && zeroFirst(text):
+	case (isWhole || isDouble || isDecimal) && ok && zeroFirst(text):
 		return zeros
 	case !isDouble:
 		return ""

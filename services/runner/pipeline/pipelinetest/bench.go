@@ -11,12 +11,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector"
 	"runhook/services/runner/connector/builtin"
 	"runhook/services/runner/connector/connectortest"
 	"runhook/services/runner/pipeline"
+	"runhook/shared/pgtest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -28,20 +30,54 @@ type Bench struct {
 	Job    pipeline.Job
 
 	table *task.SQLDestination
+	// warehouse is the database's line in a file of connections.
+	warehouse string
+	open      func() (*sql.DB, error)
 }
 
-// New has the job copy members.csv to the table members, by upsert on id.
+// Make is a make of database.
+type Make string
+
+// The makes that a Bench may have.
+const (
+	SQLite   Make = "SQLite"
+	Postgres Make = "PostgreSQL"
+)
+
+// EachMake runs a test on a bench of each make of database.
+func EachMake(t *testing.T, test func(t *testing.T, of Make, b *Bench)) {
+	for _, of := range []Make{SQLite, Postgres} {
+		t.Run(string(of), func(t *testing.T) { test(t, of, NewOf(t, of)) })
+	}
+}
+
+// New has the job copy members.csv to the table members of a SQLite database, by upsert on id.
 func New(t testing.TB) *Bench {
 	t.Helper()
+	return NewOf(t, SQLite)
+}
+
+// NewOf is New with a database of a make.
+func NewOf(t testing.TB, of Make) *Bench {
+	t.Helper()
 	folder := t.TempDir()
-	set, err := connection.Parse([]byte("drop: {files: .}\nwarehouse: {sqlite: ./warehouse.db}\n"), filepath.Join(folder, "connections.yaml"))
+	warehouse, open := "warehouse: {sqlite: ./warehouse.db}\n", func() (*sql.DB, error) {
+		return sql.Open("sqlite", filepath.Join(folder, "warehouse.db"))
+	}
+	if of == Postgres {
+		schema := pgtest.New(t).Schema(t)
+		warehouse, open = "warehouse: {postgres: '"+schema.URL+"'}\n", func() (*sql.DB, error) {
+			return sql.Open("pgx", schema.Own+"&default_query_exec_mode=simple_protocol")
+		}
+	}
+	set, err := connection.Parse([]byte("drop: {files: .}\n"+warehouse), filepath.Join(folder, "connections.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	table := &task.SQLDestination{
 		Connection: "warehouse", Table: "members", Key: []string{"id"}, Action: task.Upsert, Create: true,
 	}
-	return &Bench{T: t, Folder: folder, table: table, Job: pipeline.Job{Kinds: connectortest.Watched(t, builtin.Kinds()), Job: connector.Job{
+	return &Bench{T: t, Folder: folder, table: table, warehouse: warehouse, open: open, Job: pipeline.Job{Kinds: connectortest.Watched(t, builtin.Kinds()), Job: connector.Job{
 		Connections: set,
 		Task: &task.Definition{
 			Name:        "copy",
@@ -93,7 +129,7 @@ func (b *Bench) Read(name string) string {
 // Open opens the database, for the caller to close.
 func (b *Bench) Open() *sql.DB {
 	b.T.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(b.Folder, "warehouse.db"))
+	db, err := b.open()
 	if err != nil {
 		b.T.Fatal(err)
 	}
@@ -135,7 +171,12 @@ func (b *Bench) Query(text string) string {
 		}
 		var texts []string
 		for _, cell := range cells {
-			texts = append(texts, fmt.Sprint(*cell.(*any)))
+			switch value := (*cell.(*any)).(type) {
+			case time.Time:
+				texts = append(texts, value.Format(time.RFC3339Nano))
+			default:
+				texts = append(texts, fmt.Sprint(value))
+			}
 		}
 		lines = append(lines, strings.Join(texts, " "))
 	}

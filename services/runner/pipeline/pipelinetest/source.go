@@ -88,7 +88,7 @@ func (b *Bench) FromService(handle http.HandlerFunc, from task.HTTPSource) {
 	b.T.Helper()
 	server := httptest.NewServer(handle)
 	b.T.Cleanup(server.Close)
-	text := "drop: {files: .}\nwarehouse: {sqlite: ./warehouse.db}\npartner: {http: {private: true, url: \"" + server.URL + "\"}}\n"
+	text := "drop: {files: .}\n" + b.warehouse + "partner: {http: {private: true, url: \"" + server.URL + "\"}}\n"
 	set, err := connection.Parse([]byte(text), filepath.Join(b.Folder, "connections.yaml"))
 	if err != nil {
 		b.T.Fatal(err)

@@ -1,0 +1,297 @@
+package sqldb_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"runhook/services/runner/pipeline"
+	"runhook/services/runner/pipeline/pipelinetest"
+	"runhook/shared/run"
+	"runhook/shared/task"
+)
+
+// What is here holds for every make of database.
+
+func TestUpsertTellsInsertedUpdatedAndUnchanged(t *testing.T) {
+	pipelinetest.EachMake(t, func(t *testing.T, _ pipelinetest.Make, b *pipelinetest.Bench) {
+		b.Write("members.csv", "ID,Name\n1,Ann\n2,Bob\n3,Cy\n")
+		b.Succeed(run.Counts{Total: 3, Retrieved: 3, Inserted: 3})
+		b.Succeed(run.Counts{Total: 3, Retrieved: 3, Unchanged: 3})
+		b.Write("members.csv", "ID,Name\n4,Dee\n2,bob\n3,Cy\n4,Dee\n4,Di\n5,Eve\n1,Ann\n")
+		b.Succeed(run.Counts{Total: 7, Retrieved: 7, Inserted: 2, Updated: 2, Unchanged: 3})
+		if got, want := b.Query("SELECT id, name FROM members ORDER BY id"), "1 Ann; 2 bob; 3 Cy; 4 Di; 5 Eve"; got != want {
+			t.Errorf("the table has %s, want %s", got, want)
+		}
+	})
+}
+
+func TestUpsertOfKeysOnly(t *testing.T) {
+	pipelinetest.EachMake(t, func(_ *testing.T, _ pipelinetest.Make, b *pipelinetest.Bench) {
+		b.Mapping("id", "ID")
+		b.Write("members.csv", "ID,Name\n1,Ann\n2,Bob\n1,Cy\n")
+		b.Succeed(run.Counts{Total: 3, Retrieved: 3, Inserted: 2, Unchanged: 1})
+	})
+}
+
+// Letter case is a change, also where the column does not tell it apart.
+func TestUpsertSeesLetterCase(t *testing.T) {
+	pipelinetest.EachMake(t, func(t *testing.T, of pipelinetest.Make, b *pipelinetest.Bench) {
+		b.Exec(map[pipelinetest.Make]string{
+			pipelinetest.SQLite: `CREATE TABLE members (id TEXT PRIMARY KEY COLLATE NOCASE, name TEXT COLLATE NOCASE)`,
+			pipelinetest.Postgres: `CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+				CREATE TABLE members (id text PRIMARY KEY COLLATE nocase, name text COLLATE nocase)`,
+		}[of])
+		b.Exec(`INSERT INTO members VALUES ('a', 'ann')`)
+		b.Write("members.csv", "ID,Name\nA,Ann\nb,Bob\nB,Bob\n")
+		b.Succeed(run.Counts{Total: 3, Retrieved: 3, Updated: 1, Inserted: 1, Unchanged: 1})
+		if got := b.Query("SELECT * FROM members ORDER BY id"); got != "a Ann; b Bob" {
+			t.Errorf("the table has %s", got)
+		}
+	})
+}
+
+// The rows of a first load go together; duplicates and rows that were there must still be told apart.
+func TestUpsertOfManyRowsWithSomeThere(t *testing.T) {
+	pipelinetest.EachMake(t, func(t *testing.T, _ pipelinetest.Make, b *pipelinetest.Bench) {
+		var first, all strings.Builder
+		first.WriteString("ID,Name\n")
+		all.WriteString("ID,Name\n")
+		for i := range 5000 {
+			if i%700 == 699 {
+				fmt.Fprintf(&first, "%d,old\n", i)
+			}
+			fmt.Fprintf(&all, "%d,new\n", i)
+			if i%900 == 0 {
+				fmt.Fprintf(&all, "%d,new\n", i)
+			}
+		}
+		b.Write("members.csv", first.String())
+		b.Succeed(run.Counts{Total: 7, Retrieved: 7, Inserted: 7})
+		b.Write("members.csv", all.String())
+		b.Succeed(run.Counts{Total: 5006, Retrieved: 5006, Inserted: 4993, Updated: 7, Unchanged: 6})
+		if got := b.Query("SELECT count(*), sum(CASE WHEN name = 'new' THEN 1 ELSE 0 END) FROM members"); got != "5000 5000" {
+			t.Errorf("the table has %s", got)
+		}
+	})
+}
+
+// Rows of one key come in their order, however many there are.
+func TestUpsertOfOneKeyAgainAndAgain(t *testing.T) {
+	pipelinetest.EachMake(t, func(t *testing.T, _ pipelinetest.Make, b *pipelinetest.Bench) {
+		var rows strings.Builder
+		rows.WriteString("ID,Name\n")
+		for i := range 600 {
+			fmt.Fprintf(&rows, "%d,%d\n", i/3, i%3/2)
+		}
+		b.Write("members.csv", rows.String())
+		b.Succeed(run.Counts{Total: 600, Retrieved: 600, Inserted: 200, Updated: 200, Unchanged: 200})
+		if got := b.Query("SELECT count(*), min(name) FROM members"); got != "200 1" {
+			t.Errorf("the table has %s", got)
+		}
+	})
+}
+
+func TestUpdate(t *testing.T) {
+	pipelinetest.EachMake(t, func(t *testing.T, _ pipelinetest.Make, b *pipelinetest.Bench) {
+		b.Exec(`CREATE TABLE members (id VARCHAR(9) PRIMARY KEY, name VARCHAR(9), other VARCHAR(9) DEFAULT 'kept'); INSERT INTO members (id, name) VALUES ('1', 'Ann'), ('2', 'Bob')`)
+		b.Table().Action = task.Update
+		b.Write("members.csv", "ID,Name\n1,Anna\n2,Bob\n3,Cy\n1,Anna\n")
+		b.Succeed(run.Counts{Total: 4, Retrieved: 4, Updated: 1, Unchanged: 2, Skipped: 1})
+		if got, want := b.Query("SELECT * FROM members ORDER BY id"), "1 Anna kept; 2 Bob kept"; got != want {
+			t.Errorf("the table has %s, want %s", got, want)
+		}
+	})
+}
+
+// A row of the source may be several of the table.
+func TestUpdateOfSeveralRows(t *testing.T) {
+	pipelinetest.EachMake(t, func(t *testing.T, _ pipelinetest.Make, b *pipelinetest.Bench) {
+		b.Exec(`CREATE TABLE members (id VARCHAR(9), name VARCHAR(9)); INSERT INTO members (id, name) VALUES ('1', 'Ann'), ('1', 'Bob'), ('2', 'Cy'), ('2', 'Cy')`)
+		b.Table().Action = task.Update
+		b.Write("members.csv", "ID,Name\n1,Ann\n2,Cy\n")
+		b.Succeed(run.Counts{Total: 2, Retrieved: 2, Updated: 1, Unchanged: 1})
+		if got, want := b.Query("SELECT * FROM members ORDER BY id, name"), "1 Ann; 1 Ann; 2 Cy; 2 Cy"; got != want {
+			t.Errorf("the table has %s, want %s", got, want)
+		}
+	})
+}
+
+func TestDelete(t *testing.T) {
+	pipelinetest.EachMake(t, func(t *testing.T, _ pipelinetest.Make, b *pipelinetest.Bench) {
+		b.Exec(`CREATE TABLE members (name VARCHAR(9), id VARCHAR(9), "group" VARCHAR(9), PRIMARY KEY (id, "group")); INSERT INTO members VALUES ('Ann', '1', 'a'), ('Bob', '2', 'a'), ('Cy', '2', 'b')`)
+		b.Table().Action, b.Table().Key = task.Delete, []string{"group", "id"}
+		b.Mapping("name", "Name", "id", "ID", "group", "Group")
+		b.Write("members.csv", "ID,Name,Group\n1,?,a\n2,?,b\n9,?,a\n1,?,a\n")
+		b.Succeed(run.Counts{Total: 4, Retrieved: 4, Deleted: 2, Skipped: 2})
+		if got := b.Query("SELECT name FROM members"); got != "Bob" {
+			t.Errorf("the table has %s, want Bob", got)
+		}
+	})
+}
+
+func TestInsert(t *testing.T) {
+	pipelinetest.EachMake(t, func(t *testing.T, _ pipelinetest.Make, b *pipelinetest.Bench) {
+		b.Table().Action, b.Table().Key = task.Insert, nil
+		b.Write("members.csv", "ID,Name\n1,Ann\n1,Ann\n,Bob\n")
+		b.Succeed(run.Counts{Total: 3, Retrieved: 3, Inserted: 3})
+		if got, want := b.Query("SELECT id, name FROM members ORDER BY id DESC"), "1 Ann; 1 Ann;  Bob"; got != want {
+			t.Errorf("the table has %q, want %q", got, want)
+		}
+	})
+}
+
+func TestEmptyKeyIsARowError(t *testing.T) {
+	pipelinetest.EachMake(t, func(t *testing.T, _ pipelinetest.Make, b *pipelinetest.Bench) {
+		for _, action := range []task.Action{task.Upsert, task.Update, task.Delete} {
+			for i, declared := range []string{"INTEGER", "VARCHAR(9)"} {
+				name := fmt.Sprintf("members_%s_%d", action, i)
+				b.Exec("CREATE TABLE " + name + " (id " + declared + " PRIMARY KEY, name VARCHAR(9)); INSERT INTO " + name + " VALUES ('1', 'x')")
+				b.Table().Action, b.Table().Table = action, name
+				b.Write("members.csv", "ID,Name\n,Ann\n1,Ann\n")
+				s, err := b.Run(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				b.RowErrors(s, run.RowError{Row: 1, Column: "id", Message: "must not be empty"})
+			}
+		}
+	})
+}
+
+// A row that the database refuses fails alone, whatever refuses it.
+func TestRefusedRowsFailAlone(t *testing.T) {
+	pipelinetest.EachMake(t, func(t *testing.T, of pipelinetest.Make, b *pipelinetest.Bench) {
+		b.Exec(`CREATE TABLE groups_ (name VARCHAR(9) PRIMARY KEY); INSERT INTO groups_ VALUES ('a')`)
+		trigger := `CREATE TRIGGER no_bob BEFORE INSERT ON members WHEN new.name = 'Bob' BEGIN SELECT RAISE(ABORT, 'no Bob 4711secret'); END`
+		strict := ") STRICT"
+		if of == pipelinetest.Postgres {
+			trigger = `CREATE FUNCTION no_bob() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF new.name = 'Bob' THEN RAISE 'no Bob 4711secret'; END IF; RETURN new; END $$;
+				CREATE TRIGGER no_bob BEFORE INSERT ON members FOR EACH ROW EXECUTE FUNCTION no_bob()`
+			strict = ")"
+		}
+		b.Exec(`CREATE TABLE members (id INTEGER PRIMARY KEY, name TEXT NOT NULL, email TEXT UNIQUE, age INTEGER CHECK (age < 150), grp TEXT REFERENCES groups_ (name)` + strict)
+		b.Exec(trigger)
+		b.Table().Action, b.Table().Key = task.Insert, nil
+		b.Mapping("id", "ID", "name", `Name == "" ? nil : Name`, "email", "Email", "age", "Age", "grp", "Group")
+		b.Write("members.csv", "ID,Name,Email,Age,Group\n"+
+			"1,Ann,a@x,20,a\n"+
+			"1,Again,b@x,20,a\n"+ // 2: primary key
+			"3,Cy,a@x,20,a\n"+ // 3: unique
+			"4,,d@x,20,a\n"+ // 4: not null
+			"5,Old,e@x,200,a\n"+ // 5: check
+			"6,Lost,f@x,20,b\n"+ // 6: foreign key
+			"7,Bob,g@x,20,a\n"+ // 7: trigger
+			"x,Word,h@x,20,a\n"+ // 8: not a number
+			"9,Last,i@x,20,a\n")
+		s := b.Succeed(run.Counts{Total: 9, Retrieved: 9, Inserted: 2, Failed: 7})
+		b.RowErrors(s,
+			run.RowError{Row: 2, Column: "id", Message: "breaks a uniqueness rule"},
+			run.RowError{Row: 3, Column: "email", Message: "breaks a uniqueness rule"},
+			run.RowError{Row: 4, Column: "name", Message: "must not be empty"},
+			run.RowError{Row: 5, Message: "breaks a check rule"},
+			run.RowError{Row: 6, Message: "refers to a row of another table"},
+			run.RowError{Row: 7, Message: "is refused by a trigger"},
+			run.RowError{Row: 8, Column: "id", Message: "is not a whole number"},
+		)
+		if got := b.Query("SELECT id, name FROM members ORDER BY id"); got != "1 Ann; 9 Last" {
+			t.Errorf("the table has %s", got)
+		}
+		if strings.Contains(fmt.Sprint(s.Errors), "4711") {
+			t.Errorf("the snapshot shows the driver's words: %v", s)
+		}
+	})
+}
+
+// The run ends at the row that is one too many, and none behind it is written, wherever rows are found out.
+func TestNoRowBehindTheLimitIsWritten(t *testing.T) {
+	pipelinetest.EachMake(t, func(t *testing.T, _ pipelinetest.Make, b *pipelinetest.Bench) {
+		b.Exec("CREATE TABLE members (id INTEGER PRIMARY KEY, name VARCHAR(9) UNIQUE)")
+		b.Job.Task.MaxRowErrors = 2
+		b.Write("members.csv", "ID,Name\n1,a\nx,b\n3,a\n4,d\n5,e\nx,f\n7,g\n8,a\n9,i\n")
+		b.Counts(b.Fail("More failed rows than max_row_errors allows (2); the last is row 6"), run.Counts{Retrieved: 6, Inserted: 3, Failed: 3})
+		if got := b.Query("SELECT id FROM members ORDER BY id"); got != "1; 4; 5" {
+			t.Errorf("the table has %s", got)
+		}
+		b.Job.Task.MaxRowErrors = 0
+		b.Write("members.csv", "ID,Name\n11,k\n12,l\n13,a\n14,n\nx,o\n")
+		b.Counts(b.Fail("the last is row 3"), run.Counts{Retrieved: 3, Inserted: 2, Failed: 1})
+		if got := b.Query("SELECT id FROM members WHERE id > 9 ORDER BY id"); got != "11; 12" {
+			t.Errorf("the table has %s", got)
+		}
+	})
+}
+
+func TestForeignKeyCheckedAtCommit(t *testing.T) {
+	pipelinetest.EachMake(t, func(_ *testing.T, _ pipelinetest.Make, b *pipelinetest.Bench) {
+		b.Exec(`CREATE TABLE groups_ (name VARCHAR(9) PRIMARY KEY)`)
+		b.Exec(`CREATE TABLE members (id VARCHAR(9) PRIMARY KEY, name VARCHAR(9) REFERENCES groups_ (name) DEFERRABLE INITIALLY DEFERRED)`)
+		b.Write("members.csv", "ID,Name\n1,Ann\n")
+		s := b.Fail("break a rule of the table members that is checked when they are committed together")
+		b.Counts(s, run.Counts{})
+	})
+}
+
+func TestSQLFailsBeforeTheFirstRow(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		change  func(b *pipelinetest.Bench)
+		message string
+	}{
+		{"missing table", func(b *pipelinetest.Bench) { b.Table().Create = false; b.Table().Table = "membres" }, "There is no table membres in connection warehouse; did you mean members? Set create: true"},
+		{"missing column", func(b *pipelinetest.Bench) { b.Mapping("id", "ID", "nmae", "Name") }, "The table members in connection warehouse has no column nmae; did you mean name?"},
+		{"missing source column", func(b *pipelinetest.Bench) { b.Mapping("id", "ID", "name", "Nmae") }, "mapping.name: unknown column Nmae"},
+		{"another key than when the table was made", func(b *pipelinetest.Bench) { b.Table().Key = []string{"name", "id"} }, `("name", "id"), or drop it`},
+		{"view", func(b *pipelinetest.Bench) { b.Table().Table = "v" }, "is a view"},
+		{"computed", func(b *pipelinetest.Bench) { b.Mapping("id", "ID", "upper_", "Name") }, "is computed by the database"},
+		{"not null", func(b *pipelinetest.Bench) { b.Table().Table = "strictly" }, "The column must of the table strictly must not be empty and has no default"},
+		{"no unique", func(b *pipelinetest.Bench) { b.Table().Key = []string{"name"} }, "Upsert needs a primary key or a unique index of the table members on exactly name"},
+		{"no key", func(b *pipelinetest.Bench) { b.Table().Key = nil }, "destination.sql.key is missing"},
+		{"foreign key column", func(b *pipelinetest.Bench) { b.Table().Key = []string{"other"} }, "destination.sql.key: the mapping has no column other"},
+		{"twice", func(b *pipelinetest.Bench) { b.Mapping("id", "ID", "name", "Name", "NAME", "Name") }, "writes the column NAME of the table members twice"},
+		{"no connection", func(b *pipelinetest.Bench) { b.Table().Connection = "warehose" }, "There is no connection warehose in connections.yaml; did you mean warehouse?"},
+		{"wrong connection", func(b *pipelinetest.Bench) { b.Table().Connection = "drop" }, "The connection drop in connections.yaml is of kind files"},
+		{"where", func(b *pipelinetest.Bench) { b.Job.Task.Where = "Name" }, "where: must give true or false"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			pipelinetest.EachMake(t, func(_ *testing.T, _ pipelinetest.Make, b *pipelinetest.Bench) {
+				b.Exec(`CREATE TABLE members (id TEXT PRIMARY KEY, name TEXT, upper_ TEXT GENERATED ALWAYS AS (upper(name)) STORED)`)
+				b.Exec(`CREATE TABLE strictly (id TEXT PRIMARY KEY, name TEXT, must TEXT NOT NULL, fine TEXT NOT NULL DEFAULT '')`)
+				b.Exec(`CREATE VIEW v AS SELECT * FROM members`)
+				b.Write("members.csv", "ID,Name\n1,Ann\n")
+				c.change(b)
+				b.Counts(b.Fail(c.message), run.Counts{})
+			})
+		})
+	}
+}
+
+func TestTwoRunsWriteOneDatabase(t *testing.T) {
+	pipelinetest.EachMake(t, func(t *testing.T, _ pipelinetest.Make, b *pipelinetest.Bench) {
+		pipelinetest.MemberFile(t, b.Folder+"/members.csv", 20_000)
+		var runs sync.WaitGroup
+		for i := range 3 {
+			job := b.Job
+			def := *b.Job.Task
+			def.Mapping = []task.Column{{Name: "id", Expression: "ID"}, {Name: "name", Expression: "FirstName"}}
+			to := *def.Destination.(*task.SQLDestination)
+			to.Table = fmt.Sprintf("members_%d", i%2)
+			def.Destination = &to
+			job.Task = &def
+			runs.Go(func() {
+				var m pipeline.Meter
+				if err := pipeline.Run(t.Context(), job, &m); err != nil {
+					t.Error(err)
+				}
+				if c := m.Snapshot().Counts; c.Processed() != 20_000 {
+					t.Errorf("counts %+v", c)
+				}
+			})
+		}
+		runs.Wait()
+		if got := b.Query("SELECT (SELECT count(*) FROM members_0), (SELECT count(*) FROM members_1)"); got != "20000 20000" {
+			t.Errorf("the tables have %s", got)
+		}
+	})
+}
