@@ -352,7 +352,7 @@ func (e *edge) waiting(p *process) *web.Waits {
 // ingress makes the ingress service, of which there are only its routes.
 func (e *edge) ingress(p *process) []web.Route {
 	return ingress.New(ingress.Options{
-		Runs: p.store.Runs, Tasks: p.tasks, Paces: p.toPace(), Holds: p.holds, Locator: e.locator, Callers: e.callers, Admin: e.admin, Keys: e.keys, Links: e.links, Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
+		Audit: p.store.Runs.Audit(), Runs: p.store.Runs, Tasks: p.tasks, Paces: p.toPace(), Holds: p.holds, Locator: e.locator, Callers: e.callers, Admin: e.admin, Keys: e.keys, Links: e.links, Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
 	}).Routes()
 }
 
@@ -371,7 +371,7 @@ const noCache = "off"
 // cache until ctx ends; empty is a temporary one. followed is the folder of task files, nil for none.
 func (e *edge) status(ctx context.Context, p *process, followed *folder.Folder, cache string) []web.Route {
 	o := status.Options{
-		Runs: p.store.Runs, Store: p.store.Tasks, Unheld: p.store.Unheld, Cancels: p.toCancel(), Erasures: p.toErase(), Pauses: p.paused(), Lines: p.store.Runs.Lines(p.tasks, p.paused()),
+		Runs: p.store.Runs, Store: p.store.Tasks, Unheld: p.store.Unheld, Cancels: p.toCancel(), Erasures: p.toErase(), Audit: p.store.Unheld.Audit(), Pauses: p.paused(), Lines: p.store.Runs.Lines(p.tasks, p.paused()),
 		Tasks: p.tasks, Paces: p.toPace(), Holds: p.holds, Locator: e.locator, Callers: e.callers, Admin: e.admin, Keys: e.keys, Links: e.links,
 		Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
 	}
@@ -382,6 +382,7 @@ func (e *edge) status(ctx context.Context, p *process, followed *folder.Folder, 
 	if followed != nil {
 		o.EditFile, o.FileFault = followed.Edit, followed.Fault
 	}
+	e.admin.Audit(o.Audit.Keep)
 	e.admin.Admit(session.New(e.keys.Derive("sessions"), p.store.StoreID(), p.store.Sessions))
 	service := status.New(o)
 	return append(service.Routes(), console.New(console.Options{Admin: e.admin, Service: service, Tasks: p.tasks}).Routes()...)

@@ -50,9 +50,10 @@ type grammar struct {
 
 	Serve       serveCommand       `cmd:"" help:"Run everything in one process, with a NATS server of its own."`
 	Run         runCommand         `cmd:"" help:"Start a run of a task."`
-	Runs        runsCommand        `cmd:"" help:"Find, follow, repeat and cancel runs, and get their failed rows: list, show, watch, count, again, cancel, rejected."`
+	Runs        runsCommand        `cmd:"" help:"Find, follow, repeat, cancel and delete runs, and get their failed rows: list, show, watch, count, again, cancel, delete, rejected."`
 	Task        taskCommand        `cmd:"" help:"Make, try and change tasks: new, validate, check, preview, apply, enable, disable, rotate, delete, list, show, fields, schema."`
 	Connections connectionsCommand `cmd:"" help:"Let runs wait while a site or a database is down: list, pause, resume."`
+	Audit       auditCommand       `cmd:"" help:"List who did what."`
 	Console     consoleCommand     `cmd:"" help:"Print a link that signs in to the page, once."`
 	Init        initCommand        `cmd:"" help:"Create the streams and buckets on an existing NATS, once."`
 	Ingress     ingressCommand     `cmd:"" help:"Run the service that accepts webhooks, on an existing NATS."`

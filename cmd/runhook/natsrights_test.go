@@ -414,7 +414,7 @@ func TestUsersAreKeptOut(t *testing.T) {
 			"$JS.API.CONSUMER.CREATE.KV_tasks.x.$KV.tasks.*", "$JS.API.CONSUMER.CREATE.EVENTS.x", "run.consumer.x",
 			"$JS.API.CONSUMER.CREATE.RUNS.x", "$JS.API.CONSUMER.CREATE.RUNS.x.run.request.*", "$JS.API.CONSUMER.CREATE.OBJ_rows.x",
 			"$JS.API.STREAM.MSG.GET.OBJ_rows", "$JS.API.STREAM.MSG.GET.KV_keys", "$JS.API.DIRECT.GET.OBJ_rows", "$JS.API.DIRECT.GET.EVENTS",
-			"$JS.API.STREAM.MSG.GET.AUDIT", "$JS.API.DIRECT.GET.AUDIT", "run.audit.again", "run.deleted." + id, "$KV.control.erase." + id + ".1-1",
+			"$JS.API.STREAM.MSG.GET.AUDIT", "$JS.API.DIRECT.GET.AUDIT", "run.audit.runs-again", "run.deleted." + id, "$KV.control.erase." + id + ".1-1",
 		}), []string{"_INBOX.>", "_INBOX_ingress.>", "_INBOX_status.>", "run.request.*", "run.status.>", "$KV.>", ">"}},
 		"status": {slices.Concat(nobody, []string{"$JS.API.INFO"}, each("$JS.API.STREAM.PURGE.%s", "RUNS", "KV_progress", "KV_runs_0", "KV_runs_1"), []string{
 			"$JS.API.STREAM.MSG.DELETE.AUDIT", "$JS.API.STREAM.MSG.DELETE.KV_keys", "$JS.API.STREAM.MSG.DELETE.KV_progress", "$JS.API.STREAM.DELETE.AUDIT", "$KV.control.erase." + id, "run.audit." + id + ".x",

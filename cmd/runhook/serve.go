@@ -252,6 +252,7 @@ func (s *serving) followTasks(ctx context.Context, p *process) (err error) {
 	if s.folder, err = folder.Open(dir, p.store.Tasks, p.tasks, p.log); err != nil {
 		return err
 	}
+	s.folder.Audit(p.store.Unheld.Audit().Keep)
 	p.undo(func() { _ = s.folder.Close() }) // nothing is written through it
 	if err := s.folder.Apply(ctx); err != nil {
 		return err

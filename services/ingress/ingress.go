@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
+	"runhook/shared/audit"
 	"runhook/shared/bus"
 	"runhook/shared/seldom"
 	"runhook/shared/task"
@@ -29,6 +30,8 @@ type Options struct {
 	Paces *bus.Paces
 	// Holds are the tasks that are held; nil holds none.
 	Holds *bus.Holds
+	// Audit keeps which runs operators repeat; nil keeps nothing.
+	Audit *bus.Audit
 	// Locator makes the addresses in answers; nil takes the request's own scheme and Host.
 	Locator *web.Locator
 	// Callers lets in who may call a task; nil knows no secrets.
@@ -192,6 +195,12 @@ func (in *Ingress) post(answer answerFunc, dry bool) web.Handler {
 		}
 		in.options.Log.WithLevel(level).Str("by", operator).Str("task", target.Name).Stringer("run", accepted.Number).
 			Bool("replayed", accepted.Replayed).Str("correlation", accepted.Request.CorrelationID).Msg("run accepted")
+		if of := accepted.Request.RepeatOf; of > 0 && operator != "" && !accepted.Replayed && in.options.Audit != nil {
+			in.options.Audit.Keep(ctx, audit.Line{
+				On: time.Now().UTC(), By: operator, Address: in.options.Locator.Client(rc).String(), What: audit.RunsAgain,
+				Task: target.Name, Run: accepted.Number, Detail: "a repeat of run " + of.String(),
+			})
+		}
 		return answer(ctx, rc, target, accepted)
 	}
 }

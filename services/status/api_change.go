@@ -3,11 +3,13 @@ package status
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
+	"runhook/shared/audit"
 	"runhook/shared/bus"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -29,7 +31,7 @@ func (s *Service) current(rc *fasthttp.RequestCtx) (bus.Task, error) {
 
 // disableTask answers POST /api/tasks/{task}/disable.
 func (s *Service) disableTask(ctx context.Context, rc *fasthttp.RequestCtx, _ map[string]string) error {
-	return s.edit(ctx, rc, "task disabled", func(text []byte) ([]byte, error) { return taskfile.SetEnabled(text, false) })
+	return s.edit(ctx, rc, taskDisabled, func(text []byte) ([]byte, error) { return taskfile.SetEnabled(text, false) })
 }
 
 // enableTask answers POST /api/tasks/{task}/enable: it lets a held task go, and enables one that is disabled.
@@ -44,6 +46,7 @@ func (s *Service) enableTask(ctx context.Context, rc *fasthttp.RequestCtx, _ map
 	}
 	if held != nil {
 		s.audit(rc, was.Name).Str("held_since", held.On.Format(time.RFC3339)).Int("failures", held.Failures).Stringer("run", held.Run).Msg("held task let go")
+		s.keep(ctx, rc, audit.Line{What: audit.TaskEnable, Task: was.Name, Detail: fmt.Sprintf("it was held after %d failures", held.Failures)})
 		if err := s.awaitRelease(ctx, was.ID); err != nil {
 			return err
 		}
@@ -51,7 +54,7 @@ func (s *Service) enableTask(ctx context.Context, rc *fasthttp.RequestCtx, _ map
 			return s.answerChange(ctx, rc, was, was.Definition, true, "")
 		}
 	}
-	return s.edit(ctx, rc, "task enabled", func(text []byte) ([]byte, error) { return taskfile.SetEnabled(text, true) })
+	return s.edit(ctx, rc, taskEnabled, func(text []byte) ([]byte, error) { return taskfile.SetEnabled(text, true) })
 }
 
 // awaitRelease waits until this process sees that a task is not held any more.
@@ -88,7 +91,7 @@ func (s *Service) rotateTask(ctx context.Context, rc *fasthttp.RequestCtx, query
 		}
 	}
 	id := task.NewID()
-	return s.edit(ctx, rc, "task rotated: its webhook has a new id", func(text []byte) ([]byte, error) { return taskfile.Rotate(text, id, until) })
+	return s.edit(ctx, rc, taskRotated, func(text []byte) ([]byte, error) { return taskfile.Rotate(text, id, until) })
 }
 
 // edit changes the text of the task that a request names, where it is kept, and answers as applyTask
@@ -124,6 +127,11 @@ func (s *Service) answerChange(ctx context.Context, rc *fasthttp.RequestCtx, was
 			line.Str("before", was.Hash).Bool("enabled_before", was.Enabled)
 		}
 		line.Str("definition", def.Hash).Bool("enabled", def.Enabled).Msg(done)
+		kept := audit.Line{What: changes[done], Task: def.Name, After: def.Hash}
+		if was.Definition != nil && !was.Deleted {
+			kept.Before = was.Hash
+		}
+		s.keep(ctx, rc, kept)
 	}
 	var now bus.Task
 	seen := func() bool {
@@ -145,6 +153,33 @@ func (s *Service) answerChange(ctx context.Context, rc *fasthttp.RequestCtx, was
 		Changed bool
 		Task    taskDocument
 	}{changed, doc})
+}
+
+// changes are what the audit calls the changes of tasks, by what the log says of them.
+var changes = map[string]string{
+	taskApplied: audit.TaskApply, taskEnabled: audit.TaskEnable, taskDisabled: audit.TaskDisable, taskRotated: audit.TaskRotate,
+}
+
+const (
+	taskApplied  = "task applied"
+	taskEnabled  = "task enabled"
+	taskDisabled = "task disabled"
+	taskRotated  = "task rotated: its webhook has a new id"
+)
+
+// keep keeps a line of the audit about what the request's operator has done, as of now.
+func (s *Service) keep(ctx context.Context, rc *fasthttp.RequestCtx, line audit.Line) {
+	if s.options.Audit == nil {
+		return
+	}
+	line.On, line.Address = time.Now().UTC(), s.options.Locator.Client(rc).String()
+	if line.By == "" {
+		line.By = web.Operator(rc)
+	}
+	if web.ViaPage(rc) {
+		line.Via = "page"
+	}
+	s.options.Audit.Keep(ctx, line)
 }
 
 // seeTimeout bounds the wait until this process sees what it has changed.
@@ -218,6 +253,7 @@ func (s *Service) deleteTask(ctx context.Context, rc *fasthttp.RequestCtx, _ map
 		return s.explainEdit(ctx, err)
 	}
 	s.audit(rc, was.Name).Str("before", was.Hash).Bool("enabled_before", was.Enabled).Msg("task deleted")
+	s.keep(ctx, rc, audit.Line{What: audit.TaskDelete, Task: was.Name, Before: was.Hash})
 	gone := func() bool {
 		_, there := s.options.Tasks.Get(was.ID)
 		return !there

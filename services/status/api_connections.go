@@ -9,6 +9,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"runhook/shared/audit"
 	"runhook/shared/nearest"
 	"runhook/shared/run"
 	"runhook/shared/web"
@@ -121,6 +122,11 @@ func (s *Service) answerConnection(ctx context.Context, rc *fasthttp.RequestCtx,
 			line.Str("via", "page")
 		}
 		line.Stringer("address", s.options.Locator.Client(rc)).Str("connection", was.Name).Bool("paused_before", was.Paused).Str("why", why).Msg(done)
+		what := audit.ConnectionPause
+		if was.Paused {
+			what = audit.ConnectionResume
+		}
+		s.keep(ctx, rc, audit.Line{What: what, Detail: "connection " + was.Name})
 	}
 	ctx, cancel := context.WithTimeout(ctx, seeTimeout)
 	defer cancel()

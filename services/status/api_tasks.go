@@ -176,7 +176,7 @@ func (s *Service) applyTask(ctx context.Context, rc *fasthttp.RequestCtx, _ map[
 		// While the store is away that is what the caller is to be told, whatever it broke.
 		return errors.Join(s.options.Store.Ready(ctx), err)
 	}
-	return s.answerChange(ctx, rc, now, def, changed, "task applied")
+	return s.answerChange(ctx, rc, now, def, changed, taskApplied)
 }
 
 // refuseFile answers 422 with every problem of a task file and where it stands.

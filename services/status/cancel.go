@@ -9,6 +9,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"runhook/shared/audit"
 	"runhook/shared/bus"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -73,6 +74,7 @@ func (s *Service) cancelRun(ctx context.Context, rc *fasthttp.RequestCtx) error 
 	}
 	s.options.Log.Info().Str("by", by).Stringer("address", s.options.Locator.Client(rc)).Str("task", done.doc.TaskName).
 		Stringer("run", done.doc.ImportID).Str("why", query["why"]).Str("result", result).Msg("somebody canceled a run")
+	s.keep(ctx, rc, audit.Line{By: by, What: audit.RunsCancel, Task: done.doc.TaskName, Run: done.doc.ImportID})
 	done.doc.ShowAs(at.id)
 	body, err := done.doc.Encode()
 	if err != nil {

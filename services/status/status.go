@@ -36,6 +36,8 @@ type Options struct {
 	// Erasures are those that are under way: their runs are gone. Whoever makes the view has it followed, after New, and a
 	// sweeper does them; nil refuses to erase.
 	Erasures *bus.Erasures
+	// Audit keeps who did what; nil keeps nothing.
+	Audit *bus.Audit
 	// Tasks is the view of the tasks; while it is not loaded every request gets 503.
 	Tasks *bus.TaskView
 	// Paces say when pollers poll again; nil knows of no run that has ended.
@@ -160,6 +162,7 @@ func (s *Service) Routes() []web.Route {
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}", "Show a run", s.showRun),
 		s.adminRoute(fasthttp.MethodDelete, "/api/runs", "Erase the runs of a task", s.deleteRuns, "task", "before"),
 		s.adminRoute(fasthttp.MethodDelete, "/api/runs/{run}", "Erase a run", s.deleteRun),
+		s.adminRoute(fasthttp.MethodGet, "/api/audit", "List who did what", s.listAudit, "since", "until", "who", "what", "limit", "before"),
 		s.adminRoute(fasthttp.MethodGet, "/api/receipts/{receipt}", "Show the receipt of an erasure", s.showReceipt),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}/request", "Show the values that a run was started with", s.showRequest),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}/rejected", "Download the rows that a run rejected", s.rejectedByNumber),

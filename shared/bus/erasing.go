@@ -646,8 +646,7 @@ func (w *erasing) receipt(ctx context.Context) error {
 	header.Set("ce-type", "runhook.run.deleted")
 	header.Set("ce-time", w.DoneOn.Format(time.RFC3339Nano))
 	header.Set("content-type", "application/json")
-	_, err = w.store.JS.PublishMsg(limited, &nats.Msg{Subject: jet.ReceiptSubject(w.Task), Data: data, Header: header})
-	return jet.Explain(err)
+	return w.Audit().add(limited, jet.ReceiptSubject(w.Task), header, data)
 }
 
 // settle looks again at an erasure that was done a while ago, and forgets it if nothing has come back.

@@ -18,6 +18,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 	"github.com/rs/zerolog"
 
+	"runhook/shared/audit"
 	"runhook/shared/bus"
 	"runhook/shared/plainfile"
 	"runhook/shared/task"
@@ -45,6 +46,7 @@ type Folder struct {
 	store   *bus.Tasks
 	tasks   *bus.TaskView
 	log     zerolog.Logger
+	audit   audit.Keeper
 	watcher *fsnotify.Watcher
 
 	// mu lets the folder be applied or edited by one at a time.
@@ -92,6 +94,12 @@ func Open(dir string, store *bus.Tasks, tasks *bus.TaskView, log zerolog.Logger)
 	}, nil
 }
 
+// Audit has lines of the audit kept about what the folder changes, from then on.
+func (f *Folder) Audit(keeper audit.Keeper) { f.audit = keeper }
+
+// byFolder is who changes tasks by their files.
+const byFolder = "folder"
+
 // Close stops watching, and Follow with it.
 func (f *Folder) Close() error { return f.watcher.Close() }
 
@@ -131,6 +139,7 @@ func (f *Folder) apply(ctx context.Context) error {
 		}
 		if changed {
 			f.log.Info().Str("task", def.Name).Str("definition", def.Hash).Msg("task applied from the folder")
+			f.audit.Keep(ctx, audit.Line{On: time.Now().UTC(), By: byFolder, What: audit.TaskApply, Task: def.Name, After: def.Hash})
 		}
 	}
 	// A file that cannot be read may be any task's, so nothing is taken for gone.
@@ -193,6 +202,7 @@ func (f *Folder) remove(ctx context.Context, present map[task.ID]bool) (failed [
 		delete(f.applied, id)
 		if changed {
 			f.log.Info().Str("task", f.name(id)).Msg("task disabled: its file is gone from the folder")
+			f.audit.Keep(ctx, audit.Line{On: time.Now().UTC(), By: byFolder, What: audit.TaskDisable, Task: f.name(id), Detail: "its file is gone"})
 		}
 	}
 	return failed

@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
+	"runhook/shared/audit"
 	"runhook/shared/seldom"
 	"runhook/shared/session"
 	"runhook/shared/tokenfile"
@@ -35,6 +36,7 @@ type Admin struct {
 	locator    *Locator
 	tokens     atomic.Pointer[[]session.Operator]
 	sessions   atomic.Pointer[session.Keeper]
+	audited    atomic.Pointer[audit.Keeper]
 	paused     atomic.Int64
 	log        zerolog.Logger
 	seldom     *seldom.Log
@@ -56,7 +58,36 @@ func (a *Admin) Reload() {
 		a.log.Error().Err(err).Msg("the admin tokens were not read again; those of before still hold")
 		return
 	}
-	a.log.Info().Str("file", a.file).Int("tokens", len(*a.tokens.Load())).Msg("the admin tokens were read again")
+	tokens := *a.tokens.Load()
+	a.log.Info().Str("file", a.file).Int("tokens", len(tokens)).Msg("the admin tokens were read again")
+	var names []string
+	for _, token := range tokens {
+		name := token.Name
+		if token.ReadOnly {
+			name += " (read)"
+		}
+		names = append(names, name)
+	}
+	a.keep(context.Background(), audit.Line{By: "SIGHUP", What: audit.Tokens, Detail: shortened("of "+strings.Join(names, ", "), 500)})
+}
+
+// shortened is a text of at most some bytes.
+func shortened(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
+}
+
+// Audit has the guard's own lines of the audit kept: who was signed in and out, and the tokens that were read again.
+func (a *Admin) Audit(keeper audit.Keeper) { a.audited.Store(&keeper) }
+
+// keep keeps a line of the audit, as of now.
+func (a *Admin) keep(ctx context.Context, line audit.Line) {
+	if keeper := a.audited.Load(); keeper != nil {
+		line.On = time.Now().UTC()
+		keeper.Keep(ctx, line)
+	}
 }
 
 func (a *Admin) load() error {

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
+	"runhook/shared/audit"
 	"runhook/shared/session"
 )
 
@@ -290,6 +291,7 @@ func (a *Admin) SignIn(ctx context.Context, rc *fasthttp.RequestCtx, secret []by
 	_, host, _ := a.locator.seen(rc)
 	setCookie(rc, cookieName(secure, string(host)), visit)
 	a.audit(rc, visit).Str("with", by).Bool("reads_only", visit.ReadOnly).Msg("an operator signed in")
+	a.keep(uncut, audit.Line{By: visit.Name, Via: "page", Address: a.locator.Client(rc).String(), What: audit.SignIn, Detail: "with a " + by})
 	return nil
 }
 
@@ -316,6 +318,11 @@ func (a *Admin) SignOut(ctx context.Context, rc *fasthttp.RequestCtx, everywhere
 	}
 	if err == nil {
 		a.audit(rc, visit).Bool("everywhere", everywhere).Msg("an operator signed out")
+		detail := ""
+		if everywhere {
+			detail = "everywhere"
+		}
+		a.keep(uncut, audit.Line{By: visit.Name, Via: "page", Address: a.locator.Client(rc).String(), What: audit.SignOut, Detail: detail})
 	}
 	return err
 }
@@ -374,6 +381,7 @@ func (a *Admin) Link(ctx context.Context, rc *fasthttp.RequestCtx) (Link, error)
 	link, err := a.link(ctx, *token)
 	if err == nil {
 		a.log.Info().Str("by", token.Name).Stringer("address", a.locator.Client(rc)).Msg("a link was made that signs in to the page")
+		a.keep(ctx, audit.Line{By: token.Name, Address: a.locator.Client(rc).String(), What: audit.Link})
 	}
 	return link, err
 }

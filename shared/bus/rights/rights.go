@@ -54,7 +54,7 @@ func ingress() Service {
 	return Service{
 		Name: "ingress", For: "stores the requests of callers",
 		Publish: slices.Concat(opens, []string{
-			jet.Requests, jet.SkippedRequests, "$KV.keys.*.*", jet.SkippedKeys, slice + "skipped", jet.AuditSubject("again"),
+			jet.Requests, jet.SkippedRequests, "$KV.keys.*.*", jet.SkippedKeys, slice + "skipped", jet.AuditSubject("runs-again"),
 			control,
 			api + "CONSUMER.INFO." + jet.RunsStream + ".*", // how many runs wait
 			api + "INFO", // without this import the server answers all of the API that its account has no JetStream

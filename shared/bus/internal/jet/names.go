@@ -111,6 +111,7 @@ const (
 // Headers of our own messages.
 const (
 	HeaderRejected = "Runhook-Rejected" // the chunks of the rejected rows, on finals
+	HeaderPrevious = "Runhook-Previous" // the hash of the message before it, in the audit
 	HeaderHold     = "Runhook-Hold"     // the beginning of the random id of whoever wrote it, on finals
 )
 

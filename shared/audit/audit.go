@@ -1,0 +1,131 @@
+// Package audit says who did what. A line holds no secret and no value of a parameter.
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"runhook/shared/run"
+)
+
+// What was done.
+const (
+	TaskApply   = "task-apply"
+	TaskEnable  = "task-enable"
+	TaskDisable = "task-disable"
+	TaskRotate  = "task-rotate"
+	TaskDelete  = "task-delete"
+	RunsCancel  = "runs-cancel"
+	RunsAgain   = "runs-again"
+	// RunsDelete is that somebody has asked for an erasure, and RunsDeleted that it is done: that is its receipt.
+	RunsDelete       = "runs-delete"
+	RunsDeleted      = "runs-deleted"
+	ConnectionPause  = "connection-pause"
+	ConnectionResume = "connection-resume"
+	SignIn           = "sign-in"
+	SignOut          = "sign-out"
+	// Link is that somebody has made a link that signs in to the page.
+	Link = "link"
+	// Tokens is that a process has read its admin tokens again.
+	Tokens = "tokens"
+)
+
+// Line is one thing that somebody did.
+type Line struct {
+	// Number is the line's place: later ones have higher numbers. 0 before it is stored.
+	Number uint64 `json:",omitempty"`
+	// On is when, by the clock of the process that did it.
+	On time.Time
+	// By is who: the name of an admin token, link for whoever has a run's CancelUrl, keep for a task's own keep, folder for
+	// the files of --tasks, or SIGHUP.
+	By string
+	// Via is page where it was done there, and Address where the request came from, where there was one.
+	Via     string `json:",omitempty"`
+	Address string `json:",omitempty"`
+	What    string
+	// Task is the name of a task, Run and Last the number of a run, or the first and last of many.
+	Task string     `json:",omitempty"`
+	Run  run.Number `json:",omitempty"`
+	Last run.Number `json:",omitempty"`
+	// Before and After are how a task was and is: the hash of its definition.
+	Before string `json:",omitempty"`
+	After  string `json:",omitempty"`
+	// Detail says more, in words.
+	Detail string `json:",omitempty"`
+}
+
+// Keeper keeps lines. It never fails: a line that cannot be stored is in the log.
+type Keeper func(ctx context.Context, line Line)
+
+// Keep keeps a line, if there is a keeper.
+func (k Keeper) Keep(ctx context.Context, line Line) {
+	if k != nil {
+		k(ctx, line)
+	}
+}
+
+// word is what a What looks like: it is a part of a subject.
+var word = regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`)
+
+// mostText is how long a text of a line may be.
+const mostText = 1000
+
+// Check says why a line cannot be kept.
+func (l *Line) Check() error {
+	switch {
+	case !word.MatchString(l.What):
+		return fmt.Errorf("%q is no word for what was done", l.What)
+	case l.On.IsZero():
+		return errors.New("the line does not say when it was done")
+	}
+	for _, text := range []string{l.By, l.Via, l.Address, l.Task, l.Before, l.After, l.Detail} {
+		if len(text) > mostText {
+			return errors.New("a text of the line is too long")
+		}
+	}
+	return nil
+}
+
+// Decode reads a line as it is stored, without its number.
+func Decode(data []byte) (Line, error) {
+	var l Line
+	if err := json.Unmarshal(data, &l); err != nil {
+		return l, fmt.Errorf("decode a line of the audit: %w", err)
+	}
+	return l, l.Check()
+}
+
+// OfReceipt is the line of a receipt.
+func OfReceipt(e run.Erasure) Line {
+	l := Line{
+		On: e.On, By: e.By, What: RunsDeleted, Task: e.TaskName, Run: e.First,
+	}
+	if e.DoneOn != nil {
+		l.On = *e.DoneOn
+	}
+	if e.Last != e.First {
+		l.Last, l.Detail = e.Last, fmt.Sprintf("%d of them", e.Removed.Runs)
+	}
+	return l
+}
+
+// Query says which lines are wanted. The zero Query is all.
+type Query struct {
+	// Since and Until bound when it was done: Since is in it, Until is not. Zero is no bound.
+	Since, Until time.Time
+	// Who is the whole of By, and What the whole of what was done, or what it begins with, such as task; empty is any.
+	Who, What string
+	// Before has only lines with a lower number; 0 is all.
+	Before uint64
+}
+
+// Wants reports whether a line is wanted, whatever its number.
+func (q *Query) Wants(l Line) bool {
+	return (q.Since.IsZero() || !l.On.Before(q.Since)) && (q.Until.IsZero() || l.On.Before(q.Until)) && (q.Who == "" || l.By == q.Who) &&
+		(q.What == "" || l.What == q.What || strings.HasPrefix(l.What, q.What+"-"))
+}

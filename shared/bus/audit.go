@@ -1,0 +1,208 @@
+package bus
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"runhook/shared/audit"
+	"runhook/shared/bus/internal/jet"
+	"runhook/shared/run"
+)
+
+// Audit keeps who did what, and the receipts of erasures, as long as runs are kept. Its lines are a chain: each has a hash
+// of the one before it, so that a line which was changed or removed is found. An ingress may only add lines, and does not
+// know the one before: the next line of another process has a hash of them.
+type Audit struct {
+	store *jet.Store
+	links bool
+
+	mu sync.Mutex
+	// last is the last message that is known to be stored, and hash its hash.
+	last uint64
+	hash string
+}
+
+// Audit keeps lines for a process that may read them.
+func (u *Unheld) Audit() *Audit { return &Audit{store: u.store, links: true} }
+
+// Audit keeps lines for a process that may only add some.
+func (r *Runs) Audit() *Audit { return &Audit{store: r.store} }
+
+// chainTries is how often others may add a line while one is added.
+const chainTries = 50
+
+// Keep keeps a line. One that cannot be stored is in the log: what was done stays done.
+func (a *Audit) Keep(ctx context.Context, line audit.Line) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), jet.WriteTimeout)
+	defer cancel()
+	err := line.Check()
+	if err == nil {
+		var data []byte
+		if data, err = json.Marshal(line); err == nil {
+			err = a.add(ctx, jet.AuditSubject(line.What), nats.Header{}, data)
+		}
+	}
+	if err != nil {
+		a.store.Log.Error().Err(err).Str("by", line.By).Str("what", line.What).Str("task", line.Task).Msg("a line of the audit was not stored; it is in this log alone")
+	}
+}
+
+// add adds a message behind the last one, with its hash.
+func (a *Audit) add(ctx context.Context, subject string, header nats.Header, data []byte) error {
+	if err := a.store.Writable(); err != nil {
+		return err
+	}
+	if !a.links {
+		_, err := a.store.JS.PublishMsg(ctx, &nats.Msg{Subject: subject, Header: header, Data: data})
+		return jet.Explain(err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for try := 1; ; try++ {
+		header.Set(jet.HeaderPrevious, a.hash)
+		ack, err := a.store.JS.PublishMsg(ctx, &nats.Msg{Subject: subject, Header: header, Data: data}, jetstream.WithExpectLastSequence(a.last))
+		switch {
+		case err == nil:
+			a.last, a.hash = ack.Sequence, hashOf(a.hash, subject, data)
+			return nil
+		case !jet.Refused(err) || try == chainTries:
+			a.last, a.hash = 0, "" // it may have been stored
+			return jet.Explain(err)
+		}
+		if err := a.see(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// see finds the last message.
+func (a *Audit) see(ctx context.Context) error {
+	info, err := a.store.Audit.Info(ctx)
+	if err != nil {
+		return jet.Explain(err)
+	}
+	a.last, a.hash = info.State.LastSeq, ""
+	if a.last == 0 {
+		return nil
+	}
+	last, err := a.store.Audit.LeaderAt(ctx, a.last)
+	if errors.Is(err, jet.ErrMissing) { // its age
+		return nil
+	}
+	a.hash = hashOf(last.Header.Get(jet.HeaderPrevious), last.Subject, last.Data)
+	return err
+}
+
+// hashOf is the hash of a message whose own hash of the one before it is previous.
+func hashOf(previous, subject string, data []byte) string {
+	sum := sha256.New()
+	_, _ = fmt.Fprintf(sum, "%s\n%s\n", previous, subject) // a hash takes everything
+	sum.Write(data)
+	return base64.RawURLEncoding.EncodeToString(sum.Sum(nil))
+}
+
+// AuditLines are lines of the audit.
+type AuditLines struct {
+	// Lines are those that were wanted, the newest first.
+	Lines []audit.Line
+	// Next is the Before of the next page, 0 if there is none.
+	Next uint64
+	// Broken are the numbers of lines before which something was changed or removed, of those that were looked at.
+	Broken []uint64
+}
+
+// auditPage is how many messages are read at a time.
+const auditPage = 1000
+
+// Lines returns the lines that a query wants, the newest first, at most limit.
+func (a *Audit) Lines(ctx context.Context, q audit.Query, limit int) (found AuditLines, err error) {
+	info, err := a.store.Audit.Info(ctx)
+	if err != nil {
+		return found, fmt.Errorf("%w: read the audit: %w", run.ErrUnavailable, err)
+	}
+	below, first := info.State.LastSeq+1, info.State.FirstSeq
+	if q.Before > 0 {
+		below = min(below, q.Before)
+	}
+	for below > first {
+		from := below - min(below, auditPage)
+		from = max(from, first)
+		page, broken, err := a.page(ctx, from, below, first)
+		if err != nil {
+			return found, err
+		}
+		found.Broken = append(found.Broken, broken...)
+		for _, line := range slices.Backward(page) {
+			if !q.Wants(line) {
+				continue
+			}
+			if len(found.Lines) == limit {
+				found.Next = found.Lines[limit-1].Number
+				return found, nil
+			}
+			found.Lines = append(found.Lines, line)
+		}
+		// The clocks of processes differ.
+		if len(page) > 0 && !q.Since.IsZero() && page[0].On.Before(q.Since.Add(-clocksOfServers)) {
+			break
+		}
+		below = from
+	}
+	return found, nil
+}
+
+// page reads the lines with numbers from one on and below another, the oldest first, and where the chain is broken. first
+// is the first message that there is: the one before it has passed its age.
+func (a *Audit) page(ctx context.Context, from, below, first uint64) (page []audit.Line, broken []uint64, err error) {
+	var last uint64
+	var hash string
+	_, err = a.store.Audit.After(ctx, ">", max(from, 2)-2, func(message jet.Record) {
+		sequence := message.Sequence
+		if sequence >= below {
+			return
+		}
+		previous := message.Header.Get(jet.HeaderPrevious)
+		follows := sequence == last+1 && (previous == hash || previous == "" && isAdded(message.Subject))
+		if sequence >= from && sequence > first && !follows {
+			broken = append(broken, sequence)
+		}
+		last, hash = sequence, hashOf(previous, message.Subject, message.Data)
+		if sequence < from {
+			return
+		}
+		line, err := lineOf(message)
+		if err != nil {
+			a.store.Audit.PassOver(message, err)
+			return
+		}
+		line.Number = sequence
+		page = append(page, line)
+	})
+	return page, broken, err
+}
+
+// isAdded reports whether a line is of those that are added by who does not know the one before.
+func isAdded(subject string) bool { return subject == jet.AuditSubject(audit.RunsAgain) }
+
+// lineOf reads a line, or the one of a receipt.
+func lineOf(message jet.Record) (audit.Line, error) {
+	if strings.HasPrefix(message.Subject, strings.TrimSuffix(jet.Receipts, "*")) {
+		e, err := run.DecodeErasure(message.Data)
+		return audit.OfReceipt(e), err
+	}
+	line, err := audit.Decode(message.Data)
+	if err == nil && jet.AuditSubject(line.What) != message.Subject {
+		err = fmt.Errorf("the line is of %s", line.What)
+	}
+	return line, err
+}

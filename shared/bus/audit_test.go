@@ -1,0 +1,175 @@
+package bus_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"runhook/shared/audit"
+	"runhook/shared/bus"
+	"runhook/shared/bustest"
+)
+
+// line is a line of the audit, as of now.
+func line(by, what, task string) audit.Line {
+	return audit.Line{On: time.Now().UTC(), By: by, What: what, Task: task}
+}
+
+// Lines of several processes at once are a chain, and are found by who, what and when, by pages.
+func TestAuditKeepsWhoDidWhat(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	processes := []*bus.Audit{store.Unheld.Audit(), store.Open("status").Unheld.Audit(), store.Open("ingress").Runs.Audit()}
+	var writing sync.WaitGroup
+	const each = 20
+	for i, process := range processes {
+		writing.Go(func() {
+			for n := range each {
+				what := []string{audit.TaskApply, audit.TaskEnable, audit.RunsAgain}[i]
+				process.Keep(t.Context(), line(fmt.Sprint("operator ", i), what, fmt.Sprint(n)))
+			}
+		})
+	}
+	writing.Wait()
+	middle := time.Now()
+	processes[0].Keep(t.Context(), line("ann", audit.SignIn, ""))
+
+	find := func(q audit.Query, limit int) bus.AuditLines {
+		t.Helper()
+		found, err := store.Unheld.Audit().Lines(t.Context(), q, limit)
+		if err != nil || len(found.Broken) > 0 {
+			t.Fatalf("%+v: broken before %v, %v", q, found.Broken, err)
+		}
+		return found
+	}
+	all := find(audit.Query{}, 1000)
+	if len(all.Lines) != 3*each+1 || all.Lines[0].By != "ann" || !slices.IsSortedFunc(all.Lines, func(a, b audit.Line) int { return int(b.Number) - int(a.Number) }) {
+		t.Errorf("%d lines: %+v", len(all.Lines), all.Lines)
+	}
+	for _, c := range []struct {
+		q    audit.Query
+		want int
+	}{
+		{audit.Query{Who: "operator 1"}, each},
+		{audit.Query{What: "task"}, 2 * each},
+		{audit.Query{What: audit.TaskApply}, each},
+		{audit.Query{What: "tas"}, 0},
+		{audit.Query{Since: middle}, 1},
+		{audit.Query{Until: middle}, 3 * each},
+		{audit.Query{Since: time.Now().Add(time.Hour)}, 0},
+	} {
+		if found := find(c.q, 1000); len(found.Lines) != c.want || found.Next != 0 {
+			t.Errorf("%+v: %d lines, want %d, next %d", c.q, len(found.Lines), c.want, found.Next)
+		}
+	}
+	var paged []audit.Line
+	for q := (audit.Query{What: "task"}); ; {
+		page := find(q, 7)
+		paged = append(paged, page.Lines...)
+		if q.Before = page.Next; page.Next == 0 {
+			break
+		}
+	}
+	if len(paged) != 2*each {
+		t.Errorf("the pages have %d lines", len(paged))
+	}
+}
+
+// A line that somebody has removed or changed is missed, whoever wrote it.
+func TestAuditMissesALine(t *testing.T) {
+	t.Parallel()
+	for name, tamper := range map[string]func(t *testing.T, store *bustest.Store){
+		"removed": func(t *testing.T, store *bustest.Store) {
+			if err := stream(t, store.Bus, "AUDIT").DeleteMsg(t.Context(), 3); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"added by an ingress": func(t *testing.T, store *bustest.Store) {
+			if err := stream(t, store.Bus, "AUDIT").SecureDeleteMsg(t.Context(), 2); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"forged": func(t *testing.T, store *bustest.Store) {
+			publish(t, store, "run.audit.task-delete", `{"On":"2026-01-01T00:00:00Z","By":"ann","What":"task-delete"}`)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := bustest.New(t, bus.Topology{})
+			status, ingress := store.Unheld.Audit(), store.Runs.Audit()
+			status.Keep(t.Context(), line("ann", audit.TaskApply, "a"))
+			ingress.Keep(t.Context(), line("ann", audit.RunsAgain, "b"))
+			status.Keep(t.Context(), line("ann", audit.TaskApply, "c"))
+			status.Keep(t.Context(), line("ann", audit.TaskApply, "d"))
+			if found, err := status.Lines(t.Context(), audit.Query{}, 10); err != nil || len(found.Lines) != 4 || len(found.Broken) > 0 {
+				t.Fatalf("%+v, %v", found, err)
+			}
+			tamper(t, store)
+			if found, err := status.Lines(t.Context(), audit.Query{}, 10); err != nil || len(found.Broken) != 1 {
+				t.Errorf("%+v, %v", found, err)
+			}
+			// What is done next goes on with the chain.
+			store.Open("next").Unheld.Audit().Keep(t.Context(), line("ann", audit.TaskApply, "e"))
+			if found, err := status.Lines(t.Context(), audit.Query{}, 1); err != nil || len(found.Lines) != 1 || found.Lines[0].Task != "e" {
+				t.Errorf("%+v, %v", found, err)
+			}
+		})
+	}
+}
+
+// A line that cannot be stored is in the log.
+func TestAuditThatCannotBeStored(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	log := &journal{}
+	process, err := bus.Connect(t.Context(), bus.Config{URLs: store.Broker.URL(), Log: zerolog.New(log)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(process.Close)
+	if err := process.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	config := stream(t, store.Bus, "AUDIT").CachedInfo().Config
+	config.MaxBytes, config.Discard = 1, jetstream.DiscardNew
+	if _, err := store.Jet().JS.UpdateStream(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	process.Unheld.Audit().Keep(t.Context(), line("ann", audit.TaskApply, "Members"))
+	process.Unheld.Audit().Keep(t.Context(), line("ann", "no such word", "Members"))
+	for _, part := range []string{`"what":"task-apply","task":"Members"`, `"what":"no such word"`} {
+		if !strings.Contains(log.text.String(), part) {
+			t.Errorf("%s is not in the log: %s", part, log.text.String())
+		}
+	}
+}
+
+// The receipt of an erasure is a line of the chain.
+func TestAuditHasErasures(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request := bustest.Applied(t, store.Bus)
+	status := store.Unheld.Audit()
+	status.Keep(t.Context(), line("ann", audit.TaskApply, "a"))
+	n := personal(t, store.Bus, request, "")
+	awaitEvents(t, store.Bus, n)
+	view, _ := following(t, store.Bus)
+	if _, err := store.Unheld.AskErase(t.Context(), one(request, n)); err != nil {
+		t.Fatal(err)
+	}
+	erasing(t, store.Bus, view, request.Task)
+	status.Keep(t.Context(), line("ann", audit.TaskApply, "b"))
+	found, err := status.Lines(t.Context(), audit.Query{}, 10)
+	if err != nil || len(found.Broken) > 0 || len(found.Lines) != 3 || found.Lines[1].What != audit.RunsDeleted || found.Lines[1].Run != n || found.Lines[1].By != "ann" {
+		t.Errorf("%+v, %v", found, err)
+	}
+	if found, err := status.Lines(t.Context(), audit.Query{What: "runs"}, 10); err != nil || len(found.Lines) != 1 {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
