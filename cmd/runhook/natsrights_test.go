@@ -333,6 +333,19 @@ func sealsAs(t *testing.T, url string, s *site, started client.Started) {
 		stop()
 		<-ended
 	}
+	sites := runner.Work.Sites()
+	defer sites.Close()
+	woken := sites.WokenSite("x")
+	ok, err := sites.WriteSite(t.Context(), "x", []byte("{}"), 0)
+	if _, revision, readErr := sites.ReadSite(t.Context(), "x"); err != nil || !ok || readErr != nil || revision == 0 {
+		t.Errorf("as runner: the turn at a site: %t, %v, %v", ok, err, readErr)
+	}
+	sites.TellSite("x")
+	select {
+	case <-woken:
+	case <-time.After(proctest.Limit):
+		t.Error("as runner: it is not told of the turn at a site")
+	}
 	for _, user := range []string{"ingress", "runner", "status"} {
 		// What only bundles with large documents, and the keys and lists of bundled runs, need.
 		store := open(user)
@@ -403,7 +416,7 @@ func TestUsersAreKeptOut(t *testing.T) {
 	for user, must := range map[string]struct{ publish, subscribe []string }{
 		"ingress": {slices.Concat(noStream, nobody, noPurge(), []string{
 			"$KV.tasks." + id, "$KV.tasks." + id + ".x", "$KV.runs_0.claim." + id + ".1", "$KV.runs_0.final." + id + ".1", "$KV.runs_0.bundle.0", "$KV.progress." + id + ".1",
-			"$KV.control.turn", "$KV.control.sessions", "$KV.control.cancel." + id + ".1", "$KV.control.pace." + id, "$KV.control.pause.eA", "$KV.control.health." + id, "run.pool.default", "$O.rows.M.eA==", "$O.rows.C.x", "$JS.ACK.RUNS." + id + ".1.1.1.1.0",
+			"$KV.control.turn", "$KV.control.sessions", "$KV.control.cancel." + id + ".1", "$KV.control.pace." + id, "$KV.control.pause.eA", "$KV.control.health." + id, "$KV.control.site.x", "run.site.x", "run.pool.default", "$O.rows.M.eA==", "$O.rows.C.x", "$JS.ACK.RUNS." + id + ".1.1.1.1.0",
 			"$JS.API.CONSUMER.CREATE.KV_tasks.x", "$JS.API.CONSUMER.CREATE.KV_tasks.x.$KV.tasks.*", "$JS.API.CONSUMER.CREATE.EVENTS.x", "run.consumer.x", "$KV.tasks.skipped", "$KV.control.skipped", "$KV.progress.skipped",
 			"$JS.API.CONSUMER.CREATE.RUNS.x", "$JS.API.CONSUMER.CREATE.RUNS.x.run.request.*", "$JS.API.CONSUMER.CREATE.OBJ_rows.x", "$JS.API.CONSUMER.MSG.NEXT.RUNS." + id, "$JS.API.CONSUMER.DELETE.RUNS." + id,
 			"$JS.API.STREAM.MSG.GET.OBJ_rows", "$JS.API.STREAM.MSG.GET.EVENTS", "$JS.API.DIRECT.GET.OBJ_rows", "$JS.API.DIRECT.GET.OBJ_rows.$O.rows.M.eA==", "$JS.API.DIRECT.GET.EVENTS",
@@ -418,7 +431,7 @@ func TestUsersAreKeptOut(t *testing.T) {
 		}), []string{"_INBOX.>", "_INBOX_ingress.>", "_INBOX_status.>", "run.request.*", "run.status.>", "$KV.>", ">"}},
 		"status": {slices.Concat(nobody, []string{"$JS.API.INFO"}, each("$JS.API.STREAM.PURGE.%s", "RUNS", "KV_progress", "KV_runs_0", "KV_runs_1"), []string{
 			"$JS.API.STREAM.MSG.DELETE.AUDIT", "$JS.API.STREAM.MSG.DELETE.KV_keys", "$JS.API.STREAM.MSG.DELETE.KV_progress", "$JS.API.STREAM.DELETE.AUDIT", "$KV.control.erase." + id, "run.audit." + id + ".x",
-			"$JS.API.STREAM.PURGE.KV_control", "$KV.control.pace." + id, "$KV.control.cancel." + id, "$KV.control.cancel." + id + ".1.x", "$KV.control.pause.eA.x",
+			"$JS.API.STREAM.PURGE.KV_control", "$KV.control.pace." + id, "$KV.control.cancel." + id, "$KV.control.cancel." + id + ".1.x", "$KV.control.pause.eA.x", "$KV.control.site.x", "run.site.x",
 			"run.request." + id, "$O.rows.M.eA==", "$O.rows.C.x", "$KV.progress." + id + ".1", "$JS.ACK.RUNS." + id + ".1.1.1.1.0", "$JS.API.STREAM.PURGE.KV_tasks",
 			"$JS.API.STREAM.DELETE.RUNS", "$JS.API.STREAM.DELETE.EVENTS", "$JS.API.STREAM.DELETE.KV_tasks", "$JS.API.STREAM.DELETE.OBJ_rows",
 		}), []string{"_INBOX.>", "_INBOX_ingress.>", "_INBOX_runner.>", "run.request.*", "run.pool.*", "$KV.>", ">"}},

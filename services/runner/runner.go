@@ -18,6 +18,7 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector"
+	"runhook/services/runner/turn"
 	"runhook/shared/bus"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -127,6 +128,11 @@ func (r *Runner) Run(ctx context.Context) error {
 	beside.Go(func() { r.followCancels(heeding) })
 	beside.Go(func() { r.paces.store(heeding, r) })
 	beside.Go(func() { r.pauses.Follow(heeding) })
+	sites := r.options.Work.Sites()
+	defer sites.Close()
+	turns := turn.New(sites, r.owner, r.outlives, r.options.Log)
+	defer turns.Close()
+	r.options.Connections.Turns(turns)
 	there, err := r.options.Work.Serve(r.options.Pool)
 	if err != nil {
 		return fmt.Errorf("answer that the runner is up: %w", err)

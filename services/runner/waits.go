@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"runhook/services/runner/connection"
+	"runhook/services/runner/turn"
 	"runhook/shared/run"
 )
 
@@ -47,6 +48,12 @@ func (w *waits) now() (on run.Waiting, ok bool) {
 	}
 	return on, ok
 }
+
+// Who is the run in the line of a site.
+func (a *attempt) Who() turn.Who { return turn.Who{Task: a.hold.task, Run: a.hold.number} }
+
+// Waits notes what the run waits for, until over is called.
+func (a *attempt) Waits(what func() run.Waiting) (over func()) { return a.waits.begin(what) }
 
 // Proceed returns when the connection is not paused. The time until then does not count for the task's timeout. The
 // error is ctx's.

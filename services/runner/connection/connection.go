@@ -13,6 +13,9 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/rs/zerolog"
+
+	"runhook/services/runner/turn"
 	"runhook/shared/nearest"
 	"runhook/shared/plainfile"
 	"runhook/shared/run"
@@ -43,6 +46,9 @@ type Set struct {
 type User interface {
 	// Proceed returns when the run may use a connection: it is not paused. The error is ctx's.
 	Proceed(ctx context.Context, name string) error
+	// Who is the run in the line of a site, and Waits notes what it waits for, until over is called.
+	Who() turn.Who
+	Waits(what func() run.Waiting) (over func())
 }
 
 // For returns the set for a run.
@@ -203,9 +209,30 @@ func (s *Set) Files(name string) (Folder, error) {
 type Pool struct {
 	mu    sync.Mutex
 	known map[any]any
+	turns *turn.Turns
 }
 
-func newPool() *Pool { return &Pool{known: map[any]any{}} }
+func newPool() *Pool {
+	return &Pool{known: map[any]any{}, turns: turn.New(nil, "", nil, zerolog.Nop())}
+}
+
+// Turns has the sites of the set, and of those that it becomes, take the turns of a runner that shares them with
+// others. It is called before the set is used.
+func (s *Set) Turns(turns *turn.Turns) {
+	if s.follow != nil {
+		s = s.follow.set
+	}
+	if s.pool != nil {
+		s.pool.turns = turns
+	}
+}
+
+// Turn is the turn at the site of a key, which takes so many requests at once.
+func (p *Pool) Turn(key string, limit int) *turn.Turn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.turns.At(key, limit)
+}
 
 // Share returns what the pool holds under key, which the first caller makes.
 func Share[T any](p *Pool, key any, make func() T) T {

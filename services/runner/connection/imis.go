@@ -3,6 +3,7 @@ package connection
 import (
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -17,6 +18,8 @@ type IMIS struct {
 	Username, Password string
 	// Private: the site may have an address that is private; see package outward.
 	Private bool
+	// Limit is how many requests the site gets at once, of all runners. Default 1.
+	Limit int
 	// Pool is that of the set.
 	Pool *Pool
 	// User is the run that uses the connection; nil if that is none.
@@ -25,10 +28,10 @@ type IMIS struct {
 
 // imis reads what an imis connection needs: url, username and password.
 func (r *reader) imis(name string, node *yaml.Node) {
-	var c IMIS
+	c := IMIS{Limit: 1}
 	const must = "url, username and password"
 	r.fields(name, node, section{
-		must: "imis must have " + must, has: "an imis connection has " + must + ", and private",
+		must: "imis must have " + must, has: "an imis connection has " + must + ", and private and limit",
 		example:  `{imis: {url: "https://example.imiscloud.com", username: runhook, password: "${IMIS_PASSWORD}"}}`,
 		required: []string{"url", "username", "password"},
 		read: map[string]func(*yaml.Node){
@@ -39,6 +42,7 @@ func (r *reader) imis(name string, node *yaml.Node) {
 				r.secret(value, "the connection %s holds its password itself", name)
 			},
 			"private": func(value *yaml.Node) { c.Private = r.private(name, value) },
+			"limit":   func(value *yaml.Node) { c.Limit = r.limit(name, value) },
 		},
 	})
 	r.set.connections[name] = connection{kind: imisKind, imis: c}
@@ -67,4 +71,17 @@ func (r *reader) credential(name, field string, node *yaml.Node) string {
 		r.report(node.Line, "the connection %s: %s is empty", name, field)
 	}
 	return text
+}
+
+// mostAtOnce is the highest limit that a connection may have.
+const mostAtOnce = 100
+
+// limit reads how many requests a site gets at once.
+func (r *reader) limit(name string, node *yaml.Node) int {
+	limit, err := strconv.Atoi(node.Value)
+	if node.Kind != yaml.ScalarNode || node.ShortTag() != "!!int" || err != nil || limit < 1 || limit > mostAtOnce {
+		r.report(node.Line, "the connection %s: limit must be a whole number from 1 to %d: how many requests the site gets at once, of all runners", name, mostAtOnce)
+		return 1
+	}
+	return limit
 }

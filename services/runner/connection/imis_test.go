@@ -17,13 +17,16 @@ func TestIMIS(t *testing.T) {
 	if err != nil || prod.Name != "prod" || prod.URL.String() != "https://example.imiscloud.com/Asi.Scheduler" || prod.Username != "runhook" || prod.Password != "a&b=ü %/\"'${x}" {
 		t.Errorf("got %+v, %v", prod, err)
 	}
+	if prod.Limit != 1 {
+		t.Errorf("it gets %d requests at once", prod.Limit)
+	}
 	if prod.Private {
 		t.Error("it may have a private address")
 	}
-	if set, err = connection.Parse([]byte(`prod: {imis: {url: "https://localhost", username: u, password: p, private: true}}`), "c.yaml"); err != nil {
+	if set, err = connection.Parse([]byte(`prod: {imis: {url: "https://localhost", username: u, password: p, private: true, limit: 3}}`), "c.yaml"); err != nil {
 		t.Fatal(err)
 	}
-	if prod, err := set.IMIS("prod"); err != nil || !prod.Private {
+	if prod, err := set.IMIS("prod"); err != nil || !prod.Private || prod.Limit != 3 {
 		t.Errorf("got %+v, %v", prod, err)
 	}
 	if _, err := set.HTTP("prod"); err == nil || !strings.Contains(err.Error(), "is of kind imis; the task needs one of kind http") {
@@ -36,6 +39,8 @@ func TestIMISErrors(t *testing.T) {
 		"{imis: https://hunter2}":                 "c.yaml:1: the connection a: imis must have url, username and password, as in a: {imis:",
 		"{imis: {url: 'https://x', username: u}}": "password is missing, as in a: {imis:",
 		"{imis: {}}": "url is missing",
+		"{imis: {url: 'https://x', username: u, password: hunter2, limit: 0}}":    "limit must be a whole number from 1 to 100",
+		"{imis: {url: 'https://x', username: u, password: hunter2, limit: '2'}}":  "limit must be a whole number from 1 to 100",
 		"{imis: {url: 'https://x', username: u, passwort: hunter2}}":              `unknown field "passwort"; did you mean password?`,
 		"{imis: {url: 'https://x', username: u, password: hunter2, token: x}}":    `unknown field "token"; an imis connection has`,
 		"{imis: {url: 'https://x', username: u, password: ''}}":                   "password is empty",

@@ -76,11 +76,11 @@ func runner() Service {
 			"$JS.ACK." + jet.RunsStream + ".>",
 			slice + "claim.*.*", slice + "final.*.*", slice + "skipped", jet.LiveDocuments, "$KV." + jet.TasksBucket + ".*",
 			jet.RowChunks, jet.RowMeta, direct + jet.RowsStream + "." + jet.RowMeta,
-			control, jet.Paces,
+			control, jet.Paces, jet.Sites, jet.ToldSites,
 			api + "STREAM.PURGE." + jet.ProgressStream, api + "STREAM.PURGE." + jet.RowsStream,
 		}),
 		Deny:      []string{api + "STREAM.MSG.GET." + jet.RowsStream, api + "STREAM.MSG.GET." + jet.EventsStream, api + "STREAM.MSG.GET." + jet.KeysStream, api + "STREAM.MSG.GET." + jet.AuditStream},
-		Subscribe: []string{Inbox("runner") + ".>", jet.Pools},
+		Subscribe: []string{Inbox("runner") + ".>", jet.Pools, jet.ToldSites},
 		Answers:   true,
 	}
 }

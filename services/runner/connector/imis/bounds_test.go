@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
+	"runhook/services/runner/turn"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -109,11 +112,11 @@ func TestPageSizeIsTheTasks(t *testing.T) {
 
 // A site that asks to wait for ever holds nobody for longer than any wait may be.
 func TestLongestHold(t *testing.T) {
-	s := &site{}
-	if err := s.hold(&passing{wait: 1000 * time.Hour}, 1); err == nil {
+	c := &client{turn: turn.New(nil, "", nil, zerolog.Nop()).At("site", 1)}
+	if err := c.hold(&passing{wait: 1000 * time.Hour}, 1); err == nil {
 		t.Error("the fault is lost")
 	}
-	if left := time.Until(s.resume); left > maxRetryAfter || left < maxRetryAfter/2 {
+	if left := time.Until(c.turn.Rests()); left > maxRetryAfter || left < maxRetryAfter/2 {
 		t.Errorf("the site is asked again after %s", left)
 	}
 }

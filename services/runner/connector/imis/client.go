@@ -15,6 +15,7 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/row"
+	"runhook/services/runner/turn"
 	"runhook/shared/outward"
 	"runhook/shared/run"
 	"runhook/shared/wait"
@@ -50,6 +51,7 @@ const (
 type client struct {
 	connection connection.IMIS
 	site       *site
+	turn       *turn.Turn
 	login      *login
 	body       bytes.Buffer
 	// impatient: somebody waits for the answer, and little is tried again.
@@ -64,8 +66,8 @@ const (
 
 // open returns a client, to be closed.
 func open(where connection.IMIS) *client {
-	site, login := use(where)
-	return &client{connection: where, site: site, login: login}
+	site, turn, login := use(where)
+	return &client{connection: where, site: site, turn: turn, login: login}
 }
 
 func (c *client) close() { c.site.leave() }
@@ -104,6 +106,9 @@ func (p *passing) Error() string { return p.reason }
 func (p *passing) failure(message string) error {
 	return &run.Failure{Message: message, Passing: true, RetryAfter: p.wait}
 }
+
+// errNoTurn: nothing was sent, because the turn at the site is lost.
+var errNoTurn = errors.New("the turn at the site is lost")
 
 // call is one request of the API. Without an address there is none: the account is only signed in.
 type call struct {
@@ -178,6 +183,9 @@ func (c *client) do(ctx context.Context, asked string, call call) (string, error
 			return text, nil
 		case ctx.Err() != nil:
 			return "", ctx.Err()
+		case errors.Is(err, errNoTurn):
+			try--
+			continue
 		case !mayPass:
 			if refused, ok := errors.AsType[*refusal](err); ok {
 				refused.doubted = doubted
@@ -205,26 +213,31 @@ func (c *client) do(ctx context.Context, asked string, call call) (string, error
 // try sends the request once, for the n-th time, in its turn, with a token that is good: where the site no longer takes the
 // one it gave, once more with a new one.
 func (c *client) try(ctx context.Context, n int, asked string, call call) (string, error) {
-	if err := c.site.begin(ctx); err != nil {
+	end, err := c.begin(ctx)
+	if err != nil {
 		return "", err
 	}
-	defer c.site.end()
+	defer end()
 	for renewed := false; ; renewed = true {
-		if err := c.signIn(ctx); err != nil {
+		token, err := c.signIn(ctx)
+		if err != nil {
 			if fault, ok := errors.AsType[*passing](err); ok {
 				fault.undone = true
 			}
-			return "", c.site.hold(err, n)
+			return "", c.hold(err, n)
 		}
 		if call.address == "" {
 			return "", nil
 		}
-		answer, err := c.send(ctx, call, "application/json", "Bearer "+c.login.token)
+		if !c.turn.Holds() { // this process stood still, and another runner may have its place
+			return "", errNoTurn
+		}
+		answer, err := c.send(ctx, call, "application/json", "Bearer "+token)
 		if err != nil {
-			return "", c.site.hold(err, n)
+			return "", c.hold(err, n)
 		}
 		if answer.StatusCode == http.StatusUnauthorized {
-			c.login.token = ""
+			c.login.drop(token)
 			if renewed {
 				return "", run.Failf("%s: the site signs the account of connection %s in, and then refuses the token that it gave", asked, c.connection.Name)
 			}
@@ -234,7 +247,7 @@ func (c *client) try(ctx context.Context, n int, asked string, call call) (strin
 			if refused, ok := errors.AsType[*refusal](err); ok {
 				refused.body = c.body.String()
 			}
-			return "", c.site.hold(err, n)
+			return "", c.hold(err, n)
 		}
 		if call.changes() && len(bytes.TrimSpace(c.body.Bytes())) == 0 {
 			return "", nil

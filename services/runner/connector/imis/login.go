@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"runhook/shared/run"
@@ -21,16 +22,36 @@ const (
 	refusedFor = time.Hour
 )
 
-// login is what an account has of its site. Who has the site's turn may use it.
+// login is what an account has of its site. It is safe for concurrent use.
 type login struct {
+	// mu is held by who signs in.
+	mu sync.Mutex
 	// token is empty where there is none.
 	token   string
 	renew   time.Time
 	refused time.Time
 }
 
-// signIn sees to it that there is a token with some life left.
-func (c *client) signIn(ctx context.Context) error {
+// drop forgets a token that the site does not take any more.
+func (l *login) drop(token string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.token == token {
+		l.token = ""
+	}
+}
+
+// signIn returns a token with some life left.
+func (c *client) signIn(ctx context.Context) (token string, err error) {
+	l := c.login
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	err = c.renew(ctx)
+	return l.token, err
+}
+
+// renew sees to it that there is a token with some life left; the caller holds the login.
+func (c *client) renew(ctx context.Context) error {
 	l := c.login
 	if l.token != "" && time.Now().Before(l.renew) {
 		return nil

@@ -2,6 +2,8 @@ package imis
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"net/http"
 	"net/url"
@@ -10,18 +12,14 @@ import (
 	"time"
 
 	"runhook/services/runner/connection"
+	"runhook/services/runner/turn"
 	"runhook/shared/outward"
-	"runhook/shared/wait"
+	"runhook/shared/run"
 )
 
 // site is one iMIS site.
 type site struct {
 	http *http.Client
-	// turn is taken by the one whose request is under way. resume and what is in a login are its too.
-	turn chan struct{}
-	// resume is when the site may be asked again, after it asked to wait.
-	resume time.Time
-
 	// mu guards what follows: logins are by account, and users counts the open clients.
 	mu     sync.Mutex
 	logins map[credentials]*login
@@ -37,11 +35,11 @@ type siteKey struct {
 	private bool
 }
 
-// use returns the site of a connection and its account's login, until leave.
-func use(where connection.IMIS) (*site, *login) {
+// use returns the site of a connection, the turn at it and its account's login, until leave.
+func use(where connection.IMIS) (*site, *turn.Turn, *login) {
 	key := siteKey{strings.ToLower(strings.TrimSuffix(where.URL.String(), "/")), where.Private}
 	s := connection.Share(where.Pool, key, func() *site {
-		return &site{http: newHTTP(where), turn: make(chan struct{}, 1), logins: map[credentials]*login{}}
+		return &site{http: newHTTP(where), logins: map[credentials]*login{}}
 	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -50,7 +48,7 @@ func use(where connection.IMIS) (*site, *login) {
 	if s.logins[account] == nil {
 		s.logins[account] = &login{}
 	}
-	return s, s.logins[account]
+	return s, where.Pool.Turn(key.hash(), where.Limit), s.logins[account]
 }
 
 // leave closes the connections that nobody uses any more. Tokens are kept.
@@ -72,34 +70,43 @@ func newHTTP(where connection.IMIS) *http.Client {
 		}
 		return nil
 	}
-	transport.MaxIdleConnsPerHost = 1
+	transport.MaxIdleConnsPerHost = where.Limit
 	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
-// begin waits until no other request is under way, and until the site may be asked.
-func (s *site) begin(ctx context.Context) error {
-	select {
-	case s.turn <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if !wait.For(ctx, time.Until(s.resume)) {
-		s.end()
-		return ctx.Err()
-	}
-	return nil
+// hash names the site to other runners, without telling them where it is.
+func (k siteKey) hash() string {
+	sum := sha256.Sum256([]byte(k.url))
+	return hex.EncodeToString(sum[:16])
 }
 
-func (s *site) end() { <-s.turn }
+// begin waits until the connection is not paused, and then for the client's turn at the site, which end gives back.
+func (c *client) begin(ctx context.Context) (end func(), err error) {
+	who, user := turn.Who{}, c.connection.User
+	var waits func(ahead func() int) (over func())
+	if user != nil {
+		if err := user.Proceed(ctx, c.connection.Name); err != nil {
+			return nil, err
+		}
+		who = user.Who()
+		waits = func(ahead func() int) (over func()) {
+			since := run.Time(time.Now())
+			return user.Waits(func() run.Waiting {
+				return run.Waiting{Kind: run.ForSite, Connection: c.connection.Name, Ahead: ahead(), Since: &since}
+			})
+		}
+	}
+	return c.turn.Begin(ctx, who, waits)
+}
 
 // hold keeps the site from being asked before it wants to be, after the n-th try, and returns the error.
-func (s *site) hold(err error, n int) error {
+func (c *client) hold(err error, n int) error {
 	fault, ok := errors.AsType[*passing](err)
 	if ok && fault.throttled && fault.wait == 0 {
 		fault.wait = pause.After(n)
 	}
 	if ok && fault.wait > 0 {
-		s.resume = time.Now().Add(min(fault.wait, maxRetryAfter))
+		c.turn.Rest(time.Now().Add(min(fault.wait, maxRetryAfter)))
 	}
 	return err
 }

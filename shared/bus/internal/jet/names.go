@@ -59,6 +59,23 @@ const (
 	AskedConsumer  = "run.consumer."
 )
 
+// Sites has whose turn it is at sites, and ToldSites takes word that this has changed.
+const (
+	Sites     = "$KV.control.site.*"
+	ToldSites = "run.site.*"
+)
+
+// SiteSubject has whose turn it is at the site of a key.
+func SiteSubject(key string) string { return strings.TrimSuffix(Sites, "*") + key }
+
+// ToldSubject takes word that this has changed.
+func ToldSubject(key string) string { return strings.TrimSuffix(ToldSites, "*") + key }
+
+// ToldSite is the inverse of ToldSubject.
+func ToldSite(subject string) (key string) {
+	return strings.TrimPrefix(subject, strings.TrimSuffix(ToldSites, "*"))
+}
+
 // Pools takes what is asked of the runners of a pool, whichever.
 const Pools = "run.pool.*"
 
