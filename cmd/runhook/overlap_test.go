@@ -146,7 +146,7 @@ destination: {nats: {subject: nobody.listens}}
 					sent := time.Now()
 					response, err := http.Post(urls[n%3]+"/task/executepolling/"+string(id), "", nil)
 					if err != nil {
-						if n%3 != 2 || n < posts/3 {
+						if n%3 != 2 { // else it was under way when its ingress was killed, or came later
 							t.Error(err)
 						}
 						return
@@ -163,6 +163,7 @@ destination: {nats: {subject: nobody.listens}}
 						answered[number] = sent
 					case http.StatusConflict:
 						refused++
+					case http.StatusServiceUnavailable: // the machine is too busy; it starts nothing, or says that it may have
 					default:
 						t.Errorf("a POST is answered %s", response.Status)
 					}

@@ -3,6 +3,7 @@ package bus
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -67,6 +68,9 @@ func (f *Failures) Count(ctx context.Context, upTo uint64, most int) (held *run.
 			if err := f.load(ctx, upTo); err != nil {
 				return nil, err
 			}
+			if err := f.tell(ctx); err != nil { // who has held it may have died before that
+				return nil, err
+			}
 		}
 		event, err := f.store.Events.LeaderFollowing(ctx, jet.EventSubject(f.task), f.health.Counted+1)
 		if errors.Is(err, jet.ErrMissing) {
@@ -91,9 +95,42 @@ func (f *Failures) Count(ctx context.Context, upTo uint64, most int) (held *run.
 			return nil, err
 		}
 		if written && next.Held != nil {
-			return next.Held, nil
+			return next.Held, f.tell(ctx)
 		}
 	}
+}
+
+// tell stores the event of a hold, and that it is stored: it may be there twice, and is there once at least.
+func (f *Failures) tell(ctx context.Context) error {
+	held := f.health.Held
+	if held == nil || held.Told {
+		return nil
+	}
+	data, err := json.Marshal(held.Event(f.task))
+	if err == nil {
+		err = f.store.Writable()
+	}
+	if err != nil {
+		return fmt.Errorf("tell that a task is held: %w", err)
+	}
+	header := nats.Header{}
+	header.Set("ce-specversion", "1.0")
+	header.Set("ce-id", fmt.Sprintf("%s.held.%s", f.task, held.Run))
+	header.Set("ce-source", "/"+f.store.ID+"/task/"+string(f.task))
+	header.Set("ce-type", "runhook.task.held")
+	header.Set("ce-subject", held.Run.String())
+	header.Set("ce-time", held.On.UTC().Format(time.RFC3339Nano))
+	header.Set("content-type", "application/json")
+	limited, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
+	defer cancel()
+	if _, err := f.store.JS.PublishMsg(limited, &nats.Msg{Subject: jet.HeldSubject(f.task), Data: data, Header: header}); err != nil {
+		return jet.Explain(err)
+	}
+	told := f.health
+	told.Held = new(*held)
+	told.Held.Told = true
+	_, err = f.write(ctx, told)
+	return err
 }
 
 // load reads what is counted. A task of which nothing is counted yet begins with the events to come.

@@ -106,7 +106,7 @@ func (t Topology) streams() []jetstream.StreamConfig {
 	rows := t.stream(jet.RowsStream, 7, jet.RowChunks, jet.RowMeta)
 	rows.MaxAge, rows.AllowRollup, rows.AllowMsgTTL = t.Retention+moreThanRuns, true, true
 
-	audit := t.stream(jet.AuditStream, 1, jet.Audits, jet.Receipts)
+	audit := t.stream(jet.AuditStream, 1, jet.Audits, jet.Receipts, jet.HeldTasks)
 	audit.MaxAge = t.Retention
 
 	return []jetstream.StreamConfig{ // the events are changed in a turn, of which KV_control says whose it is

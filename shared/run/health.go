@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 	"unicode/utf8"
+
+	"runhook/shared/task"
 )
 
 // Health is how many runs of a task have failed in a row, and whether the task is held for that. It is stored as JSON.
@@ -22,10 +24,30 @@ type Health struct {
 // Hold is why a task starts no more runs.
 type Hold struct {
 	On time.Time
+	// TaskName is the task's, as the last run had it.
+	TaskName string
 	// Failures is how many runs have failed in a row, Run is the last of them, and Why its message.
 	Failures int
 	Run      Number
 	Why      string
+	// Told: the event of it is stored.
+	Told bool `json:",omitempty"`
+}
+
+// HeldEvent is what subscribers are told of a task that is held.
+type HeldEvent struct {
+	ExecuteID task.ID `json:"ExecuteId"`
+	TaskName  string
+	HeldSince Time
+	// Failures is how many runs have failed in a row, ImportID is the last of them, and Message its message.
+	Failures int
+	ImportID Number `json:"ImportId"`
+	Message  string
+}
+
+// Event is the event of a hold.
+func (h Hold) Event(id task.ID) HeldEvent {
+	return HeldEvent{id, h.TaskName, Time(h.On), h.Failures, h.Run, h.Why}
 }
 
 // MaxFailed is how many failed runs in a row are counted to.
@@ -48,7 +70,7 @@ func (h Health) With(doc Document, most int, now time.Time) (next Health, change
 	h.Failed = append(slices.Clone(h.Failed), doc.ImportID)
 	h.Failed = h.Failed[max(0, len(h.Failed)-MaxFailed):]
 	if len(h.Failed) >= most {
-		h.Held = &Hold{On: now, Failures: len(h.Failed), Run: doc.ImportID, Why: cutText(doc.Message, maxHoldWhy)}
+		h.Held = &Hold{On: now, TaskName: doc.TaskName, Failures: len(h.Failed), Run: doc.ImportID, Why: cutText(doc.Message, maxHoldWhy)}
 	}
 	return h, true
 }

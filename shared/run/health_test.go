@@ -49,7 +49,7 @@ func TestFailuresInARow(t *testing.T) {
 		if !slices.Equal(health.Failed, want.failed) || (health.Held != nil) != (want.held > 0) || health.Counted != 7 {
 			t.Errorf("%s: %+v", letters, health)
 		}
-		if held := health.Held; held != nil && (*held != run.Hold{On: now, Failures: 3, Run: want.held, Why: "the site refuses"} || held.String() != "its last 3 runs failed; run 4: the site refuses") {
+		if held := health.Held; held != nil && (*held != run.Hold{On: now, TaskName: "x", Failures: 3, Run: want.held, Why: "the site refuses"} || held.String() != "its last 3 runs failed; run 4: the site refuses") {
 			t.Errorf("%s: held is %+v: %s", letters, held, held)
 		}
 		data, err := health.Encode()

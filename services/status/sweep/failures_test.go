@@ -2,6 +2,7 @@ package sweep_test
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -79,6 +80,51 @@ func settled(t *testing.T, store *bustest.Store, id task.ID, want ...run.Number)
 	})
 }
 
+// told waits for the event of a task that is held.
+func told(t *testing.T, store *bustest.Store, id task.ID, last run.Number) {
+	t.Helper()
+	var event bus.Record
+	proctest.Eventually(t, "the event is there", func() (there bool) {
+		var err error
+		event, err = store.Jet().Audit.LeaderLast(t.Context(), "run.held."+string(id))
+		return err == nil
+	})
+	var says run.HeldEvent
+	if err := json.Unmarshal(event.Data, &says); err != nil || says.ExecuteID != id || says.TaskName != "Late" || says.Failures != 3 || says.ImportID != last || says.Message != "as the test wants" {
+		t.Errorf("the event says %s: %v", event.Data, err)
+	}
+	for name, want := range map[string]string{"ce-type": "runhook.task.held", "ce-id": string(id) + ".held." + last.String(), "ce-subject": last.String(), "ce-source": "/" + store.StoreID() + "/task/" + string(id)} {
+		if got := event.Header.Get(name); got != want {
+			t.Errorf("%s is %s, want %s", name, got, want)
+		}
+	}
+}
+
+// Who holds a task may die before anybody is told. Another process tells then.
+func TestAHoldIsTold(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request, _ := queue(t, store, "disable_after_failures: 3", 0, 0)
+	held := run.Health{Counted: 7, Failed: []run.Number{3, 5, 6}, Held: &run.Hold{On: time.Now().UTC(), TaskName: "Late", Failures: 3, Run: 6, Why: "as the test wants"}}
+	data, err := held.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bustest.JetStream(t, store.Broker.URL()).Publish(t.Context(), "$KV.control.health."+string(request.Task), data); err != nil {
+		t.Fatal(err)
+	}
+	sweeping(t, store, "one")
+	told(t, store, request.Task, 6)
+	proctest.Eventually(t, "it is noted that it was told", func() bool {
+		stored, err := store.Jet().Control.LeaderLast(t.Context(), "$KV.control.health."+string(request.Task))
+		if err != nil {
+			t.Fatal(err)
+		}
+		health, err := run.DecodeHealth(stored.Data)
+		return err == nil && health.Held != nil && health.Held.Told
+	})
+}
+
 // Three failed runs in a row hold a task, whoever counts, however often the counting begins anew, and also if runs end
 // while nobody counts. Enabled, the task begins to count anew.
 func TestFailedRunsHoldTheirTask(t *testing.T) {
@@ -116,6 +162,7 @@ func TestFailedRunsHoldTheirTask(t *testing.T) {
 	if got.Failures != 3 || got.Run != third || got.Why != "as the test wants" || time.Since(got.On) > proctest.Limit {
 		t.Errorf("held: %+v", got)
 	}
+	told(t, store, id, third)
 	ends(t, store, request, run.Success) // what was queued ends; the task stays held
 	sweeping(t, store, "three")
 	late := store.Open("later").Tasks.Holds()

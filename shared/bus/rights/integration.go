@@ -34,7 +34,7 @@ func OfIntegration(consumer string) Integration {
 			api + "DIRECT.GET." + events,
 			api + "DIRECT.GET." + events + "." + jet.Events,
 		},
-		Follows: []string{jet.Followed, jet.Receipts},
+		Follows: []string{jet.Followed, jet.Receipts, jet.HeldTasks},
 		Makes: map[string]string{
 			api + "CONSUMER.CREATE." + events + "." + consumer:        jet.AskedConsumer + consumer,
 			api + "CONSUMER.CREATE." + events + "." + consumer + ".>": jet.AskedConsumer + consumer + ".>",

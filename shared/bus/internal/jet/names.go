@@ -21,7 +21,7 @@ const (
 	TasksStream    = "KV_" + TasksBucket
 	RowsBucket     = "rows" // <task>.<run>.<token>.<n>, an object store
 	RowsStream     = "OBJ_" + RowsBucket
-	AuditStream    = "AUDIT" // run.audit.<what> and run.deleted.<task>
+	AuditStream    = "AUDIT" // run.audit.<what>, run.deleted.<task> and run.held.<task>
 )
 
 // Subjects with wildcards: all that a stream takes, or all of one sort.
@@ -38,6 +38,7 @@ const (
 	Erasures      = "$KV.control.erase.*.*"
 	Audits        = "run.audit.*"
 	Receipts      = "run.deleted.*"
+	HeldTasks     = "run.held.*"
 	Keys          = "$KV.keys.>"
 	Tasks         = "$KV." + TasksBucket + ".>"
 	TaskRecords   = "$KV." + TasksBucket + ".*"
@@ -227,6 +228,9 @@ func IsErasure(subject string) bool {
 	to, lastErr := run.ParseNumber(last)
 	return ok && IsID(id) && err == nil && lastErr == nil && ErasureSubject(task.ID(id), from, to) == subject
 }
+
+// HeldSubject takes the events of a task that is held.
+func HeldSubject(id task.ID) string { return strings.TrimSuffix(HeldTasks, "*") + string(id) }
 
 // AuditSubject takes the lines of an audit about one sort of change.
 func AuditSubject(what string) string { return strings.TrimSuffix(Audits, "*") + what }
