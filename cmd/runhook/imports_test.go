@@ -47,6 +47,11 @@ var houseRules = []rule{
 		except: []string{"runhook/shared/web", "runhook/shared/openapi", "runhook/services/ingress", "runhook/services/status", "runhook/services/status/console"},
 	},
 	{
+		why: "only the sql connector speaks to a PostgreSQL server; shared/pgtest runs one",
+		who: []string{"runhook/"}, what: []string{"github.com/jackc/"},
+		except: []string{"runhook/services/runner/connector/sqldb", "runhook/shared/pgtest"},
+	},
+	{
 		why: "services speak the verbs of the bus; the store is repaired and backed up around them",
 		who: []string{"runhook/services/"}, what: []string{"runhook/shared/bus/"},
 	},
@@ -225,6 +230,8 @@ func TestRulesCatch(t *testing.T) {
 		{"runhook/services/status", "github.com/valyala/fasthttp", false},
 		{"runhook/services/status/sweep", "github.com/valyala/fasthttp", true},
 		{"runhook/services/status/console", "github.com/valyala/fasthttp", false},
+		{"runhook/services/runner/connection", "github.com/jackc/pgx/v5", true},
+		{"runhook/services/runner/connector/sqldb", "github.com/jackc/pgx/v5/stdlib", false},
 		{"runhook/shared/task", "net/http", true},
 		{"runhook/shared/task", "go.yaml.in/yaml/v4", true},
 		{"runhook/shared/task", "runhook/shared/taskfile", true},

@@ -16,6 +16,7 @@ import (
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector"
 	"runhook/services/runner/connector/imis"
+	"runhook/services/runner/connector/sqldb"
 	"runhook/services/runner/pipeline"
 	"runhook/shared/nearest"
 	"runhook/shared/task"
@@ -77,12 +78,11 @@ func (d *Draft) fromTable(ctx context.Context, w Wish) (base string, err error) 
 	if !ok || name == "" || table == "" {
 		return "", fmt.Errorf("--from-table %q is not CONNECTION.TABLE, like crm.members", w.Table)
 	}
-	d.Source = &task.SQLSource{Connection: name, Query: `select * from "` + strings.ReplaceAll(table, `"`, `""`) + `"`}
-	err = d.takeColumns(ctx, w, w.Connections)
-	if err != nil && w.Connections == nil {
+	if w.Connections == nil {
 		return "", fmt.Errorf("--from-table %s: there is no connections.yaml here; name the file of connections with --connections", w.Table)
 	}
-	if err != nil {
+	d.Source = &task.SQLSource{Connection: name, Query: sqldb.SelectAll(w.Connections, name, table)}
+	if err := d.takeColumns(ctx, w, w.Connections); err != nil {
 		return "", fmt.Errorf("--from-table %s: %w", w.Table, err)
 	}
 	return table, nil

@@ -10,6 +10,7 @@ import (
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector/builtin"
+	"runhook/shared/pgtest"
 	"runhook/shared/proctest"
 	"runhook/shared/task"
 	"runhook/shared/taskfile"
@@ -169,5 +170,23 @@ func TestMakeRefuses(t *testing.T) {
 		if d, err := Make(t.Context(), c.wish); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%+v: %v, not %s", d, err, c.says)
 		}
+	}
+}
+
+// A table of another schema is named with it.
+func TestFromAndToATableOfASchema(t *testing.T) {
+	schema := pgtest.New(t).Schema(t)
+	schema.Exec(`CREATE TABLE "Members" (id int PRIMARY KEY, "Full Name" text)`)
+	set, err := connection.Parse([]byte("crm: {postgres: '"+schema.URL+"'}\n"), filepath.Join(t.TempDir(), "connections.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := Make(t.Context(), Wish{Kinds: builtin.Kinds(), Connections: set, Table: "crm." + schema.Name + ".Members", To: "crm." + schema.Name + ".people", Key: []string{"id"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, to := d.Source.(*task.SQLSource), d.Destination.(*task.SQLDestination)
+	if source.Query != `select * from "`+schema.Name+`"."Members"` || to.Table != schema.Name+".people" || !slices.Equal(d.Columns, []string{"id", "Full Name"}) {
+		t.Errorf("%+v, %+v, %v", source, to, d.Columns)
 	}
 }

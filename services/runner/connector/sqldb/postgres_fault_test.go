@@ -510,3 +510,73 @@ func TestPostgresRaiseWaitsForTheEarlierAttempt(t *testing.T) {
 		t.Errorf("the earlier attempt goes on: %v", err)
 	}
 }
+
+// A run that is ended without a destination keeps an earlier attempt from writing, and leaves what that has written.
+func TestPostgresOvertake(t *testing.T) {
+	b := onPostgres(t)
+	b.Exec("CREATE TABLE members (id text PRIMARY KEY, name text)")
+	job := b.Job.Job
+	job.Fence = &connector.Fence{Store: "s", Task: "t", Number: 1, Token: 1}
+	if at, found, err := (sqldb.DestinationKind{}).Overtake(t.Context(), job); err != nil || found || at.Row != 0 {
+		t.Errorf("before any attempt: %+v, %v, %v", at, found, err)
+	}
+	d := openMembers(t, b.Job.Connections, b.Table())
+	defer d.Close()
+	if _, _, err := d.Raise(t.Context(), &connector.Fence{Store: "s", Task: "t", Number: 1, Token: 2}); err != nil {
+		t.Fatal(err)
+	}
+	write := func(id string, number int64) error {
+		batch := row.NewBatch(2)
+		r := batch.Add(number)
+		r.Values[0], r.Values[1] = id, "Ann"
+		return d.Write(t.Context(), batch, func(last int64) error { return d.Record(t.Context(), run.Checkpoint{Row: last}) })
+	}
+	if err := write("1", 1); err != nil {
+		t.Fatal(err)
+	}
+	job.Fence = &connector.Fence{Store: "s", Task: "t", Number: 1, Token: 3, Takeover: true}
+	if at, found, err := (sqldb.DestinationKind{}).Overtake(t.Context(), job); err != nil || !found || at.Row != 1 {
+		t.Errorf("behind a batch: %+v, %v, %v", at, found, err)
+	}
+	if err := write("2", 2); !errors.Is(err, connector.ErrLost) {
+		t.Errorf("the earlier attempt goes on: %v", err)
+	}
+	if got := b.Query("SELECT id FROM members"); got != "1" {
+		t.Errorf("the table has %s", got)
+	}
+}
+
+// A check says what a run would, and changes nothing.
+func TestPostgresCheck(t *testing.T) {
+	b := onPostgres(t)
+	b.Exec("CREATE TABLE members (id int PRIMARY KEY, name varchar(5), paid numeric(5,2), joined date)")
+	b.Mapping("id", "ID", "name", "Name", "paid", "Paid", "joined", "Joined", "extra", "Name")
+	b.Write("members.csv", "ID,Name,Paid,Joined\n1,Ann,1.25,2026-01-31\nx,Margaret,1.255,31.01.2026\n")
+	found, err := pipeline.Check(t.Context(), b.Job.Kinds, b.Job.Job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	for _, f := range found {
+		said.WriteString(f.Text() + "\n")
+	}
+	if want := "has no column extra"; !strings.Contains(said.String(), want) {
+		t.Errorf("the check says\n%s, and not %s", &said, want)
+	}
+	b.Mapping("id", "ID", "name", "Name", "paid", "Paid", "joined", "Joined")
+	for column, c := range map[string]struct{ rows, want string }{
+		"id":     {"x,Ann,1,2026-01-31", "is not a whole number"},
+		"name":   {"1,Margaret,1,2026-01-31", "has more than 5 letters"},
+		"paid":   {"1,Ann,1.255,2026-01-31", "has more digits than the column keeps"},
+		"joined": {"1,Ann,1,31.01.2026", "is not a date"},
+	} {
+		b.Write("members.csv", "ID,Name,Paid,Joined\n"+c.rows+"\n")
+		found, err := pipeline.Check(t.Context(), b.Job.Kinds, b.Job.Job)
+		if err != nil || len(found) == 0 || !strings.Contains(found[0].Text(), column) || !strings.Contains(found[0].Text(), c.want) {
+			t.Errorf("%s: the check says %v, %v", column, found, err)
+		}
+	}
+	if got := b.Query("SELECT count(*), to_regclass('runhook_checkpoint') IS NULL FROM members"); got != "0 true" {
+		t.Errorf("the check has changed the database: %s", got)
+	}
+}

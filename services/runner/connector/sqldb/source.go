@@ -72,6 +72,13 @@ func OpenSource(ctx context.Context, connections *connection.Set, from *task.SQL
 	return s, nil
 }
 
+// SelectAll is the query of all rows and columns of a table of a connection, as a task names it. What is wrong with
+// the connection is told when it is opened.
+func SelectAll(connections *connection.Set, name, table string) string {
+	database, _ := dialectOf(connections, name)
+	return "select * from " + database.place(table)
+}
+
 // connect opens the database to read it. The error is a [*run.Failure] or ctx's.
 func (s *Source) connect(ctx context.Context) (err error) {
 	if s.db, err = s.dialect.open(ctx, toRead); err != nil {
