@@ -7,11 +7,18 @@ import (
 
 	"runhook/shared/bus"
 	"runhook/shared/run"
+	"runhook/shared/task"
 	"runhook/shared/wait"
 )
 
-// batchRuns is how many runs are written in one transaction at most.
-const batchRuns = 200
+const (
+	// batchRuns is how many runs are written in one transaction at most, and batchMessages how many messages it may
+	// tell of.
+	batchRuns     = 200
+	batchMessages = 2000
+	// mostShown is how many runs are remembered whose final documents were read.
+	mostShown = 100_000
+)
 
 // batch is what is written at once: rows, and how far the streams were read for them.
 type batch struct {
@@ -31,13 +38,16 @@ type batches struct {
 	ctx   context.Context
 	now   *batch
 	since time.Time
+	// shown are the tasks of the runs whose final documents were read before the requests: mostly these tell nothing
+	// more then.
+	shown map[run.Number]task.ID
 	queue chan *batch
 	ended chan error
 }
 
 func newBatches(ctx context.Context, k *keeper) *batches {
 	ctx, stop := context.WithCancel(ctx)
-	b := &batches{keeper: k, ctx: ctx, since: time.Now(), queue: make(chan *batch, 1), ended: make(chan error, 1)}
+	b := &batches{keeper: k, ctx: ctx, since: time.Now(), shown: map[run.Number]task.ID{}, queue: make(chan *batch, 1), ended: make(chan error, 1)}
 	go func() {
 		defer stop()
 		var failed error
@@ -84,19 +94,30 @@ func (b *batches) at() *batch {
 // add adds what a message tells, nil for nothing.
 func (b *batches) add(ctx context.Context, e *entry) error {
 	now := b.at()
-	if now.messages++; e == nil || b.gone(e.number) {
-		return nil
+	now.messages++
+	if e != nil && !b.gone(e.number) {
+		if place, ok := now.places[e.number]; ok {
+			now.entries[place].add(e)
+		} else if !e.requested || !b.says(e) {
+			now.places[e.number] = len(now.entries)
+			now.entries = append(now.entries, e)
+		}
+		if !e.requested && len(b.shown) < mostShown {
+			b.shown[e.number] = e.task
+		}
 	}
-	if place, ok := now.places[e.number]; ok {
-		now.entries[place].add(e)
-		return nil
-	}
-	now.places[e.number] = len(now.entries)
-	now.entries = append(now.entries, e)
-	if len(now.entries) < batchRuns {
+	if len(now.entries) < batchRuns && now.messages < batchMessages {
 		return nil
 	}
 	return b.pass(ctx)
+}
+
+// says reports whether the final document of a run, which was read before, has said all that its request tells. Of one
+// with parameters that is all but these.
+func (b *batches) says(request *entry) bool {
+	of, ended := b.shown[request.number]
+	request.shown = ended && of == request.task && request.operator == "" && request.repeats == 0
+	return request.shown && len(request.parameters) == 0
 }
 
 // pass hands the batch over to be written.

@@ -27,6 +27,8 @@ type entry struct {
 	// requested: the request was read, and parameters are the hashes of its values.
 	requested  bool
 	parameters []int64
+	// shown: the run's row has all but the parameters.
+	shown bool
 }
 
 // Outcome is how a run has ended, as the index has it.

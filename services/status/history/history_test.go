@@ -228,6 +228,50 @@ func TestRunsAreFound(t *testing.T) {
 	}
 }
 
+// What only requests tell is there also where they are read long after the final documents: of more runs than are written
+// at once.
+func TestRequestsBehindTheirFinalDocuments(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request := bustest.Applied(t, store.Bus)
+	var all, alaska, byAnn, repeats []run.Number
+	for i := range 450 {
+		n := end(t, store, with(request, func(r *run.Request) {
+			if i%3 == 0 {
+				r.Parameters = task.Values{"State": {Values: []string{"AK"}, From: task.FromRequest}}
+			}
+			if i%5 == 0 {
+				r.Operator = "ann"
+			}
+			if i%7 == 0 {
+				r.RepeatOf = 1
+			}
+		}), run.Success, "done", 0)
+		all = append([]run.Number{n}, all...)
+		if i%3 == 0 {
+			alaska = append([]run.Number{n}, alaska...)
+		}
+		if i%5 == 0 {
+			byAnn = append(byAnn, n)
+		}
+		if i%7 == 0 {
+			repeats = append(repeats, n)
+		}
+	}
+	k := keep(t, store, t.TempDir())
+	if got := k.numbers(history.Query{}); !slices.Equal(got, all) {
+		t.Errorf("all are %v", got)
+	}
+	if got := k.numbers(history.Query{Parameters: [][2]string{{"State", "AK"}}}); !slices.Equal(got, alaska) {
+		t.Errorf("with the parameter: %v, want %v", got, alaska)
+	}
+	for _, l := range k.list(history.Query{}) {
+		if (l.Operator == "ann") != slices.Contains(byAnn, l.ImportID) || (l.RepeatOf == 1) != slices.Contains(repeats, l.ImportID) {
+			t.Errorf("run %s is by %q and repeats %s", l.ImportID, l.Operator, l.RepeatOf)
+		}
+	}
+}
+
 // A text is found in any letter case of any alphabet, and however its letters are composed.
 func TestTextsAreFoundInAnyLetterCase(t *testing.T) {
 	t.Parallel()

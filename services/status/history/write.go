@@ -74,8 +74,11 @@ values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?
 	// A final document says all but who started the run.
 	putEnded = putRun + `name = ?3, trigger = ?4, operator = case ?5 when 2 then operator else ?5 end, repeats = max(repeats, ?6), outcome = ?7, created = ?8,
 started = ?9, completed = ?10, duration = ?11, processed = ?12, failed = ?13, attempts = ?14, correlation = ?15, message = ?16, percent = ?17 where task = ?2`
-	// A request says who has started the run, and whose it is.
-	putOpen = putRun + `task = ?2, operator = ?5, repeats = ?6, outcome = case task when ?2 then outcome else 0 end`
+	// A request says who has started the run, and whose it is; mostly the final document has said so.
+	putOpen = putRun + `task = ?2, operator = ?5, repeats = ?6, outcome = case task when ?2 then outcome else 0 end
+where task <> ?2 or operator <> ?5 or repeats <> ?6`
+	// A run that was erased in between stays away.
+	putParameter = "insert or ignore into parameters select ?1, ?2 where exists (select 1 from runs where number = ?2)"
 )
 
 // put writes a batch.
@@ -89,7 +92,7 @@ func (f *file) put(ctx context.Context, b *batch) error {
 	for _, text := range []struct {
 		to  **sql.Stmt
 		sql string
-	}{{&w.ended, putEnded}, {&w.open, putOpen}, {&w.parameter, "insert or ignore into parameters values (?, ?)"}} {
+	}{{&w.ended, putEnded}, {&w.open, putOpen}, {&w.parameter, putParameter}} {
 		if *text.to, err = tx.PrepareContext(ctx, text.sql); err != nil {
 			return err
 		}
@@ -135,6 +138,9 @@ func (w *writing) word(word string) (id int64, err error) {
 }
 
 func (w *writing) put(e *entry) error {
+	if e.shown {
+		return w.putParameters(e)
+	}
 	values := []any{int64(e.number), nil, nil, nil, nil, int64(e.repeats), int64(e.outcome), e.created, e.started, e.completed, e.duration, e.processed, e.failed, e.attempts, e.correlation, e.message, e.percent}
 	for i, word := range []string{string(e.task), e.name, e.trigger, e.operator} {
 		id, err := w.word(word)
@@ -150,6 +156,10 @@ func (w *writing) put(e *entry) error {
 	if _, err := statement.ExecContext(w.ctx, values...); err != nil {
 		return fmt.Errorf("run %s: %w", e.number, err)
 	}
+	return w.putParameters(e)
+}
+
+func (w *writing) putParameters(e *entry) error {
 	for _, hash := range e.parameters {
 		if _, err := w.parameter.ExecContext(w.ctx, hash, int64(e.number)); err != nil {
 			return err
