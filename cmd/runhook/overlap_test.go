@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -266,4 +267,116 @@ func superseded(t *testing.T, all []*accepted) {
 			t.Errorf("run %s was canceled when it was under way: %s", a.number, a.doc.Message)
 		}
 	}
+}
+
+// What a caller and the command line are told of each overlap, on one server.
+func TestOverlapsAnswer(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	ids := map[task.Overlap]task.ID{}
+	for _, overlap := range []task.Overlap{task.RejectOverlap, task.SkipOverlap, task.LatestOverlap, task.CancelRunningOverlap} {
+		ids[overlap] = task.NewID()
+		s.write("tasks/"+string(overlap)+".yaml", strings.Replace(fmt.Sprintf(siteTask, ids[overlap]), "Copy people", "Copy "+string(overlap), 1)+"overlap: "+string(overlap)+"\n")
+	}
+	i := begin(t, s.args()...).listening()
+	// post POSTs and waits for the end of the run.
+	post := func(id task.ID, key string) (status int, doc run.Document) {
+		t.Helper()
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, i.url+"/task/executepolling/"+string(id), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Prefer", "wait=60")
+		request.Header.Set("Idempotency-Key", key)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = response.Body.Close() }()
+		body, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if response.StatusCode < 300 {
+			if doc, err = run.DecodeDocument(body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return response.StatusCode, doc
+	}
+	// cli runs a command that starts a run and waits for its end.
+	cli := func(want int, says string, args ...string) {
+		t.Helper()
+		if code, out, messages := call(t, append(args, "--server", i.url)...); code != want || !strings.Contains(out+messages, says) {
+			t.Errorf("%v: %d, want %d\n%s%s", args, code, want, out, messages)
+		}
+	}
+
+	release := s.hold()
+	first := i.start(ids[task.RejectOverlap], nil)
+	i.awaitRunning(first)
+	open := "Run " + first.Number.String() + " has not ended, and the task takes no other one meanwhile (overlap: reject)"
+	if status, _ := post(ids[task.RejectOverlap], "a"); status != http.StatusConflict {
+		t.Errorf("reject: %d", status)
+	}
+	cli(exitNoStart, open, "run", "copy reject", "--wait")
+	cli(exitNoStart, open, "run", "copy reject", "--dry-run")
+	cli(exitNoStart, open, "runs", "again", first.Number.String())
+	release()
+	i.awaitEnd(first)
+	status, doc := post(ids[task.RejectOverlap], "a")
+	if status != http.StatusOK || doc.Outcome() != run.Success || doc.ImportID == first.Number {
+		t.Errorf("when it has ended: %d %+v", status, doc)
+	}
+	cli(exitSuccess, "Success", "run", "copy reject", "--wait")
+
+	release = s.hold()
+	first = i.start(ids[task.SkipOverlap], nil)
+	i.awaitRunning(first)
+	skipped := "Skipped, because run " + first.Number.String() + " of the task had not ended when this one came"
+	status, doc = post(ids[task.SkipOverlap], "a")
+	if status != http.StatusOK || doc.Outcome() != run.Canceled || !strings.HasPrefix(doc.Message, skipped) {
+		t.Errorf("skip: %d %+v", status, doc)
+	}
+	if again, same := post(ids[task.SkipOverlap], "a"); again != http.StatusOK || same.ImportID != doc.ImportID {
+		t.Errorf("skip, repeated: %d %+v", again, same)
+	}
+	cli(exitCanceled, skipped, "run", "copy skip", "--wait")
+	cli(exitCanceled, skipped, "runs", "again", first.Number.String(), "--wait")
+	release()
+	i.awaitEnd(first)
+	if again, same := post(ids[task.SkipOverlap], "a"); again != http.StatusOK || same.ImportID != doc.ImportID { // which was accepted
+		t.Errorf("skip, repeated afterwards: %d %+v", again, same)
+	}
+	if status, doc = post(ids[task.SkipOverlap], "b"); status != http.StatusOK || doc.Outcome() != run.Success {
+		t.Errorf("skip, when it has ended: %d %+v", status, doc)
+	}
+
+	for _, overlap := range []task.Overlap{task.LatestOverlap, task.CancelRunningOverlap} {
+		release = s.hold()
+		first, second := i.start(ids[overlap], nil), i.start(ids[overlap], nil)
+		if overlap == task.LatestOverlap {
+			i.awaitRunning(first)
+		}
+		tried, err := i.client.Try(t.Context(), ids[overlap], nil) // which ends none of them
+		if err != nil {
+			t.Fatal(err)
+		}
+		third := i.start(ids[overlap], nil)
+		canceled := i.awaitEnd(second)
+		if canceled.Outcome() != run.Canceled || !strings.Contains(canceled.Message, "run "+third.Number.String()+",") {
+			t.Errorf("%s: the second %+v", overlap, canceled)
+		}
+		release()
+		if doc := i.awaitEnd(third); doc.Outcome() != run.Success {
+			t.Errorf("%s: the third %+v", overlap, doc)
+		}
+		if doc := i.awaitEnd(first); (doc.Outcome() == run.Success) != (overlap == task.LatestOverlap) {
+			t.Errorf("%s: the first %+v", overlap, doc)
+		}
+		if doc := i.awaitEnd(tried); doc.Outcome() != run.Success {
+			t.Errorf("%s: the dry run %+v", overlap, doc)
+		}
+	}
+	i.end()
 }
