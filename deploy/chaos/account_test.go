@@ -51,6 +51,7 @@ type tableAccount struct {
 func (a *account) settle() {
 	a.await()
 	a.compareRuns()
+	a.compareOverlaps()
 	for _, p := range a.house.services {
 		code, took, err := p.end(syscall.SIGTERM, 0)
 		if err == nil && code != 0 {
@@ -104,7 +105,7 @@ func (a *account) compareRuns() {
 	for n, doc := range a.stored.finals {
 		a.attempts[doc.ExecutionCount]++
 		a.outcomes[doc.StatusDescription]++
-		if doc.Outcome() != run.Success && !(doc.Outcome() == run.Canceled && l.mayBeCanceled(n)) {
+		if w := a.house.work(doc.ExecuteID); w == nil || !w.ends(&doc, l.mayBeCanceled(n)) {
 			l.wrong(n, "%s ended %s: %s", doc.TaskName, doc.StatusDescription, doc.Message)
 		}
 		switch count := a.stored.events[n]; {
@@ -143,6 +144,37 @@ func (a *account) compareRuns() {
 		if len(numbers) > 1 {
 			a.doubled++
 			l.wrong(0, "the key %s was answered with the runs %v", key, slices.Sorted(maps.Keys(numbers)))
+		}
+	}
+}
+
+// compareOverlaps wants no two runs of a task to have been under way at once, where it says what becomes of a run beside
+// another one, and each skipped one to name one that was let in.
+func (a *account) compareOverlaps() {
+	for _, w := range a.house.works {
+		if w.overlap == "" {
+			continue
+		}
+		started, before := 0, run.Document{}
+		for _, n := range slices.Sorted(maps.Keys(a.stored.finals)) {
+			doc, request := a.stored.finals[n], a.stored.requests[n]
+			if doc.ExecuteID != w.id {
+				continue
+			}
+			if request.SkippedFor > 0 && (doc.StartedOn != nil || a.stored.requests[request.SkippedFor].SkippedFor > 0) {
+				a.ledger.wrong(n, "it was to be skipped for run %s, and ended %+v", request.SkippedFor, doc)
+			}
+			if doc.StartedOn == nil {
+				continue
+			}
+			started++
+			if before.StartedOn != nil && time.Time(*doc.StartedOn).Before(time.Time(*before.CompletedOn)) {
+				a.ledger.wrong(n, "it began at %s, and run %s ended at %s", time.Time(*doc.StartedOn), before.ImportID, time.Time(*before.CompletedOn))
+			}
+			before = doc
+		}
+		if started == 0 {
+			a.ledger.wrong(0, "no run of %s was started", w.name)
 		}
 	}
 }
@@ -267,6 +299,7 @@ func (a *account) print() {
 	row("attempts", "%s", strings.Join(attempts, ", "))
 	row("faults", "%d: %s", faults, strings.Join(kinds, ", "))
 	row("POSTs refused", "%d with 503 (%d because the disk was full), %d without an answer; %d accepted after a repeat with their key", l.counts["POST 503"], l.counts[storeFull], l.counts["POST without an answer"], l.counts["accepted after a repeat"])
+	row("overlaps", "%d POSTs refused beside an open run, %d because their task was held", l.counts["POST 409: a run is open"], l.counts["POST 409: the task is held"])
 	row("cancels", "%d answered with 202, %d after the run had ended, %d with 503, %d without an answer",
 		l.counts["cancel 202"], l.counts["cancel 409: the run has ended"], l.counts["cancel 503"], l.counts["cancel without an answer"])
 	row("polls refused", "%d with 503, %d without an answer, %d answered from memory, %d with fewer rows after an interruption, %d with fewer attempts behind a foreign claim", l.counts["poll 503"], l.counts["poll without an answer"],

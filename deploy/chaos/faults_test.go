@@ -193,6 +193,7 @@ func embeddedFaults() []fault {
 		{"pause serve", 2, func(m *mischief) error { return m.freeze(m.one("serve"), time.Second, lease+3*time.Second) }},
 		{"torn write", 3, tearWrites},
 		{"disable and enable a task", 2, disable},
+		{"let a held task go", 2, letGo},
 		{"foreign messages", 2, (*mischief).intrude},
 		{"restore", 1, restore},
 		{"site", 2, failSite},
@@ -239,6 +240,7 @@ func clusterFaults() []fault {
 		}},
 		fault{"silence clients' wire", 4, silence},
 		fault{"disable and enable a task", 2, disable},
+		fault{"let a held task go", 2, letGo},
 		fault{"foreign messages", 2, (*mischief).intrude},
 		fault{"site", 3, failSite},
 	)
@@ -283,6 +285,16 @@ func disable(m *mischief) error {
 	err = errors.Join(err, m.house.tell("task", "enable", string(w.id), "--server", m.house.polls[0], "--token-file", m.house.token))
 	// An ingress may learn of it a moment later.
 	return errors.Join(err, m.house.enabled(w), m.ledger.disable(w, false))
+}
+
+// letGo lets the task go whose runs all fail.
+func letGo(m *mischief) error {
+	for _, w := range m.house.works {
+		if w.fails {
+			return m.house.tell("task", "enable", string(w.id), "--server", m.house.polls[0], "--token-file", m.house.token)
+		}
+	}
+	return nil
 }
 
 // leader is the server that leads one of the streams, drawn anew each time.

@@ -21,6 +21,7 @@ import (
 
 	"runhook/services/runner/connector/imis/imissite"
 	"runhook/shared/bustest"
+	"runhook/shared/task"
 )
 
 // lease is how long a runner may be silent: short, so that takeovers happen within a run of minutes.
@@ -225,6 +226,16 @@ func (h *house) awaitTasks() {
 	for _, w := range h.works {
 		check(h.t, h.enabled(w))
 	}
+}
+
+// work is that of a task, nil for none.
+func (h *house) work(id task.ID) *work {
+	for _, w := range h.works {
+		if w.id == id {
+			return w
+		}
+	}
+	return nil
 }
 
 // enabled waits until every ingress takes POSTs of a task.

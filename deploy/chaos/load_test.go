@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"runhook/shared/run"
+	"runhook/shared/task"
 )
 
 // callers are the clients: they POST and poll, and hold every answer against what is promised.
@@ -96,7 +97,7 @@ func (c *callers) post(w *work, down *outage) {
 				switch again, _, err := c.send(e, path); {
 				case err == nil && again != number:
 					c.ledger.wrong(number, "the key %s gave run %d at first and run %d later", e.key, number, again)
-				case errors.Is(err, errDisabled):
+				case errors.Is(err, errDisabled), errors.Is(err, errRefused):
 					c.ledger.wrong(number, "the key %s gave run %d at first, and later: %v", e.key, number, err)
 				}
 			}
@@ -110,6 +111,9 @@ func (c *callers) post(w *work, down *outage) {
 		case errors.Is(err, errDisabled) && first: // one whose answer was lost may be stored, and is repeated
 			down.over()
 			c.ledger.count("POST 409: the task is disabled")
+			return
+		case errors.Is(err, errRefused): // nothing is stored under the key either, or that would be the answer
+			down.over()
 			return
 		case e.key == "":
 			down.failed(began)
@@ -164,6 +168,12 @@ func (c *callers) send(e *entry, path string) (run.Number, string, error) {
 		return 0, "", fmt.Errorf("503 %s", data)
 	case answer.StatusCode == http.StatusConflict && (refusable || c.ledger.isDisabled(e.work)):
 		return 0, "", fmt.Errorf("%w: %s", errDisabled, data)
+	case answer.StatusCode == http.StatusConflict && e.work.overlap == task.RejectOverlap && bytes.Contains(data, []byte(":run-open")):
+		c.ledger.count("POST 409: a run is open")
+		return 0, "", fmt.Errorf("%w: %s", errRefused, data)
+	case answer.StatusCode == http.StatusConflict && e.work.fails && bytes.Contains(data, []byte(":task-held")):
+		c.ledger.count("POST 409: the task is held")
+		return 0, "", fmt.Errorf("%w: %s", errRefused, data)
 	case answer.StatusCode/100 != 2:
 		c.ledger.wrong(0, "a POST of %s was answered %d %s", e.batch, answer.StatusCode, data)
 		return 0, "", fmt.Errorf("%d", answer.StatusCode)
@@ -191,6 +201,9 @@ func (c *callers) send(e *entry, path string) (run.Number, string, error) {
 
 // errDisabled: the POST was refused because its task is disabled.
 var errDisabled = errors.New("the task is disabled")
+
+// errRefused: the POST was refused because a run of its task is open, or because the task is held.
+var errRefused = errors.New("the POST is refused")
 
 // claimOnly is the message of a document that is made of a claim, without a live document.
 const claimOnly = "Running"

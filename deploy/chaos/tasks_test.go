@@ -16,6 +16,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"runhook/services/runner/connector/imis/imissite"
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -37,6 +38,24 @@ type work struct {
 	again bool
 	// files: a run writes a file of its own. sql: it is a table whose database keeps its checkpoint.
 	files, sql bool
+	// overlap is what becomes of a run beside another one; empty where it waits. fails: every run fails, and some in a
+	// row hold the task.
+	overlap task.Overlap
+	fails   bool
+}
+
+// ends reports whether a run that has ended so has done what it should, canceled if somebody has asked for that.
+func (w *work) ends(doc *run.Document, canceled bool) bool {
+	switch doc.Outcome() {
+	case run.Success:
+		return !w.fails
+	case run.Failed:
+		return w.fails
+	case run.Canceled:
+		return canceled || w.overlap == task.SkipOverlap && strings.HasPrefix(doc.Message, "Skipped, because run ") ||
+			w.overlap.Supersedes() && strings.Contains(doc.Message, ", a later one of the task,")
+	}
+	return false
 }
 
 const (
@@ -108,6 +127,26 @@ destination: {csv: {connection: here, path: export.csv, action: replace}}
 `,
 		},
 	}
+	for _, overlap := range []task.Overlap{task.RejectOverlap, task.SkipOverlap, task.LatestOverlap, task.CancelRunningOverlap} {
+		all = append(all, &work{
+			name: string(overlap), every: 400 * time.Millisecond, open: 20, overlap: overlap,
+			file: `overlap: ` + string(overlap) + `
+source: {csv: {connection: here, path: people.csv}, rate: 200/s}
+where: "false"
+mapping: {id: id}
+destination: {nats: {subject: chaos.nothing}}
+`,
+		})
+	}
+	all = append(all, &work{
+		name: "fails", every: time.Second, open: 6, fails: true,
+		file: `disable_after_failures: 3
+source: {csv: {connection: here, path: none.csv}}
+retry: {attempts: 1}
+mapping: {id: id}
+destination: {nats: {subject: chaos.nothing}}
+`,
+	})
 	for _, w := range all {
 		w.id = task.NewID()
 		w.sql = strings.Contains(w.file, "destination: {sql")
