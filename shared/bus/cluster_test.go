@@ -17,6 +17,7 @@ import (
 	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/session"
+	"runhook/shared/task"
 )
 
 // On a cluster a read may come from a replica that lags, and a duplicate may be refused while its
@@ -120,6 +121,66 @@ func TestCluster(t *testing.T) {
 			}
 		}
 	})
+
+	// In each round the leader of the requests is another one.
+	for _, overlap := range []task.Overlap{task.RejectOverlap, task.SkipOverlap} {
+		t.Run("one run is let in with overlap "+string(overlap), func(t *testing.T) {
+			alone := bustest.Definition(t, "Alone", 1)
+			if _, err := cluster.Tasks.Apply(ctx, alone, false); err != nil {
+				t.Fatal(err)
+			}
+			request := request
+			request.Task, request.Definition, request.Overlap = alone.ID, alone.Hash, overlap
+			for round := range 4 {
+				var mu sync.Mutex
+				var all sync.WaitGroup
+				let, skipped := map[run.Number]bool{}, map[run.Number]run.Number{}
+				for i := range 30 {
+					all.Go(func() {
+						accepted, err := processes[i%3].Runs.Submit(ctx, request, "")
+						mu.Lock()
+						defer mu.Unlock()
+						refusal, refused := errors.AsType[*bus.OpenRuns](err)
+						switch {
+						case refused: // it names the one that was let in, also if the answer of that was lost
+							let[refusal.Runs[0]] = true
+						case err == nil && accepted.Request.SkippedFor == 0:
+							let[accepted.Number] = true
+						case err == nil:
+							skipped[accepted.Number] = accepted.Request.SkippedFor
+						case !errors.Is(err, run.ErrUnavailable) && !errors.Is(err, run.ErrMaybeStored): // while another one begins to lead
+							t.Error(err)
+						}
+					})
+				}
+				if round > 0 {
+					cluster.StepDown(t, "RUNS")
+				}
+				all.Wait()
+				// One whose answer was lost is let in, too, and the others name it.
+				for n, open := range skipped {
+					if len(let) > 0 && !let[open] {
+						t.Errorf("run %s was skipped for run %s, and let in are %v", n, open, let)
+					}
+					let[open] = true
+				}
+				if len(let) > 1 {
+					t.Fatalf("round %d: let in are %v", round, let)
+				}
+				for n := range let {
+					claim, err := processes[round%3].Work.Claim(ctx, request.Task, n, run.Claim{Owner: "a runner", Executions: 1, StartedOn: time.Now()})
+					if err != nil {
+						t.Fatal(err)
+					}
+					doc := run.QueuedDocument(request, n)
+					doc.End(run.Success, "done", time.Now())
+					if err := claim.Finish(ctx, doc, nil); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		})
+	}
 
 	t.Run("progress is seen as it was written", func(t *testing.T) {
 		accepted, err := processes[0].Runs.Submit(ctx, request, "")
