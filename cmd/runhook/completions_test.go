@@ -113,6 +113,43 @@ func TestFishCompletes(t *testing.T) {
 	}
 }
 
+// zsh completes with the script that is printed, and shows what a word is. What zsh has only while somebody types is stood
+// in for.
+func TestZshCompletes(t *testing.T) {
+	t.Parallel()
+	zsh, err := exec.LookPath("zsh")
+	if err != nil {
+		t.Skip("there is no zsh here")
+	}
+	s := newSite(t)
+	i := begin(t, s.args()...).listening()
+	i.awaitEnd(i.start(s.copy, nil))
+	s.write("completions", mustCall(t, "completions", "zsh"))
+	const script = `compdef() { completes=$2 }
+_describe() { print -rl -- "${(@P)3}" }
+_files() { print files }
+source $1
+words=("${@[2,-1]}") CURRENT=${#words}
+_runhook
+print -r completes $completes`
+	for typed, want := range map[string]string{
+		"runs|li":              "list:List runs, the newest first",
+		"runs|list|--task|Co":  "Copy people:" + string(s.copy),
+		"runs|show|":           "1:Copy people, Success",
+		"runs|cancel|":         "1:Copy people, Success",
+		"runs|list|--outcom":   "--outcome:Only the runs that ended so, or have not: success, failed, canceled or open",
+		"task|validate|conn":   "files",
+		"runs|list|--task=Cop": "--task=Copy people:" + string(s.copy),
+	} {
+		command := exec.Command(zsh, append([]string{"-f", "-c", script, "zsh", s.path("completions"), proctest.Program(t)}, strings.Split(typed, "|")...)...)
+		command.Env = append(os.Environ(), "HOME="+s.dir, "RUNHOOK_SERVER="+i.url, "RUNHOOK_DATA="+s.path("data"))
+		out, err := command.CombinedOutput()
+		if err != nil || strings.TrimPrefix(string(out), want+"\n") != "completes runhook\n" {
+			t.Errorf("%s: %v: %q, want %q", typed, err, out, want)
+		}
+	}
+}
+
 // Each script is one that its shell takes.
 func TestShellsTakeTheirScripts(t *testing.T) {
 	t.Parallel()
