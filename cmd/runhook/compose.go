@@ -27,6 +27,7 @@ import (
 	"runhook/shared/bus"
 	"runhook/shared/caller"
 	"runhook/shared/folder"
+	"runhook/shared/run"
 	"runhook/shared/session"
 	"runhook/shared/web"
 )
@@ -312,6 +313,8 @@ type edge struct {
 	secrets *caller.Secrets
 	// admin is nil where there are no admin routes.
 	admin *web.Admin
+	// start starts runs for operators; nil where the process has no ingress.
+	start func(context.Context, run.Wanted) (run.Number, error)
 }
 
 func newEdge(f EdgeFlags, address string, keys *web.Keys, log zerolog.Logger) (*edge, error) {
@@ -349,11 +352,13 @@ func (e *edge) waiting(p *process) *web.Waits {
 	return e.waits
 }
 
-// ingress makes the ingress service, of which there are only its routes.
+// ingress makes the ingress service, of which there are only its routes, and what starts runs for the page.
 func (e *edge) ingress(p *process) []web.Route {
-	return ingress.New(ingress.Options{
+	service := ingress.New(ingress.Options{
 		Audit: p.store.Runs.Audit(), Runs: p.store.Runs, Tasks: p.tasks, Paces: p.toPace(), Holds: p.holds, Locator: e.locator, Callers: e.callers, Admin: e.admin, Keys: e.keys, Links: e.links, Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
-	}).Routes()
+	})
+	e.start = service.StartWanted
+	return service.Routes()
 }
 
 // guard reads the admin tokens of a file.
@@ -385,7 +390,7 @@ func (e *edge) status(ctx context.Context, p *process, followed *folder.Folder, 
 	e.admin.Audit(o.Audit.Keep)
 	e.admin.Admit(session.New(e.keys.Derive("sessions"), p.store.StoreID(), p.store.Sessions))
 	service := status.New(o)
-	return append(service.Routes(), console.New(console.Options{Admin: e.admin, Service: service, Tasks: p.tasks}).Routes()...)
+	return append(service.Routes(), console.New(console.Options{Admin: e.admin, Service: service, Tasks: p.tasks, Start: e.start}).Routes()...)
 }
 
 // announcePage says where the page is. Only on a terminal, where somebody reads it now, it is a link that signs in:

@@ -72,6 +72,11 @@ func (in *Ingress) start(ctx context.Context, rc *fasthttp.RequestCtx, target ca
 	if err != nil {
 		return bus.Accepted{}, err
 	}
+	return in.submit(ctx, target, values, by, correlation, key, base, dry)
+}
+
+// submit makes the run of a request durable that was checked.
+func (in *Ingress) submit(ctx context.Context, target called, values task.Values, by starter, correlation web.Correlation, key, base string, dry bool) (bus.Accepted, error) {
 	now := time.Now()
 	request := run.Request{
 		Task: target.ID, TaskName: target.Name, Definition: target.Hash,
@@ -138,11 +143,18 @@ func parameters(rc *fasthttp.RequestCtx, def *task.Definition) (task.Values, err
 		}
 	}
 	if wrong, ok := errors.AsType[*task.ParameterError](err); ok {
-		p := refuse("wrong-parameters", "The parameters do not fit the task", wrong.Error()+".")
-		for _, problem := range wrong.Problems {
-			p.Errors = append(p.Errors, web.Fault{Name: problem.Parameter, Detail: problem.Message})
-		}
+		p := wrongParameters(wrong)
+		p.Template = def.Template()
 		return nil, p
 	}
 	return values, err
+}
+
+// wrongParameters is the answer to parameters that do not fit.
+func wrongParameters(wrong *task.ParameterError) *web.Problem {
+	p := refusal(fasthttp.StatusBadRequest, "wrong-parameters", "The parameters do not fit the task", wrong.Error()+".")
+	for _, problem := range wrong.Problems {
+		p.Errors = append(p.Errors, web.Fault{Name: problem.Parameter, Detail: problem.Message})
+	}
+	return p
 }

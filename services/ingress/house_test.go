@@ -65,6 +65,8 @@ type house struct {
 	URL     string
 	Tasks   *bus.TaskView
 	Metrics *prometheus.Registry
+	// In is the service itself.
+	In *Ingress
 }
 
 func open(t testing.TB, change func(*Options)) *house {
@@ -103,6 +105,7 @@ func openOn(t testing.TB, store *bustest.Store, change func(*Options)) *house {
 		change(&o)
 	}
 	in := New(o)
+	h.In = in
 	server, err := web.New(web.Options{Listen: "127.0.0.1:0", Log: o.Log}, in.Routes(), web.Metrics(h.Metrics))
 	if err != nil {
 		t.Fatal(err)

@@ -174,33 +174,49 @@ func (in *Ingress) post(answer answerFunc, dry bool) web.Handler {
 	return func(ctx context.Context, rc *fasthttp.RequestCtx) error {
 		target := in.find(web.PathValue(rc, "task"))
 		accepted, err := in.accept(ctx, rc, target, dry)
+		in.count(target, accepted, err)
 		if err != nil {
-			name := ""
-			if target.Definition != nil && !target.Deleted {
-				name = target.Name
-			}
-			in.metrics.refused.WithLabelValues(name, cmp.Or(web.ProblemOf(err).Kind, "error")).Inc()
 			return err
 		}
-		counter := in.metrics.accepted
 		if accepted.Replayed {
-			counter = in.metrics.replayed
 			rc.Response.Header.Set("Idempotency-Replayed", "true")
 		}
-		counter.WithLabelValues(target.Name).Inc()
-		level := zerolog.DebugLevel
-		operator := web.Operator(rc)
-		if operator != "" {
-			level = zerolog.InfoLevel // as each of an operator's changes
+		line := audit.Line{By: web.Operator(rc)}
+		if line.By != "" {
+			line.Address = in.options.Locator.Client(rc).String()
 		}
-		in.options.Log.WithLevel(level).Str("by", operator).Str("task", target.Name).Stringer("run", accepted.Number).
-			Bool("replayed", accepted.Replayed).Str("correlation", accepted.Request.CorrelationID).Msg("run accepted")
-		if of := accepted.Request.RepeatOf; of > 0 && operator != "" && !accepted.Replayed && in.options.Audit != nil {
-			in.options.Audit.Keep(ctx, audit.Line{
-				On: time.Now().UTC(), By: operator, Address: in.options.Locator.Client(rc).String(), What: audit.RunsAgain,
-				Task: target.Name, Run: accepted.Number, Detail: "a repeat of run " + of.String(),
-			})
-		}
+		in.log(ctx, line, target, accepted)
 		return answer(ctx, rc, target, accepted)
+	}
+}
+
+// count counts what has become of a request.
+func (in *Ingress) count(target called, accepted bus.Accepted, err error) {
+	if err != nil {
+		name := ""
+		if target.Definition != nil && !target.Deleted {
+			name = target.Name
+		}
+		in.metrics.refused.WithLabelValues(name, cmp.Or(web.ProblemOf(err).Kind, "error")).Inc()
+		return
+	}
+	counter := in.metrics.accepted
+	if accepted.Replayed {
+		counter = in.metrics.replayed
+	}
+	counter.WithLabelValues(target.Name).Inc()
+}
+
+// log logs an accepted run, those of operators as each of their changes. line says who has started it, from where.
+func (in *Ingress) log(ctx context.Context, line audit.Line, target called, accepted bus.Accepted) {
+	level := zerolog.DebugLevel
+	if line.By != "" {
+		level = zerolog.InfoLevel
+	}
+	in.options.Log.WithLevel(level).Str("by", line.By).Str("task", target.Name).Stringer("run", accepted.Number).
+		Bool("replayed", accepted.Replayed).Str("correlation", accepted.Request.CorrelationID).Msg("run accepted")
+	if of := accepted.Request.RepeatOf; of > 0 && line.By != "" && !accepted.Replayed && in.options.Audit != nil {
+		line.On, line.What, line.Task, line.Run, line.Detail = time.Now().UTC(), audit.RunsAgain, target.Name, accepted.Number, "a repeat of run "+of.String()
+		in.options.Audit.Keep(ctx, line)
 	}
 }

@@ -59,22 +59,14 @@ func (s *Service) cancelRun(ctx context.Context, rc *fasthttp.RequestCtx) error 
 	if err == nil {
 		err = s.loaded()
 	}
-	var done canceled
-	if err == nil {
-		// A stop must not cut the write short, because nobody could tell whether the run has ended.
-		done, err = s.cancel(context.WithoutCancel(ctx), at, run.Cancel{By: by, On: time.Now().UTC(), Why: query["why"]}, query["queued"] != "")
-	}
-	result := done.result
 	if err != nil {
-		result = cancelRefused(err)
+		s.cancels.WithLabelValues(at.taskName(), cancelRefused(err)).Inc()
+		return err
 	}
-	s.cancels.WithLabelValues(at.taskName(), result).Inc()
+	done, err := s.cancelFor(ctx, rc, at, run.Cancel{By: by, On: time.Now().UTC(), Why: query["why"]}, query["queued"] != "")
 	if err != nil {
 		return err
 	}
-	s.options.Log.Info().Str("by", by).Stringer("address", s.options.Locator.Client(rc)).Str("task", done.doc.TaskName).
-		Stringer("run", done.doc.ImportID).Str("why", query["why"]).Str("result", result).Msg("somebody canceled a run")
-	s.keep(ctx, rc, audit.Line{By: by, What: audit.RunsCancel, Task: done.doc.TaskName, Run: done.doc.ImportID})
 	done.doc.ShowAs(at.id)
 	body, err := done.doc.Encode()
 	if err != nil {
@@ -83,6 +75,28 @@ func (s *Service) cancelRun(ctx context.Context, rc *fasthttp.RequestCtx) error 
 	rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
 	web.SetJSON(rc, fasthttp.StatusAccepted, body)
 	return nil
+}
+
+// cancelFor cancels a run for whoever may, and counts and logs that.
+func (s *Service) cancelFor(ctx context.Context, rc *fasthttp.RequestCtx, at target, c run.Cancel, queued bool) (canceled, error) {
+	// A stop must not cut the write short, because nobody could tell whether the run has ended.
+	done, err := s.cancel(context.WithoutCancel(ctx), at, c, queued)
+	result := done.result
+	if err != nil {
+		result = cancelRefused(err)
+	}
+	s.cancels.WithLabelValues(at.taskName(), result).Inc()
+	if err != nil {
+		return done, err
+	}
+	line := s.options.Log.Info().Str("by", c.By)
+	if web.ViaPage(rc) {
+		line.Str("via", "page")
+	}
+	line.Stringer("address", s.options.Locator.Client(rc)).Str("task", done.doc.TaskName).
+		Stringer("run", done.doc.ImportID).Str("why", c.Why).Str("result", result).Msg("somebody canceled a run")
+	s.keep(ctx, rc, audit.Line{By: c.By, What: audit.RunsCancel, Task: done.doc.TaskName, Run: done.doc.ImportID})
+	return done, nil
 }
 
 // The results of a request to cancel, as its metric and the log call them.

@@ -3,6 +3,7 @@ package status
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -10,6 +11,7 @@ import (
 	"runhook/shared/bus"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/web"
 )
 
 // PagePath is where the page begins.
@@ -115,6 +117,38 @@ func (s *Service) AnswerRejected(ctx context.Context, rc *fasthttp.RequestCtx, w
 	rc.Request.Header.Set(fasthttp.HeaderAccept, accept)
 	return s.answerRejected(ctx, rc, id, number)
 }
+
+// CancelRun cancels the run that the path of a request names as {run}, for the operator whom [web.Admin.Check] has let in.
+func (s *Service) CancelRun(ctx context.Context, rc *fasthttp.RequestCtx, why string) error {
+	id, number, err := s.findRun(ctx, rc)
+	if err != nil {
+		return err
+	}
+	if fault := run.CheckWhy(why); fault != nil {
+		return wrongValue("why", fault.Error())
+	}
+	_, err = s.cancelFor(ctx, rc, target{key: key{id, number}}, run.Cancel{By: web.Operator(rc), On: time.Now().UTC(), Why: why}, false)
+	return err
+}
+
+// SetEnabled enables the task that the path of a request names as {task}, or disables it, for such an operator.
+func (s *Service) SetEnabled(ctx context.Context, rc *fasthttp.RequestCtx, enabled bool) error {
+	set := s.disableTask
+	if enabled {
+		set = s.enableTask
+	}
+	err := set(ctx, rc, nil)
+	rc.Response.ResetBody() // the page leads on instead
+	return err
+}
+
+// Client is the address that a request came from.
+func (s *Service) Client(rc *fasthttp.RequestCtx) string {
+	return s.options.Locator.Client(rc).String()
+}
+
+// Base is scheme and host of the address that a request's page has, empty where links are relative.
+func (s *Service) Base(rc *fasthttp.RequestCtx) (string, error) { return s.options.Locator.Base(rc) }
 
 // Held is why a task is held; ok is false if it is not.
 func (s *Service) Held(id task.ID) (held run.Hold, ok bool) { return s.options.Holds.Of(id) }

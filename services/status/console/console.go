@@ -17,6 +17,7 @@ import (
 
 	"runhook/services/status"
 	"runhook/shared/bus"
+	"runhook/shared/run"
 	"runhook/shared/session"
 	"runhook/shared/web"
 )
@@ -28,7 +29,7 @@ const Path = status.PagePath
 var files embed.FS
 
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"words": words, "when": when, "count": count, "took": took, "sign": signOf, "percent": percent, "startedBy": startedBy,
+	"words": words, "when": when, "count": count, "took": took, "sign": signOf, "percent": percent, "startedBy": startedBy, "field": fieldOf, "once": once,
 }).ParseFS(files, "files/*.html"))
 
 // words is a text in which what stands between backquotes is code.
@@ -50,6 +51,8 @@ type Options struct {
 	Service *status.Service
 	// Tasks is the view of the tasks.
 	Tasks *bus.TaskView
+	// Start starts a run for an operator; nil where the page starts none. Its errors are those that a POST is answered with.
+	Start func(context.Context, run.Wanted) (run.Number, error)
 }
 
 // Page is the page of one status service.
@@ -57,6 +60,8 @@ type Page struct {
 	admin   *web.Admin
 	service *status.Service
 	tasks   *bus.TaskView
+	// startRun is nil where the page starts no runs.
+	startRun func(context.Context, run.Wanted) (run.Number, error)
 }
 
 // New makes a page.
@@ -64,7 +69,7 @@ func New(o Options) *Page {
 	if o.Admin == nil {
 		o.Admin = new(web.Admin)
 	}
-	return &Page{o.Admin, o.Service, o.Tasks}
+	return &Page{o.Admin, o.Service, o.Tasks, o.Start}
 }
 
 // Routes are those of the page, which are answered under the server's own names only.
@@ -72,11 +77,18 @@ func (p *Page) Routes() []web.Route {
 	get := func(pattern, summary string, handle web.Handler) web.Route {
 		return web.Route{Method: fasthttp.MethodGet, Pattern: pattern, Summary: summary, Inner: true, Handler: safely(handle)}
 	}
-	post := func(pattern, summary string, handle web.Handler) web.Route {
+	post := func(pattern, summary string, most int, handle web.Handler) web.Route {
 		return web.Route{
 			Method: fasthttp.MethodPost, Pattern: pattern, Summary: summary, Inner: true, Handler: safely(handle),
-			Refuses: func(head web.Head) bool { return !isForm(head.RequestHeader) },
+			Refuses: func(head web.Head) bool { return !isForm(head.RequestHeader, most) },
 		}
+	}
+	change := func(pattern, summary string, most int, handle handler) web.Route {
+		route := post(Path+pattern, summary, most, p.change(most, handle))
+		route.Refuses = func(head web.Head) bool {
+			return !isForm(head.RequestHeader, most) || p.admin.Refuses(head.RequestHeader)
+		}
+		return route
 	}
 	return []web.Route{
 		get(Path, "The tasks", p.within(p.taskList)),
@@ -91,24 +103,29 @@ func (p *Page) Routes() []web.Route {
 		get(Path+"runs/{run}/rejected.xlsx", "The rows that a run rejected, as a workbook", p.within(p.rejected(true))),
 		get(Path+"session", "Who is signed in", p.within(p.session)),
 		get(Path+"signin", "Sign in to the page", p.within(p.session)),
-		post(Path+"signin", "Sign in to the page", p.signIn),
-		post(Path+"signout", "Sign out of the page", p.signOut),
+		change("tasks/{task}/run", "Run a task", maxRunForm, p.runNow),
+		change("tasks/{task}/enable", "Enable a task", maxForm, p.setEnabled(true)),
+		change("tasks/{task}/disable", "Disable a task", maxForm, p.setEnabled(false)),
+		change("runs/{run}/cancel", "Cancel a run", maxForm, p.cancel),
+		change("runs/{run}/again", "Start a run with the values of another one", maxForm, p.again),
+		post(Path+"signin", "Sign in to the page", maxForm, p.signIn),
+		post(Path+"signout", "Sign out of the page", maxForm, p.signOut),
 		get(Path+"style.css", "The page's style", asset("style.css", "text/css; charset=utf-8")),
 		get(Path+"console.js", "The page's script", asset("console.js", "text/javascript; charset=utf-8")),
 		get(Path+"icon.svg", "The page's icon", asset("icon.svg", "image/svg+xml")),
 	}
 }
 
-// maxForm is the largest form in bytes.
+// maxForm is the largest form in bytes, but for those that start runs.
 const maxForm = 4 << 10
 
-// isForm reports whether a request has a form that may be read.
-func isForm(header *fasthttp.RequestHeader) bool {
+// isForm reports whether a request has a form of so many bytes at most, which may be read.
+func isForm(header *fasthttp.RequestHeader, most int) bool {
 	length := header.ContentLength()
-	return 0 < length && length <= maxForm && bytes.HasPrefix(header.ContentType(), []byte("application/x-www-form-urlencoded"))
+	return 0 < length && length <= most && bytes.HasPrefix(header.ContentType(), []byte("application/x-www-form-urlencoded"))
 }
 
-var errNoForm = web.Refuse(fasthttp.StatusBadRequest, "This address takes a form of the page (application/x-www-form-urlencoded, at most 4 KiB).")
+var errNoForm = web.Refuse(fasthttp.StatusBadRequest, "This address takes a form of the page (application/x-www-form-urlencoded, at most 4 KiB, or 64 KiB to start a run).")
 
 // safely is apart, and shows errors as pages.
 func safely(handle web.Handler) web.Handler {
@@ -253,8 +270,8 @@ func (p *Page) session(_ context.Context, rc *fasthttp.RequestCtx, visit session
 const signInTitle = "Sign in"
 
 // form is an error unless a request has a form that was read.
-func form(rc *fasthttp.RequestCtx) error {
-	if _, err := web.Body(rc); err != nil || !isForm(&rc.Request.Header) {
+func form(rc *fasthttp.RequestCtx, most int) error {
+	if _, err := web.Body(rc); err != nil || !isForm(&rc.Request.Header, most) {
 		return errNoForm
 	}
 	return nil
@@ -262,7 +279,7 @@ func form(rc *fasthttp.RequestCtx) error {
 
 // signIn answers POST /console/signin: it leads to the page, or shows what was wrong.
 func (p *Page) signIn(ctx context.Context, rc *fasthttp.RequestCtx) error {
-	err := form(rc)
+	err := form(rc, maxForm)
 	if err == nil {
 		err = p.admin.SignIn(ctx, rc, rc.PostArgs().Peek("code"))
 	}
@@ -274,7 +291,7 @@ func (p *Page) signIn(ctx context.Context, rc *fasthttp.RequestCtx) error {
 
 // signOut answers POST /console/signout, which leads to the sign-in page.
 func (p *Page) signOut(ctx context.Context, rc *fasthttp.RequestCtx) error {
-	if err := form(rc); err != nil {
+	if err := form(rc, maxForm); err != nil {
 		return err
 	}
 	if err := p.admin.SignOut(ctx, rc, rc.PostArgs().Has("everywhere")); err != nil {

@@ -78,7 +78,8 @@ func openAs(t testing.TB, store *bustest.Store, o web.Options) *site {
 		Runs: opened.Runs, Store: opened.Tasks, Unheld: opened.Unheld, Tasks: view, History: index, Admin: s.admin, Locator: new(web.Locator), Log: log,
 	})
 	o.Listen, o.Log = cmp.Or(o.Listen, "127.0.0.1:0"), log
-	server, err := web.New(o, service.Routes(), console.New(console.Options{Admin: s.admin, Service: service, Tasks: view}).Routes(), openapi.Routes())
+	page := console.New(console.Options{Admin: s.admin, Service: service, Tasks: view, Start: starts(opened, view)})
+	server, err := web.New(o, service.Routes(), page.Routes(), openapi.Routes())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,8 @@
 package console_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -40,6 +42,30 @@ func (s *site) apply(name string, extra ...string) *task.Definition {
 		return response.StatusCode == 200
 	})
 	return def
+}
+
+// starts starts runs in the place of the ingress, which is tested elsewhere.
+func starts(store *bus.Bus, tasks *bus.TaskView) func(context.Context, run.Wanted) (run.Number, error) {
+	return func(ctx context.Context, w run.Wanted) (run.Number, error) {
+		of, _ := tasks.Get(w.Task)
+		values, err := of.Resolve(w.Given)
+		if wrong, ok := errors.AsType[*task.ParameterError](err); ok {
+			problem := &web.Problem{Kind: "wrong-parameters", Status: 400, Detail: wrong.Error() + "."}
+			for _, each := range wrong.Problems {
+				problem.Errors = append(problem.Errors, web.Fault{Name: each.Parameter, Detail: each.Message})
+			}
+			return 0, problem
+		}
+		trigger := run.Page
+		if w.RepeatOf > 0 {
+			trigger = run.Again
+		}
+		accepted, err := store.Runs.Submit(ctx, run.Request{
+			Task: of.ID, TaskName: of.Name, Definition: of.Hash, Trigger: trigger, Operator: w.Operator, RepeatOf: w.RepeatOf, DryRun: w.DryRun,
+			Parameters: values, ParameterHash: values.Hash(), RetryAfter: 30, CreatedOn: time.Now().UTC(), Base: w.Base,
+		}, w.Once)
+		return accepted.Number, err
+	}
 }
 
 // driven is a run that a test drives.
@@ -161,10 +187,18 @@ func (p *page) write(text string) {
 func (p *page) click(find string) {
 	p.t.Helper()
 	p.must(p.session, "Page.bringToFront", nil)
-	at, _ := p.eval(fmt.Sprintf(`(e => { e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })(%s)`, find)).([]any)
-	if len(at) != 2 {
-		p.t.Fatalf("%s is nowhere", find)
-	}
+	var at []any
+	proctest.Until(p.t, func() error { // the page may still come, or move
+		where, err := p.try(fmt.Sprintf(`(e => {
+			e.scrollIntoView({block: 'center', behavior: 'instant'});
+			const r = e.getClientRects()[0], x = r.x + r.width / 2, y = r.y + r.height / 2;
+			return e.contains(document.elementFromPoint(x, y)) ? [x, y] : 'something else is there';
+		})(%s)`, find))
+		if at, _ = where.([]any); len(at) != 2 {
+			return fmt.Errorf("%s: %v %w", find, where, err)
+		}
+		return nil
+	})
 	for _, kind := range []string{"mousePressed", "mouseReleased"} {
 		p.must(p.session, "Input.dispatchMouseEvent", map[string]any{"type": kind, "x": at[0], "y": at[1], "button": "left", "clickCount": 1})
 	}
@@ -369,4 +403,114 @@ func TestPagesInABrowser(t *testing.T) {
 		quiet.shows(want)
 	}
 	quiet.keep("no such run")
+}
+
+// What changes something, by mouse and by keyboard, with a script and without.
+func TestChangesInABrowser(t *testing.T) {
+	t.Parallel()
+	s := open(t, bustest.New(t, bus.Topology{}))
+	def := s.apply(markup, "parameters: [{name: It's <State>, prompt: required, description: Two letters.}, {name: City, default: Rome}, {name: Tags, multiple: true}]")
+	path := "/console/tasks/" + string(def.ID)
+	b := browse(t)
+	p := s.signedIn(b, annToken)
+
+	// A form that does not fit says so at its field, and starts nothing.
+	p.click(named("Run " + markup))
+	p.shows(markup)
+	p.until(`location.hash === '#run-now'`)
+	p.accessible("run now")
+	p.click(`document.querySelector('#p1')`)
+	p.write("Paris <b>")
+	p.press("Enter")
+	p.until(`location.pathname.endsWith('/run') && document.readyState === 'complete' && document.querySelector('#e0').textContent.includes('is required')`)
+	if focus := p.eval(`document.activeElement.id + ' ' + document.querySelector('#p1').value + ' ' + document.querySelector('[role=alert]').innerText`); focus != "p0 Paris <b> It's <State> is required and has no value. Nothing was started." {
+		t.Errorf("the form says %v", focus)
+	}
+	p.accessible("run now refused")
+	p.write("CA")
+	p.eval(`document.querySelector('#p2').value = 'a\nb\n'`)
+	p.press("Enter")
+	p.shows("Run 1 of " + markup)
+	first, err := s.Runs.Request(t.Context(), def.ID, 1)
+	if values := first.Parameters; err != nil || first.Trigger != run.Page || first.Operator != "ann" || first.DryRun ||
+		fmt.Sprint(values["It's <State>"].Values, values["City"].Values, values["Tags"].Values) != "[CA] [Paris <b>] [a b]" {
+		t.Errorf("%+v, %v", first, err)
+	}
+
+	// Cancel asks first; Escape is no.
+	p.until(`document.querySelector('.live').textContent === 'Live'`)
+	p.click(named("Cancel run"))
+	p.until(`document.querySelector('details.ask').open`)
+	p.accessible("cancel")
+	p.press("Escape")
+	p.until(`!document.querySelector('details.ask').open && document.activeElement.matches('summary')`)
+	p.press("Enter")
+	p.until(`document.querySelector('details.ask').open`)
+	p.eval(`document.querySelector('#why').focus()`)
+	p.write("wrong <file>")
+	p.press("Tab")
+	p.press("Enter")
+	p.until(`document.querySelector('.state-1 b')?.textContent === 'Canceled' && document.body.innerText.includes('wrong <file>')`)
+	p.click(named("Run again"))
+	p.shows("Run 2 of " + markup)
+	p.until(`document.body.innerText.includes('Repeat of') && document.querySelector('aside a').textContent === 'run 1'`)
+
+	// Disable, and enable again; without a script too.
+	quiet := b.open(map[string]any{"url": "about:blank", "browserContextId": contextOf(p)})
+	quiet.must(quiet.session, "Emulation.setScriptExecutionDisabled", map[string]any{"value": true})
+	for _, each := range []*page{p, quiet} {
+		each.visit(s.url + path)
+		each.click(named("Disable"))
+		each.until(`document.body.innerText.includes('Its webhook answers 409')`)
+		each.click(named("Enable"))
+		each.until(`document.readyState === 'complete' && !document.body.innerText.includes('Its webhook answers 409') && document.querySelector('#run-now') !== null`)
+	}
+	quiet.click(`document.querySelector('#p0')`)
+	quiet.write("TX")
+	quiet.click(named("Dry run"))
+	quiet.shows("Run 3 of " + markup)
+	if text := quiet.text(); !strings.Contains(text, "ann, dry run") {
+		t.Errorf("%s", text)
+	}
+	quiet.click(named("Cancel run"))
+	quiet.click(named("Cancel run 3"))
+	quiet.until(`document.querySelector('.state-1 b')?.textContent === 'Canceled'`)
+
+	// Whoever only reads has no button, and no form of theirs, nor one without its token, does anything.
+	reader := s.signedIn(b, viewToken)
+	for _, at := range []string{path, "/console/runs/2", "/console/"} {
+		reader.visit(s.url + at)
+		if forms := reader.eval(`[...document.querySelectorAll('form[method=post]')].map(f => f.getAttribute('action')).join()`); !strings.HasSuffix(forms.(string), "signout") || strings.Contains(forms.(string), ",") {
+			t.Errorf("%s has the forms %v for who only reads", at, forms)
+		}
+	}
+	ann, viewer := visitor(t), visitor(t)
+	form, viewerForm := s.signIn(ann, annToken), s.signIn(viewer, viewToken)
+	for _, change := range []string{path + "/run", path + "/disable", path + "/enable", "/console/runs/2/cancel", "/console/runs/1/again"} {
+		for who, try := range map[string]func() (*http.Response, string){
+			"who only reads":    func() (*http.Response, string) { return s.send(viewer, "POST", change, "form_token="+viewerForm) },
+			"without its token": func() (*http.Response, string) { return s.send(ann, "POST", change, "x=1") },
+			"of another page": func() (*http.Response, string) {
+				return s.send(ann, "POST", change, "form_token="+form, "Origin: https://evil.example")
+			},
+			"nobody": func() (*http.Response, string) { return s.send(visitor(t), "POST", change, "form_token="+form) },
+			"one too large": func() (*http.Response, string) {
+				return s.send(ann, "POST", change, "form_token="+form+strings.Repeat("x", 65<<10))
+			},
+		} {
+			want := map[string]int{"nobody": 401, "one too large": 400}[who]
+			if want == 0 {
+				want = 403
+			}
+			if response, body := try(); response.StatusCode != want || !strings.Contains(body, "<h1>") {
+				t.Errorf("%s, %s: %s %s", change, who, response.Status, body)
+			}
+		}
+	}
+	if response, _ := s.send(ann, "GET", "/console/runs/4", ""); response.StatusCode != 404 {
+		t.Errorf("a run was started: %s", response.Status)
+	}
+	if response, body := s.send(ann, "POST", "/console/runs/1/cancel", "form_token="+form); response.StatusCode != 409 {
+		t.Errorf("a run that has ended: %s %s", response.Status, body)
+	}
 }

@@ -39,6 +39,8 @@ type runData struct {
 	Rejected      *rejectedPage
 	RejectedFault string
 	Events        []happened
+	// Starts: the page can start runs of its task.
+	Starts bool
 }
 
 // givenRow is a parameter of a run.
@@ -80,7 +82,7 @@ func (p *Page) runPage(ctx context.Context, rc *fasthttp.RequestCtx, _ session.S
 	}
 	data := runData{Doc: doc, Shares: shares(doc), Events: events(doc)}
 	if of, known := p.tasks.Of(doc.ExecuteID); known && !of.Deleted {
-		data.TaskID = string(of.ID)
+		data.TaskID, data.Starts = string(of.ID), p.startRun != nil
 	}
 	p.addRequest(ctx, &data)
 	if doc.RowsFailed > 0 {

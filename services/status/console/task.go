@@ -28,6 +28,9 @@ type taskData struct {
 	Fault string
 	// Held is why the task is held; nil if it is not.
 	Held *run.Hold
+	// Starts: the page can start runs of it. Refused is why the form that was sent started none, empty for nothing.
+	Starts  bool
+	Refused string
 	// Execute and Polling are the addresses of its webhook.
 	Execute, Polling string
 	// Auth is what a caller has to send, empty for nothing.
@@ -51,8 +54,12 @@ type taskData struct {
 type parameterRow struct {
 	Key, Prompt, Description string
 	Required, Multiple       bool
-	// Empty says which value counts where a caller sends none.
-	Empty string
+	// Empty says which value counts where a caller sends none, and Default is the task's own.
+	Empty, Default string
+	// Typed is what was typed into the form that was sent, Wrong what is wrong with it, and First whether it is the first
+	// that is wrong.
+	Typed, Wrong string
+	First        bool
 }
 
 // formerRow is a former id of the webhook.
@@ -83,7 +90,7 @@ func (p *Page) taskData(ctx context.Context, rc *fasthttp.RequestCtx, t bus.Task
 	data = taskData{
 		ID: string(t.ID), Name: t.Name, Description: t.Description, Enabled: t.Enabled, Fault: p.service.FileFault(t.ID),
 		Template: wholeBody(t.Definition), Body: smallestBody(t.Definition), Auth: authOf(t.Definition), From: plain(t.Source.From()), To: plain(t.Destination.Place()),
-		Text: string(t.Text), AppliedOn: t.AppliedOn,
+		Text: string(t.Text), AppliedOn: t.AppliedOn, Starts: p.startRun != nil,
 	}
 	if held, ok := p.service.Held(t.ID); ok {
 		data.Held = &held
@@ -122,7 +129,8 @@ func parameterOf(of *task.Definition, i int, parameter task.Parameter) parameter
 	}
 	switch {
 	case len(parameter.Default) > 0:
-		row.Empty = "this task: " + strings.Join(parameter.Default, ", ")
+		row.Default = strings.Join(parameter.Default, ", ")
+		row.Empty = "this task: " + row.Default
 	case len(parameter.SourceDefault) > 0:
 		row.Empty = "the source: " + strings.Join(parameter.SourceDefault, ", ")
 	case parameter.Required:
