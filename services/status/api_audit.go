@@ -2,7 +2,6 @@ package status
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"runhook/shared/audit"
+	"runhook/shared/web"
 )
 
 const (
@@ -33,7 +33,7 @@ func (s *Service) listAudit(ctx context.Context, rc *fasthttp.RequestCtx, query 
 		return err
 	}
 	if s.options.Audit == nil {
-		return errors.New("the audit is not kept here")
+		return web.Refuse(fasthttp.StatusNotImplemented, "This service keeps no audit.")
 	}
 	found, err := s.options.Audit.Lines(ctx, q, limit)
 	if err != nil {

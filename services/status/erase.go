@@ -32,6 +32,16 @@ func receiptOf(e run.Erasure) receipt {
 	return receipt{fmt.Sprintf("%s.%s-%s", e.Task, e.First, e.Last), e, e.Text()}
 }
 
+// erases is a route that erases runs, where this service has a view of the erasures.
+func (s *Service) erases(handle adminHandler) adminHandler {
+	return func(ctx context.Context, rc *fasthttp.RequestCtx, query map[string]string) error {
+		if s.options.Erasures == nil {
+			return web.Refuse(fasthttp.StatusNotImplemented, "This service erases no runs.")
+		}
+		return handle(ctx, rc, query)
+	}
+}
+
 // deleteRun answers DELETE /api/runs/{run}: it has a run erased that has ended, and answers with the receipt, 202 while it
 // is under way.
 func (s *Service) deleteRun(ctx context.Context, rc *fasthttp.RequestCtx, _ map[string]string) error {

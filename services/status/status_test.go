@@ -70,6 +70,9 @@ func openOn(t testing.TB, store *bustest.Store, change func(*status.Options)) *s
 		following.Go(func() { options.Pauses.Follow(ctx) })
 	}
 	service := status.New(options)
+	if options.Erasures != nil {
+		following.Go(func() { options.Erasures.Follow(ctx) })
+	}
 	server, err := web.New(web.Options{Listen: "127.0.0.1:0", WriteTimeout: 500 * time.Millisecond, Log: zerolog.Nop()},
 		service.Routes(), openapi.Routes())
 	if err != nil {

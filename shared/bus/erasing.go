@@ -14,6 +14,7 @@ import (
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/wait"
 )
 
 // An erasure is written down before its first step, and each step finds what is left of it, so whoever does it may end
@@ -32,9 +33,11 @@ const (
 	// erasedTogether is how many runs are erased before the erasure says how far it is.
 	erasedTogether = 64
 	// erasedAtOnce is how many of them are erased at the same time.
-	erasedAtOnce = 8
+	erasedAtOnce = 4
 	// clocksOfServers is how far the clocks of the servers may be apart that store a final document and its event.
-	clocksOfServers = 10 * time.Minute
+	clocksOfServers = time.Minute
+	// copiedLate is how late an event may be stored that is looked for where its final document is gone.
+	copiedLate = 10 * time.Minute
 	// mostOverwritten is how many runs are overwritten together at most: for each message the server writes a file anew,
 	// and others wait for that.
 	mostOverwritten = 200
@@ -250,6 +253,7 @@ func (w *erasing) slice(ctx context.Context, slice jet.Slice, numbers []run.Numb
 	}
 	var later error
 	for some := range slices.Chunk(numbers, erasedTogether) {
+		begun := time.Now()
 		if bundled {
 			// The runs of one bundle at a time, which is written once.
 			some = slices.Clone(some)
@@ -272,6 +276,9 @@ func (w *erasing) slice(ctx context.Context, slice jet.Slice, numbers []run.Numb
 			if err := w.note(ctx); err != nil {
 				return err
 			}
+		}
+		if len(numbers) > erasedTogether { // others use the store too
+			wait.For(ctx, min(time.Since(begun), time.Second))
 		}
 	}
 	return later
@@ -438,8 +445,12 @@ func (w *erasing) around(ctx context.Context, n run.Number) error {
 }
 
 // findEvents finds the events of the runs, and later those that came since. ended is when the run ended, if it is one and
-// has its final document yet.
+// has its final document yet. Of one run there is one event, soon after its end: of a task with many runs all others
+// would have to be read.
 func (w *erasing) findEvents(ctx context.Context, ended time.Time) error {
+	if w.IsOne() && w.events != nil {
+		return nil
+	}
 	since := time.Unix(0, 0)
 	if w.IsOne() && w.EndedOn == nil && !ended.IsZero() { // which whoever goes on with it is not told again
 		w.EndedOn = &ended
@@ -461,20 +472,27 @@ func (w *erasing) findEvents(ctx context.Context, ended time.Time) error {
 			w.events[n] = append(w.events[n], event.Sequence)
 		}
 	}
+	more := func(event jet.Record) bool {
+		note(event)
+		late := ended.IsZero() && w.EndedOn != nil && event.Time.After(w.EndedOn.Add(copiedLate))
+		return !w.IsOne() || len(w.events) == 0 && !late
+	}
 	subject := jet.EventSubject(w.Task)
 	var err error
 	if w.events == nil {
 		w.events = map[run.Number][]uint64{}
 		var first jet.Record
 		if first, err = w.store.Events.LeaderSince(ctx, subject, since); err == nil {
-			w.read, err = w.store.Events.After(ctx, subject, first.Sequence-1, note)
+			w.read, err = w.store.Events.AfterWhile(ctx, subject, first.Sequence-1, more)
 		}
 	}
-	for err == nil { // what a replica lacks, or has come since
+	for err == nil && (!w.IsOne() || len(w.events) == 0) { // what a replica lacks, or has come since
 		var next jet.Record
 		if next, err = w.store.Events.LeaderFollowing(ctx, subject, w.read+1); err == nil {
-			note(next)
 			w.read = next.Sequence
+			if !more(next) {
+				break
+			}
 		}
 	}
 	if errors.Is(err, jet.ErrMissing) {

@@ -240,6 +240,12 @@ func TestAnErasedRunIsInNoFile(t *testing.T) {
 		awaitEvents(t, store.Bus, before, after)
 	}
 	check("erased")
+	// The server goes through each of these after a crash.
+	for name, most := range map[string]int{"RUNS": 1, "EVENTS": 1, "KV_runs_0": 4} { // 2 are the claims of ended runs
+		if deleted := stream(t, store.Bus, name).CachedInfo().State.NumDeleted; deleted > most {
+			t.Errorf("stream %s lacks %d messages between others", name, deleted)
+		}
+	}
 	store.Restart()
 	proctest.Until(t, func() error { return store.Ready(t.Context()) })
 	check("after a restart")
@@ -590,4 +596,81 @@ func TestWhatComesBackIsErasedAgain(t *testing.T) {
 		return nil
 	})
 	gone(t, store.Bus, request, n, "")
+}
+
+// A run that was erased is erased again where somebody has brought streams back to what they were, and so is its event. A
+// later run of the same number, of a store that was made anew, stays.
+func TestAnErasedRunThatIsBackIsErasedAgain(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request := bustest.Applied(t, store.Bus)
+	n := personal(t, store.Bus, request, "")
+	kept := bustest.Submit(t, store.Bus, request)
+	end(t, store.Bus, request, kept)
+	awaitEvents(t, store.Bus, n, kept)
+	copied := t.TempDir()
+	streams := filepath.Join(store.Dir, "jetstream", "$G", "streams")
+	listen := store.Broker.Addr().String()
+	store.Broker.Stop()
+	for _, name := range []string{"KV_runs_0", "EVENTS"} {
+		if err := os.CopyFS(filepath.Join(copied, name), os.DirFS(filepath.Join(streams, name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store.Start(listen)
+	proctest.Until(t, func() error { return store.Ready(t.Context()) })
+	view, stop := following(t, store.Bus)
+	if _, err := store.Unheld.AskErase(t.Context(), one(request, n)); err != nil {
+		t.Fatal(err)
+	}
+	erasing(t, store.Bus, view, request.Task)
+	store.Jet().Settled = 0
+	if err := store.Unheld.SettleErasures(t.Context(), view); err != nil || len(view.All()) > 0 {
+		t.Fatalf("it is not settled: %+v, %v", view.All(), err)
+	}
+	stop()
+	if again, err := store.Unheld.Returned(t.Context()); err != nil || len(again) > 0 {
+		t.Fatalf("%+v is back, %v", again, err)
+	}
+	store.Broker.Stop()
+	for _, name := range []string{"KV_runs_0", "EVENTS"} {
+		if err := os.RemoveAll(filepath.Join(streams, name)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.CopyFS(filepath.Join(streams, name), os.DirFS(filepath.Join(copied, name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store.Start(listen)
+	proctest.Until(t, func() error { return store.Ready(t.Context()) })
+	if status, err := store.Runs.Lookup(t.Context(), request.Task, n); err != nil || !status.Final {
+		t.Fatalf("it is not back: %s, %v", status.Bytes, err)
+	}
+	again, err := store.Unheld.Returned(t.Context())
+	if err != nil || len(again) != 1 || again[0].First != n {
+		t.Fatalf("%+v is back, %v", again, err)
+	}
+	view, _ = following(t, store.Bus)
+	if _, err := store.Unheld.AskErase(t.Context(), again[0]); err != nil {
+		t.Fatal(err)
+	}
+	erasing(t, store.Bus, view, request.Task)
+	gone(t, store.Bus, request, n, "")
+	awaitEvents(t, store.Bus, kept)
+	if files := holding(t, store.Dir); len(files) > 0 {
+		t.Errorf("%v hold the secret", files)
+	}
+	// A receipt of before a run was accepted is not of that run.
+	later := one(request, kept)
+	later.On = time.Now().Add(-time.Hour)
+	done := later.On
+	later.DoneOn = &done
+	data, err := later.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish(t, store, "run.deleted."+string(request.Task), string(data))
+	if again, err := store.Unheld.Returned(t.Context()); err != nil || len(again) > 0 {
+		t.Errorf("%+v is back, %v", again, err)
+	}
 }

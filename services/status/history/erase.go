@@ -27,35 +27,51 @@ func (k *keeper) erase(ctx context.Context) error {
 	if len(erased) == 0 {
 		return nil
 	}
+	some := false
 	for i, e := range erased {
-		if err := k.file.erase(ctx, e); err != nil {
+		dropped, err := k.file.erase(ctx, e)
+		some = some || dropped
+		if err != nil {
 			k.state.Lock()
 			k.state.erased = append(erased[i:], k.state.erased...)
 			k.state.Unlock()
 			return k.file.explain(err)
 		}
 	}
+	if !some {
+		return nil
+	}
 	return k.file.explain(k.file.overwrite(ctx))
 }
 
-// erase removes the rows of an erasure: of many runs those that have ended, because of an open row the store is asked
-// in any case.
-func (f *file) erase(ctx context.Context, e run.Erasure) error {
+// erase removes the rows of an erasure, if there are any, and reports whether there were: of many runs those that have
+// ended, because of an open row the store is asked in any case.
+func (f *file) erase(ctx context.Context, e run.Erasure) (dropped bool, err error) {
 	if e.IsOne() {
-		return f.remove(ctx, e.First)
+		return f.dropIfAny(ctx, "number = ?", int64(e.First))
 	}
-	const of = "task = (select id from words where word = ?) and outcome <> 0"
+	const of = "select number from runs where number >= ? and number < ? and task = (select id from words where word = ?) and outcome <> 0"
 	from := e.First
 	for _, stays := range append(e.Left[:len(e.Left):len(e.Left)], e.Last+1) {
 		if from < stays {
-			where := "number in (select number from runs where number >= ? and number < ? and " + of + ")"
-			if err := f.drop(ctx, where, int64(from), int64(stays), string(e.Task)); err != nil {
-				return err
+			some, err := f.dropIfAny(ctx, "number in ("+of+")", int64(from), int64(stays), string(e.Task))
+			dropped = dropped || some
+			if err != nil {
+				return dropped, err
 			}
 		}
 		from = stays + 1
 	}
-	return nil
+	return dropped, nil
+}
+
+// dropIfAny is drop where there are such rows: what a process is told again at its start is mostly gone, and to look
+// through the parameters takes a while.
+func (f *file) dropIfAny(ctx context.Context, where string, values ...any) (dropped bool, err error) {
+	if err := f.write.QueryRowContext(ctx, "select exists (select 1 from runs where "+where+")", values...).Scan(&dropped); err != nil || !dropped {
+		return false, err
+	}
+	return true, f.drop(ctx, where, values...)
 }
 
 // overwrite has what was removed go from the files: deleted rows are overwritten (secure_delete), and what the journal

@@ -1,6 +1,7 @@
 package history_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -824,4 +825,43 @@ func check(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// The rows of runs that are erased go, from the file too, whatever the index has read when it is told; those of an index that
+// was not there go when it is made anew, because the store does not have them.
+func TestErasedRunsAreDropped(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request, other := bustest.Applied(t, store.Bus), bustest.Applied(t, store.Bus)
+	const secret = "Zaphod Beeblebrox"
+	for i := range 9 {
+		of := request
+		if i%3 == 2 {
+			of = other
+		}
+		end(t, store, with(of, func(r *run.Request) { r.CorrelationID = secret }), run.Success, secret, 0)
+	}
+	open := bustest.Submit(t, store.Bus, request)
+	dir := t.TempDir()
+	k := keep(t, store, dir).fresh()
+	k.eventually(history.Query{}, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1)
+	before := time.Now()
+	// All of the one task but 4, then one of the other.
+	k.Index.Erase(run.Erasure{Task: request.Task, First: 1, Last: 20, Left: []run.Number{4}, Before: &before})
+	k.eventually(history.Query{}, 10, 9, 6, 4, 3)
+	k.Index.Erase(run.Erasure{Task: other.Task, First: 9, Last: 9})
+	k.eventually(history.Query{}, 10, 6, 4, 3)
+	for _, n := range []run.Number{3, 4, 6} {
+		k.Index.Erase(run.Erasure{Task: other.Task, First: n, Last: n})
+	}
+	k.eventually(history.Query{}, open)
+	proctest.Until(t, func() error {
+		files, err := filepath.Glob(filepath.Join(dir, "*"))
+		for _, file := range files {
+			if data, readErr := os.ReadFile(file); readErr == nil && bytes.Contains(data, []byte(secret)) {
+				return fmt.Errorf("%s holds what was erased", file)
+			}
+		}
+		return err
+	})
 }

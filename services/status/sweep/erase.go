@@ -82,6 +82,36 @@ func (s *Sweeper) erase(ctx context.Context) {
 	}
 }
 
+// returnedEvery is how often it is looked whether runs that were erased are back, besides at the start.
+const returnedEvery = time.Hour
+
+// eraseReturned has runs erased again that are back, as after somebody has restored a stream, until ctx ends.
+func (s *Sweeper) eraseReturned(ctx context.Context) {
+	if s.erasures == nil {
+		return
+	}
+	ticker := time.NewTicker(returnedEvery)
+	defer ticker.Stop()
+	for {
+		returned, err := s.store.Returned(ctx)
+		for _, e := range returned {
+			s.log.Warn().Str("task", e.TaskName).Stringer("first_run", e.First).Stringer("last_run", e.Last).
+				Msg("runs that were erased are back, as after a stream was restored; they are erased again")
+			if err == nil {
+				_, err = s.store.AskErase(ctx, e)
+			}
+		}
+		if err != nil && ctx.Err() == nil {
+			s.log.Debug().Err(err).Msg("cannot look whether runs that were erased are back, trying again later")
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
 // eraseOne goes on with an erasure.
 func (s *Sweeper) eraseOne(ctx context.Context, of bus.Erasing) {
 	e, done, err := s.store.Erase(ctx, s.erasures, of)

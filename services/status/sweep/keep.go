@@ -16,12 +16,15 @@ const (
 	keepMost  = 24 * time.Hour
 )
 
+// keepLook is how often it is looked which tasks are due.
+var keepLook = keepLeast / 4 // shorter in tests
+
 // keep erases the runs of tasks that are past the time for which their files have them kept, until ctx ends.
 func (s *Sweeper) keep(ctx context.Context) {
 	if s.erasures == nil {
 		return
 	}
-	ticker := time.NewTicker(keepLeast / 4)
+	ticker := time.NewTicker(keepLook)
 	defer ticker.Stop()
 	looked, rest := map[task.ID]time.Time{}, map[task.ID]run.Number{}
 	for {
@@ -31,7 +34,7 @@ func (s *Sweeper) keep(ctx context.Context) {
 				continue
 			}
 			looked[queue.Task] = time.Now()
-			lowest, err := s.eraseOld(ctx, queue.Task, queue.Name, rest[queue.Task], time.Now().Add(-queue.Keep))
+			lowest, err := s.eraseOld(ctx, queue.Task, queue.Name, rest[queue.Task], s.now().Add(-queue.Keep))
 			if err != nil {
 				delete(looked, queue.Task)
 				if ctx.Err() == nil {

@@ -50,8 +50,10 @@ type Sweeper struct {
 	cancels *bus.Cancels
 	// erasures is nil where none are done.
 	erasures *bus.Erasures
-	log      zerolog.Logger
-	swept    *prometheus.CounterVec
+	// now tells the time, another one in tests.
+	now   func() time.Time
+	log   zerolog.Logger
+	swept *prometheus.CounterVec
 
 	overlapped *prometheus.CounterVec
 }
@@ -59,7 +61,7 @@ type Sweeper struct {
 // New makes a sweeper; Run has it work.
 func New(o Options) *Sweeper {
 	return &Sweeper{
-		store: o.Unheld, tasks: o.Tasks, cancels: o.Cancels, erasures: o.Erasures, log: o.Log,
+		store: o.Unheld, tasks: o.Tasks, cancels: o.Cancels, erasures: o.Erasures, now: time.Now, log: o.Log,
 		swept: promauto.With(o.Metrics).NewCounterVec(prometheus.CounterOpts{
 			Name: "runhook_runs_swept_total",
 			Help: "Runs ended because no runner held them in time, or because they were canceled and none held them any more, by task.",
@@ -87,6 +89,7 @@ func (s *Sweeper) Run(ctx context.Context) {
 	beside.Go(func() { s.holdFailing(ctx) })
 	beside.Go(func() { s.erase(ctx) })
 	beside.Go(func() { s.keep(ctx) })
+	beside.Go(func() { s.eraseReturned(ctx) })
 	queues := map[task.ID]*queue{}
 	var definitions time.Time
 	for ctx.Err() == nil {

@@ -24,7 +24,10 @@ import (
 	"runhook/shared/taskfile"
 )
 
-func TestMain(m *testing.M) { proctest.Main(m) }
+func TestMain(m *testing.M) {
+	sweep.SetKeepLook(100 * time.Millisecond)
+	proctest.Main(m)
+}
 
 // sweeping runs a sweeper on a connection of its own until the end of the test.
 func sweeping(t *testing.T, store *bustest.Store, name string) (stop func()) {

@@ -76,13 +76,21 @@ const batched = 256
 // After passes the messages of a subject that are behind a sequence to each, in their order, as any replica has them,
 // and returns the sequence of the last one. It needs no consumer.
 func (s *Stream) After(ctx context.Context, subject string, last uint64, each func(Record)) (uint64, error) {
+	return s.AfterWhile(ctx, subject, last, func(message Record) bool { each(message); return true })
+}
+
+// AfterWhile is After for as long as more says so.
+func (s *Stream) AfterWhile(ctx context.Context, subject string, last uint64, more func(Record) bool) (uint64, error) {
+	enough := false
+	each := func(message Record) {
+		if !enough {
+			last, enough = message.Sequence, !more(message)
+		}
+	}
 	for {
 		before := last
-		ended, err := s.batch(ctx, subject, last, func(message Record) {
-			last = message.Sequence
-			each(message)
-		})
-		if err != nil || ended && last == before {
+		ended, err := s.batch(ctx, subject, last, each)
+		if err != nil || enough || ended && last == before {
 			return last, err
 		}
 		if ended {
@@ -95,8 +103,9 @@ func (s *Stream) After(ctx context.Context, subject string, last uint64, each fu
 		if err != nil {
 			return last, err
 		}
-		last = next.Sequence
-		each(next)
+		if each(next); enough {
+			return last, nil
+		}
 	}
 }
 

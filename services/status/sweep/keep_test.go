@@ -1,0 +1,87 @@
+package sweep_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"runhook/services/status/sweep"
+	"runhook/shared/bus"
+	"runhook/shared/bustest"
+	"runhook/shared/proctest"
+	"runhook/shared/run"
+)
+
+// keeping runs a sweeper that takes it for later, until the end of the test.
+func keeping(t *testing.T, store *bustest.Store, ahead time.Duration) {
+	t.Helper()
+	opened := store.Open("keeper")
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	view, done, err := opened.Tasks.Watch(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancels, erasures := opened.Unheld.Cancels(), opened.Unheld.Erasures()
+	sweeper := sweep.New(sweep.Options{Unheld: opened.Unheld, Tasks: view, Cancels: cancels, Erasures: erasures, Log: zerolog.Nop()})
+	sweeper.Ahead(ahead)
+	var ran sync.WaitGroup
+	ran.Go(func() { erasures.Follow(ctx) })
+	ran.Go(func() { sweeper.Run(ctx) })
+	t.Cleanup(func() { cancel(); ran.Wait(); <-done })
+}
+
+// end ends a run that nobody holds.
+func end(t *testing.T, store *bustest.Store, request run.Request, n run.Number) {
+	t.Helper()
+	doc := run.QueuedDocument(request, n)
+	doc.End(run.Success, "done", time.Now())
+	if err := store.Unheld.EndUnclaimed(t.Context(), request.Task, n, doc); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The runs of a task that says keep are erased that long after their end, with a receipt, by any number of sweepers. One that
+// has not ended stays, and so do those of other tasks.
+func TestRunsPastTheirKeepAreErased(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request, numbers := queue(t, store, "keep: 1h\ntimeout: 30m", 0, 3)
+	other, others := queue(t, store, "", 0, 1)
+	for _, n := range numbers[:2] {
+		end(t, store, request, n)
+	}
+	end(t, store, other, others[0])
+	keeping(t, store, 59*time.Minute)
+	keeping(t, store, 61*time.Minute)
+	proctest.Until(t, func() error {
+		for _, n := range numbers[:2] {
+			if _, err := store.Runs.Lookup(t.Context(), request.Task, n); !errors.Is(err, run.ErrRunGone) {
+				return fmt.Errorf("run %s: %w", n, err)
+			}
+		}
+		return nil
+	})
+	for n, of := range map[run.Number]run.Request{numbers[2]: request, others[0]: other} {
+		if _, err := store.Runs.Lookup(t.Context(), of.Task, n); err != nil {
+			t.Errorf("run %s: %v", n, err)
+		}
+	}
+	proctest.Until(t, func() error {
+		removed := 0
+		err := store.Unheld.Receipts(t.Context(), time.Unix(0, 0), func(e run.Erasure) {
+			if e.By != run.ByKeep || e.TaskName != "Late" || e.Overwritten || e.Before == nil {
+				t.Errorf("the receipt is %+v", e)
+			}
+			removed += e.Removed.Runs
+		})
+		if err == nil && removed != 2 {
+			err = fmt.Errorf("the receipts have %d runs", removed)
+		}
+		return err
+	})
+}
