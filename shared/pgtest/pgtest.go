@@ -188,12 +188,14 @@ func (s *Server) Schema(t testing.TB) *Schema {
 	if err := os.Setenv("PGTEST_PASSWORD", Password); err != nil { // the same for all tests
 		t.Fatal(err)
 	}
+	db, err := sql.Open("pgx", m.Own+"&default_query_exec_mode=simple_protocol")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	db.SetMaxIdleConns(1)
+	m.db = db
 	m.Exec("CREATE SCHEMA " + name)
-	t.Cleanup(func() {
-		if m.db != nil {
-			m.db.Close()
-		}
-	})
 	return m
 }
 
@@ -242,27 +244,12 @@ func (s *Server) TLS(t testing.TB) (authority string) {
 const escaped = "a%20secret%2Fof%20%40pp%3A%3F"
 
 // DB is a pool of connections to the schema, which is closed at the end of the test.
-func (m *Schema) DB() *sql.DB {
-	m.t.Helper()
-	if m.db == nil {
-		db, err := sql.Open("pgx", m.Own)
-		if err != nil {
-			m.t.Fatal(err)
-		}
-		m.db = db
-	}
-	return m.db
-}
+func (m *Schema) DB() *sql.DB { return m.db }
 
 // Exec executes statements.
 func (m *Schema) Exec(statements string) {
 	m.t.Helper()
-	db, err := sql.Open("pgx", m.Own+"&default_query_exec_mode=simple_protocol")
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	defer db.Close()
-	if _, err := db.Exec(statements); err != nil {
+	if _, err := m.db.Exec(statements); err != nil {
 		m.t.Fatal(err)
 	}
 }
@@ -270,12 +257,7 @@ func (m *Schema) Exec(statements string) {
 // Query returns the rows of a query: values as the server writes them, with spaces between, rows with semicolons.
 func (m *Schema) Query(query string) string {
 	m.t.Helper()
-	db, err := sql.Open("pgx", m.Own)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	defer db.Close()
-	rows, err := db.Query(`SELECT coalesce((SELECT string_agg(coalesce(value, '<nil>'), ' ' ORDER BY n) FROM json_each_text(row_to_json(q)) WITH ORDINALITY AS e(key, value, n)), '') FROM (` + query + `) AS q`)
+	rows, err := m.db.Query(`SELECT coalesce((SELECT string_agg(coalesce(value, '<nil>'), ' ' ORDER BY n) FROM json_each_text(row_to_json(q)) WITH ORDINALITY AS e(key, value, n)), '') FROM (` + query + `) AS q`)
 	if err != nil {
 		m.t.Fatal(err)
 	}

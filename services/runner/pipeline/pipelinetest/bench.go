@@ -33,6 +33,8 @@ type Bench struct {
 	// warehouse is the database's line in a file of connections.
 	warehouse string
 	open      func() (*sql.DB, error)
+	// pool is open as long as the test; nil for a database that has to be closed.
+	pool *sql.DB
 }
 
 // Make is a make of database.
@@ -64,8 +66,10 @@ func NewOf(t testing.TB, of Make) *Bench {
 	warehouse, open := "warehouse: {sqlite: ./warehouse.db}\n", func() (*sql.DB, error) {
 		return sql.Open("sqlite", filepath.Join(folder, "warehouse.db"))
 	}
+	var pool *sql.DB
 	if of == Postgres {
 		schema := pgtest.New(t).Schema(t)
+		pool = schema.DB()
 		warehouse, open = "warehouse: {postgres: '"+schema.URL+"'}\n", func() (*sql.DB, error) {
 			return sql.Open("pgx", schema.Own+"&default_query_exec_mode=simple_protocol")
 		}
@@ -77,7 +81,7 @@ func NewOf(t testing.TB, of Make) *Bench {
 	table := &task.SQLDestination{
 		Connection: "warehouse", Table: "members", Key: []string{"id"}, Action: task.Upsert, Create: true,
 	}
-	return &Bench{T: t, Folder: folder, table: table, warehouse: warehouse, open: open, Job: pipeline.Job{Kinds: connectortest.Watched(t, builtin.Kinds()), Job: connector.Job{
+	return &Bench{T: t, Folder: folder, table: table, warehouse: warehouse, open: open, pool: pool, Job: pipeline.Job{Kinds: connectortest.Watched(t, builtin.Kinds()), Job: connector.Job{
 		Connections: set,
 		Task: &task.Definition{
 			Name:        "copy",
@@ -136,11 +140,20 @@ func (b *Bench) Open() *sql.DB {
 	return db
 }
 
+// use is the database until done.
+func (b *Bench) use() (db *sql.DB, done func()) {
+	if b.pool != nil {
+		return b.pool, func() {}
+	}
+	db = b.Open()
+	return db, func() { db.Close() }
+}
+
 // Exec runs statements on the database.
 func (b *Bench) Exec(statements string) {
 	b.T.Helper()
-	db := b.Open()
-	defer db.Close()
+	db, done := b.use()
+	defer done()
 	if _, err := db.Exec(statements); err != nil {
 		b.T.Fatal(err)
 	}
@@ -149,8 +162,8 @@ func (b *Bench) Exec(statements string) {
 // Query returns the rows of a query: values with spaces between, rows with semicolons.
 func (b *Bench) Query(text string) string {
 	b.T.Helper()
-	db := b.Open()
-	defer db.Close()
+	db, done := b.use()
+	defer done()
 	rows, err := db.Query(text)
 	if err != nil {
 		b.T.Fatal(err)
