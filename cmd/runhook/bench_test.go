@@ -71,6 +71,7 @@ func TestBench(t *testing.T) {
 	b.latency()
 	b.noop("interval")
 	b.noop("always")
+	b.backlog()
 	b.cancels()
 	b.copyRows()
 	b.copySheet()
@@ -449,6 +450,8 @@ destination: {csv: {connection: here, path: slow.csv, action: append}}
 `)
 		case "writing", "computing", "waiting", "braked":
 			write("tasks/"+name+".yaml", head+"concurrency: 4\n"+busyTasks[name])
+		case "backlog", "wide backlog":
+			write("tasks/"+strings.ReplaceAll(name, " ", "-")+".yaml", head+backlogTasks[name])
 		case "iqa-fast", "iqa-slow":
 			write("tasks/"+name+".yaml", head+iqaTask(strings.TrimPrefix(name, "iqa-")))
 		case "copy":
