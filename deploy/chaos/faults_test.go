@@ -194,6 +194,7 @@ func embeddedFaults() []fault {
 		{"torn write", 3, tearWrites},
 		{"disable and enable a task", 2, disable},
 		{"let a held task go", 2, letGo},
+		{"pause and resume a connection", 2, pauseConnection},
 		{"foreign messages", 2, (*mischief).intrude},
 		{"restore", 1, restore},
 		{"site", 2, failSite},
@@ -241,6 +242,7 @@ func clusterFaults() []fault {
 		fault{"silence clients' wire", 4, silence},
 		fault{"disable and enable a task", 2, disable},
 		fault{"let a held task go", 2, letGo},
+		fault{"pause and resume a connection", 3, pauseConnection},
 		fault{"foreign messages", 2, (*mischief).intrude},
 		fault{"site", 3, failSite},
 	)
@@ -295,6 +297,19 @@ func letGo(m *mischief) error {
 		}
 	}
 	return nil
+}
+
+// pauseConnection has the runs that use a connection wait for a while, whatever they are at. Half of the time a process
+// is killed meanwhile.
+func pauseConnection(m *mischief) error {
+	name := []string{"here", "upsert", "insert", "site"}[m.rand.IntN(4)]
+	as := []string{"--server", m.house.polls[0], "--token-file", m.house.token}
+	err := m.house.tell(append([]string{"connections", "pause", name, "--why", "chaos"}, as...)...)
+	if m.rand.IntN(2) == 0 {
+		err = errors.Join(err, m.kill(m.house.services[m.rand.IntN(len(m.house.services))]))
+	}
+	time.Sleep(m.between(0, 5*time.Second))
+	return errors.Join(err, m.house.tell(append([]string{"connections", "resume", name}, as...)...))
 }
 
 // leader is the server that leads one of the streams, drawn anew each time.
