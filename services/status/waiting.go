@@ -2,6 +2,7 @@ package status
 
 import (
 	"context"
+	"time"
 
 	"runhook/shared/bus"
 	"runhook/shared/run"
@@ -40,12 +41,22 @@ func waitsUnheld(doc *run.Document) bool {
 	return doc.Status == run.Queued || doc.Waiting != nil && doc.Waiting.Kind == run.ForSlot
 }
 
+// abandoned is how old the word of a runner is that may be gone.
+const abandoned = time.Second
+
 // explain has the document of a run that no runner holds say what it waits for, as far as that can be told now.
 func (s *Service) explain(ctx context.Context, id task.ID, n run.Number, doc *run.Document, place bool) (changed bool) {
-	if s.options.Lines == nil || !waitsUnheld(doc) {
+	var on run.Waiting
+	var ok bool
+	var err error
+	switch {
+	case s.options.Lines == nil:
 		return false
+	case waitsUnheld(doc):
+		on, ok, err = s.options.Lines.Of(context.WithoutCancel(ctx), id, n, place)
+	case time.Since(time.Time(doc.UpdatedOn)) > abandoned: // its runner may be gone
+		on, ok, err = s.options.Lines.Unserved(context.WithoutCancel(ctx), id)
 	}
-	on, ok, err := s.options.Lines.Of(context.WithoutCancel(ctx), id, n, place)
 	if err != nil {
 		s.options.Log.Debug().Err(err).Str("task", doc.TaskName).Stringer("run", n).Msg("what a run waits for cannot be told now")
 	}

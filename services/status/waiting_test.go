@@ -177,6 +177,23 @@ func TestEventsSayWhatAQueuedRunWaitsFor(t *testing.T) {
 	heard("a free slot in pool default")
 }
 
+// A run in progress whose runner is gone waits for another, if there is one, or says that there is none.
+func TestARunWhoseRunnerIsGoneSaysSo(t *testing.T) {
+	t.Parallel()
+	s := open(t, explains)
+	gone := s.serve("default")
+	r := s.submit(s.apply("Refresh")).begin(10).reach(20)
+	s.waitsFor(r, "")
+	gone()
+	if doc := s.waitsFor(r, "no runner of pool default"); doc.Status != run.InProgress || doc.PercentComplete != 20 {
+		t.Errorf("the document is %+v", doc)
+	}
+	s.serve("default")
+	if doc := s.waitsFor(r, ""); doc.Message != r.doc.Message {
+		t.Errorf("the document is %+v", doc)
+	}
+}
+
 // Without the store nobody knows what a run waits for.
 func TestWhatARunWaitsForIsNotRemembered(t *testing.T) {
 	t.Parallel()

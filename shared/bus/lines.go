@@ -94,6 +94,17 @@ func (w *Lines) Of(ctx context.Context, id task.ID, n run.Number, place bool) (o
 	return on, true, nil
 }
 
+// Unserved says that a run waits for a runner although one has begun it; ok is false if a runner of its pool is up,
+// which has it or will have it.
+func (w *Lines) Unserved(ctx context.Context, id task.ID) (on run.Waiting, ok bool, err error) {
+	queue, ok := w.tasks.Queue(id)
+	if !ok {
+		return on, false, nil
+	}
+	there, err := w.served(ctx, queue.Pool)
+	return run.Waiting{Kind: run.ForRunner, Pool: queue.Pool}, err == nil && !there, err
+}
+
 // line looks into the queue of a task.
 func (w *Lines) line(ctx context.Context, id task.ID) (line, error) {
 	return look(ctx, &w.mu, w.lines, id, func(ctx context.Context) (now line, err error) {
