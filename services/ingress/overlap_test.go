@@ -285,3 +285,31 @@ func TestHeldTask(t *testing.T) {
 	}
 	proctest.Eventually(t, "the task is let go", func() bool { return h.post(t, path, "").Status == http.StatusAccepted })
 }
+
+// What may wait is counted about once a second, not at each POST.
+func TestTheQueueIsCountedSeldom(t *testing.T) {
+	t.Parallel()
+	h := open(t, nil)
+	path, _ := h.overlapping(t, "concurrency: 500")
+	looks, err := h.Store.Jet().NC.SubscribeSync("$JS.API.CONSUMER.INFO.RUNS.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Store.Jet().NC.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	for range 200 {
+		if got := h.post(t, path, ""); got.Status != http.StatusAccepted {
+			t.Fatalf("%d %s", got.Status, got.Body)
+		}
+	}
+	took := time.Since(began)
+	proctest.Eventually(t, "it was counted at all", func() bool { n, _, _ := looks.Pending(); return n > 0 })
+	if err := h.Store.Jet().NC.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if n, _, _ := looks.Pending(); n > 2+int(took/time.Second) {
+		t.Errorf("counted %d times in %s of 200 POSTs", n, took)
+	}
+}

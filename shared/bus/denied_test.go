@@ -19,6 +19,7 @@ import (
 	"runhook/shared/bustest"
 	"runhook/shared/proctest"
 	"runhook/shared/run"
+	"runhook/shared/task"
 )
 
 // A user who lacks a right is told which, not that nobody answers.
@@ -28,7 +29,7 @@ func TestLackingRightIsNamed(t *testing.T) {
 		"info": "$JS.API.STREAM.INFO.RUNS", "account": "$JS.API.INFO", "consumers": "$JS.API.CONSUMER.CREATE.RUNS.>",
 		"watch": "$JS.API.DIRECT.GET.KV_tasks", "queue": "$JS.API.CONSUMER.INFO.RUNS.>",
 		"tasks": "$JS.API.STREAM.INFO.KV_tasks", "id": "$JS.API.STREAM.MSG.GET.KV_control", "inbox": "_INBOX.>",
-		"sessions": "$KV.control.sessions",
+		"sessions": "$KV.control.sessions", "holds": "$JS.API.DIRECT.GET.KV_control", "health": "$KV.control.health.>", "overlap": "$JS.API.CONSUMER.INFO.RUNS.>",
 	}
 	var users []*server.User
 	for name, subject := range denied {
@@ -65,6 +66,27 @@ func TestLackingRightIsNamed(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			_, _, err := checked("watch").Tasks.Watch(ctx)
+			return err
+		},
+		"holds": func() error { return checked("holds").Tasks.Holds().Load(t.Context()) },
+		"health": func() error {
+			def := *bustest.Definition(t, "May be held", 1)
+			def.DisableAfterFailures = 1
+			_, err := checked("health").Tasks.Apply(t.Context(), &def, false)
+			return err
+		},
+		"overlap": func() error { // of before a run of this is open
+			alone := bustest.Applied(t, admin)
+			ended := bustest.Submit(t, admin, alone)
+			if _, err := admin.Unheld.Cancel(t.Context(), alone.Task, ended, run.Cancel{By: "ann", On: time.Now()}); err != nil {
+				return err
+			}
+			alone.Overlap = task.RejectOverlap
+			store := checked("overlap")
+			if store.Runs.IsFull(t.Context(), alone.Task, 1) {
+				t.Error("a queue of which nothing is known is full")
+			}
+			_, err := store.Runs.Submit(t.Context(), alone, "")
 			return err
 		},
 		"sessions": func() error {

@@ -121,10 +121,11 @@ func (f *Failures) tell(ctx context.Context) error {
 	header.Set("ce-subject", held.Run.String())
 	header.Set("ce-time", held.On.UTC().Format(time.RFC3339Nano))
 	header.Set("content-type", "application/json")
+	begun := time.Now()
 	limited, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
 	defer cancel()
 	if _, err := f.store.JS.PublishMsg(limited, &nats.Msg{Subject: jet.HeldSubject(f.task), Data: data, Header: header}); err != nil {
-		return jet.Explain(err)
+		return f.store.Denials.Explain(begun, jet.Explain(err))
 	}
 	told := f.health
 	told.Held = new(*held)
@@ -200,11 +201,12 @@ func writeHealth(ctx context.Context, s *jet.Store, id task.ID, health run.Healt
 	if err != nil {
 		return 0, fmt.Errorf("store the health of a task: %w", err)
 	}
+	begun := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
 	defer cancel()
 	ack, err := s.JS.Publish(ctx, jet.HealthSubject(id), data, jetstream.WithExpectLastSequencePerSubject(revision))
 	if err != nil {
-		return 0, jet.Explain(err)
+		return 0, s.Denials.Explain(begun, jet.Explain(err))
 	}
 	s.Held.Ring()
 	return ack.Sequence, nil
