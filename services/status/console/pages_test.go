@@ -514,3 +514,49 @@ func TestChangesInABrowser(t *testing.T) {
 		t.Errorf("a run that has ended: %s %s", response.Status, body)
 	}
 }
+
+// No page has more than 60 KB, however much there is to show.
+func TestPagesAreSmall(t *testing.T) {
+	t.Parallel()
+	s := open(t, bustest.New(t, bus.Topology{}))
+	var parameters []string
+	for i := range 60 {
+		prompt := "optional"
+		if i == 30 {
+			prompt = "required"
+		}
+		parameters = append(parameters, fmt.Sprintf("{name: Parameter%d, prompt: %s, description: What it is for}", i, prompt))
+	}
+	many := s.apply("Many", "parameters: ["+strings.Join(parameters, ", ")+"]")
+	for i := range 30 {
+		s.apply(fmt.Sprint("Task ", i))
+	}
+	chunks := failed(4, 250)
+	for _, chunk := range chunks {
+		for i := range chunk.Rows {
+			chunk.Rows[i].Cells[1] = strings.Repeat("é", 100_000)
+		}
+	}
+	s.submit(many, nil).begin().end(run.Success, "many failed", chunks...)
+	for range 60 {
+		s.submit(many, nil)
+	}
+	ann := visitor(t)
+	s.signIn(ann, annToken)
+	pages := map[string]string{}
+	for path, want := range map[string]string{
+		"/console/": "Page 1 of 2", "/console/?page=2": "Page 2 of 2", "/console/tasks/" + string(many.ID): "59 optional parameters",
+		"/console/runs": `rel="next">Older`, "/console/runs?before=30": `>Newest</a>`, "/console/runs/1": ">900<", "/console/runs/1?rows=4.230": "cell 1000",
+	} {
+		response, page := s.send(ann, "GET", path, "")
+		if pages[path] = page; response.StatusCode != 200 || !strings.Contains(page, want) || len(page) > 60<<10 {
+			t.Errorf("%s: %s, %d bytes, without %s", path, response.Status, len(page), want)
+		}
+	}
+	if page := pages["/console/runs/1"]; strings.Count(page, strings.Repeat("é", 200)+"…") != 25 || !strings.Contains(page, `href="?rows=1.25#rejected"`) {
+		t.Errorf("%s", page)
+	}
+	if page := pages["/console/tasks/"+string(many.ID)]; strings.Index(page, `id="p30"`) > strings.Index(page, "59 optional parameters") {
+		t.Error("the parameter that is required is folded away")
+	}
+}

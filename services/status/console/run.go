@@ -244,7 +244,7 @@ func (d *runData) readRejected(ctx context.Context, kept *bus.RejectedRows, addr
 		if n == chunk {
 			from = min(at, len(read.Rows))
 		}
-		some := read.Rows[from:min(len(read.Rows), from+rejectedPageSize-len(page.Rows))]
+		some := shortened(read.Rows[from:min(len(read.Rows), from+rejectedPageSize-len(page.Rows))])
 		page.Rows = append(page.Rows, some...)
 		if len(page.Rows) == rejectedPageSize && (from+len(some) < len(read.Rows) || n < kept.Chunks()) {
 			page.Next = "?rows=" + strconv.Itoa(n) + "." + strconv.Itoa(from+len(some)) + "#rejected"
@@ -255,6 +255,32 @@ func (d *runData) readRejected(ctx context.Context, kept *bus.RejectedRows, addr
 	}
 	d.Rejected, d.Reasons, d.Counted = page, groups.sorted(), groups.rows
 	return nil
+}
+
+// mostLetters is how many letters of a cell or a reason the page shows: the download has all.
+const mostLetters = 200
+
+// shortened are rows with what the page shows of them.
+func shortened(rows []run.RejectedRow) []run.RejectedRow {
+	short := slices.Clone(rows)
+	for i, row := range short {
+		short[i].Reason = firstLetters(row.Reason)
+		short[i].Cells = make([]string, len(row.Cells))
+		for j, cell := range row.Cells {
+			short[i].Cells[j] = firstLetters(cell)
+		}
+	}
+	return short
+}
+
+func firstLetters(text string) string {
+	letters := 0
+	for at := range text {
+		if letters++; letters > mostLetters {
+			return text[:at] + "…"
+		}
+	}
+	return text
 }
 
 // reasons groups failed rows.
@@ -270,7 +296,7 @@ var cell = regexp.MustCompile(` \(cell [^()]*\)$`)
 
 func (r *reasons) add(column, words string, row int64) {
 	r.rows++
-	words = cell.ReplaceAllString(words, "")
+	words = firstLetters(cell.ReplaceAllString(words, ""))
 	group := r.groups[[2]string{column, words}]
 	if group == nil {
 		group = &reason{Column: column, Words: words}

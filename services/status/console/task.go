@@ -52,6 +52,8 @@ type taskData struct {
 
 // parameterRow is a parameter in the panel of the overload.
 type parameterRow struct {
+	// Index is its place among the task's.
+	Index                    int
 	Key, Prompt, Description string
 	Required, Multiple       bool
 	// Empty says which value counts where a caller sends none, and Default is the task's own.
@@ -120,7 +122,7 @@ func (p *Page) taskData(ctx context.Context, rc *fasthttp.RequestCtx, t bus.Task
 }
 
 func parameterOf(of *task.Definition, i int, parameter task.Parameter) parameterRow {
-	row := parameterRow{Key: of.Key(i), Prompt: "optional", Description: parameter.Description, Required: parameter.Required, Multiple: parameter.Multiple}
+	row := parameterRow{Index: i, Key: of.Key(i), Prompt: "optional", Description: parameter.Description, Required: parameter.Required, Multiple: parameter.Multiple}
 	if parameter.Required {
 		row.Prompt = "required"
 	}
@@ -141,6 +143,20 @@ func parameterOf(of *task.Definition, i int, parameter task.Parameter) parameter
 		row.Empty = "no value"
 	}
 	return row
+}
+
+// manyParameters is how many parameters a form shows whole.
+const manyParameters = 12
+
+// Fields are the parameters that the form shows at once, or those that it has folded away: of many, the optional ones
+// for which nothing was typed.
+func (d taskData) Fields(atOnce bool) (some []parameterRow) {
+	for _, parameter := range d.Parameters {
+		if open := len(d.Parameters) <= manyParameters || parameter.Required || parameter.Typed != "" || parameter.Wrong != ""; open == atOnce {
+			some = append(some, parameter)
+		}
+	}
+	return some
 }
 
 // wholeBody is the body of a POST with every parameter, empty.
