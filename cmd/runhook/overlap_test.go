@@ -16,6 +16,7 @@ import (
 
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
+	"runhook/shared/client"
 	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -378,5 +379,38 @@ func TestOverlapsAnswer(t *testing.T) {
 			t.Errorf("%s: the dry run %+v", overlap, doc)
 		}
 	}
+	i.end()
+}
+
+// A run that waits for its next attempt holds its place, and ends at once when a later one cancels it.
+func TestTheNewestRunCancelsOneBetweenAttempts(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.write("connections.yaml", siteConnections+"away: {http: {private: true, url: \"http://"+freePort(t)+"\"}}\n")
+	s.write("tasks/copy.yaml", fmt.Sprintf(`id: %s
+name: Fetch
+overlap: cancel_running
+retry: {attempts: 3, backoff: 1h}
+source: {http: {connection: away, path: /rows}}
+mapping: {id: id}
+destination: {sql: {connection: db, table: people, key: [id], action: upsert, create: true}}
+`, s.copy))
+	i := begin(t, s.args()...).listening()
+	var before *client.Started
+	for range 2 {
+		started := i.start(s.copy, nil)
+		if before != nil {
+			want := "Canceled by run " + started.Number.String() + ", a later one of the task,"
+			if doc := i.awaitEnd(*before); doc.Outcome() != run.Canceled || !strings.HasPrefix(doc.Message, want) || doc.ExecutionCount != 1 {
+				t.Errorf("%+v", doc)
+			}
+		}
+		eventually(t, i, "the run waits for its next attempt", func() bool {
+			doc, _, err := i.client.Status(t.Context(), started, 0)
+			return err == nil && strings.HasPrefix(doc.Message, "Attempt 1 of 3 failed")
+		})
+		before = &started
+	}
+	mustCall(t, "runs", "cancel", before.Number.String(), "--server", i.url)
 	i.end()
 }
