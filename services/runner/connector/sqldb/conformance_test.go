@@ -90,6 +90,12 @@ func TestUpsertOfOneKeyAgainAndAgain(t *testing.T) {
 		if got := b.Query("SELECT count(*), min(name) FROM members"); got != "200 1" {
 			t.Errorf("the table has %s", got)
 		}
+		// What the last row says was there already, and was not in between.
+		b.Write("members.csv", "ID,Name\n0,new\n1,1\n0,1\n")
+		b.Succeed(run.Counts{Total: 3, Retrieved: 3, Updated: 2, Unchanged: 1})
+		if got := b.Query("SELECT name FROM members WHERE id IN ('0', '1')"); got != "1; 1" {
+			t.Errorf("the table has %s", got)
+		}
 	})
 }
 

@@ -367,7 +367,12 @@ func (s *spans) stay(from, to int) error {
 		return nil
 	}
 	lost := 0
-	err := s.hold(s.all(from, to), func(int, []bool) {}, func(int) { lost++ })
+	err := s.hold(s.all(from, to), func(at int, altered []bool) {
+		// It is as it was written only because the trigger of a row before it had not changed it yet.
+		if to-from > 1 && s.rows[at].outcome == row.Unchanged && slices.Contains(altered, true) {
+			lost++
+		}
+	}, func(int) { lost++ })
 	switch {
 	case err != nil || lost == 0:
 		return err
