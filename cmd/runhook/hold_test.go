@@ -179,8 +179,8 @@ func TestRestoredRunsAreHeld(t *testing.T) {
 	held.end()
 
 	again := spawn(t, s.args("--data", s.path("restored"))...).listening()
-	if strings.Contains(again.out.String(), "held") || body(t, again.url+"/readyz") != "ok\n" {
-		t.Errorf("runs are still held: %s", again.out)
+	if ready := body(t, again.url+"/readyz"); strings.Contains(again.out.String()+ready, "held") || !strings.HasPrefix(ready, "ok\n") {
+		t.Errorf("runs are still held: %s\n/readyz says: %s", again.out, ready)
 	}
 	eventually(t, again, "all runs have ended", func() bool { return len(again.queuedRuns()) == 0 && again.running() == 0 })
 	if rows := s.rows("unwanted") + " " + s.rows("wanted"); rows != "18 36" {

@@ -121,7 +121,8 @@ func TestAFaultThatPassesIsTriedAgain(t *testing.T) {
 		}
 		says := status.Document.Message
 		return status.Document.Status == run.InProgress && strings.HasPrefix(says, "Attempt 1 of 3 failed, and the next begins at ") &&
-			strings.Contains(says, state.Pause.Until.UTC().Format("15:04:05 UTC")) && strings.Contains(says, "has other rows now")
+			strings.Contains(says, state.Pause.Until.UTC().Format("15:04:05 UTC")) && strings.Contains(says, "has other rows now") &&
+			status.Document.WaitingFor == "attempt 2 at "+state.Pause.Until.UTC().Format("15:04:05Z") && status.Document.Waiting.Kind == run.ForAttempt
 	})
 	doc := w.await(t, n)
 	if doc.Outcome() != run.Success || doc.ExecutionCount != 2 || doc.RowsInserted != 2 || w.rows(t) != 2 {

@@ -189,6 +189,31 @@ func TestTheTurnOfAPausedRunner(t *testing.T) {
 	process.Kill()
 }
 
+// A run in the middle of an IQA asks for no page while its connection is paused, and then reads on.
+func TestAPausedSiteIsNotAsked(t *testing.T) {
+	s := newIMISSite(t, 2000, "Members")
+	w := newWorkshop(t, "upsert", 1)
+	w.connect(t, s, "")
+	one := w.reading(t, "Members")
+	w.runHere(t, runner.Options{})
+	n := one.submit(t)
+	proctest.Eventually(t, "pages are read", func() bool { return s.asked("Members") > 5 })
+	w.pauseConnection(t, "crm")
+	one.awaitMessage(t, n, "Waiting: connection crm is paused by ann: maintenance")
+	before := s.asked("Members")
+	proctest.Eventually(t, "its claim tells that it stands still", func() bool {
+		state, _ := one.state(t, n)
+		return state.Stood > 0
+	})
+	if now := s.asked("Members"); now != before {
+		t.Errorf("%d pages were asked for meanwhile", now-before)
+	}
+	w.resumeConnection(t, "crm")
+	if doc := one.await(t, n); doc.Outcome() != run.Success || doc.RowsInserted != 2000 {
+		t.Errorf("ended as %+v", doc)
+	}
+}
+
 // cancelOf cancels the run of another workshop's task, and waits for its end.
 func (w *workshop) cancelOf(t *testing.T, of *workshop, n run.Number) {
 	t.Helper()
