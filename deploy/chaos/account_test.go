@@ -74,7 +74,7 @@ func (a *account) await() {
 	var err error
 	for limit := time.Now().Add(drainLimit); ; time.Sleep(500 * time.Millisecond) {
 		a.stored, err = a.witness.read(a.t.Context())
-		if err == nil && len(a.stored.finals) == len(a.stored.requests) && a.witness.eventCount() >= len(a.stored.finals) {
+		if err == nil && len(a.stored.finals) == len(a.stored.requests) && a.witness.eventCount() >= len(a.stored.finals) && len(a.back()) == 0 {
 			return
 		}
 		if time.Now().After(limit) {
@@ -89,7 +89,13 @@ func (a *account) await() {
 func (a *account) compareRuns() {
 	l := a.ledger
 	a.attempts, a.outcomes = map[int]int{}, map[string]int{}
+	for _, n := range a.back() {
+		l.wrong(n, "it was erased, and the store has something of it")
+	}
 	for n, e := range l.runs {
+		if e.erasing {
+			continue
+		}
 		if request, ok := a.stored.requests[n]; !ok || request.Task != e.work.id || batchOf(request) != e.batch {
 			l.wrong(n, "the run was accepted for %s, and what is stored is %+v", e.batch, request)
 		}
@@ -109,6 +115,7 @@ func (a *account) compareRuns() {
 			l.wrong(n, "%s ended %s: %s", doc.TaskName, doc.StatusDescription, doc.Message)
 		}
 		switch count := a.stored.events[n]; {
+		case l.mayBeErased(n):
 		case count == 0:
 			a.lost++
 			l.wrong(n, "the final document has no event")
@@ -127,7 +134,7 @@ func (a *account) compareRuns() {
 		}
 	}
 	for n := range a.stored.events {
-		if _, ok := a.stored.finals[n]; !ok {
+		if _, ok := a.stored.finals[n]; !ok && !l.mayBeErased(n) {
 			l.wrong(n, "there is an event and no final document")
 		}
 	}
@@ -190,10 +197,11 @@ func batchOf(r run.Request) string {
 // counts in their documents against both.
 func (a *account) compareRows() {
 	l := a.ledger
+	erased := l.erasedBatches()
 	for _, w := range a.house.works {
 		runs := map[string]run.Number{}
 		for n, request := range a.stored.requests {
-			if request.Task == w.id {
+			if request.Task == w.id && !erased[batchOf(request)] {
 				runs[batchOf(request)] = n
 			}
 		}
@@ -229,6 +237,9 @@ func (a *account) compareRows() {
 			}
 		}
 		for batch, n := range rows {
+			if erased[batch] {
+				continue
+			}
 			account.written += n
 			account.doubled += again[batch]
 			if _, ok := runs[batch]; !ok {
@@ -287,7 +298,7 @@ func (a *account) print() {
 		fmt.Fprintf(out, "%s\t%s\n", name, fmt.Sprintf(format, args...))
 	}
 	fmt.Printf("\n%s, %s, seed %d\n", a.mode, a.took.Round(time.Second), a.seed)
-	row("runs accepted", "%d, and %d stored whose answer was lost", len(l.runs), len(a.stored.requests)-len(l.runs))
+	row("runs accepted", "%d, and %d stored whose answer was lost", len(l.runs), len(a.stored.requests)+l.counts["erased"]-len(l.runs))
 	row("final documents", "%d (%s)", len(a.stored.finals), counted(a.outcomes))
 	row("events", "%d stored, %d delivered, %d of them twice", sum(a.stored.events), delivered, again)
 	row("lost", "%d", a.lost)
@@ -302,6 +313,7 @@ func (a *account) print() {
 	row("overlaps", "%d POSTs refused beside an open run, %d because their task was held", l.counts["POST 409: a run is open"], l.counts["POST 409: the task is held"])
 	row("cancels", "%d answered with 202, %d after the run had ended, %d with 503, %d without an answer",
 		l.counts["cancel 202"], l.counts["cancel 409: the run has ended"], l.counts["cancel 503"], l.counts["cancel without an answer"])
+	row("erased", "%d, of which %d are back; %d polls of them were answered otherwise than with 410 for a while", l.counts["erased"], len(a.back()), l.counts[erasedPoll])
 	row("polls refused", "%d with 503, %d without an answer, %d answered from memory, %d with fewer rows after an interruption, %d with fewer attempts behind a foreign claim", l.counts["poll 503"], l.counts["poll without an answer"],
 		l.counts["poll answered from memory"], l.counts["poll back at the checkpoint"]+l.counts["poll back at the beginning"], l.counts["poll back behind a foreign claim"])
 	row("longest outage", "%s for a POST, %s for a poll", l.outages["POST"].Round(100*time.Millisecond), l.outages["poll"].Round(100*time.Millisecond))

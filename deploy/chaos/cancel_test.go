@@ -42,6 +42,9 @@ func (c *callers) cancel(e *entry) {
 		case status == http.StatusConflict:
 			c.ledger.count("cancel 409: the run has ended")
 			return
+		case (status == http.StatusGone || status == http.StatusNotFound) && c.ledger.mayBeErased(e.number):
+			c.ledger.count("cancel 410: the run is erased")
+			return
 		case status == http.StatusForbidden:
 			c.ledger.count(cancelForeign)
 			return

@@ -107,6 +107,7 @@ func live(t *testing.T, h *house, mode string, length time.Duration, seed uint64
 	gone, leave := context.WithCancel(t.Context())
 	defer leave()
 	clients := newCallers(ledger, h.posts, h.polls, stopped, gone)
+	clients.token = func() string { return h.token }
 	for _, w := range h.works {
 		clients.begin(w)
 	}

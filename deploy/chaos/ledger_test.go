@@ -22,6 +22,9 @@ type entry struct {
 	cancel   string
 	canceled bool
 
+	// erasing: somebody has asked to erase it, and erased: a service has said that it is gone.
+	erasing, erased bool
+
 	posted, answered time.Time
 	// final are the bytes of the first 200.
 	final []byte

@@ -34,6 +34,8 @@ type callers struct {
 	stopped context.Context
 	// gone is closed when the polling ends.
 	gone context.Context
+	// token tells the file of the admin token.
+	token func() string
 }
 
 func newCallers(l *ledger, posts, polls []string, stopped, gone context.Context) *callers {
@@ -286,6 +288,9 @@ func (c *callers) poll(e *entry) {
 			later++
 			every = 3 * time.Second
 		}
+	}
+	if rand.N(erasedOf) == 0 {
+		c.erase(e)
 	}
 }
 
