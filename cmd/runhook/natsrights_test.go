@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
+	"runhook/shared/audit"
 	"runhook/shared/bus"
 	"runhook/shared/bus/rights"
 	"runhook/shared/bustest"
@@ -95,7 +97,7 @@ func TestServicesWithTheirRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.writeFor(0o600, "admin.token", "0123456789abcdef0123456789abcdef\n")
-	ingress := begin(t, append([]string{"ingress", "--run-key-file", key}, as("ingress")...)...).listening()
+	ingress := begin(t, append([]string{"ingress", "--run-key-file", key, "--admin-token-file", s.path("admin.token")}, as("ingress")...)...).listening()
 	status := begin(t, append([]string{"status", "--run-key-file", key, "--admin-token-file", s.path("admin.token")}, as("status")...)...).listening()
 	status.out.Await(t, `The page is on `+status.url+`/console/`, status.ended)
 	runner := begin(t, append([]string{"runner", "--connections", s.path("connections.yaml")}, as("runner")...)...).listening()
@@ -123,6 +125,7 @@ func TestServicesWithTheirRights(t *testing.T) {
 			t.Errorf("%+v", doc)
 		}
 	}
+	var keyed run.Number
 	for range 2 {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, ingress.url+"/task/executepolling/"+string(s.copy), nil)
 		if err != nil {
@@ -134,10 +137,15 @@ func TestServicesWithTheirRights(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		var doc run.Document
+		if err := json.NewDecoder(answer.Body).Decode(&doc); err != nil {
+			t.Error(err)
+		}
 		_ = answer.Body.Close()
 		if answer.StatusCode != http.StatusOK {
 			t.Errorf("a POST with a key that waits: %s", answer.Status)
 		}
+		keyed = doc.ImportID
 	}
 	// A run in progress is canceled, then a queued one, and another taken over from a runner that stops.
 	release := s.hold()
@@ -171,6 +179,32 @@ func TestServicesWithTheirRights(t *testing.T) {
 	}
 	control("runs", "list")
 	control("console")
+	// A run with a key is erased, and an operator repeats another one.
+	post := func(headers ...string) int {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, ingress.url+"/task/executepolling/"+string(s.copy), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; i < len(headers); i += 2 {
+			request.Header.Set(headers[i], headers[i+1])
+		}
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		return answer.StatusCode
+	}
+	control("runs", "delete", keyed.String())
+	if code := post("Idempotency-Key", "key"); code != http.StatusGone {
+		t.Errorf("a POST with the key of a run that is deleted: %d", code)
+	}
+	if code := post("Authorization", "Bearer 0123456789abcdef0123456789abcdef", run.RepeatHeader, held.Number.String()); code != http.StatusAccepted {
+		t.Errorf("a repeat: %d", code)
+	}
+	if said := control("audit"); strings.Count(said, audit.RunsDeleted) != 1 || strings.Count(said, audit.RunsAgain) != 1 || strings.Contains(said, "changed or removed") {
+		t.Errorf("the audit: %s", said)
+	}
 	// What somebody has removed is made again.
 	js := bustest.JetStream(t, strings.Replace(url, "nats://", "nats://init:init@", 1))
 	if err := js.DeleteConsumer(t.Context(), "RUNS", string(s.copy)); err != nil {
@@ -199,6 +233,12 @@ func TestServicesWithTheirRights(t *testing.T) {
 		service.end()
 	}
 	sealsAs(t, url, s, failed)
+	// A run with failed rows is erased from its bundle.
+	status = begin(t, append([]string{"status", "--run-key-file", key, "--admin-token-file", s.path("admin.token")}, as("status")...)...).listening()
+	if said := control("runs", "delete", failed.Number.String()); !strings.Contains(said, "1 request, 1 result, 1 event, 1 part of failed rows") {
+		t.Errorf("a run is deleted: %s", said)
+	}
+	status.end()
 	if denied.String() != "" {
 		t.Errorf("the server denies:\n%s", denied)
 	}
@@ -309,9 +349,9 @@ func sealsAs(t *testing.T, url string, s *site, started client.Started) {
 	if retired, err := runner.Work.Retire(t.Context(), started.Task, 0); err != nil || !retired {
 		t.Errorf("the queue of a deleted task: %t, %v", retired, err)
 	}
-	claim, err := runner.Work.Claim(t.Context(), s.copy, 15, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
+	claim, err := runner.Work.Claim(t.Context(), s.copy, 17, run.Claim{Owner: "me", Executions: 1, StartedOn: time.Now()})
 	if err == nil {
-		progress := runner.Work.Progress(s.copy, 15)
+		progress := runner.Work.Progress(s.copy, 17)
 		err = errors.Join(progress.Write(t.Context(), run.Document{}), progress.Remove(t.Context()),
 			claim.StoreRejected(t.Context(), 1, []byte("x"), time.Now().Add(time.Hour)), claim.DropRejected(t.Context(), claim.Token, nil))
 	}
