@@ -470,6 +470,8 @@ func (d postgresDialect) told(known *pgconn.PgError) error {
 		return run.Failf("the server of connection %s refuses the user, the password or the kind of connection; correct them (SQLSTATE %s)", name, code)
 	case "3D000":
 		return run.Failf("the database of connection %s does not exist; correct the name behind the host, or make it (SQLSTATE %s)", name, code)
+	case "3F000":
+		return run.Failf("the schema that the table is named with, or that search_path names, does not exist in connection %s (SQLSTATE %s)", name, code)
 	case "53300":
 		return run.Passingf("the server of connection %s takes no more connections; raise max_connections there, or give the runner fewer --slots (SQLSTATE %s)", name, code)
 	case "53100":

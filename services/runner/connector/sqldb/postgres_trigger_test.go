@@ -151,12 +151,13 @@ func TestPostgresTables(t *testing.T) {
 		"a materialized view":        {make: "CREATE MATERIALIZED VIEW members AS SELECT 1 AS id, 'x' AS name", fault: "is a view"},
 		"a table of another":         {make: "SELECT 1", table: "pg_catalog.pg_class", fault: "has no column id"},
 		"a name too long":            {make: "SELECT 1", table: strings.Repeat("x", 64), fault: "the name has more than 63 bytes"},
+		"a schema that is not there": {make: "SELECT 1", table: "nowhere.members", fault: "does not exist in connection warehouse (SQLSTATE 3F000)"},
 		"json as the key":            {make: "CREATE TABLE members (id json, name text)", action: task.Update, fault: "The table members in connection warehouse cannot be written: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := onPostgres(t)
 			b.Exec(c.make)
-			b.Table().Create = strings.Contains(name, "too long")
+			b.Table().Create = strings.Contains(name, "too long") || strings.Contains(name, "not there")
 			if c.table != "" {
 				b.Table().Table = c.table
 			}
