@@ -1,7 +1,6 @@
 package run
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -137,12 +136,7 @@ func (t Time) appendTo(data []byte) []byte {
 
 // UnmarshalJSON reads any RFC 3339 string.
 func (t *Time) UnmarshalJSON(data []byte) error {
-	var parsed time.Time
-	if err := json.Unmarshal(data, &parsed); err != nil {
-		return err
-	}
-	*t = Time(parsed)
-	return nil
+	return (*time.Time)(t).UnmarshalJSON(data) // which encoding/json has found to be a value
 }
 
 // QueuedDocument is the document of a run that no runner has taken yet, made from its request alone,
