@@ -315,7 +315,7 @@ func (g *gallery) tried(s *site, i *instance, text string) run.Document {
 	if err != nil {
 		g.t.Fatalf("%v\n%s", err, text)
 	}
-	if _, err := i.client.Apply(g.t.Context(), def.ID, def.Text); err != nil {
+	if _, _, err := i.client.Apply(g.t.Context(), def.ID, def.Text); err != nil {
 		g.t.Fatal(err)
 	}
 	var started client.Started

@@ -38,7 +38,7 @@ func (c *taskApplyCommand) Run(ctx context.Context, p *program) error {
 		return fmt.Errorf("there is no task file (*.yaml or *.yml) in %s", strings.Join(c.Paths, ", "))
 	}
 	for _, def := range defs {
-		changed, err := server.Apply(ctx, def.ID, def.Text)
+		changed, warning, err := server.Apply(ctx, def.ID, def.Text)
 		if problem, ok := errors.AsType[*client.Problem](err); ok && len(problem.Errors) > 0 {
 			return fmt.Errorf("%s: %w%s", def.Name, err, faultLines(problem))
 		}
@@ -50,6 +50,9 @@ func (c *taskApplyCommand) Run(ctx context.Context, p *program) error {
 			did = "applied"
 		}
 		p.printf("%s: %s (%s)\n", did, def.Name, def.ID)
+		if warning != "" {
+			p.notef("%s: %s\n", def.Name, inertText(warning))
+		}
 	}
 	return nil
 }

@@ -152,7 +152,8 @@ func (s *Service) answerChange(ctx context.Context, rc *fasthttp.RequestCtx, was
 	return writeJSON(rc, struct {
 		Changed bool
 		Task    taskDocument
-	}{changed, doc})
+		Warning string `json:",omitempty"`
+	}{changed, doc, s.unserved(ctx, now)})
 }
 
 // changes are what the audit calls the changes of tasks, by what the log says of them.

@@ -2,6 +2,7 @@ package status
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"runhook/shared/bus"
@@ -68,4 +69,17 @@ func (s *Service) explain(ctx context.Context, id task.ID, n run.Number, doc *ru
 	}
 	doc.WaitFor(on)
 	return true
+}
+
+// unserved warns that no runner would take the runs of a task that names a pool; empty if one would, or if that is not
+// known.
+func (s *Service) unserved(ctx context.Context, t bus.Task) string {
+	if s.options.Lines == nil || t.Pool == task.DefaultPool {
+		return ""
+	}
+	on, ok, err := s.options.Lines.Unserved(ctx, t.ID)
+	if err != nil || !ok {
+		return ""
+	}
+	return fmt.Sprintf("%s is up, so runs of this task wait until you start one: `runhook runner --pool %s`", on, on.Pool)
 }

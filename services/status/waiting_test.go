@@ -210,6 +210,32 @@ func TestWhatARunWaitsForIsNotRemembered(t *testing.T) {
 	})
 }
 
+// A task whose pool nobody serves is applied, and the answer says so.
+func TestAPoolThatNobodyServesIsSaid(t *testing.T) {
+	t.Parallel()
+	s := open(t, explains)
+	id := task.NewID()
+	warning := func(file []byte) string {
+		got := s.do(http.MethodPut, "/api/tasks/"+string(id), file).expect(t, http.StatusOK)
+		conforms(t, "Applied", got.body)
+		return decode[struct{ Warning string }](t, got.body).Warning
+	}
+	if says := warning(taskFile(id, "Refresh")); says != "" {
+		t.Errorf("without a pool: %s", says)
+	}
+	want := "no runner of pool onprem is up, so runs of this task wait until you start one: `runhook runner --pool onprem`"
+	if says := warning(taskFile(id, "Refresh", "pool: onprem")); says != want {
+		t.Errorf("it says %q", says)
+	}
+	s.serve("onprem")
+	proctest.Until(t, func() error {
+		if says := warning(taskFile(id, "Refresh", "pool: onprem")); says != "" {
+			return fmt.Errorf("it says %q", says)
+		}
+		return nil
+	})
+}
+
 // Connections are those that tasks use; who pauses one is logged, and what cannot be paused says what can.
 func TestConnectionsArePausedAndResumed(t *testing.T) {
 	t.Parallel()

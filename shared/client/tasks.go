@@ -80,15 +80,19 @@ func (c *Client) Task(ctx context.Context, id task.ID) (Task, error) {
 	return found, err
 }
 
-// Apply stores a task file's text under its id and reports whether that changed anything.
-func (c *Client) Apply(ctx context.Context, id task.ID, text []byte) (changed bool, err error) {
+// Apply stores a task file's text under its id and reports whether that changed anything. warning says what keeps its
+// runs from being executed now; empty for nothing.
+func (c *Client) Apply(ctx context.Context, id task.ID, text []byte) (changed bool, warning string, err error) {
 	got, err := c.ask(ctx, http.MethodPut, "/api/tasks/"+string(id), http.Header{"Content-Type": {"application/yaml"}}, text)
 	if err != nil {
-		return false, err
+		return false, "", err
 	}
-	var applied struct{ Changed bool }
+	var applied struct {
+		Changed bool
+		Warning string
+	}
 	err = c.decode(got, &applied)
-	return applied.Changed, err
+	return applied.Changed, applied.Warning, err
 }
 
 // Enable enables or disables a task, in its file where that is in the server's folder of tasks. It
