@@ -10,7 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// DefaultMaxWaiting is how many requests may wait at once where nothing else is said. Each costs about 40 KB, with its connection.
+// DefaultMaxWaiting is how many requests may wait at once where nothing else is said. Each costs about 40 KB, with its connection, and a stream of events 80 KB.
 const DefaultMaxWaiting = 1000
 
 // Waits are the requests that wait because their clients prefer that (`Prefer: wait=N`), or follow a run as a stream of

@@ -21,9 +21,17 @@ import (
 	"runhook/shared/proctest"
 )
 
-// browser is a Chromium without a window, which is told what to do by a pipe.
+// browser is a Chromium as one test uses it.
 type browser struct {
-	t    testing.TB
+	*chromium
+	t testing.TB
+}
+
+// in has another test use the same Chromium.
+func (b *browser) in(t testing.TB) *browser { return &browser{b.chromium, t} }
+
+// chromium is one without a window, which is told what to do by a pipe.
+type chromium struct {
 	tell io.Writer
 
 	mu      sync.Mutex
@@ -59,7 +67,7 @@ func browse(t testing.TB) *browser {
 	command.ExtraFiles = []*os.File{toldRead, saidWrite}
 	process := proctest.Start(t, command)
 	_, _ = toldRead.Close(), saidWrite.Close()
-	b := &browser{t: t, tell: tell, waiting: map[int]chan reply{}}
+	b := &browser{&chromium{tell: tell, waiting: map[int]chan reply{}}, t}
 	go b.listen(bufio.NewReader(hear))
 	t.Cleanup(func() {
 		_ = b.do("", "Browser.close", nil) // so that its helpers have ended when its folder is removed
@@ -69,7 +77,7 @@ func browse(t testing.TB) *browser {
 	return b
 }
 
-func (b *browser) listen(from *bufio.Reader) {
+func (b *chromium) listen(from *bufio.Reader) {
 	for {
 		text, err := from.ReadBytes(0)
 		b.mu.Lock()
@@ -91,7 +99,7 @@ func (b *browser) listen(from *bufio.Reader) {
 }
 
 // do has the browser do something, in one of its pages, and decodes the answer into one of these.
-func (b *browser) do(session, method string, parameters map[string]any, into ...any) error {
+func (b *chromium) do(session, method string, parameters map[string]any, into ...any) error {
 	answered := make(chan reply, 1)
 	b.mu.Lock()
 	if b.ended != nil {
@@ -155,6 +163,7 @@ func (b *browser) attach(target string) *page {
 	b.must("", "Target.attachToTarget", map[string]any{"targetId": target, "flatten": true}, &attached)
 	p := &page{b, attached.SessionID}
 	b.must(p.session, "Page.enable", nil)
+	b.must(p.session, "Emulation.setFocusEmulationEnabled", map[string]any{"enabled": true}) // however many pages there are
 	return p
 }
 

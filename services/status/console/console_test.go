@@ -465,12 +465,20 @@ func TestForgedRecord(t *testing.T) {
 	s.signIn(ann, s.code(annToken))
 }
 
-// What a browser does by a link, and what other sites can and cannot do with somebody who is signed in.
+// One browser does all that needs one, one after the other: a page that is behind another one takes no clicks.
 func TestInABrowser(t *testing.T) {
 	t.Parallel()
+	b := browse(t)
+	t.Run("signing in", func(t *testing.T) { testSigningIn(t, b.in(t)) })
+	t.Run("elsewhere", func(t *testing.T) { testElsewhere(t, b.in(t)) })
+	t.Run("pages", func(t *testing.T) { testPages(t, b.in(t)) })
+	t.Run("changes", func(t *testing.T) { testChanges(t, b.in(t)) })
+}
+
+// What a browser does by a link, and what other sites can and cannot do with somebody who is signed in.
+func testSigningIn(t *testing.T, b *browser) {
 	s := open(t, bustest.New(t, bus.Topology{}))
 	id := s.task()
-	b := browse(t)
 	p := b.profile()
 	press := func(p *page, words string) {
 		t.Helper()
@@ -633,8 +641,7 @@ func TestInABrowser(t *testing.T) {
 
 // Behind TLS the browser keeps a cookie that no other host can set. Without it, on another machine's name, it does not
 // say how somebody came, so a link is followed by a press of the button.
-func TestInABrowserElsewhere(t *testing.T) {
-	t.Parallel()
+func testElsewhere(t *testing.T, b *browser) {
 	store := bustest.New(t, bus.Topology{})
 	certFile, keyFile := proctest.Certificate(t, t.TempDir())
 	certificate, err := web.LoadCertificate(certFile, keyFile, zerolog.Nop())
@@ -648,7 +655,6 @@ func TestInABrowserElsewhere(t *testing.T) {
 	// Links are of the store: that without TLS makes those that are opened at the other.
 	asked := openAs(t, store, web.Options{Hosts: hosts})
 	secure := openAs(t, store, web.Options{TLS: certificate})
-	b := browse(t)
 
 	p := b.profile()
 	p.visit(secure.url + asked.link(annToken))

@@ -234,12 +234,10 @@ func (p *page) accessible(what string) {
 	p.keep(what)
 }
 
-// What there is to read, with a mouse and with a keyboard, as it changes.
-func TestPagesInABrowser(t *testing.T) {
-	t.Parallel()
+// testPages holds what there is to read, with a mouse and with a keyboard, as it changes.
+func testPages(t *testing.T, b *browser) {
 	store := bustest.New(t, bus.Topology{})
 	s := open(t, store)
-	b := browse(t)
 	p := s.signedIn(b, annToken)
 	p.until(`document.body.innerText.includes('No task yet')`)
 	p.accessible("no task")
@@ -405,13 +403,11 @@ func TestPagesInABrowser(t *testing.T) {
 	quiet.keep("no such run")
 }
 
-// What changes something, by mouse and by keyboard, with a script and without.
-func TestChangesInABrowser(t *testing.T) {
-	t.Parallel()
+// testChanges holds what changes something, by mouse and by keyboard, with a script and without.
+func testChanges(t *testing.T, b *browser) {
 	s := open(t, bustest.New(t, bus.Topology{}))
 	def := s.apply(markup, "parameters: [{name: It's <State>, prompt: required, description: Two letters.}, {name: City, default: Rome}, {name: Tags, multiple: true}]")
 	path := "/console/tasks/" + string(def.ID)
-	b := browse(t)
 	p := s.signedIn(b, annToken)
 
 	// A form that does not fit says so at its field, and starts nothing.
