@@ -674,3 +674,70 @@ func TestAnErasedRunThatIsBackIsErasedAgain(t *testing.T) {
 		t.Errorf("%+v is back, %v", again, err)
 	}
 }
+
+// What is erased without being overwritten, as by keep, stays in the store's files as bytes until the server writes a file
+// anew of which less than half counts: then it goes. Nothing else does.
+func TestWhatIsNotOverwrittenGoesWithACompaction(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request := bustest.Applied(t, store.Bus)
+	const runs, old = 800, 600 // a file has about 650
+	of := func(n run.Number) string { return fmt.Sprintf("%s %d.", secret, n) }
+	for n := run.Number(1); n <= runs; n++ {
+		about := request
+		about.Parameters = task.Values{"Name": {Values: []string{of(n) + strings.Repeat(" ", 12<<10)}, From: task.FromRequest}}
+		bustest.Submit(t, store.Bus, about)
+		doc := run.QueuedDocument(request, n)
+		doc.End(run.Success, "done", time.Now())
+		if err := store.Unheld.EndUnclaimed(t.Context(), request.Task, n, doc); err != nil {
+			t.Fatal(err)
+		}
+	}
+	awaitEvents(t, store.Bus, 1, runs)
+	there := func() (left int) {
+		t.Helper()
+		files, err := filepath.Glob(filepath.Join(store.Dir, "jetstream", "$G", "streams", "RUNS", "msgs", "*.blk"))
+		if err != nil || len(files) < 2 {
+			t.Fatalf("%v, %v", files, err)
+		}
+		var all []byte
+		for _, file := range files {
+			if data, err := os.ReadFile(file); err == nil {
+				all = append(all, data...)
+			}
+		}
+		for n := run.Number(1); n <= old; n++ {
+			if bytes.Contains(all, []byte(of(n))) {
+				left++
+			}
+		}
+		return left
+	}
+	if left := there(); left != old {
+		t.Fatalf("%d of %d runs are in the files at first", left, old)
+	}
+	e, _, err := store.Unheld.Erasable(t.Context(), request.Task, 0, time.Now(), true)
+	if err != nil || e.Overwritten || e.Last != runs {
+		t.Fatalf("%+v, %v", e, err)
+	}
+	e.Last, e.TaskName, e.By, e.On = old, "Test", run.ByKeep, time.Now()
+	view, _ := following(t, store.Bus)
+	if _, err := store.Unheld.AskErase(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	receipt := erasing(t, store.Bus, view, request.Task)
+	if receipt.Removed.Runs != old || !strings.Contains(receipt.Text(), "until the NATS server writes the file anew") {
+		t.Errorf("%+v: %s", receipt.Removed, receipt.Text())
+	}
+	if left := there(); left > old/4 {
+		t.Errorf("%d of %d runs are in the files after their compaction", left, old)
+	} else {
+		t.Logf("%d of %d runs are in the files as bytes, whose compaction is to come", left, old)
+	}
+	for _, n := range []run.Number{old + 1, runs} {
+		if found, err := store.Runs.Request(t.Context(), request.Task, n); err != nil || !strings.HasPrefix(found.Parameters["Name"].Values[0], of(n)) {
+			t.Errorf("run %s: %v", n, err)
+		}
+		polled(t, store.Bus, request, n)
+	}
+}
