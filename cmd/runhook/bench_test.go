@@ -437,6 +437,7 @@ func (b *bench) serveOn(durability, connections string, names ...string) *server
 			write("tasks/"+strings.ReplaceAll(name, " ", "-")+".yaml", head+flatTasks[name])
 		case "noop", "ended":
 			write("tasks/"+name+".yaml", head+`concurrency: 64
+max_queued: 1000000000
 source: {csv: {connection: here, path: one.csv}}
 where: "false"
 mapping: {id: id}
@@ -589,6 +590,7 @@ parameters: [{name: FirstName}]
 source: {csv: {connection: a, path: a.csv}}
 mapping: {id: id}
 destination: {csv: {connection: a, path: b.csv, action: replace}}
+max_queued: 1000000000
 %s
 `, id, more)), "bench")
 		if err != nil {

@@ -44,6 +44,7 @@ destination:
   csv: {connection: drop, path: out.csv, action: replace}
 failed_status: 422
 retry_after: 7s
+max_queued: 1000000000
 `
 	listed = `
 id: ` + listedID + `

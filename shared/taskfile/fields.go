@@ -81,7 +81,7 @@ const (
 	maxHeaderRow         = 10_000
 	maxConcurrency       = 1000
 	maxFailures          = 1000
-	maxQueued            = 1_000_000
+	maxQueued            = 1_000_000_000
 	maxRowsPerRequest    = 1000
 	maxRowErrors         = 1_000_000_000
 	maxRetryAfter        = 3600

@@ -87,7 +87,7 @@ func TestParseRefusesValues(t *testing.T) {
 		},
 		{
 			"a queue for nothing", and("max_queued: 0\ndisable_after_failures: -1"),
-			lines("12: max_queued must be a whole number from 1 to 1000000, not 0", "13: disable_after_failures must be a whole number from 0 to 1000, not -1"),
+			lines("12: max_queued must be a whole number from 1 to 1000000000, not 0", "13: disable_after_failures must be a whole number from 0 to 1000, not -1"),
 		},
 		{
 			"expect with other words", and("expect: {min_row: 3, max_delete: 10 %, max_change: 0%}"),
