@@ -29,6 +29,7 @@ Examples:
 
     runhook runs delete 41 42
     runhook runs delete --task "Refresh lapsed" --before 2026-01-01
+    runhook runs delete --task "Refresh lapsed" --before 90d --yes
 
 A run that has not ended is not deleted: runhook runs cancel ends it.`
 }
