@@ -212,8 +212,8 @@ func TestQueueIsBounded(t *testing.T) {
 		t.Errorf("repeated: %s", again.Body)
 	}
 	// What was canceled while it waited does not count.
-	waits, err := h.Runs.Queued(t.Context(), first.ImportID, 2, first.ExecuteID)
-	if err != nil || len(waits) != 2 {
+	waits, err := h.Runs.Queued(t.Context(), first.ImportID, 1000, first.ExecuteID) // two, or more that came before they were counted
+	if err != nil || len(waits) < 2 {
 		t.Fatal(waits, err)
 	}
 	for _, status := range waits {
