@@ -28,6 +28,7 @@ func TestAudit(t *testing.T) {
 		{"task", "enable", "Copy"},
 		{"task", "rotate", "Copy"},
 		{"connections", "pause", "db", "--why", "work"},
+		{"connections", "pause", "db", "--why", "more work"},
 		{"connections", "resume", "db"},
 		{"console"},
 		{"runs", "delete", "1"},
@@ -61,7 +62,7 @@ func TestAudit(t *testing.T) {
 	// The rotation writes the task's file, which the folder applies: by one of the two.
 	what = slices.DeleteFunc(what, func(word string) bool { return word == audit.TaskApply })
 	if want := []string{
-		audit.RunsAgain, audit.TaskDisable, audit.TaskEnable, audit.TaskRotate, audit.ConnectionPause, audit.ConnectionResume, audit.Link,
+		audit.RunsAgain, audit.TaskDisable, audit.TaskEnable, audit.TaskRotate, audit.ConnectionPause, audit.ConnectionPause, audit.ConnectionResume, audit.Link,
 		audit.RunsDelete, audit.RunsDeleted, audit.RunsCancel,
 	}; !slices.Equal(what, want) {
 		t.Errorf("the audit has %v, want %v", what, want)

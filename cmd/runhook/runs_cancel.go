@@ -64,7 +64,7 @@ func (c *runsCancelCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	// All are asked to end before any is waited for.
-	asked, taken, notAsked, stopped := c.ask(ctx, p, server, docs)
+	asked, left, notAsked, stopped := c.ask(ctx, p, server, docs)
 	ended, late := c.await(ctx, p, server, asked)
 	refused = slices.Concat(refused, notAsked, late)
 	switch {
@@ -75,8 +75,8 @@ func (c *runsCancelCommand) Run(ctx context.Context, p *program) error {
 	case len(docs) == 0 && len(refused) == 0:
 		p.printf("There is no run to cancel.\n")
 	case stopped != nil: // which says how many
-	case taken > 0:
-		p.printf("Canceled %d of %s. Runners took %s in between.\n", len(ended)-len(late), plural(len(docs), "run"), plural(taken, "run"))
+	case left != (missedRuns{}):
+		p.printf("Canceled %d of %s.%s\n", len(ended)-len(late), plural(len(docs), "run"), left)
 	case max(len(docs), len(c.Runs)) > 1:
 		p.printf("Canceled %d of %s.\n", len(ended)-len(late), plural(max(len(docs), len(c.Runs)), "run"))
 	}
@@ -99,10 +99,10 @@ const cancelAtOnce = 32
 const fewRuns = 20
 
 // ask asks the runs to end, the first ones first, until ctx ends or the server does not do it; stopped is why not all of
-// them were asked then. asked have the documents of those that were, taken is how many --queued has left to their
-// runners, and refused is why others were not canceled. A request under way is always waited for: what was asked is
+// them were asked then. asked have the documents of those that were, left is how many of all runs of a kind were not as
+// they had been listed, and refused is why others were not canceled. A request under way is always waited for: what was asked is
 // counted.
-func (c *runsCancelCommand) ask(ctx context.Context, p *program, server *client.Client, docs []run.Document) (asked []run.Document, taken int, refused []error, stopped error) {
+func (c *runsCancelCommand) ask(ctx context.Context, p *program, server *client.Client, docs []run.Document) (asked []run.Document, left missedRuns, refused []error, stopped error) {
 	step, done := p.progress("Canceling", len(docs))
 	defer done()
 	asking, stop := context.WithCancelCause(ctx)
@@ -125,13 +125,36 @@ func (c *runsCancelCommand) ask(ctx context.Context, p *program, server *client.
 		case !of.done:
 		case of.err == nil:
 			asked = append(asked, of.doc)
+		case isConflict(of.err) && len(c.Runs) == 0 && isEnded(of.err):
+			left.ended++
 		case isConflict(of.err) && c.Queued:
-			taken++
+			left.taken++
 		case isConflict(of.err), isProblem && len(c.Runs) > 0: // the others may be canceled for all that
 			refused = append(refused, of.err)
 		}
 	}
-	return asked, taken, refused, stopped
+	return asked, left, refused, stopped
+}
+
+// missedRuns are the runs that others saw to between the list and the request: runners took them, or they ended, because of
+// another who cancels, for example.
+type missedRuns struct{ taken, ended int }
+
+// String says so behind a sentence.
+func (m missedRuns) String() (text string) {
+	if m.taken > 0 {
+		text += " Runners took " + plural(m.taken, "run") + " in between."
+	}
+	if m.ended > 0 {
+		text += " " + plural(m.ended, "run") + " ended in between."
+	}
+	return text
+}
+
+// isEnded reports whether a run was not canceled because it has ended.
+func isEnded(err error) bool {
+	problem, ok := errors.AsType[*client.Problem](err)
+	return ok && problem.Type == "urn:runhook:problem:run-ended"
 }
 
 // result is what became of one run; done is false where it was not begun.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -146,5 +148,48 @@ func TestCancelOfARunWhoseRunnerIsDeaf(t *testing.T) {
 	}
 	if said := mustCall(t, "runs", "show", "1", "--json", "--server", i.url); !strings.Contains(said, `"CancelRequestedOn": "`) {
 		t.Errorf("its document: %s", said)
+	}
+}
+
+// Two who cancel the same runs at once are not told of the other's as of faults: each run is counted by one of them.
+func TestTwoCancelTheSameRuns(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	defer s.hold()()
+	i := begin(t, s.args()...).listening()
+	const queued = 60
+	for range queued + 1 {
+		i.start(s.copy, nil)
+	}
+	var both sync.WaitGroup
+	var canceled, missed atomic.Int64
+	for range 2 {
+		both.Go(func() {
+			code, out, messages := call(t, "runs", "cancel", "--task", "Copy", "--queued", "--server", i.url)
+			if code != exitSuccess || messages != "" {
+				t.Errorf("exit code %d, %s%s", code, out, messages)
+			}
+			lines := strings.Split(strings.TrimSpace(out), "\n")
+			var mine, of, ended int64
+			sum := lines[len(lines)-1] // behind a line for each run where they are few
+			if _, err := fmt.Sscanf(sum, "Canceled %d of %d runs.", &mine, &of); err != nil && sum != "There is no run to cancel." {
+				t.Errorf("%v: %s", err, out)
+			}
+			if _, behind, found := strings.Cut(sum, "runs. "); found {
+				_, _ = fmt.Sscanf(behind, "%d run", &ended)
+			}
+			if mine+ended < of {
+				t.Errorf("not all of its runs are accounted for: %s", out)
+			}
+			canceled.Add(mine)
+			missed.Add(ended)
+		})
+	}
+	both.Wait()
+	if canceled.Load() < queued {
+		t.Errorf("%d were canceled, %d by the other", canceled.Load(), missed.Load())
+	}
+	if got := (missedRuns{taken: 1, ended: 2}).String(); got != " Runners took 1 run in between. 2 runs ended in between." {
+		t.Error(got)
 	}
 }

@@ -37,6 +37,8 @@ type account struct {
 	tables   []tableAccount
 	attempts map[int]int
 	outcomes map[string]int
+	// givenUp counts the runs that chaos interrupted too often; see wasGivenUp.
+	givenUp int
 }
 
 // tableAccount is what a destination has against what it should.
@@ -111,7 +113,9 @@ func (a *account) compareRuns() {
 	for n, doc := range a.stored.finals {
 		a.attempts[doc.ExecutionCount]++
 		a.outcomes[doc.StatusDescription]++
-		if w := a.house.work(doc.ExecuteID); w == nil || !w.ends(&doc, l.mayBeCanceled(n)) {
+		if a.wasGivenUp(&doc) {
+			a.givenUp++
+		} else if w := a.house.work(doc.ExecuteID); w == nil || !w.ends(&doc, l.mayBeCanceled(n)) {
 			l.wrong(n, "%s ended %s: %s", doc.TaskName, doc.StatusDescription, doc.Message)
 		}
 		switch count := a.stored.events[n]; {
@@ -223,7 +227,7 @@ func (a *account) compareRows() {
 			open := outcomesUnknown(&doc)
 			a.unknown += open
 			least, most := w.rows-open, w.rows
-			if doc.Outcome() == run.Canceled {
+			if doc.Outcome() == run.Canceled || a.wasGivenUp(&doc) {
 				least, most = canceledRows(&doc, w)
 			}
 			account.want += least
@@ -253,7 +257,26 @@ func (a *account) compareRows() {
 	}
 }
 
-// canceledRows are how many rows of a canceled run its destination has: those that its document counts, and where that
+// wasGivenUp reports whether a run ended because its attempts were interrupted again and again before any got further,
+// which chaos did: so many processes were started while it was open, but for one attempt that a pause may have ended.
+func (a *account) wasGivenUp(doc *run.Document) bool {
+	if doc.Outcome() != run.Failed || !strings.HasPrefix(doc.Message, "Given up after ") || doc.CompletedOn == nil {
+		return false
+	}
+	starts := 0
+	for _, p := range a.house.services {
+		p.mu.Lock()
+		for _, begun := range p.begun {
+			if begun.After(time.Time(doc.CreatedOn)) && begun.Before(time.Time(*doc.CompletedOn)) {
+				starts++
+			}
+		}
+		p.mu.Unlock()
+	}
+	return starts >= run.MaxIdle-1
+}
+
+// canceledRows are how many rows of a canceled run, or of one that was given up, its destination has: those that its document counts, and where that
 // keeps no checkpoint of its own perhaps others.
 func canceledRows(doc *run.Document, w *work) (least, most int64) {
 	if w.sql {
@@ -307,7 +330,7 @@ func (a *account) print() {
 	for _, table := range a.tables {
 		row("rows of "+table.name, "%d written, %d expected, %d missing, %d doubled", table.written, table.want, table.missing, table.doubled)
 	}
-	row("attempts", "%s", strings.Join(attempts, ", "))
+	row("attempts", "%s; %d given up", strings.Join(attempts, ", "), a.givenUp)
 	row("faults", "%d: %s", faults, strings.Join(kinds, ", "))
 	row("POSTs refused", "%d with 503 (%d because the disk was full), %d without an answer; %d accepted after a repeat with their key", l.counts["POST 503"], l.counts[storeFull], l.counts["POST without an answer"], l.counts["accepted after a repeat"])
 	row("overlaps", "%d POSTs refused beside an open run, %d because their task was held", l.counts["POST 409: a run is open"], l.counts["POST 409: the task is held"])

@@ -57,14 +57,15 @@ func (f *feed) written(batch string) (rows, doubled int64, most int) {
 }
 
 // compareFeed holds the rows that arrived against what the documentation promises: each at least once,
-// and again only by another execution; of a canceled run those that its document counts. How many there were is not known where chaos has overwritten the claim.
+// and again only by another execution; of one that was canceled or given up those that its document counts. How many
+// there were is not known where chaos has overwritten the claim.
 func (a *account) compareFeed(w *work, runs map[string]run.Number) tableAccount {
 	account := tableAccount{name: w.name, runs: len(runs)}
 	for batch, n := range runs {
 		doc := a.stored.finals[n]
 		rows, doubled, most := a.house.feed.written(batch)
 		least := w.rows
-		if doc.Outcome() == run.Canceled {
+		if doc.Outcome() == run.Canceled || a.wasGivenUp(&doc) {
 			least = doc.RowsInserted
 		}
 		account.want += least

@@ -41,8 +41,10 @@ type process struct {
 	// wanted: the process is to run, so that an end is one that nobody asked for.
 	wanted bool
 	paused bool
-	// starts counts how often it was started, refused how often it ended before it was ready.
+	// starts counts how often it was started, refused how often it ended before it was ready, and begun is when it was
+	// started.
 	starts, refused int
+	begun           []time.Time
 	// died says how it ended when nobody asked for it after it had been ready.
 	died     string
 	wasReady bool
@@ -73,6 +75,7 @@ func (p *process) launch() error {
 	ended := make(chan struct{})
 	p.command, p.ended, p.wasReady = command, ended, false
 	p.starts++
+	p.begun = append(p.begun, time.Now())
 	go func() {
 		_ = command.Wait()
 		close(ended)

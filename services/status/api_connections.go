@@ -89,12 +89,15 @@ func (s *Service) pauseConnection(ctx context.Context, rc *fasthttp.RequestCtx, 
 	paused := run.PausedConnection{Name: was.Name, By: web.Operator(rc), On: time.Now().UTC(), Why: query["why"]}
 	if was.Paused { // it is since then
 		paused.On = time.Time(*was.Since)
+		if _, given := query["why"]; !given {
+			paused.Why = was.Why
+		}
 	}
 	// A stop must not cut the write short, because nobody could tell whether it is stored.
 	if err := s.options.Unheld.PauseConnection(context.WithoutCancel(ctx), paused); err != nil {
 		return err
 	}
-	return s.answerConnection(ctx, rc, was, "connection paused: the runs that use it wait", paused.Why, func(now connectionDocument) bool {
+	return s.answerConnection(ctx, rc, was, audit.ConnectionPause, "connection paused: the runs that use it wait", paused.Why, func(now connectionDocument) bool {
 		return now.Paused && now.By == paused.By && now.Why == paused.Why
 	})
 }
@@ -110,11 +113,11 @@ func (s *Service) resumeConnection(ctx context.Context, rc *fasthttp.RequestCtx,
 			return err
 		}
 	}
-	return s.answerConnection(ctx, rc, was, "connection resumed", was.Why, func(now connectionDocument) bool { return !now.Paused })
+	return s.answerConnection(ctx, rc, was, audit.ConnectionResume, "connection resumed", was.Why, func(now connectionDocument) bool { return !now.Paused })
 }
 
 // answerConnection logs what was done, if anything was, and answers with the connection once this process sees it.
-func (s *Service) answerConnection(ctx context.Context, rc *fasthttp.RequestCtx, was connectionDocument, done, why string, seen func(connectionDocument) bool) error {
+func (s *Service) answerConnection(ctx context.Context, rc *fasthttp.RequestCtx, was connectionDocument, what, done, why string, seen func(connectionDocument) bool) error {
 	changed := !seen(was)
 	if changed {
 		line := s.options.Log.Info().Str("by", web.Operator(rc))
@@ -122,10 +125,6 @@ func (s *Service) answerConnection(ctx context.Context, rc *fasthttp.RequestCtx,
 			line.Str("via", "page")
 		}
 		line.Stringer("address", s.options.Locator.Client(rc)).Str("connection", was.Name).Bool("paused_before", was.Paused).Str("why", why).Msg(done)
-		what := audit.ConnectionPause
-		if was.Paused {
-			what = audit.ConnectionResume
-		}
 		s.keep(ctx, rc, audit.Line{What: what, Detail: "connection " + was.Name})
 	}
 	ctx, cancel := context.WithTimeout(ctx, seeTimeout)

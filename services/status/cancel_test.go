@@ -129,9 +129,7 @@ func TestARunWithAForeignClaimIsCanceled(t *testing.T) {
 	s := openOn(t, bustest.New(t, bus.Topology{Lease: 2 * time.Second}), nil)
 	r := s.submit(s.apply("Refresh"))
 	r.foreignClaim()
-	if waits := s.queued(""); !slices.Equal(waits, []run.Number{r.number}) {
-		t.Errorf("%v wait", waits)
-	}
+	proctest.Eventually(t, "it waits", func() bool { return slices.Equal(s.queued(""), []run.Number{r.number}) })
 	began := time.Now()
 	if doc := s.cancel(r).expect(t, http.StatusAccepted).document(t); (doc.Outcome() != "") || doc.CancelRequestedOn == nil {
 		t.Errorf("at first it is %+v", doc)

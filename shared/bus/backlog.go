@@ -22,8 +22,8 @@ const (
 	backlogAge = time.Second
 	// backlogPause is the least time between two counts.
 	backlogPause = 20 * time.Millisecond
-	// backlogLook is how long what was found of runs that ended while they waited counts: it costs the server a list of
-	// the task's ended runs.
+	// backlogLook is how long what was found of runs that ended while they waited counts at most: it costs the server a
+	// list of the task's ended runs. Where that is soon made it counts for backlogAge.
 	backlogLook = 5 * time.Second
 )
 
@@ -40,9 +40,10 @@ type backlog struct {
 
 	mu      sync.Mutex
 	waiting int
-	// over are those that wait at the server and have ended, when they were last looked for.
-	over   int
-	looked time.Time
+	// over are those that wait at the server and have ended, when they were last looked for, and lookAgain is when they
+	// are looked for again.
+	over      int
+	lookAgain time.Time
 	// asked is when they were counted, the zero time for never; since is how many runs were let in after that.
 	asked time.Time
 	since int
@@ -113,21 +114,24 @@ func (r *Runs) count(ctx context.Context, id task.ID, b *backlog, most int) {
 		waiting = int(min(info.NumPending, 1<<31))
 	}
 	b.mu.Lock()
-	over, looked := b.over, b.looked
+	over, again := b.over, b.lookAgain
 	b.mu.Unlock()
 	switch {
 	case waiting < most:
-		over, looked = 0, time.Time{}
-	case asked.Sub(looked) >= backlogLook:
+		over, again = 0, time.Time{}
+	case !asked.Before(again):
 		if over, err = r.endedBehind(ctx, id, r.store.Numbers.Of(info.Delivered.Stream)); err != nil {
 			r.store.Log.Debug().Err(err).Msg("runs that ended while they waited cannot be counted now, trying again")
 		}
-		looked = asked
+		again = asked.Add(lookPause(time.Since(asked)))
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.waiting, b.over, b.looked, b.asked, b.since = max(0, waiting-over), over, looked, asked, 0
+	b.waiting, b.over, b.lookAgain, b.asked, b.since = max(0, waiting-over), over, again, asked, 0
 }
+
+// lookPause is how long what a look has found counts that took so long: a twentieth of the time is for looking.
+func lookPause(took time.Duration) time.Duration { return min(max(20*took, backlogAge), backlogLook) }
 
 // endedBehind counts the runs of a task behind a number that have ended.
 func (r *Runs) endedBehind(ctx context.Context, id task.ID, behind run.Number) (ended int, err error) {

@@ -80,6 +80,8 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // Problem is an answer that says why the server did not do what was asked (RFC 9457).
 type Problem struct {
 	Status int
+	// Type names its kind: urn:runhook:problem: and a word, or about:blank.
+	Type   string
 	Title  string
 	Detail string
 	// Errors are the faults of a task file, where that is what was refused.

@@ -105,8 +105,13 @@ func isControl(subject string) bool {
 	}
 	_, _, isCancel := CanceledRun(subject)
 	_, isPace := TaskOfPace(subject)
-	return isCancel || isPace || IsErasure(subject)
+	_, isHealth := TaskOfHealth(subject)
+	_, isPaused := PausedConnection(subject)
+	return isCancel || isPace || isHealth || isPaused || siteKey.MatchString(subject) || IsErasure(subject)
 }
+
+// siteKey is the subject of whose turn it is at a site.
+var siteKey = regexp.MustCompile("^" + regexp.QuoteMeta(strings.TrimSuffix(Sites, "*")) + "[A-Za-z0-9_-]+$")
 
 // hash is the hash of a definition in its key, and keyHash that of an idempotency key.
 var hash, keyHash = regexp.MustCompile("^[0-9a-f]{64}$"), regexp.MustCompile("^[A-Za-z0-9_-]{22}$")
