@@ -21,7 +21,8 @@ import (
 
 // Audit keeps who did what, and the receipts of erasures, as long as runs are kept. Its lines are a chain: each has a hash
 // of the one before it, so that a line which was changed or removed is found. An ingress may only add lines, and does not
-// know the one before: the next line of another process has a hash of them.
+// know the one before: the next line of another process has a hash of them. So it is with the events of tasks that are
+// held, which are between the lines.
 type Audit struct {
 	store *jet.Store
 	links bool
@@ -180,6 +181,9 @@ func (a *Audit) page(ctx context.Context, from, below, first uint64) (page []aud
 		if sequence < from {
 			return
 		}
+		if isHeld(message.Subject) {
+			return // it is of the chain, and nobody has done it
+		}
 		line, err := lineOf(message)
 		if err != nil {
 			a.store.Audit.PassOver(message, err)
@@ -191,8 +195,16 @@ func (a *Audit) page(ctx context.Context, from, below, first uint64) (page []aud
 	return page, broken, err
 }
 
-// isAdded reports whether a line is of those that are added by who does not know the one before.
-func isAdded(subject string) bool { return subject == jet.AuditSubject(audit.RunsAgain) }
+// isAdded reports whether a message is of those that are added by who does not know the one before.
+func isAdded(subject string) bool {
+	return subject == jet.AuditSubject(audit.RunsAgain) || isHeld(subject)
+}
+
+// isHeld reports whether a message is the event of a task that is held.
+func isHeld(subject string) bool {
+	id, ok := strings.CutPrefix(subject, strings.TrimSuffix(jet.HeldTasks, "*"))
+	return ok && jet.IsID(id)
+}
 
 // lineOf reads a line, or the one of a receipt.
 func lineOf(message jet.Record) (audit.Line, error) {

@@ -14,6 +14,7 @@ import (
 	"runhook/shared/audit"
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
+	"runhook/shared/run"
 )
 
 // line is a line of the audit, as of now.
@@ -171,5 +172,48 @@ func TestAuditHasErasures(t *testing.T) {
 	}
 	if found, err := status.Lines(t.Context(), audit.Query{What: "runs"}, 10); err != nil || len(found.Lines) != 1 {
 		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+// The event of a task that is held is stored between the lines: it is none, and the chain has it.
+func TestAuditWhileATaskIsHeld(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request := bustest.Applied(t, store.Bus)
+	log := &journal{}
+	process, err := bus.Connect(t.Context(), bus.Config{URLs: store.Broker.URL(), Log: zerolog.New(log)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(process.Close)
+	if err := process.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	status := process.Unheld.Audit()
+	status.Keep(t.Context(), line("ann", audit.TaskApply, "a"))
+	held := run.Health{Failed: []run.Number{3, 5, 6}, Held: &run.Hold{On: time.Now().UTC(), TaskName: "Late", Failures: 3, Run: 6, Why: "as the test wants"}}
+	data, err := held.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish(t, store, "$KV.control.health."+string(request.Task), string(data))
+	if _, err := process.Unheld.Failures(request.Task).Count(t.Context(), 0, 3); err != nil {
+		t.Fatal(err)
+	}
+	event, err := store.Jet().Audit.LeaderLast(t.Context(), "run.held."+string(request.Task))
+	if err != nil || event.Sequence != 2 {
+		t.Fatalf("the event is %d, %v", event.Sequence, err)
+	}
+	status.Keep(t.Context(), line("ann", audit.TaskEnable, "b"))
+	status.Keep(t.Context(), line("ann", audit.TaskApply, "c"))
+	found, err := status.Lines(t.Context(), audit.Query{}, 10)
+	if err != nil || len(found.Broken) > 0 || len(found.Lines) != 3 || log.text.Len() > 0 {
+		t.Errorf("%+v, %v, and the log has %s", found, err, log.text.String())
+	}
+	if err := stream(t, store.Bus, "AUDIT").DeleteMsg(t.Context(), event.Sequence); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := status.Lines(t.Context(), audit.Query{}, 10); err != nil || !slices.Equal(found.Broken, []uint64{3}) {
+		t.Errorf("without the event: %+v, %v", found, err)
 	}
 }
