@@ -86,16 +86,25 @@ func (u *Unheld) writeErasure(ctx context.Context, e run.Erasure, inPlaceOf uint
 	return ack.Sequence, nil
 }
 
+// IsErasureDue reports whether Erase has something to do about an erasure now: it does nothing about one that another
+// process is at, and looks again at one that is done once all of it is on the disks of all servers.
+func (u *Unheld) IsErasureDue(of Erasing) bool {
+	if of.DoneOn != nil {
+		return time.Since(of.seen) >= u.store.Settled
+	}
+	return of.Holder == u.store.Process || time.Since(of.seen) >= leftTo
+}
+
 // Erase goes on with an erasure of the view if it is this process's to do: it removes what is left, writes the receipt,
 // and looks again after a while. done reports that this call has removed everything, as e says. run.ErrUnavailable
 // means that it goes on later.
 func (u *Unheld) Erase(ctx context.Context, view *Erasures, of Erasing) (e run.Erasure, done bool, err error) {
 	w := erasing{Unheld: u, Erasing: of}
-	if of.DoneOn != nil {
-		return w.Erasure, false, w.settle(ctx, view)
-	}
-	if of.Holder != u.store.Process && time.Since(of.seen) < leftTo {
+	switch {
+	case !u.IsErasureDue(of):
 		return w.Erasure, false, nil
+	case of.DoneOn != nil:
+		return w.Erasure, false, w.settle(ctx, view)
 	}
 	w.Holder = u.store.Process
 	if err = w.note(ctx); err == nil {
@@ -667,11 +676,8 @@ func (w *erasing) receipt(ctx context.Context) error {
 	return w.Audit().add(limited, jet.ReceiptSubject(w.Task), header, data)
 }
 
-// settle looks again at an erasure that was done a while ago, and forgets it if nothing has come back.
+// settle looks again at an erasure that is done and due, and forgets it if nothing has come back.
 func (w *erasing) settle(ctx context.Context, view *Erasures) error {
-	if time.Since(w.seen) < w.store.Settled {
-		return nil
-	}
 	before := w.Removed
 	err := w.all(ctx)
 	if errors.Is(err, errNotYet) {

@@ -2,6 +2,7 @@ package sweep
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,8 +15,12 @@ const (
 	erasuresEvery = 2 * time.Second
 	// eraseAgain is how long the next try waits where something failed, or has to come first.
 	eraseAgain = 3 * time.Second
-	// erasuresOfOne is how many erasures of single runs are done at the same time, and one of many beside.
-	erasuresOfOne = 8
+	// How many erasures are done at the same time: of single runs, of many runs that somebody has asked for, and of runs
+	// past their keep. secondLooks are those that are done, at which is looked again.
+	erasuresOfOne  = 8
+	erasuresOfMany = 4
+	erasuresOfKeep = 1
+	secondLooks    = 2
 )
 
 // erase does erasures until ctx ends.
@@ -31,28 +36,38 @@ func (s *Sweeper) erase(ctx context.Context) {
 		task        string
 		first, last run.Number
 	}
+	keyOf := func(of bus.Erasing) name { return name{string(of.Task), of.First, of.Last} }
 	var mu sync.Mutex
 	next, busy := map[name]time.Time{}, map[name]bool{}
-	ones, many := make(chan struct{}, erasuresOfOne), make(chan struct{}, 1)
+	free, ones, many, kept, looks := make(chan struct{}, 1), make(chan struct{}, erasuresOfOne), make(chan struct{}, erasuresOfMany), make(chan struct{}, erasuresOfKeep), make(chan struct{}, secondLooks)
 	for {
 		changed := s.erasures.Changed()
+		// Those that have waited longest come first: one that has to wait for something does not hold up the others.
 		all := s.erasures.All()
+		mu.Lock()
+		slices.SortStableFunc(all, func(a, b bus.Erasing) int { return next[keyOf(a)].Compare(next[keyOf(b)]) })
+		mu.Unlock()
 		for _, of := range all {
-			slots := many
-			if of.IsOne() {
-				slots = ones
-			}
-			key := name{string(of.Task), of.First, of.Last}
+			key := keyOf(of)
 			mu.Lock()
-			due := !busy[key] && !time.Now().Before(next[key])
+			due := !busy[key] && !time.Now().Before(next[key]) && s.store.IsErasureDue(of)
 			mu.Unlock()
 			if !due {
 				continue
 			}
+			slots := many
+			switch {
+			case of.DoneOn != nil:
+				slots = looks
+			case of.IsOne():
+				slots = ones
+			case of.By == run.ByKeep:
+				slots = kept
+			}
 			select {
 			case slots <- struct{}{}:
 			default:
-				continue // the next look comes soon
+				continue // until one is free
 			}
 			mu.Lock()
 			busy[key] = true
@@ -64,6 +79,10 @@ func (s *Sweeper) erase(ctx context.Context) {
 				next[key] = time.Now().Add(eraseAgain)
 				mu.Unlock()
 				<-slots
+				select {
+				case free <- struct{}{}:
+				default:
+				}
 			})
 		}
 		mu.Lock()
@@ -77,6 +96,7 @@ func (s *Sweeper) erase(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-changed:
+		case <-free:
 		case <-ticker.C:
 		}
 	}

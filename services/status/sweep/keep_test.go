@@ -85,3 +85,43 @@ func TestRunsPastTheirKeepAreErased(t *testing.T) {
 		return err
 	})
 }
+
+// An erasure begins at once, however many are done whose second look is to come, and others that have to wait: of runs that
+// somebody has asked for, and of those past their keep.
+func TestAnErasureIsNotHeldUpByOthers(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	ended := time.Now().UTC()
+	id := bustest.Applied(t, store.Bus).Task
+	for n := range run.Number(60) { // older than the one that is due
+		past := ended.Add(-time.Hour)
+		e := run.Erasure{Task: id, TaskName: "Late", First: n + 1, Last: n + 1, By: "ann", On: past, Before: &past, DoneOn: &ended}
+		if n%2 == 0 {
+			e.By = run.ByKeep
+		}
+		if _, err := store.Unheld.AskErase(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	request, numbers := queue(t, store, "", 0, 2)
+	kept, others := queue(t, store, "keep: 1h\ntimeout: 30m", 0, 1)
+	end(t, store, request, numbers[0])
+	end(t, store, kept, others[0])
+	keeping(t, store, 61*time.Minute)
+	e, _, err := store.Unheld.Erasable(t.Context(), request.Task, 0, time.Now(), false)
+	if err != nil || e.First != numbers[0] {
+		t.Fatalf("%+v, %v", e, err)
+	}
+	e.TaskName, e.By, e.On = "Late", "ann", time.Now().UTC()
+	if _, err := store.Unheld.AskErase(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	for n, of := range map[run.Number]run.Request{numbers[0]: request, others[0]: kept} {
+		proctest.Until(t, func() error {
+			if _, err := store.Runs.Lookup(t.Context(), of.Task, n); !errors.Is(err, run.ErrRunGone) {
+				return fmt.Errorf("run %s: %w", n, err)
+			}
+			return nil
+		})
+	}
+}
