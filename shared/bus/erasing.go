@@ -96,7 +96,7 @@ func (u *Unheld) IsErasureDue(of Erasing) bool {
 }
 
 // Erase goes on with an erasure of the view if it is this process's to do: it removes what is left, writes the receipt,
-// and looks again after a while. done reports that this call has removed everything, as e says. run.ErrUnavailable
+// and looks again after a while. done reports that this call has removed everything, as e says, for the first time. run.ErrUnavailable
 // means that it goes on later.
 func (u *Unheld) Erase(ctx context.Context, view *Erasures, of Erasing) (e run.Erasure, done bool, err error) {
 	w := erasing{Unheld: u, Erasing: of}
@@ -111,12 +111,12 @@ func (u *Unheld) Erase(ctx context.Context, view *Erasures, of Erasing) (e run.E
 		err = w.all(ctx)
 	}
 	if err == nil {
-		err = w.end(ctx)
+		done, err = w.end(ctx)
 	}
 	if jet.Refused(err) || errors.Is(err, errNotYet) { // another process goes on with it, or it does later
 		return w.Erasure, false, nil
 	}
-	return w.Erasure, err == nil, err
+	return w.Erasure, done && err == nil, err
 }
 
 // erasing does an erasure.
@@ -642,20 +642,57 @@ func (w *erasing) count(one bool, of *int) {
 	}
 }
 
-// end writes the receipt, and that the erasure is done.
-func (w *erasing) end(ctx context.Context) error {
+// end writes the receipt, and that the erasure is done. An erasure that is done again, as one that a killed server has
+// back, has its receipt: first is false then.
+func (w *erasing) end(ctx context.Context) (first bool, err error) {
 	if err := w.step("receipt"); err != nil {
-		return err
+		return false, err
 	}
-	now := time.Now().UTC()
-	w.DoneOn, w.Holder = &now, ""
-	if err := w.receipt(ctx); err != nil {
-		return err
+	before, found, err := w.receiptBefore(ctx)
+	if err != nil {
+		return false, err
+	}
+	w.Holder = ""
+	if found {
+		w.Removed, w.DoneOn = before.Removed, before.DoneOn
+	} else {
+		now := time.Now().UTC()
+		w.DoneOn = &now
+		if err := w.receipt(ctx); err != nil {
+			return false, err
+		}
 	}
 	if err := w.step("done"); err != nil {
-		return err
+		return false, err
 	}
-	return w.note(ctx)
+	return !found, w.note(ctx)
+}
+
+// receiptBefore is the receipt of the erasure that is stored, as the leader has it.
+func (w *erasing) receiptBefore(ctx context.Context) (before run.Erasure, found bool, err error) {
+	subject := jet.ReceiptSubject(w.Task)
+	more := func(record jet.Record) bool {
+		e, err := run.DecodeErasure(record.Data)
+		if err == nil && e.First == w.First && e.Last == w.Last && e.On.Equal(w.On) && e.DoneOn != nil {
+			before, found = e, true
+		}
+		return !found
+	}
+	next, err := w.store.Audit.LeaderSince(ctx, subject, w.On.Add(-clocksOfServers))
+	if err == nil {
+		var last uint64
+		last, err = w.store.Audit.AfterWhile(ctx, subject, next.Sequence-1, more)
+		for err == nil && !found { // what a replica lacks
+			if next, err = w.store.Audit.LeaderFollowing(ctx, subject, last+1); err == nil {
+				last = next.Sequence
+				more(next)
+			}
+		}
+	}
+	if errors.Is(err, jet.ErrMissing) {
+		err = nil
+	}
+	return before, found, err
 }
 
 // receipt stores the receipt, once where it is stored again at once.

@@ -375,6 +375,11 @@ func TestAnErasureIsGoneOnWithFromEachStep(t *testing.T) {
 					t.Errorf("run %s is %s, was %s", n, now, polls[n])
 				}
 			}
+			for name, times := range receipts(t, store.Bus) {
+				if times != 1 {
+					t.Errorf("the erasure %s has %d receipts", name, times)
+				}
+			}
 			awaitEvents(t, store.Bus, run.Number(1), run.Number(74))
 			another := opened(t, store)
 			for n, request := range of {
@@ -562,6 +567,77 @@ func TestAnErasureOnACluster(t *testing.T) {
 	proctest.Until(t, func() error { return cluster.Ready(t.Context()) })
 	gone(t, cluster.Bus, request, n, "key")
 	awaitEvents(t, cluster.Bus, other)
+}
+
+// receipts counts the receipts that are stored, by the erasure.
+func receipts(t testing.TB, store *bus.Bus) map[string]int {
+	t.Helper()
+	times := map[string]int{}
+	if err := store.Unheld.Receipts(t.Context(), time.Unix(0, 0), func(e run.Erasure) {
+		times[fmt.Sprintf("%s-%s %s", e.First, e.Last, e.On)]++
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return times
+}
+
+// An erasure is done again where the server that was killed has its beginning back: it has its receipt, and gets no other
+// one. The next erasure of the same runs has its own.
+func TestAnErasureHasOneReceipt(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request := bustest.Applied(t, store.Bus)
+	for n := run.Number(1); n <= 3; n++ {
+		bustest.Submit(t, store.Bus, request)
+		end(t, store.Bus, request, n)
+	}
+	awaitEvents(t, store.Bus, 1, 2, 3)
+	many, _, err := store.Unheld.Erasable(t.Context(), request.Task, 2, time.Now(), false)
+	if err != nil || many.First != 2 || many.Last != 3 {
+		t.Fatalf("%+v, %v", many, err)
+	}
+	many.TaskName, many.By, many.On = "Test", "ann", time.Now().UTC()
+	view, _ := following(t, store.Bus)
+	settled := func() {
+		t.Helper()
+		if err := store.Unheld.SettleErasures(t.Context(), view); err != nil || len(view.All()) > 0 {
+			t.Fatalf("it is not settled: %+v, %v", view.All(), err)
+		}
+	}
+	want := map[string]int{}
+	for _, e := range []run.Erasure{one(request, 1), many} {
+		var told [2]run.Erasure
+		for again := range told {
+			if _, err := store.Unheld.AskErase(t.Context(), e); err != nil {
+				t.Fatal(err)
+			}
+			proctest.Until(t, func() error {
+				if _, ok := view.Of(e.Task, e.First, e.Last); !ok {
+					return errors.New("it is not heard of yet")
+				}
+				return nil
+			})
+			told[again] = erasing(t, store.Bus, view, request.Task)
+			settled()
+		}
+		if told[0].Removed != told[1].Removed || !told[0].DoneOn.Equal(*told[1].DoneOn) || told[0].Removed.Runs == 0 {
+			t.Errorf("the receipt is %+v, and then %+v", told[0], told[1])
+		}
+		want[fmt.Sprintf("%s-%s %s", e.First, e.Last, e.On)] = 1
+		if all := receipts(t, store.Bus); !maps.Equal(all, want) {
+			t.Errorf("the receipts are %v", all)
+		}
+		e.On = e.On.Add(time.Second)
+		if _, err := store.Unheld.AskErase(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		erasing(t, store.Bus, view, request.Task)
+		settled()
+		want[fmt.Sprintf("%s-%s %s", e.First, e.Last, e.On)] = 1
+		if all := receipts(t, store.Bus); !maps.Equal(all, want) {
+			t.Errorf("the receipts are %v", all)
+		}
+	}
 }
 
 // What comes back of a run that was erased, as after a power cut, is erased again.
