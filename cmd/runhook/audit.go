@@ -98,6 +98,9 @@ func auditOf(line audit.Line) string {
 		add(runsOf(line.Run, line.Last))
 	}
 	add(shown(line.Detail))
+	if line.Removed != nil {
+		add(removedText(*line.Removed))
+	}
 	return text
 }
 

@@ -67,7 +67,7 @@ func TestAudit(t *testing.T) {
 	}; !slices.Equal(what, want) {
 		t.Errorf("the audit has %v, want %v", what, want)
 	}
-	if lines := list("--what", "runs-deleted", "--who", "admin", "--since", "today"); len(lines) != 1 || lines[0].Run != 1 || lines[0].Task != "Copy people" {
+	if lines := list("--what", "runs-deleted", "--who", "admin", "--since", "today"); len(lines) != 1 || lines[0].Run != 1 || lines[0].Task != "Copy people" || lines[0].Removed == nil || lines[0].Removed.Runs != 1 {
 		t.Errorf("the erasure: %+v", lines)
 	}
 	if lines := list("--what", "task", "--limit", "1"); len(lines) != 1 || lines[0].What != audit.TaskRotate || lines[0].Before == lines[0].After {
@@ -76,7 +76,7 @@ func TestAudit(t *testing.T) {
 	if lines := list("--who", "nobody"); len(lines) != 0 {
 		t.Errorf("what nobody did: %+v", lines)
 	}
-	if out := mustCall(t, "audit", "--server", i.url); !strings.Contains(out, "Copy people, run 2, a repeat of run 1") || strings.Count(out, "\n") < len(what) {
+	if out := mustCall(t, "audit", "--server", i.url); !strings.Contains(out, "Copy people, run 2, a repeat of run 1") || !strings.Contains(out, "Copy people, run 1, 1 request, 1 result, 1 event, ") || strings.Count(out, "\n") < len(what) {
 		t.Errorf("the table:\n%s", out)
 	}
 	for path, status := range map[string]int{"/api/audit?since=2999-01-01T00:00:00Z": http.StatusBadRequest, "/api/audit?limit=0": http.StatusBadRequest, "/api/audit?before=x": http.StatusBadRequest} {

@@ -57,6 +57,8 @@ type Line struct {
 	After  string `json:",omitempty"`
 	// Detail says more, in words.
 	Detail string `json:",omitempty"`
+	// Removed counts what an erasure has removed, of a line of RunsDeleted; nil for any other.
+	Removed *run.Removed `json:",omitempty"`
 }
 
 // Keeper keeps lines. It never fails: a line that cannot be stored is in the log.
@@ -103,7 +105,7 @@ func Decode(data []byte) (Line, error) {
 // OfReceipt is the line of a receipt.
 func OfReceipt(e run.Erasure) Line {
 	l := Line{
-		On: e.On, By: e.By, What: RunsDeleted, Task: e.TaskName, Run: e.First,
+		On: e.On, By: e.By, What: RunsDeleted, Task: e.TaskName, Run: e.First, Removed: &e.Removed,
 	}
 	if e.DoneOn != nil {
 		l.On = *e.DoneOn
