@@ -174,7 +174,7 @@ func TestFewerCopiesAreTakenAway(t *testing.T) {
 	t.Parallel()
 	cluster := bustest.NewCluster(t, bus.Topology{})
 	takes, err := cluster.Takes(t.Context(), bus.Topology{Replicas: 1})
-	if err != nil || !slices.Contains(takes, "2 of the 3 copies of stream RUNS") || len(takes) != 9 {
+	if err != nil || !slices.Contains(takes, "2 of the 3 copies of stream RUNS") || len(takes) != 10 {
 		t.Errorf("takes %q, %v", takes, err)
 	}
 }

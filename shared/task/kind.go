@@ -60,6 +60,12 @@ type Keyed interface {
 	FoundBy() []string
 }
 
+// Prompting is a Source that applies a value of its own for a parameter that has none.
+type Prompting interface {
+	// OwnDefault names that value, as in "the IQA’s own".
+	OwnDefault() string
+}
+
 // Connected is a Source or Destination at the other end of a connection.
 type Connected interface {
 	// Uses is the name of the connection.

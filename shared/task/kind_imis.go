@@ -43,6 +43,9 @@ func (*IMISSource) Ordered() bool { return true }
 // Unchanged says what an interrupted run needs to continue.
 func (*IMISSource) Unchanged() string { return "the source gives the same rows in the same order" }
 
+// OwnDefault: an IQA is saved with values for its prompts.
+func (*IMISSource) OwnDefault() string { return "the IQA’s own" }
+
 // Separator is a comma.
 func (*IMISSource) Separator() rune { return ',' }
 

@@ -129,6 +129,7 @@ func parameterOf(of *task.Definition, i int, parameter task.Parameter) parameter
 	if parameter.Multiple {
 		row.Prompt += ", several values"
 	}
+	prompting, prompts := of.Source.(task.Prompting)
 	switch {
 	case len(parameter.Default) > 0:
 		row.Default = strings.Join(parameter.Default, ", ")
@@ -137,8 +138,8 @@ func parameterOf(of *task.Definition, i int, parameter task.Parameter) parameter
 		row.Empty = "the source: " + strings.Join(parameter.SourceDefault, ", ")
 	case parameter.Required:
 		row.Empty = "refused"
-	case of.Source.Name() == "imis":
-		row.Empty = "the IQA’s own"
+	case prompts:
+		row.Empty = prompting.OwnDefault()
 	default:
 		row.Empty = "no value"
 	}
