@@ -119,7 +119,7 @@ func TestZshCompletes(t *testing.T) {
 	t.Parallel()
 	zsh, err := exec.LookPath("zsh")
 	if err != nil {
-		t.Skip("there is no zsh here")
+		t.Fatalf("%v: .ci/needs installs it", err)
 	}
 	s := newSite(t)
 	i := begin(t, s.args()...).listening()
