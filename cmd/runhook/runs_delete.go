@@ -168,14 +168,38 @@ func (c *runsDeleteCommand) print(p *program, receipts []client.Receipt) error {
 			which = fmt.Sprintf("%s of %q, with numbers from %s to %s, are", plural(receipt.Removed.Runs, "run"), receipt.TaskName, receipt.First, receipt.Last)
 		}
 		p.printf("%s deleted, on %s: %s.\n", which, receipt.DoneOn.In(c.zone()).Format("2006-01-02 15:04:05 MST"), removedText(receipt.Removed))
-		if len(receipt.Left) > 0 {
-			p.printf("%s between them had not ended and stay, such as %s.\n", plural(len(receipt.Left), "run"), receipt.Left[0])
+		if stay := leftText(receipt.Erasure); stay != "" {
+			p.printf("%s\n", stay)
 		}
 	}
 	if len(receipts) > 0 {
 		p.printf("%s\n", receipts[0].Text)
 	}
 	return nil
+}
+
+// mostNamed is how many of the runs that stay are named; --json names the others.
+const mostNamed = 10
+
+// leftText names the runs that stay because they had not ended; it is empty if there are none.
+func leftText(e run.Erasure) string {
+	count := len(e.Left) + e.MoreLeft
+	if count == 0 {
+		return ""
+	}
+	verb := "stay"
+	if count == 1 {
+		verb = "stays"
+	}
+	var named []string
+	for _, n := range e.Left[:min(len(e.Left), mostNamed)] {
+		named = append(named, n.String())
+	}
+	list := strings.Join(named, ", ")
+	if more := count - len(named); more > 0 {
+		list += fmt.Sprintf(" and %d more", more)
+	}
+	return fmt.Sprintf("%s had not ended and %s: %s.", plural(count, "run"), verb, list)
 }
 
 // removedText counts what was removed.

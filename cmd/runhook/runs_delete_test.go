@@ -96,7 +96,8 @@ func TestDeleteRuns(t *testing.T) {
 	if code, out, messages := call(t, "runs", "delete", "1", "77777", "--server", i.url); code != exitFailed || !strings.Contains(out, "Run 1 of") || !strings.Contains(messages, "Run 77777") {
 		t.Errorf("one of two: %d %s %s", code, out, messages)
 	}
-	if out := mustCall(t, "runs", "delete", "--task", "Copy", "--before", "now", "--yes", "--server", i.url); !strings.Contains(out, "Run 2 of \"Copy people\" is deleted") {
+	if out := mustCall(t, "runs", "delete", "--task", "Copy", "--before", "now", "--yes", "--server", i.url); !strings.Contains(out, "Run 2 of \"Copy people\" is deleted") ||
+		!strings.Contains(out, "1 run had not ended and stays: "+held.Number.String()+".\n") {
 		t.Errorf("the older ones: %s", out)
 	}
 	release()

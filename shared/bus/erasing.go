@@ -764,7 +764,8 @@ func (t *TooMany) Error() string {
 }
 
 // Erasable is the erasure of those runs of an id that were accepted before a moment, have a number from one on, and have
-// ended: with keep, before that moment too. It has no First if there are none. rest is the lowest number of the id that it
+// ended: with keep, before that moment too. It has no First if there are none. Without keep it
+// names all others too that were accepted before that moment. rest is the lowest number of the id that it
 // leaves.
 func (u *Unheld) Erasable(ctx context.Context, id task.ID, from run.Number, before time.Time, keep bool) (e run.Erasure, rest run.Number, err error) {
 	if rest, err = u.store.Next(ctx); err != nil {
@@ -779,6 +780,7 @@ func (u *Unheld) Erasable(ctx context.Context, id task.ID, from run.Number, befo
 		return e, 0, err
 	}
 	count := 0
+	var left []run.Number
 	for _, request := range all {
 		if !request.at.Before(before) {
 			rest = min(rest, request.number)
@@ -790,21 +792,28 @@ func (u *Unheld) Erasable(ctx context.Context, id task.ID, from run.Number, befo
 		}
 		if !goes {
 			rest = min(rest, request.number)
-			e.Left = append(e.Left, request.number)
+			left = append(left, request.number)
 			continue
 		}
 		if e.First == 0 {
-			e.First, e.Left = request.number, nil
+			e.First = request.number
 		}
 		e.Last = request.number
 		count++
 	}
 	e.Task, e.Before, e.Overwritten = id, &before, !keep && count <= mostOverwritten
-	e.Left = slices.DeleteFunc(e.Left, func(n run.Number) bool { return n > e.Last })
-	if len(e.Left) > run.MostLeft {
-		if !keep {
-			return e, 0, &TooMany{len(e.Left)}
+	if e.First == 0 {
+		return e, rest, nil
+	}
+	if !keep {
+		e.Name(left)
+		if open := len(e.Between()); open > run.MostLeft {
+			return e, 0, &TooMany{open}
 		}
+		return e, rest, nil
+	}
+	e.Left = left
+	if e.Left = e.Between(); len(e.Left) > run.MostLeft {
 		e.Last = e.Left[run.MostLeft] - 1
 		e.Left = e.Left[:run.MostLeft]
 	}

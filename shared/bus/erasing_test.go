@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -456,6 +457,46 @@ func TestOldRunsOfATaskGoTogether(t *testing.T) {
 	}
 	if e, rest, err := store.Unheld.Erasable(t.Context(), request.Task, 0, time.Now().Add(time.Hour), true); err != nil || e.First != 3 || e.Last != 95 || e.Overwritten || rest != 96 {
 		t.Errorf("with keep: %+v, %s, %v", e, rest, err)
+	}
+}
+
+// The receipt names the runs that stay because they had not ended, also those below and above all that go. Of keep it
+// names none but those between.
+func TestTheReceiptNamesAllRunsThatStay(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request := bustest.Applied(t, store.Bus)
+	for n := run.Number(1); n <= 7; n++ {
+		bustest.Submit(t, store.Bus, request)
+		if n == 2 || n == 5 {
+			end(t, store.Bus, request, n)
+		}
+	}
+	moment := time.Now()
+	bustest.Submit(t, store.Bus, request)
+	awaitEvents(t, store.Bus, 2, 5)
+	for keep, want := range map[bool][]run.Number{false: {1, 3, 4, 6, 7}, true: {3, 4}} {
+		e, rest, err := store.Unheld.Erasable(t.Context(), request.Task, 0, moment, keep)
+		if err != nil || e.First != 2 || e.Last != 5 || rest != 1 || !slices.Equal(e.Left, want) || e.MoreLeft != 0 {
+			t.Errorf("with keep %t: %+v, %s stays, %v", keep, e, rest, err)
+		}
+	}
+	e, _, err := store.Unheld.Erasable(t.Context(), request.Task, 0, moment, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.TaskName, e.By, e.On = "Test", "ann", time.Now()
+	view, _ := following(t, store.Bus)
+	if _, err := store.Unheld.AskErase(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	if receipt := erasing(t, store.Bus, view, request.Task); receipt.Removed.Runs != 2 || len(receipt.Left) != 5 {
+		t.Errorf("%+v", receipt)
+	}
+	for _, n := range []run.Number{1, 3, 4, 6, 7, 8} {
+		if status, err := store.Runs.Lookup(t.Context(), request.Task, n); err != nil || status.Final {
+			t.Errorf("run %s: %s, %v", n, status.Bytes, err)
+		}
 	}
 }
 

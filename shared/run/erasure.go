@@ -18,8 +18,10 @@ type Erasure struct {
 	TaskName string
 	// First and Last bound the runs; both are the same for one run.
 	First, Last Number
-	// Left are those between them that stay, because they had not ended.
-	Left []Number `json:",omitempty"`
+	// Left are the runs that stay, because they had not ended: those between First and Last and, where somebody has asked,
+	// the others that were accepted before that moment. MoreLeft counts others that it has no room for.
+	Left     []Number `json:",omitempty"`
+	MoreLeft int      `json:",omitempty"`
 	// By is who asked: the name of an admin token, or ByKeep.
 	By string
 	// On is when it was asked for, by the clock of whoever took it.
@@ -46,7 +48,7 @@ type Removed struct {
 // ByKeep is who asks for an erasure where the task's file says how long its runs are kept.
 const ByKeep = "keep"
 
-// MostLeft is how many runs an erasure can leave out.
+// MostLeft is how many runs an erasure can leave out, and name.
 const MostLeft = 10_000
 
 // IsOne reports whether the erasure is of one run that somebody has named.
@@ -56,6 +58,31 @@ func (e *Erasure) IsOne() bool { return e.Before == nil }
 func (e *Erasure) Has(n Number) bool {
 	_, stays := slices.BinarySearch(e.Left, n)
 	return e.First <= n && n <= e.Last && !stays
+}
+
+// Between are those of Left that have a number between First and Last.
+func (e *Erasure) Between() []Number {
+	from, _ := slices.BinarySearch(e.Left, e.First)
+	to, _ := slices.BinarySearch(e.Left, e.Last+1)
+	return e.Left[from:max(from, to)]
+}
+
+// Name has the erasure say which runs stay, once First and Last are set: all between them, and of the others as many as
+// there is room for. all are sorted.
+func (e *Erasure) Name(all []Number) {
+	e.Left = all
+	room := MostLeft - len(e.Between())
+	e.Left = nil
+	for _, n := range all {
+		if outside := n < e.First || n > e.Last; outside {
+			if room <= 0 {
+				e.MoreLeft++
+				continue
+			}
+			room--
+		}
+		e.Left = append(e.Left, n)
+	}
 }
 
 // Encode returns the bytes to store.

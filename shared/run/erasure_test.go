@@ -1,6 +1,7 @@
 package run_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,43 @@ func TestAnErasureHasTheRunsThatDoNotStay(t *testing.T) {
 		if e.Has(n) != want {
 			t.Errorf("run %s: %t, want %t", n, !want, want)
 		}
+	}
+}
+
+// An erasure names all runs between its own that stay, and the others as long as there is room.
+func TestAnErasureNamesTheRunsThatStay(t *testing.T) {
+	t.Parallel()
+	e := erasure()
+	e.Name([]run.Number{1, 4, 9, 12})
+	if !slices.Equal(e.Left, []run.Number{1, 4, 9, 12}) || e.MoreLeft != 0 || !slices.Equal(e.Between(), []run.Number{4, 9}) {
+		t.Errorf("%+v, between %v", e, e.Between())
+	}
+	for n, want := range map[run.Number]bool{1: false, 3: true, 4: false, 9: false, 12: false} {
+		if e.Has(n) != want {
+			t.Errorf("run %s: %t, want %t", n, !want, want)
+		}
+	}
+	all := []run.Number{1, 4, 9}
+	for n := range run.Number(run.MostLeft) {
+		all = append(all, 10+n)
+	}
+	e = erasure()
+	e.Name(all)
+	if len(e.Left) != run.MostLeft || e.MoreLeft != 3 || !slices.Equal(e.Left[:4], []run.Number{1, 4, 9, 10}) {
+		t.Errorf("%d are named, from %v on, and %d are more", len(e.Left), e.Left[:4], e.MoreLeft)
+	}
+	data, err := e.Encode()
+	if err == nil {
+		_, err = run.DecodeErasure(data)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	between := slices.Clone(all[3:])
+	e = erasure()
+	e.Last = 20_000
+	if e.Name(append(between, 30_000)); len(e.Between()) != run.MostLeft || e.MoreLeft != 1 {
+		t.Errorf("%d between are named, and %d are more", len(e.Between()), e.MoreLeft)
 	}
 }
 

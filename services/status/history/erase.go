@@ -2,6 +2,7 @@ package history
 
 import (
 	"context"
+	"slices"
 
 	"runhook/shared/run"
 )
@@ -52,7 +53,7 @@ func (f *file) erase(ctx context.Context, e run.Erasure) (dropped bool, err erro
 	}
 	const of = "select number from runs where number >= ? and number < ? and task = (select id from words where word = ?) and outcome <> 0"
 	from := e.First
-	for _, stays := range append(e.Left[:len(e.Left):len(e.Left)], e.Last+1) {
+	for _, stays := range append(slices.Clone(e.Between()), e.Last+1) {
 		if from < stays {
 			some, err := f.dropIfAny(ctx, "number in ("+of+")", int64(from), int64(stays), string(e.Task))
 			dropped = dropped || some

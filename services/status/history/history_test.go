@@ -846,6 +846,9 @@ func TestErasedRunsAreDropped(t *testing.T) {
 	k := keep(t, store, dir).fresh()
 	k.eventually(history.Query{}, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1)
 	before := time.Now()
+	// Left names also runs that are not between the first and the last.
+	k.Index.Erase(run.Erasure{Task: request.Task, First: 3, Last: 7, Left: []run.Number{1, 4, 30}, Before: &before})
+	k.eventually(history.Query{}, 10, 9, 8, 6, 4, 3, 2, 1)
 	// All of the one task but 4, then one of the other.
 	k.Index.Erase(run.Erasure{Task: request.Task, First: 1, Last: 20, Left: []run.Number{4}, Before: &before})
 	k.eventually(history.Query{}, 10, 9, 6, 4, 3)
