@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -250,93 +248,36 @@ func (s *Tasks) Release(ctx context.Context, id task.ID) (was *run.Hold, err err
 func (s *Tasks) dropHealth(ctx context.Context, id task.ID) { s.drop(ctx, jet.HealthSubject(id)) }
 
 // Holds are the tasks that are held, as a process sees them. They are safe for concurrent use. A nil Holds has none.
-type Holds struct {
-	store *jet.Store
-	f     following
-
-	mu      sync.RWMutex
-	tasks   map[task.ID]run.Hold
-	changed chan struct{} // closed and replaced at every change
-}
+type Holds struct{ tasks *records[task.ID, run.Hold] }
 
 // Holds returns a view of the tasks that are held, which is empty until Load or Follow.
 func (s *Tasks) Holds() *Holds {
-	v := &Holds{store: s.store, tasks: map[task.ID]run.Hold{}, changed: make(chan struct{})}
-	var seen map[task.ID]bool
-	v.f = following{
-		stream: s.store.Control, subject: jet.Healths, woken: s.store.Held.Next,
-		begun: func() { seen = map[task.ID]bool{} },
-		note: func(record jet.Record) {
-			if id, ok := v.note(record); ok {
-				seen[id] = true
-			}
-		},
-		whole: func() {
-			v.mu.Lock()
-			defer v.mu.Unlock()
-			maps.DeleteFunc(v.tasks, func(id task.ID, _ run.Hold) bool { return !seen[id] })
-			v.tell()
-		},
-	}
-	return v
+	return &Holds{newRecords(s.store, jet.Healths, 0, s.store.Held.Next, func(record jet.Record) (id task.ID, held run.Hold, is bool, err error) {
+		id, ok := jet.TaskOfHealth(record.Subject)
+		if !ok {
+			return id, held, false, errors.New("the key of a task's health is the task's id")
+		}
+		health, err := run.DecodeHealth(record.Data)
+		if err != nil || health.Held == nil {
+			return id, held, false, err
+		}
+		return id, *health.Held, true, nil
+	})}
 }
 
 // Load reads which tasks are held. It is for before Follow.
-func (v *Holds) Load(ctx context.Context) error {
-	begun := time.Now()
-	return v.store.Denials.Explain(begun, v.f.readAll(ctx))
-}
+func (v *Holds) Load(ctx context.Context) error { return v.tasks.load(ctx) }
 
 // Follow keeps the view current until ctx ends. While NATS is away it goes on with what it has.
-func (v *Holds) Follow(ctx context.Context) {
-	reconnected := v.store.NC.StatusChanged(nats.CONNECTED)
-	defer v.store.NC.RemoveStatusListener(reconnected)
-	v.f.follow(ctx, reconnected, v.f.readAll)
-}
-
-// note takes one change into the view.
-func (v *Holds) note(record jet.Record) (id task.ID, ok bool) {
-	id, ok = jet.TaskOfHealth(record.Subject)
-	if !ok {
-		v.store.Control.PassOver(record, errors.New("the key of a task's health is the task's id"))
-		return id, false
-	}
-	health, err := run.DecodeHealth(record.Data)
-	if err != nil {
-		v.store.Control.PassOver(record, err)
-		return id, false
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if health.Held == nil {
-		delete(v.tasks, id)
-	} else {
-		v.tasks[id] = *health.Held
-	}
-	v.tell()
-	return id, true
-}
-
-// tell wakes those who wait for a change; the caller holds mu.
-func (v *Holds) tell() {
-	close(v.changed)
-	v.changed = make(chan struct{})
-}
+func (v *Holds) Follow(ctx context.Context) { v.tasks.follow(ctx) }
 
 // Of returns why a task is held; ok is false if it is not.
 func (v *Holds) Of(id task.ID) (held run.Hold, ok bool) {
 	if v == nil {
 		return run.Hold{}, false
 	}
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	held, ok = v.tasks[id]
-	return held, ok
+	return v.tasks.of(id)
 }
 
 // Changed returns a channel that is closed at the next change. Take it before reading the view.
-func (v *Holds) Changed() <-chan struct{} {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	return v.changed
-}
+func (v *Holds) Changed() <-chan struct{} { return v.tasks.next() }

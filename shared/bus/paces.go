@@ -3,11 +3,8 @@ package bus
 import (
 	"context"
 	"errors"
-	"maps"
-	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/shared/bus/internal/jet"
@@ -17,58 +14,25 @@ import (
 
 // Paces are the paces of all tasks, as a process sees them: by these it tells pollers when to poll again. They are safe
 // for concurrent use. A nil Paces has none.
-type Paces struct {
-	store *jet.Store
-
-	mu    sync.RWMutex
-	tasks map[task.ID]run.Pace
-}
+type Paces struct{ tasks *records[task.ID, run.Pace] }
 
 // lookForPaces is how often it is looked for paces that other processes have stored.
 const lookForPaces = time.Second
 
 // Paces returns a view of the paces of tasks, which is empty until Follow.
-func (r *Runs) Paces() *Paces { return &Paces{store: r.store, tasks: map[task.ID]run.Pace{}} }
+func (r *Runs) Paces() *Paces {
+	return &Paces{newRecords(r.store, jet.Paces, lookForPaces, r.store.Paced.Next, func(record jet.Record) (id task.ID, pace run.Pace, is bool, err error) {
+		id, ok := jet.TaskOfPace(record.Subject)
+		if !ok {
+			return id, pace, false, errors.New("the key of a pace is that of a task")
+		}
+		pace, err = run.DecodePace(record.Data)
+		return id, pace, err == nil, err
+	})}
+}
 
 // Follow keeps the view current until ctx ends. While NATS is away it goes on with what it has.
-func (v *Paces) Follow(ctx context.Context) {
-	var seen map[task.ID]bool
-	f := following{
-		stream: v.store.Control, subject: jet.Paces, every: lookForPaces, woken: v.store.Paced.Next,
-		begun: func() { seen = map[task.ID]bool{} },
-		note: func(record jet.Record) {
-			if id, ok := v.note(record); ok {
-				seen[id] = true
-			}
-		},
-		whole: func() {
-			v.mu.Lock()
-			defer v.mu.Unlock()
-			maps.DeleteFunc(v.tasks, func(id task.ID, _ run.Pace) bool { return !seen[id] })
-		},
-	}
-	reconnected := v.store.NC.StatusChanged(nats.CONNECTED)
-	defer v.store.NC.RemoveStatusListener(reconnected)
-	f.follow(ctx, reconnected, f.readAll)
-}
-
-// note takes one change into the view.
-func (v *Paces) note(record jet.Record) (id task.ID, ok bool) {
-	id, ok = jet.TaskOfPace(record.Subject)
-	if !ok {
-		v.store.Control.PassOver(record, errors.New("the key of a pace is that of a task"))
-		return id, false
-	}
-	pace, err := run.DecodePace(record.Data)
-	if err != nil {
-		v.store.Control.PassOver(record, err)
-		return id, false
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.tasks[id] = pace
-	return id, true
-}
+func (v *Paces) Follow(ctx context.Context) { v.tasks.follow(ctx) }
 
 // PollAgain is how long pollers of a run of a task, that has not ended, are asked to wait: what the task says, or what
 // its pace says, which is [run.PollAtFirst] while there is none.
@@ -78,9 +42,7 @@ func (v *Paces) PollAgain(of *task.Definition, at run.Stage, now time.Time) time
 	}
 	var pace run.Pace
 	if v != nil {
-		v.mu.RLock()
-		pace = v.tasks[of.ID]
-		v.mu.RUnlock()
+		pace, _ = v.tasks.of(of.ID)
 	}
 	return pace.PollAgain(at, now)
 }
