@@ -89,8 +89,8 @@ type dialect interface {
 
 	// relation reads what the catalog has under a name, in any letter case; nil for nothing.
 	relation(ctx context.Context, conn *sql.Conn, name string) (*relation, error)
-	// tables are the names of all tables.
-	tables(ctx context.Context, conn *sql.Conn) ([]string, error)
+	// tables asks for the names of all tables.
+	tables() string
 	// repeated reports whether a query's column has a name that an earlier one has, and which that is.
 	repeated(name string, earlier []string) (first string, again bool)
 	// cell makes a cell of what the driver gives of a query's column; nil if it is one.

@@ -372,21 +372,8 @@ func uniqueIndexes(ctx context.Context, conn *sql.Conn, r *relation) (unique []u
 	return unique, rows.Err()
 }
 
-func (sqliteDialect) tables(ctx context.Context, conn *sql.Conn) ([]string, error) {
-	rows, err := conn.QueryContext(ctx, `SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var names []string
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			return nil, err
-		}
-		names = append(names, name)
-	}
-	return names, rows.Err()
+func (sqliteDialect) tables() string {
+	return `SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`
 }
 
 // numbered is how SQLite names a column whose name an earlier one has.

@@ -143,11 +143,28 @@ func (t *table) checkNames(to *task.SQLDestination, columns []string, found *che
 }
 
 func (t *table) missing(ctx context.Context, conn *sql.Conn) error {
-	names, err := t.dialect.tables(ctx, conn)
+	names, err := namesOf(ctx, conn, t.dialect.tables())
 	if err != nil {
 		return t.explain(ctx, err)
 	}
 	return run.Failf("there is no table %s in connection %s%s Set create: true in the task to have it made", t.name, t.connection, cmp.Or(nearest.Hint(t.name, names), "."))
+}
+
+// namesOf are the names that a query returns.
+func namesOf(ctx context.Context, conn *sql.Conn, query string) (names []string, err error) {
+	rows, err := conn.QueryContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, rows.Err()
 }
 
 // checkKey sees to it that a new table can have the key.
