@@ -71,6 +71,11 @@ func TestDeleteRuns(t *testing.T) {
 	i = begin(t, s.args()...).listening()
 	gone()
 
+	for _, command := range []string{"show", "again", "rejected"} {
+		if code, _, messages := call(t, "runs", command, "3", "--server", i.url); code == 0 || !strings.Contains(messages, "Run 3 was deleted on ") {
+			t.Errorf("runs %s: %d %s", command, code, messages)
+		}
+	}
 	release := s.hold()
 	held := i.start(s.copy, nil)
 	i.awaitRunning(held)
@@ -79,7 +84,7 @@ func TestDeleteRuns(t *testing.T) {
 		code int
 		says string
 	}{
-		{[]string{"3"}, exitFailed, "Run 3 does not exist"},
+		{[]string{"3"}, exitFailed, "Run 3 was deleted on "},
 		{[]string{"77777"}, exitFailed, "Run 77777 does not exist"},
 		{[]string{held.Number.String()}, exitFailed, "`runhook runs cancel " + held.Number.String() + "`"},
 		{[]string{"--task", "Copy", "--before", "2999-01-01", "--yes"}, exitNoStart, "is in the future"},

@@ -162,6 +162,9 @@ func (s *Service) findRun(ctx context.Context, rc *fasthttp.RequestCtx) (id task
 		id, err = s.options.Runs.Find(ctx, number)
 	}
 	if errors.Is(err, run.ErrNoRun) {
+		if deleted := s.deleted(ctx, number); deleted != nil {
+			return id, number, deleted
+		}
 		err = web.Refuse(fasthttp.StatusNotFound, fmt.Sprintf("Run %s does not exist, or its record has expired or was deleted; `runhook runs list` shows the newest runs.", web.PathValue(rc, "run")))
 	}
 	return id, number, err

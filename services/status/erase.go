@@ -186,6 +186,25 @@ func (s *Service) showReceipt(ctx context.Context, rc *fasthttp.RequestCtx, _ ma
 	return writeJSON(rc, *found)
 }
 
+// deleted is the Problem of a run that has no request because it was erased; nil where that is not known.
+func (s *Service) deleted(ctx context.Context, n run.Number) error {
+	if s.options.Erasures == nil || n == 0 {
+		return nil
+	}
+	e, ok, err := s.options.Unheld.ErasureOf(ctx, s.options.Erasures, n)
+	if err != nil {
+		s.options.Log.Debug().Err(err).Stringer("run", n).Msg("cannot look whether a run was erased")
+	}
+	if err != nil || !ok {
+		return nil
+	}
+	detail := fmt.Sprintf("Run %s is being deleted; `runhook audit --what runs` lists what was.", n)
+	if e.DoneOn != nil {
+		detail = fmt.Sprintf("Run %s was deleted on %s, by %s; `runhook audit --what runs-deleted` lists all that were.", n, e.DoneOn.UTC().Format("2006-01-02 15:04:05 UTC"), e.By)
+	}
+	return &web.Problem{Kind: "run-deleted", Title: "The run was deleted", Status: fasthttp.StatusGone, Detail: detail}
+}
+
 // isErased reports whether a run is being erased.
 func (s *Service) isErased(n run.Number) bool {
 	return s.options.Erasures != nil && s.options.Erasures.Has(n)

@@ -84,7 +84,18 @@ func TestADeletedRunIsGoneForOtherServices(t *testing.T) {
 		return nil
 	})
 	other.get(stays.path()).expect(t, http.StatusOK)
-	one.do(http.MethodDelete, path, nil).problem(t, http.StatusNotFound)
+	for _, s := range []*site{one, other} {
+		for method, path := range map[string]string{http.MethodDelete: path, http.MethodGet: path} {
+			problem := s.do(method, path, nil).problem(t, http.StatusGone)
+			if problem["type"] != "urn:runhook:problem:run-deleted" || !strings.Contains(fmt.Sprint(problem["detail"]), "Run "+ended.number.String()+" was deleted on ") {
+				t.Errorf("%s %s of a run that was deleted: %v", method, path, problem)
+			}
+		}
+		for _, beside := range []string{"/request", "/rejected"} {
+			s.get(path+beside).problem(t, http.StatusGone)
+		}
+		s.get("/api/runs/999").problem(t, http.StatusNotFound)
+	}
 	name := fmt.Sprintf("%s.%s-%[2]s", def.ID, ended.number)
 	for _, s := range []*site{one, other} {
 		got := s.get("/api/receipts/"+name).expect(t, http.StatusOK)

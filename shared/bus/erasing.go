@@ -863,3 +863,47 @@ func (u *Unheld) Receipts(ctx context.Context, since time.Time, each func(run.Er
 	})
 	return err
 }
+
+// ErasureOf is the erasure that has erased a run or is about to, the newest one, for callers who only have the number of
+// a run that has no request any more. ok is false where that is not known: of many runs it is if all numbers between the
+// first and the last were their task's, and else as long as the run's slice takes runs.
+func (u *Unheld) ErasureOf(ctx context.Context, view *Erasures, n run.Number) (e run.Erasure, ok bool, err error) {
+	var all []run.Erasure
+	note := func(e run.Erasure) {
+		if e.Has(n) {
+			all = append(all, e)
+		}
+	}
+	if err := u.Receipts(ctx, time.Unix(0, 0), note); err != nil {
+		return e, false, err
+	}
+	for _, of := range view.All() {
+		note(of.Erasure)
+	}
+	for _, e := range slices.Backward(all) {
+		if ok, err = u.hasErased(ctx, e, n); ok || err != nil {
+			return e, ok, err
+		}
+	}
+	return e, false, nil
+}
+
+// hasErased reports whether a run is known to be of an erasure that has its number.
+func (u *Unheld) hasErased(ctx context.Context, e run.Erasure, n run.Number) (bool, error) {
+	if e.IsOne() || e.Removed.Runs == int(e.Last-e.First)+1-len(e.Between()) {
+		return true, nil
+	}
+	results, err := u.store.ResultsOf(ctx, n)
+	var claim jet.Record
+	if err == nil {
+		claim, err = results.LeaderLast(ctx, results.ClaimSubject(e.Task, n))
+	}
+	if errors.Is(err, jet.ErrMissing) || errors.Is(err, run.ErrRunGone) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	state, err := run.DecodeClaim(claim.Data)
+	return err == nil && state.Erased, nil
+}

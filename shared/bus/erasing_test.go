@@ -441,6 +441,12 @@ func TestOldRunsOfATaskGoTogether(t *testing.T) {
 	if receipt.Removed.Runs != went || receipt.Removed.Events != went || receipt.Removed.FinalDocuments != went {
 		t.Errorf("removed %+v, and %d runs were to go", receipt.Removed, went)
 	}
+	view, _ = following(t, store.Bus)
+	for _, n := range []run.Number{1, 2, 3, 80, 90, 91, 96} { // both slices take runs
+		if of, ok, err := store.Unheld.ErasureOf(t.Context(), view, n); err != nil || ok != (n == 1 || n == 90) || ok && of.Last != 90 {
+			t.Errorf("the erasure of run %s: %+v, %t, %v", n, of, ok, err)
+		}
+	}
 	for n, request := range of {
 		status, err := store.Runs.Lookup(t.Context(), request.Task, n)
 		if kept[n] && err != nil || !kept[n] && !errors.Is(err, run.ErrRunGone) {
@@ -496,6 +502,33 @@ func TestTheReceiptNamesAllRunsThatStay(t *testing.T) {
 	for _, n := range []run.Number{1, 3, 4, 6, 7, 8} {
 		if status, err := store.Runs.Lookup(t.Context(), request.Task, n); err != nil || status.Final {
 			t.Errorf("run %s: %s, %v", n, status.Bytes, err)
+		}
+	}
+}
+
+// Of a number it is known that its run was erased if somebody has named it, or if an erasure has removed as many runs as
+// it has numbers.
+func TestTheErasureOfARun(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request := bustest.Applied(t, store.Bus)
+	now := time.Now().UTC()
+	for _, e := range []run.Erasure{
+		{First: 10, Last: 12, Left: []run.Number{1, 11, 30}, Before: &now, Removed: run.Removed{Runs: 2}},
+		{First: 20, Last: 22, Before: &now, Removed: run.Removed{Runs: 2}},
+		{First: 30, Last: 30},
+	} {
+		e.Task, e.TaskName, e.By, e.On, e.DoneOn = request.Task, "Test", "ann", now, &now
+		data, err := e.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		publish(t, store, "run.deleted."+string(request.Task), string(data))
+	}
+	view := store.Unheld.Erasures()
+	for n, want := range map[run.Number]run.Number{1: 0, 9: 0, 10: 10, 11: 0, 12: 10, 13: 0, 20: 0, 22: 0, 30: 30} {
+		if of, ok, err := store.Unheld.ErasureOf(t.Context(), view, n); err != nil || ok != (want > 0) || ok && of.First != want {
+			t.Errorf("the erasure of run %s: %+v, %t, %v", n, of, ok, err)
 		}
 	}
 }
