@@ -71,6 +71,21 @@ func TestOverlappedRunsAreNotStarted(t *testing.T) {
 	}
 }
 
+// With no status service the runner ends a run that was skipped, of a task that still skips runs.
+func TestASkippedRunIsEndedByItsRunner(t *testing.T) {
+	t.Parallel()
+	w := newWorkshop(t, "upsert", 10)
+	w.overlapped(t, task.SkipOverlap)
+	first, skipped := w.submit(t), w.submit(t)
+	w.runHere(t, runner.Options{})
+	if doc := w.await(t, first); doc.Outcome() != run.Success {
+		t.Errorf("the first run: %+v", doc)
+	}
+	if doc := w.await(t, skipped); doc.Outcome() != run.Canceled || !strings.HasPrefix(doc.Message, "Skipped, because run "+first.String()+" ") {
+		t.Errorf("the skipped run: %+v", doc)
+	}
+}
+
 // A run that was skipped is ended by whoever gets it, and one that has begun goes on, whatever came after it.
 func TestSkippedRunsAreNotStarted(t *testing.T) {
 	t.Parallel()

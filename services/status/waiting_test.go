@@ -16,6 +16,7 @@ import (
 	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/taskfile"
 )
 
 // explains has a service know what runs wait for, as the program has it.
@@ -115,6 +116,24 @@ func TestARunWaitsForOneOfSeveral(t *testing.T) {
 	s.take(def)
 	second.begin(0)
 	s.waitsFor(third, "run "+first.number.String()+" or another of the 2 runs of this task under way")
+}
+
+// The runs of an id that a task had before come first, and one of the task's id says that it waits for them.
+func TestARunWaitsForThoseOfAFormerID(t *testing.T) {
+	t.Parallel()
+	s := open(t, explains)
+	s.serve("default")
+	old := s.apply("Old")
+	first := s.submit(old)
+	s.submit(old)
+	s.take(old)
+	first.begin(0)
+	renamed, err := taskfile.Parse(bustest.Renamed(old.Text, old.ID, task.NewID(), time.Now().Add(time.Hour)), "renamed.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.reapply(renamed)
+	s.waitsFor(s.submit(renamed), "run "+first.number.String()+" of this task, 1 run before it")
 }
 
 // A paused connection comes before all else, whoever is asked, also by whoever waits for the run's end.

@@ -16,3 +16,20 @@ func TestHowOftenEndedRunsAreLookedFor(t *testing.T) {
 		}
 	}
 }
+
+// A queue is full when as many runs wait as may, and is counted before one is let in that may be one too many.
+func TestAQueueIsFullAtItsBound(t *testing.T) {
+	t.Parallel()
+	b := backlog{waiting: 3, asked: time.Now()}
+	if full, _ := b.full(3); !full {
+		t.Error("three of three wait, and it is not full")
+	}
+	b = backlog{waiting: 2, asked: time.Now().Add(-backlogPause)}
+	if full, ask := b.full(3); full || ask {
+		t.Errorf("two of three wait: full %t, asks %t", full, ask)
+	}
+	b.enter()
+	if full, ask := b.full(3); full || !ask {
+		t.Errorf("two of three wait, and one was let in since: full %t, asks %t", full, ask)
+	}
+}

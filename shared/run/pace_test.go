@@ -91,6 +91,15 @@ func TestPollAgainIsBounded(t *testing.T) {
 	}
 }
 
+// A long run is not polled every second before its end: a fiftieth of the time that it has taken is the least.
+func TestPollersOfALongRunWaitAFiftieth(t *testing.T) {
+	now := time.Now()
+	pace := paceOf(1000 * time.Second)
+	if after := pace.PollAgain(Stage{Phase: InProgress, Since: now.Add(-999 * time.Second)}, now); after != 20*time.Second {
+		t.Errorf("a second before the end of one that takes 1,000 s pollers wait %s", after)
+	}
+}
+
 func TestPaceKeepsTheLastRuns(t *testing.T) {
 	var p Pace
 	for i := range int64(40) {

@@ -2,6 +2,7 @@ package turn
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -298,6 +299,33 @@ func TestARunnerThatIsCutOffLosesItsPlace(t *testing.T) {
 	})
 }
 
+// A place that was got before this process stood still for longer than its sign counts begins no request, neither one
+// that it was given to nor another.
+func TestAPlaceOfBeforeAStandstillBeginsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		off := &cut{memory: newMemory()}
+		one := New(off, "a", nil, zerolog.Nop())
+		defer one.Close()
+		turn := one.At("site", 1)
+		given := turn.join(Who{Task: "task", Run: 1})
+		<-given.granted
+		off.set(true)
+		time.Sleep(lease)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := turn.await(ctx, given, nil); err == nil {
+			t.Error("the request that was given the place begins")
+		}
+		late := turn.join(Who{Task: "task", Run: 2})
+		select {
+		case <-late.granted:
+			t.Error("another request is given the place")
+		default:
+		}
+		turn.leave(late)
+	})
+}
+
 // A process of the same home that is gone is not waited for.
 func TestWhoIsKnownToBeGoneIsNotWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -368,6 +396,51 @@ func TestWhoWaitsKnowsItsPlace(t *testing.T) {
 		for _, one := range all {
 			one.Close()
 		}
+	})
+}
+
+// Requests of another runner that came with tags of before are put behind what was begun last, in their order, by who
+// has the place: their runner had not heard of it, and would get more than a share.
+func TestTagsOfBeforeAreSettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newMemory()
+		one := turns(t, store, "a")[0]
+		turn := one.At("site", 1)
+		for i := range 10 {
+			end, err := turn.Begin(t.Context(), Who{Task: "task", Run: run.Number(i)}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i < 9 {
+				end()
+			}
+		}
+		for written := false; !written; { // the runner writes it too
+			data, revision, err := store.ReadSite(t.Context(), "site")
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := decode(data)
+			r.Runners["b"] = &member{Beat: 1, Waits: []place{{ID: 1, Task: "other", Run: 1, Tag: 1}, {ID: 2, Task: "other", Run: 2, Tag: 2}}}
+			if err == nil {
+				data, err = json.Marshal(r)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			written, _ = store.WriteSite(t.Context(), "site", data, revision)
+		}
+		store.TellSite("site")
+		time.Sleep(time.Second)
+		data, _, _ := store.now()
+		r, err := decode(data)
+		if err != nil || r.Runners["b"] == nil {
+			t.Fatalf("%s, %v", data, err)
+		}
+		if waits := r.Runners["b"].Waits; len(waits) != 2 || waits[0].Tag != 11 || waits[1].Tag != 12 || !waits[0].Settled || !waits[1].Settled {
+			t.Errorf("behind ten requests wait %+v", waits)
+		}
+		one.Close()
 	})
 }
 
