@@ -243,3 +243,44 @@ func TestEventsThatComeMeanwhile(t *testing.T) {
 		return held != nil
 	})
 }
+
+// A process that is late, and has counted before others have held the task and somebody has let it go, begins anew with
+// them: neither what it had counted nor what ended while the task was held holds it again.
+func TestWhoCountsLateBeginsAnewToo(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request, _ := queue(t, store, "concurrency: 9\ndisable_after_failures: 2", 0, 0)
+	one, late, last := store.Unheld.Failures(request.Task), store.Open("late").Unheld.Failures(request.Task), uint64(0)
+	fails := func() {
+		t.Helper()
+		before := last
+		ends(t, store, request, run.Failed)
+		proctest.Eventually(t, "the event is there", func() bool {
+			err := store.KeepSources(t.Context())
+			if err == nil {
+				last, err = store.Unheld.Events(t.Context())
+			}
+			return err == nil && last > before
+		})
+	}
+	counts := func(by *bus.Failures, holds bool) {
+		t.Helper()
+		if held, err := by.Count(t.Context(), last, 2); err != nil || (held != nil) != holds {
+			t.Fatalf("counted up to %d: %+v, %v", last, held, err)
+		}
+	}
+	fails()
+	counts(one, false)
+	counts(late, false)
+	fails()
+	counts(one, true)
+	fails() // one that was queued
+	if was, err := store.Tasks.Release(t.Context(), request.Task); err != nil || was == nil {
+		t.Fatal(was, err)
+	}
+	counts(late, false)
+	fails()
+	counts(late, false)
+	fails()
+	counts(late, true)
+}
