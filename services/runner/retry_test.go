@@ -177,6 +177,18 @@ func TestAWaitBeyondTheTimeoutIsNotBegun(t *testing.T) {
 	}
 }
 
+// The time for which a run stood still because a connection was paused is no part of its time there either.
+func TestAWaitAfterAStandstillIsBegun(t *testing.T) {
+	t.Parallel()
+	w := reading(t, refusing(http.StatusTooManyRequests, "90"), "")
+	n := w.submit(t)
+	w.abandon(t, n, run.Claim{Owner: "gone", HandedBack: true, StartedOn: time.Now().Add(-2 * time.Hour), Stood: time.Hour})
+	w.runHere(t, runner.Options{})
+	if state := w.awaitPause(t, n); state.Pause.Length != 90*time.Second {
+		t.Errorf("waits %s", state.Pause.Length)
+	}
+}
+
 // A runner that is killed while a run waits leaves the wait and the count of attempts to the next.
 func TestKilledBetweenTwoAttempts(t *testing.T) {
 	t.Parallel()
