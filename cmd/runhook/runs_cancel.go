@@ -14,6 +14,7 @@ import (
 	"runhook/shared/client"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/wait"
 )
 
 type runsCancelCommand struct {
@@ -108,7 +109,11 @@ func (c *runsCancelCommand) ask(ctx context.Context, p *program, server *client.
 	asking, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	results := eachAtOnce(asking, docs, func(doc run.Document) result {
-		now, err := server.Cancel(context.WithoutCancel(ctx), doc.ExecuteID, doc.ImportID, c.Why, c.Queued)
+		var now run.Document
+		err := whileAway(asking, func() (err error) {
+			now, err = server.Cancel(context.WithoutCancel(ctx), doc.ExecuteID, doc.ImportID, c.Why, c.Queued)
+			return err
+		})
 		if _, isProblem := errors.AsType[*client.Problem](err); err != nil && !(isProblem && (isConflict(err) || len(c.Runs) > 0)) {
 			stop(fmt.Errorf("run %s: %w", doc.ImportID, err))
 		}
@@ -155,6 +160,23 @@ func (m missedRuns) String() (text string) {
 func isEnded(err error) bool {
 	problem, ok := errors.AsType[*client.Problem](err)
 	return ok && problem.Type == "urn:runhook:problem:run-ended"
+}
+
+// awayFor is how long a command goes on asking a server that cannot reach its store: as long as a cluster takes to find
+// another leader, and longer.
+const awayFor = 30 * time.Second
+
+// whileAway asks, and asks again while the server says that it cannot do so at the moment, until ctx ends. What is asked
+// may be asked twice.
+func whileAway(ctx context.Context, ask func() error) error {
+	pause := wait.Backoff{Least: 200 * time.Millisecond, Most: 2 * time.Second}
+	for began := time.Now(); ; {
+		err := ask()
+		problem, ok := errors.AsType[*client.Problem](err)
+		if !ok || problem.Status != http.StatusServiceUnavailable || time.Since(began) > awayFor || !pause.Wait(ctx) {
+			return err
+		}
+	}
 }
 
 // result is what became of one run; done is false where it was not begun.
@@ -204,7 +226,11 @@ func (c *runsCancelCommand) named(ctx context.Context, server *client.Client) (d
 		if c.Queued {
 			which = client.Queued
 		}
-		listed, _, err := unended(ctx, server, which, id, math.MaxInt32)
+		var listed []run.Listed
+		err := whileAway(ctx, func() (err error) {
+			listed, _, err = unended(ctx, server, which, id, math.MaxInt32)
+			return err
+		})
 		for _, one := range listed {
 			docs = append(docs, run.Document{ExecuteID: one.ExecuteID, ImportID: one.ImportID, TaskName: one.TaskName})
 		}
@@ -215,7 +241,11 @@ func (c *runsCancelCommand) named(ctx context.Context, server *client.Client) (d
 		if err != nil {
 			return nil, nil, err
 		}
-		doc, err := server.Run(ctx, number)
+		var doc run.Document
+		err = whileAway(ctx, func() error {
+			doc, err = server.Run(ctx, number)
+			return err
+		})
 		if _, isProblem := errors.AsType[*client.Problem](err); isProblem {
 			refused = append(refused, err)
 			continue

@@ -3,7 +3,9 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -191,5 +193,32 @@ func TestTwoCancelTheSameRuns(t *testing.T) {
 	}
 	if got := (missedRuns{taken: 1, ended: 2}).String(); got != " Runners took 1 run in between. 2 runs ended in between." {
 		t.Error(got)
+	}
+}
+
+// While a cluster looks for a leader its services answer 503. Who cancels runs then waits, and needs no second command.
+func TestCancelWaitsForTheStore(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	refused := map[string]bool{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		w.Header().Set("Content-Type", "application/json")
+		if what := r.Method + r.URL.Path; !refused[what] {
+			refused[what] = true
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, `{"type":"about:blank","title":"Not available","status":503,"detail":"NATS cannot be reached"}`)
+			return
+		}
+		if r.Method == http.MethodPost {
+			w.WriteHeader(http.StatusAccepted)
+		}
+		_, _ = io.WriteString(w, `{"ExecuteId":"555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd","ImportId":41,"TaskName":"Copy","Status":"D","StatusDescription":"Canceled","Success":false,"Message":"Canceled by ann"}`)
+	}))
+	defer server.Close()
+	code, out, messages := call(t, "runs", "cancel", "41", "--server", server.URL)
+	if code != exitSuccess || out != "Run 41 of \"Copy\": Canceled by ann.\n" || len(refused) != 2 {
+		t.Errorf("exit code %d, %s%s, refused %v", code, out, messages, refused)
 	}
 }
