@@ -101,11 +101,14 @@ func (r *ran) events(t *testing.T, want int) map[run.Number]int {
 }
 
 // cut stops the server, takes bytes off the end of a stream's last block, and starts it again. killed
-// removes the index files too: a server that was killed has none that fit.
-func (r *ran) cut(t *testing.T, stream string, bytes int64, killed bool) {
+// removes the index files too: a server that was killed has none that fit. stopped is done first while it is stopped.
+func (r *ran) cut(t *testing.T, stream string, bytes int64, killed bool, stopped ...func()) {
 	t.Helper()
 	listen := r.Broker.Addr().String()
 	r.Broker.Stop()
+	for _, do := range stopped {
+		do()
+	}
 	streams := filepath.Join(r.Dir, "jetstream", "$G", "streams")
 	blocks, err := filepath.Glob(filepath.Join(streams, stream, "msgs", "*.blk"))
 	if err != nil {
@@ -258,14 +261,12 @@ func TestRepairEndsForgottenRuns(t *testing.T) {
 	r := newRan(t, 3)
 	r.events(t, 3)
 	r.cut(t, "EVENTS", 0, true) // a restart
-	listen := r.Broker.Addr().String()
-	r.Broker.Stop()
-	// Both the documents and their copies are lost.
-	if err := os.RemoveAll(filepath.Join(r.Dir, "jetstream", "$G", "streams", "EVENTS", "msgs")); err != nil {
-		t.Fatal(err)
-	}
-	r.Start(listen)
-	r.cut(t, "KV_runs_0", 1<<30, true)
+	// Both the documents and their copies are lost, at once: EVENTS copies what it lacks as soon as it is up.
+	r.cut(t, "KV_runs_0", 1<<30, true, func() {
+		if err := os.RemoveAll(filepath.Join(r.Dir, "jetstream", "$G", "streams", "EVENTS", "msgs")); err != nil {
+			t.Fatal(err)
+		}
+	})
 	for n := range r.finals {
 		status, err := r.Runs.Lookup(t.Context(), r.request.Task, n)
 		if err != nil || !status.Final || status.Document.Outcome() != run.Failed || !strings.Contains(status.Document.Message, "damaged") {
