@@ -18,7 +18,7 @@ import (
 const (
 	backlogRuns = 10_000
 	// backlogPage is how long each of these runs waits for its page.
-	backlogPage  = 20 * time.Millisecond
+	backlogPage  = 40 * time.Millisecond
 	backlogPosts = 250
 )
 
