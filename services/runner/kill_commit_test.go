@@ -60,30 +60,8 @@ type commitTap struct {
 
 func tapCommits(t *testing.T, to string, after bool) *commitTap {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	tap := &commitTap{Listener: listener, after: after, killed: make(chan struct{})}
-	var conns sync.WaitGroup
-	conns.Go(func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			server, err := net.Dial("tcp", to)
-			if err != nil {
-				client.Close()
-				continue
-			}
-			conns.Go(func() { tap.forward(client, server) })
-		}
-	})
-	t.Cleanup(func() {
-		listener.Close()
-		conns.Wait()
-	})
+	tap := &commitTap{after: after, killed: make(chan struct{})}
+	tap.Listener = pgtest.Relay(t, to, tap.forward)
 	return tap
 }
 

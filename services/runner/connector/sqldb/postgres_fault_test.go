@@ -336,30 +336,8 @@ type severed struct {
 
 func sever(t *testing.T, to string, before bool) *severed {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &severed{Listener: listener, before: before}
-	var conns sync.WaitGroup
-	conns.Go(func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			server, err := net.Dial("tcp", to)
-			if err != nil {
-				client.Close()
-				return
-			}
-			conns.Go(func() { s.forward(client, server) })
-		}
-	})
-	t.Cleanup(func() {
-		listener.Close()
-		conns.Wait()
-	})
+	s := &severed{before: before}
+	s.Listener = pgtest.Relay(t, to, s.forward)
 	return s
 }
 
