@@ -239,6 +239,10 @@ func TestARunnerHolds(t *testing.T) {
 	if waits := i.queuedRuns(); len(waits) != 1 {
 		t.Errorf("%v wait", waits)
 	}
+	const why = "Waiting for the runners of pool default, which are held (--hold)"
+	if said := mustCall(t, "runs", "show", started.Number.String(), "--server", i.url); !strings.Contains(said, "\n"+why+"\n") || !strings.Contains(said, "A start of those without --hold runs it, ") {
+		t.Errorf("runs show:\n%s", said)
+	}
 	held.end()
 	release := s.hold()
 	runner()

@@ -153,6 +153,9 @@ func waitedFor(on run.Waiting) string {
 	case run.ForRun:
 		return "It starts when that has ended: runhook runs show " + on.Run.String()
 	case run.ForRunner:
+		if on.Held {
+			return "A start of those without --hold runs it, and so does another: runhook runner --pool " + on.Pool
+		}
 		return "Start one: runhook runner --pool " + on.Pool
 	case run.ForSlot:
 		return "All slots of the runners of its pool are taken. More: --slots, or another runhook runner --pool " + on.Pool

@@ -113,6 +113,11 @@ var stopLimit = 10 * time.Second // shorter in tests
 // in a statement of a database perhaps, is left behind, and Run returns an error: its run goes on elsewhere
 // when its lease has run out.
 func (r *Runner) Run(ctx context.Context) error {
+	there, err := r.options.Work.Serve(r.options.Pool, r.options.Hold)
+	if err != nil {
+		return fmt.Errorf("answer that the runner is up: %w", err)
+	}
+	defer context.AfterFunc(ctx, there)()
 	if r.options.Hold {
 		<-ctx.Done()
 		return nil
@@ -133,11 +138,6 @@ func (r *Runner) Run(ctx context.Context) error {
 	turns := turn.New(sites, r.owner, r.outlives, r.options.Log)
 	defer turns.Close()
 	r.options.Connections.Turns(turns)
-	there, err := r.options.Work.Serve(r.options.Pool)
-	if err != nil {
-		return fmt.Errorf("answer that the runner is up: %w", err)
-	}
-	defer context.AfterFunc(ctx, there)()
 
 	finished := make(chan struct{})
 	go func() {

@@ -81,5 +81,8 @@ func (s *Service) unserved(ctx context.Context, t bus.Task) string {
 	if err != nil || !ok {
 		return ""
 	}
+	if on.Held {
+		return fmt.Sprintf("all runners of pool %s are held (--hold), so runs of this task wait until you start one without that", on.Pool)
+	}
 	return fmt.Sprintf("%s is up, so runs of this task wait until you start one: `runhook runner --pool %s`", on, on.Pool)
 }

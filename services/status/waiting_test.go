@@ -25,10 +25,12 @@ func explains(o *status.Options) {
 	o.Lines = o.Runs.Lines(o.Tasks, o.Pauses)
 }
 
-// serve answers as a runner of a pool does that takes no runs.
-func (s *site) serve(pool string) (gone func()) {
+// serve answers as a runner of a pool does, although no run is taken.
+func (s *site) serve(pool string) (gone func()) { return s.serveHeld(pool, false) }
+
+func (s *site) serveHeld(pool string, isHeld bool) (gone func()) {
 	s.t.Helper()
-	gone, err := s.Connect("runner").Work.Serve(pool)
+	gone, err := s.Connect("runner").Work.Serve(pool, isHeld)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -101,6 +103,27 @@ func TestAQueuedRunSaysWhyItWaits(t *testing.T) {
 	s.waitsFor(second, "a free slot in pool onprem")
 	gone()
 	s.waitsFor(second, "no runner of pool onprem")
+}
+
+// A runner that is held is up, and its pool's runs wait for it, unless another one takes them.
+func TestARunSaysThatItsRunnerIsHeld(t *testing.T) {
+	t.Parallel()
+	s := open(t, explains)
+	queued := s.submit(s.apply("Refresh"))
+	gone := s.serveHeld("default", true)
+	const held = "the runners of pool default, which are held (--hold)"
+	if doc := s.waitsFor(queued, held); doc.Waiting.Kind != run.ForRunner || !doc.Waiting.Held || doc.Message != "Waiting for "+held {
+		t.Errorf("the document is %+v", doc)
+	}
+	begun := s.submit(s.apply("Another")).begin(10).reach(20)
+	s.waitsFor(begun, held)
+	other := s.serve("default")
+	s.waitsFor(queued, "a free slot in pool default")
+	s.waitsFor(begun, "")
+	other()
+	s.waitsFor(queued, held)
+	gone()
+	s.waitsFor(queued, "no runner of pool default")
 }
 
 // Of several runs at once the oldest is named, and those that wait behind each other keep their order.
@@ -246,6 +269,13 @@ func TestAPoolThatNobodyServesIsSaid(t *testing.T) {
 	if says := warning(taskFile(id, "Refresh", "pool: onprem")); says != want {
 		t.Errorf("it says %q", says)
 	}
+	s.serveHeld("onprem", true)
+	proctest.Until(t, func() error {
+		if says := warning(taskFile(id, "Refresh", "pool: onprem")); says != "all runners of pool onprem are held (--hold), so runs of this task wait until you start one without that" {
+			return fmt.Errorf("it says %q", says)
+		}
+		return nil
+	})
 	s.serve("onprem")
 	proctest.Until(t, func() error {
 		if says := warning(taskFile(id, "Refresh", "pool: onprem")); says != "" {

@@ -22,7 +22,7 @@ type Lines struct {
 
 	mu    sync.Mutex
 	lines map[task.ID]*looked[line]
-	pools map[string]*looked[bool]
+	pools map[string]*looked[presence]
 }
 
 const (
@@ -35,7 +35,7 @@ const (
 // Lines returns what tells it. tasks are the tasks as this process knows them, and pauses the connections
 // that are paused, nil for none.
 func (r *Runs) Lines(tasks *TaskView, pauses *Pauses) *Lines {
-	return &Lines{runs: r, tasks: tasks, pauses: pauses, lines: map[task.ID]*looked[line]{}, pools: map[string]*looked[bool]{}}
+	return &Lines{runs: r, tasks: tasks, pauses: pauses, lines: map[task.ID]*looked[line]{}, pools: map[string]*looked[presence]{}}
 }
 
 // line is a task's queue.
@@ -64,8 +64,8 @@ func (w *Lines) Of(ctx context.Context, id task.ID, n run.Number, place bool) (o
 	if err != nil {
 		return on, false, err
 	}
-	if !there {
-		return run.Waiting{Kind: run.ForRunner, Pool: queue.Pool}, true, nil
+	if there != takesRuns {
+		return there.waiting(queue.Pool), true, nil
 	}
 	for _, former := range queue.After { // whose runs come first
 		before, err := w.line(ctx, former)
@@ -94,15 +94,15 @@ func (w *Lines) Of(ctx context.Context, id task.ID, n run.Number, place bool) (o
 	return on, true, nil
 }
 
-// Unserved says that a run waits for a runner although one has begun it; ok is false if a runner of its pool is up,
-// which has it or will have it.
+// Unserved says that a run waits for a runner although one has begun it; ok is false if a runner of its pool is up and
+// takes runs, which has it or will have it.
 func (w *Lines) Unserved(ctx context.Context, id task.ID) (on run.Waiting, ok bool, err error) {
 	queue, ok := w.tasks.Queue(id)
 	if !ok {
 		return on, false, nil
 	}
 	there, err := w.served(ctx, queue.Pool)
-	return run.Waiting{Kind: run.ForRunner, Pool: queue.Pool}, err == nil && !there, err
+	return there.waiting(queue.Pool), err == nil && there != takesRuns, err
 }
 
 // line looks into the queue of a task.
@@ -126,21 +126,47 @@ func (w *Lines) line(ctx context.Context, id task.ID) (line, error) {
 	})
 }
 
-// served reports whether a runner of a pool is up. One that does not answer in time is there for as long as NATS takes
+// presence is whether runners of a pool are up.
+type presence int
+
+const (
+	nobody    presence = iota // none is
+	held                      // some are, and take no run
+	takesRuns                 // one is that takes runs
+)
+
+// waiting is what a run of the pool waits for while no runner takes runs.
+func (there presence) waiting(pool string) run.Waiting {
+	return run.Waiting{Kind: run.ForRunner, Pool: pool, Held: there == held}
+}
+
+// served reports whether runners of a pool are up. One that does not answer in time is there for as long as NATS takes
 // it to be: it may have more to do.
-func (w *Lines) served(ctx context.Context, pool string) (bool, error) {
-	return look(ctx, &w.mu, w.pools, pool, func(ctx context.Context) (bool, error) {
-		ctx, cancel := context.WithTimeout(ctx, answersWithin)
-		defer cancel()
-		_, err := w.runs.store.NC.RequestWithContext(ctx, jet.PoolSubject(pool), nil)
-		switch {
-		case errors.Is(err, nats.ErrNoResponders):
-			return false, nil
-		case err == nil, errors.Is(err, context.DeadlineExceeded):
-			return true, nil
+func (w *Lines) served(ctx context.Context, pool string) (presence, error) {
+	return look(ctx, &w.mu, w.pools, pool, func(ctx context.Context) (presence, error) {
+		there, err := w.answered(ctx, jet.PoolSubject(pool))
+		if there || err != nil {
+			return takesRuns, err
 		}
-		return false, jet.Explain(err)
+		if there, err = w.answered(ctx, jet.HeldPoolSubject(pool)); there {
+			return held, nil
+		}
+		return nobody, err
 	})
+}
+
+// answered reports whether anybody is there that takes what is asked on a subject.
+func (w *Lines) answered(ctx context.Context, subject string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, answersWithin)
+	defer cancel()
+	_, err := w.runs.store.NC.RequestWithContext(ctx, subject, nil)
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return false, nil
+	case err == nil, errors.Is(err, context.DeadlineExceeded):
+		return true, nil
+	}
+	return false, jet.Explain(err)
 }
 
 // looked is something that was seen a moment ago.
@@ -171,9 +197,13 @@ func look[K comparable, T any](ctx context.Context, mu *sync.Mutex, known map[K]
 	return seen, err
 }
 
-// Serve answers whoever asks whether a runner of a pool is up, until done is called.
-func (w *Work) Serve(pool string) (done func(), err error) {
-	subscription, err := w.store.NC.Subscribe(jet.PoolSubject(pool), func(asked *nats.Msg) {
+// Serve answers whoever asks whether a runner of a pool is up, until done is called. One that is held takes no run.
+func (w *Work) Serve(pool string, isHeld bool) (done func(), err error) {
+	subject := jet.PoolSubject(pool)
+	if isHeld {
+		subject = jet.HeldPoolSubject(pool)
+	}
+	subscription, err := w.store.NC.Subscribe(subject, func(asked *nats.Msg) {
 		_ = asked.Respond(nil) // who asked asks again
 	})
 	if err != nil {

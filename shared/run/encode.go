@@ -134,6 +134,7 @@ func (w *writer) waiting(name string, on *Waiting) {
 	w.integerIfAny("Open", int64(on.Open))
 	w.integerIfAny("Ahead", int64(on.Ahead))
 	w.textIfAny("Pool", on.Pool)
+	w.flagIfSet("Held", on.Held)
 	w.textIfAny("Connection", on.Connection)
 	w.integerIfAny("Attempt", int64(on.Attempt))
 	if on.Until != nil {

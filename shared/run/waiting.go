@@ -15,8 +15,10 @@ type Waiting struct {
 	Open int    `json:",omitempty"`
 	// Ahead is how many runs come first: those of the same task that are queued, or those that wait for the same site.
 	Ahead int `json:",omitempty"`
-	// Pool is the pool of runners that the run is for.
+	// Pool is the pool of runners that the run is for. Held is whether runners of it are up, all of which are held: they
+	// take no run.
 	Pool string `json:",omitempty"`
+	Held bool   `json:",omitempty"`
 	// Connection is what the tasks call the site, or whatever else it waits for.
 	Connection string `json:",omitempty"`
 	// Attempt is the next attempt, which begins at Until.
@@ -34,7 +36,7 @@ type WaitKind string
 const (
 	ForRun        WaitKind = "run"        // another run of its task
 	ForSlot       WaitKind = "slot"       // a free slot of a runner
-	ForRunner     WaitKind = "runner"     // a runner of its pool: none is up
+	ForRunner     WaitKind = "runner"     // a runner of its pool: none is up, or they are held
 	ForAttempt    WaitKind = "attempt"    // the time of its next attempt
 	ForSite       WaitKind = "site"       // its turn at a site
 	ForConnection WaitKind = "connection" // somebody to resume the connection
@@ -56,6 +58,9 @@ func (w Waiting) String() string {
 		}
 		return text + w.behind()
 	case ForRunner:
+		if w.Held {
+			return "the runners of pool " + w.Pool + ", which are held (--hold)"
+		}
 		return "no runner of pool " + w.Pool
 	case ForAttempt:
 		text := fmt.Sprintf("attempt %d", w.Attempt)
@@ -87,10 +92,10 @@ func (w Waiting) behind() string {
 
 // message is the wait as a sentence.
 func (w Waiting) message() string {
-	switch w.Kind {
-	case ForRunner:
+	switch {
+	case w.Kind == ForRunner && !w.Held:
 		return "Waiting: " + w.String() + " is up"
-	case ForConnection:
+	case w.Kind == ForConnection:
 		return "Waiting: " + w.String()
 	}
 	return "Waiting for " + w.String()

@@ -78,10 +78,13 @@ func ToldSite(subject string) (key string) {
 }
 
 // Pools takes what is asked of the runners of a pool, whichever.
-const Pools = "run.pool.*"
+const Pools = "run.pool.>"
 
-// PoolSubject takes what is asked of the runners of a pool: who is there answers.
+// PoolSubject takes what is asked of the runners of a pool that take runs: who is there answers.
 func PoolSubject(pool string) string { return "run.pool." + pool }
+
+// HeldPoolSubject takes what is asked of those that are held.
+func HeldPoolSubject(pool string) string { return PoolSubject(pool) + ".held" }
 
 // Single subjects.
 const (
