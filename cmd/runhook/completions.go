@@ -29,7 +29,7 @@ func (*completionsCommand) Help() string {
     source <(runhook completions zsh)
     runhook completions fish | source
 
-To have it in every shell, write the line into ~/.bashrc, ~/.zshrc or ~/.config/fish/config.fish. Tasks and run numbers come from the server that the command line names, if it answers within a second.`
+To have it in every shell, write the line into ~/.bashrc, ~/.zshrc or ~/.config/fish/config.fish. Tasks, run numbers and connections come from the server that the command line names, if it answers within a second.`
 }
 
 // The scripts of the shells: each asks `runhook complete`.
@@ -238,6 +238,8 @@ func (c *completion) valuesOf(ctx context.Context, value *kong.Value, placeholde
 		return c.tasks(ctx)
 	case value.Name == "run":
 		return c.runs(ctx)
+	case value.Name == "connection":
+		return c.connections(ctx)
 	case value.Name == "outcome":
 		return []word{{"success", ""}, {"failed", ""}, {"canceled", ""}, {"open", ""}}
 	case value.Name == "trigger":
@@ -293,6 +295,28 @@ func (c *completion) runs(ctx context.Context) (all []word) {
 	}
 	for _, l := range list.Runs {
 		all = append(all, word{l.ImportID.String(), l.TaskName + ", " + standingOf(l)})
+	}
+	return all
+}
+
+// connections are the names of those that tasks use; to resume one, of those that are paused.
+func (c *completion) connections(ctx context.Context) (all []word) {
+	server, err := c.client()
+	if err != nil {
+		return nil
+	}
+	defer server.Close()
+	found, err := server.Connections(ctx)
+	if err != nil {
+		return nil
+	}
+	for _, one := range found {
+		switch {
+		case one.Paused:
+			all = append(all, word{one.Name, "paused by " + one.By})
+		case c.command.Name != "resume":
+			all = append(all, word{one.Name, plural(len(one.Tasks), "task")})
+		}
 	}
 	return all
 }

@@ -29,6 +29,7 @@ func TestCompletions(t *testing.T) {
 	i := begin(t, s.args()...).listening()
 	i.awaitEnd(i.start(s.copy, nil))
 	i.awaitEnd(i.start(s.copy, nil))
+	mustCall(t, "connections", "pause", "here", "--server", i.url)
 	on := func(words ...string) []string { return append([]string{"runs"}, words...) }
 	server := []string{"--server", i.url, "--data", s.path("data")}
 	for _, c := range []struct{ words, want []string }{
@@ -48,6 +49,9 @@ func TestCompletions(t *testing.T) {
 		{on(append(append([]string{"show"}, server...), "")...), []string{"2", "1"}},
 		{on(append(append([]string{"cancel", "2"}, server...), "1")...), []string{"1"}},
 		{on("show", "--server", "http://127.0.0.1:1", ""), nil},
+		{append(append([]string{"connections", "pause"}, server...), ""), []string{"db", "here"}},
+		{append(append([]string{"connections", "pause"}, server...), "d"), []string{"db"}},
+		{append(append([]string{"connections", "resume"}, server...), ""), []string{"here"}},
 		{[]string{"nosuch", ""}, completed(t, "")},
 	} {
 		if got := completed(t, c.words...); !slices.Equal(got, c.want) && !(len(got) == 0 && len(c.want) == 0) {

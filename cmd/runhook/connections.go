@@ -9,5 +9,5 @@ type connectionsCommand struct {
 // ConnectionArg names a connection on the server.
 type ConnectionArg struct {
 	ServerFlags
-	Name string `arg:"" help:"The connection, as tasks name it."`
+	Name string `arg:"" name:"connection" help:"The connection, as tasks name it."`
 }

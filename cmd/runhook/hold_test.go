@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -134,8 +136,24 @@ func TestRestoredRunsAreHeld(t *testing.T) {
 	if of["Unwanted"] != 5 || of["Wanted"] != 4 {
 		t.Errorf("%v wait", of)
 	}
-	if table := mustCall(t, "runs", "list", "--queued", "--limit", "2", "--server", held.url); strings.Count(table, "\n") != 4 || !strings.Contains(table, "More wait: --limit N lists N of them.") {
-		t.Errorf("listed:\n%s", table)
+	var paged []string
+	for behind, more := "0", true; more; {
+		code, table, messages := call(t, "runs", "list", "--queued", "--limit", "2", "--behind", behind, "--server", held.url)
+		lines := strings.Split(strings.TrimSpace(table), "\n")
+		for _, line := range lines[1:] {
+			if !strings.HasSuffix(line, "  pool default is held (--hold)") {
+				t.Errorf("listed: %q", line)
+			}
+			paged = append(paged, strings.Fields(line)[0])
+		}
+		_, behind, more = strings.Cut(messages, "More wait: --behind ")
+		behind = strings.TrimSuffix(behind, " lists the next.\n")
+		if code != exitSuccess || len(lines) > 3 || more && behind != paged[len(paged)-1] {
+			t.Fatalf("exit code %d:\n%s%s", code, table, messages)
+		}
+	}
+	if len(paged) != len(waits) || !slices.IsSortedFunc(paged, func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) }) {
+		t.Errorf("by pages: %v of %d", paged, len(waits))
 	}
 	fresh := held.start(unwanted, nil)
 	if fresh.Number <= last {
@@ -239,8 +257,8 @@ func TestARunnerHolds(t *testing.T) {
 	if waits := i.queuedRuns(); len(waits) != 1 {
 		t.Errorf("%v wait", waits)
 	}
-	const why = "Waiting for the runners of pool default, which are held (--hold)"
-	if said := mustCall(t, "runs", "show", started.Number.String(), "--server", i.url); !strings.Contains(said, "\n"+why+"\n") || !strings.Contains(said, "A start of those without --hold runs it, ") {
+	const why = "Waiting: pool default is held (--hold), so its runners take no run"
+	if said := mustCall(t, "runs", "show", started.Number.String(), "--server", i.url); !strings.Contains(said, "\n"+why+"\n") || !strings.Contains(said, "A start of its runners without --hold runs it, ") {
 		t.Errorf("runs show:\n%s", said)
 	}
 	held.end()

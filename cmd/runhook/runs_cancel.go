@@ -228,7 +228,7 @@ func (c *runsCancelCommand) named(ctx context.Context, server *client.Client) (d
 		}
 		var listed []run.Listed
 		err := whileAway(ctx, func() (err error) {
-			listed, _, err = unended(ctx, server, which, id, math.MaxInt32)
+			listed, _, err = unended(ctx, server, which, id, 0, math.MaxInt32)
 			return err
 		})
 		for _, one := range listed {

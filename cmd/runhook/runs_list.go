@@ -23,16 +23,17 @@ type runsListCommand struct {
 
 	Failed       bool     `help:"Only the runs that failed, as --outcome failed."`
 	Outcome      string   `placeholder:"WORD" help:"Only the runs that ended so, or have not: success, failed, canceled or open."`
-	WithRejected bool     `help:"Only the runs of which rows failed."`
+	WithRejected bool     `help:"Only the runs that ended and of which rows failed."`
 	Since        string   `placeholder:"WHEN" help:"Only the runs accepted then or later: 3h or 7d ago, today, yesterday, a date, or a moment like 2031-01-31T12:00."`
 	Until        string   `placeholder:"WHEN" help:"Only the runs accepted before then. A day is in it to its end."`
-	Text         string   `placeholder:"TEXT" help:"Only the runs whose message has this text."`
+	Text         string   `placeholder:"TEXT" help:"Only the runs that ended with this text in their message. What a run says that has not ended is not searched."`
 	Param        []string `short:"p" sep:"none" placeholder:"NAME=VALUE" help:"Only the runs with this value of a parameter. Several must all fit."`
 	Trigger      string   `placeholder:"WORD" help:"Only the runs started so: webhook, cli, page, schedule, again or 'dry run'."`
 	Correlation  string   `placeholder:"ID" help:"Only the runs with this correlation id."`
 	Before       uint64   `placeholder:"NUMBER" help:"Only the runs with a lower number: the next page."`
 
-	Queued bool `help:"Only the runs that no runner has and that have not ended, oldest first: those that runners would take next."`
+	Queued bool   `help:"Only the runs that no runner has and that have not ended, oldest first: those that runners would take next. Says what each waits for."`
+	Behind uint64 `placeholder:"NUMBER" help:"With --queued: only the runs behind this one, which is the next page."`
 }
 
 // Help shows examples.
@@ -71,7 +72,13 @@ func (c *runsListCommand) filter(now time.Time) (f client.Filter, err error) {
 	}
 	if c.Queued && (f.Outcome != "" || f.Trigger != "" || f.Correlation != "" || f.Text != "" || f.Rejected || f.Before > 0 ||
 		!f.Since.IsZero() || !f.Until.IsZero() || len(f.Parameters) > 0) {
-		return f, errors.New("--queued goes with --task and --limit only: leave it out for --outcome open, or leave the others out")
+		return f, errors.New("--queued goes with --task, --limit and --behind only: leave it out for --outcome open, or leave the others out")
+	}
+	if !c.Queued && c.Behind > 0 {
+		return f, errors.New("--behind goes with --queued only; --before is the next page of other lists")
+	}
+	if f.Outcome == "open" && (f.Text != "" || f.Rejected) {
+		return f, errors.New("--text and --with-rejected are for runs that have ended, so with --outcome open no run fits; `runhook runs list --queued` shows what runs wait for")
 	}
 	return f, nil
 }
@@ -95,7 +102,7 @@ func (c *runsListCommand) Run(ctx context.Context, p *program) error {
 	var list client.List
 	more := false
 	if c.Queued {
-		list.Runs, more, err = unended(ctx, server, client.Queued, filter.Task, c.Limit)
+		list.Runs, more, err = unended(ctx, server, client.Queued, filter.Task, run.Number(c.Behind), c.Limit)
 	} else {
 		list, err = pages(ctx, server, filter, c.Limit)
 	}
@@ -110,10 +117,16 @@ func (c *runsListCommand) Run(ctx context.Context, p *program) error {
 		return p.printJSON(list.Runs)
 	}
 	switch {
+	case len(list.Runs) > 0 && c.Queued:
+		if err := p.printQueue(list.Runs, c.zone(), time.Now()); err != nil {
+			return err
+		}
 	case len(list.Runs) > 0:
 		if err := p.printRuns(list.Runs, c.zone(), time.Now()); err != nil {
 			return err
 		}
+	case c.Queued && c.Behind > 0:
+		p.printf("No run waits behind run %d.\n", c.Behind)
 	case c.Queued:
 		p.printf("No run waits for a runner.\n")
 	case filter.IsAll():
@@ -124,7 +137,7 @@ func (c *runsListCommand) Run(ctx context.Context, p *program) error {
 	p.noteHistory(list.History)
 	switch {
 	case more:
-		p.printf("More wait: --limit N lists N of them.\n")
+		p.notef("More wait: --behind %s lists the next.\n", list.Runs[len(list.Runs)-1].ImportID)
 	case list.Next > 0:
 		p.notef("There are more: --before %s lists the next.\n", list.Next)
 	}
@@ -156,10 +169,9 @@ func pages(ctx context.Context, server *client.Client, filter client.Filter, lim
 	}
 }
 
-// unended lists the runs that have not ended, or those of them that wait, the oldest first and at most limit, and
-// reports whether there are more.
-func unended(ctx context.Context, server *client.Client, which string, id task.ID, limit int) (listed []run.Listed, more bool, err error) {
-	var behind run.Number
+// unended lists the runs behind a number that have not ended, or those of them that wait, the oldest first and at most
+// limit, and reports whether there are more.
+func unended(ctx context.Context, server *client.Client, which string, id task.ID, behind run.Number, limit int) (listed []run.Listed, more bool, err error) {
 	for {
 		page, err := server.Unended(ctx, which, id, behind, min(limit-len(listed)+1, runsPage))
 		if err != nil || len(page) == 0 {
@@ -205,6 +217,8 @@ func parseWhen(text string, now time.Time) (at time.Time, isDay bool, err error)
 		return now, false, nil
 	case "today":
 		return today, true, nil
+	case "tomorrow":
+		return today.AddDate(0, 0, 1), true, nil
 	case "yesterday":
 		return today.AddDate(0, 0, -1), true, nil
 	}

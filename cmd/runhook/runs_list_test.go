@@ -104,13 +104,16 @@ func TestRunsListRefuses(t *testing.T) {
 	for args, says := range map[string]string{
 		"--outcome done":                        `--outcome "done" is not success, failed, canceled or open`,
 		"--failed --outcome success":            "--failed and --outcome success leave no run",
-		"--since tomorrow":                      `--since: "tomorrow" is not a time such as`,
+		"--since tomorrow":                      "--since tomorrow is in the future, where there are no runs",
 		"--since 2999-01-01":                    "--since 2999-01-01 is in the future",
 		"--until x":                             `--until: "x" is not a time such as`,
 		"--since 2026-01-02 --until 2026-01-01": "--until 2026-01-01 is not later than --since 2026-01-02",
 		"-p City":                               `--param "City" is not NAME=VALUE`,
-		"--queued --failed":                     "--queued goes with --task and --limit only",
-		"--queued --since today":                "--queued goes with --task and --limit only",
+		"--queued --failed":                     "--queued goes with --task, --limit and --behind only",
+		"--queued --since today":                "--queued goes with --task, --limit and --behind only",
+		"--behind 3":                            "--behind goes with --queued only",
+		"--outcome open --text x":               "--text and --with-rejected are for runs that have ended",
+		"--outcome open --with-rejected":        "--text and --with-rejected are for runs that have ended",
 		"--before x":                            "--before",
 	} {
 		code, _, messages := call(t, append([]string{"runs", "list", "--server", "http://127.0.0.1:1"}, strings.Fields(args)...)...)
@@ -180,6 +183,44 @@ func TestLinesFit(t *testing.T) {
 		if lines := strings.Count(out.String(), "\n"); lines != 1+len(runs) || strings.Contains(out.String(), "\x1b") {
 			t.Errorf("%q", out.String())
 		}
+	}
+	const why = "connection imis-prod is paused by ann: the site is down for maintenance until two o'clock"
+	for _, name := range []string{"A", listed[1].TaskName} {
+		var out strings.Builder
+		runs := []run.Listed{
+			{ImportID: 1, TaskName: name, CreatedOn: created, WaitingFor: why + "\n" + why},
+			{ImportID: 9_999_999_999, TaskName: name, CreatedOn: created, WaitingFor: "run 41 of this task"},
+			{ImportID: 3, TaskName: name, CreatedOn: created},
+		}
+		if err := (&program{stdout: &out}).printQueue(runs, time.UTC, now); err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(out.String(), "\n")
+		for _, line := range lines {
+			if width := uniseg.StringWidth(line); width > 80 {
+				t.Errorf("%d columns: %q", width, line)
+			}
+		}
+		if len(lines) != 5 || !strings.Contains(lines[1], "connection imis-prod is paused by") || !strings.HasSuffix(lines[2], "  run 41 of this task") || !strings.HasSuffix(lines[3], "  -") {
+			t.Errorf("%s", out.String())
+		}
+	}
+	var out strings.Builder
+	connections := []client.Connection{
+		{Name: "crm", Tasks: []string{"A"}},
+		{Name: strings.Repeat("x", 50), Tasks: []string{listed[1].TaskName, "B"}, Paused: true, By: "ann", Since: &now, Why: strings.Repeat("maintenance ", 15) + "until\x1b14:00"},
+	}
+	if err := (&program{stdout: &out}).printConnections(connections, time.UTC, now); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(out.String()) {
+		if width := uniseg.StringWidth(strings.TrimSuffix(line, "\n")); width > 80 || strings.Contains(line, "\x1b") {
+			t.Errorf("%d columns: %q", width, line)
+		}
+	}
+	said := strings.Join(strings.Fields(out.String()), " ")
+	if want := "yes paused by ann since " + now.UTC().Format("01-02 15:04:05") + ": " + strings.Repeat("maintenance ", 15) + "until"; !strings.Contains(said, "crm A no ") || !strings.Contains(said, " 2 tasks: 会员") || !strings.Contains(said, want) {
+		t.Errorf("%s", out.String())
 	}
 	for duration, want := range map[time.Duration]string{120 * time.Millisecond: "0.12s", 100 * time.Second: "1m40s", 90 * time.Minute: "1h30m"} {
 		if got := took(run.Listed{StartedOn: &created, DurationMs: duration.Milliseconds()}); got != want {

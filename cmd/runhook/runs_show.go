@@ -154,7 +154,7 @@ func waitedFor(on run.Waiting) string {
 		return "It starts when that has ended: runhook runs show " + on.Run.String()
 	case run.ForRunner:
 		if on.Held {
-			return "A start of those without --hold runs it, and so does another: runhook runner --pool " + on.Pool
+			return "A start of its runners without --hold runs it, and so does another one: runhook runner --pool " + on.Pool
 		}
 		return "Start one: runhook runner --pool " + on.Pool
 	case run.ForSlot:

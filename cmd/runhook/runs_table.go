@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -89,6 +90,29 @@ func (p *program) printRuns(runs []run.Listed, zone *time.Location, now time.Tim
 	return p.printFitted(rows, colors, 5)
 }
 
+// queueName is how many columns a task's name has at least in the table of runs that wait, if it has as many.
+const queueName = 16
+
+// printQueue prints runs that wait, and what for, in lines that fit the screen. The reasons give way first, which begin
+// with what they are, and then the tasks' names.
+func (p *program) printQueue(runs []run.Listed, zone *time.Location, now time.Time) error {
+	rows := [][]string{{"RUN", "TASK", "CREATED", "WAITS FOR"}}
+	for _, l := range runs {
+		rows = append(rows, []string{l.ImportID.String(), inertText(l.TaskName), shortClock(l.CreatedOn, zone, now), inertText(cmp.Or(l.WaitingFor, "-"))})
+	}
+	var widest [3]int
+	for _, row := range rows {
+		for i := range widest {
+			widest[i] = max(widest[i], uniseg.StringWidth(row[i]))
+		}
+	}
+	room := p.width() - widest[0] - min(widest[nameColumn], queueName) - widest[2] - 3*columnGap
+	for _, row := range rows {
+		row[3] = cut(row[3], room)
+	}
+	return p.printFitted(rows, nil, len(rows[0]))
+}
+
 // printFitted prints rows whose cells control nothing, with colors where there may be some. numbers is the column from
 // which on there are numbers.
 func (p *program) printFitted(rows [][]string, colors []string, numbers int) error {
@@ -152,6 +176,24 @@ func cut(text string, width int) string {
 		kept.WriteString(letters.Str())
 	}
 	return kept.String() + "…"
+}
+
+// wrapped is a text as lines of at most so many columns, broken at spaces and indented. A longer word stays whole.
+func wrapped(text string, indent, width int) string {
+	begin := strings.Repeat(" ", indent)
+	var lines strings.Builder
+	line := begin
+	for _, word := range strings.Fields(text) {
+		if line != begin && uniseg.StringWidth(line)+1+uniseg.StringWidth(word) > width {
+			lines.WriteString(line + "\n")
+			line = begin
+		}
+		if line != begin {
+			line += " "
+		}
+		line += word
+	}
+	return lines.String() + line + "\n"
 }
 
 // shortClock is a moment as a list shows it: without a year that goes without saying.

@@ -87,7 +87,12 @@ func (s *Service) wanted(query map[string]string) (q history.Query, err error) {
 			}
 		}
 	}
+	isOpen := q.Outcome != nil && *q.Outcome == ""
 	switch {
+	case isOpen && q.Text != "":
+		return q, wrongValue("text", "is looked for in what runs said when they ended; no run has that and outcome=open")
+	case isOpen && q.Rejected:
+		return q, wrongValue("rejected", "is known of runs that have ended; no run has that and outcome=open")
 	case q.Since.After(time.Now()):
 		return q, wrongValue("since", "is in the future")
 	case !q.Until.IsZero() && !q.Since.Before(q.Until):

@@ -93,6 +93,11 @@ func TestRunsAreFiltered(t *testing.T) {
 	if listed.Status != run.InProgress || listed.PercentComplete != 12 || listed.RepeatOf != first.number {
 		t.Errorf("%+v", listed)
 	}
+	for query, name := range map[string]string{"?outcome=open&text=x": "text", "?outcome=open&rejected=true": "rejected"} {
+		if detail := s.get("/api/runs"+query).problem(t, http.StatusBadRequest)["detail"]; !strings.HasPrefix(fmt.Sprint(detail), `"`+name+`": is `) {
+			t.Errorf("%s: %v", query, detail)
+		}
+	}
 	third.reach(40)
 	if got := s.runs("?outcome=open").Runs[0].PercentComplete; got != 40 {
 		t.Errorf("%v %%", got)

@@ -111,8 +111,8 @@ func TestARunSaysThatItsRunnerIsHeld(t *testing.T) {
 	s := open(t, explains)
 	queued := s.submit(s.apply("Refresh"))
 	gone := s.serveHeld("default", true)
-	const held = "the runners of pool default, which are held (--hold)"
-	if doc := s.waitsFor(queued, held); doc.Waiting.Kind != run.ForRunner || !doc.Waiting.Held || doc.Message != "Waiting for "+held {
+	const held = "pool default is held (--hold)"
+	if doc := s.waitsFor(queued, held); doc.Waiting.Kind != run.ForRunner || !doc.Waiting.Held || doc.Message != "Waiting: "+held+", so its runners take no run" {
 		t.Errorf("the document is %+v", doc)
 	}
 	begun := s.submit(s.apply("Another")).begin(10).reach(20)

@@ -13,14 +13,16 @@ type Listed struct {
 	Success           *bool
 	PercentComplete   float64
 	Message           string
-	RowsProcessed     int64
-	RowsFailed        int64
-	CreatedOn         Time
-	StartedOn         *Time
-	CompletedOn       *Time
-	DurationMs        int64
-	ExecutionCount    int
-	Trigger           Trigger
+	// WaitingFor is what a run that has not ended waits for, as its document has it.
+	WaitingFor     string `json:",omitempty"`
+	RowsProcessed  int64
+	RowsFailed     int64
+	CreatedOn      Time
+	StartedOn      *Time
+	CompletedOn    *Time
+	DurationMs     int64
+	ExecutionCount int
+	Trigger        Trigger
 	// Operator is the name of the admin token with which the run was started; empty if there was none.
 	Operator string `json:",omitempty"`
 	// RepeatOf is the run whose values the run has; 0 if it is no repeat.
@@ -32,7 +34,7 @@ type Listed struct {
 func (d *Document) Listed() Listed {
 	return Listed{
 		ExecuteID: d.ExecuteID, ImportID: d.ImportID, TaskName: d.TaskName, Status: d.Status, StatusDescription: d.StatusDescription,
-		Success: d.Success, PercentComplete: d.PercentComplete, Message: d.Message, RowsProcessed: d.RowsProcessed, RowsFailed: d.RowsFailed,
+		Success: d.Success, PercentComplete: d.PercentComplete, Message: d.Message, WaitingFor: d.WaitingFor, RowsProcessed: d.RowsProcessed, RowsFailed: d.RowsFailed,
 		CreatedOn: d.CreatedOn, StartedOn: d.StartedOn, CompletedOn: d.CompletedOn, DurationMs: d.DurationMs, ExecutionCount: d.ExecutionCount,
 		Trigger: d.Trigger, RepeatOf: d.RepeatOf, CorrelationID: d.CorrelationID,
 	}

@@ -59,7 +59,7 @@ func (w Waiting) String() string {
 		return text + w.behind()
 	case ForRunner:
 		if w.Held {
-			return "the runners of pool " + w.Pool + ", which are held (--hold)"
+			return "pool " + w.Pool + " is held (--hold)"
 		}
 		return "no runner of pool " + w.Pool
 	case ForAttempt:
@@ -93,7 +93,9 @@ func (w Waiting) behind() string {
 // message is the wait as a sentence.
 func (w Waiting) message() string {
 	switch {
-	case w.Kind == ForRunner && !w.Held:
+	case w.Kind == ForRunner && w.Held:
+		return "Waiting: " + w.String() + ", so its runners take no run"
+	case w.Kind == ForRunner:
 		return "Waiting: " + w.String() + " is up"
 	case w.Kind == ForConnection:
 		return "Waiting: " + w.String()

@@ -20,7 +20,7 @@ func TestWaitingInWords(t *testing.T) {
 		{run.Waiting{Kind: run.ForSlot, Pool: "onprem"}, "a free slot in pool onprem", "Waiting for a free slot in pool onprem"},
 		{run.Waiting{Kind: run.ForSlot}, "a free slot", "Waiting for a free slot"},
 		{run.Waiting{Kind: run.ForRunner, Pool: "onprem"}, "no runner of pool onprem", "Waiting: no runner of pool onprem is up"},
-		{run.Waiting{Kind: run.ForRunner, Pool: "onprem", Held: true}, "the runners of pool onprem, which are held (--hold)", "Waiting for the runners of pool onprem, which are held (--hold)"},
+		{run.Waiting{Kind: run.ForRunner, Pool: "onprem", Held: true}, "pool onprem is held (--hold)", "Waiting: pool onprem is held (--hold), so its runners take no run"},
 		{run.Waiting{Kind: run.ForAttempt, Attempt: 2, Until: &until}, "attempt 2 at 12:00:30Z", "as before"},
 		{run.Waiting{Kind: run.ForSite, Connection: "imis-prod", Ahead: 3}, "the site imis-prod, 3 runs before it", "Waiting for the site imis-prod, 3 runs before it"},
 		{run.Waiting{Kind: run.ForConnection, Connection: "crm", By: "ann", Why: "maintenance"}, "connection crm is paused by ann: maintenance", "Waiting: connection crm is paused by ann: maintenance"},
