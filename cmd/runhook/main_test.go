@@ -10,7 +10,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	proctest.Main(m, proctest.Role{Name: programRole, Play: func() error { main(); return nil }})
+	proctest.Main(m, proctest.Role{Name: programRole, Play: func() error { main(); return nil }}, proctest.Role{Name: memoryRole, Play: useMemory})
 }
 
 func TestHelp(t *testing.T) {

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 
 	"runhook/cmd/runhook/demo"
@@ -185,10 +184,6 @@ func (c *serveCommand) ownKeys() (*web.Keys, error) {
 	return web.LoadKeys(path)
 }
 
-// heapGrowth is how much the heap may grow between two collections, in percent: what the store has just written stays
-// in memory for seconds, so under load there is much in use, and Go's own 100 would have twice that.
-const heapGrowth = 85
-
 // startBroker starts the embedded NATS server. A demo makes do with any port.
 func (s *serving) startBroker(ctx context.Context, p *process) (err error) {
 	_, conns := maxConns(descriptorLimit())
@@ -209,9 +204,7 @@ func (s *serving) startBroker(ctx context.Context, p *process) (err error) {
 			_ = probe.Close()
 		}
 	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(heapGrowth)
-	}
+	p.tuneMemory(ctx)
 	if s.broker, err = broker.Start(ctx, o); err != nil {
 		return err
 	}

@@ -26,8 +26,7 @@ type keys struct {
 // newKeys returns keys for a task's destination, nil for one that identifies no rows.
 func newKeys(def *task.Definition) *keys {
 	traits := def.Destination.Traits()
-	k := &keys{names: traits.Key, seen: row.NewKeys()}
-	k.seen.Folds = traits.Folds
+	k := &keys{names: traits.Key}
 	for _, name := range k.names {
 		at := slices.IndexFunc(def.Mapping, func(c task.Column) bool { return c.Name == name })
 		if at < 0 {
@@ -38,6 +37,8 @@ func newKeys(def *task.Definition) *keys {
 	if len(k.at) == 0 {
 		return nil
 	}
+	k.seen = row.NewKeys()
+	k.seen.Folds = traits.Folds
 	return k
 }
 
