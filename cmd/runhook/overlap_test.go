@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
 	"runhook/shared/bus"
@@ -38,7 +37,7 @@ func (a accepted) started() bool { return a.doc.ExecutionCount > 0 }
 // everyRun reads all runs of a task, in order.
 func everyRun(ctx context.Context, store *bus.Bus, id task.ID) (all []*accepted, err error) {
 	byNumber := map[run.Number]*accepted{}
-	err = store.Jet().Runs.Scan(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{"run.request." + string(id)}}, func(r bus.Record) error {
+	err = store.Jet().Runs.Scan(ctx, bus.Range{Subjects: []string{"run.request." + string(id)}}, func(r bus.Record) error {
 		request, err := run.DecodeRequest(r.Data, id)
 		a := &accepted{number: store.Jet().Numbers.Of(r.Sequence), request: request, stored: r.Time}
 		all, byNumber[a.number] = append(all, a), a
@@ -52,7 +51,7 @@ func everyRun(ctx context.Context, store *bus.Bus, id task.ID) (all []*accepted,
 		return nil, err
 	}
 	for _, slice := range open {
-		err := slice.Scan(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{slice.Finals()}}, func(r bus.Record) error {
+		err := slice.Scan(ctx, bus.Range{Subjects: []string{slice.Finals()}}, func(r bus.Record) error {
 			of, n, ok := slice.EndedRun(r.Subject)
 			a := byNumber[n]
 			if !ok || of != id || a == nil {

@@ -128,7 +128,7 @@ func (b *bundling) pass(ctx context.Context, stored uint64) error {
 func (b *bundling) look(ctx context.Context, stored uint64) error {
 	b.pages = make([]page, (b.slice.End-b.slice.First+pageRuns-1)/pageRuns)
 	var seen uint64
-	err := b.slice.Scan(ctx, jetstream.OrderedConsumerConfig{HeadersOnly: true}, func(message jet.Record) error {
+	err := b.slice.Scan(ctx, jet.Range{HeadersOnly: true}, func(message jet.Record) error {
 		seen++
 		if jet.IsBundle(message.Subject) {
 			b.bundles = cmp.Or(b.bundles, message.Sequence)
@@ -183,9 +183,7 @@ func (b *bundling) page(ctx context.Context, first run.Number, p page) error {
 	}
 	left := p.count
 	if left > 0 {
-		err = b.slice.Scan(ctx, jetstream.OrderedConsumerConfig{
-			FilterSubjects: []string{b.slice.Finals()}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: p.from,
-		}, func(final jet.Record) error {
+		err = b.slice.Scan(ctx, jet.Range{Subjects: []string{b.slice.Finals()}, From: p.from}, func(final jet.Record) error {
 			if final.Sequence > p.to {
 				return jet.ErrEnough
 			}

@@ -239,6 +239,9 @@ func (b *Bus) Close() {
 // Record is a stored message as Jet's scans show it.
 type Record = jet.Record
 
+// Range is a part of a stream to read.
+type Range = jet.Range
+
 // Jet is what the packages below this one, and tests, read and write the store with.
 func (b *Bus) Jet() *jet.Store { return b.store }
 

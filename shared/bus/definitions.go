@@ -98,7 +98,7 @@ func (u *Unheld) sweepDefinitions(ctx context.Context, id task.ID, stored []defi
 // definitions lists the stored definitions of each task.
 func (u *Unheld) definitions(ctx context.Context) (map[task.ID][]definition, error) {
 	found := map[task.ID][]definition{}
-	err := u.store.Definitions.Scan(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{jet.Accepted}, HeadersOnly: true}, func(stored jet.Record) error {
+	err := u.store.Definitions.Scan(ctx, jet.Range{Subjects: []string{jet.Accepted}, HeadersOnly: true}, func(stored jet.Record) error {
 		if !stored.Removed() {
 			id, hash, _ := strings.Cut(jet.TaskKey(stored.Subject), ".")
 			found[task.ID(id)] = append(found[task.ID(id)], definition{hash, stored.Sequence, stored.Time})

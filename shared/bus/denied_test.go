@@ -327,7 +327,7 @@ func TestScanThatIsNotAnswered(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
 	defer cancel()
-	err := store.Jet().Runs.Scan(ctx, jetstream.OrderedConsumerConfig{}, func(bus.Record) error { return nil })
+	err := store.Jet().Runs.Scan(ctx, bus.Range{}, func(bus.Record) error { return nil })
 	if !errors.Is(err, run.ErrUnavailable) || ctx.Err() != nil {
 		t.Errorf("the scan ended with %v, the test with %v", err, ctx.Err())
 	}

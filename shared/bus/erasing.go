@@ -217,9 +217,9 @@ func requestsOf(ctx context.Context, s *jet.Store, id task.ID, first, last run.N
 		return nil
 	}
 	if below > info.State.FirstSeq {
-		err = s.Runs.Scan(ctx, jetstream.OrderedConsumerConfig{
-			FilterSubjects: []string{jet.RequestSubject(id)}, HeadersOnly: true,
-			DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
+		err = s.Runs.Scan(ctx, jet.Range{
+			Subjects: []string{jet.RequestSubject(id)}, HeadersOnly: true,
+			From: from,
 		}, note)
 		if err != nil {
 			return nil, jet.Explain(err)

@@ -150,9 +150,7 @@ func (f *Feed) Requests(ctx context.Context, from Mark, seen uint64, each func(K
 		return Reached{Whole: err == nil, Until: state.LastSeq}, err
 	}
 	last := from.Sequence
-	err = f.store.Runs.Scan(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{jet.Requests}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from.Sequence + 1,
-	}, func(request jet.Record) error {
+	err = f.store.Runs.Scan(ctx, jet.Range{Subjects: []string{jet.Requests}, From: from.Sequence + 1}, func(request jet.Record) error {
 		last = request.Sequence
 		id, ok := jet.TaskOfRequest(request.Subject)
 		if !ok {
@@ -193,9 +191,7 @@ func (f *Feed) Finals(ctx context.Context, of Stretch, from Mark, seen uint64, e
 		return before, err
 	}
 	last := from.Sequence
-	err = results.Scan(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{results.Slice.Finals()}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from.Sequence + 1,
-	}, func(final jet.Record) error {
+	err = results.Scan(ctx, jet.Range{Subjects: []string{results.Slice.Finals()}, From: from.Sequence + 1}, func(final jet.Record) error {
 		last = final.Sequence
 		id, n, ok := results.EndedRun(final.Subject)
 		if !ok {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/shared/bus"
 	"runhook/shared/bus/internal/jet"
@@ -102,7 +101,7 @@ func TestSettle(t *testing.T) {
 	}
 	proctest.Until(t, func() error {
 		found := map[string]int{}
-		err := store.Jet().Events.Scan(t.Context(), jetstream.OrderedConsumerConfig{HeadersOnly: true}, func(event bus.Record) error {
+		err := store.Jet().Events.Scan(t.Context(), bus.Range{HeadersOnly: true}, func(event bus.Record) error {
 			found[event.Header.Get("ce-subject")]++
 			return nil
 		})

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/shared/bus"
 	"runhook/shared/bus/internal/jet"
@@ -70,7 +69,7 @@ func TestRequestsWithMisleadingHeaders(t *testing.T) {
 			}
 			for _, headersOnly := range []bool{false, true} {
 				var found []uint64
-				err := opened.Jet().Runs.Scan(t.Context(), jetstream.OrderedConsumerConfig{HeadersOnly: headersOnly}, func(request bus.Record) error {
+				err := opened.Jet().Runs.Scan(t.Context(), bus.Range{HeadersOnly: headersOnly}, func(request bus.Record) error {
 					found = append(found, request.Sequence)
 					return nil
 				})

@@ -37,10 +37,7 @@ func (b *Bus) rememberKeys(ctx context.Context, window time.Duration) error {
 // noteIDs writes an entry for each id of a request since then that has none.
 func (b *Bus) noteIDs(ctx context.Context, since time.Time) (noted int, err error) {
 	var writes []jetstream.PubAckFuture
-	err = b.store.Runs.Scan(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{jet.Requests}, HeadersOnly: true,
-		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since,
-	}, func(request jet.Record) error {
+	err = b.store.Runs.Scan(ctx, jet.Range{Subjects: []string{jet.Requests}, HeadersOnly: true, Since: since}, func(request jet.Record) error {
 		k, ok := keyOfMessage(request.Header.Get(jetstream.MsgIDHeader))
 		id, isTask := jet.TaskOfRequest(request.Subject)
 		if !ok || !isTask {

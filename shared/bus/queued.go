@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -54,10 +52,7 @@ func (r *Runs) unended(ctx context.Context, behind run.Number, limit int, ids []
 		filters = []string{jet.Requests}
 	}
 	var queued []Status
-	err := r.store.Runs.Scan(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: filters, HeadersOnly: true,
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, r.store.Numbers.Upto(behind)+1),
-	}, func(request jet.Record) error {
+	err := r.store.Runs.Scan(ctx, jet.Range{Subjects: filters, HeadersOnly: true, From: max(from, r.store.Numbers.Upto(behind)+1)}, func(request jet.Record) error {
 		id, _ := jet.TaskOfRequest(request.Subject)
 		if floor, open := acknowledged[id]; !open || request.Sequence <= floor {
 			return nil

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -125,10 +123,7 @@ func (r *Runs) addBundled(ctx context.Context, ids []task.ID, limit int, last ui
 
 // between reads the requests with lower <= sequence < upper, oldest first.
 func between(ctx context.Context, s *jet.Store, filters []string, lower, upper uint64) (page []listed, err error) {
-	err = s.Runs.Scan(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: filters, HeadersOnly: true,
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(lower, 1),
-	}, func(request jet.Record) error {
+	err = s.Runs.Scan(ctx, jet.Range{Subjects: filters, HeadersOnly: true, From: lower}, func(request jet.Record) error {
 		if request.Sequence >= upper {
 			return jet.ErrEnough
 		}

@@ -94,9 +94,7 @@ func (k *SliceKeeper) expire(ctx context.Context, slice jet.Slice) error {
 		return nil
 	}
 	then, first := time.Now().Add(-retention), info.State.LastSeq+1
-	err = results.Scan(ctx, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &then, HeadersOnly: true,
-	}, func(young jet.Record) error {
+	err = results.Scan(ctx, jet.Range{Since: then, HeadersOnly: true}, func(young jet.Record) error {
 		first = young.Sequence
 		return jet.ErrEnough
 	})
@@ -250,9 +248,7 @@ func (k *SliceKeeper) haveEnded(ctx context.Context, slice *jet.Results) (younge
 	if err != nil || !whole {
 		return time.Time{}, false, err
 	}
-	err = slice.Scan(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{slice.Finals()}, HeadersOnly: true,
-	}, func(final jet.Record) error {
+	err = slice.Scan(ctx, jet.Range{Subjects: []string{slice.Finals()}, HeadersOnly: true}, func(final jet.Record) error {
 		if id, n, ok := slice.EndedRun(final.Subject); ok {
 			open.remove(n, id)
 		}
@@ -279,10 +275,7 @@ func requests(ctx context.Context, s *jet.Store, from, to uint64, headersOnly bo
 		from = sequence + 1
 		return nil
 	}
-	err = s.Runs.Scan(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{jet.Requests}, HeadersOnly: headersOnly,
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
-	}, func(request jet.Record) error {
+	err = s.Runs.Scan(ctx, jet.Range{Subjects: []string{jet.Requests}, HeadersOnly: headersOnly, From: from}, func(request jet.Record) error {
 		if request.Sequence >= to {
 			return jet.ErrEnough
 		}

@@ -90,7 +90,7 @@ func EventCounts(ctx context.Context, store *bus.Bus) (map[run.Number]int, error
 		return nil, err
 	}
 	counts := map[run.Number]int{}
-	err := store.Jet().Events.Scan(ctx, jetstream.OrderedConsumerConfig{HeadersOnly: true}, func(event bus.Record) error {
+	err := store.Jet().Events.Scan(ctx, bus.Range{HeadersOnly: true}, func(event bus.Record) error {
 		n, err := run.ParseNumber(event.Header.Get("ce-subject"))
 		counts[n]++
 		return err

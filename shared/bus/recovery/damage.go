@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
@@ -186,10 +185,7 @@ func isFinal(message jet.Record, id task.ID, n run.Number) error {
 // highestNumber is the highest plausible run number that a claim or a final document has, of those that
 // a slice has from a sequence on.
 func (s *store) highestNumber(ctx context.Context, slice *jet.Results, from uint64, certain run.Number) (highest run.Number, err error) {
-	err = slice.Scan(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{slice.Claims(), slice.Finals()}, HeadersOnly: true,
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
-	}, func(stored jet.Record) error {
+	err = slice.Scan(ctx, jet.Range{Subjects: []string{slice.Claims(), slice.Finals()}, HeadersOnly: true, From: from}, func(stored jet.Record) error {
 		id, n, claimed := slice.ClaimedRun(stored.Subject)
 		ok := claimed
 		if !claimed {

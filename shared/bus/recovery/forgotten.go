@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"runhook/shared/bus"
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
@@ -24,9 +22,7 @@ type ofTask struct {
 func (s *store) finals(ctx context.Context) (map[ofTask]uint64, error) {
 	all, ids := map[ofTask]uint64{}, map[task.ID]task.ID{}
 	for _, slice := range s.open {
-		err := slice.Scan(ctx, jetstream.OrderedConsumerConfig{
-			FilterSubjects: []string{slice.Finals()}, HeadersOnly: true,
-		}, func(final jet.Record) error {
+		err := slice.Scan(ctx, jet.Range{Subjects: []string{slice.Finals()}, HeadersOnly: true}, func(final jet.Record) error {
 			id, n, ok := slice.EndedRun(final.Subject)
 			if !ok || final.Header.Get("ce-subject") != n.String() {
 				slice.PassOver(final, errors.New("it is no final document"))
@@ -71,10 +67,7 @@ func (s *store) forgotten(ctx context.Context) (all []ofTask, err error) {
 		return nil, nil
 	}
 	from, _ := s.RequestsOf(s.open[0].Slice)
-	err = s.Runs.Scan(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{jet.Requests}, HeadersOnly: true,
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
-	}, func(request jet.Record) error {
+	err = s.Runs.Scan(ctx, jet.Range{Subjects: []string{jet.Requests}, HeadersOnly: true, From: from}, func(request jet.Record) error {
 		id, ok := jet.TaskOfRequest(request.Subject)
 		n := s.Numbers.Of(request.Sequence)
 		if ok && request.Sequence <= acknowledged[id] && s.openOf(n) != nil && finals[ofTask{id, n}] == 0 {

@@ -257,7 +257,7 @@ func (s *store) reconcile(ctx context.Context) (returned, copied int, err error)
 		return 0, 0, err
 	}
 	seen := make(map[ofTask]bool, len(finals))
-	err = s.Events.Scan(ctx, jetstream.OrderedConsumerConfig{HeadersOnly: true}, func(event jet.Record) error {
+	err = s.Events.Scan(ctx, jet.Range{HeadersOnly: true}, func(event jet.Record) error {
 		number, sequence := origin(event.Header)
 		of := ofTask{jet.TaskOfEvent(event.Subject), number}
 		slice := s.openOf(number)
@@ -327,9 +327,7 @@ func (s *store) copyUnseen(ctx context.Context, finals map[ofTask]uint64, seen m
 		}
 	}
 	for slice, from := range first {
-		err = slice.Scan(ctx, jetstream.OrderedConsumerConfig{
-			FilterSubjects: []string{slice.Finals()}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
-		}, func(final jet.Record) error {
+		err = slice.Scan(ctx, jet.Range{Subjects: []string{slice.Finals()}, From: from}, func(final jet.Record) error {
 			id, number, _ := slice.EndedRun(final.Subject)
 			of := ofTask{id, number}
 			if seen[of] || finals[of] == 0 || !s.published(slice, final.Sequence) {

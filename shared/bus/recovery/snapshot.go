@@ -535,9 +535,7 @@ func (s *store) renew(ctx context.Context, madeOn time.Time) error {
 
 // handBack has the runs of a slice be taken at once that have not ended: their holders do not know this store.
 func (s *store) handBack(ctx context.Context, slice *jet.Results, finals map[ofTask]uint64) error {
-	return slice.Scan(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{slice.Claims()},
-	}, func(claim jet.Record) error {
+	return slice.Scan(ctx, jet.Range{Subjects: []string{slice.Claims()}}, func(claim jet.Record) error {
 		id, n, ok := slice.ClaimedRun(claim.Subject)
 		if ok && finals[ofTask{id, n}] > 0 {
 			return nil
@@ -621,7 +619,7 @@ func (s *store) moveNumbers(ctx context.Context, madeOn time.Time) error {
 // restored. To the server a restored stream is another one than it was, which it copies from where it is told.
 func (s *store) resumeEvents(ctx context.Context) error {
 	copied := map[*jet.Results]uint64{}
-	err := s.Events.Scan(ctx, jetstream.OrderedConsumerConfig{HeadersOnly: true}, func(event jet.Record) error {
+	err := s.Events.Scan(ctx, jet.Range{HeadersOnly: true}, func(event jet.Record) error {
 		if number, sequence := origin(event.Header); s.openOf(number) != nil {
 			copied[s.openOf(number)] = max(copied[s.openOf(number)], sequence)
 		}

@@ -57,10 +57,7 @@ func (s *store) lookForBegins(ctx context.Context, sources []*jetstream.StreamSo
 			return jet.Explain(err)
 		}
 		young := info.State.LastSeq + 1
-		err = slice.Scan(ctx, jetstream.OrderedConsumerConfig{
-			FilterSubjects: []string{slice.Finals()}, HeadersOnly: true,
-			DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since,
-		}, func(final jet.Record) error {
+		err = slice.Scan(ctx, jet.Range{Subjects: []string{slice.Finals()}, HeadersOnly: true, Since: since}, func(final jet.Record) error {
 			young = final.Sequence
 			return jet.ErrEnough
 		})

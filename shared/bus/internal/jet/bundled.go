@@ -351,7 +351,7 @@ func (r *Results) Index(ctx context.Context, id task.ID) (Index, error) {
 // EachBundled passes what the slice's bundles have of each run. A bundle that is damaged is named in the log and passed
 // over.
 func (r *Results) EachBundled(ctx context.Context, each func(Bundled) error) error {
-	return r.Scan(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{r.subject("bundle.*"), r.subject("apart.*." + apartBundle)}}, func(stored Record) error {
+	return r.Scan(ctx, Range{Subjects: []string{r.subject("bundle.*"), r.subject("apart.*." + apartBundle)}}, func(stored Record) error {
 		bundle, err := Unpack[Bundle](stored.Data)
 		if err != nil {
 			r.PassOver(stored, err)

@@ -11,7 +11,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/shared/run"
-	"runhook/shared/wait"
 )
 
 // ErrMissing: no message under that subject or sequence, as far as the reader can see.
@@ -173,141 +172,6 @@ func Explain(err error) error {
 	return err
 }
 
-const (
-	// HeardOf is about how long the servers of a cluster take to tell each other who listens, and
-	// NotHeardOf how long that may take at most.
-	HeardOf    = 20 * time.Millisecond
-	NotHeardOf = 10 * time.Second
-)
-
-// scanned is how many messages a scan asks for at once; each time the server makes a consumer anew.
-const scanned = 4096
-
-// ErrEnough ends a scan before the stream's end.
-var ErrEnough = errors.New("enough was read")
-
-// Scan passes the stream's messages to each, in their order, up to the present end or until each
-// returns ErrEnough.
-func (s *Stream) Scan(ctx context.Context, config jetstream.OrderedConsumerConfig, each func(Record) error) error {
-	consumer, err := s.OrderedConsumer(ctx, config)
-	if err != nil {
-		return Explain(err)
-	}
-	if err := s.scan(ctx, consumer, config, each); err != nil {
-		return err // the server removes its consumer by itself
-	}
-	// Else it would stay for five minutes, and be told of each message that comes.
-	if info := consumer.CachedInfo(); info != nil && s.name != EventsStream { // where status may remove none
-		ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
-		defer cancel()
-		_ = s.DeleteConsumer(ctx, info.Name)
-	}
-	return nil
-}
-
-// scan is Scan with a consumer.
-func (s *Stream) scan(ctx context.Context, consumer jetstream.Consumer, config jetstream.OrderedConsumerConfig, each func(Record) error) error {
-	last, unheard := max(config.OptStartSeq, 1)-1, time.Now().Add(NotHeardOf)
-	pass := func(message Record) error {
-		if message.Sequence <= last {
-			return nil
-		}
-		last = message.Sequence
-		return each(message)
-	}
-	for {
-		batch, err := consumer.FetchNoWait(scanned)
-		if err != nil {
-			return Explain(err)
-		}
-		got := uint64(0)
-		for msg := range batch.Messages() {
-			meta, err := msg.Metadata()
-			for got++; err == nil && got < meta.Sequence.Consumer; got++ {
-				err = s.passKept(ctx, config, last, pass)
-			}
-			if err == nil {
-				err = pass(record(msg.Subject(), meta.Sequence.Stream, msg.Headers(), msg.Data(), meta.Timestamp))
-			}
-			if errors.Is(err, ErrEnough) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-		}
-		err = batch.Error()
-		if err == nil && got > 0 {
-			unheard = time.Now().Add(NotHeardOf)
-			continue
-		}
-		// The library takes a second without an answer for an empty batch too, so only a consumer that has
-		// nothing left, and has sent nothing that did not arrive, tells that this is the end.
-		if err == nil {
-			info, err := infoOf(ctx, consumer)
-			if err != nil {
-				return Explain(err)
-			}
-			if info.NumPending == 0 && info.Delivered.Consumer == 0 {
-				return nil
-			}
-		}
-		before := last
-		kept := s.passKept(ctx, config, last, pass)
-		switch {
-		case errors.Is(kept, ErrEnough):
-			return nil
-		case kept != nil && last > before:
-			return kept
-		case last > before:
-			config.DeliverPolicy, config.OptStartSeq, config.OptStartTime = jetstream.DeliverByStartSequencePolicy, last+1, nil
-			if consumer, err = s.OrderedConsumer(ctx, config); err != nil {
-				return Explain(err)
-			}
-			continue
-		case errors.Is(err, nats.ErrNoResponders) && time.Now().Before(unheard) && wait.For(ctx, HeardOf):
-			// Where a server has just made the consumer, the one that this process is connected to may not
-			// have heard of it yet.
-			continue
-		case err != nil:
-			return Explain(err)
-		}
-		if time.Now().Before(unheard) && wait.For(ctx, HeardOf) {
-			continue
-		}
-		// What a server counts can be above what it has (seen after a full disk with nats-server 2.15.2).
-		next, err := s.leaderFollowing(ctx, config.FilterSubjects, last+1)
-		if errors.Is(err, ErrMissing) || err == nil && config.OptStartTime != nil && next.Time.Before(*config.OptStartTime) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		return fmt.Errorf("%w: message %d of %s was not sent within %s", run.ErrUnavailable, next.Sequence, s.name, NotHeardOf)
-	}
-}
-
-// passKept passes the message behind the last one if the client library keeps it back: one that has the header of a
-// status is an answer of the server to it.
-func (s *Stream) passKept(ctx context.Context, config jetstream.OrderedConsumerConfig, last uint64, pass func(Record) error) error {
-	next, err := s.leaderFollowing(ctx, config.FilterSubjects, last+1)
-	if errors.Is(err, ErrMissing) {
-		return nil
-	}
-	if err != nil || next.Header.Get("Status") == "" || config.OptStartTime != nil && next.Time.Before(*config.OptStartTime) {
-		return err
-	}
-	return pass(next)
-}
-
-// infoOf asks about a consumer. The client library waits for the answer of an ordered one for as long as ctx lasts
-// (findings/nats-go-ordered-info-without-end.sh).
-func infoOf(ctx context.Context, consumer jetstream.Consumer) (*jetstream.ConsumerInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
-	defer cancel()
-	return consumer.Info(ctx)
-}
-
 // LeaderFollowing is Following, answered by the stream's leader.
 func (s *Stream) LeaderFollowing(ctx context.Context, subject string, sequence uint64) (Record, error) {
 	return s.fromLeader(ctx, map[string]any{"seq": sequence, "next_by_subj": subject})
@@ -316,26 +180,4 @@ func (s *Stream) LeaderFollowing(ctx context.Context, subject string, sequence u
 // LeaderSince is the first message of a subject that was stored at a time or later, as the stream's leader has it.
 func (s *Stream) LeaderSince(ctx context.Context, subject string, at time.Time) (Record, error) {
 	return s.fromLeader(ctx, map[string]any{"start_time": at.UTC(), "next_by_subj": subject})
-}
-
-// leaderFollowing is the first message of any of some subjects, or of all, at a sequence or behind it, as
-// the stream's leader has it.
-func (s *Stream) leaderFollowing(ctx context.Context, subjects []string, sequence uint64) (first Record, err error) {
-	if len(subjects) == 0 {
-		subjects = []string{">"}
-	}
-	for _, subject := range subjects {
-		next, err := s.LeaderFollowing(ctx, subject, sequence)
-		switch {
-		case errors.Is(err, ErrMissing):
-		case err != nil:
-			return Record{}, err
-		case first.Sequence == 0 || next.Sequence < first.Sequence:
-			first = next
-		}
-	}
-	if first.Sequence == 0 {
-		return Record{}, ErrMissing
-	}
-	return first, nil
 }

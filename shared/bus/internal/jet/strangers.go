@@ -63,9 +63,7 @@ func (f *Strangers) look(ctx context.Context, stream *Stream, is func(subject st
 	if info.State.LastSeq == from {
 		return nil
 	}
-	err = stream.Scan(ctx, jetstream.OrderedConsumerConfig{
-		HeadersOnly: true, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from + 1,
-	}, func(message Record) error {
+	err = stream.Scan(ctx, Range{HeadersOnly: true, From: from + 1}, func(message Record) error {
 		from = message.Sequence
 		if !is(message.Subject) {
 			stream.PassOver(message, errStranger)
