@@ -16,8 +16,9 @@ type auditCommand struct {
 	UTCFlag
 	Since  string `placeholder:"WHEN" help:"Only what was done then or later: 3h or 7d ago, today, yesterday, a date, or a moment like 2031-01-31T12:00."`
 	Until  string `placeholder:"WHEN" help:"Only what was done before then. A day is in it to its end."`
-	Who    string `placeholder:"NAME" help:"Only what the holder of this admin token did; link is whoever has a run's CancelUrl, keep a task's own keep."`
-	What   string `placeholder:"WORD" help:"Only this: task, or task-apply, task-enable, task-disable, task-rotate, task-delete; runs, or runs-again, runs-cancel, runs-delete, runs-deleted; connection, sign, link, tokens."`
+	Who    string `placeholder:"NAME" help:"Only what the holder of this admin token did; link is whoever has a run's CancelUrl, keep and failures a task's own keep and disable_after_failures, folder the files of --tasks."`
+	What   string `placeholder:"WORD" help:"Only this: task, or task-apply, task-enable, task-disable, task-rotate, task-delete, task-held; runs, or runs-again, runs-cancel, runs-delete, runs-deleted; connection, sign, link, tokens."`
+	Task   string `placeholder:"TASK" help:"Only what was done to this task and its runs: its id, or a part of its name at that time. Those that are deleted count too."`
 	Limit  int    `default:"50" help:"How many (${default})."`
 	Before uint64 `placeholder:"NUMBER" help:"Only lines with a lower number: the next page."`
 }
@@ -30,6 +31,7 @@ Examples:
 
     runhook audit --since yesterday
     runhook audit --who ann --what task
+    runhook audit --task "Refresh lapsed" --what runs-cancel
     runhook audit --what runs-deleted --json`
 }
 
@@ -41,6 +43,11 @@ func (c *auditCommand) Run(ctx context.Context, p *program) error {
 	if c.Limit < 1 {
 		return fmt.Errorf("--limit must be at least 1, not %d", c.Limit)
 	}
+	if c.What != "" {
+		if err := audit.CheckWhat(c.What); err != nil {
+			return fmt.Errorf("--what %w", err)
+		}
+	}
 	since, until, err := between(c.Since, c.Until, time.Now().In(c.zone()))
 	if err != nil {
 		return err
@@ -50,7 +57,7 @@ func (c *auditCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer server.Close()
-	q := audit.Query{Since: since, Until: until, Who: c.Who, What: c.What, Before: c.Before}
+	q := audit.Query{Since: since, Until: until, Who: c.Who, What: c.What, Named: c.Task, Before: c.Before}
 	all := client.Audit{Lines: []audit.Line{}}
 	for {
 		page, err := server.Audit(ctx, q, min(c.Limit-len(all.Lines), auditPage))
@@ -100,6 +107,9 @@ func auditOf(line audit.Line) string {
 	add(shown(line.Detail))
 	if line.Removed != nil {
 		add(removedText(*line.Removed))
+	}
+	if line.Why != "" {
+		text += ": " + inertText(line.Why)
 	}
 	return text
 }

@@ -38,7 +38,7 @@ func TestAudit(t *testing.T) {
 	release := s.hold()
 	held := i.start(s.copy, nil)
 	i.awaitRunning(held)
-	mustCall(t, "runs", "cancel", held.Number.String(), "--server", i.url)
+	mustCall(t, "runs", "cancel", held.Number.String(), "--why", "wrong file", "--server", i.url)
 	release()
 	list := func(args ...string) (lines []audit.Line) {
 		t.Helper()
@@ -73,13 +73,37 @@ func TestAudit(t *testing.T) {
 	if lines := list("--what", "task", "--limit", "1"); len(lines) != 1 || lines[0].What != audit.TaskRotate || lines[0].Before == lines[0].After {
 		t.Errorf("the newest change of a task: %+v", lines)
 	}
+	for _, by := range []string{"copy", string(s.copy)} {
+		for _, line := range list("--task", by) {
+			if line.Task != "Copy people" || line.TaskID != s.copy {
+				t.Errorf("of the task: %+v", line)
+			}
+		}
+		if lines := list("--task", by, "--what", "runs-cancel"); len(lines) != 1 || lines[0].Run != held.Number || lines[0].Why != "wrong file" {
+			t.Errorf("the cancel: %+v", lines)
+		}
+	}
+	if lines := list("--task", "no such task"); len(lines) != 0 {
+		t.Errorf("of no task: %+v", lines)
+	}
+	if lines := list("--what", "connection"); len(lines) != 3 || lines[0].Why != "" || lines[1].Why != "more work" || lines[2].Why != "work" {
+		t.Errorf("the connection: %+v", lines)
+	}
+	for what, says := range map[string]string{
+		"taks": `--what "taks" is nothing that the audit has; did you mean task?`, "run-cancel": "; did you mean runs-cancel?",
+		"everything": "--what \"everything\" is nothing that the audit has; it has connection, connection-pause, ",
+	} {
+		if code, _, messages := ask(t, "audit", "--what", what, "--server", "http://127.0.0.1:1"); code != exitNoStart || !oneLine(messages, says) {
+			t.Errorf("--what %s: %d %s", what, code, messages)
+		}
+	}
 	if lines := list("--who", "nobody"); len(lines) != 0 {
 		t.Errorf("what nobody did: %+v", lines)
 	}
-	if out := mustCall(t, "audit", "--server", i.url); !strings.Contains(out, "Copy people, run 2, a repeat of run 1") || !strings.Contains(out, "Copy people, run 1, 1 request, 1 result, 1 event, ") || strings.Count(out, "\n") < len(what) {
+	if out := mustCall(t, "audit", "--server", i.url); !strings.Contains(out, ": wrong file  ") || !strings.Contains(out, "connection db: more work") || !strings.Contains(out, "Copy people, run 2, a repeat of run 1") || !strings.Contains(out, "Copy people, run 1, 1 request, 1 result, 1 event, ") || strings.Count(out, "\n") < len(what) {
 		t.Errorf("the table:\n%s", out)
 	}
-	for path, status := range map[string]int{"/api/audit?since=2999-01-01T00:00:00Z": http.StatusBadRequest, "/api/audit?limit=0": http.StatusBadRequest, "/api/audit?before=x": http.StatusBadRequest} {
+	for path, status := range map[string]int{"/api/audit?since=2999-01-01T00:00:00Z": http.StatusBadRequest, "/api/audit?limit=0": http.StatusBadRequest, "/api/audit?before=x": http.StatusBadRequest, "/api/audit?what=taks": http.StatusBadRequest, "/api/audit?task=": http.StatusBadRequest} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, i.url+path, nil)
 		if err != nil {
 			t.Fatal(err)

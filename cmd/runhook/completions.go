@@ -13,6 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"runhook/shared/audit"
 	"runhook/shared/client"
 	"runhook/shared/task"
 )
@@ -240,6 +241,10 @@ func (c *completion) valuesOf(ctx context.Context, value *kong.Value, placeholde
 		return c.runs(ctx)
 	case value.Name == "connection":
 		return c.connections(ctx)
+	case value.Name == "what":
+		for _, text := range audit.Words() {
+			all = append(all, word{text, ""})
+		}
 	case value.Name == "outcome":
 		return []word{{"success", ""}, {"failed", ""}, {"canceled", ""}, {"open", ""}}
 	case value.Name == "trigger":

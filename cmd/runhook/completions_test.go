@@ -52,6 +52,7 @@ func TestCompletions(t *testing.T) {
 		{append(append([]string{"connections", "pause"}, server...), ""), []string{"db", "here"}},
 		{append(append([]string{"connections", "pause"}, server...), "d"), []string{"db"}},
 		{append(append([]string{"connections", "resume"}, server...), ""), []string{"here"}},
+		{[]string{"audit", "--what", "run"}, []string{"runs", "runs-again", "runs-cancel", "runs-delete", "runs-deleted"}},
 		{[]string{"nosuch", ""}, completed(t, "")},
 	} {
 		if got := completed(t, c.words...); !slices.Equal(got, c.want) && !(len(got) == 0 && len(c.want) == 0) {

@@ -53,6 +53,9 @@ func TestFailingTaskIsHeld(t *testing.T) {
 		}
 	}
 	shows(i)
+	if said := mustCall(t, "audit", "--what", "task-held", "--server", i.url); !strings.Contains(said, "  failures  task-held  Copy people, run 3, 2 runs failed in a row ") {
+		t.Errorf("the audit:\n%s", said)
+	}
 	i.end()
 	i = begin(t, s.args()...).listening()
 	if code := i.post(s.copy); code != http.StatusConflict {

@@ -23,7 +23,7 @@ type runsCancelCommand struct {
 	Runs   []string `arg:"" optional:"" name:"run" help:"The runs' numbers."`
 	Task   string   `placeholder:"TASK" help:"All runs of this task that have not ended, instead of numbers: its id, or a unique part of its name."`
 	Queued bool     `help:"All runs that no runner has, instead of numbers; with --task only those of that task."`
-	Why    string   `placeholder:"TEXT" help:"The reason, for the messages of the runs: one line of at most 200 characters."`
+	Why    string   `placeholder:"TEXT" help:"The reason, for the messages of the runs and the audit, which outlives the runs: one line of at most 200 characters."`
 }
 
 // Help shows examples.

@@ -216,7 +216,8 @@ func (in *Ingress) log(ctx context.Context, line audit.Line, target called, acce
 	in.options.Log.WithLevel(level).Str("by", line.By).Str("task", target.Name).Stringer("run", accepted.Number).
 		Bool("replayed", accepted.Replayed).Str("correlation", accepted.Request.CorrelationID).Msg("run accepted")
 	if of := accepted.Request.RepeatOf; of > 0 && line.By != "" && !accepted.Replayed && in.options.Audit != nil {
-		line.On, line.What, line.Task, line.Run, line.Detail = time.Now().UTC(), audit.RunsAgain, target.Name, accepted.Number, "a repeat of run "+of.String()
+		line.On, line.What, line.TaskID, line.Task = time.Now().UTC(), audit.RunsAgain, target.ID, target.Name
+		line.Run, line.Detail = accepted.Number, "a repeat of run "+of.String()
 		in.options.Audit.Keep(ctx, line)
 	}
 }

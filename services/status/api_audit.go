@@ -9,6 +9,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"runhook/shared/audit"
+	"runhook/shared/task"
 	"runhook/shared/web"
 )
 
@@ -47,7 +48,21 @@ func (s *Service) listAudit(ctx context.Context, rc *fasthttp.RequestCtx, query 
 
 // wantedLines reads which lines a query string wants, and how many.
 func wantedLines(query map[string]string) (q audit.Query, limit int, err error) {
-	q.Who, q.What, limit = query["who"], query["what"], defaultLines
+	q.Who, limit = query["who"], defaultLines
+	if what, given := query["what"]; given {
+		if err := audit.CheckWhat(what); err != nil {
+			return q, 0, wrongValue("what", err.Error())
+		}
+		q.What = what
+	}
+	if text, given := query["task"]; given {
+		if q.Task, err = task.ParseID(text); err != nil { // it is a part of the name
+			q.Task, q.Named = "", text
+		}
+		if text == "" {
+			return q, 0, wrongValue("task", "is empty; leave it out for all tasks")
+		}
+	}
 	if text, given := query["limit"]; given {
 		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxLines {
 			return q, 0, wrongValue("limit", fmt.Sprintf("%q is not a number from 1 to %d", text, maxLines))

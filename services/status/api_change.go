@@ -46,7 +46,7 @@ func (s *Service) enableTask(ctx context.Context, rc *fasthttp.RequestCtx, _ map
 	}
 	if held != nil {
 		s.audit(rc, was.Name).Str("held_since", held.On.Format(time.RFC3339)).Int("failures", held.Failures).Stringer("run", held.Run).Msg("held task let go")
-		s.keep(ctx, rc, audit.Line{What: audit.TaskEnable, Task: was.Name, Detail: fmt.Sprintf("it was held after %d failures", held.Failures)})
+		s.keep(ctx, rc, audit.Line{What: audit.TaskEnable, TaskID: was.ID, Task: was.Name, Detail: fmt.Sprintf("it was held after %d failures", held.Failures)})
 		if err := s.awaitRelease(ctx, was.ID); err != nil {
 			return err
 		}
@@ -127,7 +127,7 @@ func (s *Service) answerChange(ctx context.Context, rc *fasthttp.RequestCtx, was
 			line.Str("before", was.Hash).Bool("enabled_before", was.Enabled)
 		}
 		line.Str("definition", def.Hash).Bool("enabled", def.Enabled).Msg(done)
-		kept := audit.Line{What: changes[done], Task: def.Name, After: def.Hash}
+		kept := audit.Line{What: changes[done], TaskID: def.ID, Task: def.Name, After: def.Hash}
 		if was.Definition != nil && !was.Deleted {
 			kept.Before = was.Hash
 		}
@@ -254,7 +254,7 @@ func (s *Service) deleteTask(ctx context.Context, rc *fasthttp.RequestCtx, _ map
 		return s.explainEdit(ctx, err)
 	}
 	s.audit(rc, was.Name).Str("before", was.Hash).Bool("enabled_before", was.Enabled).Msg("task deleted")
-	s.keep(ctx, rc, audit.Line{What: audit.TaskDelete, Task: was.Name, Before: was.Hash})
+	s.keep(ctx, rc, audit.Line{What: audit.TaskDelete, TaskID: was.ID, Task: was.Name, Before: was.Hash})
 	gone := func() bool {
 		_, there := s.options.Tasks.Get(was.ID)
 		return !there

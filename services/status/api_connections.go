@@ -125,7 +125,11 @@ func (s *Service) answerConnection(ctx context.Context, rc *fasthttp.RequestCtx,
 			line.Str("via", "page")
 		}
 		line.Stringer("address", s.options.Locator.Client(rc)).Str("connection", was.Name).Bool("paused_before", was.Paused).Str("why", why).Msg(done)
-		s.keep(ctx, rc, audit.Line{What: what, Detail: "connection " + was.Name})
+		kept := audit.Line{What: what, Detail: "connection " + was.Name}
+		if what == audit.ConnectionPause {
+			kept.Why = why
+		}
+		s.keep(ctx, rc, kept)
 	}
 	ctx, cancel := context.WithTimeout(ctx, seeTimeout)
 	defer cancel()

@@ -95,7 +95,11 @@ func (s *Service) cancelFor(ctx context.Context, rc *fasthttp.RequestCtx, at tar
 	}
 	line.Stringer("address", s.options.Locator.Client(rc)).Str("task", done.doc.TaskName).
 		Stringer("run", done.doc.ImportID).Str("why", c.Why).Str("result", result).Msg("somebody canceled a run")
-	s.keep(ctx, rc, audit.Line{By: c.By, What: audit.RunsCancel, Task: done.doc.TaskName, Run: done.doc.ImportID})
+	kept := audit.Line{By: c.By, What: audit.RunsCancel, TaskID: done.doc.ExecuteID, Task: done.doc.TaskName, Run: done.doc.ImportID}
+	if web.Operator(rc) != "" { // a caller's reason may be about somebody, and would outlive the run
+		kept.Why = c.Why
+	}
+	s.keep(ctx, rc, kept)
 	return done, nil
 }
 

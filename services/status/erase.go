@@ -64,7 +64,7 @@ func (s *Service) deleteRun(ctx context.Context, rc *fasthttp.RequestCtx, _ map[
 		return err
 	}
 	s.audit(rc, e.TaskName).Stringer("run", number).Msg("somebody erased a run")
-	s.keep(ctx, rc, audit.Line{What: audit.RunsDelete, Task: e.TaskName, Run: number})
+	s.keep(ctx, rc, audit.Line{What: audit.RunsDelete, TaskID: e.Task, Task: e.TaskName, Run: number})
 	return s.answerErasures(ctx, rc, e)
 }
 
@@ -130,7 +130,7 @@ func (s *Service) deleteRuns(ctx context.Context, rc *fasthttp.RequestCtx, query
 	}
 	if len(asked) > 0 {
 		s.audit(rc, nameOf(of)).Time("before", before).Msg("somebody erased runs of a task")
-		s.keep(ctx, rc, audit.Line{What: audit.RunsDelete, Task: nameOf(of), Run: asked[0].First, Last: asked[len(asked)-1].Last, Detail: "accepted before " + before.UTC().Format(time.RFC3339)})
+		s.keep(ctx, rc, audit.Line{What: audit.RunsDelete, TaskID: of.ID, Task: nameOf(of), Run: asked[0].First, Last: asked[len(asked)-1].Last, Detail: "accepted before " + before.UTC().Format(time.RFC3339)})
 	}
 	return s.answerErasures(ctx, rc, asked...)
 }

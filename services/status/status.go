@@ -162,7 +162,7 @@ func (s *Service) Routes() []web.Route {
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}", "Show a run", s.showRun),
 		s.adminRoute(fasthttp.MethodDelete, "/api/runs", "Erase the runs of a task", s.erases(s.deleteRuns), "task", "before"),
 		s.adminRoute(fasthttp.MethodDelete, "/api/runs/{run}", "Erase a run", s.erases(s.deleteRun)),
-		s.adminRoute(fasthttp.MethodGet, "/api/audit", "List who did what", s.listAudit, "since", "until", "who", "what", "limit", "before"),
+		s.adminRoute(fasthttp.MethodGet, "/api/audit", "List who did what", s.listAudit, "since", "until", "who", "what", "task", "limit", "before"),
 		s.adminRoute(fasthttp.MethodGet, "/api/receipts/{receipt}", "Show the receipt of an erasure", s.erases(s.showReceipt)),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}/request", "Show the values that a run was started with", s.showRequest),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}/rejected", "Download the rows that a run rejected", s.rejectedByNumber),

@@ -2,15 +2,19 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
+	"runhook/shared/nearest"
 	"runhook/shared/run"
+	"runhook/shared/task"
 )
 
 // What was done.
@@ -20,8 +24,10 @@ const (
 	TaskDisable = "task-disable"
 	TaskRotate  = "task-rotate"
 	TaskDelete  = "task-delete"
-	RunsCancel  = "runs-cancel"
-	RunsAgain   = "runs-again"
+	// TaskHeld is that a task is held, because too many of its runs failed in a row.
+	TaskHeld   = "task-held"
+	RunsCancel = "runs-cancel"
+	RunsAgain  = "runs-again"
 	// RunsDelete is that somebody has asked for an erasure, and RunsDeleted that it is done: that is its receipt.
 	RunsDelete       = "runs-delete"
 	RunsDeleted      = "runs-deleted"
@@ -35,28 +41,61 @@ const (
 	Tokens = "tokens"
 )
 
+// whats are all that a line says was done.
+var whats = []string{
+	TaskApply, TaskEnable, TaskDisable, TaskRotate, TaskDelete, TaskHeld, RunsCancel, RunsAgain, RunsDelete, RunsDeleted,
+	ConnectionPause, ConnectionResume, SignIn, SignOut, Link, Tokens,
+}
+
+// Words are what a Query can have for What: what was done, and what several of those begin with.
+func Words() []string {
+	words := slices.Clone(whats)
+	for _, what := range whats {
+		if kind, _, several := strings.Cut(what, "-"); several && !slices.Contains(words, kind) {
+			words = append(words, kind)
+		}
+	}
+	slices.Sort(words)
+	return words
+}
+
+// CheckWhat says why no line has a word for what was done, nil if one can.
+func CheckWhat(what string) error {
+	words := Words()
+	if slices.Contains(words, what) {
+		return nil
+	}
+	return fmt.Errorf("%q is nothing that the audit has%s", what, cmp.Or(nearest.Hint(what, words), "; it has "+strings.Join(words, ", ")))
+}
+
+// ByFailures is who has a task held: its own disable_after_failures.
+const ByFailures = "failures"
+
 // Line is one thing that somebody did.
 type Line struct {
 	// Number is the line's place: later ones have higher numbers. 0 before it is stored.
 	Number uint64 `json:",omitempty"`
 	// On is when, by the clock of the process that did it.
 	On time.Time
-	// By is who: the name of an admin token, link for whoever has a run's CancelUrl, keep for a task's own keep, folder for
-	// the files of --tasks, or SIGHUP.
+	// By is who: the name of an admin token, link for whoever has a run's CancelUrl, keep and failures for a task's own keep
+	// and disable_after_failures, folder for the files of --tasks, or SIGHUP.
 	By string
 	// Via is page where it was done there, and Address where the request came from, where there was one.
 	Via     string `json:",omitempty"`
 	Address string `json:",omitempty"`
 	What    string
-	// Task is the name of a task, Run and Last the number of a run, or the first and last of many.
-	Task string     `json:",omitempty"`
-	Run  run.Number `json:",omitempty"`
-	Last run.Number `json:",omitempty"`
+	// TaskID is the id of a task, and Task its name at that time. Run and Last are the number of a run, or the first and last
+	// of many.
+	TaskID task.ID    `json:"ExecuteId,omitempty"`
+	Task   string     `json:",omitempty"`
+	Run    run.Number `json:",omitempty"`
+	Last   run.Number `json:",omitempty"`
 	// Before and After are how a task was and is: the hash of its definition.
 	Before string `json:",omitempty"`
 	After  string `json:",omitempty"`
-	// Detail says more, in words.
+	// Detail says more, in words, and Why is the reason that an operator gave.
 	Detail string `json:",omitempty"`
+	Why    string `json:",omitempty"`
 	// Removed counts what an erasure has removed, of a line of RunsDeleted; nil for any other.
 	Removed *run.Removed `json:",omitempty"`
 }
@@ -85,7 +124,7 @@ func (l *Line) Check() error {
 	case l.On.IsZero():
 		return errors.New("the line does not say when it was done")
 	}
-	for _, text := range []string{l.By, l.Via, l.Address, l.Task, l.Before, l.After, l.Detail} {
+	for _, text := range []string{l.By, l.Via, l.Address, l.Task, l.Before, l.After, l.Detail, l.Why} {
 		if len(text) > mostText {
 			return errors.New("a text of the line is too long")
 		}
@@ -105,7 +144,7 @@ func Decode(data []byte) (Line, error) {
 // OfReceipt is the line of a receipt.
 func OfReceipt(e run.Erasure) Line {
 	l := Line{
-		On: e.On, By: e.By, What: RunsDeleted, Task: e.TaskName, Run: e.First, Removed: &e.Removed,
+		On: e.On, By: e.By, What: RunsDeleted, TaskID: e.Task, Task: e.TaskName, Run: e.First, Removed: &e.Removed,
 	}
 	if e.DoneOn != nil {
 		l.On = *e.DoneOn
@@ -116,12 +155,24 @@ func OfReceipt(e run.Erasure) Line {
 	return l
 }
 
+// OfHeld is the line of a task that is held.
+func OfHeld(e run.HeldEvent) Line {
+	detail := fmt.Sprintf("%d runs failed in a row", e.Failures)
+	if e.Failures == 1 {
+		detail = "it failed"
+	}
+	return Line{On: time.Time(e.HeldSince), By: ByFailures, What: TaskHeld, TaskID: e.ExecuteID, Task: e.TaskName, Run: e.ImportID, Detail: detail}
+}
+
 // Query says which lines are wanted. The zero Query is all.
 type Query struct {
 	// Since and Until bound when it was done: Since is in it, Until is not. Zero is no bound.
 	Since, Until time.Time
 	// Who is the whole of By, and What the whole of what was done, or what it begins with, such as task; empty is any.
 	Who, What string
+	// Task is the id of a task, and Named what its name has in it, in any letter case; empty is any.
+	Task  task.ID
+	Named string
 	// Before has only lines with a lower number; 0 is all.
 	Before uint64
 }
@@ -129,5 +180,6 @@ type Query struct {
 // Wants reports whether a line is wanted, whatever its number.
 func (q *Query) Wants(l Line) bool {
 	return (q.Since.IsZero() || !l.On.Before(q.Since)) && (q.Until.IsZero() || l.On.Before(q.Until)) && (q.Who == "" || l.By == q.Who) &&
-		(q.What == "" || l.What == q.What || strings.HasPrefix(l.What, q.What+"-"))
+		(q.What == "" || l.What == q.What || strings.HasPrefix(l.What, q.What+"-")) && (q.Task == "" || l.TaskID == q.Task) &&
+		(q.Named == "" || strings.Contains(strings.ToLower(l.Task), strings.ToLower(q.Named)))
 }

@@ -22,7 +22,7 @@ import (
 // Audit keeps who did what, and the receipts of erasures, as long as runs are kept. Its lines are a chain: each has a hash
 // of the one before it, so that a line which was changed or removed is found. An ingress may only add lines, and does not
 // know the one before: the next line of another process has a hash of them. So it is with the events of tasks that are
-// held, which are between the lines.
+// held, which are lines too.
 type Audit struct {
 	store *jet.Store
 	links bool
@@ -167,6 +167,7 @@ func (a *Audit) Lines(ctx context.Context, q audit.Query, limit int) (found Audi
 func (a *Audit) page(ctx context.Context, from, below, first uint64) (page []audit.Line, broken []uint64, err error) {
 	var last uint64
 	var hash string
+	told := map[string]bool{} // an event may be there twice
 	_, err = a.store.Audit.After(ctx, ">", max(from, 2)-2, func(message jet.Record) {
 		sequence := message.Sequence
 		if sequence >= below {
@@ -181,13 +182,17 @@ func (a *Audit) page(ctx context.Context, from, below, first uint64) (page []aud
 		if sequence < from {
 			return
 		}
-		if isHeld(message.Subject) {
-			return // it is of the chain, and nobody has done it
-		}
 		line, err := lineOf(message)
 		if err != nil {
 			a.store.Audit.PassOver(message, err)
 			return
+		}
+		if isHeld(message.Subject) {
+			if event := message.Header.Get("ce-id"); told[event] {
+				return
+			} else {
+				told[event] = true
+			}
 		}
 		line.Number = sequence
 		page = append(page, line)
@@ -206,8 +211,12 @@ func isHeld(subject string) bool {
 	return ok && jet.IsID(id)
 }
 
-// lineOf reads a line, or the one of a receipt.
+// lineOf reads a line, or the one of a receipt, or of a task that is held.
 func lineOf(message jet.Record) (audit.Line, error) {
+	if isHeld(message.Subject) {
+		e, err := run.DecodeHeldEvent(message.Data)
+		return audit.OfHeld(e), err
+	}
 	if strings.HasPrefix(message.Subject, strings.TrimSuffix(jet.Receipts, "*")) {
 		e, err := run.DecodeErasure(message.Data)
 		return audit.OfReceipt(e), err

@@ -175,7 +175,7 @@ func TestAuditHasErasures(t *testing.T) {
 	}
 }
 
-// The event of a task that is held is stored between the lines: it is none, and the chain has it.
+// A task that is held is a line, once though its event may be there twice, and the chain has both.
 func TestAuditWhileATaskIsHeld(t *testing.T) {
 	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
@@ -204,11 +204,22 @@ func TestAuditWhileATaskIsHeld(t *testing.T) {
 	if err != nil || event.Sequence != 2 {
 		t.Fatalf("the event is %d, %v", event.Sequence, err)
 	}
+	publish(t, store, "$KV.control.health."+string(request.Task), string(data)) // whoever counts dies before that it is told is stored
+	if _, err := store.Open("next").Unheld.Failures(request.Task).Count(t.Context(), 0, 3); err != nil {
+		t.Fatal(err)
+	}
 	status.Keep(t.Context(), line("ann", audit.TaskEnable, "b"))
 	status.Keep(t.Context(), line("ann", audit.TaskApply, "c"))
 	found, err := status.Lines(t.Context(), audit.Query{}, 10)
-	if err != nil || len(found.Broken) > 0 || len(found.Lines) != 3 || log.text.Len() > 0 {
+	if err != nil || len(found.Broken) > 0 || len(found.Lines) != 4 || log.text.Len() > 0 {
 		t.Errorf("%+v, %v, and the log has %s", found, err, log.text.String())
+	}
+	for _, q := range []audit.Query{{What: audit.TaskHeld}, {What: "task", Task: request.Task}, {Named: "lAt"}, {Who: audit.ByFailures}} {
+		found, err := status.Lines(t.Context(), q, 10)
+		want := audit.Line{Number: 2, On: held.Held.On.Truncate(time.Millisecond), By: "failures", What: "task-held", TaskID: request.Task, Task: "Late", Run: 6, Detail: "3 runs failed in a row"}
+		if err != nil || len(found.Lines) != 1 || found.Lines[0] != want {
+			t.Errorf("%+v: %+v, %v, want %+v", q, found, err, want)
+		}
 	}
 	if err := stream(t, store.Bus, "AUDIT").DeleteMsg(t.Context(), event.Sequence); err != nil {
 		t.Fatal(err)

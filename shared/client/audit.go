@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"net/url"
 	"strconv"
@@ -22,7 +23,7 @@ type Audit struct {
 // Audit lists who did what, the newest first. limit is how many; 0 takes the server's default.
 func (c *Client) Audit(ctx context.Context, q audit.Query, limit int) (Audit, error) {
 	query := url.Values{}
-	for name, value := range map[string]string{"who": q.Who, "what": q.What} {
+	for name, value := range map[string]string{"who": q.Who, "what": q.What, "task": cmp.Or(string(q.Task), q.Named)} {
 		if value != "" {
 			query.Set(name, value)
 		}

@@ -139,7 +139,7 @@ func (f *Folder) apply(ctx context.Context) error {
 		}
 		if changed {
 			f.log.Info().Str("task", def.Name).Str("definition", def.Hash).Msg("task applied from the folder")
-			f.audit.Keep(ctx, audit.Line{On: time.Now().UTC(), By: byFolder, What: audit.TaskApply, Task: def.Name, After: def.Hash})
+			f.audit.Keep(ctx, audit.Line{On: time.Now().UTC(), By: byFolder, What: audit.TaskApply, TaskID: def.ID, Task: def.Name, After: def.Hash})
 		}
 	}
 	// A file that cannot be read may be any task's, so nothing is taken for gone.
@@ -202,7 +202,7 @@ func (f *Folder) remove(ctx context.Context, present map[task.ID]bool) (failed [
 		delete(f.applied, id)
 		if changed {
 			f.log.Info().Str("task", f.name(id)).Msg("task disabled: its file is gone from the folder")
-			f.audit.Keep(ctx, audit.Line{On: time.Now().UTC(), By: byFolder, What: audit.TaskDisable, Task: f.name(id), Detail: "its file is gone"})
+			f.audit.Keep(ctx, audit.Line{On: time.Now().UTC(), By: byFolder, What: audit.TaskDisable, TaskID: id, Task: f.name(id), Detail: "its file is gone"})
 		}
 	}
 	return failed

@@ -50,6 +50,17 @@ func (h Hold) Event(id task.ID) HeldEvent {
 	return HeldEvent{id, h.TaskName, Time(h.On), h.Failures, h.Run, h.Why}
 }
 
+// DecodeHeldEvent reads the event of a hold, as it is stored.
+func DecodeHeldEvent(data []byte) (e HeldEvent, err error) {
+	if err := json.Unmarshal(data, &e); err != nil {
+		return HeldEvent{}, fmt.Errorf("decode the event of a held task: %w", err)
+	}
+	if e.Failures < 1 || time.Time(e.HeldSince).IsZero() {
+		return HeldEvent{}, errors.New("the event of a held task does not say since when it is held, or after how many failures")
+	}
+	return e, nil
+}
+
 // MaxFailed is how many failed runs in a row are counted to.
 const MaxFailed = 1000
 
