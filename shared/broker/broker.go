@@ -85,7 +85,7 @@ func Start(ctx context.Context, o Options) (*Broker, error) {
 		return nil, fmt.Errorf("cannot write in the data directory: %w: choose another with --data, or change its owner", err)
 	}
 	if o.Listen != "" {
-		if o.Listen, err = address(o.Listen); err != nil {
+		if err := free(o.Listen); err != nil {
 			return nil, err
 		}
 	}
@@ -128,10 +128,12 @@ func (b *Broker) start(ctx context.Context) error {
 		// server that starts on a full disk could never store anything again.
 		JetStreamMaxStore: 1 << 60,
 	}
+	host, port, _ := net.SplitHostPort(o.Listen) // checked by free, where it listens
 	if o.Listen != "" {
-		host, port, _ := net.SplitHostPort(o.Listen) // checked by address
 		config.Host = host
-		config.Port, _ = strconv.Atoi(port)
+		if config.Port, _ = strconv.Atoi(port); port == "0" {
+			config.Port = server.RANDOM_PORT
+		}
 	}
 	admission := newAdmission()
 	if o.Access != nil {
@@ -152,6 +154,9 @@ func (b *Broker) start(ctx context.Context) error {
 			return err
 		}
 		b.admission = admission
+	}
+	if port == "0" { // a server that is started again has the port that this one took
+		b.options.Listen = net.JoinHostPort(host, strconv.Itoa(next.Addr().(*net.TCPAddr).Port))
 	}
 	b.server.Store(next)
 	return nil
@@ -213,23 +218,21 @@ func shutdown(s *server.Server) {
 	s.WaitForShutdown()
 }
 
-// address checks a listen address and sees whether it is free, because the server itself reports a
-// taken port only in its log. It returns the address with the port that port 0 took, so that a
-// server that is started again has the same.
-func address(listen string) (string, error) {
-	host, port, err := net.SplitHostPort(listen)
+// free checks a listen address and sees whether it is free, because the server itself reports a taken port only in its
+// log.
+func free(listen string) error {
+	_, port, err := net.SplitHostPort(listen)
 	if err != nil {
-		return "", fmt.Errorf("--nats-listen %s: %w: write it as 127.0.0.1:4222", listen, err)
+		return fmt.Errorf("--nats-listen %s: %w: write it as 127.0.0.1:4222", listen, err)
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
-		return "", fmt.Errorf("--nats-listen %s: %q is not a port", listen, port)
+		return fmt.Errorf("--nats-listen %s: %q is not a port", listen, port)
 	}
 	probe, err := net.Listen("tcp", listen)
 	if err != nil {
-		return "", fmt.Errorf("--nats-listen %s: %w: is another NATS server or another runhook running? choose another address", listen, err)
+		return fmt.Errorf("--nats-listen %s: %w: is another NATS server or another runhook running? choose another address", listen, err)
 	}
-	defer func() { _ = probe.Close() }()
-	return net.JoinHostPort(host, strconv.Itoa(probe.Addr().(*net.TCPAddr).Port)), nil
+	return probe.Close()
 }
 
 // Dir is where a data directory keeps the server's streams.

@@ -2,14 +2,17 @@ package bus
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -17,6 +20,7 @@ import (
 	"runhook/shared/audit"
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
+	"runhook/shared/wait"
 )
 
 // Audit keeps who did what, and the receipts of erasures, as long as runs are kept. Its lines are a chain: each has a hash
@@ -31,6 +35,18 @@ type Audit struct {
 	// last is the last message that is known to be stored, and hash its hash.
 	last uint64
 	hash string
+
+	keeping sync.Mutex
+	// waiting are the lines that are not stored yet, the oldest first. One goroutine stores them, while there are any.
+	waiting []*waitingLine
+}
+
+// waitingLine is a line on its way to the store.
+type waitingLine struct {
+	audit.Line
+	since time.Time
+	// over is closed when the line is stored, or in the log.
+	over chan struct{}
 }
 
 // Audit keeps lines for a process that may read them.
@@ -39,42 +55,141 @@ func (u *Unheld) Audit() *Audit { return &Audit{store: u.store, links: true} }
 // Audit keeps lines for a process that may only add some.
 func (r *Runs) Audit() *Audit { return &Audit{store: r.store} }
 
-// chainTries is how often others may add a line while one is added.
-const chainTries = 50
+// keptFor is how long a line is tried while the stream has no leader, or NATS is out of reach. A cluster takes about
+// ten seconds to find another leader. The stream knows the ids of lines for longer: see knownIDs.
+var keptFor = 15 * time.Second // longer in tests
 
-// Keep keeps a line. One that cannot be stored is in the log: what was done stays done.
-func (a *Audit) Keep(ctx context.Context, line audit.Line) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), jet.WriteTimeout)
-	defer cancel()
-	err := line.Check()
-	if err == nil {
-		var data []byte
-		if data, err = json.Marshal(line); err == nil {
-			err = a.add(ctx, jet.AuditSubject(line.What), nats.Header{}, data)
-		}
+const (
+	// keptWith is how long the caller of Keep waits for that.
+	keptWith = 2 * time.Second
+	// manyLines is how many lines may wait before each caller of Keep waits until its own is over.
+	manyLines = 1000
+)
+
+// Keep keeps a line, in the order of the calls. While a cluster looks for a leader, or NATS is out of reach, it goes on
+// without the caller, who waits for two seconds at most. It stores no line twice. A line that cannot be stored is in the log:
+// what was done stays done.
+func (a *Audit) Keep(_ context.Context, line audit.Line) {
+	l := &waitingLine{line, time.Now(), make(chan struct{})}
+	a.keeping.Lock()
+	a.waiting = append(a.waiting, l)
+	waiting := len(a.waiting)
+	if waiting == 1 {
+		a.store.Late.Go(a.keepAll)
 	}
-	if err != nil {
-		a.store.Log.Error().Err(err).Str("by", line.By).Str("what", line.What).Str("task", line.Task).Msg("a line of the audit was not stored; it is in this log alone")
+	a.keeping.Unlock()
+	if waiting > manyLines {
+		<-l.over
+		return
+	}
+	select {
+	case <-l.over:
+	case <-time.After(keptWith):
 	}
 }
+
+// keepAll stores the lines that wait until there are none.
+func (a *Audit) keepAll() {
+	var away error // why the line before was given up, after its time
+	for {
+		a.keeping.Lock()
+		l := a.waiting[0]
+		a.keeping.Unlock()
+		err := a.keep(l, away)
+		if err != nil {
+			a.give(l, err)
+		}
+		if away = nil; jet.Passes(err) {
+			away = err
+		}
+		close(l.over)
+		a.keeping.Lock()
+		a.waiting = a.waiting[1:]
+		over := len(a.waiting) == 0
+		a.keeping.Unlock()
+		if over {
+			return
+		}
+	}
+}
+
+// keep stores a line; it tries again for keptFor, and once more when the process ends. A line that is as old as the one
+// before it, which was given up, is given up too: away is why, nil if that one is stored.
+func (a *Audit) keep(l *waitingLine, away error) error {
+	if err := l.Check(); err != nil {
+		return err
+	}
+	data, err := json.Marshal(l.Line)
+	if err != nil {
+		return err
+	}
+	id, pause := rand.Text(), wait.Backoff{Least: 50 * time.Millisecond, Most: time.Second}
+	for {
+		last := time.Since(l.since) >= keptFor || a.store.Closing.Err() != nil
+		if last && away != nil {
+			return away
+		}
+		err := a.try(l, id, data)
+		if err == nil || last || !jet.Passes(err) {
+			return err
+		}
+		pause.Wait(a.store.Closing)
+	}
+}
+
+// try tries once to store a line, under an id that the stream knows again.
+func (a *Audit) try(l *waitingLine, id string, data []byte) error {
+	open, end := wait.Linger(a.store.Closing, jet.ReadTimeout)
+	defer end()
+	ctx, cancel := context.WithTimeout(open, jet.WriteTimeout)
+	defer cancel()
+	return a.add(ctx, jet.AuditSubject(l.What), nats.Header{jetstream.MsgIDHeader: {id}}, data)
+}
+
+// give has the whole line in the log, and why.
+func (a *Audit) give(l *waitingLine, why error) {
+	entry := a.store.Log.Error().Err(why).Time("on", l.On).Str("by", l.By).Str("what", l.What).Str("task", l.Task)
+	for _, text := range []struct{ name, text string }{
+		{"via", l.Via}, {"address", l.Address}, {"before", l.Before}, {"after", l.After}, {"detail", l.Detail},
+	} {
+		if text.text != "" {
+			entry.Str(text.name, text.text)
+		}
+	}
+	if l.Run > 0 {
+		entry.Stringer("run", l.Run)
+	}
+	if l.Last > 0 {
+		entry.Stringer("last", l.Last)
+	}
+	entry.Msg("a line of the audit was not stored; it is in this log alone")
+}
+
+// chainTries is how often others may add a line while one is added.
+const chainTries = 50
 
 // add adds a message behind the last one, with its hash.
 func (a *Audit) add(ctx context.Context, subject string, header nats.Header, data []byte) error {
 	if err := a.store.Writable(); err != nil {
 		return err
 	}
+	msg := &nats.Msg{Subject: subject, Header: header, Data: data}
 	if !a.links {
-		_, err := a.store.JS.PublishMsg(ctx, &nats.Msg{Subject: subject, Header: header, Data: data})
+		_, err := a.store.Audit.Publish(ctx, jet.Entry{Msg: msg})
 		return jet.Explain(err)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for try := 1; ; try++ {
 		header.Set(jet.HeaderPrevious, a.hash)
-		ack, err := a.store.JS.PublishMsg(ctx, &nats.Msg{Subject: subject, Header: header, Data: data}, jetstream.WithExpectLastSequence(a.last))
+		header.Set(jetstream.ExpectedLastSeqHeader, strconv.FormatUint(a.last, 10))
+		stored, err := a.store.Audit.Publish(ctx, jet.Entry{Msg: msg})
 		switch {
+		case err == nil && stored.Duplicate: // others may have added lines since
+			a.last, a.hash = 0, ""
+			return nil
 		case err == nil:
-			a.last, a.hash = ack.Sequence, hashOf(a.hash, subject, data)
+			a.last, a.hash = stored.Sequence, hashOf(a.hash, subject, data)
 			return nil
 		case !jet.Refused(err) || try == chainTries:
 			a.last, a.hash = 0, "" // it may have been stored

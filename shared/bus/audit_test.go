@@ -14,6 +14,7 @@ import (
 	"runhook/shared/audit"
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -128,15 +129,7 @@ func TestAuditMissesALine(t *testing.T) {
 func TestAuditThatCannotBeStored(t *testing.T) {
 	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
-	log := &journal{}
-	process, err := bus.Connect(t.Context(), bus.Config{URLs: store.Broker.URL(), Log: zerolog.New(log)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(process.Close)
-	if err := process.Check(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	process, log := logging(t, store.Broker.URL(), "")
 	config := stream(t, store.Bus, "AUDIT").CachedInfo().Config
 	config.MaxBytes, config.Discard = 1, jetstream.DiscardNew
 	if _, err := store.Jet().JS.UpdateStream(t.Context(), config); err != nil {
@@ -148,6 +141,97 @@ func TestAuditThatCannotBeStored(t *testing.T) {
 		if !strings.Contains(log.text.String(), part) {
 			t.Errorf("%s is not in the log: %s", part, log.text.String())
 		}
+	}
+}
+
+// While most servers of a cluster are away nobody leads the stream. What is done then is answered all the same, and its
+// lines are stored once there is a leader, in their order.
+func TestAuditWhileNobodyLeads(t *testing.T) {
+	t.Parallel()
+	cluster := bustest.NewCluster(t, bus.Topology{})
+	leader := cluster.Leader(t, "AUDIT")
+	near := (leader + 1) % 3
+	status, ingress := cluster.Open(t, "status", near).Unheld.Audit(), cluster.Open(t, "ingress", near).Runs.Audit()
+	status.Keep(t.Context(), line("ann", audit.TaskApply, "before"))
+	for _, away := range []int{leader, (leader + 2) % 3} {
+		cluster.Silence(away, true)
+	}
+	var answering sync.WaitGroup
+	answering.Go(func() {
+		for _, task := range []string{"a", "b", "c"} {
+			status.Keep(t.Context(), line("ann", audit.TaskEnable, task))
+		}
+	})
+	answering.Go(func() { ingress.Keep(t.Context(), line("ann", audit.RunsAgain, "d")) })
+	answering.Wait()
+	for place := range cluster.Servers {
+		cluster.Silence(place, false)
+	}
+	var found bus.AuditLines
+	proctest.Until(t, func() (err error) {
+		if found, err = status.Lines(t.Context(), audit.Query{}, 10); err == nil && len(found.Lines) < 5 {
+			err = fmt.Errorf("%+v are stored", found.Lines)
+		}
+		return err
+	})
+	var tasks []string
+	for _, line := range slices.Backward(found.Lines) {
+		if line.What != audit.RunsAgain {
+			tasks = append(tasks, line.Task)
+		}
+	}
+	if !slices.Equal(tasks, []string{"before", "a", "b", "c"}) || len(found.Lines) != 5 || len(found.Broken) > 0 {
+		t.Errorf("%+v", found)
+	}
+}
+
+// A line whose acknowledgement is lost is not stored twice.
+func TestAuditStoresALineOnce(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	_, address, _ := strings.Cut(store.Broker.URL(), "//")
+	kept := uint64(0)
+	for name, of := range map[string]func(process *bus.Bus) *bus.Audit{
+		"status":  func(process *bus.Bus) *bus.Audit { return process.Unheld.Audit() },
+		"ingress": func(process *bus.Bus) *bus.Audit { return process.Runs.Audit() },
+	} {
+		wire := bustest.NewWire(t, "127.0.0.1:0", address)
+		process, log := logging(t, "nats://"+wire.Address(), "")
+		lines := of(process)
+		lines.Keep(t.Context(), line(name, audit.RunsAgain, "a"))
+		wire.Silence(true, bustest.Back)
+		lines.Keep(t.Context(), line(name, audit.RunsAgain, "b"))
+		proctest.Eventually(t, "the line is stored", func() bool { return stream(t, store.Bus, "AUDIT").CachedInfo().State.LastSeq == kept+2 })
+		wire.Drop()
+		wire.Silence(false, bustest.Back)
+		lines.Keep(t.Context(), line(name, audit.RunsAgain, "c"))
+		process.Close() // which waits for what is under way
+		if kept += 3; stream(t, store.Bus, "AUDIT").CachedInfo().State.LastSeq != kept {
+			t.Errorf("%s: not %d lines are stored: %s", name, kept, log.text.String())
+		}
+	}
+	if found, err := store.Unheld.Audit().Lines(t.Context(), audit.Query{}, 10); err != nil || len(found.Lines) != 6 || len(found.Broken) > 0 {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+// A process that stops while NATS does not answer has in its log what it could not store, all of it.
+func TestAuditOfAProcessThatStops(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	_, address, _ := strings.Cut(store.Broker.URL(), "//")
+	wire := bustest.NewWire(t, "127.0.0.1:0", address)
+	process, log := logging(t, "nats://"+wire.Address(), "")
+	wire.Silence(true)
+	kept := line("ann", audit.RunsDelete, "Members")
+	kept.Run, kept.Last, kept.Detail, kept.Address = 3, 5, "accepted before noon", "127.0.0.1"
+	process.Unheld.Audit().Keep(t.Context(), kept)
+	if log.count("not stored") > 0 {
+		t.Errorf("it was given up: %s", log.text.String())
+	}
+	process.Close()
+	if log.count(`"run":"3","last":"5"`) != 1 || log.count(`"address":"127.0.0.1","detail":"accepted before noon"`) != 1 {
+		t.Errorf("the log has %s", log.text.String())
 	}
 }
 

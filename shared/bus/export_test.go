@@ -155,3 +155,6 @@ func (u *Unheld) SettleErasures(ctx context.Context, view *Erasures) error {
 	}
 	return nil
 }
+
+// SetKeptFor sets for how long it is tried to store a line of the audit.
+func SetKeptFor(long time.Duration) { keptFor = long }

@@ -101,7 +101,7 @@ func (k *keeper) lookAtStreams(ctx context.Context) error {
 		stream, err := js.Stream(ctx, wanted.Name)
 		gone := deviation{"stream " + wanted.Name, "removed"}
 		switch {
-		case absent(err) && wanted.Name == jet.ProgressStream:
+		case absent(err) && wanted.Name == jet.ProgressStream: // as after the restart of a single server
 			k.mend(ctx, gone, func() error { _, err := remakeProgress(ctx, k.tasks.store); return err })
 		case absent(err):
 			if !k.settled(gone) {

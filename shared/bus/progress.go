@@ -13,7 +13,8 @@ import (
 	"runhook/shared/task"
 )
 
-// Progress is the live document of one run. It stands in memory only: losing it loses nothing.
+// Progress is the live document of one run. It stands in memory only: losing it loses nothing. A single server that is
+// restarted has lost all of them, until [Tasks.Keep] sees it.
 type Progress struct {
 	store    *jet.Store
 	subject  string
@@ -52,11 +53,6 @@ func (p *Progress) Write(ctx context.Context, doc run.Document) error {
 	if jet.Refused(err) {
 		return ErrLost
 	}
-	if errors.Is(err, jetstream.ErrNoStreamResponse) {
-		if _, err := remakeProgress(ctx, p.store); err != nil {
-			return err
-		}
-	}
 	return fmt.Errorf("write progress: %w", jet.Explain(err))
 }
 
@@ -74,8 +70,8 @@ func (p *Progress) Remove(ctx context.Context) error {
 	return nil
 }
 
-// remakeProgress makes the bucket of live documents again after a restart of a single server has
-// lost it. Where this connection may not make streams, progress stays unseen until `runhook init`.
+// remakeProgress makes the bucket of live documents again after a restart of a single server has lost it. Whoever opens
+// the store does, and whoever keeps it: progress stays unseen until then.
 func remakeProgress(ctx context.Context, s *jet.Store) (jetstream.Stream, error) {
 	runs, err := s.JS.Stream(ctx, jet.RunsStream)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -51,4 +52,32 @@ func TestProgressOfAFormerHolderIsRefused(t *testing.T) {
 		t.Errorf("the holder's next write: %v", err)
 	}
 	want(40)
+}
+
+// A runner leaves the bucket of live documents to whoever keeps the store, because its user may make none.
+func TestProgressWithoutItsBucket(t *testing.T) {
+	t.Parallel()
+	broker := withUsers(t, without("runner", "$JS.API.STREAM.UPDATE.KV_progress"))
+	admin := connectAs(t, broker, "admin")
+	if err := admin.Init(t.Context(), bus.Topology{}); err != nil {
+		t.Fatal(err)
+	}
+	request := bustest.Applied(t, admin)
+	n := bustest.Submit(t, admin, request)
+	runner, log := as(t, broker, "runner")
+	progress, doc := runner.Work.Progress(request.Task, n), run.QueuedDocument(request, n)
+	if err := progress.Write(t.Context(), doc); err != nil {
+		t.Fatal(err)
+	}
+	if err := admin.Jet().JS.DeleteStream(t.Context(), "KV_progress"); err != nil {
+		t.Fatal(err)
+	}
+	if err := progress.Write(t.Context(), doc); err == nil {
+		t.Error("it was written to nothing")
+	}
+	keeping(t, admin)
+	proctest.Until(t, func() error { return progress.Write(t.Context(), doc) })
+	if log.count("lacks a right") > 0 {
+		t.Errorf("the log: %s", log.text.String())
+	}
 }

@@ -69,7 +69,7 @@ var settings = []setting{
 	}},
 	{"compression", func(c *jetstream.StreamConfig) any { return &c.Compression }, nil},
 	{"duplicate_window", func(c *jetstream.StreamConfig) any { return &c.Duplicates }, func(from, to *jetstream.StreamConfig) bool {
-		return from.Name == jet.RunsStream && from.Duplicates > to.Duplicates // elsewhere nobody counts on ids
+		return from.Name == jet.RunsStream && from.Duplicates > to.Duplicates // the audit counts on those of the last seconds
 	}},
 	{"allow_direct", func(c *jetstream.StreamConfig) any { return &c.AllowDirect }, nil},
 	{"allow_rollup_hdrs", func(c *jetstream.StreamConfig) any { return &c.AllowRollup }, nil},

@@ -424,6 +424,28 @@ func TestWithoutTheRightToMakeSlices(t *testing.T) {
 	end(t, runner, request, 20)
 }
 
+// While NATS does not answer, nobody can tell whether a slice is lacking: the log does not say so.
+func TestSlicesWhileNATSIsAway(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	_, address, _ := strings.Cut(store.Broker.URL(), "//")
+	wire := bustest.NewWire(t, "127.0.0.1:0", address)
+	process, log := logging(t, "nats://"+wire.Address(), "")
+	wire.Silence(true)
+	if err := process.Jet().Ahead(t.Context()); !errors.Is(err, run.ErrUnavailable) {
+		t.Errorf("it does not answer: %v", err)
+	}
+	wire.Cut(true)
+	wire.Silence(false)
+	proctest.Eventually(t, "the connection is lost", func() bool { return !process.Jet().NC.IsConnected() })
+	if err := process.Jet().Ahead(t.Context()); !errors.Is(err, run.ErrUnavailable) {
+		t.Errorf("it is out of reach: %v", err)
+	}
+	if log.count(`"level":"error"`) > 0 {
+		t.Errorf("the log: %s", log.text.String())
+	}
+}
+
 // The events copy only slices that have final documents, so that the server looks for the last event of none in
 // vain; where there is no such slice, the last one that is sealed.
 func TestEventsCopyWhatHasFinalDocuments(t *testing.T) {

@@ -56,8 +56,8 @@ const (
 	// moreThanRuns is by how much events may outlive runs, and failed rows do: the final document that names
 	// them never names what has gone.
 	moreThanRuns = 24 * time.Hour
-	// knownIDs is how long the server knows the ids of requests, for which it reads all of that time at each
-	// start; the bucket of keys knows them longer.
+	// knownIDs is how long the server knows the ids of requests and of lines of the audit, for which it reads all of that
+	// time at each start; the bucket of keys knows those of requests longer.
 	knownIDs = 2 * time.Minute
 	// leastDuplicates is the server's least window for duplicates: each start reads all messages of the window.
 	leastDuplicates = 100 * time.Millisecond
@@ -107,7 +107,7 @@ func (t Topology) streams() []jetstream.StreamConfig {
 	rows.MaxAge, rows.AllowRollup, rows.AllowMsgTTL = t.Retention+moreThanRuns, true, true
 
 	audit := t.stream(jet.AuditStream, 1, jet.Audits, jet.Receipts, jet.HeldTasks)
-	audit.MaxAge = t.Retention
+	audit.MaxAge, audit.Duplicates = t.Retention, min(knownIDs, t.Retention)
 
 	return []jetstream.StreamConfig{ // the events are changed in a turn, of which KV_control says whose it is
 		requests, keys, t.bucket(jet.ControlStream, 0.5, jet.Control), events, t.progress(), t.bucket(jet.TasksStream, 2, jet.Tasks), rows, audit,

@@ -107,12 +107,10 @@ func EmptyCluster(t testing.TB, dirs ...string) *Cluster {
 	c := &Cluster{routes: map[[2]int]*Wire{}}
 	var urls []string
 	nowhere := "127.0.0.1:" + strconv.Itoa(freePort(t))
-	var ports [size]int
 	for i := range size {
-		ports[i] = freePort(t)
 		var routes []string
 		for j := range i {
-			wire := NewWire(t, "127.0.0.1:0", "127.0.0.1:"+strconv.Itoa(ports[j]))
+			wire := NewWire(t, "127.0.0.1:0", c.Servers[j].ClusterAddr().String())
 			c.routes[[2]int{j, i}] = wire
 			routes = append(routes, "nats://"+wire.Address())
 		}
@@ -123,12 +121,12 @@ func EmptyCluster(t testing.TB, dirs ...string) *Cluster {
 			ServerName: fmt.Sprintf("s%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true,
 			JetStream: true, StoreDir: dirs[i],
 			// The servers and their clients know each other by the wires only, which a test can cut.
-			Cluster: server.ClusterOpts{Name: "runhook", Host: "127.0.0.1", Port: ports[i], NoAdvertise: true, Advertise: nowhere},
+			Cluster: server.ClusterOpts{Name: "runhook", Host: "127.0.0.1", Port: server.RANDOM_PORT, NoAdvertise: true, Advertise: nowhere},
 			Routes:  server.RoutesFromStr(strings.Join(routes, ",")),
 		}
 		c.options = append(c.options, options)
 		c.Servers = append(c.Servers, begin(t, options))
-		options.Port = c.Servers[i].Addr().(*net.TCPAddr).Port // a restart takes the same
+		options.Port, options.Cluster.Port = c.Servers[i].Addr().(*net.TCPAddr).Port, c.Servers[i].ClusterAddr().Port // a restart takes the same
 		urls = append(urls, c.Servers[i].ClientURL())
 	}
 	c.URLs = strings.Join(urls, ",")

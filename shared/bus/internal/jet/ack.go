@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"runhook/shared/run"
 	"runhook/shared/wait"
 )
 
@@ -56,6 +57,18 @@ func publishAcknowledged(ctx context.Context, s *Store, stream string, msg *nats
 		return Receipt{}, fmt.Errorf("nats: %w", ack.Error)
 	}
 	return Receipt{Sequence: ack.Sequence, Duplicate: ack.Duplicate}, nil
+}
+
+// notAtTheMoment is a cluster's answer while it has no leader of its own.
+const notAtTheMoment = jetstream.ErrorCode(10008)
+
+// Passes reports whether a write has failed because of something that mostly is over within seconds: NATS is out of
+// reach, a cluster looks for a leader, or others were faster. A lack of room or of a right is not.
+func Passes(err error) bool {
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
+		return Refused(err) || api.ErrorCode == DuplicateInProcess || api.ErrorCode == notAtTheMoment
+	}
+	return errors.Is(err, run.ErrUnavailable) && !errors.Is(err, run.ErrFull) && !errors.Is(err, run.ErrDenied)
 }
 
 func readAck(data []byte) (pubAck, error) {

@@ -115,11 +115,13 @@ func (s *Store) see(ctx context.Context, spare bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.looked = time.Now()
-	if err != nil && err.Error() != r.told && !errors.Is(err, context.Canceled) {
+	switch {
+	case err == nil:
+		r.told = ""
+	case Passes(err), errors.Is(err, context.Canceled): // it is looked for again, and a POST without room is told why
+		s.Log.Debug().Err(err).Bool("room_is_left", next < end).Msg("cannot look for the next slice of runs now, trying again")
+	case err.Error() != r.told:
 		s.Log.Error().Err(err).Bool("room_is_left", next < end).Msg("the next slice of runs cannot be made")
-	}
-	r.told = ""
-	if err != nil {
 		r.told = err.Error()
 	}
 	if next > 0 {

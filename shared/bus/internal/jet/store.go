@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -79,6 +80,10 @@ type Store struct {
 
 	// Process is a random name of this process.
 	Process string
+	// Late are writes that go on after their callers have. Closing ends when Close begins, which then waits for them.
+	Late    sync.WaitGroup
+	Closing context.Context
+	closing context.CancelFunc
 	// Interrupt, if not nil, is called before each step of an erasure, in tests: with an error the erasure stops there, as
 	// if its process had ended.
 	Interrupt func(step string) error
@@ -119,6 +124,7 @@ func New(nc *nats.Conn, log zerolog.Logger, full, cramped func() bool, metrics p
 		return nil, fmt.Errorf("make the list of foreign messages: %w", err)
 	}
 	s := &Store{NC: nc, JS: js, Log: log, Denials: NewDenials(log), Deliveries: deliveries, full: full, cramped: cramped, foreign: foreign, Settled: 3 * time.Minute, TasksChanged: make(chan struct{}, 1), Process: rand.Text()[:16]}
+	s.Closing, s.closing = context.WithCancel(context.Background())
 	stream := func(name string) *Stream { return &Stream{name: name, store: s, group: newGroup(s, name)} }
 	s.Runs, s.Events = stream(RunsStream), stream(EventsStream)
 	s.Progress, s.Control, s.Keys, s.rows = stream(ProgressStream), stream(ControlStream), stream(KeysStream), stream(RowsStream)
@@ -196,6 +202,8 @@ func StoreID(value []byte) string {
 // Close ends the connection after what was already sent has left, and deliveries that are done have
 // been confirmed. It does not wait for consumers: whoever pulls stops first.
 func (s *Store) Close() {
+	s.closing()
+	s.Late.Wait()
 	// Both are a best effort: an unreachable server must not hold up the stop.
 	if s.NC.FlushTimeout(time.Second) == nil {
 		s.Deliveries.close()
