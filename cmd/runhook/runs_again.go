@@ -62,6 +62,9 @@ func (c *runsAgainCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return &exit{exitNoStart, err}
 	}
+	if request.Hidden {
+		return &exit{exitNoStart, errors.New("the token only reads, so it does not see the values of the run and starts none; use one without (read)")}
+	}
 	values := map[string][]string{}
 	for name, value := range request.Parameters {
 		if value.From != task.FromSource { // which counts again

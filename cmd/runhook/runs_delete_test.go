@@ -150,6 +150,30 @@ func (s *site) holding(t *testing.T, text string) (files []string) {
 	return files
 }
 
+// A token that only reads shows no value of a parameter, and starts no run with those that it does not see.
+func TestATokenThatReadsSeesNoValues(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.writeFor(0o600, "tokens", "admin: "+strings.Repeat("a", 40)+"\nguest(read): "+strings.Repeat("b", 40)+"\n")
+	s.writeFor(0o600, "guest", strings.Repeat("b", 40)+"\n")
+	i := begin(t, s.args("--admin-token-file", s.path("tokens"))...).listening()
+	defer i.end()
+	i.awaitEnd(i.start(s.copy, map[string][]string{"City": {"Oslo"}}))
+	guest := func(args ...string) []string { return append(args, "--server", i.url, "--token-file", s.path("guest")) }
+	said := mustCall(t, guest("runs", "show", "1")...)
+	if !strings.Contains(said, "Parameters  City: from the request\n            a token that only reads does not see the values\n") || strings.Contains(said, "Oslo") {
+		t.Errorf("runs show:\n%s", said)
+	}
+	for says, args := range map[string][]string{
+		"the token only reads, so it does not see the values of the run and starts none": {"runs", "again", "1"},
+		"A token that only reads does not see the values of parameters":                  {"runs", "list", "-p", "City=Oslo"},
+	} {
+		if code, _, messages := call(t, guest(args...)...); code == exitSuccess || !strings.Contains(messages, says) {
+			t.Errorf("%v: %d %s", args, code, messages)
+		}
+	}
+}
+
 // A token that only reads deletes nothing.
 func TestDeleteWithATokenThatReads(t *testing.T) {
 	t.Parallel()

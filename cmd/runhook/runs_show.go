@@ -77,6 +77,9 @@ func (p *program) printRun(ctx context.Context, server *client.Client, doc run.D
 		facts = append(facts, []string{heading, said})
 		heading = ""
 	}
+	if request.Hidden && len(doc.Parameters) > 0 {
+		facts = append(facts, []string{heading, "a token that only reads does not see the values"})
+	}
 	if doc.CorrelationID != "" {
 		facts = append(facts, []string{"Correlation", shown(doc.CorrelationID)})
 	}

@@ -217,5 +217,14 @@ func TestTheRequestOfARun(t *testing.T) {
 		}
 	}
 	s.get("/api/runs/999/request").problem(t, http.StatusNotFound)
-	s.get("/api/runs/"+r.number.String()+"/request", "Authorization", "Bearer "+readToken).expect(t, http.StatusOK)
+	reads := []string{"Authorization", "Bearer " + readToken}
+	hidden := s.get("/api/runs/"+r.number.String()+"/request", reads...).expect(t, http.StatusOK)
+	conforms(t, "RunRequest", hidden.body)
+	if body := string(hidden.body); strings.Contains(body, "Zoë") || strings.Contains(body, "North") || !strings.Contains(body, `"FirstName":{"Values":[],"From":"request"}`) || !strings.Contains(body, `"Hidden":true`) {
+		t.Errorf("who only reads sees %s", body)
+	}
+	s.get("/api/runs?parameter=FirstName%3DZo%C3%AB", reads...).problem(t, http.StatusForbidden)
+	if got := s.runs("?parameter=FirstName%3DZo%C3%AB").numbers(); len(got) != 1 {
+		t.Errorf("an administrator finds %v", got)
+	}
 }

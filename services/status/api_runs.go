@@ -44,6 +44,9 @@ func (s *Service) listRuns(ctx context.Context, rc *fasthttp.RequestCtx, query m
 	if err != nil {
 		return err
 	}
+	if len(wanted.Parameters) > 0 && web.ReadsOnly(rc) {
+		return errValuesHidden
+	}
 	answer := runList{Runs: []run.Listed{}}
 	if which := unended(query); which != "" {
 		answer.Runs, err = s.listUnended(ctx, which, query, wanted, limit)
@@ -182,7 +185,12 @@ type requestDocument struct {
 	RepeatOf   run.Number `json:",omitempty"`
 	DryRun     bool       `json:",omitempty"`
 	Parameters map[string]givenDocument
+	// Hidden: the Parameters are without their values, which whoever asks does not see.
+	Hidden bool `json:",omitempty"`
 }
+
+// errValuesHidden refuses to look for a value on behalf of whoever does not see values.
+var errValuesHidden = web.Refuse(fasthttp.StatusForbidden, "A token that only reads does not see the values of parameters, so it cannot look for one; use one without (read).")
 
 // givenDocument is a parameter with its values; without any the source's own default counts.
 type givenDocument struct {
@@ -191,7 +199,8 @@ type givenDocument struct {
 	From     task.Origin
 }
 
-// showRequest answers GET /api/runs/{run}/request with the values that a run was started with, and by whom.
+// showRequest answers GET /api/runs/{run}/request with the values that a run was started with, and by whom. A token that
+// only reads does not show the values.
 func (s *Service) showRequest(ctx context.Context, rc *fasthttp.RequestCtx, _ map[string]string) error {
 	id, number, err := s.findRun(ctx, rc)
 	if err != nil {
@@ -203,9 +212,12 @@ func (s *Service) showRequest(ctx context.Context, rc *fasthttp.RequestCtx, _ ma
 	}
 	answer := requestDocument{
 		ExecuteID: id, ImportID: number, TaskName: request.TaskName, Definition: request.Definition, Trigger: request.Trigger,
-		Operator: request.Operator, RepeatOf: request.RepeatOf, DryRun: request.DryRun, Parameters: map[string]givenDocument{},
+		Operator: request.Operator, RepeatOf: request.RepeatOf, DryRun: request.DryRun, Parameters: map[string]givenDocument{}, Hidden: web.ReadsOnly(rc),
 	}
 	for name, value := range request.Parameters {
+		if answer.Hidden {
+			value.Values = nil
+		}
 		answer.Parameters[name] = givenDocument{append([]string{}, value.Values...), value.Multiple, value.From}
 	}
 	return writeJSON(rc, answer)

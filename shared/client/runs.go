@@ -304,6 +304,8 @@ type Request struct {
 	RepeatOf   run.Number `json:",omitempty"`
 	DryRun     bool       `json:",omitempty"`
 	Parameters map[string]Value
+	// Hidden: the token only reads, so the Parameters are without their values.
+	Hidden bool `json:",omitempty"`
 }
 
 // Value is a parameter's value; without any Values the source's own default counts.

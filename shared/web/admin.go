@@ -115,6 +115,16 @@ func Operator(rc *fasthttp.RequestCtx) string {
 	return name
 }
 
+// readsOnlyKey is the user value that is there if the token only reads.
+const readsOnlyKey = "runhook.reads-only"
+
+// ReadsOnly reports whether the token that Check has let in, or whose session it has, only reads: its holder does not
+// see the values of parameters either.
+func ReadsOnly(rc *fasthttp.RequestCtx) bool {
+	only, _ := rc.UserValue(readsOnlyKey).(bool)
+	return only
+}
+
 // Check returns nil for an administrator's request, else the Problem to answer: 401 without a token that
 // is right, or a session, 403 for what such a token does not cure. A wrong token is answered after a pause, which
 // ends with ctx. What a session reads needs its cookie alone, which browsers send for pages of this server only; a
@@ -142,6 +152,7 @@ func (a *Admin) Check(ctx context.Context, rc *fasthttp.RequestCtx) error {
 		return onlyReads(token.Name)
 	}
 	rc.SetUserValue(operatorKey, token.Name)
+	rc.SetUserValue(readsOnlyKey, token.ReadOnly)
 	return nil
 }
 

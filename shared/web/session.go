@@ -154,6 +154,7 @@ func (a *Admin) admit(rc *fasthttp.RequestCtx, visit session.Session) error {
 		}
 	}
 	rc.SetUserValue(operatorKey, visit.Name)
+	rc.SetUserValue(readsOnlyKey, visit.ReadOnly)
 	rc.SetUserValue(viaPageKey, true)
 	return nil
 }

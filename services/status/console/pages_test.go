@@ -556,3 +556,26 @@ func TestPagesAreSmall(t *testing.T) {
 		t.Error("the parameter that is required is folded away")
 	}
 }
+
+// Whoever only reads sees the parameters of a run without their values, and cannot look for one.
+func TestWhoOnlyReadsSeesNoValues(t *testing.T) {
+	t.Parallel()
+	s := open(t, bustest.New(t, bus.Topology{}))
+	def := s.apply("Members", "parameters: [{name: State}]\n")
+	driven := s.submit(def, func(r *run.Request) {
+		r.Parameters = task.Values{"State": {Values: []string{"Kansas"}, From: task.FromRequest}}
+	})
+	at := "/console/runs/" + driven.doc.ImportID.String()
+	ann, viewer := visitor(t), visitor(t)
+	s.signIn(ann, annToken)
+	s.signIn(viewer, viewToken)
+	if response, page := s.send(ann, "GET", at, ""); response.StatusCode != 200 || !strings.Contains(page, "<bdi>State</bdi></code> <bdi>Kansas</bdi>") {
+		t.Errorf("an administrator: %s %s", response.Status, page)
+	}
+	if response, page := s.send(viewer, "GET", at, ""); response.StatusCode != 200 || strings.Contains(page, "Kansas") || !strings.Contains(page, "<bdi>State</bdi></code> <span") {
+		t.Errorf("who only reads: %s %s", response.Status, page)
+	}
+	if response, page := s.send(viewer, "GET", "/console/runs?q=State%3DKansas", ""); response.StatusCode != 400 || !strings.Contains(page, "You only read, so you do not see the values of parameters") || strings.Contains(page, `href="../runs/`+driven.doc.ImportID.String()) {
+		t.Errorf("who only reads looks for a value: %s %s", response.Status, page)
+	}
+}

@@ -71,7 +71,7 @@ type happened struct {
 }
 
 // runPage answers GET /console/runs/{run}?rows= with a run.
-func (p *Page) runPage(ctx context.Context, rc *fasthttp.RequestCtx, _ session.Session, shown *view) error {
+func (p *Page) runPage(ctx context.Context, rc *fasthttp.RequestCtx, visit session.Session, shown *view) error {
 	shown.Section = "runs"
 	if err := p.service.Loaded(); err != nil {
 		return err
@@ -84,7 +84,7 @@ func (p *Page) runPage(ctx context.Context, rc *fasthttp.RequestCtx, _ session.S
 	if of, known := p.tasks.Of(doc.ExecuteID); known && !of.Deleted {
 		data.TaskID, data.Starts = string(of.ID), p.startRun != nil
 	}
-	p.addRequest(ctx, &data)
+	p.addRequest(ctx, &data, visit.ReadOnly)
 	if doc.RowsFailed > 0 {
 		p.addRejected(ctx, rc, &data)
 	}
@@ -103,8 +103,8 @@ func explainRun(rc *fasthttp.RequestCtx, err error) error {
 	return &problem
 }
 
-// addRequest adds what the request tells. A page without it says the rest.
-func (p *Page) addRequest(ctx context.Context, data *runData) {
+// addRequest adds what the request tells, without the values for whoever only reads. A page without it says the rest.
+func (p *Page) addRequest(ctx context.Context, data *runData, readsOnly bool) {
 	request, err := p.service.RunRequest(ctx, data.Doc.ExecuteID, data.Doc.ImportID)
 	if err != nil {
 		return
@@ -114,7 +114,11 @@ func (p *Page) addRequest(ctx context.Context, data *runData) {
 		data.Current = of.Hash == request.Definition
 	}
 	for name, value := range request.Parameters {
-		data.Parameters = append(data.Parameters, givenRow{name, strings.Join(value.Values, ", "), origins[value.From]})
+		given := givenRow{Name: name, From: origins[value.From]}
+		if !readsOnly {
+			given.Values = strings.Join(value.Values, ", ")
+		}
+		data.Parameters = append(data.Parameters, given)
 	}
 	slices.SortFunc(data.Parameters, func(a, b givenRow) int { return strings.Compare(a.Name, b.Name) })
 }

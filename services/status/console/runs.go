@@ -61,7 +61,7 @@ var runStatuses = []struct {
 var runTriggers = []run.Trigger{run.Webhook, run.CLI, run.Page, run.Schedule, run.Again, run.DryRun}
 
 // runList answers GET /console/runs?q=&task=&status=&by=&from=&to=&before=, and leads to a run with go=.
-func (p *Page) runList(ctx context.Context, rc *fasthttp.RequestCtx, _ session.Session, shown *view) error {
+func (p *Page) runList(ctx context.Context, rc *fasthttp.RequestCtx, visit session.Session, shown *view) error {
 	shown.Title, shown.Section = "Runs", "runs"
 	if err := p.service.Loaded(); err != nil {
 		return err
@@ -79,6 +79,9 @@ func (p *Page) runList(ctx context.Context, rc *fasthttp.RequestCtx, _ session.S
 	list.choices(p, query)
 	code := fasthttp.StatusOK
 	q, fault := p.wanted(query)
+	if fault == "" && len(q.Parameters) > 0 && visit.ReadOnly {
+		fault = "You only read, so you do not see the values of parameters and cannot look for one."
+	}
 	if fault != "" {
 		list.Fault, code = fault, fasthttp.StatusBadRequest
 	} else {
