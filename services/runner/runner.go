@@ -147,15 +147,15 @@ func (r *Runner) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return
 		}
-		var attempts sync.WaitGroup
+		attempts := newHands()
 		r.follow(ctx, func(h *hold, ended func()) {
-			attempts.Go(func() {
+			attempts.do(func() {
 				defer r.slots.release(1)
 				defer ended()
 				r.attempt(work, h)
 			})
 		})
-		attempts.Wait()
+		attempts.end()
 	}()
 	<-ctx.Done()
 	select {
@@ -172,6 +172,36 @@ func (r *Runner) Run(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return fmt.Errorf("stop the runner: %d of its runs did not stop; they go on elsewhere when their leases have run out", len(r.running))
+}
+
+// hands are goroutines that do one thing after the other, as many as there ever were things to do at once. One that is
+// made for each thing has to grow its stack each time.
+type hands struct {
+	all  sync.WaitGroup
+	next chan func()
+}
+
+func newHands() *hands { return &hands{next: make(chan func())} }
+
+// do has one that is free do it, and does not wait for it.
+func (h *hands) do(work func()) {
+	select {
+	case h.next <- work:
+		return
+	default:
+	}
+	h.all.Go(func() {
+		work()
+		for work := range h.next {
+			work()
+		}
+	})
+}
+
+// end returns when all is done. Nothing more may be given to do.
+func (h *hands) end() {
+	close(h.next)
+	h.all.Wait()
 }
 
 // admit gives a delivery to the hold of its run if this runner has one, and otherwise makes one if there is a

@@ -200,10 +200,12 @@ func (b *batches) done(ctx context.Context, of *stretch) error {
 	return b.pass(ctx)
 }
 
-// While many runs come in, the index waits restShare times as long as it has worked, so that they do not wait for it.
+// While many runs come in, the index waits restShare times as long as it has worked, and once more for each restRate
+// runs a second, so that they do not wait for it.
 const (
 	busyRate  = 100 // runs a second
 	restShare = 19
+	restRate  = 100
 	restMost  = 5 * time.Second
 )
 
@@ -218,7 +220,7 @@ func (k *keeper) rest(ctx context.Context, worked time.Duration) {
 		return
 	}
 	const step = 10 * time.Millisecond
-	for left := min(restShare*worked, restMost); left > 0 && k.hurry.Load() == 0; left -= step {
+	for left := min(time.Duration(restShare+k.rate.perSecond/restRate)*worked, restMost); left > 0 && k.hurry.Load() == 0; left -= step {
 		if !wait.For(ctx, min(left, step)) {
 			return
 		}
