@@ -144,6 +144,9 @@ func (k *SliceKeeper) Waits() string { return fmt.Sprintf("%v, and is done with 
 // SetLeftTo sets how long whoever does an erasure may be silent.
 func SetLeftTo(silent time.Duration) { leftTo = silent }
 
+// IsLeftTo reports whether whoever does the erasure was heard of so long ago that another process may go on.
+func (of Erasing) IsLeftTo() bool { return time.Since(of.seen) >= leftTo }
+
 // SettleErasures looks again at erasures of the view that are done, as after a while.
 func (u *Unheld) SettleErasures(ctx context.Context, view *Erasures) error {
 	for _, of := range view.All() {

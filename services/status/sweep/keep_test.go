@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -20,6 +21,12 @@ import (
 // keeping runs a sweeper that takes it for later, until the end of the test.
 func keeping(t *testing.T, store *bustest.Store, ahead time.Duration) {
 	t.Helper()
+	keepingOnce(t, store, ahead, func(*bus.Erasures) bool { return true })
+}
+
+// keepingOnce is keeping, once what the process sees of the erasures is as wanted.
+func keepingOnce(t *testing.T, store *bustest.Store, ahead time.Duration, wanted func(*bus.Erasures) bool) {
+	t.Helper()
 	opened := store.Open("keeper")
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	view, done, err := opened.Tasks.Watch(ctx)
@@ -31,8 +38,9 @@ func keeping(t *testing.T, store *bustest.Store, ahead time.Duration) {
 	sweeper.Ahead(ahead)
 	var ran sync.WaitGroup
 	ran.Go(func() { erasures.Follow(ctx) })
-	ran.Go(func() { sweeper.Run(ctx) })
 	t.Cleanup(func() { cancel(); ran.Wait(); <-done })
+	proctest.Eventually(t, "the process sees the erasures", func() bool { return wanted(erasures) })
+	ran.Go(func() { sweeper.Run(ctx) })
 }
 
 // end ends a run that nobody holds.
@@ -84,6 +92,37 @@ func TestRunsPastTheirKeepAreErased(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// What another process has begun to erase of a task that says keep is erased first, and no run is in two receipts.
+func TestAKeepThatAnotherHasBegunIsFollowed(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request, numbers := queue(t, store, "keep: 1h\ntimeout: 30m", 0, 2)
+	for _, n := range numbers {
+		end(t, store, request, n)
+	}
+	past := time.Now().UTC()
+	begun := run.Erasure{Task: request.Task, TaskName: "Late", First: numbers[0], Last: numbers[0], By: run.ByKeep, On: past, Before: &past}
+	if _, err := store.Unheld.AskErase(t.Context(), begun); err != nil { // and ends
+		t.Fatal(err)
+	}
+	keepingOnce(t, store, 61*time.Minute, func(seen *bus.Erasures) bool {
+		_, ok := seen.Of(request.Task, numbers[0], numbers[0])
+		return ok
+	})
+	var receipts []string
+	proctest.Until(t, func() error { // the other one is given some seconds
+		receipts = nil
+		err := store.Unheld.Receipts(t.Context(), time.Unix(0, 0), func(e run.Erasure) { receipts = append(receipts, fmt.Sprint(e.First, "-", e.Last)) })
+		if err == nil && !slices.Contains(receipts, "1-1") {
+			err = fmt.Errorf("the receipts are %v", receipts)
+		}
+		return err
+	})
+	if slices.Contains(receipts, "1-2") {
+		t.Errorf("the receipts are %v", receipts)
+	}
 }
 
 // An erasure begins at once, however many are done whose second look is to come, and others that have to wait: of runs that
