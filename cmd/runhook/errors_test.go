@@ -210,7 +210,7 @@ func (g *gallery) taskFiles() {
 func (g *gallery) connections() {
 	for _, file := range []string{
 		"- warehouse", "warehouse: ./a.db", "warehouse: {sqlight: ./a.db}", "warehouse: {sqlite: }", "a: {sqlite: ./a.db, files: .}", "a: {files: .}\na: {files: .}",
-		"a: {files: ${RUNHOOK_TEST_NOWHERE}}", "a: {files: '${x'}", "partner: {http: {url: ftp://example.org}}", "partner: {http: {headers: {A: b}}}", "crm: {postgres: x}", "crm: {postgres: 'postgres://app@db.example.org'}", "crm: {mysql: x}",
+		"a: {files: ${RUNHOOK_TEST_NOWHERE}}", "a: {files: '${x'}", "partner: {http: {url: ftp://example.org}}", "partner: {http: {headers: {A: b}}}", "crm: {postgres: x}", "crm: {postgres: 'postgres://app@db.example.org'}", "crm: {mysql: x}", "crm: {mysql: 'mysql://app@db.example.org/crm?ssl_mode=REQUIRED;'}", "crm: {mysql: 'mysql://app@db.example.org/crm?sql_mode=ANSI'}", "crm: {sqlserver: x}",
 	} {
 		_, err := connection.Parse([]byte(file), "connections.yaml")
 		if err == nil {

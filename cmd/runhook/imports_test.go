@@ -47,9 +47,9 @@ var houseRules = []rule{
 		except: []string{"runhook/shared/web", "runhook/shared/openapi", "runhook/services/ingress", "runhook/services/status", "runhook/services/status/console"},
 	},
 	{
-		why: "only the sql connector speaks to a PostgreSQL server; shared/pgtest runs one",
-		who: []string{"runhook/"}, what: []string{"github.com/jackc/"},
-		except: []string{"runhook/services/runner/connector/sqldb", "runhook/shared/pgtest"},
+		why: "only the sql connector speaks to the servers of databases; shared/pgtest and shared/mariatest run one",
+		who: []string{"runhook/"}, what: []string{"github.com/jackc/", "github.com/go-sql-driver/"},
+		except: []string{"runhook/services/runner/connector/sqldb", "runhook/shared/pgtest", "runhook/shared/mariatest"},
 	},
 	{
 		why: "services speak the verbs of the bus; the store is repaired and backed up around them",

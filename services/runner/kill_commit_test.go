@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"runhook/shared/mariatest"
 	"runhook/shared/pgtest"
 	"runhook/shared/proctest"
 	"runhook/shared/run"
@@ -19,14 +20,27 @@ import (
 func TestKillAtACommit(t *testing.T) {
 	t.Parallel()
 	const rows = 9_000
-	for name, after := range map[string]bool{"before": false, "after": true} {
+	for name, c := range map[string]struct {
+		kind  string
+		after bool
+	}{"PostgreSQL, before": {"postgres", false}, "PostgreSQL, after": {"postgres", true}, "MariaDB, before": {"mysql", false}, "MariaDB, after": {"mysql", true}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := pgtest.New(t)
-			schema := server.Schema(t)
+			var address, url string
+			var commit []byte
+			var query func(string) string
+			if c.kind == "postgres" {
+				server := pgtest.New(t)
+				schema := server.Schema(t)
+				address, url, commit, query = server.Address(), schema.URL, []byte("COMMIT\x00"), schema.Query
+			} else {
+				server := mariatest.New(t)
+				database := server.Database(t)
+				address, url, commit, query = server.Address(), database.URL, []byte("\x03COMMIT"), database.Query
+			}
 			w := newWorkshop(t, "insert", rows)
-			tap := tapCommits(t, server.Address(), after)
-			write(t, filepath.Join(w.dir, "connections.yaml"), "drop: {files: .}\nwarehouse: {postgres: '"+strings.Replace(schema.URL, server.Address(), tap.Addr().String(), 1)+"'}\n")
+			tap := tapCommits(t, address, commit, c.after)
+			write(t, filepath.Join(w.dir, "connections.yaml"), "drop: {files: .}\nwarehouse: {"+c.kind+": '"+strings.Replace(url, address, tap.Addr().String(), 1)+"'}\n")
 			n := w.submit(t)
 			// The commits are that of the first checkpoint, and one for each batch.
 			tap.kill(4, w.start(t, w.store.Broker.URL()))
@@ -37,11 +51,11 @@ func TestKillAtACommit(t *testing.T) {
 			if doc.Outcome() != run.Success || doc.RowsProcessed != rows || doc.RowsInserted != rows || doc.ExecutionCount != 2 {
 				t.Errorf("ended %s with %d rows, %d inserted, started %d times: %s", doc.Outcome(), doc.RowsProcessed, doc.RowsInserted, doc.ExecutionCount, doc.Message)
 			}
-			if got := schema.Query("SELECT count(*), count(DISTINCT id) FROM people"); got != "9000 9000" {
+			if got := query("SELECT count(*), count(DISTINCT id) FROM people"); got != "9000 9000" {
 				t.Errorf("the table has %s", got)
 			}
 			w.endedOnce(t, n, doc)
-			proctest.Eventually(t, "the checkpoint is removed", func() bool { return schema.Query("SELECT count(*) FROM runhook_checkpoint") == "0" })
+			proctest.Eventually(t, "the checkpoint is removed", func() bool { return query("SELECT count(*) FROM runhook_checkpoint") == "0" })
 			successor.Kill()
 		})
 	}
@@ -50,6 +64,7 @@ func TestKillAtACommit(t *testing.T) {
 // commitTap is a way to a database that sees commits.
 type commitTap struct {
 	net.Listener
+	commit []byte
 	after  bool
 	killed chan struct{}
 
@@ -58,9 +73,9 @@ type commitTap struct {
 	kills *proctest.Process
 }
 
-func tapCommits(t *testing.T, to string, after bool) *commitTap {
+func tapCommits(t *testing.T, to string, commit []byte, after bool) *commitTap {
 	t.Helper()
-	tap := &commitTap{after: after, killed: make(chan struct{})}
+	tap := &commitTap{commit: commit, after: after, killed: make(chan struct{})}
 	tap.Listener = pgtest.Relay(t, to, tap.forward)
 	return tap
 }
@@ -102,7 +117,7 @@ func (c *commitTap) forward(client, server net.Conn) {
 			return
 		}
 		var p *proctest.Process
-		if bytes.Contains(buffer[:n], []byte("COMMIT\x00")) {
+		if bytes.Contains(buffer[:n], c.commit) {
 			p = c.commits()
 		}
 		if p != nil && !c.after {

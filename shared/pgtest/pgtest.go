@@ -53,13 +53,13 @@ func start() (*Server, error) {
 		return nil, fmt.Errorf("there is no postgres and no initdb")
 	}
 	var err error
-	if s.owner, err = owner(); err != nil {
+	if s.owner, err = proctest.Unprivileged("postgres"); err != nil {
 		return nil, err
 	}
 	if s.folder, err = os.MkdirTemp("", "runhook-postgres-"); err != nil {
 		return nil, err
 	}
-	if err := s.own(s.folder); err != nil {
+	if err := proctest.Own(s.folder, s.owner); err != nil {
 		return nil, err
 	}
 	free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -86,7 +86,7 @@ rm -rf "$1"
 	command := exec.Command("/bin/sh", "-c", script, "postgres", s.folder, s.programs, s.port)
 	command.Dir = s.folder
 	command.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8"}
-	if err := as(command, s.owner); err != nil {
+	if err := proctest.As(command, s.owner); err != nil {
 		return nil, err
 	}
 	input, err := command.StdinPipe()
@@ -232,7 +232,7 @@ func (s *Server) TLS(t testing.TB) (authority string) {
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.own(path); err != nil {
+		if err := proctest.Own(path, s.owner); err != nil {
 			t.Fatal(err)
 		}
 	}

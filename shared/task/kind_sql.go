@@ -74,6 +74,7 @@ var (
 	errQueryWrites  = errors.New("it must be a select (or with … select); a source only reads")
 	errQueryOpen    = errors.New("a quote, a bracket or a comment in it has no beginning or no end")
 	errQueryUnnamed = errors.New("a parameter in it has no name; write :State for the parameter State")
+	errQueryGlued   = errors.New("a parameter in it begins right behind a word; put a space between them, or quotes around a name with : @ or $ in it")
 )
 
 // CutQuery checks that a query is one statement that reads. It returns the query as the database
@@ -83,7 +84,7 @@ var (
 func CutQuery(query string, placeholder func(n int) string) (text string, names []string, err error) {
 	var out strings.Builder
 	depth, first, verb := 0, "", ""
-	ended := false
+	ended, inWord := false, false
 	for rest := query; rest != ""; {
 		token := rest[:tokenLength(rest)]
 		if token == "" {
@@ -91,9 +92,12 @@ func CutQuery(query string, placeholder func(n int) string) (text string, names 
 		}
 		rest = rest[len(token):]
 		word := strings.ToLower(token)
+		behindWord := inWord
+		inWord = wordLength(token[len(token)-1:], false) > 0
 		switch {
 		case strings.TrimSpace(token) == "" || strings.HasPrefix(token, "--") || strings.HasPrefix(token, "/*"):
 			out.WriteString(token)
+			inWord = false
 			continue
 		case token == ";":
 			ended = true
@@ -110,6 +114,8 @@ func CutQuery(query string, placeholder func(n int) string) (text string, names 
 		case token[0] == '$' && strings.HasSuffix(token, "$"): // in quotes that every database knows
 			tag := strings.IndexByte(token[1:], '$') + 2
 			token = "'" + strings.ReplaceAll(token[tag:len(token)-tag], "'", "''") + "'"
+		case strings.Contains(":@$", token[:1]) && behindWord:
+			return "", nil, errQueryGlued
 		case strings.Contains(":@$", token[:1]):
 			at := slices.Index(names, token[1:])
 			if at < 0 {

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"testing"
@@ -29,8 +30,20 @@ func TestCutQuery(t *testing.T) {
 	}
 }
 
+// A parameter stands apart: it would be a part of the word before it otherwise.
+func TestCutQueryGlued(t *testing.T) {
+	for _, query := range []string{"select$a", "select x:a", "select :a@b", "select * from v$session"} {
+		if text, _, err := CutQuery(query, func(int) string { return "?" }); !errors.Is(err, errQueryGlued) {
+			t.Errorf("%s: got %q, %v", query, text, err)
+		}
+	}
+	if text, _, err := CutQuery("select/**/:a,id=:b", func(int) string { return "?" }); err != nil || text != "select/**/?,id=?" {
+		t.Errorf("got %q, %v", text, err)
+	}
+}
+
 func FuzzCutQuery(f *testing.F) {
-	for _, seed := range []string{"select :a.b from [x] where '''' = \"\" ; -- x", "with a as (select 1) values (@a) /* x */", "select \xff:é", "select $a$ ) '$$ $a$, b::text"} {
+	for _, seed := range []string{"select :a.b from [x] where '''' = \"\" ; -- x", "with a as (select 1) values (@a) /* x */", "select \xff:é", "select $a$ ) '$$ $a$, b::text", "seleCt$0"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, query string) {

@@ -92,6 +92,7 @@ type connection struct {
 const (
 	sqliteKind   = "sqlite"
 	postgresKind = "postgres"
+	mysqlKind    = "mysql"
 	filesKind    = "files"
 	httpKind     = "http"
 	imisKind     = "imis"

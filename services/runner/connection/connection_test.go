@@ -47,8 +47,7 @@ func TestParseErrors(t *testing.T) {
 		"a: {sqlite: '${}'}":                            "c.yaml:1: ${ must be followed",
 		"a: {sqlite: '${a b}'}":                         "c.yaml:1: ${ must be followed",
 		"a: {sqllite: ./x}":                             `c.yaml:1: the connection a has the unknown kind "sqllite"; did you mean sqlite?`,
-		"a: {s3: ./x}":                                  "; the kinds are sqlite, postgres, files, http",
-		"a: {mysql: 'mysql://u:hunter2@h/db'}":          "c.yaml:1: the connection a: mysql is not supported yet",
+		"a: {s3: ./x}":                                  "; the kinds are sqlite, postgres, mysql, files, http",
 		"a: {sqlite: x}\nb: {sqlserver: x}":             "c.yaml:2: the connection b: sqlserver is not supported yet",
 		"a: {sqlite: ./x, files: ./y}":                  "must have exactly one kind",
 		"a: {}":                                         "must have exactly one kind",
@@ -97,10 +96,10 @@ func TestLookup(t *testing.T) {
 	_, none := (*connection.Set)(nil).Files("drop")
 	_, zero := (&connection.Set{}).Database("warehouse")
 	for want, err := range map[string]error{
-		"there is no connection warehose in connections.yaml; did you mean warehouse? It has drop, file, gone, warehouse.": unknown,
-		"the connection drop in connections.yaml is of kind files; the task needs one of kind sqlite or postgres there":    wrongKind,
-		"the folder of connection gone does not exist":                                                                     gone,
-		"connection file is not a folder": notFolder,
+		"there is no connection warehose in connections.yaml; did you mean warehouse? It has drop, file, gone, warehouse.":       unknown,
+		"the connection drop in connections.yaml is of kind files; the task needs one of kind sqlite or postgres or mysql there": wrongKind,
+		"the folder of connection gone does not exist":                                              gone,
+		"connection file is not a folder":                                                           notFolder,
 		"the runner has no connections; add it to its connections file, as in drop: {files: ":       none,
 		"the runner has no connections; add it to its connections file, as in warehouse: {sqlite: ": zero,
 	} {

@@ -19,8 +19,8 @@ import (
 
 // supportedKinds can be used; laterKinds are known, and refused until they are built.
 var (
-	supportedKinds = []string{sqliteKind, postgresKind, filesKind, httpKind, imisKind}
-	laterKinds     = []string{"mysql", "sqlserver"}
+	supportedKinds = []string{sqliteKind, postgresKind, mysqlKind, filesKind, httpKind, imisKind}
+	laterKinds     = []string{"sqlserver"}
 )
 
 // Problem is one thing wrong with a connections file. It shows names and lines, never a value: any
@@ -142,6 +142,9 @@ func (r *reader) connection(name string, node *yaml.Node) {
 		return
 	case kind.Value == postgresKind:
 		r.postgres(name, value)
+		return
+	case kind.Value == mysqlKind:
+		r.mysql(name, value)
 		return
 	case value.Kind != yaml.ScalarNode || value.ShortTag() == "!!null":
 		r.report(value.Line, "the connection %s: %s must be a path", name, kind.Value)

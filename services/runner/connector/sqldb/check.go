@@ -153,6 +153,9 @@ func (s *Source) checkTies(ctx context.Context, query string, orderBy []string, 
 		return
 	}
 	defer db.Close()
+	if interrupt, err := s.dialect.interrupter(limited, db); err == nil {
+		defer interruptAtEnd(limited, interrupt)()
+	}
 	err = db.QueryRowContext(limited, "select 1 from (\n"+query+"\n) as q group by "+quoteNames(s.dialect, orderBy)+" having count(*) > 1 limit 1", s.args...).Scan(&one)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):

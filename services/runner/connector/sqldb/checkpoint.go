@@ -18,10 +18,9 @@ const checkpointTable = "runhook_checkpoint"
 type checkpointSQL struct {
 	// make makes the table if it is not there.
 	make string
-	// raise makes the key's token the run's, with an empty state for a new run. It changes no row if the
-	// run has a higher one.
+	// raise makes the key's token the run's, with an empty state for a new run, unless the run has a higher one.
 	raise string
-	// read returns the run's state.
+	// read returns the run's token and state.
 	read string
 	// write sets the run's state to the parameter behind the key, and remove removes its row, if the
 	// key's token is the run's.
@@ -81,16 +80,16 @@ func (d *Destination) raise(ctx context.Context, fence *connector.Fence) (at run
 			return at, false, err
 		}
 	}
-	raised, err := affected(d.conn.ExecContext(whole, statements.raise, fenceKey(fence)...))
-	if err != nil {
+	if _, err := d.conn.ExecContext(whole, statements.raise, fenceKey(fence)...); err != nil {
 		return at, false, err
 	}
-	if raised != 1 {
-		return at, false, connector.ErrLost
-	}
+	var token int64
 	var state string
-	if err := d.conn.QueryRowContext(whole, statements.read, fenceKey(fence)[:3]...).Scan(&state); err != nil {
+	if err := d.conn.QueryRowContext(whole, statements.read, fenceKey(fence)[:3]...).Scan(&token, &state); err != nil {
 		return at, false, err
+	}
+	if token != int64(fence.Token) {
+		return at, false, connector.ErrLost
 	}
 	if state != "" {
 		if err := json.Unmarshal([]byte(state), &at); err != nil {
@@ -123,10 +122,17 @@ func (d *Destination) explainCheckpoint(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, connector.ErrLost):
 		return err
+	case isPassing(d.dialect.failure(err)): // such as a replica, to which the server has come meanwhile
+		return d.table.explain(ctx, err)
 	case ctx.Err() != nil, d.dialect.words(err) == "" && d.table.refused(err) == nil:
 		return d.table.explain(ctx, err)
 	}
 	return run.Failf("the runner keeps in the table %[1]s of connection %[2]s how far a run is, and cannot make or use it there; let its account create and write that table, or, where a table or view of another make has that name, rename it. The table is made by: %[3]s", checkpointTable, d.table.connection, d.dialect.checkpoints().make)
+}
+
+func isPassing(err error) bool {
+	failure, ok := errors.AsType[*run.Failure](err)
+	return ok && failure.Passing
 }
 
 // Overtake is Raise without the rest of a destination. A database that is not there has nothing of the run.

@@ -1,6 +1,8 @@
 package sqldb
 
 import (
+	"encoding/json"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -86,4 +88,42 @@ func (d decimal) String() string {
 		return "-" + text
 	}
 	return text
+}
+
+// exactly is a number with all its digits, of which a column keeps so many in front of the point and behind it.
+func exactly(value any, whole, part int) (held any, problem string) {
+	var digits string
+	switch v := value.(type) {
+	case int64, json.Number:
+		digits = boundText(v)
+	case float64:
+		digits = strconv.FormatFloat(v, 'g', -1, 64)
+	case string:
+		digits = v
+	}
+	number, ok := parseDecimal(digits)
+	switch {
+	case !ok:
+		return nil, numericKind.problem()
+	case number.digits == "":
+		return json.Number("0"), ""
+	case number.point > whole:
+		return nil, tooLarge
+	case len(number.digits)-number.point > part:
+		return nil, tooExact
+	}
+	return json.Number(digits), ""
+}
+
+// single refuses what a number of half the length does not give back.
+func single(number float64) (held any, problem string) {
+	half := float32(number)
+	if math.IsInf(float64(half), 0) || half == 0 && number != 0 {
+		return nil, tooLarge
+	}
+	given, _ := parseDecimal(strconv.FormatFloat(number, 'e', -1, 64))
+	if kept, _ := parseDecimal(strconv.FormatFloat(float64(half), 'e', -1, 32)); given != kept && float64(half) != number {
+		return nil, tooExact
+	}
+	return number, ""
 }

@@ -234,8 +234,12 @@ const lockLook = 100 * time.Millisecond
 // beginTransaction takes the lock of the one who writes.
 func (d *Destination) beginTransaction(ctx context.Context) error {
 	return d.wait(ctx, func() error {
-		_, err := d.conn.ExecContext(ctx, d.dialect.begin())
-		return err
+		for _, statement := range d.dialect.begin() {
+			if err := execute(ctx, d.conn, statement); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

@@ -50,8 +50,8 @@ type dialect interface {
 	// inOrder is parameter(n) in a statement that has each parameter once, in their order: many of them
 	// may cost less then.
 	inOrder(n int) string
-	// begin is the statement that begins a transaction that writes.
-	begin() string
+	// begin are the statements that begin a transaction that writes.
+	begin() []string
 	// commit commits a transaction, unless the database has given that up. Nothing is left of it after an error,
 	// but for one that is unclear.
 	commit(ctx context.Context, conn *sql.Conn) error
@@ -75,6 +75,11 @@ type dialect interface {
 	// differs is the condition that a column has another value than a parameter. Letter case differs too,
 	// whatever the column's collation, and null from all but null.
 	differs(column, parameter string) string
+	// described is a query that gives the columns of another one without any row, and so without computing one. It is
+	// an error if that other is none that can stand within a query.
+	described(ctx context.Context, on session, query string) (string, error)
+	// keepsOrder reports whether the rows of a query within another one keep their order.
+	keepsOrder() bool
 	// behind is what a query ends with that passes over a number of rows.
 	behind(rows int64) string
 	// aside copies a query's rows, in their order, to where reading them keeps nobody from writing to the
@@ -97,8 +102,11 @@ type dialect interface {
 	cell(c *sql.ColumnType) func(value any) any
 	// column is what the type of a query's column says of its values.
 	column(c *sql.ColumnType) check.Column
-	// columnType is the type of a column that is made for the mapping's.
-	columnType(c connector.Column) string
+	// creates is what the statement begins and ends with that makes a table, if it is not there, at its place in
+	// statements.
+	creates(place string) (begin, end string)
+	// columnType is the type of a column that is made for the mapping's, and may be one of its primary key.
+	columnType(c connector.Column, inKey bool) string
 	// copies reports whether a column keeps whatever another one has that is declared with a type.
 	copies(to tableColumn, declared string) bool
 
@@ -178,7 +186,11 @@ type session interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
 }
+
+// within is a query within one that gives no row of it. It ends with its line: a comment may be the last of it.
+func within(query string) string { return "select * from (\n" + query + "\n) as q limit 0" }
 
 // settle is called before a connection that has written is closed: what its close would write, it would write while
 // nobody else can open the database.
@@ -197,6 +209,12 @@ func execute(ctx context.Context, on session, statement string) error {
 	_, err := on.ExecContext(ctx, statement)
 	return err
 }
+
+// commitError is an error of a commit. It is none that a further commit could follow: the transaction is gone.
+type commitError struct{ error }
+
+// errGivenUp: the database had given the transaction up before its commit.
+var errGivenUp = errors.New("the transaction was rolled back instead of committed")
 
 // repeatable is a failure of a transaction that may be taken when it is begun once more.
 type repeatable struct{ failure error }

@@ -3,7 +3,6 @@ package sqldb
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"io"
 	"reflect"
@@ -154,7 +153,9 @@ func (d postgresDialect) cut(query string) (text string, names []string, err err
 
 func (d postgresDialect) inOrder(n int) string { return d.parameter(n) }
 
-func (postgresDialect) begin() string { return "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE" }
+func (postgresDialect) begin() []string {
+	return []string{"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"}
+}
 
 // waits leaves it to lock_timeout: a statement that waited for too long ends its transaction.
 func (postgresDialect) waits(time.Duration) string { return "" }
@@ -162,12 +163,6 @@ func (postgresDialect) waits(time.Duration) string { return "" }
 func (postgresDialect) locks(context.Context, session) (bool, error) { return false, nil }
 
 func (postgresDialect) settles() string { return "" }
-
-// commitError is an error of a commit. It is none that a further commit could follow: the transaction is gone.
-type commitError struct{ error }
-
-// errGivenUp: the database had given the transaction up before its commit.
-var errGivenUp = errors.New("the transaction was rolled back instead of committed")
 
 func (postgresDialect) commit(ctx context.Context, conn *sql.Conn) error {
 	err := conn.Raw(func(raw any) error {
@@ -236,6 +231,16 @@ func (postgresDialect) differs(column, parameter string) string {
 	return column + " IS DISTINCT FROM " + parameter
 }
 
+func (postgresDialect) described(_ context.Context, _ session, query string) (string, error) {
+	return within(query), nil
+}
+
+func (postgresDialect) keepsOrder() bool { return true }
+
+func (postgresDialect) creates(place string) (begin, end string) {
+	return "CREATE TABLE IF NOT EXISTS " + place, ""
+}
+
 func (postgresDialect) behind(rows int64) string { return " offset " + strconv.FormatInt(rows, 10) }
 
 // aside has nothing to copy: who reads keeps nobody from writing.
@@ -252,7 +257,7 @@ func (postgresDialect) checkpoints() checkpointSQL {
 			` (store text NOT NULL, task text NOT NULL, run bigint NOT NULL, token bigint NOT NULL, state text NOT NULL, PRIMARY KEY (store, task, run))`,
 		raise: `INSERT INTO ` + checkpointTable + ` AS c (store, task, run, token, state) VALUES ($1, $2, $3, $4, '')` +
 			` ON CONFLICT (store, task, run) DO UPDATE SET token = excluded.token WHERE c.token <= excluded.token`,
-		read:   `SELECT state FROM ` + checkpointTable + key,
+		read:   `SELECT token, state FROM ` + checkpointTable + key,
 		write:  `UPDATE ` + checkpointTable + ` SET state = $5` + key + ` AND token = $4`,
 		remove: `DELETE FROM ` + checkpointTable + key + ` AND token = $4`,
 		settle: `SELECT token, state FROM ` + checkpointTable + key + ` FOR UPDATE`,
@@ -825,22 +830,6 @@ func (l list) IndexType() any {
 	return ""
 }
 
-// boundText is a converted value as the server reads it.
-func boundText(value any) string {
-	switch v := value.(type) {
-	case int64:
-		return strconv.FormatInt(v, 10)
-	case float64:
-		return strconv.FormatFloat(v, 'g', -1, 64)
-	case bool:
-		return strconv.FormatBool(v)
-	case json.Number:
-		return v.String()
-	}
-	text, _ := value.(string)
-	return text
-}
-
 // postgresMark begins the types that this dialect declares, for another to know that they are none of its own.
 const postgresMark = "postgres:"
 
@@ -852,11 +841,13 @@ func ofPostgres(declared string) (known string, ok bool) {
 // castable is a declared type that may stand in a statement as it is.
 var castable = regexp.MustCompile(`^[a-z][a-z0-9_ ]*(\([0-9, ]+\))?(\[\])?$`)
 
-func (d postgresDialect) columnType(c connector.Column) string {
+func (d postgresDialect) columnType(c connector.Column, _ bool) string {
 	declared, own := ofPostgres(c.Declared)
 	switch {
 	case c.Stored && own && castable.MatchString(declared):
 		return declared
+	case c.Stored && strings.HasPrefix(c.Declared, mysqlMark):
+		return postgresCopies(strings.TrimPrefix(c.Declared, mysqlMark))
 	case c.Stored && !own:
 		switch kindOf(c.Declared) {
 		case integerKind:
@@ -883,6 +874,30 @@ func (d postgresDialect) columnType(c connector.Column) string {
 		return "bytea"
 	case reflect.Struct: // the only one is a moment
 		return "timestamptz"
+	}
+	return "text"
+}
+
+// postgresCopies is the type of a column that takes the values of one of that type of MySQL.
+func postgresCopies(declared string) string {
+	base, _, _ := strings.Cut(declared, "(")
+	switch base {
+	case "tinyint", "smallint", "mediumint", "int", "bigint", "year", "tinyint unsigned", "smallint unsigned", "mediumint unsigned", "int unsigned":
+		return "bigint"
+	case "bigint unsigned", "year unsigned", "bit", "bit unsigned":
+		return "numeric(20)"
+	case "date":
+		return "date"
+	case "float", "double", "float unsigned", "double unsigned":
+		return "double precision"
+	case "decimal":
+		return "numeric(" + strings.TrimSuffix(strings.TrimPrefix(declared, "decimal("), " unsigned")
+	case "datetime":
+		return "timestamp"
+	case "timestamp":
+		return "timestamptz"
+	case "binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", "geometry":
+		return "bytea"
 	}
 	return "text"
 }

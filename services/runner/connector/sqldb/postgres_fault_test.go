@@ -329,14 +329,15 @@ func TestPostgresQueries(t *testing.T) {
 // severed is a way to the server that is cut when a commit goes over it.
 type severed struct {
 	net.Listener
-	// before: the commit does not arrive.
+	// before: the commit does not arrive. commit is how a client's message has it.
 	before bool
+	commit []byte
 	cuts   atomic.Int32
 }
 
-func sever(t *testing.T, to string, before bool) *severed {
+func sever(t *testing.T, to string, before bool, commit string) *severed {
 	t.Helper()
-	s := &severed{before: before}
+	s := &severed{before: before, commit: []byte(commit)}
 	s.Listener = pgtest.Relay(t, to, s.forward)
 	return s
 }
@@ -367,7 +368,7 @@ func (s *severed) forward(client, server net.Conn) {
 		if err != nil {
 			break
 		}
-		if bytes.Contains(buffer[:n], []byte("COMMIT\x00")) && s.cuts.Add(-1) >= 0 {
+		if bytes.Contains(buffer[:n], s.commit) && s.cuts.Add(-1) >= 0 {
 			if s.before {
 				break
 			}
@@ -392,7 +393,7 @@ func TestPostgresCommitOfWhichNothingIsHeard(t *testing.T) {
 		b := onPostgres(t)
 		b.Exec("CREATE TABLE members (id text PRIMARY KEY, name text)")
 		server := pgtest.New(t)
-		way := sever(t, server.Address(), lost)
+		way := sever(t, server.Address(), lost, "COMMIT\x00")
 		at(t, b, strings.Replace(pgURL(t, b), server.Address(), way.Addr().String(), 1))
 		d := openMembers(t, b.Job.Connections, b.Table())
 		fence := &connector.Fence{Store: "s", Task: "t", Number: 1, Token: 1}

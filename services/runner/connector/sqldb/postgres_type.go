@@ -219,32 +219,11 @@ func (p postgresType) holdSingle(value any) (any, string) {
 	if !ok {
 		return nil, realKind.problem()
 	}
-	single := float32(number)
-	if math.IsInf(float64(single), 0) || single == 0 && number != 0 {
-		return nil, tooLarge
-	}
-	given, _ := parseDecimal(strconv.FormatFloat(number, 'e', -1, 64))
-	if kept, _ := parseDecimal(strconv.FormatFloat(float64(single), 'e', -1, 32)); given != kept && float64(single) != number {
-		return nil, tooExact
-	}
-	return number, ""
+	return single(number)
 }
 
 // holdNumeric keeps the digits, and refuses what a column with so many of them would round.
 func (p postgresType) holdNumeric(value any) (any, string) {
-	var digits string
-	switch v := value.(type) {
-	case int64, json.Number:
-		digits = boundText(v)
-	case float64:
-		digits = strconv.FormatFloat(v, 'g', -1, 64)
-	case string:
-		digits = v
-	}
-	number, ok := parseDecimal(digits)
-	if !ok {
-		return nil, numericKind.problem()
-	}
 	const mostWhole, mostPart = 131_072, 16_383 // of a column that says nothing of them
 	whole, part := mostWhole, mostPart
 	if p.mod > headerSize {
@@ -254,15 +233,7 @@ func (p postgresType) holdNumeric(value any) (any, string) {
 		}
 		whole, part = precision-scale, scale
 	}
-	switch {
-	case number.digits == "":
-		return json.Number("0"), ""
-	case number.point > whole:
-		return nil, tooLarge
-	case len(number.digits)-number.point > part:
-		return nil, tooExact
-	}
-	return json.Number(digits), ""
+	return exactly(value, whole, part)
 }
 
 // holdClock refuses digits of a second and a zone that the column does not keep, and a moment that has no zone where

@@ -35,6 +35,17 @@ type sets struct {
 	// value there. Of several rows with one key it looks at the last alone, unless they are to be removed. It is
 	// empty where nothing changes a row but its statement.
 	held string
+	// counted: update and remove return nothing, and the database says how many rows of the table they came to.
+	counted bool
+	// open gets the connection ready for the statements, nil if there is nothing to do. stage brings the rows of a
+	// statement to where it finds them, in place of those before; nil if it takes them with it.
+	open  func(ctx context.Context, conn *sql.Conn) error
+	stage func(ctx context.Context, conn *sql.Conn, rows []*row.Row) error
+	// put inserts rows in place of insert, nil if that does.
+	put func(ctx context.Context, conn *sql.Conn, rows []*row.Row) (inserted int64, err error)
+	// again reports whether an upsert's insert failed because another writer has put such a row there; nil if it
+	// leaves those out.
+	again func(err error) bool
 	// settle has all rules of the database checked now that wait for the commit otherwise.
 	settle string
 	// bind makes the arguments of a statement.
@@ -44,6 +55,11 @@ type sets struct {
 }
 
 func (d *Destination) prepareSets(ctx context.Context) error {
+	if d.sets.open != nil {
+		if err := d.sets.open(ctx, d.conn); err != nil {
+			return err
+		}
+	}
 	return d.prepareAll(ctx, map[**sql.Stmt]string{
 		&d.look: d.sets.look, &d.insert: d.sets.insert, &d.update: d.sets.update, &d.remove: d.sets.remove, &d.held: d.sets.held,
 	})
@@ -77,6 +93,8 @@ type written struct {
 	fault   *row.Fault
 	// identity is what insert has returned of it.
 	identity []string
+	// there is how many rows of the table look has found of it: those that an update is to change, or all.
+	there int64
 }
 
 // spans writes the rows of one batch.
@@ -89,8 +107,10 @@ type spans struct {
 	rows   []written
 	failed []int64
 	limit  int
-	// given are the rows of a statement, held while it is executed.
-	given []*row.Row
+	// given are the rows of a statement, held while it is executed, and staged the places of those that stage has
+	// brought; nil for none.
+	given  []*row.Row
+	staged []int
 }
 
 // errPassed is how a span ends of which the database has left out a row without an error.
@@ -178,6 +198,7 @@ func (s *spans) write(from, to int) error {
 	if fault == nil && !passed || s.ctx.Err() != nil {
 		return s.d.table.explain(s.ctx, err)
 	}
+	s.staged = nil
 	if err := s.execute("ROLLBACK TO SAVEPOINT span"); err != nil {
 		return err
 	}
@@ -253,15 +274,24 @@ const (
 // key.
 func (s *spans) look(from, to int) (there []int, ends []int, err error) {
 	there = make([]int, to-from)
-	start := 0
+	start, last := 0, 0
 	err = s.query(s.d.look, s.all(from, to), nil, func(rows *sql.Rows) error {
 		var number, earlier, has int
 		if err := rows.Scan(&number, &earlier, &has); err != nil {
 			return err
 		}
-		if there[number-1] = has; earlier > start {
-			ends = append(ends, from+number-1)
-			start = number - 1
+		w := &s.rows[from+number-1]
+		if number == last { // one more row of the table with its key
+			there[number-1] = max(there[number-1], has)
+		} else {
+			last, there[number-1], w.there = number, has, 0
+			if earlier > start {
+				ends = append(ends, from+number-1)
+				start = number - 1
+			}
+		}
+		if has == different || has == same && s.d.action == task.Delete {
+			w.there++
 		}
 		return nil
 	})
@@ -304,6 +334,9 @@ func (s *spans) returned(statement *sql.Stmt, places []int, outcome row.Outcome)
 	if len(places) == 0 {
 		return nil
 	}
+	if s.d.sets.counted {
+		return s.counted(statement, places, outcome)
+	}
 	came := 0
 	err := s.query(statement, places, nil, func(rows *sql.Rows) error {
 		var number int
@@ -322,14 +355,29 @@ func (s *spans) returned(statement *sql.Stmt, places []int, outcome row.Outcome)
 	return err
 }
 
+// counted executes a statement on the rows that look has seen, of which it comes to these alone, and expects it to
+// come to as many of the table as look has found.
+func (s *spans) counted(statement *sql.Stmt, places []int, outcome row.Outcome) error {
+	expected := int64(0)
+	for _, at := range places {
+		expected += s.rows[at].there
+		s.rows[at].outcome = outcome
+	}
+	came, err := affected(statement.ExecContext(s.ctx))
+	if err == nil && came != expected {
+		return errPassed
+	}
+	return err
+}
+
 // insert inserts rows, which are among those from one place to another.
 func (s *spans) insert(places []int, from, to int) error {
 	for _, at := range places {
 		s.rows[at].outcome = row.Inserted
 	}
 	if !s.d.sets.identify {
-		inserted, err := affected(s.d.insert.ExecContext(s.ctx, s.bind(places)...))
-		if err == nil && inserted != int64(len(places)) {
+		inserted, err := s.insertAll(places)
+		if err == nil && inserted != int64(len(places)) || err != nil && s.d.action == task.Upsert && s.d.sets.again != nil && s.d.sets.again(err) {
 			return errPassed
 		}
 		if err != nil {
@@ -359,6 +407,17 @@ func (s *spans) insert(places []int, from, to int) error {
 		return err
 	}
 	return s.stay(from, to)
+}
+
+func (s *spans) insertAll(places []int) (inserted int64, err error) {
+	if s.d.sets.put != nil {
+		return s.d.sets.put(s.ctx, s.d.conn, s.at(places))
+	}
+	args, err := s.take(places)
+	if err != nil {
+		return 0, err
+	}
+	return affected(s.d.insert.ExecContext(s.ctx, args...))
 }
 
 // stay looks whether the triggers of the table have left the rows that were written or removed.
@@ -460,17 +519,38 @@ func (s *spans) end() (late map[*row.Row]*row.Fault, err error) {
 	return late, nil
 }
 
-func (s *spans) bind(places []int) []any {
+// at are the rows at those places, until the next call.
+func (s *spans) at(places []int) []*row.Row {
 	s.given = s.given[:0]
 	for _, at := range places {
 		s.given = append(s.given, s.rows[at].row)
 	}
-	return s.d.sets.bind(s.given)
+	return s.given
+}
+
+// take brings a statement the rows at those places: with the arguments that it returns, or ahead of the statement.
+func (s *spans) take(places []int) (args []any, err error) {
+	if s.d.sets.stage == nil {
+		return s.d.sets.bind(s.at(places)), nil
+	}
+	if slices.Equal(s.staged, places) {
+		return nil, nil
+	}
+	s.staged = nil
+	if err := s.d.sets.stage(s.ctx, s.d.conn, s.at(places)); err != nil {
+		return nil, err
+	}
+	s.staged = slices.Clone(places)
+	return nil, nil
 }
 
 // query executes a statement on the rows at those places, and has each read that it returns.
 func (s *spans) query(statement *sql.Stmt, places []int, more []any, read func(rows *sql.Rows) error) error {
-	rows, err := statement.QueryContext(s.ctx, append(s.bind(places), more...)...)
+	args, err := s.take(places)
+	if err != nil {
+		return err
+	}
+	rows, err := statement.QueryContext(s.ctx, append(args, more...)...)
 	if err != nil {
 		return err
 	}

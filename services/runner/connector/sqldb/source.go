@@ -39,6 +39,9 @@ type Source struct {
 	query string
 	args  []any
 	rows  *sql.Rows
+	// plain is the query as it was given, which is executed if nothing is to be put behind it and its own order
+	// would be lost within another; empty if it would not.
+	plain string
 	// interrupt ends the query while it computes a row, and release sees to it that it is not called any more.
 	interrupt, release func()
 	// skip is how many rows the query passes over.
@@ -141,6 +144,9 @@ func (s *Source) prepareInOrder(ctx context.Context, query string, orderBy []str
 
 // order has the query give its rows in the task's order.
 func (s *Source) order(orderBy []string) {
+	if len(orderBy) > 0 {
+		s.plain = ""
+	}
 	separator := " order by "
 	for _, name := range orderBy {
 		s.query += separator + "q." + s.dialect.quote(name)
@@ -160,8 +166,11 @@ func (s *Source) checkOrder(orderBy []string, found *check.Report) {
 // prepare asks for the columns, without any row, and makes of the query the one that is executed:
 // whose values come as they are stored.
 func (s *Source) prepare(ctx context.Context, query string) error {
-	// The query ends with its line: a comment may be the last of it.
-	rows, err := s.conn.QueryContext(ctx, "select * from (\n"+query+"\n) as q limit 0", s.args...)
+	asked, err := s.dialect.described(ctx, s.conn, query)
+	if err != nil {
+		return s.refuse(ctx, err)
+	}
+	rows, err := s.conn.QueryContext(ctx, asked, s.args...)
 	if err != nil {
 		return s.refuse(ctx, err)
 	}
@@ -182,6 +191,9 @@ func (s *Source) prepare(ctx context.Context, query string) error {
 		selected = append(selected, s.dialect.stored("q."+s.dialect.quote(name)))
 	}
 	s.query = "select " + strings.Join(selected, ", ") + " from (\n" + query + "\n) as q"
+	if !s.dialect.keepsOrder() {
+		s.plain = query
+	}
 	s.values = make([]any, len(s.columns))
 	for i := range s.values {
 		s.cells = append(s.cells, &s.values[i])
@@ -252,8 +264,11 @@ func (s *Source) Next(ctx context.Context, cells []any) (size int, err error) {
 // are read.
 func (s *Source) begin(ctx context.Context) (err error) {
 	query, args := s.query, s.args
-	if s.skip > 0 {
+	switch {
+	case s.skip > 0:
 		query += s.dialect.behind(s.skip)
+	case s.plain != "":
+		query = s.plain
 	}
 	if !s.brief {
 		copied, err := s.dialect.aside(ctx, s.conn, len(s.columns), query, args)
@@ -264,20 +279,25 @@ func (s *Source) begin(ctx context.Context) (err error) {
 			query, args = copied, nil
 		}
 	}
-	if s.rows, err = s.conn.QueryContext(ctx, query, args...); err != nil || s.interrupt == nil {
-		return err
+	if s.interrupt != nil {
+		s.release = interruptAtEnd(ctx, s.interrupt)
 	}
+	s.rows, err = s.conn.QueryContext(ctx, query, args...)
+	return err
+}
+
+// interruptAtEnd has the end of ctx interrupt a statement, until release.
+func interruptAtEnd(ctx context.Context, interrupt func()) (release func()) {
 	called := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(called)
-		s.interrupt()
+		interrupt()
 	})
-	s.release = func() {
+	return func() {
 		if !stop() {
 			<-called
 		}
 	}
-	return nil
 }
 
 // Version is not known: what the rows are is the database's.

@@ -193,7 +193,7 @@ func (sqliteDialect) parameter(n int) string { return "?" + strconv.Itoa(n) }
 func (sqliteDialect) inOrder(int) string { return "?" }
 
 // begin takes the lock at once: a transaction that has read before cannot wait for it.
-func (sqliteDialect) begin() string { return "BEGIN IMMEDIATE" }
+func (sqliteDialect) begin() []string { return []string{"BEGIN IMMEDIATE"} }
 
 func (sqliteDialect) waits(longest time.Duration) string {
 	return "PRAGMA busy_timeout = " + strconv.FormatInt(longest.Milliseconds(), 10)
@@ -253,6 +253,16 @@ func (sqliteDialect) differs(column, parameter string) string {
 	return column + " COLLATE BINARY IS NOT " + parameter
 }
 
+func (sqliteDialect) described(_ context.Context, _ session, query string) (string, error) {
+	return within(query), nil
+}
+
+func (sqliteDialect) keepsOrder() bool { return true }
+
+func (sqliteDialect) creates(place string) (begin, end string) {
+	return "CREATE TABLE IF NOT EXISTS " + place, ""
+}
+
 func (sqliteDialect) behind(rows int64) string {
 	return " limit -1 offset " + strconv.FormatInt(rows, 10)
 }
@@ -271,7 +281,7 @@ func (sqliteDialect) checkpoints() checkpointSQL {
 			` (store TEXT NOT NULL, task TEXT NOT NULL, run INTEGER NOT NULL, token INTEGER NOT NULL, state TEXT NOT NULL, PRIMARY KEY (store, task, run))`,
 		raise: `INSERT INTO ` + checkpointTable + ` (store, task, run, token, state) VALUES (?1, ?2, ?3, ?4, '')` +
 			` ON CONFLICT (store, task, run) DO UPDATE SET token = excluded.token WHERE token <= excluded.token`,
-		read:   `SELECT state FROM ` + checkpointTable + ` WHERE store = ?1 AND task = ?2 AND run = ?3`,
+		read:   `SELECT token, state FROM ` + checkpointTable + ` WHERE store = ?1 AND task = ?2 AND run = ?3`,
 		write:  `UPDATE ` + checkpointTable + ` SET state = ?5 WHERE store = ?1 AND task = ?2 AND run = ?3 AND token = ?4`,
 		remove: `DELETE FROM ` + checkpointTable + ` WHERE store = ?1 AND task = ?2 AND run = ?3 AND token = ?4`,
 	}
@@ -531,13 +541,18 @@ var plainType = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_ ]*(\([0-9, ]+\))?$`)
 // columnTypes are those of a copy of another make's columns. What is not here is kept as text, in all its digits.
 var columnTypes = map[string]string{
 	"int2": "INTEGER", "int4": "INTEGER", "int8": "INTEGER", "oid": "INTEGER", "float4": "REAL", "float8": "REAL", "bool": "BOOLEAN", "bytea": "BLOB",
+	"tinyint": "INTEGER", "smallint": "INTEGER", "mediumint": "INTEGER", "int": "INTEGER", "bigint": "INTEGER", "year": "INTEGER",
+	"tinyint unsigned": "INTEGER", "smallint unsigned": "INTEGER", "mediumint unsigned": "INTEGER", "int unsigned": "INTEGER", "float": "REAL", "double": "REAL",
+	"binary": "BLOB", "varbinary": "BLOB", "tinyblob": "BLOB", "blob": "BLOB", "mediumblob": "BLOB", "longblob": "BLOB", "geometry": "BLOB",
 }
 
 // columnType declares a copy as the column is that it is made for, unless that could be of a STRICT table,
 // where ANY means something else: without a type it takes all the same values.
-func (sqliteDialect) columnType(c connector.Column) string {
-	if declared, other := ofPostgres(c.Declared); other {
-		return cmp.Or(columnTypes[declared], "TEXT")
+func (sqliteDialect) columnType(c connector.Column, _ bool) string {
+	for _, mark := range []string{postgresMark, mysqlMark} {
+		if declared, other := strings.CutPrefix(c.Declared, mark); other {
+			return cmp.Or(columnTypes[declared], "TEXT")
+		}
 	}
 	switch {
 	case c.Stored && plainType.MatchString(c.Declared) && !strings.EqualFold(c.Declared, "ANY"):

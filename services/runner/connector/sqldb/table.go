@@ -51,6 +51,8 @@ type tableColumn struct {
 	// computed columns cannot be written. numbered columns are given numbers by the database; one that a row
 	// brings can only tell which row it is.
 	computed, numbered bool
+	// numbersItself: a row that brings null or nothing is given a number.
+	numbersItself bool
 	// cast is the type that a text is made for the column, and exact the one that it is stored as.
 	cast, exact string
 	// collation is how the column compares, as statements name it; empty if it has none.
@@ -178,13 +180,15 @@ func checkKey(to *task.SQLDestination, columns []string, found *check.Report) {
 
 func (t *table) createStatement(key []string, columns []connector.Column) string {
 	var sql strings.Builder
-	sql.WriteString("CREATE TABLE IF NOT EXISTS " + t.sql + " (")
+	begin, end := t.dialect.creates(t.sql)
+	sql.WriteString(begin + " (")
 	for i, c := range columns {
 		if i > 0 {
 			sql.WriteString(", ")
 		}
-		sql.WriteString(t.dialect.quote(c.Name) + " " + t.dialect.columnType(c))
-		if slices.ContainsFunc(key, func(k string) bool { return strings.EqualFold(k, c.Name) }) {
+		inKey := slices.ContainsFunc(key, func(k string) bool { return strings.EqualFold(k, c.Name) })
+		sql.WriteString(t.dialect.quote(c.Name) + " " + t.dialect.columnType(c, inKey))
+		if inKey {
 			// The primary key of some databases takes nulls unless told not to.
 			sql.WriteString(" NOT NULL")
 		}
@@ -192,7 +196,7 @@ func (t *table) createStatement(key []string, columns []connector.Column) string
 	if len(key) > 0 {
 		sql.WriteString(", PRIMARY KEY (" + quoteNames(t.dialect, key) + ")")
 	}
-	sql.WriteString(")")
+	sql.WriteString(")" + end)
 	return sql.String()
 }
 

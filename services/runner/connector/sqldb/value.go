@@ -322,3 +322,19 @@ func parseClock(text string) (clock string, ok bool) {
 	}
 	return "", false
 }
+
+// boundText is a converted value as the server reads it.
+func boundText(value any) string {
+	switch v := value.(type) {
+	case int64:
+		return strconv.FormatInt(v, 10)
+	case float64:
+		return strconv.FormatFloat(v, 'g', -1, 64)
+	case bool:
+		return strconv.FormatBool(v)
+	case json.Number:
+		return v.String()
+	}
+	text, _ := value.(string)
+	return text
+}

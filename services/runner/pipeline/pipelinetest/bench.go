@@ -18,6 +18,7 @@ import (
 	"runhook/services/runner/connector/builtin"
 	"runhook/services/runner/connector/connectortest"
 	"runhook/services/runner/pipeline"
+	"runhook/shared/mariatest"
 	"runhook/shared/pgtest"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -44,11 +45,12 @@ type Make string
 const (
 	SQLite   Make = "SQLite"
 	Postgres Make = "PostgreSQL"
+	MariaDB  Make = "MariaDB"
 )
 
 // EachMake runs a test on a bench of each make of database.
 func EachMake(t *testing.T, test func(t *testing.T, of Make, b *Bench)) {
-	for _, of := range []Make{SQLite, Postgres} {
+	for _, of := range []Make{SQLite, Postgres, MariaDB} {
 		t.Run(string(of), func(t *testing.T) { test(t, of, NewOf(t, of)) })
 	}
 }
@@ -73,6 +75,11 @@ func NewOf(t testing.TB, of Make) *Bench {
 		warehouse, open = "warehouse: {postgres: '"+schema.URL+"'}\n", func() (*sql.DB, error) {
 			return sql.Open("pgx", schema.Own+"&default_query_exec_mode=simple_protocol")
 		}
+	}
+	if of == MariaDB {
+		database := mariatest.New(t).Database(t)
+		pool = database.DB()
+		warehouse, open = "warehouse: {mysql: '"+database.URL+"'}\n", database.Open
 	}
 	set, err := connection.Parse([]byte("drop: {files: .}\n"+warehouse), filepath.Join(folder, "connections.yaml"))
 	if err != nil {
@@ -187,6 +194,8 @@ func (b *Bench) Query(text string) string {
 			switch value := (*cell.(*any)).(type) {
 			case time.Time:
 				texts = append(texts, value.Format(time.RFC3339Nano))
+			case []byte: // as one driver gives texts
+				texts = append(texts, string(value))
 			default:
 				texts = append(texts, fmt.Sprint(value))
 			}

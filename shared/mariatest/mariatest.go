@@ -1,0 +1,309 @@
+// Package mariatest runs a MariaDB server for the tests of a process: it is made when the first test needs it, and
+// goes with the process.
+package mariatest
+
+import (
+	"database/sql"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"runhook/shared/proctest"
+)
+
+// Server is a server of this process's tests, in a folder of its own and on a free port of the loopback address.
+type Server struct {
+	folder, port string
+	owner        *user.User
+	// authority is the file of the authority of its certificate, empty until TLS.
+	authority string
+}
+
+// Password is that of the account app, which may do everything in the databases of tests.
+const Password = "a secret/of @pp:?'\\"
+
+// escaped is Password as it stands in a URL.
+const escaped = "a%20secret%2Fof%20%40pp%3A%3F%27%5C"
+
+var (
+	making sync.Once
+	made   *Server
+	failed error
+)
+
+// New returns the process's server. It fails the test if there is none.
+func New(t testing.TB) *Server {
+	t.Helper()
+	making.Do(func() { made, failed = start(t) })
+	if failed != nil {
+		t.Fatalf("MariaDB is needed (`make needs` installs it): %v", failed)
+	}
+	return made
+}
+
+// program is where a program of the server is: Debian's mariadbd is not in everybody's PATH.
+func program(name string) (string, error) {
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
+	}
+	path := "/usr/sbin/" + name
+	_, err := os.Stat(path)
+	return path, err
+}
+
+// start makes a server, whose settings are not those that values need. It does not wait for its disk: it is gone with
+// this process.
+func start(t testing.TB) (*Server, error) {
+	s := &Server{}
+	server, err := program("mariadbd")
+	if err != nil {
+		return nil, err
+	}
+	install, err := program("mariadb-install-db")
+	if err != nil {
+		return nil, err
+	}
+	if s.owner, err = proctest.Unprivileged("mysql"); err != nil {
+		return nil, err
+	}
+	if s.folder, err = os.MkdirTemp("", "runhook-mariadb-"); err != nil {
+		return nil, err
+	}
+	authority, key := proctest.Certificate(t, s.folder)
+	s.authority = authority
+	for _, path := range []string{s.folder, authority, key} {
+		if err := proctest.Own(path, s.owner); err != nil {
+			return nil, err
+		}
+	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	_, s.port, _ = net.SplitHostPort(free.Addr().String())
+	_ = free.Close()
+	// The shell ends the server when this process is gone, which closes its input, and takes the folder away.
+	script := `set -e
+cd "$1"
+trap '' INT TERM HUP
+common="--no-defaults --datadir=$1/data --innodb-flush-method=nosync --innodb-doublewrite=0 --innodb-log-file-size=32M --innodb-buffer-pool-size=32M"
+"$3" $common --auth-root-authentication-method=normal --skip-test-db --skip-name-resolve >install.log 2>&1 || { cat install.log; exit 1; }
+"$2" $common --bind-address=127.0.0.1 --port="$4" --socket="$1/s" --pid-file="$1/pid" --skip-name-resolve --innodb-flush-log-at-trx-commit=0 --innodb-fast-shutdown=2 \
+	--ssl-cert="$1/tls.crt" --ssl-key="$1/tls.key" --max-allowed-packet=4M --max-connections=100 --key-buffer-size=64K --aria-pagecache-buffer-size=256K \
+	--sql-mode= --default-time-zone=+05:30 --character-set-server=latin1 --collation-server=latin1_swedish_ci --lc-messages=de_DE --default-storage-engine=MyISAM --log-warnings=0 >server.log 2>&1 &
+server=$!
+echo started
+cat >/dev/null
+kill -KILL $server
+wait $server || true
+cd /
+rm -rf "$1"
+`
+	command := exec.Command("/bin/sh", "-c", script, "mariadb", s.folder, server, install, s.port)
+	command.Dir = s.folder
+	command.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "HOME=" + s.folder}
+	if err := proctest.As(command, s.owner); err != nil {
+		return nil, err
+	}
+	input, err := command.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	log := filepath.Join(s.folder, "shell.log")
+	output, err := os.Create(log)
+	if err != nil {
+		return nil, err
+	}
+	defer output.Close()
+	command.Stdout, command.Stderr = output, output
+	if err := command.Start(); err != nil {
+		return nil, err
+	}
+	lasting = append(lasting, input) // as long as this process
+	if err := s.await(log); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// lasting is what the server lives by.
+var lasting []any
+
+// open opens a database of the server as an account. Several statements in one are taken.
+func (s *Server) open(account, password, database string) (*sql.DB, error) {
+	config := mysql.NewConfig()
+	config.User, config.Passwd, config.DBName = account, password, database
+	config.Net, config.Addr = "tcp", s.Address()
+	config.MultiStatements, config.InterpolateParams, config.Logger = true, true, &mysql.NopLogger{}
+	config.Params = map[string]string{"sql_mode": "'STRICT_ALL_TABLES,ANSI_QUOTES'", "time_zone": "'+00:00'", "lc_messages": "'en_US'", "default_storage_engine": "'InnoDB'"}
+	config.Collation = "utf8mb4_general_ci"
+	connector, err := mysql.NewConnector(config)
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(connector), nil
+}
+
+// await waits until the server answers, and makes the account app.
+func (s *Server) await(log string) error {
+	db, err := s.open("root", "", "mysql")
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	for limit := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		if err = db.Ping(); err == nil {
+			break
+		}
+		said, _ := os.ReadFile(log)
+		if text := strings.TrimSpace(string(said)); text != "" && text != "started" {
+			return fmt.Errorf("mariadb-install-db says: %s", text)
+		}
+		if time.Now().After(limit) {
+			said, _ := os.ReadFile(filepath.Join(s.folder, "server.log"))
+			return fmt.Errorf("it does not answer: %w\n%s", err, said)
+		}
+	}
+	_, err = db.Exec("CREATE USER app@'%' IDENTIFIED BY ?; GRANT ALL ON `test\\_%`.* TO app@'%'", Password)
+	return err
+}
+
+// Database is a database of the server that one test has for itself.
+type Database struct {
+	// Name is the database's, and URL the address that a connection has: of the account app, with ${MARIATEST_PASSWORD}
+	// in place of its password. Own is the URL with the password.
+	Name, URL, Own string
+
+	t      testing.TB
+	server *Server
+	db     *sql.DB
+}
+
+var databases atomic.Int64
+
+// Database makes a database, of which URL is for a connections file of the test, and sets the variable of the
+// environment with the password.
+func (s *Server) Database(t testing.TB) *Database {
+	t.Helper()
+	name := fmt.Sprintf("test_%d", databases.Add(1))
+	address := "mysql://app:%s@" + s.Address() + "/" + name + "?ssl-mode=DISABLED"
+	d := &Database{Name: name, t: t, server: s, URL: fmt.Sprintf(address, "${MARIATEST_PASSWORD}"), Own: fmt.Sprintf(address, escaped)}
+	if err := os.Setenv("MARIATEST_PASSWORD", Password); err != nil { // the same for all tests
+		t.Fatal(err)
+	}
+	s.Exec(t, "CREATE DATABASE "+name+" CHARACTER SET utf8mb4")
+	db, err := s.open("app", Password, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	db.SetMaxOpenConns(1)
+	if err := db.Ping(); err != nil { // its connection has a goroutine, which is there from now on
+		t.Fatal(err)
+	}
+	d.db = db
+	return d
+}
+
+// Address is the server's host and port.
+func (s *Server) Address() string { return "127.0.0.1:" + s.port }
+
+// Socket is the server's Unix socket.
+func (s *Server) Socket() string { return filepath.Join(s.folder, "s") }
+
+// Folder is where the server may write files.
+func (s *Server) Folder() string { return s.folder }
+
+// Authority is the file of the authority of the server's certificate, which is for the host localhost.
+func (s *Server) Authority() string { return s.authority }
+
+// Exec executes statements as the server's administrator.
+func (s *Server) Exec(t testing.TB, statements ...string) {
+	t.Helper()
+	db, err := s.open("root", "", "mysql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, statement := range statements {
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// DB is a pool of connections to the database, which is closed at the end of the test.
+func (d *Database) DB() *sql.DB { return d.db }
+
+// Open opens the database, for the caller to close.
+func (d *Database) Open() (*sql.DB, error) { return d.server.open("app", Password, d.Name) }
+
+// Exec executes statements.
+func (d *Database) Exec(statements string) {
+	d.t.Helper()
+	if _, err := d.db.Exec(statements); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// Query returns the rows of a query: values as the server writes them, with spaces between, rows with semicolons.
+func (d *Database) Query(query string) string {
+	d.t.Helper()
+	return asked(d.t, d.db, query)
+}
+
+// Query is that of a database, as the server's administrator.
+func (s *Server) Query(t testing.TB, query string) string {
+	t.Helper()
+	db, err := s.open("root", "", "mysql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	return asked(t, db, query)
+}
+
+func asked(t testing.TB, db *sql.DB, query string) string {
+	t.Helper()
+	rows, err := db.Query(query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for rows.Next() {
+		values := make([]sql.NullString, len(columns))
+		into := make([]any, len(columns))
+		for i := range into {
+			into[i] = &values[i]
+		}
+		if err := rows.Scan(into...); err != nil {
+			t.Fatal(err)
+		}
+		words := make([]string, len(values))
+		for i, value := range values {
+			if words[i] = value.String; !value.Valid {
+				words[i] = "<nil>"
+			}
+		}
+		lines = append(lines, strings.Join(words, " "))
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(lines, "; ")
+}

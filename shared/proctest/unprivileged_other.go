@@ -1,0 +1,20 @@
+//go:build !unix
+
+package proctest
+
+import (
+	"errors"
+	"os/exec"
+	"os/user"
+)
+
+// Unprivileged is who runs a server that refuses to be run by root.
+func Unprivileged(...string) (*user.User, error) {
+	return nil, errors.New("it is started on Unix only")
+}
+
+// Own gives a file or folder to somebody.
+func Own(string, *user.User) error { return nil }
+
+// As has a command run by somebody.
+func As(*exec.Cmd, *user.User) error { return nil }
