@@ -9,7 +9,7 @@ TOOL  := GOFLAGS= go tool -modfile=.ci/tools.mod
 vet analyze tests steady: export GOFLAGS := -race -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc=-race=false
 tests steady: export GORACE := atexit_sleep_ms=20 suppressions='$(CURDIR)/.ci/race-suppressions'
 
-.PHONY: help demo build test quick steady lint vet analyze tests vulncheck fuzz bench bench-store chaos needs fmt
+.PHONY: help demo build test quick steady lint vet analyze tests vulncheck fuzz bench bench-store chaos needs fmt zones
 
 help: ## show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -74,3 +74,6 @@ chaos: ## break things under load for CHAOS_TIME (default 2m), in the order of C
 
 needs: ## install the programs the tests drive: a browser, a proxy, Node with the NATS client
 	@.ci/needs
+
+zones: ## make the program's own time zones from a pinned release of tzdata (needs Debian's apt-get, zic and zip)
+	@.ci/zones

@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"sync/atomic"
 	"syscall"
-	_ "time/tzdata" // a machine or image without zone files reads the dates of a mapping's zones all the same
 
 	"github.com/alecthomas/kong"
 	"github.com/rs/zerolog"

@@ -14,6 +14,7 @@ import (
 
 	"runhook/shared/client"
 	"runhook/shared/run"
+	"runhook/shared/zone"
 )
 
 // found are the numbers of the runs that a list has.
@@ -126,7 +127,7 @@ func TestRunsListRefuses(t *testing.T) {
 // Times are those of a zone; a day is in a bound to its end.
 func TestWhen(t *testing.T) {
 	t.Parallel()
-	oslo, err := time.LoadLocation("Europe/Oslo")
+	oslo, err := zone.Load("Europe/Oslo")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"runhook/shared/run"
+	"runhook/shared/zone"
 )
 
 // UTCFlag says in which zone times are read and shown.
@@ -250,7 +251,7 @@ func localZone() string {
 
 // known is the name of a zone, empty if it is none.
 func known(name string) string {
-	if _, err := time.LoadLocation(name); err != nil || name == "" || name == "UTC" {
+	if _, err := zone.Load(name); err != nil || name == "UTC" {
 		return ""
 	}
 	return name

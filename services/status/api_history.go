@@ -16,6 +16,7 @@ import (
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/web"
+	"runhook/shared/zone"
 )
 
 // freshWithin is how long a list waits for the history to catch up with the store.
@@ -225,10 +226,10 @@ func (s *Service) countRuns(ctx context.Context, rc *fasthttp.RequestCtx, query 
 	if err != nil {
 		return err
 	}
-	zone := time.UTC
-	if text, given := query["zone"]; given {
-		if zone, err = time.LoadLocation(text); err != nil || text == "Local" || text == "" {
-			return wrongValue("zone", fmt.Sprintf("%q is not a time zone such as Europe/Berlin", text))
+	clock := time.UTC
+	if name, given := query["zone"]; given {
+		if clock, err = zone.Load(name); err != nil {
+			return wrongValue("zone", err.Error())
 		}
 	}
 	if s.options.History == nil {
@@ -245,7 +246,7 @@ func (s *Service) countRuns(ctx context.Context, rc *fasthttp.RequestCtx, query 
 	if !state.Complete {
 		answer.History = &historyState{state.Percent}
 	}
-	counts, err := s.options.History.Counts(ctx, q, zone)
+	counts, err := s.options.History.Counts(ctx, q, clock)
 	if err != nil {
 		return noHistory(err)
 	}

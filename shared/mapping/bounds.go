@@ -3,7 +3,6 @@ package mapping
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"math"
 	"math/bits"
 	"reflect"
@@ -14,7 +13,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/expr-lang/expr/vm/runtime"
-	lru "github.com/hashicorp/golang-lru/v2"
 )
 
 // An evaluation has a number of steps and an amount of memory. All evaluations of a row have a number of steps
@@ -476,26 +474,4 @@ func patternSize(tree *syntax.Regexp) int {
 		size = times(size, max(tree.Min, tree.Max, 1))
 	}
 	return size
-}
-
-// locations are the time zones that expressions have named.
-var locations = func() *lru.Cache[string, *time.Location] {
-	cache, err := lru.New[string, *time.Location](64)
-	if err != nil {
-		panic(err) // only for a size below 1
-	}
-	return cache
-}()
-
-// location is a time zone, read once.
-func location(name string) (*time.Location, error) {
-	if known, ok := locations.Get(name); ok {
-		return known, nil
-	}
-	zone, err := time.LoadLocation(name)
-	if err != nil || name == "" {
-		return nil, fmt.Errorf("%q is no time zone", name)
-	}
-	locations.Add(name, zone)
-	return zone, nil
 }

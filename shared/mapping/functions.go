@@ -12,6 +12,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"runhook/shared/zone"
+
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/builtin"
 )
@@ -341,7 +343,7 @@ func plainNumber(digits json.Number) any {
 // date reads a date: its text, its layout (which the compiler has made of the format), its zone, and the
 // first year that a year of two digits means; the zone may be left out before that.
 func date(args ...any) (any, error) {
-	zone, first := time.UTC, firstOfHundred
+	clock, first := time.UTC, firstOfHundred
 	for _, arg := range args[min(len(args), 2):] {
 		switch arg := arg.(type) {
 		case int:
@@ -349,7 +351,7 @@ func date(args ...any) (any, error) {
 		default:
 			name, _ := arg.(string)
 			var err error
-			if zone, err = location(name); err != nil {
+			if clock, err = zone.Load(name); err != nil {
 				return nil, reason(`its third argument is a time zone, such as "Europe/Paris"`)
 			}
 		}
@@ -362,9 +364,9 @@ func date(args ...any) (any, error) {
 			return nil, nil
 		}
 		if len(args) == 1 {
-			return parseISO(v, zone)
+			return parseISO(v, clock)
 		}
-		parsed, err := parseFormat(v, args[1].(string), zone)
+		parsed, err := parseFormat(v, args[1].(string), clock)
 		if err != nil || first == firstOfHundred {
 			return parsed, err
 		}

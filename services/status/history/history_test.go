@@ -24,6 +24,7 @@ import (
 	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/zone"
 )
 
 func TestMain(m *testing.M) {
@@ -322,9 +323,9 @@ func TestRunsAreCounted(t *testing.T) {
 	end(t, store, at(other, 2, 1, 0), run.Success, "done", 0)
 	bustest.Submit(t, store.Bus, at(one, 2, 23, 59))
 	k := keep(t, store, t.TempDir()).fresh()
-	count := func(q history.Query, zone string) (said []string) {
+	count := func(q history.Query, name string) (said []string) {
 		t.Helper()
-		place, err := time.LoadLocation(zone)
+		place, err := zone.Load(name)
 		if err != nil {
 			t.Fatal(err)
 		}
