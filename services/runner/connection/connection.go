@@ -29,6 +29,7 @@ type Set struct {
 	path        string
 	guarded     []guarded
 	connections map[string]connection
+	free        *free
 	// kept are the folders that are open until Keep's release; nil where Keep was not called.
 	kept map[string]*os.Root
 	pool *Pool
@@ -171,7 +172,7 @@ func (s *Set) Keep() (keeping *Set, release func()) {
 	}
 	user := s.user
 	s = s.now()
-	keeping = &Set{file: s.file, path: s.path, guarded: s.guarded, connections: s.connections, kept: map[string]*os.Root{}, pool: s.pool, fault: s.fault, user: user}
+	keeping = &Set{file: s.file, path: s.path, guarded: s.guarded, connections: s.connections, free: s.free, kept: map[string]*os.Root{}, pool: s.pool, fault: s.fault, user: user}
 	return keeping, func() {
 		for _, root := range keeping.kept {
 			root.Close()

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
+	"time"
 )
 
 // Guard names a file or a folder of the runner's own that no task may write: what says what it is. It is called
@@ -23,7 +25,8 @@ type guarded struct{ path, what string }
 
 // Guarded says what the runner has in a file of a files connection, whatever either calls it: the database of a
 // connection, or one of SQLite's files beside it, the connections, or what Guard names. It is "" for a file that
-// tasks may write. A file need not be there yet.
+// tasks may write. A file need not be there yet. Of a path that tasks may write it is looked at once a second: a link
+// that is put there meanwhile is not seen, as one that is put there while a run writes.
 func (s *Set) Guarded(name, path string) string {
 	s = s.now()
 	c, err := s.find(name, filesKind)
@@ -31,6 +34,18 @@ func (s *Set) Guarded(name, path string) string {
 		return ""
 	}
 	file := filepath.Join(c.path, filepath.FromSlash(path))
+	if s.free.has(file) {
+		return ""
+	}
+	what := s.has(file)
+	if what == "" {
+		s.free.add(file)
+	}
+	return what
+}
+
+// has says what the runner has in a file.
+func (s *Set) has(file string) string {
 	known := append([]guarded{{s.path, "the file of the runner's connections"}}, s.guarded...)
 	for _, name := range slices.Sorted(maps.Keys(s.connections)) {
 		if c := s.connections[name]; c.kind == sqliteKind {
@@ -52,6 +67,39 @@ func (s *Set) Guarded(name, path string) string {
 		}
 	}
 	return ""
+}
+
+// free are the paths that tasks may write, and when that was seen. It is safe for concurrent use; a nil one has none.
+type free struct {
+	mu    sync.Mutex
+	paths map[string]time.Time
+}
+
+const (
+	freeFor  = time.Second
+	mostFree = 1000
+)
+
+func (f *free) has(path string) bool {
+	if f == nil {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	seen, ok := f.paths[path]
+	return ok && time.Since(seen) < freeFor
+}
+
+func (f *free) add(path string) {
+	if f == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.paths == nil || len(f.paths) >= mostFree {
+		f.paths = map[string]time.Time{}
+	}
+	f.paths[path] = time.Now()
 }
 
 // place is a file or a folder, that need not be there.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"runhook/services/runner/connection"
 )
@@ -43,6 +44,31 @@ func TestGuarded(t *testing.T) {
 		}
 		if got := s.Guarded("up", filepath.Base(folder.Name())+"/a.db"); got != "the database of connection a" {
 			t.Errorf("from above a.db is %q", got)
+		}
+	}
+}
+
+// A path that tasks may write is looked at again: there can be a link of the runner's file later.
+func TestGuardedLooksAgain(t *testing.T) {
+	set, _, _ := followed(t, "here: {files: .}\na: {sqlite: a.db}")
+	folder, err := set.Files("here")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer folder.Close()
+	database, link := filepath.Join(folder.Name(), "a.db"), filepath.Join(folder.Name(), "later.csv")
+	if err := os.WriteFile(database, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := set.Guarded("here", "later.csv"); got != "" {
+		t.Fatalf("before there is a link it is %q", got)
+	}
+	if err := os.Link(database, link); err != nil {
+		t.Fatal(err)
+	}
+	for limit := time.Now().Add(time.Minute); set.Guarded("here", "later.csv") == ""; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatal("the link of a database is free for a minute")
 		}
 	}
 }

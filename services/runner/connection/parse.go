@@ -55,7 +55,7 @@ func (e *Invalid) Error() string {
 // literal ${. The error is an [*Invalid] with every problem of the file.
 func Parse(data []byte, name string) (*Set, error) {
 	path, _ := filepath.Abs(name) // it fails with the paths of connections
-	r := &reader{name: name, set: &Set{file: filepath.Base(name), path: path, connections: map[string]connection{}, pool: newPool()}}
+	r := &reader{name: name, set: &Set{file: filepath.Base(name), path: path, connections: map[string]connection{}, free: &free{}, pool: newPool()}}
 	r.read(data)
 	if len(r.problems) > 0 {
 		slices.SortStableFunc(r.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })

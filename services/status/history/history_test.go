@@ -663,13 +663,13 @@ func TestForeignMessages(t *testing.T) {
 	}
 }
 
-// While many runs come in, the index works a twentieth of the time, unless somebody waits for it.
+// While many runs come in, the index works a thirtieth of the time or less, unless somebody waits for it.
 func TestTheIndexMakesWay(t *testing.T) {
 	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
 	x := history.New(history.Options{Runs: store.Runs, Dir: t.TempDir(), Log: zerolog.Nop()})
 	const worked = 20 * time.Millisecond
-	if rested := history.Rested(t.Context(), x, worked, 1000, false); rested < 19*worked {
+	if rested := history.Rested(t.Context(), x, worked, 1000, false); rested < 29*worked {
 		t.Errorf("under load it rests %s after %s", rested, worked)
 	}
 	for name, rested := range map[string]time.Duration{
