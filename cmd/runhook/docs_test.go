@@ -238,7 +238,7 @@ func commandsOf(text string) (commands []string) {
 // commandLine reads command lines, one at a time.
 var (
 	commandLine = sync.OnceValues(func() (*kong.Kong, error) {
-		return kong.New(&grammar{}, append(numbers, kong.Name("runhook"), kong.Exit(func(int) {}), defaults)...)
+		return kong.New(&grammar{}, append(numbers, kong.Name("runhook"), kong.Exit(func(int) {}))...)
 	})
 	reading sync.Mutex
 )

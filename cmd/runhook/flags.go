@@ -140,8 +140,8 @@ type EdgeFlags struct {
 	RunKeyFile     string   `placeholder:"FILE" help:"Keys that sign the URLs of runs: 32 random bytes in base64 a line; the first signs. serve makes one in its data directory."`
 	RunLinks       string   `enum:"plain,signed" default:"plain" help:"signed: a status URL needs its signature. Default: plain."`
 	Secrets        string   `placeholder:"FILE" help:"File of the secrets that the tasks' auth names: a name and a secret a line. SIGHUP reads it again."`
-	MaxBody        int      `default:"${max_body}" placeholder:"BYTES" help:"Largest request body (${default})."`
-	MaxWaiting     int      `default:"${max_waiting}" placeholder:"N" help:"How many requests may wait for their runs at once (${default}), because of Prefer: wait or as event streams. Others are answered at once."`
+	MaxBody        int      `default:"262144" placeholder:"BYTES" help:"Largest request body (${default})."`
+	MaxWaiting     int      `default:"1000" placeholder:"N" help:"How many requests may wait for their runs at once (${default}), because of Prefer: wait or as event streams. Others are answered at once."`
 }
 
 func (f *EdgeFlags) check() error {
@@ -292,7 +292,7 @@ func (f *SlotFlags) check() error {
 
 // ServerFlags say which server a client command speaks to, and with which token.
 type ServerFlags struct {
-	Server    string `default:"${server}" placeholder:"URL" help:"The Runhook server (${default})."`
+	Server    string `default:"http://127.0.0.1:8080" placeholder:"URL" help:"The Runhook server (${default})."`
 	TokenFile string `placeholder:"FILE" help:"File with an admin token of the server; its first one is sent. Default: the token in RUNHOOK_TOKEN, else that of --data."`
 	CAFile    string `name:"ca-file" placeholder:"FILE" help:"Certificates of authorities to trust beside those of the system, for a --server with https."`
 	Data      string `placeholder:"DIR" help:"Data directory of runhook serve, which keeps an admin token there. Default: ./data, for a server on this machine."`
@@ -404,7 +404,7 @@ const whereHelp = `One line of the task's file is changed, and everything else s
 // StoreFlags say where a store is, or is to be: in a data directory that no `runhook serve` uses, or on a
 // NATS that is up. A command says which ones, in the variables dir and servers.
 type StoreFlags struct {
-	Data        string `default:"${data}" placeholder:"DIR" help:"${dir} (./${default})."`
+	Data        string `default:"data" placeholder:"DIR" help:"${dir} (./${default})."`
 	NATS        string `name:"nats" placeholder:"URL,…" help:"NATS servers instead of a directory: ${servers}."`
 	Credentials string `placeholder:"FILE" help:"A NATS .creds file, or a file with one line user:password."`
 }

@@ -2,9 +2,43 @@ package main
 
 import (
 	"os"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/alecthomas/kong"
+
+	"runhook/shared/client"
+	"runhook/shared/web"
 )
+
+// A tag holds no constant, so it repeats its value.
+func TestDefaultsOfFlags(t *testing.T) {
+	t.Parallel()
+	parser, err := commandLine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reading.Lock()
+	defer reading.Unlock()
+	constants := map[string]string{
+		"nats-listen": defaultNATS, "server": client.DefaultServer, "data": defaultData,
+		"max-body": strconv.Itoa(web.DefaultMaxBody), "max-waiting": strconv.Itoa(web.DefaultMaxWaiting),
+	}
+	found := map[string]bool{}
+	_ = kong.Visit(parser.Model, func(node kong.Visitable, next kong.Next) error {
+		if flag, ok := node.(*kong.Flag); ok && flag.Default != "" && constants[flag.Name] != "" {
+			found[flag.Name] = true
+			if flag.Default != constants[flag.Name] || !strings.Contains(flag.Help, flag.Default) {
+				t.Errorf("--%s is %s and not %s: %s", flag.Name, flag.Default, constants[flag.Name], flag.Help)
+			}
+		}
+		return next(nil)
+	})
+	if len(found) != len(constants) {
+		t.Errorf("only of %v a default is known", found)
+	}
+}
 
 func TestFlagsFromTheEnvironment(t *testing.T) {
 	s := newSite(t)

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"strconv"
 	"sync/atomic"
 	"syscall"
 
@@ -20,7 +19,6 @@ import (
 
 	"runhook/shared/bus"
 	"runhook/shared/client"
-	"runhook/shared/web"
 )
 
 func main() {
@@ -40,9 +38,10 @@ func main() {
 	os.Exit(runhook(ctx, os.Args[1:], os.Stdout, os.Stderr, hangups))
 }
 
-// grammar is the command line.
+// grammar is the command line. It has no variables of kong for all flags: kong searches the text of each flag for
+// each of them, which took most of a start's time. So the tags repeat a few constants, which a test compares.
 type grammar struct {
-	ShowVersion kong.VersionFlag `name:"version" env:"-" hidden:"" help:"Show the version."`
+	ShowVersion versionFlag `name:"version" env:"-" hidden:"" help:"Show the version."`
 
 	Config   string `placeholder:"FILE" help:"File of settings: lines such as slots: 32, with the names of flags. Flags and variables go before it."`
 	LogLevel string `enum:"debug,info,warn,error" default:"info" help:"What to log: debug, info, warn or error. The log is pretty on a terminal and JSON elsewhere."`
@@ -67,12 +66,6 @@ type grammar struct {
 	Completions completionsCommand `cmd:"" help:"Print what has a shell complete commands, flags, tasks and run numbers."`
 	Man         manCommand         `cmd:"" help:"Write manual pages."`
 	Complete    completeCommand    `cmd:"" hidden:"" passthrough:"" help:"List what the last word can be."`
-}
-
-// defaults are the values of flags that the grammar names.
-var defaults = kong.Vars{
-	"nats": defaultNATS, "server": client.DefaultServer, "data": defaultData,
-	"max_body": strconv.Itoa(web.DefaultMaxBody), "max_waiting": strconv.Itoa(web.DefaultMaxWaiting),
 }
 
 // runhook is the whole program: it executes the command line args and returns the exit code. A service
@@ -103,7 +96,7 @@ func runhook(ctx context.Context, args []string, stdout, stderr io.Writer, hangu
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
 		kong.DefaultEnvars("RUNHOOK"),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		defaults, kong.Vars{"version": built.String()},
+		kong.Bind(built),
 	)...)
 	if err != nil {
 		return fail(stderr, err)

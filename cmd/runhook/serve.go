@@ -24,7 +24,7 @@ import (
 
 type serveCommand struct {
 	Listen string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where HTTP is served (${default}). Beyond loopback it needs --admin-token-file."`
-	Data   string `default:"${data}" placeholder:"DIR" help:"Where runs, results and tasks are kept (./${default})."`
+	Data   string `default:"data" placeholder:"DIR" help:"Where runs, results and tasks are kept (./${default})."`
 	Cache  string `placeholder:"DIR" help:"Where the history is kept: an index of all runs, for runs list. It is made from the store. off: keep none. Default: cache in the data directory."`
 	Tasks  string `placeholder:"DIR" help:"Folder of task files to apply and follow. Default: ./tasks, if it exists."`
 	Demo   bool   `help:"Use a public data set with tasks on it, run one task, and show what to try."`
@@ -35,7 +35,7 @@ type serveCommand struct {
 	AdminFlag
 	RetentionFlags
 
-	NATSListen   string `name:"nats-listen" default:"${nats}" placeholder:"HOST:PORT" help:"Where other programs reach the embedded NATS (${default}). Empty: nowhere. Beyond loopback it needs --nats-auth-file."`
+	NATSListen   string `name:"nats-listen" default:"127.0.0.1:4222" placeholder:"HOST:PORT" help:"Where other programs reach the embedded NATS (${default}). Empty: nowhere. Beyond loopback it needs --nats-auth-file."`
 	NATSAuthFile string `name:"nats-auth-file" placeholder:"FILE" help:"Users of --nats-listen, a line each: NAME: PASSWORD may follow runs and read events, NAME(operator): PASSWORD may do everything. Without it, programs of this machine may follow runs and read events without a login."`
 	Durability   string `enum:"always,interval" default:"always" help:"always: a run is on disk before its POST is answered (the default). interval: faster, and a power cut may lose the last moments."`
 }

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"github.com/alecthomas/kong"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -26,6 +27,16 @@ func (c versionCommand) Run(p *program) error {
 	}
 	p.printf("%s\n", text)
 	return nil
+}
+
+// versionFlag shows the version in place of a command.
+type versionFlag bool
+
+// BeforeReset is called by kong when the flag is given.
+func (versionFlag) BeforeReset(app *kong.Kong, built origin) error {
+	_, err := fmt.Fprintln(app.Stdout, built)
+	app.Exit(exitSuccess)
+	return err
 }
 
 // origin is what a program was built from.
