@@ -92,7 +92,7 @@ func (p *program) printRuns(runs []run.Listed, zone *time.Location, now time.Tim
 }
 
 // queueName is how many columns a task's name has at least in the table of runs that wait, if it has as many.
-const queueName = 16
+const queueName = 24
 
 // printQueue prints runs that wait, and what for, in lines that fit the screen. The reasons give way first, which begin
 // with what they are, and then the tasks' names.

@@ -231,7 +231,8 @@ func hashOf(previous, subject string, data []byte) string {
 type AuditLines struct {
 	// Lines are those that were wanted, the newest first.
 	Lines []audit.Line
-	// Next is the Before of the next page, 0 if there is none.
+	// Next is the Before of the next page, 0 if there is none. There may be fewer lines than were asked for, or none, and a
+	// next page: a call looks at so many only.
 	Next uint64
 	// Broken are the numbers of lines before which something was changed or removed, of those that were looked at.
 	Broken []uint64
@@ -239,6 +240,9 @@ type AuditLines struct {
 
 // auditPage is how many messages are read at a time.
 const auditPage = 1000
+
+// auditLooked is how many a call looks at: somebody waits for it, and few of a million may be wanted.
+var auditLooked = 20 * auditPage // fewer in tests
 
 // Lines returns the lines that a query wants, the newest first, at most limit.
 func (a *Audit) Lines(ctx context.Context, q audit.Query, limit int) (found AuditLines, err error) {
@@ -250,7 +254,11 @@ func (a *Audit) Lines(ctx context.Context, q audit.Query, limit int) (found Audi
 	if q.Before > 0 {
 		below = min(below, q.Before)
 	}
-	for below > first {
+	for looked := 0; below > first; looked += auditPage {
+		if looked >= auditLooked {
+			found.Next = below
+			break
+		}
 		from := below - min(below, auditPage)
 		from = max(from, first)
 		page, broken, err := a.page(ctx, from, below, first)
@@ -283,11 +291,8 @@ func (a *Audit) page(ctx context.Context, from, below, first uint64) (page []aud
 	var last uint64
 	var hash string
 	told := map[string]bool{} // an event may be there twice
-	_, err = a.store.Audit.After(ctx, ">", max(from, 2)-2, func(message jet.Record) {
+	note := func(message jet.Record) {
 		sequence := message.Sequence
-		if sequence >= below {
-			return
-		}
 		previous := message.Header.Get(jet.HeaderPrevious)
 		follows := sequence == last+1 && (previous == hash || previous == "" && isAdded(message.Subject))
 		if sequence >= from && sequence > first && !follows {
@@ -303,14 +308,20 @@ func (a *Audit) page(ctx context.Context, from, below, first uint64) (page []aud
 			return
 		}
 		if isHeld(message.Subject) {
-			if event := message.Header.Get("ce-id"); told[event] {
+			event := message.Header.Get("ce-id")
+			if told[event] {
 				return
-			} else {
-				told[event] = true
 			}
+			told[event] = true
 		}
 		line.Number = sequence
 		page = append(page, line)
+	}
+	_, err = a.store.Audit.AfterWhile(ctx, ">", max(from, 2)-2, func(message jet.Record) bool {
+		if message.Sequence < below {
+			note(message)
+		}
+		return message.Sequence+1 < below
 	})
 	return page, broken, err
 }

@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -310,5 +311,43 @@ func TestAuditWhileATaskIsHeld(t *testing.T) {
 	}
 	if found, err := status.Lines(t.Context(), audit.Query{}, 10); err != nil || !slices.Equal(found.Broken, []uint64{3}) {
 		t.Errorf("without the event: %+v, %v", found, err)
+	}
+}
+
+// Whoever looks for lines of which there are few among many reads each message once, some thousands a call.
+func TestFewLinesOfManyAreFound(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	store.Unheld.Audit().Keep(t.Context(), line("ann", audit.TaskApply, "a"))
+	const many = 4500
+	data, err := json.Marshal(line("ann", audit.RunsAgain, "b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range many {
+		if _, err := store.Jet().JS.PublishAsync("run.audit."+audit.RunsAgain, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-store.Jet().JS.PublishAsyncComplete()
+	process := store.Open("status")
+	before := process.Jet().NC.Stats().InMsgs
+	var found []audit.Line
+	calls := 0
+	for q := (audit.Query{What: "task"}); ; calls++ {
+		page, err := process.Unheld.Audit().Lines(t.Context(), q, 10)
+		if err != nil || len(page.Broken) > 0 {
+			t.Fatalf("%+v, %v", page, err)
+		}
+		found = append(found, page.Lines...)
+		if q.Before = page.Next; page.Next == 0 {
+			break
+		}
+	}
+	if len(found) != 1 || found[0].Number != 1 || calls != 2 {
+		t.Errorf("%d calls behind the first found %+v", calls, found)
+	}
+	if read := process.Jet().NC.Stats().InMsgs - before; read > 3*many/2 {
+		t.Errorf("%d messages came, of a stream with %d", read, many+1)
 	}
 }

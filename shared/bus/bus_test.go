@@ -30,6 +30,7 @@ func TestMain(m *testing.M) {
 		_ = flag.Set("test.parallel", "12")
 	}
 	bus.SetLeftTo(100 * time.Millisecond)
+	bus.SetAuditLooked(2000)
 	bus.SetKeptFor(proctest.Limit)
 	proctest.Main(m)
 }

@@ -159,5 +159,8 @@ func (u *Unheld) SettleErasures(ctx context.Context, view *Erasures) error {
 	return nil
 }
 
+// SetAuditLooked sets how many messages of the audit a call looks at.
+func SetAuditLooked(most int) { auditLooked = most }
+
 // SetKeptFor sets for how long it is tried to store a line of the audit.
 func SetKeptFor(long time.Duration) { keptFor = long }
