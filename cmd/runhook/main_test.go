@@ -10,6 +10,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	awayFor = proctest.Limit
 	proctest.Main(m, proctest.Role{Name: programRole, Play: func() error { main(); return nil }}, proctest.Role{Name: memoryRole, Play: useMemory})
 }
 

@@ -164,7 +164,7 @@ func isEnded(err error) bool {
 
 // awayFor is how long a command goes on asking a server that cannot reach its store: as long as a cluster takes to find
 // another leader, and longer.
-const awayFor = 30 * time.Second
+var awayFor = 30 * time.Second // longer in tests
 
 // whileAway asks, and asks again while the server says that it cannot do so at the moment, until ctx ends. What is asked
 // may be asked twice.

@@ -56,8 +56,9 @@ func (u *Unheld) Audit() *Audit { return &Audit{store: u.store, links: true} }
 func (r *Runs) Audit() *Audit { return &Audit{store: r.store} }
 
 // keptFor is how long a line is tried while the stream has no leader, or NATS is out of reach. A cluster takes about
-// ten seconds to find another leader. The stream knows the ids of lines for longer: see knownIDs.
-var keptFor = 15 * time.Second // longer in tests
+// ten seconds to find another leader, and longer if it is busy. The stream knows the ids of lines for longer: see
+// knownIDs.
+var keptFor = time.Minute // longer in tests
 
 const (
 	// keptWith is how long the caller of Keep waits for that.
