@@ -49,7 +49,7 @@ var leftTo = 10 * time.Second // shorter in tests
 // AskErase writes down that runs are to be erased, which [Unheld.Erase] does, and returns the erasure that stands:
 // another one of the same runs, if there is one.
 func (u *Unheld) AskErase(ctx context.Context, e run.Erasure) (stands run.Erasure, err error) {
-	e.Holder = u.store.Process
+	e.Holder, e.Replicated = u.store.Process, u.store.Replicated
 	subject := jet.ErasureSubject(e.Task, e.First, e.Last)
 	_, err = u.writeErasure(ctx, e, 0)
 	if err == nil || !jet.Refused(err) {

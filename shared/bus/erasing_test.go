@@ -637,6 +637,23 @@ func TestAnErasureOnACluster(t *testing.T) {
 	for place := range cluster.Servers {
 		gone(t, cluster.Open(t, fmt.Sprint("server ", place), place), request, n, "key")
 	}
+	// The Raft logs have it until the servers cut them, some minutes later.
+	for _, of := range view.All() {
+		if !of.Replicated || !strings.Contains(of.Text(), "Raft logs") {
+			t.Errorf("the receipt does not say so: %+v", of.Erasure)
+		}
+	}
+	held := 0
+	for place, dir := range cluster.Dirs {
+		for _, file := range holding(t, dir) {
+			if held++; !strings.Contains(file, "/_js_/") {
+				t.Errorf("server %d: %s holds the secret", place, file)
+			}
+		}
+	}
+	if held == 0 {
+		t.Error("no Raft log holds the secret: what the receipt says of them is wrong")
+	}
 	cluster.Restart(t, cluster.Leader(t, "KV_runs_0"))
 	proctest.Until(t, func() error { return cluster.Ready(t.Context()) })
 	gone(t, cluster.Bus, request, n, "key")

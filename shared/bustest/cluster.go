@@ -23,6 +23,8 @@ type Cluster struct {
 	// URLs of all servers, comma-separated.
 	URLs    string
 	Servers []*server.Server
+	// Dirs are where they keep their streams and Raft logs.
+	Dirs []string
 
 	// routes are the wires between every two servers.
 	routes  map[[2]int]*Wire
@@ -124,7 +126,7 @@ func EmptyCluster(t testing.TB, dirs ...string) *Cluster {
 			Cluster: server.ClusterOpts{Name: "runhook", Host: "127.0.0.1", Port: server.RANDOM_PORT, NoAdvertise: true, Advertise: nowhere},
 			Routes:  server.RoutesFromStr(strings.Join(routes, ",")),
 		}
-		c.options = append(c.options, options)
+		c.options, c.Dirs = append(c.options, options), append(c.Dirs, options.StoreDir)
 		c.Servers = append(c.Servers, begin(t, options))
 		options.Port, options.Cluster.Port = c.Servers[i].Addr().(*net.TCPAddr).Port, c.Servers[i].ClusterAddr().Port // a restart takes the same
 		urls = append(urls, c.Servers[i].ClientURL())

@@ -30,8 +30,10 @@ type Erasure struct {
 	Before *time.Time `json:",omitempty"`
 	// EndedOn is when the run ended, of one that was named, once that was read.
 	EndedOn *time.Time `json:",omitempty"`
-	// Overwritten: what is removed is overwritten in the store's files at once.
+	// Overwritten: what is removed is overwritten in the files of the streams at once.
 	Overwritten bool
+	// Replicated: the store is on several NATS servers, whose Raft logs have what is removed until they are cut.
+	Replicated bool `json:",omitempty"`
 	// Removed counts what was removed so far.
 	Removed Removed
 	// DoneOn is when everything was removed; nil while it is under way.
@@ -118,6 +120,10 @@ func (e *Erasure) Text() string {
 	removed := "What was removed stays in the store's files as bytes that nothing leads to, until the NATS server writes the file anew of which they are a part."
 	if e.Overwritten {
 		removed = "What was removed is overwritten in the store's files."
+	}
+	if e.Replicated {
+		removed += " The Raft logs of the NATS servers have it until they are cut, within some minutes. " +
+			"A server that is down meanwhile has it until it has started again, and in part until it writes the file anew of which that is a part."
 	}
 	return removed + " Backups that were made before hold it as long as you keep them: a restore of one brings it back, so erase it again then. " +
 		"Subscribers, webhooks and destinations have what they were sent. The history of a server that is down loses it when that starts."
