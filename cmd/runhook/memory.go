@@ -15,12 +15,12 @@ const (
 	// usualMemory is how many bytes of memory Go keeps to where that costs little. For a poll of one old run the NATS
 	// server reads 4 MiB, which stay until some collections later: polls would take the more memory the more runs
 	// there are.
-	usualMemory = 360 << 20
+	usualMemory = 384 << 20
 	// balanceEvery is how often it is looked at what that costs.
 	balanceEvery = 2 * time.Second
 	// Collections may take a share of the processors of less than costly, but for a moment in which much is read;
 	// where they take less than cheap, a limit that was raised is lowered again. Go lets them take half.
-	costly, cheap = 0.1, 0.05
+	costly, cheap = 0.15, 0.05
 )
 
 // memory is the limit of a process's memory: the usual, or twice what is in use, where the collections that look for
@@ -51,16 +51,9 @@ func (m *memory) balance(ctx context.Context) {
 
 // look raises or lowers the limit if there were collections since the last look.
 func (m *memory) look() {
-	read := []metrics.Sample{
-		{Name: "/cpu/classes/total:cpu-seconds"},
-		{Name: "/cpu/classes/gc/mark/dedicated:cpu-seconds"},
-		{Name: "/cpu/classes/gc/mark/assist:cpu-seconds"},
-		{Name: "/cpu/classes/gc/pause:cpu-seconds"},
-		{Name: "/gc/heap/live:bytes"},
-	}
+	read := []metrics.Sample{{Name: "/cpu/classes/total:cpu-seconds"}, {Name: "/cpu/classes/gc/total:cpu-seconds"}, {Name: "/gc/heap/live:bytes"}}
 	metrics.Read(read)
-	all, live := read[0].Value.Float64(), int64(read[4].Value.Uint64())
-	collecting := read[1].Value.Float64() + read[2].Value.Float64() + read[3].Value.Float64()
+	all, collecting, live := read[0].Value.Float64(), read[1].Value.Float64(), int64(read[2].Value.Uint64())
 	if all <= m.all {
 		return
 	}

@@ -102,9 +102,6 @@ func (b *batches) add(ctx context.Context, e *entry) error {
 			now.places[e.number] = len(now.entries)
 			now.entries = append(now.entries, e)
 		}
-		if !e.requested && len(b.shown) < mostShown {
-			b.shown[e.number] = e.task
-		}
 	}
 	if len(now.entries) < batchRuns && now.messages < batchMessages {
 		return nil
@@ -139,6 +136,9 @@ func (b *batches) final(ctx context.Context, of *stretch, final bus.Kept) error 
 	}
 	of.mark = final.At
 	b.at().marks[of.Name] = final.At
+	if e != nil && len(b.shown) < mostShown { // those of bundles come with their requests
+		b.shown[e.number] = e.task
+	}
 	return b.add(ctx, e)
 }
 
