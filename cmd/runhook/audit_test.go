@@ -123,6 +123,33 @@ func TestAudit(t *testing.T) {
 	}
 }
 
+// The audit has the reason that an operator gave for a cancel, and not a caller's, which may be about somebody and would
+// outlive the run.
+func TestTheAuditHasNoReasonOfACaller(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	i := begin(t, s.args("--hold")...).listening()
+	defer i.end()
+	callers, operators := i.start(s.copy, nil), i.start(s.copy, nil)
+	answer, err := http.Post(callers.Document.CancelURL+"&why=Zaphod+asked", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if doc := i.awaitEnd(callers); answer.StatusCode != http.StatusAccepted || !strings.Contains(doc.Message, "Zaphod asked") {
+		t.Fatalf("%s, and the run says: %s", answer.Status, doc.Message)
+	}
+	mustCall(t, "runs", "cancel", operators.Number.String(), "--why", "wrong file", "--server", i.url)
+	out := mustCall(t, "audit", "--what", "runs-cancel", "--json", "--server", i.url)
+	var lines []audit.Line
+	if err := json.Unmarshal([]byte(out), &lines); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if len(lines) != 2 || lines[0].By != "admin" || lines[0].Why != "wrong file" || lines[1].By != "link" || lines[1].Run != callers.Number || strings.Contains(out, "Zaphod") {
+		t.Errorf("the audit has %s", out)
+	}
+}
+
 // The admin tokens that are read again are in the audit by their names.
 func TestAuditOfTokens(t *testing.T) {
 	t.Parallel()
