@@ -137,7 +137,7 @@ func TestRestoredRunsAreHeld(t *testing.T) {
 		t.Errorf("%v wait", of)
 	}
 	var paged []string
-	for behind, more := "0", true; more; {
+	for behind, more := "0", true; more && len(paged) <= len(waits); {
 		code, table, messages := call(t, "runs", "list", "--queued", "--limit", "2", "--behind", behind, "--server", held.url)
 		lines := strings.Split(strings.TrimSpace(table), "\n")
 		for _, line := range lines[1:] {
