@@ -76,6 +76,7 @@ func TestBench(t *testing.T) {
 	b.copyRows()
 	b.copySheet()
 	b.copyIQA()
+	b.databases()
 	b.mapping()
 	b.flat()
 	_ = b.out.Flush()
@@ -529,8 +530,8 @@ func (s *server) postAndWait(b *bench, id string) string {
 }
 
 type benchDocument struct {
-	StatusDescription, Message string
-	RowsInserted, DurationMs   int64
+	StatusDescription, Message                           string
+	RowsInserted, RowsUpdated, RowsUnchanged, DurationMs int64
 }
 
 func (s *server) document(b *bench, location string) (doc benchDocument) {

@@ -96,15 +96,19 @@ func start(t testing.TB) (*Server, error) {
 	script := `set -e
 cd "$1"
 trap '' INT TERM HUP
-common="--no-defaults --datadir=$1/data --innodb-flush-method=nosync --innodb-doublewrite=0 --innodb-log-file-size=32M --innodb-buffer-pool-size=32M"
+common="--no-defaults --datadir=$1/data --innodb-flush-method=nosync --innodb-log-file-size=32M --innodb-buffer-pool-size=32M"
 "$3" $common --auth-root-authentication-method=normal --skip-test-db --skip-name-resolve >install.log 2>&1 || { cat install.log; exit 1; }
-"$2" $common --bind-address=127.0.0.1 --port="$4" --socket="$1/s" --pid-file="$1/pid" --skip-name-resolve --innodb-flush-log-at-trx-commit=0 --innodb-fast-shutdown=2 \
+serve() {
+	"$2" $common --bind-address=127.0.0.1 --port="$4" --socket="$1/s" --pid-file="$1/pid" --skip-name-resolve --innodb-flush-log-at-trx-commit=2 --innodb-fast-shutdown=2 \
 	--ssl-cert="$1/tls.crt" --ssl-key="$1/tls.key" --max-allowed-packet=4M --max-connections=100 --key-buffer-size=64K --aria-pagecache-buffer-size=256K \
-	--sql-mode= --default-time-zone=+05:30 --character-set-server=latin1 --collation-server=latin1_swedish_ci --lc-messages=de_DE --default-storage-engine=MyISAM --log-warnings=0 >server.log 2>&1 &
+	--sql-mode= --default-time-zone=+05:30 --character-set-server=latin1 --collation-server=latin1_swedish_ci --lc-messages=de_DE --default-storage-engine=MyISAM --log-warnings=0 >>server.log 2>&1
+}
+while [ ! -e stopped ]; do serve "$@" || sleep 0.1; done & # it is there again after Crash
 server=$!
 echo started
 cat >/dev/null
-kill -KILL $server
+touch stopped
+kill -KILL $(cat pid) || true
 wait $server || true
 cd /
 rm -rf "$1"
@@ -214,6 +218,9 @@ func (s *Server) Database(t testing.TB) *Database {
 	d.db = db
 	return d
 }
+
+// Crash kills the server, which comes again by itself. What it has committed is kept.
+func (s *Server) Crash() error { return proctest.KillBy(filepath.Join(s.folder, "pid")) }
 
 // Address is the server's host and port.
 func (s *Server) Address() string { return "127.0.0.1:" + s.port }

@@ -74,11 +74,15 @@ cd "$1"
 trap '' INT TERM HUP
 "$2/initdb" -D data -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync --no-instructions >initdb.log 2>&1 || { cat initdb.log; exit 1; }
 printf 'local all all trust\nhost all postgres 127.0.0.1/32 trust\nhost all app 127.0.0.1/32 md5\nhost all all 127.0.0.1/32 scram-sha-256\n' >data/pg_hba.conf
-"$2/postgres" -D data -p "$3" -k "$1" -h 127.0.0.1 -F -c full_page_writes=off -c autovacuum=off -c shared_buffers=16MB -c max_connections=100 -c deadlock_timeout=50ms -c timezone=Asia/Kolkata -c datestyle=SQL,DMY -c bytea_output=escape -c log_min_messages=fatal -c log_min_error_statement=panic >server.log 2>&1 &
+serve() {
+	"$2/postgres" -D data -p "$3" -k "$1" -h 127.0.0.1 -F -c autovacuum=off -c shared_buffers=16MB -c max_connections=100 -c deadlock_timeout=50ms -c timezone=Asia/Kolkata -c datestyle=SQL,DMY -c bytea_output=escape -c log_min_messages=fatal -c log_min_error_statement=panic >>server.log 2>&1
+}
+while [ ! -e stopped ]; do serve "$@" || sleep 0.1; done & # it is there again after Crash
 server=$!
 echo started
 cat >/dev/null
-kill -QUIT $server
+touch stopped
+kill -QUIT $(head -1 data/postmaster.pid) || true
 wait $server || true
 cd /
 rm -rf "$1"
@@ -197,6 +201,11 @@ func (s *Server) Schema(t testing.TB) *Schema {
 	m.db = db
 	m.Exec("CREATE SCHEMA " + name)
 	return m
+}
+
+// Crash kills the server, which comes again by itself. What it has committed is kept.
+func (s *Server) Crash() error {
+	return proctest.KillBy(filepath.Join(s.folder, "data", "postmaster.pid"))
 }
 
 // Address is the server's host and port.

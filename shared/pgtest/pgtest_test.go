@@ -1,6 +1,7 @@
 package pgtest_test
 
 import (
+	"strconv"
 	"testing"
 
 	"runhook/shared/pgtest"
@@ -18,5 +19,23 @@ func TestSchema(t *testing.T) {
 		if got := schema.Query("SELECT * FROM members ORDER BY id"); got != "1 "+name+"; 2 <nil>" {
 			t.Errorf("the table has %s", got)
 		}
+	}
+}
+
+// A server that is killed comes again, with what it has committed.
+func TestCrash(t *testing.T) {
+	server := pgtest.New(t)
+	place := server.Schema(t)
+	place.Exec("CREATE TABLE members (id int PRIMARY KEY)")
+	place.DB().SetMaxIdleConns(0) // each statement goes over a connection of its own
+	for id := range 3 {
+		place.Exec("INSERT INTO members VALUES (" + strconv.Itoa(id) + ")")
+		if err := server.Crash(); err != nil {
+			t.Fatal(err)
+		}
+		proctest.Until(t, place.DB().Ping)
+	}
+	if got := place.Query("SELECT count(*) FROM members"); got != "3" {
+		t.Errorf("there are %s rows", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/user"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -42,6 +43,20 @@ func As(command *exec.Cmd, who *user.User) error {
 		command.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(id), Gid: uint32(group)}
 	}
 	return nil
+}
+
+// KillBy kills the process whose number is on the first line of a file.
+func KillBy(file string) error {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	first, _, _ := strings.Cut(string(content), "\n")
+	id, err := strconv.Atoi(strings.TrimSpace(first))
+	if err != nil {
+		return err
+	}
+	return syscall.Kill(id, syscall.SIGKILL)
 }
 
 func ids(who *user.User) (id, group int) {

@@ -36,6 +36,8 @@ type Destination struct {
 	patience time.Duration
 	// sets are the statements that write many rows at once, nil if rows are written one by one.
 	sets *sets
+	// careful: the batch that is written has a row that the database refuses, so that it goes by savepoints.
+	careful bool
 	// recorded is the state that Record wrote last.
 	recorded string
 	// fence is that of the run whose checkpoint is kept in the database, with record to write it; nil

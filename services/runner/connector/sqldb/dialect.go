@@ -150,6 +150,8 @@ type relation struct {
 	// onConflict goes on after INSERT and UPDATE: a row that breaks a rule of the table is an error, whatever
 	// else the table itself would have become of it.
 	onConflict string
+	// deferred: the table has rules that may be checked only when a transaction is committed.
+	deferred bool
 	// triggers: the table has some, so that what a statement has written may be something else when it ends.
 	triggers bool
 	// numbered: the table gives its rows numbers, of which the driver knows that of the last insert. identity is

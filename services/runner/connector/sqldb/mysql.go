@@ -425,11 +425,10 @@ func (mysqlDialect) locks(context.Context, session) (bool, error) { return false
 func (mysqlDialect) settles() string { return "" }
 
 func (mysqlDialect) commit(ctx context.Context, conn *sql.Conn) error {
-	if _, err := conn.ExecContext(ctx, "RELEASE SAVEPOINT "+mysqlMarkOfBatch); err != nil {
-		return err
-	}
-	if _, err := conn.ExecContext(ctx, "COMMIT"); err != nil {
-		return commitError{err}
+	for _, statement := range []string{"RELEASE SAVEPOINT " + mysqlMarkOfBatch, "COMMIT"} {
+		if _, err := conn.ExecContext(ctx, statement); err != nil {
+			return commitError{err}
+		}
 	}
 	return nil
 }

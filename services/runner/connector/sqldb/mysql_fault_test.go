@@ -567,7 +567,7 @@ func rolledBack(t *testing.T, to, mark string) (net.Listener, *atomic.Int32) {
 
 // Nothing goes on in a transaction that the server has given up: all of the batch is written again.
 func TestMySQLTransactionThatIsGone(t *testing.T) {
-	for _, mark := range []string{"SAVEPOINT span", "DELETE FROM `runhook_rows`", "INSERT INTO `runhook_rows`"} {
+	for _, mark := range []string{"SAVEPOINT runhook_batch", "DELETE FROM `runhook_rows`", "INSERT INTO `runhook_rows`"} {
 		b := onMariaDB(t)
 		b.Exec("CREATE TABLE members (id varchar(9) PRIMARY KEY, name text)")
 		server := mariatest.New(t)

@@ -108,6 +108,9 @@ func (m mysqlType) isText() bool { return m.kind() == textKind || m.name == "jso
 // fraction is how many digits of a second the type keeps.
 func (m mysqlType) fraction() int { return max(0, m.length) }
 
+// mysqlMoment is a moment of a timestamp column, in UTC, as it is bound.
+type mysqlMoment string
+
 // longClock is a time that is none of day.
 var longClock = regexp.MustCompile(`^-?(\d{2,3}):[0-5]\d:[0-5]\d(\.\d{1,6})?$`)
 
@@ -119,6 +122,9 @@ func (m mysqlType) knows(value any) (held any, ok bool) {
 		text, isText = number.String(), true
 	}
 	text = strings.TrimSpace(text)
+	if moment, bound := value.(mysqlMoment); bound {
+		return moment, true
+	}
 	switch {
 	case m.name == "bigint" && m.unsigned || m.name == "bit":
 		n, err := strconv.ParseUint(text, 10, 64)
@@ -349,7 +355,7 @@ func (m mysqlType) holdClock(text string) (any, string) {
 	if moment.Unix() < 1 {
 		return nil, "is before 1970, where a column of type timestamp begins"
 	}
-	return moment.Format("2006-01-02 15:04:05.999999"), ""
+	return mysqlMoment(moment.Format("2006-01-02 15:04:05.999999")), ""
 }
 
 var _ knowing = mysqlType{}

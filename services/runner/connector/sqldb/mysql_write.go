@@ -158,6 +158,8 @@ func mysqlBound(value any) any {
 	switch v := value.(type) {
 	case float64, json.Number:
 		return boundText(v)
+	case mysqlMoment:
+		return string(v)
 	case bool:
 		if v {
 			return int64(1)

@@ -1,8 +1,10 @@
 package sqldb
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"io"
 	"reflect"
@@ -345,7 +347,8 @@ func (d postgresDialect) relation(ctx context.Context, conn *sql.Conn, name stri
 	}
 	// Of partitions, and of tables that inherit from this one, too.
 	err = conn.QueryRowContext(ctx, `WITH RECURSIVE all_of(id) AS (SELECT $1::oid UNION SELECT i.inhrelid FROM pg_inherits i JOIN all_of a ON i.inhparent = a.id)
-		SELECT EXISTS (SELECT FROM pg_trigger t JOIN all_of a ON t.tgrelid = a.id WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A'))`, id).Scan(&r.triggers)
+		SELECT EXISTS (SELECT FROM pg_trigger t JOIN all_of a ON t.tgrelid = a.id WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')),
+			EXISTS (SELECT FROM pg_trigger t JOIN all_of a ON t.tgrelid = a.id WHERE t.tgdeferrable)`, id).Scan(&r.triggers, &r.deferred)
 	// Without a primary key a row can be found again only where it was put.
 	r.numbered, r.identity = made == "r", "ctid"
 	return &r, err
@@ -567,7 +570,13 @@ func (postgresDialect) words(err error) string {
 
 func (d postgresDialect) sets(t *table, action task.Action) (sets, bool) {
 	w := postgresWriter{d, t}
-	s := sets{bind: w.bind, settle: "SET CONSTRAINTS ALL IMMEDIATE"}
+	s := sets{bind: w.bind}
+	if t.deferred || t.triggers { // which may write to tables that have such rules
+		s.settle = "SET CONSTRAINTS ALL IMMEDIATE"
+	}
+	if t.uniqueKey {
+		s.open = byIndex
+	}
 	if action != task.Insert {
 		s.look = w.look(action)
 	}
@@ -576,6 +585,9 @@ func (d postgresDialect) sets(t *table, action task.Action) (sets, bool) {
 		s.identify = t.triggers
 		s.insert = w.insert(s.identify)
 		s.named = w.named
+		if !t.triggers && !t.guarded {
+			s.put = postgresCopy{w}.put
+		}
 	case task.Upsert:
 		s.insert, s.update = w.insert(false)+" ON CONFLICT ("+strings.Join(w.key(), ", ")+") DO NOTHING", w.update()
 	case task.Update:
@@ -589,11 +601,59 @@ func (d postgresDialect) sets(t *table, action task.Action) (sets, bool) {
 	return s, true
 }
 
+// byIndex has the server find the rows of a batch by the key's index, from the first batch on: while it plans each of the
+// first ones anew, it may read all of a large table for each.
+func byIndex(ctx context.Context, conn *sql.Conn) error {
+	return execute(ctx, conn, "SET plan_cache_mode = force_generic_plan")
+}
+
 // postgresWriter makes the statements that write rows to a table. They take a list for each column, of texts or of
 // bytes.
 type postgresWriter struct {
 	d postgresDialect
 	t *table
+}
+
+// postgresCopy inserts rows by COPY, which costs the server half of what a statement does. It takes them if nothing is to
+// be known of each, and no policy is to be asked for it.
+type postgresCopy struct{ w postgresWriter }
+
+// copyEscapes are the letters that have a meaning in what COPY reads.
+var copyEscapes = strings.NewReplacer(`\`, `\\`, "\t", `\t`, "\n", `\n`, "\r", `\r`)
+
+func (c postgresCopy) put(ctx context.Context, conn *sql.Conn, rows []*row.Row) (inserted int64, err error) {
+	var names []string
+	for _, column := range c.w.t.target {
+		names = append(names, c.w.d.quote(column.name))
+	}
+	var text bytes.Buffer
+	for _, r := range rows {
+		for i, value := range r.Values {
+			if i > 0 {
+				text.WriteByte('\t')
+			}
+			switch v := value.(type) {
+			case nil:
+				text.WriteString(`\N`)
+			case []byte:
+				text.WriteString(`\\x`)
+				text.Write(hex.AppendEncode(text.AvailableBuffer(), v))
+			default:
+				_, _ = copyEscapes.WriteString(&text, boundText(v)) // it is in memory
+			}
+		}
+		text.WriteByte('\n')
+	}
+	err = conn.Raw(func(raw any) error {
+		on, ok := raw.(*stdlib.Conn)
+		if !ok {
+			return errDriver
+		}
+		tag, err := on.Conn().PgConn().CopyFrom(ctx, &text, "COPY "+c.w.t.sql+" ("+strings.Join(names, ", ")+") FROM STDIN")
+		inserted = tag.RowsAffected()
+		return err
+	})
+	return inserted, err
 }
 
 func isBytes(c tableColumn) bool { return c.cast == "bytea" }

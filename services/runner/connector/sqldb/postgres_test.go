@@ -108,7 +108,7 @@ func TestPostgresTypes(t *testing.T) {
 		t.Run(c.declared+"="+c.text, func(t *testing.T) {
 			b.T = t
 			table := fmt.Sprintf("types_%d", i)
-			b.Exec("CREATE TABLE " + table + " (id text PRIMARY KEY, v " + c.declared + ")")
+			b.Exec("CREATE TABLE " + table + " (id text PRIMARY KEY CHECK (id <> 'no'), v " + c.declared + ")")
 			b.Table().Table = table
 			b.Mapping("id", "ID", "v", "V")
 			b.Write("members.csv", "ID,V\n1,\""+strings.ReplaceAll(c.text, `"`, `""`)+"\"\n")
@@ -122,13 +122,15 @@ func TestPostgresTypes(t *testing.T) {
 				}
 				return
 			}
-			b.Succeed(run.Counts{Total: 1, Retrieved: 1, Inserted: 1})
+			// A row that is refused has the whole batch written again.
+			b.Write("members.csv", "ID,V\n1,\""+strings.ReplaceAll(c.text, `"`, `""`)+"\"\nno,\""+strings.ReplaceAll(c.text, `"`, `""`)+"\"\n")
+			b.Succeed(run.Counts{Total: 2, Retrieved: 2, Inserted: 1, Failed: 1})
 			got := b.Query("SELECT coalesce(row_to_json(q)->>'v', '<nil>') FROM (SELECT v FROM " + table + ") AS q")
 			if got != c.stored {
 				t.Errorf("stored %q, want %q", got, c.stored)
 			}
 			// What was stored compares as what was given.
-			b.Succeed(run.Counts{Total: 1, Retrieved: 1, Unchanged: 1})
+			b.Succeed(run.Counts{Total: 2, Retrieved: 2, Unchanged: 1, Failed: 1})
 			all = append(all, "(SELECT v FROM "+table+") AS v"+fmt.Sprint(i))
 			mapping = append(mapping, "v"+fmt.Sprint(i), "v"+fmt.Sprint(i))
 		})
@@ -221,4 +223,47 @@ func pgURL(t *testing.T, b *pipelinetest.Bench) string {
 		t.Fatal(err)
 	}
 	return at.Postgres
+}
+
+// What is inserted by COPY is what was given, whatever letters it has, and a row that is refused fails alone.
+func TestPostgresInsertsByCopy(t *testing.T) {
+	b := onPostgres(t)
+	b.Exec(`CREATE TABLE odd (id int PRIMARY KEY, v text, b bytea, n numeric(5,2), j jsonb, a text[]);
+		INSERT INTO odd VALUES (1, E'a\tb\nc\rd\\e', '\x00ff5c', 1.25, '{"a": "x\\y"}', E'{"a\\"b",NULL}'), (2, '\N', '', NULL, NULL, NULL), (3, '\.', NULL, 0, '[]', '{}'), (4, '', '\x', -1, 'null', NULL), (5, NULL, NULL, NULL, NULL, NULL), (6, 'ж😀''"', NULL, NULL, NULL, NULL);
+		CREATE TABLE members (id int PRIMARY KEY, v text CHECK (v <> 'no'), b bytea, n numeric(5,2), j jsonb, a text[], rest text DEFAULT 'kept')`)
+	b.Table().Action, b.Table().Key = task.Insert, nil
+	b.Job.Task.Source = &task.SQLSource{Connection: "warehouse", Query: "select * from odd", OrderBy: []string{"id"}}
+	b.Mapping("id", "id", "v", "v", "b", "b", "n", "n", "j", "j", "a", "a")
+	b.Succeed(run.Counts{Retrieved: 6, Inserted: 6})
+	if got := b.Query("SELECT count(*) FROM (SELECT * FROM odd EXCEPT SELECT id, v, b, n, j, a FROM members WHERE rest = 'kept') AS d"); got != "0" {
+		t.Errorf("%s rows differ", got)
+	}
+	b.Exec("INSERT INTO odd VALUES (7, 'no'), (8, 'yes')")
+	s := b.Succeed(run.Counts{Retrieved: 8, Inserted: 1, Failed: 7})
+	if last := s.Errors[6]; last.Row != 7 || !strings.Contains(last.Message, "breaks a check rule of the table: members_v_check (SQLSTATE 23514)") {
+		t.Errorf("got %+v", last)
+	}
+	// Policies are asked for each row, which COPY cannot.
+	b.Exec("ALTER TABLE members ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; CREATE POLICY p ON members USING (true) WITH CHECK (id <> 10); INSERT INTO odd VALUES (9), (10); DELETE FROM odd WHERE id < 9")
+	s = b.Succeed(run.Counts{Retrieved: 2, Inserted: 1, Failed: 1})
+	b.RowErrors(s, run.RowError{Row: 2, Message: "is refused by a row security policy"})
+}
+
+// The rows of a batch are found by the key's index, and not by a plan that depends on what is known of the table.
+func TestPostgresPlansOnce(t *testing.T) {
+	b := onPostgres(t)
+	b.Exec("CREATE TABLE members (id text PRIMARY KEY, name text)")
+	d := openMembers(t, b.Job.Connections, b.Table())
+	defer d.Close()
+	for range 2 {
+		batch := row.NewBatch(2)
+		r := batch.Add(1)
+		r.Values[0], r.Values[1] = "1", "Ann"
+		if err := d.Write(t.Context(), batch, func(int64) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := d.Ask(t.Context(), "SELECT sum(custom_plans) || ' ' || (sum(generic_plans) > 2) FROM pg_prepared_statements WHERE statement LIKE '%unnest(%' AND statement NOT LIKE '%pg_class%'"); err != nil || got != "0 true" {
+		t.Errorf("got %s, %v", got, err)
+	}
 }

@@ -16,7 +16,8 @@ import (
 // there, one inserts, one updates. A span of rows is written behind a savepoint. If the database refuses any of
 // them, or writes fewer than were given to it, the span is taken back, and its halves are written one after the
 // other: so a row that is refused is found, its neighbors are written, and rows that depend on each other come in
-// their order.
+// their order. A whole batch is written without a savepoint first, on the understanding that nothing is refused;
+// otherwise its transaction begins anew.
 
 // sets are the statements that write several rows at once. Each takes what bind makes of the rows, and numbers
 // them from 1, in their order. Those that the action does not need are empty.
@@ -67,6 +68,7 @@ func (d *Destination) prepareSets(ctx context.Context) error {
 
 // writeAgain writes a batch, and again if it was in the way of other writers and the database gave it up.
 func (d *Destination) writeAgain(ctx context.Context, batch *row.Batch, before func(row int64) error) error {
+	d.careful = false
 	limit := time.Now().Add(d.patience)
 	pause := wait.Backoff{Least: 10 * time.Millisecond, Most: time.Second}
 	for {
@@ -76,6 +78,9 @@ func (d *Destination) writeAgain(ctx context.Context, batch *row.Batch, before f
 		case err == nil:
 			d.noteAltered()
 			return nil
+		case errors.Is(err, errRefused):
+			d.careful = true
+			continue
 		case !ok:
 			return err
 		case time.Now().After(limit):
@@ -177,13 +182,18 @@ func (s *spans) write(from, to int) error {
 	if to = min(to, s.reach()); from >= to {
 		return nil
 	}
-	if err := s.execute("SAVEPOINT span"); err != nil {
-		return err
+	whole := !s.d.careful && from == 0 && to == len(s.rows)
+	if !whole {
+		if err := s.execute("SAVEPOINT span"); err != nil {
+			return err
+		}
 	}
 	ends, err := s.put(from, to)
 	if err == nil {
-		if err := s.execute("RELEASE SAVEPOINT span"); err != nil {
-			return err
+		if !whole {
+			if err := s.execute("RELEASE SAVEPOINT span"); err != nil {
+				return err
+			}
 		}
 		for _, end := range ends {
 			if err := s.write(from, end); err != nil {
@@ -197,6 +207,9 @@ func (s *spans) write(from, to int) error {
 	passed := errors.Is(err, errPassed)
 	if fault == nil && !passed || s.ctx.Err() != nil {
 		return s.d.table.explain(s.ctx, err)
+	}
+	if whole {
+		return errRefused
 	}
 	s.staged = nil
 	if err := s.execute("ROLLBACK TO SAVEPOINT span"); err != nil {
