@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"runhook/shared/client"
 	"runhook/shared/run"
 )
 
@@ -31,7 +32,12 @@ func (c *connectionsPauseCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer server.Close()
-	changed, now, err := server.PauseConnection(ctx, c.Name, c.Why)
+	var changed bool
+	var now client.Connection
+	err = whileAway(ctx, func() (err error) {
+		changed, now, err = server.PauseConnection(ctx, c.Name, c.Why)
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,10 @@
 package main
 
-import "context"
+import (
+	"context"
+
+	"runhook/shared/client"
+)
 
 type connectionsResumeCommand struct{ ConnectionArg }
 
@@ -20,7 +24,12 @@ func (c *connectionsResumeCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer server.Close()
-	changed, now, err := server.ResumeConnection(ctx, c.Name)
+	var changed bool
+	var now client.Connection
+	err = whileAway(ctx, func() (err error) {
+		changed, now, err = server.ResumeConnection(ctx, c.Name)
+		return err
+	})
 	if err != nil {
 		return err
 	}

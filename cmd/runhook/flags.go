@@ -386,7 +386,11 @@ func (c *TaskArg) on(ctx context.Context, work func(server *client.Client, found
 
 func (c *TaskArg) enable(ctx context.Context, p *program, enabled bool, word string) error {
 	return c.on(ctx, func(server *client.Client, found client.Task) error {
-		changed, err := server.Enable(ctx, found.ID, enabled)
+		var changed bool
+		err := whileAway(ctx, func() (err error) {
+			changed, err = server.Enable(ctx, found.ID, enabled)
+			return err
+		})
 		if err != nil {
 			return err
 		}

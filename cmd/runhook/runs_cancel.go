@@ -14,7 +14,6 @@ import (
 	"runhook/shared/client"
 	"runhook/shared/run"
 	"runhook/shared/task"
-	"runhook/shared/wait"
 )
 
 type runsCancelCommand struct {
@@ -160,23 +159,6 @@ func (m missedRuns) String() (text string) {
 func isEnded(err error) bool {
 	problem, ok := errors.AsType[*client.Problem](err)
 	return ok && problem.Type == "urn:runhook:problem:run-ended"
-}
-
-// awayFor is how long a command goes on asking a server that cannot reach its store: as long as a cluster takes to find
-// another leader, and longer.
-var awayFor = 30 * time.Second // longer in tests
-
-// whileAway asks, and asks again while the server says that it cannot do so at the moment, until ctx ends. What is asked
-// may be asked twice.
-func whileAway(ctx context.Context, ask func() error) error {
-	pause := wait.Backoff{Least: 200 * time.Millisecond, Most: 2 * time.Second}
-	for began := time.Now(); ; {
-		err := ask()
-		problem, ok := errors.AsType[*client.Problem](err)
-		if !ok || problem.Status != http.StatusServiceUnavailable || time.Since(began) > awayFor || !pause.Wait(ctx) {
-			return err
-		}
-	}
 }
 
 // result is what became of one run; done is false where it was not begun.

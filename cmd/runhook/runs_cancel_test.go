@@ -196,29 +196,48 @@ func TestTwoCancelTheSameRuns(t *testing.T) {
 	}
 }
 
-// While a cluster looks for a leader its services answer 503. Who cancels runs then waits, and needs no second command.
-func TestCancelWaitsForTheStore(t *testing.T) {
+// While a cluster looks for a leader its services answer 503. Whoever changes something then waits, and needs no second
+// command. A store that is full is not waited for.
+func TestCommandsWaitForTheStore(t *testing.T) {
 	t.Parallel()
-	var mu sync.Mutex
-	refused := map[string]bool{}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		defer mu.Unlock()
-		w.Header().Set("Content-Type", "application/json")
-		if what := r.Method + r.URL.Path; !refused[what] {
-			refused[what] = true
-			w.WriteHeader(http.StatusServiceUnavailable)
-			_, _ = io.WriteString(w, `{"type":"about:blank","title":"Not available","status":503,"detail":"NATS cannot be reached"}`)
-			return
+	const id = "555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd"
+	for _, c := range []struct {
+		command, answer, says string
+	}{
+		{"runs cancel 41", `{"ExecuteId":"` + id + `","ImportId":41,"TaskName":"Copy","Status":"D","StatusDescription":"Canceled","Success":false,"Message":"Canceled by ann"}`, "Run 41 of \"Copy\": Canceled by ann.\n"},
+		{"runs delete 41", `{"Receipts":[{"Receipt":"r","ExecuteId":"` + id + `","TaskName":"Copy","First":41,"Last":41,"By":"ann","On":"2026-01-01T00:00:00Z","DoneOn":"2026-01-01T00:00:00Z","Removed":{}}]}`, "Run 41 of \"Copy\" is deleted"},
+		{"connections pause drop", `{"Changed":true,"Connection":{"Name":"drop","Tasks":[]}}`, "Connection drop is paused"},
+		{"connections resume drop", `{"Changed":true,"Connection":{"Name":"drop","Tasks":[]}}`, "Connection drop is resumed"},
+		{"task enable " + id, `{"Changed":true,"Name":"Copy"}`, "enabled.\n"},
+	} {
+		for kind, most := range map[string]int{"store-unavailable": 2, "store-full": 1} {
+			var mu sync.Mutex
+			asked := map[string]int{}
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
+				defer mu.Unlock()
+				w.Header().Set("Content-Type", "application/json")
+				isFind := strings.HasPrefix(r.URL.Path, "/api/tasks/") && r.Method == http.MethodGet // which the server answers from memory
+				if asked[r.Method+r.URL.Path]++; asked[r.Method+r.URL.Path] == 1 && !isFind {
+					w.WriteHeader(http.StatusServiceUnavailable)
+					_, _ = io.WriteString(w, `{"type":"urn:runhook:problem:`+kind+`","title":"Not available","status":503,"detail":"NATS cannot be reached"}`)
+					return
+				}
+				if strings.HasSuffix(r.URL.Path, "/cancel") {
+					w.WriteHeader(http.StatusAccepted)
+				}
+				_, _ = io.WriteString(w, c.answer)
+			}))
+			code, out, messages := call(t, append(strings.Fields(c.command), "--server", server.URL)...)
+			server.Close()
+			if most == 2 && (code != exitSuccess || !strings.Contains(out, c.says)) || most == 1 && code == exitSuccess {
+				t.Errorf("%s, %s: exit code %d, %s%s", c.command, kind, code, out, messages)
+			}
+			for what, times := range asked {
+				if times > most {
+					t.Errorf("%s, %s: %s was asked %d times", c.command, kind, what, times)
+				}
+			}
 		}
-		if r.Method == http.MethodPost {
-			w.WriteHeader(http.StatusAccepted)
-		}
-		_, _ = io.WriteString(w, `{"ExecuteId":"555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd","ImportId":41,"TaskName":"Copy","Status":"D","StatusDescription":"Canceled","Success":false,"Message":"Canceled by ann"}`)
-	}))
-	defer server.Close()
-	code, out, messages := call(t, "runs", "cancel", "41", "--server", server.URL)
-	if code != exitSuccess || out != "Run 41 of \"Copy\": Canceled by ann.\n" || len(refused) != 2 {
-		t.Errorf("exit code %d, %s%s, refused %v", code, out, messages, refused)
 	}
 }

@@ -68,7 +68,11 @@ func (c *runsDeleteCommand) Run(ctx context.Context, p *program) error {
 	var receipts []client.Receipt
 	var refused []error
 	for _, number := range numbers {
-		receipt, err := server.Erase(ctx, number)
+		var receipt client.Receipt
+		err := whileAway(ctx, func() (err error) {
+			receipt, err = server.Erase(ctx, number)
+			return err
+		})
 		if err == nil {
 			receipt, err = c.await(ctx, p, server, receipt)
 		}
@@ -112,7 +116,11 @@ func (c *runsDeleteCommand) deleteBefore(ctx context.Context, p *program, server
 	if err := c.confirm(ctx, p, fmt.Sprintf("all ended runs of %q that were accepted before %s", found.Name, at)); err != nil {
 		return err
 	}
-	receipts, err := server.EraseBefore(ctx, id, before)
+	var receipts []client.Receipt
+	err = whileAway(ctx, func() (err error) {
+		receipts, err = server.EraseBefore(ctx, id, before)
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -46,10 +46,27 @@ const (
 // leftTo is how long whoever does an erasure may be silent before another process goes on.
 var leftTo = 10 * time.Second // shorter in tests
 
+// askedFor is how long it is looked for whether an erasure was written down whose acknowledgement did not come.
+const askedFor = 10 * time.Second
+
 // AskErase writes down that runs are to be erased, which [Unheld.Erase] does, and returns the erasure that stands:
-// another one of the same runs, if there is one.
+// another one of the same runs, if there is one. With an error it may stand only if nobody could be asked for long
+// whether it does.
 func (u *Unheld) AskErase(ctx context.Context, e run.Erasure) (stands run.Erasure, err error) {
 	e.Holder, e.Replicated = u.store.Process, u.store.Replicated
+	stands, err = u.askErase(ctx, e)
+	pause := wait.Backoff{Least: 100 * time.Millisecond, Most: time.Second}
+	for began := time.Now(); errors.Is(err, errUnacknowledged) && time.Since(began) < askedFor && pause.Wait(ctx); {
+		var again error
+		if stands, again = u.askErase(ctx, e); !jet.Passes(again) { // it stands, if it was written down
+			err = again
+		}
+	}
+	return stands, err
+}
+
+// askErase is AskErase once.
+func (u *Unheld) askErase(ctx context.Context, e run.Erasure) (stands run.Erasure, err error) {
 	subject := jet.ErasureSubject(e.Task, e.First, e.Last)
 	_, err = u.writeErasure(ctx, e, 0)
 	if err == nil || !jet.Refused(err) {
@@ -67,6 +84,9 @@ func (u *Unheld) AskErase(ctx context.Context, e run.Erasure) (stands run.Erasur
 	return stands, nil
 }
 
+// errUnacknowledged: an erasure may have been written down.
+var errUnacknowledged = errors.New("no acknowledgement came")
+
 // writeErasure writes an erasure in the place of the one with a sequence, 0 for none.
 func (u *Unheld) writeErasure(ctx context.Context, e run.Erasure, inPlaceOf uint64) (sequence uint64, err error) {
 	if err := u.store.Writable(); err != nil {
@@ -79,6 +99,9 @@ func (u *Unheld) writeErasure(ctx context.Context, e run.Erasure, inPlaceOf uint
 	ctx, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
 	defer cancel()
 	ack, err := u.store.JS.Publish(ctx, jet.ErasureSubject(e.Task, e.First, e.Last), data, jetstream.WithExpectLastSequencePerSubject(inPlaceOf))
+	if errors.Is(err, context.DeadlineExceeded) {
+		return 0, jet.As(errUnacknowledged, jet.Explain(err))
+	}
 	if err != nil {
 		return 0, jet.Explain(err)
 	}

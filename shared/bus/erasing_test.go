@@ -660,6 +660,33 @@ func TestAnErasureOnACluster(t *testing.T) {
 	awaitEvents(t, cluster.Bus, other)
 }
 
+// Whoever asks for an erasure and gets no acknowledgement is told that it stands, if it does.
+func TestAnErasureWhoseAcknowledgementIsLost(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request := bustest.Applied(t, store.Bus)
+	end(t, store.Bus, request, bustest.Submit(t, store.Bus, request))
+	_, address, _ := strings.Cut(store.Broker.URL(), "//")
+	wire := bustest.NewWire(t, "127.0.0.1:0", address)
+	process, _ := logging(t, "nats://"+wire.Address(), "")
+	view, _ := following(t, store.Bus)
+	wire.Silence(true, bustest.Back)
+	var asking sync.WaitGroup
+	asked := one(request, 1)
+	asking.Go(func() {
+		if stands, err := process.Unheld.AskErase(t.Context(), asked); err != nil || !stands.On.Equal(asked.On) {
+			t.Errorf("%+v, %v", stands, err)
+		}
+	})
+	proctest.Eventually(t, "it is written down", func() bool {
+		_, ok := view.Of(request.Task, 1, 1)
+		return ok
+	})
+	wire.Drop()
+	wire.Silence(false, bustest.Back)
+	asking.Wait()
+}
+
 // receipts counts the receipts that are stored, by the erasure.
 func receipts(t testing.TB, store *bus.Bus) map[string]int {
 	t.Helper()
