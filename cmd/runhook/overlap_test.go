@@ -133,7 +133,7 @@ destination: {nats: {subject: nobody.listens}}
 			// answered are the runs that an answer has named, with when their POST was sent.
 			var mu sync.Mutex
 			answered, refused := map[run.Number]time.Time{}, 0
-			const posts, every = 400, 5 * time.Millisecond
+			const posts, every = 240, 5 * time.Millisecond
 			var callers sync.WaitGroup
 			ticker := time.NewTicker(every)
 			defer ticker.Stop()

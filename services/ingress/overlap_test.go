@@ -202,7 +202,7 @@ func TestQueueIsBounded(t *testing.T) {
 	var refused answer
 	proctest.Eventually(t, "the queue is full", func() bool {
 		refused = h.post(t, path, "")
-		return refused.Status != http.StatusAccepted
+		return refused.Status == http.StatusTooManyRequests
 	})
 	p := refused.problem(t)
 	if p.Status != http.StatusTooManyRequests || p.Type != "urn:runhook:problem:queue-full" || refused.Get("Retry-After") != "30" || !strings.HasPrefix(p.Detail, "3 runs of this task wait") {

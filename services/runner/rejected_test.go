@@ -19,12 +19,15 @@ import (
 )
 
 // newRejectingWorkshop has a source of 20,000 rows of which each 25th has no key, 800 in all.
-func newRejectingWorkshop(t *testing.T) *workshop {
+func newRejectingWorkshop(t *testing.T) *workshop { return newRejectingWorkshopOf(t, 20_000) }
+
+// newRejectingWorkshopOf is newRejectingWorkshop with so many rows.
+func newRejectingWorkshopOf(t *testing.T, rows int) *workshop {
 	t.Helper()
 	w := newWorkshop(t, "upsert", 0)
 	var text strings.Builder
 	text.WriteString("id,name\n")
-	for i := 1; i <= 20_000; i++ {
+	for i := 1; i <= rows; i++ {
 		id := fmt.Sprint(i)
 		if i%25 == 0 {
 			id = ""
@@ -66,7 +69,7 @@ func TestKillWhileRowsAreRejected(t *testing.T) {
 	}{
 		{"the cells of the first chunk", "$O.rows.C.", 1},
 		{"the name of the first chunk", "$O.rows.M.", 1},
-		{"the name of the last chunk", "$O.rows.M.", 10},
+		{"the name of the last chunk", "$O.rows.M.", 4},
 		{"the final document", "$KV.runs_0.final.", 1},
 		{"acknowledging", "$JS.ACK.", 1},
 	} {
@@ -77,17 +80,17 @@ func TestKillWhileRowsAreRejected(t *testing.T) {
 			}
 			t.Run(moment+" "+step.name, func(t *testing.T) {
 				t.Parallel()
-				w := newRejectingWorkshop(t)
+				w := newRejectingWorkshopOf(t, 8000)
 				n := w.submit(t)
 				w.runUntilKilled(t, step.subject, step.nth, after)
 				successor := w.start(t, w.store.Broker.URL())
 				doc := w.await(t, n)
-				if doc.Outcome() != run.Success || doc.RowsFailed != 800 || doc.RowsProcessed != 19_200 {
+				if doc.Outcome() != run.Success || doc.RowsFailed != 320 || doc.RowsProcessed != 7680 {
 					t.Fatalf("ended %s with %d failed and %d processed: %s", doc.Outcome(), doc.RowsFailed, doc.RowsProcessed, doc.Message)
 				}
 				rows := w.rejected(t, n)
-				if len(rows) != 800 {
-					t.Fatalf("%d rejected rows, want 800", len(rows))
+				if len(rows) != 320 {
+					t.Fatalf("%d rejected rows, want 320", len(rows))
 				}
 				for i, r := range rows {
 					number := int64(25 * (i + 1))

@@ -29,7 +29,7 @@ func isBundled(t testing.TB, store *bus.Bus, name string) bool {
 // polled is what a poll of a run answers that has ended.
 func polled(t testing.TB, store *bus.Bus, request run.Request, n run.Number) string {
 	t.Helper()
-	status, err := store.Runs.Lookup(t.Context(), request.Task, n)
+	status, err := retryUnavailable(t.Context(), func() (bus.Status, error) { return store.Runs.Lookup(t.Context(), request.Task, n) })
 	if err != nil || !status.Final {
 		t.Fatalf("run %s: final %t, %v", n, status.Final, err)
 	}
@@ -59,20 +59,21 @@ func tell(t testing.TB, store *bus.Bus, of map[run.Number]run.Request) told {
 	for n, request := range of {
 		ids[request.Task] = true
 		all.polls[n] = polled(t, store, request, n)
-		found, err := store.Runs.Request(t.Context(), request.Task, n)
+		found, err := retryUnavailable(t.Context(), func() (run.Request, error) { return store.Runs.Request(t.Context(), request.Task, n) })
 		all.requests[n] = fmt.Sprintf("%+v, %v", found, err)
-		if all.tasks[n], err = store.Runs.Find(t.Context(), n); err != nil {
+		all.tasks[n], err = retryUnavailable(t.Context(), func() (task.ID, error) { return store.Runs.Find(t.Context(), n) })
+		if err != nil {
 			t.Errorf("run %s: %v", n, err)
 		}
-		if _, err := store.Runs.Lookup(t.Context(), task.NewID(), n); !errors.Is(err, run.ErrNoRun) {
+		if _, err := retryUnavailable(t.Context(), func() (bus.Status, error) { return store.Runs.Lookup(t.Context(), task.NewID(), n) }); !errors.Is(err, run.ErrNoRun) {
 			t.Errorf("run %s of another task: %v", n, err)
 		}
-		if ended, err := store.Work.Ended(t.Context(), request.Task, n); !ended || err != nil {
+		if ended, err := retryUnavailable(t.Context(), func() (bool, error) { return store.Work.Ended(t.Context(), request.Task, n) }); !ended || err != nil {
 			t.Errorf("run %s has ended: %t, %v", n, ended, err)
 		}
 	}
 	list := func(name string, limit int, of ...task.ID) {
-		listed, err := store.Runs.List(t.Context(), limit, of...)
+		listed, err := retryUnavailable(t.Context(), func() ([]bus.Status, error) { return store.Runs.List(t.Context(), limit, of...) })
 		if err != nil {
 			t.Fatal(err)
 		}

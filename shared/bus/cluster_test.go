@@ -247,11 +247,15 @@ func statusNeverGoesBack(t *testing.T, request run.Request, ingress, runner, sta
 	}
 	doc := run.QueuedDocument(request, n)
 	doc.End(run.Success, "", time.Now())
-	if err := claim.Finish(ctx, doc, run.RejectedSet{}); err != nil {
+	finish := func() error {
+		_, err := retryUnavailable(ctx, func() (any, error) { return nil, claim.Finish(ctx, doc, run.RejectedSet{}) })
+		return err
+	}
+	if err := finish(); err != nil {
 		t.Error(err)
 		return
 	}
-	if err := claim.Finish(ctx, doc, run.RejectedSet{}); err != nil {
+	if err := finish(); err != nil {
 		t.Errorf("run %s ended again after a lost acknowledgement: %v", n, err)
 	}
 	for _, process := range []*bus.Bus{status, ingress, runner} {
@@ -259,7 +263,9 @@ func statusNeverGoesBack(t *testing.T, request run.Request, ingress, runner, sta
 			t.Errorf("run %s right after its end: %v, %v", n, seen.Document.Status, err)
 		}
 	}
-	if _, err := ingress.Work.Claim(ctx, request.Task, n, run.Claim{Owner: "other"}); !errors.Is(err, bus.ErrClaimed) {
+	if _, err := retryUnavailable(ctx, func() (*bus.Claim, error) {
+		return ingress.Work.Claim(ctx, request.Task, n, run.Claim{Owner: "other"})
+	}); !errors.Is(err, bus.ErrClaimed) {
 		t.Errorf("an ended run was claimed: %v", err)
 	}
 }
