@@ -165,7 +165,7 @@ func TestServicesWithTheirRights(t *testing.T) {
 		t.Errorf("a connection is paused: %s", said)
 	}
 	says(queued.Number, "Waiting: connection here is paused by admin: disk swap\n")
-	if said := control("connections", "list"); !strings.Contains(said, ": disk swap  ") {
+	if said := control("connections", "list"); !strings.Contains(said, ": disk swap\n") {
 		t.Errorf("the connections: %s", said)
 	}
 	control("connections", "resume", "here")
