@@ -19,9 +19,6 @@ type listed struct {
 	Imports    []string
 }
 
-// command is the package of the program.
-const command = "runhook/cmd/runhook"
-
 // rule forbids imports. who and what are import paths, of which "…/" names all below it.
 type rule struct {
 	why string
