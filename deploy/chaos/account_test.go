@@ -219,7 +219,7 @@ func (a *account) compareRows() {
 		if w.table == "site."+panelName {
 			rows, again = inPanel(a.house.site)
 		} else {
-			rows, again = written(a.t, a.house.dir, w.table)
+			rows, again = a.house.written(w.table)
 		}
 		account := tableAccount{name: w.name, runs: len(runs)}
 		for batch, n := range runs {

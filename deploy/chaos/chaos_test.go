@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,9 +51,23 @@ func TestChaos(t *testing.T) {
 			})
 			each.start(h)
 			h.awaitTasks()
-			live(t, h, each.name, length, seed, each.faults)
+			live(t, h, each.name, length, seed, chosen(t, each.faults))
 		})
 	}
+}
+
+// chosen are the faults that CHAOS_FAULTS names a part of, all without it.
+func chosen(t *testing.T, all []fault) (some []fault) {
+	part := os.Getenv("CHAOS_FAULTS")
+	for _, f := range all {
+		if strings.Contains(f.name, part) {
+			some = append(some, f)
+		}
+	}
+	if len(some) == 0 {
+		t.Fatalf("CHAOS_FAULTS=%s: no fault has that in its name", part)
+	}
+	return some
 }
 
 // settings reads what `make chaos` passes.

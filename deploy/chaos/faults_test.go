@@ -202,12 +202,12 @@ func embeddedFaults() []fault {
 	if canFill {
 		all = append(all, fault{"disk full", 2, fullDisk})
 	}
-	return all
+	return append(all, databaseFaults()...)
 }
 
 // clusterFaults break the services, the NATS servers, and the wires between them.
 func clusterFaults() []fault {
-	var all []fault
+	all := databaseFaults()
 	for _, kind := range []string{"ingress", "status", "runner"} {
 		weight := 2
 		if kind == "runner" {

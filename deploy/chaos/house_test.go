@@ -36,6 +36,8 @@ type house struct {
 	site    *imissite.Site
 	feed    *feed
 	works   []*work
+	// databases are the servers of databases.
+	databases []*database
 
 	// data is the data directory of `serve`; mounts: it can stand on a disk of its own.
 	data   string
@@ -74,7 +76,8 @@ func newHouse(t *testing.T, dir, program string) *house {
 	t.Cleanup(func() { _ = server.Close() })
 	var feedURL string
 	h.feed, feedURL = newFeed(t)
-	lay(t, dir, "http://"+listener.Addr().String(), feedURL, h.works)
+	h.databases = databases(t)
+	lay(t, dir, "http://"+listener.Addr().String(), feedURL, h.works, h.databases)
 	t.Cleanup(func() {
 		for _, p := range append(h.services, h.servers...) {
 			p.kill()
@@ -226,6 +229,16 @@ func (h *house) awaitTasks() {
 	for _, w := range h.works {
 		check(h.t, h.enabled(w))
 	}
+}
+
+// written counts the rows of each batch in a table, and how many of them are not there for the first time.
+func (h *house) written(table string) (rows, doubled map[string]int64) {
+	for _, d := range h.databases {
+		if name, found := strings.CutPrefix(table, d.name+"."); found {
+			return d.counted(h.t, name)
+		}
+	}
+	return written(h.t, h.dir, table)
 }
 
 // work is that of a task, nil for none.

@@ -147,6 +147,9 @@ mapping: {id: id}
 destination: {nats: {subject: chaos.nothing}}
 `,
 	})
+	for _, name := range []string{"postgres", "mariadb"} {
+		all = append(all, databaseWorks(name)...)
+	}
 	for _, w := range all {
 		w.id = task.NewID()
 		w.sql = strings.Contains(w.file, "destination: {sql")
@@ -157,7 +160,11 @@ destination: {nats: {subject: chaos.nothing}}
 
 // connections are those of the tasks. Each task has a database of its own: a paused runner keeps
 // others from one that it is writing to.
-func connections(siteURL, feedURL string) string {
+func connections(siteURL, feedURL string, servers []*database) string {
+	lines := ""
+	for _, server := range servers {
+		lines += server.line
+	}
 	return fmt.Sprintf(`here: {files: .}
 upsert: {sqlite: ./upsert.db}
 insert: {sqlite: ./insert.db}
@@ -165,11 +172,11 @@ iqa: {sqlite: ./iqa.db}
 catalog: {sqlite: ./catalog.db}
 site: {imis: {private: true, url: %q, username: chaos, password: chaos}}
 feed: {http: {private: true, url: %q}}
-`, siteURL, feedURL)
+%s`, siteURL, feedURL, lines)
 }
 
 // lay writes the files and databases that the tasks read, and those that they do not make themselves.
-func lay(t *testing.T, dir, siteURL, feedURL string, all []*work) {
+func lay(t *testing.T, dir, siteURL, feedURL string, all []*work, servers []*database) {
 	t.Helper()
 	write := func(name, text string) {
 		t.Helper()
@@ -177,7 +184,7 @@ func lay(t *testing.T, dir, siteURL, feedURL string, all []*work) {
 		check(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		check(t, os.WriteFile(path, []byte(text), 0o600))
 	}
-	write("connections.yaml", connections(siteURL, feedURL))
+	write("connections.yaml", connections(siteURL, feedURL, servers))
 	write("one.csv", "id\n1\n")
 	write("people.csv", lines(shortRows, "id,name", func(i int) string { return fmt.Sprintf("%d,Name %d", i, i) }))
 	write("orders.csv", lines(orderRows, "id,amount", func(i int) string { return fmt.Sprintf("%d,%d", i, 7*i) }))
@@ -234,18 +241,27 @@ func written(t *testing.T, dir, table string) (rows, doubled map[string]int64) {
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, file+".db"))
 	check(t, err)
 	defer db.Close()
-	found, err := db.Query("select batch, count(*), count(*) - count(distinct id) from " + name + " group by batch")
+	rows, doubled, err = byBatch(db, name)
 	check(t, err)
+	return rows, doubled
+}
+
+func byBatch(db *sql.DB, table string) (rows, doubled map[string]int64, err error) {
+	found, err := db.Query("select batch, count(*), count(*) - count(distinct id) from " + table + " group by batch")
+	if err != nil {
+		return nil, nil, err
+	}
 	defer found.Close()
 	rows, doubled = map[string]int64{}, map[string]int64{}
 	for found.Next() {
 		var batch string
 		var n, again int64
-		check(t, found.Scan(&batch, &n, &again))
+		if err := found.Scan(&batch, &n, &again); err != nil {
+			return nil, nil, err
+		}
 		rows[batch], doubled[batch] = n, again
 	}
-	check(t, found.Err())
-	return rows, doubled
+	return rows, doubled, found.Err()
 }
 
 // exported checks the file that every run of export replaces with the same content, and says what is
