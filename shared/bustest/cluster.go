@@ -127,7 +127,7 @@ func EmptyCluster(t testing.TB, dirs ...string) *Cluster {
 			Routes:  server.RoutesFromStr(strings.Join(routes, ",")),
 		}
 		c.options, c.Dirs = append(c.options, options), append(c.Dirs, options.StoreDir)
-		c.Servers = append(c.Servers, begin(t, options))
+		c.Servers = append(c.Servers, begin(t, options.Clone()))                                                      // it reads its own while the port is noted
 		options.Port, options.Cluster.Port = c.Servers[i].Addr().(*net.TCPAddr).Port, c.Servers[i].ClusterAddr().Port // a restart takes the same
 		urls = append(urls, c.Servers[i].ClientURL())
 	}
