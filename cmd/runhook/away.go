@@ -11,8 +11,8 @@ import (
 	"runhook/shared/wait"
 )
 
-// awayFor is how long a command goes on asking a server that cannot reach its store: as long as a cluster takes to find
-// another leader, and longer.
+// awayFor is how long a command goes on asking a server that cannot reach its store: longer than a cluster takes to find
+// another leader, which is about ten seconds.
 var awayFor = 30 * time.Second // longer in tests
 
 // lasting are the answers of a server whose store takes nothing until somebody mends it.
