@@ -22,6 +22,7 @@ import (
 	"runhook/services/status"
 	"runhook/services/status/console"
 	"runhook/services/status/history"
+	"runhook/services/status/scheduler"
 	"runhook/services/status/sweep"
 	"runhook/shared/broker"
 	"runhook/shared/bus"
@@ -30,6 +31,7 @@ import (
 	"runhook/shared/run"
 	"runhook/shared/session"
 	"runhook/shared/web"
+	"runhook/shared/zone"
 )
 
 // process is what the services of this process share.
@@ -46,6 +48,8 @@ type process struct {
 	pauses   *bus.Pauses   // see paused
 	holds    *bus.Holds    // see watchHolds
 	erasures *bus.Erasures // see toErase
+	// timetables say how far the schedules of tasks are dealt with, see watchTimetables.
+	timetables *bus.Timetables
 	// logged are the tasks that the log names.
 	logged *atomic.Pointer[bus.TaskView]
 	// notes are what /readyz says besides.
@@ -72,7 +76,7 @@ type step func(ctx context.Context, p *process) error
 func open(ctx context.Context, p *program, steps ...step) (*process, error) {
 	opened := &process{log: p.log, logged: p.tasks, metrics: prometheus.NewRegistry(), starting: starting{log: p.log}}
 	opened.notes = append(opened.notes, p.built.String())
-	p.log.Info().Str("version", p.built.Version).Str("commit", p.built.Commit).Str("go", p.built.Go).Strs("settings", p.settings).Msg("starting")
+	p.log.Info().Str("version", p.built.Version).Str("commit", p.built.Commit).Str("go", p.built.Go).Str("tzdata", zone.Newest().Version).Strs("settings", p.settings).Msg("starting")
 	opened.metrics.MustRegister(p.built.metric(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	opening, stop := context.WithCancel(ctx)
 	opened.stop = stop
@@ -273,6 +277,24 @@ func watchHolds(ctx context.Context, p *process) error {
 	return nil
 }
 
+// watchTimetables starts the process's view of how far the schedules of tasks are dealt with, as watchTasks does.
+func watchTimetables(ctx context.Context, p *process) error {
+	timetables := p.store.Unheld.Timetables()
+	if err := timetables.Load(ctx); err != nil {
+		return fmt.Errorf("read how far the schedules of tasks are dealt with: %w", err)
+	}
+	p.timetables = timetables
+	p.beside(context.WithoutCancel(ctx), timetables.Follow)
+	return nil
+}
+
+// scheduler makes what starts the runs that tasks have due.
+func (p *process) scheduler(e *edge) *scheduler.Scheduler {
+	return scheduler.New(scheduler.Options{
+		Runs: p.store.Runs, Tasks: p.tasks, Timetables: p.timetables, Holds: p.holds, Paces: p.toPace(), Base: e.locator.PublicURL(), Log: p.log, Metrics: p.metrics,
+	})
+}
+
 // toErase is the view of the erasures, which its status service and its sweeper share. Somebody has it followed once
 // both are made.
 func (p *process) toErase() *bus.Erasures {
@@ -377,7 +399,7 @@ const noCache = "off"
 func (e *edge) status(ctx context.Context, p *process, followed *folder.Folder, cache string) []web.Route {
 	o := status.Options{
 		Runs: p.store.Runs, Store: p.store.Tasks, Unheld: p.store.Unheld, Cancels: p.toCancel(), Erasures: p.toErase(), Audit: p.store.Unheld.Audit(), Pauses: p.paused(), Lines: p.store.Runs.Lines(p.tasks, p.paused()),
-		Tasks: p.tasks, Paces: p.toPace(), Holds: p.holds, Locator: e.locator, Callers: e.callers, Admin: e.admin, Keys: e.keys, Links: e.links,
+		Tasks: p.tasks, Paces: p.toPace(), Holds: p.holds, Timetables: p.timetables, Locator: e.locator, Callers: e.callers, Admin: e.admin, Keys: e.keys, Links: e.links,
 		Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
 	}
 	if cache != noCache {

@@ -50,6 +50,7 @@ type grammar struct {
 	Run         runCommand         `cmd:"" help:"Start a run of a task."`
 	Runs        runsCommand        `cmd:"" help:"Find, follow, repeat, cancel and delete runs, and get their failed rows: list, show, watch, count, again, cancel, delete, rejected."`
 	Task        taskCommand        `cmd:"" help:"Make, try and change tasks: new, validate, check, preview, apply, enable, disable, rotate, delete, list, show, fields, schema."`
+	Schedule    scheduleCommand    `cmd:"" help:"Say when a task file has the task run: next."`
 	Connections connectionsCommand `cmd:"" help:"Let runs wait while a site or a database is down: list, pause, resume."`
 	Audit       auditCommand       `cmd:"" help:"List who did what."`
 	Console     consoleCommand     `cmd:"" help:"Print a link that signs in to the page, once."`

@@ -51,6 +51,9 @@ func (p *program) printRun(ctx context.Context, server *client.Client, doc run.D
 	clock := func(t run.Time) string { return time.Time(t).In(zone).Format(time.DateTime) }
 	p.printf("Run %s of %q: %s\n%s\n\n", doc.ImportID, doc.TaskName, standing(doc), doc.Message)
 	facts := [][]string{{"Rows", client.Rows(doc)}, {"Started by", starter(doc, request)}, {"Accepted", clock(doc.CreatedOn)}}
+	if doc.ScheduledFor != nil {
+		facts = append(facts, []string{"Due", clock(*doc.ScheduledFor)})
+	}
 	if doc.RepeatOf > 0 {
 		facts = append(facts, []string{"Repeats", "run " + doc.RepeatOf.String()})
 	}

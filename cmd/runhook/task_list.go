@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"runhook/shared/client"
@@ -35,6 +36,26 @@ func (p *program) noteHold(t client.Task) {
 	}
 }
 
+// lastDue is what came of the last time at which a task was due, in short.
+func lastDue(t client.Task) string {
+	if len(t.Recent) == 0 {
+		return ""
+	}
+	last := t.Recent[0]
+	if last.Run == 0 {
+		return utcText(last.Due) + ", no run"
+	}
+	return utcText(last.Due) + ", run " + last.Run.String()
+}
+
+// nextDue is when a task is due next.
+func nextDue(t client.Task) string {
+	if len(t.Next) == 0 {
+		return ""
+	}
+	return utcText(t.Next[0].Due)
+}
+
 // Run lists the tasks.
 func (c *taskListCommand) Run(ctx context.Context, p *program) error {
 	server, err := c.client()
@@ -54,6 +75,10 @@ func (c *taskListCommand) Run(ctx context.Context, p *program) error {
 		return nil
 	}
 	rows := [][]string{{"NAME", "ENABLED", "PARAMETERS", "ID"}}
+	scheduled := slices.ContainsFunc(tasks, func(t client.Task) bool { return len(t.Next) > 0 || len(t.Recent) > 0 })
+	if scheduled {
+		rows[0] = append(rows[0], "LAST DUE", "NEXT RUN")
+	}
 	for _, t := range tasks {
 		names := make([]string, len(t.Parameters))
 		for i, parameter := range t.Parameters {
@@ -62,7 +87,11 @@ func (c *taskListCommand) Run(ctx context.Context, p *program) error {
 				names[i] += " (required)"
 			}
 		}
-		rows = append(rows, []string{t.Name, enabled(t), strings.Join(names, ", "), string(t.ID)})
+		row := []string{t.Name, enabled(t), strings.Join(names, ", "), string(t.ID)}
+		if scheduled {
+			row = append(row, lastDue(t), nextDue(t))
+		}
+		rows = append(rows, row)
 	}
 	if err := p.printTable(rows); err != nil {
 		return err

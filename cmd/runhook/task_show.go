@@ -19,9 +19,13 @@ func (c *taskShowCommand) Run(ctx context.Context, p *program) error {
 		}
 		p.noteFault(found)
 		p.noteHold(found)
-		p.printf("%s (enabled: %s, applied %s)\n\nStart a run:            POST %s\nStart one and poll it:  POST %s\nBody:                   %s\n\n%s",
+		schedule, err := scheduleText(found)
+		if err != nil {
+			return err
+		}
+		p.printf("%s (enabled: %s, applied %s)\n\nStart a run:            POST %s\nStart one and poll it:  POST %s\nBody:                   %s\n\n%s%s",
 			found.Name, enabled(found), found.AppliedOn.Format("2006-01-02 15:04:05 MST"),
-			found.ExecuteURL, found.ExecutePollingURL, found.Template, found.Text)
+			found.ExecuteURL, found.ExecutePollingURL, found.Template, schedule, found.Text)
 		return nil
 	})
 }

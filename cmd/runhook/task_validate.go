@@ -1,5 +1,11 @@
 package main
 
+import (
+	"time"
+
+	"runhook/shared/taskfile"
+)
+
 type taskValidateCommand struct {
 	Files []string `arg:"" name:"file" help:"Task files, or folders of them."`
 }
@@ -10,6 +16,9 @@ func (c *taskValidateCommand) Run(p *program) error {
 	for _, def := range defs {
 		p.printf("%s (%s) is valid\n", def.Name, def.ID)
 		p.printf("  note: %s\n", def.Interruption())
+		if err := taskfile.CheckMoments(def, nil, def.Name, time.Now()); err != nil {
+			p.printf("  note: %v. A file with that is not applied, unless the task has it already\n", err)
+		}
 	}
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -33,7 +34,11 @@ type taskDocument struct {
 	FormerIDs         []formerDocument `json:"FormerIds"`
 	FileFault         string           `json:",omitempty"`
 	Held              *heldDocument    `json:",omitempty"`
-	Text              *string          `json:",omitempty"`
+	// Next are the next times at which the task is due by its schedule, and Recent what came of the last ones; a list has
+	// the first of each.
+	Next   []dueDocument  `json:",omitempty"`
+	Recent []cameDocument `json:",omitempty"`
+	Text   *string        `json:",omitempty"`
 }
 
 // parameterDocument is a parameter as the admin routes show it. Name is what a caller passes.
@@ -52,6 +57,22 @@ type heldDocument struct {
 	Failures int
 	Run      run.Number
 	Why      string
+}
+
+// dueDocument is a time at which a task is due, as the admin routes show it. Local is the same by the clocks of the
+// schedule's zone.
+type dueDocument struct {
+	Due      run.Time
+	Local    string
+	TimeZone string `json:",omitempty"`
+	Schedule string
+}
+
+// cameDocument is what came of a time, as the admin routes show it: a run, or why there is none.
+type cameDocument struct {
+	Due run.Time
+	Run run.Number `json:",omitempty"`
+	Why string     `json:",omitempty"`
 }
 
 // formerDocument is a former id of a webhook as the admin routes show it.
@@ -93,10 +114,36 @@ func (s *Service) describe(rc *fasthttp.RequestCtx, t bus.Task, withText bool) (
 			Default: append([]string{}, parameter.Default...), Multiple: parameter.Multiple, Description: parameter.Description,
 		})
 	}
+	s.describeSchedule(&doc, t, withText)
 	if withText {
 		doc.Text = new(string(t.Text))
 	}
 	return doc, nil
+}
+
+// nextShown is how many of the next times are shown of one task.
+const nextShown = 10
+
+// describeSchedule says when a task is due, and what came of that: the next and the last time, or more of them.
+func (s *Service) describeSchedule(doc *taskDocument, t bus.Task, more bool) {
+	shown := 1
+	if more {
+		shown = nextShown
+	}
+	table := s.options.Timetables.Of(t.ID)
+	if t.Enabled && doc.Held == nil {
+		after := time.Now()
+		if table.Done.After(after) && table.Definition == t.Hash {
+			after = table.Done
+		}
+		for _, due := range t.Coming(after, shown) {
+			doc.Next = append(doc.Next, dueDocument{run.Time(due.At), due.Local(), due.Schedule.TimeZone, due.Schedule.String()})
+		}
+	}
+	for i := len(table.Recent) - 1; i >= 0 && len(doc.Recent) < shown; i-- {
+		came := table.Recent[i]
+		doc.Recent = append(doc.Recent, cameDocument{run.Time(came.Due), came.Run, came.Why})
+	}
 }
 
 // listTasks answers GET /api/tasks with every task, by name.
@@ -148,6 +195,9 @@ func (s *Service) applyTask(ctx context.Context, rc *fasthttp.RequestCtx, _ map[
 			Kind: "other-task", Title: "The file is another task's", Status: fasthttp.StatusUnprocessableEntity,
 			Detail: fmt.Sprintf("The id in the file is %s, and the address names %s; nothing was applied.", def.ID, id),
 		}
+	}
+	if invalid, ok := errors.AsType[*taskfile.Invalid](taskfile.CheckMoments(def, now.Definition, "body", time.Now())); ok {
+		return refuseFile(invalid)
 	}
 	if taken, with, clashes := s.options.Tasks.Clash(def, nil); clashes {
 		return &web.Problem{

@@ -33,6 +33,8 @@ type Options struct {
 	Pauses *bus.Pauses
 	// Holds are the tasks that are held; nil knows none.
 	Holds *bus.Holds
+	// Timetables say how far the schedules of tasks are dealt with; nil knows nothing.
+	Timetables *bus.Timetables
 	// Erasures are those that are under way: their runs are gone. Whoever makes the view has it followed, after New, and a
 	// sweeper does them; nil refuses to erase.
 	Erasures *bus.Erasures

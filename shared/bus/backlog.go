@@ -101,6 +101,16 @@ func (r *Runs) IsFull(ctx context.Context, id task.ID, most int) bool {
 	return full
 }
 
+// IsFullNow is IsFull as it is now, and not as it was a second ago: for who seldom asks.
+func (r *Runs) IsFullNow(ctx context.Context, id task.ID, most int) bool {
+	b := r.backlogs.of(id)
+	b.counting.Lock()
+	r.count(ctx, id, b, most)
+	b.counting.Unlock()
+	full, _ := b.full(most)
+	return full
+}
+
 // count asks how many runs wait. The server counts runs that were canceled while they waited, until a runner gets them:
 // where there may be too many, those are looked for.
 func (r *Runs) count(ctx context.Context, id task.ID, b *backlog, most int) {

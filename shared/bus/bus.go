@@ -101,6 +101,8 @@ type Runs struct {
 	seldom   *seldom.Log
 	// followed are for Await.
 	followed followedRuns
+	// looked is called by SubmitScheduled between its look and its write, in tests; nil elsewhere.
+	looked func()
 }
 
 // Work hands out runs to execute, and holds them for a runner.

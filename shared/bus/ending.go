@@ -142,6 +142,7 @@ func (s *Tasks) Delete(ctx context.Context, t Task) (deleted bool, err error) {
 	if deleted {
 		s.dropPace(ctx, t.ID)
 		s.dropHealth(ctx, t.ID)
+		s.drop(ctx, jet.TimetableSubject(t.ID))
 	}
 	return deleted, err
 }

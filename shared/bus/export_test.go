@@ -164,3 +164,6 @@ func SetAuditLooked(most int) { auditLooked = most }
 
 // SetKeptFor sets for how long it is tried to store a line of the audit.
 func SetKeptFor(long time.Duration) { keptFor = long }
+
+// OnLooked has a function called between the look and the write of SubmitScheduled.
+func (r *Runs) OnLooked(looked func()) { r.looked = looked }

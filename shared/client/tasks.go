@@ -37,6 +37,10 @@ type Task struct {
 	FileFault string `json:",omitempty"`
 	// Held is why the task is held; nil if it is not.
 	Held *Hold `json:",omitempty"`
+	// Next are the next times at which the task is due by its schedule, and Recent what came of the last ones, the last
+	// first; lists have the first of each.
+	Next   []Due  `json:",omitempty"`
+	Recent []Came `json:",omitempty"`
 	// Text is the task file; lists leave it out.
 	Text string `json:",omitempty"`
 }
@@ -48,6 +52,22 @@ type Hold struct {
 	// Run is the last run that failed, and Why its message.
 	Run run.Number
 	Why string
+}
+
+// Due is a time at which a task is due by its schedule.
+type Due struct {
+	Due time.Time
+	// Local is the same by the clocks of TimeZone, which is empty for a schedule with at.
+	Local    string
+	TimeZone string `json:",omitempty"`
+	Schedule string
+}
+
+// Came is what came of such a time: a run, or why there is none.
+type Came struct {
+	Due time.Time
+	Run run.Number `json:",omitempty"`
+	Why string     `json:",omitempty"`
 }
 
 // Parameter is one parameter of a task.

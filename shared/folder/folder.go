@@ -4,6 +4,7 @@ package folder
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -115,7 +116,8 @@ func (f *Folder) Apply(ctx context.Context) error {
 func (f *Folder) apply(ctx context.Context) error {
 	defs, faults := taskfile.ReadDir(f.dir)
 	usable, clashes := f.withoutClashes(defs)
-	all := append(separate(faults), clashes...)
+	usable, passed := f.withoutPassed(usable)
+	all := append(append(separate(faults), clashes...), passed...)
 	f.report(all)
 	f.outdate(all)
 	var failed []error
@@ -149,6 +151,22 @@ func (f *Folder) apply(ctx context.Context) error {
 	f.awaitSeen(ctx)
 	clear(f.awaited) // once waited for is enough
 	return errors.Join(failed...)
+}
+
+// withoutPassed leaves out the definitions with a moment in their schedules that has passed, and was not there before.
+func (f *Folder) withoutPassed(defs []*task.Definition) (usable []*task.Definition, passed []error) {
+	for _, def := range defs {
+		if f.applied[def.ID] != def.Hash {
+			now, _ := f.tasks.Get(def.ID)
+			file, _, _ := taskfile.FindFile(f.dir, def.ID) // it may have changed since it was read
+			if err := taskfile.CheckMoments(def, now.Definition, cmp.Or(file, "a file of the task "+def.Name), time.Now()); err != nil {
+				passed = append(passed, err)
+				continue
+			}
+		}
+		usable = append(usable, def)
+	}
+	return usable, passed
 }
 
 // awaitSeen waits until the view has what was applied; not for ever, for somebody else may have

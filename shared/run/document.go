@@ -101,7 +101,9 @@ type Document struct {
 	ExecutionCount    int
 	Trigger           Trigger
 	// RepeatOf is the run whose values the run has; 0 if it is no repeat.
-	RepeatOf      Number `json:",omitempty"`
+	RepeatOf Number `json:",omitempty"`
+	// ScheduledFor is when a schedule had the run due; nil if no schedule started it.
+	ScheduledFor  *Time `json:",omitempty"`
 	Parameters    map[string]ParameterOrigin
 	CorrelationID string `json:"CorrelationId"`
 	PollingURL    string `json:"PollingUrl"`
@@ -152,6 +154,9 @@ func QueuedDocument(r Request, n Number) Document {
 	}
 	if r.DryRun {
 		doc.Trigger = DryRun
+	}
+	if !r.ScheduledFor.IsZero() {
+		doc.ScheduledFor = new(Time(r.ScheduledFor))
 	}
 	if r.SkippedFor > 0 {
 		doc.Message = "Ends Canceled at once, because run " + r.SkippedFor.String() + " of the task has not ended (overlap: skip)"

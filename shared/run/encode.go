@@ -53,6 +53,9 @@ func (d *Document) Encode() ([]byte, error) {
 	w.integer("ExecutionCount", int64(d.ExecutionCount))
 	w.text("Trigger", string(d.Trigger))
 	w.unsignedIfAny("RepeatOf", uint64(d.RepeatOf))
+	if d.ScheduledFor != nil {
+		w.moment("ScheduledFor", d.ScheduledFor)
+	}
 	w.origins("Parameters", d.Parameters)
 	w.text("CorrelationId", d.CorrelationID)
 	w.text("PollingUrl", d.PollingURL)
@@ -93,6 +96,9 @@ func (r *Request) Encode() ([]byte, error) {
 	w.textIfAny("WorkflowRunID", r.WorkflowRunID)
 	w.integer("RetryAfter", int64(r.RetryAfter))
 	w.integerIfAny("StartWithin", int64(r.StartWithin))
+	if !r.ScheduledFor.IsZero() {
+		w.time("ScheduledFor", r.ScheduledFor)
+	}
 	w.time("CreatedOn", r.CreatedOn)
 	return finish(&w, r)
 }

@@ -83,7 +83,9 @@ type Request struct {
 	RetryAfter int
 	// StartWithin is how many seconds the run may wait for a runner, as the task had it; 0 for ever.
 	StartWithin int `json:",omitempty"`
-	CreatedOn   time.Time
+	// ScheduledFor is when a schedule had the run due; the zero time if no schedule started it.
+	ScheduledFor time.Time `json:",omitzero"`
+	CreatedOn    time.Time
 }
 
 // Called is the id that the caller used.

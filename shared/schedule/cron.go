@@ -187,3 +187,6 @@ func (f field) number(text string) (int, error) {
 	}
 	return 0, fmt.Errorf("the %s %s: write %s%s", f.name, wording.Name(text), allowed, nearest.Hint(text, f.names))
 }
+
+// Zone is the zone of the clocks whose times these are.
+func (c *Cron) Zone() *time.Location { return c.zone }

@@ -65,6 +65,8 @@ type Definition struct {
 	AllowOrigins []string
 	// Webhook says by which id callers start runs; its zero value is the task's own.
 	Webhook Webhook
+	// Schedules are when the task is due by itself, in file order.
+	Schedules []Schedule
 	// FormerIDs are ids that the task itself had before, in file order.
 	FormerIDs []FormerID
 

@@ -59,6 +59,8 @@ const (
 	kindCharacter                   // one character, tab included
 	kindTexts                       // a list of texts
 	kindTextOrTexts                 // a text or a list of texts
+	kindInstant                     // a moment with its offset: 2031-01-31T06:00:00+01:00
+	kindValues                      // parameter → value, in order
 	kindColumns                     // destination column → expression, in order
 	kindSection                     // a mapping with fields
 	kindSections                    // a list of such mappings
@@ -67,7 +69,7 @@ const (
 
 // hasEntries reports whether max bounds how many entries a value of the kind has.
 func (k kind) hasEntries() bool {
-	return k == kindTexts || k == kindTextOrTexts || k == kindColumns || k == kindSections
+	return k == kindTexts || k == kindTextOrTexts || k == kindColumns || k == kindValues || k == kindSections
 }
 
 // The bounds keep one file from costing every service memory and time; none is near what a task needs.
@@ -213,7 +215,10 @@ var taskFields = []field{
 		name: "former_ids", kind: kindSections, max: maxFormerIDs, fields: formerIDFields,
 		meaning: "ids that the task had before, in files of earlier versions",
 	},
-	{name: "schedule", later: true},
+	{
+		name: "schedule", kind: kindSections, max: maxSchedules, fields: scheduleFields, oneOf: []string{"cron", "at"},
+		meaning: "when the task runs by itself",
+	},
 	{name: "then", later: true},
 	{name: "notify", later: true},
 	{

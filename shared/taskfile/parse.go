@@ -87,9 +87,11 @@ func (r *reader) define(file *fieldSet) *task.Definition {
 		def.Where, def.WhereLine = where.text, where.line
 	}
 	// A parameter that could not be read would make every expression wrong that names it.
-	if !file.refused["parameters"] && len(def.Parameters) == len(entries) {
+	parametersKnown := !file.refused["parameters"] && len(def.Parameters) == len(entries)
+	if parametersKnown {
 		r.checkExpressions(def)
 	}
+	def.Schedules = r.schedules(file, def, parametersKnown)
 	return def
 }
 

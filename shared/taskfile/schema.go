@@ -117,6 +117,14 @@ func (f field) valueSchema() object {
 		}}
 	case kindMoment:
 		return object{"type": "string", "pattern": `^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}([.,][0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2}))?$`}
+	case kindInstant:
+		return object{"type": "string", "pattern": `^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.,]0+)?(Z|[+-][0-9]{2}:[0-9]{2})$`}
+	case kindValues:
+		value := object{"type": []string{"string", "number", "boolean", "null"}}
+		return object{
+			"type": "object", "minProperties": 1, "maxProperties": f.max,
+			"additionalProperties": object{"anyOf": []any{value, object{"type": "array", "items": value}}},
+		}
 	case kindTexts:
 		if f.nulls {
 			scalar["type"] = append(scalar["type"].([]string), "null")

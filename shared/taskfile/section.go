@@ -49,7 +49,8 @@ type content struct {
 	texts    []string
 	list     bool // texts were written as a list
 	columns  []task.Column
-	section  *fieldSet // section, alternatives
+	given    []task.Given // values
+	section  *fieldSet    // section, alternatives
 	sections []*fieldSet
 }
 
@@ -181,6 +182,8 @@ func (r *reader) read(node *yaml.Node, name string, f field) (content, bool) {
 	switch f.kind {
 	case kindColumns:
 		return r.readColumns(node, name)
+	case kindValues:
+		return r.readValues(node, name)
 	case kindSection, kindAlternatives:
 		if node.Kind != yaml.MappingNode {
 			r.report(node.Line, "%s must be a mapping of fields", name)
@@ -263,6 +266,10 @@ func (f field) scalar(node *yaml.Node) (c content, ok bool) {
 		var err error
 		c.moment, err = ParseMoment(c.text)
 		return c, err == nil
+	case kindInstant:
+		var err error
+		c.moment, err = time.Parse(time.RFC3339, c.text)
+		return c, err == nil && c.moment.Nanosecond() == 0
 	}
 	return c, true // prose and expressions may be anything
 }
@@ -305,6 +312,8 @@ func (f field) takes() string {
 		return fmt.Sprintf("a whole number from 0 to %d, or a part of the destination's rows, like 10%%", f.max)
 	case kindMoment:
 		return "a date like 2031-01-31, or a moment like 2031-01-31T12:00:00Z"
+	case kindInstant:
+		return "a moment with its offset, like 2031-01-31T06:00:00Z or 2031-01-31T06:00:00+01:00"
 	case kindTexts:
 		return "a list of texts, like [one, two]"
 	}
@@ -363,20 +372,28 @@ func (r *reader) readColumns(node *yaml.Node, name string) (content, bool) {
 
 func (r *reader) readSections(node *yaml.Node, name string, f field) (content, bool) {
 	if node.Kind != yaml.SequenceNode {
-		r.report(node.Line, "%s must be a list: each entry begins with a hyphen, as in - name: FirstName", name)
+		r.report(node.Line, "%s must be a list: each entry begins with a hyphen, as in - %s", name, f.entry())
 		return content{}, false
 	}
 	var c content
 	ok := true
 	for _, item := range node.Content {
 		if item.Kind != yaml.MappingNode {
-			r.report(item.Line, "%s: each entry must be a mapping, as in - name: FirstName, not %s", name, shape(item))
+			r.report(item.Line, "%s: each entry must be a mapping, as in - %s, not %s", name, f.entry(), shape(item))
 			ok = false
 			continue
 		}
 		c.sections = append(c.sections, r.readSection(item, name, f.fields))
 	}
 	return c, ok
+}
+
+// entry is how an entry of a list begins.
+func (f field) entry() string {
+	if first := f.fields[0]; first.name == "cron" {
+		return first.name + ": " + first.example
+	}
+	return "name: FirstName"
 }
 
 // checkAlternatives reports anything but exactly one of a table's sections.

@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -15,7 +17,7 @@ const (
 	RunsStream     = "RUNS"
 	EventsStream   = "EVENTS"
 	ProgressStream = "KV_progress" // <task>.<run>, in memory
-	ControlStream  = "KV_control"  // the store id, single entries besides, cancel.<task>.<run>, pace.<task>, health.<task>, pause.<connection>, and site.<hash>
+	ControlStream  = "KV_control"  // the store id, single entries besides, cancel.<task>.<run>, pace.<task>, health.<task>, schedule.<task>, pause.<connection>, and site.<hash>
 	KeysStream     = "KV_keys"     // <task>.<hash of an idempotency key>
 	TasksBucket    = "tasks"       // <task>, <task>.<sha256>
 	TasksStream    = "KV_" + TasksBucket
@@ -35,6 +37,7 @@ const (
 	Paces         = "$KV.control.pace.*"
 	Paused        = "$KV.control.pause.*"
 	Healths       = "$KV.control.health.*"
+	Timetables    = "$KV.control.schedule.*"
 	Erasures      = "$KV.control.erase.*.*"
 	Audits        = "run.audit.*"
 	Receipts      = "run.deleted.*"
@@ -189,6 +192,25 @@ func HealthSubject(id task.ID) string { return "$KV.control.health." + string(id
 func TaskOfHealth(subject string) (id task.ID, ok bool) {
 	rest, ok := strings.CutPrefix(subject, "$KV.control.health.")
 	return task.ID(rest), ok && IsID(rest)
+}
+
+// TimetableSubject has how far the schedules of a task are dealt with.
+func TimetableSubject(id task.ID) string { return strings.TrimSuffix(Timetables, "*") + string(id) }
+
+// TaskOfTimetable is the inverse of TimetableSubject; ok is false for any other subject.
+func TaskOfTimetable(subject string) (id task.ID, ok bool) {
+	rest, ok := strings.CutPrefix(subject, strings.TrimSuffix(Timetables, "*"))
+	return task.ID(rest), ok && IsID(rest)
+}
+
+// ScheduledMessage is the id of the request that is due at a time by an entry of a task's schedule, counted from 0. No
+// idempotency key makes the same.
+func ScheduledMessage(id task.ID, due time.Time, entry int) string {
+	name := string(id) + "/schedule/" + due.UTC().Format(time.RFC3339)
+	if entry > 0 {
+		name += "/" + strconv.Itoa(entry+1)
+	}
+	return name
 }
 
 // EventSubject has the events of a task's runs.

@@ -67,6 +67,8 @@ type Store struct {
 	Paced Bell
 	// Held wakes those who follow which tasks are held, after this process has changed one's health.
 	Held Bell
+	// Timed wakes those who follow the timetables of tasks, after this process has stored one.
+	Timed Bell
 	// Overlapped wakes those who end runs that others have taken the place of, after this process has stored one.
 	Overlapped Bell
 	// Paused wakes those who follow the connections that are paused, after this process has changed one.

@@ -104,8 +104,9 @@ func isControl(subject string) bool {
 	_, _, isCancel := CanceledRun(subject)
 	_, isPace := TaskOfPace(subject)
 	_, isHealth := TaskOfHealth(subject)
+	_, isTimetable := TaskOfTimetable(subject)
 	_, isPaused := PausedConnection(subject)
-	return isCancel || isPace || isHealth || isPaused || siteKey.MatchString(subject) || IsErasure(subject)
+	return isCancel || isPace || isHealth || isTimetable || isPaused || siteKey.MatchString(subject) || IsErasure(subject)
 }
 
 // siteKey is the subject of whose turn it is at a site.

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"runhook/shared/client"
+	"runhook/shared/run"
+	"runhook/shared/web"
+)
+
+const eachSecond = "schedule:\n  - cron: \"* * * * * *\"\n"
+
+// A task with a schedule runs by itself, and all that is shown of it says so; also after another start, and never twice
+// for the same time.
+func TestScheduledTask(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.write("tasks/copy.yaml", fmt.Sprintf(siteTask, s.copy)+eachSecond)
+	i := begin(t, s.args("--public-url", "https://hooks.example.org/in")...).listening()
+	eventually(t, i, "three runs were due", func() bool {
+		return strings.Contains(mustCall(t, "task", "show", "copy", "--server", i.url), "run 3\n")
+	})
+	shown := mustCall(t, "task", "show", "copy", "--server", i.url)
+	for _, want := range []string{"Due next:\n  UTC  ", "* * * * * * (UTC)", "Was due:\n  UTC  ", "  run 3\n"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("task show does not have %q:\n%s", want, shown)
+		}
+	}
+	var doc run.Document
+	if err := json.Unmarshal([]byte(mustCall(t, "runs", "show", "1", "--json", "--server", i.url)), &doc); err != nil {
+		t.Fatal(err)
+	}
+	if doc.Trigger != run.Schedule || doc.ScheduledFor == nil || time.Time(*doc.ScheduledFor).After(time.Time(doc.CreatedOn)) || !strings.HasPrefix(doc.PollingURL, "https://hooks.example.org/in/task/executepolling/") {
+		t.Errorf("%+v", doc)
+	}
+	if said := mustCall(t, "runs", "show", "1", "--server", i.url); !strings.Contains(said, "Started by  schedule\n") || !strings.Contains(said, "Due         ") {
+		t.Errorf("runs show: %s", said)
+	}
+	if said := mustCall(t, "task", "list", "--server", i.url); !strings.Contains(said, "LAST DUE") || !strings.Contains(said, ", run ") || !strings.Contains(said, "NEXT RUN") {
+		t.Errorf("task list: %s", said)
+	}
+	if metrics := body(t, i.url+"/metrics"); !strings.Contains(metrics, `runhook_scheduled_total{came="run",task="Copy people"} `) {
+		t.Error("there is no metric of the runs that were due")
+	}
+	i.end()
+	i = begin(t, s.args()...).listening()
+	eventually(t, i, "it goes on", func() bool {
+		return strings.Contains(mustCall(t, "runs", "list", "--trigger", "schedule", "--server", i.url), "\n  8  ")
+	})
+	times := map[time.Time]run.Number{}
+	for n := run.Number(1); n <= 8; n++ {
+		doc := i.awaitEnd(started(s, n))
+		if doc.ScheduledFor == nil {
+			t.Fatalf("run %s: %+v", n, doc)
+		}
+		due := time.Time(*doc.ScheduledFor)
+		if other := times[due]; other > 0 {
+			t.Errorf("runs %s and %s were due at %s", other, n, due)
+		}
+		times[due] = n
+	}
+	mustCall(t, "task", "disable", "copy", "--server", i.url)
+	eventually(t, i, "it says why it does not run", func() bool {
+		return strings.Contains(mustCall(t, "task", "show", "copy", "--server", i.url), "no run: the task was disabled\n")
+	})
+	i.log.Await(t, `"task":"Copy people","due":"[^"]*","detail":"the task was disabled".*a time that a task was due made no run`, i.ended)
+}
+
+// started is a run of the site's task.
+func started(s *site, n run.Number) client.Started { return client.Started{Task: s.copy, Number: n} }
+
+// A moment that has passed is refused, with file and line: in a folder and by the server.
+func TestPassedMoment(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	text := fmt.Sprintf(siteTask, s.copy) + "schedule:\n  - at: 2020-01-31T06:00:00Z\n"
+	line := strings.Count(text, "\n")
+	s.write("tasks/copy.yaml", text)
+	i := begin(t, s.args()...).listening()
+	i.log.Await(t, fmt.Sprintf(`"file":"[^"]*copy.yaml","line":%d,.*schedule.at: 2020-01-31T06:00:00Z has passed; write a moment to come, or remove the entry`, line), i.ended)
+	if said := mustCall(t, "task", "list", "--server", i.url); strings.Contains(said, "Copy people") {
+		t.Errorf("it is applied: %s", said)
+	}
+	code, _, messages := ask(t, "task", "apply", s.path("tasks"), "--server", i.url)
+	if code != exitFailed || !strings.Contains(messages, fmt.Sprintf("line %d: schedule.at: 2020-01-31T06:00:00Z has passed", line)) {
+		t.Errorf("task apply: %d %s", code, messages)
+	}
+}
+
+// The next times are said in the zone and in UTC, also where clocks change, before anything is applied.
+func TestScheduleNext(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "due.yaml")
+	text := fmt.Sprintf(siteTask, "555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd") + "schedule:\n  - cron: \"30 2 * * *\"\n    time_zone: America/New_York\n  - at: 2026-12-24T18:00:00+01:00\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	said := mustCall(t, "schedule", "next", file, "--after", "2026-03-07T17:00:00Z")
+	for _, want := range []string{
+		": 30 2 * * * (America/New_York)\n", "2026-03-08 07:00:00Z  Sun 2026-03-08 03:00:00 -04:00\n2026-03-09 06:30:00Z  Mon 2026-03-09 02:30:00 -04:00\n",
+		": at 2026-12-24T18:00:00+01:00\n", "2026-12-24 17:00:00Z  Thu 2026-12-24 18:00:00 +01:00\n", "Time zones: tzdata 20",
+	} {
+		if !strings.Contains(said, want) {
+			t.Errorf("%q is not in:\n%s", want, said)
+		}
+	}
+	var documents []struct {
+		Schedule string
+		Line     int
+		Next     []struct {
+			Due   time.Time
+			Local string
+		}
+	}
+	if err := json.Unmarshal([]byte(mustCall(t, "schedule", "next", file, "--after", "2026-03-07T17:00:00Z", "--json")), &documents); err != nil {
+		t.Fatal(err)
+	}
+	if len(documents) != 2 || len(documents[0].Next) != 10 || documents[0].Next[0].Local != "2026-03-08T03:00:00-04:00" || len(documents[1].Next) != 1 {
+		t.Errorf("%+v", documents)
+	}
+	if code, _, messages := ask(t, "schedule", "next", file, "--after", "soon"); code != exitNoStart || !strings.Contains(messages, "--after must be a moment with its offset, like 2026-03-07T17:00:00Z, not soon") {
+		t.Errorf("%d %s", code, messages)
+	}
+}
+
+// The rights of the configuration as shipped do for the status service to start runs, alone.
+func TestSchedulesWithTheirRights(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	url, denied := s.configured()
+	as := func(user string) []string {
+		return []string{"--nats", url, "--credentials", s.path(user), "--listen", "127.0.0.1:0"}
+	}
+	mustCall(t, "init", "--nats", url, "--credentials", s.path("init"))
+	key := s.path("run.key")
+	if err := web.CreateKeyFile(key); err != nil {
+		t.Fatal(err)
+	}
+	status := begin(t, append([]string{"status", "--run-key-file", key, "--admin-token-file", s.token()}, as("status")...)...).listening()
+	runner := begin(t, append([]string{"runner", "--connections", s.path("connections.yaml")}, as("runner")...)...).listening()
+	s.write("tasks/copy.yaml", fmt.Sprintf(siteTask, s.copy)+eachSecond)
+	mustCall(t, "task", "apply", s.path("tasks"), "--server", status.url)
+	eventually(t, status, "a run was due", func() bool {
+		return strings.Contains(mustCall(t, "task", "show", "copy", "--server", status.url), "run 1\n")
+	})
+	if doc := status.awaitEnd(started(s, 1)); doc.Outcome() != run.Success || !strings.HasPrefix(doc.PollingURL, "/task/") {
+		t.Errorf("%+v", doc)
+	}
+	runner.end()
+	status.end()
+	if denied.String() != "" {
+		t.Errorf("the server denies:\n%s", denied)
+	}
+}
