@@ -26,7 +26,7 @@ test: needs vet ## install what the tests need, then check and test everything
 # The packages that take longest begin first, and one more at a time than there are processors: many
 # tests wait.
 tests:
-	go test -vet=off -count=1 -shuffle=on -p $$(($$(getconf _NPROCESSORS_ONLN) + 1)) -parallel 6 -timeout 12m \
+	.ci/in-memory go test -vet=off -count=1 -shuffle=on -p $$(($$(getconf _NPROCESSORS_ONLN) + 1)) -parallel 6 -timeout 12m \
 		./cmd/runhook ./shared/bus/... ./services/runner ./services/runner/pipeline ./...
 
 quick: ## the tests without the race detector, for the time between two edits
