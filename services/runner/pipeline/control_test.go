@@ -331,7 +331,7 @@ func TestARowIsNotFailedByTheEndOfTheRun(t *testing.T) {
 		b.Write("members.csv", "ID,Name\n"+strings.Repeat("1,Ann\n", rows))
 		// Each takes nearly all the steps that it may.
 		b.Job.Task.Where = `ID == "1" and all(1..90000, # > 0)`
-		for i := range 200 {
+		for i := range 1500 { // many, so that the row outlasts a deadline that is noticed late
 			b.Job.Task.Mapping = append(b.Job.Task.Mapping, task.Column{Name: fmt.Sprint("busy", i), Expression: `all(1..90000, # > 0)`})
 		}
 		rejected := b.Reject()
