@@ -158,9 +158,9 @@ func (f *Folder) withoutPassed(defs []*task.Definition) (usable []*task.Definiti
 	for _, def := range defs {
 		if f.applied[def.ID] != def.Hash {
 			now, _ := f.tasks.Get(def.ID)
-			file, _, _ := taskfile.FindFile(f.dir, def.ID) // it may have changed since it was read
-			if err := taskfile.CheckMoments(def, now.Definition, cmp.Or(file, "a file of the task "+def.Name), time.Now()); err != nil {
-				passed = append(passed, err)
+			if taskfile.CheckMoments(def, now.Definition, "", time.Now()) != nil {
+				file, _, _ := taskfile.FindFile(f.dir, def.ID) // it may have changed since it was read
+				passed = append(passed, taskfile.CheckMoments(def, now.Definition, cmp.Or(file, "a file of the task "+def.Name), time.Now()))
 				continue
 			}
 		}
