@@ -236,7 +236,7 @@ func TestPausedAndKilledServices(t *testing.T) {
 				}
 				second := start(t, store, c, "second", nil)
 				proctest.Until(t, func() error {
-					c.set(c.now().Add(time.Second)) // its patience passes
+					c.set(c.now().Add(50 * time.Millisecond)) // its patience passes
 					if table := second.tables.Of(def.ID); table.Done.Before(due) {
 						return errors.New("nobody has finished")
 					}
@@ -442,4 +442,51 @@ func watch(t *testing.T, store *bustest.Store, id task.ID) (bus.Task, bool) {
 	}
 	defer func() { cancel(); <-done }()
 	return view.Get(id)
+}
+
+// Three services whose clocks differ by two seconds, with a store that goes away for a while, make one run for each
+// second.
+func TestClocksThatDiffer(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	def := apply(t, store, task.NewID(), "schedule: [{cron: '* * * * * *', missed: all}]")
+	clocks := []*clock{newClock(), newClock(), newClock()}
+	from := clocks[0].now()
+	var services []*service
+	for i, c := range clocks {
+		c.set(from.Add(time.Duration(2-2*i) * time.Second)) // ahead, right, behind
+		services = append(services, start(t, store, c, fmt.Sprint(i), nil))
+	}
+	services[0].isDone(t, def.ID, from.Add(2*time.Second))
+	before := len(started(t, store, def.ID))
+	for i := 1; i <= 30; i++ {
+		if i == 10 {
+			store.Restart()
+		}
+		for k, c := range clocks {
+			c.set(from.Add(time.Duration(i+2-2*k) * time.Second))
+		}
+	}
+	last := from.Add(32 * time.Second)
+	proctest.Until(t, func() error {
+		if table := services[0].tables.Of(def.ID); table.Firing != nil || table.Done.Before(last) {
+			for _, c := range clocks { // time passes, for those that try again or wait for another one
+				c.set(c.now().Add(20 * time.Millisecond))
+			}
+			return fmt.Errorf("done at %s", table.Done)
+		}
+		return nil
+	})
+	var due []time.Time
+	for _, r := range started(t, store, def.ID)[before:] {
+		due = append(due, r.ScheduledFor)
+	}
+	for i, at := range due {
+		if want := from.Add(time.Duration(3+i) * time.Second); !at.Equal(want) {
+			t.Errorf("run %d is of %s, want %s", i, at, want)
+		}
+	}
+	if len(due) < 30 {
+		t.Errorf("%d runs", len(due))
+	}
 }
