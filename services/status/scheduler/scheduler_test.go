@@ -236,7 +236,7 @@ func TestPausedAndKilledServices(t *testing.T) {
 				}
 				second := start(t, store, c, "second", nil)
 				proctest.Until(t, func() error {
-					c.set(c.now().Add(50 * time.Millisecond)) // its patience passes
+					c.set(c.now().Add(500 * time.Millisecond)) // its patience passes
 					if table := second.tables.Of(def.ID); table.Done.Before(due) {
 						return errors.New("nobody has finished")
 					}
@@ -471,7 +471,7 @@ func TestClocksThatDiffer(t *testing.T) {
 	proctest.Until(t, func() error {
 		if table := services[0].tables.Of(def.ID); table.Firing != nil || table.Done.Before(last) {
 			for _, c := range clocks { // time passes, for those that try again or wait for another one
-				c.set(c.now().Add(20 * time.Millisecond))
+				c.set(c.now().Add(500 * time.Millisecond))
 			}
 			return fmt.Errorf("done at %s", table.Done)
 		}
