@@ -63,7 +63,7 @@ func browse(t testing.TB) *browser {
 		t.Fatal(err)
 	}
 	command := exec.Command(path, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--disable-renderer-backgrounding", "--disable-background-timer-throttling", "--disable-backgrounding-occluded-windows", "--disable-sync", "--disable-extensions", "--disable-breakpad", "--disable-dev-shm-usage", "--disable-features=SpareRendererForSitePerProcess,BackForwardCache", "--ignore-certificate-errors", "--host-resolver-rules=MAP *.example 127.0.0.1", "--user-data-dir="+t.TempDir(), "--remote-debugging-pipe")
+		"--disable-component-update", "--disable-renderer-backgrounding", "--disable-background-timer-throttling", "--disable-backgrounding-occluded-windows", "--disable-sync", "--disable-dev-shm-usage", "--ignore-certificate-errors", "--host-resolver-rules=MAP *.example 127.0.0.1", "--user-data-dir="+t.TempDir(), "--remote-debugging-pipe")
 	command.ExtraFiles = []*os.File{toldRead, saidWrite}
 	process := proctest.Start(t, command)
 	_, _ = toldRead.Close(), saidWrite.Close()
@@ -174,19 +174,14 @@ func (b *browser) must(session, method string, parameters map[string]any, into .
 	}
 }
 
-// visit has the page go to an address as if somebody had typed it, and waits until it is there. Each process of the
-// browser costs much, so an empty page comes between only where the address differs in what follows the # alone.
+// visit has the page go to an address as if somebody had typed it, and waits until it is there.
 func (p *page) visit(url string) {
 	p.t.Helper()
 	p.must(p.session, "Page.bringToFront", nil) // what is behind may not be drawn
-	document, _, _ := strings.Cut(url, "#")
-	if here, _ := p.eval(`location.href.split('#')[0]`).(string); here == document {
-		p.must(p.session, "Page.navigate", map[string]any{"url": "about:blank"})
-		p.until(`location.href === 'about:blank'`)
-	}
-	p.eval(`document.left = true; 0`)
+	p.must(p.session, "Page.navigate", map[string]any{"url": "about:blank"})
+	p.until(`location.href === 'about:blank'`)
 	p.must(p.session, "Page.navigate", map[string]any{"url": url})
-	p.until(`!document.left && document.readyState === 'complete'`)
+	p.until(`location.href !== 'about:blank' && document.readyState === 'complete'`)
 }
 
 // try evaluates an expression, which may be a promise, as a press of a button would.

@@ -219,7 +219,8 @@ func (p *page) accessible(what string) {
 	}
 	p.eval(string(axe) + "; 0")
 	// What is not about colors is the same in both.
-	for scheme, rules := range map[string]string{"light": "{resultTypes: ['violations']}", "dark": "{resultTypes: ['violations'], runOnly: ['color-contrast', 'link-in-text-block']}"} {
+	for _, look := range [][2]string{{"light", "{resultTypes: ['violations']}"}, {"dark", "{resultTypes: ['violations'], runOnly: ['color-contrast', 'link-in-text-block']}"}} {
+		scheme, rules := look[0], look[1]
 		p.must(p.session, "Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}})
 		if found := p.eval(`axe.run(` + rules + `).then(r => r.violations.map(v => v.id + ': ' + v.nodes.map(n => n.html).join(' | ')).join('\n'))`); found != "" {
 			p.t.Errorf("%s, %s: %v", what, scheme, found)
