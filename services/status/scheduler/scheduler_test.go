@@ -144,10 +144,12 @@ func (s *service) isDone(t *testing.T, id task.ID, upTo time.Time) run.Timetable
 func started(t *testing.T, store *bustest.Store, id task.ID) (requests []run.Request) {
 	t.Helper()
 	for n := run.Number(0); ; {
-		next, ok, err := store.Unheld.Next(t.Context(), id, n)
-		if err != nil {
-			t.Fatal(err)
-		}
+		var next bus.Waiting
+		var ok bool
+		proctest.Until(t, func() (err error) { // the store may have been away
+			next, ok, err = store.Unheld.Next(t.Context(), id, n)
+			return err
+		})
 		if !ok {
 			return requests
 		}
