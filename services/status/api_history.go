@@ -107,8 +107,20 @@ var wantedOutcomes = map[string]run.Outcome{"success": run.Success, "failed": ru
 
 var wantedTriggers = []run.Trigger{run.Webhook, run.CLI, run.Page, run.Schedule, run.Again, run.DryRun}
 
-// search lists the runs of a query. Those of tasks alone come from the store while the history cannot tell.
+// search lists the runs of a query. Those of tasks alone come from the store while the history cannot tell. What finds
+// the history damaged looks again, and says how far the new one is.
 func (s *Service) search(ctx context.Context, q history.Query, limit int) (list runList, err error) {
+	if list, err = s.lookFor(ctx, q, limit); errors.Is(err, history.ErrAnew) {
+		list, err = s.lookFor(ctx, q, limit)
+	}
+	if errors.Is(err, history.ErrAnew) {
+		return list, noHistory(err)
+	}
+	return list, err
+}
+
+// lookFor is one look of search. The error is history.ErrAnew where a history that was complete is not there any more.
+func (s *Service) lookFor(ctx context.Context, q history.Query, limit int) (list runList, err error) {
 	state := history.Progress{Missing: errors.New("the history is not kept here")}
 	if s.options.History != nil {
 		state = s.options.History.Fresh(ctx, freshWithin)
@@ -129,7 +141,10 @@ func (s *Service) search(ctx context.Context, q history.Query, limit int) (list 
 	for list.Runs = []run.Listed{}; len(list.Runs) <= limit; {
 		q.Before = before
 		page, err := s.options.History.List(ctx, q, limit+1-len(list.Runs))
-		if err != nil {
+		switch {
+		case errors.Is(err, history.ErrAnew) && state.Complete:
+			return list, err
+		case err != nil && !errors.Is(err, history.ErrAnew):
 			return list, noHistory(err)
 		}
 		if len(page) == 0 {
@@ -247,7 +262,10 @@ func (s *Service) countRuns(ctx context.Context, rc *fasthttp.RequestCtx, query 
 		answer.History = &historyState{state.Percent}
 	}
 	counts, err := s.options.History.Counts(ctx, q, clock)
-	if err != nil {
+	switch {
+	case errors.Is(err, history.ErrAnew):
+		answer.History = &historyState{s.options.History.Fresh(ctx, 0).Percent}
+	case err != nil:
 		return noHistory(err)
 	}
 	answer.Days = append(answer.Days, counts...)

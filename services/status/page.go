@@ -51,6 +51,9 @@ func (s *Service) LastRuns(ctx context.Context, tasks []bus.Task) (last map[task
 	last = make(map[task.ID]run.Listed, len(tasks))
 	for _, t := range tasks {
 		found, err := s.options.History.List(ctx, history.Query{Tasks: s.options.Tasks.IDs(t.ID)}, 1)
+		if errors.Is(err, history.ErrAnew) {
+			return nil, false, nil
+		}
 		if err != nil {
 			return nil, false, err
 		}

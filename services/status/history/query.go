@@ -38,7 +38,7 @@ func (q *Query) IsPlain() bool {
 }
 
 // List lists runs, the newest first, at most limit. Of a run that was open when the index last looked, only the store
-// can say how it stands.
+// can say how it stands. The error may be ErrAnew.
 func (x *Index) List(ctx context.Context, q Query, limit int) (listed []run.Listed, err error) {
 	err = x.reading(func(f *file) error {
 		listed, err = f.list(ctx, q, limit, x.options.Runs.Retention())
@@ -47,12 +47,15 @@ func (x *Index) List(ctx context.Context, q Query, limit int) (listed []run.List
 	return listed, err
 }
 
+// ErrAnew: there is nothing to read at the moment, because the index is made anew. Fresh tells how far it is.
+var ErrAnew = errors.New("the history is made anew")
+
 // reading reads the file, if there is one.
 func (x *Index) reading(read func(*file) error) error {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	if x.file == nil {
-		return x.why // nil while it is made: nothing is in it yet
+		return cmp.Or(x.why, ErrAnew)
 	}
 	err := x.file.explain(read(x.file))
 	if _, broken := errors.AsType[*damage](err); broken {
@@ -61,7 +64,7 @@ func (x *Index) reading(read func(*file) error) error {
 		case x.wake <- struct{}{}:
 		default:
 		}
-		return nil // it is made anew
+		return ErrAnew
 	}
 	return err
 }
