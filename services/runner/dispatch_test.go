@@ -48,7 +48,7 @@ func (d *dispatching) deliver(t *testing.T) *bus.Delivery {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.dispatch(delivery, d.slots.take, func(h *hold) { d.begun = append(d.begun, h) })
+	d.dispatch(delivery, d.slots.take, 0, func(h *hold) { d.begun = append(d.begun, h) })
 	return delivery
 }
 

@@ -82,6 +82,27 @@ func TestARunOfAPausedConnectionIsNotTaken(t *testing.T) {
 	}
 }
 
+// A run that a runner has left behind is canceled also while a connection of its task is paused, and no other run of the
+// task begins.
+func TestCancelWhileAConnectionIsPaused(t *testing.T) {
+	t.Parallel()
+	w := newWorkshop(t, "upsert", 10)
+	w.limited(t, "concurrency: 2")
+	w.pauseConnection(t, "warehouse")
+	left, other := w.submit(t), w.submit(t)
+	w.abandon(t, left, run.Claim{Owner: "gone", HandedBack: true, StartedOn: time.Now()})
+	w.runHere(t, runner.Options{})
+	w.cancel(t, left)
+	if doc := w.await(t, left); doc.Outcome() != run.Canceled {
+		t.Errorf("ended as %+v", doc)
+	}
+	w.untaken(t, other)
+	w.resumeConnection(t, "warehouse")
+	if doc := w.await(t, other); doc.Outcome() != run.Success {
+		t.Errorf("the other ended as %+v", doc)
+	}
+}
+
 // A run in the middle waits before its next batch, says so, and goes on where it was. What it waits for does not
 // count for its timeout.
 func TestARunWaitsForItsPausedDestination(t *testing.T) {

@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,14 +14,18 @@ import (
 	"runhook/shared/wait"
 )
 
+// whilePaused is after which time a run that waits for a paused connection is delivered again, to a runner that looks for
+// one that is to be canceled.
+const whilePaused = 2 * time.Second
+
 // quiet is how long the queue of an ended id is kept, for an ingress that has not heard of the end.
 const quiet = time.Hour
 
 // pulling is the puller of one task.
 type pulling struct {
-	concurrency int
-	ended       bool
-	stop        context.CancelFunc
+	concurrency   int
+	ended, paused bool
+	stop          context.CancelFunc
 }
 
 // follow keeps a puller for each task until ctx ends and all of them have.
@@ -34,15 +39,19 @@ func (r *Runner) follow(ctx context.Context, start func(h *hold, ended func())) 
 		}
 	}()
 	for {
-		changed, paused := r.options.Tasks.Changed(), r.pauses.Changed()
-		wanted := map[task.ID]bus.TaskQueue{}
+		changed, pauses, cancels := r.options.Tasks.Changed(), r.pauses.Changed(), r.cancels.Changed()
+		wanted, paused := map[task.ID]bus.TaskQueue{}, map[task.ID]bool{}
 		for _, q := range r.options.Tasks.Queues() {
-			if r.takes(q) {
+			if q.Pool != r.options.Pool {
+				continue
+			}
+			paused[q.Task] = r.isPaused(q)
+			if !paused[q.Task] || r.cancels.Any(q.Task) {
 				wanted[q.Task] = q
 			}
 		}
 		for id, p := range tasks {
-			if q := wanted[id]; q.Concurrency != p.concurrency || q.Ended != p.ended {
+			if q := wanted[id]; q.Concurrency != p.concurrency || q.Ended != p.ended || paused[id] != p.paused {
 				p.stop()
 				delete(tasks, id)
 			}
@@ -52,32 +61,37 @@ func (r *Runner) follow(ctx context.Context, start func(h *hold, ended func())) 
 				continue
 			}
 			pull, stop := context.WithCancel(ctx)
-			tasks[id] = pulling{q.Concurrency, q.Ended, stop}
-			all.Go(func() { r.pull(pull, q, start) })
+			tasks[id] = pulling{q.Concurrency, q.Ended, paused[id], stop}
+			all.Go(func() { r.pull(pull, q, paused[id], start) })
+		}
+		if !slices.Contains(slices.Collect(maps.Values(paused)), true) {
+			cancels = nil // they tell nothing of what to pull
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-changed:
-		case <-paused:
+		case <-pauses:
+		case <-cancels:
 		}
 	}
 }
 
-// takes reports whether the runs of a queue are this runner's to take now: it is of its pool, and no connection that
-// its task uses is paused. The runs wait where they are then, and take no slot from others.
-func (r *Runner) takes(q bus.TaskQueue) bool {
-	isPaused := func(name string) bool {
+// isPaused reports whether a connection that a queue's task uses is paused. Its runs wait where they are then, and take
+// no slot from others. Only one that is to be canceled is taken, which a runner that has died may have left behind.
+func (r *Runner) isPaused(q bus.TaskQueue) bool {
+	return slices.ContainsFunc(q.Connections, func(name string) bool {
 		_, paused := r.pauses.Of(name)
 		return paused
-	}
-	return q.Pool == r.options.Pool && !slices.ContainsFunc(q.Connections, isPaused)
+	})
 }
 
 // puller takes the requests of one task's queue, in slots that are free for them.
 type puller struct {
 	*Runner
 	from bus.TaskQueue
+	// paused: only runs that are to be canceled are taken.
+	paused bool
 	// start executes a run in its slot, and ended is told when it has.
 	start func(h *hold, ended func())
 	queue *bus.Queue // nil until it is opened, and after an error
@@ -89,11 +103,11 @@ type puller struct {
 }
 
 // pull takes a task's requests while there is a free slot, until ctx ends.
-func (r *Runner) pull(ctx context.Context, from bus.TaskQueue, start func(*hold, func())) {
+func (r *Runner) pull(ctx context.Context, from bus.TaskQueue, paused bool, start func(*hold, func())) {
 	if !r.awaitFormer(ctx, from) {
 		return
 	}
-	p := &puller{Runner: r, from: from, start: start, ended: make(chan struct{}, 1)}
+	p := &puller{Runner: r, from: from, paused: paused, start: start, ended: make(chan struct{}, 1)}
 	defer p.close()
 	pause := wait.Backoff{Least: 100 * time.Millisecond, Most: 5 * time.Second}
 	for ctx.Err() == nil {
@@ -187,7 +201,15 @@ func (p *puller) look(ctx context.Context, most int, came func()) error {
 // take starts a run, or hands it back where there is no slot.
 func (p *puller) take(d *bus.Delivery, slot func() bool) {
 	p.more = true
-	p.dispatch(d, slot, func(h *hold) {
+	taken, later := slot, time.Duration(0)
+	if p.paused {
+		later = whilePaused
+		taken = func() bool {
+			_, canceled := p.cancels.Of(p.from.Task, d.Number)
+			return canceled && slot()
+		}
+	}
+	p.dispatch(d, taken, later, func(h *hold) {
 		p.running.Add(1)
 		p.start(h, func() {
 			p.running.Add(-1)
@@ -228,15 +250,15 @@ func (r *Runner) retire(ctx context.Context, id task.ID) {
 }
 
 // dispatch starts a run in a slot, if slot has one, or lets it adopt the delivery if it is already under way
-// here.
-func (r *Runner) dispatch(d *bus.Delivery, slot func() bool, start func(*hold)) {
+// here. Otherwise it is delivered again after later.
+func (r *Runner) dispatch(d *bus.Delivery, slot func() bool, later time.Duration, start func(*hold)) {
 	h, adopted := r.admit(d, slot)
 	switch {
 	case adopted:
 	case h != nil:
 		start(h)
 	default: // the last slot went while the request was on its way, or the runner has begun to stop
-		if err := d.Retry(0); err != nil {
+		if err := d.Retry(later); err != nil {
 			r.options.Log.Debug().Err(err).Stringer("run", d.Number).Msg("a request could not be handed back; its lease will run out")
 		}
 	}

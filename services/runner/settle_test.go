@@ -71,7 +71,7 @@ func newTrialWith(t *testing.T, lease time.Duration) *trial {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr.dispatch(delivery, tr.slots.take, func(h *hold) { tr.hold = h })
+	tr.dispatch(delivery, tr.slots.take, 0, func(h *hold) { tr.hold = h })
 	return tr
 }
 

@@ -78,7 +78,7 @@ func (s *Service) unserved(ctx context.Context, t bus.Task) string {
 		return ""
 	}
 	on, ok, err := s.options.Lines.Unserved(ctx, t.ID)
-	if err != nil || !ok {
+	if err != nil || !ok || on.Kind == run.ForConnection {
 		return ""
 	}
 	if on.Held {

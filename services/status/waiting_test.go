@@ -173,6 +173,8 @@ func TestARunSaysThatItsConnectionIsPaused(t *testing.T) {
 		t.Errorf("a long poll says %+v", doc)
 	}
 	another.waitsFor(queued, "connection drop is paused by ann: maintenance")
+	begun := s.submit(s.apply("Left by its runner")).begin(10).reach(20)
+	another.waitsFor(begun, "connection drop is paused by ann: maintenance")
 	s.do(http.MethodPost, "/api/connections/drop/resume", nil).expect(t, http.StatusOK)
 	another.waitsFor(queued, "a free slot in pool default")
 }

@@ -97,6 +97,7 @@ func (v *Cancels) note(record jet.Record) (key runKey, ok bool) {
 	}
 	if next.over && !v.settles {
 		delete(v.runs, key)
+		v.tell()
 		return key, true
 	}
 	v.runs[key] = next
@@ -133,6 +134,18 @@ func (v *Cancels) Of(id task.ID, n run.Number) (c run.Cancel, ok bool) {
 	defer v.mu.Unlock()
 	found, ok := v.runs[runKey{id, n}]
 	return found.Cancel, ok && !found.over
+}
+
+// Any reports whether any run of a task is to be canceled.
+func (v *Cancels) Any(id task.ID) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for key, c := range v.runs {
+		if key.id == id && !c.over {
+			return true
+		}
+	}
+	return false
 }
 
 // All returns the requests that are stored, those that are over too, for [Unheld.SettleCancel].

@@ -55,10 +55,8 @@ func (w *Lines) Of(ctx context.Context, id task.ID, n run.Number, place bool) (o
 	if !ok {
 		return on, false, nil
 	}
-	for _, name := range queue.Connections {
-		if p, paused := w.pauses.Of(name); paused {
-			return p.Waiting(), true, nil
-		}
+	if on, ok = w.paused(queue); ok {
+		return on, true, nil
 	}
 	there, err := w.served(ctx, queue.Pool)
 	if err != nil {
@@ -94,12 +92,25 @@ func (w *Lines) Of(ctx context.Context, id task.ID, n run.Number, place bool) (o
 	return on, true, nil
 }
 
-// Unserved says that a run waits for a runner although one has begun it; ok is false if a runner of its pool is up and
-// takes runs, which has it or will have it.
+// paused says that the runs of a queue wait for a connection; ok is false if none of its task is paused.
+func (w *Lines) paused(queue TaskQueue) (on run.Waiting, ok bool) {
+	for _, name := range queue.Connections {
+		if p, paused := w.pauses.Of(name); paused {
+			return p.Waiting(), true
+		}
+	}
+	return on, false
+}
+
+// Unserved says what a run waits for of whose runner nothing is heard: a connection, or a runner; ok is false if no
+// connection of its task is paused and a runner of its pool is up and takes runs, which has it or will have it.
 func (w *Lines) Unserved(ctx context.Context, id task.ID) (on run.Waiting, ok bool, err error) {
 	queue, ok := w.tasks.Queue(id)
 	if !ok {
 		return on, false, nil
+	}
+	if on, ok = w.paused(queue); ok {
+		return on, true, nil
 	}
 	there, err := w.served(ctx, queue.Pool)
 	return there.waiting(queue.Pool), err == nil && there != takesRuns, err
