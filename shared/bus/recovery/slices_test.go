@@ -201,8 +201,8 @@ func TestDamagedSlices(t *testing.T) {
 		r.cut(t, "KV_runs_0", 1000, true)
 		gone = r.lost(t)
 	}
-	if gone == 0 || gone == 9 {
-		t.Errorf("%d runs of nine are gone", gone)
+	if gone == 0 { // all nine may be, where the file was compressed as one block
+		t.Error("no run is gone")
 	}
 	r.execute(t)
 }
