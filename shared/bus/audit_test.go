@@ -324,8 +324,8 @@ func TestFewLinesOfManyAreFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range many {
-		if _, err := store.Jet().JS.PublishAsync("run.audit."+audit.RunsAgain, data); err != nil {
+	for range many { // the server may take long to answer the first ones
+		if _, err := store.Jet().JS.PublishAsync("run.audit."+audit.RunsAgain, data, jetstream.WithStallWait(proctest.Limit)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -63,7 +63,7 @@ func TestSchedulesRefused(t *testing.T) {
 		{"  - cron: 0 30 6 * *", "8: schedule.cron: the hour 30: write 0 to 23; with a second, write six fields, the second first"},
 		{"  - cron: 0 0 30 2 *", `8: schedule.cron: "0 0 30 2 *" is not due within 40 years`},
 		{"  - cron: '@every 1s'", "8: schedule.cron: @every 1s: at least 10s"},
-		{"  - {cron: '@daily', time_zone: Local}", "8: schedule.time_zone: Local is another time zone on another machine"},
+		{"  - {cron: '@daily', time_zone: Local}", "8: schedule.time_zone: the time zone Local is another one on another machine"},
 		{"  - {cron: '@daily', time_zone: Europa/X}", "8: schedule.time_zone: there is no time zone Europa/X"},
 		{"  - cron: 'TZ=UTC 0 0 * * *'", "write the zone as time_zone beside it"},
 		{"  - cron: '@hourly'\n    jitter: 61m", `9: schedule.jitter: 1h1m is longer than the 1h between two times of "@hourly"`},

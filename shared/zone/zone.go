@@ -75,7 +75,7 @@ func versionOf(files fs.FS) string {
 	if err != nil {
 		return ""
 	}
-	defer source.Close()
+	defer func() { _ = source.Close() }()
 	head := make([]byte, 40)
 	n, _ := io.ReadFull(source, head)
 	line, _, _ := strings.Cut(string(head[:n]), "\n")
@@ -108,7 +108,7 @@ func (r *Rules) Load(name string) (*time.Location, error) {
 	case "":
 		return nil, errors.New("the name of a time zone is empty: write one as in Europe/Berlin, or UTC")
 	case "Local":
-		return nil, errors.New("Local is another time zone on another machine: write its name, as in Europe/Berlin")
+		return nil, errors.New("the time zone Local is another one on another machine: write its name, as in Europe/Berlin")
 	}
 	if zone, ok := r.loaded.Load(name); ok {
 		return zone.(*time.Location), nil
