@@ -210,6 +210,12 @@ var errRefused = errors.New("the POST is refused")
 // claimOnly is the message of a document that is made of a claim, without a live document.
 const claimOnly = "Running"
 
+// isClaimOnly reports whether a document may be made of a claim alone. Where a connection of its task is paused, or no
+// runner is up, its message says that the run waits for it.
+func isClaimOnly(doc run.Document) bool {
+	return doc.Message == claimOnly || doc.Waiting != nil && (doc.Waiting.Kind == run.ForConnection || doc.Waiting.Kind == run.ForRunner)
+}
+
 // unknownState is in the message of a document that is made without the store.
 const unknownState = "cannot be reached"
 
@@ -260,13 +266,13 @@ func (c *callers) poll(e *entry) {
 		if (status == http.StatusOK) != (doc.Status == run.Done) || status == http.StatusAccepted && header.Get("Retry-After") == "" {
 			c.ledger.wrong(e.number, "a poll was answered %d with Retry-After %q and %s", status, header.Get("Retry-After"), body)
 		}
-		if doc.Message == claimOnly && doc.ExecutionCount == seen.ExecutionCount && doc.RowsRetrieved < seen.RowsRetrieved {
+		if isClaimOnly(doc) && doc.ExecutionCount == seen.ExecutionCount && doc.RowsRetrieved < seen.RowsRetrieved {
 			// The live document is lost with the server, be it between two polls, and the claim has the
 			// counts of its checkpoint.
 			c.ledger.count("poll back at the checkpoint")
 			seen.RowsRetrieved = doc.RowsRetrieved
 		}
-		if seen.Message == claimOnly && doc.ExecutionCount == seen.ExecutionCount && doc.RowsRetrieved < seen.RowsRetrieved && strings.Contains(e.work.file, "action: replace") {
+		if isClaimOnly(seen) && doc.ExecutionCount == seen.ExecutionCount && doc.RowsRetrieved < seen.RowsRetrieved && strings.Contains(e.work.file, "action: replace") {
 			// The claim had the counts of the attempt before, and this one begins anew.
 			c.ledger.count("poll back at the beginning")
 			seen.RowsRetrieved, seen.PercentComplete = doc.RowsRetrieved, doc.PercentComplete
