@@ -14,12 +14,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector"
 	"runhook/services/runner/connector/sqldb"
-	"runhook/services/runner/pipeline"
 	"runhook/services/runner/pipeline/pipelinetest"
 	"runhook/services/runner/row"
 	"runhook/shared/mariatest"
@@ -94,20 +92,7 @@ func TestMySQLConnectionFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b.T = t
 			mysqlAt(t, b, c.address)
-			_, err := b.Run(t.Context())
-			failure, ok := errors.AsType[*run.Failure](err)
-			if !ok || !strings.Contains(failure.Message, c.want) || failure.Passing != c.passing {
-				t.Fatalf("got %+v, want %s, passing %v", err, c.want, c.passing)
-			}
-			found, err := pipeline.Check(t.Context(), b.Job.Kinds, b.Job.Job)
-			if err != nil || name != "an account without rights" && len(found) == 0 {
-				t.Errorf("the check says %v, %v", found, err)
-			}
-			for _, secret := range []string{"hunter2", "secret", server.Address(), "nowhere"} {
-				if strings.Contains(fmt.Sprint(failure.Message, found), secret) {
-					t.Errorf("%s is shown: %s, %v", secret, failure.Message, found)
-				}
-			}
+			refuses(t, b, c.want, c.passing, name != "an account without rights", server.Address())
 		})
 	}
 	b.T = t
@@ -259,43 +244,6 @@ func TestMySQLDeadlock(t *testing.T) {
 	}
 }
 
-// Two runs that write the same rows in another order come to an end, and their counts are what is in the table.
-func TestMySQLRunsBesideEachOther(t *testing.T) {
-	b := onMariaDB(t)
-	b.Exec("CREATE TABLE members (id varchar(9) PRIMARY KEY, name varchar(9))")
-	var up, down strings.Builder
-	up.WriteString("ID,Name\n")
-	down.WriteString("ID,Name\n")
-	const rows = 4000
-	for i := range rows {
-		fmt.Fprintf(&up, "%d,same\n", i)
-		fmt.Fprintf(&down, "%d,same\n", rows-1-i)
-	}
-	b.Write("up.csv", up.String())
-	b.Write("down.csv", down.String())
-	var inserted, unchanged atomic.Int64
-	var runs sync.WaitGroup
-	for _, file := range []string{"up.csv", "down.csv"} {
-		job := b.Job
-		def := *b.Job.Task
-		def.Source = &task.CSVSource{Connection: "drop", Path: file}
-		job.Task = &def
-		runs.Go(func() {
-			var m pipeline.Meter
-			if err := pipeline.Run(t.Context(), job, &m); err != nil {
-				t.Error(err)
-			}
-			counts := m.Snapshot().Counts
-			inserted.Add(counts.Inserted)
-			unchanged.Add(counts.Unchanged)
-		})
-	}
-	runs.Wait()
-	if inserted.Load() != rows || unchanged.Load() != rows {
-		t.Errorf("%d inserted, %d unchanged", inserted.Load(), unchanged.Load())
-	}
-}
-
 // Who holds a lock for too long, or a statement that takes too long, ends the attempt, and another may go well. Nothing
 // of the batch stays, though the server takes back but the statement.
 func TestMySQLTimeLimits(t *testing.T) {
@@ -444,18 +392,7 @@ func TestMySQLQueries(t *testing.T) {
 			b := onMariaDB(t)
 			b.Exec(table)
 			b.FromQuery(c.query, c.orderBy...)
-			b.Parameters(c.params...)
-			n := int64(strings.Count(c.want, "\n"))
-			b.Succeed(run.Counts{Retrieved: n, Inserted: n})
-			if got := b.Read("out.csv"); got != "id,name\n"+c.want {
-				t.Errorf("got %q, want %q", got, c.want)
-			}
-			found, err := pipeline.Check(t.Context(), b.Job.Kinds, b.Job.Job)
-			for _, f := range found {
-				if err != nil || f.Severity == "error" {
-					t.Errorf("the check says %s, %v", f.Text(), err)
-				}
-			}
+			reads(t, b, c.want, c.params...)
 		})
 	}
 	for query, want := range map[string]string{
@@ -470,68 +407,7 @@ func TestMySQLQueries(t *testing.T) {
 		b := onMariaDB(t)
 		b.Exec(table)
 		b.FromQuery(query)
-		s := b.Fail(want)
-		_, err := b.Run(t.Context())
-		if strings.Contains(fmt.Sprint(s, err), "4711") {
-			t.Errorf("%s: a value is shown: %v", query, err)
-		}
-	}
-}
-
-// A commit whose answer is lost is settled by the checkpoint that it has made: its rows count if they are there, and
-// are written by the next attempt otherwise.
-func TestMySQLCommitOfWhichNothingIsHeard(t *testing.T) {
-	for _, lost := range []bool{false, true} {
-		b := onMariaDB(t)
-		b.Exec("CREATE TABLE members (id varchar(9) PRIMARY KEY, name text)")
-		server := mariatest.New(t)
-		way := sever(t, server.Address(), lost, "\x03COMMIT")
-		mysqlAt(t, b, strings.Replace(mysqlURL(t, b), server.Address(), way.Addr().String(), 1))
-		d := openMembers(t, b.Job.Connections, b.Table())
-		fence := &connector.Fence{Store: "s", Task: "t", Number: 1, Token: 1}
-		if _, _, err := d.Raise(t.Context(), fence); err != nil {
-			t.Fatal(err)
-		}
-		write := func(from int) error {
-			batch := row.NewBatch(2)
-			for n := from; n < from+3; n++ {
-				r := batch.Add(int64(n))
-				r.Values[0], r.Values[1] = fmt.Sprint(n), "Ann"
-			}
-			return d.Write(t.Context(), batch, func(last int64) error {
-				return d.Record(t.Context(), run.Checkpoint{Row: last})
-			})
-		}
-		if err := write(1); err != nil {
-			t.Fatal(err)
-		}
-		way.cuts.Store(1)
-		err := write(4)
-		if failure, ok := errors.AsType[*run.Failure](err); lost && (!ok || !failure.Passing) || !lost && err != nil {
-			t.Errorf("lost %v: %v", lost, err)
-		}
-		want := "6"
-		if lost {
-			want = "3"
-		}
-		if got := b.Query("SELECT count(*) FROM members"); got != want {
-			t.Errorf("lost %v: there are %s rows, want %s", lost, got, want)
-		}
-		// The destination goes on over the connection that it has by then, and interrupts that one.
-		if err := write(7); err != nil {
-			t.Errorf("lost %v: the next batch: %v", lost, err)
-		}
-		d.Close()
-		d = openMembers(t, b.Job.Connections, b.Table())
-		fence.Token = 2
-		if at, found, err := d.Raise(t.Context(), fence); err != nil || !found || at.Row != 9 {
-			t.Errorf("lost %v: the checkpoint is %+v, %v, %v", lost, at, found, err)
-		}
-		fence.Token = 1
-		if _, _, err := d.Raise(t.Context(), fence); !errors.Is(err, connector.ErrLost) {
-			t.Errorf("an earlier attempt: %v", err)
-		}
-		d.Close()
+		isNotRead(t, b, want)
 	}
 }
 
@@ -579,57 +455,6 @@ func TestMySQLTransactionThatIsGone(t *testing.T) {
 		if left.Load() >= 0 {
 			t.Errorf("%s was not said", mark)
 		}
-	}
-}
-
-// A takeover waits for the transaction of the attempt before, and what that has committed counts.
-func TestMySQLRaiseWaitsForTheEarlierAttempt(t *testing.T) {
-	b := onMariaDB(t)
-	b.Exec("CREATE TABLE members (id varchar(9) PRIMARY KEY, name text)")
-	ours := mysqlURL(t, b)
-	mysqlAt(t, b, ours+"&innodb_lock_wait_timeout=1")
-	earlier, later := openMembers(t, b.Job.Connections, b.Table()), openMembers(t, b.Job.Connections, b.Table())
-	defer earlier.Close()
-	defer later.Close()
-	fence := &connector.Fence{Store: "s", Task: "t", Number: 1, Token: 1}
-	if _, _, err := earlier.Raise(t.Context(), fence); err != nil {
-		t.Fatal(err)
-	}
-	batch := row.NewBatch(2)
-	r := batch.Add(1)
-	r.Values[0], r.Values[1] = "1", "Ann"
-	raised := make(chan error, 1)
-	next := &connector.Fence{Store: "s", Task: "t", Number: 1, Token: 2}
-	var found bool
-	var at run.Checkpoint
-	err := earlier.Write(t.Context(), batch, func(last int64) error {
-		if err := earlier.Record(t.Context(), run.Checkpoint{Row: last}); err != nil {
-			return err
-		}
-		if _, _, err := later.Raise(t.Context(), next); err == nil || !strings.Contains(err.Error(), "was locked by another writer") {
-			t.Errorf("a first attempt: %v", err)
-		}
-		short, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-		defer cancel()
-		next.Takeover = true
-		if _, _, err := later.Raise(short, next); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("a takeover whose time ends: %v", err)
-		}
-		go func() {
-			var err error
-			at, found, err = later.Raise(t.Context(), next)
-			raised <- err
-		}()
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := <-raised; err != nil || !found || at.Row != 1 {
-		t.Errorf("the takeover: %+v, %v, %v", at, found, err)
-	}
-	if err := earlier.Write(t.Context(), batch, func(last int64) error { return earlier.Record(t.Context(), run.Checkpoint{Row: last}) }); !errors.Is(err, connector.ErrLost) {
-		t.Errorf("the earlier attempt goes on: %v", err)
 	}
 }
 

@@ -1,19 +1,14 @@
 package sqldb_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector"
@@ -69,20 +64,7 @@ func TestPostgresConnectionFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b.T = t
 			at(t, b, c.address)
-			_, err := b.Run(t.Context())
-			failure, ok := errors.AsType[*run.Failure](err)
-			if !ok || !strings.Contains(failure.Message, c.want) || failure.Passing != c.passing {
-				t.Fatalf("got %+v, want %s, passing %v", err, c.want, c.passing)
-			}
-			found, err := pipeline.Check(t.Context(), b.Job.Kinds, b.Job.Job)
-			if err != nil || name != "an account without rights" && len(found) == 0 {
-				t.Errorf("the check says %v, %v", found, err)
-			}
-			for _, secret := range []string{"hunter2", "secret", server.Address(), "nowhere"} {
-				if strings.Contains(fmt.Sprint(failure.Message, found), secret) {
-					t.Errorf("%s is shown: %s, %v", secret, failure.Message, found)
-				}
-			}
+			refuses(t, b, c.want, c.passing, name != "an account without rights", server.Address())
 		})
 	}
 	b.T = t
@@ -113,15 +95,6 @@ func TestPostgresRights(t *testing.T) {
 	}
 }
 
-func openMembers(t *testing.T, set *connection.Set, to *task.SQLDestination) *sqldb.Destination {
-	t.Helper()
-	d, err := sqldb.Open(t.Context(), set, to, []connector.Column{{Name: "id", Kind: reflect.String}, {Name: "name", Kind: reflect.String}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
-
 // A batch that the database gives up because of other writers is written again, all of it, with its checkpoint.
 func TestPostgresWritesAgain(t *testing.T) {
 	for _, code := range []string{"40001", "40P01"} {
@@ -134,43 +107,6 @@ func TestPostgresWritesAgain(t *testing.T) {
 		if got := b.Query("SELECT last_value FROM tries"); got != "4" {
 			t.Errorf("%s: it was tried %s times", code, got)
 		}
-	}
-}
-
-// Two runs that write the same rows in another order come to an end, and their counts are what is in the table.
-func TestPostgresRunsBesideEachOther(t *testing.T) {
-	b := onPostgres(t)
-	b.Exec("CREATE TABLE members (id text PRIMARY KEY, name text)")
-	var up, down strings.Builder
-	up.WriteString("ID,Name\n")
-	down.WriteString("ID,Name\n")
-	const rows = 4000
-	for i := range rows {
-		fmt.Fprintf(&up, "%d,same\n", i)
-		fmt.Fprintf(&down, "%d,same\n", rows-1-i)
-	}
-	b.Write("up.csv", up.String())
-	b.Write("down.csv", down.String())
-	var inserted, unchanged atomic.Int64
-	var runs sync.WaitGroup
-	for _, file := range []string{"up.csv", "down.csv"} {
-		job := b.Job
-		def := *b.Job.Task
-		def.Source = &task.CSVSource{Connection: "drop", Path: file}
-		job.Task = &def
-		runs.Go(func() {
-			var m pipeline.Meter
-			if err := pipeline.Run(t.Context(), job, &m); err != nil {
-				t.Error(err)
-			}
-			counts := m.Snapshot().Counts
-			inserted.Add(counts.Inserted)
-			unchanged.Add(counts.Unchanged)
-		})
-	}
-	runs.Wait()
-	if inserted.Load() != rows || unchanged.Load() != rows {
-		t.Errorf("%d inserted, %d unchanged", inserted.Load(), unchanged.Load())
 	}
 }
 
@@ -293,18 +229,7 @@ func TestPostgresQueries(t *testing.T) {
 			b := onPostgres(t)
 			b.Exec(table)
 			b.FromQuery(c.query, c.orderBy...)
-			b.Parameters(c.params...)
-			n := int64(strings.Count(c.want, "\n"))
-			b.Succeed(run.Counts{Retrieved: n, Inserted: n})
-			if got := b.Read("out.csv"); got != "id,name\n"+c.want {
-				t.Errorf("got %q, want %q", got, c.want)
-			}
-			found, err := pipeline.Check(t.Context(), b.Job.Kinds, b.Job.Job)
-			for _, f := range found {
-				if err != nil || f.Severity == "error" {
-					t.Errorf("the check says %s, %v", f.Text(), err)
-				}
-			}
+			reads(t, b, c.want, c.params...)
 		})
 	}
 	for query, want := range map[string]string{
@@ -318,175 +243,7 @@ func TestPostgresQueries(t *testing.T) {
 		b := onPostgres(t)
 		b.Exec(table)
 		b.FromQuery(query)
-		s := b.Fail(want)
-		_, err := b.Run(t.Context())
-		if strings.Contains(fmt.Sprint(s, err), "4711") {
-			t.Errorf("%s: a value is shown: %v", query, err)
-		}
-	}
-}
-
-// severed is a way to the server that is cut when a commit goes over it.
-type severed struct {
-	net.Listener
-	// before: the commit does not arrive. commit is how a client's message has it.
-	before bool
-	commit []byte
-	cuts   atomic.Int32
-}
-
-func sever(t *testing.T, to string, before bool, commit string) *severed {
-	t.Helper()
-	s := &severed{before: before, commit: []byte(commit)}
-	s.Listener = pgtest.Relay(t, to, s.forward)
-	return s
-}
-
-// forward carries what both say, until the client's commit, if there are cuts left.
-func (s *severed) forward(client, server net.Conn) {
-	defer client.Close()
-	defer server.Close()
-	answers := make(chan struct{})
-	committing := atomic.Bool{}
-	go func() {
-		defer close(answers)
-		defer client.Close()
-		buffer := make([]byte, 1<<16)
-		for {
-			n, err := server.Read(buffer)
-			if err != nil || committing.Load() {
-				return // the server has answered the commit: it was done
-			}
-			if _, err := client.Write(buffer[:n]); err != nil {
-				return
-			}
-		}
-	}()
-	buffer := make([]byte, 1<<16)
-	for {
-		n, err := client.Read(buffer)
-		if err != nil {
-			break
-		}
-		if bytes.Contains(buffer[:n], s.commit) && s.cuts.Add(-1) >= 0 {
-			if s.before {
-				break
-			}
-			committing.Store(true)
-		}
-		if _, err := server.Write(buffer[:n]); err != nil {
-			break
-		}
-	}
-	if committing.Load() {
-		<-answers
-	}
-	server.Close()
-	client.Close()
-	<-answers
-}
-
-// A commit whose answer is lost is settled by the checkpoint that it has made: its rows count if they are there, and
-// are written by the next attempt otherwise.
-func TestPostgresCommitOfWhichNothingIsHeard(t *testing.T) {
-	for _, lost := range []bool{false, true} {
-		b := onPostgres(t)
-		b.Exec("CREATE TABLE members (id text PRIMARY KEY, name text)")
-		server := pgtest.New(t)
-		way := sever(t, server.Address(), lost, "COMMIT\x00")
-		at(t, b, strings.Replace(pgURL(t, b), server.Address(), way.Addr().String(), 1))
-		d := openMembers(t, b.Job.Connections, b.Table())
-		fence := &connector.Fence{Store: "s", Task: "t", Number: 1, Token: 1}
-		if _, _, err := d.Raise(t.Context(), fence); err != nil {
-			t.Fatal(err)
-		}
-		write := func(from int) error {
-			batch := row.NewBatch(2)
-			for n := from; n < from+3; n++ {
-				r := batch.Add(int64(n))
-				r.Values[0], r.Values[1] = fmt.Sprint(n), "Ann"
-			}
-			return d.Write(t.Context(), batch, func(last int64) error {
-				return d.Record(t.Context(), run.Checkpoint{Row: last})
-			})
-		}
-		if err := write(1); err != nil {
-			t.Fatal(err)
-		}
-		way.cuts.Store(1)
-		err := write(4)
-		if failure, ok := errors.AsType[*run.Failure](err); lost && (!ok || !failure.Passing) || !lost && err != nil {
-			t.Errorf("lost %v: %v", lost, err)
-		}
-		want := "6"
-		if lost {
-			want = "3"
-		}
-		if got := b.Query("SELECT count(*) FROM members"); got != want {
-			t.Errorf("lost %v: there are %s rows, want %s", lost, got, want)
-		}
-		// The destination goes on over the connection that it has by then.
-		if err := write(7); err != nil {
-			t.Errorf("lost %v: the next batch: %v", lost, err)
-		}
-		d.Close()
-		d = openMembers(t, b.Job.Connections, b.Table())
-		fence.Token = 2
-		if at, found, err := d.Raise(t.Context(), fence); err != nil || !found || at.Row != 9 {
-			t.Errorf("lost %v: the checkpoint is %+v, %v, %v", lost, at, found, err)
-		}
-		d.Close()
-	}
-}
-
-// A takeover waits for the transaction of the attempt before, and what that has committed counts.
-func TestPostgresRaiseWaitsForTheEarlierAttempt(t *testing.T) {
-	b := onPostgres(t)
-	b.Exec("CREATE TABLE members (id text PRIMARY KEY, name text)")
-	ours := pgURL(t, b)
-	at(t, b, ours+"&lock_timeout=50")
-	earlier, later := openMembers(t, b.Job.Connections, b.Table()), openMembers(t, b.Job.Connections, b.Table())
-	defer earlier.Close()
-	defer later.Close()
-	fence := &connector.Fence{Store: "s", Task: "t", Number: 1, Token: 1}
-	if _, _, err := earlier.Raise(t.Context(), fence); err != nil {
-		t.Fatal(err)
-	}
-	batch := row.NewBatch(2)
-	r := batch.Add(1)
-	r.Values[0], r.Values[1] = "1", "Ann"
-	raised := make(chan error, 1)
-	next := &connector.Fence{Store: "s", Task: "t", Number: 1, Token: 2}
-	var found bool
-	var at run.Checkpoint
-	err := earlier.Write(t.Context(), batch, func(last int64) error {
-		if err := earlier.Record(t.Context(), run.Checkpoint{Row: last}); err != nil {
-			return err
-		}
-		if _, _, err := later.Raise(t.Context(), next); err == nil || !strings.Contains(err.Error(), "was locked by another writer") {
-			t.Errorf("a first attempt: %v", err)
-		}
-		short, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-		defer cancel()
-		next.Takeover = true
-		if _, _, err := later.Raise(short, next); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("a takeover whose time ends: %v", err)
-		}
-		go func() {
-			var err error
-			at, found, err = later.Raise(t.Context(), next)
-			raised <- err
-		}()
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := <-raised; err != nil || !found || at.Row != 1 {
-		t.Errorf("the takeover: %+v, %v, %v", at, found, err)
-	}
-	if err := earlier.Write(t.Context(), batch, func(last int64) error { return earlier.Record(t.Context(), run.Checkpoint{Row: last}) }); !errors.Is(err, connector.ErrLost) {
-		t.Errorf("the earlier attempt goes on: %v", err)
+		isNotRead(t, b, want)
 	}
 }
 
