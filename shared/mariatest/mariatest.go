@@ -5,27 +5,23 @@ package mariatest
 import (
 	"database/sql"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/go-sql-driver/mysql"
 
 	"runhook/shared/proctest"
 )
 
-// Server is a server of this process's tests, in a folder of its own and on a free port of the loopback address.
+// Server is a server of this process's tests.
 type Server struct {
-	folder, port string
-	owner        *user.User
-	// authority is the file of the authority of its certificate, empty until TLS.
+	*proctest.Service
+	// authority is the file of the authority of its certificate.
 	authority string
 }
 
@@ -64,7 +60,6 @@ func program(name string) (string, error) {
 // start makes a server, whose settings are not those that values need. It does not wait for its disk: it is gone with
 // this process.
 func start(t testing.TB) (*Server, error) {
-	s := &Server{}
 	server, err := program("mariadbd")
 	if err != nil {
 		return nil, err
@@ -73,75 +68,35 @@ func start(t testing.TB) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.owner, err = proctest.Unprivileged("mysql"); err != nil {
+	service, err := proctest.NewService("mysql")
+	if err != nil {
 		return nil, err
 	}
-	if s.folder, err = os.MkdirTemp("", "runhook-mariadb-"); err != nil {
-		return nil, err
-	}
-	authority, key := proctest.Certificate(t, s.folder)
-	s.authority = authority
-	for _, path := range []string{s.folder, authority, key} {
-		if err := proctest.Own(path, s.owner); err != nil {
+	authority, key := proctest.Certificate(t, service.Folder)
+	s := &Server{service, authority}
+	for _, path := range []string{authority, key} {
+		if err := s.Own(path); err != nil {
 			return nil, err
 		}
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	db, err := s.open("root", "", "mysql")
 	if err != nil {
 		return nil, err
 	}
-	_, s.port, _ = net.SplitHostPort(free.Addr().String())
-	_ = free.Close()
-	// The shell ends the server when this process is gone, which closes its input, and takes the folder away.
-	script := `set -e
-cd "$1"
-trap '' INT TERM HUP
-common="--no-defaults --datadir=$1/data --innodb-flush-method=nosync --innodb-log-file-size=32M --innodb-buffer-pool-size=32M"
-"$3" $common --auth-root-authentication-method=normal --skip-test-db --skip-name-resolve >install.log 2>&1 || { cat install.log; exit 1; }
-serve() {
-	"$2" $common --bind-address=127.0.0.1 --port="$4" --socket="$1/s" --pid-file="$1/pid" --skip-name-resolve --innodb-flush-log-at-trx-commit=2 --innodb-fast-shutdown=2 \
+	defer db.Close()
+	const common = `--no-defaults --datadir="$1/data" --innodb-flush-method=nosync --innodb-log-file-size=32M --innodb-buffer-pool-size=32M `
+	err = s.Start(
+		`"$4" `+common+`--auth-root-authentication-method=normal --skip-test-db --skip-name-resolve`,
+		`"$3" `+common+`--bind-address=127.0.0.1 --port="$2" --socket="$1/s" --pid-file="$1/pid" --skip-name-resolve --innodb-flush-log-at-trx-commit=2 --innodb-fast-shutdown=2 \
 	--ssl-cert="$1/tls.crt" --ssl-key="$1/tls.key" --max-allowed-packet=4M --max-connections=100 --key-buffer-size=64K --aria-pagecache-buffer-size=256K \
-	--sql-mode= --default-time-zone=+05:30 --character-set-server=latin1 --collation-server=latin1_swedish_ci --lc-messages=de_DE --default-storage-engine=MyISAM --log-warnings=0 >>server.log 2>&1
-}
-while [ ! -e stopped ]; do serve "$@" || sleep 0.1; done & # it is there again after Crash
-server=$!
-echo started
-cat >/dev/null
-touch stopped
-kill -KILL $(cat pid) || true
-wait $server || true
-cd /
-rm -rf "$1"
-`
-	command := exec.Command("/bin/sh", "-c", script, "mariadb", s.folder, server, install, s.port)
-	command.Dir = s.folder
-	command.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "HOME=" + s.folder}
-	if err := proctest.As(command, s.owner); err != nil {
-		return nil, err
-	}
-	input, err := command.StdinPipe()
+	--sql-mode= --default-time-zone=+05:30 --character-set-server=latin1 --collation-server=latin1_swedish_ci --lc-messages=de_DE --default-storage-engine=MyISAM --log-warnings=0`,
+		`kill -KILL $(cat pid)`, db.Ping, server, install)
 	if err != nil {
 		return nil, err
 	}
-	log := filepath.Join(s.folder, "shell.log")
-	output, err := os.Create(log)
-	if err != nil {
-		return nil, err
-	}
-	defer output.Close()
-	command.Stdout, command.Stderr = output, output
-	if err := command.Start(); err != nil {
-		return nil, err
-	}
-	lasting = append(lasting, input) // as long as this process
-	if err := s.await(log); err != nil {
-		return nil, err
-	}
-	return s, nil
+	_, err = db.Exec("CREATE USER app@'%' IDENTIFIED BY ?; GRANT ALL ON `test\\_%`.* TO app@'%'", Password)
+	return s, err
 }
-
-// lasting is what the server lives by.
-var lasting []any
 
 // open opens a database of the server as an account. Several statements in one are taken.
 func (s *Server) open(account, password, database string) (*sql.DB, error) {
@@ -156,30 +111,6 @@ func (s *Server) open(account, password, database string) (*sql.DB, error) {
 		return nil, err
 	}
 	return sql.OpenDB(connector), nil
-}
-
-// await waits until the server answers, and makes the account app.
-func (s *Server) await(log string) error {
-	db, err := s.open("root", "", "mysql")
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	for limit := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		if err = db.Ping(); err == nil {
-			break
-		}
-		said, _ := os.ReadFile(log)
-		if text := strings.TrimSpace(string(said)); text != "" && text != "started" {
-			return fmt.Errorf("mariadb-install-db says: %s", text)
-		}
-		if time.Now().After(limit) {
-			said, _ := os.ReadFile(filepath.Join(s.folder, "server.log"))
-			return fmt.Errorf("it does not answer: %w\n%s", err, said)
-		}
-	}
-	_, err = db.Exec("CREATE USER app@'%' IDENTIFIED BY ?; GRANT ALL ON `test\\_%`.* TO app@'%'", Password)
-	return err
 }
 
 // Database is a database of the server that one test has for itself.
@@ -220,16 +151,10 @@ func (s *Server) Database(t testing.TB) *Database {
 }
 
 // Crash kills the server, which comes again by itself. What it has committed is kept.
-func (s *Server) Crash() error { return proctest.KillBy(filepath.Join(s.folder, "pid")) }
-
-// Address is the server's host and port.
-func (s *Server) Address() string { return "127.0.0.1:" + s.port }
+func (s *Server) Crash() error { return proctest.KillBy(filepath.Join(s.Folder, "pid")) }
 
 // Socket is the server's Unix socket.
-func (s *Server) Socket() string { return filepath.Join(s.folder, "s") }
-
-// Folder is where the server may write files.
-func (s *Server) Folder() string { return s.folder }
+func (s *Server) Socket() string { return filepath.Join(s.Folder, "s") }
 
 // Authority is the file of the authority of the server's certificate, which is for the host localhost.
 func (s *Server) Authority() string { return s.authority }

@@ -5,29 +5,22 @@ package pgtest
 import (
 	"database/sql"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"runhook/shared/proctest"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver of Open
 )
 
-// Server is a server of this process's tests, in a folder of its own and on a free port of the loopback address.
-type Server struct {
-	folder, port string
-	programs     string
-	owner        *user.User
-}
+// Server is a server of this process's tests.
+type Server struct{ *proctest.Service }
 
 // Password is that of the account app, which owns the database crm.
 const Password = "a secret/of @pp:?"
@@ -48,105 +41,38 @@ func New(t testing.TB) *Server {
 // start makes a server, whose settings are not those that values need. It does not wait for its disk: it is gone with
 // this process.
 func start() (*Server, error) {
-	s := &Server{programs: programs()}
-	if s.programs == "" {
+	programs := programs()
+	if programs == "" {
 		return nil, fmt.Errorf("there is no postgres and no initdb")
 	}
-	var err error
-	if s.owner, err = proctest.Unprivileged("postgres"); err != nil {
-		return nil, err
-	}
-	if s.folder, err = os.MkdirTemp("", "runhook-postgres-"); err != nil {
-		return nil, err
-	}
-	if err := proctest.Own(s.folder, s.owner); err != nil {
-		return nil, err
-	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	service, err := proctest.NewService("postgres")
 	if err != nil {
 		return nil, err
 	}
-	_, s.port, _ = net.SplitHostPort(free.Addr().String())
-	_ = free.Close()
-	// The shell ends the server when this process is gone, which closes its input, and takes the folder away.
-	script := `set -e
-cd "$1"
-trap '' INT TERM HUP
-"$2/initdb" -D data -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync --no-instructions >initdb.log 2>&1 || { cat initdb.log; exit 1; }
-printf 'local all all trust\nhost all postgres 127.0.0.1/32 trust\nhost all app 127.0.0.1/32 md5\nhost all all 127.0.0.1/32 scram-sha-256\n' >data/pg_hba.conf
-serve() {
-	"$2/postgres" -D data -p "$3" -k "$1" -h 127.0.0.1 -F -c autovacuum=off -c shared_buffers=16MB -c max_connections=100 -c deadlock_timeout=50ms -c timezone=Asia/Kolkata -c datestyle=SQL,DMY -c bytea_output=escape -c log_min_messages=fatal -c log_min_error_statement=panic >>server.log 2>&1
-}
-while [ ! -e stopped ]; do serve "$@" || sleep 0.1; done & # it is there again after Crash
-server=$!
-echo started
-cat >/dev/null
-touch stopped
-kill -QUIT $(head -1 data/postmaster.pid) || true
-wait $server || true
-cd /
-rm -rf "$1"
-`
-	command := exec.Command("/bin/sh", "-c", script, "postgres", s.folder, s.programs, s.port)
-	command.Dir = s.folder
-	command.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8"}
-	if err := proctest.As(command, s.owner); err != nil {
-		return nil, err
-	}
-	input, err := command.StdinPipe()
+	s := &Server{service}
+	db, err := sql.Open("pgx", "postgres://postgres@"+s.Address()+"/postgres?sslmode=disable")
 	if err != nil {
 		return nil, err
-	}
-	log := filepath.Join(s.folder, "shell.log")
-	output, err := os.Create(log)
-	if err != nil {
-		return nil, err
-	}
-	defer output.Close()
-	command.Stdout, command.Stderr = output, output
-	if err := command.Start(); err != nil {
-		return nil, err
-	}
-	lasting = append(lasting, input) // as long as this process
-	if err := s.await(log); err != nil {
-		return nil, err
-	}
-	return s, nil
-}
-
-// lasting is what the server lives by.
-var lasting []any
-
-// await waits until the server answers, and makes the account app and its database.
-func (s *Server) await(log string) error {
-	db, err := sql.Open("pgx", "postgres://postgres@127.0.0.1:"+s.port+"/postgres?sslmode=disable")
-	if err != nil {
-		return err
 	}
 	defer db.Close()
 	db.SetMaxOpenConns(1) // for what is set
-	for limit := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		if err = db.Ping(); err == nil {
-			break
-		}
-		said, _ := os.ReadFile(log)
-		if text := strings.TrimSpace(string(said)); text != "" && text != "started" {
-			return fmt.Errorf("initdb says: %s", text)
-		}
-		if time.Now().After(limit) {
-			said, _ := os.ReadFile(filepath.Join(s.folder, "server.log"))
-			return fmt.Errorf("it does not answer: %w\n%s", err, said)
-		}
+	err = s.Start(
+		`"$3/initdb" -D data -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync --no-instructions &&
+printf 'local all all trust\nhost all postgres 127.0.0.1/32 trust\nhost all app 127.0.0.1/32 md5\nhost all all 127.0.0.1/32 scram-sha-256\n' >data/pg_hba.conf`,
+		`"$3/postgres" -D data -p "$2" -k "$1" -h 127.0.0.1 -F -c autovacuum=off -c shared_buffers=16MB -c max_connections=100 -c deadlock_timeout=50ms -c timezone=Asia/Kolkata -c datestyle=SQL,DMY -c bytea_output=escape -c log_min_messages=fatal -c log_min_error_statement=panic`,
+		`kill -QUIT $(head -1 data/postmaster.pid)`, db.Ping, programs)
+	if err != nil {
+		return nil, err
 	}
 	for _, statement := range []string{
 		"SET password_encryption = 'md5'", // a salted one takes long, and each run connects
 		"CREATE ROLE app LOGIN PASSWORD '" + Password + "'", "CREATE DATABASE crm OWNER app",
 	} {
 		if _, err := db.Exec(statement); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return s, nil
 }
 
 // programs is the folder of the newest server of this machine, empty if it has none.
@@ -187,7 +113,7 @@ var schemas atomic.Int64
 func (s *Server) Schema(t testing.TB) *Schema {
 	t.Helper()
 	name := fmt.Sprintf("test_%d", schemas.Add(1))
-	address := "postgres://app:%s@127.0.0.1:" + s.port + "/crm?sslmode=disable&search_path=" + name
+	address := "postgres://app:%s@" + s.Address() + "/crm?sslmode=disable&search_path=" + name
 	m := &Schema{Name: name, t: t, URL: fmt.Sprintf(address, "${PGTEST_PASSWORD}"), Own: strings.Replace(fmt.Sprintf(address, escaped), "%%", "%", 1)}
 	if err := os.Setenv("PGTEST_PASSWORD", Password); err != nil { // the same for all tests
 		t.Fatal(err)
@@ -205,11 +131,8 @@ func (s *Server) Schema(t testing.TB) *Schema {
 
 // Crash kills the server, which comes again by itself. What it has committed is kept.
 func (s *Server) Crash() error {
-	return proctest.KillBy(filepath.Join(s.folder, "data", "postmaster.pid"))
+	return proctest.KillBy(filepath.Join(s.Folder, "data", "postmaster.pid"))
 }
-
-// Address is the server's host and port.
-func (s *Server) Address() string { return "127.0.0.1:" + s.port }
 
 // Exec executes statements in the database crm as the server's administrator.
 func (s *Server) Exec(t testing.TB, statements ...string) {
@@ -237,11 +160,11 @@ func (s *Server) TLS(t testing.TB) (authority string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		path := filepath.Join(s.folder, "data", name)
+		path := filepath.Join(s.Folder, "data", name)
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := proctest.Own(path, s.owner); err != nil {
+		if err := s.Own(path); err != nil {
 			t.Fatal(err)
 		}
 	}

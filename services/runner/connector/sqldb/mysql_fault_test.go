@@ -351,7 +351,7 @@ func TestMySQLQueryOnlyReads(t *testing.T) {
 		"CREATE TABLE "+database+".members (id varchar(9))", "CREATE SEQUENCE "+database+".s",
 		"SET GLOBAL log_bin_trust_function_creators = 1", "CREATE FUNCTION "+database+".f() RETURNS int BEGIN INSERT INTO "+database+".members VALUES ('x'); RETURN 1; END")
 	mysqlAt(t, b, as(mysqlURL(t, b), "writer:x"))
-	file := filepath.Join(server.Folder(), "out")
+	file := filepath.Join(server.Folder, "out")
 	for _, query := range []string{
 		"select f() as id, '' as name", "select nextval(s) as id, '' as name", "select id, name from (select f() as id, '' as name) as v",
 		"select 1 as id, '' as name into outfile '" + file + "'", "select 1 as id, '' as name /*! into outfile '" + file + "' */",

@@ -1,0 +1,67 @@
+//go:build unix
+
+package proctest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// A server is started again when it ends, and gone when this process is, also where somebody has removed its folder.
+func TestServiceEnds(t *testing.T) {
+	t.Parallel()
+	for name, removed := range map[string]bool{"its folder is there": false, "its folder was removed": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, err := NewService("nobody")
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(s.Folder, "pid")
+			number := func() (n int, err error) {
+				text, err := os.ReadFile(file)
+				if err == nil {
+					n, err = strconv.Atoi(strings.TrimSpace(string(text)))
+				}
+				return n, err
+			}
+			ping := func() error { _, err := number(); return err }
+			if err := s.Start("true", `sh -c 'echo $$ >pid; exec sleep 3600'`, "kill -KILL $(cat pid)", ping); err != nil {
+				t.Fatal(err)
+			}
+			first, err := number()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := KillBy(file); err != nil {
+				t.Fatal(err)
+			}
+			last := first
+			Eventually(t, "it runs again", func() bool {
+				last, err = number()
+				return err == nil && last != first
+			})
+			if removed {
+				if err := os.RemoveAll(s.Folder); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.input.Close(); err != nil { // as when this process ends
+				t.Fatal(err)
+			}
+			Until(t, func() error {
+				_, there := os.Stat(s.Folder)
+				if err := syscall.Kill(last, 0); !errors.Is(err, syscall.ESRCH) || there == nil {
+					return fmt.Errorf("process %d: %v, its folder: %v", last, err, there)
+				}
+				return nil
+			})
+		})
+	}
+}
