@@ -4,9 +4,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"runhook/services/runner/connection"
+	"runhook/shared/proctest"
 )
 
 // What the runner has in a file is known of a set that follows one too, and of one that keeps its folders.
@@ -66,9 +66,5 @@ func TestGuardedLooksAgain(t *testing.T) {
 	if err := os.Link(database, link); err != nil {
 		t.Fatal(err)
 	}
-	for limit := time.Now().Add(time.Minute); set.Guarded("here", "later.csv") == ""; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(limit) {
-			t.Fatal("the link of a database is free for a minute")
-		}
-	}
+	proctest.Eventually(t, "the link of a database is guarded", func() bool { return set.Guarded("here", "later.csv") != "" })
 }
