@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"text/tabwriter"
@@ -51,19 +52,31 @@ type tableAccount struct {
 
 // settle waits until everything stored has ended, stops the program, compares, and prints.
 func (a *account) settle() {
+	began := time.Now()
 	a.await()
+	a.house.phase("all runs end", began)
+	began = time.Now()
 	a.compareRuns()
 	a.compareOverlaps()
+	a.house.phase("runs compared", began)
+	began = time.Now()
+	var stopping sync.WaitGroup
 	for _, p := range a.house.services {
-		code, took, err := p.end(syscall.SIGTERM, 0)
-		if err == nil && code != 0 {
-			err = fmt.Errorf("%s ended with the exit code %d, %s after SIGTERM", p.name, code, took)
-		}
-		if err != nil {
-			a.ledger.wrong(0, "%v", err)
-		}
+		stopping.Go(func() {
+			code, took, err := p.end(syscall.SIGTERM, 0)
+			if err == nil && code != 0 {
+				err = fmt.Errorf("%s ended with the exit code %d, %s after SIGTERM", p.name, code, took)
+			}
+			if err != nil {
+				a.ledger.wrong(0, "%v", err)
+			}
+		})
 	}
+	stopping.Wait()
+	a.house.phase("services stop", began)
+	began = time.Now()
 	a.compareRows()
+	a.house.phase("rows compared", began)
 	a.print()
 	if len(a.ledger.wrongs) > 0 {
 		a.tell()
@@ -339,6 +352,7 @@ func (a *account) print() {
 	row("erased", "%d, of which %d are back; %d polls of them were answered otherwise than with 410 for a while", l.counts["erased"], len(a.back()), l.counts[erasedPoll])
 	row("polls refused", "%d with 503, %d without an answer, %d answered from memory, %d with fewer rows after an interruption, %d with fewer attempts behind a foreign claim", l.counts["poll 503"], l.counts["poll without an answer"],
 		l.counts["poll answered from memory"], l.counts["poll back at the checkpoint"]+l.counts["poll back at the beginning"], l.counts["poll back behind a foreign claim"])
+	row("time", "%s", strings.Join(a.house.phases, ", "))
 	row("longest outage", "%s for a POST, %s for a poll", l.outages["POST"].Round(100*time.Millisecond), l.outages["poll"].Round(100*time.Millisecond))
 	if a.mode == "cluster" {
 		row("leader elections", "%d", a.witness.elections)

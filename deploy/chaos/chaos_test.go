@@ -49,8 +49,10 @@ func TestChaos(t *testing.T) {
 					_ = os.RemoveAll(dir)
 				}
 			})
+			began := time.Now()
 			each.start(h)
 			h.awaitTasks()
+			h.phase("start", began)
 			live(t, h, each.name, length, seed, chosen(t, each.faults))
 		})
 	}
@@ -129,10 +131,14 @@ func live(t *testing.T, h *house, mode string, length time.Duration, seed uint64
 	breaking := newMischief(h, ledger, watching, seed, faults)
 	began := time.Now()
 	breaking.run(stopped)
+	h.phase("faults", began)
 
+	last := time.Now()
 	if err := h.awaitReady(); err != nil {
 		ledger.wrong(0, "%v", err)
 	}
+	h.phase("ready again", last)
+	last = time.Now()
 	// The polls go on to the end of every run that they follow.
 	polled := make(chan struct{})
 	go func() { defer close(polled); clients.all.Wait() }()
@@ -143,6 +149,7 @@ func live(t *testing.T, h *house, mode string, length time.Duration, seed uint64
 	}
 	leave()
 	<-polled
+	h.phase("polled runs end", last)
 	a := &account{t: t, house: h, ledger: ledger, witness: watching, mischief: breaking, mode: mode, seed: seed, took: time.Since(began)}
 	a.settle()
 }

@@ -56,6 +56,14 @@ type house struct {
 	// wires connect clients with the servers, one each; routes connect server i with server j.
 	wires  []*bustest.Wire
 	routes map[[2]int]*bustest.Wire
+
+	// phases says how long each part took.
+	phases []string
+}
+
+// phase notes how long a part took that ends now.
+func (h *house) phase(name string, began time.Time) {
+	h.phases = append(h.phases, fmt.Sprintf("%s %s", name, time.Since(began).Round(100*time.Millisecond)))
 }
 
 // newHouse builds the program and lays out what its tasks need.
