@@ -43,7 +43,7 @@ func (c *callers) erase(e *entry) {
 	c.ledger.erases(e, true)
 	c.ledger.count("erased")
 	for range 5 {
-		if !c.pause(c.gone, 2*time.Second) {
+		if !c.linger(2 * time.Second) {
 			return
 		}
 		status, _, body, err := c.look(e)

@@ -70,6 +70,15 @@ func (c *callers) pause(ctx context.Context, about time.Duration) bool {
 	}
 }
 
+// linger waits about so long before one looks again at what should not change, and once nothing breaks any more a tenth
+// of that. It reports whether the polling goes on.
+func (c *callers) linger(about time.Duration) bool {
+	if c.stopped.Err() != nil {
+		about /= 10
+	}
+	return c.pause(c.gone, about)
+}
+
 // post starts one run: a third with a key, repeated until it is accepted; a third without, given up
 // when no answer comes; and a third that nobody polls.
 func (c *callers) post(w *work, down *outage) {
@@ -230,7 +239,7 @@ func (c *callers) poll(e *entry) {
 		every = 500 * time.Millisecond
 	}
 	for later := 0; later < 3; {
-		if !c.pause(c.gone, every) {
+		if later == 0 && !c.pause(c.gone, every) || later > 0 && !c.linger(3*time.Second) {
 			return
 		}
 		began := time.Now()
@@ -292,7 +301,6 @@ func (c *callers) poll(e *entry) {
 			}
 			c.ledger.polled(e, body)
 			later++
-			every = 3 * time.Second
 		}
 	}
 	if rand.N(erasedOf) == 0 {
