@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
+
+	"github.com/rivo/uniseg"
 
 	"runhook/shared/audit"
 	"runhook/shared/client"
@@ -20,7 +23,7 @@ type auditCommand struct {
 	What   string `placeholder:"WORD" help:"Only this: task, or task-apply, task-enable, task-disable, task-rotate, task-delete, task-held; runs, or runs-again, runs-cancel, runs-delete, runs-deleted; connection, sign, link, tokens."`
 	Task   string `placeholder:"TASK" help:"Only what was done to this task and its runs: its id, or a part of its name at that time. Those that are deleted count too."`
 	Limit  int    `default:"50" help:"How many (${default})."`
-	Before uint64 `placeholder:"NUMBER" help:"Only lines with a lower number: the next page."`
+	Before page   `placeholder:"NUMBER" help:"Only lines with a lower number: the next page."`
 }
 
 // Help shows examples.
@@ -57,7 +60,7 @@ func (c *auditCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer server.Close()
-	q := audit.Query{Since: since, Until: until, Who: c.Who, What: c.What, Named: c.Task, Before: c.Before}
+	q := audit.Query{Since: since, Until: until, Who: c.Who, What: c.What, Named: c.Task, Before: uint64(c.Before)}
 	all := client.Audit{Lines: []audit.Line{}}
 	for {
 		page, err := server.Audit(ctx, q, min(c.Limit-len(all.Lines), auditPage))
@@ -79,17 +82,50 @@ func (c *auditCommand) Run(ctx context.Context, p *program) error {
 		p.printf("There are no such lines.\n")
 		return nil
 	}
-	rows := [][]string{{"TIME", "BY", "WHAT", "OF", "FROM"}}
-	for _, line := range all.Lines {
-		rows = append(rows, []string{line.On.In(c.zone()).Format("2006-01-02 15:04:05"), shown(line.By), line.What, auditOf(line), shown(from(line))})
-	}
-	if err := p.printTable(rows); err != nil {
+	if err := p.printAudit(all.Lines, c.zone(), time.Now()); err != nil {
 		return err
 	}
 	if all.Next > 0 {
 		p.notef("There are more: --before %d lists the next.\n", all.Next)
 	}
 	return nil
+}
+
+// auditRoom is how many columns a terminal has at least for what a line of the audit is of.
+const auditRoom = 20
+
+// printAudit prints lines of the audit, each on one line. On a terminal they fit the screen: what a line is of goes on below it.
+func (p *program) printAudit(lines []audit.Line, zone *time.Location, now time.Time) error {
+	rows := [][]string{{"TIME", "BY", "WHAT", "FROM", "OF"}}
+	if !isTerminal(p.stdout) {
+		for _, line := range lines {
+			rows = append(rows, []string{line.On.In(zone).Format(time.DateTime), shown(line.By), line.What, shown(from(line)), auditOf(line)})
+		}
+		return p.printTable(rows)
+	}
+	room := p.width()
+	for _, line := range lines {
+		rows = append(rows, []string{shortClock(run.Time(line.On), zone, now), shown(line.By), line.What, shown(from(line)), ""})
+	}
+	for i := range len(rows[0]) - 1 {
+		widest := 0
+		for _, row := range rows {
+			widest = max(widest, uniseg.StringWidth(row[i]))
+		}
+		room -= widest + columnGap
+	}
+	fitting := rows[:1:1]
+	for i, line := range lines {
+		for n, part := range strings.Split(strings.TrimSuffix(wrapped(auditOf(line), 0, max(room, auditRoom)), "\n"), "\n") {
+			row := []string{"", "", "", "", ""}
+			if n == 0 {
+				row = rows[i+1]
+			}
+			row[len(row)-1] = part
+			fitting = append(fitting, row)
+		}
+	}
+	return p.printTable(fitting)
 }
 
 // auditOf says of what a line is.

@@ -100,8 +100,13 @@ func TestAudit(t *testing.T) {
 	if lines := list("--who", "nobody"); len(lines) != 0 {
 		t.Errorf("what nobody did: %+v", lines)
 	}
-	if out := mustCall(t, "audit", "--server", i.url); !strings.Contains(out, ": wrong file  ") || !strings.Contains(out, "connection db: more work") || !strings.Contains(out, "Copy people, run 2, a repeat of run 1") || !strings.Contains(out, "Copy people, run 1, 1 request, 1 result, 1 event, ") || strings.Count(out, "\n") < len(what) {
+	if out := mustCall(t, "audit", "--server", i.url); !strings.Contains(out, ": wrong file\n") || !strings.Contains(out, "connection db: more work") || !strings.Contains(out, "Copy people, run 2, a repeat of run 1") || !strings.Contains(out, "Copy people, run 1, 1 request, 1 result, 1 event, ") || strings.Count(out, "\n") < len(what) {
 		t.Errorf("the table:\n%s", out)
+	}
+	for _, list := range []string{"audit", "runs list"} {
+		if code, _, messages := ask(t, append(strings.Fields(list), "--before", "0", "--server", i.url)...); code != exitNoStart || !oneLine(messages, `--before: "0" is not the number that a list gives for its next page`) {
+			t.Errorf("%s --before 0: %d %s", list, code, messages)
+		}
 	}
 	for path, status := range map[string]int{"/api/audit?since=2999-01-01T00:00:00Z": http.StatusBadRequest, "/api/audit?limit=0": http.StatusBadRequest, "/api/audit?before=x": http.StatusBadRequest, "/api/audit?what=taks": http.StatusBadRequest, "/api/audit?task=": http.StatusBadRequest} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, i.url+path, nil)

@@ -303,7 +303,11 @@ func (f *ServerFlags) client() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.New(f.Server, token, f.CAFile)
+	server, err := client.New(f.Server, token, f.CAFile)
+	if err == nil {
+		server.Patience = awayFor
+	}
+	return server, err
 }
 
 // token is the admin token to send, empty for none.
@@ -373,11 +377,11 @@ func (c *TaskArg) on(ctx context.Context, work func(server *client.Client, found
 		return err
 	}
 	defer server.Close()
-	id, err := server.Find(ctx, c.Task)
+	id, err := find(ctx, server, c.Task)
 	if err != nil {
 		return err
 	}
-	found, err := server.Task(ctx, id)
+	found, err := taskOf(ctx, server, id)
 	if err != nil {
 		return err
 	}

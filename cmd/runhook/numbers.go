@@ -19,6 +19,7 @@ var numbers = []kong.Option{
 	number("a whole number", strconv.Atoi),
 	number("a size such as 500MB or 10GiB", parseCapacity),
 	number("a length of time such as 365d, 12h or 30m", parseSpan),
+	number("the number that a list gives for its next page, 1 or more", parsePage),
 	number("now, a length of time such as 30d, or a date such as 2031-01-31", parseMoment),
 }
 
@@ -47,6 +48,18 @@ func given[T any](flag *T) (value T) {
 		value = *flag
 	}
 	return value
+}
+
+// page is the number below which a list goes on; 0 where none is given.
+type page uint64
+
+// parsePage reads the number of a next page.
+func parsePage(text string) (page, error) {
+	number, err := strconv.ParseUint(text, 10, 64)
+	if err == nil && number == 0 {
+		err = strconv.ErrRange
+	}
+	return page(number), err
 }
 
 // capacity is a number of bytes on the command line: 500MB, 10GiB, or a plain number.

@@ -55,11 +55,11 @@ func (c *runCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer server.Close()
-	id, err := server.Find(ctx, c.Task)
+	id, err := find(ctx, server, c.Task)
 	if err != nil {
 		return &exit{exitNoStart, err}
 	}
-	found, err := server.Task(ctx, id) // who may not see it starts the run all the same
+	found, err := taskOf(ctx, server, id) // who may not see it starts the run all the same
 	if err == nil {
 		id = cmp.Or(found.WebhookID, id)
 	}

@@ -20,7 +20,7 @@ var inPath = regexp.MustCompile(`\{params\.([^{}]+)\}`)
 // fileParameter is the parameter by which a run of the task reads the file, and its value: the part of the
 // file's path in the folder of the task's connection for which the parameter stands.
 func (c *runCommand) fileParameter(ctx context.Context, server *client.Client, id task.ID) (name, value string, err error) {
-	found, err := server.Task(ctx, id)
+	found, err := taskOf(ctx, server, id)
 	if err != nil {
 		return "", "", err
 	}

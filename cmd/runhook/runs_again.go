@@ -58,7 +58,11 @@ func (c *runsAgainCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer server.Close()
-	request, err := server.Request(ctx, number)
+	var request client.Request
+	err = whileAway(ctx, func() error {
+		request, err = server.Request(ctx, number)
+		return err
+	})
 	if err != nil {
 		return &exit{exitNoStart, err}
 	}
@@ -80,7 +84,7 @@ func (c *runsAgainCommand) Run(ctx context.Context, p *program) error {
 			return &exit{exitNoStart, err}
 		}
 	}
-	found, err := server.Task(ctx, request.Task)
+	found, err := taskOf(ctx, server, request.Task)
 	if err != nil {
 		return &exit{exitNoStart, err}
 	}

@@ -5,10 +5,14 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"runhook/shared/client"
@@ -122,6 +126,57 @@ func TestValuesAreEdited(t *testing.T) {
 	for text, says := range map[string]string{"": "empty", "# all\n": "empty", "a: 1\na: 2\n": "twice", "- a": "line 1: write NAME: VALUE", "a: [b, {c: d}]": "neither a text", "a: [": "what was saved"} {
 		if _, err := parseValues([]byte(text)); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// What starts a run or changes a task waits while a cluster looks for a leader, and is not done twice where it was done and
+// only its answer was lost.
+func TestLostAnswersDoNothingTwice(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	i := begin(t, s.args()...).listening()
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	server := i.between(func(w http.ResponseWriter, r *http.Request, pass http.Handler) {
+		mu.Lock()
+		lost := !seen[r.Method+r.URL.Path]
+		seen[r.Method+r.URL.Path] = true
+		mu.Unlock()
+		if !lost {
+			pass.ServeHTTP(w, r)
+			return
+		}
+		pass.ServeHTTP(httptest.NewRecorder(), r)
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = io.WriteString(w, `{"type":"urn:runhook:problem:store-unavailable","status":503,"detail":"NATS cannot be reached"}`)
+	})
+	forget := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		clear(seen)
+	}
+	for _, step := range []struct{ args, says string }{
+		{"run Copy", "Run 1 of "},
+		{"runs again 1 --wait", "Success"},
+		{"task apply " + s.path("tasks/copy.yaml"), string(s.copy)},
+		{"task rotate Copy", "The former one, " + string(s.copy) + ", starts runs until"},
+		{"task delete Copy --yes", "is deleted"},
+	} {
+		forget()
+		if out := mustCall(t, append(strings.Fields(step.args), "--server", server)...); !strings.Contains(out, step.says) {
+			t.Errorf("%s: %s", step.args, out)
+		}
+	}
+	list, err := i.client.Runs(t.Context(), client.Filter{}, 10)
+	if err != nil || len(list.Runs) != 2 {
+		t.Errorf("%d runs, %v", len(list.Runs), err)
+	}
+	lines := mustCall(t, "audit", "--server", i.url)
+	for _, what := range []string{"runs-again", "task-rotate", "task-delete"} {
+		if strings.Count(lines, what) != 1 {
+			t.Errorf("%s is not once in\n%s", what, lines)
 		}
 	}
 }

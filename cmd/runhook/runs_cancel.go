@@ -200,7 +200,7 @@ func (c *runsCancelCommand) named(ctx context.Context, server *client.Client) (d
 	if len(c.Runs) == 0 {
 		var id task.ID
 		if c.Task != "" {
-			if id, err = server.Find(ctx, c.Task); err != nil {
+			if id, err = find(ctx, server, c.Task); err != nil {
 				return nil, nil, err
 			}
 		}

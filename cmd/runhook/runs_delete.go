@@ -104,11 +104,11 @@ func (c *runsDeleteCommand) deleteBefore(ctx context.Context, p *program, server
 	if before.After(now) {
 		return fmt.Errorf("--before %s is in the future, so nothing was deleted: pass a time that has passed", c.Before)
 	}
-	id, err := server.Find(ctx, c.Task)
+	id, err := find(ctx, server, c.Task)
 	if err != nil {
 		return err
 	}
-	found, err := server.Task(ctx, id)
+	found, err := taskOf(ctx, server, id)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ type runsListCommand struct {
 	Param        []string `short:"p" sep:"none" placeholder:"NAME=VALUE" help:"Only the runs with this value of a parameter. Several must all fit."`
 	Trigger      string   `placeholder:"WORD" help:"Only the runs started so: webhook, cli, page, schedule, again or 'dry run'."`
 	Correlation  string   `placeholder:"ID" help:"Only the runs with this correlation id."`
-	Before       uint64   `placeholder:"NUMBER" help:"Only the runs with a lower number: the next page."`
+	Before       page     `placeholder:"NUMBER" help:"Only the runs with a lower number: the next page."`
 
 	Queued bool   `help:"Only the runs that no runner has and that have not ended, oldest first: those that runners would take next. Says what each waits for."`
 	Behind uint64 `placeholder:"NUMBER" help:"With --queued: only the runs behind this one, which is the next page."`

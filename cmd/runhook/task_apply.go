@@ -38,7 +38,12 @@ func (c *taskApplyCommand) Run(ctx context.Context, p *program) error {
 		return fmt.Errorf("there is no task file (*.yaml or *.yml) in %s", strings.Join(c.Paths, ", "))
 	}
 	for _, def := range defs {
-		changed, warning, err := server.Apply(ctx, def.ID, def.Text)
+		var changed bool
+		var warning string
+		err := whileAway(ctx, func() (err error) {
+			changed, warning, err = server.Apply(ctx, def.ID, def.Text)
+			return err
+		})
 		if problem, ok := errors.AsType[*client.Problem](err); ok && len(problem.Errors) > 0 {
 			return fmt.Errorf("%s: %w%s", def.Name, err, faultLines(problem))
 		}

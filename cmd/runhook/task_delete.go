@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"runhook/shared/client"
 )
@@ -37,7 +38,17 @@ func (c *taskDeleteCommand) Run(ctx context.Context, p *program) error {
 				return errors.New("nothing was deleted")
 			}
 		}
-		if err := server.Delete(ctx, found.ID); err != nil {
+		asked := false
+		err := whileAway(ctx, func() error {
+			err := server.Delete(ctx, found.ID)
+			problem, ok := errors.AsType[*client.Problem](err)
+			if ok && problem.Status == http.StatusNotFound && asked { // the acknowledgement was lost
+				return nil
+			}
+			asked = true
+			return err
+		})
+		if err != nil {
 			return err
 		}
 		p.printf("%s (%s) is deleted.\n", found.Name, found.ID)

@@ -29,7 +29,7 @@ Examples:
 func (c *taskRotateCommand) Run(ctx context.Context, p *program) error {
 	return c.on(ctx, func(server *client.Client, found client.Task) error {
 		until := c.Until.after(time.Now())
-		rotated, err := server.Rotate(ctx, found.ID, until)
+		rotated, err := rotate(ctx, server, found, until)
 		if err != nil {
 			return err
 		}
@@ -41,4 +41,25 @@ func (c *taskRotateCommand) Run(ctx context.Context, p *program) error {
 		}
 		return nil
 	})
+}
+
+// rotate gives the webhook a new GUID, once, as soon as the server can: one whose acknowledgement was lost is not done again.
+func rotate(ctx context.Context, server *client.Client, found client.Task, until time.Time) (rotated client.Task, err error) {
+	var away error
+	err = whileAway(ctx, func() (err error) {
+		if away != nil {
+			if rotated, err = server.Task(ctx, found.ID); err != nil || rotated.WebhookID != found.WebhookID {
+				return err
+			}
+		}
+		rotated, err = server.Rotate(ctx, found.ID, until)
+		switch {
+		case client.Away(err):
+			away = err
+		case away != nil && isConflict(err): // the server does not see yet what it has stored
+			return away
+		}
+		return err
+	})
+	return rotated, err
 }

@@ -224,3 +224,27 @@ func TestCancelOfManyOnATerminal(t *testing.T) {
 		t.Errorf("exit code %d, screen %q", code, screen)
 	}
 }
+
+// The audit fits a terminal, and nothing of it is cut.
+func TestAuditOnATerminal(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	i := begin(t, s.args()...).listening()
+	why := strings.TrimSpace(strings.Repeat("words ", 30))
+	mustCall(t, "connections", "pause", "db", "--why", why, "--server", i.url)
+	tty, screen := terminal(t)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if code := runhook(t.Context(), authorized([]string{"audit", "--server", i.url}), tty, tty, noHangups); code != exitSuccess {
+			t.Errorf("exit code %d", code)
+		}
+	}()
+	<-ended
+	screen.Await(t, `connection\s+db:(\s+words){30}\s`, nil)
+	for line := range strings.Lines(strings.ReplaceAll(screen.String(), "\r", "")) {
+		if len(line) > 80+len("\n") {
+			t.Errorf("%d columns: %s", len(line)-1, line)
+		}
+	}
+}

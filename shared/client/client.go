@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +39,9 @@ type Client struct {
 	base  string
 	token string
 	http  *http.Client
+	// Patience is how long Start, Repeat and Try go on while the server cannot reach its store. Zero is a few tries. It is
+	// set before the first request.
+	Patience time.Duration
 }
 
 // New makes a client of the server at an address such as http://127.0.0.1:8080, which may have a
@@ -109,6 +113,15 @@ func (p *Problem) Error() string {
 // passing reports whether the same request may succeed later.
 func (p *Problem) passing() bool {
 	return p.Status == http.StatusTooManyRequests || p.Status >= http.StatusInternalServerError
+}
+
+// lasting are the answers of a server whose store takes nothing until somebody mends it.
+var lasting = []string{"urn:runhook:problem:store-full", "urn:runhook:problem:store-denied"}
+
+// Away reports whether the server says that it cannot do so at the moment, as while a cluster looks for a leader.
+func Away(err error) bool {
+	problem, ok := errors.AsType[*Problem](err)
+	return ok && problem.Status == http.StatusServiceUnavailable && !slices.Contains(lasting, problem.Type)
 }
 
 // Unreachable is the error of a request that got no whole answer. Whether the server has seen it

@@ -91,6 +91,38 @@ func TestStartRepeatsWithTheSameKey(t *testing.T) {
 	}
 }
 
+// While the server cannot reach its store a POST is repeated for as long as somebody has patience, under the same key. A
+// store that is full is not waited for.
+func TestStartWaitsForTheStore(t *testing.T) {
+	t.Parallel()
+	away := answer(http.StatusServiceUnavailable, "application/problem+json", `{"type":"urn:runhook:problem:store-unavailable"}`)
+	full := answer(http.StatusServiceUnavailable, "application/problem+json", `{"type":"urn:runhook:problem:store-full","detail":"full"}`)
+	for name, c := range map[string]struct {
+		script   []http.HandlerFunc
+		patience time.Duration
+		posts    int
+		starts   bool
+	}{
+		"patient":   {[]http.HandlerFunc{away, away, away, away, away, answer(http.StatusAccepted, "application/json", queued)}, proctest.Limit, 6, true},
+		"impatient": {[]http.HandlerFunc{away}, 0, 4, false},
+		"full":      {[]http.HandlerFunc{full}, proctest.Limit, 4, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server, a := serve(t, c.script...)
+			server.Patience = c.patience
+			_, err := server.Start(t.Context(), someTask, nil)
+			keys := map[string]bool{}
+			for _, r := range a.seen {
+				keys[r.Header.Get("Idempotency-Key")] = true
+			}
+			if (err == nil) != c.starts || len(a.seen) != c.posts || len(keys) != 1 {
+				t.Errorf("%d POSTs under %d keys, %v", len(a.seen), len(keys), err)
+			}
+		})
+	}
+}
+
 func TestStartGivesUp(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer http.HandlerFunc

@@ -21,7 +21,7 @@ import (
 const (
 	firstPause = 200 * time.Millisecond
 	lastPause  = 5 * time.Second
-	// startTries bounds how often a POST is sent whose answer did not come or said to try later.
+	// startTries bounds how often a POST is sent whose answer did not come or said to try later. Patience may be longer.
 	startTries = 4
 )
 
@@ -37,7 +37,8 @@ type Started struct {
 
 // Start starts a run. values holds the parameters' values by name; one value is sent as a string,
 // several as an array. The POST carries an idempotency key of its own, so it is repeated without
-// starting a second run when the server may or may not have stored it.
+// starting a second run when the server may or may not have stored it, and for as long as Patience while the server cannot
+// reach its store.
 func (c *Client) Start(ctx context.Context, id task.ID, values map[string][]string) (Started, error) {
 	return c.start(ctx, "/task/executepolling/"+string(id), values, 0)
 }
@@ -70,14 +71,16 @@ func (c *Client) start(ctx context.Context, path string, values map[string][]str
 	if repeats > 0 {
 		header.Set(run.RepeatHeader, repeats.String())
 	}
+	began := time.Now()
 	for try := 1; ; try++ {
 		got, err := c.ask(ctx, http.MethodPost, path, header, body)
 		if err == nil {
 			return c.started(got)
 		}
 		least, again := later(err)
+		enough := try >= startTries && !(Away(err) && time.Since(began) < c.Patience)
 		// A server that takes no connection at all has not seen the POST, and is likely not there.
-		if !again || try == startTries || try == 1 && errors.Is(err, syscall.ECONNREFUSED) {
+		if !again || enough || try == 1 && errors.Is(err, syscall.ECONNREFUSED) {
 			return Started{}, err
 		}
 		if !wait.For(ctx, max(least, wait.Doubled(firstPause, lastPause, try))) {
