@@ -248,7 +248,7 @@ func (c *completion) valuesOf(ctx context.Context, value *kong.Value, placeholde
 	case value.Name == "outcome":
 		return []word{{"success", ""}, {"failed", ""}, {"canceled", ""}, {"open", ""}}
 	case value.Name == "trigger":
-		return []word{{"webhook", ""}, {"cli", ""}, {"page", ""}, {"schedule", ""}, {"again", ""}, {"dry run", ""}}
+		return []word{{"webhook", ""}, {"cli", ""}, {"page", ""}, {"schedule", ""}, {"chain", ""}, {"again", ""}, {"dry run", ""}}
 	case value.Name == "since" || value.Name == "until":
 		return []word{{"today", ""}, {"yesterday", ""}, {"7d", ""}, {"24h", ""}}
 	case placeholder == "DIR":

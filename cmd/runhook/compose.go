@@ -20,6 +20,7 @@ import (
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector/builtin"
 	"runhook/services/status"
+	"runhook/services/status/chains"
 	"runhook/services/status/console"
 	"runhook/services/status/history"
 	"runhook/services/status/scheduler"
@@ -50,6 +51,8 @@ type process struct {
 	erasures *bus.Erasures // see toErase
 	// timetables say how far the schedules of tasks are dealt with, see watchTimetables.
 	timetables *bus.Timetables
+	// chains say how far the ends of runs are dealt with that start others, see watchChains.
+	chains *bus.Chains
 	// logged are the tasks that the log names.
 	logged *atomic.Pointer[bus.TaskView]
 	// notes are what /readyz says besides.
@@ -286,6 +289,24 @@ func watchTimetables(ctx context.Context, p *process) error {
 	p.timetables = timetables
 	p.beside(context.WithoutCancel(ctx), timetables.Follow)
 	return nil
+}
+
+// watchChains starts the process's view of how far the ends of runs are dealt with that start others, as watchTasks does.
+func watchChains(ctx context.Context, p *process) error {
+	chains := p.store.Unheld.Chains()
+	if err := chains.Load(ctx); err != nil {
+		return fmt.Errorf("read how far the chains of tasks are dealt with: %w", err)
+	}
+	p.chains = chains
+	p.beside(context.WithoutCancel(ctx), chains.Follow)
+	return nil
+}
+
+// follower makes what starts the runs that follow the ends of others.
+func (p *process) follower() *chains.Follower {
+	return chains.New(chains.Options{
+		Runs: p.store.Runs, Tasks: p.tasks, Chains: p.chains, Holds: p.holds, Paces: p.toPace(), Log: p.log, Metrics: p.metrics,
+	})
 }
 
 // scheduler makes what starts the runs that tasks have due.

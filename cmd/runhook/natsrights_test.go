@@ -456,14 +456,14 @@ func TestUsersAreKeptOut(t *testing.T) {
 	for user, must := range map[string]struct{ publish, subscribe []string }{
 		"ingress": {slices.Concat(noStream, nobody, noPurge(), []string{
 			"$KV.tasks." + id, "$KV.tasks." + id + ".x", "$KV.runs_0.claim." + id + ".1", "$KV.runs_0.final." + id + ".1", "$KV.runs_0.bundle.0", "$KV.progress." + id + ".1",
-			"$KV.control.turn", "$KV.control.sessions", "$KV.control.cancel." + id + ".1", "$KV.control.pace." + id, "$KV.control.pause.eA", "$KV.control.health." + id, "$KV.control.schedule." + id, "$KV.control.site.x", "run.site.x", "run.pool.default", "$O.rows.M.eA==", "$O.rows.C.x", "$JS.ACK.RUNS." + id + ".1.1.1.1.0",
+			"$KV.control.turn", "$KV.control.sessions", "$KV.control.cancel." + id + ".1", "$KV.control.pace." + id, "$KV.control.pause.eA", "$KV.control.health." + id, "$KV.control.schedule." + id, "$KV.control.chain." + id, "$KV.control.site.x", "run.site.x", "run.pool.default", "$O.rows.M.eA==", "$O.rows.C.x", "$JS.ACK.RUNS." + id + ".1.1.1.1.0",
 			"$JS.API.CONSUMER.CREATE.KV_tasks.x", "$JS.API.CONSUMER.CREATE.KV_tasks.x.$KV.tasks.*", "$JS.API.CONSUMER.CREATE.EVENTS.x", "run.consumer.x", "$KV.tasks.skipped", "$KV.control.skipped", "$KV.progress.skipped",
 			"$JS.API.CONSUMER.CREATE.RUNS.x", "$JS.API.CONSUMER.CREATE.RUNS.x.run.request.*", "$JS.API.CONSUMER.CREATE.OBJ_rows.x", "$JS.API.CONSUMER.MSG.NEXT.RUNS." + id, "$JS.API.CONSUMER.DELETE.RUNS." + id,
 			"$JS.API.STREAM.MSG.GET.OBJ_rows", "$JS.API.STREAM.MSG.GET.EVENTS", "$JS.API.DIRECT.GET.OBJ_rows", "$JS.API.DIRECT.GET.OBJ_rows.$O.rows.M.eA==", "$JS.API.DIRECT.GET.EVENTS",
 			"$JS.API.STREAM.MSG.GET.AUDIT", "$JS.API.DIRECT.GET.AUDIT", "run.audit.delete", "run.deleted." + id, "run.held." + id, "$KV.control.erase." + id + ".1-1",
 		}), []string{"_INBOX.>", "_INBOX_runner.>", "_INBOX_status.>", "run.request.*", "run.pool.*", "$KV.>", "$JS.>", "$SYS.>", ">"}},
 		"runner": {slices.Concat(noStream, nobody, []string{"$JS.API.INFO"}, noPurge("KV_progress", "OBJ_rows"), []string{
-			"run.request." + id, "run.skipped", "$KV.tasks." + id + ".x", "$KV.keys." + id + ".x", "$KV.runs_0.bundle.0", "$KV.control.turn", "$KV.control.sessions", "$KV.control.cancel." + id + ".1", "$KV.control.pace." + id + ".x", "$KV.control.pause.eA", "$KV.control.health." + id, "$KV.control.schedule." + id, "run.pool.default", "$JS.API.DIRECT.GET.KV_control.$KV.control.store",
+			"run.request." + id, "run.skipped", "$KV.tasks." + id + ".x", "$KV.keys." + id + ".x", "$KV.runs_0.bundle.0", "$KV.control.turn", "$KV.control.sessions", "$KV.control.cancel." + id + ".1", "$KV.control.pace." + id + ".x", "$KV.control.pause.eA", "$KV.control.health." + id, "$KV.control.schedule." + id, "$KV.control.chain." + id, "run.pool.default", "$JS.API.DIRECT.GET.KV_control.$KV.control.store",
 			"$JS.API.CONSUMER.CREATE.KV_tasks.x.$KV.tasks.*", "$JS.API.CONSUMER.CREATE.EVENTS.x", "run.consumer.x",
 			"$JS.API.CONSUMER.CREATE.RUNS.x", "$JS.API.CONSUMER.CREATE.RUNS.x.run.request.*", "$JS.API.CONSUMER.CREATE.OBJ_rows.x",
 			"$JS.API.STREAM.MSG.GET.OBJ_rows", "$JS.API.STREAM.MSG.GET.KV_keys", "$JS.API.DIRECT.GET.OBJ_rows", "$JS.API.DIRECT.GET.EVENTS",
@@ -472,7 +472,7 @@ func TestUsersAreKeptOut(t *testing.T) {
 		"status": {slices.Concat(nobody, []string{"$JS.API.INFO"}, each("$JS.API.STREAM.PURGE.%s", "RUNS", "KV_progress", "KV_runs_0", "KV_runs_1"), []string{
 			"$JS.API.STREAM.MSG.DELETE.AUDIT", "$JS.API.STREAM.MSG.DELETE.KV_keys", "$JS.API.STREAM.MSG.DELETE.KV_progress", "$JS.API.STREAM.DELETE.AUDIT", "$KV.control.erase." + id, "run.audit." + id + ".x",
 			"$JS.API.STREAM.PURGE.KV_control", "$KV.control.pace." + id, "$KV.control.cancel." + id, "$KV.control.cancel." + id + ".1.x", "$KV.control.pause.eA.x", "$KV.control.site.x", "run.site.x",
-			"run.request." + id + ".x", "$KV.control.schedule." + id + ".x", "$O.rows.M.eA==", "$O.rows.C.x", "$KV.progress." + id + ".1", "$JS.ACK.RUNS." + id + ".1.1.1.1.0", "$JS.API.STREAM.PURGE.KV_tasks",
+			"run.request." + id + ".x", "$KV.control.schedule." + id + ".x", "$KV.control.chain." + id + ".x", "$O.rows.M.eA==", "$O.rows.C.x", "$KV.progress." + id + ".1", "$JS.ACK.RUNS." + id + ".1.1.1.1.0", "$JS.API.STREAM.PURGE.KV_tasks",
 			"$JS.API.STREAM.DELETE.RUNS", "$JS.API.STREAM.DELETE.EVENTS", "$JS.API.STREAM.DELETE.KV_tasks", "$JS.API.STREAM.DELETE.OBJ_rows",
 		}), []string{"_INBOX.>", "_INBOX_ingress.>", "_INBOX_runner.>", "run.request.*", "run.pool.*", "$KV.>", ">"}},
 	} {
@@ -502,7 +502,7 @@ func TestUsersAreKeptOut(t *testing.T) {
 			for _, subject := range map[string][]string{
 				"ingress": {"run.request." + id, "run.skipped", "$KV.keys." + id + ".x"},
 				"runner":  {"$KV.runs_0.claim." + id + ".1", "$KV.runs_0.final." + id + ".1", "$KV.progress." + id + ".1", "$KV.tasks." + id, "$KV.control.pace." + id},
-				"status":  {"$KV.tasks." + id, "$KV.tasks." + id + ".x", "$KV.runs_0.final." + id + ".1", "$KV.control.cancel." + id + ".1", "$KV.control.health." + id, "$KV.control.schedule." + id, "run.request." + id, "run.skipped"},
+				"status":  {"$KV.tasks." + id, "$KV.tasks." + id + ".x", "$KV.runs_0.final." + id + ".1", "$KV.control.cancel." + id + ".1", "$KV.control.health." + id, "$KV.control.schedule." + id, "$KV.control.chain." + id, "run.request." + id, "run.skipped"},
 			}[user] {
 				for name, values := range map[string][]string{"Nats-Rollup": {"all", "sub"}, "Nats-TTL": {"1s"}, "Nats-Schedule": {"@every 1s"}} {
 					for _, value := range values {

@@ -28,7 +28,7 @@ type runsListCommand struct {
 	Until        string   `placeholder:"WHEN" help:"Only the runs accepted before then. A day is in it to its end."`
 	Text         string   `placeholder:"TEXT" help:"Only the runs that ended with this text in their message. What a run says that has not ended is not searched."`
 	Param        []string `short:"p" sep:"none" placeholder:"NAME=VALUE" help:"Only the runs with this value of a parameter. Several must all fit."`
-	Trigger      string   `placeholder:"WORD" help:"Only the runs started so: webhook, cli, page, schedule, again or 'dry run'."`
+	Trigger      string   `placeholder:"WORD" help:"Only the runs started so: webhook, cli, page, schedule, chain, again or 'dry run'."`
 	Correlation  string   `placeholder:"ID" help:"Only the runs with this correlation id."`
 	Before       page     `placeholder:"NUMBER" help:"Only the runs with a lower number: the next page."`
 

@@ -76,7 +76,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	}
 	s := serving{flags: c}
 	process, err := open(ctx, p, s.lock, s.bringDemo, s.load, c.hold, s.listen,
-		s.startBroker, patiently(s.connect), patiently(s.openStore), patiently(watchTasks), patiently(watchHolds), patiently(watchTimetables), patiently(answerIntegrations), s.followTasks, patiently(redeliver))
+		s.startBroker, patiently(s.connect), patiently(s.openStore), patiently(watchTasks), patiently(watchHolds), patiently(watchTimetables), patiently(watchChains), patiently(answerIntegrations), s.followTasks, patiently(redeliver))
 	if err != nil {
 		return err
 	}
@@ -99,6 +99,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	process.beside(ctx, process.toErase().Follow)
 	process.beside(ctx, process.sweeper().Run)
 	process.beside(ctx, process.scheduler(s.edge).Run)
+	process.beside(ctx, process.follower().Run)
 	process.beside(ctx, process.keep)
 	process.beside(ctx, s.connections.Look)
 	if c.Demo {

@@ -36,7 +36,7 @@ func (c *statusCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	guard := func(_ context.Context, p *process) error { return edge.guard(p, c.AdminTokenFile) }
-	process, err := open(ctx, p, append(append([]step{guard, listen(edge.http, openapi.Routes())}, c.store("status")...), patiently(watchHolds), patiently(watchTimetables), patiently(answerIntegrations))...)
+	process, err := open(ctx, p, append(append([]step{guard, listen(edge.http, openapi.Routes())}, c.store("status")...), patiently(watchHolds), patiently(watchTimetables), patiently(watchChains), patiently(answerIntegrations))...)
 	if err != nil {
 		return err
 	}
@@ -53,6 +53,7 @@ func (c *statusCommand) Run(ctx context.Context, p *program) error {
 	process.beside(ctx, process.toErase().Follow)
 	process.beside(ctx, process.sweeper().Run)
 	process.beside(ctx, process.scheduler(edge).Run)
+	process.beside(ctx, process.follower().Run)
 	process.beside(ctx, process.keep)
 	return process.serve()
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"runhook/shared/client"
+	"runhook/shared/taskfile"
 )
 
 type taskApplyCommand struct {
@@ -37,7 +38,7 @@ func (c *taskApplyCommand) Run(ctx context.Context, p *program) error {
 	if len(defs) == 0 {
 		return fmt.Errorf("there is no task file (*.yaml or *.yml) in %s", strings.Join(c.Paths, ", "))
 	}
-	for _, def := range defs {
+	for _, def := range taskfile.ChildrenFirst(defs) {
 		var changed bool
 		var warning string
 		err := whileAway(ctx, func() (err error) {

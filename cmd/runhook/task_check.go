@@ -33,7 +33,7 @@ func (*taskCheckCommand) Help() string {
     connections: whether they exist, answer, and accept the credentials, which are tried once (iMIS locks an account after five failed logins)
     the source: whether it exists, takes the task's parameters, and has the columns that where and mapping name
     the destination: whether it exists and may be written, and whether the mapping fits its columns, key, types and rules
-    other tasks in the file's folder: whether one reads the file that the task replaces
+    other tasks in the file's folder: whether one reads the file that the task replaces, and whether those that it starts (then) are there
 
 Nothing is written, no row is sent, and no Runhook server is needed. It compares the source's first rows with the destination; ` + "`runhook run TASK --dry-run`" + ` tries all rows. Errors make the exit code 1; warnings and notes do not.
 
@@ -74,7 +74,8 @@ func (c *taskCheckCommand) Run(ctx context.Context, p *program) error {
 			return err
 		}
 		file := fileOf(c.Files, def)
-		placed := place(append(findings, checkOthers(def, defs, file, connections)...), def, file)
+		placed := append(place(append(findings, checkOthers(def, defs, file, connections)...), def, file), checkThen(def, defs, file)...)
+		slices.SortStableFunc(placed, func(a, b found) int { return cmp.Compare(a.Line, b.Line) })
 		if !c.JSON {
 			p.printFindings(placed, def)
 		}
@@ -139,13 +140,12 @@ func fileOf(paths []string, def *task.Definition) string {
 	return def.Name
 }
 
-// place gives the findings their lines, in whose order they come.
+// place gives the findings their lines.
 func place(findings []check.Finding, def *task.Definition, file string) []found {
 	placed := make([]found, len(findings))
 	for i, f := range findings {
 		placed[i] = found{file, taskfile.Line(def, f.Field...), f.Severity, f.Field.String(), f.Text()}
 	}
-	slices.SortStableFunc(placed, func(a, b found) int { return cmp.Compare(a.Line, b.Line) })
 	return placed
 }
 

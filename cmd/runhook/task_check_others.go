@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"runhook/services/runner/check"
 	"runhook/services/runner/connection"
@@ -31,6 +34,9 @@ func checkOthers(def *task.Definition, given []*task.Definition, file string, co
 			continue
 		}
 		seen[other.ID] = true
+		if slices.ContainsFunc(def.Then, func(then task.Then) bool { return len(task.Referred(then.Task, []*task.Definition{other})) > 0 }) {
+			continue // it is meant to
+		}
 		readFrom, _ := from.Place()
 		values, err := lenientValues(other, nil)
 		if err != nil {
@@ -71,4 +77,32 @@ func stat(connections *connection.Set, folder, file string) os.FileInfo {
 		return nil
 	}
 	return info
+}
+
+// besideIn are the tasks of the folder of a task's file, and those given. Files that are no tasks are another's finding.
+func besideIn(file string, given []*task.Definition) []*task.Definition {
+	folder, _ := taskfile.ReadDir(filepath.Dir(file))
+	all, seen := given, map[task.ID]bool{}
+	for _, def := range given {
+		seen[def.ID] = true
+	}
+	for _, def := range folder {
+		if !seen[def.ID] {
+			all = append(all, def)
+		}
+	}
+	return all
+}
+
+// checkThen finds what is wrong with the chains that begin with a task, of those given and in the folder of its file.
+func checkThen(def *task.Definition, given []*task.Definition, file string) (wrong []found) {
+	invalid, ok := errors.AsType[*taskfile.Invalid](taskfile.CheckThen(def, besideIn(file, given), file))
+	if !ok {
+		return nil
+	}
+	for _, p := range invalid.Problems {
+		field, message, _ := strings.Cut(p.Message, ": ")
+		wrong = append(wrong, found{file, p.Line, check.Error, field, field + ": " + message})
+	}
+	return wrong
 }

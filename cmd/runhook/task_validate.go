@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"time"
 
 	"runhook/shared/taskfile"
@@ -18,6 +19,9 @@ func (c *taskValidateCommand) Run(p *program) error {
 		p.printf("  note: %s\n", def.Interruption())
 		if err := taskfile.CheckMoments(def, nil, def.Name, time.Now()); err != nil {
 			p.printf("  note: %v. A file with that is not applied, unless the task has it already\n", err)
+		}
+		if err := taskfile.CheckThen(def, besideIn(fileOf(c.Files, def), defs), def.Name); err != nil {
+			p.printf("  note: %v. A file with that is not applied\n", strings.ReplaceAll(err.Error(), "\n", "\n  note: "))
 		}
 	}
 	return err

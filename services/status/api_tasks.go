@@ -199,6 +199,9 @@ func (s *Service) applyTask(ctx context.Context, rc *fasthttp.RequestCtx, _ map[
 	if invalid, ok := errors.AsType[*taskfile.Invalid](taskfile.CheckMoments(def, now.Definition, "body", time.Now())); ok {
 		return refuseFile(invalid)
 	}
+	if invalid, ok := errors.AsType[*taskfile.Invalid](taskfile.CheckThen(def, s.options.Tasks.Definitions(), "body")); ok {
+		return refuseFile(invalid)
+	}
 	if taken, with, clashes := s.options.Tasks.Clash(def, nil); clashes {
 		return &web.Problem{
 			Kind: "id-taken", Title: "Another task has the id", Status: fasthttp.StatusConflict,

@@ -98,6 +98,11 @@ func (s *Tasks) prepare(ctx context.Context, def *task.Definition) error {
 			return fmt.Errorf("store the health of task %q: %w", def.Name, err)
 		}
 	}
+	if len(def.Then) > 0 {
+		if err := s.beginChain(ctx, def.ID); err != nil {
+			return fmt.Errorf("store where the chain of task %q begins: %w", def.Name, err)
+		}
+	}
 	return s.ensureConsumer(ctx, def)
 }
 

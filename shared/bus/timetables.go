@@ -128,18 +128,23 @@ var errMoved = fmt.Errorf("%w: the requests of a task were changed while they we
 // is one behind a number, which it returns, Replayed. isNew says that nobody could have started it before this process
 // has asked where runs end. Errors are those of Submit.
 func (r *Runs) SubmitScheduled(ctx context.Context, request run.Request, entry int, behind run.Number, isNew bool) (Accepted, error) {
+	return r.submitOnce(ctx, request, jet.ScheduledMessage(request.Task, request.ScheduledFor, entry), behind, isNew)
+}
+
+// submitOnce makes a run durable, unless there is one behind a number whose request's message has the same name: see
+// SubmitScheduled.
+func (r *Runs) submitOnce(ctx context.Context, request run.Request, name string, behind run.Number, isNew bool) (Accepted, error) {
 	ctx, cancel := context.WithTimeout(ctx, submitTimeout)
 	defer cancel()
 	if err := errors.Join(r.store.Writable(), r.store.Room(ctx)); err != nil {
 		return Accepted{}, err
 	}
-	name := jet.ScheduledMessage(request.Task, request.ScheduledFor, entry)
 	for id := name; ; {
 		open, seen, last, err := r.before(ctx, request)
 		if err != nil {
 			return Accepted{}, err
 		}
-		found, err := r.scheduled(ctx, request.Task, name, behind, last, isNew)
+		found, err := r.named(ctx, request.Task, name, behind, last, isNew)
 		if !errors.Is(err, jet.ErrMissing) {
 			return found, err
 		}
@@ -153,7 +158,7 @@ func (r *Runs) SubmitScheduled(ctx context.Context, request run.Request, entry i
 		case open > 0:
 			attempt.SkippedFor, attempt.AloneUpTo, attempt.RetryAfter = open, seen, skippedAgain
 		}
-		stored, err := r.storeScheduled(ctx, attempt, id, last)
+		stored, err := r.storeNext(ctx, attempt, id, last)
 		switch {
 		case jet.Refused(err) && ctx.Err() == nil: // another request of the task came
 			continue
@@ -187,8 +192,8 @@ func (r *Runs) before(ctx context.Context, request run.Request) (open, seen run.
 	return 0, 0, stored.Sequence, err
 }
 
-// storeScheduled stores a request if the task's last one has a sequence, 0 for none.
-func (r *Runs) storeScheduled(ctx context.Context, request run.Request, id string, last uint64) (jet.Receipt, error) {
+// storeNext stores a request if the task's last one has a sequence, 0 for none.
+func (r *Runs) storeNext(ctx context.Context, request run.Request, id string, last uint64) (jet.Receipt, error) {
 	msg, err := requestMessage(&request, id)
 	if err != nil {
 		return jet.Receipt{}, err
@@ -206,9 +211,9 @@ func (r *Runs) storeScheduled(ctx context.Context, request run.Request, id strin
 	return stored, err
 }
 
-// scheduled returns the run behind a number whose request's message has an id. jet.ErrMissing means that there is none
+// named returns the run behind a number whose request's message has an id. jet.ErrMissing means that there is none
 // up to the task's last request.
-func (r *Runs) scheduled(ctx context.Context, id task.ID, message string, behind run.Number, last uint64, isNew bool) (Accepted, error) {
+func (r *Runs) named(ctx context.Context, id task.ID, message string, behind run.Number, last uint64, isNew bool) (Accepted, error) {
 	from := r.store.Numbers.Upto(behind)
 	for reached := from; reached < last; {
 		stored, err := r.store.Runs.LeaderFollowing(ctx, jet.RequestSubject(id), reached+1)

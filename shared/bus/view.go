@@ -226,6 +226,17 @@ func (v *TaskView) All() []Task {
 	return all
 }
 
+// Definitions are those of every task, in no order.
+func (v *TaskView) Definitions() []*task.Definition {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	all := make([]*task.Definition, 0, len(v.tasks))
+	for _, t := range v.tasks {
+		all = append(all, t.Definition)
+	}
+	return all
+}
+
 // Loaded reports whether the view has ever had the bucket's whole content.
 func (v *TaskView) Loaded() bool {
 	v.mu.RLock()

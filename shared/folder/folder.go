@@ -117,7 +117,8 @@ func (f *Folder) apply(ctx context.Context) error {
 	defs, faults := taskfile.ReadDir(f.dir)
 	usable, clashes := f.withoutClashes(defs)
 	usable, passed := f.withoutPassed(usable)
-	all := append(append(separate(faults), clashes...), passed...)
+	usable, unending := f.withoutWrongChains(usable)
+	all := slices.Concat(separate(faults), clashes, passed, unending)
 	f.report(all)
 	f.outdate(all)
 	var failed []error
@@ -167,6 +168,38 @@ func (f *Folder) withoutPassed(defs []*task.Definition) (usable []*task.Definiti
 		usable = append(usable, def)
 	}
 	return usable, passed
+}
+
+// withoutWrongChains leaves out the definitions that start tasks which are not there, or themselves in the end.
+func (f *Folder) withoutWrongChains(defs []*task.Definition) (usable []*task.Definition, wrong []error) {
+	usable = defs
+	for before := -1; before != len(usable); { // one that is left out may be the task that another one starts
+		before = len(usable)
+		others := f.beside(usable)
+		usable = slices.DeleteFunc(slices.Clone(usable), func(def *task.Definition) bool {
+			if f.applied[def.ID] == def.Hash || taskfile.CheckThen(def, others, "") == nil {
+				return false
+			}
+			file, _, _ := taskfile.FindFile(f.dir, def.ID) // it may have changed since it was read
+			wrong = append(wrong, taskfile.CheckThen(def, others, cmp.Or(file, "a file of the task "+def.Name)))
+			return true
+		})
+	}
+	return usable, wrong
+}
+
+// beside are the definitions of all tasks that there will be once some are applied.
+func (f *Folder) beside(defs []*task.Definition) []*task.Definition {
+	all, files := slices.Clone(defs), map[task.ID]bool{}
+	for _, def := range defs {
+		files[def.ID] = true
+	}
+	for _, def := range f.tasks.Definitions() {
+		if !files[def.ID] {
+			all = append(all, def)
+		}
+	}
+	return all
 }
 
 // awaitSeen waits until the view has what was applied; not for ever, for somebody else may have

@@ -79,6 +79,8 @@ type Scope struct {
 	lost        bool
 	advice      string
 	unread      string
+	// ofRun: there are no rows, and the columns are the fields of a run that has ended.
+	ofRun bool
 	// signature tells the columns from those of other sources.
 	signature string
 	open      bool
@@ -203,6 +205,9 @@ func (s *Scope) Compile(text string) (*Program, error) {
 
 // spelling goes on after an error where a column's name that needs brackets stands without them.
 func (s *Scope) spelling(text string) string {
+	if s.ofRun {
+		return ""
+	}
 	for _, name := range s.names {
 		if !isName(name) && strings.Contains(text, name) && !strings.Contains(text, `"`+name) && !strings.Contains(text, "'"+name) {
 			return fmt.Sprintf("\nThe column %s is written row[%q].", wording.Name(name), name)
@@ -395,11 +400,17 @@ func compile(text string, names *resolver, env types.Map, passes ...ast.Visitor)
 		expr.Env(env),
 		func(c *conf.Config) { c.Functions = compiledFunctions },
 		expr.Patch((*calls)(names)),
+	}
+	if names.ofRun {
+		options = append(options, expr.Patch((*runFields)(names)), expr.Patch((*runLeftovers)(names)))
+	}
+	options = append(
+		options,
 		expr.Patch(names),
 		expr.Patch((*leftovers)(names)),
 		expr.Patch((*mismatches)(names)),
 		expr.Patch(&nullSafe{texts: names.texts}),
-	}
+	)
 	for _, pass := range passes {
 		options = append(options, expr.Patch(pass))
 	}

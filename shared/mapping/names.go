@@ -31,6 +31,8 @@ type resolver struct {
 	advice string
 	// unread is that of Columns.
 	unread string
+	// ofRun: there are no rows, and the columns are the fields of a run.
+	ofRun bool
 	// texts: every column has texts, or null.
 	texts bool
 	// closed: there are no columns but these.

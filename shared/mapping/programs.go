@@ -94,5 +94,5 @@ func (s *Scope) known(text string, counted bool) (shared, error) {
 }
 
 func (s *Scope) resolver() *resolver {
-	return &resolver{columns: s.columns, names: s.names, repeated: s.repeated, lost: s.lost, advice: s.advice, unread: s.unread, params: s.params, texts: s.text, closed: !s.open, used: map[string]int{}}
+	return &resolver{columns: s.columns, names: s.names, repeated: s.repeated, lost: s.lost, advice: s.advice, unread: s.unread, params: s.params, texts: s.text, ofRun: s.ofRun, closed: !s.open, used: map[string]int{}}
 }

@@ -103,7 +103,9 @@ type Document struct {
 	// RepeatOf is the run whose values the run has; 0 if it is no repeat.
 	RepeatOf Number `json:",omitempty"`
 	// ScheduledFor is when a schedule had the run due; nil if no schedule started it.
-	ScheduledFor  *Time `json:",omitempty"`
+	ScheduledFor *Time `json:",omitempty"`
+	// StartedBy is the run whose end has started this one; 0 if none has.
+	StartedBy     Number `json:",omitempty"`
 	Parameters    map[string]ParameterOrigin
 	CorrelationID string `json:"CorrelationId"`
 	PollingURL    string `json:"PollingUrl"`
@@ -148,7 +150,7 @@ func QueuedDocument(r Request, n Number) Document {
 		ExecuteID: r.Task, ImportID: n, TaskName: r.TaskName,
 		Status: Queued, StatusDescription: "Queued", Message: "Waiting for a runner",
 		Errors: []RowError{}, CreatedOn: Time(r.CreatedOn), UpdatedOn: Time(r.CreatedOn),
-		Trigger: r.Trigger, RepeatOf: r.RepeatOf, Parameters: map[string]ParameterOrigin{},
+		Trigger: r.Trigger, RepeatOf: r.RepeatOf, StartedBy: r.StartedBy, Parameters: map[string]ParameterOrigin{},
 		CorrelationID: r.CorrelationID, PollingURL: r.PollingURL(n),
 		RetryAfter: formatClock(r.RetryAfter),
 	}

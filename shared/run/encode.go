@@ -56,6 +56,7 @@ func (d *Document) Encode() ([]byte, error) {
 	if d.ScheduledFor != nil {
 		w.moment("ScheduledFor", d.ScheduledFor)
 	}
+	w.unsignedIfAny("StartedBy", uint64(d.StartedBy))
 	w.origins("Parameters", d.Parameters)
 	w.text("CorrelationId", d.CorrelationID)
 	w.text("PollingUrl", d.PollingURL)
@@ -99,6 +100,8 @@ func (r *Request) Encode() ([]byte, error) {
 	if !r.ScheduledFor.IsZero() {
 		w.time("ScheduledFor", r.ScheduledFor)
 	}
+	w.unsignedIfAny("StartedBy", uint64(r.StartedBy))
+	w.integerIfAny("Link", int64(r.Link))
 	w.time("CreatedOn", r.CreatedOn)
 	return finish(&w, r)
 }

@@ -35,6 +35,7 @@ const (
 	CLI      Trigger = "cli"
 	Page     Trigger = "page"
 	Schedule Trigger = "schedule"
+	Chain    Trigger = "chain"
 	Again    Trigger = "again"
 	DryRun   Trigger = "dry run"
 )
@@ -85,7 +86,11 @@ type Request struct {
 	StartWithin int `json:",omitempty"`
 	// ScheduledFor is when a schedule had the run due; the zero time if no schedule started it.
 	ScheduledFor time.Time `json:",omitzero"`
-	CreatedOn    time.Time
+	// StartedBy is the run whose end has started this one, and Link how many runs of the chain came before; 0 if no end
+	// of a run has started it.
+	StartedBy Number `json:",omitempty"`
+	Link      int    `json:",omitempty"`
+	CreatedOn time.Time
 }
 
 // Called is the id that the caller used.

@@ -67,6 +67,8 @@ type Definition struct {
 	Webhook Webhook
 	// Schedules are when the task is due by itself, in file order.
 	Schedules []Schedule
+	// Then are the tasks of which a run is started when one of this task has ended, in file order.
+	Then []Then
 	// FormerIDs are ids that the task itself had before, in file order.
 	FormerIDs []FormerID
 

@@ -62,6 +62,7 @@ const (
 	kindInstant                     // a moment with its offset: 2031-01-31T06:00:00+01:00
 	kindValues                      // parameter → value, in order
 	kindColumns                     // destination column → expression, in order
+	kindExpressions                 // parameter → expression over a run, in order
 	kindSection                     // a mapping with fields
 	kindSections                    // a list of such mappings
 	kindAlternatives                // a mapping with exactly one of its sections
@@ -69,7 +70,7 @@ const (
 
 // hasEntries reports whether max bounds how many entries a value of the kind has.
 func (k kind) hasEntries() bool {
-	return k == kindTexts || k == kindTextOrTexts || k == kindColumns || k == kindValues || k == kindSections
+	return k == kindTexts || k == kindTextOrTexts || k == kindColumns || k == kindExpressions || k == kindValues || k == kindSections
 }
 
 // The bounds keep one file from costing every service memory and time; none is near what a task needs.
@@ -219,7 +220,10 @@ var taskFields = []field{
 		name: "schedule", kind: kindSections, max: maxSchedules, fields: scheduleFields, oneOf: []string{"cron", "at"},
 		meaning: "when the task runs by itself",
 	},
-	{name: "then", later: true},
+	{
+		name: "then", kind: kindSections, max: maxThen, fields: thenFields,
+		meaning: "the tasks of which a run is started when one of this task has ended",
+	},
 	{name: "notify", later: true},
 	{
 		name: "auth", kind: kindSections, max: maxAuth, fields: authFields, oneOf: []string{"key", "hmac", "jwt"},

@@ -92,6 +92,7 @@ func (r *reader) define(file *fieldSet) *task.Definition {
 		r.checkExpressions(def)
 	}
 	def.Schedules = r.schedules(file, def, parametersKnown)
+	def.Then = r.thens(file, def, parametersKnown)
 	return def
 }
 

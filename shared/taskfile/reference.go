@@ -60,6 +60,8 @@ func (f field) value() string {
 		return "exactly one kind, see below"
 	case kindColumns:
 		return "column: expression, one or more"
+	case kindExpressions:
+		return "parameter: expression, one or more"
 	case kindValues:
 		return "parameter: value, one or more"
 	}

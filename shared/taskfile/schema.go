@@ -131,8 +131,11 @@ func (f field) valueSchema() object {
 		}
 		return f.bounded(object{"type": "array", "items": scalar})
 	case kindTextOrTexts:
+		if len(f.values) > 0 {
+			scalar = object{"enum": f.values}
+		}
 		return object{"anyOf": []any{scalar, f.bounded(object{"type": "array", "items": scalar})}}
-	case kindColumns:
+	case kindColumns, kindExpressions:
 		scalar["pattern"] = `\S`
 		scalar["maxLength"] = maxExpressionLetters
 		return object{

@@ -100,7 +100,7 @@ func TestSchemaAccepts(t *testing.T) {
 func TestSchemaRefuses(t *testing.T) {
 	files := map[string]string{
 		"an unknown field":             and("concurency: 2"),
-		"a field to come":              and("then: []"),
+		"a field to come":              and("notify: []"),
 		"no id":                        strings.Replace(sample, "id: 555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd\n", "", 1),
 		"an id that is none":           with("555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd", "lapsed"),
 		"an empty name":                with("Refresh lapsed members", `" "`),

@@ -181,7 +181,9 @@ func (r *reader) read(node *yaml.Node, name string, f field) (content, bool) {
 	}
 	switch f.kind {
 	case kindColumns:
-		return r.readColumns(node, name)
+		return r.readColumns(node, name, "column", "destination column")
+	case kindExpressions:
+		return r.readColumns(node, name, "parameter", "parameter")
 	case kindValues:
 		return r.readValues(node, name)
 	case kindSection, kindAlternatives:
@@ -339,35 +341,35 @@ func (r *reader) readTexts(node *yaml.Node, name string, f field) (content, bool
 	return c, true
 }
 
-// readColumns reads the mapping, whose keys are the author's own.
-func (r *reader) readColumns(node *yaml.Node, name string) (content, bool) {
+// readColumns reads expressions by columns, or parameters, whose names are the author's own. what is one of them.
+func (r *reader) readColumns(node *yaml.Node, name, what, line string) (content, bool) {
 	if node.Kind != yaml.MappingNode || len(node.Content) == 0 {
-		r.report(node.Line, "%s must have at least one line, destination column: expression", name)
+		r.report(node.Line, "%s must have at least one line, %s: expression", name, line)
 		return content{}, false
 	}
-	before := len(r.problems)
+	had := len(r.problems)
 	first := map[string]int{}
 	var c content
 	for i := 0; i < len(node.Content); i += 2 {
 		key, value := node.Content[i], node.Content[i+1]
-		line, again := first[key.Value]
+		before, again := first[key.Value]
 		switch {
 		case key.Kind != yaml.ScalarNode || strings.TrimSpace(key.Value) == "" || strings.ContainsFunc(key.Value, wording.IsControl):
-			r.report(key.Line, "%s: a column's name must be text on one line, and not empty", name)
+			r.report(key.Line, "%s: a %s's name must be text on one line, and not empty", name, what)
 		case again:
-			r.report(key.Line, "%s: the column %s is given twice; first on line %d", name, wording.Quote(key.Value), line)
+			r.report(key.Line, "%s: the %s %s is given twice; first on line %d", name, what, wording.Quote(key.Value), before)
 		case value.Kind != yaml.ScalarNode:
-			r.report(value.Line, "%s: the column %s must have an expression, not %s", name, wording.Quote(key.Value), shape(value)+inBrackets(value))
+			r.report(value.Line, "%s: the %s %s must have an expression, not %s", name, what, wording.Quote(key.Value), shape(value)+inBrackets(value))
 		case strings.TrimSpace(value.Value) == "":
-			r.report(value.Line, "%s: the column %s has no expression", name, wording.Quote(key.Value))
+			r.report(value.Line, "%s: the %s %s has no expression", name, what, wording.Quote(key.Value))
 		case value.LineComment != "" && strings.Count(value.Value, `"`)%2 == 1:
-			r.report(value.Line, "%s: the column %s is cut off, because a # behind a space begins a comment; put the expression in single quotes as a whole, as in full_name: 'Name + \" #\"'", name, wording.Quote(key.Value))
+			r.report(value.Line, "%s: the %s %s is cut off, because a # behind a space begins a comment; put the expression in single quotes as a whole, as in full_name: 'Name + \" #\"'", name, what, wording.Quote(key.Value))
 		default:
 			first[key.Value] = key.Line
 			c.columns = append(c.columns, task.Column{Name: key.Value, Expression: value.Value, Line: key.Line})
 		}
 	}
-	return c, len(r.problems) == before
+	return c, len(r.problems) == had
 }
 
 func (r *reader) readSections(node *yaml.Node, name string, f field) (content, bool) {
@@ -390,7 +392,7 @@ func (r *reader) readSections(node *yaml.Node, name string, f field) (content, b
 
 // entry is how an entry of a list begins.
 func (f field) entry() string {
-	if first := f.fields[0]; first.name == "cron" {
+	if first := f.fields[0]; first.name == "cron" || first.name == "task" {
 		return first.name + ": " + first.example
 	}
 	return "name: FirstName"

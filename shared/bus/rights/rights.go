@@ -87,9 +87,9 @@ func runner() Service {
 
 func status() Service {
 	s := Service{
-		Name: "status", For: "answers polls, changes tasks, starts scheduled runs, cancels and erases runs, keeps the audit, signs operators in, ends what no runner holds, makes, seals and removes slices of runs, and makes the consumers of integrations",
+		Name: "status", For: "answers polls, changes tasks, starts the runs of schedules and chains, cancels and erases runs, keeps the audit, signs operators in, ends what no runner holds, makes, seals and removes slices of runs, and makes the consumers of integrations",
 		Publish: slices.Concat(opens, []string{
-			"$KV." + jet.TasksBucket + ".>", jet.TurnSubject, jet.SessionsSubject, jet.Cancels, jet.Healths, jet.Timetables, jet.Requests, jet.Paused, control, jet.Pools,
+			"$KV." + jet.TasksBucket + ".>", jet.TurnSubject, jet.SessionsSubject, jet.Cancels, jet.Healths, jet.Timetables, jet.Chains, jet.Requests, jet.Paused, control, jet.Pools,
 			jet.Erasures, jet.Audits, jet.Receipts, jet.HeldTasks, direct + jet.AuditStream, direct + jet.EventsStream, "$KV.keys.*.*", slice + "claim.*.*",
 			slice + "final.*.*", slice + "bundle.*", slice + "apart.*.*", slice + "index.*", slice + "skipped", jet.SkippedRequests,
 			api + "STREAM.CREATE.*", api + "STREAM.UPDATE.*", api + "STREAM.DELETE.*", api + "STREAM.PURGE.*", api + "STREAM.MSG.DELETE.*",

@@ -17,7 +17,7 @@ const (
 	RunsStream     = "RUNS"
 	EventsStream   = "EVENTS"
 	ProgressStream = "KV_progress" // <task>.<run>, in memory
-	ControlStream  = "KV_control"  // the store id, single entries besides, cancel.<task>.<run>, pace.<task>, health.<task>, schedule.<task>, pause.<connection>, and site.<hash>
+	ControlStream  = "KV_control"  // the store id, single entries besides, cancel.<task>.<run>, pace.<task>, health.<task>, schedule.<task>, chain.<task>, pause.<connection>, and site.<hash>
 	KeysStream     = "KV_keys"     // <task>.<hash of an idempotency key>
 	TasksBucket    = "tasks"       // <task>, <task>.<sha256>
 	TasksStream    = "KV_" + TasksBucket
@@ -38,6 +38,7 @@ const (
 	Paused        = "$KV.control.pause.*"
 	Healths       = "$KV.control.health.*"
 	Timetables    = "$KV.control.schedule.*"
+	Chains        = "$KV.control.chain.*"
 	Erasures      = "$KV.control.erase.*.*"
 	Audits        = "run.audit.*"
 	Receipts      = "run.deleted.*"
@@ -171,6 +172,9 @@ func FollowSubject(id task.ID, n run.Number) string {
 	return "run.status." + string(id) + "." + n.String()
 }
 
+// FollowedOf takes all that is republished of a task's runs.
+func FollowedOf(id task.ID) string { return "run.status." + string(id) + ".*" }
+
 // CancelSubject has who wants a run to be canceled.
 func CancelSubject(id task.ID, n run.Number) string {
 	return "$KV.control.cancel." + string(id) + "." + n.String()
@@ -211,6 +215,21 @@ func ScheduledMessage(id task.ID, due time.Time, entry int) string {
 		name += "/" + strconv.Itoa(entry+1)
 	}
 	return name
+}
+
+// ChainSubject has how far the ends of a task's runs are dealt with that start runs of other tasks.
+func ChainSubject(id task.ID) string { return strings.TrimSuffix(Chains, "*") + string(id) }
+
+// TaskOfChain is the inverse of ChainSubject; ok is false for any other subject.
+func TaskOfChain(subject string) (id task.ID, ok bool) {
+	rest, ok := strings.CutPrefix(subject, strings.TrimSuffix(Chains, "*"))
+	return task.ID(rest), ok && IsID(rest)
+}
+
+// ChainedMessage is the id of the request that an entry of then, counted from 0, makes at the end of a run: that of the
+// run's event, and the entry.
+func ChainedMessage(id task.ID, n run.Number, entry int) string {
+	return string(id) + "." + n.String() + "/then/" + strconv.Itoa(entry+1)
 }
 
 // EventSubject has the events of a task's runs.

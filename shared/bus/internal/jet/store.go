@@ -69,6 +69,8 @@ type Store struct {
 	Held Bell
 	// Timed wakes those who follow the timetables of tasks, after this process has stored one.
 	Timed Bell
+	// Chained wakes those who follow the chains of tasks, after this process has stored how far one is.
+	Chained Bell
 	// Overlapped wakes those who end runs that others have taken the place of, after this process has stored one.
 	Overlapped Bell
 	// Paused wakes those who follow the connections that are paused, after this process has changed one.

@@ -105,8 +105,9 @@ func isControl(subject string) bool {
 	_, isPace := TaskOfPace(subject)
 	_, isHealth := TaskOfHealth(subject)
 	_, isTimetable := TaskOfTimetable(subject)
+	_, isChain := TaskOfChain(subject)
 	_, isPaused := PausedConnection(subject)
-	return isCancel || isPace || isHealth || isTimetable || isPaused || siteKey.MatchString(subject) || IsErasure(subject)
+	return isCancel || isPace || isHealth || isTimetable || isChain || isPaused || siteKey.MatchString(subject) || IsErasure(subject)
 }
 
 // siteKey is the subject of whose turn it is at a site.
