@@ -13,6 +13,8 @@ import (
 
 	"runhook/shared/client"
 	"runhook/shared/run"
+	"runhook/shared/task"
+	"runhook/shared/zone"
 )
 
 type runCommand struct {
@@ -24,6 +26,7 @@ type runCommand struct {
 	File           string   `placeholder:"FILE" help:"Read this file: the value of the parameter in the path of the task's csv source, as in path: '{params.File}'. It is in the folder of the task's connection."`
 	Wait           bool     `short:"w" help:"Wait for the end, showing progress."`
 	FailOnRejected bool     `help:"With --wait: exit with 4 if the run succeeded and rows of it failed."`
+	At             string   `placeholder:"MOMENT" help:"Start the run at that moment, as '2026-12-01 06:00 Europe/Berlin' or 2026-12-01T06:00:00+01:00, and not now."`
 	DryRun         bool     `help:"Do everything but write, and show what would have been written."`
 }
 
@@ -35,8 +38,11 @@ func (*runCommand) Help() string {
     runhook run 555e1a89-5d7d-4daf-ae0e-7b9b2b7933dd
     runhook run "Refresh lapsed" --dry-run --wait
     runhook run members --file corrected.csv --wait
+    runhook run "Refresh lapsed" --at '2026-12-01 06:00 Europe/Berlin'
 
 A dry run is executed on the runner. It reads the source, maps every row, and tries the rows on the destination in transactions that are rolled back. The counts are those of a real run, except that a row whose key came in an earlier batch counts as if it came first.
+
+A run that starts later waits until then in no queue. "runhook runs list" lists it, and "runhook runs cancel" cancels it.
 
 With --wait the exit code is the result: 0 success, 1 failed (or its end was not seen), 2 could not be started, 3 canceled, 4 succeeded with failed rows (only with --fail-on-rejected). Ctrl-C ends the waiting, not the run.`
 }
@@ -49,6 +55,10 @@ func (c *runCommand) Run(ctx context.Context, p *program) error {
 	}
 	if c.FailOnRejected && !c.Wait {
 		return errors.New("--fail-on-rejected needs --wait: how many rows fail is known when the run has ended")
+	}
+	at, err := c.startsAt()
+	if err != nil {
+		return err
 	}
 	server, err := c.client()
 	if err != nil {
@@ -74,11 +84,16 @@ func (c *runCommand) Run(ctx context.Context, p *program) error {
 		values[name] = []string{value}
 	}
 	start := server.Start
-	if c.DryRun {
+	switch {
+	case c.DryRun:
 		start = server.Try
+	case !at.IsZero():
+		start = func(ctx context.Context, id task.ID, values map[string][]string) (client.Started, error) {
+			return server.StartAt(ctx, id, values, at)
+		}
 	}
 	started, err := start(ctx, id, values)
-	if problem, ok := errors.AsType[*client.Problem](err); ok && problem.Status == http.StatusBadRequest {
+	if problem, ok := errors.AsType[*client.Problem](err); ok && problem.Status == http.StatusBadRequest && at.IsZero() {
 		err = fmt.Errorf("%w Pass parameters as -p NAME=VALUE", err)
 	}
 	if err != nil {
@@ -88,6 +103,11 @@ func (c *runCommand) Run(ctx context.Context, p *program) error {
 	if !c.Wait {
 		if c.JSON {
 			return p.printJSON(started.Document)
+		}
+		if !at.IsZero() {
+			p.printf("Run %s of %q is accepted, and starts at %s (%s). To cancel it: runhook runs cancel %[1]s\n",
+				started.Number, started.Document.TaskName, at.UTC().Format(time.RFC3339), at.Format("Mon 15:04 -07:00"))
+			return nil
 		}
 		p.printf("Run %s of %q is accepted. How it goes: runhook runs show %[1]s, or GET %[3]s\n",
 			started.Number, started.Document.TaskName, server.URL(run.StatusPath(started.Task, started.Number)+started.Query))
@@ -105,6 +125,23 @@ func (c *runCommand) Run(ctx context.Context, p *program) error {
 		return &exit{exitRejected, fmt.Errorf("run %s succeeded, but %s failed", doc.ImportID, plural(doc.RowsFailed, "row"))}
 	}
 	return nil
+}
+
+// startsAt is the moment that --at names, the zero time for none.
+func (c *runCommand) startsAt() (at time.Time, err error) {
+	switch {
+	case c.At == "":
+		return at, nil
+	case c.DryRun:
+		return at, errors.New("--at and --dry-run do not go together: a dry run starts at once")
+	}
+	if at, err = zone.ParseMoment(c.At); err != nil {
+		return at, fmt.Errorf("--at: %w", err)
+	}
+	if now := time.Now(); at.Before(now) {
+		return at, fmt.Errorf("--at: %s has passed (it is %s); write a moment to come, or leave --at out to start the run now", at.Format(time.RFC3339), now.In(at.Location()).Format(time.RFC3339))
+	}
+	return at, nil
 }
 
 // follow shows the progress of a run until it has ended.

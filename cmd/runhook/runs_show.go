@@ -54,6 +54,9 @@ func (p *program) printRun(ctx context.Context, server *client.Client, doc run.D
 	if doc.ScheduledFor != nil {
 		facts = append(facts, []string{"Due", clock(*doc.ScheduledFor)})
 	}
+	if doc.RunAt != nil {
+		facts = append(facts, []string{"To start at", clock(*doc.RunAt)})
+	}
 	if doc.RepeatOf > 0 {
 		facts = append(facts, []string{"Repeats", "run " + doc.RepeatOf.String()})
 	}
@@ -165,6 +168,8 @@ func waitedFor(on run.Waiting) string {
 		return "Start one: runhook runner --pool " + on.Pool
 	case run.ForSlot:
 		return "All slots of the runners of its pool are taken. More: --slots, or another runhook runner --pool " + on.Pool
+	case run.ForTime:
+		return "It starts then. To cancel it: runhook runs cancel, with its number"
 	case run.ForConnection:
 		return "It goes on once somebody resumes that: runhook connections resume " + on.Connection
 	}

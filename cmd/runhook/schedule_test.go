@@ -161,3 +161,75 @@ func TestSchedulesWithTheirRights(t *testing.T) {
 		t.Errorf("the server denies:\n%s", denied)
 	}
 }
+
+// A run that is to start at a time waits until then: beside others, through a restart, and it can be canceled. At its time
+// it starts within a second.
+func TestRunAtATime(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.write("tasks/copy.yaml", fmt.Sprintf(siteTask, s.copy))
+	i := begin(t, s.args()...).listening()
+	in := func(d time.Duration) time.Time { return time.Now().Add(d).UTC().Truncate(time.Second) }
+	at := func(moment time.Time) string { return moment.Format("2006-01-02 15:04:05 ") + "UTC" }
+	far := in(48 * time.Hour)
+	said := mustCall(t, "run", "copy", "--at", at(far), "--server", i.url)
+	if !strings.Contains(said, `Run 1 of "Copy people" is accepted, and starts at `+far.Format(time.RFC3339)) {
+		t.Errorf("run --at: %s", said)
+	}
+	now := i.awaitEnd(started(s, runNumber(t, mustCall(t, "run", "copy", "--json", "--server", i.url))))
+	if now.Outcome() != run.Success {
+		t.Errorf("beside a run that waits: %+v", now)
+	}
+	if said := mustCall(t, "runs", "list", "--queued", "--server", i.url); !strings.Contains(said, far.Format(time.RFC3339)) {
+		t.Errorf("runs list --queued: %s", said)
+	}
+	if said := mustCall(t, "runs", "show", "1", "--server", i.url); !strings.Contains(said, "Waiting for "+far.Format(time.RFC3339)) || !strings.Contains(said, "It starts then.") || !strings.Contains(said, "To start at ") {
+		t.Errorf("runs show: %s", said)
+	}
+	if code, _, messages := ask(t, "task", "delete", "copy", "--yes", "--server", i.url); code == 0 || !strings.Contains(messages, "run 1 has not ended") {
+		t.Errorf("task delete: %d %s", code, messages)
+	}
+	soon := in(4 * time.Second)
+	waits := runNumber(t, mustCall(t, "run", "copy", "--at", soon.Format(time.RFC3339), "--json", "--server", i.url))
+	doc := i.awaitEnd(started(s, waits))
+	if doc.StartedOn == nil || doc.RunAt == nil {
+		t.Fatalf("%+v", doc)
+	}
+	if began := time.Time(*doc.StartedOn); doc.Outcome() != run.Success || began.Before(soon) || doc.ExecutionCount != 1 || !time.Time(*doc.RunAt).Equal(soon) {
+		t.Errorf("%+v, want it to start at %s", doc, soon)
+	}
+	missed := in(2 * time.Second)
+	waits = runNumber(t, mustCall(t, "run", "copy", "--at", missed.Format(time.RFC3339), "--json", "--server", i.url))
+	i.end()
+	<-time.After(time.Until(missed)) // nobody is there at its time
+	i = begin(t, s.args()...).listening()
+	if doc := i.awaitEnd(started(s, waits)); doc.Outcome() != run.Success || doc.ExecutionCount != 1 {
+		t.Errorf("%+v", doc)
+	}
+	mustCall(t, "runs", "cancel", "1", "--server", i.url)
+	if doc := i.awaitEnd(started(s, 1)); doc.Outcome() != run.Canceled || doc.ExecutionCount != 0 {
+		t.Errorf("%+v", doc)
+	}
+	for _, wrong := range []struct{ at, says string }{
+		{"2020-12-01 06:00 Europe/Berlin", "--at: 2020-12-01T06:00:00+01:00 has passed"},
+		{"tomorrow", "--at: tomorrow is no moment: write a date, a time and a zone"},
+		{"2031-12-01 06:00 Europe/Berln", "did you mean Europe/Berlin?"},
+	} {
+		if code, _, messages := ask(t, "run", "copy", "--at", wrong.at, "--server", i.url); code == 0 || !strings.Contains(messages, wrong.says) {
+			t.Errorf("%s: %d %s", wrong.at, code, messages)
+		}
+	}
+	if code, _, messages := ask(t, "run", "copy", "--dry-run", "--at", at(far), "--server", i.url); code == 0 || !strings.Contains(messages, "a dry run starts at once") {
+		t.Errorf("%d %s", code, messages)
+	}
+}
+
+// runNumber is that of a document that a command has printed.
+func runNumber(t *testing.T, text string) run.Number {
+	t.Helper()
+	var doc run.Document
+	if err := json.Unmarshal([]byte(text), &doc); err != nil {
+		t.Fatal(err)
+	}
+	return doc.ImportID
+}

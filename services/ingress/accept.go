@@ -63,7 +63,11 @@ func (in *Ingress) start(ctx context.Context, rc *fasthttp.RequestCtx, target ca
 	if err := in.usable(target); err != nil {
 		return bus.Accepted{}, err
 	}
-	values, err := parameters(rc, target.Definition)
+	asked, err := parameters(rc, target.Definition)
+	if err != nil {
+		return bus.Accepted{}, err
+	}
+	at, err := in.checkRunAt(asked.runAt, dry)
 	if err != nil {
 		return bus.Accepted{}, err
 	}
@@ -72,15 +76,15 @@ func (in *Ingress) start(ctx context.Context, rc *fasthttp.RequestCtx, target ca
 	if err != nil {
 		return bus.Accepted{}, err
 	}
-	return in.submit(ctx, target, values, by, correlation, key, base, dry)
+	return in.submit(ctx, target, asked, at, by, correlation, key, base, dry)
 }
 
-// submit makes the run of a request durable that was checked.
-func (in *Ingress) submit(ctx context.Context, target called, values task.Values, by starter, correlation web.Correlation, key, base string, dry bool) (bus.Accepted, error) {
+// submit makes the run of a request durable that was checked; at is when it is to start, the zero time for at once.
+func (in *Ingress) submit(ctx context.Context, target called, asked asked, at time.Time, by starter, correlation web.Correlation, key, base string, dry bool) (bus.Accepted, error) {
 	now := time.Now()
 	request := run.Request{
 		Task: target.ID, TaskName: target.Name, Definition: target.Hash,
-		Parameters: values, ParameterHash: parameterHash(values, dry), Base: base, DryRun: dry,
+		Parameters: asked.values, ParameterHash: asked.hash(dry), Base: base, DryRun: dry, RunAt: at,
 		Trigger: by.trigger, Operator: by.operator, RepeatOf: by.repeats, Overlap: target.Overlap,
 		CorrelationID: correlation.ID, TraceParent: correlation.TraceParent, WorkflowRunID: correlation.WorkflowRunID,
 		RetryAfter:  int(in.options.Paces.PollAgain(target.Definition, run.Stage{Phase: run.Queued, Since: now}, now) / time.Second),
@@ -89,7 +93,7 @@ func (in *Ingress) submit(ctx context.Context, target called, values task.Values
 	if target.as != target.ID {
 		request.CalledAs = target.as
 	}
-	if target.Overlap == "" && target.MaxQueued > 0 && in.options.Runs.IsFull(ctx, target.ID, target.MaxQueued) {
+	if target.Overlap == "" && target.MaxQueued > 0 && at.IsZero() && in.options.Runs.IsFull(ctx, target.ID, target.MaxQueued) {
 		return bus.Accepted{}, queueFull(target.MaxQueued)
 	}
 	accepted, err := in.options.Runs.Submit(ctx, request, key)
@@ -99,15 +103,22 @@ func (in *Ingress) submit(ctx context.Context, target called, values task.Values
 	return accepted, err
 }
 
+// asked is what a POST asks for.
+type asked struct {
+	values task.Values
+	// runAt is when the run is to start, as it was sent; the zero time for at once.
+	runAt time.Time
+}
+
 // parameters reads the body and the query string, and resolves what they pass.
-func parameters(rc *fasthttp.RequestCtx, def *task.Definition) (task.Values, error) {
+func parameters(rc *fasthttp.RequestCtx, def *task.Definition) (asked, error) {
 	refuse := func(kind, title, detail string) *web.Problem {
 		p := refusal(fasthttp.StatusBadRequest, kind, title, detail)
 		p.Template = def.Template()
 		return p
 	}
 	if encoding := rc.Request.Header.ContentEncoding(); len(encoding) > 0 && !strings.EqualFold(string(encoding), "identity") {
-		return nil, refusal(fasthttp.StatusUnsupportedMediaType, "compressed-body", "The body is compressed",
+		return asked{}, refusal(fasthttp.StatusUnsupportedMediaType, "compressed-body", "The body is compressed",
 			"Send the body as it is, without Content-Encoding.")
 	}
 	wrongPlace := func(faults []web.Fault) *web.Problem {
@@ -118,36 +129,40 @@ func parameters(rc *fasthttp.RequestCtx, def *task.Definition) (task.Values, err
 	}
 	sent, err := web.Body(rc)
 	if err != nil {
-		return nil, err
+		return asked{}, err
 	}
 	body, err := parseBody(sent)
 	if err != nil {
-		return nil, refuse("malformed-body", "The body cannot be used", err.Error())
+		return asked{}, refuse("malformed-body", "The body cannot be used", err.Error())
 	}
 	var query []datum
 	for name, value := range rc.QueryArgs().All() {
 		query = append(query, datum{name: string(name), kind: '"', text: string(value)})
 	}
+	at, err := takeRunAt(def, &body, query)
+	if err != nil {
+		return asked{}, err
+	}
 	s := search{def: def, room: maxInflated}
 	s.misplaced(inBody, body.others)
 	s.misplaced(inQuery, query)
 	if len(s.faults) > 0 {
-		return nil, wrongPlace(s.faults)
+		return asked{}, wrongPlace(s.faults)
 	}
 	values, err := def.Resolve(body.given)
 	if s.values = values; len(body.others)+len(query) > 0 && (err == nil || len(body.given) == 0) {
 		s.unread(inBody, body.others)
 		s.unread(inQuery, query)
 		if len(s.faults) > 0 {
-			return nil, wrongPlace(s.faults)
+			return asked{}, wrongPlace(s.faults)
 		}
 	}
 	if wrong, ok := errors.AsType[*task.ParameterError](err); ok {
 		p := wrongParameters(wrong)
 		p.Template = def.Template()
-		return nil, p
+		return asked{}, p
 	}
-	return values, err
+	return asked{values, at}, err
 }
 
 // wrongParameters is the answer to parameters that do not fit.

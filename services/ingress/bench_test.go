@@ -35,9 +35,9 @@ func BenchmarkParameters(b *testing.B) {
 	def, rc := parse(b, members), posted()
 	b.ReportAllocs()
 	for b.Loop() {
-		values, err := parameters(rc, def)
-		if err != nil || values["FirstName"].From != task.FromRequest {
-			b.Fatal(values, err)
+		asked, err := parameters(rc, def)
+		if err != nil || asked.values["FirstName"].From != task.FromRequest {
+			b.Fatal(asked, err)
 		}
 	}
 }

@@ -7,13 +7,13 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
 	"runhook/shared/bus"
 	"runhook/shared/caller"
 	"runhook/shared/run"
-	"runhook/shared/task"
 )
 
 // replayed finds the run that the key of a refused POST had started: what was accepted stays accepted,
@@ -31,8 +31,8 @@ func (in *Ingress) replayed(ctx context.Context, rc *fasthttp.RequestCtx, target
 	if err != nil {
 		return bus.Accepted{}, err
 	}
-	values, err := parameters(rc, def)
-	if err == nil && parameterHash(values, dry) == original.Request.ParameterHash {
+	asked, err := parameters(rc, def)
+	if err == nil && asked.hash(dry) == original.Request.ParameterHash {
 		return original, nil
 	}
 	if err == nil || errors.Is(refusal, run.ErrKeyReused) {
@@ -41,12 +41,15 @@ func (in *Ingress) replayed(ctx context.Context, rc *fasthttp.RequestCtx, target
 	return bus.Accepted{}, err
 }
 
-// parameterHash tells two requests under one key apart. Trying a task is not the same as running it.
-func parameterHash(values task.Values, dry bool) string {
-	if dry {
-		return "dry run " + values.Hash()
+// hash tells two requests under one key apart. Trying a task is not the same as running it, nor is running it later.
+func (a asked) hash(dry bool) string {
+	switch {
+	case dry:
+		return "dry run " + a.values.Hash()
+	case !a.runAt.IsZero():
+		return "at " + a.runAt.UTC().Format(time.RFC3339Nano) + " " + a.values.Hash()
 	}
-	return values.Hash()
+	return a.values.Hash()
 }
 
 // maxKey is the longest idempotency key.

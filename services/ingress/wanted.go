@@ -41,14 +41,19 @@ func (in *Ingress) startWanted(ctx context.Context, target called, w run.Wanted)
 	if err != nil {
 		return bus.Accepted{}, err
 	}
+	at, err := in.checkRunAt(w.RunAt, w.DryRun)
+	if err != nil {
+		return bus.Accepted{}, err
+	}
+	asked := asked{values, w.RunAt}
 	by := starter{trigger: run.Page, operator: w.Operator, repeats: w.RepeatOf}
 	if w.RepeatOf > 0 {
 		by.trigger = run.Again
 	}
 	key := ""
 	if w.Once != "" {
-		hash := sha256.Sum256([]byte("page\n" + w.Operator + "\n" + w.Once + "\n" + parameterHash(values, w.DryRun)))
+		hash := sha256.Sum256([]byte("page\n" + w.Operator + "\n" + w.Once + "\n" + asked.hash(w.DryRun)))
 		key = hex.EncodeToString(hash[:])
 	}
-	return in.submit(ctx, target, values, by, web.Correlation{}, key, w.Base, w.DryRun)
+	return in.submit(ctx, target, asked, at, by, web.Correlation{}, key, w.Base, w.DryRun)
 }

@@ -51,11 +51,14 @@ var errOverdue = errors.New("the run is overdue")
 // attempt takes a delivered request through its life: claim, execute, finish, acknowledge.
 func (r *Runner) attempt(ctx context.Context, h *hold) {
 	defer h.left()
-	d, log := h.delivery.Load(), h.log
-	if d.Malformed != nil {
+	if h.delivery.Load().Malformed != nil {
 		r.endForeign(ctx, h)
 		return
 	}
+	if r.setAside(ctx, h) {
+		return
+	}
+	d, log := h.delivery.Load(), h.log
 	if r.endOverlapped(ctx, h) {
 		return
 	}
@@ -77,6 +80,39 @@ func (r *Runner) attempt(ctx context.Context, h *hold) {
 			a = a.execute(ctx)
 		}
 	}
+}
+
+// setAside has a run wait for the time at which it is to start, in no queue; or, when that has come, reads its request. It
+// reports whether there is nothing to start now.
+func (r *Runner) setAside(ctx context.Context, h *hold) (over bool) {
+	d := h.delivery.Load()
+	request, err := r.options.Work.Recall(ctx, d)
+	if err == nil {
+		r.mu.Lock() // another delivery of the run may come, with no request either
+		d = h.delivery.Load()
+		d.Request = request
+		r.mu.Unlock()
+	}
+	switch {
+	case errors.Is(err, run.ErrNoRun), errors.Is(err, run.ErrRunGone): // it was erased
+		h.done()
+		return true
+	case err == nil && !d.WaitsForTime():
+		return false
+	case err == nil:
+		err = r.options.Work.SetAside(context.WithoutCancel(ctx), d)
+	}
+	switch {
+	case err == nil:
+		h.log.Debug().Time("run_at", d.Request.RunAt).Msg("run waits for its time")
+		h.done()
+	case r.isStopping():
+		h.retry(0)
+	default:
+		h.log.Warn().Err(err).Msg("a run that is to start at a time cannot be set aside, or taken up, now; it will be delivered again")
+		h.retry(time.Second)
+	}
+	return true
 }
 
 // settleEnded acknowledges a run that has ended.

@@ -58,7 +58,7 @@ func (r *Runner) overlapped(ctx context.Context, d *bus.Delivery) (doc run.Docum
 	if d.Request.SkippedFor > 0 {
 		return run.SkippedDocument(d.Request, d.Number, time.Now()), true, nil
 	}
-	next, over, err := r.options.Work.Successor(ctx, d.Task, d.Number, d.Request.DryRun)
+	next, over, err := r.options.Work.Successor(ctx, d)
 	if err != nil || !over || next.MayFollow(time.Now()) {
 		return doc, false, err
 	}

@@ -210,11 +210,17 @@ func (r *Runner) admit(d *bus.Delivery, slot func() bool) (h *hold, adopted bool
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if under := r.running[d.Number]; under != nil {
+		d.Request = under.delivery.Load().Request // a call has none
 		under.delivery.Store(d)
 		return nil, true
 	}
 	if r.isStopping() || !slot() {
 		return nil, false
+	}
+	if d.Request.TaskName == "" {
+		if of, ok := r.options.Tasks.Of(d.Task); ok && of.Definition != nil { // a call has no request yet
+			d.Request.TaskName = of.Name
+		}
 	}
 	h = newHold(r.options.Work, d, r.options.Log)
 	h.left = func() { r.leave(h) }

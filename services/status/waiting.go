@@ -51,7 +51,7 @@ func (s *Service) explain(ctx context.Context, id task.ID, n run.Number, doc *ru
 	var ok bool
 	var err error
 	switch {
-	case s.options.Lines == nil:
+	case s.options.Lines == nil, doc.WaitsForTime(time.Now()): // which it says
 		return false
 	case waitsUnheld(doc):
 		on, ok, err = s.options.Lines.Of(context.WithoutCancel(ctx), id, n, place)

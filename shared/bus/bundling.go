@@ -172,6 +172,9 @@ func (b *bundling) page(ctx context.Context, first run.Number, p page) error {
 	end := min(first+pageRuns, b.slice.End)
 	numbers := b.store.Numbers
 	whole, err := requests(ctx, b.store, numbers.Upto(first-min(first, 1))+1, numbers.Upto(end-1)+1, false, func(request jet.Record) error {
+		if request.IsCall() { // its run is another one
+			return nil
+		}
 		of := of(numbers.Of(request.Sequence))
 		of.Request = jet.Requested(request)
 		b.note(of)

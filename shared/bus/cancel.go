@@ -29,7 +29,9 @@ func (u *Unheld) Cancel(ctx context.Context, id task.ID, n run.Number, c run.Can
 	doc := run.CanceledDocument(request, n, nil, c, time.Now())
 	switch {
 	case !claimed:
-		err = u.EndUnclaimed(ctx, id, n, doc)
+		if err = u.EndUnclaimed(ctx, id, n, doc); err == nil && !request.RunAt.IsZero() {
+			dropAlarm(ctx, u.store, id, n)
+		}
 	case seen.Foreign && !u.isLeft(id, n, seen):
 		err = ErrUnsure
 	case seen.Foreign:

@@ -121,6 +121,9 @@ func (u *Unheld) namedDefinitions(ctx context.Context, id task.ID, until time.Ti
 			return nil, err
 		}
 		sequence = stored.Sequence + 1
+		if stored.IsCall() {
+			continue
+		}
 		request, err := run.DecodeRequest(stored.Data, id)
 		if err != nil {
 			u.store.Runs.PassOver(stored, err)

@@ -215,6 +215,12 @@ func (q *Queue) pass(msg *nats.Msg, take func(*Delivery)) {
 		Task: q.task, Number: q.store.Numbers.Of(meta.Sequence.Stream),
 		Redelivered: meta.NumDelivered > 1, Stored: meta.Timestamp, store: q.store, reply: msg.Reply,
 	}
+	d.place = d.Number
+	if n, ok := jet.Called(msg.Header); ok {
+		d.Number, d.called = n, true
+		take(d)
+		return
+	}
 	data := msg.Data
 	if jet.IsAnswer(msg.Header) { // as in every other read
 		data = nil
@@ -240,6 +246,9 @@ type Delivery struct {
 
 	store *jet.Store
 	reply string // the subject of what the queue is told
+	// place is the number of the message, and called reports whether that is a call: then Recall reads Request.
+	place  run.Number
+	called bool
 }
 
 // The replies that a delivery sends to its queue.

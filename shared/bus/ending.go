@@ -1,10 +1,12 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -153,6 +155,10 @@ const maxListed = 10
 // addOpen adds the open runs of an id. None of them is below what its consumer has acknowledged. How many
 // wait in its queue does not tell: the server counts a request some time after it was stored.
 func (s *Tasks) addOpen(ctx context.Context, id task.ID, open *OpenRuns) error {
+	alarms, err := alarms(ctx, s.store, id) // before the queue: what begins to wait meanwhile is there still
+	if err != nil {
+		return err
+	}
 	info, err := queueOf(ctx, s.store, id)
 	if info == nil || err != nil {
 		return err
@@ -165,7 +171,11 @@ func (s *Tasks) addOpen(ctx context.Context, id task.ID, open *OpenRuns) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range stored {
+	for _, a := range alarms {
+		stored = append(stored, listed{id, a.Number})
+	}
+	slices.SortFunc(stored, func(a, b listed) int { return cmp.Compare(a.number, b.number) })
+	for _, r := range slices.Compact(stored) {
 		if open.More {
 			return nil
 		}

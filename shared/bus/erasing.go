@@ -236,6 +236,9 @@ func requestsOf(ctx context.Context, s *jet.Store, id task.ID, first, last run.N
 		if request.Sequence >= below {
 			return jet.ErrEnough
 		}
+		if request.IsCall() { // it says nothing of its run but the number
+			return nil
+		}
 		all = append(all, aged{s.Numbers.Of(request.Sequence), request.Time})
 		return nil
 	}
@@ -414,7 +417,7 @@ func (w *erasing) requestInRuns(ctx context.Context, n run.Number) (jet.Record, 
 	if errors.Is(err, jet.ErrMissing) {
 		return jet.Record{}, nil
 	}
-	if id, ok := jet.TaskOfRequest(request.Subject); err == nil && (!ok || id != w.Task) {
+	if id, ok := jet.TaskOfRequest(request.Subject); err == nil && (!ok || id != w.Task || request.IsCall()) {
 		return jet.Record{}, nil
 	}
 	return request, err

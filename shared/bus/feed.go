@@ -153,7 +153,7 @@ func (f *Feed) Requests(ctx context.Context, from Mark, seen uint64, each func(K
 	err = f.store.Runs.Scan(ctx, jet.Range{Subjects: []string{jet.Requests}, From: from.Sequence + 1}, func(request jet.Record) error {
 		last = request.Sequence
 		id, ok := jet.TaskOfRequest(request.Subject)
-		if !ok {
+		if !ok || request.IsCall() {
 			return nil
 		}
 		return each(Kept{id, f.store.Numbers.Of(request.Sequence), request.Data, request.Time, Mark{request.Sequence, request.Time}})

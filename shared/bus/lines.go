@@ -133,6 +133,9 @@ func (w *Lines) line(ctx context.Context, id task.ID) (line, error) {
 			return now, nil
 		}
 		now.first = numbers.Of(first.Sequence)
+		if n, called := jet.Called(first.Header); called {
+			now.first = n
+		}
 		return now, err
 	})
 }

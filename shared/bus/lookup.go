@@ -174,7 +174,7 @@ func (r *Runs) Request(ctx context.Context, id task.ID, n run.Number) (run.Reque
 	if err != nil {
 		return run.Request{}, err
 	}
-	if owner, ok := jet.TaskOfRequest(stored.Subject); !ok || owner != id {
+	if owner, ok := jet.TaskOfRequest(stored.Subject); !ok || owner != id || stored.IsCall() {
 		return run.Request{}, run.ErrNoRun
 	}
 	request, err := run.DecodeRequest(stored.Data, id)

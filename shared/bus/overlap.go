@@ -97,12 +97,15 @@ func requestMessage(request *run.Request, id string) (*nats.Msg, error) {
 	if id != "" {
 		msg.Header.Set(jetstream.MsgIDHeader, id)
 	}
+	if !request.RunAt.IsZero() {
+		msg.Header.Set(jet.HeaderRunAt, request.RunAt.UTC().Format(time.RFC3339Nano))
+	}
 	return msg, nil
 }
 
 // enter stores a request as its overlap says; id is that of its message, empty for none. It sets what was decided.
 func (r *Runs) enter(ctx context.Context, request *run.Request, id string) (jet.Receipt, error) {
-	if request.Overlap.Alone() {
+	if request.Overlap.Alone() && request.RunAt.IsZero() {
 		return r.enterAlone(ctx, request, id)
 	}
 	msg, err := requestMessage(request, id)
@@ -110,7 +113,7 @@ func (r *Runs) enter(ctx context.Context, request *run.Request, id string) (jet.
 		return jet.Receipt{}, err
 	}
 	stored, err := r.publish(ctx, jet.Entry{Msg: msg})
-	if err == nil && request.Overlap.Supersedes() {
+	if err == nil && request.Overlap.Supersedes() && request.RunAt.IsZero() {
 		r.store.Overlapped.Ring()
 	}
 	return stored, err
@@ -174,7 +177,7 @@ func (r *Runs) skippedUpTo(ctx context.Context, id task.ID, behind run.Number) (
 		case next.Request.SkippedFor == 0: // of a process that did not know yet that the task has the overlap
 			return 0, nil
 		}
-		behind = next.Number
+		behind = next.Place
 	}
 	return behind, nil
 }
@@ -245,6 +248,10 @@ func (r *Runs) openRun(ctx context.Context, id task.ID) (open, seen run.Number, 
 		return 0, 0, 0, err
 	}
 	last = stored.Sequence
+	if stored.IsAlarm() || stored.IsCall() { // which tell of no other run
+		open, err = r.firstOpen(ctx, id, last)
+		return open, 0, last, err
+	}
 	open, alone, err := r.holder(ctx, stored, id)
 	if err != nil {
 		return 0, 0, 0, err
@@ -285,10 +292,10 @@ func (r *Runs) holder(ctx context.Context, last jet.Record, id task.ID) (n run.N
 		if err != nil {
 			return 0, false, err
 		}
-		if !ok || next.Number >= n {
+		if !ok || next.Place >= n {
 			break
 		}
-		if behind = next.Number; next.Request.SkippedFor == 0 {
+		if behind = next.Place; next.Request.SkippedFor == 0 {
 			holder = next.Number
 		}
 	}
@@ -323,10 +330,13 @@ func (r *Runs) firstOpen(ctx context.Context, id task.ID, last uint64) (run.Numb
 		}
 		from = stored.Sequence + 1
 		request, err := run.DecodeRequest(stored.Data, id)
-		if err == nil && request.SkippedFor > 0 {
+		if err == nil && (request.SkippedFor > 0 || !request.RunAt.IsZero()) {
 			continue
 		}
 		n := r.store.Numbers.Of(stored.Sequence)
+		if called, ok := jet.Called(stored.Header); ok {
+			n = called
+		}
 		if ended, err := r.store.Ended(ctx, id, n); err != nil || !ended {
 			return n, err
 		}
@@ -334,21 +344,25 @@ func (r *Runs) firstOpen(ctx context.Context, id task.ID, last uint64) (run.Numb
 	return 0, nil
 }
 
-// Successor returns the next run of a task behind a number that takes its place, unless both are dry runs or neither
+// Successor returns the next run of a delivered one's task that takes its place, unless both are dry runs or neither
 // is: a dry run ends no run that writes, nor the other way round. ok is false where there is none.
-func (w *Work) Successor(ctx context.Context, id task.ID, n run.Number, dry bool) (next Waiting, ok bool, err error) {
-	for {
-		if next, ok, err = nextRequest(ctx, w.store, id, n); err != nil || !ok {
+func (w *Work) Successor(ctx context.Context, d *Delivery) (next Waiting, ok bool, err error) {
+	for behind, dry := d.place, d.Request.DryRun; ; {
+		if next, ok, err = nextRequest(ctx, w.store, d.Task, behind); err != nil || !ok {
 			return Waiting{}, false, err
 		}
-		n = next.Number
+		behind = next.Place
+		if next.Number == d.Number { // it was called twice
+			continue
+		}
 		if next.Request.Overlap.Supersedes() && next.Request.DryRun == dry {
 			return next, true, nil
 		}
 	}
 }
 
-// nextRequest is the next request of a task behind a number, as the leader has it; ok is false where there is none.
+// nextRequest is the next run of a task that was put into its queue behind a place, as the leader has it; ok is false
+// where there is none.
 func nextRequest(ctx context.Context, s *jet.Store, id task.ID, n run.Number) (next Waiting, ok bool, err error) {
 	for {
 		stored, err := s.Runs.LeaderFollowing(ctx, jet.RequestSubject(id), s.Numbers.Upto(n)+1)
@@ -359,11 +373,9 @@ func nextRequest(ctx context.Context, s *jet.Store, id task.ID, n run.Number) (n
 			return Waiting{}, false, err
 		}
 		n = s.Numbers.Of(stored.Sequence)
-		request, err := run.DecodeRequest(stored.Data, id)
-		if err == nil {
-			return Waiting{Number: n, Request: request, StoredOn: stored.Time}, true, nil
+		if next, ok, err = waitingAt(ctx, s, id, stored); err != nil || ok && !next.waitsForTime() {
+			return next, ok, err
 		}
-		s.Runs.PassOver(stored, err) // the runner ends it
 	}
 }
 
@@ -396,7 +408,7 @@ func (u *Unheld) Acknowledged(ctx context.Context, id task.ID) (run.Number, erro
 	return u.store.Numbers.Of(info.AckFloor.Stream), nil
 }
 
-// Next returns the next run of a task behind a number; ok is false where there is none.
+// Next returns the next run of a task that was put into its queue behind a place; ok is false where there is none.
 func (u *Unheld) Next(ctx context.Context, id task.ID, behind run.Number) (next Waiting, ok bool, err error) {
 	return nextRequest(ctx, u.store, id, behind)
 }

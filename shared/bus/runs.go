@@ -56,7 +56,7 @@ func (r *Runs) Find(ctx context.Context, n run.Number) (task.ID, error) {
 		return "", err
 	}
 	id, ok := jet.TaskOfRequest(stored.Subject)
-	if !ok {
+	if !ok || stored.IsCall() {
 		return "", run.ErrNoRun
 	}
 	return id, nil
@@ -127,7 +127,7 @@ func between(ctx context.Context, s *jet.Store, filters []string, lower, upper u
 		if request.Sequence >= upper {
 			return jet.ErrEnough
 		}
-		if id, ok := jet.TaskOfRequest(request.Subject); ok {
+		if id, ok := jet.TaskOfRequest(request.Subject); ok && !request.IsCall() {
 			page = append(page, listed{id, s.Numbers.Of(request.Sequence)})
 		}
 		return nil

@@ -16,9 +16,33 @@ import (
 
 // Waiting is a request that no runner has acknowledged.
 type Waiting struct {
-	Number   run.Number
-	Request  run.Request
+	Number  run.Number
+	Request run.Request
+	// StoredOn is when it came into the queue, and Place the number of the message that has put it there: Number, unless
+	// the run has waited for its time.
 	StoredOn time.Time
+	Place    run.Number
+}
+
+// waitsForTime reports whether the message that was read is not what puts the run into the queue: a call will be.
+func (w Waiting) waitsForTime() bool { return !w.Request.RunAt.IsZero() && w.Number == w.Place }
+
+// waitingAt is the run of a message among a task's requests; ok is false if it has none, or none any more.
+func waitingAt(ctx context.Context, s *jet.Store, id task.ID, stored jet.Record) (w Waiting, ok bool, err error) {
+	place := s.Numbers.Of(stored.Sequence)
+	w = Waiting{Number: place, StoredOn: stored.Time, Place: place}
+	if n, called := jet.Called(stored.Header); called {
+		w.Number = n
+		if w.Request, err = (&Runs{store: s}).Request(ctx, id, n); errors.Is(err, run.ErrNoRun) || errors.Is(err, run.ErrRunGone) {
+			return w, false, nil
+		}
+		return w, err == nil, err
+	}
+	if w.Request, err = run.DecodeRequest(stored.Data, id); err != nil { // the runner ends it
+		s.Runs.PassOver(stored, err)
+		return w, false, nil
+	}
+	return w, true, nil
 }
 
 // Cancel is how this run cancels an earlier one of its task, whose place it takes.
@@ -57,12 +81,14 @@ func (u *Unheld) Unacknowledged(ctx context.Context, id task.ID, behind run.Numb
 			return done, err
 		}
 		behind = u.store.Numbers.Of(stored.Sequence)
-		request, err := run.DecodeRequest(stored.Data, id)
-		if err != nil { // the runner ends it
-			u.store.Runs.PassOver(stored, err)
+		w, ok, err := waitingAt(ctx, u.store, id, stored)
+		if err != nil {
+			return done, err
+		}
+		if !ok {
 			continue
 		}
-		if more, err := show(Waiting{Number: behind, Request: request, StoredOn: stored.Time}); err != nil || !more {
+		if more, err := show(w); err != nil || !more {
 			return done, err
 		}
 	}

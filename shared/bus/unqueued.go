@@ -91,6 +91,10 @@ func (u *Unqueued) each(ctx context.Context, subject string, id task.ID, isTask 
 		if err != nil {
 			return err
 		}
+		if stored.IsCall() { // its run is found by its request
+			u.shown[subject] = stored.Sequence
+			continue
+		}
 		request, err := run.DecodeRequest(stored.Data, id)
 		if !isTask {
 			err = errors.New("its subject names no task")

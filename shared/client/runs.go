@@ -40,7 +40,12 @@ type Started struct {
 // starting a second run when the server may or may not have stored it, and for as long as Patience while the server cannot
 // reach its store.
 func (c *Client) Start(ctx context.Context, id task.ID, values map[string][]string) (Started, error) {
-	return c.start(ctx, "/task/executepolling/"+string(id), values, 0)
+	return c.start(ctx, "/task/executepolling/"+string(id), values, 0, time.Time{})
+}
+
+// StartAt accepts a run, as Start does, that starts at a time.
+func (c *Client) StartAt(ctx context.Context, id task.ID, values map[string][]string, at time.Time) (Started, error) {
+	return c.start(ctx, "/task/executepolling/"+string(id), values, 0, at)
 }
 
 // Repeat starts a run as Start or, if it is dry, as Try does, which says that it is a repeat of another one. It needs
@@ -50,16 +55,20 @@ func (c *Client) Repeat(ctx context.Context, id task.ID, values map[string][]str
 	if dry {
 		path = "/task/dryrun/"
 	}
-	return c.start(ctx, path+string(id), values, of)
+	return c.start(ctx, path+string(id), values, of, time.Time{})
 }
 
 // Try starts a dry run, as Start starts a run: it does everything but write to the destination.
 func (c *Client) Try(ctx context.Context, id task.ID, values map[string][]string) (Started, error) {
-	return c.start(ctx, "/task/dryrun/"+string(id), values, 0)
+	return c.start(ctx, "/task/dryrun/"+string(id), values, 0, time.Time{})
 }
 
-func (c *Client) start(ctx context.Context, path string, values map[string][]string, repeats run.Number) (Started, error) {
-	body, err := json.Marshal(map[string]any{"QueryParameters": parameters(values)})
+func (c *Client) start(ctx context.Context, path string, values map[string][]string, repeats run.Number, at time.Time) (Started, error) {
+	sent := map[string]any{"QueryParameters": parameters(values)}
+	if !at.IsZero() {
+		sent["RunAt"] = at.Format(time.RFC3339)
+	}
+	body, err := json.Marshal(sent)
 	if err != nil {
 		return Started{}, fmt.Errorf("encode the parameters: %w", err)
 	}

@@ -103,6 +103,15 @@ func SkippedDocument(r Request, n Number, now time.Time) Document {
 	return doc
 }
 
+// LeftOutDocument is the final document of a run that is never started, because another run of its task had not ended at
+// the time at which it was to start.
+func LeftOutDocument(r Request, n, open Number, now time.Time) Document {
+	doc := QueuedDocument(r, n)
+	doc.CancelRequestedOn = new(Time(now))
+	doc.End(Canceled, fmt.Sprintf("Not started, because run %s of the task had not ended at the time at which this one was to start (overlap: %s)", open, r.Overlap), now)
+	return doc
+}
+
 // EndCanceled turns the document of a run under way into the final one: the run is canceled where it is.
 func (d *Document) EndCanceled(c Cancel, now time.Time) { d.endCanceled(c, d.reached(), now) }
 

@@ -105,7 +105,9 @@ type Document struct {
 	// ScheduledFor is when a schedule had the run due; nil if no schedule started it.
 	ScheduledFor *Time `json:",omitempty"`
 	// StartedBy is the run whose end has started this one; 0 if none has.
-	StartedBy     Number `json:",omitempty"`
+	StartedBy Number `json:",omitempty"`
+	// RunAt is when the run was to start; nil for at once.
+	RunAt         *Time `json:",omitempty"`
 	Parameters    map[string]ParameterOrigin
 	CorrelationID string `json:"CorrelationId"`
 	PollingURL    string `json:"PollingUrl"`
@@ -160,6 +162,10 @@ func QueuedDocument(r Request, n Number) Document {
 	if !r.ScheduledFor.IsZero() {
 		doc.ScheduledFor = new(Time(r.ScheduledFor))
 	}
+	if !r.RunAt.IsZero() {
+		doc.RunAt = new(Time(r.RunAt))
+		doc.WaitFor(Waiting{Kind: ForTime, Since: new(doc.CreatedOn), Until: new(*doc.RunAt)})
+	}
 	if r.SkippedFor > 0 {
 		doc.Message = "Ends Canceled at once, because run " + r.SkippedFor.String() + " of the task has not ended (overlap: skip)"
 	}
@@ -172,6 +178,7 @@ func QueuedDocument(r Request, n Number) Document {
 // Begin turns a document into that of a run under way.
 func (d *Document) Begin(startedOn, now time.Time, executions int) {
 	d.Status, d.StatusDescription, d.Message = InProgress, "In progress", "Starting"
+	d.Waiting, d.WaitingFor = nil, ""
 	d.StartedOn, d.UpdatedOn = new(Time(startedOn)), Time(now)
 	d.DurationMs = max(0, now.Sub(startedOn).Milliseconds())
 	d.ExecutionCount = executions
@@ -225,6 +232,11 @@ func (d *Document) NameRejected(kept RejectedSet) {
 	if len(kept) > 0 {
 		d.RejectedURL = strings.TrimSuffix(d.PollingURL, "/status") + "/rejected"
 	}
+}
+
+// WaitsForTime reports whether the run waits for the time at which it is to start.
+func (d *Document) WaitsForTime(now time.Time) bool {
+	return d.Status == Queued && d.RunAt != nil && time.Time(*d.RunAt).After(now)
 }
 
 // SetCounts copies counts into the document's fields.

@@ -57,6 +57,9 @@ func (d *Document) Encode() ([]byte, error) {
 		w.moment("ScheduledFor", d.ScheduledFor)
 	}
 	w.unsignedIfAny("StartedBy", uint64(d.StartedBy))
+	if d.RunAt != nil {
+		w.moment("RunAt", d.RunAt)
+	}
 	w.origins("Parameters", d.Parameters)
 	w.text("CorrelationId", d.CorrelationID)
 	w.text("PollingUrl", d.PollingURL)
@@ -102,6 +105,9 @@ func (r *Request) Encode() ([]byte, error) {
 	}
 	w.unsignedIfAny("StartedBy", uint64(r.StartedBy))
 	w.integerIfAny("Link", int64(r.Link))
+	if !r.RunAt.IsZero() {
+		w.time("RunAt", r.RunAt)
+	}
 	w.time("CreatedOn", r.CreatedOn)
 	return finish(&w, r)
 }

@@ -90,6 +90,9 @@ type Request struct {
 	// of a run has started it.
 	StartedBy Number `json:",omitempty"`
 	Link      int    `json:",omitempty"`
+	// RunAt is when the run is to start; the zero time for at once. Until then it holds nothing, and no other run of the
+	// task waits for it.
+	RunAt     time.Time `json:",omitzero"`
 	CreatedOn time.Time
 }
 

@@ -21,7 +21,7 @@ type Waiting struct {
 	Held bool   `json:",omitempty"`
 	// Connection is what the tasks call the site, or whatever else it waits for.
 	Connection string `json:",omitempty"`
-	// Attempt is the next attempt, which begins at Until.
+	// Attempt is the next attempt, which begins at Until. Of a run that is to start at a time Until is that.
 	Attempt int   `json:",omitempty"`
 	Until   *Time `json:",omitempty"`
 	// By is who has paused the connection, and Why the reason given.
@@ -38,6 +38,7 @@ const (
 	ForSlot       WaitKind = "slot"       // a free slot of a runner
 	ForRunner     WaitKind = "runner"     // a runner of its pool: none is up, or they are held
 	ForAttempt    WaitKind = "attempt"    // the time of its next attempt
+	ForTime       WaitKind = "time"       // the time at which it is to start
 	ForSite       WaitKind = "site"       // its turn at a site
 	ForConnection WaitKind = "connection" // somebody to resume the connection
 )
@@ -68,6 +69,11 @@ func (w Waiting) String() string {
 			text += " at " + time.Time(*w.Until).UTC().Format("15:04:05Z")
 		}
 		return text
+	case ForTime:
+		if w.Until == nil {
+			return "its time"
+		}
+		return time.Time(*w.Until).UTC().Format(time.RFC3339)
 	case ForSite:
 		return "the site " + w.Connection + w.behind()
 	case ForConnection:

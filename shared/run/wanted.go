@@ -1,6 +1,10 @@
 package run
 
-import "runhook/shared/task"
+import (
+	"time"
+
+	"runhook/shared/task"
+)
 
 // Wanted is a run that an operator asks for on the page.
 type Wanted struct {
@@ -14,6 +18,8 @@ type Wanted struct {
 	// RepeatOf is the run whose values these are; 0 if it is no repeat.
 	RepeatOf Number
 	DryRun   bool
+	// RunAt is when the run is to start; the zero time for at once.
+	RunAt time.Time
 	// Base is scheme and host of the address that the page has, as that of a POST.
 	Base string
 }

@@ -107,6 +107,7 @@ type state struct {
 func (s *Scheduler) Run(ctx context.Context) {
 	var working sync.WaitGroup
 	defer working.Wait()
+	working.Go(func() { s.startAlarms(ctx) })
 	var mu sync.Mutex // of all states
 	states := map[task.ID]*state{}
 	done, slots := make(chan struct{}, 1), make(chan struct{}, atOnce)

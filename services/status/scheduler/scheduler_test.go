@@ -153,7 +153,7 @@ func started(t *testing.T, store *bustest.Store, id task.ID) (requests []run.Req
 		if !ok {
 			return requests
 		}
-		n, requests = next.Number, append(requests, next.Request)
+		n, requests = next.Place, append(requests, next.Request)
 	}
 }
 

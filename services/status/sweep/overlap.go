@@ -94,7 +94,7 @@ func (o *overlaps) look(ctx context.Context) {
 type line struct {
 	*overlaps
 	id task.ID
-	// behind is the last run that it has seen; begun is false before it has seen any.
+	// behind is the place of the last run that it has seen; begun is false before it has seen any.
 	behind run.Number
 	begun  bool
 	// open are those that it has not seen to end, oldest first.
@@ -130,7 +130,11 @@ func (l *line) look(ctx context.Context) error {
 		if !ok {
 			break
 		}
-		l.open, l.behind = append(l.open, &waiting{Waiting: next, look: time.Now().Add(endedAfter), pause: endedAfter}), next.Number
+		l.behind = next.Place
+		if slices.ContainsFunc(l.open, func(w *waiting) bool { return w.Number == next.Number }) { // it was called twice
+			continue
+		}
+		l.open = append(l.open, &waiting{Waiting: next, look: time.Now().Add(endedAfter), pause: endedAfter})
 	}
 	// by are the runs behind the one that is looked at: the next that takes its place, and one that also cancels what
 	// is under way; of dry runs and of others.

@@ -64,21 +64,22 @@ func (q *queue) dueBy(at time.Time) {
 func (q *queue) look(ctx context.Context, now time.Time, startWithin time.Duration) error {
 	inOrder := true
 	done, err := q.sweeper.store.Unacknowledged(ctx, q.id, q.settled, func(w bus.Waiting) (bool, error) {
-		due := w.StoredOn.Add(q.sweeper.store.Retention() / 2)
+		due := w.Request.WaitsSince(w.StoredOn).Add(q.sweeper.store.Retention() / 2)
 		if start := w.Request.Due(w.StoredOn); !start.IsZero() && start.Before(due) {
 			due = start
 		}
 		if due.After(now) {
 			q.dueBy(due)
 			inOrder = false
-			// Those behind it came later. Only where the task has become less patient may one be due.
-			return startWithin > 0 && !w.StoredOn.Add(startWithin).After(now), nil
+			// Those behind it came later. Only where the task has become less patient, or this one waits for its time, may
+			// one be due.
+			return !w.Request.RunAt.IsZero() || startWithin > 0 && !w.StoredOn.Add(startWithin).After(now), nil
 		}
 		if err := q.end(ctx, w, now); err != nil {
 			return false, err
 		}
 		if inOrder {
-			q.settled = w.Number
+			q.settled = w.Place
 		}
 		return true, nil
 	})
@@ -86,7 +87,7 @@ func (q *queue) look(ctx context.Context, now time.Time, startWithin time.Durati
 		return err
 	}
 	for n, held := range q.held {
-		if n <= done {
+		if held.Place <= done {
 			delete(q.held, n)
 			continue
 		}
@@ -145,7 +146,7 @@ func (q *queue) watch(ctx context.Context, h *holding, now time.Time) error {
 		}
 		return err
 	}
-	if old := h.StoredOn.Add(q.sweeper.store.Retention() / 2); old.After(now) {
+	if old := h.Request.WaitsSince(h.StoredOn).Add(q.sweeper.store.Retention() / 2); old.After(now) {
 		q.dueBy(old)
 		return nil
 	}

@@ -70,12 +70,36 @@ func (s *store) forgotten(ctx context.Context) (all []ofTask, err error) {
 	err = s.Runs.Scan(ctx, jet.Range{Subjects: []string{jet.Requests}, HeadersOnly: true, From: from}, func(request jet.Record) error {
 		id, ok := jet.TaskOfRequest(request.Subject)
 		n := s.Numbers.Of(request.Sequence)
-		if ok && request.Sequence <= acknowledged[id] && s.openOf(n) != nil && finals[ofTask{id, n}] == 0 {
-			all = append(all, ofTask{id, n})
+		if !ok || request.IsCall() || request.Sequence > acknowledged[id] || s.openOf(n) == nil || finals[ofTask{id, n}] > 0 {
+			return nil
 		}
+		if request.IsAlarm() {
+			waits, err := s.bus.Runs.KeepAlarm(ctx, request, false)
+			if waits || err != nil {
+				return err
+			}
+		}
+		all = append(all, ofTask{id, n})
 		return nil
 	})
 	return all, err
+}
+
+// keepAlarms sees to it that each run of the open slices that waits for its time, and has not ended, will start.
+func (s *store) keepAlarms(ctx context.Context, finals map[ofTask]uint64) error {
+	if len(s.open) == 0 {
+		return nil
+	}
+	from, _ := s.RequestsOf(s.open[0].Slice)
+	return jet.Explain(s.Runs.Scan(ctx, jet.Range{Subjects: []string{jet.Requests}, HeadersOnly: true, From: from}, func(request jet.Record) error {
+		id, ok := jet.TaskOfRequest(request.Subject)
+		n := s.Numbers.Of(request.Sequence)
+		if !ok || !request.IsAlarm() || s.openOf(n) == nil || finals[ofTask{id, n}] > 0 {
+			return nil
+		}
+		_, err := s.bus.Runs.KeepAlarm(ctx, request, true)
+		return err
+	}))
 }
 
 // endForgotten ends the forgotten runs as Failed, and returns how many it ended.

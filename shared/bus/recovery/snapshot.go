@@ -530,7 +530,7 @@ func (s *store) renew(ctx context.Context, madeOn time.Time) error {
 			return err
 		}
 	}
-	return nil
+	return s.keepAlarms(ctx, finals)
 }
 
 // handBack has the runs of a slice be taken at once that have not ended: their holders do not know this store.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -17,7 +19,7 @@ const (
 	RunsStream     = "RUNS"
 	EventsStream   = "EVENTS"
 	ProgressStream = "KV_progress" // <task>.<run>, in memory
-	ControlStream  = "KV_control"  // the store id, single entries besides, cancel.<task>.<run>, pace.<task>, health.<task>, schedule.<task>, chain.<task>, pause.<connection>, and site.<hash>
+	ControlStream  = "KV_control"  // the store id, single entries besides, cancel.<task>.<run>, pace.<task>, health.<task>, schedule.<task>, chain.<task>, alarm.<task>.<run>, pause.<connection>, and site.<hash>
 	KeysStream     = "KV_keys"     // <task>.<hash of an idempotency key>
 	TasksBucket    = "tasks"       // <task>, <task>.<sha256>
 	TasksStream    = "KV_" + TasksBucket
@@ -40,6 +42,7 @@ const (
 	Timetables    = "$KV.control.schedule.*"
 	Chains        = "$KV.control.chain.*"
 	Erasures      = "$KV.control.erase.*.*"
+	Alarms        = "$KV.control.alarm.*.*"
 	Audits        = "run.audit.*"
 	Receipts      = "run.deleted.*"
 	HeldTasks     = "run.held.*"
@@ -138,7 +141,45 @@ const (
 	HeaderRejected = "Runhook-Rejected" // the chunks of the rejected rows, on finals
 	HeaderPrevious = "Runhook-Previous" // the hash of the message before it, in the audit
 	HeaderHold     = "Runhook-Hold"     // the beginning of the random id of whoever wrote it, on finals
+	HeaderRunAt    = "Runhook-Run-At"   // when the run is to start, on requests of runs that wait for a time
+	HeaderCall     = "Runhook-Call"     // the number of the run whose time has come, on calls
 )
+
+// IsAlarm reports whether the message of a request is that of a run that waits for a time.
+func (r Record) IsAlarm() bool { return r.Header.Get(HeaderRunAt) != "" }
+
+// IsCall reports whether a message among the requests of a task is a call, which is no request: it puts a run that has
+// waited for its time into the task's queue.
+func (r Record) IsCall() bool { return r.Header.Get(HeaderCall) != "" }
+
+// Called is the run that a call puts into its task's queue; ok is false for what is none.
+func Called(header nats.Header) (n run.Number, ok bool) {
+	text := header.Get(HeaderCall)
+	if text == "" {
+		return 0, false
+	}
+	n, err := run.ParseNumber(text)
+	return n, err == nil
+}
+
+// AlarmSubject has a run that waits for a time.
+func AlarmSubject(id task.ID, n run.Number) string {
+	return strings.TrimSuffix(Alarms, "*.*") + string(id) + "." + n.String()
+}
+
+// AlarmsOf takes all of a task.
+func AlarmsOf(id task.ID) string { return strings.TrimSuffix(Alarms, "*.*") + string(id) + ".*" }
+
+// AlarmRun is the inverse of AlarmSubject; ok is false for any other subject.
+func AlarmRun(subject string) (id task.ID, n run.Number, ok bool) {
+	rest, ok := strings.CutPrefix(subject, strings.TrimSuffix(Alarms, "*.*"))
+	name, number, _ := strings.Cut(rest, ".")
+	n, err := run.ParseNumber(number)
+	return task.ID(name), n, ok && err == nil && IsID(name) && n.String() == number
+}
+
+// CallMessage is the id of a call. No idempotency key makes the same.
+func CallMessage(id task.ID, n run.Number) string { return string(id) + "/call/" + n.String() }
 
 // RequestSubject takes the requests of a task.
 func RequestSubject(id task.ID) string { return "run.request." + string(id) }

@@ -73,6 +73,8 @@ type Store struct {
 	Chained Bell
 	// Overlapped wakes those who end runs that others have taken the place of, after this process has stored one.
 	Overlapped Bell
+	// Alarmed wakes those who start runs that wait for their time, after this process has set one aside.
+	Alarmed Bell
 	// Paused wakes those who follow the connections that are paused, after this process has changed one.
 	Paused Bell
 	// Erasing wakes those who follow the erasures, after this process has written one.

@@ -106,8 +106,9 @@ func isControl(subject string) bool {
 	_, isHealth := TaskOfHealth(subject)
 	_, isTimetable := TaskOfTimetable(subject)
 	_, isChain := TaskOfChain(subject)
+	_, _, isAlarm := AlarmRun(subject)
 	_, isPaused := PausedConnection(subject)
-	return isCancel || isPace || isHealth || isTimetable || isChain || isPaused || siteKey.MatchString(subject) || IsErasure(subject)
+	return isCancel || isPace || isHealth || isTimetable || isChain || isAlarm || isPaused || siteKey.MatchString(subject) || IsErasure(subject)
 }
 
 // siteKey is the subject of whose turn it is at a site.
