@@ -54,6 +54,10 @@ func TestChainsGuide(t *testing.T) {
 	if got := read(t, s.path("published.csv")); got != "id,name,source\n1,Ann,CA\n3,Cy,CA\n" {
 		t.Errorf("published is %q", got)
 	}
+	saysAsPrinted(t, i, 0)
+	s.write("members.csv", "ID,Name,State\n")
+	mustCall(t, "run", "Fetch members", "--wait", "--server", i.url)
+	saysAsPrinted(t, i, 1)
 	s.write("members.csv", "no columns\n")
 	ask(t, "run", "Fetch members", "--wait", "--server", i.url)
 	eventually(t, i, "the failure is reported", func() bool {
@@ -62,9 +66,31 @@ func TestChainsGuide(t *testing.T) {
 	s.write("members.csv", "ID,Name,State\n1,Ann,CA\n")
 	mustCall(t, "task", "disable", "Publish members", "--server", i.url)
 	mustCall(t, "run", "Fetch members", "--wait", "--server", i.url)
-	i.log.Await(t, `"task":"Fetch members","run":"5","then":"Publish members",.*"detail":"the task is disabled",.*"message":"the end of a run has started nothing"`, i.ended)
+	shown := mustCall(t, "task", "show", "Fetch members", "--server", i.url)
+	for _, want := range []string{"Starts:\n  TASK              ON                WHEN\n  Publish members   success           run.RowsInserted > 0\n", "run 1   run 2 of \"Publish members\"\n"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("task show does not have %q:\n%s", want, shown)
+		}
+	}
+	if listed := mustCall(t, "runs", "list", "--started-by", "1", "--server", i.url); !strings.Contains(listed, "\n  2  Publish members  Success  chain ") || strings.Count(listed, "\n") != 2 {
+		t.Errorf("runs list --started-by 1: %s", listed)
+	}
+	i.log.Await(t, `"task":"Fetch members","run":"6","then":"Publish members",.*"detail":"the task is disabled",.*"message":"the end of a run has started nothing"`, i.ended)
 	if metrics := body(t, i.url+"/metrics"); !strings.Contains(metrics, `runhook_chained_total{came="run",task="Fetch members"} 2`) || !strings.Contains(metrics, `runhook_chained_total{came="none",task="Fetch members"} 1`) {
 		t.Error("there is no metric of what was started")
+	}
+}
+
+// saysAsPrinted wants the end of runs show that the guide prints there.
+func saysAsPrinted(t *testing.T, i *instance, place int) {
+	t.Helper()
+	printed := regexp.MustCompile("(?s)```\n(Chain:\n.*?)```").FindAllStringSubmatch(read(t, "../../deploy/docs/chains.md"), -1)
+	if len(printed) <= place {
+		t.Fatalf("the guide prints %d chains", len(printed))
+	}
+	number := regexp.MustCompile(`run (\d+) of "[^"]*": Success, this run`).FindStringSubmatch(printed[place][1])[1]
+	if said := mustCall(t, "runs", "show", number, "--server", i.url); !strings.HasSuffix(said, "\n"+printed[place][1]) {
+		t.Errorf("runs show says\n%s\nand the guide\n%s", said, printed[place][1])
 	}
 }
 

@@ -420,7 +420,7 @@ const noCache = "off"
 func (e *edge) status(ctx context.Context, p *process, followed *folder.Folder, cache string) []web.Route {
 	o := status.Options{
 		Runs: p.store.Runs, Store: p.store.Tasks, Unheld: p.store.Unheld, Cancels: p.toCancel(), Erasures: p.toErase(), Audit: p.store.Unheld.Audit(), Pauses: p.paused(), Lines: p.store.Runs.Lines(p.tasks, p.paused()),
-		Tasks: p.tasks, Paces: p.toPace(), Holds: p.holds, Timetables: p.timetables, Locator: e.locator, Callers: e.callers, Admin: e.admin, Keys: e.keys, Links: e.links,
+		Tasks: p.tasks, Paces: p.toPace(), Holds: p.holds, Timetables: p.timetables, Chains: p.chains, Locator: e.locator, Callers: e.callers, Admin: e.admin, Keys: e.keys, Links: e.links,
 		Waits: e.waiting(p), Log: p.log, Metrics: p.metrics,
 	}
 	if cache != noCache {

@@ -30,6 +30,7 @@ type runsListCommand struct {
 	Param        []string `short:"p" sep:"none" placeholder:"NAME=VALUE" help:"Only the runs with this value of a parameter. Several must all fit."`
 	Trigger      string   `placeholder:"WORD" help:"Only the runs started so: webhook, cli, page, schedule, chain, again or 'dry run'."`
 	Correlation  string   `placeholder:"ID" help:"Only the runs with this correlation id."`
+	StartedBy    page     `placeholder:"NUMBER" help:"Only the runs that the end of this run has started (then)."`
 	Before       page     `placeholder:"NUMBER" help:"Only the runs with a lower number: the next page."`
 
 	Queued bool   `help:"Only the runs that no runner has and that have not ended, oldest first: those that runners would take next. Says what each waits for."`
@@ -53,7 +54,7 @@ func (c *runsListCommand) filter(now time.Time) (f client.Filter, err error) {
 		return f, fmt.Errorf("--limit must be at least 1, not %d", c.Limit)
 	}
 	f = client.Filter{
-		Outcome: c.Outcome, Trigger: c.Trigger, Correlation: c.Correlation, Text: c.Text, Rejected: c.WithRejected, Before: run.Number(c.Before),
+		Outcome: c.Outcome, Trigger: c.Trigger, Correlation: c.Correlation, Text: c.Text, Rejected: c.WithRejected, StartedBy: run.Number(c.StartedBy), Before: run.Number(c.Before),
 	}
 	if c.Failed && c.Outcome != "" && c.Outcome != "failed" {
 		return f, fmt.Errorf("--failed and --outcome %s leave no run; pass one of them", c.Outcome)
@@ -70,7 +71,7 @@ func (c *runsListCommand) filter(now time.Time) (f client.Filter, err error) {
 	if f.Since, f.Until, err = between(c.Since, c.Until, now.In(c.zone())); err != nil {
 		return f, err
 	}
-	if c.Queued && (f.Outcome != "" || f.Trigger != "" || f.Correlation != "" || f.Text != "" || f.Rejected || f.Before > 0 ||
+	if c.Queued && (f.Outcome != "" || f.Trigger != "" || f.Correlation != "" || f.Text != "" || f.Rejected || f.StartedBy > 0 || f.Before > 0 ||
 		!f.Since.IsZero() || !f.Until.IsZero() || len(f.Parameters) > 0) {
 		return f, errors.New("--queued goes with --task, --limit and --behind only: leave it out for --outcome open, or leave the others out")
 	}

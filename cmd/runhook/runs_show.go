@@ -42,7 +42,15 @@ func (c *runsShowCommand) Run(ctx context.Context, p *program) error {
 	if err != nil { // the server of another version, or a run that goes at this moment
 		request = client.Request{}
 	}
-	return p.printRun(ctx, server, doc, request, c.zone())
+	if err := p.printRun(ctx, server, doc, request, c.zone()); err != nil {
+		return err
+	}
+	chain, err := server.Chain(ctx, number)
+	if err != nil { // as above
+		return nil
+	}
+	p.printChain(chain, number)
+	return nil
 }
 
 // printRun prints a run for people: how it stands, what became of the rows, when, and what to do next. request is what it
@@ -56,6 +64,9 @@ func (p *program) printRun(ctx context.Context, server *client.Client, doc run.D
 	}
 	if doc.RunAt != nil {
 		facts = append(facts, []string{"To start at", clock(*doc.RunAt)})
+	}
+	if doc.StartedBy > 0 {
+		facts = append(facts, []string{"Follows", "run " + doc.StartedBy.String()})
 	}
 	if doc.RepeatOf > 0 {
 		facts = append(facts, []string{"Repeats", "run " + doc.RepeatOf.String()})
@@ -101,6 +112,36 @@ func (p *program) printRun(ctx context.Context, server *client.Client, doc run.D
 		p.printf("\n%s\n", next)
 	}
 	return nil
+}
+
+// printChain prints the chain that a run is part of, as a tree. It prints nothing of a run alone.
+func (p *program) printChain(chain client.Chain, shown run.Number) {
+	if len(chain.Runs) < 2 && len(chain.None) == 0 {
+		return
+	}
+	p.printf("\nChain:\n")
+	depths := map[run.Number]int{}
+	for _, l := range chain.Runs {
+		depth, below := depths[l.StartedBy]
+		if below {
+			depth++
+		}
+		depths[l.ImportID] = depth
+		indent, mark := strings.Repeat("  ", depth+1), ""
+		if l.ImportID == shown {
+			mark = ", this run"
+		}
+		p.printf("%srun %s of %q: %s%s\n", indent, l.ImportID, l.TaskName, l.StatusDescription, mark)
+		for _, none := range chain.None {
+			if none.Run == l.ImportID {
+				p.printf("%s  no run of %q: %s\n", indent, none.Task, strings.ReplaceAll(inertText(none.Why), "\n", "\n"+indent+"    "))
+			}
+		}
+	}
+	if chain.More {
+		p.printf("  and more\n")
+	}
+	p.noteHistory(chain.History)
 }
 
 // starter says what has started a run, and who if there is a name.

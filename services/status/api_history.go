@@ -76,6 +76,11 @@ func (s *Service) wanted(query map[string]string) (q history.Query, err error) {
 			q.Parameters = append(q.Parameters, [2]string{name, value})
 		}
 	}
+	if text, given := query["started_by"]; given {
+		if q.StartedBy, err = run.ParseNumber(text); err != nil {
+			return q, wrongValue("started_by", err.Error())
+		}
+	}
 	if text, given := query["before"]; given {
 		if q.Before, err = run.ParseNumber(text); err != nil {
 			return q, wrongValue("before", err.Error())

@@ -38,7 +38,28 @@ type taskDocument struct {
 	// the first of each.
 	Next   []dueDocument  `json:",omitempty"`
 	Recent []cameDocument `json:",omitempty"`
-	Text   *string        `json:",omitempty"`
+	// Then are the tasks that the ends of the task's runs start, and Followed is what came of the last ends, the last first;
+	// a list leaves Followed out.
+	Then     []thenDocument     `json:",omitempty"`
+	Followed []followedDocument `json:",omitempty"`
+	Text     *string            `json:",omitempty"`
+}
+
+// thenDocument is an entry of then, as the admin routes show it.
+type thenDocument struct {
+	Task string
+	On   []string
+	When string `json:",omitempty"`
+}
+
+// followedDocument is what came of the end of a run, as the admin routes show it: a run of another task, or why there is
+// none.
+type followedDocument struct {
+	On    run.Time
+	Run   run.Number
+	Task  string
+	Child run.Number `json:",omitempty"`
+	Why   string     `json:",omitempty"`
 }
 
 // parameterDocument is a parameter as the admin routes show it. Name is what a caller passes.
@@ -115,6 +136,7 @@ func (s *Service) describe(rc *fasthttp.RequestCtx, t bus.Task, withText bool) (
 		})
 	}
 	s.describeSchedule(&doc, t, withText)
+	s.describeThen(&doc, t, withText)
 	if withText {
 		doc.Text = new(string(t.Text))
 	}
@@ -143,6 +165,24 @@ func (s *Service) describeSchedule(doc *taskDocument, t bus.Task, more bool) {
 	for i := len(table.Recent) - 1; i >= 0 && len(doc.Recent) < shown; i-- {
 		came := table.Recent[i]
 		doc.Recent = append(doc.Recent, cameDocument{run.Time(came.Due), came.Run, came.Why})
+	}
+}
+
+// followedShown is of how many ends is shown what came of them.
+const followedShown = 10
+
+// describeThen says what the ends of a task's runs start and, with more, what came of the last ones.
+func (s *Service) describeThen(doc *taskDocument, t bus.Task, more bool) {
+	for _, then := range t.Then {
+		doc.Then = append(doc.Then, thenDocument{then.Task, then.On, then.When})
+	}
+	if !more {
+		return
+	}
+	recent := s.options.Chains.Of(t.ID).Recent
+	for i := len(recent) - 1; i >= 0 && len(doc.Followed) < followedShown; i-- {
+		came := recent[i]
+		doc.Followed = append(doc.Followed, followedDocument{run.Time(came.On), came.Run, came.Task, came.Child, came.Why})
 	}
 }
 

@@ -35,6 +35,8 @@ type Options struct {
 	Holds *bus.Holds
 	// Timetables say how far the schedules of tasks are dealt with; nil knows nothing.
 	Timetables *bus.Timetables
+	// Chains say what came of the ends of runs that start others; nil knows nothing.
+	Chains *bus.Chains
 	// Erasures are those that are under way: their runs are gone. Whoever makes the view has it followed, after New, and a
 	// sweeper does them; nil refuses to erase.
 	Erasures *bus.Erasures
@@ -159,7 +161,7 @@ func (s *Service) Routes() []web.Route {
 		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/disable", "Disable a task", s.disableTask),
 		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/rotate", "Give a task's webhook a new id", s.rotateTask, "until"),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs", "List the newest runs", s.listRuns, "task", "limit", "queued", "open", "behind",
-			"outcome", "trigger", "correlation", "since", "until", "text", "parameter", "rejected", "before"),
+			"outcome", "trigger", "correlation", "started_by", "since", "until", "text", "parameter", "rejected", "before"),
 		s.adminRoute(fasthttp.MethodGet, "/api/counts", "Count runs by day and task", s.countRuns, "task", "since", "until", "zone"),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}", "Show a run", s.showRun),
 		s.adminRoute(fasthttp.MethodDelete, "/api/runs", "Erase the runs of a task", s.erases(s.deleteRuns), "task", "before"),
@@ -167,6 +169,7 @@ func (s *Service) Routes() []web.Route {
 		s.adminRoute(fasthttp.MethodGet, "/api/audit", "List who did what", s.listAudit, "since", "until", "who", "what", "task", "limit", "before"),
 		s.adminRoute(fasthttp.MethodGet, "/api/receipts/{receipt}", "Show the receipt of an erasure", s.erases(s.showReceipt)),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}/request", "Show the values that a run was started with", s.showRequest),
+		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}/chain", "Show the runs before and behind a run in its chain", s.showChain),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs/{run}/rejected", "Download the rows that a run rejected", s.rejectedByNumber),
 		s.adminRoute(fasthttp.MethodGet, "/api/connections", "List the connections that tasks use", s.listConnections),
 		s.adminRoute(fasthttp.MethodPost, "/api/connections/{connection}/pause", "Let the runs that use a connection wait", s.pauseConnection, "why"),

@@ -194,6 +194,8 @@ type Filter struct {
 	// Outcome is success, failed, canceled or open, Trigger what started the run, Correlation its correlation id, and
 	// Text a part of its message; empty is any.
 	Outcome, Trigger, Correlation, Text string
+	// StartedBy has only the runs that the end of a run has started; 0 is all.
+	StartedBy run.Number
 	// Since and Until bound when the run was accepted: Since is in it, Until is not. Zero is no bound.
 	Since, Until time.Time
 	// Parameters are values that the run must have.
@@ -226,6 +228,9 @@ func (f *Filter) query() url.Values {
 	}
 	if f.Rejected {
 		query.Set("rejected", "true")
+	}
+	if f.StartedBy > 0 {
+		query.Set("started_by", f.StartedBy.String())
 	}
 	if f.Before > 0 {
 		query.Set("before", f.Before.String())
@@ -332,6 +337,27 @@ func (c *Client) Request(ctx context.Context, n run.Number) (Request, error) {
 	var request Request
 	err := c.get(ctx, "/api/runs/"+n.String()+"/request", &request)
 	return request, err
+}
+
+// Chain is the chain that a run is part of.
+type Chain struct {
+	// Runs are its runs, each behind the one whose end has started it. More says that there are more.
+	Runs []run.Listed
+	More bool `json:",omitempty"`
+	// None are what was not started at the ends of the runs.
+	None []struct {
+		Run       run.Number
+		Task, Why string
+	}
+	// History says how far the server's history is, nil where nothing is missing.
+	History *History `json:",omitempty"`
+}
+
+// Chain returns the chain that a run is part of; only the run if it has none.
+func (c *Client) Chain(ctx context.Context, n run.Number) (Chain, error) {
+	var chain Chain
+	err := c.get(ctx, "/api/runs/"+n.String()+"/chain", &chain)
+	return chain, err
 }
 
 // Cancel cancels a run, and returns its document: the final one, unless a runner holds the run, which ends it as soon

@@ -41,6 +41,10 @@ type Task struct {
 	// first; lists have the first of each.
 	Next   []Due  `json:",omitempty"`
 	Recent []Came `json:",omitempty"`
+	// Then are the tasks that the ends of the task's runs start, and Followed is what came of the last ends, the last first;
+	// lists leave Followed out.
+	Then     []Then     `json:",omitempty"`
+	Followed []Followed `json:",omitempty"`
 	// Text is the task file; lists leave it out.
 	Text string `json:",omitempty"`
 }
@@ -68,6 +72,25 @@ type Came struct {
 	Due time.Time
 	Run run.Number `json:",omitempty"`
 	Why string     `json:",omitempty"`
+}
+
+// Then is a task that the ends of another one's runs start.
+type Then struct {
+	// Task is its name or id, as the file has it.
+	Task string
+	// On are the ways to end after which it is started, and When is the condition, empty for none.
+	On   []string
+	When string `json:",omitempty"`
+}
+
+// Followed is what came of the end of a run: a run of another task, or why there is none.
+type Followed struct {
+	On time.Time
+	// Run is the run that has ended.
+	Run   run.Number
+	Task  string
+	Child run.Number `json:",omitempty"`
+	Why   string     `json:",omitempty"`
 }
 
 // Parameter is one parameter of a task.

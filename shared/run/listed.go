@@ -26,7 +26,9 @@ type Listed struct {
 	// Operator is the name of the admin token with which the run was started; empty if there was none.
 	Operator string `json:",omitempty"`
 	// RepeatOf is the run whose values the run has; 0 if it is no repeat.
-	RepeatOf      Number `json:",omitempty"`
+	RepeatOf Number `json:",omitempty"`
+	// StartedBy is the run whose end has started this one; 0 if none has.
+	StartedBy     Number `json:",omitempty"`
 	CorrelationID string `json:"CorrelationId"`
 }
 
@@ -36,7 +38,7 @@ func (d *Document) Listed() Listed {
 		ExecuteID: d.ExecuteID, ImportID: d.ImportID, TaskName: d.TaskName, Status: d.Status, StatusDescription: d.StatusDescription,
 		Success: d.Success, PercentComplete: d.PercentComplete, Message: d.Message, WaitingFor: d.WaitingFor, RowsProcessed: d.RowsProcessed, RowsFailed: d.RowsFailed,
 		CreatedOn: d.CreatedOn, StartedOn: d.StartedOn, CompletedOn: d.CompletedOn, DurationMs: d.DurationMs, ExecutionCount: d.ExecutionCount,
-		Trigger: d.Trigger, RepeatOf: d.RepeatOf, CorrelationID: d.CorrelationID,
+		Trigger: d.Trigger, RepeatOf: d.RepeatOf, StartedBy: d.StartedBy, CorrelationID: d.CorrelationID,
 	}
 }
 

@@ -158,7 +158,7 @@ func (f *Follower) follow(ctx context.Context, of *state, end bus.End) error {
 	var children []run.Child
 	if p != nil && !p.request.DryRun {
 		for i, then := range p.def.Then {
-			why, failed, err := IsWanted(ctx, p.def, then, &p.doc, p.request.Parameters)
+			why, failed, err := isWanted(ctx, p.def, then, &p.doc, p.request.Parameters)
 			switch {
 			case err != nil:
 				return err

@@ -34,9 +34,9 @@ func scopeOf(def *task.Definition, doc *run.Document, values task.Values) *mappi
 	return scope
 }
 
-// IsWanted is why an entry of then starts nothing at the end of a run, "" if it wants a run. failed says that it is so
+// isWanted is why an entry of then starts nothing at the end of a run, "" if it wants a run. failed says that it is so
 // because its condition cannot be computed. The error is ctx's.
-func IsWanted(ctx context.Context, def *task.Definition, then task.Then, doc *run.Document, values task.Values) (why string, failed bool, err error) {
+func isWanted(ctx context.Context, def *task.Definition, then task.Then, doc *run.Document, values task.Values) (why string, failed bool, err error) {
 	if !then.Fits(doc.StatusDescription) {
 		return "it starts on " + strings.Join(then.On, ", ") + " only", false, nil
 	}
@@ -59,6 +59,16 @@ func IsWanted(ctx context.Context, def *task.Definition, then task.Then, doc *ru
 		return "when gives false", false, nil
 	}
 	return "", false, nil
+}
+
+// WhyNot is why an entry of then starts nothing at the end of a run that it fits, "" if its expressions want a run. The
+// error is ctx's.
+func WhyNot(ctx context.Context, def *task.Definition, then task.Then, doc *run.Document, values task.Values) (why string, err error) {
+	why, _, err = isWanted(ctx, def, then, doc, values)
+	if why == "" && err == nil {
+		_, why, err = given(ctx, def, then, doc, values)
+	}
+	return why, err
 }
 
 // given are the parameters that an entry of then gives, or why they cannot be computed. The error is ctx's.

@@ -21,7 +21,7 @@ type entry struct {
 	outcome                               Outcome
 	created, started, completed           int64
 	duration, processed, failed, attempts int64
-	repeats                               run.Number
+	repeats, starter                      run.Number
 	percent                               float64
 	correlation, message                  string
 	// requested: the request was read, and parameters are the hashes of its values.
@@ -62,7 +62,7 @@ func ofRequest(kept bus.Kept) (*entry, error) {
 		return nil, err
 	}
 	e := &entry{
-		number: kept.Number, task: kept.Task, name: request.TaskName, trigger: string(request.Trigger), operator: request.Operator, repeats: request.RepeatOf,
+		number: kept.Number, task: kept.Task, name: request.TaskName, trigger: string(request.Trigger), operator: request.Operator, repeats: request.RepeatOf, starter: request.StartedBy,
 		created: millis(request.CreatedOn), correlation: request.CorrelationID, requested: true,
 	}
 	if request.DryRun {
@@ -100,6 +100,7 @@ type finalFields struct {
 	ExecutionCount    int64
 	Trigger           run.Trigger
 	RepeatOf          run.Number
+	StartedBy         run.Number
 	CorrelationID     string `json:"CorrelationId"`
 }
 
@@ -127,7 +128,7 @@ func (d *finalFields) entry(outcome Outcome) *entry {
 	return &entry{
 		number: d.ImportID, task: d.ExecuteID, name: d.TaskName, trigger: string(d.Trigger), outcome: outcome,
 		created: millis(time.Time(d.CreatedOn)), started: millisOf(d.StartedOn), completed: millisOf(d.CompletedOn), duration: d.DurationMs,
-		processed: d.RowsProcessed, failed: d.RowsFailed, attempts: d.ExecutionCount, percent: d.PercentComplete, repeats: d.RepeatOf, correlation: d.CorrelationID, message: d.Message,
+		processed: d.RowsProcessed, failed: d.RowsFailed, attempts: d.ExecutionCount, percent: d.PercentComplete, repeats: d.RepeatOf, starter: d.StartedBy, correlation: d.CorrelationID, message: d.Message,
 	}
 }
 
@@ -136,7 +137,7 @@ func ofDocument(doc *run.Document) *entry {
 	fields := finalFields{
 		ExecuteID: doc.ExecuteID, ImportID: doc.ImportID, TaskName: doc.TaskName, Message: doc.Message, RowsProcessed: doc.RowsProcessed, RowsFailed: doc.RowsFailed,
 		CreatedOn: doc.CreatedOn, StartedOn: doc.StartedOn, CompletedOn: doc.CompletedOn, DurationMs: doc.DurationMs, ExecutionCount: int64(doc.ExecutionCount), PercentComplete: doc.PercentComplete,
-		Trigger: doc.Trigger, RepeatOf: doc.RepeatOf, CorrelationID: doc.CorrelationID,
+		Trigger: doc.Trigger, RepeatOf: doc.RepeatOf, StartedBy: doc.StartedBy, CorrelationID: doc.CorrelationID,
 	}
 	return fields.entry(outcomes[doc.Outcome()])
 }
@@ -148,13 +149,13 @@ func (e *entry) add(other *entry) {
 	case e.task != other.task:
 		*e = *other
 	case other.requested:
-		e.operator, e.repeats, e.requested, e.parameters = other.operator, other.repeats, true, other.parameters
+		e.operator, e.repeats, e.starter, e.requested, e.parameters = other.operator, other.repeats, other.starter, true, other.parameters
 	default:
-		operator, repeats, requested, parameters := e.operator, e.repeats, e.requested, e.parameters
+		operator, repeats, starter, requested, parameters := e.operator, e.repeats, e.starter, e.requested, e.parameters
 		*e = *other
 		e.operator, e.requested, e.parameters = operator, requested, parameters
 		if requested {
-			e.repeats = repeats
+			e.repeats, e.starter = repeats, starter
 		}
 	}
 }

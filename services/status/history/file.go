@@ -36,7 +36,7 @@ func (d *damage) Error() string { return d.why }
 const (
 	// applicationID marks a file as an index, and version is that of its tables: a file of any other is made anew.
 	applicationID = 0x52484b48
-	version       = 1
+	version       = 2
 	// mostFiles is how many processes may keep an index in one folder, each a file of its own.
 	mostFiles = 9
 )
@@ -48,7 +48,7 @@ create table streams (name text primary key, sequence integer not null, stored i
 create table words (id integer primary key, word text not null unique);
 insert into words values (1, 'webhook'), (2, '');
 create table runs (
-	number integer primary key, task integer not null, name integer not null, trigger integer not null, operator integer not null, repeats integer not null,
+	number integer primary key, task integer not null, name integer not null, trigger integer not null, operator integer not null, repeats integer not null, starter integer not null,
 	outcome integer not null, created integer not null, started integer not null, completed integer not null, duration integer not null,
 	processed integer not null, failed integer not null, attempts integer not null, percent real not null, correlation text not null, message text not null
 );
@@ -56,6 +56,7 @@ create index runs_task on runs (task);
 create index runs_outcome on runs (outcome) where outcome <> 1;
 create index runs_failed on runs (number) where failed > 0;
 create index runs_trigger on runs (trigger) where trigger <> 1;
+create index runs_starter on runs (starter) where starter > 0;
 create index runs_correlation on runs (correlation) where correlation <> '';
 create index runs_quarter on runs (created / 900000, task, outcome);
 create table parameters (hash integer not null, number integer not null, primary key (hash, number)) without rowid;

@@ -22,6 +22,8 @@ type Query struct {
 	// Trigger and Correlation are all of it, Text a part of the message in any letter case; empty is all. Words are the
 	// correlation id or a part of the message.
 	Trigger, Correlation, Text, Words string
+	// StartedBy has only the runs that the end of a run has started; 0 is all.
+	StartedBy run.Number
 	// Since and Until bound when a run was accepted: Since is in it, Until is not. Zero is no bound.
 	Since, Until time.Time
 	// Parameters are values that a run must have, each a name in any letter case and a value.
@@ -34,7 +36,7 @@ type Query struct {
 
 // IsPlain reports whether a query is by task and number alone.
 func (q *Query) IsPlain() bool {
-	return q.Outcome == nil && q.Trigger == "" && q.Correlation == "" && q.Text == "" && q.Words == "" && q.Since.IsZero() && q.Until.IsZero() && len(q.Parameters) == 0 && !q.Rejected
+	return q.Outcome == nil && q.Trigger == "" && q.Correlation == "" && q.Text == "" && q.Words == "" && q.StartedBy == 0 && q.Since.IsZero() && q.Until.IsZero() && len(q.Parameters) == 0 && !q.Rejected
 }
 
 // List lists runs, the newest first, at most limit. Of a run that was open when the index last looked, only the store
@@ -116,6 +118,9 @@ func (f *file) where(ctx context.Context, q Query, retention time.Duration) (con
 	if q.Correlation != "" {
 		c.and("runs.correlation = ? and runs.correlation <> ''", q.Correlation)
 	}
+	if q.StartedBy > 0 {
+		c.and("runs.starter = ? and runs.starter > 0", int64(min(q.StartedBy, 1<<62)))
+	}
 	if q.Text != "" {
 		inMessage, values := messageHas(q.Text)
 		c.and(inMessage, values...)
@@ -186,7 +191,7 @@ func (f *file) list(ctx context.Context, q Query, limit int, retention time.Dura
 		return nil, err
 	}
 	// The page is found first, so that no words are looked up of what is not in it.
-	rows, err := f.read.QueryContext(ctx, `select runs.number, task.word, name.word, trigger.word, operator.word, repeats, outcome, created, started, completed,
+	rows, err := f.read.QueryContext(ctx, `select runs.number, task.word, name.word, trigger.word, operator.word, repeats, starter, outcome, created, started, completed,
 	duration, processed, failed, attempts, correlation, message, percent
 from (select * from runs where `+strings.Join(c.all, " and ")+` order by runs.number desc limit ?) as runs
 join words as task on task.id = runs.task join words as name on name.id = runs.name
@@ -201,7 +206,7 @@ order by runs.number desc`, append(c.values, limit)...)
 		var l run.Listed
 		var outcome Outcome
 		var created, started, completed int64
-		err := rows.Scan(&l.ImportID, &l.ExecuteID, &l.TaskName, &l.Trigger, &l.Operator, &l.RepeatOf, &outcome, &created, &started, &completed,
+		err := rows.Scan(&l.ImportID, &l.ExecuteID, &l.TaskName, &l.Trigger, &l.Operator, &l.RepeatOf, &l.StartedBy, &outcome, &created, &started, &completed,
 			&l.DurationMs, &l.RowsProcessed, &l.RowsFailed, &l.ExecutionCount, &l.CorrelationID, &l.Message, &l.PercentComplete)
 		if err != nil {
 			return nil, err

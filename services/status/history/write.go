@@ -69,14 +69,14 @@ func (k *keeper) fits(ctx context.Context) error {
 }
 
 const (
-	putRun = `insert into runs (number, task, name, trigger, operator, repeats, outcome, created, started, completed, duration, processed, failed, attempts, correlation, message, percent)
-values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) on conflict (number) do update set `
+	putRun = `insert into runs (number, task, name, trigger, operator, repeats, outcome, created, started, completed, duration, processed, failed, attempts, correlation, message, percent, starter)
+values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18) on conflict (number) do update set `
 	// A final document says all but who started the run.
 	putEnded = putRun + `name = ?3, trigger = ?4, operator = case ?5 when 2 then operator else ?5 end, repeats = max(repeats, ?6), outcome = ?7, created = ?8,
-started = ?9, completed = ?10, duration = ?11, processed = ?12, failed = ?13, attempts = ?14, correlation = ?15, message = ?16, percent = ?17 where task = ?2`
+started = ?9, completed = ?10, duration = ?11, processed = ?12, failed = ?13, attempts = ?14, correlation = ?15, message = ?16, percent = ?17, starter = max(starter, ?18) where task = ?2`
 	// A request says who has started the run, and whose it is; mostly the final document has said so.
-	putOpen = putRun + `task = ?2, operator = ?5, repeats = ?6, outcome = case task when ?2 then outcome else 0 end
-where task <> ?2 or operator <> ?5 or repeats <> ?6`
+	putOpen = putRun + `task = ?2, operator = ?5, repeats = ?6, starter = ?18, outcome = case task when ?2 then outcome else 0 end
+where task <> ?2 or operator <> ?5 or repeats <> ?6 or starter <> ?18`
 	// A run that was erased in between stays away.
 	putParameter = "insert or ignore into parameters select ?1, ?2 where exists (select 1 from runs where number = ?2)"
 )
@@ -141,7 +141,7 @@ func (w *writing) put(e *entry) error {
 	if e.shown {
 		return w.putParameters(e)
 	}
-	values := []any{int64(e.number), nil, nil, nil, nil, int64(e.repeats), int64(e.outcome), e.created, e.started, e.completed, e.duration, e.processed, e.failed, e.attempts, e.correlation, e.message, e.percent}
+	values := []any{int64(e.number), nil, nil, nil, nil, int64(e.repeats), int64(e.outcome), e.created, e.started, e.completed, e.duration, e.processed, e.failed, e.attempts, e.correlation, e.message, e.percent, int64(e.starter)}
 	for i, word := range []string{string(e.task), e.name, e.trigger, e.operator} {
 		id, err := w.word(word)
 		if err != nil {
