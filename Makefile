@@ -32,8 +32,8 @@ tests:
 quick: ## the tests without the race detector, for the time between two edits
 	go test -shuffle=on ./...
 
-steady: needs ## run the tests of PKG (default ./...) TIMES times (default 10) beside busy loops, and print a table
-	@.ci/steady
+steady: needs ## run the tests of PKG (default ./...) TIMES times (default 10) beside BUSY busy loops (default 4), and print a table
+	@.ci/in-memory .ci/steady
 
 lint: vet analyze ## format, vet, staticcheck, unchecked errors, tidy go.mod
 
