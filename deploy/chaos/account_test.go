@@ -84,15 +84,28 @@ func (a *account) settle() {
 	}
 }
 
-// await waits until each stored request has its final document, and each of those its event.
+// await waits until each stored request has its final document, and each of those its event, and nothing of an erased run
+// is back.
 func (a *account) await() {
 	var err error
-	for limit := time.Now().Add(drainLimit); ; time.Sleep(500 * time.Millisecond) {
+	for began := time.Now(); ; time.Sleep(500 * time.Millisecond) {
 		a.stored, err = a.witness.read(a.t.Context())
-		if err == nil && len(a.stored.finals) == len(a.stored.requests) && a.witness.eventCount() >= len(a.stored.finals) && len(a.back()) == 0 {
+		back := a.back()
+		ended := 0
+		for n := range a.stored.finals {
+			if !slices.Contains(back, n) {
+				ended++
+			}
+		}
+		all := err == nil && a.witness.eventCount() >= ended
+		for n := range a.stored.requests {
+			_, has := a.stored.finals[n]
+			all = all && (has || slices.Contains(back, n))
+		}
+		if all && (len(back) == 0 || time.Since(began) > backLimit) { // what is back then is told with the runs
 			return
 		}
-		if time.Now().After(limit) {
+		if !all && time.Since(began) > drainLimit {
 			a.ledger.wrong(0, "%s after the last fault there are %d requests, %d final documents, %d events delivered (%v)",
 				drainLimit, len(a.stored.requests), len(a.stored.finals), a.witness.eventCount(), err)
 			return

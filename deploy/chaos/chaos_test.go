@@ -97,7 +97,7 @@ func settings(t *testing.T) (length time.Duration, seed uint64, mode string) {
 
 // hungLimit bounds everything beside the time in which things break: the start, the recovery from the
 // last fault, the end of the last runs, the account. Each wait has a shorter bound of its own.
-const hungLimit = 15 * time.Minute
+const hungLimit = 20 * time.Minute
 
 // hung ends the tests when something waits without a bound, and says what everything does.
 func (h *house) hung() {
@@ -110,8 +110,13 @@ func (h *house) hung() {
 	os.Exit(1)
 }
 
-// drainLimit bounds how long runs may take to end after the last fault.
-const drainLimit = 4 * time.Minute
+const (
+	// drainLimit bounds how long runs may take to end after the last fault.
+	drainLimit = 4 * time.Minute
+	// backLimit bounds how long something of an erased run may be back: it is looked at again three minutes later, and
+	// where its slice was sealed meanwhile once that is bundled, one slice after the other.
+	backLimit = 12 * time.Minute
+)
 
 // live lets the clients work and things break for a while, and then looks at what has become of it.
 func live(t *testing.T, h *house, mode string, length time.Duration, seed uint64, faults []fault) {
