@@ -72,6 +72,7 @@ func TestBench(t *testing.T) {
 	b.noop("interval")
 	b.noop("always")
 	b.backlog()
+	b.chains()
 	b.cancels()
 	b.copyRows()
 	b.copySheet()
@@ -436,14 +437,18 @@ func (b *bench) serveOn(durability, connections string, names ...string) *server
 		switch name {
 		default:
 			write("tasks/"+strings.ReplaceAll(name, " ", "-")+".yaml", head+flatTasks[name])
-		case "noop", "ended":
+		case "noop", "ended", "chaining":
+			then := ""
+			if name == "chaining" {
+				then = "then: [{task: noop}]\n"
+			}
 			write("tasks/"+name+".yaml", head+`concurrency: 64
 max_queued: 1000000000
 source: {csv: {connection: here, path: one.csv}}
 where: "false"
 mapping: {id: id}
 destination: {csv: {connection: here, path: noop.csv, action: append}}
-`)
+`+then)
 		case "slow": // its run goes on for longer than anybody waits
 			write("many.csv", "id\n"+strings.Repeat("1\n", 1000))
 			write("tasks/"+name+".yaml", head+`source: {csv: {connection: here, path: many.csv}, rate: 1/m}

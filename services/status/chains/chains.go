@@ -61,8 +61,10 @@ type Follower struct {
 	takeOver time.Duration
 	// reached is called between the writes, in tests; nil elsewhere.
 	reached func(ctx context.Context, step string)
-	ends    *prometheus.CounterVec
-	delay   prometheus.Histogram
+	// accepted is the last number of a run that this process has started.
+	accepted atomic.Uint64
+	ends     *prometheus.CounterVec
+	delay    prometheus.Histogram
 }
 
 // New makes a follower; Run has it work.

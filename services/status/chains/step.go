@@ -183,7 +183,7 @@ func (f *Follower) follow(ctx context.Context, of *state, end bus.End) error {
 			if behind, err = f.options.Runs.End(ctx); err != nil {
 				return err
 			}
-			behind = max(behind, end.Document.ImportID)
+			behind = max(behind, end.Document.ImportID, run.Number(f.accepted.Load())) // what came before is not looked at then
 		}
 		table.Starting = &run.Starting{Event: end.Event, Run: end.Document.ImportID, Children: children, Behind: behind, By: f.name}
 		if err := f.write(ctx, of, table.With(came...)); err != nil {
@@ -328,6 +328,9 @@ func (f *Follower) startOne(ctx context.Context, of *state, p *parent, child run
 	accepted, err := f.options.Runs.SubmitChained(ctx, of.id, request, child.Entry, behind, isNew)
 	if open, ok := errors.AsType[*bus.OpenRuns](err); ok {
 		return 0, open.Error() + " (overlap: reject)", nil
+	}
+	if err == nil && accepted.Number > run.Number(f.accepted.Load()) {
+		f.accepted.Store(uint64(accepted.Number))
 	}
 	return accepted.Number, "", err
 }
