@@ -152,20 +152,30 @@ func (s *Service) describeSchedule(doc *taskDocument, t bus.Task, more bool) {
 	if more {
 		shown = nextShown
 	}
+	next, came := s.Due(t, shown)
+	for _, due := range next {
+		doc.Next = append(doc.Next, dueDocument{run.Time(due.At), due.Local(), due.Schedule.TimeZone, due.Schedule.String()})
+	}
+	for _, one := range came {
+		doc.Recent = append(doc.Recent, cameDocument{run.Time(one.Due), one.Run, one.Why})
+	}
+}
+
+// Due are the next times at which a task is due by its schedules, none while it is disabled or held, and what came of the
+// last ones, the newest first; at most so many of each.
+func (s *Service) Due(t bus.Task, most int) (next []task.Due, came []run.Dealt) {
 	table := s.options.Timetables.Of(t.ID)
-	if t.Enabled && doc.Held == nil {
+	if _, held := s.Held(t.ID); t.Enabled && !held {
 		after := time.Now()
 		if table.Done.After(after) && table.Definition == t.Hash {
 			after = table.Done
 		}
-		for _, due := range t.Coming(after, shown) {
-			doc.Next = append(doc.Next, dueDocument{run.Time(due.At), due.Local(), due.Schedule.TimeZone, due.Schedule.String()})
-		}
+		next = t.Coming(after, most)
 	}
-	for i := len(table.Recent) - 1; i >= 0 && len(doc.Recent) < shown; i-- {
-		came := table.Recent[i]
-		doc.Recent = append(doc.Recent, cameDocument{run.Time(came.Due), came.Run, came.Why})
+	for i := len(table.Recent) - 1; i >= 0 && len(came) < most; i-- {
+		came = append(came, table.Recent[i])
 	}
+	return next, came
 }
 
 // followedShown is of how many ends is shown what came of them.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/valyala/fasthttp"
@@ -13,6 +14,7 @@ import (
 	"runhook/shared/session"
 	"runhook/shared/task"
 	"runhook/shared/web"
+	"runhook/shared/zone"
 )
 
 // maxRunForm is the largest form in bytes that starts a run.
@@ -108,22 +110,55 @@ func (p *Page) runNow(ctx context.Context, rc *fasthttp.RequestCtx, _ session.Se
 		}
 		wanted.Given = append(wanted.Given, given(key, values, parameter.Multiple))
 	}
-	err := p.start(ctx, rc, shown, wanted)
-	if err == nil || web.ProblemOf(err).Kind != "wrong-parameters" {
+	at, zoned := string(sent.Peek("at")), strings.TrimSpace(string(sent.Peek("zone")))
+	var err error
+	if wanted.RunAt, err = startsAt(at, zoned, sent.Has("later")); err == nil {
+		err = p.start(ctx, rc, shown, wanted)
+	}
+	if err == nil {
+		return nil
+	}
+	if kind := web.ProblemOf(err).Kind; kind != "wrong-parameters" && kind != wrongRunAt {
 		return err
 	}
 	data, fault := p.taskData(ctx, rc, found)
 	if fault != nil {
 		return fault
 	}
+	data.Later.At, data.Later.Zone = at, zoned
 	data.refuse(web.ProblemOf(err), typed)
 	shown.Title, shown.Data = found.Name, data
 	return show(rc, fasthttp.StatusBadRequest, "task.html", *shown)
 }
 
+// wrongRunAt is the kind of a problem with the time at which a run is to start.
+const wrongRunAt = "wrong-run-at"
+
+// startsAt is when a run is to start, as a form has it; the zero time for now. later is whether it is to start later.
+func startsAt(at, zoned string, later bool) (moment time.Time, err error) {
+	wrong := func(text string) (time.Time, error) {
+		return time.Time{}, &web.Problem{Kind: wrongRunAt, Title: "The time of the run cannot be used", Status: fasthttp.StatusBadRequest, Detail: text}
+	}
+	switch {
+	case at == "" && !later:
+		return moment, nil
+	case at == "":
+		return wrong("Enter the date and the time at which the run is to start.")
+	case !later:
+		return wrong("There is a time: press Start at that time, or empty it to start now.")
+	}
+	if moment, err = zone.ParseMoment(strings.Replace(at, "T", " ", 1) + " " + zoned); err != nil {
+		return wrong(strings.ToUpper(err.Error()[:1]) + strings.Replace(err.Error()[1:]+".", "?.", "?", 1))
+	}
+	return moment, nil
+}
+
 // refuse has the form of a task say what is wrong with what was typed.
 func (d *taskData) refuse(problem *web.Problem, typed map[string]string) {
 	d.Refused = problem.Detail
+	if problem.Kind == wrongRunAt {
+		d.Later.Wrong = problem.Detail
+	}
 	first := true
 	for i := range d.Parameters {
 		parameter := &d.Parameters[i]

@@ -473,6 +473,7 @@ func TestInABrowser(t *testing.T) {
 	t.Run("elsewhere", func(t *testing.T) { testElsewhere(t, b.in(t)) })
 	t.Run("pages", func(t *testing.T) { testPages(t, b.in(t)) })
 	t.Run("changes", func(t *testing.T) { testChanges(t, b.in(t)) })
+	t.Run("schedules", func(t *testing.T) { testSchedules(t, b.in(t)) })
 }
 
 // What a browser does by a link, and what other sites can and cannot do with somebody who is signed in.

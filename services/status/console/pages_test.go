@@ -63,7 +63,7 @@ func starts(store *bus.Bus, tasks *bus.TaskView) func(context.Context, run.Wante
 		}
 		accepted, err := store.Runs.Submit(ctx, run.Request{
 			Task: of.ID, TaskName: of.Name, Definition: of.Hash, Trigger: trigger, Operator: w.Operator, RepeatOf: w.RepeatOf, DryRun: w.DryRun,
-			Parameters: values, ParameterHash: values.Hash(), RetryAfter: 30, CreatedOn: time.Now().UTC(), Base: w.Base,
+			Parameters: values, ParameterHash: values.Hash(), RetryAfter: 30, CreatedOn: time.Now().UTC(), Base: w.Base, RunAt: w.RunAt,
 		}, w.Once)
 		return accepted.Number, err
 	}

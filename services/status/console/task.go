@@ -45,9 +45,15 @@ type taskData struct {
 	Text           string
 	AppliedOn      time.Time
 	Former         []formerRow
-	Runs           []run.Listed
-	More           bool
-	Last           *run.Listed
+	// Schedules are its schedules in words, Next its next times and Came what came of the last ones.
+	Schedules []scheduleRow
+	Next      []dueRow
+	Came      []cameRow
+	// Later is what the form has of a time to come.
+	Later laterField
+	Runs  []run.Listed
+	More  bool
+	Last  *run.Listed
 }
 
 // parameterRow is a parameter in the panel of the overload.
@@ -63,6 +69,28 @@ type parameterRow struct {
 	Typed, Wrong string
 	First        bool
 }
+
+// scheduleRow is a schedule of a task.
+type scheduleRow struct {
+	// Words are its expression and its zone; Values are its parameters, and Jitter how much later it may be, empty for
+	// none.
+	Words, Values, Jitter string
+	Missed                task.Missed
+}
+
+// dueRow is a time at which a task is due, by the clocks of its schedule's zone and by UTC. Words are the zone, where
+// there are several schedules.
+type dueRow struct{ Local, UTC, Words string }
+
+// cameRow is what came of a time: a run, or why there is none.
+type cameRow struct {
+	Due time.Time
+	Run run.Number
+	Why string
+}
+
+// laterField is a time to come as it was typed, with its zone, and what is wrong with it.
+type laterField struct{ At, Zone, Wrong string }
 
 // formerRow is a former id of the webhook.
 type formerRow struct {
@@ -103,6 +131,7 @@ func (p *Page) taskData(ctx context.Context, rc *fasthttp.RequestCtx, t bus.Task
 	for i, parameter := range t.Parameters {
 		data.Parameters = append(data.Parameters, parameterOf(t.Definition, i, parameter))
 	}
+	p.schedule(&data, t)
 	for _, former := range t.Former() {
 		data.Former = append(data.Former, formerRow{string(former.ID), former.Until})
 	}
@@ -119,6 +148,47 @@ func (p *Page) taskData(ctx context.Context, rc *fasthttp.RequestCtx, t bus.Task
 		data.Last = &data.Runs[0]
 	}
 	return data, nil
+}
+
+// shownDue is how many times a task shows of those to come, and of those that were.
+const shownDue = 10
+
+// schedule says when a task is due, and what came of that.
+func (p *Page) schedule(data *taskData, t bus.Task) {
+	data.Later.Zone = "UTC"
+	for _, s := range t.Schedules {
+		row := scheduleRow{Words: s.String(), Missed: s.Missed}
+		if s.Jitter > 0 {
+			row.Jitter = strings.Replace(strings.Replace(s.Jitter.String(), "m0s", "m", 1), "h0m", "h", 1)
+		}
+		if s.Cron != nil {
+			data.Later.Zone = s.TimeZone
+		}
+		var values []string
+		for _, given := range s.Parameters {
+			values = append(values, given.Key)
+		}
+		row.Values = strings.Join(values, ", ")
+		data.Schedules = append(data.Schedules, row)
+	}
+	next, came := p.service.Due(t, shownDue)
+	for _, due := range next {
+		local, clock := due.At.In(due.Schedule.Zone()), "15:04"
+		if local.Second() > 0 {
+			clock = "15:04:05"
+		}
+		row := dueRow{Local: local.Format("Mon 2 Jan, " + clock), UTC: due.At.UTC().Format("2 Jan, " + clock)}
+		if local.Year() > time.Now().Year() {
+			row.Local = local.Format("2 Jan 2006, " + clock)
+		}
+		if len(t.Schedules) > 1 {
+			row.Words = due.Schedule.TimeZone
+		}
+		data.Next = append(data.Next, row)
+	}
+	for _, one := range came {
+		data.Came = append(data.Came, cameRow{one.Due, one.Run, one.Why})
+	}
 }
 
 func parameterOf(of *task.Definition, i int, parameter task.Parameter) parameterRow {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -28,6 +29,9 @@ type taskRow struct {
 	Fault, Held bool
 	// Last is its newest run; nil if it has none.
 	Last *run.Listed
+	// Scheduled: it has a schedule. Next is when that has it due next, the zero time for never or not now.
+	Scheduled bool
+	Next      time.Time
 }
 
 // tally is a choice of the list, and how many it has.
@@ -63,6 +67,7 @@ var taskOrders = map[string]func(a, b taskRow) int{
 	"name":  func(a, b taskRow) int { return strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)) },
 	"state": func(a, b taskRow) int { return cmp.Compare(a.state(), b.state()) },
 	"last":  func(a, b taskRow) int { return cmp.Compare(a.lastRun(), b.lastRun()) },
+	"next":  func(a, b taskRow) int { return a.nextRun().Compare(b.nextRun()) },
 }
 
 // state puts what needs somebody first.
@@ -76,6 +81,14 @@ func (r taskRow) state() int {
 		return 2
 	}
 	return 3
+}
+
+// nextRun puts those last that have none.
+func (r taskRow) nextRun() time.Time {
+	if r.Next.IsZero() {
+		return time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+	}
+	return r.Next
 }
 
 func (r taskRow) lastRun() run.Number {
@@ -153,6 +166,9 @@ func (p *Page) taskRows(ctx context.Context, list *taskList) ([]taskRow, error) 
 		row := rowOf(t)
 		row.Fault = p.service.FileFault(t.ID) != ""
 		_, row.Held = p.service.Held(t.ID)
+		if next, _ := p.service.Due(t, 1); len(next) > 0 {
+			row.Next = next[0].At
+		}
 		if newest, has := last[t.ID]; has {
 			row.Last = &newest
 		}
@@ -162,7 +178,7 @@ func (p *Page) taskRows(ctx context.Context, list *taskList) ([]taskRow, error) 
 }
 
 func rowOf(t bus.Task) taskRow {
-	return taskRow{ID: string(t.ID), Name: t.Name, From: plain(t.Source.From()), To: plain(t.Destination.Place()), Enabled: t.Enabled}
+	return taskRow{ID: string(t.ID), Name: t.Name, From: plain(t.Source.From()), To: plain(t.Destination.Place()), Enabled: t.Enabled, Scheduled: len(t.Schedules) > 0}
 }
 
 // fits reports whether a task has a text in its name, source or destination, in any letter case.

@@ -31,6 +31,11 @@ func when(kind string, at any) template.HTML {
 	return template.HTML(fmt.Sprintf(`<time datetime="%s" data-t="%s">%s</time>`, moment.Format("2006-01-02T15:04:05.000Z"), kind, moment.Format(moments[kind])))
 }
 
+// zoned is the name of a time zone, which may be broken behind a slash.
+func zoned(name string) template.HTML {
+	return template.HTML(strings.ReplaceAll(template.HTMLEscapeString(name), "/", "/<wbr>"))
+}
+
 // count is a number with separators of thousands.
 func count(n int64) string {
 	text := strconv.FormatInt(n, 10)
