@@ -27,6 +27,7 @@ type runCommand struct {
 	Wait           bool     `short:"w" help:"Wait for the end, showing progress."`
 	FailOnRejected bool     `help:"With --wait: exit with 4 if the run succeeded and rows of it failed."`
 	At             string   `placeholder:"MOMENT" help:"Start the run at that moment, as '2026-12-01 06:00 Europe/Berlin' or 2026-12-01T06:00:00+01:00, and not now."`
+	Full           bool     `help:"Read from the start, whatever earlier runs have read (since of the task's source)."`
 	DryRun         bool     `help:"Do everything but write, and show what would have been written."`
 }
 
@@ -39,6 +40,7 @@ func (*runCommand) Help() string {
     runhook run "Refresh lapsed" --dry-run --wait
     runhook run members --file corrected.csv --wait
     runhook run "Refresh lapsed" --at '2026-12-01 06:00 Europe/Berlin'
+    runhook run members --full --wait
 
 A dry run is executed on the runner. It reads the source, maps every row, and tries the rows on the destination in transactions that are rolled back. The counts are those of a real run, except that a row whose key came in an earlier batch counts as if it came first.
 
@@ -85,6 +87,10 @@ func (c *runCommand) Run(ctx context.Context, p *program) error {
 	}
 	start := server.Start
 	switch {
+	case c.Full:
+		start = func(ctx context.Context, id task.ID, values map[string][]string) (client.Started, error) {
+			return server.Full(ctx, id, values, c.DryRun, at)
+		}
 	case c.DryRun:
 		start = server.Try
 	case !at.IsZero():

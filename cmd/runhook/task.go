@@ -9,6 +9,7 @@ type taskCommand struct {
 	Enable   taskEnableCommand   `cmd:"" help:"Accept new runs of a task again."`
 	Disable  taskDisableCommand  `cmd:"" help:"Refuse new runs of a task; accepted runs finish."`
 	Rotate   taskRotateCommand   `cmd:"" help:"Give a webhook a new GUID; the current one starts runs for 30 more days."`
+	Since    taskSinceCommand    `cmd:"" help:"Show or set how far a task that reads incrementally has read."`
 	Delete   taskDeleteCommand   `cmd:"" help:"Delete a task; its runs stay readable."`
 	List     taskListCommand     `cmd:"" help:"List the server's tasks."`
 	Show     taskShowCommand     `cmd:"" help:"Show one task: its webhooks, parameters and file."`

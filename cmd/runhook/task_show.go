@@ -30,9 +30,9 @@ func (c *taskShowCommand) Run(ctx context.Context, p *program) error {
 		if err != nil {
 			return err
 		}
-		p.printf("%s (enabled: %s, applied %s)\n\nStart a run:            POST %s\nStart one and poll it:  POST %s\nBody:                   %s\n\n%s%s",
+		p.printf("%s (enabled: %s, applied %s)\n\nStart a run:            POST %s\nStart one and poll it:  POST %s\nBody:                   %s\n%s\n%s%s",
 			found.Name, enabled(found), found.AppliedOn.Format("2006-01-02 15:04:05 MST"),
-			found.ExecuteURL, found.ExecutePollingURL, found.Template, schedule+then, found.Text)
+			found.ExecuteURL, found.ExecutePollingURL, found.Template, sinceText(found), schedule+then, found.Text)
 		return nil
 	})
 }

@@ -76,6 +76,10 @@ func (in *Ingress) start(ctx context.Context, rc *fasthttp.RequestCtx, target ca
 	if err != nil {
 		return bus.Accepted{}, err
 	}
+	if by.full && target.Since() == nil {
+		return bus.Accepted{}, refusal(fasthttp.StatusConflict, "no-full", "The task reads all rows anyway",
+			"The task does not read incrementally (since), so that each of its runs reads all rows. Nothing was started.")
+	}
 	return in.submit(ctx, target, asked, at, by, correlation, key, base, dry)
 }
 
@@ -84,7 +88,7 @@ func (in *Ingress) submit(ctx context.Context, target called, asked asked, at ti
 	now := time.Now()
 	request := run.Request{
 		Task: target.ID, TaskName: target.Name, Definition: target.Hash,
-		Parameters: asked.values, ParameterHash: asked.hash(dry), Base: base, DryRun: dry, RunAt: at,
+		Parameters: asked.values, ParameterHash: asked.hash(dry, by.full), Base: base, DryRun: dry, RunAt: at, Full: by.full,
 		Trigger: by.trigger, Operator: by.operator, RepeatOf: by.repeats, Overlap: target.Overlap,
 		CorrelationID: correlation.ID, TraceParent: correlation.TraceParent, WorkflowRunID: correlation.WorkflowRunID,
 		RetryAfter:  int(in.options.Paces.PollAgain(target.Definition, run.Stage{Phase: run.Queued, Since: now}, now) / time.Second),

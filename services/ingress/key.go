@@ -32,7 +32,7 @@ func (in *Ingress) replayed(ctx context.Context, rc *fasthttp.RequestCtx, target
 		return bus.Accepted{}, err
 	}
 	asked, err := parameters(rc, def)
-	if err == nil && asked.hash(dry) == original.Request.ParameterHash {
+	if err == nil && asked.hash(dry, len(rc.Request.Header.Peek(run.FullHeader)) > 0) == original.Request.ParameterHash {
 		return original, nil
 	}
 	if err == nil || errors.Is(refusal, run.ErrKeyReused) {
@@ -41,15 +41,20 @@ func (in *Ingress) replayed(ctx context.Context, rc *fasthttp.RequestCtx, target
 	return bus.Accepted{}, err
 }
 
-// hash tells two requests under one key apart. Trying a task is not the same as running it, nor is running it later.
-func (a asked) hash(dry bool) string {
+// hash tells two requests under one key apart. Trying a task is not the same as running it, nor is running it later, or
+// reading all of its source.
+func (a asked) hash(dry, full bool) string {
+	hash := a.values.Hash()
+	if full {
+		hash = "full " + hash
+	}
 	switch {
 	case dry:
-		return "dry run " + a.values.Hash()
+		return "dry run " + hash
 	case !a.runAt.IsZero():
-		return "at " + a.runAt.UTC().Format(time.RFC3339Nano) + " " + a.values.Hash()
+		return "at " + a.runAt.UTC().Format(time.RFC3339Nano) + " " + hash
 	}
-	return a.values.Hash()
+	return hash
 }
 
 // maxKey is the longest idempotency key.

@@ -14,6 +14,8 @@ type starter struct {
 	trigger  run.Trigger
 	operator string
 	repeats  run.Number
+	// full: the run reads from the start.
+	full bool
 }
 
 // claimed are the triggers that a request may say of itself.
@@ -30,6 +32,13 @@ func (in *Ingress) starter(rc *fasthttp.RequestCtx) (by starter, err error) {
 	}
 	if trigger := run.Trigger(header.Peek(run.TriggerHeader)); known && slices.Contains(claimed, trigger) {
 		by.trigger = trigger
+	}
+	if by.full = len(header.Peek(run.FullHeader)) > 0; by.full && !known {
+		return by, refusal(fasthttp.StatusForbidden, "no-full", "Only an administrator has a run read all rows",
+			"The header "+run.FullHeader+" needs an admin token that this service knows (--admin-token-file). Nothing was started.")
+	}
+	if full := string(header.Peek(run.FullHeader)); by.full && full != "true" {
+		return by, refusal(fasthttp.StatusBadRequest, "no-full", "The header cannot be used", run.FullHeader+" is true, or left out. Nothing was started.")
 	}
 	text := string(header.Peek(run.RepeatHeader))
 	if text == "" {

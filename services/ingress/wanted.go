@@ -52,7 +52,7 @@ func (in *Ingress) startWanted(ctx context.Context, target called, w run.Wanted)
 	}
 	key := ""
 	if w.Once != "" {
-		hash := sha256.Sum256([]byte("page\n" + w.Operator + "\n" + w.Once + "\n" + asked.hash(w.DryRun)))
+		hash := sha256.Sum256([]byte("page\n" + w.Operator + "\n" + w.Once + "\n" + asked.hash(w.DryRun, false)))
 		key = hex.EncodeToString(hash[:])
 	}
 	return in.submit(ctx, target, asked, at, by, web.Correlation{}, key, w.Base, w.DryRun)

@@ -30,6 +30,8 @@ type attempt struct {
 	meter *pipeline.Meter
 	// forget removes the checkpoint that the destination keeps; nil if it keeps none.
 	forget func(ctx context.Context) error
+	// increment is nil for a task that reads all rows.
+	increment *increment
 	// waits are what it waits for at the moment.
 	waits waits
 	// chunks is how many chunks of rejected rows were stored under this claim's token.
@@ -121,6 +123,7 @@ func (r *Runner) settleEnded(ctx context.Context, h *hold) {
 	if err := r.options.Work.Settle(ctx, d.Request, d.Number); err != nil {
 		h.log.Debug().Err(err).Msg("the final document of the run stays as another program has left it")
 	}
+	r.settleWatermark(ctx, h.task)
 	h.done()
 }
 
@@ -211,6 +214,9 @@ func (a *attempt) perform(ctx context.Context, cancel context.CancelCauseFunc) e
 	if pause := a.begun.Pause; pause != nil {
 		return a.await(ctx, *pause)
 	}
+	if err := a.readSince(ctx, def); err != nil {
+		return err
+	}
 	if a.begun.Executions == 1 {
 		a.runner.metrics.wait.of(a.request.TaskName).Observe(time.Since(a.request.CreatedOn).Seconds())
 	}
@@ -285,7 +291,7 @@ func (a *attempt) job(def *task.Definition) pipeline.Job {
 	rejected := a.rejectedRows(def)
 	job := pipeline.Job{Kinds: a.runner.options.Kinds, Reject: rejected.add, Stored: rejected.stored}
 	job.Job = connector.Job{
-		Task: def, Parameters: a.request.Parameters, Connections: a.runner.options.Connections.For(a), DryRun: a.request.DryRun,
+		Task: def, Parameters: a.parameters(), Connections: a.runner.options.Connections.For(a), DryRun: a.request.DryRun,
 		Run: string(a.request.Task) + "." + a.hold.number.String(), Publish: a.publish,
 	}
 	if !job.DryRun {
@@ -327,7 +333,11 @@ func (a *attempt) finish(ctx context.Context, err error) {
 	warnings = append(warnings, note...)
 	switch failure, ok := errors.AsType[*run.Failure](err); {
 	case err == nil:
-		doc.End(run.Success, a.message(run.WithWarnings(summary(doc), warnings)), time.Now())
+		notes, ok := a.move(ctx)
+		if !ok {
+			return
+		}
+		doc.End(run.Success, a.message(run.WithWarnings(summary(doc), append(warnings, notes...))), time.Now())
 	case ok:
 		doc.End(run.Failed, a.message(run.WithWarnings(failure.Message, warnings)), time.Now())
 	default:
@@ -371,6 +381,7 @@ func (a *attempt) conclude(ctx context.Context, doc run.Document) {
 			return
 		}
 	}
+	a.moved(context.WithoutCancel(ctx))
 	a.runner.metrics.count(doc)
 	a.runner.paces.add(doc)
 	a.log.Info().Str("outcome", string(doc.Outcome())).Int64("rows", doc.RowsProcessed).Int64("rows_failed", doc.RowsFailed).

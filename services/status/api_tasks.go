@@ -42,7 +42,9 @@ type taskDocument struct {
 	// a list leaves Followed out.
 	Then     []thenDocument     `json:",omitempty"`
 	Followed []followedDocument `json:",omitempty"`
-	Text     *string            `json:",omitempty"`
+	// Since is how far a task that reads incrementally has read; a list leaves it out.
+	Since *sinceDocument `json:",omitempty"`
+	Text  *string        `json:",omitempty"`
 }
 
 // thenDocument is an entry of then, as the admin routes show it.
@@ -210,13 +212,16 @@ func (s *Service) listTasks(_ context.Context, rc *fasthttp.RequestCtx, _ map[st
 }
 
 // showTask answers GET /api/tasks/{task} with the task and the file it was made from.
-func (s *Service) showTask(_ context.Context, rc *fasthttp.RequestCtx, _ map[string]string) error {
+func (s *Service) showTask(ctx context.Context, rc *fasthttp.RequestCtx, _ map[string]string) error {
 	found, err := s.current(rc)
 	if err != nil {
 		return err
 	}
 	doc, err := s.describe(rc, found, true)
 	if err != nil {
+		return err
+	}
+	if doc.Since, err = s.describeSince(ctx, found); err != nil {
 		return err
 	}
 	return writeJSON(rc, doc)

@@ -160,6 +160,7 @@ func (s *Service) Routes() []web.Route {
 		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/enable", "Enable a task", s.enableTask),
 		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/disable", "Disable a task", s.disableTask),
 		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/rotate", "Give a task's webhook a new id", s.rotateTask, "until"),
+		s.adminRoute(fasthttp.MethodPost, "/api/tasks/{task}/since", "Set the watermark of a task", s.setSince, "value"),
 		s.adminRoute(fasthttp.MethodGet, "/api/runs", "List the newest runs", s.listRuns, "task", "limit", "queued", "open", "behind",
 			"outcome", "trigger", "correlation", "started_by", "since", "until", "text", "parameter", "rejected", "before"),
 		s.adminRoute(fasthttp.MethodGet, "/api/counts", "Count runs by day and task", s.countRuns, "task", "since", "until", "zone"),

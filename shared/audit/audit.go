@@ -23,7 +23,9 @@ const (
 	TaskEnable  = "task-enable"
 	TaskDisable = "task-disable"
 	TaskRotate  = "task-rotate"
-	TaskDelete  = "task-delete"
+	// TaskSince is that somebody has set the watermark of a task.
+	TaskSince  = "task-since"
+	TaskDelete = "task-delete"
 	// TaskHeld is that a task is held, because too many of its runs failed in a row.
 	TaskHeld   = "task-held"
 	RunsCancel = "runs-cancel"
@@ -43,7 +45,7 @@ const (
 
 // whats are all that a line says was done.
 var whats = []string{
-	TaskApply, TaskEnable, TaskDisable, TaskRotate, TaskDelete, TaskHeld, RunsCancel, RunsAgain, RunsDelete, RunsDeleted,
+	TaskApply, TaskEnable, TaskDisable, TaskRotate, TaskSince, TaskDelete, TaskHeld, RunsCancel, RunsAgain, RunsDelete, RunsDeleted,
 	ConnectionPause, ConnectionResume, SignIn, SignOut, Link, Tokens,
 }
 

@@ -145,6 +145,7 @@ func (s *Tasks) Delete(ctx context.Context, t Task) (deleted bool, err error) {
 		s.dropPace(ctx, t.ID)
 		s.dropHealth(ctx, t.ID)
 		s.drop(ctx, jet.TimetableSubject(t.ID))
+		s.drop(ctx, jet.WatermarkSubject(t.ID))
 	}
 	return deleted, err
 }

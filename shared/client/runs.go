@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -40,30 +41,39 @@ type Started struct {
 // starting a second run when the server may or may not have stored it, and for as long as Patience while the server cannot
 // reach its store.
 func (c *Client) Start(ctx context.Context, id task.ID, values map[string][]string) (Started, error) {
-	return c.start(ctx, "/task/executepolling/"+string(id), values, 0, time.Time{})
+	return c.start(ctx, "/task/executepolling/"+string(id), values, nil, time.Time{})
 }
 
 // StartAt accepts a run, as Start does, that starts at a time.
 func (c *Client) StartAt(ctx context.Context, id task.ID, values map[string][]string, at time.Time) (Started, error) {
-	return c.start(ctx, "/task/executepolling/"+string(id), values, 0, at)
+	return c.start(ctx, "/task/executepolling/"+string(id), values, nil, at)
+}
+
+// Full starts a run as Start, StartAt, unless at is the zero time, or, if it is dry, Try does, that reads from the start,
+// whatever the task's runs have read. It needs the admin token.
+func (c *Client) Full(ctx context.Context, id task.ID, values map[string][]string, dry bool, at time.Time) (Started, error) {
+	return c.start(ctx, startPath(dry)+string(id), values, http.Header{run.FullHeader: {"true"}}, at)
 }
 
 // Repeat starts a run as Start or, if it is dry, as Try does, which says that it is a repeat of another one. It needs
 // the admin token.
 func (c *Client) Repeat(ctx context.Context, id task.ID, values map[string][]string, of run.Number, dry bool) (Started, error) {
-	path := "/task/executepolling/"
+	return c.start(ctx, startPath(dry)+string(id), values, http.Header{run.RepeatHeader: {of.String()}}, time.Time{})
+}
+
+func startPath(dry bool) string {
 	if dry {
-		path = "/task/dryrun/"
+		return "/task/dryrun/"
 	}
-	return c.start(ctx, path+string(id), values, of, time.Time{})
+	return "/task/executepolling/"
 }
 
 // Try starts a dry run, as Start starts a run: it does everything but write to the destination.
 func (c *Client) Try(ctx context.Context, id task.ID, values map[string][]string) (Started, error) {
-	return c.start(ctx, "/task/dryrun/"+string(id), values, 0, time.Time{})
+	return c.start(ctx, "/task/dryrun/"+string(id), values, nil, time.Time{})
 }
 
-func (c *Client) start(ctx context.Context, path string, values map[string][]string, repeats run.Number, at time.Time) (Started, error) {
+func (c *Client) start(ctx context.Context, path string, values map[string][]string, more http.Header, at time.Time) (Started, error) {
 	sent := map[string]any{"QueryParameters": parameters(values)}
 	if !at.IsZero() {
 		sent["RunAt"] = at.Format(time.RFC3339)
@@ -77,9 +87,7 @@ func (c *Client) start(ctx context.Context, path string, values map[string][]str
 		"Idempotency-Key": {uuid.NewString()},
 		run.TriggerHeader: {string(run.CLI)},
 	}
-	if repeats > 0 {
-		header.Set(run.RepeatHeader, repeats.String())
-	}
+	maps.Copy(header, more)
 	began := time.Now()
 	for try := 1; ; try++ {
 		got, err := c.ask(ctx, http.MethodPost, path, header, body)

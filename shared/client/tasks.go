@@ -45,8 +45,25 @@ type Task struct {
 	// lists leave Followed out.
 	Then     []Then     `json:",omitempty"`
 	Followed []Followed `json:",omitempty"`
+	// Since is how far a task that reads incrementally has read; nil for any other, and in lists.
+	Since *Since `json:",omitempty"`
 	// Text is the task file; lists leave it out.
 	Text string `json:",omitempty"`
+}
+
+// Since is how far a task that reads incrementally has read.
+type Since struct {
+	Column string
+	// Value is the watermark, and Start that of the first run; either may be empty.
+	Value, Start string
+	// Overlap is how much the next run goes back from the watermark, empty for nothing.
+	Overlap string `json:",omitempty"`
+	// Run has moved it there; 0 if By has set it, or nobody has.
+	Run run.Number `json:",omitempty"`
+	By  string     `json:",omitempty"`
+	On  *time.Time `json:",omitempty"`
+	// Fault is why the watermark cannot be read; empty if it can.
+	Fault string `json:",omitempty"`
 }
 
 // Hold is why a task starts no runs until it is enabled: too many failed in a row.
@@ -154,6 +171,17 @@ func (c *Client) Enable(ctx context.Context, id task.ID, enabled bool) (changed 
 func (c *Client) Rotate(ctx context.Context, id task.ID, until time.Time) (Task, error) {
 	_, rotated, err := c.change(ctx, "/api/tasks/"+string(id)+"/rotate?until="+url.QueryEscape(until.UTC().Format(time.RFC3339)))
 	return rotated, err
+}
+
+// SetSince sets the watermark of a task, from which its next run reads; empty for none. It returns the watermark.
+func (c *Client) SetSince(ctx context.Context, id task.ID, value string) (Since, error) {
+	got, err := c.ask(ctx, http.MethodPost, "/api/tasks/"+string(id)+"/since?value="+url.QueryEscape(value), nil, nil)
+	if err != nil {
+		return Since{}, err
+	}
+	var now Since
+	err = c.decode(got, &now)
+	return now, err
 }
 
 // Delete takes a task away. Its runs still answer.

@@ -33,8 +33,19 @@ type Claim struct {
 	Tried int `json:",omitempty"`
 	// Pause is what the run waits for before its next attempt; nil while one is under way.
 	Pause *Pause `json:",omitempty"`
+	// Since is from where the run reads, of a task that reads incrementally, once that is decided: it is the same for
+	// all attempts.
+	Since *Since `json:",omitempty"`
 	// Erased: the run had ended and was erased. Such a claim keeps others from taking the run, and holds nothing else.
 	Erased bool `json:",omitempty"`
+}
+
+// Since is from where a run reads incrementally.
+type Since struct {
+	// Value is empty for the beginning.
+	Value string `json:",omitempty"`
+	// Set is how often operators had set the task's watermark.
+	Set uint64 `json:",omitempty"`
 }
 
 // ErasedClaim stays of a run that was erased, until its slice is sealed.
@@ -58,6 +69,8 @@ type Checkpoint struct {
 	Writing bool `json:",omitempty"`
 	// Length is how long a file is that rows are appended to, with the rows up to Row.
 	Length int64 `json:",omitempty"`
+	// Highest is the highest value, of the column of since, in the rows up to Row; empty for none.
+	Highest string `json:",omitempty"`
 	// Rejected names the chunks of rejected rows that are stored, those up to Row.
 	Rejected RejectedSet `json:",omitempty"`
 }

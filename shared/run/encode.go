@@ -83,6 +83,7 @@ func (r *Request) Encode() ([]byte, error) {
 	w.textIfAny("CalledAs", string(r.CalledAs))
 	w.text("TaskName", r.TaskName)
 	w.flagIfSet("DryRun", r.DryRun)
+	w.flagIfSet("Full", r.Full)
 	w.text("Definition", r.Definition)
 	if len(r.Parameters) > 0 {
 		w.values("Parameters", r.Parameters)
@@ -135,6 +136,12 @@ func (c *Claim) Encode() ([]byte, error) {
 		w.integer("Attempts", int64(p.Attempts))
 		w.close()
 	}
+	if s := c.Since; s != nil {
+		w.open("Since")
+		w.textIfAny("Value", s.Value)
+		w.unsignedIfAny("Set", s.Set)
+		w.close()
+	}
 	w.flagIfSet("Erased", c.Erased)
 	return finish(&w, c)
 }
@@ -181,6 +188,7 @@ func (w *writer) checkpoint(name string, c *Checkpoint) {
 	w.textIfAny("Mark", c.Mark)
 	w.flagIfSet("Writing", c.Writing)
 	w.integerIfAny("Length", c.Length)
+	w.textIfAny("Highest", c.Highest)
 	if len(c.Rejected) > 0 {
 		w.openList("Rejected")
 		for _, some := range c.Rejected {

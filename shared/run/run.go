@@ -47,6 +47,8 @@ const (
 	TriggerHeader = "Runhook-Trigger"
 	// RepeatHeader has the number of the run whose values the new one has.
 	RepeatHeader = "Runhook-Repeat-Of"
+	// FullHeader is true if the run reads from the start, whatever the task's runs have read.
+	FullHeader = "Runhook-Full"
 )
 
 // Request is the one message that makes a run: everything a runner needs to execute it and
@@ -58,6 +60,8 @@ type Request struct {
 	TaskName string
 	// DryRun: the run does everything but write to the destination.
 	DryRun bool `json:",omitempty"`
+	// Full: the run reads from the start, of a task that reads incrementally.
+	Full bool `json:",omitempty"`
 	// Definition is the hash of the accepted definition; the run executes exactly that one.
 	Definition string
 	Parameters task.Values `json:",omitempty"`

@@ -32,7 +32,12 @@ type HTTPSource struct {
 	Total string
 	// Columns are names that a row may lack, besides those that the first rows have.
 	Columns []string
+	// Since: the rows of a run are those that came after the ones before; nil for all rows.
+	Since *Since
 }
+
+// Increment is Since.
+func (s *HTTPSource) Increment() *Since { return s.Since }
 
 // NoTotal is the Total of a source that gives less, or something else, than the service counts.
 const NoTotal = "none"

@@ -15,7 +15,12 @@ type IMISSource struct {
 	// PageSize is how many rows are asked for at a time, 1 to 500. Default 500.
 	PageSize int
 	Endpoint Endpoint
+	// Since: the rows of a run are those that came after the ones before; nil for all rows.
+	Since *Since
 }
+
+// Increment is Since.
+func (s *IMISSource) Increment() *Since { return s.Since }
 
 // Endpoint is the service of an iMIS site that runs an IQA.
 type Endpoint string

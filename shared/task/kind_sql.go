@@ -14,7 +14,12 @@ type SQLSource struct {
 	Query string
 	// OrderBy lists columns of the query to put the rows in order by; empty leaves the query's order.
 	OrderBy []string
+	// Since: the rows of a run are those that came after the ones before; nil for all rows.
+	Since *Since
 }
+
+// Increment is Since.
+func (s *SQLSource) Increment() *Since { return s.Since }
 
 // Uses is the name of the connection.
 func (s *SQLSource) Uses() (connection string) { return s.Connection }

@@ -57,10 +57,19 @@ func (d *Definition) Template() []byte {
 	return body.Bytes()
 }
 
-// ExpressionNames lists the names below params that an expression may use: every key, and the
-// qualified name of every parameter that has one. A name that is no identifier is reached as
+// ExpressionNames lists the names below params that an expression may use: every key, the
+// qualified name of every parameter that has one, and SinceParam of a task with since. A name that is no identifier is reached as
 // params["CsContact1.ImisId"].
 func (d *Definition) ExpressionNames() []string {
+	names := d.parameterNames()
+	if d.Since() != nil {
+		names = append(names, SinceParam)
+	}
+	return names
+}
+
+// parameterNames are the names that the task's parameters have.
+func (d *Definition) parameterNames() []string {
 	names := d.Keys()
 	for _, parameter := range d.Parameters {
 		if parameter.Filter != "" && !slices.Contains(names, parameter.Filter) {
@@ -88,6 +97,9 @@ func (d *Definition) ExpressionParams(v Values) map[string]any {
 		if parameter.Filter != "" {
 			params[parameter.Filter] = seen
 		}
+	}
+	if d.Since() != nil {
+		params[SinceParam] = d.since(v)
 	}
 	return params
 }

@@ -171,7 +171,7 @@ func (d *Definition) unknown(key string, keys []string) string {
 		return fmt.Sprintf("%s is not a parameter of this task, which has none", wording.Quote(key))
 	}
 	message := fmt.Sprintf("%s is not a parameter of this task", wording.Quote(key))
-	if near := nearest.Name(key, d.ExpressionNames()); near != "" {
+	if near := nearest.Name(key, d.parameterNames()); near != "" {
 		return fmt.Sprintf("%s; did you mean %s? Its parameters are %s", message, near, strings.Join(keys, ", "))
 	}
 	return message + "; its parameters are " + strings.Join(keys, ", ")

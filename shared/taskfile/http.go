@@ -38,6 +38,7 @@ var httpSource = form[task.Source]{
 			name: "columns", kind: kindTexts, max: maxColumns, example: "[middleName]",
 			meaning: "names that a row may lack: those that the first rows all lack must be here",
 		},
+		sinceField("`{params.since}`"),
 	},
 }
 
@@ -114,6 +115,8 @@ func readHTTPSource(r *reader, given content, def *task.Definition) task.Source 
 		r.checkPlace(http, "source.http.total", "total", source)
 	}
 	if path, ok := http.field("path"); ok {
+		source.Since = r.readSince(http, "source.http.since", true, strings.Contains(path.text, "{params."+task.SinceParam+"}"),
+			"put it into the path, as in /people?changed_after={params.since}")
 		r.checkTarget(path, source, def)
 	}
 	if next, ok := http.field("next"); ok {
@@ -132,7 +135,13 @@ func (r *reader) checkTarget(given content, source *task.HTTPSource, def *task.D
 		return
 	}
 	for _, piece := range pieces {
-		if piece.Parameter == "" {
+		switch {
+		case piece.Parameter == "":
+			continue
+		case piece.Parameter == task.SinceParam && source.Since != nil:
+			if !piece.InQuery {
+				r.report(given.line, "%s: {params.since} goes behind the question mark, because a run may have no value for it", name)
+			}
 			continue
 		}
 		multiple := "a list can only be the whole value of a query parameter, as in ?state={params." + piece.Parameter + "}"

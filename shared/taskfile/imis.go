@@ -28,6 +28,10 @@ var imisSource = form[task.Source]{
 			values:  []string{string(task.QueryEndpoint), string(task.IQAEndpoint)},
 			meaning: "the service that runs the IQA: query, which knows prompts by name; or iqa, the only one of iMIS 2017, for which the task must list all prompts of the IQA in its order",
 		},
+		sinceField("the prompt", field{
+			name: "prompt", kind: kindText, max: maxNameLetters, example: "ChangedSince",
+			meaning: "the prompt of the IQA that gets the value, by its Search Label; it must not be one of `parameters`",
+		}),
 	},
 }
 
@@ -82,6 +86,7 @@ func readIMISSource(r *reader, given content, def *task.Definition) task.Source 
 	if query, ok := imis.field("query"); ok && !isIQAPath(query.text) {
 		r.report(query.line, `source.imis.query must be the IQA's path from $/ on, like "$/Membership/Lapsed", not %s`, wording.Quote(query.text))
 	}
+	r.sincePrompt(imis, source, def)
 	for i, parameter := range def.Parameters {
 		switch {
 		case source.Endpoint == task.IQAEndpoint && parameter.Multiple:
@@ -94,6 +99,31 @@ func readIMISSource(r *reader, given content, def *task.Definition) task.Source 
 		}
 	}
 	return source
+}
+
+// sincePrompt reads since, whose prompt goes by its name.
+func (r *reader) sincePrompt(imis *fieldSet, source *task.IMISSource, def *task.Definition) {
+	const path = "source.imis.since"
+	given := imis.contents["since"].section
+	source.Since = r.readSince(imis, path, true, given != nil && given.text("prompt") != "", "name the prompt of the IQA that gets it, as in prompt: ChangedSince")
+	if source.Since == nil {
+		return
+	}
+	prompt, ok := given.field("prompt")
+	if !ok {
+		return
+	}
+	switch {
+	case source.Endpoint == task.IQAEndpoint:
+		r.report(prompt.line, "%s.prompt: endpoint: iqa takes prompts by position alone; take endpoint: query, or use params.since in where", path)
+	case !task.IsPromptName(prompt.text):
+		r.report(prompt.line, "%s.prompt: a prompt named %s cannot be passed by its name; give its filter another Search Label in the IQA", path, wording.Quote(prompt.text))
+	}
+	for i, parameter := range def.Parameters {
+		if strings.EqualFold(parameter.Name, prompt.text) || strings.EqualFold(def.Key(i), prompt.text) {
+			r.report(prompt.line, "%s.prompt: %s is a parameter of the task, whose value callers pass; remove it from parameters", path, wording.Quote(prompt.text))
+		}
+	}
 }
 
 func isIQAPath(text string) bool {

@@ -91,6 +91,9 @@ func (r *reader) define(file *fieldSet) *task.Definition {
 	if parametersKnown {
 		r.checkExpressions(def)
 	}
+	if parametersKnown {
+		r.checkSince(def)
+	}
 	def.Schedules = r.schedules(file, def, parametersKnown)
 	def.Then = r.thens(file, def, parametersKnown)
 	return def

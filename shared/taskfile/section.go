@@ -24,6 +24,8 @@ type reader struct {
 	// lastLine is the last line with text, where problems are put that YAML sees behind it.
 	lastLine int
 	problems []Problem
+	// increments is the since of the source, until it is checked.
+	increments *increment
 }
 
 func newReader(data []byte, file string) *reader {

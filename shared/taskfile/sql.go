@@ -22,6 +22,7 @@ var sqlSource = form[task.Source]{
 			name: "order_by", kind: kindTextOrTexts, max: maxKeyColumns, example: "[id]",
 			meaning: "columns of the query that order the rows; if they are unique, an interrupted run can continue",
 		},
+		sinceField("`:since`, null if there is none"),
 	},
 }
 
@@ -61,7 +62,12 @@ func readSQLSource(r *reader, given content, def *task.Definition) task.Source {
 	if err != nil {
 		r.report(query.line, "source.sql.query: %v", err)
 	}
+	source.Since = r.readSince(sql, "source.sql.since", false, err != nil || slices.Contains(names, task.SinceParam),
+		"put it into the query, as in where :since is null or changed > :since")
 	for _, name := range names {
+		if name == task.SinceParam && (source.Since != nil || sql.refused["since"]) {
+			continue
+		}
 		r.checkParameter(def, query.line, "source.sql.query: :"+name, name, `a query takes one value; name it in where instead, as in "x" in params.`+name)
 	}
 	return source

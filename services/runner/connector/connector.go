@@ -108,6 +108,13 @@ type AtHand interface{ AtHand() bool }
 // expressions do not fit them.
 type Named interface{ Name() string }
 
+// Comparing is a Source that knows how the values of a column are compared where it comes from.
+type Comparing interface {
+	// Compares reports whether texts of a column of Columns are compared as text, also if they are moments; unfit goes on
+	// where the column's name ends, and says why no value of it says which rows come after; empty if it does.
+	Compares(column string) (asText bool, unfit string)
+}
+
 // Warner is a Source that has something to say of rows that can be read, and may not be what a person
 // sees in the source: a workbook that asks to be calculated when it is opened, fewer columns than the
 // header names. Or it is a Destination that has written rows, and may not have them as they were given to it: it

@@ -31,6 +31,11 @@ func Check(ctx context.Context, kinds connector.Kinds, job connector.Job) (found
 	if err != nil {
 		return nil, err
 	}
+	if since := job.Task.Since(); since != nil && len(from.Columns.Names) > 0 {
+		if _, err := sinceColumn(job.Task, from.Columns); err != nil {
+			report.Fail(check.At("source", string(job.Task.Source.Name()), "since", "column"), err)
+		}
+	}
 	for _, warning := range from.Warnings {
 		report.Warnf(check.At("source"), "%s", warning)
 	}

@@ -31,6 +31,8 @@ type Snapshot struct {
 	// Confirmed is where an attempt that comes after this one can continue: what the destination has
 	// confirmed and whose rejected rows are stored. It may be a little behind the rest.
 	Confirmed run.Checkpoint
+	// Highest is the highest value of the column of since in the rows that were reached; empty for none.
+	Highest string
 	// Dropped is the number of row errors of earlier attempts whose rows are gone through again.
 	Dropped int64
 }
@@ -51,7 +53,7 @@ func (m *Meter) Snapshot() Snapshot {
 // Begin sets the meter to where earlier attempts got.
 func (m *Meter) Begin(from run.Checkpoint) {
 	m.change(func(now *Snapshot) {
-		now.Confirmed, now.Counts, now.Errors = from, from.Counts, slices.Clip(from.Errors)
+		now.Confirmed, now.Counts, now.Errors, now.Highest = from, from.Counts, slices.Clip(from.Errors), from.Highest
 		now.PercentComplete = max(now.PercentComplete, min(from.Percent, mostBeforeEnd))
 	})
 }
@@ -73,7 +75,7 @@ func (m *Meter) change(to func(now *Snapshot)) {
 func (m *Meter) restart() {
 	m.change(func(now *Snapshot) {
 		now.Dropped += now.Counts.Failed
-		now.Confirmed, now.Counts, now.Errors = run.Checkpoint{}, run.Counts{}, nil
+		now.Confirmed, now.Counts, now.Errors, now.Highest = run.Checkpoint{}, run.Counts{}, nil, ""
 	})
 }
 
@@ -131,7 +133,7 @@ func list(errors []run.RowError, r row.Row) []run.RowError {
 func (s Snapshot) checkpoint(source, mark string, rejected run.RejectedSet) run.Checkpoint {
 	return run.Checkpoint{
 		Row: s.Counts.Retrieved, Counts: s.Counts, Percent: s.PercentComplete, Errors: s.Errors,
-		Source: source, Mark: mark, Rejected: rejected, Writing: s.Confirmed.Writing,
+		Source: source, Mark: mark, Rejected: rejected, Writing: s.Confirmed.Writing, Highest: s.Highest,
 	}
 }
 

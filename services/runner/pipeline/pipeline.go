@@ -104,6 +104,9 @@ func execute(ctx context.Context, job Job, m *Meter) (err error) {
 	if err := rows.check(ctx); err != nil {
 		return err
 	}
+	if _, err := newHighest(job, from, ""); err != nil { // before a destination changes anything
+		return err
+	}
 	m.say("Opening the destination")
 	kind, err := job.Kinds.Destination(job.Task.Destination)
 	if err != nil {
@@ -162,6 +165,9 @@ func transfer(ctx context.Context, job Job, m *Meter, from connector.Source, row
 	r := newReader(ctx, job, from, rows, m)
 	defer r.stop()
 	w := newWriter(job, m, limits, from.Columns().Names, rows.scope.Used(), version, begin)
+	if w.highest, err = newHighest(job, from, begin.Highest); err != nil {
+		return err
+	}
 	if begin.Row > 0 {
 		m.say("Going on behind row " + strconv.FormatInt(begin.Row, 10))
 		if err := r.continueAt(job, begin, version); err != nil {

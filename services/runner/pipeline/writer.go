@@ -27,6 +27,8 @@ type writer struct {
 	version string
 	failed  int
 	keys    *keys
+	// highest is nil for a task that reads all rows.
+	highest *highest
 
 	// earlier names the rejected rows of the attempts before this one, stored those of this one that
 	// belong to batches that are written. waiting: there are others.
@@ -115,6 +117,9 @@ func (w *writer) readHere(ctx context.Context, r *reader) error {
 // write writes a batch. Where the destination keeps the checkpoint, that is part of the batch; elsewhere
 // it follows once the rejected rows are stored.
 func (w *writer) write(ctx context.Context, batch *row.Batch) error {
+	if err := w.highest.look(batch); err != nil {
+		return err
+	}
 	batch.Limit = 0
 	if w.job.Task.OnRowError != task.StopOnRowError {
 		batch.Limit = max(0, w.job.Task.MaxRowErrors-w.failed)
@@ -160,7 +165,7 @@ func (w *writer) write(ctx context.Context, batch *row.Batch) error {
 		for range batch.Pending() {
 		}
 	}
-	next = w.meter.after(batch)
+	next = w.after(batch)
 	w.meter.set(next)
 	w.mark(batch)
 	// The batch is written and counted, so the end of the run does not keep its failed rows from being kept.
@@ -199,7 +204,7 @@ func (w *writer) record(ctx context.Context, batch *row.Batch) (next Snapshot, s
 		w.waiting = false
 	}
 	w.mark(batch)
-	next = w.meter.after(batch)
+	next = w.after(batch)
 	next.Confirmed = next.checkpoint(w.version, w.last, w.named(stored))
 	return next, stored, w.ledger.Record(ctx, next.Confirmed)
 }
@@ -264,6 +269,13 @@ func (w *writer) storeWaiting(ctx context.Context) (err error) {
 // named are the rejected rows of all attempts so far, with those of this one.
 func (w *writer) named(stored run.RejectedSet) run.RejectedSet {
 	return slices.Concat(w.earlier, stored)
+}
+
+// after is what the meter shows once the batch is written.
+func (w *writer) after(batch *row.Batch) Snapshot {
+	next := w.meter.after(batch)
+	next.Highest = w.highest.reached(batch)
+	return next
 }
 
 // mark takes note of the last row of the batch that the run reached.

@@ -97,6 +97,17 @@ func (b *Batch) Pending() iter.Seq[*Row] {
 	}
 }
 
+// All yields all rows in order, whatever becomes of them.
+func (b *Batch) All() iter.Seq[*Row] {
+	return func(yield func(*Row) bool) {
+		for i := range b.rows {
+			if !yield(&b.rows[i]) {
+				return
+			}
+		}
+	}
+}
+
 // Writable reports whether a pass of Pending would yield any row.
 func (b *Batch) Writable() bool {
 	for range b.Pending() {

@@ -76,7 +76,7 @@ func runner() Service {
 			"$JS.ACK." + jet.RunsStream + ".>",
 			slice + "claim.*.*", slice + "final.*.*", slice + "skipped", jet.LiveDocuments, "$KV." + jet.TasksBucket + ".*",
 			jet.RowChunks, jet.RowMeta, direct + jet.RowsStream + "." + jet.RowMeta,
-			control, jet.Paces, jet.Alarms, jet.Sites, jet.ToldSites,
+			control, jet.Paces, jet.Alarms, jet.Watermarks, jet.Sites, jet.ToldSites,
 			api + "STREAM.PURGE." + jet.ProgressStream, api + "STREAM.PURGE." + jet.RowsStream,
 		}),
 		Deny:      []string{api + "STREAM.MSG.GET." + jet.RowsStream, api + "STREAM.MSG.GET." + jet.EventsStream, api + "STREAM.MSG.GET." + jet.KeysStream, api + "STREAM.MSG.GET." + jet.AuditStream},
@@ -89,7 +89,7 @@ func status() Service {
 	s := Service{
 		Name: "status", For: "answers polls, changes tasks, starts the runs of schedules and chains, cancels and erases runs, keeps the audit, signs operators in, ends what no runner holds, makes, seals and removes slices of runs, and makes the consumers of integrations",
 		Publish: slices.Concat(opens, []string{
-			"$KV." + jet.TasksBucket + ".>", jet.TurnSubject, jet.SessionsSubject, jet.Cancels, jet.Healths, jet.Timetables, jet.Chains, jet.Alarms, jet.Requests, jet.Paused, control, jet.Pools,
+			"$KV." + jet.TasksBucket + ".>", jet.TurnSubject, jet.SessionsSubject, jet.Cancels, jet.Healths, jet.Timetables, jet.Chains, jet.Watermarks, jet.Alarms, jet.Requests, jet.Paused, control, jet.Pools,
 			jet.Erasures, jet.Audits, jet.Receipts, jet.HeldTasks, direct + jet.AuditStream, direct + jet.EventsStream, "$KV.keys.*.*", slice + "claim.*.*",
 			slice + "final.*.*", slice + "bundle.*", slice + "apart.*.*", slice + "index.*", slice + "skipped", jet.SkippedRequests,
 			api + "STREAM.CREATE.*", api + "STREAM.UPDATE.*", api + "STREAM.DELETE.*", api + "STREAM.PURGE.*", api + "STREAM.MSG.DELETE.*",

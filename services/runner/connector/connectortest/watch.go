@@ -129,6 +129,13 @@ func (s *watchedSource) Types() []check.Column {
 	return nil
 }
 
+func (s *watchedSource) Compares(column string) (asText bool, unfit string) {
+	if comparing, ok := s.Source.(connector.Comparing); ok {
+		return comparing.Compares(column)
+	}
+	return false, ""
+}
+
 func (s *watchedSource) Line() int64 {
 	defer s.watch.call("Line")()
 	if lined, ok := s.Source.(connector.Lined); ok {

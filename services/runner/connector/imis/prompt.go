@@ -37,6 +37,13 @@ func prompts(def *task.Definition, values task.Values) ([]prompt, error) {
 		}
 		all = append(all, p)
 	}
+	if since := def.Since(); since != nil && since.Prompt != "" {
+		p := prompt{name: since.Prompt, key: task.SinceParam}
+		if value, _ := def.ExpressionParams(values)[task.SinceParam].(string); value != "" {
+			p.value = plain(value)
+		}
+		all = append(all, p)
+	}
 	return all, nil
 }
 

@@ -128,6 +128,7 @@ func (SourceKind) Check(ctx context.Context, job connector.Job, found *check.Rep
 		found.Fail(atQuery, err)
 		return connector.Unseen(), ctx.Err()
 	}
+	s.writeSince(from.Since)
 	before := len(found.Findings)
 	s.checkOrder(from.OrderBy, found)
 	if len(from.OrderBy) > 0 && len(found.Findings) == before {

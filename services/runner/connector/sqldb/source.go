@@ -38,6 +38,8 @@ type Source struct {
 	// destination may be the same database, and must not wait for it.
 	query string
 	args  []any
+	// since are those of args that are the value from which the run reads.
+	since []int
 	rows  *sql.Rows
 	// plain is the query as it was given, which is executed if nothing is to be put behind it and its own order
 	// would be lost within another; empty if it would not.
@@ -72,6 +74,7 @@ func OpenSource(ctx context.Context, connections *connection.Set, from *task.SQL
 		s.Close()
 		return nil, err
 	}
+	s.writeSince(from.Since)
 	return s, nil
 }
 
@@ -103,6 +106,10 @@ func (s *Source) connect(ctx context.Context) (err error) {
 // bind takes a query's arguments from the task's parameters, and returns the query as the database
 // gets it.
 func (s *Source) bind(query string, params map[string]any) (string, error) {
+	query, err := s.withSince(query, params)
+	if err != nil {
+		return "", err
+	}
 	query, names, err := s.dialect.cut(query)
 	if err != nil {
 		return "", run.Failf("source.sql.query: %v", err)
@@ -111,6 +118,9 @@ func (s *Source) bind(query string, params map[string]any) (string, error) {
 		value, err := argument(name, params)
 		if err != nil {
 			return "", err
+		}
+		if name == task.SinceParam {
+			s.since = append(s.since, len(s.args))
 		}
 		s.args = append(s.args, value)
 	}

@@ -19,7 +19,7 @@ const (
 	RunsStream     = "RUNS"
 	EventsStream   = "EVENTS"
 	ProgressStream = "KV_progress" // <task>.<run>, in memory
-	ControlStream  = "KV_control"  // the store id, single entries besides, cancel.<task>.<run>, pace.<task>, health.<task>, schedule.<task>, chain.<task>, alarm.<task>.<run>, pause.<connection>, and site.<hash>
+	ControlStream  = "KV_control"  // the store id, single entries besides, cancel.<task>.<run>, pace.<task>, health.<task>, schedule.<task>, since.<task>, chain.<task>, alarm.<task>.<run>, pause.<connection>, and site.<hash>
 	KeysStream     = "KV_keys"     // <task>.<hash of an idempotency key>
 	TasksBucket    = "tasks"       // <task>, <task>.<sha256>
 	TasksStream    = "KV_" + TasksBucket
@@ -41,6 +41,7 @@ const (
 	Healths       = "$KV.control.health.*"
 	Timetables    = "$KV.control.schedule.*"
 	Chains        = "$KV.control.chain.*"
+	Watermarks    = "$KV.control.since.*"
 	Erasures      = "$KV.control.erase.*.*"
 	Alarms        = "$KV.control.alarm.*.*"
 	Audits        = "run.audit.*"
@@ -245,6 +246,15 @@ func TimetableSubject(id task.ID) string { return strings.TrimSuffix(Timetables,
 // TaskOfTimetable is the inverse of TimetableSubject; ok is false for any other subject.
 func TaskOfTimetable(subject string) (id task.ID, ok bool) {
 	rest, ok := strings.CutPrefix(subject, strings.TrimSuffix(Timetables, "*"))
+	return task.ID(rest), ok && IsID(rest)
+}
+
+// WatermarkSubject has how far the runs of a task have read its source.
+func WatermarkSubject(id task.ID) string { return strings.TrimSuffix(Watermarks, "*") + string(id) }
+
+// TaskOfWatermark is the inverse of WatermarkSubject; ok is false for any other subject.
+func TaskOfWatermark(subject string) (id task.ID, ok bool) {
+	rest, ok := strings.CutPrefix(subject, strings.TrimSuffix(Watermarks, "*"))
 	return task.ID(rest), ok && IsID(rest)
 }
 

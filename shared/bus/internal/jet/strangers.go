@@ -107,8 +107,9 @@ func isControl(subject string) bool {
 	_, isTimetable := TaskOfTimetable(subject)
 	_, isChain := TaskOfChain(subject)
 	_, _, isAlarm := AlarmRun(subject)
+	_, isWatermark := TaskOfWatermark(subject)
 	_, isPaused := PausedConnection(subject)
-	return isCancel || isPace || isHealth || isTimetable || isChain || isAlarm || isPaused || siteKey.MatchString(subject) || IsErasure(subject)
+	return isCancel || isPace || isHealth || isTimetable || isChain || isWatermark || isAlarm || isPaused || siteKey.MatchString(subject) || IsErasure(subject)
 }
 
 // siteKey is the subject of whose turn it is at a site.

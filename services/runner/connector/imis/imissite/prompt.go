@@ -76,6 +76,9 @@ func (q *Query) matching(values []string, allOperators bool) (rows []int, proble
 		if prompt.Contains {
 			f.pass = containsFold
 		}
+		if prompt.AtLeast {
+			f.pass = operators["ge"]
+		}
 		f.column = slices.IndexFunc(q.Columns, func(c Column) bool { return c.Name == prompt.Column })
 		word, rest, colon := strings.Cut(value, ":")
 		word = strings.ToLower(strings.TrimSpace(word))

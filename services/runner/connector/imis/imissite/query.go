@@ -51,8 +51,8 @@ type Prompt struct {
 	Required bool
 	// Default is what is compared without a value; empty means that all rows pass.
 	Default string
-	// Contains compares parts; otherwise values must be equal.
-	Contains bool
+	// Contains compares parts, and AtLeast passes values that come after or are equal; otherwise they must be equal.
+	Contains, AtLeast bool
 }
 
 // Wrapped is a value with its type beside it: {"$type":"System.Int32","$value":65}.
