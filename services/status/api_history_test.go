@@ -123,6 +123,7 @@ func TestWithoutAHistory(t *testing.T) {
 		"one is made":  history.New(history.Options{Runs: store.Runs, Dir: t.TempDir(), Log: zerolog.Nop()}), // nobody keeps it
 	} {
 		s := openOn(t, store, func(o *status.Options) { o.History = index })
+		s.unkept = true
 		def := s.apply(name)
 		first, second := s.submit(def).begin(0).end(run.Success, "done"), s.submit(def)
 		if got := s.runs("?task=" + string(def.ID)).numbers(); !slices.Equal(got, []run.Number{second.number, first.number}) {

@@ -36,6 +36,8 @@ type site struct {
 	view *bus.TaskView
 	// stop stops the server and waits until it has ended.
 	stop func()
+	// unkept: nobody keeps the history.
+	unkept bool
 }
 
 // open starts a service on a new store; change may change its options.
@@ -122,8 +124,18 @@ func (s *site) do(method, path string, body []byte, headers ...string) answer {
 	return got
 }
 
-// send is do for goroutines other than the test's.
-func (s *site) send(method, path string, body []byte, headers ...string) (answer, error) {
+// send is do for goroutines other than the test's. An answer that says how far the history is, as one does that was not
+// fresh within half a second, is asked for again.
+func (s *site) send(method, path string, body []byte, headers ...string) (got answer, err error) {
+	for {
+		got, err = s.sendOnce(method, path, body, headers...)
+		if err != nil || s.unkept || method != http.MethodGet || got.StatusCode != http.StatusOK || !bytes.Contains(got.body, []byte(`"History":{`)) {
+			return got, err
+		}
+	}
+}
+
+func (s *site) sendOnce(method, path string, body []byte, headers ...string) (answer, error) {
 	request, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, bytes.NewReader(body))
 	if err != nil {
 		return answer{}, err

@@ -529,6 +529,18 @@ func TestTheErasureOfARun(t *testing.T) {
 			t.Errorf("the erasure of run %s: %+v, %t, %v", n, of, ok, err)
 		}
 	}
+	// A receipt counts before what a process has heard last.
+	late, _ := following(t, store.Bus)
+	asked := run.Erasure{Task: request.Task, First: 30, Last: 30, TaskName: "Test", By: "ann", On: now}
+	if _, err := store.Unheld.AskErase(t.Context(), asked); err != nil {
+		t.Fatal(err)
+	}
+	if heard := heardOf(t, late, 30); heard.DoneOn != nil {
+		t.Fatalf("%+v", heard)
+	}
+	if of, ok, err := store.Unheld.ErasureOf(t.Context(), late, 30); err != nil || !ok || of.DoneOn == nil {
+		t.Errorf("the erasure that has its receipt: %+v, %t, %v", of, ok, err)
+	}
 }
 
 // A request whose acknowledgement is lost is delivered again, and nobody executes the run that was erased meanwhile.
