@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -147,7 +148,8 @@ type erasing struct {
 	*Unheld
 	Erasing
 
-	mu sync.Mutex // guards Removed
+	// found counts what this process has found and removed.
+	found atomic.Int64
 	// rows are the objects of rejected rows, and events the sequences of events, by run: as far as read is.
 	rows   map[string][]string
 	live   map[string]uint64
@@ -167,10 +169,7 @@ func (w *erasing) step(name string) error {
 
 // note says how far the erasure is, and that it goes on.
 func (w *erasing) note(ctx context.Context) (err error) {
-	w.mu.Lock()
-	now := w.Erasure
-	w.mu.Unlock()
-	w.sequence, err = w.writeErasure(ctx, now, w.sequence)
+	w.sequence, err = w.writeErasure(ctx, w.Erasure, w.sequence)
 	w.noted = time.Now()
 	return err
 }
@@ -307,7 +306,7 @@ func (w *erasing) slice(ctx context.Context, slice jet.Slice, numbers []run.Numb
 		} else if err != nil {
 			return err
 		}
-		if w.DoneOn == nil && (len(numbers) > erasedTogether || time.Since(w.noted) > leftTo/4) {
+		if w.DoneOn == nil && time.Since(w.noted) > leftTo/4 { // if they were counted before
 			if err := w.note(ctx); err != nil {
 				return err
 			}
@@ -338,6 +337,23 @@ func (w *erasing) ofOpen(ctx context.Context, results *jet.Results, numbers []ru
 	if err != nil {
 		return err
 	}
+	if w.IsOne() && w.isUncopied(results, finals[0]) {
+		return errNotYet
+	}
+	err = w.countFirst(ctx, numbers, func(i int, n run.Number) (had run.Removed, err error) {
+		request := true // it has told of the run
+		if w.IsOne() {
+			record, err := w.requestInRuns(ctx, n)
+			if err != nil {
+				return had, err
+			}
+			request = record.Sequence > 0
+		}
+		return w.had(n, request, finals[i].Sequence > 0, w.isUncopied(results, finals[i])), nil
+	})
+	if err != nil {
+		return err
+	}
 	err = w.each(numbers, func(i int, n run.Number) error { return w.run(ctx, results, n, finals[i]) })
 	if err != nil {
 		return err
@@ -351,6 +367,57 @@ func (w *erasing) ofOpen(ctx context.Context, results *jet.Results, numbers []ru
 		return errNotYet
 	}
 	return nil
+}
+
+// isUncopied reports whether the event of a final document is about to come.
+func (w *erasing) isUncopied(results *jet.Results, final jet.Record) bool {
+	return final.Sequence > 0 && !results.IsSealed() && !w.copied.Has(results.StreamName(), final.Sequence)
+}
+
+// countFirst counts what there is of some runs, and writes that down before the first of it goes: the receipt says the same
+// whoever comes to the end of it. Runs that were counted before are not counted again.
+func (w *erasing) countFirst(ctx context.Context, numbers []run.Number, of func(i int, n run.Number) (run.Removed, error)) error {
+	slice := w.store.Layout.SliceOf(numbers[0])
+	place := slices.IndexFunc(w.Counted, func(n run.Number) bool { return w.store.Layout.SliceOf(n) == slice })
+	last := numbers[len(numbers)-1]
+	if w.DoneOn != nil || place >= 0 && w.Counted[place] >= last {
+		return nil
+	}
+	had := make([]run.Removed, len(numbers))
+	err := w.each(numbers, func(i int, n run.Number) (err error) {
+		if place < 0 || w.Counted[place] < n {
+			had[i], err = of(i, n)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, one := range had {
+		w.Removed.Add(one)
+	}
+	if place < 0 {
+		w.Counted = append(slices.Clone(w.Counted), last)
+	} else {
+		w.Counted = slices.Clone(w.Counted)
+		w.Counted[place] = last
+	}
+	return w.note(ctx)
+}
+
+// had is what there is of a run; with coming, its event is about to come.
+func (w *erasing) had(n run.Number, request, final, coming bool) run.Removed {
+	had := run.Removed{Events: len(w.events[n]), RejectedChunks: len(w.rows[string(w.Task)+"."+n.String()])}
+	if request {
+		had.Runs, had.Requests = 1, 1
+	}
+	if final {
+		had.FinalDocuments = 1
+	}
+	if coming {
+		had.Events = max(had.Events, 1)
+	}
+	return had
 }
 
 // each does something with some runs, several at the same time, and returns what went wrong first.
@@ -382,7 +449,7 @@ func (w *erasing) each(numbers []run.Number, do func(i int, n run.Number) error)
 
 // run erases a run whose slice has no bundles.
 func (w *erasing) run(ctx context.Context, results *jet.Results, n run.Number, final jet.Record) error {
-	if final.Sequence > 0 && !results.IsSealed() && !w.copied.Has(results.StreamName(), final.Sequence) {
+	if w.isUncopied(results, final) {
 		return errNotYet // its event is about to come
 	}
 	if err := w.around(ctx, n); err != nil {
@@ -399,11 +466,10 @@ func (w *erasing) run(ctx context.Context, results *jet.Results, n run.Number, f
 		if err != nil {
 			return err
 		}
-		w.count(erased, &w.Removed.FinalDocuments)
+		w.count(erased)
 	}
 	erased, err := w.request(ctx, n)
-	w.count(erased, &w.Removed.Requests)
-	w.count(erased, &w.Removed.Runs)
+	w.count(erased)
 	return err
 }
 
@@ -451,7 +517,7 @@ func (w *erasing) around(ctx context.Context, n run.Number) error {
 		if err != nil {
 			return err
 		}
-		w.count(erased, &w.Removed.RejectedChunks)
+		w.count(erased)
 	}
 	if err := w.step("progress"); err != nil {
 		return err
@@ -474,7 +540,7 @@ func (w *erasing) around(ctx context.Context, n run.Number) error {
 		if err != nil {
 			return err
 		}
-		w.count(erased, &w.Removed.Events)
+		w.count(erased)
 	}
 	return nil
 }
@@ -590,6 +656,23 @@ func (w *erasing) ofBundle(ctx context.Context, results *jet.Results, numbers []
 	if err := w.findEvents(ctx, ended); err != nil {
 		return err
 	}
+	isOurs := func(kept jet.Bundled) bool {
+		return kept.Request.Task == string(w.Task) || kept.Request.Task == "" && kept.Final.Task == string(w.Task)
+	}
+	err = w.countFirst(ctx, numbers, func(_ int, n run.Number) (run.Removed, error) {
+		kept, ok, err := results.Bundled(ctx, n)
+		if err != nil {
+			return run.Removed{}, err
+		}
+		had := w.had(n, ok && kept.Request.Task != "" && isOurs(kept), ok && kept.Final.Task != "" && isOurs(kept), false)
+		if ok && isOurs(kept) {
+			had.Runs = 1
+		}
+		return had, nil
+	})
+	if err != nil {
+		return err
+	}
 	for _, n := range numbers {
 		if err := w.around(ctx, n); err != nil {
 			return err
@@ -614,13 +697,9 @@ func (w *erasing) ofBundle(ctx context.Context, results *jet.Results, numbers []
 		return err
 	}
 	had, err := results.Rewrite(ctx, numbers[0], func(kept jet.Bundled) bool {
-		return slices.Contains(numbers, kept.Number) && (kept.Request.Task == string(w.Task) || kept.Request.Task == "" && kept.Final.Task == string(w.Task))
+		return slices.Contains(numbers, kept.Number) && isOurs(kept)
 	}, w.Overwritten)
-	for _, kept := range had {
-		w.count(kept.Request.Task != "", &w.Removed.Requests)
-		w.count(kept.Final.Task != "", &w.Removed.FinalDocuments)
-		w.count(true, &w.Removed.Runs)
-	}
+	w.count(len(had) > 0)
 	return err
 }
 
@@ -660,11 +739,10 @@ func (w *erasing) key(ctx context.Context, n run.Number, message string, storedO
 	return err
 }
 
-func (w *erasing) count(one bool, of *int) {
+// count counts what was found and is removed.
+func (w *erasing) count(one bool) {
 	if one {
-		w.mu.Lock()
-		*of++
-		w.mu.Unlock()
+		w.found.Add(1)
 	}
 }
 
@@ -678,7 +756,7 @@ func (w *erasing) end(ctx context.Context) (first bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	w.Holder = ""
+	w.Holder, w.Counted = "", nil
 	if found {
 		w.Removed, w.DoneOn = before.Removed, before.DoneOn
 	} else {
@@ -741,7 +819,6 @@ func (w *erasing) receipt(ctx context.Context) error {
 
 // settle looks again at an erasure that is done and due, and forgets it if nothing has come back.
 func (w *erasing) settle(ctx context.Context, view *Erasures) error {
-	before := w.Removed
 	err := w.all(ctx)
 	if errors.Is(err, errNotYet) {
 		return nil
@@ -749,7 +826,7 @@ func (w *erasing) settle(ctx context.Context, view *Erasures) error {
 	if err != nil {
 		return err
 	}
-	if w.Removed != before {
+	if w.found.Load() > 0 {
 		w.store.Log.Warn().Stringer("first_run", w.First).Stringer("last_run", w.Last).Str("task", w.TaskName).
 			Msg("something of runs that were erased had come back, as after a power cut; it was erased again")
 		if err := w.note(ctx); !jet.Refused(err) {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -351,7 +352,8 @@ func TestAnErasureIsGoneOnWithFromEachStep(t *testing.T) {
 					}
 					return nil
 				})
-				if e := erasing(t, store.Bus, view, request.Task); e.DoneOn == nil {
+				want := run.Removed{Runs: 1, Requests: 1, FinalDocuments: 1, Events: 1, RejectedChunks: 1}
+				if e := erasing(t, store.Bus, view, request.Task); e.DoneOn == nil || e.Removed != want {
 					t.Errorf("stopped before %q: %+v", ended, e)
 				}
 				gone(t, store.Bus, request, n, "key "+n.String())
@@ -397,6 +399,66 @@ func TestAnErasureIsGoneOnWithFromEachStep(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The receipt of many runs counts each once, although one process after the other ends in the middle of them: in bundles, and
+// in a slice that takes runs.
+func TestTheReceiptCountsWhatEndedProcessesErased(t *testing.T) {
+	t.Parallel()
+	store := sliced(t, bus.Topology{Slice: 70})
+	request := bustest.Applied(t, store.Bus)
+	const all, steps = 130, 250 // more than a bundle takes
+	for n := run.Number(1); n <= all; n++ {
+		bustest.Submit(t, store.Bus, request)
+		end(t, store.Bus, request, n)
+	}
+	look(t, store.Unheld.Slices(), "bundled", func() bool { return isBundled(t, store.Bus, "KV_runs_0") })
+	awaitEvents(t, store.Bus, 1, all)
+	e, _, err := store.Unheld.Erasable(t.Context(), request.Task, 0, time.Now(), false)
+	if err != nil || e.First != 1 || e.Last != all {
+		t.Fatalf("%+v, %v", e, err)
+	}
+	e.TaskName, e.By, e.On = "Test", "ann", time.Now()
+	if _, err := store.Unheld.AskErase(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	var receipt run.Erasure
+	processes := 0
+	for receipt.DoneOn == nil {
+		process := store.Open(fmt.Sprint("process ", processes))
+		processes++
+		var done atomic.Int64
+		process.Jet().Interrupt = func(string) error {
+			if done.Add(1) > steps {
+				return errStopped
+			}
+			return nil
+		}
+		view, stop := following(t, process)
+		proctest.Until(t, func() error {
+			for _, of := range view.All() {
+				if of.DoneOn != nil {
+					receipt = of.Erasure
+					return nil
+				}
+				if _, _, err := process.Unheld.Erase(t.Context(), view, of); errors.Is(err, errStopped) {
+					return nil
+				} else if err != nil {
+					return err
+				}
+			}
+			return errors.New("it goes on")
+		})
+		stop()
+	}
+	if want := (run.Removed{Runs: all, Requests: all, FinalDocuments: all, Events: all}); receipt.Removed != want || processes < 4 {
+		t.Errorf("removed %+v by %d processes, want %+v", receipt.Removed, processes, want)
+	}
+	for name, times := range receipts(t, store.Bus) {
+		if times != 1 {
+			t.Errorf("the erasure %s has %d receipts", name, times)
+		}
 	}
 }
 

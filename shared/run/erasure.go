@@ -34,8 +34,11 @@ type Erasure struct {
 	Overwritten bool
 	// Replicated: the store is on several NATS servers, whose Raft logs have what is removed until they are cut.
 	Replicated bool `json:",omitempty"`
-	// Removed counts what was removed so far.
+	// Removed counts what was removed, and what is about to be: it is written before, so that whoever goes on with the
+	// erasure need not know what is gone already.
 	Removed Removed
+	// Counted are the runs that Removed counts, as the highest number of each slice; nil in a receipt.
+	Counted []Number `json:",omitempty"`
 	// DoneOn is when everything was removed; nil while it is under way.
 	DoneOn *time.Time `json:",omitempty"`
 	// Holder is the process that does it.
@@ -45,6 +48,15 @@ type Erasure struct {
 // Removed counts what an erasure has removed.
 type Removed struct {
 	Runs, Requests, FinalDocuments, Events, RejectedChunks int
+}
+
+// Add adds what was removed of others.
+func (r *Removed) Add(other Removed) {
+	r.Runs += other.Runs
+	r.Requests += other.Requests
+	r.FinalDocuments += other.FinalDocuments
+	r.Events += other.Events
+	r.RejectedChunks += other.RejectedChunks
 }
 
 // ByKeep is who asks for an erasure where the task's file says how long its runs are kept.
