@@ -5,6 +5,7 @@ package pgtest
 import (
 	"database/sql"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,6 +74,40 @@ printf 'local all all trust\nhost all postgres 127.0.0.1/32 trust\nhost all app 
 		}
 	}
 	return s, nil
+}
+
+// NewFresh makes a server as Debian has one that was just installed, for one test: without a database, and over a socket in
+// its Folder alone, whose clients are who they are to the system. Its administrator is postgres.
+func NewFresh(t testing.TB) *Server {
+	t.Helper()
+	programs := programs()
+	if programs == "" {
+		t.Fatal("PostgreSQL is needed (`make needs` installs it): there is no postgres and no initdb")
+	}
+	service, err := proctest.NewService("postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	administrator := "peer"
+	if service.Owner == nil { // nobody here can be another one
+		administrator = "trust"
+	}
+	ready := func() error {
+		socket, err := net.Dial("unix", filepath.Join(service.Folder, ".s.PGSQL.5432"))
+		if err == nil {
+			err = socket.Close()
+		}
+		return err
+	}
+	err = service.Start(
+		`"$3/initdb" -D data -U postgres -A peer -E UTF8 --locale=C.UTF-8 --no-sync --no-instructions &&
+printf 'local all postgres '"$4"'\nlocal all all peer\n' >data/pg_hba.conf && chmod 755 .`,
+		`"$3/postgres" -D data -p 5432 -k "$1" -h '' -F -c shared_buffers=16MB -c log_min_messages=fatal`,
+		`kill -QUIT $(head -1 data/postmaster.pid)`, ready, programs, administrator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Server{service}
 }
 
 // programs is the folder of the newest server of this machine, empty if it has none.
