@@ -64,6 +64,8 @@ type Checkpoint struct {
 	// told. Mark is a hash of row Row. Where either is another one, the source has changed.
 	Source string `json:",omitempty"`
 	Mark   string `json:",omitempty"`
+	// Place is where row Row is in the source, in words of its own; empty where that cannot be told.
+	Place string `json:",omitempty"`
 	// Writing: a batch may have been written. Where a destination cannot be asked what it has, it is
 	// set durably before the first one is.
 	Writing bool `json:",omitempty"`

@@ -186,6 +186,7 @@ func (w *writer) checkpoint(name string, c *Checkpoint) {
 	}
 	w.textIfAny("Source", c.Source)
 	w.textIfAny("Mark", c.Mark)
+	w.textIfAny("Place", c.Place)
 	w.flagIfSet("Writing", c.Writing)
 	w.integerIfAny("Length", c.Length)
 	w.textIfAny("Highest", c.Highest)

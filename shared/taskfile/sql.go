@@ -20,7 +20,7 @@ var sqlSource = form[task.Source]{
 		},
 		{
 			name: "order_by", kind: kindTextOrTexts, max: maxKeyColumns, example: "[id]",
-			meaning: "columns of the query that order the rows; if they are unique, an interrupted run can continue",
+			meaning: "columns of the query that order the rows; if they are unique, an interrupted run can continue, at best by numbers or dates",
 		},
 		sinceField("`:since`, null if there is none"),
 	},

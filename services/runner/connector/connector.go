@@ -115,6 +115,17 @@ type Comparing interface {
 	Compares(column string) (asText bool, unfit string)
 }
 
+// Placed is a Source that finds a row again by more than its number, so that rows that came or went before it do not
+// matter.
+type Placed interface {
+	// Place is where a row is whose cells Next has given; empty if that cannot be told. It may be called beside the
+	// other calls.
+	Place(cells []any) string
+	// SkipTo may be called instead of Skip: it has Next give the row at a place of an earlier attempt, and those behind
+	// it. found is false, and nothing is changed, unless exactly one row is there. The error is that of Next.
+	SkipTo(ctx context.Context, place string) (found bool, err error)
+}
+
 // Warner is a Source that has something to say of rows that can be read, and may not be what a person
 // sees in the source: a workbook that asks to be calculated when it is opened, fewer columns than the
 // header names. Or it is a Destination that has written rows, and may not have them as they were given to it: it

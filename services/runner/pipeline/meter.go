@@ -130,10 +130,10 @@ func list(errors []run.RowError, r row.Row) []run.RowError {
 }
 
 // checkpoint is the snapshot as what a later attempt continues from.
-func (s Snapshot) checkpoint(source, mark string, rejected run.RejectedSet) run.Checkpoint {
+func (s Snapshot) checkpoint(source, mark, place string, rejected run.RejectedSet) run.Checkpoint {
 	return run.Checkpoint{
 		Row: s.Counts.Retrieved, Counts: s.Counts, Percent: s.PercentComplete, Errors: s.Errors,
-		Source: source, Mark: mark, Rejected: rejected, Writing: s.Confirmed.Writing, Highest: s.Highest,
+		Source: source, Mark: mark, Place: place, Rejected: rejected, Writing: s.Confirmed.Writing, Highest: s.Highest,
 	}
 }
 

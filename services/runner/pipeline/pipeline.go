@@ -165,6 +165,7 @@ func transfer(ctx context.Context, job Job, m *Meter, from connector.Source, row
 	r := newReader(ctx, job, from, rows, m)
 	defer r.stop()
 	w := newWriter(job, m, limits, from.Columns().Names, rows.scope.Used(), version, begin)
+	w.placed, _ = from.(connector.Placed)
 	if w.highest, err = newHighest(job, from, begin.Highest); err != nil {
 		return err
 	}

@@ -81,8 +81,17 @@ func (r *reader) continueAt(job Job, from run.Checkpoint, version string) error 
 
 // skipTo passes over the rows up to the checkpoint's, of which the last must be the one that it was.
 func (r *reader) skipTo(from run.Checkpoint) error {
-	if err := r.from.Skip(r.ctx, from.Row-1); err != nil {
-		return movedAt(err)
+	found := false
+	if placed, ok := r.from.(connector.Placed); ok && from.Place != "" {
+		var err error
+		if found, err = placed.SkipTo(r.ctx, from.Place); err != nil {
+			return err
+		}
+	}
+	if !found {
+		if err := r.from.Skip(r.ctx, from.Row-1); err != nil {
+			return movedAt(err)
+		}
 	}
 	_, err := r.next()
 	if _, own := row.Own(err); err != nil && !own {

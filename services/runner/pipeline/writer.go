@@ -34,15 +34,16 @@ type writer struct {
 	// belong to batches that are written. waiting: there are others.
 	earlier, stored run.RejectedSet
 	waiting         bool
-	// last is the mark of the last row reached, where marks are made.
-	last  string
-	marks bool
+	// last is the mark of the last row reached, and place where placed has it, where marks are made.
+	last, place string
+	marks       bool
+	placed      connector.Placed // nil if the source has no places
 }
 
 func newWriter(job Job, m *Meter, limits *bounds, columns []string, used []bool, version string, begin run.Checkpoint) *writer {
 	w := &writer{
 		job: job, meter: m, limits: limits, to: limits.to, keys: newKeys(job.Task), version: version,
-		failed: int(begin.Counts.Failed), earlier: begin.Rejected, last: begin.Mark,
+		failed: int(begin.Counts.Failed), earlier: begin.Rejected, last: begin.Mark, place: begin.Place,
 		marks: job.Task.Continues() && !job.DryRun,
 	}
 	for i, name := range columns {
@@ -205,7 +206,7 @@ func (w *writer) record(ctx context.Context, batch *row.Batch) (next Snapshot, s
 	}
 	w.mark(batch)
 	next = w.after(batch)
-	next.Confirmed = next.checkpoint(w.version, w.last, w.named(stored))
+	next.Confirmed = next.checkpoint(w.version, w.last, w.place, w.named(stored))
 	return next, stored, w.ledger.Record(ctx, next.Confirmed)
 }
 
@@ -219,7 +220,7 @@ func (w *writer) confirm(ctx context.Context, next Snapshot) error {
 		}
 		w.stored, w.waiting = stored, false
 	}
-	at := next.checkpoint(w.version, w.last, w.named(w.stored))
+	at := next.checkpoint(w.version, w.last, w.place, w.named(w.stored))
 	if file, ok := w.to.(connector.Appended); ok {
 		at.Length = file.Length()
 	}
@@ -281,7 +282,11 @@ func (w *writer) after(batch *row.Batch) Snapshot {
 // mark takes note of the last row of the batch that the run reached.
 func (w *writer) mark(batch *row.Batch) {
 	if reached := batch.Reached(); len(reached) > 0 && w.marks {
-		w.last = markOf(reached[len(reached)-1].Record)
+		record := reached[len(reached)-1].Record
+		w.last, w.place = markOf(record), ""
+		if cells, ok := record.(row.Cells); ok && w.placed != nil {
+			w.place = w.placed.Place(cells)
+		}
 	}
 }
 

@@ -136,6 +136,22 @@ func (s *watchedSource) Compares(column string) (asText bool, unfit string) {
 	return false, ""
 }
 
+func (s *watchedSource) Place(cells []any) string {
+	if placed, ok := s.Source.(connector.Placed); ok {
+		return placed.Place(cells)
+	}
+	return ""
+}
+
+func (s *watchedSource) SkipTo(ctx context.Context, place string) (found bool, err error) {
+	defer s.watch.call("SkipTo")()
+	s.same(ctx)
+	if placed, ok := s.Source.(connector.Placed); ok {
+		return placed.SkipTo(ctx, place)
+	}
+	return false, nil
+}
+
 func (s *watchedSource) Line() int64 {
 	defer s.watch.call("Line")()
 	if lined, ok := s.Source.(connector.Lined); ok {

@@ -13,6 +13,7 @@ import (
 	"runhook/services/runner/row"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/watermark"
 )
 
 // dialect is one connection's database, in what it has of its own: how it is opened, its SQL, its
@@ -80,6 +81,13 @@ type dialect interface {
 	described(ctx context.Context, on session, query string) (string, error)
 	// keepsOrder reports whether the rows of a query within another one keep their order.
 	keepsOrder() bool
+	// compares tells how values of a query's column are compared, by its declared type: single is that they are numbers
+	// of single precision, whose digits are not all of them; moments, that they are dates or moments, and no texts.
+	compares(declared string) (single, moments bool)
+	// writeMoment is a date or moment as a parameter that is compared with a column of a declared type.
+	writeMoment(declared string, value watermark.Value) string
+	// nullsLast reports whether nulls come behind all values in an order.
+	nullsLast() bool
 	// behind is what a query ends with that passes over a number of rows.
 	behind(rows int64) string
 	// aside copies a query's rows, in their order, to where reading them keeps nobody from writing to the

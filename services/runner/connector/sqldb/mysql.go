@@ -23,6 +23,7 @@ import (
 	"runhook/services/runner/connection"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/watermark"
 )
 
 // mysqlDialect is a database of MariaDB, from version 10.5 on, or of MySQL, from version 8.0 on.
@@ -477,6 +478,27 @@ func (mysqlDialect) equals(column, parameter, _ string) string { return column +
 func (mysqlDialect) differs(column, parameter string) string {
 	return "NOT (" + column + " <=> " + parameter + ")"
 }
+
+func (mysqlDialect) compares(declared string) (single, moments bool) {
+	base, _, _ := strings.Cut(strings.TrimPrefix(declared, mysqlMark), "(")
+	switch base {
+	case "float", "float unsigned":
+		return true, false
+	case "date", "timestamp", "datetime":
+		return false, true
+	}
+	return false, false
+}
+
+// writeMoment leaves the zone out, of which a server takes none: that of each connection is UTC.
+func (mysqlDialect) writeMoment(declared string, value watermark.Value) string {
+	if declared == mysqlMark+"timestamp" {
+		return value.UTC(time.DateTime)
+	}
+	return value.String()
+}
+
+func (mysqlDialect) nullsLast() bool { return false }
 
 func (mysqlDialect) behind(rows int64) string {
 	return " limit 18446744073709551615 offset " + strconv.FormatInt(rows, 10)

@@ -27,6 +27,7 @@ import (
 	"runhook/services/runner/row"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/watermark"
 )
 
 // postgresDialect is a PostgreSQL database, from version 12 on.
@@ -242,6 +243,20 @@ func (postgresDialect) keepsOrder() bool { return true }
 func (postgresDialect) creates(place string) (begin, end string) {
 	return "CREATE TABLE IF NOT EXISTS " + place, ""
 }
+
+func (postgresDialect) compares(declared string) (single, moments bool) {
+	switch strings.TrimPrefix(declared, postgresMark) {
+	case "float4":
+		return true, false
+	case "date", "timestamp", "timestamptz":
+		return false, true
+	}
+	return false, false
+}
+
+func (postgresDialect) writeMoment(_ string, value watermark.Value) string { return value.String() }
+
+func (postgresDialect) nullsLast() bool { return true }
 
 func (postgresDialect) behind(rows int64) string { return " offset " + strconv.FormatInt(rows, 10) }
 

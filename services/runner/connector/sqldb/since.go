@@ -2,8 +2,6 @@ package sqldb
 
 import (
 	"slices"
-	"strings"
-	"time"
 
 	"runhook/services/runner/connector"
 	"runhook/shared/run"
@@ -19,18 +17,11 @@ func (s *Source) Compares(column string) (asText bool, unfit string) {
 	if at < 0 {
 		return true, ""
 	}
-	declared := s.types[at].Declared
-	declared, postgres := strings.CutPrefix(declared, postgresMark)
-	declared, mysql := strings.CutPrefix(declared, mysqlMark)
-	if base, _, _ := strings.Cut(declared, "("); postgres || mysql {
-		switch base {
-		case "float4", "float":
-			return false, "is of single precision, so that its highest value would count as higher than itself; take a column of another type"
-		case "date", "timestamp", "timestamptz", "datetime":
-			return false, ""
-		}
+	single, moments := s.dialect.compares(s.types[at].Declared)
+	if single {
+		return false, "is of single precision, so that its highest value would count as higher than itself; take a column of another type"
 	}
-	return true, ""
+	return !moments, ""
 }
 
 // withSince puts the number from which a run reads into its query: as text, databases would compare it as text, or
@@ -59,21 +50,18 @@ func (s *Source) withSince(query string, params map[string]any) (string, error) 
 	return query, nil
 }
 
-// writeSince writes the moment from which a run reads as the database does, once the type of its column is known:
-// MariaDB takes no time zone, and that of each connection is UTC.
+// writeSince writes the moment from which a run reads as the database does, once the type of its column is known.
 func (s *Source) writeSince(since *task.Since) {
 	if since == nil {
 		return
 	}
 	at := slices.Index(s.columns, since.Column)
-	if at < 0 || s.types[at].Declared != mysqlMark+"timestamp" {
+	if at < 0 {
 		return
 	}
 	for _, i := range s.since {
 		if text, ok := s.args[i].(string); ok {
-			if value, err := watermark.Parse(text); err == nil {
-				s.args[i] = value.UTC(time.DateTime)
-			}
+			s.args[i] = s.writeMoment(at, text)
 		}
 	}
 }

@@ -41,6 +41,10 @@ type Source struct {
 	// since are those of args that are the value from which the run reads.
 	since []int
 	rows  *sql.Rows
+	// selects, within and by are what query is made of: what it selects, from what, and in which order. ordered are the
+	// columns of that order.
+	selects, within, by string
+	ordered             []int
 	// plain is the query as it was given, which is executed if nothing is to be put behind it and its own order
 	// would be lost within another; empty if it would not.
 	plain string
@@ -159,9 +163,13 @@ func (s *Source) order(orderBy []string) {
 	}
 	separator := " order by "
 	for _, name := range orderBy {
-		s.query += separator + "q." + s.dialect.quote(name)
+		s.by += separator + "q." + s.dialect.quote(name)
 		separator = ", "
+		if at := slices.Index(s.columns, name); at >= 0 { // else it is a fault
+			s.ordered = append(s.ordered, at)
+		}
 	}
+	s.query += s.by
 }
 
 // checkOrder reports what of the order is no column of the query.
@@ -200,7 +208,8 @@ func (s *Source) prepare(ctx context.Context, query string) error {
 		s.read = append(s.read, s.dialect.cell(column))
 		selected = append(selected, s.dialect.stored("q."+s.dialect.quote(name)))
 	}
-	s.query = "select " + strings.Join(selected, ", ") + " from (\n" + query + "\n) as q"
+	s.selects, s.within = "select "+strings.Join(selected, ", "), " from (\n"+query+"\n) as q"
+	s.query = s.selects + s.within
 	if !s.dialect.keepsOrder() {
 		s.plain = query
 	}

@@ -26,6 +26,7 @@ import (
 	"runhook/shared/run"
 	"runhook/shared/task"
 	"runhook/shared/wait"
+	"runhook/shared/watermark"
 )
 
 // lockWait is how long a transaction waits for other writers of the database.
@@ -262,6 +263,13 @@ func (sqliteDialect) keepsOrder() bool { return true }
 func (sqliteDialect) creates(place string) (begin, end string) {
 	return "CREATE TABLE IF NOT EXISTS " + place, ""
 }
+
+// compares knows no moments: they are texts.
+func (sqliteDialect) compares(string) (single, moments bool) { return false, false }
+
+func (sqliteDialect) writeMoment(_ string, value watermark.Value) string { return value.String() }
+
+func (sqliteDialect) nullsLast() bool { return false }
 
 func (sqliteDialect) behind(rows int64) string {
 	return " limit -1 offset " + strconv.FormatInt(rows, 10)
