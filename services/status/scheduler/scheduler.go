@@ -23,8 +23,8 @@ const (
 	again = time.Second
 	// atMost is how long nothing is looked at: a machine's clock may be set, or stand still.
 	atMost = time.Second
-	// atOnce is how many tasks are dealt with at the same time.
-	atOnce = 64
+	// atOnce is how many tasks are dealt with at the same time: many, because the runs that start meanwhile write too.
+	atOnce = 256
 )
 
 // never is a moment that nobody waits for.

@@ -347,6 +347,9 @@ func TestWhatMakesNoRunSaysWhy(t *testing.T) {
 			}
 			open := run.Request{Task: def.ID, TaskName: def.Name, Definition: def.Hash, Trigger: run.Webhook, CreatedOn: time.Now(), Overlap: def.Overlap}
 			n := bustest.Submit(t, store.Bus, open)
+			if name == "full" { // the server counts a request some time after it was stored
+				proctest.Eventually(t, "the queue is full", func() bool { return store.Runs.IsFullNow(t.Context(), def.ID, 1) })
+			}
 			s := start(t, store, c, "one", nil)
 			table := s.isDone(t, def.ID, c.now())
 			if got := started(t, store, def.ID); len(got) != 1 {
