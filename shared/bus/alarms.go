@@ -37,6 +37,8 @@ type Alarm struct {
 
 	state    alarmState
 	revision uint64
+	// foreign: another program's message has its place. RunAt is the zero time then, so that it is seen to at once.
+	foreign bool
 }
 
 // alarmState is what is stored.
@@ -93,17 +95,13 @@ func (r *Runs) KeepAlarm(ctx context.Context, request jet.Record, lost bool) (wa
 		_, a, is, err := readAlarm(stored)
 		return err == nil && is && !a.IsCalled(), nil
 	}
-	if !errors.Is(err, jet.ErrMissing) || !lost && at.Before(time.Now()) {
-		return false, jet.Explain(ignoreMissing(err))
+	switch {
+	case !errors.Is(err, jet.ErrMissing):
+		return false, err
+	case !lost && at.Before(time.Now()):
+		return false, nil
 	}
 	return true, setAside(ctx, r.store, id, n, at)
-}
-
-func ignoreMissing(err error) error {
-	if errors.Is(err, jet.ErrMissing) {
-		return nil
-	}
-	return err
 }
 
 // writeAlarm writes the state of an alarm in the place of the one that was read.
@@ -135,12 +133,10 @@ func readAlarm(record jet.Record) (key runKey, a Alarm, is bool, err error) {
 		return key, a, false, errors.New("the key of an alarm is that of a run")
 	}
 	a = Alarm{Task: id, Number: n, revision: record.Sequence}
-	if err := json.Unmarshal(record.Data, &a.state); err != nil {
-		return key, a, false, fmt.Errorf("decode the alarm of a run: %w", err)
+	if err := json.Unmarshal(record.Data, &a.state); err != nil || a.state.RunAt.IsZero() {
+		a.state, a.foreign = alarmState{}, true
 	}
-	if a.RunAt = a.state.RunAt; a.RunAt.IsZero() {
-		return key, a, false, errors.New("the alarm of a run has no time")
-	}
+	a.RunAt = a.state.RunAt
 	return runKey{id, n}, a, true, nil
 }
 
@@ -240,6 +236,18 @@ func (v *Alarms) Call(ctx context.Context, a Alarm) (doc *run.Document, err erro
 		if ended, err = s.Ended(ctx, a.Task, a.Number); err != nil {
 			return nil, err
 		}
+	}
+	switch {
+	case !ended && request.RunAt.IsZero(): // it never waited, and its alarm is another program's
+		return nil, v.drop(ctx, a)
+	case !ended && a.foreign:
+		s.Log.Warn().Stringer("run", a.Number).Msg("another program has written in the place of a run's alarm; it is written again")
+		if a, err = writeAlarm(ctx, s, a, alarmState{RunAt: request.RunAt}); err == nil {
+			a.foreign = false
+			v.note(a)
+			err = ErrChanged // its time may be to come
+		}
+		return nil, err
 	}
 	isNew := a.state.Behind == 0
 	if ended && isNew {

@@ -307,3 +307,46 @@ func TestASliceWithCallsIsBundled(t *testing.T) {
 		t.Errorf("the number of the call: %v", err)
 	}
 }
+
+// What another program writes in the place of an alarm, or as that of a run that never waited, starts and stops nothing.
+func TestForgedAlarms(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request, view := bustest.Applied(t, store.Bus), alarmsOf(t, store.Bus)
+	at := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+	n := later(t, store.Bus, request, at)
+	plain := bustest.Submit(t, store.Bus, request)
+	subject := func(n run.Number) string { return "$KV.control.alarm." + string(request.Task) + "." + n.String() }
+	publish(t, store, subject(n), "forged")
+	publish(t, store, subject(plain), `{"RunAt":"2020-01-01T00:00:00Z"}`)
+	forged := alarm(t, view, n, func(a bus.Alarm) bool { return a.RunAt.IsZero() })
+	if _, err := view.Call(t.Context(), forged); !errors.Is(err, bus.ErrChanged) {
+		t.Errorf("%v", err)
+	}
+	if _, err := view.Call(t.Context(), alarm(t, view, plain, nil)); err != nil {
+		t.Error(err)
+	}
+	alarm(t, view, n, func(a bus.Alarm) bool { return a.RunAt.Equal(at) })
+	if all := view.All(); len(all) != 1 {
+		t.Errorf("%+v", all)
+	}
+	publish(t, store, subject(n), fmt.Sprintf(`{"RunAt":%q,"Call":1}`, at.Format(time.RFC3339)))
+	called := alarm(t, view, n, bus.Alarm.IsCalled)
+	if err := view.Settle(t.Context(), request.Task, []bus.Alarm{called}); err != nil {
+		t.Error(err)
+	}
+	mended := alarm(t, view, n, func(a bus.Alarm) bool { return !a.IsCalled() })
+	if _, err := view.Call(t.Context(), mended); err != nil {
+		t.Fatal(err)
+	}
+	queue := opensQueue(t, store.Bus, request)
+	first := deliver(t, queue)
+	if first.Number != plain {
+		t.Fatalf("run %s is delivered", first.Number)
+	}
+	end(t, store.Bus, request, plain)
+	first.Done()
+	if d := deliver(t, queue); d.Number != n {
+		t.Errorf("run %s is delivered", d.Number)
+	}
+}
