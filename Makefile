@@ -62,6 +62,7 @@ fuzz: ## fuzz every parser, FUZZTIME each (default 20s)
 
 bench: ## measure the whole system beside its limits, then do bench-store (prints tables)
 	@go test -tags bench -run '^TestBench$$' -count=1 -timeout 30m -v ./cmd/runhook | grep -vE '^(=== |--- |ok|PASS)'
+	@go test -tags bench -run '^TestBenchSchedules$$' -count=1 -timeout 30m -v ./cmd/runhook | grep -vE '^(=== |--- |ok|PASS)'
 	@go test -run '^$$' -bench '^BenchmarkBundled$$' -benchtime 300000x -timeout 30m ./shared/bus | grep '^Benchmark'
 	@$(MAKE) --no-print-directory bench-store
 

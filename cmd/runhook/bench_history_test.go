@@ -97,14 +97,17 @@ func (b *bench) made(build build, runs int) {
 }
 
 // busy is the CPU time that `serve` has taken.
-func (h *house) busy() time.Duration {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", h.members[0].Pid()))
-	h.b.check(err)
+func (h *house) busy() time.Duration { return processorTime(h.b, h.members[0].Pid()) }
+
+// processorTime is the CPU time that a process has taken.
+func processorTime(b *bench, pid int) time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	b.check(err)
 	_, behindName, _ := strings.Cut(string(stat), ") ")
 	var ticks time.Duration
 	for _, field := range strings.Fields(behindName)[11:13] { // in user mode, and in the kernel
 		n, err := strconv.Atoi(field)
-		h.b.check(err)
+		b.check(err)
 		ticks += time.Duration(n)
 	}
 	return ticks * time.Second / 100

@@ -58,7 +58,16 @@ Success after … s: 3 rows read, 3 inserted
 Into a panel …: nothing is wrong
 Read all 3376 rows of the source: 6 to write, 3370 skipped by where, 0 failed. Nothing was written.
 Dry run, nothing was written.
+Success after … s: 205 rows read, 205 inserted
+Run … of "Nightly fetch": Success…
+Nightly fetch, line … 30 2 * * * (UTC)
 `)
+	eventually(t, i, "the tasks of the night have started one another", func() bool {
+		return strings.Contains(mustCall(t, "runs", "list", "--trigger", "chain", "--outcome", "success", "--server", i.url, "--data", s.path("data")), "Nightly summary")
+	})
+	if summary, err := os.ReadFile(s.path("data/demo/files/nightly.csv")); err != nil || !strings.Contains(string(summary), "Success, 20") || !strings.Contains(string(summary), " in the panel, ") {
+		t.Errorf("the summary of the night: %.200s %v", summary, err)
+	}
 	if _, err := os.Stat(s.path("data/demo/files/northern.csv")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the dry run wrote: %v", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -27,7 +28,11 @@ type bundled struct {
 	}
 }
 
-// readBundles adds the runs that are in bundles. They are read last: what has left the streams meanwhile is there.
+// bundleSize is how many run numbers a bundle is for.
+const bundleSize = 64
+
+// readBundles adds the runs that are in bundles. They are read last: what has left the streams meanwhile is there. A
+// bundle is under one of two subjects, and where an erasure has just written it anew under both: the younger counts.
 func (w *witness) readBundles(ctx context.Context, s *stored) error {
 	from, err := zstd.NewReader(nil)
 	if err != nil {
@@ -36,26 +41,40 @@ func (w *witness) readBundles(ctx context.Context, s *stored) error {
 	defer from.Close()
 	names, err := slicesOf(ctx, w.js)
 	for _, name := range names {
-		bucket := "$KV." + strings.TrimPrefix(name, "KV_")
-		err = errors.Join(err, w.each(ctx, name, bucket+".bundle.*", func(msg jetstream.Msg, _ uint64) error {
-			plain, err := from.DecodeAll(msg.Data(), nil)
-			if err != nil {
+		prefix := "$KV." + strings.TrimPrefix(name, "KV_") + "."
+		type younger struct {
+			sequence uint64
+			data     []byte
+		}
+		bundles := map[uint64]younger{}
+		for _, filter := range []string{"bundle.*", "apart.*.bundle"} {
+			err = errors.Join(err, w.each(ctx, name, prefix+filter, func(msg jetstream.Msg, sequence uint64) error {
+				words := strings.Split(strings.TrimPrefix(msg.Subject(), prefix), ".")
+				place, err := strconv.ParseUint(words[1], 10, 64)
+				if words[0] == "apart" { // it has the number of its first run
+					place = place % slice / bundleSize
+				}
+				if sequence > bundles[place].sequence {
+					bundles[place] = younger{sequence, msg.Data()}
+				}
 				return err
-			}
+			}))
+		}
+		for _, b := range bundles {
+			plain, failed := from.DecodeAll(b.data, nil)
 			var bundle []bundled
-			if err := gob.NewDecoder(bytes.NewReader(plain)).Decode(&bundle); err != nil {
-				return err
+			if failed == nil {
+				failed = gob.NewDecoder(bytes.NewReader(plain)).Decode(&bundle)
 			}
 			for _, b := range bundle {
 				if b.Request.Apart || b.Final.Apart {
-					return fmt.Errorf("run %s is too large for its bundle", b.Number)
+					failed = errors.Join(failed, fmt.Errorf("run %s is too large for its bundle", b.Number))
+					continue
 				}
-				if err := w.addBundled(s, b); err != nil {
-					return err
-				}
+				failed = errors.Join(failed, w.addBundled(s, b))
 			}
-			return nil
-		}))
+			err = errors.Join(err, failed)
+		}
 	}
 	return err
 }

@@ -57,7 +57,7 @@ func (r *Runner) attempt(ctx context.Context, h *hold) {
 		r.endForeign(ctx, h)
 		return
 	}
-	if r.setAside(ctx, h) {
+	if !h.delivery.Load().IsPlain() && r.setAside(ctx, h) {
 		return
 	}
 	d, log := h.delivery.Load(), h.log

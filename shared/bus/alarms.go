@@ -59,6 +59,9 @@ func (a Alarm) IsCalled() bool { return a.state.Call > 0 }
 // IsBegun reports whether a process is about to do so, or was.
 func (a Alarm) IsBegun() bool { return a.state.Behind > 0 && a.state.Call == 0 }
 
+// IsPlain reports whether the run that was delivered was never to wait for a time: nothing is to be done but to start it.
+func (d *Delivery) IsPlain() bool { return !d.called && d.Request.RunAt.IsZero() }
+
 // WaitsForTime reports whether the run that was delivered is to start later, by its call: it is for SetAside.
 func (d *Delivery) WaitsForTime() bool { return !d.called && !d.Request.RunAt.IsZero() }
 

@@ -193,8 +193,8 @@ func (c *Chains) Settled(ctx context.Context, id task.ID, known run.Ends) (settl
 			return known, err
 		}
 		settled.Event = min(settled.Event, last)
-	case last < known.Event:
-		settled.Event, settled.Run, settled.Doubtful = last, 0, known.Event+anew
+	case last < known.Event: // and some of those that there are may have come since
+		settled.Event, settled.Run, settled.Doubtful = last-min(last, anew), 0, known.Event+anew
 	case known.Run > 0:
 		event, err := c.store.Events.LeaderAt(ctx, known.Event)
 		if errors.Is(err, jet.ErrMissing) { // it was removed since

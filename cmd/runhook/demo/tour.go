@@ -81,7 +81,13 @@ Your turn: a guided tour to paste into another terminal.
   %[2]s task preview %[5]s/tasks/northern.yaml -p Latitude=70 --connections %[5]s/connections.yaml
   %[2]s run northern -p Latitude=70 --dry-run --wait%[3]s
 
-7. What is there now:
+7. Three tasks that start one another each night: from the IQA into a table, from there into the panel, and then into a file that says how that went. Start the first now, and see the others follow:
+
+  %[2]s run fetch --wait%[3]s
+  %[2]s runs show NUMBER%[3]s
+  %[2]s schedule next %[5]s/tasks/nightly.yaml
+
+8. What is there now:
 
   %[2]s runs list%[3]s
   sqlite3 %[4]s 'select state, count(*) from airports group by state'

@@ -102,8 +102,8 @@ type state struct {
 
 	// rung: there may be something to deal with.
 	rung atomic.Bool
-	// awaited are the runs whose ends were heard of and whose events have not come, with when they were heard of, and wait
-	// is how long is waited for them next.
+	// awaited are the runs whose ends were heard of and whose events have not come, with when they were heard of: 0 is any,
+	// whose end may have been missed. wait is how long is waited for them next.
 	mu      sync.Mutex
 	awaited map[run.Number]time.Time
 	wait    time.Duration
@@ -239,6 +239,7 @@ func (f *Follower) takeUp(states map[task.ID]*state, heard chan<- struct{}) {
 		if of == nil {
 			of = &state{id: id, former: map[string]*task.Definition{}, awaited: map[run.Number]time.Time{}}
 			of.unsettled.Store(true)
+			of.await(0) // the event of an end that came just before
 			stop, err := f.options.Chains.Hear(id, func(n run.Number) { of.await(n); wake(heard) })
 			if err != nil { // it is looked anyway
 				stop = func() {}
@@ -257,6 +258,7 @@ func (f *Follower) lookAtAll(states map[task.ID]*state, unsettled bool) {
 	for _, of := range states {
 		if unsettled {
 			of.unsettled.Store(true)
+			of.await(0)
 		}
 		of.rung.Store(true)
 	}
@@ -282,7 +284,10 @@ func (of *state) came(all ...run.Number) {
 // pause is how long the events that are awaited are waited for next, 0 if none are.
 func (of *state) pause() (pause time.Duration) {
 	table := of.table.Ends
-	dealt := []run.Number{table.Run}
+	var dealt []run.Number
+	if table.Run > 0 {
+		dealt = append(dealt, table.Run)
+	}
 	for _, one := range table.Recent {
 		dealt = append(dealt, one.Run)
 	}

@@ -25,7 +25,7 @@ import (
 func TestMain(m *testing.M) { proctest.Main(m) }
 
 // apply makes a task with lines in its file current.
-func apply(t *testing.T, store *bustest.Store, id task.ID, name, lines string) *task.Definition {
+func apply(t *testing.T, store *bus.Bus, id task.ID, name, lines string) *task.Definition {
 	t.Helper()
 	def, err := taskfile.Parse(fmt.Appendf(nil, "id: %s\nname: %s\nparameters: [{name: State}, {name: Ids, multiple: true}, {name: Rows}]\nsource: {csv: {connection: a, path: a.csv}}\nmapping: {id: id}\ndestination: {csv: {connection: a, path: b.csv, action: replace}}\n%s\n", id, name, lines), "chain.yaml")
 	if err != nil {
@@ -54,19 +54,20 @@ func requestOf(t *testing.T, def *task.Definition) run.Request {
 }
 
 // ends has a run come to its end.
-func ends(t *testing.T, store *bustest.Store, request run.Request, outcome run.Outcome, inserted int64) run.Number {
+func ends(t *testing.T, store *bus.Bus, request run.Request, outcome run.Outcome, inserted int64) run.Number {
 	t.Helper()
-	n := bustest.Submit(t, store.Bus, request)
+	n := bustest.Submit(t, store, request)
 	finish(t, store, request, n, outcome, inserted)
 	return n
 }
 
-func finish(t *testing.T, store *bustest.Store, request run.Request, n run.Number, outcome run.Outcome, inserted int64) {
+func finish(t *testing.T, store *bus.Bus, request run.Request, n run.Number, outcome run.Outcome, inserted int64) {
 	t.Helper()
-	claim, err := store.Work.Claim(t.Context(), request.Task, n, run.Claim{Owner: "a runner", Executions: 1, StartedOn: time.Now()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	var claim *bus.Claim
+	proctest.Until(t, func() (err error) { // a cluster may have no leader at the moment
+		claim, err = store.Work.Claim(t.Context(), request.Task, n, run.Claim{Owner: "a runner", Executions: 1, StartedOn: time.Now()})
+		return err
+	})
 	doc := run.QueuedDocument(request, n)
 	doc.SetCounts(run.Counts{Total: inserted, Retrieved: inserted, Inserted: inserted})
 	doc.End(outcome, "as the test wants", time.Now())
@@ -75,9 +76,22 @@ func finish(t *testing.T, store *bustest.Store, request run.Request, n run.Numbe
 	}
 }
 
+// awaitEvent waits for the event of a run that has ended.
+func awaitEvent(t *testing.T, store *bus.Bus, n run.Number) {
+	t.Helper()
+	proctest.Until(t, func() error {
+		counts, err := bustest.EventCounts(t.Context(), store)
+		if err == nil && counts[n] == 0 {
+			err = errors.New("its event is not there")
+		}
+		return err
+	})
+}
+
 // service is a status service, as far as it starts what follows.
 type service struct {
 	chains *bus.Chains
+	tasks  *bus.TaskView
 	kill   func()
 }
 
@@ -107,7 +121,7 @@ func begin(t *testing.T, opened *bus.Bus, reached func(ctx context.Context, step
 	ran.Go(func() { f.Run(ctx) })
 	kill := sync.OnceFunc(func() { cancel(); ran.Wait(); <-done })
 	t.Cleanup(kill)
-	return &service{tables, kill}
+	return &service{tables, view, kill}
 }
 
 // isDone waits until the end of a run is dealt with, and says what came of it.
@@ -130,7 +144,7 @@ func (s *service) isDone(t *testing.T, id task.ID, n run.Number) (came []run.Fol
 }
 
 // started are the requests of a task, in their order, with their numbers.
-func started(t *testing.T, store *bustest.Store, id task.ID) (requests []run.Request) {
+func started(t *testing.T, store *bus.Bus, id task.ID) (requests []run.Request) {
 	t.Helper()
 	for n := run.Number(0); ; {
 		var next bus.Waiting
@@ -147,7 +161,7 @@ func started(t *testing.T, store *bustest.Store, id task.ID) (requests []run.Req
 }
 
 // wantChildren wants a run of a task for each of some runs, and no other.
-func wantChildren(t *testing.T, store *bustest.Store, id task.ID, of ...run.Number) {
+func wantChildren(t *testing.T, store *bus.Bus, id task.ID, of ...run.Number) {
 	t.Helper()
 	var by []run.Number
 	for _, r := range started(t, store, id) {
@@ -160,7 +174,7 @@ func wantChildren(t *testing.T, store *bustest.Store, id task.ID, of ...run.Numb
 }
 
 // family applies a task that starts another one.
-func family(t *testing.T, store *bustest.Store, then string) (parent, child *task.Definition) {
+func family(t *testing.T, store *bus.Bus, then string) (parent, child *task.Definition) {
 	t.Helper()
 	child = apply(t, store, task.NewID(), "Child", "")
 	return apply(t, store, task.NewID(), "Parent", then), child
@@ -171,16 +185,16 @@ func family(t *testing.T, store *bustest.Store, then string) (parent, child *tas
 func TestChild(t *testing.T) {
 	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
-	parent, child := family(t, store, `then:
+	parent, child := family(t, store.Bus, `then:
   - task: Child
     when: run.RowsInserted > 10 && run.Parameters.State == "TX"
     parameters: {State: run.Parameters.State + "/" + run.TaskName, Ids: run.Parameters.Ids, Rows: run.RowsInserted}`)
 	s := start(t, store, "one", nil)
-	none := ends(t, store, requestOf(t, parent), run.Success, 10)
-	n := ends(t, store, requestOf(t, parent), run.Success, 12)
+	none := ends(t, store.Bus, requestOf(t, parent), run.Success, 10)
+	n := ends(t, store.Bus, requestOf(t, parent), run.Success, 12)
 	came := s.isDone(t, parent.ID, n)
-	wantChildren(t, store, child.ID, n)
-	got := started(t, store, child.ID)[0]
+	wantChildren(t, store.Bus, child.ID, n)
+	got := started(t, store.Bus, child.ID)[0]
 	if got.Trigger != run.Chain || got.StartedBy != n || got.Link != 1 || got.CorrelationID != "corr-1" || got.TraceParent == "" || got.Base != "https://hooks.example.org" || got.Definition != child.Hash {
 		t.Errorf("%+v", got)
 	}
@@ -201,23 +215,23 @@ func TestChild(t *testing.T) {
 func TestOutcomes(t *testing.T) {
 	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
-	parent, child := family(t, store, "then: [{task: child}, {task: Fails, on: failed}, {task: Stops, on: [canceled, failed]}, {task: Last, on: [success, failed, canceled]}]")
+	parent, child := family(t, store.Bus, "then: [{task: child}, {task: Fails, on: failed}, {task: Stops, on: [canceled, failed]}, {task: Last, on: [success, failed, canceled]}]")
 	others := map[string]*task.Definition{"child": child}
 	for _, name := range []string{"Fails", "Stops", "Last"} {
-		others[name] = apply(t, store, task.NewID(), name, "")
+		others[name] = apply(t, store.Bus, task.NewID(), name, "")
 	}
 	s := start(t, store, "one", nil)
 	dry := requestOf(t, parent)
 	dry.DryRun = true
-	ends(t, store, dry, run.Success, 1)
-	succeeded := ends(t, store, requestOf(t, parent), run.Success, 1)
-	failed := ends(t, store, requestOf(t, parent), run.Failed, 1)
-	canceled := ends(t, store, requestOf(t, parent), run.Canceled, 1)
+	ends(t, store.Bus, dry, run.Success, 1)
+	succeeded := ends(t, store.Bus, requestOf(t, parent), run.Success, 1)
+	failed := ends(t, store.Bus, requestOf(t, parent), run.Failed, 1)
+	canceled := ends(t, store.Bus, requestOf(t, parent), run.Canceled, 1)
 	s.isDone(t, parent.ID, canceled)
-	wantChildren(t, store, child.ID, succeeded)
-	wantChildren(t, store, others["Fails"].ID, failed)
-	wantChildren(t, store, others["Stops"].ID, failed, canceled)
-	wantChildren(t, store, others["Last"].ID, succeeded, failed, canceled)
+	wantChildren(t, store.Bus, child.ID, succeeded)
+	wantChildren(t, store.Bus, others["Fails"].ID, failed)
+	wantChildren(t, store.Bus, others["Stops"].ID, failed, canceled)
+	wantChildren(t, store.Bus, others["Last"].ID, succeeded, failed, canceled)
 }
 
 // One service is killed, or paused, between two of its writes, and stays so for longer than the server knows the ids of
@@ -229,7 +243,7 @@ func TestPausedAndKilledServices(t *testing.T) {
 			t.Run(way+" when "+at, func(t *testing.T) {
 				t.Parallel()
 				store := bustest.New(t, bus.Topology{IdempotencyWindow: 100 * time.Millisecond})
-				parent, child := family(t, store, "then: [{task: Child}, {task: Child, parameters: {State: '\"second\"'}}]")
+				parent, child := family(t, store.Bus, "then: [{task: Child}, {task: Child, parameters: {State: '\"second\"'}}]")
 				there, goOn := make(chan struct{}), make(chan struct{})
 				var armed atomic.Bool
 				armed.Store(true)
@@ -244,24 +258,39 @@ func TestPausedAndKilledServices(t *testing.T) {
 					}
 					<-goOn
 				})
-				n := ends(t, store, requestOf(t, parent), run.Success, 1)
+				n := ends(t, store.Bus, requestOf(t, parent), run.Success, 1)
 				<-there
 				if way == "killed" {
 					first.kill()
 				}
 				forgotten := time.NewTimer(500 * time.Millisecond)
 				<-forgotten.C
+				if at == "stored" { // what has become of the task since does not count
+					apply(t, store.Bus, child.ID, "Child", "enabled: false")
+				}
 				second := start(t, store, "second", nil)
-				second.isDone(t, parent.ID, n)
-				wantChildren(t, store, child.ID, n, n)
+				for _, came := range second.isDone(t, parent.ID, n) {
+					if came.Child == 0 {
+						t.Errorf("came of it: %+v", came)
+					}
+				}
+				if at == "stored" {
+					apply(t, store.Bus, child.ID, "Child", "")
+					for _, s := range []*service{first, second} {
+						if way == "paused" || s == second {
+							bustest.AwaitView(t, s.tasks, "the task is enabled again", func() bool { t, _ := s.tasks.Get(child.ID); return t.Enabled })
+						}
+					}
+				}
+				wantChildren(t, store.Bus, child.ID, n, n)
 				if way == "paused" {
 					close(goOn)
-					next := ends(t, store, requestOf(t, parent), run.Success, 1)
+					next := ends(t, store.Bus, requestOf(t, parent), run.Success, 1)
 					first.isDone(t, parent.ID, next)
-					wantChildren(t, store, child.ID, n, n, next, next)
+					wantChildren(t, store.Bus, child.ID, n, n, next, next)
 				}
 				var states []string
-				for _, r := range started(t, store, child.ID)[:2] {
+				for _, r := range started(t, store.Bus, child.ID)[:2] {
 					states = append(states, strings.Join(r.Parameters["State"].Values, ""))
 				}
 				slices.Sort(states)
@@ -277,7 +306,7 @@ func TestPausedAndKilledServices(t *testing.T) {
 func TestServicesAtOnce(t *testing.T) {
 	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
-	parent, child := family(t, store, "then: [{task: Child}]")
+	parent, child := family(t, store.Bus, "then: [{task: Child}]")
 	s := start(t, store, "stays", nil)
 	var all []run.Number
 	for round := range 6 {
@@ -286,7 +315,7 @@ func TestServicesAtOnce(t *testing.T) {
 			others = append(others, start(t, store, fmt.Sprint(round, i), nil))
 		}
 		for range 10 {
-			all = append(all, ends(t, store, requestOf(t, parent), run.Success, 1))
+			all = append(all, ends(t, store.Bus, requestOf(t, parent), run.Success, 1))
 		}
 		if round == 3 {
 			store.Restart()
@@ -297,7 +326,7 @@ func TestServicesAtOnce(t *testing.T) {
 		}
 	}
 	s.isDone(t, parent.ID, all[len(all)-1])
-	wantChildren(t, store, child.ID, all...)
+	wantChildren(t, store.Bus, child.ID, all...)
 }
 
 // Ends while no service is there start their runs later, and those before the task had its then, or of runs that were
@@ -305,21 +334,22 @@ func TestServicesAtOnce(t *testing.T) {
 func TestDefinitionDecides(t *testing.T) {
 	t.Parallel()
 	store := bustest.New(t, bus.Topology{})
-	child := apply(t, store, task.NewID(), "Child", "")
+	child := apply(t, store.Bus, task.NewID(), "Child", "")
 	id := task.NewID()
-	without := apply(t, store, id, "Parent", "")
-	ends(t, store, requestOf(t, without), run.Success, 1)
+	without := apply(t, store.Bus, id, "Parent", "")
+	ends(t, store.Bus, requestOf(t, without), run.Success, 1)
 	open := bustest.Submit(t, store.Bus, requestOf(t, without))
-	with := apply(t, store, id, "Parent", "then: [{task: Child}]")
-	finish(t, store, requestOf(t, without), open, run.Success, 1)
+	with := apply(t, store.Bus, id, "Parent", "then: [{task: Child}]")
+	finish(t, store.Bus, requestOf(t, without), open, run.Success, 1)
 	later := bustest.Submit(t, store.Bus, requestOf(t, with))
-	first := ends(t, store, requestOf(t, with), run.Success, 1)
+	first := ends(t, store.Bus, requestOf(t, with), run.Success, 1)
+	awaitEvent(t, store.Bus, first)
 	s := start(t, store, "one", nil)
 	s.isDone(t, id, first)
-	apply(t, store, id, "Parent", "")
-	finish(t, store, requestOf(t, with), later, run.Success, 1)
+	apply(t, store.Bus, id, "Parent", "")
+	finish(t, store.Bus, requestOf(t, with), later, run.Success, 1)
 	s.isDone(t, id, later)
-	wantChildren(t, store, child.ID, later, first)
+	wantChildren(t, store.Bus, child.ID, later, first)
 }
 
 // What is not started says why.
@@ -343,12 +373,12 @@ func TestWhatIsNotStartedSaysWhy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			store := bustest.New(t, bus.Topology{})
-			child := apply(t, store, task.NewID(), "Child", one.child)
+			child := apply(t, store.Bus, task.NewID(), "Child", one.child)
 			line := "then: [{task: Child}]"
 			if one.then != "" {
 				line = "then: [{task: Child, " + one.then + "}]"
 			}
-			parent := apply(t, store, task.NewID(), "Parent", line)
+			parent := apply(t, store.Bus, task.NewID(), "Parent", line)
 			if one.hold {
 				health := run.Health{Counted: 7, Failed: []run.Number{3, 5, 6}, Held: &run.Hold{On: time.Now().UTC(), TaskName: "Child", Failures: 3, Run: 6, Why: "as the test wants", Told: true}}
 				data, err := health.Encode()
@@ -369,18 +399,18 @@ func TestWhatIsNotStartedSaysWhy(t *testing.T) {
 			s := start(t, store, "one", nil)
 			request := requestOf(t, parent)
 			request.Link = one.link
-			n := ends(t, store, request, run.Success, 1)
+			n := ends(t, store.Bus, request, run.Success, 1)
 			if one.says == "when gives false" { // which is as it is wanted, and not kept
-				next := requestOf(t, apply(t, store, parent.ID, "Parent", "then: [{task: Child}]"))
-				s.isDone(t, parent.ID, ends(t, store, next, run.Success, 1))
-				wantChildren(t, store, child.ID, n+1)
+				next := requestOf(t, apply(t, store.Bus, parent.ID, "Parent", "then: [{task: Child}]"))
+				s.isDone(t, parent.ID, ends(t, store.Bus, next, run.Success, 1))
+				wantChildren(t, store.Bus, child.ID, n+1)
 				return
 			}
 			came := s.isDone(t, parent.ID, n)
 			if len(came) != 1 || !strings.Contains(came[0].Why, one.says) || came[0].Child != 0 {
 				t.Errorf("%+v", came)
 			}
-			if got := started(t, store, child.ID); len(got) != had {
+			if got := started(t, store.Bus, child.ID); len(got) != had {
 				t.Errorf("%d runs: %+v", len(got), got)
 			}
 		})
@@ -399,19 +429,13 @@ func TestEventsThatCameAnew(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			store := bustest.New(t, bus.Topology{IdempotencyWindow: 100 * time.Millisecond})
-			parent, child := family(t, store, "then: [{task: Child}]")
+			parent, child := family(t, store.Bus, "then: [{task: Child}]")
 			s := start(t, store, "one", nil)
-			first := ends(t, store, requestOf(t, parent), run.Success, 1)
+			first := ends(t, store.Bus, requestOf(t, parent), run.Success, 1)
 			s.isDone(t, parent.ID, first)
 			s.kill()
-			lost := ends(t, store, requestOf(t, parent), run.Success, 1)
-			proctest.Until(t, func() error {
-				counts, err := bustest.EventCounts(t.Context(), store.Bus)
-				if err == nil && counts[lost] == 0 {
-					err = errors.New("its event is not there")
-				}
-				return err
-			})
+			lost := ends(t, store.Bus, requestOf(t, parent), run.Success, 1)
+			awaitEvent(t, store.Bus, lost)
 			last, err := s.chains.Events(t.Context())
 			if err != nil {
 				t.Fatal(err)
@@ -425,13 +449,37 @@ func TestEventsThatCameAnew(t *testing.T) {
 				t.Fatal(err)
 			}
 			again := start(t, store, "two", nil)
-			next := ends(t, store, requestOf(t, parent), run.Success, 1)
+			next := ends(t, store.Bus, requestOf(t, parent), run.Success, 1)
 			again.isDone(t, parent.ID, next)
-			if name == "behind the last one" { // only what is behind the last event comes anew
-				wantChildren(t, store, child.ID, first, next)
-				return
-			}
-			wantChildren(t, store, child.ID, first, lost, next)
+			wantChildren(t, store.Bus, child.ID, first, lost, next)
 		})
 	}
+}
+
+// Two services on two servers of a cluster start one run for each end, also while its streams get other leaders.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	cluster := bustest.NewCluster(t, bus.Topology{Replicas: 3})
+	store := cluster.Open(t, "test", 0)
+	parent, child := family(t, store, "then: [{task: Child}]")
+	first := begin(t, cluster.Open(t, "first", 1), nil)
+	begin(t, cluster.Open(t, "second", 2), nil)
+	var all []run.Number
+	for _, stream := range []string{"", "KV_control", "RUNS", "EVENTS"} {
+		if stream != "" {
+			cluster.StepDown(t, stream)
+		}
+		for range 5 {
+			var n run.Number
+			proctest.Until(t, func() error { // while there is no leader
+				accepted, err := store.Runs.Submit(t.Context(), requestOf(t, parent), "")
+				n = accepted.Number
+				return err
+			})
+			finish(t, store, requestOf(t, parent), n, run.Success, 1)
+			all = append(all, n)
+		}
+	}
+	first.isDone(t, parent.ID, all[len(all)-1])
+	wantChildren(t, store, child.ID, all...)
 }
