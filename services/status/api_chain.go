@@ -54,6 +54,11 @@ func (s *Service) chain(ctx context.Context, id task.ID, number run.Number) (ans
 	if err != nil || !ok {
 		return answer, cmp.Or(err, run.ErrRunGone)
 	}
+	answer.None = []noneDocument{}
+	if asked.StartedBy == 0 && s.options.Chains.Of(id).Revision == 0 {
+		answer.Runs = []run.Listed{asked}
+		return answer, nil
+	}
 	first := asked
 	for range task.MaxChain + 1 {
 		if first.StartedBy == 0 {
@@ -75,7 +80,6 @@ func (s *Service) chain(ctx context.Context, id task.ID, number run.Number) (ans
 			answer.History = &historyState{state.Percent}
 		}
 	}
-	answer.None = []noneDocument{}
 	if err := s.follow(ctx, &answer, first, hasHistory, map[run.Number]bool{}); err != nil {
 		return answer, err
 	}

@@ -70,6 +70,36 @@ func (s *Service) Refresh(ctx context.Context, runs ...run.Listed) ([]run.Listed
 	return s.confirm(ctx, runs, history.Query{})
 }
 
+// ChainedRun is a run of a chain, with those that its end has started.
+type ChainedRun struct {
+	run.Listed
+	Next []*ChainedRun
+	// None says which tasks its end has not started, and why.
+	None []string
+}
+
+// RunChain is the first run of the chain that a run is part of; nil if it is part of none.
+func (s *Service) RunChain(ctx context.Context, id task.ID, number run.Number) (*ChainedRun, error) {
+	chain, err := s.chain(ctx, id, number)
+	if err != nil || len(chain.Runs) < 2 && len(chain.None) == 0 {
+		return nil, err
+	}
+	known := map[run.Number]*ChainedRun{}
+	for _, l := range chain.Runs {
+		one := &ChainedRun{Listed: l}
+		if by := known[l.StartedBy]; by != nil {
+			by.Next = append(by.Next, one)
+		}
+		known[l.ImportID] = one
+	}
+	for _, none := range chain.None {
+		if of := known[none.Run]; of != nil {
+			of.None = append(of.None, none.Task+": "+none.Why)
+		}
+	}
+	return known[chain.Runs[0].ImportID], nil
+}
+
 // RunDocument is the document of the run that the path of a request names as {run}.
 func (s *Service) RunDocument(ctx context.Context, rc *fasthttp.RequestCtx) (run.Document, error) {
 	id, number, err := s.findRun(ctx, rc)

@@ -474,6 +474,7 @@ func TestInABrowser(t *testing.T) {
 	t.Run("pages", func(t *testing.T) { testPages(t, b.in(t)) })
 	t.Run("changes", func(t *testing.T) { testChanges(t, b.in(t)) })
 	t.Run("schedules", func(t *testing.T) { testSchedules(t, b.in(t)) })
+	t.Run("chains", func(t *testing.T) { testChains(t, b.in(t)) })
 }
 
 // What a browser does by a link, and what other sites can and cannot do with somebody who is signed in.

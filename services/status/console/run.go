@@ -12,6 +12,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"runhook/services/status"
 	"runhook/shared/bus"
 	"runhook/shared/run"
 	"runhook/shared/session"
@@ -39,8 +40,27 @@ type runData struct {
 	Rejected      *rejectedPage
 	RejectedFault string
 	Events        []happened
+	// Chain is the first run of the chain that it is part of; nil if it is part of none.
+	Chain *chainNode
 	// Starts: the page can start runs of its task.
 	Starts bool
+}
+
+// chainNode is a run of a chain, with those that its end has started.
+type chainNode struct {
+	*status.ChainedRun
+	Up    string
+	Shown bool
+	Next  []*chainNode
+}
+
+// nodeOf is a run of the chain of the one that is shown.
+func nodeOf(of *status.ChainedRun, shown run.Number, up string) *chainNode {
+	node := &chainNode{ChainedRun: of, Up: up, Shown: of.ImportID == shown}
+	for _, next := range of.Next {
+		node.Next = append(node.Next, nodeOf(next, shown, up))
+	}
+	return node
 }
 
 // givenRow is a parameter of a run.
@@ -87,6 +107,9 @@ func (p *Page) runPage(ctx context.Context, rc *fasthttp.RequestCtx, visit sessi
 	p.addRequest(ctx, &data, visit.ReadOnly)
 	if doc.RowsFailed > 0 {
 		p.addRejected(ctx, rc, &data)
+	}
+	if chain, err := p.service.RunChain(ctx, doc.ExecuteID, doc.ImportID); err == nil && chain != nil { // the page says the rest
+		data.Chain = nodeOf(chain, doc.ImportID, shown.Up)
 	}
 	number := doc.ImportID.String()
 	shown.Title, shown.Data = signOf(doc).Words+": run "+number+", "+doc.TaskName, data
