@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"runhook/services/runner/check"
+	"runhook/services/runner/pipeline"
 	"runhook/services/runner/pipeline/pipelinetest"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -139,6 +141,13 @@ func TestSinceRefusesColumns(t *testing.T) {
 			}
 			if got := b.Read("out.csv"); got != "old\n" {
 				t.Errorf("rows were written: %s", got)
+			}
+			if !strings.Contains(c.want, "has no column") {
+				continue
+			}
+			found, err := pipeline.Check(t.Context(), b.Job.Kinds, b.Job.Job)
+			if err != nil || len(found) != 1 || found[0].Severity != check.Error || found[0].Message != c.want || found[0].Field.String() != "source.sql.since.column" {
+				t.Errorf("the check says %+v, %v", found, err)
 			}
 		}
 	})
