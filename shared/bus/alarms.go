@@ -366,8 +366,10 @@ func (v *Alarms) Settle(ctx context.Context, id task.ID, all []Alarm) error {
 			if err := v.settle(ctx, a, acknowledged); err != nil {
 				return err
 			}
-			if v.there[key] = a.revision; acknowledged {
+			if acknowledged {
 				delete(v.there, key)
+			} else {
+				v.there[key] = a.revision
 			}
 		}
 	}
