@@ -47,8 +47,9 @@ func (s *Source) Place(cells []any) string {
 	return string(place)
 }
 
-// SkipTo has the query begin at a place, if exactly one row is there, as the database itself compares: whatever its
-// collation takes for equal, and whatever digits a text does not show, are then found by their number.
+// SkipTo has the query begin at a place, if exactly one row is there as the database itself compares; see
+// connector.Placed. Rows that its collation takes for equal, and values with more digits than their text shows, are
+// found by their number instead.
 func (s *Source) SkipTo(ctx context.Context, place string) (found bool, err error) {
 	keys, ok := s.keysOf(place)
 	if !ok {
