@@ -216,6 +216,8 @@ func (c *Chains) Settled(ctx context.Context, id task.ID, known run.Ends) (settl
 type End struct {
 	// Event is its sequence.
 	Event uint64
+	// StoredOn is when the event was stored, which may be long after the end, or a second time.
+	StoredOn time.Time
 	// Document is the final one.
 	Document run.Document
 }
@@ -233,7 +235,7 @@ func (c *Chains) Next(ctx context.Context, id task.ID, after uint64) (end End, o
 		after = event.Sequence
 		doc, err := run.DecodeDocument(event.Data)
 		if err == nil && doc.ExecuteID == id && doc.Outcome() != "" {
-			return End{event.Sequence, doc}, true, nil
+			return End{event.Sequence, event.Time, doc}, true, nil
 		}
 		c.store.Events.PassOver(event, cmp.Or(err, errNotFinal))
 	}

@@ -63,6 +63,11 @@ func ends(t *testing.T, store *bus.Bus, request run.Request, outcome run.Outcome
 
 func finish(t *testing.T, store *bus.Bus, request run.Request, n run.Number, outcome run.Outcome, inserted int64) {
 	t.Helper()
+	finishOn(t, store, request, n, outcome, inserted, time.Now())
+}
+
+func finishOn(t *testing.T, store *bus.Bus, request run.Request, n run.Number, outcome run.Outcome, inserted int64, on time.Time) {
+	t.Helper()
 	var claim *bus.Claim
 	proctest.Until(t, func() (err error) { // a cluster may have no leader at the moment
 		claim, err = store.Work.Claim(t.Context(), request.Task, n, run.Claim{Owner: "a runner", Executions: 1, StartedOn: time.Now()})
@@ -70,7 +75,7 @@ func finish(t *testing.T, store *bus.Bus, request run.Request, n run.Number, out
 	})
 	doc := run.QueuedDocument(request, n)
 	doc.SetCounts(run.Counts{Total: inserted, Retrieved: inserted, Inserted: inserted})
-	doc.End(outcome, "as the test wants", time.Now())
+	doc.End(outcome, "as the test wants", on)
 	if err := claim.Finish(t.Context(), doc, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -482,4 +487,42 @@ func TestCluster(t *testing.T) {
 	}
 	first.isDone(t, parent.ID, all[len(all)-1])
 	wantChildren(t, store, child.ID, all...)
+}
+
+// An event that comes a second time, long after the end, starts nothing. Events that were removed do not keep those that
+// follow from starting runs.
+func TestSecondAndRemovedEvents(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{IdempotencyWindow: 100 * time.Millisecond})
+	parent, child := family(t, store.Bus, "then: [{task: Child}]")
+	first := start(t, store, "first", nil)
+	n := bustest.Submit(t, store.Bus, requestOf(t, parent))
+	finishOn(t, store.Bus, requestOf(t, parent), n, run.Success, 1, time.Now().Add(-time.Minute))
+	first.isDone(t, parent.ID, n)
+	first.kill()
+	js := bustest.JetStream(t, store.Broker.URL())
+	data, err := run.Ends{Store: store.StoreID(), Event: first.chains.Of(parent.ID).Event - 1}.Encode() // so that it comes again
+	if err == nil {
+		_, err = js.Publish(t.Context(), "$KV.control.chain."+string(parent.ID), data)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	forgotten := time.NewTimer(500 * time.Millisecond)
+	<-forgotten.C
+	second := start(t, store, "second", nil)
+	second.isDone(t, parent.ID, n)
+	wantChildren(t, store.Bus, child.ID, n)
+	second.kill()
+	events, err := js.Stream(t.Context(), "EVENTS")
+	if err == nil {
+		err = events.Purge(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	third := start(t, store, "third", nil)
+	next := ends(t, store.Bus, requestOf(t, parent), run.Success, 1)
+	third.isDone(t, parent.ID, next)
+	wantChildren(t, store.Bus, child.ID, n, next)
 }

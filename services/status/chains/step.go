@@ -17,6 +17,9 @@ import (
 const (
 	// countedLate is how many ends that start nothing may be looked at again after a restart.
 	countedLate = 256
+	// lateEvent is how long after the end of a run its event may be stored to be taken for the first one. It is shorter
+	// than the server knows the ids of messages.
+	lateEvent = 30 * time.Second
 	// mostFormer is how many definitions of one task are kept.
 	mostFormer = 8
 )
@@ -178,7 +181,9 @@ func (f *Follower) follow(ctx context.Context, of *state, end bus.End) error {
 	}
 	switch {
 	case len(children) > 0:
-		isNew, behind := end.Event > table.Doubtful, end.Document.ImportID
+		// An event that comes late may come for the second time.
+		isLate := end.StoredOn.Sub(time.Time(*cmp.Or(end.Document.CompletedOn, &end.Document.UpdatedOn))) > lateEvent
+		isNew, behind := end.Event > table.Doubtful && !isLate, end.Document.ImportID
 		if isNew {
 			if behind, err = f.options.Runs.End(ctx); err != nil {
 				return err
