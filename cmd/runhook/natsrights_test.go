@@ -224,6 +224,27 @@ func TestServicesWithTheirRights(t *testing.T) {
 		_, err := js.Stream(t.Context(), "KV_runs_2")
 		return err == nil
 	})
+	// A run at a time, of which nothing is left but its own.
+	answer, err := http.Post(ingress.url+"/task/executepolling/"+string(s.copy), "", strings.NewReader(fmt.Sprintf(`{"RunAt": %q}`, time.Now().Add(5*time.Second).Format(time.RFC3339Nano))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var later run.Document
+	if err := json.NewDecoder(answer.Body).Decode(&later); err != nil || later.WaitingFor == "" {
+		t.Errorf("%s: %+v, %v", answer.Status, later, err)
+	}
+	_ = answer.Body.Close()
+	if doc := status.awaitEnd(started(s, later.ImportID)); doc.Outcome() != run.Success {
+		t.Errorf("%+v", doc)
+	}
+	eventually(t, status, "the alarm of the run is gone", func() bool {
+		bucket, err := js.Stream(t.Context(), "KV_control")
+		if err != nil {
+			return false
+		}
+		_, err = bucket.GetLastMsgForSubject(t.Context(), fmt.Sprintf("$KV.control.alarm.%s.%s", s.copy, later.ImportID))
+		return errors.Is(err, jetstream.ErrMsgNotFound)
+	})
 	control("task", "disable", "Half")
 	control("task", "enable", "Half")
 	control("task", "rotate", "Copy people")
@@ -456,14 +477,14 @@ func TestUsersAreKeptOut(t *testing.T) {
 	for user, must := range map[string]struct{ publish, subscribe []string }{
 		"ingress": {slices.Concat(noStream, nobody, noPurge(), []string{
 			"$KV.tasks." + id, "$KV.tasks." + id + ".x", "$KV.runs_0.claim." + id + ".1", "$KV.runs_0.final." + id + ".1", "$KV.runs_0.bundle.0", "$KV.progress." + id + ".1",
-			"$KV.control.turn", "$KV.control.sessions", "$KV.control.cancel." + id + ".1", "$KV.control.pace." + id, "$KV.control.pause.eA", "$KV.control.health." + id, "$KV.control.schedule." + id, "$KV.control.chain." + id, "$KV.control.site.x", "run.site.x", "run.pool.default", "$O.rows.M.eA==", "$O.rows.C.x", "$JS.ACK.RUNS." + id + ".1.1.1.1.0",
+			"$KV.control.turn", "$KV.control.sessions", "$KV.control.cancel." + id + ".1", "$KV.control.pace." + id, "$KV.control.pause.eA", "$KV.control.health." + id, "$KV.control.schedule." + id, "$KV.control.alarm." + id + ".1", "$KV.control.chain." + id, "$KV.control.site.x", "run.site.x", "run.pool.default", "$O.rows.M.eA==", "$O.rows.C.x", "$JS.ACK.RUNS." + id + ".1.1.1.1.0",
 			"$JS.API.CONSUMER.CREATE.KV_tasks.x", "$JS.API.CONSUMER.CREATE.KV_tasks.x.$KV.tasks.*", "$JS.API.CONSUMER.CREATE.EVENTS.x", "run.consumer.x", "$KV.tasks.skipped", "$KV.control.skipped", "$KV.progress.skipped",
 			"$JS.API.CONSUMER.CREATE.RUNS.x", "$JS.API.CONSUMER.CREATE.RUNS.x.run.request.*", "$JS.API.CONSUMER.CREATE.OBJ_rows.x", "$JS.API.CONSUMER.MSG.NEXT.RUNS." + id, "$JS.API.CONSUMER.DELETE.RUNS." + id,
 			"$JS.API.STREAM.MSG.GET.OBJ_rows", "$JS.API.STREAM.MSG.GET.EVENTS", "$JS.API.DIRECT.GET.OBJ_rows", "$JS.API.DIRECT.GET.OBJ_rows.$O.rows.M.eA==", "$JS.API.DIRECT.GET.EVENTS",
 			"$JS.API.STREAM.MSG.GET.AUDIT", "$JS.API.DIRECT.GET.AUDIT", "run.audit.delete", "run.deleted." + id, "run.held." + id, "$KV.control.erase." + id + ".1-1",
 		}), []string{"_INBOX.>", "_INBOX_runner.>", "_INBOX_status.>", "run.request.*", "run.pool.*", "$KV.>", "$JS.>", "$SYS.>", ">"}},
 		"runner": {slices.Concat(noStream, nobody, []string{"$JS.API.INFO"}, noPurge("KV_progress", "OBJ_rows"), []string{
-			"run.request." + id, "run.skipped", "$KV.tasks." + id + ".x", "$KV.keys." + id + ".x", "$KV.runs_0.bundle.0", "$KV.control.turn", "$KV.control.sessions", "$KV.control.cancel." + id + ".1", "$KV.control.pace." + id + ".x", "$KV.control.pause.eA", "$KV.control.health." + id, "$KV.control.schedule." + id, "$KV.control.chain." + id, "run.pool.default", "$JS.API.DIRECT.GET.KV_control.$KV.control.store",
+			"run.request." + id, "run.skipped", "$KV.tasks." + id + ".x", "$KV.keys." + id + ".x", "$KV.runs_0.bundle.0", "$KV.control.turn", "$KV.control.sessions", "$KV.control.cancel." + id + ".1", "$KV.control.pace." + id + ".x", "$KV.control.pause.eA", "$KV.control.health." + id, "$KV.control.schedule." + id, "$KV.control.alarm." + id, "$KV.control.chain." + id, "run.pool.default", "$JS.API.DIRECT.GET.KV_control.$KV.control.store",
 			"$JS.API.CONSUMER.CREATE.KV_tasks.x.$KV.tasks.*", "$JS.API.CONSUMER.CREATE.EVENTS.x", "run.consumer.x",
 			"$JS.API.CONSUMER.CREATE.RUNS.x", "$JS.API.CONSUMER.CREATE.RUNS.x.run.request.*", "$JS.API.CONSUMER.CREATE.OBJ_rows.x",
 			"$JS.API.STREAM.MSG.GET.OBJ_rows", "$JS.API.STREAM.MSG.GET.KV_keys", "$JS.API.DIRECT.GET.OBJ_rows", "$JS.API.DIRECT.GET.EVENTS",
@@ -472,7 +493,7 @@ func TestUsersAreKeptOut(t *testing.T) {
 		"status": {slices.Concat(nobody, []string{"$JS.API.INFO"}, each("$JS.API.STREAM.PURGE.%s", "RUNS", "KV_progress", "KV_runs_0", "KV_runs_1"), []string{
 			"$JS.API.STREAM.MSG.DELETE.AUDIT", "$JS.API.STREAM.MSG.DELETE.KV_keys", "$JS.API.STREAM.MSG.DELETE.KV_progress", "$JS.API.STREAM.DELETE.AUDIT", "$KV.control.erase." + id, "run.audit." + id + ".x",
 			"$JS.API.STREAM.PURGE.KV_control", "$KV.control.pace." + id, "$KV.control.cancel." + id, "$KV.control.cancel." + id + ".1.x", "$KV.control.pause.eA.x", "$KV.control.site.x", "run.site.x",
-			"run.request." + id + ".x", "$KV.control.schedule." + id + ".x", "$KV.control.chain." + id + ".x", "$O.rows.M.eA==", "$O.rows.C.x", "$KV.progress." + id + ".1", "$JS.ACK.RUNS." + id + ".1.1.1.1.0", "$JS.API.STREAM.PURGE.KV_tasks",
+			"run.request." + id + ".x", "$KV.control.schedule." + id + ".x", "$KV.control.alarm." + id, "$KV.control.chain." + id + ".x", "$O.rows.M.eA==", "$O.rows.C.x", "$KV.progress." + id + ".1", "$JS.ACK.RUNS." + id + ".1.1.1.1.0", "$JS.API.STREAM.PURGE.KV_tasks",
 			"$JS.API.STREAM.DELETE.RUNS", "$JS.API.STREAM.DELETE.EVENTS", "$JS.API.STREAM.DELETE.KV_tasks", "$JS.API.STREAM.DELETE.OBJ_rows",
 		}), []string{"_INBOX.>", "_INBOX_ingress.>", "_INBOX_runner.>", "run.request.*", "run.pool.*", "$KV.>", ">"}},
 	} {
