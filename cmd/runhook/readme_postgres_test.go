@@ -53,7 +53,7 @@ func TestReadmeIntoPostgres(t *testing.T) {
 	_, rest, _ := strings.Cut(blocks[1], "--key id")
 	_, rest, _ = strings.Cut(rest, "\n")
 	rest = strings.Replace(rest, "runhook run ", "until curl -fs $RUNHOOK_SERVER/readyz >/dev/null; do sleep 0.1; done\nrunhook run ", 1)
-	script := strings.ReplaceAll(blocks[2], "/run/postgresql", server.Folder) + rest +
+	script := "trap '[ -z \"$!\" ] || kill \"$!\" 2>/dev/null || true' EXIT\n" + strings.ReplaceAll(blocks[2], "/run/postgresql", server.Folder) + rest +
 		"psql -h " + server.Folder + " -d crm -Atc 'select * from members order by id'\nkill $!\nwait $!\n"
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -21,6 +22,12 @@ type Service struct {
 	Owner *user.User
 
 	input io.Closer // what the shell reads, until this process is gone
+}
+
+// started are the services of this process: one that nobody knew any more would be collected, and its input closed.
+var started struct {
+	sync.Mutex
+	services []*Service
 }
 
 // NewService makes the folder and finds the port, for a server whose account on Debian is named.
@@ -84,6 +91,9 @@ rm -rf "$1"
 		return err
 	}
 	s.input = input
+	started.Lock()
+	started.services = append(started.services, s)
+	started.Unlock()
 	log := filepath.Join(s.Folder, "shell.log")
 	output, err := os.Create(log)
 	if err != nil {

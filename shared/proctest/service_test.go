@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -63,5 +64,31 @@ func TestServiceEnds(t *testing.T) {
 				return nil
 			})
 		})
+	}
+}
+
+// A server runs on when nobody knows its Service any more.
+func TestServiceIsNotCollected(t *testing.T) {
+	t.Parallel()
+	collected := make(chan struct{})
+	folder := func() string {
+		s, err := NewService("nobody")
+		if err != nil {
+			t.Fatal(err)
+		}
+		pid := filepath.Join(s.Folder, "pid")
+		if err := s.Start("true", `sh -c 'echo $$ >pid; exec sleep 3600'`, "kill -KILL $(cat pid)", func() error { _, err := os.Stat(pid); return err }); err != nil {
+			t.Fatal(err)
+		}
+		runtime.AddCleanup(s, func(done chan struct{}) { close(done) }, collected)
+		return s.Folder
+	}()
+	for range 3 {
+		runtime.GC()
+	}
+	select {
+	case <-collected:
+		t.Error("the service of", folder, "was collected, which closes the input of its shell")
+	default:
 	}
 }
