@@ -53,7 +53,7 @@ func TestFailingTaskIsHeld(t *testing.T) {
 		}
 	}
 	shows(i)
-	if said := mustCall(t, "audit", "--what", "task-held", "--server", i.url); !strings.Contains(said, "  failures  task-held  Copy people, run 3, 2 runs failed in a row ") {
+	if said := mustCall(t, "audit", "--what", "task-held", "--server", i.url); !strings.Contains(said, "  failures  task-held        Copy people, run 3, 2 runs failed in a row\n") {
 		t.Errorf("the audit:\n%s", said)
 	}
 	i.end()

@@ -280,11 +280,19 @@ func contents(t *testing.T, js jetstream.JetStream) map[string]string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		consumers := info.State.Consumers
-		if info.Config.Name == "EVENTS" {
-			consumers = 0
+		durable := 0 // others come and go: the services read so, and the server itself
+		if info.Config.Name != "EVENTS" {
+			stream, err := js.Stream(t.Context(), info.Config.Name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for consumer := range stream.ListConsumers(t.Context()).Info() {
+				if consumer.Config.Durable != "" {
+					durable++
+				}
+			}
 		}
-		all[info.Config.Name] = fmt.Sprintf("%s %d %d %d %d", config, info.State.Msgs, info.State.FirstSeq, info.State.LastSeq, consumers)
+		all[info.Config.Name] = fmt.Sprintf("%s %d %d %d %d", config, info.State.Msgs, info.State.FirstSeq, info.State.LastSeq, durable)
 	}
 	if err := streams.Err(); err != nil {
 		t.Fatal(err)

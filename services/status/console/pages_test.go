@@ -184,18 +184,21 @@ func (p *page) write(text string) {
 	p.must(p.session, "Input.insertText", map[string]any{"text": text})
 }
 
-// click clicks with the mouse what an expression finds.
+// click clicks with the mouse what an expression finds, once it stands still.
 func (p *page) click(find string) {
 	p.t.Helper()
 	p.must(p.session, "Page.bringToFront", nil)
-	var at []any
+	var at, before []any
 	proctest.Until(p.t, func() error { // the page may still come, or move
 		where, err := p.try(fmt.Sprintf(`(e => {
 			e.scrollIntoView({block: 'center', behavior: 'instant'});
 			const r = e.getClientRects()[0], x = r.x + r.width / 2, y = r.y + r.height / 2;
 			return e.contains(document.elementFromPoint(x, y)) ? [x, y] : 'something else is there';
 		})(%s)`, find))
-		if at, _ = where.([]any); len(at) != 2 {
+		at, _ = where.([]any)
+		moved := !slices.Equal(at, before)
+		before = at
+		if len(at) != 2 || moved {
 			return fmt.Errorf("%s: %v %w", find, where, err)
 		}
 		return nil

@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -39,8 +41,13 @@ func testSchedules(t *testing.T, b *browser) {
 	p.visit(s.url + path)
 	p.shows("Due <nightly>")
 	p.accessible("a task with schedules")
-	p.click(`document.querySelector('#schedule summary')`)
-	p.until(`document.querySelector('#schedule details').open`)
+	proctest.Until(t, func() error { // a click may fall between two looks of the page
+		if p.eval(`document.querySelector('#schedule details').open`) == true {
+			return nil
+		}
+		p.click(`document.querySelector('#schedule summary')`)
+		return errors.New("the next times are closed")
+	})
 	p.eval(`document.querySelector('#schedule').scrollIntoView()`)
 	p.accessible("the next times")
 	text, _ := p.eval(`document.querySelector('#schedule').innerText`).(string)
