@@ -220,6 +220,7 @@ func (p *page) accessible(what string) {
 	if err != nil {
 		p.t.Fatalf("%v: run `make needs`", err)
 	}
+	size := p.eval(`innerWidth + 'x' + innerHeight`)
 	p.eval(string(axe) + "; 0")
 	// What is not about colors is the same in both.
 	for _, look := range [][2]string{{"light", "{resultTypes: ['violations']}"}, {"dark", "{resultTypes: ['violations'], runOnly: ['color-contrast', 'link-in-text-block']}"}} {
@@ -237,6 +238,7 @@ func (p *page) accessible(what string) {
 		}
 	}
 	p.must(p.session, "Emulation.clearDeviceMetricsOverride", nil)
+	p.until(fmt.Sprintf(`innerWidth + 'x' + innerHeight === %q`, size)) // what is clicked on before that is somewhere else then
 	p.keep(what)
 }
 
