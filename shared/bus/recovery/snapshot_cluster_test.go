@@ -126,13 +126,24 @@ func oneEventEach(ctx context.Context, store *bus.Bus, want int) error {
 	}
 	for n, count := range counts {
 		if count != 1 {
-			return fmt.Errorf("run %s has %d events", n, count)
+			return fmt.Errorf("run %s has %d events: %s", n, count, sourcesOf(ctx, store, n))
 		}
 	}
 	if len(counts) != want {
 		return fmt.Errorf("%d runs have events, and %d have ended", len(counts), want)
 	}
 	return nil
+}
+
+// sourcesOf says of which messages the events of a run are copies.
+func sourcesOf(ctx context.Context, store *bus.Bus, n run.Number) (all []string) {
+	_ = store.Jet().Events.Scan(ctx, bus.Range{HeadersOnly: true}, func(event bus.Record) error {
+		if event.Header.Get("ce-subject") == n.String() {
+			all = append(all, fmt.Sprintf("%d at %s of %s", event.Sequence, event.Time.Format("15:04:05.000"), event.Header.Get("Nats-Stream-Source")))
+		}
+		return nil
+	})
+	return all
 }
 
 // restore makes a store of the backup.
