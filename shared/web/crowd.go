@@ -56,13 +56,16 @@ type crowd struct {
 	// many and calmAfter are as in Options.
 	many      int
 	calmAfter time.Duration
+	// least and spares are leastWait and spareConns.
+	least  time.Duration
+	spares int
 	// left gets a value when a connection has gone.
 	left chan struct{}
 }
 
 func newCrowd(o Options, log *seldom.Log) *crowd {
 	return &crowd{
-		most: o.MaxConns, mostOf: o.MaxConnsOf, proxies: o.Proxies, many: o.many, calmAfter: o.calmAfter, log: log,
+		most: o.MaxConns, mostOf: o.MaxConnsOf, proxies: o.Proxies, many: o.many, calmAfter: o.calmAfter, least: leastWait, spares: spareConns, log: log,
 		open: map[*conn]struct{}{}, of: map[netip.Prefix]int{}, waiting: list.New(), left: make(chan struct{}, 1),
 	}
 }
@@ -182,7 +185,7 @@ func (w *crowd) drop(c *conn) {
 // closeLongest closes the connection that has waited longest for a request; false if none has long enough.
 func (w *crowd) closeLongest() bool {
 	first := w.waiting.Front()
-	if first == nil || time.Since(first.Value.(*conn).since) < leastWait {
+	if first == nil || time.Since(first.Value.(*conn).since) < w.least {
 		return false
 	}
 	c := first.Value.(*conn)
@@ -223,7 +226,7 @@ func (w *crowd) closeAll(which func(*conn) bool) {
 func (w *crowd) awaitSpare(ctx context.Context) bool {
 	for {
 		w.mu.Lock()
-		full := w.spare >= spareConns && !w.closeLongest()
+		full := w.spare >= w.spares && !w.closeLongest()
 		w.mu.Unlock()
 		if !full {
 			return true
@@ -232,7 +235,7 @@ func (w *crowd) awaitSpare(ctx context.Context) bool {
 		case <-ctx.Done():
 			return false
 		case <-w.left:
-		case <-time.After(leastWait): // one may have waited long enough
+		case <-time.After(w.least): // one may have waited long enough
 		}
 	}
 }
