@@ -13,7 +13,6 @@ import (
 	"runhook/shared/client"
 	"runhook/shared/run"
 	"runhook/shared/task"
-	"runhook/shared/web"
 )
 
 // guideTasks are the task files of a guide, by their names.
@@ -188,15 +187,7 @@ func TestKilledWhileRunsEnd(t *testing.T) {
 func TestChainsWithTheirRights(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	url, denied := s.configured()
-	as := func(user string) []string {
-		return []string{"--nats", url, "--credentials", s.path(user), "--listen", "127.0.0.1:0"}
-	}
-	mustCall(t, "init", "--nats", url, "--credentials", s.path("init"))
-	key := s.path("run.key")
-	if err := web.CreateKeyFile(key); err != nil {
-		t.Fatal(err)
-	}
+	denied, as, key := s.withRights()
 	serve := func() *instance {
 		return spawn(t, append([]string{"status", "--run-key-file", key, "--admin-token-file", s.token()}, as("status")...)...).listening()
 	}

@@ -73,6 +73,21 @@ func (s *site) configured() (url string, said *proctest.Output) {
 	return nats.ClientURL(), said
 }
 
+// withRights is configured with a store, for services that each run as the user that is meant for them: as are the flags
+// of one, and key is the file of the run key.
+func (s *site) withRights() (said *proctest.Output, as func(user string) []string, key string) {
+	s.t.Helper()
+	url, said := s.configured()
+	mustCall(s.t, "init", "--nats", url, "--credentials", s.path("init"))
+	key = s.path("run.key")
+	if err := web.CreateKeyFile(key); err != nil {
+		s.t.Fatal(err)
+	}
+	return said, func(user string) []string {
+		return []string{"--nats", url, "--credentials", s.path(user), "--listen", "127.0.0.1:0"}
+	}, key
+}
+
 // The services work whole with exactly the rights of the configuration as shipped, and the server denies them
 // nothing.
 func TestServicesWithTheirRights(t *testing.T) {
@@ -269,15 +284,7 @@ func TestServicesWithTheirRights(t *testing.T) {
 func TestOverlapsWithTheirRights(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	url, denied := s.configured()
-	as := func(user string) []string {
-		return []string{"--nats", url, "--credentials", s.path(user), "--listen", "127.0.0.1:0"}
-	}
-	mustCall(t, "init", "--nats", url, "--credentials", s.path("init"))
-	key := s.path("run.key")
-	if err := web.CreateKeyFile(key); err != nil {
-		t.Fatal(err)
-	}
+	denied, as, key := s.withRights()
 	ingress := begin(t, append([]string{"ingress", "--run-key-file", key}, as("ingress")...)...).listening()
 	status := begin(t, append([]string{"status", "--run-key-file", key, "--admin-token-file", s.token()}, as("status")...)...).listening()
 	runner := begin(t, append([]string{"runner", "--connections", s.path("connections.yaml")}, as("runner")...)...).listening()

@@ -13,7 +13,6 @@ import (
 
 	"runhook/shared/client"
 	"runhook/shared/run"
-	"runhook/shared/web"
 )
 
 const eachSecond = "schedule:\n  - cron: \"* * * * * *\"\n"
@@ -136,15 +135,7 @@ func TestScheduleNext(t *testing.T) {
 func TestSchedulesWithTheirRights(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	url, denied := s.configured()
-	as := func(user string) []string {
-		return []string{"--nats", url, "--credentials", s.path(user), "--listen", "127.0.0.1:0"}
-	}
-	mustCall(t, "init", "--nats", url, "--credentials", s.path("init"))
-	key := s.path("run.key")
-	if err := web.CreateKeyFile(key); err != nil {
-		t.Fatal(err)
-	}
+	denied, as, key := s.withRights()
 	status := begin(t, append([]string{"status", "--run-key-file", key, "--admin-token-file", s.token()}, as("status")...)...).listening()
 	runner := begin(t, append([]string{"runner", "--connections", s.path("connections.yaml")}, as("runner")...)...).listening()
 	s.write("tasks/copy.yaml", fmt.Sprintf(siteTask, s.copy)+eachSecond)

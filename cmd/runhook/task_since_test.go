@@ -12,7 +12,6 @@ import (
 
 	"runhook/shared/client"
 	"runhook/shared/run"
-	"runhook/shared/web"
 )
 
 // newSinceSite is a site with the task of the page about it, whose source has two rows.
@@ -115,15 +114,7 @@ func TestIncrementalTask(t *testing.T) {
 func TestSinceWithItsRights(t *testing.T) {
 	t.Parallel()
 	s := newSinceSite(t)
-	url, denied := s.configured()
-	as := func(user string) []string {
-		return []string{"--nats", url, "--credentials", s.path(user), "--listen", "127.0.0.1:0"}
-	}
-	mustCall(t, "init", "--nats", url, "--credentials", s.path("init"))
-	key := s.path("run.key")
-	if err := web.CreateKeyFile(key); err != nil {
-		t.Fatal(err)
-	}
+	denied, as, key := s.withRights()
 	shared := []string{"--run-key-file", key, "--admin-token-file", s.token()}
 	status := begin(t, append(append([]string{"status"}, shared...), as("status")...)...).listening()
 	ingress := begin(t, append(append([]string{"ingress"}, shared...), as("ingress")...)...).listening()
