@@ -69,6 +69,23 @@ func Submit(t testing.TB, store *bus.Bus, request run.Request) run.Number {
 	return accepted.Number
 }
 
+// Requests are the requests of a task that are in its queue, or were, in their order. It waits where the store is away.
+func Requests(t testing.TB, store *bus.Bus, id task.ID) (all []bus.Waiting) {
+	t.Helper()
+	for place := run.Number(0); ; {
+		var next bus.Waiting
+		var ok bool
+		proctest.Until(t, func() (err error) {
+			next, ok, err = store.Unheld.Next(t.Context(), id, place)
+			return err
+		})
+		if !ok {
+			return all
+		}
+		place, all = next.Place, append(all, next)
+	}
+}
+
 // JetStream is a plain client of the servers at urls, as somebody else's program has one.
 func JetStream(t testing.TB, urls string) jetstream.JetStream {
 	t.Helper()

@@ -148,21 +148,13 @@ func (s *service) isDone(t *testing.T, id task.ID, n run.Number) (came []run.Fol
 	return came
 }
 
-// started are the requests of a task, in their order, with their numbers.
+// started are the requests of a task, in their order.
 func started(t *testing.T, store *bus.Bus, id task.ID) (requests []run.Request) {
 	t.Helper()
-	for n := run.Number(0); ; {
-		var next bus.Waiting
-		var ok bool
-		proctest.Until(t, func() (err error) { // the store may have been away
-			next, ok, err = store.Unheld.Next(t.Context(), id, n)
-			return err
-		})
-		if !ok {
-			return requests
-		}
-		n, requests = next.Number, append(requests, next.Request)
+	for _, one := range bustest.Requests(t, store, id) {
+		requests = append(requests, one.Request)
 	}
+	return requests
 }
 
 // wantChildren wants a run of a task for each of some runs, and no other.

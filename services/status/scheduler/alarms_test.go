@@ -39,18 +39,10 @@ func setAside(t *testing.T, store *bustest.Store, def *task.Definition, at ...ti
 // queued are the runs that were put into a task's queue, in their order.
 func queued(t *testing.T, store *bustest.Store, id task.ID) (numbers []run.Number) {
 	t.Helper()
-	for place := run.Number(0); ; {
-		var next bus.Waiting
-		var ok bool
-		proctest.Until(t, func() (err error) { // the store may have been away
-			next, ok, err = store.Unheld.Next(t.Context(), id, place)
-			return err
-		})
-		if !ok {
-			return numbers
-		}
-		place, numbers = next.Place, append(numbers, next.Number)
+	for _, one := range bustest.Requests(t, store.Bus, id) {
+		numbers = append(numbers, one.Number)
 	}
+	return numbers
 }
 
 // Runs that are to start at a time start then, each once, by whichever of three services, also when the store was away at

@@ -143,18 +143,10 @@ func (s *service) isDone(t *testing.T, id task.ID, upTo time.Time) run.Timetable
 // started are the requests of a task, in their order.
 func started(t *testing.T, store *bustest.Store, id task.ID) (requests []run.Request) {
 	t.Helper()
-	for n := run.Number(0); ; {
-		var next bus.Waiting
-		var ok bool
-		proctest.Until(t, func() (err error) { // the store may have been away
-			next, ok, err = store.Unheld.Next(t.Context(), id, n)
-			return err
-		})
-		if !ok {
-			return requests
-		}
-		n, requests = next.Place, append(requests, next.Request)
+	for _, one := range bustest.Requests(t, store.Bus, id) {
+		requests = append(requests, one.Request)
 	}
+	return requests
 }
 
 // times are when they were due.
