@@ -109,24 +109,12 @@ func (r *Runs) KeepAlarm(ctx context.Context, request jet.Record, lost bool) (wa
 
 // writeAlarm writes the state of an alarm in the place of the one that was read.
 func writeAlarm(ctx context.Context, s *jet.Store, a Alarm, state alarmState) (Alarm, error) {
-	data, err := json.Marshal(state)
-	if err == nil {
-		err = s.Writable()
-	}
+	encode := func() ([]byte, error) { return json.Marshal(state) }
+	revision, err := writeRecord(ctx, s, "the alarm of run "+a.Number.String(), jet.AlarmSubject(a.Task, a.Number), encode, a.revision)
 	if err != nil {
-		return a, fmt.Errorf("store the alarm of run %s: %w", a.Number, err)
+		return a, err
 	}
-	begun := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
-	defer cancel()
-	ack, err := s.JS.Publish(ctx, jet.AlarmSubject(a.Task, a.Number), data, jetstream.WithExpectLastSequencePerSubject(a.revision))
-	if jet.Refused(err) {
-		return a, ErrChanged
-	}
-	if err != nil {
-		return a, s.Denials.Explain(begun, jet.Explain(err))
-	}
-	a.RunAt, a.state, a.revision = state.RunAt, state, ack.Sequence
+	a.RunAt, a.state, a.revision = state.RunAt, state, revision
 	return a, nil
 }
 

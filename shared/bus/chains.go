@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
@@ -125,25 +124,12 @@ func (c *Chains) Write(ctx context.Context, id task.ID, chain run.Ends, inPlaceO
 
 func writeChain(ctx context.Context, s *jet.Store, id task.ID, chain run.Ends, inPlaceOf uint64) (Chained, error) {
 	chain.Store = s.ID
-	data, err := chain.Encode()
-	if err == nil {
-		err = s.Writable()
-	}
+	revision, err := writeRecord(ctx, s, "the chain of a task", jet.ChainSubject(id), chain.Encode, inPlaceOf)
 	if err != nil {
-		return Chained{}, fmt.Errorf("store the chain of a task: %w", err)
-	}
-	begun := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
-	defer cancel()
-	ack, err := s.JS.Publish(ctx, jet.ChainSubject(id), data, jetstream.WithExpectLastSequencePerSubject(inPlaceOf))
-	if jet.Refused(err) {
-		return Chained{}, ErrChanged
-	}
-	if err != nil {
-		return Chained{}, s.Denials.Explain(begun, jet.Explain(err))
+		return Chained{}, err
 	}
 	s.Chained.Ring()
-	return Chained{chain, ack.Sequence}, nil
+	return Chained{chain, revision}, nil
 }
 
 // Begin makes the chain of a task in the place of one that cannot be read, or of none, with revision 0: it begins with

@@ -2,11 +2,13 @@ package bus
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/shared/bus/internal/jet"
 )
@@ -104,4 +106,27 @@ func (r *records[K, V]) next() <-chan struct{} {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.changed
+}
+
+// writeRecord stores a record of the control bucket in the place of the one with a revision, 0 for none, and returns its
+// own. ErrChanged means that there is another one by now. what it is goes into the error.
+func writeRecord(ctx context.Context, s *jet.Store, what, subject string, encode func() ([]byte, error), inPlaceOf uint64) (revision uint64, err error) {
+	data, err := encode()
+	if err == nil {
+		err = s.Writable()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("store %s: %w", what, err)
+	}
+	begun := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
+	defer cancel()
+	ack, err := s.JS.Publish(ctx, subject, data, jetstream.WithExpectLastSequencePerSubject(inPlaceOf))
+	if jet.Refused(err) {
+		return 0, ErrChanged
+	}
+	if err != nil {
+		return 0, s.Denials.Explain(begun, jet.Explain(err))
+	}
+	return ack.Sequence, nil
 }

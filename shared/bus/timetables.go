@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -91,24 +90,11 @@ func (v *Timetables) Read(ctx context.Context, id task.ID) (Timed, error) {
 // Write stores a timetable in the place of the one with a revision, 0 for none. ErrChanged means that there is another
 // one by now.
 func (v *Timetables) Write(ctx context.Context, id task.ID, t run.Timetable, inPlaceOf uint64) (Timed, error) {
-	data, err := t.Encode()
-	if err == nil {
-		err = v.store.Writable()
-	}
+	revision, err := writeRecord(ctx, v.store, "the timetable of a task", jet.TimetableSubject(id), t.Encode, inPlaceOf)
 	if err != nil {
-		return Timed{}, fmt.Errorf("store the timetable of a task: %w", err)
+		return Timed{}, err
 	}
-	begun := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
-	defer cancel()
-	ack, err := v.store.JS.Publish(ctx, jet.TimetableSubject(id), data, jetstream.WithExpectLastSequencePerSubject(inPlaceOf))
-	if jet.Refused(err) {
-		return Timed{}, ErrChanged
-	}
-	if err != nil {
-		return Timed{}, v.store.Denials.Explain(begun, jet.Explain(err))
-	}
-	timed := Timed{t, ack.Sequence}
+	timed := Timed{t, revision}
 	v.tasks.set(id, timed, true)
 	return timed, nil
 }

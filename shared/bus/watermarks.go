@@ -3,10 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"runhook/shared/bus/internal/jet"
 	"runhook/shared/run"
@@ -173,22 +170,5 @@ func (v *Watermarks) Set(ctx context.Context, id task.ID, column, value, by stri
 // write stores a record in the place of the one with a revision, 0 for none. ErrChanged means that there is another one
 // by now.
 func (v *Watermarks) write(ctx context.Context, id task.ID, record watermark.Record, inPlaceOf uint64) (revision uint64, err error) {
-	data, err := record.Encode()
-	if err == nil {
-		err = v.store.Writable()
-	}
-	if err != nil {
-		return 0, fmt.Errorf("store the watermark of a task: %w", err)
-	}
-	begun := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, jet.WriteTimeout)
-	defer cancel()
-	ack, err := v.store.JS.Publish(ctx, jet.WatermarkSubject(id), data, jetstream.WithExpectLastSequencePerSubject(inPlaceOf))
-	if jet.Refused(err) {
-		return 0, ErrChanged
-	}
-	if err != nil {
-		return 0, v.store.Denials.Explain(begun, jet.Explain(err))
-	}
-	return ack.Sequence, nil
+	return writeRecord(ctx, v.store, "the watermark of a task", jet.WatermarkSubject(id), record.Encode, inPlaceOf)
 }
