@@ -17,13 +17,14 @@ import (
 )
 
 // TestChaos runs one half of CHAOS_TIME in one process and the other on a cluster, unless CHAOS_MODE
-// names one of them.
+// names one of them, or schedules, see testSchedules.
 func TestChaos(t *testing.T) {
 	length, seed, mode := settings(t)
-	if mode == "schedules" {
-		t.Skip("TestSchedules runs")
-	}
 	fmt.Printf("CHAOS_SEED=%d CHAOS_TIME=%s CHAOS_MODE=%s\n", seed, length, mode)
+	if mode == "schedules" {
+		t.Run(mode, func(t *testing.T) { testSchedules(t, length, seed) })
+		return
+	}
 	program := proctest.Program(t)
 	modes := []struct {
 		name   string

@@ -26,15 +26,9 @@ import (
 	"runhook/shared/task"
 )
 
-// TestSchedules breaks three status services, and the NATS servers, in the moments in which a task is due that runs each
-// second, for CHAOS_TIME. Each second makes exactly one run, and so does each run that a caller has asked for at a time.
-// It runs with CHAOS_MODE=schedules alone.
-func TestSchedules(t *testing.T) {
-	length, seed, mode := settings(t)
-	if mode != "schedules" {
-		t.Skip("CHAOS_MODE=schedules runs it")
-	}
-	fmt.Printf("CHAOS_SEED=%d CHAOS_TIME=%s CHAOS_MODE=%s\n", seed, length, mode)
+// testSchedules breaks three status services, and the NATS servers, in the moments in which a task is due that runs each
+// second, for so long. Each second makes exactly one run, and so does each run that a caller has asked for at a time.
+func testSchedules(t *testing.T, length time.Duration, seed uint64) {
 	dir, err := os.MkdirTemp("", "runhook-chaos-*")
 	check(t, err)
 	h := &house{t: t, dir: dir, program: proctest.Program(t)}
