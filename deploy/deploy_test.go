@@ -3,7 +3,6 @@
 package deploy_test
 
 import (
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -87,16 +86,6 @@ func needPackages(t *testing.T) {
 	if _, err := os.Stat("examples/node_modules/.installed"); err != nil {
 		t.Fatalf("the npm packages of deploy/examples are not installed: run `make needs`")
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 func read(t *testing.T, path string) string {

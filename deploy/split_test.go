@@ -29,7 +29,7 @@ func TestSplitServicesBehindNginx(t *testing.T) {
 	}
 	launch(t, program, "init", "--nats", nats.URL()).Await(`(?i)ready|made|done`)
 
-	front, buffering, ingress, status := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
+	front, buffering, ingress, status := proctest.FreeAddress(t), proctest.FreeAddress(t), proctest.FreeAddress(t), proctest.FreeAddress(t)
 	launch(t, program, "ingress", "--nats", nats.URL(), "--listen", ingress, "--trusted-proxies", "127.0.0.1/32", "--run-key-file", key).Await("listens on")
 	launch(t, program, "status", "--nats", nats.URL(), "--listen", status, "--trusted-proxies", "127.0.0.1/32", "--run-key-file", key,
 		"--admin-token-file", tokenFile(t, dir)).Await("listens on")

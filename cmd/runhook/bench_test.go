@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -424,7 +423,7 @@ func (b *bench) serve(durability string, names ...string) *server {
 // serveOn is serve with connections.
 func (b *bench) serveOn(durability, connections string, names ...string) *server {
 	dir := b.t.TempDir()
-	s := &server{dir: dir, tasks: map[string]task.ID{}, url: "http://" + freeAddress(b), nats: "nats://" + freeAddress(b)}
+	s := &server{dir: dir, tasks: map[string]task.ID{}, url: "http://" + proctest.FreeAddress(b.t), nats: "nats://" + proctest.FreeAddress(b.t)}
 	write := func(name, text string) {
 		b.check(os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
 		b.check(os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
@@ -551,7 +550,7 @@ func (s *server) peakMemory(b *bench) int { return s.memory(b, "VmHWM:") }
 
 // role starts this test binary as a server of one kind.
 func (b *bench) role(role string) *server {
-	s := &server{url: "http://" + freeAddress(b), nats: "nats://" + freeAddress(b), dir: b.t.TempDir()}
+	s := &server{url: "http://" + proctest.FreeAddress(b.t), nats: "nats://" + proctest.FreeAddress(b.t), dir: b.t.TempDir()}
 	s.process = proctest.Start(b.t, proctest.Self(role, "RUNHOOK_BENCH_DIR="+s.dir,
 		"RUNHOOK_BENCH_HTTP="+strings.TrimPrefix(s.url, "http://"), "RUNHOOK_BENCH_NATS="+strings.TrimPrefix(s.nats, "nats://")))
 	b.awaitOK(s.url + "/readyz")
@@ -628,13 +627,6 @@ max_queued: 1000000000
 		return err
 	}
 	return server.Run(ctx)
-}
-
-func freeAddress(b *bench) string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	b.check(err)
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 func median(samples []float64) float64 { return percentile(samples, 50) }

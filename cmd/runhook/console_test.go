@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"runhook/shared/proctest"
 )
 
 // signIn signs in to a program's page with a code or a token, as its form does, and returns the session's cookie, and
@@ -61,7 +63,7 @@ func TestConsole(t *testing.T) {
 	const ann, viewer = "ann: 0123456789abcdef0123456789abcdef\n", "viewer(read): fedcba9876543210fedcba9876543210\n"
 	s.writeFor(0o600, "tokens", ann+viewer)
 	s.writeFor(0o600, "viewer", viewer)
-	args := s.args("--listen", freePort(t), "--admin-token-file", s.path("tokens"), "--log-level", "debug")
+	args := s.args("--listen", proctest.FreeAddress(t), "--admin-token-file", s.path("tokens"), "--log-level", "debug")
 	i := begin(t, args...).listening()
 	i.out.Await(t, `The page is on `+regexp.QuoteMeta(i.url)+`/console/: `+"`runhook console`", i.ended)
 	if strings.Contains(i.out.String()+i.log.String(), "/console/#") {

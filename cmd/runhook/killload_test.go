@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 )
 
@@ -34,7 +35,7 @@ func killAtAnyMoment(t *testing.T, durability string, random *rand.Rand) {
 	if durability == "interval" { // a kill moves the numbers on by more
 		s.smallSlices(1000)
 	}
-	port := freePort(t)
+	port := proctest.FreeAddress(t)
 	flags := s.args("--listen", port, "--durability", durability)
 	post := fmt.Sprintf("http://%s/task/executepolling/%s", port, s.copy)
 	var mu sync.Mutex

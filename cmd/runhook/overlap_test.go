@@ -392,7 +392,7 @@ func TestOverlapsAnswer(t *testing.T) {
 func TestTheNewestRunCancelsOneBetweenAttempts(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.write("connections.yaml", siteConnections+"away: {http: {private: true, url: \"http://"+freePort(t)+"\"}}\n")
+	s.write("connections.yaml", siteConnections+"away: {http: {private: true, url: \"http://"+proctest.FreeAddress(t)+"\"}}\n")
 	s.write("tasks/copy.yaml", fmt.Sprintf(`id: %s
 name: Fetch
 overlap: cancel_running

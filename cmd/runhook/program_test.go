@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -406,17 +405,6 @@ func (i *instance) awaitEnd(started client.Started) run.Document {
 		i.t.Fatalf("%v\n%s", err, i.log)
 	}
 	return doc
-}
-
-// freePort is an address that nobody listens on at the moment.
-func freePort(t testing.TB) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
 }
 
 // noHangups is the argument of a program that nobody asks to read its files again.

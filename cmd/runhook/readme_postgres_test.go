@@ -3,7 +3,6 @@
 package main
 
 import (
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -55,14 +54,7 @@ func TestReadmeIntoPostgres(t *testing.T) {
 	rest = strings.Replace(rest, "runhook run ", "until curl -fs $RUNHOOK_SERVER/readyz >/dev/null; do sleep 0.1; done\nrunhook run ", 1)
 	script := "trap '[ -z \"$!\" ] || kill \"$!\" 2>/dev/null || true' EXIT\n" + strings.ReplaceAll(blocks[2], "/run/postgresql", server.Folder) + rest +
 		"psql -h " + server.Folder + " -d crm -Atc 'select * from members order by id'\nkill $!\nwait $!\n"
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	if err := free.Close(); err != nil {
-		t.Fatal(err)
-	}
+	address := proctest.FreeAddress(t)
 	self, err := user.Current()
 	if err != nil {
 		t.Fatal(err)

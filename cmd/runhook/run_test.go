@@ -23,7 +23,7 @@ func TestRun(t *testing.T) {
 	s.write("tasks/missing.yaml", strings.NewReplacer(string(s.copy), "11111111-2222-4333-8444-555555555555",
 		"Copy people", "Copy nobody", "people.csv", "nobody.csv").Replace(read(t, s.path("tasks/copy.yaml"))))
 	i := begin(t, s.args()...).listening()
-	unheard := freePort(t)
+	unheard := proctest.FreeAddress(t)
 	for name, c := range map[string]struct {
 		args []string
 		code int
@@ -163,7 +163,7 @@ func TestRunWaitShowsPlainLines(t *testing.T) {
 func TestRunWaitSurvivesARestart(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	listen := freePort(t)
+	listen := proctest.FreeAddress(t)
 	flags := s.args("--listen", listen, "--grace", "100ms")
 	first := begin(t, flags...).listening()
 	release := s.hold()

@@ -7,6 +7,7 @@ import (
 
 	"runhook/shared/bustest"
 	"runhook/shared/client"
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/web"
 )
@@ -75,7 +76,7 @@ func startWhenKnown(t *testing.T, ingress *instance, s *site) client.Started {
 func TestServicesRefuse(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	unheard := "nats://" + freePort(t)
+	unheard := "nats://" + proctest.FreeAddress(t)
 	if err := web.CreateKeyFile(s.path("run.key")); err != nil {
 		t.Fatal(err)
 	}

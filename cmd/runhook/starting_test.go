@@ -56,7 +56,7 @@ func (i *instance) wantNotReady(reason, told string, paths ...string) {
 func TestServicesWaitForTheStore(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	key, address := s.path("run.key"), freePort(t)
+	key, address := s.path("run.key"), proctest.FreeAddress(t)
 	if err := web.CreateKeyFile(key); err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestAReasonIsToldOnce(t *testing.T) {
 // A service that waits ends as any other when it is stopped.
 func TestWaitingServiceStops(t *testing.T) {
 	t.Parallel()
-	i := begin(t, "runner", "--nats", "nats://"+freePort(t), "--listen", "127.0.0.1:0").answering()
+	i := begin(t, "runner", "--nats", "nats://"+proctest.FreeAddress(t), "--listen", "127.0.0.1:0").answering()
 	i.wantNotReady("cannot connect to NATS", "")
 	i.end()
 }
@@ -156,7 +156,7 @@ func TestServiceStopsBeforeItListens(t *testing.T) {
 	}
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
-	nats := []string{"--nats", "nats://" + freePort(t), "--listen", "127.0.0.1:0"}
+	nats := []string{"--nats", "nats://" + proctest.FreeAddress(t), "--listen", "127.0.0.1:0"}
 	for _, args := range [][]string{
 		s.args(),
 		{"serve", "--demo", "--data", s.path("demo"), "--listen", "127.0.0.1:0", "--nats-listen", ""},
@@ -186,7 +186,7 @@ func TestServiceWithWrongCredentialsEnds(t *testing.T) {
 	}
 	t.Cleanup(existing.Stop)
 	s.writeFor(0o600, "wrong", "app:wrong\n")
-	unheard := "nats://" + freePort(t)
+	unheard := "nats://" + proctest.FreeAddress(t)
 	deaf, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
 	if err != nil {
 		t.Fatal(err)

@@ -21,6 +21,7 @@ import (
 
 	"runhook/services/runner/connector/imis/imissite"
 	"runhook/shared/bustest"
+	"runhook/shared/proctest"
 	"runhook/shared/task"
 )
 
@@ -101,7 +102,7 @@ func (h *house) process(name, path string, args ...string) *process {
 
 // service adds a process of the program that listens for HTTP.
 func (h *house) service(name string, args ...string) (p *process, url string) {
-	listen := port(h.t)
+	listen := proctest.FreeAddress(h.t)
 	p = h.process(name, h.program, append(args, "--listen", listen, "--log-level", "info")...)
 	p.ready = "http://" + listen + "/readyz"
 	h.services = append(h.services, p)
@@ -115,7 +116,7 @@ func (h *house) embedded() {
 	h.chooseDisk()
 	h.makeStore()
 	h.liveBefore(pastRuns(h.t))
-	nats := port(h.t)
+	nats := proctest.FreeAddress(h.t)
 	_, url := h.service("serve", "serve", "--data", h.data, "--tasks", filepath.Join(h.dir, "tasks"),
 		"--connections", filepath.Join(h.dir, "connections.yaml"), "--nats-listen", nats, "--nats-auth-file", h.natsUsers(), "--lease", lease.String(), "--grace", "1s", "--slots", "32")
 	h.posts, h.polls, h.nats = []string{url}, []string{url}, "nats://"+operator+"@"+nats

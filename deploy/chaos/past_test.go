@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"runhook/shared/proctest"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -35,7 +36,7 @@ func (h *house) liveBefore(runs int) {
 	if runs == 0 {
 		return
 	}
-	began, nats, listen := time.Now(), port(h.t), port(h.t)
+	began, nats, listen := time.Now(), proctest.FreeAddress(h.t), proctest.FreeAddress(h.t)
 	p := h.process("before", h.program, "serve", "--data", h.data, "--tasks", filepath.Join(h.dir, "tasks"),
 		"--connections", filepath.Join(h.dir, "connections.yaml"), "--nats-listen", nats, "--nats-auth-file", h.natsUsers(), "--listen", listen, "--durability", "interval")
 	p.ready = "http://" + listen + "/readyz"

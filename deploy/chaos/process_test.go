@@ -5,11 +5,9 @@ package chaos
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -220,37 +218,6 @@ func grep(path string, texts ...string) (lines []string) {
 		}
 	}
 	return lines
-}
-
-// port reserves a port for a process that is started more than once. It lies below those that the
-// system gives to outgoing connections, so that nobody else comes by it while the process is down.
-func port(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		address := "127.0.0.1:" + strconv.Itoa(nextPort())
-		listener, err := net.Listen("tcp", address)
-		if err == nil {
-			_ = listener.Close()
-			return address
-		}
-	}
-	t.Fatal("no free port between 15000 and 30000")
-	return ""
-}
-
-var (
-	portMu   sync.Mutex
-	lastPort = 15000 + os.Getpid()%12000
-)
-
-func nextPort() int {
-	portMu.Lock()
-	defer portMu.Unlock()
-	lastPort++
-	if lastPort >= 30000 {
-		lastPort = 15000
-	}
-	return lastPort
 }
 
 // A process that could not be started has nothing to end.

@@ -87,15 +87,15 @@ func (h *house) startServers() {
 	const size = 3
 	var clients, clusters [size]string
 	for i := range size {
-		clients[i], clusters[i] = port(h.t), port(h.t)
-		h.wires = append(h.wires, bustest.NewWire(h.t, port(h.t), clients[i]))
+		clients[i], clusters[i] = proctest.FreeAddress(h.t), proctest.FreeAddress(h.t)
+		h.wires = append(h.wires, bustest.NewWire(h.t, proctest.FreeAddress(h.t), clients[i]))
 	}
-	nowhere := port(h.t)
+	nowhere := proctest.FreeAddress(h.t)
 	h.routes = map[[2]int]*bustest.Wire{}
 	for i := range size {
 		var routes []string
 		for j := range i {
-			wire := bustest.NewWire(h.t, port(h.t), clusters[j])
+			wire := bustest.NewWire(h.t, proctest.FreeAddress(h.t), clusters[j])
 			h.routes[[2]int{j, i}] = wire
 			routes = append(routes, "nats://"+wire.Address())
 		}

@@ -690,8 +690,7 @@ func TestAnErasureOnACluster(t *testing.T) {
 			if of.DoneOn != nil {
 				return nil
 			}
-			_, done, err := cluster.Unheld.Erase(t.Context(), view, of)
-			if done || err != nil {
+			if _, _, err := cluster.Unheld.Erase(t.Context(), view, of); err != nil {
 				return err
 			}
 		}

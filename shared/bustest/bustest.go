@@ -52,7 +52,7 @@ func Empty(t testing.TB, synced bool) *Store {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	s := &Store{t: t, Dir: dir, synced: synced}
-	s.Start("127.0.0.1:0")
+	s.Start(proctest.FreeAddress(t))
 	s.Bus = s.Connect("test")
 	return s
 }

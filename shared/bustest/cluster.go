@@ -108,7 +108,7 @@ func EmptyCluster(t testing.TB, dirs ...string) *Cluster {
 	const size = 3
 	c := &Cluster{routes: map[[2]int]*Wire{}}
 	var urls []string
-	nowhere := "127.0.0.1:" + strconv.Itoa(freePort(t))
+	nowhere := proctest.FreeAddress(t)
 	for i := range size {
 		var routes []string
 		for j := range i {
@@ -120,21 +120,31 @@ func EmptyCluster(t testing.TB, dirs ...string) *Cluster {
 			dirs = append(dirs, filepath.Join(dir, strconv.Itoa(i)))
 		}
 		options := &server.Options{
-			ServerName: fmt.Sprintf("s%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true,
+			ServerName: fmt.Sprintf("s%d", i), Host: "127.0.0.1", Port: freePort(t), NoSigs: true,
 			JetStream: true, StoreDir: dirs[i],
 			// The servers and their clients know each other by the wires only, which a test can cut.
-			Cluster: server.ClusterOpts{Name: "runhook", Host: "127.0.0.1", Port: server.RANDOM_PORT, NoAdvertise: true, Advertise: nowhere},
+			Cluster: server.ClusterOpts{Name: "runhook", Host: "127.0.0.1", Port: freePort(t), NoAdvertise: true, Advertise: nowhere},
 			Routes:  server.RoutesFromStr(strings.Join(routes, ",")),
 		}
 		c.options, c.Dirs = append(c.options, options), append(c.Dirs, options.StoreDir)
-		c.Servers = append(c.Servers, begin(t, options.Clone()))                                                      // it reads its own while the port is noted
-		options.Port, options.Cluster.Port = c.Servers[i].Addr().(*net.TCPAddr).Port, c.Servers[i].ClusterAddr().Port // a restart takes the same
+		c.Servers = append(c.Servers, begin(t, options.Clone()))
 		urls = append(urls, c.Servers[i].ClientURL())
 	}
 	c.URLs = strings.Join(urls, ",")
 	c.Bus = connect(t, c.URLs, "test")
 	c.awaitLeader(t)
 	return c
+}
+
+// freePort is a port that a server takes again when it is restarted.
+func freePort(t testing.TB) int {
+	t.Helper()
+	_, port, _ := net.SplitHostPort(proctest.FreeAddress(t))
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return number
 }
 
 // awaitLeader waits until a new cluster has elected its leader, which knows all servers: before, it
@@ -184,14 +194,4 @@ func (c *Cluster) lead(t testing.TB, right func(leader int) bool) {
 		}
 		return wrong == 0
 	})
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().(*net.TCPAddr).Port
 }

@@ -43,12 +43,12 @@ func NewService(account string) (*Service, error) {
 	if err := s.Own(s.Folder); err != nil {
 		return nil, err
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	_, s.Port, _ = net.SplitHostPort(free.Addr().String())
-	return s, free.Close()
+	_, s.Port, err = net.SplitHostPort(address)
+	return s, err
 }
 
 // Own gives the server a file or a folder.
