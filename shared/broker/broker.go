@@ -121,6 +121,12 @@ func (b *Broker) start(ctx context.Context) error {
 	if err := distrust(o.Dir); err != nil {
 		return err
 	}
+	err := completeMeta(o.Dir, func(stream string) {
+		o.Log.Warn().Str("stream", stream).Msg("the program was killed while it wrote the settings of a stream: they are completed, and the stream is whole")
+	})
+	if err != nil {
+		return err
+	}
 	config := &server.Options{
 		ServerName: "runhook", JetStream: true, StoreDir: o.Dir, SyncAlways: o.Durable,
 		NoSigs: true, DontListen: o.Listen == "", MaxPayload: 8 << 20, MaxConn: o.MaxConns,
