@@ -208,11 +208,7 @@ func (c *runsCancelCommand) named(ctx context.Context, server *client.Client) (d
 		if c.Queued {
 			which = client.Queued
 		}
-		var listed []run.Listed
-		err := whileAway(ctx, func() (err error) {
-			listed, _, err = unended(ctx, server, which, id, 0, math.MaxInt32)
-			return err
-		})
+		listed, _, err := unended(ctx, server, which, id, 0, math.MaxInt32)
 		for _, one := range listed {
 			docs = append(docs, run.Document{ExecuteID: one.ExecuteID, ImportID: one.ImportID, TaskName: one.TaskName})
 		}

@@ -170,11 +170,18 @@ func pages(ctx context.Context, server *client.Client, filter client.Filter, lim
 	}
 }
 
+// unendedPage is how many runs that have not ended are asked for at once: the server reads the claim of each.
+const unendedPage = 100
+
 // unended lists the runs behind a number that have not ended, or those of them that wait, the oldest first and at most
-// limit, and reports whether there are more.
+// limit, and reports whether there are more. It asks again where the server cannot reach its store.
 func unended(ctx context.Context, server *client.Client, which string, id task.ID, behind run.Number, limit int) (listed []run.Listed, more bool, err error) {
 	for {
-		page, err := server.Unended(ctx, which, id, behind, min(limit-len(listed)+1, runsPage))
+		var page []run.Listed
+		err := whileAway(ctx, func() (err error) {
+			page, err = server.Unended(ctx, which, id, behind, min(limit-len(listed)+1, unendedPage))
+			return err
+		})
 		if err != nil || len(page) == 0 {
 			return listed, false, err
 		}

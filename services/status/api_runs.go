@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -71,6 +72,10 @@ func unended(query map[string]string) (which string) {
 	return ""
 }
 
+// unendedWithin bounds a list of runs that have not ended, each of which is read: before clients give the request up,
+// they hear that the store does not answer.
+const unendedWithin = 20 * time.Second
+
 // listUnended is the part of listRuns for queued=true and open=true.
 func (s *Service) listUnended(ctx context.Context, which string, query map[string]string, wanted history.Query, limit int) ([]run.Listed, error) {
 	if query[which] != "true" {
@@ -96,6 +101,8 @@ func (s *Service) listUnended(ctx context.Context, which string, query map[strin
 	if which == "open" {
 		list = s.options.Runs.Open
 	}
+	ctx, cancel := context.WithTimeout(ctx, unendedWithin)
+	defer cancel()
 	found, err := list(ctx, behind, limit, ids...)
 	if err != nil {
 		return nil, err
