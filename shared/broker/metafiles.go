@@ -64,6 +64,10 @@ func isConsumer(settings []byte, name string) bool {
 // others. Settings that changed by themselves, as on a broken disk, are left to the server, which says so. key is what
 // the server makes the checksum with.
 func completeChecksum(settings, key string, valid func(settings []byte, name string) bool) (done bool, err error) {
+	info, err := os.Stat(settings)
+	if err != nil || !info.Mode().IsRegular() { // to read it could wait for ever
+		return false, err
+	}
 	data, err := os.ReadFile(settings)
 	if err != nil {
 		return false, err
@@ -79,7 +83,8 @@ func completeChecksum(settings, key string, valid func(settings []byte, name str
 		return false, err
 	}
 	if !missing {
-		if newer, err := isNewer(settings, sum); err != nil || !newer {
+		was, err := os.Stat(sum)
+		if err != nil || !info.ModTime().After(was.ModTime()) {
 			return false, err
 		}
 	}
@@ -97,19 +102,6 @@ func checksumOf(settings []byte, key string) ([]byte, error) {
 		return nil, err
 	}
 	return hex.AppendEncode(nil, hash.Sum(nil)), nil
-}
-
-// isNewer reports whether a file was written after another one.
-func isNewer(file, other string) (bool, error) {
-	is, err := os.Stat(file)
-	if err != nil {
-		return false, err
-	}
-	was, err := os.Stat(other)
-	if err != nil {
-		return false, err
-	}
-	return is.ModTime().After(was.ModTime()), nil
 }
 
 // replaceFile writes a file whole, and has it on disk.
