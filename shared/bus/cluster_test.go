@@ -203,9 +203,13 @@ func TestCluster(t *testing.T) {
 				t.Fatalf("write %d, refused %d times: %v", i, refused, err)
 			}
 			for _, process := range processes {
-				seen, err := process.Runs.Lookup(ctx, request.Task, accepted.Number)
-				if err != nil || seen.Document.PercentComplete != doc.PercentComplete {
-					t.Fatalf("after %v%% was written, %v%% is seen (%v)", doc.PercentComplete, seen.Document.PercentComplete, err)
+				var seen bus.Status
+				proctest.Until(t, func() (err error) {
+					seen, err = process.Runs.Lookup(ctx, request.Task, accepted.Number)
+					return err
+				})
+				if seen.Document.PercentComplete != doc.PercentComplete {
+					t.Fatalf("after %v%% was written, %v%% is seen", doc.PercentComplete, seen.Document.PercentComplete)
 				}
 			}
 		}
