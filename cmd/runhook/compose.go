@@ -358,6 +358,8 @@ type edge struct {
 	admin *web.Admin
 	// start starts runs for operators; nil where the process has no ingress.
 	start func(context.Context, run.Wanted) (run.Number, error)
+	// maker makes tasks of uploaded files for the page; nil where the process does not have what that needs.
+	maker console.Maker
 }
 
 func newEdge(f EdgeFlags, address string, keys *web.Keys, log zerolog.Logger) (*edge, error) {
@@ -433,7 +435,7 @@ func (e *edge) status(ctx context.Context, p *process, followed *folder.Folder, 
 	e.admin.Audit(o.Audit.Keep)
 	e.admin.Admit(session.New(e.keys.Derive("sessions"), p.store.StoreID(), p.store.Sessions))
 	service := status.New(o)
-	return append(service.Routes(), console.New(console.Options{Admin: e.admin, Service: service, Tasks: p.tasks, Start: e.start}).Routes()...)
+	return append(service.Routes(), console.New(console.Options{Admin: e.admin, Service: service, Tasks: p.tasks, Start: e.start, Maker: e.maker}).Routes()...)
 }
 
 // announcePage says where the page is. Only on a terminal, where somebody reads it now, it is a link that signs in:

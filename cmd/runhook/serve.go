@@ -12,13 +12,17 @@ import (
 	"strings"
 
 	"runhook/cmd/runhook/demo"
+	"runhook/services/runner/check"
 	"runhook/services/runner/connection"
+	"runhook/services/runner/connector/builtin"
+	"runhook/services/runner/draft"
 	"runhook/shared/broker"
 	"runhook/shared/bus"
 	"runhook/shared/bus/recovery"
 	"runhook/shared/client"
 	"runhook/shared/folder"
 	"runhook/shared/openapi"
+	"runhook/shared/task"
 	"runhook/shared/web"
 )
 
@@ -87,6 +91,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
+	s.makeTasks(process)
 	if err := process.answer(s.edge.ingress(process), s.edge.status(ctx, process, s.folder, c.cache())); err != nil {
 		return err
 	}
@@ -140,6 +145,9 @@ func (s *serving) bringDemo(ctx context.Context, p *process) (err error) {
 // load reads the files that flags name.
 func (s *serving) load(_ context.Context, p *process) (err error) {
 	if s.connections, err = s.flags.follow(p.log); err != nil {
+		return err
+	}
+	if err := s.connections.Bring(draft.UploadsName, s.flags.uploads()); err != nil {
 		return err
 	}
 	tokens, err := s.flags.AdminFlag.file(s.flags.Data)
@@ -255,6 +263,29 @@ func (s *serving) followTasks(ctx context.Context, p *process) (err error) {
 	p.beside(ctx, s.folder.Follow)
 	return nil
 }
+
+// makeTasks has the page make tasks of uploaded files.
+func (s *serving) makeTasks(p *process) {
+	o := draft.MakerOptions{
+		Kinds: builtin.Kinds(), Connections: s.connections, Uploads: s.flags.uploads(), Taken: folder.ErrThere,
+		Writable: func() bool { return s.folder != nil && check.Writable(s.flags.tasksFolder()) },
+		Known: func(id task.ID) bool {
+			_, found := p.tasks.Named(string(id))
+			return found.Definition != nil
+		},
+	}
+	if s.folder != nil {
+		o.Create = s.folder.Create
+	}
+	maker := draft.NewMaker(o)
+	if err := maker.Sweep(); err != nil {
+		p.log.Warn().Err(err).Msg("uploaded files that are over were not removed; the next upload tries again")
+	}
+	s.edge.maker = maker
+}
+
+// uploads is the folder of the files that are uploaded on the page.
+func (c *serveCommand) uploads() string { return filepath.Join(c.Data, draft.UploadsName) }
 
 // redeliver has the runs go on now that were leased from this directory, not when their leases end:
 // whoever had them is gone.

@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"runhook/services/status/history"
+	"runhook/shared/audit"
 	"runhook/shared/bus"
 	"runhook/shared/run"
 	"runhook/shared/task"
@@ -125,6 +126,16 @@ func (s *Service) RejectedRows(ctx context.Context, id task.ID, number run.Numbe
 		return nil, nil
 	}
 	return rows, err
+}
+
+// TaskMade puts down that the operator of a request has made a task, on the page.
+func (s *Service) TaskMade(ctx context.Context, rc *fasthttp.RequestCtx, id task.ID) {
+	line := audit.Line{What: audit.TaskApply, TaskID: id, Detail: "made on the page of an uploaded file"}
+	if _, made := s.options.Tasks.Named(string(id)); made.Definition != nil {
+		line.Task, line.After = made.Name, made.Hash
+	}
+	s.audit(rc, line.Task).Str("definition", line.After).Msg("task made on the page")
+	s.keep(ctx, rc, line)
 }
 
 // AnswerPoll answers a poll of the run that the path of a request names as {run}, for whoever may read all runs.

@@ -6,8 +6,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"runhook/shared/plainfile"
 	"runhook/shared/task"
@@ -44,6 +46,57 @@ func (f *Folder) Edit(ctx context.Context, id task.ID, change func(text []byte) 
 		return fmt.Errorf("change the file of the task: %w", err)
 	}
 	return f.apply(ctx)
+}
+
+// ErrThere: the folder has a file of that name.
+var ErrThere = errors.New("there is a file of that name in the folder")
+
+// Create writes a new file of a task and applies the folder, so that the task can be used when it returns, unless
+// the store could not take it: that is tried again. name is that of the file alone, ending in .yaml or .yml. The file is
+// there whole or not at all. ErrThere means that nothing was written, because the folder has a file of the name.
+func (f *Folder) Create(ctx context.Context, name string, text []byte) error {
+	if extension := filepath.Ext(name); name != filepath.Base(name) || !filepath.IsLocal(name) || strings.HasPrefix(name, ".") || extension != ".yaml" && extension != ".yml" {
+		return fmt.Errorf("make the file of a task: %q is not the name of one", name)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := create(f.dir, name, text); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return ErrThere
+		}
+		return fmt.Errorf("make the file of a task: %w", err)
+	}
+	if err := f.apply(ctx); err != nil {
+		f.log.Warn().Err(err).Msg("a new file of the folder was not applied yet; trying again")
+	}
+	return nil
+}
+
+// create writes a new file of a folder beside its place, and then gives it its name, unless another file has that.
+func create(dir, name string, text []byte) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	temporary := ".runhook-" + rand.Text()
+	beside, err := root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Remove(temporary) }()
+	_, err = beside.Write(text)
+	if err := errors.Join(err, beside.Sync(), beside.Close()); err != nil {
+		return err
+	}
+	err = root.Link(temporary, name)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if _, err := root.Lstat(name); err == nil { // the file system may have no links
+		return fs.ErrExist
+	}
+	return root.Rename(temporary, name)
 }
 
 // replace writes a file of a folder beside the old one, with its permissions, and renames it, so that nobody reads half

@@ -177,3 +177,30 @@ func TestFormerIDOfAFileThatIsThere(t *testing.T) {
 		t.Errorf("not named: %s", f.log)
 	}
 }
+
+// A new file is there whole and applied, or nothing is changed.
+func TestCreate(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	opened := f.open()
+	def := bustest.Definition(t, "Made", 1)
+	f.check(opened.Create(t.Context(), "made.yaml", def.Text))
+	if made, ok := f.tasks.Get(def.ID); !ok || made.Name != "Made" || !made.FromFolder {
+		t.Errorf("the task is not applied: %+v", made)
+	}
+	if err := opened.Create(t.Context(), "made.yaml", []byte("name: another")); !errors.Is(err, folder.ErrThere) {
+		t.Errorf("%v", err)
+	}
+	for _, name := range []string{"../out.yaml", "a/b.yaml", `a\..\b.txt`, ".made.yaml", "made.txt", ""} {
+		if err := opened.Create(t.Context(), name, def.Text); err == nil || errors.Is(err, folder.ErrThere) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	entries, err := os.ReadDir(f.dir)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("%v %v", entries, err)
+	}
+	if text, err := os.ReadFile(filepath.Join(f.dir, "made.yaml")); err != nil || string(text) != string(def.Text) {
+		t.Errorf("%s %v", text, err)
+	}
+}

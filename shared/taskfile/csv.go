@@ -139,6 +139,9 @@ func draftCSVSource(source task.Source) []string {
 	if from.Separator() != ',' {
 		line += ", delimiter: " + wording.JSON(string(from.Delimiter))
 	}
+	if from.Sheet != "" {
+		line += ", sheet: " + scalar(from.Sheet)
+	}
 	if from.HeaderRow != 0 {
 		line += fmt.Sprintf(", header_row: %d", from.HeaderRow)
 	}

@@ -21,6 +21,8 @@ type Draft struct {
 	Parameters []task.Parameter
 	// Columns are the source's, of which there is at least one.
 	Columns []string
+	// Mapping is the task's; empty for every column of the source to the one of its name.
+	Mapping []task.Column
 	// Destination is a csv or a sql one. Create is set for a table.
 	Destination task.Destination
 }
@@ -39,8 +41,14 @@ func (d Draft) File() []byte {
 	}
 	lines = append(lines, "mapping:"+strings.Repeat(" ", 36)+" # destination column: expression over the row")
 	used := map[string]bool{}
+	for _, column := range d.Mapping {
+		lines = append(lines, "  "+scalar(column.Name)+": "+expressionScalar(column.Expression))
+	}
 	for _, column := range d.Columns {
-		lines = append(lines, "  "+scalar(unused(column, used))+": "+expressionScalar(columnExpression(column)))
+		if len(d.Mapping) > 0 {
+			break
+		}
+		lines = append(lines, "  "+scalar(Unused(column, used))+": "+expressionScalar(ColumnExpression(column)))
 	}
 	lines = append(lines, "destination:")
 	for _, line := range formOf(destinationForms, d.Destination.Name()).draft(d.Destination) {
@@ -49,9 +57,10 @@ func (d Draft) File() []byte {
 	return []byte(strings.Join(lines, "\n") + "\n")
 }
 
-// unused is the name that a column gets in the destination: its own, with a number where another
-// column differs by letter case only, which a database does not see.
-func unused(column string, used map[string]bool) string {
+// Unused is the name that a column gets in the destination: its own, with a number where another
+// column differs by letter case only, which a database does not see. used are the names so far, in lower case; the name
+// is added to them.
+func Unused(column string, used map[string]bool) string {
 	name := wording.Seen(column)
 	for n := 2; used[strings.ToLower(name)]; n++ {
 		name = fmt.Sprintf("%s_%d", wording.Seen(column), n)
@@ -105,8 +114,8 @@ var (
 	}
 )
 
-// columnExpression is the expression that passes a column untouched: its bare name where that is one.
-func columnExpression(column string) string {
+// ColumnExpression is the expression that passes a column untouched: its bare name where that is one.
+func ColumnExpression(column string) string {
 	if identifier.MatchString(column) && !slices.Contains(keywords, column) && mapping.Check(column, nil) == nil {
 		return column
 	}

@@ -47,6 +47,8 @@ type probe struct {
 	uri     fasthttp.URI
 	header  *fasthttp.RequestHeader
 	refused bool
+	// most is the route's MaxBody.
+	most int
 }
 
 var probes = sync.Pool{New: func() any { return new(probe) }}
@@ -58,47 +60,57 @@ const probeKey = "runhook.probe"
 func (t *table) handleHead(method string, r Route) {
 	t.heads.Handle(method, r.Pattern, func(rc *fasthttp.RequestCtx) {
 		p := rc.UserValue(probeKey).(*probe)
-		p.refused = r.Refuses != nil && r.Refuses(Head{p.header, p.ctx, rc})
+		p.refused = r.Refuses != nil && r.Refuses(Head{p.header, p.ctx, rc}) || r.MaxBody > 0 && p.header.ContentLength() > r.MaxBody
+		p.most = r.MaxBody
 	})
 }
 
 // refuses reports whether a request will be refused for its headers alone: there is no such path, no such
-// method of it, or the route says so.
-func (t *table) refuses(ctx context.Context, header *fasthttp.RequestHeader) bool {
+// method of it, or the route says so. most is the route's MaxBody, 0 for the server's.
+func (t *table) refuses(ctx context.Context, header *fasthttp.RequestHeader) (refused bool, most int) {
 	p := probes.Get().(*probe)
 	defer probes.Put(p)
 	if p.uri.Parse(nil, header.RequestURI()) != nil {
-		return true
+		return true, 0
 	}
 	path := p.uri.PathOriginal()
 	if isCrooked(path) {
-		return true
+		return true, 0
 	}
-	p.ctx, p.header, p.refused = ctx, header, false
+	p.ctx, p.header, p.refused, p.most = ctx, header, false, 0
 	p.rc.ResetUserValues()
 	p.rc.SetUserValue(probeKey, p)
 	handler, _ := t.heads.Lookup(string(header.Method()), string(path), &p.rc)
 	if handler == nil {
-		return true
+		return true, 0
 	}
 	handler(&p.rc)
-	return p.refused
+	return p.refused, p.most
 }
 
 // unreadLength is the length that a body is given to be refused unread.
 const unreadLength = 2
 
+// UploadTimeout bounds the arrival of a request with a body that only its route's MaxBody allows.
+const UploadTimeout = 5 * time.Minute
+
 // headerReceived is called before the body of a request is read, and before the client is told to continue. It
 // makes fasthttp refuse a body unread that is too large, and that of a request which is refused anyway.
 func (s *Server) headerReceived(header *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	const none = -2 // neither a length nor chunks
-	switch length := header.ContentLength(); {
-	case length > s.maxBody:
+	length := header.ContentLength()
+	if length == 0 || length == none {
+		return fasthttp.RequestConfig{}
+	}
+	switch refused, most := s.table.Load().refuses(s.stopping, header); {
+	case length > s.maxBody && most == 0:
 		header.Del(fasthttp.HeaderExpect)
-	case length != 0 && length != none && s.maxBody >= unreadLength && s.table.Load().refuses(s.stopping, header):
+	case refused && s.maxBody >= unreadLength:
 		header.Del(fasthttp.HeaderExpect)
 		header.SetContentLength(unreadLength)
 		return fasthttp.RequestConfig{MaxRequestBodySize: unreadLength - 1}
+	case most > s.maxBody && length > s.maxBody:
+		return fasthttp.RequestConfig{MaxRequestBodySize: most, ReadTimeout: UploadTimeout}
 	}
 	return fasthttp.RequestConfig{}
 }

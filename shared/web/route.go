@@ -38,6 +38,9 @@ type Route struct {
 	// Refuses reports whether the handler will refuse a request for its headers and path alone. Its body is not
 	// read then: see Body. Nil refuses none.
 	Refuses func(Head) bool
+	// MaxBody is the largest body in bytes that the route takes, where that is more than the server's MaxBody. Such a
+	// body may take UploadTimeout to arrive. What is larger is refused as if Refuses had.
+	MaxBody int
 	// CORS lets pages of other sites call the route; nil for none. The routes of one pattern share
 	// what the first of them has. A preflight is answered without a route of its own.
 	CORS *CORS

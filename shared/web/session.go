@@ -175,6 +175,12 @@ func formToken(rc *fasthttp.RequestCtx) []byte {
 	if token := rc.Request.Header.Peek(FormTokenHeader); len(token) > 0 {
 		return token
 	}
+	if bytes.HasPrefix(rc.Request.Header.ContentType(), []byte("multipart/form-data")) {
+		if form, err := rc.MultipartForm(); err == nil && len(form.Value[FormTokenField]) == 1 {
+			return []byte(form.Value[FormTokenField][0])
+		}
+		return nil
+	}
 	return rc.PostArgs().Peek(FormTokenField) // of a body that is a form
 }
 

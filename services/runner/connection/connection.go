@@ -29,7 +29,9 @@ type Set struct {
 	path        string
 	guarded     []guarded
 	connections map[string]connection
-	free        *free
+	// brought are those of Bring, by their names: the file's of the same names count instead.
+	brought map[string]connection
+	free    *free
 	// kept are the folders that are open until Keep's release; nil where Keep was not called.
 	kept map[string]*os.Root
 	pool *Pool
@@ -172,7 +174,7 @@ func (s *Set) Keep() (keeping *Set, release func()) {
 	}
 	user := s.user
 	s = s.now()
-	keeping = &Set{file: s.file, path: s.path, guarded: s.guarded, connections: s.connections, free: s.free, kept: map[string]*os.Root{}, pool: s.pool, fault: s.fault, user: user}
+	keeping = &Set{file: s.file, path: s.path, guarded: s.guarded, connections: s.connections, brought: s.brought, free: s.free, kept: map[string]*os.Root{}, pool: s.pool, fault: s.fault, user: user}
 	return keeping, func() {
 		for _, root := range keeping.kept {
 			root.Close()
@@ -254,6 +256,11 @@ func (s *Set) find(name string, kinds ...string) (connection, error) {
 	if s != nil && s.fault != nil {
 		fault := *s.fault // whoever gets it may add to it
 		return connection{}, &fault
+	}
+	if s != nil {
+		if c, ok := s.brought[name]; ok && s.connections[name].kind == "" && slices.Contains(kinds, c.kind) {
+			return c, nil
+		}
 	}
 	if s == nil || len(s.connections) == 0 {
 		return connection{}, run.Failf("the task names the connection %s, and the runner has no connections; add it to its connections file, as in %s: {%s: %s}", name, name, kinds[0], needs[kinds[0]])

@@ -165,7 +165,7 @@ func (f *follower) load() error {
 	if err != nil {
 		return err
 	}
-	set.pool, set.guarded = f.set.pool, f.set.guarded // whose turn it is at a site stays
+	set.pool, set.guarded, set.brought = f.set.pool, f.set.guarded, f.set.brought // whose turn it is at a site stays
 	f.set, f.data = set, data
 	return nil
 }

@@ -20,6 +20,20 @@ func (s *Set) Guard(path, what string) {
 	}
 }
 
+// Bring has the set have a files connection besides those of its file, which may have one of the same name that counts
+// instead. It is called before the set is used.
+func (s *Set) Bring(name, folder string) error {
+	path, err := filepath.Abs(folder)
+	if err != nil {
+		return err
+	}
+	if s.follow != nil {
+		s = s.follow.set
+	}
+	s.brought = map[string]connection{name: {kind: filesKind, path: path}}
+	return nil
+}
+
 // guarded is a file, or a folder with all that is in it.
 type guarded struct{ path, what string }
 

@@ -44,6 +44,7 @@ func (s *Set) Databases() []string {
 	if s == nil {
 		return nil
 	}
+	s = s.now()
 	isOther := func(name string) bool { return !slices.Contains(databaseKinds, s.connections[name].kind) }
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(s.connections)), isOther)
 }
@@ -53,6 +54,7 @@ func (s *Set) Has(name string) bool {
 	if s == nil {
 		return false
 	}
+	s = s.now()
 	_, ok := s.connections[name]
 	return ok
 }

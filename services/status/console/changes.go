@@ -22,13 +22,18 @@ const maxRunForm = 64 << 10
 
 // change lets in a form of the page, of somebody who is signed in and may change things.
 func (p *Page) change(most int, handle handler) web.Handler {
+	return p.changeOf(func(rc *fasthttp.RequestCtx) error { return form(rc, most) }, handle)
+}
+
+// changeOf is change of a form that read reads.
+func (p *Page) changeOf(read func(*fasthttp.RequestCtx) error, handle handler) web.Handler {
 	return func(ctx context.Context, rc *fasthttp.RequestCtx) error {
 		visit, err := p.admin.Visitor(ctx, rc)
 		if errors.Is(err, session.ErrNone) || err != nil && web.ProblemOf(err).Status == fasthttp.StatusUnauthorized {
 			return forPeople(errSignedOut, "signin.html", view{Title: signInTitle, Up: up(rc)})
 		}
 		if err == nil && !visit.ReadOnly {
-			err = form(rc, most)
+			err = read(rc)
 		}
 		if err == nil {
 			err = p.admin.Check(ctx, rc)

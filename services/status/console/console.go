@@ -29,7 +29,7 @@ const Path = status.PagePath
 var files embed.FS
 
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"words": words, "when": when, "count": count, "took": took, "sign": signOf, "percent": percent, "startedBy": startedBy, "field": fieldOf, "once": once, "zone": zoned,
+	"words": words, "when": when, "count": count, "took": took, "sign": signOf, "percent": percent, "startedBy": startedBy, "field": fieldOf, "once": once, "zone": zoned, "short": short,
 }).ParseFS(files, "files/*.html"))
 
 // words is a text in which what stands between backquotes is code.
@@ -53,6 +53,8 @@ type Options struct {
 	Tasks *bus.TaskView
 	// Start starts a run for an operator; nil where the page starts none. Its errors are those that a POST is answered with.
 	Start func(context.Context, run.Wanted) (run.Number, error)
+	// Maker makes tasks of uploaded files; nil where the page makes none.
+	Maker Maker
 }
 
 // Page is the page of one status service.
@@ -62,6 +64,8 @@ type Page struct {
 	tasks   *bus.TaskView
 	// startRun is nil where the page starts no runs.
 	startRun func(context.Context, run.Wanted) (run.Number, error)
+	// maker is nil where the page makes no tasks.
+	maker Maker
 }
 
 // New makes a page.
@@ -69,7 +73,7 @@ func New(o Options) *Page {
 	if o.Admin == nil {
 		o.Admin = new(web.Admin)
 	}
-	return &Page{o.Admin, o.Service, o.Tasks, o.Start}
+	return &Page{o.Admin, o.Service, o.Tasks, o.Start, o.Maker}
 }
 
 // Routes are those of the page, which are answered under the server's own names only.
@@ -108,6 +112,10 @@ func (p *Page) Routes() []web.Route {
 		change("tasks/{task}/disable", "Disable a task", maxForm, p.setEnabled(false)),
 		change("runs/{run}/cancel", "Cancel a run", maxForm, p.cancel),
 		change("runs/{run}/again", "Start a run with the values of another one", maxForm, p.again),
+		get(Path+"new", "Make a task of a file", p.within(p.newTask)),
+		p.uploadRoute(),
+		get(Path+"new/{draft}", "A task that is being made of a file", p.within(p.draftPage)),
+		change("new/{draft}", "Look at a task that is being made, or save it", maxMakeForm, p.make),
 		post(Path+"signin", "Sign in to the page", maxForm, p.signIn),
 		post(Path+"signout", "Sign out of the page", maxForm, p.signOut),
 		get(Path+"style.css", "The page's style", asset("style.css", "text/css; charset=utf-8")),

@@ -55,8 +55,8 @@ type site struct {
 // open starts a service on a store.
 func open(t testing.TB, store *bustest.Store) *site { return openAs(t, store, web.Options{}) }
 
-// openAs is open of a server with settings of its own.
-func openAs(t testing.TB, store *bustest.Store, o web.Options) *site {
+// openAs is open of a server with settings of its own, and of a page that makes tasks if makers says how.
+func openAs(t testing.TB, store *bustest.Store, o web.Options, makers ...func(*bus.Bus, *bus.TaskView) console.Maker) *site {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	opened := store.Open("status")
@@ -78,7 +78,11 @@ func openAs(t testing.TB, store *bustest.Store, o web.Options) *site {
 		Runs: opened.Runs, Store: opened.Tasks, Unheld: opened.Unheld, Tasks: view, History: index, Admin: s.admin, Locator: new(web.Locator), Log: log,
 	})
 	o.Listen, o.Log = cmp.Or(o.Listen, "127.0.0.1:0"), log
-	page := console.New(console.Options{Admin: s.admin, Service: service, Tasks: view, Start: starts(opened, view)})
+	shown := console.Options{Admin: s.admin, Service: service, Tasks: view, Start: starts(opened, view)}
+	for _, maker := range makers {
+		shown.Maker = maker(opened, view)
+	}
+	page := console.New(shown)
 	server, err := web.New(o, service.Routes(), page.Routes(), openapi.Routes())
 	if err != nil {
 		t.Fatal(err)
@@ -475,6 +479,7 @@ func TestInABrowser(t *testing.T) {
 	t.Run("changes", func(t *testing.T) { testChanges(t, b.in(t)) })
 	t.Run("schedules", func(t *testing.T) { testSchedules(t, b.in(t)) })
 	t.Run("chains", func(t *testing.T) { testChains(t, b.in(t)) })
+	t.Run("making a task", func(t *testing.T) { testMaking(t, b.in(t)) })
 }
 
 // What a browser does by a link, and what other sites can and cannot do with somebody who is signed in.

@@ -300,10 +300,15 @@ func shortened(rows []run.RejectedRow) []run.RejectedRow {
 	return short
 }
 
-func firstLetters(text string) string {
+func firstLetters(text string) string { return cutAt(text, mostLetters) }
+
+// short is as much of a text as stands in a small cell.
+func short(text string) string { return cutAt(text, 60) }
+
+func cutAt(text string, most int) string {
 	letters := 0
 	for at := range text {
-		if letters++; letters > mostLetters {
+		if letters++; letters > most {
 			return text[:at] + "…"
 		}
 	}

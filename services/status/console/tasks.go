@@ -49,8 +49,8 @@ type taskList struct {
 	// All is how many tasks there are at all, and Found how many of the list's.
 	All, Found int
 	Tallies    []tally
-	// Starts: the page can start runs.
-	Starts bool
+	// Starts: the page can start runs. Makes: it can make tasks.
+	Starts, Makes bool
 	// Known: there is a history, which tells the last runs.
 	Known bool
 	// Away: the store cannot be reached, so this is what was known last.
@@ -120,7 +120,7 @@ func (p *Page) taskList(ctx context.Context, rc *fasthttp.RequestCtx, _ session.
 		return err
 	}
 	query := queryOf(rc, "q", "state", "sort", "page")
-	list := taskList{Find: query.Get("q"), State: query.Get("state"), Starts: p.startRun != nil, Sorts: map[string]string{}, Order: map[string]string{}}
+	list := taskList{Find: query.Get("q"), State: query.Get("state"), Starts: p.startRun != nil, Makes: p.maker != nil, Sorts: map[string]string{}, Order: map[string]string{}}
 	if !slices.ContainsFunc(taskStates, func(s taskState) bool { return s.name == list.State }) {
 		list.State = ""
 	}

@@ -13,8 +13,11 @@ import (
 	"strconv"
 	"strings"
 
+	"runhook/services/runner/connection"
 	"runhook/services/runner/connector/csvfile"
 	"runhook/shared/nearest"
+	"runhook/shared/run"
+	"runhook/shared/task"
 )
 
 // The bounds of what a workbook may unpack to. A part is as long as the workbook says, for the zip
@@ -351,4 +354,27 @@ func some(names []string) string {
 		return strings.Join(names, ", ")
 	}
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}
+
+// Sheets are the names of a workbook's sheets that a person sees, in their order. Whatever is wrong is a [*run.Failure],
+// or ctx's.
+func Sheets(ctx context.Context, connections *connection.Set, from *task.CSVSource) (names []string, err error) {
+	file, info, err := csvfile.OpenFile(connections, from)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	book, err := openWorkbook(ctx, file, info.Size())
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, run.Failf("the file %v", err)
+	}
+	for _, s := range book.sheets {
+		if !s.hidden {
+			names = append(names, s.name)
+		}
+	}
+	return names, nil
 }

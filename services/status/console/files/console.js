@@ -226,6 +226,36 @@
     clearTimeout(typing);
     typing = setTimeout(() => filter(form), event.target.matches('select, [type=checkbox], [type=radio]') ? 0 : 350);
   });
+  // A task that is being made: each choice is answered with the page as it is then. What is typed meanwhile is kept by the
+  // next one. A file is sent when it is chosen, unless it is too large.
+  let looking;
+  async function look(form) {
+    looking?.abort();
+    const mine = looking = new AbortController();
+    try {
+      const answer = await fetch(form.getAttribute('action'), { method: 'POST', body: new URLSearchParams(new FormData(form)), signal: mine.signal, headers: { 'X-Runhook-Console': '1' } });
+      const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html').getElementById(form.dataset.look), box = document.getElementById(form.dataset.look);
+      if (mine.signal.aborted) return;
+      if (!fresh || !answer.ok) throw answer.status;
+      const focused = document.activeElement?.id;
+      box.replaceWith(fresh);
+      if (focused) document.getElementById(focused)?.focus();
+      if (fresh.dataset.say) say(fresh.dataset.say);
+    } catch (fault) {
+      if (fault.name !== 'AbortError') say('The preview was not made. What you see is from before; press Show the preview again.');
+    }
+  }
+  document.addEventListener('change', event => {
+    const form = event.target.form;
+    if (form?.matches('[data-look]')) look(form);
+    if (!event.target.matches('.drop input') || !event.target.files.length) return;
+    const box = $('.problem', form), most = form.dataset.most * 1048576;
+    box.hidden = event.target.files[0].size <= most;
+    if (box.hidden) return form.requestSubmit();
+    $('p', box).textContent = 'The file is larger than ' + form.dataset.most + ' MiB. Ask your administrator to put it into a folder of the server, or split it.';
+    event.target.value = '';
+  });
+  for (const [kind, over] of [['dragenter', true], ['dragleave', false], ['drop', false]]) document.addEventListener(kind, event => event.target.closest?.('.drop')?.classList.toggle('over', over));
   document.addEventListener('keydown', event => {
     const open = event.key === 'Escape' && $('details.ask[open]');
     if (open) { open.open = false; $('summary', open).focus(); }
