@@ -203,7 +203,12 @@ func (c *clockwork) account() {
 	store, err := bus.Connect(c.t.Context(), bus.Config{URLs: c.nats, Log: zerolog.Nop(), ConnectTimeout: startLimit})
 	check(c.t, err)
 	defer store.Close()
-	check(c.t, store.Check(c.t.Context()))
+	for limit := time.Now().Add(startLimit); ; time.Sleep(200 * time.Millisecond) { // its streams may look for leaders
+		if err = store.Check(c.t.Context()); err == nil || time.Now().After(limit) {
+			break
+		}
+	}
+	check(c.t, err)
 	last := time.Now().Truncate(time.Second)
 	var by map[time.Time]int
 	var slowest time.Duration
