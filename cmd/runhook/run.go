@@ -26,7 +26,7 @@ type runCommand struct {
 	File           string   `placeholder:"FILE" help:"Read this file: the value of the parameter in the path of the task's csv source, as in path: '{params.File}'. It is in the folder of the task's connection."`
 	Wait           bool     `short:"w" help:"Wait for the end, showing progress."`
 	FailOnRejected bool     `help:"With --wait: exit with 4 if the run succeeded and rows of it failed."`
-	At             string   `placeholder:"MOMENT" help:"Start the run at that moment, as '2026-12-01 06:00 Europe/Berlin' or 2026-12-01T06:00:00+01:00, and not now."`
+	At             *string  `placeholder:"MOMENT" help:"Start the run at that moment, as '2026-12-01 06:00 Europe/Berlin' or 2026-12-01T06:00:00+01:00, and not now."`
 	Full           bool     `help:"Read from the start, whatever earlier runs have read (since of the task's source)."`
 	DryRun         bool     `help:"Do everything but write, and show what would have been written."`
 }
@@ -119,7 +119,11 @@ func (c *runCommand) Run(ctx context.Context, p *program) error {
 			started.Number, started.Document.TaskName, server.URL(run.StatusPath(started.Task, started.Number)+started.Query))
 		return nil
 	}
-	p.notef("Run %s of %q is accepted.\n", started.Number, started.Document.TaskName)
+	starts := ""
+	if !at.IsZero() {
+		starts = ", and starts at " + at.UTC().Format(time.RFC3339)
+	}
+	p.notef("Run %s of %q is accepted%s.\n", started.Number, started.Document.TaskName, starts)
 	doc, err := p.follow(ctx, server, started)
 	if err != nil {
 		return err
@@ -136,12 +140,12 @@ func (c *runCommand) Run(ctx context.Context, p *program) error {
 // startsAt is the moment that --at names, the zero time for none.
 func (c *runCommand) startsAt() (at time.Time, err error) {
 	switch {
-	case c.At == "":
+	case c.At == nil:
 		return at, nil
 	case c.DryRun:
 		return at, errors.New("--at and --dry-run do not go together: a dry run starts at once")
 	}
-	if at, err = zone.ParseMoment(c.At); err != nil {
+	if at, err = zone.ParseMoment(*c.At); err != nil {
 		return at, fmt.Errorf("--at: %w", err)
 	}
 	if now := time.Now(); at.Before(now) {

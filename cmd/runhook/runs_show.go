@@ -72,7 +72,11 @@ func (p *program) printRun(ctx context.Context, server *client.Client, doc run.D
 		facts = append(facts, []string{"Repeats", "run " + doc.RepeatOf.String()})
 	}
 	if doc.StartedOn != nil {
-		waited := time.Time(*doc.StartedOn).Sub(time.Time(doc.CreatedOn))
+		queued := time.Time(doc.CreatedOn)
+		if doc.RunAt != nil && time.Time(*doc.RunAt).After(queued) { // it waits in no queue until then
+			queued = time.Time(*doc.RunAt)
+		}
+		waited := time.Time(*doc.StartedOn).Sub(queued)
 		facts = append(facts, []string{"Started", clock(*doc.StartedOn) + ", after " + length(waited) + " in the queue"})
 	}
 	ran := time.Duration(doc.DurationMs) * time.Millisecond

@@ -30,6 +30,9 @@ func TestRunsShow(t *testing.T) {
 	failed.End(run.Failed, "There is no file.", began.Add(time.Second))
 	tried := ended
 	tried.Trigger = run.DryRun
+	later := ended
+	at := run.Time(began.Add(100 * time.Millisecond))
+	later.RunAt = &at
 	moving := base
 	moving.Begin(began, began.Add(12*time.Second), 1)
 	moving.SetCounts(run.Counts{Total: 40, Retrieved: 4, Updated: 4})
@@ -56,13 +59,14 @@ Status URL  https://hooks.example.org/task/executepolling/555e1a89-5d7d-4daf-ae0
 		doc  run.Document
 		says string
 	}{
-		"a success":  {ended, whole},
-		"a dry run":  {tried, `To write: runhook run "Refresh lapsed" -p NAME=VALUE`},
-		"a failure":  {failed, "Attempts    3: each but the last was interrupted or met a temporary fault"},
-		"a failure ": {failed, `start it again: runhook runs again 7`},
-		"queued":     {base, "It waits for a runner"},
-		"under way":  {moving, "In progress 10 %\nStarting\n\nRows        4 of 40 rows read, 4 updated\n"},
-		"under way ": {moving, "curl -H 'Prefer: wait=60' 'https://hooks.example.org/task/"},
+		"a success":       {ended, whole},
+		"a run at a time": {later, "Started      2026-01-31 06:00:00, after 0.02 s in the queue\n"},
+		"a dry run":       {tried, `To write: runhook run "Refresh lapsed" -p NAME=VALUE`},
+		"a failure":       {failed, "Attempts    3: each but the last was interrupted or met a temporary fault"},
+		"a failure ":      {failed, `start it again: runhook runs again 7`},
+		"queued":          {base, "It waits for a runner"},
+		"under way":       {moving, "In progress 10 %\nStarting\n\nRows        4 of 40 rows read, 4 updated\n"},
+		"under way ":      {moving, "curl -H 'Prefer: wait=60' 'https://hooks.example.org/task/"},
 	} {
 		out := proctest.NewOutput()
 		p := &program{stdout: out, stderr: proctest.NewOutput(), log: zerolog.Nop()}

@@ -8,8 +8,8 @@ import (
 )
 
 type scheduleNextCommand struct {
-	File  string `arg:"" name:"file" help:"Task file."`
-	After string `placeholder:"MOMENT" help:"Say what is due after that moment, as 2026-03-07T17:00:00Z, instead of now."`
+	File  string  `arg:"" name:"file" help:"Task file."`
+	After *string `placeholder:"MOMENT" help:"Say what is due after that moment, as 2026-03-07T17:00:00Z, instead of now."`
 	JSONFlag
 }
 
@@ -28,10 +28,10 @@ const comingShown = 10
 // Run says when the task is due.
 func (c *scheduleNextCommand) Run(p *program) error {
 	after := time.Now()
-	if c.After != "" {
-		moment, err := time.Parse(time.RFC3339, c.After)
+	if c.After != nil {
+		moment, err := time.Parse(time.RFC3339, *c.After)
 		if err != nil {
-			return wrongAfter(c.After)
+			return wrongAfter(*c.After)
 		}
 		after = moment
 	}
@@ -46,7 +46,7 @@ func (c *scheduleNextCommand) Run(p *program) error {
 	}
 	documents := []scheduleDocument{}
 	for _, def := range defs {
-		if err := taskfile.CheckMoments(def, nil, c.File, after); err != nil {
+		if err := taskfile.CheckMoments(def, nil, c.File, earlier(after, time.Now())); err != nil {
 			return err
 		}
 		if len(def.Schedules) == 0 && !c.JSON {
@@ -62,6 +62,10 @@ func (c *scheduleNextCommand) Run(p *program) error {
 				continue
 			}
 			p.printf("%s, line %d: %s\n\n", def.Name, s.Line, s)
+			if len(coming) == 0 {
+				p.printf("Not due after %s.\n\n", utcText(after))
+				continue
+			}
 			rows := dueRows(coming)
 			for i := range rows {
 				rows[i] = rows[i][:2]
@@ -77,6 +81,14 @@ func (c *scheduleNextCommand) Run(p *program) error {
 	}
 	p.printf("Time zones: tzdata %s, %s.\n", zone.Newest().Version, zone.Newest().From)
 	return nil
+}
+
+// earlier is the first of two moments.
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 type wrongAfter string

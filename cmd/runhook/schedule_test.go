@@ -5,8 +5,10 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -75,6 +77,68 @@ func TestScheduledTask(t *testing.T) {
 
 // started is a run of the site's task.
 func started(s *site, n run.Number) client.Started { return client.Started{Task: s.copy, Number: n} }
+
+// The file of the guide is taken, and its commands do what it says. Their moments are to come, as far as they are to be.
+func TestSchedulesGuide(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.write("members.csv", "ID,State\n1,CA\n2,NY\n")
+	s.write("tasks/nightly.yaml", guideTasks(t, "schedules.md")["Nightly members"])
+	i := begin(t, s.args()...).listening()
+	guide := read(t, "../../deploy/docs/schedules.md")
+	tomorrow := time.Now().Add(36 * time.Hour).Format(time.DateOnly)
+	said, accepted := map[string]string{}, ""
+	for _, command := range commandsOf(guide) {
+		var args []string
+		for _, word := range regexp.MustCompile(`'[^']*'|"[^"]*"|\S+`).FindAllString(command, -1)[1:] {
+			args = append(args, strings.Trim(word, `'"`))
+		}
+		switch args[0] {
+		case "schedule":
+			args[2] = s.path("tasks/" + args[2])
+		case "run":
+			args[3] = strings.Replace(args[3], "2026-12-01", tomorrow, 1)
+		case "runs":
+			if args[1] == "cancel" {
+				args[2] = regexp.MustCompile(`^Run (\d+) of`).FindStringSubmatch(accepted)[1]
+			}
+		}
+		if args[0] != "schedule" {
+			args = append(args, "--server", i.url)
+		}
+		said[command] = mustCall(t, args...)
+		if args[0] == "run" {
+			accepted = said[command]
+		}
+	}
+	for command, want := range map[string]string{
+		"runhook schedule next nightly.yaml":                              "line 10: 30 2 * * * (Europe/Berlin)\n",
+		"runhook schedule next nightly.yaml --after 2031-03-29T12:00:00Z": "2031-03-30 01:00:00Z  Sun 2031-03-30 03:00:00 +02:00\n",
+		"runhook task list":                                                   "Nightly members  yes ",
+		`runhook task show "Nightly members"`:                                 "Due next:\n",
+		"runhook runs list --trigger schedule":                                "",
+		`runhook run "Nightly members" --at '2026-12-01 06:00 Europe/Berlin'`: `of "Nightly members" is accepted, and starts at ` + tomorrow,
+		"runhook runs list --queued":                                          tomorrow + "T0",
+		"runhook runs cancel 7":                                               "Canceled by ",
+	} {
+		if got, there := said[command]; !there || !strings.Contains(got, want) {
+			t.Errorf("%s (%t) says\n%s\nwant %s", command, there, got, want)
+		}
+	}
+	if far := said["runhook schedule next nightly.yaml --after 2031-03-29T12:00:00Z"]; !strings.Contains(far, "at 2031-01-31T06:00:00+01:00\n\nNot due after 2031-03-29 12:00:00Z.\n") {
+		t.Errorf("of a moment that is past then, schedule next says %s", far)
+	}
+	body := regexp.MustCompile(`-d '(\{.*"RunAt".*\})'`).FindStringSubmatch(guide)[1]
+	answer, err := http.Post(i.url+"/task/executepolling/7d1c8a52-0b9e-4c4e-9a43-5f0f8f6f2a10", "application/json", strings.NewReader(strings.Replace(body, "2026-12-01", tomorrow, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var doc run.Document
+	if err := json.NewDecoder(answer.Body).Decode(&doc); err != nil || answer.StatusCode != http.StatusAccepted || doc.WaitingFor != tomorrow+"T05:00:00Z" || doc.Waiting == nil || doc.Waiting.Kind != run.ForTime {
+		t.Errorf("%d %+v, %v", answer.StatusCode, doc, err)
+	}
+}
 
 // A moment that has passed is refused, with file and line: in a folder and by the server.
 func TestPassedMoment(t *testing.T) {
@@ -203,6 +267,8 @@ func TestRunAtATime(t *testing.T) {
 	}
 	for _, wrong := range []struct{ at, says string }{
 		{"2020-12-01 06:00 Europe/Berlin", "--at: 2020-12-01T06:00:00+01:00 has passed"},
+		{"", "--at: there is no moment: write a date, a time and a zone"}, // an empty variable of a shell
+		{"0001-01-01T00:00:00Z", "--at: 0001-01-01T00:00:00Z is before 1970"},
 		{"tomorrow", "--at: tomorrow is no moment: write a date, a time and a zone"},
 		{"2031-12-01 06:00 Europe/Berln", "did you mean Europe/Berlin?"},
 	} {

@@ -63,6 +63,8 @@ func TestWrongRunAt(t *testing.T) {
 		{"executepolling/" + membersID, `{"RunAt": "` + far + `"}`, "and a run can wait until "},
 		{"executepolling/" + membersID, `{"RunAt": "2026-12-01T06:00:00"}`, "RunAt: 2026-12-01T06:00:00 is no moment: write"},
 		{"executepolling/" + membersID, `{"RunAt": "2031-01-01 06:00 Europe/Berln"}`, "did you mean Europe/Berlin?"},
+		{"executepolling/" + membersID, `{"RunAt": "0001-01-01T00:00:00Z"}`, "RunAt: 0001-01-01T00:00:00Z is before 1970"}, // as C# sends a date that is not set
+		{"executepolling/" + membersID, `{"RunAt": ""}`, "RunAt: there is no moment: write"},
 		{"executepolling/" + membersID, `{"RunAt": 1790000000}`, "RunAt must be a text"},
 		{"executepolling/" + membersID, `{"run_at": "` + soon + `"}`, `The member "run_at" looks like RunAt; call it so.`},
 		{"executepolling/" + membersID + "?RunAt=" + soon, `{}`, `The query string has "RunAt", and nothing there is read`},

@@ -97,7 +97,7 @@ func ParseCron(expression string, zone *time.Location) (*Cron, error) {
 		fields = append([]string{"0"}, fields...)
 	}
 	if len(fields) != 6 {
-		return nil, fmt.Errorf("%s: write five (minute, hour, day of the month, month, day of the week), or six with the second first",
+		return nil, fmt.Errorf("%s: write five fields (minute, hour, day of the month, month, day of the week), or six with the second first",
 			wording.Name(expression))
 	}
 	var err error
@@ -148,7 +148,7 @@ func (f field) span(text string) (all set, err error) {
 	by := 1
 	if stepped {
 		if by, err = strconv.Atoi(step); err != nil || by < 1 || by > f.max-f.min+1 {
-			return 0, fmt.Errorf("the step %s of %s: write a number from 1 to %d", wording.Name(step), f.name, f.max-f.min+1)
+			return 0, fmt.Errorf("the step %s of the %s: write a number from 1 to %d", wording.Quote(step), f.name, f.max-f.min+1)
 		}
 	}
 	size := f.max - f.min + 1

@@ -12,7 +12,7 @@ import (
 func TestParseCronRefuses(t *testing.T) {
 	t.Parallel()
 	for expression, says := range map[string]string{
-		"":                        "write five (minute, hour, day of the month, month, day of the week)",
+		"":                        "write five fields (minute, hour, day of the month, month, day of the week)",
 		"* * * *":                 "write five",
 		"0 0 0 1 1 * 2026":        "write five",
 		"60 * * * *":              "the minute 60: write 0 to 59",
@@ -24,8 +24,9 @@ func TestParseCronRefuses(t *testing.T) {
 		"0 0 * * 8":               "the day of the week 8: write 0 to 7 or SUN to SAT",
 		"0 0 * * MON#2":           "the day of the week MON#2",
 		"0 0 L * *":               "the day of the month L",
-		"*/0 * * * *":             "the step 0 of minute: write a number from 1 to 60",
-		"*/90 * * * *":            "the step 90 of minute",
+		"*/0 * * * *":             "the step \"0\" of the minute: write a number from 1 to 60",
+		"*/90 * * * *":            "the step \"90\" of the minute",
+		"1/ * * * *":              "the step \"\" of the minute: write a number",
 		"1- * * * *":              "a part of the minute is empty",
 		"+1 * * * *":              "the minute +1",
 		"1,,2 * * * *":            "a part of the minute is empty",

@@ -64,12 +64,20 @@ func (s Schedule) Next(id ID, after time.Time) (due time.Time, ok bool) {
 	if s.Cron == nil {
 		return s.At, s.At.After(after)
 	}
+	if s.Jitter == 0 {
+		return s.Cron.Next(after)
+	}
 	for from := after.Add(-s.Jitter); ; {
 		due, ok = s.Cron.Next(from)
 		if !ok {
 			return time.Time{}, false
 		}
-		if moved := due.Add(share(id, due, s.Jitter)); moved.After(after) {
+		// Where clocks are set forward two times may be nearer to each other than the jitter is long: they keep their order.
+		room := s.Jitter
+		if following, ok := s.Cron.Next(due); ok {
+			room = min(room, following.Sub(due))
+		}
+		if moved := due.Add(share(id, due, room)); moved.After(after) {
 			return moved, true
 		}
 		from = due

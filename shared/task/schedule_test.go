@@ -6,6 +6,7 @@ import (
 
 	"runhook/shared/schedule"
 	"runhook/shared/task"
+	"runhook/shared/zone"
 )
 
 // A jitter sets each time back by less than it is long, always by as much, and keeps their order; another task has
@@ -38,6 +39,31 @@ func TestJitter(t *testing.T) {
 	}
 	if len(shares) < 300 || same > 50 {
 		t.Errorf("%d shares, and %d are those of another task", len(shares), same)
+	}
+}
+
+// Where clocks are set forward, times that are nearer to each other than the jitter is long are moved in their order too,
+// and none is lost: 02:50 is left out on that day, and due at 03:00, ten minutes after 01:50.
+func TestJitterWhereClocksChange(t *testing.T) {
+	t.Parallel()
+	newYork, err := zone.Load("America/New_York")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cron, err := schedule.ParseCron("50 1,2 * * *", newYork)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := task.Schedule{Cron: cron, Jitter: time.Hour}
+	for range 200 {
+		id := task.NewID()
+		first, _ := s.Next(id, time.Date(2026, 3, 8, 6, 0, 0, 0, time.UTC))
+		second, _ := s.Next(id, first)
+		third, _ := s.Next(id, second)
+		if first.Before(time.Date(2026, 3, 8, 6, 50, 0, 0, time.UTC)) || !first.Before(time.Date(2026, 3, 8, 7, 0, 0, 0, time.UTC)) ||
+			!second.Before(time.Date(2026, 3, 8, 8, 0, 0, 0, time.UTC)) || third.Before(time.Date(2026, 3, 9, 5, 50, 0, 0, time.UTC)) {
+			t.Fatalf("%s is due at %s, %s and %s", id, first.UTC(), second.UTC(), third.UTC())
+		}
 	}
 }
 

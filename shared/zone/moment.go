@@ -1,6 +1,7 @@
 package zone
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,8 +14,11 @@ import (
 // 2026-12-01 06:00 Europe/Berlin. A time that the clocks of the zone pass over, or show twice, is refused. The error says
 // what to write.
 func ParseMoment(text string) (time.Time, error) {
+	if strings.TrimSpace(text) == "" {
+		return time.Time{}, errors.New("there is no moment: write a date, a time and a zone, as 2026-12-01 06:00 Europe/Berlin, or with an offset, as 2026-12-01T06:00:00+01:00")
+	}
 	if moment, err := time.Parse(time.RFC3339, text); err == nil {
-		return moment, nil
+		return since1970(moment, text)
 	}
 	fields := strings.Fields(text)
 	if len(fields) != 3 {
@@ -34,7 +38,7 @@ func ParseMoment(text string) (time.Time, error) {
 	}
 	switch moments := showing(wall, zone); len(moments) {
 	case 1:
-		return moments[0], nil
+		return since1970(moments[0], text)
 	case 0:
 		later := time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), wall.Second(), 0, zone)
 		return time.Time{}, fmt.Errorf("the clocks of %s do not show %s %s, they are set forward then: write a time before or after that, as %s",
@@ -43,6 +47,14 @@ func ParseMoment(text string) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("the clocks of %s show %s %s twice: write which one, as %s or %s",
 			fields[2], fields[0], fields[1], moments[0].Format(time.RFC3339), moments[1].Format(time.RFC3339))
 	}
+}
+
+// since1970 refuses moments that nobody means: a program has sent a date that it did not set, as 0001-01-01.
+func since1970(moment time.Time, text string) (time.Time, error) {
+	if moment.Unix() < 0 {
+		return time.Time{}, fmt.Errorf("%s is before 1970: write the moment that is meant", wording.Name(text))
+	}
+	return moment, nil
 }
 
 // showing are the moments at which the clocks of a zone show what a wall clock does, the earlier one first.

@@ -5,6 +5,7 @@ package zone
 import (
 	"archive/zip"
 	"bytes"
+	"cmp"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -107,14 +108,15 @@ func (r *Rules) Load(name string) (*time.Location, error) {
 		return time.UTC, nil
 	case "":
 		return nil, errors.New("the name of a time zone is empty: write one as in Europe/Berlin, or UTC")
-	case "Local":
-		return nil, errors.New("the time zone Local is another one on another machine: write its name, as in Europe/Berlin")
+	case "Local", "local":
+		return nil, errors.New("the time zone Local is another one on another machine: write a name, as in Europe/Berlin")
 	}
 	if zone, ok := r.loaded.Load(name); ok {
 		return zone.(*time.Location), nil
 	}
 	unknown := func() error {
-		return fmt.Errorf("there is no time zone %s (tzdata %s)%s", wording.Name(name), r.Version, nearest.Hint(name, Names()))
+		hint := cmp.Or(nearest.Hint(name, Names()), "; write a name, as in Europe/Berlin, or UTC")
+		return fmt.Errorf("there is no time zone %s (tzdata %s)%s", wording.Name(name), r.Version, hint)
 	}
 	// The file systems of some systems take any letter case, and hold more than zones.
 	if _, known := slices.BinarySearch(Names(), name); !known && !r.lists(name) {

@@ -104,7 +104,7 @@ func TestLoad(t *testing.T) {
 		t.Errorf("%d names", len(Names()))
 	}
 	for name, says := range map[string]string{
-		"": "is empty", "Local": "another machine", "europe/berlin": "did you mean Europe/Berlin?", "Europe/Berln": "did you mean Europe/Berlin?",
+		"": "is empty", "Local": "another machine", "local": "another machine", "+01:00": "; write a name, as in Europe/Berlin, or UTC", "europe/berlin": "did you mean Europe/Berlin?", "Europe/Berln": "did you mean Europe/Berlin?",
 		"../zone.go": "no time zone", "/etc/passwd": "no time zone", "+VERSION": "no time zone", "Europe": "no time zone", "tzdata.zi": "no time zone",
 	} {
 		if zone, err := rules.Load(name); err == nil || !strings.Contains(err.Error(), says) {
