@@ -145,6 +145,7 @@ func CheckThen(def *task.Definition, others []*task.Definition, file string) err
 			all = append(all, other)
 		}
 	}
+	started, starters := links(all)
 	var problems []Problem
 	report := func(line int, format string, args ...any) {
 		problems = append(problems, Problem{File: file, Line: line, Message: fmt.Sprintf(format, args...)})
@@ -174,6 +175,8 @@ func CheckThen(def *task.Definition, others []*task.Definition, file string) err
 				names = append(names, wording.Quote(d.Name))
 			}
 			report(then.Line, "then.task: a chain without an end: %s; one of them must not start the next", strings.Join(names, " → "))
+		} else if runs := longest(def, starters) + longest(child, started); runs > task.MaxChain {
+			report(then.Line, "then.task: with %s the chain may have %d runs, and it has %d at most: the last ones would not be started; remove one of its tasks", wording.Quote(child.Name), runs, task.MaxChain)
 		}
 		given := make([]task.Given, len(then.Parameters))
 		for i, parameter := range then.Parameters {
@@ -195,6 +198,49 @@ func CheckThen(def *task.Definition, others []*task.Definition, file string) err
 		return nil
 	}
 	return &Invalid{Problems: problems}
+}
+
+// longest is how many tasks the longest chain has that begins with one. Loops are gone through once.
+func longest(from *task.Definition, next map[*task.Definition][]*task.Definition) int {
+	known, on := map[*task.Definition]int{}, map[*task.Definition]bool{}
+	var of func(def *task.Definition) int
+	of = func(def *task.Definition) (most int) {
+		if n, ok := known[def]; ok || on[def] {
+			return n
+		}
+		on[def] = true
+		for _, other := range next[def] {
+			most = max(most, of(other))
+		}
+		on[def] = false
+		known[def] = most + 1
+		return most + 1
+	}
+	return of(from)
+}
+
+// links are the tasks that each one starts, and those that start it.
+func links(all []*task.Definition) (started, starters map[*task.Definition][]*task.Definition) {
+	ids, named := map[task.ID][]*task.Definition{}, map[string][]*task.Definition{}
+	for _, def := range all {
+		ids[def.ID] = append(ids[def.ID], def)
+		name := strings.ToLower(def.Name)
+		named[name] = append(named[name], def)
+	}
+	started, starters = map[*task.Definition][]*task.Definition{}, map[*task.Definition][]*task.Definition{}
+	for _, def := range all {
+		for _, then := range def.Then {
+			some := named[strings.ToLower(then.Task)]
+			if id, err := task.ParseID(then.Task); err == nil {
+				some = append(slices.Clip(ids[id]), some...)
+			}
+			if meant := task.Referred(then.Task, some); len(meant) == 1 {
+				started[def] = append(started[def], meant[0])
+				starters[meant[0]] = append(starters[meant[0]], def)
+			}
+		}
+	}
+	return started, starters
 }
 
 // wayTo are the tasks through which one starts another in the end, from the one to the other; nil if it does not.

@@ -24,6 +24,16 @@ func thenDefinition(t *testing.T, number int, name, lines string) *task.Definiti
 	return def
 }
 
+// longThen is a task of a long chain.
+func longThen(t *testing.T, n int, lines string) *task.Definition {
+	t.Helper()
+	def, err := taskfile.Parse(fmt.Appendf(nil, "id: 655e1a89-5d7d-4daf-ae0e-7b9b2b7933%02d\nname: Row %d\nparameters: [{name: State}]\nsource: {csv: {connection: a, path: a.csv}}\nmapping: {id: id}\ndestination: {csv: {connection: a, path: b.csv, action: replace}}\n%s", n, n, lines), "then.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return def
+}
+
 // Each entry has what it says, and what it leaves out.
 func TestThen(t *testing.T) {
 	t.Parallel()
@@ -116,6 +126,28 @@ func TestCheckThen(t *testing.T) {
 	// A loop of others is theirs, and what was before under the id does not count.
 	if err := taskfile.CheckThen(thenDefinition(t, 1, "One", "then: [{task: Two}]"), []*task.Definition{two, thenDefinition(t, 3, "Three", "then: [{task: Two}]")}, ""); err != nil {
 		t.Error(err)
+	}
+	// A chain that would have more runs than it may is refused wherever it is made longer: 19 tasks behind, or before.
+	var row []*task.Definition
+	for n := range 19 {
+		row = append(row, longThen(t, n, fmt.Sprintf("then: [{task: Row %d}]", n+1)))
+	}
+	row = append(row, longThen(t, 19, ""))
+	if err := taskfile.CheckThen(row[0], row, "then.yaml"); err != nil {
+		t.Errorf("a chain of 20: %v", err)
+	}
+	for _, test := range []struct {
+		def *task.Definition
+		of  []*task.Definition
+	}{
+		{thenDefinition(t, 1, "One", "then: [{task: Row 0}]"), row},
+		{longThen(t, 19, "then: [{task: Two}]"), append([]*task.Definition{thenDefinition(t, 2, "Two", "")}, row[:19]...)},
+		{longThen(t, 9, "then: [{task: Two}, {task: Row 10}]"), append([]*task.Definition{thenDefinition(t, 2, "Two", "then: [{task: Row 10}]")}, row...)},
+	} {
+		err := taskfile.CheckThen(test.def, test.of, "then.yaml")
+		if err == nil || !strings.Contains(err.Error(), "then.yaml:7: then.task: with ") || !strings.Contains(err.Error(), "the chain may have 21 runs, and it has 20 at most") {
+			t.Errorf("%s: %v", test.def.Name, err)
+		}
 	}
 	var names []string
 	for _, def := range taskfile.ChildrenFirst([]*task.Definition{thenDefinition(t, 1, "One", "then: [{task: Two}]"), two, three}) {
