@@ -8,6 +8,7 @@ import (
 	"runhook/shared/bus"
 	"runhook/shared/bustest"
 	"runhook/shared/run"
+	"runhook/shared/task"
 )
 
 // The page of a run shows the chain that it is part of as a tree, whose runs it leads to.
@@ -45,6 +46,21 @@ func testChains(t *testing.T, b *browser) {
 	}
 	p.click(`document.querySelectorAll('#chain .chain .chain a')[0]`)
 	p.until(fmt.Sprintf(`location.pathname === %q`, path(grandchild.doc.ImportID)))
+	// A chain of as many runs as may be has room on a phone, with long names too.
+	last := s.submit(second, nil).begin().end(run.Success, "done")
+	for link := 1; link < task.MaxChain; link++ {
+		last = s.submit(second, after(last.doc.ImportID, link)).begin().end(run.Success, "done")
+	}
+	p.visit(s.url + path(last.doc.ImportID))
+	shows(last.doc.ImportID)
+	p.until(fmt.Sprintf(`document.querySelectorAll('#chain li').length === %d`, task.MaxChain))
+	p.eval(`document.querySelector('#chain').scrollIntoView()`)
+	p.accessible("a long chain")
+	p.must(p.session, "Emulation.setDeviceMetricsOverride", map[string]any{"width": 360, "height": 800, "deviceScaleFactor": 1, "mobile": true})
+	if narrow, _ := p.eval(`Math.min(...[...document.querySelectorAll('#chain li')].map(li => li.getBoundingClientRect().width))`).(float64); narrow < 150 {
+		t.Errorf("a run of the chain is %v px wide on a phone", narrow)
+	}
+	p.must(p.session, "Emulation.clearDeviceMetricsOverride", nil)
 	plain := s.submit(second, nil)
 	p.visit(s.url + path(plain.doc.ImportID))
 	shows(plain.doc.ImportID)

@@ -88,6 +88,8 @@ type happened struct {
 	// On is when; After how long after the line before, empty for the first.
 	On    time.Time
 	After string
+	// Later: it is more than half a day after the first line, and so perhaps on another day.
+	Later bool
 }
 
 // runPage answers GET /console/runs/{run}?rows= with a run.
@@ -178,11 +180,12 @@ func shares(doc run.Document) (all []share) {
 // events are what happened to a run, in order.
 func events(doc run.Document) (all []happened) {
 	add := func(what string, on time.Time) {
-		after := ""
+		one := happened{What: what, On: on}
 		if len(all) > 0 {
-			after = took(max(0, on.Sub(all[len(all)-1].On).Milliseconds()))
+			one.After = took(max(0, on.Sub(all[len(all)-1].On).Milliseconds()))
+			one.Later = on.Sub(all[0].On) > 12*time.Hour
 		}
-		all = append(all, happened{what, on, after})
+		all = append(all, one)
 	}
 	add("Accepted", time.Time(doc.CreatedOn))
 	if doc.StartedOn != nil {

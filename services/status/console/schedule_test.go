@@ -34,6 +34,12 @@ func testSchedules(t *testing.T, b *browser) {
 	if iso := p.eval(`[...document.querySelectorAll('tbody tr')].find(tr => tr.querySelector('a.name').textContent === 'Once').cells[3].querySelector('time').dateTime`); iso != "2031-01-31T05:00:00.000Z" {
 		t.Errorf("the next run is %v", iso)
 	}
+	// On a phone too.
+	p.must(p.session, "Emulation.setDeviceMetricsOverride", map[string]any{"width": 360, "height": 800, "deviceScaleFactor": 1, "mobile": true})
+	if got := p.eval(`[...document.querySelectorAll('tbody tr')].find(tr => tr.querySelector('a.name').textContent === 'Once').innerText.includes('Next 31 Jan 2031, 0')`); got != true {
+		t.Errorf("the list of a phone does not say when tasks are due: %s", p.text())
+	}
+	p.must(p.session, "Emulation.clearDeviceMetricsOverride", nil)
 	p.visit(s.url + "/console/?sort=next")
 	p.until(`document.querySelector('th[aria-sort=ascending]')?.textContent === 'Next run' && document.querySelector('a.name').textContent === 'Due <nightly>'`)
 
@@ -89,10 +95,16 @@ func testSchedules(t *testing.T, b *browser) {
 		if want := strings.Replace(at, "T12:00", "T06:15:00Z", 1); err != nil || request.RunAt.UTC().Format(time.RFC3339) != want {
 			t.Errorf("it starts at %s, %v; want %s", request.RunAt, err, want)
 		}
-		if text := each.text(); !strings.Contains(text, "Waiting for "+strings.Replace(at, "T12:00", "T06:15:00Z", 1)) {
+		if text := each.text(); !strings.Contains(text, "Waiting for "+strings.Replace(at, "T12:00", "T06:15:00Z", 1)) || each.eval(`[...document.querySelectorAll('.facts dt')].find(dt => dt.textContent === 'To start at').nextElementSibling.querySelector('time').dateTime`) != strings.Replace(at, "T12:00", "T06:15:00.000Z", 1) {
 			t.Errorf("the run says %s", text)
 		}
 	}
+	s.submit(due, func(r *run.Request) {
+		r.Trigger, r.ScheduledFor = run.Schedule, time.Date(2026, 3, 8, 7, 0, 0, 0, time.UTC)
+	})
+	p.visit(s.url + "/console/runs/3")
+	p.until(`[...document.querySelectorAll('.facts dt')].find(dt => dt.textContent === 'Due')?.nextElementSibling.querySelector('time').dateTime === '2026-03-08T07:00:00.000Z'`)
+	p.accessible("a scheduled run")
 	p.visit(s.url + "/console/tasks/" + string(off.ID))
 	p.until(`document.querySelector('#schedule')?.innerText.includes('Not due while the task is disabled.')`)
 }
