@@ -238,6 +238,20 @@ type Sized interface {
 	Size(ctx context.Context) (rows int64, err error)
 }
 
+// Bulk is a Destination of which a batch costs much, however few rows it has.
+type Bulk interface {
+	// BatchRows is how many rows fill a batch, in place of [row.MaxRows]. It is asked once, before the first Write.
+	BatchRows() int
+}
+
+// Preparing is a Destination that can say of a row by itself whether it takes it.
+type Preparing interface {
+	// Prepare makes of a row's values, in place, what the destination stores, or says what is wrong with them. It is
+	// called before the row's batch is written, beside the writing of others. Write does it for a row that is not
+	// Prepared.
+	Prepare(values []any) *row.Fault
+}
+
 // Column is a column that the mapping writes.
 type Column struct {
 	Name string

@@ -162,7 +162,7 @@ func transfer(ctx context.Context, job Job, m *Meter, from connector.Source, row
 	if err := limits.begin(ctx, begin.Row == 0 && !begin.Writing); err != nil {
 		return err
 	}
-	r := newReader(ctx, job, from, rows, m)
+	r := newReader(ctx, job, from, to, rows, m)
 	defer r.stop()
 	w := newWriter(job, m, limits, from.Columns().Names, rows.scope.Used(), version, begin)
 	w.placed, _ = from.(connector.Placed)

@@ -41,9 +41,12 @@ type reader struct {
 	lines connector.Recorder
 	// lined is from where its rows stand in lines, else nil.
 	lined connector.Lined
-	// most is how many rows to be written fill a batch, 0 for as many as a batch has.
-	most  int
-	brake *brake // nil without a rate
+	// most is how many rows to be written fill a batch, 0 for as many as a batch has, and bulk how many a batch has, 0 for
+	// the usual number.
+	most, bulk int
+	brake      *brake // nil without a rate
+	// prepare is the destination's, nil if it has none.
+	prepare func(values []any) *row.Fault
 	// proceed returns when the source may be read.
 	proceed func(context.Context) error
 	rows    *mapper
@@ -69,7 +72,7 @@ type reader struct {
 	total int64
 }
 
-func newReader(ctx context.Context, job Job, from connector.Source, rows *mapper, m *Meter) *reader {
+func newReader(ctx context.Context, job Job, from connector.Source, to connector.Destination, rows *mapper, m *Meter) *reader {
 	r := &reader{
 		from: from, brake: newBrake(job.Task.Rate), rows: rows, meter: m, most: job.Task.Destination.Traits().BatchRows,
 	}
@@ -78,8 +81,18 @@ func newReader(ctx context.Context, job Job, from connector.Source, rows *mapper
 	if whole, ok := from.(connector.AtHand); ok {
 		r.atHand = whole.AtHand() && r.brake == nil
 	}
+	if preparing, ok := to.(connector.Preparing); ok {
+		r.prepare = preparing.Prepare
+	}
+	if bulk, ok := to.(connector.Bulk); ok {
+		r.bulk = bulk.BatchRows()
+	}
 	if !r.atHand {
-		r.read, r.written = make(chan *row.Batch, aheadBatches), make(chan *row.Batch, aheadBatches)
+		ahead := aheadBatches
+		if r.bulk > row.MaxRows {
+			ahead = 0 // the one that is read while another is written
+		}
+		r.read, r.written = make(chan *row.Batch, ahead), make(chan *row.Batch, max(1, ahead))
 	}
 	r.lines, _ = from.(connector.Recorder)
 	r.lined, _ = from.(connector.Lined)
@@ -163,6 +176,12 @@ func (r *reader) add(ctx context.Context, number int64, size int, fault *row.Fau
 			return err
 		}
 		size += mapped
+		if r.prepare != nil && read.Outcome == row.Ready {
+			if fault := r.prepare(read.Values); fault != nil {
+				read.Reject(fault)
+			}
+			read.Prepared = true
+		}
 	}
 	r.batch.Grow(size)
 	var total int64
@@ -253,7 +272,7 @@ func (r *reader) empty() *row.Batch {
 		return batch
 	default:
 		batch := row.NewBatch(len(r.rows.columns))
-		batch.Most = r.most
+		batch.Most, batch.Rows = r.most, r.bulk
 		return batch
 	}
 }

@@ -28,6 +28,8 @@ type slow struct {
 	batches []int
 	at      []time.Duration
 	began   time.Time
+	// to is where the rows go, if not to a destination of its own.
+	to connector.Destination
 }
 
 func (s *slow) Columns() mapping.Columns          { return mapping.Columns{Names: []string{"ID"}, Text: true} }
@@ -71,7 +73,7 @@ func (s *slow) run(rate task.Rate) (took time.Duration, m *Meter) {
 	m = &Meter{}
 	synctest.Test(s.t, func(t *testing.T) {
 		job := Job{Job: connector.Job{Task: &task.Definition{
-			Source: &task.CSVSource{}, Rate: rate, Mapping: []task.Column{{Name: "id", Expression: "ID"}},
+			Source: &task.CSVSource{}, Rate: rate, Mapping: []task.Column{{Name: "id", Expression: "ID"}}, MaxRowErrors: 1_000_000,
 			Destination: &task.SQLDestination{Table: "members"},
 		}}}
 		rows, err := compile(job.Job, s)
@@ -79,7 +81,10 @@ func (s *slow) run(rate task.Rate) (took time.Duration, m *Meter) {
 			t.Fatal(err)
 		}
 		s.began = time.Now()
-		if err := transfer(t.Context(), job, m, s, rows, &bounds{job: job, meter: m, to: slowDestination{s}}); err != nil {
+		if s.to == nil {
+			s.to = slowDestination{s}
+		}
+		if err := transfer(t.Context(), job, m, s, rows, &bounds{job: job, meter: m, to: s.to}); err != nil {
 			t.Error(err)
 		}
 		took = time.Since(s.began)
@@ -116,6 +121,46 @@ func TestFastSourceFillsItsBatches(t *testing.T) {
 	s.run(task.Rate{})
 	if len(s.batches) != 4 || s.batches[0] != row.MaxRows {
 		t.Errorf("batches of %v", s.batches)
+	}
+}
+
+// bulkDestination has its own size of batches, and takes no row with the value 1 behind the first two.
+type bulkDestination struct {
+	slowDestination
+	prepared *int
+}
+
+func (bulkDestination) BatchRows() int { return 3 * row.MaxRows }
+
+func (d bulkDestination) Prepare(values []any) *row.Fault {
+	if *d.prepared++; *d.prepared > 2 {
+		return row.Faultf("id", "is one too many")
+	}
+	values[0] = "prepared"
+	return nil
+}
+
+func (d bulkDestination) Write(ctx context.Context, batch *row.Batch, before func(int64) error) error {
+	for r := range batch.Pending() {
+		if !r.Prepared || r.Values[0] != "prepared" {
+			d.t.Errorf("row %d comes with %v", r.Number, r.Values)
+		}
+	}
+	return d.slowDestination.Write(ctx, batch, before)
+}
+
+// A destination that wants larger batches gets them, with rows that it has seen before: those that it does not take fail.
+func TestDestinationPreparesRowsOfItsBatches(t *testing.T) {
+	s := &slow{t: t, pause: time.Microsecond, rows: 3*row.MaxRows + 1}
+	prepared := 0
+	s.to = bulkDestination{slowDestination{s}, &prepared}
+	_, m := s.run(task.Rate{})
+	// The second batch has no row that could be written.
+	if len(s.batches) != 1 || s.batches[0] != 3*row.MaxRows || prepared != 3*row.MaxRows+1 {
+		t.Errorf("batches of %v, %d rows prepared", s.batches, prepared)
+	}
+	if c := m.Snapshot().Counts; c.Inserted != 2 || c.Failed != 3*row.MaxRows-1 {
+		t.Errorf("%+v", c)
 	}
 }
 

@@ -1,6 +1,9 @@
 package row
 
-import "iter"
+import (
+	"cmp"
+	"iter"
+)
 
 // A batch ends at either bound. They are large enough to make the cost of a transaction small, and
 // small enough for a live status and for rows of any size to fit into memory.
@@ -16,6 +19,8 @@ type Batch struct {
 	Limit int
 	// Most is how many rows that are Ready to be written fill the batch; 0 for no such bound.
 	Most int
+	// Rows is how many rows fill the batch, whatever becomes of them; 0 for MaxRows.
+	Rows int
 	// Progress is the part of the source that had been read when the batch ended, 0 to 1.
 	Progress float64
 
@@ -46,7 +51,7 @@ func (b *Batch) Reset() {
 func (b *Batch) Add(number int64) *Row {
 	if cap(b.slab)-len(b.slab) < b.width {
 		// Rows added before keep the old slab.
-		b.slab = make([]any, 0, max(16*b.width, min(2*cap(b.slab), MaxRows*b.width)))
+		b.slab = make([]any, 0, max(16*b.width, min(2*cap(b.slab), b.fullAt()*b.width)))
 	}
 	used := len(b.slab)
 	b.slab = b.slab[:used+b.width]
@@ -64,8 +69,10 @@ func (b *Batch) Full() bool {
 			b.ready++
 		}
 	}
-	return len(b.rows) >= MaxRows || b.bytes >= MaxBytes || b.Most > 0 && b.ready >= b.Most
+	return len(b.rows) >= b.fullAt() || b.bytes >= MaxBytes || b.Most > 0 && b.ready >= b.Most
 }
+
+func (b *Batch) fullAt() int { return cmp.Or(b.Rows, MaxRows) }
 
 // Len is the number of rows in the batch.
 func (b *Batch) Len() int { return len(b.rows) }

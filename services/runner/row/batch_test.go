@@ -100,6 +100,17 @@ func TestBatchIsUsedAgain(t *testing.T) {
 	if !b.Full() {
 		t.Error("a batch of MaxBytes is not full")
 	}
+	b.Reset()
+	b.Rows = 3
+	for i := range int64(3) {
+		if b.Full() {
+			t.Errorf("%d rows fill a batch of 3", i)
+		}
+		b.Add(i)
+	}
+	if !b.Full() {
+		t.Error("3 rows do not fill a batch of 3")
+	}
 }
 
 func TestText(t *testing.T) {

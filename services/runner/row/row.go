@@ -103,6 +103,8 @@ type Row struct {
 	// Values are the mapping's values in its order. They mean something only in a row that is Ready
 	// to be written.
 	Values []any
+	// Prepared: the destination has made of Values what it stores.
+	Prepared bool
 	// Outcome is what the destination sets, together with Fault for one that Failed.
 	Outcome Outcome
 	Fault   *Fault

@@ -2,12 +2,16 @@ package sqldb_test
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
 
+	"runhook/services/runner/connector"
+	"runhook/services/runner/connector/sqldb"
 	"runhook/services/runner/pipeline"
 	"runhook/services/runner/pipeline/pipelinetest"
+	"runhook/services/runner/row"
 	"runhook/shared/run"
 	"runhook/shared/task"
 )
@@ -96,6 +100,100 @@ func TestUpsertOfOneKeyAgainAndAgain(t *testing.T) {
 		b.Succeed(run.Counts{Total: 3, Retrieved: 3, Updated: 2, Unchanged: 1})
 		if got := b.Query("SELECT name FROM members WHERE id IN ('0', '1')"); got != "1; 1" {
 			t.Errorf("the table has %s", got)
+		}
+	})
+}
+
+// Rows of one key are told apart by those who know how the key compares, whatever its type.
+func TestRowsOfOneNumberInOneBatch(t *testing.T) {
+	pipelinetest.EachMake(t, func(t *testing.T, _ pipelinetest.Make, b *pipelinetest.Bench) {
+		b.Exec("CREATE TABLE members (id INTEGER PRIMARY KEY, name VARCHAR(9)); INSERT INTO members VALUES (1, 'Ann'), (2, 'Bob'), (3, 'Cy')")
+		for _, step := range []struct {
+			action     task.Action
+			rows, want string
+			counts     run.Counts
+		}{
+			{task.Upsert, "9,Ida\n1,Ann\n2,Bo\n4,Di\n", "1 Ann; 2 Bo; 3 Cy; 4 Di; 9 Ida", run.Counts{Inserted: 2, Updated: 1, Unchanged: 1}},
+			{task.Upsert, "1,Anna\n5,Ed\n1,Ann\n5,Ed\n1,Ann\n", "1 Ann; 2 Bo; 3 Cy; 4 Di; 5 Ed; 9 Ida", run.Counts{Inserted: 1, Updated: 2, Unchanged: 2}},
+			{task.Update, "3,C\n7,Guy\n3,Cy\n4,Di\n", "1 Ann; 2 Bo; 3 Cy; 4 Di; 5 Ed; 9 Ida", run.Counts{Updated: 2, Unchanged: 1, Skipped: 1}},
+			{task.Update, "4,D\n5,Ed\n6,F\n", "1 Ann; 2 Bo; 3 Cy; 4 D; 5 Ed; 9 Ida", run.Counts{Updated: 1, Unchanged: 1, Skipped: 1}},
+			{task.Delete, "4,x\n8,x\n4,x\n", "1 Ann; 2 Bo; 3 Cy; 5 Ed; 9 Ida", run.Counts{Deleted: 1, Skipped: 2}},
+			{task.Delete, "5,x\n8,x\n2,x\n", "1 Ann; 3 Cy; 9 Ida", run.Counts{Deleted: 2, Skipped: 1}},
+		} {
+			b.Table().Action = step.action
+			b.Write("members.csv", "ID,Name\n"+step.rows)
+			step.counts.Retrieved = int64(strings.Count(step.rows, "\n"))
+			step.counts.Total = step.counts.Retrieved
+			b.Succeed(step.counts)
+			if got := b.Query("SELECT id, name FROM members ORDER BY id"); got != step.want {
+				t.Errorf("after %s of %q the table has %s, want %s", step.action, step.rows, got, step.want)
+			}
+		}
+	})
+}
+
+// However many rows are inserted at once, each text comes as it is.
+func TestInsertOfOddTexts(t *testing.T) {
+	pipelinetest.EachMake(t, func(t *testing.T, of pipelinetest.Make, b *pipelinetest.Bench) {
+		const odd = `\N\.\t\\ é` + "\t\r\n\\\n"
+		long := strings.Repeat(odd, 5000)
+		text := "TEXT"
+		if of == pipelinetest.MariaDB {
+			text = "MEDIUMTEXT"
+		}
+		b.Exec("CREATE TABLE members (id INTEGER PRIMARY KEY, name " + text + ")")
+		b.Table().Action = task.Insert
+		b.Mapping("id", "ID", "name", `Name == "none" ? nil : Name + ID`)
+		var rows strings.Builder
+		rows.WriteString("ID,Name\n")
+		for i := range 6000 {
+			name := odd
+			switch {
+			case i%1000 == 999:
+				name = long
+			case i%7 == 0:
+				name = "none"
+			}
+			fmt.Fprintf(&rows, "%d,\"%s\"\n", i, name)
+		}
+		b.Write("members.csv", rows.String())
+		b.Succeed(run.Counts{Total: 6000, Retrieved: 6000, Inserted: 6000})
+		for i, want := range map[int]string{1: odd + "1", 5998: odd + "5998", 999: long + "999", 7: "<nil>"} {
+			if got := b.Query(fmt.Sprintf("SELECT name FROM members WHERE id = %d", i)); got != want {
+				t.Errorf("row %d has %.60q (%d), want %.60q (%d)", i, got, len(got), want, len(want))
+			}
+		}
+		if got := b.Query("SELECT count(*), count(name), max(id) FROM members WHERE name IS NULL OR length(name) > 15"); got != "6000 5143 5999" {
+			t.Errorf("the table has %s", got)
+		}
+	})
+}
+
+// A batch is larger where a few statements write it, unless its rows are wide.
+func TestRowsOfABatch(t *testing.T) {
+	pipelinetest.EachMake(t, func(t *testing.T, of pipelinetest.Make, b *pipelinetest.Bench) {
+		for _, c := range []struct{ columns, want int }{{2, 5000}, {20, 2500}, {60, row.MaxRows}} {
+			var declared []string
+			var columns []connector.Column
+			for i := range c.columns {
+				name := fmt.Sprintf("c%d", i)
+				declared = append(declared, name+" INTEGER")
+				columns = append(columns, connector.Column{Name: name, Kind: reflect.Int64})
+			}
+			table := fmt.Sprintf("wide_%d", c.columns)
+			b.Exec("CREATE TABLE " + table + " (" + strings.Join(declared, ", ") + ", PRIMARY KEY (c0))")
+			d, err := sqldb.Open(t.Context(), b.Job.Connections, &task.SQLDestination{Connection: "warehouse", Table: table, Key: []string{"c0"}, Action: task.Upsert}, columns)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			want := c.want
+			if of == pipelinetest.SQLite {
+				want = row.MaxRows
+			}
+			if got := d.BatchRows(); got != want {
+				t.Errorf("%d columns: batches of %d rows, want %d", c.columns, got, want)
+			}
 		}
 	})
 }

@@ -18,6 +18,13 @@ import (
 // faster.
 const maxParameters = 250
 
+// mostRows and mostValues bound a batch of which a few statements write all rows: each of them costs for itself as much
+// as some thousand rows do.
+const (
+	mostRows   = 5000
+	mostValues = 50_000
+)
+
 // cancelCheck is after how many rows a transaction looks whether its run goes on.
 const cancelCheck = 128
 
@@ -36,8 +43,12 @@ type Destination struct {
 	patience time.Duration
 	// sets are the statements that write many rows at once, nil if rows are written one by one.
 	sets *sets
+	// written is the memory of the rows of a batch, for the next.
+	written []written
 	// careful: the batch that is written has a row that the database refuses, so that it goes by savepoints.
 	careful bool
+	// late: the transaction begins with the first statement in it that writes rows.
+	late bool
 	// recorded is the state that Record wrote last.
 	recorded string
 	// fence is that of the run whose checkpoint is kept in the database, with record to write it; nil
@@ -47,7 +58,7 @@ type Destination struct {
 
 	// Prepared statements; nil where the action does not need them. held looks at what a table with triggers
 	// has of a row that was written, and finds it by the number of numbers if it was inserted.
-	insert, insertMany, update, remove, look, held *sql.Stmt
+	insert, insertMany, update, remove, look, apart, held *sql.Stmt
 
 	// several is how many rows insertMany takes; together holds those that wait for it, with their
 	// values in values.
@@ -210,6 +221,17 @@ func (d *Destination) prepareAll(ctx context.Context, statements map[**sql.Stmt]
 	return nil
 }
 
+// BatchRows is more than the usual number where a batch goes by statements of a cost of their own.
+func (d *Destination) BatchRows() int {
+	if d.sets == nil {
+		return row.MaxRows
+	}
+	return max(row.MaxRows, min(mostRows, mostValues/len(d.table.target)))
+}
+
+// Prepare makes of a row's values what the columns store.
+func (d *Destination) Prepare(values []any) *row.Fault { return d.table.convert(values) }
+
 // errRefused is how a transaction ends in which the database refused a row.
 var errRefused = errors.New("the database refused a row")
 
@@ -245,6 +267,18 @@ func (d *Destination) beginTransaction(ctx context.Context) error {
 	})
 }
 
+// begun begins the transaction that is to begin late, unless it has.
+func (d *Destination) begun(ctx context.Context) error {
+	if !d.late {
+		return nil
+	}
+	d.late = false
+	if err := d.beginTransaction(ctx); err != nil {
+		return d.table.explain(ctx, err)
+	}
+	return nil
+}
+
 // commit is not interrupted, because nobody could tell then whether it came to its end. Where readers are in
 // its way it is tried again, with all that the transaction holds.
 func (d *Destination) commit(ctx context.Context) error {
@@ -268,8 +302,10 @@ func (d *Destination) wait(ctx context.Context, try func() error) error {
 
 // transaction is all that one batch does to the database.
 func (d *Destination) transaction(ctx context.Context, batch *row.Batch, before func(row int64) error, write func(context.Context, *row.Batch) error) (err error) {
-	if err := d.beginTransaction(ctx); err != nil {
-		return d.table.explain(ctx, err)
+	if d.late = d.sets != nil && d.sets.begins && !d.careful; !d.late {
+		if err := d.beginTransaction(ctx); err != nil {
+			return d.table.explain(ctx, err)
+		}
 	}
 	whole := context.WithoutCancel(ctx)
 	committed := false
@@ -351,7 +387,7 @@ func (d *Destination) writeFast(ctx context.Context, batch *row.Batch) error {
 		if count++; count%cancelCheck == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if fault := d.table.convert(r.Values); fault != nil {
+		if fault := d.table.take(r); fault != nil {
 			r.Fail(fault)
 			continue
 		}
@@ -436,7 +472,7 @@ func (d *Destination) writeCarefully(ctx context.Context, batch *row.Batch) erro
 		if count++; count%cancelCheck == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if fault := d.table.convert(r.Values); fault != nil {
+		if fault := d.table.take(r); fault != nil {
 			r.Fail(fault)
 			continue
 		}
@@ -474,7 +510,7 @@ func (d *Destination) Finish(context.Context) error { return nil }
 
 // closeStatements closes what was prepared.
 func (d *Destination) closeStatements() {
-	for _, statement := range []**sql.Stmt{&d.insert, &d.insertMany, &d.update, &d.remove, &d.look, &d.held, &d.record} {
+	for _, statement := range []**sql.Stmt{&d.insert, &d.insertMany, &d.update, &d.remove, &d.look, &d.apart, &d.held, &d.record} {
 		if *statement != nil {
 			(*statement).Close()
 			*statement = nil

@@ -95,7 +95,7 @@ func (w *mysqlWriter) stage(ctx context.Context, conn *sql.Conn, rows []*row.Row
 }
 
 // put inserts rows into the table itself.
-func (w *mysqlWriter) put(ctx context.Context, conn *sql.Conn, rows []*row.Row) (int64, error) {
+func (w *mysqlWriter) put(ctx context.Context, conn *sql.Conn, _ bool, rows []*row.Row) (int64, error) {
 	return w.bring(ctx, conn, w.t.sql, rows, false)
 }
 

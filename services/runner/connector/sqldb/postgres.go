@@ -1,7 +1,6 @@
 package sqldb
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"encoding/hex"
@@ -593,7 +592,10 @@ func (d postgresDialect) sets(t *table, action task.Action) (sets, bool) {
 		s.open = byIndex
 	}
 	if action != task.Insert {
-		s.look = w.look(action)
+		s.look, s.few = w.look(action, false), t.uniqueKey
+		if s.distinct = w.distinct(); s.distinct != nil {
+			s.apart = w.look(action, true)
+		}
 	}
 	switch action {
 	case task.Insert:
@@ -601,7 +603,7 @@ func (d postgresDialect) sets(t *table, action task.Action) (sets, bool) {
 		s.insert = w.insert(s.identify)
 		s.named = w.named
 		if !t.triggers && !t.guarded {
-			s.put = postgresCopy{w}.put
+			s.put, s.begins = postgresCopy{w}.put, true
 		}
 	case task.Upsert:
 		s.insert, s.update = w.insert(false)+" ON CONFLICT ("+strings.Join(w.key(), ", ")+") DO NOTHING", w.update()
@@ -633,42 +635,85 @@ type postgresWriter struct {
 // be known of each, and no policy is to be asked for it.
 type postgresCopy struct{ w postgresWriter }
 
-// copyEscapes are the letters that have a meaning in what COPY reads.
-var copyEscapes = strings.NewReplacer(`\`, `\\`, "\t", `\t`, "\n", `\n`, "\r", `\r`)
-
-func (c postgresCopy) put(ctx context.Context, conn *sql.Conn, rows []*row.Row) (inserted int64, err error) {
+func (c postgresCopy) put(ctx context.Context, conn *sql.Conn, begin bool, rows []*row.Row) (inserted int64, err error) {
 	var names []string
 	for _, column := range c.w.t.target {
 		names = append(names, c.w.d.quote(column.name))
 	}
-	var text bytes.Buffer
-	for _, r := range rows {
-		for i, value := range r.Values {
-			if i > 0 {
-				text.WriteByte('\t')
-			}
-			switch v := value.(type) {
-			case nil:
-				text.WriteString(`\N`)
-			case []byte:
-				text.WriteString(`\\x`)
-				text.Write(hex.AppendEncode(text.AvailableBuffer(), v))
-			default:
-				_, _ = copyEscapes.WriteString(&text, boundText(v)) // it is in memory
-			}
-		}
-		text.WriteByte('\n')
+	statement := "COPY " + c.w.t.sql + " (" + strings.Join(names, ", ") + ") FROM STDIN"
+	if begin {
+		statement = strings.Join(append(c.w.d.begin(), statement), "; ")
 	}
 	err = conn.Raw(func(raw any) error {
 		on, ok := raw.(*stdlib.Conn)
 		if !ok {
 			return errDriver
 		}
-		tag, err := on.Conn().PgConn().CopyFrom(ctx, &text, "COPY "+c.w.t.sql+" ("+strings.Join(names, ", ")+") FROM STDIN")
+		tag, err := on.Conn().PgConn().CopyFrom(ctx, &copyText{rows: rows}, statement)
 		inserted = tag.RowsAffected()
 		return err
 	})
 	return inserted, err
+}
+
+// copyText is rows as COPY reads them. They are written as they are read, so that the server is at the first while
+// the others are written.
+type copyText struct {
+	rows []*row.Row
+	// text is what was written, of which all before at was read.
+	text []byte
+	at   int
+}
+
+func (c *copyText) Read(into []byte) (n int, err error) {
+	if c.at > 0 {
+		c.text, c.at = c.text[:copy(c.text, c.text[c.at:])], 0
+	}
+	for len(c.text) < len(into) && len(c.rows) > 0 {
+		for i, value := range c.rows[0].Values {
+			if i > 0 {
+				c.text = append(c.text, '\t')
+			}
+			c.text = appendCopied(c.text, value)
+		}
+		c.text, c.rows = append(c.text, '\n'), c.rows[1:]
+	}
+	if len(c.text) == 0 {
+		return 0, io.EOF
+	}
+	c.at = copy(into, c.text)
+	return c.at, nil
+}
+
+// appendCopied appends a value as COPY reads it.
+func appendCopied(to []byte, value any) []byte {
+	switch v := value.(type) {
+	case nil:
+		return append(to, `\N`...)
+	case int64:
+		return strconv.AppendInt(to, v, 10)
+	case []byte:
+		return hex.AppendEncode(append(to, `\\x`...), v)
+	}
+	text := boundText(value)
+	from := 0
+	for i := range len(text) {
+		letter := text[i] // one that COPY takes for more than itself
+		switch letter {
+		default:
+			continue
+		case '\t':
+			letter = 't'
+		case '\n':
+			letter = 'n'
+		case '\r':
+			letter = 'r'
+		case '\\':
+		}
+		to = append(append(to, text[from:i]...), '\\', letter)
+		from = i + 1
+	}
+	return append(to, text[from:]...)
 }
 
 func isBytes(c tableColumn) bool { return c.cast == "bytea" }
@@ -758,13 +803,42 @@ func (w postgresWriter) anyDiffers() string {
 	return strings.Join(differs, " OR ")
 }
 
-func (w postgresWriter) look(action task.Action) string {
+// distinct tells of rows whether no two have one key, where that can be told without the server; nil elsewhere.
+func (w postgresWriter) distinct() func(rows []*row.Row) bool {
+	if !w.t.uniqueKey || len(w.t.key) != 1 || w.t.target[w.t.key[0]].kind != integerKind {
+		return nil
+	}
+	at := w.t.key[0]
+	var keys []int64
+	return func(rows []*row.Row) bool {
+		keys = keys[:0]
+		for _, r := range rows {
+			key, whole := r.Values[at].(int64)
+			if !whole {
+				return false
+			}
+			keys = append(keys, key)
+		}
+		slices.Sort(keys)
+		return len(slices.Compact(keys)) == len(rows)
+	}
+}
+
+// look is the statement of sets.look, or, if the rows have keys that differ, of sets.apart.
+func (w postgresWriter) look(action task.Action, apart bool) string {
 	differs := w.anyDiffers()
 	if action == task.Delete || differs == "" {
 		differs = "false"
 	}
-	earlier := "(SELECT t.*, lag(t.n) OVER (PARTITION BY " + w.keyParts() + " ORDER BY t.n) AS earlier FROM " + w.given(nil) + ") AS t"
+	earlier, before := "(SELECT t.*, lag(t.n) OVER (PARTITION BY "+w.keyParts()+" ORDER BY t.n) AS earlier FROM "+w.given(nil)+") AS t", "coalesce(t.earlier, 0)"
+	if apart {
+		earlier, before = w.given(nil), "0"
+	}
 	first := "x." + w.key()[0]
+	if w.t.uniqueKey {
+		return "SELECT q.n, q.earlier, q.has FROM (SELECT t.n, " + before + " AS earlier, CASE WHEN " + first + " IS NULL THEN 0 WHEN " + differs + " THEN 2 ELSE 1 END AS has FROM " +
+			earlier + " LEFT JOIN " + w.t.sql + " AS x ON " + w.sameKey() + ") AS q WHERE q.earlier > 0 OR q.has <> 1 ORDER BY q.n"
+	}
 	return "SELECT t.n, coalesce(min(t.earlier), 0), max(CASE WHEN " + first + " IS NULL THEN 0 WHEN " + differs + " THEN 2 ELSE 1 END) FROM " +
 		earlier + " LEFT JOIN " + w.t.sql + " AS x ON " + w.sameKey() + " GROUP BY t.n ORDER BY t.n"
 }

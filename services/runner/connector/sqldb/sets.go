@@ -25,6 +25,12 @@ type sets struct {
 	// look returns for each row its number, the number of the last row before it with the same key, 0 if there is
 	// none, and what the table has: 0 for no row with the key, 1 for one that has its values, 2 for any other.
 	look string
+	// apart is look for rows of which distinct has said that no two have one key; empty if look is as good.
+	apart    string
+	distinct func(rows []*row.Row) bool
+	// few: look and apart leave out the rows that the table has with their values and that no row before them has the
+	// key of.
+	few bool
 	// insert inserts the rows; one whose key is there it leaves out. If identify is set, it returns what tells
 	// each of them from all others, in their order, and held takes that behind the rows.
 	insert   string
@@ -42,8 +48,10 @@ type sets struct {
 	// statement to where it finds them, in place of those before; nil if it takes them with it.
 	open  func(ctx context.Context, conn *sql.Conn) error
 	stage func(ctx context.Context, conn *sql.Conn, rows []*row.Row) error
-	// put inserts rows in place of insert, nil if that does.
-	put func(ctx context.Context, conn *sql.Conn, rows []*row.Row) (inserted int64, err error)
+	// put inserts rows in place of insert, nil if that does. begins: if begin is set, it begins the transaction itself,
+	// which saves a way to the server and back.
+	put    func(ctx context.Context, conn *sql.Conn, begin bool, rows []*row.Row) (inserted int64, err error)
+	begins bool
 	// again reports whether an upsert's insert failed because another writer has put such a row there; nil if it
 	// leaves those out.
 	again func(err error) bool
@@ -62,7 +70,7 @@ func (d *Destination) prepareSets(ctx context.Context) error {
 		}
 	}
 	return d.prepareAll(ctx, map[**sql.Stmt]string{
-		&d.look: d.sets.look, &d.insert: d.sets.insert, &d.update: d.sets.update, &d.remove: d.sets.remove, &d.held: d.sets.held,
+		&d.look: d.sets.look, &d.apart: d.sets.apart, &d.insert: d.sets.insert, &d.update: d.sets.update, &d.remove: d.sets.remove, &d.held: d.sets.held,
 	})
 }
 
@@ -123,10 +131,11 @@ var errPassed = errors.New("the database left out a row")
 
 // writeSets writes the rows of a batch within a transaction.
 func (d *Destination) writeSets(ctx context.Context, batch *row.Batch) error {
-	s := spans{d: d, ctx: ctx, whole: context.WithoutCancel(ctx), limit: batch.Limit}
+	s := spans{d: d, ctx: ctx, whole: context.WithoutCancel(ctx), limit: batch.Limit, rows: d.written[:0]}
+	defer func() { d.written = s.rows }()
 	faults := map[int64]*row.Fault{}
 	for r := range batch.Pending() {
-		if fault := d.table.convert(r.Values); fault != nil {
+		if fault := d.table.take(r); fault != nil {
 			faults[r.Number] = fault
 			r.Fail(fault)
 			continue
@@ -140,6 +149,9 @@ func (d *Destination) writeSets(ctx context.Context, batch *row.Batch) error {
 	}
 	d.altered = d.altered[:0]
 	if err := s.write(0, len(s.rows)); err != nil {
+		return err
+	}
+	if err := d.begun(ctx); err != nil { // of no row
 		return err
 	}
 	late, err := s.end()
@@ -184,6 +196,9 @@ func (s *spans) write(from, to int) error {
 	}
 	whole := !s.d.careful && from == 0 && to == len(s.rows)
 	if !whole {
+		if err := s.d.begun(s.ctx); err != nil {
+			return err
+		}
 		if err := s.execute("SAVEPOINT span"); err != nil {
 			return err
 		}
@@ -287,8 +302,18 @@ const (
 // key.
 func (s *spans) look(from, to int) (there []int, ends []int, err error) {
 	there = make([]int, to-from)
+	if s.d.sets.few {
+		for i := range there {
+			there[i] = same
+		}
+	}
+	places := s.all(from, to)
+	look := s.d.look
+	if s.d.apart != nil && s.d.sets.distinct(s.at(places)) {
+		look = s.d.apart
+	}
 	start, last := 0, 0
-	err = s.query(s.d.look, s.all(from, to), nil, func(rows *sql.Rows) error {
+	err = s.query(look, places, nil, func(rows *sql.Rows) error {
 		var number, earlier, has int
 		if err := rows.Scan(&number, &earlier, &has); err != nil {
 			return err
@@ -424,7 +449,9 @@ func (s *spans) insert(places []int, from, to int) error {
 
 func (s *spans) insertAll(places []int) (inserted int64, err error) {
 	if s.d.sets.put != nil {
-		return s.d.sets.put(s.ctx, s.d.conn, s.at(places))
+		begin := s.d.late
+		s.d.late = false
+		return s.d.sets.put(s.ctx, s.d.conn, begin, s.at(places))
 	}
 	args, err := s.take(places)
 	if err != nil {

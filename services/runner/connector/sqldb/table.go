@@ -359,6 +359,14 @@ func quoteNames(d dialect, names []string) string {
 	return strings.Join(quoted, ", ")
 }
 
+// take makes of a row's values, in place, what the columns store, unless that was done.
+func (t *table) take(r *row.Row) *row.Fault {
+	if r.Prepared {
+		return nil
+	}
+	return t.convert(r.Values)
+}
+
 // convert makes of the mapping's values, in place, what the columns store.
 func (t *table) convert(values []any) *row.Fault {
 	for i := range t.target {
