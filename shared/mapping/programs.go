@@ -76,6 +76,9 @@ func (s *Scope) known(text string, counted bool) (shared, error) {
 	names := s.resolver()
 	program, err := compile(text, names, s.types, &counting{names, true})
 	if err != nil {
+		if s.ofRun { // whose errors are of one name each
+			return shared{}, fmt.Errorf("%w%s", err, s.spelling(text))
+		}
 		return shared{}, fmt.Errorf("%w%s%s", err, names.others(), s.spelling(text))
 	}
 	known := shared{straight: program, root: program.Node(), size: len(text) + names.size, most: look.most(), matches: look.matches, used: names.used, cautions: names.cautions}

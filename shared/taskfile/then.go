@@ -117,6 +117,8 @@ func (r *reader) overRun(line int, name, expression string, def *task.Definition
 	}
 	if err != nil {
 		r.report(line, "%s: %v", name, err)
+	} else if field, ok := program.Column(); ok && isCondition && field != "Success" && !strings.HasPrefix(field, "Parameters.") {
+		r.report(line, "%s: run.%s is neither true nor false; compare it, as in run.RowsInserted > 0", name, field)
 	} else if program.Kind() == reflect.Map {
 		r.report(line, "%s gives an object, and a parameter takes a text, a number, true, false, or a list of them", name)
 	}

@@ -358,7 +358,7 @@ func TestWhatIsNotStartedSaysWhy(t *testing.T) {
 		link              int
 	}{
 		"when":       {then: "when: number(run.Parameters.State) > 1", says: "when cannot be computed: number, at character 1 of the expression: the text is not a number"},
-		"no truth":   {then: "when: run.StartedOn", says: "when gives false"},
+		"no truth":   {then: "when: '[run.StartedOn][0]'", says: "when gives false"},
 		"parameters": {then: "parameters: {Rows: number(run.Message)}", says: "parameters.Rows cannot be computed: number"},
 		"a list":     {then: "parameters: {Rows: run.Parameters.Ids}", says: "parameters: Rows takes one value, not an array"},
 		"disabled":   {child: "enabled: false", says: "the task is disabled"},
