@@ -43,8 +43,11 @@ type Destination struct {
 	patience time.Duration
 	// sets are the statements that write many rows at once, nil if rows are written one by one.
 	sets *sets
-	// written is the memory of the rows of a batch, for the next.
+	// written and given are the memory of the rows of a batch and of a statement, for the next, and places are all that
+	// rows of a batch have had.
 	written []written
+	given   []*row.Row
+	places  []int
 	// careful: the batch that is written has a row that the database refuses, so that it goes by savepoints.
 	careful bool
 	// late: the transaction begins with the first statement in it that writes rows.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -603,7 +604,7 @@ func (d postgresDialect) sets(t *table, action task.Action) (sets, bool) {
 		s.insert = w.insert(s.identify)
 		s.named = w.named
 		if !t.triggers && !t.guarded {
-			s.put, s.begins = postgresCopy{w}.put, true
+			s.put, s.begins = (&postgresCopy{w: w}).put, true
 		}
 	case task.Upsert:
 		s.insert, s.update = w.insert(false)+" ON CONFLICT ("+strings.Join(w.key(), ", ")+") DO NOTHING", w.update()
@@ -633,9 +634,13 @@ type postgresWriter struct {
 
 // postgresCopy inserts rows by COPY, which costs the server half of what a statement does. It takes them if nothing is to
 // be known of each, and no policy is to be asked for it.
-type postgresCopy struct{ w postgresWriter }
+type postgresCopy struct {
+	w postgresWriter
+	// text is the memory of what is sent.
+	text []byte
+}
 
-func (c postgresCopy) put(ctx context.Context, conn *sql.Conn, begin bool, rows []*row.Row) (inserted int64, err error) {
+func (c *postgresCopy) put(ctx context.Context, conn *sql.Conn, begin bool, rows []*row.Row) (inserted int64, err error) {
 	var names []string
 	for _, column := range c.w.t.target {
 		names = append(names, c.w.d.quote(column.name))
@@ -649,7 +654,9 @@ func (c postgresCopy) put(ctx context.Context, conn *sql.Conn, begin bool, rows 
 		if !ok {
 			return errDriver
 		}
-		tag, err := on.Conn().PgConn().CopyFrom(ctx, &copyText{rows: rows}, statement)
+		text := &copyText{rows: rows, text: c.text[:0]}
+		defer func() { c.text = text.end() }()
+		tag, err := on.Conn().PgConn().CopyFrom(ctx, text, statement)
 		inserted = tag.RowsAffected()
 		return err
 	})
@@ -657,15 +664,26 @@ func (c postgresCopy) put(ctx context.Context, conn *sql.Conn, begin bool, rows 
 }
 
 // copyText is rows as COPY reads them. They are written as they are read, so that the server is at the first while
-// the others are written.
+// the others are written. Where the connection breaks, the driver may still read when it has returned, until end.
 type copyText struct {
+	mu   sync.Mutex
 	rows []*row.Row
 	// text is what was written, of which all before at was read.
 	text []byte
 	at   int
 }
 
+// end returns the memory of the text.
+func (c *copyText) end() (memory []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	memory, c.rows, c.text, c.at = c.text, nil, nil, 0
+	return memory
+}
+
 func (c *copyText) Read(into []byte) (n int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.at > 0 {
 		c.text, c.at = c.text[:copy(c.text, c.text[c.at:])], 0
 	}
@@ -966,7 +984,7 @@ func (l list) Dimensions() []pgtype.ArrayDimension {
 
 func (l list) Index(i int) any {
 	value := l.rows[i].Values[l.at]
-	if l.bytes || value == nil {
+	if _, text := value.(string); text || l.bytes || value == nil {
 		return value
 	}
 	return boundText(value)

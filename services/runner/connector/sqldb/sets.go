@@ -131,8 +131,8 @@ var errPassed = errors.New("the database left out a row")
 
 // writeSets writes the rows of a batch within a transaction.
 func (d *Destination) writeSets(ctx context.Context, batch *row.Batch) error {
-	s := spans{d: d, ctx: ctx, whole: context.WithoutCancel(ctx), limit: batch.Limit, rows: d.written[:0]}
-	defer func() { d.written = s.rows }()
+	s := spans{d: d, ctx: ctx, whole: context.WithoutCancel(ctx), limit: batch.Limit, rows: d.written[:0], given: d.given[:0]}
+	defer func() { d.written, d.given = s.rows, s.given }()
 	faults := map[int64]*row.Fault{}
 	for r := range batch.Pending() {
 		if fault := d.table.take(r); fault != nil {
@@ -282,13 +282,12 @@ func (s *spans) put(from, to int) (ends []int, err error) {
 	}
 }
 
-// all are the places from one to another.
+// all are the places from one to another, which nobody may change.
 func (s *spans) all(from, to int) []int {
-	places := make([]int, to-from)
-	for i := range places {
-		places[i] = from + i
+	for at := len(s.d.places); at < to; at++ {
+		s.d.places = append(s.d.places, at)
 	}
-	return places
+	return s.d.places[from:to]
 }
 
 // What the table has of a row.
@@ -488,7 +487,7 @@ func (s *spans) stay(from, to int) error {
 // hold looks at what the table has of those rows among some that were written or removed. found is told each that is
 // as it was left, with the columns that have other values, and lost any other.
 func (s *spans) hold(places []int, found func(at int, altered []bool), lost func(at int)) error {
-	places = slices.DeleteFunc(places, func(at int) bool {
+	places = slices.DeleteFunc(slices.Clone(places), func(at int) bool {
 		outcome := s.rows[at].outcome
 		return outcome == row.Failed || outcome == row.Skipped || outcome == row.Ready
 	})
