@@ -72,8 +72,8 @@ func unended(query map[string]string) (which string) {
 	return ""
 }
 
-// unendedWithin bounds a list of runs that have not ended, each of which is read: before clients give the request up,
-// they hear that the store does not answer.
+// unendedWithin bounds a list of runs that have not ended, each of which is read: a client gets what there is of it
+// before it gives the request up, or hears that the store does not answer.
 const unendedWithin = 20 * time.Second
 
 // listUnended is the part of listRuns for queued=true and open=true.
@@ -101,9 +101,9 @@ func (s *Service) listUnended(ctx context.Context, which string, query map[strin
 	if which == "open" {
 		list = s.options.Runs.Open
 	}
-	ctx, cancel := context.WithTimeout(ctx, unendedWithin)
+	limited, cancel := context.WithTimeout(ctx, unendedWithin)
 	defer cancel()
-	found, err := list(ctx, behind, limit, ids...)
+	found, err := list(limited, behind, limit, ids...)
 	if err != nil {
 		return nil, err
 	}

@@ -152,25 +152,42 @@ func holding(t testing.TB, dir string) (files []string) {
 	return files
 }
 
+// answered asks the store, and again while a leader is chosen.
+func answered[T any](t testing.TB, ask func() (T, error)) (answer T, err error) {
+	t.Helper()
+	proctest.Until(t, func() error {
+		if answer, err = ask(); errors.Is(err, run.ErrUnavailable) {
+			return err
+		}
+		return nil
+	})
+	return answer, err
+}
+
 // gone checks that nothing tells of a run any more, that nobody can take it, and that its key starts no other one.
 func gone(t testing.TB, store *bus.Bus, request run.Request, n run.Number, key string) {
 	t.Helper()
-	if status, err := store.Runs.Lookup(t.Context(), request.Task, n); !errors.Is(err, run.ErrRunGone) {
+	if status, err := answered(t, func() (bus.Status, error) { return store.Runs.Lookup(t.Context(), request.Task, n) }); !errors.Is(err, run.ErrRunGone) {
 		t.Errorf("run %s: %s, %v", n, status.Bytes, err)
 	}
-	if found, err := store.Runs.Request(t.Context(), request.Task, n); !errors.Is(err, run.ErrRunGone) {
+	if found, err := answered(t, func() (run.Request, error) { return store.Runs.Request(t.Context(), request.Task, n) }); !errors.Is(err, run.ErrRunGone) {
 		t.Errorf("the request of run %s: %+v, %v", n, found, err)
 	}
-	if rows, err := store.Runs.RejectedRows(t.Context(), request.Task, n); !errors.Is(err, run.ErrRunGone) {
+	if rows, err := answered(t, func() (*bus.RejectedRows, error) { return store.Runs.RejectedRows(t.Context(), request.Task, n) }); !errors.Is(err, run.ErrRunGone) {
 		t.Errorf("the failed rows of run %s: %+v, %v", n, rows, err)
 	}
-	if claim, err := store.Work.Claim(t.Context(), request.Task, n, run.Claim{Owner: "late", Executions: 1}); !errors.Is(err, bus.ErrClaimed) {
+	if claim, err := answered(t, func() (*bus.Claim, error) {
+		return store.Work.Claim(t.Context(), request.Task, n, run.Claim{Owner: "late", Executions: 1})
+	}); !errors.Is(err, bus.ErrClaimed) {
 		t.Errorf("run %s is claimed: %+v, %v", n, claim, err)
 	}
-	if seen, found, err := store.Work.FindClaim(t.Context(), request.Task, n); found || err != nil {
-		t.Errorf("somebody holds run %s: %+v, %v", n, seen, err)
+	if found, err := answered(t, func() (bool, error) {
+		_, found, err := store.Work.FindClaim(t.Context(), request.Task, n)
+		return found, err
+	}); found || err != nil {
+		t.Errorf("somebody holds run %s: %t, %v", n, found, err)
 	}
-	if ended, err := store.Work.Ended(t.Context(), request.Task, n); !ended || err != nil {
+	if ended, err := answered(t, func() (bool, error) { return store.Work.Ended(t.Context(), request.Task, n) }); !ended || err != nil {
 		t.Errorf("run %s has ended: %t, %v", n, ended, err)
 	}
 	proctest.Until(t, func() error {
@@ -194,7 +211,7 @@ func gone(t testing.TB, store *bus.Bus, request run.Request, n run.Number, key s
 		t.Error(err)
 	}
 	if key != "" {
-		if again, err := store.Runs.Submit(t.Context(), request, key); !errors.Is(err, run.ErrErased) {
+		if again, err := answered(t, func() (bus.Accepted, error) { return store.Runs.Submit(t.Context(), request, key) }); !errors.Is(err, run.ErrErased) {
 			t.Errorf("a POST with the key of run %s: run %s, %v", n, again.Number, err)
 		}
 	}

@@ -15,7 +15,8 @@ import (
 const mostFilters = 32
 
 // Queued lists the runs of some tasks that no runner holds and that have not ended, those that runners
-// would take next: oldest first, behind a number, and at most limit.
+// would take next: oldest first, behind a number, and at most limit. Where ctx ends before, it lists the runs that were
+// found, if there are any: there are no more only where a list is empty.
 func (r *Runs) Queued(ctx context.Context, behind run.Number, limit int, ids ...task.ID) ([]Status, error) {
 	return r.unended(ctx, behind, limit, ids, r.free)
 }
@@ -78,7 +79,8 @@ func (r *Runs) unended(ctx context.Context, behind run.Number, limit int, ids []
 			err = list.upTo(ctx, math.MaxUint64)
 		}
 	}
-	if err != nil && !errors.Is(err, jet.ErrEnough) {
+	late := ctx.Err() != nil && len(list.found) > 0
+	if err != nil && !errors.Is(err, jet.ErrEnough) && !late {
 		return nil, fmt.Errorf("%w: list the runs that have not ended: %w", run.ErrUnavailable, err)
 	}
 	return list.found, nil
