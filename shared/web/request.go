@@ -10,8 +10,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// MaxWait is the longest wait that a Prefer header gets.
-const MaxWait = 120 * time.Second
+// MaxWait is the longest wait that a Prefer header gets. It is less than the 120 s after which the HTTP action of Power
+// Automate and Logic Apps gives up and posts again.
+const MaxWait = 100 * time.Second
 
 // PreferredWait reads `Prefer: wait=N` (RFC 7240): how long the client is willing to wait, at most
 // MaxWait. 0 means that it did not say so, or not in a way that makes sense.
