@@ -129,6 +129,8 @@ func TestSplitServicesBehindNginx(t *testing.T) {
 		{"OPTIONS", strings.TrimPrefix(location, "http://"+front), "", 204},
 		{"GET", "/task/executepolling/" + sampleTask, "", 405},
 		{"GET", "/openapi.json", "", 200},
+		{"GET", "/openapi-2.json", "", 200},
+		{"GET", "/status-document.schema.json", "", 200},
 		{"GET", "/api/tasks", "", 404}, // stays inside
 		{"GET", "/metrics", "", 404},
 		{"POST", "/task/execute/" + sampleTask, strings.Repeat(" ", 300<<10), 413},

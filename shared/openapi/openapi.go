@@ -1,4 +1,4 @@
-// Package openapi holds the description of the HTTP API, an OpenAPI 3.1 document, and serves it.
+// Package openapi holds the description of the HTTP API, an OpenAPI 3.1 document, and serves it, also as Swagger 2.0.
 package openapi
 
 import (
@@ -16,14 +16,22 @@ var document []byte
 // Document returns a copy of the document's JSON.
 func Document() []byte { return append([]byte(nil), document...) }
 
-// Routes returns the route /openapi.json, which any page may read.
+// Routes returns the descriptions of the API, which any page may read.
 func Routes() []web.Route {
-	return []web.Route{{
-		Method: fasthttp.MethodGet, Pattern: "/openapi.json", Summary: "This description of the API", CORS: web.AnyOrigin,
+	return []web.Route{
+		describe("/openapi.json", "This description of the API", func() []byte { return document }),
+		describe("/openapi-2.json", "The routes of callers, for custom connectors", swagger),
+		describe("/status-document.schema.json", "The JSON Schema of the status document", statusSchema),
+	}
+}
+
+func describe(path, summary string, text func() []byte) web.Route {
+	return web.Route{
+		Method: fasthttp.MethodGet, Pattern: path, Summary: summary, CORS: web.AnyOrigin,
 		Handler: func(_ context.Context, rc *fasthttp.RequestCtx) error {
 			rc.Response.Header.Set(fasthttp.HeaderCacheControl, "no-cache")
-			web.SetJSON(rc, fasthttp.StatusOK, document)
+			web.SetJSON(rc, fasthttp.StatusOK, text())
 			return nil
 		},
-	}}
+	}
 }
