@@ -162,3 +162,116 @@ func TestTaskOfAWorkbook(t *testing.T) {
 	}
 	i.end()
 }
+
+// Failed rows are corrected on the page: in their cells, and in the workbook that has them. Each becomes a run of the
+// task that reads just these rows, also if the server is restarted before it begins.
+func TestFailedRowsAreCorrected(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.write("people.csv", "id,name,city\n1,Ann,Oslo\nx2,Ben,Rome\nx3,Cy,Oslo\nx4,Dee,Bonn\n")
+	s.execute(`create table people(id integer primary key, name text)`)
+	args := s.args("--listen", proctest.FreeAddress(t), "--admin-token-file", s.token())
+	i := begin(t, args...).listening()
+	token := []string{"--server", i.url, "--token-file", s.path("admin.token")}
+	v := visit(t, i.url, mustCall(t, append([]string{"console"}, token...)...))
+	mustCall(t, append([]string{"run", "Copy people", "--wait"}, token...)...)
+	ended := func(number string) string {
+		t.Helper()
+		_, out, messages := call(t, append([]string{"runs", "watch", number}, token...)...)
+		return out + messages
+	}
+	_, page := v.get("/console/runs/1")
+	for _, want := range []string{`name="c.2.0" value="x2"`, `name="c.3.0" value="x3"`, `<span class="q"><bdi>name</bdi></span> <bdi>Ben</bdi>`, "Run the corrected rows", "drop it here"} {
+		if !strings.Contains(page, want) {
+			t.Fatalf("there is no %s: %s", want, page)
+		}
+	}
+
+	// Cells: of the rows that were changed, just these.
+	once := regexp.MustCompile(`correct" method="post">.*name="once" value="([^"]+)"`).FindStringSubmatch(page)
+	fixed := url.Values{"once": {once[1]}, "rows": {""}, "c.2.0": {"2"}, "c.3.0": {"x3"}, "c.4.0": {"x4"}}
+	at, page := v.send("/console/runs/1/correct", fixed)
+	if at != "/console/runs/2" || !strings.Contains(page, `Corrects</dt><dd><a href="../runs/1">run 1</a>`) {
+		t.Fatalf("%s: %s", at, page)
+	}
+	if said := ended("2"); !strings.Contains(said, "1 row read, 1 inserted") {
+		t.Errorf("%s", said)
+	}
+	if got := s.people(); got != "Ann,Ben" {
+		t.Errorf("%s", got)
+	}
+	if again, _ := v.send("/console/runs/1/correct", fixed); again != "/console/runs/2" {
+		t.Errorf("the same form again: %s", again)
+	}
+	if out := mustCall(t, append([]string{"runs", "list", "--trigger", "correction"}, token...)...); !strings.Contains(out, "correction") || strings.Count(out, "Copy people") != 1 {
+		t.Errorf("%s", out)
+	}
+	if _, _, messages := call(t, append([]string{"runs", "again", "2"}, token...)...); !strings.Contains(messages, "has read corrected rows of run 1") {
+		t.Errorf("%s", messages)
+	}
+	if out := mustCall(t, append([]string{"runs", "show", "2"}, token...)...); !strings.Contains(out, "Corrects") {
+		t.Errorf("%s", out)
+	}
+
+	// A file: what is still wrong fails again, and can be corrected again.
+	answer, err := v.client.Get(i.url + "/console/runs/1/rejected.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(answer.Body)
+	_ = answer.Body.Close()
+	if err != nil || !strings.HasPrefix(string(text), "id,name,Row,Column,Reason") && !strings.Contains(string(text), "id,name") {
+		t.Fatalf("%s %v", text, err)
+	}
+	if at, page := v.upload("/console/runs/1/corrected", "fixed.xlsx", workbook(t, []string{"number", "name"}, []string{"3", "Cy"})); at != "/console/runs/1/corrected" || !strings.Contains(page, "The file has no column id") {
+		t.Errorf("%s: %s", at, page)
+	}
+	if at, page := v.upload("/console/runs/1/corrected", "fixed.csv", []byte(strings.Replace(string(text), "x3", "3", 1))); at != "/console/runs/3" {
+		t.Fatalf("%s: %s", at, page)
+	}
+	if said := ended("3"); !strings.Contains(said, "3 rows read, 1 inserted, 2 failed") {
+		t.Errorf("%s", said)
+	}
+	city := ""
+	for _, column := range strings.Split(strings.SplitN(string(text), "\n", 2)[0], ",") {
+		if column == "city" {
+			city = "Bonn"
+		}
+	}
+	header, row := []string{"name", "id"}, []string{"Dee", "4"}
+	if city != "" {
+		header, row = append(header, "city"), append(row, city)
+	}
+	release := s.hold()
+	if at, page = v.upload("/console/runs/3/corrected", "fixed.xlsx", workbook(t, header, row)); at != "/console/runs/4" {
+		t.Fatalf("%s: %s", at, page)
+	}
+	i.end()
+	release()
+	i = begin(t, args...).listening()
+	if said := ended("4"); !strings.Contains(said, "1 row read, 1 inserted") {
+		t.Errorf("%s", said)
+	}
+	if got := s.people(); got != "Ann,Ben,Cy,Dee" {
+		t.Errorf("%s", got)
+	}
+
+	// What is erased takes the corrected rows with it.
+	mustCall(t, append([]string{"runs", "delete", "1", "4", "--yes"}, token...)...)
+	i.end()
+}
+
+// get gets an address of the page.
+func (v *visitor) get(path string) (status int, page string) {
+	v.t.Helper()
+	answer, err := v.client.Get(v.server + path)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	read, err := io.ReadAll(answer.Body)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return answer.StatusCode, string(read)
+}

@@ -19,6 +19,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"runhook/shared/client"
+	"runhook/shared/run"
 	"runhook/shared/task"
 )
 
@@ -68,6 +69,9 @@ func (c *runsAgainCommand) Run(ctx context.Context, p *program) error {
 	}
 	if request.Hidden {
 		return &exit{exitNoStart, errors.New("the token only reads, so it does not see the values of the run and starts none; use one without (read)")}
+	}
+	if request.Trigger == run.Corrections {
+		return &exit{exitNoStart, fmt.Errorf("run %s has read corrected rows of run %s, not the task's source; repeat it with Run again on its page, or run the task with runhook run", number, request.RepeatOf)}
 	}
 	values := map[string][]string{}
 	for name, value := range request.Parameters {

@@ -68,7 +68,10 @@ func (p *program) printRun(ctx context.Context, server *client.Client, doc run.D
 	if doc.StartedBy > 0 {
 		facts = append(facts, []string{"Follows", "run " + doc.StartedBy.String()})
 	}
-	if doc.RepeatOf > 0 {
+	switch {
+	case doc.RepeatOf > 0 && doc.Trigger == run.Corrections:
+		facts = append(facts, []string{"Corrects", "run " + doc.RepeatOf.String()})
+	case doc.RepeatOf > 0:
 		facts = append(facts, []string{"Repeats", "run " + doc.RepeatOf.String()})
 	}
 	if doc.StartedOn != nil {

@@ -89,7 +89,7 @@ func (in *Ingress) submit(ctx context.Context, target called, asked asked, at ti
 	request := run.Request{
 		Task: target.ID, TaskName: target.Name, Definition: target.Hash,
 		Parameters: asked.values, ParameterHash: asked.hash(dry, by.full), Base: base, DryRun: dry, RunAt: at, Full: by.full,
-		Trigger: by.trigger, Operator: by.operator, RepeatOf: by.repeats, Overlap: target.Overlap,
+		Trigger: by.trigger, Operator: by.operator, RepeatOf: by.repeats, Correction: by.correction, Overlap: target.Overlap,
 		CorrelationID: correlation.ID, TraceParent: correlation.TraceParent, WorkflowRunID: correlation.WorkflowRunID,
 		RetryAfter:  int(in.options.Paces.PollAgain(target.Definition, run.Stage{Phase: run.Queued, Since: now}, now) / time.Second),
 		StartWithin: int(target.StartWithin / time.Second), CreatedOn: now.UTC(),

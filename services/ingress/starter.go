@@ -16,6 +16,8 @@ type starter struct {
 	repeats  run.Number
 	// full: the run reads from the start.
 	full bool
+	// correction is what the run reads instead of its task's source; nil for that.
+	correction *run.Correction
 }
 
 // claimed are the triggers that a request may say of itself.

@@ -50,9 +50,13 @@ func (in *Ingress) startWanted(ctx context.Context, target called, w run.Wanted)
 	if w.RepeatOf > 0 {
 		by.trigger = run.Again
 	}
+	once := w.Once
+	if w.Correction != nil {
+		by.trigger, by.correction, once = run.Corrections, w.Correction, w.Once+"\n"+w.Correction.Key
+	}
 	key := ""
 	if w.Once != "" {
-		hash := sha256.Sum256([]byte("page\n" + w.Operator + "\n" + w.Once + "\n" + asked.hash(w.DryRun, false)))
+		hash := sha256.Sum256([]byte("page\n" + w.Operator + "\n" + once + "\n" + asked.hash(w.DryRun, false)))
 		key = hex.EncodeToString(hash[:])
 	}
 	return in.submit(ctx, target, asked, at, by, web.Correlation{}, key, w.Base, w.DryRun)

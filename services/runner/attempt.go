@@ -288,8 +288,9 @@ func (a *attempt) work(ctx context.Context, def *task.Definition) error {
 
 // job is what the definition has the attempt do.
 func (a *attempt) job(def *task.Definition) pipeline.Job {
+	def, kinds := a.corrected(def)
 	rejected := a.rejectedRows(def)
-	job := pipeline.Job{Kinds: a.runner.options.Kinds, Reject: rejected.add, Stored: rejected.stored}
+	job := pipeline.Job{Kinds: kinds, Reject: rejected.add, Stored: rejected.stored}
 	job.Job = connector.Job{
 		Task: def, Parameters: a.parameters(), Connections: a.runner.options.Connections.For(a), DryRun: a.request.DryRun,
 		Run: string(a.request.Task) + "." + a.hold.number.String(), Publish: a.publish,

@@ -50,7 +50,7 @@ func (s *Service) wanted(query map[string]string) (q history.Query, err error) {
 	}
 	if text, given := query["trigger"]; given {
 		if q.Trigger = text; !slices.Contains(wantedTriggers, run.Trigger(text)) {
-			return q, wrongValue("trigger", fmt.Sprintf("%q is not webhook, cli, page, schedule, chain, again or dry run", text))
+			return q, wrongValue("trigger", fmt.Sprintf("%q is not webhook, cli, page, schedule, chain, again, correction or dry run", text))
 		}
 	}
 	if text, given := query["rejected"]; given {
@@ -110,7 +110,7 @@ func (s *Service) wanted(query map[string]string) (q history.Query, err error) {
 // wantedOutcomes are the outcomes by their words in a query string; none is that of an open run.
 var wantedOutcomes = map[string]run.Outcome{"success": run.Success, "failed": run.Failed, "canceled": run.Canceled, "open": ""}
 
-var wantedTriggers = []run.Trigger{run.Webhook, run.CLI, run.Page, run.Schedule, run.Chain, run.Again, run.DryRun}
+var wantedTriggers = []run.Trigger{run.Webhook, run.CLI, run.Page, run.Schedule, run.Chain, run.Again, run.Corrections, run.DryRun}
 
 // search lists the runs of a query. Those of tasks alone come from the store while the history cannot tell. What finds
 // the history damaged looks again, and says how far the new one is.

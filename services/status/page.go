@@ -138,6 +138,17 @@ func (s *Service) TaskMade(ctx context.Context, rc *fasthttp.RequestCtx, id task
 	s.keep(ctx, rc, line)
 }
 
+// StoreCorrection stores chunks of corrected rows of a task's run until a moment, for a run that is to read them. What
+// no run comes to read means nothing, and expires.
+func (s *Service) StoreCorrection(ctx context.Context, id task.ID, c run.Correction, chunks [][]byte, until time.Time) error {
+	for i, data := range chunks {
+		if err := s.options.Runs.StoreCorrection(ctx, id, c, i+1, data, until); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // AnswerPoll answers a poll of the run that the path of a request names as {run}, for whoever may read all runs.
 func (s *Service) AnswerPoll(ctx context.Context, rc *fasthttp.RequestCtx) error {
 	id, number, err := s.findRun(ctx, rc)

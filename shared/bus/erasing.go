@@ -495,6 +495,9 @@ func (w *erasing) request(ctx context.Context, n run.Number) (erased bool, err e
 	if err != nil || request.Sequence == 0 {
 		return false, err
 	}
+	if err := w.corrected(ctx, request); err != nil {
+		return false, err
+	}
 	if err := w.step("key"); err != nil {
 		return false, err
 	}
@@ -505,6 +508,27 @@ func (w *erasing) request(ctx context.Context, n run.Number) (erased bool, err e
 		return false, err
 	}
 	return w.store.Runs.Erase(ctx, request.Sequence, w.Overwritten)
+}
+
+// corrected erases the corrected rows that a request names. They lie beside the failed rows of another run.
+func (w *erasing) corrected(ctx context.Context, request jet.Record) error {
+	decoded, err := run.DecodeRequest(request.Data, w.Task)
+	if err != nil || decoded.Correction == nil { // a request that cannot be read names none
+		return nil
+	}
+	c := *decoded.Correction
+	for chunk := 1; chunk <= c.Chunks; chunk++ {
+		name := jet.CorrectionName(w.Task, c, chunk)
+		if !slices.Contains(w.rows[string(w.Task)+"."+c.Of.String()], name) {
+			continue
+		}
+		erased, err := w.store.EraseRows(ctx, name, w.Overwritten)
+		if err != nil {
+			return err
+		}
+		w.count(erased)
+	}
+	return nil
 }
 
 // around erases what is beside a run's request and final document: failed rows, progress, a request to cancel, events.

@@ -23,6 +23,8 @@ func DecodeRequest(data []byte, id task.ID) (Request, error) {
 		return r, fmt.Errorf("the run request is of task %q, not %s", r.Task, id)
 	case r.TaskName == "", r.Definition == "", r.CreatedOn.IsZero():
 		return r, errors.New("the run request lacks TaskName, Definition or CreatedOn")
+	case r.Correction != nil && r.Correction.check() != nil:
+		return r, fmt.Errorf("decode a run request: %w", r.Correction.check())
 	}
 	return r, nil
 }

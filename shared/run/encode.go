@@ -93,6 +93,14 @@ func (r *Request) Encode() ([]byte, error) {
 	w.text("Trigger", string(r.Trigger))
 	w.textIfAny("Operator", r.Operator)
 	w.unsignedIfAny("RepeatOf", uint64(r.RepeatOf))
+	if c := r.Correction; c != nil {
+		w.open("Correction")
+		w.unsigned("Of", uint64(c.Of))
+		w.text("Key", c.Key)
+		w.integer("Chunks", int64(c.Chunks))
+		w.integer("Rows", c.Rows)
+		w.close()
+	}
 	w.textIfAny("Overlap", string(r.Overlap))
 	w.unsignedIfAny("SkippedFor", uint64(r.SkippedFor))
 	w.unsignedIfAny("AloneUpTo", uint64(r.AloneUpTo))

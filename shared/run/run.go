@@ -37,7 +37,9 @@ const (
 	Schedule Trigger = "schedule"
 	Chain    Trigger = "chain"
 	Again    Trigger = "again"
-	DryRun   Trigger = "dry run"
+	// Corrections: the run reads just the rows of another one that failed, corrected.
+	Corrections Trigger = "correction"
+	DryRun      Trigger = "dry run"
 )
 
 // The headers in which the command line and the page say of a POST how it comes about. They count with an admin token
@@ -75,6 +77,8 @@ type Request struct {
 	Operator string `json:",omitempty"`
 	// RepeatOf is the run whose values the run has; 0 if it is no repeat.
 	RepeatOf Number `json:",omitempty"`
+	// Correction is what the run reads instead of its task's source; nil for that.
+	Correction *Correction `json:",omitempty"`
 	// Overlap is that of the task, empty for task.QueueOverlap. With one that is Alone, each earlier run of the task
 	// had ended when the request was stored, unless SkippedFor names one that had not: then the run is never started, and
 	// up to the run AloneUpTo no other one was open.

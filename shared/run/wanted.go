@@ -17,7 +17,9 @@ type Wanted struct {
 	Once string
 	// RepeatOf is the run whose values these are; 0 if it is no repeat.
 	RepeatOf Number
-	DryRun   bool
+	// Correction is what the run reads instead of the task's source; nil for that.
+	Correction *Correction
+	DryRun     bool
 	// RunAt is when the run is to start; the zero time for at once.
 	RunAt time.Time
 	// Base is scheme and host of the address that the page has, as that of a POST.

@@ -9,14 +9,19 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"runhook/services/runner/connector"
 	"runhook/services/runner/connector/csvfile"
+	"runhook/services/runner/row"
 	"runhook/shared/making"
 	"runhook/shared/plainfile"
+	"runhook/shared/run"
+	"runhook/shared/task"
 )
 
 // UploadsName is the connection in whose folder uploaded files are kept.
@@ -210,4 +215,64 @@ func settle(root *os.Root, file, name string) error {
 		return fmt.Errorf("keep an uploaded file: %w", err)
 	}
 	return nil
+}
+
+// mostRead is how many rows Read reads of a file.
+const mostRead = 100_000
+
+// Read reads all rows of an uploaded file as text, which means what that of another source does, and keeps nothing of
+// the file. A [*making.Refusal] says what is wrong with it.
+func (m *Maker) Read(ctx context.Context, name string, data io.Reader, like *task.CSVSource) (columns []string, rows [][]string, err error) {
+	id, err := m.Keep(ctx, name, data)
+	if err != nil {
+		return nil, nil, err
+	}
+	root, err := m.folder()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer root.Close()
+	file, err := find(root, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = root.Remove(file) }() // or in a day
+	from := task.CSVSource{Connection: UploadsName, Path: file}
+	if !from.IsWorkbook() {
+		from.Escapes, from.NoQuotes = like.Escapes, like.NoQuotes
+		if from.Delimiter, from.Encoding, err = sniff(filepath.Join(root.Name(), filepath.FromSlash(file)), 0); err != nil {
+			return nil, nil, err
+		}
+	}
+	source, err := m.options.Kinds.Sources[task.CSV].Open(ctx, connector.Job{Task: &task.Definition{Source: &from}, Connections: m.options.Connections})
+	if failure, ok := errors.AsType[*run.Failure](err); ok {
+		return nil, nil, &making.Refusal{Field: "file", Message: capital(strings.ReplaceAll(failure.Message, "the file "+file+" of connection "+UploadsName, "the file")) + "."}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	defer source.Close()
+	columns = source.Columns().Names
+	for {
+		cells := make([]any, len(columns))
+		_, err := source.Next(ctx, cells)
+		fault, own := row.Own(err)
+		switch {
+		case errors.Is(err, io.EOF):
+			return columns, rows, nil
+		case fault != nil:
+			return nil, nil, &making.Refusal{Field: "file", Message: fmt.Sprintf("Row %d of the file cannot be read: %v.", len(rows)+1, fault)}
+		case own:
+			continue
+		case err != nil:
+			return nil, nil, err
+		case len(rows) == mostRead:
+			return nil, nil, &making.Refusal{Field: "file", Message: fmt.Sprintf("The file has more than %d rows. Put it where the task reads its file, and run the task.", mostRead)}
+		}
+		texts := make([]string, len(cells))
+		for i, cell := range cells {
+			texts[i], _ = row.Text(cell)
+		}
+		rows = append(rows, texts)
+	}
 }

@@ -85,13 +85,9 @@ func (p *Page) again(ctx context.Context, rc *fasthttp.RequestCtx, _ session.Ses
 	if err != nil {
 		return err
 	}
-	wanted := run.Wanted{Task: doc.ExecuteID, RepeatOf: doc.ImportID, DryRun: request.DryRun}
-	for name, value := range request.Parameters {
-		if value.From != task.FromSource { // which counts again
-			wanted.Given = append(wanted.Given, given(name, value.Values, value.Multiple))
-		}
-	}
-	return p.start(ctx, rc, shown, wanted)
+	return p.start(ctx, rc, shown, run.Wanted{
+		Task: doc.ExecuteID, RepeatOf: doc.ImportID, DryRun: request.DryRun, Correction: request.Correction, Given: sameValues(request),
+	})
 }
 
 // runNow answers POST /console/tasks/{task}/run: it starts a run with the values of the form, and leads to it, or shows

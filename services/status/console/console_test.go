@@ -479,6 +479,7 @@ func TestInABrowser(t *testing.T) {
 	t.Run("changes", func(t *testing.T) { testChanges(t, b.in(t)) })
 	t.Run("schedules", func(t *testing.T) { testSchedules(t, b.in(t)) })
 	t.Run("chains", func(t *testing.T) { testChains(t, b.in(t)) })
+	t.Run("correcting rows", func(t *testing.T) { testCorrecting(t, b.in(t)) })
 	t.Run("making a task", func(t *testing.T) { testMaking(t, b.in(t)) })
 }
 

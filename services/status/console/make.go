@@ -29,6 +29,9 @@ type Maker interface {
 	// Save writes the task of a wish into the folder of task files. Nothing is written where the error is
 	// making.ErrNoDraft, making.ErrThere or a *making.Refusal.
 	Save(ctx context.Context, w making.Wish) (task.ID, error)
+	// Read reads all rows of an uploaded file, whose text means what that of another source does. A *making.Refusal says
+	// what is wrong with it.
+	Read(ctx context.Context, name string, data io.Reader, like *task.CSVSource) (columns []string, rows [][]string, err error)
 }
 
 const (
@@ -78,7 +81,7 @@ func (p *Page) newTask(_ context.Context, rc *fasthttp.RequestCtx, visit session
 }
 
 // uploadRoute takes a file. What is no file of somebody who is signed in, or too large, is not read.
-func (p *Page) uploadRoute() web.Route {
+func (p *Page) uploadRoute(pattern, summary string, handle handler) web.Route {
 	isUpload := func(header *fasthttp.RequestHeader) bool {
 		length := header.ContentLength()
 		return 0 < length && length <= maxUpload && bytes.HasPrefix(header.ContentType(), []byte("multipart/form-data"))
@@ -93,8 +96,8 @@ func (p *Page) uploadRoute() web.Route {
 		return nil
 	}
 	return web.Route{
-		Method: fasthttp.MethodPost, Pattern: Path + "new", Summary: "Take a file to make a task of", Inner: true, MaxBody: maxUpload,
-		Handler: safely(p.changeOf(read, p.upload)),
+		Method: fasthttp.MethodPost, Pattern: Path + pattern, Summary: summary, Inner: true, MaxBody: maxUpload,
+		Handler: safely(p.changeOf(read, handle)),
 		Refuses: func(head web.Head) bool {
 			return p.maker == nil || !isUpload(head.RequestHeader) || p.admin.Refuses(head.RequestHeader)
 		},
@@ -116,17 +119,26 @@ func (p *Page) upload(ctx context.Context, rc *fasthttp.RequestCtx, _ session.Se
 }
 
 func (p *Page) keep(ctx context.Context, rc *fasthttp.RequestCtx) (id string, err error) {
+	err = withFile(rc, func(name string, data io.Reader) error {
+		id, err = p.maker.Keep(ctx, name, data)
+		return err
+	})
+	return id, err
+}
+
+// withFile hands the file of a form to do.
+func withFile(rc *fasthttp.RequestCtx, do func(name string, data io.Reader) error) error {
 	sent, err := rc.MultipartForm()
 	if err != nil || len(sent.File["file"]) != 1 {
-		return "", &making.Refusal{Field: "file", Message: "Choose a file first."}
+		return &making.Refusal{Field: "file", Message: "Choose a file first."}
 	}
 	header := sent.File["file"][0]
 	file, err := header.Open()
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer file.Close()
-	return p.maker.Keep(ctx, header.Filename, file)
+	return do(header.Filename, file)
 }
 
 // madeData is what the page shows of a task that is being made.

@@ -348,11 +348,7 @@ func testMaking(t *testing.T, b *browser) {
 	if err := os.WriteFile(file, []byte(members()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var root struct{ Root struct{ NodeID int } }
-	p.must(p.session, "DOM.getDocument", nil, &root)
-	var input struct{ NodeID int }
-	p.must(p.session, "DOM.querySelector", map[string]any{"nodeId": root.Root.NodeID, "selector": "#file"}, &input)
-	p.must(p.session, "DOM.setFileInputFiles", map[string]any{"nodeId": input.NodeID, "files": []string{file}})
+	p.choose("#file", file)
 	p.until(`document.body.innerText.includes('Matched by name: 5 of 5')`)
 	p.accessible("making a task")
 	choose := func(id, value string) {

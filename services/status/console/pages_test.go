@@ -61,8 +61,11 @@ func starts(store *bus.Bus, tasks *bus.TaskView) func(context.Context, run.Wante
 		if w.RepeatOf > 0 {
 			trigger = run.Again
 		}
+		if w.Correction != nil {
+			trigger = run.Corrections
+		}
 		accepted, err := store.Runs.Submit(ctx, run.Request{
-			Task: of.ID, TaskName: of.Name, Definition: of.Hash, Trigger: trigger, Operator: w.Operator, RepeatOf: w.RepeatOf, DryRun: w.DryRun,
+			Task: of.ID, TaskName: of.Name, Definition: of.Hash, Trigger: trigger, Operator: w.Operator, RepeatOf: w.RepeatOf, Correction: w.Correction, DryRun: w.DryRun,
 			Parameters: values, ParameterHash: values.Hash(), RetryAfter: 30, CreatedOn: time.Now().UTC(), Base: w.Base, RunAt: w.RunAt,
 		}, w.Once)
 		return accepted.Number, err

@@ -14,6 +14,7 @@ import (
 
 	"runhook/services/status"
 	"runhook/shared/bus"
+	"runhook/shared/making"
 	"runhook/shared/run"
 	"runhook/shared/session"
 	"runhook/shared/task"
@@ -39,7 +40,11 @@ type runData struct {
 	// cannot be shown.
 	Rejected      *rejectedPage
 	RejectedFault string
-	Events        []happened
+	// Corrects: the page can start a run of just these rows, corrected. Refused is why it did not, empty for nothing.
+	Corrects bool
+	Refused  string
+	MiB      int
+	Events   []happened
 	// Chain is the first run of the chain that it is part of; nil if it is part of none.
 	Chain *chainNode
 	// Starts: the page can start runs of its task.
@@ -102,20 +107,25 @@ func (p *Page) runPage(ctx context.Context, rc *fasthttp.RequestCtx, visit sessi
 	if err != nil {
 		return explainRun(rc, err)
 	}
-	data := runData{Doc: doc, Shares: shares(doc), Events: events(doc)}
+	return p.showRun(ctx, rc, visit, shown, doc, fasthttp.StatusOK, "")
+}
+
+// showRun shows a run, and why its failed rows are not corrected.
+func (p *Page) showRun(ctx context.Context, rc *fasthttp.RequestCtx, visit session.Session, shown *view, doc run.Document, code int, refused string) error {
+	data := runData{Doc: doc, Shares: shares(doc), Events: events(doc), Refused: refused, MiB: making.MaxUpload >> 20}
 	if of, known := p.tasks.Of(doc.ExecuteID); known && !of.Deleted {
 		data.TaskID, data.Starts = string(of.ID), p.startRun != nil
 	}
 	p.addRequest(ctx, &data, visit.ReadOnly)
 	if doc.RowsFailed > 0 {
-		p.addRejected(ctx, rc, &data)
+		p.addRejected(ctx, rc, &data, visit.ReadOnly)
 	}
 	if chain, err := p.service.RunChain(ctx, doc.ExecuteID, doc.ImportID); err == nil && chain != nil { // the page says the rest
 		data.Chain = nodeOf(chain, doc.ImportID, shown.Up)
 	}
 	number := doc.ImportID.String()
 	shown.Title, shown.Data = signOf(doc).Words+": run "+number+", "+doc.TaskName, data
-	return show(rc, fasthttp.StatusOK, "run.html", *shown)
+	return show(rc, code, "run.html", *shown)
 }
 
 // explainRun says what there is instead of a run.
@@ -216,15 +226,28 @@ const (
 type rejectedPage struct {
 	Columns []string
 	Rows    []run.RejectedRow
+	// Fixes are the rows as they can be corrected; none where they cannot.
+	Fixes []fix
+	// At is the address of the page.
+	At string
 	// First and Next are the addresses of other pages; empty for none.
 	First, Next string
 }
 
 // addRejected adds why rows failed, and a page of those that were kept.
-func (p *Page) addRejected(ctx context.Context, rc *fasthttp.RequestCtx, data *runData) {
+func (p *Page) addRejected(ctx context.Context, rc *fasthttp.RequestCtx, data *runData, readsOnly bool) {
 	kept, err := p.service.RejectedRows(ctx, data.Doc.ExecuteID, data.Doc.ImportID)
 	if err == nil && kept != nil {
-		err = data.readRejected(ctx, kept, string(rc.QueryArgs().Peek("rows")))
+		address := string(rc.QueryArgs().Peek("rows"))
+		if sent := rc.PostArgs().Peek("rows"); sent != nil {
+			address = string(sent)
+		}
+		if err = data.readRejected(ctx, kept, address); err == nil && !readsOnly {
+			p.addFixes(data, address)
+		}
+	}
+	if data.Rejected != nil {
+		data.Rejected.Rows = shortened(data.Rejected.Rows)
 	}
 	if err != nil {
 		data.RejectedFault = web.ProblemOf(err).Detail
@@ -274,7 +297,7 @@ func (d *runData) readRejected(ctx context.Context, kept *bus.RejectedRows, addr
 		if n == chunk {
 			from = min(at, len(read.Rows))
 		}
-		some := shortened(read.Rows[from:min(len(read.Rows), from+rejectedPageSize-len(page.Rows))])
+		some := read.Rows[from:min(len(read.Rows), from+rejectedPageSize-len(page.Rows))]
 		page.Rows = append(page.Rows, some...)
 		if len(page.Rows) == rejectedPageSize && (from+len(some) < len(read.Rows) || n < kept.Chunks()) {
 			page.Next = "?rows=" + strconv.Itoa(n) + "." + strconv.Itoa(from+len(some)) + "#rejected"

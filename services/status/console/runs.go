@@ -58,7 +58,7 @@ var runStatuses = []struct {
 	{"canceled", "Canceled", "stop", func(q *history.Query) { q.Outcome = new(run.Canceled) }},
 }
 
-var runTriggers = []run.Trigger{run.Webhook, run.CLI, run.Page, run.Schedule, run.Chain, run.Again, run.DryRun}
+var runTriggers = []run.Trigger{run.Webhook, run.CLI, run.Page, run.Schedule, run.Chain, run.Again, run.Corrections, run.DryRun}
 
 // runList answers GET /console/runs?q=&task=&status=&by=&from=&to=&before=, and leads to a run with go=.
 func (p *Page) runList(ctx context.Context, rc *fasthttp.RequestCtx, visit session.Session, shown *view) error {

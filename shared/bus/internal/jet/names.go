@@ -346,6 +346,11 @@ func RejectedName(id task.ID, n run.Number, token uint64, chunk int) string {
 	return fmt.Sprintf("%s.%s.%d.%d", id, n, token, chunk)
 }
 
+// CorrectionName is the object that holds a chunk of corrected rows of a run, which an erasure of the run finds.
+func CorrectionName(id task.ID, c run.Correction, chunk int) string {
+	return fmt.Sprintf("%s.%s.c%s.%d", id, c.Of, c.Key, chunk)
+}
+
 // TaskSubject has what is under a key of the bucket of tasks.
 func TaskSubject(key string) string { return strings.TrimSuffix(Tasks, ">") + key }
 
