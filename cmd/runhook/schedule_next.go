@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"time"
 
 	"runhook/shared/taskfile"
@@ -45,9 +46,10 @@ func (c *scheduleNextCommand) Run(p *program) error {
 		Next     any
 	}
 	documents := []scheduleDocument{}
+	var passed error // which keeps nobody from seeing the other entries: a task that has it already keeps it
 	for _, def := range defs {
 		if err := taskfile.CheckMoments(def, nil, c.File, earlier(after, time.Now())); err != nil {
-			return err
+			passed = err
 		}
 		if len(def.Schedules) == 0 && !c.JSON {
 			p.printf("%s has no schedule: it runs when its webhook is called.\n", def.Name)
@@ -77,10 +79,10 @@ func (c *scheduleNextCommand) Run(p *program) error {
 		}
 	}
 	if c.JSON {
-		return p.printJSON(documents)
+		return cmp.Or(p.printJSON(documents), passed)
 	}
 	p.printf("Time zones: tzdata %s, %s.\n", zone.Newest().Version, zone.Newest().From)
-	return nil
+	return passed
 }
 
 // earlier is the first of two moments.

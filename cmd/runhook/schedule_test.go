@@ -190,6 +190,13 @@ func TestScheduleNext(t *testing.T) {
 	if len(documents) != 2 || len(documents[0].Next) != 10 || documents[0].Next[0].Local != "2026-03-08T03:00:00-04:00" || len(documents[1].Next) != 1 {
 		t.Errorf("%+v", documents)
 	}
+	// A moment that has passed is told of, with the times of all other entries.
+	if err := os.WriteFile(file, []byte(strings.Replace(text, "2026-12-24", "2020-12-24", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, said, messages := ask(t, "schedule", "next", file); code == 0 || !strings.Contains(said, ": 30 2 * * * (America/New_York)\n\nUTC ") || !strings.Contains(said, "Not due after ") || !strings.Contains(messages, "due.yaml:12: schedule.at: 2020-12-24T18:00:00+01:00 has passed") {
+		t.Errorf("%d %s\n%s", code, said, messages)
+	}
 	if code, _, messages := ask(t, "schedule", "next", file, "--after", "soon"); code != exitNoStart || !strings.Contains(messages, "--after must be a moment with its offset, like 2026-03-07T17:00:00Z, not soon") {
 		t.Errorf("%d %s", code, messages)
 	}

@@ -197,14 +197,15 @@ func TestEachSecondHasOneRun(t *testing.T) {
 }
 
 // One service is paused and one is killed in the moment in which a task is due, each before the run is started, or after
-// that. The third one finishes, and there is one run, also where the paused one goes on later.
+// that, for longer than the server knows the ids of messages. The third one finishes, and there is one run, also where the
+// paused one goes on later.
 func TestPausedAndKilledServices(t *testing.T) {
 	t.Parallel()
 	for _, at := range []string{"intended", "stored"} {
 		for _, way := range []string{"killed", "paused"} {
 			t.Run(way+" when "+at, func(t *testing.T) {
 				t.Parallel()
-				store, c := bustest.New(t, bus.Topology{}), newClock()
+				store, c := bustest.New(t, bus.Topology{IdempotencyWindow: 100 * time.Millisecond}), newClock()
 				def := apply(t, store, task.NewID(), "schedule: [{cron: '*/5 * * * *'}]")
 				there, goOn := make(chan struct{}), make(chan struct{})
 				var armed atomic.Bool
@@ -228,6 +229,8 @@ func TestPausedAndKilledServices(t *testing.T) {
 				if way == "killed" {
 					first.kill()
 				}
+				forgotten := time.NewTimer(500 * time.Millisecond)
+				<-forgotten.C
 				second := start(t, store, c, "second", nil)
 				proctest.Until(t, func() error {
 					c.set(c.now().Add(500 * time.Millisecond)) // its patience passes
@@ -236,6 +239,9 @@ func TestPausedAndKilledServices(t *testing.T) {
 					}
 					return nil
 				})
+				if passed := c.now().Sub(due); passed < 3*time.Second { // the first might still be at it
+					t.Errorf("another one finishes after %s", passed)
+				}
 				wanted := []string{due.Format("15:04:05")}
 				want(t, times(started(t, store, def.ID))[before:], wanted...)
 				if way == "paused" {
@@ -249,6 +255,37 @@ func TestPausedAndKilledServices(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Whether a run may be started counts when it is: the service that finishes another one's work finds the run that fills the
+// queue, and says that the time has made it.
+func TestFinishedWhenTheQueueIsFull(t *testing.T) {
+	t.Parallel()
+	store, c := bustest.New(t, bus.Topology{IdempotencyWindow: 100 * time.Millisecond}), newClock()
+	def := apply(t, store, task.NewID(), "max_queued: 1\nschedule: [{cron: '*/5 * * * *'}]")
+	due, there := c.now(), make(chan struct{})
+	first := start(t, store, c, "first", func(ctx context.Context, step string) {
+		if step == "stored" {
+			close(there)
+			<-ctx.Done()
+		}
+	})
+	<-there
+	first.kill()
+	proctest.Eventually(t, "the queue is full", func() bool { return store.Runs.IsFullNow(t.Context(), def.ID, 1) })
+	second := start(t, store, c, "second", nil)
+	proctest.Until(t, func() error {
+		if table := second.tables.Of(def.ID); table.Done.Before(due) || table.Firing != nil {
+			c.set(c.now().Add(500 * time.Millisecond))
+			return errors.New("nobody has finished")
+		}
+		return nil
+	})
+	recent := second.tables.Of(def.ID).Recent
+	if came := recent[len(recent)-1]; came.Run == 0 || !came.Due.Equal(due) {
+		t.Errorf("came of it: %+v", came)
+	}
+	want(t, times(started(t, store, def.ID)), due.Format("15:04:05"))
 }
 
 // After a standstill missed decides.
