@@ -21,16 +21,17 @@ func TestAListWhoseTimeIsOver(t *testing.T) {
 	for range runs {
 		bustest.Submit(t, store.Bus, request)
 	}
-	var stop atomic.Pointer[context.CancelFunc]
-	var left atomic.Int64
+	limited, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var seen atomic.Int64
 	watched, err := nats.Connect(store.Broker.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer watched.Close()
 	if _, err := watched.Subscribe("$JS.API.STREAM.MSG.GET.KV_runs_0", func(*nats.Msg) {
-		if left.Add(-1) == 0 {
-			(*stop.Load())()
+		if seen.Add(1) == reads {
+			cancel()
 		}
 	}); err != nil {
 		t.Fatal(err)
@@ -38,35 +39,21 @@ func TestAListWhoseTimeIsOver(t *testing.T) {
 	if err := watched.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	var listed []run.Number
-	lists, behind := 0, run.Number(0)
-	for {
-		limited, cancel := context.WithCancel(t.Context())
-		stop.Store(&cancel)
-		left.Store(reads)
-		found, err := store.Runs.Queued(limited, behind, 1000, request.Task)
-		cancel()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(found) == 0 {
-			break
-		}
-		lists++
-		for _, status := range found {
-			behind = status.Document.ImportID
-			listed = append(listed, behind)
+	first, err := store.Runs.Queued(limited, 0, 1000, request.Task)
+	if err != nil || len(first) == 0 || len(first) == runs {
+		t.Fatalf("the time is over: %d runs, %v", len(first), err)
+	}
+	rest, err := store.Runs.Queued(t.Context(), first[len(first)-1].Document.ImportID, 1000, request.Task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := append(first, rest...)
+	for i, status := range all {
+		if status.Document.ImportID != run.Number(i+1) {
+			t.Errorf("run %s is listed as number %d", status.Document.ImportID, i+1)
 		}
 	}
-	if lists < 2 {
-		t.Errorf("%d lists have all of them", lists)
-	}
-	for i, n := range listed {
-		if n != run.Number(i+1) {
-			t.Fatalf("listed %v", listed)
-		}
-	}
-	if len(listed) != runs {
-		t.Errorf("listed %v", listed)
+	if len(all) != runs {
+		t.Errorf("%d runs are listed", len(all))
 	}
 }
