@@ -323,6 +323,32 @@ func TestMissedTimes(t *testing.T) {
 	}
 }
 
+// A time is missed when it is more than a minute ago.
+func TestLateIsNotMissed(t *testing.T) {
+	t.Parallel()
+	for after, wanted := range map[time.Duration]int{60 * time.Second: 1, 61 * time.Second: 0} {
+		t.Run(after.String(), func(t *testing.T) {
+			t.Parallel()
+			store, c := bustest.New(t, bus.Topology{}), newClock()
+			def := apply(t, store, task.NewID(), "schedule: [{cron: '*/10 * * * *', missed: skip}]")
+			first := start(t, store, c, "first", nil)
+			first.begun(t, def.ID)
+			first.isDone(t, def.ID, c.now())
+			first.kill()
+			before, due := len(started(t, store, def.ID)), c.now().Add(10*time.Minute)
+			c.set(due.Add(after))
+			second := start(t, store, c, "second", nil)
+			table := second.isDone(t, def.ID, due)
+			if got := times(started(t, store, def.ID)[before:]); len(got) != wanted {
+				t.Errorf("started are the runs of %v", got)
+			}
+			if came := table.Recent[len(table.Recent)-1]; !came.Due.Equal(due) || wanted == 0 && came.Why != "missed (missed: skip)" {
+				t.Errorf("came of it: %+v", came)
+			}
+		})
+	}
+}
+
 // A clock that is set forward and back fires nothing twice.
 func TestSetClock(t *testing.T) {
 	t.Parallel()
@@ -463,6 +489,41 @@ func TestChangedFile(t *testing.T) {
 	all := started(t, store, def.ID)
 	if len(all) != len(old)+1 || all[len(all)-1].Definition != changed.Hash || !all[len(all)-1].ScheduledFor.Equal(later) {
 		t.Errorf("%v", times(all))
+	}
+}
+
+// Nothing is due before a file says so: neither the first file of a task with a schedule, nor one that has another than
+// before.
+func TestNothingIsDueBeforeItsFile(t *testing.T) {
+	t.Parallel()
+	for name, before := range map[string]string{"first": "", "changed": "schedule: [{cron: '0 0 1 1 *'}]"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store, c := bustest.New(t, bus.Topology{}), newClock()
+			c.set(time.Now().UTC())
+			id := task.NewID()
+			s := start(t, store, c, "one", nil)
+			if before != "" {
+				apply(t, store, id, before)
+				s.begun(t, id)
+			}
+			passed := time.NewTimer(2100 * time.Millisecond) // so that there are times before the change
+			<-passed.C
+			def := apply(t, store, id, "schedule: [{cron: '* * * * * *', missed: all}]")
+			view, _ := watch(t, store, id)
+			c.set(view.AppliedOn.Add(2 * time.Second))
+			proctest.Eventually(t, "the file counts", func() bool { return s.tables.Of(id).Definition == def.Hash })
+			s.isDone(t, id, view.AppliedOn.Add(time.Second))
+			requests := started(t, store, id)
+			if len(requests) == 0 {
+				t.Error("nothing was due after it")
+			}
+			for _, r := range requests {
+				if r.ScheduledFor.Before(view.AppliedOn) {
+					t.Errorf("a run is of %s, and the file of %s", r.ScheduledFor, view.AppliedOn)
+				}
+			}
+		})
 	}
 }
 
