@@ -138,6 +138,12 @@ func (s *Service) TaskMade(ctx context.Context, rc *fasthttp.RequestCtx, id task
 	s.keep(ctx, rc, line)
 }
 
+// FileTaken puts down that the operator of a request has had a task read a newer file.
+func (s *Service) FileTaken(ctx context.Context, rc *fasthttp.RequestCtx, of bus.Task) {
+	s.audit(rc, of.Name).Msg("a newer file of the task was taken on the page")
+	s.keep(ctx, rc, audit.Line{What: audit.TaskApply, TaskID: of.ID, Task: of.Name, Before: of.Hash, After: of.Hash, Detail: "it reads a newer file that was uploaded on the page"})
+}
+
 // StoreCorrection stores chunks of corrected rows of a task's run until a moment, for a run that is to read them. What
 // no run comes to read means nothing, and expires.
 func (s *Service) StoreCorrection(ctx context.Context, id task.ID, c run.Correction, chunks [][]byte, until time.Time) error {

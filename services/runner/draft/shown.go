@@ -21,7 +21,7 @@ func (p *proposing) show(fitted *pipeline.Fitted) {
 		words := strings.TrimPrefix(found.Message, found.Field.String()+": ")
 		switch {
 		case found.Severity == check.Note:
-		case found.Severity == check.Warning && len(found.Field) == 2 && found.Field[0] == "mapping" && p.isDay(found.Field[1]):
+		case found.Severity == check.Warning && len(found.Field) == 2 && found.Field[0] == "mapping" && (p.Text == "" || p.isDay(found.Field[1])):
 			// All rows are looked at, which says more.
 		case found.Severity == check.Warning:
 			p.Warnings = append(p.Warnings, capital(found.Text())+".")

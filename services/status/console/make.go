@@ -32,6 +32,10 @@ type Maker interface {
 	// Read reads all rows of an uploaded file, whose text means what that of another source does. A *making.Refusal says
 	// what is wrong with it.
 	Read(ctx context.Context, name string, data io.Reader, like *task.CSVSource) (columns []string, rows [][]string, err error)
+	// Look says what a task makes of an uploaded file in the place of the one that it reads, and Use has it read that from
+	// now on. Nothing is changed where the error is making.ErrNoDraft or a *making.Refusal.
+	Look(ctx context.Context, def *task.Definition, draft string) (*making.Proposal, error)
+	Use(ctx context.Context, def *task.Definition, draft string) error
 }
 
 const (

@@ -95,6 +95,11 @@ func openWorkshop(t testing.TB) *workshop {
 // upload sends a file as a form of the page does.
 func (s *site) upload(client *http.Client, token, name, text string, headers ...string) (*http.Response, string) {
 	s.t.Helper()
+	return s.uploadTo("/console/new", client, token, name, text, headers...)
+}
+
+func (s *site) uploadTo(path string, client *http.Client, token, name, text string, headers ...string) (*http.Response, string) {
+	s.t.Helper()
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)
 	if token != "" {
@@ -110,7 +115,7 @@ func (s *site) upload(client *http.Client, token, name, text string, headers ...
 		}
 	}
 	_ = form.Close()
-	return s.send(client, "POST", "/console/new", body.String(), append([]string{"Content-Type: " + form.FormDataContentType()}, headers...)...)
+	return s.send(client, "POST", path, body.String(), append([]string{"Content-Type: " + form.FormDataContentType()}, headers...)...)
 }
 
 // draft uploads a file, and returns the path of its page.
@@ -271,6 +276,81 @@ func TestMakingATask(t *testing.T) {
 	}
 }
 
+// A task reads a newer file once somebody has seen what it makes of that. One that no run could read is not taken.
+func TestANewerFile(t *testing.T) {
+	t.Parallel()
+	w := openWorkshop(t)
+	ann, viewer := visitor(t), visitor(t)
+	token, reading := w.signIn(ann, w.code(annToken)), w.signIn(viewer, w.code(viewToken))
+	at := w.draft(ann, token, "october.csv", members())
+	_, page := w.send(ann, "GET", at, "")
+	form := filled(page)
+	form.Set("then", "save")
+	response, page := w.send(ann, "POST", at, form.Encode())
+	id, made := strings.CutPrefix(response.Header.Get("Location"), "../tasks/")
+	if !made {
+		t.Fatalf("%s %s", response.Status, page)
+	}
+	if _, page := w.send(ann, "GET", "/console/tasks/"+id, ""); !strings.Contains(page, "<bdi>october.csv</bdi></code> was uploaded here") {
+		t.Errorf("%s", page)
+	}
+	if _, page := w.send(viewer, "GET", "/console/tasks/"+id, ""); strings.Contains(page, "was uploaded here") {
+		t.Errorf("%s", page)
+	}
+	newer := func(name, text string) (at, page string) {
+		t.Helper()
+		response, page := w.uploadTo("/console/tasks/"+id+"/file", ann, token, name, text)
+		at = response.Header.Get("Location")
+		if response.StatusCode != 303 || !strings.HasPrefix(at, "../../tasks/"+id+"/file/") {
+			t.Fatalf("%s %s %s", response.Status, at, page)
+		}
+		at = "/console/" + strings.TrimPrefix(at, "../../")
+		_, page = w.send(ann, "GET", at, "")
+		return at, page
+	}
+	use := url.Values{"form_token": {token}, "then": {"use"}}
+	kept := func() string {
+		t.Helper()
+		text, err := os.ReadFile(filepath.Join(w.uploads, "october.csv"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	for name, want := range map[string]string{"november.csv": "Join date", "november.xlsx": "The task reads a file that ends in .csv"} {
+		text := strings.Replace(members(), "Join date", "Joined", 1)
+		if name == "november.xlsx" {
+			text = "PK\x05\x06" + strings.Repeat("\x00", 18) // an empty archive
+		}
+		at, page := newer(name, text)
+		if !strings.Contains(page, want) || strings.Contains(page, "Use it") {
+			t.Errorf("%s: %s", name, page)
+		}
+		if response, page := w.send(ann, "POST", at, use.Encode()); response.StatusCode != 422 || !strings.Contains(page, "The file was not taken.") || kept() != members() {
+			t.Errorf("%s %s", response.Status, page)
+		}
+	}
+	text := strings.ReplaceAll(members(), "31.02.2026", "28.02.2026") + "99999,Grace,Hopper,,01.01.2026,REG,\n"
+	at, page = newer("november.csv", text)
+	if !strings.Contains(page, "41 rows: 41 fit, 0 would fail") && !strings.Contains(page, "41 rows: 40 fit, 1 would fail") || !strings.Contains(page, "Use it and run") || kept() != members() {
+		t.Errorf("%s", page)
+	}
+	if response, _ := w.send(viewer, "POST", at, url.Values{"form_token": {reading}, "then": {"use"}}.Encode()); response.StatusCode != 403 || kept() != members() {
+		t.Errorf("%s", response.Status)
+	}
+	use.Set("then", "run")
+	if response, page := w.send(ann, "POST", at, use.Encode()); response.Header.Get("Location") != "../../../runs/1" || kept() != text {
+		t.Errorf("%s %s %s", response.Status, response.Header.Get("Location"), page)
+	}
+	if response, page := w.send(ann, "POST", at, use.Encode()); response.StatusCode != 404 || !strings.Contains(page, "not there any more") {
+		t.Errorf("%s %s", response.Status, page)
+	}
+	other := w.apply("Reads another file")
+	if response, page := w.uploadTo("/console/tasks/"+string(other.ID)+"/file", ann, token, "in.csv", "id\n1\n"); response.StatusCode != 409 || !strings.Contains(page, "reads no file that was uploaded here") {
+		t.Errorf("%s %s", response.Status, page)
+	}
+}
+
 // What cannot be used is refused with what to do, and who may not make tasks makes none.
 func TestUploadsAreRefused(t *testing.T) {
 	t.Parallel()
@@ -367,6 +447,13 @@ func testMaking(t *testing.T, b *browser) {
 	p.until(`document.body.innerText.includes('Matched by name: 5 of 5')`)
 	p.click(named("Save and run"))
 	p.shows("Run 1 of Members october")
+	p.click(named("Members october"))
+	p.shows("Members october")
+	p.choose("#newer", file)
+	p.shows("New file")
+	p.accessible("newer file")
+	p.click(named("Use it and dry run"))
+	p.shows("Run 2 of Members october")
 	proctest.Eventually(t, "the file is there", func() bool {
 		_, err := os.Stat(filepath.Join(w.tasks, "members-october.yaml"))
 		return err == nil

@@ -11,6 +11,7 @@ import (
 
 	"runhook/services/status/history"
 	"runhook/shared/bus"
+	"runhook/shared/making"
 	"runhook/shared/run"
 	"runhook/shared/session"
 	"runhook/shared/task"
@@ -51,9 +52,12 @@ type taskData struct {
 	Came      []cameRow
 	// Later is what the form has of a time to come.
 	Later laterField
-	Runs  []run.Listed
-	More  bool
-	Last  *run.Listed
+	// Uploaded is the file that it reads, if that was uploaded here and can be replaced; MiB is how large that may be.
+	Uploaded string
+	MiB      int
+	Runs     []run.Listed
+	More     bool
+	Last     *run.Listed
 }
 
 // parameterRow is a parameter in the panel of the overload.
@@ -121,6 +125,9 @@ func (p *Page) taskData(ctx context.Context, rc *fasthttp.RequestCtx, t bus.Task
 		ID: string(t.ID), Name: t.Name, Description: t.Description, Enabled: t.Enabled, Fault: p.service.FileFault(t.ID),
 		Template: wholeBody(t.Definition), Body: smallestBody(t.Definition), Auth: authOf(t.Definition), From: plain(t.Source.From()), To: plain(t.Destination.Place()),
 		Text: string(t.Text), AppliedOn: t.AppliedOn, Starts: p.startRun != nil,
+	}
+	if p.maker != nil {
+		data.Uploaded, data.MiB = uploaded(t.Definition), making.MaxUpload>>20
 	}
 	if held, ok := p.service.Held(t.ID); ok {
 		data.Held = &held
