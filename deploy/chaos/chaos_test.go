@@ -16,13 +16,16 @@ import (
 	"runhook/shared/proctest"
 )
 
+// apart are the tests of one feature that have a world of their own, by their CHAOS_MODE.
+var apart = map[string]func(t *testing.T, length time.Duration, seed uint64){"schedules": testSchedules, "since": testSince}
+
 // TestChaos runs one half of CHAOS_TIME in one process and the other on a cluster, unless CHAOS_MODE
-// names one of them, or schedules, see testSchedules.
+// names one of them, or a test of apart.
 func TestChaos(t *testing.T) {
 	length, seed, mode := settings(t)
 	fmt.Printf("CHAOS_SEED=%d CHAOS_TIME=%s CHAOS_MODE=%s\n", seed, length, mode)
-	if mode == "schedules" {
-		t.Run(mode, func(t *testing.T) { testSchedules(t, length, seed) })
+	if test := apart[mode]; test != nil {
+		t.Run(mode, func(t *testing.T) { test(t, length, seed) })
 		return
 	}
 	program := proctest.Program(t)
@@ -92,9 +95,11 @@ func settings(t *testing.T) (length time.Duration, seed uint64, mode string) {
 		mode = text
 	}
 	switch mode {
-	case "embedded", "cluster", "both", "schedules":
+	case "embedded", "cluster", "both":
 	default:
-		t.Fatalf("CHAOS_MODE=%s: embedded, cluster, both or schedules", mode)
+		if apart[mode] == nil {
+			t.Fatalf("CHAOS_MODE=%s: embedded, cluster, both, schedules or since", mode)
+		}
 	}
 	return length, seed, mode
 }
