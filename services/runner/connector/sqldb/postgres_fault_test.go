@@ -43,7 +43,8 @@ func TestPostgresConnectionFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	nowhere.Close()
-	server.Exec(t, "DROP ROLE IF EXISTS reader", "CREATE ROLE reader LOGIN PASSWORD 'hunter2'", "GRANT USAGE ON SCHEMA public TO reader")
+	server.Exec(t, "DROP ROLE IF EXISTS reader", "CREATE ROLE reader LOGIN PASSWORD 'hunter2'", "GRANT USAGE ON SCHEMA public TO reader",
+		"DROP ROLE IF EXISTS late", "CREATE ROLE late LOGIN PASSWORD 'hunter2' VALID UNTIL '2020-01-01'")
 	other := t.TempDir()
 	stranger, _ := proctest.Certificate(t, other)
 	authority := server.TLS(t)
@@ -54,6 +55,8 @@ func TestPostgresConnectionFaults(t *testing.T) {
 	}{
 		"no server":                 {"postgres://app:hunter2@" + nowhere.Addr().String() + "/crm", "The server of connection warehouse does not answer", true},
 		"another password":          {"postgres://app:hunter2@" + server.Address() + "/crm", "refuses the user, the password", false},
+		"an expired password":       {"postgres://late:hunter2@" + server.Address() + "/crm", "refuses the user, the password or the kind of connection; correct them (SQLSTATE 28P01)", false},
+		"another host":              {strings.Replace(local, "localhost", "0.0.0.0", 1) + authority, "does not answer, or not as its address says", true},
 		"another user":              {"postgres://hunter2@" + server.Address() + "/crm", "refuses the user, the password", false},
 		"another database":          {strings.Replace(ours, "/crm", "/hunter2", 1), "The database of connection warehouse does not exist", false},
 		"no file of authorities":    {local + "/nowhere/hunter2.pem", "The address of connection warehouse cannot be used; correct it, the files that its sslrootcert", false},
@@ -71,6 +74,9 @@ func TestPostgresConnectionFaults(t *testing.T) {
 	at(t, b, local+authority)
 	b.Succeed(run.Counts{Retrieved: 1, Inserted: 1})
 	at(t, b, strings.Replace(local, "localhost", "127.0.0.1", 1)+authority)
+	b.Succeed(run.Counts{Retrieved: 1, Unchanged: 1})
+	// Of the other host nothing but the certificate was wrong.
+	at(t, b, strings.Replace(ours, "127.0.0.1", "0.0.0.0", 1))
 	b.Succeed(run.Counts{Retrieved: 1, Unchanged: 1})
 	_ = os.Remove(stranger)
 }
