@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -127,6 +129,15 @@ func authorized(args []string) []string {
 		return append(args, "--data", flags.Data)
 	}
 	return args
+}
+
+// stranger is a server that no command knows the token of, as an earlier server may have had its port.
+func stranger(t testing.TB, handler http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	authorities.Delete(server.URL)
+	t.Cleanup(server.Close)
+	return server
 }
 
 // valueOf is the value that a flag has last, "" if it has none.

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -199,9 +198,9 @@ func TestRunWaitEndsWithoutTheRun(t *testing.T) {
 // A server that answers with anything but Runhook's answers is told apart from one that is away.
 func TestRunOnAnotherServer(t *testing.T) {
 	t.Parallel()
-	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	other := stranger(t, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("<html>"))
-	}))
+	})
 	defer other.Close()
 	code, _, messages := ask(t, "task", "list", "--server", other.URL)
 	if code != exitNoStart || !oneLine(messages, "is --server right?") {

@@ -39,10 +39,14 @@ func (i *instance) queue(s *site, n int) {
 // canceled is how many runs are Canceled.
 func (i *instance) canceled() int {
 	i.t.Helper()
-	list, err := i.client.Runs(i.t.Context(), client.Filter{Outcome: "canceled"}, 500)
-	if err != nil || list.History != nil {
-		i.t.Fatalf("%+v, %v", list.History, err)
-	}
+	var list client.List
+	eventually(i.t, i, "the history has all runs", func() bool {
+		var err error
+		if list, err = i.client.Runs(i.t.Context(), client.Filter{Outcome: "canceled"}, 500); err != nil {
+			i.t.Fatal(err)
+		}
+		return list.History == nil
+	})
 	return len(list.Runs)
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -213,7 +212,7 @@ func TestCommandsWaitForTheStore(t *testing.T) {
 		for kind, most := range map[string]int{"store-unavailable": 2, "store-full": 1} {
 			var mu sync.Mutex
 			asked := map[string]int{}
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			server := stranger(t, func(w http.ResponseWriter, r *http.Request) {
 				mu.Lock()
 				defer mu.Unlock()
 				w.Header().Set("Content-Type", "application/json")
@@ -227,7 +226,7 @@ func TestCommandsWaitForTheStore(t *testing.T) {
 					w.WriteHeader(http.StatusAccepted)
 				}
 				_, _ = io.WriteString(w, c.answer)
-			}))
+			})
 			code, out, messages := call(t, append(strings.Fields(c.command), "--server", server.URL)...)
 			server.Close()
 			if most == 2 && (code != exitSuccess || !strings.Contains(out, c.says)) || most == 1 && code == exitSuccess {

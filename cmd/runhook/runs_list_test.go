@@ -21,9 +21,13 @@ import (
 func (i *instance) found(args ...string) string {
 	i.t.Helper()
 	var listed []run.Listed
-	if err := json.Unmarshal([]byte(mustCall(i.t, append([]string{"runs", "list", "--json", "--server", i.url}, args...)...)), &listed); err != nil {
-		i.t.Fatal(err)
-	}
+	eventually(i.t, i, "the history has all runs", func() bool {
+		code, out, messages := call(i.t, append([]string{"runs", "list", "--json", "--server", i.url}, args...)...)
+		if err := json.Unmarshal([]byte(out), &listed); err != nil || code != exitSuccess {
+			i.t.Fatalf("%d, %v: %s", code, err, messages)
+		}
+		return !strings.Contains(messages, "The server's history has")
+	})
 	var numbers []string
 	for _, l := range listed {
 		numbers = append(numbers, l.ImportID.String())

@@ -2,7 +2,6 @@ package main
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -101,11 +100,11 @@ func TestRunsRejected(t *testing.T) {
 // A download that breaks off leaves the file that was there.
 func TestRunsRejectedThatBreaksOff(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server := stranger(t, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("ID,Row\n1,1\n"))
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
-	}))
+	})
 	defer server.Close()
 	out := t.TempDir() + "/rows.csv"
 	if err := os.WriteFile(out, []byte("ID,Row,Column,Reason\n"), 0o600); err != nil {

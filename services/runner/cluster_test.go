@@ -2,6 +2,7 @@ package runner_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -80,9 +81,16 @@ destination: {csv: {connection: drop, path: out%d.csv, action: replace}}
 		}
 	}
 	for _, one := range all {
-		ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
-		status, err := cluster.Runs.Await(ctx, one.Task, one.Number)
-		cancel()
+		var status bus.Status
+		var err error
+		proctest.Until(t, func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), proctest.Limit)
+			defer cancel()
+			if status, err = cluster.Runs.Await(ctx, one.Task, one.Number); errors.Is(err, run.ErrUnavailable) {
+				return err // while a leader is chosen
+			}
+			return nil
+		})
 		if err != nil || status.Document.Outcome() != run.Success || status.Document.ExecutionCount != 1 {
 			t.Fatalf("run %s: %+v, %v", one.Number, status.Document, err)
 		}
