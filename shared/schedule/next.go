@@ -34,15 +34,16 @@ func (c *Cron) Next(after time.Time) (due time.Time, ok bool) {
 			continue
 		}
 		due, ok := c.onDay(day, after)
-		// Clocks that are set back at midnight show times of a day behind times of the next one.
+		if !ok {
+			continue
+		}
+		// Clocks that are set back just behind midnight show times of a day behind times of the next one.
 		if next := day.add(1); c.matches(next) {
-			if early, is := c.onDay(next, after); is && (!ok || early.Before(due)) {
-				due, ok = early, true
+			if early, is := c.onDay(next, after); is && early.Before(due) {
+				due = early
 			}
 		}
-		if ok {
-			return due.In(c.zone), !due.After(after.AddDate(Horizon, 0, 0))
-		}
+		return due.In(c.zone), !due.After(after.AddDate(Horizon, 0, 0))
 	}
 	return time.Time{}, false
 }

@@ -194,7 +194,8 @@ func someCron(r *rand.Rand) (expression, name string, after time.Time) {
 	after = time.Unix(time.Date(1975, 1, 1, 0, 0, 0, 0, time.UTC).Unix()+r.Int64N(100*365*24*3600), 0)
 	location, _ := zone.Load(name)
 	if _, end := after.In(location).ZoneBounds(); !end.IsZero() && r.IntN(4) > 0 {
-		after = end.Add(time.Duration(r.Int64N(int64(4*24*time.Hour))) - 3*24*time.Hour).Truncate(time.Second)
+		around := []time.Duration{24 * time.Hour, time.Hour}[r.IntN(2)]
+		after = end.Add(time.Duration(r.Int64N(int64(4*around))) - 3*around).Truncate(time.Second)
 	}
 	return expression, name, after
 }
