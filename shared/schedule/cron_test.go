@@ -111,6 +111,10 @@ func TestNextNever(t *testing.T) {
 	if due, ok := parse(t, "0 0 29 2 *", "UTC").Next(time.Date(2096, 3, 1, 0, 0, 0, 0, time.UTC)); !ok || due.Year() != 2104 {
 		t.Errorf("%s, %t", due, ok)
 	}
+	// A leap day that is a Sunday comes within 40 years, and not always within 28.
+	if due, ok := parse(t, "0 0 29 2 */7", "UTC").Next(time.Date(2088, 3, 1, 0, 0, 0, 0, time.UTC)); !ok || due.Year() != 2128 {
+		t.Errorf("%s, %t", due, ok)
+	}
 }
 
 func BenchmarkNext(b *testing.B) {
