@@ -1,32 +1,86 @@
-// Prints the completion event of every run, from the first that is still kept, and continues where
-// it stopped when it is started again. Usage: node subscribe.mjs [nats://127.0.0.1:4222] [count]
-import { connect, AckPolicy } from "nats";
+// Handles the completion event of each run, one at a time, from the first that is still kept, and
+// continues where it stopped. It waits for a server that is away, as long as that takes.
+//
+//   node subscribe.mjs [nats://127.0.0.1:4222] [--name NAME] [--task ID] [--since TIME] [--failed]
+//
+// NATS_USER and NATS_PASSWORD are its login, if the server asks for one.
+import { connect, AckPolicy, DeliverPolicy } from "nats";
+import { setTimeout as pause } from "node:timers/promises";
+import { parseArgs } from "node:util";
 
-const [url = "nats://127.0.0.1:4222", count = "0"] = process.argv.slice(2);
-const nc = await connect({ servers: url });
-const manager = await nc.jetstreamManager();
-await manager.consumers.add("EVENTS", {
-  durable_name: "node-example",
-  filter_subject: "run.completed.*",
-  ack_policy: AckPolicy.Explicit,
+const { values: options, positionals: [servers = "nats://127.0.0.1:4222"] } = parseArgs({
+  allowPositionals: true,
+  options: {
+    name: { type: "string", default: "node-example" }, // of the consumer: that of the login, if there is one
+    task: { type: "string", default: "*" }, // the id of one task
+    since: { type: "string" }, // the first time, for a consumer that is new
+    failed: { type: "boolean", default: false }, // pass over the runs that succeeded
+    work: { type: "string", default: "0" }, // how many seconds the work takes, to try it
+    "ack-wait": { type: "string", default: "30" }, // seconds without a sign of life until an event comes again
+  },
 });
-const consumer = await nc.jetstream().consumers.get("EVENTS", "node-example");
+const ackWait = Number(options["ack-wait"]) * 1000;
 
-let left = Number(count) || Infinity;
-const messages = await consumer.consume();
-for await (const event of messages) {
+const nc = await connect({
+  servers, user: process.env.NATS_USER, pass: process.env.NATS_PASSWORD, waitOnFirstConnect: true, maxReconnectAttempts: -1,
+});
+const handled = new Set();
+while (!nc.isClosed()) {
+  try {
+    await subscribe();
+  } catch (error) {
+    console.error(`asking again: ${error.message}`);
+    await pause(1000);
+  }
+}
+process.exit(1); // the server refuses the login
+
+async function subscribe() {
+  // A durable consumer: what happens while this program is down is delivered when it is back.
+  const manager = await nc.jetstreamManager();
+  await manager.consumers.add("EVENTS", {
+    durable_name: options.name,
+    filter_subject: `run.completed.${options.task}`,
+    ack_policy: AckPolicy.Explicit,
+    ack_wait: ackWait * 1e6,
+    ...(options.since && { deliver_policy: DeliverPolicy.StartTime, opt_start_time: new Date(options.since).toISOString() }),
+  });
+  const consumer = await nc.jetstream().consumers.get("EVENTS", options.name);
+  for (;;) {
+    const event = await consumer.next({ expires: 10_000 }); // one at a time: others do not grow old meanwhile
+    if (event) await handle(event);
+  }
+}
+
+async function handle(event) {
+  // ce-source and ce-id together name an event. A database keeps them in a unique column, in the
+  // transaction of the work: then a double has no effect even if this program is killed.
+  const name = `${event.headers.get("ce-source")} ${event.headers.get("ce-id")}`;
+  const busy = setInterval(() => event.working(), ackWait / 3);
+  try {
+    if (!handled.has(name)) await work(event);
+    handled.add(name);
+  } catch (error) {
+    console.error(`the work failed, and is done again in a minute: ${error.message}`);
+    return event.nak(60_000);
+  } finally {
+    clearInterval(busy);
+  }
+  await event.ackAck(); // if that is lost, the event comes again, and is known
+}
+
+async function work(event) {
+  const type = event.headers.get("ce-type");
+  if (options.failed && type === "runhook.run.success") return;
+  await pause(Number(options.work) * 1000);
   const run = event.json();
-  // ce-source and ce-id together name an event: an integration that has seen them ignores the double.
   console.log(JSON.stringify({
     id: event.headers.get("ce-id"),
     source: event.headers.get("ce-source"),
-    type: event.headers.get("ce-type"),
+    type,
     task: run.TaskName,
     run: run.ImportId,
     outcome: run.StatusDescription,
     rows: run.RowsProcessed,
   }));
-  await event.ackAck();
-  if (--left === 0) break;
 }
-await nc.drain();
