@@ -1,7 +1,7 @@
 // Handles the completion event of each run, one at a time, from the first that is still kept, and
 // continues where it stopped. It waits for a server that is away, as long as that takes.
 //
-//   node subscribe.mjs [nats://127.0.0.1:4222] [--name NAME] [--task ID] [--since TIME] [--failed]
+//   node subscribe.mjs [nats://127.0.0.1:4222] [--name NAME] [--task ID] [--since TIME] [--anew] [--failed]
 //
 // NATS_USER and NATS_PASSWORD are its login, if the server asks for one.
 import { connect, AckPolicy, DeliverPolicy } from "nats";
@@ -14,6 +14,7 @@ const { values: options, positionals: [servers = "nats://127.0.0.1:4222"] } = pa
     name: { type: "string", default: "node-example" }, // of the consumer: that of the login, if there is one
     task: { type: "string", default: "*" }, // the id of one task
     since: { type: "string" }, // the first time, for a consumer that is new
+    anew: { type: "boolean", default: false }, // begin again, instead of where it stopped
     failed: { type: "boolean", default: false }, // pass over the runs that succeeded
     work: { type: "string", default: "0" }, // how many seconds the work takes, to try it
     "ack-wait": { type: "string", default: "30" }, // seconds without a sign of life until an event comes again
@@ -38,6 +39,8 @@ process.exit(1); // the server refuses the login
 async function subscribe() {
   // A durable consumer: what happens while this program is down is delivered when it is back.
   const manager = await nc.jetstreamManager();
+  if (options.anew) await manager.consumers.delete("EVENTS", options.name).catch(ifThere);
+  options.anew = false;
   await manager.consumers.add("EVENTS", {
     durable_name: options.name,
     filter_subject: `run.completed.${options.task}`,
@@ -50,6 +53,10 @@ async function subscribe() {
     const event = await consumer.next({ expires: 10_000 }); // one at a time: others do not grow old meanwhile
     if (event) await handle(event);
   }
+}
+
+function ifThere(error) {
+  if (error.api_error?.err_code !== 10014) throw error; // no such consumer
 }
 
 async function handle(event) {

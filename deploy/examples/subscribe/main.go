@@ -25,6 +25,7 @@ var (
 	name    = flag.String("name", "go-example", "of the consumer: that of the login, if there is one")
 	task    = flag.String("task", "*", "the id of one task")
 	since   = flag.String("since", "", "the first time (RFC 3339), for a consumer that is new")
+	anew    = flag.Bool("anew", false, "begin again, instead of where it stopped")
 	failed  = flag.Bool("failed", false, "pass over the runs that succeeded")
 	takes   = flag.Duration("work", 0, "how long the work takes, to try it")
 	ackWait = flag.Duration("ack-wait", 30*time.Second, "how long without a sign of life until an event comes again")
@@ -61,6 +62,12 @@ func subscribe(ctx context.Context, nc *nats.Conn, handled map[string]bool) erro
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return err
+	}
+	if *anew {
+		if err := js.DeleteConsumer(ctx, "EVENTS", *name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return err
+		}
+		*anew = false
 	}
 	config := jetstream.ConsumerConfig{
 		Durable: *name, FilterSubject: "run.completed." + *task, AckPolicy: jetstream.AckExplicitPolicy, AckWait: *ackWait,
