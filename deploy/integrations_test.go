@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -237,6 +238,50 @@ func TestSlowWorkIsNotDoneTwice(t *testing.T) {
 	for i, handled := 0, 0; i < len(programs); i++ {
 		if handled += strings.Count(programs[i].Out.String(), sampleTask+".1"); i%2 == 1 && handled != i/2+1 {
 			t.Errorf("the event was handled %d times", handled)
+		}
+	}
+}
+
+// The commands of the page, as they stand there, with the nats command that it names.
+func TestNatsCommandsOfThePage(t *testing.T) {
+	page := read(t, "docs/integrations.md")
+	wanted := regexp.MustCompile(`natscli/nats@(v[0-9.]+)`).FindStringSubmatch(page)
+	if wanted == nil || !strings.Contains(read(t, "../.ci/nats.mod"), "github.com/nats-io/natscli "+wanted[1]+" ") {
+		t.Errorf("the page names another version than .ci/nats.mod: %v", wanted)
+	}
+	tool := filepath.Join(t.TempDir(), "nats")
+	build := exec.Command("go", "build", "-modfile=.ci/nats.mod", "-o", tool, "github.com/nats-io/natscli/nats")
+	build.Dir, build.Env = "..", append(os.Environ(), "GOFLAGS=")
+	if said, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	s := start(t)
+	commands := regexp.MustCompile(`(?m)^nats (.*?)(?: +#.*)?$`).FindAllStringSubmatch(page, -1)
+	if len(commands) != 4 {
+		t.Fatalf("%d commands", len(commands))
+	}
+	nats := func(command string) *proctest.Process {
+		args := strings.Fields(strings.ReplaceAll(command, "'", ""))
+		process := exec.Command(tool, args...)
+		process.Env = append(os.Environ(), "NATS_URL="+s.nats, "HOME="+s.dir)
+		return proctest.Start(t, process)
+	}
+	for _, command := range commands {
+		switch p := nats(command[1]); {
+		case strings.HasPrefix(command[1], "sub "):
+			heard := func() bool { return strings.Contains(p.Out.String()+p.Log.String(), `"Status":"D"`) }
+			proctest.Eventually(t, "the command hears of a run", func() bool { // one that ended before it listened is gone
+				s.run(t, "executepolling", sampleTask)
+				return heard()
+			})
+			p.Kill()
+		case strings.Contains(command[1], " next "):
+			p.Await(`ce-type: runhook\.run\.success(?s:.*)"ExecuteId":"` + sampleTask)
+			p.Kill()
+		default:
+			if code := p.Wait(); code != 0 {
+				t.Errorf("nats %s: exit code %d\n%s%s", command[1], code, p.Out, p.Log)
+			}
 		}
 	}
 }
