@@ -91,7 +91,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	s.makeTasks(process)
+	s.makeTasks(ctx, process)
 	if err := process.answer(s.edge.ingress(process), s.edge.status(ctx, process, s.folder, c.cache())); err != nil {
 		return err
 	}
@@ -265,9 +265,9 @@ func (s *serving) followTasks(ctx context.Context, p *process) (err error) {
 }
 
 // makeTasks has the page make tasks of uploaded files.
-func (s *serving) makeTasks(p *process) {
+func (s *serving) makeTasks(ctx context.Context, p *process) {
 	o := draft.MakerOptions{
-		Kinds: builtin.Kinds(), Connections: s.connections, Uploads: s.flags.uploads(), Taken: folder.ErrThere,
+		Kinds: builtin.Kinds(), Connections: s.connections, Uploads: s.flags.uploads(), Taken: folder.ErrThere, Log: p.log,
 		Writable: func() bool { return s.folder != nil && check.Writable(s.flags.tasksFolder()) },
 		Known: func(id task.ID) bool {
 			_, found := p.tasks.Named(string(id))
@@ -278,9 +278,7 @@ func (s *serving) makeTasks(p *process) {
 		o.Create = s.folder.Create
 	}
 	maker := draft.NewMaker(o)
-	if err := maker.Sweep(); err != nil {
-		p.log.Warn().Err(err).Msg("uploaded files that are over were not removed; the next upload tries again")
-	}
+	p.beside(ctx, maker.Follow)
 	s.edge.maker = maker
 }
 

@@ -16,6 +16,7 @@ import (
 	"unicode"
 
 	"github.com/google/uuid"
+	"github.com/rs/zerolog"
 
 	"runhook/services/runner/connection"
 	"runhook/services/runner/connector"
@@ -42,6 +43,7 @@ type MakerOptions struct {
 	Known func(task.ID) bool
 	// Writable reports whether Create can write.
 	Writable func() bool
+	Log      zerolog.Logger
 }
 
 // Maker makes tasks of uploaded files. It is safe for concurrent use.

@@ -22,6 +22,7 @@ import (
 	"runhook/shared/plainfile"
 	"runhook/shared/run"
 	"runhook/shared/task"
+	"runhook/shared/wait"
 )
 
 // UploadsName is the connection in whose folder uploaded files are kept.
@@ -129,9 +130,13 @@ func find(root *os.Root, id string) (file string, err error) {
 	}
 	for _, entry := range entries {
 		name := entry.Name()
-		if path.Ext(strings.TrimSuffix(name, path.Ext(name))) == "."+id {
-			return path.Join(draftsFolder, name), nil
+		if path.Ext(strings.TrimSuffix(name, path.Ext(name))) != "."+id {
+			continue
 		}
+		if info, err := entry.Info(); err != nil || time.Since(info.ModTime()) > draftFor {
+			return "", making.ErrNoDraft
+		}
+		return path.Join(draftsFolder, name), nil
 	}
 	return "", making.ErrNoDraft
 }
@@ -183,6 +188,18 @@ func (m *Maker) Sweep() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return sweep(root, time.Now())
+}
+
+// Follow removes drafts when they are over, until ctx ends.
+func (m *Maker) Follow(ctx context.Context) {
+	for {
+		if err := m.Sweep(); err != nil {
+			m.options.Log.Warn().Err(err).Msg("uploaded files that are over were not removed; it is tried again in an hour")
+		}
+		if !wait.For(ctx, time.Hour) {
+			return
+		}
+	}
 }
 
 // place is a name among the uploads that no other has, for a draft that a task is to read from then on.

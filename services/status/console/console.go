@@ -29,7 +29,7 @@ const Path = status.PagePath
 var files embed.FS
 
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"words": words, "when": when, "count": count, "took": took, "sign": signOf, "percent": percent, "startedBy": startedBy, "field": fieldOf, "once": once, "zone": zoned, "short": short,
+	"words": words, "when": when, "count": count, "took": took, "sign": signOf, "percent": percent, "startedBy": startedBy, "field": fieldOf, "once": once, "zone": zoned, "short": short, "brief": brief,
 }).ParseFS(files, "files/*.html"))
 
 // words is a text in which what stands between backquotes is code.

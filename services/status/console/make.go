@@ -352,3 +352,15 @@ func (madeData) Actions() []actionChoice {
 		{string(task.Delete), "Delete", "rows that are there are removed"},
 	}
 }
+
+// previewed is how many columns the first rows show: a page is small.
+const previewed = 12
+
+// Previewed are those of the columns that the first rows show, and PreviewedCells their cells.
+func (madeData) Previewed(of []making.Target) []making.Target { return of[:min(len(of), previewed)] }
+
+// PreviewedCells are the cells of the columns that are previewed.
+func (madeData) PreviewedCells(of []making.Cell) []making.Cell { return of[:min(len(of), previewed)] }
+
+// Unpreviewed is how many columns the first rows do not show.
+func (d madeData) Unpreviewed() int { return max(0, len(d.Mapped())-previewed) }

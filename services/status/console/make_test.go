@@ -435,9 +435,9 @@ func testMaking(t *testing.T, b *browser) {
 		t.Helper()
 		p.eval(fmt.Sprintf(`(e => { e.focus(); e.value = %q; e.dispatchEvent(new Event('change', {bubbles: true})); })(document.getElementById(%q))`, value, id))
 	}
-	choose("m-member_type", "=")
-	p.until(`document.getElementById('f-member_type') && document.activeElement.id === 'm-member_type'`)
-	choose("f-member_type", `Type == "REG" ? "regular" : Type`)
+	choose("m4", "=")
+	p.until(`document.getElementById('f4') && document.activeElement.id === 'm4'`)
+	choose("f4", `Type == "REG" ? "regular" : Type`)
 	p.until(`[...document.querySelectorAll('td')].some(cell => cell.innerText === 'regular')`)
 	p.until(`document.querySelector('#say').textContent === 'Preview is up to date: 2 of 40 rows would fail'`)
 	choose("table", "+")
@@ -458,4 +458,29 @@ func testMaking(t *testing.T, b *browser) {
 		_, err := os.Stat(filepath.Join(w.tasks, "members-october.yaml"))
 		return err == nil
 	})
+}
+
+// A file of many columns with long values, names that are markup, and names from right to left.
+func TestManyColumns(t *testing.T) {
+	t.Parallel()
+	w := openWorkshop(t)
+	ann := visitor(t)
+	token := w.signIn(ann, w.code(annToken))
+	var names, values []string
+	for i := range 60 {
+		names = append(names, fmt.Sprintf("Column name %d", i))
+		values = append(values, strings.Repeat("long value ", 20))
+	}
+	row := strings.Join(values, ";") + "\n"
+	names[1] = "<b>1</b> " + hebrew
+	at := w.draft(ann, token, "wide.csv", strings.Join(names, ";")+"\n"+strings.Repeat(row, 30))
+	response, page := w.send(ann, "GET", at, "")
+	if response.StatusCode != 200 || len(page) > 60<<10 || strings.Contains(page, "<b>1") || !strings.Contains(page, "&lt;b&gt;1") || !strings.Contains(page, "48 more columns are not shown here") || !strings.Contains(page, `value="save"`) {
+		t.Errorf("%s, %d bytes", response.Status, len(page))
+	}
+	form := filled(page)
+	form.Set("then", "save")
+	if response, page := w.send(ann, "POST", at, form.Encode()); response.StatusCode != 303 {
+		t.Errorf("%s %s", response.Status, page)
+	}
 }

@@ -331,6 +331,9 @@ func firstLetters(text string) string { return cutAt(text, mostLetters) }
 // short is as much of a text as stands in a small cell.
 func short(text string) string { return cutAt(text, 60) }
 
+// brief is as much of a text as stands in one of very many cells.
+func brief(text string) string { return cutAt(text, 24) }
+
 func cutAt(text string, most int) string {
 	letters := 0
 	for at := range text {
