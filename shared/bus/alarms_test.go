@@ -223,6 +223,36 @@ func TestCalledOnce(t *testing.T) {
 	}
 }
 
+// A call that is stored, whose process has died before it could say so, is found, also after the server has forgotten its
+// id: there is no second one.
+func TestStoredCallIsFound(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request, js := bustest.Applied(t, store.Bus), bustest.JetStream(t, store.Broker.URL())
+	n := later(t, store.Bus, request, time.Now())
+	first := alarmsOf(t, store.Open("first"))
+	if _, err := first.Call(t.Context(), alarm(t, first, n, nil)); err != nil {
+		t.Fatal(err)
+	}
+	begun := fmt.Sprintf(`{"RunAt":%q,"Behind":1}`, time.Now().UTC().Format(time.RFC3339))
+	if _, err := js.Publish(t.Context(), fmt.Sprintf("$KV.control.alarm.%s.%s", request.Task, n), []byte(begun)); err != nil {
+		t.Fatal(err)
+	}
+	forgetIDs(t, js)
+	second := alarmsOf(t, store.Open("second"))
+	if _, err := second.Call(t.Context(), alarm(t, second, n, bus.Alarm.IsBegun)); err != nil {
+		t.Fatal(err)
+	}
+	alarm(t, second, n, bus.Alarm.IsCalled)
+	queue := opensQueue(t, store.Bus, request)
+	d := deliver(t, queue)
+	end(t, store.Bus, request, n)
+	d.Done()
+	if more, err := bustest.Next(shortly(t), queue); more != nil {
+		t.Errorf("run %s is delivered once more, %v", more.Number, err)
+	}
+}
+
 func shortly(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	t.Cleanup(cancel)
