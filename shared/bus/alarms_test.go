@@ -253,6 +253,25 @@ func TestStoredCallIsFound(t *testing.T) {
 	}
 }
 
+// A run that has ended before its time, and whose alarm could not be removed then, is not called: its alarm goes.
+func TestEndedRunIsNotCalled(t *testing.T) {
+	t.Parallel()
+	store := bustest.New(t, bus.Topology{})
+	request := bustest.Applied(t, store.Bus)
+	n := later(t, store.Bus, request, time.Now())
+	end(t, store.Bus, request, n)
+	view := alarmsOf(t, store.Open("view"))
+	if _, err := view.Call(t.Context(), alarm(t, view, n, nil)); err != nil {
+		t.Fatal(err)
+	}
+	if left := view.All(); len(left) > 0 {
+		t.Errorf("left are %+v", left)
+	}
+	if called, err := bustest.Next(shortly(t), opensQueue(t, store.Bus, request)); called != nil {
+		t.Errorf("run %s is called, %v", called.Number, err)
+	}
+}
+
 func shortly(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	t.Cleanup(cancel)
