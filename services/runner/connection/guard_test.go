@@ -3,7 +3,10 @@ package connection_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/rs/zerolog"
 
 	"runhook/services/runner/connection"
 	"runhook/shared/proctest"
@@ -67,4 +70,57 @@ func TestGuardedLooksAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	proctest.Eventually(t, "the link of a database is guarded", func() bool { return set.Guarded("here", "later.csv") != "" })
+}
+
+// A folder that the program brings is a connection, also after the file has changed, unless the file has one of its name.
+func TestBring(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "connections.yaml")
+	set, err := connection.Follow(file, true, zerolog.Nop())
+	if err == nil {
+		err = set.Bring("uploads", dir)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := func() string {
+		t.Helper()
+		root, err := set.Files("uploads")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer root.Close()
+		return root.Name()
+	}
+	if got := folder(); got != dir {
+		t.Errorf("%s, not %s", got, dir)
+	}
+	if _, err := set.Files("other"); err == nil || !strings.Contains(err.Error(), "the runner has no connections") {
+		t.Errorf("%v", err)
+	}
+	if _, err := set.Database("uploads"); err == nil {
+		t.Error("a folder is a database")
+	}
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("db: {sqlite: ./a.db}\n")
+	if got := folder(); got != dir || !set.Has("db") {
+		t.Errorf("%s, not %s", got, dir)
+	}
+	own := filepath.Join(dir, "own")
+	if err := os.Mkdir(own, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write("db: {sqlite: ./a.db}\nuploads: {files: ./own}\n")
+	proctest.Eventually(t, "the file's own counts", func() bool { return folder() == own })
+	kept, release := set.Keep()
+	defer release()
+	if root, err := kept.Files("uploads"); err != nil || root.Name() != own {
+		t.Errorf("%v", err)
+	}
 }

@@ -1,8 +1,16 @@
 package xlsxfile
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"runhook/services/runner/connection"
+	"runhook/shared/run"
+	"runhook/shared/task"
 )
 
 // state gives the sheets of a workbook their states.
@@ -137,5 +145,33 @@ func TestMomentsAsText(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			expectRows(t, newBook(nameCell(`t="d" s="`+c.style+`"`, "<v>"+c.value+"</v>")), "", "ID|Name", want)
 		})
+	}
+}
+
+// The sheets of a workbook are listed for people who choose one: those that they see.
+func TestSheetsAreListed(t *testing.T) {
+	sheets := func(content []byte) ([]string, error) {
+		t.Helper()
+		folder := t.TempDir()
+		if err := os.WriteFile(filepath.Join(folder, "in.xlsx"), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		set, err := connection.Parse([]byte("drop: {files: .}"), filepath.Join(folder, "connections.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Sheets(t.Context(), set, &task.CSVSource{Connection: "drop", Path: "in.xlsx"})
+	}
+	b := newBook(cells("ID"))
+	if got, err := sheets(b.bytes(t)); err != nil || !slices.Equal(got, []string{"Members", "Other Sheet"}) {
+		t.Errorf("%q %v", got, err)
+	}
+	b.state("hidden", "visible")
+	if got, err := sheets(b.bytes(t)); err != nil || !slices.Equal(got, []string{"Other Sheet"}) {
+		t.Errorf("%q %v", got, err)
+	}
+	_, err := sheets([]byte("id\n1\n"))
+	if _, failed := errors.AsType[*run.Failure](err); !failed {
+		t.Errorf("%v", err)
 	}
 }
