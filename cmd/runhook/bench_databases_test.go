@@ -48,10 +48,18 @@ type benchedDatabase struct {
 	kind, label string
 	exec        func(statements string)
 	query       func(text string) string
-	// load loads a file into the table people, and copy the table people into copied.
-	load, copy         func(file string) *exec.Cmd
+	// load loads a file into the table people, copy the table people into copied, and peer does so as another program
+	// of this size; peer is nil if there is none.
+	load               func(file string) *exec.Cmd
+	copy, peer         func() *exec.Cmd
 	loadedBy, copiedBy string
+	// fill fills the table people with so many rows, as a file has them.
+	fill string
 }
+
+// sling is the program Sling that BENCH_SLING names, empty for none: it is built apart from this one, because it takes as
+// many modules as there are databases.
+func sling() string { return os.Getenv("BENCH_SLING") }
 
 // databases: rows/s of a large file into a server's table, beside the server's own program with the same file: into an
 // empty table, again with no row changed, and again with a tenth of them changed; and of a table into another one.
@@ -89,16 +97,23 @@ func (b *bench) databases() {
 			load: func(file string) *exec.Cmd {
 				return exec.Command("psql", libpq, "-qc", `\copy people from '`+file+`' csv header`)
 			},
-			copy: func(string) *exec.Cmd {
+			copy: func() *exec.Cmd {
 				return exec.Command("sh", "-c", `pg_dump -a -t "$2.people" "$1" | sed 's/^COPY [^ ]*/COPY '"$2"'.copied/' | psql -q "$1" >/dev/null`, "sh", libpq, schema.Name)
 			},
+			peer: func() *exec.Cmd {
+				command := exec.Command(sling(), "run", "--src-conn", "PG", "--src-stream", schema.Name+".people", "--tgt-conn", "PG", "--tgt-object", schema.Name+".copied", "--mode", "truncate")
+				command.Env = append(os.Environ(), "PG="+schema.Own, "SLING_DISABLE_TELEMETRY=true")
+				return command
+			},
+			fill: "INSERT INTO people SELECT i, 'First' || i, 'Last' || i, 'person' || i || '@example.org', 'Springfield' FROM generate_series(1, %d) AS i",
 		},
 		{
 			kind: "mysql", label: "MariaDB", exec: database.Exec, query: database.Query, loadedBy: "LOAD DATA LOCAL of the same file", copiedBy: "INSERT … SELECT in the server",
 			load: func(file string) *exec.Cmd {
 				return mariadb(`LOAD DATA LOCAL INFILE '` + file + `' INTO TABLE people FIELDS TERMINATED BY ',' IGNORE 1 LINES`)
 			},
-			copy: func(string) *exec.Cmd { return mariadb(`INSERT INTO copied SELECT * FROM people`) },
+			copy: func() *exec.Cmd { return mariadb(`INSERT INTO copied SELECT * FROM people`) },
+			fill: "INSERT INTO people SELECT seq, concat('First', seq), concat('Last', seq), concat('person', seq, '@example.org'), 'Springfield' FROM seq_1_to_%d",
 		},
 	} {
 		d.exec("CREATE TABLE people " + table + "; CREATE TABLE copied " + table)
@@ -108,9 +123,9 @@ func (b *bench) databases() {
 			if doc.StatusDescription != "Success" {
 				b.t.Fatalf("%s: %+v", name, doc)
 			}
-			return float64(rows) / (float64(doc.DurationMs) / 1000), doc
+			return float64(doc.RowsInserted+doc.RowsUpdated+doc.RowsUnchanged) / (float64(doc.DurationMs) / 1000), doc
 		}
-		bare := func(command *exec.Cmd, table string) float64 {
+		bare := func(command *exec.Cmd, table string, rows int) float64 {
 			began := time.Now()
 			if said, err := command.CombinedOutput(); err != nil {
 				b.t.Fatalf("%s: %v\n%s", command, err, said)
@@ -123,7 +138,7 @@ func (b *bench) databases() {
 		}
 		for range rounds {
 			d.exec("TRUNCATE TABLE people")
-			samples["load"] = append(samples["load"], bare(d.load(filepath.Join(s.dir, "big.csv")), "people"))
+			samples["load"] = append(samples["load"], bare(d.load(filepath.Join(s.dir, "big.csv")), "people", rows))
 			d.exec("TRUNCATE TABLE people")
 			rate, doc := ran("insert")
 			if doc.RowsInserted != int64(rows) {
@@ -140,17 +155,31 @@ func (b *bench) databases() {
 				b.t.Fatalf("upsert of a tenth: %+v", doc)
 			}
 			samples["tenth"] = append(samples["tenth"], rate)
+		}
+		d.exec("TRUNCATE TABLE people; " + fmt.Sprintf(d.fill, 2*rows))
+		for range rounds {
 			d.exec("TRUNCATE TABLE copied")
-			samples["bare copy"] = append(samples["bare copy"], bare(d.copy(""), "copied"))
+			samples["bare copy"] = append(samples["bare copy"], bare(d.copy(), "copied", 2*rows))
 			d.exec("TRUNCATE TABLE copied")
-			rate, _ = ran("to itself")
+			rate, doc := ran("to itself")
+			if doc.RowsInserted != int64(2*rows) {
+				b.t.Fatalf("copy: %+v", doc)
+			}
 			samples["copy"] = append(samples["copy"], rate)
+			if d.peer != nil && sling() != "" {
+				samples["peer"] = append(samples["peer"], bare(d.peer(), "copied", 2*rows))
+			}
 		}
 		insert := median(samples["insert"])
 		b.compare("rows CSV to "+d.label+", insert", insert, median(samples["load"]), "/s", d.loadedBy)
 		b.compare("the same again by upsert, none changed", median(samples["upsert"]), insert, "/s", "the insert")
 		b.compare("a tenth of them changed", median(samples["tenth"]), insert, "/s", "the insert")
 		b.compare("rows of a table of "+d.label+" to another, insert", median(samples["copy"]), median(samples["bare copy"]), "/s", d.copiedBy)
+		if len(samples["peer"]) > 0 {
+			b.compare("", median(samples["copy"]), median(samples["peer"]), "/s", "Sling")
+		} else if d.peer != nil {
+			b.row("", "", "", "", "Sling was not measured: BENCH_SLING names no program")
+		}
 	}
 	b.row("peak memory of these", fmt.Sprintf("%d MB", s.peakMemory(b)), "100 MB", "", "what they may take at any number of rows")
 }
