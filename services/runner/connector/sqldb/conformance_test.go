@@ -172,7 +172,7 @@ func TestInsertOfOddTexts(t *testing.T) {
 // A batch is larger where a few statements write it, unless its rows are wide.
 func TestRowsOfABatch(t *testing.T) {
 	pipelinetest.EachMake(t, func(t *testing.T, of pipelinetest.Make, b *pipelinetest.Bench) {
-		for _, c := range []struct{ columns, want int }{{2, 5000}, {20, 2500}, {60, row.MaxRows}} {
+		for _, c := range []struct{ columns, want int }{{2, 4000}, {16, 2500}, {60, row.MaxRows}} {
 			var declared []string
 			var columns []connector.Column
 			for i := range c.columns {

@@ -21,8 +21,8 @@ const maxParameters = 250
 // mostRows and mostValues bound a batch of which a few statements write all rows: each of them costs for itself as much
 // as some thousand rows do.
 const (
-	mostRows   = 5000
-	mostValues = 50_000
+	mostRows   = 4000
+	mostValues = 40_000
 )
 
 // cancelCheck is after how many rows a transaction looks whether its run goes on.

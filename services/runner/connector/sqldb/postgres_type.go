@@ -92,9 +92,9 @@ func (p postgresType) knows(value any) (held any, ok bool) {
 			return string(text), err == nil
 		}
 	case string:
-		text := strings.TrimSpace(v)
 		switch p.name {
 		case "date", "timestamp", "timestamptz":
+			text := strings.TrimSpace(v)
 			if text == "infinity" || text == "-infinity" {
 				return text, true
 			}
@@ -105,6 +105,7 @@ func (p postgresType) knows(value any) (held any, ok bool) {
 			clocked := strings.Contains(text, ":")
 			return text, clocked == (p.name != "date") && zoned == (p.name == "timestamptz")
 		case "float4", "float8", "numeric":
+			text := strings.TrimSpace(v)
 			if text == "NaN" || p.mod < 0 && (text == "Infinity" || text == "-Infinity") {
 				return text, true
 			}
@@ -207,7 +208,7 @@ func (p postgresType) holdWhole(value any) (any, string) {
 	if whole < least || whole > most {
 		return nil, tooLarge
 	}
-	return whole, ""
+	return value, ""
 }
 
 // holdSingle refuses what a number of half the length does not give back.

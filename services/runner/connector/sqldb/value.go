@@ -187,7 +187,7 @@ func (k kind) fit(value any) (any, string) {
 				return nil, tooExact
 			}
 		}
-		return v, ""
+		return value, ""
 	case float64:
 		switch {
 		case k == realKind || k == numericKind:
