@@ -36,15 +36,21 @@ type flowSite struct {
 	address string
 	program *proctest.Process
 	down    bool
+	flags   []string
 	client  *http.Client
 	// midway is whether the last kill came in the middle of a run.
 	midway bool
 }
 
-// startForFlows runs the page's task, slowly enough to be killed in the middle.
+// startForFlows runs the page's task, slowly enough to be killed in the middle, under the address of the page.
 func startForFlows(t *testing.T, page string) *flowSite {
+	return startSlowly(t, page, "--public-url", flowHost)
+}
+
+// startSlowly is startForFlows with other flags.
+func startSlowly(t *testing.T, page string, flags ...string) *flowSite {
 	t.Helper()
-	s := &flowSite{t: t, dir: t.TempDir(), address: proctest.FreeAddress(t)}
+	s := &flowSite{t: t, dir: t.TempDir(), address: proctest.FreeAddress(t), flags: flags}
 	task := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindStringSubmatch(page)[1]
 	rows := "ID,Name,State,Joined\n"
 	for i := 1; i <= 40; i++ {
@@ -88,9 +94,11 @@ func startForFlows(t *testing.T, page string) *flowSite {
 
 func (s *flowSite) start() {
 	s.t.Helper()
-	s.program = launch(s.t, proctest.Program(s.t), "serve", "--listen", s.address, "--nats-listen", "127.0.0.1:0", "--lease", "2s",
+	s.program = launch(s.t, proctest.Program(s.t), append([]string{
+		"serve", "--listen", s.address, "--nats-listen", "127.0.0.1:0", "--lease", "2s",
 		"--data", filepath.Join(s.dir, "data"), "--tasks", filepath.Join(s.dir, "tasks"), "--secrets", filepath.Join(s.dir, "secrets.yaml"),
-		"--connections", filepath.Join(s.dir, "connections.yaml"), "--public-url", flowHost)
+		"--connections", filepath.Join(s.dir, "connections.yaml"),
+	}, s.flags...)...)
 	s.program.Await("listens on")
 	proctest.Eventually(s.t, "the server is ready", func() bool {
 		answer, err := s.client.Get(flowHost + "/readyz")

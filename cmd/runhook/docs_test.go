@@ -32,7 +32,9 @@ const (
 
 // longest is the length of a document's prose: words outside code blocks, those of tables and of inline code
 // included.
-var longest = map[string]int{"README.md": 1300, "deploy/docs/flows.md": 1500, "deploy/docs/integrations.md": 1500}
+var longest = map[string]int{
+	"README.md": 1300, "deploy/docs/callers.md": 1500, "deploy/docs/flows.md": 1500, "deploy/docs/integrations.md": 1500,
+}
 
 // documents are the Markdown files of a tree, by path.
 type documents struct {
