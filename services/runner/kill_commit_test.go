@@ -19,7 +19,7 @@ import (
 // database has heard of it. Another process then ends the run with every row in its place once.
 func TestKillAtACommit(t *testing.T) {
 	t.Parallel()
-	const rows = 9_000
+	const rows = 24_000 // more batches than commits until the kill
 	for name, c := range map[string]struct {
 		kind  string
 		after bool
@@ -51,7 +51,7 @@ func TestKillAtACommit(t *testing.T) {
 			if doc.Outcome() != run.Success || doc.RowsProcessed != rows || doc.RowsInserted != rows || doc.ExecutionCount != 2 {
 				t.Errorf("ended %s with %d rows, %d inserted, started %d times: %s", doc.Outcome(), doc.RowsProcessed, doc.RowsInserted, doc.ExecutionCount, doc.Message)
 			}
-			if got := query("SELECT count(*), count(DISTINCT id) FROM people"); got != "9000 9000" {
+			if got := query("SELECT count(*), count(DISTINCT id) FROM people"); got != "24000 24000" {
 				t.Errorf("the table has %s", got)
 			}
 			w.endedOnce(t, n, doc)
