@@ -306,6 +306,33 @@ func TestFlowsStartNothingTwice(t *testing.T) {
 	}
 }
 
+// The second task of the page starts by the then of the first, without a flow.
+func TestThenInsteadOfAFlow(t *testing.T) {
+	page := read(t, "docs/flows.md")
+	then := regexp.MustCompile("```yaml\n(then: .*?)\n```").FindStringSubmatch(page)
+	if then == nil {
+		t.Fatal("the page has no then")
+	}
+	s := startForFlows(t, page)
+	tasks := filepath.Join(s.dir, "tasks")
+	first := read(t, filepath.Join(tasks, "members.yaml"))
+	for _, file := range []struct{ name, text string }{
+		{"publish.yaml", strings.NewReplacer(flowTask, flowTask[:len(flowTask)-1]+"9", "Refresh members", "Publish members", ", prompt: required", "", "auth: [{key: flow}]", "", "table: members", "table: published").Replace(first)},
+		{"members.yaml", first + then[1] + "\n"},
+	} {
+		if err := os.WriteFile(filepath.Join(tasks, file.name), []byte(file.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.program.Log.Await(t, `(?s)("task applied from the folder".*){3}`, s.program.Ended()) // the first, as it was and as it is
+	f := s.flow(flowRun)
+	if err := f.run(recipes(t, page)["Run and wait"]); err != nil {
+		t.Fatal(err)
+	}
+	ended(t, f, "Refresh_members", "Succeeded", 19, 1)
+	s.program.Log.Await(t, `"task":"Publish members".*"run ended"`, s.program.Ended())
+}
+
 var whenever = regexp.MustCompile(`("(?:CreatedOn|StartedOn|UpdatedOn|CompletedOn)": )"[^"]+"|("DurationMs": )\d+`)
 
 // The sample of the page is a final document as the program makes it, and each member is explained once.

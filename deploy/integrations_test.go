@@ -285,3 +285,37 @@ func TestNatsCommandsOfThePage(t *testing.T) {
 		}
 	}
 }
+
+// With a login, the examples follow events as a consumer of its name, and of no other.
+func TestLoginOfSubscribers(t *testing.T) {
+	node := need(t, "node")
+	needPackages(t)
+	page, dir := read(t, "docs/integrations.md"), taskFiles(t)
+	users := filepath.Join(dir, "nats.users")
+	if err := os.WriteFile(users, []byte("crm: 8d1f0c5e7b8d1f0c5e7b8d1f0c5e7b8d\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	served := launch(t, proctest.Program(t), "serve", "--listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--nats-auth-file", users,
+		"--data", filepath.Join(dir, "data"), "--tasks", filepath.Join(dir, "tasks"), "--connections", filepath.Join(dir, "connections.yaml"))
+	found := served.Await(`listens on (http://[^ ]+) \(NATS on (nats://[^,]+),`)
+	s := site{url: found[1], nats: found[2], dir: dir}
+	s.run(t, "executepolling", sampleTask)
+	example, err := proctest.Build(t.TempDir(), "runhook/deploy/examples/subscribe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range [][]string{{example}, {node, "examples/subscribe.mjs"}} {
+		subscribe := func(name string) *proctest.Process {
+			process := exec.Command(command[0], append(command[1:len(command):len(command)], "--name", name, "--anew", s.nats)...)
+			process.Env = append(os.Environ(), "NATS_USER=crm", "NATS_PASSWORD=8d1f0c5e7b8d1f0c5e7b8d1f0c5e7b8d")
+			return proctest.Start(t, process)
+		}
+		subscribe("crm").Await(sampleTask + `\.1`)
+		other := subscribe("another")
+		said := other.Log.Await(t, "no responders|503", other.Ended())
+		if said == nil || !strings.Contains(page, "`"+said[0]+"`") {
+			t.Errorf("%s: %s", other, other.Log)
+		}
+		other.Kill()
+	}
+}
