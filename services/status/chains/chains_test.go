@@ -22,6 +22,9 @@ import (
 	"runhook/shared/taskfile"
 )
 
+// patience is after how long another process finishes what one was about to do.
+const patience = 200 * time.Millisecond
+
 func TestMain(m *testing.M) { proctest.Main(m) }
 
 // apply makes a task with lines in its file current.
@@ -118,7 +121,7 @@ func begin(t *testing.T, opened *bus.Bus, reached func(ctx context.Context, step
 		t.Fatal(err)
 	}
 	f := chains.New(chains.Options{Runs: opened.Runs, Tasks: view, Chains: tables, Holds: holds, Log: zerolog.Nop()})
-	f.SetTakeOver(200 * time.Millisecond)
+	f.SetTakeOver(patience)
 	f.OnReached(reached)
 	var ran sync.WaitGroup
 	ran.Go(func() { tables.Follow(ctx) })
@@ -265,11 +268,15 @@ func TestPausedAndKilledServices(t *testing.T) {
 				if at == "stored" { // what has become of the task since does not count
 					apply(t, store.Bus, child.ID, "Child", "enabled: false")
 				}
+				begun := time.Now()
 				second := start(t, store, "second", nil)
 				for _, came := range second.isDone(t, parent.ID, n) {
 					if came.Child == 0 {
 						t.Errorf("came of it: %+v", came)
 					}
+				}
+				if waited := time.Since(begun); waited < patience { // the first might still be at it
+					t.Errorf("another one finishes after %s", waited)
 				}
 				if at == "stored" {
 					apply(t, store.Bus, child.ID, "Child", "")
@@ -445,6 +452,8 @@ func TestEventsThatCameAnew(t *testing.T) {
 			if _, err := bustest.JetStream(t, store.Broker.URL()).Publish(t.Context(), "$KV.control.chain."+string(parent.ID), data); err != nil {
 				t.Fatal(err)
 			}
+			forgotten := time.NewTimer(500 * time.Millisecond)
+			<-forgotten.C
 			again := start(t, store, "two", nil)
 			next := ends(t, store.Bus, requestOf(t, parent), run.Success, 1)
 			again.isDone(t, parent.ID, next)
