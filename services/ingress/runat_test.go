@@ -57,9 +57,11 @@ func TestWrongRunAt(t *testing.T) {
 	h := open(t, nil)
 	soon := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
 	far := time.Now().Add(200 * 24 * time.Hour).UTC().Format(time.RFC3339)
+	over := time.Now().Add(-61 * time.Second).UTC().Format(time.RFC3339)
 	before := h.accepted(t)
 	for _, one := range []struct{ path, body, says string }{
 		{"executepolling/" + membersID, `{"RunAt": "2020-01-01T00:00:00Z"}`, "RunAt is 2020-01-01T00:00:00Z, which has passed"},
+		{"executepolling/" + membersID, `{"RunAt": "` + over + `"}`, "RunAt is " + over + ", which has passed"},
 		{"executepolling/" + membersID, `{"RunAt": "` + far + `"}`, "and a run can wait until "},
 		{"executepolling/" + membersID, `{"RunAt": "2026-12-01T06:00:00"}`, "RunAt: 2026-12-01T06:00:00 is no moment: write"},
 		{"executepolling/" + membersID, `{"RunAt": "2031-01-01 06:00 Europe/Berln"}`, "did you mean Europe/Berlin?"},

@@ -116,4 +116,7 @@ func TestCheckMoments(t *testing.T) {
 	if err := taskfile.CheckMoments(def, nil, "due.yaml", time.Date(2020, 1, 31, 5, 59, 59, 0, time.UTC)); err != nil {
 		t.Errorf("a second before: %v", err)
 	}
+	if err := taskfile.CheckMoments(def, nil, "due.yaml", time.Date(2020, 1, 31, 6, 0, 0, 0, time.UTC)); err == nil {
+		t.Error("the moment itself is taken")
+	}
 }
