@@ -28,13 +28,14 @@ func (a *attempt) corrected(def *task.Definition) (*task.Definition, connector.K
 	}
 	theirs := *def
 	theirs.Expect.MinRows = 0
-	like, _ := def.Source.(*task.CSVSource) // whoever has accepted the run refuses other sources
-	if like == nil {
+	like, isText := def.Source.(task.TextSource)
+	if !isText { // whoever has accepted the run refuses other sources
 		like = &task.CSVSource{}
 	}
-	theirs.Source = &task.CSVSource{Delimiter: like.Delimiter, Null: like.Null, Path: "the corrected rows of run " + correction.Of.String()}
+	rows := like.Another("", "the corrected rows of run "+correction.Of.String())
+	theirs.Source = rows
 	kinds.Sources = maps.Clone(kinds.Sources)
-	kinds.Sources[task.CSV] = correctedKind{a, *correction, like.Null}
+	kinds.Sources[rows.Name()] = correctedKind{a, *correction, rows.Null}
 	return &theirs, kinds
 }
 

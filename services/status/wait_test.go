@@ -132,7 +132,7 @@ func TestLongestWaitIsBounded(t *testing.T) {
 	s := open(t, nil)
 	r := s.submit(s.apply("Refresh")).begin(0).end(run.Success, "done")
 	for prefer, want := range map[string]string{
-		"wait=9999": "wait=120", "wait=0": "", "wait=soon": "", "wait=-1": "", "respond-async": "", "": "",
+		"wait=9999": "wait=100", "wait=0": "", "wait=soon": "", "wait=-1": "", "respond-async": "", "": "",
 	} {
 		if got := s.get(r.path(), "Prefer", prefer).Header.Get("Preference-Applied"); got != want {
 			t.Errorf("Prefer %q: applied %q, want %q", prefer, got, want)

@@ -37,6 +37,12 @@ type FileSource interface {
 	Reads(params map[string]any) (path string, err error)
 }
 
+// TextSource is a Source whose cells are text, so that a row which was not taken can be corrected as text and read again.
+type TextSource interface {
+	// Another is the source with another file in the place of its own.
+	Another(connection, path string) *CSVSource
+}
+
 // Destination says where rows go: a *SQLDestination, *CSVDestination, *HTTPDestination,
 // *NATSDestination or *IMISDestination.
 type Destination interface {

@@ -36,6 +36,13 @@ type CSVSource struct {
 // Named is the path of the file: File, or Path as it is.
 func (s *CSVSource) Named() string { return cmp.Or(s.File, s.Path) }
 
+// Another is the source with another file in the place of its own.
+func (s *CSVSource) Another(connection, path string) *CSVSource {
+	other := *s
+	other.Connection, other.Path, other.File = connection, path, ""
+	return &other
+}
+
 // IsWorkbook reports whether the file has the name of a workbook.
 func (s *CSVSource) IsWorkbook() bool {
 	extension := path.Ext(s.Named())

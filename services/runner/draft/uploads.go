@@ -261,7 +261,7 @@ func (m *Maker) Read(ctx context.Context, name string, data io.Reader, like *tas
 			return nil, nil, err
 		}
 	}
-	source, err := m.options.Kinds.Sources[task.CSV].Open(ctx, connector.Job{Task: &task.Definition{Source: &from}, Connections: m.options.Connections})
+	source, err := m.options.Kinds.Sources[from.Name()].Open(ctx, connector.Job{Task: &task.Definition{Source: &from}, Connections: m.options.Connections})
 	if failure, ok := errors.AsType[*run.Failure](err); ok {
 		return nil, nil, &making.Refusal{Field: "file", Message: capital(strings.ReplaceAll(failure.Message, "the file "+file+" of connection "+UploadsName, "the file")) + "."}
 	}

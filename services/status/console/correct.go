@@ -50,9 +50,13 @@ type fixCell struct {
 // corrects reports whether a task's runs can read corrected rows: what the source has is text as rows are kept, and the
 // destination keeps what the run before has written.
 func corrects(of *task.Definition) bool {
-	_, text := of.Source.(*task.CSVSource)
-	file, isFile := of.Destination.(*task.CSVDestination)
-	return text && (!isFile || file.Action != task.Replace)
+	_, isText := of.Source.(task.TextSource)
+	file, isFile := of.Destination.(task.Replacer)
+	if !isText || !isFile {
+		return isText
+	}
+	_, _, replaces := file.Replaces()
+	return !replaces
 }
 
 // addFixes adds the rows of the page as they can be corrected.
@@ -226,7 +230,7 @@ func (p *Page) readCorrected(ctx context.Context, rc *fasthttp.RequestCtx, doc r
 	var names []string
 	var read [][]string
 	err = withFile(rc, func(name string, data io.Reader) (err error) {
-		names, read, err = p.maker.Read(ctx, name, data, of.Source.(*task.CSVSource))
+		names, read, err = p.maker.Read(ctx, name, data, of.Source.(task.TextSource).Another("", ""))
 		return err
 	})
 	if err != nil {

@@ -28,10 +28,16 @@ type newerData struct {
 
 // uploaded is the file that a task reads of those that were uploaded; empty for a task that reads none.
 func uploaded(of *task.Definition) string {
-	if from, ok := of.Source.(*task.CSVSource); ok && from.Connection == uploads && len(from.PathParameters()) == 0 {
-		return from.Path
+	from, isFile := of.Source.(task.FileSource)
+	if !isFile {
+		return ""
 	}
-	return ""
+	connection, _ := from.Place()
+	file, err := from.Reads(nil)
+	if err != nil || connection != uploads { // its name has parameters in it
+		return ""
+	}
+	return file
 }
 
 // reader is the task of a request, which reads a file that can be replaced here.
