@@ -14,6 +14,7 @@ import (
 
 // Each program of the page starts a run once and waits for its end, also if the server is killed in the middle.
 func TestCallers(t *testing.T) {
+	t.Parallel()
 	page := read(t, "docs/callers.md")
 	s := startSlowly(t, read(t, "docs/flows.md"))
 	need(t, "curl")

@@ -193,6 +193,7 @@ func ended(t *testing.T, f *flow, name, status string, processed, failed float64
 
 // Each recipe of the page does what it says, with a program that is killed in the middle of its run.
 func TestFlows(t *testing.T) {
+	t.Parallel()
 	page := read(t, "docs/flows.md")
 	s := startForFlows(t, page)
 	all := recipes(t, page)
@@ -284,6 +285,7 @@ func TestFlows(t *testing.T) {
 
 // A repeated POST starts nothing, if it has the key of the page; without it there would be a second run.
 func TestFlowsStartNothingTwice(t *testing.T) {
+	t.Parallel()
 	page := read(t, "docs/flows.md")
 	s := startForFlows(t, page)
 	for title, twice := range map[string]bool{"Run and wait": false, "A value that may be missing": true} {
@@ -308,6 +310,7 @@ func TestFlowsStartNothingTwice(t *testing.T) {
 
 // The second task of the page starts by the then of the first, without a flow.
 func TestThenInsteadOfAFlow(t *testing.T) {
+	t.Parallel()
 	page := read(t, "docs/flows.md")
 	then := regexp.MustCompile("```yaml\n(then: .*?)\n```").FindStringSubmatch(page)
 	if then == nil {
@@ -337,6 +340,7 @@ var whenever = regexp.MustCompile(`("(?:CreatedOn|StartedOn|UpdatedOn|CompletedO
 
 // The sample of the page is a final document as the program makes it, and each member is explained once.
 func TestFlowsSampleIsTheFinalDocument(t *testing.T) {
+	t.Parallel()
 	page := read(t, "docs/flows.md")
 	s := startForFlows(t, page)
 	f := s.flow(flowRun)
@@ -380,6 +384,7 @@ func TestFlowsSampleIsTheFinalDocument(t *testing.T) {
 
 // Each wrong way of the table gets the answer that stands there.
 func TestFlowsWrongWays(t *testing.T) {
+	t.Parallel()
 	page := read(t, "docs/flows.md")
 	s := startForFlows(t, page)
 	_, table, _ := strings.Cut(page, "\n## If you see this\n")

@@ -63,6 +63,7 @@ func (s site) run(t *testing.T, kind, task string) []byte {
 
 // An event is as the page says, header by header, and its body what a poll gets.
 func TestTheEventIsAsThePageSays(t *testing.T) {
+	t.Parallel()
 	page := read(t, "docs/integrations.md")
 	_, section, _ := strings.Cut(page, "\n## The event\n")
 	section, _, _ = strings.Cut(section, "\n## ")
@@ -136,6 +137,7 @@ func TestTheEventIsAsThePageSays(t *testing.T) {
 
 // The options of the examples do what the page says of them.
 func TestOptionsOfSubscribers(t *testing.T) {
+	t.Parallel()
 	node := need(t, "node")
 	needPackages(t)
 	page := read(t, "docs/integrations.md")
@@ -197,6 +199,7 @@ func TestOptionsOfSubscribers(t *testing.T) {
 // An event that takes longer than the server waits does not come to a second program meanwhile, because the first one
 // says that it works on it.
 func TestSlowWorkIsNotDoneTwice(t *testing.T) {
+	t.Parallel()
 	node := need(t, "node")
 	needPackages(t)
 	s := start(t)
@@ -244,6 +247,7 @@ func TestSlowWorkIsNotDoneTwice(t *testing.T) {
 
 // The commands of the page, as they stand there, with the nats command that it names.
 func TestNatsCommandsOfThePage(t *testing.T) {
+	t.Parallel()
 	page := read(t, "docs/integrations.md")
 	wanted := regexp.MustCompile(`natscli/nats@(v[0-9.]+)`).FindStringSubmatch(page)
 	if wanted == nil || !strings.Contains(read(t, "../.ci/nats.mod"), "github.com/nats-io/natscli "+wanted[1]+" ") {
@@ -288,6 +292,7 @@ func TestNatsCommandsOfThePage(t *testing.T) {
 
 // With a login, the examples follow events as a consumer of its name, and of no other.
 func TestLoginOfSubscribers(t *testing.T) {
+	t.Parallel()
 	node := need(t, "node")
 	needPackages(t)
 	page, dir := read(t, "docs/integrations.md"), taskFiles(t)

@@ -18,6 +18,7 @@ import (
 
 // Integrations in two languages, with nothing but a NATS client, receive the completion event.
 func TestSubscribersReceiveTheCompletionEvent(t *testing.T) {
+	t.Parallel()
 	node := need(t, "node")
 	needPackages(t)
 	s := start(t)
@@ -41,6 +42,7 @@ const away = 25 * time.Second
 
 // Subscribers handle each event once, although each takes them 2 s and the server is killed and stays away for a while.
 func TestSubscribersOutliveTheServer(t *testing.T) {
+	t.Parallel()
 	node := need(t, "node")
 	needPackages(t)
 	example, err := proctest.Build(t.TempDir(), "runhook/deploy/examples/subscribe")
