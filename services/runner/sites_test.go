@@ -23,6 +23,8 @@ type imisSite struct {
 	mu         sync.Mutex
 	busy, most int
 	pages      map[string]int
+	// held is closed by the next request, which is answered once let is closed; nil where none is held.
+	held, let chan struct{}
 }
 
 // pageTime is how long the site takes for an answer.
@@ -44,7 +46,13 @@ func newIMISSite(t *testing.T, rows int, queries ...string) *imisSite {
 		s.busy++
 		s.most = max(s.most, s.busy)
 		s.pages[strings.TrimPrefix(r.URL.Query().Get("QueryName"), "$/")]++
+		held, let := s.held, s.let
+		s.held = nil
 		s.mu.Unlock()
+		if held != nil {
+			close(held)
+			<-let
+		}
 		time.Sleep(pageTime)
 		site.ServeHTTP(w, r)
 		s.mu.Lock()
@@ -53,6 +61,30 @@ func newIMISSite(t *testing.T, rows int, queries ...string) *imisSite {
 	}))
 	t.Cleanup(s.Close)
 	return s
+}
+
+// hold waits until the next request has come, and does not answer it before answer is called, which waits until the
+// answer is on its way.
+func (s *imisSite) hold(t *testing.T) (answer func()) {
+	t.Helper()
+	held, let := make(chan struct{}), make(chan struct{})
+	s.mu.Lock()
+	s.held, s.let = held, let
+	s.mu.Unlock()
+	select {
+	case <-held:
+	case <-time.After(proctest.Limit):
+		close(let)
+		t.Fatal("no request comes")
+	}
+	return func() {
+		close(let)
+		proctest.Eventually(t, "the request is answered", func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.busy == 0
+		})
+	}
 }
 
 func (s *imisSite) asked(query string) int {
@@ -176,7 +208,9 @@ func TestTheTurnOfAPausedRunner(t *testing.T) {
 	process := w.start(t, w.store.Broker.URL())
 	m := first.submit(t)
 	proctest.Eventually(t, "pages are read", func() bool { return s.asked("Paused") > 5 })
+	answer := s.hold(t) // paused where it has its turn, and just before a request, it would send that
 	process.Pause()
+	answer()
 	w.runHere(t, runner.Options{Pool: "other"})
 	n := other.submit(t)
 	proctest.Eventually(t, "the other runner has the turn", func() bool { return s.asked("Other") > 5 })
