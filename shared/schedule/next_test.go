@@ -110,7 +110,7 @@ func (w *walk) is(place, n int) bool {
 		}
 		size := most - least + 1
 		distance := ((n-at)%size + size) % size // around the circle
-		if distance <= ((end-at)%size+size)%size && distance%by == 0 || at == 0 && end == 7 && n%by == 0 {
+		if distance <= ((end-at)%size+size)%size && distance%by == 0 || place == 4 && at == 0 && end == 7 && n%by == 0 {
 			return true
 		}
 	}
