@@ -21,6 +21,7 @@ import (
 	"runhook/shared/bus/recovery"
 	"runhook/shared/client"
 	"runhook/shared/folder"
+	"runhook/shared/making"
 	"runhook/shared/openapi"
 	"runhook/shared/task"
 	"runhook/shared/web"
@@ -147,7 +148,7 @@ func (s *serving) load(_ context.Context, p *process) (err error) {
 	if s.connections, err = s.flags.follow(p.log); err != nil {
 		return err
 	}
-	if err := s.connections.Bring(draft.UploadsName, s.flags.uploads()); err != nil {
+	if err := s.connections.Bring(making.Uploads, s.flags.uploads()); err != nil {
 		return err
 	}
 	tokens, err := s.flags.AdminFlag.file(s.flags.Data)
@@ -283,7 +284,7 @@ func (s *serving) makeTasks(ctx context.Context, p *process) {
 }
 
 // uploads is the folder of the files that are uploaded on the page.
-func (c *serveCommand) uploads() string { return filepath.Join(c.Data, draft.UploadsName) }
+func (c *serveCommand) uploads() string { return filepath.Join(c.Data, making.Uploads) }
 
 // redeliver has the runs go on now that were leased from this directory, not when their leases end:
 // whoever had them is gone.

@@ -2,7 +2,28 @@
 // made of an uploaded file. What a person has chosen is a [Wish], and what becomes of that a [Proposal].
 package making
 
-import "errors"
+import (
+	"errors"
+
+	"runhook/shared/task"
+)
+
+// Uploads is the connection in whose folder uploaded files are kept.
+const Uploads = "uploads"
+
+// Uploaded is the name of the uploaded file that a task reads; empty for a task that reads none.
+func Uploaded(def *task.Definition) string {
+	from, isFile := def.Source.(task.FileSource)
+	if !isFile {
+		return ""
+	}
+	connection, _ := from.Place()
+	file, err := from.Reads(nil)
+	if err != nil || connection != Uploads { // its name has parameters in it
+		return ""
+	}
+	return file
+}
 
 // MaxUpload is the largest file in bytes that can be uploaded.
 const MaxUpload = 16 << 20

@@ -32,7 +32,7 @@ import (
 // MakerOptions are what a Maker works with.
 type MakerOptions struct {
 	Kinds connector.Kinds
-	// Connections are the runner's. Uploads is the folder that its connection UploadsName has where the file of
+	// Connections are the runner's. Uploads is the folder that its connection making.Uploads has where the file of
 	// connections names no other.
 	Connections *connection.Set
 	Uploads     string
@@ -110,7 +110,7 @@ func (p *proposing) fault(err error) error {
 
 // read looks at the file: its sheets, its columns and all its rows.
 func (p *proposing) read(ctx context.Context) error {
-	p.from = task.CSVSource{Connection: UploadsName, Path: p.file, HeaderRow: p.HeaderRow}
+	p.from = task.CSVSource{Connection: making.Uploads, Path: p.file, HeaderRow: p.HeaderRow}
 	if p.Workbook = p.from.IsWorkbook(); p.Workbook {
 		sheets, err := xlsxfile.Sheets(ctx, p.options.Connections, &p.from)
 		if err != nil {

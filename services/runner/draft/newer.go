@@ -30,33 +30,19 @@ func (m *Maker) Look(ctx context.Context, def *task.Definition, draft string) (*
 	return p.Proposal, nil
 }
 
-// uploadedBy is the source of a task that reads an uploaded file, nil for another, and the name of that file.
-func uploadedBy(def *task.Definition) (own task.TextSource, file string) {
-	own, isText := def.Source.(task.TextSource)
-	place, isFile := def.Source.(task.FileSource)
-	if !isText || !isFile {
-		return nil, ""
-	}
-	connection, _ := place.Place()
-	file, err := place.Reads(nil)
-	if err != nil || connection != UploadsName { // its name has parameters in it
-		return nil, ""
-	}
-	return own, file
-}
-
 func (m *Maker) look(ctx context.Context, root *os.Root, def *task.Definition, draft string) (*proposing, error) {
-	own, before := uploadedBy(def)
-	if own == nil {
+	own, isText := def.Source.(task.TextSource)
+	before := making.Uploaded(def)
+	if !isText || before == "" {
 		return nil, &making.Refusal{Message: "This task reads no uploaded file, so there is none to replace."}
 	}
 	file, err := find(root, draft)
 	if err != nil {
 		return nil, err
 	}
-	p := &proposing{Proposal: &making.Proposal{Wish: making.Wish{Draft: draft, Name: def.Name}}, options: m.options, root: root, file: file, from: *own.Another(UploadsName, file)}
+	p := &proposing{Proposal: &making.Proposal{Wish: making.Wish{Draft: draft, Name: def.Name}}, options: m.options, root: root, file: file, from: *own.Another(making.Uploads, file)}
 	p.FileName = called(file)
-	if p.Workbook = p.from.IsWorkbook(); p.Workbook != own.Another(UploadsName, before).IsWorkbook() {
+	if p.Workbook = p.from.IsWorkbook(); p.Workbook != own.Another(making.Uploads, before).IsWorkbook() {
 		p.Problems = append(p.Problems, fmt.Sprintf("The task reads a file that ends in %s, and this one ends in %s. Save it as the other kind, and choose it again.", path.Ext(before), path.Ext(file)))
 		return p, nil
 	}
@@ -109,8 +95,7 @@ func (m *Maker) Use(ctx context.Context, def *task.Definition, draft string) err
 	if len(p.Problems) > 0 {
 		return &making.Refusal{Message: "The file was not taken. " + p.Problems[0]}
 	}
-	_, before := uploadedBy(def)
-	if err := root.Rename(p.file, before); err != nil {
+	if err := root.Rename(p.file, making.Uploaded(def)); err != nil {
 		if _, gone := root.Lstat(p.file); gone != nil {
 			return making.ErrNoDraft
 		}

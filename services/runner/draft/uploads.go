@@ -25,9 +25,6 @@ import (
 	"runhook/shared/wait"
 )
 
-// UploadsName is the connection in whose folder uploaded files are kept.
-const UploadsName = "uploads"
-
 // The bounds of what is uploaded and no task reads yet.
 const (
 	draftFor   = 24 * time.Hour
@@ -108,7 +105,7 @@ func (m *Maker) folder() (*os.Root, error) {
 	if err := os.MkdirAll(m.options.Uploads, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of uploads: %w", err)
 	}
-	files, err := m.options.Connections.Files(UploadsName)
+	files, err := m.options.Connections.Files(making.Uploads)
 	if err != nil {
 		return nil, err
 	}
@@ -254,7 +251,7 @@ func (m *Maker) Read(ctx context.Context, name string, data io.Reader, like *tas
 		return nil, nil, err
 	}
 	defer func() { _ = root.Remove(file) }() // or in a day
-	from := task.CSVSource{Connection: UploadsName, Path: file}
+	from := task.CSVSource{Connection: making.Uploads, Path: file}
 	if !from.IsWorkbook() {
 		from.Escapes, from.NoQuotes = like.Escapes, like.NoQuotes
 		if from.Delimiter, from.Encoding, err = sniff(filepath.Join(root.Name(), filepath.FromSlash(file)), 0); err != nil {
@@ -263,7 +260,7 @@ func (m *Maker) Read(ctx context.Context, name string, data io.Reader, like *tas
 	}
 	source, err := m.options.Kinds.Sources[from.Name()].Open(ctx, connector.Job{Task: &task.Definition{Source: &from}, Connections: m.options.Connections})
 	if failure, ok := errors.AsType[*run.Failure](err); ok {
-		return nil, nil, &making.Refusal{Field: "file", Message: capital(strings.ReplaceAll(failure.Message, "the file "+file+" of connection "+UploadsName, "the file")) + "."}
+		return nil, nil, &making.Refusal{Field: "file", Message: capital(strings.ReplaceAll(failure.Message, "the file "+file+" of connection "+making.Uploads, "the file")) + "."}
 	}
 	if err != nil {
 		return nil, nil, err

@@ -22,7 +22,7 @@ func maker(t *testing.T) (m *Maker, uploads string) {
 	connections, err := connection.Parse([]byte("db: {sqlite: ./a.db}"), filepath.Join(dir, "connections.yaml"))
 	uploads = filepath.Join(dir, "uploads")
 	if err == nil {
-		err = connections.Bring(UploadsName, uploads)
+		err = connections.Bring(making.Uploads, uploads)
 	}
 	if err != nil {
 		t.Fatal(err)

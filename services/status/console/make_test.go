@@ -59,7 +59,7 @@ func openWorkshop(t testing.TB) *workshop {
 	}
 	connections, err := connection.Parse([]byte("warehouse: {sqlite: ./warehouse.db}"), filepath.Join(dir, "connections.yaml"))
 	if err == nil {
-		err = connections.Bring(draft.UploadsName, w.uploads)
+		err = connections.Bring(making.Uploads, w.uploads)
 	}
 	if err != nil {
 		t.Fatal(err)

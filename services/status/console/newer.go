@@ -10,12 +10,8 @@ import (
 	"runhook/shared/making"
 	"runhook/shared/run"
 	"runhook/shared/session"
-	"runhook/shared/task"
 	"runhook/shared/web"
 )
-
-// uploads is the connection of the files that are uploaded here.
-const uploads = "uploads"
 
 // newerData is what the page shows of a file that is to take the place of a task's.
 type newerData struct {
@@ -24,20 +20,6 @@ type newerData struct {
 	TaskID, Before string
 	// Runs: the task can be run now.
 	Runs bool
-}
-
-// uploaded is the file that a task reads of those that were uploaded; empty for a task that reads none.
-func uploaded(of *task.Definition) string {
-	from, isFile := of.Source.(task.FileSource)
-	if !isFile {
-		return ""
-	}
-	connection, _ := from.Place()
-	file, err := from.Reads(nil)
-	if err != nil || connection != uploads { // its name has parameters in it
-		return ""
-	}
-	return file
 }
 
 // reader is the task of a request, which reads a file that can be replaced here.
@@ -50,7 +32,7 @@ func (p *Page) reader(rc *fasthttp.RequestCtx, visit session.Session) (bus.Task,
 		return found, errOnlyReads
 	case found.Definition == nil || found.Deleted:
 		return found, errNoTask
-	case uploaded(found.Definition) == "":
+	case making.Uploaded(found.Definition) == "":
 		return found, errNoUpload
 	}
 	return found, nil
@@ -97,7 +79,7 @@ func (p *Page) showNewer(ctx context.Context, rc *fasthttp.RequestCtx, visit ses
 	shown.Title = "New file: " + found.Name
 	shown.Data = newerData{
 		madeData: madeData{Proposal: proposal, Refused: refused},
-		TaskID:   string(found.ID), Before: uploaded(found.Definition), Runs: p.startRun != nil && found.Enabled && !held,
+		TaskID:   string(found.ID), Before: making.Uploaded(found.Definition), Runs: p.startRun != nil && found.Enabled && !held,
 	}
 	return show(rc, status, "newer.html", *shown)
 }

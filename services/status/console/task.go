@@ -127,7 +127,7 @@ func (p *Page) taskData(ctx context.Context, rc *fasthttp.RequestCtx, t bus.Task
 		Text: string(t.Text), AppliedOn: t.AppliedOn, Starts: p.startRun != nil,
 	}
 	if p.maker != nil {
-		data.Uploaded, data.MiB = uploaded(t.Definition), making.MaxUpload>>20
+		data.Uploaded, data.MiB = making.Uploaded(t.Definition), making.MaxUpload>>20
 	}
 	if held, ok := p.service.Held(t.ID); ok {
 		data.Held = &held
