@@ -509,9 +509,9 @@ func TestNothingIsDueBeforeItsFile(t *testing.T) {
 			}
 			passed := time.NewTimer(2100 * time.Millisecond) // so that there are times before the change
 			<-passed.C
+			c.set(time.Now().UTC().Add(10 * time.Second)) // by a clock behind the file's, what is due before that was still to come
 			def := apply(t, store, id, "schedule: [{cron: '* * * * * *', missed: all}]")
 			view, _ := watch(t, store, id)
-			c.set(view.AppliedOn.Add(2 * time.Second))
 			proctest.Eventually(t, "the file counts", func() bool { return s.tables.Of(id).Definition == def.Hash })
 			s.isDone(t, id, view.AppliedOn.Add(time.Second))
 			requests := started(t, store, id)
